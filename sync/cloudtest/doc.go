@@ -1,0 +1,2 @@
+// Package cloudtest is a ThingsBoard cloud in a box.
+package cloudtest

@@ -1,0 +1,76 @@
+package sync
+
+import "time"
+
+// State is the state of the link to the cloud (architecture, "The connection states").
+type State uint8
+
+// The states.
+const (
+	Disconnected State = iota
+	Reconnecting
+	Draining
+	Processing
+	Connected
+)
+
+var stateNames = [...]string{"disconnected", "reconnecting", "draining", "processing", "connected"}
+
+// String is the state's name in status and logs.
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText makes the state a word in JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word back.
+func (s *State) UnmarshalText(b []byte) error {
+	for i, n := range stateNames {
+		if n == string(b) {
+			*s = State(i)
+		}
+	}
+	return nil
+}
+
+// Snapshot is what `edgesync status --json` prints. A field once published keeps its name and meaning. Counts are events over the
+// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged.
+type Snapshot struct {
+	State           State     `json:"state"`
+	Since           time.Time `json:"since"`
+	Running         bool      `json:"running"` // false: read from the files, no agent answered
+	Version         string    `json:"version"`
+	Accepted        uint64    `json:"accepted"`
+	Deployed        uint64    `json:"deployed"`
+	Pending         uint64    `json:"pending"`
+	Dropped         uint64    `json:"dropped"`
+	Dead            uint64    `json:"dead"`
+	Damaged         uint64    `json:"damaged"`
+	OldestPendingMS int64     `json:"oldest_pending_ms"` // age
+	LastError       string    `json:"last_error"`
+	HTTPAddress     string    `json:"http_address"`
+	MQTTAddress     string    `json:"mqtt_address"`
+	RSSBytes        int64     `json:"rss_bytes"`
+	FlashBytesToday int64     `json:"flash_bytes_today"`
+	UptimeMS        int64     `json:"uptime_ms"`
+	QueueBytes      int64     `json:"queue_bytes"`
+	Committed       uint64    `json:"committed"`       // offset
+	LastOffset      uint64    `json:"last_offset"`     // of the newest durable frame
+	InFlight        int       `json:"in_flight"`       // batches sent and not acknowledged
+	Window          int       `json:"window"`          // batches that may be in flight
+	RTTMS           float64   `json:"rtt_ms"`          // of the last acknowledgement
+	Connects        uint64    `json:"connects"`        // sessions accepted in this life
+	Reconnects      uint64    `json:"reconnects"`      // attempts after the first
+	NextAttemptMS   int64     `json:"next_attempt_ms"` // until the next dial, 0 = none planned
+	RateLimited     bool      `json:"rate_limited"`
+	Edge            string    `json:"edge"`   // the edge's name in the cloud
+	Cloud           string    `json:"cloud"`  // host:port
+	Synced          bool      `json:"synced"` // a sync completed once, now or in an earlier life
+	Sync            string    `json:"sync"`   // progress in words, "" when none runs
+	Devices         int       `json:"devices"`
+	Downlinks       uint64    `json:"downlinks"`        // received in this life
+	DownlinksUnused uint64    `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
+	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life
+	Writable        bool      `json:"writable"`         // the queue takes events
+	Commits         uint64    `json:"commits"`          // group commits of this life
+	ExtraWarnings   []string  `json:"warnings,omitempty"`
+}
