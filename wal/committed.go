@@ -1,0 +1,93 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+)
+
+// The committed file holds the committed position in two slots that lie in different sectors and are written in turn, so that a torn
+// write leaves the other one. Its loss means that events are sent again, never that one is skipped.
+const (
+	committedName = "committed"
+	slotSize      = 4 + 4 + 8 + controlSize // magic, CRC-32C, generation, control
+	slotDistance  = 4096
+	slotMagic     = 0x31636573 // "sec1"
+)
+
+// committedFile is the file and what stands in it. The committer's goroutine owns it after Open.
+type committedFile struct {
+	f          *os.File
+	generation uint64
+}
+
+func appendSlot(dst []byte, generation uint64, c *control) []byte {
+	start := len(dst)
+	dst = binary.LittleEndian.AppendUint32(dst, slotMagic)
+	dst = binary.LittleEndian.AppendUint32(dst, 0)
+	dst = binary.LittleEndian.AppendUint64(dst, generation)
+	dst = c.append(dst)
+	binary.LittleEndian.PutUint32(dst[start+4:], crc32.Checksum(dst[start+8:], castagnoli))
+	return dst
+}
+
+func parseSlot(b []byte) (generation uint64, c control, ok bool) {
+	if len(b) < slotSize || binary.LittleEndian.Uint32(b) != slotMagic || binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:slotSize], castagnoli) {
+		return 0, c, false
+	}
+	c, ok = parseControl(b[16:slotSize])
+	return binary.LittleEndian.Uint64(b[8:]), c, ok
+}
+
+// readCommitted returns the newest intact slot of the file in dir.
+func readCommitted(dir string) (c control, generation uint64, ok bool) {
+	b, err := readBounded(filepath.Join(dir, committedName), slotDistance+slotSize)
+	if err != nil {
+		return c, 0, false
+	}
+	for _, at := range [...]int{0, slotDistance} {
+		if at >= len(b) {
+			continue
+		}
+		if g, s, fine := parseSlot(b[at:]); fine && (!ok || g > generation) {
+			c, generation, ok = s, g, true
+		}
+	}
+	return c, generation, ok
+}
+
+func openCommitted(dir string, generation uint64) (*committedFile, error) {
+	f, err := os.OpenFile(filepath.Join(dir, committedName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &committedFile{f, generation}, nil
+}
+
+// write makes c durable in the slot whose turn it is.
+func (c *committedFile) write(v *control, sync func(*os.File) error) error {
+	var buf [slotSize]byte
+	b := appendSlot(buf[:0], c.generation+1, v)
+	if _, err := c.f.WriteAt(b, int64((c.generation+1)%2)*slotDistance); err != nil {
+		return err
+	}
+	if err := sync(c.f); err != nil {
+		return err
+	}
+	c.generation++
+	return nil
+}
+
+func (c *committedFile) close() error {
+	if c == nil || c.f == nil {
+		return nil
+	}
+	err := c.f.Close()
+	c.f = nil
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}

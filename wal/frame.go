@@ -1,0 +1,166 @@
+package wal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+)
+
+// Layout of a frame; doc.go has the diagram. All numbers are little-endian.
+const (
+	headerSize = 30
+	offCRC     = 0
+	offType    = 4
+	offAction  = 5
+	offLow     = 6
+	offTime    = 8
+	offEntity  = 14
+
+	maxFrame  = headerSize + MaxFragment
+	maxPrefix = 4 // bytes of the library's length in front of a frame of maxFrame
+)
+
+// frameType is the two high bits of a frame's type byte. 0 is invalid, so that zeros never are a frame.
+type frameType uint8
+
+const (
+	frameEvent   frameType = 1
+	frameControl frameType = 2
+	frameLost    frameType = 3 // stands where repair found nothing readable, so that offsets do not shift
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// frame is a view of one frame's bytes.
+type frame []byte
+
+func (f frame) typ() frameType  { return frameType(f[offType] >> 6) }
+func (f frame) kind() uint8     { return f[offType] & 0x3f }
+func (f frame) low() uint16     { return binary.LittleEndian.Uint16(f[offLow:]) }
+func (f frame) payload() []byte { return f[headerSize:] }
+func (f frame) time() int64 {
+	v := uint64(binary.LittleEndian.Uint32(f[offTime:])) | uint64(binary.LittleEndian.Uint16(f[offTime+4:]))<<32
+	return int64(v<<16) >> 16
+}
+
+func (f frame) event(e *Event) {
+	e.Kind, e.Action, e.Time, e.Fragment = f.kind(), f[offAction], f.time(), f.payload()
+	copy(e.Entity[:], f[offEntity:headerSize])
+}
+
+// sum is the checksum over the full offset and everything behind the checksum itself: a frame at another offset than its own, as old
+// content of a block would be, does not match.
+func (f frame) sum(offset uint64) uint32 {
+	var o [8]byte
+	binary.LittleEndian.PutUint64(o[:], offset)
+	return crc32.Update(crc32.Update(0, castagnoli, o[:]), castagnoli, f[offType:])
+}
+
+// intact tells whether f is a whole frame that was written for this offset.
+func (f frame) intact(offset uint64) bool {
+	return len(f) >= headerSize && f.typ() != 0 && f.low() == uint16(offset) && binary.LittleEndian.Uint32(f[offCRC:]) == f.sum(offset)
+}
+
+// seal gives the frame its offset and checksum.
+func (f frame) seal(offset uint64) {
+	binary.LittleEndian.PutUint16(f[offLow:], uint16(offset))
+	binary.LittleEndian.PutUint32(f[offCRC:], f.sum(offset))
+}
+
+// appendFrame appends an unsealed frame.
+func appendFrame(dst []byte, t frameType, e *Event) []byte {
+	var h [headerSize]byte
+	h[offType] = byte(t)<<6 | e.Kind&0x3f
+	h[offAction] = e.Action
+	binary.LittleEndian.PutUint32(h[offTime:], uint32(e.Time))
+	binary.LittleEndian.PutUint16(h[offTime+4:], uint16(e.Time>>32))
+	copy(h[offEntity:], e.Entity[:])
+	return append(append(dst, h[:]...), e.Fragment...)
+}
+
+// prefixSize is how many bytes the library spends on the length of n.
+func prefixSize(n int) int {
+	s := 1
+	for n >= 0x80 {
+		n >>= 7
+		s++
+	}
+	return s
+}
+
+// entrySize is how many bytes of the segment a frame takes.
+func entrySize(n int) int { return prefixSize(n) + n }
+
+// counters are the cumulative numbers that go with a committed position.
+type counters struct {
+	deployed, dropped, dead, damaged uint64
+}
+
+func (c counters) sum() uint64 { return c.deployed + c.dropped + c.dead + c.damaged }
+
+// control is the payload of a control frame: how many events were accepted before this frame, and the committed position with its
+// counters. It rides in a group commit and costs no fsync of its own.
+type control struct {
+	seq       uint64
+	committed Position
+	counters  counters
+}
+
+const controlSize = 7 * 8
+
+func (c *control) append(dst []byte) []byte {
+	for _, v := range [...]uint64{c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged} {
+		dst = binary.LittleEndian.AppendUint64(dst, v)
+	}
+	return dst
+}
+
+func parseControl(b []byte) (c control, ok bool) {
+	if len(b) != controlSize {
+		return c, false
+	}
+	var v [7]uint64
+	for i := range v {
+		v[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	c = control{v[0], Position{v[1], v[2]}, counters{v[3], v[4], v[5], v[6]}}
+	return c, c.valid()
+}
+
+// valid rejects what cannot be, so that sums never overflow.
+func (c *control) valid() bool {
+	for _, v := range [...]uint64{c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged} {
+		if v > math.MaxInt64/8 {
+			return false
+		}
+	}
+	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq
+}
+
+// next finds the frame at the beginning of b, which should be the one of this offset: its bytes, and how many bytes of b it takes with
+// its length. bad means that it is damaged or not whole.
+func next(b []byte, offset uint64) (f frame, n int, bad bool) {
+	size, p := binary.Uvarint(b)
+	if p <= 0 || p > maxPrefix || size < headerSize || size > maxFrame || uint64(len(b)-p) < size {
+		return nil, 0, true
+	}
+	f = frame(b[p : p+int(size)])
+	return f, p + int(size), !f.intact(offset)
+}
+
+// resync looks in b for the next intact frame whose offset lies in [from, limit) and returns where its length begins, and its offset.
+// Candidates are told by type byte and the low bits of the offset before the checksum is tried.
+func resync(b []byte, from, limit uint64) (at int, offset uint64, ok bool) {
+	for at = 1; at+1+headerSize <= len(b); at++ {
+		size, p := binary.Uvarint(b[at:])
+		if p <= 0 || p > maxPrefix || size < headerSize || size > maxFrame || uint64(len(b)-at-p) < size {
+			continue
+		}
+		f := frame(b[at+p : at+p+int(size)])
+		offset = from + uint64(f.low()-uint16(from))
+		if f.typ() != 0 && offset < limit && f.intact(offset) {
+			return at, offset, true
+		}
+	}
+	return 0, 0, false
+}

@@ -1,0 +1,270 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	readerBuffer = 64 << 10
+	// giveUpAfter is how long a segment may refuse to be read before its events count as damaged: a medium that comes back must not
+	// cost events, one that never does must not block the rest.
+	giveUpAfter = time.Minute
+)
+
+// Reader reads events in order, straight from the segments' files and only what is durable; it never touches the library, so it
+// neither waits for an fsync nor races with one. One goroutine uses a Reader.
+type Reader struct {
+	q   *Queue
+	pos Position // of the last frame consumed
+
+	f        *os.File // the segment that contains pos.Offset+1, or nil
+	first    uint64   // of that segment
+	at       uint64   // offset of the frame at buf[r]
+	buf      []byte
+	r, w     int
+	filePos  int64 // of buf[w]
+	failedAt time.Time
+	entry    Entry // handed to the callback
+}
+
+// Reader returns a reader that stands at the committed position.
+func (q *Queue) Reader() *Reader { return &Reader{q: q, pos: q.Committed()} }
+
+// Position is that of the last frame consumed.
+func (r *Reader) Position() Position { return r.pos }
+
+// Seek moves the reader to a position that it or the queue has reported before; the next Read begins behind it.
+func (r *Reader) Seek(p Position) { r.pos = p }
+
+// Close releases the reader's file.
+func (r *Reader) Close() {
+	if r.f != nil {
+		r.f.Close()
+		r.f = nil
+	}
+	if len(r.buf) > 4*readerBuffer { // after a large event or a search for intact frames
+		r.buf = nil
+	}
+}
+
+// Read calls fn for each event behind the reader's position until fn returns false (that event is then not consumed: the next Read
+// begins with it) or the last durable event has been read. Frames that cannot be read are passed over; Position.Seq counts them, so
+// that Commit can tell them from what was deployed. An error is the medium's and nothing is passed over; try again later.
+func (r *Reader) Read(fn func(e *Entry) bool) error {
+	end, committed := r.q.bounds()
+	if r.pos.Offset < committed.Offset { // the quota dropped what was here
+		r.pos = committed
+	}
+	e := &r.entry
+	var limit uint64
+	var bytes int64
+	for r.pos.Offset < end.Offset {
+		if r.f == nil || r.at != r.pos.Offset+1 || r.at >= limit {
+			if err := r.locate(); err != nil {
+				return err
+			}
+			limit, bytes = r.q.extent(r.first)
+		}
+		f, offset, err := r.step(limit, bytes)
+		switch {
+		case err != nil:
+			return r.failed(err, limit, end)
+		case f == nil:
+			r.lost(min(limit, end.Offset+1), end)
+			continue
+		case offset > r.pos.Offset+1:
+			r.pos.Seq += offset - 1 - r.pos.Offset // counted as events until a control frame tells better
+			r.pos.Offset = offset - 1
+		}
+		switch f.typ() {
+		case frameEvent:
+			f.event(&e.Event)
+			e.Position = Position{offset, r.pos.Seq + 1}
+			if !fn(e) {
+				r.unread(len(f))
+				return nil
+			}
+			r.pos = e.Position
+		case frameControl:
+			r.pos.Offset = offset
+			if c, ok := parseControl(f.payload()); ok {
+				r.pos.Seq = c.seq
+			}
+		case frameLost:
+			r.pos = Position{offset, r.pos.Seq + 1}
+		}
+	}
+	if r.pos.Offset >= end.Offset {
+		r.pos.Seq = min(r.pos.Seq, end.Seq)
+	}
+	return nil
+}
+
+// unread puts the frame that step returned last back.
+func (r *Reader) unread(n int) {
+	r.r -= entrySize(n)
+	r.at--
+}
+
+// lost passes over everything up to the offset limit, where nothing can be read any more.
+func (r *Reader) lost(limit uint64, end Position) {
+	if limit <= r.pos.Offset+1 {
+		limit = r.pos.Offset + 2 // cannot be; never stand still
+	}
+	r.q.damage(r.first, r.pos.Offset+1, limit-1)
+	r.pos.Seq += limit - 1 - r.pos.Offset
+	r.pos.Offset = limit - 1
+	if r.pos.Offset >= end.Offset {
+		r.pos = end
+	}
+	r.Close()
+}
+
+// failed decides about an error of the medium.
+func (r *Reader) failed(err error, limit uint64, end Position) error {
+	r.Close()
+	now := time.Now()
+	if r.failedAt.IsZero() {
+		r.failedAt = now
+	}
+	if errors.Is(err, fs.ErrNotExist) || now.Sub(r.failedAt) >= giveUpAfter {
+		r.failedAt = time.Time{}
+		r.lost(min(limit, end.Offset+1), end)
+		return nil
+	}
+	return err
+}
+
+// locate opens the segment that holds pos.Offset+1 and skips to that frame.
+func (r *Reader) locate() error {
+	want := r.pos.Offset + 1
+	first := r.q.segmentOf(want)
+	if r.f != nil && (first != r.first || want < r.at) {
+		r.Close()
+	}
+	if r.f == nil {
+		r.first, r.at = first, max(first, 1)
+		r.r, r.w, r.filePos = 0, 0, 0
+		f, err := os.Open(filepath.Join(r.q.o.Dir, segmentName(first)))
+		if err != nil {
+			limit, _ := r.q.extent(first)
+			end, _ := r.q.bounds()
+			return r.failed(err, limit, end)
+		}
+		r.f = f
+		if r.buf == nil {
+			r.buf = make([]byte, readerBuffer)
+		}
+		if r.at > want { // the segments before this one are gone
+			r.q.damage(first, want, r.at-1)
+			r.pos.Seq += r.at - want
+			r.pos.Offset = r.at - 1
+			return nil
+		}
+	}
+	for r.at < want {
+		limit, bytes := r.q.extent(r.first)
+		f, offset, err := r.step(limit, bytes)
+		if err != nil {
+			return r.failed(err, limit, r.q.End())
+		}
+		if f == nil {
+			r.at = want
+		} else if offset >= want {
+			r.unread(len(f))
+			r.at = offset
+			return nil
+		}
+	}
+	return nil
+}
+
+// step returns the next intact frame of the open segment and its offset; nil if there is none below limit, the first offset of the
+// next segment. bytes bounds what of the file is durable; -1 = all.
+func (r *Reader) step(limit uint64, bytes int64) (frame, uint64, error) {
+	if r.f == nil {
+		return nil, 0, nil
+	}
+	if r.at >= limit {
+		return nil, 0, nil
+	}
+	for need := headerSize + maxPrefix; ; {
+		size, p := binary.Uvarint(r.buf[r.r:r.w])
+		if p > 0 && p <= maxPrefix && size >= headerSize && size <= maxFrame {
+			need = p + int(size)
+		}
+		if r.w-r.r >= need {
+			break
+		}
+		more, err := r.fill(need, bytes)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !more {
+			break
+		}
+	}
+	f, n, bad := next(r.buf[r.r:r.w], r.at)
+	if !bad {
+		r.r += n
+		r.at++
+		r.failedAt = time.Time{}
+		return f, r.at - 1, nil
+	}
+	return r.resync(limit, bytes)
+}
+
+// resync looks for the next intact frame in the rest of the segment.
+func (r *Reader) resync(limit uint64, bytes int64) (frame, uint64, error) {
+	for {
+		more, err := r.fill(r.w-r.r+readerBuffer, bytes)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !more {
+			break
+		}
+	}
+	at, offset, ok := resync(r.buf[r.r:r.w], r.at+1, limit)
+	if !ok {
+		return nil, 0, nil
+	}
+	r.q.damage(r.first, r.at, offset-1)
+	f, n, _ := next(r.buf[r.r+at:r.w], offset)
+	r.r += at + n
+	r.at = offset + 1
+	return f, offset, nil
+}
+
+// fill reads more of the file, so that need bytes are in the buffer if there are as many; false if nothing could be added.
+func (r *Reader) fill(need int, bytes int64) (bool, error) {
+	if r.r > 0 {
+		copy(r.buf, r.buf[r.r:r.w])
+		r.w -= r.r
+		r.r = 0
+	}
+	if need > len(r.buf) {
+		r.buf = append(r.buf, make([]byte, need-len(r.buf))...)
+	}
+	room := r.buf[r.w:]
+	if bytes >= 0 {
+		room = room[:min(int64(len(room)), max(0, bytes-r.filePos))]
+	}
+	if len(room) == 0 {
+		return false, nil
+	}
+	n, err := r.f.ReadAt(room, r.filePos)
+	r.w += n
+	r.filePos += int64(n)
+	if err != nil && err != io.EOF {
+		return false, fmt.Errorf("segment %s at %d: %w", segmentName(r.first), r.filePos, err)
+	}
+	return n > 0, nil
+}
