@@ -1,8 +1,15 @@
 package wal
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -10,14 +17,47 @@ import (
 type DeadLetter struct {
 	Event
 	Offset  uint64
-	Reason  string    // what the cloud said, shortened and redacted by the caller
+	Reason  string    // what the cloud said, shortened and redacted by the caller; kept up to MaxReason bytes
 	Tries   int       // deliveries tried
-	At      time.Time // of the first refusal
+	At      time.Time // of the first refusal, to the millisecond
 	Resting bool      // no more tries by itself
 }
 
-// DeadLog is the bounded, durable log of dead letters.
-type DeadLog struct{}
+// Bounds of a DeadLog beside its bytes.
+const (
+	MaxReason      = 1 << 10 // bytes of a reason kept
+	MaxDeadLetters = 32768   // letters kept: about 4 MiB of memory
+)
+
+// DeadLog is the bounded, durable log of dead letters: a Store in the file "letters" of its directory. Damaged
+// bytes of it are kept in "corrupt" beside the directory.
+//
+//	key    offset u64, big-endian         value  letter
+//	key    "n"                            value  delivered u64 | discarded u64
+//
+// A letter is version u8 | flags u8 (1 = resting) | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 |
+// len(reason) u16 | reason | fragment. Counters and the removal that they count are in one batch, so they agree after a power cut.
+// All methods may be called from any goroutine.
+type DeadLog struct {
+	mu       sync.Mutex
+	store    *Store
+	maxBytes int64
+	log      *slog.Logger
+	letters  []deadEntry // by offset
+	bytes    int64       // of the letters in letters
+	count    deadCount
+	batch    Batch
+	value    []byte // the last letter encoded
+}
+
+// deadEntry is what is in memory of a letter.
+type deadEntry struct {
+	offset  uint64
+	size    uint32 // in the file
+	resting bool
+}
+
+type deadCount struct{ delivered, discarded uint64 }
 
 // DeadStats counts the letters. Delivered and Discarded are over the life of the directory.
 type DeadStats struct {
@@ -25,29 +65,285 @@ type DeadStats struct {
 	Resting   int
 	Delivered uint64 // accepted by the cloud at a later try
 	Discarded uint64 // given up: by the bound or by a user
-	Bytes     int64
+	Bytes     int64  // of the letters kept; the file may be twice as long, and 64 KiB, between compactions
 }
 
-// OpenDead opens the log in dir, bounded to maxBytes. Letters whose offset is above committed are forgotten: a crash came between
-// their writing and the commit, and the queue holds them still.
+const (
+	deadCountKey = "n"
+	deadVersion  = 1
+	deadResting  = 1
+	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
+)
+
+var errBadLetter = errors.New("wal: dead letter does not decode")
+
+// OpenDead opens the log in dir, its letters bounded to maxBytes (0 = 16 MiB). Letters whose offset is above committed are forgotten: a crash came
+// between their writing and the commit, and the queue holds them still.
 func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*DeadLog, error) {
-	return nil, errors.ErrUnsupported
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if maxBytes <= 0 {
+		maxBytes = 16 << 20
+	}
+	s, err := OpenStore(StoreOptions{
+		Path:       filepath.Join(dir, "letters"),
+		CorruptDir: filepath.Join(filepath.Dir(filepath.Clean(dir)), "corrupt"),
+		Log:        log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := &DeadLog{store: s, maxBytes: maxBytes, log: log}
+	if err := d.load(committed); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return d, nil
 }
 
-// Put stores a letter durably; a letter with the same offset is replaced.
-func (d *DeadLog) Put(l DeadLetter) error { return errors.ErrUnsupported }
+// load reads what the store holds and removes what must not be there.
+func (d *DeadLog) load(committed uint64) error {
+	value, _, err := d.store.Get(deadCountKey, nil)
+	if err == nil && len(value) == 16 {
+		d.count = deadCount{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
+	}
+	count := d.count
+	for _, key := range d.store.Keys("") { // sorted, so by offset
+		if key == deadCountKey {
+			continue
+		}
+		value, _, err = d.store.Get(key, value[:0])
+		if err == nil && len(key) != 8 {
+			err = errBadLetter
+		}
+		var l DeadLetter
+		if err == nil {
+			err = decodeLetter(value, &l)
+		}
+		if err != nil {
+			// It cannot be told to anyone any more, and it was counted as dead when it came here.
+			d.log.Warn("a dead letter is unreadable and is discarded", "error", err)
+			count.discarded++
+			d.batch.Delete(key)
+			continue
+		}
+		offset := binary.BigEndian.Uint64([]byte(key))
+		if offset > committed {
+			d.batch.Delete(key)
+			continue
+		}
+		e := deadEntry{offset: offset, size: uint32(putSize(8, len(value))), resting: l.Resting}
+		d.letters = append(d.letters, e)
+		d.bytes += int64(e.size)
+	}
+	gone := d.overflow(d.bytes, len(d.letters), 0)
+	count.discarded += uint64(len(gone))
+	return d.commit(count, gone, nil)
+}
 
-// Remove forgets a letter durably and counts it as delivered or discarded.
-func (d *DeadLog) Remove(offset uint64, delivered bool) error { return errors.ErrUnsupported }
+// overflow lists the letters that must go when the others hold so many bytes and are so many: the oldest that rest, then the oldest.
+// The letter at offset spare is not among them (0 is no letter's offset).
+func (d *DeadLog) overflow(bytes int64, letters int, spare uint64) (gone []deadEntry) {
+	for _, resting := range []bool{true, false} {
+		for _, e := range d.letters {
+			if bytes <= d.maxBytes && letters <= MaxDeadLetters {
+				return gone
+			}
+			if e.resting == resting && e.offset != spare {
+				gone = append(gone, e)
+				bytes -= int64(e.size)
+				letters--
+			}
+		}
+	}
+	return gone
+}
+
+// commit makes the batch durable, with the deletion of gone and the counters in it, and then brings memory level: gone leave, put comes.
+func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) error {
+	for _, e := range gone {
+		d.batch.Delete(deadKey(e.offset))
+	}
+	if count != d.count {
+		v := binary.BigEndian.AppendUint64(nil, count.delivered)
+		d.batch.Put(deadCountKey, binary.BigEndian.AppendUint64(v, count.discarded))
+	}
+	err := d.store.Apply(&d.batch)
+	d.batch.Reset()
+	if err != nil {
+		return err
+	}
+	d.count = count
+	for _, e := range gone {
+		if i, ok := d.find(e.offset); ok {
+			d.bytes -= int64(e.size)
+			d.letters = slices.Delete(d.letters, i, i+1)
+		}
+	}
+	if put != nil {
+		i, ok := d.find(put.offset)
+		if ok {
+			d.bytes -= int64(d.letters[i].size)
+			d.letters[i] = *put
+		} else {
+			d.letters = slices.Insert(d.letters, i, *put)
+		}
+		d.bytes += int64(put.size)
+	}
+	return nil
+}
+
+func (d *DeadLog) find(offset uint64) (int, bool) {
+	return slices.BinarySearchFunc(d.letters, offset, func(e deadEntry, o uint64) int { return cmp.Compare(e.offset, o) })
+}
+
+// Put stores a letter durably; a letter with the same offset is replaced. When the bound is reached older letters are discarded and
+// counted in the same write; a letter that is larger than the bound itself is counted as discarded and not kept.
+func (d *DeadLog) Put(l DeadLetter) error {
+	if len(l.Fragment) > MaxFragment {
+		return fmt.Errorf("%w: dead letter of %d bytes", ErrTooLarge, len(l.Fragment))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.value = appendLetter(d.value[:0], &l)
+	put := deadEntry{offset: l.Offset, size: uint32(putSize(8, len(d.value))), resting: l.Resting}
+	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
+	var old []deadEntry
+	if i, ok := d.find(l.Offset); ok {
+		bytes -= int64(d.letters[i].size)
+		letters--
+		old = d.letters[i : i+1 : i+1]
+	}
+	count := d.count
+	if int64(put.size) > d.maxBytes {
+		count.discarded++
+		return d.commit(count, slices.Clone(old), nil)
+	}
+	gone := d.overflow(bytes, letters, l.Offset)
+	count.discarded += uint64(len(gone))
+	d.batch.Put(deadKey(l.Offset), d.value)
+	err := d.commit(count, gone, &put)
+	if cap(d.value) > 64<<10 {
+		d.value = nil
+	}
+	return err
+}
+
+// Remove forgets a letter durably and counts it as delivered or discarded. Of a letter that is not there nothing is counted.
+func (d *DeadLog) Remove(offset uint64, delivered bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i, ok := d.find(offset)
+	if !ok {
+		return nil
+	}
+	count := d.count
+	if delivered {
+		count.delivered++
+	} else {
+		count.discarded++
+	}
+	return d.commit(count, []deadEntry{d.letters[i]}, nil)
+}
 
 // Get reads one letter.
-func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) { return DeadLetter{}, false, nil }
+func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
+	var l DeadLetter
+	value, ok, err := d.store.Get(deadKey(offset), nil)
+	if err == nil && ok {
+		l.Offset = offset
+		err = decodeLetter(value, &l)
+	}
+	if err != nil || !ok {
+		return DeadLetter{}, false, err
+	}
+	return l, true, nil
+}
 
-// Each calls fn for the letters in order of their offsets until it returns false.
-func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error { return nil }
+// Each calls fn for the letters in order of their offsets until it returns false. The letter is valid only until fn returns; fn may
+// put and remove letters. One that cannot be read is passed over; the error tells of the last such one, at the end.
+func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
+	d.mu.Lock()
+	letters := slices.Clone(d.letters)
+	d.mu.Unlock()
+	var (
+		value []byte
+		worst error
+	)
+	for _, e := range letters {
+		v, ok, err := d.store.Get(deadKey(e.offset), value[:0])
+		value = v
+		l := DeadLetter{Offset: e.offset}
+		if err == nil && ok {
+			err = decodeLetter(value, &l)
+		}
+		if err != nil {
+			worst = fmt.Errorf("wal: dead letter %d: %w", e.offset, err)
+			continue
+		}
+		if ok && !fn(&l) {
+			break
+		}
+	}
+	return worst
+}
 
 // Stats is a snapshot.
-func (d *DeadLog) Stats() DeadStats { return DeadStats{} }
+func (d *DeadLog) Stats() DeadStats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := DeadStats{Letters: len(d.letters), Delivered: d.count.delivered, Discarded: d.count.discarded, Bytes: d.bytes}
+	for _, e := range d.letters {
+		if e.resting {
+			st.Resting++
+		}
+	}
+	return st
+}
 
 // Close releases the log.
-func (d *DeadLog) Close() error { return nil }
+func (d *DeadLog) Close() error { return d.store.Close() }
+
+func deadKey(offset uint64) string {
+	var k [8]byte
+	binary.BigEndian.PutUint64(k[:], offset)
+	return string(k[:])
+}
+
+func appendLetter(p []byte, l *DeadLetter) []byte {
+	var flags byte
+	if l.Resting {
+		flags |= deadResting
+	}
+	reason := l.Reason[:min(len(l.Reason), MaxReason)]
+	p = append(p, deadVersion, flags, l.Kind, l.Action)
+	p = append(p, l.Entity[:]...)
+	p = binary.LittleEndian.AppendUint64(p, uint64(l.Time))
+	p = binary.LittleEndian.AppendUint64(p, uint64(l.At.UnixMilli()))
+	p = binary.LittleEndian.AppendUint32(p, uint32(min(max(l.Tries, 0), math.MaxInt32)))
+	p = binary.LittleEndian.AppendUint16(p, uint16(len(reason)))
+	p = append(p, reason...)
+	return append(p, l.Fragment...)
+}
+
+// decodeLetter fills all of l but its offset. The fragment lies in p.
+func decodeLetter(p []byte, l *DeadLetter) error {
+	if len(p) < deadFixed || p[0] != deadVersion {
+		return errBadLetter
+	}
+	l.Resting = p[1]&deadResting != 0
+	l.Kind, l.Action = p[2], p[3]
+	l.Entity = [16]byte(p[4:20])
+	l.Time = int64(binary.LittleEndian.Uint64(p[20:]))
+	l.At = time.UnixMilli(int64(binary.LittleEndian.Uint64(p[28:]))).UTC()
+	tries := binary.LittleEndian.Uint32(p[36:])
+	n := int(binary.LittleEndian.Uint16(p[40:]))
+	if tries > math.MaxInt32 || n > len(p)-deadFixed {
+		return errBadLetter
+	}
+	l.Tries = int(tries)
+	l.Reason = string(p[deadFixed : deadFixed+n])
+	l.Fragment = p[deadFixed+n:]
+	return nil
+}
