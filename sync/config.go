@@ -2,7 +2,8 @@ package sync
 
 import "time"
 
-// Config is the resolved configuration. Its defaults are those of config.toml.example (a test proves it).
+// Config is the resolved configuration, made by Load and read-only afterwards. Its defaults are those of config.toml.example (a
+// test proves it). Keys, units, bounds and other names of every field stand in one table, in config_keys.go.
 type Config struct {
 	DataDir   string
 	Cloud     Cloud
@@ -11,7 +12,7 @@ type Config struct {
 	Reconnect Reconnect
 	Keepalive Keepalive
 	Queue     Queue
-	Registry  struct{ Keep []string } // bulky kinds to keep
+	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
 	Sync      struct{ Full string }   // "first", "never", "always"
 	HTTP      HTTP
 	MQTT      struct{ Listen string } // empty = off
@@ -20,7 +21,7 @@ type Config struct {
 
 // Cloud says where the server is and who we are.
 type Cloud struct {
-	Host              string
+	Host              string // name or address, IPv6 without brackets
 	Port              int
 	Timeout           time.Duration // dial and TLS; answer to CONNECT
 	RoutingKey        string
@@ -63,11 +64,11 @@ type Keepalive struct {
 
 // Queue is the durable queue.
 type Queue struct {
-	Durability  string // "always" or "interval"
-	MaxBytes    int64  // 0 = "auto"
-	MaxAge      time.Duration
-	Policy      string // "drop_oldest", "reject_new", "thin"
-	FlashBudget int64  // bytes a day, 0 = unlimited
+	Durability  string        // "always" or "interval"
+	MaxBytes    int64         // 0 = "auto"
+	MaxAge      time.Duration // 0 = unlimited
+	Policy      string        // "drop_oldest", "reject_new", "thin"
+	FlashBudget int64         // bytes a day, 0 = unlimited
 	MaxDelay    time.Duration
 }
 

@@ -1,0 +1,117 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	agent "edgesync/sync"
+)
+
+// Level is how worried one should be.
+type Level string
+
+// The levels, from calm to worried.
+const (
+	OK   Level = "ok"
+	Warn Level = "warning"
+	Bad  Level = "bad"
+)
+
+// Health is a judgement of a snapshot for people. Queue and Latency judge one number each.
+type Health struct {
+	Level   Level  `json:"level"`
+	Text    string `json:"text"`
+	Queue   Level  `json:"queue"`
+	Latency Level  `json:"latency"`
+}
+
+// Thresholds of the specification, "Health Indicators". Between healthy and warning nothing is said.
+const (
+	queueWarning   = 5000
+	latencyWarning = 30 * time.Second
+)
+
+// Judge says what matters most about a snapshot, in one sentence.
+func Judge(s *agent.Snapshot) Health {
+	h := Health{Queue: OK, Latency: OK}
+	if s.Pending > queueWarning {
+		h.Queue = Warn
+	}
+	if s.OldestPendingMS > latencyWarning.Milliseconds() {
+		h.Latency = Warn
+	}
+	h.Level, h.Text = verdict(s, h)
+	return h
+}
+
+func verdict(s *agent.Snapshot, h Health) (Level, string) {
+	waiting := "nothing waits"
+	if s.Pending > 0 {
+		waiting = plural(s.Pending, "event waits", "events wait") + " on flash"
+	}
+	switch {
+	case !s.Running:
+		return Bad, "No agent runs on this directory; " + waiting + "."
+	case !s.Writable:
+		return Bad, "The queue cannot be written, so devices are refused" + because(s.LastError) + "."
+	case !Balanced(s):
+		return Bad, "The counters do not add up: events were lost or counted twice. Please report this."
+	case s.State == agent.Disconnected || s.State == agent.Reconnecting:
+		next := ""
+		if s.State == agent.Disconnected && s.NextAttemptMS > 0 {
+			next = "; next attempt in " + span(s.NextAttemptMS)
+		}
+		return Warn, "No link to the cloud" + because(s.LastError) + "; " + waiting + next + "."
+	case s.RateLimited:
+		return Warn, "The cloud limits the rate; " + waiting + "."
+	case h.Queue == Warn || h.Latency == Warn:
+		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
+	case s.Dead > 0:
+		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") + " kept in the dead-letter log" + because(s.LastError) + "."
+	case s.Damaged > 0:
+		return Warn, plural(s.Damaged, "event was", "events were") + " damaged on the medium and could not be delivered."
+	case s.Dropped > 0:
+		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") + " dropped earlier, as queue.policy or queue.max_age says."
+	case s.Pending > 0:
+		return OK, "All is well; " + plural(s.Pending, "event is", "events are") + " on the way."
+	}
+	return OK, "All is well; the cloud has everything."
+}
+
+// Balanced tells whether the identity of the counters holds (architecture, rule 4).
+func Balanced(s *agent.Snapshot) bool {
+	return s.Accepted == s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged
+}
+
+func because(lastError string) string {
+	if lastError == "" {
+		return ""
+	}
+	return ": " + strings.TrimRight(clean(lastError), ". ")
+}
+
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return group(n) + " " + many
+}
+
+// span shows milliseconds with two units at most: 850ms, 4.2s, 3m12s, 5h07m, 3d4h.
+func span(milliseconds int64) string {
+	d := time.Duration(max(milliseconds, 0)) * time.Millisecond
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int64(d.Hours())/24, int64(d.Hours())%24)
+}

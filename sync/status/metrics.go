@@ -1,0 +1,75 @@
+package status
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	agent "edgesync/sync"
+)
+
+// metric is one line of /metrics. Names follow Prometheus: base units, _total for what only grows.
+type metric struct {
+	name, kind, help string
+	value            func(*agent.Snapshot) float64
+}
+
+var metrics = []metric{
+	{"events_accepted_total", "counter", "Events acknowledged to devices.", func(s *agent.Snapshot) float64 { return float64(s.Accepted) }},
+	{"events_deployed_total", "counter", "Events acknowledged by the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Deployed) }},
+	{"events_pending", "gauge", "Events waiting for the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Pending) }},
+	{"events_dropped_total", "counter", "Events dropped by quota or age.", func(s *agent.Snapshot) float64 { return float64(s.Dropped) }},
+	{"events_dead", "gauge", "Events that the cloud refused, in the dead-letter log or given up from there.", func(s *agent.Snapshot) float64 { return float64(s.Dead) }},
+	{"events_damaged_total", "counter", "Events unreadable on the medium.", func(s *agent.Snapshot) float64 { return float64(s.Damaged) }},
+	{"oldest_pending_seconds", "gauge", "Age of the oldest pending event.", func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 }},
+	{"queue_bytes", "gauge", "Size of the queue on the medium.", func(s *agent.Snapshot) float64 { return float64(s.QueueBytes) }},
+	{"queue_writable", "gauge", "1 while the queue takes events.", func(s *agent.Snapshot) float64 { return bit(s.Writable) }},
+	{"queue_commits_total", "counter", "Group commits since the start.", func(s *agent.Snapshot) float64 { return float64(s.Commits) }},
+	{"flash_bytes_today", "gauge", "Bytes written since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) }},
+	{"committed_offset", "gauge", "Offset up to which the cloud has acknowledged.", func(s *agent.Snapshot) float64 { return float64(s.Committed) }},
+	{"last_offset", "gauge", "Offset of the newest durable frame.", func(s *agent.Snapshot) float64 { return float64(s.LastOffset) }},
+	{"in_flight_batches", "gauge", "Batches sent and not acknowledged.", func(s *agent.Snapshot) float64 { return float64(s.InFlight) }},
+	{"window_batches", "gauge", "Batches that may be in flight.", func(s *agent.Snapshot) float64 { return float64(s.Window) }},
+	{"rtt_seconds", "gauge", "Time that the last acknowledgement took.", func(s *agent.Snapshot) float64 { return s.RTTMS / 1000 }},
+	{"connects_total", "counter", "Sessions accepted by the cloud since the start.", func(s *agent.Snapshot) float64 { return float64(s.Connects) }},
+	{"reconnects_total", "counter", "Attempts to connect after the first.", func(s *agent.Snapshot) float64 { return float64(s.Reconnects) }},
+	{"rate_limited", "gauge", "1 while the cloud limits the rate.", func(s *agent.Snapshot) float64 { return bit(s.RateLimited) }},
+	{"synced", "gauge", "1 once a sync has completed.", func(s *agent.Snapshot) float64 { return bit(s.Synced) }},
+	{"devices", "gauge", "Devices provisioned by the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Devices) }},
+	{"downlinks_total", "counter", "Messages received from the cloud since the start.", func(s *agent.Snapshot) float64 { return float64(s.Downlinks) }},
+	{"downlinks_unused_total", "counter", "Of them acknowledged and not kept.", func(s *agent.Snapshot) float64 { return float64(s.DownlinksUnused) }},
+	{"uplink_bytes_total", "counter", "Bytes sent before compression since the start.", func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) }},
+	{"resident_memory_bytes", "gauge", "Memory of the process.", func(s *agent.Snapshot) float64 { return float64(s.RSSBytes) }},
+	{"uptime_seconds", "gauge", "Time since the start.", func(s *agent.Snapshot) float64 { return float64(s.UptimeMS) / 1000 }},
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// states in the order of the life of a link.
+var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected}
+
+func serveMetrics(w http.ResponseWriter, src Source) {
+	s := src.Snapshot()
+	var b strings.Builder
+	head := func(name, kind, help string) {
+		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
+	}
+	for i := range metrics {
+		m := &metrics[i]
+		head(m.name, m.kind, m.help)
+		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(&s), 'f', -1, 64) + "\n")
+	}
+	head("state", "gauge", "State of the link: 1 for the present one.")
+	for _, st := range states {
+		b.WriteString(`edgesync_state{state="` + st.String() + `"} ` + strconv.FormatFloat(bit(st == s.State), 'f', -1, 64) + "\n")
+	}
+	head("build_info", "gauge", "Always 1; the version is a label.")
+	b.WriteString(`edgesync_build_info{version="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s.Version) + "\"} 1\n")
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = w.Write([]byte(b.String()))
+}

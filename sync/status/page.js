@@ -1,0 +1,105 @@
+"use strict";
+(() => {
+  const el = id => document.getElementById(id);
+  const num = n => n.toLocaleString("en-US");
+  const text = (id, s) => { el(id).textContent = s; };
+  const history = [];
+  let last = null;
+
+  const span = ms => {
+    const s = ms / 1000;
+    if (s < 1) return Math.round(ms) + " ms";
+    if (s < 60) return (s < 10 ? s.toFixed(1) : Math.floor(s)) + " s";
+    if (s < 3600) return Math.floor(s / 60) + " min " + Math.floor(s % 60) + " s";
+    if (s < 86400) return Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min";
+    return Math.floor(s / 86400) + " d " + Math.floor(s % 86400 / 3600) + " h";
+  };
+  const size = n => {
+    for (const u of ["B", "KiB", "MiB", "GiB"]) {
+      if (n < 1024 || u === "GiB") return (u === "B" ? n : n.toFixed(1)) + " " + u;
+      n /= 1024;
+    }
+  };
+  const rate = (a, b, seconds) => seconds > 0 && a >= b ? num(Math.round((a - b) / seconds * 10) / 10) : "–";
+
+  const draw = () => {
+    const top = Math.max(10, ...history) * 1.05;
+    const x = i => 120 - history.length + 1 + i;
+    const points = history.map((n, i) => x(i) + "," + (30 - 29 * n / top).toFixed(2));
+    if (points.length < 2) return;
+    el("line").setAttribute("d", "M" + points.join("L"));
+    el("area").setAttribute("d", "M" + x(0) + ",30L" + points.join("L") + "L120,30Z");
+  };
+
+  const show = s => {
+    const now = performance.now();
+    const level = s.health.level;
+    text("state", s.state);
+    el("state").className = "badge " + (s.state === "disconnected" ? "bad" : s.state === "reconnecting" ? "warning" : "ok");
+    text("peer", [s.edge, s.cloud].filter(Boolean).join(" → "));
+    text("health", s.health.text);
+    el("health").className = level;
+    el("warnings").replaceChildren(...(s.warnings || []).map(w => {
+      const li = document.createElement("li");
+      li.textContent = w;
+      return li;
+    }));
+    text("pending", num(s.pending));
+    el("pending").className = s.health.queue;
+    text("oldest", s.pending ? span(s.oldest_pending_ms) : "–");
+    el("oldest").className = s.health.latency;
+    if (last) {
+      const seconds = (now - last.at) / 1000;
+      text("in", rate(s.accepted, last.accepted, seconds));
+      text("out", rate(s.deployed, last.deployed, seconds));
+    }
+    last = {at: now, accepted: s.accepted, deployed: s.deployed};
+    history.push(s.pending);
+    if (history.length > 121) history.shift();
+    draw();
+
+    const lost = s.dropped + s.dead + s.damaged;
+    const total = Math.max(1, s.deployed + s.pending + lost);
+    for (const [id, n] of [["deployed", s.deployed], ["pending", s.pending], ["lost", lost]]) el("bar-" + id).style.width = 100 * n / total + "%";
+    const sum = s.deployed + s.pending + lost;
+    text("identity", num(s.accepted) + " accepted " + (sum === s.accepted ? "=" : "≠") + " " + num(s.deployed) + " deployed + " + num(s.pending) +
+      " pending + " + num(s.dropped) + " dropped + " + num(s.dead) + " dead + " + num(s.damaged) + " damaged");
+    el("identity").className = sum === s.accepted ? "" : "bad";
+
+    const rows = [
+      ["Link", s.state + " since " + new Date(s.since).toLocaleString() + (s.next_attempt_ms ? ", next attempt in " + span(s.next_attempt_ms) : "")],
+      ["Last error", s.last_error || "none"],
+      ["Window", s.in_flight + " of " + s.window + " batches in flight" + (s.rtt_ms ? ", answered in " + s.rtt_ms.toFixed(1) + " ms" : "")],
+      ["Connections", num(s.connects) + ", " + num(s.reconnects) + " reconnects"],
+      ["Devices", num(s.devices) + (s.sync ? ", " + s.sync : s.synced ? ", synced" : ", never synced")],
+      ["From the cloud", num(s.downlinks) + " messages, " + num(s.downlinks_unused) + " unused"],
+      ["Queue", size(s.queue_bytes) + " on flash, committed " + num(s.committed) + " of " + num(s.last_offset) + (s.writable ? "" : ", not writable")],
+      ["Flash", size(s.flash_bytes_today) + " today, " + num(s.commits) + " commits since start"],
+      ["Doors", "http " + (s.http_address || "off") + ", mqtt " + (s.mqtt_address || "off")],
+      ["Process", size(s.rss_bytes) + " of memory, up " + span(s.uptime_ms)],
+    ];
+    el("details").replaceChildren(...rows.flatMap(([k, v]) => {
+      const dt = document.createElement("dt"), dd = document.createElement("dd");
+      dt.textContent = k;
+      dd.textContent = v;
+      return [dt, dd];
+    }));
+    text("version", "edgesync " + s.version);
+    document.title = (level === "ok" ? "" : "! ") + num(s.pending) + " waiting · edgesync";
+  };
+
+  const ask = async () => {
+    try {
+      const r = await fetch("/api/edge/status", {cache: "no-store", signal: AbortSignal.timeout(5000)});
+      if (!r.ok) throw new Error(r.status);
+      show(await r.json());
+    } catch {
+      last = null;
+      text("health", "The agent does not answer.");
+      el("health").className = "bad";
+    }
+    setTimeout(ask, document.hidden ? 10000 : 2000);
+  };
+  document.addEventListener("visibilitychange", () => { last = null; });
+  ask();
+})();

@@ -1,0 +1,159 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	agent "edgesync/sync"
+)
+
+// Print writes a snapshot for people to w, with colours only if w is a terminal that shows them. now is for ages.
+func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
+	p := painter{colour: colour}
+	h := Judge(s)
+	p.line("%s %s%s%s", p.paint(h.Level, "●"), p.bold(s.State.String()), since(s, now), peer(s))
+	p.line("  %s", p.paint(h.Level, h.Text))
+	for _, extra := range s.ExtraWarnings {
+		p.line("  %s", p.paint(Warn, clean(extra)))
+	}
+	p.line("")
+
+	oldest := ""
+	if s.Pending > 0 {
+		oldest = "oldest " + p.paint(h.Latency, span(s.OldestPendingMS))
+	}
+	width := len(group(s.Accepted))
+	row := func(sign, name string, n uint64, note string) {
+		p.line("%s", strings.TrimRight(fmt.Sprintf("  %s %-9s %*s   %s", sign, name, width, group(n), note), " "))
+	}
+	row(" ", "accepted", s.Accepted, "")
+	sign := "="
+	if !Balanced(s) {
+		sign = "≠"
+	}
+	row(sign, "deployed", s.Deployed, "")
+	row("+", "pending", s.Pending, oldest)
+	row("+", "dropped", s.Dropped, "")
+	row("+", "dead", s.Dead, "")
+	row("+", "damaged", s.Damaged, "")
+	p.line("")
+
+	queue := fmt.Sprintf("%s on flash, committed %s of %s", size(s.QueueBytes), group(s.Committed), group(s.LastOffset))
+	if !s.Running {
+		p.line("  %-9s %s", "queue", queue)
+		_, err := io.WriteString(w, p.String())
+		return err
+	}
+	link := fmt.Sprintf("%d of %d batches in flight", s.InFlight, s.Window)
+	if s.RTTMS > 0 {
+		link += fmt.Sprintf(", answered in %.1f ms", s.RTTMS)
+	}
+	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
+	p.line("  %-9s %s", "queue", queue)
+	p.line("  %-9s %s today, %s since start", "flash", size(s.FlashBytesToday), plural(s.Commits, "commit", "commits"))
+	synced := "never synced"
+	if s.Synced {
+		synced = "synced"
+	}
+	if s.Sync != "" {
+		synced = clean(s.Sync)
+	}
+	p.line("  %-9s %s, %s; %s from the cloud, %s unused", "registry", plural(uint64(max(s.Devices, 0)), "device", "devices"), synced,
+		plural(s.Downlinks, "message", "messages"), group(s.DownlinksUnused))
+	p.line("  %-9s http %s, mqtt %s", "doors", orOff(s.HTTPAddress), orOff(s.MQTTAddress))
+	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+func since(s *agent.Snapshot, now time.Time) string {
+	if s.Since.IsZero() || !s.Running {
+		return ""
+	}
+	return " for " + span(now.Sub(s.Since).Milliseconds())
+}
+
+func peer(s *agent.Snapshot) string {
+	switch {
+	case s.Cloud == "":
+		return ""
+	case s.Edge == "":
+		return "  " + clean(s.Cloud)
+	}
+	return "  " + clean(s.Edge) + " → " + clean(s.Cloud)
+}
+
+func orOff(address string) string {
+	if address == "" {
+		return "off"
+	}
+	return clean(address)
+}
+
+type painter struct {
+	strings.Builder
+	colour bool
+}
+
+func (p *painter) line(format string, args ...any) {
+	fmt.Fprintf(p, format, args...)
+	p.WriteByte('\n')
+}
+
+func (p *painter) paint(l Level, s string) string {
+	if !p.colour {
+		return s
+	}
+	code := map[Level]string{OK: "32", Warn: "33", Bad: "31"}[l]
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (p *painter) bold(s string) string {
+	if !p.colour {
+		return s
+	}
+	return "\x1b[1m" + s + "\x1b[0m"
+}
+
+// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, bounded.
+func clean(s string) string {
+	const most = 300
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; n > most {
+			b.WriteRune('…')
+			break
+		}
+		if !unicode.IsPrint(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// group writes a number with commas between the thousands.
+func group(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}
