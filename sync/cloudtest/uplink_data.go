@@ -1,7 +1,9 @@
 package cloudtest
 
 import (
+	"encoding/json"
 	"math"
+	"slices"
 
 	"edgesync/proto"
 )
@@ -108,8 +110,12 @@ func (u *uplink) storeAt(r *record, ts int64, pairs []pair) {
 		u.drop()
 		return
 	}
+	var own []string
+	if r.typ == typeEntityView {
+		own = r.viewed()
+	}
 	for i := range pairs {
-		if pairs[i].val.Type == skipped {
+		if pairs[i].val.Type == skipped || r.typ == typeEntityView && !slices.Contains(own, pairs[i].key) {
 			u.drop()
 			continue
 		}
@@ -119,6 +125,17 @@ func (u *uplink) storeAt(r *record, ts int64, pairs []pair) {
 			u.t.counts.Duplicates++
 		}
 	}
+}
+
+// viewed lists the time series of an entity view. Telemetry of a view shows in its own keys only (wire contract 5.3).
+func (r *record) viewed() []string {
+	var keys struct {
+		Timeseries []string `json:"timeseries"`
+	}
+	if json.Unmarshal(r.field("keys"), &keys) != nil {
+		return nil
+	}
+	return keys.Timeseries
 }
 
 // timestamped recognises a list with both keys "ts" and "values": the server takes it for the timestamped form and stores the members
