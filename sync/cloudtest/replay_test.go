@@ -43,7 +43,7 @@ type rest struct {
 	Status int             `json:"status"`
 }
 
-func readTape(t *testing.T, name string) []tapeLine {
+func readTape(t testing.TB, name string) []tapeLine {
 	t.Helper()
 	f, err := os.Open("testdata/" + name + ".jsonl")
 	if err != nil {
@@ -64,6 +64,28 @@ func readTape(t *testing.T, name string) []tapeLine {
 		t.Fatal(err)
 	}
 	return lines
+}
+
+// tapeUplinks lists the uplinks of a recording.
+func tapeUplinks(t testing.TB, name string) (list [][]byte) {
+	for _, l := range readTape(t, name) {
+		if l.Up == nil {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(*l.Up)
+		if err != nil {
+			continue
+		}
+		var m proto.RequestMsg
+		if err := pb.Unmarshal(raw, &m); err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = pb.Marshal(m.UplinkMsg); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, raw)
+	}
+	return list
 }
 
 // Ids of the recorded server.
