@@ -178,7 +178,7 @@ func (p *player) play(lines []tapeLine) {
 			if err := protoJSON(l.JSON, &c); err != nil {
 				p.t.Fatal(err)
 			}
-			p.edge = uuidOf(c.EdgeIdMSB, c.EdgeIdLSB)
+			p.edge = idOf(c.EdgeIdMSB, c.EdgeIdLSB)
 			if got := p.tenant.Configuration(p.edge); !pb.Equal(got, &c) {
 				p.errorf(l, "configuration %v, want %v", got, &c)
 			}
@@ -647,7 +647,7 @@ func (p *player) getRelations(l tapeLine, from ref, answer json.RawMessage) {
 	want, have := map[string]bool{}, map[string]bool{}
 	for _, o := range list {
 		to, _, _ := o.originator("to", "")
-		want[uuidText(to.id)+o.text("type")+o.text("typeGroup")+string(o["additionalInfo"])] = true
+		want[idText(to.id)+o.text("type")+o.text("typeGroup")+string(o["additionalInfo"])] = true
 	}
 	for _, x := range p.tenant.relations {
 		if x.from == from {
@@ -655,7 +655,7 @@ func (p *player) getRelations(l tapeLine, from ref, answer json.RawMessage) {
 			if err != nil {
 				p.t.Fatal(err)
 			}
-			have[uuidText(x.to.id)+x.name+x.group+string(info)] = true
+			have[idText(x.to.id)+x.name+x.group+string(info)] = true
 		}
 	}
 	if !maps.Equal(want, have) {

@@ -172,9 +172,9 @@ func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 	c := &proto.EdgeConfiguration{
 		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: "CE",
 	}
-	c.EdgeIdMSB, c.EdgeIdLSB = halves(st.ID)
-	c.TenantIdMSB, c.TenantIdLSB = halves(t.id)
-	c.CustomerIdMSB, c.CustomerIdLSB = halves(st.Customer)
+	c.EdgeIdMSB, c.EdgeIdLSB = idHalves(st.ID)
+	c.TenantIdMSB, c.TenantIdLSB = idHalves(t.id)
+	c.CustomerIdMSB, c.CustomerIdLSB = idHalves(st.Customer)
 	return c
 }
 

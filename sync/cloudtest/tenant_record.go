@@ -158,14 +158,14 @@ type record struct {
 	// Device activity as the server refreshes it with its own clock (wire contract 5.3), in milliseconds; zero = never.
 	activeSince, lastActivity int64
 
-	credentials *credentials    // of a device
+	credentials *login          // of a device
 	secret      json.RawMessage // JSON of the credentials of a user
 	metadata    json.RawMessage // of a rule chain: its nodes and connections without the chain's id
 	comments    []comment       // of an alarm
 }
 
-// credentials are those of a device (wire contract 5.5).
-type credentials struct {
+// login is the credentials of a device (wire contract 5.5).
+type login struct {
 	id             proto.UUID
 	created        int64
 	typ, key, text string
@@ -278,20 +278,20 @@ func (r *record) seriesOf(key string) *series {
 	return s
 }
 
-// uuidOf puts the two halves of a message together.
-func uuidOf(msb, lsb int64) (id proto.UUID) {
+// idOf puts the two idHalves of a message together.
+func idOf(msb, lsb int64) (id proto.UUID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(msb))
 	binary.BigEndian.PutUint64(id[8:], uint64(lsb))
 	return id
 }
 
-// halves is the inverse of uuidOf.
-func halves(id proto.UUID) (msb, lsb int64) {
+// idHalves is the inverse of idOf.
+func idHalves(id proto.UUID) (msb, lsb int64) {
 	return int64(binary.BigEndian.Uint64(id[:8])), int64(binary.BigEndian.Uint64(id[8:]))
 }
 
-// uuidText is the usual form with dashes.
-func uuidText(id proto.UUID) string {
+// idText is the usual form with dashes.
+func idText(id proto.UUID) string {
 	var b [36]byte
 	hex.Encode(b[:8], id[:4])
 	hex.Encode(b[9:13], id[4:6])
@@ -328,7 +328,7 @@ func uuidTime(id proto.UUID) (ms int64, ok bool) {
 
 // idJSON is an entity id as it stands in JSON (wire contract 5.1).
 func idJSON(r ref) string {
-	return `{"entityType":"` + templates[r.typ].name + `","id":"` + uuidText(r.id) + `"}`
+	return `{"entityType":"` + templates[r.typ].name + `","id":"` + idText(r.id) + `"}`
 }
 
 func quoted(s string) string { return string(appendQuoted(nil, s)) }

@@ -186,7 +186,7 @@ func (t *Tenant) saveCredentials(r *record, typ, key, value string, now time.Tim
 	}
 	c := r.credentials
 	if c == nil {
-		c = &credentials{id: t.newID(now), created: now.UnixMilli()}
+		c = &login{id: t.newID(now), created: now.UnixMilli()}
 		r.credentials = c
 	} else {
 		delete(t.byCred, c.key)
@@ -244,7 +244,7 @@ func (r *record) credentialsJSON() string {
 	if c.text != "" {
 		value = quoted(c.text)
 	}
-	return `{"id":{"id":"` + uuidText(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) + `,"deviceId":` + idJSON(r.ref) +
+	return `{"id":{"id":"` + idText(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) + `,"deviceId":` + idJSON(r.ref) +
 		`,"credentialsType":` + quoted(c.typ) + `,"credentialsId":` + quoted(c.key) + `,"credentialsValue":` + value + `,"version":null}`
 }
 

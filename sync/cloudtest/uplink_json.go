@@ -109,7 +109,7 @@ func (o object) originator(name, where string) (r ref, ok bool, err error) {
 // cannotConvert is what the server throws for an entity that is the text "null": the message printed, over several lines.
 func (u *uplink) cannotConvert(part, kind string, typ proto.UpdateMsgType, msb, lsb int64, entity, where string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[{%s}] %s {", uuidText(u.t.id), part)
+	fmt.Fprintf(&b, "[{%s}] %s {", idText(u.t.id), part)
 	if typ != created {
 		name, known := proto.UpdateMsgType_name[int32(typ)]
 		if !known {

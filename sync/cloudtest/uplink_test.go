@@ -15,53 +15,55 @@ import (
 	"edgesync/proto"
 )
 
-// bench is a tenant with one edge and one device assigned to it.
-type bench struct {
+// tenantBench is a tenant with one edge and one device assigned to it.
+type tenantBench struct {
 	*Tenant
 	edge, device proto.UUID
 	now          time.Time
 }
 
-func newBench(t testing.TB) *bench {
+func newTenantBench(t testing.TB) *tenantBench {
 	t.Helper()
-	b := &bench{Tenant: NewTenant(), edge: proto.UUID{15: 1}, device: proto.UUID{15: 2}, now: time.UnixMilli(1767225600000)}
+	b := &tenantBench{Tenant: NewTenant(), edge: proto.UUID{15: 1}, device: proto.UUID{15: 2}, now: time.UnixMilli(1767225600000)}
 	b.SetWidgetTypes(60)
 	b.AddEdge(Edge{ID: b.edge, Name: "edge", RoutingKey: "key", Secret: "secret"})
 	b.AddDevice(b.edge, Device{ID: b.device, Name: "meter", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token"})
 	return b
 }
 
-func (b *bench) process(m *proto.UplinkMsg) Outcome { return b.Process(b.edge, m, b.now) }
+func (b *tenantBench) process(m *proto.UplinkMsg) Outcome { return b.Process(b.edge, m, b.now) }
 
-func (b *bench) data(lists ...*proto.TsKvListProto) *proto.EntityDataProto {
+func (b *tenantBench) data(lists ...*proto.TsKvListProto) *proto.EntityDataProto {
 	d := dataFor(ref{typeDevice, b.device})
 	d.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: lists}
 	return d
 }
 
-func list(ts int64, kvs ...*proto.KeyValueProto) *proto.TsKvListProto {
+func kvList(ts int64, kvs ...*proto.KeyValueProto) *proto.TsKvListProto {
 	return &proto.TsKvListProto{Ts: ts, Kv: kvs}
 }
 
-func longKV(key string, n int64) *proto.KeyValueProto { return kv(key, proto.KeyValueType_LONG_V, n) }
+func longPair(key string, n int64) *proto.KeyValueProto {
+	return kvOf(key, proto.KeyValueType_LONG_V, n)
+}
 
-func (b *bench) attrs(scope string, ts int64, kvs ...*proto.KeyValueProto) *proto.EntityDataProto {
+func (b *tenantBench) attrs(scope string, ts int64, kvs ...*proto.KeyValueProto) *proto.EntityDataProto {
 	d := dataFor(ref{typeDevice, b.device})
 	d.AttributesUpdatedMsg, d.PostAttributeScope, d.AttributeTs = &proto.PostAttributeMsg{Kv: kvs}, scope, &ts
 	return d
 }
 
-func deviceMsg(id proto.UUID, typ proto.UpdateMsgType, entity string) *proto.DeviceUpdateMsg {
+func deviceUpdate(id proto.UUID, typ proto.UpdateMsgType, entity string) *proto.DeviceUpdateMsg {
 	m := &proto.DeviceUpdateMsg{MsgType: typ, Entity: entity}
-	m.IdMSB, m.IdLSB = halves(id)
+	m.IdMSB, m.IdLSB = idHalves(id)
 	return m
 }
 
-func (b *bench) deviceJSON(name string) string {
+func (b *tenantBench) deviceJSON(name string) string {
 	return `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) + `,"name":"` + name + `"}`
 }
 
-func wantPoints(t *testing.T, b *bench, key string, want ...Point) {
+func wantPoints(t *testing.T, b *tenantBench, key string, want ...Point) {
 	t.Helper()
 	if got := b.Series(b.device, key); !slices.Equal(got, want) {
 		t.Errorf("%q holds %+v, want %+v", key, got, want)
@@ -76,21 +78,21 @@ func TestSilentDrops(t *testing.T) {
 		list   *proto.TsKvListProto
 		stored []string // keys
 	}{
-		{"good", list(1, longKV("a", 1), longKV("b", 1)), []string{"a", "b"}},
-		{"an empty key takes its neighbours along", list(1, longKV("", 1), longKV("b", 1)), nil},
-		{"a long key takes its neighbours along", list(1, longKV(long300, 1), longKV("b", 1)), nil},
-		{"a long key that is null does not", list(1, kv(long300, proto.KeyValueType_JSON_V, 0), longKV("b", 1)), []string{"b"}},
-		{"an unknown type only itself", list(1, kv("a", 9, 1), longKV("b", 1)), []string{"b"}},
-		{"an empty JSON only itself", list(1, kv("a", proto.KeyValueType_JSON_V, 1), longKV("b", 1)), []string{"b"}},
-		{"the last possible ts", list(math.MaxInt64, longKV("a", 1)), nil},
-		{"the one before it is fine", list(math.MaxInt64-1, longKV("a", 1)), []string{"a"}},
-		{"no values", list(1), nil},
-		{"ts and values", list(1, longKV("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":1}`}), []string{"in"}},
-		{"ts and values that are no object", list(1, longKV("ts", 5), longKV("values", 5), longKV("b", 1)), nil},
-		{"ts alone", list(1, longKV("ts", 5), longKV("b", 1)), []string{"ts", "b"}},
+		{"good", kvList(1, longPair("a", 1), longPair("b", 1)), []string{"a", "b"}},
+		{"an empty key takes its neighbours along", kvList(1, longPair("", 1), longPair("b", 1)), nil},
+		{"a long key takes its neighbours along", kvList(1, longPair(long300, 1), longPair("b", 1)), nil},
+		{"a long key that is null does not", kvList(1, kvOf(long300, proto.KeyValueType_JSON_V, 0), longPair("b", 1)), []string{"b"}},
+		{"an unknown type only itself", kvList(1, kvOf("a", 9, 1), longPair("b", 1)), []string{"b"}},
+		{"an empty JSON only itself", kvList(1, kvOf("a", proto.KeyValueType_JSON_V, 1), longPair("b", 1)), []string{"b"}},
+		{"the last possible ts", kvList(math.MaxInt64, longPair("a", 1)), nil},
+		{"the one before it is fine", kvList(math.MaxInt64-1, longPair("a", 1)), []string{"a"}},
+		{"no values", kvList(1), nil},
+		{"ts and values", kvList(1, longPair("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":1}`}), []string{"in"}},
+		{"ts and values that are no object", kvList(1, longPair("ts", 5), longPair("values", 5), longPair("b", 1)), nil},
+		{"ts alone", kvList(1, longPair("ts", 5), longPair("b", 1)), []string{"ts", "b"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b := newTenantBench(t)
 			before := b.Counts()
 			if out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(c.list)}}); !out.Success {
 				t.Fatalf("%+v", out)
@@ -103,21 +105,21 @@ func TestSilentDrops(t *testing.T) {
 			}
 		})
 	}
-	b := newBench(t)
-	b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(1, longKV("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":"0012"}`}))}})
-	wantPoints(t, b, "in", Point{TS: 5, Value: long(12), Writes: 1})
+	b := newTenantBench(t)
+	b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":"0012"}`}))}})
+	wantPoints(t, b, "in", Point{TS: 5, Value: longVal(12), Writes: 1})
 }
 
 // TestUnknownEntities: data for what is not there is acknowledged and counted as dropped (wire contract 4.7).
 func TestUnknownEntities(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	chain := dataFor(ref{typeRuleChain, b.rootChain})
-	chain.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{list(1, longKV("a", 1))}}
-	ghost := b.data(list(1, longKV("a", 1)))
+	chain.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{kvList(1, longPair("a", 1))}}
+	ghost := b.data(kvList(1, longPair("a", 1)))
 	ghost.EntityIdLSB++
-	asset := b.data(list(1, longKV("a", 1)))
+	asset := b.data(kvList(1, longPair("a", 1)))
 	asset.EntityType = "ASSET"
-	other := b.data(list(1, longKV("a", 1)))
+	other := b.data(kvList(1, longPair("a", 1)))
 	other.EntityType = "OTA_PACKAGE"
 	for i, d := range []*proto.EntityDataProto{chain, ghost, asset, other} {
 		if out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{d}}); !out.Success || out.Never {
@@ -131,15 +133,15 @@ func TestUnknownEntities(t *testing.T) {
 
 // TestUpsert: rows are counted once, written again, and sorted however they come (wire contract 4.8, 5.3).
 func TestUpsert(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	const n = 1000
 	var arrivals []int64
 	for i := range n {
 		ts := int64(i * 7919 % n)
 		arrivals = append(arrivals, ts)
-		b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(ts, longKV("a", ts)))}})
+		b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(ts, longPair("a", ts)))}})
 		if i%3 == 0 {
-			b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(ts, longKV("a", -ts)))}})
+			b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(ts, longPair("a", -ts)))}})
 		}
 	}
 	got := b.Series(b.device, "a")
@@ -150,7 +152,7 @@ func TestUpsert(t *testing.T) {
 		if p.TS != int64(i) {
 			t.Fatalf("row %d has ts %d", i, p.TS)
 		}
-		if twice := p.Writes == 2; p.Value != long(int64(i)) && !twice || p.Value != long(-int64(i)) && twice {
+		if twice := p.Writes == 2; p.Value != longVal(int64(i)) && !twice || p.Value != longVal(-int64(i)) && twice {
 			t.Fatalf("row %d is %+v", i, p)
 		}
 	}
@@ -165,13 +167,13 @@ func TestUpsert(t *testing.T) {
 // TestManyLists: several lists in one message are all stored; without any the answer never comes, unless something else fails
 // (wire contract 4.3).
 func TestManyLists(t *testing.T) {
-	b := newBench(t)
-	out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(1, longKV("a", 1)), list(2, longKV("a", 2)))}})
+	b := newTenantBench(t)
+	out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("a", 1)), kvList(2, longPair("a", 2)))}})
 	if !out.Success {
 		t.Errorf("%+v", out)
 	}
-	wantPoints(t, b, "a", Point{1, long(1), 1}, Point{2, long(2), 1})
-	out = b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(), b.data(list(3, longKV("a", 3)))}})
+	wantPoints(t, b, "a", Point{1, longVal(1), 1}, Point{2, longVal(2), 1})
+	out = b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(), b.data(kvList(3, longPair("a", 3)))}})
 	if out.Success || !out.Never || out.Error != "" {
 		t.Errorf("%+v, want never", out)
 	}
@@ -188,15 +190,15 @@ func TestManyLists(t *testing.T) {
 // TestOrderOfParts: one uplink creates a device, gives it credentials, posts for it, raises an alarm and relates it, whatever the order
 // of the fields (wire contract 4.2).
 func TestOrderOfParts(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
 	d := dataFor(ref{typeDevice, id})
-	d.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{list(1, longKV("a", 1))}}
+	d.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{kvList(1, longPair("a", 1))}}
 	alarm := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) + `,"type":"hot","severity":"MAJOR","originator":` + idJSON(ref{typeDevice, id}) + `}`}
 	alarm.IdMSB, alarm.IdLSB = 0, 77
 	out := b.process(&proto.UplinkMsg{
 		EntityData:      []*proto.EntityDataProto{d},
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceMsg(id, created, b.deviceJSON("new"))},
+		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(id, created, b.deviceJSON("new"))},
 		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{
 			{Entity: `{"deviceId":` + idJSON(ref{typeDevice, id}) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"tok"}`},
 		},
@@ -225,26 +227,26 @@ func TestThrownAndFailed(t *testing.T) {
 	id := proto.UUID{15: 9}
 	for _, c := range []struct {
 		name, error   string
-		change        func(b *bench, m *proto.UplinkMsg)
+		change        func(b *tenantBench, m *proto.UplinkMsg)
 		first, second bool // whether the lists before and behind are stored
 	}{
-		{"thrown", "No enum constant org.thingsboard.server.common.data.EntityType.GADGET", func(b *bench, m *proto.UplinkMsg) {
+		{"thrown", "No enum constant org.thingsboard.server.common.data.EntityType.GADGET", func(b *tenantBench, m *proto.UplinkMsg) {
 			m.EntityData = slices.Insert(m.EntityData, 1, &proto.EntityDataProto{EntityType: "GADGET"})
 		}, true, false},
-		{"thrown in an earlier part", "Device should be assigned to tenant!", func(b *bench, m *proto.UplinkMsg) {
-			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceMsg(id, created, `{"name":"x"}`)}
+		{"thrown in an earlier part", "Device should be assigned to tenant!", func(b *tenantBench, m *proto.UplinkMsg) {
+			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, created, `{"name":"x"}`)}
 		}, false, false},
-		{"failed", "Unsupported msg type UNRECOGNIZED", func(b *bench, m *proto.UplinkMsg) {
-			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceMsg(id, 7, b.deviceJSON("x"))}
+		{"failed", "Unsupported msg type UNRECOGNIZED", func(b *tenantBench, m *proto.UplinkMsg) {
+			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, 7, b.deviceJSON("x"))}
 		}, true, true},
-		{"failed, then thrown", "No enum constant org.thingsboard.server.common.data.EntityType.", func(b *bench, m *proto.UplinkMsg) {
-			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceMsg(id, 7, b.deviceJSON("x"))}
+		{"failed, then thrown", "No enum constant org.thingsboard.server.common.data.EntityType.", func(b *tenantBench, m *proto.UplinkMsg) {
+			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, 7, b.deviceJSON("x"))}
 			m.EntityData = slices.Insert(m.EntityData, 1, &proto.EntityDataProto{})
 		}, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
-			m := &proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(1, longKV("first", 1))), b.data(list(1, longKV("second", 1)))}}
+			b := newTenantBench(t)
+			m := &proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("first", 1))), b.data(kvList(1, longPair("second", 1)))}}
 			c.change(b, m)
 			out := b.process(m)
 			if line, _, _ := strings.Cut(out.Error, "\n"); out.Success || line != c.error {
@@ -266,7 +268,7 @@ func TestThrownAndFailed(t *testing.T) {
 // TestTimeFilter: both forms of attributes are kept only when newer than what is stored; a post is stored with the server's clock,
 // and only when the value changes (wire contract 7.2).
 func TestTimeFilter(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	at := func(want Value, ts int64) {
 		t.Helper()
 		if v, got, ok := b.Attribute(b.device, "SHARED_SCOPE", "a"); !ok || v != want || got != ts {
@@ -280,25 +282,25 @@ func TestTimeFilter(t *testing.T) {
 		}
 	}
 	post := func(ts int64, n int64) *proto.EntityDataProto {
-		d := b.attrs("SHARED_SCOPE", ts, longKV("a", n))
+		d := b.attrs("SHARED_SCOPE", ts, longPair("a", n))
 		d.PostAttributesMsg, d.AttributesUpdatedMsg = d.AttributesUpdatedMsg, nil
 		return d
 	}
 	now := b.now.UnixMilli()
-	send(b.attrs("SHARED_SCOPE", 100, longKV("a", 1)))
-	at(long(1), 100)
-	send(b.attrs("SHARED_SCOPE", 100, longKV("a", 2)))
-	at(long(1), 100)
-	send(b.attrs("SHARED_SCOPE", 101, longKV("a", 3)))
-	at(long(3), 101)
+	send(b.attrs("SHARED_SCOPE", 100, longPair("a", 1)))
+	at(longVal(1), 100)
+	send(b.attrs("SHARED_SCOPE", 100, longPair("a", 2)))
+	at(longVal(1), 100)
+	send(b.attrs("SHARED_SCOPE", 101, longPair("a", 3)))
+	at(longVal(3), 101)
 	send(post(102, 3))
-	at(long(3), 101)
+	at(longVal(3), 101)
 	send(post(101, 4))
-	at(long(3), 101)
+	at(longVal(3), 101)
 	send(post(102, 4))
-	at(long(4), now)
-	send(b.attrs("SHARED_SCOPE", now-1, longKV("a", 5)))
-	at(long(4), now)
+	at(longVal(4), now)
+	send(b.attrs("SHARED_SCOPE", now-1, longPair("a", 5)))
+	at(longVal(4), now)
 	if _, _, ok := b.Attribute(b.device, "CLIENT_SCOPE", "a"); ok {
 		t.Error("another scope has it too")
 	}
@@ -308,7 +310,7 @@ func TestTimeFilter(t *testing.T) {
 	if _, _, ok := b.Attribute(b.device, "SHARED_SCOPE", "a"); ok {
 		t.Error("not deleted")
 	}
-	if v, _, ok := b.Attribute(b.device, "SERVER_SCOPE", "active"); !ok || v != boolean(true) {
+	if v, _, ok := b.Attribute(b.device, "SERVER_SCOPE", "active"); !ok || v != boolVal(true) {
 		t.Error("the device is not active")
 	}
 }
@@ -316,10 +318,10 @@ func TestTimeFilter(t *testing.T) {
 // TestNameCollision: the incoming device is renamed and the edge told, with the credentials that came in the same uplink
 // (wire contract 4.8, 5.5).
 func TestNameCollision(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
 	out := b.process(&proto.UplinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceMsg(id, created, b.deviceJSON("meter"))},
+		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(id, created, b.deviceJSON("meter"))},
 		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{
 			{Entity: `{"deviceId":` + idJSON(ref{typeDevice, id}) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"other"}`},
 		},
@@ -343,7 +345,7 @@ func TestNameCollision(t *testing.T) {
 
 // TestDeletedEdge: uplinks are still answered; a device is saved and refused at once (wire contract 2.6).
 func TestDeletedEdge(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	b.DeleteEdge(b.edge)
 	if _, ok := b.EdgeByKey("key"); ok || !b.Deleted(b.edge) {
 		t.Error("the edge is known by its key")
@@ -352,7 +354,7 @@ func TestDeletedEdge(t *testing.T) {
 		t.Errorf("an empty uplink: %+v", out)
 	}
 	id := proto.UUID{15: 9}
-	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceMsg(id, created, b.deviceJSON("orphan"))}})
+	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(id, created, b.deviceJSON("orphan"))}})
 	if !strings.HasPrefix(out.Error, "Can't assign device to non-existent edge!\n") {
 		t.Errorf("%+v", out)
 	}
@@ -366,22 +368,22 @@ func TestDeletedEdge(t *testing.T) {
 
 // TestDeleteEverywhere: what an uplink deletes is told to all other edges (wire contract 6.3).
 func TestDeleteEverywhere(t *testing.T) {
-	b := newBench(t)
-	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceMsg(b.device, deleted, "")}})
+	b := newTenantBench(t)
+	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted, "")}})
 	if !out.Success || len(out.Events) != 0 || len(out.Everywhere) != 1 || !pb.Equal(out.Everywhere[0], deletedDown(ref{typeDevice, b.device})) {
 		t.Errorf("%+v", out)
 	}
 	if _, _, ok := b.DeviceOf(b.device); ok {
 		t.Error("the device is there")
 	}
-	if out = b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceMsg(b.device, deleted, "")}}); !out.Success || len(out.Everywhere) != 0 {
+	if out = b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted, "")}}); !out.Success || len(out.Everywhere) != 0 {
 		t.Errorf("the second time: %+v", out)
 	}
 }
 
 // TestRPCParts: answers and calls are handed out, an unknown word of error is thrown (wire contract 8).
 func TestRPCParts(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	reply := &proto.DeviceRpcCallMsg{RequestId: 1, ResponseMsg: &proto.RpcResponseMsg{}}
 	timeout := &proto.DeviceRpcCallMsg{RequestId: 2, ResponseMsg: &proto.RpcResponseMsg{Error: "TIMEOUT"}}
 	call := &proto.DeviceRpcCallMsg{RequestId: 3, RequestMsg: &proto.RpcRequestMsg{Method: "m"}}
@@ -393,7 +395,7 @@ func TestRPCParts(t *testing.T) {
 
 // TestSteps: the sequence of wire contract 3.2 in both modes.
 func TestSteps(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	names := func(full bool) (list []string) {
 		for _, step := range b.Steps(b.edge, full) {
 			parts := map[string]int{}
@@ -434,11 +436,11 @@ func TestSteps(t *testing.T) {
 
 // TestStepsJSON: every entity of a full sync is JSON.
 func TestStepsJSON(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	n := 0
 	for _, step := range b.Steps(b.edge, true) {
 		for _, m := range step {
-			for _, text := range jsonOf(m) {
+			for _, text := range entityTexts(m) {
 				n++
 				if o, err := readObject(text, "", ""); err != nil || o == nil {
 					t.Errorf("%v in %s", err, text)
@@ -451,8 +453,8 @@ func TestStepsJSON(t *testing.T) {
 	}
 }
 
-// jsonOf lists all texts called entity in a message.
-func jsonOf(m *proto.DownlinkMsg) (texts []string) {
+// entityTexts lists all texts called entity in a message.
+func entityTexts(m *proto.DownlinkMsg) (texts []string) {
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		if !f.IsList() || f.Message() == nil {
 			return true
@@ -470,9 +472,9 @@ func jsonOf(m *proto.DownlinkMsg) (texts []string) {
 
 // TestAdministration: what the program and the tests do to the tenant, and the events of it (wire contract 6.3).
 func TestAdministration(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	c := b.Configuration(b.edge)
-	if c.CloudType != "CE" || c.AdditionalInfo != "null" || uuidOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
+	if c.CloudType != "CE" || c.AdditionalInfo != "null" || idOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
 		t.Errorf("%v", c)
 	}
 	e, _ := b.EdgeByKey("key")
@@ -504,7 +506,7 @@ func TestAdministration(t *testing.T) {
 	if len(down.DeviceCredentialsUpdateMsg) != 1 || !strings.Contains(down.DeviceCredentialsUpdateMsg[0].Entity, sha3Hex("c|u")) {
 		t.Errorf("%v", down)
 	}
-	down = b.SetAttributes(g.ID, "DEVICE", "SHARED_SCOPE", []*proto.KeyValueProto{longKV("x", 1)}, b.now)
+	down = b.SetAttributes(g.ID, "DEVICE", "SHARED_SCOPE", []*proto.KeyValueProto{longPair("x", 1)}, b.now)
 	if d := down.EntityData[0]; d.PostAttributeScope != "SHARED_SCOPE" || d.GetAttributeTs() != b.now.UnixMilli() || len(d.AttributesUpdatedMsg.Kv) != 1 {
 		t.Errorf("%v", down)
 	}
@@ -525,12 +527,12 @@ func TestAdministration(t *testing.T) {
 
 // TestConcurrency gives the race detector something to look at.
 func TestConcurrency(t *testing.T) {
-	b := newBench(t)
+	b := newTenantBench(t)
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
 			for n := range 50 {
-				b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(list(int64(n), longKV(fmt.Sprint("k", i), 1)))}})
+				b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(int64(n), longPair(fmt.Sprint("k", i), 1)))}})
 				b.Series(b.device, "k0")
 				b.Steps(b.edge, false)
 				b.Devices()
@@ -551,7 +553,7 @@ func FuzzProcess(f *testing.F) {
 			f.Add(raw)
 		}
 	}
-	b := newBench(f)
+	b := newTenantBench(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var m proto.UplinkMsg
 		if pb.Unmarshal(raw, &m) != nil {
@@ -572,10 +574,10 @@ func FuzzProcess(f *testing.F) {
 
 // BenchmarkProcess: 100 events of three values an uplink.
 func BenchmarkProcess(b *testing.B) {
-	bn := newBench(b)
+	bn := newTenantBench(b)
 	m := &proto.UplinkMsg{}
 	for range 100 {
-		m.EntityData = append(m.EntityData, bn.data(list(0, longKV("a", 1), longKV("b", 2), &proto.KeyValueProto{Key: "c", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 21.5})))
+		m.EntityData = append(m.EntityData, bn.data(kvList(0, longPair("a", 1), longPair("b", 2), &proto.KeyValueProto{Key: "c", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 21.5})))
 	}
 	ts := int64(0)
 	b.ReportAllocs()
