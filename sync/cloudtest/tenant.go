@@ -1,17 +1,47 @@
 package cloudtest
 
 import (
+	"cmp"
+	"slices"
+	"sync"
 	"time"
 
 	"edgesync/proto"
 )
 
 // Tenant is everything that the server keeps of one tenant: edges, entities, credentials, time series, attributes, relations,
-// alarms. It is the database behind the cloud in a box. Safe for concurrent use.
-type Tenant struct{}
+// alarms. It is the database behind the cloud in a box. Safe for concurrent use: one mutex guards all of it.
+type Tenant struct {
+	mu      sync.Mutex
+	id      proto.UUID
+	profile proto.UUID // of the tenant
+	node    uint64     // tells the ids of this tenant from those of another
+	serial  uint64     // of the last id made
 
-// NewTenant returns a fresh tenant: system widget bundles and types, profiles "default", rule chain, admin settings.
-func NewTenant() *Tenant { return &Tenant{} }
+	edges   map[proto.UUID]*edgeState
+	byKey   map[string]proto.UUID
+	records map[ref]*record
+	order   [entityTypes][]proto.UUID          // ids in order of creation
+	names   [entityTypes]map[string]proto.UUID // where names must be unique
+	byCred  map[string]proto.UUID              // devices by credentials id
+
+	relations []relation
+	relation  map[relationKey]int // index in relations
+
+	deviceProfile, assetProfile, rootChain, admin proto.UUID // the defaults
+	widgetTypes                                   int
+	activeAlarms                                  map[alarmKey]proto.UUID
+
+	counts  Counts
+	scratch []pair // of the uplink in hand
+}
+
+// edgeState is an edge with what is not part of its configuration.
+type edgeState struct {
+	Edge
+	root    proto.UUID // its root rule chain
+	deleted bool
+}
 
 // Edge is an edge entity of the tenant.
 type Edge struct {
@@ -61,82 +91,325 @@ type Outcome struct {
 	Mixed bool
 	// Events are what the server queues for the edge in consequence, in order: answers to requests, renames. Without ids.
 	Events []*proto.DownlinkMsg
+	// Everywhere are messages for all other edges of the tenant: DELETED of what this uplink deleted (wire contract 6.3).
+	Everywhere []*proto.DownlinkMsg
 	// RPCReplies are answers of devices to calls from the cloud; RPCCalls are calls of devices.
 	RPCReplies, RPCCalls []*proto.DeviceRpcCallMsg
 }
 
-// Process works off one uplink of the edge as the server does (wire contract 4.2 to 4.8, 5, 7): fixed order of the parts, silent
-// drops, value conversions, attribute time filter, errors with the server's texts, parts applied before an error stay.
-func (t *Tenant) Process(edge proto.UUID, u *proto.UplinkMsg, now time.Time) Outcome {
-	return Outcome{}
+// AddEdge adds an edge, or replaces the one with that id. The first connect of an edge made with a zero Created brings no news of it.
+func (t *Tenant) AddEdge(e Edge) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Customer == (proto.UUID{}) {
+		e.Customer = proto.NullUUID
+	}
+	if e.Type == "" {
+		e.Type = "default"
+	}
+	st := &edgeState{Edge: e, root: t.rootChain}
+	if old := t.edges[e.ID]; old != nil {
+		st.root = old.root
+		delete(t.byKey, old.RoutingKey)
+	}
+	t.edges[e.ID] = st
+	t.byKey[e.RoutingKey] = e.ID
+	if t.find(typeEdge, e.ID) == nil {
+		t.insert(newRecord(ref{typeEdge, e.ID}))
+	}
+	if chain := t.find(typeRuleChain, st.root); chain != nil {
+		chain.assign(e.ID)
+	}
 }
 
-// Steps returns the sequence of a sync (wire contract 3.2): one element a step, each a list of messages without ids.
-// SyncCompleted is not among them.
-func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg { return nil }
-
-// AddEdge, EdgeByKey, SaveEdge and DeleteEdge administer edges. The bool of EdgeByKey is false for an unknown key;
-// a deleted edge is unknown by its key, and Deleted tells so by its id.
-func (t *Tenant) AddEdge(e Edge) {}
-
-// EdgeByKey finds an edge by its routing key.
-func (t *Tenant) EdgeByKey(key string) (Edge, bool) { return Edge{}, false }
+// EdgeByKey finds an edge by its routing key. The bool is false for an unknown key; a deleted edge is unknown by its key, and Deleted
+// tells so by its id.
+func (t *Tenant) EdgeByKey(key string) (Edge, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id, ok := t.byKey[key]
+	if !ok {
+		return Edge{}, false
+	}
+	return t.edges[id].Edge, true
+}
 
 // SaveEdge replaces the edge with that id.
-func (t *Tenant) SaveEdge(e Edge) {}
+func (t *Tenant) SaveEdge(e Edge) { t.AddEdge(e) }
 
 // DeleteEdge deletes the edge; its devices stay.
-func (t *Tenant) DeleteEdge(id proto.UUID) {}
+func (t *Tenant) DeleteEdge(id proto.UUID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.edges[id]
+	if st == nil || st.deleted {
+		return
+	}
+	st.deleted = true
+	delete(t.byKey, st.RoutingKey)
+	t.remove(ref{typeEdge, id})
+	for _, r := range t.records {
+		r.edges = slices.DeleteFunc(r.edges, func(e proto.UUID) bool { return e == id })
+	}
+}
 
-// Configuration is the edge's EdgeConfiguration as the server sends it (wire contract 2.3).
-func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration { return nil }
+// Deleted tells whether the edge was deleted. Its stream stays open nevertheless (wire contract 2.6).
+func (t *Tenant) Deleted(id proto.UUID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.edges[id]
+	return st != nil && st.deleted
+}
 
-// AddDevice creates a device and assigns it to the edge (zero UUID: to none). It returns the event for that edge.
-func (t *Tenant) AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg { return nil }
+// Configuration is the edge's EdgeConfiguration as the server sends it (wire contract 2.3), nil for an unknown edge.
+func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.edges[id]
+	if st == nil {
+		return nil
+	}
+	c := &proto.EdgeConfiguration{
+		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: "CE",
+	}
+	c.EdgeIdMSB, c.EdgeIdLSB = idHalves(st.ID)
+	c.TenantIdMSB, c.TenantIdLSB = idHalves(t.id)
+	c.CustomerIdMSB, c.CustomerIdLSB = idHalves(st.Customer)
+	return c
+}
 
-// SaveDevice updates a device (rename, label) and returns the event for its edge.
-func (t *Tenant) SaveDevice(d Device) *proto.DownlinkMsg { return nil }
+// AddDevice creates a device and assigns it to the edge (zero UUID: to none). It returns the event for that edge. A zero ID is
+// replaced by a new one, see Devices; empty credentials become an ACCESS_TOKEN as the server makes them.
+func (t *Tenant) AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if d.ID == (proto.UUID{}) {
+		d.ID = t.newID(now)
+	}
+	r := newRecord(ref{typeDevice, d.ID})
+	r.set("createdTime", millisText(now))
+	r.set("customerId", idJSON(ref{typeCustomer, proto.NullUUID}))
+	t.fillDevice(r, d, now)
+	r.version = 1
+	r.assign(edge)
+	t.insert(r)
+	if d.CredentialsType == "" && d.CredentialsID == "" {
+		d.CredentialsType, d.CredentialsID = "ACCESS_TOKEN", t.randomWord(20)
+	}
+	t.saveCredentials(r, d.CredentialsType, d.CredentialsID, d.CredentialsValue, now)
+	return t.deviceDown(r, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE)
+}
 
-// SetCredentials changes the credentials of a device and returns the event for its edge.
+// SaveDevice updates name, label, profile and gateway flag of a device and returns the event for its edge, nil for an unknown one.
+// Credentials in d are not looked at.
+func (t *Tenant) SaveDevice(d Device) *proto.DownlinkMsg {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.find(typeDevice, d.ID)
+	if r == nil {
+		return nil
+	}
+	t.fillDevice(r, d, time.Now())
+	r.version++
+	return t.deviceDown(r, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE)
+}
+
+// fillDevice writes the members that a Device stands for.
+func (t *Tenant) fillDevice(r *record, d Device, now time.Time) {
+	profile := t.profileNamed(typeDeviceProfile, d.Profile, now)
+	t.rename(r, d.Name)
+	r.set("tenantId", idJSON(ref{typeTenant, t.id}))
+	r.set("type", quoted(profile.name))
+	r.set("deviceProfileId", idJSON(profile.ref))
+	r.set("label", "null")
+	if d.Label != "" {
+		r.set("label", quoted(d.Label))
+	}
+	r.set("additionalInfo", "null")
+	if d.Gateway {
+		r.set("additionalInfo", `{"gateway":true,"overwriteActivityTime":false,"description":""}`)
+	}
+}
+
+// SetCredentials changes the credentials of a device and returns the event for its edge, nil for an unknown one.
 func (t *Tenant) SetCredentials(id proto.UUID, typ, credID, credValue string) *proto.DownlinkMsg {
-	return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.find(typeDevice, id)
+	if r == nil {
+		return nil
+	}
+	t.saveCredentials(r, typ, credID, credValue, time.Now())
+	return &proto.DownlinkMsg{DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{{Entity: r.credentialsJSON()}}}
 }
 
 // Unassign takes a device from its edge; Delete deletes it. Both return the event: it goes to the edge, and in the case of Delete
 // to every edge of the tenant (wire contract 6.3).
-func (t *Tenant) Unassign(device proto.UUID) *proto.DownlinkMsg { return nil }
+func (t *Tenant) Unassign(device proto.UUID) *proto.DownlinkMsg {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.find(typeDevice, device); r != nil {
+		r.edges = nil
+	}
+	return deletedDown(ref{typeDevice, device})
+}
 
 // Delete deletes a device.
-func (t *Tenant) Delete(device proto.UUID) *proto.DownlinkMsg { return nil }
+func (t *Tenant) Delete(device proto.UUID) *proto.DownlinkMsg {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remove(ref{typeDevice, device})
+	return deletedDown(ref{typeDevice, device})
+}
 
-// SetAttributes writes attributes as a user of the server would and returns the event that a push-to-edge node would make of it.
+// SetAttributes writes attributes as a user of the server would and returns the event that a push-to-edge node would make of it,
+// nil when there is no such entity or scope.
 func (t *Tenant) SetAttributes(entity proto.UUID, entityType, scope string, kv []*proto.KeyValueProto, now time.Time) *proto.DownlinkMsg {
-	return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sc, ok := scopeOf(scope)
+	r := t.find(typeNumbers[entityType], entity)
+	if r == nil || !ok {
+		return nil
+	}
+	pairs, err := convertList(nil, kv)
+	if err != nil {
+		return nil
+	}
+	ms := now.UnixMilli()
+	sent := &proto.PostAttributeMsg{}
+	for _, p := range pairs {
+		if p.val.Type != skipped {
+			r.attrs[sc].set(p.key, p.val, ms)
+			sent.Kv = append(sent.Kv, keyValue(p.key, p.val))
+		}
+	}
+	d := dataFor(r.ref)
+	d.AttributesUpdatedMsg, d.PostAttributeScope, d.AttributeTs = sent, scope, &ms
+	return &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{d}}
 }
 
 // DeviceOf returns a device by id with the edge that it is assigned to.
 func (t *Tenant) DeviceOf(id proto.UUID) (d Device, edge proto.UUID, ok bool) {
-	return Device{}, proto.UUID{}, false
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.find(typeDevice, id)
+	if r == nil {
+		return Device{}, proto.UUID{}, false
+	}
+	if len(r.edges) > 0 {
+		edge = r.edges[0]
+	}
+	return r.device(), edge, true
 }
 
 // Devices lists all devices of the tenant, sorted by name.
-func (t *Tenant) Devices() []Device { return nil }
+func (t *Tenant) Devices() []Device {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Device, 0, len(t.order[typeDevice]))
+	for _, id := range t.order[typeDevice] {
+		list = append(list, t.find(typeDevice, id).device())
+	}
+	slices.SortFunc(list, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// seriesFor finds the series of a key of an entity of any type.
+func (t *Tenant) seriesFor(entity proto.UUID, key string) *series {
+	for typ := range entityTypes {
+		if typ.hasTelemetry() {
+			if r := t.find(typ, entity); r != nil {
+				return r.series[key]
+			}
+		}
+	}
+	return nil
+}
 
 // Series returns the rows of one key of one entity, sorted by TS. Order of arrival is in Arrivals.
-func (t *Tenant) Series(entity proto.UUID, key string) []Point { return nil }
+func (t *Tenant) Series(entity proto.UUID, key string) []Point {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.seriesFor(entity, key)
+	if s == nil {
+		return nil
+	}
+	s.merge()
+	points := make([]Point, len(s.rows))
+	for i := range s.rows {
+		r := &s.rows[i]
+		points[i] = Point{TS: r.ts, Value: r.value(), Writes: int(min(r.writes, 1<<31-1))}
+	}
+	return points
+}
 
 // Arrivals returns the timestamps of one key in the order in which they first arrived.
-func (t *Tenant) Arrivals(entity proto.UUID, key string) []int64 { return nil }
+func (t *Tenant) Arrivals(entity proto.UUID, key string) []int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.seriesFor(entity, key); s != nil {
+		return slices.Clone(s.arrivals)
+	}
+	return nil
+}
 
-// Attribute returns one attribute and its lastUpdateTs.
+// Keys lists the keys of an entity's time series in the order in which they first arrived.
+func (t *Tenant) Keys(entity proto.UUID) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for typ := range entityTypes {
+		if typ.hasTelemetry() {
+			if r := t.find(typ, entity); r != nil {
+				return slices.Clone(r.keys)
+			}
+		}
+	}
+	return nil
+}
+
+// Attribute returns one attribute and its lastUpdateTs. The server's own "active" and "lastActivityTime" of a device are among those
+// of SERVER_SCOPE (wire contract 5.3).
 func (t *Tenant) Attribute(entity proto.UUID, scope, key string) (v Value, ts int64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sc, ok := scopeOf(scope)
+	if !ok {
+		return Value{}, 0, false
+	}
+	for typ := range entityTypes {
+		r := t.find(typ, entity)
+		if r == nil {
+			continue
+		}
+		if a := r.attrs[sc].get(key); a != nil {
+			return a.val, a.ts, true
+		}
+		if sc == serverScope && r.activeSince != 0 {
+			switch key {
+			case "active":
+				return Value{Type: proto.KeyValueType_BOOLEAN_V, Bool: true}, r.activeSince, true
+			case "lastActivityTime":
+				return Value{Type: proto.KeyValueType_LONG_V, Long: r.lastActivity}, r.lastActivity, true
+			}
+		}
+	}
 	return Value{}, 0, false
 }
 
 // Counts are totals since the start.
-func (t *Tenant) Counts() Counts { return Counts{} }
+func (t *Tenant) Counts() Counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts
+}
 
 // Counts of what arrived.
 type Counts struct {
-	Uplinks, Events, Points, Duplicates, Dropped uint64
+	Uplinks    uint64 // messages
+	Events     uint64 // their parts: elements of entityData, updates, requests
+	Points     uint64 // rows of time series, each counted once
+	Duplicates uint64 // values for a row that was there already
+	Dropped    uint64 // acknowledged and silently not stored: parts, lists of telemetry, values (wire contract 4.7)
 }
