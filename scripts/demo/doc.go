@@ -3,7 +3,7 @@
 //	stations ──HTTP──> edgesync (own process, real configuration) ──gRPC──> cloud in a box (own process)
 //	    └── repeat a post until it is answered with 200                         └── asked for every row at the end
 //
-// Three stations post 18,980 readings with their own timestamps. The link to the cloud is cut for a while, the agent is killed
+// Three stations post 18,979 readings with their own timestamps. The link to the cloud is cut for a while, the agent is killed
 // with SIGKILL and started again. Then every time series of the cloud is compared with the files row by row, in the order of
 // arrival too, and the agent's counters must add up: accepted = deployed + pending + dropped + dead + damaged.
 // It exits with 0 only if both hold.

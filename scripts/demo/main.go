@@ -72,8 +72,11 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 		var res *result
 		res, err = r.run(ctx, stations)
 		r.screen.end()
-		if forever && ctx.Err() != nil {
+		if ctx.Err() != nil { // Ctrl-C ends demo-forever, and spoils the ordinary demo
 			err = nil
+			if !forever {
+				err = errors.New("interrupted")
+			}
 			r.cleanUp(false)
 			break
 		}

@@ -125,7 +125,7 @@ func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 	if err := r.agent.WaitReady(ctx); err != nil {
 		return nil, err
 	}
-	r.screen.say("edgesync runs (pid %d) and has learned its devices; %d stations begin", r.agent.PID(), len(stations))
+	r.screen.say("edgesync runs (pid %d) and knows its devices; %d stations begin", r.agent.PID(), len(stations))
 
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
@@ -154,6 +154,7 @@ func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 		return nil, err
 	}
 	stopWatch()
+	r.screen.show(r.result.Final)
 	r.result.MaxBacklog = r.screen.maxBacklog()
 	r.screen.say("drained; comparing every row")
 	if err := r.judge(ctx, stations, devices); err != nil {

@@ -35,7 +35,8 @@ const (
 
 // column is half a second of the chart.
 type column struct {
-	backlog uint64
+	backlog uint64 // the most seen; that of the column before until a status comes
+	seen    bool
 	colour  string
 	mark    string
 }
@@ -143,13 +144,7 @@ func (s *screen) watch(ctx context.Context, bin, config string) {
 		case <-ctx.Done():
 			return
 		case st := <-answers:
-			s.mu.Lock()
-			s.status, s.seen = st, true
-			s.highest = max(s.highest, st.Pending)
-			s.advance()
-			last := &s.chart[len(s.chart)-1]
-			last.backlog = max(last.backlog, st.Pending)
-			s.mu.Unlock()
+			s.show(st)
 		case <-tick.C:
 			s.mu.Lock()
 			s.advance()
@@ -162,6 +157,19 @@ func (s *screen) watch(ctx context.Context, bin, config string) {
 			}
 			s.mu.Unlock()
 		}
+	}
+}
+
+// show takes a new status.
+func (s *screen) show(st agent.Snapshot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.seen = st, true
+	s.highest = max(s.highest, st.Pending)
+	s.advance()
+	last := &s.chart[len(s.chart)-1]
+	if !last.seen || st.Pending > last.backlog {
+		last.backlog, last.seen = st.Pending, true
 	}
 }
 
