@@ -6,7 +6,7 @@
 //	drain     agent and cloud in a box, processes  against a bare gRPC client that sends messages built beforehand
 //	flash     the agent's count and the kernel's   against the bytes that the log keeps
 //	wire      a counting TCP proxy between them    against the payload before compression
-//	memory    VmRSS and VmHWM of the agent         against a run of `edgesync version`
+//	memory    VmRSS and VmHWM of the agent         against a Go program with gRPC and HTTP that does nothing
 //	start     exec to the first 200 over HTTP      against a run of `edgesync version`
 //
 // The events are those of ten made-up devices that post temperature, humidity and battery voltage, each a random walk with one or
