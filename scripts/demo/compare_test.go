@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"edgesync/scripts/internal/rig"
+	agent "edgesync/sync"
 )
 
 var station = &Station{
@@ -115,6 +116,31 @@ func TestStationsAreTheFiles(t *testing.T) {
 		}
 		if got := string(s.appendJSON(nil, s.Readings[len(s.Readings)-1])); w.last != "" && got != w.last {
 			t.Errorf("%s ends with %s, want %s", s.Name, got, w.last)
+		}
+	}
+}
+
+func TestIdentityFindsWhatDoesNotAddUp(t *testing.T) {
+	good := agent.Snapshot{Accepted: 105, Deployed: 105}
+	if p := identity(good, 100); len(p) != 0 {
+		t.Errorf("problems where there are none: %q", p)
+	}
+	for _, tc := range []struct {
+		name  string
+		spoil func(s *agent.Snapshot)
+		want  string
+	}{
+		{"one vanished", func(s *agent.Snapshot) { s.Deployed-- }, "accepted is 105, but"},
+		{"one too many", func(s *agent.Snapshot) { s.Deployed++ }, "accepted is 105, but"},
+		{"fewer than posted", func(s *agent.Snapshot) { s.Accepted, s.Deployed = 99, 99 }, "100 events were answered with 200, and accepted is 99"},
+		{"dropped", func(s *agent.Snapshot) { s.Dropped, s.Deployed = 1, 104 }, "dropped 1, dead 0, damaged 0"},
+		{"dead", func(s *agent.Snapshot) { s.Dead, s.Deployed = 1, 104 }, "dropped 0, dead 1, damaged 0"},
+		{"damaged", func(s *agent.Snapshot) { s.Damaged, s.Deployed = 1, 104 }, "dropped 0, dead 0, damaged 1"},
+	} {
+		s := good
+		tc.spoil(&s)
+		if p := strings.Join(identity(s, 100), "\n"); !strings.Contains(p, tc.want) {
+			t.Errorf("%s: problems are %q, want %q", tc.name, p, tc.want)
 		}
 	}
 }
