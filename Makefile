@@ -1,0 +1,114 @@
+# edgesync: `make` lists what there is. The two that a newcomer wants: `make demo` and `make test`.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# grpcnotrace leaves out golang.org/x/net/trace, and with it html/template: 2.4 MB on MIPS.
+TAGS     = grpcnotrace
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)"
+
+# The tools of `make lint` and `make proto`, at these versions and no others, go to build/tools.
+STATICCHECK        = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT            = mvdan.cc/gofumpt@v0.12.0
+PROTOC_GEN_GO      = google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+TOOLS              = $(CURDIR)/build/tools
+
+# Names of build/ as edgesync-linux-<arch>; what each means is in scripts/ci/cross.
+CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
+# The bound on the stripped mipsle binary, in bytes: what a router with 16 MB of flash can spare.
+MAX_MIPSLE = 12500000
+# Packages whose unit tests also run on the emulated 32-bit processors.
+QEMU_PACKAGES = ./wal ./proto ./sync
+
+.PHONY: help
+help: ## list the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+
+.PHONY: build
+build: ## build ./edgesync for this machine
+	$(GOBUILD) -o edgesync .
+
+.PHONY: demo
+demo: ## the main job on real data: link cut, kill -9, nothing lost; 30 s
+	@mkdir -p build && go build -o build/demo ./scripts/demo
+	@build/demo
+
+.PHONY: demo-forever
+demo-forever: ## the same, round after round with faults at random moments, until Ctrl-C
+	@mkdir -p build && go build -o build/demo ./scripts/demo
+	@build/demo --forever
+
+.PHONY: test
+test: ## everything that must hold: lint, tests with the race detector, all platforms, emulated 32-bit
+	@scripts/ci/prepare cgo protoc qemu
+	@$(MAKE) lint
+	@$(MAKE) proto-check
+	@$(MAKE) race
+	@$(MAKE) cross
+	@$(MAKE) qemu
+	@echo 'make test: all passed'
+
+.PHONY: unit
+unit: ## the tests alone, without the race detector
+	go test ./...
+
+.PHONY: race
+race: ## the tests with the race detector
+	CGO_ENABLED=1 go test -race -timeout 9m ./...
+
+$(TOOLS)/.installed: Makefile
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) go install $(STATICCHECK)
+	GOBIN=$(TOOLS) go install $(GOFUMPT)
+	GOBIN=$(TOOLS) go install $(PROTOC_GEN_GO)
+	GOBIN=$(TOOLS) go install $(PROTOC_GEN_GO_GRPC)
+	@touch $@
+
+.PHONY: lint
+lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt, go.mod, and the rules of the house
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+	@out=$$($(TOOLS)/gofumpt -l .); [ -z "$$out" ] || { echo "not formatted by gofumpt:"; echo "$$out"; exit 1; }
+	go mod tidy -diff
+	@scripts/ci/rules
+
+.PHONY: proto
+proto: $(TOOLS)/.installed ## regenerate the Go code of the messages from proto/*.proto
+	@scripts/ci/prepare protoc
+	cd proto && PATH=$(TOOLS):$$PATH protoc --go_out=. --go_opt=paths=source_relative \
+	  --go-grpc_out=. --go-grpc_opt=paths=source_relative edge.proto telemetry.proto
+
+.PHONY: proto-check
+proto-check: $(TOOLS)/.installed ## fail when the committed generated code is not what proto/*.proto gives
+	@scripts/ci/prepare protoc
+	@PATH=$(TOOLS):$$PATH scripts/ci/proto-check
+
+.PHONY: cross
+cross: ## build for every platform into build/, check size and dependencies
+	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) scripts/ci/cross $(CROSS)
+
+.PHONY: qemu
+qemu: ## the unit tests of wal, proto and sync as mipsle and arm, under qemu-user
+	@scripts/ci/prepare qemu
+	CGO_ENABLED=0 GOARCH=mipsle GOMIPS=softfloat go test -vet=off -timeout 9m -exec qemu-mipsel-static $(QEMU_PACKAGES)
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -vet=off -timeout 9m -exec qemu-arm-static $(QEMU_PACKAGES)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
+	@FUZZTIME=$${FUZZTIME:-5s} scripts/ci/fuzz-smoke
+
+.PHONY: bench
+bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
+	@mkdir -p build && go build -o build/bench ./scripts/bench
+	@build/bench
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build edgesync

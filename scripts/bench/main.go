@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"edgesync/scripts/internal/rig"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == doNothing {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
+	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire or million")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything, or only one thing. A figure beyond its bound is no error, because the bounds are for the machine that
+// the README names; a figure that could not be had is one.
+func run(ctx context.Context, only string) error {
+	// In the tree, not in /tmp, which is often memory: what is measured is a disk.
+	if err := os.MkdirAll("build", 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("build", "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	bin, err := rig.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s/%s, %d CPUs, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	t := &table{out: os.Stdout}
+	t.head()
+
+	known := only == ""
+	measure := func(name, what string, f func() error) {
+		if only != "" && only != name {
+			return
+		}
+		known = true
+		if ctx.Err() != nil {
+			return
+		}
+		if err := f(); err != nil {
+			t.missing(what, err)
+		}
+	}
+	for _, writers := range []int{1, 16, 256} {
+		measure("appends", fmt.Sprintf("durable appends/s, writers: %d", writers), func() error { return measureAppends(ctx, t, dir, writers) })
+	}
+	measure("allocs", "allocations per event, log to wire", func() error { return measureAllocs(ctx, t) })
+
+	if only != "appends" && only != "allocs" {
+		s, err := newSite(ctx, t, bin, dir)
+		if err != nil {
+			return err
+		}
+		defer s.cloud.Kill()
+		// The first agent learns the devices.
+		a, err := s.start(ctx, s.cloud.GRPC)
+		if err != nil {
+			return err
+		}
+		if err := a.Stop(); err != nil {
+			return err
+		}
+		measure("idle", "RSS idle, and ten events a second", func() error { return s.idleAndSlow(ctx) })
+		measure("drain", "drain and flash", func() error { return s.drain(ctx) })
+		measure("wire", "bytes on the wire, draining", func() error { return s.drainWire(ctx) })
+		measure("million", "1,000,000 pending", func() error { return s.million(ctx) })
+	}
+	if !known {
+		return fmt.Errorf("there is nothing called %q to measure", only)
+	}
+	if t.over > 0 {
+		fmt.Printf("\n%d figures are beyond their bounds\n", t.over)
+	}
+	if t.absent > 0 {
+		return fmt.Errorf("%d things could not be measured", t.absent)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// procField reads a number from /proc/PID/FILE, whose lines are "name: number [kB]".
+func procField(pid int, file, name string) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		return 0, err
+	}
+	sc := bufio.NewScanner(bytes.NewReader(b))
+	for sc.Scan() {
+		if rest, ok := strings.CutPrefix(sc.Text(), name+":"); ok {
+			f := strings.Fields(rest)
+			if len(f) == 0 {
+				break
+			}
+			n, err := strconv.ParseInt(f[0], 10, 64)
+			if len(f) > 1 && f[1] == "kB" {
+				n <<= 10
+			}
+			return n, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/%s has no %s", pid, file, name)
+}
+
+// rss returns the resident memory of a process now and at its highest, in MB (10^6 bytes).
+func rss(pid int) (now, highest float64, err error) {
+	a, err := procField(pid, "status", "VmRSS")
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := procField(pid, "status", "VmHWM")
+	return float64(a) / 1e6, float64(b) / 1e6, err
+}
+
+// versionRun is the yardstick for the start: the best of five runs of `edgesync version`, in ms.
+func versionRun(ctx context.Context, bin string) (ms float64, err error) {
+	for i := range 5 {
+		begin := time.Now()
+		if err := exec.CommandContext(ctx, bin, "version").Run(); err != nil {
+			return 0, fmt.Errorf("edgesync version: %w", err)
+		}
+		took := float64(time.Since(begin).Microseconds()) / 1000
+		if i == 0 || took < ms {
+			ms = took
+		}
+	}
+	return ms, nil
+}
+
+// doNothing, as the only argument, makes this program wait for the end of its input.
+const doNothing = "do-nothing"
+
+// nothingRSS is the yardstick for memory: this program, which holds gRPC and net/http too, doing nothing. In MB.
+// (The highest RSS that the kernel reports for a child that has ended is no use: it includes the parent's before the exec.)
+func nothingRSS(ctx context.Context) (float64, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, self, doNothing)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, time.Second); err != nil {
+		return 0, err
+	}
+	now, _, err := rss(cmd.Process.Pid)
+	in.Close()
+	return now, errors.Join(err, cmd.Wait())
+}

@@ -1,0 +1,159 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// StartLimit is how long a process may take until it answers, StopLimit how long until it has ended after SIGTERM
+// (the agent promises 10 s).
+const (
+	StartLimit = 20 * time.Second
+	StopLimit  = 12 * time.Second
+)
+
+// Binaries are the paths of the built programs.
+type Binaries struct {
+	Agent, Cloud string
+}
+
+// Build builds the agent and the cloud in a box into dir, from the module of the working directory.
+func Build(ctx context.Context, dir string) (Binaries, error) {
+	b := Binaries{Agent: dir + "/edgesync", Cloud: dir + "/cloud"}
+	for _, t := range []struct{ out, pkg string }{{b.Agent, "edgesync"}, {b.Cloud, "edgesync/scripts/cloud"}} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", t.out, t.pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return b, fmt.Errorf("go build %s: %w\n%s", t.pkg, err, out)
+		}
+	}
+	return b, nil
+}
+
+// process is a child whose end can be waited for by many.
+type process struct {
+	name    string
+	cmd     *exec.Cmd
+	logPath string
+	done    chan struct{} // closed when it has ended
+	err     error         // of Wait; valid after done
+}
+
+// start runs a program whose standard error is appended to logPath; so is its standard output unless stdout takes it.
+func start(ctx context.Context, name, logPath string, stdout io.Writer, bin string, args ...string) (*process, error) {
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &process{name: name, logPath: logPath, done: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, bin, args...)
+	p.cmd.Stdout, p.cmd.Stderr = stdout, log
+	if stdout == nil {
+		p.cmd.Stdout = log
+	}
+	p.cmd.Env = cleanEnviron()
+	p.cmd.SysProcAttr = childAttributes()
+	p.cmd.WaitDelay = time.Second
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// cleanEnviron is the environment without variables that would configure the agent behind the back of its file.
+func cleanEnviron() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		k, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(k, "EDGESYNC_") || strings.HasPrefix(k, "CLOUD_") ||
+			strings.HasPrefix(k, "HTTP_BIND_") || strings.HasPrefix(k, "MQTT_BIND_") {
+			continue
+		}
+		env = append(env, kv)
+	}
+	return env
+}
+
+// PID of the process.
+func (p *process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *process) Done() <-chan struct{} { return p.done }
+
+// Kill sends SIGKILL and waits for the end.
+func (p *process) Kill() {
+	_ = p.cmd.Process.Kill() // fails only if it has ended
+	<-p.done
+}
+
+// Stop sends SIGTERM and waits; after StopLimit it kills and returns an error. An exit code other than 0 is an error too.
+func (p *process) Stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(StopLimit):
+		p.Kill()
+		return fmt.Errorf("%s did not end within %v of SIGTERM; its log is %s", p.name, StopLimit, p.logPath)
+	}
+	if p.err != nil {
+		return fmt.Errorf("%s ended badly: %w; its log is %s", p.name, p.err, p.logPath)
+	}
+	return nil
+}
+
+// died describes an end that nobody asked for.
+func (p *process) died() error {
+	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.err, Tail(p.logPath, 10))
+}
+
+// Tail returns the last lines of a log file, with its path.
+func Tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	return fmt.Sprintf("last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
+}
+
+// Poll calls try every interval until it returns true, the limit passes, the context ends or gone is closed (nil: never).
+// The error tells which of the last three.
+func Poll(ctx context.Context, interval, limit time.Duration, gone <-chan struct{}, try func() bool) error {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for !try() {
+		select {
+		case <-tick.C:
+		case <-gone:
+			return ErrGone
+		case <-deadline.C:
+			return fmt.Errorf("%w: %v", ErrLimit, limit)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// What Poll returns.
+var (
+	ErrGone  = errors.New("the process ended")
+	ErrLimit = errors.New("time limit passed")
+)
