@@ -72,3 +72,9 @@ func AppendSyncRequest(dst []byte, full bool) []byte {
 	dst = protowire.AppendTag(dst, 2, protowire.VarintType)
 	return protowire.AppendVarint(dst, protowire.EncodeBool(full)) // explicit presence: written also when false
 }
+
+// AppendSyncEscape appends a complete RequestMsg of type SYNC without a body, which clears the server's mark that a sync is running:
+// the way out of a sync that stands still (wire contract 3.6).
+func AppendSyncEscape(dst []byte) []byte {
+	return appendVarintField(dst, 1, int64(RequestMsgType_SYNC_REQUEST_RPC_MESSAGE))
+}

@@ -1,4 +1,36 @@
-// Package sync is the agent: configuration, the intake, and the one loop that carries events to the cloud.
+// Package sync is the agent: its configuration, the intake where events enter, and the one loop that carries them to the cloud and
+// brings back what the cloud provisions.
+//
+//	doors ──> Intake ──> wal.Queue ──> loop ──fragments, concatenated──> sender ──┐
+//	                        ^            │                                         │ one gRPC stream
+//	                        └──Commit────┤<──────────acks, downlinks── receiver ──┘ (wire contract 2)
+//	                                     ├──> Registry (apply, one fsync, then acknowledge)
+//	                                     └──> wal.DeadLog (what the cloud refuses, retried from there)
+//
+// # Who owns what
+//
+// The loop's goroutine owns the session, the window, the backoff and the state. The receiver and the sender of a session and the
+// dialler of an attempt only pass messages over bounded channels. The loop never blocks on the network; while the server does not
+// read, the sender waits and the window stays full.
+//
+// # Positions
+//
+// The queue knows what is durable and what is committed. The loop knows, for this session only, what it has read and sent. When a
+// session ends it forgets that and reads again from the committed offset: at-least-once, in order.
+//
+// # Invariants
+//
+//   - The committed offset moves only over events that the cloud acknowledged with success, that are durably in the dead-letter log,
+//     or that cannot be read any more (counted as damaged).
+//   - A batch holds consecutive events whose ranks do not fall, so that the server works them off in their order (wire contract 4.2).
+//     Nothing is in flight beside an entity event, and no two updates of one entity's attributes are in flight together.
+//   - After a refusal everything in flight is awaited, then all from the first refused event on is sent again, one batch at a time,
+//     halving until the culprit stands alone and goes to the dead-letter log.
+//   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is not acknowledged and comes again.
+//   - Every wait has a bound, and all of them stand at the top of loop.go, state.go, backoff.go and downlink.go.
+//
+// # Files
+//
+// agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go the stream;
+// batch.go, window.go and uplink.go sending; deadletters.go the retries; downlink.go what comes down; config*.go the configuration.
 package sync
-
-import _ "github.com/BurntSushi/toml" // reads the configuration

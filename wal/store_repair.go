@@ -17,8 +17,8 @@ import (
 
 // Bounds of what is kept of damage, for each store.
 const (
-	corruptBytes = 1 << 20 // of one stretch
-	corruptFiles = 8       // newest
+	storeCorruptBytes = 1 << 20 // of one stretch
+	storeCorruptFiles = 8       // newest
 )
 
 // load reads the file into the map. The end of the last good frame becomes the end of the file.
@@ -217,7 +217,7 @@ func (s *Store) keep(from, to int64) {
 	if s.o.CorruptDir == "" {
 		return
 	}
-	p := make([]byte, min(to-from, corruptBytes))
+	p := make([]byte, min(to-from, storeCorruptBytes))
 	n, _ := s.file.ReadAt(p, from)
 	if p = bytes.TrimRight(p[:n], "\x00"); len(p) == 0 {
 		return // zeroes are no evidence
@@ -239,7 +239,7 @@ func (s *Store) keep(from, to int64) {
 			ours = append(ours, n)
 		}
 	}
-	for len(ours) > corruptFiles {
+	for len(ours) > storeCorruptFiles {
 		os.Remove(ours[0])
 		ours = ours[1:]
 	}

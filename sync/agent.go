@@ -1,0 +1,152 @@
+package sync
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	gosync "sync"
+	"time"
+
+	"edgesync/wal"
+)
+
+// turnLimit is how long the loop may be busy with one turn before health is denied: a slow flash may hold it for seconds.
+const turnLimit = 60 * time.Second
+
+// Deps is what an agent works with. All of it outlives the agent; the caller closes it after Run has returned.
+type Deps struct {
+	Config   *Config
+	Queue    *wal.Queue
+	Dead     *wal.DeadLog
+	Registry Registry
+	Log      *slog.Logger
+	Version  string
+}
+
+// Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine; the other methods may be called
+// from any.
+type Agent struct {
+	Deps
+	link    link
+	jitter  func(time.Duration) time.Duration
+	started time.Time
+	hint    chan struct{}
+
+	mu        gosync.Mutex // guards the fields below, written by the loop once a turn
+	published published
+}
+
+// published is what the loop tells about itself.
+type published struct {
+	turn     time.Time
+	state    State
+	since    time.Time
+	lastErr  string
+	inFlight int
+	window   int
+	rtt      time.Duration
+	nextDial time.Time
+	limited  bool
+	edge     string
+	synced   bool
+	sync     string
+	devices  int
+	counters counters
+}
+
+// counters of this process's life.
+type counters struct {
+	connects, attempts, downlinks, unused, uplinkBytes uint64
+}
+
+// NewAgent returns an agent that does nothing until Run.
+func NewAgent(d Deps) *Agent {
+	return &Agent{
+		Deps: d, link: link{cloud: d.Config.Cloud, keepalive: d.Config.Keepalive}, jitter: fullJitter,
+		started: time.Now(), hint: make(chan struct{}, 1), published: published{turn: time.Now(), since: time.Now()},
+	}
+}
+
+// Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt ends at once.
+func (a *Agent) Hint() {
+	select {
+	case a.hint <- struct{}{}:
+	default:
+	}
+}
+
+// Healthy is true while the loop turns and the queue can be written, whatever the cloud does (architecture, /healthz).
+func (a *Agent) Healthy() bool {
+	a.mu.Lock()
+	turn := a.published.turn
+	a.mu.Unlock()
+	return time.Since(turn) < turnLimit && a.Queue.Stats().Writable
+}
+
+// Snapshot is the agent's state now. The addresses of the doors are left for the caller to fill in.
+func (a *Agent) Snapshot() Snapshot {
+	a.mu.Lock()
+	p := a.published
+	a.mu.Unlock()
+	now := time.Now()
+	s := Snapshot{
+		State: p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
+		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
+		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
+		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
+	}
+	if p.counters.attempts > 0 {
+		s.Reconnects = p.counters.attempts - 1
+	}
+	if d := p.nextDial.Sub(now); d > 0 && !p.nextDial.IsZero() {
+		s.NextAttemptMS = d.Milliseconds()
+	}
+	AddCounts(&s, a.Queue.Stats(), a.Dead.Stats(), now)
+	return s
+}
+
+// AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead when it moves to the
+// dead-letter log; what became of it there is taken from that log, so that the identity holds.
+func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
+	left := d.Delivered + d.Discarded
+	s.Accepted, s.Pending, s.Damaged = q.Accepted, q.Pending, q.Damaged
+	s.Deployed, s.Dropped, s.Dead = q.Deployed+d.Delivered, q.Dropped+d.Discarded, q.Dead-min(left, q.Dead)
+	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
+	s.FlashBytesToday, s.Commits, s.Writable = q.FlashBytesToday, q.Commits, q.Writable
+	if q.OldestPending > 0 {
+		s.OldestPendingMS = max(0, now.UnixMilli()-q.OldestPending)
+	}
+	if q.LastError != nil {
+		s.ExtraWarnings = append(s.ExtraWarnings, "the queue cannot be written: "+q.LastError.Error())
+	}
+}
+
+// rss is the resident memory of this process in bytes, 0 where the kernel does not tell.
+func rss() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// Run carries events until ctx ends, then flushes, waits a moment for the acknowledgements due, and closes the stream. A cloud
+// that is away or refuses is never a reason to return.
+func (a *Agent) Run(ctx context.Context) {
+	l := newLoop(a)
+	defer func() {
+		if r := recover(); r != nil {
+			a.Log.Error("the loop failed; this is a bug", "panic", r, "stack", string(debug.Stack()))
+			panic(r)
+		}
+	}()
+	l.run(ctx)
+}

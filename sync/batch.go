@@ -1,0 +1,107 @@
+package sync
+
+import (
+	"time"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+const (
+	// batchBytes bounds the fragments of one batch (architecture, "batch"); an event that is alone larger goes alone.
+	batchBytes = 256 << 10
+	// spareBatches bounds the buffers kept for reuse.
+	spareBatches = 4
+)
+
+// batch is one UplinkMsg: consecutive events of the queue whose ranks do not fall, so that the server works them off in their
+// order (wire contract 4.2). buf holds room for the message's head and then the fragments, one behind the other.
+type batch struct {
+	id         int32
+	start, end wal.Position // events behind start, up to and including end
+	buf        []byte
+	events     int
+	dead       int          // 1: the one event was moved to the dead-letter log, nothing is sent
+	rank       uint8        // of the last event
+	barrier    bool         // nothing else may be in flight beside it
+	urgent     bool         // goes without waiting for company
+	closed     bool         // takes no more events
+	attrs      []proto.UUID // entities whose attributes it updates
+	opened     time.Time    // when its first event was taken
+	sentAt     time.Time
+	state      batchState
+	reason     string // of a refusal
+}
+
+type batchState uint8
+
+const (
+	inFlight batchState = iota
+	acked
+	refused
+)
+
+func (b *batch) empty() bool { return b.events == 0 }
+
+func (b *batch) fragments() int { return len(b.buf) - proto.UplinkHeader }
+
+func (b *batch) reset(at wal.Position) {
+	*b = batch{start: at, end: at, buf: append(b.buf[:0], make([]byte, proto.UplinkHeader)...), attrs: b.attrs[:0]}
+}
+
+// limits of a batch, as they are now.
+type limits struct {
+	events int
+	server int // bytes of a RequestMsg
+}
+
+// take adds an event if it may stand in this batch behind the others; false closes the batch.
+func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
+	kind, action := proto.Kind(e.Kind), proto.Action(e.Action)
+	rank := kind.Rank()
+	attribute := isAttribute(action)
+	size := b.fragments() + len(e.Fragment)
+	switch {
+	case b.closed:
+		return false
+	case b.empty():
+	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, 1<<31-1) > l.server, rank < b.rank,
+		kind.Barrier() && !b.barrier, // in front of a barrier everything else must be through
+		attribute && b.updates(e.Entity):
+		b.closed = true
+		return false
+	}
+	if b.empty() {
+		b.opened = now
+		b.barrier = kind.Barrier()
+	}
+	b.buf = append(b.buf, e.Fragment...)
+	b.events++
+	b.rank = rank
+	b.end = e.Position
+	if attribute {
+		b.attrs = append(b.attrs, e.Entity)
+	}
+	if attribute || b.barrier || kind == proto.KindRPC {
+		b.urgent = true
+	}
+	if b.events >= l.events || b.fragments() >= batchBytes {
+		b.closed = true
+	}
+	return true
+}
+
+func (b *batch) updates(entity proto.UUID) bool {
+	for i := range b.attrs {
+		if b.attrs[i] == entity {
+			return true
+		}
+	}
+	return false
+}
+
+// isAttribute tells whether an event writes attributes: the server may apply two such writes of one key in either order
+// (wire contract 4.3), so they never travel together. Judged by entity, because the key stands inside the fragment.
+func isAttribute(a proto.Action) bool {
+	return a == proto.ActionAttributesUpdated || a == proto.ActionPostAttributes || a == proto.ActionAttributesDeleted
+}

@@ -1,0 +1,390 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+// Time limits of a session (architecture, "Time limits and other numbers").
+const (
+	ackTimeout   = 60 * time.Second // oldest unacknowledged batch
+	probeAfter   = 30 * time.Second // of hearing nothing with nothing in flight
+	probeTimeout = 20 * time.Second
+	pauseMin     = time.Second // after a rate limit answer
+	pauseMax     = 60 * time.Second
+	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
+	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	complainAt   = 30 * time.Second // the same complaint is logged at most this often
+)
+
+// loop is the state of one run of the agent. Its one goroutine owns everything here; dialler, receiver and sender only send it
+// messages.
+type loop struct {
+	*Agent
+	cfg    *Config
+	log    *slog.Logger
+	queue  *wal.Queue
+	reg    Registry
+	reader *wal.Reader
+
+	state State
+	since time.Time
+
+	// The attempt and the session.
+	dialing      bool
+	dials        chan dialResult
+	nextDial     time.Time
+	reconnect    doubling
+	refusals     doubling
+	dialTimeout  doubling
+	sess         *session
+	acceptedAt   time.Time
+	acknowledged bool // something in this session
+	lastReceived time.Time
+	quickEnds    int
+	backlogEnd   uint64 // Seq of the last event from before the session
+	lastErr      string
+	edge         string
+
+	// Sending.
+	win        window
+	open       *batch // being filled
+	take       func(e *wal.Entry) bool
+	now        time.Time // of this turn, for take
+	id         int32
+	maxEvents  int    // of a batch; less than batch.size while a culprit is searched
+	single     bool   // one batch in flight: after a refusal, until what was refused has passed
+	suspectEnd uint64 // offset up to which single and maxEvents hold; 0 = until one batch passes
+	pause      doubling
+	pauseUntil time.Time
+	limited    bool // the last answer to a batch was the rate limit
+	endsAt     uint64
+	ends       int
+	stopping   bool
+
+	// The dead-letter log's retries.
+	deadDue time.Time
+	deadTry *deadTry
+	tries   map[uint64]int // of letters tried in this life; bounded by the log
+
+	probeID int32 // 0 = none
+	probeAt time.Time
+
+	// Receiving.
+	syncing      bool
+	syncReceived int
+	syncProgress time.Time
+	syncKicked   bool
+	answers      []int32 // downlink ids applied and not yet durable
+	counters     counters
+
+	complained map[string]*complaint
+}
+
+type dialResult struct {
+	sess *session
+	err  error
+}
+
+// complaint is one kind of warning, so that a cloud away for a week fills no log.
+type complaint struct {
+	text   string
+	at     time.Time
+	silent int
+}
+
+func newLoop(a *Agent) *loop {
+	c := a.Config
+	l := &loop{
+		Agent: a, cfg: c, log: a.Log, queue: a.Queue, reg: a.Registry, reader: a.Queue.Reader(),
+		dials:       make(chan dialResult, 1),
+		reconnect:   doubling{min: c.Reconnect.Interval, max: c.Reconnect.MaxInterval},
+		refusals:    doubling{min: refusedMin, max: refusedMax},
+		dialTimeout: doubling{min: c.Cloud.Timeout, max: max(timeoutMax, c.Cloud.Timeout)},
+		pause:       doubling{min: pauseMin, max: pauseMax},
+		win:         newWindow(), maxEvents: c.Batch.Size, since: time.Now(),
+		tries: make(map[uint64]int), complained: make(map[string]*complaint),
+	}
+	l.take = func(e *wal.Entry) bool {
+		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
+	}
+	if e := l.reg.Edge(); e != nil {
+		l.edge = e.GetName()
+	}
+	return l
+}
+
+func (l *loop) run(ctx context.Context) {
+	// A session outlives ctx by the moment that stop needs to flush.
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		l.turn(base, now)
+		l.publish(now)
+		timer.Reset(max(0, l.deadline(now).Sub(now)))
+		select {
+		case <-ctx.Done():
+			l.stop(cancel)
+			return
+		case r := <-l.dials:
+			l.dialed(r, time.Now())
+		case in := <-l.inbox():
+			l.received(in, time.Now())
+		case <-l.queue.Wake():
+		case <-l.hint:
+			if l.sess == nil && !l.dialing {
+				l.nextDial = time.Time{}
+			}
+		case <-timer.C:
+		}
+	}
+}
+
+// inbox is the receiver's channel, or nil while there is no room to acknowledge what it would bring.
+func (l *loop) inbox() <-chan inbound {
+	if l.sess == nil || len(l.sess.out) >= outHigh {
+		return nil
+	}
+	return l.sess.in
+}
+
+// turn does everything that is due.
+func (l *loop) turn(ctx context.Context, now time.Time) {
+	l.now = now
+	if l.sess == nil {
+		l.maybeDial(ctx, now)
+		return
+	}
+	if err := l.overdue(now); err != nil {
+		l.ended(err, now)
+		return
+	}
+	l.maybeSend(now)
+	l.maybeRetryDead(now)
+	l.maybeProbe(now)
+	l.settleState(now)
+}
+
+func (l *loop) maybeDial(ctx context.Context, now time.Time) {
+	if l.dialing || now.Before(l.nextDial) {
+		return
+	}
+	l.dialing = true
+	l.nextDial = time.Time{}
+	l.counters.attempts++
+	l.enter(Reconnecting, now)
+	secret, timeout := l.secret(), l.dialTimeout.Peek()
+	go func() {
+		s, err := l.link.open(ctx, secret, timeout)
+		l.dials <- dialResult{s, err}
+	}()
+}
+
+func (l *loop) secret() string { return l.reg.Secret(l.cfg.Cloud.RoutingSecret) }
+
+// overdue tells why the session counts as dead: by missing progress, never by silence of downlinks alone, which another edge can
+// cause for two minutes (wire contract 6.1).
+func (l *loop) overdue(now time.Time) error {
+	if t := l.win.oldest(); !t.IsZero() && now.Sub(t) >= ackTimeout {
+		return errAckTimeout
+	}
+	if l.probeID != 0 && now.Sub(l.probeAt) >= probeTimeout {
+		return errProbeTimeout
+	}
+	if l.deadTry != nil && now.Sub(l.deadTry.sentAt) >= ackTimeout {
+		return errAckTimeout
+	}
+	return l.syncOverdue(now)
+}
+
+// deadline is when the next turn is due if nothing happens.
+func (l *loop) deadline(now time.Time) time.Time {
+	next := now.Add(heartbeat)
+	at := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	if l.sess == nil {
+		if !l.dialing {
+			at(l.nextDial)
+			if l.nextDial.IsZero() {
+				at(now)
+			}
+		}
+		return next
+	}
+	if l.open != nil && !l.open.empty() && l.maySend(now) && !l.ready(l.open, now) {
+		at(l.open.opened.Add(l.cfg.Batch.Timeout))
+	}
+	if l.pauseUntil.After(now) {
+		at(l.pauseUntil)
+	}
+	if t := l.win.oldest(); !t.IsZero() {
+		at(t.Add(ackTimeout))
+	}
+	switch {
+	case l.probeID != 0:
+		at(l.probeAt.Add(probeTimeout))
+	case len(l.win.batches) == 0 && l.deadTry == nil:
+		at(l.lastReceived.Add(probeAfter))
+	}
+	if l.deadTry == nil && l.deadDue.After(now) {
+		at(l.deadDue)
+	}
+	at(l.syncDeadline())
+	return next
+}
+
+func (l *loop) maybeProbe(now time.Time) {
+	if l.probeID != 0 || len(l.win.batches) > 0 || l.deadTry != nil || now.Sub(l.lastReceived) < probeAfter {
+		return
+	}
+	l.probeID, l.probeAt = l.nextID(), now
+	l.write(proto.AppendProbe(nil, l.probeID))
+}
+
+// nextID returns an id for an uplink: positive, unlike all others in flight.
+func (l *loop) nextID() int32 {
+	if l.id++; l.id <= 0 {
+		l.id = 1
+	}
+	return l.id
+}
+
+// write hands a complete RequestMsg to the sender. There is always room: batches are bounded by the window, answers by outHigh.
+func (l *loop) write(b []byte) {
+	l.counters.uplinkBytes += uint64(len(b))
+	l.sess.out <- b
+}
+
+// received handles what the receiver brought, and whatever else is waiting behind it, so that one fsync serves many downlinks.
+func (l *loop) received(in inbound, now time.Time) {
+	for {
+		if in.err != nil {
+			l.answer(now)
+			l.ended(in.err, now)
+			return
+		}
+		l.lastReceived = now
+		l.handle(in.msg, now)
+		if l.sess == nil {
+			return
+		}
+		select {
+		case in = <-l.inbox():
+			continue
+		default:
+		}
+		l.answer(now)
+		return
+	}
+}
+
+func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {
+	if r := m.GetUplinkResponseMsg(); r != nil {
+		l.uplinkResponse(r, now)
+		if l.sess == nil {
+			return
+		}
+	}
+	if d := m.GetDownlinkMsg(); d != nil {
+		l.downlink(d, now)
+	}
+	if u := m.GetEdgeUpdateMsg(); u != nil {
+		l.setEdge(u.GetConfiguration())
+	}
+}
+
+// publish lets other goroutines see the loop's state.
+func (l *loop) publish(now time.Time) {
+	p := published{
+		turn: now, state: l.state, since: l.since, lastErr: l.lastErr, inFlight: l.win.unanswered(), window: l.win.size, rtt: l.win.rtt,
+		nextDial: l.nextDial, limited: l.limited, edge: l.edge, synced: l.reg.Synced(), sync: l.syncText(), devices: l.reg.Devices(), counters: l.counters,
+	}
+	l.mu.Lock()
+	l.published = p
+	l.mu.Unlock()
+}
+
+// complain logs a warning of one kind once, and again when its text changes or after a while, with the number left out between.
+func (l *loop) complain(kind, text string, now time.Time, args ...any) {
+	c := l.complained[kind]
+	if c == nil {
+		c = &complaint{}
+		l.complained[kind] = c
+	}
+	if c.text == text && now.Sub(c.at) < complainAt {
+		c.silent++
+		return
+	}
+	args = append(args, "reason", text)
+	if c.silent > 0 {
+		args = append(args, "repeated", c.silent)
+	}
+	l.log.Warn(kind, args...)
+	*c = complaint{text: text, at: now}
+}
+
+// stop flushes: what is ready goes out, the stream is half-closed, and the acknowledgements due are waited for, at most stopTimeout.
+func (l *loop) stop(cancel context.CancelFunc) {
+	if l.dialing {
+		cancel()
+		if r := <-l.dials; r.err == nil {
+			r.sess.close()
+		}
+		l.dialing = false
+	}
+	if l.sess == nil {
+		return
+	}
+	now := time.Now()
+	l.now = now
+	l.stopping = true
+	l.maybeSend(now)
+	l.sess.finish()
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	for l.sess != nil {
+		select {
+		case in := <-l.sess.in:
+			if in.err != nil {
+				l.sess.close()
+				l.sess = nil
+				break
+			}
+			if r := in.msg.GetUplinkResponseMsg(); r != nil && r.GetSuccess() {
+				if b := l.win.find(r.GetUplinkMsgId()); b != nil {
+					b.state = acked
+					l.commit(time.Now())
+				}
+			}
+		case <-timeout.C:
+			l.sess.close()
+			l.sess = nil
+		}
+	}
+	l.enter(Disconnected, time.Now())
+	l.publish(time.Now())
+}
+
+// commit moves the committed offset over the contiguous acknowledged prefix of the window.
+func (l *loop) commit(now time.Time) {
+	for b := l.win.pop(); b != nil; b = l.win.pop() {
+		if err := l.queue.Commit(b.end, uint64(b.events), uint64(b.dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
+			l.complain("the committed offset cannot be written", err.Error(), now)
+		}
+		if l.suspectEnd == 0 || b.end.Offset >= l.suspectEnd {
+			l.suspectEnd, l.single, l.maxEvents = 0, false, l.cfg.Batch.Size
+		}
+		l.win.put(b)
+	}
+}

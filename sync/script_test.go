@@ -1,0 +1,369 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	gosync "sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // the agent compresses
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+// script is a cloud that answers exactly as a test says, without delays of its own, so that a test under a fake clock can compare
+// durations exactly. The cloud in a box (cloudtest) is the one that behaves as the real server does.
+type script struct {
+	proto.UnimplementedEdgeRpcServiceServer
+	start time.Time
+
+	// What to do; each may be nil. A nil answer means none. end ends the stream with what it returns.
+	connect func(session int, c *proto.ConnectRequestMsg) *proto.ConnectResponseMsg
+	uplink  func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg
+	sync    func(session int, s *proto.SyncRequestMsg) []*proto.DownlinkMsg
+	end     func(session int, r *proto.RequestMsg) (end bool, err error)
+
+	mu       gosync.Mutex
+	connects []time.Duration // since start
+	uplinks  []*proto.UplinkMsg
+	at       []time.Duration
+	acks     []int32 // downlink ids acknowledged with success
+	syncs    []bool  // fullSync of each request
+	escapes  int
+	secrets  []string
+	streams  map[int]func(*proto.ResponseMsg) error
+}
+
+func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.ResponseMsg]) error {
+	session := 0
+	var sending gosync.Mutex
+	send := func(m *proto.ResponseMsg) error {
+		sending.Lock()
+		defer sending.Unlock()
+		return st.Send(m)
+	}
+	for {
+		m, err := st.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if c := m.GetConnectRequestMsg(); c != nil {
+			s.connects = append(s.connects, time.Since(s.start))
+			s.secrets = append(s.secrets, c.GetEdgeSecret())
+			session = len(s.connects)
+			s.streams[session] = send
+		}
+		if u := m.GetUplinkMsg(); u != nil && m.GetMsgType() == proto.RequestMsgType_UPLINK_RPC_MESSAGE {
+			s.uplinks = append(s.uplinks, u)
+			s.at = append(s.at, time.Since(s.start))
+		}
+		if r := m.GetDownlinkResponseMsg(); r.GetSuccess() {
+			s.acks = append(s.acks, r.GetDownlinkMsgId())
+		}
+		if m.GetMsgType() == proto.RequestMsgType_SYNC_REQUEST_RPC_MESSAGE {
+			if r := m.GetSyncRequestMsg(); r != nil {
+				s.syncs = append(s.syncs, r.GetFullSync())
+			} else {
+				s.escapes++
+			}
+		}
+		s.mu.Unlock()
+		if s.end != nil {
+			if end, err := s.end(session, m); end {
+				return err
+			}
+		}
+		if c := m.GetConnectRequestMsg(); c != nil {
+			r := accepted()
+			if s.connect != nil {
+				r = s.connect(session, c)
+			}
+			if r == nil {
+				continue
+			}
+			send(&proto.ResponseMsg{ConnectResponseMsg: r})
+			if r.ResponseCode != proto.ConnectResponseCode_ACCEPTED {
+				return context.Canceled
+			}
+		}
+		if u := m.GetUplinkMsg(); u != nil {
+			r := ok(u)
+			if s.uplink != nil {
+				r = s.uplink(session, u)
+			}
+			if r != nil {
+				send(&proto.ResponseMsg{UplinkResponseMsg: r})
+			}
+		}
+		if r := m.GetSyncRequestMsg(); r != nil {
+			down := []*proto.DownlinkMsg{{DownlinkMsgId: int32(1000 + session), SyncCompletedMsg: &proto.SyncCompletedMsg{}}}
+			if s.sync != nil {
+				down = s.sync(session, r)
+			}
+			for _, d := range down {
+				send(&proto.ResponseMsg{DownlinkMsg: d})
+			}
+		}
+	}
+}
+
+func accepted() *proto.ConnectResponseMsg {
+	limit := int32(4 << 20)
+	return &proto.ConnectResponseMsg{MaxInboundMessageSize: &limit, Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Name: "test", CloudType: "CE"}}
+}
+
+func ok(u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+	return &proto.UplinkResponseMsg{UplinkMsgId: u.UplinkMsgId, Success: true}
+}
+
+func no(u *proto.UplinkMsg, text string) *proto.UplinkResponseMsg {
+	return &proto.UplinkResponseMsg{UplinkMsgId: u.UplinkMsgId, ErrorMsg: text}
+}
+
+// order returns the timestamps of all telemetry that arrived, in order of arrival.
+func (s *script) order() (ts []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.uplinks {
+		ts = append(ts, stamps(u)...)
+	}
+	return ts
+}
+
+func stamps(u *proto.UplinkMsg) (ts []int64) {
+	for _, e := range u.GetEntityData() {
+		for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
+			ts = append(ts, l.Ts)
+		}
+	}
+	return ts
+}
+
+// rig is an agent on a real queue against a script, inside a bubble with a fake clock.
+type rig struct {
+	*testing.T
+	agent   *Agent
+	queue   *wal.Queue
+	dead    *wal.DeadLog
+	reg     *fakeRegistry
+	config  *Config
+	intake  *Intake
+	script  *script
+	dir     string
+	cut     atomic.Bool // the link swallows what is written: a dead NAT entry, no reset
+	refuse  atomic.Bool // dials are refused
+	hole    atomic.Bool // dials get no answer
+	stop    func()
+	stopped time.Time // when the agent had stopped
+	lis     *bufconn.Listener
+	seq     int64
+}
+
+// inBubble runs f with a rig that is running already, and checks the identity at its end.
+func inBubble(t *testing.T, s *script, adjust func(*Config), f func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, s, adjust)
+		r.run()
+		defer func() { // also when f gives up: what still runs would hold the bubble
+			r.stop()
+			r.identity()
+			if err := errors.Join(r.queue.Close(), r.dead.Close()); err != nil {
+				t.Error(err)
+			}
+		}()
+		f(r)
+	})
+}
+
+func newRig(t *testing.T, s *script, adjust func(*Config)) *rig {
+	t.Helper()
+	c := defaults(t)
+	c.DataDir = t.TempDir()
+	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "top-secret"
+	if adjust != nil {
+		adjust(&c)
+	}
+	r := &rig{T: t, config: &c, script: s, reg: &fakeRegistry{}, dir: c.DataDir}
+	var err error
+	r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(r.dir, "queue"), CorruptDir: filepath.Join(r.dir, "corrupt")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.dead, err = wal.OpenDead(filepath.Join(r.dir, "dead"), 1<<20, r.queue.Committed().Offset, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.intake = NewIntake(r.queue)
+	return r
+}
+
+// run starts server and agent. stop ends both and may be called once.
+func (r *rig) run() {
+	s := r.script
+	s.start, s.streams = time.Now(), map[int]func(*proto.ResponseMsg) error{}
+	r.lis = bufconn.Listen(1 << 20)
+	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
+	proto.RegisterEdgeRpcServiceServer(g, s)
+	go g.Serve(r.lis)
+	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	r.agent.jitter = func(d time.Duration) time.Duration { return d }
+	r.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
+		if r.refuse.Load() {
+			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
+		}
+		if r.hole.Load() {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		c, err := r.lis.DialContext(ctx)
+		return &leakyConn{c, &r.cut}, err
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); r.agent.Run(ctx) }()
+	r.stop = gosync.OnceFunc(func() {
+		cancel()
+		<-done
+		r.stopped = time.Now()
+		g.Stop()
+		r.lis.Close()
+	})
+}
+
+type leakyConn struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (c *leakyConn) Write(b []byte) (int, error) {
+	if c.cut.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// post appends n telemetry events of one device with the timestamps 1, 2, 3, …
+func (r *rig) post(n int) {
+	r.Helper()
+	events := make([]proto.Event, n)
+	for i := range events {
+		r.seq++
+		events[i] = telemetryEvent(r.seq, 0)
+	}
+	if err := r.intake.Accept(r.Context(), events); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func telemetryEvent(ts int64, padding int) proto.Event {
+	id := proto.UUID{1}
+	kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_LONG_V, Long: ts}}
+	if padding > 0 {
+		kv = append(kv, proto.KV{Key: []byte("s"), Type: proto.KeyValueType_STRING_V, Str: bytes.Repeat([]byte("x"), padding)})
+	}
+	return proto.Event{
+		Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: id,
+		Fragment: proto.AppendTelemetry(nil, id, "DEVICE", ts, kv),
+	}
+}
+
+// settle lets time pass and everything come to rest.
+func (r *rig) settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// identity asserts that nothing vanished.
+func (r *rig) identity() {
+	r.Helper()
+	s := r.agent.Snapshot()
+	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
+		r.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+	}
+}
+
+// counts asserts accepted, deployed, pending and dead.
+func (r *rig) counts(accepted, deployed, pending, dead uint64) {
+	r.Helper()
+	s := r.agent.Snapshot()
+	if s.Accepted != accepted || s.Deployed != deployed || s.Pending != pending || s.Dead != dead {
+		r.Errorf("accepted %d, deployed %d, pending %d, dead %d; want %d, %d, %d, %d", s.Accepted, s.Deployed, s.Pending, s.Dead, accepted, deployed, pending, dead)
+	}
+}
+
+func (r *rig) state(want State) {
+	r.Helper()
+	if s := r.agent.Snapshot(); s.State != want {
+		r.Errorf("state %v, want %v (last error %q)", s.State, want, s.LastError)
+	}
+}
+
+// fakeRegistry remembers what it was told.
+type fakeRegistry struct {
+	mu      gosync.Mutex
+	fail    error
+	applied []*proto.DownlinkMsg
+	flushes int
+	synced  bool
+	ended   int
+	aborted int
+	edge    *proto.EdgeConfiguration
+}
+
+func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.applied = append(f.applied, m)
+	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
+}
+
+func (f *fakeRegistry) Flush() error { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
+func (f *fakeRegistry) BeginSync()   {}
+func (f *fakeRegistry) EndSync() (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended++
+	f.synced = true
+	return 0, nil
+}
+func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
+func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
+func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.edge = c
+	return nil
+}
+
+func (f *fakeRegistry) Edge() *proto.EdgeConfiguration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.edge
+}
+
+func (f *fakeRegistry) Secret(configured string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.edge.GetSecret(); s != "" {
+		return s
+	}
+	return configured
+}
+func (f *fakeRegistry) Devices() int { return 0 }
