@@ -112,7 +112,8 @@ func explain(err error, c *Cloud) string {
 	if s, ok := status.FromError(unwrapStatus(err)); ok && s.Code() != codes.OK {
 		text = strings.Replace(text, "rpc error: code = "+s.Code().String()+" desc = ", "", 1)
 	}
-	text = firstLine(text)
+	text = firstLine(strings.NewReplacer(`connection error: desc = "transport: `, "", `connection error: desc = "`, "").Replace(text))
+	text = strings.TrimSuffix(text, `"`)
 	if hint == "" {
 		return text
 	}
