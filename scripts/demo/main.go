@@ -118,12 +118,19 @@ func (t *totals) add(r *result) {
 	t.duplicates += r.Duplicates
 }
 
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
 // report prints what the round proves.
 func report(out io.Writer, r *result) {
 	f := r.Final
 	fmt.Fprintf(out, "\n  sent       %s readings in %s posts, of which %s had to be repeated\n",
 		thousands(uint64(r.Readings)), thousands(uint64(r.Posts)), thousands(uint64(r.Repeats)))
-	fmt.Fprintf(out, "  faults     link cut %d times, agent killed %d times, backlog at most %s\n", r.Cuts, r.Kills, thousands(r.MaxBacklog))
+	fmt.Fprintf(out, "  faults     link cut %s, agent killed with SIGKILL %s, backlog at most %s\n", times(r.Cuts), times(r.Kills), thousands(r.MaxBacklog))
 	fmt.Fprintf(out, "  identity   accepted %s = deployed %s + pending %s + dropped %s + dead %s + damaged %s\n",
 		thousands(f.Accepted), thousands(f.Deployed), thousands(f.Pending), thousands(f.Dropped), thousands(f.Dead), thousands(f.Damaged))
 	fmt.Fprintf(out, "  compared   %d time series row by row, in order: %s of %s values equal to the files\n",

@@ -169,6 +169,10 @@ func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 	if st == nil {
 		return nil
 	}
+	return t.configuration(st)
+}
+
+func (t *Tenant) configuration(st *edgeState) *proto.EdgeConfiguration {
 	c := &proto.EdgeConfiguration{
 		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: "CE",
 	}
