@@ -293,8 +293,6 @@ func (p *Parser) object(depth int) error {
 	nulls := false
 	s.pos++
 	for first := true; ; first = false {
-		s.peek()
-		at := s.pos
 		raw, escaped, more, err := s.key(first)
 		if err != nil {
 			return err
@@ -302,7 +300,7 @@ func (p *Parser) object(depth int) error {
 		if !more {
 			break
 		}
-		key := raw
+		at, key := s.last, raw
 		if escaped {
 			from := len(p.arena)
 			p.arena = appendUnescaped(p.arena, raw)

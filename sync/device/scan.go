@@ -28,6 +28,7 @@ func (e *PayloadError) Error() string { return fmt.Sprintf("%s (at byte %d)", e.
 type scanner struct {
 	data []byte
 	pos  int
+	last int // where the last string began
 }
 
 func (s *scanner) fail(at int, format string, args ...any) error {
@@ -61,6 +62,7 @@ func (s *scanner) text() (raw []byte, escaped bool, err error) {
 	if s.peek() != '"' {
 		return nil, false, s.unexpected("a string")
 	}
+	s.last = s.pos
 	start := s.pos + 1
 	for i := start; i < len(s.data); i++ {
 		switch c := s.data[i]; {
