@@ -600,3 +600,52 @@ func BenchmarkPost(b *testing.B) {
 		}
 	}
 }
+
+// TestDeviceGone: when the device has left before the events are durable, no answer is made up.
+func TestDeviceGone(t *testing.T) {
+	intake := &fakeIntake{hold: make(chan struct{})}
+	h := newTestDoor(intake, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := httptest.NewRecorder()
+	defer func() {
+		if r := recover(); r != http.ErrAbortHandler {
+			t.Errorf("ended with %v, want the connection to be aborted", r)
+		}
+		if w.Body.Len() > 0 || len(w.Header()) > 0 {
+			t.Errorf("answered %v %q", w.Header(), w.Body)
+		}
+		if _, events := intake.count(); events != 0 {
+			t.Errorf("%d events", events)
+		}
+	}()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/api/v1/"+goodToken+"/telemetry", strings.NewReader(`{"a":1}`)))
+}
+
+// keepingIntake refuses events and goes on reading them, as an intake may whose context has ended.
+type keepingIntake struct{ kept, copies [][]byte }
+
+func (k *keepingIntake) Accept(_ context.Context, events []proto.Event) error {
+	for _, e := range events {
+		k.kept, k.copies = append(k.kept, e.Fragment), append(k.copies, bytes.Clone(e.Fragment))
+	}
+	return errors.New("not now")
+}
+
+// TestRefusedEventsAreLeftAlone: their buffers are not used for later requests.
+func TestRefusedEventsAreLeftAlone(t *testing.T) {
+	intake := &keepingIntake{}
+	h := newTestDoor(intake, 0)
+	for i := range 50 {
+		body := fmt.Sprintf(`{"k%d":"%s"}`, i, strings.Repeat("x", i))
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/api/v1/"+goodToken+"/telemetry", strings.NewReader(body)))
+	}
+	if len(intake.kept) != 50 {
+		t.Fatalf("%d events seen", len(intake.kept))
+	}
+	for i := range intake.kept {
+		if !bytes.Equal(intake.kept[i], intake.copies[i]) {
+			t.Fatalf("event %d changed after it was refused", i)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -194,7 +196,7 @@ func TestValues(t *testing.T) {
 
 // TestTelemetryForms goes through device API 1.1.
 func TestTelemetryForms(t *testing.T) {
-	now := func(kvs string) string { return fmt.Sprintf("%d %s", testNow, kvs) }
+	now := func(kvs string) string { return fmt.Sprintf("%d %s", int64(testNow), kvs) }
 	for _, c := range []struct {
 		json string
 		want []string
@@ -563,6 +565,23 @@ func BenchmarkTelemetry(b *testing.B) {
 	for b.Loop() {
 		if _, err := p.Telemetry(body, testID, testNow); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestDoublesAreNearest compares with the library's conversion, which rounds correctly.
+func TestDoublesAreNearest(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		text := fmt.Sprintf("%d.%0*d", r.Uint64()>>r.IntN(64), 1+r.IntN(maxScale), r.IntN(10))
+		want, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p Parser
+		var kv proto.KV
+		if err := p.setNumber(&kv, []byte(text), 0); err != nil || kv.Type != proto.KeyValueType_DOUBLE_V || kv.Double != want {
+			t.Fatalf("%s: %v %v, %v; want %v", text, kv.Type, kv.Double, err, want)
 		}
 	}
 }
