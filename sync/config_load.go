@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // ErrConfig is what every error about the configuration is: exit code 78.
@@ -180,3 +181,20 @@ func (e *ConfigError) orNil() error {
 	}
 	return e
 }
+
+// Help is one line for each key: its flag, what it is for, its default.
+func Help() string {
+	var b strings.Builder
+	for i := range keys {
+		k := &keys[i]
+		def := ""
+		if k.def != "" && k.def != "false" {
+			def = " (" + k.def + ")"
+		}
+		fmt.Fprintf(&b, "  --%-26s %s%s\n", k.path, k.doc, def)
+	}
+	return b.String()
+}
+
+// Nearest is the one of the names that a person who wrote name most likely meant; "" when none is near.
+func Nearest(name string, names ...string) string { return nearest(name, names) }

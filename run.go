@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	agent "edgesync/sync"
+	"edgesync/sync/status"
+	"edgesync/wal"
+)
+
+const (
+	// stopLimit is how long a clean stop may take (issue: SIGTERM and SIGINT stop within 10 s).
+	stopLimit = 10 * time.Second
+	// answerLimit is how long devices get for requests that run when the stop begins.
+	answerLimit = 3 * time.Second
+	// deadBytes bounds the dead-letter log.
+	deadBytes = 4 << 20
+	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
+	memoryLimit = 24 << 20
+	// gcPercent keeps the heap small: little memory is worth more here than little work.
+	gcPercent = 50
+)
+
+// loop is the agent as this file needs it.
+type loop interface {
+	Run(ctx context.Context)
+	Hint()
+	Healthy() bool
+	Snapshot() agent.Snapshot
+}
+
+// parts are the rooms that stand on an open queue.
+type parts struct {
+	loop    loop
+	devices http.Handler // everything below /api/v1/
+	close   func() error // the registry; after the loop has returned
+}
+
+// runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it. The order is fixed: lock, queue, registry,
+// then ports; back in the reverse order, so that whoever was told "accepted" is on flash when the lock is given free.
+func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []string) (err error) {
+	limitMemory(env)
+	signals := make(chan os.Signal, 4) // from the beginning, so that a hint or an early stop is not the end of a half-made agent
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	dir, err := agent.OpenDataDir(c.DataDir)
+	if err != nil {
+		return err
+	}
+	also := func(f func() error) { err = errors.Join(err, f()) }
+	defer also(dir.Close)
+
+	var warnings []string
+	warn := func(text string) {
+		log.Warn(text)
+		warnings = append(warnings, text)
+	}
+	if dir.InMemory() {
+		warn("data_dir is in RAM: a power cut loses what waits there; set data_dir to flash or disk")
+	}
+	maxBytes := c.Queue.MaxBytes
+	if maxBytes == 0 {
+		if maxBytes, err = dir.AutoMaxBytes(); err != nil {
+			warn(err.Error()) // the number is usable all the same
+		}
+	}
+	queue, err := wal.Open(wal.Options{
+		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the queue: %w", err)
+	}
+	defer also(queue.Close)
+	dead, err := wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
+	if err != nil {
+		return fmt.Errorf("open the dead-letter log: %w", err)
+	}
+	defer also(dead.Close)
+	p, err := assemble(c, dir, queue, dead, log)
+	if err != nil {
+		return err
+	}
+	defer also(p.close)
+
+	var address string
+	snapshot := func() agent.Snapshot {
+		s := p.loop.Snapshot()
+		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
+		return s
+	}
+	var server http.Server
+	failed := make(chan error, 1)
+	if c.HTTP.Listen != "" {
+		l, err := net.Listen("tcp", c.HTTP.Listen)
+		if err != nil {
+			return fmt.Errorf("http.listen: %w", err)
+		}
+		address = l.Addr().String()
+		server = http.Server{
+			Handler: route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Healthy})), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		}
+		go func() { failed <- server.Serve(l) }()
+	}
+	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
+		warn(err.Error() + "; edgesync status cannot ask this agent")
+	} else {
+		defer also(sock.Close)
+	}
+	log.Info("edgesync runs", "version", fullVersion(), "http", address, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.loop.Run(ctx)
+	}()
+	err = waitForEnd(ctx, p.loop, signals, failed, log)
+	watchdog := time.AfterFunc(stopLimit, func() {
+		log.Error("did not stop in time; what was accepted is on flash", "limit", stopLimit)
+		os.Exit(exitFailed)
+	})
+	defer watchdog.Stop()
+	grace, release := context.WithTimeout(context.Background(), answerLimit)
+	defer release()
+	if server.Shutdown(grace) != nil {
+		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
+	}
+	cancel()
+	<-done
+	log.Info("edgesync stops")
+	return err
+}
+
+// waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a second signal ends the process.
+func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-chan error, log *slog.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("the HTTP server ended: %w", err)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				l.Hint()
+				continue
+			}
+			log.Info("stopping", "signal", s.String())
+			signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+			return nil
+		}
+	}
+}
+
+// route gives the device API to the devices' door and the rest to the page. No ServeMux: it would redirect odd tokens.
+func route(devices, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+			devices.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
+
+// limitMemory suits the collector to small machines, unless the environment says otherwise.
+func limitMemory(env []string) {
+	if !has(env, "GOGC") {
+		debug.SetGCPercent(gcPercent)
+	}
+	if !has(env, "GOMEMLIMIT") {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
+// assemble builds registry, intake, loop and device door on an open queue.
+func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, log *slog.Logger) (*parts, error) {
+	return nil, errors.New("this build has no registry, no loop and no device door")
+}

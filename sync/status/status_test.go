@@ -1,0 +1,346 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	agent "edgesync/sync"
+	"edgesync/wal"
+)
+
+// published are the names that other people's scripts read. A name may be added here, never changed or taken away.
+var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
+	http_address mqtt_address rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
+	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings`)
+
+func TestPublishedNamesStay(t *testing.T) {
+	data, err := json.Marshal(agent.Snapshot{ExtraWarnings: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range published {
+		if _, ok := got[name]; !ok {
+			t.Errorf("the published field %q is gone", name)
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("the field %q is new: add it to the list", name)
+	}
+	for i, want := range []string{"disconnected", "reconnecting", "draining", "processing", "connected"} {
+		if got := agent.State(i).String(); got != want {
+			t.Errorf("state %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
+func sample() agent.Snapshot {
+	return agent.Snapshot{
+		State: agent.Draining, Since: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC), Running: true, Version: "1.2", Accepted: 1234567, Deployed: 1222150,
+		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080", RSSBytes: 11 << 20, FlashBytesToday: 13000000,
+		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
+		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3, UplinkBytes: 99, Writable: true, Commits: 1234,
+	}
+}
+
+func TestPrint(t *testing.T) {
+	s := sample()
+	var b bytes.Buffer
+	if err := Print(&b, &s, s.Since.Add(192*time.Second), false); err != nil {
+		t.Fatal(err)
+	}
+	want := `● draining for 3m12s  Gateway 7 → tb.example.org:7070
+  The cloud is behind: 12,400 events wait on flash, the oldest for 4m10s.
+
+    accepted  1,234,567
+  = deployed  1,222,150
+  + pending      12,400   oldest 4m10s
+  + dropped          10
+  + dead              5
+  + damaged           2
+
+  link      2 of 4 batches in flight, answered in 41.2 ms, 1 connection, 0 reconnects
+  queue     1.0 MiB on flash, committed 1,222,500 of 1,235,000
+  flash     12.4 MiB today, 1,234 commits since start
+  registry  12 devices, synced; 42 messages from the cloud, 3 unused
+  doors     http [::]:8080, mqtt off
+  process   edgesync 1.2, up 3h12m, 11.0 MiB of memory
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	b.Reset()
+	s.Edge, s.LastError, s.State = "\x1b]0;evil\x07\nname", "a\x1b[2Jb", agent.Reconnecting
+	if err := Print(&b, &s, s.Since, true); err != nil {
+		t.Fatal(err)
+	}
+	plain := regexp.MustCompile("\x1b\\[(0|1|31|32|33)m").ReplaceAllString(b.String(), "")
+	if strings.ContainsAny(plain, "\x1b\x07") || plain == b.String() {
+		t.Errorf("colours wanted, escapes from elsewhere not: %q", b.String())
+	}
+	if n := len(clean(strings.Repeat("é", 5000))); n > 2*300+3 {
+		t.Errorf("clean leaves %d bytes", n)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	calm := agent.Snapshot{State: agent.Connected, Running: true, Writable: true, Accepted: 9, Deployed: 9}
+	with := func(f func(*agent.Snapshot)) agent.Snapshot {
+		s := calm
+		f(&s)
+		return s
+	}
+	tests := []struct {
+		name           string
+		s              agent.Snapshot
+		level          Level
+		text           string
+		queue, latency Level
+	}{
+		{"calm", calm, OK, "All is well; the cloud has everything.", OK, OK},
+		{"a few", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.State = 1, 10, agent.Processing }), OK, "1 event is on the way", OK, OK},
+		{"5000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 5000, 5009, 30000 }), OK, "5,000 events are", OK, OK},
+		{"5001", with(func(s *agent.Snapshot) { s.Pending, s.Accepted = 5001, 5010 }), Warn, "behind: 5,001 events wait", Warn, OK},
+		{"slow", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1, 10, 30001 }), Warn, "the oldest for 30s", OK, Warn},
+		{"away", with(func(s *agent.Snapshot) {
+			s.State, s.LastError, s.NextAttemptMS = agent.Disconnected, "connection refused.", 12000
+		}), Warn, "No link to the cloud: connection refused; nothing waits; next attempt in 12s.", OK, OK},
+		{"limited", with(func(s *agent.Snapshot) { s.RateLimited = true }), Warn, "limits the rate", OK, OK},
+		{"dead", with(func(s *agent.Snapshot) { s.Dead, s.Accepted = 2, 11 }), Warn, "refused 2 events; they are kept", OK, OK},
+		{"damaged", with(func(s *agent.Snapshot) { s.Damaged, s.Accepted = 1, 10 }), Warn, "1 event was damaged", OK, OK},
+		{"dropped", with(func(s *agent.Snapshot) { s.Dropped, s.Accepted = 1, 10 }), Warn, "1 event was dropped", OK, OK},
+		{"lost", with(func(s *agent.Snapshot) { s.Accepted = 10 }), Bad, "do not add up", OK, OK},
+		{"full disk", with(func(s *agent.Snapshot) { s.Writable, s.LastError = false, "no space" }), Bad, "refused: no space.", OK, OK},
+		{"no agent", with(func(s *agent.Snapshot) { s.Running, s.Writable = false, false }), Bad, "No agent runs", OK, OK},
+	}
+	for _, tt := range tests {
+		h := Judge(&tt.s)
+		if h.Level != tt.level || !strings.Contains(h.Text, tt.text) || h.Queue != tt.queue || h.Latency != tt.latency {
+			t.Errorf("%s: %+v, want %s %q %s %s", tt.name, h, tt.level, tt.text, tt.queue, tt.latency)
+		}
+	}
+}
+
+func get(t *testing.T, s agent.Snapshot, turning bool, method, path string) *http.Response {
+	t.Helper()
+	h := Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return turning }})
+	r := httptest.NewRecorder()
+	h.ServeHTTP(r, httptest.NewRequest(method, path, nil))
+	return r.Result()
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	for _, tt := range []struct {
+		path                      string
+		turning, writable, synced bool
+		state                     agent.State
+		code                      int
+		text                      string
+	}{
+		{"/healthz", true, true, false, agent.Disconnected, 200, "ok"},
+		{"/healthz", true, false, true, agent.Connected, 503, "cannot be written"},
+		{"/healthz", false, true, true, agent.Connected, 503, "does not turn"},
+		{"/readyz", true, true, true, agent.Disconnected, 200, "ready\nstate: disconnected\n"},
+		{"/readyz", true, true, false, agent.Reconnecting, 503, "state: reconnecting\n"},
+		{"/readyz", true, false, true, agent.Connected, 503, "state: connected\n"},
+	} {
+		r := get(t, agent.Snapshot{Writable: tt.writable, Synced: tt.synced, State: tt.state}, tt.turning, "GET", tt.path)
+		if text := body(t, r); r.StatusCode != tt.code || !strings.Contains(text, tt.text) {
+			t.Errorf("%+v: %d %q", tt, r.StatusCode, text)
+		}
+	}
+}
+
+func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
+	for _, path := range []string{"/", "/api/edge/status", "/metrics", "/healthz", "/readyz"} {
+		r := get(t, sample(), true, "GET", path)
+		if r.StatusCode != 200 || r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("X-Frame-Options") != "DENY" || r.Header.Get("Content-Type") == "" {
+			t.Errorf("%s: %d %v", path, r.StatusCode, r.Header)
+		}
+		if r := get(t, sample(), true, "POST", path); r.StatusCode != 405 || r.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("POST %s: %d %v", path, r.StatusCode, r.Header)
+		}
+	}
+	if r := get(t, sample(), true, "GET", "/etc/passwd"); r.StatusCode != 404 {
+		t.Errorf("an unknown path: %d", r.StatusCode)
+	}
+}
+
+// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the script wants is there.
+func TestPage(t *testing.T) {
+	r := get(t, sample(), true, "GET", "/")
+	page, policy := body(t, r), r.Header.Get("Content-Security-Policy")
+	for _, tag := range []string{"style", "script"} {
+		inner := regexp.MustCompile(`(?s)<` + tag + `>(.*)</` + tag + `>`).FindStringSubmatch(page)
+		if inner == nil || !strings.Contains(policy, tag+"-src "+hashSource(inner[1])) {
+			t.Errorf("the policy %q does not allow the page's own %s", policy, tag)
+		}
+	}
+	if strings.Contains(page, "http://") || strings.Contains(page, "https://") || strings.Contains(page, "innerHTML") || strings.Contains(page, ` style="`) {
+		t.Error("the page refers to something outside, or uses innerHTML or a style attribute")
+	}
+	for _, m := range regexp.MustCompile(`(?:el|text)\("([a-z-]+)"`).FindAllStringSubmatch(pageJS, -1) {
+		if m[1] != "bar-" && !strings.Contains(pageHTML, `id="`+m[1]+`"`) {
+			t.Errorf("the script wants #%s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`\bs\.([a-z_]+)\b`).FindAllStringSubmatch(pageJS, -1) {
+		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" health ", name) {
+			t.Errorf("the script reads the field %q, which nobody publishes", m[1])
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	var got Report
+	if err := json.Unmarshal([]byte(body(t, get(t, sample(), true, "GET", "/api/edge/status"))), &got); err != nil {
+		t.Fatal(err)
+	}
+	s := sample()
+	if want := (Report{s, Judge(&s)}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := sample()
+	s.Version = "a\"b\\c\nd"
+	text := body(t, get(t, s, true, "GET", "/metrics"))
+	line := regexp.MustCompile(`^(# (HELP|TYPE) edgesync_[a-z_]+ .+|edgesync_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
+	for l := range strings.Lines(text) {
+		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
+			t.Errorf("not Prometheus text: %q", l)
+		}
+	}
+	for _, want := range []string{
+		"edgesync_events_accepted_total 1234567\n", "edgesync_events_pending 12400\n", "edgesync_oldest_pending_seconds 250\n", "edgesync_rtt_seconds 0.04125\n",
+		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n", `edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
+		"# TYPE edgesync_events_pending gauge\n", "edgesync_queue_writable 1\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q", want)
+		}
+	}
+}
+
+// short is a directory whose socket fits into 107 bytes; long one whose does not.
+func TestSocket(t *testing.T) {
+	for name, dir := range map[string]string{"short": t.TempDir(), "long": filepath.Join(t.TempDir(), strings.Repeat("d", 120), strings.Repeat("e", 120))} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, sockName)
+			// Left over from a crash: a socket that nobody listens on.
+			address, release, err := sockAddress(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.SetUnlinkOnClose(false)
+			old.Close()
+			release()
+			if _, err := fetch(dir, nil); err == nil || !strings.Contains(err.Error(), "no agent runs") {
+				t.Errorf("a socket without an agent: %v", err)
+			}
+
+			want := sample()
+			s, err := Serve(dir, func() agent.Snapshot { return want })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
+			}
+			for range 3 {
+				if got, err := Fetch(dir); err != nil || !reflect.DeepEqual(got, want) {
+					t.Errorf("%v, %+v", err, got)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the socket stays after Close: %v", err)
+			}
+		})
+	}
+}
+
+func TestSocketInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, sockName), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Serve(dir, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("a file in the way: %v", err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, sockName)); err != nil || string(data) != "precious" {
+		t.Errorf("the file was touched: %q, %v", data, err)
+	}
+}
+
+func TestFetchWithoutAgentReadsFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "queue"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := fetch(dir, func(queue string) (wal.Stats, error) {
+		if queue != filepath.Join(dir, "queue") {
+			t.Errorf("inspected %s", queue)
+		}
+		return wal.Stats{Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6, Last: 11, Bytes: 99, LastError: errors.New("eio")}, nil
+	})
+	want := agent.Snapshot{Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6, LastOffset: 11, QueueBytes: 99, LastError: "eio"}
+	if err != nil || !reflect.DeepEqual(s, want) {
+		t.Errorf("%v, got %+v, want %+v", err, s, want)
+	}
+	if s.Running || s.State != agent.Disconnected {
+		t.Error("it pretends that an agent runs")
+	}
+	if _, err := fetch(dir, func(string) (wal.Stats, error) { return wal.Stats{}, wal.ErrUnavailable }); !errors.Is(err, wal.ErrUnavailable) {
+		t.Errorf("unreadable files: %v", err)
+	}
+}
+
+func TestShowWatchesUntilTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var b bytes.Buffer
+	if err := Show(ctx, &b, View{DataDir: t.TempDir(), JSON: true, Watch: true}); err != nil {
+		t.Fatal(err)
+	}
+	var s agent.Snapshot
+	if err := json.Unmarshal(b.Bytes(), &s); err != nil || s.Running || !strings.Contains(s.LastError, "no agent runs") {
+		t.Errorf("%v, %q", err, b.String())
+	}
+}
