@@ -451,7 +451,7 @@ func TestRPCToAnInactiveEdge_8_1(t *testing.T) {
 		r.want("nothing comes later", len(c.downlinks()), 0)
 		start = time.Now()
 		_, err = r.cloud.CallRPC(context.Background(), device(1, "").ID, "m", "1", false, time.Minute)
-		r.want("the caller waits 30 s at most", fmt.Sprint(err, time.Since(start)), "rpc: 500 Request timeout30s")
+		r.want("the caller waits 30 s at most", fmt.Sprint(err, time.Since(start)), "rpc: 500 Request timeout 30s")
 		time.Sleep(time.Minute)
 	})
 }
