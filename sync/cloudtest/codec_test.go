@@ -49,6 +49,7 @@ func TestDiscardCountsAndAcknowledges(t *testing.T) {
 		c := r.session(edgeA, ackAll)
 		c.send(&proto.RequestMsg{MsgType: 1, UplinkMsg: batchOf(100)})
 		c.send(&proto.RequestMsg{UplinkMsg: batchOf(100)}) // wrong msgType: ignored (2.3)
+		synctest.Wait()
 		r.cloud.RateLimit(true)
 		c.uplink(2)
 		synctest.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,7 +139,7 @@ func TestMerging_6_3(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		r.want("downlinks", namesOf(c.downlinks()), `[device 1 {"name":"z"} data]`)
 		got := map[string]int64{}
-		for _, kv := range c.got[2].DownlinkMsg.EntityData[0].AttributesUpdatedMsg.Kv {
+		for _, kv := range c.messages()[2].DownlinkMsg.EntityData[0].AttributesUpdatedMsg.Kv {
 			got[kv.Key] = kv.LongV
 		}
 		r.want("values", got, "map[a:2 b:1 c:3]")
@@ -215,9 +216,10 @@ func TestSyncWaitsForEachPageAndHoldsTheRestBack_3_4(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.tenant.steps = steps(60, 1)
 		held := make(chan *proto.DownlinkMsg, 200)
-		hold := true
+		var hold atomic.Bool
+		hold.Store(true)
 		c := r.session(edgeA, func(m *proto.DownlinkMsg) *proto.DownlinkResponseMsg {
-			if hold {
+			if hold.Load() {
 				held <- m
 				return nil
 			}
@@ -236,7 +238,7 @@ func TestSyncWaitsForEachPageAndHoldsTheRestBack_3_4(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		r.want("held back", len(c.downlinks()), 50)
 		r.want("uplink during it", c.frames()[51], "ack 1 true")
-		hold = false
+		hold.Store(false)
 		for range 50 {
 			c.send(&proto.RequestMsg{MsgType: 1, DownlinkResponseMsg: ackAll(<-held)})
 		}
@@ -300,7 +302,7 @@ func TestUnackedRPCStallsAllEdges_6_1(t *testing.T) {
 		})
 		b := r.session(edgeB, ackAll)
 		r.cloud.AddDevice(edgeA.ID, device(1, "d"))
-		time.Sleep(2 * time.Second)
+		time.Sleep(2500 * time.Millisecond) // between two polls
 		go func() {
 			_, _ = r.cloud.CallRPC(context.Background(), device(1, "").ID, "m", "{}", false, 5*time.Second)
 		}()
@@ -353,7 +355,7 @@ func TestCustomer_2_8(t *testing.T) {
 		e.Customer = proto.UUID{0xc}
 		r.cloud.AssignCustomer(e, proto.NullUUID)
 		time.Sleep(2 * time.Second)
-		all := c.got[len(c.got)-2:]
+		all := c.messages()[len(c.messages())-2:]
 		r.want("configuration", all[0].DownlinkMsg.EdgeConfiguration != nil, true)
 		r.want("customer deleted", all[1].DownlinkMsg.CustomerUpdateMsg[0].MsgType, "ENTITY_DELETED_RPC_MESSAGE")
 	})
@@ -426,7 +428,7 @@ func TestRPC_8_1(t *testing.T) {
 				got, err := r.cloud.CallRPC(context.Background(), device(1, "").ID, "set", `{"on":true}`, tt.oneway, 6*time.Second)
 				r.want("result", fmt.Sprint(got, " ", err), tt.want)
 				r.want("after", time.Since(start).Truncate(time.Second), tt.after)
-				m := c.got[1].DownlinkMsg.DeviceRpcCallMsg[0]
+				m := c.messages()[1].DownlinkMsg.DeviceRpcCallMsg[0]
 				r.want("call", []any{m.RequestId, m.GetAdditionalInfo(), m.Oneway, m.RequestMsg.Method, m.RequestMsg.Params},
 					fmt.Sprintf(`[0 "null" %v set {"on":true}]`, tt.oneway))
 				_, _ = r.cloud.CallRPC(context.Background(), device(1, "").ID, "set", "1", true, time.Second)
@@ -468,7 +470,7 @@ func TestClientSideRPC_8_2(t *testing.T) {
 		r.cloud.AnswerRPC(func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg { return &proto.RpcResponseMsg{Response: "12"} })
 		c.send(u)
 		time.Sleep(2 * time.Second)
-		m := c.got[3].DownlinkMsg.DeviceRpcCallMsg[0]
+		m := c.messages()[3].DownlinkMsg.DeviceRpcCallMsg[0]
 		r.want("answer", []any{m.RequestId, m.GetServiceId(), m.GetSessionId(), m.ResponseMsg.Response}, "[3 s t 12]")
 	})
 }

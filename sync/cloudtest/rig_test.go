@@ -268,7 +268,14 @@ func (r *rig) session(e Edge, ack func(*proto.DownlinkMsg) *proto.DownlinkRespon
 	return c
 }
 
-// frames names what came down, each with the second it came in, ids left out.
+// messages is what came down so far.
+func (c *client) messages() []*proto.ResponseMsg {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*proto.ResponseMsg(nil), c.got...)
+}
+
+// frames names what came down, ids left out.
 func (c *client) frames() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -304,7 +311,7 @@ func name(m *proto.ResponseMsg) string {
 	return "other"
 }
 
-// downlinks are the seconds, ids and names of the downlinks.
+// downlink is one that came down: second, id and name.
 type downlink struct {
 	at   time.Duration
 	id   int32

@@ -25,7 +25,7 @@ func TestConnect_2_3(t *testing.T) {
 				c.connect(Edge{RoutingKey: tt.key, Secret: tt.secret})
 				synctest.Wait()
 				r.want("frames", c.frames(), "["+tt.code+"]")
-				m := c.got[0].ConnectResponseMsg
+				m := c.messages()[0].ConnectResponseMsg
 				r.want("text", m.ErrorMsg, tt.text)
 				r.want("configuration present", m.Configuration != nil, true)
 				r.want("size", m.GetMaxInboundMessageSize(), 0)
@@ -37,7 +37,7 @@ func TestConnect_2_3(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) {
 		inBubble(t, func(r *rig) {
 			c := r.session(edgeA, ackAll)
-			m := c.got[0].ConnectResponseMsg
+			m := c.messages()[0].ConnectResponseMsg
 			r.want("size", m.GetMaxInboundMessageSize(), 4194304)
 			r.want("cloud type", m.Configuration.CloudType, "CE")
 			r.want("connected", r.cloud.Connected(edgeA.ID), true)
@@ -55,7 +55,7 @@ func TestConnect_2_3(t *testing.T) {
 			c.connect(edgeA)
 			synctest.Wait()
 			r.want("frames", c.frames(), "[SERVER_UNAVAILABLE]")
-			r.want("text", c.got[0].ConnectResponseMsg.ErrorMsg, "Failed to process edge connection!")
+			r.want("text", c.messages()[0].ConnectResponseMsg.ErrorMsg, "Failed to process edge connection!")
 			r.cloud.RefuseConnect(proto.ConnectResponseCode_ACCEPTED)
 			r.session(edgeA, ackAll)
 		})
@@ -272,7 +272,7 @@ func TestAckFaults_11(t *testing.T) {
 		r.cloud.RateLimit(true)
 		c.uplink(3)
 		synctest.Wait()
-		r.want("rate limit", c.got[2].UplinkResponseMsg.ErrorMsg, "Failed to process uplink message. Rate limit reached")
+		r.want("rate limit", c.messages()[2].UplinkResponseMsg.ErrorMsg, "Failed to process uplink message. Rate limit reached")
 		r.cloud.RateLimit(false)
 		r.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
 			if u.UplinkMsgId == 4 {
@@ -313,7 +313,7 @@ func TestAcksOvertakeEachOther_4_3(t *testing.T) {
 		acks := c.frames()[1:]
 		r.want("all acknowledged", len(acks), 500)
 		late, last := 0, int32(0)
-		for _, m := range c.got[1:] {
+		for _, m := range c.messages()[1:] {
 			if id := m.UplinkResponseMsg.UplinkMsgId; id < last {
 				late++
 			} else {
