@@ -182,7 +182,7 @@ func (c *Cloud) Stop() {
 	c.work.Wait()
 }
 
-// random returns a random positive int32: the server's downlink ids (wire contract 6.1).
+// randomID returns a random positive int32: the server's downlink ids (wire contract 6.1).
 func (c *Cloud) randomID() int32 {
 	c.rngMu.Lock()
 	defer c.rngMu.Unlock()
