@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+)
+
+// stats is the body of GET /stats.
+type stats struct {
+	cloudtest.Stats
+	Connected bool             `json:"connected"`
+	Pending   int              `json:"pending_downlinks"`
+	Stored    cloudtest.Counts `json:"stored"`
+}
+
+func (o *operator) stats() stats {
+	return stats{
+		Stats: o.cloud.Stats(), Connected: o.cloud.Connected(o.edge.ID), Pending: o.cloud.Pending(o.edge.ID),
+		Stored: o.cloud.Tenant().Counts(),
+	}
+}
+
+// row is one row of a time series in GET /series. Value is a JSON value; JSON texts come as text.
+type row struct {
+	TS     int64 `json:"ts"`
+	Value  any   `json:"value"`
+	Writes int   `json:"writes"`
+}
+
+// handler is the control endpoint: GET /stats, /series?device=&key=, /arrivals?device=&key=, POST /command with a command line.
+func (o *operator) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, o.stats()) })
+	mux.HandleFunc("GET /series", func(w http.ResponseWriter, r *http.Request) {
+		d, err := o.device(r.FormValue("device"))
+		if err != nil {
+			refuse(w, http.StatusNotFound, err)
+			return
+		}
+		rows := []row{}
+		for _, p := range o.cloud.Tenant().Series(d.ID, r.FormValue("key")) {
+			rows = append(rows, row{p.TS, jsonValue(p.Value), p.Writes})
+		}
+		reply(w, rows)
+	})
+	mux.HandleFunc("GET /arrivals", func(w http.ResponseWriter, r *http.Request) {
+		d, err := o.device(r.FormValue("device"))
+		if err != nil {
+			refuse(w, http.StatusNotFound, err)
+			return
+		}
+		reply(w, append([]int64{}, o.cloud.Tenant().Arrivals(d.ID, r.FormValue("key"))...))
+	})
+	mux.HandleFunc("POST /command", func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+		if err != nil {
+			refuse(w, http.StatusRequestEntityTooLarge, err)
+			return
+		}
+		answer, err := o.run(string(b))
+		if e := (*cloudtest.RPCError)(nil); errors.As(err, &e) {
+			refuse(w, e.Status, err)
+			return
+		}
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		reply(w, map[string]string{"answer": answer})
+	})
+	return mux
+}
+
+func jsonValue(v cloudtest.Value) any {
+	switch v.Type {
+	case proto.KeyValueType_BOOLEAN_V:
+		return v.Bool
+	case proto.KeyValueType_LONG_V:
+		return v.Long
+	case proto.KeyValueType_DOUBLE_V:
+		return v.Dbl
+	}
+	return v.Str
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func refuse(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+}

@@ -1,0 +1,116 @@
+// Command cloud is a ThingsBoard cloud for people who have no server: one edge, a few devices with tokens. It prints what arrives, and
+// can be told on its standard input to go away, to stall, to refuse, to rate-limit and to lose acknowledgements (type help).
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:7070", "address for the edge (gRPC)")
+	control := flag.String("control", "", "address of the control endpoint (HTTP), such as 127.0.0.1:0; empty = none")
+	devices := flag.Int("devices", 3, "number of devices, 0 to 10000")
+	key := flag.String("routing-key", "demo-key", "routing key of the edge")
+	secret := flag.String("secret", "demo-secret", "secret of the edge")
+	secure := flag.Bool("tls", false, "speak TLS with a certificate made now; its CA goes to --ca-file")
+	caFile := flag.String("ca-file", "cloud-ca.pem", "where --tls writes the CA certificate")
+	discard := flag.Bool("discard", false, "count events and acknowledge them without storing")
+	quiet := flag.Bool("quiet", false, "do not print what arrives")
+	flag.Parse()
+	if flag.NArg() > 0 || *devices < 0 || *devices > 10000 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	var cfg *tls.Config
+	if *secure {
+		var err error
+		if cfg, err = selfSigned(*caFile, *listen); err != nil {
+			fail(err)
+		}
+		fmt.Println("CA certificate:", *caFile)
+	}
+	if err := run(*listen, *control, *devices, *key, *secret, cfg, *discard, *quiet); err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "cloud:", err)
+	os.Exit(1)
+}
+
+func run(listen, control string, devices int, key, secret string, cfg *tls.Config, discard, quiet bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	out := &printer{w: os.Stdout}
+	o := newOperator(cloudtest.New(cloudtest.Options{
+		TLS: cfg, Discard: discard, Seed: uint64(time.Now().UnixNano()),
+		Log: slog.New(slog.NewTextHandler(out, nil)),
+	}), out, stop)
+	o.addEdge(cloudtest.Edge{Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret, Customer: proto.NullUUID, Created: time.Now()})
+	fmt.Printf("routing key: %s\nsecret: %s\n", key, secret)
+	for i := range devices {
+		d := o.addDevice(fmt.Sprintf("Device %d", i+1), fmt.Sprintf("token-%d", i+1))
+		fmt.Printf("device: %s token: %s\n", d.Name, d.CredentialsID)
+	}
+	if !quiet {
+		o.cloud.OnUplink(o.printUplink)
+	}
+
+	lis, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listening for the edge: %w", err)
+	}
+	controlAddr := ""
+	if control != "" {
+		cl, err := net.Listen("tcp", control)
+		if err != nil {
+			return fmt.Errorf("listening for control: %w", err)
+		}
+		controlAddr = cl.Addr().String()
+		srv := &http.Server{Handler: o.handler(), ReadHeaderTimeout: 5 * time.Second}
+		defer srv.Close()
+		go func() { _ = srv.Serve(cl) }()
+	}
+	served := make(chan error, 1)
+	go func() { served <- o.cloud.Serve(lis) }()
+	fmt.Printf("listening grpc=%s control=%s\n", lis.Addr(), controlAddr)
+
+	go o.commands(os.Stdin)
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		return err
+	}
+	o.cloud.Stop()
+	return nil
+}
+
+// commands runs the lines of r until it ends; the cloud keeps running then.
+func (o *operator) commands(r io.Reader) {
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		answer, err := o.run(sc.Text())
+		if err != nil {
+			answer = "error: " + err.Error()
+		}
+		if answer != "" {
+			fmt.Fprintln(o.out, answer)
+		}
+	}
+}

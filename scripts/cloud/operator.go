@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+)
+
+const help = `away 30s               cut the link and refuse connections for that long
+stall 10s              accept everything, answer nothing for that long
+refuse on|off          refuse CONNECT with BAD_CREDENTIALS
+ratelimit on|off       answer uplinks with "Rate limit reached"
+dropacks N             lose the next N acknowledgements
+kick                   end all sessions cleanly
+rpc DEVICE METHOD JSON call a device and print its answer
+attr DEVICE KEY=VALUE  set a shared attribute and push it to the edge
+add NAME               create a device
+delete NAME            delete a device
+rename NAME NEW        rename a device
+show DEVICE            what arrived of a device
+stats                  counters
+quit                   stop
+A name with spaces goes between double quotes.`
+
+// maxSeen bounds the keys remembered per device for show.
+const maxSeen = 1000
+
+// operator carries out commands, from standard input and from the control endpoint. Safe for concurrent use.
+type operator struct {
+	cloud *cloudtest.Cloud
+	out   *printer
+	quit  func()
+	edge  cloudtest.Edge
+
+	mu     sync.Mutex
+	latest map[proto.UUID]map[string]string // last value of each key, for show
+	timers map[string]*time.Timer           // what ends an away or a stall
+}
+
+func newOperator(c *cloudtest.Cloud, out *printer, quit func()) *operator {
+	return &operator{cloud: c, out: out, quit: quit, latest: map[proto.UUID]map[string]string{}, timers: map[string]*time.Timer{}}
+}
+
+// printer serialises what several goroutines print.
+type printer struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (p *printer) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.w.Write(b)
+}
+
+func newUUID() (u proto.UUID) {
+	_, _ = rand.Read(u[:]) // never fails
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+func (o *operator) addEdge(e cloudtest.Edge) {
+	e.ID = newUUID()
+	o.edge = e
+	o.cloud.Tenant().AddEdge(e)
+}
+
+// addDevice creates a device of the edge; without a token it gets one at random.
+func (o *operator) addDevice(name, token string) cloudtest.Device {
+	if token == "" {
+		var b [10]byte
+		_, _ = rand.Read(b[:])
+		token = hex.EncodeToString(b[:])
+	}
+	d := cloudtest.Device{ID: newUUID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: token}
+	o.cloud.AddDevice(o.edge.ID, d)
+	return d
+}
+
+func (o *operator) device(name string) (cloudtest.Device, error) {
+	for _, d := range o.cloud.Tenant().Devices() {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	return cloudtest.Device{}, fmt.Errorf("no device %q", name)
+}
+
+// run carries out one command line and returns what there is to print.
+func (o *operator) run(line string) (string, error) {
+	w, err := words(line)
+	if err != nil || len(w) == 0 {
+		return "", err
+	}
+	need := map[string]int{"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "add": 1, "delete": 1, "rename": 2, "show": 1}
+	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
+		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
+	}
+	switch w[0] {
+	case "help":
+		return help, nil
+	case "away":
+		return o.during("away", w[1], o.cloud.Away)
+	case "stall":
+		return o.during("stall", w[1], o.cloud.Stall)
+	case "refuse":
+		on, err := onOff(w[1])
+		if err != nil {
+			return "", err
+		}
+		code := proto.ConnectResponseCode_ACCEPTED
+		if on {
+			code = proto.ConnectResponseCode_BAD_CREDENTIALS
+		}
+		o.cloud.RefuseConnect(code)
+		return "refuse " + w[1], nil
+	case "ratelimit":
+		on, err := onOff(w[1])
+		if err != nil {
+			return "", err
+		}
+		o.cloud.RateLimit(on)
+		return "ratelimit " + w[1], nil
+	case "dropacks":
+		n, err := strconv.Atoi(w[1])
+		if err != nil || n < 0 {
+			return "", fmt.Errorf("dropacks: %q is not a number from 0 on", w[1])
+		}
+		o.cloud.DropAcks(n)
+		return "dropacks " + w[1], nil
+	case "kick":
+		return fmt.Sprintf("ended %d sessions", o.cloud.EndSessions(cloudtest.EndOK)), nil
+	case "add":
+		d := o.addDevice(w[1], "")
+		return fmt.Sprintf("device: %s token: %s", d.Name, d.CredentialsID), nil
+	case "stats":
+		b, err := json.MarshalIndent(o.stats(), "", "  ")
+		return string(b), err
+	case "quit":
+		o.quit()
+		return "", nil
+	case "rpc", "attr", "delete", "rename", "show":
+		d, err := o.device(w[1])
+		if err != nil {
+			return "", err
+		}
+		return o.runDevice(w, d)
+	}
+	return "", fmt.Errorf("unknown command %q (try help)", w[0])
+}
+
+// runDevice carries out the commands that name a device.
+func (o *operator) runDevice(w []string, d cloudtest.Device) (string, error) {
+	switch w[0] {
+	case "rpc":
+		params := strings.Join(w[3:], " ")
+		if !json.Valid([]byte(params)) {
+			return "", fmt.Errorf("rpc: %s is not JSON", params)
+		}
+		answer, err := o.cloud.CallRPC(context.Background(), d.ID, w[2], params, false, 0)
+		return "rpc answer: " + answer, err
+	case "attr":
+		var kv []*proto.KeyValueProto
+		for _, a := range w[2:] {
+			key, value, ok := strings.Cut(a, "=")
+			if !ok || key == "" {
+				return "", fmt.Errorf("attr: %q is not KEY=VALUE", a)
+			}
+			kv = append(kv, keyValue(key, value))
+		}
+		o.cloud.SetSharedAttributes(d.ID, kv, true)
+		return "attribute set", nil
+	case "delete":
+		o.cloud.DeleteDevice(d.ID)
+		return "deleted", nil
+	case "rename":
+		return "renamed", o.cloud.RenameDevice(d.ID, w[2])
+	}
+	return o.show(d), nil
+}
+
+// during switches a fault on and off again after a while; 0s ends it now.
+func (o *operator) during(name, text string, f func(bool)) (string, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return "", fmt.Errorf("%s: %q is not a duration such as 30s", name, text)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if t := o.timers[name]; t != nil {
+		t.Stop()
+	}
+	f(d > 0)
+	if d > 0 {
+		o.timers[name] = time.AfterFunc(d, func() {
+			f(false)
+			fmt.Fprintln(o.out, name+" is over")
+		})
+	}
+	return name + " " + text, nil
+}
+
+func onOff(s string) (bool, error) {
+	switch s {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither on nor off", s)
+}
+
+// words splits a command line at spaces; double quotes at the beginning of a word keep its spaces.
+func words(line string) ([]string, error) {
+	var w []string
+	for {
+		line = strings.TrimLeft(line, " \t\r")
+		switch {
+		case line == "":
+			return w, nil
+		case line[0] == '"' && len(w) < 3:
+			end := strings.IndexByte(line[1:], '"')
+			if end < 0 {
+				return nil, errors.New("a double quote is not closed")
+			}
+			w, line = append(w, line[1:1+end]), line[end+2:]
+		default:
+			word, rest, _ := strings.Cut(line, " ")
+			w, line = append(w, strings.TrimRight(word, "\r")), rest
+		}
+	}
+}
+
+// keyValue types a value as JSON would: true, 12, 1.5, {"a":1}, else text.
+func keyValue(key, v string) *proto.KeyValueProto {
+	kv := &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_STRING_V, StringV: v}
+	if b, err := strconv.ParseBool(v); err == nil && len(v) > 1 {
+		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_BOOLEAN_V, BoolV: b}
+	}
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_LONG_V, LongV: n}
+	}
+	if f, err := strconv.ParseFloat(v, 64); err == nil {
+		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_DOUBLE_V, DoubleV: f}
+	}
+	if strings.HasPrefix(v, "{") || strings.HasPrefix(v, "[") {
+		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_JSON_V, JsonV: v}
+	}
+	return kv
+}

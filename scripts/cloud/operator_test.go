@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+)
+
+func TestWords(t *testing.T) {
+	for line, want := range map[string][]string{
+		"":                                      nil,
+		"  away 30s ":                           {"away", "30s"},
+		`rpc "Device 1" set {"a": "b c"}`:       {"rpc", "Device 1", "set", `{"a":`, `"b`, `c"}`},
+		`rename "Device 1" Boiler`:              {"rename", "Device 1", "Boiler"},
+		`rename "Device 1" "The Boiler"` + "\r": {"rename", "Device 1", "The Boiler"},
+	} {
+		got, err := words(line)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, %v; want %q", line, got, err, want)
+		}
+	}
+	if _, err := words(`show "Device`); err == nil {
+		t.Error("an open quote passed")
+	}
+}
+
+func TestKeyValue(t *testing.T) {
+	for text, want := range map[string]proto.KeyValueType{
+		"true": proto.KeyValueType_BOOLEAN_V, "1": proto.KeyValueType_LONG_V, "1.5": proto.KeyValueType_DOUBLE_V,
+		`{"a":1}`: proto.KeyValueType_JSON_V, "warm": proto.KeyValueType_STRING_V, "": proto.KeyValueType_STRING_V,
+	} {
+		if got := keyValue("k", text); got.Type != want {
+			t.Errorf("%q: got %v, want %v", text, got.Type, want)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	quit := false
+	out := &bytes.Buffer{}
+	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: out}, func() { quit = true })
+	srv := o.handler()
+	post := func(line string) (int, string) {
+		w := httptest.NewRecorder()
+		srv.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/command", strings.NewReader(line)))
+		return w.Code, strings.TrimSpace(w.Body.String())
+	}
+	for _, tt := range []struct {
+		line string
+		code int
+		want string
+	}{
+		{"refuse on", 200, `{"answer":"refuse on"}`},
+		{"refuse maybe", 400, `{"error":"\"maybe\" is neither on nor off"}`},
+		{"away soon", 400, `{"error":"away: \"soon\" is not a duration such as 30s"}`},
+		{"away", 400, `{"error":"away wants 1 words behind it (help shows them)"}`},
+		{"dropacks -1", 400, `{"error":"dropacks: \"-1\" is not a number from 0 on"}`},
+		{"kick", 200, `{"answer":"ended 0 sessions"}`},
+		{"show nobody", 400, `{"error":"no device \"nobody\""}`},
+		{"dance", 400, `{"error":"unknown command \"dance\" (try help)"}`},
+		{"quit", 200, `{"answer":""}`},
+	} {
+		if code, body := post(tt.line); code != tt.code || body != tt.want {
+			t.Errorf("%s: got %d %s, want %d %s", tt.line, code, body, tt.code, tt.want)
+		}
+	}
+	if !quit {
+		t.Error("quit did not quit")
+	}
+	o.commands(strings.NewReader("ratelimit on\nnonsense\n"))
+	if got := out.String(); got != "ratelimit on\nerror: unknown command \"nonsense\" (try help)\n" {
+		t.Errorf("standard input: printed %q", got)
+	}
+}
+
+// TestTLS connects to the cloud with the CA file that it wrote: TLS with ALPN h2 (wire contract 2.1).
+func TestTLS(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	cfg, err := selfSigned(file, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cloudtest.New(cloudtest.Options{TLS: cfg})
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- c.Serve(lis) }()
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		t.Fatal("no certificate in the CA file")
+	}
+	conn, err := tls.Dial("tcp", lis.Addr().String(), &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
+		t.Errorf("protocol %q, want h2", p)
+	}
+	_ = conn.Close()
+	c.Stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

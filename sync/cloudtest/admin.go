@@ -1,0 +1,142 @@
+package cloudtest
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"edgesync/proto"
+)
+
+// AddDevice creates a device and assigns it to the edge; the edge gets it within a second (wire contract 6.3).
+func (c *Cloud) AddDevice(edge proto.UUID, d Device) {
+	c.enqueue(edge, c.tenant.AddDevice(edge, d), keepByKind)
+}
+
+// RenameDevice gives a device another name. It returns an error for an unknown device.
+func (c *Cloud) RenameDevice(id proto.UUID, name string) error {
+	d, edge, ok := c.tenant.DeviceOf(id)
+	if !ok {
+		return fmt.Errorf("cloudtest: rename: no device %s", uuidText(id))
+	}
+	d.Name = name
+	c.enqueue(edge, c.tenant.SaveDevice(d), keepByKind)
+	return nil
+}
+
+// SetCredentials changes the credentials of a device.
+func (c *Cloud) SetCredentials(id proto.UUID, typ, credID, credValue string) {
+	_, edge, _ := c.tenant.DeviceOf(id)
+	c.enqueue(edge, c.tenant.SetCredentials(id, typ, credID, credValue), keepByKind)
+}
+
+// UnassignDevice takes a device from its edge. Nothing of it is kept for an edge that is away (wire contract 3.5).
+func (c *Cloud) UnassignDevice(id proto.UUID) {
+	_, edge, _ := c.tenant.DeviceOf(id)
+	c.enqueue(edge, c.tenant.Unassign(id), keepNever)
+}
+
+// DeleteDevice deletes a device: every edge of the tenant hears of it (wire contract 6.3).
+func (c *Cloud) DeleteDevice(id proto.UUID) { c.enqueueAll(c.tenant.Delete(id)) }
+
+// SetSharedAttributes writes shared attributes of a device. They come down only with a push-to-edge node in the rule chain, which the default
+// chain has not (wire contract 6.3): push tells whether there is one.
+func (c *Cloud) SetSharedAttributes(id proto.UUID, kv []*proto.KeyValueProto, push bool) {
+	_, edge, _ := c.tenant.DeviceOf(id)
+	m := c.tenant.SetAttributes(id, "DEVICE", "SHARED_SCOPE", kv, time.Now())
+	if push {
+		c.enqueue(edge, m, keepAlways)
+	}
+}
+
+// SaveEdge replaces the edge entity with that id; a connected edge gets an EdgeUpdateMsg at once, with the new secret if that changed
+// (wire contract 2.8).
+func (c *Cloud) SaveEdge(e Edge) {
+	c.tenant.SaveEdge(e)
+	if s := c.sessionOf(e.ID); s != nil {
+		s.edgeUpdate()
+	}
+}
+
+// DeleteEdge deletes the edge entity. Its stream stays open; the next CONNECT is refused (wire contract 2.6).
+func (c *Cloud) DeleteEdge(id proto.UUID) { c.tenant.DeleteEdge(id) }
+
+// AssignCustomer assigns the edge to a customer, or to none with [proto.NullUUID]: EdgeUpdateMsg at once, then the customer, the edge's
+// configuration and the customer's users; the other way the configuration and CUSTOMER DELETED only (wire contract 2.8).
+func (c *Cloud) AssignCustomer(e Edge, customer proto.UUID) {
+	former := e.Customer
+	e.Customer = customer
+	c.SaveEdge(e)
+	conf := &proto.DownlinkMsg{EdgeConfiguration: c.tenant.Configuration(e.ID)}
+	if customer == proto.NullUUID {
+		gone := &proto.CustomerUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
+		gone.IdMSB, gone.IdLSB = halves(former)
+		c.enqueue(e.ID, conf, keepByKind)
+		c.enqueue(e.ID, &proto.DownlinkMsg{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{gone}}, keepByKind)
+		return
+	}
+	var users []*proto.DownlinkMsg
+	for _, step := range c.tenant.Steps(e.ID, false) {
+		for _, m := range step {
+			switch {
+			case len(m.CustomerUpdateMsg) > 0:
+				c.enqueue(e.ID, m, keepByKind)
+			case len(m.UserUpdateMsg) > 0:
+				users = append(users, m)
+			}
+		}
+	}
+	c.enqueue(e.ID, conf, keepByKind)
+	for _, m := range users {
+		c.enqueue(e.ID, m, keepByKind)
+	}
+}
+
+// StartSync begins a full sync as an operator does over the REST API: the edge gets it unasked (wire contract 3.1). False: not connected.
+func (c *Cloud) StartSync(edge proto.UUID) bool {
+	s := c.sessionOf(edge)
+	if s == nil {
+		return false
+	}
+	s.syncRequest(&proto.SyncRequestMsg{FullSync: ptr(true)})
+	return true
+}
+
+// FloodDeleted sends every edge n DELETED of devices that it never had, as a busy tenant does (wire contract 6.3).
+func (c *Cloud) FloodDeleted(n int) {
+	for range n {
+		d := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
+		d.IdMSB, d.IdLSB = halves(c.randomUUID())
+		c.enqueueAll(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}})
+	}
+}
+
+// Push queues any message for an edge, for what has no method here.
+func (c *Cloud) Push(edge proto.UUID, m *proto.DownlinkMsg) { c.enqueue(edge, m, keepByKind) }
+
+func (c *Cloud) sessionOf(edge proto.UUID) *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.links[edge]; l != nil {
+		return l.session
+	}
+	return nil
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func halves(u proto.UUID) (msb, lsb int64) {
+	return int64(binary.BigEndian.Uint64(u[:8])), int64(binary.BigEndian.Uint64(u[8:]))
+}
+
+func uuidOf(msb, lsb int64) (u proto.UUID) {
+	binary.BigEndian.PutUint64(u[:8], uint64(msb))
+	binary.BigEndian.PutUint64(u[8:], uint64(lsb))
+	return u
+}
+
+func uuidText(u proto.UUID) string {
+	h := hex.EncodeToString(u[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -1,0 +1,134 @@
+package cloudtest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/stats"
+)
+
+// conn is an accepted connection that the cloud can reset.
+type conn struct {
+	net.Conn
+	cloud *Cloud
+}
+
+func (n *conn) Close() error {
+	n.cloud.mu.Lock()
+	delete(n.cloud.conns, n)
+	n.cloud.mu.Unlock()
+	return n.Conn.Close()
+}
+
+// reset ends the connection without a word: RST on TCP.
+func (n *conn) reset() {
+	if t, ok := n.Conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // else what is still to be sent would go out first
+	}
+	_ = n.Close()
+}
+
+// listener keeps the accepted connections and closes new ones at once while the cloud is away.
+type listener struct {
+	net.Listener
+	cloud *Cloud
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		n := &conn{Conn: raw, cloud: l.cloud}
+		if l.cloud.faults.isAway() {
+			n.reset()
+			continue
+		}
+		l.cloud.mu.Lock()
+		l.cloud.conns[n] = struct{}{}
+		l.cloud.mu.Unlock()
+		return n, nil
+	}
+}
+
+// connCreds hands the connection to its streams (see connOf), over plaintext or TLS.
+type connCreds struct {
+	credentials.TransportCredentials
+}
+
+func newConnCreds(cfg *tls.Config) credentials.TransportCredentials {
+	if cfg == nil {
+		return connCreds{insecure.NewCredentials()}
+	}
+	return connCreds{credentials.NewTLS(cfg)}
+}
+
+func (t connCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	n, info, err := t.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, _ := raw.(*conn)
+	return n, connInfo{info, own}, nil
+}
+
+func (t connCreds) Clone() credentials.TransportCredentials {
+	return connCreds{t.TransportCredentials.Clone()}
+}
+
+type connInfo struct {
+	credentials.AuthInfo
+	conn *conn
+}
+
+// connOf is the connection that a stream runs over; nil if unknown.
+func connOf(ctx context.Context) *conn {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	info, ok := p.AuthInfo.(connInfo)
+	if !ok {
+		return nil
+	}
+	return info.conn
+}
+
+// meter counts bytes on the wire and notes whether a stream is compressed: the ending of an oversized message depends on it
+// (wire contract 2.5).
+type meter struct{ cloud *Cloud }
+
+type streamKey struct{}
+
+// streamInfo is filled before the handler of the stream starts.
+type streamInfo struct{ gzip bool }
+
+func (meter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (meter) HandleConn(context.Context, stats.ConnStats)                       {}
+
+func (meter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, streamKey{}, &streamInfo{})
+}
+
+func (m meter) HandleRPC(ctx context.Context, s stats.RPCStats) {
+	switch s := s.(type) {
+	case *stats.InHeader:
+		if i, ok := ctx.Value(streamKey{}).(*streamInfo); ok {
+			i.gzip = s.Compression != "" && s.Compression != "identity"
+		}
+	case *stats.InPayload:
+		m.cloud.seen.wireBytes.Add(uint64(s.WireLength))
+	}
+}
+
+// compressed tells whether the edge opened the stream with gzip.
+func compressed(st grpc.ServerStream) bool {
+	i, ok := st.Context().Value(streamKey{}).(*streamInfo)
+	return ok && i.gzip
+}

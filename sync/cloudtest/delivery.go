@@ -1,0 +1,220 @@
+package cloudtest
+
+import (
+	"time"
+
+	pb "google.golang.org/protobuf/proto"
+
+	"edgesync/proto"
+)
+
+// pack is what was sent and waits for its acknowledgements (wire contract 6.1). Guarded by session.mu.
+type pack struct {
+	order   []*sent
+	pending map[int32]*sent
+	done    chan struct{} // closed by the acknowledgement that completes the pack
+}
+
+type sent struct {
+	id  int32
+	msg *proto.DownlinkMsg
+}
+
+// packEnd is what became of a pack.
+type packEnd int
+
+const (
+	packDone        packEnd = iota // acknowledged, or given up
+	packInterrupted                // a sync was requested
+	packOver                       // the stream ended
+)
+
+// deliver is the delivery goroutine of a session: events and RPC each second, syncs at once.
+func (s *session) deliver(l *link, polls bool) {
+	defer s.cloud.work.Done()
+	t := time.NewTimer(pollInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case full := <-s.syncs:
+			if !s.runSync(full) {
+				return
+			}
+			continue // the next look for events keeps its hour
+		case <-s.wake:
+		case <-t.C:
+		}
+		if polls && !s.check(l) {
+			return
+		}
+		t.Reset(pollInterval)
+	}
+}
+
+// runSync sends the sequence of a sync (wire contract 3.2), each page acknowledged before the next. False: the stream ended.
+func (s *session) runSync(full bool) bool {
+	c := s.cloud
+	c.seen.syncs.Add(1)
+	c.saveState(s.edge.ID, boolKV("syncInProgress", true))
+	defer c.notify()
+	for _, step := range c.tenant.Steps(s.edge.ID, full) {
+		for len(step) > 0 {
+			n := min(pageSize, len(step))
+			if s.sendPack(step[:n], false) == packOver {
+				return false
+			}
+			step = step[n:]
+		}
+	}
+	if c.faults.isSyncEndless() {
+		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (wire contract 3.6)
+	}
+	if s.sendPack([]*proto.DownlinkMsg{{SyncCompletedMsg: &proto.SyncCompletedMsg{}}}, false) == packOver {
+		return false
+	}
+	s.mu.Lock()
+	s.syncing = false
+	s.mu.Unlock()
+	c.seen.synced.Add(1)
+	c.saveState(s.edge.ID, boolKV("syncInProgress", false))
+	return true
+}
+
+// check sends what has come up: RPC first, between packs only (wire contract 6.1). False: the stream ended.
+func (s *session) check(l *link) bool {
+	for {
+		s.mu.Lock()
+		syncing := s.syncing
+		s.mu.Unlock()
+		if syncing || s.cloud.faults.isSilent() || s.cloud.isStalled() {
+			return true
+		}
+		if calls := s.cloud.takeRPC(s); len(calls) > 0 {
+			end := s.sendPack(calls, true)
+			s.cloud.rpcPackEnded(s)
+			if end != packDone {
+				return end != packOver
+			}
+			continue
+		}
+		page := s.cloud.page(l, s)
+		if len(page) == 0 {
+			return true
+		}
+		if end := s.sendPack(merge(page), true); end != packDone {
+			return end != packOver
+		}
+		s.cloud.delivered(l, s, page)
+	}
+}
+
+// sendPack sends the messages and waits until all are acknowledged, or until the third sending: then the rest is given up.
+func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEnd {
+	p := &pack{pending: make(map[int32]*sent, len(msgs)), done: make(chan struct{})}
+	for _, m := range msgs {
+		if s.maxSize > 0 && pb.Size(m) > s.maxSize {
+			s.cloud.seen.tooBig.Add(1)
+			continue // dropped for good; a pack of nothing else ends at its next attempt (wire contract 2.5)
+		}
+		id := s.cloud.randomID()
+		for p.pending[id] != nil {
+			id = s.cloud.randomID()
+		}
+		x := &sent{id, m}
+		p.order = append(p.order, x)
+		p.pending[id] = x
+	}
+	s.mu.Lock()
+	s.pack = p
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.pack = nil
+		s.mu.Unlock()
+	}()
+	for attempt := 1; ; attempt++ {
+		left := s.unanswered(p)
+		if attempt > 1 && len(left) == 0 {
+			return packDone
+		}
+		for _, x := range left {
+			b, err := downlinkFrame(x.id, x.msg)
+			if err != nil {
+				s.cloud.log.Error("downlink left out", "error", err)
+				continue
+			}
+			s.cloud.seen.downlinks.Add(1)
+			if attempt > 1 {
+				s.cloud.seen.resent.Add(1)
+			}
+			s.post(b)
+		}
+		if attempt == sendAttempts {
+			s.cloud.seen.givenUp.Add(uint64(len(left)))
+			return packDone
+		}
+		if end, ended := s.await(p, interruptible); ended {
+			return end
+		}
+	}
+}
+
+// await waits for the pack's end; false: the time for the next attempt has come.
+func (s *session) await(p *pack, interruptible bool) (packEnd, bool) {
+	t := time.NewTimer(resendAfter)
+	defer t.Stop()
+	syncs := s.syncs
+	if !interruptible {
+		syncs = nil
+	}
+	select {
+	case <-p.done:
+		return packDone, true
+	case <-s.done:
+		return packOver, true
+	case full := <-syncs:
+		// The sync goes first; what was interrupted comes again behind it. The channel is the delivery goroutine's own to read, so the
+		// request is put back for deliver to find; there is room unless a bare SYNC and another request came in between.
+		select {
+		case s.syncs <- full:
+		default:
+		}
+		return packInterrupted, true
+	case <-t.C:
+		return 0, false
+	}
+}
+
+func (s *session) unanswered(p *pack) []*sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := make([]*sent, 0, len(p.pending))
+	for _, x := range p.order {
+		if p.pending[x.id] != nil {
+			left = append(left, x)
+		}
+	}
+	return left
+}
+
+// answered takes the answer to a downlink. success=false removes it too, except where it has entityData (wire contract 6.1).
+// Unknown ids are ignored.
+func (s *session) answered(r *proto.DownlinkResponseMsg) {
+	s.cloud.seen.downlinkAcks.Add(1)
+	defer s.cloud.notify()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pack == nil {
+		return
+	}
+	x := s.pack.pending[r.DownlinkMsgId]
+	if x == nil || (!r.Success && len(x.msg.EntityData) > 0) {
+		return
+	}
+	delete(s.pack.pending, r.DownlinkMsgId)
+	if len(s.pack.pending) == 0 {
+		close(s.pack.done)
+	}
+}

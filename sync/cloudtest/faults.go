@@ -1,0 +1,239 @@
+package cloudtest
+
+import (
+	"sync"
+	"time"
+
+	"edgesync/proto"
+)
+
+// Oversize is how the stream ends behind a RequestMsg above the limit (wire contract 2.5).
+type Oversize int
+
+// The endings seen on the real server.
+const (
+	OversizeAuto      Oversize = iota // UNKNOWN on a stream with gzip, else CANCELLED
+	OversizeCancelled                 // status CANCELLED
+	OversizeOK                        // a clean end
+	OversizeUnknown                   // UNKNOWN "Application error processing RPC"
+)
+
+// Ending is how EndSessions ends a stream.
+type Ending int
+
+// The endings of a stream.
+const (
+	EndOK        Ending = iota // clean, as when a second session comes
+	EndUnknown                 // UNKNOWN "Application error processing RPC"
+	EndCancelled               // CANCELLED
+	EndReset                   // the connection is cut, without a status
+)
+
+// faults are the knobs. Guarded by mu; they may be turned at any time.
+type faults struct {
+	stalled gate
+
+	mu           sync.Mutex
+	refuseCode   proto.ConnectResponseCode
+	oversizeEnd  Oversize
+	away         bool
+	halfOpen     bool
+	noPolling    bool
+	silent       bool
+	endlessSync  bool
+	duplicates   bool
+	rateLimited  bool
+	dropNext     int
+	dropIf       func(*proto.UplinkMsg) bool
+	refuseIf     func(*proto.UplinkMsg) string
+	delay        time.Duration
+	reorder      float64
+	perMsg, perE time.Duration
+}
+
+// gate is shut while the cloud is stalled.
+type gate struct {
+	mu   sync.Mutex
+	shut chan struct{} // nil = open; closed when the gate opens
+}
+
+func (g *gate) set(shut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case shut && g.shut == nil:
+		g.shut = make(chan struct{})
+	case !shut && g.shut != nil:
+		close(g.shut)
+		g.shut = nil
+	}
+}
+
+// wait returns when the gate is open; false if done came first.
+func (g *gate) wait(done <-chan struct{}) bool {
+	for {
+		g.mu.Lock()
+		shut := g.shut
+		g.mu.Unlock()
+		if shut == nil {
+			return true
+		}
+		select {
+		case <-shut:
+		case <-done:
+			return false
+		}
+	}
+}
+
+func get[T any](f *faults, p *T) T {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return *p
+}
+
+func set[T any](f *faults, p *T, v T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	*p = v
+}
+
+func (f *faults) refuse() proto.ConnectResponseCode { return get(f, &f.refuseCode) }
+func (f *faults) oversize() Oversize                { return get(f, &f.oversizeEnd) }
+func (f *faults) isAway() bool                      { return get(f, &f.away) }
+func (f *faults) isHalfOpen() bool                  { return get(f, &f.halfOpen) }
+func (f *faults) isPollingOff() bool                { return get(f, &f.noPolling) }
+func (f *faults) isSilent() bool                    { return get(f, &f.silent) }
+func (f *faults) isSyncEndless() bool               { return get(f, &f.endlessSync) }
+func (f *faults) duplicate() bool                   { return get(f, &f.duplicates) }
+func (f *faults) isRateLimited() bool               { return get(f, &f.rateLimited) }
+
+func (f *faults) refuseUplink(u *proto.UplinkMsg) string {
+	if fn := get(f, &f.refuseIf); fn != nil {
+		return fn(u)
+	}
+	return ""
+}
+
+func (f *faults) dropAck(u *proto.UplinkMsg) bool {
+	f.mu.Lock()
+	fn := f.dropIf
+	drop := f.dropNext > 0
+	if drop {
+		f.dropNext--
+	}
+	f.mu.Unlock()
+	return drop || fn != nil && fn(u)
+}
+
+func (f *faults) ackDelay() (time.Duration, float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.delay, f.reorder
+}
+
+func (f *faults) cost(events int) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.perMsg + time.Duration(events)*f.perE
+}
+
+// RefuseConnect answers every CONNECT with that code; ACCEPTED ends it.
+func (c *Cloud) RefuseConnect(code proto.ConnectResponseCode) {
+	set(&c.faults, &c.faults.refuseCode, code)
+}
+
+// Stall makes the cloud accept everything and answer nothing, CONNECT included, while its transport lives on and answers pings.
+// What came in meanwhile is worked off when it ends.
+func (c *Cloud) Stall(on bool) { c.faults.stalled.set(on) }
+
+// Away cuts all connections and refuses new ones until it is switched off.
+func (c *Cloud) Away(on bool) {
+	set(&c.faults, &c.faults.away, on)
+	if on {
+		c.resetConns()
+	}
+}
+
+func (c *Cloud) resetConns() {
+	c.mu.Lock()
+	all := make([]*conn, 0, len(c.conns))
+	for n := range c.conns {
+		all = append(all, n)
+	}
+	c.mu.Unlock()
+	for _, n := range all {
+		n.reset()
+	}
+}
+
+// DropAcks lets the next n acknowledgements of uplinks vanish; the uplinks are processed.
+func (c *Cloud) DropAcks(n int) { set(&c.faults, &c.faults.dropNext, n) }
+
+// DropAcksIf lets the acknowledgements of those uplinks vanish; nil ends it.
+func (c *Cloud) DropAcksIf(f func(*proto.UplinkMsg) bool) { set(&c.faults, &c.faults.dropIf, f) }
+
+// DelayAcks holds every acknowledgement back for d.
+func (c *Cloud) DelayAcks(d time.Duration) { set(&c.faults, &c.faults.delay, d) }
+
+// ReorderAcks sets the part of the acknowledgements of telemetry that others overtake, from 0 (never) to 1; as measured it is 0.004 (wire contract 4.3).
+func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, part) }
+
+// RateLimit answers every uplink with the text of the tenant profile's rate limit and processes none (wire contract 4.6).
+func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
+
+// RefuseUplink answers success=false with the text that f returns, and processes nothing of that uplink; "" lets it pass, nil ends it.
+func (c *Cloud) RefuseUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.refuseIf, f) }
+
+// SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes block in the end (wire contract 4.3: about
+// 0.4 ms an event on the real server).
+func (c *Cloud) SlowHandler(perMessage, perEvent time.Duration) {
+	c.faults.mu.Lock()
+	defer c.faults.mu.Unlock()
+	c.faults.perMsg, c.faults.perE = perMessage, perEvent
+}
+
+// NeverCompleteSync leaves SyncCompleted out: events and RPC stay blocked until a bare SYNC or the next session (wire contract 3.6).
+func (c *Cloud) NeverCompleteSync(on bool) { set(&c.faults, &c.faults.endlessSync, on) }
+
+// SilenceDownlinks holds all events and RPC back, as another edge can for two minutes (wire contract 6.1). Syncs go on.
+func (c *Cloud) SilenceDownlinks(on bool) {
+	set(&c.faults, &c.faults.silent, on)
+}
+
+// DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that connects again.
+func (c *Cloud) DuplicateDownlinks(on bool) { set(&c.faults, &c.faults.duplicates, on) }
+
+// HalfOpenOld leaves the old stream open when an edge connects a second time, as when its end is noticed late (wire contract 2.6).
+func (c *Cloud) HalfOpenOld(on bool) { set(&c.faults, &c.faults.halfOpen, on) }
+
+// NoPolling gives sessions that begin while it is on no events and no RPC (wire contract 10, number 17).
+func (c *Cloud) NoPolling(on bool) { set(&c.faults, &c.faults.noPolling, on) }
+
+// OversizeEnding chooses how a stream ends behind a message above the limit.
+func (c *Cloud) OversizeEnding(how Oversize) { set(&c.faults, &c.faults.oversizeEnd, how) }
+
+// EndSessions ends all streams and returns their number. The cloud stays; edges may connect again at once.
+func (c *Cloud) EndSessions(how Ending) int {
+	c.mu.Lock()
+	all := make([]*session, 0, len(c.sessions))
+	for s := range c.sessions {
+		all = append(all, s)
+	}
+	c.mu.Unlock()
+	for _, s := range all {
+		switch how {
+		case EndOK:
+			s.finish(verdict{})
+		case EndUnknown:
+			s.finish(verdict{err: errApplication})
+		case EndCancelled:
+			s.finish(verdict{err: errCancelled})
+		case EndReset:
+			if s.conn != nil {
+				s.conn.reset()
+			}
+		}
+	}
+	return len(all)
+}
