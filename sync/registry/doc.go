@@ -14,7 +14,7 @@
 //
 // # Records
 //
-// Keys are a letter and mostly an id, big-endian; values are the JSON as the cloud sent it (wire contract 6.4), except for the first three.
+// Keys are a letter and mostly an id, big-endian; values are the JSON as the cloud sent it (wire contract 6.4), except for those of E, S and Y.
 //
 //	E         EdgeConfiguration, protobuf         d id   device
 //	S         salt [16] | sha256(salt, secret)    c id   credentials, by the id of their device

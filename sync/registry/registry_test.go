@@ -482,7 +482,7 @@ func TestPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := st.Size(); cut <= int64(len(whole)); cut += 1 {
+	for cut := st.Size(); cut <= int64(len(whole)); cut++ {
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
