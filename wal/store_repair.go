@@ -74,7 +74,7 @@ func (s *Store) load() error {
 func (s *Store) findMarker(size int64) (bool, error) {
 	h := make([]byte, storeHeader+frameHeader)
 	n, err := s.file.ReadAt(h, 0)
-	if err != nil && err != io.EOF {
+	if err = ioError(err); err != nil {
 		return false, err
 	}
 	if h = h[:n]; n < storeHeader {

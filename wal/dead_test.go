@@ -1,0 +1,154 @@
+package wal
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func openDead(t testing.TB, dir string, maxBytes int64, committed uint64) *DeadLog {
+	t.Helper()
+	d, err := OpenDead(dir, maxBytes, committed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func letter(offset uint64, resting bool, fragment string) DeadLetter {
+	return DeadLetter{
+		Event: Event{Kind: 2, Action: 4, Time: 1700000000000, Entity: [16]byte{15: 7}, Fragment: []byte(fragment)}, Offset: offset,
+		Reason: "refused", Tries: 3, At: time.UnixMilli(1700000001234).UTC(), Resting: resting,
+	}
+}
+
+func put(t testing.TB, d *DeadLog, l DeadLetter) {
+	t.Helper()
+	if err := d.Put(l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func offsets(t testing.TB, d *DeadLog) (all []uint64) {
+	t.Helper()
+	if err := d.Each(func(l *DeadLetter) bool { all = append(all, l.Offset); return true }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestDeadLogLife(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dead")
+	d := openDead(t, dir, 1<<20, 0)
+	for _, o := range []uint64{7, 3, 300, 9} {
+		put(t, d, letter(o, false, "fragment"))
+	}
+	rest := letter(7, true, "fragment")
+	rest.Tries = 10
+	put(t, d, rest) // replaces
+	if err := errors.Join(d.Remove(3, true), d.Remove(9, false), d.Remove(1000, true)); err != nil {
+		t.Fatal(err)
+	}
+	check := func(d *DeadLog, want ...uint64) {
+		t.Helper()
+		if got := offsets(t, d); !slices.Equal(got, want) {
+			t.Fatalf("letters %v, want %v", got, want)
+		}
+		st := d.Stats()
+		if st.Letters != len(want) || st.Resting != 1 || st.Delivered != 1 || st.Discarded != 1 {
+			t.Fatalf("stats %+v", st)
+		}
+	}
+	check(d, 7, 300)
+	got, ok, err := d.Get(7)
+	if err != nil || !ok || !reflect.DeepEqual(got, rest) {
+		t.Fatalf("got %+v, %v, %v", got, ok, err)
+	}
+	bytes := d.Stats().Bytes
+	d.Close()
+
+	d = openDead(t, dir, 1<<20, 300)
+	if check(d, 7, 300); d.Stats().Bytes != bytes {
+		t.Errorf("%d bytes before and %d after a restart", bytes, d.Stats().Bytes)
+	}
+	d.Close()
+	// The queue was committed up to 299 only: it holds 300 still.
+	d = openDead(t, dir, 1<<20, 299)
+	check(d, 7)
+	d.Close()
+	check(openDead(t, dir, 1<<20, 1000), 7)
+}
+
+func TestDeadLogBound(t *testing.T) {
+	one := putSize(8, deadFixed+len("refused")+100)
+	body := strings.Repeat("x", 100)
+	dir := filepath.Join(t.TempDir(), "dead")
+	d := openDead(t, dir, 3*one, 0)
+	put(t, d, letter(1, false, body))
+	put(t, d, letter(2, true, body))
+	put(t, d, letter(3, false, body))
+	put(t, d, letter(4, false, body)) // the one that rests goes
+	if got := offsets(t, d); !slices.Equal(got, []uint64{1, 3, 4}) {
+		t.Fatalf("letters %v", got)
+	}
+	put(t, d, letter(5, false, body)) // then the oldest
+	put(t, d, letter(3, true, body))  // replacing needs no room
+	if got := offsets(t, d); !slices.Equal(got, []uint64{3, 4, 5}) {
+		t.Fatalf("letters %v", got)
+	}
+	put(t, d, letter(6, false, strings.Repeat("x", int(3*one)))) // never fits
+	if st := d.Stats(); st.Discarded != 3 || st.Bytes != 3*one || st.Letters != 3 {
+		t.Fatalf("stats %+v", st)
+	}
+	d.Close()
+	d = openDead(t, dir, 2*one, 100) // a smaller bound
+	if got, st := offsets(t, d), d.Stats(); !slices.Equal(got, []uint64{4, 5}) || st.Discarded != 4 {
+		t.Fatalf("letters %v, %+v", got, st)
+	}
+}
+
+// A power cut at every byte of a removal: letter and counter change together.
+func TestDeadLogCountsWithRemoval(t *testing.T) {
+	base := t.TempDir()
+	dir := filepath.Join(base, "dead")
+	d := openDead(t, dir, 1<<20, 0)
+	put(t, d, letter(1, false, "x"))
+	before := d.store.Stats().Bytes
+	if err := d.Remove(1, true); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	whole, _ := os.ReadFile(filepath.Join(dir, "letters"))
+	for cut := before; cut <= int64(len(whole)); cut++ {
+		if err := os.WriteFile(filepath.Join(dir, "letters"), whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d := openDead(t, dir, 1<<20, 9)
+		if st := d.Stats(); st.Letters+int(st.Delivered) != 1 || (cut == int64(len(whole))) != (st.Delivered == 1) {
+			t.Fatalf("cut at %d of %d: %+v", cut, len(whole), st)
+		}
+		d.Close()
+	}
+}
+
+func FuzzDecodeLetter(f *testing.F) {
+	l := letter(1, true, "fragment")
+	f.Add(appendLetter(nil, &l))
+	f.Add([]byte{deadVersion})
+	f.Add(make([]byte, deadFixed))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var l DeadLetter
+		if decodeLetter(p, &l) != nil || len(l.Reason) > MaxReason || p[1] > deadResting {
+			return
+		}
+		if got := appendLetter(nil, &l); string(got) != string(p) {
+			t.Fatalf("%x became %x", p, got)
+		}
+	})
+}
