@@ -16,6 +16,8 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/device"
+	"edgesync/sync/registry"
 	"edgesync/sync/status"
 	"edgesync/wal"
 )
@@ -37,7 +39,7 @@ const (
 type loop interface {
 	Run(ctx context.Context)
 	Hint()
-	Healthy() bool
+	Turning() bool
 	Snapshot() agent.Snapshot
 }
 
@@ -101,7 +103,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
 		return s
 	}
-	var server http.Server
+	server := new(http.Server)
 	failed := make(chan error, 1)
 	if c.HTTP.Listen != "" {
 		l, err := net.Listen("tcp", c.HTTP.Listen)
@@ -109,11 +111,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = http.Server{
-			Handler: route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Healthy})), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		}
-		go func() { failed <- server.Serve(l) }()
+		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
+		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
@@ -189,5 +188,23 @@ func limitMemory(env []string) {
 
 // assemble builds registry, intake, loop and device door on an open queue.
 func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, log *slog.Logger) (*parts, error) {
-	return nil, errors.New("this build has no registry, no loop and no device door")
+	reg, err := registry.Open(registry.Options{
+		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the registry: %w", err)
+	}
+	return &parts{
+		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
+		devices: device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
+		close:   reg.Close,
+	}, nil
+}
+
+// devices shows the door what it needs of the registry.
+type devices struct{ *registry.Registry }
+
+func (d devices) ByToken(token string) (device.Device, bool) {
+	r, ok := d.Registry.ByToken(token)
+	return device.Device{ID: r.ID, Name: r.Name}, ok
 }
