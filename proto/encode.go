@@ -84,7 +84,7 @@ func AppendAttributeDelete(dst []byte, entity UUID, entityType, scope string, na
 
 // appendEntity begins a fragment: the tag and length of an EntityDataProto of size bytes, and its first three fields.
 func appendEntity(dst []byte, entity UUID, entityType string, size int) []byte {
-	msb, lsb := halves(entity)
+	msb, lsb := Halves(entity)
 	dst = appendHead(dst, protowire.Number(KindEntityData), size)
 	dst = appendVarintField(dst, 1, msb)
 	dst = appendVarintField(dst, 2, lsb)
@@ -92,17 +92,8 @@ func appendEntity(dst []byte, entity UUID, entityType string, size int) []byte {
 }
 
 func entitySize(entity UUID, entityType string) int {
-	msb, lsb := halves(entity)
+	msb, lsb := Halves(entity)
 	return varintField(msb) + varintField(lsb) + stringField(entityType)
-}
-
-func halves(id UUID) (msb, lsb int64) {
-	var m, l uint64
-	for i := range 8 {
-		m = m<<8 | uint64(id[i])
-		l = l<<8 | uint64(id[i+8])
-	}
-	return int64(m), int64(l)
 }
 
 func kvsSize(kv []KV) int {

@@ -347,7 +347,7 @@ func FuzzTelemetry(f *testing.F) {
 			}
 			kvs, want = append(kvs, kv), append(want, p)
 		}
-		msb, lsb := halves(id)
+		msb, lsb := Halves(id)
 		checkFragment(t, AppendTelemetry(nil, id, DeviceEntity, ts, kvs), &EntityDataProto{
 			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: DeviceEntity,
 			PostTelemetryMsg: &PostTelemetryMsg{TsKvList: []*TsKvListProto{{Ts: ts, Kv: want}}},

@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,9 +28,9 @@ func bareDrain(ctx context.Context, cloud string, meters []*meter, n int) (float
 	var messages []*proto.RequestMsg
 	for i := range n / bareBatch {
 		m := meters[i%len(meters)]
-		id, err := parseUUID(m.ID)
-		if err != nil {
-			return 0, err
+		id, ok := proto.ParseUUID(m.ID)
+		if !ok {
+			return 0, fmt.Errorf("the cloud in a box has a device with the id %q", m.ID)
 		}
 		u := &proto.UplinkMsg{UplinkMsgId: int32(i + 1)}
 		for range bareBatch {
@@ -101,17 +98,4 @@ func bareDrain(ctx context.Context, cloud string, meters []*meter, n int) (float
 		return 0, err
 	}
 	return float64(len(messages)*bareBatch) / time.Since(begin).Seconds(), nil
-}
-
-func parseUUID(text string) (id proto.UUID, err error) {
-	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
-	if err != nil || len(b) != len(id) {
-		return id, fmt.Errorf("the cloud in a box has a device with the id %q", text)
-	}
-	copy(id[:], b)
-	return id, nil
-}
-
-func halves(id proto.UUID) (msb, lsb int64) {
-	return int64(binary.BigEndian.Uint64(id[:8])), int64(binary.BigEndian.Uint64(id[8:]))
 }

@@ -66,7 +66,7 @@ func (m *meter) message(id proto.UUID) *proto.EntityDataProto {
 	kv := func(key string, v float64) *proto.KeyValueProto {
 		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_DOUBLE_V, DoubleV: v}
 	}
-	msb, lsb := halves(id)
+	msb, lsb := proto.Halves(id)
 	return &proto.EntityDataProto{
 		EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE",
 		PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
@@ -13,15 +14,18 @@ import (
 // stats is the body of GET /stats.
 type stats struct {
 	cloudtest.Stats
-	Connected bool             `json:"connected"`
-	Pending   int              `json:"pending_downlinks"`
-	Stored    cloudtest.Counts `json:"stored"`
+	Connected  bool   `json:"connected"`
+	Pending    int    `json:"pending_downlinks"`
+	Points     uint64 `json:"points"`     // rows of time series written
+	Duplicates uint64 `json:"duplicates"` // of them written before
+	Dropped    uint64 `json:"dropped"`    // acknowledged and not stored, as the server does with what it cannot use
 }
 
 func (o *operator) stats() stats {
+	n := o.cloud.Tenant().Counts()
 	return stats{
 		Stats: o.cloud.Stats(), Connected: o.cloud.Connected(o.edge.ID), Pending: o.cloud.Pending(o.edge.ID),
-		Stored: o.cloud.Tenant().Counts(),
+		Points: n.Points, Duplicates: n.Duplicates, Dropped: n.Dropped,
 	}
 }
 
@@ -32,10 +36,24 @@ type row struct {
 	Writes int   `json:"writes"`
 }
 
-// handler is the control endpoint: GET /stats, /series?device=&key=, /arrivals?device=&key=, POST /command with a command line.
+// listed is a device in GET /devices.
+type listed struct {
+	Name  string `json:"name"`
+	ID    string `json:"id"`
+	Token string `json:"token"`
+}
+
+// handler is the control endpoint: GET /stats, /devices, /series?device=&key=, /arrivals?device=&key=, POST /command with a command line.
 func (o *operator) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, o.stats()) })
+	mux.HandleFunc("GET /devices", func(w http.ResponseWriter, _ *http.Request) {
+		list := []listed{}
+		for _, d := range o.cloud.Tenant().Devices() {
+			list = append(list, listed{d.Name, proto.FormatUUID(d.ID), d.CredentialsID})
+		}
+		reply(w, list)
+	})
 	mux.HandleFunc("GET /series", func(w http.ResponseWriter, r *http.Request) {
 		d, err := o.device(r.FormValue("device"))
 		if err != nil {
@@ -62,7 +80,7 @@ func (o *operator) handler() http.Handler {
 			refuse(w, http.StatusRequestEntityTooLarge, err)
 			return
 		}
-		answer, err := o.run(string(b))
+		answer, err := o.run(strings.TrimSpace(string(b)))
 		if e := (*cloudtest.RPCError)(nil); errors.As(err, &e) {
 			refuse(w, e.Status, err)
 			return

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,7 +15,7 @@ import (
 func (o *operator) printUplink(_ proto.UUID, u *proto.UplinkMsg) {
 	var b strings.Builder
 	for _, d := range u.EntityData {
-		id := uuidOf(d.EntityIdMSB, d.EntityIdLSB)
+		id := proto.UUIDOf(d.EntityIdMSB, d.EntityIdLSB)
 		name := d.EntityType
 		if dev, _, ok := o.cloud.Tenant().DeviceOf(id); ok {
 			name = dev.Name
@@ -94,10 +93,4 @@ func (o *operator) show(d cloudtest.Device) string {
 		fmt.Fprintf(&b, "\n  %s = %s", k, o.latest[d.ID][k])
 	}
 	return b.String()
-}
-
-func uuidOf(msb, lsb int64) (u proto.UUID) {
-	binary.BigEndian.PutUint64(u[:8], uint64(msb))
-	binary.BigEndian.PutUint64(u[8:], uint64(lsb))
-	return u
 }

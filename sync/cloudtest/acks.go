@@ -45,6 +45,9 @@ func (s *session) uplink(u *proto.UplinkMsg) {
 	for _, m := range o.Events {
 		c.enqueue(s.edge.ID, m, keepAlways)
 	}
+	for _, m := range o.Everywhere {
+		c.enqueueOthers(s.edge.ID, m)
+	}
 	for _, r := range o.RPCReplies {
 		c.rpc.reply(r)
 	}

@@ -1,8 +1,6 @@
 package cloudtest
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -18,7 +16,7 @@ func (c *Cloud) AddDevice(edge proto.UUID, d Device) {
 func (c *Cloud) RenameDevice(id proto.UUID, name string) error {
 	d, edge, ok := c.tenant.DeviceOf(id)
 	if !ok {
-		return fmt.Errorf("cloudtest: rename: no device %s", uuidText(id))
+		return fmt.Errorf("cloudtest: rename: no device %s", proto.FormatUUID(id))
 	}
 	d.Name = name
 	c.enqueue(edge, c.tenant.SaveDevice(d), keepByKind)
@@ -64,32 +62,13 @@ func (c *Cloud) DeleteEdge(id proto.UUID) { c.tenant.DeleteEdge(id) }
 
 // AssignCustomer assigns the edge to a customer, or to none with [proto.NullUUID]: EdgeUpdateMsg at once, then the customer, the edge's
 // configuration and the customer's users; the other way the configuration and CUSTOMER DELETED only (wire contract 2.8).
-func (c *Cloud) AssignCustomer(e Edge, customer proto.UUID) {
-	former := e.Customer
-	e.Customer = customer
-	c.SaveEdge(e)
-	conf := &proto.DownlinkMsg{EdgeConfiguration: c.tenant.Configuration(e.ID)}
-	if customer == proto.NullUUID {
-		gone := &proto.CustomerUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
-		gone.IdMSB, gone.IdLSB = halves(former)
-		c.enqueue(e.ID, conf, keepByKind)
-		c.enqueue(e.ID, &proto.DownlinkMsg{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{gone}}, keepByKind)
-		return
+func (c *Cloud) AssignCustomer(edge, customer proto.UUID) {
+	events := c.tenant.AssignCustomer(edge, customer)
+	if s := c.sessionOf(edge); s != nil {
+		s.edgeUpdate()
 	}
-	var users []*proto.DownlinkMsg
-	for _, step := range c.tenant.Steps(e.ID, false) {
-		for _, m := range step {
-			switch {
-			case len(m.CustomerUpdateMsg) > 0:
-				c.enqueue(e.ID, m, keepByKind)
-			case len(m.UserUpdateMsg) > 0:
-				users = append(users, m)
-			}
-		}
-	}
-	c.enqueue(e.ID, conf, keepByKind)
-	for _, m := range users {
-		c.enqueue(e.ID, m, keepByKind)
+	for _, m := range events {
+		c.enqueue(edge, m, keepByKind)
 	}
 }
 
@@ -107,7 +86,7 @@ func (c *Cloud) StartSync(edge proto.UUID) bool {
 func (c *Cloud) FloodDeleted(n int) {
 	for range n {
 		d := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
-		d.IdMSB, d.IdLSB = halves(c.randomUUID())
+		d.IdMSB, d.IdLSB = proto.Halves(c.randomUUID())
 		c.enqueueAll(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}})
 	}
 }
@@ -125,18 +104,3 @@ func (c *Cloud) sessionOf(edge proto.UUID) *session {
 }
 
 func ptr[T any](v T) *T { return &v }
-
-func halves(u proto.UUID) (msb, lsb int64) {
-	return int64(binary.BigEndian.Uint64(u[:8])), int64(binary.BigEndian.Uint64(u[8:]))
-}
-
-func uuidOf(msb, lsb int64) (u proto.UUID) {
-	binary.BigEndian.PutUint64(u[:8], uint64(msb))
-	binary.BigEndian.PutUint64(u[8:], uint64(lsb))
-	return u
-}
-
-func uuidText(u proto.UUID) string {
-	h := hex.EncodeToString(u[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}

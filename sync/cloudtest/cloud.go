@@ -42,6 +42,7 @@ type tenant interface {
 	EdgeByKey(key string) (Edge, bool)
 	SaveEdge(e Edge)
 	DeleteEdge(id proto.UUID)
+	AssignCustomer(edge, customer proto.UUID) []*proto.DownlinkMsg
 	Configuration(id proto.UUID) *proto.EdgeConfiguration
 	AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg
 	SaveDevice(d Device) *proto.DownlinkMsg

@@ -341,19 +341,13 @@ func TestSilenceAndNoPolling_11(t *testing.T) {
 
 func TestCustomer_2_8(t *testing.T) {
 	inBubble(t, func(r *rig) {
-		r.tenant.steps = [][]*proto.DownlinkMsg{
-			{{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{IdMSB: 1, Entity: "{}"}}}},
-			{{UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: 2, Entity: "{}"}}}},
-		}
 		c := r.session(edgeA, ackAll)
-		r.cloud.AssignCustomer(edgeA, proto.UUID{0xc})
+		r.cloud.AssignCustomer(edgeA.ID, proto.UUID{0xc})
 		synctest.Wait()
 		r.want("at once", c.frames(), "[ACCEPTED edgeUpdate secret-a]")
 		time.Sleep(2 * time.Second)
 		r.want("then", namesOf(c.downlinks()), "[other configuration other]")
-		e := edgeA
-		e.Customer = proto.UUID{0xc}
-		r.cloud.AssignCustomer(e, proto.NullUUID)
+		r.cloud.AssignCustomer(edgeA.ID, proto.NullUUID)
 		time.Sleep(2 * time.Second)
 		all := c.messages()[len(c.messages())-2:]
 		r.want("configuration", all[0].DownlinkMsg.EdgeConfiguration != nil, true)

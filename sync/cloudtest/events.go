@@ -58,6 +58,17 @@ func (c *Cloud) enqueueAll(m *proto.DownlinkMsg) {
 	}
 }
 
+// enqueueOthers queues a message for every edge but the one that caused it.
+func (c *Cloud) enqueueOthers(cause proto.UUID, m *proto.DownlinkMsg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, l := range c.links {
+		if id != cause {
+			c.put(l, m, keepAlways)
+		}
+	}
+}
+
 // put is enqueue for who holds c.mu.
 func (c *Cloud) put(l *link, m *proto.DownlinkMsg, keep keepRule) {
 	switch {

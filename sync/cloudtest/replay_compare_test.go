@@ -179,7 +179,7 @@ func (p *player) getRelations(l tapeLine, from ref, answer json.RawMessage) {
 	want, have := map[string]bool{}, map[string]bool{}
 	for _, o := range list {
 		to, _, _ := o.originator("to", "")
-		want[idText(to.id)+o.text("type")+o.text("typeGroup")+string(o["additionalInfo"])] = true
+		want[proto.FormatUUID(to.id)+o.text("type")+o.text("typeGroup")+string(o["additionalInfo"])] = true
 	}
 	for _, x := range p.tenant.relations {
 		if x.from == from {
@@ -187,7 +187,7 @@ func (p *player) getRelations(l tapeLine, from ref, answer json.RawMessage) {
 			if err != nil {
 				p.t.Fatal(err)
 			}
-			have[idText(x.to.id)+x.name+x.group+string(info)] = true
+			have[proto.FormatUUID(x.to.id)+x.name+x.group+string(info)] = true
 		}
 	}
 	if !maps.Equal(want, have) {

@@ -91,7 +91,7 @@ var (
 )
 
 func mustUUID(s string) proto.UUID {
-	id, ok := parseUUID(s)
+	id, ok := proto.ParseUUID(s)
 	if !ok {
 		panic(s)
 	}
@@ -173,7 +173,7 @@ func (p *player) play(lines []tapeLine) {
 			if err := protoJSON(l.JSON, &c); err != nil {
 				p.t.Fatal(err)
 			}
-			p.edge = idOf(c.EdgeIdMSB, c.EdgeIdLSB)
+			p.edge = proto.UUIDOf(c.EdgeIdMSB, c.EdgeIdLSB)
 			if got := p.tenant.Configuration(p.edge); !pb.Equal(got, &c) {
 				p.errorf(l, "configuration %v, want %v", got, &c)
 			}

@@ -64,6 +64,19 @@ func (t *fakeTenant) SaveEdge(e Edge) {
 	t.edges[e.ID] = e
 }
 
+func (t *fakeTenant) AssignCustomer(id, customer proto.UUID) []*proto.DownlinkMsg {
+	t.mu.Lock()
+	e := t.edges[id]
+	e.Customer = customer
+	t.edges[id] = e
+	t.mu.Unlock()
+	conf := &proto.DownlinkMsg{EdgeConfiguration: t.Configuration(id)}
+	if customer == proto.NullUUID {
+		return []*proto.DownlinkMsg{conf, {CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}}}}
+	}
+	return []*proto.DownlinkMsg{{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{IdMSB: 1, Entity: "{}"}}}, conf, {UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: 2, Entity: "{}"}}}}
+}
+
 func (t *fakeTenant) DeleteEdge(id proto.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,7 +91,7 @@ func (t *fakeTenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 
 func (t *fakeTenant) event(d Device, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.DeviceUpdateMsg{MsgType: typ}
-	m.IdMSB, m.IdLSB = halves(d.ID)
+	m.IdMSB, m.IdLSB = proto.Halves(d.ID)
 	if typ != proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
 		m.Entity = fmt.Sprintf(`{"name":%q}`, d.Name)
 	}
@@ -101,7 +114,7 @@ func (t *fakeTenant) SaveDevice(d Device) *proto.DownlinkMsg {
 
 func (t *fakeTenant) SetCredentials(id proto.UUID, _, credID, _ string) *proto.DownlinkMsg {
 	return &proto.DownlinkMsg{DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{{
-		Entity: fmt.Sprintf(`{"deviceId":{"id":%q},"credentialsId":%q}`, uuidText(id), credID),
+		Entity: fmt.Sprintf(`{"deviceId":{"id":%q},"credentialsId":%q}`, proto.FormatUUID(id), credID),
 	}}}
 }
 
@@ -127,7 +140,7 @@ func (t *fakeTenant) SetAttributes(id proto.UUID, typ, scope string, kv []*proto
 		t.state[typ+" "+v.Key] = v
 	}
 	d := &proto.EntityDataProto{EntityType: typ, PostAttributeScope: scope, AttributeTs: ptr(now.UnixMilli()), AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: kv}}
-	d.EntityIdMSB, d.EntityIdLSB = halves(id)
+	d.EntityIdMSB, d.EntityIdLSB = proto.Halves(id)
 	return &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{d}}
 }
 

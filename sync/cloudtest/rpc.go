@@ -53,14 +53,14 @@ func (r *rpcCalls) reply(m *proto.DeviceRpcCallMsg) {
 	if m.ResponseMsg == nil || m.ResponseMsg.Error != "" && !rpcErrorWords[m.ResponseMsg.Error] {
 		return
 	}
-	key := rpcKey{uuidOf(m.DeviceIdMSB, m.DeviceIdLSB), m.RequestId}
+	key := rpcKey{proto.UUIDOf(m.DeviceIdMSB, m.DeviceIdLSB), m.RequestId}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.pending[key]; !ok {
 		return
 	}
 	delete(r.pending, key)
-	uuid := uuidOf(m.RequestUuidMSB, m.RequestUuidLSB)
+	uuid := proto.UUIDOf(m.RequestUuidMSB, m.RequestUuidLSB)
 	if ch := r.callers[uuid]; ch != nil {
 		delete(r.callers, uuid)
 		ch <- m.ResponseMsg // has room for one
@@ -102,8 +102,8 @@ func (c *Cloud) CallRPC(ctx context.Context, device proto.UUID, method, params s
 		RequestMsg: &proto.RpcRequestMsg{Method: method, Params: params},
 		Persisted:  &persisted, Retries: &none, AdditionalInfo: &info,
 	}
-	m.DeviceIdMSB, m.DeviceIdLSB = halves(device)
-	m.RequestUuidMSB, m.RequestUuidLSB = halves(uuid)
+	m.DeviceIdMSB, m.DeviceIdLSB = proto.Halves(device)
+	m.RequestUuidMSB, m.RequestUuidLSB = proto.Halves(uuid)
 	c.queueRPC(edge, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{m}})
 
 	t := time.NewTimer(min(timeout, rpcCallerWaits))

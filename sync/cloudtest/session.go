@@ -122,7 +122,7 @@ func (c *Cloud) detach(s *session) {
 	}
 	c.mu.Unlock()
 	if inactive != nil {
-		c.log.Info("edge disconnected", "edge", uuidText(inactive.id))
+		c.log.Info("edge disconnected", "edge", proto.FormatUUID(inactive.id))
 		c.saveState(inactive.id, boolKV("active", false), longKV("lastDisconnectTime", time.Now().UnixMilli()))
 	}
 }

@@ -176,9 +176,9 @@ func (t *Tenant) configuration(st *edgeState) *proto.EdgeConfiguration {
 	c := &proto.EdgeConfiguration{
 		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: "CE",
 	}
-	c.EdgeIdMSB, c.EdgeIdLSB = idHalves(st.ID)
-	c.TenantIdMSB, c.TenantIdLSB = idHalves(t.id)
-	c.CustomerIdMSB, c.CustomerIdLSB = idHalves(st.Customer)
+	c.EdgeIdMSB, c.EdgeIdLSB = proto.Halves(st.ID)
+	c.TenantIdMSB, c.TenantIdLSB = proto.Halves(t.id)
+	c.CustomerIdMSB, c.CustomerIdLSB = proto.Halves(st.Customer)
 	return c
 }
 

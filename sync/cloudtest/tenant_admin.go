@@ -34,7 +34,7 @@ func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkM
 	r.set("customerId", idJSON(ref{typeCustomer, customer}))
 	r.set("authority", authority)
 	t.rename(r, email)
-	r.secret = []byte(`{"id":{"id":"` + idText(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(r.ref) +
+	r.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(r.ref) +
 		`,"enabled":false,"password":null,"activateToken":"` + t.randomWord(40) + `","activateTokenExpTime":` + millisText(now.Add(24*time.Hour)) +
 		`,"resetToken":null,"resetTokenExpTime":null,"lastLoginTs":null,"failedLoginAttempts":null,"additionalInfo":{}}`)
 	t.insert(r)
@@ -103,7 +103,7 @@ func (t *Tenant) systemComment(r *record, words, subtype string, now time.Time) 
 	admin := t.find(typeUser, t.admin)
 	id := t.newID(now)
 	body := `{"text":` + quoted(words+admin.name) + `,"subtype":"` + subtype + `","userName":` + quoted(admin.name) + `}`
-	text := `{"alarmId":` + idJSON(r.ref) + `,"userId":` + idJSON(admin.ref) + `,"type":"SYSTEM","comment":` + body + `,"id":{"id":"` + idText(id) +
+	text := `{"alarmId":` + idJSON(r.ref) + `,"userId":` + idJSON(admin.ref) + `,"type":"SYSTEM","comment":` + body + `,"id":{"id":"` + proto.FormatUUID(id) +
 		`"},"createdTime":` + millisText(now) + `,"name":` + quoted(body) + `}`
 	r.comments = append(r.comments, comment{id: id, json: []byte(text)})
 	return &proto.DownlinkMsg{AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{Entity: text}}}

@@ -22,7 +22,7 @@ func TestAssignCustomer(t *testing.T) {
 	if len(events) != 3 || len(events[0].CustomerUpdateMsg) != 1 || events[1].EdgeConfiguration == nil || len(events[2].UserUpdateMsg) != 1 {
 		t.Fatalf("%v", events)
 	}
-	if c := events[1].EdgeConfiguration; !pb.Equal(c, b.Configuration(b.edge)) || idOf(c.CustomerIdMSB, c.CustomerIdLSB) != customer {
+	if c := events[1].EdgeConfiguration; !pb.Equal(c, b.Configuration(b.edge)) || proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != customer {
 		t.Errorf("%v", c)
 	}
 	if got := len(b.Steps(b.edge, false)); got != 6 {
@@ -44,7 +44,7 @@ func TestAlarmByUser(t *testing.T) {
 	id := proto.UUID{15: 50}
 	m := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) + `,"type":"hot","severity":"MAJOR","originator":` +
 		idJSON(ref{typeDevice, b.device}) + `}`}
-	m.IdMSB, m.IdLSB = idHalves(id)
+	m.IdMSB, m.IdLSB = proto.Halves(id)
 	raise := func() Outcome { return b.process(&proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{m}}) }
 	if out := raise(); !out.Success {
 		t.Fatalf("%+v", out)
@@ -78,7 +78,7 @@ func TestAlarmByUser(t *testing.T) {
 	if got := len(b.find(typeAlarm, id).comments); got != 2 {
 		t.Errorf("%d comments, want 2", got)
 	}
-	comment := `{"id":{"id":"` + idText(proto.UUID{15: 60}) + `"},"alarmId":` + idJSON(ref{typeAlarm, id}) + `,"comment":{"text":"x"}}`
+	comment := `{"id":{"id":"` + proto.FormatUUID(proto.UUID{15: 60}) + `"},"alarmId":` + idJSON(ref{typeAlarm, id}) + `,"comment":{"text":"x"}}`
 	for _, typ := range []proto.UpdateMsgType{created, updated, deleted} {
 		out := b.process(&proto.UplinkMsg{AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{MsgType: typ, Entity: comment}}})
 		if got := len(b.find(typeAlarm, id).comments); !out.Success || got != 3 {

@@ -19,7 +19,7 @@ const (
 
 func dataFor(r ref) *proto.EntityDataProto {
 	d := &proto.EntityDataProto{EntityType: templates[r.typ].name}
-	d.EntityIdMSB, d.EntityIdLSB = idHalves(r.id)
+	d.EntityIdMSB, d.EntityIdLSB = proto.Halves(r.id)
 	return d
 }
 
@@ -43,20 +43,20 @@ func keyValue(key string, v Value) *proto.KeyValueProto {
 
 func deviceProfileMsg(r *record, typ proto.UpdateMsgType) *proto.DeviceProfileUpdateMsg {
 	m := &proto.DeviceProfileUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return m
 }
 
 func assetProfileMsg(r *record, typ proto.UpdateMsgType) *proto.AssetProfileUpdateMsg {
 	m := &proto.AssetProfileUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return m
 }
 
 // deviceDown is a device with its credentials, when created with its profile too.
 func (t *Tenant) deviceDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.DeviceUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	down := &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m}}
 	if r.credentials != nil {
 		down.DeviceCredentialsUpdateMsg = []*proto.DeviceCredentialsUpdateMsg{{Entity: r.credentialsJSON()}}
@@ -72,7 +72,7 @@ func (t *Tenant) deviceDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkM
 // assetDown is an asset, when created with its profile.
 func (t *Tenant) assetDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.AssetUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	down := &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{m}}
 	if typ == created {
 		if p := t.records[refOf(r.field("assetProfileId"), typeAssetProfile)]; p != nil {
@@ -84,26 +84,26 @@ func (t *Tenant) assetDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMs
 
 func entityViewDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.EntityViewUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return &proto.DownlinkMsg{EntityViewUpdateMsg: []*proto.EntityViewUpdateMsg{m}}
 }
 
 func dashboardDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.DashboardUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{m}}
 }
 
 func customerDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.CustomerUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return &proto.DownlinkMsg{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{m}}
 }
 
 // userDown is a user with the credentials.
 func userDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.UserUpdateMsg{MsgType: typ, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	down := &proto.DownlinkMsg{UserUpdateMsg: []*proto.UserUpdateMsg{m}}
 	if r.secret != nil {
 		down.UserCredentialsUpdateMsg = []*proto.UserCredentialsUpdateMsg{{Entity: string(r.secret)}}
@@ -115,7 +115,7 @@ func userDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 func ruleChainDown(r *record, root bool) *proto.DownlinkMsg {
 	text := strings.Replace(r.marshal(), `"root":`+string(r.field("root")), fmt.Sprintf(`"root":%t`, root), 1)
 	m := &proto.RuleChainUpdateMsg{MsgType: created, Entity: text}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return &proto.DownlinkMsg{
 		RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{m}, RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{metadataMsg(r)},
 	}
@@ -131,13 +131,13 @@ func metadataMsg(r *record) *proto.RuleChainMetadataUpdateMsg {
 
 func calculatedFieldDown(r *record) *proto.DownlinkMsg {
 	m := &proto.CalculatedFieldUpdateMsg{MsgType: created, Entity: r.marshal()}
-	m.IdMSB, m.IdLSB = idHalves(r.id)
+	m.IdMSB, m.IdLSB = proto.Halves(r.id)
 	return &proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{m}}
 }
 
 // deletedDown is ENTITY_DELETED of a type that has ids on the wire: ids only (wire contract 6.3). Nil for other types.
 func deletedDown(r ref) *proto.DownlinkMsg {
-	msb, lsb := idHalves(r.id)
+	msb, lsb := proto.Halves(r.id)
 	switch r.typ {
 	case typeDevice:
 		return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{MsgType: deleted, IdMSB: msb, IdLSB: lsb}}}
@@ -166,7 +166,7 @@ func refOf(raw json.RawMessage, typ entityType) ref {
 	}
 	r := ref{typ: typ}
 	if json.Unmarshal(raw, &o) == nil {
-		r.id, _ = parseUUID(o.ID)
+		r.id, _ = proto.ParseUUID(o.ID)
 	}
 	return r
 }

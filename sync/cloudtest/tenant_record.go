@@ -3,7 +3,6 @@ package cloudtest
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -278,43 +277,6 @@ func (r *record) seriesOf(key string) *series {
 	return s
 }
 
-// idOf puts the two idHalves of a message together.
-func idOf(msb, lsb int64) (id proto.UUID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(msb))
-	binary.BigEndian.PutUint64(id[8:], uint64(lsb))
-	return id
-}
-
-// idHalves is the inverse of idOf.
-func idHalves(id proto.UUID) (msb, lsb int64) {
-	return int64(binary.BigEndian.Uint64(id[:8])), int64(binary.BigEndian.Uint64(id[8:]))
-}
-
-// idText is the usual form with dashes.
-func idText(id proto.UUID) string {
-	var b [36]byte
-	hex.Encode(b[:8], id[:4])
-	hex.Encode(b[9:13], id[4:6])
-	hex.Encode(b[14:18], id[6:8])
-	hex.Encode(b[19:23], id[8:10])
-	hex.Encode(b[24:], id[10:])
-	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
-	return string(b[:])
-}
-
-// parseUUID reads the form with dashes.
-func parseUUID(s string) (id proto.UUID, ok bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return id, false
-	}
-	b, err := hex.DecodeString(s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:])
-	if err != nil {
-		return id, false
-	}
-	copy(id[:], b)
-	return id, true
-}
-
 // uuidTime is the time inside a time-based id in milliseconds since the Unix epoch; ok is false for another version.
 func uuidTime(id proto.UUID) (ms int64, ok bool) {
 	if id[6]>>4 != 1 {
@@ -328,7 +290,7 @@ func uuidTime(id proto.UUID) (ms int64, ok bool) {
 
 // idJSON is an entity id as it stands in JSON (wire contract 5.1).
 func idJSON(r ref) string {
-	return `{"entityType":"` + templates[r.typ].name + `","id":"` + idText(r.id) + `"}`
+	return `{"entityType":"` + templates[r.typ].name + `","id":"` + proto.FormatUUID(r.id) + `"}`
 }
 
 func quoted(s string) string { return string(appendQuoted(nil, s)) }

@@ -38,7 +38,7 @@ func (t *Tenant) foundation(now time.Time) {
 	admin := make(typeUser, t.newID(now), "tenant@example.org", "authority", `"TENANT_ADMIN"`, "customerId",
 		idJSON(ref{typeCustomer, proto.NullUUID}))
 	// An invented hash: nobody can log in with it.
-	admin.secret = []byte(`{"id":{"id":"` + idText(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(admin.ref) +
+	admin.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(admin.ref) +
 		`,"enabled":true,"password":"$2a$10$TQgkjeIvE/Rqs6OIjRNcA.XXIBWtdNImMwVVFXjqsPMPmV0dWUcSe","activateToken":null,` +
 		`"activateTokenExpTime":null,"resetToken":null,"resetTokenExpTime":null,"lastLoginTs":null,"failedLoginAttempts":null,` +
 		`"additionalInfo":{}}`)
@@ -48,7 +48,7 @@ func (t *Tenant) foundation(now time.Time) {
 // rootMetadata is a small root chain of an edge: save telemetry and client attributes, push both to the cloud.
 func (t *Tenant) rootMetadata(chain *record, now time.Time) []byte {
 	node := func(class, name, conf string) string {
-		return `{"id":{"entityType":"RULE_NODE","id":"` + idText(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"ruleChainId":` +
+		return `{"id":{"entityType":"RULE_NODE","id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"ruleChainId":` +
 			idJSON(chain.ref) + `,"type":"org.thingsboard.rule.engine.` + class + `","name":"` + name + `","debugSettings":null,` +
 			`"singletonMode":false,"queueName":null,"configurationVersion":1,"configuration":` + conf + `,"externalId":null,` +
 			`"additionalInfo":{"layoutX":1,"layoutY":1}}`
@@ -134,7 +134,7 @@ func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 	add(full, t.bundles)
 	add(full, each(typeAIModel, nil, func(r *record) *proto.DownlinkMsg {
 		m := &proto.AiModelUpdateMsg{Entity: r.marshal()}
-		m.IdMSB, m.IdLSB = idHalves(r.id)
+		m.IdMSB, m.IdLSB = proto.Halves(r.id)
 		return &proto.DownlinkMsg{AiModelUpdateMsg: []*proto.AiModelUpdateMsg{m}}
 	}))
 	add(true, each(typeCustomer, func(r *record) bool {
@@ -161,7 +161,7 @@ func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 	add(full, each(typeDeviceProfile, nil, deviceProfile))
 	add(full, each(typeResource, nil, func(r *record) *proto.DownlinkMsg {
 		m := &proto.ResourceUpdateMsg{Entity: r.marshal()}
-		m.IdMSB, m.IdLSB = idHalves(r.id)
+		m.IdMSB, m.IdLSB = proto.Halves(r.id)
 		return &proto.DownlinkMsg{ResourceUpdateMsg: []*proto.ResourceUpdateMsg{m}}
 	}))
 	return steps
@@ -185,8 +185,8 @@ func (t *Tenant) queues() (step []*proto.DownlinkMsg) {
 			`"topic":"tb_rule_engine.%s","pollInterval":25,"partitions":10,"consumerPerPartition":true,"packProcessingTimeout":2000,`+
 			`"submitStrategy":{"type":"BURST","batchSize":1000},"processingStrategy":{"type":"SKIP_ALL_FAILURES","retries":3,`+
 			`"failurePercentage":0.0,"pauseBetweenRetries":3,"maxPauseBetweenRetries":3},"additionalInfo":null}`,
-			idText(id), t.createdText(), systemTenant, name, strings.ToLower(name))}
-		m.IdMSB, m.IdLSB = idHalves(id)
+			proto.FormatUUID(id), t.createdText(), systemTenant, name, strings.ToLower(name))}
+		m.IdMSB, m.IdLSB = proto.Halves(id)
 		step = append(step, &proto.DownlinkMsg{QueueUpdateMsg: []*proto.QueueUpdateMsg{m}})
 	}
 	return step
@@ -204,7 +204,7 @@ func (t *Tenant) settings() (step []*proto.DownlinkMsg) {
 	} {
 		step = append(step, &proto.DownlinkMsg{AdminSettingsUpdateMsg: []*proto.AdminSettingsUpdateMsg{{Entity: fmt.Sprintf(
 			`{"id":{"entityType":"ADMIN_SETTINGS","id":"%s"},"createdTime":%s,"tenantId":%s,"key":"%s","jsonValue":%s}`,
-			idText(t.fixtureID(groupSettings, i)), t.createdText(), systemTenant, s[0], s[1])}}})
+			proto.FormatUUID(t.fixtureID(groupSettings, i)), t.createdText(), systemTenant, s[0], s[1])}}})
 	}
 	return step
 }
@@ -218,8 +218,8 @@ func (t *Tenant) widget(n int) *proto.WidgetTypeUpdateMsg {
 		`"fqn":"%s","name":"Widget %d","deprecated":false,"scada":%t,"version":null,"descriptor":{"type":"latest","sizeX":4,"sizeY":3,`+
 		`"resources":[],"templateHtml":"<div>{{ value }}</div>","templateCss":"","controllerScript":"","defaultConfig":"{}"},"image":null,`+
 		`"description":"A synthetic widget","tags":null,"externalId":null,"resources":null}`,
-		idText(id), t.createdText(), systemTenant, widgetName(n), n, n%4 == 3)}
-	m.IdMSB, m.IdLSB = idHalves(id)
+		proto.FormatUUID(id), t.createdText(), systemTenant, widgetName(n), n, n%4 == 3)}
+	m.IdMSB, m.IdLSB = proto.Halves(id)
 	return m
 }
 
@@ -240,8 +240,8 @@ func (t *Tenant) bundles() (step []*proto.DownlinkMsg) {
 		widgets := "[" + strings.Join(names, ",") + "]"
 		m := &proto.WidgetsBundleUpdateMsg{Widgets: &widgets, Entity: fmt.Sprintf(`{"id":{"entityType":"WIDGETS_BUNDLE","id":"%s"},`+
 			`"createdTime":%s,"tenantId":%s,"alias":"bundle_%d","title":"Bundle %d","image":null,"scada":false,"description":"",`+
-			`"order":%d,"externalId":null,"version":null,"name":"Bundle %d"}`, idText(id), t.createdText(), systemTenant, n, n, n*100, n)}
-		m.IdMSB, m.IdLSB = idHalves(id)
+			`"order":%d,"externalId":null,"version":null,"name":"Bundle %d"}`, proto.FormatUUID(id), t.createdText(), systemTenant, n, n, n*100, n)}
+		m.IdMSB, m.IdLSB = proto.Halves(id)
 		step = append(step, &proto.DownlinkMsg{WidgetsBundleUpdateMsg: []*proto.WidgetsBundleUpdateMsg{m}})
 	}
 	return step
@@ -250,7 +250,7 @@ func (t *Tenant) bundles() (step []*proto.DownlinkMsg) {
 // notification is the common beginning of the JSON of the notification entities. Their messages carry no ids (wire contract 6.4).
 func (t *Tenant) notification(group byte, n int, typ, name string) string {
 	return fmt.Sprintf(`{"id":{"entityType":"%s","id":"%s"},"createdTime":%s,"tenantId":%s,"name":"%s",`,
-		typ, idText(t.fixtureID(group, n)), t.createdText(), idJSON(ref{typeTenant, t.id}), name)
+		typ, proto.FormatUUID(t.fixtureID(group, n)), t.createdText(), idJSON(ref{typeTenant, t.id}), name)
 }
 
 func (t *Tenant) notificationTemplates() (step []*proto.DownlinkMsg) {
@@ -273,9 +273,9 @@ func (t *Tenant) notificationTargets() (step []*proto.DownlinkMsg) {
 
 func (t *Tenant) notificationRules() []*proto.DownlinkMsg {
 	text := t.notification(groupRule, 0, "NOTIFICATION_RULE", "New alarm") + `"enabled":true,"templateId":{"entityType":` +
-		`"NOTIFICATION_TEMPLATE","id":"` + idText(t.fixtureID(groupTemplate, 1)) + `"},"triggerType":"ALARM","triggerConfig":` +
+		`"NOTIFICATION_TEMPLATE","id":"` + proto.FormatUUID(t.fixtureID(groupTemplate, 1)) + `"},"triggerType":"ALARM","triggerConfig":` +
 		`{"triggerType":"ALARM","alarmTypes":null,"alarmSeverities":null,"notifyOn":["CREATED"],"clearRule":null},` +
-		`"recipientsConfig":{"triggerType":"ALARM","escalationTable":{"0":["` + idText(t.fixtureID(groupTarget, 1)) + `"]}},` +
+		`"recipientsConfig":{"triggerType":"ALARM","escalationTable":{"0":["` + proto.FormatUUID(t.fixtureID(groupTarget, 1)) + `"]}},` +
 		`"additionalConfig":{"description":""},"externalId":null}`
 	return []*proto.DownlinkMsg{{NotificationRuleUpdateMsg: []*proto.NotificationRuleUpdateMsg{{Entity: &text}}}}
 }

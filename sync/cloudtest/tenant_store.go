@@ -244,7 +244,7 @@ func (r *record) credentialsJSON() string {
 	if c.text != "" {
 		value = quoted(c.text)
 	}
-	return `{"id":{"id":"` + idText(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) + `,"deviceId":` + idJSON(r.ref) +
+	return `{"id":{"id":"` + proto.FormatUUID(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) + `,"deviceId":` + idJSON(r.ref) +
 		`,"credentialsType":` + quoted(c.typ) + `,"credentialsId":` + quoted(c.key) + `,"credentialsValue":` + value + `,"version":null}`
 }
 

@@ -42,7 +42,7 @@ func (u *uplink) alarms(m *proto.UplinkMsg) error {
 			u.drop()
 			return nil
 		}
-		id := idOf(m.GetIdMSB(), m.GetIdLSB())
+		id := proto.UUIDOf(m.GetIdMSB(), m.GetIdLSB())
 		switch m.GetMsgType() {
 		case created:
 			u.raise(id, originator, o)
@@ -106,7 +106,7 @@ func (u *uplink) raise(id proto.UUID, originator ref, o object) {
 		return
 	}
 	if u.t.find(typeAlarm, id) != nil {
-		u.fail("ERROR: duplicate key value violates unique constraint \"alarm_pkey\"\n  Detail: Key (id)=("+idText(id)+
+		u.fail("ERROR: duplicate key value violates unique constraint \"alarm_pkey\"\n  Detail: Key (id)=("+proto.FormatUUID(id)+
 			") already exists.\n  Where: SQL statement \"INSERT INTO alarm\"", inAlarm)
 		return
 	}

@@ -24,7 +24,7 @@ func (u *uplink) dataElement(d *proto.EntityDataProto) error {
 	u.out.Mixed = u.out.Mixed || post != nil || update != nil || remove != nil
 	var r *record
 	if typ.hasTelemetry() {
-		r = u.t.find(typ, idOf(d.GetEntityIdMSB(), d.GetEntityIdLSB()))
+		r = u.t.find(typ, proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB()))
 	}
 	if r == nil {
 		u.drop()

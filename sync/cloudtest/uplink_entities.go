@@ -98,7 +98,7 @@ type resolve func(next *record, o object) error
 
 // entity works off one update message of a kind.
 func (u *uplink) entity(k *kind, m entityUpdate, complete resolve) error {
-	id := idOf(m.GetIdMSB(), m.GetIdLSB())
+	id := proto.UUIDOf(m.GetIdMSB(), m.GetIdLSB())
 	switch typ := m.GetMsgType(); {
 	case typ == created || typ == updated:
 		return u.save(k, id, m, complete)

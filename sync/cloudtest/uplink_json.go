@@ -100,7 +100,7 @@ func (o object) originator(name, where string) (r ref, ok bool, err error) {
 	if r.typ, err = typeOf(id.EntityType, where); err != nil {
 		return ref{}, false, err
 	}
-	if r.id, ok = parseUUID(id.ID); !ok {
+	if r.id, ok = proto.ParseUUID(id.ID); !ok {
 		return ref{}, false, &thrown{"Invalid UUID string: " + id.ID, where}
 	}
 	return r, true, nil
@@ -109,7 +109,7 @@ func (o object) originator(name, where string) (r ref, ok bool, err error) {
 // cannotConvert is what the server throws for an entity that is the text "null": the message printed, over several lines.
 func (u *uplink) cannotConvert(part, kind string, typ proto.UpdateMsgType, msb, lsb int64, entity, where string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[{%s}] %s {", idText(u.t.id), part)
+	fmt.Fprintf(&b, "[{%s}] %s {", proto.FormatUUID(u.t.id), part)
 	if typ != created {
 		name, known := proto.UpdateMsgType_name[int32(typ)]
 		if !known {

@@ -101,7 +101,7 @@ func (u *uplink) ruleChains(m *proto.UplinkMsg) error {
 			return nil
 		})
 		if err == nil && root {
-			u.edge.root = idOf(m.GetIdMSB(), m.GetIdLSB())
+			u.edge.root = proto.UUIDOf(m.GetIdMSB(), m.GetIdLSB())
 		}
 		return err
 	})
@@ -167,7 +167,7 @@ func (u *uplink) ruleNode(chain *record, n object, where string) (string, error)
 			text = idJSON(chain.ref)
 		case text != "":
 		case m == "id":
-			text = `{"entityType":"RULE_NODE","id":"` + idText(u.t.newID(u.now)) + `"}`
+			text = `{"entityType":"RULE_NODE","id":"` + proto.FormatUUID(u.t.newID(u.now)) + `"}`
 		case m == "createdTime":
 			text = millisText(u.now)
 		case m == "singletonMode":
@@ -241,7 +241,7 @@ func (u *uplink) userCredentials(m *proto.UplinkMsg) error {
 		var b strings.Builder
 		id := string(o.given("id"))
 		if id == "" {
-			id = `{"id":"` + idText(u.t.newID(u.now)) + `"}`
+			id = `{"id":"` + proto.FormatUUID(u.t.newID(u.now)) + `"}`
 		}
 		b.WriteString(`{"id":` + id + `,"createdTime":` + millisText(u.now) + `,"userId":` + idJSON(r.ref))
 		for _, name := range []string{

@@ -24,7 +24,7 @@ func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 		if err != nil {
 			return err
 		}
-		r := u.t.find(typ, idOf(q.GetEntityIdMSB(), q.GetEntityIdLSB()))
+		r := u.t.find(typ, proto.UUIDOf(q.GetEntityIdMSB(), q.GetEntityIdLSB()))
 		if r == nil {
 			u.drop()
 			return nil
@@ -109,7 +109,7 @@ func (u *uplink) relationRequests(m *proto.UplinkMsg) error {
 		if err != nil {
 			return err
 		}
-		r := ref{typ, idOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
+		r := ref{typ, proto.UUIDOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
 		for _, x := range u.t.relations {
 			if x.group == "COMMON" && (x.from == r || x.to == r) && x.from.typ != typeEdge && x.to.typ != typeEdge {
 				u.requests = append(u.requests, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: x.marshal()}}})
@@ -125,7 +125,7 @@ func (u *uplink) calculatedFieldRequests(m *proto.UplinkMsg) error {
 		if err != nil {
 			return err
 		}
-		about := ref{typ, idOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
+		about := ref{typ, proto.UUIDOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
 		for _, id := range u.t.order[typeCalculatedField] {
 			if f := u.t.find(typeCalculatedField, id); refOf(f.field("entityId"), typ) == about {
 				u.requests = append(u.requests, calculatedFieldDown(f))
@@ -138,7 +138,7 @@ func (u *uplink) calculatedFieldRequests(m *proto.UplinkMsg) error {
 // ruleChainMetadataRequests and the next ones are the deprecated requests, which the server still answers.
 func (u *uplink) ruleChainMetadataRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetRuleChainMetadataRequestMsg(), func(q *proto.RuleChainMetadataRequestMsg) error {
-		r := u.t.find(typeRuleChain, idOf(q.GetRuleChainIdMSB(), q.GetRuleChainIdLSB()))
+		r := u.t.find(typeRuleChain, proto.UUIDOf(q.GetRuleChainIdMSB(), q.GetRuleChainIdLSB()))
 		if r == nil {
 			u.drop()
 			return nil
@@ -150,7 +150,7 @@ func (u *uplink) ruleChainMetadataRequests(m *proto.UplinkMsg) error {
 
 func (u *uplink) userCredentialsRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetUserCredentialsRequestMsg(), func(q *proto.UserCredentialsRequestMsg) error {
-		r := u.t.find(typeUser, idOf(q.GetUserIdMSB(), q.GetUserIdLSB()))
+		r := u.t.find(typeUser, proto.UUIDOf(q.GetUserIdMSB(), q.GetUserIdLSB()))
 		if r == nil || r.secret == nil {
 			u.drop()
 			return nil
@@ -164,7 +164,7 @@ func (u *uplink) userCredentialsRequests(m *proto.UplinkMsg) error {
 
 func (u *uplink) deviceCredentialsRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetDeviceCredentialsRequestMsg(), func(q *proto.DeviceCredentialsRequestMsg) error {
-		r := u.t.find(typeDevice, idOf(q.GetDeviceIdMSB(), q.GetDeviceIdLSB()))
+		r := u.t.find(typeDevice, proto.UUIDOf(q.GetDeviceIdMSB(), q.GetDeviceIdLSB()))
 		if r == nil || r.credentials == nil {
 			u.drop()
 			return nil
@@ -178,7 +178,7 @@ func (u *uplink) deviceCredentialsRequests(m *proto.UplinkMsg) error {
 
 func (u *uplink) widgetBundleTypesRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetWidgetBundleTypesRequestMsg(), func(q *proto.WidgetBundleTypesRequestMsg) error {
-		id := idOf(q.GetWidgetBundleIdMSB(), q.GetWidgetBundleIdLSB())
+		id := proto.UUIDOf(q.GetWidgetBundleIdMSB(), q.GetWidgetBundleIdLSB())
 		for n := range systemBundles {
 			if u.t.fixtureID(groupBundle, n) != id {
 				continue
@@ -199,7 +199,7 @@ func (u *uplink) entityViewsRequests(m *proto.UplinkMsg) error {
 		if err != nil {
 			return err
 		}
-		about := ref{typ, idOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
+		about := ref{typ, proto.UUIDOf(q.GetEntityIdMSB(), q.GetEntityIdLSB())}
 		for _, id := range u.t.order[typeEntityView] {
 			if v := u.t.find(typeEntityView, id); v.assigned(u.edge.ID) && refOf(v.field("entityId"), typ) == about {
 				u.requests = append(u.requests, entityViewDown(v, created))

@@ -54,7 +54,7 @@ func (b *tenantBench) attrs(scope string, ts int64, kvs ...*proto.KeyValueProto)
 
 func deviceUpdate(id proto.UUID, typ proto.UpdateMsgType, entity string) *proto.DeviceUpdateMsg {
 	m := &proto.DeviceUpdateMsg{MsgType: typ, Entity: entity}
-	m.IdMSB, m.IdLSB = idHalves(id)
+	m.IdMSB, m.IdLSB = proto.Halves(id)
 	return m
 }
 
@@ -306,7 +306,7 @@ func entityTexts(m *proto.DownlinkMsg) (texts []string) {
 func TestAdministration(t *testing.T) {
 	b := newTenantBench(t)
 	c := b.Configuration(b.edge)
-	if c.CloudType != "CE" || c.AdditionalInfo != "null" || idOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
+	if c.CloudType != "CE" || c.AdditionalInfo != "null" || proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
 		t.Errorf("%v", c)
 	}
 	e, _ := b.EdgeByKey("key")

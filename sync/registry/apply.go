@@ -114,7 +114,7 @@ func recordKey(kind byte, id proto.UUID) string {
 }
 
 func (r *Registry) applyProfile(u *proto.DeviceProfileUpdateMsg) (bool, error) {
-	id := uuid(u.GetIdMSB(), u.GetIdLSB())
+	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
 	key := recordKey(kindProf, id)
 	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
 		there, err := r.remove(key)
@@ -150,7 +150,7 @@ func (r *Registry) applyProfile(u *proto.DeviceProfileUpdateMsg) (bool, error) {
 }
 
 func (r *Registry) applyDevice(u *proto.DeviceUpdateMsg) (bool, error) {
-	id := uuid(u.GetIdMSB(), u.GetIdLSB())
+	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
 	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
 		return r.removeDevice(id)
 	}

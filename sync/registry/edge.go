@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/binary"
 	"errors"
 
 	pb "google.golang.org/protobuf/proto"
@@ -144,11 +143,4 @@ func saltedHash(salt []byte, secret string) []byte {
 	h.Write(salt)
 	h.Write([]byte(secret))
 	return h.Sum(nil)
-}
-
-// uuid puts the two halves of a message's id together.
-func uuid(msb, lsb int64) (id proto.UUID) {
-	binary.BigEndian.PutUint64(id[:], uint64(msb))
-	binary.BigEndian.PutUint64(id[8:], uint64(lsb))
-	return id
 }

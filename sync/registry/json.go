@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 
@@ -71,12 +70,12 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 		d.Label = *j.Label
 	}
 	if j.ProfileID != nil {
-		if d.ProfileID, ok = parseUUID(j.ProfileID.ID); !ok {
+		if d.ProfileID, ok = proto.ParseUUID(j.ProfileID.ID); !ok {
 			return d, false
 		}
 	}
 	if j.CustomerID != nil {
-		if d.CustomerID, ok = parseUUID(j.CustomerID.ID); !ok {
+		if d.CustomerID, ok = proto.ParseUUID(j.CustomerID.ID); !ok {
 			return d, false
 		}
 	}
@@ -102,7 +101,7 @@ func decodeCredentials(text []byte) (c credentials, ok bool) {
 	if !decode(text, &j) {
 		return c, false
 	}
-	if c.device, ok = parseUUID(j.DeviceID.ID); !ok {
+	if c.device, ok = proto.ParseUUID(j.DeviceID.ID); !ok {
 		return c, false
 	}
 	return c, c.kind.UnmarshalText([]byte(j.Type)) == nil && c.set(j.ID)
@@ -136,14 +135,4 @@ func (t *CredentialsType) UnmarshalText(name []byte) error {
 		}
 	}
 	return errCredentialsType
-}
-
-// parseUUID reads the only form that ThingsBoard writes: 8-4-4-4-12 hexadecimal digits.
-func parseUUID(s string) (id proto.UUID, ok bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return id, false
-	}
-	digits := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
-	_, err := hex.Decode(id[:], []byte(digits))
-	return id, err == nil
 }

@@ -51,33 +51,19 @@ func id(n int) (u proto.UUID) {
 	return u
 }
 
-func text(u proto.UUID) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
-func halves(u proto.UUID) (msb, lsb int64) {
-	for _, b := range u[:8] {
-		msb = msb<<8 | int64(b)
-	}
-	for _, b := range u[8:] {
-		lsb = lsb<<8 | int64(b)
-	}
-	return msb, lsb
-}
-
 func device(n int, name string) *proto.DeviceUpdateMsg {
-	msb, lsb := halves(id(n))
+	msb, lsb := proto.Halves(id(n))
 	return &proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"` + name + `","type":"default","label":null,"additionalInfo":{"gateway":true},` +
 		`"deviceData":{"configuration":{"type":"DEFAULT","type":"DEFAULT"}},"unknown":[1]}`}
 }
 
 func gone(n int) *proto.DeviceUpdateMsg {
-	msb, lsb := halves(id(n))
+	msb, lsb := proto.Halves(id(n))
 	return &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdMSB: msb, IdLSB: lsb}
 }
 
 func creds(n int, kind, value string) *proto.DeviceCredentialsUpdateMsg {
-	return &proto.DeviceCredentialsUpdateMsg{Entity: `{"deviceId":{"entityType":"DEVICE","id":"` + text(id(n)) +
+	return &proto.DeviceCredentialsUpdateMsg{Entity: `{"deviceId":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(n)) +
 		`"},"credentialsType":"` + kind + `","credentialsId":"` + value + `","credentialsValue":null}`}
 }
 
