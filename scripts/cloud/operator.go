@@ -64,15 +64,8 @@ func (p *printer) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-func newUUID() (u proto.UUID) {
-	_, _ = rand.Read(u[:]) // never fails
-	u[6] = u[6]&0x0f | 0x40
-	u[8] = u[8]&0x3f | 0x80
-	return u
-}
-
 func (o *operator) addEdge(e cloudtest.Edge) {
-	e.ID = newUUID()
+	e.ID = o.cloud.Tenant().NewID()
 	o.edge = e
 	o.cloud.Tenant().AddEdge(e)
 }
@@ -84,7 +77,7 @@ func (o *operator) addDevice(name, token string) cloudtest.Device {
 		_, _ = rand.Read(b[:])
 		token = hex.EncodeToString(b[:])
 	}
-	d := cloudtest.Device{ID: newUUID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: token}
+	d := cloudtest.Device{ID: o.cloud.Tenant().NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: token}
 	o.cloud.AddDevice(o.edge.ID, d)
 	return d
 }

@@ -56,14 +56,21 @@ func (t *Tenant) SetWidgetTypes(n int) {
 // TenantID is the id of the tenant.
 func (t *Tenant) TenantID() proto.UUID { return t.id }
 
-// newID makes a time-based id, as ThingsBoard does.
+// NewID makes a time-based id, as ThingsBoard does: all ids of one server share their second half.
+func (t *Tenant) NewID() proto.UUID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newID(time.Now())
+}
+
+// newID is NewID for who holds t.mu.
 func (t *Tenant) newID(now time.Time) (id proto.UUID) {
 	t.serial++
 	ticks := uint64(now.UnixMilli())*10_000 + 0x01B21DD213814000 + t.serial%10_000
 	binary.BigEndian.PutUint32(id[:4], uint32(ticks))
 	binary.BigEndian.PutUint16(id[4:], uint16(ticks>>32))
 	binary.BigEndian.PutUint16(id[6:], uint16(ticks>>48)&0x0FFF|0x1000)
-	binary.BigEndian.PutUint64(id[8:], t.node<<16^t.serial)
+	binary.BigEndian.PutUint64(id[8:], t.node)
 	id[8] = id[8]&0x3F | 0x80
 	return id
 }
