@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # grpcnotrace leaves out golang.org/x/net/trace, and with it html/template: 2.4 MB on MIPS.
-TAGS     = grpcnotrace
+TAGS     = grpcnotrace,nethttpomithttp2
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)"
 

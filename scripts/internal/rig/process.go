@@ -28,7 +28,7 @@ type Binaries struct {
 func Build(ctx context.Context, dir string) (Binaries, error) {
 	b := Binaries{Agent: dir + "/edgesync", Cloud: dir + "/cloud"}
 	for _, t := range []struct{ out, pkg string }{{b.Agent, "edgesync"}, {b.Cloud, "edgesync/scripts/cloud"}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", t.out, t.pkg)
+		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-trimpath", "-ldflags", "-s -w", "-o", t.out, t.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return b, fmt.Errorf("go build %s: %w\n%s", t.pkg, err, out)
