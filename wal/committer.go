@@ -159,16 +159,16 @@ func (q *Queue) commit(g *group) error {
 }
 
 func (q *Queue) write(newSegment bool) error {
-	if q.inject != nil {
-		if err := q.inject("write"); err != nil {
+	if q.o.inject != nil {
+		if err := q.o.inject("write"); err != nil {
 			return err
 		}
 	}
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
-	if q.inject != nil {
-		if err := q.inject("sync"); err != nil {
+	if q.o.inject != nil {
+		if err := q.o.inject("sync"); err != nil {
 			return err
 		}
 	}
@@ -280,8 +280,8 @@ func (q *Queue) save() bool {
 	q.urgent = false
 	q.mu.Unlock()
 	err := q.file.write(&c, func(f *os.File) error {
-		if q.inject != nil {
-			if err := q.inject("committed"); err != nil {
+		if q.o.inject != nil {
+			if err := q.o.inject("committed"); err != nil {
 				return err
 			}
 		}
@@ -323,8 +323,8 @@ func (q *Queue) drop(n int, now time.Time) bool {
 		return false
 	}
 	var err error
-	if q.inject != nil {
-		err = q.inject("drop")
+	if q.o.inject != nil {
+		err = q.o.inject("drop")
 	}
 	gone := 0
 	for ; err == nil && gone < n; gone++ {

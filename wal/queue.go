@@ -67,6 +67,8 @@ type Options struct {
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	Log         *slog.Logger
+
+	inject func(op string) error // a fault before "write", "sync", "committed" or "drop", in tests
 }
 
 // Stats is a snapshot of the counters. Events are counted over the life of the directory.
@@ -147,7 +149,6 @@ type Queue struct {
 	lastDrop  time.Time
 	lastAge   time.Time
 	retryAt   time.Time
-	inject    func(op string) error // a fault, in tests
 }
 
 // group is what one commit makes durable. Its frames lack offsets and checksums until then.
