@@ -58,9 +58,11 @@ func (f frame) event(e *Event) {
 // sum is the checksum over the full offset and everything behind the checksum itself: a frame at another offset than its own, as old
 // content of a block would be, does not match.
 func (f frame) sum(offset uint64) uint32 {
-	var o [8]byte
-	binary.LittleEndian.PutUint64(o[:], offset)
-	return crc32.Update(crc32.Update(0, castagnoli, o[:]), castagnoli, f[offType:])
+	crc := ^uint32(0) // by hand for the offset: an array would escape to the heap
+	for i := 0; i < 64; i += 8 {
+		crc = castagnoli[byte(crc)^byte(offset>>i)] ^ crc>>8
+	}
+	return crc32.Update(^crc, castagnoli, f[offType:])
 }
 
 // intact tells whether f is a whole frame that was written for this offset.
