@@ -58,10 +58,21 @@ func readCommitted(dir string) (c control, generation uint64, ok bool) {
 	return c, generation, ok
 }
 
-func openCommitted(dir string, generation uint64) (*committedFile, error) {
-	f, err := os.OpenFile(filepath.Join(dir, committedName), os.O_CREATE|os.O_RDWR, 0o600)
+// openCommitted opens or creates the file. A new one gets its full size at once, so that a full disk does not keep the offset from
+// being written. What is no file is set aside.
+func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {
+	path := filepath.Join(dir, committedName)
+	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {
+		if err := setAside(path, corrupt); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if i, err := f.Stat(); err == nil && i.Size() == 0 {
+		f.Write(make([]byte, slotDistance+slotSize)) // best effort
 	}
 	return &committedFile{f, generation}, nil
 }

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	tlog "github.com/tidwall/wal"
 )
 
 // run is the committer: it makes group after group durable and looks after the files between them.
@@ -19,52 +22,58 @@ func (q *Queue) run() {
 		case <-q.kick:
 		case <-timer.C:
 		case <-q.closing:
-			q.flush()
+			for q.flush() {
+			}
 			q.shutdown()
 			return
 		}
-		q.flush()
-		q.maintain(time.Now())
-		timer.Reset(fileAfter)
+		for again := true; again; {
+			again = q.flush()
+			q.maintain(time.Now()) // between groups too: writers that never pause must not hold it up
+		}
+		wait := fileAfter
+		if !q.proven {
+			wait = reopenEvery
+		}
+		timer.Reset(wait)
 	}
 }
 
-// flush commits what is pending until nothing is.
-func (q *Queue) flush() {
-	for {
-		q.mu.Lock()
-		g := q.pending
-		if len(g.done) == 0 {
-			q.mu.Unlock()
-			return
-		}
-		q.pending, q.spare = q.spare, nil
-		if q.space != nil {
-			close(q.space)
-			q.space = nil
-		}
+// flush commits the group that is pending; false if there is none.
+func (q *Queue) flush() bool {
+	q.mu.Lock()
+	g := q.pending
+	if len(g.done) == 0 {
 		q.mu.Unlock()
+		return false
+	}
+	q.pending, q.spare = q.spare, nil
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+	q.mu.Unlock()
 
-		err := q.commit(g)
-		for _, w := range g.done {
-			if w.fn != nil {
-				w.fn(err)
-			} else {
-				w.c <- err
-			}
-		}
-		clear(g.done)
-		g.buf, g.sizes, g.done, g.events = g.buf[:0], g.sizes[:0], g.done[:0], 0
-		if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
-			g.buf = nil
-		}
-		q.mu.Lock()
-		q.spare = g
-		q.mu.Unlock()
-		if err == nil {
-			poke(q.wake)
+	err := q.commit(g)
+	for _, w := range g.done {
+		if w.fn != nil {
+			w.fn(err)
+		} else {
+			w.c <- err
 		}
 	}
+	clear(g.done)
+	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
+		g.buf, q.batch = nil, tlog.Batch{}
+	}
+	g.buf, g.sizes, g.done = g.buf[:0], g.sizes[:0], g.done[:0]
+	q.mu.Lock()
+	q.spare = g
+	q.mu.Unlock()
+	if err == nil {
+		poke(q.wake)
+	}
+	return true
 }
 
 // commit writes one group and makes it durable: one write for each segment it touches and one fsync.
@@ -114,7 +123,7 @@ func (q *Queue) commit(g *group) error {
 		put(c.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
 	}
 	q.batch.Clear()
-	if committed != q.told && size > 0 {
+	if (committed != q.told || !q.proven) && size > 0 {
 		state()
 	}
 	at := 0
@@ -129,7 +138,10 @@ func (q *Queue) commit(g *group) error {
 	if err := q.write(len(begun) > 0); err != nil {
 		return q.poison(err, now)
 	}
-	q.told = committed
+	if !q.proven {
+		q.log.Info("the queue can be written again", "dir", q.o.Dir)
+	}
+	q.told, q.proven = committed, true
 	q.lastWrite = now
 	q.commits.Add(1)
 	q.wrote(bytes)
@@ -147,16 +159,16 @@ func (q *Queue) commit(g *group) error {
 }
 
 func (q *Queue) write(newSegment bool) error {
-	if q.inject != nil {
-		if err := q.inject("write"); err != nil {
+	if q.o.inject != nil {
+		if err := q.o.inject("write"); err != nil {
 			return err
 		}
 	}
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
-	if q.inject != nil {
-		if err := q.inject("sync"); err != nil {
+	if q.o.inject != nil {
+		if err := q.o.inject("sync"); err != nil {
 			return err
 		}
 	}
@@ -173,7 +185,7 @@ func (q *Queue) write(newSegment bool) error {
 // retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
 	q.store.Close()
-	q.store = nil
+	q.store, q.proven = nil, false
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
 	q.cutBack()
@@ -197,12 +209,21 @@ func (q *Queue) cutBack() error {
 	if err != nil {
 		return err
 	}
+	begun := false
 	for _, f := range firsts {
 		if f > tail.first {
+			begun = true
 			err = errors.Join(err, os.Remove(filepath.Join(q.o.Dir, segmentName(f))))
 		}
 	}
-	return errors.Join(err, truncateDurably(filepath.Join(q.o.Dir, segmentName(tail.first)), tail.bytes))
+	if begun {
+		err = errors.Join(err, syncDir(q.o.Dir))
+	}
+	path := filepath.Join(q.o.Dir, segmentName(tail.first))
+	if i, statErr := os.Stat(path); statErr == nil && i.Size() <= tail.bytes {
+		return err // nothing behind it; what may be missing is repair's affair
+	}
+	return errors.Join(err, truncateDurably(path, tail.bytes))
 }
 
 // reopen tries to come back, at most once in a while.
@@ -225,12 +246,14 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Unlock()
 		return err
 	}
-	q.log.Info("the queue can be written again", "dir", q.o.Dir)
 	return nil
 }
 
-// maintain writes the committed position to its file and drops segments, when due.
+// maintain tries to come back after a failure, writes the committed position to its file and drops segments, when due.
 func (q *Queue) maintain(now time.Time) {
+	if !q.proven && !now.Before(q.retryAt) {
+		q.commit(new(group)) // a control frame, as a probe: devices that are refused at the door would never bring one
+	}
 	q.mu.Lock()
 	committed := q.committed
 	due := committed != q.filed && (q.urgent || committed != q.told && now.Sub(q.lastWrite) >= fileAfter)
@@ -244,7 +267,8 @@ func (q *Queue) maintain(now time.Time) {
 	if n := q.droppable(committed.Offset); n >= dropAtOnce || n > 0 && now.Sub(q.lastDrop) >= dropEvery {
 		q.drop(n, now)
 	}
-	if q.o.MaxAge > 0 {
+	if q.o.MaxAge > 0 && now.Sub(q.lastAge) >= dropEvery {
+		q.lastAge = now
 		q.expire(now)
 	}
 }
@@ -256,8 +280,8 @@ func (q *Queue) save() bool {
 	q.urgent = false
 	q.mu.Unlock()
 	err := q.file.write(&c, func(f *os.File) error {
-		if q.inject != nil {
-			if err := q.inject("committed"); err != nil {
+		if q.o.inject != nil {
+			if err := q.o.inject("committed"); err != nil {
 				return err
 			}
 		}
@@ -272,71 +296,67 @@ func (q *Queue) save() bool {
 	return true
 }
 
-// droppable counts the segments at the front of which everything is committed and that are worth dropping. What follows them must
-// begin with a control frame, which tells the count of events; so an empty tail never becomes the first.
-func (q *Queue) droppable(committed uint64) int {
+// droppable counts the segments at the front of which everything is committed. What follows them must begin with a control frame,
+// which tells the count of events; so an empty tail never becomes the first.
+func (q *Queue) droppable(committed uint64) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n, bytes := 0, int64(0)
-	for n < len(q.segments)-1 && q.segments[n+1].first <= committed+1 && q.segments[n+1].bytes > 0 {
-		bytes += q.segments[n].bytes
-		n++
-	}
-	if bytes < int64(q.o.SegmentSize)/2 { // the one frame that the last drop left
-		return 0
+	for i, s := range q.segments {
+		if s.first > committed+1 {
+			break
+		}
+		if s.bytes > 0 {
+			n = i
+		}
 	}
 	return n
 }
 
-// drop removes the first n segments. TruncateFront rewrites the segment it lands in, so it is told to land on the last frame of the
-// last of them: one frame is written, not a segment (hazard "TruncateFront rewrites"). The committed position is durable before.
+// drop removes the first n segments; the committed position is durable before. The library's TruncateFront would write what is left of
+// a segment anew, and fails in a damaged one, so the files are deleted here, the oldest first, and the library opens the log again,
+// which costs it one segment's reading and no writing.
 func (q *Queue) drop(n int, now time.Time) bool {
 	q.lastDrop = now
-	if q.filed.Offset+1 < q.firstOf(n) && !q.save() {
+	list := q.firsts(n + 1)
+	next := list[n]
+	if q.filed.Offset+1 < next && !q.save() {
 		return false
 	}
-	next := q.firstOf(n)
-	err := q.truncateFront(next - 1)
-	if err != nil {
-		err = q.truncateFront(next) // a damaged segment: land on the next one
+	var err error
+	if q.o.inject != nil {
+		err = q.o.inject("drop")
 	}
-	if err == nil {
-		err = syncDir(q.o.Dir)
-	}
-	if err != nil {
-		q.poison(fmt.Errorf("drop segments below offset %d: %w", next, err), now)
-		return false
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, s := range q.segments[:n] {
-		delete(q.damaged, s.first)
-	}
-	if err := q.listLocked(); err != nil {
-		q.log.Warn("the queue's directory cannot be read", "error", err)
-	}
-	q.wrote(int(q.segments[0].bytes) % q.o.SegmentSize)
-	return true
-}
-
-func (q *Queue) firstOf(n int) uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.segments[n].first
-}
-
-// truncateFront shields us from the library's panic on a segment that holds fewer frames than its name and the next one's say.
-func (q *Queue) truncateFront(index uint64) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("truncate front at %d: %v", index, r)
+	gone := 0
+	for ; err == nil && gone < n; gone++ {
+		err = os.Remove(filepath.Join(q.o.Dir, segmentName(list[gone])))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
-	}()
-	first, err := q.store.FirstIndex()
-	if err != nil || index <= first {
-		return err
+		err = nil
 	}
-	return q.store.TruncateFront(index)
+	if gone > 0 {
+		err = errors.Join(err, syncDir(q.o.Dir))
+	}
+	q.mu.Lock()
+	for _, s := range q.segments[:gone] {
+		delete(q.damaged, s.first)
+		q.bytes -= s.bytes
+	}
+	q.segments = slices.Delete(q.segments, 0, gone)
+	end := q.end.Offset
+	q.mu.Unlock()
+	if err != nil {
+		q.log.Warn("committed segments cannot be deleted", "dir", q.o.Dir, "below", next, "error", err)
+		return false
+	}
+	if err = q.store.Close(); err == nil {
+		q.store, err = openLog(&q.o, end)
+	}
+	if err != nil {
+		q.poison(fmt.Errorf("open after segments were dropped: %w", err), now)
+		return false
+	}
+	return true
 }
 
 // quota makes room for n more bytes or says why not.
@@ -347,7 +367,7 @@ func (q *Queue) quota(n int64, now time.Time) error {
 	for {
 		q.mu.Lock()
 		over := q.bytes+n > q.o.MaxBytes
-		segments, committed := len(q.segments), q.committed.Offset
+		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
 		bytes := q.bytes
 		q.mu.Unlock()
 		if !over {
@@ -359,50 +379,57 @@ func (q *Queue) quota(n int64, now time.Time) error {
 		if q.store == nil {
 			return q.lastErr
 		}
+		if idle {
+			return nil // whatever the quota, an empty queue takes a group
+		}
 		if q.o.Policy != DropOldest {
 			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q", ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
 		}
-		if segments < 2 || !q.dropOldest(now, "quota") {
+		if segments < 2 || !q.dropOldest(1, now, "quota") {
+			if q.store == nil {
+				return q.lastErr
+			}
 			return nil // a quota smaller than a segment holds the tail at least
 		}
 	}
 }
 
-// dropOldest gives up what is not yet committed in the first segment. The gap is counted before anything is deleted.
-func (q *Queue) dropOldest(now time.Time, why string) bool {
+// dropOldest gives up what is not yet committed in the first n segments, or in more until one that is not empty follows. The loss is
+// counted, durably, before anything is deleted.
+func (q *Queue) dropOldest(n int, now time.Time, why string) bool {
 	q.mu.Lock()
-	n := 1
-	if q.segments[0].bytes < int64(q.o.SegmentSize)/2 && len(q.segments) > 2 {
-		n = 2 // the first is only the frame that the last drop left
+	for n < len(q.segments) && q.segments[n].bytes == 0 {
+		n++
 	}
-	next, empty := q.segments[n].first, q.segments[n].bytes == 0
-	q.mu.Unlock()
-	if empty {
+	if n >= len(q.segments) {
+		q.mu.Unlock()
 		return false
 	}
+	next := q.segments[n].first
+	q.mu.Unlock()
 	seq, ok := headSeq(q.o.Dir, next)
 	if !ok {
 		seq, ok = seqBefore(q.o.Dir, q.firsts(n), next)
 	}
+	var lost uint64
 	q.mu.Lock()
 	if q.committed.Offset < next-1 {
-		p := Position{next - 1, q.committed.Seq}
-		if ok {
-			p.Seq = min(max(seq, p.Seq), q.end.Seq)
-		} else {
-			p.Seq = min(q.committed.Seq+(p.Offset-q.committed.Offset), q.end.Seq)
+		if !ok {
+			seq = q.committed.Seq + (next - 1 - q.committed.Offset)
 		}
-		lost := p.Seq - q.committed.Seq
+		p := Position{next - 1, min(max(seq, q.committed.Seq), q.end.Seq)}
+		lost = p.Seq - q.committed.Seq
 		q.counters.dropped += lost
 		q.committed = p
-		if lost > 0 {
-			q.log.Warn("the queue has dropped its oldest events", "reason", why, "events", lost, "up_to_offset", p.Offset)
-		}
 	}
 	q.mu.Unlock()
+	if lost > 0 {
+		q.log.Warn("the queue has dropped its oldest events", "reason", why, "events", lost, "up_to_offset", next-1)
+	}
 	return q.save() && q.drop(n, now)
 }
 
+// firsts returns the first offsets of the first n segments.
 func (q *Queue) firsts(n int) []uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -413,45 +440,44 @@ func (q *Queue) firsts(n int) []uint64 {
 	return f
 }
 
-// expire drops whole segments whose events are all older than MaxAge.
+// clockKnown is a time before which a clock was not set yet: machines without one begin in 1970, and what they wrote then is not old.
+var clockKnown = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// expire drops whole segments whose events were all written longer ago than MaxAge: those in front of a segment whose head is that old.
 func (q *Queue) expire(now time.Time) {
-	for {
-		q.mu.Lock()
-		var second uint64
-		if len(q.segments) > 1 {
-			second = q.segments[1].first
+	q.mu.Lock()
+	n := len(q.segments)
+	q.mu.Unlock()
+	old := 0
+	for i, first := range q.firsts(n) {
+		if i == 0 {
+			continue
 		}
-		q.mu.Unlock()
-		if second == 0 {
-			return
+		f, _, ok := head(q.o.Dir, first)
+		if !ok { // a damaged one tells nothing
+			continue
 		}
-		b, err := readBounded(filepath.Join(q.o.Dir, segmentName(second)), headerSize+controlSize+maxPrefix)
-		if err != nil {
-			return
+		if t := f.time(); t < clockKnown || now.UnixMilli()-t <= q.o.MaxAge.Milliseconds() {
+			break
 		}
-		f, _, bad := next(b, second)
-		if bad || now.UnixMilli()-f.time() <= q.o.MaxAge.Milliseconds() || !q.dropOldest(now, "age") {
-			return
-		}
+		old = i
+	}
+	if old > 0 {
+		q.dropOldest(old, now, "age")
 	}
 }
 
 // shutdown writes what is left and closes the files.
 func (q *Queue) shutdown() {
 	var err error
+	if q.Committed() != q.filed && !q.save() {
+		err = errors.New("the committed offset could not be written at the end")
+	}
 	if q.store != nil {
-		if q.committedNow() != q.filed && !q.save() {
-			err = errors.New("the committed offset could not be written at the end")
-		}
 		err = errors.Join(err, q.store.Close())
 	}
 	err = errors.Join(err, q.file.close(), q.lock.Close())
-	if errors.Is(err, fs.ErrClosed) {
-		err = nil
-	}
 	q.mu.Lock()
 	q.lastErr = err
 	q.mu.Unlock()
 }
-
-func (q *Queue) committedNow() Position { _, c := q.bounds(); return c }

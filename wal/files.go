@@ -41,8 +41,8 @@ func segmentFirst(name string) (uint64, bool) {
 	if len(name) != 20 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(name, 10, 63)
-	return n, err == nil && n > 0
+	n, err := strconv.ParseUint(name, 10, 64)
+	return n, err == nil && n > 0 && n <= maxOffset
 }
 
 // syncDir makes creations, renames and deletions in dir durable. Some file systems have no fsync for directories; they say EINVAL.
@@ -152,6 +152,39 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	return f, nil
+}
+
+// worn tells an error of the medium itself from one that passes (too many open files, no memory) or needs a person (permissions).
+func worn(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADMSG) || errors.Is(err, syscall.EUCLEAN)
+}
+
+// salvage reads of a file of at most limit bytes what can be read, with zeros for the rest, which no frame's checksum takes for content.
+func salvage(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	i, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return salvageFrom(f, min(i.Size(), limit))
+}
+
+func salvageFrom(r io.ReaderAt, size int64) ([]byte, error) {
+	const block = 4096
+	b := make([]byte, size)
+	for at := int64(0); at < size; at += block {
+		part := b[at:min(size, at+block)]
+		if _, err := r.ReadAt(part, at); worn(err) {
+			clear(part)
+		} else if err != nil && err != io.EOF {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // readBounded reads a file of at most limit bytes; of a longer one the first limit bytes.

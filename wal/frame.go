@@ -17,7 +17,14 @@ const (
 	offEntity  = 14
 
 	maxFrame  = headerSize + MaxFragment
+	maxKind   = 63
 	maxPrefix = 4 // bytes of the library's length in front of a frame of maxFrame
+
+	// maxOffset bounds offsets and counts, so that sums of them never overflow.
+	maxOffset = math.MaxInt64 / 8
+
+	// A time beyond what 48 bits hold (the year 6429) is kept as the last one.
+	minTime, maxTime = -1 << 47, 1<<47 - 1
 )
 
 // frameType is the two high bits of a frame's type byte. 0 is invalid, so that zeros never are a frame.
@@ -51,10 +58,9 @@ func (f frame) event(e *Event) {
 // sum is the checksum over the full offset and everything behind the checksum itself: a frame at another offset than its own, as old
 // content of a block would be, does not match.
 func (f frame) sum(offset uint64) uint32 {
-	crc := ^uint32(0)
-	for range 8 { // by hand: a buffer for crc32.Update would be allocated for every frame
-		crc = castagnoli[byte(crc)^byte(offset)] ^ crc>>8
-		offset >>= 8
+	crc := ^uint32(0) // by hand for the offset: an array would escape to the heap
+	for i := 0; i < 64; i += 8 {
+		crc = castagnoli[byte(crc)^byte(offset>>i)] ^ crc>>8
 	}
 	return crc32.Update(^crc, castagnoli, f[offType:])
 }
@@ -75,8 +81,9 @@ func appendFrame(dst []byte, t frameType, e *Event) []byte {
 	var h [headerSize]byte
 	h[offType] = byte(t)<<6 | e.Kind&0x3f
 	h[offAction] = e.Action
-	binary.LittleEndian.PutUint32(h[offTime:], uint32(e.Time))
-	binary.LittleEndian.PutUint16(h[offTime+4:], uint16(e.Time>>32))
+	ms := min(max(e.Time, minTime), maxTime)
+	binary.LittleEndian.PutUint32(h[offTime:], uint32(ms))
+	binary.LittleEndian.PutUint16(h[offTime+4:], uint16(ms>>32))
 	copy(h[offEntity:], e.Entity[:])
 	return append(append(dst, h[:]...), e.Fragment...)
 }
@@ -133,7 +140,7 @@ func parseControl(b []byte) (c control, ok bool) {
 // valid rejects what cannot be, so that sums never overflow.
 func (c *control) valid() bool {
 	for _, v := range [...]uint64{c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged} {
-		if v > math.MaxInt64/8 {
+		if v > maxOffset {
 			return false
 		}
 	}
@@ -144,24 +151,34 @@ func (c *control) valid() bool {
 // its length. bad means that it is damaged or not whole.
 func next(b []byte, offset uint64) (f frame, n int, bad bool) {
 	size, p := binary.Uvarint(b)
-	if p <= 0 || p > maxPrefix || size < headerSize || size > maxFrame || uint64(len(b)-p) < size {
+	if !plausible(size, p) || uint64(len(b)-p) < size {
 		return nil, 0, true
 	}
 	f = frame(b[p : p+int(size)])
 	return f, p + int(size), !f.intact(offset)
 }
 
+// plausible tells whether a length, read from p bytes, may stand before a frame. The library writes lengths as short as they can be.
+func plausible(size uint64, p int) bool {
+	return p > 0 && size >= headerSize && size <= maxFrame && p == prefixSize(int(size))
+}
+
 // resync looks in b for the next intact frame whose offset lies in [from, limit) and returns where its length begins, and its offset.
-// Candidates are told by type byte and the low bits of the offset before the checksum is tried.
+// A candidate is told by its length and by the low bits of its offset, which must fit into what lies before it; only then the checksum
+// is tried. The work is bounded: bytes made up to hold nothing but candidates are given up.
 func resync(b []byte, from, limit uint64) (at int, offset uint64, ok bool) {
-	for at = 1; at+1+headerSize <= len(b); at++ {
+	budget := 32*len(b) + maxFrame
+	for at = 1; at+1+headerSize <= len(b) && budget > 0; at++ {
 		size, p := binary.Uvarint(b[at:])
-		if p <= 0 || p > maxPrefix || size < headerSize || size > maxFrame || uint64(len(b)-at-p) < size {
+		if !plausible(size, p) || uint64(len(b)-at-p) < size {
 			continue
 		}
 		f := frame(b[at+p : at+p+int(size)])
 		offset = from + uint64(f.low()-uint16(from))
-		if f.typ() != 0 && offset < limit && f.intact(offset) {
+		if f.typ() == 0 || offset >= limit {
+			continue
+		}
+		if budget -= len(f); f.intact(offset) {
 			return at, offset, true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,8 @@ type Options struct {
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	Log         *slog.Logger
+
+	inject func(op string) error // a fault before "write", "sync", "committed" or "drop", in tests
 }
 
 // Stats is a snapshot of the counters. Events are counted over the life of the directory.
@@ -127,22 +130,25 @@ type Queue struct {
 	counters  counters
 	urgent    bool // the committed position wants to go to its file
 	lastErr   error
+	epoch     uint64 // changes when files may have been replaced under the readers
 	oldest    struct {
-		offset uint64
+		behind uint64 // committed offset it was looked up for
 		time   int64
+		known  bool
 	}
 	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
 	// The committer's own.
 	store     *tlog.Log
 	file      *committedFile
+	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
 	told      Position // committed position of the newest control frame
 	filed     Position // committed position in the file
 	lastWrite time.Time
 	lastDrop  time.Time
+	lastAge   time.Time
 	retryAt   time.Time
-	inject    func(op string) error // a fault, in tests
 }
 
 // group is what one commit makes durable. Its frames lack offsets and checksums until then.
@@ -167,139 +173,6 @@ const (
 	reopenEvery = time.Second
 )
 
-// Open repairs what needs repair and opens the queue. It fails only for a directory that another process holds (ErrLocked) or that
-// cannot be read or written, never for damaged content.
-func Open(o Options) (*Queue, error) {
-	if o.SegmentSize <= 0 {
-		o.SegmentSize = DefaultSegmentSize
-	}
-	if o.Policy == "" {
-		o.Policy = DropOldest
-	}
-	q := &Queue{
-		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
-		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(),
-		waiters: sync.Pool{New: func() any { return make(chan error, 1) }},
-	}
-	if q.log == nil {
-		q.log = slog.New(slog.DiscardHandler)
-	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	lock, err := lockDir(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
-	}
-	q.lock = lock
-	if err := q.open(); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("queue %s: %w", o.Dir, err)
-	}
-	go q.run()
-	return q, nil
-}
-
-// open repairs the directory, opens the library's log and works out where things stand.
-func (q *Queue) open() error {
-	t, err := repair(q.o.Dir, q.o.CorruptDir, q.log)
-	if err != nil {
-		return err
-	}
-	store, err := tlog.Open(q.o.Dir, &tlog.Options{NoSync: true, SegmentSize: q.o.SegmentSize, SegmentCacheSize: 1, NoCopy: true, AllowEmpty: true, DirPerms: 0o700, FilePerms: 0o600})
-	if err != nil {
-		return err
-	}
-	last, err := store.LastIndex()
-	if err == nil && last != t.last {
-		err = fmt.Errorf("the library sees %d as the last offset, repair saw %d", last, t.last)
-	}
-	if err == nil {
-		err = syncDir(q.o.Dir)
-	}
-	var c control
-	var generation uint64
-	var ok bool
-	if q.file == nil && err == nil {
-		c, generation, ok = readCommitted(q.o.Dir)
-		q.file, err = openCommitted(q.o.Dir, generation)
-	}
-	if err != nil {
-		store.Close()
-		return err
-	}
-	q.store = store
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.end = Position{t.last, t.seq}
-	if q.committed != (Position{}) { // reopened after a failure: what was committed in memory is newer
-		ok, c = true, control{committed: q.committed, counters: q.counters}
-	}
-	q.place(t, c, ok)
-	return q.listLocked()
-}
-
-// place finds the committed position: the newest of the file and the tail's control frames that lies within the log. If both are lost
-// everything that is still there is sent again.
-func (q *Queue) place(t tail, c control, ok bool) {
-	if t.found && (!ok || t.newest.committed.Offset > c.committed.Offset) {
-		c, ok = t.newest, true
-	}
-	if ok && (c.committed.Offset > t.last || c.committed.Seq > t.seq) {
-		q.log.Warn("the committed offset lies beyond the end of the queue; it is drawn back", "committed", c.committed.Offset, "last", t.last)
-		ok = false
-		if t.found && t.newest.committed.Offset <= t.last && t.newest.committed.Seq <= t.seq {
-			c, ok = t.newest, true
-		}
-	}
-	if !ok {
-		c = control{}
-		if first, err := listSegments(q.o.Dir); err == nil && len(first) > 0 && first[0] > 1 {
-			c.committed.Offset = first[0] - 1
-			if seq, ok := headSeq(q.o.Dir, first[0]); ok {
-				c.committed.Seq = min(seq, t.seq)
-				c.counters.deployed = c.committed.Seq
-			}
-		}
-	}
-	q.committed, q.counters = c.committed, c.counters
-	if ok {
-		q.told = c.committed
-	}
-}
-
-// headSeq reads how many events were accepted before the segment, from the control frame at its head.
-func headSeq(dir string, first uint64) (uint64, bool) {
-	b, err := readBounded(filepath.Join(dir, segmentName(first)), headerSize+controlSize+maxPrefix)
-	if err != nil {
-		return 0, false
-	}
-	f, _, bad := next(b, first)
-	if bad || f.typ() != frameControl {
-		return 0, false
-	}
-	c, ok := parseControl(f.payload())
-	return c.seq, ok
-}
-
-// listLocked reads names and sizes of the segments.
-func (q *Queue) listLocked() error {
-	firsts, err := listSegments(q.o.Dir)
-	if err != nil {
-		return err
-	}
-	q.segments, q.bytes = q.segments[:0], 0
-	for _, f := range firsts {
-		i, err := os.Stat(filepath.Join(q.o.Dir, segmentName(f)))
-		if err != nil {
-			return err
-		}
-		q.segments = append(q.segments, segment{f, i.Size()})
-		q.bytes += i.Size()
-	}
-	return nil
-}
-
 // Append makes events durable, all or none, in one group commit shared with all that wait. It blocks while the group is full; ctx
 // bounds that wait only: what has been handed over is either durable or refused when Append returns. Errors wrap ErrClosed, ErrFull,
 // ErrTooLarge or ErrUnavailable.
@@ -321,6 +194,9 @@ func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) er
 func (q *Queue) submit(ctx context.Context, events []Event, w waiter) error {
 	size := 0
 	for i := range events {
+		if k := events[i].Kind; k > maxKind {
+			return fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
+		}
 		if n := len(events[i].Fragment); n > MaxFragment {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
 		}
@@ -373,12 +249,13 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	if q.shut {
 		return ErrClosed
 	}
-	if p.Offset > q.end.Offset || p.Seq > q.end.Seq {
-		p = Position{min(p.Offset, q.end.Offset), min(p.Seq, q.end.Seq)}
-	}
 	if p.Offset <= q.committed.Offset {
 		return nil
 	}
+	if p.Offset >= q.end.Offset {
+		p = q.end
+	}
+	p.Seq = min(p.Seq, q.end.Seq)
 	p.Seq = max(p.Seq, q.committed.Seq)
 	delta := p.Seq - q.committed.Seq
 	dead = min(dead, delta) // the quota may have dropped part of it meanwhile
@@ -394,18 +271,18 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	return nil
 }
 
-// bounds returns the durable end and the committed position.
-func (q *Queue) bounds() (end, committed Position) {
+// bounds returns the durable end, the committed position and the epoch of the files.
+func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.end, q.committed
+	return q.end, q.committed, q.epoch
 }
 
 // Committed is the committed position.
-func (q *Queue) Committed() Position { _, c := q.bounds(); return c }
+func (q *Queue) Committed() Position { _, c, _ := q.bounds(); return c }
 
 // End is the position of the last durable frame.
-func (q *Queue) End() Position { e, _ := q.bounds(); return e }
+func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
 
 // Wake gets a token after each group commit, for one consumer.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
@@ -427,6 +304,13 @@ func (q *Queue) extent(first uint64) (limit uint64, bytes int64) {
 		return q.segments[i].first, -1
 	}
 	return math.MaxUint64, q.segments[len(q.segments)-1].bytes
+}
+
+// dropped tells whether a segment is no longer among those of the queue.
+func (q *Queue) dropped(first uint64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !slices.ContainsFunc(q.segments, func(s segment) bool { return s.first == first })
 }
 
 // damage notes that frames from one offset to another cannot be read, keeps the file for people, and logs it once a segment.
@@ -466,19 +350,21 @@ func (q *Queue) oldestLocked() int64 {
 	if q.end.Seq == q.committed.Seq {
 		return 0
 	}
-	if q.oldest.offset == q.committed.Offset && q.oldest.time != 0 {
+	behind := q.committed.Offset
+	if q.oldest.known && q.oldest.behind == behind {
 		return q.oldest.time
 	}
 	r := &Reader{q: q, pos: q.committed, buf: make([]byte, 16<<10)}
 	var found int64
+	known := false
 	q.mu.Unlock() // the reader takes it
-	err := r.Read(func(e *Entry) bool { found = e.Time; return false })
+	err := r.Read(func(e *Entry) bool { found, known = e.Time, true; return false })
 	r.Close()
 	q.mu.Lock()
-	if err != nil {
+	if err != nil || !known {
 		return 0
 	}
-	q.oldest.offset, q.oldest.time = r.pos.Offset, found
+	q.oldest.behind, q.oldest.time, q.oldest.known = behind, found, true
 	return found
 }
 
@@ -504,35 +390,4 @@ func (q *Queue) Close() error {
 	q.once.Do(func() { close(q.closing) })
 	<-q.closed
 	return q.lastErr
-}
-
-// Inspect reads the counters of a directory without changing anything; a process may hold it meanwhile.
-func Inspect(dir string) (Stats, error) {
-	firsts, err := listSegments(dir)
-	if err != nil {
-		return Stats{}, err
-	}
-	q := &Queue{o: Options{Dir: dir}, log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{})}
-	t := tail{first: 1}
-	if n := len(firsts); n > 0 {
-		data, err := readBounded(filepath.Join(dir, segmentName(firsts[n-1])), tailBytes)
-		if err != nil {
-			return Stats{}, err
-		}
-		t, _, _ = scan(data, firsts[n-1], func(int, int, uint64) {})
-		if !t.seqSure && n > 1 {
-			before, _ := seqBefore(dir, firsts[:n-1], firsts[n-1])
-			t.seq += before
-		}
-	}
-	q.end = Position{t.last, t.seq}
-	c, _, ok := readCommitted(dir)
-	q.place(t, c, ok)
-	if err := q.listLocked(); err != nil {
-		return Stats{}, err
-	}
-	if len(q.segments) == 0 {
-		q.segments = []segment{{first: 1}}
-	}
-	return q.Stats(), nil
 }

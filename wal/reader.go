@@ -24,6 +24,7 @@ type Reader struct {
 	q   *Queue
 	pos Position // of the last frame consumed
 
+	epoch    uint64   // of the files; see Queue
 	f        *os.File // the segment that contains pos.Offset+1, or nil
 	first    uint64   // of that segment
 	at       uint64   // offset of the frame at buf[r]
@@ -58,29 +59,39 @@ func (r *Reader) Close() {
 // begins with it) or the last durable event has been read. Frames that cannot be read are passed over; Position.Seq counts them, so
 // that Commit can tell them from what was deployed. An error is the medium's and nothing is passed over; try again later.
 func (r *Reader) Read(fn func(e *Entry) bool) error {
-	end, committed := r.q.bounds()
+	end, committed, epoch := r.q.bounds()
 	if r.pos.Offset < committed.Offset { // the quota dropped what was here
 		r.pos = committed
+	}
+	if r.epoch != epoch { // the files may have been replaced
+		r.Close()
+		r.epoch = epoch
 	}
 	e := &r.entry
 	var limit uint64
 	var bytes int64
 	for r.pos.Offset < end.Offset {
 		if r.f == nil || r.at != r.pos.Offset+1 || r.at >= limit {
-			if err := r.locate(); err != nil {
+			if there, err := r.locate(end); err != nil {
 				return err
+			} else if !there {
+				limit = 0
+				continue
 			}
 			limit, bytes = r.q.extent(r.first)
 		}
 		f, offset, err := r.step(limit, bytes)
 		switch {
 		case err != nil:
-			return r.failed(err, limit, end)
+			if err := r.failed(err, limit, end); err != nil {
+				return err
+			}
+			continue
 		case f == nil:
 			r.lost(min(limit, end.Offset+1), end)
 			continue
 		case offset > r.pos.Offset+1:
-			r.pos.Seq += offset - 1 - r.pos.Offset // counted as events until a control frame tells better
+			r.pos.Seq += lostEvents(r.first, r.pos.Offset+1, offset-1)
 			r.pos.Offset = offset - 1
 		}
 		switch f.typ() {
@@ -98,11 +109,11 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 				r.pos.Seq = c.seq
 			}
 		case frameLost:
-			r.pos = Position{offset, r.pos.Seq + 1}
+			r.pos = Position{offset, r.pos.Seq + lostEvents(r.first, offset, offset)}
 		}
 	}
-	if r.pos.Offset >= end.Offset {
-		r.pos.Seq = min(r.pos.Seq, end.Seq)
+	if r.pos.Offset == end.Offset {
+		r.pos.Seq = end.Seq
 	}
 	return nil
 }
@@ -115,11 +126,9 @@ func (r *Reader) unread(n int) {
 
 // lost passes over everything up to the offset limit, where nothing can be read any more.
 func (r *Reader) lost(limit uint64, end Position) {
-	if limit <= r.pos.Offset+1 {
-		limit = r.pos.Offset + 2 // cannot be; never stand still
-	}
+	limit = max(limit, r.pos.Offset+2) // never stand still
 	r.q.damage(r.first, r.pos.Offset+1, limit-1)
-	r.pos.Seq += limit - 1 - r.pos.Offset
+	r.pos.Seq += lostEvents(r.first, r.pos.Offset+1, limit-1)
 	r.pos.Offset = limit - 1
 	if r.pos.Offset >= end.Offset {
 		r.pos = end
@@ -127,14 +136,14 @@ func (r *Reader) lost(limit uint64, end Position) {
 	r.Close()
 }
 
-// failed decides about an error of the medium.
+// failed decides about an error of the medium: nil if what cannot be read was passed over.
 func (r *Reader) failed(err error, limit uint64, end Position) error {
 	r.Close()
 	now := time.Now()
 	if r.failedAt.IsZero() {
 		r.failedAt = now
 	}
-	if errors.Is(err, fs.ErrNotExist) || now.Sub(r.failedAt) >= giveUpAfter {
+	if errors.Is(err, fs.ErrNotExist) || worn(err) && now.Sub(r.failedAt) >= giveUpAfter {
 		r.failedAt = time.Time{}
 		r.lost(min(limit, end.Offset+1), end)
 		return nil
@@ -142,48 +151,64 @@ func (r *Reader) failed(err error, limit uint64, end Position) error {
 	return err
 }
 
-// locate opens the segment that holds pos.Offset+1 and skips to that frame.
-func (r *Reader) locate() error {
+// locate opens the segment that holds the frame behind the position and skips to it. false means that the position has moved instead,
+// over what is gone.
+func (r *Reader) locate(end Position) (bool, error) {
 	want := r.pos.Offset + 1
 	first := r.q.segmentOf(want)
 	if r.f != nil && (first != r.first || want < r.at) {
 		r.Close()
 	}
 	if r.f == nil {
-		r.first, r.at = first, max(first, 1)
+		r.first, r.at = first, first
 		r.r, r.w, r.filePos = 0, 0, 0
+		if first > want { // the segments before this one are gone
+			r.passTo(first-1, end)
+			return false, nil
+		}
 		f, err := os.Open(filepath.Join(r.q.o.Dir, segmentName(first)))
 		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) && r.q.dropped(first) {
+				r.passTo(want-1, end)
+				return false, nil
+			}
 			limit, _ := r.q.extent(first)
-			end, _ := r.q.bounds()
-			return r.failed(err, limit, end)
+			return false, r.failed(err, limit, end)
 		}
 		r.f = f
 		if r.buf == nil {
 			r.buf = make([]byte, readerBuffer)
-		}
-		if r.at > want { // the segments before this one are gone
-			r.q.damage(first, want, r.at-1)
-			r.pos.Seq += r.at - want
-			r.pos.Offset = r.at - 1
-			return nil
 		}
 	}
 	for r.at < want {
 		limit, bytes := r.q.extent(r.first)
 		f, offset, err := r.step(limit, bytes)
 		if err != nil {
-			return r.failed(err, limit, r.q.End())
+			return false, r.failed(err, limit, end)
 		}
 		if f == nil {
 			r.at = want
 		} else if offset >= want {
 			r.unread(len(f))
 			r.at = offset
-			return nil
+			break
 		}
 	}
-	return nil
+	return true, nil
+}
+
+// passTo moves over what is gone: dropped by the quota and counted as such, or missing.
+func (r *Reader) passTo(offset uint64, end Position) {
+	if _, committed, _ := r.q.bounds(); committed.Offset > r.pos.Offset {
+		r.pos = committed
+	} else if offset > r.pos.Offset {
+		r.q.damage(r.first, r.pos.Offset+1, offset)
+		r.pos.Seq += offset - r.pos.Offset
+		r.pos.Offset = offset
+	}
+	if r.pos.Offset >= end.Offset {
+		r.pos = end
+	}
 }
 
 // step returns the next intact frame of the open segment and its offset; nil if there is none below limit, the first offset of the

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // tailBytes bounds what is read of the last segment: a segment overshoots its size by at most one frame.
@@ -29,70 +31,90 @@ type tail struct {
 // unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
 // committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
 func repair(dir, corrupt string, log *slog.Logger) (tail, error) {
-	if err := removeLeftovers(dir, log); err != nil {
-		return tail{}, err
-	}
-	firsts, err := listSegments(dir)
+	firsts, err := tidy(dir, corrupt, log)
 	if err != nil {
 		return tail{}, err
 	}
 	if len(firsts) == 0 {
-		return tail{first: 1}, nil
+		return tail{first: 1, seqSure: true}, nil
 	}
 	first := firsts[len(firsts)-1]
 	t, err := repairTail(dir, corrupt, first, log)
 	if err != nil {
 		return t, fmt.Errorf("repair of segment %s: %w", segmentName(first), err)
 	}
-	if !t.seqSure && len(firsts) > 1 {
-		// The last segment does not tell how many events came before it; the ones before it do.
-		if before, ok := seqBefore(dir, firsts[:len(firsts)-1], first); ok {
-			t.seq += before
-			t.seqSure = true
-		}
-	}
+	t.countBefore(dir, firsts)
 	return t, nil
 }
 
-// removeLeftovers clears what a crash inside the library's TruncateFront leaves: a temporary file; or a .START file, which the library
-// finishes by itself. We never truncate the back, so an .END file beside it is not ours to trust.
-func removeLeftovers(dir string, log *slog.Logger) error {
+// tidy leaves only what the library may see: segments in their places. It returns their first offsets, sorted.
+//
+// A TEMP file is half a file. A START file is the library's copy of the end of a segment, made to replace it: while that segment is
+// still there the copy is not needed, and when it is gone the copy takes its place. What the library would take for a segment but is
+// none (a directory, a link, an END file, a number beyond any offset) is set aside.
+func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	starts := 0
-	for i := len(entries) - 1; i >= 0; i-- {
-		name := entries[i].Name()
-		drop := strings.HasSuffix(name, ".TEMP") || strings.HasSuffix(name, ".END")
-		if strings.HasSuffix(name, ".START") {
-			starts++
-			drop = starts > 1 // of two the later one is the truth
-		}
-		if !drop || !entries[i].Type().IsRegular() {
-			continue
-		}
-		log.Info("removing a left-over file", "file", filepath.Join(dir, name))
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	var firsts, starts []uint64
+	changed := false
+	for _, e := range entries {
+		name := e.Name()
+		path := filepath.Join(dir, name)
+		number, suffix := name[:min(20, len(name))], name[min(20, len(name)):]
+		first, ok := segmentFirst(number)
+		switch regular := e.Type().IsRegular(); {
+		case suffix == "" && ok && regular:
+			firsts = append(firsts, first)
+		case suffix == ".START" && ok && regular:
+			starts = append(starts, first)
+		case strings.HasSuffix(name, ".TEMP") && regular:
+			log.Info("removing a left-over file", "file", path)
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			changed = true
+		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"):
+			log.Warn("setting aside what is no segment", "file", path)
+			if err := setAside(path, corrupt); err != nil {
+				return nil, err
+			}
+			changed = true
 		}
 	}
-	return nil
+	slices.Sort(firsts)
+	for _, first := range starts {
+		path := filepath.Join(dir, segmentName(first))
+		if len(firsts) > 0 && firsts[0] <= first {
+			err = os.Remove(path + ".START")
+		} else if err = os.Rename(path+".START", path); err == nil {
+			firsts = slices.Insert(firsts, 0, first)
+		}
+		if err != nil {
+			return nil, err
+		}
+		changed = true
+	}
+	if changed {
+		err = syncDir(dir)
+	}
+	return firsts, err
+}
+
+func digits(s string) bool {
+	return len(s) == 20 && strings.Trim(s, "0123456789") == ""
 }
 
 func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, error) {
 	path := filepath.Join(dir, segmentName(first))
 	data, err := readBounded(path, tailBytes)
+	if worn(err) {
+		log.Error("the last segment can be read in parts only", "file", path, "error", err)
+		data, err = salvage(path, tailBytes)
+	}
 	if err != nil {
-		// Not even readable: set it aside whole and begin a new one with the same offsets.
-		log.Error("the last segment cannot be read; it is set aside", "file", path, "error", err)
-		if err := setAside(path, corrupt); err != nil {
-			return tail{}, err
-		}
-		data = nil
-		if err := writeFileDurably(path, nil); err != nil {
-			return tail{}, err
-		}
+		return tail{}, err
 	}
 	t, out, pos := scan(data, first, func(at, bytes int, offsets uint64) {
 		log.Error("unreadable events in the last segment", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
@@ -106,7 +128,12 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 	switch {
 	case out != nil:
 		keep(corrupt, segmentName(first)+".damaged", data, log)
-		return t, writeFileDurably(path, out)
+		if err := writeFileDurably(path, out); err == nil {
+			return t, nil
+		} else if !errors.Is(err, syscall.ENOSPC) {
+			return t, err
+		}
+		return t, overwriteDurably(path, out) // no room for a second copy
 	case pos < len(data):
 		return t, truncateDurably(path, int64(pos))
 	}
@@ -153,12 +180,29 @@ func scan(data []byte, first uint64, report func(at, bytes int, offsets uint64))
 func (t *tail) add(f frame) {
 	t.last++
 	switch f.typ() {
-	case frameEvent, frameLost: // what was lost counts as an event until a control frame tells better
+	case frameEvent:
 		t.seq++
+	case frameLost: // counts as an event until a control frame tells better; the head of a segment is one itself
+		if t.last != t.first {
+			t.seq++
+		}
 	case frameControl:
 		if c, ok := parseControl(f.payload()); ok {
 			t.seq, t.seqSure, t.newest, t.found = c.seq, true, c, true
 		}
+	}
+}
+
+// countBefore finds how many events came before a last segment that does not tell by itself.
+func (t *tail) countBefore(dir string, firsts []uint64) {
+	if t.seqSure {
+		return
+	}
+	if t.first == 1 {
+		t.seqSure = true
+	} else if before, ok := seqBefore(dir, firsts[:len(firsts)-1], t.first); ok {
+		t.seq += before
+		t.seqSure = true
 	}
 }
 
@@ -168,6 +212,16 @@ func appendLost(dst []byte, offset uint64) []byte {
 	dst = appendFrame(dst, frameLost, &Event{})
 	frame(dst[start:]).seal(offset)
 	return dst
+}
+
+// lostEvents is how many events unreadable frames of a segment count for, until a control frame tells better: one each, but for the
+// segment's head, which is a control frame.
+func lostEvents(first, from, to uint64) uint64 {
+	n := to + 1 - from
+	if from <= first && first <= to {
+		n--
+	}
+	return n
 }
 
 // seqBefore finds how many events were accepted before offset by the control frames at the heads of earlier segments, walking back at
@@ -186,7 +240,7 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 				if !ok {
 					break
 				}
-				t.seq += found - t.last - 1
+				t.seq += lostEvents(t.first, t.last+1, found-1)
 				t.last, pos = found-1, pos+at
 				continue
 			}
@@ -194,24 +248,41 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 			pos += n
 		}
 		if t.seqSure {
-			return t.seq + (offset - 1 - t.last), true // frames missing at its end count as events
+			return t.seq + lostEvents(t.first, t.last+1, offset-1), true
 		}
 	}
 	return 0, false
 }
 
+// setAside moves a file or directory out of the library's sight: into corrupt, or under another name where that fails.
 func setAside(path, corrupt string) error {
-	if corrupt == "" {
-		return os.Remove(path)
+	err := fs.ErrNotExist
+	if corrupt != "" {
+		if err = os.MkdirAll(corrupt, 0o700); err == nil {
+			err = os.Rename(path, filepath.Join(corrupt, filepath.Base(path)+".unreadable"))
+			boundDir(corrupt)
+		}
 	}
-	if err := os.MkdirAll(corrupt, 0o700); err != nil {
+	if err != nil {
+		err = os.Rename(path, path+".unreadable")
+	}
+	return errors.Join(err, syncDir(filepath.Dir(path)))
+}
+
+// overwriteDurably puts b in the place of a file's content.
+func overwriteDurably(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(path, filepath.Join(corrupt, filepath.Base(path)+".unreadable")); err != nil {
-		return err
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Truncate(int64(len(b)))
 	}
-	boundDir(corrupt)
-	return syncDir(filepath.Dir(path))
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func truncateDurably(path string, size int64) error {

@@ -1,0 +1,206 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// testOptions are those of a queue with segments so small that a few hundred events fill several.
+func testOptions(dir string) Options {
+	return Options{Dir: dir, CorruptDir: filepath.Join(filepath.Dir(dir), filepath.Base(dir)+".corrupt"), SegmentSize: 2048}
+}
+
+func queueDir(t testing.TB) string { return filepath.Join(t.TempDir(), "queue") }
+
+func openQueue(t testing.TB, o Options) *Queue {
+	t.Helper()
+	q, err := Open(o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q
+}
+
+func closeQueue(t testing.TB, q *Queue) {
+	t.Helper()
+	if err := q.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+}
+
+// testEvent is the event of number n; everything in it follows from n, so that what is read back can be judged whole.
+func testEvent(n uint64) Event {
+	e := Event{Kind: uint8(n % 64), Action: uint8(n), Time: int64(1_700_000_000_000 + n), Fragment: make([]byte, 8+n*7%90)}
+	binary.LittleEndian.PutUint64(e.Entity[:], n*3)
+	binary.LittleEndian.PutUint64(e.Fragment, n)
+	for i := 8; i < len(e.Fragment); i++ {
+		e.Fragment[i] = byte(n) + byte(i)
+	}
+	return e
+}
+
+// number tells which event e is, and fails when anything in it is not that event's.
+func number(t testing.TB, e *Event) uint64 {
+	t.Helper()
+	if len(e.Fragment) < 8 {
+		t.Fatalf("an event was invented: fragment %x", e.Fragment)
+	}
+	n := binary.LittleEndian.Uint64(e.Fragment)
+	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) || want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
+		t.Fatalf("event %d reads back as %+v", n, e)
+	}
+	return n
+}
+
+func appendEvents(t testing.TB, q *Queue, from, count uint64) {
+	t.Helper()
+	for n := from; n < from+count; n++ {
+		if err := q.Append(context.Background(), testEvent(n)); err != nil {
+			t.Fatalf("append of event %d: %v", n, err)
+		}
+	}
+}
+
+// readNumbers reads everything behind the reader's position.
+func readNumbers(t testing.TB, r *Reader) (numbers []uint64) {
+	t.Helper()
+	if err := r.Read(func(e *Entry) bool {
+		numbers = append(numbers, number(t, &e.Event))
+		return true
+	}); err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	return numbers
+}
+
+func pendingNumbers(t testing.TB, q *Queue) []uint64 {
+	t.Helper()
+	r := q.Reader()
+	defer r.Close()
+	return readNumbers(t, r)
+}
+
+func span(from, to uint64) (s []uint64) {
+	for ; from <= to; from++ {
+		s = append(s, from)
+	}
+	return s
+}
+
+func checkIdentity(t testing.TB, s Stats) {
+	t.Helper()
+	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
+		t.Fatalf("accepted %d is not deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+	}
+}
+
+// stored leaves of Stats what a directory tells, without what only the running process knows.
+func stored(s Stats) Stats {
+	s.Commits, s.FlashBytesToday, s.Writable, s.LastError = 0, 0, false, nil
+	return s
+}
+
+func checkInspect(t testing.TB, q *Queue) {
+	t.Helper()
+	got, err := Inspect(q.o.Dir)
+	if err != nil {
+		t.Fatalf("inspect: %v", err)
+	}
+	if want := stored(q.Stats()); stored(got) != want {
+		t.Fatalf("inspect says\n%+v, the queue\n%+v", stored(got), want)
+	}
+}
+
+// commitRead commits everything that can be read as deployed and returns the numbers.
+func commitRead(t testing.TB, q *Queue) []uint64 {
+	t.Helper()
+	r := q.Reader()
+	defer r.Close()
+	numbers := readNumbers(t, r)
+	if err := q.Commit(r.Position(), uint64(len(numbers)), 0); err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+	return numbers
+}
+
+func copyDir(t testing.TB, from string) string {
+	t.Helper()
+	to := queueDir(t)
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if os.IsNotExist(err) { // dropped meanwhile
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(to, e.Name()), b)
+	}
+	return to
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func writeFile(t testing.TB, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func segmentsOf(t testing.TB, dir string) (paths []string) {
+	t.Helper()
+	firsts, err := listSegments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range firsts {
+		paths = append(paths, filepath.Join(dir, segmentName(f)))
+	}
+	return paths
+}
+
+// frames splits the intact content of a segment into its entries.
+func frames(t testing.TB, data []byte, first uint64) (at []int) {
+	t.Helper()
+	for pos := 0; pos < len(data); first++ {
+		_, n, bad := next(data[pos:], first)
+		if bad {
+			t.Fatalf("the test's segment is damaged at %d", pos)
+		}
+		at = append(at, pos)
+		pos += n
+	}
+	return at
+}
+
+func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func sprint(n []uint64) string {
+	if len(n) > 12 {
+		return fmt.Sprintf("%d … %d (%d)", n[:6], n[len(n)-6:], len(n))
+	}
+	return fmt.Sprint(n)
+}

@@ -1,0 +1,281 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	tlog "github.com/tidwall/wal"
+)
+
+// Bounds of a segment's size. The upper one keeps a tail within what repair reads.
+const (
+	minSegmentSize = 512
+	maxSegmentSize = 16 << 20
+)
+
+// Open repairs what needs repair and opens the queue. It fails only for a directory that another process holds (ErrLocked) or that
+// cannot be read or written, never for damaged content.
+func Open(o Options) (*Queue, error) {
+	o.SegmentSize = segmentSize(o)
+	if o.Policy == "" {
+		o.Policy = DropOldest
+	}
+	q := &Queue{
+		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(),
+		waiters: sync.Pool{New: func() any { return make(chan error, 1) }},
+	}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q.lock, q.proven = lock, true
+	if err := q.open(); err != nil {
+		return nil, fmt.Errorf("queue %s: %w", o.Dir, errors.Join(err, q.file.close(), lock.Close()))
+	}
+	go q.run()
+	return q, nil
+}
+
+// segmentSize is the size of segments: as asked for, within bounds, and so small that a quota holds several.
+func segmentSize(o Options) int {
+	n := o.SegmentSize
+	if n <= 0 {
+		n = DefaultSegmentSize
+	}
+	if o.MaxBytes > 0 {
+		n = int(min(int64(n), max(o.MaxBytes/8, 64<<10)))
+	}
+	return min(max(n, minSegmentSize), maxSegmentSize)
+}
+
+// open repairs the directory, opens the library's log and works out where things stand; at start, and again after a failure.
+func (q *Queue) open() error {
+	t, err := repair(q.o.Dir, q.o.CorruptDir, q.log)
+	if err != nil {
+		return err
+	}
+	var c control
+	var ok bool
+	var reach uint64 // the offset up to which the log is known to have gone
+	if q.file == nil {
+		var generation uint64
+		c, generation, ok = readCommitted(q.o.Dir)
+		if q.file, err = openCommitted(q.o.Dir, q.o.CorruptDir, generation); err != nil {
+			return err
+		}
+		q.filed, reach = c.committed, c.committed.Offset
+	} else {
+		q.mu.Lock()
+		c, ok, reach = control{q.end.Seq, q.committed, q.counters}, true, q.end.Offset
+		q.mu.Unlock()
+	}
+	p := settle(q.o.Dir, t, c, ok, reach)
+	if p.end.Offset > t.last {
+		q.log.Error("the end of the queue is missing; its offsets are not used again", "dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
+		if err := writeFileDurably(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
+			return err
+		}
+	}
+	if q.store, err = openLog(&q.o, p.end.Offset); err != nil {
+		return err
+	}
+	segments, err := sizes(q.o.Dir)
+	if err == nil {
+		err = syncDir(q.o.Dir)
+	}
+	if err != nil {
+		q.store.Close()
+		q.store = nil
+		return err
+	}
+	q.told = q.filed
+	if t.found && t.newest.committed.Offset > q.told.Offset {
+		q.told = t.newest.committed
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.end, q.committed, q.counters = p.end, p.committed, p.counters
+	q.epoch++
+	q.setSegments(segments)
+	return nil
+}
+
+// openLog opens the library's log and makes sure that it sees what we do.
+func openLog(o *Options, end uint64) (*tlog.Log, error) {
+	store, err := tlog.Open(o.Dir, &tlog.Options{NoSync: true, SegmentSize: o.SegmentSize, SegmentCacheSize: 1, NoCopy: true, AllowEmpty: true, DirPerms: 0o700, FilePerms: 0o600})
+	if err != nil {
+		return nil, err
+	}
+	last, err := store.LastIndex()
+	if err == nil && last != end {
+		err = fmt.Errorf("the library sees %d as the last offset, we %d", last, end)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// place is where a directory stands.
+type place struct {
+	end, committed Position
+	counters       counters
+}
+
+// settle works out where things stand. c is what the committed file tells, or after a failure the memory, if ok; of it and the newest
+// control frame of the tail the later one counts. If both are lost everything that is still there is sent again.
+//
+// When the log is known to have reached further than the tail does now, what is missing was acknowledged to devices and cannot be read
+// any more. Its offsets are not used again: an old committed offset, or a reader, would pass over what is written there.
+func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
+	p.end = Position{t.last, t.seq}
+	known := uint64(0) // events known to have been accepted
+	if ok {
+		known = c.seq
+	}
+	if t.found && (!ok || t.newest.committed.Offset > c.committed.Offset) {
+		c, ok = t.newest, true
+	}
+	if !ok {
+		if first, seq, found := startSeq(dir); found {
+			p.committed = Position{first - 1, min(seq, p.end.Seq)}
+			p.counters.deployed = p.committed.Seq
+		}
+		return p
+	}
+	p.committed, p.counters = c.committed, c.counters
+	if !t.seqSure {
+		p.end.Seq = c.committed.Seq + max(t.last, c.committed.Offset) - c.committed.Offset
+	}
+	p.end.Seq = max(p.end.Seq, c.committed.Seq, known)
+	p.end.Offset = max(p.end.Offset, reach, c.committed.Offset)
+	if p.committed.Offset == p.end.Offset { // nothing is left to read: what is missing is counted now
+		p.counters.damaged += p.end.Seq - p.committed.Seq
+		p.committed = p.end
+	}
+	return p
+}
+
+// startSeq finds the first offset that is still there and how many events were accepted before it.
+func startSeq(dir string) (first, seq uint64, ok bool) {
+	firsts, err := listSegments(dir)
+	if err != nil || len(firsts) == 0 {
+		return 0, 0, false
+	}
+	for i, f := range firsts[:min(4, len(firsts))] {
+		if seq, ok := headSeq(dir, f); ok {
+			if i > 0 { // what lies before cannot be told from control frames
+				seq -= min(seq, f-firsts[0])
+			}
+			return firsts[0], seq, true
+		}
+	}
+	return firsts[0], 0, true
+}
+
+// head reads the control frame at the head of a segment.
+func head(dir string, first uint64) (frame, control, bool) {
+	b, err := readBounded(filepath.Join(dir, segmentName(first)), headerSize+controlSize+maxPrefix)
+	if err != nil {
+		return nil, control{}, false
+	}
+	f, _, bad := next(b, first)
+	if bad || f.typ() != frameControl {
+		return nil, control{}, false
+	}
+	c, ok := parseControl(f.payload())
+	return f, c, ok
+}
+
+// headSeq reads how many events were accepted before the segment.
+func headSeq(dir string, first uint64) (uint64, bool) {
+	_, c, ok := head(dir, first)
+	return c.seq, ok
+}
+
+// sizes lists the segments of a directory. One that goes away meanwhile was dropped.
+func sizes(dir string) ([]segment, error) {
+	firsts, err := listSegments(dir)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]segment, 0, len(firsts)+1)
+	for _, f := range firsts {
+		i, err := os.Stat(filepath.Join(dir, segmentName(f)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, segment{f, i.Size()})
+	}
+	return list, nil
+}
+
+// setSegments is called with the lock held.
+func (q *Queue) setSegments(list []segment) {
+	q.segments, q.bytes = list, 0
+	for _, s := range list {
+		q.bytes += s.bytes
+	}
+}
+
+// Inspect reads the counters of a directory without changing anything; a process may hold it meanwhile.
+func Inspect(dir string) (Stats, error) {
+	var err error
+	for range 5 { // segments may be dropped under our eyes
+		var s Stats
+		if s, err = inspect(dir); !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+	}
+	return Stats{}, err
+}
+
+func inspect(dir string) (Stats, error) {
+	segments, err := sizes(dir)
+	if err != nil {
+		return Stats{}, err
+	}
+	t := tail{first: 1, seqSure: true}
+	if n := len(segments); n > 0 {
+		firsts := make([]uint64, n)
+		for i, s := range segments {
+			firsts[i] = s.first
+		}
+		path := filepath.Join(dir, segmentName(firsts[n-1]))
+		data, err := readBounded(path, tailBytes)
+		if worn(err) {
+			data, err = salvage(path, tailBytes)
+		}
+		if err != nil {
+			return Stats{}, err
+		}
+		t, _, _ = scan(data, firsts[n-1], func(int, int, uint64) {})
+		t.countBefore(dir, firsts)
+	} else {
+		segments = []segment{{first: 1}}
+	}
+	c, _, ok := readCommitted(dir)
+	p := settle(dir, t, c, ok, c.committed.Offset)
+	q := &Queue{
+		o: Options{Dir: dir}, log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{}),
+		end: p.end, committed: p.committed, counters: p.counters,
+	}
+	q.setSegments(segments)
+	return q.Stats(), nil
+}
