@@ -13,8 +13,8 @@ import (
 	"edgesync/sync/status"
 )
 
-// exec runs the program in this process.
-func exec(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+// call runs the program in this process.
+func call(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Chdir(t.TempDir()) // no config.toml of somebody's
 	var out, errs bytes.Buffer
@@ -61,7 +61,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 		{nil, []string{"status", "--data_dir=" + dir}, 1, "", "no agent runs"},
 	}
 	for _, tt := range tests {
-		code, stdout, stderr := exec(t, tt.env, tt.args...)
+		code, stdout, stderr := call(t, tt.env, tt.args...)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
 			t.Errorf("%q %q: %d, want %d\nstdout %q\nstderr %q", tt.env, tt.args, code, tt.code, stdout, stderr)
 		}
@@ -75,7 +75,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 }
 
 func TestCheckSaysWhereValuesCameFrom(t *testing.T) {
-	_, out, _ := exec(t, []string{"CLOUD_RPC_HOST=tb", "CLOUD_ROUTING_SECRET=hush", "CLOUD_RPC_TIMEOUT=7"}, "check", "--log.level=warn")
+	_, out, _ := call(t, []string{"CLOUD_RPC_HOST=tb", "CLOUD_ROUTING_SECRET=hush", "CLOUD_RPC_TIMEOUT=7"}, "check", "--log.level=warn")
 	rows := make(map[string]string)
 	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) == 3 {
@@ -104,7 +104,7 @@ func TestStatusAsksTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	code, out, errs := exec(t, nil, "status", "--json", "--data_dir", dir)
+	code, out, errs := call(t, nil, "status", "--json", "--data_dir", dir)
 	var got agent.Snapshot
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.Accepted != 7 || got.State != agent.Connected {
 		t.Errorf("%d, %v, %q, %q", code, err, out, errs)
@@ -112,7 +112,7 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	if strings.Count(out, "\n") != 1 {
 		t.Errorf("%q is not one line", out)
 	}
-	if code, out, _ = exec(t, nil, "status", "--data_dir", dir); code != 0 || !strings.Contains(out, "All is well") || strings.Contains(out, "\x1b") {
+	if code, out, _ = call(t, nil, "status", "--data_dir", dir); code != 0 || !strings.Contains(out, "All is well") || strings.Contains(out, "\x1b") {
 		t.Errorf("%d, %q, want a calm sentence without colours", code, out)
 	}
 }

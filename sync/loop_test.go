@@ -474,7 +474,7 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 		}
 		inFlight += n
 		most = max(most, inFlight)
-		time.Sleep(100 * time.Millisecond)
+		pause(100 * time.Millisecond)
 		inFlight -= n
 		return ok(u)
 	}
@@ -602,7 +602,7 @@ func TestNewSecret(t *testing.T) {
 func TestStopFlushes(t *testing.T) {
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
-		time.Sleep(time.Second)
+		pause(time.Second)
 		return ok(u)
 	}
 	inBubble(t, s, func(c *Config) { c.Batch.Timeout = time.Hour }, func(r *rig) {
@@ -621,7 +621,7 @@ func TestStopFlushes(t *testing.T) {
 
 // A stop does not wait for ever for a cloud that does not answer.
 func TestStopIsBounded(t *testing.T) {
-	s := &script{uplink: func(int, *proto.UplinkMsg) *proto.UplinkResponseMsg { time.Sleep(10 * time.Second); return nil }}
+	s := &script{uplink: func(int, *proto.UplinkMsg) *proto.UplinkResponseMsg { pause(10 * time.Second); return nil }}
 	inBubble(t, s, nil, func(r *rig) {
 		r.settle(time.Second)
 		r.post(7)
@@ -631,7 +631,7 @@ func TestStopIsBounded(t *testing.T) {
 		if took := r.stopped.Sub(began); took != stopTimeout {
 			r.Errorf("the stop took %v, want %v", took, stopTimeout)
 		}
-		time.Sleep(10 * time.Second) // until the cloud's handler has returned
+		pause(10 * time.Second) // until the cloud's handler has returned
 		r.counts(7, 0, 7, 0)
 	})
 }

@@ -367,3 +367,6 @@ func (f *fakeRegistry) Secret(configured string) string {
 	return configured
 }
 func (f *fakeRegistry) Devices() int { return 0 }
+
+// pause lets time pass for a goroutine inside the bubble.
+func pause(d time.Duration) { time.Sleep(d) }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -195,8 +193,6 @@ func frames(t testing.TB, data []byte, first uint64) (at []int) {
 	}
 	return at
 }
-
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 func sprint(n []uint64) string {
 	if len(n) > 12 {
