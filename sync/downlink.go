@@ -2,7 +2,6 @@ package sync
 
 import (
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	pb "google.golang.org/protobuf/proto"
@@ -86,7 +85,6 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 				l.complain("the end of the sync cannot be stored", err.Error(), now)
 				return
 			}
-			debug.FreeOSMemory() // a first sync is megabytes of which little is kept; a small machine wants them back now
 			l.log.Info("synchronised", "messages", l.syncReceived, "devices", l.reg.Devices(), "removed", removed)
 		}
 	}

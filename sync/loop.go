@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"edgesync/proto"
@@ -19,6 +20,7 @@ const (
 	pauseMax     = 60 * time.Second
 	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
 	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
 )
 
@@ -66,6 +68,7 @@ type loop struct {
 	endsAt     uint64
 	ends       int
 	stopping   bool
+	worked     bool // since memory was given back last
 
 	// The dead-letter log's retries.
 	deadDue time.Time
@@ -171,6 +174,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.maybeRetryDead(now)
 	l.maybeProbe(now)
 	l.settleState(now)
+	l.maybeGiveBack(now)
 }
 
 func (l *loop) maybeDial(ctx context.Context, now time.Time) {
@@ -241,7 +245,22 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.deadDue)
 	}
 	at(l.syncDeadline())
+	if l.worked && l.state == Connected {
+		at(l.since.Add(quietFor))
+	}
 	return next
+}
+
+// maybeGiveBack returns memory to a small machine once it has been quiet for a while after work: a first sync is megabytes of which
+// little is kept, and the collector alone would hold them.
+func (l *loop) maybeGiveBack(now time.Time) {
+	switch {
+	case l.state != Connected:
+		l.worked = true
+	case l.worked && now.Sub(l.since) >= quietFor:
+		l.worked = false
+		debug.FreeOSMemory()
+	}
 }
 
 func (l *loop) maybeProbe(now time.Time) {
