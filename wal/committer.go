@@ -291,7 +291,9 @@ func (q *Queue) save() bool {
 		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
 		return false
 	}
-	q.filed, q.told = c.committed, c.committed
+	q.mu.Lock()
+	q.filed, q.told = c.committed, c.committed // Commit looks at filed
+	q.mu.Unlock()
 	q.wrote(slotSize)
 	return true
 }

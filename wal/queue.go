@@ -144,7 +144,7 @@ type Queue struct {
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
 	told      Position // committed position of the newest control frame
-	filed     Position // committed position in the file
+	filed     Position // committed position in the file; written under mu, because Commit looks at it
 	lastWrite time.Time
 	lastDrop  time.Time
 	lastAge   time.Time
