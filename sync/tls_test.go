@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,9 @@ func TestLinkTellsWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.port == refusing && strings.HasPrefix(runtime.GOARCH, "mips") {
+				t.Skip("the user-mode emulator hands the host's number of ECONNREFUSED to a MIPS program, where it means something else")
+			}
 			config := base
 			config.Cloud.Host, config.Cloud.Port, config.Cloud.TLS = "127.0.0.1", c.port, c.tls
 			config.Cloud.RoutingKey = "key"

@@ -43,7 +43,7 @@ func (q *Queue) run() {
 func (q *Queue) flush() bool {
 	q.mu.Lock()
 	g := q.pending
-	if len(g.done) == 0 {
+	if !g.waiting {
 		q.mu.Unlock()
 		return false
 	}
@@ -55,18 +55,18 @@ func (q *Queue) flush() bool {
 	q.mu.Unlock()
 
 	err := q.commit(g)
-	for _, w := range g.done {
-		if w.fn != nil {
-			w.fn(err)
-		} else {
-			w.c <- err
-		}
+	for _, fn := range g.done {
+		fn(err)
+	}
+	if g.outcome != nil {
+		g.outcome.err = err
+		close(g.outcome.done)
 	}
 	clear(g.done)
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	g.buf, g.sizes, g.done = g.buf[:0], g.sizes[:0], g.done[:0]
+	g.buf, g.sizes, g.done, g.outcome, g.waiting = g.buf[:0], g.sizes[:0], g.done[:0], nil, false
 	q.mu.Lock()
 	q.spare = g
 	q.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	tlog "github.com/tidwall/wal"
@@ -29,7 +28,6 @@ func Open(o Options) (*Queue, error) {
 	q := &Queue{
 		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(),
-		waiters: sync.Pool{New: func() any { return make(chan error, 1) }},
 	}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)

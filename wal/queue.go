@@ -114,7 +114,6 @@ type Queue struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	waiters        sync.Pool // of chan error
 	commits, flash atomic.Int64
 	flashDay       atomic.Int64 // day of flash, since the epoch
 
@@ -153,15 +152,17 @@ type Queue struct {
 
 // group is what one commit makes durable. Its frames lack offsets and checksums until then.
 type group struct {
-	buf    []byte
-	sizes  []int
-	done   []waiter
-	events int
+	buf     []byte
+	sizes   []int
+	waiting bool          // somebody waits for this group
+	done    []func(error) // to be called
+	outcome *outcome      // of those who wait; nil if none does
 }
 
-type waiter struct {
-	c  chan error
-	fn func(error)
+// outcome is what became of a group. Closing done wakes all who wait for it at once; err is set before.
+type outcome struct {
+	done chan struct{}
+	err  error
 }
 
 const (
@@ -177,33 +178,35 @@ const (
 // bounds that wait only: what has been handed over is either durable or refused when Append returns. Errors wrap ErrClosed, ErrFull,
 // ErrTooLarge or ErrUnavailable.
 func (q *Queue) Append(ctx context.Context, events ...Event) error {
-	c := q.waiters.Get().(chan error)
-	defer q.waiters.Put(c)
-	if err := q.submit(ctx, events, waiter{c: c}); err != nil {
+	o, err := q.submit(ctx, events, nil)
+	if err != nil {
 		return err
 	}
-	return <-c
+	<-o.done
+	return o.err
 }
 
 // Submit is Append without waiting: done is called once, in commit order, from the committer's goroutine; it must not block. If Submit
 // returns an error done is not called.
 func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) error {
-	return q.submit(ctx, events, waiter{fn: done})
+	_, err := q.submit(ctx, events, done)
+	return err
 }
 
-func (q *Queue) submit(ctx context.Context, events []Event, w waiter) error {
+// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome.
+func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*outcome, error) {
 	size := 0
 	for i := range events {
 		if k := events[i].Kind; k > maxKind {
-			return fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
+			return nil, fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
 		}
 		if n := len(events[i].Fragment); n > MaxFragment {
-			return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
+			return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
 		}
 		size += headerSize + len(events[i].Fragment)
 	}
 	q.mu.Lock()
-	for !q.shut && len(q.pending.done) > 0 && len(q.pending.buf)+size > groupBytes {
+	for !q.shut && q.pending.waiting && len(q.pending.buf)+size > groupBytes {
 		if q.space == nil {
 			q.space = make(chan struct{})
 		}
@@ -212,13 +215,13 @@ func (q *Queue) submit(ctx context.Context, events []Event, w waiter) error {
 		select {
 		case <-space:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the group commit before: %w", ctx.Err())
+			return nil, fmt.Errorf("waiting for the group commit before: %w", ctx.Err())
 		}
 		q.mu.Lock()
 	}
 	if q.shut {
 		q.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	g := q.pending
 	for i := range events {
@@ -226,11 +229,16 @@ func (q *Queue) submit(ctx context.Context, events []Event, w waiter) error {
 		g.buf = appendFrame(g.buf, frameEvent, &events[i])
 		g.sizes = append(g.sizes, len(g.buf)-before)
 	}
-	g.events += len(events)
-	g.done = append(g.done, w)
+	g.waiting = true
+	if fn != nil {
+		g.done = append(g.done, fn)
+	} else if g.outcome == nil {
+		g.outcome = &outcome{done: make(chan struct{})}
+	}
+	o := g.outcome
 	q.mu.Unlock()
 	poke(q.kick)
-	return nil
+	return o, nil
 }
 
 func poke(c chan struct{}) {
