@@ -23,9 +23,11 @@ func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bo
 		return false
 	}
 	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
-	l.tries[e.Offset] = 1
-	if !hopeless && l.deadDue.IsZero() {
-		l.deadDue = now.Add(l.cfg.Retry.Interval)
+	if !hopeless {
+		l.tries[e.Offset] = 1
+		if l.deadDue.IsZero() {
+			l.deadDue = now.Add(l.cfg.Retry.Interval)
+		}
 	}
 	return true
 }
@@ -38,10 +40,12 @@ func (l *loop) maybeRetryDead(now time.Time) {
 	s := l.Dead.Stats()
 	if s.Letters == s.Resting {
 		l.deadDue = time.Time{}
+		clear(l.tries)
 		return
 	}
 	l.deadDue = now.Add(l.cfg.Retry.Interval)
-	committed := l.queue.Committed().Offset
+	// Not before the commit that passed it is durable: after a crash the queue would still count as pending what was delivered here.
+	committed := l.queue.DurablyCommitted().Offset
 	var pick wal.DeadLetter
 	found := false
 	err := l.Dead.Each(func(d *wal.DeadLetter) bool {

@@ -635,3 +635,25 @@ func TestStopIsBounded(t *testing.T) {
 		r.counts(7, 0, 7, 0)
 	})
 }
+
+// Hopeless events rest at once and leave nothing in memory; others are retried only when the commit that passed them is durable.
+func TestDeadLettersLeaveNoTrace(t *testing.T) {
+	s := &script{}
+	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+		if len(u.EntityData) == 0 {
+			return ok(u)
+		}
+		return no(u, "Validation error: no")
+	}
+	inBubble(t, s, nil, func(r *rig) {
+		r.post(20)
+		r.settle(time.Minute)
+		r.counts(20, 0, 0, 20)
+		if d := r.dead.Stats(); d.Resting != 20 {
+			r.Errorf("dead letters: %+v", d)
+		}
+		if got := r.queue.DurablyCommitted(); got != r.queue.Committed() {
+			r.Errorf("durably committed %v, committed %v", got, r.queue.Committed())
+		}
+	})
+}

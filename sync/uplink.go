@@ -81,8 +81,9 @@ func (l *loop) fill(now time.Time) *batch {
 // parkOversized moves an event that is alone larger than the server takes to the dead-letter log. Sent, it would end the stream,
 // and the status would not tell why (wire contract 2.5).
 func (l *loop) parkOversized(b *batch, size int, now time.Time) bool {
-	e, ok := l.entry(b.start)
+	e, ok := l.entry(b)
 	if !ok {
+		l.rewind(l.queue.Committed())
 		return false
 	}
 	reason := fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
@@ -180,9 +181,9 @@ func (l *loop) rewind(p wal.Position) {
 	l.reader.Seek(p)
 }
 
-// entry reads the first event behind p.
-func (l *loop) entry(p wal.Position) (e wal.Entry, ok bool) {
-	l.reader.Seek(p)
+// entry reads the one event of b; not ok if it is no longer there, because the quota dropped it meanwhile.
+func (l *loop) entry(b *batch) (e wal.Entry, ok bool) {
+	l.reader.Seek(b.start)
 	err := l.reader.Read(func(f *wal.Entry) bool {
 		if ok {
 			return false
@@ -194,12 +195,12 @@ func (l *loop) entry(p wal.Position) (e wal.Entry, ok bool) {
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), l.now)
 	}
-	return e, ok
+	return e, ok && e.Offset <= b.end.Offset
 }
 
 // park moves the one event of a batch, the first in the window, to the dead-letter log and passes it.
 func (l *loop) park(b *batch, reason string, hopeless bool, now time.Time) {
-	e, ok := l.entry(b.start)
+	e, ok := l.entry(b)
 	if !ok || !l.bury(e, firstLine(reason), hopeless, now) {
 		l.rewind(b.start)
 		return

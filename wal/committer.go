@@ -141,11 +141,12 @@ func (q *Queue) commit(g *group) error {
 	if !q.proven {
 		q.log.Info("the queue can be written again", "dir", q.o.Dir)
 	}
-	q.told, q.proven = committed, true
+	q.proven = true
 	q.lastWrite = now
 	q.commits.Add(1)
 	q.wrote(bytes)
 	q.mu.Lock()
+	q.told = committed
 	q.end = end
 	q.segments[len(q.segments)-1] = tail
 	q.segments = append(q.segments, begun...)

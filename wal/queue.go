@@ -289,6 +289,16 @@ func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 // Committed is the committed position.
 func (q *Queue) Committed() Position { _, c, _ := q.bounds(); return c }
 
+// DurablyCommitted is the committed position that a crash now would leave: the newest that stands in a control frame or in its file.
+func (q *Queue) DurablyCommitted() Position {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.told.Offset > q.filed.Offset {
+		return q.told
+	}
+	return q.filed
+}
+
 // End is the position of the last durable frame.
 func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
 
