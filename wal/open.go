@@ -99,12 +99,12 @@ func (q *Queue) open() error {
 		q.store = nil
 		return err
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.told = q.filed
 	if t.found && t.newest.committed.Offset > q.told.Offset {
 		q.told = t.newest.committed
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.end, q.committed, q.counters = p.end, p.committed, p.counters
 	q.epoch++
 	q.setSegments(segments)

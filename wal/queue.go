@@ -142,7 +142,7 @@ type Queue struct {
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
-	told      Position // committed position of the newest control frame
+	told      Position // committed position of the newest control frame; written under mu
 	filed     Position // committed position in the file; written under mu, because Commit looks at it
 	lastWrite time.Time
 	lastDrop  time.Time
