@@ -1,0 +1,173 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// segmentOfEvents is a tail as the queue writes it: a control frame and n events.
+func segmentOfEvents(n uint64) []byte {
+	var b []byte
+	put := func(offset uint64, t frameType, e Event) {
+		f := frame(appendFrame(nil, t, &e))
+		f.seal(offset)
+		b = append(append(b, lengthOf(len(f))...), f...)
+	}
+	put(1, frameControl, Event{Fragment: (&control{}).append(nil)})
+	for i := uint64(1); i <= n; i++ {
+		put(i+1, frameEvent, testEvent(i))
+	}
+	return b
+}
+
+func lengthOf(n int) []byte {
+	var b []byte
+	for ; n >= 0x80; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+// What is taken for a frame is what seal would write there, and a search ends on one.
+func FuzzFrame(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte, offset uint64) {
+		offset = offset%maxOffset + 1
+		if g, n, bad := next(b, offset); !bad {
+			if n != entrySize(len(g)) || n > len(b) {
+				t.Fatalf("frame of %d bytes takes %d of %d", len(g), n, len(b))
+			}
+			again := frame(bytes.Clone(g))
+			again.seal(offset)
+			if !bytes.Equal(again, g) {
+				t.Fatal("sealing an intact frame changes it")
+			}
+		}
+		if at, found, ok := resync(b, offset, offset+1000); ok {
+			if _, _, bad := next(b[at:], found); bad || at < 1 || found < offset || found >= offset+1000 {
+				t.Fatalf("search ends at %d with offset %d", at, found)
+			}
+		}
+	})
+}
+
+// Whatever the last segment holds, the queue opens, takes events and gives them back; repairing again changes nothing.
+func FuzzRepair(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o := testOptions(queueDir(t))
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p := filepath.Join(o.Dir, segmentName(1))
+		writeFile(t, p, b)
+		before, err := Inspect(o.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repair(o.Dir, o.CorruptDir, discard()); err != nil {
+			t.Fatal(err)
+		}
+		once := readFile(t, p)
+		if _, err := repair(o.Dir, o.CorruptDir, discard()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(once, readFile(t, p)) {
+			t.Fatal("repairing again changes the segment")
+		}
+		q := openQueue(t, o)
+		if s := q.Stats(); s.Accepted != before.Accepted || s.Last != before.Last {
+			t.Fatalf("inspect saw %+v, open %+v", before, s)
+		}
+		for n := uint64(1); n <= 10; n++ {
+			if err := q.Append(context.Background(), testEvent(1_000_000+n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := q.Reader()
+		var got [][]byte
+		if err := r.Read(func(e *Entry) bool { got = append(got, bytes.Clone(e.Fragment)); return true }); err != nil || len(got) < 10 {
+			t.Fatalf("%d events, %v", len(got), err)
+		}
+		for i, g := range got[len(got)-10:] {
+			if !bytes.Equal(g, testEvent(uint64(1_000_001+i)).Fragment) {
+				t.Fatalf("appended event %d reads back as %x", i, g)
+			}
+		}
+		if err := q.Commit(r.Position(), uint64(len(got)), 0); err != nil {
+			t.Fatal(err)
+		}
+		checkIdentity(t, q.Stats())
+		r.Close()
+		closeQueue(t, q)
+		q = openQueue(t, o)
+		if s := q.Stats(); s.Pending != 0 {
+			t.Fatalf("%+v", s)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// Whatever the committed file holds, what is taken from it is a state that can be.
+func FuzzCommitted(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, committedName), b)
+		c, generation, ok := readCommitted(dir)
+		if !ok {
+			return
+		}
+		if !c.valid() {
+			t.Fatalf("%+v", c)
+		}
+		slot := appendSlot(nil, generation, &c)
+		if !bytes.Contains(b, slot) {
+			t.Fatal("the file does not hold what was read from it")
+		}
+	})
+}
+
+// The committed seeds follow the format; UPDATE_SEEDS=1 writes them anew.
+func TestSeeds(t *testing.T) {
+	whole := segmentOfEvents(12)
+	flipped := bytes.Clone(whole)
+	flipped[200] ^= 4
+	slots := make([]byte, slotDistance+slotSize)
+	copy(slots, appendSlot(nil, 4, &control{seq: 9, committed: Position{8, 7}, counters: counters{deployed: 5, dead: 2}}))
+	copy(slots[slotDistance:], appendSlot(nil, 5, &control{seq: 9, committed: Position{9, 8}, counters: counters{deployed: 6, dead: 2}}))
+	torn := bytes.Clone(slots)
+	torn[slotDistance+30] ^= 1
+	first := frames(t, whole, 1)
+	seeds := map[string][]byte{
+		"FuzzRepair/whole": whole, "FuzzRepair/torn": whole[:len(whole)-5], "FuzzRepair/flipped": flipped, "FuzzRepair/empty": {},
+		"FuzzRepair/zeros": append(bytes.Clone(whole), make([]byte, 600)...), "FuzzRepair/garbage": append(bytes.Clone(whole), garbage(600)...),
+		"FuzzRepair/hole":         append(bytes.Clone(whole[:first[3]]), whole[first[6]:]...),
+		"FuzzFrame/event":         whole[first[1]:first[2]],
+		"FuzzFrame/behind":        append(garbage(50), whole[first[1]:first[2]]...),
+		"FuzzFrame/length":        {0xff, 0xff, 0xff, 0x7f, 0x40},
+		"FuzzFrame/long-length":   {0x9e, 0x00, 0x40},
+		"FuzzCommitted/two-slots": slots, "FuzzCommitted/torn": torn, "FuzzCommitted/one": slots[:slotSize], "FuzzCommitted/short": slots[:20],
+	}
+	for name, b := range seeds {
+		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))
+		want := "go test fuzz v1\n[]byte(" + strconv.Quote(string(b)) + ")\n"
+		if filepath.Dir(name) == "FuzzFrame" {
+			want += fmt.Sprintf("uint64(%d)\n", 1) // offset 2 after the fuzz function's shift
+		}
+		if os.Getenv("UPDATE_SEEDS") != "" {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != want {
+			t.Errorf("seed %s is not what the format says (%v); write it anew with UPDATE_SEEDS=1", name, err)
+		}
+	}
+}
