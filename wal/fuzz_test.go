@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,11 +69,11 @@ func FuzzRepair(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repair(o.Dir, o.CorruptDir, discard()); err != nil {
+		if _, err := repair(o.Dir, o.CorruptDir, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		once := readFile(t, p)
-		if _, err := repair(o.Dir, o.CorruptDir, discard()); err != nil {
+		if _, err := repair(o.Dir, o.CorruptDir, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(once, readFile(t, p)) {
