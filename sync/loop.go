@@ -246,7 +246,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 	}
 	at(l.syncDeadline())
 	if l.worked && l.state == Connected {
-		at(l.since.Add(quietFor))
+		at(l.lastWork().Add(quietFor))
 	}
 	return next
 }
@@ -255,12 +255,21 @@ func (l *loop) deadline(now time.Time) time.Time {
 // little is kept, and the collector alone would hold them.
 func (l *loop) maybeGiveBack(now time.Time) {
 	switch {
-	case l.state != Connected:
+	case l.state != Connected || l.syncing:
 		l.worked = true
-	case l.worked && now.Sub(l.since) >= quietFor:
+	case l.worked && now.Sub(l.lastWork()) >= quietFor:
 		l.worked = false
 		debug.FreeOSMemory()
+		unmapCode()
 	}
+}
+
+// lastWork is when the link was last seen at work, while it is Connected.
+func (l *loop) lastWork() time.Time {
+	if l.lastReceived.After(l.since) {
+		return l.lastReceived
+	}
+	return l.since
 }
 
 func (l *loop) maybeProbe(now time.Time) {
