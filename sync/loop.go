@@ -245,7 +245,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.deadDue)
 	}
 	at(l.syncDeadline())
-	if l.worked && l.state == Connected {
+	if l.worked && l.state == Connected && !l.syncing {
 		at(l.lastWork().Add(quietFor))
 	}
 	return next
