@@ -1,0 +1,106 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+)
+
+// mostMissing bounds the offsets for which Repair makes frames in one place: 31 bytes each.
+const mostMissing = 1 << 16
+
+// Repair does what opening does to a directory, and beyond that reads the older segments too: what is unreadable there is marked as lost,
+// as opening does in the last one, so that Verify finds the directory intact afterwards. What was cut or replaced is kept in corrupt,
+// bounded; everything done is told to log. Calling it again changes nothing. ErrLocked if another process holds the directory.
+func Repair(dir, corrupt string, log *slog.Logger) (err error) {
+	if _, err := os.Stat(dir); err != nil {
+		return err // and do not make one
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	t, err := repair(dir, corrupt, log)
+	if err != nil {
+		return err
+	}
+	c, generation, ok := readCommitted(dir)
+	_, damages := committedDamage(dir)
+	p := settle(dir, t, c, ok, c.committed.Offset)
+	if p.end.Offset > t.last {
+		log.Error("the end of the queue is missing; its offsets are not used again", "last", t.last, "known", p.end.Offset)
+		if err := writeFileDurably(filepath.Join(dir, segmentName(p.end.Offset+1)), nil); err != nil {
+			return err
+		}
+	}
+	firsts, err := listSegments(dir)
+	if err != nil {
+		return err
+	}
+	for i := range len(firsts) - 1 {
+		if err := mend(dir, corrupt, firsts[i], firsts[i+1], log); err != nil {
+			return fmt.Errorf("repair of segment %s: %w", segmentName(firsts[i]), err)
+		}
+	}
+	if len(damages) == 0 {
+		return nil
+	}
+	for _, d := range damages {
+		log.Warn("writing the committed file anew", "because", d, "committed", p.committed.Offset)
+	}
+	return rewriteCommitted(dir, corrupt, generation, control{p.end.Seq, p.committed, p.counters})
+}
+
+// mend replaces what is unreadable in a segment that is not the last, and what is missing behind it up to limit, by lost frames. Counts do
+// not change by that: a Reader counts a lost frame as it counts an unreadable one. A segment that the medium refuses to read is left: it
+// may come back.
+func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
+	path := filepath.Join(dir, segmentName(first))
+	data, err := readBounded(path, tailBytes)
+	if worn(err) || errors.Is(err, fs.ErrPermission) {
+		log.Error("a segment cannot be read and is left as it is", "file", path, "error", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t, out, pos := scan(data, first, func(at, bytes int, offsets uint64) {
+		log.Error("unreadable events in an older segment, marked as lost", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
+	})
+	switch {
+	case t.last+1 == limit && out == nil && pos == len(data):
+		return nil
+	case t.last >= limit || limit-1-t.last > mostMissing:
+		log.Error("a segment does not join the next one and is left as it is", "file", path, "last", t.last, "next", limit)
+		return nil
+	}
+	if missing := limit - 1 - t.last; missing > 0 {
+		log.Error("the end of an older segment is missing, marked as lost", "file", path, "position", pos, "bytes", len(data)-pos, "offsets", missing)
+	} else if pos < len(data) {
+		log.Warn("cutting bytes behind the last event of an older segment", "file", path, "position", pos, "bytes", len(data)-pos)
+	}
+	if out == nil {
+		out = append(make([]byte, 0, len(data)), data[:pos]...)
+	}
+	for o := t.last + 1; o < limit; o++ {
+		out = appendLost(out, o)
+	}
+	keep(corrupt, segmentName(first)+".damaged", data, log)
+	return writeFileDurably(path, out)
+}
+
+// rewriteCommitted writes c into both slots.
+func rewriteCommitted(dir, corrupt string, generation uint64, c control) error {
+	f, err := openCommitted(dir, corrupt, generation)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		err = errors.Join(err, f.write(&c, (*os.File).Sync))
+	}
+	return errors.Join(err, f.close(), syncDir(dir))
+}
