@@ -188,18 +188,15 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 		return err
 	}
 	d.count = count
-	slices.SortFunc(gone, byOffset)
-	i := 0
-	d.letters = slices.DeleteFunc(d.letters, func(e deadEntry) bool {
-		for i < len(gone) && gone[i].offset < e.offset {
-			i++
+	for _, e := range gone {
+		if i, ok := d.find(e.offset); ok {
+			d.bytes -= int64(e.size)
+			d.letters[i].size = 0 // no letter has this size
 		}
-		if i == len(gone) || gone[i].offset != e.offset {
-			return false
-		}
-		d.bytes -= int64(e.size)
-		return true
-	})
+	}
+	if len(gone) > 0 {
+		d.letters = slices.DeleteFunc(d.letters, func(e deadEntry) bool { return e.size == 0 })
+	}
 	if put != nil {
 		i, ok := d.find(put.offset)
 		if ok {
@@ -212,8 +209,6 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	}
 	return nil
 }
-
-func byOffset(a, b deadEntry) int { return cmp.Compare(a.offset, b.offset) }
 
 func (d *DeadLog) find(offset uint64) (int, bool) {
 	return slices.BinarySearchFunc(d.letters, offset, func(e deadEntry, o uint64) int { return cmp.Compare(e.offset, o) })

@@ -91,7 +91,7 @@ func parseRequest(line []byte) (r Request, err error) {
 	if err := d.Decode(&r); err != nil {
 		return Request{}, errors.New("the request is no JSON object of the kind {\"do\":\"dead_list\"}")
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); err != io.EOF { // what follows may be no JSON at all
 		return Request{}, errors.New("there is more than one request in the line")
 	}
 	switch r.Do {
@@ -189,13 +189,13 @@ func Letters(dataDir string, from uint64, fn func(*agent.Letter) bool) error {
 	}
 }
 
-// RetryDead and DropDead ask for what sync.Dead does; offset 0 means all.
+// RetryDead asks for what sync.Dead.Retry does; offset 0 means all.
 func RetryDead(dataDir string, offset uint64) (n int, err error) {
 	a, err := Ask(dataDir, Request{Do: doRetry, Offset: offset, All: offset == 0})
 	return a.Count, err
 }
 
-// DropDead is like RetryDead.
+// DropDead asks for what sync.Dead.Drop does; offset 0 means all.
 func DropDead(dataDir string, offset uint64) (n, later int, err error) {
 	a, err := Ask(dataDir, Request{Do: doDrop, Offset: offset, All: offset == 0})
 	return a.Count, a.Later, err
