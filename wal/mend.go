@@ -41,10 +41,19 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if from := p.committed.Offset + 1; len(firsts) > 0 && firsts[0] > from {
+		log.Error("the front of the queue is missing, marked as lost", "from", from, "to", firsts[0]-1)
+		if err := mendFront(dir, from, firsts[0]); err != nil {
+			return err
+		}
+	}
 	for i := range len(firsts) - 1 {
 		if err := mend(dir, corrupt, firsts[i], firsts[i+1], log); err != nil {
 			return fmt.Errorf("repair of segment %s: %w", segmentName(firsts[i]), err)
 		}
+	}
+	if err := mendEnd(dir, corrupt, p.end.Seq, log); err != nil {
+		return err
 	}
 	if len(damages) == 0 {
 		return nil
@@ -91,6 +100,35 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	}
 	keep(corrupt, segmentName(first)+".damaged", data, log)
 	return writeFileDurably(path, out)
+}
+
+// mendFront makes a segment of lost frames in the place of one that is gone.
+func mendFront(dir string, from, limit uint64) error {
+	from = max(from, limit-min(limit, mostMissing)) // the rest stays missing; reading passes over it
+	var out []byte
+	for o := from; o < limit; o++ {
+		out = appendLost(out, o)
+	}
+	return writeFileDurably(filepath.Join(dir, segmentName(from)), out)
+}
+
+// mendEnd appends lost frames for events that are known to have been accepted and of which nothing is there.
+func mendEnd(dir, corrupt string, seq uint64, log *slog.Logger) error {
+	t, err := repair(dir, corrupt, log)
+	if err != nil || t.seq >= seq || !t.seqSure {
+		return err
+	}
+	log.Error("events at the end of the queue are missing, marked as lost", "events", seq-t.seq)
+	path := filepath.Join(dir, segmentName(t.first))
+	data, err := readBounded(path, tailBytes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for n := 0; t.seq < seq && n < mostMissing; n++ {
+		data = appendLost(data, t.last+1)
+		t.add(frame(data[len(data)-headerSize:]))
+	}
+	return writeFileDurably(path, data)
 }
 
 // rewriteCommitted writes c into both slots.

@@ -25,7 +25,8 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 		c.Damages++
 		report(damage)
 	}
-	committed, damaged := committedDamage(dir) // before the segments: it only grows
+	known, _, _ := readCommitted(dir) // before the segments: it only grows
+	committed, damaged := committedDamage(dir)
 	for _, s := range damaged {
 		complain(s)
 	}
@@ -39,25 +40,37 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 			complain(e.Name() + " has the name of a segment and is none")
 		}
 	}
-	var end uint64
-	file := ""
+	var first, begin, end, seq uint64 // of the segment; of all; events accepted up to end
+	sure, file := false, ""
 	err = Walk(dir, 1, func(r *Record) bool {
 		if r.File != file {
 			file = r.File
+			first, _ = segmentFirst(file)
 			c.Segments++
+		}
+		if begin == 0 {
+			begin, sure = r.Offset, r.Offset == 1
 		}
 		c.Bytes += r.Bytes
 		switch r.Found {
-		case FoundDamage, FoundMissing, FoundTorn:
+		case FoundTorn:
 			complain(r.String())
+		case FoundDamage, FoundMissing:
+			complain(r.String())
+			if r.Last >= r.Offset {
+				seq += lostEvents(first, r.Offset, r.Last)
+			}
 		case FoundLost:
 			c.Lost++
 			c.Frames++
+			seq += lostEvents(first, r.Offset, r.Last)
 		case FoundEvent:
 			c.Events++
 			c.Frames++
+			seq++
 		default:
 			c.Frames++
+			seq, sure = r.Control.Accepted, true
 		}
 		end = max(end, r.Last)
 		return true
@@ -65,11 +78,17 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 	if err != nil {
 		return c, err
 	}
-	if first, ok := lastSegment(dir); ok {
-		end = max(end, first-1)
+	if last, ok := lastSegment(dir); ok {
+		end = max(end, last-1)
 	}
-	if committed > end {
+	switch st, inspectErr := Inspect(dir); {
+	case committed > end:
 		complain(fmt.Sprintf("the end of the queue is missing: the committed file tells of offset %d, the segments end at %d", committed, end))
+	case sure && known.seq > seq:
+		complain(fmt.Sprintf("%d events at the end of the queue are missing: the committed file tells of %d that were accepted, the segments of %d",
+			known.seq-seq, known.seq, seq))
+	case inspectErr == nil && begin > st.Committed+1:
+		complain(fmt.Sprintf("offsets %d to %d are missing in front of the first segment, and the cloud has not acknowledged them", st.Committed+1, begin-1))
 	}
 	return c, nil
 }
