@@ -23,7 +23,7 @@ const (
 	// stamp is RFC 3339 with milliseconds, always of one width.
 	stamp = "2006-01-02T15:04:05.000Z07:00"
 	// lineContent bounds the content in a line for people, in bytes.
-	lineContent = 120
+	lineContent = 160
 )
 
 // filter is what wal dump is asked to show.
