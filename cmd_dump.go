@@ -222,22 +222,26 @@ func (d *dumper) event(r *wal.Record) {
 func (d *dumper) control(r *wal.Record) {
 	c := &r.Control
 	at := time.UnixMilli(r.Event.Time).UTC().Format(stamp)
-	if !d.json {
-		d.line = fmt.Appendf(d.line[:0], "%10d  %s  control   accepted=%d committed=%d deployed=%d dropped=%d dead=%d damaged=%d\n",
-			r.Offset, at, c.Accepted, c.Committed, c.Deployed, c.Dropped, c.Dead, c.Damaged)
-		return
-	}
 	o := object{append(d.line[:0], '{')}
-	o.text("type", "control")
-	o.number("offset", int64(r.Offset))
-	o.text("time", at)
-	o.number("accepted", int64(c.Accepted))
-	o.number("committed", int64(c.Committed))
-	o.number("deployed", int64(c.Deployed))
-	o.number("dropped", int64(c.Dropped))
-	o.number("dead", int64(c.Dead))
-	o.number("damaged", int64(c.Damaged))
-	d.line = append(o.buf, "}\n"...)
+	if d.json {
+		o.text("type", "control")
+		o.number("offset", int64(r.Offset))
+		o.text("time", at)
+	} else {
+		o.buf = fmt.Appendf(d.line[:0], "%10d  %s  control  ", r.Offset, at)
+	}
+	for i, n := range [...]uint64{c.Accepted, c.Committed, c.Deployed, c.Dropped, c.Dead, c.Damaged} {
+		name := [...]string{"accepted", "committed", "deployed", "dropped", "dead", "damaged"}[i]
+		if d.json {
+			o.number(name, int64(n))
+		} else {
+			o.buf = fmt.Appendf(o.buf, " %s=%d", name, n)
+		}
+	}
+	if d.json {
+		o.buf = append(o.buf, '}')
+	}
+	d.line = append(o.buf, '\n')
 }
 
 var foundNames = map[wal.Found]string{wal.FoundDamage: "damaged", wal.FoundMissing: "missing", wal.FoundLost: "lost", wal.FoundTorn: "torn"}

@@ -74,4 +74,7 @@
 //	in the last segment, before intact frames     each unreadable frame is replaced by one of type lost, the original goes to corrupt
 //	at the end of the last segment                cut, kept in corrupt
 //	in an older segment, or one missing           reading goes on at the next intact frame; counted as damaged when committed
+//
+// Repair, which a person calls, treats older segments as the last one, and puts lost frames where offsets are missing; a Reader counts
+// both alike. Verify, Walk, Inspect and InspectDead only read, take no lock, and may be used while a process writes and drops.
 package wal
