@@ -250,7 +250,7 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 		n += more
 	}
 	if err == nil && later > 0 {
-		err = fmt.Errorf("%d letters dropped; %d have come so lately that they cannot be yet: try again in a few seconds", n, later)
+		err = fmt.Errorf("%s dropped; %d came so lately that they cannot be yet: try again in a few seconds", several(n, "letter", "letters"), later)
 	}
 	return t.report("dropped", "", offset, n, err)
 }
@@ -265,11 +265,8 @@ func (t *tool) report(done, how string, offset uint64, n int, err error) error {
 	case t.json:
 		_, err = fmt.Fprintf(t.stdout, "{\"%s\":%d}\n", done, n)
 		return err
-	case n == 1:
-		done = "1 letter " + done
-	default:
-		done = strconv.Itoa(n) + " letters " + done
 	}
+	done = several(n, "letter ", "letters ") + done
 	if how != "" && n > 0 {
 		done += "; " + how
 	}

@@ -195,7 +195,7 @@ func (d *dumper) event(r *wal.Record) {
 		if err == nil {
 			text = flatten(d.content, lineContent)
 		}
-		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %-8s  %s  %s %s  %s\n",
+		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %-8s  %-19s  %s %s  %s\n",
 			r.Offset, at, d.state(r.Offset), proto.Action(e.Action), printable(orDash(entityType)), proto.FormatUUID(e.Entity), text)
 		return
 	}

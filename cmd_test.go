@@ -144,7 +144,7 @@ func TestDumpForPeople(t *testing.T) {
 	if code != 0 || errs != "" || len(lines) != 8 {
 		t.Fatalf("%d, %q, %d lines:\n%s", code, errs, len(lines), out)
 	}
-	if want := "         2  2026-01-02T03:04:05.678Z  DEPLOYED  TIMESERIES_UPDATED  DEVICE " + firstID + "  ts=1000 temperature=21"; lines[1] != want {
+	if want := "         2  2026-01-02T03:04:05.678Z  DEPLOYED  TIMESERIES_UPDATED   DEVICE " + firstID + "  ts=1000 temperature=21"; lines[1] != want {
 		t.Errorf("got  %q\nwant %q", lines[1], want)
 	}
 	for i, want := range []string{
@@ -249,7 +249,7 @@ func TestVerifyAndRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, errs = call(t, nil, "wal", "repair", "--data_dir", dir)
-	if code != 0 || errs != "" || !strings.Contains(out, "cutting an incomplete tail") || !strings.Contains(out, filepath.Join(dir, "corrupt")) || !strings.Contains(out, "all intact; 1 offsets were marked as lost") {
+	if code != 0 || errs != "" || !strings.Contains(out, "cutting an incomplete tail") || !strings.Contains(out, filepath.Join(dir, "corrupt")) || !strings.Contains(out, "all intact; 1 offset was marked as lost") {
 		t.Errorf("repair: %d\n%s%s", code, out, errs)
 	}
 	if kept, err := os.ReadDir(filepath.Join(dir, "corrupt")); err != nil || len(kept) != 2 {

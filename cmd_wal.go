@@ -72,6 +72,7 @@ func newTool(topic, name string, env []string, stdout, stderr io.Writer) *tool {
 func (t *tool) parse(args []string, most int) (rest []string, code int, done bool) {
 	t.flags.VisitAll(func(f *flag.Flag) { t.own = append(t.own, f.Name) })
 	t.settings.Register(t.flags)
+	limitMemory(t.env) // it runs beside an agent, on a small machine
 	for {
 		if err := t.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, run(context.Background(), []string{"help", t.topic}, t.env, t.stdout, t.stderr), true
@@ -312,14 +313,22 @@ func (t *tool) verify(queue string) (wal.Checked, error) {
 	}
 	state := "all intact"
 	if c.Damages > 0 {
-		state = fmt.Sprintf("%d damaged places", c.Damages)
+		state = several(c.Damages, "damaged place", "damaged places")
 	}
 	lost := ""
 	if c.Lost > 0 {
-		lost = fmt.Sprintf("; %d offsets were marked as lost by an earlier repair", c.Lost)
+		lost = "; " + several(c.Lost, "offset was", "offsets were") + " marked as lost by a repair"
 	}
-	fmt.Fprintf(t.stdout, "%d segments, %d bytes, %d frames, %d of them events: %s%s\n", c.Segments, c.Bytes, c.Frames, c.Events, state, lost)
+	fmt.Fprintf(t.stdout, "%s, %d bytes, %s, %d of them events: %s%s\n",
+		several(c.Segments, "segment", "segments"), c.Bytes, several(c.Frames, "frame", "frames"), c.Events, state, lost)
 	return c, nil
+}
+
+func several(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }
 
 func (t *tool) walRepair() error {
