@@ -161,6 +161,11 @@ func (d *dumper) record(r *wal.Record) bool {
 			return true
 		}
 		d.control(r)
+	case wal.FoundThinned:
+		if !d.f.all {
+			return true
+		}
+		fallthrough
 	default:
 		d.damage(r)
 		_, err := d.w.Write(d.line)
@@ -244,7 +249,7 @@ func (d *dumper) control(r *wal.Record) {
 	d.line = append(o.buf, '\n')
 }
 
-var foundNames = map[wal.Found]string{wal.FoundDamage: "damaged", wal.FoundMissing: "missing", wal.FoundLost: "lost", wal.FoundTorn: "torn"}
+var foundNames = map[wal.Found]string{wal.FoundDamage: "damaged", wal.FoundMissing: "missing", wal.FoundLost: "lost", wal.FoundTorn: "torn", wal.FoundThinned: "thinned"}
 
 func (d *dumper) damage(r *wal.Record) {
 	if !d.json {

@@ -39,7 +39,7 @@ Flags of dump:
   --pending                    only what the cloud has not acknowledged
   --from OFFSET                from this offset on
   --limit N                    at most so many
-  --all                        the queue's own control frames too
+  --all                        the queue's own control frames too, and what thinning has removed
   --json                       one JSON object a line, with the full content
 
 States: PENDING waits for the cloud; DEPLOYED was passed, which counts what was dropped too; DEAD is in the dead-letter log

@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
@@ -29,6 +31,8 @@ const (
 	answerLimit = 3 * time.Second
 	// deadBytes bounds the dead-letter log.
 	deadBytes = 4 << 20
+	// reserveBytes stay free on a full medium, so that the committed offset can be written (architecture, queue.max_bytes).
+	reserveBytes = 256 << 10
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
 	memoryLimit = 24 << 20
 	// gcPercent keeps the heap small: little memory is worth more here than little work.
@@ -46,9 +50,9 @@ type loop interface {
 
 // parts are the rooms that stand on an open queue.
 type parts struct {
-	loop    loop
-	devices http.Handler // everything below /api/v1/
-	close   func() error // the registry; after the loop has returned
+	loop     loop
+	devices  http.Handler       // everything below /api/v1/
+	registry *registry.Registry // closed after the loop has returned
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it. The order is fixed: lock, queue, registry,
@@ -79,10 +83,22 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	queue, err := wal.Open(wal.Options{
+	var known atomic.Pointer[registry.Registry] // opened after the queue
+	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Log: log,
-	})
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Reserve: reserveBytes, Log: log,
+		Series: agent.ThinSeries,
+		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
+			if r := known.Load(); r != nil {
+				id, ok = r.EdgeID()
+			}
+			return id, ok
+		}),
+	}
+	if c.Queue.Durability == "interval" {
+		o.Interval = c.Queue.SyncInterval
+	}
+	queue, err := wal.Open(o)
 	if err != nil {
 		return fmt.Errorf("open the queue: %w", err)
 	}
@@ -96,7 +112,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if err != nil {
 		return err
 	}
-	defer also(p.close)
+	known.Store(p.registry)
+	defer also(p.registry.Close)
 
 	var address string
 	snapshot := func() agent.Snapshot {
@@ -196,9 +213,9 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
 	return &parts{
-		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices: device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
-		close:   reg.Close,
+		loop:     agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
+		devices:  device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
+		registry: reg,
 	}, nil
 }
 

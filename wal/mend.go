@@ -24,11 +24,11 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	t, err := repair(dir, corrupt, log)
+	c, generation, ok := readCommitted(dir)
+	t, err := repair(dir, corrupt, c.thin, log)
 	if err != nil {
 		return err
 	}
-	c, generation, ok := readCommitted(dir)
 	_, damages := committedDamage(dir)
 	p := settle(dir, t, c, ok, c.committed.Offset)
 	if p.end.Offset > t.last {
@@ -52,7 +52,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 			return fmt.Errorf("repair of segment %s: %w", segmentName(firsts[i]), err)
 		}
 	}
-	if err := mendEnd(dir, corrupt, p.end.Seq, log); err != nil {
+	if err := mendEnd(dir, corrupt, c.thin, p.end.Seq, log); err != nil {
 		return err
 	}
 	if len(damages) == 0 {
@@ -61,7 +61,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	for _, d := range damages {
 		log.Warn("writing the committed file anew", "because", d, "committed", p.committed.Offset)
 	}
-	return rewriteCommitted(dir, corrupt, generation, control{p.end.Seq, p.committed, p.counters})
+	return rewriteCommitted(dir, corrupt, generation, control{seq: p.end.Seq, committed: p.committed, counters: p.counters, ahead: p.ahead, gap: p.gap})
 }
 
 // mend replaces what is unreadable in a segment that is not the last, and what is missing behind it up to limit, by lost frames. Counts do
@@ -77,26 +77,41 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t, out, pos := scan(data, first, func(at, bytes int, offsets uint64) {
-		log.Error("unreadable events in an older segment, marked as lost", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
-	})
-	switch {
-	case t.last+1 == limit && out == nil && pos == len(data):
-		return nil
-	case t.last >= limit || limit-1-t.last > mostMissing:
-		log.Error("a segment does not join the next one and is left as it is", "file", path, "last", t.last, "next", limit)
-		return nil
+	out := make([]byte, 0, len(data))
+	offset, pos, whole := first, 0, true
+	for pos < len(data) && offset < limit {
+		_, at, n, bad := follow(data[pos:], offset, limit)
+		if !bad {
+			out = append(out, data[pos:pos+n]...)
+			offset, pos = at+1, pos+n
+			continue
+		}
+		jump, found, ok := resync(data[pos:], offset+1, min(limit, offset+mostMissing))
+		if !ok {
+			break
+		}
+		log.Error("unreadable events in an older segment, marked as lost", "file", path, "position", pos, "bytes", jump, "offsets", found-offset)
+		whole = false
+		for ; offset < found; offset++ {
+			out = appendLost(out, offset)
+		}
+		pos += jump
 	}
-	if missing := limit - 1 - t.last; missing > 0 {
+	if missing := limit - offset; missing > mostMissing {
+		log.Error("a segment does not join the next one and is left as it is", "file", path, "last", offset-1, "next", limit)
+		return nil
+	} else if missing > 0 {
 		log.Error("the end of an older segment is missing, marked as lost", "file", path, "position", pos, "bytes", len(data)-pos, "offsets", missing)
+		whole = false
 	} else if pos < len(data) {
 		log.Warn("cutting bytes behind the last event of an older segment", "file", path, "position", pos, "bytes", len(data)-pos)
+		whole = false
 	}
-	if out == nil {
-		out = append(make([]byte, 0, len(data)), data[:pos]...)
+	if whole {
+		return nil
 	}
-	for o := t.last + 1; o < limit; o++ {
-		out = appendLost(out, o)
+	for ; offset < limit; offset++ {
+		out = appendLost(out, offset)
 	}
 	keep(corrupt, segmentName(first)+".damaged", data, log)
 	return writeFileDurably(path, out)
@@ -113,8 +128,8 @@ func mendFront(dir string, from, limit uint64) error {
 }
 
 // mendEnd appends lost frames for events that are known to have been accepted and of which nothing is there.
-func mendEnd(dir, corrupt string, seq uint64, log *slog.Logger) error {
-	t, err := repair(dir, corrupt, log)
+func mendEnd(dir, corrupt string, thin thinning, seq uint64, log *slog.Logger) error {
+	t, err := repair(dir, corrupt, thin, log)
 	if err != nil || t.seq >= seq || !t.seqSure {
 		return err
 	}

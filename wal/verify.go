@@ -13,8 +13,10 @@ import (
 
 // Checked is what Verify has read.
 type Checked struct {
-	Segments, Frames, Events, Lost, Damages int
-	Bytes                                   int64
+	Segments, Frames, Events, Damages int
+	Lost                              int // frames that repair marked so
+	Thinned                           uint64
+	Bytes                             int64
 }
 
 // Verify reads every frame of every segment, and the committed file, and reports each damage in words, with file, position and offsets.
@@ -64,6 +66,9 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 			c.Lost++
 			c.Frames++
 			seq += lostEvents(first, r.Offset, r.Last)
+		case FoundThinned:
+			c.Thinned += r.Last + 1 - r.Offset
+			seq += r.Last + 1 - r.Offset
 		case FoundEvent:
 			c.Events++
 			c.Frames++

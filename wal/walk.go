@@ -22,6 +22,7 @@ const (
 	FoundDamage        // bytes that are no frame; offsets are concerned if Last is at least Offset
 	FoundMissing       // offsets for which there are no bytes
 	FoundTorn          // bytes at the end of the log that are no frame: a write that was not finished, or damage
+	FoundThinned       // offsets of events that thinning has removed on purpose
 )
 
 // Record is what Walk met at one place of the queue's files.
@@ -86,9 +87,12 @@ func Walk(dir string, from uint64, fn func(*Record) bool) error {
 		if firsts, err = listSegments(dir); err != nil {
 			return err
 		}
-		firsts = firsts[after(firsts, first):]
-		if gone && len(firsts) > 0 { // dropped under our eyes: that is no damage
-			w.want = max(w.want, firsts[0])
+		if !gone {
+			firsts = firsts[after(firsts, first):]
+		} else if i := after(firsts, w.want); i > 0 { // thinning has moved it into the one before
+			firsts = firsts[i-1:]
+		} else if len(firsts) > 0 { // dropped under our eyes: that is no damage
+			w.want = firsts[0]
 		}
 	}
 	return nil
@@ -131,9 +135,10 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 	}
 	for tries := 0; ; {
 		at, pos := r.at, r.filePos-int64(r.w-r.r)
+		r.hurt = false
 		f, offset, err := r.step(limit, -1)
 		here := r.filePos - int64(r.w-r.r) // behind f
-		if last && tries < walkTries && err == nil && (f == nil && r.r < r.w || f != nil && offset > at) {
+		if last && tries < walkTries && err == nil && (f == nil && r.r < r.w || r.hurt) {
 			tries++
 			time.Sleep(walkPause)
 			r.at, r.filePos, r.r, r.w = at, pos, 0, 0
@@ -152,6 +157,8 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 				return false, w.tell(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
 			}
 			return false, true
+		case f == nil && at >= limit && w.replacing() == first: // what follows is the copy of a segment that is still there
+			return false, true
 		case f == nil:
 			if n := w.size() - pos; n > 0 {
 				return false, w.tell(Record{Found: FoundDamage, Offset: at, Last: limit - 1, At: pos, Bytes: n})
@@ -159,8 +166,14 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			return false, at >= limit || w.tell(Record{Found: FoundMissing, Offset: at, Last: limit - 1, At: pos})
 		}
 		n := int64(entrySize(len(f)))
-		if offset > at && !w.tell(Record{Found: FoundDamage, Offset: at, Last: offset - 1, At: pos, Bytes: here - n - pos}) {
-			return false, false
+		if offset > at {
+			rec := Record{Found: FoundThinned, Offset: at, Last: offset - 1, At: pos}
+			if r.hurt {
+				rec.Found, rec.Bytes = FoundDamage, here-n-pos
+			}
+			if !w.tell(rec) {
+				return false, false
+			}
 		}
 		rec := Record{Offset: offset, Last: offset, At: here - n, Bytes: n}
 		switch f.typ() {
@@ -179,6 +192,12 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			return false, false
 		}
 	}
+}
+
+// replacing is the segment that thinning is replacing, as the committed file tells.
+func (w *walker) replacing() uint64 {
+	c, _, _ := readCommitted(w.dir)
+	return c.thin.into
 }
 
 // tell hands a record over if it concerns what is wanted.
@@ -219,6 +238,8 @@ func (r *Record) String() string {
 		s = fmt.Sprintf("%d bytes are no frame, no offset is missing", r.Bytes)
 	case r.Found == FoundDamage:
 		s = fmt.Sprintf("%d bytes unreadable: %s", r.Bytes, offsets)
+	case r.Found == FoundThinned:
+		s = offsets + " removed by thinning"
 	case r.Found == FoundLost:
 		s = offsets + " was unreadable and repair marked it as lost"
 	default:

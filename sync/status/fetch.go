@@ -45,7 +45,7 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 		return s, fmt.Errorf("status: no agent runs on %s; read its dead letters: %w", strconv.Quote(dataDir), err)
 	}
 	failed := st.LastError
-	st.LastError, st.Writable, st.Commits, st.FlashBytesToday = nil, false, 0, 0 // of a process
+	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // of a process
 	s = agent.Snapshot{State: agent.Disconnected}
 	agent.AddCounts(&s, st, dead, time.Now())
 	if failed != nil {
