@@ -208,6 +208,51 @@ func TestWalkBesideAQueue(t *testing.T) {
 	writer.Wait()
 }
 
+// What thinning has removed is no damage, and repair leaves it alone; damage in a thinned segment is both told and mended.
+func TestVerifyThinned(t *testing.T) {
+	o := thinOptions(t)
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 1500)
+	stats := q.Stats()
+	left := thinPending(t, q)
+	c, damages := verify(t, o.Dir)
+	if len(damages) > 0 || c.Thinned != stats.Dropped || c.Events != len(left) || c.Lost != 0 {
+		t.Fatalf("%+v, %q, dropped %d, left %d", c, damages, stats.Dropped, len(left))
+	}
+	next := uint64(1)
+	if err := Walk(o.Dir, 1, func(r *Record) bool {
+		if r.Offset != next {
+			t.Fatalf("%v, want offset %d", r.String(), next)
+		}
+		next = r.Last + 1
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	closeQueue(t, q)
+	before := contents(t, o.Dir)
+	if did := repairDir(t, o.Dir); did != "" || !maps.Equal(before, contents(t, o.Dir)) {
+		t.Fatalf("repair of what is intact: %s", did)
+	}
+	p := segmentsOf(t, o.Dir)[1]
+	data := readFile(t, p)
+	data[len(data)/2] ^= 1
+	writeFile(t, p, data)
+	if _, damages = verify(t, o.Dir); len(damages) != 1 {
+		t.Fatalf("%q", damages)
+	}
+	repairDir(t, o.Dir)
+	c, damages = verify(t, o.Dir)
+	if len(damages) > 0 || c.Lost == 0 || c.Events != len(left)-1 {
+		t.Fatalf("after repair: %+v, %q", c, damages)
+	}
+	q = openQueue(t, o)
+	if got := thinRead(t, q.Reader()); len(got) != len(left)-1 {
+		t.Errorf("%d events are left, want %d", len(got), len(left)-1)
+	}
+	checkIdentity(t, q.Stats())
+}
+
 func TestSegmentsAndNewest(t *testing.T) {
 	dir := baseDir(t)
 	list, err := Segments(dir)
