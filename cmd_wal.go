@@ -319,6 +319,9 @@ func (t *tool) verify(queue string) (wal.Checked, error) {
 	if c.Lost > 0 {
 		lost = "; " + several(c.Lost, "offset was", "offsets were") + " marked as lost by a repair"
 	}
+	if c.Thinned > 0 {
+		lost += "; " + strconv.FormatUint(c.Thinned, 10) + " events were removed by thinning"
+	}
 	fmt.Fprintf(t.stdout, "%s, %d bytes, %s, %d of them events: %s%s\n",
 		several(c.Segments, "segment", "segments"), c.Bytes, several(c.Frames, "frame", "frames"), c.Events, state, lost)
 	return c, nil
