@@ -45,6 +45,7 @@ type loop interface {
 	Hint()
 	Turning() bool
 	Snapshot() agent.Snapshot
+	DeadLetters() agent.Dead
 }
 
 // parts are the rooms that stand on an open queue.
@@ -131,7 +132,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
-	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
+	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
 	} else {
 		defer also(sock.Close)

@@ -34,6 +34,7 @@ type Agent struct {
 	jitter  func(time.Duration) time.Duration
 	started time.Time
 	hint    chan struct{}
+	orders  chan *order // of people, about dead letters; the loop takes them
 
 	mu        gosync.Mutex // guards the fields below, written by the loop once a turn
 	published published
@@ -66,7 +67,7 @@ type counters struct {
 func NewAgent(d Deps) *Agent {
 	return &Agent{
 		Deps: d, link: link{cloud: d.Config.Cloud, keepalive: d.Config.Keepalive}, jitter: fullJitter,
-		started: time.Now(), hint: make(chan struct{}, 1), published: published{turn: time.Now(), since: time.Now()},
+		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), published: published{turn: time.Now(), since: time.Now()},
 	}
 }
 

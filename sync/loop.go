@@ -146,6 +146,8 @@ func (l *loop) run(ctx context.Context) {
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}
 			}
+		case o := <-l.orders:
+			l.obey(o, time.Now())
 		case <-timer.C:
 		}
 	}

@@ -105,9 +105,12 @@
 //	in an older segment, or one missing           reading goes on at the next intact frame; counted as damaged when committed
 //	beside events that thinning has removed       those count as damaged when passed, and as dropped once the queue is empty
 //
+// Repair, which a person calls, treats older segments as the last one, and puts lost frames where offsets are missing; a Reader counts
+// both alike. Verify, Walk, Inspect and InspectDead only read, take no lock, and may be used while a process writes and drops.
+//
 // # Files
 //
 // queue.go is what callers use; committer.go makes groups durable; upkeep.go, quota.go and thin.go look after the files; frame.go and
-// control.go are the bytes; open.go and repair.go the way back; reader.go the way out; budget.go the flash; store*.go and dead.go the map
-// and the letters.
+// control.go are the bytes; open.go and repair.go the way back; reader.go the way out; budget.go the flash; store*.go and dead*.go the
+// map and the letters; walk.go, verify.go, mend.go and look.go what a person does from outside.
 package wal
