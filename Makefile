@@ -78,6 +78,7 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt, go.mod, and the rules
 	@out=$$($(TOOLS)/gofumpt -l .); [ -z "$$out" ] || { echo "not formatted by gofumpt:"; echo "$$out"; exit 1; }
 	go mod tidy -diff
 	@scripts/ci/rules
+	@scripts/ci/sqlite vet
 
 .PHONY: proto
 proto: $(TOOLS)/.installed ## regenerate the Go code of the messages from proto/*.proto
@@ -108,6 +109,11 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench
+	@$(MAKE) bench-sqlite
+
+.PHONY: bench-sqlite
+bench-sqlite: ## the queue against an outbox table in SQLite (needs a C compiler; 1 min)
+	@scripts/ci/sqlite bench
 
 .PHONY: clean
 clean: ## remove what was built
