@@ -44,7 +44,7 @@ func main() {
 }
 
 const (
-	rounds = 4 // in turns, so that what else the machine does meets all alike
+	rounds = 4   // in turns, so that what else the machine does meets all alike
 	bound  = 5   // times SQLite, at groups of 100, ingest and drain together
 	batch  = 100 // events read and acknowledged at a time
 )
