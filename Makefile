@@ -105,6 +105,10 @@ qemu: ## the unit tests of wal, proto and sync as mipsle and arm, under qemu-use
 fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
 	@FUZZTIME=$${FUZZTIME:-5s} scripts/ci/fuzz-smoke
 
+.PHONY: powercut
+powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of each kind; as root
+	go test ./wal -count 1 -run '^TestPowerCut$$' -v -cuts $${CUTS:-50}
+
 .PHONY: bench
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
 	@mkdir -p build && go build -o build/bench ./scripts/bench
