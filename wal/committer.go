@@ -247,6 +247,12 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Unlock()
 		return err
 	}
+	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
+	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.lastErr // drop has set it
+	}
 	return nil
 }
 

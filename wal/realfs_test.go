@@ -103,6 +103,35 @@ func TestDiskFilledByOthers(t *testing.T) {
 	})
 }
 
+// The queue itself fills the disk; the cloud's acknowledgements alone make room again.
+func TestDiskFilledByQueue(t *testing.T) {
+	mount := mountTmpfs(t, "size=1m")
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(filepath.Join(mount, "queue"))
+		o.SegmentSize = 64 << 10
+		q := openQueue(t, o)
+		next := uint64(1)
+		for range 3 {
+			first := next
+			var err error
+			if next, err = appendUntilRefused(t, q, next); !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("append on a full disk: %v", err)
+			}
+			if next-first < 1000 {
+				t.Fatalf("%d events fill the disk", next-first)
+			}
+			if got := commitRead(t, q); !slices.Equal(got, span(first, next-1)) {
+				t.Fatalf("read %s, want %d to %d", sprint(got), first, next-1)
+			}
+			time.Sleep(2 * fileAfter)
+			if s := q.Stats(); !s.Writable || s.Pending != 0 || s.Deployed != next-1 {
+				t.Fatalf("not back by itself: %+v", s)
+			}
+		}
+		closeQueue(t, q)
+	})
+}
+
 // The directory becomes read-only under an open queue, and writable again. The kernel refuses to remount a file system on which files
 // are open for writing, so a read-only mount of the same directory is put over it: what is opened from then on gets EROFS.
 func TestReadOnlyRemount(t *testing.T) {
