@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"edgesync/wal"
 )
 
 // ErrLocked: another agent holds data_dir (exit code 75).
@@ -56,14 +58,10 @@ func unusable(path string, err error) error {
 // Close gives the directory free.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
-// InMemory tells whether the directory is on a file system in RAM, which a power cut empties (tmpfs, ramfs).
+// InMemory tells whether the directory is on a file system in RAM, which a power cut empties.
 func (d *DataDir) InMemory() bool {
-	var st syscall.Statfs_t
-	if syscall.Statfs(d.Path, &st) != nil {
-		return false
-	}
-	const tmpfs, ramfs = 0x01021994, 0x858458f6
-	return uint32(st.Type) == tmpfs || uint32(st.Type) == ramfs
+	m, err := wal.ReadMedium(d.Path)
+	return err == nil && m.RAM
 }
 
 // Bounds of queue.max_bytes = "auto" (architecture, "Time limits and other numbers").

@@ -320,7 +320,9 @@ func (q *Queue) step(op string) error {
 // poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
 // retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
-	q.store.Close()
+	if q.store != nil { // it is not there when the log could not be opened again
+		q.store.Close()
+	}
 	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
@@ -384,6 +386,12 @@ func (q *Queue) reopen(now time.Time) error {
 	}
 	if q.o.Interval > 0 {
 		q.dirty = now // what was accepted before the failure may still wait for its fsync
+	}
+	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
+	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.lastErr // drop has set it
 	}
 	return nil
 }
