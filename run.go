@@ -74,8 +74,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	if dir.InMemory() {
-		warn("data_dir is in RAM: a power cut loses what waits there; set data_dir to flash or disk")
+	medium, err := wal.ProbeMedium(dir.Path)
+	switch {
+	case err != nil:
+		warn(err.Error()) // what it cannot tell is assumed
+	case medium.RAM:
+		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case medium.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -86,7 +92,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var known atomic.Pointer[registry.Registry] // opened after the queue
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Reserve: reserveBytes, Log: log,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Reserve: reserveBytes, Log: log,
 		Series: agent.ThinSeries,
 		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
@@ -118,7 +124,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var address string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
+		s.HTTPAddress, s.Medium, s.ExtraWarnings = address, medium.String(), append(s.ExtraWarnings, warnings...)
 		return s
 	}
 	server := new(http.Server)

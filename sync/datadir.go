@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"edgesync/wal"
 )
 
 // ErrLocked: another agent holds data_dir (exit code 75).
@@ -57,12 +55,6 @@ func unusable(path string, err error) error {
 
 // Close gives the directory free.
 func (d *DataDir) Close() error { return d.lock.Close() }
-
-// InMemory tells whether the directory is on a file system in RAM, which a power cut empties.
-func (d *DataDir) InMemory() bool {
-	m, err := wal.ReadMedium(d.Path)
-	return err == nil && m.RAM
-}
 
 // Bounds of queue.max_bytes = "auto" (architecture, "Time limits and other numbers").
 const (

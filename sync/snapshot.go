@@ -58,6 +58,7 @@ type Snapshot struct {
 	FlashCommit     int64     `json:"flash_commit_bytes"`  // what one commit costs the medium
 	FsyncsToday     uint64    `json:"fsyncs_today"`
 	CommitsToday    uint64    `json:"commits_today"`
+	Medium          string    `json:"medium"`            // file system and device of data_dir, and what a commit costs there
 	Stretched       uint64    `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
 	UptimeMS        int64     `json:"uptime_ms"`
 	QueueBytes      int64     `json:"queue_bytes"`

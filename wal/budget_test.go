@@ -69,7 +69,7 @@ func TestBudgetLetsBurstsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize = 1 << 20
-		o.FlashBudget, o.MaxDelay = 24*100*DefaultCommitBytes, 10*time.Second // an hour's share: a hundred commits
+		o.FlashBudget, o.MaxDelay = 24*100*AssumedCommit, 10*time.Second // an hour's share: a hundred commits
 		q := openQueue(t, o)
 		begin := time.Now()
 		appendEvents(t, q, 1, 99)
@@ -130,7 +130,7 @@ func TestBudgetArithmetic(t *testing.T) {
 		t.Fatalf("a commit beyond the bucket would wait %v", d)
 	}
 	for _, w := range [][3]int64{{0, 1, 8192}, {4095, 1, 8192}, {4095, 2, 12288}, {100, 0, 8192}, {0, 40960, 8192 + 9*4096}} {
-		if got := wear(w[0], w[1], DefaultCommitBytes); got != w[2] {
+		if got := wear(w[0], w[1], AssumedCommit); got != w[2] {
 			t.Errorf("%d bytes at %d cost %d, want %d", w[1], w[0], got, w[2])
 		}
 	}
@@ -176,7 +176,7 @@ func TestInterval(t *testing.T) {
 			t.Fatalf("%d fsyncs", fsyncs)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs) || s.Commits != 70 || s.Today.Wear < int64(fsyncs)*DefaultCommitBytes || s.Today.Wear > int64(fsyncs+4)*DefaultCommitBytes {
+		if s.Today.Fsyncs != uint64(fsyncs) || s.Commits != 70 || s.Today.Wear < int64(fsyncs)*AssumedCommit || s.Today.Wear > int64(fsyncs+4)*AssumedCommit {
 			t.Fatalf("%d fsyncs: %+v", fsyncs, s)
 		}
 		appendEvents(t, q, 71, 1)

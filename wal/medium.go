@@ -32,6 +32,18 @@ type Medium struct {
 	Free, Total int64
 }
 
+// String is the medium in words: "ext4 on /dev/mmcblk0, 8192 bytes a commit (measured on /dev/mmcblk0)".
+func (m Medium) String() string {
+	s := m.FS
+	if m.Device != "" {
+		s += " on " + m.Device
+	}
+	if m.CommitBytes > 0 {
+		s += fmt.Sprintf(", %d bytes a commit (%s)", m.CommitBytes, m.CommitSource)
+	}
+	return s
+}
+
 // AssumedCommit is the cost of a commit in bytes where the kernel does not tell (architecture, "Flash budget": ext4 writes a block of
 // data and one of its journal).
 const AssumedCommit = 8 << 10

@@ -26,7 +26,7 @@ func Open(o Options) (*Queue, error) {
 		o.Policy = DropOldest
 	}
 	if o.CommitBytes <= 0 {
-		o.CommitBytes = DefaultCommitBytes
+		o.CommitBytes = AssumedCommit
 	}
 	q := &Queue{
 		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),

@@ -69,7 +69,7 @@ type Options struct {
 	Interval    time.Duration // between fsyncs; events are accepted once written, before the fsync. 0 = accepted after the fsync
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
-	CommitBytes int64         // what one commit costs the medium; 0 = DefaultCommitBytes
+	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
 	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
 	Log         *slog.Logger
 

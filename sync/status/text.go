@@ -55,6 +55,9 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
+	if s.Medium != "" {
+		p.line("  %-9s %s", "medium", clean(s.Medium))
+	}
 	synced := "never synced"
 	if s.Synced {
 		synced = "synced"
