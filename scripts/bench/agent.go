@@ -80,7 +80,7 @@ func (s *site) config() string { return filepath.Join(s.dir, "config.toml") }
 func (s *site) configure(cloud string) error {
 	return rig.WriteConfig(s.config(), rig.Config{
 		DataDir: filepath.Join(s.dir, "data"), Cloud: cloud, HTTPListen: s.port,
-		Extra: "\n[queue]\nmax_bytes = \"1GiB\"\n",
+		Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
 	})
 }
 
