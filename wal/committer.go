@@ -203,6 +203,9 @@ func (q *Queue) commit(g *group) error {
 	}
 	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.commitCost()), now)
 	q.tail.noteCommit(size)
+	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
+		poke(q.kick) // the upkeep fills it
+	}
 	poke(q.wake)
 	return nil
 }

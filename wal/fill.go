@@ -14,8 +14,8 @@ import (
 // tail is filled with zeros to the size of a segment beforehand. Zeros are no frame; repair cuts them, and before the library reads the
 // tail they are cut too, because it would take them for entries.
 const (
-	fillAfter = 64      // commits into a segment, before it is known whether they are small
-	fillBelow = 1 << 10 // bytes of a small one, on the average
+	fillAfter = 32      // commits into a segment, before it is known whether they are small
+	fillBelow = 3 << 10 // bytes of a small one, on the average; the zeros cost as much as is written into them, the journal a block a commit
 )
 
 // tailFile is the tail as the holder of Queue.own knows it: its own handle, for fdatasync, which spares the journal where only data has
@@ -79,8 +79,12 @@ func (q *Queue) fillTail(now time.Time) {
 		return
 	}
 	err := q.step("fill")
-	if err == nil {
-		_, err = q.tail.f.WriteAt(make([]byte, int64(q.o.SegmentSize)-size), size)
+	// Block by block: of one large write the kernel makes one large piece of page cache, and counts all of it as written at each commit.
+	var block [flashBlock]byte
+	for at := size; err == nil && at < int64(q.o.SegmentSize); {
+		n := min(flashBlock-at%flashBlock, int64(q.o.SegmentSize)-at)
+		_, err = q.tail.f.WriteAt(block[:n], at)
+		at += n
 	}
 	if err == nil {
 		err = q.tail.f.Sync()
