@@ -320,7 +320,9 @@ func (q *Queue) step(op string) error {
 // poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
 // retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
-	q.store.Close()
+	if q.store != nil { // it is not there when opening it again is what failed
+		q.store.Close()
+	}
 	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
