@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -358,7 +359,7 @@ func (q *Queue) cutBack() error {
 		err = errors.Join(err, syncDir(q.o.Dir))
 	}
 	path := filepath.Join(q.o.Dir, segmentName(tail.first))
-	if i, statErr := os.Stat(path); statErr == nil && i.Size() <= tail.bytes {
+	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
 		return err // nothing behind it; what may be missing is repair's affair
 	}
 	return errors.Join(err, truncateDurably(path, tail.bytes))

@@ -1,7 +1,11 @@
 package wal
 
 import (
+	"context"
+	"errors"
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +52,33 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 		got := readNumbers(t, r)
 		if !slices.Equal(got[len(got)-10:], span(41, 50)) {
 			t.Fatalf("read %s", sprint(got))
+		}
+		closeQueue(t, q)
+	})
+}
+
+// Somebody deletes the last segment while the medium fails: the queue comes back all the same.
+func TestTailDeletedWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize = 64 << 10
+		q, f := openFaulty(t, o, syscall.EIO)
+		appendEvents(t, q, 1, 30)
+		if err := os.Remove(tailOf(t, o.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		f.arm("write")
+		if err := q.Append(context.Background(), testEvent(5000)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+		f.clear()
+		time.Sleep(fileAfter)
+		appendEvents(t, q, 31, 10)
+		if got := commitRead(t, q); !slices.Equal(got, span(31, 40)) {
+			t.Fatalf("read %s, want 31 to 40", sprint(got))
+		}
+		if s := q.Stats(); s.Accepted != 40 || s.Damaged != 30 || s.Deployed != 10 {
+			t.Fatalf("%+v", s)
 		}
 		closeQueue(t, q)
 	})
