@@ -83,3 +83,38 @@ func TestTailDeletedWhileRunning(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// While a thinned backlog is drained nothing of it counts as damaged, and nothing is reported as unreadable, wherever in a segment the
+// removed events were.
+func TestThinnedIsNotDamaged(t *testing.T) {
+	o := thinOptions(t)
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 1500)
+	s := q.Stats()
+	r := q.Reader()
+	defer r.Close()
+	var deployed uint64
+	for {
+		count := uint64(0)
+		if err := r.Read(func(*Entry) bool {
+			count++
+			return count <= 7
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if count = min(count, 7); count == 0 {
+			break
+		}
+		if err := q.Commit(r.Position(), count, 0); err != nil {
+			t.Fatal(err)
+		}
+		deployed += count
+		if now := q.Stats(); now.Damaged != 0 || now.Dropped != s.Dropped || now.Deployed != deployed || now.Pending != s.Pending-deployed {
+			t.Fatalf("after %d events: %+v, before %+v", deployed, now, s)
+		}
+	}
+	if len(q.damaged) != 0 {
+		t.Fatalf("segments reported as damaged: %v", q.damaged)
+	}
+	closeQueue(t, q)
+}
