@@ -118,3 +118,26 @@ func TestThinnedIsNotDamaged(t *testing.T) {
 	}
 	closeQueue(t, q)
 }
+
+// A gap that was told is not told again after opening.
+func TestGapIsToldOnce(t *testing.T) {
+	o := thinOptions(t)
+	o.Policy = DropOldest
+	var told []Gap
+	o.Record = func(g Gap, _ uint64) (Event, bool) {
+		told = append(told, g)
+		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
+	}
+	q := openQueue(t, o)
+	for n := uint64(1); len(told) == 0; n++ {
+		appendThin(t, q, n, n)
+	}
+	dropped := q.Stats().Dropped
+	closeQueue(t, q)
+	q = openQueue(t, o)
+	appendThin(t, q, 5001, 5010)
+	if len(told) != 1 || told[0].Events != dropped || q.Stats().Dropped != dropped {
+		t.Fatalf("%d events were dropped, told: %+v", dropped, told)
+	}
+	closeQueue(t, q)
+}
