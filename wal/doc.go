@@ -40,7 +40,7 @@
 //
 // The slots are written in turn. The newest of both slots and of the control frames in the last segment counts, if it lies within the
 // log; if all are lost, everything that is still there is sent again. It is written after 5 s without an append, after each MiB
-// acknowledged, when a segment begins or is dropped, and at Close.
+// acknowledged, when a segment is dropped, and at Close.
 //
 // # Invariants
 //

@@ -141,3 +141,32 @@ func TestGapIsToldOnce(t *testing.T) {
 	}
 	closeQueue(t, q)
 }
+
+// The committed position that stands in a control frame counts when the tail is a new segment that tells nothing yet (doc.go, row C5).
+func TestCommittedBeforeEmptyTail(t *testing.T) {
+	o := testOptions(queueDir(t))
+	o.SegmentSize = 512
+	q := openQueue(t, o)
+	n := uint64(0)
+	for end := false; !end; { // up to a group that fills its segment exactly
+		n++
+		appendEvents(t, q, n, 1)
+		if n > 1 {
+			commitRead(t, q)
+		}
+		q.mu.Lock()
+		end = n > 5 && q.segments[len(q.segments)-1].bytes == 0
+		q.mu.Unlock()
+	}
+	want := q.DurablyCommitted()
+	if want.Seq == 0 {
+		t.Fatal("no control frame")
+	}
+	after := openQueue(t, testOptions(copyDir(t, o.Dir)))
+	if got := after.Committed(); got.Offset < want.Offset || got.Seq < want.Seq {
+		t.Fatalf("after a crash %+v is committed, before it %+v was durably", got, want)
+	}
+	checkInspect(t, after)
+	closeQueue(t, after)
+	closeQueue(t, q)
+}

@@ -65,7 +65,7 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 	q.mu.Unlock()
 	seq, ok := headSeq(q.o.Dir, next)
 	if !ok {
-		seq, ok = seqBefore(q.o.Dir, q.firsts(n), next)
+		seq, _, ok = seqBefore(q.o.Dir, q.firsts(n), next)
 	}
 	gap := Gap{}
 	thinned := from.Thinned
