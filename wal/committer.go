@@ -383,12 +383,8 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Lock()
 		q.lastErr = err
 		q.mu.Unlock()
-		return err
 	}
-	if q.o.Interval > 0 {
-		q.dirty = now // what was accepted before the failure may still wait for its fsync
-	}
-	return nil
+	return err
 }
 
 // shutdown writes what is left and closes the files.

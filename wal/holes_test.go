@@ -170,3 +170,19 @@ func TestCommittedBeforeEmptyTail(t *testing.T) {
 	closeQueue(t, after)
 	closeQueue(t, q)
 }
+
+// What a killed process left unsynced in the kernel's memory is made durable before it is relied on: as accepted, as committed, and for
+// dropping segments.
+func TestOpenSyncsWhatItFinds(t *testing.T) {
+	o := testOptions(queueDir(t))
+	q := openQueue(t, o)
+	appendEvents(t, q, 1, 20)
+	closeQueue(t, q)
+	var ops []string
+	o.inject = func(op string) error { ops = append(ops, op); return nil }
+	q = openQueue(t, o)
+	if want := []string{"open-committed", "open"}; !slices.Equal(ops, want) {
+		t.Fatalf("opening does %v, want %v", ops, want)
+	}
+	closeQueue(t, q)
+}
