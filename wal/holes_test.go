@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -117,6 +118,44 @@ func TestThinnedIsNotDamaged(t *testing.T) {
 		t.Fatalf("segments reported as damaged: %v", q.damaged)
 	}
 	closeQueue(t, q)
+}
+
+// The head of a segment rots between two thinnings: it is left as it is, and its events can still be read.
+func TestThinnedHeadRots(t *testing.T) {
+	for k := range 2 { // it may be the first or the second of two that are joined
+		o := thinOptions(t)
+		rot := ""
+		o.inject = func(op string) error {
+			if op == "thin" && rot == "" { // every level is known: the head is not looked at again before its turn
+				segments := segmentsOf(t, o.Dir)
+				rot = segments[len(segments)/2+k]
+				b := readFile(t, rot)
+				b[9] ^= 1
+				writeFile(t, rot, b)
+			}
+			return nil
+		}
+		q := openQueue(t, o)
+		appendThin(t, q, 1, 900)
+		if rot == "" {
+			t.Fatal("nothing was thinned")
+		}
+		var listed []string
+		q.mu.Lock()
+		for _, s := range q.segments {
+			listed = append(listed, filepath.Join(o.Dir, segmentName(s.first)))
+		}
+		q.mu.Unlock()
+		if got := segmentsOf(t, o.Dir); !slices.Equal(got, listed) {
+			t.Fatalf("on the medium are\n%v, the queue knows\n%v", got, listed)
+		}
+		s := q.Stats()
+		checkIdentity(t, s)
+		if left := thinPending(t, q); uint64(len(left)) != s.Pending {
+			t.Fatalf("%d are left: %+v", len(left), s)
+		}
+		closeQueue(t, q)
+	}
 }
 
 // A gap that was told is not told again after opening.

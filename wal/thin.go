@@ -174,6 +174,9 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	if int64(len(s.out)) > (a.bytes+b.bytes)*7/8 {
 		return t, s.gap, errNotWorth
 	}
+	if f, _, bad := next(s.out, a.first); bad || f.typ() != frameControl { // without its head the new segment could not tell its level
+		return t, s.gap, errNotWorth
+	}
 	t.bytes = uint64(len(s.out))
 	s.gap.Why = WhyThin
 	path := filepath.Join(q.o.Dir, segmentName(a.first)+thinSuffix)
