@@ -225,3 +225,26 @@ func TestOpenSyncsWhatItFinds(t *testing.T) {
 	}
 	closeQueue(t, q)
 }
+
+// A board without a clock of its own wrote part of the backlog in 1970, or the clock once stood in the far future: such a segment does
+// not keep older ones from being dropped once a later one tells that they are too old.
+func TestAgeBehindWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize, o.MaxAge = 1024, time.Hour
+		time.Sleep(time.UnixMilli(clockKnown).Add(-time.Minute).Sub(time.Now()))
+		q := openQueue(t, o)
+		appendEvents(t, q, 1, 100)
+		time.Sleep(2 * time.Minute)
+		appendEvents(t, q, 101, 100)
+		time.Sleep(2 * time.Hour)
+		s := q.Stats()
+		if s.Dropped < 150 || s.Damaged != 0 {
+			t.Fatalf("%+v", s)
+		}
+		if got := pendingNumbers(t, q); !slices.Equal(got, span(s.Dropped+1, 200)) {
+			t.Fatalf("read %s: %+v", sprint(got), s)
+		}
+		closeQueue(t, q)
+	})
+}

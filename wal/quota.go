@@ -132,7 +132,11 @@ func (q *Queue) expire(now time.Time) {
 		if !ok { // a damaged one tells nothing
 			continue
 		}
-		if t := f.time(); t < clockKnown || now.UnixMilli()-t <= q.o.MaxAge.Milliseconds() {
+		age := now.UnixMilli() - f.time()
+		if f.time() < clockKnown || age < 0 { // nor does one from a wrong clock; a later one tells for all in front of it
+			continue
+		}
+		if age <= q.o.MaxAge.Milliseconds() {
 			break
 		}
 		old = i
