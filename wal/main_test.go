@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // testOptions are those of a queue with segments so small that a few hundred events fill several.
@@ -211,4 +212,14 @@ func sprint(n []uint64) string {
 		return fmt.Sprintf("%d … %d (%d)", n[:6], n[len(n)-6:], len(n))
 	}
 	return fmt.Sprint(n)
+}
+
+// settleNow makes durable what was accepted, whatever Options.Interval.
+func settleNow(t testing.TB, q *Queue) {
+	t.Helper()
+	q.own.Lock()
+	defer q.own.Unlock()
+	if !q.settleWrites(time.Now()) {
+		t.Fatal("the medium refuses")
+	}
 }
