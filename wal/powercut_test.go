@@ -647,6 +647,8 @@ func checkCut(t *testing.T, run cutRun, o Options, s *cutState) {
 		from = int(min(c, uint64(len(p.all))))
 	} else if len(got) > 0 {
 		from, _ = slices.BinarySearch(p.all, got[0])
+	} else if opened.Pending == records {
+		from = len(p.all)
 	}
 	to := from
 	if len(got) > 0 {
