@@ -46,6 +46,7 @@ type loop interface {
 // parts are the rooms that stand on an open queue.
 type parts struct {
 	loop    loop
+	counts  func() []registry.Count
 	devices http.Handler // everything below /api/v1/
 	close   func() error // the registry; after the loop has returned
 }
@@ -101,6 +102,9 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
 		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
+		for _, c := range p.counts() {
+			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
+		}
 		return s
 	}
 	server := new(http.Server)
@@ -194,9 +198,12 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	if err != nil {
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
+	intake := agent.NewIntake(queue)
+	intake.Remember(reg)
 	return &parts{
+		counts:  reg.Counts,
 		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices: device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
+		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
 		close:   reg.Close,
 	}, nil
 }

@@ -29,7 +29,7 @@ const (
 const (
 	rpcNotFound     = "NOT_FOUND"
 	rpcNoConnection = "NO_ACTIVE_CONNECTION"
-	rpcTimedOut      = "TIMEOUT"
+	rpcTimedOut     = "TIMEOUT"
 	rpcInternal     = "INTERNAL"
 )
 

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -61,18 +60,7 @@ func partName(d *proto.DownlinkMsg) (name string) {
 		if f.Message() == nil {
 			return true
 		}
-		var b []byte
-		for _, c := range []byte(strings.TrimSuffix(string(f.Name()), "UpdateMsg")) {
-			if c >= 'A' && c <= 'Z' {
-				b = append(b, ' ', c+'a'-'A')
-			} else {
-				b = append(b, c)
-			}
-		}
-		if f.IsList() && b[len(b)-1] != 's' && b[len(b)-1] != 'a' {
-			b = append(b, 's')
-		}
-		name = string(b)
+		name = PartWords(string(f.Name()))
 		return false
 	})
 	return name

@@ -37,7 +37,7 @@ type script struct {
 	deaf    bool // questions bring nothing down
 
 	mu       gosync.Mutex
-	connects []time.Duration // since start
+	connects []time.Duration    // since start
 	uplinks  []*proto.UplinkMsg // but for questions
 	asked    []*proto.AttributesRequestMsg
 	at       []time.Duration

@@ -1,8 +1,10 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,10 +66,32 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	}
 	p.line("  %-9s %s, %s; %s from the cloud, %s unused", "registry", plural(uint64(max(s.Devices, 0)), "device", "devices"), synced,
 		plural(s.Downlinks, "message", "messages"), group(s.DownlinksUnused))
+	if left := left(s.Parts); left != "" {
+		p.line("  %-9s %s", "not kept", left)
+	}
 	p.line("  %-9s http %s, mqtt %s", "doors", orOff(s.HTTPAddress), orOff(s.MQTTAddress))
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// left names what came from the cloud and was not kept, the most first.
+func left(parts []agent.Part) string {
+	rest := func(p agent.Part) uint64 { return p.Received - min(p.Received, p.Kept+p.Malformed) }
+	parts = slices.DeleteFunc(slices.Clone(parts), func(p agent.Part) bool { return rest(p) == 0 })
+	slices.SortStableFunc(parts, func(a, b agent.Part) int { return cmp.Compare(rest(b), rest(a)) })
+	var b strings.Builder
+	for i, p := range parts {
+		if i == 4 {
+			b.WriteString(", …")
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(group(rest(p)) + " " + clean(agent.PartWords(p.Name)))
+	}
+	return b.String()
 }
 
 func since(s *agent.Snapshot, now time.Time) string {
