@@ -126,8 +126,11 @@ func (r *Registry) dropOTA(id proto.UUID) {
 }
 
 func (r *Registry) dropAllOTA() {
-	if err := os.RemoveAll(filepath.Join(r.o.Dir, "ota")); err != nil {
-		r.log.Warn("the OTA packages cannot be removed", "error", err)
+	files, _ := os.ReadDir(filepath.Join(r.o.Dir, "ota"))
+	for _, f := range files {
+		if id, ok := proto.ParseUUID(f.Name()); ok {
+			r.dropOTA(id)
+		}
 	}
 }
 

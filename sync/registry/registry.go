@@ -193,16 +193,15 @@ func (r *Registry) Close() error {
 func (r *Registry) Counts() []Count {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	list := make([]Count, 0, len(r.counts))
-	for _, c := range r.counts {
-		list = append(list, *c)
+	parts := make([]string, 0, len(r.counts))
+	for part := range r.counts {
+		parts = append(parts, part)
 	}
-	slices.SortFunc(list, func(a, b Count) int {
-		if a.Part < b.Part {
-			return -1
-		}
-		return 1
-	})
+	slices.Sort(parts)
+	list := make([]Count, 0, len(parts))
+	for _, part := range parts {
+		list = append(list, *r.counts[part])
+	}
 	return list
 }
 

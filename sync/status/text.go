@@ -1,10 +1,8 @@
 package status
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,21 +73,28 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	return err
 }
 
-// left names what came from the cloud and was not kept, the most first.
+// left names what came from the cloud and was not kept, the most first, at most four kinds.
 func left(parts []agent.Part) string {
-	rest := func(p agent.Part) uint64 { return p.Received - min(p.Received, p.Kept+p.Malformed) }
-	parts = slices.DeleteFunc(slices.Clone(parts), func(p agent.Part) bool { return rest(p) == 0 })
-	slices.SortStableFunc(parts, func(a, b agent.Part) int { return cmp.Compare(rest(b), rest(a)) })
 	var b strings.Builder
-	for i, p := range parts {
-		if i == 4 {
-			b.WriteString(", …")
-			break
+	told := make(map[string]bool)
+	for range 5 {
+		most, at := uint64(0), -1
+		for i, p := range parts {
+			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !told[p.Name] {
+				most, at = rest, i
+			}
 		}
-		if i > 0 {
+		switch {
+		case at < 0:
+			return b.String()
+		case len(told) == 4:
+			b.WriteString(", …")
+			return b.String()
+		case len(told) > 0:
 			b.WriteString(", ")
 		}
-		b.WriteString(group(rest(p)) + " " + clean(agent.PartWords(p.Name)))
+		told[parts[at].Name] = true
+		b.WriteString(group(most) + " " + clean(agent.PartWords(parts[at].Name)))
 	}
 	return b.String()
 }
