@@ -231,8 +231,6 @@ func (b *box) sent(match func(u *proto.UplinkMsg) bool) (list []*proto.UplinkMsg
 	return list
 }
 
-func isCall(u *proto.UplinkMsg) bool { return len(u.DeviceRpcCallMsg) > 0 }
-
 // attribute is a shared value of a device in the cache, as JSON; "" if there is none.
 func (b *box) shared(device proto.UUID, key string) (text string) {
 	b.reg.Attributes(device, registry.SharedScope, []string{key}, func(kv *proto.KV) { text = string(proto.AppendJSONValue(nil, kv)) })

@@ -335,6 +335,19 @@ func TestConformance(t *testing.T) {
 			b.expect("answers", b.answersTo(80), []string{"9"})
 			b.expect("expired", b.answersTo(81), []string{})
 		}},
+		{"8.1 an answer that was not acknowledged when the link broke is sent again", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "4") })
+			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.DeviceRpcCallMsg) > 0 })
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(time.Hour), false)}})
+			b.settle(3 * time.Second)
+			b.expect("answers", b.answersTo(84), []string{"4"})
+			b.cloud.DropAcksIf(nil)
+			b.offline(func() {})
+			b.expect("answers", b.answersTo(84), []string{"4", "4"})
+			b.settle(5 * time.Minute)
+			b.expect("answers", len(b.answersTo(84)), 2)
+		}},
 		{"8.1 a persistent call survives a restart, and its answer ends it", func(b *box) {
 			d := b.device("d")
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{
@@ -432,6 +445,8 @@ func TestConformance(t *testing.T) {
 				b.settle(time.Second)
 				b.post(id, 4)
 			})
+			_, _, changes := b.doors.heard()
+			b.expect("changes", changes, []string{}) // the sync that came before its creation did not take it away
 			d, edge, ok := b.tenant.DeviceOf(id)
 			b.expect("in the cloud", []any{d.Name, d.Profile, d.CredentialsID, edge == b.edge.ID, ok}, []any{"Dev A", "thermostat", "tok-a", true, true})
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4})
