@@ -78,6 +78,7 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt, go.mod, and the rules
 	@out=$$($(TOOLS)/gofumpt -l .); [ -z "$$out" ] || { echo "not formatted by gofumpt:"; echo "$$out"; exit 1; }
 	go mod tidy -diff
 	@scripts/ci/rules
+	@scripts/ci/sqlite vet
 
 .PHONY: proto
 proto: $(TOOLS)/.installed ## regenerate the Go code of the messages from proto/*.proto
@@ -104,10 +105,19 @@ qemu: ## the unit tests of wal, proto and sync as mipsle and arm, under qemu-use
 fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
 	@FUZZTIME=$${FUZZTIME:-5s} scripts/ci/fuzz-smoke
 
+.PHONY: powercut
+powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of each kind; as root
+	go test ./wal -count 1 -run '^TestPowerCut$$' -v -cuts $${CUTS:-50}
+
 .PHONY: bench
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench
+	@$(MAKE) bench-sqlite
+
+.PHONY: bench-sqlite
+bench-sqlite: ## the queue against an outbox table in SQLite (needs a C compiler; 1 min)
+	@scripts/ci/sqlite bench
 
 .PHONY: clean
 clean: ## remove what was built

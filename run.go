@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
@@ -29,6 +31,8 @@ const (
 	answerLimit = 3 * time.Second
 	// deadBytes bounds the dead-letter log.
 	deadBytes = 4 << 20
+	// reserveBytes stay free on a full medium, so that the committed offset can be written (architecture, queue.max_bytes).
+	reserveBytes = 256 << 10
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
 	memoryLimit = 24 << 20
 	// gcPercent keeps the heap small: little memory is worth more here than little work.
@@ -41,14 +45,14 @@ type loop interface {
 	Hint()
 	Turning() bool
 	Snapshot() agent.Snapshot
+	DeadLetters() agent.Dead
 }
 
 // parts are the rooms that stand on an open queue.
 type parts struct {
-	loop    loop
-	counts  func() []registry.Count
-	devices http.Handler // everything below /api/v1/
-	close   func() error // the registry; after the loop has returned
+	loop     loop
+	devices  http.Handler       // everything below /api/v1/
+	registry *registry.Registry // closed after the loop has returned
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it. The order is fixed: lock, queue, registry,
@@ -70,8 +74,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	if dir.InMemory() {
-		warn("data_dir is in RAM: a power cut loses what waits there; set data_dir to flash or disk")
+	medium, err := wal.ProbeMedium(dir.Path)
+	switch {
+	case err != nil:
+		warn(err.Error()) // what it cannot tell is assumed
+	case medium.RAM:
+		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case medium.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -79,10 +89,22 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	queue, err := wal.Open(wal.Options{
+	var known atomic.Pointer[registry.Registry] // opened after the queue
+	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Log: log,
-	})
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Reserve: reserveBytes, Log: log,
+		Series: agent.ThinSeries,
+		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
+			if r := known.Load(); r != nil {
+				id, ok = r.EdgeID()
+			}
+			return id, ok
+		}),
+	}
+	if c.Queue.Durability == "interval" {
+		o.Interval = c.Queue.SyncInterval
+	}
+	queue, err := wal.Open(o)
 	if err != nil {
 		return fmt.Errorf("open the queue: %w", err)
 	}
@@ -96,13 +118,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if err != nil {
 		return err
 	}
-	defer also(p.close)
+	known.Store(p.registry)
+	defer also(p.registry.Close)
 
 	var address string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
-		for _, c := range p.counts() {
+		s.HTTPAddress, s.Medium, s.ExtraWarnings = address, medium.String(), append(s.ExtraWarnings, warnings...)
+		for _, c := range p.registry.Counts() {
 			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 		}
 		return s
@@ -118,7 +141,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
-	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
+	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
 	} else {
 		defer also(sock.Close)
@@ -201,10 +224,9 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	return &parts{
-		counts:  reg.Counts,
-		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
-		close:   reg.Close,
+		loop:     agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
+		devices:  device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
+		registry: reg,
 	}, nil
 }
 

@@ -162,6 +162,8 @@ func (l *loop) run(ctx context.Context) {
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}
 			}
+		case o := <-l.orders:
+			l.obey(o, time.Now())
 		case <-timer.C:
 		}
 	}
@@ -280,8 +282,8 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if !l.deafSince.IsZero() {
 		at(l.deafSince.Add(deafAfter))
 	}
-	if l.worked && l.state == Connected {
-		at(l.since.Add(quietFor))
+	if l.worked && l.state == Connected && !l.syncing && len(l.questions) == 0 {
+		at(l.lastWork().Add(quietFor))
 	}
 	return next
 }
@@ -290,12 +292,21 @@ func (l *loop) deadline(now time.Time) time.Time {
 // little is kept, and the collector alone would hold them.
 func (l *loop) maybeGiveBack(now time.Time) {
 	switch {
-	case l.state != Connected:
+	case l.state != Connected || l.syncing || len(l.questions) > 0: // their answers are work too
 		l.worked = true
-	case l.worked && now.Sub(l.since) >= quietFor:
+	case l.worked && now.Sub(l.lastWork()) >= quietFor:
 		l.worked = false
 		debug.FreeOSMemory()
+		unmapCode()
 	}
+}
+
+// lastWork is when the link was last seen at work, while it is Connected.
+func (l *loop) lastWork() time.Time {
+	if l.lastReceived.After(l.since) {
+		return l.lastReceived
+	}
+	return l.since
 }
 
 func (l *loop) maybeProbe(now time.Time) {

@@ -30,7 +30,10 @@ type tail struct {
 // repair makes dir a log that the library opens: left-over temporary files go, a tail that is torn, zeroed or garbage is cut, and
 // unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
 // committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
-func repair(dir, corrupt string, log *slog.Logger) (tail, error) {
+func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
+	if err := resumeThinning(dir, thin, log); err != nil {
+		return tail{}, err
+	}
 	firsts, err := tidy(dir, corrupt, log)
 	if err != nil {
 		return tail{}, err
@@ -69,7 +72,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 			firsts = append(firsts, first)
 		case suffix == ".START" && ok && regular:
 			starts = append(starts, first)
-		case strings.HasSuffix(name, ".TEMP") && regular:
+		case (strings.HasSuffix(name, ".TEMP") || strings.HasSuffix(name, thinSuffix)) && regular:
 			log.Info("removing a left-over file", "file", path)
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
@@ -234,7 +237,7 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 		}
 		t := tail{first: firsts[i], last: firsts[i] - 1}
 		for pos := 0; pos < len(data) && t.last+1 < offset; {
-			f, n, bad := next(data[pos:], t.last+1)
+			f, jump, n, bad := follow(data[pos:], t.last+1, offset)
 			if bad {
 				at, found, ok := resync(data[pos:], t.last+2, offset)
 				if !ok {
@@ -244,6 +247,8 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 				t.last, pos = found-1, pos+at
 				continue
 			}
+			t.seq += jump - t.last - 1 // thinned
+			t.last = jump - 1
 			t.add(f)
 			pos += n
 		}

@@ -58,7 +58,7 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 		after := q.Stats()
 		events, took = events+n, took+d
 		groups := int64(after.Commits - before.Commits)
-		size := after.FlashBytesToday - before.FlashBytesToday
+		size := after.Today.Written - before.Today.Written
 		if groups == 0 || size <= 0 {
 			return fmt.Errorf("the queue counts %d commits of %d bytes after %d appends", groups, size, n)
 		}
