@@ -20,6 +20,7 @@ const (
 	pauseMax     = 60 * time.Second
 	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
 	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
 )
@@ -69,6 +70,7 @@ type loop struct {
 	ends       int
 	stopping   bool
 	worked     bool // since memory was given back last
+	gaveBack   time.Time
 
 	// The dead-letter log's retries.
 	deadDue time.Time
@@ -282,8 +284,8 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if !l.deafSince.IsZero() {
 		at(l.deafSince.Add(deafAfter))
 	}
-	if l.worked && l.state == Connected && !l.syncing && len(l.questions) == 0 {
-		at(l.lastWork().Add(quietFor))
+	if l.worked && l.state == Connected && !l.syncing {
+		at(l.giveBackDue())
 	}
 	return next
 }
@@ -292,13 +294,22 @@ func (l *loop) deadline(now time.Time) time.Time {
 // little is kept, and the collector alone would hold them.
 func (l *loop) maybeGiveBack(now time.Time) {
 	switch {
-	case l.state != Connected || l.syncing || len(l.questions) > 0: // their answers are work too
+	case l.state != Connected || l.syncing:
 		l.worked = true
-	case l.worked && now.Sub(l.lastWork()) >= quietFor:
-		l.worked = false
+	case l.worked && !now.Before(l.giveBackDue()):
+		l.worked = len(l.questions) > 0
+		l.gaveBack = now
 		debug.FreeOSMemory()
 		unmapCode()
 	}
+}
+
+// giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of devices, it is quiet between two of them.
+func (l *loop) giveBackDue() time.Time {
+	if len(l.questions) > 0 {
+		return l.gaveBack.Add(askGiveBack)
+	}
+	return l.lastWork().Add(quietFor)
 }
 
 // lastWork is when the link was last seen at work, while it is Connected.
