@@ -2,6 +2,8 @@ package sync
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -195,6 +197,38 @@ func TestConformance(t *testing.T) {
 			latest := ""
 			b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { latest = string(proto.AppendJSONValue(nil, kv)) })
 			b.expect("latest", latest, "3000")
+		}},
+		{"7.2 a device reads back what it posted, offline too, after a power cut a minute later too", func(b *box) {
+			d := b.device("d")
+			b.offline(func() {
+				kv := []proto.KV{{Key: []byte("ip"), Type: proto.KeyValueType_STRING_V, Str: []byte("10.0.0.7")}}
+				err := b.intake.Accept(b.Context(), []proto.Event{{
+					Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv),
+				}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				read := func(r *registry.Registry) (text string) {
+					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) { text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv)) })
+					return text
+				}
+				b.expect("read back", read(b.reg), `ip="10.0.0.7"`)
+				b.settle(flushEvery + heartbeat)
+				dir := b.TempDir() // what is on flash now
+				store, err := os.ReadFile(filepath.Join(b.dir, "registry", "store"))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, "store"), store, 0o600)
+				}
+				r, err2 := registry.Open(registry.Options{Dir: dir})
+				if err != nil || err2 != nil {
+					b.Fatal(err, err2)
+				}
+				defer r.Close()
+				b.expect("on flash", read(r), `ip="10.0.0.7"`)
+			})
+			v, _, ok := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "ip")
+			b.expect("in the cloud", []any{v.Str, ok}, []any{"10.0.0.7", true})
 		}},
 		{"7.4 what is new is asked about once, in the server's own words", func(b *box) {
 			b.sent(func(*proto.UplinkMsg) bool { return true })

@@ -20,6 +20,7 @@ const (
 	pauseMax     = 60 * time.Second
 	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
 	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	flushEvery   = time.Minute      // what is staged in the registry and waits for nobody
 	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
@@ -69,7 +70,8 @@ type loop struct {
 	endsAt     uint64
 	ends       int
 	stopping   bool
-	worked     bool // since memory was given back last
+	flushed    time.Time // the registry, last
+	worked     bool      // since memory was given back last
 	gaveBack   time.Time
 
 	// The dead-letter log's retries.
@@ -182,6 +184,7 @@ func (l *loop) inbox() <-chan inbound {
 // turn does everything that is due.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
+	l.maybeFlush(now)
 	if l.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)
@@ -288,6 +291,18 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.giveBackDue())
 	}
 	return next
+}
+
+// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their births is only a mark. The events themselves are in
+// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+func (l *loop) maybeFlush(now time.Time) {
+	if now.Sub(l.flushed) < flushEvery {
+		return
+	}
+	l.flushed = now
+	if err := l.reg.Flush(); err != nil {
+		l.complain("the registry cannot be written", err.Error(), now)
+	}
 }
 
 // maybeGiveBack returns memory to a small machine once it has been quiet for a while after work: a first sync is megabytes of which
