@@ -92,7 +92,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var known atomic.Pointer[registry.Registry] // opened after the queue
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Reserve: reserveBytes, Log: log,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
 		Series: agent.ThinSeries,
 		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {

@@ -22,10 +22,10 @@ func TestBudgetHoldsForADay(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20, FlashBudget: 1 << 30, MaxDelay: time.Second}
-		fsyncs := 0
+		var fsyncs atomic.Uint64
 		o.inject = func(op string) error {
 			if op == "sync" {
-				fsyncs++
+				fsyncs.Add(1)
 			}
 			return nil
 		}
@@ -48,6 +48,7 @@ func TestBudgetHoldsForADay(t *testing.T) {
 			}
 			time.Sleep(period)
 		}
+		synctest.Wait()
 		s := q.Stats()
 		share := o.FlashBudget * hours / 24
 		if s.Today.Wear > share+o.FlashBudget/24 || s.Today.Wear < share*9/10 || hours == 24 && s.Today.Wear > o.FlashBudget {
@@ -56,8 +57,8 @@ func TestBudgetHoldsForADay(t *testing.T) {
 		if d := time.Duration(worst.Load()); d > o.MaxDelay || d < o.MaxDelay/2 {
 			t.Errorf("the longest wait for an answer was %v", d)
 		}
-		if s.Accepted < uint64(hours)*36_000-7_000 || uint64(fsyncs) != s.Commits || s.Stretched == 0 || s.Stretched == s.Commits {
-			t.Errorf("%d fsyncs: %+v", fsyncs, s)
+		if s.Accepted < uint64(hours)*36_000-7_000 || fsyncs.Load() != s.Commits || s.Stretched == 0 || s.Stretched == s.Commits {
+			t.Errorf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		closeQueue(t, q)
 	})
@@ -141,10 +142,10 @@ func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize, o.Interval = 1<<20, 500*time.Millisecond
-		fsyncs := 0
+		var fsyncs atomic.Int64
 		o.inject = func(op string) error {
 			if op == "sync" {
-				fsyncs++
+				fsyncs.Add(1)
 			}
 			return nil
 		}
@@ -152,8 +153,8 @@ func TestInterval(t *testing.T) {
 		r := q.Reader()
 		defer r.Close()
 		appendEvents(t, q, 1, 50)
-		if s := q.Stats(); s.Accepted != 50 || fsyncs != 0 {
-			t.Fatalf("%d fsyncs: %+v", fsyncs, s)
+		if s := q.Stats(); s.Accepted != 50 || fsyncs.Load() != 0 {
+			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		if got := readNumbers(t, r); len(got) != 0 {
 			t.Fatalf("read before the fsync: %s", sprint(got))
@@ -165,23 +166,24 @@ func TestInterval(t *testing.T) {
 		closeQueue(t, killed)
 		time.Sleep(o.Interval)
 		synctest.Wait()
-		if got := readNumbers(t, r); !slices.Equal(got, span(1, 50)) || fsyncs != 1 {
-			t.Fatalf("after %d fsyncs %s", fsyncs, sprint(got))
+		if got := readNumbers(t, r); !slices.Equal(got, span(1, 50)) || fsyncs.Load() != 1 {
+			t.Fatalf("after %d fsyncs %s", fsyncs.Load(), sprint(got))
 		}
 		for range 20 { // two seconds
 			appendEvents(t, q, 51, 1)
 			time.Sleep(100 * time.Millisecond)
 		}
-		if fsyncs < 4 || fsyncs > 6 {
-			t.Fatalf("%d fsyncs", fsyncs)
+		synctest.Wait()
+		if n := fsyncs.Load(); n < 4 || n > 6 {
+			t.Fatalf("%d fsyncs", n)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs) || s.Commits != 70 || s.Today.Wear < int64(fsyncs)*AssumedCommit || s.Today.Wear > int64(fsyncs+4)*AssumedCommit {
-			t.Fatalf("%d fsyncs: %+v", fsyncs, s)
+		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*AssumedCommit {
+			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		appendEvents(t, q, 71, 1)
 		closeQueue(t, q)
-		if fsyncs < 5 {
+		if fsyncs.Load() < 5 {
 			t.Fatal("no fsync at the end")
 		}
 	})

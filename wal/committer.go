@@ -64,7 +64,7 @@ func (q *Queue) hold(now time.Time) time.Duration {
 	if !g.waiting || q.space != nil || q.shut {
 		return 0
 	}
-	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.o.CommitBytes)
+	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.commitCost())
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
@@ -171,7 +171,11 @@ func (q *Queue) commit(g *group) error {
 		state.gap = Gap{}
 		tell()
 	}
-	if err := q.write(now, len(begun) > 0); err != nil {
+	last := tail.first
+	if n := len(begun); n > 0 {
+		last = begun[n-1].first
+	}
+	if err := q.write(now, last, len(begun) > 0); err != nil {
 		return q.poison(err, now)
 	}
 	if !q.proven {
@@ -197,7 +201,11 @@ func (q *Queue) commit(g *group) error {
 		q.unsynced += int64(bytes)
 		return nil
 	}
-	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.o.CommitBytes), now)
+	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.commitCost()), now)
+	q.tail.noteCommit(size)
+	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
+		poke(q.kick) // the upkeep fills it
+	}
 	poke(q.wake)
 	return nil
 }
@@ -237,7 +245,7 @@ func (q *Queue) record() (e Event, ok bool) {
 }
 
 // write hands the batch to the library and makes it durable, or notes that this is still to come.
-func (q *Queue) write(now time.Time, newSegment bool) error {
+func (q *Queue) write(now time.Time, tail uint64, newSegment bool) error {
 	if err := q.step("write"); err != nil {
 		return err
 	}
@@ -255,15 +263,15 @@ func (q *Queue) write(now time.Time, newSegment bool) error {
 		}
 		return nil
 	}
-	return q.fsync()
+	return q.fsync(tail)
 }
 
-// fsync makes durable what was written.
-func (q *Queue) fsync() error {
+// fsync makes durable what was written, up to the segment that is the tail now.
+func (q *Queue) fsync(tail uint64) error {
 	if err := q.step("sync"); err != nil {
 		return err
 	}
-	if err := q.store.Sync(); err != nil {
+	if err := q.tail.sync(q.o.Dir, tail); err != nil {
 		return err
 	}
 	q.ledger.add(Account{Fsyncs: 1})
@@ -288,7 +296,7 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	q.mu.Lock()
 	end, tail := q.end, q.segments[len(q.segments)-1]
 	q.mu.Unlock()
-	if err := q.fsync(); err != nil {
+	if err := q.fsync(tail.first); err != nil {
 		q.poison(err, now)
 		return false
 	}
@@ -298,7 +306,8 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	q.mu.Unlock()
 	n := q.unsynced
 	q.unsynced = 0
-	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.o.CommitBytes), now)
+	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.commitCost()), now)
+	q.tail.noteCommit(tail.bytes)
 	poke(q.wake)
 	return true
 }
@@ -326,6 +335,7 @@ func (q *Queue) poison(cause error, now time.Time) error {
 	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
+	q.tail.close()
 	q.cutBack()
 	err := fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	q.mu.Lock()
@@ -406,8 +416,9 @@ func (q *Queue) shutdown() {
 		err = errors.Join(err, errors.New("the committed offset could not be written at the end"))
 	}
 	if q.store != nil {
-		err = errors.Join(err, q.store.Close())
+		err = errors.Join(err, q.store.Close(), q.cutFill())
 	}
+	q.tail.close()
 	err = errors.Join(err, q.file.close(), q.lock.Close())
 	q.mu.Lock()
 	q.lastErr = err

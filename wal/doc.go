@@ -71,7 +71,8 @@
 //
 // A group commit is one write and one fsync. Options.FlashBudget is a token bucket: while it has tokens a commit is immediate; when
 // they run short the group collects, at most Options.MaxDelay. What a commit costs is Options.CommitBytes, and a block of 4 KiB for each
-// further one that it touches. A new segment costs the fsync of its directory, and the library one of the segment that is full.
+// further one that it touches. Where the file system overwrites in place, the tail is filled with zeros beforehand while commits are
+// small (fill.go): a commit then costs half, because the journal stays as it is. A new segment costs the fsync of its directory, and the library one of the segment that is full.
 //
 // # Assumptions
 //

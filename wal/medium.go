@@ -44,6 +44,11 @@ func (m Medium) String() string {
 	return s
 }
 
+// InPlace tells whether the file system is known to overwrite a file's blocks where they are, and to write its journal only when more than
+// data has changed: a commit into room that the file has costs half there (Options.Fill). Those that write every change to a new
+// place (f2fs, ubifs, jffs2, btrfs) gain nothing by it.
+func (m Medium) InPlace() bool { return !m.RAM && strings.HasPrefix(m.FS, "ext") }
+
 // AssumedCommit is the cost of a commit in bytes where the kernel does not tell (architecture, "Flash budget": ext4 writes a block of
 // data and one of its journal).
 const AssumedCommit = 8 << 10

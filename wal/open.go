@@ -284,6 +284,7 @@ func inspect(dir string) (Stats, error) {
 		}
 		t, _, _ = scan(data, firsts[n-1], func(int, int, uint64) {})
 		t.countBefore(dir, firsts)
+		segments[n-1].bytes = t.bytes // what follows is cut, or room that was set aside
 	} else {
 		segments = []segment{{first: 1}}
 	}

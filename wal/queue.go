@@ -71,6 +71,7 @@ type Options struct {
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
 	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
+	Fill        bool          // the file system overwrites in place: fill the tail beforehand while commits are small
 	Log         *slog.Logger
 
 	// Series tells whether an event may be thinned, and which series of its entity it belongs to: each series is thinned by itself.
@@ -169,6 +170,7 @@ type Queue struct {
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
+	tail      tailFile
 	budget    budget
 	thin      thinning  // under way
 	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none

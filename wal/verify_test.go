@@ -55,7 +55,7 @@ func contents(t testing.TB, dir string) map[string]string {
 // than opening would, and doing it again changes nothing.
 func TestVerifyAndRepairStates(t *testing.T) {
 	intact := []string{
-		"untouched", "left-over TEMP", "left-over END", "START and END", "START before anything was deleted", "START of garbage far away",
+		"untouched", "zeroed tail", "left-over TEMP", "left-over END", "START and END", "START before anything was deleted", "START of garbage far away",
 	}
 	base := baseDir(t)
 	for _, s := range states() {

@@ -153,7 +153,8 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			}
 			return false, w.tell(rec)
 		case f == nil && last:
-			if n := w.size() - pos; n > 0 && r.r < r.w {
+			// Zeros are room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of.
+			if n := w.size() - pos; n > 0 && r.r < r.w && !zeros(r.buf[r.r:r.w]) {
 				return false, w.tell(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
 			}
 			return false, true

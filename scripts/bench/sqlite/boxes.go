@@ -73,8 +73,12 @@ type queue struct {
 }
 
 func openQueue(dir string) (*queue, error) {
+	medium, err := wal.ReadMedium(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
 	q, err := wal.Open(wal.Options{
-		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew, Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew, Fill: medium.InPlace(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

@@ -131,7 +131,7 @@ func measure(dir, what string, size int, round time.Duration, drain bool, k kind
 	var a, b, c account
 	gs := newGroups(size)
 	for range rounds {
-		before := ours.q.Stats().FlashBytesToday
+		before := ours.q.Stats().Today.Written
 		groups := a.groups
 		if err := a.run(ours, gs[0], round, drain); err != nil {
 			return false, err
@@ -139,7 +139,7 @@ func measure(dir, what string, size int, round time.Duration, drain bool, k kind
 		if err := b.run(theirs, gs[1], round, drain); err != nil {
 			return false, err
 		}
-		each := max(1, (ours.q.Stats().FlashBytesToday-before)/int64(a.groups-groups))
+		each := max(1, (ours.q.Stats().Today.Written-before)/int64(a.groups-groups))
 		if err := c.bare(raw, make([]byte, each), a.groups-groups, size); err != nil {
 			return false, err
 		}
