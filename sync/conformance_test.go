@@ -389,6 +389,42 @@ func TestConformance(t *testing.T) {
 			b.settle(5 * time.Minute)
 			b.expect("answers", len(b.answersTo(84)), 2)
 		}},
+		{"4.6 a rate limit costs neither answers nor questions", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "6") })
+			b.cloud.RateLimit(true)
+			go func() {
+				b.settle(4 * time.Second)
+				b.cloud.RateLimit(false)
+			}()
+			r := b.call(d.ID, "1", false, 10*time.Second)
+			b.expect("answer", r.response+r.word, "6")
+			b.sent(func(*proto.UplinkMsg) bool { return true })
+			b.offline(func() {
+				b.cloud.SetSharedAttributes(d.ID, longs("fan", 5), false)
+				b.cloud.RateLimit(true)
+				go func() {
+					b.settle(time.Minute)
+					b.cloud.RateLimit(false)
+				}()
+			})
+			b.settle(5 * time.Minute)
+			b.expect("cached", b.shared(d.ID, "fan"), "5")
+		}},
+		{"1.1 what is no UTF-8 never goes out", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "{\"a\":\"\xff\"}") })
+			r := b.call(d.ID, "1", false, 10*time.Second)
+			b.expect("answer", r.response+r.word, "{\"a\":\"\uFFFD\"}")
+			b.cloud.AnswerRPC(func(c *proto.DeviceRpcCallMsg) *proto.RpcResponseMsg {
+				return &proto.RpcResponseMsg{Response: `"` + c.RequestMsg.Method + `"`}
+			})
+			got := make(chan string, 1)
+			b.expect("sent", b.agent.Request(&Request{Device: d.ID, Method: "m\xff", Params: "\xff", Reply: func(r []byte, _ error) { got <- string(r) }}), nil)
+			b.settle(3 * time.Second)
+			b.expect("answer", <-got, "\"m\uFFFD\"")
+			b.expect("connects", b.cloud.Stats().Connects, 1)
+		}},
 		{"8.1 a persistent call survives a restart, and its answer ends it", func(b *box) {
 			d := b.device("d")
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{

@@ -94,6 +94,7 @@ type loop struct {
 	strays     []stray
 	direct     map[int32]sent // not acknowledged, by id
 	callsDue   time.Time      // when the next call or request is over
+	callsWait  time.Time      // no answer goes before: the cloud limits the rate
 	clock      time.Duration  // the server's clock is ahead of ours by this
 	clockKnown bool
 	clockFresh bool // learnt in this session
