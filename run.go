@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
@@ -47,6 +48,7 @@ type loop interface {
 type parts struct {
 	loop    loop
 	devices http.Handler // everything below /api/v1/
+	doors   *device.Doors
 	close   func() error // the registry; after the loop has returned
 }
 
@@ -97,14 +99,28 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	}
 	defer also(p.close)
 
-	var address string
+	var address, mqttAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
+		s.HTTPAddress, s.MQTTAddress, s.ExtraWarnings = address, mqttAddress, append(s.ExtraWarnings, warnings...)
 		return s
 	}
 	server := new(http.Server)
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	if c.MQTT.Listen != "" {
+		l, err := net.Listen("tcp", c.MQTT.Listen)
+		if err != nil {
+			return fmt.Errorf("mqtt.listen: %w", err)
+		}
+		mqttAddress = l.Addr().String()
+		mqtt := device.NewMQTT(p.doors)
+		defer also(mqtt.Close)
+		go func() {
+			if err := mqtt.Serve(l); err != nil {
+				failed <- err
+			}
+		}()
+	}
 	if c.HTTP.Listen != "" {
 		l, err := net.Listen("tcp", c.HTTP.Listen)
 		if err != nil {
@@ -119,7 +135,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	} else {
 		defer also(sock.Close)
 	}
-	log.Info("edgesync runs", "version", fullVersion(), "http", address, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -152,7 +168,7 @@ func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
-			return fmt.Errorf("the HTTP server ended: %w", err)
+			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				l.Hint()
@@ -194,17 +210,43 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	if err != nil {
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
+	intake := agent.NewIntake(queue)
 	return &parts{
 		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices: device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
+		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
+		doors:   device.NewDoors(device.Ports{Intake: intake, Lookups: devices{reg}, Calls: unlinked{}, Births: unlinked{}, Log: log}),
 		close:   reg.Close,
 	}, nil
 }
 
-// devices shows the door what it needs of the registry.
+// devices shows the doors what they need of the registry.
 type devices struct{ *registry.Registry }
 
-func (d devices) ByToken(token string) (device.Device, bool) {
-	r, ok := d.Registry.ByToken(token)
-	return device.Device{ID: r.ID, Name: r.Name}, ok
+// ByMQTT knows access tokens only.
+func (d devices) ByMQTT(_, userName string, _ []byte) (registry.Device, bool) {
+	return d.ByToken(userName)
+}
+
+// The registry keeps nothing of these yet.
+func (d devices) ByCertificate([]byte) (registry.Device, bool) { return registry.Device{}, false }
+
+func (d devices) ByName(string) (registry.Device, bool) { return registry.Device{}, false }
+
+func (d devices) Profile(proto.UUID) (registry.Profile, bool) { return registry.Profile{}, false }
+
+func (d devices) Provision(_, _ string) (registry.Profile, bool) { return registry.Profile{}, false }
+
+func (d devices) Attributes(_ proto.UUID, _ registry.Scope, _ []string, _ func(*proto.KV)) {}
+
+func (d devices) Credentials(proto.UUID) ([]byte, bool) { return nil, false }
+
+// unlinked stands for the agent's calls and births, which it does not have yet.
+type unlinked struct{}
+
+func (unlinked) Pending(proto.UUID) []agent.Call       { return nil }
+func (unlinked) Delivered(proto.UUID, int32)           {}
+func (unlinked) Answer(proto.UUID, int32, string) bool { return false }
+func (unlinked) Request(*agent.Request) error          { return agent.ErrOffline }
+func (unlinked) Create(context.Context, *agent.NewDevice) (proto.UUID, error) {
+	return proto.UUID{}, errors.New("devices cannot be made at the edge yet")
 }

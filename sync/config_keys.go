@@ -169,7 +169,7 @@ var keys = []key{
 	},
 	{
 		path: "mqtt.listen", def: ":1883", field: func(c *Config) any { return &c.MQTT.Listen }, check: checkListen,
-		doc: "address for MQTT devices; empty: off (this release has no MQTT yet and opens nothing)", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
+		doc: "address for MQTT devices; empty: off", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
 	},
 	{
 		path: "log.level", def: "info", field: func(c *Config) any { return &c.Log.Level }, choices: []string{"debug", "info", "warn", "error"},

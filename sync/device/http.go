@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, an error when none is: the device is then told to come
@@ -22,15 +23,9 @@ type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
 
-// Device is what the door knows about a device.
-type Device struct {
-	ID   proto.UUID
-	Name string
-}
-
 // Devices finds devices by their access token. It is called from many goroutines.
 type Devices interface {
-	ByToken(token string) (Device, bool)
+	ByToken(token string) (registry.Device, bool)
 }
 
 // DefaultMaxBody is http.max_body without configuration (architecture): always below the cloud's message limit.
@@ -181,7 +176,7 @@ func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device Device, e endpoint) {
+func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device registry.Device, e endpoint) {
 	if status, why := unsupported(r.Header); status != 0 {
 		fail(w, status, codeBadRequest, why)
 		return

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 )
 
 // fakeIntake keeps the fragments that it accepted.
@@ -56,9 +57,9 @@ func (f *fakeIntake) count() (calls, events int) {
 	return f.calls, len(f.got)
 }
 
-type fakeDevices map[string]Device
+type fakeDevices map[string]registry.Device
 
-func (f fakeDevices) ByToken(token string) (Device, bool) {
+func (f fakeDevices) ByToken(token string) (registry.Device, bool) {
 	d, ok := f[token]
 	return d, ok
 }

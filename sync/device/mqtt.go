@@ -1,0 +1,193 @@
+package device
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+// MaxMQTTConnections is how many MQTT connections are served at a time; further ones wait to be accepted.
+const MaxMQTTConnections = 1024
+
+// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). The library knows the protocol; here stand who may connect, what a
+// topic means, and when a publish is acknowledged. Its methods may be called from many goroutines.
+//
+//	device ──▶ mqttConn: whole packets only ──▶ library ──▶ hook ──▶ session: topic, Parser ──▶ Intake.Submit
+//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
+type MQTT struct {
+	*Doors
+	server *mqtt.Server
+	net    *mqttNet
+	wrong  *wrongTokens
+	parser sync.Pool // of *Parser
+	serial atomic.Uint64
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	served sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	conns     map[*mqttConn]struct{}
+	closed    bool
+}
+
+// NewMQTT returns a door without listeners. Close ends it.
+func NewMQTT(d *Doors) *MQTT {
+	m := &MQTT{
+		Doors: d, net: newMQTTNet(), wrong: newWrongTokens(), parser: sync.Pool{New: func() any { return new(Parser) }},
+		conns: make(map[*mqttConn]struct{}),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.server = newBroker(m)
+	m.served.Go(m.net.write)
+	return m
+}
+
+// Serve accepts connections of l until Close; then it returns nil. l may be a TLS listener.
+func (m *MQTT) Serve(l net.Listener) error {
+	l = LimitListener(l, MaxMQTTConnections)
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return l.Close()
+	}
+	m.listeners = append(m.listeners, l)
+	m.mu.Unlock()
+	pause := 5 * time.Millisecond
+	for {
+		c, err := l.Accept()
+		if err == nil {
+			pause = 5 * time.Millisecond
+			m.start(c)
+			continue
+		}
+		if m.ctx.Err() != nil {
+			return nil
+		}
+		if !temporary(err) {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+		m.complain("an MQTT connection could not be accepted", "", err)
+		select { // out of file descriptors, most likely
+		case <-time.After(pause):
+		case <-m.ctx.Done():
+			return nil
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// temporary tells whether accepting may work again.
+func temporary(err error) bool {
+	return !errors.Is(err, net.ErrClosed)
+}
+
+// start serves a connection in a goroutine of its own.
+func (m *MQTT) start(c net.Conn) {
+	conn := m.net.conn(c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		_ = c.Close()
+		return
+	}
+	m.conns[conn] = struct{}{}
+	m.served.Go(func() { m.serve(conn) })
+}
+
+// serve is a connection's life.
+func (m *MQTT) serve(c *mqttConn) {
+	defer m.leave(c)
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(m.ctx, connectLimit)
+		err := t.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			c.kill()
+			return
+		}
+	}
+	_ = m.server.EstablishConnection(listenerID, c)
+}
+
+// leave is the end of a connection.
+func (m *MQTT) leave(c *mqttConn) {
+	if r := recover(); r != nil { // the library trusts lengths in a malformed packet
+		m.complain("an MQTT connection was closed because of a malformed packet", "", fmt.Errorf("%v", r))
+	}
+	if s := c.session.Load(); s != nil {
+		s.over()
+		m.gone(s)
+		m.server.Clients.Delete(s.client)
+	}
+	_ = c.Close()
+	c.release()
+	m.mu.Lock()
+	delete(m.conns, c)
+	m.mu.Unlock()
+}
+
+// Close ends all connections. What was submitted becomes durable or not as the intake decides; whoever was not told will send it again.
+func (m *MQTT) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.cancel()
+	for _, l := range m.listeners {
+		_ = l.Close()
+	}
+	conns := make([]*mqttConn, 0, len(m.conns))
+	for c := range m.conns {
+		conns = append(conns, c)
+	}
+	m.mu.Unlock()
+	for _, c := range conns {
+		if s := c.session.Load(); s != nil {
+			s.end(reasonShuttingDown)
+		} else {
+			c.kill()
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		m.served.Wait()
+		close(done)
+	}()
+	close(m.net.stop) // what is left to send is sent by the connections' own goroutines
+	for _, c := range conns {
+		c.flush()
+	}
+	select {
+	case <-done:
+	case <-time.After(lingerLimit):
+		for _, c := range conns {
+			c.kill()
+		}
+		<-done
+	}
+	return nil
+}
+
+// Connections is how many there are now.
+func (m *MQTT) Connections() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.conns)
+}
+
+// nextClient is a name for the library that no two connections share: whose session a device gets is decided here, not by client ids.
+func (m *MQTT) nextClient() string {
+	return "edge" + strconv.FormatUint(m.serial.Add(1), 10)
+}
