@@ -129,8 +129,7 @@ func (m *MQTT) leave(c *mqttConn) {
 		m.gone(s)
 		m.server.Clients.Delete(s.client)
 	}
-	_ = c.Close()
-	c.release()
+	c.part()
 	m.mu.Lock()
 	delete(m.conns, c)
 	m.mu.Unlock()
@@ -165,13 +164,10 @@ func (m *MQTT) Close() error {
 		m.served.Wait()
 		close(done)
 	}()
-	close(m.net.stop) // what is left to send is sent by the connections' own goroutines
-	for _, c := range conns {
-		c.flush()
-	}
+	close(m.net.stop) // what is left to send the connections send themselves
 	select {
 	case <-done:
-	case <-time.After(lingerLimit):
+	case <-time.After(lingerLimit + partingLimit):
 		for _, c := range conns {
 			c.kill()
 		}

@@ -26,6 +26,7 @@ const (
 	idleLimit    = 600 * time.Second // without a packet (device API 3.1); one and a half keep-alives, if that is more
 	sendLimit    = 30 * time.Second  // without progress of what is to be sent
 	lingerLimit  = 2 * time.Second   // for what is to be sent when the connection ends
+	partingLimit = time.Second       // for the device to close its side, so that it reads why
 )
 
 var (
@@ -147,6 +148,9 @@ func (c *mqttConn) next() error {
 	for {
 		size, err := packetSize(c.in[c.at:c.end])
 		if err != nil {
+			if s := c.session.Load(); s != nil {
+				s.end(reasonMalformed)
+			}
 			return err
 		}
 		if size > 0 && c.end-c.at >= size {
@@ -212,7 +216,7 @@ func packetSize(b []byte) (int, error) {
 func (c *mqttConn) awaitRoom() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) > stallOut && !c.dead {
+	for len(c.out) > stallOut && !c.dead && !c.closing {
 		c.room.Wait()
 	}
 	if c.dead || c.closing {
@@ -274,9 +278,6 @@ func (c *mqttConn) flush() {
 			return
 		}
 		if len(c.out) == 0 {
-			if c.closing {
-				c.die()
-			}
 			return
 		}
 	}
@@ -305,9 +306,7 @@ func (c *mqttConn) drain() {
 		n := copy(chunk[:], c.out)
 		if n == 0 {
 			_ = c.Conn.SetWriteDeadline(time.Time{})
-			if c.draining = false; c.closing {
-				c.die()
-			}
+			c.draining = false
 			c.mu.Unlock()
 			return
 		}
@@ -329,22 +328,47 @@ func (c *mqttConn) drain() {
 	}
 }
 
-// Close implements net.Conn: what was written is still sent, if the device takes it soon.
+// Close implements net.Conn: reading and writing end, and what was written is still sent, if the device takes it soon. The connection itself
+// ends when the goroutine that reads calls part.
 func (c *mqttConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.dead || c.closing:
-		return nil
-	case len(c.out) == 0:
-		c.die()
-		return nil
+	if !c.dead && !c.closing {
+		c.closing = true
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(lingerLimit))
+		c.room.Broadcast()
 	}
-	c.closing = true
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // ends the reading
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(lingerLimit))
-	c.room.Signal()
 	return nil
+}
+
+// part ends the connection so that the device reads what was written last, and gives back what the reading held. Closing it while bytes of the
+// device are unread would make the kernel throw away what we sent.
+func (c *mqttConn) part() {
+	_ = c.Close()
+	c.flush()
+	c.mu.Lock()
+	for len(c.out) > 0 && !c.dead {
+		c.room.Wait()
+	}
+	dead := c.dead
+	c.mu.Unlock()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && !dead && half.CloseWrite() == nil {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(partingLimit))
+		var b [readBuffer]byte
+		for n := 0; n < maxOut; {
+			k, err := c.Conn.Read(b[:])
+			if n += k; err != nil {
+				break
+			}
+		}
+	}
+	c.kill()
+	c.in = nil
+	if c.large {
+		c.large = false
+		<-c.net.large
+	}
 }
 
 // kill ends the connection at once.
@@ -364,15 +388,6 @@ func (c *mqttConn) die() {
 	c.out = nil
 	_ = c.Conn.Close()
 	c.room.Broadcast()
-}
-
-// release gives back what the reading held. The goroutine that read calls it at its end.
-func (c *mqttConn) release() {
-	c.in = nil
-	if c.large {
-		c.large = false
-		<-c.net.large
-	}
 }
 
 // SetDeadline implements net.Conn and does nothing: the library would enforce the device's keep-alive, which the server does not do

@@ -100,6 +100,12 @@ func (b *book) ByToken(token string) (registry.Device, bool) {
 	return d, ok
 }
 
+func (b *book) enrol(token string, d registry.Device) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens[token] = d
+}
+
 func (b *book) ByMQTT(clientID, user string, password []byte) (registry.Device, bool) {
 	if user == "" {
 		return b.ByToken("client:" + clientID)
