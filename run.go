@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
@@ -47,6 +46,7 @@ type loop interface {
 // parts are the rooms that stand on an open queue.
 type parts struct {
 	loop    loop
+	counts  func() []registry.Count
 	devices http.Handler // everything below /api/v1/
 	doors   *device.Doors
 	close   func() error // the registry; after the loop has returned
@@ -103,6 +103,9 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
 		s.HTTPAddress, s.MQTTAddress, s.ExtraWarnings = address, mqttAddress, append(s.ExtraWarnings, warnings...)
+		for _, c := range p.counts() {
+			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
+		}
 		return s
 	}
 	server := new(http.Server)
@@ -211,42 +214,12 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
 	intake := agent.NewIntake(queue)
+	intake.Remember(reg)
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Calls: a, Births: a, Log: log})
+	a.SetDoors(doors)
+	reg.Watch(doors)
 	return &parts{
-		loop:    agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
-		doors:   device.NewDoors(device.Ports{Intake: intake, Lookups: devices{reg}, Calls: unlinked{}, Births: unlinked{}, Log: log}),
-		close:   reg.Close,
+		counts: reg.Counts, loop: a, doors: doors, devices: device.NewHTTP(intake, reg, c.HTTP.MaxBody, log), close: reg.Close,
 	}, nil
-}
-
-// devices shows the doors what they need of the registry.
-type devices struct{ *registry.Registry }
-
-// ByMQTT knows access tokens only.
-func (d devices) ByMQTT(_, userName string, _ []byte) (registry.Device, bool) {
-	return d.ByToken(userName)
-}
-
-// The registry keeps nothing of these yet.
-func (d devices) ByCertificate([]byte) (registry.Device, bool) { return registry.Device{}, false }
-
-func (d devices) ByName(string) (registry.Device, bool) { return registry.Device{}, false }
-
-func (d devices) Profile(proto.UUID) (registry.Profile, bool) { return registry.Profile{}, false }
-
-func (d devices) Provision(_, _ string) (registry.Profile, bool) { return registry.Profile{}, false }
-
-func (d devices) Attributes(_ proto.UUID, _ registry.Scope, _ []string, _ func(*proto.KV)) {}
-
-func (d devices) Credentials(proto.UUID) ([]byte, bool) { return nil, false }
-
-// unlinked stands for the agent's calls and births, which it does not have yet.
-type unlinked struct{}
-
-func (unlinked) Pending(proto.UUID) []agent.Call       { return nil }
-func (unlinked) Delivered(proto.UUID, int32)           {}
-func (unlinked) Answer(proto.UUID, int32, string) bool { return false }
-func (unlinked) Request(*agent.Request) error          { return agent.ErrOffline }
-func (unlinked) Create(context.Context, *agent.NewDevice) (proto.UUID, error) {
-	return proto.UUID{}, errors.New("devices cannot be made at the edge yet")
 }

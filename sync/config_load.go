@@ -138,9 +138,6 @@ func (l *Loaded) noticePlanned() {
 	if l.Config.Queue.FlashBudget > 0 {
 		l.notice("queue.flash_budget (" + l.source("queue.flash_budget") + ") has no effect in this release: every group commit is made at once")
 	}
-	if len(l.Config.Registry.Keep) > 0 {
-		l.notice("registry.keep (" + l.source("registry.keep") + ") has no effect in this release: nothing bulky is kept")
-	}
 }
 
 // Values is the effective configuration in the order of config.toml.example, secrets masked.

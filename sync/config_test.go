@@ -498,13 +498,12 @@ func FuzzLoad(f *testing.F) {
 
 // A setting without effect in this release is accepted, because scripts use it, and says so.
 func TestPlannedSettingsSayThatTheyHaveNoEffect(t *testing.T) {
-	l, err := load(t, []string{"EDGESYNC_REGISTRY_KEEP=ota"}, "--queue.flash_budget=1GiB")
+	l, err := load(t, nil, "--queue.flash_budget=1GiB")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"queue.flash_budget (--queue.flash_budget) has no effect in this release: every group commit is made at once",
-		"registry.keep (EDGESYNC_REGISTRY_KEEP) has no effect in this release: nothing bulky is kept",
 	}
 	if !slices.Equal(l.Notices, want) {
 		t.Errorf("notices %q", l.Notices)

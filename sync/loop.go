@@ -81,10 +81,23 @@ type loop struct {
 	// Receiving.
 	syncing      bool
 	syncReceived int
+	syncPart     string // what came last
 	syncProgress time.Time
 	syncKicked   bool
 	answers      []int32 // downlink ids applied and not yet durable
-	counters     counters
+
+	// RPC and questions, beside the batches.
+	direct     map[int32]sent // not acknowledged, by id
+	callsDue   time.Time      // when the next call or request is over
+	clock      time.Duration  // the server's clock is ahead of ours by this
+	clockKnown bool
+	clockFresh bool // learnt in this session
+	questions  []question
+	asking     bool // the last questions are not acknowledged
+	askDue     time.Time
+	deafSince  time.Time // our edge was asked about, and nothing has come down since; zero: no
+
+	counters counters
 
 	complained map[string]*complaint
 }
@@ -111,7 +124,7 @@ func newLoop(a *Agent) *loop {
 		dialTimeout: doubling{min: c.Cloud.Timeout, max: max(timeoutMax, c.Cloud.Timeout)},
 		pause:       doubling{min: pauseMin, max: pauseMax},
 		win:         newWindow(), maxEvents: c.Batch.Size, since: time.Now(),
-		tries: make(map[uint64]int), complained: make(map[string]*complaint),
+		tries: make(map[uint64]int), direct: make(map[int32]sent), complained: make(map[string]*complaint),
 	}
 	l.take = func(e *wal.Entry) bool {
 		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
@@ -119,6 +132,7 @@ func newLoop(a *Agent) *loop {
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
 	}
+	l.recallCalls(time.Now())
 	return l
 }
 
@@ -142,6 +156,7 @@ func (l *loop) run(ctx context.Context) {
 		case in := <-l.inbox():
 			l.received(in, time.Now())
 		case <-l.queue.Wake():
+		case <-l.calls.wake:
 		case <-l.hint:
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}
@@ -163,6 +178,7 @@ func (l *loop) inbox() <-chan inbound {
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
 	if l.sess == nil {
+		l.maybeCall(now)
 		l.maybeDial(ctx, now)
 		return
 	}
@@ -170,7 +186,9 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.ended(err, now)
 		return
 	}
+	l.maybeCall(now)
 	l.maybeSend(now)
+	l.maybeAsk(now)
 	l.maybeRetryDead(now)
 	l.maybeProbe(now)
 	l.settleState(now)
@@ -206,6 +224,12 @@ func (l *loop) overdue(now time.Time) error {
 	if l.deadTry != nil && now.Sub(l.deadTry.sentAt) >= ackTimeout {
 		return errAckTimeout
 	}
+	if t := l.oldestDirect(); !t.IsZero() && now.Sub(t) >= ackTimeout {
+		return errAckTimeout
+	}
+	if l.deaf(now) {
+		return errDeaf
+	}
 	return l.syncOverdue(now)
 }
 
@@ -217,6 +241,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 			next = t
 		}
 	}
+	at(l.callsDue)
 	if l.sess == nil {
 		if !l.dialing {
 			at(l.nextDial)
@@ -245,6 +270,15 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.deadDue)
 	}
 	at(l.syncDeadline())
+	if len(l.questions) > 0 && !l.asking && !l.syncing && l.askDue.After(now) {
+		at(l.askDue)
+	}
+	if t := l.oldestDirect(); !t.IsZero() {
+		at(t.Add(ackTimeout))
+	}
+	if !l.deafSince.IsZero() {
+		at(l.deafSince.Add(deafAfter))
+	}
 	if l.worked && l.state == Connected {
 		at(l.since.Add(quietFor))
 	}
@@ -368,6 +402,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	now := time.Now()
 	l.now = now
 	l.stopping = true
+	l.maybeCall(now)
 	l.maybeSend(now)
 	l.sess.finish()
 	timeout := time.NewTimer(stopTimeout)

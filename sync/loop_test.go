@@ -512,14 +512,14 @@ func TestDownlinks(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.settle(time.Second)
-		if !slices.Equal(s.acks, []int32{11, 12, 13}) {
+		if !slices.Equal(s.acks, []int32{11, 12, 13, 2001}) {
 			r.Errorf("acknowledged %v", s.acks)
 		}
 		if !slices.Equal(s.syncs, []bool{true}) {
 			r.Errorf("sync requests %v: the first is full", s.syncs)
 		}
 		snap := r.agent.Snapshot()
-		if snap.Downlinks != 3 || snap.DownlinksUnused != 1 || !snap.Synced {
+		if snap.Downlinks != 4 || snap.DownlinksUnused != 2 || !snap.Synced {
 			r.Errorf("downlinks %d, unused %d, synced %v", snap.Downlinks, snap.DownlinksUnused, snap.Synced)
 		}
 		r.reg.mu.Lock()

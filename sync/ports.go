@@ -28,21 +28,41 @@ type Registry interface {
 	// Flush makes everything staged durable: one fsync for all of it.
 	Flush() error
 	// BeginSync and EndSync bracket a sync. What was not seen between is no longer ours and is removed (wire contract 3.5);
-	// EndSync tells how many devices that were, makes it durable and remembers that a sync has completed.
-	BeginSync()
+	// EndSync tells how many entities that were, makes it durable and remembers that a sync has completed. full tells whether the sync is a
+	// full one, committed is the Seq that the cloud has acknowledged so far.
+	BeginSync(full bool, committed uint64)
 	EndSync() (removed int, err error)
 	// AbortSync forgets that a sync began: the link was lost before its end.
 	AbortSync()
-	// Synced tells whether a sync has completed once for this edge, now or in an earlier life; first full sync included.
+	// Synced tells whether a sync has completed once for this edge, now or in an earlier life; FullySynced, whether a full one has that
+	// brought every bulky kind that is to be kept now.
 	Synced() bool
+	FullySynced() bool
+	// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before, once each, and, if all is
+	// true, every other device too.
+	ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool))
+	// KeepCall and DropCall stage a persistent call and its end; Calls lists those kept over a restart.
+	KeepCall(c *proto.DeviceRpcCallMsg) error
+	DropCall(c *proto.DeviceRpcCallMsg) error
+	Calls() []*proto.DeviceRpcCallMsg
+	// Prepare makes a device durable and invisible; taken: a device has that name (its id is in the Born) or its credentials are another's,
+	// and nothing was made. Adopt makes it visible once its creation is in the queue at or before seq; Discard takes it back. Unborn
+	// lists what a crash left between. Any goroutine.
+	Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, taken bool, err error)
+	Adopt(id proto.UUID, seq uint64) error
+	Discard(id proto.UUID) error
+	Unborn() []proto.Born
+	// Posted takes client attributes of a device that are in the queue, so that it reads back what it wrote. Any goroutine.
+	Posted(id proto.UUID, p *proto.PostAttributeMsg) error
 	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and wipes what the old edge had.
 	SetEdge(c *proto.EdgeConfiguration) error
 	// Edge is the last stored configuration; nil if none. The secret in it is the one to use while
 	// configuredSecret is unchanged since it was stored; otherwise Secret returns configuredSecret.
 	Edge() *proto.EdgeConfiguration
 	Secret(configuredSecret string) string
-	// Devices counts the devices.
+	// Devices counts the devices; HasDevice tells whether there is this one.
 	Devices() int
+	HasDevice(id proto.UUID) bool
 }
 
 // Doors is what the loop needs of sync/device; main.go hands it over before Run. The method never blocks and may be called by the
@@ -104,11 +124,4 @@ type Births interface {
 }
 
 // NewDevice describes a device to be made at the edge.
-type NewDevice struct {
-	Name    string     // not empty, at most 255 characters
-	Type    string     // name of its profile; "" = "default"; the server makes a profile that it does not have
-	Gateway proto.UUID // whose device it is; zero for one that provisions itself
-	// Credentials as ThingsBoard spells them (wire contract 5.5); an empty type gives a generated ACCESS_TOKEN.
-	CredentialsType, CredentialsID, CredentialsValue string
-	IsGateway                                        bool // additionalInfo.gateway of its own
-}
+type NewDevice = proto.NewDevice

@@ -1,6 +1,9 @@
 package sync
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // State is the state of the link to the cloud (architecture, "The connection states").
 type State uint8
@@ -72,5 +75,31 @@ type Snapshot struct {
 	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life
 	Writable        bool      `json:"writable"`         // the queue takes events
 	Commits         uint64    `json:"commits"`          // group commits of this life
+	Parts           []Part    `json:"downlink_parts,omitempty"`
 	ExtraWarnings   []string  `json:"warnings,omitempty"`
+}
+
+// Part tells what came of one part of the cloud's messages, in this life. What is neither kept nor malformed was acknowledged and left: it is not for this
+// edge, was never here, or is of a kind that registry.keep leaves out.
+type Part struct {
+	Name      string `json:"name"` // of the field of DownlinkMsg
+	Received  uint64 `json:"received"`
+	Kept      uint64 `json:"kept"`
+	Malformed uint64 `json:"malformed"`
+}
+
+// PartWords is the name of a part in words: "widget types".
+func PartWords(name string) string {
+	var b []byte
+	for _, c := range []byte(strings.TrimSuffix(name, "UpdateMsg")) {
+		if c >= 'A' && c <= 'Z' {
+			b = append(b, ' ', c+'a'-'A')
+		} else {
+			b = append(b, c)
+		}
+	}
+	if len(b) < len(name) && b[len(b)-1] != 's' && b[len(b)-1] != 'a' {
+		b = append(b, 's')
+	}
+	return string(b)
 }

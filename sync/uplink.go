@@ -109,9 +109,12 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		l.deadAnswer(r, now)
 		return
 	}
+	if l.directAnswer(r, now) {
+		return
+	}
 	b := l.win.find(id)
 	if b == nil {
-		return // of an answer to a call, or late
+		return // late
 	}
 	if r.GetSuccess() {
 		l.progress()

@@ -36,6 +36,8 @@ const (
 	ServerScope              // invisible to devices
 )
 
+var _ Lookups = (*Registry)(nil)
+
 // Lookups is what the doors ask the registry; *Registry answers from memory or with one read of flash, whether there is a link or not. Any
 // goroutine. Secrets are compared in constant time, and lookups go by keyed digests.
 type Lookups interface {
