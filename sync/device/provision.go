@@ -108,9 +108,10 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 		return nil, err
 	}
 	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
+	now := time.Now().UnixMilli()
 	event := proto.Event{
-		Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: id,
-		Fragment: proto.AppendPostAttributes(nil, id, proto.DeviceEntity, serverScope, state),
+		Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: now, Entity: id,
+		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, serverScope, now, state),
 	}
 	if err := d.Intake.Accept(ctx, []proto.Event{event}); err != nil {
 		return nil, err
