@@ -11,8 +11,6 @@ require (
 )
 
 require (
-	github.com/gorilla/websocket v1.5.0 // indirect
-	github.com/rs/xid v1.4.0 // indirect
 	github.com/tidwall/gjson v1.10.2 // indirect
 	github.com/tidwall/match v1.1.1 // indirect
 	github.com/tidwall/pretty v1.2.0 // indirect

@@ -62,6 +62,9 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
 	}
 	d.owners[id] = owner{s, name}
 	if name != "" {
+		if s.devices == nil {
+			s.devices = make(map[proto.UUID]struct{})
+		}
 		s.devices[id] = struct{}{}
 	}
 	if ok && old.name != "" {

@@ -6,29 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
 // MaxMQTTConnections is how many MQTT connections are served at a time; further ones wait to be accepted.
 const MaxMQTTConnections = 1024
 
-// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). The library knows the protocol; here stand who may connect, what a
-// topic means, and when a publish is acknowledged. Its methods may be called from many goroutines.
+// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called from many goroutines. Each connection has
+// one goroutine, which reads.
 //
-//	device ──▶ mqttConn: whole packets only ──▶ library ──▶ hook ──▶ session: topic, Parser ──▶ Intake.Submit
+//	device ──▶ mqttConn: whole packets ──▶ session: what it says, topic, Parser ──▶ Intake.Submit
 //	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
 type MQTT struct {
 	*Doors
-	server *mqtt.Server
 	net    *mqttNet
 	wrong  *wrongTokens
 	parser sync.Pool // of *Parser
-	serial atomic.Uint64
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -47,7 +41,6 @@ func NewMQTT(d *Doors) *MQTT {
 		conns: make(map[*mqttConn]struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	m.server = newBroker(m)
 	m.served.Go(m.net.write)
 	return m
 }
@@ -116,18 +109,30 @@ func (m *MQTT) serve(c *mqttConn) {
 			return
 		}
 	}
-	_ = m.server.EstablishConnection(listenerID, c)
+	frame, err := c.frame()
+	if err != nil {
+		return
+	}
+	s := m.welcome(c, frame)
+	for s != nil {
+		if frame, err = c.frame(); err == nil {
+			err = s.handle(frame)
+		}
+		if err != nil {
+			s.close(err)
+			return
+		}
+	}
 }
 
 // leave is the end of a connection.
 func (m *MQTT) leave(c *mqttConn) {
-	if r := recover(); r != nil { // the library trusts lengths in a malformed packet
-		m.complain("an MQTT connection was closed because of a malformed packet", "", fmt.Errorf("%v", r))
+	if r := recover(); r != nil { // the library trusts lengths in malformed packets
+		m.complain("an MQTT connection is closed because of a malformed packet", "", fmt.Errorf("%v", r))
 	}
 	if s := c.session.Load(); s != nil {
 		s.over()
 		m.gone(s)
-		m.server.Clients.Delete(s.client)
 	}
 	c.part()
 	m.mu.Lock()
@@ -181,9 +186,4 @@ func (m *MQTT) Connections() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.conns)
-}
-
-// nextClient is a name for the library that no two connections share: whose session a device gets is decided here, not by client ids.
-func (m *MQTT) nextClient() string {
-	return "edge" + strconv.FormatUint(m.serial.Add(1), 10)
 }

@@ -16,7 +16,7 @@ const (
 	maxRemaining = 65536     // of a packet's remaining length (device API 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading
 	smallPacket  = 8 << 10   // larger packets are read largePackets at a time
-	largePackets = 16        // which bounds their memory to about 3 MiB, copies in the library included
+	largePackets = 16        // which bounds their memory to 1 MiB
 	stallOut     = 4 << 10   // unsent bytes beyond which nothing more is read from the device
 	maxOut       = 256 << 10 // unsent bytes of one connection: then it is closed
 	maxOutAll    = 4 << 20   // unsent bytes of all: then whoever is stalled and wants more is closed
@@ -35,19 +35,16 @@ var (
 	errBadLength    = errors.New("the length of a packet is malformed")
 )
 
-// mqttConn is a device's connection as the library gets it. Reading returns the bytes of whole packets only, so that the library, which
-// allocates what a packet announces, never holds memory for bytes that have not come. Writing never blocks: the committer and the loop
-// write too, and no device may hold them up.
+// mqttConn is a device's connection. Writing never blocks: the committer and the loop write too, and no device may hold them up.
 type mqttConn struct {
 	net.Conn                 // the device's: TCP, TLS, or a pipe in tests
 	raw      syscall.RawConn // to write without waiting; nil where that is impossible
 	net      *mqttNet
 
 	// Of the goroutine that reads.
-	in    []byte // bytes that came: in[at:at+left] is what the library has still to read of the present packet
+	in    []byte // in[at:end] came and was not handed out
 	at    int
-	left  int
-	end   int  // of the bytes in in
+	end   int
 	large bool // holds a token of net.large
 	idle  time.Duration
 
@@ -115,22 +112,9 @@ func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	return m
 }
 
-// Read implements net.Conn for the library: it gives bytes of the present packet, and when there are none left waits until the next
-// packet is here as a whole.
-func (c *mqttConn) Read(p []byte) (int, error) {
-	if c.left == 0 {
-		if err := c.next(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, c.in[c.at:c.at+c.left])
-	c.at += n
-	c.left -= n
-	return n, nil
-}
-
-// next waits for a whole packet.
-func (c *mqttConn) next() error {
+// frame waits for a packet and returns it as a whole. It is valid until the next call. Memory is taken for bytes that came, not for those that
+// were announced.
+func (c *mqttConn) frame() ([]byte, error) {
 	if c.at == c.end {
 		c.at, c.end = 0, 0
 		if cap(c.in) > readBuffer {
@@ -142,20 +126,17 @@ func (c *mqttConn) next() error {
 		<-c.net.large
 	}
 	if err := c.awaitRoom(); err != nil {
-		return err
+		return nil, err
 	}
 	began := false
 	for {
 		size, err := packetSize(c.in[c.at:c.end])
 		if err != nil {
-			if s := c.session.Load(); s != nil {
-				s.end(reasonMalformed)
-			}
-			return err
+			return nil, err
 		}
 		if size > 0 && c.end-c.at >= size {
-			c.left = size
-			return nil
+			c.at += size
+			return c.in[c.at-size : c.at], nil
 		}
 		if c.end-c.at > smallPacket && !c.large {
 			c.net.large <- struct{}{}
@@ -168,7 +149,7 @@ func (c *mqttConn) next() error {
 				limit = c.idle
 			}
 			if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-				return err
+				return nil, err
 			}
 			began = !first || c.session.Load() == nil // the limit for a CONNECT counts from the beginning
 		}
@@ -176,7 +157,7 @@ func (c *mqttConn) next() error {
 		n, err := c.Conn.Read(c.in[c.end:cap(c.in)])
 		c.end += n
 		if err != nil && n == 0 {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -389,10 +370,6 @@ func (c *mqttConn) die() {
 	_ = c.Conn.Close()
 	c.room.Broadcast()
 }
-
-// SetDeadline implements net.Conn and does nothing: the library would enforce the device's keep-alive, which the server does not do
-// (device API 3.1). The limits of this file hold instead.
-func (c *mqttConn) SetDeadline(time.Time) error { return nil }
 
 // timedOut tells whether err is the end of one of the limits.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"time"
 
@@ -9,14 +10,36 @@ import (
 	"edgesync/sync/registry"
 )
 
-// connect decides about a CONNECT: a session that speaks for its device already, or nil and what to answer; no code at all closes without
-// a word. The goroutine that reads the connection calls it.
-func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet, clientID string) (*session, packets.Code) {
+// welcome reads a CONNECT, answers it and returns the session, nil if there is none.
+func (m *MQTT) welcome(conn *mqttConn, frame []byte) *session {
+	pk, err := readConnect(frame)
+	if err != nil {
+		m.complain("an MQTT connection is closed because it does not begin as one", "", err)
+		return nil
+	}
+	s, code := m.connect(conn, &pk)
+	if s == nil {
+		if code != 0 {
+			_, _ = conn.Write(connack(&pk, code, ""))
+		}
+		return nil
+	}
+	assigned := ""
+	if pk.Connect.ClientIdentifier == "" {
+		assigned = rand.Text()
+	}
+	if s.write(connack(&pk, 0, assigned)) != nil {
+		return nil
+	}
+	return s
+}
+
+// connect decides about a CONNECT: a session that speaks for its device already, or nil and what to answer; 0 closes without a word.
+func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	c := &pk.Connect
-	user := string(c.Username)
+	user, clientID := string(c.Username), c.ClientIdentifier
 	s := &session{
 		m: m, conn: conn, version: pk.ProtocolVersion, receiveMax: 65535, maxPacket: int(min(pk.Properties.MaximumPacketSize, 1<<30)),
-		devices: make(map[[16]byte]struct{}),
 	}
 	s.room.L = &s.mu
 	if n := int(pk.Properties.ReceiveMaximum); n > 0 {
@@ -25,26 +48,27 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet, clientID string) (*se
 	if user == provisionUser || clientID == provisionUser {
 		s.provision = true
 		conn.idle = provisionLimit
-		return s, packets.CodeSuccess
+		conn.session.Store(s)
+		return s, 0
 	}
 	dev, ok := m.authenticate(conn, clientID, user, c.Password)
 	if !ok {
 		if !m.wrong.allow(conn.RemoteAddr().String(), time.Now()) && !m.wrong.wait(m.ctx) {
-			return nil, packets.Code{}
+			return nil, 0
 		}
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
 	s.device = dev
 	s.profile, _ = m.Lookups.Profile(dev.ProfileID)
+	conn.session.Store(s)
 	m.own(dev.ID, s, "")
 	// What was revoked in between closes this session too: either the change finds it, or we see the change here.
 	if again, ok := m.authenticate(conn, clientID, user, c.Password); !ok || again.ID != dev.ID {
-		m.gone(s)
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
 	// The device's keep-alive does not end the session earlier than the server would (device API 3.1).
 	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
-	return s, packets.CodeSuccess
+	return s, 0
 }
 
 // authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what CONNECT says.
@@ -62,12 +86,17 @@ func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []by
 }
 
 // refusal is the code for wrong credentials, which depends on what was given and on nothing else (device API 3.2).
-func refusal(version byte, clientID, user string, password []byte) packets.Code {
+func refusal(version byte, clientID, user string, password []byte) byte {
 	switch {
 	case user == "" && len(password) == 0 && clientID != "":
-		return packets.ErrClientIdentifierNotValid
-	case user == "" && len(password) == 0 && version == 5:
-		return packets.ErrNotAuthorized
+		if version == 5 {
+			return 0x85
+		}
+		return 2
+	case version < 5:
+		return 5
+	case user == "" && len(password) == 0:
+		return 0x87
 	}
-	return packets.ErrBadUsernameOrPassword // earlier versions get 5, not authorised
+	return 0x86
 }

@@ -20,6 +20,7 @@ const ackWindow = 128
 const (
 	reasonNone          = 0x00
 	reasonMalformed     = 0x81
+	reasonProtocol      = 0x82
 	reasonUnspecified   = 0x83 // "implementation specific"
 	reasonShuttingDown  = 0x8b
 	reasonNotAuthorized = 0x87
@@ -35,7 +36,6 @@ const (
 type session struct {
 	m          *MQTT
 	conn       *mqttConn
-	client     string          // the library's name for it
 	device     registry.Device // as it was at the connect
 	profile    registry.Profile
 	version    byte // of MQTT: 3, 4 (3.1.1) or 5
@@ -63,6 +63,7 @@ type session struct {
 type ack struct {
 	id     uint16 // 0: of QoS 0, or to be left without an answer
 	reason byte
+	qos    byte
 	done   bool
 }
 
@@ -74,7 +75,7 @@ type grant struct {
 }
 
 // begin takes a place for a publish. It blocks while there is none; false when the session is over.
-func (s *session) begin(id uint16) (place uint32, ok bool) {
+func (s *session) begin(id uint16, qos byte) (place uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.next-s.first == ackWindow && !s.ended {
@@ -84,7 +85,7 @@ func (s *session) begin(id uint16) (place uint32, ok bool) {
 		return 0, false
 	}
 	place = s.next
-	s.acks[place%ackWindow] = ack{id: id}
+	s.acks[place%ackWindow] = ack{id: id, qos: qos}
 	s.next++
 	return place, true
 }
@@ -104,12 +105,16 @@ func (s *session) finish(place uint32, reason byte) {
 			break
 		}
 		s.first++
+		head := byte(0x40)
+		if a.qos == 2 {
+			head = 0x50 // PUBREC; what may come of it twice is as with QoS 1
+		}
 		switch {
 		case a.id == 0:
 		case a.reason != reasonNone && s.version == 5:
-			_, _ = s.conn.Write([]byte{0x40, 3, byte(a.id >> 8), byte(a.id), a.reason})
+			_, _ = s.conn.Write([]byte{head, 3, byte(a.id >> 8), byte(a.id), a.reason})
 		default:
-			_, _ = s.conn.Write([]byte{0x40, 2, byte(a.id >> 8), byte(a.id)})
+			_, _ = s.conn.Write([]byte{head, 2, byte(a.id >> 8), byte(a.id)})
 		}
 	}
 	s.room.Signal()
@@ -137,6 +142,18 @@ func (s *session) end(reason byte) {
 	_ = s.conn.Close()
 }
 
+// close ends the session for what its device did.
+func (s *session) close(err error) {
+	switch {
+	case errors.Is(err, errPacketLength), errors.Is(err, errBadLength), errors.Is(err, errMalformed):
+		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
+		s.end(reasonMalformed)
+	case errors.Is(err, errProtocol):
+		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
+		s.end(reasonProtocol)
+	}
+}
+
 // over notes that the connection has ended by itself.
 func (s *session) over() {
 	s.mu.Lock()
@@ -145,10 +162,10 @@ func (s *session) over() {
 	s.mu.Unlock()
 }
 
-// publish handles what the device publishes; id is 0 for QoS 0. The goroutine that reads the connection calls it, and is held up here when the
+// publish handles what the device publishes; id is 0 for QoS 0. payload is valid during the call only. The goroutine that reads the connection calls it, and is held up here when the
 // medium is slower than the device.
-func (s *session) publish(name string, payload []byte, id uint16) {
-	place, ok := s.begin(id)
+func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
+	place, ok := s.begin(id, qos)
 	if !ok {
 		return
 	}
@@ -297,35 +314,41 @@ func (s *session) filter(name string) (topic, bool) {
 	return t, ok && s.device.Gateway
 }
 
-// subscribe notes a subscription that was granted with that quality of service.
-func (s *session) subscribe(name string, qos byte) {
+// subscribe grants a subscription with that quality of service; false if the filter is none of those that there are.
+func (s *session) subscribe(name string, qos byte) bool {
 	t, ok := s.filter(name)
 	if !ok {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.subject == subProvision {
 		s.subs[subUnknown] = grant{on: true, qos: qos}
-		return
+		return true
 	}
 	if name == s.profile.SubscribeTopic && name != attributesTopics[0] {
 		qos = 1 // and on the ordinary topic (device API 4.1)
 	}
 	s.subs[t.subject] = grant{on: true, qos: qos, family: t.family}
 	s.asked = s.asked || t.subject == subCall || t.subject == subGatewayCall
+	return true
 }
 
-// unsubscribe ends a subscription, in all its spellings (device API 4.1).
-func (s *session) unsubscribe(name string) {
-	if t, ok := s.filter(name); ok {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if t.subject == subProvision {
-			t.subject = subUnknown
-		}
-		s.subs[t.subject] = grant{family: s.subs[t.subject].family}
+// unsubscribe ends a subscription, in all its spellings (device API 4.1), and tells whether there was one.
+func (s *session) unsubscribe(name string) bool {
+	t, ok := s.filter(name)
+	if !ok {
+		return false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.subject == subProvision {
+		t.subject = subUnknown
+	}
+	g := &s.subs[t.subject]
+	was := g.on
+	*g = grant{family: g.family}
+	return was
 }
 
 // sub is the subscription to a subject. Without one the quality of service is 1 (device API 3.1).
