@@ -235,20 +235,20 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 	return kept, err
 }
 
-// applyResource keeps images under "images"; JavaScript modules are part of widgets.
+// resourceBulk is the word in registry.keep for a resource: JavaScript modules are part of widgets.
+func resourceBulk(text []byte) string {
+	var j struct {
+		Type string `json:"resourceType"`
+	}
+	if decode(text, &j) && j.Type == "JS_MODULE" {
+		return "widgets"
+	}
+	return "images"
+}
+
 func (r *Registry) applyResource(c *change) (bool, error) {
 	if !c.deleted {
-		var j struct {
-			Type string `json:"resourceType"`
-		}
-		if !decode([]byte(c.text), &j) {
-			return false, errMalformed
-		}
-		bulky := "images"
-		if j.Type == "JS_MODULE" {
-			bulky = "widgets"
-		}
-		if !r.keeps(bulky) {
+		if !r.keeps(resourceBulk([]byte(c.text))) {
 			return false, nil
 		}
 		c.kind = &kind{letter: resources.letter, part: resources.part}

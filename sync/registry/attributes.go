@@ -91,7 +91,7 @@ func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
 
 // hidden are attributes that the server keeps about the activity of a device; they come along with others and would wear the flash (wire
 // contract 6.3, 7.3).
-var hidden = []string{"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime"}
+var hidden = []string{"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime", "lastInactivityAlarmTime"}
 
 // applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is never sent up again (wire contract 7.3).
 func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err error) {

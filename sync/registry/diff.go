@@ -66,7 +66,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		return false, e
 	})
 	for _, k := range sweptKinds {
-		if k.sync == everySync || k.sync == fullSync && r.fullSync && r.keeps(k.keep) {
+		if k.sync == everySync || k.sync == fullSync && r.fullSync {
 			unseen(k, func(id proto.UUID) (bool, error) {
 				if k == otaPackages {
 					r.dropOTA(id)

@@ -159,7 +159,24 @@ func (r *Registry) load() {
 			r.index(id, c) // none moves: of two devices with one token only the last keeps its record
 		}
 	})
+	r.dropUnkept()
 	r.loadOTA()
+}
+
+// dropUnkept removes what an earlier configuration kept of bulky kinds.
+func (r *Registry) dropUnkept() {
+	for _, k := range []*kind{widgetsBundles, widgetTypes, otaPackages, resources} {
+		for _, key := range r.keysOf(k) {
+			text, _ := r.get(key)
+			if k == resources && r.keeps(resourceBulk(text)) || k != resources && r.keeps(k.keep) {
+				continue
+			}
+			if _, err := r.remove(key); err != nil {
+				r.log.Warn("the registry cannot be written", "error", err)
+				return
+			}
+		}
+	}
 }
 
 // Watch sets who hears of changes from now on.
