@@ -220,6 +220,6 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	a.SetDoors(doors)
 	reg.Watch(doors)
 	return &parts{
-		counts: reg.Counts, loop: a, doors: doors, devices: device.NewHTTP(intake, reg, c.HTTP.MaxBody, log), close: reg.Close,
+		counts: reg.Counts, loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), close: reg.Close,
 	}, nil
 }

@@ -37,7 +37,8 @@ type Doors struct {
 	complaints complaints
 
 	mu     sync.Mutex
-	owners map[proto.UUID]owner // at most one for each device (device API 3.1); so bounded by connections and known devices
+	owners map[proto.UUID]owner   // at most one for each device (device API 3.1); so bounded by connections and known devices
+	polls  map[proto.UUID][]*poll // HTTP requests that wait
 }
 
 // owner is the session that speaks for a device.
@@ -48,7 +49,7 @@ type owner struct {
 
 // NewDoors returns doors at which nobody stands yet.
 func NewDoors(p Ports) *Doors {
-	return &Doors{Ports: p, owners: make(map[proto.UUID]owner)}
+	return &Doors{Ports: p, owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
 }
 
 // own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed (device API 3.1), a
@@ -146,12 +147,17 @@ func (d *Doors) owner(id proto.UUID) (owner, bool) {
 
 // Deliver implements sync.Doors.
 func (d *Doors) Deliver(c *agent.Call) bool {
+	call := *c
+	polled := d.serve(c.Device, pollCalls, pollResult{call: &call})
 	o, ok := d.owner(c.Device)
-	return ok && o.session.deliver(c, o.name)
+	return ok && o.session.deliver(c, o.name) || polled
 }
 
 // DeviceChanged implements registry.Watcher: live sessions follow at once.
 func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
+	if what&registry.DeviceDeleted != 0 {
+		d.serve(dev.ID, 0, pollResult{deleted: true})
+	}
 	o, ok := d.owner(dev.ID)
 	switch {
 	case !ok:
@@ -165,14 +171,17 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 // SharedAttributes implements registry.Watcher.
 func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string) {
 	o, ok := d.owner(id)
-	if !ok {
-		return
+	tell := func(object []byte) {
+		d.serve(id, pollAttributes, pollResult{body: object})
+		if ok {
+			o.session.attributes(o.name, object)
+		}
 	}
 	if len(set) > 0 {
-		o.session.attributes(o.name, appendObject(nil, set))
+		tell(appendObject(nil, set))
 	}
 	if len(deleted) > 0 {
-		o.session.attributes(o.name, appendDeleted(nil, deleted))
+		tell(appendDeleted(nil, deleted))
 	}
 }
 
