@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,30 +100,22 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	}
 	defer also(p.close)
 
-	var address, mqttAddress string
+	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.MQTTAddress, s.ExtraWarnings = address, mqttAddress, append(s.ExtraWarnings, warnings...)
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = address, mqttAddress, mqttTLSAddress
+		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
 		for _, c := range p.counts() {
 			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 		}
 		return s
 	}
 	server := new(http.Server)
-	failed := make(chan error, 2)
-	if c.MQTT.Listen != "" {
-		l, err := net.Listen("tcp", c.MQTT.Listen)
-		if err != nil {
-			return fmt.Errorf("mqtt.listen: %w", err)
-		}
-		mqttAddress = l.Addr().String()
-		mqtt := device.NewMQTT(p.doors)
-		defer also(mqtt.Close)
-		go func() {
-			if err := mqtt.Serve(l); err != nil {
-				failed <- err
-			}
-		}()
+	failed := make(chan error, 3)
+	mqtt := device.NewMQTT(p.doors)
+	defer also(mqtt.Close)
+	if mqttAddress, mqttTLSAddress, err = listenMQTT(&c.MQTT, mqtt, failed); err != nil {
+		return err
 	}
 	if c.HTTP.Listen != "" {
 		l, err := net.Listen("tcp", c.HTTP.Listen)
@@ -138,7 +131,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	} else {
 		defer also(sock.Close)
 	}
-	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "mqtt_tls", mqttTLSAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -162,6 +155,36 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	<-done
 	log.Info("edgesync stops")
 	return err
+}
+
+// listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
+func listenMQTT(c *agent.MQTT, door *device.MQTT, failed chan<- error) (plain, secure string, err error) {
+	serve := func(l net.Listener) {
+		if err := door.Serve(l); err != nil {
+			failed <- err
+		}
+	}
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.listen: %w", err)
+		}
+		plain = l.Addr().String()
+		go serve(l)
+	}
+	if c.TLS.Listen != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls: %w", err)
+		}
+		l, err := net.Listen("tcp", c.TLS.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls.listen: %w", err)
+		}
+		secure = l.Addr().String()
+		go serve(tls.NewListener(l, device.TLSConfig(pair)))
+	}
+	return plain, secure, nil
 }
 
 // waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a second signal ends the process.

@@ -52,6 +52,7 @@ type Snapshot struct {
 	LastError       string    `json:"last_error"`
 	HTTPAddress     string    `json:"http_address"`
 	MQTTAddress     string    `json:"mqtt_address"`
+	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
 	RSSBytes        int64     `json:"rss_bytes"`
 	FlashBytesToday int64     `json:"flash_bytes_today"`
 	UptimeMS        int64     `json:"uptime_ms"`

@@ -45,6 +45,15 @@ func NewMQTT(d *Doors) *MQTT {
 	return m
 }
 
+// TLSConfig is the configuration of a TLS listener: devices may show a certificate of their own, which proves by itself who they are and needs
+// no authority behind it (device API 3.2).
+func TLSConfig(pair tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
+		SessionTicketsDisabled: true, // a resumed session would bring a certificate that was not shown
+	}
+}
+
 // Serve accepts connections of l until Close; then it returns nil. l may be a TLS listener.
 func (m *MQTT) Serve(l net.Listener) error {
 	l = LimitListener(l, MaxMQTTConnections)
@@ -100,7 +109,7 @@ func (m *MQTT) start(c net.Conn) {
 // serve is a connection's life.
 func (m *MQTT) serve(c *mqttConn) {
 	defer m.leave(c)
-	if t, ok := c.Conn.(*tls.Conn); ok {
+	if t, ok := c.inner.(*tls.Conn); ok {
 		ctx, cancel := context.WithTimeout(m.ctx, connectLimit)
 		err := t.HandshakeContext(ctx)
 		cancel()

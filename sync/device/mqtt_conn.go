@@ -38,6 +38,7 @@ var (
 // mqttConn is a device's connection. Writing never blocks: the committer and the loop write too, and no device may hold them up.
 type mqttConn struct {
 	net.Conn                 // the device's: TCP, TLS, or a pipe in tests
+	inner    net.Conn        // the same without its place among the connections
 	raw      syscall.RawConn // to write without waiting; nil where that is impossible
 	net      *mqttNet
 
@@ -104,9 +105,12 @@ func (n *mqttNet) add(c *mqttConn) {
 }
 
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
-	m := &mqttConn{Conn: c, net: n, idle: connectLimit}
+	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if s, ok := c.(syscall.Conn); ok {
+	if l, ok := c.(*limitedConn); ok {
+		m.inner = l.Conn
+	}
+	if s, ok := m.inner.(syscall.Conn); ok {
 		m.raw, _ = s.SyscallConn()
 	}
 	return m
@@ -334,7 +338,7 @@ func (c *mqttConn) part() {
 	}
 	dead := c.dead
 	c.mu.Unlock()
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && !dead && half.CloseWrite() == nil {
+	if half, ok := c.inner.(interface{ CloseWrite() error }); ok && !dead && half.CloseWrite() == nil {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(partingLimit))
 		var b [readBuffer]byte
 		for n := 0; n < maxOut; {

@@ -73,7 +73,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 
 // authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what CONNECT says.
 func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool) {
-	if t, ok := conn.Conn.(*tls.Conn); ok {
+	if t, ok := conn.inner.(*tls.Conn); ok {
 		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
 			now := time.Now()
 			if now.Before(certs[0].NotBefore) || now.After(certs[0].NotAfter) {
