@@ -309,8 +309,12 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 	case l.doors == nil:
 		t.refuse(c, rpcNoConnection, soon)
 		return
-	case !l.reg.HasDevice(device): // not ours: servers of old sent calls to the wrong edge (wire contract 8.1)
-		t.refuse(c, rpcNotFound, soon)
+	case !l.reg.HasDevice(device):
+		if len(l.strays) < maxStrays {
+			l.strays = append(l.strays, stray{c, now.Add(strayWait)})
+		} else {
+			t.refuse(c, rpcNotFound, soon)
+		}
 		return
 	case !expires.After(now):
 		t.refuse(c, rpcTimedOut, soon)
@@ -334,6 +338,38 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 		p.offered = true
 		t.mu.Unlock()
 	}
+}
+
+// stray is a call for a device that is not here. It may have overtaken the device's creation, which is still in the server's other queue
+// (wire contract 6.1); or it is not ours at all, for servers of old sent calls to the wrong edge (8.1).
+type stray struct {
+	msg *proto.DeviceRpcCallMsg
+	due time.Time // when it counts as not ours
+}
+
+const (
+	strayWait = 3 * time.Second // the server looks for new events every second
+	maxStrays = 32
+)
+
+// maybeStrays looks whether the devices of stray calls have come, and tells when that is to be done again at the latest.
+func (l *loop) maybeStrays(now time.Time) (next time.Time) {
+	list := l.strays
+	l.strays = nil
+	for _, s := range list {
+		switch {
+		case l.reg.HasDevice(proto.UUIDOf(s.msg.GetDeviceIdMSB(), s.msg.GetDeviceIdLSB())):
+			l.call(s.msg, now)
+		case !s.due.After(now):
+			l.calls.refuse(s.msg, rpcNotFound, now.Add(callMinimum))
+		default:
+			l.strays = append(l.strays, s)
+			if next.IsZero() {
+				next = s.due // they stand in the order of their coming
+			}
+		}
+	}
+	return next
 }
 
 // local turns a time of the server's clock into ours. While the server's clock is not known, a call gets at least the server's least timeout: a
@@ -404,7 +440,11 @@ func (l *loop) recallCalls(now time.Time) {
 // maybeCall ends what is overdue and sends what waits: past the backlog, at once (wire contract 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	t := l.calls
+	strays := l.maybeStrays(now)
 	late, next := t.expire(now)
+	if next.IsZero() || !strays.IsZero() && strays.Before(next) {
+		next = strays
+	}
 	for _, r := range late {
 		r.Reply(nil, ErrTimeout)
 	}

@@ -87,6 +87,9 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 		l.complain("a message of the cloud cannot be stored", err.Error(), now)
 		return
 	}
+	if len(d.GetDeviceUpdateMsg()) > 0 {
+		l.maybeStrays(now)
+	}
 	used = used || len(d.GetDeviceRpcCallMsg()) > 0
 	if c := d.GetEdgeConfiguration(); c != nil {
 		l.setEdge(c)

@@ -87,6 +87,7 @@ type loop struct {
 	answers      []int32 // downlink ids applied and not yet durable
 
 	// RPC and questions, beside the batches.
+	strays     []stray
 	direct     map[int32]sent // not acknowledged, by id
 	callsDue   time.Time      // when the next call or request is over
 	clock      time.Duration  // the server's clock is ahead of ours by this

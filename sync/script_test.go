@@ -34,12 +34,15 @@ type script struct {
 	uplink  func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg
 	sync    func(session int, s *proto.SyncRequestMsg) []*proto.DownlinkMsg
 	end     func(session int, r *proto.RequestMsg) (end bool, err error)
-	deaf    bool // questions bring nothing down
+	deaf    bool          // questions bring nothing down
+	ahead   time.Duration // of the server's clock
+	takes   bool          // calls
 
 	mu       gosync.Mutex
 	connects []time.Duration    // since start
 	uplinks  []*proto.UplinkMsg // but for questions
 	asked    []*proto.AttributesRequestMsg
+	calls    []Call // that doors were given; they exist if takes is set
 	at       []time.Duration
 	acks     []int32 // downlink ids acknowledged with success
 	syncs    []bool  // fullSync of each request
@@ -77,7 +80,7 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 			s.mu.Unlock()
 			send(&proto.ResponseMsg{UplinkResponseMsg: ok(u)})
 			if !s.deaf {
-				send(&proto.ResponseMsg{DownlinkMsg: edgeAttributes(int32(2000+session), time.Now())})
+				send(&proto.ResponseMsg{DownlinkMsg: edgeAttributes(int32(2000+session), time.Now().Add(s.ahead))})
 			}
 			continue
 		}
@@ -133,6 +136,14 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 			}
 		}
 	}
+}
+
+// Deliver makes the script the doors too: it takes every call and answers none.
+func (s *script) Deliver(c *Call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, *c)
+	return true
 }
 
 // edgeAttributes is the server's answer to the question about the edge itself, stamped with its clock.
@@ -244,6 +255,9 @@ func (r *rig) run() {
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.lis)
 	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	if s.takes {
+		r.agent.SetDoors(s)
+	}
 	r.agent.jitter = func(d time.Duration) time.Duration { return d }
 	r.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
 		if r.refuse.Load() {

@@ -23,7 +23,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		return false, nil
 	}
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	if r.stagedBytes > maxStaged {
 		// The medium refused before. What waits must not grow without bound.
 		if err := r.flush(); err != nil {

@@ -210,8 +210,8 @@ func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []pro
 			return false, err
 		}
 	}
-	if scope == SharedScope && len(set) > 0 && r.watcher != nil {
-		r.watcher.SharedAttributes(id, set, nil)
+	if scope == SharedScope && len(set) > 0 {
+		r.tellShared(id, set, nil)
 	}
 	return len(set) > 0, nil
 }
@@ -238,8 +238,8 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 	if err != nil {
 		return false, err
 	}
-	if scope == SharedScope && len(names) > 0 && r.watcher != nil {
-		r.watcher.SharedAttributes(id, nil, names)
+	if scope == SharedScope && len(names) > 0 {
+		r.tellShared(id, nil, names)
 	}
 	return len(list) != was, nil
 }
@@ -248,7 +248,7 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 // the next Flush. What is posted always wins here, as it does in the cloud (wire contract 7.2, pattern a). Any goroutine.
 func (r *Registry) Posted(id proto.UUID, p *proto.PostAttributeMsg) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	if !r.has(devices.key(id)) {
 		return nil
 	}

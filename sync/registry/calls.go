@@ -14,7 +14,7 @@ const maxCalls = 1024
 // KeepCall stages a call of the cloud that must outlive a restart: the server sends it once only (wire contract 8.1).
 func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 // DropCall stages the end of a kept call.
 func (r *Registry) DropCall(c *proto.DeviceRpcCallMsg) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	_, err := r.remove(callKey(c))
 	return err
 }
@@ -36,7 +36,7 @@ func (r *Registry) DropCall(c *proto.DeviceRpcCallMsg) error {
 // Calls lists the calls kept over a restart.
 func (r *Registry) Calls() (list []*proto.DeviceRpcCallMsg) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	for _, key := range r.keysOf(calls) {
 		text, _ := r.get(key)
 		c := new(proto.DeviceRpcCallMsg)

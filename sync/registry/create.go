@@ -57,7 +57,7 @@ var ErrName = errors.New("registry: not a name")
 // another's; nothing was made then, nor on any error. Any goroutine.
 func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, taken bool, err error) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	if n.Name == "" || len([]rune(n.Name)) > 255 || !validName(n.Name) || !validName(n.Type) || len([]rune(n.Type)) > 255 {
 		return b, false, ErrName
 	}
@@ -103,7 +103,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, tak
 // Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any goroutine.
 func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	mark, ok := r.births[id]
 	text, there := r.get(devices.key(id))
 	d, readable := decodeDevice(text)
@@ -121,7 +121,7 @@ func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 // Discard takes a prepared device back. Any goroutine.
 func (r *Registry) Discard(id proto.UUID) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	delete(r.births, id)
 	return r.forget(id)
 }
@@ -137,7 +137,7 @@ func (r *Registry) forget(id proto.UUID) (err error) {
 // Unborn lists the devices that were prepared and not adopted: a crash came between. Any goroutine.
 func (r *Registry) Unborn() (list []proto.Born) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	for id, b := range r.births {
 		if b.queued {
 			continue

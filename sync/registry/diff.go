@@ -12,7 +12,7 @@ import (
 // queue's events: a device made here after that is ours although the sync cannot bring it.
 func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	r.seen = make(map[recordID]struct{})
 	r.fullSync, r.committed = full, committed
 }
@@ -20,7 +20,7 @@ func (r *Registry) BeginSync(full bool, committed uint64) {
 // AbortSync forgets that a sync began: the link was lost before its end.
 func (r *Registry) AbortSync() {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	r.seen = nil
 }
 
@@ -29,7 +29,7 @@ func (r *Registry) AbortSync() {
 // error it may be called again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	full := r.seen != nil && r.fullSync
 	if r.seen != nil {
 		removed, err = r.sweep()

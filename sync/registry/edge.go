@@ -83,7 +83,7 @@ func (r *Registry) FullySynced() bool {
 // configuration is in force and not yet durable; the next Flush tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	if err := r.setEdge(c); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (r *Registry) Edge() *proto.EdgeConfiguration {
 // cloud's was stored, otherwise configured itself (wire contract 2.8). Only a salted hash of the configured one is stored.
 func (r *Registry) Secret(configured string) string {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	r.mu.Lock()
 	r.edge.configured, r.edge.hasConfigured = configured, true
 	c, bound := r.edge.config, r.edge.bound

@@ -536,7 +536,7 @@ func TestDamageIsHealedByASync(t *testing.T) {
 		t.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 60 {
+	for range 30 {
 		hurt := append([]byte(nil), whole...)
 		switch at := rng.IntN(len(hurt)); rng.IntN(4) {
 		case 0:

@@ -3,8 +3,8 @@ package registry
 import "edgesync/proto"
 
 // Watcher hears of changes that live sessions must follow. sync/device is one; main.go hands it over with Watch before the loop runs.
-// Its methods are called by whoever changes the registry, mostly the loop's goroutine, and must not block; they may look things up. What
-// they tell of is in force already. A sync that brings nothing new calls none of them.
+// Its methods are called by whoever changes the registry, mostly the loop's goroutine, with no lock of the registry held, and must not block; they may call
+// the registry. What they tell of is in force already. A sync that brings nothing new calls none of them.
 type Watcher interface {
 	// DeviceChanged tells that a device was made, changed or removed. For Deleted d holds what it was.
 	DeviceChanged(d Device, what Change)

@@ -43,6 +43,7 @@ type Registry struct {
 	// write is held by whoever changes something; it is taken before mu. The fields below belong to its holder.
 	write      sync.Mutex
 	watcher    Watcher
+	notices    []notice
 	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
 	fullSync   bool                  // it is a full one
 	committed  uint64                // Seq of the queue when it began
@@ -182,27 +183,55 @@ func (r *Registry) dropUnkept() {
 // Watch sets who hears of changes from now on.
 func (r *Registry) Watch(w Watcher) {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	r.watcher = w
+}
+
+// notice is what the watcher is to hear.
+type notice struct {
+	device  Device
+	what    Change // 0: shared attributes of the device
+	set     []proto.KV
+	deleted []string
 }
 
 func (r *Registry) tell(d Device, what Change) {
 	if what != 0 && r.watcher != nil {
-		r.watcher.DeviceChanged(d, what)
+		r.notices = append(r.notices, notice{device: d, what: what})
+	}
+}
+
+func (r *Registry) tellShared(id proto.UUID, set []proto.KV, deleted []string) {
+	if r.watcher != nil {
+		r.notices = append(r.notices, notice{device: Device{ID: id}, set: set, deleted: deleted})
+	}
+}
+
+// unlock gives write free and then tells the watcher what happened, so that it may hold locks of its own while it calls the registry.
+func (r *Registry) unlock() {
+	notices, w := r.notices, r.watcher
+	r.notices = nil
+	r.write.Unlock()
+	for i := range notices {
+		if n := &notices[i]; n.what != 0 {
+			w.DeviceChanged(n.device, n.what)
+		} else {
+			w.SharedAttributes(n.device.ID, n.set, n.deleted)
+		}
 	}
 }
 
 // Flush makes everything staged durable with one fsync. After an error everything is still staged, and the next Flush tries again.
 func (r *Registry) Flush() error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	return r.flush()
 }
 
 // Close flushes and releases the store.
 func (r *Registry) Close() error {
 	r.write.Lock()
-	defer r.write.Unlock()
+	defer r.unlock()
 	return errors.Join(r.flush(), r.store.Close())
 }
 
