@@ -51,7 +51,7 @@ demo-forever: ## the same, round after round with faults at random moments, unti
 
 .PHONY: test
 test: ## everything that must hold: lint, tests with the race detector, all platforms, emulated 32-bit
-	@scripts/ci/prepare cgo protoc qemu
+	@scripts/ci/prepare cgo protoc qemu clients
 	@$(MAKE) lint
 	@$(MAKE) proto-check
 	@$(MAKE) race

@@ -14,9 +14,6 @@ import (
 // only part of it that is used. Its server would hold for each connection a second goroutine and a stack of 16 KiB, the frames of its calls
 // being large, where ours rests on a shallow one; and what it is for, routing between clients, is what this door must not do (device API 3.1).
 
-// announcedInflight is how many publishes a device may have in flight: what getSessionLimits and MQTT 5's CONNACK say (device API 4.1).
-const announcedInflight = 100
-
 var (
 	errMalformed = errors.New("a malformed packet")
 	errProtocol  = errors.New("a packet that must not come now")
@@ -40,23 +37,20 @@ func readConnect(frame []byte) (pk packets.Packet, err error) {
 	return pk, nil
 }
 
-// connack answers a CONNECT. session present is always 0: no session outlives its connection.
+// connack answers a CONNECT. session present is always 0: no session outlives its connection. There are no properties but those that MQTT 5
+// demands: clients would take a Receive Maximum or Maximum Packet Size for the whole of their limits (device API 9).
 func connack(pk *packets.Packet, code byte, assigned string) []byte {
 	b := []byte{0x20, 2, 0, code}
 	if pk.ProtocolVersion != 5 {
 		return b
 	}
 	b = append(b, 0) // length of the properties
-	if code == 0 {
-		b = append(b, 0x21, 0, announcedInflight)                          // Receive Maximum
-		b = binary.BigEndian.AppendUint32(append(b, 0x27), maxRemaining+4) // Maximum Packet Size
-		if pk.Properties.SessionExpiryInterval > 0 {
-			b = append(b, 0x11, 0, 0, 0, 0)
-		}
-		if assigned != "" {
-			b = binary.BigEndian.AppendUint16(append(b, 0x12), uint16(len(assigned)))
-			b = append(b, assigned...)
-		}
+	if code == 0 && pk.Properties.SessionExpiryInterval > 0 {
+		b = append(b, 0x11, 0, 0, 0, 0) // Session Expiry Interval
+	}
+	if code == 0 && assigned != "" {
+		b = binary.BigEndian.AppendUint16(append(b, 0x12), uint16(len(assigned))) // Assigned Client Identifier
+		b = append(b, assigned...)
 	}
 	b[1], b[4] = byte(len(b)-2), byte(len(b)-5)
 	return b

@@ -13,7 +13,7 @@ import (
 )
 
 // ackWindow is how many publishes of a device may wait for the medium; while there are so many nothing more is read from it. A power of
-// two, above announcedInflight.
+// two, above the 100 that getSessionLimits announces.
 const ackWindow = 128
 
 // Reasons, as MQTT 5 numbers them; earlier versions know none.
