@@ -151,6 +151,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
 	}
+	_ = mqtt.Close()
 	cancel()
 	<-done
 	log.Info("edgesync stops")

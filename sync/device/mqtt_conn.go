@@ -135,6 +135,9 @@ func (c *mqttConn) frame() ([]byte, error) {
 	began := false
 	for {
 		size, err := packetSize(c.in[c.at:c.end])
+		if err == nil && size > smallPacket && c.session.Load() == nil {
+			err = errPacketLength // nobody needs so much to say who it is
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -255,6 +255,7 @@ func malformed() [][]byte {
 		{0xff, 0xff, 0xff, 0xff, 0xff},
 		{0x10, 0x80, 0x80, 0x80, 0x80, 0x01},
 		{0x10, 0},
+		connectPacket(4, strings.Repeat("x", smallPacket), "lamp", ""),
 		[]byte("GET / HTTP/1.1\r\n\r\n" + strings.Repeat("x", 200)),
 		packet(0x30, append(str("v1/devices/me/telemetry"), `{"a":1}`...)),
 		join(in5, packet(0x82, join([]byte{0, 1, 0}, str("v1/devices/me/attributes")))), // without its options: the library reads beyond the end
