@@ -20,8 +20,8 @@ import (
 
 // Programs that were written for ThingsBoard, unchanged but for the address.
 
-// tool is a program from the distribution; the test is skipped where it is missing.
-func tool(t *testing.T, name, debian string) string {
+// program is one program from the distribution; the test is skipped where it is missing.
+func program(t *testing.T, name, debian string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *site) share(d cloudtest.Device, key string, value bool) {
 }
 
 func TestMosquittoClients(t *testing.T) {
-	pub, sub := tool(t, "mosquitto_pub", "mosquitto-clients"), tool(t, "mosquitto_sub", "mosquitto-clients")
+	pub, sub := program(t, "mosquitto_pub", "mosquitto-clients"), program(t, "mosquitto_sub", "mosquitto-clients")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	host, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
@@ -121,7 +121,7 @@ func TestMosquittoClients(t *testing.T) {
 }
 
 func TestCurl(t *testing.T) {
-	curl := tool(t, "curl", "curl")
+	curl := program(t, "curl", "curl")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	ask := func(args ...string) string {
@@ -168,7 +168,7 @@ func sdk(t *testing.T) (python string) {
 	if exec.Command(python, "-c", "import mmh3, tb_gateway_mqtt").Run() == nil {
 		return python
 	}
-	if out, err := exec.Command(tool(t, "python3", "python3-venv"), "-m", "venv", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program(t, "python3", "python3-venv"), "-m", "venv", dir).CombinedOutput(); err != nil {
 		t.Skipf("no virtual environment can be made: %v\n%s", err, out)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
@@ -30,6 +32,8 @@ const (
 	answerLimit = 3 * time.Second
 	// deadBytes bounds the dead-letter log.
 	deadBytes = 4 << 20
+	// reserveBytes stay free on a full medium, so that the committed offset can be written (architecture, queue.max_bytes).
+	reserveBytes = 256 << 10
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
 	memoryLimit = 24 << 20
 	// gcPercent keeps the heap small: little memory is worth more here than little work.
@@ -42,15 +46,15 @@ type loop interface {
 	Hint()
 	Turning() bool
 	Snapshot() agent.Snapshot
+	DeadLetters() agent.Dead
 }
 
 // parts are the rooms that stand on an open queue.
 type parts struct {
-	loop    loop
-	counts  func() []registry.Count
-	devices http.Handler // everything below /api/v1/
-	doors   *device.Doors
-	close   func() error // the registry; after the loop has returned
+	loop     loop
+	devices  http.Handler // everything below /api/v1/
+	doors    *device.Doors
+	registry *registry.Registry // closed after the loop has returned
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it. The order is fixed: lock, queue, registry,
@@ -72,8 +76,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	if dir.InMemory() {
-		warn("data_dir is in RAM: a power cut loses what waits there; set data_dir to flash or disk")
+	medium, err := wal.ProbeMedium(dir.Path)
+	switch {
+	case err != nil:
+		warn(err.Error()) // what it cannot tell is assumed
+	case medium.RAM:
+		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case medium.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -81,10 +91,22 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	queue, err := wal.Open(wal.Options{
+	var known atomic.Pointer[registry.Registry] // opened after the queue
+	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Log: log,
-	})
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
+		Series: agent.ThinSeries,
+		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
+			if r := known.Load(); r != nil {
+				id, ok = r.EdgeID()
+			}
+			return id, ok
+		}),
+	}
+	if c.Queue.Durability == "interval" {
+		o.Interval = c.Queue.SyncInterval
+	}
+	queue, err := wal.Open(o)
 	if err != nil {
 		return fmt.Errorf("open the queue: %w", err)
 	}
@@ -98,14 +120,15 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if err != nil {
 		return err
 	}
-	defer also(p.close)
+	known.Store(p.registry)
+	defer also(p.registry.Close)
 
 	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = address, mqttAddress, mqttTLSAddress
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
 		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
-		for _, c := range p.counts() {
+		for _, c := range p.registry.Counts() {
 			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 		}
 		return s
@@ -126,7 +149,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
-	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
+	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
 	} else {
 		defer also(sock.Close)
@@ -244,6 +267,6 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	a.SetDoors(doors)
 	reg.Watch(doors)
 	return &parts{
-		counts: reg.Counts, loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), close: reg.Close,
+		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), registry: reg,
 	}, nil
 }

@@ -23,6 +23,9 @@ const ClientScope = "CLIENT_SCOPE"
 // DeviceEntity is the entity type of devices in EntityDataProto.
 const DeviceEntity = "DEVICE"
 
+// EdgeEntity is the entity type of this edge itself: a legal originator of telemetry (wire contract 5.3).
+const EdgeEntity = "EDGE"
+
 // AppendTelemetry appends the fragment that stores kv at ts (milliseconds since the Unix epoch) as time series of the entity.
 // kv may be empty: the server then only notes that the entity is alive.
 func AppendTelemetry(dst []byte, entity UUID, entityType string, ts int64, kv []KV) []byte {

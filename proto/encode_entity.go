@@ -112,22 +112,3 @@ func boolField(b bool) int {
 	}
 	return 0
 }
-
-var kindNames = [kindEnd]string{
-	KindEntityData: "ENTITY_DATA", KindDevice: "DEVICE", KindDeviceCredentials: "DEVICE_CREDENTIALS", KindAlarm: "ALARM", KindRelation: "RELATION",
-	KindRuleChainMetadataAsk: "RULE_CHAIN_METADATA_REQUEST", KindAttributesAsk: "ATTRIBUTES_REQUEST", KindRelationAsk: "RELATION_REQUEST",
-	KindUserCredentialsAsk: "USER_CREDENTIALS_REQUEST", KindDeviceCredentialsAsk: "DEVICE_CREDENTIALS_REQUEST", KindRPC: "RPC",
-	KindWidgetBundleTypesAsk: "WIDGET_BUNDLE_TYPES_REQUEST", KindEntityViewsAsk: "ENTITY_VIEWS_REQUEST", KindAsset: "ASSET", KindDashboard: "DASHBOARD",
-	KindEntityView: "ENTITY_VIEW", KindAssetProfile: "ASSET_PROFILE", KindDeviceProfile: "DEVICE_PROFILE", KindResource: "TB_RESOURCE",
-	KindAlarmComment: "ALARM_COMMENT", KindRuleChain: "RULE_CHAIN", KindRuleChainMetadata: "RULE_CHAIN_METADATA",
-	KindCalculatedField: "CALCULATED_FIELD", KindCalculatedFieldAsk: "CALCULATED_FIELD_REQUEST", KindAIModel: "AI_MODEL", KindUser: "USER",
-	KindUserCredentials: "USER_CREDENTIALS", KindAPIKey: "API_KEY",
-}
-
-// String is the kind in the words of ThingsBoard's event types.
-func (k Kind) String() string {
-	if k < kindEnd && kindNames[k] != "" {
-		return kindNames[k]
-	}
-	return "UNKNOWN"
-}

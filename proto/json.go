@@ -52,20 +52,3 @@ func appendDouble(dst []byte, d float64) []byte {
 	}
 	return dst
 }
-
-// AppendJSONString appends s in quotes. What is not UTF-8 becomes U+FFFD.
-func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for _, r := range string(s) {
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r < 0x20 || r == 0x7f:
-			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
-		default:
-			dst = append(dst, string(r)...)
-		}
-	}
-	return append(dst, '"')
-}

@@ -20,7 +20,7 @@ func TestJSONValue(t *testing.T) {
 		{KV{Type: KeyValueType_DOUBLE_V, Double: 12345678.5}, "1.23456785E+07"},
 		{KV{Type: KeyValueType_DOUBLE_V, Double: math.NaN()}, `"NaN"`},
 		{KV{Type: KeyValueType_DOUBLE_V, Double: math.Inf(-1)}, `"-Infinity"`},
-		{KV{Type: KeyValueType_STRING_V, Str: []byte("a\"b\\\n\x00é\U0001F600")}, `"a\"b\\\u000a\u0000é😀"`},
+		{KV{Type: KeyValueType_STRING_V, Str: []byte("a\"b\\\n\x00é\U0001F600")}, `"a\"b\\\n\u0000é😀"`},
 		{KV{Type: KeyValueType_STRING_V}, `""`},
 		{KV{Type: KeyValueType_STRING_V, Str: []byte{0xff, 'a'}}, `"` + "�" + `a"`},
 		{KV{Type: KeyValueType_JSON_V, Str: []byte(`{"a":[1]}`)}, `{"a":[1]}`},

@@ -37,6 +37,7 @@ type Agent struct {
 	doors   Doors // nil: nobody takes calls
 	calls   *callTable
 	birth   gosync.Mutex // held while a device is made, so that no name is made twice
+	orders  chan *order  // of people, about dead letters; the loop takes them
 
 	mu        gosync.Mutex // guards the fields below, written by the loop once a turn
 	published published
@@ -69,7 +70,7 @@ type counters struct {
 func NewAgent(d Deps) *Agent {
 	a := &Agent{
 		Deps: d, link: link{cloud: d.Config.Cloud, keepalive: d.Config.Keepalive}, jitter: fullJitter,
-		started: time.Now(), hint: make(chan struct{}, 1), calls: newCallTable(), published: published{turn: time.Now(), since: time.Now()},
+		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), calls: newCallTable(), published: published{turn: time.Now(), since: time.Now()},
 	}
 	a.announceUnborn()
 	return a
@@ -112,7 +113,26 @@ func (a *Agent) Snapshot() Snapshot {
 		s.NextAttemptMS = d.Milliseconds()
 	}
 	AddCounts(&s, a.Queue.Stats(), a.Dead.Stats(), now)
+	if e := a.Config.Queue.FlashEndurance; e > 0 && s.FlashWearPerDay > 0 {
+		s.FlashYears = float64(e) / float64(s.FlashWearPerDay) / 365.25
+	}
 	return s
+}
+
+// flashSoon is how long an account must be before a rate is told from it.
+const flashSoon = time.Minute
+
+// addFlash fills in what the queue's account of the flash says.
+func addFlash(s *Snapshot, q wal.Stats) {
+	t := q.Today
+	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday, s.Stretched = t.Written, t.Wear, t.Fsyncs, t.Commits, q.Stretched
+	s.FlashCommit = q.CommitBytes
+	if t.Events > 0 {
+		s.FlashAmplified = float64(t.Wear) / float64(t.Events)
+	}
+	if q.Since >= flashSoon {
+		s.FlashWearPerDay = int64(float64(t.Wear) / q.Since.Hours() * 24)
+	}
 }
 
 // AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead when it moves to the
@@ -122,7 +142,8 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
 	s.Accepted, s.Pending, s.Damaged = q.Accepted, q.Pending, q.Damaged
 	s.Deployed, s.Dropped, s.Dead = q.Deployed+d.Delivered, q.Dropped+d.Discarded, q.Dead-min(left, q.Dead)
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
-	s.FlashBytesToday, s.Commits, s.Writable = q.FlashBytesToday, q.Commits, q.Writable
+	s.Commits, s.Writable = q.Commits, q.Writable
+	addFlash(s, q)
 	if q.OldestPending > 0 {
 		s.OldestPendingMS = max(0, now.UnixMilli()-q.OldestPending)
 	}

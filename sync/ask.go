@@ -65,9 +65,9 @@ func (l *loop) maybeAsk(now time.Time) {
 			b = proto.AppendRequest(b, proto.KindCalculatedFieldAsk, q.id, q.entityType)
 		}
 	}
+	asked := l.questions[:n:n]
 	l.questions = l.questions[n:]
-	l.asking = true
-	l.sendDirect(b, sent{at: now, ask: true})
+	l.asking = l.sendDirect(b, sent{at: now, asked: asked})
 }
 
 // askAcknowledged: the answers are in the server's queue (wire contract 7.3).

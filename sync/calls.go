@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	gosync "sync"
 	"time"
 
@@ -126,6 +127,7 @@ func (a *Agent) Delivered(device proto.UUID, id int32) {
 
 // Answer implements Calls.
 func (a *Agent) Answer(device proto.UUID, id int32, response string) bool {
+	response = strings.ToValidUTF8(response, "\uFFFD") // one bad byte would end the session (wire contract 1.1)
 	switch {
 	case response == "":
 		response = "{}"
@@ -163,7 +165,9 @@ func (a *Agent) Request(r *Request) error {
 	if timeout <= 0 {
 		timeout = requestTimeout
 	}
-	p := &pendingRequest{r, t.id(), time.Now().Add(timeout)}
+	q := *r
+	q.Method, q.Params = strings.ToValidUTF8(r.Method, "\uFFFD"), strings.ToValidUTF8(r.Params, "\uFFFD")
+	p := &pendingRequest{&q, t.id(), time.Now().Add(timeout)}
 	t.requests[p.id] = p
 	t.unsent = append(t.unsent, p.id)
 	t.nudge()
@@ -292,7 +296,7 @@ func (t *callTable) expire(now time.Time) (late []*pendingRequest, next time.Tim
 type sent struct {
 	answer *answer
 	at     time.Time
-	ask    bool
+	asked  []question
 }
 
 // call takes a DeviceRpcCallMsg: a call for a device, or the answer to a device's own.
@@ -449,6 +453,12 @@ func (l *loop) maybeCall(now time.Time) {
 		r.Reply(nil, ErrTimeout)
 	}
 	l.callsDue = next
+	if now.Before(l.callsWait) {
+		if next.IsZero() || l.callsWait.Before(next) {
+			l.callsDue = l.callsWait
+		}
+		return
+	}
 	for l.sess != nil && len(l.sess.out) < outHigh {
 		t.mu.Lock()
 		var a *answer
@@ -477,15 +487,16 @@ func (l *loop) maybeCall(now time.Time) {
 	}
 }
 
-// sendDirect sends fragments as an uplink of their own, beside the batches.
-func (l *loop) sendDirect(fragments []byte, s sent) {
+// sendDirect sends fragments as an uplink of their own, beside the batches; false if they are too large.
+func (l *loop) sendDirect(fragments []byte, s sent) bool {
 	if proto.RequestSize(len(fragments), 1<<31-1) > l.sess.serverMax {
 		l.complain("a message is larger than the cloud takes and is not sent", "", s.at, "bytes", len(fragments))
-		return
+		return false
 	}
 	id := l.nextID()
 	l.write(proto.FrameUplink(append(make([]byte, proto.UplinkHeader, proto.UplinkHeader+len(fragments)), fragments...), id))
 	l.direct[id] = s
+	return true
 }
 
 // directAnswer handles the acknowledgement of such an uplink; false if it is none.
@@ -499,8 +510,12 @@ func (l *loop) directAnswer(r *proto.UplinkResponseMsg, now time.Time) bool {
 		l.progress()
 	} else {
 		text := redact(r.GetErrorMsg(), l.secret())
-		if judge(text) == refusedEdgeGone {
+		switch judge(text) {
+		case refusedEdgeGone:
 			l.ended(errEdgeGone, now)
+			return true
+		case refusedLimit: // nothing is wrong with it
+			l.again(s, now)
 			return true
 		}
 		l.complain("the cloud refuses an answer or a question", firstLine(text), now)
@@ -508,11 +523,28 @@ func (l *loop) directAnswer(r *proto.UplinkResponseMsg, now time.Time) bool {
 	if s.answer != nil {
 		l.dropKept(s.answer, now)
 	}
-	if s.ask {
+	if s.asked != nil {
 		l.askAcknowledged(now)
 	}
 	return true
 }
+
+// again puts back what the cloud did not take because it was too fast: answers go on, a little later, while they are of use; questions wait longer.
+func (l *loop) again(s sent, now time.Time) {
+	if s.answer != nil {
+		l.calls.mu.Lock()
+		l.calls.queue(s.answer)
+		l.calls.mu.Unlock()
+		l.callsWait = now.Add(answerPause)
+	}
+	if s.asked != nil {
+		l.questions = append(l.questions, s.asked...)
+		l.asking, l.askDue = false, now.Add(pauseMax)
+	}
+}
+
+// answerPause is the wait before an answer is tried again after a rate limit answer: its caller waits ten seconds in all.
+const answerPause = 2 * time.Second
 
 func (l *loop) dropKept(a *answer, now time.Time) {
 	if a.kept == nil {

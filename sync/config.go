@@ -16,7 +16,7 @@ type Config struct {
 	Sync      struct{ Full string }   // "first", "never", "always"
 	HTTP      HTTP
 	MQTT      MQTT
-	Log       struct{ Level string }  // "debug", "info", "warn", "error"
+	Log       struct{ Level string } // "debug", "info", "warn", "error"
 }
 
 // Cloud says where the server is and who we are.
@@ -64,12 +64,14 @@ type Keepalive struct {
 
 // Queue is the durable queue.
 type Queue struct {
-	Durability  string        // "always" or "interval"
-	MaxBytes    int64         // 0 = "auto"
-	MaxAge      time.Duration // 0 = unlimited
-	Policy      string        // "drop_oldest", "reject_new", "thin"
-	FlashBudget int64         // bytes a day, 0 = unlimited
-	MaxDelay    time.Duration
+	Durability     string        // "always" or "interval"
+	SyncInterval   time.Duration // between fsyncs, with Durability "interval"
+	MaxBytes       int64         // 0 = "auto"
+	MaxAge         time.Duration // 0 = unlimited
+	Policy         string        // "drop_oldest", "reject_new", "thin"
+	FlashBudget    int64         // bytes a day, 0 = unlimited
+	MaxDelay       time.Duration // longest stretch of a group commit under the budget
+	FlashEndurance int64         // bytes that the medium bears over its life, 0 = not known
 }
 
 // HTTP is the door for devices, the page and the health checks.

@@ -22,7 +22,6 @@ type key struct {
 	min, max int64         // bounds of int, bytes and nanoseconds
 	auto     bool          // the word "auto" is allowed and stored as 0
 	choices  []string      // all values that are allowed
-	planned  []string      // values of the fixed surface that this release refuses: an option that does nothing would be a lie
 	check    func(string) error
 
 	secret bool // the value is never printed
@@ -128,8 +127,12 @@ var keys = []key{
 		doc: "patience for the answer to a ping, then the link is given up",
 	},
 	{
-		path: "queue.durability", def: "always", field: func(c *Config) any { return &c.Queue.Durability }, choices: []string{"always"}, planned: []string{"interval"},
-		doc: "always: on flash before a device hears \"accepted\"",
+		path: "queue.durability", def: "always", field: func(c *Config) any { return &c.Queue.Durability }, choices: []string{"always", "interval"},
+		doc: "always: on flash before a device hears \"accepted\"; interval: written before, on flash every sync_interval",
+	},
+	{
+		path: "queue.sync_interval", def: "1s", field: func(c *Config) any { return &c.Queue.SyncInterval }, unit: time.Millisecond, min: 10 * ms, max: 60 * sec,
+		doc: "what a power cut may cost with durability \"interval\"",
 	},
 	{
 		path: "queue.max_bytes", def: "auto", field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
@@ -140,8 +143,8 @@ var keys = []key{
 		doc: "age at which a waiting event is dropped and counted; 0: never",
 	},
 	{
-		path: "queue.policy", def: "drop_oldest", field: func(c *Config) any { return &c.Queue.Policy }, choices: []string{"drop_oldest", "reject_new"}, planned: []string{"thin"},
-		doc: "what gives way when the room is used up: drop_oldest, reject_new",
+		path: "queue.policy", def: "drop_oldest", field: func(c *Config) any { return &c.Queue.Policy }, choices: []string{"drop_oldest", "reject_new", "thin"},
+		doc: "what gives way when the room is used up: drop_oldest, reject_new, thin",
 	},
 	{
 		path: "queue.flash_budget", def: "0", field: func(c *Config) any { return &c.Queue.FlashBudget }, max: tib,
@@ -150,6 +153,10 @@ var keys = []key{
 	{
 		path: "queue.max_delay", def: "1s", field: func(c *Config) any { return &c.Queue.MaxDelay }, unit: time.Millisecond, max: 60 * sec,
 		doc: "longest that a device waits for its answer when the flash budget is short",
+	},
+	{
+		path: "queue.flash_endurance", def: "0", field: func(c *Config) any { return &c.Queue.FlashEndurance }, max: 1 << 60,
+		doc: "bytes that the medium bears, from its data sheet; status then tells how many years it lasts; 0: not known",
 	},
 	{
 		path: "registry.keep", field: func(c *Config) any { return &c.Registry.Keep }, choices: []string{"widgets", "images", "ota"},

@@ -95,7 +95,6 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
 			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
 	}
-	l.noticePlanned()
 	return l, e.orNil()
 }
 
@@ -139,13 +138,6 @@ func (l *Loaded) Complete() error {
 		}
 	}
 	return e.orNil()
-}
-
-// noticePlanned names settings that are part of the fixed surface and have no effect in this release: nobody shall rely on them.
-func (l *Loaded) noticePlanned() {
-	if l.Config.Queue.FlashBudget > 0 {
-		l.notice("queue.flash_budget (" + l.source("queue.flash_budget") + ") has no effect in this release: every group commit is made at once")
-	}
 }
 
 // Values is the effective configuration in the order of config.toml.example, secrets masked.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		Retry:     Retry{Interval: 3 * time.Second, Max: 10},
 		Reconnect: Reconnect{Interval: 3 * time.Second, MaxInterval: time.Minute},
 		Keepalive: Keepalive{Time: 30 * time.Second, Timeout: 10 * time.Second},
-		Queue:     Queue{Durability: "always", Policy: "drop_oldest", MaxDelay: time.Second},
+		Queue:     Queue{Durability: "always", SyncInterval: time.Second, Policy: "drop_oldest", MaxDelay: time.Second},
 		HTTP:      HTTP{Listen: ":8080", MaxBody: 1 << 20},
 	}
 	want.Sync.Full, want.MQTT.Listen, want.Log.Level = "first", ":1883", "info"
@@ -72,7 +71,7 @@ func TestKeysAreThoseOfTheArchitecture(t *testing.T) {
 		cloud.host cloud.port cloud.timeout cloud.routing_key cloud.routing_secret cloud.routing_secret_file cloud.edge_version
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
-		queue.durability queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay
+		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
 		registry.keep sync.full http.listen http.max_body mqtt.listen
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
@@ -138,10 +137,12 @@ func TestEveryKey(t *testing.T) {
 		"reconnect.max_interval":    {`120000`, "120000", "2m", []string{`9`, `"25h"`}, "milliseconds"},
 		"keepalive.time":            {`360`, "360", "6m", []string{`9`, `"9s"`, `"25h"`}, "from 10s to 1d; a plain number means seconds"},
 		"keepalive.timeout":         {`1.5`, "1.5", "1.5s", []string{`0`, `"2h"`}, "from 1s to 1h; a plain number means seconds"},
-		"queue.durability":          {`"always"`, "always", "always", []string{`"interval"`, `"never"`, `""`}, "always"},
+		"queue.durability":          {`"interval"`, "interval", "interval", []string{`"never"`, `""`}, "always"},
+		"queue.sync_interval":       {`250`, "250", "250ms", []string{`9`, `60001`}, "milliseconds"},
+		"queue.flash_endurance":     {`"2TiB"`, "2TiB", "2TiB", []string{`-1`, `"2000000TiB"`}, "from 0 to"},
 		"queue.max_bytes":           {`"64MiB"`, "67108864", "64MiB", []string{`0`, `1048575`, `"2TiB"`, `"much"`, `-1`, `"1e9"`, `"99999999TiB"`, `"Auto?"`}, `must be from 1MiB to 1TiB, as a number of bytes or with a unit, such as "64MiB", or "auto"`},
 		"queue.max_age":             {`86400`, "1d", "1d", []string{`-1`, `"20000d"`, `"300000d"`, `"1y"`}, "from 0 to 18250d; a plain number means seconds"},
-		"queue.policy":              {`"reject_new"`, "reject_new", "reject_new", []string{`"thin"`, `"drop"`, `1`}, ""},
+		"queue.policy":              {`"thin"`, "thin", "thin", []string{`"drop"`, `1`}, ""},
 		"queue.flash_budget":        {`"1GiB"`, "1GiB", "1GiB", []string{`-1`, `"2TiB"`}, "from 0 to 1TiB"},
 		"queue.max_delay":           {`100`, "100", "100ms", []string{`60001`}, "milliseconds"},
 		"registry.keep":             {`["ota", "images"]`, "ota, images", "ota,images", []string{`["all"]`, `[1]`, `7`, `"x"`}, ""},
@@ -209,14 +210,6 @@ func TestEveryKey(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestPlannedValuesAreRefusedWithWhatWorks(t *testing.T) {
-	for flag, works := range map[string]string{"--queue.durability=interval": "what works now: always", "--queue.policy=thin": "what works now: drop_oldest, reject_new"} {
-		if _, err := load(t, nil, flag); err == nil || !strings.Contains(err.Error(), works) {
-			t.Errorf("%s: %v, want it to say %q", flag, err, works)
-		}
 	}
 }
 
@@ -500,18 +493,4 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("%d problems", len(e.Problems))
 		}
 	})
-}
-
-// A setting without effect in this release is accepted, because scripts use it, and says so.
-func TestPlannedSettingsSayThatTheyHaveNoEffect(t *testing.T) {
-	l, err := load(t, nil, "--queue.flash_budget=1GiB")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
-		"queue.flash_budget (--queue.flash_budget) has no effect in this release: every group commit is made at once",
-	}
-	if !slices.Equal(l.Notices, want) {
-		t.Errorf("notices %q", l.Notices)
-	}
 }

@@ -1,13 +1,20 @@
 package sync
 
 import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
@@ -196,6 +203,38 @@ func TestConformance(t *testing.T) {
 			b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { latest = string(proto.AppendJSONValue(nil, kv)) })
 			b.expect("latest", latest, "3000")
 		}},
+		{"7.2 a device reads back what it posted, offline too, after a power cut a minute later too", func(b *box) {
+			d := b.device("d")
+			b.offline(func() {
+				kv := []proto.KV{{Key: []byte("ip"), Type: proto.KeyValueType_STRING_V, Str: []byte("10.0.0.7")}}
+				err := b.intake.Accept(b.Context(), []proto.Event{{
+					Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv),
+				}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				read := func(r *registry.Registry) (text string) {
+					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) { text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv)) })
+					return text
+				}
+				b.expect("read back", read(b.reg), `ip="10.0.0.7"`)
+				b.settle(flushEvery + heartbeat)
+				dir := b.TempDir() // what is on flash now
+				store, err := os.ReadFile(filepath.Join(b.dir, "registry", "store"))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, "store"), store, 0o600)
+				}
+				r, err2 := registry.Open(registry.Options{Dir: dir})
+				if err != nil || err2 != nil {
+					b.Fatal(err, err2)
+				}
+				defer r.Close()
+				b.expect("on flash", read(r), `ip="10.0.0.7"`)
+			})
+			v, _, ok := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "ip")
+			b.expect("in the cloud", []any{v.Str, ok}, []any{"10.0.0.7", true})
+		}},
 		{"7.4 what is new is asked about once, in the server's own words", func(b *box) {
 			b.sent(func(*proto.UplinkMsg) bool { return true })
 			d := b.device("d")
@@ -349,6 +388,42 @@ func TestConformance(t *testing.T) {
 			b.expect("answers", b.answersTo(84), []string{"4", "4"})
 			b.settle(5 * time.Minute)
 			b.expect("answers", len(b.answersTo(84)), 2)
+		}},
+		{"4.6 a rate limit costs neither answers nor questions", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "6") })
+			b.cloud.RateLimit(true)
+			go func() {
+				b.settle(4 * time.Second)
+				b.cloud.RateLimit(false)
+			}()
+			r := b.call(d.ID, "1", false, 10*time.Second)
+			b.expect("answer", r.response+r.word, "6")
+			b.sent(func(*proto.UplinkMsg) bool { return true })
+			b.offline(func() {
+				b.cloud.SetSharedAttributes(d.ID, longs("fan", 5), false)
+				b.cloud.RateLimit(true)
+				go func() {
+					b.settle(time.Minute)
+					b.cloud.RateLimit(false)
+				}()
+			})
+			b.settle(5 * time.Minute)
+			b.expect("cached", b.shared(d.ID, "fan"), "5")
+		}},
+		{"1.1 what is no UTF-8 never goes out", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "{\"a\":\"\xff\"}") })
+			r := b.call(d.ID, "1", false, 10*time.Second)
+			b.expect("answer", r.response+r.word, "{\"a\":\"\uFFFD\"}")
+			b.cloud.AnswerRPC(func(c *proto.DeviceRpcCallMsg) *proto.RpcResponseMsg {
+				return &proto.RpcResponseMsg{Response: `"` + c.RequestMsg.Method + `"`}
+			})
+			got := make(chan string, 1)
+			b.expect("sent", b.agent.Request(&Request{Device: d.ID, Method: "m\xff", Params: "\xff", Reply: func(r []byte, _ error) { got <- string(r) }}), nil)
+			b.settle(3 * time.Second)
+			b.expect("answer", <-got, "\"m\uFFFD\"")
+			b.expect("connects", b.cloud.Stats().Connects, 1)
 		}},
 		{"8.1 a persistent call survives a restart, and its answer ends it", func(b *box) {
 			d := b.device("d")
@@ -510,4 +585,68 @@ func TestUnbornIsAnnouncedAtStart(t *testing.T) {
 			t.Errorf("in the cloud: %+v %v", d, ok)
 		}
 	})
+}
+
+// Every recorded downlink of the real server is applied and acknowledged.
+func TestEveryRecordedDownlink(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("*", "testdata", "*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, file := range files {
+		list := recordedDownlinks(t, file)
+		if len(list) == 0 {
+			continue
+		}
+		total += len(list)
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			inBox(t, nil, func(b *box) {
+				before := b.cloud.Stats()
+				for _, m := range list {
+					m.EdgeConfiguration, m.DownlinkMsgId = nil, 0 // of another edge; the cloud gives ids
+					b.cloud.Push(b.edge.ID, m)
+				}
+				b.settle(5 * time.Minute)
+				after := b.cloud.Stats()
+				b.expect("pending", b.cloud.Pending(b.edge.ID), 0)
+				b.expect("given up, resent", []uint64{after.GivenUp - before.GivenUp, after.Resent - before.Resent}, []int{0, 0})
+				for _, c := range b.reg.Counts() {
+					if c.Malformed > 0 {
+						t.Errorf("malformed: %+v", c)
+					}
+				}
+			})
+		})
+	}
+	if total < 200 {
+		t.Errorf("%d downlinks in %d files", total, len(files))
+	}
+}
+
+func recordedDownlinks(t *testing.T, file string) (list []*proto.DownlinkMsg) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		var j struct{ Type, Raw, Down string } // the two forms of carried recordings
+		if err := json.Unmarshal(s.Bytes(), &j); err != nil {
+			t.Fatal(err)
+		}
+		var m proto.ResponseMsg
+		raw, err := base64.StdEncoding.DecodeString(j.Raw + j.Down)
+		if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") || err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
+			continue // the recordings cut some long ones
+		}
+		list = append(list, m.DownlinkMsg)
+	}
+	if s.Err() != nil {
+		t.Fatal(s.Err())
+	}
+	return list
 }

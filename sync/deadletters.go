@@ -12,6 +12,8 @@ type deadTry struct {
 	id     int32
 	letter wal.DeadLetter
 	sentAt time.Time
+	// dropped: somebody gave the letter up meanwhile, and it counts as discarded whatever the answer.
+	dropped bool
 }
 
 // bury writes an event to the dead-letter log, durably; false if the medium refuses, and then the event stays where it is.
@@ -59,7 +61,11 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 		return
 	}
-	if !found || proto.RequestSize(len(pick.Fragment), 1<<31-1) > l.sess.serverMax {
+	if !found {
+		return
+	}
+	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
+		l.restOversized(pick, size, now)
 		return
 	}
 	l.deadTry = &deadTry{id: l.nextID(), letter: pick, sentAt: now}
@@ -71,7 +77,7 @@ func (l *loop) triesOf(d *wal.DeadLetter) int { return max(d.Tries, l.tries[d.Of
 
 // deadAnswer handles the answer to a letter. Tries are counted in memory and written when the letter comes to rest, to spare the flash.
 func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
-	d := l.deadTry.letter
+	d, dropped := l.deadTry.letter, l.deadTry.dropped
 	l.deadTry = nil
 	var err error
 	if r.GetSuccess() {
@@ -90,6 +96,9 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 			return
 		case refusedHopeless:
 			d.Resting = true
+		}
+		if dropped {
+			return
 		}
 		n := l.triesOf(&d) + 1
 		l.tries[d.Offset] = n

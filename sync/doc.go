@@ -12,7 +12,8 @@
 //
 // The loop's goroutine owns the session, the window, the backoff and the state. The receiver and the sender of a session and the
 // dialler of an attempt only pass messages over bounded channels. The loop never blocks on the network; while the server does not
-// read, the sender waits and the window stays full.
+// read, the sender waits and the window stays full. What people decide about dead letters (Dead) is an order that the loop carries out
+// between two turns; nobody else touches the tries.
 //
 // # Positions
 //
@@ -36,5 +37,6 @@
 // # Files
 //
 // agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go the stream;
-// batch.go, window.go and uplink.go sending; calls.go RPC both ways; ask.go what is asked after a sync; birth.go devices made here; deadletters.go the retries; downlink.go what comes down; config*.go the configuration.
+// batch.go, window.go and uplink.go sending; calls.go RPC both ways; ask.go what is asked after a sync; birth.go devices made here;
+// deadletters.go the retries, dead_orders.go what people want done with them; downlink.go what comes down; config*.go the configuration.
 package sync

@@ -20,6 +20,8 @@ const (
 	pauseMax     = 60 * time.Second
 	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
 	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	flushEvery   = time.Minute      // what is staged in the registry and waits for nobody
+	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
 )
@@ -68,7 +70,9 @@ type loop struct {
 	endsAt     uint64
 	ends       int
 	stopping   bool
-	worked     bool // since memory was given back last
+	flushed    time.Time // the registry, last
+	worked     bool      // since memory was given back last
+	gaveBack   time.Time
 
 	// The dead-letter log's retries.
 	deadDue time.Time
@@ -90,6 +94,7 @@ type loop struct {
 	strays     []stray
 	direct     map[int32]sent // not acknowledged, by id
 	callsDue   time.Time      // when the next call or request is over
+	callsWait  time.Time      // no answer goes before: the cloud limits the rate
 	clock      time.Duration  // the server's clock is ahead of ours by this
 	clockKnown bool
 	clockFresh bool // learnt in this session
@@ -162,6 +167,8 @@ func (l *loop) run(ctx context.Context) {
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}
 			}
+		case o := <-l.orders:
+			l.obey(o, time.Now())
 		case <-timer.C:
 		}
 	}
@@ -178,6 +185,7 @@ func (l *loop) inbox() <-chan inbound {
 // turn does everything that is due.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
+	l.maybeFlush(now)
 	if l.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)
@@ -280,22 +288,52 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if !l.deafSince.IsZero() {
 		at(l.deafSince.Add(deafAfter))
 	}
-	if l.worked && l.state == Connected {
-		at(l.since.Add(quietFor))
+	if l.worked && l.state == Connected && !l.syncing {
+		at(l.giveBackDue())
 	}
 	return next
+}
+
+// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their births is only a mark. The events themselves are in
+// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+func (l *loop) maybeFlush(now time.Time) {
+	if now.Sub(l.flushed) < flushEvery {
+		return
+	}
+	l.flushed = now
+	if err := l.reg.Flush(); err != nil {
+		l.complain("the registry cannot be written", err.Error(), now)
+	}
 }
 
 // maybeGiveBack returns memory to a small machine once it has been quiet for a while after work: a first sync is megabytes of which
 // little is kept, and the collector alone would hold them.
 func (l *loop) maybeGiveBack(now time.Time) {
 	switch {
-	case l.state != Connected:
+	case l.state != Connected || l.syncing:
 		l.worked = true
-	case l.worked && now.Sub(l.since) >= quietFor:
-		l.worked = false
+	case l.worked && !now.Before(l.giveBackDue()):
+		l.worked = len(l.questions) > 0
+		l.gaveBack = now
 		debug.FreeOSMemory()
+		unmapCode()
 	}
+}
+
+// giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of devices, it is quiet between two of them.
+func (l *loop) giveBackDue() time.Time {
+	if len(l.questions) > 0 {
+		return l.gaveBack.Add(askGiveBack)
+	}
+	return l.lastWork().Add(quietFor)
+}
+
+// lastWork is when the link was last seen at work, while it is Connected.
+func (l *loop) lastWork() time.Time {
+	if l.lastReceived.After(l.since) {
+		return l.lastReceived
+	}
+	return l.since
 }
 
 func (l *loop) maybeProbe(now time.Time) {

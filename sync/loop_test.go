@@ -687,7 +687,7 @@ func TestCallsByTheServersClock(t *testing.T) {
 			s.mu.Lock()
 			calls := s.calls
 			s.mu.Unlock()
-			if len(calls) != 1 || calls[0].Expires.Sub(time.Now()).Round(time.Second) != 8*time.Second {
+			if len(calls) != 1 || time.Until(calls[0].Expires).Round(time.Second) != 8*time.Second {
 				r.Errorf("ahead %v: delivered %v", ahead, calls)
 			}
 			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT"}) {

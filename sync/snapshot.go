@@ -54,7 +54,16 @@ type Snapshot struct {
 	MQTTAddress     string    `json:"mqtt_address"`
 	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
 	RSSBytes        int64     `json:"rss_bytes"`
-	FlashBytesToday int64     `json:"flash_bytes_today"`
+	FlashBytesToday int64     `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
+	FlashWearToday  int64     `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
+	FlashWearPerDay int64     `json:"flash_wear_per_day"`  // at the rate of today; 0 = too early to tell
+	FlashYears      float64   `json:"flash_years"`         // that the medium lasts at this rate; 0 = queue.flash_endurance is not set
+	FlashAmplified  float64   `json:"flash_amplification"` // bytes that the medium has written today per byte of events
+	FlashCommit     int64     `json:"flash_commit_bytes"`  // what one commit costs the medium
+	FsyncsToday     uint64    `json:"fsyncs_today"`
+	CommitsToday    uint64    `json:"commits_today"`
+	Medium          string    `json:"medium"`            // file system and device of data_dir, and what a commit costs there
+	Stretched       uint64    `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
 	UptimeMS        int64     `json:"uptime_ms"`
 	QueueBytes      int64     `json:"queue_bytes"`
 	Committed       uint64    `json:"committed"`       // offset

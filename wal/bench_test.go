@@ -115,7 +115,7 @@ func BenchmarkWriteAmplification(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(q.Stats().FlashBytesToday)/float64(b.N*100*100), "bytes/byte")
+	b.ReportMetric(float64(q.Stats().Today.Written)/float64(b.N*100*100), "bytes/byte")
 	b.ReportMetric(float64(q.Stats().Segments), "segments")
 }
 

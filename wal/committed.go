@@ -12,9 +12,9 @@ import (
 // write leaves the other one. Its loss means that events are sent again, never that one is skipped.
 const (
 	committedName = "committed"
-	slotSize      = 4 + 4 + 8 + controlSize // magic, CRC-32C, generation, control
+	slotSize      = 4 + 4 + 8 + 2 + maxControlSize // magic, CRC-32C, generation, length, control and zeros behind it
 	slotDistance  = 4096
-	slotMagic     = 0x31636573 // "sec1"
+	slotMagic     = 0x32636573 // "sec2"
 )
 
 // committedFile is the file and what stands in it. The committer's goroutine owns it after Open.
@@ -28,7 +28,10 @@ func appendSlot(dst []byte, generation uint64, c *control) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, slotMagic)
 	dst = binary.LittleEndian.AppendUint32(dst, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, generation)
+	dst = binary.LittleEndian.AppendUint16(dst, 0)
 	dst = c.append(dst)
+	binary.LittleEndian.PutUint16(dst[start+16:], uint16(len(dst)-start-18))
+	dst = append(dst, make([]byte, start+slotSize-len(dst))...)
 	binary.LittleEndian.PutUint32(dst[start+4:], crc32.Checksum(dst[start+8:], castagnoli))
 	return dst
 }
@@ -37,7 +40,11 @@ func parseSlot(b []byte) (generation uint64, c control, ok bool) {
 	if len(b) < slotSize || binary.LittleEndian.Uint32(b) != slotMagic || binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:slotSize], castagnoli) {
 		return 0, c, false
 	}
-	c, ok = parseControl(b[16:slotSize])
+	n := int(binary.LittleEndian.Uint16(b[16:]))
+	if n > maxControlSize {
+		return 0, c, false
+	}
+	c, ok = parseControl(b[18 : 18+n])
 	return binary.LittleEndian.Uint64(b[8:]), c, ok
 }
 

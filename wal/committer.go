@@ -3,10 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	tlog "github.com/tidwall/wal"
@@ -22,21 +20,52 @@ func (q *Queue) run() {
 		case <-q.kick:
 		case <-timer.C:
 		case <-q.closing:
+			q.own.Lock()
 			for q.flush() {
 			}
 			q.shutdown()
+			q.own.Unlock()
 			return
 		}
-		for again := true; again; {
-			again = q.flush()
-			q.maintain(time.Now()) // between groups too: writers that never pause must not hold it up
-		}
-		wait := fileAfter
-		if !q.proven {
-			wait = reopenEvery
-		}
-		timer.Reset(wait)
+		timer.Reset(q.work())
 	}
+}
+
+// work commits what is due and does the upkeep; it returns when to come again at the latest.
+func (q *Queue) work() time.Duration {
+	q.own.Lock()
+	defer q.own.Unlock()
+	for {
+		now := time.Now()
+		d := q.hold(now)
+		q.mu.Lock()
+		q.holding = d > 0
+		q.mu.Unlock()
+		if d > 0 {
+			return min(q.maintain(now), d)
+		}
+		again := q.flush()
+		d = q.maintain(time.Now()) // between groups too: writers that never pause must not hold it up
+		if !again {
+			return d
+		}
+	}
+}
+
+// hold is how long the pending group should still collect, because the flash budget is short; at most queue.max_delay from its first
+// event on, and not beyond what a group holds.
+func (q *Queue) hold(now time.Time) time.Duration {
+	if q.o.FlashBudget <= 0 {
+		return 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	g := q.pending
+	if !g.waiting || q.space != nil || q.shut {
+		return 0
+	}
+	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.commitCost())
+	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
 // flush commits the group that is pending; false if there is none.
@@ -48,6 +77,7 @@ func (q *Queue) flush() bool {
 		return false
 	}
 	q.pending, q.spare = q.spare, nil
+	q.holding = false
 	if q.space != nil {
 		close(q.space)
 		q.space = nil
@@ -66,17 +96,15 @@ func (q *Queue) flush() bool {
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	g.buf, g.sizes, g.done, g.outcome, g.waiting = g.buf[:0], g.sizes[:0], g.done[:0], nil, false
+	g.buf, g.sizes, g.done, g.outcome, g.waiting, g.events = g.buf[:0], g.sizes[:0], g.done[:0], nil, false, 0
 	q.mu.Lock()
 	q.spare = g
 	q.mu.Unlock()
-	if err == nil {
-		poke(q.wake)
-	}
 	return true
 }
 
-// commit writes one group and makes it durable: one write for each segment it touches and one fsync.
+// commit writes one group and makes it durable: one write for each segment it touches and one fsync. With Options.Interval the fsync
+// comes later.
 func (q *Queue) commit(g *group) error {
 	now := time.Now()
 	if q.store == nil {
@@ -87,8 +115,12 @@ func (q *Queue) commit(g *group) error {
 	if err := q.quota(int64(len(g.buf)), now); err != nil {
 		return err
 	}
+	recorded := q.recordGap(g)
+	if q.o.FlashBudget > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {
+		q.stretched.Add(1)
+	}
 	q.mu.Lock()
-	end, committed, counters := q.end, q.committed, q.counters
+	end, state := q.end, q.stateLocked()
 	tail := q.segments[len(q.segments)-1]
 	q.mu.Unlock()
 
@@ -117,25 +149,33 @@ func (q *Queue) commit(g *group) error {
 			size = 0
 		}
 	}
-	var room [headerSize + controlSize]byte
-	state := func() {
-		c := control{seq: end.Seq, committed: committed, counters: counters}
-		put(c.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
+	var room [headerSize + maxControlSize]byte
+	tell := func() {
+		state.seq = end.Seq
+		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
 	}
 	q.batch.Clear()
-	if (committed != q.told || !q.proven) && size > 0 {
-		state()
+	if (state.committed.Offset != q.telling.Offset || !q.proven) && size > 0 {
+		tell()
 	}
 	at := 0
 	for _, n := range g.sizes {
 		if size == 0 {
-			state()
+			tell()
 		}
 		put(frame(g.buf[at : at+n]))
 		end.Seq++
 		at += n
 	}
-	if err := q.write(len(begun) > 0); err != nil {
+	if recorded {
+		state.gap = Gap{}
+		tell()
+	}
+	last := tail.first
+	if n := len(begun); n > 0 {
+		last = begun[n-1].first
+	}
+	if err := q.write(now, last, len(begun) > 0); err != nil {
 		return q.poison(err, now)
 	}
 	if !q.proven {
@@ -143,52 +183,159 @@ func (q *Queue) commit(g *group) error {
 	}
 	q.proven = true
 	q.lastWrite = now
+	q.telling = state.committed
 	q.commits.Add(1)
-	q.wrote(bytes)
+	q.ledger.add(Account{Written: int64(bytes), Commits: 1, Events: g.events})
 	q.mu.Lock()
-	q.told = committed
 	q.end = end
 	q.segments[len(q.segments)-1] = tail
 	q.segments = append(q.segments, begun...)
 	q.bytes += int64(bytes)
 	q.lastErr = nil
-	if len(begun) > 0 {
-		q.urgent = true
+	q.gap = state.gap
+	if q.dirty.IsZero() {
+		q.synced, q.told = end, q.telling
 	}
 	q.mu.Unlock()
+	if !q.dirty.IsZero() {
+		q.unsynced += int64(bytes)
+		return nil
+	}
+	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.commitCost()), now)
+	q.tail.noteCommit(size)
+	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
+		poke(q.kick) // the upkeep fills it
+	}
+	poke(q.wake)
 	return nil
 }
 
-func (q *Queue) write(newSegment bool) error {
-	if q.o.inject != nil {
-		if err := q.o.inject("write"); err != nil {
-			return err
-		}
+// stateLocked is what control frames and the committed file tell.
+func (q *Queue) stateLocked() control {
+	return control{seq: q.end.Seq, committed: q.committed, counters: q.counters, ahead: q.ahead, thin: q.thin, gap: q.gap}
+}
+
+// recordGap puts the event that tells of what was dropped behind those of the group. The control frame behind it tells that this is
+// done: a crash between the two at worst makes the same record twice.
+func (q *Queue) recordGap(g *group) bool {
+	e, ok := q.record()
+	if !ok {
+		return false
+	}
+	before := len(g.buf)
+	g.buf = appendFrame(g.buf, frameEvent, &e)
+	g.sizes = append(g.sizes, len(g.buf)-before)
+	g.events += int64(len(e.Fragment))
+	return true
+}
+
+// record makes the event that tells of what was dropped; false if there is nothing to tell, or not yet.
+func (q *Queue) record() (e Event, ok bool) {
+	if q.o.Record == nil {
+		return e, false
+	}
+	q.mu.Lock()
+	gap, total := q.gap, q.counters.dropped+q.ahead
+	q.mu.Unlock()
+	if gap.Events == 0 {
+		return e, false
+	}
+	e, ok = q.o.Record(gap, total)
+	return e, ok && e.Kind <= maxKind && len(e.Fragment) <= MaxFragment
+}
+
+// write hands the batch to the library and makes it durable, or notes that this is still to come.
+func (q *Queue) write(now time.Time, tail uint64, newSegment bool) error {
+	if err := q.step("write"); err != nil {
+		return err
 	}
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
-	if q.o.inject != nil {
-		if err := q.o.inject("sync"); err != nil {
-			return err
-		}
+	if newSegment {
+		q.newFiles = true
+		q.ledger.add(Account{Fsyncs: 1}) // the library's, of the segment that is full
 	}
-	if err := q.store.Sync(); err != nil {
+	if q.o.Interval > 0 {
+		if q.dirty.IsZero() {
+			q.dirty = now
+			poke(q.kick) // the committer is to come back for it
+		}
+		return nil
+	}
+	return q.fsync(tail)
+}
+
+// fsync makes durable what was written, up to the segment that is the tail now.
+func (q *Queue) fsync(tail uint64) error {
+	if err := q.step("sync"); err != nil {
 		return err
 	}
-	if newSegment {
-		return syncDir(q.o.Dir)
+	if err := q.tail.sync(q.o.Dir, tail); err != nil {
+		return err
+	}
+	q.ledger.add(Account{Fsyncs: 1})
+	if q.newFiles {
+		if err := q.step("syncdir"); err != nil {
+			return err
+		}
+		if err := syncDir(q.o.Dir); err != nil {
+			return err
+		}
+		q.ledger.add(Account{Fsyncs: 1})
+		q.newFiles = false
 	}
 	return nil
+}
+
+// settleWrites makes durable what was accepted before its fsync (Options.Interval); false if the medium refuses.
+func (q *Queue) settleWrites(now time.Time) bool {
+	if q.dirty.IsZero() || q.store == nil {
+		return q.store != nil
+	}
+	q.mu.Lock()
+	end, tail := q.end, q.segments[len(q.segments)-1]
+	q.mu.Unlock()
+	if err := q.fsync(tail.first); err != nil {
+		q.poison(err, now)
+		return false
+	}
+	q.dirty = time.Time{}
+	q.mu.Lock()
+	q.synced, q.told = end, q.telling
+	q.mu.Unlock()
+	n := q.unsynced
+	q.unsynced = 0
+	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.commitCost()), now)
+	q.tail.noteCommit(tail.bytes)
+	poke(q.wake)
+	return true
+}
+
+// charge takes what a write cost the medium from the budget and puts it into the account.
+func (q *Queue) charge(bytes int64, now time.Time) {
+	q.budget.spend(bytes, now)
+	q.ledger.add(Account{Wear: bytes})
+}
+
+// step lets tests fail the medium, and look at it, before each thing that is done to it.
+func (q *Queue) step(op string) error {
+	if q.o.inject == nil {
+		return nil
+	}
+	return q.o.inject(op)
 }
 
 // poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
 // retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
-	q.store.Close()
-	q.store, q.proven = nil, false
+	if q.store != nil { // it is not there when the log could not be opened again
+		q.store.Close()
+	}
+	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
+	q.tail.close()
 	q.cutBack()
 	err := fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	q.mu.Lock()
@@ -247,238 +394,31 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Unlock()
 		return err
 	}
-	return nil
-}
-
-// maintain tries to come back after a failure, writes the committed position to its file and drops segments, when due.
-func (q *Queue) maintain(now time.Time) {
-	if !q.proven && !now.Before(q.retryAt) {
-		q.commit(new(group)) // a control frame, as a probe: devices that are refused at the door would never bring one
+	if q.o.Interval > 0 {
+		q.dirty = now // what was accepted before the failure may still wait for its fsync
 	}
-	q.mu.Lock()
-	committed := q.committed
-	due := committed != q.filed && (q.urgent || committed != q.told && now.Sub(q.lastWrite) >= fileAfter)
-	q.mu.Unlock()
-	if due {
-		q.save()
-	}
-	if q.store == nil {
-		return
-	}
-	if n := q.droppable(committed.Offset); n >= dropAtOnce || n > 0 && now.Sub(q.lastDrop) >= dropEvery {
-		q.drop(n, now)
-	}
-	if q.o.MaxAge > 0 && now.Sub(q.lastAge) >= dropEvery {
-		q.lastAge = now
-		q.expire(now)
-	}
-}
-
-// save makes the committed position durable in its file; false if the medium refuses, which costs a few duplicates after a crash.
-func (q *Queue) save() bool {
-	q.mu.Lock()
-	c := control{seq: q.end.Seq, committed: q.committed, counters: q.counters}
-	q.urgent = false
-	q.mu.Unlock()
-	err := q.file.write(&c, func(f *os.File) error {
-		if q.o.inject != nil {
-			if err := q.o.inject("committed"); err != nil {
-				return err
-			}
-		}
-		return f.Sync()
-	})
-	if err != nil {
-		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
-		return false
-	}
-	q.mu.Lock()
-	q.filed, q.told = c.committed, c.committed // Commit looks at filed
-	q.mu.Unlock()
-	q.wrote(slotSize)
-	return true
-}
-
-// droppable counts the segments at the front of which everything is committed. What follows them must begin with a control frame,
-// which tells the count of events; so an empty tail never becomes the first.
-func (q *Queue) droppable(committed uint64) (n int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i, s := range q.segments {
-		if s.first > committed+1 {
-			break
-		}
-		if s.bytes > 0 {
-			n = i
-		}
-	}
-	return n
-}
-
-// drop removes the first n segments; the committed position is durable before. The library's TruncateFront would write what is left of
-// a segment anew, and fails in a damaged one, so the files are deleted here, the oldest first, and the library opens the log again,
-// which costs it one segment's reading and no writing.
-func (q *Queue) drop(n int, now time.Time) bool {
-	q.lastDrop = now
-	list := q.firsts(n + 1)
-	next := list[n]
-	if q.filed.Offset+1 < next && !q.save() {
-		return false
-	}
-	var err error
-	if q.o.inject != nil {
-		err = q.o.inject("drop")
-	}
-	gone := 0
-	for ; err == nil && gone < n; gone++ {
-		err = os.Remove(filepath.Join(q.o.Dir, segmentName(list[gone])))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		err = nil
-	}
-	if gone > 0 {
-		err = errors.Join(err, syncDir(q.o.Dir))
-	}
-	q.mu.Lock()
-	for _, s := range q.segments[:gone] {
-		delete(q.damaged, s.first)
-		q.bytes -= s.bytes
-	}
-	q.segments = slices.Delete(q.segments, 0, gone)
-	end := q.end.Offset
-	q.mu.Unlock()
-	if err != nil {
-		q.log.Warn("committed segments cannot be deleted", "dir", q.o.Dir, "below", next, "error", err)
-		return false
-	}
-	if err = q.store.Close(); err == nil {
-		q.store, err = openLog(&q.o, end)
-	}
-	if err != nil {
-		q.poison(fmt.Errorf("open after segments were dropped: %w", err), now)
-		return false
-	}
-	return true
-}
-
-// quota makes room for n more bytes or says why not.
-func (q *Queue) quota(n int64, now time.Time) error {
-	if q.o.MaxBytes <= 0 {
-		return nil
-	}
-	for {
+	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
+	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
 		q.mu.Lock()
-		over := q.bytes+n > q.o.MaxBytes
-		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
-		bytes := q.bytes
-		q.mu.Unlock()
-		if !over {
-			return nil
-		}
-		if k := q.droppable(committed); k > 0 && q.drop(k, now) {
-			continue
-		}
-		if q.store == nil {
-			return q.lastErr
-		}
-		if idle {
-			return nil // whatever the quota, an empty queue takes a group
-		}
-		if q.o.Policy != DropOldest {
-			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q", ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
-		}
-		if segments < 2 || !q.dropOldest(1, now, "quota") {
-			if q.store == nil {
-				return q.lastErr
-			}
-			return nil // a quota smaller than a segment holds the tail at least
-		}
+		defer q.mu.Unlock()
+		return q.lastErr // drop has set it
 	}
-}
-
-// dropOldest gives up what is not yet committed in the first n segments, or in more until one that is not empty follows. The loss is
-// counted, durably, before anything is deleted.
-func (q *Queue) dropOldest(n int, now time.Time, why string) bool {
-	q.mu.Lock()
-	for n < len(q.segments) && q.segments[n].bytes == 0 {
-		n++
-	}
-	if n >= len(q.segments) {
-		q.mu.Unlock()
-		return false
-	}
-	next := q.segments[n].first
-	q.mu.Unlock()
-	seq, ok := headSeq(q.o.Dir, next)
-	if !ok {
-		seq, ok = seqBefore(q.o.Dir, q.firsts(n), next)
-	}
-	var lost uint64
-	q.mu.Lock()
-	if q.committed.Offset < next-1 {
-		if !ok {
-			seq = q.committed.Seq + (next - 1 - q.committed.Offset)
-		}
-		p := Position{next - 1, min(max(seq, q.committed.Seq), q.end.Seq)}
-		lost = p.Seq - q.committed.Seq
-		q.counters.dropped += lost
-		q.committed = p
-	}
-	q.mu.Unlock()
-	if lost > 0 {
-		q.log.Warn("the queue has dropped its oldest events", "reason", why, "events", lost, "up_to_offset", next-1)
-	}
-	return q.save() && q.drop(n, now)
-}
-
-// firsts returns the first offsets of the first n segments.
-func (q *Queue) firsts(n int) []uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	f := make([]uint64, n)
-	for i := range f {
-		f[i] = q.segments[i].first
-	}
-	return f
-}
-
-// clockKnown is a time before which a clock was not set yet: machines without one begin in 1970, and what they wrote then is not old.
-var clockKnown = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
-
-// expire drops whole segments whose events were all written longer ago than MaxAge: those in front of a segment whose head is that old.
-func (q *Queue) expire(now time.Time) {
-	q.mu.Lock()
-	n := len(q.segments)
-	q.mu.Unlock()
-	old := 0
-	for i, first := range q.firsts(n) {
-		if i == 0 {
-			continue
-		}
-		f, _, ok := head(q.o.Dir, first)
-		if !ok { // a damaged one tells nothing
-			continue
-		}
-		if t := f.time(); t < clockKnown || now.UnixMilli()-t <= q.o.MaxAge.Milliseconds() {
-			break
-		}
-		old = i
-	}
-	if old > 0 {
-		q.dropOldest(old, now, "age")
-	}
+	return nil
 }
 
 // shutdown writes what is left and closes the files.
 func (q *Queue) shutdown() {
 	var err error
-	if q.Committed() != q.filed && !q.save() {
-		err = errors.New("the committed offset could not be written at the end")
+	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
+		err = errors.New("what was accepted last could not be synced at the end")
+	}
+	if q.Committed().Offset != q.filed.Offset && !q.save() {
+		err = errors.Join(err, errors.New("the committed offset could not be written at the end"))
 	}
 	if q.store != nil {
-		err = errors.Join(err, q.store.Close())
+		err = errors.Join(err, q.store.Close(), q.cutFill())
 	}
+	q.tail.close()
 	err = errors.Join(err, q.file.close(), q.lock.Close())
 	q.mu.Lock()
 	q.lastErr = err

@@ -101,52 +101,6 @@ func prefixSize(n int) int {
 // entrySize is how many bytes of the segment a frame takes.
 func entrySize(n int) int { return prefixSize(n) + n }
 
-// counters are the cumulative numbers that go with a committed position.
-type counters struct {
-	deployed, dropped, dead, damaged uint64
-}
-
-func (c counters) sum() uint64 { return c.deployed + c.dropped + c.dead + c.damaged }
-
-// control is the payload of a control frame: how many events were accepted before this frame, and the committed position with its
-// counters. It rides in a group commit and costs no fsync of its own.
-type control struct {
-	seq       uint64
-	committed Position
-	counters  counters
-}
-
-const controlSize = 7 * 8
-
-func (c *control) append(dst []byte) []byte {
-	for _, v := range [...]uint64{c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged} {
-		dst = binary.LittleEndian.AppendUint64(dst, v)
-	}
-	return dst
-}
-
-func parseControl(b []byte) (c control, ok bool) {
-	if len(b) != controlSize {
-		return c, false
-	}
-	var v [7]uint64
-	for i := range v {
-		v[i] = binary.LittleEndian.Uint64(b[8*i:])
-	}
-	c = control{v[0], Position{v[1], v[2]}, counters{v[3], v[4], v[5], v[6]}}
-	return c, c.valid()
-}
-
-// valid rejects what cannot be, so that sums never overflow.
-func (c *control) valid() bool {
-	for _, v := range [...]uint64{c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged} {
-		if v > maxOffset {
-			return false
-		}
-	}
-	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq
-}
-
 // next finds the frame at the beginning of b, which should be the one of this offset: its bytes, and how many bytes of b it takes with
 // its length. bad means that it is damaged or not whole.
 func next(b []byte, offset uint64) (f frame, n int, bad bool) {
@@ -156,6 +110,23 @@ func next(b []byte, offset uint64) (f frame, n int, bad bool) {
 	}
 	f = frame(b[p : p+int(size)])
 	return f, p + int(size), !f.intact(offset)
+}
+
+// follow is next for segments that thinning may have rewritten: the frame may be one of a later offset below limit. Where a frame is
+// intact right behind another, whatever lay between was removed on purpose.
+func follow(b []byte, offset, limit uint64) (f frame, at uint64, n int, bad bool) {
+	size, p := binary.Uvarint(b)
+	if !plausible(size, p) || uint64(len(b)-p) < size {
+		return nil, 0, 0, true
+	}
+	f = frame(b[p : p+int(size)])
+	at = offset + uint64(f.low()-uint16(offset))
+	return f, at, p + int(size), at >= limit || !f.intact(at)
+}
+
+// appendEntry appends a frame as the library would write it.
+func appendEntry(dst []byte, f frame) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(f))), f...)
 }
 
 // plausible tells whether a length, read from p bytes, may stand before a frame. The library writes lengths as short as they can be.

@@ -69,11 +69,11 @@ func FuzzRepair(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repair(o.Dir, o.CorruptDir, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := repair(o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		once := readFile(t, p)
-		if _, err := repair(o.Dir, o.CorruptDir, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := repair(o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(once, readFile(t, p)) {
@@ -137,8 +137,8 @@ func TestSeeds(t *testing.T) {
 	flipped := bytes.Clone(whole)
 	flipped[200] ^= 4
 	slots := make([]byte, slotDistance+slotSize)
-	copy(slots, appendSlot(nil, 4, &control{seq: 9, committed: Position{8, 7}, counters: counters{deployed: 5, dead: 2}}))
-	copy(slots[slotDistance:], appendSlot(nil, 5, &control{seq: 9, committed: Position{9, 8}, counters: counters{deployed: 6, dead: 2}}))
+	copy(slots, appendSlot(nil, 4, &control{seq: 9, committed: Position{Offset: 8, Seq: 7}, counters: counters{deployed: 5, dead: 2}}))
+	copy(slots[slotDistance:], appendSlot(nil, 5, &control{seq: 9, committed: Position{Offset: 9, Seq: 8}, counters: counters{deployed: 6, dead: 2}}))
 	torn := bytes.Clone(slots)
 	torn[slotDistance+30] ^= 1
 	first := frames(t, whole, 1)

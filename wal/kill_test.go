@@ -17,6 +17,7 @@ var kills = flag.Int("kills", 20, "rounds of TestKill")
 
 const (
 	killEnv     = "EDGESYNC_TEST_KILL_DIR"
+	offlineEnv  = "EDGESYNC_TEST_KILL_OFFLINE" // not empty: there is no cloud, nothing is committed
 	killWriters = 16
 )
 
@@ -55,6 +56,9 @@ func killChild(dir string) {
 				report('a', n)
 			}
 		}()
+	}
+	if os.Getenv(offlineEnv) != "" {
+		select {}
 	}
 	r := q.Reader()
 	for range q.Wake() {

@@ -102,7 +102,7 @@ func checkIdentity(t testing.TB, s Stats) {
 
 // stored leaves of Stats what a directory tells, without what only the running process knows.
 func stored(s Stats) Stats {
-	s.Commits, s.FlashBytesToday, s.Writable, s.LastError = 0, 0, false, nil
+	s.Commits, s.Today, s.Since, s.CommitBytes, s.Writable, s.LastError = 0, Account{}, 0, 0, false, nil
 	return s
 }
 
@@ -129,9 +129,21 @@ func commitRead(t testing.TB, q *Queue) []uint64 {
 	return numbers
 }
 
+// memDir is a directory in RAM where there is one: for the many copies of directories that the tests make.
+func memDir(t testing.TB) string {
+	t.Helper()
+	const shm = "/dev/shm"
+	dir, err := os.MkdirTemp(shm, "edgesync-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
-	to := queueDir(t)
+	to := filepath.Join(memDir(t), "queue")
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		t.Fatal(err)
 	}

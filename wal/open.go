@@ -25,9 +25,13 @@ func Open(o Options) (*Queue, error) {
 	if o.Policy == "" {
 		o.Policy = DropOldest
 	}
+	if o.CommitBytes <= 0 {
+		o.CommitBytes = AssumedCommit
+	}
 	q := &Queue{
 		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
-		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(),
+		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
+		budget: budget{perDay: o.FlashBudget},
 	}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
@@ -61,12 +65,17 @@ func segmentSize(o Options) int {
 
 // open repairs the directory, opens the library's log and works out where things stand; at start, and again after a failure.
 func (q *Queue) open() error {
-	t, err := repair(q.o.Dir, q.o.CorruptDir, q.log)
+	var c control
+	var ok bool
+	if q.file == nil {
+		c, _, _ = readCommitted(q.o.Dir)
+	} else {
+		c.thin = q.thin
+	}
+	t, err := repair(q.o.Dir, q.o.CorruptDir, c.thin, q.log)
 	if err != nil {
 		return err
 	}
-	var c control
-	var ok bool
 	var reach uint64 // the offset up to which the log is known to have gone
 	if q.file == nil {
 		var generation uint64
@@ -77,7 +86,7 @@ func (q *Queue) open() error {
 		q.filed, reach = c.committed, c.committed.Offset
 	} else {
 		q.mu.Lock()
-		c, ok, reach = control{q.end.Seq, q.committed, q.counters}, true, q.end.Offset
+		c, ok, reach = q.stateLocked(), true, q.end.Offset
 		q.mu.Unlock()
 	}
 	p := settle(q.o.Dir, t, c, ok, reach)
@@ -105,7 +114,10 @@ func (q *Queue) open() error {
 	if t.found && t.newest.committed.Offset > q.told.Offset {
 		q.told = t.newest.committed
 	}
-	q.end, q.committed, q.counters = p.end, p.committed, p.counters
+	q.telling = q.told
+	p.committed.Thinned = q.committed.Thinned
+	q.end, q.synced, q.committed, q.counters, q.ahead, q.gap = p.end, p.end, p.committed, p.counters, p.ahead, p.gap
+	q.replacing, q.thin = 0, thinning{}
 	q.epoch++
 	q.setSegments(segments)
 	return nil
@@ -131,6 +143,8 @@ func openLog(o *Options, end uint64) (*tlog.Log, error) {
 type place struct {
 	end, committed Position
 	counters       counters
+	ahead          uint64
+	gap            Gap
 }
 
 // settle works out where things stand. c is what the committed file tells, or after a failure the memory, if ok; of it and the newest
@@ -139,22 +153,22 @@ type place struct {
 // When the log is known to have reached further than the tail does now, what is missing was acknowledged to devices and cannot be read
 // any more. Its offsets are not used again: an old committed offset, or a reader, would pass over what is written there.
 func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
-	p.end = Position{t.last, t.seq}
+	p.end = Position{Offset: t.last, Seq: t.seq}
 	known := uint64(0) // events known to have been accepted
 	if ok {
 		known = c.seq
 	}
-	if t.found && (!ok || t.newest.committed.Offset > c.committed.Offset) {
+	if t.found && (!ok || t.newest.newer(&c)) {
 		c, ok = t.newest, true
 	}
 	if !ok {
 		if first, seq, found := startSeq(dir); found {
-			p.committed = Position{first - 1, min(seq, p.end.Seq)}
+			p.committed = Position{Offset: first - 1, Seq: min(seq, p.end.Seq)}
 			p.counters.deployed = p.committed.Seq
 		}
 		return p
 	}
-	p.committed, p.counters = c.committed, c.counters
+	p.committed, p.counters, p.ahead, p.gap = c.committed, c.counters, c.ahead, c.gap
 	if !t.seqSure {
 		p.end.Seq = c.committed.Seq + max(t.last, c.committed.Offset) - c.committed.Offset
 	}
@@ -164,6 +178,7 @@ func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
 		p.counters.damaged += p.end.Seq - p.committed.Seq
 		p.committed = p.end
 	}
+	p.ahead = min(p.ahead, p.end.Seq-p.committed.Seq)
 	return p
 }
 
@@ -186,7 +201,11 @@ func startSeq(dir string) (first, seq uint64, ok bool) {
 
 // head reads the control frame at the head of a segment.
 func head(dir string, first uint64) (frame, control, bool) {
-	b, err := readBounded(filepath.Join(dir, segmentName(first)), headerSize+controlSize+maxPrefix)
+	return headOf(filepath.Join(dir, segmentName(first)), first)
+}
+
+func headOf(path string, first uint64) (frame, control, bool) {
+	b, err := readBounded(path, headerSize+maxControlSize+maxPrefix)
 	if err != nil {
 		return nil, control{}, false
 	}
@@ -219,7 +238,7 @@ func sizes(dir string) ([]segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, segment{f, i.Size()})
+		list = append(list, segment{f, i.Size(), levelUnknown})
 	}
 	return list, nil
 }
@@ -265,6 +284,7 @@ func inspect(dir string) (Stats, error) {
 		}
 		t, _, _ = scan(data, firsts[n-1], func(int, int, uint64) {})
 		t.countBefore(dir, firsts)
+		segments[n-1].bytes = t.bytes // what follows is cut, or room that was set aside
 	} else {
 		segments = []segment{{first: 1}}
 	}
@@ -272,7 +292,7 @@ func inspect(dir string) (Stats, error) {
 	p := settle(dir, t, c, ok, c.committed.Offset)
 	q := &Queue{
 		o: Options{Dir: dir}, log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{}),
-		end: p.end, committed: p.committed, counters: p.counters,
+		end: p.end, synced: p.end, committed: p.committed, counters: p.counters, ahead: p.ahead,
 	}
 	q.setSegments(segments)
 	return q.Stats(), nil

@@ -50,10 +50,12 @@ type Entry struct {
 }
 
 // Position is a place in the queue. Offset is the library's index of a frame; control frames take offsets too, so Seq counts
-// the events up to and including that offset over the life of the directory.
+// the events up to and including that offset over the life of the directory. Thinned counts those of them that thinning has removed
+// behind the position at which the queue was opened; it is never stored.
 type Position struct {
-	Offset uint64
-	Seq    uint64
+	Offset  uint64
+	Seq     uint64
+	Thinned uint64
 }
 
 // Options of a queue.
@@ -63,23 +65,37 @@ type Options struct {
 	SegmentSize int           // bytes; 0 = 512 KiB
 	MaxBytes    int64         // quota; 0 = unlimited
 	MaxAge      time.Duration // 0 = unlimited
-	Policy      string        // "drop_oldest" or "reject_new"
+	Policy      string        // at the quota: DropOldest (also if empty), RejectNew or Thin
+	Interval    time.Duration // between fsyncs; events are accepted once written, before the fsync. 0 = accepted after the fsync
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
+	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
+	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
+	Fill        bool          // the file system overwrites in place: fill the tail beforehand while commits are small
 	Log         *slog.Logger
 
-	inject func(op string) error // a fault before "write", "sync", "committed" or "drop", in tests
+	// Series tells whether an event may be thinned, and which series of its entity it belongs to: each series is thinned by itself.
+	// nil: none may. It is called by the goroutine that commits.
+	Series func(kind, action uint8, fragment []byte) (series uint64, may bool)
+	// Record makes the event that tells of a gap; total is how many events were dropped over the life of the directory. ok is false
+	// while it cannot be made; it is asked again. nil: gaps are only counted. It is called by the goroutine that commits.
+	Record func(g Gap, total uint64) (e Event, ok bool)
+
+	inject func(op string) error // a fault before each step on the medium, named by op, in tests
 }
 
 // Stats is a snapshot of the counters. Events are counted over the life of the directory.
 type Stats struct {
 	Accepted, Deployed, Pending, Dropped, Dead, Damaged uint64
 
-	First, Last, Committed uint64 // offsets
-	Bytes                  int64  // on the medium, all segments
-	OldestPending          int64  // Time of the oldest pending event, 0 = none
-	FlashBytesToday        int64  // written since midnight UTC by this process's life
-	Commits                uint64 // group commits of this process's life
+	First, Last, Committed uint64        // offsets
+	Bytes                  int64         // on the medium, all segments
+	OldestPending          int64         // Time of the oldest pending event, 0 = none
+	Today                  Account       // what was written
+	Since                  time.Duration // how long the account of today covers
+	Commits                uint64        // group commits of this process's life
+	Stretched              uint64        // of them, those that the flash budget made wait
+	CommitBytes            int64         // what one commit costs the medium
 	Segments               int
 	Writable               bool
 	LastError              error
@@ -87,8 +103,9 @@ type Stats struct {
 
 // Policies at the quota.
 const (
-	DropOldest = "drop_oldest"
-	RejectNew  = "reject_new"
+	DropOldest = "drop_oldest" // the oldest events give way
+	RejectNew  = "reject_new"  // Append fails with ErrFull
+	Thin       = "thin"        // every second event of each series gives way, evenly over the whole backlog; see Options.Series
 )
 
 // DefaultSegmentSize in bytes. A segment is what is dropped at a time and what the library holds in memory (hazard "the default
@@ -99,10 +116,14 @@ const DefaultSegmentSize = 512 << 10
 type segment struct {
 	first uint64 // offset of its first frame
 	bytes int64
+	level int8 // how often it was thinned; levelUnknown until its head was read
 }
 
-// Queue is the durable queue of events. Its methods are safe for concurrent use. One goroutine, the committer, makes every call into
-// the library and writes every file; readers read the files by themselves.
+const levelUnknown = -1
+
+// Queue is the durable queue of events. Its methods are safe for concurrent use. Whoever holds own makes the calls into the library
+// and writes the files: the committer's goroutine, or a goroutine in Append that found nobody at it, which spares a lone writer two
+// switches between goroutines. Readers read the files by themselves.
 type Queue struct {
 	o    Options
 	log  *slog.Logger
@@ -114,20 +135,27 @@ type Queue struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	commits, flash atomic.Int64
-	flashDay       atomic.Int64 // day of flash, since the epoch
+	commits, stretched atomic.Int64
+	ledger             ledger
+	opened             time.Time
 
-	mu        sync.Mutex // guards everything below
+	mu        sync.Mutex // guards everything below, up to own
 	pending   *group     // being filled
 	spare     *group
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
-	end       Position
+	holding   bool      // the committer lets the pending group collect
+	end       Position  // of what was accepted
+	synced    Position  // of what is durable: readers see no more. It lags behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
 	bytes     int64
 	committed Position
 	counters  counters
-	urgent    bool // the committed position wants to go to its file
+	ahead     uint64 // events behind committed that thinning has removed
+	gap       Gap    // not yet told by an event
+	frontier  uint64 // last offset of the segment that the reader is in; thinning stays behind it
+	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
+	urgent    bool   // the committed position wants to go to its file
 	lastErr   error
 	epoch     uint64 // changes when files may have been replaced under the readers
 	oldest    struct {
@@ -137,17 +165,26 @@ type Queue struct {
 	}
 	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
-	// The committer's own.
+	own       sync.Mutex // guards what follows; taken before mu
 	store     *tlog.Log
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
-	told      Position // committed position of the newest control frame; written under mu
-	filed     Position // committed position in the file; written under mu, because Commit looks at it
+	tail      tailFile
+	budget    budget
+	thin      thinning  // under way
+	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
+	unsynced  int64     // bytes since then
+	newFiles  bool      // among what is not synced are new segments
+	reserved  bool      // the reserve is there
+	told      Position  // committed position of the newest durable control frame; written under mu
+	telling   Position  // the same, of the newest one written
+	filed     Position  // committed position in the file; written under mu, because Commit looks at it
 	lastWrite time.Time
 	lastDrop  time.Time
 	lastAge   time.Time
 	retryAt   time.Time
+	reserveAt time.Time // next try to fill the reserve
 }
 
 // group is what one commit makes durable. Its frames lack offsets and checksums until then.
@@ -155,6 +192,8 @@ type group struct {
 	buf     []byte
 	sizes   []int
 	waiting bool          // somebody waits for this group
+	since   time.Time     // when the first of them came
+	events  int64         // bytes of fragments
 	done    []func(error) // to be called
 	outcome *outcome      // of those who wait; nil if none does
 }
@@ -172,6 +211,7 @@ const (
 	dropEvery   = time.Second
 	dropAtOnce  = 8 // segments
 	reopenEvery = time.Second
+	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
 )
 
 // Append makes events durable, all or none, in one group commit shared with all that wait. It blocks while the group is full; ctx
@@ -182,7 +222,18 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	if err != nil {
 		return err
 	}
-	<-o.done
+	if q.own.TryLock() { // nobody commits
+		if q.hold(time.Now()) <= 0 {
+			q.flush()
+		}
+		q.own.Unlock()
+	}
+	select {
+	case <-o.done: // spares the committer being woken for nothing
+	default:
+		q.poke()
+		<-o.done
+	}
 	return o.err
 }
 
@@ -190,12 +241,15 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 // returns an error done is not called.
 func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) error {
 	_, err := q.submit(ctx, events, done)
+	if err == nil {
+		q.poke()
+	}
 	return err
 }
 
 // submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome.
 func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*outcome, error) {
-	size := 0
+	size, bytes := 0, 0
 	for i := range events {
 		if k := events[i].Kind; k > maxKind {
 			return nil, fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
@@ -203,15 +257,18 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 		if n := len(events[i].Fragment); n > MaxFragment {
 			return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
 		}
-		size += headerSize + len(events[i].Fragment)
+		bytes += len(events[i].Fragment)
 	}
+	size = bytes + headerSize*len(events)
 	q.mu.Lock()
 	for !q.shut && q.pending.waiting && len(q.pending.buf)+size > groupBytes {
 		if q.space == nil {
 			q.space = make(chan struct{})
 		}
 		space := q.space
+		q.holding = false
 		q.mu.Unlock()
+		poke(q.kick)
 		select {
 		case <-space:
 		case <-ctx.Done():
@@ -229,7 +286,10 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 		g.buf = appendFrame(g.buf, frameEvent, &events[i])
 		g.sizes = append(g.sizes, len(g.buf)-before)
 	}
-	g.waiting = true
+	if !g.waiting {
+		g.waiting, g.since = true, time.Now()
+	}
+	g.events += int64(bytes)
 	if fn != nil {
 		g.done = append(g.done, fn)
 	} else if g.outcome == nil {
@@ -237,8 +297,17 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 	}
 	o := g.outcome
 	q.mu.Unlock()
-	poke(q.kick)
 	return o, nil
+}
+
+// poke tells the committer that there is a group, unless it knows and lets it collect.
+func (q *Queue) poke() {
+	q.mu.Lock()
+	holding := q.holding
+	q.mu.Unlock()
+	if !holding {
+		poke(q.kick)
+	}
 }
 
 func poke(c chan struct{}) {
@@ -261,17 +330,22 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 		return nil
 	}
 	if p.Offset >= q.end.Offset {
-		p = q.end
+		p.Offset, p.Seq = q.end.Offset, q.end.Seq
 	}
 	p.Seq = min(p.Seq, q.end.Seq)
 	p.Seq = max(p.Seq, q.committed.Seq)
+	p.Thinned = max(p.Thinned, q.committed.Thinned)
 	delta := p.Seq - q.committed.Seq
 	dead = min(dead, delta) // the quota may have dropped part of it meanwhile
 	deployed = min(deployed, delta-dead)
+	thinned := min(p.Thinned-q.committed.Thinned, q.ahead, delta-dead-deployed)
 	q.counters.deployed += deployed
 	q.counters.dead += dead
-	q.counters.damaged += delta - deployed - dead
+	q.counters.dropped += thinned
+	q.counters.damaged += delta - deployed - dead - thinned
+	q.ahead -= thinned
 	q.committed = p
+	q.levelLocked()
 	if frames := q.end.Offset - q.segments[0].first + 1; (p.Offset-min(p.Offset, q.filed.Offset))*uint64(q.bytes) >= fileBytes*frames {
 		q.urgent = true
 		poke(q.kick)
@@ -279,11 +353,23 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	return nil
 }
 
+// levelLocked settles what cannot be told apart while events are pending: where the frames around a gap are damaged, the events that
+// thinning has removed there count as damaged when they are passed, and are taken for dropped at last.
+func (q *Queue) levelLocked() {
+	if rest := q.end.Seq - q.committed.Seq; q.ahead > rest {
+		n := q.ahead - rest
+		moved := min(n, q.counters.damaged)
+		q.counters.damaged -= moved
+		q.counters.dropped += moved
+		q.ahead = rest
+	}
+}
+
 // bounds returns the durable end, the committed position and the epoch of the files.
 func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.end, q.committed, q.epoch
+	return q.synced, q.committed, q.epoch
 }
 
 // Committed is the committed position.
@@ -305,12 +391,30 @@ func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
 // Wake gets a token after each group commit, for one consumer.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
 
-// segmentOf returns the first offset of the segment that holds offset, or of the first segment behind it.
-func (q *Queue) segmentOf(offset uint64) uint64 {
+// enter returns the first offset of the segment that holds offset, or of the first segment behind it, and keeps the thinning away
+// from it if the queue's reader goes there. ok is false while the thinning is there.
+func (q *Queue) enter(offset uint64, main bool) (first uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := sort.Search(len(q.segments), func(i int) bool { return q.segments[i].first > offset })
-	return q.segments[max(0, i-1)].first
+	i := max(0, sort.Search(len(q.segments), func(i int) bool { return q.segments[i].first > offset })-1)
+	first = q.segments[i].first
+	if q.replacing != 0 && first >= q.replacing {
+		return first, false
+	}
+	if main {
+		q.frontier = q.end.Offset
+		if i+1 < len(q.segments) {
+			q.frontier = q.segments[i+1].first - 1
+		}
+	}
+	return first, true
+}
+
+// leave notes that the queue's reader has gone back to an offset.
+func (q *Queue) leave(offset uint64) {
+	q.mu.Lock()
+	q.frontier = offset
+	q.mu.Unlock()
 }
 
 // extent returns where a segment ends: the first offset of the next one, and how many of its bytes are durable; -1 = all there are.
@@ -352,13 +456,13 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Stats{
-		Accepted: q.end.Seq, Deployed: q.counters.deployed, Pending: q.end.Seq - q.committed.Seq, Dropped: q.counters.dropped,
+		Accepted: q.end.Seq, Deployed: q.counters.deployed, Pending: q.end.Seq - q.committed.Seq - q.ahead, Dropped: q.counters.dropped + q.ahead,
 		Dead: q.counters.dead, Damaged: q.counters.damaged, First: q.segments[0].first, Last: q.end.Offset, Committed: q.committed.Offset,
-		Bytes: q.bytes, Commits: uint64(q.commits.Load()), Segments: len(q.segments), Writable: q.lastErr == nil && !q.shut, LastError: q.lastErr,
+		Bytes: q.bytes, Today: q.ledger.today(), Commits: uint64(q.commits.Load()), Stretched: uint64(q.stretched.Load()), CommitBytes: q.o.CommitBytes,
+		Segments: len(q.segments), Writable: q.lastErr == nil && !q.shut, LastError: q.lastErr,
 	}
-	if q.flashDay.Load() == today() {
-		s.FlashBytesToday = q.flash.Load()
-	}
+	now := time.Now()
+	s.Since = min(now.Sub(q.opened), now.Sub(now.UTC().Truncate(day)))
 	s.OldestPending = q.oldestLocked()
 	return s
 }
@@ -384,16 +488,6 @@ func (q *Queue) oldestLocked() int64 {
 	}
 	q.oldest.behind, q.oldest.time, q.oldest.known = behind, found, true
 	return found
-}
-
-func today() int64 { return time.Now().Unix() / 86400 }
-
-// wrote adds to the account of the flash.
-func (q *Queue) wrote(n int) {
-	if d := today(); q.flashDay.Swap(d) != d {
-		q.flash.Store(0)
-	}
-	q.flash.Add(int64(n))
 }
 
 // Close makes everything durable, the committed position too, and releases the directory. Appends that come later get ErrClosed.

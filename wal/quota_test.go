@@ -162,13 +162,13 @@ func TestCommittedSegmentsAreDropped(t *testing.T) {
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 500)
 		commitRead(t, q)
-		written := q.Stats().FlashBytesToday
+		written := q.Stats().Today.Written
 		time.Sleep(2 * fileAfter)
 		s := q.Stats()
 		if s.Segments > 2 || s.First < 450 || s.Accepted != 500 || s.Deployed != 500 {
 			t.Fatalf("%+v", s)
 		}
-		if rewritten := s.FlashBytesToday - written; rewritten > 4*slotSize {
+		if rewritten := s.Today.Written - written; rewritten > 4*slotSize {
 			t.Fatalf("dropping wrote %d bytes", rewritten)
 		}
 		checkInspect(t, q)

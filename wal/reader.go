@@ -21,8 +21,9 @@ const (
 // Reader reads events in order, straight from the segments' files and only what is durable; it never touches the library, so it
 // neither waits for an fsync nor races with one. One goroutine uses a Reader.
 type Reader struct {
-	q   *Queue
-	pos Position // of the last frame consumed
+	q    *Queue
+	pos  Position // of the last frame consumed
+	main bool     // its place keeps the thinning away
 
 	epoch    uint64   // of the files; see Queue
 	f        *os.File // the segment that contains pos.Offset+1, or nil
@@ -31,18 +32,28 @@ type Reader struct {
 	buf      []byte
 	r, w     int
 	filePos  int64 // of buf[w]
+	hurt     bool  // the frame at buf[r] was found behind damage
 	failedAt time.Time
 	entry    Entry // handed to the callback
 }
 
-// Reader returns a reader that stands at the committed position.
-func (q *Queue) Reader() *Reader { return &Reader{q: q, pos: q.Committed()} }
+// Reader returns a reader that stands at the committed position, for the one consumer of the queue: what lies at or before the segment
+// that it is in is not thinned.
+func (q *Queue) Reader() *Reader { return &Reader{q: q, pos: q.Committed(), main: true} }
 
 // Position is that of the last frame consumed.
 func (r *Reader) Position() Position { return r.pos }
 
 // Seek moves the reader to a position that it or the queue has reported before; the next Read begins behind it.
-func (r *Reader) Seek(p Position) { r.pos = p }
+func (r *Reader) Seek(p Position) {
+	r.pos = p
+	if r.main {
+		r.q.leave(p.Offset)
+	}
+}
+
+// errReplacing: the segment is being thinned; there is a wake-up when it is done.
+var errReplacing = errors.New("wal: segment is being replaced")
 
 // Close releases the reader's file.
 func (r *Reader) Close() {
@@ -72,9 +83,14 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 	var bytes int64
 	for r.pos.Offset < end.Offset {
 		if r.f == nil || r.at != r.pos.Offset+1 || r.at >= limit {
-			if there, err := r.locate(end); err != nil {
+			there, err := r.locate(end)
+			if errors.Is(err, errReplacing) {
+				return nil
+			}
+			if err != nil {
 				return err
-			} else if !there {
+			}
+			if !there {
 				limit = 0
 				continue
 			}
@@ -90,16 +106,20 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 		case f == nil:
 			r.lost(min(limit, end.Offset+1), end)
 			continue
-		case offset > r.pos.Offset+1:
+		case offset > r.pos.Offset+1 && r.hurt:
 			r.pos.Seq += lostEvents(r.first, r.pos.Offset+1, offset-1)
 			r.pos.Offset = offset - 1
+		case offset > r.pos.Offset+1:
+			n := offset - 1 - r.pos.Offset
+			r.pos = Position{offset - 1, r.pos.Seq + n, r.pos.Thinned + n}
 		}
+		r.hurt = false
 		switch f.typ() {
 		case frameEvent:
 			f.event(&e.Event)
-			e.Position = Position{offset, r.pos.Seq + 1}
+			e.Position = Position{offset, r.pos.Seq + 1, r.pos.Thinned}
 			if !fn(e) {
-				r.unread(len(f))
+				r.unread(len(f), offset)
 				return nil
 			}
 			r.pos = e.Position
@@ -109,7 +129,8 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 				r.pos.Seq = c.seq
 			}
 		case frameLost:
-			r.pos = Position{offset, r.pos.Seq + lostEvents(r.first, offset, offset)}
+			r.pos.Seq += lostEvents(r.first, offset, offset)
+			r.pos.Offset = offset
 		}
 	}
 	if r.pos.Offset == end.Offset {
@@ -118,10 +139,10 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 	return nil
 }
 
-// unread puts the frame that step returned last back.
-func (r *Reader) unread(n int) {
+// unread puts the frame that step returned last back; step begins at the offset at.
+func (r *Reader) unread(n int, at uint64) {
 	r.r -= entrySize(n)
-	r.at--
+	r.at = at
 }
 
 // lost passes over everything up to the offset limit, where nothing can be read any more.
@@ -155,7 +176,10 @@ func (r *Reader) failed(err error, limit uint64, end Position) error {
 // over what is gone.
 func (r *Reader) locate(end Position) (bool, error) {
 	want := r.pos.Offset + 1
-	first := r.q.segmentOf(want)
+	first, ok := r.q.enter(want, r.main)
+	if !ok {
+		return false, errReplacing
+	}
 	if r.f != nil && (first != r.first || want < r.at) {
 		r.Close()
 	}
@@ -189,9 +213,10 @@ func (r *Reader) locate(end Position) (bool, error) {
 		if f == nil {
 			r.at = want
 		} else if offset >= want {
-			r.unread(len(f))
-			r.at = offset
+			r.unread(len(f), want)
 			break
+		} else {
+			r.hurt = false
 		}
 	}
 	return true, nil
@@ -236,12 +261,12 @@ func (r *Reader) step(limit uint64, bytes int64) (frame, uint64, error) {
 			break
 		}
 	}
-	f, n, bad := next(r.buf[r.r:r.w], r.at)
+	f, at, n, bad := follow(r.buf[r.r:r.w], r.at, limit)
 	if !bad {
 		r.r += n
-		r.at++
+		r.at = at + 1
 		r.failedAt = time.Time{}
-		return f, r.at - 1, nil
+		return f, at, nil
 	}
 	return r.resync(limit, bytes)
 }
@@ -262,6 +287,7 @@ func (r *Reader) resync(limit uint64, bytes int64) (frame, uint64, error) {
 		return nil, 0, nil
 	}
 	r.q.damage(r.first, r.at, offset-1)
+	r.hurt = true
 	f, n, _ := next(r.buf[r.r+at:r.w], offset)
 	r.r += at + n
 	r.at = offset + 1

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,7 +31,10 @@ type tail struct {
 // repair makes dir a log that the library opens: left-over temporary files go, a tail that is torn, zeroed or garbage is cut, and
 // unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
 // committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
-func repair(dir, corrupt string, log *slog.Logger) (tail, error) {
+func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
+	if err := resumeThinning(dir, thin, log); err != nil {
+		return tail{}, err
+	}
 	firsts, err := tidy(dir, corrupt, log)
 	if err != nil {
 		return tail{}, err
@@ -69,7 +73,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 			firsts = append(firsts, first)
 		case suffix == ".START" && ok && regular:
 			starts = append(starts, first)
-		case strings.HasSuffix(name, ".TEMP") && regular:
+		case (strings.HasSuffix(name, ".TEMP") || strings.HasSuffix(name, thinSuffix)) && regular:
 			log.Info("removing a left-over file", "file", path)
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
@@ -120,10 +124,12 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 		log.Error("unreadable events in the last segment", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
 	})
 	if cut := len(data) - pos; cut > 0 {
+		level := slog.LevelDebug // zeros: room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of
 		if !zeros(data[pos:]) {
+			level = slog.LevelWarn
 			keep(corrupt, segmentName(first)+".tail", data[pos:], log)
 		}
-		log.Warn("cutting an incomplete tail", "file", path, "position", pos, "bytes", cut)
+		log.Log(context.Background(), level, "cutting an incomplete tail", "file", path, "position", pos, "bytes", cut)
 	}
 	switch {
 	case out != nil:
@@ -234,7 +240,7 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 		}
 		t := tail{first: firsts[i], last: firsts[i] - 1}
 		for pos := 0; pos < len(data) && t.last+1 < offset; {
-			f, n, bad := next(data[pos:], t.last+1)
+			f, jump, n, bad := follow(data[pos:], t.last+1, offset)
 			if bad {
 				at, found, ok := resync(data[pos:], t.last+2, offset)
 				if !ok {
@@ -244,6 +250,8 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 				t.last, pos = found-1, pos+at
 				continue
 			}
+			t.seq += jump - t.last - 1 // thinned
+			t.last = jump - 1
 			t.add(f)
 			pos += n
 		}

@@ -20,7 +20,7 @@ type state struct {
 }
 
 const (
-	stateEvents    = 200
+	stateEvents    = 206
 	stateCommitted = 5
 )
 

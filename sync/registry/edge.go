@@ -79,6 +79,17 @@ func (r *Registry) FullySynced() bool {
 	return r.edge.full
 }
 
+// EdgeID is the id of this edge; false while the cloud has not told it. Any goroutine.
+func (r *Registry) EdgeID() (proto.UUID, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c := r.edge.config
+	if c == nil {
+		return proto.UUID{}, false
+	}
+	return proto.UUIDOf(c.GetEdgeIdMSB(), c.GetEdgeIdLSB()), true
+}
+
 // SetEdge stores who we are, durably. A different edge than before wipes all that the old one had. After an error the new
 // configuration is in force and not yet durable; the next Flush tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {

@@ -584,20 +584,30 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Add([]byte{})
+	every := everyKind(3)
+	every.EdgeConfiguration = edgeOf(7)
+	if raw, err = pb.Marshal(every); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var m proto.DownlinkMsg
 		if pb.Unmarshal(raw, &m) != nil {
 			return
 		}
 		dir := t.TempDir()
-		r := open(t, dir)
+		r := openKeeping(t, dir, "widgets", "images", "ota")
 		apply(t, r, &m)
-		n, edge := r.Devices(), r.Edge()
 		apply(t, r, &m)
+		n, kinds, edge := r.Devices(), r.Kinds(), r.Edge()
+		apply(t, r, &m)
+		if r.Kinds() != kinds {
+			t.Fatalf("%s, and once more %s", kinds, r.Kinds())
+		}
 		r.Close()
-		r = open(t, dir)
-		if r.Devices() != n || !pb.Equal(r.Edge(), edge) {
-			t.Fatalf("%d devices before and %d after a restart", n, r.Devices())
+		r = openKeeping(t, dir, "widgets", "images", "ota")
+		if r.Devices() != n || r.Kinds() != kinds || !pb.Equal(r.Edge(), edge) {
+			t.Fatalf("%d devices, %s before and %d, %s after a restart", n, kinds, r.Devices(), r.Kinds())
 		}
 	})
 }

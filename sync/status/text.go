@@ -54,7 +54,10 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	}
 	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
-	p.line("  %-9s %s today, %s since start", "flash", size(s.FlashBytesToday), plural(s.Commits, "commit", "commits"))
+	p.line("  %-9s %s", "flash", flash(s))
+	if s.Medium != "" {
+		p.line("  %-9s %s", "medium", clean(s.Medium))
+	}
 	synced := "never synced"
 	if s.Synced {
 		synced = "synced"
@@ -97,6 +100,18 @@ func left(parts []agent.Part) string {
 		b.WriteString(group(most) + " " + clean(agent.PartWords(parts[at].Name)))
 	}
 	return b.String()
+}
+
+// flash tells what the medium has borne today, and how long it will.
+func flash(s *agent.Snapshot) string {
+	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday), plural(s.CommitsToday, "commit", "commits"))
+	if s.FlashWearPerDay > 0 {
+		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
+	}
+	if s.FlashYears > 0 {
+		text += fmt.Sprintf(", lasts %.3g years", min(s.FlashYears, 999))
+	}
+	return text
 }
 
 func since(s *agent.Snapshot, now time.Time) string {

@@ -1,0 +1,47 @@
+package sync
+
+import (
+	"time"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+// ThinSeries tells the queue what it may thin (queue.policy = "thin"): telemetry, each series of an entity by itself. Attributes, alarms,
+// entity events and the records of gaps stay.
+func ThinSeries(kind, action uint8, fragment []byte) (series uint64, may bool) {
+	if proto.Kind(kind) != proto.KindEntityData || proto.Action(action) != proto.ActionTimeseriesUpdated {
+		return 0, false
+	}
+	return proto.Series(fragment)
+}
+
+// actionOfGap marks the records of gaps: they are telemetry, and not to be thinned.
+const actionOfGap = proto.ActionNone
+
+// GapRecord makes the event that tells the cloud what the queue has dropped, as telemetry of the edge entity (wire contract 5.3). edge
+// is the id of the edge, false while it is not known; it is called from the goroutine that commits.
+func GapRecord(edge func() (proto.UUID, bool)) func(wal.Gap, uint64) (wal.Event, bool) {
+	return func(g wal.Gap, total uint64) (wal.Event, bool) {
+		id, ok := edge()
+		if !ok {
+			return wal.Event{}, false
+		}
+		now := time.Now().UnixMilli()
+		kv := []proto.KV{
+			{Key: []byte("queueDropped"), Type: proto.KeyValueType_LONG_V, Long: int64(g.Events)},
+			{Key: []byte("queueDroppedReason"), Type: proto.KeyValueType_STRING_V, Str: []byte(g.Why.String())},
+			{Key: []byte("queueDroppedTotal"), Type: proto.KeyValueType_LONG_V, Long: int64(total)},
+		}
+		if g.First != 0 {
+			kv = append(kv, proto.KV{Key: []byte("queueDroppedFrom"), Type: proto.KeyValueType_LONG_V, Long: g.First})
+		}
+		if g.Last != 0 {
+			kv = append(kv, proto.KV{Key: []byte("queueDroppedTo"), Type: proto.KeyValueType_LONG_V, Long: g.Last})
+		}
+		return wal.Event{
+			Kind: uint8(proto.KindEntityData), Action: uint8(actionOfGap), Time: now, Entity: id,
+			Fragment: proto.AppendTelemetry(nil, id, proto.EdgeEntity, now, kv),
+		}, true
+	}
+}

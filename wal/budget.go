@@ -1,0 +1,112 @@
+package wal
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// flashBlock is the unit in which a file system writes.
+	flashBlock = 4 << 10
+	// DefaultSyncInterval is the time between two fsyncs with durability "interval".
+	DefaultSyncInterval = time.Second
+
+	day = 24 * time.Hour
+)
+
+// budget is the token bucket of the flash (architecture, "Flash budget"): while there are tokens every commit is immediate. What it
+// gives in any 24 hours is at most perDay: the bucket's content and what flows in meanwhile. The holder of Queue.own owns it.
+type budget struct {
+	perDay int64 // bytes; 0 = unlimited
+	tokens int64 // bytes; negative after a commit that could not wait
+	at     time.Time
+}
+
+// capacity is what may be spent at once: an hour's share.
+func (b *budget) capacity() int64 { return b.perDay / 24 }
+
+// perSecond is what flows in, in bytes: what the bucket does not hold.
+func (b *budget) perSecond() float64 { return float64(b.perDay-b.capacity()) / day.Seconds() }
+
+func (b *budget) refill(now time.Time) {
+	if b.at.IsZero() {
+		b.tokens = b.capacity()
+	} else if d := now.Sub(b.at); d > 0 {
+		in := int64(min(d, day).Seconds() * b.perSecond())
+		if in == 0 {
+			return // too short a time to count; it is not lost, because at stays
+		}
+		b.tokens = min(b.capacity(), b.tokens+in)
+	}
+	b.at = now
+}
+
+// wait is how long it takes until a commit of so many bytes has its tokens; 0 = it has them now.
+func (b *budget) wait(cost int64, now time.Time) time.Duration {
+	if b.perDay <= 0 {
+		return 0
+	}
+	b.refill(now)
+	missing := min(cost, b.capacity()) - b.tokens
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(float64(missing) / b.perSecond() * float64(time.Second))
+}
+
+// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not slow the days after it.
+func (b *budget) spend(cost int64, now time.Time) {
+	if b.perDay <= 0 {
+		return
+	}
+	b.refill(now)
+	b.tokens = max(b.tokens-cost, -b.capacity())
+}
+
+// Account is what was written to the medium since midnight UTC, or since this process began if that was later.
+type Account struct {
+	Written int64  // bytes handed to files
+	Wear    int64  // bytes that the medium has written for it, by what a commit costs it
+	Fsyncs  uint64 // of files and directories
+	Commits uint64 // group commits
+	Events  int64  // bytes of the events' fragments
+}
+
+// ledger keeps the account of the day.
+type ledger struct {
+	mu  sync.Mutex // guards what follows
+	day int64      // since the epoch
+	now Account
+}
+
+func (l *ledger) add(a Account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn()
+	l.now.Written += a.Written
+	l.now.Wear += a.Wear
+	l.now.Fsyncs += a.Fsyncs
+	l.now.Commits += a.Commits
+	l.now.Events += a.Events
+}
+
+func (l *ledger) today() Account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn()
+	return l.now
+}
+
+// turn begins a new day. The lock is held.
+func (l *ledger) turn() {
+	if d := time.Now().Unix() / 86400; d != l.day {
+		l.day, l.now = d, Account{}
+	}
+}
+
+// wear is what a write of n bytes behind at bytes of a file costs the medium: whole blocks, and what every commit costs beside the
+// block that it always touches.
+func wear(at, n, commit int64) int64 {
+	blocks := (at+max(n, 1)-1)/flashBlock - at/flashBlock + 1
+	return commit + (blocks-1)*flashBlock
+}

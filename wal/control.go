@@ -1,0 +1,81 @@
+package wal
+
+import "encoding/binary"
+
+// counters are the cumulative numbers that go with a committed position: what became of the events up to it.
+type counters struct {
+	deployed, dropped, dead, damaged uint64
+}
+
+func (c counters) sum() uint64 { return c.deployed + c.dropped + c.dead + c.damaged }
+
+// control is the payload of a control frame and of a slot of the committed file: where everything stands.
+type control struct {
+	seq       uint64 // events accepted before this frame
+	committed Position
+	counters  counters
+	ahead     uint64   // events that thinning has removed behind the committed position; they count as dropped
+	thin      thinning // the replacement of segments that may be under way
+	gap       Gap      // dropped, and not yet told by an event of its own
+}
+
+// controlFields is how many numbers a control holds, each a uvarint: most of them are small or zero.
+const (
+	controlFields  = 15
+	maxControlSize = controlFields * binary.MaxVarintLen64
+)
+
+func (c *control) fields() [controlFields]uint64 {
+	return [controlFields]uint64{
+		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.ahead, c.thin.into, c.thin.from, c.thin.bytes, uint64(c.thin.level)<<8 | uint64(c.gap.Why), c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last),
+	}
+}
+
+func (c *control) append(dst []byte) []byte {
+	for _, v := range c.fields() {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+func parseControl(b []byte) (c control, ok bool) {
+	var v [controlFields]uint64
+	for i := range v {
+		n := 0
+		if v[i], n = binary.Uvarint(b); n <= 0 {
+			return c, false
+		}
+		b = b[n:]
+	}
+	c = control{
+		seq: v[0], committed: Position{Offset: v[1], Seq: v[2]}, counters: counters{v[3], v[4], v[5], v[6]},
+		ahead: v[7], thin: thinning{into: v[8], from: v[9], bytes: v[10], level: uint8(v[11] >> 8)},
+		gap: Gap{Events: v[12], First: unzigzag(v[13]), Last: unzigzag(v[14]), Why: Why(v[11])},
+	}
+	return c, len(b) == 0 && v[11] <= 0xffff && c.valid()
+}
+
+// valid rejects what cannot be, so that sums never overflow.
+func (c *control) valid() bool {
+	for _, v := range [...]uint64{
+		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.ahead, c.thin.into, c.thin.from, c.gap.Events,
+	} {
+		if v > maxOffset {
+			return false
+		}
+	}
+	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
+}
+
+// newer tells whether c was written later than d: committed positions and the number of the dropped only grow.
+func (c *control) newer(d *control) bool {
+	if c.committed.Offset != d.committed.Offset {
+		return c.committed.Offset > d.committed.Offset
+	}
+	return c.counters.dropped+c.ahead > d.counters.dropped+d.ahead
+}
+
+func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }

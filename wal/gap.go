@@ -1,0 +1,57 @@
+package wal
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Why says why events were given up. Several reasons may come together in one gap.
+type Why uint8
+
+// The reasons.
+const (
+	WhyQuota Why = 1 << iota // the room was used up (queue.max_bytes)
+	WhyAge                   // older than queue.max_age
+	WhyThin                  // every second one of a series, so that the room lasts (policy "thin")
+	whyEnd
+)
+
+// String lists the reasons in the words of the configuration.
+func (w Why) String() string {
+	var s []string
+	for i, name := range [...]string{"quota", "age", "thin"} {
+		if w&(1<<i) != 0 {
+			s = append(s, name)
+		}
+	}
+	if w >= whyEnd || w == 0 {
+		s = append(s, fmt.Sprintf("unknown (%d)", uint8(w)))
+	}
+	return strings.Join(s, "+")
+}
+
+// Gap is what was dropped: how many events, the times of the first and the last of them (milliseconds since the Unix epoch; 0: could
+// not be read), and why.
+type Gap struct {
+	Events      uint64
+	First, Last int64
+	Why         Why
+}
+
+// add takes another gap into this one.
+func (g *Gap) add(o Gap) {
+	if o.Events == 0 {
+		return
+	}
+	if o.First != 0 && (g.First == 0 || o.First < g.First) {
+		g.First = o.First
+	}
+	if o.Last != 0 && (g.Last == 0 || o.Last > g.Last) {
+		g.Last = o.Last
+	}
+	g.Events += o.Events
+	g.Why |= o.Why
+}
+
+// see takes an event that is given up into the gap.
+func (g *Gap) see(time int64) { g.add(Gap{Events: 1, First: time, Last: time}) }

@@ -1,0 +1,143 @@
+package wal
+
+import (
+	"fmt"
+	"time"
+)
+
+// quota makes room for n more bytes or says why not.
+func (q *Queue) quota(n int64, now time.Time) error {
+	if q.o.MaxBytes <= 0 {
+		return nil
+	}
+	for {
+		q.mu.Lock()
+		over := q.bytes+n > q.o.MaxBytes
+		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
+		bytes := q.bytes
+		q.mu.Unlock()
+		if !over {
+			return nil
+		}
+		if k := q.droppable(committed); k > 0 && q.drop(k, now) {
+			continue
+		}
+		if q.store == nil {
+			return q.lastErr
+		}
+		if idle {
+			return nil // whatever the quota, an empty queue takes a group
+		}
+		if q.o.Policy == RejectNew {
+			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q", ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
+		}
+		if q.o.Policy == Thin && q.thinOnce(now) {
+			continue
+		}
+		if q.store == nil {
+			return q.lastErr
+		}
+		if segments < 2 || !q.dropOldest(1, now, WhyQuota) {
+			if q.store == nil {
+				return q.lastErr
+			}
+			return nil // a quota smaller than a segment holds the tail at least
+		}
+	}
+}
+
+// dropOldest gives up what is not yet committed in the first n segments, or in more until one that is not empty follows. The loss is
+// counted, durably, before anything is deleted.
+func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
+	if !q.settleWrites(now) {
+		return false
+	}
+	q.mu.Lock()
+	for n < len(q.segments) && q.segments[n].bytes == 0 {
+		n++
+	}
+	if n >= len(q.segments) {
+		q.mu.Unlock()
+		return false
+	}
+	next := q.segments[n].first
+	from := q.committed
+	q.mu.Unlock()
+	seq, ok := headSeq(q.o.Dir, next)
+	if !ok {
+		seq, ok = seqBefore(q.o.Dir, q.firsts(n), next)
+	}
+	gap := Gap{}
+	thinned := from.Thinned
+	if from.Offset < next-1 {
+		gap, thinned = q.survey(from, next)
+	}
+	q.mu.Lock()
+	var lost uint64
+	if q.committed.Offset < next-1 {
+		if q.committed.Offset > from.Offset { // part of it was acknowledged while we looked
+			gap.Events = 0
+		}
+		if !ok {
+			seq = q.committed.Seq + (next - 1 - q.committed.Offset)
+		}
+		p := Position{next - 1, min(max(seq, q.committed.Seq), q.end.Seq), max(thinned, q.committed.Thinned)}
+		all := p.Seq - q.committed.Seq
+		already := min(p.Thinned-q.committed.Thinned, q.ahead, all) // counted and told when they were thinned
+		lost = all - already
+		q.counters.dropped += all
+		q.ahead -= already
+		q.committed = p
+		gap.Events, gap.Why = lost, why
+		q.gap.add(gap)
+		q.levelLocked()
+	}
+	q.mu.Unlock()
+	if lost > 0 {
+		q.log.Warn("the queue has dropped its oldest events", "reason", why.String(), "events", lost, "up_to_offset", next-1)
+	}
+	return q.save() && q.drop(n, now)
+}
+
+// survey reads what is about to be dropped: the events behind a position and before the offset next, and how many the thinning has
+// removed up to there.
+func (q *Queue) survey(from Position, next uint64) (g Gap, thinned uint64) {
+	r := &Reader{q: q, pos: from}
+	defer r.Close()
+	// An error leaves the times of what cannot be read unknown; the count does not depend on it.
+	_ = r.Read(func(e *Entry) bool {
+		if e.Offset >= next {
+			return false
+		}
+		g.see(e.Time)
+		return true
+	})
+	return g, r.pos.Thinned
+}
+
+// clockKnown is a time before which a clock was not set yet: machines without one begin in 1970, and what they wrote then is not old.
+var clockKnown = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+
+// expire drops whole segments whose events were all written longer ago than MaxAge: those in front of a segment whose head is that old.
+func (q *Queue) expire(now time.Time) {
+	q.mu.Lock()
+	n := len(q.segments)
+	q.mu.Unlock()
+	old := 0
+	for i, first := range q.firsts(n) {
+		if i == 0 {
+			continue
+		}
+		f, _, ok := head(q.o.Dir, first)
+		if !ok { // a damaged one tells nothing
+			continue
+		}
+		if t := f.time(); t < clockKnown || now.UnixMilli()-t <= q.o.MaxAge.Milliseconds() {
+			break
+		}
+		old = i
+	}
+	if old > 0 {
+		q.dropOldest(old, now, WhyAge)
+	}
+}

@@ -1,0 +1,448 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Events of the thinning tests: action 1 is telemetry of one of three entities with one of two series each, action 2 must stay.
+const (
+	thinEvery = 10 // of so many events one must stay
+	tellsGap  = 99 // action of the record of a gap
+)
+
+func thinEvent(n uint64) Event {
+	e := Event{Kind: 2, Action: 1, Time: int64(1_700_000_000_000 + n*1000), Fragment: make([]byte, 60)}
+	e.Entity[0] = byte(n % 3)
+	binary.LittleEndian.PutUint64(e.Fragment, n)
+	e.Fragment[8] = byte(n / 3 % 2)
+	if n%thinEvery == 0 {
+		e.Action = 2
+	}
+	return e
+}
+
+func thinOptions(t testing.TB) Options {
+	o := testOptions(queueDir(t))
+	o.SegmentSize, o.MaxBytes, o.Policy = 4096, 40<<10, Thin
+	o.Series = func(_, action uint8, fragment []byte) (uint64, bool) { return uint64(fragment[8]), action == 1 }
+	return o
+}
+
+func appendThin(t testing.TB, q *Queue, from, to uint64) {
+	t.Helper()
+	for n := from; n <= to; n += 8 {
+		var group []Event
+		for k := n; k < n+8 && k <= to; k++ {
+			group = append(group, thinEvent(k))
+		}
+		if err := q.Append(context.Background(), group...); err != nil {
+			t.Fatalf("append of event %d: %v", n, err)
+		}
+	}
+}
+
+// thinRead reads the numbers of what is left, without the records of gaps.
+func thinRead(t testing.TB, r *Reader) (numbers []uint64) {
+	t.Helper()
+	if err := r.Read(func(e *Entry) bool {
+		if e.Action != tellsGap {
+			numbers = append(numbers, binary.LittleEndian.Uint64(e.Fragment))
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return numbers
+}
+
+func thinPending(t testing.TB, q *Queue) []uint64 {
+	t.Helper()
+	r := &Reader{q: q, pos: q.Committed()}
+	defer r.Close()
+	return thinRead(t, r)
+}
+
+// checkThinned: in order, nothing that must stay is missing, and what is left is spread over the whole backlog: of ten stretches
+// of it none has less than a quarter of an even share.
+func checkThinned(t testing.TB, left []uint64, last uint64) {
+	t.Helper()
+	if !slices.IsSorted(left) {
+		t.Fatalf("order: %s", sprint(left))
+	}
+	var share [10]int
+	keep := uint64(0)
+	telemetry := 0
+	for _, n := range left {
+		if n%thinEvery == 0 {
+			if keep += thinEvery; n != keep {
+				t.Fatalf("event %d, which must stay, is missing", keep)
+			}
+		} else {
+			telemetry++
+			share[(n-1)*10/last]++
+		}
+	}
+	if keep != last/thinEvery*thinEvery {
+		t.Fatalf("event %d, which must stay, is missing", keep+thinEvery)
+	}
+	for i, n := range share {
+		if n < telemetry/40 {
+			t.Fatalf("of %d values that are left %d are of tenth %d: %v", telemetry, n, i, share)
+		}
+	}
+}
+
+// A long outage under the policy "thin": the room lasts, the whole time is covered, nothing that must stay goes, the counts agree, also
+// after opening again and after everything went to the cloud.
+func TestThin(t *testing.T) {
+	o := thinOptions(t)
+	q := openQueue(t, o)
+	const last = 1500
+	appendThin(t, q, 1, last)
+	s := q.Stats()
+	checkIdentity(t, s)
+	left := thinPending(t, q)
+	checkThinned(t, left, last)
+	if s.Bytes > o.MaxBytes || s.Accepted != last || s.Pending != uint64(len(left)) || s.Dropped != last-s.Pending || s.Damaged != 0 {
+		t.Fatalf("%d events are left: %+v", len(left), s)
+	}
+	// Each series of each entity keeps about the same share.
+	var series [6]int
+	for _, n := range left {
+		if n%thinEvery != 0 {
+			series[n%6]++
+		}
+	}
+	if slices.Min(series[:]) < slices.Max(series[:])/2 {
+		t.Fatalf("events left of each series: %v", series)
+	}
+	checkInspect(t, q)
+	closeQueue(t, q)
+
+	q = openQueue(t, o)
+	checkInspect(t, q)
+	if a := q.Stats(); a.Pending != s.Pending || a.Dropped != s.Dropped {
+		t.Fatalf("opened with %+v, closed with %+v", a, s)
+	}
+	// In parts, with positions handed back, as the loop does.
+	r := q.Reader()
+	defer r.Close()
+	var got []uint64
+	for {
+		count := 0
+		if err := r.Read(func(e *Entry) bool {
+			if count == 37 {
+				return false
+			}
+			count++
+			got = append(got, binary.LittleEndian.Uint64(e.Fragment))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if count == 0 {
+			break
+		}
+		if err := q.Commit(r.Position(), uint64(count), 0); err != nil {
+			t.Fatal(err)
+		}
+		checkIdentity(t, q.Stats())
+	}
+	if !slices.Equal(got, left) {
+		t.Fatalf("read %s, before %s", sprint(got), sprint(left))
+	}
+	if a := q.Stats(); a.Deployed != uint64(len(left)) || a.Pending != 0 || a.Dropped != s.Dropped || a.Damaged != 0 {
+		t.Fatalf("at the end %+v", a)
+	}
+	closeQueue(t, q)
+}
+
+// A backlog that holds nothing that may be thinned gives way as with drop_oldest, and the segments are not written again and again.
+func TestThinWithNothingToThin(t *testing.T) {
+	o := thinOptions(t)
+	o.Series = func(uint8, uint8, []byte) (uint64, bool) { return 0, false }
+	writes := 0
+	o.inject = func(op string) error {
+		if op == "thin-write" {
+			writes++
+		}
+		return nil
+	}
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 1500)
+	s := q.Stats()
+	checkIdentity(t, s)
+	if left := thinPending(t, q); !slices.Equal(left, span(s.Dropped+1, 1500)) || s.Dropped == 0 || writes != 0 {
+		t.Fatalf("%d writes, %s left: %+v", writes, sprint(left), s)
+	}
+	closeQueue(t, q)
+}
+
+// What the reader has reached is not thinned under it: its positions hold.
+func TestThinKeepsAwayFromTheReader(t *testing.T) {
+	o := thinOptions(t)
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 200)
+	r := q.Reader()
+	defer r.Close()
+	got := thinRead(t, r) // in flight, so to say
+	if !slices.Equal(got, span(1, 200)) {
+		t.Fatalf("read %s", sprint(got))
+	}
+	p := r.Position()
+	appendThin(t, q, 201, 600)
+	if s := q.Stats(); s.Dropped == 0 {
+		t.Fatalf("nothing was thinned: %+v", s)
+	}
+	if err := q.Commit(p, 200, 0); err != nil {
+		t.Fatal(err)
+	}
+	checkIdentity(t, q.Stats())
+	rest := thinRead(t, r)
+	s := q.Stats()
+	if s.Deployed != 200 || s.Dropped != 400-uint64(len(rest)) || s.Damaged != 0 || rest[0] != 201 {
+		t.Fatalf("%+v, %s left", s, sprint(rest))
+	}
+	closeQueue(t, q)
+}
+
+// A crash before and after each step of a thinning: it has happened or it has not, and the counts agree (doc.go, rows C9 to C12).
+func TestThinCrashes(t *testing.T) {
+	o := thinOptions(t)
+	var snapshots []string
+	o.inject = func(op string) error {
+		if op == "thin" || op == "thin-write" || op == "committed" {
+			snapshots = append(snapshots, copyDir(t, o.Dir))
+		}
+		return nil
+	}
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 700)
+	closeQueue(t, q)
+	if len(snapshots) < 20 {
+		t.Fatalf("only %d steps", len(snapshots))
+	}
+	for i, dir := range snapshots {
+		// Also with half of the files done: the replaced one there, the one that moved into it not yet gone.
+		o := o
+		o.Dir, o.inject = dir, nil
+		q := openQueue(t, o)
+		s := q.Stats()
+		checkIdentity(t, s)
+		left := thinPending(t, q)
+		if uint64(len(left)) != s.Pending || s.Damaged != 0 || s.Dropped+s.Pending != s.Accepted {
+			t.Fatalf("step %d: %d events are left: %+v", i, len(left), s)
+		}
+		if f, _ := filepath.Glob(filepath.Join(dir, "*"+thinSuffix)); len(f) > 0 {
+			t.Fatalf("step %d leaves %v", i, f)
+		}
+		commitThin(t, q)
+		if s := q.Stats(); s.Pending != 0 || s.Damaged != 0 || s.Deployed != uint64(len(left)) {
+			t.Fatalf("step %d, drained: %+v", i, s)
+		}
+		closeQueue(t, q)
+	}
+}
+
+func commitThin(t testing.TB, q *Queue) {
+	t.Helper()
+	r := q.Reader()
+	defer r.Close()
+	n := uint64(0)
+	if err := r.Read(func(*Entry) bool { n++; return true }); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Commit(r.Position(), n, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The medium fails in the middle of a replacement: the queue comes back by itself and finishes it.
+func TestThinSurvivesFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := thinOptions(t)
+		f := &fault{err: syscall.EIO}
+		o.inject = f.inject
+		q := openQueue(t, o)
+		f.arm("thin")
+		var failed error
+		last := uint64(0)
+		for n := uint64(1); n <= 1000 && failed == nil; n++ {
+			if failed = q.Append(context.Background(), thinEvent(n)); failed == nil {
+				last = n
+			}
+		}
+		if !errors.Is(failed, ErrUnavailable) {
+			t.Fatalf("append: %v", failed)
+		}
+		f.clear()
+		time.Sleep(2 * fileAfter)
+		s := q.Stats()
+		checkIdentity(t, s)
+		if left := thinPending(t, q); !s.Writable || s.Accepted != last || uint64(len(left)) != s.Pending || s.Dropped == 0 {
+			t.Fatalf("%d left: %+v", len(left), s)
+		}
+		appendThin(t, q, last+1, last+100)
+		commitThin(t, q)
+		if s := q.Stats(); s.Pending != 0 || s.Damaged != 0 {
+			t.Fatalf("%+v", s)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// Damage in a thinned segment costs what cannot be read; jumps over what was removed are no damage.
+func TestThinnedSegmentDamaged(t *testing.T) {
+	o := thinOptions(t)
+	q := openQueue(t, o)
+	appendThin(t, q, 1, 1500)
+	before := q.Stats()
+	left := thinPending(t, q)
+	closeQueue(t, q)
+	p := segmentsOf(t, o.Dir)[0]
+	b := readFile(t, p)
+	b[len(b)/3] ^= 0xff
+	writeFile(t, p, b)
+	q = openQueue(t, o)
+	got := thinPending(t, q)
+	if len(got) != len(left)-1 {
+		t.Fatalf("%d events are left of %d", len(got), len(left))
+	}
+	commitThin(t, q)
+	s := q.Stats()
+	checkIdentity(t, s)
+	if s.Damaged < 1 || s.Damaged > 4 || s.Pending != 0 || s.Dropped+s.Damaged != before.Dropped+1 {
+		t.Fatalf("%+v, before %+v", s, before)
+	}
+	closeQueue(t, q)
+}
+
+// Each drop is told by an event: how many, from when to when, why; and what is told adds up to what was dropped.
+func TestGapsAreTold(t *testing.T) {
+	for _, policy := range []string{DropOldest, Thin} {
+		t.Run(policy, func(t *testing.T) {
+			o := thinOptions(t)
+			o.Policy = policy
+			var told []Gap
+			var totals []uint64
+			known := false
+			o.Record = func(g Gap, total uint64) (Event, bool) {
+				if !known {
+					return Event{}, false
+				}
+				told, totals = append(told, g), append(totals, total)
+				e := Event{Kind: 2, Action: tellsGap, Time: g.Last, Fragment: make([]byte, 16)}
+				binary.LittleEndian.PutUint64(e.Fragment, g.Events)
+				return e, true
+			}
+			q := openQueue(t, o)
+			appendThin(t, q, 1, 600)
+			if s := q.Stats(); s.Dropped == 0 || len(told) != 0 {
+				t.Fatalf("%d told: %+v", len(told), s)
+			}
+			closeQueue(t, q) // what is to be told survives
+			known = true
+			q = openQueue(t, o)
+			appendThin(t, q, 601, 900)
+			sum := uint64(0)
+			why := WhyQuota
+			if policy == Thin {
+				why = WhyThin
+			}
+			for i, g := range told {
+				if sum += g.Events; sum != totals[i] || g.Why != why || g.First < 1_700_000_000_000 || g.Last < g.First || g.Last > 1_700_000_900_000 {
+					t.Fatalf("gap %d: %+v, total %d", i, g, totals[i])
+				}
+			}
+			if s := q.Stats(); sum != s.Dropped || len(told) < 2 || s.Accepted != 900+uint64(len(told)) {
+				t.Fatalf("%d gaps of %d events: %+v", len(told), sum, s)
+			}
+			records := 0
+			r := q.Reader()
+			if err := r.Read(func(e *Entry) bool {
+				if e.Action == tellsGap {
+					records++
+				}
+				return true
+			}); err != nil || records == 0 {
+				t.Fatalf("%d records in the queue, %v", records, err)
+			}
+			r.Close()
+			closeQueue(t, q)
+		})
+	}
+}
+
+// What was dropped with nothing appended afterwards is told all the same, once it can be.
+func TestGapIsToldInQuietTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+		o := thinOptions(t)
+		o.MaxBytes, o.MaxAge = 0, time.Hour
+		var told []Gap
+		o.Record = func(g Gap, _ uint64) (Event, bool) {
+			told = append(told, g)
+			return Event{Action: tellsGap, Fragment: make([]byte, 9)}, true
+		}
+		q := openQueue(t, o)
+		appendThin(t, q, 1, 200)
+		time.Sleep(2 * time.Hour)
+		s := q.Stats()
+		// It is asked once to see whether there is something to tell, and once to tell it.
+		if g := told[len(told)-1]; s.Accepted != 201 || s.Dropped == 0 || g.Events != s.Dropped || g.Why != WhyAge || len(told) != 2 {
+			t.Fatalf("told %+v: %+v", told, s)
+		}
+		closeQueue(t, q)
+	})
+}
+
+func TestWhy(t *testing.T) {
+	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", 0: "unknown (0)", 64: "unknown (64)"} {
+		if w.String() != want {
+			t.Errorf("%d is %q, want %q", w, w, want)
+		}
+	}
+}
+
+// The reserve makes room for the committed position on a full medium, and comes back.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.Reserve = 10_000
+		path := filepath.Join(o.Dir, reserveName)
+		o.inject = func(op string) error {
+			if _, err := os.Lstat(path); err == nil && op == "committed" {
+				return syscall.ENOSPC // as long as the reserve takes the room
+			}
+			return nil
+		}
+		q := openQueue(t, o)
+		appendEvents(t, q, 1, 20)
+		time.Sleep(2 * fileAfter)
+		if i, err := os.Lstat(path); err != nil || i.Size() != o.Reserve {
+			t.Fatalf("no reserve: %v", err)
+		}
+		commitRead(t, q)
+		time.Sleep(2 * fileAfter)
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Fatalf("the reserve was not given back: %v", err)
+		}
+		if got, _, ok := readCommitted(o.Dir); !ok || got.committed.Seq != 20 {
+			t.Fatalf("in the file: %+v", got)
+		}
+		time.Sleep(2 * refillEvery)
+		if i, err := os.Lstat(path); err != nil || i.Size() != o.Reserve {
+			t.Fatalf("the reserve has not come back: %v", err)
+		}
+		closeQueue(t, q)
+	})
+}

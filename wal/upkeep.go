@@ -1,0 +1,216 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// maintain tries to come back after a failure, syncs what waits for it, writes the committed position to its file and drops segments,
+// when due. It returns when to come again at the latest.
+func (q *Queue) maintain(now time.Time) time.Duration {
+	if !q.proven && !now.Before(q.retryAt) {
+		q.commit(new(group)) // a control frame, as a probe: devices that are refused at the door would never bring one
+	}
+	wait := fileAfter
+	if !q.dirty.IsZero() {
+		if d := q.o.Interval - now.Sub(q.dirty); d > 0 {
+			wait = min(wait, d)
+		} else {
+			q.settleWrites(now)
+		}
+	}
+	q.mu.Lock()
+	committed := q.committed
+	quiet := q.lastWrite.Add(fileAfter).Sub(now)
+	untold := committed.Offset != q.told.Offset && committed.Offset != q.filed.Offset
+	due := committed.Offset != q.filed.Offset && q.urgent || untold && quiet <= 0
+	q.mu.Unlock()
+	if due {
+		q.save()
+	} else if untold {
+		wait = min(wait, quiet)
+	}
+	if q.store != nil {
+		if n := q.droppable(committed.Offset); n >= dropAtOnce || n > 0 && now.Sub(q.lastDrop) >= dropEvery {
+			q.drop(n, now)
+		}
+	}
+	if q.store != nil && q.o.MaxAge > 0 && now.Sub(q.lastAge) >= dropEvery {
+		q.lastAge = now
+		q.expire(now)
+	}
+	if _, ok := q.record(); ok && q.store != nil && quiet <= 0 {
+		q.commit(new(group))
+	}
+	if q.store != nil {
+		q.fillTail(now)
+	}
+	if !q.reserved && q.o.Reserve > 0 && !now.Before(q.reserveAt) {
+		q.reserveAt = now.Add(refillEvery)
+		q.fillReserve()
+	}
+	if !q.proven {
+		wait = min(wait, reopenEvery)
+	}
+	return wait
+}
+
+// save makes the committed position durable in its file; false if the medium refuses, which costs a few duplicates after a crash.
+func (q *Queue) save() bool {
+	q.mu.Lock()
+	c := q.stateLocked()
+	q.urgent = false
+	q.mu.Unlock()
+	sync := func(f *os.File) error {
+		if err := q.step("committed"); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
+	err := q.file.write(&c, sync)
+	if errors.Is(err, syscall.ENOSPC) && q.reserved { // file systems that never write in place need room for it
+		q.releaseReserve()
+		err = q.file.write(&c, sync)
+	}
+	if err != nil {
+		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
+		return false
+	}
+	q.mu.Lock()
+	q.filed = c.committed // Commit looks at it
+	if q.told.Offset < c.committed.Offset {
+		q.told = c.committed
+	}
+	q.mu.Unlock()
+	q.ledger.add(Account{Written: slotSize, Fsyncs: 1})
+	q.charge(q.o.CommitBytes, time.Now())
+	return true
+}
+
+// The reserve is a file of random bytes, because some file systems compress.
+const reserveName = "reserve"
+
+// fillReserve takes the reserve's room, if there is as much.
+func (q *Queue) fillReserve() {
+	path := filepath.Join(q.o.Dir, reserveName)
+	if i, err := os.Lstat(path); err == nil && i.Mode().IsRegular() && i.Size() == q.o.Reserve {
+		q.reserved = true
+		return
+	}
+	b := make([]byte, q.o.Reserve)
+	noise(b)
+	if err := writeFileDurably(path, b); err == nil {
+		q.reserved = true
+		q.ledger.add(Account{Written: q.o.Reserve, Fsyncs: 2})
+		q.charge(wear(0, q.o.Reserve, q.o.CommitBytes), time.Now())
+	}
+}
+
+// noise fills b with bytes that do not compress.
+func noise(b []byte) {
+	x := uint64(time.Now().UnixNano()) | 1
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = byte(x)
+	}
+}
+
+func (q *Queue) releaseReserve() {
+	q.reserved, q.reserveAt = false, time.Now().Add(refillEvery)
+	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written", "dir", q.o.Dir, "bytes", q.o.Reserve)
+	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), syncDir(q.o.Dir)); err != nil {
+		q.log.Warn("the reserve cannot be given back", "error", err)
+	}
+}
+
+// droppable counts the segments at the front of which everything is committed. What follows them must begin with a control frame,
+// which tells the count of events; so an empty tail never becomes the first.
+func (q *Queue) droppable(committed uint64) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, s := range q.segments {
+		if s.first > committed+1 {
+			break
+		}
+		if s.bytes > 0 {
+			n = i
+		}
+	}
+	return n
+}
+
+// drop removes the first n segments; the committed position is durable before. The library's TruncateFront would write what is left of
+// a segment anew, and fails in a damaged one, so the files are deleted here, the oldest first, and the library opens the log again,
+// which costs it one segment's reading and no writing.
+func (q *Queue) drop(n int, now time.Time) bool {
+	q.lastDrop = now
+	list := q.firsts(n + 1)
+	next := list[n]
+	if q.filed.Offset+1 < next && !q.save() || !q.settleWrites(now) {
+		return false
+	}
+	err := q.step("drop")
+	gone := 0
+	for ; err == nil && gone < n; gone++ {
+		err = os.Remove(filepath.Join(q.o.Dir, segmentName(list[gone])))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		err = nil
+	}
+	if gone > 0 {
+		err = errors.Join(err, syncDir(q.o.Dir))
+		q.ledger.add(Account{Fsyncs: 1})
+		q.charge(q.o.CommitBytes, now)
+	}
+	q.mu.Lock()
+	for _, s := range q.segments[:gone] {
+		delete(q.damaged, s.first)
+		q.bytes -= s.bytes
+	}
+	q.segments = slices.Delete(q.segments, 0, gone)
+	q.mu.Unlock()
+	if err != nil {
+		q.log.Warn("committed segments cannot be deleted", "dir", q.o.Dir, "below", next, "error", err)
+		return false
+	}
+	return q.reopenLog("segments were dropped", now)
+}
+
+// reopenLog lets the library see which segments there are now.
+func (q *Queue) reopenLog(after string, now time.Time) bool {
+	q.mu.Lock()
+	end := q.end.Offset
+	q.mu.Unlock()
+	err := q.cutFill()
+	if err == nil {
+		err = q.store.Close()
+	}
+	if err == nil {
+		q.store, err = openLog(&q.o, end)
+	}
+	if err != nil {
+		q.poison(fmt.Errorf("open after %s: %w", after, err), now)
+		return false
+	}
+	return true
+}
+
+// firsts returns the first offsets of the first n segments.
+func (q *Queue) firsts(n int) []uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f := make([]uint64, n)
+	for i := range f {
+		f[i] = q.segments[i].first
+	}
+	return f
+}
