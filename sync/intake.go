@@ -35,27 +35,63 @@ func (i *Intake) Remember(c Cache) { i.cache = c }
 
 // Accept returns nil when all events are durable; on any error none of them counts as accepted. Errors wrap those of wal.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
+	p := i.frame(events)
+	err := i.queue.Append(ctx, *p...)
+	i.release(p)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	if i.cache != nil {
+		for k := range events {
+			if isPosted(&events[k]) {
+				i.remember(&events[k])
+			}
+		}
+	}
+	return nil
+}
+
+// Submit is Accept without waiting for the medium: done is called once, in the order in which the caller's events were taken, mostly from the
+// queue's own goroutine, and must not block. If Submit returns an error done is not called. It waits while the group commit before is full
+// (ctx bounds that), and for the medium when attributes are among the events: the cache, which the queue's goroutine may not wait for, is to have
+// them before the device hears of it. The events and their fragments are the caller's again when it returns.
+func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
+	if i.cache != nil {
+		for k := range events {
+			if isPosted(&events[k]) {
+				done(i.Accept(ctx, events))
+				return nil
+			}
+		}
+	}
+	p := i.frame(events)
+	err := i.queue.Submit(ctx, *p, done)
+	i.release(p)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	return nil
+}
+
+// frame puts events into the queue's words, in a pooled slice.
+func (i *Intake) frame(events []proto.Event) *[]wal.Event {
 	p := i.pool.Get().(*[]wal.Event)
 	batch := (*p)[:0]
 	for k := range events {
 		e := &events[k]
 		batch = append(batch, wal.Event{Kind: uint8(e.Kind), Action: uint8(e.Action), Time: e.Time, Entity: e.Entity, Fragment: e.Fragment})
 	}
-	err := i.queue.Append(ctx, batch...)
-	clear(batch) // the fragments are the caller's
 	*p = batch
+	return p
+}
+
+func (i *Intake) release(p *[]wal.Event) {
+	clear(*p) // the fragments are the caller's
 	i.pool.Put(p)
-	if err != nil {
-		return fmt.Errorf("accept %d events: %w", len(events), err)
-	}
-	if i.cache != nil {
-		for k := range events {
-			if events[k].Action == proto.ActionPostAttributes && events[k].Kind == proto.KindEntityData {
-				i.remember(&events[k])
-			}
-		}
-	}
-	return nil
+}
+
+func isPosted(e *proto.Event) bool {
+	return e.Action == proto.ActionPostAttributes && e.Kind == proto.KindEntityData
 }
 
 // remember shows the cache the attributes of an event. It is in the queue, so nothing that goes wrong here may be told to the device.
