@@ -263,7 +263,7 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Calls: a, Births: a, Log: log})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
 	a.SetDoors(doors)
 	reg.Watch(doors)
 	return &parts{

@@ -25,9 +25,13 @@ type Ports struct {
 		Submitter
 	}
 	Lookups registry.Lookups
-	Calls   agent.Calls
-	Births  agent.Births
-	Log     *slog.Logger
+	// Packages finds the firmware, or the software, that is assigned to a device.
+	Packages interface {
+		Package(device proto.UUID, software bool) (registry.Package, bool)
+	}
+	Calls  agent.Calls
+	Births agent.Births
+	Log    *slog.Logger
 }
 
 // Doors knows who speaks for which device now, over whatever protocol: it brings them what comes from the cloud. It implements

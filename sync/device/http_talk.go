@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -30,7 +31,7 @@ func (h *HTTP) get(w http.ResponseWriter, r *http.Request, device *registry.Devi
 	case rpc:
 		h.poll(w, r, device, pollCalls)
 	default:
-		h.download(w, r)
+		h.download(w, r, device, to.endpoint == software)
 	}
 }
 
@@ -200,22 +201,62 @@ func (h *HTTP) claim(w http.ResponseWriter, device *registry.Device, body []byte
 	w.WriteHeader(http.StatusOK)
 }
 
-// download answers for firmware and software: no package is assigned, because this agent serves none.
-func (h *HTTP) download(w http.ResponseWriter, r *http.Request) {
+// download sends the firmware or software that is assigned to the device, or a chunk of it (device API 2).
+func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry.Device, software bool) {
 	query := r.URL.Query()
-	for _, name := range []string{"size", "chunk"} {
+	var number [2]int64
+	for i, name := range []string{"size", "chunk"} {
 		if v := query.Get(name); v != "" {
-			if _, err := strconv.ParseInt(v, 10, 32); err != nil {
+			n, err := strconv.ParseInt(v, 10, 32)
+			if err != nil {
 				fail(w, http.StatusBadRequest, codeBadRequest, name+" must be a number")
 				return
 			}
+			number[i] = n
 		}
 	}
 	if !query.Has("title") || !query.Has("version") {
 		fail(w, http.StatusBadRequest, codeBadRequest, `"title" and "version" are needed`)
 		return
 	}
-	w.WriteHeader(http.StatusNotFound)
+	p, ok := h.Packages.Package(device.ID, software)
+	switch {
+	case !ok:
+		w.WriteHeader(http.StatusNotFound)
+		return
+	case p.Title != query.Get("title") || p.Version != query.Get("version"):
+		fail(w, http.StatusBadRequest, codeBadRequest, "another package is assigned to the device")
+		return
+	}
+	f, from, size, err := openChunk(p.Path, number[0], number[1])
+	if err != nil {
+		h.complain("an OTA package cannot be read", device.Name, err)
+		fail(w, http.StatusInternalServerError, codeGeneral, "the package cannot be read")
+		return
+	}
+	defer f.Close()
+	if p.ContentType == "" {
+		p.ContentType = "application/octet-stream"
+	}
+	head := w.Header()
+	head.Set("Content-Type", headerText(p.ContentType))
+	head.Set("Content-Disposition", "attachment;filename="+headerText(p.FileName))
+	head["x-filename"] = []string{headerText(p.FileName)} // as ThingsBoard spells it
+	head.Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = io.Copy(w, io.NewSectionReader(f, from, size))
+	}
+}
+
+// headerText is text without what would end a header.
+func headerText(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // provision answers a device without credentials (device API 5).

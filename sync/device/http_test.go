@@ -69,7 +69,7 @@ const goodToken = "A1B2C3D4E5F6G7H8I9J0"
 
 func newTestDoor(intake Intake, maxBody int64) *HTTP {
 	book := &book{tokens: map[string]registry.Device{goodToken: {ID: testID, Name: "thermometer"}}}
-	return NewHTTP(NewDoors(Ports{Intake: waiting{intake}, Lookups: book, Calls: &switchboard{}, Births: book, Log: slog.New(slog.DiscardHandler)}), maxBody)
+	return NewHTTP(NewDoors(Ports{Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Births: book, Log: slog.New(slog.DiscardHandler)}), maxBody)
 }
 
 func TestRequests(t *testing.T) {

@@ -80,9 +80,50 @@ func (s *session) claim(place uint32, payload []byte) {
 	s.finish(place, reasonNone)
 }
 
-// update answers that no firmware or software is assigned: this agent keeps none (device API 4.1).
-func (s *session) update(place uint32) {
+// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first
+// request; later ones with the same request id may leave it out.
+func (s *session) update(place uint32, t topic, payload []byte) {
+	last := &s.updates[0]
+	what, prefix := subFirmware, "v2/fw/response/"
+	if t.subject == subSoftware {
+		last, what, prefix = &s.updates[1], subSoftware, "v2/sw/response/"
+	}
+	switch {
+	case len(payload) > 0:
+		size, err := strconv.ParseInt(string(payload), 10, 32)
+		if err != nil {
+			s.invalid(place, errors.New("the size of a chunk is no number"))
+			return
+		}
+		*last = chunks{t.request, size}
+	case last.request != t.request:
+		*last = chunks{request: t.request} // the whole file
+	}
 	s.finish(place, reasonNone)
-	s.send("v2/fw/error", []byte("NOT_FOUND"), s.sub(subUpdateError).qos)
+	p, ok := s.m.Packages.Package(s.device.ID, what == subSoftware)
+	if !ok {
+		s.updateError("NOT_FOUND")
+		return
+	}
+	b, err := readChunk(p.Path, last.size, int64(t.chunk))
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		s.updateError("PAYLOAD_TOO_LARGE")
+	case err != nil:
+		s.m.complain("an OTA package cannot be read", s.device.Name, err)
+		s.updateError("INTERNAL_SERVER_ERROR")
+	default:
+		s.send(prefix+t.request+"/chunk/"+strconv.Itoa(int(t.chunk)), b, s.sub(what).qos)
+	}
+}
+
+// chunks is how a device reads a package: the id that it gave to the reading, and the size of a chunk; not positive: the whole file.
+type chunks struct {
+	request string
+	size    int64
+}
+
+func (s *session) updateError(word string) {
+	s.send("v2/fw/error", []byte(word), s.sub(subUpdateError).qos)
 	s.end(reasonUnspecified)
 }

@@ -91,6 +91,11 @@ type book struct {
 	secrets    map[proto.UUID]string
 	births     []agent.NewDevice
 	birthError error
+	firmware   registry.Package // of the lamp
+}
+
+func (b *book) Package(id proto.UUID, software bool) (registry.Package, bool) {
+	return b.firmware, id == lampID && !software && b.firmware.Path != ""
 }
 
 func (b *book) ByToken(token string) (registry.Device, bool) {
@@ -277,7 +282,7 @@ func newStand(t *testing.T, auto bool) *stand {
 	}
 	s.calls = &switchboard{pending: map[proto.UUID][]agent.Call{}, requests: make(chan *agent.Request, 16)}
 	s.MQTT = NewMQTT(NewDoors(Ports{
-		Intake: s.intake, Lookups: s.book, Calls: s.calls, Births: s.book, Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
+		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book, Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
 	}))
 	t.Cleanup(func() { s.MQTT.Close() })
 	return s

@@ -47,6 +47,8 @@ type session struct {
 	joined  []joined                // connected by the publish that is being processed; of the goroutine that reads
 	asked   bool                    // for commands, in the packet that is being processed; of the goroutine that reads
 
+	updates [2]chunks // of firmware and software; of the goroutine that reads
+
 	mu    sync.Mutex
 	room  sync.Cond      // a place in acks has become free, or the session is over
 	acks  [ackWindow]ack // publishes from first to next, in the order in which they came
@@ -201,7 +203,7 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 	case subClaim:
 		s.claim(place, payload)
 	case subFirmware, subSoftware:
-		s.update(place)
+		s.update(place, t, payload)
 	default:
 		s.gateway(place, t, payload)
 	}

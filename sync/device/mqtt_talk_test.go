@@ -67,7 +67,7 @@ func TestMQTTSharedAttributes(t *testing.T) {
 		d.alive() // not subscribed
 		d.subscribe(c.filter, 1)
 		s.SharedAttributes(lampID, set, nil)
-		d.expect(c.topic + ` {"fan":true,"q\"":"x\u000a"}`)
+		d.expect(c.topic + ` {"fan":true,"q\"":"x\n"}`)
 		s.SharedAttributes(lampID, nil, []string{"fan", "mode"})
 		d.expect(c.topic + ` {"deleted":["fan","mode"]}`)
 		s.SharedAttributes(gatewayID, set, nil)
