@@ -13,7 +13,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 # What runs seldom, or once for a whole batch, is compiled without inlining: 0.7 MB on MIPS.
 COLD     = google.golang.org/grpc/... google.golang.org/protobuf/internal/... google.golang.org/protobuf/reflect/... golang.org/x/net/http2 \
            net/http net/url net/textproto mime/... crypto/tls crypto/x509 encoding/json encoding/asn1 math/big regexp/... log/slog \
-           github.com/BurntSushi/... github.com/mochi-mqtt/...
+           github.com/BurntSushi/... github.com/mochi-mqtt/... edgesync/sync/registry edgesync/sync/status edgesync
 GCFLAGS  = $(patsubst %,-gcflags=%=-l,$(COLD))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
