@@ -92,17 +92,15 @@ type loop struct {
 	answers      []int32 // downlink ids applied and not yet durable
 
 	// RPC and questions, beside the batches.
-	strays     []stray
-	direct     map[int32]sent // not acknowledged, by id
-	callsDue   time.Time      // when the next call or request is over
-	callsWait  time.Time      // no answer goes before: the cloud limits the rate
-	clock      time.Duration  // the server's clock is ahead of ours by this
-	clockKnown bool
-	clockFresh bool // learnt in this session
-	questions  []question
-	asking     bool // the last questions are not acknowledged
-	askDue     time.Time
-	deafSince  time.Time // our edge was asked about, and nothing has come down since; zero: no
+	strays    []stray
+	direct    map[int32]sent // not acknowledged, by id
+	callsDue  time.Time      // when the next call or request is over
+	callsWait time.Time      // no answer goes before: the cloud limits the rate
+	clock     serverClock
+	questions []question
+	asking    bool // the last questions are not acknowledged
+	askDue    time.Time
+	deafSince time.Time // our edge was asked about, and nothing has come down since; zero: no
 
 	counters counters
 
