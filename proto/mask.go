@@ -110,7 +110,7 @@ func (w *writer) masked(s string) bool {
 const hexDigits = "0123456789abcdef"
 
 // AppendJSONString appends s as a JSON string. Bytes that are no UTF-8 become U+FFFD; control characters are escaped.
-func AppendJSONString(dst []byte, s string) []byte {
+func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -126,7 +126,7 @@ func AppendJSONString(dst []byte, s string) []byte {
 		case c < utf8.RuneSelf:
 			dst = append(dst, c)
 		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
+			r, n := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
 			dst = utf8.AppendRune(dst, r)
 			i += n
 			continue
