@@ -235,7 +235,7 @@ func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slices.Contains(t.done[:], p.request) || slices.ContainsFunc(t.calls[p.Device], func(o *pendingCall) bool { return o.request == p.request }) {
+	if p.request != (proto.UUID{}) && slices.Contains(t.done[:], p.request) || slices.ContainsFunc(t.calls[p.Device], func(o *pendingCall) bool { return o.request == p.request }) {
 		return nil, "" // sent again, because the acknowledgement was lost
 	}
 	if t.count >= maxCalls || len(t.calls[p.Device]) >= maxCallsOfDevice {

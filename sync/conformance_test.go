@@ -544,6 +544,45 @@ func TestConformance(t *testing.T) {
 			b.expect("here", b.reg.HasDevice(id), true)
 			b.expect("devices", b.reg.Devices(), 2)
 		}},
+		{"4.7 data of a device whose creation is refused waits for it, also over a restart", func(b *box) {
+			other := b.device("other")
+			refuse := func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			}
+			b.cloud.RefuseUplink(refuse)
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev D", CredentialsID: "tok-d"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.post(id, 1, 2)
+			b.post(other.ID, 7)
+			b.settle(10 * time.Second)
+			b.post(id, 3)
+			b.post(other.ID, 8)
+			b.settle(2 * time.Second)
+			b.expect("of another device", b.tenant.Arrivals(other.ID, "t"), []int64{7, 8})
+			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{5, 0}) // creation, credentials, three values
+			dropped := b.tenant.Counts().Dropped
+			b.stop()
+			b.start()
+			b.settle(5 * time.Second)
+			b.post(id, 4)
+			b.settle(2 * time.Second)
+			b.expect("dead", b.agent.Snapshot().Dead, 6)
+			b.cloud.RefuseUplink(nil)
+			b.settle(5 * time.Minute)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4})
+			d, _, _ := b.tenant.DeviceOf(id)
+			b.expect("credentials", d.CredentialsID, "tok-d")
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+			b.expect("lost", b.tenant.Counts().Dropped, dropped)
+			b.post(id, 5)
+			b.settle(5 * time.Second)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4, 5})
+		}},
 		{"4.8 a name that is taken in the cloud is given another, and the device goes on under its own here", func(b *box) {
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "Dev B", CredentialsType: "ACCESS_TOKEN", CredentialsID: "o"}
 			b.tenant.AddDevice(proto.UUID{}, other) // of another edge, or of none

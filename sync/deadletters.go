@@ -24,6 +24,9 @@ func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bo
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
 		return false
 	}
+	if isCreation(&e.Event) {
+		l.unborn[e.Entity] = e.Offset
+	}
 	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
 	if !hopeless {
 		l.tries[e.Offset] = 1
@@ -49,8 +52,12 @@ func (l *loop) maybeRetryDead(now time.Time) {
 	// Not before the commit that passed it is durable: after a crash the queue would still count as pending what was delivered here.
 	committed := l.queue.DurablyCommitted().Offset
 	var pick wal.DeadLetter
-	found := false
+	found, orphans := false, false
 	err := l.Dead.Each(func(d *wal.DeadLetter) bool {
+		if l.orphan(&d.Event, d.Offset) {
+			orphans = true
+			return true
+		}
 		if !d.Resting && d.Offset <= committed && (!found || l.triesOf(d) < l.triesOf(&pick)) {
 			pick, found = *d, true
 			pick.Fragment = append([]byte(nil), d.Fragment...)
@@ -62,6 +69,9 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		return
 	}
 	if !found {
+		if orphans { // which may wait for a person
+			l.deadDue = now.Add(orphanPause)
+		}
 		return
 	}
 	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
@@ -83,6 +93,9 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 	if r.GetSuccess() {
 		l.progress()
 		delete(l.tries, d.Offset)
+		if l.unborn[d.Entity] == d.Offset {
+			delete(l.unborn, d.Entity)
+		}
 		err = l.Dead.Remove(d.Offset, true)
 	} else {
 		text := redact(r.GetErrorMsg(), l.secret())

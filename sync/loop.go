@@ -77,7 +77,8 @@ type loop struct {
 	// The dead-letter log's retries.
 	deadDue time.Time
 	deadTry *deadTry
-	tries   map[uint64]int // of letters tried in this life; bounded by the log
+	tries   map[uint64]int        // of letters tried in this life; bounded by the log
+	unborn  map[proto.UUID]uint64 // entities whose creation is a dead letter, and its offset; bounded by the log
 
 	probeID int32 // 0 = none
 	probeAt time.Time
@@ -130,15 +131,19 @@ func newLoop(a *Agent) *loop {
 		dialTimeout: doubling{min: c.Cloud.Timeout, max: max(timeoutMax, c.Cloud.Timeout)},
 		pause:       doubling{min: pauseMin, max: pauseMax},
 		win:         newWindow(), maxEvents: c.Batch.Size, since: time.Now(),
-		tries: make(map[uint64]int), direct: make(map[int32]sent), complained: make(map[string]*complaint),
+		tries: make(map[uint64]int), unborn: make(map[proto.UUID]uint64), direct: make(map[int32]sent), complained: make(map[string]*complaint),
 	}
 	l.take = func(e *wal.Entry) bool {
+		if len(l.unborn) > 0 && l.orphan(&e.Event, e.Offset) {
+			return l.takeOrphan(e, l.now)
+		}
 		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
 	}
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
 	}
 	l.recallCalls(time.Now())
+	l.loadUnborn()
 	return l
 }
 

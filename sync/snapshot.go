@@ -80,6 +80,7 @@ type Snapshot struct {
 	Synced          bool      `json:"synced"` // a sync completed once, now or in an earlier life
 	Sync            string    `json:"sync"`   // progress in words, "" when none runs
 	Devices         int       `json:"devices"`
+	CallsPending    int       `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
 	Downlinks       uint64    `json:"downlinks"`        // received in this life
 	DownlinksUnused uint64    `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
 	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life

@@ -77,17 +77,31 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	}
 	e.Device = d
 	e.alias = r.births[id].alias
+	r.shadowed = r.shadowed || r.names[d.Name] != nil
 	r.names[d.Name] = e
-	if e.alias != "" && r.names[e.alias] == nil {
+	switch {
+	case e.alias == "":
+	case r.names[e.alias] == nil:
 		r.names[e.alias] = e
+	default:
+		r.shadowed = true
 	}
 }
 
 // unname takes a device out of the index of names. The caller holds mu.
 func (r *Registry) unname(e *entry) {
 	for _, n := range []string{e.Name, e.alias} {
-		if r.names[n] == e {
-			delete(r.names, n)
+		if n == "" || r.names[n] != e {
+			continue
+		}
+		delete(r.names, n)
+		if !r.shadowed { // no other has it, as ever
+			continue
+		}
+		for _, other := range r.devices {
+			if other != e && (other.Name == n || other.alias == n && r.names[n] == nil) {
+				r.names[n] = other
+			}
 		}
 	}
 }

@@ -424,6 +424,15 @@ func TestBirths(t *testing.T) {
 	if d, _ := r.ByName("Dev A"); d.ID != id(3) {
 		t.Error("the alias hides the device that has the name")
 	}
+	apply(t, r, devices(gone(3))) // and when that one is gone
+	if d, _ := r.ByName("Dev A"); d.ID != b.ID {
+		t.Error("the alias is lost")
+	}
+	apply(t, r, devices(device(4, "x"), device(5, "x"), gone(5)))
+	if d, _ := r.ByName("x"); d.ID != id(4) {
+		t.Error("of two devices of one name the one that stayed is not found")
+	}
+	apply(t, r, devices(gone(4)))
 	sync(20, renamed)
 	sync(20) // known to the cloud, and not brought: gone
 	if _, ok := r.ByToken("tok"); ok || r.Kinds() != "device 1" {

@@ -518,6 +518,49 @@ func TestOTA(t *testing.T) {
 	}
 }
 
+// A power cut anywhere in the last flush, whatever it held: before or after, never between.
+func TestPowerCutOfEveryKind(t *testing.T) {
+	base := t.TempDir()
+	all := []string{"widgets", "images", "ota"}
+	r := openKeeping(t, base, all...)
+	if err := r.SetEdge(edgeOf(7)); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, r, everyKind(3))
+	path := filepath.Join(base, "registry", "store")
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.Kinds()
+	m := everyKind(4)
+	m.DeviceUpdateMsg = append(m.DeviceUpdateMsg, gone(3))
+	m.DeviceUpdateMsg[0].Entity = strings.Replace(m.DeviceUpdateMsg[0].Entity, `"d"`, `"e"`, 1)
+	apply(t, r, m)
+	after := r.Kinds()
+	r.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil || before == after {
+		t.Fatal(err, before)
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 60 {
+		cut := st.Size() + rng.Int64N(int64(len(whole))-st.Size()+1)
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := openKeeping(t, base, all...)
+		want := before
+		if cut == int64(len(whole)) {
+			want = after
+		}
+		if got := r.Kinds(); got != want {
+			t.Fatalf("cut at %d of %d: %s, want %s", cut, len(whole), got, want)
+		}
+		r.Close()
+	}
+}
+
 // Whatever is damaged, the registry opens and serves, and a sync makes it whole.
 func TestDamageIsHealedByASync(t *testing.T) {
 	base := t.TempDir()

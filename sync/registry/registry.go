@@ -58,6 +58,7 @@ type Registry struct {
 	devices     map[proto.UUID]*entry
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
+	shadowed    bool // a name had two devices for a while: renames come one by one
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
