@@ -113,8 +113,10 @@ func (q *Queue) commit(g *group) error {
 			return err
 		}
 	}
-	if err := q.quota(int64(len(g.buf)), now); err != nil {
-		return err
+	if len(g.buf) > 0 { // a lone control frame, which proves that the medium takes writes again, does not wait for room
+		if err := q.quota(int64(len(g.buf)), now); err != nil {
+			return err
+		}
 	}
 	recorded := q.recordGap(g)
 	if q.o.FlashBudget > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {

@@ -248,3 +248,28 @@ func TestAgeBehindWrongClock(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// A queue at its quota that refuses new events comes back from a failing medium all the same: it is full then, not unwritable.
+func TestFullQueueComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := quotaOptions(t, RejectNew)
+		q := openQueue(t, o)
+		n := uint64(0)
+		var err error
+		for ; err == nil; n++ {
+			err = q.Append(context.Background(), testEvent(n+1))
+		}
+		q.own.Lock()
+		q.o.MaxBytes = q.Stats().Bytes - 1 // as after the record of a gap, which is written whatever the quota
+		_ = q.poison(syscall.EIO, time.Now())
+		q.own.Unlock()
+		time.Sleep(2 * fileAfter)
+		if s := q.Stats(); !s.Writable {
+			t.Fatalf("not back: %+v", s)
+		}
+		if err := q.Append(context.Background(), testEvent(n)); !errors.Is(err, ErrFull) {
+			t.Fatalf("append to a full queue: %v", err)
+		}
+		closeQueue(t, q)
+	})
+}

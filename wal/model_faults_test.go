@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -15,12 +16,14 @@ import (
 	"time"
 )
 
+var modelSeeds = flag.Uint64("seeds", 48, "runs of TestModelFaults")
+
 // A queue against a slice with everything at once: quotas with each policy, age, interval durability, the flash budget, records of gaps,
 // media that are full or fail at any step for a while, crashes at any step, opening again. The seed of a failing run is in its name.
 func TestModelFaults(t *testing.T) {
-	seeds := uint64(48)
+	seeds := *modelSeeds
 	if testing.Short() {
-		seeds = 8
+		seeds = min(seeds, 8)
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -80,7 +83,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.o.MaxAge = 30 * time.Second
 		m.kind += " age"
 	}
-	if seed/2%2 == 1 {
+	if seed/2%2 == 1 && m.o.FlashBudget == 0 { // or a record may come before the events of a group that waits
 		m.o.Record = func(g Gap, total uint64) (Event, bool) {
 			e := Event{Action: tellsGap, Fragment: make([]byte, 16)}
 			binary.LittleEndian.PutUint64(e.Fragment[8:], total)
@@ -149,7 +152,9 @@ func (m *model) run(t *testing.T) {
 		case 0, 1, 2, 3:
 			m.append(1 + m.rnd.IntN(12))
 		case 4:
-			m.submit(1 + m.rnd.IntN(6))
+			if m.o.Record == nil {
+				m.submit(1 + m.rnd.IntN(6))
+			}
 		case 5, 6:
 			m.read(m.rnd.IntN(40))
 		case 7:
