@@ -158,7 +158,7 @@ func (q *Queue) commit(g *group) error {
 		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
 	}
 	q.batch.Clear()
-	if (state.committed.Offset != q.telling.Offset || !q.proven) && size > 0 {
+	if state.committed.Offset != q.telling.Offset || !q.proven {
 		tell()
 	}
 	at := 0

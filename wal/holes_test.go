@@ -273,3 +273,38 @@ func TestFullQueueComesBack(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// The probe of a medium that failed writes a frame even where a segment begins: an fsync alone proves nothing on a full medium, and tells
+// nothing of what is committed.
+func TestProbeWritesIntoEmptyTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize = 512
+		q, f := openFaulty(t, o, syscall.EIO)
+		n := uint64(0)
+		for empty := false; !empty; { // up to a group that fills its segment exactly
+			n++
+			appendEvents(t, q, n, 1)
+			q.mu.Lock()
+			empty = n > 5 && q.segments[len(q.segments)-1].bytes == 0
+			q.mu.Unlock()
+		}
+		f.arm("all")
+		commitRead(t, q)
+		if err := q.Append(context.Background(), testEvent(5000)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+		f.arm("committed")
+		time.Sleep(3 * fileAfter)
+		if s := q.Stats(); !s.Writable || q.DurablyCommitted().Seq != n {
+			t.Fatalf("%d of %d are committed durably: %+v", q.DurablyCommitted().Seq, n, s)
+		}
+		after := openQueue(t, testOptions(copyDir(t, o.Dir)))
+		if s := after.Stats(); s.Deployed != n || s.Pending != 0 {
+			t.Fatalf("after a crash: %+v", s)
+		}
+		closeQueue(t, after)
+		f.clear()
+		closeQueue(t, q)
+	})
+}
