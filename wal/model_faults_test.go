@@ -184,6 +184,7 @@ func (m *model) run(t *testing.T) {
 	time.Sleep(2 * fileAfter)
 	m.append(5)
 	m.check()
+	m.corrupt()
 	m.r.Seek(m.q.Committed())
 	m.unacked = 0
 	m.read(1 << 30)
@@ -228,6 +229,59 @@ func (m *model) reopen() {
 		m.t.Fatalf("closed with\n%+v, opened with\n%+v", before, after)
 	}
 	checkInspect(m.t, m.q)
+}
+
+// corrupt changes one bit of a copy: that costs at most the event that it is in, and the rest is delivered.
+func (m *model) corrupt() {
+	settleNow(m.t, m.q)
+	o := m.o
+	o.Dir, o.CorruptDir, o.inject, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
+	drain := func(q *Queue) (offsets []uint64) {
+		r := q.Reader()
+		defer r.Close()
+		if err := r.Read(func(e *Entry) bool {
+			offsets = append(offsets, e.Offset)
+			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != tellsGap && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
+				m.t.Errorf("an event was invented: %+v", e)
+			}
+			return true
+		}); err != nil {
+			m.t.Fatal(err)
+		}
+		if err := q.Commit(r.Position(), uint64(len(offsets)), 0); err != nil {
+			m.t.Fatal(err)
+		}
+		return offsets
+	}
+	r := &Reader{q: m.q, pos: m.q.Committed()}
+	defer r.Close()
+	var want []uint64
+	if err := r.Read(func(e *Entry) bool { want = append(want, e.Offset); return true }); err != nil {
+		m.t.Fatal(err)
+	}
+	paths := segmentsOf(m.t, o.Dir)
+	p := paths[m.rnd.IntN(len(paths))]
+	b := readFile(m.t, p)
+	if len(b) == 0 {
+		return
+	}
+	at := m.rnd.IntN(len(b))
+	b[at] ^= 1 << m.rnd.IntN(8)
+	writeFile(m.t, p, b)
+	q := openQueue(m.t, o)
+	got := drain(q)
+	missing := slices.DeleteFunc(slices.Clone(want), func(n uint64) bool { return slices.Contains(got, n) })
+	s := q.Stats()
+	checkIdentity(m.t, s)
+	if len(missing) > 1 || len(got) > len(want) || s.Pending != 0 {
+		m.t.Errorf("byte %d of %d of %s: %v are missing of %d: %+v", at, len(b), filepath.Base(p), missing, len(want), s)
+	}
+	appendThin(m.t, q, m.next, m.next+9)
+	settleNow(m.t, q)
+	if left := thinPending(m.t, q); !slices.Equal(left, span(m.next, m.next+9)) {
+		m.t.Errorf("ten more read back as %v", left)
+	}
+	closeQueue(m.t, q)
 }
 
 func (m *model) take(n int) (events []Event) {
