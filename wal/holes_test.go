@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,10 +19,9 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize = 512
-		armed := false
+		var armed atomic.Bool
 		o.inject = func(op string) error {
-			if op == "drop" && armed {
-				armed = false
+			if op == "drop" && armed.CompareAndSwap(true, false) {
 				p := tailOf(t, o.Dir)
 				b := readFile(t, p)
 				b[len(b)-1] ^= 1
@@ -37,12 +37,12 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 		if err := r.Read(func(*Entry) bool { n++; return n <= 30 }); err != nil {
 			t.Fatal(err)
 		}
-		armed = true
+		armed.Store(true)
 		if err := q.Commit(r.Position(), 30, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * fileAfter)
-		if armed {
+		if armed.Load() {
 			t.Fatal("nothing was dropped")
 		}
 		appendEvents(t, q, 41, 10)

@@ -25,7 +25,7 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 77))
-	o := testOptions(queueDir(t))
+	o := testOptions(memDir(t) + "/queue")
 	o.SegmentSize = 512 + rnd.IntN(4096)
 	if seed%4 == 3 {
 		o.MaxBytes = int64(o.SegmentSize) * 12
