@@ -95,11 +95,10 @@ func newCutDisk(o *Options) *cutDisk {
 	return d
 }
 
-// look takes the state before a step.
-func (d *cutDisk) look(op string) {
-	before := d.names
-	d.names = map[string]uint64{}
-	data := map[uint64][]byte{}
+// scan reads the directory: what has changed in it since the last time goes to ops. It returns what was there then.
+func (d *cutDisk) scan() (before map[string]uint64, previous map[uint64][]byte, changed []nameOp) {
+	before, previous = d.names, d.data
+	d.names, d.data = map[string]uint64{}, map[uint64][]byte{}
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
 		panic(err)
@@ -115,12 +114,11 @@ func (d *cutDisk) look(op string) {
 		}
 		n := i.Sys().(*syscall.Stat_t).Ino
 		d.names[e.Name()] = n
-		if old := d.data[n]; bytes.Equal(old, b) {
+		if old := previous[n]; bytes.Equal(old, b) {
 			b = old
 		}
-		data[n] = b
+		d.data[n] = b
 	}
-	var made, gone []nameOp
 	for _, name := range slices.Sorted(maps.Keys(d.names)) {
 		if n := d.names[name]; before[name] != n {
 			op := nameOp{to: name, file: n}
@@ -129,17 +127,28 @@ func (d *cutDisk) look(op string) {
 					op.from = old
 				}
 			}
-			made = append(made, op)
+			changed = append(changed, op)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if _, ok := d.names[name]; !ok && !slices.ContainsFunc(made, func(o nameOp) bool { return o.from == name }) {
-			gone = append(gone, nameOp{from: name})
+		if _, ok := d.names[name]; !ok && !slices.ContainsFunc(changed, func(o nameOp) bool { return o.from == name }) {
+			changed = append(changed, nameOp{from: name})
 		}
 	}
-	d.ops = append(append(slices.Clone(d.ops), made...), gone...)
-	previous := d.data
-	d.data = data
+	// A file whose name was taken by another is seen no more, and may come back.
+	for n, b := range previous {
+		if _, ok := d.data[n]; !ok {
+			d.data[n] = b
+		}
+	}
+	d.ops = append(slices.Clip(d.ops), changed...)
+	return before, previous, changed
+}
+
+// look takes the state before a step.
+func (d *cutDisk) look(op string) {
+	before, previous, changed := d.scan()
+	data := d.data
 
 	// A cut in the step before, if that has more than one part: what came behind it in this interval, a slot of the committed file, is not
 	// yet there.
@@ -169,7 +178,7 @@ func (d *cutDisk) look(op string) {
 		n := before[committedName]
 		d.synced[n] = previous[n]
 	case d.last == "syncdir":
-		d.kept, d.ops = before, append(made, gone...)
+		d.kept, d.ops = before, changed
 		d.safe = max(d.safe, d.soon)
 	case steps:
 		for name, n := range d.names {
