@@ -54,7 +54,6 @@ type model struct {
 	crashed  *rand.Rand
 	crashes  int
 	faults   int
-	bounds   cutBounds
 	refused  int
 	records  int
 	next     uint64
@@ -453,7 +452,7 @@ func (m *model) check() {
 	if count != s.Pending || r.pos.Seq != uint64(len(m.all)) {
 		m.t.Fatalf("%d events are read, up to %d of %d: %+v", count, r.pos.Seq, len(m.all), s)
 	}
-	for seq := max(last, s.Accepted-min(s.Accepted, s.Pending)) + 1; seq <= uint64(len(m.all)); seq++ {
-		m.t.Fatalf("event %d is missing at the end: %+v", seq, s)
+	if last < uint64(len(m.all)) && s.Pending > 0 { // the last event is never thinned
+		m.t.Fatalf("event %d is missing at the end: %+v", last+1, s)
 	}
 }
