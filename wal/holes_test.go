@@ -308,3 +308,13 @@ func TestProbeWritesIntoEmptyTail(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// The bound of a search does not overflow where an int has 32 bits.
+func TestResyncInLargeFile(t *testing.T) {
+	f := frame(appendFrame(nil, frameEvent, &Event{Fragment: []byte("x")}))
+	f.seal(7)
+	b := appendEntry(make([]byte, tailBytes), f)
+	if at, offset, ok := resync(b, 5, 100); !ok || at != tailBytes || offset != 7 {
+		t.Fatalf("found at %d, offset %d, %v", at, offset, ok)
+	}
+}
