@@ -309,6 +309,27 @@ func TestProbeWritesIntoEmptyTail(t *testing.T) {
 	})
 }
 
+// A new directory is durable before anything is accepted into it, so that a power cut does not take it away as a whole.
+func TestNewDirectoryIsSynced(t *testing.T) {
+	o := testOptions(queueDir(t))
+	var ops []string
+	o.inject = func(op string) error {
+		if ops = append(ops, op); op == "parent" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if q, err := Open(o); !errors.Is(err, syscall.EIO) {
+		if err == nil {
+			q.Close()
+		}
+		t.Fatalf("open: %v", err)
+	}
+	if !slices.Equal(ops, []string{"parent"}) {
+		t.Fatalf("opening does %v", ops)
+	}
+}
+
 // The bound of a search does not overflow where an int has 32 bits.
 func TestResyncInLargeFile(t *testing.T) {
 	f := frame(appendFrame(nil, frameEvent, &Event{Fragment: []byte("x")}))
