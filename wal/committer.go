@@ -392,6 +392,11 @@ func (q *Queue) reopen(now time.Time) error {
 // shutdown writes what is left and closes the files.
 func (q *Queue) shutdown() {
 	var err error
+	if q.store == nil && q.o.Interval > 0 { // what was accepted before the medium failed may not be synced
+		if err = q.cutBack(); err == nil {
+			err = q.open()
+		}
+	}
 	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}

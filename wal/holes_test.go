@@ -330,6 +330,35 @@ func TestNewDirectoryIsSynced(t *testing.T) {
 	}
 }
 
+// With interval durability, what was accepted before the medium failed is synced by Close if the medium takes it again by then.
+func TestCloseSyncsAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.Interval = time.Hour
+		var ops []string
+		failing := false
+		o.inject = func(op string) error {
+			ops = append(ops, op)
+			if failing && op == "write" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		q := openQueue(t, o)
+		appendEvents(t, q, 1, 20)
+		failing = true
+		if err := q.Append(context.Background(), testEvent(5000)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+		failing = false
+		ops = nil
+		closeQueue(t, q)
+		if !slices.Contains(ops, "open") { // the step that syncs what is found
+			t.Fatalf("closing does %v", ops)
+		}
+	})
+}
+
 // The bound of a search does not overflow where an int has 32 bits.
 func TestResyncInLargeFile(t *testing.T) {
 	f := frame(appendFrame(nil, frameEvent, &Event{Fragment: []byte("x")}))
