@@ -22,7 +22,7 @@ import (
 //
 // Of names that are not durable any may be there, in the order of the operations or not; of a file's unsynced end any length, and
 // behind it nothing, zeros or garbage; of a slot of the committed file any of its sectors. The runs have about 390,000 such states, 300,000
-// different ones; 3,600 of them are opened by default, all with -powercut=all, which takes some minutes.
+// different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some minutes.
 //
 // What is durable follows from the names of the steps: that an fsync is done in them is not looked at here.
 type cutDisk struct {

@@ -14,7 +14,7 @@ import (
 // A queue against a slice: append, read, seek, commit, crash (a copy of the directory at that moment), opening again, a byte changed,
 // segments dropped, the quota. The seed of a failing run is in its name.
 func TestModel(t *testing.T) {
-	seeds := uint64(40)
+	seeds := uint64(24)
 	if testing.Short() {
 		seeds = 5
 	}

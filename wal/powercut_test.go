@@ -136,7 +136,7 @@ func TestPowerCut(t *testing.T) {
 			o := testOptions(filepath.Join(memDir(t), "queue"))
 			o.SegmentSize = minSegmentSize
 			run.options(&o)
-			cut(t, run, o, uint64(i), 150)
+			cut(t, run, o, uint64(i), 100)
 		})
 	}
 }
