@@ -37,9 +37,11 @@ flash before it is accepted, and all of it goes to the cloud as soon as there is
 Usage:
   edgesync run       run the agent
   edgesync status    show the state of the agent on this machine (--json, --watch)
+  edgesync wal       look into the queue on flash: stat, dump, verify, repair
+  edgesync dead      events that the cloud refuses: list, show, retry, drop
   edgesync check     show the effective configuration, where each value came from, and what is wrong with it
   edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting
+  edgesync help      print this; "edgesync help run" lists every setting, "help wal" and "help dead" tell of those
 
 Example:
   edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY --cloud.routing_secret_file=/etc/edgesync/secret
@@ -49,7 +51,7 @@ environment (EDGESYNC_CLOUD_HOST and so on), then from flags. config.toml.exampl
 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78 wrong configuration.
 `
 
-var commands = []string{"run", "status", "check", "version", "help"}
+var commands = []string{"run", "status", "wal", "dead", "check", "version", "help"}
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
@@ -64,6 +66,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	name, args := args[0], args[1:]
 	switch name {
 	case "help", "-h", "-help", "--help":
+		if len(args) > 0 && (args[0] == "wal" || args[0] == "dead") {
+			fmt.Fprint(stdout, map[string]string{"wal": walHelp, "dead": deadHelp}[args[0]])
+			return exitOK
+		}
 		fmt.Fprint(stdout, help)
 		if len(args) > 0 {
 			fmt.Fprintf(stdout, "\nSettings, as flags (cloud.host in the file, EDGESYNC_CLOUD_HOST as a variable):\n  --%-26s %s\n%s",
@@ -73,6 +79,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "edgesync", fullVersion())
 		return exitOK
+	case "wal":
+		return walCommand(args, env, stdout, stderr)
+	case "dead":
+		return deadCommand(args, env, stdout, stderr)
 	case "run", "check", "status":
 	default:
 		hint := ""
@@ -97,11 +107,11 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return run(ctx, []string{"help", name}, env, stdout, stderr)
 	} else if err != nil {
-		return usage(stderr, err.Error(), own)
+		return usage(stderr, "run", err.Error(), own)
 	}
 	if fs.NArg() > 0 {
 		// Not repeated: it may be a secret that a blank tore from its flag.
-		return usage(stderr, "an argument that is no flag; write --name=value without blanks", nil)
+		return usage(stderr, "run", "an argument that is no flag; write --name=value without blanks", nil)
 	}
 
 	l, err := agent.Load(&settings, env)
@@ -144,14 +154,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return exitOK
 }
 
-func usage(stderr io.Writer, what string, own []string) int {
+// usage prints what is wrong with the arguments and where to read on. own are the names of the command's own flags.
+func usage(stderr io.Writer, topic, what string, own []string) int {
 	if name, ok := strings.CutPrefix(what, "flag provided but not defined: -"); ok {
 		what = "unknown flag --" + name
 		if s := agent.SuggestFlag(name, own...); s != "" {
 			what += "; did you mean " + s + "?"
 		}
 	}
-	fmt.Fprintf(stderr, "edgesync: %s\nRun \"edgesync help run\" for all flags.\n", what)
+	fmt.Fprintf(stderr, "edgesync: %s\nRun \"edgesync help %s\" for all flags.\n", what, topic)
 	return exitUsage
 }
 

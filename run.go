@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,12 +46,14 @@ type loop interface {
 	Hint()
 	Turning() bool
 	Snapshot() agent.Snapshot
+	DeadLetters() agent.Dead
 }
 
 // parts are the rooms that stand on an open queue.
 type parts struct {
 	loop     loop
-	devices  http.Handler       // everything below /api/v1/
+	devices  http.Handler // everything below /api/v1/
+	doors    *device.Doors
 	registry *registry.Registry // closed after the loop has returned
 }
 
@@ -73,8 +76,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	if dir.InMemory() {
-		warn("data_dir is in RAM: a power cut loses what waits there; set data_dir to flash or disk")
+	medium, err := wal.ProbeMedium(dir.Path)
+	switch {
+	case err != nil:
+		warn(err.Error()) // what it cannot tell is assumed
+	case medium.RAM:
+		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case medium.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -85,7 +94,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var known atomic.Pointer[registry.Registry] // opened after the queue
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, Reserve: reserveBytes, Log: log,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
 		Series: agent.ThinSeries,
 		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
@@ -114,14 +123,23 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	known.Store(p.registry)
 	defer also(p.registry.Close)
 
-	var address string
+	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.ExtraWarnings = address, append(s.ExtraWarnings, warnings...)
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
+		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
+		for _, c := range p.registry.Counts() {
+			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
+		}
 		return s
 	}
 	server := new(http.Server)
-	failed := make(chan error, 1)
+	failed := make(chan error, 3)
+	mqtt := device.NewMQTT(p.doors)
+	defer also(mqtt.Close)
+	if mqttAddress, mqttTLSAddress, err = listenMQTT(&c.MQTT, mqtt, failed); err != nil {
+		return err
+	}
 	if c.HTTP.Listen != "" {
 		l, err := net.Listen("tcp", c.HTTP.Listen)
 		if err != nil {
@@ -131,12 +149,12 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
-	if sock, err := status.Serve(dir.Path, snapshot); err != nil {
+	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
 	} else {
 		defer also(sock.Close)
 	}
-	log.Info("edgesync runs", "version", fullVersion(), "http", address, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "mqtt_tls", mqttTLSAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -156,10 +174,41 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
 	}
+	_ = mqtt.Close()
 	cancel()
 	<-done
 	log.Info("edgesync stops")
 	return err
+}
+
+// listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
+func listenMQTT(c *agent.MQTT, door *device.MQTT, failed chan<- error) (plain, secure string, err error) {
+	serve := func(l net.Listener) {
+		if err := door.Serve(l); err != nil {
+			failed <- err
+		}
+	}
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.listen: %w", err)
+		}
+		plain = l.Addr().String()
+		go serve(l)
+	}
+	if c.TLS.Listen != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls: %w", err)
+		}
+		l, err := net.Listen("tcp", c.TLS.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls.listen: %w", err)
+		}
+		secure = l.Addr().String()
+		go serve(tls.NewListener(l, device.TLSConfig(pair)))
+	}
+	return plain, secure, nil
 }
 
 // waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a second signal ends the process.
@@ -169,7 +218,7 @@ func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
-			return fmt.Errorf("the HTTP server ended: %w", err)
+			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				l.Hint()
@@ -211,17 +260,13 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	if err != nil {
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
+	intake := agent.NewIntake(queue)
+	intake.Remember(reg)
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
+	a.SetDoors(doors)
+	reg.Watch(doors)
 	return &parts{
-		loop:     agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices:  device.NewHTTP(agent.NewIntake(queue), devices{reg}, c.HTTP.MaxBody, log),
-		registry: reg,
+		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), registry: reg,
 	}, nil
-}
-
-// devices shows the door what it needs of the registry.
-type devices struct{ *registry.Registry }
-
-func (d devices) ByToken(token string) (device.Device, bool) {
-	r, ok := d.Registry.ByToken(token)
-	return device.Device{ID: r.ID, Name: r.Name}, ok
 }

@@ -134,29 +134,85 @@ func kvSize(kv *KV) int {
 
 func appendKVs(dst []byte, field protowire.Number, kvs []KV) []byte {
 	for i := range kvs {
-		kv := &kvs[i]
-		dst = appendHead(dst, field, kvSize(kv))
-		dst = appendBytesField(dst, 1, kv.Key)
-		dst = appendVarintField(dst, 2, int64(kv.Type))
-		switch kv.Type {
-		case KeyValueType_BOOLEAN_V:
-			if kv.Bool {
-				dst = appendVarintField(dst, 3, 1)
-			}
-		case KeyValueType_LONG_V:
-			dst = appendVarintField(dst, 4, kv.Long)
-		case KeyValueType_DOUBLE_V:
-			if b := math.Float64bits(kv.Double); b != 0 { // by its bits: -0.0 is not the default
-				dst = protowire.AppendTag(dst, 5, protowire.Fixed64Type)
-				dst = protowire.AppendFixed64(dst, b)
-			}
-		case KeyValueType_STRING_V:
-			dst = appendBytesField(dst, 6, kv.Str)
-		case KeyValueType_JSON_V:
-			dst = appendBytesField(dst, 7, kv.Str)
-		}
+		dst = appendHead(dst, field, kvSize(&kvs[i]))
+		dst = AppendKV(dst, &kvs[i])
 	}
 	return dst
+}
+
+// AppendKV appends kv as a KeyValueProto, without tag and length.
+func AppendKV(dst []byte, kv *KV) []byte {
+	dst = appendBytesField(dst, 1, kv.Key)
+	dst = appendVarintField(dst, 2, int64(kv.Type))
+	switch kv.Type {
+	case KeyValueType_BOOLEAN_V:
+		if kv.Bool {
+			dst = appendVarintField(dst, 3, 1)
+		}
+	case KeyValueType_LONG_V:
+		dst = appendVarintField(dst, 4, kv.Long)
+	case KeyValueType_DOUBLE_V:
+		if b := math.Float64bits(kv.Double); b != 0 { // by its bits: -0.0 is not the default
+			dst = protowire.AppendTag(dst, 5, protowire.Fixed64Type)
+			dst = protowire.AppendFixed64(dst, b)
+		}
+	case KeyValueType_STRING_V:
+		dst = appendBytesField(dst, 6, kv.Str)
+	case KeyValueType_JSON_V:
+		dst = appendBytesField(dst, 7, kv.Str)
+	}
+	return dst
+}
+
+// ParseKV reads what AppendKV wrote. Key and Str point into b.
+func ParseKV(b []byte) (kv KV, ok bool) {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return kv, false
+		}
+		b = b[n:]
+		var v uint64
+		var text []byte
+		switch typ {
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v, n = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			text, n = protowire.ConsumeBytes(b)
+		default:
+			return kv, false
+		}
+		if n < 0 {
+			return kv, false
+		}
+		b = b[n:]
+		switch num {
+		case 1:
+			kv.Key = text
+		case 2:
+			kv.Type = KeyValueType(v)
+		case 3:
+			kv.Bool = v != 0
+		case 4:
+			kv.Long = int64(v)
+		case 5:
+			kv.Double = math.Float64frombits(v)
+		case 6, 7:
+			kv.Str = text
+		}
+	}
+	return kv, len(kv.Key) > 0 && kv.Type >= KeyValueType_BOOLEAN_V && kv.Type <= KeyValueType_JSON_V
+}
+
+// KVOf is m in our terms; Key and Str are copies.
+func KVOf(m *KeyValueProto) KV {
+	kv := KV{Key: []byte(m.GetKey()), Type: m.GetType(), Bool: m.GetBoolV(), Long: m.GetLongV(), Double: m.GetDoubleV(), Str: []byte(m.GetStringV())}
+	if kv.Type == KeyValueType_JSON_V {
+		kv.Str = []byte(m.GetJsonV())
+	}
+	return kv
 }
 
 // The appenders below write fields numbered below 16 with implicit presence: one byte of tag, nothing at all for the default value.

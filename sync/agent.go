@@ -34,6 +34,10 @@ type Agent struct {
 	jitter  func(time.Duration) time.Duration
 	started time.Time
 	hint    chan struct{}
+	doors   Doors // nil: nobody takes calls
+	calls   *callTable
+	birth   gosync.Mutex // held while a device is made, so that no name is made twice
+	orders  chan *order  // of people, about dead letters; the loop takes them
 
 	mu        gosync.Mutex // guards the fields below, written by the loop once a turn
 	published published
@@ -62,13 +66,18 @@ type counters struct {
 	connects, attempts, downlinks, unused, uplinkBytes uint64
 }
 
-// NewAgent returns an agent that does nothing until Run.
+// NewAgent returns an agent that does nothing until Run, but for queueing the creations of devices that a crash left behind.
 func NewAgent(d Deps) *Agent {
-	return &Agent{
+	a := &Agent{
 		Deps: d, link: link{cloud: d.Config.Cloud, keepalive: d.Config.Keepalive}, jitter: fullJitter,
-		started: time.Now(), hint: make(chan struct{}, 1), published: published{turn: time.Now(), since: time.Now()},
+		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), calls: newCallTable(), published: published{turn: time.Now(), since: time.Now()},
 	}
+	a.announceUnborn()
+	return a
 }
+
+// SetDoors says who delivers calls to devices. Before Run.
+func (a *Agent) SetDoors(d Doors) { a.doors = d }
 
 // Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt ends at once.
 func (a *Agent) Hint() {
@@ -91,8 +100,12 @@ func (a *Agent) Snapshot() Snapshot {
 	p := a.published
 	a.mu.Unlock()
 	now := time.Now()
+	a.calls.mu.Lock()
+	waiting := a.calls.count
+	a.calls.mu.Unlock()
 	s := Snapshot{
-		State: p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
+		CallsPending: waiting,
+		State:        p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
 		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
 		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),

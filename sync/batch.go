@@ -26,6 +26,7 @@ type batch struct {
 	barrier    bool         // nothing else may be in flight beside it
 	urgent     bool         // goes without waiting for company
 	closed     bool         // takes no more events
+	orphan     bool         // its one event goes to the dead-letter log, behind a refused creation
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
 	sentAt     time.Time

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -94,7 +95,6 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
 			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
 	}
-	l.noticePlanned()
 	return l, e.orNil()
 }
 
@@ -130,14 +130,14 @@ func (l *Loaded) Complete() error {
 			e.add("cloud.tls.ca_file = %s (%s): %w", strconv.Quote(c.TLS.CAFile), l.source("cloud.tls.ca_file"), err)
 		}
 	}
-	return e.orNil()
-}
-
-// noticePlanned names settings that are part of the fixed surface and have no effect in this release: nobody shall rely on them.
-func (l *Loaded) noticePlanned() {
-	if len(l.Config.Registry.Keep) > 0 {
-		l.notice("registry.keep (" + l.source("registry.keep") + ") has no effect in this release: nothing bulky is kept")
+	if m := l.Config.MQTT.TLS; m.Listen != "" {
+		if m.CertFile == "" || m.KeyFile == "" {
+			e.add("mqtt.tls.listen (%s) needs mqtt.tls.cert_file and mqtt.tls.key_file", l.source("mqtt.tls.listen"))
+		} else if _, err := tls.LoadX509KeyPair(m.CertFile, m.KeyFile); err != nil {
+			e.add("mqtt.tls.cert_file and mqtt.tls.key_file: %w", err)
+		}
 	}
+	return e.orNil()
 }
 
 // Values is the effective configuration in the order of config.toml.example, secrets masked.

@@ -56,16 +56,6 @@ func unusable(path string, err error) error {
 // Close gives the directory free.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
-// InMemory tells whether the directory is on a file system in RAM, which a power cut empties (tmpfs, ramfs).
-func (d *DataDir) InMemory() bool {
-	var st syscall.Statfs_t
-	if syscall.Statfs(d.Path, &st) != nil {
-		return false
-	}
-	const tmpfs, ramfs = 0x01021994, 0x858458f6
-	return uint32(st.Type) == tmpfs || uint32(st.Type) == ramfs
-}
-
 // Bounds of queue.max_bytes = "auto" (architecture, "Time limits and other numbers").
 const (
 	autoMin = mib

@@ -12,6 +12,8 @@ type deadTry struct {
 	id     int32
 	letter wal.DeadLetter
 	sentAt time.Time
+	// dropped: somebody gave the letter up meanwhile, and it counts as discarded whatever the answer.
+	dropped bool
 }
 
 // bury writes an event to the dead-letter log, durably; false if the medium refuses, and then the event stays where it is.
@@ -21,6 +23,9 @@ func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bo
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
 		return false
+	}
+	if isCreation(&e.Event) {
+		l.unborn[e.Entity] = e.Offset
 	}
 	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
 	if !hopeless {
@@ -47,8 +52,12 @@ func (l *loop) maybeRetryDead(now time.Time) {
 	// Not before the commit that passed it is durable: after a crash the queue would still count as pending what was delivered here.
 	committed := l.queue.DurablyCommitted().Offset
 	var pick wal.DeadLetter
-	found := false
+	found, orphans := false, false
 	err := l.Dead.Each(func(d *wal.DeadLetter) bool {
+		if l.orphan(&d.Event, d.Offset) {
+			orphans = true
+			return true
+		}
 		if !d.Resting && d.Offset <= committed && (!found || l.triesOf(d) < l.triesOf(&pick)) {
 			pick, found = *d, true
 			pick.Fragment = append([]byte(nil), d.Fragment...)
@@ -59,7 +68,14 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 		return
 	}
-	if !found || proto.RequestSize(len(pick.Fragment), 1<<31-1) > l.sess.serverMax {
+	if !found {
+		if orphans { // which may wait for a person
+			l.deadDue = now.Add(orphanPause)
+		}
+		return
+	}
+	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
+		l.restOversized(pick, size, now)
 		return
 	}
 	l.deadTry = &deadTry{id: l.nextID(), letter: pick, sentAt: now}
@@ -71,12 +87,15 @@ func (l *loop) triesOf(d *wal.DeadLetter) int { return max(d.Tries, l.tries[d.Of
 
 // deadAnswer handles the answer to a letter. Tries are counted in memory and written when the letter comes to rest, to spare the flash.
 func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
-	d := l.deadTry.letter
+	d, dropped := l.deadTry.letter, l.deadTry.dropped
 	l.deadTry = nil
 	var err error
 	if r.GetSuccess() {
 		l.progress()
 		delete(l.tries, d.Offset)
+		if l.unborn[d.Entity] == d.Offset {
+			delete(l.unborn, d.Entity)
+		}
 		err = l.Dead.Remove(d.Offset, true)
 	} else {
 		text := redact(r.GetErrorMsg(), l.secret())
@@ -90,6 +109,9 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 			return
 		case refusedHopeless:
 			d.Resting = true
+		}
+		if dropped {
+			return
 		}
 		n := l.triesOf(&d) + 1
 		l.tries[d.Offset] = n

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	pb "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"edgesync/proto"
 )
@@ -12,14 +12,11 @@ import (
 // syncPatience is how long a sync may stand still. Another edge may hold up all downlinks for two minutes (wire contract 6.1).
 const syncPatience = 3 * time.Minute
 
-// rpcNoConnection is the word for "the device cannot be reached now" (wire contract 8.1).
-const rpcNoConnection = "NO_ACTIVE_CONNECTION"
-
 // beginSync asks for what belongs to this edge: changes made while we were away come in no other way (wire contract 3.5).
 func (l *loop) beginSync(now time.Time) {
-	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.Synced()
-	l.syncing, l.syncReceived, l.syncProgress, l.syncKicked = true, 0, now, false
-	l.reg.BeginSync()
+	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.FullySynced()
+	l.syncing, l.syncReceived, l.syncPart, l.syncProgress, l.syncKicked = true, 0, "", now, false
+	l.reg.BeginSync(full, l.queue.Committed().Seq)
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 
@@ -51,7 +48,22 @@ func (l *loop) syncText() string {
 	if !l.syncing {
 		return ""
 	}
-	return fmt.Sprintf("sync: %d received", l.syncReceived)
+	if l.syncPart == "" {
+		return fmt.Sprintf("sync: %d received", l.syncReceived)
+	}
+	return fmt.Sprintf("sync: %d received, %s", l.syncReceived, l.syncPart)
+}
+
+// partName is what the first part of a message holds, in words: "device profiles".
+func partName(d *proto.DownlinkMsg) (name string) {
+	d.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if f.Message() == nil {
+			return true
+		}
+		name = PartWords(string(f.Name()))
+		return false
+	})
+	return name
 }
 
 // downlink stages one message in the registry. It is acknowledged by answer, after the fsync that serves all of one turn. What
@@ -61,17 +73,24 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 	if l.syncing {
 		l.syncReceived++
 		l.syncProgress = now
-	}
-	for _, c := range d.GetDeviceRpcCallMsg() {
-		if c.GetRequestMsg() != nil {
-			l.refuseCall(c)
+		if d.GetSyncCompletedMsg() == nil {
+			l.syncPart = partName(d)
 		}
+	}
+	l.deafSince = time.Time{}
+	l.tellTime(d, now)
+	for _, c := range d.GetDeviceRpcCallMsg() {
+		l.call(c, now)
 	}
 	used, err := l.reg.Apply(d)
 	if err != nil {
 		l.complain("a message of the cloud cannot be stored", err.Error(), now)
 		return
 	}
+	if len(d.GetDeviceUpdateMsg()) > 0 {
+		l.maybeStrays(now)
+	}
+	used = used || len(d.GetDeviceRpcCallMsg()) > 0
 	if c := d.GetEdgeConfiguration(); c != nil {
 		l.setEdge(c)
 		used = true
@@ -79,12 +98,13 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 	if d.GetSyncCompletedMsg() != nil {
 		used = true
 		if l.syncing {
-			l.syncing = false
 			removed, err := l.reg.EndSync()
-			if err != nil {
+			if err != nil { // not acknowledged, so it comes again
 				l.complain("the end of the sync cannot be stored", err.Error(), now)
 				return
 			}
+			l.syncing = false
+			l.planAsking(true)
 			l.log.Info("synchronised", "messages", l.syncReceived, "devices", l.reg.Devices(), "removed", removed)
 		}
 	}
@@ -107,20 +127,8 @@ func (l *loop) answer(now time.Time) {
 		}
 	}
 	l.answers = l.answers[:0]
-}
-
-// refuseCall answers a call to a device at once: no door of this release delivers calls, and a caller without an answer waits for
-// its whole timeout (wire contract 8.1).
-func (l *loop) refuseCall(c *proto.DeviceRpcCallMsg) {
-	b, err := pb.Marshal(&proto.RequestMsg{
-		MsgType: proto.RequestMsgType_UPLINK_RPC_MESSAGE,
-		UplinkMsg: &proto.UplinkMsg{UplinkMsgId: l.nextID(), DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
-			DeviceIdMSB: c.DeviceIdMSB, DeviceIdLSB: c.DeviceIdLSB, RequestUuidMSB: c.RequestUuidMSB, RequestUuidLSB: c.RequestUuidLSB,
-			RequestId: c.RequestId, ExpirationTime: c.ExpirationTime, Oneway: c.Oneway, ResponseMsg: &proto.RpcResponseMsg{Error: rpcNoConnection},
-		}}},
-	})
-	if err == nil { // it fails only for strings that are not UTF-8, and there is none of the server's in it
-		l.write(b)
+	if !l.syncing {
+		l.planAsking(false)
 	}
 }
 

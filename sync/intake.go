@@ -5,6 +5,8 @@ import (
 	"fmt"
 	gosync "sync"
 
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
 	"edgesync/wal"
 )
@@ -12,7 +14,15 @@ import (
 // Intake is where events of the doors enter: rules first (none in this release), then the queue. Safe for concurrent use.
 type Intake struct {
 	queue *wal.Queue
+	cache Cache
 	pool  gosync.Pool // of *[]wal.Event
+}
+
+// Cache lets a device read back at once what it wrote; *registry.Registry is one.
+type Cache interface {
+	// Posted takes client attributes of a device that are in the queue. An error tells that they could not be kept; the cloud gets them
+	// all the same.
+	Posted(id proto.UUID, p *proto.PostAttributeMsg) error
 }
 
 // NewIntake returns an intake in front of q.
@@ -20,20 +30,79 @@ func NewIntake(q *wal.Queue) *Intake {
 	return &Intake{queue: q, pool: gosync.Pool{New: func() any { return new([]wal.Event) }}}
 }
 
+// Remember makes i show c what devices write, from now on. Before the doors open.
+func (i *Intake) Remember(c Cache) { i.cache = c }
+
 // Accept returns nil when all events are durable; on any error none of them counts as accepted. Errors wrap those of wal.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
+	p := i.frame(events)
+	err := i.queue.Append(ctx, *p...)
+	i.release(p)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	if i.cache != nil {
+		for k := range events {
+			if isPosted(&events[k]) {
+				i.remember(&events[k])
+			}
+		}
+	}
+	return nil
+}
+
+// Submit is Accept without waiting for the medium: done is called once, in the order in which the caller's events were taken, mostly from the
+// queue's own goroutine, and must not block. If Submit returns an error done is not called. It waits while the group commit before is full
+// (ctx bounds that), and for the medium when attributes are among the events: the cache, which the queue's goroutine may not wait for, is to have
+// them before the device hears of it. The events and their fragments are the caller's again when it returns.
+func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
+	if i.cache != nil {
+		for k := range events {
+			if isPosted(&events[k]) {
+				done(i.Accept(ctx, events))
+				return nil
+			}
+		}
+	}
+	p := i.frame(events)
+	err := i.queue.Submit(ctx, *p, done)
+	i.release(p)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	return nil
+}
+
+// frame puts events into the queue's words, in a pooled slice.
+func (i *Intake) frame(events []proto.Event) *[]wal.Event {
 	p := i.pool.Get().(*[]wal.Event)
 	batch := (*p)[:0]
 	for k := range events {
 		e := &events[k]
 		batch = append(batch, wal.Event{Kind: uint8(e.Kind), Action: uint8(e.Action), Time: e.Time, Entity: e.Entity, Fragment: e.Fragment})
 	}
-	err := i.queue.Append(ctx, batch...)
-	clear(batch) // the fragments are the caller's
 	*p = batch
+	return p
+}
+
+func (i *Intake) release(p *[]wal.Event) {
+	clear(*p) // the fragments are the caller's
 	i.pool.Put(p)
-	if err != nil {
-		return fmt.Errorf("accept %d events: %w", len(events), err)
+}
+
+func isPosted(e *proto.Event) bool {
+	return e.Action == proto.ActionPostAttributes && e.Kind == proto.KindEntityData
+}
+
+// remember shows the cache the attributes of an event. It is in the queue, so nothing that goes wrong here may be told to the device.
+func (i *Intake) remember(e *proto.Event) {
+	var u proto.UplinkMsg
+	if pb.Unmarshal(e.Fragment, &u) != nil {
+		return
 	}
-	return nil
+	for _, d := range u.GetEntityData() {
+		if p := d.GetPostAttributesMsg(); p != nil && d.GetEntityType() == proto.DeviceEntity {
+			_ = i.cache.Posted(e.Entity, p)
+		}
+	}
 }

@@ -20,6 +20,8 @@ const (
 	pauseMax     = 60 * time.Second
 	stopTimeout  = 5 * time.Second  // for the acknowledgements due at a stop
 	heartbeat    = 5 * time.Second  // the loop turns at least this often
+	flushEvery   = time.Minute      // what is staged in the registry and waits for nobody
+	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
 )
@@ -68,12 +70,15 @@ type loop struct {
 	endsAt     uint64
 	ends       int
 	stopping   bool
-	worked     bool // since memory was given back last
+	flushed    time.Time // the registry, last
+	worked     bool      // since memory was given back last
+	gaveBack   time.Time
 
 	// The dead-letter log's retries.
 	deadDue time.Time
 	deadTry *deadTry
-	tries   map[uint64]int // of letters tried in this life; bounded by the log
+	tries   map[uint64]int        // of letters tried in this life; bounded by the log
+	unborn  map[proto.UUID]uint64 // entities whose creation is a dead letter, and its offset; bounded by the log
 
 	probeID int32 // 0 = none
 	probeAt time.Time
@@ -81,10 +86,23 @@ type loop struct {
 	// Receiving.
 	syncing      bool
 	syncReceived int
+	syncPart     string // what came last
 	syncProgress time.Time
 	syncKicked   bool
 	answers      []int32 // downlink ids applied and not yet durable
-	counters     counters
+
+	// RPC and questions, beside the batches.
+	strays    []stray
+	direct    map[int32]sent // not acknowledged, by id
+	callsDue  time.Time      // when the next call or request is over
+	callsWait time.Time      // no answer goes before: the cloud limits the rate
+	clock     serverClock
+	questions []question
+	asking    bool // the last questions are not acknowledged
+	askDue    time.Time
+	deafSince time.Time // our edge was asked about, and nothing has come down since; zero: no
+
+	counters counters
 
 	complained map[string]*complaint
 }
@@ -111,14 +129,19 @@ func newLoop(a *Agent) *loop {
 		dialTimeout: doubling{min: c.Cloud.Timeout, max: max(timeoutMax, c.Cloud.Timeout)},
 		pause:       doubling{min: pauseMin, max: pauseMax},
 		win:         newWindow(), maxEvents: c.Batch.Size, since: time.Now(),
-		tries: make(map[uint64]int), complained: make(map[string]*complaint),
+		tries: make(map[uint64]int), unborn: make(map[proto.UUID]uint64), direct: make(map[int32]sent), complained: make(map[string]*complaint),
 	}
 	l.take = func(e *wal.Entry) bool {
+		if len(l.unborn) > 0 && l.orphan(&e.Event, e.Offset) {
+			return l.takeOrphan(e, l.now)
+		}
 		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
 	}
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
 	}
+	l.recallCalls(time.Now())
+	l.loadUnborn()
 	return l
 }
 
@@ -142,10 +165,13 @@ func (l *loop) run(ctx context.Context) {
 		case in := <-l.inbox():
 			l.received(in, time.Now())
 		case <-l.queue.Wake():
+		case <-l.calls.wake:
 		case <-l.hint:
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}
 			}
+		case o := <-l.orders:
+			l.obey(o, time.Now())
 		case <-timer.C:
 		}
 	}
@@ -162,7 +188,9 @@ func (l *loop) inbox() <-chan inbound {
 // turn does everything that is due.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
+	l.maybeFlush(now)
 	if l.sess == nil {
+		l.maybeCall(now)
 		l.maybeDial(ctx, now)
 		return
 	}
@@ -170,7 +198,9 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.ended(err, now)
 		return
 	}
+	l.maybeCall(now)
 	l.maybeSend(now)
+	l.maybeAsk(now)
 	l.maybeRetryDead(now)
 	l.maybeProbe(now)
 	l.settleState(now)
@@ -206,6 +236,12 @@ func (l *loop) overdue(now time.Time) error {
 	if l.deadTry != nil && now.Sub(l.deadTry.sentAt) >= ackTimeout {
 		return errAckTimeout
 	}
+	if t := l.oldestDirect(); !t.IsZero() && now.Sub(t) >= ackTimeout {
+		return errAckTimeout
+	}
+	if l.deaf(now) {
+		return errDeaf
+	}
 	return l.syncOverdue(now)
 }
 
@@ -217,6 +253,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 			next = t
 		}
 	}
+	at(l.callsDue)
 	if l.sess == nil {
 		if !l.dialing {
 			at(l.nextDial)
@@ -245,22 +282,61 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.deadDue)
 	}
 	at(l.syncDeadline())
-	if l.worked && l.state == Connected {
-		at(l.since.Add(quietFor))
+	if len(l.questions) > 0 && !l.asking && !l.syncing && l.askDue.After(now) {
+		at(l.askDue)
+	}
+	if t := l.oldestDirect(); !t.IsZero() {
+		at(t.Add(ackTimeout))
+	}
+	if !l.deafSince.IsZero() {
+		at(l.deafSince.Add(deafAfter))
+	}
+	if l.worked && l.state == Connected && !l.syncing {
+		at(l.giveBackDue())
 	}
 	return next
+}
+
+// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their births is only a mark. The events themselves are in
+// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+func (l *loop) maybeFlush(now time.Time) {
+	if now.Sub(l.flushed) < flushEvery {
+		return
+	}
+	l.flushed = now
+	if err := l.reg.Flush(); err != nil {
+		l.complain("the registry cannot be written", err.Error(), now)
+	}
 }
 
 // maybeGiveBack returns memory to a small machine once it has been quiet for a while after work: a first sync is megabytes of which
 // little is kept, and the collector alone would hold them.
 func (l *loop) maybeGiveBack(now time.Time) {
 	switch {
-	case l.state != Connected:
+	case l.state != Connected || l.syncing:
 		l.worked = true
-	case l.worked && now.Sub(l.since) >= quietFor:
-		l.worked = false
+	case l.worked && !now.Before(l.giveBackDue()):
+		l.worked = len(l.questions) > 0
+		l.gaveBack = now
 		debug.FreeOSMemory()
+		unmapCode()
 	}
+}
+
+// giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of devices, it is quiet between two of them.
+func (l *loop) giveBackDue() time.Time {
+	if len(l.questions) > 0 {
+		return l.gaveBack.Add(askGiveBack)
+	}
+	return l.lastWork().Add(quietFor)
+}
+
+// lastWork is when the link was last seen at work, while it is Connected.
+func (l *loop) lastWork() time.Time {
+	if l.lastReceived.After(l.since) {
+		return l.lastReceived
+	}
+	return l.since
 }
 
 func (l *loop) maybeProbe(now time.Time) {
@@ -368,6 +444,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	now := time.Now()
 	l.now = now
 	l.stopping = true
+	l.maybeCall(now)
 	l.maybeSend(now)
 	l.sess.finish()
 	timeout := time.NewTimer(stopTimeout)

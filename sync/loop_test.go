@@ -2,6 +2,7 @@ package sync
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -512,14 +513,14 @@ func TestDownlinks(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.settle(time.Second)
-		if !slices.Equal(s.acks, []int32{11, 12, 13}) {
+		if !slices.Equal(s.acks, []int32{11, 12, 13, 2001}) {
 			r.Errorf("acknowledged %v", s.acks)
 		}
 		if !slices.Equal(s.syncs, []bool{true}) {
 			r.Errorf("sync requests %v: the first is full", s.syncs)
 		}
 		snap := r.agent.Snapshot()
-		if snap.Downlinks != 3 || snap.DownlinksUnused != 1 || !snap.Synced {
+		if snap.Downlinks != 4 || snap.DownlinksUnused != 2 || !snap.Synced {
 			r.Errorf("downlinks %d, unused %d, synced %v", snap.Downlinks, snap.DownlinksUnused, snap.Synced)
 		}
 		r.reg.mu.Lock()
@@ -654,6 +655,76 @@ func TestDeadLettersLeaveNoTrace(t *testing.T) {
 		}
 		if got := r.queue.DurablyCommitted(); got != r.queue.Committed() {
 			r.Errorf("durably committed %v, committed %v", got, r.queue.Committed())
+		}
+	})
+}
+
+// The server's clock is learnt from what it says about our own edge, so that a wrong clock here neither refuses every call nor carries out one whose
+// caller has given up (wire contract 8.1).
+func TestCallsByTheServersClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		s := &script{ahead: ahead, takes: true}
+		inBubble(t, s, nil, func(r *rig) {
+			r.settle(2 * time.Second)
+			call := func(n int64, timeout time.Duration) {
+				s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: int32(n), DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
+					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+				}}}})
+				r.settle(time.Second)
+			}
+			answers := func() (words []string) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for _, u := range s.uplinks {
+					for _, c := range u.DeviceRpcCallMsg {
+						words = append(words, fmt.Sprintf("%d %s", c.RequestId, c.ResponseMsg.GetError()))
+					}
+				}
+				return words
+			}
+			call(1, 10*time.Second)
+			call(2, -time.Second) // too old
+			s.mu.Lock()
+			calls := s.calls
+			s.mu.Unlock()
+			if len(calls) != 1 || time.Until(calls[0].Expires).Round(time.Second) != 8*time.Second {
+				r.Errorf("ahead %v: delivered %v", ahead, calls)
+			}
+			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT"}) {
+				r.Errorf("ahead %v: answers %v", ahead, got)
+			}
+			r.settle(20 * time.Second)
+			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT", "1 TIMEOUT"}) {
+				r.Errorf("ahead %v: answers %v", ahead, got)
+			}
+		})
+	}
+}
+
+// While the server's clock is not known every call gets the server's least timeout.
+func TestCallsBeforeTheClockIsKnown(t *testing.T) {
+	s := &script{deaf: true, takes: true}
+	inBubble(t, s, nil, func(r *rig) {
+		r.settle(2 * time.Second)
+		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
+			DeviceIdMSB: 5, RequestUuidMSB: 1, ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+		}}}})
+		r.settle(time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.calls) != 1 || time.Until(s.calls[0].Expires) != callMinimum-time.Second || s.calls[0].Params != "null" {
+			r.Errorf("delivered %v", s.calls)
+		}
+	})
+}
+
+// A server that answers no question, although it acknowledges it, is left after three minutes, not sooner (wire contract 10.17).
+func TestDeafServerIsLeft(t *testing.T) {
+	s := &script{deaf: true}
+	inBubble(t, s, nil, func(r *rig) {
+		r.settle(400 * time.Second)
+		if got, want := seconds(s.connects), []float64{0, 183, 366}; !slices.Equal(got, want) {
+			r.Errorf("connects at %v, want %v", got, want)
 		}
 	})
 }

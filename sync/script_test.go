@@ -34,10 +34,15 @@ type script struct {
 	uplink  func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg
 	sync    func(session int, s *proto.SyncRequestMsg) []*proto.DownlinkMsg
 	end     func(session int, r *proto.RequestMsg) (end bool, err error)
+	deaf    bool          // questions bring nothing down
+	ahead   time.Duration // of the server's clock
+	takes   bool          // calls
 
 	mu       gosync.Mutex
-	connects []time.Duration // since start
-	uplinks  []*proto.UplinkMsg
+	connects []time.Duration    // since start
+	uplinks  []*proto.UplinkMsg // but for questions
+	asked    []*proto.AttributesRequestMsg
+	calls    []Call // that doors were given; they exist if takes is set
 	at       []time.Duration
 	acks     []int32 // downlink ids acknowledged with success
 	syncs    []bool  // fullSync of each request
@@ -68,6 +73,16 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 			s.secrets = append(s.secrets, c.GetEdgeSecret())
 			session = len(s.connects)
 			s.streams[session] = send
+		}
+		if u := m.GetUplinkMsg(); len(u.GetAttributesRequestMsg()) > 0 {
+			// What the edge asks after each sync, answered with attributes of the edge.
+			s.asked = append(s.asked, u.AttributesRequestMsg...)
+			s.mu.Unlock()
+			send(&proto.ResponseMsg{UplinkResponseMsg: ok(u)})
+			if !s.deaf {
+				send(&proto.ResponseMsg{DownlinkMsg: edgeAttributes(int32(2000+session), time.Now().Add(s.ahead))})
+			}
+			continue
 		}
 		if u := m.GetUplinkMsg(); u != nil && m.GetMsgType() == proto.RequestMsgType_UPLINK_RPC_MESSAGE {
 			s.uplinks = append(s.uplinks, u)
@@ -121,6 +136,23 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 			}
 		}
 	}
+}
+
+// Deliver makes the script the doors too: it takes every call and answers none.
+func (s *script) Deliver(c *Call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, *c)
+	return true
+}
+
+// edgeAttributes is the server's answer to the question about the edge itself, stamped with its clock.
+func edgeAttributes(id int32, now time.Time) *proto.DownlinkMsg {
+	ts := now.UnixMilli()
+	return &proto.DownlinkMsg{DownlinkMsgId: id, EntityData: []*proto.EntityDataProto{{
+		EntityIdMSB: 1, EntityIdLSB: 2, EntityType: "EDGE", PostAttributeScope: "SERVER_SCOPE", AttributeTs: &ts,
+		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "edgeVersion", Type: proto.KeyValueType_STRING_V, StringV: "V_4_2_0"}}},
+	}}}
 }
 
 func accepted() *proto.ConnectResponseMsg {
@@ -223,6 +255,9 @@ func (r *rig) run() {
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.lis)
 	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	if s.takes {
+		r.agent.SetDoors(s)
+	}
 	r.agent.jitter = func(d time.Duration) time.Duration { return d }
 	r.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
 		if r.refuse.Load() {
@@ -334,8 +369,8 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
 }
 
-func (f *fakeRegistry) Flush() error { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
-func (f *fakeRegistry) BeginSync()   {}
+func (f *fakeRegistry) Flush() error           { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
+func (f *fakeRegistry) BeginSync(bool, uint64) {}
 func (f *fakeRegistry) EndSync() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -367,6 +402,20 @@ func (f *fakeRegistry) Secret(configured string) string {
 	return configured
 }
 func (f *fakeRegistry) Devices() int { return 0 }
+
+func (f *fakeRegistry) FullySynced() bool                                { return f.Synced() }
+func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))       {}
+func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error           { return nil }
+func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error           { return nil }
+func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                 { return nil }
+func (f *fakeRegistry) HasDevice(proto.UUID) bool                        { return true }
+func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                   { return nil }
+func (f *fakeRegistry) Discard(proto.UUID) error                         { return nil }
+func (f *fakeRegistry) Unborn() []proto.Born                             { return nil }
+func (f *fakeRegistry) Posted(proto.UUID, *proto.PostAttributeMsg) error { return nil }
+func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Born, bool, error) {
+	return proto.Born{}, false, errors.New("not here")
+}
 
 // pause lets time pass for a goroutine inside the bubble.
 func pause(d time.Duration) { time.Sleep(d) }

@@ -1,6 +1,9 @@
 package sync
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // State is the state of the link to the cloud (architecture, "The connection states").
 type State uint8
@@ -49,6 +52,7 @@ type Snapshot struct {
 	LastError       string    `json:"last_error"`
 	HTTPAddress     string    `json:"http_address"`
 	MQTTAddress     string    `json:"mqtt_address"`
+	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
 	RSSBytes        int64     `json:"rss_bytes"`
 	FlashBytesToday int64     `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
 	FlashWearToday  int64     `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
@@ -58,6 +62,7 @@ type Snapshot struct {
 	FlashCommit     int64     `json:"flash_commit_bytes"`  // what one commit costs the medium
 	FsyncsToday     uint64    `json:"fsyncs_today"`
 	CommitsToday    uint64    `json:"commits_today"`
+	Medium          string    `json:"medium"`            // file system and device of data_dir, and what a commit costs there
 	Stretched       uint64    `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
 	UptimeMS        int64     `json:"uptime_ms"`
 	QueueBytes      int64     `json:"queue_bytes"`
@@ -75,10 +80,37 @@ type Snapshot struct {
 	Synced          bool      `json:"synced"` // a sync completed once, now or in an earlier life
 	Sync            string    `json:"sync"`   // progress in words, "" when none runs
 	Devices         int       `json:"devices"`
+	CallsPending    int       `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
 	Downlinks       uint64    `json:"downlinks"`        // received in this life
 	DownlinksUnused uint64    `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
 	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life
 	Writable        bool      `json:"writable"`         // the queue takes events
 	Commits         uint64    `json:"commits"`          // group commits of this life
+	Parts           []Part    `json:"downlink_parts,omitempty"`
 	ExtraWarnings   []string  `json:"warnings,omitempty"`
+}
+
+// Part tells what came of one part of the cloud's messages, in this life. What is neither kept nor malformed was acknowledged and left: it is not for this
+// edge, was never here, or is of a kind that registry.keep leaves out.
+type Part struct {
+	Name      string `json:"name"` // of the field of DownlinkMsg
+	Received  uint64 `json:"received"`
+	Kept      uint64 `json:"kept"`
+	Malformed uint64 `json:"malformed"`
+}
+
+// PartWords is the name of a part in words: "widget types".
+func PartWords(name string) string {
+	var b []byte
+	for _, c := range []byte(strings.TrimSuffix(name, "UpdateMsg")) {
+		if c >= 'A' && c <= 'Z' {
+			b = append(b, ' ', c+'a'-'A')
+		} else {
+			b = append(b, c)
+		}
+	}
+	if len(b) < len(name) && b[len(b)-1] != 's' && b[len(b)-1] != 'a' {
+		b = append(b, 's')
+	}
+	return string(b)
 }

@@ -64,6 +64,8 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.backlogEnd = l.queue.End().Seq
 	l.enter(Draining, now)
 	l.setEdge(s.config)
+	l.clock.fresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
+	l.callsOnline()
 	l.log.Info("connected", "cloud", l.link.addr(), "edge", s.config.GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
 	if t := s.config.GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
@@ -98,6 +100,7 @@ func (l *loop) ended(err error, now time.Time) {
 	l.deadTry = nil
 	l.deadDue = time.Time{}
 	l.answers = l.answers[:0]
+	l.callsOffline()
 	if l.syncing {
 		l.syncing = false
 		l.reg.AbortSync()

@@ -35,6 +35,12 @@ func (l *loop) maybeSend(now time.Time) {
 			l.commit(now)
 			continue
 		}
+		if b.orphan {
+			if !l.parkOrphan(b, now) {
+				return
+			}
+			continue
+		}
 		if size := proto.RequestSize(b.fragments(), 1<<31-1); size > l.sess.serverMax {
 			if !l.parkOversized(b, size, now) {
 				return
@@ -109,9 +115,12 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		l.deadAnswer(r, now)
 		return
 	}
+	if l.directAnswer(r, now) {
+		return
+	}
 	b := l.win.find(id)
 	if b == nil {
-		return // of an answer to a call, or late
+		return // late
 	}
 	if r.GetSuccess() {
 		l.progress()

@@ -6,8 +6,6 @@ import (
 )
 
 const (
-	// DefaultCommitBytes is what one commit costs the medium where it cannot be measured (architecture, "Flash budget").
-	DefaultCommitBytes = 8 << 10
 	// flashBlock is the unit in which a file system writes.
 	flashBlock = 4 << 10
 	// DefaultSyncInterval is the time between two fsyncs with durability "interval".

@@ -39,9 +39,6 @@ func (q *Queue) work() time.Duration {
 	for {
 		now := time.Now()
 		d := q.hold(now)
-		q.mu.Lock()
-		q.holding = d > 0
-		q.mu.Unlock()
 		if d > 0 {
 			return min(q.maintain(now), d)
 		}
@@ -65,7 +62,7 @@ func (q *Queue) hold(now time.Time) time.Duration {
 	if !g.waiting || q.space != nil || q.shut {
 		return 0
 	}
-	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.o.CommitBytes)
+	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.commitCost())
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
@@ -78,7 +75,6 @@ func (q *Queue) flush() bool {
 		return false
 	}
 	q.pending, q.spare = q.spare, nil
-	q.holding = false
 	if q.space != nil {
 		close(q.space)
 		q.space = nil
@@ -174,7 +170,11 @@ func (q *Queue) commit(g *group) error {
 		state.gap = Gap{}
 		tell()
 	}
-	if err := q.write(now, len(begun) > 0); err != nil {
+	last := tail.first
+	if n := len(begun); n > 0 {
+		last = begun[n-1].first
+	}
+	if err := q.write(now, last, len(begun) > 0); err != nil {
 		return q.poison(err, now)
 	}
 	if !q.proven {
@@ -200,7 +200,11 @@ func (q *Queue) commit(g *group) error {
 		q.unsynced += int64(bytes)
 		return nil
 	}
-	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.o.CommitBytes), now)
+	q.charge(wear(tail.bytes-min(tail.bytes, int64(bytes)), int64(bytes), q.commitCost()), now)
+	q.tail.noteCommit(size)
+	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
+		poke(q.kick) // the upkeep fills it
+	}
 	poke(q.wake)
 	return nil
 }
@@ -240,7 +244,7 @@ func (q *Queue) record() (e Event, ok bool) {
 }
 
 // write hands the batch to the library and makes it durable, or notes that this is still to come.
-func (q *Queue) write(now time.Time, newSegment bool) error {
+func (q *Queue) write(now time.Time, tail uint64, newSegment bool) error {
 	if err := q.step("write"); err != nil {
 		return err
 	}
@@ -258,15 +262,15 @@ func (q *Queue) write(now time.Time, newSegment bool) error {
 		}
 		return nil
 	}
-	return q.fsync()
+	return q.fsync(tail)
 }
 
-// fsync makes durable what was written.
-func (q *Queue) fsync() error {
+// fsync makes durable what was written, up to the segment that is the tail now.
+func (q *Queue) fsync(tail uint64) error {
 	if err := q.step("sync"); err != nil {
 		return err
 	}
-	if err := q.store.Sync(); err != nil {
+	if err := q.tail.sync(q.o.Dir, tail); err != nil {
 		return err
 	}
 	q.ledger.add(Account{Fsyncs: 1})
@@ -291,7 +295,7 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	q.mu.Lock()
 	end, tail := q.end, q.segments[len(q.segments)-1]
 	q.mu.Unlock()
-	if err := q.fsync(); err != nil {
+	if err := q.fsync(tail.first); err != nil {
 		q.poison(err, now)
 		return false
 	}
@@ -301,7 +305,8 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	q.mu.Unlock()
 	n := q.unsynced
 	q.unsynced = 0
-	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.o.CommitBytes), now)
+	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.commitCost()), now)
+	q.tail.noteCommit(tail.bytes)
 	poke(q.wake)
 	return true
 }
@@ -323,12 +328,13 @@ func (q *Queue) step(op string) error {
 // poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
 // retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
-	if q.store != nil { // it is not there when opening it again is what failed
+	if q.store != nil { // it is not there when the log could not be opened again
 		q.store.Close()
 	}
 	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
 	q.retryAt = now.Add(reopenEvery)
 	q.batch.Clear()
+	q.tail.close()
 	q.cutBack()
 	err := fmt.Errorf("%w: %w", ErrUnavailable, cause)
 	q.mu.Lock()
@@ -385,8 +391,15 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Lock()
 		q.lastErr = err
 		q.mu.Unlock()
+		return err
 	}
-	return err
+	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
+	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.lastErr // drop has set it
+	}
+	return nil
 }
 
 // shutdown writes what is left and closes the files.
@@ -404,8 +417,9 @@ func (q *Queue) shutdown() {
 		err = errors.Join(err, errors.New("the committed offset could not be written at the end"))
 	}
 	if q.store != nil {
-		err = errors.Join(err, q.store.Close())
+		err = errors.Join(err, q.store.Close(), q.cutFill())
 	}
+	q.tail.close()
 	err = errors.Join(err, q.file.close(), q.lock.Close())
 	q.mu.Lock()
 	q.lastErr = err

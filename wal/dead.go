@@ -104,16 +104,31 @@ func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*
 
 // load reads what the store holds and removes what must not be there.
 func (d *DeadLog) load(committed uint64) error {
-	value, _, err := d.store.Get(deadCountKey, nil)
-	if err == nil && len(value) == 16 {
-		d.count = deadCount{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
+	d.count = d.stored()
+	count := d.read(committed)
+	gone := d.overflow(d.bytes, len(d.letters), 0)
+	count.discarded += uint64(len(gone))
+	return d.commit(count, gone, nil)
+}
+
+// stored is the count that is in the store.
+func (d *DeadLog) stored() (c deadCount) {
+	if value, _, err := d.store.Get(deadCountKey, nil); err == nil && len(value) == 16 {
+		c = deadCount{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
 	}
-	count := d.count
+	return c
+}
+
+// read fills letters from the store. What must not be there goes into the batch as a deletion; the count that it returns goes with it.
+func (d *DeadLog) read(committed uint64) deadCount {
+	count := d.stored()
+	var value []byte
 	for _, key := range d.store.Keys("") { // sorted, so by offset
 		if key == deadCountKey {
 			continue
 		}
-		value, _, err = d.store.Get(key, value[:0])
+		v, _, err := d.store.Get(key, value[:0])
+		value = v
 		if err == nil && len(key) != 8 {
 			err = errBadLetter
 		}
@@ -137,9 +152,7 @@ func (d *DeadLog) load(committed uint64) error {
 		d.letters = append(d.letters, e)
 		d.bytes += int64(e.size)
 	}
-	gone := d.overflow(d.bytes, len(d.letters), 0)
-	count.discarded += uint64(len(gone))
-	return d.commit(count, gone, nil)
+	return count
 }
 
 // overflow lists the letters that must go when the others hold so many bytes and are so many: the oldest that rest, then the oldest.
@@ -178,8 +191,11 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	for _, e := range gone {
 		if i, ok := d.find(e.offset); ok {
 			d.bytes -= int64(e.size)
-			d.letters = slices.Delete(d.letters, i, i+1)
+			d.letters[i].size = 0 // no letter has this size
 		}
+	}
+	if len(gone) > 0 {
+		d.letters = slices.DeleteFunc(d.letters, func(e deadEntry) bool { return e.size == 0 })
 	}
 	if put != nil {
 		i, ok := d.find(put.offset)
@@ -325,6 +341,12 @@ func appendLetter(p []byte, l *DeadLetter) []byte {
 	p = binary.LittleEndian.AppendUint16(p, uint16(len(reason)))
 	p = append(p, reason...)
 	return append(p, l.Fragment...)
+}
+
+// wakeLetter changes an encoded letter to one that does not rest and was not tried.
+func wakeLetter(p []byte) {
+	p[1] &^= deadResting
+	binary.LittleEndian.PutUint32(p[36:], 0)
 }
 
 // decodeLetter fills all of l but its offset. The fragment lies in p.

@@ -152,3 +152,81 @@ func FuzzDecodeLetter(f *testing.F) {
 		}
 	})
 }
+
+// Waking and discarding many at once, and a look from outside that changes nothing.
+func TestDeadLogBulk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dead")
+	if st, err := InspectDead(dir, 0, nil); err != nil || st != (DeadStats{}) {
+		t.Errorf("a log that is not there: %v, %+v", err, st)
+	}
+	d := openDead(t, dir, 8<<20, 0)
+	large := strings.Repeat("x", 300<<10)
+	for o := uint64(1); o <= 9; o++ {
+		put(t, d, letter(o, o != 5, large)) // more than one batch
+	}
+	odd := func(o uint64) bool { return o%2 == 1 }
+	before := d.Stats()
+	if n, err := d.Revive(odd); n != 5 || err != nil {
+		t.Fatalf("revive: %d, %v", n, err)
+	}
+	if st := d.Stats(); st.Resting != 4 || st.Bytes != before.Bytes || st.Letters != 9 {
+		t.Errorf("after revive: %+v, before %+v", st, before)
+	}
+	if n, err := d.Discard(func(o uint64) bool { return o < 4 || o == 77 }); n != 3 || err != nil {
+		t.Fatalf("discard: %d, %v", n, err)
+	}
+	if n, err := d.Discard(func(o uint64) bool { return o == 2 }); n != 0 || err != nil {
+		t.Fatalf("discard again: %d, %v", n, err)
+	}
+	check := func(st DeadStats, letters []DeadLetter) {
+		t.Helper()
+		if st.Letters != 6 || st.Resting != 3 || st.Discarded != 3 || st.Delivered != 0 || st.Bytes != before.Bytes/9*6 {
+			t.Errorf("stats %+v", st)
+		}
+		for i, l := range letters {
+			want := letter(uint64(4+i), (4+i)%2 == 0, large)
+			if (4+i)%2 == 1 {
+				want.Tries = 0
+			}
+			if !reflect.DeepEqual(l, want) {
+				t.Errorf("letter %d: %+v", l.Offset, l.Event.Kind)
+			}
+		}
+		if len(letters) != 6 {
+			t.Errorf("%d letters", len(letters))
+		}
+	}
+	read := func(committed uint64) (DeadStats, []DeadLetter) {
+		t.Helper()
+		var list []DeadLetter
+		st, err := InspectDead(dir, committed, func(l *DeadLetter) bool {
+			c := *l
+			c.Fragment = slices.Clone(l.Fragment)
+			list = append(list, c)
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st, list
+	}
+	path := filepath.Join(dir, "letters")
+	torn := append(readFile(t, path), garbage(500)...)
+	check(read(100)) // beside the open log
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, torn)
+	check(read(100))
+	if st, list := read(5); st.Letters != 2 || len(list) != 2 {
+		t.Errorf("up to 5: %+v, %d letters", st, len(list))
+	}
+	if got := readFile(t, path); string(got) != string(torn) {
+		t.Error("looking has changed the file")
+	}
+	d = openDead(t, dir, 8<<20, 100)
+	if got := offsets(t, d); !slices.Equal(got, []uint64{4, 5, 6, 7, 8, 9}) {
+		t.Errorf("after opening again: %v", got)
+	}
+	check(read(100))
+}

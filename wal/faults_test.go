@@ -308,3 +308,33 @@ func TestSalvage(t *testing.T) {
 type failing struct{}
 
 func (failing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EMFILE }
+
+// The log cannot be opened again after segments were dropped: devices are refused, and the queue comes back by itself.
+func TestLogThatDoesNotOpenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		hurt := false
+		o.inject = func(op string) error {
+			if op == "drop" && !hurt {
+				hurt = true
+				addTail([]byte{0x85})(t, o.Dir) // the library takes it for a corrupt log
+			}
+			return nil
+		}
+		q := openQueue(t, o)
+		appendEvents(t, q, 1, 200)
+		commitRead(t, q)
+		time.Sleep(2 * fileAfter)
+		if !hurt {
+			t.Fatal("no segment was dropped")
+		}
+		appendEvents(t, q, 201, 10)
+		if got := commitRead(t, q); !slices.Equal(got, span(201, 210)) {
+			t.Fatalf("read %s", sprint(got))
+		}
+		if s := q.Stats(); s.Accepted != 210 || s.Deployed != 210 || s.Damaged != 0 || !s.Writable {
+			t.Fatalf("%+v", s)
+		}
+		closeQueue(t, q)
+	})
+}

@@ -31,6 +31,7 @@ const (
 	killSmall // a segment holds a few groups
 	killThin  // a slow reader, a quota, and the policy to thin
 	killModes
+	killOffline = killModes // as killPlain, without a cloud: nothing is committed
 )
 
 func killOptions(mode int, dir string) Options {
@@ -80,6 +81,9 @@ func killChild(dir string, mode int) {
 				report('a', n, 0)
 			}
 		}()
+	}
+	if mode == killOffline {
+		select {}
 	}
 	r := q.Reader()
 	wakes := 0

@@ -75,7 +75,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.kind += " interval"
 	}
 	if seed/8%2 == 1 {
-		m.o.FlashBudget, m.o.MaxDelay = 24*40*DefaultCommitBytes, 2*time.Second
+		m.o.FlashBudget, m.o.MaxDelay = 24*40*AssumedCommit, 2*time.Second
 		m.kind += " budget"
 	}
 	if seed/16%3 == 1 {

@@ -26,7 +26,7 @@ func Open(o Options) (*Queue, error) {
 		o.Policy = DropOldest
 	}
 	if o.CommitBytes <= 0 {
-		o.CommitBytes = DefaultCommitBytes
+		o.CommitBytes = AssumedCommit
 	}
 	q := &Queue{
 		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
@@ -298,6 +298,7 @@ func inspect(dir string) (Stats, error) {
 		}
 		t, _, _ = scan(data, firsts[n-1], func(int, int, uint64) {})
 		t.countBefore(dir, firsts)
+		segments[n-1].bytes = t.bytes // what follows is cut, or room that was set aside
 	} else {
 		segments = []segment{{first: 1}}
 	}

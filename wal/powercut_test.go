@@ -117,6 +117,7 @@ func cutRuns() []cutRun {
 	series := func(_, action uint8, fragment []byte) (uint64, bool) { return uint64(fragment[8]), action == 1 }
 	return []cutRun{
 		{name: "plain", options: func(*Options) {}, event: testEvent, run: cutWork(1, 26, testEvent, false, true)},
+		{name: "filled", options: func(o *Options) { o.Fill, o.SegmentSize = true, 16<<10 }, event: testEvent, run: cutWork(10, 120, testEvent, false, true)},
 		{name: "refused", options: func(*Options) {}, event: testEvent, run: cutWork(2, 26, testEvent, true, true)},
 		{name: "interval", options: func(o *Options) { o.Interval = time.Second }, event: testEvent, run: cutWork(3, 26, testEvent, false, true)},
 		{name: "quota", options: func(o *Options) { o.MaxBytes = 2500 }, event: testEvent, run: cutWork(4, 26, testEvent, false, true)},

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -123,10 +124,12 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 		log.Error("unreadable events in the last segment", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
 	})
 	if cut := len(data) - pos; cut > 0 {
+		level := slog.LevelDebug // zeros: room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of
 		if !zeros(data[pos:]) {
+			level = slog.LevelWarn
 			keep(corrupt, segmentName(first)+".tail", data[pos:], log)
 		}
-		log.Warn("cutting an incomplete tail", "file", path, "position", pos, "bytes", cut)
+		log.Log(context.Background(), level, "cutting an incomplete tail", "file", path, "position", pos, "bytes", cut)
 	}
 	switch {
 	case out != nil:

@@ -229,7 +229,7 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 			h[offAction] = level
 			h.seal(at)
 			s.put(h, at)
-		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && s.drops(f): // the last one tells that the end is not torn
+		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && pos+n < len(data) && s.drops(f): // the last one tells that the end is not torn
 			s.gap.see(f.time())
 			s.run++
 		default:

@@ -48,6 +48,9 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	if _, ok := q.record(); ok && q.store != nil && quiet <= 0 {
 		q.commit(new(group))
 	}
+	if q.store != nil {
+		q.fillTail(now)
+	}
 	if !q.reserved && q.o.Reserve > 0 && !now.Before(q.reserveAt) {
 		q.reserveAt = now.Add(refillEvery)
 		q.fillReserve()
@@ -187,7 +190,10 @@ func (q *Queue) reopenLog(after string, now time.Time) bool {
 	q.mu.Lock()
 	end := q.end.Offset
 	q.mu.Unlock()
-	err := q.store.Close()
+	err := q.cutFill()
+	if err == nil {
+		err = q.store.Close()
+	}
 	if err == nil {
 		q.store, err = openLog(&q.o, end)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"edgesync/scripts/internal/rig"
@@ -16,13 +17,12 @@ import (
 )
 
 const (
-	drainEvents   = 200_000
-	pendingEvents = 1_000_000
-	slowEvents    = 200 // at ten a second
-	perPost       = 100
-	settle        = 3 * time.Second
-	drainLimit    = 5 * time.Minute
-	nothingWords  = "of a Go program with gRPC and HTTP that does nothing"
+	drainEvents  = 200_000
+	slowEvents   = 200 // at ten a second
+	perPost      = 100
+	settle       = 3 * time.Second
+	drainLimit   = 5 * time.Minute
+	nothingWords = "of a Go program with gRPC and HTTP that does nothing"
 )
 
 // site is a cloud in a box and the data directory of one agent, which is started and stopped many times.
@@ -80,7 +80,7 @@ func (s *site) config() string { return filepath.Join(s.dir, "config.toml") }
 func (s *site) configure(cloud string) error {
 	return rig.WriteConfig(s.config(), rig.Config{
 		DataDir: filepath.Join(s.dir, "data"), Cloud: cloud, HTTPListen: s.port,
-		Extra: "\n[queue]\nmax_bytes = \"1GiB\"\n",
+		Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
 	})
 }
 
@@ -307,12 +307,13 @@ func (s *site) drainWire(ctx context.Context) error {
 	return a.Stop()
 }
 
-// million measures memory and start with a million events pending.
-func (s *site) million(ctx context.Context) error {
-	err := s.filled(ctx, pendingEvents, 500, func(a *rig.Agent, _, _ agent.Snapshot) error {
+// million measures memory and start with so many events pending, a million if nothing else is asked for.
+func (s *site) million(ctx context.Context, pending int) error {
+	count := grouped(pending)
+	err := s.filled(ctx, pending, 500, func(a *rig.Agent, _, _ agent.Snapshot) error {
 		_, highest, err := rss(a.PID())
 		if err == nil {
-			s.t.add(line{what: "RSS at most, taking 1,000,000 events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+			s.t.add(line{what: "RSS at most, taking " + count + " events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
 		}
 		return err
 	})
@@ -339,7 +340,7 @@ func (s *site) million(ctx context.Context) error {
 		return fmt.Errorf("the agent took no event: %w\n%s", err, rig.Tail(filepath.Join(s.dir, "agent.log"), 10))
 	}
 	s.t.add(line{
-		what: "exec to the first accepted event, 1,000,000", measured: float64(took.Microseconds()) / 1000, format: "%.1f ms",
+		what: "exec to the first accepted event, " + count, measured: float64(took.Microseconds()) / 1000, format: "%.1f ms",
 		yardstick: s.versionMS, of: "for `edgesync version`", bound: 1000,
 	})
 	if err := pause(ctx, settle); err != nil {
@@ -349,7 +350,7 @@ func (s *site) million(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.t.add(line{what: "RSS with 1,000,000 pending, MB", measured: now, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+	s.t.add(line{what: "RSS with " + count + " pending, MB", measured: now, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
 	if err := a.Stop(); err != nil {
 		return err
 	}
@@ -364,8 +365,17 @@ func (s *site) million(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.t.add(line{what: "RSS at most, draining 1,000,000 events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+	s.t.add(line{what: "RSS at most, draining " + count + " events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
 	return a.Stop()
+}
+
+// grouped writes a number with commas between the thousands.
+func grouped(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // pause waits, for a process to settle.

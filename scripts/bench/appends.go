@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,13 +19,13 @@ import (
 )
 
 const (
-	appendRounds = 3
-	appendTime   = time.Second // of each half of a round
-	fragmentSize = 100         // bytes: an event of three values has about 95
+	appendRounds = 15
+	appendTime   = 200 * time.Millisecond // of each half of a round
+	fragmentSize = 100                    // bytes: an event of three values has about 95
 )
 
-// measureAppends takes turns: a second of the queue with so many writers, a second of writing groups of the size that the
-// queue has just made with write and fdatasync and nothing else, and so on.
+// measureAppends takes turns: a fifth of a second of the queue with so many writers, then as many groups of the same size written with write
+// and fdatasync and nothing else, and so on. The median of the rounds counts: the disk of a shared machine is slow now and then.
 func measureAppends(ctx context.Context, t *table, dir string, writers int) error {
 	what := fmt.Sprintf("durable appends/s, %d writers", writers)
 	if writers == 1 {
@@ -33,9 +35,13 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
+	medium, err := wal.ProbeMedium(dir)
+	if err != nil {
+		return err
+	}
 	q, err := wal.Open(wal.Options{
 		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"),
-		Policy: "reject_new", Log: slog.New(slog.DiscardHandler),
+		Policy: "reject_new", Fill: medium.InPlace(), CommitBytes: medium.CommitBytes, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
@@ -48,7 +54,7 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 	defer raw.Close()
 
 	var events, commits, bytes int64
-	var took, rawTook time.Duration
+	var rates, rawRates []float64 // events a second, of each round
 	for range appendRounds {
 		before := q.Stats()
 		n, d, err := hammer(ctx, q, writers)
@@ -56,9 +62,10 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 			return err
 		}
 		after := q.Stats()
-		events, took = events+n, took+d
+		events += n
+		rates = append(rates, float64(n)/d.Seconds())
 		groups := int64(after.Commits - before.Commits)
-		size := after.Today.Written - before.Today.Written
+		size := after.Bytes - before.Bytes
 		if groups == 0 || size <= 0 {
 			return fmt.Errorf("the queue counts %d commits of %d bytes after %d appends", groups, size, n)
 		}
@@ -74,15 +81,26 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 				return err
 			}
 		}
-		rawTook += time.Since(begin)
+		rawRates = append(rawRates, float64(n)/time.Since(begin).Seconds())
 	}
+	ours, bare := medianPair(rates, rawRates)
 	t.add(line{
-		what: what, measured: float64(events) / took.Seconds(), format: "%.0f",
-		yardstick: float64(events) / rawTook.Seconds(),
-		of:        fmt.Sprintf("by write+fdatasync of the same groups (%.1f events, %d bytes)", float64(events)/float64(commits), bytes/commits),
-		onRatio:   true, atLeast: true, bound: 0.8,
+		what: what, measured: ours, format: "%.0f", yardstick: bare,
+		of:      fmt.Sprintf("by write+fdatasync of the same groups (%.1f events, %d bytes)", float64(events)/float64(commits), bytes/commits),
+		onRatio: true, atLeast: true, bound: 0.9,
 	})
 	return nil
+}
+
+// medianPair is the round whose ratio is the median of all.
+func medianPair(a, b []float64) (float64, float64) {
+	order := make([]int, len(a))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(a[i]/b[i], a[j]/b[j]) })
+	m := order[len(order)/2]
+	return a[m], b[m]
 }
 
 // hammer appends with so many goroutines for appendTime.

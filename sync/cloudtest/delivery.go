@@ -114,6 +114,7 @@ func (s *session) check(l *link) bool {
 func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEnd {
 	p := &pack{pending: make(map[int32]*sent, len(msgs)), done: make(chan struct{})}
 	for _, m := range msgs {
+		m = stamped(m, time.Now())
 		if s.maxSize > 0 && pb.Size(m) > s.maxSize {
 			s.cloud.seen.tooBig.Add(1)
 			continue // dropped for good; a pack of nothing else ends at its next attempt (wire contract 2.5)
@@ -159,6 +160,22 @@ func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEn
 			return end
 		}
 	}
+}
+
+// stamped gives attributes that have no time of their own that of their conversion, which is now (wire contract 7.3).
+func stamped(m *proto.DownlinkMsg, now time.Time) *proto.DownlinkMsg {
+	for i, d := range m.EntityData {
+		if d.AttributeTs == nil && (d.AttributesUpdatedMsg != nil || d.PostAttributesMsg != nil) {
+			m = pb.Clone(m).(*proto.DownlinkMsg)
+			for _, d := range m.EntityData[i:] {
+				if d.AttributeTs == nil && (d.AttributesUpdatedMsg != nil || d.PostAttributesMsg != nil) {
+					d.AttributeTs = ptr(now.UnixMilli())
+				}
+			}
+			return m
+		}
+	}
+	return m
 }
 
 // await waits for the pack's end; false: the time for the next attempt has come.

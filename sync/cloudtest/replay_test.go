@@ -294,7 +294,7 @@ func (p *player) down(l tapeLine) {
 	out.Events = out.Events[1:]
 	want.DownlinkMsgId = 0
 	for _, d := range append(slices.Clone(want.EntityData), have.EntityData...) {
-		if d.AttributeTs != nil {
+		if d.AttributeTs != nil || d.AttributesUpdatedMsg != nil { // without one it is stamped when it is sent
 			d.AttributeTs = new(int64)
 		}
 	}

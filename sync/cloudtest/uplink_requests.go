@@ -37,8 +37,8 @@ func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 		}
 		if kv != nil {
 			d := dataFor(r.ref)
-			now := u.now.UnixMilli()
-			d.AttributesUpdatedMsg, d.PostAttributeScope, d.AttributeTs = &proto.PostAttributeMsg{Kv: kv}, q.GetScope(), &now
+			// Without a time: the delivery gives it that of its conversion.
+			d.AttributesUpdatedMsg, d.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, q.GetScope()
 			u.attrs = append(u.attrs, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{d}})
 		}
 		if !answered[r.ref] {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/json"
 	"errors"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -8,63 +9,140 @@ import (
 	"edgesync/proto"
 )
 
-// Names of the parts of DownlinkMsg that are understood.
+// Names of further parts of DownlinkMsg that are understood.
 const (
 	partSyncCompleted = "syncCompletedMsg"
 	partEdge          = "edgeConfiguration"
-	partProfile       = "deviceProfileUpdateMsg"
-	partDevice        = "deviceUpdateMsg"
-	partCredentials   = "deviceCredentialsUpdateMsg"
 )
 
-// Apply stages what m brings, in the order of wire contract 6.2; used tells whether any part of it was understood and kept. What is not
-// understood or malformed is counted and no error. An error means that the medium refused; m may then be applied again.
+// Apply stages what m brings, in the order of wire contract 6.2 but for entityData, which comes behind the entities; used tells whether any
+// part of it was understood and kept. What is not understood or malformed is counted and no error. An error means that the medium
+// refused; m may then be applied again.
 func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
 	}
+	r.write.Lock()
+	defer r.unlock()
 	if r.stagedBytes > maxStaged {
 		// The medium refused before. What waits must not grow without bound.
-		if err := r.Flush(); err != nil {
+		if err := r.flush(); err != nil {
 			return false, err
 		}
 	}
 	r.countReceived(m)
-	tell := func(part string, kept bool, e error) {
-		switch {
-		case errors.Is(e, errMalformed), errors.Is(e, errFull):
-			r.count(part, func(c *Count) { c.Malformed++ })
-			if e == errMalformed {
-				// Its content may hold secrets; its part is all that is told.
-				r.log.Warn("the cloud sent something malformed, which is ignored", "part", part)
-			}
-		case e != nil:
-			err = errors.Join(err, e)
-		case kept:
-			used = true
-			r.count(part, func(c *Count) { c.Kept++ })
-		}
-	}
+	a := applier{r: r}
 	if m.SyncCompletedMsg != nil {
-		tell(partSyncCompleted, true, nil) // the loop's affair
+		a.tell(partSyncCompleted, true, nil) // the loop's affair
 	}
 	if c := m.EdgeConfiguration; c != nil {
 		kept, e := r.applyEdge(c)
-		tell(partEdge, kept, e)
+		a.tell(partEdge, kept, e)
 	}
-	for _, u := range m.DeviceProfileUpdateMsg {
-		kept, e := r.applyProfile(u)
-		tell(partProfile, kept, e)
-	}
-	for _, u := range m.DeviceUpdateMsg {
-		kept, e := r.applyDevice(u)
-		tell(partDevice, kept, e)
-	}
+	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
+	each(&a, devices, m.DeviceUpdateMsg, r.applyDevice)
 	for _, u := range m.DeviceCredentialsUpdateMsg {
 		kept, e := r.applyCredentials([]byte(u.GetEntity()))
-		tell(partCredentials, kept, e)
+		a.tell(deviceCredentials.part, kept, e)
 	}
-	return used, err
+	each(&a, assetProfiles, m.AssetProfileUpdateMsg, r.applyEntity)
+	each(&a, assets, m.AssetUpdateMsg, r.applyAsset)
+	each(&a, entityViews, m.EntityViewUpdateMsg, r.applyEntity)
+	for _, e := range m.EntityData {
+		kept, err := r.applyEntityData(e)
+		a.tell(attributes.part, kept, err)
+	}
+	each(&a, ruleChains, m.RuleChainUpdateMsg, r.applyRuleChain)
+	for _, u := range m.RuleChainMetadataUpdateMsg {
+		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
+		a.tell(ruleChainMetadata.part, kept, e)
+	}
+	each(&a, dashboards, m.DashboardUpdateMsg, r.applyEntity)
+	each(&a, alarms, m.AlarmUpdateMsg, r.applyAlarm)
+	for _, u := range m.AlarmCommentUpdateMsg {
+		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
+		a.tell(alarmComments.part, kept, e)
+	}
+	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
+	for _, u := range m.RelationUpdateMsg {
+		kept, e := r.applyRelation(u.GetMsgType(), []byte(u.GetEntity()))
+		a.tell(relations.part, kept, e)
+	}
+	each(&a, widgetsBundles, m.WidgetsBundleUpdateMsg, r.applyEntity)
+	each(&a, widgetTypes, m.WidgetTypeUpdateMsg, r.applyEntity)
+	each(&a, users, m.UserUpdateMsg, r.applyUser)
+	for _, u := range m.UserCredentialsUpdateMsg {
+		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
+		a.tell(userCredentials.part, kept, e)
+	}
+	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never stored (wire contract 10.21).
+	for _, u := range m.OtaPackageUpdateMsg {
+		kept, e := r.applyOTA(u)
+		a.tell(otaPackages.part, kept, e)
+	}
+	for _, u := range m.TenantProfileUpdateMsg {
+		kept, e := r.applyNested(tenantProfiles, "id", []byte(u.GetEntity()))
+		a.tell(tenantProfiles.part, kept, e)
+	}
+	for _, u := range m.TenantUpdateMsg {
+		kept, e := r.applyNested(tenants, "id", []byte(u.GetEntity()))
+		a.tell(tenants.part, kept, e)
+	}
+	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
+	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.applyEntity)
+	if len(r.gone) > 0 && r.seen == nil {
+		a.err = errors.Join(a.err, r.cascade())
+	}
+	return a.used, a.err
+}
+
+// applier gathers what came of the parts of one message.
+type applier struct {
+	r    *Registry
+	used bool
+	err  error
+}
+
+func (a *applier) tell(part string, kept bool, err error) {
+	switch {
+	case errors.Is(err, errMalformed), errors.Is(err, errFull):
+		a.r.count(part, func(c *Count) { c.Malformed++ })
+		if errors.Is(err, errMalformed) {
+			// Its content may hold secrets; its part is all that is told.
+			a.r.log.Warn("the cloud sent something malformed, which is ignored", "part", part)
+		}
+	case err != nil:
+		a.err = errors.Join(a.err, err)
+	case kept:
+		a.used = true
+		a.r.count(part, func(c *Count) { c.Kept++ })
+	}
+}
+
+// update is the shape of most update messages (wire contract 1.5).
+type update interface {
+	GetMsgType() proto.UpdateMsgType
+	GetIdMSB() int64
+	GetIdLSB() int64
+	GetEntity() string
+}
+
+// change is an update in our terms.
+type change struct {
+	kind    *kind
+	id      proto.UUID
+	deleted bool
+	text    string // the entity's JSON
+}
+
+func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, error)) {
+	for _, u := range list {
+		kept, err := apply(&change{
+			kind: k, id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), text: u.GetEntity(),
+			deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
+		})
+		a.tell(k.part, kept, err)
+	}
 }
 
 // countReceived counts the parts of m by their names.
@@ -92,7 +170,100 @@ func (r *Registry) count(part string, change func(*Count)) {
 	change(c)
 }
 
-var errMalformed = errors.New("registry: malformed")
+// mark notes that the sync that runs brought a record.
+func (r *Registry) mark(k *kind, id proto.UUID) {
+	if r.seen != nil {
+		r.seen[k.id(id)] = struct{}{}
+	}
+}
+
+// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come DELETED by the hundred and cost one
+// look-up (wire contract 6.3).
+func (r *Registry) applyEntity(c *change) (bool, error) {
+	if c.deleted {
+		return r.removeEntity(c.kind, c.id)
+	}
+	if !r.keeps(c.kind.keep) {
+		return false, nil
+	}
+	r.mark(c.kind, c.id)
+	text := []byte(c.text)
+	if !validObject(text) {
+		return false, errMalformed
+	}
+	if err := r.put(c.kind.key(c.id), text); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// removeEntity removes a record and, at the end of the message, what belonged to the entity.
+func (r *Registry) removeEntity(k *kind, id proto.UUID) (bool, error) {
+	there, err := r.remove(k.key(id))
+	if there {
+		r.gone[id] = struct{}{}
+	}
+	return there, err
+}
+
+// applyNested keeps an entity whose id stands only inside its JSON, in the field named.
+func (r *Registry) applyNested(k *kind, field string, text []byte) (bool, error) {
+	if !validObject(text) {
+		return false, errMalformed
+	}
+	var fields map[string]json.RawMessage
+	var ref jsonID
+	if json.Unmarshal(text, &fields) != nil || json.Unmarshal(fields[field], &ref) != nil {
+		return false, errMalformed
+	}
+	id, ok := proto.ParseUUID(ref.ID)
+	if !ok {
+		return false, errMalformed
+	}
+	if err := r.put(k.key(id), text); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (r *Registry) applyRuleChain(c *change) (bool, error) {
+	kept, err := r.applyEntity(c)
+	if c.deleted && kept {
+		_, e := r.remove(ruleChainMetadata.key(c.id))
+		err = errors.Join(err, e)
+	}
+	return kept, err
+}
+
+// resourceBulk is the word in registry.keep for a resource: JavaScript modules are part of widgets.
+func resourceBulk(text []byte) string {
+	var j struct {
+		Type string `json:"resourceType"`
+	}
+	if decode(text, &j) && j.Type == "JS_MODULE" {
+		return "widgets"
+	}
+	return "images"
+}
+
+func (r *Registry) applyResource(c *change) (bool, error) {
+	if !c.deleted {
+		if !r.keeps(resourceBulk([]byte(c.text))) {
+			return false, nil
+		}
+		c.kind = &kind{letter: resources.letter, part: resources.part}
+	}
+	return r.applyEntity(c)
+}
+
+func (r *Registry) applyAsset(c *change) (bool, error) {
+	isNew := !c.deleted && !r.has(c.kind.key(c.id))
+	kept, err := r.applyEntity(c)
+	if kept && isNew {
+		r.fresh[c.id] = struct{}{}
+	}
+	return kept, err
+}
 
 // applyEdge takes the configuration that comes when the edge's customer changes. Another edge cannot speak in our session.
 func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
@@ -106,171 +277,54 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	return true, err
 }
 
-func recordKey(kind byte, id proto.UUID) string {
-	var k [keyLen]byte
-	k[0] = kind
-	copy(k[1:], id[:])
-	return string(k[:])
-}
-
-func (r *Registry) applyProfile(u *proto.DeviceProfileUpdateMsg) (bool, error) {
-	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
-	key := recordKey(kindProf, id)
-	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
-		there, err := r.remove(key)
-		if there {
-			r.mu.Lock()
-			delete(r.profiles, id)
-			r.mu.Unlock()
+// cascade removes what belonged to entities that are gone: their attributes, credentials, relations, alarms and calculated fields. It
+// looks through those kinds once, however many are gone.
+func (r *Registry) cascade() (err error) {
+	drop := func(key string) {
+		_, e := r.remove(key)
+		err = errors.Join(err, e)
+	}
+	for id := range r.gone {
+		for scope := range scopes {
+			drop(attributeKey(scope, id))
 		}
-		return there, err
+		delete(r.fresh, id)
 	}
-	if r.seenProfile != nil {
-		r.seenProfile[id] = struct{}{}
+	isGone := func(id string) bool {
+		u, ok := proto.ParseUUID(id)
+		_, gone := r.gone[u]
+		return ok && gone
 	}
-	p, ok := decodeProfile([]byte(u.GetEntity()))
-	if !ok {
-		return false, errMalformed
+	for _, key := range r.keysOf(relations) {
+		if len(key) != relationKeyLen {
+			continue
+		}
+		_, from := r.gone[proto.UUID([]byte(key[1:17]))]
+		_, to := r.gone[proto.UUID([]byte(key[17:33]))]
+		if from || to {
+			drop(key)
+		}
 	}
-	err := r.put(key, []byte(u.GetEntity()))
-	if errors.Is(err, errFull) {
-		return false, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.profiles[id] != p.Name {
-		r.profiles[id] = p.Name
-		for _, e := range r.devices {
-			if e.ProfileID == id {
-				e.Type = p.Name
+	for _, k := range []*kind{alarms, calculatedFields} {
+		for _, key := range r.keysOf(k) {
+			text, _ := r.get(key)
+			var j struct {
+				Originator jsonID `json:"originator"`
+				Entity     jsonID `json:"entityId"`
+			}
+			if json.Unmarshal(text, &j) == nil && (isGone(j.Originator.ID) || isGone(j.Entity.ID)) {
+				drop(key)
+				r.gone[proto.UUID([]byte(key[1:]))] = struct{}{} // its comments too
 			}
 		}
 	}
-	return true, err
-}
-
-func (r *Registry) applyDevice(u *proto.DeviceUpdateMsg) (bool, error) {
-	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
-	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
-		return r.removeDevice(id)
-	}
-	if r.seen != nil {
-		// Marked first: a device whose update is malformed is ours all the same.
-		r.seen[id] = struct{}{}
-	}
-	d, ok := decodeDevice([]byte(u.GetEntity()))
-	if !ok {
-		return false, errMalformed
-	}
-	err := r.put(recordKey(kindDevice, id), []byte(u.GetEntity()))
-	if errors.Is(err, errFull) {
-		return false, err
-	}
-	r.mu.Lock()
-	known := r.devices[id] != nil
-	r.putDevice(id, d)
-	r.mu.Unlock()
-	if !known {
-		// Its credentials may have come before it.
-		if text, ok := r.get(recordKey(kindCreds, id)); ok {
-			if c, ok := decodeCredentials(text); ok {
-				err = errors.Join(err, r.assign(c))
-			}
+	for _, key := range r.keysOf(alarmComments) {
+		text, _ := r.get(key)
+		var j jsonComment
+		if json.Unmarshal(text, &j) == nil && isGone(j.Alarm.ID) {
+			drop(key)
 		}
 	}
-	return true, err
-}
-
-// putDevice makes d known under id. The caller holds mu.
-func (r *Registry) putDevice(id proto.UUID, d Device) {
-	e := r.devices[id]
-	if e == nil {
-		e = new(entry)
-		r.devices[id] = e
-	}
-	d.ID, d.Credentials = id, e.Credentials
-	if name, ok := r.profiles[d.ProfileID]; ok {
-		d.Type = name
-	}
-	e.Device = d
-}
-
-// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same (wire contract 6.3). Ids that we never had
-// come by the hundred and cost two look-ups.
-func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
-	device, err := r.remove(recordKey(kindDevice, id))
-	creds, err2 := r.remove(recordKey(kindCreds, id))
-	if !device && !creds {
-		return false, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.devices[id]; e != nil {
-		r.unindex(e)
-		delete(r.devices, id)
-	}
-	return true, errors.Join(err, err2)
-}
-
-func (r *Registry) applyCredentials(text []byte) (bool, error) {
-	c, ok := decodeCredentials(text)
-	if !ok {
-		return false, errMalformed
-	}
-	err := r.put(recordKey(kindCreds, c.device), text)
-	if errors.Is(err, errFull) {
-		return false, err
-	}
-	return true, errors.Join(err, r.assign(c))
-}
-
-// assign puts credentials in force.
-func (r *Registry) assign(c credentials) error {
-	r.mu.Lock()
-	loser, moved := r.index(c.device, c)
-	r.mu.Unlock()
-	if !moved {
-		return nil
-	}
-	// A token has one device. The other's credentials are out of date, and a restart must not bring them back.
-	_, err := r.remove(recordKey(kindCreds, loser))
+	clear(r.gone)
 	return err
-}
-
-// index gives credentials to a device, if it is known. When that takes a token away from another device it tells from which.
-// The caller holds mu.
-func (r *Registry) index(id proto.UUID, c credentials) (loser proto.UUID, moved bool) {
-	e := r.devices[id]
-	if e == nil {
-		return loser, false
-	}
-	r.unindex(e)
-	e.Credentials = c.kind
-	if c.kind != AccessToken {
-		return loser, false
-	}
-	d, ok := r.digest(c.token)
-	if !ok {
-		return loser, false
-	}
-	if other := r.tokens[d]; other != nil {
-		loser, moved = other.ID, true
-		r.unindex(other)
-	}
-	e.token, e.tokens = d, true
-	r.tokens[d] = e
-	return loser, moved
-}
-
-// unindex takes a device's credentials away. The caller holds mu.
-func (r *Registry) unindex(e *entry) {
-	if e.tokens {
-		delete(r.tokens, e.token)
-	}
-	e.token, e.tokens, e.Credentials = digest{}, false, NoCredentials
-}
-
-// Credentials reads a device's credentials, of whatever type, as the cloud sent them (wire contract 6.4). The loop's goroutine.
-func (r *Registry) Credentials(id proto.UUID) (json []byte, ok bool) {
-	return r.get(recordKey(kindCreds, id))
 }

@@ -1,79 +1,103 @@
 package registry
 
 import (
+	"encoding/json"
 	"errors"
 
 	"edgesync/proto"
 )
 
-// BeginSync starts to note which devices and profiles the cloud still sends. A sync adds and never removes (wire contract 3.5), and what
-// it does not bring is no longer ours.
-func (r *Registry) BeginSync() {
-	r.seen = make(map[proto.UUID]struct{})
-	r.seenProfile = make(map[proto.UUID]struct{})
+// BeginSync starts to note what the cloud still sends. A sync adds and never removes (wire contract 3.5), and what it does not bring is no
+// longer ours. full tells whether it is a full one, which brings more kinds; committed is the Seq up to which the cloud has the
+// queue's events: a device made here after that is ours although the sync cannot bring it.
+func (r *Registry) BeginSync(full bool, committed uint64) {
+	r.write.Lock()
+	defer r.unlock()
+	r.seen = make(map[recordID]struct{})
+	r.fullSync, r.committed = full, committed
 }
 
 // AbortSync forgets that a sync began: the link was lost before its end.
-func (r *Registry) AbortSync() { r.seen, r.seenProfile = nil, nil }
+func (r *Registry) AbortSync() {
+	r.write.Lock()
+	defer r.unlock()
+	r.seen = nil
+}
 
 // EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes it all durable. It tells how many
-// devices it removed. Without a BeginSync (the server's operator started the sync, wire contract 3.1) nothing is removed. After an
+// entities it removed. Without a BeginSync (the server's operator started the sync, wire contract 3.1) nothing is removed. After an
 // error it may be called again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
+	r.write.Lock()
+	defer r.unlock()
+	full := r.seen != nil && r.fullSync
 	if r.seen != nil {
 		removed, err = r.sweep()
 	}
-	r.AbortSync()
-	r.mu.Lock()
-	r.edge.synced = true
-	r.mu.Unlock()
-	err = errors.Join(err, r.putFixed(keySynced, []byte{1}))
-	return removed, errors.Join(err, r.Flush())
+	r.seen = nil
+	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())
 }
 
-// sweep removes devices, credentials and profiles that were not seen; credentials without a device too.
+// sweep removes what was not seen, and credentials and metadata that belong to nothing.
 func (r *Registry) sweep() (removed int, err error) {
-	for _, id := range r.ids(kindDevice) {
-		if _, ok := r.seen[id]; !ok {
-			_, e := r.removeDevice(id)
+	unseen := func(k *kind, drop func(id proto.UUID) (bool, error)) {
+		for _, id := range r.idsOf(k) {
+			if _, ok := r.seen[k.id(id)]; ok {
+				continue
+			}
+			there, e := drop(id)
 			err = errors.Join(err, e)
-			removed++
+			if there {
+				removed++
+			}
 		}
 	}
-	for _, id := range r.ids(kindCreds) {
-		if _, ok := r.ByID(id); !ok {
-			_, e := r.remove(recordKey(kindCreds, id))
-			err = errors.Join(err, e)
+	unseen(devices, func(id proto.UUID) (bool, error) {
+		if b, ok := r.births[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
+			return false, nil // made here; the cloud cannot know it yet
+		}
+		return r.removeDevice(id)
+	})
+	unseen(deviceProfiles, func(id proto.UUID) (bool, error) {
+		r.mu.Lock()
+		delete(r.profiles, id)
+		r.mu.Unlock()
+		_, e := r.remove(deviceProfiles.key(id))
+		return false, e
+	})
+	for _, k := range sweptKinds {
+		if k.sync == everySync || k.sync == fullSync && r.fullSync {
+			unseen(k, func(id proto.UUID) (bool, error) {
+				if k == otaPackages {
+					r.dropOTA(id)
+				}
+				return r.removeEntity(k, id)
+			})
 		}
 	}
-	for _, id := range r.ids(kindProf) {
-		if _, ok := r.seenProfile[id]; !ok {
-			_, e := r.remove(recordKey(kindProf, id))
-			err = errors.Join(err, e)
-			r.mu.Lock()
-			delete(r.profiles, id)
-			r.mu.Unlock()
+	unseen(users, func(id proto.UUID) (bool, error) {
+		// Administrators come with a full sync only.
+		text, _ := r.get(users.key(id))
+		var u jsonUser
+		if !r.fullSync && json.Unmarshal(text, &u) == nil && u.Authority == "TENANT_ADMIN" {
+			return false, nil
 		}
+		return r.removeUser(id)
+	})
+	orphans := func(k, of *kind) {
+		for _, id := range r.idsOf(k) {
+			if !r.has(of.key(id)) {
+				_, e := r.remove(k.key(id))
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	orphans(deviceCredentials, devices)
+	orphans(userCredentials, users)
+	if r.fullSync {
+		orphans(ruleChainMetadata, ruleChains)
 	}
 	return removed, err
-}
-
-// ids lists the ids of a kind's records, staged ones included.
-func (r *Registry) ids(kind byte) (ids []proto.UUID) {
-	add := func(key string) {
-		if len(key) == keyLen && key[0] == kind && r.has(key) {
-			ids = append(ids, proto.UUID([]byte(key[1:])))
-		}
-	}
-	for _, key := range r.store.Keys(string(kind)) {
-		add(key)
-	}
-	for key := range r.staged {
-		if !r.store.Has(key) {
-			add(key)
-		}
-	}
-	return ids
 }
 
 // Synced tells whether a sync has completed once for this edge, now or in an earlier life. Any goroutine.
@@ -81,4 +105,34 @@ func (r *Registry) Synced() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.edge.synced
+}
+
+// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before (fresh, wire contract 7.4), once each,
+// and, if all is true, every other device too, because changed shared attributes come down in no other way (6.3). The loop's goroutine.
+func (r *Registry) ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool)) {
+	r.write.Lock()
+	fresh := r.fresh
+	r.fresh = make(map[proto.UUID]struct{})
+	r.write.Unlock()
+	for id := range fresh {
+		switch {
+		case r.has(devices.key(id)):
+			fn(id, proto.DeviceEntity, true)
+		case r.has(assets.key(id)):
+			fn(id, "ASSET", true)
+		}
+	}
+	if !all {
+		return
+	}
+	var ids []proto.UUID
+	r.Each(func(d Device) bool {
+		if _, ok := fresh[d.ID]; !ok {
+			ids = append(ids, d.ID)
+		}
+		return true
+	})
+	for _, id := range ids {
+		fn(id, proto.DeviceEntity, false)
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"slices"
+	"strings"
 
 	pb "google.golang.org/protobuf/proto"
 
@@ -15,6 +17,9 @@ import (
 type edgeState struct {
 	config *proto.EdgeConfiguration
 	synced bool
+	// full tells that a full sync has completed, and kept which bulky kinds it was to bring.
+	full bool
+	kept string
 	// bound is salt and hash of the configured secret that the stored one stands in for; empty: not known yet.
 	bound []byte
 	// configured is the secret that Secret was asked with last: the one this session connected with.
@@ -34,7 +39,44 @@ func (r *Registry) loadEdge() {
 	if v, ok := r.get(keySecret); ok && len(v) == 16+sha256.Size {
 		r.edge.bound = v
 	}
-	r.edge.synced = r.has(keySynced)
+	if v, ok := r.get(keySynced); ok && len(v) > 0 {
+		r.edge.synced, r.edge.full, r.edge.kept = true, v[0] == syncedFull, string(v[1:])
+	}
+}
+
+// What stands first in the record keySynced; behind syncedFull follow the bulky kinds that were kept, sorted, with a comma behind each.
+const (
+	syncedOnce = 1
+	syncedFull = 2
+)
+
+// setSynced remembers that a sync has completed.
+func (r *Registry) setSynced(full bool) error {
+	r.mu.Lock()
+	r.edge.synced = true
+	if full {
+		r.edge.full, r.edge.kept = true, ""
+		for _, k := range slices.Sorted(slices.Values(r.o.Keep)) {
+			r.edge.kept += k + ","
+		}
+	}
+	r.mu.Unlock()
+	if !r.edge.full {
+		return r.putFixed(keySynced, []byte{syncedOnce})
+	}
+	return r.putFixed(keySynced, append([]byte{syncedFull}, r.edge.kept...))
+}
+
+// FullySynced tells whether a full sync has completed for this edge that brought every bulky kind to be kept now. Any goroutine.
+func (r *Registry) FullySynced() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, k := range r.o.Keep {
+		if !strings.Contains(","+r.edge.kept, ","+k+",") {
+			return false
+		}
+	}
+	return r.edge.full
 }
 
 // EdgeID is the id of this edge; false while the cloud has not told it. Any goroutine.
@@ -51,10 +93,12 @@ func (r *Registry) EdgeID() (proto.UUID, bool) {
 // SetEdge stores who we are, durably. A different edge than before wipes all that the old one had. After an error the new
 // configuration is in force and not yet durable; the next Flush tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
+	r.write.Lock()
+	defer r.unlock()
 	if err := r.setEdge(c); err != nil {
 		return err
 	}
-	return r.Flush()
+	return r.flush()
 }
 
 func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
@@ -71,31 +115,34 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if other {
 		r.log.Warn("the cloud says that this is another edge; what the old one had is removed")
 		r.wipe()
 	}
+	r.mu.Lock()
 	r.edge.config = c
-	err = r.putFixed(keyEdge, value)
-	if r.edge.hasConfigured && !matches(r.edge.bound, r.edge.configured) {
+	rebind := r.edge.hasConfigured && !matches(r.edge.bound, r.edge.configured)
+	if rebind {
 		r.edge.bound = bind(r.edge.configured)
+	}
+	r.mu.Unlock()
+	err = r.putFixed(keyEdge, value)
+	if rebind {
 		err = errors.Join(err, r.putFixed(keySecret, r.edge.bound))
+	}
+	if old != nil && !other && (old.CustomerIdMSB != c.CustomerIdMSB || old.CustomerIdLSB != c.CustomerIdLSB) {
+		// Of the old customer's users none is deleted one by one (wire contract 2.8).
+		_, e := r.dropUsers(func(u *jsonUser) bool { return !r.mayAct(u) })
+		err = errors.Join(err, e)
 	}
 	return err
 }
 
-// putFixed is put for the few records that always have a place.
-func (r *Registry) putFixed(key string, value []byte) error {
-	if old, ok := r.get(key); ok && string(old) == string(value) {
-		return nil
-	}
-	return r.stage(key, value)
-}
-
-// wipe stages the removal of every record and empties memory. The caller holds mu.
+// wipe stages the removal of every record and empties memory.
 func (r *Registry) wipe() {
+	var was []Device
+	r.Each(func(d Device) bool { was = append(was, d); return true })
+	r.mu.Lock()
 	clear(r.staged)
 	r.stagedBytes = 0
 	for _, key := range r.store.Keys("") {
@@ -103,10 +150,19 @@ func (r *Registry) wipe() {
 		r.stagedBytes += len(key)
 	}
 	clear(r.devices)
-	clear(r.tokens)
+	clear(r.credentials)
+	clear(r.names)
 	clear(r.profiles)
-	r.seen, r.seenProfile = nil, nil
-	r.edge.synced, r.edge.bound = false, nil
+	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
+	r.mu.Unlock()
+	r.seen = nil
+	clear(r.births)
+	clear(r.gone)
+	clear(r.fresh)
+	r.dropAllOTA()
+	for _, d := range was {
+		r.tell(d, DeviceDeleted)
+	}
 }
 
 // Edge is the last stored configuration, nil if there is none. It must not be changed. Any goroutine.
@@ -119,20 +175,26 @@ func (r *Registry) Edge() *proto.EdgeConfiguration {
 // Secret is the routing secret to connect with: the cloud's last one while configured is the secret that was configured when the
 // cloud's was stored, otherwise configured itself (wire contract 2.8). Only a salted hash of the configured one is stored.
 func (r *Registry) Secret(configured string) string {
+	r.write.Lock()
+	defer r.unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.edge.configured, r.edge.hasConfigured = configured, true
-	c := r.edge.config
+	c, bound := r.edge.config, r.edge.bound
+	r.mu.Unlock()
 	if c == nil || c.Secret == "" {
 		return configured
 	}
-	if r.edge.bound == nil {
+	if bound == nil {
 		// Stored before anybody asked: the first who asks has the secret of that time.
-		r.edge.bound = bind(configured)
-		r.staged[keySecret] = r.edge.bound
-		r.stagedBytes += len(keySecret) + len(r.edge.bound)
+		bound = bind(configured)
+		r.mu.Lock()
+		r.edge.bound = bound
+		r.mu.Unlock()
+		if err := r.stage(keySecret, bound); err != nil {
+			r.log.Warn("the registry cannot be written", "error", err)
+		}
 	}
-	if matches(r.edge.bound, configured) {
+	if matches(bound, configured) {
 		return c.Secret
 	}
 	return configured

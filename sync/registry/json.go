@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
+	"unicode/utf8"
 
 	"edgesync/proto"
 )
@@ -21,14 +24,69 @@ type (
 		AdditionalInfo json.RawMessage `json:"additionalInfo"`
 	}
 	jsonCredentials struct {
-		DeviceID jsonID `json:"deviceId"`
-		Type     string `json:"credentialsType"`
-		ID       string `json:"credentialsId"`
+		DeviceID jsonID  `json:"deviceId"`
+		Type     string  `json:"credentialsType"`
+		ID       string  `json:"credentialsId"`
+		Value    *string `json:"credentialsValue"`
+	}
+	// jsonBasic is the value of MQTT_BASIC credentials.
+	jsonBasic struct {
+		ClientID string `json:"clientId"`
+		UserName string `json:"userName"`
+		Password string `json:"password"`
 	}
 	jsonProfile struct {
-		Name string `json:"name"`
+		Name          string  `json:"name"`
+		Default       bool    `json:"default"`
+		TransportType string  `json:"transportType"`
+		ProvisionType string  `json:"provisionType"`
+		ProvisionKey  *string `json:"provisionDeviceKey"`
+		Data          struct {
+			Transport struct {
+				Telemetry  string `json:"deviceTelemetryTopic"`
+				Attributes string `json:"deviceAttributesTopic"`
+				Subscribe  string `json:"deviceAttributesSubscribeTopic"`
+				AckInvalid bool   `json:"sendAckOnValidationException"`
+				Payload    struct {
+					Type string `json:"transportPayloadType"`
+				} `json:"transportPayloadTypeConfiguration"`
+			} `json:"transportConfiguration"`
+			Provision struct {
+				Secret *string `json:"provisionDeviceSecret"`
+			} `json:"provisionConfiguration"`
+		} `json:"profileData"`
+	}
+	jsonUser struct {
+		Authority  string `json:"authority"`
+		CustomerID jsonID `json:"customerId"`
+	}
+	jsonComment struct {
+		ID      jsonID `json:"id"`
+		Alarm   jsonID `json:"alarmId"`
+		Type    string `json:"type"`
+		Created int64  `json:"createdTime"`
+		Comment struct {
+			Subtype string `json:"subtype"`
+		} `json:"comment"`
+	}
+	// jsonRef is an end of a relation: both are required (wire contract 5.1).
+	jsonRef struct {
+		Type string `json:"entityType"`
+		ID   string `json:"id"`
+	}
+	jsonRelation struct {
+		From  jsonRef `json:"from"`
+		To    jsonRef `json:"to"`
+		Type  string  `json:"type"`
+		Group string  `json:"typeGroup"`
 	}
 )
+
+// validName tells whether a name can be stored and sent: a string that is not UTF-8 would end every session (wire contract 1.1), and the
+// server refuses NUL and markup.
+func validName(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsAny(s, "\x00<>")
+}
 
 // checkJSON tells whether text is bounded enough to be decoded. It counts brackets only; the decoder finds all other mistakes.
 func checkJSON(text []byte) bool {
@@ -52,6 +110,11 @@ func checkJSON(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// validObject tells whether text is a JSON object within the bounds.
+func validObject(text []byte) bool {
+	return checkJSON(text) && json.Valid(text) && bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
 
 func decode(text []byte, into any) bool { return checkJSON(text) && json.Unmarshal(text, into) == nil }
@@ -93,7 +156,8 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 type credentials struct {
 	device proto.UUID
 	kind   CredentialsType
-	token  string // of an AccessToken
+	id     string // unique among all credentials
+	value  string // of types that have one
 }
 
 func decodeCredentials(text []byte) (c credentials, ok bool) {
@@ -104,19 +168,45 @@ func decodeCredentials(text []byte) (c credentials, ok bool) {
 	if c.device, ok = proto.ParseUUID(j.DeviceID.ID); !ok {
 		return c, false
 	}
-	return c, c.kind.UnmarshalText([]byte(j.Type)) == nil && c.set(j.ID)
-}
-
-func (c *credentials) set(id string) bool {
-	if c.kind == AccessToken {
-		c.token = id
+	if c.id = j.ID; j.Value != nil {
+		c.value = *j.Value
 	}
-	return id != ""
+	return c, c.kind.UnmarshalText([]byte(j.Type)) == nil && c.id != ""
 }
 
-func decodeProfile(text []byte) (p jsonProfile, ok bool) {
-	ok = decode(text, &p) && p.Name != "" && len(p.Name) <= maxName
-	return p, ok
+// Names of provisioning strategies (device API 5).
+const (
+	allowCreate         = "ALLOW_CREATE_NEW_DEVICES"
+	checkPreProvisioned = "CHECK_PRE_PROVISIONED_DEVICES"
+)
+
+func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
+	var j jsonProfile
+	if !decode(text, &j) || j.Name == "" || len(j.Name) > maxName {
+		return nil, false
+	}
+	t := &j.Data.Transport
+	p := &profile{Profile: Profile{ID: id, Name: j.Name, Provisioning: j.ProvisionType, Default: j.Default}}
+	if j.TransportType == "MQTT" {
+		p.ConfiguredForMQTT = true
+		p.TelemetryTopic, p.AttributesTopic, p.SubscribeTopic = bounded(t.Telemetry), bounded(t.Attributes), bounded(t.Subscribe)
+		p.Protobuf, p.AckInvalid = t.Payload.Type == "PROTOBUF", t.AckInvalid
+	}
+	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil && (j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
+		var k bool
+		p.key, k = r.digest(*j.ProvisionKey)
+		p.secret, p.provisions = r.digest(*s)
+		p.provisions = p.provisions && k
+	}
+	return p, true
+}
+
+// bounded leaves out a text that is too long to be meant.
+func bounded(s string) string {
+	if len(s) > maxName {
+		return ""
+	}
+	return s
 }
 
 var credentialsNames = [...]string{"NONE", "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE"}

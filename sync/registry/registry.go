@@ -2,7 +2,6 @@ package registry
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,28 +15,21 @@ import (
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
 const (
-	maxRecords = 65536     // records of all kinds
-	maxLive    = 64 << 20  // bytes of them
-	maxStaged  = 1 << 20   // bytes that wait for Flush; more are flushed at once
-	maxFlush   = 3 << 20   // bytes that begin a further batch; with one entity more it stays below wal.MaxStoreBatch
-	maxEntity  = 4 << 20   // bytes of one entity's JSON: what fits into a message (wire contract 2.5)
-	maxDepth   = 64        // nesting of JSON
-	maxToken   = 512       // bytes of an access token that can be used
-	maxName    = 1 << 10   // bytes of a name or a label; ThingsBoard takes 255 characters
-	keyLen     = 1 + 16    // of most records
-	kindDevice = byte('d') // the letters of the records
-	kindCreds  = byte('c')
-	kindProf   = byte('p')
-	keyEdge    = "E"
-	keySecret  = "S"
-	keySynced  = "Y"
+	maxRecords = 65536    // records of all kinds
+	maxLive    = 64 << 20 // bytes of them
+	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
+	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below wal.MaxStoreBatch
+	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (wire contract 2.5)
+	maxDepth   = 64       // nesting of JSON
+	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
+	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
 )
 
 // Options of a registry.
 type Options struct {
 	Dir        string   // of its store
 	CorruptDir string   // where damaged bytes are kept
-	Keep       []string // bulky kinds to keep ("widgets", "images", "ota"); none of them is stored yet
+	Keep       []string // bulky kinds to keep: "widgets", "images", "ota"
 	Log        *slog.Logger
 }
 
@@ -46,32 +38,41 @@ type Registry struct {
 	o     Options
 	store *wal.Store
 	log   *slog.Logger
+	key   [32]byte // of digests, of this process
 
-	// The loop's goroutine owns these.
+	// write is held by whoever changes something; it is taken before mu. The fields below belong to its holder.
+	write      sync.Mutex
+	watcher    Watcher
+	notices    []notice
+	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
+	fullSync   bool                  // it is a full one
+	committed  uint64                // Seq of the queue when it began
+	gone       map[proto.UUID]struct{}
+	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
+	births     map[proto.UUID]birth
+	warnedFull bool
+
+	mu          sync.RWMutex      // guards what follows; only the holder of write changes it
 	staged      map[string][]byte // by key; nil deletes
 	stagedBytes int
-	seen        map[proto.UUID]struct{} // devices met in the sync that runs; nil when none does
-	seenProfile map[proto.UUID]struct{}
-	warnedFull  bool
-
-	tokenKey [32]byte // of this process
-
-	mu       sync.RWMutex // guards what follows; the loop's goroutine alone writes
-	devices  map[proto.UUID]*entry
-	tokens   map[digest]*entry
-	profiles map[proto.UUID]string // names
-	edge     edgeState
-	counts   map[string]*Count
+	devices     map[proto.UUID]*entry
+	credentials map[digest]*entry // by the id of their credentials
+	names       map[string]*entry
+	shadowed    bool // a name had two devices for a while: renames come one by one
+	profiles    map[proto.UUID]*profile
+	edge        edgeState
+	counts      map[string]*Count
 }
 
-// digest is a keyed hash of a token.
-type digest = [sha256.Size]byte
+// digest is a keyed hash of something secret.
+type digest = [16]byte
 
 // entry is a device with what only the registry knows of it.
 type entry struct {
 	Device
-	token  digest
-	tokens bool // token is in the index
+	credentialsID digest
+	indexed       bool   // credentialsID is in the index
+	alias         string // the name it was made with here, before the server gave it another
 }
 
 // Device is what a door must know of a device.
@@ -97,11 +98,12 @@ const (
 	X509Certificate
 )
 
-// Count tells what came of one part of the DownlinkMsgs, in this life.
+// Count tells what came of one part of the DownlinkMsgs, in this life. The rest of what was received was acknowledged and not kept: it is
+// not for this edge, was never here, or is of a kind that registry.keep leaves out.
 type Count struct {
 	Part      string // its name in DownlinkMsg
 	Received  uint64
-	Kept      uint64 // understood and stored, or stored already
+	Kept      uint64 // understood and stored, or stored already, or removed
 	Malformed uint64 // not decodable, or beyond a bound
 }
 
@@ -116,9 +118,11 @@ func Open(o Options) (*Registry, error) {
 	}
 	r := &Registry{
 		o: o, store: s, log: o.Log, staged: make(map[string][]byte), counts: make(map[string]*Count),
-		devices: make(map[proto.UUID]*entry), tokens: make(map[digest]*entry), profiles: make(map[proto.UUID]string),
+		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
+		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth),
+		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
 	}
-	rand.Read(r.tokenKey[:])
+	rand.Read(r.key[:])
 	r.load()
 	return r, nil
 }
@@ -126,202 +130,127 @@ func Open(o Options) (*Registry, error) {
 // load fills memory from the store.
 func (r *Registry) load() {
 	r.loadEdge()
-	for _, k := range []byte{kindProf, kindDevice, kindCreds} {
-		for _, key := range r.store.Keys(string(k)) {
-			value, ok := r.get(key)
-			if !ok || len(key) != keyLen {
+	each := func(k *kind, fn func(id proto.UUID, value []byte)) {
+		for _, key := range r.store.Keys(string(k.letter)) {
+			if value, ok := r.get(key); ok && len(key) == keyLen {
+				fn(proto.UUID([]byte(key[1:])), value)
+			}
+		}
+	}
+	each(births, func(id proto.UUID, value []byte) {
+		if b, ok := decodeBirth(value); ok {
+			r.births[id] = b
+		}
+	})
+	each(deviceProfiles, func(id proto.UUID, value []byte) {
+		if p, ok := r.decodeProfile(id, value); ok {
+			r.profiles[id] = p
+		}
+	})
+	each(devices, func(id proto.UUID, value []byte) {
+		// What is not on its way to the cloud must not be found: its data would be there before it.
+		if b, ok := r.births[id]; ok && !b.queued {
+			return
+		}
+		if d, ok := decodeDevice(value); ok {
+			r.putDevice(id, d)
+		}
+	})
+	each(deviceCredentials, func(id proto.UUID, value []byte) {
+		if c, ok := decodeCredentials(value); ok {
+			r.index(id, c) // none moves: of two devices with one token only the last keeps its record
+		}
+	})
+	r.dropUnkept()
+	r.loadOTA()
+}
+
+// dropUnkept removes what an earlier configuration kept of bulky kinds.
+func (r *Registry) dropUnkept() {
+	for _, k := range []*kind{widgetsBundles, widgetTypes, otaPackages, resources} {
+		for _, key := range r.keysOf(k) {
+			text, _ := r.get(key)
+			if k == resources && r.keeps(resourceBulk(text)) || k != resources && r.keeps(k.keep) {
 				continue
 			}
-			id := proto.UUID([]byte(key[1:]))
-			switch k {
-			case kindProf:
-				if p, ok := decodeProfile(value); ok {
-					r.profiles[id] = p.Name
-				}
-			case kindDevice:
-				if d, ok := decodeDevice(value); ok {
-					r.putDevice(id, d)
-				}
-			case kindCreds:
-				if c, ok := decodeCredentials(value); ok {
-					r.index(id, c) // no token moves: of two devices with one only the last keeps its record
-				}
+			if _, err := r.remove(key); err != nil {
+				r.log.Warn("the registry cannot be written", "error", err)
+				return
 			}
 		}
 	}
 }
 
-// get reads a record, staged changes included. An unreadable one counts as absent.
-func (r *Registry) get(key string) ([]byte, bool) {
-	if v, ok := r.staged[key]; ok {
-		return v, v != nil
-	}
-	v, ok, err := r.store.Get(key, nil)
-	if err != nil {
-		r.log.Warn("a registry record is unreadable; the next sync brings it again", "error", err)
-	}
-	return v, ok
+// Watch sets who hears of changes from now on.
+func (r *Registry) Watch(w Watcher) {
+	r.write.Lock()
+	defer r.unlock()
+	r.watcher = w
 }
 
-// has tells whether there is a record, without reading it.
-func (r *Registry) has(key string) bool {
-	if v, ok := r.staged[key]; ok {
-		return v != nil
-	}
-	return r.store.Has(key)
+// notice is what the watcher is to hear.
+type notice struct {
+	device  Device
+	what    Change // 0: shared attributes of the device
+	set     []proto.KV
+	deleted []string
 }
 
-// errFull: a bound of the registry is reached.
-var errFull = errors.New("registry: full")
+func (r *Registry) tell(d Device, what Change) {
+	if what != 0 && r.watcher != nil {
+		r.notices = append(r.notices, notice{device: d, what: what})
+	}
+}
 
-// put stages a record unless it is stored already. errFull tells that there is no place for it.
-func (r *Registry) put(key string, value []byte) error {
-	if len(value) == 0 {
-		value = []byte{}
+func (r *Registry) tellShared(id proto.UUID, set []proto.KV, deleted []string) {
+	if r.watcher != nil {
+		r.notices = append(r.notices, notice{device: Device{ID: id}, set: set, deleted: deleted})
 	}
-	old, staged := r.staged[key]
-	same := staged && old != nil && string(old) == string(value)
-	if !staged && r.store.ValueLen(key) == len(value) {
-		stored, ok := r.get(key)
-		same = ok && string(stored) == string(value)
-	}
-	if same {
-		return nil
-	}
-	if st := r.store.Stats(); st.Live+int64(r.stagedBytes+len(value)) > maxLive || (!r.has(key) && st.Keys+len(r.staged) >= maxRecords) {
-		if !r.warnedFull {
-			r.warnedFull = true
-			r.log.Warn("the registry is full; what the cloud provisions beyond is not kept", "records", st.Keys, "bytes", st.Live)
+}
+
+// unlock gives write free and then tells the watcher what happened, so that it may hold locks of its own while it calls the registry.
+func (r *Registry) unlock() {
+	notices, w := r.notices, r.watcher
+	r.notices = nil
+	r.write.Unlock()
+	for i := range notices {
+		if n := &notices[i]; n.what != 0 {
+			w.DeviceChanged(n.device, n.what)
+		} else {
+			w.SharedAttributes(n.device.ID, n.set, n.deleted)
 		}
-		return errFull
 	}
-	return r.stage(key, value)
-}
-
-// remove stages the deletion of a record and tells whether there was one.
-func (r *Registry) remove(key string) (bool, error) {
-	if !r.has(key) {
-		return false, nil
-	}
-	return true, r.stage(key, nil)
-}
-
-func (r *Registry) stage(key string, value []byte) error {
-	if old, ok := r.staged[key]; ok {
-		r.stagedBytes -= len(key) + len(old)
-	}
-	r.staged[key] = value
-	r.stagedBytes += len(key) + len(value)
-	if r.stagedBytes > maxStaged {
-		return r.Flush()
-	}
-	return nil
 }
 
 // Flush makes everything staged durable with one fsync. After an error everything is still staged, and the next Flush tries again.
 func (r *Registry) Flush() error {
-	if len(r.staged) == 0 {
-		return nil
-	}
-	keys := make([]string, 0, len(r.staged))
-	for k := range r.staged {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	var b wal.Batch
-	for _, k := range keys {
-		if v := r.staged[k]; v != nil {
-			b.Put(k, v)
-		} else {
-			b.Delete(k)
-		}
-		// Every record stands for itself, so a batch of unusual size may go in parts.
-		if b.Size() > maxFlush {
-			if err := r.store.Apply(&b); err != nil {
-				return fmt.Errorf("registry: %w", err)
-			}
-			b.Reset()
-		}
-	}
-	if err := r.store.Apply(&b); err != nil {
-		return fmt.Errorf("registry: %w", err)
-	}
-	clear(r.staged)
-	r.stagedBytes = 0
-	return nil
+	r.write.Lock()
+	defer r.unlock()
+	return r.flush()
 }
 
 // Close flushes and releases the store.
 func (r *Registry) Close() error {
-	return errors.Join(r.Flush(), r.store.Close())
-}
-
-// ByToken finds the device that has this access token. Any goroutine.
-func (r *Registry) ByToken(token string) (Device, bool) {
-	d, ok := r.digest(token)
-	if !ok {
-		return Device{}, false
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if e := r.tokens[d]; e != nil {
-		return e.Device, true
-	}
-	return Device{}, false
-}
-
-// digest is what a token is indexed by; false for what cannot be a token.
-func (r *Registry) digest(token string) (digest, bool) {
-	if token == "" || len(token) > maxToken {
-		return digest{}, false
-	}
-	var p [len(r.tokenKey) + maxToken]byte
-	n := copy(p[:], r.tokenKey[:])
-	n += copy(p[n:], token)
-	return sha256.Sum256(p[:n]), true
-}
-
-// ByID finds a device. Any goroutine.
-func (r *Registry) ByID(id proto.UUID) (Device, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if e := r.devices[id]; e != nil {
-		return e.Device, true
-	}
-	return Device{}, false
-}
-
-// Each calls fn for the devices, in no order, until it returns false. Any goroutine; fn must not call the registry.
-func (r *Registry) Each(fn func(Device) bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, e := range r.devices {
-		if !fn(e.Device) {
-			return
-		}
-	}
-}
-
-// Devices counts the devices. Any goroutine.
-func (r *Registry) Devices() int {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.devices)
+	r.write.Lock()
+	defer r.unlock()
+	return errors.Join(r.flush(), r.store.Close())
 }
 
 // Counts lists what came down, by part and sorted by its name. Any goroutine.
 func (r *Registry) Counts() []Count {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	list := make([]Count, 0, len(r.counts))
-	for _, c := range r.counts {
-		list = append(list, *c)
+	parts := make([]string, 0, len(r.counts))
+	for part := range r.counts {
+		parts = append(parts, part)
 	}
-	slices.SortFunc(list, func(a, b Count) int {
-		if a.Part < b.Part {
-			return -1
-		}
-		return 1
-	})
+	slices.Sort(parts)
+	list := make([]Count, 0, len(parts))
+	for _, part := range parts {
+		list = append(list, *r.counts[part])
+	}
 	return list
 }
+
+// keeps tells whether registry.keep names a bulky kind.
+func (r *Registry) keeps(bulky string) bool { return bulky == "" || slices.Contains(r.o.Keep, bulky) }

@@ -8,10 +8,11 @@
 //	            ├── GET /healthz           200 while the loop turns and the queue can be written
 //	            ├── GET /readyz            200 when devices can be served
 //	            └── data_dir/agent.sock    one JSON object to whoever connects ── Fetch ── `edgesync status`
+//	dead letters ────── data_dir/agent.sock    to whoever connects and sends a line: Request, Answer ── `edgesync dead`
 //
-// Without an agent Fetch reads the queue's files and says so (running = false).
+// Without an agent Fetch reads the files of queue and dead letters and says so (running = false).
 //
-// Rules: nothing here can change the agent; nothing here waits for the cloud; no answer holds a secret (a snapshot has none, and
+// Rules: nothing that is served on a port can change the agent; what agent.sock (0600) can change is what Dead offers; nothing here waits for the cloud; no answer holds a secret (a snapshot has none, and
 // last_error was redacted by who wrote it); text from the cloud reaches a terminal or a page only as text.
 // Judge says in one sentence what is wrong, by the specification's "Health Indicators", the same on page and terminal.
 package status

@@ -1,20 +1,18 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	agent "edgesync/sync"
-	"edgesync/wal"
 )
 
 const (
@@ -27,18 +25,22 @@ const (
 	sockTimeout = 2 * time.Second
 )
 
-// Server answers on data_dir/agent.sock. One goroutine serves one client after another: an answer fits into the socket's buffer.
+// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a bounded time.
 type Server struct {
 	listener *net.UnixListener
 	path     string
 	release  func()
+	stop     context.CancelFunc
 	done     chan struct{}
+	snapshot func() agent.Snapshot
+	dead     Dead
 }
 
-// Serve opens data_dir/agent.sock, for this user only, and answers every connection with snapshot() as one JSON object.
+// Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot() as one JSON object; one that sends a
+// request line gets the answer (Request). dead may be nil: then there is nothing to ask for.
 // The caller holds data_dir's lock, so a socket that is there already is left over from a crash and is replaced.
-// snapshot is called from one goroutine of the server's.
-func Serve(dataDir string, snapshot func() agent.Snapshot) (*Server, error) {
+// snapshot and dead are called from one goroutine of the server's.
+func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, error) {
 	path := filepath.Join(dataDir, sockName)
 	info, err := os.Lstat(path)
 	switch {
@@ -66,12 +68,13 @@ func Serve(dataDir string, snapshot func() agent.Snapshot) (*Server, error) {
 		release()
 		return nil, fmt.Errorf("status: %w", err)
 	}
-	s := &Server{listener: l, path: path, release: release, done: make(chan struct{})}
-	go s.serve(snapshot)
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{listener: l, path: path, release: release, stop: stop, done: make(chan struct{}), snapshot: snapshot, dead: dead}
+	go s.serve(ctx)
 	return s, nil
 }
 
-func (s *Server) serve(snapshot func() agent.Snapshot) {
+func (s *Server) serve(ctx context.Context) {
 	defer close(s.done)
 	for {
 		c, err := s.listener.Accept()
@@ -82,8 +85,14 @@ func (s *Server) serve(snapshot func() agent.Snapshot) {
 			time.Sleep(100 * time.Millisecond) // out of descriptors: do not spin
 			continue
 		}
-		snap := snapshot()
-		if data, err := json.Marshal(&snap); err == nil {
+		var answer any
+		if line := readRequest(c); len(line) > 0 {
+			answer = s.answer(ctx, line)
+		} else {
+			snap := s.snapshot()
+			answer = &snap
+		}
+		if data, err := json.Marshal(answer); err == nil {
 			_ = c.SetDeadline(time.Now().Add(sockTimeout))
 			_, _ = c.Write(append(data, '\n')) // a client that went away is no event
 		}
@@ -93,6 +102,7 @@ func (s *Server) serve(snapshot func() agent.Snapshot) {
 
 // Close stops answering and removes the socket.
 func (s *Server) Close() error {
+	s.stop()
 	err := s.listener.Close()
 	<-s.done
 	s.release()
@@ -116,66 +126,4 @@ func sockAddress(dataDir string) (address string, release func(), err error) {
 		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path, maxSockPath)
 	}
 	return address, func() { dir.Close() }, nil
-}
-
-// Fetch asks the agent that runs on dataDir; without one it reads the queue's files, and Running is false.
-func Fetch(dataDir string) (agent.Snapshot, error) { return fetch(dataDir, wal.Inspect) }
-
-func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snapshot, error) {
-	s, err := ask(dataDir)
-	switch {
-	case err == nil:
-		return s, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-	default:
-		return s, fmt.Errorf("status: ask the agent at %s: %w", filepath.Join(dataDir, sockName), err)
-	}
-	queue := filepath.Join(dataDir, "queue")
-	if _, err := os.Stat(queue); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return s, fmt.Errorf("status: no agent runs on %s and there is no queue in it: name the right directory with --data_dir or --config", strconv.Quote(dataDir))
-		}
-		return s, fmt.Errorf("status: %w", err)
-	}
-	st, err := inspect(queue)
-	if err != nil {
-		return s, fmt.Errorf("status: no agent runs on %s; read its queue: %w", strconv.Quote(dataDir), err)
-	}
-	s = agent.Snapshot{
-		State:    agent.Disconnected,
-		Accepted: st.Accepted, Deployed: st.Deployed, Pending: st.Pending, Dropped: st.Dropped, Dead: st.Dead, Damaged: st.Damaged,
-		QueueBytes: st.Bytes, Committed: st.Committed, LastOffset: st.Last,
-	}
-	if st.OldestPending > 0 {
-		s.OldestPendingMS = max(time.Now().UnixMilli()-st.OldestPending, 0)
-	}
-	if st.LastError != nil {
-		s.LastError = st.LastError.Error()
-	}
-	return s, nil
-}
-
-// ask connects to agent.sock and reads one object.
-func ask(dataDir string) (s agent.Snapshot, err error) {
-	address, release, err := sockAddress(dataDir)
-	if err != nil {
-		return s, err
-	}
-	defer release()
-	c, err := net.DialTimeout("unix", address, sockTimeout)
-	if err != nil {
-		return s, err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(2 * sockTimeout)); err != nil {
-		return s, err
-	}
-	data, err := io.ReadAll(io.LimitReader(c, maxAnswer))
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("its answer is no status: %w", err)
-	}
-	return s, nil
 }

@@ -25,10 +25,10 @@ import (
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
-	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched`)
+	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched medium downlink_parts calls_pending`)
 
 func TestPublishedNamesStay(t *testing.T) {
-	data, err := json.Marshal(agent.Snapshot{ExtraWarnings: []string{"x"}})
+	data, err := json.Marshal(agent.Snapshot{ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,12 @@ func sample() agent.Snapshot {
 		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080", RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234, FlashWearPerDay: 52 << 20, FlashYears: 84.25,
 		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
 		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3, UplinkBytes: 99, Writable: true, Commits: 1234,
+		Parts: []agent.Part{
+			{Name: "adminSettingsUpdateMsg", Received: 4},
+			{Name: "deviceUpdateMsg", Received: 9, Kept: 9},
+			{Name: "queueUpdateMsg", Received: 2, Malformed: 2},
+			{Name: "widgetTypeUpdateMsg", Received: 684, Malformed: 1},
+		},
 	}
 }
 
@@ -81,6 +87,7 @@ func TestPrint(t *testing.T) {
   queue     1.0 MiB on flash, committed 1,222,500 of 1,235,000
   flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 52.0 MiB a day at this rate, lasts 84.2 years
   registry  12 devices, synced; 42 messages from the cloud, 3 unused
+  not kept  683 widget types, 4 admin settings
   doors     http [::]:8080, mqtt off
   process   edgesync 1.2, up 3h12m, 11.0 MiB of memory
 `
@@ -275,7 +282,7 @@ func TestSocket(t *testing.T) {
 			}
 
 			want := sample()
-			s, err := Serve(dir, func() agent.Snapshot { return want })
+			s, err := Serve(dir, func() agent.Snapshot { return want }, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -302,7 +309,7 @@ func TestSocketInTheWay(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, sockName), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Serve(dir, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
+	if _, err := Serve(dir, nil, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("a file in the way: %v", err)
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, sockName)); err != nil || string(data) != "precious" {

@@ -55,6 +55,9 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
+	if s.Medium != "" {
+		p.line("  %-9s %s", "medium", clean(s.Medium))
+	}
 	synced := "never synced"
 	if s.Synced {
 		synced = "synced"
@@ -64,10 +67,39 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	}
 	p.line("  %-9s %s, %s; %s from the cloud, %s unused", "registry", plural(uint64(max(s.Devices, 0)), "device", "devices"), synced,
 		plural(s.Downlinks, "message", "messages"), group(s.DownlinksUnused))
+	if left := left(s.Parts); left != "" {
+		p.line("  %-9s %s", "not kept", left)
+	}
 	p.line("  %-9s http %s, mqtt %s", "doors", orOff(s.HTTPAddress), orOff(s.MQTTAddress))
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// left names what came from the cloud and was not kept, the most first, at most four kinds.
+func left(parts []agent.Part) string {
+	var b strings.Builder
+	told := make(map[string]bool)
+	for range 5 {
+		most, at := uint64(0), -1
+		for i, p := range parts {
+			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !told[p.Name] {
+				most, at = rest, i
+			}
+		}
+		switch {
+		case at < 0:
+			return b.String()
+		case len(told) == 4:
+			b.WriteString(", …")
+			return b.String()
+		case len(told) > 0:
+			b.WriteString(", ")
+		}
+		told[parts[at].Name] = true
+		b.WriteString(group(most) + " " + clean(agent.PartWords(parts[at].Name)))
+	}
+	return b.String()
 }
 
 // flash tells what the medium has borne today, and how long it will.

@@ -1,0 +1,18 @@
+package proto
+
+// NewDevice describes a device to be made at the edge.
+type NewDevice struct {
+	Name    string // not empty, at most 255 characters
+	Type    string // name of its profile; "" = "default"; the server makes a profile that it does not have
+	Gateway UUID   // whose device it is; zero for one that provisions itself
+	// Credentials as ThingsBoard spells them (wire contract 5.5). An empty type gives an ACCESS_TOKEN, which is generated if the id is empty too;
+	// the ids of the other types are computed from the value.
+	CredentialsType, CredentialsID, CredentialsValue string
+	IsGateway                                        bool // additionalInfo.gateway of its own
+}
+
+// Born is a device made at the edge, in the words of the wire contract (5.5).
+type Born struct {
+	ID, Gateway         UUID
+	Device, Credentials string // JSON
+}

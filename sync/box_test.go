@@ -1,0 +1,313 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	gosync "sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+	"edgesync/sync/registry"
+	"edgesync/wal"
+)
+
+// box is an agent with a real registry on a real queue against the cloud in a box, inside a bubble with a fake clock.
+type box struct {
+	*testing.T
+	cloud  *cloudtest.Cloud
+	tenant *cloudtest.Tenant
+	edge   cloudtest.Edge
+	config *Config
+	dir    string
+	lis    *bufconn.Listener
+	away   atomic.Bool // dials fail
+
+	agent  *Agent
+	queue  *wal.Queue
+	dead   *wal.DeadLog
+	reg    *registry.Registry
+	intake *Intake
+	doors  *testDoors
+	halt   func() // of the agent
+
+	mu      gosync.Mutex
+	uplinks []*proto.UplinkMsg
+}
+
+// testDoors takes the calls of the devices that have a hand in it, and notes what it hears.
+type testDoors struct {
+	mu      gosync.Mutex
+	agent   *Agent
+	hands   map[proto.UUID]func(c *Call)
+	calls   []Call
+	shared  []string
+	changes []string
+}
+
+func (d *testDoors) Deliver(c *Call) bool {
+	d.mu.Lock()
+	d.calls = append(d.calls, *c)
+	hand := d.hands[c.Device]
+	d.mu.Unlock()
+	if hand == nil {
+		return false
+	}
+	hand(c)
+	return true
+}
+
+func (d *testDoors) DeviceChanged(dev registry.Device, what registry.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changes = append(d.changes, fmt.Sprintf("%s %d", dev.Name, what))
+}
+
+func (d *testDoors) SharedAttributes(_ proto.UUID, set []proto.KV, deleted []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range set {
+		d.shared = append(d.shared, string(set[i].Key)+"="+string(proto.AppendJSONValue(nil, &set[i])))
+	}
+	for _, k := range deleted {
+		d.shared = append(d.shared, "-"+k)
+	}
+}
+
+// take lets f handle the calls of a device from now on; nil: nobody is there.
+func (d *testDoors) take(device proto.UUID, f func(c *Call)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hands[device] = f
+}
+
+func (d *testDoors) heard() (calls []Call, shared, changes []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	calls, shared, changes = d.calls, d.shared, d.changes
+	d.calls, d.shared, d.changes = nil, nil, nil
+	return calls, shared, changes
+}
+
+// inBox runs f with an agent that is connected and synchronised, and checks the identity at the end.
+func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t, adjust)
+		b.start()
+		defer func() {
+			b.stop()
+			b.cloud.Stop()
+			b.lis.Close()
+		}()
+		b.settle(time.Minute)
+		f(b)
+	})
+}
+
+func newBox(t *testing.T, adjust func(*Config)) *box {
+	c := defaults(t)
+	c.DataDir = t.TempDir()
+	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
+	if adjust != nil {
+		adjust(&c)
+	}
+	b := &box{T: t, tenant: cloudtest.NewTenant(), config: &c, dir: c.DataDir, lis: bufconn.Listen(1 << 20)}
+	b.tenant.SetWidgetTypes(5)
+	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "secret"}
+	b.tenant.AddEdge(b.edge)
+	b.cloud = cloudtest.New(cloudtest.Options{Tenant: b.tenant, Seed: 1})
+	b.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.uplinks = append(b.uplinks, u)
+	})
+	go b.cloud.Serve(b.lis)
+	return b
+}
+
+// start opens data_dir and runs the agent on it, as main does.
+func (b *box) start() {
+	b.Helper()
+	var err error
+	log := slog.New(slog.DiscardHandler)
+	if b.queue, err = wal.Open(wal.Options{Dir: filepath.Join(b.dir, "queue"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
+		b.Fatal(err)
+	}
+	if b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), 1<<20, b.queue.Committed().Offset, log); err != nil {
+		b.Fatal(err)
+	}
+	if b.reg, err = registry.Open(registry.Options{Dir: filepath.Join(b.dir, "registry"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
+		b.Fatal(err)
+	}
+	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
+	b.agent.jitter = func(d time.Duration) time.Duration { return d }
+	b.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
+		if b.away.Load() {
+			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
+		}
+		return b.lis.DialContext(ctx)
+	}
+	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
+	b.agent.SetDoors(b.doors)
+	b.reg.Watch(b.doors)
+	b.intake = NewIntake(b.queue)
+	b.intake.Remember(b.reg)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	agent := b.agent
+	go func() { defer close(done); agent.Run(ctx) }()
+	b.halt = gosync.OnceFunc(func() { cancel(); <-done })
+}
+
+// stop is a clean stop; nothing may have vanished.
+func (b *box) stop() {
+	b.Helper()
+	b.halt()
+	s := b.agent.Snapshot()
+	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
+		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+	}
+	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.reg.Close()); err != nil {
+		b.Error(err)
+	}
+}
+
+func (b *box) settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// offline cuts the link for as long as f runs.
+func (b *box) offline(f func()) {
+	b.Helper()
+	b.away.Store(true)
+	b.cloud.EndSessions(cloudtest.EndReset)
+	b.settle(2 * time.Second)
+	if b.cloud.Connected(b.edge.ID) {
+		b.Fatal("still connected")
+	}
+	f()
+	b.away.Store(false)
+	b.settle(3 * time.Minute)
+	if !b.cloud.Connected(b.edge.ID) {
+		b.Fatal("did not come back")
+	}
+}
+
+// device makes a device in the cloud, assigns it to the edge, and waits until it is here.
+func (b *box) device(name string) cloudtest.Device {
+	b.Helper()
+	d := cloudtest.Device{ID: b.tenant.NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-" + name}
+	b.cloud.AddDevice(b.edge.ID, d)
+	b.settle(5 * time.Second)
+	if !b.reg.HasDevice(d.ID) {
+		b.Fatalf("device %s did not come", name)
+	}
+	b.doors.heard()
+	return d
+}
+
+// sent returns and forgets the uplinks that match.
+func (b *box) sent(match func(u *proto.UplinkMsg) bool) (list []*proto.UplinkMsg) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, u := range b.uplinks {
+		if match(u) {
+			list = append(list, u)
+		}
+	}
+	b.uplinks = nil
+	return list
+}
+
+// attribute is a shared value of a device in the cache, as JSON; "" if there is none.
+func (b *box) shared(device proto.UUID, key string) (text string) {
+	b.reg.Attributes(device, registry.SharedScope, []string{key}, func(kv *proto.KV) { text = string(proto.AppendJSONValue(nil, kv)) })
+	return text
+}
+
+func longs(kv ...any) (list []*proto.KeyValueProto) {
+	for i := 0; i < len(kv); i += 2 {
+		list = append(list, &proto.KeyValueProto{Key: kv[i].(string), Type: proto.KeyValueType_LONG_V, LongV: int64(kv[i+1].(int))})
+	}
+	return list
+}
+
+// post appends telemetry of a device, one event for each time.
+func (b *box) post(device proto.UUID, times ...int64) {
+	b.Helper()
+	var events []proto.Event
+	for _, ts := range times {
+		kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_LONG_V, Long: ts}}
+		events = append(events, proto.Event{
+			Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: device,
+			Fragment: proto.AppendTelemetry(nil, device, "DEVICE", ts, kv),
+		})
+	}
+	if err := b.intake.Accept(b.Context(), events); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// callResult is what the cloud's caller got.
+type callResult struct {
+	response string
+	word     string
+	took     time.Duration
+}
+
+// call calls a device as the REST API does, and waits.
+func (b *box) call(device proto.UUID, params string, oneway bool, timeout time.Duration) callResult {
+	began := time.Now()
+	response, err := b.cloud.CallRPC(b.Context(), device, "do", params, oneway, timeout)
+	r := callResult{response: response, took: time.Since(began)}
+	var rpc *cloudtest.RPCError
+	if errors.As(err, &rpc) {
+		r.word = rpc.Word
+	} else if err != nil {
+		r.word = err.Error()
+	}
+	return r
+}
+
+// rawCall is a call as the server would send it.
+func rawCall(device proto.UUID, uuid int64, expires time.Time, persisted bool) *proto.DeviceRpcCallMsg {
+	c := &proto.DeviceRpcCallMsg{
+		RequestUuidMSB: uuid, RequestUuidLSB: -uuid, RequestId: int32(uuid), ExpirationTime: expires.UnixMilli(), Persisted: &persisted,
+		RequestMsg: &proto.RpcRequestMsg{Method: "do", Params: `"x"`},
+	}
+	c.DeviceIdMSB, c.DeviceIdLSB = proto.Halves(device)
+	return c
+}
+
+// answersTo lists the answers sent to a raw call: response, or the error word.
+func (b *box) answersTo(uuid int64) (list []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, u := range b.uplinks {
+		for _, c := range u.DeviceRpcCallMsg {
+			if c.RequestUuidMSB == uuid && c.RequestUuidLSB == -uuid && c.RequestId == int32(uuid) {
+				list = append(list, c.ResponseMsg.GetError()+c.ResponseMsg.GetResponse())
+			}
+		}
+	}
+	return list
+}
+
+func (b *box) expect(what string, got, want any) {
+	b.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		b.Errorf("%s: %v, want %v", what, got, want)
+	}
+}

@@ -1,0 +1,147 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+// ErrBusy: the loop did not take an order in time. Nothing of it was done.
+var ErrBusy = errors.New("the agent is busy; nothing was done, try again")
+
+// orderPatience bounds the wait for the loop, which a slow flash may hold up.
+const orderPatience = 3 * time.Second
+
+// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps its name and meaning.
+type Letter struct {
+	Offset  uint64    `json:"offset"`
+	Time    time.Time `json:"time"` // when the event was accepted
+	Action  string    `json:"action"`
+	Kind    string    `json:"kind"`
+	Entity  string    `json:"entity"`
+	Tries   int       `json:"tries"`
+	Resting bool      `json:"resting"` // no more tries by itself
+	Reason  string    `json:"reason"`  // what the cloud said, without secrets
+	At      time.Time `json:"dead_since"`
+	Size    int       `json:"bytes"` // of the event
+}
+
+// Dead are the dead letters of a running agent, for people to look at and to decide about. Its methods may be called from any
+// goroutine; those that change something are done by the loop, which owns the tries.
+type Dead struct{ a *Agent }
+
+// DeadLetters gives access to the agent's dead letters.
+func (a *Agent) DeadLetters() Dead { return Dead{a} }
+
+// order is handed to the loop, which closes done when it has been carried out.
+type order struct {
+	do   func(l *loop, now time.Time)
+	done chan struct{}
+}
+
+// carryOut has the loop call do. ErrBusy if the loop has not begun within orderPatience, or does not run.
+func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) error {
+	ctx, cancel := context.WithTimeout(ctx, orderPatience)
+	defer cancel()
+	o := &order{do: do, done: make(chan struct{})}
+	select {
+	case a.orders <- o:
+		<-o.done // the loop works at it: a few writes
+		return nil
+	case <-ctx.Done():
+		return ErrBusy
+	}
+}
+
+// List returns at most limit letters from the offset from on, and the offset to go on from, 0 at the end.
+func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, next uint64, err error) {
+	var tries map[uint64]int
+	if err := d.a.carryOut(ctx, func(l *loop, _ time.Time) { tries = maps.Clone(l.tries) }); err != nil {
+		return nil, 0, err
+	}
+	err = d.a.Dead.Each(func(w *wal.DeadLetter) bool {
+		if w.Offset < from {
+			return true
+		}
+		if len(list) == limit {
+			next = w.Offset
+			return false
+		}
+		list = append(list, LetterOf(w, tries[w.Offset]))
+		return true
+	})
+	return list, next, err
+}
+
+// LetterOf shows a letter; tries are those in memory, if there are more than in the log.
+func LetterOf(w *wal.DeadLetter, tries int) Letter {
+	return Letter{
+		Offset: w.Offset, Time: time.UnixMilli(w.Time).UTC(), Action: proto.Action(w.Action).String(), Kind: proto.Kind(w.Kind).String(),
+		Entity: proto.FormatUUID(w.Entity), Tries: max(w.Tries, tries),
+		Resting: w.Resting, Reason: w.Reason, At: w.At, Size: len(w.Fragment),
+	}
+}
+
+// Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop tries the first of them at once, the
+// others each retry.interval. It returns how many letters there were.
+func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
+	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
+		which := named(offset)
+		n, err = l.Dead.Revive(which)
+		maps.DeleteFunc(l.tries, func(o uint64, _ int) bool { return which(o) })
+		if t := l.deadTry; t != nil && which(t.letter.Offset) {
+			t.letter.Tries, t.letter.Resting = 0, false
+		}
+		l.deadDue = time.Time{}
+	})
+	return n, errors.Join(busy, err)
+}
+
+// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is how many it had to leave, because the
+// commit that passed them is not durable yet: after a crash the queue would send them again. That takes a few seconds.
+func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error) {
+	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
+		which, durable := named(offset), l.queue.DurablyCommitted().Offset
+		n, err = l.Dead.Discard(func(o uint64) bool {
+			if which(o) && o > durable {
+				later++
+				return false
+			}
+			return which(o)
+		})
+		if err != nil {
+			return
+		}
+		gone := func(o uint64) bool { return which(o) && o <= durable }
+		maps.DeleteFunc(l.tries, func(o uint64, _ int) bool { return gone(o) })
+		if t := l.deadTry; t != nil && gone(t.letter.Offset) {
+			t.dropped = true
+		}
+	})
+	return n, later, errors.Join(busy, err)
+}
+
+func named(offset uint64) func(uint64) bool {
+	return func(o uint64) bool { return offset == 0 || o == offset }
+}
+
+// obey carries out an order.
+func (l *loop) obey(o *order, now time.Time) {
+	defer close(o.done)
+	o.do(l, now)
+}
+
+// restOversized puts a letter to rest that is larger than the cloud takes: picked again and again, it would hold the others up.
+func (l *loop) restOversized(d wal.DeadLetter, size int, now time.Time) {
+	delete(l.tries, d.Offset)
+	d.Resting = true
+	d.Reason = fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax)
+	if err := l.Dead.Put(d); err != nil {
+		l.complain("the dead-letter log cannot be written", err.Error(), now)
+	}
+}

@@ -1,0 +1,201 @@
+package sync
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"edgesync/proto"
+)
+
+// refusing is a script that refuses everything with a text, until told otherwise.
+func refusing(text string) (*script, *atomic.Bool) {
+	var take atomic.Bool
+	return &script{uplink: func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+		if len(u.EntityData) == 0 || take.Load() {
+			return ok(u)
+		}
+		return no(u, text)
+	}}, &take
+}
+
+func (r *rig) letters() []Letter {
+	r.Helper()
+	list, next, err := r.agent.DeadLetters().List(r.Context(), 0, 100)
+	if err != nil || next != 0 {
+		r.Fatalf("list: %v, next %d", err, next)
+	}
+	return list
+}
+
+// A letter that rests is woken by hand: its tries count anew and it goes at once, the next one after retry.interval.
+func TestLetterIsWoken(t *testing.T) {
+	s, take := refusing("Validation error: no")
+	inBubble(t, s, nil, func(r *rig) {
+		r.post(3)
+		r.settle(time.Minute)
+		list := r.letters()
+		if len(list) != 3 || !list[0].Resting || list[0].Tries != 1 || list[0].Reason != "Validation error: no" || list[0].Action != "TIMESERIES_UPDATED" {
+			r.Fatalf("letters %+v", list)
+		}
+		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[1].Offset); n != 1 || err != nil {
+			r.Fatalf("retry: %d, %v", n, err)
+		}
+		r.settle(time.Millisecond)
+		if got := r.letters()[1]; !got.Resting || got.Tries != 1 || len(s.uplinks) == 0 || stamps(s.uplinks[len(s.uplinks)-1])[0] != 2 {
+			r.Errorf("refused once more: %+v", got)
+		}
+		r.counts(3, 0, 0, 3)
+		take.Store(true)
+		if n, err := r.agent.DeadLetters().Retry(r.Context(), 0); n != 3 || err != nil {
+			r.Fatalf("retry of all: %d, %v", n, err)
+		}
+		r.settle(time.Millisecond)
+		r.counts(3, 1, 0, 2)
+		r.settle(r.config.Retry.Interval)
+		r.counts(3, 2, 0, 1)
+		r.settle(r.config.Retry.Interval)
+		r.counts(3, 3, 0, 0)
+		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[1].Offset); n != 0 || err != nil {
+			r.Errorf("retry of one that was delivered: %d, %v", n, err)
+		}
+	})
+}
+
+// The list tells the tries of this life, which are not in the log yet.
+func TestListTellsTriesInMemory(t *testing.T) {
+	s, _ := refusing("database is busy")
+	inBubble(t, s, nil, func(r *rig) {
+		r.post(1)
+		r.settle(10 * time.Second)
+		list := r.letters()
+		if len(list) != 1 || list[0].Tries < 3 || list[0].Resting {
+			r.Fatalf("after 10 s: %+v", list)
+		}
+		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[0].Offset); n != 1 || err != nil {
+			r.Fatalf("retry: %d, %v", n, err)
+		}
+		r.settle(time.Millisecond)
+		if list = r.letters(); list[0].Tries != 1 {
+			r.Errorf("%d tries after the count began anew", list[0].Tries)
+		}
+	})
+}
+
+// What is dropped counts as dropped, only when the commit that passed it is durable, and an answer that comes later changes nothing.
+func TestLetterIsDropped(t *testing.T) {
+	var answer atomic.Bool
+	answer.Store(true)
+	s := &script{}
+	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+		switch {
+		case len(u.EntityData) == 0:
+			return ok(u)
+		case answer.Load():
+			return no(u, "database is busy")
+		}
+		return nil
+	}
+	inBubble(t, s, nil, func(r *rig) {
+		dead := r.agent.DeadLetters()
+		r.post(1)
+		r.settle(r.config.Batch.Timeout + time.Millisecond)
+		list := r.letters()
+		if len(list) != 1 {
+			r.Fatalf("letters %+v", list)
+		}
+		if n, later, err := dead.Drop(r.Context(), 0); n != 0 || later != 1 || err != nil {
+			r.Errorf("before the commit is durable: %d, %d, %v", n, later, err)
+		}
+		answer.Store(false)
+		r.settle(15 * time.Second) // durable, and a try in flight
+		if n, later, err := dead.Drop(r.Context(), list[0].Offset); n != 1 || later != 0 || err != nil {
+			r.Fatalf("drop: %d, %d, %v", n, later, err)
+		}
+		r.counts(1, 0, 0, 0)
+		s.mu.Lock()
+		last := s.uplinks[len(s.uplinks)-1]
+		s.mu.Unlock()
+		if len(last.EntityData) != 1 {
+			r.Fatal("no try is in flight")
+		}
+		s.streams[1](&proto.ResponseMsg{UplinkResponseMsg: no(last, "Validation error: no")})
+		r.settle(time.Second)
+		if list = r.letters(); len(list) != 0 {
+			r.Errorf("the late answer brought %+v back", list)
+		}
+		if got := r.agent.Snapshot(); got.Dropped != 1 || got.Dead != 0 {
+			r.Errorf("dropped %d, dead %d", got.Dropped, got.Dead)
+		}
+		if n, later, err := dead.Drop(r.Context(), 0); n != 0 || later != 0 || err != nil {
+			r.Errorf("nothing to drop: %d, %d, %v", n, later, err)
+		}
+	})
+}
+
+// A letter larger than the cloud takes comes to rest again when it is woken, and does not hold the others up.
+func TestOversizedLetterHoldsNobodyUp(t *testing.T) {
+	s, take := refusing("Validation error: no")
+	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
+		r := accepted()
+		*r.MaxInboundMessageSize = 1000
+		return r
+	}
+	inBubble(t, s, nil, func(r *rig) {
+		e := telemetryEvent(1, 2000)
+		if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
+			r.Fatal(err)
+		}
+		r.post(1)
+		r.settle(time.Minute)
+		take.Store(true)
+		if n, err := r.agent.DeadLetters().Retry(r.Context(), 0); n != 2 || err != nil {
+			r.Fatalf("retry: %d, %v", n, err)
+		}
+		r.settle(2 * r.config.Retry.Interval)
+		r.counts(2, 1, 0, 1)
+		if d := r.dead.Stats(); d.Resting != 1 {
+			r.Errorf("dead letters: %+v", d)
+		}
+	})
+}
+
+func TestOrdersToALoopThatHasEnded(t *testing.T) {
+	inBubble(t, &script{}, nil, func(r *rig) {
+		r.stop()
+		if _, err := r.agent.DeadLetters().Retry(r.Context(), 0); !errors.Is(err, ErrBusy) {
+			r.Errorf("retry: %v", err)
+		}
+		if _, _, err := r.agent.DeadLetters().List(r.Context(), 0, 1); !errors.Is(err, ErrBusy) {
+			r.Errorf("list: %v", err)
+		}
+	})
+}
+
+// Long lists come in parts.
+func TestLettersInParts(t *testing.T) {
+	s, _ := refusing("Validation error: no")
+	inBubble(t, s, nil, func(r *rig) {
+		r.post(7)
+		r.settle(time.Minute)
+		var got []uint64
+		for from := uint64(0); ; {
+			list, next, err := r.agent.DeadLetters().List(r.Context(), from, 3)
+			if err != nil || len(list) > 3 {
+				r.Fatal(len(list), err)
+			}
+			for _, l := range list {
+				got = append(got, l.Offset)
+			}
+			if next == 0 {
+				break
+			}
+			from = next
+		}
+		if len(got) != 7 || !slices.IsSorted(got) || got[0] == got[6] {
+			r.Errorf("letters %v", got)
+		}
+	})
+}

@@ -1,0 +1,286 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"edgesync/proto"
+)
+
+// The values stand on flash, one record for each entity and scope, and are read when they are asked for; memory holds a key of 18 bytes for
+// each record. A record is a list of
+//
+//	length uvarint | ts zigzag uvarint | KeyValueProto
+//
+// sorted by key.
+
+// Bounds of the attributes of one entity and scope.
+const (
+	maxAttribute       = 256 << 10 // bytes of one value
+	maxAttributeRecord = 512 << 10 // bytes of all of them
+	maxAttributeKeys   = 1024
+	maxKey             = 255 // bytes of a key (wire contract 4.7: characters)
+)
+
+// Latest is the scope under which the latest telemetry is kept that the cloud sent.
+const Latest Scope = 3
+
+const scopes = Scope(4) // how many there are
+
+var scopeNames = [...]string{"CLIENT_SCOPE", "SHARED_SCOPE", "SERVER_SCOPE"}
+
+// attributeKey is the key of a record.
+func attributeKey(s Scope, id proto.UUID) string {
+	var k [2 + 16]byte
+	k[0], k[1] = attributes.letter, '0'+byte(s)
+	copy(k[2:], id[:])
+	return string(k[:])
+}
+
+func parseScope(name string) (Scope, bool) {
+	if name == "" {
+		return ServerScope, true // as the server reads it (wire contract 7.3)
+	}
+	i := slices.Index(scopeNames[:], name)
+	return Scope(i), i >= 0
+}
+
+// attribute is one value with the time of its writer, in milliseconds since the Unix epoch.
+type attribute struct {
+	ts int64
+	kv proto.KV
+}
+
+func decodeAttributes(b []byte) (list []attribute, ok bool) {
+	for len(b) > 0 {
+		item, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return list, false
+		}
+		b = b[n:]
+		ts, n := protowire.ConsumeVarint(item)
+		if n < 0 {
+			return list, false
+		}
+		kv, ok := proto.ParseKV(item[n:])
+		if !ok {
+			return list, false
+		}
+		list = append(list, attribute{protowire.DecodeZigZag(ts), kv})
+	}
+	return list, true
+}
+
+func encodeAttributes(list []attribute) []byte {
+	var b, item []byte
+	for i := range list {
+		item = protowire.AppendVarint(item[:0], protowire.EncodeZigZag(list[i].ts))
+		item = proto.AppendKV(item, &list[i].kv)
+		b = protowire.AppendBytes(b, item)
+	}
+	return b
+}
+
+func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
+
+// hidden are attributes that the server keeps about the activity of a device; they come along with others and would wear the flash (wire
+// contract 6.3, 7.3).
+var hidden = []string{"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime", "lastInactivityAlarmTime"}
+
+// applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is never sent up again (wire contract 7.3).
+func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err error) {
+	id := proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())
+	if !r.ours(e.GetEntityType(), id) {
+		return false, nil
+	}
+	now := time.Now().UnixMilli()
+	ts := now
+	if e.AttributeTs != nil {
+		ts = *e.AttributeTs
+	}
+	do := func(k bool, e error) {
+		kept = kept || k
+		err = errors.Join(err, e)
+	}
+	for _, p := range []*proto.PostAttributeMsg{e.PostAttributesMsg, e.AttributesUpdatedMsg} {
+		if p == nil {
+			continue
+		}
+		scope, ok := parseScope(e.GetPostAttributeScope())
+		if !ok {
+			return false, errMalformed
+		}
+		do(r.setAttributes(id, scope, ts, kvsOf(p.GetKv(), scope)))
+	}
+	if d := e.AttributeDeleteMsg; d != nil {
+		scope, ok := parseScope(d.GetScope())
+		if !ok {
+			return false, errMalformed
+		}
+		do(r.deleteAttributes(id, scope, d.GetAttributeNames()))
+	}
+	for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
+		do(r.setAttributes(id, Latest, l.GetTs(), kvsOf(l.GetKv(), Latest)))
+	}
+	return kept, err
+}
+
+// ours tells whether data of an entity is of use here. Data of what we do not have comes to be dropped.
+func (r *Registry) ours(entityType string, id proto.UUID) bool {
+	switch entityType {
+	case proto.DeviceEntity:
+		return r.has(devices.key(id))
+	case "ASSET":
+		return r.has(assets.key(id))
+	case "ENTITY_VIEW":
+		return r.has(entityViews.key(id))
+	}
+	e := r.edge.config
+	if e == nil {
+		return false
+	}
+	switch entityType {
+	case "EDGE":
+		return id == proto.UUIDOf(e.EdgeIdMSB, e.EdgeIdLSB)
+	case "TENANT":
+		return id == proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB)
+	case "CUSTOMER":
+		return id == proto.UUIDOf(e.CustomerIdMSB, e.CustomerIdLSB) && id != proto.NullUUID
+	}
+	return false
+}
+
+// kvsOf takes over what can be kept of a message.
+func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
+	kvs := make([]proto.KV, 0, len(list))
+	for _, m := range list {
+		kv := proto.KVOf(m)
+		if len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute || kv.Type < 0 || kv.Type > proto.KeyValueType_JSON_V ||
+			kv.Type == proto.KeyValueType_JSON_V && !validJSON(kv.Str) || scope == ServerScope && slices.Contains(hidden, string(kv.Key)) {
+			continue
+		}
+		kvs = append(kvs, kv)
+	}
+	return kvs
+}
+
+func validJSON(text []byte) bool { return checkJSON(text) && json.Valid(text) }
+
+// setAttributes writes the values that are not older than what is there: the newest writer wins (wire contract 7.2). One of the same time counts,
+// for what comes later is what the server has. Shared ones go to the watcher, also when the value is the same (device API 2).
+func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (bool, error) {
+	key := attributeKey(scope, id)
+	old, _ := r.get(key)
+	list, _ := decodeAttributes(old) // what is damaged is left out
+	changed := false
+	var set []proto.KV
+	for i := range kvs {
+		kv := &kvs[i]
+		at, there := slices.BinarySearchFunc(list, kv.Key, byKey)
+		switch {
+		case there && list[at].ts > ts:
+			continue
+		case there:
+			same := sameValue(&list[at].kv, kv)
+			if !same || scope == Latest {
+				changed = true
+				list[at] = attribute{ts, *kv}
+			} else if list[at].ts < ts {
+				// The time alone is not worth a write: an echo with the same value changes nothing.
+				list[at].ts = ts
+			}
+		default:
+			changed = true
+			list = slices.Insert(list, at, attribute{ts, *kv})
+		}
+		set = append(set, *kv)
+	}
+	if changed {
+		record := encodeAttributes(list)
+		if len(list) > maxAttributeKeys || len(record) > maxAttributeRecord {
+			return false, errFull
+		}
+		if err := r.put(key, record); err != nil {
+			return false, err
+		}
+	}
+	if scope == SharedScope && len(set) > 0 {
+		r.tellShared(id, set, nil)
+	}
+	return len(set) > 0, nil
+}
+
+func sameValue(a, b *proto.KV) bool {
+	return a.Type == b.Type && a.Bool == b.Bool && a.Long == b.Long && a.Double == b.Double && bytes.Equal(a.Str, b.Str)
+}
+
+// deleteAttributes removes by name, whatever the times are (wire contract 7.2).
+func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) (bool, error) {
+	key := attributeKey(scope, id)
+	old, _ := r.get(key)
+	list, _ := decodeAttributes(old)
+	was := len(list)
+	list = slices.DeleteFunc(list, func(a attribute) bool { return slices.Contains(names, string(a.kv.Key)) })
+	var err error
+	switch {
+	case len(list) == was:
+	case len(list) == 0:
+		_, err = r.remove(key)
+	default:
+		err = r.put(key, encodeAttributes(list))
+	}
+	if err != nil {
+		return false, err
+	}
+	if scope == SharedScope && len(names) > 0 {
+		r.tellShared(id, nil, names)
+	}
+	return len(list) != was, nil
+}
+
+// Posted takes client attributes that a device posted and that are in the queue already: they answer requests at once. They become durable with
+// the next Flush. What is posted always wins here, as it does in the cloud (wire contract 7.2, pattern a). Any goroutine.
+func (r *Registry) Posted(id proto.UUID, p *proto.PostAttributeMsg) error {
+	r.write.Lock()
+	defer r.unlock()
+	if !r.has(devices.key(id)) {
+		return nil
+	}
+	ts := time.Now().UnixMilli()
+	old, _ := r.get(attributeKey(ClientScope, id))
+	list, _ := decodeAttributes(old)
+	for _, a := range list {
+		ts = max(ts, a.ts)
+	}
+	_, err := r.setAttributes(id, ClientScope, ts, kvsOf(p.GetKv(), ClientScope))
+	return err
+}
+
+// Attributes calls fn for the attributes of an entity: those named by keys, all of the scope if keys is nil. The order is that of keys, or by
+// name. kv is valid during the call only. Any goroutine.
+func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV)) {
+	record, ok := r.get(attributeKey(scope, id))
+	if !ok {
+		return
+	}
+	list, _ := decodeAttributes(record)
+	if keys == nil {
+		for i := range list {
+			fn(&list[i].kv)
+		}
+		return
+	}
+	for _, k := range keys {
+		if at, ok := slices.BinarySearchFunc(list, []byte(k), byKey); ok {
+			fn(&list[at].kv)
+		}
+	}
+}
+
+func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }

@@ -1,0 +1,282 @@
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"edgesync/proto"
+)
+
+// Devices are made here when a gateway names an unknown one or a device provisions itself (device API 4.3, 5), also without a link. The
+// order keeps data from reaching the cloud before its device, where it would be acknowledged and dropped (wire contract 4.7):
+//
+//	Prepare   record on flash, invisible        a crash here: Unborn lists it at the next start
+//	          the caller queues the entity event
+//	Adopt     visible to lookups
+//
+// A birth is remembered until the cloud sends the device down, so that a sync which began before it does not take it for gone.
+
+// birth is what is remembered of a device made here.
+type birth struct {
+	queued bool       // its creation is in the queue
+	known  bool       // the cloud has sent it down; only the alias is of use still
+	seq    uint64     // of the queue, at or behind its creation
+	parent proto.UUID // the gateway whose device it is; zero: none
+	alias  string     // the name it was made with, since the server gave it another
+}
+
+const birthLen = 1 + 8 + 16
+
+func (b *birth) encode() []byte {
+	v := make([]byte, birthLen, birthLen+len(b.alias))
+	if b.queued {
+		v[0] |= 1
+	}
+	if b.known {
+		v[0] |= 2
+	}
+	binary.BigEndian.PutUint64(v[1:], b.seq)
+	copy(v[9:], b.parent[:])
+	return append(v, b.alias...)
+}
+
+func decodeBirth(v []byte) (b birth, ok bool) {
+	if len(v) < birthLen || len(v) > birthLen+maxName {
+		return b, false
+	}
+	return birth{v[0]&1 != 0, v[0]&2 != 0, binary.BigEndian.Uint64(v[1:]), proto.UUID(v[9:birthLen]), string(v[birthLen:])}, true
+}
+
+// ErrName: a name is empty, too long, or cannot be sent.
+var ErrName = errors.New("registry: not a name")
+
+// Prepare makes a device durable and leaves it invisible until Adopt. taken: a device has that name, and its id is in b, or the credentials are
+// another's; nothing was made then, nor on any error. Any goroutine.
+func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, taken bool, err error) {
+	r.write.Lock()
+	defer r.unlock()
+	if n.Name == "" || len([]rune(n.Name)) > 255 || !validName(n.Name) || !validName(n.Type) || len([]rune(n.Type)) > 255 {
+		return b, false, ErrName
+	}
+	if d, ok := r.ByName(n.Name); ok {
+		b.ID = d.ID
+		return b, true, nil
+	}
+	c := credentials{kind: AccessToken, id: n.CredentialsID}
+	if n.CredentialsType != "" {
+		if err := c.kind.UnmarshalText([]byte(n.CredentialsType)); err != nil {
+			return b, false, err
+		}
+		c.value = n.CredentialsValue
+	}
+	if err := c.complete(); err != nil {
+		return b, false, err
+	}
+	if _, taken := r.byCredentials(c.id); taken {
+		return b, true, nil
+	}
+	b.ID, b.Gateway = newUUID(), n.Gateway
+	b.Device = r.deviceJSON(b.ID, n, now)
+	b.Credentials = credentialsJSON(b.ID, c)
+	mark := birth{parent: n.Gateway}
+	for _, rec := range []struct {
+		k *kind
+		v []byte
+	}{{devices, []byte(b.Device)}, {deviceCredentials, []byte(b.Credentials)}, {births, mark.encode()}} {
+		if err = r.put(rec.k.key(b.ID), rec.v); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		return b, false, errors.Join(err, r.forget(b.ID))
+	}
+	r.births[b.ID] = mark
+	return b, false, nil
+}
+
+// Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any goroutine.
+func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
+	r.write.Lock()
+	defer r.unlock()
+	mark, ok := r.births[id]
+	text, there := r.get(devices.key(id))
+	d, readable := decodeDevice(text)
+	if !ok || !there || !readable {
+		return errMalformed
+	}
+	mark.queued, mark.seq = true, seq
+	r.births[id] = mark
+	// Lost in a power cut, this is done again at the next start; a creation twice is legal (wire contract 4.8).
+	err := errors.Join(r.put(births.key(id), mark.encode()), r.adopt(id, d))
+	delete(r.fresh, id) // there is nothing in the cloud to ask for
+	return err
+}
+
+// Discard takes a prepared device back. Any goroutine.
+func (r *Registry) Discard(id proto.UUID) error {
+	r.write.Lock()
+	defer r.unlock()
+	delete(r.births, id)
+	return r.forget(id)
+}
+
+func (r *Registry) forget(id proto.UUID) (err error) {
+	for _, k := range []*kind{devices, deviceCredentials, births} {
+		_, e := r.remove(k.key(id))
+		err = errors.Join(err, e)
+	}
+	return errors.Join(err, r.flush())
+}
+
+// Unborn lists the devices that were prepared and not adopted: a crash came between. Any goroutine.
+func (r *Registry) Unborn() (list []proto.Born) {
+	r.write.Lock()
+	defer r.unlock()
+	for id, b := range r.births {
+		if b.queued {
+			continue
+		}
+		device, ok1 := r.get(devices.key(id))
+		creds, ok2 := r.get(deviceCredentials.key(id))
+		if ok1 && ok2 {
+			list = append(list, proto.Born{ID: id, Gateway: b.parent, Device: string(device), Credentials: string(creds)})
+		}
+	}
+	return list
+}
+
+// known notes that the cloud knows a device, under which name.
+func (r *Registry) known(id proto.UUID, name string) error {
+	b, ok := r.births[id]
+	if !ok {
+		return nil
+	}
+	b.queued = true
+	r.mu.RLock()
+	e := r.devices[id]
+	was := ""
+	if e != nil {
+		was = e.Name
+	}
+	r.mu.RUnlock()
+	switch {
+	case renamedByServer(was, name):
+		// Whoever uses the device under the old name must find it, or it would be made again, and renamed again.
+		r.log.Warn("the name of a device made here is taken in the cloud, which gave it another", "name", was, "now", name)
+		b.known, b.alias = true, was
+	case b.alias != "" && name == was:
+		return nil
+	default:
+		delete(r.births, id)
+		_, err := r.remove(births.key(id))
+		return err
+	}
+	r.births[id] = b
+	return r.putFixed(births.key(id), b.encode())
+}
+
+// complete computes the id of credentials that belongs to their value (wire contract 5.5).
+func (c *credentials) complete() error {
+	switch c.kind {
+	case AccessToken:
+		if c.value = ""; c.id == "" {
+			c.id = newToken()
+		}
+	case MQTTBasic:
+		var b jsonBasic
+		if !decode([]byte(c.value), &b) || b.ClientID == "" && b.UserName == "" {
+			return errMalformed
+		}
+		switch {
+		case b.ClientID == "":
+			c.id = b.UserName
+		case b.UserName == "":
+			c.id = sha3Hex(b.ClientID)
+		default:
+			c.id = sha3Hex(b.ClientID + "|" + b.UserName)
+		}
+	case X509Certificate:
+		if _, err := base64.StdEncoding.DecodeString(c.value); err != nil || c.value == "" {
+			return errMalformed
+		}
+		c.id = sha3Hex(c.value)
+	}
+	if len(c.id) > maxToken {
+		return errMalformed
+	}
+	return nil
+}
+
+func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) string {
+	profile := n.Type
+	if profile == "" {
+		profile = "default"
+	}
+	b := make([]byte, 0, 512)
+	b = append(b, `{"id":{"entityType":"DEVICE","id":"`...)
+	b = append(b, proto.FormatUUID(id)...)
+	b = append(b, `"},"createdTime":`...)
+	b = appendInt(b, now.UnixMilli())
+	b = append(b, `,"tenantId":{"entityType":"TENANT","id":"`...)
+	tenant := proto.UUID{}
+	if e := r.edge.config; e != nil {
+		tenant = proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB)
+	}
+	b = append(b, proto.FormatUUID(tenant)...)
+	b = append(b, `"},"name":`...)
+	b = proto.AppendJSONString(b, n.Name)
+	b = append(b, `,"type":`...)
+	b = proto.AppendJSONString(b, profile)
+	if d, ok := r.ByID(n.Gateway); ok && d.CustomerID != proto.NullUUID {
+		b = append(b, `,"customerId":{"entityType":"CUSTOMER","id":"`...)
+		b = append(b, proto.FormatUUID(d.CustomerID)...)
+		b = append(b, `"}`...)
+	}
+	b = append(b, `,"additionalInfo":{`...)
+	sep := ""
+	if n.IsGateway {
+		b, sep = append(b, `"gateway":true`...), ","
+	}
+	if n.Gateway != (proto.UUID{}) {
+		b = append(b, sep...)
+		b = append(b, `"lastConnectedGateway":"`...)
+		b = append(b, proto.FormatUUID(n.Gateway)...)
+		b = append(b, '"')
+	}
+	return string(append(b, "}}"...))
+}
+
+func credentialsJSON(device proto.UUID, c credentials) string {
+	b := make([]byte, 0, 256)
+	b = append(b, `{"deviceId":{"entityType":"DEVICE","id":"`...)
+	b = append(b, proto.FormatUUID(device)...)
+	b = append(b, `"},"credentialsType":"`...)
+	b = append(b, c.kind.String()...)
+	b = append(b, `","credentialsId":`...)
+	b = proto.AppendJSONString(b, c.id)
+	b = append(b, `,"credentialsValue":`...)
+	if c.value == "" {
+		b = append(b, "null"...)
+	} else {
+		b = proto.AppendJSONString(b, c.value)
+	}
+	return string(append(b, '}'))
+}
+
+// newUUID makes a random id (version 4).
+func newUUID() (id proto.UUID) {
+	rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}
+
+// newToken makes an access token of 20 letters and digits, as ThingsBoard does.
+func newToken() string {
+	return rand.Text()[:20]
+}

@@ -1,0 +1,263 @@
+package registry
+
+import (
+	"errors"
+	"strings"
+
+	"edgesync/proto"
+)
+
+func (r *Registry) applyDevice(c *change) (bool, error) {
+	if c.deleted {
+		return r.removeDevice(c.id)
+	}
+	r.mark(devices, c.id) // first: a device whose update is malformed is ours all the same
+	d, ok := decodeDevice([]byte(c.text))
+	if !ok {
+		return false, errMalformed
+	}
+	if err := r.put(devices.key(c.id), []byte(c.text)); err != nil {
+		return false, err
+	}
+	err := r.known(c.id, d.Name)
+	return true, errors.Join(err, r.adopt(c.id, d))
+}
+
+// adopt puts a device in force and tells what changed.
+func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
+	r.mu.Lock()
+	var old Device
+	e := r.devices[id]
+	isNew := e == nil
+	if !isNew {
+		old = e.Device
+	}
+	r.putDevice(id, d)
+	r.mu.Unlock()
+	if isNew {
+		r.fresh[id] = struct{}{}
+		// Its credentials may have come before it.
+		if text, ok := r.get(deviceCredentials.key(id)); ok {
+			if c, ok := decodeCredentials(text); ok {
+				err = r.assign(c)
+			}
+		}
+	}
+	d, _ = r.ByID(id)
+	switch {
+	case isNew:
+		r.tell(d, DeviceCreated)
+	default:
+		var what Change
+		if d.Name != old.Name {
+			what |= DeviceRenamed
+		}
+		if d.Gateway != old.Gateway {
+			what |= GatewayChanged
+		}
+		if d.ProfileID != old.ProfileID || d.Type != old.Type {
+			what |= ProfileChanged
+		}
+		r.tell(d, what)
+	}
+	return err
+}
+
+// putDevice makes d known under id. The caller holds mu.
+func (r *Registry) putDevice(id proto.UUID, d Device) {
+	e := r.devices[id]
+	if e == nil {
+		e = new(entry)
+		r.devices[id] = e
+	}
+	r.unname(e)
+	d.ID, d.Credentials = id, e.Credentials
+	if p, ok := r.profiles[d.ProfileID]; ok {
+		d.Type = p.Name
+	}
+	e.Device = d
+	e.alias = r.births[id].alias
+	r.shadowed = r.shadowed || r.names[d.Name] != nil
+	r.names[d.Name] = e
+	switch {
+	case e.alias == "":
+	case r.names[e.alias] == nil:
+		r.names[e.alias] = e
+	default:
+		r.shadowed = true
+	}
+}
+
+// unname takes a device out of the index of names. The caller holds mu.
+func (r *Registry) unname(e *entry) {
+	for _, n := range []string{e.Name, e.alias} {
+		if n == "" || r.names[n] != e {
+			continue
+		}
+		delete(r.names, n)
+		if !r.shadowed { // no other has it, as ever
+			continue
+		}
+		for _, other := range r.devices {
+			if other != e && (other.Name == n || other.alias == n && r.names[n] == nil) {
+				r.names[n] = other
+			}
+		}
+	}
+}
+
+// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same (wire contract 6.3). Ids that we never had
+// come by the hundred and cost two look-ups.
+func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
+	device, err := r.remove(devices.key(id))
+	creds, err2 := r.remove(deviceCredentials.key(id))
+	if !device && !creds {
+		return false, nil
+	}
+	_, err3 := r.remove(births.key(id))
+	delete(r.births, id)
+	r.gone[id] = struct{}{}
+	r.mu.Lock()
+	e := r.devices[id]
+	var was Device
+	if e != nil {
+		was = e.Device
+		r.unindex(e)
+		r.unname(e)
+		delete(r.devices, id)
+	}
+	r.mu.Unlock()
+	if e != nil {
+		r.tell(was, DeviceDeleted)
+	}
+	return true, errors.Join(err, err2, err3)
+}
+
+func (r *Registry) applyCredentials(text []byte) (bool, error) {
+	c, ok := decodeCredentials(text)
+	if !ok {
+		return false, errMalformed
+	}
+	key := deviceCredentials.key(c.device)
+	old, had := r.get(key)
+	var was credentials
+	if had {
+		was, had = decodeCredentials(old)
+	}
+	if err := r.put(key, text); err != nil {
+		return false, err
+	}
+	err := r.assign(c)
+	if d, ok := r.ByID(c.device); ok && (!had || c != was) {
+		r.tell(d, CredentialsChanged)
+	}
+	return true, err
+}
+
+// assign puts credentials in force.
+func (r *Registry) assign(c credentials) error {
+	r.mu.Lock()
+	loser, moved := r.index(c.device, c)
+	r.mu.Unlock()
+	if !moved {
+		return nil
+	}
+	// A token has one device. The other's credentials are out of date, and a restart must not bring them back.
+	_, err := r.remove(deviceCredentials.key(loser))
+	if d, ok := r.ByID(loser); ok {
+		r.tell(d, CredentialsChanged)
+	}
+	return err
+}
+
+// index gives credentials to a device, if it is known. When that takes their id away from another device it tells from which.
+// The caller holds mu.
+func (r *Registry) index(id proto.UUID, c credentials) (loser proto.UUID, moved bool) {
+	e := r.devices[id]
+	if e == nil {
+		return loser, false
+	}
+	r.unindex(e)
+	e.Credentials = c.kind
+	d, ok := r.digest(c.id)
+	if !ok {
+		return loser, false
+	}
+	if other := r.credentials[d]; other != nil {
+		loser, moved = other.ID, true
+		r.unindex(other)
+	}
+	e.credentialsID, e.indexed = d, true
+	r.credentials[d] = e
+	return loser, moved
+}
+
+// unindex takes a device's credentials away. The caller holds mu.
+func (r *Registry) unindex(e *entry) {
+	if e.indexed {
+		delete(r.credentials, e.credentialsID)
+	}
+	e.credentialsID, e.indexed, e.Credentials = digest{}, false, NoCredentials
+}
+
+// profile is a device profile in memory.
+type profile struct {
+	Profile
+	key, secret digest // of provisioning
+	provisions  bool   // they count
+}
+
+func (r *Registry) applyProfile(c *change) (bool, error) {
+	key := deviceProfiles.key(c.id)
+	if c.deleted {
+		there, err := r.remove(key)
+		if there {
+			r.mu.Lock()
+			delete(r.profiles, c.id)
+			r.mu.Unlock()
+		}
+		return there, err
+	}
+	r.mark(deviceProfiles, c.id)
+	p, ok := r.decodeProfile(c.id, []byte(c.text))
+	if !ok {
+		return false, errMalformed
+	}
+	if err := r.put(key, []byte(c.text)); err != nil {
+		return false, err
+	}
+	var changed []Device
+	r.mu.Lock()
+	old := r.profiles[c.id]
+	if old == nil || *old != *p {
+		r.profiles[c.id] = p
+		for _, e := range r.devices {
+			if e.ProfileID == c.id {
+				e.Type = p.Name
+				if old != nil && old.Profile != p.Profile {
+					changed = append(changed, e.Device)
+				}
+			}
+		}
+	}
+	r.mu.Unlock()
+	for _, d := range changed {
+		r.tell(d, ProfileChanged)
+	}
+	return true, nil
+}
+
+// renamedByServer tells whether the server gave a device made here another name because its own was taken: the old one, an underscore and
+// 15 letters (wire contract 5.5).
+func renamedByServer(was, is string) bool {
+	suffix, ok := strings.CutPrefix(is, was+"_")
+	if !ok || len(suffix) != 15 {
+		return false
+	}
+	for _, c := range suffix {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}

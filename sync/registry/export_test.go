@@ -1,0 +1,59 @@
+package registry
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"edgesync/proto"
+)
+
+var shortNames = map[*kind]string{
+	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile", assets: "asset", entityViews: "view",
+	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm", alarmComments: "comment", customers: "customer",
+	relations: "relation", widgetsBundles: "bundle", widgetTypes: "widget", users: "user", userCredentials: "usercreds", otaPackages: "ota",
+	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field", attributes: "attrs", births: "birth", calls: "call",
+}
+
+// Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds named in but are left out.
+func (r *Registry) Kinds(but ...string) string {
+	r.write.Lock()
+	defer r.write.Unlock()
+	var list []string
+next:
+	for k, name := range shortNames {
+		for _, b := range but {
+			if b == name {
+				continue next
+			}
+		}
+		if n := len(r.keysOf(k)); n > 0 {
+			list = append(list, fmt.Sprintf("%s %d", name, n))
+		}
+	}
+	sort.Strings(list)
+	return strings.Join(list, ", ")
+}
+
+// Record reads the one record of a kind with that id.
+func (r *Registry) Record(name string, id proto.UUID) string {
+	for k, n := range shortNames {
+		if n == name {
+			v, _ := r.get(k.key(id))
+			return string(v)
+		}
+	}
+	return ""
+}
+
+// Keys lists the keys of a kind.
+func (r *Registry) Keys(name string) []string {
+	r.write.Lock()
+	defer r.write.Unlock()
+	for k, n := range shortNames {
+		if n == name {
+			return r.keysOf(k)
+		}
+	}
+	return nil
+}

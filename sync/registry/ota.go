@@ -1,0 +1,235 @@
+package registry
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"edgesync/proto"
+)
+
+// The binary of an OTA package is a file of its own, DIR/ota/ID; the record holds the rest of its JSON. The file is there before the record is,
+// and a file without a record is removed at open.
+
+// maxOTA bounds the binaries of all packages in bytes.
+const maxOTA = 32 << 20
+
+func (r *Registry) otaPath(id proto.UUID) string {
+	return filepath.Join(r.o.Dir, "ota", proto.FormatUUID(id))
+}
+
+// applyOTA keeps a package: its data, megabytes of base64 inside the JSON, goes to the file in small pieces and is never decoded as a whole.
+func (r *Registry) applyOTA(u *proto.OtaPackageUpdateMsg) (bool, error) {
+	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
+	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
+		r.dropOTA(id)
+		return r.removeEntity(otaPackages, id)
+	}
+	if !r.keeps(otaPackages.keep) {
+		return false, nil
+	}
+	r.mark(otaPackages, id)
+	rest, data, ok := cutString(u.GetEntity(), "data")
+	if !ok || !validObject(rest) {
+		return false, errMalformed
+	}
+	var j struct {
+		Checksum  string `json:"checksum"`
+		Algorithm string `json:"checksumAlgorithm"`
+		Size      int64  `json:"dataSize"`
+	}
+	if json.Unmarshal(rest, &j) != nil {
+		return false, errMalformed
+	}
+	key := otaPackages.key(id)
+	if r.same(key, rest) {
+		if st, err := os.Stat(r.otaPath(id)); data == "" || err == nil && st.Size() == j.Size {
+			return true, nil // every full sync brings it again
+		}
+	}
+	if data != "" {
+		if err := r.writeOTA(id, data, j.Size, j.Algorithm, j.Checksum); err != nil {
+			return false, err
+		}
+	} else {
+		r.dropOTA(id)
+	}
+	if err := r.put(key, rest); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// writeOTA decodes data into the package's file: complete and checked, or not at all.
+func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, checksum string) (err error) {
+	dir := filepath.Join(r.o.Dir, "ota")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	if r.otaBytes(id)+int64(base64.StdEncoding.DecodedLen(len(data))) > maxOTA {
+		r.log.Warn("no place for an OTA package", "bytes", size, "limit", maxOTA)
+		return errFull
+	}
+	f, err := os.OpenFile(r.otaPath(id)+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
+	var corrupt base64.CorruptInputError
+	if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		err == nil && (size > 0 && n != size || algorithm == "SHA256" && !strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
+		f.Close()
+		return errMalformed
+	}
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), r.otaPath(id))
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	return nil
+}
+
+// otaBytes is the size of all packages but one.
+func (r *Registry) otaBytes(but proto.UUID) (n int64) {
+	for _, id := range r.idsOf(otaPackages) {
+		if st, err := os.Stat(r.otaPath(id)); err == nil && id != but {
+			n += st.Size()
+		}
+	}
+	return n
+}
+
+func (r *Registry) dropOTA(id proto.UUID) {
+	if err := os.Remove(r.otaPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Warn("an OTA package cannot be removed", "error", err)
+	}
+}
+
+func (r *Registry) dropAllOTA() {
+	files, _ := os.ReadDir(filepath.Join(r.o.Dir, "ota"))
+	for _, f := range files {
+		if id, ok := proto.ParseUUID(f.Name()); ok {
+			r.dropOTA(id)
+		}
+	}
+}
+
+// loadOTA removes what a crash left: files without a record, and records without the file they need come again with the next full sync.
+func (r *Registry) loadOTA() {
+	files, err := os.ReadDir(filepath.Join(r.o.Dir, "ota"))
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		id, ok := proto.ParseUUID(f.Name())
+		if !ok || !r.has(otaPackages.key(id)) {
+			os.Remove(filepath.Join(r.o.Dir, "ota", f.Name()))
+		}
+	}
+}
+
+// OTA tells what is known of a package, as ThingsBoard's JSON without its data, and the file that holds its binary ("" if it has none:
+// then the JSON names a URL). Any goroutine.
+func (r *Registry) OTA(id proto.UUID) (info []byte, path string, ok bool) {
+	info, ok = r.get(otaPackages.key(id))
+	if !ok {
+		return nil, "", false
+	}
+	if _, err := os.Stat(r.otaPath(id)); err == nil {
+		path = r.otaPath(id)
+	}
+	return info, path, true
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// cutString takes the string value of a field at the top level out of a JSON object: rest is the object with null in its place, value its text
+// between the quotes, as it stands there. A field that is absent or null gives "". Nothing of value is copied.
+func cutString(text, field string) (rest []byte, value string, ok bool) {
+	depth, i := 0, 0
+	name := `"` + field + `"`
+	for i < len(text) {
+		switch c := text[i]; {
+		case c == '{' || c == '[':
+			depth++
+			i++
+		case c == '}' || c == ']':
+			depth--
+			i++
+		case c == '"':
+			end := stringEnd(text, i)
+			if end < 0 {
+				return nil, "", false
+			}
+			at := skipSpace(text, end)
+			if depth != 1 || text[i:end] != name || at >= len(text) || text[at] != ':' {
+				i = end
+				continue
+			}
+			start := skipSpace(text, at+1)
+			if start >= len(text) || text[start] != '"' {
+				return []byte(text), "", len(text) <= maxEntity
+			}
+			stop := stringEnd(text, start)
+			if stop < 0 || len(text)-(stop-start) > maxEntity {
+				return nil, "", false
+			}
+			var b bytes.Buffer
+			b.WriteString(text[:start])
+			b.WriteString("null")
+			b.WriteString(text[stop:])
+			return b.Bytes(), text[start+1 : stop-1], true
+		default:
+			i++
+		}
+	}
+	return []byte(text), "", len(text) <= maxEntity
+}
+
+// stringEnd is the place behind the string that begins at i; -1 if it has no end.
+func stringEnd(text string, i int) int {
+	for i++; i < len(text); {
+		j := strings.IndexAny(text[i:], `"\`)
+		if j < 0 {
+			return -1
+		}
+		if i += j; text[i] == '"' {
+			return i + 1
+		}
+		i += 2
+	}
+	return -1
+}
+
+func skipSpace(text string, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
+		i++
+	}
+	return i
+}

@@ -1,0 +1,78 @@
+package registry
+
+import "edgesync/proto"
+
+// Watcher hears of changes that live sessions must follow. sync/device is one; main.go hands it over with Watch before the loop runs.
+// Its methods are called by whoever changes the registry, mostly the loop's goroutine, with no lock of the registry held, and must not block; they may call
+// the registry. What they tell of is in force already. A sync that brings nothing new calls none of them.
+type Watcher interface {
+	// DeviceChanged tells that a device was made, changed or removed. For Deleted d holds what it was.
+	DeviceChanged(d Device, what Change)
+	// SharedAttributes tells that shared attributes of a device were set (also to the same value again, device API 2) and deleted.
+	// set and deleted are valid during the call only.
+	SharedAttributes(device proto.UUID, set []proto.KV, deleted []string)
+}
+
+// Change says what of a device changed; several bits at once are possible.
+type Change uint8
+
+// The changes, and what a live session does.
+const (
+	DeviceCreated      Change = 1 << iota // nothing; a gateway may be waiting for it
+	DeviceRenamed                         // a direct session goes on; a gateway's sub-session goes on under the old name (device API 4.3)
+	CredentialsChanged                    // close the direct session (device API 3.1); not told when the same ones were saved again
+	GatewayChanged                        // additionalInfo.gateway was switched; evaluated at the next connect (device API 4.3)
+	ProfileChanged                        // another profile, or its topics or payload type: evaluated at the next connect
+	DeviceDeleted                         // or unassigned, they look the same (wire contract 6.3): close every session of it
+)
+
+// Scope is the scope of an attribute (wire contract 7.1).
+type Scope uint8
+
+// The scopes.
+const (
+	ClientScope Scope = iota // what the device posted
+	SharedScope              // settings for the device
+	ServerScope              // invisible to devices
+)
+
+var _ Lookups = (*Registry)(nil)
+
+// Lookups is what the doors ask the registry; *Registry answers from memory or with one read of flash, whether there is a link or not. Any
+// goroutine. Secrets are compared in constant time, and lookups go by keyed digests.
+type Lookups interface {
+	// ByToken finds the device with this access token. Only credentials of type ACCESS_TOKEN count.
+	ByToken(token string) (Device, bool)
+	// ByMQTT finds the device that these fields of an MQTT CONNECT prove, in the order of device API 3.2: MQTT_BASIC in all its
+	// combinations, then the user name as access token. An empty user name counts as none.
+	ByMQTT(clientID, userName string, password []byte) (Device, bool)
+	// ByCertificate finds the device with this X.509 certificate (DER). Validity dates and chain are the caller's to check.
+	ByCertificate(der []byte) (Device, bool)
+	// ByName finds a device by its exact name; ByID by its id.
+	ByName(name string) (Device, bool)
+	ByID(id proto.UUID) (Device, bool)
+	// Profile reads what the doors need of a device profile.
+	Profile(id proto.UUID) (Profile, bool)
+	// Provision finds the profile with this provisioning key and secret, whose strategy is not disabled (device API 5).
+	Provision(key, secret string) (Profile, bool)
+	// Attributes calls fn for the attributes of a device: those named by keys, all of the scope if keys is nil. The order is that of keys,
+	// or by name. kv is valid during the call only. What devices post as client attributes the intake puts here by itself when it is
+	// accepted, so the doors have nothing to do for it. proto.AppendJSONValue writes a value.
+	Attributes(device proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV))
+	// Credentials reads a device's credentials as ThingsBoard's JSON, secrets included (for CHECK_PRE_PROVISIONED_DEVICES).
+	Credentials(id proto.UUID) (json []byte, ok bool)
+}
+
+// Profile is what the doors need of a device profile (wire contract 6.4).
+type Profile struct {
+	ID                proto.UUID
+	Name              string
+	Provisioning      string // DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES, X509_CERTIFICATE_CHAIN
+	TelemetryTopic    string // of an MQTT profile that sets its own; else ""
+	AttributesTopic   string
+	SubscribeTopic    string // deviceAttributesSubscribeTopic
+	Protobuf          bool   // transportPayloadType PROTOBUF
+	AckInvalid        bool   // sendAckOnValidationException
+	Default           bool
+	ConfiguredForMQTT bool // transportType MQTT
+}

@@ -1,0 +1,225 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+const keyLen = 1 + 16 // of most records
+
+// recordID is the key of most records: the letter of the kind and an id.
+type recordID [keyLen]byte
+
+func (k *kind) id(id proto.UUID) (key recordID) {
+	key[0] = k.letter
+	copy(key[1:], id[:])
+	return key
+}
+
+func (k *kind) key(id proto.UUID) string {
+	key := k.id(id)
+	return string(key[:])
+}
+
+// kind is one sort of record.
+type kind struct {
+	letter byte
+	part   string // of DownlinkMsg
+	keep   string // the word in registry.keep without which it is not kept; "": always kept
+	sync   syncMode
+}
+
+// syncMode says which syncs bring all records of a kind (wire contract 3.2). One that such a sync did not bring is no longer ours.
+type syncMode uint8
+
+const (
+	noSync    syncMode = iota // the edge must ask; they go with what they belong to
+	everySync                 // "A" in the contract's table
+	fullSync                  // "F"
+)
+
+// The kinds. Their letters are on flash and never change.
+var (
+	deviceProfiles     = &kind{'p', "deviceProfileUpdateMsg", "", everySync}
+	devices            = &kind{'d', "deviceUpdateMsg", "", everySync}
+	deviceCredentials  = &kind{'c', "deviceCredentialsUpdateMsg", "", noSync}
+	assetProfiles      = &kind{'q', "assetProfileUpdateMsg", "", everySync}
+	assets             = &kind{'a', "assetUpdateMsg", "", everySync}
+	entityViews        = &kind{'v', "entityViewUpdateMsg", "", everySync}
+	ruleChains         = &kind{'r', "ruleChainUpdateMsg", "", fullSync}
+	ruleChainMetadata  = &kind{'m', "ruleChainMetadataUpdateMsg", "", noSync}
+	dashboards         = &kind{'b', "dashboardUpdateMsg", "", everySync}
+	alarms             = &kind{'z', "alarmUpdateMsg", "", noSync}
+	alarmComments      = &kind{'o', "alarmCommentUpdateMsg", "", noSync}
+	customers          = &kind{'k', "customerUpdateMsg", "", everySync}
+	relations          = &kind{'l', "relationUpdateMsg", "", noSync}
+	widgetsBundles     = &kind{'w', "widgetsBundleUpdateMsg", "widgets", fullSync}
+	widgetTypes        = &kind{'y', "widgetTypeUpdateMsg", "widgets", fullSync}
+	users              = &kind{'u', "userUpdateMsg", "", everySync}
+	userCredentials    = &kind{'x', "userCredentialsUpdateMsg", "", noSync}
+	otaPackages        = &kind{'g', "otaPackageUpdateMsg", "ota", fullSync}
+	tenants            = &kind{'t', "tenantUpdateMsg", "", noSync}
+	tenantProfiles     = &kind{'h', "tenantProfileUpdateMsg", "", noSync}
+	resources          = &kind{'s', "resourceUpdateMsg", "images", fullSync}
+	calculatedFields   = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
+	attributes         = &kind{'@', "entityData", "", noSync}
+	births             = &kind{letter: 'n'} // made here, see create.go
+	calls              = &kind{letter: 'j'} // persistent calls that wait for their device, see calls.go
+	sweptKinds         = []*kind{assetProfiles, assets, entityViews, ruleChains, dashboards, customers, widgetsBundles, widgetTypes, otaPackages, resources}
+	keyEdge, keySecret = "E", "S"
+	keySynced          = "Y"
+)
+
+// get reads a record, staged changes included. An unreadable one counts as absent. Any goroutine.
+func (r *Registry) get(key string) ([]byte, bool) {
+	r.mu.RLock()
+	v, ok := r.staged[key]
+	r.mu.RUnlock()
+	if ok {
+		return v, v != nil
+	}
+	v, ok, err := r.store.Get(key, nil)
+	if err != nil {
+		r.log.Warn("a registry record is unreadable; the next sync brings it again", "error", err)
+	}
+	return v, ok
+}
+
+// has tells whether there is a record, without reading it.
+func (r *Registry) has(key string) bool {
+	r.mu.RLock()
+	v, ok := r.staged[key]
+	r.mu.RUnlock()
+	if ok {
+		return v != nil
+	}
+	return r.store.Has(key)
+}
+
+var (
+	errFull      = errors.New("registry: full") // a bound is reached
+	errMalformed = errors.New("registry: malformed")
+)
+
+// put stages a record unless it is stored already. errFull tells that there is no place for it.
+func (r *Registry) put(key string, value []byte) error {
+	if value == nil {
+		value = []byte{} // nil deletes
+	}
+	if r.same(key, value) {
+		return nil
+	}
+	if st := r.store.Stats(); st.Live+int64(r.stagedBytes+len(value)) > maxLive || (!r.has(key) && st.Keys+len(r.staged) >= maxRecords) {
+		if !r.warnedFull {
+			r.warnedFull = true
+			r.log.Warn("the registry is full; what the cloud provisions beyond is not kept", "records", st.Keys, "bytes", st.Live)
+		}
+		return errFull
+	}
+	return r.stage(key, value)
+}
+
+// putFixed is put for the few records that always have a place.
+func (r *Registry) putFixed(key string, value []byte) error {
+	if r.same(key, value) {
+		return nil
+	}
+	return r.stage(key, value)
+}
+
+func (r *Registry) same(key string, value []byte) bool {
+	if old, staged := r.staged[key]; staged {
+		return old != nil && string(old) == string(value)
+	}
+	if !r.store.Has(key) || r.store.ValueLen(key) != len(value) {
+		return false
+	}
+	stored, ok := r.get(key)
+	return ok && string(stored) == string(value)
+}
+
+// remove stages the deletion of a record and tells whether there was one.
+func (r *Registry) remove(key string) (bool, error) {
+	if !r.has(key) {
+		return false, nil
+	}
+	return true, r.stage(key, nil)
+}
+
+// stage takes a change; a nil value deletes. The bytes are kept.
+func (r *Registry) stage(key string, value []byte) error {
+	r.mu.Lock()
+	if old, ok := r.staged[key]; ok {
+		r.stagedBytes -= len(key) + len(old)
+	}
+	r.staged[key] = value
+	r.stagedBytes += len(key) + len(value)
+	r.mu.Unlock()
+	if r.stagedBytes > maxStaged {
+		return r.flush()
+	}
+	return nil
+}
+
+func (r *Registry) flush() error {
+	if len(r.staged) == 0 {
+		return nil
+	}
+	keys := make([]string, 0, len(r.staged))
+	for k := range r.staged {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var b wal.Batch
+	for _, k := range keys {
+		if v := r.staged[k]; v != nil {
+			b.Put(k, v)
+		} else {
+			b.Delete(k)
+		}
+		// Every record stands for itself, so a batch of unusual size may go in parts.
+		if b.Size() > maxFlush {
+			if err := r.store.Apply(&b); err != nil {
+				return fmt.Errorf("registry: %w", err)
+			}
+			b.Reset()
+		}
+	}
+	if err := r.store.Apply(&b); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	r.mu.Lock()
+	clear(r.staged)
+	r.stagedBytes = 0
+	r.mu.Unlock()
+	return nil
+}
+
+// keysOf lists the keys of a kind's records, staged ones included.
+func (r *Registry) keysOf(k *kind) (keys []string) {
+	for _, key := range r.store.Keys(string(k.letter)) {
+		if r.has(key) {
+			keys = append(keys, key)
+		}
+	}
+	for key, v := range r.staged {
+		if v != nil && key[0] == k.letter && !r.store.Has(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// idsOf lists the ids of a kind's records.
+func (r *Registry) idsOf(k *kind) (ids []proto.UUID) {
+	for _, key := range r.keysOf(k) {
+		if len(key) == keyLen {
+			ids = append(ids, proto.UUID([]byte(key[1:])))
+		}
+	}
+	return ids
+}

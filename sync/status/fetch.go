@@ -1,0 +1,92 @@
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	agent "edgesync/sync"
+	"edgesync/wal"
+)
+
+// Fetch asks the agent that runs on dataDir; without one it reads the queue's files, and Running is false.
+func Fetch(dataDir string) (agent.Snapshot, error) { return fetch(dataDir, wal.Inspect) }
+
+func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snapshot, error) {
+	s, err := ask(dataDir)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	default:
+		return s, fmt.Errorf("status: ask the agent at %s: %w", filepath.Join(dataDir, sockName), err)
+	}
+	queue := filepath.Join(dataDir, "queue")
+	if _, err := os.Stat(queue); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return s, fmt.Errorf("status: no agent runs on %s and there is no queue in it: name the right directory with --data_dir or --config", strconv.Quote(dataDir))
+		}
+		return s, fmt.Errorf("status: %w", err)
+	}
+	st, err := inspect(queue)
+	if err != nil {
+		return s, fmt.Errorf("status: no agent runs on %s; read its queue: %w", strconv.Quote(dataDir), err)
+	}
+	dead, err := wal.InspectDead(filepath.Join(dataDir, "dead"), st.Committed, nil)
+	if err != nil {
+		return s, fmt.Errorf("status: no agent runs on %s; read its dead letters: %w", strconv.Quote(dataDir), err)
+	}
+	failed := st.LastError
+	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // of a process
+	s = agent.Snapshot{State: agent.Disconnected}
+	agent.AddCounts(&s, st, dead, time.Now())
+	if failed != nil {
+		s.LastError = failed.Error()
+	}
+	return s, nil
+}
+
+// ask gets a snapshot from agent.sock.
+func ask(dataDir string) (s agent.Snapshot, err error) {
+	data, err := exchange(dataDir, nil, 2*sockTimeout)
+	if err == nil {
+		if err = json.Unmarshal(data, &s); err != nil {
+			err = fmt.Errorf("its answer is no status: %w", err)
+		}
+	}
+	return s, err
+}
+
+// exchange connects to agent.sock, sends a line, or nothing, and reads the answer.
+func exchange(dataDir string, line []byte, patience time.Duration) ([]byte, error) {
+	address, release, err := sockAddress(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	c, err := net.DialTimeout("unix", address, sockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	if len(line) > 0 {
+		_, _ = c.Write(line) // an agent that does not read requests may have answered and closed already
+	}
+	_ = c.(*net.UnixConn).CloseWrite() // so that it need not wait for more
+	data, err := io.ReadAll(io.LimitReader(c, maxAnswer))
+	if len(data) > 0 && errors.Is(err, syscall.ECONNRESET) { // it closed without reading our line; the answer is whole
+		err = nil
+	}
+	return data, err
+}

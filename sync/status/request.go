@@ -1,0 +1,202 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	agent "edgesync/sync"
+)
+
+const (
+	// maxRequest bounds a request line in bytes, its end included.
+	maxRequest = 1024
+	// requestGrace is how long a client has to begin a request. One that sends nothing and leaves its side open, as those who only
+	// want the status may, waits so long for it.
+	requestGrace = 200 * time.Millisecond
+	// requestPatience is a client's, with an agent that may be busy for 3 s and have another client before this one.
+	requestPatience = 10 * time.Second
+	// lettersPerAnswer keeps an answer far below maxAnswer: a letter takes at most about 7 KiB of it.
+	lettersPerAnswer = 100
+)
+
+// What one may ask for.
+const (
+	doList  = "dead_list"
+	doRetry = "dead_retry"
+	doDrop  = "dead_drop"
+)
+
+// Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a line feed or by closing its side.
+// dead_list lists letters from the offset on; dead_retry and dead_drop are about the letter at the offset, or about all.
+type Request struct {
+	Do     string `json:"do"`
+	Offset uint64 `json:"offset,omitempty"`
+	All    bool   `json:"all,omitempty"`
+}
+
+// Answer is the one line of JSON that a request gets.
+type Answer struct {
+	OK      bool           `json:"ok"`
+	Error   string         `json:"error,omitempty"`
+	Count   int            `json:"count"`           // of letters that it was done to
+	Later   int            `json:"later,omitempty"` // of letters that cannot be dropped yet: ask again in a few seconds
+	Letters []agent.Letter `json:"letters,omitempty"`
+	Next    uint64         `json:"next,omitempty"` // offset to go on listing from
+}
+
+// Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset 0 means all.
+type Dead interface {
+	List(ctx context.Context, from uint64, limit int) (list []agent.Letter, next uint64, err error)
+	Retry(ctx context.Context, offset uint64) (n int, err error)
+	Drop(ctx context.Context, offset uint64) (n, later int, err error)
+}
+
+// readRequest reads a line from a client; nothing if it sends none. A line that is too long comes without its end, and is no JSON.
+func readRequest(c net.Conn) []byte {
+	_ = c.SetReadDeadline(time.Now().Add(requestGrace))
+	buf := make([]byte, maxRequest)
+	n := 0
+	for n < len(buf) {
+		m, err := c.Read(buf[n:])
+		if n == 0 && m > 0 {
+			_ = c.SetReadDeadline(time.Now().Add(sockTimeout)) // for the rest of the line
+		}
+		n += m
+		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
+			return bytes.TrimSpace(buf[:i])
+		}
+		if err != nil {
+			break
+		}
+	}
+	return bytes.TrimSpace(buf[:n])
+}
+
+// parseRequest reads and validates a request line.
+func parseRequest(line []byte) (r Request, err error) {
+	if len(line) > maxRequest {
+		return r, errors.New("the request is too long")
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return Request{}, errors.New("the request is no JSON object of the kind {\"do\":\"dead_list\"}")
+	}
+	if _, err := d.Token(); err != io.EOF { // what follows may be no JSON at all
+		return Request{}, errors.New("there is more than one request in the line")
+	}
+	switch r.Do {
+	case doList:
+		if r.All {
+			return Request{}, errors.New("dead_list takes no \"all\"")
+		}
+	case doRetry, doDrop:
+		if r.All == (r.Offset != 0) {
+			return Request{}, errors.New("name either an offset above 0, or \"all\"")
+		}
+	default:
+		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop")
+	}
+	return r, nil
+}
+
+// answer does what a request line asks for.
+func (s *Server) answer(ctx context.Context, line []byte) *Answer {
+	r, err := parseRequest(line)
+	if err == nil && s.dead == nil {
+		err = errors.New("this agent has no dead letters to ask for")
+	}
+	var a Answer
+	if err == nil {
+		switch r.Do {
+		case doList:
+			a.Letters, a.Next, err = s.dead.List(ctx, r.Offset, lettersPerAnswer)
+			a.Count = len(a.Letters)
+		case doRetry:
+			a.Count, err = s.dead.Retry(ctx, r.Offset)
+		case doDrop:
+			a.Count, a.Later, err = s.dead.Drop(ctx, r.Offset)
+		}
+	}
+	if a.OK = err == nil; !a.OK {
+		a.Error = err.Error()
+	}
+	return &a
+}
+
+// ErrNoAgent: nobody answers on agent.sock.
+var ErrNoAgent = errors.New("no agent answers")
+
+// Ask sends a request to the agent that runs on dataDir. ErrNoAgent if none does.
+func Ask(dataDir string, r Request) (a Answer, err error) {
+	line, err := json.Marshal(&r)
+	if err != nil {
+		return a, err
+	}
+	line = append(line, '\n')
+	// A busy machine may keep us from writing for longer than requestGrace. Then the agent has read nothing and answers with its status.
+	for range 5 {
+		data, err := exchange(dataDir, line, requestPatience)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			return a, ErrNoAgent
+		}
+		if err != nil {
+			return a, fmt.Errorf("ask the agent at %s: %w", filepath.Join(dataDir, sockName), err)
+		}
+		var kind struct {
+			OK *bool `json:"ok"`
+		}
+		if err := errors.Join(json.Unmarshal(data, &kind), json.Unmarshal(data, &a)); err != nil {
+			return a, fmt.Errorf("the agent's answer cannot be read: %w", err)
+		}
+		if kind.OK == nil {
+			a = Answer{}
+			continue
+		}
+		if !a.OK {
+			return a, errors.New(a.Error)
+		}
+		return a, nil
+	}
+	return a, errors.New("the agent that runs knows no requests: is it older than this program? Restart it")
+}
+
+// Letters asks for all dead letters and calls fn for each, in order of the offsets, until it returns false.
+func Letters(dataDir string, from uint64, fn func(*agent.Letter) bool) error {
+	for {
+		a, err := Ask(dataDir, Request{Do: doList, Offset: from})
+		if err != nil {
+			return err
+		}
+		for i := range a.Letters {
+			if !fn(&a.Letters[i]) {
+				return nil
+			}
+		}
+		if a.Next <= from {
+			return nil
+		}
+		from = a.Next
+	}
+}
+
+// RetryDead asks for what sync.Dead.Retry does; offset 0 means all.
+func RetryDead(dataDir string, offset uint64) (n int, err error) {
+	a, err := Ask(dataDir, Request{Do: doRetry, Offset: offset, All: offset == 0})
+	return a.Count, err
+}
+
+// DropDead asks for what sync.Dead.Drop does; offset 0 means all.
+func DropDead(dataDir string, offset uint64) (n, later int, err error) {
+	a, err := Ask(dataDir, Request{Do: doDrop, Offset: offset, All: offset == 0})
+	return a.Count, a.Later, err
+}

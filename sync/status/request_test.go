@@ -1,0 +1,209 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	agent "edgesync/sync"
+	"edgesync/wal"
+)
+
+// fakeDead remembers what it was asked.
+type fakeDead struct {
+	letters []agent.Letter
+	asked   []string
+	err     error
+}
+
+func (f *fakeDead) List(_ context.Context, from uint64, limit int) (list []agent.Letter, next uint64, err error) {
+	for _, l := range f.letters {
+		if l.Offset >= from && len(list) == limit {
+			return list, l.Offset, f.err
+		}
+		if l.Offset >= from {
+			list = append(list, l)
+		}
+	}
+	return list, 0, f.err
+}
+
+func (f *fakeDead) Retry(_ context.Context, offset uint64) (int, error) {
+	f.asked = append(f.asked, "retry")
+	return int(offset), f.err
+}
+
+func (f *fakeDead) Drop(_ context.Context, offset uint64) (n, later int, err error) {
+	f.asked = append(f.asked, "drop")
+	return int(offset), 2, f.err
+}
+
+func TestRequests(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := RetryDead(dir, 1); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("without an agent: %v", err)
+	}
+	f := &fakeDead{}
+	for o := uint64(1); o <= 250; o++ {
+		f.letters = append(f.letters, agent.Letter{Offset: o, Reason: strings.Repeat("\x01", wal.MaxReason), At: time.UnixMilli(5).UTC()})
+	}
+	want := sample()
+	s, err := Serve(dir, func() agent.Snapshot { return want }, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []agent.Letter
+	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil || !reflect.DeepEqual(got, f.letters) {
+		t.Errorf("%v, %d letters, want %d", err, len(got), len(f.letters))
+	}
+	if n, err := RetryDead(dir, 7); n != 7 || err != nil {
+		t.Errorf("retry: %d, %v", n, err)
+	}
+	if n, later, err := DropDead(dir, 0); n != 0 || later != 2 || err != nil {
+		t.Errorf("drop: %d, %d, %v", n, later, err)
+	}
+	f.err = errors.New("flash is gone")
+	if _, err := RetryDead(dir, 7); err == nil || err.Error() != "flash is gone" {
+		t.Errorf("a failure: %v", err)
+	}
+	if want := "retry drop retry"; strings.Join(f.asked, " ") != want {
+		t.Errorf("asked for %q", f.asked)
+	}
+	if got, err := Fetch(dir); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the status between requests: %v, %+v", err, got)
+	}
+}
+
+// What clients may send, byte for byte, and what they get: a snapshot if nothing, an answer else.
+func TestSocketClients(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Serve(dir, sample, &fakeDead{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []struct {
+		name, send string
+		close      bool
+		want       string
+	}{
+		{"silent, its side open", "", false, `"rss_bytes"`},
+		{"silent, its side closed", "", true, `"rss_bytes"`},
+		{"an empty line", "\n", false, `"rss_bytes"`},
+		{"a request", `{"do":"dead_list"}` + "\n", false, `{"ok":true,"count":0}`},
+		{"a request without end of line", `{"do":"dead_list"}`, true, `{"ok":true,"count":0}`},
+		{"no JSON", "status\n", false, `{"ok":false,"error":"the request is no JSON`},
+		{"too long", strings.Repeat("x", maxRequest), false, `{"ok":false,"error":"the request is no JSON`},
+		{"nothing that exists", `{"do":"stop"}` + "\n", false, `unknown request`},
+		{"an unknown field", `{"do":"dead_list","secret":1}` + "\n", false, `"ok":false`},
+		{"no letter", `{"do":"dead_drop"}` + "\n", false, `offset above 0`},
+	} {
+		conn, err := net.Dial("unix", filepath.Join(dir, sockName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.WriteString(conn, c.send); err != nil {
+			t.Fatal(err)
+		}
+		if c.close {
+			conn.(*net.UnixConn).CloseWrite()
+		}
+		got, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !strings.Contains(string(got), c.want) || !json.Valid(got) || strings.Count(string(got), "\n") != 1 {
+			t.Errorf("%s: %v, %.200q, want %q", c.name, err, got, c.want)
+		}
+	}
+}
+
+// An agent from before requests answers whatever it is sent with its status.
+func TestAskingAnOlderAgent(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, sockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, `{"state":"connected"}`+"\n")
+			c.Close()
+		}
+	}()
+	if _, err := RetryDead(dir, 1); err == nil || !strings.Contains(err.Error(), "older") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Letters that were delivered or discarded are dead no more, also when no agent runs.
+func TestFetchReadsDeadLetters(t *testing.T) {
+	dir := t.TempDir()
+	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Append(t.Context(), make([]wal.Event, 4)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Commit(q.End(), 1, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err := wal.OpenDead(filepath.Join(dir, "dead"), 0, 100, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for o := uint64(2); o <= 4; o++ {
+		if err := d.Put(wal.DeadLetter{Offset: o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(d.Remove(2, true), d.Remove(3, false), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Fetch(dir)
+	if err != nil || s.Accepted != 4 || s.Deployed != 2 || s.Dropped != 1 || s.Dead != 1 || s.Running {
+		t.Errorf("%v, %+v", err, s)
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte(`{"do":"dead_list","offset":5}`))
+	f.Add([]byte(`{"do":"dead_drop","all":true}`))
+	f.Add([]byte(`{"do":"dead_retry","offset":18446744073709551615} {}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := parseRequest(line)
+		if err != nil {
+			if r != (Request{}) && len(line) <= maxRequest {
+				t.Errorf("%q: %v and %+v", line, err, r)
+			}
+			return
+		}
+		if r.Do != doList && r.All == (r.Offset != 0) {
+			t.Errorf("%q names nothing, or twice: %+v", line, r)
+		}
+		again, err := json.Marshal(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := parseRequest(again); err != nil || back != r {
+			t.Errorf("%q reads back as %+v, %v", again, back, err)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package wal
+
+// reviveBytes bounds the letters that are rewritten in one batch.
+const reviveBytes = 1 << 20
+
+// Discard forgets, durably and in one write, the letters at the offsets that which names, and counts them as discarded. It returns how
+// many there were.
+func (d *DeadLog) Discard(which func(offset uint64) bool) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var gone []deadEntry
+	for _, e := range d.letters {
+		if which(e.offset) {
+			gone = append(gone, e)
+		}
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	count := d.count
+	count.discarded += uint64(len(gone))
+	if err := d.commit(count, gone, nil); err != nil {
+		return 0, err
+	}
+	return len(gone), nil
+}
+
+// Revive wakes the letters at the offsets that which names: they rest no more, and no tries count. It returns how many there were; with
+// an error, how many of them are durably awake. A letter that cannot be read is passed over.
+func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var woken []int // places in letters of what is in the batch
+	apply := func() error {
+		err := d.store.Apply(&d.batch)
+		d.batch.Reset()
+		if err != nil {
+			return err
+		}
+		for _, i := range woken {
+			d.letters[i].resting = false
+		}
+		n += len(woken)
+		woken = woken[:0]
+		return nil
+	}
+	for i, e := range d.letters {
+		if !which(e.offset) {
+			continue
+		}
+		value, ok, err := d.store.Get(deadKey(e.offset), d.value[:0])
+		d.value = value
+		var l DeadLetter
+		if err != nil || !ok || decodeLetter(value, &l) != nil {
+			continue
+		}
+		if len(woken) > 0 && d.batch.Size()+len(value) > reviveBytes {
+			if err := apply(); err != nil {
+				return n, err
+			}
+		}
+		wakeLetter(value)
+		d.batch.Put(deadKey(e.offset), value)
+		woken = append(woken, i)
+	}
+	err = apply()
+	if cap(d.value) > 64<<10 {
+		d.value = nil
+	}
+	return n, err
+}

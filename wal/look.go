@@ -1,0 +1,83 @@
+package wal
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+)
+
+// SegmentInfo is one file of the queue.
+type SegmentInfo struct {
+	File  string
+	First uint64 // offset of its first frame
+	Bytes int64
+	Time  int64 // when it was begun, milliseconds since the Unix epoch; 0 = unknown
+}
+
+// Segments lists the segments of a directory, the oldest first, without changing anything.
+func Segments(dir string) ([]SegmentInfo, error) {
+	list, err := sizes(dir)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]SegmentInfo, len(list))
+	for i, s := range list {
+		infos[i] = SegmentInfo{File: segmentName(s.first), First: s.first, Bytes: s.bytes}
+		if f, _, ok := head(dir, s.first); ok {
+			infos[i].Time = f.time()
+		}
+	}
+	return infos, nil
+}
+
+// Newest is the Time of the newest event in a directory, 0 if there is none in its last two segments. Nothing is changed.
+func Newest(dir string) (newest int64, err error) {
+	firsts, err := listSegments(dir)
+	if err != nil {
+		return 0, err
+	}
+	for i := len(firsts) - 1; i >= max(0, len(firsts)-2) && newest == 0; i-- {
+		err = Walk(dir, firsts[i], func(r *Record) bool {
+			if r.Found == FoundEvent {
+				newest = r.Event.Time
+			}
+			return true
+		})
+	}
+	return newest, err
+}
+
+// InspectDead reads a log of dead letters without lock and without changing anything; a process may hold it meanwhile. It calls fn, which
+// may be nil, for each letter in order of the offsets until fn returns false; letters above committed do not count (OpenDead). A log
+// that does not exist is empty.
+func InspectDead(dir string, committed uint64, fn func(l *DeadLetter) bool) (DeadStats, error) {
+	s := &Store{o: StoreOptions{Path: filepath.Join(dir, "letters"), Log: slog.New(slog.DiscardHandler)}, keys: make(map[string]storeValue)}
+	f, err := os.Open(s.o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return DeadStats{}, nil
+	}
+	if err != nil {
+		return DeadStats{}, err
+	}
+	defer f.Close()
+	s.file = f
+	i, err := f.Stat()
+	if err != nil {
+		return DeadStats{}, err
+	}
+	known, err := s.findMarker(i.Size())
+	if err != nil || !known {
+		return DeadStats{}, err
+	}
+	if err := s.scan(i.Size()); err != nil {
+		return DeadStats{}, err
+	}
+	d := &DeadLog{store: s, log: s.o.Log}
+	d.count = d.read(committed)
+	if fn != nil {
+		err = d.Each(fn)
+	}
+	return d.Stats(), err
+}
