@@ -582,6 +582,36 @@ func TestConformance(t *testing.T) {
 			b.post(id, 5)
 			b.settle(5 * time.Second)
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4, 5})
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+		}},
+		{"4.7 what a device does while its orphans go up stays behind them", func(b *box) {
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			})
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev E"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			want := make([]int64, 0, 300)
+			for n := int64(1); n <= 300; n++ {
+				if n == 50 {
+					b.cloud.RefuseUplink(nil)
+				}
+				if n%10 == 1 && n > 50 && n < 100 { // whatever has gone up by now
+					b.stop()
+					b.start()
+				}
+				b.post(id, n)
+				want = append(want, n)
+				b.settle(300 * time.Millisecond)
+			}
+			b.settle(time.Minute)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), want)
+			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{0, 0})
+			b.expect("deployed", b.agent.Snapshot().Deployed, 302)
 		}},
 		{"4.8 a name that is taken in the cloud is given another, and the device goes on under its own here", func(b *box) {
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "Dev B", CredentialsType: "ACCESS_TOKEN", CredentialsID: "o"}
