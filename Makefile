@@ -11,9 +11,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS     = grpcnotrace,nethttpomithttp2
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 # What runs seldom, or once for a whole batch, is compiled without inlining: 0.7 MB on MIPS.
-COLD     = google.golang.org/grpc/... google.golang.org/protobuf/internal/... google.golang.org/protobuf/reflect/... golang.org/x/net/http2 \
-           net/http net/url net/textproto mime/... crypto/tls crypto/x509 encoding/json encoding/asn1 math/big regexp/... log/slog \
-           github.com/BurntSushi/... github.com/mochi-mqtt/... edgesync/sync/registry edgesync/sync/status edgesync
+COLD     = google.golang.org/grpc/... google.golang.org/protobuf/internal/... google.golang.org/protobuf/reflect/... golang.org/x/... \
+           net net/netip net/http net/url net/textproto mime/... crypto/tls crypto/x509 encoding/json encoding/asn1 math/big regexp/... log/slog \
+           github.com/BurntSushi/... github.com/mochi-mqtt/... flag edgesync edgesync/sync/registry edgesync/sync/status
 GCFLAGS  = $(patsubst %,-gcflags=%=-l,$(COLD))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 

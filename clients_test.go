@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -156,34 +157,35 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// sdk is ThingsBoard's Python SDK in a virtual environment below build/, made once.
-func sdk(t *testing.T) (python string) {
+// venv is a virtual environment of Python with these packages, below build/ and made once. The test is skipped where they cannot be had.
+func venv(t *testing.T, name, module string, packages ...string) (python string) {
 	t.Helper()
-	packages := []string{"tb-mqtt-client==1.13.13", "mmh3"} // the second the first would install by itself when it is first used
-	dir, err := filepath.Abs(filepath.Join("build", "venv"))
+	if testing.Short() {
+		t.Skip("installs Python packages")
+	}
+	dir, err := filepath.Abs(filepath.Join("build", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	python = filepath.Join(dir, "bin", "python")
-	if exec.Command(python, "-c", "import mmh3, tb_gateway_mqtt").Run() == nil {
+	if exec.Command(python, "-c", "import mmh3, "+module).Run() == nil {
 		return python
 	}
 	if out, err := exec.Command(program(t, "python3", "python3-venv"), "-m", "venv", dir).CombinedOutput(); err != nil {
 		t.Skipf("no virtual environment can be made: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, python, append([]string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, packages...)...).CombinedOutput(); err != nil {
+	// mmh3 is what the SDK would install by itself when it is first used.
+	args := append([]string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "mmh3"}, packages...)
+	if out, err := exec.CommandContext(ctx, python, args...).CombinedOutput(); err != nil {
 		t.Skipf("%s cannot be installed from the Python registry: %v\n%s", packages, err, out)
 	}
 	return python
 }
 
 func TestPythonSDK(t *testing.T) {
-	if testing.Short() {
-		t.Skip("installs a Python package")
-	}
-	python := sdk(t)
+	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
 	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: "gateway", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true})
@@ -281,4 +283,78 @@ func provisionOnce(addr string) (int, string) {
 	defer res.Body.Close()
 	b, _ := io.ReadAll(res.Body)
 	return res.StatusCode, string(b)
+}
+
+// ThingsBoard's own gateway, with a connector that listens on a socket: what comes in there is in the cloud, under a device that nobody made.
+func TestThingsBoardGateway(t *testing.T) {
+	python := venv(t, "gateway-venv", "thingsboard_gateway", "thingsboard-gateway==3.8.5")
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	tenant := s.cloud.Tenant()
+	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: "gateway", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true})
+	r := s.synced()
+	_, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := free.Addr().String()
+	_, socketPort, _ := net.SplitHostPort(socket)
+	free.Close()
+
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"tb_gateway.json": `{"thingsboard":{"host":"127.0.0.1","port":` + port + `,"remoteShell":false,"remoteConfiguration":false,"statistics":{"enable":false},
+			"maxPayloadSizeBytes":8196,"minPackSendDelayMS":50,"minPackSizeToSend":500,"checkConnectorsConfigurationInSeconds":60,"handleDeviceRenaming":true,
+			"security":{"type":"accessToken","accessToken":"token-g"},"qos":1},
+			"storage":{"type":"memory","read_records_count":100,"max_records_count":100000},
+			"grpc":{"enabled":false},"connectors":[{"type":"socket","name":"Socket","configuration":"socket.json"}]}`,
+		"socket.json": `{"name":"Socket","socket":{"address":"127.0.0.1","type":"TCP","port":` + socketPort + `,"bufferSize":1024},
+			"devices":[{"address":"*:*","addressFilter":"*:*","deviceName":"Meter","deviceType":"meter","encoding":"utf-8",
+			"telemetry":[{"key":"n","byteFrom":0,"byteTo":-1}],"attributes":[],"attributeRequests":[],"attributeUpdates":[],"serverSideRpc":[]}]}`,
+		"logs.json": `{"version":1,"disable_existing_loggers":false,"handlers":{"console":{"class":"logging.StreamHandler","level":"DEBUG","stream":"ext://sys.stderr"}},
+			"loggers":{},"root":{"level":"INFO","handlers":["console"]}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	cmd := exec.Command(python, "-c", "from thingsboard_gateway.tb_gateway import main; main()")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TB_GW_CONFIG_DIR="+dir)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	}()
+	var c net.Conn
+	s.eventually("the gateway listens", func() bool {
+		c, err = net.Dial("tcp", socket)
+		return err == nil
+	})
+	defer c.Close()
+	// What comes before the gateway is connected it keeps; equal values it would take for one.
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for n := 1; n <= 10; n++ {
+		<-tick.C
+		if _, err := fmt.Fprintf(c, "%d", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meter := s.mustBeNamed("Meter")
+	s.arrived(meter, "n", 10)
+	for i, row := range tenant.Series(meter.ID, "n") {
+		if row.Value.Type != proto.KeyValueType_LONG_V || row.Value.Long != int64(i+1) {
+			t.Errorf("row %d: %+v", i, row)
+		}
+	}
+	if meter.Profile != "meter" {
+		t.Errorf("%+v", meter)
+	}
 }

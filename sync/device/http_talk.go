@@ -241,13 +241,16 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 	head := w.Header()
 	head.Set("Content-Type", headerText(p.ContentType))
 	head.Set("Content-Disposition", "attachment;filename="+headerText(p.FileName))
-	head["x-filename"] = []string{headerText(p.FileName)} // as ThingsBoard spells it
+	head[lowerFileName] = []string{headerText(p.FileName)}
 	head.Set("Content-Length", strconv.FormatInt(size, 10))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = io.Copy(w, io.NewSectionReader(f, from, size))
 	}
 }
+
+// lowerFileName is a header as ThingsBoard spells it.
+var lowerFileName = "x-filename"
 
 // headerText is text without what would end a header.
 func headerText(text string) string {

@@ -53,7 +53,7 @@ func TestHTTPDownload(t *testing.T) {
 			t.Errorf("%s: %d, %d bytes", c.query, w.Code, w.Body.Len())
 		}
 		if head := w.Header(); c.status == 200 && (head.Get("Content-Type") != "application/x-fw" || head.Get("Content-Disposition") != "attachment;filename=fwX: y.bin" ||
-			head["x-filename"][0] != "fwX: y.bin" || head.Get("Content-Length") != fmt.Sprint(c.to-c.from)) {
+			fmt.Sprint(head[lowerFileName]) != "[fwX: y.bin]" || head.Get("Content-Length") != fmt.Sprint(c.to-c.from)) {
 			t.Errorf("%s: %v", c.query, head)
 		}
 	}
