@@ -199,9 +199,18 @@ func TestConformance(t *testing.T) {
 			b.expect("points", after.Points, points.Points)
 			b.expect("duplicates", after.Duplicates, points.Duplicates)
 			b.expect("accepted", b.agent.Snapshot().Accepted, 3)
-			latest := ""
-			b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { latest = string(proto.AppendJSONValue(nil, kv)) })
-			b.expect("latest", latest, "3000")
+			latest := func() (text string) {
+				b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { text += string(proto.AppendJSONValue(nil, kv)) })
+				return text
+			}
+			b.expect("stored of the echo", latest(), "")
+			b.settle(5 * time.Minute)
+			msb, lsb := proto.Halves(d.ID)
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
+			}}})
+			b.settle(2 * time.Second)
+			b.expect("stored of what was pushed", latest(), "5")
 		}},
 		{"7.2 a device reads back what it posted, offline too, after a power cut a minute later too", func(b *box) {
 			d := b.device("d")
