@@ -26,6 +26,7 @@ func (q *Queue) run() {
 			}
 			q.shutdown()
 			q.own.Unlock()
+			close(q.outcomes)
 			return
 		}
 		timer.Reset(q.work())
@@ -87,7 +88,7 @@ func (q *Queue) flush() bool {
 	}
 	if g.outcome != nil {
 		g.outcome.err = err
-		close(g.outcome.done)
+		q.announce(g.outcome, len(g.sizes))
 	}
 	clear(g.done)
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
@@ -98,6 +99,25 @@ func (q *Queue) flush() bool {
 	q.spare = g
 	q.mu.Unlock()
 	return true
+}
+
+// announce wakes those who wait. To wake hundreds takes as long as to prepare the next group, so it is left to a goroutine of its own.
+func (q *Queue) announce(o *outcome, waiting int) {
+	if waiting >= manyWaiting {
+		select {
+		case q.outcomes <- o:
+			return
+		default:
+		}
+	}
+	close(o.done)
+}
+
+// wakeMany is the goroutine that announce leaves large groups to.
+func (q *Queue) wakeMany() {
+	for o := range q.outcomes {
+		close(o.done)
+	}
 }
 
 // commit writes one group and makes it durable: one write for each segment it touches and one fsync. With Options.Interval the fsync

@@ -29,7 +29,7 @@ func Open(o Options) (*Queue, error) {
 		o.CommitBytes = AssumedCommit
 	}
 	q := &Queue{
-		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		o: o, log: o.Log, kick: make(chan struct{}, 1), outcomes: make(chan *outcome, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget},
 	}
@@ -55,6 +55,7 @@ func Open(o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue %s: %w", o.Dir, errors.Join(err, q.file.close(), lock.Close()))
 	}
 	go q.run()
+	go q.wakeMany()
 	return q, nil
 }
 

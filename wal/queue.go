@@ -129,11 +129,12 @@ type Queue struct {
 	log  *slog.Logger
 	lock *os.File // keeps the flock
 
-	kick    chan struct{} // something for the committer to do
-	wake    chan struct{}
-	closing chan struct{}
-	closed  chan struct{}
-	once    sync.Once
+	kick     chan struct{} // something for the committer to do
+	outcomes chan *outcome // of large groups, to be announced
+	wake     chan struct{}
+	closing  chan struct{}
+	closed   chan struct{}
+	once     sync.Once
 
 	commits, stretched atomic.Int64
 	ledger             ledger
@@ -210,6 +211,7 @@ const (
 	dropEvery   = time.Second
 	dropAtOnce  = 8 // segments
 	reopenEvery = time.Second
+	manyWaiting = 32
 	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
 )
 
