@@ -13,7 +13,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 # What runs seldom, or once for a whole batch, is compiled without inlining: 0.7 MB on MIPS.
 COLD     = google.golang.org/grpc/... google.golang.org/protobuf/internal/... google.golang.org/protobuf/reflect/... golang.org/x/... \
            net net/netip net/http net/url net/textproto mime/... crypto/tls crypto/x509 encoding/json encoding/asn1 math/big regexp/... log/slog \
-           github.com/BurntSushi/... github.com/mochi-mqtt/... flag edgesync edgesync/sync/status
+           github.com/BurntSushi/... github.com/mochi-mqtt/... flag edgesync edgesync/sync/registry edgesync/sync/status
 GCFLAGS  = $(patsubst %,-gcflags=%=-l,$(COLD))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
@@ -112,7 +112,7 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
 
 .PHONY: powercut
 powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of each kind; as root
-	go test ./wal -count 1 -run '^TestPowerCut$$' -v -cuts $${CUTS:-50}
+	go test ./wal -count 1 -run '^TestRealPowerCut$$' -v -cuts $${CUTS:-50}
 
 .PHONY: bench
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)

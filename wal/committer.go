@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -38,9 +39,6 @@ func (q *Queue) work() time.Duration {
 	for {
 		now := time.Now()
 		d := q.hold(now)
-		q.mu.Lock()
-		q.holding = d > 0
-		q.mu.Unlock()
 		if d > 0 {
 			return min(q.maintain(now), d)
 		}
@@ -77,7 +75,6 @@ func (q *Queue) flush() bool {
 		return false
 	}
 	q.pending, q.spare = q.spare, nil
-	q.holding = false
 	if q.space != nil {
 		close(q.space)
 		q.space = nil
@@ -368,7 +365,7 @@ func (q *Queue) cutBack() error {
 		err = errors.Join(err, syncDir(q.o.Dir))
 	}
 	path := filepath.Join(q.o.Dir, segmentName(tail.first))
-	if i, statErr := os.Stat(path); statErr == nil && i.Size() <= tail.bytes {
+	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
 		return err // nothing behind it; what may be missing is repair's affair
 	}
 	return errors.Join(err, truncateDurably(path, tail.bytes))
@@ -393,9 +390,6 @@ func (q *Queue) reopen(now time.Time) error {
 		q.lastErr = err
 		q.mu.Unlock()
 		return err
-	}
-	if q.o.Interval > 0 {
-		q.dirty = now // what was accepted before the failure may still wait for its fsync
 	}
 	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
 	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
