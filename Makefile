@@ -10,11 +10,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # grpcnotrace leaves out golang.org/x/net/trace, and with it html/template: 2.4 MB on MIPS.
 TAGS     = grpcnotrace,nethttpomithttp2
 LDFLAGS  = -s -w -X main.version=$(VERSION)
-# What runs seldom, or once for a whole batch, is compiled without inlining: 0.7 MB on MIPS.
-COLD     = google.golang.org/grpc/... google.golang.org/protobuf/internal/... google.golang.org/protobuf/reflect/... golang.org/x/... \
-           net net/netip net/http net/url net/textproto mime/... crypto/tls crypto/x509 encoding/json encoding/asn1 math/big regexp/... log/slog \
-           github.com/BurntSushi/... github.com/mochi-mqtt/... flag edgesync edgesync/sync/registry edgesync/sync/status
-GCFLAGS  = $(patsubst %,-gcflags=%=-l,$(COLD))
+# Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on MIPS, and no slower that anyone sees.
+HOT      = runtime runtime/internal/... internal/runtime/... internal/bytealg internal/sync sync sync/atomic bytes unicode/utf8 hash/crc32 \
+           compress/flate crypto/internal/fips140/... google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal \
+           edgesync/wal edgesync/proto edgesync/sync edgesync/sync/device
+GCFLAGS  = -gcflags=all=-l $(patsubst %,-gcflags=%=,$(HOT))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
 # The tools of `make lint` and `make proto`, at these versions and no others, go to build/tools.

@@ -109,8 +109,10 @@ func (q *Queue) commit(g *group) error {
 			return err
 		}
 	}
-	if err := q.quota(int64(len(g.buf)), now); err != nil {
-		return err
+	if len(g.buf) > 0 { // a lone control frame, which proves that the medium takes writes again, does not wait for room
+		if err := q.quota(int64(len(g.buf)), now); err != nil {
+			return err
+		}
 	}
 	recorded := q.recordGap(g)
 	if q.o.FlashBudget > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {
@@ -152,7 +154,7 @@ func (q *Queue) commit(g *group) error {
 		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
 	}
 	q.batch.Clear()
-	if (state.committed.Offset != q.telling.Offset || !q.proven) && size > 0 {
+	if state.committed.Offset != q.telling.Offset || !q.proven {
 		tell()
 	}
 	at := 0
@@ -403,6 +405,11 @@ func (q *Queue) reopen(now time.Time) error {
 // shutdown writes what is left and closes the files.
 func (q *Queue) shutdown() {
 	var err error
+	if q.store == nil && q.o.Interval > 0 { // what was accepted before the medium failed may not be synced
+		if err = q.cutBack(); err == nil {
+			err = q.open()
+		}
+	}
 	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}

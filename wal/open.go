@@ -36,8 +36,15 @@ func Open(o Options) (*Queue, error) {
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	_, err := os.Lstat(o.Dir)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
+	}
+	if fresh { // or a power cut might take it away with all that is in it
+		if err := errors.Join(q.step("parent"), syncDir(filepath.Dir(filepath.Clean(o.Dir)))); err != nil {
+			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
+		}
 	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
