@@ -19,7 +19,7 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// Programs that were written for ThingsBoard, unchanged but for the address.
+// Programs that were written for ThingsBoard, unchanged but for the address. They wait more than they work, so they run side by side.
 
 // program is one program from the distribution; the test is skipped where it is missing.
 func program(t *testing.T, name, debian string) string {
@@ -71,6 +71,7 @@ func (s *site) share(d cloudtest.Device, key string, value bool) {
 }
 
 func TestMosquittoClients(t *testing.T) {
+	t.Parallel()
 	pub, sub := program(t, "mosquitto_pub", "mosquitto-clients"), program(t, "mosquitto_sub", "mosquitto-clients")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -122,6 +123,7 @@ func TestMosquittoClients(t *testing.T) {
 }
 
 func TestCurl(t *testing.T) {
+	t.Parallel()
 	curl := program(t, "curl", "curl")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -211,6 +213,7 @@ func drive(t *testing.T, during func(), name string, args ...string) {
 }
 
 func TestPahoGo(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("downloads a Go module")
 	}
@@ -241,6 +244,7 @@ func TestPahoGo(t *testing.T) {
 }
 
 func TestPythonSDK(t *testing.T) {
+	t.Parallel()
 	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
@@ -323,6 +327,7 @@ func provisionOnce(addr string) (int, string) {
 
 // ThingsBoard's own gateway, with a connector that listens on a socket: what comes in there is in the cloud, under a device that nobody made.
 func TestThingsBoardGateway(t *testing.T) {
+	t.Parallel()
 	python := venv(t, "gateway-venv", "thingsboard_gateway", "thingsboard-gateway==3.8.5")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
