@@ -189,6 +189,7 @@ func TestMQTTClaimAndFirmware(t *testing.T) {
 	d.ask("v1/devices/me/claim", `{"secretKey":"hush-hush","durationMs":"60000"}`, 2)
 	d.publish("v1/devices/me/claim", `{"durationMs":"x"}`, 3)
 	d.puback(3, reasonPayload)
+	d.subscribe("v2/fw/error", 0)
 	d.ask("v2/fw/request/1/chunk/0", `1024`, 4)
 	d.expect("v2/fw/error NOT_FOUND")
 	d.closed(reasonUnspecified)
