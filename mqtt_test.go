@@ -177,6 +177,9 @@ func TestMQTTSessionsFollowTheCloud(t *testing.T) {
 	_, a := dial("token-0", 0)
 	_, b := dial("token-1", 0)
 	c, rest := dial("token-2", 0)
+	if n := r.snapshot().MQTTConnections; n != 3 {
+		t.Errorf("status tells of %d connections", n)
+	}
 	s.cloud.SetCredentials(first.ID, "ACCESS_TOKEN", "token-new", "")
 	ends("other credentials", a)
 	dial("token-0", 5)
