@@ -29,7 +29,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 # The bound on the stripped mipsle binary, in bytes: what a router with 16 MB of flash can spare.
 MAX_MIPSLE = 12500000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal ./proto ./sync
+QEMU_PACKAGES = ./wal ./proto ./sync ./sync/device
 
 .PHONY: help
 help: ## list the targets
@@ -101,7 +101,7 @@ cross: ## build for every platform into build/, check size and dependencies
 	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) scripts/ci/cross $(CROSS)
 
 .PHONY: qemu
-qemu: ## the unit tests of wal, proto and sync as mipsle and arm, under qemu-user
+qemu: ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
 	@scripts/ci/prepare qemu
 	CGO_ENABLED=0 GOARCH=mipsle GOMIPS=softfloat go test -vet=off -timeout 9m -exec qemu-mipsel-static $(QEMU_PACKAGES)
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -vet=off -timeout 9m -exec qemu-arm-static $(QEMU_PACKAGES)
