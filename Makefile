@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS     = grpcnotrace,nethttpomithttp2
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 # Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on MIPS, and no slower that anyone sees.
-HOT      = runtime runtime/internal/... internal/runtime/... internal/bytealg internal/sync sync sync/atomic bytes unicode/utf8 hash/crc32 \
+HOT      = encoding/binary runtime runtime/internal/... internal/runtime/... internal/bytealg internal/sync sync sync/atomic bytes unicode/utf8 hash/crc32 \
            compress/flate crypto/internal/fips140/... google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal \
            edgesync/wal edgesync/proto edgesync/sync edgesync/sync/device
 GCFLAGS  = -gcflags=all=-l $(patsubst %,-gcflags=%=,$(HOT))
