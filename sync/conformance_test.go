@@ -454,6 +454,38 @@ func TestConformance(t *testing.T) {
 			b.settle(time.Minute)
 			b.expect("pending", len(b.agent.Pending(d.ID)), 0)
 		}},
+		{"8.1 what a device answered to a persistent call without a link survives a crash, and it is not called again", func(b *box) {
+			d := b.device("d")
+			one := rawCall(d.ID, 85, time.Now().Add(24*time.Hour), true)
+			one.Oneway = true
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one}})
+			b.settle(2 * time.Second)
+			var after string
+			b.offline(func() {
+				calls := b.agent.Pending(d.ID)
+				b.expect("pending", len(calls), 2)
+				b.agent.Answer(d.ID, calls[0].ID, `{"pin":4}`)
+				b.agent.Delivered(d.ID, calls[1].ID)
+				b.settle(time.Second)
+				after = filepath.Join(b.TempDir(), "data") // as a crash would leave it
+				if err := os.CopyFS(after, os.DirFS(b.dir)); err != nil {
+					b.Fatal(err)
+				}
+				b.stop()
+				b.dir = after
+				b.start()
+				b.settle(2 * time.Second)
+				b.expect("pending after the restart", len(b.agent.Pending(d.ID)), 0)
+			})
+			b.expect("answers", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
+			calls, _, _ := b.doors.heard()
+			b.expect("calls after the restart", len(calls), 0)
+			b.stop()
+			b.start()
+			b.settle(time.Minute)
+			b.expect("answers in the end", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
+			b.expect("kept", len(b.reg.Calls()), 0)
+		}},
 		{"8.1 calls are bounded", func(b *box) {
 			d := b.device("d")
 			m := &proto.DownlinkMsg{}

@@ -41,7 +41,7 @@ type Registry interface {
 	// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before, once each, and, if all is
 	// true, every other device too.
 	ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool))
-	// KeepCall and DropCall stage a persistent call and its end; Calls lists those kept over a restart.
+	// KeepCall and DropCall stage a persistent call, later its answer in its place, and its end; Calls lists those kept over a restart.
 	KeepCall(c *proto.DeviceRpcCallMsg) error
 	DropCall(c *proto.DeviceRpcCallMsg) error
 	Calls() []*proto.DeviceRpcCallMsg
