@@ -1,9 +1,6 @@
 package sync
 
 import (
-	"bufio"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
@@ -695,68 +690,4 @@ func TestUnbornIsAnnouncedAtStart(t *testing.T) {
 			t.Errorf("in the cloud: %+v %v", d, ok)
 		}
 	})
-}
-
-// Every recorded downlink of the real server is applied and acknowledged.
-func TestEveryRecordedDownlink(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("*", "testdata", "*.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	for _, file := range files {
-		list := recordedDownlinks(t, file)
-		if len(list) == 0 {
-			continue
-		}
-		total += len(list)
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			inBox(t, nil, func(b *box) {
-				before := b.cloud.Stats()
-				for _, m := range list {
-					m.EdgeConfiguration, m.DownlinkMsgId = nil, 0 // of another edge; the cloud gives ids
-					b.cloud.Push(b.edge.ID, m)
-				}
-				b.settle(5 * time.Minute)
-				after := b.cloud.Stats()
-				b.expect("pending", b.cloud.Pending(b.edge.ID), 0)
-				b.expect("given up, resent", []uint64{after.GivenUp - before.GivenUp, after.Resent - before.Resent}, []int{0, 0})
-				for _, c := range b.reg.Counts() {
-					if c.Malformed > 0 {
-						t.Errorf("malformed: %+v", c)
-					}
-				}
-			})
-		})
-	}
-	if total < 200 {
-		t.Errorf("%d downlinks in %d files", total, len(files))
-	}
-}
-
-func recordedDownlinks(t *testing.T, file string) (list []*proto.DownlinkMsg) {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		var j struct{ Type, Raw, Down string } // the two forms of carried recordings
-		if err := json.Unmarshal(s.Bytes(), &j); err != nil {
-			t.Fatal(err)
-		}
-		var m proto.ResponseMsg
-		raw, err := base64.StdEncoding.DecodeString(j.Raw + j.Down)
-		if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") || err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
-			continue // the recordings cut some long ones
-		}
-		list = append(list, m.DownlinkMsg)
-	}
-	if s.Err() != nil {
-		t.Fatal(s.Err())
-	}
-	return list
 }
