@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -618,6 +619,65 @@ func TestConformance(t *testing.T) {
 			b.post(id, 5)
 			b.settle(5 * time.Second)
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4, 5})
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+		}},
+		{"4.7 what a refused device pushes out of the full dead-letter log is counted and told", func(b *box) {
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			})
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev F"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_STRING_V, Str: bytes.Repeat([]byte("x"), 10_000)}}
+			const events = 150 // of which the log takes a hundred
+			began := time.Now().UnixMilli()
+			for n := range int64(events) {
+				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: began + n, Entity: id, Fragment: proto.AppendTelemetry(nil, id, "DEVICE", n, kv)}
+				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.settle(2 * time.Minute)
+			told := map[string][]int64{}
+			for _, u := range b.sent(func(*proto.UplinkMsg) bool { return true }) {
+				for _, e := range u.EntityData {
+					for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
+						for _, kv := range l.Kv {
+							told[kv.Key] = append(told[kv.Key], kv.LongV)
+							if kv.Key == "queueDroppedReason" {
+								b.expect("reason", kv.StringV, "dead letters full")
+							}
+						}
+					}
+				}
+			}
+			s, sum := b.agent.Snapshot(), int64(0)
+			for _, n := range told["queueDropped"] {
+				sum += n
+			}
+			b.expect("dropped, in all", sum, s.Dropped)
+			if s.Dropped < 40 || s.Dropped > 60 || s.Dead+s.Dropped != events+2 || s.Pending != 0 {
+				b.Errorf("%d dropped, %d dead, %d pending", s.Dropped, s.Dead, s.Pending)
+			}
+			n := len(told["queueDropped"])
+			b.expect("total", told["queueDroppedTotal"][n-1], sum)
+			if from, to := told["queueDroppedFrom"][0], told["queueDroppedTo"][n-1]; from < began-60_000 || from > began+2 || to < began+30 || to >= began+events {
+				b.Errorf("from %d to %d, began %d", from, to, began)
+			}
+			// The creation is not among them: what is left arrives behind it.
+			b.cloud.RefuseUplink(nil)
+			if _, err := b.agent.DeadLetters().Retry(b.Context(), 0); err != nil {
+				b.Fatal(err)
+			}
+			lost := b.tenant.Counts().Dropped
+			b.settle(5 * time.Minute)
+			arrived := b.tenant.Arrivals(id, "t")
+			b.expect("arrived, first and last", []int64{int64(len(arrived)), arrived[0], arrived[len(arrived)-1]}, []int64{events - sum + 1, sum - 1, events - 1})
+			b.expect("lost", b.tenant.Counts().Dropped, lost)
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
 		}},
 		{"4.7 what a device does while its orphans go up stays behind them", func(b *box) {

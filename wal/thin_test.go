@@ -416,7 +416,7 @@ func TestGapIsToldInQuietTimes(t *testing.T) {
 }
 
 func TestWhy(t *testing.T) {
-	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", 0: "unknown (0)", 64: "unknown (64)"} {
+	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full", 0: "unknown (0)", 64: "unknown (64)"} {
 		if w.String() != want {
 			t.Errorf("%d is %q, want %q", w, w, want)
 		}
