@@ -68,7 +68,7 @@ var (
 	calculatedFields   = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
 	attributes         = &kind{'@', "entityData", "", noSync}
 	births             = &kind{letter: 'n'} // made here, see create.go
-	calls              = &kind{letter: 'j'} // persistent calls that wait for their device, see calls.go
+	calls              = &kind{letter: 'j'} // persistent calls that wait for their device, then their answers, see calls.go
 	sweptKinds         = []*kind{assetProfiles, assets, entityViews, ruleChains, dashboards, customers, widgetsBundles, widgetTypes, otaPackages, resources}
 	keyEdge, keySecret = "E", "S"
 	keySynced          = "Y"
