@@ -107,7 +107,7 @@ fuzz-smoke: ## each fuzz target for FUZZTIME (5s)
 
 .PHONY: powercut
 powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of each kind; as root
-	go test ./wal -count 1 -run '^TestPowerCut$$' -v -cuts $${CUTS:-50}
+	go test ./wal -count 1 -run '^TestRealPowerCut$$' -v -cuts $${CUTS:-50}
 
 .PHONY: bench
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -368,7 +369,7 @@ func (q *Queue) cutBack() error {
 		err = errors.Join(err, syncDir(q.o.Dir))
 	}
 	path := filepath.Join(q.o.Dir, segmentName(tail.first))
-	if i, statErr := os.Stat(path); statErr == nil && i.Size() <= tail.bytes {
+	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
 		return err // nothing behind it; what may be missing is repair's affair
 	}
 	return errors.Join(err, truncateDurably(path, tail.bytes))
@@ -393,9 +394,6 @@ func (q *Queue) reopen(now time.Time) error {
 		q.lastErr = err
 		q.mu.Unlock()
 		return err
-	}
-	if q.o.Interval > 0 {
-		q.dirty = now // what was accepted before the failure may still wait for its fsync
 	}
 	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
 	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {

@@ -69,12 +69,15 @@ func (c *control) valid() bool {
 	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
 }
 
-// newer tells whether c was written later than d: committed positions and the number of the dropped only grow.
+// newer tells whether c was written later than d: committed positions, the number of the dropped and that of the accepted only grow.
 func (c *control) newer(d *control) bool {
 	if c.committed.Offset != d.committed.Offset {
 		return c.committed.Offset > d.committed.Offset
 	}
-	return c.counters.dropped+c.ahead > d.counters.dropped+d.ahead
+	if dropped, before := c.counters.dropped+c.ahead, d.counters.dropped+d.ahead; dropped != before {
+		return dropped > before
+	}
+	return c.seq > d.seq // a gap was told
 }
 
 func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }

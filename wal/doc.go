@@ -53,7 +53,8 @@
 //
 // The slots are written in turn. The newest of both slots and of the control frames in the last segment counts, if it lies within the
 // log; if all are lost, everything that is still there is sent again. It is written after 5 s without an append, after each MiB
-// acknowledged, before segments are dropped or thinned, and at Close.
+// acknowledged, before segments are dropped or thinned, and at Close. What was delivered behind the newest of them is delivered again after
+// a crash: at most one window, and what was acknowledged since it was written.
 //
 // # Invariants
 //

@@ -131,6 +131,122 @@ func FuzzCommitted(f *testing.F) {
 	})
 }
 
+// walk lists what can be read of a sealed segment, as the reader does: its events' fragments by their offsets.
+func walk(data []byte, first, limit uint64) map[uint64][]byte {
+	events := make(map[uint64][]byte)
+	for offset := first; len(data) > 0 && offset < limit; {
+		f, at, n, bad := follow(data, offset, limit)
+		if bad {
+			jump, found, ok := resync(data, offset+1, limit)
+			if !ok {
+				break
+			}
+			data, offset = data[jump:], found
+			continue
+		}
+		if f.typ() == frameEvent {
+			events[at] = f.payload()
+		}
+		data, offset = data[n:], at+1
+	}
+	return events
+}
+
+// thinnedSegment is a sealed segment of n events that was thinned before, and the offset behind it.
+func thinnedSegment(n uint64) (data []byte, limit uint64) {
+	s := sieve{series: func(uint8, uint8, []byte) (uint64, bool) { return 0, true }, room: 1 << 20}
+	s.segment(segmentOfEvents(n), 1, n+2, true, 1)
+	return s.out, n + 2
+}
+
+// Whatever a sealed segment holds: thinning it keeps within its bounds, invents no event, counts what it leaves out, and gives a segment
+// without damage; and the reader reads what can be read, of the old one and of the new one.
+func FuzzThin(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
+		const first = 1
+		limit := first + uint64(size)
+		s := sieve{series: func(kind, _ uint8, fragment []byte) (uint64, bool) { return uint64(len(fragment) % 3), kind != 5 }, room: len(b) + 4096}
+		s.segment(b, first, limit, true, 1)
+		if len(s.out) > s.room+maxFrame+maxPrefix {
+			t.Fatalf("%d bytes from %d", len(s.out), len(b))
+		}
+		before := walk(b, first, limit)
+		if len(s.out) > s.room {
+			return // given up
+		}
+		after := walk(s.out, first, limit)
+		for at, fragment := range after {
+			if old, ok := before[at]; !ok || !bytes.Equal(old, fragment) {
+				t.Fatalf("an event was invented at %d", at)
+			}
+		}
+		if uint64(len(before)-len(after)) != s.gap.Events {
+			t.Fatalf("%d events of %d are left, %d counted as dropped", len(after), len(before), s.gap.Events)
+		}
+		for data, offset := s.out, uint64(first); len(data) > 0; {
+			_, at, n, bad := follow(data, offset, limit)
+			if bad {
+				t.Fatalf("the new segment is damaged at offset %d", offset)
+			}
+			if data, offset = data[n:], at+1; len(data) == 0 && at+1 != limit {
+				t.Fatalf("the new segment ends at %d, not in front of %d", at, limit)
+			}
+		}
+		if size == 0 {
+			return
+		}
+		for _, content := range [][]byte{b, s.out} {
+			dir := t.TempDir()
+			writeFile(t, filepath.Join(dir, segmentName(first)), content)
+			head := control{seq: uint64(size)}
+			h := frame(head.append(appendFrame(nil, frameControl, &Event{})))
+			h.seal(limit)
+			writeFile(t, filepath.Join(dir, segmentName(limit)), appendEntry(nil, h))
+			q := openQueue(t, Options{Dir: dir})
+			r := q.Reader()
+			got := make(map[uint64]bool)
+			if err := r.Read(func(e *Entry) bool {
+				if old, ok := before[e.Offset]; !ok || !bytes.Equal(old, e.Fragment) || got[e.Offset] {
+					t.Fatalf("an event was invented at %d", e.Offset)
+				}
+				got[e.Offset] = true
+				return true
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if want := len(walk(content, first, limit)); len(got) != want {
+				t.Fatalf("%d events are read of %d", len(got), want)
+			}
+			if err := q.Commit(r.Position(), uint64(len(got)), 0); err != nil {
+				t.Fatal(err)
+			}
+			if s := q.Stats(); s.Pending != 0 {
+				t.Fatalf("%+v", s)
+			}
+			checkIdentity(t, q.Stats())
+			r.Close()
+			closeQueue(t, q)
+		}
+	})
+}
+
+// What a control frame tells is a state that can be, and is written as it was read.
+func FuzzControl(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, ok := parseControl(b)
+		if !ok {
+			return
+		}
+		if !c.valid() || c.counters.sum() != c.committed.Seq || c.ahead > c.seq-c.committed.Seq {
+			t.Fatalf("%+v", c)
+		}
+		again, ok := parseControl(c.append(nil))
+		if !ok || again != c || c.newer(&again) {
+			t.Fatalf("%+v is read back as %+v", c, again)
+		}
+	})
+}
+
 // The committed seeds follow the format; UPDATE_SEEDS=1 writes them anew.
 func TestSeeds(t *testing.T) {
 	whole := segmentOfEvents(12)
@@ -142,6 +258,13 @@ func TestSeeds(t *testing.T) {
 	torn := bytes.Clone(slots)
 	torn[slotDistance+30] ^= 1
 	first := frames(t, whole, 1)
+	thinned, limit := thinnedSegment(12)
+	thinTorn := bytes.Clone(thinned)
+	thinTorn[len(thinned)/2] ^= 1
+	told := (&control{
+		seq: 900, committed: Position{Offset: 80, Seq: 70}, counters: counters{50, 10, 7, 3}, ahead: 100,
+		thin: thinning{into: 90, from: 300, bytes: 4096, level: 3}, gap: Gap{Events: 5, First: -7, Last: 1_700_000_000_000, Why: WhyThin},
+	}).append(nil)
 	seeds := map[string][]byte{
 		"FuzzRepair/whole": whole, "FuzzRepair/torn": whole[:len(whole)-5], "FuzzRepair/flipped": flipped, "FuzzRepair/empty": {},
 		"FuzzRepair/zeros": append(bytes.Clone(whole), make([]byte, 600)...), "FuzzRepair/garbage": append(bytes.Clone(whole), garbage(600)...),
@@ -151,12 +274,17 @@ func TestSeeds(t *testing.T) {
 		"FuzzFrame/length":        {0xff, 0xff, 0xff, 0x7f, 0x40},
 		"FuzzFrame/long-length":   {0x9e, 0x00, 0x40},
 		"FuzzCommitted/two-slots": slots, "FuzzCommitted/torn": torn, "FuzzCommitted/one": slots[:slotSize], "FuzzCommitted/short": slots[:20],
+		"FuzzThin/whole": whole, "FuzzThin/thinned": thinned, "FuzzThin/flipped": thinTorn, "FuzzThin/torn": thinned[:len(thinned)-3],
+		"FuzzControl/told": told, "FuzzControl/short": told[:9], "FuzzControl/zero": (&control{}).append(nil),
 	}
 	for name, b := range seeds {
 		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))
 		want := "go test fuzz v1\n[]byte(" + strconv.Quote(string(b)) + ")\n"
 		if filepath.Dir(name) == "FuzzFrame" {
 			want += fmt.Sprintf("uint64(%d)\n", 1) // offset 2 after the fuzz function's shift
+		}
+		if filepath.Dir(name) == "FuzzThin" {
+			want += fmt.Sprintf("uint16(%d)\n", limit-1)
 		}
 		if os.Getenv("UPDATE_SEEDS") != "" {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // testOptions are those of a queue with segments so small that a few hundred events fill several.
@@ -147,21 +148,26 @@ func copyDir(t testing.TB, from string) string {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(from)
+	for name, b := range dirFiles(t, from) {
+		writeFile(t, filepath.Join(to, name), b)
+	}
+	return to
+}
+
+// dirFiles reads a directory that may change meanwhile.
+func dirFiles(t testing.TB, dir string) map[string][]byte {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := make(map[string][]byte)
 	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(from, e.Name()))
-		if os.IsNotExist(err) { // dropped meanwhile
-			continue
+		if b, err := os.ReadFile(filepath.Join(dir, e.Name())); err == nil {
+			files[e.Name()] = b
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(to, e.Name()), b)
 	}
-	return to
+	return files
 }
 
 func readFile(t testing.TB, path string) []byte {
@@ -211,4 +217,14 @@ func sprint(n []uint64) string {
 		return fmt.Sprintf("%d … %d (%d)", n[:6], n[len(n)-6:], len(n))
 	}
 	return fmt.Sprint(n)
+}
+
+// settleNow makes durable what was accepted, whatever Options.Interval.
+func settleNow(t testing.TB, q *Queue) {
+	t.Helper()
+	q.own.Lock()
+	defer q.own.Unlock()
+	if !q.settleWrites(time.Now()) {
+		t.Fatal("the medium refuses")
+	}
 }

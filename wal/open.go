@@ -83,6 +83,9 @@ func (q *Queue) open() error {
 		if q.file, err = openCommitted(q.o.Dir, q.o.CorruptDir, generation); err != nil {
 			return err
 		}
+		if err := errors.Join(q.step("open-committed"), q.file.f.Sync()); err != nil {
+			return err
+		}
 		q.filed, reach = c.committed, c.committed.Offset
 	} else {
 		q.mu.Lock()
@@ -99,9 +102,13 @@ func (q *Queue) open() error {
 	if q.store, err = openLog(&q.o, p.end.Offset); err != nil {
 		return err
 	}
+	// What a killed process wrote and did not sync is found all the same, and relied on from here on.
 	segments, err := sizes(q.o.Dir)
 	if err == nil {
-		err = syncDir(q.o.Dir)
+		err = q.step("open")
+	}
+	if err == nil {
+		err = errors.Join(q.store.Sync(), syncDir(q.o.Dir))
 	}
 	if err != nil {
 		q.store.Close()

@@ -336,9 +336,9 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	p.Seq = max(p.Seq, q.committed.Seq)
 	p.Thinned = max(p.Thinned, q.committed.Thinned)
 	delta := p.Seq - q.committed.Seq
-	dead = min(dead, delta) // the quota may have dropped part of it meanwhile
-	deployed = min(deployed, delta-dead)
-	thinned := min(p.Thinned-q.committed.Thinned, q.ahead, delta-dead-deployed)
+	thinned := min(p.Thinned-q.committed.Thinned, q.ahead, delta)
+	dead = min(dead, delta-thinned) // the quota may have dropped part of it meanwhile
+	deployed = min(deployed, delta-thinned-dead)
 	q.counters.deployed += deployed
 	q.counters.dead += dead
 	q.counters.dropped += thinned

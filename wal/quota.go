@@ -65,7 +65,7 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 	q.mu.Unlock()
 	seq, ok := headSeq(q.o.Dir, next)
 	if !ok {
-		seq, ok = seqBefore(q.o.Dir, q.firsts(n), next)
+		seq, _, ok = seqBefore(q.o.Dir, q.firsts(n), next)
 	}
 	gap := Gap{}
 	thinned := from.Thinned
@@ -132,7 +132,11 @@ func (q *Queue) expire(now time.Time) {
 		if !ok { // a damaged one tells nothing
 			continue
 		}
-		if t := f.time(); t < clockKnown || now.UnixMilli()-t <= q.o.MaxAge.Milliseconds() {
+		age := now.UnixMilli() - f.time()
+		if f.time() < clockKnown || age < 0 { // nor does one from a wrong clock; a later one tells for all in front of it
+			continue
+		}
+		if age <= q.o.MaxAge.Milliseconds() {
 			break
 		}
 		old = i

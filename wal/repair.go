@@ -199,16 +199,16 @@ func (t *tail) add(f frame) {
 	}
 }
 
-// countBefore finds how many events came before a last segment that does not tell by itself.
+// countBefore finds how many events came before a last segment that does not tell by itself, and what was committed by then.
 func (t *tail) countBefore(dir string, firsts []uint64) {
 	if t.seqSure {
 		return
 	}
 	if t.first == 1 {
 		t.seqSure = true
-	} else if before, ok := seqBefore(dir, firsts[:len(firsts)-1], t.first); ok {
+	} else if before, newest, ok := seqBefore(dir, firsts[:len(firsts)-1], t.first); ok {
 		t.seq += before
-		t.seqSure = true
+		t.seqSure, t.newest, t.found = true, newest, true
 	}
 }
 
@@ -230,9 +230,9 @@ func lostEvents(first, from, to uint64) uint64 {
 	return n
 }
 
-// seqBefore finds how many events were accepted before offset by the control frames at the heads of earlier segments, walking back at
-// most a few of them.
-func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool) {
+// seqBefore finds how many events were accepted before offset by the control frames of earlier segments, walking back at most a few of
+// them, and the newest of those frames.
+func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest control, ok bool) {
 	for i := len(firsts) - 1; i >= 0 && i >= len(firsts)-4; i-- {
 		data, err := readBounded(filepath.Join(dir, segmentName(firsts[i])), tailBytes)
 		if err != nil {
@@ -256,10 +256,10 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, ok bool)
 			pos += n
 		}
 		if t.seqSure {
-			return t.seq + lostEvents(t.first, t.last+1, offset-1), true
+			return t.seq + lostEvents(t.first, t.last+1, offset-1), t.newest, true
 		}
 	}
-	return 0, false
+	return 0, newest, false
 }
 
 // setAside moves a file or directory out of the library's sight: into corrupt, or under another name where that fails.

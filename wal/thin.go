@@ -156,7 +156,7 @@ func (q *Queue) pickThin() (a, b segment, ok bool) {
 // writeThin writes the new content of a, with that of b if it is one, beside it.
 func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	t := thinning{into: a.first, from: b.first, level: level}
-	s := sieve{series: q.o.Series, salt: a.first ^ uint64(level)<<56}
+	s := sieve{series: q.o.Series, salt: a.first ^ uint64(level)<<56, room: int((a.bytes + b.bytes) * 7 / 8)}
 	for _, old := range []segment{a, b} {
 		if old.first == 0 {
 			continue
@@ -171,7 +171,10 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 		}
 		s.segment(data, old.first, limit, old.first == a.first, level)
 	}
-	if int64(len(s.out)) > (a.bytes+b.bytes)*7/8 {
+	if len(s.out) > s.room {
+		return t, s.gap, errNotWorth
+	}
+	if f, _, bad := next(s.out, a.first); bad || f.typ() != frameControl { // without its head the new segment could not tell its level
 		return t, s.gap, errNotWorth
 	}
 	t.bytes = uint64(len(s.out))
@@ -192,6 +195,7 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 type sieve struct {
 	series func(kind, action uint8, fragment []byte) (uint64, bool)
 	salt   uint64
+	room   int // bytes of out; beyond it goes on no further, because frames of lost events may take more room than what was damaged
 	out    []byte
 	gap    Gap
 	odd    [thinBits / 64]uint64 // whether a series, by its hash, has had an odd number of events
@@ -204,14 +208,14 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 		s.out = make([]byte, 0, len(data))
 	}
 	offset := first
-	for pos := 0; pos < len(data) && offset < limit; {
+	for pos := 0; pos < len(data) && offset < limit && len(s.out) <= s.room; {
 		f, at, n, bad := follow(data[pos:], offset, limit)
 		if bad {
 			jump, found, ok := resync(data[pos:], offset+1, limit)
 			if !ok {
 				break
 			}
-			for ; offset < found; offset++ {
+			for ; offset < found && len(s.out) <= s.room; offset++ {
 				s.put(nil, offset)
 			}
 			pos += jump
@@ -225,7 +229,7 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 			h[offAction] = level
 			h.seal(at)
 			s.put(h, at)
-		case f.typ() == frameEvent && s.run < maxJump && pos+n < len(data) && s.drops(f): // the last frame stays: without it the end looks torn
+		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && pos+n < len(data) && s.drops(f): // the last one tells that the end is not torn
 			s.gap.see(f.time())
 			s.run++
 		default:
@@ -234,7 +238,7 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 		}
 		pos, offset = pos+n, at+1
 	}
-	for ; limit != ^uint64(0) && offset < limit && offset-first < 1<<20; offset++ { // a torn end is damage too
+	for ; offset < limit && len(s.out) <= s.room; offset++ { // a torn end is damage too
 		s.put(nil, offset)
 	}
 }

@@ -1,0 +1,400 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A queue against a slice with everything at once: quotas with each policy, age, interval durability, the flash budget, records of gaps,
+// media that are full or fail at any step for a while, crashes at any step, opening again. The seed of a failing run is in its name.
+func TestModelFaults(t *testing.T) {
+	seeds := uint64(48)
+	if testing.Short() {
+		seeds = 8
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			m := newModel(t, seed)
+			synctest.Test(t, m.run)
+			t.Logf("%s: %d events accepted, %d refused, %d records, %d crashes, %d faults", m.kind, len(m.all), m.refused, m.records, m.crashes, m.faults)
+		})
+	}
+}
+
+// record stands in model.all for an event that tells of a gap.
+const modelRecord = 0
+
+type model struct {
+	t    *testing.T
+	rnd  *rand.Rand
+	kind string
+	o    Options
+	q    *Queue
+	r    *Reader
+	work string // directory for crashes
+
+	mu       sync.Mutex // guards what follows: steps come from the committer too
+	all      []uint64   // numbers of the accepted events; a Seq is an index into it plus 1
+	flying   []uint64   // being appended
+	fault    string     // step that fails
+	crash    int        // one in so many steps is looked at as if the process had been killed there; 0 = none
+	crashed  *rand.Rand
+	crashes  int
+	faults   int
+	bounds   cutBounds
+	refused  int
+	records  int
+	next     uint64
+	unacked  uint64 // events read since the last commit
+	deployed uint64
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 5)), crashed: rand.New(rand.NewPCG(seed, 6)), next: 1, work: filepath.Join(memDir(t), "queue")}
+	m.o = testOptions(filepath.Join(memDir(t), "queue"))
+	m.o.SegmentSize = minSegmentSize + m.rnd.IntN(1500)
+	m.o.Series = func(_, action uint8, fragment []byte) (uint64, bool) { return uint64(fragment[8]), action == 1 }
+	m.kind = []string{"", DropOldest, RejectNew, Thin}[seed%4]
+	if m.kind != "" {
+		m.o.Policy, m.o.MaxBytes = m.kind, int64(m.o.SegmentSize)*int64(5+m.rnd.IntN(5))
+	}
+	if seed/4%2 == 1 {
+		m.o.Interval = time.Second
+		m.kind += " interval"
+	}
+	if seed/8%2 == 1 {
+		m.o.FlashBudget, m.o.MaxDelay = 24*40*AssumedCommit, 2*time.Second
+		m.kind += " budget"
+	}
+	if seed/16%3 == 1 {
+		m.o.MaxAge = 30 * time.Second
+		m.kind += " age"
+	}
+	if seed/2%2 == 1 {
+		m.o.Record = func(g Gap, total uint64) (Event, bool) {
+			e := Event{Action: tellsGap, Fragment: make([]byte, 16)}
+			binary.LittleEndian.PutUint64(e.Fragment[8:], total)
+			return e, g.Events > 0
+		}
+		m.kind += " records"
+	}
+	if seed%3 != 0 {
+		m.crash = 40
+	}
+	m.o.inject = m.step
+	return m
+}
+
+// step fails one, and looks at a crash there.
+func (m *model) step(op string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.q != nil && m.crash > 0 && m.crashed.IntN(m.crash) == 0 {
+		m.crashes++
+		m.checkCrash(op)
+	}
+	if m.fault == op || m.fault == "all" {
+		m.faults++
+		return fmt.Errorf("%s: %w", op, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// checkCrash opens the directory as it is at this moment: a killed process leaves everything that it has written, and what is accepted
+// is written, whatever the fsync.
+func (m *model) checkCrash(op string) {
+	files := dirFiles(m.t, m.o.Dir)
+	names := make(map[string]uint64)
+	data := make(map[uint64][]byte)
+	for name, b := range files {
+		n := uint64(len(names) + 1)
+		names[name], data[n] = n, b
+	}
+	known := slices.DeleteFunc(slices.Concat(m.all, m.flying), func(n uint64) bool { return n == modelRecord })
+	accepted := len(slices.DeleteFunc(slices.Clone(m.all), func(n uint64) bool { return n == modelRecord }))
+	p := &cutPoint{op: op, names: names, data: data, synced: data, all: known, committed: m.q.Committed().Seq}
+	p.need, p.durable = uint64(accepted), m.q.DurablyCommitted().Seq
+	run := cutRun{event: thinEvent, thins: m.o.Policy == Thin, records: m.o.Record != nil || m.o.MaxBytes > 0 || m.o.MaxAge > 0}
+	o := m.o
+	o.Dir, o.CorruptDir, o.inject, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
+	o.MaxBytes, o.MaxAge = 0, 0 // it is to give back what is there
+	s := &cutState{p: p, names: names, strict: true}
+	s.build(m.t, m.work, map[uint64]bool{})
+	checkCut(m.t, run, o, s)
+	if m.t.Failed() {
+		m.t.Logf("crash before %q", op)
+		m.crash = 0
+	}
+}
+
+func (m *model) run(t *testing.T) {
+	m.t = t
+	time.Sleep(time.Until(time.UnixMilli(clockKnown).Add(time.Minute)))
+	m.open()
+	for range 160 {
+		if t.Failed() {
+			return
+		}
+		switch m.rnd.IntN(14) {
+		case 0, 1, 2, 3:
+			m.append(1 + m.rnd.IntN(12))
+		case 4:
+			m.submit(1 + m.rnd.IntN(6))
+		case 5, 6:
+			m.read(m.rnd.IntN(40))
+		case 7:
+			m.commit()
+		case 8: // as after a lost link
+			m.r.Seek(m.q.Committed())
+			m.unacked = 0
+		case 9, 10:
+			time.Sleep(time.Duration(m.rnd.IntN(8000)) * time.Millisecond)
+		case 11: // a fault comes or goes
+			f := ""
+			if m.rnd.IntN(2) == 0 {
+				f = []string{"write", "sync", "syncdir", "committed", "drop", "thin-write", "thin", "all"}[m.rnd.IntN(8)]
+			}
+			m.mu.Lock()
+			m.fault = f
+			m.mu.Unlock()
+		case 12:
+			if m.rnd.IntN(4) == 0 {
+				m.reopen()
+			}
+		case 13:
+			m.check()
+		}
+	}
+	m.clear()
+	time.Sleep(2 * fileAfter)
+	m.append(5)
+	m.check()
+	m.r.Seek(m.q.Committed())
+	m.unacked = 0
+	m.read(1 << 30)
+	m.commit()
+	s := m.stats()
+	if s.Pending != 0 || !s.Writable {
+		t.Fatalf("everything was committed: %+v", s)
+	}
+	m.reopen()
+	if a := m.stats(); a.Deployed != s.Deployed || a.Dropped != s.Dropped {
+		t.Fatalf("opened with\n%+v, closed with\n%+v", a, s)
+	}
+	closeQueue(t, m.q)
+}
+
+func (m *model) open() {
+	q := openQueue(m.t, m.o)
+	m.mu.Lock()
+	m.q = q
+	m.mu.Unlock()
+	m.r, m.unacked = q.Reader(), 0
+}
+
+// clear lets the medium work again, and waits until the queue has noticed.
+func (m *model) clear() {
+	m.mu.Lock()
+	m.fault = ""
+	m.mu.Unlock()
+	time.Sleep(fileAfter + reopenEvery)
+	synctest.Wait()
+}
+
+func (m *model) reopen() {
+	m.clear()
+	m.r.Close()
+	m.stats()
+	closeQueue(m.t, m.q)
+	before := stored(m.q.Stats())
+	m.note(before)
+	m.open()
+	if after := stored(m.q.Stats()); after.Accepted != before.Accepted || after.Committed != before.Committed || after.Dropped != before.Dropped || after.Pending != before.Pending {
+		m.t.Fatalf("closed with\n%+v, opened with\n%+v", before, after)
+	}
+	checkInspect(m.t, m.q)
+}
+
+func (m *model) take(n int) (events []Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flying = nil
+	for range n {
+		e := thinEvent(m.next)
+		events = append(events, e)
+		m.flying = append(m.flying, m.next)
+		m.next++
+	}
+	return events
+}
+
+// landed takes the outcome of what was appended.
+func (m *model) landed(err error) {
+	m.mu.Lock()
+	switch {
+	case err == nil:
+		m.all = append(m.all, m.flying...)
+	case errors.Is(err, ErrFull) && m.o.Policy == RejectNew, errors.Is(err, ErrUnavailable) && errors.Is(err, syscall.ENOSPC):
+		m.refused += len(m.flying)
+	default:
+		m.t.Fatalf("append: %v", err)
+	}
+	m.flying = nil
+	m.mu.Unlock()
+	m.stats()
+}
+
+func (m *model) append(n int) {
+	m.stats()
+	events := m.take(n)
+	m.landed(m.q.Append(context.Background(), events...))
+}
+
+// submit hands a few groups over without waiting; their outcomes come in order.
+func (m *model) submit(n int) {
+	m.stats()
+	events := m.take(n)
+	var outcomes []error
+	for i := range events {
+		if err := m.q.Submit(context.Background(), events[i:i+1], func(err error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			outcomes = append(outcomes, err)
+			if first := m.flying[0]; err == nil {
+				m.all = append(m.all, first)
+			} else {
+				m.refused++
+			}
+			m.flying = m.flying[1:]
+			if len(m.flying) > 0 && len(outcomes) == n {
+				m.t.Error("more outcomes than events")
+			}
+		}); err != nil {
+			m.t.Fatal(err)
+		}
+		synctest.Wait()
+		m.mu.Lock()
+		held := len(outcomes) <= i // the budget lets it collect
+		m.mu.Unlock()
+		if !held {
+			m.stats()
+		}
+	}
+	time.Sleep(3 * time.Second) // longer than queue.max_delay
+	synctest.Wait()
+	m.mu.Lock()
+	got := len(outcomes)
+	m.mu.Unlock()
+	if got != n {
+		m.t.Fatalf("%d outcomes of %d", got, n)
+	}
+	m.stats()
+}
+
+// note takes the records that the queue has appended by itself, which stand behind a group.
+func (m *model) note(s Stats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	extra := int(s.Accepted) - len(m.all)
+	if extra < 0 || extra > 0 && m.o.Record == nil {
+		m.t.Fatalf("%d events were accepted: %+v", len(m.all), s)
+	}
+	for range extra {
+		m.all = append(m.all, modelRecord)
+		m.records++
+	}
+}
+
+func (m *model) stats() Stats {
+	m.t.Helper()
+	synctest.Wait()
+	s := m.q.Stats()
+	m.note(s)
+	checkIdentity(m.t, s)
+	if s.Damaged != 0 || s.Deployed > m.deployed {
+		m.t.Fatalf("%d deployed: %+v", m.deployed, s)
+	}
+	if m.o.MaxBytes == 0 && m.o.MaxAge == 0 && (s.Dropped != 0 || s.Deployed != m.deployed) {
+		m.t.Fatalf("%d deployed: %+v", m.deployed, s)
+	}
+	return s
+}
+
+func (m *model) see(e *Entry, last uint64) {
+	m.t.Helper()
+	if e.Seq <= last || e.Seq > uint64(len(m.all)) {
+		m.t.Fatalf("event %d behind %d, of %d", e.Seq, last, len(m.all))
+	}
+	n := m.all[e.Seq-1]
+	if want := thinEvent(n); n == modelRecord && e.Action != tellsGap || n != modelRecord && (!slices.Equal(want.Fragment, e.Fragment) || want.Action != e.Action || want.Time != e.Time) {
+		m.t.Fatalf("event %d is %d, read %+v", e.Seq, n, e)
+	}
+	// What lies between was dropped: allowed behind a committed position that the quota has moved, or where it was thinned.
+	for seq := max(last, m.q.Committed().Seq) + 1; seq < e.Seq; seq++ {
+		if k := m.all[seq-1]; m.o.Policy != Thin || k%thinEvery == 0 {
+			m.t.Fatalf("event %d (%d) is missing behind %d, before %d", seq, k, last, e.Seq)
+		}
+	}
+}
+
+func (m *model) read(n int) {
+	m.stats()
+	last := m.r.Position().Seq
+	if err := m.r.Read(func(e *Entry) bool {
+		if n == 0 {
+			return false
+		}
+		n--
+		m.see(e, last)
+		last = e.Seq
+		m.unacked++
+		return true
+	}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *model) commit() {
+	before := m.q.Committed().Seq
+	p := m.r.Position()
+	if err := m.q.Commit(p, m.unacked, 0); err != nil {
+		m.t.Fatal(err)
+	}
+	m.deployed += min(m.unacked, p.Seq-min(before, p.Seq))
+	m.unacked = 0
+	m.stats()
+}
+
+// check compares everything that is pending with the slice.
+func (m *model) check() {
+	m.clear()
+	settleNow(m.t, m.q)
+	s := m.stats()
+	r := &Reader{q: m.q, pos: m.q.Committed()}
+	defer r.Close()
+	last, count := r.pos.Seq, uint64(0)
+	if err := r.Read(func(e *Entry) bool {
+		m.see(e, last)
+		last = e.Seq
+		count++
+		return true
+	}); err != nil {
+		m.t.Fatal(err)
+	}
+	if count != s.Pending || r.pos.Seq != uint64(len(m.all)) {
+		m.t.Fatalf("%d events are read, up to %d of %d: %+v", count, r.pos.Seq, len(m.all), s)
+	}
+	for seq := max(last, s.Accepted-min(s.Accepted, s.Pending)) + 1; seq <= uint64(len(m.all)); seq++ {
+		m.t.Fatalf("event %d is missing at the end: %+v", seq, s)
+	}
+}
