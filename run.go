@@ -20,6 +20,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
+	"edgesync/sync/rest"
 	"edgesync/sync/status"
 	"edgesync/wal"
 )
@@ -52,6 +53,7 @@ type loop interface {
 type parts struct {
 	loop     loop
 	devices  http.Handler       // everything below /api/v1/
+	rest     http.Handler       // everything else below /api/, but for the status
 	registry *registry.Registry // closed after the loop has returned
 }
 
@@ -138,7 +140,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
+		server = device.NewServer(route(p.devices, p.rest, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
@@ -192,14 +194,18 @@ func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-
 	}
 }
 
-// route gives the device API to the devices' door and the rest to the page. No ServeMux: it would redirect odd tokens.
-func route(devices, rest http.Handler) http.Handler {
+// route gives the device API to the devices' door, the rest of the API to the REST room, and what is left to the page. No ServeMux: it would redirect odd
+// tokens.
+func route(devices, api, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-			return
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status":
+			api.ServeHTTP(w, r)
+		default:
+			rest.ServeHTTP(w, r)
 		}
-		rest.ServeHTTP(w, r)
 	})
 }
 
@@ -221,11 +227,19 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	if err != nil {
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
+	reg.Follow(queue)
+	latest := rest.NewLatest()
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
+	intake.Observe(latest.Observe)
+	loop := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
 	return &parts{
-		loop:     agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()}),
-		devices:  device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
+		loop:    loop,
+		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
+		rest: rest.New(rest.Options{
+			Registry: reg, Intake: intake, Births: loop, Calls: loop, Latest: latest, Log: log,
+			Parser: func() rest.Parser { return new(device.Parser) },
+		}),
 		registry: reg,
 	}, nil
 }

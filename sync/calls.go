@@ -43,6 +43,7 @@ type callTable struct {
 	next     int32
 	calls    map[proto.UUID][]*pendingCall // by device, oldest first
 	count    int
+	news     []*pendingCall       // calls made here that no door has been offered yet
 	done     [answered]proto.UUID // request ids of calls that are over, a ring
 	doneAt   int
 	answers  []*answer // to be sent
@@ -56,8 +57,9 @@ type pendingCall struct {
 	Call
 	msg     *proto.DeviceRpcCallMsg
 	request proto.UUID
-	offered bool // somebody was there to take it
-	kept    bool // in the registry, over a restart
+	offered bool           // somebody was there to take it
+	kept    bool           // in the registry, over a restart
+	local   chan<- callEnd // whoever here waits for the answer, of size 1; nil: the cloud does
 }
 
 // answer is on its way to the cloud.
@@ -190,6 +192,10 @@ func (t *callTable) finish(c *pendingCall, response, word string) {
 		delete(t.calls, c.Device)
 	}
 	t.count--
+	if c.local != nil {
+		c.local <- callEnd{response, word} // it is the only one
+		return
+	}
 	t.done[t.doneAt] = c.request
 	t.doneAt = (t.doneAt + 1) % answered
 	a := &answer{expires: c.Expires}
@@ -444,6 +450,7 @@ func (l *loop) recallCalls(now time.Time) {
 // maybeCall ends what is overdue and sends what waits: past the backlog, at once (wire contract 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	t := l.calls
+	l.offerLocal()
 	strays := l.maybeStrays(now)
 	late, next := t.expire(now)
 	if next.IsZero() || !strays.IsZero() && strays.Before(next) {

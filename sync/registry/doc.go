@@ -23,6 +23,7 @@
 //	Y   which sync has completed               n id   a device made here and not yet known to the cloud, see create.go
 //	x id   of a user's credentials what a login needs      j id   a persistent call that waits, protobuf
 //	g id   OTA package without its data, which is the file ota/ID
+//	i key  a record that was changed here, see edits.go
 //
 // Memory holds the devices, the names of profiles and a key for each record; values are read from flash when they are asked for.
 //
