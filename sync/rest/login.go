@@ -34,7 +34,7 @@ type attempts struct {
 func (a *attempts) allowed(from string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.full[a.place(from, now)].Sub(now) < wrongBurst*wrongEvery
+	return a.full[a.place(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
 }
 
 // wrong counts a wrong password.
