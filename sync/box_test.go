@@ -150,6 +150,7 @@ func (b *box) start() {
 	if b.reg, err = registry.Open(registry.Options{Dir: filepath.Join(b.dir, "registry"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
 		b.Fatal(err)
 	}
+	b.reg.Follow(b.queue)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	b.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {

@@ -135,10 +135,11 @@ func (r *Registry) remember(id recordID, e edit) error {
 	return r.put(string(edits)+string(id[:]), value)
 }
 
-// edited tells whether a record was changed here and the cloud does not know of it yet, so that what it sends of it is out of date.
+// edited tells whether a record was changed here and what the cloud sends of it is out of date: it does not know of the change yet, or did not when the
+// sync began which now brings it.
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
-	return ok && r.queue != nil && e.seq > r.queue.Committed().Seq
+	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
 }
 
 // unlessEdited wraps the application of what the cloud sends. Its deletions always count.

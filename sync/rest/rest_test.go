@@ -348,7 +348,7 @@ func TestAlarms(t *testing.T) {
 		{root, "DELETE", path, "", 200, "true", []string{`DELETED ALARM … "severity":"MAJOR"`}}, // with its JSON (wire contract 5.6)
 		{root, "DELETE", path, "", 404, "-", nil},
 	})
-	for range 300 { // those that are over are bounded
+	for range 260 { // those that are over are bounded
 		r.send(root, "POST", "/api/alarm", raise(lamp, `,"severity":"MINOR","cleared":true,"acknowledged":true`))
 	}
 	n := 0
