@@ -72,8 +72,8 @@ func (l *Latest) observe(id proto.UUID, fragment []byte) {
 	}
 	l.turn++
 	s.turn = l.turn
-	ts := int64(0)
-	for b := data; len(b) > 0; {
+	ts, next, seen := int64(0), 0, 0
+	for b := data; len(b) > 0 && seen < latestKeys; {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
 			return
@@ -91,7 +91,8 @@ func (l *Latest) observe(id proto.UUID, fragment []byte) {
 			if n < 0 {
 				return
 			}
-			l.set(s, ts, kv)
+			next = l.set(s, ts, kv, next)
+			seen++
 			b = b[n:]
 		default:
 			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
@@ -125,12 +126,16 @@ func part(b []byte, want protowire.Number) ([]byte, bool) {
 	return nil, false
 }
 
-func (l *Latest) set(s *series, ts int64, kv []byte) {
+// set takes one value. A device mostly sends the same keys in the same order, so its place is likely to be next; set returns what then is.
+func (l *Latest) set(s *series, ts int64, kv []byte, next int) int {
 	key, ok := part(kv, 1)
 	if !ok || len(kv) > latestValue {
-		return
+		return next
 	}
-	at := slices.IndexFunc(s.list, func(v value) bool { return bytes.Equal(v.key, key) })
+	at := next
+	if at >= len(s.list) || !bytes.Equal(s.list[at].key, key) {
+		at = slices.IndexFunc(s.list, func(v value) bool { return bytes.Equal(v.key, key) })
+	}
 	switch {
 	case at >= 0 && s.list[at].ts > ts:
 	case at >= 0:
@@ -138,9 +143,11 @@ func (l *Latest) set(s *series, ts int64, kv []byte) {
 		l.bytes += len(kv) - len(v.kv)
 		v.kv, v.ts = append(v.kv[:0], kv...), ts
 	case len(s.list) < latestKeys:
+		at = len(s.list)
 		s.list = append(s.list, value{bytes.Clone(key), bytes.Clone(kv), ts})
 		l.bytes += latestCost + len(key) + len(kv)
 	}
+	return at + 1
 }
 
 // evict forgets the entity that was heard of least lately.

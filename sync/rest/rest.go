@@ -22,6 +22,7 @@ const (
 	maxBody      = 256 << 10 // bytes of a body
 	maxLogin     = 4 << 10   // of a body with a password
 	bodiesAtOnce = 4         // read and worked on at a time; further ones wait
+	readsAtOnce  = 4         // requests without a body, the same
 	maxPath      = 1 << 10
 	acceptLimit  = 20 * time.Second // how long the queue may take
 )
@@ -61,14 +62,15 @@ type Options struct {
 type Handler struct {
 	Options
 	sessions *sessions
-	bodies   chan struct{}
+	bodies   chan struct{} // one for each request with a body that is worked on
+	reads    chan struct{}
 	// edit is held from the look at what is there to the change of it, so that no two changes miss each other.
 	edit sync.Mutex
 }
 
 // New returns the handler.
 func New(o Options) *Handler {
-	return &Handler{Options: o, sessions: newSessions(), bodies: make(chan struct{}, bodiesAtOnce)}
+	return &Handler{Options: o, sessions: newSessions(), bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce)}
 }
 
 // ThingsBoard's numbers in error answers.
@@ -281,24 +283,30 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, errForbidden
 		}
 	}
-	if r.Method != http.MethodPost || r.ContentLength == 0 {
-		return route.do(c)
-	}
+	hasBody := r.Method == http.MethodPost && r.ContentLength != 0
 	if route.who == anybody {
-		if err := c.read(maxLogin); err != nil {
-			return nil, err
+		if hasBody {
+			if err := c.read(maxLogin); err != nil {
+				return nil, err
+			}
 		}
 		return route.do(c)
 	}
+	slots := h.reads
+	if hasBody {
+		slots = h.bodies
+	}
 	select {
-	case h.bodies <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
-	release := sync.OnceFunc(func() { <-h.bodies })
+	release := sync.OnceFunc(func() { <-slots })
 	defer release()
-	if err := c.read(maxBody); err != nil {
-		return nil, err
+	if hasBody {
+		if err := c.read(maxBody); err != nil {
+			return nil, err
+		}
 	}
 	if route.waits {
 		release()
