@@ -145,7 +145,12 @@ func (r *Registry) edited(id recordID) bool {
 // unlessEdited wraps the application of what the cloud sends. Its deletions always count.
 func (r *Registry) unlessEdited(apply func(c *change) (bool, error)) func(c *change) (bool, error) {
 	return func(c *change) (bool, error) {
-		if !c.deleted && r.edited(c.kind.id(c.id)) {
+		switch id := c.kind.id(c.id); {
+		case c.deleted:
+			err := r.forgetEdit(id)
+			kept, e := apply(c)
+			return kept, errors.Join(err, e)
+		case r.edited(id):
 			r.mark(c.kind, c.id)
 			return false, nil
 		}
@@ -153,13 +158,20 @@ func (r *Registry) unlessEdited(apply func(c *change) (bool, error)) func(c *cha
 	}
 }
 
+func (r *Registry) forgetEdit(id recordID) error {
+	if _, ok := r.edits[id]; !ok {
+		return nil
+	}
+	delete(r.edits, id)
+	_, err := r.remove(string(edits) + string(id[:]))
+	return err
+}
+
 // forgetEdits drops the edits that the cloud had when the sync began which now ends.
 func (r *Registry) forgetEdits() (err error) {
 	for id, e := range r.edits {
 		if e.seq <= r.committed {
-			delete(r.edits, id)
-			_, e2 := r.remove(string(edits) + string(id[:]))
-			err = errors.Join(err, e2)
+			err = errors.Join(err, r.forgetEdit(id))
 		}
 	}
 	return err
