@@ -102,7 +102,7 @@ func (s *site) writeConfig(secret string) {
 	s.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.config = filepath.Join(s.TempDir(), "config.toml")
-	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n[http]\nlisten = \"127.0.0.1:0\"\n"+
+	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
 		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s", s.dir, host, port, secret, s.extra)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,8 +53,9 @@ type loop interface {
 // parts are the rooms that stand on an open queue.
 type parts struct {
 	loop     loop
-	devices  http.Handler       // everything below /api/v1/
-	rest     http.Handler       // everything else below /api/, but for the status
+	devices  http.Handler // everything below /api/v1/
+	rest     http.Handler // everything else below /api/, but for the status
+	doors    *device.Doors
 	registry *registry.Registry // closed after the loop has returned
 }
 
@@ -123,17 +125,23 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	known.Store(p.registry)
 	defer also(p.registry.Close)
 
-	var address string
+	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.Medium, s.ExtraWarnings = address, medium.String(), append(s.ExtraWarnings, warnings...)
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
+		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
 		for _, c := range p.registry.Counts() {
 			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 		}
 		return s
 	}
 	server := new(http.Server)
-	failed := make(chan error, 1)
+	failed := make(chan error, 3)
+	mqtt := device.NewMQTT(p.doors)
+	defer also(mqtt.Close)
+	if mqttAddress, mqttTLSAddress, err = listenMQTT(&c.MQTT, mqtt, failed); err != nil {
+		return err
+	}
 	if c.HTTP.Listen != "" {
 		l, err := net.Listen("tcp", c.HTTP.Listen)
 		if err != nil {
@@ -148,7 +156,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	} else {
 		defer also(sock.Close)
 	}
-	log.Info("edgesync runs", "version", fullVersion(), "http", address, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "mqtt_tls", mqttTLSAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -168,10 +176,41 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
 	}
+	_ = mqtt.Close()
 	cancel()
 	<-done
 	log.Info("edgesync stops")
 	return err
+}
+
+// listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
+func listenMQTT(c *agent.MQTT, door *device.MQTT, failed chan<- error) (plain, secure string, err error) {
+	serve := func(l net.Listener) {
+		if err := door.Serve(l); err != nil {
+			failed <- err
+		}
+	}
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.listen: %w", err)
+		}
+		plain = l.Addr().String()
+		go serve(l)
+	}
+	if c.TLS.Listen != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls: %w", err)
+		}
+		l, err := net.Listen("tcp", c.TLS.Listen)
+		if err != nil {
+			return "", "", fmt.Errorf("mqtt.tls.listen: %w", err)
+		}
+		secure = l.Addr().String()
+		go serve(tls.NewListener(l, device.TLSConfig(pair)))
+	}
+	return plain, secure, nil
 }
 
 // waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a second signal ends the process.
@@ -181,7 +220,7 @@ func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
-			return fmt.Errorf("the HTTP server ended: %w", err)
+			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				l.Hint()
@@ -232,22 +271,15 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	intake.Observe(latest.Observe)
-	loop := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
+	a.SetDoors(doors)
+	reg.Watch(doors)
+	api := rest.New(rest.Options{
+		Registry: reg, Intake: intake, Births: a, Calls: a, Latest: latest, Log: log,
+		Parser: func() rest.Parser { return new(device.Parser) },
+	})
 	return &parts{
-		loop:    loop,
-		devices: device.NewHTTP(intake, devices{reg}, c.HTTP.MaxBody, log),
-		rest: rest.New(rest.Options{
-			Registry: reg, Intake: intake, Births: loop, Calls: loop, Latest: latest, Log: log,
-			Parser: func() rest.Parser { return new(device.Parser) },
-		}),
-		registry: reg,
+		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), rest: api, registry: reg,
 	}, nil
-}
-
-// devices shows the door what it needs of the registry.
-type devices struct{ *registry.Registry }
-
-func (d devices) ByToken(token string) (device.Device, bool) {
-	r, ok := d.Registry.ByToken(token)
-	return device.Device{ID: r.ID, Name: r.Name}, ok
 }

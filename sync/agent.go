@@ -100,8 +100,12 @@ func (a *Agent) Snapshot() Snapshot {
 	p := a.published
 	a.mu.Unlock()
 	now := time.Now()
+	a.calls.mu.Lock()
+	waiting := a.calls.count
+	a.calls.mu.Unlock()
 	s := Snapshot{
-		State: p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
+		CallsPending: waiting,
+		State:        p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
 		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
 		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),

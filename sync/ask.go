@@ -13,6 +13,7 @@ import (
 const (
 	askTogether = 20 // entities in one uplink
 	askPause    = time.Second
+	echoFor     = 3 * time.Minute // after a question telemetry is its echo; another edge may hold it up for two (6.1)
 	// deafAfter: the question for our own edge always has an answer. Without any downlink for so long the server does not poll for us
 	// (wire contract 10.17); less would not do, for another edge may hold up all downlinks for two minutes (6.1).
 	deafAfter = 3 * time.Minute
@@ -66,6 +67,14 @@ func (l *loop) maybeAsk(now time.Time) {
 		}
 	}
 	asked := l.questions[:n:n]
+	for id, at := range l.asked {
+		if now.Sub(at) > echoFor {
+			delete(l.asked, id)
+		}
+	}
+	for _, q := range asked {
+		l.asked[q.id] = now
+	}
 	l.questions = l.questions[n:]
 	l.asking = l.sendDirect(b, sent{at: now, asked: asked})
 }
@@ -75,6 +84,17 @@ func (l *loop) askAcknowledged(now time.Time) {
 	l.asking, l.askDue = false, now.Add(askPause)
 	if len(l.questions) == 0 {
 		l.questions = nil
+	}
+}
+
+// dropEcho takes out of a message the telemetry that came only because we asked for attributes (wire contract 7.3): it is from here, and would be written to
+// flash at each connect. What the server pushes at other times stays.
+func (l *loop) dropEcho(d *proto.DownlinkMsg, now time.Time) {
+	for _, e := range d.GetEntityData() {
+		at, asked := l.asked[proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())]
+		if asked && now.Sub(at) <= echoFor {
+			e.PostTelemetryMsg = nil
+		}
 	}
 }
 

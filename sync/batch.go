@@ -27,6 +27,7 @@ type batch struct {
 	urgent     bool         // goes without waiting for company
 	closed     bool         // takes no more events
 	unsendable bool         // its one event has no form on the wire
+	orphan     bool         // its one event goes to the dead-letter log, behind a refused creation
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
 	sentAt     time.Time

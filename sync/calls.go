@@ -241,7 +241,7 @@ func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slices.Contains(t.done[:], p.request) || slices.ContainsFunc(t.calls[p.Device], func(o *pendingCall) bool { return o.request == p.request }) {
+	if p.request != (proto.UUID{}) && slices.Contains(t.done[:], p.request) || slices.ContainsFunc(t.calls[p.Device], func(o *pendingCall) bool { return o.request == p.request }) {
 		return nil, "" // sent again, because the acknowledgement was lost
 	}
 	if t.count >= maxCalls || len(t.calls[p.Device]) >= maxCallsOfDevice {
@@ -382,30 +382,36 @@ func (l *loop) maybeStrays(now time.Time) (next time.Time) {
 	return next
 }
 
+// serverClock is what is known of the server's clock. It is kept beside the monotonic one, so that our own may be set meanwhile: a board without a
+// battery often learns the time only when it has been connected for a while.
+type serverClock struct {
+	millis int64     // what it said
+	at     time.Time // when it came; zero: not known
+	fresh  bool      // in this session
+}
+
+// now is the server's time in milliseconds.
+func (c *serverClock) now(now time.Time) int64 { return c.millis + now.Sub(c.at).Milliseconds() }
+
 // local turns a time of the server's clock into ours. While the server's clock is not known, a call gets at least the server's least timeout: a
 // clock that is wrong must not refuse every call.
 func (l *loop) local(serverMillis int64, now time.Time) time.Time {
-	if l.clockKnown && serverMillis > 0 {
-		return time.UnixMilli(serverMillis).Add(-l.clock)
+	if !l.clock.at.IsZero() && serverMillis > 0 {
+		return now.Add(time.Duration(serverMillis-l.clock.now(now)) * time.Millisecond)
 	}
-	t := time.UnixMilli(serverMillis)
-	if least := now.Add(callMinimum); t.Before(least) {
-		return least
-	}
-	return t
+	return now.Add(max(callMinimum, time.Until(time.UnixMilli(serverMillis))))
 }
 
 // tellTime learns the server's clock from attributes of our own edge, which carry its time of sending when we asked for them
-// (wire contract 7.3). They take a while to come, so the newest clock of the session is the best.
+// (wire contract 7.3). They take a while to come, so of a session's the one that makes it latest is the best.
 func (l *loop) tellTime(d *proto.DownlinkMsg, now time.Time) {
 	e := l.reg.Edge()
 	for _, m := range d.GetEntityData() {
 		if m.AttributeTs == nil || m.GetEntityType() != "EDGE" || e == nil || m.GetEntityIdMSB() != e.EdgeIdMSB || m.GetEntityIdLSB() != e.EdgeIdLSB {
 			continue
 		}
-		ahead := time.Duration(*m.AttributeTs-now.UnixMilli()) * time.Millisecond
-		if !l.clockFresh || ahead > l.clock {
-			l.clock, l.clockKnown, l.clockFresh = ahead, true, true
+		if !l.clock.fresh || *m.AttributeTs > l.clock.now(now) {
+			l.clock = serverClock{*m.AttributeTs, now, true}
 		}
 	}
 }

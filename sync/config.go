@@ -15,8 +15,8 @@ type Config struct {
 	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
 	Sync      struct{ Full string }   // "first", "never", "always"
 	HTTP      HTTP
-	MQTT      struct{ Listen string } // empty = off
-	Log       struct{ Level string }  // "debug", "info", "warn", "error"
+	MQTT      MQTT
+	Log       struct{ Level string } // "debug", "info", "warn", "error"
 }
 
 // Cloud says where the server is and who we are.
@@ -78,4 +78,17 @@ type Queue struct {
 type HTTP struct {
 	Listen  string
 	MaxBody int64
+}
+
+// MQTT is the door for MQTT devices.
+type MQTT struct {
+	Listen string // empty = off
+	TLS    MQTTTLS
+}
+
+// MQTTTLS is the same door with TLS. Devices may prove who they are by certificates of their own.
+type MQTTTLS struct {
+	Listen   string // empty = off
+	CertFile string // PEM: the certificate, then those of its authorities
+	KeyFile  string
 }

@@ -176,7 +176,19 @@ var keys = []key{
 	},
 	{
 		path: "mqtt.listen", def: ":1883", field: func(c *Config) any { return &c.MQTT.Listen }, check: checkListen,
-		doc: "address for MQTT devices; empty: off (this release has no MQTT yet and opens nothing)", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
+		doc: "address for MQTT devices; empty: off", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
+	},
+	{
+		path: "mqtt.tls.listen", field: func(c *Config) any { return &c.MQTT.TLS.Listen }, check: checkListen,
+		doc: "address for MQTT devices with TLS, such as \":8883\"; empty: off",
+	},
+	{
+		path: "mqtt.tls.cert_file", field: func(c *Config) any { return &c.MQTT.TLS.CertFile },
+		doc: "PEM file with the certificate to show to MQTT devices, and those of its authorities",
+	},
+	{
+		path: "mqtt.tls.key_file", field: func(c *Config) any { return &c.MQTT.TLS.KeyFile },
+		doc: "PEM file with its key",
 	},
 	{
 		path: "log.level", def: "info", field: func(c *Config) any { return &c.Log.Level }, choices: []string{"debug", "info", "warn", "error"},

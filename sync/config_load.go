@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -127,6 +128,13 @@ func (l *Loaded) Complete() error {
 			l.notice("cloud.tls.ca_file is set but cloud.tls.enabled is not: the link to the cloud is not encrypted")
 		} else if err := checkCA(c.TLS.CAFile); err != nil {
 			e.add("cloud.tls.ca_file = %s (%s): %w", strconv.Quote(c.TLS.CAFile), l.source("cloud.tls.ca_file"), err)
+		}
+	}
+	if m := l.Config.MQTT.TLS; m.Listen != "" {
+		if m.CertFile == "" || m.KeyFile == "" {
+			e.add("mqtt.tls.listen (%s) needs mqtt.tls.cert_file and mqtt.tls.key_file", l.source("mqtt.tls.listen"))
+		} else if _, err := tls.LoadX509KeyPair(m.CertFile, m.KeyFile); err != nil {
+			e.add("mqtt.tls.cert_file and mqtt.tls.key_file: %w", err)
 		}
 	}
 	return e.orNil()

@@ -72,7 +72,8 @@ func TestKeysAreThoseOfTheArchitecture(t *testing.T) {
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full http.listen http.max_body mqtt.listen log.level`)
+		registry.keep sync.full http.listen http.max_body mqtt.listen
+		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
 	}
@@ -149,6 +150,9 @@ func TestEveryKey(t *testing.T) {
 		"http.listen":               {`"[::1]:0"`, "[::1]:0", "[::1]:0", []string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`}, "must "},
 		"http.max_body":             {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"4MiB"`}, "from 1KiB to 3MiB"},
 		"mqtt.listen":               {`""`, "", "", []string{`"x"`}, "must "},
+		"mqtt.tls.listen":           {`":8883"`, ":8883", ":8883", []string{`"x"`, `8883`}, "must "},
+		"mqtt.tls.cert_file":        {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
+		"mqtt.tls.key_file":         {`"/k.pem"`, "/k.pem", "/k.pem", []string{`1`}, "double quotes"},
 		"log.level":                 {`"debug"`, "debug", "debug", []string{`"loud"`, `""`}, "must be one of: debug, info, warn, error"},
 	}
 	value := func(l *Loaded, path string) Value {
@@ -378,6 +382,8 @@ func TestComplete(t *testing.T) {
 		{[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--cloud.tls.ca_file=x"}, nil, "not encrypted"},
 		{[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--cloud.tls.enabled", "--cloud.tls.ca_file=" + noCA}, []string{"no certificate", noCA}, ""},
 		{[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--cloud.tls.enabled", "--cloud.tls.ca_file=/nowhere/x"}, []string{"/nowhere/x", "no such file"}, ""},
+		{[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--mqtt.tls.listen=:0"}, []string{"needs mqtt.tls.cert_file"}, ""},
+		{[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--mqtt.tls.listen=:0", "--mqtt.tls.cert_file=/nowhere/x", "--mqtt.tls.key_file=" + noCA}, []string{"/nowhere/x", "no such file"}, ""},
 	}
 	for _, tt := range tests {
 		l, err := load(t, nil, tt.args...)

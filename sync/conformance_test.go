@@ -199,9 +199,18 @@ func TestConformance(t *testing.T) {
 			b.expect("points", after.Points, points.Points)
 			b.expect("duplicates", after.Duplicates, points.Duplicates)
 			b.expect("accepted", b.agent.Snapshot().Accepted, 3)
-			latest := ""
-			b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { latest = string(proto.AppendJSONValue(nil, kv)) })
-			b.expect("latest", latest, "3000")
+			latest := func() (text string) {
+				b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { text += string(proto.AppendJSONValue(nil, kv)) })
+				return text
+			}
+			b.expect("stored of the echo", latest(), "")
+			b.settle(5 * time.Minute)
+			msb, lsb := proto.Halves(d.ID)
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
+			}}})
+			b.settle(2 * time.Second)
+			b.expect("stored of what was pushed", latest(), "5")
 		}},
 		{"7.2 a device reads back what it posted, offline too, after a power cut a minute later too", func(b *box) {
 			d := b.device("d")
@@ -543,6 +552,75 @@ func TestConformance(t *testing.T) {
 			b.offline(func() {}) // a sync brings it: it is not taken for gone, nor made again
 			b.expect("here", b.reg.HasDevice(id), true)
 			b.expect("devices", b.reg.Devices(), 2)
+		}},
+		{"4.7 data of a device whose creation is refused waits for it, also over a restart", func(b *box) {
+			other := b.device("other")
+			refuse := func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			}
+			b.cloud.RefuseUplink(refuse)
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev D", CredentialsID: "tok-d"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.post(id, 1, 2)
+			b.post(other.ID, 7)
+			b.settle(10 * time.Second)
+			b.post(id, 3)
+			b.post(other.ID, 8)
+			b.settle(2 * time.Second)
+			b.expect("of another device", b.tenant.Arrivals(other.ID, "t"), []int64{7, 8})
+			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{5, 0}) // creation, credentials, three values
+			dropped := b.tenant.Counts().Dropped
+			b.stop()
+			b.start()
+			b.settle(5 * time.Second)
+			b.post(id, 4)
+			b.settle(2 * time.Second)
+			b.expect("dead", b.agent.Snapshot().Dead, 6)
+			b.cloud.RefuseUplink(nil)
+			b.settle(5 * time.Minute)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4})
+			d, _, _ := b.tenant.DeviceOf(id)
+			b.expect("credentials", d.CredentialsID, "tok-d")
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+			b.expect("lost", b.tenant.Counts().Dropped, dropped)
+			b.post(id, 5)
+			b.settle(5 * time.Second)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4, 5})
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+		}},
+		{"4.7 what a device does while its orphans go up stays behind them", func(b *box) {
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			})
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev E"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			want := make([]int64, 0, 300)
+			for n := int64(1); n <= 300; n++ {
+				if n == 50 {
+					b.cloud.RefuseUplink(nil)
+				}
+				if n%10 == 1 && n > 50 && n < 100 { // whatever has gone up by now
+					b.stop()
+					b.start()
+				}
+				b.post(id, n)
+				want = append(want, n)
+				b.settle(300 * time.Millisecond)
+			}
+			b.settle(time.Minute)
+			b.expect("arrived", b.tenant.Arrivals(id, "t"), want)
+			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{0, 0})
+			b.expect("deployed", b.agent.Snapshot().Deployed, 302)
 		}},
 		{"4.8 a name that is taken in the cloud is given another, and the device goes on under its own here", func(b *box) {
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "Dev B", CredentialsType: "ACCESS_TOKEN", CredentialsID: "o"}

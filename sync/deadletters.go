@@ -25,6 +25,9 @@ func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bo
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
 		return false
 	}
+	if isCreation(&e.Event) {
+		l.unborn[e.Entity] = unborn{creation: e.Offset}
+	}
 	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
 	if !hopeless {
 		l.tries[e.Offset] = 1
@@ -44,25 +47,19 @@ func (l *loop) maybeRetryDead(now time.Time) {
 	if s.Letters == s.Resting {
 		l.deadDue = time.Time{}
 		clear(l.tries)
+		l.forgetBorn(nil)
 		return
 	}
 	l.deadDue = now.Add(l.cfg.Retry.Interval)
-	// Not before the commit that passed it is durable: after a crash the queue would still count as pending what was delivered here.
-	committed := l.queue.DurablyCommitted().Offset
-	var pick wal.DeadLetter
-	found := false
-	err := l.Dead.Each(func(d *wal.DeadLetter) bool {
-		if !d.Resting && d.Offset <= committed && (!found || l.triesOf(d) < l.triesOf(&pick)) {
-			pick, found = *d, true
-			pick.Fragment = append([]byte(nil), d.Fragment...)
-		}
-		return true
-	})
+	pick, found, orphans, err := l.pickLetter()
 	if err != nil {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 		return
 	}
 	if !found {
+		if orphans && len(l.unborn) > 0 { // which may wait for a person
+			l.deadDue = now.Add(l.orphanWait())
+		}
 		return
 	}
 	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
@@ -88,6 +85,7 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 	if r.GetSuccess() {
 		l.progress()
 		delete(l.tries, d.Offset)
+		l.letterDelivered(&d, now)
 		err = l.Dead.Remove(d.Offset, true)
 	} else {
 		text := redact(r.GetErrorMsg(), l.secret())

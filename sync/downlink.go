@@ -79,6 +79,7 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 	}
 	l.deafSince = time.Time{}
 	l.tellTime(d, now)
+	l.dropEcho(d, now)
 	for _, c := range d.GetDeviceRpcCallMsg() {
 		l.call(c, now)
 	}

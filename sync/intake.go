@@ -15,7 +15,7 @@ import (
 type Intake struct {
 	queue *wal.Queue
 	cache Cache
-	seen  func(events []proto.Event) // what came, once it is durable; nil: nobody looks
+	seen  func(events []proto.Event) // what came; nil: nobody looks
 	pool  gosync.Pool                // of *[]wal.Event
 }
 
@@ -34,7 +34,7 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
-// Observe lets f see all events that were accepted, from now on. It is called by many goroutines at once and must not keep the events.
+// Observe lets f see all events that are accepted, from now on: those of Submit on their way to the medium. It is called by many goroutines at once and must not keep the events.
 // Before the doors open.
 func (i *Intake) Observe(f func(events []proto.Event)) { i.seen = f }
 
@@ -43,16 +43,9 @@ func (i *Intake) End() uint64 { return i.queue.End().Seq }
 
 // Accept returns nil when all events are durable; on any error none of them counts as accepted. Errors wrap those of wal.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
-	p := i.pool.Get().(*[]wal.Event)
-	batch := (*p)[:0]
-	for k := range events {
-		e := &events[k]
-		batch = append(batch, wal.Event{Kind: uint8(e.Kind), Action: uint8(e.Action), Time: e.Time, Entity: e.Entity, Fragment: e.Fragment})
-	}
-	err := i.queue.Append(ctx, batch...)
-	clear(batch) // the fragments are the caller's
-	*p = batch
-	i.pool.Put(p)
+	p := i.frame(events)
+	err := i.queue.Append(ctx, *p...)
+	i.release(p)
 	if err != nil {
 		return fmt.Errorf("accept %d events: %w", len(events), err)
 	}
@@ -61,12 +54,58 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	}
 	if i.cache != nil {
 		for k := range events {
-			if events[k].Action == proto.ActionPostAttributes && events[k].Kind == proto.KindEntityData {
+			if isPosted(&events[k]) {
 				i.remember(&events[k])
 			}
 		}
 	}
 	return nil
+}
+
+// Submit is Accept without waiting for the medium: done is called once, in the order in which the caller's events were taken, mostly from the
+// queue's own goroutine, and must not block. If Submit returns an error done is not called. It waits while the group commit before is full
+// (ctx bounds that), and for the medium when attributes are among the events: the cache, which the queue's goroutine may not wait for, is to have
+// them before the device hears of it. The events and their fragments are the caller's again when it returns.
+func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
+	if i.cache != nil {
+		for k := range events {
+			if isPosted(&events[k]) {
+				done(i.Accept(ctx, events))
+				return nil
+			}
+		}
+	}
+	p := i.frame(events)
+	err := i.queue.Submit(ctx, *p, done)
+	i.release(p)
+	if err != nil {
+		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	if i.seen != nil {
+		i.seen(events)
+	}
+	return nil
+}
+
+// frame puts events into the queue's words, in a pooled slice.
+func (i *Intake) frame(events []proto.Event) *[]wal.Event {
+	p := i.pool.Get().(*[]wal.Event)
+	batch := (*p)[:0]
+	for k := range events {
+		e := &events[k]
+		batch = append(batch, wal.Event{Kind: uint8(e.Kind), Action: uint8(e.Action), Time: e.Time, Entity: e.Entity, Fragment: e.Fragment})
+	}
+	*p = batch
+	return p
+}
+
+func (i *Intake) release(p *[]wal.Event) {
+	clear(*p) // the fragments are the caller's
+	i.pool.Put(p)
+}
+
+func isPosted(e *proto.Event) bool {
+	return e.Action == proto.ActionPostAttributes && e.Kind == proto.KindEntityData
 }
 
 // remember shows the cache the attributes of an event. It is in the queue, so nothing that goes wrong here may be told to the device.

@@ -77,7 +77,8 @@ type loop struct {
 	// The dead-letter log's retries.
 	deadDue time.Time
 	deadTry *deadTry
-	tries   map[uint64]int // of letters tried in this life; bounded by the log
+	tries   map[uint64]int        // of letters tried in this life; bounded by the log
+	unborn  map[proto.UUID]unborn // by entity; bounded by the log
 
 	probeID int32 // 0 = none
 	probeAt time.Time
@@ -91,17 +92,16 @@ type loop struct {
 	answers      []int32 // downlink ids applied and not yet durable
 
 	// RPC and questions, beside the batches.
-	strays     []stray
-	direct     map[int32]sent // not acknowledged, by id
-	callsDue   time.Time      // when the next call or request is over
-	callsWait  time.Time      // no answer goes before: the cloud limits the rate
-	clock      time.Duration  // the server's clock is ahead of ours by this
-	clockKnown bool
-	clockFresh bool // learnt in this session
-	questions  []question
-	asking     bool // the last questions are not acknowledged
-	askDue     time.Time
-	deafSince  time.Time // our edge was asked about, and nothing has come down since; zero: no
+	strays    []stray
+	direct    map[int32]sent // not acknowledged, by id
+	callsDue  time.Time      // when the next call or request is over
+	callsWait time.Time      // no answer goes before: the cloud limits the rate
+	clock     serverClock
+	questions []question
+	asking    bool                     // the last questions are not acknowledged
+	asked     map[proto.UUID]time.Time // entities asked about lately; bounded by askTogether, askPause and echoFor
+	askDue    time.Time
+	deafSince time.Time // our edge was asked about, and nothing has come down since; zero: no
 
 	counters counters
 
@@ -130,15 +130,19 @@ func newLoop(a *Agent) *loop {
 		dialTimeout: doubling{min: c.Cloud.Timeout, max: max(timeoutMax, c.Cloud.Timeout)},
 		pause:       doubling{min: pauseMin, max: pauseMax},
 		win:         newWindow(), maxEvents: c.Batch.Size, since: time.Now(),
-		tries: make(map[uint64]int), direct: make(map[int32]sent), complained: make(map[string]*complaint),
+		tries: make(map[uint64]int), unborn: make(map[proto.UUID]unborn), asked: make(map[proto.UUID]time.Time), direct: make(map[int32]sent), complained: make(map[string]*complaint),
 	}
 	l.take = func(e *wal.Entry) bool {
+		if len(l.unborn) > 0 && l.orphan(&e.Event, e.Offset) {
+			return l.takeOrphan(e, l.now)
+		}
 		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
 	}
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
 	}
 	l.recallCalls(time.Now())
+	l.loadUnborn()
 	return l
 }
 

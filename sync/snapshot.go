@@ -52,6 +52,7 @@ type Snapshot struct {
 	LastError       string    `json:"last_error"`
 	HTTPAddress     string    `json:"http_address"`
 	MQTTAddress     string    `json:"mqtt_address"`
+	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
 	RSSBytes        int64     `json:"rss_bytes"`
 	FlashBytesToday int64     `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
 	FlashWearToday  int64     `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
@@ -79,6 +80,7 @@ type Snapshot struct {
 	Synced          bool      `json:"synced"` // a sync completed once, now or in an earlier life
 	Sync            string    `json:"sync"`   // progress in words, "" when none runs
 	Devices         int       `json:"devices"`
+	CallsPending    int       `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
 	Downlinks       uint64    `json:"downlinks"`        // received in this life
 	DownlinksUnused uint64    `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
 	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life

@@ -64,7 +64,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.backlogEnd = l.queue.End().Seq
 	l.enter(Draining, now)
 	l.setEdge(s.config)
-	l.clockFresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
+	l.clock.fresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
 	l.callsOnline()
 	l.log.Info("connected", "cloud", l.link.addr(), "edge", s.config.GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
 	if t := s.config.GetCloudType(); t != "" && t != "CE" {

@@ -35,6 +35,12 @@ func (l *loop) maybeSend(now time.Time) {
 			l.commit(now)
 			continue
 		}
+		if b.orphan {
+			if !l.parkOrphan(b, now) {
+				return
+			}
+			continue
+		}
 		size := proto.RequestSize(b.fragments(), 1<<31-1)
 		if b.unsendable || size > l.sess.serverMax {
 			if !l.parkUnsendable(b, size, now) {

@@ -39,9 +39,6 @@ func (q *Queue) work() time.Duration {
 	for {
 		now := time.Now()
 		d := q.hold(now)
-		q.mu.Lock()
-		q.holding = d > 0
-		q.mu.Unlock()
 		if d > 0 {
 			return min(q.maintain(now), d)
 		}
@@ -78,7 +75,6 @@ func (q *Queue) flush() bool {
 		return false
 	}
 	q.pending, q.spare = q.spare, nil
-	q.holding = false
 	if q.space != nil {
 		close(q.space)
 		q.space = nil

@@ -144,7 +144,6 @@ type Queue struct {
 	spare     *group
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
-	holding   bool      // the committer lets the pending group collect
 	end       Position  // of what was accepted
 	synced    Position  // of what is durable: readers see no more. It lags behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
@@ -218,44 +217,46 @@ const (
 // bounds that wait only: what has been handed over is either durable or refused when Append returns. Errors wrap ErrClosed, ErrFull,
 // ErrTooLarge or ErrUnavailable.
 func (q *Queue) Append(ctx context.Context, events ...Event) error {
-	o, err := q.submit(ctx, events, nil)
+	o, first, err := q.submit(ctx, events, nil)
 	if err != nil {
 		return err
 	}
-	if q.own.TryLock() { // nobody commits
-		if q.hold(time.Now()) <= 0 {
-			q.flush()
+	if first { // whoever comes later shares what becomes of this
+		led := q.own.TryLock() // nobody commits
+		if led {
+			if led = q.hold(time.Now()) <= 0; led {
+				q.flush()
+			}
+			q.own.Unlock()
 		}
-		q.own.Unlock()
+		if !led {
+			poke(q.kick)
+		}
 	}
-	select {
-	case <-o.done: // spares the committer being woken for nothing
-	default:
-		q.poke()
-		<-o.done
-	}
+	<-o.done
 	return o.err
 }
 
 // Submit is Append without waiting: done is called once, in commit order, from the committer's goroutine; it must not block. If Submit
 // returns an error done is not called.
 func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) error {
-	_, err := q.submit(ctx, events, done)
-	if err == nil {
-		q.poke()
+	_, first, err := q.submit(ctx, events, done)
+	if first {
+		poke(q.kick)
 	}
 	return err
 }
 
-// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome.
-func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*outcome, error) {
+// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome. The
+// first of a group must see to it that it is committed.
+func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *outcome, first bool, err error) {
 	size, bytes := 0, 0
 	for i := range events {
 		if k := events[i].Kind; k > maxKind {
-			return nil, fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
+			return nil, false, fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
 		}
 		if n := len(events[i].Fragment); n > MaxFragment {
-			return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
+			return nil, false, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)
 		}
 		bytes += len(events[i].Fragment)
 	}
@@ -266,19 +267,18 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 			q.space = make(chan struct{})
 		}
 		space := q.space
-		q.holding = false
 		q.mu.Unlock()
 		poke(q.kick)
 		select {
 		case <-space:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for the group commit before: %w", ctx.Err())
+			return nil, false, fmt.Errorf("waiting for the group commit before: %w", ctx.Err())
 		}
 		q.mu.Lock()
 	}
 	if q.shut {
 		q.mu.Unlock()
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	g := q.pending
 	for i := range events {
@@ -286,7 +286,7 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 		g.buf = appendFrame(g.buf, frameEvent, &events[i])
 		g.sizes = append(g.sizes, len(g.buf)-before)
 	}
-	if !g.waiting {
+	if first = !g.waiting; first {
 		g.waiting, g.since = true, time.Now()
 	}
 	g.events += int64(bytes)
@@ -295,19 +295,9 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (*ou
 	} else if g.outcome == nil {
 		g.outcome = &outcome{done: make(chan struct{})}
 	}
-	o := g.outcome
+	o = g.outcome
 	q.mu.Unlock()
-	return o, nil
-}
-
-// poke tells the committer that there is a group, unless it knows and lets it collect.
-func (q *Queue) poke() {
-	q.mu.Lock()
-	holding := q.holding
-	q.mu.Unlock()
-	if !holding {
-		poke(q.kick)
-	}
+	return o, first, nil
 }
 
 func poke(c chan struct{}) {

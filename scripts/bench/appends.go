@@ -65,7 +65,7 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 		events += n
 		rates = append(rates, float64(n)/d.Seconds())
 		groups := int64(after.Commits - before.Commits)
-		size := after.Today.Written - before.Today.Written
+		size := after.Bytes - before.Bytes
 		if groups == 0 || size <= 0 {
 			return fmt.Errorf("the queue counts %d commits of %d bytes after %d appends", groups, size, n)
 		}

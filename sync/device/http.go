@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, an error when none is: the device is then told to come
@@ -20,17 +20,6 @@ import (
 // intake for good, so it may return early when ctx ends. It is called from many goroutines.
 type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
-}
-
-// Device is what the door knows about a device.
-type Device struct {
-	ID   proto.UUID
-	Name string
-}
-
-// Devices finds devices by their access token. It is called from many goroutines.
-type Devices interface {
-	ByToken(token string) (Device, bool)
 }
 
 // DefaultMaxBody is http.max_body without configuration (architecture): always below the cloud's message limit.
@@ -56,18 +45,12 @@ const (
 // HTTP is the device API over HTTP (device API 2): the http.Handler for all paths below /api/v1/. Put it in front of any
 // http.ServeMux: that would redirect the paths which this answers with 400. Its methods may be called from many goroutines.
 type HTTP struct {
-	intake  Intake
-	devices Devices
+	*Doors
 	maxBody int64
-	log     *slog.Logger
 
 	wrong   *wrongTokens
 	large   chan struct{}
 	scratch sync.Pool // of *scratch
-
-	mu      sync.Mutex
-	logged  time.Time // when a refusal of the intake was last logged
-	refused int       // since then
 }
 
 // scratch is what one request needs; pooled.
@@ -77,12 +60,12 @@ type scratch struct {
 }
 
 // NewHTTP returns the handler. maxBody is the largest body in bytes, 0 for DefaultMaxBody.
-func NewHTTP(intake Intake, devices Devices, maxBody int64, log *slog.Logger) *HTTP {
+func NewHTTP(d *Doors, maxBody int64) *HTTP {
 	if maxBody <= 0 {
 		maxBody = DefaultMaxBody
 	}
 	return &HTTP{
-		intake: intake, devices: devices, maxBody: maxBody, log: log,
+		Doors: d, maxBody: maxBody,
 		wrong:   newWrongTokens(),
 		large:   make(chan struct{}, largeAtOnce),
 		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
@@ -94,77 +77,32 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Origin") != "" {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 	}
-	token, endpoint, status := splitPath(r)
+	to, status := route(r)
 	switch {
 	case status == http.StatusBadRequest:
-		fail(w, status, codeBadRequest, "bad path: expected /api/v1/TOKEN/telemetry or /api/v1/TOKEN/attributes")
+		fail(w, status, codeBadRequest, "bad path: expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API")
 		return
 	case status != 0:
-		fail(w, status, codeNotFound, "no such path: expected /api/v1/TOKEN/telemetry or /api/v1/TOKEN/attributes")
+		fail(w, status, codeNotFound, "no such path: expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API")
 		return
 	}
-	if r.Method != http.MethodPost {
-		otherMethod(w, r)
+	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if methods := endpoints[to.endpoint].methods; !(get && methods&gets != 0 || r.Method == http.MethodPost && methods&posts != 0) {
+		otherMethod(w, r, methods)
 		return
 	}
-	device, ok := h.devices.ByToken(token)
-	if !ok {
-		h.refuseToken(w, r)
+	if to.endpoint == provision {
+		h.provision(w, r)
 		return
 	}
-	h.post(w, r, device, endpoint)
-}
-
-type endpoint uint8
-
-const (
-	telemetry endpoint = iota
-	attributes
-)
-
-// splitPath finds token and endpoint in the path; status is 0, 400 or 404. Paths that proxies read differently are refused
-// (device API 2).
-func splitPath(r *http.Request) (token string, e endpoint, status int) {
-	path := r.URL.Path
-	rest, ok := strings.CutPrefix(path, "/api/v1/")
-	if !ok {
-		return "", 0, http.StatusNotFound
-	}
-	if strings.Contains(path, "//") || strings.Contains(path, ";") || strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") ||
-		strings.Contains(r.URL.RawPath, "%2F") || strings.Contains(r.URL.RawPath, "%2f") {
-		return "", 0, http.StatusBadRequest
-	}
-	token, name, _ := strings.Cut(rest, "/")
+	device, ok := h.Lookups.ByToken(to.token)
 	switch {
-	case token == "":
-		return "", 0, http.StatusBadRequest
-	case name == "telemetry":
-		return token, telemetry, 0
-	case name == "attributes":
-		return token, attributes, 0
-	}
-	return "", 0, http.StatusNotFound
-}
-
-// otherMethod answers what is not a POST.
-func otherMethod(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodOptions:
-		if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
-			fail(w, http.StatusForbidden, codePermission, "OPTIONS is answered only as a CORS preflight")
-			return
-		}
-		w.Header().Set("Access-Control-Allow-Methods", http.MethodPost)
-		if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
-			w.Header().Set("Access-Control-Allow-Headers", headers)
-		}
-		w.Header().Set("Access-Control-Max-Age", "1800")
-		w.WriteHeader(http.StatusOK)
-	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete:
-		w.Header().Set("Allow", http.MethodPost)
-		fail(w, http.StatusMethodNotAllowed, codeBadRequest, "use POST here")
+	case !ok:
+		h.refuseToken(w, r)
+	case get:
+		h.get(w, r, &device, to)
 	default:
-		w.WriteHeader(http.StatusBadRequest)
+		h.post(w, r, &device, to)
 	}
 }
 
@@ -181,13 +119,41 @@ func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device Device, e endpoint) {
+// post handles what brings a body.
+func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Device, to target) {
+	limit := h.maxBody
+	if to.endpoint == rpc || to.endpoint == rpcAnswer {
+		limit = min(limit, maxRPCBody)
+	}
+	var wait func()
+	h.withBody(w, r, limit, to.endpoint == claiming, func(s *scratch) bool {
+		switch to.endpoint {
+		case telemetry:
+			return h.store(w, r, s, device, s.parser.Telemetry)
+		case attributes:
+			return h.store(w, r, s, device, s.parser.Attributes)
+		case rpcAnswer:
+			h.answer(w, device, to.id, s.body)
+		case rpc:
+			wait = h.request(w, r, device, s.body)
+		case claiming:
+			h.claim(w, device, s.body)
+		}
+		return true
+	})
+	if wait != nil {
+		wait() // without the body, which others may need
+	}
+}
+
+// withBody reads the body and calls fn with it, unless it has answered already. fn tells whether the scratch may be used again.
+func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, mayBeEmpty bool, fn func(*scratch) (reuse bool)) {
 	if status, why := unsupported(r.Header); status != 0 {
 		fail(w, status, codeBadRequest, why)
 		return
 	}
-	if r.ContentLength > h.maxBody {
-		h.tooLarge(w)
+	if r.ContentLength > limit {
+		tooLarge(w, limit)
 		return
 	}
 	s := h.scratch.Get().(*scratch)
@@ -199,7 +165,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device Device, e end
 	}()
 
 	large := false
-	err := s.read(r.Body, h.maxBody, func() error {
+	err := s.read(r.Body, limit, func() error {
 		select {
 		case h.large <- struct{}{}:
 			large = true
@@ -213,68 +179,55 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device Device, e end
 	}
 	switch {
 	case errors.Is(err, errBodySize):
-		h.tooLarge(w)
-		return
+		tooLarge(w, limit)
 	case err != nil: // stopped half way, too slow, or gone: whatever came is nobody's event
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
-		return
-	case len(s.body) == 0:
+	case len(s.body) == 0 && !mayBeEmpty:
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
-		return
+	default:
+		reuse = fn(s)
 	}
+}
 
-	now := time.Now().UnixMilli()
-	parse := s.parser.Telemetry
-	if e == attributes {
-		parse = s.parser.Attributes
-	}
-	events, err := parse(s.body, device.ID, now)
+// store hands the events in the body to the intake and answers; false if the intake may still be reading them.
+func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device, parse func([]byte, proto.UUID, int64) ([]proto.Event, error)) bool {
+	events, err := parse(s.body, device.ID, time.Now().UnixMilli())
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())
-		return
+		return true
 	case err != nil:
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
-		return
+		return true
 	}
 	if len(events) > 0 {
-		if err := h.intake.Accept(r.Context(), events); err != nil {
-			reuse = false // the intake may still be reading the events
-			h.refuse(w, r, err)
-			return
+		if err := h.Intake.Accept(r.Context(), events); err != nil {
+			h.refuse(w, r, device, err)
+			return false
 		}
 	}
 	w.WriteHeader(http.StatusOK)
+	return true
 }
 
 // refuse answers that the intake did not take the events. If the device is gone nobody reads it.
-func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.Device, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // ends the connection without an answer: none would be true
 	}
-	h.mu.Lock()
-	h.refused++
-	now, n := time.Now(), h.refused
-	speak := now.Sub(h.logged) >= time.Minute
-	if speak {
-		h.logged, h.refused = now, 0
-	}
-	h.mu.Unlock()
-	if speak { // once a minute: a full disk would fill the log as well
-		h.log.Warn("events of devices are refused; they are told to retry", "error", err, "requests", n)
-	}
+	h.complain("events of devices are refused; they are told to retry", device.Name, err) // a full disk would fill the log as well
 	w.Header().Set("Retry-After", retryAfter)
 	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, the queue takes no events now; send it again later")
 }
 
 // tooLarge answers as the server does: a JSON string, without a type.
-func (h *HTTP) tooLarge(w http.ResponseWriter) {
+func tooLarge(w http.ResponseWriter, limit int64) {
 	head := w.Header()
 	head["Content-Type"] = nil
 	head.Set("Connection", "close") // the rest of the body is not read
 	w.WriteHeader(http.StatusRequestEntityTooLarge)
-	_, _ = io.WriteString(w, `"Payload size exceeds the limit of `+strconv.FormatInt(h.maxBody, 10)+` bytes"`)
+	_, _ = io.WriteString(w, `"Payload size exceeds the limit of `+strconv.FormatInt(limit, 10)+` bytes"`)
 }
 
 // unsupported judges the headers that say what the body is; status 0 if it may be JSON text in UTF-8.

@@ -43,6 +43,9 @@ type Parser struct {
 	out    []byte // fragments, one behind the other
 	ends   []int  // where each ends
 	events []proto.Event
+
+	owners   []proto.UUID // of the fragments, in a gateway's message
+	metadata bool         // "metadata" of an element is not data
 }
 
 // maxRetained is the most that a pooled Parser may hold on to.
@@ -50,7 +53,7 @@ const maxRetained = 64 << 10
 
 // retained is about how many bytes the parser's buffers take.
 func (p *Parser) retained() int {
-	return cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
+	return cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) + 72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
 }
 
 // Telemetry parses a telemetry payload of the entity (device API 1.1): one event for each element, in their order, with now
@@ -66,29 +69,8 @@ func (p *Parser) Telemetry(payload []byte, entity proto.UUID, now int64) ([]prot
 			return nil, err
 		}
 	case '[':
-		p.scan.pos++
-		for first := true; ; first = false {
-			c := p.scan.peek()
-			if c == ']' {
-				p.scan.pos++
-				break
-			}
-			if !first {
-				if c != ',' {
-					return nil, p.scan.unexpected("',' or ']'")
-				}
-				p.scan.pos++
-				c = p.scan.peek()
-			}
-			if c != '{' {
-				return nil, p.notObject("an element of the telemetry array")
-			}
-			if len(p.ends) == MaxEvents {
-				return nil, p.scan.fail(p.scan.pos, "more than %d elements in one message", MaxEvents)
-			}
-			if err := p.element(entity, now, 1); err != nil {
-				return nil, err
-			}
+		if err := p.elements(entity, now, 0); err != nil {
+			return nil, err
 		}
 	default:
 		return nil, p.notObject("telemetry")
@@ -99,29 +81,63 @@ func (p *Parser) Telemetry(payload []byte, entity proto.UUID, now int64) ([]prot
 	return p.finish(proto.ActionTimeseriesUpdated, entity, now), nil
 }
 
+// elements parses an array of telemetry inside depth levels.
+func (p *Parser) elements(entity proto.UUID, now int64, depth int) error {
+	if p.scan.peek() != '[' {
+		return p.wrong("the telemetry of a device must be a JSON array")
+	}
+	p.scan.pos++
+	for first := true; ; first = false {
+		c := p.scan.peek()
+		if c == ']' {
+			p.scan.pos++
+			return nil
+		}
+		if !first {
+			if c != ',' {
+				return p.scan.unexpected("',' or ']'")
+			}
+			p.scan.pos++
+			c = p.scan.peek()
+		}
+		if c != '{' {
+			return p.notObject("an element of the telemetry array")
+		}
+		if len(p.ends) == MaxEvents {
+			return p.scan.fail(p.scan.pos, "more than %d elements in one message", MaxEvents)
+		}
+		if err := p.element(entity, now, depth+1); err != nil {
+			return err
+		}
+	}
+}
+
 // Attributes parses an attributes payload of the entity (device API 1.2) into one event for the client scope, or none if it
 // has no values. Errors are those of Telemetry.
 func (p *Parser) Attributes(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error) {
 	if err := p.begin(payload); err != nil {
 		return nil, err
 	}
-	if p.scan.peek() != '{' {
-		return nil, p.notObject("attributes")
-	}
-	if err := p.object(0); err != nil {
+	if err := p.attributes(entity, 0); err != nil {
 		return nil, err
 	}
 	if err := p.scan.end(); err != nil {
 		return nil, err
 	}
-	if len(p.kvs) > 0 {
-		start := len(p.out)
-		p.out = proto.AppendPostAttributes(p.out, entity, proto.DeviceEntity, proto.ClientScope, p.kvs)
-		if err := p.fits(start); err != nil {
-			return nil, err
-		}
-	}
 	return p.finish(proto.ActionPostAttributes, entity, now), nil
+}
+
+// attributes parses an object of attributes inside depth levels and appends its fragment, if it has values.
+func (p *Parser) attributes(entity proto.UUID, depth int) error {
+	if p.scan.peek() != '{' {
+		return p.notObject("attributes")
+	}
+	if err := p.object(depth); err != nil || len(p.kvs) == 0 {
+		return err
+	}
+	start := len(p.out)
+	p.out = proto.AppendPostAttributes(p.out, entity, proto.DeviceEntity, proto.ClientScope, p.kvs)
+	return p.fits(start)
 }
 
 func (p *Parser) begin(payload []byte) error {
@@ -142,12 +158,15 @@ func (p *Parser) begin(payload []byte) error {
 }
 
 // notObject is the error for what should be an object: bad JSON if it is no value at all.
-func (p *Parser) notObject(what string) error {
+func (p *Parser) notObject(what string) error { return p.wrong(what + " must be a JSON object") }
+
+// wrong is the error for a value of the wrong type: bad JSON if it is no value at all.
+func (p *Parser) wrong(reason string) error {
 	at := p.scan.pos
 	if _, err := p.scan.value(nil, false, 0); err != nil {
 		return err
 	}
-	return p.scan.fail(at, "%s must be a JSON object", what)
+	return p.scan.fail(at, "%s", reason)
 }
 
 // element parses one object of telemetry inside depth levels and appends its fragment.
@@ -201,6 +220,9 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 		return err
 	}
 	s.pos = end
+	if p.metadata {
+		p.dropMetadata()
+	}
 	if p.find("ts") && p.find("values") {
 		// The server would take them for the timestamped form and store nothing under their names (wire contract 5.3).
 		return s.fail(start, `the keys "ts" and "values" cannot be stored together`)
@@ -208,6 +230,16 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 	from := len(p.out)
 	p.out = proto.AppendTelemetry(p.out, entity, proto.DeviceEntity, when, p.kvs)
 	return p.fits(from)
+}
+
+// dropMetadata removes what a gateway measures of itself; it is no data (device API 4.3).
+func (p *Parser) dropMetadata() {
+	for i := range p.kvs {
+		if kv := &p.kvs[i]; string(kv.Key) == "metadata" && kv.Type == proto.KeyValueType_JSON_V && kv.Str[0] == '{' {
+			p.kvs = append(p.kvs[:i], p.kvs[i+1:]...)
+			return
+		}
+	}
 }
 
 func (p *Parser) find(key string) bool {

@@ -1,0 +1,64 @@
+package sync
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgesync/proto"
+)
+
+// Without a link neither calls nor answers grow without bound; the oldest answers give way.
+func TestCallTableIsBounded(t *testing.T) {
+	a := &Agent{calls: newCallTable()}
+	now := time.Now()
+	add := func(device, n int64) string {
+		_, word := a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: device, RequestUuidMSB: device, RequestUuidLSB: n}, now.Add(time.Hour), false)
+		return word
+	}
+	for device := range int64(maxCalls / maxCallsOfDevice) {
+		for n := range int64(maxCallsOfDevice) {
+			if word := add(device, n); word != "" {
+				t.Fatalf("call %d of device %d: %s", n, device, word)
+			}
+		}
+	}
+	if add(0, 99) != rpcInternal || add(9999, 1) != rpcInternal || a.calls.count != maxCalls {
+		t.Errorf("%d calls", a.calls.count)
+	}
+	seen := map[int32]bool{}
+	big := strings.Repeat("x", 16<<10)
+	for device := range int64(maxCalls / maxCallsOfDevice) {
+		id := proto.UUIDOf(device, 0)
+		for _, c := range a.Pending(id) {
+			if seen[c.ID] {
+				t.Errorf("id %d twice", c.ID)
+			}
+			seen[c.ID] = true
+			if !a.Answer(id, c.ID, big) || a.Answer(id, c.ID, big) {
+				t.Error("answered never or twice")
+			}
+		}
+	}
+	if a.calls.count != 0 || len(a.calls.calls) != 0 || len(a.calls.answers) > maxAnswers || a.calls.bytes > 2*maxResponse || len(a.calls.answers) < 4 {
+		t.Errorf("%d calls, %d answers of %d bytes", a.calls.count, len(a.calls.answers), a.calls.bytes)
+	}
+	n := 0
+	for _, x := range a.calls.answers {
+		n += len(x.fragment)
+	}
+	if n != a.calls.bytes {
+		t.Errorf("%d bytes counted, %d there", a.calls.bytes, n)
+	}
+	if word := add(1, 1); word != "" || a.Answer(proto.UUIDOf(1, 0), -1, "{}") {
+		t.Error("a call that is over is taken again")
+	}
+	// An answer that is too large for the link tells so.
+	add(2, 1000)
+	c := a.Pending(proto.UUIDOf(2, 0))[0]
+	a.Answer(c.Device, c.ID, strings.Repeat("x", maxResponse+1))
+	last := a.calls.answers[len(a.calls.answers)-1]
+	if !strings.Contains(string(last.fragment), rpcInternal) {
+		t.Errorf("answer of %d bytes", len(last.fragment))
+	}
+}

@@ -1,0 +1,117 @@
+package device
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// endpoint is what a path is about (device API 2).
+type endpoint uint8
+
+const (
+	telemetry endpoint = iota
+	attributes
+	updates
+	rpc
+	rpcAnswer
+	claiming
+	firmware
+	software
+	provision
+)
+
+// Methods of an endpoint.
+const (
+	gets = 1 << iota
+	posts
+)
+
+// endpoints by their names behind the token.
+var endpoints = [...]struct {
+	path    string
+	methods uint8
+}{
+	telemetry:  {"telemetry", posts},
+	attributes: {"attributes", gets | posts},
+	updates:    {"attributes/updates", gets},
+	rpc:        {"rpc", gets | posts},
+	rpcAnswer:  {"rpc/", posts}, // and a number
+	claiming:   {"claim", posts},
+	firmware:   {"firmware", gets},
+	software:   {"software", gets},
+	provision:  {"", posts},
+}
+
+// target is what a request wants.
+type target struct {
+	token    string
+	endpoint endpoint
+	id       int32 // of a command
+}
+
+// route finds the target in the path; status is 0, 400 or 404. Paths that proxies read differently are refused (device API 2).
+func route(r *http.Request) (to target, status int) {
+	path := r.URL.Path
+	rest, ok := strings.CutPrefix(path, "/api/v1/")
+	if !ok {
+		return to, http.StatusNotFound
+	}
+	if strings.Contains(path, "//") || strings.Contains(path, ";") || strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") ||
+		strings.Contains(r.URL.RawPath, "%2F") || strings.Contains(r.URL.RawPath, "%2f") {
+		return to, http.StatusBadRequest
+	}
+	if rest == "provision" {
+		return target{endpoint: provision}, 0
+	}
+	token, name, _ := strings.Cut(rest, "/")
+	if token == "" {
+		return to, http.StatusBadRequest
+	}
+	to.token = token
+	for e, p := range endpoints[:provision] {
+		if name == p.path && endpoint(e) != rpcAnswer {
+			to.endpoint = endpoint(e)
+			return to, 0
+		}
+	}
+	if number, ok := strings.CutPrefix(name, endpoints[rpcAnswer].path); ok && number != "" && !strings.Contains(number, "/") {
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || n < math.MinInt32 {
+			return to, http.StatusBadRequest
+		}
+		to.endpoint, to.id = rpcAnswer, int32(n)
+		return to, 0
+	}
+	return to, http.StatusNotFound
+}
+
+// otherMethod answers a method that the endpoint does not have.
+func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) {
+	allow := http.MethodPost
+	switch {
+	case methods == gets:
+		allow = "GET, HEAD"
+	case methods&gets != 0:
+		allow = "GET, HEAD, POST"
+	}
+	switch r.Method {
+	case http.MethodOptions:
+		if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+			fail(w, http.StatusForbidden, codePermission, "OPTIONS is answered only as a CORS preflight")
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Methods", allow)
+		if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
+			w.Header().Set("Access-Control-Allow-Headers", headers)
+		}
+		w.Header().Set("Access-Control-Max-Age", "1800")
+		w.WriteHeader(http.StatusOK)
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		w.Header().Set("Allow", allow)
+		fail(w, http.StatusMethodNotAllowed, codeBadRequest, "use "+allow+" here")
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+	}
+}

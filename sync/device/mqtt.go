@@ -1,0 +1,198 @@
+package device
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// MaxMQTTConnections is how many MQTT connections are served at a time; further ones wait to be accepted.
+const MaxMQTTConnections = 1024
+
+// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called from many goroutines. Each connection has
+// one goroutine, which reads.
+//
+//	device ──▶ mqttConn: whole packets ──▶ session: what it says, topic, Parser ──▶ Intake.Submit
+//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
+type MQTT struct {
+	*Doors
+	net    *mqttNet
+	wrong  *wrongTokens
+	parser sync.Pool // of *Parser
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	served sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	conns     map[*mqttConn]struct{}
+	closed    bool
+}
+
+// NewMQTT returns a door without listeners. Close ends it.
+func NewMQTT(d *Doors) *MQTT {
+	m := &MQTT{
+		Doors: d, net: newMQTTNet(), wrong: newWrongTokens(), parser: sync.Pool{New: func() any { return new(Parser) }},
+		conns: make(map[*mqttConn]struct{}),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.served.Go(m.net.write)
+	return m
+}
+
+// TLSConfig is the configuration of a TLS listener: devices may show a certificate of their own, which proves by itself who they are and needs
+// no authority behind it (device API 3.2).
+func TLSConfig(pair tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
+		SessionTicketsDisabled: true, // a resumed session would bring a certificate that was not shown
+	}
+}
+
+// Serve accepts connections of l until Close; then it returns nil. l may be a TLS listener.
+func (m *MQTT) Serve(l net.Listener) error {
+	l = LimitListener(l, MaxMQTTConnections)
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return l.Close()
+	}
+	m.listeners = append(m.listeners, l)
+	m.mu.Unlock()
+	pause := 5 * time.Millisecond
+	for {
+		c, err := l.Accept()
+		if err == nil {
+			pause = 5 * time.Millisecond
+			m.start(c)
+			continue
+		}
+		if m.ctx.Err() != nil {
+			return nil
+		}
+		if !temporary(err) {
+			return fmt.Errorf("mqtt: %w", err)
+		}
+		m.complain("an MQTT connection could not be accepted", "", err)
+		select { // out of file descriptors, most likely
+		case <-time.After(pause):
+		case <-m.ctx.Done():
+			return nil
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// temporary tells whether accepting may work again.
+func temporary(err error) bool {
+	return !errors.Is(err, net.ErrClosed)
+}
+
+// start serves a connection in a goroutine of its own.
+func (m *MQTT) start(c net.Conn) {
+	conn := m.net.conn(c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		_ = c.Close()
+		return
+	}
+	m.conns[conn] = struct{}{}
+	m.served.Go(func() { m.serve(conn) })
+}
+
+// serve is a connection's life.
+func (m *MQTT) serve(c *mqttConn) {
+	defer m.leave(c)
+	if t, ok := c.inner.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(m.ctx, connectLimit)
+		err := t.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			c.kill()
+			return
+		}
+	}
+	frame, err := c.frame()
+	if err != nil {
+		return
+	}
+	s := m.welcome(c, frame)
+	for s != nil {
+		if frame, err = c.frame(); err == nil {
+			err = s.handle(frame)
+		}
+		if err != nil {
+			s.close(err)
+			return
+		}
+	}
+}
+
+// leave is the end of a connection.
+func (m *MQTT) leave(c *mqttConn) {
+	if r := recover(); r != nil { // the library trusts lengths in malformed packets
+		m.complain("an MQTT connection is closed because of a malformed packet", "", fmt.Errorf("%v", r))
+	}
+	if s := c.session.Load(); s != nil {
+		s.over()
+		m.gone(s)
+	}
+	c.part()
+	m.mu.Lock()
+	delete(m.conns, c)
+	m.mu.Unlock()
+}
+
+// Close ends all connections. What was submitted becomes durable or not as the intake decides; whoever was not told will send it again.
+func (m *MQTT) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.cancel()
+	for _, l := range m.listeners {
+		_ = l.Close()
+	}
+	conns := make([]*mqttConn, 0, len(m.conns))
+	for c := range m.conns {
+		conns = append(conns, c)
+	}
+	m.mu.Unlock()
+	for _, c := range conns {
+		if s := c.session.Load(); s != nil {
+			s.end(reasonShuttingDown)
+		} else {
+			c.kill()
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		m.served.Wait()
+		close(done)
+	}()
+	close(m.net.stop) // what is left to send the connections send themselves
+	select {
+	case <-done:
+	case <-time.After(lingerLimit + partingLimit):
+		for _, c := range conns {
+			c.kill()
+		}
+		<-done
+	}
+	return nil
+}
+
+// Connections is how many there are now.
+func (m *MQTT) Connections() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.conns)
+}

@@ -1,0 +1,382 @@
+package device
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Bounds of one MQTT connection and of all together. What a device can make the agent hold: its unfinished packet (at most smallPacket
+// without leave), its unread answers (stalled at stallOut, closed at maxOut), and nothing else.
+const (
+	maxRemaining = 65536     // of a packet's remaining length (device API 3.1)
+	readBuffer   = 512       // bytes that a connection keeps for reading
+	smallPacket  = 8 << 10   // larger packets are read largePackets at a time
+	largePackets = 16        // which bounds their memory to 1 MiB
+	stallOut     = 4 << 10   // unsent bytes beyond which nothing more is read from the device
+	maxOut       = 256 << 10 // unsent bytes of one connection: then it is closed
+	maxOutAll    = 4 << 20   // unsent bytes of all: then whoever is stalled and wants more is closed
+
+	connectLimit = 10 * time.Second  // from the connection to the end of its CONNECT
+	packetLimit  = 30 * time.Second  // from the first byte of a packet to its last
+	idleLimit    = 600 * time.Second // without a packet (device API 3.1); one and a half keep-alives, if that is more
+	sendLimit    = 30 * time.Second  // without progress of what is to be sent
+	lingerLimit  = 2 * time.Second   // for what is to be sent when the connection ends
+	partingLimit = time.Second       // for the device to close its side, so that it reads why
+)
+
+var (
+	errSlowReader   = errors.New("it does not read what it is sent")
+	errPacketLength = errors.New("a packet is longer than 65536 bytes")
+	errBadLength    = errors.New("the length of a packet is malformed")
+)
+
+// mqttConn is a device's connection. Writing never blocks: the committer and the loop write too, and no device may hold them up.
+type mqttConn struct {
+	net.Conn                 // the device's: TCP, TLS, or a pipe in tests
+	inner    net.Conn        // the same without its place among the connections
+	raw      syscall.RawConn // to write without waiting; nil where that is impossible
+	net      *mqttNet
+
+	// Of the goroutine that reads.
+	in    []byte // in[at:end] came and was not handed out
+	at    int
+	end   int
+	large bool // holds a token of net.large
+	idle  time.Duration
+
+	session atomic.Pointer[session] // once CONNECT was accepted
+
+	mu       sync.Mutex
+	room     sync.Cond // out has become shorter, or the connection is over
+	out      []byte    // to be sent
+	queued   bool      // net's writer knows
+	draining bool      // a goroutine of its own waits until the device reads
+	closing  bool      // ends when out is sent
+	dead     bool
+}
+
+// mqttNet is what the connections share: the writer, and the bounds on memory.
+type mqttNet struct {
+	large chan struct{} // a token for each large packet in memory
+	out   atomic.Int64  // unsent bytes of all connections
+
+	mu    sync.Mutex
+	dirty []*mqttConn // to be written; no more than there are connections
+	kick  chan struct{}
+	stop  chan struct{}
+}
+
+func newMQTTNet() *mqttNet {
+	return &mqttNet{large: make(chan struct{}, largePackets), kick: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+// write is the writer: it sends what the connections have to send, as far as their devices take it. One for the door.
+func (n *mqttNet) write() {
+	var list []*mqttConn
+	for {
+		select {
+		case <-n.kick:
+		case <-n.stop:
+			return
+		}
+		n.mu.Lock()
+		list, n.dirty = n.dirty, list[:0]
+		n.mu.Unlock()
+		for i, c := range list {
+			c.flush()
+			list[i] = nil
+		}
+	}
+}
+
+func (n *mqttNet) add(c *mqttConn) {
+	n.mu.Lock()
+	n.dirty = append(n.dirty, c)
+	n.mu.Unlock()
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (n *mqttNet) conn(c net.Conn) *mqttConn {
+	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
+	m.room.L = &m.mu
+	if l, ok := c.(*limitedConn); ok {
+		m.inner = l.Conn
+	}
+	if s, ok := m.inner.(syscall.Conn); ok {
+		m.raw, _ = s.SyscallConn()
+	}
+	return m
+}
+
+// frame waits for a packet and returns it as a whole. It is valid until the next call. Memory is taken for bytes that came, not for those that
+// were announced.
+func (c *mqttConn) frame() ([]byte, error) {
+	if c.at == c.end {
+		c.at, c.end = 0, 0
+		if cap(c.in) > readBuffer {
+			c.in = nil
+		}
+	}
+	if c.large && c.end-c.at <= smallPacket {
+		c.large = false
+		<-c.net.large
+	}
+	if err := c.awaitRoom(); err != nil {
+		return nil, err
+	}
+	began := false
+	for {
+		size, err := packetSize(c.in[c.at:c.end])
+		if err == nil && size > smallPacket && c.session.Load() == nil {
+			err = errPacketLength // nobody needs so much to say who it is
+		}
+		if err != nil {
+			return nil, err
+		}
+		if size > 0 && c.end-c.at >= size {
+			c.at += size
+			return c.in[c.at-size : c.at], nil
+		}
+		if c.end-c.at > smallPacket && !c.large {
+			c.net.large <- struct{}{}
+			c.large = true
+		}
+		// A packet that has begun must end in time, whatever trickles in; a session may be silent for long.
+		if first := c.end == c.at; first || !began {
+			limit := packetLimit
+			if first || c.session.Load() == nil {
+				limit = c.idle
+			}
+			if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+				return nil, err
+			}
+			began = !first || c.session.Load() == nil // the limit for a CONNECT counts from the beginning
+		}
+		c.makeRoom()
+		n, err := c.Conn.Read(c.in[c.end:cap(c.in)])
+		c.end += n
+		if err != nil && n == 0 {
+			return nil, err
+		}
+	}
+}
+
+// makeRoom makes place for more bytes behind those that came: the buffer grows with what has come, not with what was announced.
+func (c *mqttConn) makeRoom() {
+	c.in = c.in[:cap(c.in)]
+	if c.at > 0 {
+		copy(c.in, c.in[c.at:c.end])
+		c.at, c.end = 0, c.end-c.at
+	}
+	if c.end == len(c.in) {
+		grown := make([]byte, max(readBuffer, min(2*len(c.in), maxRemaining+8)))
+		copy(grown, c.in[:c.end])
+		c.in = grown
+	}
+}
+
+// packetSize is the size of the packet at the beginning of b, 0 if its header is not complete.
+func packetSize(b []byte) (int, error) {
+	remaining := 0
+	for i := 1; i < len(b); i++ {
+		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
+		switch {
+		case b[i]&0x80 == 0 && remaining > maxRemaining:
+			return 0, errPacketLength
+		case b[i]&0x80 == 0:
+			return 1 + i + remaining, nil
+		case i == 4:
+			return 0, errBadLength
+		}
+	}
+	return 0, nil
+}
+
+// awaitRoom holds up the reading from a device that does not read itself.
+func (c *mqttConn) awaitRoom() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) > stallOut && !c.dead && !c.closing {
+		c.room.Wait()
+	}
+	if c.dead || c.closing {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// Write implements net.Conn: it takes p as a whole, to be sent soon, or fails. It never blocks. What one call writes stays together.
+func (c *mqttConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.dead || c.closing {
+		c.mu.Unlock()
+		return 0, net.ErrClosed
+	}
+	if total := c.net.out.Add(int64(len(p))); len(c.out) > 0 && len(c.out)+len(p) > maxOut || len(c.out) > stallOut && total > maxOutAll {
+		c.net.out.Add(-int64(len(p)))
+		c.mu.Unlock()
+		c.kill()
+		return 0, errSlowReader
+	}
+	c.out = append(c.out, p...)
+	poke := !c.queued && !c.draining
+	if poke {
+		c.queued = true
+	}
+	c.mu.Unlock()
+	if poke {
+		c.net.add(c)
+	}
+	return len(p), nil
+}
+
+// flush sends what it can without waiting, and leaves the rest to a goroutine. The writer calls it.
+func (c *mqttConn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queued = false
+	if c.dead || c.draining || len(c.out) == 0 {
+		return
+	}
+	if c.raw != nil {
+		var n int
+		var err error
+		if c.raw.Write(func(fd uintptr) bool {
+			for {
+				n, err = syscall.Write(int(fd), c.out)
+				if err != syscall.EINTR {
+					return true
+				}
+			}
+		}) != nil {
+			c.die()
+			return
+		}
+		c.sent(max(n, 0))
+		if err != nil && err != syscall.EAGAIN {
+			c.die()
+			return
+		}
+		if len(c.out) == 0 {
+			return
+		}
+	}
+	c.draining = true
+	go c.drain()
+}
+
+// sent notes that the first n bytes of out are on their way. mu is held.
+func (c *mqttConn) sent(n int) {
+	c.net.out.Add(-int64(n))
+	if n == len(c.out) {
+		if c.out = c.out[:0]; cap(c.out) > readBuffer {
+			c.out = nil
+		}
+	} else {
+		c.out = c.out[:copy(c.out, c.out[n:])]
+	}
+	c.room.Signal()
+}
+
+// drain sends as fast as the device reads, until there is nothing to send: for those that do not take at once what there is.
+func (c *mqttConn) drain() {
+	var chunk [4 << 10]byte
+	for {
+		c.mu.Lock()
+		n := copy(chunk[:], c.out)
+		if n == 0 {
+			_ = c.Conn.SetWriteDeadline(time.Time{})
+			c.draining = false
+			c.mu.Unlock()
+			return
+		}
+		limit := sendLimit
+		if c.closing {
+			limit = lingerLimit
+		}
+		c.mu.Unlock()
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
+		n, err := c.Conn.Write(chunk[:n])
+		c.mu.Lock()
+		if !c.dead {
+			c.sent(n)
+		}
+		if err != nil {
+			c.die()
+		}
+		c.mu.Unlock()
+	}
+}
+
+// Close implements net.Conn: reading and writing end, and what was written is still sent, if the device takes it soon. The connection itself
+// ends when the goroutine that reads calls part.
+func (c *mqttConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead && !c.closing {
+		c.closing = true
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(lingerLimit))
+		c.room.Broadcast()
+	}
+	return nil
+}
+
+// part ends the connection so that the device reads what was written last, and gives back what the reading held. Closing it while bytes of the
+// device are unread would make the kernel throw away what we sent.
+func (c *mqttConn) part() {
+	_ = c.Close()
+	c.flush()
+	c.mu.Lock()
+	for len(c.out) > 0 && !c.dead {
+		c.room.Wait()
+	}
+	dead := c.dead
+	c.mu.Unlock()
+	if half, ok := c.inner.(interface{ CloseWrite() error }); ok && !dead && half.CloseWrite() == nil {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(partingLimit))
+		var b [readBuffer]byte
+		for n := 0; n < maxOut; {
+			k, err := c.Conn.Read(b[:])
+			if n += k; err != nil {
+				break
+			}
+		}
+	}
+	c.kill()
+	c.in = nil
+	if c.large {
+		c.large = false
+		<-c.net.large
+	}
+}
+
+// kill ends the connection at once.
+func (c *mqttConn) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.die()
+}
+
+// die is kill for who holds mu.
+func (c *mqttConn) die() {
+	if c.dead {
+		return
+	}
+	c.dead = true
+	c.net.out.Add(-int64(len(c.out)))
+	c.out = nil
+	_ = c.Conn.Close()
+	c.room.Broadcast()
+}
+
+// timedOut tells whether err is the end of one of the limits.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

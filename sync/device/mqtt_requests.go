@@ -1,0 +1,129 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	agent "edgesync/sync"
+)
+
+// attributeRequest answers from the registry, whether there is a link or not (device API 4.1).
+func (s *session) attributeRequest(place uint32, t topic, payload []byte) {
+	var body struct {
+		ClientKeys json.RawMessage `json:"clientKeys"`
+		SharedKeys json.RawMessage `json:"sharedKeys"`
+	}
+	err := readObject(payload, &body)
+	var q question
+	var err1, err2 error
+	q.clientKeys, q.client, err1 = keyList(body.ClientKeys)
+	q.sharedKeys, q.shared, err2 = keyList(body.SharedKeys)
+	if err = errors.Join(err, err1, err2); err != nil {
+		s.invalid(place, err)
+		return
+	}
+	if !q.client && !q.shared {
+		q.client, q.shared = true, true
+	}
+	s.answerIn(subAttributeResponse, t.family)
+	s.finish(place, reasonNone)
+	g := s.sub(subAttributeResponse)
+	answer := appendAttributes(nil, s.m.Lookups, s.device.ID, q)
+	s.send(attributeResponseTopics[g.family]+strconv.Itoa(int(t.id)), answer, g.qos)
+}
+
+// request carries a device's own call to the cloud. getSessionLimits is answered here, at once.
+func (s *session) request(place uint32, t topic, payload []byte) {
+	method, params, err := readCall(payload)
+	if err != nil {
+		s.invalid(place, err)
+		return
+	}
+	s.answerIn(subRequestAnswer, t.family)
+	s.finish(place, reasonNone)
+	answer := func(b []byte) {
+		g := s.sub(subRequestAnswer)
+		s.send(requestAnswerTopics[g.family]+strconv.Itoa(int(t.id)), b, g.qos)
+	}
+	if method == "getSessionLimits" && t.family == familyV1 {
+		answer(sessionLimits(s.device.Gateway))
+		return
+	}
+	r := agent.Request{Device: s.device.ID, Method: method, Params: params, Reply: func(response []byte, err error) {
+		if err != nil {
+			response = callError(err)
+		}
+		answer(response)
+	}}
+	if err := s.m.Calls.Request(&r); err != nil {
+		answer(callError(err))
+	}
+}
+
+// callError is what a device is told when its call has no answer (device API 4.1).
+func callError(err error) []byte {
+	word := err.Error()
+	if errors.Is(err, agent.ErrTimeout) {
+		word = "timeout"
+	}
+	return append(appendJSONString([]byte(`{"error":`), word), '}')
+}
+
+// claim records that a device may be claimed. There is no word for it on the link to the cloud (device API 5).
+func (s *session) claim(place uint32, payload []byte) {
+	if err := readClaim(payload); err != nil {
+		s.invalid(place, err)
+		return
+	}
+	s.m.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", s.device.Name)
+	s.finish(place, reasonNone)
+}
+
+// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first
+// request; later ones with the same request id may leave it out.
+func (s *session) update(place uint32, t topic, payload []byte) {
+	last := &s.updates[0]
+	what, prefix := subFirmware, "v2/fw/response/"
+	if t.subject == subSoftware {
+		last, what, prefix = &s.updates[1], subSoftware, "v2/sw/response/"
+	}
+	switch {
+	case len(payload) > 0:
+		size, err := strconv.ParseInt(string(payload), 10, 32)
+		if err != nil {
+			s.invalid(place, errors.New("the size of a chunk is no number"))
+			return
+		}
+		*last = chunks{t.request, size}
+	case last.request != t.request:
+		*last = chunks{request: t.request} // the whole file
+	}
+	s.finish(place, reasonNone)
+	p, ok := s.m.Packages.Package(s.device.ID, what == subSoftware)
+	if !ok {
+		s.updateError("NOT_FOUND")
+		return
+	}
+	b, err := readChunk(p.Path, last.size, int64(t.chunk))
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		s.updateError("PAYLOAD_TOO_LARGE")
+	case err != nil:
+		s.m.complain("an OTA package cannot be read", s.device.Name, err)
+		s.updateError("INTERNAL_SERVER_ERROR")
+	default:
+		s.send(prefix+t.request+"/chunk/"+strconv.Itoa(int(t.chunk)), b, s.sub(what).qos)
+	}
+}
+
+// chunks is how a device reads a package: the id that it gave to the reading, and the size of a chunk; not positive: the whole file.
+type chunks struct {
+	request string
+	size    int64
+}
+
+func (s *session) updateError(word string) {
+	s.send("v2/fw/error", []byte(word), s.sub(subUpdateError).qos)
+	s.end(reasonUnspecified)
+}

@@ -1,0 +1,180 @@
+package device
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgesync/proto"
+	agent "edgesync/sync"
+	"edgesync/sync/registry"
+)
+
+// serverScope is the scope of provisionState (device API 5).
+const serverScope = "SERVER_SCOPE"
+
+// provisionState is the attribute that says that a device has its credentials.
+const provisionState = "provisionState"
+
+// The answers of provisioning that are no success (device API 5).
+const (
+	provisionNotFound = `{"errorMsg":"Provision data was not found!","status":"NOT_FOUND"}`
+	provisionFailure  = `{"errorMsg":"Failed to provision device!","status":"FAILURE"}`
+)
+
+// provisionRequest is what a device without credentials sends.
+type provisionRequest struct {
+	DeviceName      json.RawMessage `json:"deviceName"`
+	Key             *string         `json:"provisionDeviceKey"`
+	Secret          *string         `json:"provisionDeviceSecret"`
+	CredentialsType *string         `json:"credentialsType"`
+	Token           string          `json:"token"`
+	ClientID        string          `json:"clientId"`
+	UserName        string          `json:"username"`
+	Password        string          `json:"password"`
+	Hash            string          `json:"hash"`
+	Gateway         json.RawMessage `json:"gateway"`
+}
+
+var errProvision = errors.New(`"provisionDeviceKey" and "provisionDeviceSecret" are needed, and "credentialsType" must be ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE`)
+
+// readProvision checks a request; its errors wrap errProvision unless it is no JSON.
+func readProvision(payload []byte) (r provisionRequest, err error) {
+	if err := readObject(payload, &r); err != nil {
+		return r, err
+	}
+	if r.Key == nil || r.Secret == nil || string(r.DeviceName) == "null" {
+		return r, errProvision
+	}
+	if r.CredentialsType != nil {
+		switch *r.CredentialsType {
+		case "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE":
+		default:
+			return r, errProvision
+		}
+	}
+	return r, nil
+}
+
+// Provision answers a device that asks for credentials (device API 5). An error means that it should ask again later.
+func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []byte, err error) {
+	profile, ok := d.Lookups.Provision(*r.Key, *r.Secret)
+	if !ok {
+		return []byte(provisionNotFound), nil
+	}
+	name, _ := text(r.DeviceName)
+	var id proto.UUID
+	switch profile.Provisioning {
+	case "ALLOW_CREATE_NEW_DEVICES":
+		if name == "" {
+			name = rand.Text()[:20]
+		}
+		if _, taken := d.Lookups.ByName(name); taken || badName(name) != "" {
+			return []byte(provisionFailure), nil
+		}
+		n := r.device(name, profile.Name)
+		if n.CredentialsType == "ACCESS_TOKEN" {
+			if _, taken := d.Lookups.ByToken(n.CredentialsID); taken {
+				return []byte(provisionFailure), nil
+			}
+		}
+		if id, err = d.Births.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
+			return []byte(provisionFailure), nil
+		} else if err != nil {
+			return nil, err
+		}
+	case "CHECK_PRE_PROVISIONED_DEVICES":
+		dev, ok := d.Lookups.ByName(name)
+		if !ok || dev.ProfileID != profile.ID {
+			return []byte(provisionFailure), nil
+		}
+		used := false
+		d.Lookups.Attributes(dev.ID, registry.ServerScope, []string{provisionState}, func(*proto.KV) { used = true })
+		if used {
+			return []byte(provisionFailure), nil
+		}
+		id = dev.ID
+	default:
+		return []byte(provisionNotFound), nil
+	}
+	credentials, ok := d.Lookups.Credentials(id)
+	if !ok {
+		return nil, errors.New("the credentials of the device are not here yet")
+	}
+	if answer, err = provisionAnswer(credentials); err != nil {
+		return nil, err
+	}
+	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
+	now := time.Now().UnixMilli()
+	event := proto.Event{
+		Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: now, Entity: id,
+		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, serverScope, now, state),
+	}
+	if err := d.Intake.Accept(ctx, []proto.Event{event}); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// device is what the request wants to have made. Credentials that are named but not given become a generated access token.
+func (r *provisionRequest) device(name, profile string) *agent.NewDevice {
+	n := &agent.NewDevice{Name: name, Type: profile, CredentialsType: "ACCESS_TOKEN"}
+	kind := ""
+	if r.CredentialsType != nil {
+		kind = *r.CredentialsType
+	}
+	gateway, _ := text(r.Gateway)
+	n.IsGateway = gateway == "true"
+	switch {
+	case kind == "MQTT_BASIC" && (r.ClientID != "" || r.UserName != ""):
+		value, _ := json.Marshal(basic{r.ClientID, r.UserName, r.Password})
+		n.CredentialsType, n.CredentialsValue = kind, string(value)
+	case kind == "X509_CERTIFICATE" && r.Hash != "":
+		n.CredentialsType, n.CredentialsValue = kind, r.Hash
+	case (kind == "" || kind == "ACCESS_TOKEN") && r.Token != "":
+		n.CredentialsID = r.Token
+	}
+	return n
+}
+
+// basic is the value of MQTT_BASIC credentials.
+type basic struct {
+	ClientID string `json:"clientId"`
+	UserName string `json:"userName"`
+	Password string `json:"password"`
+}
+
+// provisionAnswer tells a device its credentials, which come as ThingsBoard's JSON.
+func provisionAnswer(credentials []byte) ([]byte, error) {
+	var c struct {
+		Type  string `json:"credentialsType"`
+		ID    string `json:"credentialsId"`
+		Value string `json:"credentialsValue"`
+	}
+	if err := json.Unmarshal(credentials, &c); err != nil {
+		return nil, errors.New("the credentials of the device cannot be read") // without the text, which is secret
+	}
+	b := []byte(`{"credentialsValue":`)
+	switch c.Type {
+	case "ACCESS_TOKEN":
+		b = proto.AppendJSONString(b, c.ID)
+	case "MQTT_BASIC":
+		var v basic
+		if err := json.Unmarshal([]byte(c.Value), &v); err != nil {
+			return nil, errors.New("the credentials of the device cannot be read")
+		}
+		value, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("provisioning: %w", err)
+		}
+		b = append(b, value...)
+	default:
+		b = proto.AppendJSONString(b, c.Value)
+	}
+	b = append(b, `,"credentialsType":`...)
+	b = proto.AppendJSONString(b, c.Type)
+	return append(b, `,"status":"SUCCESS"}`...), nil
+}

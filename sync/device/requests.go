@@ -1,0 +1,202 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"edgesync/proto"
+	"edgesync/sync/registry"
+)
+
+// What devices ask, over MQTT or HTTP. These messages are small and rare, so that encoding/json is good enough; it looks at UTF-8 only where
+// we do.
+
+var (
+	errUTF8   = errors.New("invalid UTF-8")
+	errObject = errors.New("the text must be a JSON object")
+)
+
+// readObject reads a JSON object into v, whose fields are pointers or json.RawMessage.
+func readObject(payload []byte, v any) error {
+	if !utf8.Valid(payload) {
+		return errUTF8
+	}
+	if trimmed := strings.TrimLeft(string(payload[:min(len(payload), 64)]), " \t\r\n"); trimmed == "" || trimmed[0] != '{' {
+		return errObject
+	}
+	return json.Unmarshal(payload, v)
+}
+
+// keyList is a list of attribute names as devices write it: "a,b", or one name in an array, or a number (device API 4.1). given is false if
+// there is none.
+func keyList(raw json.RawMessage) (keys []string, given bool, err error) {
+	if raw == nil {
+		return nil, false, nil
+	}
+	if len(raw) > 0 && raw[0] == '[' {
+		var list []json.RawMessage
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, false, err
+		}
+		if len(list) != 1 {
+			return nil, false, errors.New("the keys must be one string, separated by commas")
+		}
+		raw = list[0]
+	}
+	text := string(raw)
+	switch raw[0] {
+	case '"':
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, false, err
+		}
+	case 'n', '{', '[':
+		return nil, false, errors.New("the keys must be one string, separated by commas")
+	}
+	return splitKeys(text), true, nil
+}
+
+// splitKeys never returns nil, which would mean all.
+func splitKeys(text string) []string {
+	keys := make([]string, 0, 4)
+	for k := range strings.SplitSeq(text, ",") {
+		if k != "" {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// question says which attributes a device wants to know.
+type question struct {
+	client, shared         bool     // from which scopes
+	clientKeys, sharedKeys []string // nil: all
+}
+
+// appendAttributes answers a question from the registry: a part for each scope that has something (device API 2, 4.1).
+func appendAttributes(dst []byte, look registry.Lookups, device proto.UUID, q question) []byte {
+	dst = append(dst, '{')
+	parts := 0
+	part := func(name string, scope registry.Scope, keys []string) {
+		values := 0
+		look.Attributes(device, scope, keys, func(kv *proto.KV) {
+			if values++; values == 1 {
+				if parts++; parts > 1 {
+					dst = append(dst, ',')
+				}
+				dst = append(append(append(dst, '"'), name...), `":{`...)
+			} else {
+				dst = append(dst, ',')
+			}
+			dst = appendMember(dst, kv)
+		})
+		if values > 0 {
+			dst = append(dst, '}')
+		}
+	}
+	if q.client {
+		part("client", registry.ClientScope, q.clientKeys)
+	}
+	if q.shared {
+		part("shared", registry.SharedScope, q.sharedKeys)
+	}
+	return append(dst, '}')
+}
+
+func appendMember(dst []byte, kv *proto.KV) []byte {
+	dst = proto.AppendJSONString(dst, kv.Key)
+	return proto.AppendJSONValue(append(dst, ':'), kv)
+}
+
+// appendObject appends kvs as a JSON object.
+func appendObject(dst []byte, kvs []proto.KV) []byte {
+	dst = append(dst, '{')
+	for i := range kvs {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendMember(dst, &kvs[i])
+	}
+	return append(dst, '}')
+}
+
+// appendDeleted appends what devices are told of deleted attributes.
+func appendDeleted(dst []byte, keys []string) []byte {
+	dst = append(dst, `{"deleted":[`...)
+	for i, k := range keys {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = proto.AppendJSONString(dst, k)
+	}
+	return append(dst, `]}`...)
+}
+
+// call is a device's own call.
+type call struct {
+	Method *json.RawMessage `json:"method"`
+	Params json.RawMessage  `json:"params"`
+}
+
+// readCall reads {"method":…,"params":…}; a method that is no string is taken as its text.
+func readCall(payload []byte) (method, params string, err error) {
+	var c call
+	if err := readObject(payload, &c); err != nil {
+		return "", "", err
+	}
+	if c.Method == nil || string(*c.Method) == "null" {
+		return "", "", errors.New(`a call needs a "method"`)
+	}
+	if (*c.Method)[0] == '"' {
+		err = json.Unmarshal(*c.Method, &method)
+	} else {
+		method = string(*c.Method)
+	}
+	if params = string(c.Params); params == "" {
+		params = "null"
+	}
+	return method, params, err
+}
+
+// sessionLimits answers getSessionLimits: what thingsboard-gateway waits for before it sends anything (device API 4.1, 9).
+func sessionLimits(gateway bool) []byte {
+	const none = `{"messages":null,"telemetryMessages":null,"telemetryDataPoints":null}`
+	b := []byte(`{"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":` + none)
+	if gateway {
+		b = append(b, `,"gatewayRateLimits":`+none...)
+	}
+	return append(b, '}')
+}
+
+// claim is what a device says to be claimed: a secret, and for how long.
+type claim struct {
+	SecretKey  json.RawMessage `json:"secretKey"`
+	DurationMs json.RawMessage `json:"durationMs"`
+}
+
+// readClaim checks a claim; an empty one is fine.
+func readClaim(payload []byte) error {
+	if len(payload) == 0 {
+		return nil
+	}
+	var c claim
+	if err := readObject(payload, &c); err != nil {
+		return err
+	}
+	if c.SecretKey != nil && (c.SecretKey[0] == '{' || c.SecretKey[0] == '[') {
+		return errors.New(`"secretKey" must be a string`)
+	}
+	if c.DurationMs != nil {
+		if _, err := number(c.DurationMs); err != nil {
+			return errors.New(`"durationMs" must be a number`)
+		}
+	}
+	return nil
+}
+
+// number reads a whole number that may stand in quotes.
+func number(raw json.RawMessage) (int64, error) {
+	text := strings.Trim(string(raw), `"`)
+	return json.Number(text).Int64()
+}
