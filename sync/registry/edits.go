@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sort"
 
 	"edgesync/proto"
 	"edgesync/wal"
@@ -197,7 +198,7 @@ func (r *Registry) forgetPast() (err error) {
 	if len(list) <= maxPast {
 		return nil
 	}
-	slices.SortFunc(list, func(a, b past) int { return int(min(1, max(-1, a.ts-b.ts))) })
+	sort.Slice(list, func(i, j int) bool { return list[i].ts < list[j].ts })
 	for _, p := range list[:len(list)-maxPast] {
 		_, e := r.removeEntity(alarms, p.id)
 		err = errors.Join(err, e)

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
+	"sort"
 	"strings"
 
 	"edgesync/proto"
@@ -28,7 +30,7 @@ func (r *Registry) Entities(kind proto.Kind, fn func(id proto.UUID, text []byte)
 	r.write.Lock()
 	ids := r.idsOf(k)
 	r.write.Unlock()
-	slices.SortFunc(ids, func(a, b proto.UUID) int { return slices.Compare(a[:], b[:]) })
+	sort.Slice(ids, func(i, j int) bool { return bytes.Compare(ids[i][:], ids[j][:]) < 0 })
 	for _, id := range ids {
 		if text, ok := r.Entity(kind, id); ok && !fn(id, text) {
 			return

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strconv"
+	"sort"
 	"strings"
 
 	"edgesync/proto"
@@ -334,18 +334,13 @@ func (c *call) alarmsOf() (any, error) {
 		}
 		return len(list) < maxPage
 	})
-	slices.SortStableFunc(list, func(a, b alarmDoc) int { return strings.Compare(padded(b.Created), padded(a.Created)) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Created > list[j].Created })
 	p := page{Data: []json.RawMessage{}, Elements: len(list), Pages: (len(list) + size - 1) / size}
 	for i := number * size; i < min(len(list), (number+1)*size); i++ {
 		p.Data = append(p.Data, list[i].encode())
 	}
 	p.More = number+1 < p.Pages
 	return p, nil
-}
-
-func padded(ts int64) string {
-	s := strconv.FormatInt(max(0, ts), 10)
-	return strings.Repeat("0", 20-len(s)) + s
 }
 
 func (a *alarmDoc) matches(search, status string) bool {
