@@ -128,6 +128,30 @@ func TestEdits(t *testing.T) {
 				return len(u.EntityData) > 0 && u.EntityData[0].AttributeDeleteMsg != nil
 			})), 0)
 		}},
+		{"5.9 the metadata of a rule chain are asked for and come", func(b *box) {
+			received := func() (n uint64) {
+				for _, c := range b.reg.Counts() {
+					if c.Part == "ruleChainMetadataUpdateMsg" {
+						n = c.Received
+					}
+				}
+				return n
+			}
+			var chain proto.UUID
+			b.reg.Entities(proto.KindRuleChain, func(id proto.UUID, _ []byte) bool { chain = id; return false })
+			before := received()
+			err := b.intake.Accept(b.Context(), []proto.Event{{
+				Kind: proto.KindRuleChainMetadataAsk, Action: proto.ActionRuleChainMetadataRequest, Time: time.Now().UnixMilli(), Entity: chain,
+				Fragment: proto.AppendRequest(nil, proto.KindRuleChainMetadataAsk, chain, ""),
+			}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.settle(10 * time.Second)
+			b.expect("received", received()-before, 1)
+			_, ok := b.reg.Entity(proto.KindRuleChainMetadata, chain)
+			b.expect("here", ok, true)
+		}},
 		{"8.1 a call made here goes through the same doors, and its answer stays here", func(b *box) {
 			d := b.device("d")
 			var seen Call

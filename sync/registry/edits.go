@@ -63,11 +63,12 @@ func (r *Registry) Follow(q Progress) {
 	}
 }
 
-// localKinds are the kinds of records that can be changed here, and read by Entity and Entities.
+// localKinds are the kinds of records that can be read by Entity and Entities, and some of them changed here.
 var localKinds = map[proto.Kind]*kind{
 	proto.KindDevice: devices, proto.KindDeviceCredentials: deviceCredentials, proto.KindAsset: assets, proto.KindEntityView: entityViews,
 	proto.KindDashboard: dashboards, proto.KindAlarm: alarms, proto.KindRelation: relations, proto.KindDeviceProfile: deviceProfiles,
-	proto.KindAssetProfile: assetProfiles, proto.KindCalculatedField: calculatedFields,
+	proto.KindAssetProfile: assetProfiles, proto.KindCalculatedField: calculatedFields, proto.KindRuleChain: ruleChains,
+	proto.KindRuleChainMetadata: ruleChainMetadata,
 }
 
 // Edit stores changes made here, whose events are in the queue at or before seq, durably and in their order. An error means that the medium refused

@@ -62,6 +62,7 @@ type Options struct {
 type Handler struct {
 	Options
 	sessions *sessions
+	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
 	reads    chan struct{}
 	// edit is held from the look at what is there to the change of it, so that no two changes miss each other.
@@ -70,7 +71,7 @@ type Handler struct {
 
 // New returns the handler.
 func New(o Options) *Handler {
-	return &Handler{Options: o, sessions: newSessions(), bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce)}
+	return &Handler{Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}}, bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce)}
 }
 
 // ThingsBoard's numbers in error answers.
@@ -168,6 +169,9 @@ var routes = []route{
 	{"POST", "dashboard", admins, func(c *call) (any, error) { return c.save(dashboardDef) }, false},
 	{"GET", "dashboard/*", users, func(c *call) (any, error) { return c.get(dashboardDef) }, false},
 	{"DELETE", "dashboard/*", admins, func(c *call) (any, error) { return c.delete(dashboardDef) }, false},
+
+	{"GET", "ruleChain/*", admins, (*call).ruleChain, false},
+	{"GET", "ruleChain/*/metadata", admins, (*call).ruleChainMetadata, false},
 
 	{"POST", "alarm", users, (*call).saveAlarm, false},
 	{"POST", "alarm/*/ack", users, (*call).ackAlarm, false},

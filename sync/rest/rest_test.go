@@ -305,6 +305,23 @@ func TestAssetsViewsDashboards(t *testing.T) {
 	})
 }
 
+func TestRuleChains(t *testing.T) {
+	r := newRig(t)
+	const chain = 50
+	r.apply(&proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{{IdMSB: msb(chain), IdLSB: lsb(chain), Entity: `{"name":"Edge Root"}`}}})
+	path := "/api/ruleChain/" + text(chain)
+	r.run([]step{
+		{root, "GET", path, "", 200, `{"name":"Edge Root"}`, nil},
+		{root, "GET", "/api/ruleChain/" + text(77), "", 404, "-", nil},
+		{ours, "GET", path, "", 403, "-", nil},
+		{root, "GET", path + "/metadata", "", 404, "-", []string{"RULE_CHAIN_METADATA_REQUEST RULE_CHAIN_METADATA_REQUEST … " + text(chain)}},
+		{root, "GET", path + "/metadata", "", 404, "-", nil}, // asked already
+		{root, "GET", "/api/ruleChain/" + text(77) + "/metadata", "", 404, "-", nil},
+	})
+	r.apply(&proto.DownlinkMsg{RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{Entity: `{"ruleChainId":` + ref("RULE_CHAIN", chain) + `,"nodes":[]}`}}})
+	r.run([]step{{root, "GET", path + "/metadata", "", 200, `{"nodes":[]}`, nil}})
+}
+
 func TestAlarms(t *testing.T) {
 	r := newRig(t)
 	raise := func(n int, rest string) string { return `{"type":"hot","originator":` + ref("DEVICE", n) + rest + `}` }
