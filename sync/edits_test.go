@@ -128,6 +128,34 @@ func TestEdits(t *testing.T) {
 				return len(u.EntityData) > 0 && u.EntityData[0].AttributeDeleteMsg != nil
 			})), 0)
 		}},
+		{"7.3 an attribute that was deleted here does not come back with an answer that does not know of it", func(b *box) {
+			d := b.device("d")
+			b.cloud.SetSharedAttributes(d.ID, longs("fan", 1, "limit", 2), true)
+			b.settle(5 * time.Second)
+			b.expect("here", b.shared(d.ID, "fan"), "1")
+			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.EntityData) > 0 })
+			b.offline(func() {
+				err := b.intake.Accept(b.Context(), []proto.Event{{
+					Kind: proto.KindEntityData, Action: proto.ActionAttributesDeleted, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendAttributeDelete(nil, d.ID, "DEVICE", "SHARED_SCOPE", []string{"fan"}),
+				}})
+				if err := errors.Join(err, b.reg.DeleteAttributes(d.ID, registry.SharedScope, []string{"fan"}, b.intake.End())); err != nil {
+					b.Fatal(err)
+				}
+			})
+			// What the server sent before it knew, and a newer value of what is here.
+			ts := time.Now().UnixMilli()
+			m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", 1, "limit", 3)}}
+			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
+			b.settle(5 * time.Second)
+			b.expect("here", []string{b.shared(d.ID, "fan"), b.shared(d.ID, "limit")}, []string{"", "3"})
+			b.cloud.DropAcksIf(nil)
+			b.settle(5 * time.Minute)
+			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // somebody sets it anew
+			b.settle(5 * time.Second)
+			b.expect("here", b.shared(d.ID, "fan"), "4")
+		}},
 		{"5.9 the metadata of a rule chain are asked for and come", func(b *box) {
 			received := func() (n uint64) {
 				for _, c := range b.reg.Counts() {

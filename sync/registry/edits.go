@@ -216,10 +216,35 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 	return errors.Join(err, r.flush())
 }
 
-// DeleteAttributes removes attributes by name.
-func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string) error {
+// DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells the cloud.
+func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
 	r.write.Lock()
 	defer r.unlock()
-	_, err := r.deleteAttributes(id, scope, names)
-	return errors.Join(err, r.flush())
+	var err error
+	if scope != Latest { // of which no event tells the cloud
+		err = r.remember(scopeID(scope, id), edit{seq, true})
+	}
+	_, e := r.deleteAttributes(id, scope, names)
+	return errors.Join(err, e, r.flush())
+}
+
+// scopeID is what edits know the attributes of an entity and scope by.
+func scopeID(scope Scope, id proto.UUID) (key recordID) {
+	key[0] = '0' + byte(scope)
+	copy(key[1:], id[:])
+	return key
+}
+
+// unlessDeleted leaves out what the cloud sends of attributes while it does not know that some of them were deleted here: those that are not here. A new
+// one among them comes again with the answer after the next connect.
+func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []proto.KV {
+	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
+		return kvs
+	}
+	old, _ := r.get(attributeKey(scope, id))
+	list, _ := decodeAttributes(old)
+	return slices.DeleteFunc(kvs, func(kv proto.KV) bool {
+		_, here := slices.BinarySearchFunc(list, kv.Key, byKey)
+		return !here
+	})
 }

@@ -186,7 +186,7 @@ func (c *call) deleteAttributes() (any, error) {
 	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesDeleted, id, f)}); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.DeleteAttributes(id, scope, keys))
+	return nil, c.stored(c.Registry.DeleteAttributes(id, scope, keys, c.Intake.End()))
 }
 
 func (c *call) deleteDeviceAttributes() (any, error) {
@@ -393,7 +393,7 @@ func (c *call) deleteTimeseries() (any, error) {
 	}
 	c.Latest.remove(id, func(key string, ts int64) bool { return within(ts) && slices.Contains(keys, key) })
 	if len(gone) > 0 {
-		if err := c.stored(c.Registry.DeleteAttributes(id, registry.Latest, gone)); err != nil {
+		if err := c.stored(c.Registry.DeleteAttributes(id, registry.Latest, gone, 0)); err != nil {
 			return nil, err
 		}
 	}
