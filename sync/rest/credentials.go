@@ -60,7 +60,22 @@ func (c *call) credentials() (any, error) {
 	if !ok {
 		return nil, errNotFound
 	}
-	return json.RawMessage(text), nil
+	d, ok := decodeDocument(text)
+	if !ok {
+		return nil, errNotFound
+	}
+	return d.identified(id), nil
+}
+
+// identified is what is shown of credentials. Those made here have no id of their own until the server gives them one, and clients want one.
+func (d document) identified(device proto.UUID) json.RawMessage {
+	if isNull(d["id"]) {
+		d["id"] = json.RawMessage(`{"id":"` + proto.FormatUUID(device) + `"}`)
+	}
+	if isNull(d["createdTime"]) {
+		d["createdTime"] = json.RawMessage("0")
+	}
+	return d.encode()
 }
 
 // saveCredentials is POST of credentials: they replace those of their device.
@@ -108,7 +123,7 @@ func (c *call) saveCredentials() (any, error) {
 	if err := c.commit([]proto.Event{e}, registry.Edit{Kind: proto.KindDeviceCredentials, ID: id, Text: text}); err != nil {
 		return nil, err
 	}
-	return json.RawMessage(text), nil
+	return out.identified(id), nil
 }
 
 // saveWithCredentials makes a device together with its credentials.

@@ -31,9 +31,16 @@ func (c *call) paging() (size, number int, err error) {
 
 // list is GET of the tenant's entities of a kind: the one with the name in the parameter byName, or a page of all.
 func (c *call) list(def *entityDef, byName string) (any, error) {
-	name := c.query(byName)
-	if name == "" {
+	if c.query(byName) == "" {
 		return c.pageOf(def)
+	}
+	return c.byName(def, byName)
+}
+
+func (c *call) byName(def *entityDef, parameter string) (any, error) {
+	name := c.query(parameter)
+	if name == "" {
+		return nil, bad(parameter + " must be given")
 	}
 	var found json.RawMessage
 	c.Registry.Entities(def.kind, func(_ proto.UUID, text []byte) bool {
@@ -46,6 +53,18 @@ func (c *call) list(def *entityDef, byName string) (any, error) {
 		return nil, errNotFound
 	}
 	return found, nil
+}
+
+// listOfEdge is GET of an edge's entities: there is only this one.
+func (c *call) listOfEdge(def *entityDef) (any, error) {
+	id, err := c.argID(0)
+	if err != nil {
+		return nil, err
+	}
+	if own, ok := c.Registry.EdgeID(); !ok || id != own {
+		return nil, errNotFound
+	}
+	return c.pageOf(def)
 }
 
 // listOf is GET of a customer's entities of a kind.

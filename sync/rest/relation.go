@@ -92,7 +92,7 @@ func (c *call) saveRelation() (any, error) {
 	return json.RawMessage(text), nil
 }
 
-// named1 is the relation that the parameters name.
+// namedRelation is the relation that the parameters name.
 func (c *call) namedRelation() (d relationDoc, text []byte, err error) {
 	d = relationDoc{
 		From: &reference{c.query("fromType"), c.query("fromId")}, To: &reference{c.query("toType"), c.query("toId")},
@@ -130,7 +130,7 @@ func (c *call) deleteRelation() (any, error) {
 	return json.RawMessage(text), nil
 }
 
-// ofEntity collects the relations of an entity that are of the group, and of the type if one is given.
+// relationsOf collects the relations of an entity that are of the group, and of the type if one is given.
 func (c *call) relationsOf(id proto.UUID, to bool, typ, group string) (list []relationDoc) {
 	c.Registry.Relations(id, to, func(text []byte) {
 		var d relationDoc
@@ -141,23 +141,35 @@ func (c *call) relationsOf(id proto.UUID, to bool, typ, group string) (list []re
 	return list
 }
 
+// relations is GET of the relations at one end: by parameters, or as relationsAt by the path.
 func (c *call) relations() (any, error) {
-	id, typ, to := c.query("fromId"), c.query("fromType"), false
-	if id == "" {
-		id, typ, to = c.query("toId"), c.query("toType"), true
+	if c.query("fromId") != "" {
+		return c.relationsFrom(c.query("fromType"), c.query("fromId"), c.query("relationType"), false)
 	}
+	return c.relationsFrom(c.query("toType"), c.query("toId"), c.query("relationType"), true)
+}
+
+func (c *call) relationsAt(to bool) (any, error) {
+	typ := ""
+	if len(c.args) > 2 {
+		typ = c.args[2]
+	}
+	return c.relationsFrom(c.args[0], c.args[1], typ, to)
+}
+
+func (c *call) relationsFrom(entityType, id, typ string, to bool) (any, error) {
 	u, ok := proto.ParseUUID(id)
 	if !ok {
 		return nil, bad("fromId and fromType, or toId and toType, must be given")
 	}
-	if err := c.mayOn(typ, u); err != nil {
+	if err := c.mayOn(entityType, u); err != nil {
 		return nil, err
 	}
 	group := c.query("relationTypeGroup")
 	if group == "" {
 		group = commonGroup
 	}
-	list := c.relationsOf(u, to, c.query("relationType"), group)
+	list := c.relationsOf(u, to, typ, group)
 	if list == nil {
 		list = []relationDoc{}
 	}

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -91,6 +92,19 @@ func TestLogin(t *testing.T) {
 	for _, bad := range []string{"", "Bearer", "Bearer ", "Bearer x", "Basic " + t1.Token, "Bearer " + t1.RefreshToken, "Bearer " + t1.Token[1:]} {
 		if a := ask("X-Authorization", bad); a.status != 401 {
 			t.Errorf("%q: %d", bad, a.status)
+		}
+	}
+	// ThingsBoard's clients read from the token when it ends.
+	for token, life := range map[string]time.Duration{t1.Token: 9000 * time.Second, t1.RefreshToken: 7 * 24 * time.Hour} {
+		parts := strings.Split(token, ".")
+		var claims struct{ Iat, Exp int64 }
+		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); len(parts) != 3 || err != nil || json.Unmarshal(b, &claims) != nil ||
+			claims.Exp-claims.Iat != int64(life.Seconds()) {
+			t.Errorf("the token says %+v", claims)
+		}
+		forged := strings.Join([]string{parts[0], parts[1], "AAAA"}, ".")
+		if a := ask("Authorization", "Bearer "+forged); a.status != 401 {
+			t.Errorf("a forged token: %d", a.status)
 		}
 	}
 	// A refresh token counts once.
@@ -224,6 +238,10 @@ func TestDevices(t *testing.T) {
 		{ours, "POST", "/api/device", `{"id":` + ref("DEVICE", meter) + `,"name":"meter","label":"mine","customerId":` + ref("CUSTOMER", customer) + `}`, 200, `{"label":"mine"}`, []string{"UPDATED DEVICE"}},
 		{ours, "POST", "/api/device", `{"id":` + ref("DEVICE", meter) + `,"name":"meter"}`, 403, "-", nil}, // out of his own hands
 		{root, "GET", "/api/tenant/devices?deviceName=meter", "", 200, `{"id":` + ref("DEVICE", meter) + `}`, nil},
+		{root, "GET", "/api/tenant/device?deviceName=meter", "", 200, `{"id":` + ref("DEVICE", meter) + `}`, nil},
+		{root, "GET", "/api/tenant/device", "", 400, "-", nil},
+		{root, "GET", "/api/edge/" + text(edge) + "/devices?pageSize=9&page=0", "", 200, `{"totalElements":3}`, nil},
+		{root, "GET", "/api/edge/" + text(77) + "/devices?pageSize=9&page=0", "", 404, "-", nil},
 		{root, "GET", "/api/tenant/devices?deviceName=none", "", 404, "-", nil},
 		{root, "GET", "/api/tenant/devices?pageSize=2&page=0", "", 200, `{"totalElements":3,"totalPages":2,"hasNext":true}`, nil},
 		{root, "GET", "/api/tenant/devices?pageSize=2&page=1&textSearch=LAMP", "", 200, `{"totalElements":1,"totalPages":1,"hasNext":false,"data":[]}`, nil},
@@ -276,6 +294,8 @@ func TestCredentials(t *testing.T) {
 			[]string{"ADDED DEVICE", "CREDENTIALS_UPDATED DEVICE_CREDENTIALS"},
 		},
 	})
+	d, _ := r.reg.ByName("both") // its credentials have no id of the server's yet
+	r.has("shown", r.send(root, "GET", "/api/device/"+proto.FormatUUID(d.ID)+"/credentials", "").body, `{"id":{"id":"`+proto.FormatUUID(d.ID)+`"},"createdTime":0,"credentialsId":"both-token"}`)
 	if d, ok := r.reg.ByToken("both-token"); !ok || d.Name != "both" {
 		t.Error("not found by its token")
 	}
@@ -390,6 +410,10 @@ func TestRelations(t *testing.T) {
 		{ours, "POST", "/api/relation", rel(a, l, `,"type":"x"`), 403, "-", nil},
 		{root, "GET", "/api/relation?" + ends, "", 200, `{"additionalInfo":{"k":1}}`, nil},
 		{root, "GET", "/api/relations?fromId=" + text(hall) + "&fromType=ASSET", "", 200, `[{"type":"Contains"}]`, nil},
+		{root, "GET", "/api/relations/from/ASSET/" + text(hall), "", 200, `[{"type":"Contains"}]`, nil},
+		{root, "GET", "/api/relations/from/ASSET/" + text(hall) + "/Other", "", 200, `[]`, nil},
+		{root, "GET", "/api/relations/to/DEVICE/" + text(meter) + "/Contains", "", 200, `[{"from":` + a + `}]`, nil},
+		{root, "GET", "/api/relations", "", 400, "-", nil},
 		{root, "GET", "/api/relations?toId=" + text(meter) + "&toType=DEVICE", "", 200, `[{"from":` + a + `}]`, nil},
 		{root, "GET", "/api/relations?fromId=" + text(meter) + "&fromType=DEVICE", "", 200, `[]`, nil},
 		{ours, "DELETE", "/api/relation?" + ends, "", 200, `{"type":"Contains"}`, []string{"RELATION_DELETED RELATION … ENTITY_DELETED_RPC_MESSAGE"}},
