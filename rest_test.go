@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -100,4 +103,29 @@ func TestRESTSurvivesKills(t *testing.T) {
 	if p := s.cloud.Tenant().Series(id, "a"); len(p) != 1 {
 		t.Errorf("series in the cloud: %+v", p)
 	}
+}
+
+// ThingsBoard's own REST client, unchanged: what it does is then in the cloud.
+func TestRESTClient(t *testing.T) {
+	python := venv(t, "rest-venv", "tb_ce_client.client", "tb-ce-client==4.4.0")
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, python, filepath.Join("scripts", "clients", "rest.py"), "http://"+r.http).CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "ok" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	kept := s.mustBeNamed("py kept")
+	s.eventually("the backlog drains", func() bool { return r.snapshot().Pending == 0 })
+	if _, ok := s.named("py device"); ok {
+		t.Error("the deleted device is in the cloud")
+	}
+	if l := s.cloud.Tenant().Relations(kept.ID); len(l) != 1 || !strings.Contains(l[0], `"type":"Contains"`) {
+		t.Errorf("relations %s", l)
+	}
+	if n := r.snapshot(); n.Dead != 0 {
+		t.Errorf("%d dead letters", n.Dead)
+	}
+	balanced(t, r.snapshot())
 }
