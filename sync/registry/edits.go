@@ -32,7 +32,7 @@ type edit struct {
 const (
 	edits = 'i' // letter of their records, in front of the record's key that they are about
 	// maxPast bounds the alarms that are over and kept all the same, because somebody here may still delete them.
-	maxPast = 256
+	maxPast = 128
 )
 
 // Progress tells how far the cloud is with the queue; *wal.Queue is one.
@@ -186,7 +186,11 @@ func (r *Registry) forgetPast() (err error) {
 		ts int64
 	}
 	var list []past
-	for _, id := range r.idsOf(alarms) {
+	ids := r.idsOf(alarms)
+	if len(ids) <= maxPast {
+		return nil
+	}
+	for _, id := range ids {
 		text, _ := r.get(alarms.key(id))
 		var j struct {
 			Acknowledged, Cleared bool

