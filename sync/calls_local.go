@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -45,7 +46,7 @@ func (a *Agent) CallDevice(ctx context.Context, device proto.UUID, method, param
 	}
 	c := &pendingCall{
 		Call:  Call{Device: device, ID: t.id(), Method: method, Params: params, OneWay: oneway, Expires: time.Now().Add(timeout + callMargin)},
-		local: end,
+		local: end, request: proto.UUIDOf(rand.Int64(), rand.Int64()), // not to be taken for one of the cloud's
 	}
 	t.calls[device] = append(t.calls[device], c)
 	t.count++
