@@ -19,7 +19,7 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// Programs that were written for ThingsBoard, unchanged but for the address.
+// Programs that were written for ThingsBoard, unchanged but for the address. They wait more than they work, so they run side by side.
 
 // program is one program from the distribution; the test is skipped where it is missing.
 func program(t *testing.T, name, debian string) string {
@@ -71,6 +71,7 @@ func (s *site) share(d cloudtest.Device, key string, value bool) {
 }
 
 func TestMosquittoClients(t *testing.T) {
+	t.Parallel()
 	pub, sub := program(t, "mosquitto_pub", "mosquitto-clients"), program(t, "mosquitto_sub", "mosquitto-clients")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -122,6 +123,7 @@ func TestMosquittoClients(t *testing.T) {
 }
 
 func TestCurl(t *testing.T) {
+	t.Parallel()
 	curl := program(t, "curl", "curl")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -184,7 +186,65 @@ func venv(t *testing.T, name, module string, packages ...string) (python string)
 	return python
 }
 
+// drive runs a program that says "ready" when the cloud may act, and "ok" at its end.
+func drive(t *testing.T, during func(), name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if last = lines.Text(); last == "ready" {
+			during()
+		}
+	}
+	if err := cmd.Wait(); err != nil || last != "ok" {
+		t.Errorf("%s %q: %v, %s\n%s", name, args, err, last, log.String())
+	}
+}
+
+func TestPahoGo(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("downloads a Go module")
+	}
+	bin := filepath.Join(t.TempDir(), "paho")
+	if out, err := exec.Command("go", "build", "-C", filepath.Join("scripts", "clients", "paho"), "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Skipf("the client cannot be built, most likely because its module cannot be had: %v\n%s", err, out)
+	}
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	d := s.mustBeNamed("station 0")
+	answer := make(chan string, 1)
+	drive(t, func() {
+		s.arrived(d, "n", 500)
+		s.share(d, "fan", true)
+		go func() {
+			got, err := s.cloud.CallRPC(context.Background(), d.ID, "setGpio", `{"pin":1}`, false, 20*time.Second)
+			answer <- fmt.Sprint(got, err)
+		}()
+	}, bin, r.snapshot().MQTTAddress, "token-0")
+	select {
+	case got := <-answer:
+		if got != `{"did":"it"}<nil>` {
+			t.Errorf("the cloud got %s", got)
+		}
+	case <-time.After(25 * time.Second):
+		t.Error("the cloud got no answer")
+	}
+}
+
 func TestPythonSDK(t *testing.T) {
+	t.Parallel()
 	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
@@ -196,27 +256,7 @@ func TestPythonSDK(t *testing.T) {
 	_, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
 	run := func(role, secret string, during func()) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, python, filepath.Join("scripts", "clients", "sdk.py"), role, port, secret)
-		var log bytes.Buffer
-		cmd.Stderr = &log
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		last := ""
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if last = lines.Text(); last == "ready" {
-				during()
-			}
-		}
-		if err := cmd.Wait(); err != nil || last != "ok" {
-			t.Errorf("%s: %v, %s\n%s", role, err, last, log.String())
-		}
+		drive(t, during, python, filepath.Join("scripts", "clients", "sdk.py"), role, port, secret)
 	}
 	called := make(chan string, 1)
 	call := func(d cloudtest.Device, method, params string) {
@@ -287,6 +327,7 @@ func provisionOnce(addr string) (int, string) {
 
 // ThingsBoard's own gateway, with a connector that listens on a socket: what comes in there is in the cloud, under a device that nobody made.
 func TestThingsBoardGateway(t *testing.T) {
+	t.Parallel()
 	python := venv(t, "gateway-venv", "thingsboard_gateway", "thingsboard-gateway==3.8.5")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()

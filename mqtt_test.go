@@ -152,3 +152,94 @@ func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 		}
 	}
 }
+
+// Live sessions follow the cloud: new credentials and an unassignment end them, and only what is valid now gets in again.
+func TestMQTTSessionsFollowTheCloud(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	addr := r.snapshot().MQTTAddress
+	dial := func(token string, want byte) (net.Conn, *bufio.Reader) {
+		t.Helper()
+		c, in, code, err := mqttDial(addr, token)
+		if err != nil || code != want {
+			t.Fatalf("%s: CONNACK %d, %v, want %d", token, code, err, want)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c, in
+	}
+	ends := func(what string, in *bufio.Reader) {
+		t.Helper()
+		if b, err := in.ReadByte(); err != io.EOF {
+			t.Errorf("%s: got %#x, %v, want the end", what, b, err)
+		}
+	}
+	first, second := s.mustBeNamed("station 0"), s.mustBeNamed("station 1")
+	_, a := dial("token-0", 0)
+	_, b := dial("token-1", 0)
+	c, rest := dial("token-2", 0)
+	if n := r.snapshot().MQTTConnections; n != 3 {
+		t.Errorf("status tells of %d connections", n)
+	}
+	s.cloud.SetCredentials(first.ID, "ACCESS_TOKEN", "token-new", "")
+	ends("other credentials", a)
+	dial("token-0", 5)
+	dial("token-new", 0)
+	s.cloud.UnassignDevice(second.ID)
+	ends("unassigned", b)
+	dial("token-1", 5)
+	c.Write([]byte{0xc0, 0})
+	if b, err := rest.ReadByte(); b != 0xd0 {
+		t.Errorf("a device that nothing happened to: %#x, %v", b, err)
+	}
+}
+
+// A command waits for a device that is away, and comes again to one that came back without having answered.
+func TestMQTTCommandWaits(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	addr := r.snapshot().MQTTAddress
+	d := s.mustBeNamed("station 0")
+	answer := make(chan string, 1)
+	go func() {
+		got, err := s.cloud.CallRPC(t.Context(), d.ID, "setGpio", `{"pin":1}`, false, 25*time.Second)
+		answer <- fmt.Sprint(got, " ", err)
+	}()
+	var id string
+	for try := range 2 {
+		c, in, code, err := mqttDial(addr, "token-0")
+		if err != nil || code != 0 {
+			t.Fatalf("CONNACK %d, %v", code, err)
+		}
+		c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v1/devices/me/rpc/request/+"), []byte{1}))
+		topic, payload := "", ""
+		for payload == "" {
+			head, err := in.ReadByte()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, _ := binary.ReadUvarint(in)
+			body := make([]byte, n)
+			if _, err := io.ReadFull(in, body); err != nil {
+				t.Fatal(err)
+			}
+			if head>>4 == 3 {
+				l := binary.BigEndian.Uint16(body)
+				topic, payload = string(body[2:2+l]), string(body[4+l:])
+			}
+		}
+		if payload != `{"method":"setGpio","params":{"pin":1}}` {
+			t.Fatalf("%s %s", topic, payload)
+		}
+		if try == 1 && topic != id {
+			t.Errorf("again as %s, first as %s", topic, id)
+		}
+		if id = topic; try == 1 {
+			reply := strings.Replace(topic, "request", "response", 1)
+			c.Write(mqttPacket(0x32, mqttString(reply), []byte{0, 2}, []byte(`{"ok":true}`)))
+			if got := <-answer; got != `{"ok":true} <nil>` {
+				t.Errorf("the cloud got %s", got)
+			}
+		}
+		c.Close()
+	}
+}

@@ -125,10 +125,13 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	known.Store(p.registry)
 	defer also(p.registry.Close)
 
+	mqtt := device.NewMQTT(p.doors)
+	defer also(mqtt.Close)
 	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
 		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
+		s.MQTTConnections = mqtt.Connections()
 		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
 		for _, c := range p.registry.Counts() {
 			s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
@@ -137,8 +140,6 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	}
 	server := new(http.Server)
 	failed := make(chan error, 3)
-	mqtt := device.NewMQTT(p.doors)
-	defer also(mqtt.Close)
 	if mqttAddress, mqttTLSAddress, err = listenMQTT(&c.MQTT, mqtt, failed); err != nil {
 		return err
 	}

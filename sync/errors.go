@@ -101,7 +101,7 @@ func explain(err error, c *Cloud) string {
 	case strings.Contains(text, "certificate has expired"):
 		hint = "the server's certificate has expired, or this machine's clock is wrong"
 	case !c.TLS.Enabled && (strings.Contains(text, "error reading server preface") || strings.Contains(text, "malformed HTTP response") || strings.Contains(text, "frame too large")):
-		hint = "the server does not speak plain gRPC: set cloud.tls.enabled = true, or check cloud.port"
+		hint = "nothing that speaks plain gRPC answers there: wait if the server is starting; else set cloud.tls.enabled = true, or check cloud.port"
 	case strings.Contains(text, "connection refused"):
 		hint = "nothing listens there: check cloud.host and cloud.port, and that the server has edges enabled"
 	case errors.Is(err, errDialTimeout):

@@ -53,6 +53,7 @@ type Snapshot struct {
 	HTTPAddress     string    `json:"http_address"`
 	MQTTAddress     string    `json:"mqtt_address"`
 	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
+	MQTTConnections int       `json:"mqtt_connections"`
 	RSSBytes        int64     `json:"rss_bytes"`
 	FlashBytesToday int64     `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
 	FlashWearToday  int64     `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes

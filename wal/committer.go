@@ -26,6 +26,7 @@ func (q *Queue) run() {
 			}
 			q.shutdown()
 			q.own.Unlock()
+			close(q.outcomes)
 			return
 		}
 		timer.Reset(q.work())
@@ -87,7 +88,7 @@ func (q *Queue) flush() bool {
 	}
 	if g.outcome != nil {
 		g.outcome.err = err
-		close(g.outcome.done)
+		q.announce(g.outcome, len(g.sizes))
 	}
 	clear(g.done)
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
@@ -100,6 +101,25 @@ func (q *Queue) flush() bool {
 	return true
 }
 
+// announce wakes those who wait. To wake hundreds takes as long as to prepare the next group, so it is left to a goroutine of its own.
+func (q *Queue) announce(o *outcome, waiting int) {
+	if waiting >= manyWaiting {
+		select {
+		case q.outcomes <- o:
+			return
+		default:
+		}
+	}
+	close(o.done)
+}
+
+// wakeMany is the goroutine that announce leaves large groups to.
+func (q *Queue) wakeMany() {
+	for o := range q.outcomes {
+		close(o.done)
+	}
+}
+
 // commit writes one group and makes it durable: one write for each segment it touches and one fsync. With Options.Interval the fsync
 // comes later.
 func (q *Queue) commit(g *group) error {
@@ -109,8 +129,10 @@ func (q *Queue) commit(g *group) error {
 			return err
 		}
 	}
-	if err := q.quota(int64(len(g.buf)), now); err != nil {
-		return err
+	if len(g.buf) > 0 { // a lone control frame, which proves that the medium takes writes again, does not wait for room
+		if err := q.quota(int64(len(g.buf)), now); err != nil {
+			return err
+		}
 	}
 	recorded := q.recordGap(g)
 	if q.o.FlashBudget > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {
@@ -152,7 +174,7 @@ func (q *Queue) commit(g *group) error {
 		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
 	}
 	q.batch.Clear()
-	if (state.committed.Offset != q.telling.Offset || !q.proven) && size > 0 {
+	if state.committed.Offset != q.telling.Offset || !q.proven {
 		tell()
 	}
 	at := 0
@@ -403,6 +425,11 @@ func (q *Queue) reopen(now time.Time) error {
 // shutdown writes what is left and closes the files.
 func (q *Queue) shutdown() {
 	var err error
+	if q.store == nil && q.o.Interval > 0 { // what was accepted before the medium failed may not be synced
+		if err = q.cutBack(); err == nil {
+			err = q.open()
+		}
+	}
 	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}

@@ -138,7 +138,7 @@ func plausible(size uint64, p int) bool {
 // A candidate is told by its length and by the low bits of its offset, which must fit into what lies before it; only then the checksum
 // is tried. The work is bounded: bytes made up to hold nothing but candidates are given up.
 func resync(b []byte, from, limit uint64) (at int, offset uint64, ok bool) {
-	budget := 32*len(b) + maxFrame
+	budget := 32*int64(len(b)) + maxFrame
 	for at = 1; at+1+headerSize <= len(b) && budget > 0; at++ {
 		size, p := binary.Uvarint(b[at:])
 		if !plausible(size, p) || uint64(len(b)-at-p) < size {
@@ -149,7 +149,7 @@ func resync(b []byte, from, limit uint64) (at int, offset uint64, ok bool) {
 		if f.typ() == 0 || offset >= limit {
 			continue
 		}
-		if budget -= len(f); f.intact(offset) {
+		if budget -= int64(len(f)); f.intact(offset) {
 			return at, offset, true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,10 +19,9 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize = 512
-		armed := false
+		var armed atomic.Bool
 		o.inject = func(op string) error {
-			if op == "drop" && armed {
-				armed = false
+			if op == "drop" && armed.CompareAndSwap(true, false) {
 				p := tailOf(t, o.Dir)
 				b := readFile(t, p)
 				b[len(b)-1] ^= 1
@@ -37,12 +37,12 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 		if err := r.Read(func(*Entry) bool { n++; return n <= 30 }); err != nil {
 			t.Fatal(err)
 		}
-		armed = true
+		armed.Store(true)
 		if err := q.Commit(r.Position(), 30, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * fileAfter)
-		if armed {
+		if armed.Load() {
 			t.Fatal("nothing was dropped")
 		}
 		appendEvents(t, q, 41, 10)
@@ -232,7 +232,7 @@ func TestAgeBehindWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize, o.MaxAge = 1024, time.Hour
-		time.Sleep(time.UnixMilli(clockKnown).Add(-time.Minute).Sub(time.Now()))
+		time.Sleep(time.Until(time.UnixMilli(clockKnown).Add(-time.Minute)))
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 100)
 		time.Sleep(2 * time.Minute)
@@ -244,6 +244,169 @@ func TestAgeBehindWrongClock(t *testing.T) {
 		}
 		if got := pendingNumbers(t, q); !slices.Equal(got, span(s.Dropped+1, 200)) {
 			t.Fatalf("read %s: %+v", sprint(got), s)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// A queue at its quota that refuses new events comes back from a failing medium all the same: it is full then, not unwritable.
+func TestFullQueueComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := quotaOptions(t, RejectNew)
+		q := openQueue(t, o)
+		n := uint64(0)
+		var err error
+		for ; err == nil; n++ {
+			err = q.Append(context.Background(), testEvent(n+1))
+		}
+		q.own.Lock()
+		q.o.MaxBytes = q.Stats().Bytes - 1 // as after the record of a gap, which is written whatever the quota
+		_ = q.poison(syscall.EIO, time.Now())
+		q.own.Unlock()
+		time.Sleep(2 * fileAfter)
+		if s := q.Stats(); !s.Writable {
+			t.Fatalf("not back: %+v", s)
+		}
+		if err := q.Append(context.Background(), testEvent(n)); !errors.Is(err, ErrFull) {
+			t.Fatalf("append to a full queue: %v", err)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// The probe of a medium that failed writes a frame even where a segment begins: an fsync alone proves nothing on a full medium, and tells
+// nothing of what is committed.
+func TestProbeWritesIntoEmptyTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize = 512
+		q, f := openFaulty(t, o, syscall.EIO)
+		n := uint64(0)
+		for empty := false; !empty; { // up to a group that fills its segment exactly
+			n++
+			appendEvents(t, q, n, 1)
+			q.mu.Lock()
+			empty = n > 5 && q.segments[len(q.segments)-1].bytes == 0
+			q.mu.Unlock()
+		}
+		f.arm("all")
+		commitRead(t, q)
+		if err := q.Append(context.Background(), testEvent(5000)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+		f.arm("committed")
+		time.Sleep(3 * fileAfter)
+		if s := q.Stats(); !s.Writable || q.DurablyCommitted().Seq != n {
+			t.Fatalf("%d of %d are committed durably: %+v", q.DurablyCommitted().Seq, n, s)
+		}
+		after := openQueue(t, testOptions(copyDir(t, o.Dir)))
+		if s := after.Stats(); s.Deployed != n || s.Pending != 0 {
+			t.Fatalf("after a crash: %+v", s)
+		}
+		closeQueue(t, after)
+		f.clear()
+		closeQueue(t, q)
+	})
+}
+
+// A new directory is durable before anything is accepted into it, so that a power cut does not take it away as a whole.
+func TestNewDirectoryIsSynced(t *testing.T) {
+	o := testOptions(queueDir(t))
+	var ops []string
+	o.inject = func(op string) error {
+		if ops = append(ops, op); op == "parent" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if q, err := Open(o); !errors.Is(err, syscall.EIO) {
+		if err == nil {
+			q.Close()
+		}
+		t.Fatalf("open: %v", err)
+	}
+	if !slices.Equal(ops, []string{"parent"}) {
+		t.Fatalf("opening does %v", ops)
+	}
+}
+
+// With interval durability, what was accepted before the medium failed is synced by Close if the medium takes it again by then.
+func TestCloseSyncsAfterFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.Interval = time.Hour
+		var ops []string
+		failing := false
+		o.inject = func(op string) error {
+			ops = append(ops, op)
+			if failing && op == "write" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		q := openQueue(t, o)
+		appendEvents(t, q, 1, 20)
+		failing = true
+		if err := q.Append(context.Background(), testEvent(5000)); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+		failing = false
+		ops = nil
+		closeQueue(t, q)
+		if !slices.Contains(ops, "open") { // the step that syncs what is found
+			t.Fatalf("closing does %v", ops)
+		}
+	})
+}
+
+// The bound of a search does not overflow where an int has 32 bits.
+func TestResyncInLargeFile(t *testing.T) {
+	f := frame(appendFrame(nil, frameEvent, &Event{Fragment: []byte("x")}))
+	f.seal(7)
+	b := appendEntry(make([]byte, tailBytes), f)
+	if at, offset, ok := resync(b, 5, 100); !ok || at != tailBytes || offset != 7 {
+		t.Fatalf("found at %d, offset %d, %v", at, offset, ok)
+	}
+}
+
+// What is committed while the queue comes back from a failure stays committed, and counts as deployed, not as damaged.
+func TestCommitWhileComingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		f := &fault{err: syscall.EIO}
+		var q *Queue
+		var during func()
+		o.inject = func(op string) error {
+			if op == "open" && during != nil {
+				during()
+			}
+			return f.inject(op)
+		}
+		q = openQueue(t, o)
+		appendEvents(t, q, 1, 20)
+		f.arm("sync")
+		if err := q.Append(context.Background(), testEvent(9999)); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		f.clear()
+		r := q.Reader()
+		defer r.Close()
+		during = func() {
+			during = nil
+			if err := q.Commit(r.Position(), uint64(len(readNumbers(t, r))), 0); err != nil { // nothing read yet: no move
+				t.Error(err)
+			}
+			if err := q.Commit(r.Position(), 20, 0); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(2 * reopenEvery)
+		appendEvents(t, q, 21, 5)
+		if got := commitRead(t, q); !slices.Equal(got, span(21, 25)) {
+			t.Fatalf("read %s", sprint(got))
+		}
+		if s := q.Stats(); s.Deployed != 25 || s.Damaged != 0 || s.Pending != 0 {
+			t.Fatalf("%+v", s)
 		}
 		closeQueue(t, q)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -15,12 +16,14 @@ import (
 	"time"
 )
 
+var modelSeeds = flag.Uint64("seeds", 48, "runs of TestModelFaults")
+
 // A queue against a slice with everything at once: quotas with each policy, age, interval durability, the flash budget, records of gaps,
 // media that are full or fail at any step for a while, crashes at any step, opening again. The seed of a failing run is in its name.
 func TestModelFaults(t *testing.T) {
-	seeds := uint64(48)
+	seeds := *modelSeeds
 	if testing.Short() {
-		seeds = 8
+		seeds = min(seeds, 8)
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -51,7 +54,6 @@ type model struct {
 	crashed  *rand.Rand
 	crashes  int
 	faults   int
-	bounds   cutBounds
 	refused  int
 	records  int
 	next     uint64
@@ -80,7 +82,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.o.MaxAge = 30 * time.Second
 		m.kind += " age"
 	}
-	if seed/2%2 == 1 {
+	if seed/2%2 == 1 && m.o.FlashBudget == 0 { // or a record may come before the events of a group that waits
 		m.o.Record = func(g Gap, total uint64) (Event, bool) {
 			e := Event{Action: tellsGap, Fragment: make([]byte, 16)}
 			binary.LittleEndian.PutUint64(e.Fragment[8:], total)
@@ -149,7 +151,9 @@ func (m *model) run(t *testing.T) {
 		case 0, 1, 2, 3:
 			m.append(1 + m.rnd.IntN(12))
 		case 4:
-			m.submit(1 + m.rnd.IntN(6))
+			if m.o.Record == nil {
+				m.submit(1 + m.rnd.IntN(6))
+			}
 		case 5, 6:
 			m.read(m.rnd.IntN(40))
 		case 7:
@@ -179,6 +183,7 @@ func (m *model) run(t *testing.T) {
 	time.Sleep(2 * fileAfter)
 	m.append(5)
 	m.check()
+	m.corrupt()
 	m.r.Seek(m.q.Committed())
 	m.unacked = 0
 	m.read(1 << 30)
@@ -223,6 +228,59 @@ func (m *model) reopen() {
 		m.t.Fatalf("closed with\n%+v, opened with\n%+v", before, after)
 	}
 	checkInspect(m.t, m.q)
+}
+
+// corrupt changes one bit of a copy: that costs at most the event that it is in, and the rest is delivered.
+func (m *model) corrupt() {
+	settleNow(m.t, m.q)
+	o := m.o
+	o.Dir, o.CorruptDir, o.inject, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
+	drain := func(q *Queue) (offsets []uint64) {
+		r := q.Reader()
+		defer r.Close()
+		if err := r.Read(func(e *Entry) bool {
+			offsets = append(offsets, e.Offset)
+			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != tellsGap && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
+				m.t.Errorf("an event was invented: %+v", e)
+			}
+			return true
+		}); err != nil {
+			m.t.Fatal(err)
+		}
+		if err := q.Commit(r.Position(), uint64(len(offsets)), 0); err != nil {
+			m.t.Fatal(err)
+		}
+		return offsets
+	}
+	r := &Reader{q: m.q, pos: m.q.Committed()}
+	defer r.Close()
+	var want []uint64
+	if err := r.Read(func(e *Entry) bool { want = append(want, e.Offset); return true }); err != nil {
+		m.t.Fatal(err)
+	}
+	paths := segmentsOf(m.t, o.Dir)
+	p := paths[m.rnd.IntN(len(paths))]
+	b := readFile(m.t, p)
+	if len(b) == 0 {
+		return
+	}
+	at := m.rnd.IntN(len(b))
+	b[at] ^= 1 << m.rnd.IntN(8)
+	writeFile(m.t, p, b)
+	q := openQueue(m.t, o)
+	got := drain(q)
+	missing := slices.DeleteFunc(slices.Clone(want), func(n uint64) bool { return slices.Contains(got, n) })
+	s := q.Stats()
+	checkIdentity(m.t, s)
+	if len(missing) > 1 || len(got) > len(want) || s.Pending != 0 {
+		m.t.Errorf("byte %d of %d of %s: %v are missing of %d: %+v", at, len(b), filepath.Base(p), missing, len(want), s)
+	}
+	appendThin(m.t, q, m.next, m.next+9)
+	settleNow(m.t, q)
+	if left := thinPending(m.t, q); !slices.Equal(left, span(m.next, m.next+9)) {
+		m.t.Errorf("ten more read back as %v", left)
+	}
+	closeQueue(m.t, q)
 }
 
 func (m *model) take(n int) (events []Event) {
@@ -394,7 +452,7 @@ func (m *model) check() {
 	if count != s.Pending || r.pos.Seq != uint64(len(m.all)) {
 		m.t.Fatalf("%d events are read, up to %d of %d: %+v", count, r.pos.Seq, len(m.all), s)
 	}
-	for seq := max(last, s.Accepted-min(s.Accepted, s.Pending)) + 1; seq <= uint64(len(m.all)); seq++ {
-		m.t.Fatalf("event %d is missing at the end: %+v", seq, s)
+	if last < uint64(len(m.all)) && s.Pending > 0 { // the last event is never thinned
+		m.t.Fatalf("event %d is missing at the end: %+v", last+1, s)
 	}
 }

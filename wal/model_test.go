@@ -14,7 +14,7 @@ import (
 // A queue against a slice: append, read, seek, commit, crash (a copy of the directory at that moment), opening again, a byte changed,
 // segments dropped, the quota. The seed of a failing run is in its name.
 func TestModel(t *testing.T) {
-	seeds := uint64(40)
+	seeds := uint64(24)
 	if testing.Short() {
 		seeds = 5
 	}
@@ -25,7 +25,7 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 77))
-	o := testOptions(queueDir(t))
+	o := testOptions(memDir(t) + "/queue")
 	o.SegmentSize = 512 + rnd.IntN(4096)
 	if seed%4 == 3 {
 		o.MaxBytes = int64(o.SegmentSize) * 12

@@ -29,15 +29,22 @@ func Open(o Options) (*Queue, error) {
 		o.CommitBytes = AssumedCommit
 	}
 	q := &Queue{
-		o: o, log: o.Log, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		o: o, log: o.Log, kick: make(chan struct{}, 1), outcomes: make(chan *outcome, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget},
 	}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	_, err := os.Lstat(o.Dir)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
+	}
+	if fresh { // or a power cut might take it away with all that is in it
+		if err := errors.Join(q.step("parent"), syncDir(filepath.Dir(filepath.Clean(o.Dir)))); err != nil {
+			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
+		}
 	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
@@ -48,6 +55,7 @@ func Open(o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue %s: %w", o.Dir, errors.Join(err, q.file.close(), lock.Close()))
 	}
 	go q.run()
+	go q.wakeMany()
 	return q, nil
 }
 
@@ -117,6 +125,10 @@ func (q *Queue) open() error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
+		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
+	}
+	q.running = true
 	q.told = q.filed
 	if t.found && t.newest.committed.Offset > q.told.Offset {
 		q.told = t.newest.committed

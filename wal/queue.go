@@ -129,11 +129,12 @@ type Queue struct {
 	log  *slog.Logger
 	lock *os.File // keeps the flock
 
-	kick    chan struct{} // something for the committer to do
-	wake    chan struct{}
-	closing chan struct{}
-	closed  chan struct{}
-	once    sync.Once
+	kick     chan struct{} // something for the committer to do
+	outcomes chan *outcome // of large groups, to be announced
+	wake     chan struct{}
+	closing  chan struct{}
+	closed   chan struct{}
+	once     sync.Once
 
 	commits, stretched atomic.Int64
 	ledger             ledger
@@ -175,6 +176,7 @@ type Queue struct {
 	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
 	unsynced  int64     // bytes since then
 	newFiles  bool      // among what is not synced are new segments
+	running   bool      // it was open before: memory knows better than the files
 	reserved  bool      // the reserve is there
 	told      Position  // committed position of the newest durable control frame; written under mu
 	telling   Position  // the same, of the newest one written
@@ -210,6 +212,7 @@ const (
 	dropEvery   = time.Second
 	dropAtOnce  = 8 // segments
 	reopenEvery = time.Second
+	manyWaiting = 32
 	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
 )
 

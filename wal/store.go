@@ -37,7 +37,8 @@ type StoreOptions struct {
 	CorruptDir string // where cut and damaged bytes are kept; "" = they are thrown away
 	Log        *slog.Logger
 
-	wrap func(*os.File) storeFile // faults for tests
+	wrap    func(*os.File) storeFile // faults for tests
+	syncDir func(dir string) error   // the same; nil = syncDir
 }
 
 // storeFile is what a Store needs of its file.
@@ -67,16 +68,17 @@ type storeFile interface {
 type Store struct {
 	o StoreOptions
 
-	mu     sync.Mutex
-	file   storeFile
-	marker [8]byte
-	keys   map[string]storeValue
-	size   int64 // end of the last good frame
-	live   int64 // bytes of the ops that put the living pairs
-	broken bool  // a write failed: the file may be longer than size
-	closed bool
-	wait   int64 // no compaction before the file has this size: the last attempt failed
-	stats  StoreStats
+	mu      sync.Mutex
+	file    storeFile
+	marker  [8]byte
+	keys    map[string]storeValue
+	size    int64 // end of the last good frame
+	live    int64 // bytes of the ops that put the living pairs
+	broken  bool  // a write failed: the file may be longer than size
+	renamed bool  // a new file has taken the name, which is not durable yet
+	closed  bool
+	wait    int64 // no compaction before the file has this size: the last attempt failed
+	stats   StoreStats
 }
 
 // storeValue is where a value lies in the file.
@@ -102,6 +104,9 @@ type StoreStats struct {
 func OpenStore(o StoreOptions) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.syncDir == nil {
+		o.syncDir = syncDir
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("wal: make the directory of %s: %w", o.Path, err)
@@ -179,8 +184,11 @@ func (s *Store) refused(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrStoreWrite, s.o.Path, err)
 }
 
-// recover cuts what a failed write left behind the last good frame.
+// recover cuts what a failed write left behind the last good frame, and finishes a compaction.
 func (s *Store) recover() error {
+	if err := s.settleName(); err != nil {
+		return err
+	}
 	if !s.broken {
 		return nil
 	}

@@ -74,9 +74,19 @@ func (s *Store) rewrite() (err error) {
 	s.broken, s.wait = false, 0
 	s.stats.Compactions++
 	s.stats.Written += s.size
-	if err := syncStoreDir(filepath.Dir(s.o.Path)); err != nil {
+	s.renamed = true
+	return s.settleName()
+}
+
+// settleName makes it durable that the name stands for the file in use. Before that a power cut could bring the old one back.
+func (s *Store) settleName() error {
+	if !s.renamed {
+		return nil
+	}
+	if err := s.o.syncDir(filepath.Dir(s.o.Path)); err != nil {
 		return fmt.Errorf("wal: sync the directory of %s: %w", s.o.Path, err)
 	}
+	s.renamed = false
 	return nil
 }
 
@@ -121,14 +131,4 @@ func (s *Store) copyTo(n *Store) error {
 		b.Put(k, value)
 	}
 	return flush()
-}
-
-// syncStoreDir makes a rename in dir durable.
-func syncStoreDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -26,7 +26,7 @@ func (s *Store) load() error {
 	size, err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		// The directory may be as new as the file.
-		if err := syncStoreDir(filepath.Dir(filepath.Dir(s.o.Path))); err != nil {
+		if err := s.o.syncDir(filepath.Dir(filepath.Dir(s.o.Path))); err != nil {
 			return fmt.Errorf("wal: sync the directory above %s: %w", s.o.Path, err)
 		}
 		return s.rewrite()

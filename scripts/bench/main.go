@@ -21,7 +21,7 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
-	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire or million")
+	only := flag.String("only", "", "measure one thing: appends, allocs, idle, mqtt, drain, wire or million")
 	pending := flag.Int("pending", 1_000_000, "events of the backlog that \"million\" measures with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -88,6 +88,7 @@ func run(ctx context.Context, only string, pending int) error {
 			return err
 		}
 		measure("idle", "RSS idle, and ten events a second", func() error { return s.idleAndSlow(ctx) })
+		measure("mqtt", "publishes over MQTT", func() error { return s.mqtt(ctx) })
 		measure("drain", "drain and flash", func() error { return s.drain(ctx) })
 		measure("wire", "bytes on the wire, draining", func() error { return s.drainWire(ctx) })
 		measure("million", grouped(pending)+" pending", func() error { return s.million(ctx, pending) })

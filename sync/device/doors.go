@@ -62,6 +62,9 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
 	d.mu.Lock()
 	old, ok := d.owners[id]
 	if ok && old.session == s {
+		if old.name != "" && name != "" {
+			d.owners[id] = owner{s, name} // a gateway may have followed a renaming
+		}
 		d.mu.Unlock()
 		return false
 	}

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -374,6 +375,9 @@ func (c *mqttConn) die() {
 	c.dead = true
 	c.net.out.Add(-int64(len(c.out)))
 	c.out = nil
+	if t, ok := c.inner.(*tls.Conn); ok {
+		_ = t.NetConn().Close() // or the last words of TLS would wait for the device
+	}
 	_ = c.Conn.Close()
 	c.room.Broadcast()
 }

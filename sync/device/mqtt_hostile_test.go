@@ -1,6 +1,7 @@
 package device
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -115,6 +116,33 @@ func TestMQTTNeverReads(t *testing.T) {
 		other.Close()
 		synctest.Wait()
 		time.Sleep(sendLimit - time.Since(began))
+		synctest.Wait()
+		s.quiet()
+		s.MQTT.Close()
+	})
+}
+
+// Over TLS too the end of a connection waits for nobody: the committer and the loop may cause it.
+func TestMQTTEndOverTLSDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		client, server := net.Pipe()
+		now := time.Now()
+		s.MQTT.start(tls.Server(server, TLSConfig(certificate(t, now.Add(-time.Hour), now.Add(time.Hour)))))
+		c := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		c.Write(connectPacket(4, "c", "lamp", ""))
+		io.ReadFull(c, make([]byte, 4))
+		synctest.Wait()
+		o, ok := s.owner(lampID)
+		if !ok {
+			t.Fatal("no session")
+		}
+		began := time.Now()
+		o.session.conn.kill()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end took %v", took)
+		}
+		client.Close()
 		synctest.Wait()
 		s.quiet()
 		s.MQTT.Close()

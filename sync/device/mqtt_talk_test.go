@@ -189,6 +189,7 @@ func TestMQTTClaimAndFirmware(t *testing.T) {
 	d.ask("v1/devices/me/claim", `{"secretKey":"hush-hush","durationMs":"60000"}`, 2)
 	d.publish("v1/devices/me/claim", `{"durationMs":"x"}`, 3)
 	d.puback(3, reasonPayload)
+	d.subscribe("v2/fw/error", 0)
 	d.ask("v2/fw/request/1/chunk/0", `1024`, 4)
 	d.expect("v2/fw/error NOT_FOUND")
 	d.closed(reasonUnspecified)
@@ -262,6 +263,21 @@ func TestMQTTGateway(t *testing.T) {
 	}
 	g.ask("v1/gateway/connect", `{"device":"Dev A"}`, 8)
 	g.expect(`v1/gateway/rpc {"device":"Dev A","data":{"id":4,"method":"m","params":1}}`)
+
+	// Renamed in the cloud the device goes on under the name that the gateway uses, whichever that is.
+	delete(s.book.tokens, "other")
+	s.book.enrol("other", registry.Device{ID: proto.UUID{0x03}, Name: "Dev A2"})
+	s.DeviceChanged(registry.Device{ID: proto.UUID{0x03}, Name: "Dev A2"}, registry.DeviceRenamed)
+	for _, name := range []string{"Dev A", "Dev A2"} {
+		g.ask("v1/gateway/attributes", `{"`+name+`":{"fw":"2x"}}`, 9)
+		s.SharedAttributes(proto.UUID{0x03}, []proto.KV{boolean("fan", true)}, nil)
+		g.expect(`v1/gateway/attributes {"device":"` + name + `","data":{"fan":true}}`)
+	}
+	if events := s.intake.durable(); events[len(events)-1].Entity != (proto.UUID{0x03}) || events[len(events)-2].Entity != (proto.UUID{0x03}) || len(s.book.births) != 2 {
+		t.Errorf("a renamed device was made anew: %+v", s.book.births)
+	}
+	s.book.enrol("other", registry.Device{ID: proto.UUID{0x03}, Name: "Dev A"})
+	g.ask("v1/gateway/attributes", `{"Dev A":{"fw":"3x"}}`, 9)
 
 	// The device comes itself: the gateway loses it without a word, and takes it back with its next publish.
 	d := s.dial(4, "other")

@@ -43,8 +43,8 @@ var errProvision = errors.New(`"provisionDeviceKey" and "provisionDeviceSecret" 
 
 // readProvision checks a request; its errors wrap errProvision unless it is no JSON.
 func readProvision(payload []byte) (r provisionRequest, err error) {
-	if err := readObject(payload, &r); err != nil {
-		return r, err
+	if readObject(payload, &r) != nil {
+		return r, errors.New("the request is no JSON object of that form") // no more: it holds secrets
 	}
 	if r.Key == nil || r.Secret == nil || string(r.DeviceName) == "null" {
 		return r, errProvision

@@ -19,6 +19,7 @@ type Config struct {
 	DataDir    string
 	Cloud      string // host:port
 	HTTPListen string
+	MQTTListen string // "" = off
 	Extra      string // further TOML lines, sections included
 }
 
@@ -40,13 +41,13 @@ routing_secret = %q
 listen = %q
 
 [mqtt]
-listen = ""
+listen = %q
 
 # The link comes and goes by the second here, so waiting up to a minute for the next attempt would only be dull.
 [reconnect]
 interval = "500ms"
 max_interval = "2s"
-%s`, c.DataDir, host, port, RoutingKey, Secret, c.HTTPListen, c.Extra)
+%s`, c.DataDir, host, port, RoutingKey, Secret, c.HTTPListen, c.MQTTListen, c.Extra)
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
