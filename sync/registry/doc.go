@@ -8,6 +8,7 @@
 //	                └────▶ Watcher: what live sessions must follow
 //	device posts ──Posted─▶ client attributes, durable with the next Flush
 //	gateway ──Prepare, (queue), Adopt──▶ devices made here, see create.go
+//	people, (queue) ──Edit─▶ what is changed here, see edits.go
 //
 // Whoever changes something holds the write lock, mostly the loop's goroutine. A lookup sees a change as soon as it is applied; the cloud
 // hears of it when it is durable. Applying is idempotent, and what is stored already is not written again, because every connect

@@ -17,7 +17,7 @@
 // # Files
 //
 // rest.go the handler and its routes; session.go, login.go who asks; entity.go devices, assets, entity views, dashboards; credentials.go;
-// alarm.go; relation.go; telemetry.go attributes and time series; latest.go the latest values; rpc.go calls.
+// list.go pages of them; alarm.go; relation.go; rulechain.go; telemetry.go attributes and time series; latest.go the latest values; rpc.go calls.
 //
 // All methods may be called from many goroutines.
 package rest
