@@ -93,7 +93,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	var known atomic.Pointer[registry.Registry] // opened after the queue
+	var dead *wal.DeadLog                       // opened after the queue
+	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
 		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
@@ -103,7 +104,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 				id, ok = r.EdgeID()
 			}
 			return id, ok
-		}),
+		}, func() uint64 { return dead.Stats().Discarded }),
 	}
 	if c.Queue.Durability == "interval" {
 		o.Interval = c.Queue.SyncInterval
@@ -113,7 +114,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	defer also(queue.Close)
-	dead, err := wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
+	dead, err = wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}

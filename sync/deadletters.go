@@ -19,7 +19,10 @@ type deadTry struct {
 
 // bury writes an event to the dead-letter log, durably; false if the medium refuses, and then the event stays where it is.
 func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bool {
-	err := l.Dead.Put(wal.DeadLetter{Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1})
+	err := l.Dead.Put(wal.DeadLetter{
+		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1,
+		Pinned: isCreation(&e.Event), // without it its orphans would be worth nothing
+	})
 	if err != nil {
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
