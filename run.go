@@ -147,7 +147,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
+		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
@@ -180,6 +180,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	<-done
 	log.Info("edgesync stops")
 	return err
+}
+
+// events is where the page looks for the queue's events.
+func (p *parts) events(queue string, dead *wal.DeadLog) *status.Events {
+	return &status.Events{Queue: queue, Dead: dead.Has, Name: func(id proto.UUID) string {
+		d, _ := p.registry.ByID(id)
+		return d.Name
+	}}
 }
 
 // listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
