@@ -94,7 +94,7 @@
   };
 
   // Cloud events: a window of offsets, read anew each time. from is 0 while the newest are followed.
-  const LIMIT = 25;
+  const LIMIT = 20;
   let from = 0, shown = null, turn = 0;
 
   const cell = (label, s, cls) => {
@@ -104,6 +104,7 @@
     if (cls) td.className = cls;
     return td;
   };
+  const moment = t => new Date().toDateString() === t.toDateString() ? t.toLocaleTimeString() : t.toLocaleString();
   const eventRow = e => {
     const tr = document.createElement("tr");
     if (e.status === "DAMAGED") {
@@ -111,8 +112,8 @@
       return tr;
     }
     const content = e.content ? JSON.stringify(e.content.values || e.content) : "(" + size(e.bytes) + ")";
-    tr.append(cell("offset", num(e.offset)), cell("accepted", new Date(e.time).toLocaleString()),
-      cell("status", e.status, e.status === "PENDING" ? "warning" : e.status === "DEAD" ? "bad" : "ok"), cell("action", e.action), cell("type", e.type),
+    tr.append(cell("offset", num(e.offset)), cell("accepted", moment(new Date(e.time))),
+      cell("status", e.status, e.status === "PENDING" ? "warning" : e.status === "DEAD" ? "bad" : "ok"), cell("event", e.action + " · " + e.type),
       cell("entity", (e.entity_type ? e.entity_type + " " : "") + (e.name || e.entity)), cell("content", content, "content"));
     tr.title = e.entity;
     return tr;
