@@ -95,6 +95,14 @@ func TestPrint(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 	b.Reset()
+	s.MQTTAddress, s.MQTTTLSAddress, s.MQTTConnections = "[::]:1883", "[::]:8883", 3
+	if err := Print(&b, &s, s.Since, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "http [::]:8080, mqtt [::]:1883, mqtt over TLS [::]:8883; 3 MQTT connections\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("%q is not in %q", want, b.String())
+	}
+	b.Reset()
 	s.Edge, s.LastError, s.State = "\x1b]0;evil\x07\nname", "a\x1b[2Jb", agent.Reconnecting
 	if err := Print(&b, &s, s.Since, true); err != nil {
 		t.Fatal(err)
@@ -221,7 +229,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`\bs\.([a-z_]+)\b`).FindAllStringSubmatch(pageJS, -1) {
-		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" health ", name) {
+		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" mqtt_tls_address health ", name) {
 			t.Errorf("the script reads the field %q, which nobody publishes", m[1])
 		}
 	}
