@@ -130,7 +130,7 @@
       text("ev-range", l.last ? "offsets " + num(l.from) + " to " + num(end) + " of " + num(l.last) : "");
       text("ev-note", l.events.length ? "" : l.last ? "No events at these offsets: the queue keeps its own records there, or has dropped what was acknowledged." : "No events yet.");
       el("ev-rows").replaceChildren(...l.events.reverse().map(eventRow));
-      el("ev-older").disabled = l.from <= 1;
+      el("ev-older").disabled = l.from <= 1 || from > 0 && l.from > from; // what is older was dropped
       el("ev-newer").disabled = end >= l.last;
       el("ev-pending").disabled = l.committed >= l.last;
     } catch {
@@ -143,7 +143,7 @@
   el("ev-older").addEventListener("click", () => { if (shown) go(Math.max(1, shown.from - LIMIT)); });
   el("ev-newer").addEventListener("click", () => { if (shown) go(shown.from + LIMIT > shown.last - LIMIT ? 0 : shown.from + LIMIT); });
   const follow = async () => {
-    if (!document.hidden && !from) await events();
+    if (!document.hidden) await events();
     setTimeout(follow, 5000);
   };
 

@@ -103,6 +103,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("%q is not in %q", want, b.String())
 	}
 	b.Reset()
+	s.OldestPendingMS = 6000 // neither healthy nor a warning
 	s.Edge, s.LastError, s.State = "\x1b]0;evil\x07\nname", "a\x1b[2Jb", agent.Reconnecting
 	if err := Print(&b, &s, s.Since, true); err != nil {
 		t.Fatal(err)

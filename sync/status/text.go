@@ -163,7 +163,7 @@ func (p *painter) paint(l Level, s string) string {
 	if !p.colour {
 		return s
 	}
-	code := map[Level]string{OK: "32", Warn: "33", Bad: "31"}[l]
+	code := map[Level]string{OK: "32", Raised: "0", Warn: "33", Bad: "31"}[l]
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
