@@ -172,10 +172,15 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	defer watchdog.Stop()
 	grace, release := context.WithTimeout(context.Background(), answerLimit)
 	defer release()
+	shut := make(chan struct{})
+	go func() { // beside the other door: both may have to wait for devices, and stopLimit is for all
+		defer close(shut)
+		_ = mqtt.Close()
+	}()
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
 	}
-	_ = mqtt.Close()
+	<-shut
 	cancel()
 	<-done
 	log.Info("edgesync stops")
