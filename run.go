@@ -150,7 +150,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = device.NewServer(route(p.devices, p.rest, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning})), log)
+		server = device.NewServer(route(p.devices, p.rest, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
@@ -175,14 +175,27 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	defer watchdog.Stop()
 	grace, release := context.WithTimeout(context.Background(), answerLimit)
 	defer release()
+	shut := make(chan struct{})
+	go func() { // beside the other door: both may have to wait for devices, and stopLimit is for all
+		defer close(shut)
+		_ = mqtt.Close()
+	}()
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
 	}
-	_ = mqtt.Close()
+	<-shut
 	cancel()
 	<-done
 	log.Info("edgesync stops")
 	return err
+}
+
+// events is where the page looks for the queue's events.
+func (p *parts) events(queue string, dead *wal.DeadLog) *status.Events {
+	return &status.Events{Queue: queue, Dead: dead.Has, Name: func(id proto.UUID) string {
+		d, _ := p.registry.ByID(id)
+		return d.Name
+	}}
 }
 
 // listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
@@ -242,7 +255,7 @@ func route(devices, api, rest http.Handler) http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status":
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events":
 			api.ServeHTTP(w, r)
 		default:
 			rest.ServeHTTP(w, r)
