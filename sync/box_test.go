@@ -157,6 +157,7 @@ func (b *box) start() {
 	if b.reg, err = registry.Open(registry.Options{Dir: filepath.Join(b.dir, "registry"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
 		b.Fatal(err)
 	}
+	b.reg.Follow(b.queue)
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }

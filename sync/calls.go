@@ -43,6 +43,7 @@ type callTable struct {
 	next     int32
 	calls    map[proto.UUID][]*pendingCall // by device, oldest first
 	count    int
+	news     []*pendingCall       // calls made here that no door has been offered yet
 	done     [answered]proto.UUID // request ids of calls that are over, a ring
 	doneAt   int
 	answers  []*answer                 // to be sent
@@ -57,8 +58,9 @@ type pendingCall struct {
 	Call
 	msg     *proto.DeviceRpcCallMsg
 	request proto.UUID
-	offered bool // somebody was there to take it
-	kept    bool // in the registry, over a restart
+	offered bool           // somebody was there to take it
+	kept    bool           // in the registry, over a restart
+	local   chan<- callEnd // whoever here waits for the answer, of size 1; nil: the cloud does
 }
 
 // answer is on its way to the cloud.
@@ -192,6 +194,10 @@ func (t *callTable) finish(c *pendingCall, response, word string) {
 		delete(t.calls, c.Device)
 	}
 	t.count--
+	if c.local != nil {
+		c.local <- callEnd{response, word} // it is the only one
+		return
+	}
 	t.ended(c.request)
 	a := &answer{expires: c.Expires}
 	if c.kept {
@@ -450,6 +456,7 @@ func (l *loop) answered(c *proto.DeviceRpcCallMsg) {
 // maybeCall ends what is overdue and sends what waits: past the backlog, at once (wire contract 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	t := l.calls
+	l.offerLocal()
 	l.saveAnswers(now)
 	strays := l.maybeStrays(now)
 	late, next := t.expire(now)

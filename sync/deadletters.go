@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"fmt"
 	"time"
 
 	"edgesync/proto"
@@ -65,7 +66,11 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		return
 	}
 	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
-		l.restOversized(pick, size, now)
+		l.rest(pick, fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax), now)
+		return
+	}
+	if !proto.Action(pick.Action).Sendable() {
+		l.rest(pick, notTransferable(pick.Action), now)
 		return
 	}
 	l.deadTry = &deadTry{id: l.nextID(), letter: pick, sentAt: now}

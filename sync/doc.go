@@ -37,7 +37,7 @@
 // # Files
 //
 // agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go and codec*.go the stream;
-// batch.go, window.go and uplink.go sending; calls.go RPC both ways, calls_kept.go what of it survives a restart; ask.go what is asked
-// after a sync; birth.go devices made here; deadletters.go the retries, dead_orders.go what people want done with them; downlink.go what comes down;
-// config*.go the configuration.
+// batch.go, window.go and uplink.go sending; calls.go RPC both ways, calls_kept.go what of it survives a restart, calls_local.go calls made
+// here; ask.go what is asked after a sync; birth.go devices made here; deadletters.go the retries, dead_orders.go what people want done
+// with them; downlink.go what comes down; config*.go the configuration.
 package sync

@@ -41,8 +41,9 @@ func (l *loop) maybeSend(now time.Time) {
 			}
 			continue
 		}
-		if size := proto.RequestSize(b.fragments(), 1<<31-1); size > l.sess.serverMax {
-			if !l.parkOversized(b, size, now) {
+		size := proto.RequestSize(b.fragments(), 1<<31-1)
+		if b.unsendable || size > l.sess.serverMax {
+			if !l.parkUnsendable(b, size, now) {
 				return
 			}
 			continue
@@ -84,10 +85,13 @@ func (l *loop) fill(now time.Time) *batch {
 	return l.open
 }
 
-// parkOversized moves an event that is alone larger than the server takes to the dead-letter log. Sent, it would end the stream,
-// and the status would not tell why (wire contract 2.5).
-func (l *loop) parkOversized(b *batch, size int, now time.Time) bool {
+// parkUnsendable moves an event to the dead-letter log that can never be sent: it is alone larger than the server takes, would end the
+// stream, and the status would not tell why (wire contract 2.5); or it has no form on the wire (5.2).
+func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
 	return l.parkOpen(b, true, now, func(e *wal.Entry) string {
+		if b.unsendable {
+			return notTransferable(e.Action)
+		}
 		return fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
 	})
 }
@@ -111,6 +115,11 @@ func (l *loop) parkOpen(b *batch, hopeless bool, now time.Time, reason func(e *w
 	l.push(b)
 	l.commit(now)
 	return true
+}
+
+// notTransferable is the reason of a dead letter that has no form on the wire.
+func notTransferable(action uint8) string {
+	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it; it was carried out here only", proto.Action(action))
 }
 
 func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {

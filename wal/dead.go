@@ -329,6 +329,14 @@ func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 	return l, true, nil
 }
 
+// Has tells whether there is a letter at offset. It does not touch the medium.
+func (d *DeadLog) Has(offset uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.find(offset)
+	return ok
+}
+
 // Each calls fn for the letters in order of their offsets until it returns false. The letter is valid only until fn returns; fn may
 // put and remove letters. One that cannot be read is passed over; the error tells of the last such one, at the end.
 func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
