@@ -91,12 +91,13 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
+	clock := agent.OpenClock(dir.Path, builtAt(), log)
 	var known atomic.Pointer[registry.Registry] // opened after the queue
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
 		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
-		Series: agent.ThinSeries,
-		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
+		Series: agent.ThinSeries, Now: clock.Stamp,
+		Record: agent.GapRecord(clock, func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
 				id, ok = r.EdgeID()
 			}
@@ -111,12 +112,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	defer also(queue.Close)
+	clock.Begin(queue.Newest(), queue.End().Offset+1)
+	defer clock.Close()
 	dead, err := wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
 	defer also(dead.Close)
-	p, err := assemble(c, dir, queue, dead, log)
+	p, err := assemble(c, dir, queue, dead, clock, log)
 	if err != nil {
 		return err
 	}
@@ -254,7 +257,7 @@ func limitMemory(env []string) {
 }
 
 // assemble builds registry, intake, loop and device door on an open queue.
-func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, log *slog.Logger) (*parts, error) {
+func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, log *slog.Logger) (*parts, error) {
 	reg, err := registry.Open(registry.Options{
 		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
 	})
@@ -263,11 +266,23 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	}
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
-	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion(), Clock: clock})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log, Clock: clock})
 	a.SetDoors(doors)
 	reg.Watch(doors)
 	return &parts{
 		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), registry: reg,
 	}, nil
+}
+
+// builtAt is the time of the commit that this binary was built from; zero if it is not known.
+func builtAt() (t time.Time) {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				t, _ = time.Parse(time.RFC3339, s.Value)
+			}
+		}
+	}
+	return t
 }

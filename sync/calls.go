@@ -406,6 +406,7 @@ func (l *loop) tellTime(d *proto.DownlinkMsg, now time.Time) {
 		}
 		if !l.clock.fresh || *m.AttributeTs > l.clock.now(now) {
 			l.clock = serverClock{*m.AttributeTs, now, true}
+			l.Clock.Tell(*m.AttributeTs)
 		}
 	}
 }

@@ -204,6 +204,7 @@ type rig struct {
 	stop    func()
 	stopped time.Time // when the agent had stopped
 	lis     *bufconn.Listener
+	clock   *Clock
 	seq     int64
 }
 
@@ -254,7 +255,7 @@ func (r *rig) run() {
 	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.lis)
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}

@@ -84,6 +84,16 @@ func (l *loop) fill(now time.Time) *batch {
 	return l.open
 }
 
+// date is the time of an event, as the queue has it or, for one that was taken before the time was known, as it has shown since. ok is false while the
+// event must wait for it.
+func (l *loop) date(e *wal.Entry) (date int64, ok bool) {
+	date, ok = l.Clock.Date(e.Offset, e.Time)
+	if !ok && proto.SetTime(e.Fragment, e.Time, e.Time) == 0 { // there is no time in it
+		return e.Time, true
+	}
+	return date, ok
+}
+
 // parkOversized moves an event that is alone larger than the server takes to the dead-letter log. Sent, it would end the stream,
 // and the status would not tell why (wire contract 2.5).
 func (l *loop) parkOversized(b *batch, size int, now time.Time) bool {
@@ -199,6 +209,10 @@ func (l *loop) entry(b *batch) (e wal.Entry, ok bool) {
 		}
 		e, ok = *f, true
 		e.Fragment = append([]byte(nil), f.Fragment...)
+		if date, known := l.date(f); known && date != e.Time {
+			proto.SetTime(e.Fragment, e.Time, date)
+			e.Time = date
+		}
 		return true
 	})
 	if err != nil {

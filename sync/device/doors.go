@@ -32,6 +32,7 @@ type Ports struct {
 	Calls  agent.Calls
 	Births agent.Births
 	Log    *slog.Logger
+	Clock  *agent.Clock // nil: the machine's is right
 }
 
 // Doors knows who speaks for which device now, over whatever protocol: it brings them what comes from the cloud. It implements

@@ -192,7 +192,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 
 // store hands the events in the body to the intake and answers; false if the intake may still be reading them.
 func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device, parse func([]byte, proto.UUID, int64) ([]proto.Event, error)) bool {
-	events, err := parse(s.body, device.ID, time.Now().UnixMilli())
+	events, err := parse(s.body, device.ID, h.Clock.Stamp())
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"sync"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -237,7 +236,7 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 	if what == subAttributes {
 		parse = p.Attributes
 	}
-	events, err := parse(payload, s.device.ID, time.Now().UnixMilli())
+	events, err := parse(payload, s.device.ID, s.m.Clock.Stamp())
 	if err != nil {
 		s.invalid(place, err)
 		return

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -108,7 +107,7 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 		return nil, err
 	}
 	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
-	now := time.Now().UnixMilli()
+	now := d.Clock.Stamp()
 	event := proto.Event{
 		Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: now, Entity: id,
 		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, serverScope, now, state),
