@@ -404,16 +404,16 @@ func (f *fakeRegistry) Secret(configured string) string {
 }
 func (f *fakeRegistry) Devices() int { return 0 }
 
-func (f *fakeRegistry) FullySynced() bool                                { return f.Synced() }
-func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))       {}
-func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error           { return nil }
-func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error           { return nil }
-func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                 { return nil }
-func (f *fakeRegistry) HasDevice(proto.UUID) bool                        { return true }
-func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                   { return nil }
-func (f *fakeRegistry) Discard(proto.UUID) error                         { return nil }
-func (f *fakeRegistry) Unborn() []proto.Born                             { return nil }
-func (f *fakeRegistry) Posted(proto.UUID, *proto.PostAttributeMsg) error { return nil }
+func (f *fakeRegistry) FullySynced() bool                                        { return f.Synced() }
+func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))               {}
+func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error                   { return nil }
+func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                   { return nil }
+func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
+func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
+func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
+func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
+func (f *fakeRegistry) Unborn() []proto.Born                                     { return nil }
+func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
 func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Born, bool, error) {
 	return proto.Born{}, false, errors.New("not here")
 }

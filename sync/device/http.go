@@ -48,7 +48,6 @@ type HTTP struct {
 	*Doors
 	maxBody int64
 
-	wrong   *wrongTokens
 	large   chan struct{}
 	scratch sync.Pool // of *scratch
 }
@@ -66,7 +65,6 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 	}
 	return &HTTP{
 		Doors: d, maxBody: maxBody,
-		wrong:   newWrongTokens(),
 		large:   make(chan struct{}, largeAtOnce),
 		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
 	}

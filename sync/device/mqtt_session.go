@@ -3,6 +3,7 @@ package device
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -57,8 +58,19 @@ type session struct {
 
 	subs    [subProvision]grant // by subject
 	lastID  uint16
-	unacked int // QoS 1 messages that the device has not acknowledged
+	unacked int    // QoS 1 messages that the device has not acknowledged
+	owed    []owed // of them, one-way calls
 }
+
+// owed is a call that counts as delivered when the device acknowledges it.
+type owed struct {
+	packet uint16
+	device proto.UUID
+	call   int32
+}
+
+// maxOwed bounds them: one beyond counts as delivered when it is written.
+const maxOwed = 64
 
 // ack is a publish that is not acknowledged yet.
 type ack struct {
@@ -372,10 +384,17 @@ func (s *session) answerIn(what subject, f family) {
 
 // send publishes to the device; false if it cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
+	ok, _ := s.sendCall(name, payload, qos, nil)
+	return ok
+}
+
+// sendCall is send for a call, or nil. A one-way call is over when it is delivered, and that is when the device acknowledges it (device API 4.2): later
+// tells that acknowledged will say so.
+func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false
+		return false, false
 	}
 	if s.unacked >= s.receiveMax {
 		qos = 0
@@ -388,7 +407,7 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 	b = append(b, 0x30|qos<<1)
 	b = binary.AppendUvarint(b, uint64(remaining)) // the same coding
 	if s.maxPacket > 0 && len(b)+remaining > s.maxPacket {
-		return false
+		return false, false
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
 	b = append(b, name...)
@@ -403,19 +422,34 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 	}
 	b = append(b, payload...)
 	if _, err := s.conn.Write(b); err != nil {
-		return false
+		return false, false
 	}
 	if qos > 0 {
 		s.unacked++
+		if c != nil && c.OneWay && len(s.owed) < maxOwed {
+			s.owed = append(s.owed, owed{s.lastID, c.Device, c.ID})
+			return true, true
+		}
 	}
-	return true
+	return true, false
 }
 
-// acknowledged notes that the device acknowledged something.
-func (s *session) acknowledged() {
+// acknowledged notes that the device acknowledged what a PUBACK's body says.
+func (s *session) acknowledged(body []byte) {
 	s.mu.Lock()
 	s.unacked = max(0, s.unacked-1)
+	at := -1
+	if len(body) >= 2 {
+		at = slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == binary.BigEndian.Uint16(body) })
+	}
+	if at < 0 {
+		s.mu.Unlock()
+		return
+	}
+	o := s.owed[at]
+	s.owed = slices.Delete(s.owed, at, at+1)
 	s.mu.Unlock()
+	s.m.Calls.Delivered(o.device, o.call)
 }
 
 // deliver sends a command to the device, or to the gateway that calls it name; false if nobody there takes commands.
@@ -450,11 +484,11 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	if name != "" {
 		b = append(b, '}')
 	}
-	if !s.send(to, b, g.qos) {
-		return false
+	ok, later := s.sendCall(to, b, g.qos, c)
+	if ok && !later {
+		s.m.Calls.Delivered(c.Device, c.ID)
 	}
-	s.m.Calls.Delivered(c.Device, c.ID)
-	return true
+	return ok
 }
 
 // pending sends the commands that wait, those sent before and not answered too, after a subscription to them (device API 4.2).

@@ -64,6 +64,8 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 	if !ok {
 		return []byte(provisionNotFound), nil
 	}
+	d.checking.Lock()
+	defer d.checking.Unlock()
 	name, _ := text(r.DeviceName)
 	var id proto.UUID
 	switch profile.Provisioning {

@@ -253,15 +253,19 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 	return len(list) != was, nil
 }
 
-// Posted takes client attributes that a device posted and that are in the queue already: they answer requests at once. They become durable with
+// Posted takes attributes of a device that were written here and are in the queue already: they answer requests at once. They become durable with
 // the next Flush. What is posted always wins here, as it does in the cloud (wire contract 7.2, pattern a). Any goroutine.
-func (r *Registry) Posted(id proto.UUID, p *proto.PostAttributeMsg) error {
+func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error {
+	s, ok := parseScope(scope)
+	if !ok {
+		return errMalformed
+	}
 	r.write.Lock()
 	defer r.unlock()
 	if !r.has(devices.key(id)) {
 		return nil
 	}
-	_, err := r.setAttributes(id, ClientScope, newest, kvsOf(p.GetKv(), ClientScope))
+	_, err := r.setAttributes(id, s, newest, kvsOf(p.GetKv(), s))
 	return err
 }
 
