@@ -107,6 +107,9 @@ func (c *Clock) raise(floor int64) {
 func (c *Clock) Begin(newest int64, next uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for n := len(c.boots); n > 0 && c.boots[n-1].from > next; n-- { // of a queue that somebody has removed
+		c.boots = c.boots[:n-1]
+	}
 	if t, _ := c.dateLocked(next-1, newest); t-clockSlack.Milliseconds() > c.floor.Load() {
 		c.seen = t
 		c.raise(t - clockSlack.Milliseconds())

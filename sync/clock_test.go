@@ -14,6 +14,7 @@ import (
 	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 	"edgesync/wal"
 )
 
@@ -357,6 +358,56 @@ func TestClockBoots(t *testing.T) {
 	if !ok || len(boots) != maxBoots || boots[0].from != 1 {
 		t.Errorf("%d starts in the file, from offset %d, seen %d, %v", len(boots), boots[0].from, seen, ok)
 	}
+}
+
+// TestClockQueueRemoved: offsets begin anew when somebody has removed the queue, but not the file of the clock.
+func TestClockQueueRemoved(t *testing.T) {
+	m := newMachine(t)
+	m.end = 1000
+	m.restart("boot-1", 0, 0)
+	m.clock(0)
+	m.end = 0
+	c := m.clock(0)
+	m.pass(time.Minute)
+	taken, stamp := m.true, c.Stamp()
+	m.lag = 0
+	c.Tick()
+	m.dated(c, 1, stamp, taken, true)
+}
+
+// TestGapUndated: what tells of a gap gets its time later, like telemetry, and says nothing of times that are not known.
+func TestGapUndated(t *testing.T) {
+	m := newMachine(t)
+	m.restart("boot-1", 0, 0)
+	c := m.clock(0)
+	m.pass(time.Minute)
+	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true })
+	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
+	content, _, err := proto.AppendContent(nil, e.Fragment)
+	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
+	if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
+		t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
+	}
+}
+
+// TestPostedHere: the mark of a provisioned device counts here before the cloud has it.
+func TestPostedHere(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		d := b.device("pre")
+		b.offline(func() {
+			kv := []proto.KV{{Key: []byte("provisionState"), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
+			if err := b.intake.Accept(b.Context(), []proto.Event{{
+				Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: 1, Entity: d.ID,
+				Fragment: proto.AppendAttributesUpdated(nil, d.ID, proto.DeviceEntity, "SERVER_SCOPE", 1, kv),
+			}}); err != nil {
+				b.Fatal(err)
+			}
+			var got []string
+			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) { got = append(got, string(kv.Str)) })
+			b.expect("server attributes", got, []string{"provisioned"})
+			b.expect("shared attributes", b.shared(d.ID, "provisionState"), "")
+		})
+	})
 }
 
 func FuzzParseClock(f *testing.F) {
