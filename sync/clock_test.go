@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,9 @@ type machine struct {
 	*testing.T
 	dir  string
 	boot string
-	true int64 // what a right clock shows, ms
-	on   int64 // true time of the start
-	lag  int64 // what its own clock is behind
+	true int64        // what a right clock shows, ms
+	on   int64        // true time of the start
+	lag  atomic.Int64 // what its own clock is behind
 	end  uint64
 
 	began time.Time // in a bubble: when it was true
@@ -72,13 +73,13 @@ func (m *machine) pass(d time.Duration) { m.true += d.Milliseconds() }
 func (m *machine) restart(boot string, d time.Duration, start int64) {
 	m.pass(d)
 	m.boot, m.on = boot, m.true
-	m.lag = m.true - start
+	m.lag.Store(m.true - start)
 }
 
 // clock is that of a new process, with the newest frame of the queue stamped so.
 func (m *machine) clock(newest int64) *Clock {
 	c := &Clock{
-		wall: func() int64 { return m.now() - m.lag }, uptime: func() int64 { return m.now() - m.on }, boot: m.boot, path: filepath.Join(m.dir, "clock"),
+		wall: func() int64 { return m.now() - m.lag.Load() }, uptime: func() int64 { return m.now() - m.on }, boot: m.boot, path: filepath.Join(m.dir, "clock"),
 		log: slog.New(slog.DiscardHandler),
 	}
 	c.open(time.Time{})
@@ -127,7 +128,7 @@ func TestClockJump(t *testing.T) {
 		t.Errorf("now is %d, want %d", now, estimate)
 	}
 	m.pass(time.Hour)
-	m.lag = 0
+	m.lag.Store(0)
 	if got := c.Stamp(); got != m.true {
 		t.Errorf("stamped %d after the jump, before anybody looked at the clock", got)
 	}
@@ -142,7 +143,7 @@ func TestClockJump(t *testing.T) {
 		{56 * 365 * 24 * time.Hour, 0}, // to where no clock is right: what it showed before goes on
 		{2 * time.Hour, 2 * time.Hour}, // it had been wrong
 	} {
-		m.lag = tt.back.Milliseconds()
+		m.lag.Store(tt.back.Milliseconds())
 		m.pass(10 * time.Second)
 		c.Tick()
 		if got, want := c.Stamp(), m.true-tt.believed.Milliseconds(); got != want {
@@ -167,12 +168,12 @@ func TestClockKilled(t *testing.T) {
 	m.pass(time.Minute)
 	second, stamp2 := m.true, c.Stamp()
 	m.end = 2
-	m.lag = 0
+	m.lag.Store(0)
 	c = m.clock(stamp2) // set while no process ran
 	m.state(c, ClockSystem)
 	m.dated(c, 1, stamp, first, true)
 	m.dated(c, 2, stamp2, second, true)
-	m.lag = m.true // and lost again
+	m.lag.Store(m.true) // and lost again
 	c = m.clock(stamp2)
 	if got := c.Stamp(); got != m.true {
 		t.Errorf("stamped %d, want %d: the same start of the machine", got, m.true)
@@ -236,7 +237,7 @@ func TestClockStopped(t *testing.T) {
 	if got := c.Stamp(); got != m.true {
 		t.Errorf("a late message sets the clock back to %v", time.UnixMilli(got).UTC())
 	}
-	m.lag = -3000
+	m.lag.Store(-3000)
 	c.Tick()
 	m.state(c, ClockSystem)
 	if got := c.Stamp(); got != m.true+3000 {
@@ -292,7 +293,7 @@ func TestClockSettles(t *testing.T) {
 	c = m.clock(stamp)
 	m.dated(c, 1, stamp, estimate, true)
 	m.state(c, ClockUnknown)
-	m.lag = 0
+	m.lag.Store(0)
 	c.Tick()
 	c.Settle()
 	m.dated(c, 1, stamp, taken, true)
@@ -332,7 +333,7 @@ func TestClockFile(t *testing.T) {
 	m.restart("boot-z", 0, 0)
 	m.dir = filepath.Join(m.dir, "none")
 	c = m.clock(0)
-	m.lag = 0
+	m.lag.Store(0)
 	m.pass(time.Minute)
 	c.Tick()
 	m.dated(c, 1, proto.Undated(7), m.on+7, true)
@@ -370,7 +371,7 @@ func TestClockQueueRemoved(t *testing.T) {
 	c := m.clock(0)
 	m.pass(time.Minute)
 	taken, stamp := m.true, c.Stamp()
-	m.lag = 0
+	m.lag.Store(0)
 	c.Tick()
 	m.dated(c, 1, stamp, taken, true)
 }
@@ -433,12 +434,18 @@ func TestUndated(t *testing.T) {
 		after    time.Duration // of the connection, when events begin to go
 		estimate bool
 	}{
-		"by NTP":          {deaf: true, after: 2 * time.Minute, set: func(m *machine) { m.lag = 0 }},
+		"by NTP":          {deaf: true, after: 2 * time.Minute, set: func(m *machine) { m.lag.Store(0) }},
 		"by the cloud":    {set: func(*machine) {}},
 		"never, estimate": {deaf: true, after: 5 * time.Minute, set: func(*machine) {}, estimate: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inClockBubble(t, tt.deaf, func(r *rig, m *machine) {
+				r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+					if _, boots, ok := parseClock(m.file()); len(stamps(u)) > 0 && (!ok || len(boots) != 1 || boots[0].known == notYet) {
+						t.Errorf("events go while the file says %q", m.file())
+					}
+					return ok(u)
+				}
 				r.refuse.Store(true)
 				r.run()
 				r.settle(90 * time.Second)
@@ -464,12 +471,6 @@ func TestUndated(t *testing.T) {
 				post(0)
 				if s := r.agent.Snapshot(); s.Clock != "unknown" || s.OldestPendingMS != 3*1234 {
 					t.Errorf("clock %q, the oldest waits for %d ms", s.Clock, s.OldestPendingMS)
-				}
-				r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
-					if _, boots, ok := parseClock(m.file()); len(stamps(u)) > 0 && (!ok || len(boots) != 1 || boots[0].known == notYet) {
-						t.Errorf("events go while the file says %q", m.file())
-					}
-					return ok(u)
 				}
 				r.refuse.Store(false)
 				r.agent.Hint()
