@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -275,14 +276,14 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	}, nil
 }
 
-// builtAt is the time of the commit that this binary was built from; zero if it is not known.
-func builtAt() (t time.Time) {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.time" {
-				t, _ = time.Parse(time.RFC3339, s.Value)
-			}
-		}
+// built is when the commit was made that this binary is of, in seconds since the epoch. It is set by the build: -ldflags "-X main.built=1767225600".
+var built string
+
+// builtAt is that time; zero if it is not known.
+func builtAt() time.Time {
+	s, err := strconv.ParseInt(built, 10, 64)
+	if err != nil {
+		return time.Time{}
 	}
-	return t
+	return time.Unix(s, 0)
 }

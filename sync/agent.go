@@ -106,7 +106,7 @@ func (a *Agent) Snapshot() Snapshot {
 	a.calls.mu.Unlock()
 	s := Snapshot{
 		CallsPending: waiting,
-		State:        p.state, Since: a.now().Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
+		State:        p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
 		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
 		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),

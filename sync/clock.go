@@ -317,15 +317,14 @@ func (c *Clock) save(up int64, now bool) {
 	c.filed, c.dirty, c.failed = c.seen, false, ""
 }
 
-// State tells whether the time is known, from whom, and since when.
+// State tells whether the time is known, from whom, and since when, by the machine's clock as it is now.
 func (c *Clock) State() (s ClockState, since time.Time) {
-	now := c.Now()
 	if c == nil {
 		return ClockSystem, time.Time{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state, time.UnixMilli(now - (c.uptime() - c.since)).UTC()
+	return c.state, time.UnixMilli(c.wall() - (c.uptime() - c.since)).UTC()
 }
 
 // bootID is the kernel's name for this start of the machine; one of this process where there is none.

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -358,6 +360,27 @@ func TestClockBoots(t *testing.T) {
 	seen, boots, ok := parseClock(m.file())
 	if !ok || len(boots) != maxBoots || boots[0].from != 1 {
 		t.Errorf("%d starts in the file, from offset %d, seen %d, %v", len(boots), boots[0].from, seen, ok)
+	}
+}
+
+// TestMachine: what the kernel tells, beside what /proc has.
+func TestMachine(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no /proc")
+	}
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		t.Skip(err)
+	}
+	seconds, err := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if up := float64(uptime()()) / 1000; up < seconds { // which a container may see as its own
+		t.Errorf("up for %v s, and /proc/uptime says %v", up, seconds)
+	}
+	if id := bootID(); len(id) != 36 || id != bootID() || !validBoot(id) {
+		t.Errorf("boot id %q", id)
 	}
 }
 

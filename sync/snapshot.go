@@ -36,7 +36,8 @@ func (s *State) UnmarshalText(b []byte) error {
 }
 
 // Snapshot is what `edgesync status --json` prints. A field once published keeps its name and meaning. Counts are events over the
-// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged.
+// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged. Times are by the machine's clock as it is now, also of what
+// happened before it was set.
 type Snapshot struct {
 	State           State      `json:"state"`
 	Since           time.Time  `json:"since"`
