@@ -219,11 +219,10 @@ func TestClockPower(t *testing.T) {
 // TestClockStopped: a clock that goes on from the last time seen, as OpenWrt sets it from its newest file, is not believed against the cloud's.
 func TestClockStopped(t *testing.T) {
 	m := newMachine(t)
-	c := m.clock(0)
 	m.pass(time.Hour)
 	stopped := m.true
 	m.restart("boot-2", 72*time.Hour, stopped)
-	c = m.clock(stopped)
+	c := m.clock(stopped)
 	m.state(c, ClockSystem) // it cannot know
 	m.pass(time.Minute)
 	c.Tell(m.true)
