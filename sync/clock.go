@@ -38,6 +38,7 @@ type Clock struct {
 	filed   int64 // the same, in the file
 	filedAt int64 // uptime of the last try to write the file
 	boots   []boot
+	lost    int64  // stands for a start of which no record is left
 	dirty   bool   // boots are not in the file
 	failed  string // the last error of writing it
 }
@@ -94,7 +95,8 @@ func (c *Clock) open(build time.Time) {
 	if build.Before(leastBuild) {
 		build = leastBuild
 	}
-	c.raise(max(c.seen, build.UnixMilli()) - clockSlack.Milliseconds())
+	c.lost = max(c.seen, build.UnixMilli())
+	c.raise(c.lost - clockSlack.Milliseconds())
 }
 
 // raise sets the floor as of now.
@@ -196,7 +198,7 @@ func (c *Clock) dateLocked(offset uint64, t int64) (date int64, ok bool) {
 	if !undated {
 		return t, true
 	}
-	b := boot{offset: c.floor.Load() + clockSlack.Milliseconds(), known: roughly} // the file is lost
+	b := boot{offset: c.lost, known: roughly} // the file is gone
 	for i := range c.boots {
 		if i == 0 || c.boots[i].from <= offset {
 			b = c.boots[i]

@@ -331,6 +331,16 @@ func TestClockFile(t *testing.T) {
 		c = m.clock(m.true)
 		m.dated(c, 1, proto.Undated(7), m.true+7, false)
 	}
+	for _, up := range []int64{5, 500_000} { // and a file that is gone: an estimate that does not move
+		if err := os.RemoveAll(filepath.Join(m.dir, "clock")); err != nil {
+			t.Fatal(err)
+		}
+		m.restart("boot-y", 0, m.true)
+		c = m.clock(m.true)
+		m.pass(time.Hour)
+		c.Tick()
+		m.dated(c, 1, proto.Undated(up), leastBuild.UnixMilli()+up, true)
+	}
 	m.restart("boot-z", 0, 0)
 	m.dir = filepath.Join(m.dir, "none")
 	c = m.clock(0)
@@ -360,6 +370,28 @@ func TestClockBoots(t *testing.T) {
 	if !ok || len(boots) != maxBoots || boots[0].from != 1 {
 		t.Errorf("%d starts in the file, from offset %d, seen %d, %v", len(boots), boots[0].from, seen, ok)
 	}
+}
+
+// TestUndatedAttributes: what holds no time does not wait for one.
+func TestUndatedAttributes(t *testing.T) {
+	inClockBubble(t, true, func(r *rig, _ *machine) {
+		r.run()
+		r.settle(10 * time.Second)
+		kv := []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: r.agent.Clock.Stamp()}}
+		if err := r.intake.Accept(r.Context(), []proto.Event{{
+			Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: r.agent.Clock.Stamp(), Entity: proto.UUID{1},
+			Fragment: proto.AppendPostAttributes(nil, proto.UUID{1}, proto.DeviceEntity, proto.ClientScope, kv),
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		r.settle(10 * time.Second)
+		r.counts(1, 1, 0, 0)
+		r.script.mu.Lock()
+		defer r.script.mu.Unlock()
+		if got := r.script.uplinks[0].EntityData[0].PostAttributesMsg.Kv[0].LongV; got != kv[0].Long {
+			t.Errorf("the value became %d, want %d", got, kv[0].Long)
+		}
+	})
 }
 
 // TestMachine: what the kernel tells, beside what /proc has.

@@ -209,7 +209,8 @@ func (l *loop) entry(b *batch) (e wal.Entry, ok bool) {
 		}
 		e, ok = *f, true
 		e.Fragment = append([]byte(nil), f.Fragment...)
-		if date, known := l.date(f); known && date != e.Time {
+		date, _ := l.Clock.Date(f.Offset, f.Time) // if it is not known there is none in the fragment, or the event would not have been taken
+		if date != e.Time {
 			proto.SetTime(e.Fragment, e.Time, date)
 			e.Time = date
 		}
