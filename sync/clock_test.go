@@ -48,6 +48,9 @@ func (m *machine) now() int64 {
 	return m.true + time.Since(m.began).Milliseconds()
 }
 
+// beforeCut is how long before its start the machine of inClockBubble saw the time last.
+const beforeCut = 600_000
+
 // inClockBubble runs f with a rig that does not run yet, on a machine that has just started, with its clock in 1970.
 func inClockBubble(t *testing.T, deaf bool, f func(r *rig, m *machine)) {
 	t.Helper()
@@ -57,6 +60,9 @@ func inClockBubble(t *testing.T, deaf bool, f func(r *rig, m *machine)) {
 		m.began = time.Now()
 		r := newRig(t, &script{deaf: deaf, ahead: time.UnixMilli(m.true).Sub(m.began)}, nil)
 		m.dir = r.dir
+		if err := os.WriteFile(filepath.Join(m.dir, "clock"), []byte(formatClock(m.on-beforeCut, nil)), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		r.clock = m.clock(0)
 		defer func() {
 			r.stop()
@@ -509,7 +515,7 @@ func TestUndated(t *testing.T) {
 					e.Time = r.agent.Clock.Stamp()
 					date := m.now() // what it is truly
 					if tt.estimate {
-						date = leastBuild.UnixMilli() + m.now() - m.on
+						date = m.now() - beforeCut
 					}
 					if own != 0 {
 						e.Fragment, date = telemetryEvent(own, 0).Fragment, own
