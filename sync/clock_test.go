@@ -442,7 +442,7 @@ func TestGapUndated(t *testing.T) {
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
 	m.pass(time.Minute)
-	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true })
+	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
 	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
 	content, _, err := proto.AppendContent(nil, e.Fragment)
 	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`

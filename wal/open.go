@@ -129,6 +129,10 @@ func (q *Queue) open() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newest = t.time
+	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
+		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
+	}
+	q.running = true
 	q.told = q.filed
 	if t.found && t.newest.committed.Offset > q.told.Offset {
 		q.told = t.newest.committed
@@ -174,6 +178,7 @@ type place struct {
 func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
 	p.end = Position{Offset: t.last, Seq: t.seq}
 	known := uint64(0) // events known to have been accepted
+	lost := !ok
 	if ok {
 		known = c.seq
 	}
@@ -196,6 +201,16 @@ func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
 	if p.committed.Offset == p.end.Offset { // nothing is left to read: what is missing is counted now
 		p.counters.damaged += p.end.Seq - p.committed.Seq
 		p.committed = p.end
+	}
+	if first, seq, found := startSeq(dir); lost && found && p.committed.Offset < first-1 && seq >= p.committed.Seq {
+		// A control frame from before a drop. Only what the committed offset had passed is dropped, so what is gone was not pending.
+		seq = min(seq, p.end.Seq)
+		passed := seq - p.committed.Seq
+		already := min(p.ahead, passed) // counted when it was thinned
+		p.counters.deployed += passed - already
+		p.counters.dropped += already
+		p.ahead -= already
+		p.committed.Offset, p.committed.Seq = first-1, seq
 	}
 	p.ahead = min(p.ahead, p.end.Seq-p.committed.Seq)
 	return p

@@ -306,3 +306,35 @@ func TestTwoOpeners(t *testing.T) {
 	closeQueue(t, q)
 	openQueue(t, testOptions(dir))
 }
+
+// Segments are dropped only when the committed offset has passed them. When its file is lost and the newest control frame is older than a
+// drop, what is gone in front was passed, and is not damage.
+func TestCommittedLostAfterDrop(t *testing.T) {
+	o := testOptions(queueDir(t))
+	q := openQueue(t, o)
+	appendEvents(t, q, 1, 200)
+	closeQueue(t, q)
+	firsts, err := listSegments(o.Dir)
+	if err != nil || len(firsts) < 5 {
+		t.Fatalf("%d segments, %v", len(firsts), err)
+	}
+	passed, ok := headSeq(o.Dir, firsts[2])
+	if !ok || passed == 0 {
+		t.Fatal("no control frame at a segment's head")
+	}
+	for _, name := range []string{committedName, segmentName(firsts[0]), segmentName(firsts[1])} {
+		if err := os.Remove(filepath.Join(o.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q = openQueue(t, o)
+	checkIdentity(t, q.Stats())
+	if got := pendingNumbers(t, q); !slices.Equal(got, span(passed+1, 200)) {
+		t.Errorf("pending are %v, want %d to 200", got, passed+1)
+	}
+	if s := q.Stats(); s.Accepted != 200 || s.Deployed != passed || s.Damaged != 0 || s.Pending != 200-passed {
+		t.Errorf("%+v, want %d deployed and nothing damaged", s, passed)
+	}
+	checkIdentity(t, q.Stats())
+	checkInspect(t, q)
+}

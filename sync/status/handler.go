@@ -16,6 +16,8 @@ type Source struct {
 	Snapshot func() agent.Snapshot
 	// Turning tells whether the loop still turns: it has come round not long ago.
 	Turning func() bool
+	// Events may be nil: then there is no list of events.
+	Events *Events
 }
 
 // Report is the JSON of the page: a snapshot and what to think of it.
@@ -44,7 +46,7 @@ func hashSource(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// Handler serves /, /api/edge/status, /metrics, /healthz and /readyz. It only reads.
+// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only reads.
 func Handler(src Source) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -58,6 +60,8 @@ func Handler(src Source) http.Handler {
 			answer = servePage
 		case "/api/edge/status":
 			answer = serveReport
+		case "/api/edge/events":
+			answer = func(w http.ResponseWriter, src Source) { serveEvents(w, r, src) }
 		case "/metrics":
 			answer = serveMetrics
 		case "/healthz":

@@ -13,36 +13,49 @@ type Level string
 
 // The levels, from calm to worried.
 const (
-	OK   Level = "ok"
-	Warn Level = "warning"
-	Bad  Level = "bad"
+	OK     Level = "ok"
+	Raised Level = "raised" // between the specification's "healthy" and "warning": nothing to do yet
+	Warn   Level = "warning"
+	Bad    Level = "bad"
 )
 
-// Health is a judgement of a snapshot for people. Queue and Latency judge one number each.
+// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of the specification each.
 type Health struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
 	Queue   Level  `json:"queue"`
 	Latency Level  `json:"latency"`
+	Link    Level  `json:"link"`
 }
 
-// Thresholds of the specification, "Health Indicators". Between healthy and warning nothing is said.
+// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above the second.
 const (
-	queueWarning   = 5000
-	latencyWarning = 30 * time.Second
+	queueHealthy, queueWarning     = 1000, 5000
+	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second
 )
 
 // Judge says what matters most about a snapshot, in one sentence.
 func Judge(s *agent.Snapshot) Health {
-	h := Health{Queue: OK, Latency: OK}
-	if s.Pending > queueWarning {
-		h.Queue = Warn
+	h := Health{
+		Queue:   grade(s.Pending, queueHealthy, queueWarning),
+		Latency: grade(uint64(max(s.OldestPendingMS, 0)), uint64(latencyHealthy.Milliseconds()), uint64(latencyWarning.Milliseconds())),
+		Link:    OK,
 	}
-	if s.OldestPendingMS > latencyWarning.Milliseconds() {
-		h.Latency = Warn
+	if s.State == agent.Disconnected || s.State == agent.Reconnecting {
+		h.Link = Warn
 	}
 	h.Level, h.Text = verdict(s, h)
 	return h
+}
+
+func grade(n, healthy, warning uint64) Level {
+	switch {
+	case n < healthy:
+		return OK
+	case n > warning:
+		return Warn
+	}
+	return Raised
 }
 
 func verdict(s *agent.Snapshot, h Health) (Level, string) {

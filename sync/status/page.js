@@ -58,6 +58,11 @@
     if (history.length > 121) history.shift();
     draw();
 
+    for (const [id, now, grade] of [["queue", num(s.pending) + " waiting", s.health.queue], ["latency", s.pending ? span(s.oldest_pending_ms) : "nothing waits", s.health.latency], ["link", s.state, s.health.link]]) {
+      text("now-" + id, now + (grade === "ok" ? " ✓" : grade === "raised" ? "" : " ⚠"));
+      el("now-" + id).className = grade;
+    }
+
     const lost = s.dropped + s.dead + s.damaged;
     const total = Math.max(1, s.deployed + s.pending + lost);
     for (const [id, n] of [["deployed", s.deployed], ["pending", s.pending], ["lost", lost]]) el("bar-" + id).style.width = 100 * n / total + "%";
@@ -75,7 +80,7 @@
       ["From the cloud", num(s.downlinks) + " messages, " + num(s.downlinks_unused) + " unused"],
       ["Queue", size(s.queue_bytes) + " on flash, committed " + num(s.committed) + " of " + num(s.last_offset) + (s.writable ? "" : ", not writable")],
       ["Flash", size(s.flash_bytes_today) + " today, " + num(s.commits) + " commits since start"],
-      ["Doors", "http " + (s.http_address || "off") + ", mqtt " + (s.mqtt_address || "off")],
+      ["Doors", "http " + (s.http_address || "off") + ", mqtt " + (s.mqtt_address || "off") + (s.mqtt_tls_address ? ", mqtt over TLS " + s.mqtt_tls_address : "") + (s.mqtt_connections ? "; " + num(s.mqtt_connections) + " MQTT connections" : "")],
       ["Process", size(s.rss_bytes) + " of memory, up " + span(s.uptime_ms)],
     ];
     el("details").replaceChildren(...rows.flatMap(([k, v]) => {
@@ -86,6 +91,60 @@
     }));
     text("version", "edgesync " + s.version);
     document.title = (level === "ok" ? "" : "! ") + num(s.pending) + " waiting · edgesync";
+  };
+
+  // Cloud events: a window of offsets, read anew each time. from is 0 while the newest are followed.
+  const LIMIT = 20;
+  let from = 0, shown = null, turn = 0;
+
+  const cell = (label, s, cls) => {
+    const td = document.createElement("td");
+    td.textContent = s;
+    td.dataset.label = label;
+    if (cls) td.className = cls;
+    return td;
+  };
+  const moment = t => new Date().toDateString() === t.toDateString() ? t.toLocaleTimeString() : t.toLocaleString();
+  const eventRow = e => {
+    const tr = document.createElement("tr");
+    if (e.status === "DAMAGED") {
+      tr.append(cell("offset", num(e.offset) + (e.last > e.offset ? " to " + num(e.last) : "")), cell("accepted", "–"), cell("status", e.status, "bad"));
+      return tr;
+    }
+    const content = e.content ? JSON.stringify(e.content.values || e.content) : "(" + size(e.bytes) + ")";
+    tr.append(cell("offset", num(e.offset)), cell("accepted", moment(new Date(e.time))),
+      cell("status", e.status, e.status === "PENDING" ? "warning" : e.status === "DEAD" ? "bad" : "ok"), cell("event", e.action + " · " + e.type),
+      cell("entity", (e.entity_type ? e.entity_type + " " : "") + (e.name || e.entity)), cell("content", content, "content"));
+    tr.title = e.entity;
+    return tr;
+  };
+  const events = async () => {
+    const mine = ++turn; // the newest question wins
+    try {
+      const r = await fetch("/api/edge/events?limit=" + LIMIT + (from ? "&from=" + from : ""), {cache: "no-store", signal: AbortSignal.timeout(10000)});
+      if (!r.ok) throw new Error(r.status);
+      const l = await r.json();
+      if (mine !== turn) return;
+      shown = l;
+      const end = Math.min(l.last, l.from + l.limit - 1);
+      text("ev-range", l.last ? "offsets " + num(l.from) + " to " + num(end) + " of " + num(l.last) : "");
+      text("ev-note", l.events.length ? "" : l.last ? "No events at these offsets: the queue keeps its own records there, or has dropped what was acknowledged." : "No events yet.");
+      el("ev-rows").replaceChildren(...l.events.reverse().map(eventRow));
+      el("ev-older").disabled = l.from <= 1 || from > 0 && l.from > from; // what is older was dropped
+      el("ev-newer").disabled = end >= l.last;
+      el("ev-pending").disabled = l.committed >= l.last;
+    } catch {
+      if (mine === turn) text("ev-note", "The events cannot be read now.");
+    }
+  };
+  const go = n => { from = n; events(); };
+  el("ev-newest").addEventListener("click", () => go(0));
+  el("ev-pending").addEventListener("click", () => { if (shown) go(shown.committed + 1); });
+  el("ev-older").addEventListener("click", () => { if (shown) go(Math.max(1, shown.from - LIMIT)); });
+  el("ev-newer").addEventListener("click", () => { if (shown) go(shown.from + LIMIT > shown.last - LIMIT ? 0 : shown.from + LIMIT); });
+  const follow = async () => {
+    if (!document.hidden) await events();
+    setTimeout(follow, 5000);
   };
 
   const ask = async () => {
@@ -102,4 +161,5 @@
   };
   document.addEventListener("visibilitychange", () => { last = null; });
   ask();
+  follow();
 })();

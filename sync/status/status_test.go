@@ -95,6 +95,15 @@ func TestPrint(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 	b.Reset()
+	s.MQTTAddress, s.MQTTTLSAddress, s.MQTTConnections = "[::]:1883", "[::]:8883", 3
+	if err := Print(&b, &s, s.Since, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "http [::]:8080, mqtt [::]:1883, mqtt over TLS [::]:8883; 3 MQTT connections\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("%q is not in %q", want, b.String())
+	}
+	b.Reset()
+	s.OldestPendingMS = 6000 // neither healthy nor a warning
 	s.Edge, s.LastError, s.State = "\x1b]0;evil\x07\nname", "a\x1b[2Jb", agent.Reconnecting
 	if err := Print(&b, &s, s.Since, true); err != nil {
 		t.Fatal(err)
@@ -124,7 +133,9 @@ func TestJudge(t *testing.T) {
 	}{
 		{"calm", calm, OK, "All is well; the cloud has everything.", OK, OK},
 		{"a few", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.State = 1, 10, agent.Processing }), OK, "1 event is on the way", OK, OK},
-		{"5000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 5000, 5009, 30000 }), OK, "5,000 events are", OK, OK},
+		{"5000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 5000, 5009, 30000 }), OK, "5,000 events are", Raised, Raised},
+		{"999", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 999, 1008, 4999 }), OK, "999 events are", OK, OK},
+		{"1000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1000, 1009, 5000 }), OK, "1,000 events are", Raised, Raised},
 		{"5001", with(func(s *agent.Snapshot) { s.Pending, s.Accepted = 5001, 5010 }), Warn, "behind: 5,001 events wait", Warn, OK},
 		{"slow", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1, 10, 30001 }), Warn, "the oldest for 30s", OK, Warn},
 		{"away", with(func(s *agent.Snapshot) {
@@ -140,7 +151,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		h := Judge(&tt.s)
-		if h.Level != tt.level || !strings.Contains(h.Text, tt.text) || h.Queue != tt.queue || h.Latency != tt.latency {
+		if h.Level != tt.level || !strings.Contains(h.Text, tt.text) || h.Queue != tt.queue || h.Latency != tt.latency || (h.Link == Warn) != (tt.s.State < agent.Draining) {
 			t.Errorf("%s: %+v, want %s %q %s %s", tt.name, h, tt.level, tt.text, tt.queue, tt.latency)
 		}
 	}
@@ -148,7 +159,7 @@ func TestJudge(t *testing.T) {
 
 func get(t *testing.T, s agent.Snapshot, turning bool, method, path string) *http.Response {
 	t.Helper()
-	h := Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return turning }})
+	h := Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return turning }, Events: noEvents(t)})
 	r := httptest.NewRecorder()
 	h.ServeHTTP(r, httptest.NewRequest(method, path, nil))
 	return r.Result()
@@ -186,7 +197,7 @@ func TestHealthAndReadiness(t *testing.T) {
 }
 
 func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
-	for _, path := range []string{"/", "/api/edge/status", "/metrics", "/healthz", "/readyz"} {
+	for _, path := range []string{"/", "/api/edge/status", "/api/edge/events", "/metrics", "/healthz", "/readyz"} {
 		r := get(t, sample(), true, "GET", path)
 		if r.StatusCode != 200 || r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("X-Frame-Options") != "DENY" || r.Header.Get("Content-Type") == "" {
 			t.Errorf("%s: %d %v", path, r.StatusCode, r.Header)
@@ -214,12 +225,12 @@ func TestPage(t *testing.T) {
 		t.Error("the page refers to something outside, or uses innerHTML or a style attribute")
 	}
 	for _, m := range regexp.MustCompile(`(?:el|text)\("([a-z-]+)"`).FindAllStringSubmatch(pageJS, -1) {
-		if m[1] != "bar-" && !strings.Contains(pageHTML, `id="`+m[1]+`"`) {
+		if !strings.HasSuffix(m[1], "-") && !strings.Contains(pageHTML, `id="`+m[1]+`"`) {
 			t.Errorf("the script wants #%s", m[1])
 		}
 	}
 	for _, m := range regexp.MustCompile(`\bs\.([a-z_]+)\b`).FindAllStringSubmatch(pageJS, -1) {
-		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" health ", name) {
+		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" mqtt_tls_address health ", name) {
 			t.Errorf("the script reads the field %q, which nobody publishes", m[1])
 		}
 	}
