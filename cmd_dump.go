@@ -186,6 +186,14 @@ func (d *dumper) state(offset uint64) string {
 	return "DEPLOYED"
 }
 
+// stamped shows a time, or the time since the machine's start of a frame that was written before the clock was set.
+func stamped(ms int64) string {
+	if up, undated := proto.Uptime(ms); undated {
+		return fmt.Sprintf("%-*s", len("2006-01-02T15:04:05.000Z"), "uptime "+(time.Duration(up)*time.Millisecond).String())
+	}
+	return time.UnixMilli(ms).UTC().Format(stamp)
+}
+
 func (d *dumper) event(r *wal.Record) {
 	e := &r.Event
 	var entityType string
@@ -194,7 +202,7 @@ func (d *dumper) event(r *wal.Record) {
 	if entityType == "" {
 		entityType = proto.Kind(e.Kind).EntityType()
 	}
-	at := time.UnixMilli(e.Time).UTC().Format(stamp)
+	at := stamped(e.Time)
 	if !d.json {
 		text := "(content does not decode)"
 		if err == nil {
@@ -226,7 +234,7 @@ func (d *dumper) event(r *wal.Record) {
 
 func (d *dumper) control(r *wal.Record) {
 	c := &r.Control
-	at := time.UnixMilli(r.Event.Time).UTC().Format(stamp)
+	at := stamped(r.Event.Time)
 	o := object{append(d.line[:0], '{')}
 	if d.json {
 		o.text("type", "control")

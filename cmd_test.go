@@ -189,6 +189,18 @@ func TestDumpJSON(t *testing.T) {
 	}
 }
 
+// TestStamped: both of one width, so that columns stay where they are.
+func TestStamped(t *testing.T) {
+	for ms, want := range map[int64]string{base.UnixMilli(): "2026-01-02T03:04:05.678Z", proto.Undated(90_250): "uptime 1m30.25s         "} {
+		if got := stamped(ms); got != want {
+			t.Errorf("%d is shown as %q", ms, got)
+		}
+	}
+	if got := moment(proto.Undated(5)); got != nil {
+		t.Errorf("an unknown time is shown as %v", got)
+	}
+}
+
 func TestWalStat(t *testing.T) {
 	dir := makeQueue(t)
 	code, out, errs := call(t, nil, "wal", "stat", "--json", "--segments", "--data_dir", dir)

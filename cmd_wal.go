@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/wal"
 )
@@ -213,7 +214,7 @@ type walFileStat struct {
 
 // moment is a time in milliseconds as JSON wants it; nil for none.
 func moment(ms int64) *time.Time {
-	if ms == 0 {
+	if _, undated := proto.Uptime(ms); undated || ms == 0 {
 		return nil
 	}
 	t := time.UnixMilli(ms).UTC()

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -93,13 +94,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
+	clock := agent.OpenClock(dir.Path, builtAt(), log)
 	var dead *wal.DeadLog                       // opened after the queue
 	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
 		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
-		Series: agent.ThinSeries,
-		Record: agent.GapRecord(func() (id proto.UUID, ok bool) {
+		Series: agent.ThinSeries, Now: clock.Stamp,
+		Record: agent.GapRecord(clock, func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
 				id, ok = r.EdgeID()
 			}
@@ -114,12 +116,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	defer also(queue.Close)
+	clock.Begin(queue.Newest(), queue.End().Offset+1)
+	defer clock.Close()
 	dead, err = wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
 	defer also(dead.Close)
-	p, err := assemble(c, dir, queue, dead, log)
+	p, err := assemble(c, dir, queue, dead, clock, log)
 	if err != nil {
 		return err
 	}
@@ -274,7 +278,7 @@ func limitMemory(env []string) {
 }
 
 // assemble builds registry, intake, loop and device door on an open queue.
-func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, log *slog.Logger) (*parts, error) {
+func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, log *slog.Logger) (*parts, error) {
 	reg, err := registry.Open(registry.Options{
 		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
 	})
@@ -282,19 +286,31 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
 	reg.Follow(queue)
-	latest := rest.NewLatest()
+	latest := rest.NewLatest(clock)
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	intake.Observe(latest.Observe)
-	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion(), Clock: clock})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log, Clock: clock})
 	a.SetDoors(doors)
 	reg.Watch(doors)
 	api := rest.New(rest.Options{
-		Registry: reg, Intake: intake, Births: a, Calls: a, Latest: latest, Log: log,
+		Registry: reg, Intake: intake, Births: a, Calls: a, Latest: latest, Log: log, Clock: clock,
 		Parser: func() rest.Parser { return new(device.Parser) },
 	})
 	return &parts{
 		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), rest: api, registry: reg,
 	}, nil
+}
+
+// built is when the commit was made that this binary is of, in seconds since the epoch. It is set by the build: -ldflags "-X main.built=1767225600".
+var built string
+
+// builtAt is that time; zero if it is not known.
+func builtAt() time.Time {
+	s, err := strconv.ParseInt(built, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(s, 0)
 }

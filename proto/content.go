@@ -68,12 +68,12 @@ func appendData(dst []byte, e *EntityDataProto) []byte {
 	}
 	if e.AttributeTs != nil {
 		w.key("ts")
-		w.number(e.GetAttributeTs())
+		w.time(e.GetAttributeTs())
 	}
 	lists := e.GetPostTelemetryMsg().GetTsKvList()
 	if len(lists) == 1 {
 		w.key("ts")
-		w.number(lists[0].GetTs())
+		w.time(lists[0].GetTs())
 		w.values(lists[0].GetKv())
 	} else if len(lists) > 1 { // not ours, but legal
 		w.key("series")
@@ -82,7 +82,7 @@ func appendData(dst []byte, e *EntityDataProto) []byte {
 			w.comma()
 			w.buf = append(w.buf, '{')
 			w.key("ts")
-			w.number(l.GetTs())
+			w.time(l.GetTs())
 			w.values(l.GetKv())
 			w.buf = append(w.buf, '}')
 		}
@@ -117,6 +117,15 @@ func (w *writer) key(k string) {
 
 func (w *writer) text(s string)  { w.buf = AppendJSONString(w.buf, s) }
 func (w *writer) number(n int64) { w.buf = strconv.AppendInt(w.buf, n, 10) }
+
+// time writes a time; null while it is not known.
+func (w *writer) time(t int64) {
+	if _, undated := Uptime(t); undated {
+		w.buf = append(w.buf, "null"...)
+		return
+	}
+	w.number(t)
+}
 
 // real writes a float; those that JSON does not have as text.
 func (w *writer) real(f float64) {

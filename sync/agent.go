@@ -24,6 +24,7 @@ type Deps struct {
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
+	Clock    *Clock // begun; nil: the machine's clock is right
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine; the other methods may be called
@@ -105,7 +106,7 @@ func (a *Agent) Snapshot() Snapshot {
 	a.calls.mu.Unlock()
 	s := Snapshot{
 		CallsPending: waiting,
-		State:        p.state, Since: p.since.UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
+		State:        p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
 		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
 		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
@@ -116,12 +117,28 @@ func (a *Agent) Snapshot() Snapshot {
 	if d := p.nextDial.Sub(now); d > 0 && !p.nextDial.IsZero() {
 		s.NextAttemptMS = d.Milliseconds()
 	}
-	AddCounts(&s, a.Queue.Stats(), a.Dead.Stats(), now)
+	known, clockSince := a.Clock.State()
+	s.Clock = known.String()
+	if !clockSince.IsZero() {
+		s.ClockSince = &clockSince
+	}
+	q := a.Queue.Stats()
+	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
+	AddCounts(&s, q, a.Dead.Stats(), a.now())
+	if known == ClockUnknown {
+		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
+	}
 	if e := a.Config.Queue.FlashEndurance; e > 0 && s.FlashWearPerDay > 0 {
 		s.FlashYears = float64(e) / float64(s.FlashWearPerDay) / 365.25
 	}
 	return s
 }
+
+// clockWarning is what people see while the time is not known.
+const clockWarning = "the clock of this machine is not set: telemetry without a time of its own waits until it is (is NTP reachable?)"
+
+// now is the time as well as it is known.
+func (a *Agent) now() time.Time { return time.UnixMilli(a.Clock.Now()) }
 
 // flashSoon is how long an account must be before a rate is told from it.
 const flashSoon = time.Minute

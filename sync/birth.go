@@ -14,7 +14,7 @@ import (
 func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 	a.birth.Lock()
 	defer a.birth.Unlock()
-	b, taken, err := a.Registry.Prepare(n, time.Now())
+	b, taken, err := a.Registry.Prepare(n, a.now())
 	switch {
 	case err != nil:
 		return proto.UUID{}, fmt.Errorf("make device %q: %w", n.Name, err)
@@ -32,7 +32,7 @@ func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 
 // announce queues the creation of a device, its credentials and its relation to its gateway, all or none, and makes it visible.
 func (a *Agent) announce(ctx context.Context, b *proto.Born) error {
-	now := time.Now().UnixMilli()
+	now := a.Clock.Stamp()
 	event := func(k proto.Kind, action proto.Action, f []byte) wal.Event {
 		return wal.Event{Kind: uint8(k), Action: uint8(action), Time: now, Entity: b.ID, Fragment: f}
 	}

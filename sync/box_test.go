@@ -142,7 +142,7 @@ func (b *box) start() {
 	var err error
 	log := slog.New(slog.DiscardHandler)
 	var known atomic.Pointer[registry.Registry]
-	record := GapRecord(func() (id proto.UUID, ok bool) {
+	record := GapRecord(nil, func() (id proto.UUID, ok bool) {
 		if r := known.Load(); r != nil {
 			id, ok = r.EdgeID()
 		}

@@ -32,12 +32,15 @@
 //     it until it is answered or expires, by the server's clock; of a persistent one call and answer survive a restart.
 //   - Data of a device made here never stands before its creation in the queue (birth.go).
 //   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is not acknowledged and comes again.
+//   - An event that was taken before the time was known leaves with the time that it had, as soon as that shows, or with an estimate after
+//     clockPatience; which one it is stands on flash before it leaves, so that it is the same when it is sent again (clock.go).
+//   - Timers are monotonic: a clock that jumps ends no wait and prolongs none, but for calls kept over a restart, which the server's clock ends.
 //   - Every wait has a bound, and all of them stand at the top of loop.go, state.go, backoff.go and downlink.go.
 //
 // # Files
 //
 // agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go and codec*.go the stream;
 // batch.go, window.go and uplink.go sending; calls.go RPC both ways, calls_kept.go what of it survives a restart, calls_local.go calls made
-// here; ask.go what is asked after a sync; birth.go devices made here; deadletters.go the retries, dead_orders.go what people want done
+// here; ask.go what is asked after a sync; birth.go devices made here; clock*.go the time; deadletters.go the retries, dead_orders.go what people want done
 // with them; downlink.go what comes down; config*.go the configuration.
 package sync

@@ -21,23 +21,23 @@ const actionOfGap = proto.ActionNone
 
 // GapRecord makes the event that tells the cloud what was dropped, as telemetry of the edge entity (wire contract 5.3). edge is the id of the edge,
 // false while it is not known; discarded, which is not called before, how many dead letters were dropped in all. Both are called from the
-// goroutine that commits.
-func GapRecord(edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
+// goroutine that commits. Times of before the clock was known are left out.
+func GapRecord(clock *Clock, edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
 	return func(g wal.Gap, total uint64) (wal.Event, bool) {
 		id, ok := edge()
 		if !ok {
 			return wal.Event{}, false
 		}
-		now := time.Now().UnixMilli()
+		now := clock.Stamp()
 		kv := []proto.KV{
 			{Key: []byte("queueDropped"), Type: proto.KeyValueType_LONG_V, Long: int64(g.Events)},
 			{Key: []byte("queueDroppedReason"), Type: proto.KeyValueType_STRING_V, Str: []byte(g.Why.String())},
 			{Key: []byte("queueDroppedTotal"), Type: proto.KeyValueType_LONG_V, Long: int64(total + discarded())},
 		}
-		if g.First != 0 {
+		if _, undated := proto.Uptime(g.First); g.First != 0 && !undated {
 			kv = append(kv, proto.KV{Key: []byte("queueDroppedFrom"), Type: proto.KeyValueType_LONG_V, Long: g.First})
 		}
-		if g.Last != 0 {
+		if _, undated := proto.Uptime(g.Last); g.Last != 0 && !undated {
 			kv = append(kv, proto.KV{Key: []byte("queueDroppedTo"), Type: proto.KeyValueType_LONG_V, Long: g.Last})
 		}
 		return wal.Event{

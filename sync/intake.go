@@ -19,11 +19,11 @@ type Intake struct {
 	pool  gosync.Pool                // of *[]wal.Event
 }
 
-// Cache lets a device read back at once what it wrote; *registry.Registry is one.
+// Cache shows at once what was written here; *registry.Registry is one.
 type Cache interface {
-	// Posted takes client attributes of a device that are in the queue. An error tells that they could not be kept; the cloud gets them
+	// Posted takes attributes of a device that are in the queue. An error tells that they could not be kept; the cloud gets them
 	// all the same.
-	Posted(id proto.UUID, p *proto.PostAttributeMsg) error
+	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 }
 
 // NewIntake returns an intake in front of q.
@@ -105,7 +105,7 @@ func (i *Intake) release(p *[]wal.Event) {
 }
 
 func isPosted(e *proto.Event) bool {
-	return e.Action == proto.ActionPostAttributes && e.Kind == proto.KindEntityData
+	return (e.Action == proto.ActionPostAttributes || e.Action == proto.ActionAttributesUpdated) && e.Kind == proto.KindEntityData
 }
 
 // remember shows the cache the attributes of an event. It is in the queue, so nothing that goes wrong here may be told to the device.
@@ -115,8 +115,12 @@ func (i *Intake) remember(e *proto.Event) {
 		return
 	}
 	for _, d := range u.GetEntityData() {
-		if p := d.GetPostAttributesMsg(); p != nil && d.GetEntityType() == proto.DeviceEntity {
-			_ = i.cache.Posted(e.Entity, p)
+		p, scope := d.GetPostAttributesMsg(), d.GetPostAttributeScope()
+		if p == nil && scope == "SERVER_SCOPE" { // the mark of a provisioned device; who sets shared ones for people tells the cache itself
+			p = d.GetAttributesUpdatedMsg()
+		}
+		if p != nil && d.GetEntityType() == proto.DeviceEntity {
+			_ = i.cache.Posted(e.Entity, scope, p)
 		}
 	}
 }

@@ -40,20 +40,21 @@ type loop struct {
 	since time.Time
 
 	// The attempt and the session.
-	dialing      bool
-	dials        chan dialResult
-	nextDial     time.Time
-	reconnect    doubling
-	refusals     doubling
-	dialTimeout  doubling
-	sess         *session
-	acceptedAt   time.Time
-	acknowledged bool // something in this session
-	lastReceived time.Time
-	quickEnds    int
-	backlogEnd   uint64 // Seq of the last event from before the session
-	lastErr      string
-	edge         string
+	dialing       bool
+	dials         chan dialResult
+	nextDial      time.Time
+	reconnect     doubling
+	refusals      doubling
+	dialTimeout   doubling
+	sess          *session
+	acceptedAt    time.Time
+	firstAccepted time.Time // of this life
+	acknowledged  bool      // something in this session
+	lastReceived  time.Time
+	quickEnds     int
+	backlogEnd    uint64 // Seq of the last event from before the session
+	lastErr       string
+	edge          string
 
 	// Sending.
 	win        window
@@ -133,10 +134,20 @@ func newLoop(a *Agent) *loop {
 		tries: make(map[uint64]int), unborn: make(map[proto.UUID]unborn), asked: make(map[proto.UUID]time.Time), direct: make(map[int32]sent), complained: make(map[string]*complaint),
 	}
 	l.take = func(e *wal.Entry) bool {
+		date, ok := l.date(e)
+		if !ok {
+			return false
+		}
 		if len(l.unborn) > 0 && l.orphan(&e.Event, e.Offset) {
 			return l.takeOrphan(e, l.now)
 		}
-		return l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now)
+		if !l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now) {
+			return false
+		}
+		if date != e.Time {
+			proto.SetTime(l.open.buf[len(l.open.buf)-len(e.Fragment):], e.Time, date)
+		}
+		return true
 	}
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
@@ -190,6 +201,10 @@ func (l *loop) inbox() <-chan inbound {
 // turn does everything that is due.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
+	l.Clock.Tick()
+	if !l.firstAccepted.IsZero() && now.Sub(l.firstAccepted) >= clockPatience {
+		l.Clock.Settle()
+	}
 	l.maybeFlush(now)
 	if l.sess == nil {
 		l.maybeCall(now)

@@ -52,8 +52,8 @@ type Registry interface {
 	Adopt(id proto.UUID, seq uint64) error
 	Discard(id proto.UUID) error
 	Unborn() []proto.Born
-	// Posted takes client attributes of a device that are in the queue, so that it reads back what it wrote. Any goroutine.
-	Posted(id proto.UUID, p *proto.PostAttributeMsg) error
+	// Posted takes attributes of a device that are in the queue, so that it reads back what it wrote. Any goroutine.
+	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and wipes what the old edge had.
 	SetEdge(c *proto.EdgeConfiguration) error
 	// Edge is the last stored configuration; nil if none. The secret in it is the one to use while

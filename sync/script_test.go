@@ -206,6 +206,7 @@ type rig struct {
 	stop    func()
 	stopped time.Time // when the agent had stopped
 	lis     *bufconn.Listener
+	clock   *Clock
 	seq     int64
 }
 
@@ -260,7 +261,7 @@ func (r *rig) run() {
 	if r.real != nil {
 		reg = r.real
 	}
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}
@@ -409,16 +410,16 @@ func (f *fakeRegistry) Secret(configured string) string {
 }
 func (f *fakeRegistry) Devices() int { return 0 }
 
-func (f *fakeRegistry) FullySynced() bool                                { return f.Synced() }
-func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))       {}
-func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error           { return nil }
-func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error           { return nil }
-func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                 { return nil }
-func (f *fakeRegistry) HasDevice(proto.UUID) bool                        { return true }
-func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                   { return nil }
-func (f *fakeRegistry) Discard(proto.UUID) error                         { return nil }
-func (f *fakeRegistry) Unborn() []proto.Born                             { return nil }
-func (f *fakeRegistry) Posted(proto.UUID, *proto.PostAttributeMsg) error { return nil }
+func (f *fakeRegistry) FullySynced() bool                                        { return f.Synced() }
+func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))               {}
+func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error                   { return nil }
+func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                   { return nil }
+func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
+func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
+func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
+func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
+func (f *fakeRegistry) Unborn() []proto.Born                                     { return nil }
+func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
 func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Born, bool, error) {
 	return proto.Born{}, false, errors.New("not here")
 }

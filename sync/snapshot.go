@@ -36,59 +36,62 @@ func (s *State) UnmarshalText(b []byte) error {
 }
 
 // Snapshot is what `edgesync status --json` prints. A field once published keeps its name and meaning. Counts are events over the
-// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged.
+// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged. Times are by the machine's clock as it is now, also of what
+// happened before it was set.
 type Snapshot struct {
-	State           State     `json:"state"`
-	Since           time.Time `json:"since"`
-	Running         bool      `json:"running"` // false: read from the files, no agent answered
-	Version         string    `json:"version"`
-	Accepted        uint64    `json:"accepted"`
-	Deployed        uint64    `json:"deployed"`
-	Pending         uint64    `json:"pending"`
-	Dropped         uint64    `json:"dropped"`
-	Dead            uint64    `json:"dead"`
-	Damaged         uint64    `json:"damaged"`
-	OldestPendingMS int64     `json:"oldest_pending_ms"` // age
-	LastError       string    `json:"last_error"`
-	HTTPAddress     string    `json:"http_address"`
-	MQTTAddress     string    `json:"mqtt_address"`
-	MQTTTLSAddress  string    `json:"mqtt_tls_address,omitempty"`
-	MQTTConnections int       `json:"mqtt_connections"`
-	RSSBytes        int64     `json:"rss_bytes"`
-	FlashBytesToday int64     `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
-	FlashWearToday  int64     `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
-	FlashWearPerDay int64     `json:"flash_wear_per_day"`  // at the rate of today; 0 = too early to tell
-	FlashYears      float64   `json:"flash_years"`         // that the medium lasts at this rate; 0 = queue.flash_endurance is not set
-	FlashAmplified  float64   `json:"flash_amplification"` // bytes that the medium has written today per byte of events
-	FlashCommit     int64     `json:"flash_commit_bytes"`  // what one commit costs the medium
-	FsyncsToday     uint64    `json:"fsyncs_today"`
-	CommitsToday    uint64    `json:"commits_today"`
-	Medium          string    `json:"medium"`            // file system and device of data_dir, and what a commit costs there
-	Stretched       uint64    `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
-	UptimeMS        int64     `json:"uptime_ms"`
-	QueueBytes      int64     `json:"queue_bytes"`
-	Committed       uint64    `json:"committed"`       // offset
-	LastOffset      uint64    `json:"last_offset"`     // of the newest durable frame
-	InFlight        int       `json:"in_flight"`       // batches sent and not acknowledged
-	Window          int       `json:"window"`          // batches that may be in flight
-	RTTMS           float64   `json:"rtt_ms"`          // of the last acknowledgement
-	Connects        uint64    `json:"connects"`        // sessions accepted in this life
-	Reconnects      uint64    `json:"reconnects"`      // attempts after the first
-	NextAttemptMS   int64     `json:"next_attempt_ms"` // until the next dial, 0 = none planned
-	RateLimited     bool      `json:"rate_limited"`
-	Edge            string    `json:"edge"`   // the edge's name in the cloud
-	Cloud           string    `json:"cloud"`  // host:port
-	Synced          bool      `json:"synced"` // a sync completed once, now or in an earlier life
-	Sync            string    `json:"sync"`   // progress in words, "" when none runs
-	Devices         int       `json:"devices"`
-	CallsPending    int       `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
-	Downlinks       uint64    `json:"downlinks"`        // received in this life
-	DownlinksUnused uint64    `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
-	UplinkBytes     uint64    `json:"uplink_bytes"`     // payload before compression, this life
-	Writable        bool      `json:"writable"`         // the queue takes events
-	Commits         uint64    `json:"commits"`          // group commits of this life
-	Parts           []Part    `json:"downlink_parts,omitempty"`
-	ExtraWarnings   []string  `json:"warnings,omitempty"`
+	State           State      `json:"state"`
+	Since           time.Time  `json:"since"`
+	Running         bool       `json:"running"` // false: read from the files, no agent answered
+	Version         string     `json:"version"`
+	Accepted        uint64     `json:"accepted"`
+	Deployed        uint64     `json:"deployed"`
+	Pending         uint64     `json:"pending"`
+	Dropped         uint64     `json:"dropped"`
+	Dead            uint64     `json:"dead"`
+	Damaged         uint64     `json:"damaged"`
+	OldestPendingMS int64      `json:"oldest_pending_ms"` // age
+	LastError       string     `json:"last_error"`
+	HTTPAddress     string     `json:"http_address"`
+	MQTTAddress     string     `json:"mqtt_address"`
+	MQTTTLSAddress  string     `json:"mqtt_tls_address,omitempty"`
+	MQTTConnections int        `json:"mqtt_connections"`
+	RSSBytes        int64      `json:"rss_bytes"`
+	FlashBytesToday int64      `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
+	FlashWearToday  int64      `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
+	FlashWearPerDay int64      `json:"flash_wear_per_day"`  // at the rate of today; 0 = too early to tell
+	FlashYears      float64    `json:"flash_years"`         // that the medium lasts at this rate; 0 = queue.flash_endurance is not set
+	FlashAmplified  float64    `json:"flash_amplification"` // bytes that the medium has written today per byte of events
+	FlashCommit     int64      `json:"flash_commit_bytes"`  // what one commit costs the medium
+	FsyncsToday     uint64     `json:"fsyncs_today"`
+	CommitsToday    uint64     `json:"commits_today"`
+	Medium          string     `json:"medium"`            // file system and device of data_dir, and what a commit costs there
+	Stretched       uint64     `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
+	UptimeMS        int64      `json:"uptime_ms"`
+	QueueBytes      int64      `json:"queue_bytes"`
+	Committed       uint64     `json:"committed"`       // offset
+	LastOffset      uint64     `json:"last_offset"`     // of the newest durable frame
+	InFlight        int        `json:"in_flight"`       // batches sent and not acknowledged
+	Window          int        `json:"window"`          // batches that may be in flight
+	RTTMS           float64    `json:"rtt_ms"`          // of the last acknowledgement
+	Connects        uint64     `json:"connects"`        // sessions accepted in this life
+	Reconnects      uint64     `json:"reconnects"`      // attempts after the first
+	NextAttemptMS   int64      `json:"next_attempt_ms"` // until the next dial, 0 = none planned
+	RateLimited     bool       `json:"rate_limited"`
+	Edge            string     `json:"edge"`   // the edge's name in the cloud
+	Cloud           string     `json:"cloud"`  // host:port
+	Synced          bool       `json:"synced"` // a sync completed once, now or in an earlier life
+	Sync            string     `json:"sync"`   // progress in words, "" when none runs
+	Devices         int        `json:"devices"`
+	CallsPending    int        `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
+	Downlinks       uint64     `json:"downlinks"`        // received in this life
+	DownlinksUnused uint64     `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
+	UplinkBytes     uint64     `json:"uplink_bytes"`     // payload before compression, this life
+	Writable        bool       `json:"writable"`         // the queue takes events
+	Commits         uint64     `json:"commits"`          // group commits of this life
+	Clock           string     `json:"clock"`            // "system"; "cloud": the machine's is not set, the cloud's serves; "unknown"
+	ClockSince      *time.Time `json:"clock_since,omitempty"`
+	Parts           []Part     `json:"downlink_parts,omitempty"`
+	ExtraWarnings   []string   `json:"warnings,omitempty"`
 }
 
 // Part tells what came of one part of the cloud's messages, in this life. What is neither kept nor malformed was acknowledged and left: it is not for this

@@ -55,6 +55,9 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	}
 	s := r.sess
 	l.sess, l.acceptedAt, l.lastReceived = s, now, now
+	if l.firstAccepted.IsZero() {
+		l.firstAccepted = now
+	}
 	l.counters.connects++
 	l.refusals.Reset()
 	l.dialTimeout.Reset()

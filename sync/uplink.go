@@ -85,6 +85,27 @@ func (l *loop) fill(now time.Time) *batch {
 	return l.open
 }
 
+// date is the time of an event, as the queue has it or, for one that was taken before the time was known, as it has shown since. ok is false while the
+// event must wait for it.
+func (l *loop) date(e *wal.Entry) (date int64, ok bool) {
+	date, ok = l.Clock.Date(e.Offset, e.Time)
+	if !ok && proto.SetTime(e.Fragment, e.Time, e.Time) == 0 { // there is no time in it
+		return e.Time, true
+	}
+	return date, ok
+}
+
+// peek reads the one event of b, with its time; not ok if it is no longer there, because the quota dropped it meanwhile.
+func (l *loop) peek(b *batch) (e wal.Entry, ok bool, err error) {
+	e, ok, err = l.queue.Peek(b.start, b.end.Offset)
+	// If it is not known there is none in the fragment, or the event would not have been taken.
+	if date, _ := l.Clock.Date(e.Offset, e.Time); ok && date != e.Time {
+		proto.SetTime(e.Fragment, e.Time, date)
+		e.Time = date
+	}
+	return e, ok, err
+}
+
 // parkUnsendable moves an event to the dead-letter log that can never be sent: it is alone larger than the server takes, would end the
 // stream, and the status would not tell why (wire contract 2.5); or it has no form on the wire (5.2).
 func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
@@ -99,7 +120,7 @@ func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
 // parkOpen moves the one event of the open batch, which is not to be sent, to the dead-letter log and passes it; what is in flight in front of it
 // stays as it is. False: the medium refuses; the batch stays open, and it is tried again after a while.
 func (l *loop) parkOpen(b *batch, hopeless bool, now time.Time, reason func(e *wal.Entry) string) bool {
-	e, ok, err := l.queue.Peek(b.start, b.end.Offset)
+	e, ok, err := l.peek(b)
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
@@ -210,7 +231,7 @@ func (l *loop) rewind(p wal.Position) {
 
 // park moves the one event of a batch, the first in the window, to the dead-letter log and passes it.
 func (l *loop) park(b *batch, reason string, hopeless bool, now time.Time) {
-	e, ok, err := l.queue.Peek(b.start, b.end.Offset)
+	e, ok, err := l.peek(b)
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
 	}

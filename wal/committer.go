@@ -171,7 +171,7 @@ func (q *Queue) commit(g *group) error {
 	var room [headerSize + maxControlSize]byte
 	tell := func() {
 		state.seq = end.Seq
-		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: now.UnixMilli()})))
+		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: q.o.Now()})))
 	}
 	q.batch.Clear()
 	if state.committed.Offset != q.telling.Offset || !q.proven {

@@ -33,6 +33,9 @@ func Open(o Options) (*Queue, error) {
 		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget},
 	}
+	if q.o.Now == nil {
+		q.o.Now = func() int64 { return time.Now().UnixMilli() }
+	}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
@@ -125,6 +128,7 @@ func (q *Queue) open() error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.newest = t.time
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
 		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
 	}

@@ -74,6 +74,9 @@ type Options struct {
 	Fill        bool          // the file system overwrites in place: fill the tail beforehand while commits are small
 	Log         *slog.Logger
 
+	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the epoch. Outside the years 2020 to 2099 it says
+	// that the time is not known, and then nothing is too old. nil: the machine's clock.
+	Now func() int64
 	// Series tells whether an event may be thinned, and which series of its entity it belongs to: each series is thinned by itself.
 	// nil: none may. It is called by the goroutine that commits.
 	Series func(kind, action uint8, fragment []byte) (series uint64, may bool)
@@ -145,6 +148,7 @@ type Queue struct {
 	spare     *group
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
+	newest    int64     // time of the last frame when the queue was opened
 	end       Position  // of what was accepted
 	synced    Position  // of what is durable: readers see no more. It lags behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
@@ -380,6 +384,13 @@ func (q *Queue) DurablyCommitted() Position {
 
 // End is the position of the last durable frame.
 func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
+
+// Newest is the time of the last frame that was there when the queue was opened, 0 if its last segment had none: how late it is at least.
+func (q *Queue) Newest() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.newest
+}
 
 // Wake gets a token after each group commit, for one consumer.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }

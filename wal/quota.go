@@ -115,11 +115,17 @@ func (q *Queue) survey(from Position, next uint64) (g Gap, thinned uint64) {
 	return g, r.pos.Thinned
 }
 
-// clockKnown is a time before which a clock was not set yet: machines without one begin in 1970, and what they wrote then is not old.
-var clockKnown = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+// clockKnown tells whether t is of a clock that was set: machines without one begin in 1970, and what they wrote then is not old.
+func clockKnown(t int64) bool { return t >= year2020 && t < year2100 }
+
+const year2020, year2100 = 1577836800000, 4102444800000
 
 // expire drops whole segments whose events were all written longer ago than MaxAge: those in front of a segment whose head is that old.
 func (q *Queue) expire(now time.Time) {
+	today := q.o.Now()
+	if !clockKnown(today) {
+		return
+	}
 	q.mu.Lock()
 	n := len(q.segments)
 	q.mu.Unlock()
@@ -132,8 +138,8 @@ func (q *Queue) expire(now time.Time) {
 		if !ok { // a damaged one tells nothing
 			continue
 		}
-		age := now.UnixMilli() - f.time()
-		if f.time() < clockKnown || age < 0 { // nor does one from a wrong clock; a later one tells for all in front of it
+		age := today - f.time()
+		if !clockKnown(f.time()) || age < 0 { // nor does one from a wrong clock; a later one tells for all in front of it
 			continue
 		}
 		if age <= q.o.MaxAge.Milliseconds() {

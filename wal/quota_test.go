@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,45 @@ func TestMaxAge(t *testing.T) {
 		// Whole segments only: what shares one with younger events stays.
 		if got := pendingNumbers(t, q); s.Dropped > 100 || s.Dropped < 60 || !slices.Equal(got, span(s.Dropped+1, 200)) {
 			t.Fatalf("read %s, stats %+v", sprint(got), s)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// Whose time is not known drops nothing for its age, whatever the machine's clock shows, and says itself how late it was when it was last open.
+func TestMaxAgeOfGivenTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+		known := time.Now().UnixMilli()
+		var given atomic.Int64
+		given.Store(year2100 + 5)
+		o := testOptions(queueDir(t))
+		o.MaxAge, o.Now = time.Hour, given.Load
+		q := openQueue(t, o)
+		if n := q.Newest(); n != 0 {
+			t.Errorf("an empty queue is of %d", n)
+		}
+		appendEvents(t, q, 1, 200)
+		time.Sleep(3 * time.Hour)
+		given.Store(known) // the clock is set: those before it are not old, but unknown
+		appendEvents(t, q, 201, 200)
+		time.Sleep(3 * time.Hour)
+		if s := q.Stats(); s.Dropped != 0 {
+			t.Fatalf("dropped by a clock that stands: %+v", s)
+		}
+		given.Store(known + 2*time.Hour.Milliseconds())
+		time.Sleep(time.Minute)
+		s := q.Stats()
+		if checkIdentity(t, s); s.Dropped < 350 {
+			t.Fatalf("two hours by the given time have dropped %+v", s)
+		}
+		if err := q.Append(context.Background(), Event{Time: 4711, Fragment: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		closeQueue(t, q)
+		q = openQueue(t, o)
+		if n := q.Newest(); n != 4711 {
+			t.Errorf("the newest frame is of %d, want 4711", n)
 		}
 		closeQueue(t, q)
 	})

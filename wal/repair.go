@@ -25,7 +25,8 @@ type tail struct {
 	seq     uint64 // events accepted up to last
 	seqSure bool   // a control frame told seq; else it counts from 0 at first
 	newest  control
-	found   bool // newest holds something
+	found   bool  // newest holds something
+	time    int64 // of the last frame that has one
 }
 
 // repair makes dir a log that the library opens: left-over temporary files go, a tail that is torn, zeroed or garbage is cut, and
@@ -185,6 +186,9 @@ func scan(data []byte, first uint64, report func(at, bytes int, offsets uint64))
 // add takes a frame into the account of the tail.
 func (t *tail) add(f frame) {
 	t.last++
+	if f.typ() != frameLost {
+		t.time = f.time()
+	}
 	switch f.typ() {
 	case frameEvent:
 		t.seq++

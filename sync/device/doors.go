@@ -32,6 +32,7 @@ type Ports struct {
 	Calls  agent.Calls
 	Births agent.Births
 	Log    *slog.Logger
+	Clock  *agent.Clock // nil: the machine's is right
 }
 
 // Doors knows who speaks for which device now, over whatever protocol: it brings them what comes from the cloud. It implements
@@ -39,6 +40,8 @@ type Ports struct {
 type Doors struct {
 	Ports
 	complaints complaints
+	wrong      *wrongTokens // of all protocols: an address has one count
+	checking   sync.Mutex   // held while a device gets its credentials, so that two requests at a time do not both get them
 
 	mu     sync.Mutex
 	owners map[proto.UUID]owner   // at most one for each device (device API 3.1); so bounded by connections and known devices
@@ -53,7 +56,7 @@ type owner struct {
 
 // NewDoors returns doors at which nobody stands yet.
 func NewDoors(p Ports) *Doors {
-	return &Doors{Ports: p, owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
+	return &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
 }
 
 // own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed (device API 3.1), a

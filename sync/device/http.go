@@ -48,7 +48,6 @@ type HTTP struct {
 	*Doors
 	maxBody int64
 
-	wrong   *wrongTokens
 	large   chan struct{}
 	scratch sync.Pool // of *scratch
 }
@@ -66,7 +65,6 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 	}
 	return &HTTP{
 		Doors: d, maxBody: maxBody,
-		wrong:   newWrongTokens(),
 		large:   make(chan struct{}, largeAtOnce),
 		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
 	}
@@ -192,7 +190,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 
 // store hands the events in the body to the intake and answers; false if the intake may still be reading them.
 func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device, parse func([]byte, proto.UUID, int64) ([]proto.Event, error)) bool {
-	events, err := parse(s.body, device.ID, time.Now().UnixMilli())
+	events, err := parse(s.body, device.ID, h.Clock.Stamp())
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())

@@ -344,6 +344,13 @@ func TestWrongTokens(t *testing.T) {
 		expect("the right token from there", status, took, 200, 0)
 		status, took = post("wrong", "10.0.0.2:1000")
 		expect("a wrong token from elsewhere", status, took, 401, 0)
+		m := NewMQTT(h.Doors) // the other door has the same count
+		defer m.Close()
+		for range wrongBurst {
+			m.wrong.allow("10.0.0.3:1883", time.Now())
+		}
+		status, took = post("wrong", "10.0.0.3:1000")
+		expect("a wrong token after those by MQTT", status, took, 401, wrongDelay)
 		time.Sleep(wrongEvery)
 		status, took = post("wrong", "10.0.0.1:1000")
 		expect("after a while", status, took, 401, 0)

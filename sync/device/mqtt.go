@@ -21,7 +21,6 @@ const MaxMQTTConnections = 1024
 type MQTT struct {
 	*Doors
 	net    *mqttNet
-	wrong  *wrongTokens
 	parser sync.Pool // of *Parser
 
 	ctx    context.Context // ends with Close
@@ -37,7 +36,7 @@ type MQTT struct {
 // NewMQTT returns a door without listeners. Close ends it.
 func NewMQTT(d *Doors) *MQTT {
 	m := &MQTT{
-		Doors: d, net: newMQTTNet(), wrong: newWrongTokens(), parser: sync.Pool{New: func() any { return new(Parser) }},
+		Doors: d, net: newMQTTNet(), parser: sync.Pool{New: func() any { return new(Parser) }},
 		conns: make(map[*mqttConn]struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())

@@ -75,7 +75,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool) {
 	if t, ok := conn.inner.(*tls.Conn); ok {
 		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
-			now := time.Now()
+			now := time.UnixMilli(m.Clock.Now()) // not 1970
 			if now.Before(certs[0].NotBefore) || now.After(certs[0].NotAfter) {
 				return registry.Device{}, false
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 	"unicode/utf16"
 
 	"edgesync/proto"
@@ -146,7 +145,7 @@ func (s *session) gatewayData(place uint32, what subject, payload []byte) {
 		s.fail(place, err)
 		return
 	}
-	events, err := parse(payload, func(name string) (proto.UUID, error) { return s.speakFor(name, "") }, time.Now().UnixMilli())
+	events, err := parse(payload, func(name string) (proto.UUID, error) { return s.speakFor(name, "") }, s.m.Clock.Stamp())
 	if err != nil {
 		s.fail(place, err)
 		return

@@ -76,7 +76,7 @@ func (s *session) handle(frame []byte) error {
 	case packets.Unsubscribe:
 		return s.handleUnsubscribe(frame[0], body)
 	case packets.Puback:
-		s.acknowledged()
+		s.acknowledged(body)
 		return nil
 	case packets.Pubrel: // the third step of QoS 2
 		if len(body) < 2 || frame[0] != 0x62 {

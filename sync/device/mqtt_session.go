@@ -3,9 +3,7 @@ package device
 import (
 	"encoding/binary"
 	"errors"
-	"strconv"
 	"sync"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -58,7 +56,8 @@ type session struct {
 
 	subs    [subProvision]grant // by subject
 	lastID  uint16
-	unacked int // QoS 1 messages that the device has not acknowledged
+	unacked int    // QoS 1 messages that the device has not acknowledged
+	owed    []owed // of them, one-way calls
 }
 
 // ack is a publish that is not acknowledged yet.
@@ -237,7 +236,7 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 	if what == subAttributes {
 		parse = p.Attributes
 	}
-	events, err := parse(payload, s.device.ID, time.Now().UnixMilli())
+	events, err := parse(payload, s.device.ID, s.m.Clock.Stamp())
 	if err != nil {
 		s.invalid(place, err)
 		return
@@ -373,10 +372,17 @@ func (s *session) answerIn(what subject, f family) {
 
 // send publishes to the device; false if it cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
+	ok, _ := s.sendCall(name, payload, qos, nil)
+	return ok
+}
+
+// sendCall is send for a call, or nil. A one-way call is over when it is delivered, and that is when the device acknowledges it (device API 4.2): later
+// tells that acknowledged will say so.
+func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false
+		return false, false
 	}
 	if s.unacked >= s.receiveMax {
 		qos = 0
@@ -389,7 +395,7 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 	b = append(b, 0x30|qos<<1)
 	b = binary.AppendUvarint(b, uint64(remaining)) // the same coding
 	if s.maxPacket > 0 && len(b)+remaining > s.maxPacket {
-		return false
+		return false, false
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
 	b = append(b, name...)
@@ -404,80 +410,16 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 	}
 	b = append(b, payload...)
 	if _, err := s.conn.Write(b); err != nil {
-		return false
+		return false, false
 	}
 	if qos > 0 {
 		s.unacked++
-	}
-	return true
-}
-
-// acknowledged notes that the device acknowledged something.
-func (s *session) acknowledged() {
-	s.mu.Lock()
-	s.unacked = max(0, s.unacked-1)
-	s.mu.Unlock()
-}
-
-// deliver sends a command to the device, or to the gateway that calls it name; false if nobody there takes commands.
-func (s *session) deliver(c *agent.Call, name string) bool {
-	what := subCall
-	if name != "" {
-		what = subGatewayCall
-	}
-	g := s.sub(what)
-	if !g.on && (name == "" || !s.device.Gateway) {
-		return false
-	}
-	b := make([]byte, 0, 64+len(name)+len(c.Method)+len(c.Params))
-	to := callTopics[g.family]
-	if name == "" {
-		to += strconv.Itoa(int(c.ID))
-		b = append(b, `{"method":`...)
-	} else {
-		to = v1Gateway + "rpc"
-		b = append(b, `{"device":`...)
-		b = proto.AppendJSONString(b, name)
-		b = append(b, `,"data":{"id":`...)
-		b = strconv.AppendInt(b, int64(c.ID), 10)
-		b = append(b, `,"method":`...)
-	}
-	b = proto.AppendJSONString(b, c.Method)
-	b = append(b, `,"params":`...)
-	if c.Params == "" {
-		b = append(b, "null"...)
-	}
-	b = append(append(b, c.Params...), '}')
-	if name != "" {
-		b = append(b, '}')
-	}
-	if !s.send(to, b, g.qos) {
-		return false
-	}
-	s.m.Calls.Delivered(c.Device, c.ID)
-	return true
-}
-
-// pending sends the commands that wait, those sent before and not answered too, after a subscription to them (device API 4.2).
-func (s *session) pending() {
-	if !s.asked {
-		return
-	}
-	s.asked = false
-	if s.sub(subCall).on {
-		s.pendingOf(s.device.ID, "")
-	}
-	if s.device.Gateway && s.sub(subGatewayCall).on {
-		for id, name := range s.m.namesOf(s) {
-			s.pendingOf(id, name)
+		if c != nil && c.OneWay && len(s.owed) < maxOwed {
+			s.owed = append(s.owed, owed{s.lastID, c.Device, c.ID})
+			return true, true
 		}
 	}
-}
-
-func (s *session) pendingOf(id proto.UUID, name string) {
-	for _, c := range s.m.Calls.Pending(id) {
-		s.deliver(&c, name)
-	}
+	return true, false
 }
 
 // attributes sends a change of shared attributes, a JSON object, to the device, or to the gateway that calls it name.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,6 +137,25 @@ func TestMQTTCommands(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(answers), `[01/14 {"ok":true} 01/13 true]`; got != want {
 		t.Errorf("answers %s, want %s", got, want)
+	}
+	// A one-way call is delivered when the device acknowledges it, not before.
+	d.subscribe("v1/devices/me/rpc/request/+", 1)
+	for range 2 {
+		d.read() // those that wait
+	}
+	s.Deliver(&agent.Call{Device: lampID, ID: 15, Method: "c", OneWay: true})
+	_, body = d.read()
+	id = body[2+len("v1/devices/me/rpc/request/15"):][:2]
+	d.write([]byte{0x40, 2, id[0] + 1, id[1]}) // another one's
+	d.alive()
+	if delivered, _ := s.calls.said(); slices.Contains(delivered, "01/15") {
+		t.Errorf("delivered %v before the PUBACK", delivered)
+	}
+	d.write([]byte{0x40, 2, id[0], id[1]})
+	d.write([]byte{0x40, 2, id[0], id[1]})
+	d.alive()
+	if delivered, _ := s.calls.said(); delivered[len(delivered)-1] != "01/15" || slices.Index(delivered, "01/15") != len(delivered)-1 {
+		t.Errorf("delivered %v after the PUBACK", delivered)
 	}
 	// After a reconnect what has no answer comes again.
 	d.Close()

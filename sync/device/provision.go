@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -65,6 +64,8 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 	if !ok {
 		return []byte(provisionNotFound), nil
 	}
+	d.checking.Lock()
+	defer d.checking.Unlock()
 	name, _ := text(r.DeviceName)
 	var id proto.UUID
 	switch profile.Provisioning {
@@ -108,7 +109,7 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 		return nil, err
 	}
 	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
-	now := time.Now().UnixMilli()
+	now := d.Clock.Stamp()
 	event := proto.Event{
 		Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: now, Entity: id,
 		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, serverScope, now, state),

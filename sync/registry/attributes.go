@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -99,8 +100,7 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 	if !r.ours(e.GetEntityType(), id) {
 		return false, nil
 	}
-	now := time.Now().UnixMilli()
-	ts := now
+	ts := int64(newest)
 	if e.AttributeTs != nil {
 		ts = *e.AttributeTs
 	}
@@ -172,12 +172,21 @@ func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 
 func validJSON(text []byte) bool { return checkJSON(text) && json.Valid(text) }
 
+// newest is the time of values that come without one: no earlier than those that are there, whatever this machine's clock shows.
+const newest = math.MinInt64
+
 // setAttributes writes the values that are not older than what is there: the newest writer wins (wire contract 7.2). One of the same time counts,
 // for what comes later is what the server has. Shared ones go to the watcher, also when the value is the same (device API 2).
 func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (bool, error) {
 	key := attributeKey(scope, id)
 	old, _ := r.get(key)
 	list, _ := decodeAttributes(old) // what is damaged is left out
+	if ts == newest {
+		ts = time.Now().UnixMilli()
+		for i := range list {
+			ts = max(ts, list[i].ts)
+		}
+	}
 	changed := false
 	var set []proto.KV
 	for i := range kvs {
@@ -244,21 +253,19 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 	return len(list) != was, nil
 }
 
-// Posted takes client attributes that a device posted and that are in the queue already: they answer requests at once. They become durable with
+// Posted takes attributes of a device that were written here and are in the queue already: they answer requests at once. They become durable with
 // the next Flush. What is posted always wins here, as it does in the cloud (wire contract 7.2, pattern a). Any goroutine.
-func (r *Registry) Posted(id proto.UUID, p *proto.PostAttributeMsg) error {
+func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error {
+	s, ok := parseScope(scope)
+	if !ok {
+		return errMalformed
+	}
 	r.write.Lock()
 	defer r.unlock()
 	if !r.has(devices.key(id)) {
 		return nil
 	}
-	ts := time.Now().UnixMilli()
-	old, _ := r.get(attributeKey(ClientScope, id))
-	list, _ := decodeAttributes(old)
-	for _, a := range list {
-		ts = max(ts, a.ts)
-	}
-	_, err := r.setAttributes(id, ClientScope, ts, kvsOf(p.GetKv(), ClientScope))
+	_, err := r.setAttributes(id, s, newest, kvsOf(p.GetKv(), s))
 	return err
 }
 

@@ -136,7 +136,7 @@ func TestPosted(t *testing.T) {
 	apply(t, r, attrs(1, "CLIENT_SCOPE", future, long("a", 1)))
 	post := func(v int64) {
 		t.Helper()
-		if err := r.Posted(id(1), &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", v)}}); err != nil {
+		if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", v)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +148,23 @@ func TestPosted(t *testing.T) {
 	if got := values(r, id(1), registry.ClientScope); got != "a=3" {
 		t.Error(got)
 	}
-	if err := r.Posted(id(9), &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", 1)}}); err != nil || r.Kinds() != "attrs 1, device 1" {
+	// Server attributes too; and what the cloud sends without a time counts, although this machine's clock may be behind what stands here.
+	if err := r.Posted(id(1), "SERVER_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("s", 1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(r, id(1), registry.ServerScope); got != "s=1" {
+		t.Error(got)
+	}
+	if err := r.Posted(id(1), "NO_SCOPE", &proto.PostAttributeMsg{}); err == nil {
+		t.Error("a scope that there is not")
+	}
+	m := attrs(1, "CLIENT_SCOPE", 0, long("a", 4))
+	m.EntityData[0].AttributeTs = nil
+	apply(t, r, m)
+	if got := values(r, id(1), registry.ClientScope); got != "a=4" {
+		t.Error(got)
+	}
+	if err := r.Posted(id(9), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", 1)}}); err != nil || r.Kinds() != "attrs 2, device 1" {
 		t.Errorf("%v, %s", err, r.Kinds())
 	}
 }

@@ -177,10 +177,10 @@ func (c *call) saveAlarm() (any, error) {
 		old, known = c.activeAlarm(in.Originator, in.Type)
 	}
 	a := alarmDoc{
-		ID: &reference{"ALARM", proto.FormatUUID(newID())}, Created: c.now.UnixMilli(), Tenant: tenant, Type: in.Type, Originator: in.Originator,
+		ID: &reference{"ALARM", proto.FormatUUID(newID())}, Created: c.Clock.Now(), Tenant: tenant, Type: in.Type, Originator: in.Originator,
 		Start: in.Start, End: in.End,
 	}
-	now := c.now.UnixMilli()
+	now := c.Clock.Now()
 	if known {
 		a = old
 		a.Tenant, a.End = tenant, max(in.End, old.End)
@@ -277,7 +277,7 @@ func (c *call) ackAlarm() (any, error) {
 	case a.Acknowledged:
 		return nil, bad("Alarm was already acknowledged!")
 	}
-	a.Acknowledged, a.Ack = true, c.now.UnixMilli()
+	a.Acknowledged, a.Ack = true, c.Clock.Now()
 	return c.putAlarm(&a, []proto.Event{c.alarmEvent(proto.ActionAlarmAck, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, &a)})
 }
 
@@ -291,7 +291,7 @@ func (c *call) clearAlarm() (any, error) {
 	case a.Cleared:
 		return nil, bad("Alarm was already cleared!")
 	}
-	a.Cleared, a.Clear = true, c.now.UnixMilli()
+	a.Cleared, a.Clear = true, c.Clock.Now()
 	return c.putAlarm(&a, []proto.Event{c.alarmEvent(proto.ActionAlarmClear, proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE, &a)})
 }
 

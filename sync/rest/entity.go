@@ -285,7 +285,7 @@ func (c *call) build(def *entityDef, in, old document, id proto.UUID) (document,
 	out["name"] = json.RawMessage(proto.AppendJSONString(nil, name))
 	out[def.name] = out["name"]
 	if out["createdTime"] = old["createdTime"]; isNull(out["createdTime"]) {
-		out["createdTime"] = json.RawMessage(strconv.FormatInt(c.now.UnixMilli(), 10))
+		out["createdTime"] = json.RawMessage(strconv.FormatInt(c.Clock.Now(), 10))
 	}
 	for _, f := range def.fields {
 		if out[f.name], err = c.valid(def, f, in[f.name], old); err != nil {

@@ -82,7 +82,7 @@ func FuzzBodies(f *testing.F) {
 // newFuzzRig is a rig whose entities are in a cloud too.
 func newFuzzRig(t *testing.T, dir string) (*rig, *cloudtest.Tenant) {
 	t.Helper()
-	r := &rig{T: t, latest: rest.NewLatest(), tokens: map[string]string{}}
+	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
 	var err error
 	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
 		t.Fatal(err)

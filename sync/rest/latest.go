@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 )
 
 // Bounds of the latest values.
@@ -21,6 +22,8 @@ const (
 // Latest holds the latest value of each time series that was accepted here, in memory: what is older than the process is what the cloud sent. An
 // entity that was not heard of for long gives way. Safe for concurrent use.
 type Latest struct {
+	clock *agent.Clock
+
 	mu       sync.Mutex
 	entities map[proto.UUID]*series
 	bytes    int
@@ -38,8 +41,10 @@ type value struct {
 	ts      int64
 }
 
-// NewLatest returns an empty one.
-func NewLatest() *Latest { return &Latest{entities: make(map[proto.UUID]*series)} }
+// NewLatest returns an empty one. What comes before the clock is set is of then, as well as that is known.
+func NewLatest(c *agent.Clock) *Latest {
+	return &Latest{clock: c, entities: make(map[proto.UUID]*series)}
+}
 
 // Observe takes the telemetry among events that were accepted. It keeps none of their bytes.
 func (l *Latest) Observe(events []proto.Event) {
@@ -86,6 +91,9 @@ func (l *Latest) observe(id proto.UUID, fragment []byte) {
 				return
 			}
 			ts, b = int64(v), b[n:]
+			if _, undated := proto.Uptime(ts); undated {
+				ts = l.clock.Now()
+			}
 		case num == 2 && typ == protowire.BytesType:
 			kv, n := protowire.ConsumeBytes(b)
 			if n < 0 {

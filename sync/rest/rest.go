@@ -56,6 +56,7 @@ type Options struct {
 	Parser   func() Parser // a new one
 	Latest   *Latest
 	Log      *slog.Logger
+	Clock    *agent.Clock // nil: the machine's is right
 }
 
 // Handler serves the paths below /api/, but for those of devices.
@@ -112,12 +113,13 @@ func bad(message string) error { return &failure{http.StatusBadRequest, codeArgu
 // call is one request.
 type call struct {
 	*Handler
-	w    http.ResponseWriter
-	r    *http.Request
-	user registry.User
-	args []string // of the path
-	body []byte
-	now  time.Time
+	w     http.ResponseWriter
+	r     *http.Request
+	user  registry.User
+	args  []string // of the path
+	body  []byte
+	now   time.Time
+	stamp int64 // of the events that it makes: sync.Clock
 }
 
 func (c *call) admin() bool { return c.user.Authority == "TENANT_ADMIN" }
@@ -287,7 +289,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	case route == nil:
 		return nil, &failure{http.StatusNotFound, codeNotFound, wordsNotOffered}
 	}
-	c := &call{Handler: h, w: w, r: r, args: args, now: time.Now()}
+	c := &call{Handler: h, w: w, r: r, args: args, now: time.Now(), stamp: h.Clock.Stamp()}
 	if route.who != anybody {
 		var err error
 		if c.user, err = h.session(r, c.now); err != nil {
@@ -413,7 +415,7 @@ func (c *call) accept(events []proto.Event) error {
 
 // event is one event about an entity, made now.
 func (c *call) event(kind proto.Kind, action proto.Action, id proto.UUID, fragment []byte) proto.Event {
-	return proto.Event{Kind: kind, Action: action, Time: c.now.UnixMilli(), Entity: id, Fragment: fragment}
+	return proto.Event{Kind: kind, Action: action, Time: c.stamp, Entity: id, Fragment: fragment}
 }
 
 // object reads the body as a JSON object.

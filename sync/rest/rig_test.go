@@ -75,7 +75,7 @@ const (
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{T: t, latest: rest.NewLatest(), tokens: map[string]string{}}
+	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -106,7 +106,7 @@ func TestMatch(t *testing.T) {
 }
 
 func BenchmarkLatestObserve(b *testing.B) {
-	l := NewLatest()
+	l := NewLatest(nil)
 	kvs := []proto.KV{
 		{Key: []byte("temperature"), Type: proto.KeyValueType_DOUBLE_V, Double: 21.5},
 		{Key: []byte("humidity"), Type: proto.KeyValueType_LONG_V, Long: 48},

@@ -75,7 +75,7 @@ type timed struct {
 
 // parse reads the body as what a device may post: the same forms, the same conversions.
 func (c *call) parse(p func(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error), id proto.UUID) (lists []timed, err error) {
-	events, err := p(c.body, id, c.now.UnixMilli())
+	events, err := p(c.body, id, c.stamp)
 	if err != nil {
 		return nil, bad(err.Error())
 	}
@@ -86,7 +86,7 @@ func (c *call) parse(p func(payload []byte, entity proto.UUID, now int64) ([]pro
 		}
 		d := u.EntityData[0]
 		if p := d.PostAttributesMsg; p != nil {
-			lists = append(lists, timed{c.now.UnixMilli(), kvsOf(p.Kv)})
+			lists = append(lists, timed{c.Clock.Now(), kvsOf(p.Kv)})
 		}
 		for _, l := range d.GetPostTelemetryMsg().GetTsKvList() {
 			lists = append(lists, timed{l.Ts, kvsOf(l.Kv)})
@@ -137,7 +137,7 @@ func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
 	c.edit.Lock()
 	defer c.edit.Unlock()
 	// The server takes what is newer than what it has (wire contract 7.2), and its clock may be ahead of ours.
-	ts, count := c.now.UnixMilli(), len(kvs)
+	ts, count := c.Clock.Now(), len(kvs)
 	c.Registry.Timed(id, scope, func(was int64, kv *proto.KV) {
 		count++
 		if slices.ContainsFunc(kvs, func(n proto.KV) bool { return string(n.Key) == string(kv.Key) }) {
@@ -304,7 +304,7 @@ func (c *call) timeseries() (any, error) {
 	for _, k := range keys {
 		v, ok := all[k]
 		if !ok {
-			out[k] = []point{{c.now.UnixMilli(), json.RawMessage("null")}}
+			out[k] = []point{{c.Clock.Now(), json.RawMessage("null")}}
 			continue
 		}
 		text := valueJSON(&v.kv)

@@ -1,0 +1,99 @@
+package device
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+
+	"edgesync/proto"
+	agent "edgesync/sync"
+)
+
+// owed is a call that counts as delivered when the device acknowledges it.
+type owed struct {
+	packet uint16
+	device proto.UUID
+	call   int32
+}
+
+// maxOwed bounds them: one beyond counts as delivered when it is written.
+const maxOwed = 64
+
+// deliver sends a command to the device, or to the gateway that calls it name; false if nobody there takes commands.
+func (s *session) deliver(c *agent.Call, name string) bool {
+	what := subCall
+	if name != "" {
+		what = subGatewayCall
+	}
+	g := s.sub(what)
+	if !g.on && (name == "" || !s.device.Gateway) {
+		return false
+	}
+	b := make([]byte, 0, 64+len(name)+len(c.Method)+len(c.Params))
+	to := callTopics[g.family]
+	if name == "" {
+		to += strconv.Itoa(int(c.ID))
+		b = append(b, `{"method":`...)
+	} else {
+		to = v1Gateway + "rpc"
+		b = append(b, `{"device":`...)
+		b = proto.AppendJSONString(b, name)
+		b = append(b, `,"data":{"id":`...)
+		b = strconv.AppendInt(b, int64(c.ID), 10)
+		b = append(b, `,"method":`...)
+	}
+	b = proto.AppendJSONString(b, c.Method)
+	b = append(b, `,"params":`...)
+	if c.Params == "" {
+		b = append(b, "null"...)
+	}
+	b = append(append(b, c.Params...), '}')
+	if name != "" {
+		b = append(b, '}')
+	}
+	ok, later := s.sendCall(to, b, g.qos, c)
+	if ok && !later {
+		s.m.Calls.Delivered(c.Device, c.ID)
+	}
+	return ok
+}
+
+// pending sends the commands that wait, those sent before and not answered too, after a subscription to them (device API 4.2).
+func (s *session) pending() {
+	if !s.asked {
+		return
+	}
+	s.asked = false
+	if s.sub(subCall).on {
+		s.pendingOf(s.device.ID, "")
+	}
+	if s.device.Gateway && s.sub(subGatewayCall).on {
+		for id, name := range s.m.namesOf(s) {
+			s.pendingOf(id, name)
+		}
+	}
+}
+
+func (s *session) pendingOf(id proto.UUID, name string) {
+	for _, c := range s.m.Calls.Pending(id) {
+		s.deliver(&c, name)
+	}
+}
+
+// acknowledged notes that the device acknowledged what a PUBACK's body says.
+func (s *session) acknowledged(body []byte) {
+	s.mu.Lock()
+	s.unacked = max(0, s.unacked-1)
+	at := -1
+	if len(body) >= 2 {
+		at = slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == binary.BigEndian.Uint16(body) })
+	}
+	if at < 0 {
+		s.mu.Unlock()
+		return
+	}
+	o := s.owed[at]
+	s.owed = slices.Delete(s.owed, at, at+1)
+	s.mu.Unlock()
+	s.m.Calls.Delivered(o.device, o.call)
+}
