@@ -188,7 +188,7 @@ func TestNothingIsLostThroughKills(t *testing.T) {
 			pause := time.NewTicker(5 * time.Millisecond)
 			defer pause.Stop()
 			for n := 1; n <= readings; n++ {
-				body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1767225600000+n, n)
+				body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1767225600000+int64(n), n)
 				for {
 					<-pause.C
 					a, _ := address.Load("a")

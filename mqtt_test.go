@@ -71,7 +71,7 @@ func (p *publisher) session(addr string) {
 	next := p.first
 	for p.first <= p.last {
 		for next <= p.last && next-p.first < p.window {
-			payload := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1767225600000+next, next)
+			payload := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1767225600000+int64(next), next)
 			id := []byte{byte(next >> 8), byte(next)}
 			if _, err := c.Write(mqttPacket(0x32, mqttString("v1/devices/me/telemetry"), id, []byte(payload))); err != nil {
 				return
