@@ -3,6 +3,7 @@ package status
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -45,7 +46,8 @@ type EventList struct {
 	From      uint64      `json:"from"`
 	Limit     uint64      `json:"limit"`
 	Committed uint64      `json:"committed"`
-	Last      uint64      `json:"last"` // offset of the newest durable frame
+	Last      uint64      `json:"last"`             // offset of the newest durable frame
+	Hidden    bool        `json:"hidden,omitempty"` // the contents are shown to requests from this machine only
 	Events    []EventLine `json:"events"`
 }
 
@@ -78,6 +80,9 @@ func serveEvents(w http.ResponseWriter, r *http.Request, src Source) {
 	}
 	list, err := src.Events.list(max(from, 1), limit, &s)
 	var data []byte
+	if err == nil && !local(r.RemoteAddr) {
+		list.hide()
+	}
 	if err == nil {
 		data, err = json.Marshal(list)
 	}
@@ -87,6 +92,20 @@ func serveEvents(w http.ResponseWriter, r *http.Request, src Source) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(data, '\n'))
+}
+
+// local tells whether a request comes from this machine. What devices measure is nobody's business who merely reaches the port: elsewhere the
+// contents are left out.
+func local(remote string) bool {
+	a, err := netip.ParseAddrPort(remote)
+	return err == nil && a.Addr().Unmap().IsLoopback()
+}
+
+func (l *EventList) hide() {
+	l.Hidden = true
+	for i := range l.Events {
+		l.Events[i].Content = nil
+	}
 }
 
 // bounded reads a number; an empty text is the usual one.

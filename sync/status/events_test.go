@@ -56,7 +56,9 @@ func askEvents(t *testing.T, e *Events, s agent.Snapshot, query string, code int
 	t.Helper()
 	w := httptest.NewRecorder()
 	h := Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return true }, Events: e})
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/edge/events"+query, nil))
+	r := httptest.NewRequest(http.MethodGet, "/api/edge/events"+query, nil)
+	r.RemoteAddr = "[::ffff:127.0.0.1]:4711"
+	h.ServeHTTP(w, r)
 	text = w.Body.String()
 	if w.Code != code {
 		t.Fatalf("%q: %d %q, want %d", query, w.Code, text, code)
@@ -109,6 +111,12 @@ func TestEvents(t *testing.T) {
 	}
 	if strings.Contains(text, "hush") || string(l.Events[6].Content) != `{"ts":7000,"values":{"api_token":"***"}}` {
 		t.Errorf("a secret is shown: %s", l.Events[6].Content)
+	}
+	w := httptest.NewRecorder() // from elsewhere
+	Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return true }, Events: e}).
+		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/edge/events?from=2&limit=1", nil))
+	if got, want := w.Body.String(), `"bytes":`+fmt.Sprint(len(all[0].Fragment))+"}]"; w.Code != 200 || !strings.Contains(got, want) || !strings.Contains(got, `"hidden":true`) {
+		t.Errorf("from elsewhere: %s, want %s in it", got, want)
 	}
 	if l.Events[7].Content != nil || l.Events[8].Content != nil {
 		t.Error("what does not decode, or is too large, has a content")

@@ -128,7 +128,7 @@
       shown = l;
       const end = Math.min(l.last, l.from + l.limit - 1);
       text("ev-range", l.last ? "offsets " + num(l.from) + " to " + num(end) + " of " + num(l.last) : "");
-      text("ev-note", l.events.length ? "" : l.last ? "No events at these offsets: the queue keeps its own records there, or has dropped what was acknowledged." : "No events yet.");
+      text("ev-note", l.events.length ? l.hidden ? "What the events hold is shown on the gateway itself only: open this page through an SSH tunnel." : "" : l.last ? "No events at these offsets: the queue keeps its own records there, or has dropped what was acknowledged." : "No events yet.");
       el("ev-rows").replaceChildren(...l.events.reverse().map(eventRow));
       el("ev-older").disabled = l.from <= 1 || from > 0 && l.from > from; // what is older was dropped
       el("ev-newer").disabled = end >= l.last;
