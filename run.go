@@ -21,6 +21,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
+	"edgesync/sync/rest"
 	"edgesync/sync/status"
 	"edgesync/wal"
 )
@@ -53,6 +54,7 @@ type loop interface {
 type parts struct {
 	loop     loop
 	devices  http.Handler // everything below /api/v1/
+	rest     http.Handler // everything else below /api/, but for the status
 	doors    *device.Doors
 	registry *registry.Registry // closed after the loop has returned
 }
@@ -91,7 +93,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	var known atomic.Pointer[registry.Registry] // opened after the queue
+	var dead *wal.DeadLog                       // opened after the queue
+	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
 		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
@@ -101,7 +104,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 				id, ok = r.EdgeID()
 			}
 			return id, ok
-		}),
+		}, func() uint64 { return dead.Stats().Discarded }),
 	}
 	if c.Queue.Durability == "interval" {
 		o.Interval = c.Queue.SyncInterval
@@ -111,7 +114,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	defer also(queue.Close)
-	dead, err := wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
+	dead, err = wal.OpenDead(filepath.Join(dir.Path, "dead"), deadBytes, queue.Committed().Offset, log)
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
@@ -147,7 +150,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = device.NewServer(route(p.devices, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})), log)
+		page := status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})
+		server = device.NewServer(route(p.devices, p.rest, page), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
@@ -174,8 +178,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	defer release()
 	shut := make(chan struct{})
 	go func() { // beside the other door: both may have to wait for devices, and stopLimit is for all
-		defer close(shut)
 		_ = mqtt.Close()
+		close(shut)
 	}()
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"
@@ -245,14 +249,18 @@ func waitForEnd(ctx context.Context, l loop, signals <-chan os.Signal, failed <-
 	}
 }
 
-// route gives the device API to the devices' door and the rest to the page. No ServeMux: it would redirect odd tokens.
-func route(devices, rest http.Handler) http.Handler {
+// route gives the device API to the devices' door, the rest of the API to the REST room, and what is left to the page. No ServeMux: it would redirect odd
+// tokens.
+func route(devices, api, rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-			return
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events":
+			api.ServeHTTP(w, r)
+		default:
+			rest.ServeHTTP(w, r)
 		}
-		rest.ServeHTTP(w, r)
 	})
 }
 
@@ -274,13 +282,20 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	if err != nil {
 		return nil, fmt.Errorf("open the registry: %w", err)
 	}
+	reg.Follow(queue)
+	latest := rest.NewLatest()
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
+	intake.Observe(latest.Observe)
 	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion()})
 	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log})
 	a.SetDoors(doors)
 	reg.Watch(doors)
+	api := rest.New(rest.Options{
+		Registry: reg, Intake: intake, Births: a, Calls: a, Latest: latest, Log: log,
+		Parser: func() rest.Parser { return new(device.Parser) },
+	})
 	return &parts{
-		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), registry: reg,
+		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), rest: api, registry: reg,
 	}, nil
 }

@@ -9,6 +9,9 @@ type NewDevice struct {
 	// the ids of the other types are computed from the value.
 	CredentialsType, CredentialsID, CredentialsValue string
 	IsGateway                                        bool // additionalInfo.gateway of its own
+	// Entity is the whole device as JSON, and ID its id, if there is more to say of it than the fields above do, of which the name counts all the same.
+	ID     UUID
+	Entity string
 }
 
 // Born is a device made at the edge, in the words of the wire contract (5.5).

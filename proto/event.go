@@ -123,6 +123,9 @@ var actionNames = [actionEnd]string{
 	"RULE_CHAIN_METADATA_REQUEST",
 }
 
+// Sendable tells whether the action has a form on the wire: the others are applied at the edge only (wire contract 5.2).
+func (a Action) Sendable() bool { return a != ActionTimeseriesDeleted && a != ActionRelationsDeleted }
+
 // String is the action's name as ThingsBoard spells it.
 func (a Action) String() string {
 	if a < actionEnd {

@@ -26,6 +26,7 @@ type batch struct {
 	barrier    bool         // nothing else may be in flight beside it
 	urgent     bool         // goes without waiting for company
 	closed     bool         // takes no more events
+	unsendable bool         // its one event has no form on the wire
 	orphan     bool         // its one event goes to the dead-letter log, behind a refused creation
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
@@ -66,7 +67,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	case b.closed:
 		return false
 	case b.empty():
-	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, 1<<31-1) > l.server, rank < b.rank,
+	case !action.Sendable(), b.events >= l.events, size > batchBytes, proto.RequestSize(size, 1<<31-1) > l.server, rank < b.rank,
 		kind.Barrier() && !b.barrier, // in front of a barrier everything else must be through
 		attribute && b.updates(e.Entity):
 		b.closed = true
@@ -76,6 +77,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 		b.opened = now
 		b.barrier = kind.Barrier()
 	}
+	b.unsendable = !action.Sendable() // it is the only one
 	b.buf = append(b.buf, e.Fragment...)
 	b.events++
 	b.rank = rank
@@ -86,7 +88,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	if attribute || b.barrier || kind == proto.KindRPC {
 		b.urgent = true
 	}
-	if b.events >= l.events || b.fragments() >= batchBytes {
+	if b.unsendable || b.events >= l.events || b.fragments() >= batchBytes {
 		b.closed = true
 	}
 	return true

@@ -141,7 +141,14 @@ func (b *box) start() {
 	b.Helper()
 	var err error
 	log := slog.New(slog.DiscardHandler)
-	if b.queue, err = wal.Open(wal.Options{Dir: filepath.Join(b.dir, "queue"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
+	var known atomic.Pointer[registry.Registry]
+	record := GapRecord(func() (id proto.UUID, ok bool) {
+		if r := known.Load(); r != nil {
+			id, ok = r.EdgeID()
+		}
+		return id, ok
+	}, func() uint64 { return b.dead.Stats().Discarded })
+	if b.queue, err = wal.Open(wal.Options{Dir: filepath.Join(b.dir, "queue"), CorruptDir: filepath.Join(b.dir, "corrupt"), Record: record}); err != nil {
 		b.Fatal(err)
 	}
 	if b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), 1<<20, b.queue.Committed().Offset, log); err != nil {
@@ -150,6 +157,8 @@ func (b *box) start() {
 	if b.reg, err = registry.Open(registry.Options{Dir: filepath.Join(b.dir, "registry"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
 		b.Fatal(err)
 	}
+	b.reg.Follow(b.queue)
+	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	b.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {

@@ -43,10 +43,12 @@ type callTable struct {
 	next     int32
 	calls    map[proto.UUID][]*pendingCall // by device, oldest first
 	count    int
+	news     []*pendingCall       // calls made here that no door has been offered yet
 	done     [answered]proto.UUID // request ids of calls that are over, a ring
 	doneAt   int
-	answers  []*answer // to be sent
-	bytes    int       // of them
+	answers  []*answer                 // to be sent
+	bytes    int                       // of them
+	over     []*proto.DeviceRpcCallMsg // kept calls whose answers gave way
 	requests map[int32]*pendingRequest
 	unsent   []int32 // requests to be sent
 }
@@ -56,8 +58,9 @@ type pendingCall struct {
 	Call
 	msg     *proto.DeviceRpcCallMsg
 	request proto.UUID
-	offered bool // somebody was there to take it
-	kept    bool // in the registry, over a restart
+	offered bool           // somebody was there to take it
+	kept    bool           // in the registry, over a restart
+	local   chan<- callEnd // whoever here waits for the answer, of size 1; nil: the cloud does
 }
 
 // answer is on its way to the cloud.
@@ -65,6 +68,7 @@ type answer struct {
 	fragment []byte
 	expires  time.Time               // not worth sending any more
 	kept     *proto.DeviceRpcCallMsg // to be dropped from the registry
+	unsaved  bool                    // not in the registry yet, and is not sent before it is
 }
 
 // pendingRequest is a call of a device without an answer.
@@ -190,14 +194,27 @@ func (t *callTable) finish(c *pendingCall, response, word string) {
 		delete(t.calls, c.Device)
 	}
 	t.count--
-	t.done[t.doneAt] = c.request
-	t.doneAt = (t.doneAt + 1) % answered
+	if c.local != nil {
+		c.local <- callEnd{response, word} // it is the only one
+		return
+	}
+	t.ended(c.request)
 	a := &answer{expires: c.Expires}
 	if c.kept {
 		a.kept = c.msg
+		if word != rpcNoConnection && word != rpcTimedOut { // else nobody was called, and it is over in a moment
+			a.kept.ResponseMsg = &proto.RpcResponseMsg{Response: response, Error: word}
+			a.unsaved = true
+		}
 	}
 	a.fragment = proto.AppendRPCAnswer(nil, c.msg, response, word)
 	t.queue(a)
+}
+
+// ended notes that a call is over.
+func (t *callTable) ended(request proto.UUID) {
+	t.done[t.doneAt] = request
+	t.doneAt = (t.doneAt + 1) % answered
 }
 
 // queue adds an answer to be sent; the oldest gives way.
@@ -206,6 +223,9 @@ func (t *callTable) queue(a *answer) {
 	t.bytes += len(a.fragment)
 	for len(t.answers) > maxAnswers || t.bytes > 2*maxResponse {
 		t.bytes -= len(t.answers[0].fragment)
+		if kept := t.answers[0].kept; kept != nil {
+			t.over = append(t.over, kept)
+		}
 		t.answers = slices.Delete(t.answers, 0, 1)
 	}
 	t.nudge()
@@ -433,23 +453,11 @@ func (l *loop) answered(c *proto.DeviceRpcCallMsg) {
 	r.Reply([]byte(response), nil)
 }
 
-// recallCalls brings back the persistent calls of an earlier life.
-func (l *loop) recallCalls(now time.Time) {
-	for _, c := range l.reg.Calls() {
-		expires := time.UnixMilli(c.GetExpirationTime())
-		if !expires.After(now) || l.doors == nil {
-			if err := l.reg.DropCall(c); err != nil {
-				l.complain("the registry cannot be written", err.Error(), now)
-			}
-			continue
-		}
-		l.calls.add(c, expires, true)
-	}
-}
-
 // maybeCall ends what is overdue and sends what waits: past the backlog, at once (wire contract 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	t := l.calls
+	l.offerLocal()
+	l.saveAnswers(now)
 	strays := l.maybeStrays(now)
 	late, next := t.expire(now)
 	if next.IsZero() || !strays.IsZero() && strays.Before(next) {
@@ -470,6 +478,9 @@ func (l *loop) maybeCall(now time.Time) {
 		var a *answer
 		var r *pendingRequest
 		switch {
+		case len(t.answers) > 0 && t.answers[0].unsaved: // it came this moment, and has woken the loop
+			t.mu.Unlock()
+			return
 		case len(t.answers) > 0:
 			a = t.answers[0]
 			t.answers = slices.Delete(t.answers, 0, 1)
@@ -551,15 +562,6 @@ func (l *loop) again(s sent, now time.Time) {
 
 // answerPause is the wait before an answer is tried again after a rate limit answer: its caller waits ten seconds in all.
 const answerPause = 2 * time.Second
-
-func (l *loop) dropKept(a *answer, now time.Time) {
-	if a.kept == nil {
-		return
-	}
-	if err := l.reg.DropCall(a.kept); err != nil {
-		l.complain("the registry cannot be written", err.Error(), now)
-	}
-}
 
 // callsOffline is for the end of a session: answers that were not acknowledged go again, once there is a link; the server ignores the second. A
 // device's own call does not go again: it might be carried out twice.

@@ -62,3 +62,16 @@ func TestCallTableIsBounded(t *testing.T) {
 		t.Errorf("answer of %d bytes", len(last.fragment))
 	}
 }
+
+// Answers to persistent calls that give way are given up in the registry too.
+func TestAnswersThatGiveWayAreNotKept(t *testing.T) {
+	a := &Agent{calls: newCallTable()}
+	big := strings.Repeat("x", maxResponse-100)
+	for n := range int64(4) {
+		a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: n, RequestUuidLSB: n + 1}, time.Now().Add(time.Hour), true)
+		a.Answer(proto.UUIDOf(n, 0), a.Pending(proto.UUIDOf(n, 0))[0].ID, big)
+	}
+	if len(a.calls.answers) != 2 || len(a.calls.over) != 2 || a.calls.over[0].RequestUuidLSB != 1 || a.calls.over[1].RequestUuidLSB != 2 {
+		t.Errorf("%d answers, given up: %v", len(a.calls.answers), a.calls.over)
+	}
+}

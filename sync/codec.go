@@ -29,6 +29,12 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return fmt.Errorf("raw codec: cannot receive a %T", v)
 	}
+	if data.Len() >= largeMessage {
+		if err := unmarshalLarge(data, m); err == nil {
+			return nil
+		}
+		pb.Reset(m)
+	}
 	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer b.Free()
 	return pb.Unmarshal(b.ReadOnlyData(), m)

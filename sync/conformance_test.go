@@ -1,9 +1,7 @@
 package sync
 
 import (
-	"bufio"
-	"encoding/base64"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,8 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
@@ -454,6 +450,38 @@ func TestConformance(t *testing.T) {
 			b.settle(time.Minute)
 			b.expect("pending", len(b.agent.Pending(d.ID)), 0)
 		}},
+		{"8.1 what a device answered to a persistent call without a link survives a crash, and it is not called again", func(b *box) {
+			d := b.device("d")
+			one := rawCall(d.ID, 85, time.Now().Add(24*time.Hour), true)
+			one.Oneway = true
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one}})
+			b.settle(2 * time.Second)
+			var after string
+			b.offline(func() {
+				calls := b.agent.Pending(d.ID)
+				b.expect("pending", len(calls), 2)
+				b.agent.Answer(d.ID, calls[0].ID, `{"pin":4}`)
+				b.agent.Delivered(d.ID, calls[1].ID)
+				b.settle(time.Second)
+				after = filepath.Join(b.TempDir(), "data") // as a crash would leave it
+				if err := os.CopyFS(after, os.DirFS(b.dir)); err != nil {
+					b.Fatal(err)
+				}
+				b.stop()
+				b.dir = after
+				b.start()
+				b.settle(2 * time.Second)
+				b.expect("pending after the restart", len(b.agent.Pending(d.ID)), 0)
+			})
+			b.expect("answers", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
+			calls, _, _ := b.doors.heard()
+			b.expect("calls after the restart", len(calls), 0)
+			b.stop()
+			b.start()
+			b.settle(time.Minute)
+			b.expect("answers in the end", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
+			b.expect("kept", len(b.reg.Calls()), 0)
+		}},
 		{"8.1 calls are bounded", func(b *box) {
 			d := b.device("d")
 			m := &proto.DownlinkMsg{}
@@ -593,6 +621,65 @@ func TestConformance(t *testing.T) {
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4, 5})
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
 		}},
+		{"4.7 what a refused device pushes out of the full dead-letter log is counted and told", func(b *box) {
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			})
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev F"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_STRING_V, Str: bytes.Repeat([]byte("x"), 10_000)}}
+			const events = 150 // of which the log takes a hundred
+			began := time.Now().UnixMilli()
+			for n := range int64(events) {
+				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: began + n, Entity: id, Fragment: proto.AppendTelemetry(nil, id, "DEVICE", n, kv)}
+				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.settle(2 * time.Minute)
+			told := map[string][]int64{}
+			for _, u := range b.sent(func(*proto.UplinkMsg) bool { return true }) {
+				for _, e := range u.EntityData {
+					for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
+						for _, kv := range l.Kv {
+							told[kv.Key] = append(told[kv.Key], kv.LongV)
+							if kv.Key == "queueDroppedReason" {
+								b.expect("reason", kv.StringV, "dead letters full")
+							}
+						}
+					}
+				}
+			}
+			s, sum := b.agent.Snapshot(), int64(0)
+			for _, n := range told["queueDropped"] {
+				sum += n
+			}
+			b.expect("dropped, in all", sum, s.Dropped)
+			if s.Dropped < 40 || s.Dropped > 60 || s.Dead+s.Dropped != events+2 || s.Pending != 0 {
+				b.Errorf("%d dropped, %d dead, %d pending", s.Dropped, s.Dead, s.Pending)
+			}
+			n := len(told["queueDropped"])
+			b.expect("total", told["queueDroppedTotal"][n-1], sum)
+			if from, to := told["queueDroppedFrom"][0], told["queueDroppedTo"][n-1]; from < began-60_000 || from > began+2 || to < began+30 || to >= began+events {
+				b.Errorf("from %d to %d, began %d", from, to, began)
+			}
+			// The creation is not among them: what is left arrives behind it.
+			b.cloud.RefuseUplink(nil)
+			if _, err := b.agent.DeadLetters().Retry(b.Context(), 0); err != nil {
+				b.Fatal(err)
+			}
+			lost := b.tenant.Counts().Dropped
+			b.settle(5 * time.Minute)
+			arrived := b.tenant.Arrivals(id, "t")
+			b.expect("arrived, first and last", []int64{int64(len(arrived)), arrived[0], arrived[len(arrived)-1]}, []int64{events - sum + 1, sum - 1, events - 1})
+			b.expect("lost", b.tenant.Counts().Dropped, lost)
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
+		}},
 		{"4.7 what a device does while its orphans go up stays behind them", func(b *box) {
 			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
 				if len(u.DeviceUpdateMsg) > 0 {
@@ -663,68 +750,4 @@ func TestUnbornIsAnnouncedAtStart(t *testing.T) {
 			t.Errorf("in the cloud: %+v %v", d, ok)
 		}
 	})
-}
-
-// Every recorded downlink of the real server is applied and acknowledged.
-func TestEveryRecordedDownlink(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("*", "testdata", "*.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	for _, file := range files {
-		list := recordedDownlinks(t, file)
-		if len(list) == 0 {
-			continue
-		}
-		total += len(list)
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			inBox(t, nil, func(b *box) {
-				before := b.cloud.Stats()
-				for _, m := range list {
-					m.EdgeConfiguration, m.DownlinkMsgId = nil, 0 // of another edge; the cloud gives ids
-					b.cloud.Push(b.edge.ID, m)
-				}
-				b.settle(5 * time.Minute)
-				after := b.cloud.Stats()
-				b.expect("pending", b.cloud.Pending(b.edge.ID), 0)
-				b.expect("given up, resent", []uint64{after.GivenUp - before.GivenUp, after.Resent - before.Resent}, []int{0, 0})
-				for _, c := range b.reg.Counts() {
-					if c.Malformed > 0 {
-						t.Errorf("malformed: %+v", c)
-					}
-				}
-			})
-		})
-	}
-	if total < 200 {
-		t.Errorf("%d downlinks in %d files", total, len(files))
-	}
-}
-
-func recordedDownlinks(t *testing.T, file string) (list []*proto.DownlinkMsg) {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		var j struct{ Type, Raw, Down string } // the two forms of carried recordings
-		if err := json.Unmarshal(s.Bytes(), &j); err != nil {
-			t.Fatal(err)
-		}
-		var m proto.ResponseMsg
-		raw, err := base64.StdEncoding.DecodeString(j.Raw + j.Down)
-		if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") || err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
-			continue // the recordings cut some long ones
-		}
-		list = append(list, m.DownlinkMsg)
-	}
-	if s.Err() != nil {
-		t.Fatal(s.Err())
-	}
-	return list
 }

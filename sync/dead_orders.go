@@ -3,7 +3,6 @@ package sync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -136,11 +135,10 @@ func (l *loop) obey(o *order, now time.Time) {
 	o.do(l, now)
 }
 
-// restOversized puts a letter to rest that is larger than the cloud takes: picked again and again, it would hold the others up.
-func (l *loop) restOversized(d wal.DeadLetter, size int, now time.Time) {
+// rest puts a letter to rest that can never be sent: picked again and again, it would hold the others up.
+func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 	delete(l.tries, d.Offset)
-	d.Resting = true
-	d.Reason = fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax)
+	d.Resting, d.Reason = true, reason
 	if err := l.Dead.Put(d); err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 	}

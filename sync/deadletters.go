@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"fmt"
 	"time"
 
 	"edgesync/proto"
@@ -18,7 +19,10 @@ type deadTry struct {
 
 // bury writes an event to the dead-letter log, durably; false if the medium refuses, and then the event stays where it is.
 func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bool {
-	err := l.Dead.Put(wal.DeadLetter{Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1})
+	err := l.Dead.Put(wal.DeadLetter{
+		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1,
+		Pinned: isCreation(&e.Event), // without it its orphans would be worth nothing
+	})
 	if err != nil {
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
 		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
@@ -62,7 +66,11 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		return
 	}
 	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
-		l.restOversized(pick, size, now)
+		l.rest(pick, fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax), now)
+		return
+	}
+	if !proto.Action(pick.Action).Sendable() {
+		l.rest(pick, notTransferable(pick.Action), now)
 		return
 	}
 	l.deadTry = &deadTry{id: l.nextID(), letter: pick, sentAt: now}

@@ -29,14 +29,15 @@
 //   - After a refusal everything in flight is awaited, then all from the first refused event on is sent again, one batch at a time,
 //     halving until the culprit stands alone and goes to the dead-letter log.
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and never carried out twice: calls.go keeps
-//     it until it is answered or expires, by the server's clock.
+//     it until it is answered or expires, by the server's clock; of a persistent one call and answer survive a restart.
 //   - Data of a device made here never stands before its creation in the queue (birth.go).
 //   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is not acknowledged and comes again.
 //   - Every wait has a bound, and all of them stand at the top of loop.go, state.go, backoff.go and downlink.go.
 //
 // # Files
 //
-// agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go the stream;
-// batch.go, window.go and uplink.go sending; calls.go RPC both ways; ask.go what is asked after a sync; birth.go devices made here;
-// deadletters.go the retries, dead_orders.go what people want done with them; downlink.go what comes down; config*.go the configuration.
+// agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go and codec*.go the stream;
+// batch.go, window.go and uplink.go sending; calls.go RPC both ways, calls_kept.go what of it survives a restart, calls_local.go calls made
+// here; ask.go what is asked after a sync; birth.go devices made here; deadletters.go the retries, dead_orders.go what people want done
+// with them; downlink.go what comes down; config*.go the configuration.
 package sync

@@ -19,9 +19,10 @@ func ThinSeries(kind, action uint8, fragment []byte) (series uint64, may bool) {
 // actionOfGap marks the records of gaps: they are telemetry, and not to be thinned.
 const actionOfGap = proto.ActionNone
 
-// GapRecord makes the event that tells the cloud what the queue has dropped, as telemetry of the edge entity (wire contract 5.3). edge
-// is the id of the edge, false while it is not known; it is called from the goroutine that commits.
-func GapRecord(edge func() (proto.UUID, bool)) func(wal.Gap, uint64) (wal.Event, bool) {
+// GapRecord makes the event that tells the cloud what was dropped, as telemetry of the edge entity (wire contract 5.3). edge is the id of the edge,
+// false while it is not known; discarded, which is not called before, how many dead letters were dropped in all. Both are called from the
+// goroutine that commits.
+func GapRecord(edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
 	return func(g wal.Gap, total uint64) (wal.Event, bool) {
 		id, ok := edge()
 		if !ok {
@@ -31,7 +32,7 @@ func GapRecord(edge func() (proto.UUID, bool)) func(wal.Gap, uint64) (wal.Event,
 		kv := []proto.KV{
 			{Key: []byte("queueDropped"), Type: proto.KeyValueType_LONG_V, Long: int64(g.Events)},
 			{Key: []byte("queueDroppedReason"), Type: proto.KeyValueType_STRING_V, Str: []byte(g.Why.String())},
-			{Key: []byte("queueDroppedTotal"), Type: proto.KeyValueType_LONG_V, Long: int64(total)},
+			{Key: []byte("queueDroppedTotal"), Type: proto.KeyValueType_LONG_V, Long: int64(total + discarded())},
 		}
 		if g.First != 0 {
 			kv = append(kv, proto.KV{Key: []byte("queueDroppedFrom"), Type: proto.KeyValueType_LONG_V, Long: g.First})
@@ -43,5 +44,13 @@ func GapRecord(edge func() (proto.UUID, bool)) func(wal.Gap, uint64) (wal.Event,
 			Kind: uint8(proto.KindEntityData), Action: uint8(actionOfGap), Time: now, Entity: id,
 			Fragment: proto.AppendTelemetry(nil, id, proto.EdgeEntity, now, kv),
 		}, true
+	}
+}
+
+// tellDiscarded has the cloud told what the bound of the dead-letter log has pushed out.
+func (l *loop) tellDiscarded(now time.Time) {
+	if g := l.Dead.TakeGap(); g.Events > 0 {
+		l.queue.Tell(g)
+		l.complain("the dead-letter log is full, and its oldest letters were dropped", "what the cloud goes on refusing", now, "letters", g.Events)
 	}
 }

@@ -15,7 +15,8 @@ import (
 type Intake struct {
 	queue *wal.Queue
 	cache Cache
-	pool  gosync.Pool // of *[]wal.Event
+	seen  func(events []proto.Event) // what came; nil: nobody looks
+	pool  gosync.Pool                // of *[]wal.Event
 }
 
 // Cache lets a device read back at once what it wrote; *registry.Registry is one.
@@ -33,6 +34,13 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
+// Observe lets f see all events that are accepted, from now on: those of Submit on their way to the medium. It is called by many goroutines at once and must not keep the events.
+// Before the doors open.
+func (i *Intake) Observe(f func(events []proto.Event)) { i.seen = f }
+
+// End is the Seq of the newest event that is in the queue.
+func (i *Intake) End() uint64 { return i.queue.End().Seq }
+
 // Accept returns nil when all events are durable; on any error none of them counts as accepted. Errors wrap those of wal.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	p := i.frame(events)
@@ -40,6 +48,9 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	i.release(p)
 	if err != nil {
 		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	if i.seen != nil {
+		i.seen(events)
 	}
 	if i.cache != nil {
 		for k := range events {
@@ -69,6 +80,9 @@ func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(err
 	i.release(p)
 	if err != nil {
 		return fmt.Errorf("accept %d events: %w", len(events), err)
+	}
+	if i.seen != nil {
+		i.seen(events)
 	}
 	return nil
 }

@@ -160,6 +160,7 @@ func (l *loop) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			l.stop(cancel)
+			l.tellDiscarded(time.Now())
 			return
 		case r := <-l.dials:
 			l.dialed(r, time.Now())
@@ -298,13 +299,14 @@ func (l *loop) deadline(now time.Time) time.Time {
 	return next
 }
 
-// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their births is only a mark. The events themselves are in
-// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their births is only a mark, and tells what dead letters had
+// to go. The events themselves are in the queue, so a power cut costs the cache at most flushEvery, and flash little.
 func (l *loop) maybeFlush(now time.Time) {
 	if now.Sub(l.flushed) < flushEvery {
 		return
 	}
 	l.flushed = now
+	l.tellDiscarded(now)
 	if err := l.reg.Flush(); err != nil {
 		l.complain("the registry cannot be written", err.Error(), now)
 	}

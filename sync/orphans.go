@@ -134,18 +134,5 @@ func (l *loop) takeOrphan(e *wal.Entry, now time.Time) bool {
 
 // parkOrphan moves it to the dead-letter log and passes it.
 func (l *loop) parkOrphan(b *batch, now time.Time) bool {
-	e, ok := l.entry(b)
-	if !ok {
-		l.rewind(l.queue.Committed())
-		return false
-	}
-	if !l.bury(e, orphanReason, false, now) {
-		l.rewind(b.start)
-		return false
-	}
-	l.reader.Seek(b.end)
-	b.events, b.dead, b.state = 0, 1, acked
-	l.push(b)
-	l.commit(now)
-	return true
+	return l.parkOpen(b, false, now, func(*wal.Entry) string { return orphanReason })
 }

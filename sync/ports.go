@@ -41,7 +41,7 @@ type Registry interface {
 	// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before, once each, and, if all is
 	// true, every other device too.
 	ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool))
-	// KeepCall and DropCall stage a persistent call and its end; Calls lists those kept over a restart.
+	// KeepCall and DropCall stage a persistent call, later its answer in its place, and its end; Calls lists those kept over a restart.
 	KeepCall(c *proto.DeviceRpcCallMsg) error
 	DropCall(c *proto.DeviceRpcCallMsg) error
 	Calls() []*proto.DeviceRpcCallMsg
@@ -79,7 +79,7 @@ type Doors interface {
 // Call is a command of the cloud for a device (wire contract 8.1).
 type Call struct {
 	Device  proto.UUID
-	ID      int32 // what the device sees: counts from 0 for each device, unique among its pending calls
+	ID      int32 // what the device sees: unique in this life; the first is any number below 2^24
 	Method  string
 	Params  string    // JSON text, a scalar too; "null" if the cloud sent none
 	OneWay  bool      // needs no answer of the device; whoever hands it over says Delivered

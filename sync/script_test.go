@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 	"edgesync/wal"
 )
 
@@ -194,6 +195,7 @@ type rig struct {
 	queue   *wal.Queue
 	dead    *wal.DeadLog
 	reg     *fakeRegistry
+	real    *registry.Registry // in its place, if set before run
 	config  *Config
 	intake  *Intake
 	script  *script
@@ -254,7 +256,11 @@ func (r *rig) run() {
 	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.lis)
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
+	reg := Registry(r.reg)
+	if r.real != nil {
+		reg = r.real
+	}
+	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test"})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}

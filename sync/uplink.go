@@ -41,8 +41,9 @@ func (l *loop) maybeSend(now time.Time) {
 			}
 			continue
 		}
-		if size := proto.RequestSize(b.fragments(), 1<<31-1); size > l.sess.serverMax {
-			if !l.parkOversized(b, size, now) {
+		size := proto.RequestSize(b.fragments(), 1<<31-1)
+		if b.unsendable || size > l.sess.serverMax {
+			if !l.parkUnsendable(b, size, now) {
 				return
 			}
 			continue
@@ -84,24 +85,41 @@ func (l *loop) fill(now time.Time) *batch {
 	return l.open
 }
 
-// parkOversized moves an event that is alone larger than the server takes to the dead-letter log. Sent, it would end the stream,
-// and the status would not tell why (wire contract 2.5).
-func (l *loop) parkOversized(b *batch, size int, now time.Time) bool {
-	e, ok := l.entry(b)
-	if !ok {
-		l.rewind(l.queue.Committed())
+// parkUnsendable moves an event to the dead-letter log that can never be sent: it is alone larger than the server takes, would end the
+// stream, and the status would not tell why (wire contract 2.5); or it has no form on the wire (5.2).
+func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
+	return l.parkOpen(b, true, now, func(e *wal.Entry) string {
+		if b.unsendable {
+			return notTransferable(e.Action)
+		}
+		return fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
+	})
+}
+
+// parkOpen moves the one event of the open batch, which is not to be sent, to the dead-letter log and passes it; what is in flight in front of it
+// stays as it is. False: the medium refuses; the batch stays open, and it is tried again after a while.
+func (l *loop) parkOpen(b *batch, hopeless bool, now time.Time, reason func(e *wal.Entry) string) bool {
+	e, ok, err := l.queue.Peek(b.start, b.end.Offset)
+	if err != nil {
+		l.complain("the queue cannot be read", err.Error(), now)
+		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
 		return false
 	}
-	reason := fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
-	if !l.bury(e, reason, true, now) {
-		l.rewind(b.start)
-		return false
+	if ok { // else the quota has dropped it meanwhile, or it cannot be read any more
+		if !l.bury(e, reason(&e), hopeless, now) {
+			return false
+		}
+		b.dead = 1
 	}
-	l.reader.Seek(b.end)
-	b.events, b.dead, b.state = 0, 1, acked
+	b.events, b.state = 0, acked
 	l.push(b)
 	l.commit(now)
 	return true
+}
+
+// notTransferable is the reason of a dead letter that has no form on the wire.
+func notTransferable(action uint8) string {
+	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it; it was carried out here only", proto.Action(action))
 }
 
 func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
@@ -190,26 +208,12 @@ func (l *loop) rewind(p wal.Position) {
 	l.reader.Seek(p)
 }
 
-// entry reads the one event of b; not ok if it is no longer there, because the quota dropped it meanwhile.
-func (l *loop) entry(b *batch) (e wal.Entry, ok bool) {
-	l.reader.Seek(b.start)
-	err := l.reader.Read(func(f *wal.Entry) bool {
-		if ok {
-			return false
-		}
-		e, ok = *f, true
-		e.Fragment = append([]byte(nil), f.Fragment...)
-		return true
-	})
-	if err != nil {
-		l.complain("the queue cannot be read", err.Error(), l.now)
-	}
-	return e, ok && e.Offset <= b.end.Offset
-}
-
 // park moves the one event of a batch, the first in the window, to the dead-letter log and passes it.
 func (l *loop) park(b *batch, reason string, hopeless bool, now time.Time) {
-	e, ok := l.entry(b)
+	e, ok, err := l.queue.Peek(b.start, b.end.Offset)
+	if err != nil {
+		l.complain("the queue cannot be read", err.Error(), now)
+	}
 	if !ok || !l.bury(e, firstLine(reason), hopeless, now) {
 		l.rewind(b.start)
 		return

@@ -21,6 +21,7 @@ type DeadLetter struct {
 	Tries   int       // deliveries tried
 	At      time.Time // of the first refusal, to the millisecond
 	Resting bool      // no more tries by itself
+	Pinned  bool      // others depend on it: the bound pushes it out last
 }
 
 // Bounds of a DeadLog beside its bytes.
@@ -35,7 +36,7 @@ const (
 //	key    offset u64, big-endian         value  letter
 //	key    "n"                            value  delivered u64 | discarded u64
 //
-// A letter is version u8 | flags u8 (1 = resting) | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 |
+// A letter is version u8 | flags u8 (1 = resting, 2 = pinned) | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 |
 // len(reason) u16 | reason | fragment. Counters and the removal that they count are in one batch, so they agree after a power cut.
 // All methods may be called from any goroutine.
 type DeadLog struct {
@@ -46,6 +47,7 @@ type DeadLog struct {
 	letters  []deadEntry // by offset
 	bytes    int64       // of the letters in letters
 	count    deadCount
+	gap      Gap // pushed out by the bound, since it was taken last
 	batch    Batch
 	value    []byte // the last letter encoded
 }
@@ -55,6 +57,18 @@ type deadEntry struct {
 	offset  uint64
 	size    uint32 // in the file
 	resting bool
+	pinned  bool
+}
+
+// worth orders the letters that the bound pushes out: the least first.
+func (e *deadEntry) worth() int {
+	switch {
+	case e.pinned:
+		return 2
+	case e.resting:
+		return 0
+	}
+	return 1
 }
 
 type deadCount struct{ delivered, discarded uint64 }
@@ -72,6 +86,7 @@ const (
 	deadCountKey = "n"
 	deadVersion  = 1
 	deadResting  = 1
+	deadPinned   = 2
 	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
 )
 
@@ -108,7 +123,12 @@ func (d *DeadLog) load(committed uint64) error {
 	count := d.read(committed)
 	gone := d.overflow(d.bytes, len(d.letters), 0)
 	count.discarded += uint64(len(gone))
-	return d.commit(count, gone, nil)
+	gap := d.survey(gone)
+	err := d.commit(count, gone, nil)
+	if err == nil {
+		d.gap.add(gap)
+	}
+	return err
 }
 
 // stored is the count that is in the store.
@@ -148,22 +168,22 @@ func (d *DeadLog) read(committed uint64) deadCount {
 			d.batch.Delete(key)
 			continue
 		}
-		e := deadEntry{offset: offset, size: uint32(putSize(8, len(value))), resting: l.Resting}
+		e := deadEntry{offset: offset, size: uint32(putSize(8, len(value))), resting: l.Resting, pinned: l.Pinned}
 		d.letters = append(d.letters, e)
 		d.bytes += int64(e.size)
 	}
 	return count
 }
 
-// overflow lists the letters that must go when the others hold so many bytes and are so many: the oldest that rest, then the oldest.
-// The letter at offset spare is not among them (0 is no letter's offset).
+// overflow lists the letters that must go when the others hold so many bytes and are so many: the oldest that rest, then the
+// oldest, then the pinned ones. The letter at offset spare is not among them (0 is no letter's offset).
 func (d *DeadLog) overflow(bytes int64, letters int, spare uint64) (gone []deadEntry) {
-	for _, resting := range []bool{true, false} {
+	for worth := range 3 {
 		for _, e := range d.letters {
 			if bytes <= d.maxBytes && letters <= MaxDeadLetters {
 				return gone
 			}
-			if e.resting == resting && e.offset != spare {
+			if e.worth() == worth && e.offset != spare {
 				gone = append(gone, e)
 				bytes -= int64(e.size)
 				letters--
@@ -223,7 +243,7 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.value = appendLetter(d.value[:0], &l)
-	put := deadEntry{offset: l.Offset, size: uint32(putSize(8, len(d.value))), resting: l.Resting}
+	put := deadEntry{offset: l.Offset, size: uint32(putSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned}
 	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
 	var old []deadEntry
 	if i, ok := d.find(l.Offset); ok {
@@ -234,16 +254,48 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	count := d.count
 	if int64(put.size) > d.maxBytes {
 		count.discarded++
-		return d.commit(count, slices.Clone(old), nil)
+		err := d.commit(count, slices.Clone(old), nil)
+		if err == nil {
+			d.gap.add(Gap{Events: 1, First: l.Time, Last: l.Time, Why: WhyDead})
+		}
+		return err
 	}
 	gone := d.overflow(bytes, letters, l.Offset)
 	count.discarded += uint64(len(gone))
+	gap := d.survey(gone)
 	d.batch.Put(deadKey(l.Offset), d.value)
 	err := d.commit(count, gone, &put)
+	if err == nil {
+		d.gap.add(gap)
+	}
 	if cap(d.value) > 64<<10 {
 		d.value = nil
 	}
 	return err
+}
+
+// survey reads the times of letters that are about to be pushed out; one that cannot be read leaves them unknown.
+func (d *DeadLog) survey(gone []deadEntry) (g Gap) {
+	var value []byte
+	for _, e := range gone {
+		v, ok, err := d.store.Get(deadKey(e.offset), value[:0])
+		value = v
+		var l DeadLetter
+		if err == nil && ok {
+			_ = decodeLetter(value, &l)
+		}
+		g.add(Gap{Events: 1, First: l.Time, Last: l.Time, Why: WhyDead})
+	}
+	return g
+}
+
+// TakeGap returns what the bound has pushed out since it was called last, or since the log was opened.
+func (d *DeadLog) TakeGap() Gap {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g := d.gap
+	d.gap = Gap{}
+	return g
 }
 
 // Remove forgets a letter durably and counts it as delivered or discarded. Of a letter that is not there nothing is counted.
@@ -280,8 +332,8 @@ func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 // Has tells whether there is a letter at offset. It does not touch the medium.
 func (d *DeadLog) Has(offset uint64) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	_, ok := d.find(offset)
+	d.mu.Unlock()
 	return ok
 }
 
@@ -340,6 +392,9 @@ func appendLetter(p []byte, l *DeadLetter) []byte {
 	if l.Resting {
 		flags |= deadResting
 	}
+	if l.Pinned {
+		flags |= deadPinned
+	}
 	reason := l.Reason[:min(len(l.Reason), MaxReason)]
 	p = append(p, deadVersion, flags, l.Kind, l.Action)
 	p = append(p, l.Entity[:]...)
@@ -362,7 +417,7 @@ func decodeLetter(p []byte, l *DeadLetter) error {
 	if len(p) < deadFixed || p[0] != deadVersion {
 		return errBadLetter
 	}
-	l.Resting = p[1]&deadResting != 0
+	l.Resting, l.Pinned = p[1]&deadResting != 0, p[1]&deadPinned != 0
 	l.Kind, l.Action = p[2], p[3]
 	l.Entity = [16]byte(p[4:20])
 	l.Time = int64(binary.LittleEndian.Uint64(p[20:]))

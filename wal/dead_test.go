@@ -106,10 +106,24 @@ func TestDeadLogBound(t *testing.T) {
 	if st := d.Stats(); st.Discarded != 3 || st.Bytes != 3*one || st.Letters != 3 {
 		t.Fatalf("stats %+v", st)
 	}
+	if g := d.TakeGap(); g.Events != 3 || g.Why != WhyDead || g.First == 0 || g.Last < g.First || d.TakeGap() != (Gap{}) {
+		t.Fatalf("gap %+v", g)
+	}
 	d.Close()
 	d = openDead(t, dir, 2*one, 100) // a smaller bound
-	if got, st := offsets(t, d), d.Stats(); !slices.Equal(got, []uint64{4, 5}) || st.Discarded != 4 {
-		t.Fatalf("letters %v, %+v", got, st)
+	if got, st, g := offsets(t, d), d.Stats(), d.TakeGap(); !slices.Equal(got, []uint64{4, 5}) || st.Discarded != 4 || g.Events != 1 {
+		t.Fatalf("letters %v, %+v, %+v", got, st, g)
+	}
+	pinned := letter(7, true, body)
+	pinned.Pinned = true
+	put(t, d, pinned)
+	put(t, d, letter(8, false, body))
+	put(t, d, letter(9, false, body))
+	d.Close()
+	d = openDead(t, dir, 2*one, 100)
+	put(t, d, letter(10, false, body))
+	if got := offsets(t, d); !slices.Equal(got, []uint64{7, 10}) {
+		t.Fatalf("letters %v", got)
 	}
 }
 

@@ -313,10 +313,9 @@ func (failing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EMFILE }
 func TestLogThatDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
-		hurt := false
+		var hurt atomic.Bool
 		o.inject = func(op string) error {
-			if op == "drop" && !hurt {
-				hurt = true
+			if op == "drop" && hurt.CompareAndSwap(false, true) {
 				addTail([]byte{0x85})(t, o.Dir) // the library takes it for a corrupt log
 			}
 			return nil
@@ -325,7 +324,7 @@ func TestLogThatDoesNotOpenAgain(t *testing.T) {
 		appendEvents(t, q, 1, 200)
 		commitRead(t, q)
 		time.Sleep(2 * fileAfter)
-		if !hurt {
+		if !hurt.Load() {
 			t.Fatal("no segment was dropped")
 		}
 		appendEvents(t, q, 201, 10)

@@ -13,13 +13,14 @@ const (
 	WhyQuota Why = 1 << iota // the room was used up (queue.max_bytes)
 	WhyAge                   // older than queue.max_age
 	WhyThin                  // every second one of a series, so that the room lasts (policy "thin")
+	WhyDead                  // the cloud had refused them, and the log of dead letters is full
 	whyEnd
 )
 
 // String lists the reasons in the words of the configuration.
 func (w Why) String() string {
 	var s []string
-	for i, name := range [...]string{"quota", "age", "thin"} {
+	for i, name := range [...]string{"quota", "age", "thin", "dead letters full"} {
 		if w&(1<<i) != 0 {
 			s = append(s, name)
 		}
@@ -55,3 +56,11 @@ func (g *Gap) add(o Gap) {
 
 // see takes an event that is given up into the gap.
 func (g *Gap) see(time int64) { g.add(Gap{Events: 1, First: time, Last: time}) }
+
+// Tell has a gap told by an event of its own, soon, as if the queue had dropped the events itself. They count elsewhere; until the event is in the
+// log a crash forgets what is to be told.
+func (q *Queue) Tell(g Gap) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gap.add(g)
+}

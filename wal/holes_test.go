@@ -368,3 +368,46 @@ func TestResyncInLargeFile(t *testing.T) {
 		t.Fatalf("found at %d, offset %d, %v", at, offset, ok)
 	}
 }
+
+// What is committed while the queue comes back from a failure stays committed, and counts as deployed, not as damaged.
+func TestCommitWhileComingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		f := &fault{err: syscall.EIO}
+		var q *Queue
+		var during func()
+		o.inject = func(op string) error {
+			if op == "open" && during != nil {
+				during()
+			}
+			return f.inject(op)
+		}
+		q = openQueue(t, o)
+		appendEvents(t, q, 1, 20)
+		f.arm("sync")
+		if err := q.Append(context.Background(), testEvent(9999)); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		f.clear()
+		r := q.Reader()
+		defer r.Close()
+		during = func() {
+			during = nil
+			if err := q.Commit(r.Position(), uint64(len(readNumbers(t, r))), 0); err != nil { // nothing read yet: no move
+				t.Error(err)
+			}
+			if err := q.Commit(r.Position(), 20, 0); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(2 * reopenEvery)
+		appendEvents(t, q, 21, 5)
+		if got := commitRead(t, q); !slices.Equal(got, span(21, 25)) {
+			t.Fatalf("read %s", sprint(got))
+		}
+		if s := q.Stats(); s.Deployed != 25 || s.Damaged != 0 || s.Pending != 0 {
+			t.Fatalf("%+v", s)
+		}
+		closeQueue(t, q)
+	})
+}

@@ -81,3 +81,20 @@ func InspectDead(dir string, committed uint64, fn func(l *DeadLetter) bool) (Dea
 	}
 	return d.Stats(), err
 }
+
+// Peek reads the first event behind the position p if it stands at or before the offset last, and copies its fragment; not ok if there is none
+// any more. It has a reader of its own: the queue's stays where it is, and what that has read stays safe from thinning. An error is the
+// medium's. Any goroutine.
+func (q *Queue) Peek(p Position, last uint64) (e Entry, ok bool, err error) {
+	r := &Reader{q: q, pos: p}
+	defer r.Close()
+	err = r.Read(func(f *Entry) bool {
+		if ok || f.Offset > last {
+			return false
+		}
+		e, ok = *f, true
+		e.Fragment = append([]byte(nil), f.Fragment...)
+		return true
+	})
+	return e, ok, err
+}

@@ -125,6 +125,10 @@ func (q *Queue) open() error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
+		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
+	}
+	q.running = true
 	q.told = q.filed
 	if t.found && t.newest.committed.Offset > q.told.Offset {
 		q.told = t.newest.committed

@@ -155,7 +155,7 @@ func TestPowerCutRandom(t *testing.T) {
 	if rnd.IntN(2) == 0 {
 		o.MaxBytes = int64(o.SegmentSize) * 5
 	}
-	run := cutRun{event: testEvent, run: cutWork(seed, 120, testEvent, o.MaxBytes == 0 && rnd.IntN(2) == 0, true)}
+	run := cutRun{event: testEvent, run: cutWork(seed, 120, testEvent, o.MaxBytes == 0 && o.Interval == 0 && rnd.IntN(2) == 0, true)}
 	cut(t, run, o, seed, 200)
 }
 

@@ -176,6 +176,7 @@ type Queue struct {
 	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
 	unsynced  int64     // bytes since then
 	newFiles  bool      // among what is not synced are new segments
+	running   bool      // it was open before: memory knows better than the files
 	reserved  bool      // the reserve is there
 	told      Position  // committed position of the newest durable control frame; written under mu
 	telling   Position  // the same, of the newest one written

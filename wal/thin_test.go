@@ -199,12 +199,22 @@ func TestThinKeepsAwayFromTheReader(t *testing.T) {
 		t.Fatalf("read %s", sprint(got))
 	}
 	p := r.Position()
+	// Nor while one event of it is looked at again.
+	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); err != nil || !ok || e.Offset != 11 || e.Seq != 10 || binary.LittleEndian.Uint64(e.Fragment) != 10 {
+		t.Fatalf("event 10: %v, %v, %v", e, ok, err)
+	}
+	if e, ok, err := q.Peek(p, p.Offset+1); ok || err != nil {
+		t.Fatalf("an event behind the last: %v, %v", e, err)
+	}
 	appendThin(t, q, 201, 600)
 	if s := q.Stats(); s.Dropped == 0 {
 		t.Fatalf("nothing was thinned: %+v", s)
 	}
 	if err := q.Commit(p, 200, 0); err != nil {
 		t.Fatal(err)
+	}
+	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); ok || err != nil {
+		t.Fatalf("an event that was committed: %v, %v", e, err)
 	}
 	checkIdentity(t, q.Stats())
 	rest := thinRead(t, r)
@@ -406,7 +416,7 @@ func TestGapIsToldInQuietTimes(t *testing.T) {
 }
 
 func TestWhy(t *testing.T) {
-	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", 0: "unknown (0)", 64: "unknown (64)"} {
+	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full", 0: "unknown (0)", 64: "unknown (64)"} {
 		if w.String() != want {
 			t.Errorf("%d is %q, want %q", w, w, want)
 		}

@@ -63,7 +63,7 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 		Log: slog.New(slog.NewTextHandler(out, nil)),
 	}), out, stop)
 	o.addEdge(cloudtest.Edge{Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret, Customer: proto.NullUUID, Created: time.Now()})
-	fmt.Printf("routing key: %s\nsecret: %s\n", key, secret)
+	fmt.Printf("routing key: %s\nsecret: %s\nuser: %s password: %s\n", key, secret, cloudtest.AdminName, cloudtest.AdminPassword)
 	for i := range devices {
 		d := o.addDevice(fmt.Sprintf("Device %d", i+1), fmt.Sprintf("token-%d", i+1))
 		fmt.Printf("device: %s token: %s\n", d.Name, d.CredentialsID)

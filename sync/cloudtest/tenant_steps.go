@@ -10,6 +10,12 @@ import (
 	"edgesync/proto"
 )
 
+// The tenant administrator that every tenant has from the beginning, for logging in at an edge.
+const (
+	AdminName     = "tenant@example.org"
+	AdminPassword = "tenant"
+)
+
 // foundation makes what a fresh tenant has: the default profiles, a root rule chain for edges, a tenant administrator.
 func (t *Tenant) foundation(now time.Time) {
 	own := idJSON(ref{typeTenant, t.id})
@@ -35,11 +41,11 @@ func (t *Tenant) foundation(now time.Time) {
 	chain := make(typeRuleChain, t.newID(now), "Edge Root Rule Chain")
 	chain.metadata = t.rootMetadata(chain, now)
 	t.rootChain = chain.id
-	admin := make(typeUser, t.newID(now), "tenant@example.org", "authority", `"TENANT_ADMIN"`, "customerId",
+	admin := make(typeUser, t.newID(now), AdminName, "authority", `"TENANT_ADMIN"`, "customerId",
 		idJSON(ref{typeCustomer, proto.NullUUID}))
-	// An invented hash: nobody can log in with it.
+	// The hash of AdminPassword.
 	admin.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(admin.ref) +
-		`,"enabled":true,"password":"$2a$10$TQgkjeIvE/Rqs6OIjRNcA.XXIBWtdNImMwVVFXjqsPMPmV0dWUcSe","activateToken":null,` +
+		`,"enabled":true,"password":"$2a$10$HN2CwfxBn/gA2Ufvy08x6OFjHJOfQ0rEoF7jHfLK4xC9wEKvPkIJq","activateToken":null,` +
 		`"activateTokenExpTime":null,"resetToken":null,"resetTokenExpTime":null,"lastLoginTs":null,"failedLoginAttempts":null,` +
 		`"additionalInfo":{}}`)
 	t.admin = admin.id

@@ -40,14 +40,14 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.tell(partEdge, kept, e)
 	}
 	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
-	each(&a, devices, m.DeviceUpdateMsg, r.applyDevice)
+	each(&a, devices, m.DeviceUpdateMsg, r.unlessEdited(r.applyDevice))
 	for _, u := range m.DeviceCredentialsUpdateMsg {
-		kept, e := r.applyCredentials([]byte(u.GetEntity()))
+		kept, e := r.credentialsDown([]byte(u.GetEntity()))
 		a.tell(deviceCredentials.part, kept, e)
 	}
 	each(&a, assetProfiles, m.AssetProfileUpdateMsg, r.applyEntity)
-	each(&a, assets, m.AssetUpdateMsg, r.applyAsset)
-	each(&a, entityViews, m.EntityViewUpdateMsg, r.applyEntity)
+	each(&a, assets, m.AssetUpdateMsg, r.unlessEdited(r.applyAsset))
+	each(&a, entityViews, m.EntityViewUpdateMsg, r.unlessEdited(r.applyEntity))
 	for _, e := range m.EntityData {
 		kept, err := r.applyEntityData(e)
 		a.tell(attributes.part, kept, err)
@@ -57,8 +57,8 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
 		a.tell(ruleChainMetadata.part, kept, e)
 	}
-	each(&a, dashboards, m.DashboardUpdateMsg, r.applyEntity)
-	each(&a, alarms, m.AlarmUpdateMsg, r.applyAlarm)
+	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
+	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.applyAlarm))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
 		a.tell(alarmComments.part, kept, e)

@@ -116,7 +116,7 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 		if !ok {
 			return false, errMalformed
 		}
-		do(r.setAttributes(id, scope, ts, kvsOf(p.GetKv(), scope)))
+		do(r.setAttributes(id, scope, ts, r.unlessDeleted(id, scope, kvsOf(p.GetKv(), scope))))
 	}
 	if d := e.AttributeDeleteMsg; d != nil {
 		scope, ok := parseScope(d.GetScope())

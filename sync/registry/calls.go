@@ -11,7 +11,8 @@ import (
 // maxCalls bounds the persistent calls kept over a restart.
 const maxCalls = 1024
 
-// KeepCall stages a call of the cloud that must outlive a restart: the server sends it once only (wire contract 8.1).
+// KeepCall stages a call of the cloud that must outlive a restart: the server sends it once only (wire contract 8.1). Kept once more, with its answer
+// in it, it takes the place of the one before.
 func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 	r.write.Lock()
 	defer r.unlock()
@@ -19,10 +20,11 @@ func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 	if err != nil {
 		return err
 	}
-	if len(r.idsOf(calls)) >= maxCalls {
+	key := callKey(c)
+	if !r.has(key) && len(r.idsOf(calls)) >= maxCalls {
 		return errFull
 	}
-	return r.put(callKey(c), value)
+	return r.put(key, value)
 }
 
 // DropCall stages the end of a kept call.

@@ -79,7 +79,15 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, tak
 		return b, true, nil
 	}
 	b.ID, b.Gateway = newUUID(), n.Gateway
-	b.Device = r.deviceJSON(b.ID, n, now)
+	if b.Device = n.Entity; n.Entity == "" {
+		b.Device = r.deviceJSON(b.ID, n, now)
+	} else {
+		b.ID = n.ID
+		d, ok := decodeDevice([]byte(n.Entity))
+		if _, twice := r.births[n.ID]; !ok || d.Name != n.Name || twice || n.ID == (proto.UUID{}) || r.has(devices.key(n.ID)) {
+			return proto.Born{}, false, errMalformed
+		}
+	}
 	b.Credentials = credentialsJSON(b.ID, c)
 	mark := birth{parent: n.Gateway}
 	for _, rec := range []struct {

@@ -133,6 +133,14 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	return true, errors.Join(err, err2, err3)
 }
 
+// credentialsDown takes credentials that the cloud sends.
+func (r *Registry) credentialsDown(text []byte) (bool, error) {
+	if c, ok := decodeCredentials(text); ok && r.edited(deviceCredentials.id(c.device)) {
+		return false, nil
+	}
+	return r.applyCredentials(text)
+}
+
 func (r *Registry) applyCredentials(text []byte) (bool, error) {
 	c, ok := decodeCredentials(text)
 	if !ok {

@@ -33,6 +33,7 @@ func (r *Registry) EndSync() (removed int, err error) {
 	full := r.seen != nil && r.fullSync
 	if r.seen != nil {
 		removed, err = r.sweep()
+		err = errors.Join(err, r.forgetEdits())
 	}
 	r.seen = nil
 	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())
@@ -68,6 +69,9 @@ func (r *Registry) sweep() (removed int, err error) {
 	for _, k := range sweptKinds {
 		if k.sync == everySync || k.sync == fullSync && r.fullSync {
 			unseen(k, func(id proto.UUID) (bool, error) {
+				if e, ok := r.edits[k.id(id)]; ok && e.seq > r.committed {
+					return false, nil // made here; the cloud cannot know it yet
+				}
 				if k == otaPackages {
 					r.dropOTA(id)
 				}

@@ -8,6 +8,7 @@
 //	                └────▶ Watcher: what live sessions must follow
 //	device posts ──Posted─▶ client attributes, durable with the next Flush
 //	gateway ──Prepare, (queue), Adopt──▶ devices made here, see create.go
+//	people, (queue) ──Edit─▶ what is changed here, see edits.go
 //
 // Whoever changes something holds the write lock, mostly the loop's goroutine. A lookup sees a change as soon as it is applied; the cloud
 // hears of it when it is durable. Applying is idempotent, and what is stored already is not written again, because every connect
@@ -23,6 +24,7 @@
 //	Y   which sync has completed               n id   a device made here and not yet known to the cloud, see create.go
 //	x id   of a user's credentials what a login needs      j id   a persistent call that waits, protobuf
 //	g id   OTA package without its data, which is the file ota/ID
+//	i key  a record that was changed here, see edits.go
 //
 // Memory holds the devices, the names of profiles and a key for each record; values are read from flash when they are asked for.
 //

@@ -157,6 +157,7 @@ func (r *Registry) wipe() {
 	r.mu.Unlock()
 	r.seen = nil
 	clear(r.births)
+	clear(r.edits)
 	clear(r.gone)
 	clear(r.fresh)
 	r.dropAllOTA()

@@ -13,6 +13,7 @@ var shortNames = map[*kind]string{
 	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm", alarmComments: "comment", customers: "customer",
 	relations: "relation", widgetsBundles: "bundle", widgetTypes: "widget", users: "user", userCredentials: "usercreds", otaPackages: "ota",
 	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field", attributes: "attrs", births: "birth", calls: "call",
+	{letter: edits}: "edit",
 }
 
 // Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds named in but are left out.

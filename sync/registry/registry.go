@@ -50,6 +50,8 @@ type Registry struct {
 	gone       map[proto.UUID]struct{}
 	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
 	births     map[proto.UUID]birth
+	edits      map[recordID]edit // see edits.go
+	queue      Progress          // that they stand in; nil: not told
 	warnedFull bool
 
 	mu          sync.RWMutex      // guards what follows; only the holder of write changes it
@@ -119,7 +121,7 @@ func Open(o Options) (*Registry, error) {
 	r := &Registry{
 		o: o, store: s, log: o.Log, staged: make(map[string][]byte), counts: make(map[string]*Count),
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
-		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth),
+		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
 	}
 	rand.Read(r.key[:])

@@ -1,0 +1,254 @@
+package registry
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sort"
+
+	"edgesync/proto"
+	"edgesync/wal"
+)
+
+// What people change here, over the REST API, is queued for the cloud first and then stored by Edit. Until the cloud has acknowledged it, what the
+// cloud still sends of that entity is older and must not win: a sync between would bring back what was deleted, and undo what was changed.
+// An edit is remembered with the place of its event in the queue for that long.
+
+// Edit is one change of an entity made here.
+type Edit struct {
+	Kind    proto.Kind // KindDevice, KindDeviceCredentials, KindAsset, KindEntityView, KindDashboard, KindAlarm, KindRelation
+	ID      proto.UUID // of the entity; of credentials, of their device; of no use for relations
+	Text    string     // the whole entity as JSON; not needed for deletions but of relations
+	Deleted bool
+}
+
+// edit is what is remembered of one.
+type edit struct {
+	seq     uint64 // of the queue, at or behind its event
+	deleted bool
+}
+
+const (
+	edits = 'i' // letter of their records, in front of the record's key that they are about
+	// maxPast bounds the alarms that are over and kept all the same, because somebody here may still delete them.
+	maxPast = 128
+)
+
+// Progress tells how far the cloud is with the queue; *wal.Queue is one.
+type Progress interface {
+	Committed() wal.Position
+	End() wal.Position
+}
+
+// Follow tells r which queue its edits stand in, before Apply is first called. Edits that the queue never had are forgotten: it is another queue.
+func (r *Registry) Follow(q Progress) {
+	r.write.Lock()
+	defer r.unlock()
+	r.queue = q
+	end := q.End().Seq
+	for _, key := range r.store.Keys(string(edits)) {
+		value, ok := r.get(key)
+		if !ok || len(key) != 1+keyLen || len(value) != 9 {
+			continue
+		}
+		e := edit{binary.BigEndian.Uint64(value), value[8] == 1}
+		if e.seq > end {
+			if _, err := r.remove(key); err != nil {
+				r.log.Warn("the registry cannot be written", "error", err)
+			}
+			continue
+		}
+		r.edits[recordID([]byte(key[1:]))] = e
+	}
+}
+
+// localKinds are the kinds of records that can be read by Entity and Entities, and some of them changed here.
+var localKinds = map[proto.Kind]*kind{
+	proto.KindDevice: devices, proto.KindDeviceCredentials: deviceCredentials, proto.KindAsset: assets, proto.KindEntityView: entityViews,
+	proto.KindDashboard: dashboards, proto.KindAlarm: alarms, proto.KindRelation: relations, proto.KindDeviceProfile: deviceProfiles,
+	proto.KindAssetProfile: assetProfiles, proto.KindCalculatedField: calculatedFields, proto.KindRuleChain: ruleChains,
+	proto.KindRuleChainMetadata: ruleChainMetadata,
+}
+
+// Edit stores changes made here, whose events are in the queue at or before seq, durably and in their order. An error means that the medium refused
+// or that there is no place; the cloud gets the changes all the same. Any goroutine.
+func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
+	r.write.Lock()
+	defer r.unlock()
+	for i := range list {
+		err = errors.Join(err, r.apply(&list[i], seq))
+	}
+	if len(r.gone) > 0 && r.seen == nil {
+		err = errors.Join(err, r.cascade())
+	}
+	return errors.Join(err, r.flush())
+}
+
+func (r *Registry) apply(e *Edit, seq uint64) (err error) {
+	k := localKinds[e.Kind]
+	if k == nil {
+		return errMalformed
+	}
+	if k != relations {
+		err = r.remember(k.id(e.ID), edit{seq, e.Deleted})
+	}
+	c := &change{kind: k, id: e.ID, deleted: e.Deleted, text: e.Text}
+	var e2 error
+	switch k {
+	case devices:
+		if e.Deleted {
+			_, e2 = r.removeDevice(e.ID)
+			break
+		}
+		d, ok := decodeDevice([]byte(e.Text))
+		if !ok {
+			return errors.Join(err, errMalformed)
+		}
+		// Not applyDevice, for which this would mean that the cloud knows the device.
+		e2 = errors.Join(r.put(k.key(e.ID), []byte(e.Text)), r.adopt(e.ID, d))
+	case deviceCredentials:
+		_, e2 = r.applyCredentials([]byte(e.Text))
+	case alarms:
+		_, e2 = r.applyEntity(c) // also one that is over
+		e2 = errors.Join(e2, r.forgetPast())
+	case relations:
+		t := proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
+		if e.Deleted {
+			t = proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+		}
+		_, e2 = r.applyRelation(t, []byte(e.Text))
+	case assets, entityViews, dashboards:
+		_, e2 = r.applyEntity(c)
+	default:
+		e2 = errMalformed
+	}
+	return errors.Join(err, e2)
+}
+
+func (r *Registry) remember(id recordID, e edit) error {
+	r.edits[id] = e
+	value := binary.BigEndian.AppendUint64(nil, e.seq)
+	if e.deleted {
+		value = append(value, 1)
+	} else {
+		value = append(value, 0)
+	}
+	return r.put(string(edits)+string(id[:]), value)
+}
+
+// edited tells whether a record was changed here and what the cloud sends of it is out of date: it does not know of the change yet, or did not when the
+// sync began which now brings it.
+func (r *Registry) edited(id recordID) bool {
+	e, ok := r.edits[id]
+	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
+}
+
+// unlessEdited wraps the application of what the cloud sends. Its deletions always count.
+func (r *Registry) unlessEdited(apply func(c *change) (bool, error)) func(c *change) (bool, error) {
+	return func(c *change) (bool, error) {
+		switch id := c.kind.id(c.id); {
+		case c.deleted:
+			err := r.forgetEdit(id)
+			kept, e := apply(c)
+			return kept, errors.Join(err, e)
+		case r.edited(id):
+			r.mark(c.kind, c.id)
+			return false, nil
+		}
+		return apply(c)
+	}
+}
+
+func (r *Registry) forgetEdit(id recordID) error {
+	if _, ok := r.edits[id]; !ok {
+		return nil
+	}
+	delete(r.edits, id)
+	_, err := r.remove(string(edits) + string(id[:]))
+	return err
+}
+
+// forgetEdits drops the edits that the cloud had when the sync began which now ends.
+func (r *Registry) forgetEdits() (err error) {
+	for id, e := range r.edits {
+		if e.seq <= r.committed {
+			err = errors.Join(err, r.forgetEdit(id))
+		}
+	}
+	return err
+}
+
+// forgetPast drops the oldest alarms that are over.
+func (r *Registry) forgetPast() (err error) {
+	type past struct {
+		id proto.UUID
+		ts int64
+	}
+	var list []past
+	ids := r.idsOf(alarms)
+	if len(ids) <= maxPast {
+		return nil
+	}
+	for _, id := range ids {
+		text, _ := r.get(alarms.key(id))
+		var j struct {
+			Acknowledged, Cleared bool
+			Created               int64 `json:"createdTime"`
+		}
+		if json.Unmarshal(text, &j) == nil && j.Acknowledged && j.Cleared {
+			list = append(list, past{id, j.Created})
+		}
+	}
+	if len(list) <= maxPast {
+		return nil
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].ts < list[j].ts })
+	for _, p := range list[:len(list)-maxPast] {
+		_, e := r.removeEntity(alarms, p.id)
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// SaveAttributes stores attributes of an entity that were set here at ts, and DeleteAttributes removes some; durably. Any goroutine.
+func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
+	r.write.Lock()
+	defer r.unlock()
+	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute })
+	_, err := r.setAttributes(id, scope, ts, kept)
+	return errors.Join(err, r.flush())
+}
+
+// DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells the cloud.
+func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
+	r.write.Lock()
+	defer r.unlock()
+	var err error
+	if scope != Latest { // of which no event tells the cloud
+		err = r.remember(scopeID(scope, id), edit{seq, true})
+	}
+	_, e := r.deleteAttributes(id, scope, names)
+	return errors.Join(err, e, r.flush())
+}
+
+// scopeID is what edits know the attributes of an entity and scope by.
+func scopeID(scope Scope, id proto.UUID) (key recordID) {
+	key[0] = '0' + byte(scope)
+	copy(key[1:], id[:])
+	return key
+}
+
+// unlessDeleted leaves out what the cloud sends of attributes while it does not know that some of them were deleted here: those that are not here. A new
+// one among them comes again with the answer after the next connect.
+func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []proto.KV {
+	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
+		return kvs
+	}
+	old, _ := r.get(attributeKey(scope, id))
+	list, _ := decodeAttributes(old)
+	return slices.DeleteFunc(kvs, func(kv proto.KV) bool {
+		_, here := slices.BinarySearchFunc(list, kv.Key, byKey)
+		return !here
+	})
+}

@@ -1,0 +1,113 @@
+package rest
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"edgesync/proto"
+)
+
+// maxPage bounds the entities of one answer.
+const maxPage = 1000
+
+// page is ThingsBoard's form of a list.
+type page struct {
+	Data     []json.RawMessage `json:"data"`
+	Pages    int               `json:"totalPages"`
+	Elements int               `json:"totalElements"`
+	More     bool              `json:"hasNext"`
+}
+
+// paging reads pageSize and page of a request.
+func (c *call) paging() (size, number int, err error) {
+	size, err1 := strconv.Atoi(c.query("pageSize"))
+	number, err2 := strconv.Atoi(c.query("page"))
+	if err1 != nil || err2 != nil || size < 1 || size > maxPage || number < 0 || number > 1<<20 {
+		return 0, 0, bad("pageSize (1 to " + strconv.Itoa(maxPage) + ") and page (from 0) must be given")
+	}
+	return size, number, nil
+}
+
+// list is GET of the tenant's entities of a kind: the one with the name in the parameter byName, or a page of all.
+func (c *call) list(def *entityDef, byName string) (any, error) {
+	if c.query(byName) == "" {
+		return c.pageOf(def)
+	}
+	return c.byName(def, byName)
+}
+
+func (c *call) byName(def *entityDef, parameter string) (any, error) {
+	name := c.query(parameter)
+	if name == "" {
+		return nil, bad(parameter + " must be given")
+	}
+	var found json.RawMessage
+	c.Registry.Entities(def.kind, func(_ proto.UUID, text []byte) bool {
+		if d, ok := decodeDocument(text); ok && d.text(def.name) == name && c.sees(def, d) {
+			found = text
+		}
+		return found == nil
+	})
+	if found == nil {
+		return nil, errNotFound
+	}
+	return found, nil
+}
+
+// listOfEdge is GET of an edge's entities: there is only this one.
+func (c *call) listOfEdge(def *entityDef) (any, error) {
+	id, err := c.argID(0)
+	if err != nil {
+		return nil, err
+	}
+	if own, ok := c.Registry.EdgeID(); !ok || id != own {
+		return nil, errNotFound
+	}
+	return c.pageOf(def)
+}
+
+// listOf is GET of a customer's entities of a kind.
+func (c *call) listOf(def *entityDef) (any, error) {
+	id, err := c.argID(0)
+	if err != nil {
+		return nil, err
+	}
+	if !c.admin() && id != c.user.Customer {
+		return nil, errForbidden
+	}
+	return c.pageOf(def, id)
+}
+
+func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
+	size, number, err := c.paging()
+	if err != nil {
+		return nil, err
+	}
+	p := page{Data: []json.RawMessage{}}
+	search := strings.ToLower(c.query("textSearch"))
+	bytes := 0
+	c.Registry.Entities(def.kind, func(_ proto.UUID, text []byte) bool {
+		d, ok := decodeDocument(text)
+		if !ok || !c.sees(def, d) || !strings.Contains(strings.ToLower(d.text(def.name)), search) {
+			return true
+		}
+		if len(customer) > 0 {
+			if id, _, _ := d.id("customerId"); id != customer[0] {
+				return true
+			}
+		}
+		if p.Elements/size == number && bytes < maxAnswer {
+			p.Data = append(p.Data, text)
+			bytes += len(text)
+		}
+		p.Elements++
+		return true
+	})
+	p.Pages = (p.Elements + size - 1) / size
+	p.More = number+1 < p.Pages
+	return p, nil
+}
+
+// maxAnswer ends a page in bytes: of dashboards a thousand would not fit into memory.
+const maxAnswer = 2 << 20
