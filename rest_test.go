@@ -61,7 +61,7 @@ func TestRESTSurvivesKills(t *testing.T) {
 		return token
 	}
 	token := login()
-	for path, want := range map[string]int{"/api/edge/status": 200, "/": 200, "/healthz": 200, "/api/auth/user": 200, "/api/nothing": 404, "/nothing": 404, "/api/v1/token-1/nothing": 404} {
+	for path, want := range map[string]int{"/api/edge/status": 200, "/api/edge/events": 200, "/": 200, "/healthz": 200, "/api/auth/user": 200, "/api/nothing": 404, "/nothing": 404, "/api/v1/token-1/nothing": 404} {
 		if code, text := ask(t, r.http, token, "GET", path, ""); code != want {
 			t.Errorf("%s: %d %s", path, code, text)
 		}

@@ -154,7 +154,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			return fmt.Errorf("http.listen: %w", err)
 		}
 		address = l.Addr().String()
-		server = device.NewServer(route(p.devices, p.rest, status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})), log)
+		page := status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})
+		server = device.NewServer(route(p.devices, p.rest, page), log)
 		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
@@ -181,8 +182,8 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	defer release()
 	shut := make(chan struct{})
 	go func() { // beside the other door: both may have to wait for devices, and stopLimit is for all
-		defer close(shut)
 		_ = mqtt.Close()
+		close(shut)
 	}()
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // whoever still sends is cut off and was not told "accepted"

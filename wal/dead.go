@@ -332,8 +332,8 @@ func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 // Has tells whether there is a letter at offset. It does not touch the medium.
 func (d *DeadLog) Has(offset uint64) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	_, ok := d.find(offset)
+	d.mu.Unlock()
 	return ok
 }
 

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
 
 	"edgesync/proto"
-	agent "edgesync/sync"
 	"edgesync/wal"
 )
 
@@ -66,32 +66,27 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-func serveEvents(w http.ResponseWriter, r *http.Request, src Source) {
-	if src.Events == nil {
-		http.Error(w, "not found", http.StatusNotFound)
-		return
-	}
+// serveEvents answers with what the queue holds; here tells that the request comes from this machine.
+func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
 	s := src.Snapshot()
-	limit, ok := bounded(r.FormValue("limit"), eventsDefault, 1, eventsMost)
-	from, ok2 := bounded(r.FormValue("from"), s.LastOffset-min(s.LastOffset, limit)+1, 0, 1<<63)
-	if !ok || !ok2 {
-		http.Error(w, "from is an offset, the newest events come without it; limit is 1 to "+strconv.Itoa(eventsMost), http.StatusBadRequest)
+	limit, ok := number(query.Get("limit"), eventsDefault)
+	from, ok2 := number(query.Get("from"), s.LastOffset-min(s.LastOffset, limit)+1)
+	if !ok || !ok2 || limit-1 >= eventsMost || from > 1<<63 {
+		http.Error(w, "from is an offset, the newest events come without it; limit is 1 to 200", http.StatusBadRequest)
 		return
 	}
-	list, err := src.Events.list(max(from, 1), limit, &s)
-	var data []byte
-	if err == nil && !local(r.RemoteAddr) {
-		list.hide()
+	l := EventList{From: max(from, 1), Limit: limit, Committed: s.Committed, Last: s.LastOffset, Events: []EventLine{}}
+	err := src.Events.read(&l)
+	if !here {
+		l.hide()
 	}
-	if err == nil {
-		data, err = json.Marshal(list)
-	}
+	data, _ := json.Marshal(&l) // nothing in it can fail
 	if err != nil {
-		http.Error(w, "the queue's files cannot be read: "+clean(err.Error()), http.StatusServiceUnavailable)
+		http.Error(w, clean(err.Error()), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(data, '\n'))
+	_, _ = w.Write(data)
 }
 
 // local tells whether a request comes from this machine. What devices measure is nobody's business who merely reaches the port: elsewhere the
@@ -108,61 +103,60 @@ func (l *EventList) hide() {
 	}
 }
 
-// bounded reads a number; an empty text is the usual one.
-func bounded(text string, usual, least, most uint64) (n uint64, ok bool) {
+// number reads a number; an empty text is the usual one.
+func number(text string, usual uint64) (n uint64, ok bool) {
 	if text == "" {
 		return usual, true
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
-	return n, err == nil && n >= least && n <= most
+	return n, err == nil
 }
 
-// list reads the offsets from from on. When they were dropped from the front of the queue long ago, it begins with what there is.
-func (e *Events) list(from, limit uint64, s *agent.Snapshot) (*EventList, error) {
-	l := &EventList{From: from, Limit: limit, Committed: s.Committed, Last: s.LastOffset, Events: []EventLine{}}
+// read fills l with what is at its offsets. When they were dropped from the front of the queue long ago, it begins with what there is.
+func (e *Events) read(l *EventList) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	first := true
-	err := wal.Walk(e.Queue, from, func(r *wal.Record) bool {
-		if first && r.Offset <= s.LastOffset {
-			l.From = max(l.From, r.Offset)
+	err := wal.Walk(e.Queue, l.From, func(r *wal.Record) bool {
+		if r.Offset > l.Last { // there may be what is not durable yet
+			return false
 		}
-		first = false
-		if r.Offset > s.LastOffset || r.Offset-l.From >= limit { // behind the last there may be what is not durable yet
+		if first {
+			first, l.From = false, max(l.From, r.Offset)
+		}
+		if r.Offset-l.From >= l.Limit {
 			return false
 		}
 		switch {
 		case r.Found == wal.FoundEvent:
-			l.Events = append(l.Events, e.line(r, s))
-		case r.Found == wal.FoundControl, r.Found == wal.FoundThinned, r.Last < r.Offset:
-		case uint64(len(l.Events)) < 2*limit:
+			l.Events = append(l.Events, e.line(r, l.Committed))
+		case r.Found != wal.FoundControl && r.Found != wal.FoundThinned && r.Last >= r.Offset:
 			l.Events = append(l.Events, EventLine{Offset: r.Offset, Last: r.Last, Status: damaged})
 		}
-		return r.Last < l.From+limit-1 || r.Last < r.Offset
+		return true
 	})
-	return l, err
+	e.mu.Unlock()
+	return err
 }
 
-func (e *Events) line(r *wal.Record, s *agent.Snapshot) EventLine {
+func (e *Events) line(r *wal.Record, committed uint64) EventLine {
 	kind, at := proto.Kind(r.Event.Kind), time.UnixMilli(r.Event.Time).UTC()
 	l := EventLine{
 		Offset: r.Offset, Status: deployed, Time: &at, Action: proto.Action(r.Event.Action).String(), Type: kind.String(),
-		EntityType: kind.EntityType(), Entity: proto.FormatUUID(r.Event.Entity), Name: e.Name(r.Event.Entity), Bytes: len(r.Event.Fragment),
+		Entity: proto.FormatUUID(r.Event.Entity), Name: e.Name(r.Event.Entity), Bytes: len(r.Event.Fragment),
 	}
-	if r.Offset > s.Committed {
+	if r.Offset > committed {
 		l.Status = pending
 	} else if e.Dead(r.Offset) {
 		l.Status = deadOne
 	}
-	if l.Bytes > eventDecoded {
-		return l
+	if l.Bytes <= eventDecoded {
+		content, entityType, err := proto.AppendContent(nil, r.Event.Fragment)
+		if l.EntityType = entityType; err == nil && len(content) <= eventContent {
+			l.Content = content
+		}
 	}
-	content, entityType, err := proto.AppendContent(nil, r.Event.Fragment)
 	if l.EntityType == "" {
-		l.EntityType = entityType
-	}
-	if err == nil && len(content) <= eventContent && json.Valid(content) {
-		l.Content = content
+		l.EntityType = kind.EntityType()
 	}
 	return l
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 
 	agent "edgesync/sync"
@@ -16,8 +17,7 @@ type Source struct {
 	Snapshot func() agent.Snapshot
 	// Turning tells whether the loop still turns: it has come round not long ago.
 	Turning func() bool
-	// Events may be nil: then there is no list of events.
-	Events *Events
+	Events  *Events
 }
 
 // Report is the JSON of the page: a snapshot and what to think of it.
@@ -54,14 +54,16 @@ func Handler(src Source) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		var answer func(http.ResponseWriter, Source)
+		var answer func(http.ResponseWriter, Source, url.Values)
 		switch r.URL.Path {
 		case "/":
 			answer = servePage
 		case "/api/edge/status":
 			answer = serveReport
 		case "/api/edge/events":
-			answer = func(w http.ResponseWriter, src Source) { serveEvents(w, r, src) }
+			answer = func(w http.ResponseWriter, src Source, query url.Values) {
+				serveEvents(w, src, query, local(r.RemoteAddr))
+			}
 		case "/metrics":
 			answer = serveMetrics
 		case "/healthz":
@@ -77,17 +79,17 @@ func Handler(src Source) http.Handler {
 			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 			return
 		}
-		answer(w, src)
+		answer(w, src, r.URL.Query())
 	})
 }
 
-func servePage(w http.ResponseWriter, _ Source) {
+func servePage(w http.ResponseWriter, _ Source, _ url.Values) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", contentPolicy)
 	_, _ = w.Write([]byte(page)) // a reader that went away is no event
 }
 
-func serveReport(w http.ResponseWriter, src Source) {
+func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	data, err := json.Marshal(Report{s, Judge(&s)})
 	if err != nil {
@@ -99,7 +101,7 @@ func serveReport(w http.ResponseWriter, src Source) {
 }
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud does (architecture).
-func serveHealth(w http.ResponseWriter, src Source) {
+func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	switch {
 	case !src.Turning():
@@ -112,7 +114,7 @@ func serveHealth(w http.ResponseWriter, src Source) {
 }
 
 // serveReady answers 200 when devices can be served: the queue is writable and a sync has completed once (architecture).
-func serveReady(w http.ResponseWriter, src Source) {
+func serveReady(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	state := "\nstate: " + s.State.String()
 	switch {

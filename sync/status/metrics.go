@@ -2,6 +2,7 @@ package status
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,7 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected}
 
-func serveMetrics(w http.ResponseWriter, src Source) {
+func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	var b strings.Builder
 	head := func(name, kind, help string) {

@@ -88,7 +88,7 @@ func TestPrint(t *testing.T) {
   flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 52.0 MiB a day at this rate, lasts 84.2 years
   registry  12 devices, synced; 42 messages from the cloud, 3 unused
   not kept  683 widget types, 4 admin settings
-  doors     http [::]:8080, mqtt off
+  doors     http [::]:8080, mqtt off, mqtt over TLS off, 0 MQTT connections
   process   edgesync 1.2, up 3h12m, 11.0 MiB of memory
 `
 	if b.String() != want {
@@ -99,7 +99,7 @@ func TestPrint(t *testing.T) {
 	if err := Print(&b, &s, s.Since, false); err != nil {
 		t.Fatal(err)
 	}
-	if want := "http [::]:8080, mqtt [::]:1883, mqtt over TLS [::]:8883; 3 MQTT connections\n"; !strings.Contains(b.String(), want) {
+	if want := "http [::]:8080, mqtt [::]:1883, mqtt over TLS [::]:8883, 3 MQTT connections\n"; !strings.Contains(b.String(), want) {
 		t.Errorf("%q is not in %q", want, b.String())
 	}
 	b.Reset()

@@ -70,21 +70,11 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if left := left(s.Parts); left != "" {
 		p.line("  %-9s %s", "not kept", left)
 	}
-	p.line("  %-9s %s", "doors", doors(s))
+	p.line("  %-9s http %s, mqtt %s, mqtt over TLS %s, %s", "doors", orOff(s.HTTPAddress), orOff(s.MQTTAddress), orOff(s.MQTTTLSAddress),
+		plural(uint64(s.MQTTConnections), "MQTT connection", "MQTT connections"))
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
 	_, err := io.WriteString(w, p.String())
 	return err
-}
-
-func doors(s *agent.Snapshot) string {
-	text := "http " + orOff(s.HTTPAddress) + ", mqtt " + orOff(s.MQTTAddress)
-	if s.MQTTTLSAddress != "" {
-		text += ", mqtt over TLS " + s.MQTTTLSAddress
-	}
-	if s.MQTTConnections > 0 {
-		text += "; " + plural(uint64(s.MQTTConnections), "MQTT connection", "MQTT connections")
-	}
-	return text
 }
 
 // left names what came from the cloud and was not kept, the most first, at most four kinds.
@@ -163,7 +153,15 @@ func (p *painter) paint(l Level, s string) string {
 	if !p.colour {
 		return s
 	}
-	code := map[Level]string{OK: "32", Raised: "0", Warn: "33", Bad: "31"}[l]
+	code := "0"
+	switch l {
+	case OK:
+		code = "32"
+	case Warn:
+		code = "33"
+	case Bad:
+		code = "31"
+	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
