@@ -159,6 +159,9 @@ func (c *mqttConn) frame() ([]byte, error) {
 			if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 				return nil, err
 			}
+			if c.over() { // Close came between, and its deadline is gone
+				return nil, net.ErrClosed
+			}
 			began = !first || c.session.Load() == nil // the limit for a CONNECT counts from the beginning
 		}
 		c.makeRoom()
@@ -168,6 +171,13 @@ func (c *mqttConn) frame() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// over tells whether the connection is ending.
+func (c *mqttConn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead || c.closing
 }
 
 // makeRoom makes place for more bytes behind those that came: the buffer grows with what has come, not with what was announced.

@@ -431,3 +431,35 @@ func TestMQTTThousandConnections(t *testing.T) {
 	}
 	s.quiet()
 }
+
+// closesLate ends the connection just before the deadline of the next read is set.
+type closesLate struct {
+	net.Conn
+	conn *mqttConn
+}
+
+func (c *closesLate) SetReadDeadline(t time.Time) error {
+	if conn := c.conn; conn != nil && t.After(time.Now()) {
+		c.conn = nil
+		conn.Close()
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// A connection that is closed while its reader is about to wait does not wait: a revoked device would stay connected for ten minutes.
+func TestCloseBeforeTheReaderWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer there.Close()
+		late := &closesLate{Conn: here}
+		c := newMQTTNet().conn(late)
+		late.conn = c
+		begin := time.Now()
+		if _, err := c.frame(); err == nil {
+			t.Error("a packet came out of nothing")
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("the reader waited %v", d)
+		}
+	})
+}
