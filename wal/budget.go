@@ -8,8 +8,6 @@ import (
 const (
 	// flashBlock is the unit in which a file system writes.
 	flashBlock = 4 << 10
-	// DefaultSyncInterval is the time between two fsyncs with durability "interval".
-	DefaultSyncInterval = time.Second
 
 	day = 24 * time.Hour
 )

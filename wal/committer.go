@@ -367,11 +367,16 @@ func (q *Queue) poison(cause error, now time.Time) error {
 	return err
 }
 
+// tailSegment is the segment that is being written, as far as it is accepted.
+func (q *Queue) tailSegment() segment {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.segments[len(q.segments)-1]
+}
+
 // cutBack removes everything behind the last acknowledged byte.
 func (q *Queue) cutBack() error {
-	q.mu.Lock()
-	tail := q.segments[len(q.segments)-1]
-	q.mu.Unlock()
+	tail := q.tailSegment()
 	firsts, err := listSegments(q.o.Dir)
 	if err != nil {
 		return err

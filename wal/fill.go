@@ -72,9 +72,7 @@ func (t *tailFile) small(size int64, segment int) bool {
 
 // fillTail puts zeros behind the tail.
 func (q *Queue) fillTail(now time.Time) {
-	q.mu.Lock()
-	size := q.segments[len(q.segments)-1].bytes
-	q.mu.Unlock()
+	size := q.tailSegment().bytes
 	if !q.o.Fill || !q.tail.small(size, q.o.SegmentSize) {
 		return
 	}
@@ -104,13 +102,10 @@ func (q *Queue) cutFill() error {
 	if !q.tail.filled {
 		return nil
 	}
-	q.mu.Lock()
-	size := q.segments[len(q.segments)-1].bytes
-	q.mu.Unlock()
 	if err := q.step("cut-fill"); err != nil {
 		return err
 	}
-	if err := q.tail.f.Truncate(size); err != nil {
+	if err := q.tail.f.Truncate(q.tailSegment().bytes); err != nil {
 		return err
 	}
 	q.tail.filled = false

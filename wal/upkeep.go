@@ -45,8 +45,10 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 		q.lastAge = now
 		q.expire(now)
 	}
-	if _, ok := q.record(); ok && q.store != nil && quiet <= 0 {
-		q.commit(new(group))
+	if q.store != nil && quiet <= 0 {
+		if _, ok := q.record(); ok {
+			q.commit(new(group))
+		}
 	}
 	if q.store != nil {
 		q.fillTail(now)
