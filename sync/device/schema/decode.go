@@ -1,0 +1,390 @@
+package schema
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"edgesync/proto"
+)
+
+// Bounds of one message.
+const (
+	MaxJSON   = 1 << 20 // bytes of JSON that it may become
+	maxLevels = 100     // of messages in messages, as in protobuf-java
+	maxVisits = 1 << 20 // fields looked at, counting those that are absent
+)
+
+var (
+	errTooDeep  = fmt.Errorf("protobuf: messages are nested more than %d deep", maxLevels)
+	errTooLarge = fmt.Errorf("protobuf: the message would become more than %d bytes of JSON", MaxJSON)
+	errWire     = errors.New("protobuf: the bytes are no message of the profile's schema")
+	errUTF8     = errors.New("protobuf: a string is no UTF-8")
+)
+
+// AppendJSON appends the JSON of a message in wire form. It keeps nothing of wire.
+func (m *Message) AppendJSON(dst, wire []byte) ([]byte, error) {
+	if len(wire) > MaxJSON {
+		return dst, errTooLarge
+	}
+	d := decoder{wire: wire, out: dst, limit: len(dst) + MaxJSON, visits: maxVisits}
+	d.items = append(d.items, item{bits: span(0, len(wire))})
+	err := d.message(m, 1, maxLevels)
+	return d.out, err
+}
+
+// decoder writes the JSON of one message, level by level: once through the bytes of a level to find the values of each field, then the fields by number,
+// whose order on the wire is free. Both stacks go back to where they were behind each level, so they never hold more than the message has.
+type decoder struct {
+	wire   []byte
+	out    []byte
+	limit  int     // of out
+	visits int     // that are left
+	items  []item  // values of the levels above, then of this one
+	slots  []int32 // of each of these levels: the first and the last item of each field, then the field that each oneof holds; 0: none, else plus 1
+}
+
+// item is a value: the bits of a number, or from and to in the wire form; and the next one of the same field, plus 1.
+type item struct {
+	bits uint64
+	next int32
+}
+
+func span(from, to int) uint64 { return uint64(from)<<32 | uint64(to) }
+
+func (d *decoder) bytes(it *item) []byte { return d.wire[it.bits>>32 : uint32(it.bits)] }
+
+// message writes a message, whose parts are the items from first on: two of a message that is not repeated are one behind the other the same as
+// merged.
+func (d *decoder) message(m *Message, first int32, levels int) error {
+	if levels == 0 {
+		return errTooDeep
+	}
+	if d.visits -= 1 + len(m.fields); d.visits < 0 {
+		return errTooLarge
+	}
+	l := level{decoder: d, m: m, base: len(d.slots)}
+	d.slots = append(d.slots, make([]int32, 2*len(m.fields)+m.oneofs)...)
+	mark := len(d.items)
+	for i := first; i != 0; i = d.items[i-1].next {
+		it := d.items[i-1]
+		if err := l.collect(int(it.bits>>32), int(uint32(it.bits))); err != nil {
+			return err
+		}
+	}
+	d.out = append(d.out, '{')
+	before := len(d.out)
+	for i := range m.fields {
+		f := &m.fields[i]
+		head := d.slots[l.base+2*i]
+		if head == 0 && f.presence {
+			continue
+		}
+		if len(d.out) > before {
+			d.out = append(d.out, ',')
+		}
+		d.out = append(append(append(d.out, '"'), f.json...), `":`...)
+		if err := d.field(f, head, levels); err != nil {
+			return err
+		}
+		if len(d.out) > d.limit {
+			return errTooLarge
+		}
+	}
+	d.out = append(d.out, '}')
+	d.items, d.slots = d.items[:mark], d.slots[:l.base]
+	return nil
+}
+
+// level is the message that is being read.
+type level struct {
+	*decoder
+	m    *Message
+	base int // of its slots
+}
+
+// collect notes the values from..to.
+func (l *level) collect(from, to int) error {
+	for from < to {
+		number, typ, n := protowire.ConsumeTag(l.wire[from:to])
+		if n < 0 || number > protowire.MaxValidNumber {
+			return errWire
+		}
+		from += n
+		i := l.m.find(number)
+		if i >= 0 {
+			f := &l.m.fields[i]
+			switch want := f.kind.wire(); {
+			case typ == want:
+				n = l.value(i, from, to)
+			case typ == protowire.BytesType && f.repeated: // numbers, packed
+				n = l.packed(i, from, to)
+			default:
+				i = -1
+			}
+		}
+		if i < 0 { // groups have an end, which must be found
+			n = protowire.ConsumeFieldValue(number, typ, l.wire[from:to])
+		}
+		if n < 0 {
+			if n == badUTF8 {
+				return errUTF8
+			}
+			return errWire
+		}
+		from += n
+	}
+	return nil
+}
+
+// badUTF8 is a length that is none; those of protowire are above it.
+const badUTF8 = -100
+
+// value notes one value of a field and returns its length, negative if it is malformed.
+func (l *level) value(i, from, to int) int {
+	b := l.wire[from:to]
+	f := &l.m.fields[i]
+	var bits uint64
+	var n int
+	switch f.kind.wire() {
+	case protowire.VarintType:
+		bits, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(b)
+		bits = uint64(v)
+	case protowire.Fixed64Type:
+		bits, n = protowire.ConsumeFixed64(b)
+	case protowire.BytesType:
+		var v []byte
+		if v, n = protowire.ConsumeBytes(b); n >= 0 {
+			if f.kind == kindString && !utf8.Valid(v) {
+				return badUTF8
+			}
+			bits = span(from+n-len(v), from+n)
+		}
+	}
+	if n >= 0 {
+		l.note(i, bits)
+	}
+	return n
+}
+
+// packed notes a list of numbers in one.
+func (l *level) packed(i, from, to int) int {
+	list, n := protowire.ConsumeBytes(l.wire[from:to])
+	if n < 0 {
+		return n
+	}
+	end := from + n
+	for at := end - len(list); at < end; {
+		k := l.value(i, at, end)
+		if k < 0 {
+			return k
+		}
+		at += k
+	}
+	return n
+}
+
+// note adds a value to those of a field, or puts it in the place of the one that is there.
+func (l *level) note(i int, bits uint64) {
+	f := &l.m.fields[i]
+	slots := l.slots[l.base:]
+	if f.oneof > 0 {
+		held := &slots[2*len(l.m.fields)+f.oneof-1]
+		if *held != 0 && *held != int32(i+1) {
+			slots[2*(*held-1)] = 0
+		}
+		*held = int32(i + 1)
+	}
+	head, tail := &slots[2*i], &slots[2*i+1]
+	if *head != 0 && !f.repeated && f.kind != kindMessage {
+		l.items[*head-1].bits = bits
+		return
+	}
+	l.items = append(l.items, item{bits: bits})
+	last := int32(len(l.items))
+	if *head == 0 {
+		*head = last
+	} else {
+		l.items[*tail-1].next = last
+	}
+	*tail = last
+}
+
+// field writes the value of a field, whose items begin with head.
+func (d *decoder) field(f *field, head int32, levels int) error {
+	switch {
+	case f.isMap:
+		return d.list(f, head, '{', '}', levels)
+	case f.repeated:
+		return d.list(f, head, '[', ']', levels)
+	case f.kind == kindMessage:
+		return d.message(f.message, head, levels-1)
+	}
+	var it item
+	if head != 0 {
+		it = d.items[head-1]
+	} else if f.kind == kindEnum {
+		it.bits = uint64(f.enum.first)
+	}
+	d.scalar(f, &it)
+	return nil
+}
+
+func (d *decoder) list(f *field, head int32, open, end byte, levels int) error {
+	d.out = append(d.out, open)
+	for i := head; i != 0; i = d.items[i-1].next {
+		if i != head {
+			d.out = append(d.out, ',')
+		}
+		it := d.items[i-1]
+		it.next = 0
+		var err error
+		switch {
+		case f.isMap:
+			err = d.entry(f.message, it, levels-1)
+		case f.kind == kindMessage:
+			err = d.single(f.message, it, levels-1)
+		default:
+			d.scalar(f, &it)
+		}
+		if err != nil {
+			return err
+		}
+		if len(d.out) > d.limit {
+			return errTooLarge
+		}
+	}
+	d.out = append(d.out, end)
+	return nil
+}
+
+// single writes a message of one part.
+func (d *decoder) single(m *Message, part item, levels int) error {
+	d.items = append(d.items, part)
+	err := d.message(m, int32(len(d.items)), levels)
+	d.items = d.items[:len(d.items)-1]
+	return err
+}
+
+// entry writes a member of a map: its key is a string in JSON, and what is absent has its default value.
+func (d *decoder) entry(m *Message, part item, levels int) error {
+	if levels == 0 {
+		return errTooDeep
+	}
+	if d.visits -= 1 + len(m.fields); d.visits < 0 {
+		return errTooLarge
+	}
+	l := level{decoder: d, m: m, base: len(d.slots)}
+	d.slots = append(d.slots, 0, 0, 0, 0)
+	mark := len(d.items)
+	if err := l.collect(int(part.bits>>32), int(uint32(part.bits))); err != nil {
+		return err
+	}
+	key, value := &m.fields[0], &m.fields[1]
+	quoted := key.kind == kindString || key.kind.wide()
+	if !quoted {
+		d.out = append(d.out, '"')
+	}
+	_ = d.field(key, d.slots[l.base], levels)
+	if !quoted {
+		d.out = append(d.out, '"')
+	}
+	d.out = append(d.out, ':')
+	err := d.field(value, d.slots[l.base+2], levels)
+	d.items, d.slots = d.items[:mark], d.slots[:l.base]
+	return err
+}
+
+// wide tells whether JSON knows numbers of that kind as strings.
+func (k kind) wide() bool {
+	switch k {
+	case kindInt64, kindUint64, kindSint64, kindFixed64, kindSfixed64:
+		return true
+	}
+	return false
+}
+
+// scalar writes a value that is no message.
+func (d *decoder) scalar(f *field, it *item) {
+	bits := it.bits
+	switch f.kind {
+	case kindDouble:
+		d.out = appendJava(d.out, math.Float64frombits(bits), 64)
+	case kindFloat:
+		d.out = appendJava(d.out, float64(math.Float32frombits(uint32(bits))), 32)
+	case kindInt32, kindSfixed32:
+		d.out = strconv.AppendInt(d.out, int64(int32(bits)), 10)
+	case kindUint32, kindFixed32:
+		d.out = strconv.AppendUint(d.out, uint64(uint32(bits)), 10)
+	case kindSint32:
+		d.out = strconv.AppendInt(d.out, int64(int32(protowire.DecodeZigZag(uint64(uint32(bits))))), 10)
+	case kindInt64, kindSfixed64:
+		d.out = append(strconv.AppendInt(append(d.out, '"'), int64(bits), 10), '"')
+	case kindUint64, kindFixed64:
+		d.out = append(strconv.AppendUint(append(d.out, '"'), bits, 10), '"')
+	case kindSint64:
+		d.out = append(strconv.AppendInt(append(d.out, '"'), protowire.DecodeZigZag(bits), 10), '"')
+	case kindBool:
+		d.out = strconv.AppendBool(d.out, bits != 0)
+	case kindString:
+		d.out = proto.AppendJSONString(d.out, d.bytes(it))
+	case kindBytes:
+		d.out = append(base64.StdEncoding.AppendEncode(append(d.out, '"'), d.bytes(it)), '"')
+	case kindEnum:
+		if name, ok := f.enum.names[int32(bits)]; ok {
+			d.out = append(append(append(d.out, '"'), name...), '"')
+		} else {
+			d.out = strconv.AppendInt(d.out, int64(int32(bits)), 10)
+		}
+	}
+}
+
+// appendJava writes a floating-point number as Java does: with a point always, and with an exponent below 0.001 and from 10,000,000 on. The
+// digits count: the server takes the type of a value from them (device API 1.3).
+func appendJava(dst []byte, v float64, bits int) []byte {
+	switch {
+	case math.IsNaN(v):
+		return append(dst, `"NaN"`...)
+	case math.IsInf(v, 1):
+		return append(dst, `"Infinity"`...)
+	case math.IsInf(v, -1):
+		return append(dst, `"-Infinity"`...)
+	}
+	if a := math.Abs(v); a == 0 || a >= 1e-3 && a < 1e7 {
+		from := len(dst)
+		dst = strconv.AppendFloat(dst, v, 'f', -1, bits)
+		for _, c := range dst[from:] {
+			if c == '.' {
+				return dst
+			}
+		}
+		return append(dst, ".0"...)
+	}
+	var buf [32]byte
+	text := strconv.AppendFloat(buf[:0], v, 'e', -1, bits) // d.ddde±dd
+	e := len(text) - 1
+	for text[e] != 'e' {
+		e--
+	}
+	dst = append(dst, text[:e]...)
+	if text[e-1] >= '0' && (e == 1 || e == 2 && text[0] == '-') {
+		dst = append(dst, ".0"...)
+	}
+	dst = append(dst, 'E')
+	if text[e+1] == '-' {
+		dst = append(dst, '-')
+	}
+	exponent := text[e+2:]
+	for len(exponent) > 1 && exponent[0] == '0' {
+		exponent = exponent[1:]
+	}
+	return append(dst, exponent...)
+}

@@ -1,0 +1,275 @@
+package schema
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// AppendWire appends the wire form of a JSON object. Members that the schema does not know, and names that an enumeration does not have, are left
+// out; what does not fit is an error, as it is for the server.
+func (m *Message) AppendWire(dst, object []byte) ([]byte, error) {
+	d := json.NewDecoder(strings.NewReader(string(object)))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return dst, fmt.Errorf("protobuf: %w", err)
+	}
+	return m.appendWire(dst, v, maxLevels)
+}
+
+func (m *Message) appendWire(dst []byte, v any, levels int) ([]byte, error) {
+	object, ok := v.(map[string]any)
+	switch {
+	case levels == 0:
+		return dst, errTooDeep
+	case !ok:
+		return dst, errors.New("protobuf: a JSON object is needed")
+	}
+	held := make([]bool, m.oneofs+1)
+	for i := range m.fields {
+		f := &m.fields[i]
+		v := object[f.json]
+		if f.name != f.json {
+			if other, ok := object[f.name]; ok && v != nil {
+				return dst, fmt.Errorf("protobuf: %s is there twice", f.name)
+			} else if ok {
+				v = other
+			}
+		}
+		if v == nil { // null too
+			continue
+		}
+		if f.oneof > 0 && held[f.oneof] {
+			return dst, fmt.Errorf("protobuf: %s is one of several that exclude each other", f.name)
+		}
+		held[f.oneof] = true
+		var err error
+		if dst, err = f.appendWire(dst, v, levels); err != nil {
+			return dst, fmt.Errorf("%w, in %s", err, f.name)
+		}
+	}
+	return dst, nil
+}
+
+func (f *field) appendWire(dst []byte, v any, levels int) ([]byte, error) {
+	switch {
+	case f.isMap:
+		object, ok := v.(map[string]any)
+		if !ok {
+			return dst, errors.New("protobuf: a JSON object is needed")
+		}
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			if object[key] == nil {
+				return dst, errors.New("protobuf: a map has no null")
+			}
+			entry, err := f.message.appendWire(nil, map[string]any{"key": key, "value": object[key]}, levels-1)
+			if err != nil {
+				return dst, err
+			}
+			dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), entry)
+		}
+		return dst, nil
+	case f.repeated:
+		return f.appendList(dst, v, levels)
+	case f.kind == kindMessage:
+		inner, err := f.message.appendWire(nil, v, levels-1)
+		if err != nil {
+			return dst, err
+		}
+		return protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), inner), nil
+	}
+	value, ok, err := f.appendScalar(nil, v)
+	if err != nil || !ok || !f.presence && f.isDefault(value) {
+		return dst, err
+	}
+	return append(protowire.AppendTag(dst, f.number, f.kind.wire()), value...), nil
+}
+
+// appendList appends a list: numbers in one, as proto3 has it.
+func (f *field) appendList(dst []byte, v any, levels int) ([]byte, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return dst, errors.New("protobuf: a JSON array is needed")
+	}
+	var packed []byte
+	for _, e := range list {
+		var err error
+		var ok bool
+		switch {
+		case e == nil:
+			return dst, errors.New("protobuf: a list has no null")
+		case f.kind == kindMessage:
+			var inner []byte
+			if inner, err = f.message.appendWire(nil, e, levels-1); err == nil {
+				dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), inner)
+			}
+		case f.kind.wire() == protowire.BytesType:
+			if packed, ok, err = f.appendScalar(packed[:0], e); ok {
+				dst = append(protowire.AppendTag(dst, f.number, protowire.BytesType), packed...)
+			}
+		default:
+			packed, _, err = f.appendScalar(packed, e)
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+	if len(packed) > 0 && f.kind.wire() != protowire.BytesType {
+		dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), packed)
+	}
+	return dst, nil
+}
+
+// isDefault tells whether a value is what its absence means.
+func (f *field) isDefault(value []byte) bool {
+	if f.kind == kindEnum {
+		v, _ := protowire.ConsumeVarint(value)
+		return int32(v) == f.enum.first
+	}
+	for _, b := range value {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// appendScalar appends a value without tag; ok is false if there is none to append.
+func (f *field) appendScalar(dst []byte, v any) (_ []byte, ok bool, err error) {
+	text, ok := textOf(v)
+	if !ok {
+		return dst, false, errors.New("protobuf: an object or a list where a value is needed")
+	}
+	bits := 64
+	if f.kind.wire() == protowire.Fixed32Type || f.kind == kindInt32 || f.kind == kindUint32 || f.kind == kindSint32 {
+		bits = 32
+	}
+	switch f.kind {
+	case kindDouble, kindFloat:
+		d, err := readFloat(text, bits)
+		if err != nil {
+			return dst, false, err
+		}
+		if bits == 32 {
+			return protowire.AppendFixed32(dst, math.Float32bits(float32(d))), true, nil
+		}
+		return protowire.AppendFixed64(dst, math.Float64bits(d)), true, nil
+	case kindString:
+		return protowire.AppendString(dst, text), true, nil
+	case kindBytes:
+		b, err := base64.RawStdEncoding.DecodeString(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "=")))
+		if err != nil {
+			return dst, false, errors.New("protobuf: no base64")
+		}
+		return protowire.AppendBytes(dst, b), true, nil
+	case kindBool:
+		if text != "true" && text != "false" {
+			return dst, false, errors.New("protobuf: neither true nor false")
+		}
+		return protowire.AppendVarint(dst, protowire.EncodeBool(text == "true")), true, nil
+	case kindEnum:
+		if n, ok := f.enum.numbers[text]; ok {
+			return protowire.AppendVarint(dst, uint64(n)), true, nil
+		}
+		n, err := readInt(text, 32)
+		if err != nil {
+			return dst, false, nil // a name that the schema does not have
+		}
+		return protowire.AppendVarint(dst, uint64(n)), true, nil
+	case kindUint32, kindUint64, kindFixed32, kindFixed64:
+		n, err := readUint(text, bits)
+		if err != nil {
+			return dst, false, err
+		}
+		return f.appendInteger(dst, n), true, nil
+	}
+	n, err := readInt(text, bits)
+	if err != nil {
+		return dst, false, err
+	}
+	if f.kind == kindSint32 || f.kind == kindSint64 {
+		return protowire.AppendVarint(dst, protowire.EncodeZigZag(n)), true, nil
+	}
+	return f.appendInteger(dst, uint64(n)), true, nil
+}
+
+func (f *field) appendInteger(dst []byte, n uint64) []byte {
+	switch f.kind.wire() {
+	case protowire.Fixed32Type:
+		return protowire.AppendFixed32(dst, uint32(n))
+	case protowire.Fixed64Type:
+		return protowire.AppendFixed64(dst, n)
+	}
+	return protowire.AppendVarint(dst, n)
+}
+
+// textOf is the text of a JSON value that is no object, and of a list with one such value: the server's JSON reader does not tell them apart.
+func textOf(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return string(v), true
+	case bool:
+		return strconv.FormatBool(v), true
+	case []any:
+		if len(v) == 1 {
+			return textOf(v[0])
+		}
+	}
+	return "", false
+}
+
+var errNumber = errors.New("protobuf: no number of that type")
+
+// exact is how large a whole number may be that is written with a point or an exponent.
+const exact = 1 << 53
+
+func readInt(text string, bits int) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, bits)
+	if err == nil {
+		return n, nil
+	}
+	d, err := readFloat(text, 64)
+	if n = int64(d); err != nil || math.Abs(d) > exact || float64(n) != d || bits == 32 && int64(int32(n)) != n {
+		return 0, errNumber
+	}
+	return n, nil
+}
+
+func readUint(text string, bits int) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, bits)
+	if err == nil {
+		return n, nil
+	}
+	i, err := readInt(text, 64)
+	if err != nil || i < 0 || bits == 32 && int64(uint32(i)) != i {
+		return 0, errNumber
+	}
+	return uint64(i), nil
+}
+
+func readFloat(text string, bits int) (float64, error) {
+	switch text {
+	case "NaN":
+		return math.NaN(), nil
+	case "Infinity":
+		return math.Inf(1), nil
+	case "-Infinity":
+		return math.Inf(-1), nil
+	}
+	d, err := strconv.ParseFloat(text, bits)
+	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" {
+		return 0, errNumber
+	}
+	return d, nil
+}

@@ -1,0 +1,102 @@
+package schema
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Message is a message type of a schema. It does not change any more; any goroutine may use it.
+type Message struct {
+	fields []field // by number
+	oneofs int
+}
+
+// field is a field of a message.
+type field struct {
+	name     string // as in the schema
+	json     string // in lowerCamelCase
+	number   protowire.Number
+	kind     kind
+	repeated bool
+	isMap    bool     // a repeated message with the fields key and value
+	presence bool     // whether the field is there shows, also when it has its default value
+	oneof    int      // of those of the message, from 1; 0: none
+	message  *Message // of kindMessage
+	enum     *enum    // of kindEnum
+}
+
+// enum is an enumeration; its first value is the default.
+type enum struct {
+	first   int32
+	names   map[int32]string // of several with one number the first
+	numbers map[string]int32
+}
+
+// kind is the type of a field.
+type kind uint8
+
+const (
+	kindDouble kind = iota
+	kindFloat
+	kindInt32
+	kindInt64
+	kindUint32
+	kindUint64
+	kindSint32
+	kindSint64
+	kindFixed32
+	kindFixed64
+	kindSfixed32
+	kindSfixed64
+	kindBool
+	kindString
+	kindBytes
+	kindEnum
+	kindMessage
+)
+
+var scalars = [...]string{
+	"double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes",
+}
+
+// wire is how values of a kind stand in a message.
+func (k kind) wire() protowire.Type {
+	switch k {
+	case kindDouble, kindFixed64, kindSfixed64:
+		return protowire.Fixed64Type
+	case kindFloat, kindFixed32, kindSfixed32:
+		return protowire.Fixed32Type
+	case kindString, kindBytes, kindMessage:
+		return protowire.BytesType
+	}
+	return protowire.VarintType
+}
+
+// find is the place of the field with that number, -1 if there is none.
+func (m *Message) find(number protowire.Number) int {
+	i, ok := slices.BinarySearchFunc(m.fields, number, func(f field, n protowire.Number) int { return int(f.number) - int(n) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// jsonName is the name of a field in JSON: an underscore goes, and the letter behind it becomes a capital.
+func jsonName(name string) string {
+	var b strings.Builder
+	upper := false
+	for _, c := range []byte(name) {
+		switch {
+		case c == '_':
+			upper = true
+			continue
+		case upper && 'a' <= c && c <= 'z':
+			c -= 'a' - 'A'
+		}
+		upper = false
+		b.WriteByte(c)
+	}
+	return b.String()
+}
