@@ -175,23 +175,25 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 		o.session.end(reasonRevoked)
 	case what&registry.DeviceDeleted != 0:
 		d.disown(dev.ID, o.session)
+	case o.name == "" && what&registry.ProfileChanged != 0:
+		o.session.follow(dev.ProfileID)
 	}
 }
 
 // SharedAttributes implements registry.Watcher.
 func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string) {
 	o, ok := d.owner(id)
-	tell := func(object []byte) {
+	tell := func(object []byte, set []proto.KV, deleted []string) {
 		d.serve(id, pollAttributes, pollResult{body: object})
 		if ok {
-			o.session.attributes(o.name, object)
+			o.session.attributes(o.name, object, set, deleted)
 		}
 	}
 	if len(set) > 0 {
-		tell(appendObject(nil, set))
+		tell(appendObject(nil, set), set, nil)
 	}
 	if len(deleted) > 0 {
-		tell(appendDeleted(nil, deleted))
+		tell(appendDeleted(nil, deleted), nil, deleted)
 	}
 }
 

@@ -20,8 +20,9 @@ const MaxMQTTConnections = 1024
 //	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
 type MQTT struct {
 	*Doors
-	net    *mqttNet
-	parser sync.Pool // of *Parser
+	net     *mqttNet
+	parser  sync.Pool // of *Parser
+	schemas schemas
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -31,6 +31,14 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	}
 	b := make([]byte, 0, 64+len(name)+len(c.Method)+len(c.Params))
 	to := callTopics[g.family]
+	if r := s.rules.Load(); name == "" && r.downInProtobuf(g.family) {
+		b, err := r.commandMessage(c)
+		if err != nil {
+			s.cannotSend(c, err)
+			return true
+		}
+		return s.sendDown(to+strconv.Itoa(int(c.ID)), b, g.qos, c)
+	}
 	if name == "" {
 		to += strconv.Itoa(int(c.ID))
 		b = append(b, `{"method":`...)
@@ -51,7 +59,12 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	if name != "" {
 		b = append(b, '}')
 	}
-	ok, later := s.sendCall(to, b, g.qos, c)
+	return s.sendDown(to, b, g.qos, c)
+}
+
+// sendDown sends a command and notes that it is delivered, as soon as it is; false if the device cannot take it.
+func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) bool {
+	ok, later := s.sendCall(to, payload, qos, c)
 	if ok && !later {
 		s.m.Calls.Delivered(c.Device, c.ID)
 	}

@@ -47,6 +47,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	}
 	if user == provisionUser || clientID == provisionUser {
 		s.provision = true
+		s.rules.Store(new(rules))
 		conn.idle = provisionLimit
 		conn.session.Store(s)
 		return s, 0
@@ -59,13 +60,15 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
 	s.device = dev
-	s.profile, _ = m.Lookups.Profile(dev.ProfileID)
+	s.follow(dev.ProfileID)
 	conn.session.Store(s)
 	m.own(dev.ID, s, "")
 	// What was revoked in between closes this session too: either the change finds it, or we see the change here.
-	if again, ok := m.authenticate(conn, clientID, user, c.Password); !ok || again.ID != dev.ID {
+	again, ok := m.authenticate(conn, clientID, user, c.Password)
+	if !ok || again.ID != dev.ID {
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
+	s.follow(again.ProfileID) // the same for its profile
 	// The device's keep-alive does not end the session earlier than the server would (device API 3.1).
 	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
 	return s, 0

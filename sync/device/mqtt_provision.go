@@ -1,6 +1,7 @@
 package device
 
 import (
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -16,6 +17,10 @@ func (s *session) provisioning(place uint32, name string, payload []byte) {
 		return
 	}
 	r, err := readProvision(payload)
+	inProtobuf := err != nil && !errors.Is(err, errProvision) && !json.Valid(payload)
+	if inProtobuf {
+		r, err = protobufProvision(payload)
+	}
 	switch {
 	case errors.Is(err, errProvision):
 		s.fatal(place, err)
@@ -35,5 +40,8 @@ func (s *session) provisioning(place uint32, name string, payload []byte) {
 		return
 	}
 	s.finish(place, reasonNone)
+	if inProtobuf {
+		answer = provisionMessageOf(answer)
+	}
 	s.send(provisionReply, answer, s.sub(subUnknown).qos)
 }

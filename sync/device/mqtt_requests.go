@@ -29,7 +29,12 @@ func (s *session) attributeRequest(place uint32, t topic, payload []byte) {
 	s.answerIn(subAttributeResponse, t.family)
 	s.finish(place, reasonNone)
 	g := s.sub(subAttributeResponse)
-	answer := appendAttributes(nil, s.m.Lookups, s.device.ID, q)
+	var answer []byte
+	if s.rules.Load().downInProtobuf(g.family) {
+		answer = attributesMessage(s.m.Lookups, s.device.ID, t.id, q)
+	} else {
+		answer = appendAttributes(nil, s.m.Lookups, s.device.ID, q)
+	}
 	s.send(attributeResponseTopics[g.family]+strconv.Itoa(int(t.id)), answer, g.qos)
 }
 
@@ -42,32 +47,36 @@ func (s *session) request(place uint32, t topic, payload []byte) {
 	}
 	s.answerIn(subRequestAnswer, t.family)
 	s.finish(place, reasonNone)
-	answer := func(b []byte) {
+	answer := func(response []byte, err error) {
 		g := s.sub(subRequestAnswer)
-		s.send(requestAnswerTopics[g.family]+strconv.Itoa(int(t.id)), b, g.qos)
-	}
-	if method == "getSessionLimits" && t.family == familyV1 {
-		answer(sessionLimits(s.device.Gateway))
-		return
-	}
-	r := agent.Request{Device: s.device.ID, Method: method, Params: params, Reply: func(response []byte, err error) {
-		if err != nil {
+		switch {
+		case s.rules.Load().downInProtobuf(g.family):
+			response = answerMessage(t.id, response, err)
+		case err != nil:
 			response = callError(err)
 		}
-		answer(response)
-	}}
+		s.send(requestAnswerTopics[g.family]+strconv.Itoa(int(t.id)), response, g.qos)
+	}
+	if method == "getSessionLimits" && t.family == familyV1 {
+		answer(sessionLimits(s.device.Gateway), nil)
+		return
+	}
+	r := agent.Request{Device: s.device.ID, Method: method, Params: params, Reply: answer}
 	if err := s.m.Calls.Request(&r); err != nil {
-		answer(callError(err))
+		answer(nil, err)
 	}
 }
 
 // callError is what a device is told when its call has no answer (device API 4.1).
 func callError(err error) []byte {
-	word := err.Error()
+	return append(appendJSONString([]byte(`{"error":`), callWord(err)), '}')
+}
+
+func callWord(err error) string {
 	if errors.Is(err, agent.ErrTimeout) {
-		word = "timeout"
+		return "timeout"
 	}
-	return append(appendJSONString([]byte(`{"error":`), word), '}')
+	return err.Error()
 }
 
 // claim records that a device may be claimed. There is no word for it on the link to the cloud (device API 5).

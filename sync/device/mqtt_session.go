@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -35,11 +36,12 @@ type session struct {
 	m          *MQTT
 	conn       *mqttConn
 	device     registry.Device // as it was at the connect
-	profile    registry.Profile
-	version    byte // of MQTT: 3, 4 (3.1.1) or 5
-	provision  bool // may only ask for credentials (device API 5)
-	maxPacket  int  // the device's own bound; 0 = none
-	receiveMax int  // QoS 1 messages that it takes unacknowledged
+	rules      atomic.Pointer[rules]
+	following  sync.Mutex // held while rules change
+	version    byte       // of MQTT: 3, 4 (3.1.1) or 5
+	provision  bool       // may only ask for credentials (device API 5)
+	maxPacket  int        // the device's own bound; 0 = none
+	receiveMax int        // QoS 1 messages that it takes unacknowledged
 
 	devices map[proto.UUID]struct{} // of a gateway, those that it speaks for; guarded by Doors.mu
 	joined  []joined                // connected by the publish that is being processed; of the goroutine that reads
@@ -175,15 +177,17 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 		return
 	}
 	t := readTopic(name)
-	if t.subject == subUnknown || s.profile.ConfiguredForMQTT {
-		t = s.ownTopic(t, name)
+	r := s.rules.Load()
+	if t.subject == subUnknown || r.ConfiguredForMQTT {
+		t = r.ownTopic(t, name)
 	}
 	if t.badID {
 		s.invalid(place, errors.New("the number in the topic is none"))
 		return
 	}
-	if t.family == familyV2Protobuf || s.profile.Protobuf && t.family != familyV2JSON && t.subject != subUnknown && t.subject < subFirmware {
-		s.invalid(place, errProtobuf)
+	payload, err := r.inJSON(t, payload)
+	if err != nil {
+		s.invalid(place, err)
 		return
 	}
 	switch t.subject {
@@ -208,11 +212,8 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 	}
 }
 
-var errProtobuf = errors.New("protobuf payloads are not supported; let the device profile use JSON")
-
 // ownTopic applies the topics that the profile of the device defines (device API 4.1).
-func (s *session) ownTopic(t topic, name string) topic {
-	p := &s.profile
+func (p *rules) ownTopic(t topic, name string) topic {
 	if !p.ConfiguredForMQTT {
 		return t
 	}
@@ -286,7 +287,7 @@ func (s *session) invalid(place uint32, err error) {
 	switch {
 	case withAck && s.version == 5:
 		s.finish(place, reasonPayload)
-	case withAck && s.profile.AckInvalid:
+	case withAck && s.rules.Load().AckInvalid:
 		s.finish(place, reasonNone)
 	default:
 		s.end(reasonPayload)
@@ -308,7 +309,7 @@ func (s *session) filter(name string) (topic, bool) {
 	if t, ok := filters[name]; ok {
 		return t, true
 	}
-	if own := s.profile.SubscribeTopic; s.profile.ConfiguredForMQTT && own != "" && name == own {
+	if r := s.rules.Load(); r.ConfiguredForMQTT && r.SubscribeTopic != "" && name == r.SubscribeTopic {
 		return topic{subject: subAttributes}, true
 	}
 	t, ok := gatewayFilters[name]
@@ -327,7 +328,7 @@ func (s *session) subscribe(name string, qos byte) bool {
 		s.subs[subUnknown] = grant{on: true, qos: qos}
 		return true
 	}
-	if name == s.profile.SubscribeTopic && name != attributesTopics[0] {
+	if name == s.rules.Load().SubscribeTopic && name != attributesTopics[0] {
 		qos = 1 // and on the ordinary topic (device API 4.1)
 	}
 	s.subs[t.subject] = grant{on: true, qos: qos, family: t.family}
@@ -422,10 +423,13 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	return true, false
 }
 
-// attributes sends a change of shared attributes, a JSON object, to the device, or to the gateway that calls it name.
-func (s *session) attributes(name string, object []byte) {
+// attributes sends a change of shared attributes, object in JSON, to the device, or to the gateway that calls it name.
+func (s *session) attributes(name string, object []byte, set []proto.KV, deleted []string) {
 	if name == "" {
 		if g := s.sub(subAttributes); g.on {
+			if s.rules.Load().downInProtobuf(g.family) {
+				object = s.updateMessage(set, deleted)
+			}
 			s.send(attributesTopics[g.family], object, g.qos)
 		}
 		return

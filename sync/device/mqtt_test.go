@@ -237,7 +237,7 @@ func TestMQTTFilters(t *testing.T) {
 				t.Errorf("%s of a device that is no gateway: %#x", f, code)
 			}
 		}
-		for _, f := range []string{"#", "+", "v1/devices/me/#", "v1/devices/+/attributes", "$share/g/v1/devices/me/attributes", "$SYS/#", "v2/fw/response/+", "v2/a/p", "x"} {
+		for _, f := range []string{"#", "+", "v1/devices/me/#", "v1/devices/+/attributes", "$share/g/v1/devices/me/attributes", "$SYS/#", "v2/fw/response/+", "v2/t/p", "x"} {
 			if code := lamp.subscribe(f, 1); code != refused {
 				t.Errorf("%s: %#x", f, code)
 			}

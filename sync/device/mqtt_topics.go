@@ -179,12 +179,16 @@ var filters = map[string]topic{
 	"v1/devices/me/rpc/response/+":        {subject: subRequestAnswer},
 	"v2/a":                                {subject: subAttributes, family: familyV2},
 	"v2/a/j":                              {subject: subAttributes, family: familyV2JSON},
+	"v2/a/p":                              {subject: subAttributes, family: familyV2Protobuf},
 	"v2/a/res/+":                          {subject: subAttributeResponse, family: familyV2},
 	"v2/a/res/j/+":                        {subject: subAttributeResponse, family: familyV2JSON},
+	"v2/a/res/p/+":                        {subject: subAttributeResponse, family: familyV2Protobuf},
 	"v2/r/req/+":                          {subject: subCall, family: familyV2},
 	"v2/r/req/j/+":                        {subject: subCall, family: familyV2JSON},
+	"v2/r/req/p/+":                        {subject: subCall, family: familyV2Protobuf},
 	"v2/r/res/+":                          {subject: subRequestAnswer, family: familyV2},
 	"v2/r/res/j/+":                        {subject: subRequestAnswer, family: familyV2JSON},
+	"v2/r/res/p/+":                        {subject: subRequestAnswer, family: familyV2Protobuf},
 	"v2/fw/response/+/chunk/+":            {subject: subFirmware},
 	"v2/sw/response/+/chunk/+":            {subject: subSoftware},
 	"v2/fw/error":                         {subject: subUpdateError},
@@ -201,8 +205,8 @@ var gatewayFilters = map[string]topic{
 
 // The topics of what is sent to a device, by family, without the number at the end.
 var (
-	attributesTopics        = [...]string{"v1/devices/me/attributes", "v2/a", "v2/a/j", "v2/a"}
-	attributeResponseTopics = [...]string{"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/"}
-	callTopics              = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/"}
-	requestAnswerTopics     = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/"}
+	attributesTopics        = [...]string{"v1/devices/me/attributes", "v2/a", "v2/a/j", "v2/a/p"}
+	attributeResponseTopics = [...]string{"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/"}
+	callTopics              = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
+	requestAnswerTopics     = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
 )

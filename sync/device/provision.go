@@ -45,17 +45,22 @@ func readProvision(payload []byte) (r provisionRequest, err error) {
 	if readObject(payload, &r) != nil {
 		return r, errors.New("the request is no JSON object of that form") // no more: it holds secrets
 	}
+	return r, r.check()
+}
+
+// check returns errProvision for what is missing or unknown.
+func (r *provisionRequest) check() error {
 	if r.Key == nil || r.Secret == nil || string(r.DeviceName) == "null" {
-		return r, errProvision
+		return errProvision
 	}
 	if r.CredentialsType != nil {
 		switch *r.CredentialsType {
 		case "ACCESS_TOKEN", "MQTT_BASIC", "X509_CERTIFICATE":
 		default:
-			return r, errProvision
+			return errProvision
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // Provision answers a device that asks for credentials (device API 5). An error means that it should ask again later.

@@ -272,6 +272,11 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 // Attributes calls fn for the attributes of an entity: those named by keys, all of the scope if keys is nil. The order is that of keys, or by
 // name. kv is valid during the call only. Any goroutine.
 func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV)) {
+	r.TimedAttributes(id, scope, keys, func(_ int64, kv *proto.KV) { fn(kv) })
+}
+
+// TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the Unix epoch.
+func (r *Registry) TimedAttributes(id proto.UUID, scope Scope, keys []string, fn func(ts int64, kv *proto.KV)) {
 	record, ok := r.get(attributeKey(scope, id))
 	if !ok {
 		return
@@ -279,13 +284,13 @@ func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func
 	list, _ := decodeAttributes(record)
 	if keys == nil {
 		for i := range list {
-			fn(&list[i].kv)
+			fn(list[i].ts, &list[i].kv)
 		}
 		return
 	}
 	for _, k := range keys {
 		if at, ok := slices.BinarySearchFunc(list, []byte(k), byKey); ok {
-			fn(&list[at].kv)
+			fn(list[at].ts, &list[at].kv)
 		}
 	}
 }

@@ -48,7 +48,13 @@ type (
 				Subscribe  string `json:"deviceAttributesSubscribeTopic"`
 				AckInvalid bool   `json:"sendAckOnValidationException"`
 				Payload    struct {
-					Type string `json:"transportPayloadType"`
+					Type       string  `json:"transportPayloadType"`
+					Telemetry  string  `json:"deviceTelemetryProtoSchema"`
+					Attributes string  `json:"deviceAttributesProtoSchema"`
+					Call       *string `json:"deviceRpcRequestProtoSchema"`
+					Answer     *string `json:"deviceRpcResponseProtoSchema"`
+					JSONToo    bool    `json:"enableCompatibilityWithJsonPayloadFormat"`
+					JSONDown   bool    `json:"useJsonPayloadFormatForDefaultDownlinkTopics"`
 				} `json:"transportPayloadTypeConfiguration"`
 			} `json:"transportConfiguration"`
 			Provision struct {
@@ -190,7 +196,14 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 	if j.TransportType == "MQTT" {
 		p.ConfiguredForMQTT = true
 		p.TelemetryTopic, p.AttributesTopic, p.SubscribeTopic = bounded(t.Telemetry), bounded(t.Attributes), bounded(t.Subscribe)
-		p.Protobuf, p.AckInvalid = t.Payload.Type == "PROTOBUF", t.AckInvalid
+		if p.AckInvalid = t.AckInvalid; t.Payload.Type == "PROTOBUF" {
+			c := &t.Payload
+			p.Protobuf = true
+			p.Schemas = Schemas{
+				Telemetry: boundedSchema(c.Telemetry), Attributes: boundedSchema(c.Attributes), Call: schemaOr(c.Call, callSchema), Answer: schemaOr(c.Answer, answerSchema),
+				JSONToo: c.JSONToo, JSONDown: c.JSONToo && c.JSONDown,
+			}
+		}
 	}
 	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil && (j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
 		var k bool
@@ -199,6 +212,27 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 		p.provisions = p.provisions && k
 	}
 	return p, true
+}
+
+// What the server takes for schemas of commands and of their answers that a profile does not have (read in its source).
+const (
+	callSchema   = `syntax = "proto3"; package rpc; message RpcRequestMsg { optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
+	answerSchema = `syntax = "proto3"; package rpc; message RpcResponseMsg { optional string payload = 1; }`
+)
+
+func schemaOr(text *string, otherwise string) string {
+	if text == nil || *text == "" {
+		return otherwise
+	}
+	return boundedSchema(*text)
+}
+
+// boundedSchema leaves out a schema that would take too much memory: they are kept there.
+func boundedSchema(text string) string {
+	if len(text) > MaxSchema {
+		return ""
+	}
+	return text
 }
 
 // bounded leaves out a text that is too long to be meant.

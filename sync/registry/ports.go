@@ -22,7 +22,7 @@ const (
 	DeviceRenamed                         // a direct session goes on; a gateway's sub-session goes on under the old name (device API 4.3)
 	CredentialsChanged                    // close the direct session (device API 3.1); not told when the same ones were saved again
 	GatewayChanged                        // additionalInfo.gateway was switched; evaluated at the next connect (device API 4.3)
-	ProfileChanged                        // another profile, or its topics or payload type: evaluated at the next connect
+	ProfileChanged                        // another profile, or its topics, payload type or schemas: a direct session goes by the new one at once
 	DeviceDeleted                         // or unassigned, they look the same (wire contract 6.3): close every session of it
 )
 
@@ -59,6 +59,8 @@ type Lookups interface {
 	// or by name. kv is valid during the call only. What devices post as client attributes the intake puts here by itself when it is
 	// accepted, so the doors have nothing to do for it. proto.AppendJSONValue writes a value.
 	Attributes(device proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV))
+	// TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the Unix epoch.
+	TimedAttributes(device proto.UUID, scope Scope, keys []string, fn func(ts int64, kv *proto.KV))
 	// Credentials reads a device's credentials as ThingsBoard's JSON, secrets included (for CHECK_PRE_PROVISIONED_DEVICES).
 	Credentials(id proto.UUID) (json []byte, ok bool)
 }
@@ -72,7 +74,21 @@ type Profile struct {
 	AttributesTopic   string
 	SubscribeTopic    string // deviceAttributesSubscribeTopic
 	Protobuf          bool   // transportPayloadType PROTOBUF
-	AckInvalid        bool   // sendAckOnValidationException
+	Schemas           Schemas
+	AckInvalid        bool // sendAckOnValidationException
 	Default           bool
 	ConfiguredForMQTT bool // transportType MQTT
+}
+
+// MaxSchema is the most bytes of a schema; a longer one is left out.
+const MaxSchema = 16 << 10
+
+// Schemas are the texts of the proto3 schemas of a profile with protobuf payloads, "" for none, and when JSON goes too.
+type Schemas struct {
+	Telemetry  string
+	Attributes string
+	Call       string // of commands to the device; the server's own if the profile has none
+	Answer     string // of the answers to them; the same
+	JSONToo    bool   // enableCompatibilityWithJsonPayloadFormat: what is no protobuf is read as JSON
+	JSONDown   bool   // useJsonPayloadFormatForDefaultDownlinkTopics, which counts with the other only: JSON goes down on v1 topics
 }

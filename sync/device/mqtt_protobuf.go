@@ -1,0 +1,256 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"edgesync/proto"
+	agent "edgesync/sync"
+	"edgesync/sync/device/schema"
+	"edgesync/sync/registry"
+)
+
+// Payloads in protobuf. What comes up becomes JSON and is then treated like a device's own JSON, as on the server: so its values are converted by
+// the same rules. What goes down is one of the server's own messages, but for commands, which have the profile's schema. Which messages, their
+// numbers and when the one or the other form is used was read in the server's source (ProtoMqttAdaptor, DeviceSessionCtx, transport.proto, queue.proto).
+
+// What devices send that is not of the profile's schemas. Fields are optional here so that what is not given is not there in JSON either.
+var (
+	attributesRequest = fixed(`message AttributesRequest { optional string clientKeys = 1; optional string sharedKeys = 2; }`)
+	rpcRequest        = fixed(`message RpcRequest { string method = 1; string params = 2; }`)
+	claimDevice       = fixed(`message ClaimDevice { optional string secretKey = 1; optional int64 durationMs = 2; }`)
+	provisionMessage  = fixed(`enum CredentialsType { ACCESS_TOKEN = 0; X509_CERTIFICATE = 1; MQTT_BASIC = 2; LWM2M_CREDENTIALS = 3; }
+		message Profile { string key = 1; string secret = 2; }
+		message Token { string token = 1; }
+		message Certificate { string hash = 1; }
+		message Basic { string client = 1; string user = 2; string password = 3; }
+		message Credentials { Token token = 1; Certificate certificate = 2; Basic basic = 3; }
+		message Request { string name = 1; CredentialsType type = 2; Profile profile = 3; Credentials credentials = 4; bool gateway = 5; }`)
+)
+
+func fixed(text string) func() *schema.Message {
+	return sync.OnceValue(func() *schema.Message {
+		m, err := schema.Parse(`syntax = "proto3"; ` + text)
+		if err != nil {
+			panic(err)
+		}
+		return m
+	})
+}
+
+var errSchema = errors.New("the device profile has no protobuf schema for this, or none that can be used")
+
+// inJSON is what the device publishes, as JSON. On the topics with /p it is protobuf for every profile; a profile with protobuf payloads makes it
+// so on all others but those with /j, where it may allow JSON beside it.
+func (r *rules) inJSON(t topic, payload []byte) ([]byte, error) {
+	if t.subject == subUnknown || t.subject >= subFirmware || t.family != familyV2Protobuf && (t.family == familyV2JSON || !r.Protobuf) {
+		return payload, nil
+	}
+	b, err := r.fromProtobuf(t.subject, payload)
+	if err != nil && r.Schemas.JSONToo && t.family != familyV2Protobuf {
+		return payload, nil
+	}
+	return b, err
+}
+
+func (r *rules) fromProtobuf(what subject, payload []byte) ([]byte, error) {
+	var m *schema.Message
+	switch what {
+	case subTelemetry:
+		m = r.telemetry
+	case subAttributes:
+		m = r.attributes
+	case subCallAnswer:
+		m = r.answer
+	case subAttributeRequest:
+		m = attributesRequest()
+	case subClaim:
+		m = claimDevice()
+	case subRequest:
+		return fromRequest(payload)
+	}
+	if m == nil {
+		return nil, errSchema
+	}
+	return m.AppendJSON(nil, payload)
+}
+
+// fromRequest is the JSON of a device's own call, whose params are JSON text.
+func fromRequest(payload []byte) ([]byte, error) {
+	b, err := rpcRequest().AppendJSON(nil, payload)
+	if err != nil {
+		return nil, err
+	}
+	var c struct{ Method, Params string }
+	if err := json.Unmarshal(b, &c); err != nil {
+		return nil, err
+	}
+	if c.Params == "" {
+		c.Params = "null"
+	}
+	if !json.Valid([]byte(c.Params)) {
+		return nil, errors.New("the params of a call must be JSON")
+	}
+	b = proto.AppendJSONString(append(b[:0], `{"method":`...), c.Method)
+	return append(append(append(b, `,"params":`...), c.Params...), '}'), nil
+}
+
+// downInProtobuf tells whether what goes down on topics of that spelling is protobuf.
+func (r *rules) downInProtobuf(f family) bool {
+	switch f {
+	case familyV1:
+		return r.Protobuf && !r.Schemas.JSONDown
+	case familyV2:
+		return r.Protobuf
+	}
+	return f == familyV2Protobuf
+}
+
+// appendVarint appends a field as the server's classes do: nothing for 0.
+func appendVarint(dst []byte, field protowire.Number, v int64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.VarintType), uint64(v))
+}
+
+// appendText does the same for a string.
+func appendText[T string | []byte](dst []byte, field protowire.Number, v T) []byte {
+	if len(v) == 0 {
+		return dst
+	}
+	return append(protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(len(v))), v...)
+}
+
+// appendTimed appends a value with its time, a TsKvProto.
+func appendTimed(dst []byte, field protowire.Number, ts int64, kv *proto.KV) []byte {
+	inner := appendText(appendVarint(nil, 1, ts), 2, proto.AppendKV(nil, kv))
+	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), inner)
+}
+
+// attributesMessage answers an attribute request, a GetAttributeResponseMsg.
+func attributesMessage(look registry.Lookups, device proto.UUID, id int32, q question) []byte {
+	b := appendVarint(nil, 1, int64(id))
+	part := func(field protowire.Number, scope registry.Scope, keys []string) {
+		look.TimedAttributes(device, scope, keys, func(ts int64, kv *proto.KV) { b = appendTimed(b, field, ts, kv) })
+	}
+	if q.client {
+		part(2, registry.ClientScope, q.clientKeys)
+	}
+	if q.shared {
+		part(3, registry.SharedScope, q.sharedKeys)
+	}
+	if len(q.clientKeys)+len(q.sharedKeys) > 1 {
+		b = appendVarint(b, 4, 1)
+	}
+	return b
+}
+
+// updateMessage tells of changed shared attributes, an AttributeUpdateNotificationMsg.
+func (s *session) updateMessage(set []proto.KV, deleted []string) []byte {
+	times := make(map[string]int64, len(set))
+	keys := make([]string, len(set))
+	for i := range set {
+		keys[i] = string(set[i].Key)
+	}
+	s.m.Lookups.TimedAttributes(s.device.ID, registry.SharedScope, keys, func(ts int64, kv *proto.KV) { times[string(kv.Key)] = ts })
+	var b []byte
+	for i := range set {
+		ts, ok := times[keys[i]]
+		if !ok {
+			ts = s.m.Clock.Stamp()
+		}
+		b = appendTimed(b, 1, ts, &set[i])
+	}
+	for _, key := range deleted {
+		b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), key)
+	}
+	return b
+}
+
+// answerMessage is the answer to a device's own call, a ToServerRpcResponseMsg.
+func answerMessage(id int32, response []byte, err error) []byte {
+	b := appendVarint(nil, 1, int64(id))
+	if err != nil {
+		return appendText(b, 3, callWord(err))
+	}
+	return appendText(b, 2, response)
+}
+
+// commandMessage is a command by the profile's schema. What of it the schema does not have is left out.
+func (r *rules) commandMessage(c *agent.Call) ([]byte, error) {
+	if r.call == nil {
+		return nil, errSchema
+	}
+	b := proto.AppendJSONString([]byte(`{"method":`), c.Method)
+	b = strconv.AppendInt(append(b, `,"requestId":`...), int64(c.ID), 10)
+	b = append(b, `,"params":`...)
+	switch {
+	case c.Params == "":
+		b = append(b, "null"...)
+	case json.Valid([]byte(c.Params)):
+		b = append(b, c.Params...)
+	default:
+		b = proto.AppendJSONString(b, c.Params)
+	}
+	return r.call.AppendWire(nil, append(b, '}'))
+}
+
+// cannotSend answers a command that the profile's schema has no form for, in the server's words.
+func (s *session) cannotSend(c *agent.Call, err error) {
+	s.m.complain("a command does not fit the protobuf schema of the device profile", s.device.Name, err)
+	b := proto.AppendJSONString([]byte(`{"result":"INVALID_ARGUMENTS","error":`), "Failed to convert device RPC command to MQTT msg: "+c.Method+c.Params)
+	s.m.Calls.Answer(c.Device, c.ID, string(append(b, '}')))
+}
+
+// protobufProvision reads a request for credentials that is no JSON. An empty one is a request too, whose key is empty.
+func protobufProvision(payload []byte) (r provisionRequest, err error) {
+	b, err := provisionMessage().AppendJSON(nil, payload)
+	if err != nil {
+		return r, errors.New("the request is neither a JSON object of that form nor protobuf") // no more: it holds secrets
+	}
+	var m struct {
+		Name        json.RawMessage
+		Type        json.RawMessage
+		Profile     struct{ Key, Secret string }
+		Credentials struct {
+			Token       struct{ Token string }
+			Certificate struct{ Hash string }
+			Basic       struct{ Client, User, Password string }
+		}
+		Gateway json.RawMessage
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return r, errors.New("the request cannot be read")
+	}
+	c, kind := &m.Credentials, strings.Trim(string(m.Type), `"`)
+	r = provisionRequest{
+		Key: &m.Profile.Key, Secret: &m.Profile.Secret, CredentialsType: &kind, Token: c.Token.Token, Hash: c.Certificate.Hash,
+		ClientID: c.Basic.Client, UserName: c.Basic.User, Password: c.Basic.Password, DeviceName: m.Name, Gateway: m.Gateway,
+	}
+	return r, r.check()
+}
+
+// The numbers of what stands in an answer to it, a ProvisionDeviceResponseMsg.
+var (
+	provisionStatus  = map[string]int64{"SUCCESS": 1, "NOT_FOUND": 2, "FAILURE": 3}
+	credentialsTypes = map[string]int64{"ACCESS_TOKEN": 0, "X509_CERTIFICATE": 1, "MQTT_BASIC": 2}
+)
+
+// provisionMessageOf is the protobuf of an answer in JSON.
+func provisionMessageOf(answer []byte) []byte {
+	var a struct {
+		Status string          `json:"status"`
+		Type   string          `json:"credentialsType"`
+		Value  json.RawMessage `json:"credentialsValue"`
+	}
+	_ = json.Unmarshal(answer, &a) // our own
+	value := string(a.Value)       // MQTT_BASIC credentials are their JSON
+	_ = json.Unmarshal(a.Value, &value)
+	return appendText(appendVarint(appendVarint(nil, 1, provisionStatus[a.Status]), 2, credentialsTypes[a.Type]), 3, value)
+}
