@@ -7,9 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -20,6 +19,11 @@ const (
 )
 
 func segmentName(first uint64) string { return fmt.Sprintf("%020d", first) }
+
+// sortUint64 sorts numbers. An instance of slices.Sort would be some kB more of code, for what happens at a start.
+func sortUint64(v []uint64) {
+	sort.Slice(v, func(i, j int) bool { return v[i] < v[j] })
+}
 
 // listSegments returns the first offsets of the segments in dir, sorted. Other files are ignored.
 func listSegments(dir string) ([]uint64, error) {
@@ -33,7 +37,7 @@ func listSegments(dir string) ([]uint64, error) {
 			firsts = append(firsts, n)
 		}
 	}
-	slices.Sort(firsts)
+	sortUint64(firsts)
 	return firsts, nil
 }
 
@@ -126,11 +130,9 @@ func boundDir(dir string) {
 			total += i.Size()
 		}
 	}
-	slices.SortFunc(files, func(a, b file) int {
-		if a.mod != b.mod {
-			return int(min(1, max(-1, a.mod-b.mod)))
-		}
-		return strings.Compare(a.name, b.name)
+	sort.Slice(files, func(i, j int) bool { // as sortUint64
+		a, b := &files[i], &files[j]
+		return a.mod < b.mod || a.mod == b.mod && a.name < b.name
 	})
 	for i := 0; i < len(files)-1 && (len(files)-i > corruptFiles || total > corruptBytes); i++ {
 		os.Remove(filepath.Join(dir, files[i].name))

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -50,7 +49,7 @@ func typical(costs []uint64) (int64, bool) {
 	if len(costs) < 3 {
 		return 0, false
 	}
-	slices.Sort(costs)
+	sortUint64(costs)
 	n := costs[(len(costs)-1)/2]
 	return int64(n), n > 0 && n <= trialMost
 }

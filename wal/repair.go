@@ -88,7 +88,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 			changed = true
 		}
 	}
-	slices.Sort(firsts)
+	sortUint64(firsts)
 	for _, first := range starts {
 		path := filepath.Join(dir, segmentName(first))
 		if len(firsts) > 0 && firsts[0] <= first {
