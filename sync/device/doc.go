@@ -10,7 +10,7 @@
 //
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets, with memory for what has come
-//	  │ session    what the topic means; a place in the order of acknowledgements
+//	  │ session    what the topic means; a place in the order of acknowledgements; JSON of what is protobuf
 //	  │ Parser     the same; a bad payload ends the session, MQTT 5 hears why
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
 //	  ▼ PUBACK     from the committer, in order, through the writer

@@ -3,6 +3,7 @@ package device
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,11 +121,11 @@ func appendVarint(dst []byte, field protowire.Number, v int64) []byte {
 }
 
 // appendText does the same for a string.
-func appendText[T string | []byte](dst []byte, field protowire.Number, v T) []byte {
+func appendText(dst []byte, field protowire.Number, v []byte) []byte {
 	if len(v) == 0 {
 		return dst
 	}
-	return append(protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(len(v))), v...)
+	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), v)
 }
 
 // appendTimed appends a value with its time, a TsKvProto.
@@ -153,19 +154,22 @@ func attributesMessage(look registry.Lookups, device proto.UUID, id int32, q que
 
 // updateMessage tells of changed shared attributes, an AttributeUpdateNotificationMsg.
 func (s *session) updateMessage(set []proto.KV, deleted []string) []byte {
-	times := make(map[string]int64, len(set))
-	keys := make([]string, len(set))
+	keys, times := make([]string, len(set)), make([]int64, len(set))
 	for i := range set {
-		keys[i] = string(set[i].Key)
+		keys[i], times[i] = string(set[i].Key), s.m.Clock.Stamp()
 	}
-	s.m.Lookups.TimedAttributes(s.device.ID, registry.SharedScope, keys, func(ts int64, kv *proto.KV) { times[string(kv.Key)] = ts })
+	next := 0 // they come in this order
+	s.m.Lookups.TimedAttributes(s.device.ID, registry.SharedScope, keys, func(ts int64, kv *proto.KV) {
+		for next < len(keys) && keys[next] != string(kv.Key) {
+			next++
+		}
+		if next < len(keys) {
+			times[next] = ts
+		}
+	})
 	var b []byte
 	for i := range set {
-		ts, ok := times[keys[i]]
-		if !ok {
-			ts = s.m.Clock.Stamp()
-		}
-		b = appendTimed(b, 1, ts, &set[i])
+		b = appendTimed(b, 1, times[i], &set[i])
 	}
 	for _, key := range deleted {
 		b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), key)
@@ -177,7 +181,7 @@ func (s *session) updateMessage(set []proto.KV, deleted []string) []byte {
 func answerMessage(id int32, response []byte, err error) []byte {
 	b := appendVarint(nil, 1, int64(id))
 	if err != nil {
-		return appendText(b, 3, callWord(err))
+		return appendText(b, 3, []byte(callWord(err)))
 	}
 	return appendText(b, 2, response)
 }
@@ -236,13 +240,7 @@ func protobufProvision(payload []byte) (r provisionRequest, err error) {
 	return r, r.check()
 }
 
-// The numbers of what stands in an answer to it, a ProvisionDeviceResponseMsg.
-var (
-	provisionStatus  = map[string]int64{"SUCCESS": 1, "NOT_FOUND": 2, "FAILURE": 3}
-	credentialsTypes = map[string]int64{"ACCESS_TOKEN": 0, "X509_CERTIFICATE": 1, "MQTT_BASIC": 2}
-)
-
-// provisionMessageOf is the protobuf of an answer in JSON.
+// provisionMessageOf is the protobuf of an answer in JSON, a ProvisionDeviceResponseMsg.
 func provisionMessageOf(answer []byte) []byte {
 	var a struct {
 		Status string          `json:"status"`
@@ -252,5 +250,7 @@ func provisionMessageOf(answer []byte) []byte {
 	_ = json.Unmarshal(answer, &a) // our own
 	value := string(a.Value)       // MQTT_BASIC credentials are their JSON
 	_ = json.Unmarshal(a.Value, &value)
-	return appendText(appendVarint(appendVarint(nil, 1, provisionStatus[a.Status]), 2, credentialsTypes[a.Type]), 3, value)
+	statuses, types := []string{"", "SUCCESS", "NOT_FOUND", "FAILURE"}, []string{"ACCESS_TOKEN", "X509_CERTIFICATE", "MQTT_BASIC"}
+	b := appendVarint(nil, 1, int64(slices.Index(statuses, a.Status)))
+	return appendText(appendVarint(b, 2, int64(max(0, slices.Index(types, a.Type)))), 3, []byte(value))
 }

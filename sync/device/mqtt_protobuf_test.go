@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/registry"
@@ -283,14 +285,15 @@ func TestProtobufProvisioning(t *testing.T) {
 	create := proto.UUID{0xf1}
 	s.book.profiles[create] = registry.Profile{ID: create, Name: "create", Provisioning: "ALLOW_CREATE_NEW_DEVICES"}
 	// The numbers are those of the server's ProvisionDeviceRequestMsg.
+	text := func(dst []byte, field protowire.Number, v string) []byte { return appendText(dst, field, []byte(v)) }
 	request := func(name string, kind int64, credentials []byte, gateway int64) string {
-		profile := appendText(appendText(nil, 1, "key of create"), 2, "secret of create")
-		b := appendText(appendVarint(appendText(nil, 1, name), 2, kind), 3, profile)
+		profile := text(text(nil, 1, "key of create"), 2, "secret of create")
+		b := appendText(appendVarint(text(nil, 1, name), 2, kind), 3, profile)
 		return string(appendVarint(appendText(b, 4, credentials), 5, gateway))
 	}
-	token := appendText(nil, 1, appendText(nil, 1, "mine"))
-	hash := appendText(nil, 2, appendText(nil, 1, "MIIB"))
-	basic := appendText(nil, 3, appendText(appendText(appendText(nil, 1, "c"), 2, "u"), 3, "p"))
+	token := appendText(nil, 1, text(nil, 1, "mine"))
+	hash := appendText(nil, 2, text(nil, 1, "MIIB"))
+	basic := appendText(nil, 3, text(text(text(nil, 1, "c"), 2, "u"), 3, "p"))
 	d := s.pipe(5)
 	d.connect("", "provision", "")
 	for _, c := range []struct{ request, want string }{

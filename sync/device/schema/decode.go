@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -80,7 +81,7 @@ func (d *decoder) message(m *Message, first int32, levels int) error {
 	d.out = append(d.out, '{')
 	before := len(d.out)
 	for i := range m.fields {
-		f := &m.fields[i]
+		f := m.fields[i]
 		head := d.slots[l.base+2*i]
 		if head == 0 && f.presence {
 			continue
@@ -116,19 +117,19 @@ func (l *level) collect(from, to int) error {
 			return errWire
 		}
 		from += n
-		i := l.m.find(number)
-		if i >= 0 {
-			f := &l.m.fields[i]
+		i, known := l.m.find(number)
+		if known {
+			f := l.m.fields[i]
 			switch want := f.kind.wire(); {
 			case typ == want:
 				n = l.value(i, from, to)
 			case typ == protowire.BytesType && f.repeated: // numbers, packed
 				n = l.packed(i, from, to)
 			default:
-				i = -1
+				known = false
 			}
 		}
-		if i < 0 { // groups have an end, which must be found
+		if !known { // groups have an end, which must be found
 			n = protowire.ConsumeFieldValue(number, typ, l.wire[from:to])
 		}
 		if n < 0 {
@@ -148,7 +149,7 @@ const badUTF8 = -100
 // value notes one value of a field and returns its length, negative if it is malformed.
 func (l *level) value(i, from, to int) int {
 	b := l.wire[from:to]
-	f := &l.m.fields[i]
+	f := l.m.fields[i]
 	var bits uint64
 	var n int
 	switch f.kind.wire() {
@@ -194,7 +195,7 @@ func (l *level) packed(i, from, to int) int {
 
 // note adds a value to those of a field, or puts it in the place of the one that is there.
 func (l *level) note(i int, bits uint64) {
-	f := &l.m.fields[i]
+	f := l.m.fields[i]
 	slots := l.slots[l.base:]
 	if f.oneof > 0 {
 		held := &slots[2*len(l.m.fields)+f.oneof-1]
@@ -221,10 +222,8 @@ func (l *level) note(i int, bits uint64) {
 // field writes the value of a field, whose items begin with head.
 func (d *decoder) field(f *field, head int32, levels int) error {
 	switch {
-	case f.isMap:
-		return d.list(f, head, '{', '}', levels)
 	case f.repeated:
-		return d.list(f, head, '[', ']', levels)
+		return d.list(f, head, levels)
 	case f.kind == kindMessage:
 		return d.message(f.message, head, levels-1)
 	}
@@ -238,153 +237,105 @@ func (d *decoder) field(f *field, head int32, levels int) error {
 	return nil
 }
 
-func (d *decoder) list(f *field, head int32, open, end byte, levels int) error {
-	d.out = append(d.out, open)
+func (d *decoder) list(f *field, head int32, levels int) error {
+	d.out = append(d.out, '[')
 	for i := head; i != 0; i = d.items[i-1].next {
 		if i != head {
 			d.out = append(d.out, ',')
 		}
 		it := d.items[i-1]
 		it.next = 0
-		var err error
-		switch {
-		case f.isMap:
-			err = d.entry(f.message, it, levels-1)
-		case f.kind == kindMessage:
-			err = d.single(f.message, it, levels-1)
-		default:
+		if f.kind == kindMessage { // of one part
+			mark := len(d.items)
+			d.items = append(d.items, it)
+			if err := d.message(f.message, int32(mark+1), levels-1); err != nil {
+				return err
+			}
+			d.items = d.items[:mark]
+		} else {
 			d.scalar(f, &it)
-		}
-		if err != nil {
-			return err
 		}
 		if len(d.out) > d.limit {
 			return errTooLarge
 		}
 	}
-	d.out = append(d.out, end)
+	d.out = append(d.out, ']')
 	return nil
-}
-
-// single writes a message of one part.
-func (d *decoder) single(m *Message, part item, levels int) error {
-	d.items = append(d.items, part)
-	err := d.message(m, int32(len(d.items)), levels)
-	d.items = d.items[:len(d.items)-1]
-	return err
-}
-
-// entry writes a member of a map: its key is a string in JSON, and what is absent has its default value.
-func (d *decoder) entry(m *Message, part item, levels int) error {
-	if levels == 0 {
-		return errTooDeep
-	}
-	if d.visits -= 1 + len(m.fields); d.visits < 0 {
-		return errTooLarge
-	}
-	l := level{decoder: d, m: m, base: len(d.slots)}
-	d.slots = append(d.slots, 0, 0, 0, 0)
-	mark := len(d.items)
-	if err := l.collect(int(part.bits>>32), int(uint32(part.bits))); err != nil {
-		return err
-	}
-	key, value := &m.fields[0], &m.fields[1]
-	quoted := key.kind == kindString || key.kind.wide()
-	if !quoted {
-		d.out = append(d.out, '"')
-	}
-	_ = d.field(key, d.slots[l.base], levels)
-	if !quoted {
-		d.out = append(d.out, '"')
-	}
-	d.out = append(d.out, ':')
-	err := d.field(value, d.slots[l.base+2], levels)
-	d.items, d.slots = d.items[:mark], d.slots[:l.base]
-	return err
-}
-
-// wide tells whether JSON knows numbers of that kind as strings.
-func (k kind) wide() bool {
-	switch k {
-	case kindInt64, kindUint64, kindSint64, kindFixed64, kindSfixed64:
-		return true
-	}
-	return false
 }
 
 // scalar writes a value that is no message.
 func (d *decoder) scalar(f *field, it *item) {
-	bits := it.bits
+	n := int64(it.bits)
 	switch f.kind {
 	case kindDouble:
-		d.out = appendJava(d.out, math.Float64frombits(bits), 64)
+		d.out = appendJava(d.out, math.Float64frombits(it.bits), 64)
+		return
 	case kindFloat:
-		d.out = appendJava(d.out, float64(math.Float32frombits(uint32(bits))), 32)
-	case kindInt32, kindSfixed32:
-		d.out = strconv.AppendInt(d.out, int64(int32(bits)), 10)
-	case kindUint32, kindFixed32:
-		d.out = strconv.AppendUint(d.out, uint64(uint32(bits)), 10)
-	case kindSint32:
-		d.out = strconv.AppendInt(d.out, int64(int32(protowire.DecodeZigZag(uint64(uint32(bits))))), 10)
-	case kindInt64, kindSfixed64:
-		d.out = append(strconv.AppendInt(append(d.out, '"'), int64(bits), 10), '"')
-	case kindUint64, kindFixed64:
-		d.out = append(strconv.AppendUint(append(d.out, '"'), bits, 10), '"')
-	case kindSint64:
-		d.out = append(strconv.AppendInt(append(d.out, '"'), protowire.DecodeZigZag(bits), 10), '"')
+		d.out = appendJava(d.out, float64(math.Float32frombits(uint32(n))), 32)
+		return
 	case kindBool:
-		d.out = strconv.AppendBool(d.out, bits != 0)
+		d.out = strconv.AppendBool(d.out, n != 0)
+		return
 	case kindString:
 		d.out = proto.AppendJSONString(d.out, d.bytes(it))
+		return
+	case kindInt32, kindSfixed32:
+		n = int64(int32(n))
+	case kindUint32, kindFixed32:
+		n = int64(uint32(n))
+	case kindSint32:
+		n = protowire.DecodeZigZag(uint64(uint32(n)))
+	case kindSint64:
+		n = protowire.DecodeZigZag(it.bits)
+	}
+	name, named := "", false
+	if f.kind == kindEnum {
+		n = int64(int32(n))
+		name, named = f.enum.names[int32(n)]
+	}
+	var buf [24]byte
+	text := buf[:0]
+	quoted := true
+	switch f.kind {
 	case kindBytes:
-		d.out = append(base64.StdEncoding.AppendEncode(append(d.out, '"'), d.bytes(it)), '"')
-	case kindEnum:
-		if name, ok := f.enum.names[int32(bits)]; ok {
-			d.out = append(append(append(d.out, '"'), name...), '"')
-		} else {
-			d.out = strconv.AppendInt(d.out, int64(int32(bits)), 10)
+		text = base64.StdEncoding.AppendEncode(text, d.bytes(it))
+	case kindUint64, kindFixed64:
+		text = strconv.AppendUint(text, it.bits, 10)
+	default:
+		if text, quoted = strconv.AppendInt(text, n, 10), named; named {
+			text = append(text[:0], name...)
 		}
+		quoted = quoted || f.kind == kindInt64 || f.kind == kindSint64 || f.kind == kindSfixed64
+	}
+	if quoted {
+		d.out = append(d.out, '"')
+	}
+	d.out = append(d.out, text...)
+	if quoted {
+		d.out = append(d.out, '"')
 	}
 }
 
 // appendJava writes a floating-point number as Java does: with a point always, and with an exponent below 0.001 and from 10,000,000 on. The
 // digits count: the server takes the type of a value from them (device API 1.3).
 func appendJava(dst []byte, v float64, bits int) []byte {
-	switch {
-	case math.IsNaN(v):
-		return append(dst, `"NaN"`...)
-	case math.IsInf(v, 1):
-		return append(dst, `"Infinity"`...)
-	case math.IsInf(v, -1):
-		return append(dst, `"-Infinity"`...)
-	}
+	format := byte('e')
 	if a := math.Abs(v); a == 0 || a >= 1e-3 && a < 1e7 {
-		from := len(dst)
-		dst = strconv.AppendFloat(dst, v, 'f', -1, bits)
-		for _, c := range dst[from:] {
-			if c == '.' {
-				return dst
-			}
-		}
-		return append(dst, ".0"...)
+		format = 'f'
 	}
-	var buf [32]byte
-	text := strconv.AppendFloat(buf[:0], v, 'e', -1, bits) // d.ddde±dd
-	e := len(text) - 1
-	for text[e] != 'e' {
-		e--
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(v, format, -1, bits), "e")
+	switch digits {
+	case "NaN", "-Inf", "+Inf":
+		digits = strings.TrimPrefix(strings.Replace(digits, "Inf", "Infinity", 1), "+")
+		return proto.AppendJSONString(dst, digits)
 	}
-	dst = append(dst, text[:e]...)
-	if text[e-1] >= '0' && (e == 1 || e == 2 && text[0] == '-') {
+	dst = append(dst, digits...)
+	if !strings.Contains(digits, ".") {
 		dst = append(dst, ".0"...)
 	}
-	dst = append(dst, 'E')
-	if text[e+1] == '-' {
-		dst = append(dst, '-')
+	if exponent != "" {
+		n, _ := strconv.Atoi(exponent)
+		dst = strconv.AppendInt(append(dst, 'E'), int64(n), 10)
 	}
-	exponent := text[e+2:]
-	for len(exponent) > 1 && exponent[0] == '0' {
-		exponent = exponent[1:]
-	}
-	return append(dst, exponent...)
+	return dst
 }

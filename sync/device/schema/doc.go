@@ -11,7 +11,7 @@
 // uses with default values included:
 //
 //   - The payload is the last message that is declared at the top of the schema; nested ones do not count.
-//   - Imports, extensions, groups and required fields are refused. Options are ignored, so [packed=false] and json_name too.
+//   - Imports, extensions, groups, maps and required fields are refused; of maps the server's builder of schemas makes a type that is not there. Options are ignored, so [packed=false] and json_name too.
 //   - A field is called by its lowerCamelCase name in JSON: current_fw becomes currentFw.
 //   - An absent field has its default value in JSON, unless its absence can be seen: optional fields, members of a oneof and
 //     messages are left out then. An absent list is [].
@@ -19,7 +19,7 @@
 //     digits that Java writes; NaN and the infinities are strings.
 //   - Unknown fields, and fields with another wire type than the schema says, are ignored. Strings must be UTF-8.
 //
-// Two differences: the server saves no profile with reserved or options in a message, here they are ignored; and map fields work.
+// A difference: the server saves no profile with reserved or options in a message, here they are ignored.
 //
 // # Bounds
 //

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +34,7 @@ func (m *Message) appendWire(dst []byte, v any, levels int) ([]byte, error) {
 	}
 	held := make([]bool, m.oneofs+1)
 	for i := range m.fields {
-		f := &m.fields[i]
+		f := m.fields[i]
 		v := object[f.json]
 		if f.name != f.json {
 			if other, ok := object[f.name]; ok && v != nil {
@@ -62,22 +60,6 @@ func (m *Message) appendWire(dst []byte, v any, levels int) ([]byte, error) {
 
 func (f *field) appendWire(dst []byte, v any, levels int) ([]byte, error) {
 	switch {
-	case f.isMap:
-		object, ok := v.(map[string]any)
-		if !ok {
-			return dst, errors.New("protobuf: a JSON object is needed")
-		}
-		for _, key := range slices.Sorted(maps.Keys(object)) {
-			if object[key] == nil {
-				return dst, errors.New("protobuf: a map has no null")
-			}
-			entry, err := f.message.appendWire(nil, map[string]any{"key": key, "value": object[key]}, levels-1)
-			if err != nil {
-				return dst, err
-			}
-			dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), entry)
-		}
-		return dst, nil
 	case f.repeated:
 		return f.appendList(dst, v, levels)
 	case f.kind == kindMessage:
@@ -85,7 +67,7 @@ func (f *field) appendWire(dst []byte, v any, levels int) ([]byte, error) {
 		if err != nil {
 			return dst, err
 		}
-		return protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), inner), nil
+		return f.appendBytes(dst, inner), nil
 	}
 	value, ok, err := f.appendScalar(nil, v)
 	if err != nil || !ok || !f.presence && f.isDefault(value) {
@@ -100,33 +82,35 @@ func (f *field) appendList(dst []byte, v any, levels int) ([]byte, error) {
 	if !ok {
 		return dst, errors.New("protobuf: a JSON array is needed")
 	}
-	var packed []byte
+	var value []byte
+	packed := f.kind.wire() != protowire.BytesType
 	for _, e := range list {
 		var err error
-		var ok bool
 		switch {
 		case e == nil:
-			return dst, errors.New("protobuf: a list has no null")
+			err = errors.New("protobuf: a list has no null")
 		case f.kind == kindMessage:
-			var inner []byte
-			if inner, err = f.message.appendWire(nil, e, levels-1); err == nil {
-				dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), inner)
-			}
-		case f.kind.wire() == protowire.BytesType:
-			if packed, ok, err = f.appendScalar(packed[:0], e); ok {
-				dst = append(protowire.AppendTag(dst, f.number, protowire.BytesType), packed...)
-			}
+			value, err = f.message.appendWire(value[:0], e, levels-1)
+			dst = f.appendBytes(dst, value)
 		default:
-			packed, _, err = f.appendScalar(packed, e)
+			if value, ok, err = f.appendScalar(value, e); ok && !packed {
+				dst = append(protowire.AppendTag(dst, f.number, protowire.BytesType), value...)
+				value = value[:0]
+			}
 		}
 		if err != nil {
 			return dst, err
 		}
 	}
-	if len(packed) > 0 && f.kind.wire() != protowire.BytesType {
-		dst = protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), packed)
+	if packed && len(value) > 0 {
+		dst = f.appendBytes(dst, value)
 	}
 	return dst, nil
+}
+
+// appendBytes appends a field of bytes.
+func (f *field) appendBytes(dst, value []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), value)
 }
 
 // isDefault tells whether a value is what its absence means.
@@ -150,66 +134,67 @@ func (f *field) appendScalar(dst []byte, v any) (_ []byte, ok bool, err error) {
 		return dst, false, errors.New("protobuf: an object or a list where a value is needed")
 	}
 	bits := 64
-	if f.kind.wire() == protowire.Fixed32Type || f.kind == kindInt32 || f.kind == kindUint32 || f.kind == kindSint32 {
+	switch f.kind {
+	case kindFloat, kindInt32, kindUint32, kindSint32, kindFixed32, kindSfixed32, kindEnum:
 		bits = 32
 	}
+	var n uint64
 	switch f.kind {
-	case kindDouble, kindFloat:
-		d, err := readFloat(text, bits)
-		if err != nil {
-			return dst, false, err
-		}
-		if bits == 32 {
-			return protowire.AppendFixed32(dst, math.Float32bits(float32(d))), true, nil
-		}
-		return protowire.AppendFixed64(dst, math.Float64bits(d)), true, nil
 	case kindString:
 		return protowire.AppendString(dst, text), true, nil
 	case kindBytes:
-		b, err := base64.RawStdEncoding.DecodeString(strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "=")))
-		if err != nil {
-			return dst, false, errors.New("protobuf: no base64")
+		b, err := readBase64(text)
+		return protowire.AppendBytes(dst, b), err == nil, err
+	case kindDouble, kindFloat:
+		d, err := readFloat(text, bits)
+		if n = math.Float64bits(d); bits == 32 {
+			n = uint64(math.Float32bits(float32(d)))
 		}
-		return protowire.AppendBytes(dst, b), true, nil
-	case kindBool:
-		if text != "true" && text != "false" {
-			return dst, false, errors.New("protobuf: neither true nor false")
-		}
-		return protowire.AppendVarint(dst, protowire.EncodeBool(text == "true")), true, nil
-	case kindEnum:
-		if n, ok := f.enum.numbers[text]; ok {
-			return protowire.AppendVarint(dst, uint64(n)), true, nil
-		}
-		n, err := readInt(text, 32)
-		if err != nil {
-			return dst, false, nil // a name that the schema does not have
-		}
-		return protowire.AppendVarint(dst, uint64(n)), true, nil
-	case kindUint32, kindUint64, kindFixed32, kindFixed64:
-		n, err := readUint(text, bits)
 		if err != nil {
 			return dst, false, err
 		}
-		return f.appendInteger(dst, n), true, nil
+	case kindBool:
+		n = protowire.EncodeBool(text == "true")
+		if text != "true" && text != "false" {
+			return dst, false, errors.New("protobuf: neither true nor false")
+		}
+	case kindUint32, kindUint64, kindFixed32, kindFixed64:
+		if n, err = readUint(text, bits); err != nil {
+			return dst, false, err
+		}
+	default:
+		i, err := readInt(text, bits)
+		if f.kind == kindEnum {
+			if number, ok := f.enum.numbers[text]; ok {
+				i, err = int64(number), nil
+			} else if err != nil {
+				return dst, false, nil // a name that the schema does not have
+			}
+		}
+		if err != nil {
+			return dst, false, err
+		}
+		if n = uint64(i); f.kind == kindSint32 || f.kind == kindSint64 {
+			n = protowire.EncodeZigZag(i)
+		}
 	}
-	n, err := readInt(text, bits)
-	if err != nil {
-		return dst, false, err
-	}
-	if f.kind == kindSint32 || f.kind == kindSint64 {
-		return protowire.AppendVarint(dst, protowire.EncodeZigZag(n)), true, nil
-	}
-	return f.appendInteger(dst, uint64(n)), true, nil
-}
-
-func (f *field) appendInteger(dst []byte, n uint64) []byte {
 	switch f.kind.wire() {
 	case protowire.Fixed32Type:
-		return protowire.AppendFixed32(dst, uint32(n))
+		return protowire.AppendFixed32(dst, uint32(n)), true, nil
 	case protowire.Fixed64Type:
-		return protowire.AppendFixed64(dst, n)
+		return protowire.AppendFixed64(dst, n), true, nil
 	}
-	return protowire.AppendVarint(dst, n)
+	return protowire.AppendVarint(dst, n), true, nil
+}
+
+// readBase64 reads base64 of both alphabets, with or without padding.
+func readBase64(text string) ([]byte, error) {
+	text = strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(text, "="), "-", "+"), "_", "/")
+	b, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errors.New("protobuf: no base64")
+	}
+	return b, nil
 }
 
 // textOf is the text of a JSON value that is no object, and of a list with one such value: the server's JSON reader does not tell them apart.

@@ -35,38 +35,20 @@ func (d *describer) message(m *Message) string {
 		p.OneofDecl = append(p.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: pb.String(fmt.Sprintf("oneof%d", i))})
 	}
 	for i := range m.fields {
-		f := &m.fields[i]
+		f := m.fields[i]
 		label := descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL
 		if f.repeated {
 			label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 		}
 		fp := &descriptorpb.FieldDescriptorProto{Name: &f.name, JsonName: &f.json, Number: pb.Int32(int32(f.number)), Label: &label}
-		switch {
-		case f.isMap:
-			entry := f.json
-			if entry[0] >= 'a' {
-				entry = string(entry[0]-32) + entry[1:]
-			}
-			entry += "Entry"
-			e := &descriptorpb.DescriptorProto{Name: &entry, Options: &descriptorpb.MessageOptions{MapEntry: pb.Bool(true)}}
-			for i := range f.message.fields {
-				g := &f.message.fields[i]
-				gp := &descriptorpb.FieldDescriptorProto{Name: &g.name, JsonName: &g.json, Number: pb.Int32(int32(g.number)), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()}
-				d.typeOf(g, gp)
-				e.Field = append(e.Field, gp)
-			}
-			p.NestedType = append(p.NestedType, e)
-			fp.Type, fp.TypeName = descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), pb.String("."+name+"."+entry)
-		default:
-			d.typeOf(f, fp)
-		}
+		d.typeOf(f, fp)
 		if f.oneof > 0 {
 			fp.OneofIndex = pb.Int32(int32(f.oneof - 1))
 		}
 		p.Field = append(p.Field, fp)
 	}
 	for i := range m.fields { // their synthetic oneofs stand behind the others
-		if f := &m.fields[i]; f.presence && f.oneof == 0 && f.kind != kindMessage {
+		if f := m.fields[i]; f.presence && f.oneof == 0 && f.kind != kindMessage {
 			p.Field[i].Proto3Optional = pb.Bool(true)
 			p.Field[i].OneofIndex = pb.Int32(int32(len(p.OneofDecl)))
 			p.OneofDecl = append(p.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: pb.String("_X" + f.name)})
@@ -148,8 +130,7 @@ func readJSON(t *testing.T, text []byte) any {
 // What Google's implementation reads we read, to the same JSON, and what it refuses we refuse.
 func FuzzAppendJSON(f *testing.F) {
 	for _, text := range []string{
-		"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01", "8a0102 0805 8a0102 1001", "9201040102800190 0105", "b201050a01611005b20100",
-		"ba01060805 12020801 ba0102 1200", "c80105d20100da01020801", "c3060b0cc4061807", "720661226 3c3a40a", "c006 05", "aa0103000109 8001feffffffffffffffff01", "e00100e80100fa0100",
+		"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01", "8a0102 0805 8a0102 1001", "9201040102800190 0105", "c80105d20100da01020801", "c3060b0cc4061807", "720661226 3c3a40a", "c006 05", "aa0103000109 8001feffffffffffffffff01", "e00100e80100fa0100",
 		"da01020801da01021001", "18808080808010", "7202c328", "a20100a2010208 05",
 	} {
 		f.Add(unhex(f, text))
@@ -190,7 +171,7 @@ func FuzzAppendJSON(f *testing.F) {
 func FuzzAppendWire(f *testing.F) {
 	for _, text := range []string{
 		`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`, `{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
-		`{"b":true,"s":"a","by":"-_8=","mode":"AN","m":{"a":1},"mi":{"5":{}},"mb":{"true":"YQ"}}`, `{"maybe":0,"one":0,"list":[1,"2"],"texts":[""],"inner":{"at":0},"modes":["ON",7]}`,
+		`{"b":true,"s":"a","by":"-_8=","mode":"AN"}`, `{"maybe":0,"one":0,"list":[1,"2"],"texts":[""],"inner":{"at":0},"modes":["ON",7]}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -227,7 +208,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(everything)
 	f.Add(`syntax = "proto3"; message A { B b = 1; } message B { A a = 1; repeated B c = 2; }`)
 	f.Add(`syntax='proto3';package a.b;message A { B b = 1; C c = 2; a.b.C d = 3; b.C e = 4; } message B {} enum C { X = -0x1; }`)
-	f.Add(`syntax = "proto3"; service S { rpc F (A) returns (A) { option x = { a: "}" }; } } message A { reserved 1 to max; map<string, A> m = 2; }`)
+	f.Add(`syntax = "proto3"; service S { rpc F (A) returns (A) { option x = { a: "}" }; } } message A { reserved 1 to max; repeated A m = 2; }`)
 	f.Fuzz(func(t *testing.T, text string) {
 		m, err := Parse(text)
 		if err != nil {

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -9,7 +8,7 @@ import (
 
 // Message is a message type of a schema. It does not change any more; any goroutine may use it.
 type Message struct {
-	fields []field // by number
+	fields []*field // by number
 	oneofs int
 }
 
@@ -20,7 +19,6 @@ type field struct {
 	number   protowire.Number
 	kind     kind
 	repeated bool
-	isMap    bool     // a repeated message with the fields key and value
 	presence bool     // whether the field is there shows, also when it has its default value
 	oneof    int      // of those of the message, from 1; 0: none
 	message  *Message // of kindMessage
@@ -74,13 +72,17 @@ func (k kind) wire() protowire.Type {
 	return protowire.VarintType
 }
 
-// find is the place of the field with that number, -1 if there is none.
-func (m *Message) find(number protowire.Number) int {
-	i, ok := slices.BinarySearchFunc(m.fields, number, func(f field, n protowire.Number) int { return int(f.number) - int(n) })
-	if !ok {
-		return -1
+// find is the place of the field with that number, or where it would be.
+func (m *Message) find(number protowire.Number) (int, bool) {
+	from, to := 0, len(m.fields)
+	for from < to {
+		if i := (from + to) / 2; m.fields[i].number < number {
+			from = i + 1
+		} else {
+			to = i
+		}
 	}
-	return i
+	return from, from < len(m.fields) && m.fields[from].number == number
 }
 
 // jsonName is the name of a field in JSON: an underscore goes, and the letter behind it becomes a capital.

@@ -1,9 +1,7 @@
 package schema
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -22,13 +20,11 @@ type parser struct {
 	pkg   string
 	types map[string]any // *Message and *enum by full name
 	refs  []ref
-	last  *Message // at the top
 }
 
 // ref is a field whose type has a name; types may be used before they are declared, so it is looked up at the end.
 type ref struct {
-	in    *Message
-	field int
+	field *field
 	scope string // full name of the message with the field
 	name  string
 	line  int
@@ -40,126 +36,86 @@ func Parse(text string) (*Message, error) {
 		return nil, fmt.Errorf("schema: longer than %d bytes", MaxText)
 	}
 	p := parser{scanner: scanner{text: text, line: 1}, types: make(map[string]any)}
-	if err := p.next(); err != nil {
-		return nil, err
-	}
 	proto3 := false
-	for p.tok != "" {
-		var err error
+	var last *Message
+	for p.next(); p.tok != ""; {
 		switch p.tok {
 		case "syntax":
-			proto3, err = true, p.syntax()
+			p.then("=")
+			if p.tok != `"proto3"` && p.tok != `'proto3'` {
+				p.unexpected(`"proto3"`)
+			}
+			proto3 = true
+			p.then(";")
 		case "package":
-			err = p.pack()
+			p.next()
+			if p.pkg = p.tok; p.pkg == "" || !isWord(p.pkg[0]) || len(p.types) > 0 {
+				p.unexpected("the name of the package, before all types")
+			}
+			p.then(";")
 		case "message":
-			p.last, err = p.message(p.pkg, 0)
+			last = p.message(p.pkg, 0)
 		default:
-			err = p.other(p.pkg)
-		}
-		if err != nil {
-			return nil, err
+			p.other(p.pkg)
 		}
 	}
-	switch {
-	case !proto3:
-		return nil, errors.New(`schema: syntax = "proto3" is missing`)
-	case p.last == nil:
-		return nil, errors.New("schema: it declares no message")
+	if !proto3 {
+		p.fail(`syntax = "proto3" is missing`)
 	}
-	return p.last, p.link()
-}
-
-func (p *parser) syntax() error {
-	if err := p.then("="); err != nil {
-		return err
+	if last == nil {
+		p.fail("it declares no message")
 	}
-	if p.tok != `"proto3"` && p.tok != `'proto3'` {
-		return p.unexpected(`"proto3"`)
-	}
-	return p.then(";")
-}
-
-func (p *parser) pack() error {
-	if err := p.next(); err != nil {
-		return err
-	}
-	if p.tok == "" || !isWord(p.tok[0]) || len(p.types) > 0 {
-		return p.unexpected("the name of the package, before all types")
-	}
-	p.pkg = p.tok
-	return p.then(";")
+	p.link()
+	return last, p.err
 }
 
 // other reads a statement that may stand at the top and in messages.
-func (p *parser) other(scope string) error {
+func (p *parser) other(scope string) {
 	switch p.tok {
 	case ";":
-		return p.next()
+		p.next()
 	case "enum":
-		return p.enumeration(scope)
+		p.enumeration(scope)
 	case "option", "reserved":
-		return p.skip()
+		p.skip(";")
 	case "service":
-		for p.tok != "{" && p.tok != "" {
-			if err := p.next(); err != nil {
-				return err
-			}
-		}
-		return p.skipBlock()
-	case "import", "extend", "extensions", "group":
-		return p.fail("%s is not supported", p.tok)
+		p.skip("}")
+	case "import", "extend", "extensions", "group", "map", "required":
+		p.fail("%s is not supported", p.tok)
+	default:
+		p.unexpected("a declaration")
 	}
-	return p.unexpected("a declaration")
 }
 
-// skip moves over a statement.
-func (p *parser) skip() error {
-	for p.tok != ";" {
-		over := p.next
+// skip moves over a statement, to end, with all blocks in it.
+func (p *parser) skip(end string) {
+	for depth := 0; ; p.next() {
 		switch p.tok {
 		case "":
-			return p.unexpected("';'")
-		case "{":
-			over = p.skipBlock
-		}
-		if err := over(); err != nil {
-			return err
-		}
-	}
-	return p.next()
-}
-
-// skipBlock moves over { … } with all blocks in it.
-func (p *parser) skipBlock() error {
-	for depth := 0; ; {
-		switch p.tok {
-		case "":
-			return p.unexpected("'}'")
+			p.unexpected(end)
+			return
 		case "{":
 			depth++
 		case "}":
 			depth--
 		}
-		if err := p.next(); err != nil || depth == 0 {
-			return err
+		if depth == 0 && p.tok == end {
+			p.next()
+			return
 		}
 	}
 }
 
 // declare moves over the name of a new type, and the bracket behind it.
-func (p *parser) declare(scope string, t any) (full string, err error) {
-	if err := p.next(); err != nil {
-		return "", err
-	}
-	if !p.isName() {
-		return "", p.unexpected("a name")
-	}
-	full = join(scope, p.tok)
+func (p *parser) declare(scope string, t any) (full string) {
+	p.next()
+	full = join(scope, p.name("a name"))
 	if p.types[full] != nil {
-		return "", p.fail("%s is declared twice", full)
+		p.fail("%s is declared twice", full)
 	}
 	p.types[full] = t
-	return full, p.then("{")
+	p.over("{")
+	return full
 }
 
 func join(scope, name string) string {
@@ -170,205 +126,136 @@ func join(scope, name string) string {
 }
 
 // message reads a message that lies in depth others.
-func (p *parser) message(scope string, depth int) (*Message, error) {
-	if depth == maxDepth {
-		return nil, p.fail("messages are nested more than %d deep", maxDepth)
-	}
+func (p *parser) message(scope string, depth int) *Message {
 	m := new(Message)
-	full, err := p.declare(scope, m)
-	for err == nil && p.tok != "}" {
+	if depth == maxDepth {
+		p.fail("messages are nested more than %d deep", maxDepth)
+		return m
+	}
+	full := p.declare(scope, m)
+	for p.tok != "}" && p.tok != "" {
 		switch p.tok {
 		case "message":
-			_, err = p.message(full, depth+1)
+			p.message(full, depth+1)
 		case "oneof":
-			err = p.oneof(m, full)
-		case "map":
-			err = p.mapField(m, full)
-		case "enum", "option", "reserved", "extend", "extensions", "import", "group", "service", ";", "":
-			err = p.other(full)
+			p.next()
+			p.name("a name")
+			p.over("{")
+			for m.oneofs++; p.tok != "}" && p.tok != ""; {
+				p.member(m, full, &field{oneof: m.oneofs, presence: true})
+			}
+			p.over("}")
+		case "repeated":
+			p.next()
+			p.field(m, full, &field{repeated: true})
+		case "optional":
+			p.next()
+			p.field(m, full, &field{presence: true})
 		default:
-			err = p.labelled(m, full)
+			p.member(m, full, new(field))
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return m, p.next()
+	p.over("}")
+	return m
 }
 
-func (p *parser) oneof(m *Message, scope string) error {
-	if err := p.next(); err != nil {
-		return err
-	}
-	if !p.isName() {
-		return p.unexpected("a name")
-	}
-	err := p.then("{")
-	m.oneofs++
-	for err == nil && p.tok != "}" {
-		switch p.tok {
-		case "option":
-			err = p.skip()
-		case ";":
-			err = p.next()
-		case "repeated", "optional", "required", "map", "group":
-			err = p.fail("%s cannot stand in a oneof", p.tok)
-		default:
-			err = p.field(m, scope, field{oneof: m.oneofs, presence: true})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return p.next()
-}
-
-// labelled reads an ordinary field.
-func (p *parser) labelled(m *Message, scope string) error {
-	var f field
+// member reads a field without a label, or what else may stand in its place.
+func (p *parser) member(m *Message, scope string, f *field) {
 	switch p.tok {
-	case "repeated":
-		f.repeated = true
-	case "optional":
-		f.presence = true
-	case "required":
-		return p.fail("required fields are not supported")
+	case "enum", "option", "reserved", "extend", "extensions", "import", "group", "map", "required", "service", ";":
+		p.other(scope)
+	case "repeated", "optional":
+		p.fail("%s cannot stand in a oneof", p.tok)
 	default:
-		return p.field(m, scope, f)
+		p.field(m, scope, f)
 	}
-	if err := p.next(); err != nil {
-		return err
-	}
-	return p.field(m, scope, f)
 }
 
-func (p *parser) mapField(m *Message, scope string) error {
-	if err := p.then("<"); err != nil {
-		return err
-	}
-	k := kind(slices.Index(scalars[:], p.tok))
-	if int(k) >= len(scalars) || k == kindDouble || k == kindFloat || k == kindBytes {
-		return p.unexpected("the type of a map's key")
-	}
-	entry := &Message{fields: []field{{name: "key", json: "key", number: 1, kind: k}}}
-	if err := p.then(","); err != nil {
-		return err
-	}
-	value := field{name: "value", json: "value", number: 2}
-	if err := p.typeOf(entry, scope, &value); err != nil {
-		return err
-	}
-	entry.fields = append(entry.fields, value)
-	if err := p.expect(">"); err != nil {
-		return err
-	}
-	return p.numbered(m, field{kind: kindMessage, message: entry, repeated: true, isMap: true})
-}
-
-// field reads type, name and number.
-func (p *parser) field(m *Message, scope string, f field) error {
-	if err := p.typeOf(m, scope, &f); err != nil {
-		return err
-	}
-	return p.numbered(m, f)
-}
-
-// typeOf reads the type of the next field of m.
-func (p *parser) typeOf(m *Message, scope string, f *field) error {
-	name := p.tok
-	if i := slices.Index(scalars[:], name); i >= 0 {
-		f.kind = kind(i)
-		return p.next()
-	}
-	if name == "." { // a full name
-		if err := p.next(); err != nil {
-			return err
-		}
-		name, scope = p.tok, ""
-	}
-	if p.tok == "" || !isWord(p.tok[0]) {
-		return p.unexpected("a type")
-	}
-	p.refs = append(p.refs, ref{m, len(m.fields), scope, name, p.line})
-	return p.next()
-}
-
-// numbered reads the name, the number and the options of a field.
-func (p *parser) numbered(m *Message, f field) error {
-	if !p.isName() {
-		return p.unexpected("the name of a field")
-	}
-	f.name, f.json = p.tok, jsonName(p.tok)
-	if err := p.then("="); err != nil {
-		return err
-	}
+// field reads type, name, number and options.
+func (p *parser) field(m *Message, scope string, f *field) {
+	p.typeOf(scope, f)
+	f.name = p.name("the name of a field")
+	f.json = jsonName(f.name)
+	p.over("=")
 	n, err := strconv.ParseInt(p.tok, 0, 64)
 	if err != nil || n < int64(protowire.MinValidNumber) || n > int64(protowire.MaxValidNumber) {
-		return p.unexpected("the number of a field")
+		p.unexpected("the number of a field")
 	}
 	f.number = protowire.Number(n)
-	for i := range m.fields {
-		if m.fields[i].name == f.name || m.fields[i].number == f.number {
-			return p.fail("the name or the number of %s is used twice", f.name)
-		}
+	at, twice := m.find(f.number)
+	for _, other := range m.fields {
+		twice = twice || other.name == f.name
 	}
-	m.fields = append(m.fields, f)
-	if err := p.next(); err != nil {
-		return err
+	if twice {
+		p.fail("the name or the number of %s is used twice", f.name)
 	}
-	return p.options()
+	m.fields = append(m.fields, nil)
+	copy(m.fields[at+1:], m.fields[at:])
+	m.fields[at] = f
+	p.options()
 }
 
-// options moves over what may stand between a number and the end of its statement.
-func (p *parser) options() error {
-	if p.tok == "[" {
-		return p.skip()
-	}
-	return p.expect(";")
-}
-
-func (p *parser) enumeration(scope string) error {
-	e := &enum{names: make(map[int32]string), numbers: make(map[string]int32)}
-	_, err := p.declare(scope, e)
-	for err == nil && p.tok != "}" {
-		switch {
-		case p.tok == "option" || p.tok == "reserved":
-			err = p.skip()
-		case p.tok == ";":
-			err = p.next()
-		case !p.isName():
-			err = p.unexpected("the name of a value")
-		default:
-			err = p.constant(e)
-		}
-	}
-	if err == nil && len(e.names) == 0 {
-		err = p.fail("an enumeration has no values")
-	}
-	if err != nil {
-		return err
-	}
-	return p.next()
-}
-
-func (p *parser) constant(e *enum) error {
+// typeOf reads the type of the next field.
+func (p *parser) typeOf(scope string, f *field) {
 	name := p.tok
+	for i := range scalars {
+		if scalars[i] == name {
+			f.kind = kind(i)
+			p.next()
+			return
+		}
+	}
+	if name == "." { // a full name
+		p.next()
+		name, scope = p.tok, ""
+	}
+	if name == "" || !isWord(name[0]) {
+		p.unexpected("a type")
+	}
+	p.refs = append(p.refs, ref{f, scope, name, p.line})
+	p.next()
+}
+
+// options moves over a number and what may stand between it and the end of its statement.
+func (p *parser) options() {
+	if p.next(); p.tok != "[" {
+		p.over(";")
+		return
+	}
+	p.skip(";")
+}
+
+func (p *parser) enumeration(scope string) {
+	e := &enum{names: make(map[int32]string), numbers: make(map[string]int32)}
+	p.declare(scope, e)
+	for p.tok != "}" && p.tok != "" {
+		switch p.tok {
+		case "option", "reserved", ";":
+			p.other(scope)
+		default:
+			p.constant(e)
+		}
+	}
+	if len(e.numbers) == 0 {
+		p.fail("an enumeration has no values")
+	}
+	p.over("}")
+}
+
+func (p *parser) constant(e *enum) {
+	name := p.name("the name of a value")
 	if _, ok := e.numbers[name]; ok {
-		return p.fail("the value %s is declared twice", name)
+		p.fail("the value %s is declared twice", name)
 	}
-	if err := p.then("="); err != nil {
-		return err
-	}
+	p.over("=")
 	sign := ""
 	if p.tok == "-" {
-		if err := p.next(); err != nil {
-			return err
-		}
 		sign = "-"
+		p.next()
 	}
 	n, err := strconv.ParseInt(sign+p.tok, 0, 32)
 	if err != nil {
-		return p.unexpected("a number of 32 bits")
+		p.unexpected("a number of 32 bits")
 	}
 	number := int32(n)
 	if len(e.numbers) == 0 {
@@ -378,17 +265,14 @@ func (p *parser) constant(e *enum) error {
 	if _, ok := e.names[number]; !ok {
 		e.names[number] = name
 	}
-	if err := p.next(); err != nil {
-		return err
-	}
-	return p.options()
+	p.options()
 }
 
-// link finds the types that fields name, from the inside to the outside, and puts the fields of all messages in order.
-func (p *parser) link() error {
-	for _, r := range p.refs {
-		f := &r.in.fields[r.field]
-		scope := r.scope
+// link finds the types that fields name, from the inside to the outside.
+func (p *parser) link() {
+	for i := range p.refs {
+		r := &p.refs[i]
+		f, scope := r.field, r.scope
 		t := p.types[join(scope, r.name)]
 		for t == nil && scope != "" {
 			scope = scope[:max(0, strings.LastIndexByte(scope, '.'))]
@@ -400,13 +284,8 @@ func (p *parser) link() error {
 		case *enum:
 			f.kind, f.enum = kindEnum, t
 		default:
-			return fmt.Errorf("schema, line %d: there is no type %.40s", r.line, r.name)
+			p.line = r.line
+			p.fail("there is no type %.40s", r.name)
 		}
 	}
-	for _, t := range p.types {
-		if m, ok := t.(*Message); ok {
-			slices.SortFunc(m.fields, func(a, b field) int { return int(a.number) - int(b.number) })
-		}
-	}
-	return nil
 }

@@ -5,52 +5,49 @@ import (
 	"strings"
 )
 
-// scanner cuts the text of a schema into words, numbers, strings and single characters.
+// scanner cuts the text of a schema into words, numbers, strings and single characters. After a mistake, which it keeps, it is at the end.
 type scanner struct {
 	text string
 	pos  int
 	line int
 	tok  string // "" at the end
+	err  error
 }
 
 // next moves to the next token.
-func (s *scanner) next() error {
+func (s *scanner) next() {
 	for {
 		s.skipSpace()
 		rest := s.text[s.pos:]
+		n := 0
 		switch {
 		case strings.HasPrefix(rest, "//"):
-			n := strings.IndexByte(rest, '\n')
-			if n < 0 {
+			if n = strings.IndexByte(rest, '\n'); n < 0 {
 				n = len(rest)
 			}
-			s.pos += n
 		case strings.HasPrefix(rest, "/*"):
-			n := strings.Index(rest[2:], "*/")
-			if n < 0 {
-				return s.fail("a comment does not end")
+			if n = strings.Index(rest[2:], "*/") + 4; n < 4 {
+				s.fail("a comment does not end")
+				return
 			}
-			s.line += strings.Count(rest[:n+4], "\n")
-			s.pos += n + 4
 		default:
-			return s.take(rest)
+			s.take(rest)
+			return
 		}
+		s.line += strings.Count(rest[:n], "\n")
+		s.pos += n
 	}
 }
 
 func (s *scanner) skipSpace() {
-	for ; s.pos < len(s.text); s.pos++ {
-		switch s.text[s.pos] {
-		case '\n':
+	for ; s.pos < len(s.text) && strings.IndexByte(" \t\r\f\v\n", s.text[s.pos]) >= 0; s.pos++ {
+		if s.text[s.pos] == '\n' {
 			s.line++
-		case ' ', '\t', '\r', '\f', '\v':
-		default:
-			return
 		}
 	}
 }
 
-func (s *scanner) take(rest string) error {
+func (s *scanner) take(rest string) {
 	n := 0
 	switch {
 	case rest == "":
@@ -59,15 +56,14 @@ func (s *scanner) take(rest string) error {
 			n++
 		}
 	case rest[0] == '"' || rest[0] == '\'':
-		for n = 1; ; n++ {
-			if n == len(rest) || rest[n] == '\n' {
-				return s.fail("a string does not end")
-			}
-			if rest[n] == '\\' && n+1 < len(rest) {
+		for n = 1; n < len(rest) && rest[n] != rest[0] && rest[n] != '\n'; n++ {
+			if rest[n] == '\\' {
 				n++
-			} else if rest[n] == rest[0] {
-				break
 			}
+		}
+		if n >= len(rest) || rest[n] == '\n' {
+			s.fail("a string does not end")
+			return
 		}
 		n++
 	default:
@@ -75,41 +71,46 @@ func (s *scanner) take(rest string) error {
 	}
 	s.tok = rest[:n]
 	s.pos += n
-	return nil
 }
 
 func isWord(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_'
 }
 
-// isName tells whether the token is a name, without a point.
-func (s *scanner) isName() bool {
-	return s.tok != "" && isWord(s.tok[0]) && (s.tok[0] < '0' || s.tok[0] > '9') && !strings.Contains(s.tok, ".")
-}
-
-// expect moves over a token.
-func (s *scanner) expect(tok string) error {
+// over moves over a token, which must be tok.
+func (s *scanner) over(tok string) {
 	if s.tok != tok {
-		return s.unexpected(tok)
+		s.unexpected(tok)
 	}
-	return s.next()
+	s.next()
 }
 
 // then moves over the current token and the one behind it, which must be tok.
-func (s *scanner) then(tok string) error {
-	if err := s.next(); err != nil {
-		return err
-	}
-	return s.expect(tok)
+func (s *scanner) then(tok string) {
+	s.next()
+	s.over(tok)
 }
 
-func (s *scanner) unexpected(want string) error {
+// name moves over a name, without a point.
+func (s *scanner) name(what string) (name string) {
+	if name = s.tok; name == "" || !isWord(name[0]) || name[0] <= '9' || strings.Contains(name, ".") {
+		s.unexpected(what)
+	}
+	s.next()
+	return name
+}
+
+func (s *scanner) unexpected(want string) {
 	if s.tok == "" {
-		return s.fail("the text ends where %s is expected", want)
+		s.fail("the text ends where %s is expected", want)
 	}
-	return s.fail("%.40q where %s is expected", s.tok, want)
+	s.fail("%.40q where %s is expected", s.tok, want)
 }
 
-func (s *scanner) fail(format string, args ...any) error {
-	return fmt.Errorf("schema, line %d: %s", s.line, fmt.Sprintf(format, args...))
+// fail keeps the first mistake.
+func (s *scanner) fail(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf("schema, line %d: "+format, append([]any{s.line}, args...)...)
+	}
+	s.tok, s.pos = "", len(s.text)
 }
