@@ -72,6 +72,13 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	}
 	r.unname(e)
 	d.ID, d.Credentials = id, e.Credentials
+	if d.ProfileID == (proto.UUID{}) { // made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+		for _, p := range r.profiles {
+			if p.Name == d.Type {
+				d.ProfileID = p.ID
+			}
+		}
+	}
 	if p, ok := r.profiles[d.ProfileID]; ok {
 		d.Type = p.Name
 	}

@@ -590,3 +590,26 @@ func TestToAsk(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A device that was made here goes by its profile before the cloud has sent it back: over a restart too.
+func TestProfileOfADeviceMadeHere(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 6, Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
+		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`}}})
+	b, _, err := r.Prepare(&proto.NewDevice{Name: "meter", Type: "meters"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Adopt(b.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		d, _ := r.ByID(b.ID)
+		if p, ok := r.Profile(d.ProfileID); !ok || p.Name != "meters" || p.Schemas.Telemetry != "t" {
+			t.Errorf("%+v %+v %v", d, p, ok)
+		}
+		r.Close()
+		r = open(t, dir)
+	}
+}
