@@ -42,6 +42,7 @@ type site struct {
 	dir    string
 	config string
 	extra  string
+	exe    string // the agent; "" is the test binary
 }
 
 func newSite(t *testing.T, dir string) *site {
@@ -110,7 +111,11 @@ func (s *site) writeConfig(secret string) {
 }
 
 func (s *site) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], append(args, "--config", s.config)...)
+	exe := s.exe
+	if exe == "" {
+		exe = os.Args[0]
+	}
+	cmd := exec.Command(exe, append(args, "--config", s.config)...)
 	cmd.Env = append(os.Environ(), asAgent+"=1")
 	return cmd
 }

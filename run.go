@@ -156,7 +156,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		address = l.Addr().String()
 		page := status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})
 		server = device.NewServer(route(p.devices, p.rest, page), log)
-		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
+		go func() { failed <- server.Serve(p.doors.Listen(l)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")

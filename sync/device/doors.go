@@ -40,6 +40,7 @@ type Ports struct {
 type Doors struct {
 	Ports
 	complaints complaints
+	places     *places
 	wrong      *wrongTokens // of all protocols: an address has one count
 	checking   sync.Mutex   // held while a device gets its credentials, so that two requests at a time do not both get them
 
@@ -56,7 +57,7 @@ type owner struct {
 
 // NewDoors returns doors at which nobody stands yet.
 func NewDoors(p Ports) *Doors {
-	return &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
+	return &Doors{Ports: p, places: newPlaces(p.Log), wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
 }
 
 // own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed (device API 3.1), a

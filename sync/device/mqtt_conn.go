@@ -108,8 +108,8 @@ func (n *mqttNet) add(c *mqttConn) {
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if l, ok := c.(*limitedConn); ok {
-		m.inner = l.Conn
+	if p, ok := c.(*place); ok {
+		m.inner = p.Conn
 	}
 	if s, ok := m.inner.(syscall.Conn); ok {
 		m.raw, _ = s.SyscallConn()
@@ -315,7 +315,7 @@ func (c *mqttConn) drain() {
 		}
 		c.mu.Unlock()
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
-		n, err := c.Conn.Write(chunk[:n])
+		n, err := c.inner.Write(chunk[:n]) // a session keeps its place also while it is slow
 		c.mu.Lock()
 		if !c.dead {
 			c.sent(n)
@@ -390,6 +390,12 @@ func (c *mqttConn) die() {
 	}
 	_ = c.Conn.Close()
 	c.room.Broadcast()
+}
+
+// settle makes the connection one that keeps its place; false if as many do as there are places. One that takes over from another may do so all the same.
+func (c *mqttConn) settle(takesOver bool) bool {
+	p, ok := c.Conn.(*place)
+	return !ok || p.become(served, takesOver)
 }
 
 // timedOut tells whether err is the end of one of the limits.

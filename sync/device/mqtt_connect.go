@@ -58,6 +58,10 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 		}
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
+	if _, takesOver := m.owner(dev.ID); !conn.settle(takesOver) {
+		m.complain("more MQTT devices want to be connected than there are places", dev.Name, nil)
+		return nil, unavailable(pk.ProtocolVersion)
+	}
 	s.device = dev
 	s.profile, _ = m.Lookups.Profile(dev.ProfileID)
 	conn.session.Store(s)
@@ -83,6 +87,14 @@ func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []by
 		}
 	}
 	return m.Lookups.ByMQTT(clientID, user, password)
+}
+
+// unavailable is the code for a device that is to try again later (device API 3.2; MQTT 5 has a word of its own for that).
+func unavailable(version byte) byte {
+	if version == 5 {
+		return 0x89 // server busy
+	}
+	return 3
 }
 
 // refusal is the code for wrong credentials, which depends on what was given and on nothing else (device API 3.2).
