@@ -60,17 +60,21 @@ func NewDoors(p Ports) *Doors {
 	return &Doors{Ports: p, places: newPlaces(p.Log), wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
 }
 
-// own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed (device API 3.1), a
-// gateway is not told (device API 4.3). It tells whether s did not speak for it before.
-func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
+// own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed, when what has come over it is
+// handled (device API 3.1), and returned; a gateway is not told (device API 4.3). fresh tells whether s did not speak for it before.
+func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replaced *session) {
 	d.mu.Lock()
 	old, ok := d.owners[id]
-	if ok && old.session == s {
+	switch {
+	case ok && old.session == s:
 		if old.name != "" && name != "" {
 			d.owners[id] = owner{s, name} // a gateway may have followed a renaming
 		}
 		d.mu.Unlock()
-		return false
+		return false, nil
+	case name != "" && d.owners[s.device.ID].session != s: // the gateway has connected again, and this is what it left behind
+		d.mu.Unlock()
+		return false, nil
 	}
 	d.owners[id] = owner{s, name}
 	if name != "" {
@@ -84,9 +88,10 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
 	}
 	d.mu.Unlock()
 	if ok && old.name == "" {
-		old.session.end(reasonTakenOver)
+		old.session.conn.takeOver()
+		return true, old.session
 	}
-	return true
+	return true, nil
 }
 
 // disown ends that s speaks for the device.

@@ -138,6 +138,7 @@ func (m *MQTT) leave(c *mqttConn) {
 	if s := c.session.Load(); s != nil {
 		s.over()
 		m.gone(s)
+		close(s.left)
 	}
 	c.part()
 	m.mu.Lock()

@@ -40,6 +40,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	user, clientID := string(c.Username), c.ClientIdentifier
 	s := &session{
 		m: m, conn: conn, version: pk.ProtocolVersion, receiveMax: 65535, maxPacket: int(min(pk.Properties.MaximumPacketSize, 1<<30)),
+		left: make(chan struct{}),
 	}
 	s.room.L = &s.mu
 	if n := int(pk.Properties.ReceiveMaximum); n > 0 {
@@ -65,7 +66,9 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	s.device = dev
 	s.profile, _ = m.Lookups.Profile(dev.ProfileID)
 	conn.session.Store(s)
-	m.own(dev.ID, s, "")
+	if _, old := m.own(dev.ID, s, ""); old != nil {
+		m.await(old)
+	}
 	// What was revoked in between closes this session too: either the change finds it, or we see the change here.
 	if again, ok := m.authenticate(conn, clientID, user, c.Password); !ok || again.ID != dev.ID {
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
@@ -73,6 +76,17 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	// The device's keep-alive does not end the session earlier than the server would (device API 3.1).
 	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
 	return s, 0
+}
+
+// await waits until what has come over the old connection of a device is handled, so that what it sends next comes behind it.
+func (m *MQTT) await(old *session) {
+	t := time.NewTimer(tailLimit)
+	defer t.Stop()
+	select {
+	case <-old.left:
+	case <-t.C:
+	case <-m.ctx.Done():
+	}
 }
 
 // authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what CONNECT says.

@@ -74,7 +74,7 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if !s.m.speaks(s, id) && s.m.speaksFor(s) >= maxSubDevices {
 		return id, errTooMany
 	}
-	if s.m.own(id, s, name) {
+	if fresh, _ := s.m.own(id, s, name); fresh {
 		s.joined = append(s.joined, joined{id, name})
 	}
 	return id, nil

@@ -45,6 +45,8 @@ type session struct {
 	joined  []joined                // connected by the publish that is being processed; of the goroutine that reads
 	asked   bool                    // for commands, in the packet that is being processed; of the goroutine that reads
 
+	left chan struct{} // closed when nothing more of the connection will be handled
+
 	updates [2]chunks // of firmware and software; of the goroutine that reads
 
 	mu    sync.Mutex
@@ -152,6 +154,8 @@ func (s *session) close(err error) {
 	case errors.Is(err, errProtocol):
 		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
 		s.end(reasonProtocol)
+	case errors.Is(err, errTakenOver):
+		s.end(reasonTakenOver)
 	}
 }
 
