@@ -175,12 +175,35 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 		d.serve(dev.ID, 0, pollResult{deleted: true})
 	}
 	o, ok := d.owner(dev.ID)
+	d.tellGateway(&dev, what, o)
 	switch {
 	case !ok:
 	case o.name == "" && what&(registry.CredentialsChanged|registry.DeviceDeleted) != 0:
 		o.session.end(reasonRevoked)
 	case what&registry.DeviceDeleted != 0:
 		d.disown(dev.ID, o.session)
+	}
+}
+
+// tellGateway tells the gateway of a device that this was renamed or deleted (device API 4.3): the one that speaks for it now, or else the one that did last.
+func (d *Doors) tellGateway(dev *registry.Device, what registry.Change, o owner) {
+	if what&registry.DeviceDeleted == 0 && dev.WasNamed == "" {
+		return
+	}
+	gateway := dev.LastGateway
+	if o.name != "" {
+		gateway = o.session.device.ID
+	}
+	if g, ok := d.Lookups.ByID(gateway); gateway == (proto.UUID{}) || !ok || !g.Gateway {
+		return
+	}
+	method, params := agent.MethodDeleted, proto.AppendJSONString(nil, dev.Name)
+	if what&registry.DeviceDeleted == 0 {
+		method, params = agent.MethodRenamed, proto.AppendJSONString([]byte{'{'}, dev.WasNamed)
+		params = append(proto.AppendJSONString(append(params, ':'), dev.Name), '}')
+	}
+	if !d.Calls.Notify(gateway, method, string(params)) {
+		d.complain("a gateway is not told of what happened to its devices, for too much waits for it already", dev.Name, nil)
 	}
 }
 

@@ -44,6 +44,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		}
 	}
 	d, _ = r.ByID(id)
+	alias := r.births[id].alias
 	switch {
 	case isNew:
 		r.tell(d, DeviceCreated)
@@ -51,6 +52,9 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		var what Change
 		if d.Name != old.Name {
 			what |= DeviceRenamed
+			if old.Name != alias {
+				d.WasNamed = old.Name
+			}
 		}
 		if d.Gateway != old.Gateway {
 			what |= GatewayChanged

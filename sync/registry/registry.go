@@ -87,6 +87,8 @@ type Device struct {
 	CustomerID  proto.UUID // proto.NullUUID: none
 	Gateway     bool       // speaks for other devices (device API, MQTT gateway)
 	Credentials CredentialsType
+	LastGateway proto.UUID // additionalInfo.lastConnectedGateway; zero: none
+	WasNamed    string     // before, when a Watcher hears of DeviceRenamed; "" if it still goes by that name too
 }
 
 // CredentialsType is how a device proves who it is.
