@@ -400,4 +400,51 @@ func TestThingsBoardGateway(t *testing.T) {
 	if meter.Profile != "meter" {
 		t.Errorf("%+v", meter)
 	}
+
+	// It is told of a new name, and goes on under that one; it is told of a deletion, and introduces the device again, with its type and under the name
+	// that it has there. Its answers are for nobody.
+	answers := make(chan *proto.DeviceRpcCallMsg, 16)
+	s.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
+		for _, c := range u.DeviceRpcCallMsg {
+			answers <- c
+		}
+	})
+	n := 10
+	value := func() {
+		<-tick.C
+		n++
+		if _, err := fmt.Fprintf(c, "%d", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.cloud.RenameDevice(meter.ID, "Meter 2"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("a value under the new name", func() bool {
+		value()
+		rows := tenant.Series(meter.ID, "n")
+		return len(rows) > 10
+	})
+	if _, ok := s.named("Meter"); ok {
+		t.Error("it goes on under the old name")
+	}
+	s.cloud.DeleteDevice(meter.ID)
+	var again cloudtest.Device
+	s.eventually("the device is made again", func() bool {
+		value()
+		var ok bool
+		again, ok = s.named("Meter")
+		return ok && len(tenant.Series(again.ID, "n")) > 0
+	})
+	if again.Profile != "meter" {
+		t.Errorf("made again as %+v", again)
+	}
+	if _, ok := s.named("Meter 2"); ok {
+		t.Error("it has not heard of the deletion")
+	}
+	select {
+	case c := <-answers:
+		t.Errorf("the cloud got an answer: %v", c)
+	default:
+	}
 }
