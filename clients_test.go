@@ -194,6 +194,7 @@ func drive(t *testing.T, during func(), name string, args ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = t.TempDir()
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
@@ -245,6 +246,16 @@ func TestPahoGo(t *testing.T) {
 	}
 }
 
+// sdk is the program that drives ThingsBoard's Python SDK.
+func sdk(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("scripts", "clients", "sdk.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestPythonSDK(t *testing.T) {
 	t.Parallel()
 	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
@@ -258,7 +269,7 @@ func TestPythonSDK(t *testing.T) {
 	_, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
 	run := func(role, secret string, during func()) {
 		t.Helper()
-		drive(t, during, python, filepath.Join("scripts", "clients", "sdk.py"), role, port, secret)
+		drive(t, during, python, sdk(t), role, port, secret)
 	}
 	called := make(chan string, 1)
 	call := func(d cloudtest.Device, method, params string) {

@@ -224,7 +224,7 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 	case !ok:
 		w.WriteHeader(http.StatusNotFound)
 		return
-	case p.Title != query.Get("title") || p.Version != query.Get("version"):
+	case !isTold(p.Title, query.Get("title")) || !isTold(p.Version, query.Get("version")):
 		fail(w, http.StatusBadRequest, codeBadRequest, "another package is assigned to the device")
 		return
 	}
@@ -264,27 +264,28 @@ func headerText(text string) string {
 
 // provision answers a device without credentials (device API 5).
 func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
-	h.withBody(w, r, min(h.maxBody, maxRPCBody), false, func(s *scratch) bool {
-		request, err := readProvision(s.body)
-		if err != nil {
-			fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+	h.withBody(w, r, min(h.maxBody, smallBody), false, // from somebody who is nobody yet
+		func(s *scratch) bool {
+			request, err := readProvision(s.body)
+			if err != nil {
+				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+				return true
+			}
+			answer, err := h.provisioned(r.Context(), &request)
+			if err != nil {
+				h.complain("a device could not be provisioned; it is told to retry", "", err)
+				w.Header().Set("Retry-After", retryAfter)
+				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
+				return true
+			}
+			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) && !h.wrong.wait(r.Context()) {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+			w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
+			w.WriteHeader(http.StatusOK)
+			_, _ = w.Write(answer)
 			return true
-		}
-		answer, err := h.provisioned(r.Context(), &request)
-		if err != nil {
-			h.complain("a device could not be provisioned; it is told to retry", "", err)
-			w.Header().Set("Retry-After", retryAfter)
-			fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
-			return true
-		}
-		if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) && !h.wrong.wait(r.Context()) {
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return true
-		}
-		w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write(answer)
-		return true
-	})
+		})
 }
