@@ -161,6 +161,45 @@ func TestCurl(t *testing.T) {
 	}
 }
 
+// A claim is in the list of what the cloud did not take, with its reason and without its secret.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	d := s.mustBeNamed("station 0")
+	res, err := http.Post("http://"+r.http+"/api/v1/token-0/claim", "application/json", strings.NewReader(`{"secretKey":"hush-hush","durationMs":60000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	s.eventually("the claim is recorded", func() bool { return r.snapshot().Dead == 1 })
+	balanced(t, r.snapshot())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := s.command(args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	list := run("dead", "list")
+	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) || !strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
+		t.Errorf("dead list:\n%s", list)
+	}
+	offset := strings.Fields(strings.Split(list, "\n")[1])[0]
+	if show := run("dead", "show", offset); !strings.Contains(show, `"durationMs": 60000`) || !strings.Contains(show, "***") {
+		t.Errorf("dead show:\n%s", show)
+	}
+	for _, text := range []string{list, run("dead", "show", offset), run("wal", "dump", "--all", "--json"), r.log.String()} {
+		if strings.Contains(text, "hush") {
+			t.Errorf("the secret is in\n%s", text)
+		}
+	}
+	if got := run("wal", "dump", "--action", "CLAIM"); !strings.Contains(got, "DEAD") {
+		t.Errorf("wal dump: %q", got)
+	}
+}
+
 // venv is a virtual environment of Python with these packages, below build/ and made once. The test is skipped where they cannot be had.
 func venv(t *testing.T, name, module string, packages ...string) (python string) {
 	t.Helper()

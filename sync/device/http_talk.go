@@ -192,13 +192,23 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 	}
 }
 
-func (h *HTTP) claim(w http.ResponseWriter, device *registry.Device, body []byte) {
-	if err := readClaim(body); err != nil {
+// claim records that a device may be claimed; false if the intake may still be reading what it was given.
+func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.Device, body []byte) bool {
+	said, err := readClaim(body)
+	if err != nil {
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
-		return
+		return true
 	}
-	h.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", device.Name)
+	if e, ok := h.claimEvent(device.ID, said); ok {
+		events := []proto.Event{e}
+		if err := h.Intake.Accept(r.Context(), events); err != nil {
+			h.refuse(w, r, device, err)
+			return false
+		}
+		h.claimed(events)
+	}
 	w.WriteHeader(http.StatusOK)
+	return true
 }
 
 // download sends the firmware or software that is assigned to the device, or a chunk of it (device API 2).

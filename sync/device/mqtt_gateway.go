@@ -302,18 +302,30 @@ func (s *session) gatewayClaim(place uint32, payload []byte) {
 		s.malformed(place, err)
 		return
 	}
-	for name, raw := range body {
-		err := readClaim(raw)
-		if err == nil {
-			_, err = s.speakFor(name, "")
+	claims := make(map[string][]proto.KV, len(body))
+	for name, raw := range body { // first without making devices
+		said, err := readClaim(raw)
+		if why := badName(name); err == nil && why != "" {
+			err = errors.New(why)
 		}
 		if err != nil {
 			s.fail(place, err)
 			return
 		}
-		s.m.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", name)
+		claims[name] = said
 	}
-	s.finish(place, reasonNone)
+	var events []proto.Event
+	for name, said := range claims {
+		id, err := s.speakFor(name, "")
+		if err != nil {
+			s.fail(place, err)
+			return
+		}
+		if e, ok := s.m.claimEvent(id, said); ok {
+			events = append(events, e)
+		}
+	}
+	s.submitClaims(place, events)
 	s.greet()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 )
 
@@ -70,14 +71,22 @@ func callError(err error) []byte {
 	return append(appendJSONString([]byte(`{"error":`), word), '}')
 }
 
-// claim records that a device may be claimed. There is no word for it on the link to the cloud (device API 5).
+// claim records that a device may be claimed.
 func (s *session) claim(place uint32, payload []byte) {
-	if err := readClaim(payload); err != nil {
+	said, err := readClaim(payload)
+	if err != nil {
 		s.invalid(place, err)
 		return
 	}
-	s.m.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", s.device.Name)
-	s.finish(place, reasonNone)
+	var events []proto.Event
+	if e, ok := s.m.claimEvent(s.device.ID, said); ok {
+		events = append(events, e)
+	}
+	s.submitClaims(place, events)
+}
+
+func (s *session) submitClaims(place uint32, events []proto.Event) {
+	s.submitThen(place, events, func() { s.m.claimed(events) })
 }
 
 // update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first

@@ -249,7 +249,10 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 }
 
 // submit hands events to the intake; the acknowledgement follows when they are durable.
-func (s *session) submit(place uint32, events []proto.Event) {
+func (s *session) submit(place uint32, events []proto.Event) { s.submitThen(place, events, nil) }
+
+// submitThen is submit with something to be done when the events are durable, which must not block; or nil.
+func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
 	if len(events) == 0 {
 		s.finish(place, reasonNone)
 		return
@@ -258,6 +261,9 @@ func (s *session) submit(place uint32, events []proto.Event) {
 		if err != nil {
 			s.refuse(err)
 			return
+		}
+		if then != nil {
+			then()
 		}
 		s.finish(place, reasonNone)
 	}
