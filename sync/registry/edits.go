@@ -216,6 +216,7 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 	r.write.Lock()
 	defer r.unlock()
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute })
+	settle(kept)
 	_, err := r.setAttributes(id, scope, ts, kept)
 	return errors.Join(err, r.flush())
 }
