@@ -53,7 +53,8 @@ type mqttConn struct {
 	end   int
 	large bool // holds a token of net.large
 	idle  time.Duration
-	late  int // bytes read since the device has connected again
+	until time.Time // it ends then, whatever comes; zero: never
+	late  int       // bytes read since the device has connected again
 
 	session atomic.Pointer[session] // once CONNECT was accepted
 
@@ -171,7 +172,11 @@ func (c *mqttConn) frame() ([]byte, error) {
 			if first || c.session.Load() == nil {
 				limit = c.idle
 			}
-			if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+			end := time.Now().Add(limit)
+			if !c.until.IsZero() && c.until.Before(end) {
+				end = c.until
+			}
+			if err := c.Conn.SetReadDeadline(end); err != nil {
 				return nil, err
 			}
 			if c.over() { // Close came between, and its deadline is gone

@@ -48,7 +48,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	}
 	if user == provisionUser || clientID == provisionUser {
 		s.provision = true
-		conn.idle = provisionLimit
+		conn.idle, conn.until = provisionLimit, time.Now().Add(provisionLimit)
 		conn.session.Store(s)
 		return s, 0
 	}
