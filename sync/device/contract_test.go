@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -260,7 +261,7 @@ func TestContractOfMQTT(t *testing.T) {
 				NewHTTP(s.Doors, 0).ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/lamp/rpc?timeout=20000", nil))
 				polled <- w.Body.String()
 			}()
-			for { // until the poll waits
+			for ; ; runtime.Gosched() { // until the poll waits
 				s.Doors.mu.Lock()
 				n := len(s.polls)
 				s.Doors.mu.Unlock()
@@ -409,6 +410,83 @@ func TestContractOfMQTT(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(newStand(t, true)) })
 	}
+}
+
+// A device that wants its session kept hears that it is not (MQTT 5, 3.2.2.3.2): nothing is held for devices that are away.
+func TestMQTTSessionExpiry(t *testing.T) {
+	s := newStand(t, true)
+	d := s.pipe(5)
+	b := connectPacket(5, "c", "lamp", "")
+	b = append(b[:12:12], append([]byte{5, 0x11, 0xff, 0xff, 0xff, 0xff}, b[13:]...)...) // never to end
+	b[1] += 5
+	d.write(b)
+	if head, body := d.read(); head != 0x20 || fmt.Sprintf("%x", body) != "0000051100000000" {
+		t.Errorf("%#x %x", head, body)
+	}
+	d.Close()
+	d = s.dial(4, "lamp") // which asks for a clean session, and one that does not gets none either
+	d.subscribe("v1/devices/me/attributes", 1)
+	d.Close()
+	kept := connectPacket(4, "c", "lamp", "")
+	kept[9] &^= 2 // clean session
+	d = s.pipe(4)
+	d.write(kept)
+	if head, body := d.read(); head != 0x20 || body[0] != 0 || body[1] != 0 {
+		t.Errorf("%#x %x", head, body)
+	}
+	s.SharedAttributes(lampID, []proto.KV{long("a", 1)}, nil)
+	d.alive()
+}
+
+// An address has one count of wrong credentials, over all doors, and whatever of them was wrong; who has right ones is not held up.
+func TestWrongCredentialsOfAllDoors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		h := NewHTTP(s.Doors, 0)
+		ask := func(path, body string) (int, time.Duration) {
+			began := time.Now()
+			r := httptest.NewRequest("POST", "/api/v1/"+path, strings.NewReader(body))
+			r.RemoteAddr = "pipe" // as the pipes of the other door
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code, time.Since(began)
+		}
+		for i := range wrongBurst {
+			var took time.Duration
+			switch began := time.Now(); i % 3 {
+			case 0:
+				s.pipe(4).connect("c", "guess", "")
+				took = time.Since(began)
+			case 1:
+				_, took = ask("guess/telemetry", `{"a":1}`)
+			default:
+				_, took = ask("provision", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`)
+			}
+			if took != 0 {
+				t.Errorf("try %d took %v", i, took)
+			}
+		}
+		for _, path := range []string{"guess/telemetry", "guess/attributes"} {
+			if code, took := ask(path, `{"a":1}`); code != 401 || took != wrongDelay {
+				t.Errorf("%s: %d after %v", path, code, took)
+			}
+		}
+		if _, took := ask("provision", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`); took != wrongDelay {
+			t.Errorf("provisioning: after %v", took)
+		}
+		began := time.Now()
+		if code := s.pipe(5).connect("c", "guess", "x"); code != 0x86 || time.Since(began) != wrongDelay {
+			t.Errorf("CONNACK %#x after %v", code, time.Since(began))
+		}
+		if code, took := ask("lamp/telemetry", `{"a":1}`); code != 200 || took != 0 {
+			t.Errorf("the right token: %d after %v", code, took)
+		}
+		began = time.Now()
+		if code := s.pipe(4).connect("c", "lamp", ""); code != 0 || time.Since(began) != 0 {
+			t.Errorf("the right token: CONNACK %d after %v", code, time.Since(began))
+		}
+		s.MQTT.Close()
+	})
 }
 
 // A device without credentials is sent away after a minute, also when it goes on asking (5).
