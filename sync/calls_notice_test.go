@@ -118,12 +118,17 @@ func TestNotices(t *testing.T) {
 				s.Error("no bound")
 			}
 			cloud(s, 1, "do", `"x"`) // has a place all the same
-			if n := len(s.agent.Pending(s.gateway)); n != maxNotices+1 || len(s.agent.calls.echoes) > maxNotices {
-				s.Errorf("%d wait, %d are remembered", n, len(s.agent.calls.echoes))
+			table := func() (echoes, calls, over int) {
+				s.agent.calls.mu.Lock()
+				defer s.agent.calls.mu.Unlock()
+				return len(s.agent.calls.echoes), s.agent.calls.count, len(s.agent.calls.over)
+			}
+			if echoes, _, _ := table(); len(s.agent.Pending(s.gateway)) != maxNotices+1 || echoes > maxNotices {
+				s.Errorf("%d wait, %d are remembered", len(s.agent.Pending(s.gateway)), echoes)
 			}
 			s.settle(25 * time.Hour)
-			if n := s.agent.calls.count; n != 0 || len(s.agent.calls.over) != 0 || len(s.reg.Calls()) != 0 {
-				s.Errorf("%d calls after a day", n)
+			if _, calls, over := table(); calls != 0 || over != 0 || len(s.reg.Calls()) != 0 {
+				s.Errorf("%d calls after a day, %d to be forgotten", calls, over)
 			}
 		}, nil, []string{rpcTimedOut}}, // somebody has asked what waits
 	} {
