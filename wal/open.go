@@ -128,7 +128,7 @@ func (q *Queue) open() error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newest = t.time
+	q.newest, q.newNames, q.newTail = t.time, false, false
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
 		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
 	}
