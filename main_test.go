@@ -43,6 +43,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 		{nil, []string{"help"}, 0, "edgesync status", ""},
 		{nil, []string{"--help"}, 0, "Exit codes", ""},
 		{nil, []string{"help", "run"}, 0, "--queue.max_bytes", ""},
+		{nil, []string{"help", "wla"}, 2, "", "did you mean wal?"},
 		{nil, []string{"run", "-h"}, 0, "--cloud.routing_key", ""},
 		{nil, []string{"version"}, 0, "edgesync dev", ""},
 		{nil, []string{"stauts"}, 2, "", "did you mean status?"},

@@ -98,6 +98,9 @@ func (q *Queue) open() error {
 			return err
 		}
 		q.filed, reach = c.committed, c.committed.Offset
+		if !ok && t.last > 0 {
+			q.log.Warn("the committed offset cannot be read from its file; what the log itself does not know to be acknowledged is sent again", "dir", q.o.Dir)
+		}
 	} else {
 		q.mu.Lock()
 		c, ok, reach = q.stateLocked(), true, q.end.Offset
