@@ -79,9 +79,11 @@
 //
 // # Assumptions
 //
-// fsync returns after the data is on the medium, and fails if it is not. A sector of 512 bytes is written whole or not at all, or it
-// reads as an error or garbage, which the checksum tells. Rename is atomic. After a power cut an unsynced tail may be missing, short,
-// zero or garbage; a file that was created, renamed or deleted since the fsync of its directory may be there or not.
+// fsync returns after the data is on the medium, and fails if it is not. A sector of 512 bytes is written whole or not at all, or what
+// the write changes in it reads as an error or garbage, which the checksum tells; what it leaves as it is stays. (Without that no file can
+// be appended to safely, unless each commit takes sectors of its own; the committed file, whose slots do, needs it not.) Rename is atomic. After
+// a power cut an unsynced tail may be missing, short, zero or garbage; a file that was created, renamed or deleted since the fsync of its
+// directory may be there or not.
 //
 // # What a crash leaves, and what opening does
 //
