@@ -33,22 +33,22 @@ func (b *box) tenantRef() string {
 
 // What people change at the edge, and what there is of RPC and deletions that stay here, against the cloud in a box.
 func TestEdits(t *testing.T) {
-	const created, updated, deleted = proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+	const created, updated, gone = proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
 	for _, c := range []struct {
 		name string
 		f    func(b *box)
 	}{
 		{"3.5 a sync that comes before a deletion does not bring the device back, nor before a change the old state", func(b *box) {
-			gone, changed := b.device("gone"), b.device("changed")
+			away, changed := b.device("gone"), b.device("changed")
 			b.offline(func() {
-				b.edit(registry.Edit{Kind: proto.KindDevice, ID: gone.ID, Deleted: true}, proto.ActionDeleted, deleted)
+				b.edit(registry.Edit{Kind: proto.KindDevice, ID: away.ID, Deleted: true}, proto.ActionDeleted, gone)
 				text := `{"name":"changed","type":"default","label":"new","tenantId":` + b.tenantRef() + `}`
 				b.edit(registry.Edit{Kind: proto.KindDevice, ID: changed.ID, Text: text}, proto.ActionUpdated, updated)
 				b.stop() // and a restart in between
 				b.start()
 			})
-			b.expect("here", b.reg.HasDevice(gone.ID), false)
-			_, _, there := b.tenant.DeviceOf(gone.ID)
+			b.expect("here", b.reg.HasDevice(away.ID), false)
+			_, _, there := b.tenant.DeviceOf(away.ID)
 			b.expect("there", there, false)
 			d, _ := b.reg.ByID(changed.ID)
 			b.expect("label here", d.Label, "new")
@@ -90,11 +90,45 @@ func TestEdits(t *testing.T) {
 				}
 				return ""
 			})
-			b.edit(registry.Edit{Kind: proto.KindDevice, ID: d.ID, Deleted: true}, proto.ActionDeleted, deleted)
+			b.edit(registry.Edit{Kind: proto.KindDevice, ID: d.ID, Deleted: true}, proto.ActionDeleted, gone)
 			b.settle(time.Minute)
 			b.expect("dead", b.agent.Snapshot().Dead, 1)
 			b.offline(func() {})
 			b.expect("here", b.reg.HasDevice(d.ID), true)
+		}},
+		{"5.7 a relation that was deleted here stays deleted while the cloud does not know, whatever it answers", func(b *box) {
+			d, e := b.device("d"), b.device("e")
+			text := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) +
+				`"},"type":"Contains","typeGroup":"COMMON"}`
+			relation := func(deleted bool) {
+				b.Helper()
+				action, typ := proto.ActionRelationAddOrUpdate, created
+				if deleted {
+					action, typ = proto.ActionRelationDeleted, gone
+				}
+				err := b.intake.Accept(b.Context(), []proto.Event{{
+					Kind: proto.KindRelation, Action: action, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendUpdate(nil, proto.KindRelation, typ, proto.UUID{}, text),
+				}})
+				if err := errors.Join(err, b.reg.Edit(b.intake.End(), registry.Edit{Kind: proto.KindRelation, Text: text, Deleted: deleted})); err != nil {
+					b.Fatal(err)
+				}
+			}
+			here := func() bool { _, ok := b.reg.Relation([]byte(text)); return ok }
+			relation(false)
+			b.settle(5 * time.Second)
+			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{true, 1})
+			b.cloud.RateLimit(true) // the deletion waits in the queue
+			relation(true)
+			b.settle(5 * time.Second)
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: created, Entity: text}}}) // as the answer to a question would bring it
+			b.settle(5 * time.Second)
+			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 1})
+			b.cloud.RateLimit(false)
+			b.settle(2 * time.Minute)
+			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 0})
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: created, Entity: text}}}) // somebody makes it anew
+			b.settle(5 * time.Second)
+			b.expect("here", here(), true)
 		}},
 		{"5.2 the deletion of time series is recorded and told, never sent, and holds nothing up", func(b *box) {
 			d := b.device("d")

@@ -65,7 +65,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
-		kept, e := r.applyRelation(u.GetMsgType(), []byte(u.GetEntity()))
+		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
 		a.tell(relations.part, kept, e)
 	}
 	each(&a, widgetsBundles, m.WidgetsBundleUpdateMsg, r.applyEntity)
