@@ -1,0 +1,128 @@
+package sync
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/registry"
+)
+
+// Wire contract 3: synchronisation.
+func TestConformanceSync(t *testing.T) {
+	conform(t, []rule{
+		{"3.1 the first sync is full, those after it are not", func(b *box) {
+			full := func() bool {
+				before := b.cloud.Stats().Downlinks
+				b.offline(func() {})
+				return b.cloud.Stats().Downlinks-before > 20
+			}
+			b.expect("downlinks of the first sync", b.cloud.Stats().Downlinks > 20, true)
+			b.expect("full after a reconnect", full(), false)
+			b.stop()
+			before := b.cloud.Stats().Downlinks
+			b.start()
+			b.settle(time.Minute)
+			b.expect("full after a restart", b.cloud.Stats().Downlinks-before > 20, false)
+			b.expect("synced", b.agent.Snapshot().Synced, true)
+		}},
+		{"3.2 everything of a full sync is acknowledged, and shown by part", func(b *box) {
+			s := b.cloud.Stats()
+			b.expect("given up, resent", s.GivenUp+s.Resent, 0)
+			b.expect("pending", b.cloud.Pending(b.edge.ID), 0)
+			got := map[string]registry.Count{}
+			for _, c := range b.reg.Counts() {
+				got[c.Part] = c
+			}
+			b.expect("widget types", got["widgetTypeUpdateMsg"], registry.Count{Part: "widgetTypeUpdateMsg", Received: 5})
+			b.expect("admin settings kept", got["adminSettingsUpdateMsg"].Kept, 0)
+			b.expect("admin settings received", got["adminSettingsUpdateMsg"].Received, 4)
+		}},
+		{"3.5 what was unassigned, renamed or changed while away is right after the next connect", func(b *box) {
+			kept, gone := b.device("kept"), b.device("gone")
+			b.offline(func() {
+				b.cloud.UnassignDevice(gone.ID)
+				if err := b.cloud.RenameDevice(kept.ID, "renamed"); err != nil {
+					b.Error(err)
+				}
+				b.cloud.SetCredentials(kept.ID, "ACCESS_TOKEN", "other", "")
+			})
+			_, ok := b.reg.ByToken("token-gone")
+			b.expect("the unassigned one is here", ok, false)
+			_, ok = b.reg.ByToken("token-kept")
+			b.expect("the old token works", ok, false)
+			d, _ := b.reg.ByToken("other")
+			b.expect("name", d.Name, "renamed")
+			_, _, changes := b.doors.heard()
+			b.expect("changes", strings.Join(changes, "; "), "renamed 2; renamed 4; gone 32")
+		}},
+		{"3.5 a sync that comes before a deletion does not bring the device back, nor before a change the old state", func(b *box) {
+			away, changed := b.device("gone"), b.device("changed")
+			b.offline(func() {
+				b.edit(registry.Edit{Kind: proto.KindDevice, ID: away.ID, Deleted: true}, proto.ActionDeleted, entityDeleted)
+				text := `{"name":"changed","type":"default","label":"new","tenantId":` + b.tenantRef() + `}`
+				b.edit(registry.Edit{Kind: proto.KindDevice, ID: changed.ID, Text: text}, proto.ActionUpdated, entityUpdated)
+				b.stop() // and a restart in between
+				b.start()
+			})
+			b.expect("here", b.reg.HasDevice(away.ID), false)
+			_, _, there := b.tenant.DeviceOf(away.ID)
+			b.expect("there", there, false)
+			d, _ := b.reg.ByID(changed.ID)
+			b.expect("label here", d.Label, "new")
+			cd, _, _ := b.tenant.DeviceOf(changed.ID)
+			b.expect("label there", cd.Label, "new")
+			_, _, changes := b.doors.heard()
+			for _, c := range changes {
+				if strings.HasPrefix(c, "gone") {
+					b.Errorf("heard %s", c)
+				}
+			}
+			cd.Label = "newest" // what the cloud says later counts
+			b.cloud.Push(b.edge.ID, b.tenant.SaveDevice(cd))
+			b.settle(5 * time.Second)
+			d, _ = b.reg.ByID(changed.ID)
+			b.expect("label here", d.Label, "newest")
+		}},
+		{"3.5 an asset made without a link survives the sync that cannot bring it", func(b *box) {
+			id := b.tenant.NewID()
+			b.offline(func() {
+				text := `{"name":"hall","type":"default","tenantId":` + b.tenantRef() + `}`
+				b.edit(registry.Edit{Kind: proto.KindAsset, ID: id, Text: text}, proto.ActionAdded, entityCreated)
+				b.stop()
+				b.start()
+			})
+			_, ok := b.reg.Entity(proto.KindAsset, id)
+			b.expect("here", ok, true)
+			_, ok = b.tenant.Entity("ASSET", id)
+			b.expect("there", ok, true)
+			b.offline(func() {})
+			_, ok = b.reg.Entity(proto.KindAsset, id)
+			b.expect("here after one more sync", ok, true)
+		}},
+		{"3.5 a change that the cloud refuses is undone by the next sync", func(b *box) {
+			d := b.device("kept")
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Can't delete device that has entity views!"
+				}
+				return ""
+			})
+			b.edit(registry.Edit{Kind: proto.KindDevice, ID: d.ID, Deleted: true}, proto.ActionDeleted, entityDeleted)
+			b.settle(time.Minute)
+			b.expect("dead", b.agent.Snapshot().Dead, 1)
+			b.offline(func() {})
+			b.expect("here", b.reg.HasDevice(d.ID), true)
+		}},
+		{"3.6 a sync that never completes is asked for again", func(b *box) {
+			b.cloud.NeverCompleteSync(true)
+			b.offline(func() {})
+			b.settle(10 * time.Second)
+			b.expect("sync", strings.HasPrefix(b.agent.Snapshot().Sync, "sync: "), true)
+			b.cloud.NeverCompleteSync(false)
+			b.settle(10 * time.Minute)
+			b.expect("sync", b.agent.Snapshot().Sync, "")
+		}},
+	})
+}
