@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	gosync "sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,8 @@ type box struct {
 	dir    string
 	lis    *bufconn.Listener
 	away   atomic.Bool // dials fail
+	log    logText
+	cut    atomic.Pointer[atomic.Bool] // of the connection dialled last, see hang
 
 	agent  *Agent
 	queue  *wal.Queue
@@ -43,6 +46,41 @@ type box struct {
 
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
+	bad     []string // that never should have gone out
+}
+
+// logText is what the agent logged.
+type logText struct {
+	mu   gosync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// innocent asserts that nothing went out that never should, and that neither log nor status tell a secret, whatever was done in the test.
+func (b *box) innocent() {
+	b.Helper()
+	for _, s := range b.bad {
+		b.Errorf("went out: %s", s)
+	}
+	b.expect("oversized", b.cloud.Stats().Oversized, 0)
+	for what, text := range map[string]string{"log": b.log.String(), "last error": b.agent.Snapshot().LastError} {
+		for _, secret := range []string{"hush-hush", "token-"} {
+			if strings.Contains(text, secret) {
+				b.Errorf("the %s tells a secret: %s", what, text)
+			}
+		}
+	}
 }
 
 // testDoors takes the calls of the devices that have a hand in it, and notes what it hears.
@@ -109,6 +147,7 @@ func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
 			b.stop()
 			b.cloud.Stop()
 			b.lis.Close()
+			b.innocent()
 		}()
 		b.settle(time.Minute)
 		f(b)
@@ -118,19 +157,20 @@ func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
 func newBox(t *testing.T, adjust func(*Config)) *box {
 	c := defaults(t)
 	c.DataDir = t.TempDir()
-	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
+	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "hush-hush"
 	if adjust != nil {
 		adjust(&c)
 	}
 	b := &box{T: t, tenant: cloudtest.NewTenant(), config: &c, dir: c.DataDir, lis: bufconn.Listen(1 << 20)}
 	b.tenant.SetWidgetTypes(5)
-	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "secret"}
+	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "hush-hush"}
 	b.tenant.AddEdge(b.edge)
 	b.cloud = cloudtest.New(cloudtest.Options{Tenant: b.tenant, Seed: 1})
 	b.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.uplinks = append(b.uplinks, u)
+		b.bad = append(b.bad, never(u, b.tenant.TenantID())...)
 	})
 	go b.cloud.Serve(b.lis)
 	return b
@@ -140,7 +180,7 @@ func newBox(t *testing.T, adjust func(*Config)) *box {
 func (b *box) start() {
 	b.Helper()
 	var err error
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var known atomic.Pointer[registry.Registry]
 	record := GapRecord(nil, func() (id proto.UUID, ok bool) {
 		if r := known.Load(); r != nil {
@@ -165,7 +205,10 @@ func (b *box) start() {
 		if b.away.Load() {
 			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
 		}
-		return b.lis.DialContext(ctx)
+		cut := new(atomic.Bool)
+		b.cut.Store(cut)
+		c, err := b.lis.DialContext(ctx)
+		return &hungConn{leakyConn{c, cut}}, err
 	}
 	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
@@ -212,6 +255,19 @@ func (b *box) offline(f func()) {
 	if !b.cloud.Connected(b.edge.ID) {
 		b.Fatal("did not come back")
 	}
+}
+
+// hang lets the connection die without a word, as when the power of this side fails: nothing that is written arrives, not even its end.
+func (b *box) hang() { b.cut.Load().Store(true) }
+
+// hungConn is a connection whose end the other side does not notice once it is cut.
+type hungConn struct{ leakyConn }
+
+func (c *hungConn) Close() error {
+	if c.cut.Load() {
+		return c.SetReadDeadline(time.Now()) // for whoever reads here
+	}
+	return c.Conn.Close()
 }
 
 // device makes a device in the cloud, assigns it to the edge, and waits until it is here.
