@@ -46,6 +46,45 @@ func TestConformanceAttributes(t *testing.T) {
 			v, _, ok := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "ip")
 			b.expect("in the cloud", []any{v.Str, ok}, []any{"10.0.0.7", true})
 		}},
+		{"7.2 of shared attributes the newest time wins, in whatever order they come", func(b *box) {
+			d := b.device("d")
+			send := func(ts int64, value int) {
+				m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)}}
+				m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
+				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
+				b.settle(2 * time.Second)
+			}
+			now := time.Now().UnixMilli()
+			send(now, 2)
+			send(now-1000, 1)
+			b.expect("here", b.shared(d.ID, "fan"), "2")
+			send(now+1, 3)
+			b.expect("here", b.shared(d.ID, "fan"), "3")
+			_, shared, _ := b.doors.heard()
+			b.expect("told", shared, []string{"fan=2", "fan=3"})
+		}},
+		{"7.2 attributes of a device go up one after the other, each acknowledged before the next", func(b *box) {
+			d := b.device("d")
+			b.cloud.DelayAcks(time.Second)
+			for n := range int64(5) {
+				kv := []proto.KV{{Key: []byte("n"), Type: proto.KeyValueType_LONG_V, Long: n}}
+				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv)}
+				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for n := range int64(5) {
+				b.settle(time.Second)
+				v, _, _ := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "n")
+				if v.Long > n+1 {
+					b.Errorf("after %d s the cloud has %d", n+1, v.Long)
+				}
+				b.expect("in flight", b.agent.Snapshot().InFlight <= 1, true)
+			}
+			b.settle(10 * time.Second)
+			v, _, _ := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "n")
+			b.expect("in the end, pending", []any{v.Long, b.agent.Snapshot().Pending}, []any{4, 0})
+		}},
 		{"7.3 the echo of old telemetry is not sent up again", func(b *box) {
 			d := b.device("d")
 			b.post(d.ID, 1000, 2000, 3000)
@@ -97,6 +136,17 @@ func TestConformanceAttributes(t *testing.T) {
 			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // somebody sets it anew
 			b.settle(5 * time.Second)
 			b.expect("here", b.shared(d.ID, "fan"), "4")
+		}},
+		{"7.3 a scope that the server leaves blank is the server's", func(b *box) {
+			d := b.device("d")
+			ts := time.Now().UnixMilli()
+			m := &proto.EntityDataProto{EntityType: "DEVICE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("limit", 7)}}
+			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
+			b.settle(2 * time.Second)
+			var got []string
+			b.reg.Attributes(d.ID, registry.ServerScope, nil, func(kv *proto.KV) { got = append(got, string(kv.Key)) })
+			b.expect("here", got, []string{"limit"})
 		}},
 		{"7.4 what is new is asked about once, in the server's own words", func(b *box) {
 			b.sent(func(*proto.UplinkMsg) bool { return true })

@@ -207,7 +207,7 @@ func TestConformanceConnect(t *testing.T) {
 				}
 			}
 			b.post(d.ID, 3)
-			b.settle(time.Minute)
+			b.settle(3 * time.Minute)
 			s := b.agent.Snapshot()
 			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 3})
 			// It is larger than the dead-letter log, too; what is deployed beside the two is the record of that.

@@ -1,13 +1,16 @@
 package sync
 
 import (
+	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/cloudtest"
 	"edgesync/sync/registry"
 	"edgesync/wal"
 )
@@ -47,6 +50,34 @@ func TestConformanceContent(t *testing.T) {
 				return len(u.EntityData) > 0 && u.EntityData[0].AttributeDeleteMsg != nil
 			})), 0)
 		}},
+		{"5.3 values keep their types and times their milliseconds, late ones too", func(b *box) {
+			d := b.device("d")
+			kv := []proto.KV{
+				{Key: []byte("bool"), Type: proto.KeyValueType_BOOLEAN_V, Bool: true},
+				{Key: []byte("long"), Type: proto.KeyValueType_LONG_V, Long: math.MinInt64},
+				{Key: []byte("double"), Type: proto.KeyValueType_DOUBLE_V, Double: 0.3333333333333333},
+				{Key: []byte("text"), Type: proto.KeyValueType_STRING_V, Str: []byte("Grüße 温度 🌡")},
+				{Key: []byte("a b/c.d"), Type: proto.KeyValueType_JSON_V, Str: []byte(`{"unit":"C"}`)},
+			}
+			times := []int64{4102444800000, 1767225600123, 0, -1}
+			for _, ts := range times {
+				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendTelemetry(nil, d.ID, "DEVICE", ts, kv)}
+				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.settle(5 * time.Second)
+			for key, want := range map[string]cloudtest.Value{
+				"bool": {Type: proto.KeyValueType_BOOLEAN_V, Bool: true}, "long": {Type: proto.KeyValueType_LONG_V, Long: math.MinInt64},
+				"double": {Type: proto.KeyValueType_DOUBLE_V, Dbl: 0.3333333333333333}, "text": {Type: proto.KeyValueType_STRING_V, Str: "Grüße 温度 🌡"},
+				"a b/c.d": {Type: proto.KeyValueType_JSON_V, Str: `{"unit":"C"}`},
+			} {
+				b.expect("arrived", b.tenant.Arrivals(d.ID, key), times)
+				for _, p := range b.tenant.Series(d.ID, key) {
+					b.expect(key, p.Value, want)
+				}
+			}
+		}},
 		{"5.5 a device made at the edge reaches the cloud before its data", func(b *box) {
 			gw := b.device("gw")
 			var id proto.UUID
@@ -76,6 +107,37 @@ func TestConformanceContent(t *testing.T) {
 			b.offline(func() {}) // a sync brings it: it is not taken for gone, nor made again
 			b.expect("here", b.reg.HasDevice(id), true)
 			b.expect("devices", b.reg.Devices(), 2)
+		}},
+		{"5.6 an alarm is raised, acknowledged, cleared and deleted in the cloud by its id", func(b *box) {
+			d := b.device("d")
+			id := b.tenant.NewID()
+			state := func() string {
+				text, ok := b.tenant.Entity("ALARM", id)
+				var j struct{ Status string }
+				if ok && json.Unmarshal([]byte(text), &j) != nil {
+					b.Fatal(text)
+				}
+				return j.Status
+			}
+			for _, step := range []struct {
+				action  proto.Action
+				typ     proto.UpdateMsgType
+				deleted bool
+				want    string
+			}{
+				{proto.ActionAdded, entityCreated, false, "ACTIVE_UNACK"},
+				{proto.ActionAlarmAck, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, false, "ACTIVE_ACK"},
+				{proto.ActionAlarmClear, proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE, false, "CLEARED_ACK"},
+				{proto.ActionDeleted, entityDeleted, true, ""},
+			} {
+				e := proto.Event{Kind: proto.KindAlarm, Action: step.action, Time: time.Now().UnixMilli(), Entity: id, Fragment: proto.AppendUpdate(nil, proto.KindAlarm, step.typ, id, b.alarm(id, d.ID))}
+				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+					b.Fatal(err)
+				}
+				b.settle(3 * time.Second)
+				b.expect("status", state(), step.want)
+			}
+			b.expect("dead", b.agent.Snapshot().Dead, 0)
 		}},
 		{"5.7 a relation that was deleted here stays deleted while the cloud does not know, whatever it answers", func(b *box) {
 			d, e := b.device("d"), b.device("e")

@@ -164,5 +164,14 @@ func TestConformanceSession(t *testing.T) {
 			b.settle(10 * time.Minute)
 			b.expect("connects", b.cloud.Stats().Connects, before)
 		}},
+		{"10.20 what a device posted before its assignment ended still goes up", func(b *box) {
+			d := b.device("d")
+			b.offline(func() {
+				b.post(d.ID, 1, 2, 3)
+				b.cloud.UnassignDevice(d.ID)
+			})
+			b.expect("here", b.reg.HasDevice(d.ID), false)
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2, 3})
+		}},
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/cloudtest"
 	"edgesync/sync/registry"
 )
 
@@ -27,6 +28,19 @@ func TestConformanceSync(t *testing.T) {
 			b.expect("full after a restart", b.cloud.Stats().Downlinks-before > 20, false)
 			b.expect("synced", b.agent.Snapshot().Synced, true)
 		}},
+		{"3.1 a full sync that an operator starts comes unasked, is acknowledged, and takes nothing away", func(b *box) {
+			d := b.device("d")
+			b.tenant.Unassign(d.ID) // of which nobody tells
+			before := b.cloud.Stats()
+			b.expect("started", b.cloud.StartSync(b.edge.ID), true)
+			b.settle(30 * time.Second)
+			s := b.cloud.Stats()
+			b.expect("completed, resent", []uint64{s.SyncsCompleted - before.SyncsCompleted, s.Resent}, []uint64{1, 0})
+			b.expect("full", s.Downlinks-before.Downlinks > 20, true)
+			b.expect("here", b.reg.HasDevice(d.ID), true)
+			b.offline(func() {}) // a sync of ours does
+			b.expect("here", b.reg.HasDevice(d.ID), false)
+		}},
 		{"3.2 everything of a full sync is acknowledged, and shown by part", func(b *box) {
 			s := b.cloud.Stats()
 			b.expect("given up, resent", s.GivenUp+s.Resent, 0)
@@ -38,6 +52,18 @@ func TestConformanceSync(t *testing.T) {
 			b.expect("widget types", got["widgetTypeUpdateMsg"], registry.Count{Part: "widgetTypeUpdateMsg", Received: 5})
 			b.expect("admin settings kept", got["adminSettingsUpdateMsg"].Kept, 0)
 			b.expect("admin settings received", got["adminSettingsUpdateMsg"].Received, 4)
+		}},
+		{"3.4 data goes up while a sync runs", func(b *box) {
+			d := b.device("d")
+			b.cloud.NeverCompleteSync(true)
+			b.stop()
+			b.start()
+			b.settle(10 * time.Second)
+			b.post(d.ID, 1, 2)
+			b.settle(5 * time.Second)
+			b.expect("syncing", b.agent.Snapshot().Sync != "", true)
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2})
+			b.cloud.NeverCompleteSync(false)
 		}},
 		{"3.5 what was unassigned, renamed or changed while away is right after the next connect", func(b *box) {
 			kept, gone := b.device("kept"), b.device("gone")
@@ -114,6 +140,29 @@ func TestConformanceSync(t *testing.T) {
 			b.expect("dead", b.agent.Snapshot().Dead, 1)
 			b.offline(func() {})
 			b.expect("here", b.reg.HasDevice(d.ID), true)
+		}},
+		{"3.5 what the server keeps for an edge that is away comes with the next connect", func(b *box) {
+			d, e, gone := b.device("d"), b.device("e"), b.device("gone")
+			relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Feeds","typeGroup":"COMMON"}`
+			b.offline(func() {
+				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: relation}}})
+				b.cloud.DeleteDevice(gone.ID)
+				b.expect("kept", b.cloud.Pending(b.edge.ID), 2)
+			})
+			_, ok := b.reg.Relation([]byte(relation))
+			b.expect("relation, deleted device", []any{ok, b.reg.HasDevice(gone.ID)}, []any{true, false})
+		}},
+		{"3.5 a device that comes while a sync runs, and before its end, is not taken for gone", func(b *box) {
+			b.cloud.NeverCompleteSync(true)
+			b.stop()
+			b.start()
+			b.settle(5 * time.Second)
+			b.expect("syncing", b.agent.Snapshot().Sync != "", true)
+			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "late", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-late"}
+			b.cloud.AddDevice(b.edge.ID, d) // held back until the sync is over (3.4)
+			b.cloud.NeverCompleteSync(false)
+			b.settle(10 * time.Minute)
+			b.expect("sync, here", []any{b.agent.Snapshot().Sync, b.reg.HasDevice(d.ID)}, []any{"", true})
 		}},
 		{"3.6 a sync that never completes is asked for again", func(b *box) {
 			b.cloud.NeverCompleteSync(true)

@@ -47,3 +47,9 @@ func (b *box) edit(e registry.Edit, action proto.Action, t proto.UpdateMsgType) 
 func (b *box) tenantRef() string {
 	return `{"entityType":"TENANT","id":"` + proto.FormatUUID(b.tenant.TenantID()) + `"}`
 }
+
+// alarm is an alarm of a device as JSON.
+func (b *box) alarm(id, device proto.UUID) string {
+	return `{"id":{"entityType":"ALARM","id":"` + proto.FormatUUID(id) + `"},"tenantId":` + b.tenantRef() + `,"type":"hot","severity":"MAJOR","acknowledged":false,"cleared":false,` +
+		`"originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(device) + `"}}`
+}

@@ -3,17 +3,128 @@ package sync
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/registry"
+	"edgesync/wal"
 )
 
 // Wire contract 4: what goes up and its acknowledgements.
 func TestConformanceUplink(t *testing.T) {
 	conform(t, []rule{
+		{"4.2 what is refused after it was applied goes again and does no harm", func(b *box) {
+			d := b.device("d")
+			refusals := 3
+			b.cloud.FailUplink(func(u *proto.UplinkMsg) string {
+				if len(stamps(u)) > 0 && refusals > 0 {
+					refusals--
+					return "something behind it failed"
+				}
+				return ""
+			})
+			b.post(d.ID, upTo(300)...)
+			b.settle(time.Minute)
+			c := b.tenant.Counts()
+			b.expect("arrived", slices.Equal(b.tenant.Arrivals(d.ID, "t"), upTo(300)), true)
+			b.expect("rows, written twice", []any{c.Points, c.Duplicates > 0}, []any{300, true})
+			s := b.agent.Snapshot()
+			b.expect("deployed, dead, pending", []uint64{s.Deployed, s.Dead, s.Pending}, []uint64{300, 0, 0})
+			// Device and credentials likewise.
+			first := true
+			b.cloud.FailUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 && first {
+					first = false
+					return "something behind it failed"
+				}
+				return ""
+			})
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "made", CredentialsID: "m"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.settle(time.Minute)
+			cd, _, ok := b.tenant.DeviceOf(id)
+			b.expect("device", []any{cd.Name, cd.CredentialsID, ok, b.agent.Snapshot().Dead}, []any{"made", "m", true, 0})
+		}},
+		{"4.3 acknowledgements that overtake each other commit no gap, whenever the link breaks", func(b *box) {
+			d := b.device("d")
+			b.cloud.ReorderAcks(0.5)
+			n := int64(0)
+			for range 20 {
+				times := make([]int64, 700)
+				for i := range times {
+					n++
+					times[i] = n
+				}
+				b.post(d.ID, times...)
+				b.cloud.SlowHandler(0, 50*time.Microsecond)
+				b.settle(time.Duration(n%7) * 5 * time.Millisecond)
+				if n%2 == 0 {
+					b.cloud.EndSessions(cloudtest.EndReset)
+					b.settle(time.Second)
+					arrived := int64(len(b.tenant.Arrivals(d.ID, "t")))
+					if deployed := int64(b.agent.Snapshot().Deployed); deployed > arrived {
+						b.Errorf("%d deployed of %d that arrived", deployed, arrived)
+					}
+				}
+			}
+			b.settle(5 * time.Minute)
+			b.expect("arrived", slices.Equal(b.tenant.Arrivals(d.ID, "t"), upTo(n)), true)
+			b.expect("pending", b.agent.Snapshot().Pending, 0)
+		}},
+		{"4.3 a slow server bounds what is in flight, and hears a device's answer within seconds", func(b *box) {
+			d := b.device("d")
+			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "1") })
+			b.cloud.SlowHandler(0, 10*time.Millisecond) // a second for a batch
+			b.post(d.ID, upTo(20_000)...)
+			b.settle(time.Minute)
+			s := b.agent.Snapshot()
+			b.expect("window of two at most, connects", []any{s.Window <= 2 && s.InFlight <= 2, s.Connects}, []any{true, 1})
+			r := b.call(d.ID, "1", false, 10*time.Second)
+			b.expect("answer, in time", []any{r.response, r.took < 4*time.Second}, []any{"1", true})
+			b.cloud.SlowHandler(0, 0)
+			b.settle(time.Minute)
+			b.expect("arrived", slices.Equal(b.tenant.Arrivals(d.ID, "t"), upTo(20_000)), true)
+		}},
+		{"4.4 deployed is what the cloud has acknowledged, not what has left or arrived", func(b *box) {
+			d := b.device("d")
+			b.cloud.DelayAcks(10 * time.Second)
+			b.post(d.ID, 1, 2, 3)
+			b.settle(5 * time.Second)
+			s := b.agent.Snapshot()
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2, 3})
+			b.expect("deployed, pending", []uint64{s.Deployed, s.Pending}, []uint64{0, 3})
+			b.settle(10 * time.Second)
+			b.expect("deployed", b.agent.Snapshot().Deployed, 3)
+		}},
+		{"4.5 what the server refuses for good rests at once with its words, and the rest goes on", func(b *box) {
+			d := b.device("d")
+			b.post(d.ID, 1)
+			text := `{"name":"d","type":"default","tenantId":` + b.tenantRef() + `,"deviceProfileId":{"entityType":"DEVICE_PROFILE","id":"` + proto.FormatUUID(b.tenant.NewID()) + `"}}`
+			err := b.intake.Accept(b.Context(), []proto.Event{{
+				Kind: proto.KindDevice, Action: proto.ActionUpdated, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendUpdate(nil, proto.KindDevice, entityUpdated, d.ID, text),
+			}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.post(d.ID, 2)
+			before := b.cloud.Stats().Connects
+			b.settle(time.Minute)
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2})
+			var letters []wal.DeadLetter
+			if err := b.dead.Each(func(l *wal.DeadLetter) bool { letters = append(letters, *l); return true }); err != nil {
+				b.Fatal(err)
+			}
+			if len(letters) != 1 || letters[0].Reason != "Device is referencing non existing device profile!" || !letters[0].Resting {
+				b.Errorf("letters %+v", letters)
+			}
+			b.expect("connects", b.cloud.Stats().Connects-before, 0)
+		}},
 		{"4.6 a rate limit costs neither answers nor questions", func(b *box) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "6") })
@@ -177,6 +288,35 @@ func TestConformanceUplink(t *testing.T) {
 			b.expect("found", ok && d.ID == id && strings.HasPrefix(d.Name, "Dev B_"), true)
 			again, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev B", Gateway: gw.ID})
 			b.expect("again", errors.Is(err, ErrNameTaken) && again == id, true)
+		}},
+		{"4.8 an alarm that was raised, cleared in the cloud and then sent again is parked and holds nothing up", func(b *box) {
+			d := b.device("d")
+			alarm := b.tenant.NewID()
+			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.AlarmUpdateMsg) > 0 })
+			b.edit(registry.Edit{Kind: proto.KindAlarm, ID: alarm, Text: b.alarm(alarm, d.ID)}, proto.ActionAdded, entityCreated)
+			b.post(d.ID, 1)
+			b.settle(5 * time.Second)
+			_, ok := b.tenant.Entity("ALARM", alarm)
+			b.expect("there, pending", []any{ok, b.agent.Snapshot().Pending}, []any{true, 2})
+			b.offline(func() {
+				b.cloud.DropAcksIf(nil)
+				b.tenant.ClearAlarm(alarm, time.Now())
+			})
+			s := b.agent.Snapshot()
+			b.expect("dead, pending", []uint64{s.Dead, s.Pending}, []uint64{1, 0})
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1})
+		}},
+		{"4.8 a device whose creation is sent twice is one device", func(b *box) {
+			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.DeviceUpdateMsg) > 0 })
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "made", CredentialsID: "m"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.settle(5 * time.Second)
+			b.offline(func() { b.cloud.DropAcksIf(nil) })
+			b.expect("sent", len(b.sent(func(u *proto.UplinkMsg) bool { return len(u.DeviceUpdateMsg) > 0 })), 2)
+			cd, edge, ok := b.tenant.DeviceOf(id)
+			b.expect("device", []any{cd.Name, cd.CredentialsID, edge == b.edge.ID, ok, len(b.tenant.Devices())}, []any{"made", "m", true, true, 1})
 		}},
 	})
 }
