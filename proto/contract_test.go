@@ -86,3 +86,17 @@ func TestServicePath(t *testing.T) {
 		t.Errorf("the service is %+v", d)
 	}
 }
+
+// The server works the parts of a message off in this order, whatever their numbers (wire contract 4.2).
+func TestRanks(t *testing.T) {
+	order := []Kind{20, 3, 4, 19, 16, 23, 24, 18, 2, 5, 22, 6, 17, 21, 7, 8, 9, 26, 10, 11, 12, 14, 15, 25, 27, 28, 29, 30}
+	for i, k := range order {
+		if int(k.Rank()) != i+1 {
+			t.Errorf("part %d (%v) has rank %d, want %d", k, k, k.Rank(), i+1)
+		}
+	}
+	fields := (&UplinkMsg{}).ProtoReflect().Descriptor().Fields()
+	if n := fields.Len() - 1; n != len(order) { // but for the id
+		t.Errorf("%d parts are ranked of %d", len(order), n)
+	}
+}

@@ -34,7 +34,7 @@ type box struct {
 	lis    *bufconn.Listener
 	away   atomic.Bool // dials fail
 	log    logText
-	cut    atomic.Pointer[atomic.Bool] // of the connection dialled last, see hang
+	conn   atomic.Pointer[hungConn] // dialled last
 
 	agent  *Agent
 	queue  *wal.Queue
@@ -205,10 +205,13 @@ func (b *box) start() {
 		if b.away.Load() {
 			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
 		}
-		cut := new(atomic.Bool)
-		b.cut.Store(cut)
 		c, err := b.lis.DialContext(ctx)
-		return &hungConn{leakyConn{c, cut}}, err
+		if err != nil {
+			return nil, err
+		}
+		h := &hungConn{Conn: c, closed: make(chan struct{})}
+		b.conn.Store(h)
+		return h, nil
 	}
 	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
@@ -257,15 +260,43 @@ func (b *box) offline(f func()) {
 	}
 }
 
-// hang lets the connection die without a word, as when the power of this side fails: nothing that is written arrives, not even its end.
-func (b *box) hang() { b.cut.Load().Store(true) }
+// hang lets nothing that is written arrive any more, not even the end of the connection, as when the power of this side fails.
+func (b *box) hang() { b.conn.Load().mute.Store(true) }
 
-// hungConn is a connection whose end the other side does not notice once it is cut.
-type hungConn struct{ leakyConn }
+// freeze lets nothing through either way.
+func (b *box) freeze() {
+	b.conn.Load().deaf.Store(true)
+	b.hang()
+}
+
+// hungConn is a connection that can die without a word.
+type hungConn struct {
+	net.Conn
+	mute, deaf atomic.Bool
+	closed     chan struct{}
+	once       gosync.Once
+}
+
+func (c *hungConn) Write(b []byte) (int, error) {
+	if c.mute.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *hungConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.deaf.Load() {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
 
 func (c *hungConn) Close() error {
-	if c.cut.Load() {
-		return c.SetReadDeadline(time.Now()) // for whoever reads here
+	c.once.Do(func() { close(c.closed) })
+	if c.mute.Load() {
+		return c.SetReadDeadline(time.Now()) // for whoever reads here; the other side notices nothing
 	}
 	return c.Conn.Close()
 }

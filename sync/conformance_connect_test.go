@@ -79,6 +79,20 @@ func TestConformanceConnect(t *testing.T) {
 			b.expect("state", b.agent.Snapshot().State, Connected)
 			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2, 3})
 		}},
+		{"2.1 a link that freezes is left by both sides, and what was posted meanwhile arrives", func(b *box) {
+			d := b.device("d")
+			b.settle(30 * time.Second)
+			b.freeze()
+			b.settle(5 * time.Second)
+			b.post(d.ID, 1, 2)
+			b.settle(11 * time.Second)
+			b.expect("connected, as the server sees it", b.cloud.Connected(b.edge.ID), false)
+			b.settle(2 * time.Minute)
+			b.post(d.ID, 3)
+			b.settle(5 * time.Second)
+			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2, 3})
+			b.expect("state", b.agent.Snapshot().State, Connected)
+		}},
 		{"2.3 CONNECT tells key, secret, version and size, and the server's answer is taken", func(b *box) {
 			c := b.cloud.LastConnect()
 			b.expect("request", []any{c.EdgeRoutingKey, c.EdgeSecret, c.EdgeVersion, c.GetMaxInboundMessageSize()}, []any{"key", "hush-hush", "V_4_2_0", 8 << 20})
