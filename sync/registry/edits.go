@@ -161,7 +161,7 @@ func relationID(key string) (id recordID) {
 // relationDown takes what the cloud sends of a relation. Neither an older answer nor an older deletion counts against what was done with it here: the
 // cloud will have ours last, and no sync would tell the difference (wire contract 3.2).
 func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error) {
-	if key, ok := relationKey(text); ok && r.edited(relationID(key)) {
+	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) || r.goneHere(proto.UUID([]byte(key[17:33])))) {
 		return false, nil
 	}
 	return r.applyRelation(t, text)
@@ -172,6 +172,46 @@ func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
 	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
+}
+
+// goneHere tells whether an entity was deleted here and the cloud does not know it yet: what it sends of the entity's belongings is out of date, and no sync
+// would take it away again (wire contract 3.2).
+func (r *Registry) goneHere(id proto.UUID) bool {
+	for _, k := range []*kind{devices, assets, entityViews, dashboards} {
+		if key := k.id(id); r.edits[key].deleted && r.edited(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// unlessGone wraps the application of what belongs to an entity, which owner names.
+func (r *Registry) unlessGone(owner func(text []byte) jsonID, apply func(c *change) (bool, error)) func(c *change) (bool, error) {
+	return func(c *change) (bool, error) {
+		if !c.deleted && len(r.edits) > 0 {
+			if id, ok := proto.ParseUUID(owner([]byte(c.text)).ID); ok && r.goneHere(id) {
+				return false, nil
+			}
+		}
+		return apply(c)
+	}
+}
+
+// originator and fieldOwner are whom an alarm and a calculated field belong to.
+func originator(text []byte) jsonID {
+	var j struct {
+		Originator jsonID `json:"originator"`
+	}
+	decode(text, &j)
+	return j.Originator
+}
+
+func fieldOwner(text []byte) jsonID {
+	var j struct {
+		Entity jsonID `json:"entityId"`
+	}
+	decode(text, &j)
+	return j.Entity
 }
 
 // unlessEdited wraps the application of what the cloud sends. Its deletions always count.

@@ -173,6 +173,51 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
+// What belonged to an entity went with it, and does not come back with an older message either while the cloud does not know that the entity is gone: no
+// sync would take it away again (wire contract 3.2).
+func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
+	q := &place{committed: 9, end: 9}
+	r := open(t, t.TempDir())
+	defer r.Close()
+	r.Follow(q)
+	msb, lsb := proto.Halves(id(3))
+	belongings := &proto.DownlinkMsg{
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(3, "ACCESS_TOKEN", "t")},
+		AlarmUpdateMsg:             []*proto.AlarmUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"originator":` + ref("DEVICE", 3) + `}`}},
+		RelationUpdateMsg: []*proto.RelationUpdateMsg{
+			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", 3) + `,"type":"Contains","typeGroup":"COMMON"}`},
+			{Entity: `{"from":` + ref("DEVICE", 3) + `,"to":` + ref("ASSET", 1) + `,"type":"Feeds","typeGroup":"COMMON"}`},
+		},
+		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"entityId":` + ref("DEVICE", 3) + `}`}},
+		EntityData: []*proto.EntityDataProto{{
+			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 1}}},
+		}},
+	}
+	check := func(what, want string) {
+		t.Helper()
+		if got := r.Kinds("edit"); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	const all = "alarm 1, attrs 1, devcreds 1, device 1, field 1, relation 2"
+	apply(t, r, devices(device(3, "d")))
+	apply(t, r, belongings)
+	check("before", all)
+	q.end++
+	if err := r.Edit(q.end, registry.Edit{Kind: proto.KindDevice, ID: id(3), Deleted: true}); err != nil {
+		t.Fatal(err)
+	}
+	check("deleted", "")
+	apply(t, r, belongings)
+	apply(t, r, devices(device(3, "d")))
+	check("older messages", "")
+	q.committed = q.end
+	apply(t, r, devices(device(3, "d"))) // somebody makes it anew, under its id
+	apply(t, r, belongings)
+	check("made anew", all)
+}
+
 // What the cloud knows of need not be remembered: a link that stays up for months brings no sync that would forget it.
 func TestEditsOfALongSessionAreBounded(t *testing.T) {
 	q := &place{}
