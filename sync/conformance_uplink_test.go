@@ -275,6 +275,28 @@ func TestConformanceUplink(t *testing.T) {
 			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{0, 0})
 			b.expect("deployed", b.agent.Snapshot().Deployed, 302)
 		}},
+		{"4.7 nothing of what stands behind a creation is under way before the cloud has answered it", func(b *box) {
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.DeviceUpdateMsg) > 0 {
+					return "Not today"
+				}
+				return ""
+			})
+			b.cloud.DelayAcks(time.Second)
+			dropped := b.tenant.Counts().Dropped
+			id, err := b.agent.Create(b.Context(), &NewDevice{Name: "made", CredentialsID: "m"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.post(id, upTo(350)...) // four messages' worth
+			b.settle(15 * time.Second)
+			b.expect("lost", b.tenant.Counts().Dropped, dropped)
+			b.cloud.RefuseUplink(nil)
+			b.cloud.DelayAcks(0)
+			b.settle(10 * time.Minute)
+			b.expect("arrived", slices.Equal(b.tenant.Arrivals(id, "t"), upTo(350)), true)
+			b.expect("lost, dead", []uint64{b.tenant.Counts().Dropped, b.agent.Snapshot().Dead}, []uint64{dropped, 0})
+		}},
 		{"4.8 a name that is taken in the cloud is given another, and the device goes on under its own here", func(b *box) {
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "Dev B", CredentialsType: "ACCESS_TOKEN", CredentialsID: "o"}
 			b.tenant.AddDevice(proto.UUID{}, other) // of another edge, or of none
