@@ -260,6 +260,20 @@ func (b *box) offline(f func()) {
 	}
 }
 
+// offlineThenSync is offline, and then lets the whole sync come before anything of the queue is taken.
+func (b *box) offlineThenSync(f func()) {
+	b.Helper()
+	b.offline(func() {
+		f()
+		b.cloud.RateLimit(true)
+	})
+	if s := b.agent.Snapshot(); s.Sync != "" || s.Pending == 0 {
+		b.Fatalf("sync %q, %d pending", s.Sync, s.Pending)
+	}
+	b.cloud.RateLimit(false)
+	b.settle(2 * time.Minute)
+}
+
 // hang lets nothing that is written arrive any more, not even the end of the connection, as when the power of this side fails.
 func (b *box) hang() { b.conn.Load().mute.Store(true) }
 

@@ -81,7 +81,7 @@ func TestConformanceContent(t *testing.T) {
 		{"5.5 a device made at the edge reaches the cloud before its data", func(b *box) {
 			gw := b.device("gw")
 			var id proto.UUID
-			b.offline(func() {
+			b.offlineThenSync(func() {
 				var err error
 				if id, err = b.agent.Create(b.Context(), &NewDevice{Name: "Dev A", Type: "thermostat", Gateway: gw.ID, CredentialsID: "tok-a"}); err != nil {
 					b.Fatal(err)

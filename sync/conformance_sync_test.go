@@ -85,7 +85,7 @@ func TestConformanceSync(t *testing.T) {
 		}},
 		{"3.5 a sync that comes before a deletion does not bring the device back, nor before a change the old state", func(b *box) {
 			away, changed := b.device("gone"), b.device("changed")
-			b.offline(func() {
+			b.offlineThenSync(func() {
 				b.edit(registry.Edit{Kind: proto.KindDevice, ID: away.ID, Deleted: true}, proto.ActionDeleted, entityDeleted)
 				text := `{"name":"changed","type":"default","label":"new","tenantId":` + b.tenantRef() + `}`
 				b.edit(registry.Edit{Kind: proto.KindDevice, ID: changed.ID, Text: text}, proto.ActionUpdated, entityUpdated)
@@ -111,9 +111,9 @@ func TestConformanceSync(t *testing.T) {
 			d, _ = b.reg.ByID(changed.ID)
 			b.expect("label here", d.Label, "newest")
 		}},
-		{"3.5 an asset made without a link survives the sync that cannot bring it", func(b *box) {
+		{"3.5 an asset made or changed without a link survives the sync that comes first", func(b *box) {
 			id := b.tenant.NewID()
-			b.offline(func() {
+			b.offlineThenSync(func() {
 				text := `{"name":"hall","type":"default","tenantId":` + b.tenantRef() + `}`
 				b.edit(registry.Edit{Kind: proto.KindAsset, ID: id, Text: text}, proto.ActionAdded, entityCreated)
 				b.stop()
@@ -126,6 +126,13 @@ func TestConformanceSync(t *testing.T) {
 			b.offline(func() {})
 			_, ok = b.reg.Entity(proto.KindAsset, id)
 			b.expect("here after one more sync", ok, true)
+			b.offlineThenSync(func() { // which brings the old state
+				text := `{"name":"hall","type":"default","label":"big","tenantId":` + b.tenantRef() + `}`
+				b.edit(registry.Edit{Kind: proto.KindAsset, ID: id, Text: text}, proto.ActionUpdated, entityUpdated)
+			})
+			here, _ := b.reg.Entity(proto.KindAsset, id)
+			there, _ := b.tenant.Entity("ASSET", id)
+			b.expect("label here, there", []bool{strings.Contains(string(here), `"big"`), strings.Contains(there, `"big"`)}, []bool{true, true})
 		}},
 		{"3.5 a change that the cloud refuses is undone by the next sync", func(b *box) {
 			d := b.device("kept")
