@@ -2,6 +2,9 @@ package sync
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,6 +88,23 @@ func TestConformanceDownlink(t *testing.T) {
 			b.settle(time.Minute)
 			_, _, changes := b.doors.heard()
 			b.expect("pending, devices, changes", []any{b.cloud.Pending(b.edge.ID), b.reg.Devices(), changes}, []any{0, 1, []string{}})
+		}},
+		{"6.1 what is acknowledged is on flash", func(b *box) {
+			b.settle(5 * time.Second)
+			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "d", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-d"}
+			b.cloud.AddDevice(b.edge.ID, d)
+			b.settle(1100 * time.Millisecond)
+			b.expect("waiting in the cloud", b.cloud.Pending(b.edge.ID), 0)
+			store, err := os.ReadFile(filepath.Join(b.dir, "registry", "store")) // as a power cut would leave it
+			dir := b.TempDir()
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, "store"), store, 0o600))
+			r, err2 := registry.Open(registry.Options{Dir: dir})
+			if err := errors.Join(err, err2); err != nil {
+				b.Fatal(err)
+			}
+			defer r.Close()
+			_, ok := r.ByToken("token-d")
+			b.expect("on flash", ok, true)
 		}},
 		{"6.3 a flood of foreign deletions is acknowledged and costs no write", func(b *box) {
 			b.device("d")
