@@ -124,12 +124,16 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 		var j struct {
 			TenantID, Originator struct{ EntityType, ID string }
 			Severity             string
+			Version              json.RawMessage
 		}
 		if err := json.Unmarshal([]byte(m.GetEntity()), &j); err != nil {
 			complain("5.1", "%s: %v", part, err)
 		}
 		if j.TenantID.ID != proto.FormatUUID(tenant) {
 			complain("5.1", "%s of tenant %q", part, j.TenantID.ID)
+		}
+		if v := string(j.Version); v != "" && v != "null" {
+			complain("5.1", "%s of version %s", part, v)
 		}
 		if part == "alarm" && (j.Originator.EntityType == "" || j.Originator.ID == "" || j.Severity == "") {
 			complain("5.6", "alarm %s", m.GetEntity())
@@ -224,6 +228,7 @@ func TestNeverSees(t *testing.T) {
 		})},
 		{"5.5", device(0, text+"}")},
 		{"5.1", device(1, "{}")},
+		{"5.1", device(1, text+`,"version":3}`)},
 		{"5.6", &proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{{MsgType: entityDeleted, IdMSB: 1, Entity: text + "}"}}}},
 		{"5.7", &proto.UplinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: `{"from":{"entityType":"DEVICE","id":"x"},"to":{"id":"x"},"type":"t","typeGroup":"COMMON"}`}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{ResponseMsg: &proto.RpcResponseMsg{Error: "ODD"}}}}},
