@@ -20,6 +20,7 @@ const (
 	drainEvents  = 200_000
 	slowEvents   = 200 // at ten a second
 	perPost      = 100
+	siteDevices  = 100
 	settle       = 3 * time.Second
 	drainLimit   = 5 * time.Minute
 	nothingWords = "of a Go program with gRPC and HTTP that does nothing"
@@ -32,8 +33,9 @@ type site struct {
 	dir    string
 	cloud  *rig.Cloud
 	meters []*meter
-	port   string // HTTP, the same each time
-	dead   string // an address where nobody listens: the cloud that is not there
+	tokens []string // of all devices, more than there are meters
+	port   string   // HTTP, the same each time
+	dead   string   // an address where nobody listens: the cloud that is not there
 
 	versionMS, nothingMB float64 // yardsticks
 }
@@ -53,7 +55,7 @@ func newSite(ctx context.Context, t *table, bin rig.Binaries, dir string) (*site
 	if s.dead, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if s.cloud, err = rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), 12, "--discard"); err != nil {
+	if s.cloud, err = rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), siteDevices, "--discard"); err != nil {
 		return nil, err
 	}
 	devices, err := s.cloud.Devices(ctx)
@@ -61,7 +63,10 @@ func newSite(ctx context.Context, t *table, bin rig.Binaries, dir string) (*site
 		s.cloud.Kill()
 		return nil, err
 	}
-	s.meters = newMeters(devices)
+	s.meters = newMeters(devices[:12])
+	for _, d := range devices {
+		s.tokens = append(s.tokens, d.Token)
+	}
 	return s, nil
 }
 
