@@ -20,7 +20,6 @@ const (
 	drainEvents  = 200_000
 	slowEvents   = 200 // at ten a second
 	perPost      = 100
-	siteDevices  = 100
 	settle       = 3 * time.Second
 	drainLimit   = 5 * time.Minute
 	nothingWords = "of a Go program with gRPC and HTTP that does nothing"
@@ -33,9 +32,8 @@ type site struct {
 	dir    string
 	cloud  *rig.Cloud
 	meters []*meter
-	tokens []string // of all devices, more than there are meters
-	port   string   // HTTP, the same each time
-	dead   string   // an address where nobody listens: the cloud that is not there
+	port   string // HTTP, the same each time
+	dead   string // an address where nobody listens: the cloud that is not there
 
 	versionMS, nothingMB float64 // yardsticks
 }
@@ -55,7 +53,7 @@ func newSite(ctx context.Context, t *table, bin rig.Binaries, dir string) (*site
 	if s.dead, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if s.cloud, err = rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), siteDevices, "--discard"); err != nil {
+	if s.cloud, err = rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), 12, "--discard"); err != nil {
 		return nil, err
 	}
 	devices, err := s.cloud.Devices(ctx)
@@ -63,10 +61,7 @@ func newSite(ctx context.Context, t *table, bin rig.Binaries, dir string) (*site
 		s.cloud.Kill()
 		return nil, err
 	}
-	s.meters = newMeters(devices[:12])
-	for _, d := range devices {
-		s.tokens = append(s.tokens, d.Token)
-	}
+	s.meters = newMeters(devices)
 	return s, nil
 }
 

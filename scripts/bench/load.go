@@ -29,23 +29,54 @@ const oneEvent = `{"ts":1767225600000,"values":{"temperature":21.5,"humidity":40
 // ticksPerSecond is what the kernel counts CPU time in, on every Linux that we know.
 const ticksPerSecond = 100
 
-// startLoaded starts the agent with an MQTT door, without a cloud, and with room for millions of events.
-func (s *site) startLoaded(ctx context.Context) (*rig.Agent, error) {
-	err := rig.WriteConfig(s.config(), rig.Config{
-		DataDir: filepath.Join(s.dir, "data"), Cloud: s.dead, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
-	})
+// loadDevices is how many devices there are to post.
+const loadDevices = 100
+
+// startLoaded starts an agent that knows loadDevices devices, has an MQTT door, no cloud, an empty queue in a directory of its own, and room for
+// millions of events. The tokens are those of the devices.
+func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, tokens []string, err error) {
+	dir := filepath.Join(s.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	cloud, err := rig.StartCloud(ctx, s.bin.Cloud, filepath.Join(dir, "cloud.log"), loadDevices, "--discard")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a, err := rig.StartAgent(ctx, s.bin.Agent, s.config(), filepath.Join(s.dir, "agent.log"))
+	defer cloud.Kill()
+	devices, err := cloud.Devices(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := a.WaitReady(ctx); err != nil {
-		a.Kill()
-		return nil, err
+	for _, d := range devices {
+		tokens = append(tokens, d.Token)
 	}
-	return a, nil
+	config := filepath.Join(dir, "config.toml")
+	start := func(cloud string) (*rig.Agent, error) {
+		err := rig.WriteConfig(config, rig.Config{
+			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
+		})
+		if err != nil {
+			return nil, err
+		}
+		a, err := rig.StartAgent(ctx, s.bin.Agent, config, filepath.Join(dir, "agent.log"))
+		if err != nil {
+			return nil, err
+		}
+		if err := a.WaitReady(ctx); err != nil {
+			a.Kill()
+			return nil, err
+		}
+		return a, nil
+	}
+	if a, err = start(cloud.GRPC); err != nil { // it learns the devices
+		return nil, nil, err
+	}
+	if err := a.Stop(); err != nil {
+		return nil, nil, err
+	}
+	a, err = start(s.dead)
+	return a, tokens, err
 }
 
 // poster is one connection of a device.

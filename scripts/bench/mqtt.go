@@ -20,7 +20,7 @@ import (
 // mqtt measures publishes with QoS 1: acknowledged when they are on flash. The yardstick is mosquitto with its persistence on, which acknowledges what
 // it has in memory; the last line of the output says what that is worth.
 func (s *site) mqtt(ctx context.Context) error {
-	a, err := s.startLoaded(ctx)
+	a, tokens, err := s.startLoaded(ctx, "mqtt")
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *site) mqtt(ctx context.Context) error {
 		defer stop()
 	}
 	for _, l := range []struct{ clients, window int }{{1, 1}, {1, 100}, {100, 1}, {100, 10}} {
-		if err := s.publishes(ctx, server{status.MQTTAddress, a.PID()}, broker, l.clients, l.window); err != nil {
+		if err := s.publishes(ctx, server{status.MQTTAddress, a.PID()}, broker, tokens[:l.clients], l.window); err != nil {
 			return err
 		}
 	}
@@ -47,16 +47,16 @@ func (s *site) mqtt(ctx context.Context) error {
 	return nil
 }
 
-// publishes measures with so many clients, each with so many publishes in flight. other is nil if there is no yardstick.
-func (s *site) publishes(ctx context.Context, agent server, other *broker, clients, window int) error {
-	ours, stop, err := publishers(ctx, agent, s.tokens[:clients], window)
+// publishes measures with a client for each token, each with so many publishes in flight. other is nil if there is no yardstick.
+func (s *site) publishes(ctx context.Context, agent server, other *broker, tokens []string, window int) error {
+	ours, stop, err := publishers(ctx, agent, tokens, window)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	theirs := func() (int, time.Duration, error) { return 0, 0, nil }
 	if other != nil {
-		l, stop, err := publishers(ctx, other.server, s.tokens[:clients], window)
+		l, stop, err := publishers(ctx, other.server, tokens, window)
 		if err != nil {
 			return fmt.Errorf("mosquitto: %w", err)
 		}
@@ -67,7 +67,7 @@ func (s *site) publishes(ctx context.Context, agent server, other *broker, clien
 	if err != nil {
 		return err
 	}
-	row := line{what: fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", clients, window), measured: r.perSecond, format: "%.0f", noBound: true}
+	row := line{what: fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", len(tokens), window), measured: r.perSecond, format: "%.0f", noBound: true}
 	cost := line{what: "  CPU of the agent per 1,000 of them, ms", measured: r.cpu, format: "%.2f", noBound: true}
 	if other != nil {
 		row.yardstick, row.of = r.otherPerSecond, "of mosquitto, in memory"

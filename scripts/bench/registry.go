@@ -31,7 +31,7 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	cloud, err := rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), manyDevices, "--discard")
+	cloud, err := rig.StartCloud(ctx, bin.Cloud, filepath.Join(dir, "cloud.log"), manyDevices)
 	if err != nil {
 		return err
 	}
