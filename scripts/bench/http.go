@@ -71,7 +71,7 @@ func (s *site) http(ctx context.Context) error {
 	}
 	together := float64(after.Accepted-before.Accepted) / float64(max(after.Commits-before.Commits, 1))
 	s.t.add(line{
-		what: fmt.Sprintf("HTTP posts/s on flash, %d keep-alive connections", httpConnections), measured: r.perSecond, format: "%.0f", noBound: true,
+		what: fmt.Sprintf("HTTP posts/s, %d keep-alive connections", httpConnections), measured: r.perSecond, format: "%.0f", noBound: true,
 		yardstick: r.otherPerSecond,
 		of:        fmt.Sprintf("by write+fdatasync of groups of %d, %d bytes (the queue's are of %.1f)", httpConnections, len(group), together),
 	})

@@ -90,9 +90,8 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 	if err != nil {
 		return err
 	}
-	count := fmt.Sprintf("%s devices, %s attributes", grouped(manyDevices), grouped(manyDevices*attributesOf))
-	row("RSS at most, first sync of "+count+", MB", highest)
-	row("RSS after it, MB", now)
+	row("RSS at most, first sync of "+grouped(manyDevices)+" devices, MB", highest)
+	row("RSS after it, with "+grouped(manyDevices*attributesOf)+" attributes, MB", now)
 	if err := a.Stop(); err != nil {
 		return err
 	}
