@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -115,5 +116,17 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	}
 	if code, out, _ = call(t, nil, "status", "--data_dir", dir); code != 0 || !strings.Contains(out, "All is well") || strings.Contains(out, "\x1b") {
 		t.Errorf("%d, %q, want a calm sentence without colours", code, out)
+	}
+}
+
+// While a sync runs the collector keeps the heap smaller than otherwise.
+func TestSyncMemory(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	syncMemory(true)
+	during := debug.SetGCPercent(100)
+	syncMemory(false)
+	if after := debug.SetGCPercent(100); during != syncGCPercent || after != gcPercent || syncGCPercent >= gcPercent {
+		t.Errorf("%d %% during a sync, %d %% after it", during, after)
 	}
 }
