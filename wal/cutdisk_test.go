@@ -20,9 +20,9 @@ import (
 // what of it is durable by the last fsync of each file and of the directory. From that follows every state that the medium may show
 // after a cut between this step and the one before, and each of them must open with all that was acknowledged.
 //
-// Of names that are not durable any may be there, in the order of the operations or not; of a file's unsynced end any length, and
-// behind it nothing, zeros or garbage; of what is overwritten, in the committed file or in a filled tail, any of its sectors. The runs have about 550,000 such states, 450,000
-// different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some minutes.
+// Of names that are not durable any may be there, in the order of the operations or not; of a file's unsynced end any length, and behind it
+// nothing, zeros or garbage; of what is overwritten, in the committed file or in a filled tail, any of its sectors. The runs have about 550,000
+// such states, 450,000 different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some six minutes.
 //
 // What is durable follows from the names of the steps: that an fsync is done in them is not looked at here.
 type cutDisk struct {
