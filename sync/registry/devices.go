@@ -139,7 +139,7 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 
 // credentialsDown takes credentials that the cloud sends.
 func (r *Registry) credentialsDown(text []byte) (bool, error) {
-	if c, ok := decodeCredentials(text); ok && r.edited(deviceCredentials.id(c.device)) {
+	if c, ok := decodeCredentials(text); ok && (r.edited(deviceCredentials.id(c.device)) || r.goneHere(c.device)) {
 		return false, nil
 	}
 	return r.applyCredentials(text)

@@ -51,6 +51,7 @@ type Registry struct {
 	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
 	births     map[proto.UUID]birth
 	edits      map[recordID]edit // see edits.go
+	editsAt    int               // number of them at which those that the cloud has are forgotten
 	queue      Progress          // that they stand in; nil: not told
 	warnedFull bool
 
