@@ -245,14 +245,17 @@ func (t *callTable) refuse(c *proto.DeviceRpcCallMsg, word string, expires time.
 	t.queue(&answer{fragment: proto.AppendRPCAnswer(nil, c, "", word), expires: expires})
 }
 
-// add takes a new call of the cloud. A word tells why it is refused; nil and no word, that it is known already.
-func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool) (*pendingCall, string) {
+// add takes a new call of the cloud, or a notice of ours. A word tells why it is refused; nil and no word, that it is known already.
+func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept, ours bool) (*pendingCall, string) {
 	p := &pendingCall{
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(), Params: c.GetRequestMsg().GetParams(),
 			OneWay: c.GetOneway(), Expires: expires,
 		},
-		msg: withoutBody(c), request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()), kept: kept,
+		msg: withoutBody(c), request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()), kept: kept, notice: ours,
+	}
+	if ours {
+		p.msg = c // is kept as it is
 	}
 	switch {
 	case p.Params == "":
@@ -266,16 +269,31 @@ func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool)
 		return nil, "" // sent again, because the acknowledgement was lost
 	}
 	if t.told(p, time.Now()) {
-		t.ended(p.request)
-		t.queue(&answer{fragment: proto.AppendRPCAnswer(nil, p.msg, "{}", ""), expires: expires})
+		if !ours {
+			t.ended(p.request)
+			t.queue(&answer{fragment: proto.AppendRPCAnswer(nil, p.msg, "{}", ""), expires: expires})
+		}
 		return nil, ""
 	}
-	if t.count >= maxCalls || len(t.calls[p.Device])-t.notices(p.Device) >= maxCallsOfDevice {
+	most, n := maxCallsOfDevice, 0
+	if ours {
+		most = maxNotices
+	}
+	for _, o := range t.calls[p.Device] {
+		if o.notice == ours {
+			n++
+		}
+	}
+	if t.count >= maxCalls || n >= most {
 		return nil, rpcInternal
 	}
 	p.ID = t.id()
 	t.calls[p.Device] = append(t.calls[p.Device], p)
 	t.count++
+	if ours {
+		t.news = append(t.news, p)
+		t.nudge()
+	}
 	return p, ""
 }
 
@@ -356,7 +374,7 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 		t.refuse(c, rpcTimedOut, soon)
 		return
 	}
-	p, word := t.add(c, expires, c.GetPersisted())
+	p, word := t.add(c, expires, c.GetPersisted(), false)
 	switch {
 	case word != "":
 		t.refuse(c, word, soon)

@@ -22,13 +22,7 @@ func (l *loop) recallCalls(now time.Time) {
 			l.calls.recall(&answer{fragment: proto.AppendRPCAnswer(nil, c, m.GetResponse(), m.GetError()), expires: expires, kept: c})
 			continue
 		}
-		if c.GetServiceId() == serviceID { // ours
-			l.calls.mu.Lock()
-			l.calls.notice(c, expires)
-			l.calls.mu.Unlock()
-			continue
-		}
-		l.calls.add(c, expires, true)
+		l.calls.add(c, expires, true, c.GetServiceId() == serviceID)
 	}
 }
 

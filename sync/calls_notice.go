@@ -3,7 +3,6 @@ package sync
 import (
 	"encoding/json"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"edgesync/proto"
@@ -43,73 +42,46 @@ func noticeText(method, params string) string {
 
 // pair finds and forgets the other half, or else remembers this one. The caller holds mu.
 func (t *callTable) pair(device proto.UUID, text string, ours bool, now time.Time) (found bool) {
-	t.echoes = slices.DeleteFunc(t.echoes, func(e echo) bool { return !e.until.After(now) })
-	i := slices.IndexFunc(t.echoes, func(e echo) bool { return e.device == device && e.text == text && e.ours != ours })
-	if i >= 0 {
-		t.echoes = slices.Delete(t.echoes, i, i+1)
-		return true
+	kept := t.echoes[:0]
+	for _, e := range t.echoes {
+		switch {
+		case !found && e.device == device && e.text == text && e.ours != ours && e.until.After(now):
+			found = true
+		case e.until.After(now):
+			kept = append(kept, e)
+		}
 	}
-	if len(t.echoes) == maxNotices {
-		t.echoes = slices.Delete(t.echoes, 0, 1)
+	if !found {
+		if len(kept) == maxNotices {
+			kept = kept[:copy(kept, kept[1:])]
+		}
+		kept = append(kept, echo{device, text, ours, now.Add(noticeLife)})
 	}
-	t.echoes = append(t.echoes, echo{device, text, ours, now.Add(noticeLife)})
-	return false
+	t.echoes = kept
+	return found
 }
 
 // Notify implements Calls.
 func (a *Agent) Notify(device proto.UUID, method, params string) bool {
-	t, now := a.calls, time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if text := noticeText(method, params); text != "" && t.pair(device, text, true, now) {
-		return true
-	}
-	if t.count >= maxCalls || t.notices(device) >= maxNotices {
-		return false
-	}
-	request := proto.UUIDOf(rand.Int64(), rand.Int64())
+	expires, id := time.Now().Add(noticeLife), serviceID // which tells it from the cloud's when it is read again
 	m := &proto.DeviceRpcCallMsg{
-		Oneway: true, ExpirationTime: now.Add(noticeLife).UnixMilli(), ServiceId: new(string), RequestMsg: &proto.RpcRequestMsg{Method: method, Params: params},
+		Oneway: true, ExpirationTime: expires.UnixMilli(), ServiceId: &id, RequestMsg: &proto.RpcRequestMsg{Method: method, Params: params},
+		RequestUuidMSB: rand.Int64(), RequestUuidLSB: rand.Int64(),
 	}
-	*m.ServiceId = serviceID // which tells it from the cloud's when it is read again
 	m.DeviceIdMSB, m.DeviceIdLSB = proto.Halves(device)
-	m.RequestUuidMSB, m.RequestUuidLSB = proto.Halves(request)
-	t.notice(m, now.Add(noticeLife))
-	return true
+	_, refused := a.calls.add(m, expires, false, true)
+	return refused == ""
 }
 
-// notice adds a notice to the calls that wait. The caller holds mu.
-func (t *callTable) notice(m *proto.DeviceRpcCallMsg, expires time.Time) {
-	device := proto.UUIDOf(m.GetDeviceIdMSB(), m.GetDeviceIdLSB())
-	c := &pendingCall{
-		Call: Call{Device: device, ID: t.id(), Method: m.GetRequestMsg().GetMethod(), Params: m.GetRequestMsg().GetParams(), OneWay: true, Expires: expires},
-		msg:  m, request: proto.UUIDOf(m.GetRequestUuidMSB(), m.GetRequestUuidLSB()), notice: true,
-	}
-	t.calls[device] = append(t.calls[device], c)
-	t.count++
-	t.news = append(t.news, c)
-	t.nudge()
-}
-
-// notices counts those that wait for a device. The caller holds mu.
-func (t *callTable) notices(device proto.UUID) (n int) {
-	for _, c := range t.calls[device] {
-		if c.notice {
-			n++
-		}
-	}
-	return n
-}
-
-// told tells whether a call of the cloud says what the edge has told the device, or is telling it, by itself. A notice of ours that nobody was there to
-// take gives way to the cloud's call. The caller holds mu.
+// told tells whether the device has been told what a call says, or is being told, by a call of the other kind. A notice of ours that nobody was there
+// to take gives way to the cloud's call. The caller holds mu.
 func (t *callTable) told(p *pendingCall, now time.Time) bool {
 	text := noticeText(p.Method, p.Params)
-	if text == "" || !t.pair(p.Device, text, false, now) {
+	if text == "" || !t.pair(p.Device, text, p.notice, now) {
 		return false
 	}
 	for _, c := range t.calls[p.Device] {
-		if c.notice && !c.offered && noticeText(c.Method, c.Params) == text {
+		if !p.notice && c.notice && !c.offered && noticeText(c.Method, c.Params) == text {
 			t.finish(c, "", "")
 			return false
 		}

@@ -15,7 +15,7 @@ import (
 // A device is recorded once in claimEvery; what it says in between is answered all the same. So claims do not push other letters out.
 const (
 	claimEvery = time.Hour
-	maxClaims  = 1024 // devices remembered for it
+	maxClaims  = 256 // remembered for it
 )
 
 // claimScope stands where events of attributes have their scope.
@@ -52,37 +52,36 @@ func readClaim(payload []byte) (said []proto.KV, err error) {
 	return said, nil
 }
 
-// claimEvent is the record of a claim; ok is false if the device has one already.
-func (d *Doors) claimEvent(id proto.UUID, said []proto.KV) (e proto.Event, ok bool) {
-	d.mu.Lock()
-	last, known := d.claims[id]
-	d.mu.Unlock()
-	if known && time.Since(last) < claimEvery {
-		return e, false
-	}
-	now := d.Clock.Stamp()
-	return proto.Event{
-		Kind: proto.KindEntityData, Action: proto.ActionClaim, Time: now, Entity: id,
-		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, claimScope, now, said),
-	}, true
+// claimed is a device whose claim is recorded.
+type claimed struct {
+	id proto.UUID
+	at time.Time
 }
 
-// claimed remembers the devices whose claims are recorded.
+// claimEvent appends the record of a claim to events, unless the device has one already.
+func (d *Doors) claimEvent(events []proto.Event, id proto.UUID, said []proto.KV) []proto.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.claims {
+		if c := &d.claims[i]; c.id == id && time.Since(c.at) < claimEvery {
+			return events
+		}
+	}
+	now := d.Clock.Stamp()
+	return append(events, proto.Event{
+		Kind: proto.KindEntityData, Action: proto.ActionClaim, Time: now, Entity: id,
+		Fragment: proto.AppendAttributesUpdated(nil, id, proto.DeviceEntity, claimScope, now, said),
+	})
+}
+
+// claimed remembers the devices whose claims are durable.
 func (d *Doors) claimed(events []proto.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
 	for i := range events {
-		if len(d.claims) >= maxClaims {
-			for id, at := range d.claims {
-				if now.Sub(at) >= claimEvery {
-					delete(d.claims, id)
-				}
-			}
-			if len(d.claims) >= maxClaims {
-				return
-			}
+		if len(d.claims) == maxClaims {
+			d.claims = d.claims[:copy(d.claims, d.claims[1:])]
 		}
-		d.claims[events[i].Entity] = now
+		d.claims = append(d.claims, claimed{events[i].Entity, time.Now()})
 	}
 }

@@ -45,9 +45,9 @@ type Doors struct {
 	checking   sync.Mutex   // held while a device gets its credentials, so that two requests at a time do not both get them
 
 	mu     sync.Mutex
-	owners map[proto.UUID]owner     // at most one for each device (device API 3.1); so bounded by connections and known devices
-	polls  map[proto.UUID][]*poll   // HTTP requests that wait
-	claims map[proto.UUID]time.Time // when devices were recorded that may be claimed
+	owners map[proto.UUID]owner   // at most one for each device (device API 3.1); so bounded by connections and known devices
+	polls  map[proto.UUID][]*poll // HTTP requests that wait
+	claims []claimed              // the latest
 }
 
 // owner is the session that speaks for a device.
@@ -58,7 +58,11 @@ type owner struct {
 
 // NewDoors returns doors at which nobody stands yet.
 func NewDoors(p Ports) *Doors {
-	return &Doors{Ports: p, places: newPlaces(p.Log), wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll), claims: make(map[proto.UUID]time.Time)}
+	d := &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
+	d.places = newPlaces(func() {
+		d.complain("there are more connections than places; those give way that do not get on with it", "", nil)
+	})
+	return d
 }
 
 // own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed, when what has come over it is

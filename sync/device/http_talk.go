@@ -199,8 +199,7 @@ func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.De
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 		return true
 	}
-	if e, ok := h.claimEvent(device.ID, said); ok {
-		events := []proto.Event{e}
+	if events := h.claimEvent(nil, device.ID, said); len(events) > 0 {
 		if err := h.Intake.Accept(r.Context(), events); err != nil {
 			h.refuse(w, r, device, err)
 			return false

@@ -506,8 +506,9 @@ func TestSlowLoris(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				intake := &fakeIntake{}
 				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-				srv := NewServer(newTestDoor(intake, 0), slog.New(slog.DiscardHandler))
-				go srv.Serve(l)
+				door := newTestDoor(intake, 0)
+				srv := NewServer(door, slog.New(slog.DiscardHandler))
+				go srv.Serve(door.Listen(l))
 				client, server := net.Pipe()
 				l.conns <- server
 				start, gone := time.Now(), make(chan time.Duration, 1)

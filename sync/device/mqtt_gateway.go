@@ -321,9 +321,7 @@ func (s *session) gatewayClaim(place uint32, payload []byte) {
 			s.fail(place, err)
 			return
 		}
-		if e, ok := s.m.claimEvent(id, said); ok {
-			events = append(events, e)
-		}
+		events = s.m.claimEvent(events, id, said)
 	}
 	s.submitClaims(place, events)
 	s.greet()

@@ -78,11 +78,7 @@ func (s *session) claim(place uint32, payload []byte) {
 		s.invalid(place, err)
 		return
 	}
-	var events []proto.Event
-	if e, ok := s.m.claimEvent(s.device.ID, said); ok {
-		events = append(events, e)
-	}
-	s.submitClaims(place, events)
+	s.submitClaims(place, s.m.claimEvent(nil, s.device.ID, said))
 }
 
 func (s *session) submitClaims(place uint32, events []proto.Event) {

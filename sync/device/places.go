@@ -3,7 +3,6 @@ package device
 import (
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -23,22 +22,18 @@ const (
 // way: of the address that holds most such connections the one that has been at it longest. Hundreds of devices may share an address, so what
 // counts is not how many connections one holds but how many of them are not being served. Its methods may be called from many goroutines.
 type places struct {
-	most int // that keep their places; maxConnections but in tests
-	log  *slog.Logger
+	most   int    // that keep their places; maxConnections but in tests
+	giveUp func() // hears that a connection gave way, or was not let in
 
 	mu     sync.Mutex
 	open   []*place // in no order
 	busy   int      // of them, served
-	homes  map[netip.Prefix]*home
-	survey uint32 // numbers the searches for who gives way
-	told   time.Time
-	gone   int // gave way since the log was told
+	survey uint32   // numbers the searches for who gives way
 }
 
-// home is an address that has connections; so there are no more than connections.
+// home is an address that has connections, which are all that knows of it.
 type home struct {
 	prefix netip.Prefix
-	open   int
 
 	// Of the last survey.
 	survey   uint32
@@ -56,9 +51,9 @@ const (
 	idle                  // between two requests
 )
 
-// newPlaces returns places without connections; log hears, at most once a minute, that connections gave way.
-func newPlaces(log *slog.Logger) *places {
-	return &places{most: maxConnections, log: log, homes: make(map[netip.Prefix]*home)}
+// newPlaces returns places without connections.
+func newPlaces(giveUp func()) *places {
+	return &places{most: maxConnections, giveUp: giveUp}
 }
 
 // Listen returns l with its connections held to the places that the doors have together: 1024 connections that are being served, and 64 more. Its
@@ -103,46 +98,41 @@ type place struct {
 func (p *places) take(c net.Conn) *place {
 	prefix := addressOf(c.RemoteAddr().String())
 	n := &place{Conn: c, places: p, since: time.Now()}
-	var victim *place
 	p.mu.Lock()
-	if len(p.open) >= p.most+lobby {
-		if victim = p.victim(); victim == nil {
-			p.mu.Unlock()
-			p.tell()
-			return nil
-		}
-		p.remove(victim)
-	}
-	h := p.homes[prefix]
-	if h == nil {
-		h = &home{prefix: prefix}
-		p.homes[prefix] = h
-	}
-	h.open++
-	n.home, n.at = h, len(p.open)
-	p.open = append(p.open, n)
+	full := len(p.open) >= p.most+lobby
 	p.mu.Unlock()
-	if victim != nil {
-		victim.cut()
-		p.tell()
+	if full && !p.yield() {
+		return nil
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.open {
+		if c.home.prefix == prefix {
+			n.home = c.home
+			break
+		}
+	}
+	if n.home == nil {
+		n.home = &home{prefix: prefix}
+	}
+	n.at = len(p.open)
+	p.open = append(p.open, n)
 	return n
 }
 
 // yield makes one connection give way; false if there is none that may.
 func (p *places) yield() bool {
+	p.giveUp()
 	p.mu.Lock()
 	victim := p.victim()
 	if victim != nil {
 		p.remove(victim)
 	}
 	p.mu.Unlock()
-	if victim == nil {
-		return false
+	if victim != nil {
+		victim.cut()
 	}
-	victim.cut()
-	p.tell()
-	return true
+	return victim != nil
 }
 
 // victim finds who gives way. The caller holds mu.
@@ -161,22 +151,16 @@ func (p *places) victim() *place {
 		}
 	}
 	var worst *home
-	for _, h := range p.homes {
-		if h.survey != p.survey {
-			continue
-		}
-		if worst == nil || h.yielding > worst.yielding || h.yielding == worst.yielding && h.oldest.since.Before(worst.oldest.since) {
+	for _, c := range p.open {
+		h := c.home
+		if h.survey == p.survey && (worst == nil || h.yielding > worst.yielding || h.yielding == worst.yielding && h.oldest.since.Before(worst.oldest.since)) {
 			worst = h
 		}
 	}
 	if worst == nil {
 		return nil
 	}
-	v := worst.oldest
-	for _, h := range p.homes {
-		h.oldest = nil // nothing of it is kept
-	}
-	return v
+	return worst.oldest
 }
 
 // remove takes a connection out of its place; once. The caller holds mu.
@@ -191,24 +175,6 @@ func (p *places) remove(c *place) {
 	c.at = -1
 	if c.phase == served {
 		p.busy--
-	}
-	if c.home.open--; c.home.open == 0 {
-		delete(p.homes, c.home.prefix)
-	}
-}
-
-// tell logs that connections gave way.
-func (p *places) tell() {
-	p.mu.Lock()
-	p.gone++
-	n, now := p.gone, time.Now()
-	speak := now.Sub(p.told) >= time.Minute
-	if speak {
-		p.told, p.gone = now, 0
-	}
-	p.mu.Unlock()
-	if speak {
-		p.log.Warn("there are more connections than places; those give way that do not get on with it", "places", p.most+lobby, "times", n)
 	}
 }
 

@@ -66,8 +66,8 @@ func (g *gate) close() {
 	g.srv.Close()
 	time.Sleep(wrongDelay) // of answers to wrong tokens
 	synctest.Wait()
-	if p := g.places; len(p.open) != 0 || len(p.homes) != 0 || p.busy != 0 {
-		g.Errorf("left: %d connections, %d addresses, %d served", len(p.open), len(p.homes), p.busy)
+	if p := g.places; len(p.open) != 0 || p.busy != 0 {
+		g.Errorf("left: %d connections, %d served", len(p.open), p.busy)
 	}
 }
 
@@ -282,7 +282,7 @@ func (l *noFiles) Accept() (net.Conn, error) {
 // Without file descriptors somebody gives way too.
 func TestPlacesWithoutFileDescriptors(t *testing.T) {
 	inner := &noFiles{pipeListener: &pipeListener{conns: make(chan net.Conn, 4), done: make(chan struct{})}}
-	p := newPlaces(slog.New(slog.DiscardHandler))
+	p := newPlaces(func() {})
 	l := &placedListener{inner, p}
 	var clients []net.Conn
 	for range 4 {

@@ -20,7 +20,8 @@ const (
 	maxHeader   = 16 << 10         // bytes of headers
 )
 
-// NewServer returns a server for handler with every limit set, above. Serve it connections of Doors.Listen: it tells which of them are being served.
+// NewServer returns a server for handler with every limit set, above. Serve it connections of Doors.Listen: to them the limits of bodies apply, and it
+// tells which of them are being served.
 // log gets what the server itself has to say.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
@@ -59,12 +60,13 @@ type usher struct{ http.Handler }
 func (u usher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p, _ := r.Context().Value(placeKey{}).(*place)
 	switch {
-	case r.Body != http.NoBody:
-		b := &arrival{ReadCloser: r.Body, place: p, limits: http.NewResponseController(w), begun: time.Now()}
+	case p == nil:
+	case r.Body == http.NoBody:
+		p.become(served, false)
+	default:
+		b := &arrival{ReadCloser: r.Body, place: p, begun: time.Now()}
 		b.extend()
 		r.Body = b
-	case p != nil:
-		p.become(served, false)
 	}
 	u.Handler.ServeHTTP(w, r)
 }
@@ -72,11 +74,10 @@ func (u usher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // arrival is a body on its way.
 type arrival struct {
 	io.ReadCloser
-	place  *place // nil: it has none
-	limits *http.ResponseController
-	begun  time.Time
-	bytes  int64
-	whole  bool
+	place *place
+	begun time.Time
+	bytes int64
+	whole bool
 }
 
 // Read implements io.Reader. When the body has come as a whole its sender has done all that it must.
@@ -89,15 +90,13 @@ func (a *arrival) Read(b []byte) (int, error) {
 		a.extend()
 		return n, err
 	}
-	_ = a.limits.SetReadDeadline(time.Now().Add(answerLimit)) // from here on reading only tells that the device has left
-	if a.place != nil {
-		a.place.become(served, false)
-	}
+	_ = a.place.SetReadDeadline(time.Now().Add(answerLimit)) // from here on reading only tells that the device has left
+	a.place.become(served, false)
 	return n, err
 }
 
 // extend gives the body time in proportion to what of it has come.
 func (a *arrival) extend() {
 	limit := bodyGrace + time.Duration(a.bytes)*time.Second/bodyRate
-	_ = a.limits.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
+	_ = a.place.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
 }
