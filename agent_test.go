@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +43,8 @@ type site struct {
 	dir    string
 	config string
 	extra  string
+	env    []string // of the agents
+	exe    string   // the agent; "" is the test binary
 }
 
 func newSite(t *testing.T, dir string) *site {
@@ -110,8 +113,12 @@ func (s *site) writeConfig(secret string) {
 }
 
 func (s *site) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], append(args, "--config", s.config)...)
-	cmd.Env = append(os.Environ(), asAgent+"=1")
+	exe := s.exe
+	if exe == "" {
+		exe = os.Args[0]
+	}
+	cmd := exec.Command(exe, append(args, "--config", s.config)...)
+	cmd.Env = append(append(os.Environ(), asAgent+"=1"), s.env...)
 	return cmd
 }
 
@@ -298,6 +305,44 @@ func TestWrongSecret(t *testing.T) {
 	if all := string(b) + r.log.String(); strings.Contains(all, "not-the-right-secret") || !strings.Contains(all, "***") {
 		t.Errorf("the secret is not masked in: %s", all)
 	}
+}
+
+// Where only a proxy knows the way to the cloud, HTTPS_PROXY names it, and the cloud's name is the proxy's to resolve (wire contract 9).
+func TestThroughAProxy(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	asked := make(chan string, 64)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.Host
+		there, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		here, rest, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer here.Close()
+		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(there, rest)
+		io.Copy(here, there)
+	}))
+	defer proxy.Close()
+	s.writeConfig(s.edge.Secret)
+	s.env = []string{"HTTPS_PROXY=" + proxy.URL, "EDGESYNC_CLOUD_HOST=cloud.invalid", "EDGESYNC_CLOUD_PORT=7070"}
+	r := s.start()
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	if got := <-asked; got != "CONNECT cloud.invalid:7070" {
+		t.Errorf("the proxy was asked %s", got)
+	}
+	if code, _ := post(r.http, "token-0", `{"ts":1,"values":{"a":1}}`); code != http.StatusOK {
+		t.Fatalf("post: %d", code)
+	}
+	s.eventually("the event to arrive", func() bool { return r.snapshot().Deployed == 1 })
+	r.kill()
+	s.cloud.Stop()
 }
 
 // One agent a data directory; the second tells so and leaves, with its own exit code.

@@ -86,14 +86,15 @@ func TestMosquittoClients(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s, QoS %s: %v\n%s", version, qos, err, out)
 			}
-			// One by one: the next connection of the device takes over, and what QoS 0 has on its way then may be lost.
-			s.arrived(d, "n", n)
 		}
 		out, err := exec.Command(pub, "-V", version, "-h", host, "-p", port, "-u", "wrong", "-t", "v1/devices/me/telemetry", "-m", "{}").CombinedOutput()
 		if err == nil {
 			t.Errorf("%s: a wrong token is let in\n%s", version, out)
 		}
 	}
+
+	// Each connection has taken over from the one before, and nothing of that is lost.
+	s.arrived(d, "n", n)
 
 	// A subscriber gets what the cloud changes; so the first line ends it.
 	for _, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
@@ -160,6 +161,47 @@ func TestCurl(t *testing.T) {
 	}
 }
 
+// A claim is in the list of what the cloud did not take, with its reason and without its secret.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	d := s.mustBeNamed("station 0")
+	res, err := http.Post("http://"+r.http+"/api/v1/token-0/claim", "application/json", strings.NewReader(`{"secretKey":"hush-hush","durationMs":60000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	s.eventually("the claim is recorded", func() bool { return r.snapshot().Dead == 1 })
+	balanced(t, r.snapshot())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := s.command(args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	list := run("dead", "list")
+	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) || !strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
+		t.Errorf("dead list:\n%s", list)
+	}
+	offset := strings.Fields(strings.Split(list, "\n")[1])[0]
+	if show := run("dead", "show", offset); !strings.Contains(show, `"durationMs": 60000`) || !strings.Contains(show, "***") {
+		t.Errorf("dead show:\n%s", show)
+	}
+	texts := []string{list, run("dead", "show", offset), run("wal", "dump", "--all", "--json")}
+	if got := run("wal", "dump", "--action", "CLAIM"); !strings.Contains(got, "DEAD") {
+		t.Errorf("wal dump: %q", got)
+	}
+	r.kill() // its log grows no more
+	for _, text := range append(texts, r.log.String()) {
+		if strings.Contains(text, "hush") {
+			t.Errorf("the secret is in\n%s", text)
+		}
+	}
+}
+
 // venv is a virtual environment of Python with these packages, below build/ and made once. The test is skipped where they cannot be had.
 func venv(t *testing.T, name, module string, packages ...string) (python string) {
 	t.Helper()
@@ -193,6 +235,7 @@ func drive(t *testing.T, during func(), name string, args ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = t.TempDir()
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
@@ -244,6 +287,16 @@ func TestPahoGo(t *testing.T) {
 	}
 }
 
+// sdk is the program that drives ThingsBoard's Python SDK.
+func sdk(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("scripts", "clients", "sdk.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestPythonSDK(t *testing.T) {
 	t.Parallel()
 	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
@@ -257,7 +310,7 @@ func TestPythonSDK(t *testing.T) {
 	_, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
 	run := func(role, secret string, during func()) {
 		t.Helper()
-		drive(t, during, python, filepath.Join("scripts", "clients", "sdk.py"), role, port, secret)
+		drive(t, during, python, sdk(t), role, port, secret)
 	}
 	called := make(chan string, 1)
 	call := func(d cloudtest.Device, method, params string) {
@@ -398,5 +451,52 @@ func TestThingsBoardGateway(t *testing.T) {
 	}
 	if meter.Profile != "meter" {
 		t.Errorf("%+v", meter)
+	}
+
+	// It is told of a new name, and goes on under that one; it is told of a deletion, and introduces the device again, with its type and under the name
+	// that it has there. Its answers are for nobody.
+	answers := make(chan *proto.DeviceRpcCallMsg, 16)
+	s.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
+		for _, c := range u.DeviceRpcCallMsg {
+			answers <- c
+		}
+	})
+	n := 10
+	value := func() {
+		<-tick.C
+		n++
+		if _, err := fmt.Fprintf(c, "%d", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.cloud.RenameDevice(meter.ID, "Meter 2"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("a value under the new name", func() bool {
+		value()
+		rows := tenant.Series(meter.ID, "n")
+		return len(rows) > 10
+	})
+	if _, ok := s.named("Meter"); ok {
+		t.Error("it goes on under the old name")
+	}
+	s.cloud.DeleteDevice(meter.ID)
+	var again cloudtest.Device
+	s.eventually("the device is made again", func() bool {
+		value()
+		var ok bool
+		again, ok = s.named("Meter")
+		return ok && len(tenant.Series(again.ID, "n")) > 0
+	})
+	if again.Profile != "meter" {
+		t.Errorf("made again as %+v", again)
+	}
+	if _, ok := s.named("Meter 2"); ok {
+		t.Error("it has not heard of the deletion")
+	}
+	select {
+	case c := <-answers:
+		t.Errorf("the cloud got an answer: %v", c)
+	default:
 	}
 }

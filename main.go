@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -70,6 +71,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			fmt.Fprint(stdout, map[string]string{"wal": walHelp, "dead": deadHelp}[args[0]])
 			return exitOK
 		}
+		if len(args) > 0 && !slices.Contains(commands, args[0]) {
+			return unknown(stderr, args[0])
+		}
 		fmt.Fprint(stdout, help)
 		if len(args) > 0 {
 			fmt.Fprintf(stdout, "\nSettings, as flags (cloud.host in the file, EDGESYNC_CLOUD_HOST as a variable):\n  --%-26s %s\n%s",
@@ -85,12 +89,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		return deadCommand(args, env, stdout, stderr)
 	case "run", "check", "status":
 	default:
-		hint := ""
-		if n := agent.Nearest(name, commands...); n != "" {
-			hint = "; did you mean " + n + "?"
-		}
-		fmt.Fprintf(stderr, "edgesync: unknown command %q%s\nRun \"edgesync help\" for the list.\n", name, hint)
-		return exitUsage
+		return unknown(stderr, name)
 	}
 
 	var settings agent.Flags
@@ -152,6 +151,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		return fail(stderr, err)
 	}
 	return exitOK
+}
+
+func unknown(stderr io.Writer, command string) int {
+	hint := ""
+	if n := agent.Nearest(command, commands...); n != "" {
+		hint = "; did you mean " + n + "?"
+	}
+	fmt.Fprintf(stderr, "edgesync: unknown command %q%s\nRun \"edgesync help\" for the list.\n", command, hint)
+	return exitUsage
 }
 
 // usage prints what is wrong with the arguments and where to read on. own are the names of the command's own flags.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -43,6 +44,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 		{nil, []string{"help"}, 0, "edgesync status", ""},
 		{nil, []string{"--help"}, 0, "Exit codes", ""},
 		{nil, []string{"help", "run"}, 0, "--queue.max_bytes", ""},
+		{nil, []string{"help", "wla"}, 2, "", "did you mean wal?"},
 		{nil, []string{"run", "-h"}, 0, "--cloud.routing_key", ""},
 		{nil, []string{"version"}, 0, "edgesync dev", ""},
 		{nil, []string{"stauts"}, 2, "", "did you mean status?"},
@@ -114,5 +116,17 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	}
 	if code, out, _ = call(t, nil, "status", "--data_dir", dir); code != 0 || !strings.Contains(out, "All is well") || strings.Contains(out, "\x1b") {
 		t.Errorf("%d, %q, want a calm sentence without colours", code, out)
+	}
+}
+
+// While a sync runs the collector keeps the heap smaller than otherwise.
+func TestSyncMemory(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	syncMemory(true)
+	during := debug.SetGCPercent(100)
+	syncMemory(false)
+	if after := debug.SetGCPercent(100); during != syncGCPercent || after != gcPercent || syncGCPercent >= gcPercent {
+		t.Errorf("%d %% during a sync, %d %% after it", during, after)
 	}
 }

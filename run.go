@@ -40,6 +40,8 @@ const (
 	memoryLimit = 24 << 20
 	// gcPercent keeps the heap small: little memory is worth more here than little work.
 	gcPercent = 50
+	// syncGCPercent is the same while a sync runs, in which thousands of devices come within a second.
+	syncGCPercent = 20
 )
 
 // loop is the agent as this file needs it.
@@ -123,7 +125,11 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
 	defer also(dead.Close)
-	p, err := assemble(c, dir, queue, dead, clock, log)
+	syncing := syncMemory
+	if has(env, "GOGC") {
+		syncing = nil
+	}
+	p, err := assemble(c, dir, queue, dead, clock, syncing, log)
 	if err != nil {
 		return err
 	}
@@ -156,7 +162,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		address = l.Addr().String()
 		page := status.Handler(status.Source{Snapshot: snapshot, Turning: p.loop.Turning, Events: p.events(o.Dir, dead)})
 		server = device.NewServer(route(p.devices, p.rest, page), log)
-		go func() { failed <- server.Serve(device.LimitListener(l, device.MaxConnections)) }()
+		go func() { failed <- server.Serve(p.doors.Listen(l)) }()
 	}
 	if sock, err := status.Serve(dir.Path, snapshot, p.loop.DeadLetters()); err != nil {
 		warn(err.Error() + "; edgesync status cannot ask this agent")
@@ -278,8 +284,17 @@ func limitMemory(env []string) {
 	}
 }
 
+// syncMemory keeps the heap smaller still while a sync runs.
+func syncMemory(running bool) {
+	percent := gcPercent
+	if running {
+		percent = syncGCPercent
+	}
+	debug.SetGCPercent(percent)
+}
+
 // assemble builds registry, intake, loop and device door on an open queue.
-func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, log *slog.Logger) (*parts, error) {
+func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, syncing func(running bool), log *slog.Logger) (*parts, error) {
 	reg, err := registry.Open(registry.Options{
 		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
 	})
@@ -291,7 +306,7 @@ func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.D
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	intake.Observe(latest.Observe)
-	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion(), Clock: clock})
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion(), Clock: clock, Syncing: syncing})
 	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log, Clock: clock})
 	a.SetDoors(doors)
 	reg.Watch(doors)

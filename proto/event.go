@@ -113,6 +113,7 @@ const (
 	ActionRelationRequest
 	ActionCalculatedFieldRequest
 	ActionRuleChainMetadataRequest
+	ActionClaim // a device may be claimed (device API 5); ThingsBoard has no cloud event of that kind
 	actionEnd
 )
 
@@ -120,11 +121,13 @@ var actionNames = [actionEnd]string{
 	"NONE", "ADDED", "UPDATED", "DELETED", "TIMESERIES_UPDATED", "TIMESERIES_DELETED", "ATTRIBUTES_UPDATED", "POST_ATTRIBUTES",
 	"ATTRIBUTES_DELETED", "ALARM_ACK", "ALARM_CLEAR", "RELATION_ADD_OR_UPDATE", "RELATION_DELETED", "RELATIONS_DELETED",
 	"RPC_CALL", "CREDENTIALS_UPDATED", "ATTRIBUTES_REQUEST", "RELATION_REQUEST", "CALCULATED_FIELD_REQUEST",
-	"RULE_CHAIN_METADATA_REQUEST",
+	"RULE_CHAIN_METADATA_REQUEST", "CLAIM",
 }
 
 // Sendable tells whether the action has a form on the wire: the others are applied at the edge only (wire contract 5.2).
-func (a Action) Sendable() bool { return a != ActionTimeseriesDeleted && a != ActionRelationsDeleted }
+func (a Action) Sendable() bool {
+	return a != ActionTimeseriesDeleted && a != ActionRelationsDeleted && a != ActionClaim
+}
 
 // String is the action's name as ThingsBoard spells it.
 func (a Action) String() string {

@@ -25,6 +25,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Version  string
 	Clock    *Clock // begun; nil: the machine's clock is right
+	// Syncing is told when a sync begins and when it is over, completed or not; nil: nobody is. The loop's goroutine calls it; it must not block.
+	Syncing func(running bool)
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine; the other methods may be called

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	gosync "sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,8 @@ type box struct {
 	dir    string
 	lis    *bufconn.Listener
 	away   atomic.Bool // dials fail
+	log    logText
+	conn   atomic.Pointer[hungConn] // dialled last
 
 	agent  *Agent
 	queue  *wal.Queue
@@ -43,6 +46,41 @@ type box struct {
 
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
+	bad     []string // that never should have gone out
+}
+
+// logText is what the agent logged.
+type logText struct {
+	mu   gosync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// innocent asserts that nothing went out that never should, and that neither log nor status tell a secret, whatever was done in the test.
+func (b *box) innocent() {
+	b.Helper()
+	for _, s := range b.bad {
+		b.Errorf("went out: %s", s)
+	}
+	b.expect("oversized", b.cloud.Stats().Oversized, 0)
+	for what, text := range map[string]string{"log": b.log.String(), "last error": b.agent.Snapshot().LastError} {
+		for _, secret := range []string{"hush-hush", "token-"} {
+			if strings.Contains(text, secret) {
+				b.Errorf("the %s tells a secret: %s", what, text)
+			}
+		}
+	}
 }
 
 // testDoors takes the calls of the devices that have a hand in it, and notes what it hears.
@@ -109,6 +147,7 @@ func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
 			b.stop()
 			b.cloud.Stop()
 			b.lis.Close()
+			b.innocent()
 		}()
 		b.settle(time.Minute)
 		f(b)
@@ -118,19 +157,20 @@ func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
 func newBox(t *testing.T, adjust func(*Config)) *box {
 	c := defaults(t)
 	c.DataDir = t.TempDir()
-	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
+	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "hush-hush"
 	if adjust != nil {
 		adjust(&c)
 	}
 	b := &box{T: t, tenant: cloudtest.NewTenant(), config: &c, dir: c.DataDir, lis: bufconn.Listen(1 << 20)}
 	b.tenant.SetWidgetTypes(5)
-	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "secret"}
+	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "hush-hush"}
 	b.tenant.AddEdge(b.edge)
 	b.cloud = cloudtest.New(cloudtest.Options{Tenant: b.tenant, Seed: 1})
 	b.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.uplinks = append(b.uplinks, u)
+		b.bad = append(b.bad, never(u, b.tenant.TenantID())...)
 	})
 	go b.cloud.Serve(b.lis)
 	return b
@@ -140,7 +180,7 @@ func newBox(t *testing.T, adjust func(*Config)) *box {
 func (b *box) start() {
 	b.Helper()
 	var err error
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var known atomic.Pointer[registry.Registry]
 	record := GapRecord(nil, func() (id proto.UUID, ok bool) {
 		if r := known.Load(); r != nil {
@@ -165,7 +205,13 @@ func (b *box) start() {
 		if b.away.Load() {
 			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
 		}
-		return b.lis.DialContext(ctx)
+		c, err := b.lis.DialContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		h := &hungConn{Conn: c, closed: make(chan struct{})}
+		b.conn.Store(h)
+		return h, nil
 	}
 	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
@@ -212,6 +258,61 @@ func (b *box) offline(f func()) {
 	if !b.cloud.Connected(b.edge.ID) {
 		b.Fatal("did not come back")
 	}
+}
+
+// offlineThenSync is offline, and then lets the whole sync come before anything of the queue is taken.
+func (b *box) offlineThenSync(f func()) {
+	b.Helper()
+	b.offline(func() {
+		f()
+		b.cloud.RateLimit(true)
+	})
+	if s := b.agent.Snapshot(); s.Sync != "" || s.Pending == 0 {
+		b.Fatalf("sync %q, %d pending", s.Sync, s.Pending)
+	}
+	b.cloud.RateLimit(false)
+	b.settle(2 * time.Minute)
+}
+
+// hang lets nothing that is written arrive any more, not even the end of the connection, as when the power of this side fails.
+func (b *box) hang() { b.conn.Load().mute.Store(true) }
+
+// freeze lets nothing through either way.
+func (b *box) freeze() {
+	b.conn.Load().deaf.Store(true)
+	b.hang()
+}
+
+// hungConn is a connection that can die without a word.
+type hungConn struct {
+	net.Conn
+	mute, deaf atomic.Bool
+	closed     chan struct{}
+	once       gosync.Once
+}
+
+func (c *hungConn) Write(b []byte) (int, error) {
+	if c.mute.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *hungConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.deaf.Load() {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *hungConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	if c.mute.Load() {
+		return c.SetReadDeadline(time.Now()) // for whoever reads here; the other side notices nothing
+	}
+	return c.Conn.Close()
 }
 
 // device makes a device in the cloud, assigns it to the edge, and waits until it is here.

@@ -48,7 +48,8 @@ type callTable struct {
 	doneAt   int
 	answers  []*answer                 // to be sent
 	bytes    int                       // of them
-	over     []*proto.DeviceRpcCallMsg // kept calls whose answers gave way
+	over     []*proto.DeviceRpcCallMsg // kept calls that are over without an answer to be sent
+	echoes   []echo
 	requests map[int32]*pendingRequest
 	unsent   []int32 // requests to be sent
 }
@@ -60,7 +61,8 @@ type pendingCall struct {
 	request proto.UUID
 	offered bool           // somebody was there to take it
 	kept    bool           // in the registry, over a restart
-	local   chan<- callEnd // whoever here waits for the answer, of size 1; nil: the cloud does
+	local   chan<- callEnd // whoever here waits for the answer, of size 1; nil: the cloud does, or nobody
+	notice  bool           // nobody does
 }
 
 // answer is on its way to the cloud.
@@ -194,8 +196,13 @@ func (t *callTable) finish(c *pendingCall, response, word string) {
 		delete(t.calls, c.Device)
 	}
 	t.count--
-	if c.local != nil {
+	switch {
+	case c.local != nil:
 		c.local <- callEnd{response, word} // it is the only one
+		return
+	case c.notice:
+		t.over = append(t.over, c.msg)
+		t.nudge()
 		return
 	}
 	t.ended(c.request)
@@ -238,14 +245,17 @@ func (t *callTable) refuse(c *proto.DeviceRpcCallMsg, word string, expires time.
 	t.queue(&answer{fragment: proto.AppendRPCAnswer(nil, c, "", word), expires: expires})
 }
 
-// add takes a new call of the cloud. A word tells why it is refused; nil and no word, that it is known already.
-func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool) (*pendingCall, string) {
+// add takes a new call of the cloud, or a notice of ours. A word tells why it is refused; nil and no word, that it is known already.
+func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept, ours bool) (*pendingCall, string) {
 	p := &pendingCall{
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(), Params: c.GetRequestMsg().GetParams(),
 			OneWay: c.GetOneway(), Expires: expires,
 		},
-		msg: withoutBody(c), request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()), kept: kept,
+		msg: withoutBody(c), request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()), kept: kept, notice: ours,
+	}
+	if ours {
+		p.msg = c // is kept as it is
 	}
 	switch {
 	case p.Params == "":
@@ -258,12 +268,32 @@ func (t *callTable) add(c *proto.DeviceRpcCallMsg, expires time.Time, kept bool)
 	if p.request != (proto.UUID{}) && slices.Contains(t.done[:], p.request) || slices.ContainsFunc(t.calls[p.Device], func(o *pendingCall) bool { return o.request == p.request }) {
 		return nil, "" // sent again, because the acknowledgement was lost
 	}
-	if t.count >= maxCalls || len(t.calls[p.Device]) >= maxCallsOfDevice {
+	if t.told(p, time.Now()) {
+		if !ours {
+			t.ended(p.request)
+			t.queue(&answer{fragment: proto.AppendRPCAnswer(nil, p.msg, "{}", ""), expires: expires})
+		}
+		return nil, ""
+	}
+	most, n := maxCallsOfDevice, 0
+	if ours {
+		most = maxNotices
+	}
+	for _, o := range t.calls[p.Device] {
+		if o.notice == ours {
+			n++
+		}
+	}
+	if t.count >= maxCalls || n >= most {
 		return nil, rpcInternal
 	}
 	p.ID = t.id()
 	t.calls[p.Device] = append(t.calls[p.Device], p)
 	t.count++
+	if ours {
+		t.news = append(t.news, p)
+		t.nudge()
+	}
 	return p, ""
 }
 
@@ -344,7 +374,7 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 		t.refuse(c, rpcTimedOut, soon)
 		return
 	}
-	p, word := t.add(c, expires, c.GetPersisted())
+	p, word := t.add(c, expires, c.GetPersisted(), false)
 	switch {
 	case word != "":
 		t.refuse(c, word, soon)
@@ -441,6 +471,9 @@ func (l *loop) redateCalls(now time.Time) {
 	defer t.mu.Unlock()
 	for _, list := range t.calls {
 		for _, c := range list {
+			if c.local != nil || c.notice { // by our own clock
+				continue
+			}
 			c.Expires = l.local(c.msg.GetExpirationTime(), now)
 		}
 	}
@@ -472,7 +505,7 @@ func (l *loop) answered(c *proto.DeviceRpcCallMsg) {
 // maybeCall ends what is overdue and sends what waits: past the backlog, at once (wire contract 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	t := l.calls
-	l.offerLocal()
+	l.offerLocal(now)
 	l.saveAnswers(now)
 	strays := l.maybeStrays(now)
 	late, next := t.expire(now)

@@ -22,7 +22,7 @@ func (l *loop) recallCalls(now time.Time) {
 			l.calls.recall(&answer{fragment: proto.AppendRPCAnswer(nil, c, m.GetResponse(), m.GetError()), expires: expires, kept: c})
 			continue
 		}
-		l.calls.add(c, expires, true)
+		l.calls.add(c, expires, true, c.GetServiceId() == serviceID)
 	}
 }
 

@@ -70,16 +70,29 @@ func (a *Agent) CallDevice(ctx context.Context, device proto.UUID, method, param
 }
 
 // offerLocal offers the doors what was called here since the last turn.
-func (l *loop) offerLocal() {
+func (l *loop) offerLocal(now time.Time) {
 	t := l.calls
 	t.mu.Lock()
 	news := t.news
 	t.news = nil
 	t.mu.Unlock()
+	kept := false
 	for _, c := range news {
+		if c.notice && !c.kept {
+			c.kept = true
+			kept = true
+			if err := l.reg.KeepCall(c.msg); err != nil {
+				l.complain("a notice to a gateway cannot be kept over a restart", err.Error(), now)
+			}
+		}
 		taken := l.doors != nil && l.doors.Deliver(&c.Call)
 		t.mu.Lock()
 		c.offered = c.offered || taken
 		t.mu.Unlock()
+	}
+	if kept {
+		if err := l.reg.Flush(); err != nil {
+			l.complain("the registry cannot be written", err.Error(), now)
+		}
 	}
 }

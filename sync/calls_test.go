@@ -13,7 +13,7 @@ func TestCallTableIsBounded(t *testing.T) {
 	a := &Agent{calls: newCallTable()}
 	now := time.Now()
 	add := func(device, n int64) string {
-		_, word := a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: device, RequestUuidMSB: device, RequestUuidLSB: n}, now.Add(time.Hour), false)
+		_, word := a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: device, RequestUuidMSB: device, RequestUuidLSB: n}, now.Add(time.Hour), false, false)
 		return word
 	}
 	for device := range int64(maxCalls / maxCallsOfDevice) {
@@ -95,7 +95,7 @@ func TestAnswersThatGiveWayAreNotKept(t *testing.T) {
 	a := &Agent{calls: newCallTable()}
 	big := strings.Repeat("x", maxResponse-100)
 	for n := range int64(4) {
-		a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: n, RequestUuidLSB: n + 1}, time.Now().Add(time.Hour), true)
+		a.calls.add(&proto.DeviceRpcCallMsg{DeviceIdMSB: n, RequestUuidLSB: n + 1}, time.Now().Add(time.Hour), true, false)
 		a.Answer(proto.UUIDOf(n, 0), a.Pending(proto.UUIDOf(n, 0))[0].ID, big)
 	}
 	if len(a.calls.answers) != 2 || len(a.calls.over) != 2 || a.calls.over[0].RequestUuidLSB != 1 || a.calls.over[1].RequestUuidLSB != 2 {

@@ -15,9 +15,18 @@ const syncPatience = 3 * time.Minute
 // beginSync asks for what belongs to this edge: changes made while we were away come in no other way (wire contract 3.5).
 func (l *loop) beginSync(now time.Time) {
 	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.FullySynced()
-	l.syncing, l.syncReceived, l.syncPart, l.syncProgress, l.syncKicked = true, 0, "", now, false
+	l.setSyncing(true)
+	l.syncReceived, l.syncPart, l.syncProgress, l.syncKicked = 0, "", now, false
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
 	l.write(proto.AppendSyncRequest(nil, full))
+}
+
+// setSyncing notes whether a sync runs, and tells whoever wants to know.
+func (l *loop) setSyncing(running bool) {
+	if l.syncing != running && l.Syncing != nil {
+		l.Syncing(running)
+	}
+	l.syncing = running
 }
 
 func (l *loop) syncDeadline() time.Time {
@@ -104,7 +113,7 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 				l.complain("the end of the sync cannot be stored", err.Error(), now)
 				return
 			}
-			l.syncing = false
+			l.setSyncing(false)
 			l.planAsking(true)
 			l.log.Info("synchronised", "messages", l.syncReceived, "devices", l.reg.Devices(), "removed", removed)
 		}

@@ -336,6 +336,7 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	case l.worked && !now.Before(l.giveBackDue()):
 		l.worked = len(l.questions) > 0
 		l.gaveBack = now
+		uplinkGzip.release()
 		debug.FreeOSMemory()
 		unmapCode()
 	}

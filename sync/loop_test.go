@@ -562,6 +562,9 @@ func TestSyncStandsStill(t *testing.T) {
 		if r.reg.ended != 1 || r.reg.aborted != 2 {
 			r.Errorf("ended %d, aborted %d; want 1, 2", r.reg.ended, r.reg.aborted)
 		}
+		if !slices.Equal(r.syncing, []bool{true, false, true, false}) { // asking again on the same stream is the same sync
+			r.Errorf("told %v about syncs", r.syncing)
+		}
 	})
 }
 

@@ -86,11 +86,17 @@ type Call struct {
 	Expires time.Time // by this machine's clock
 }
 
+// What a gateway is told of its devices (device API 4.3): the parameters are {"old name":"new name"}, and the name.
+const (
+	MethodRenamed = "gateway_device_renamed"
+	MethodDeleted = "gateway_device_deleted"
+)
+
 // Calls is what the doors need of the agent for RPC both ways; *Agent is one. All methods may be called from any goroutine and return
 // at once.
 type Calls interface {
 	// Pending returns the unexpired calls for a device that have no answer yet, oldest first, those delivered before included
-	// (device API 4.2). At most 16.
+	// (device API 4.2). At most 16 of others and 64 notices.
 	Pending(device proto.UUID) []Call
 	// Delivered says that a transport took the call: the bytes were written, or a poll was answered with it. It answers a one-way
 	// call; for a two-way one it decides the error word at its expiry.
@@ -98,6 +104,9 @@ type Calls interface {
 	// Answer is the device's answer, JSON text; it goes up at once, past the backlog. Empty is sent as {}, what is no JSON as a JSON string.
 	// False: no such call is pending (unknown, answered already, expired), which no device needs to know.
 	Answer(device proto.UUID, id int32, response string) bool
+	// Notify calls a device by itself: one-way, held until it takes calls, at most a day, over a restart too; nobody waits for an answer. MethodRenamed
+	// and MethodDeleted the cloud sends as well, and the device gets one of the two. False: too many notices of this device wait already.
+	Notify(device proto.UUID, method, params string) bool
 	// Request sends a device's own call to the cloud (wire contract 8.2). An error means that it was not sent, and that Reply will not
 	// be called: ErrOffline or ErrTooMany.
 	Request(r *Request) error

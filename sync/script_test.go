@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // the agent compresses
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -208,6 +207,7 @@ type rig struct {
 	lis     *bufconn.Listener
 	clock   *Clock
 	seq     int64
+	syncing []bool // what Deps.Syncing was told
 }
 
 // inBubble runs f with a rig that is running already, and checks the identity at its end.
@@ -261,7 +261,7 @@ func (r *rig) run() {
 	if r.real != nil {
 		reg = r.real
 	}
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock})
+	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock, Syncing: func(running bool) { r.syncing = append(r.syncing, running) }})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}

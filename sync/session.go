@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
@@ -105,7 +104,7 @@ func (l *link) open(ctx context.Context, secret string, timeout time.Duration) (
 		}
 	}
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
-		grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzip.Name), grpc.MaxCallRecvMsgSize(maxDownlink+responseMargin))
+		grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(maxDownlink+responseMargin))
 	if err != nil {
 		return nil, tooLate(err)
 	}

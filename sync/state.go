@@ -105,7 +105,7 @@ func (l *loop) ended(err error, now time.Time) {
 	l.answers = l.answers[:0]
 	l.callsOffline()
 	if l.syncing {
-		l.syncing = false
+		l.setSyncing(false)
 		l.reg.AbortSync()
 	}
 	wait := time.Duration(-1)

@@ -140,6 +140,9 @@ func (l *loop) parkOpen(b *batch, hopeless bool, now time.Time, reason func(e *w
 
 // notTransferable is the reason of a dead letter that has no form on the wire.
 func notTransferable(action uint8) string {
+	if proto.Action(action) == proto.ActionClaim {
+		return "CLAIM cannot be transferred to the cloud: the edge protocol has no message for it; nobody can claim the device there while it is connected here"
+	}
 	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it; it was carried out here only", proto.Action(action))
 }
 

@@ -169,18 +169,18 @@ func (q *Queue) commit(g *group) error {
 		}
 	}
 	var room [headerSize + maxControlSize]byte
-	tell := func() {
+	control := func() frame {
 		state.seq = end.Seq
-		put(state.append(appendFrame(room[:0], frameControl, &Event{Time: q.o.Now()})))
+		return state.append(appendFrame(room[:0], frameControl, &Event{Time: q.o.Now()}))
 	}
 	q.batch.Clear()
 	if state.committed.Offset != q.telling.Offset || !q.proven {
-		tell()
+		put(control())
 	}
 	at := 0
 	for _, n := range g.sizes {
 		if size == 0 {
-			tell()
+			put(control())
 		}
 		put(frame(g.buf[at : at+n]))
 		end.Seq++
@@ -188,13 +188,16 @@ func (q *Queue) commit(g *group) error {
 	}
 	if recorded {
 		state.gap = Gap{}
-		tell()
+		put(control())
+	}
+	if q.pads(size, bytes) {
+		put(padded(control(), int64(q.o.SegmentSize)-size))
 	}
 	last := tail.first
 	if n := len(begun); n > 0 {
 		last = begun[n-1].first
 	}
-	if err := q.write(now, last, len(begun) > 0); err != nil {
+	if err := q.write(now, last, len(begun), size == 0); err != nil {
 		return q.poison(err, now)
 	}
 	if !q.proven {
@@ -263,18 +266,18 @@ func (q *Queue) record() (e Event, ok bool) {
 	return e, ok && e.Kind <= maxKind && len(e.Fragment) <= MaxFragment
 }
 
-// write hands the batch to the library and makes it durable, or notes that this is still to come.
-func (q *Queue) write(now time.Time, tail uint64, newSegment bool) error {
+// write hands the batch to the library and makes it durable, or notes that this is still to come. begun is how many segments the
+// library begins with it; empty: the last of them at its end, so that nothing is in it yet.
+func (q *Queue) write(now time.Time, tail uint64, begun int, empty bool) error {
 	if err := q.step("write"); err != nil {
 		return err
 	}
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
-	if newSegment {
-		q.newFiles = true
-		q.ledger.add(Account{Fsyncs: 1}) // the library's, of the segment that is full
-	}
+	q.newNames = q.newNames || q.newTail || begun > 1 || begun == 1 && !empty
+	q.newTail = begun > 0 && empty
+	q.ledger.add(Account{Fsyncs: uint64(begun)}) // the library's, of segments that are full
 	if q.o.Interval > 0 {
 		if q.dirty.IsZero() {
 			q.dirty = now
@@ -285,16 +288,21 @@ func (q *Queue) write(now time.Time, tail uint64, newSegment bool) error {
 	return q.fsync(tail)
 }
 
-// fsync makes durable what was written, up to the segment that is the tail now.
+// fsync makes durable what was written, up to the segment that is the tail now. If that is empty the library has done it, when it ended
+// the segment before.
 func (q *Queue) fsync(tail uint64) error {
 	if err := q.step("sync"); err != nil {
 		return err
 	}
-	if err := q.tail.sync(q.o.Dir, tail); err != nil {
-		return err
+	if q.newTail {
+		q.tail.close()
+	} else {
+		if err := q.tail.sync(q.o.Dir, tail); err != nil {
+			return err
+		}
+		q.ledger.add(Account{Fsyncs: 1})
 	}
-	q.ledger.add(Account{Fsyncs: 1})
-	if q.newFiles {
+	if q.newNames {
 		if err := q.step("syncdir"); err != nil {
 			return err
 		}
@@ -302,7 +310,7 @@ func (q *Queue) fsync(tail uint64) error {
 			return err
 		}
 		q.ledger.add(Account{Fsyncs: 1})
-		q.newFiles = false
+		q.newNames = false
 	}
 	return nil
 }

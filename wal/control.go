@@ -39,6 +39,7 @@ func (c *control) append(dst []byte) []byte {
 	return dst
 }
 
+// parseControl takes zeros behind the numbers for padding (pad.go).
 func parseControl(b []byte) (c control, ok bool) {
 	var v [controlFields]uint64
 	for i := range v {
@@ -53,7 +54,7 @@ func parseControl(b []byte) (c control, ok bool) {
 		ahead: v[7], thin: thinning{into: v[8], from: v[9], bytes: v[10], level: uint8(v[11] >> 8)},
 		gap: Gap{Events: v[12], First: unzigzag(v[13]), Last: unzigzag(v[14]), Why: Why(v[11])},
 	}
-	return c, len(b) == 0 && v[11] <= 0xffff && c.valid()
+	return c, zeros(b) && v[11] <= 0xffff && c.valid()
 }
 
 // valid rejects what cannot be, so that sums never overflow.

@@ -31,7 +31,8 @@
 // A control frame takes an offset but is no event. It holds, each as a uvarint: events accepted before it; the committed position (offset,
 // events up to it) and how many of those were deployed, dropped, dead and damaged; how many events behind it thinning has removed; the
 // thinning under way; the gap that no event has told of yet. One stands at the head of every segment, so that start-up needs the last
-// segment only; one rides in each group commit after the committed position has moved, so that this costs no fsync of its own.
+// segment only; one rides in each group commit after the committed position has moved, so that this costs no fsync of its own. Zeros
+// behind the numbers of one that ends a segment count for nothing (pad.go).
 //
 // # Thinned segments
 //
@@ -73,13 +74,16 @@
 // A group commit is one write and one fsync. Options.FlashBudget is a token bucket: while it has tokens a commit is immediate; when
 // they run short the group collects, at most Options.MaxDelay. What a commit costs is Options.CommitBytes, and a block of 4 KiB for each
 // further one that it touches. Where the file system overwrites in place, the tail is filled with zeros beforehand while commits are
-// small (fill.go): a commit then costs half, because the journal stays as it is. A new segment costs the fsync of its directory, and the library one of the segment that is full.
+// small (fill.go): a commit then costs half, because the journal stays as it is. A new segment costs the fsync of its directory, and one
+// of the segment that is full, by the library; when others wait a group is made to end with its segment, so that this is its own (pad.go).
 //
 // # Assumptions
 //
-// fsync returns after the data is on the medium, and fails if it is not. A sector of 512 bytes is written whole or not at all, or it
-// reads as an error or garbage, which the checksum tells. Rename is atomic. After a power cut an unsynced tail may be missing, short,
-// zero or garbage; a file that was created, renamed or deleted since the fsync of its directory may be there or not.
+// fsync returns after the data is on the medium, and fails if it is not. A sector of 512 bytes is written whole or not at all, or what
+// the write changes in it reads as an error or garbage, which the checksum tells; what it leaves as it is stays. (Without that no file can
+// be appended to safely, unless each commit takes sectors of its own; the committed file, whose slots do, needs it not.) Rename is atomic. After
+// a power cut an unsynced tail may be missing, short, zero or garbage; a file that was created, renamed or deleted since the fsync of its
+// directory may be there or not.
 //
 // # What a crash leaves, and what opening does
 //
@@ -112,7 +116,7 @@
 //
 // # Files
 //
-// queue.go is what callers use; committer.go makes groups durable; upkeep.go, quota.go and thin.go look after the files; frame.go and
-// control.go are the bytes; open.go and repair.go the way back; reader.go the way out; budget.go the flash; store*.go and dead*.go the
+// queue.go is what callers use; committer.go makes groups durable; upkeep.go, quota.go and thin.go look after the files; frame.go,
+// control.go and pad.go are the bytes; open.go and repair.go the way back; reader.go the way out; budget.go the flash; store*.go and dead*.go the
 // map and the letters; walk.go, verify.go, mend.go and look.go what a person does from outside.
 package wal

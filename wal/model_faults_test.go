@@ -65,6 +65,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 5)), crashed: rand.New(rand.NewPCG(seed, 6)), next: 1, work: filepath.Join(memDir(t), "queue")}
 	m.o = testOptions(filepath.Join(memDir(t), "queue"))
 	m.o.SegmentSize = minSegmentSize + m.rnd.IntN(1500)
+	m.o.padUpTo = int64(m.rnd.IntN(2) * 150)
 	m.o.Series = func(_, action uint8, fragment []byte) (uint64, bool) { return uint64(fragment[8]), action == 1 }
 	m.kind = []string{"", DropOldest, RejectNew, Thin}[seed%4]
 	if m.kind != "" {

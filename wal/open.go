@@ -98,6 +98,9 @@ func (q *Queue) open() error {
 			return err
 		}
 		q.filed, reach = c.committed, c.committed.Offset
+		if !ok && t.last > 0 {
+			q.log.Warn("the committed offset cannot be read from its file; what the log itself does not know to be acknowledged is sent again", "dir", q.o.Dir)
+		}
 	} else {
 		q.mu.Lock()
 		c, ok, reach = q.stateLocked(), true, q.end.Offset
@@ -128,7 +131,7 @@ func (q *Queue) open() error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newest = t.time
+	q.newest, q.newNames, q.newTail = t.time, false, false
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
 		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
 	}

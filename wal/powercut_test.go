@@ -118,6 +118,7 @@ func cutRuns() []cutRun {
 	return []cutRun{
 		{name: "plain", options: func(*Options) {}, event: testEvent, run: cutWork(1, 26, testEvent, false, true)},
 		{name: "filled", options: func(o *Options) { o.Fill, o.SegmentSize = true, 16<<10 }, event: testEvent, run: cutWork(10, 120, testEvent, false, true)},
+		{name: "padded", options: func(o *Options) { o.padUpTo = 200 }, event: testEvent, run: cutWork(11, 26, testEvent, true, true)},
 		{name: "refused", options: func(*Options) {}, event: testEvent, run: cutWork(2, 26, testEvent, true, true)},
 		{name: "interval", options: func(o *Options) { o.Interval = time.Second }, event: testEvent, run: cutWork(3, 26, testEvent, false, true)},
 		{name: "quota", options: func(o *Options) { o.MaxBytes = 2500 }, event: testEvent, run: cutWork(4, 26, testEvent, false, true)},
@@ -154,6 +155,9 @@ func TestPowerCutRandom(t *testing.T) {
 	}
 	if rnd.IntN(2) == 0 {
 		o.MaxBytes = int64(o.SegmentSize) * 5
+	}
+	if rnd.IntN(2) == 0 {
+		o.padUpTo = 200
 	}
 	run := cutRun{event: testEvent, run: cutWork(seed, 120, testEvent, o.MaxBytes == 0 && o.Interval == 0 && rnd.IntN(2) == 0, true)}
 	cut(t, run, o, seed, 200)

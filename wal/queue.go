@@ -84,6 +84,8 @@ type Options struct {
 	// while it cannot be made; it is asked again. nil: gaps are only counted. It is called by the goroutine that commits.
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
+	padUpTo int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
+
 	inject func(op string) error // a fault before each step on the medium, named by op, in tests
 }
 
@@ -179,7 +181,8 @@ type Queue struct {
 	thin      thinning  // under way
 	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
 	unsynced  int64     // bytes since then
-	newFiles  bool      // among what is not synced are new segments
+	newNames  bool      // among what is not synced are the names of segments that hold something
+	newTail   bool      // nothing is in the tail yet, and its name is not synced
 	running   bool      // it was open before: memory knows better than the files
 	reserved  bool      // the reserve is there
 	told      Position  // committed position of the newest durable control frame; written under mu

@@ -1,10 +1,13 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -337,4 +340,31 @@ func TestCommittedLostAfterDrop(t *testing.T) {
 	}
 	checkIdentity(t, q.Stats())
 	checkInspect(t, q)
+}
+
+// A committed file that does not read costs duplicates, so it is told; a new one, or one not written yet, is nothing to tell.
+func TestUnreadableCommittedFileIsTold(t *testing.T) {
+	const told = "the committed offset cannot be read"
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, path string)
+		want bool
+	}{
+		{"intact", func(*testing.T, string) {}, false},
+		{"missing", func(t *testing.T, path string) { os.Remove(path) }, true},
+		{"garbage", func(t *testing.T, path string) { writeFile(t, path, garbage(9000)) }, true},
+		{"zeros, not written yet", func(t *testing.T, path string) { writeFile(t, path, make([]byte, 9000)) }, true},
+		{"no queue yet", func(t *testing.T, path string) { os.RemoveAll(filepath.Dir(path)) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := testOptions(baseDir(t))
+			c.make(t, filepath.Join(o.Dir, committedName))
+			var log bytes.Buffer
+			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			closeQueue(t, openQueue(t, o))
+			if strings.Contains(log.String(), told) != c.want {
+				t.Fatalf("log:\n%s", log.String())
+			}
+		})
+	}
 }

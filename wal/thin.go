@@ -232,6 +232,8 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && pos+n < len(data) && s.drops(f): // the last one tells that the end is not torn
 			s.gap.see(f.time())
 			s.run++
+		case f.typ() == frameControl:
+			s.put(unpadded(f, at), at)
 		default:
 			s.out = append(s.out, raw...)
 			s.run = 0

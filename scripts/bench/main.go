@@ -21,7 +21,7 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
-	only := flag.String("only", "", "measure one thing: appends, allocs, idle, mqtt, drain, wire or million")
+	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire, registry, million, http or mqtt")
 	pending := flag.Int("pending", 1_000_000, "events of the backlog that \"million\" measures with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -90,8 +90,10 @@ func run(ctx context.Context, only string, pending int) error {
 		measure("idle", "RSS idle, and ten events a second", func() error { return s.idleAndSlow(ctx) })
 		measure("drain", "drain and flash", func() error { return s.drain(ctx) })
 		measure("wire", "bytes on the wire, draining", func() error { return s.drainWire(ctx) })
+		measure("registry", "memory with "+grouped(manyDevices)+" devices", func() error { return registry(ctx, t, bin, dir, s.nothingMB) })
 		measure("million", grouped(pending)+" pending", func() error { return s.million(ctx, pending) })
-		// Last: what it leaves pending is more than the others can wait for.
+		// Last: what they leave pending is more than the others can wait for.
+		measure("http", "posts over HTTP", func() error { return s.http(ctx) })
 		measure("mqtt", "publishes over MQTT", func() error { return s.mqtt(ctx) })
 	}
 	if !known {

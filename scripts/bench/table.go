@@ -69,3 +69,6 @@ func (t *table) missing(what string, why error) {
 	t.absent++
 	fmt.Fprintf(t.out, "%-46s %12s  %v\n", what, "not measured", why)
 }
+
+// note says what the lines above do not.
+func (t *table) note(text string) { fmt.Fprintln(t.out, text) }

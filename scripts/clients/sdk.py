@@ -1,6 +1,7 @@
-"""Drives ThingsBoard's own Python SDK (tb-mqtt-client) against an agent: what a device, a gateway and a device without credentials do, in the
-SDK's words. clients_test.go runs it: sdk.py ROLE PORT SECRET. It prints "ready" when the cloud may act, and "ok" when all came as it should."""
+"""Drives ThingsBoard's own Python SDK (tb-mqtt-client) against an agent: what a device, a gateway, a device without credentials and one with new firmware
+do, in the SDK's words. clients_test.go runs it: sdk.py ROLE PORT SECRET. It prints "ready" when the cloud may act, and "ok" when all came as it should."""
 
+import hashlib
 import queue
 import sys
 import time
@@ -109,5 +110,23 @@ def provision():
     newborn.stop()
 
 
-{"device": device, "gateway": gateway, "provision": provision}[ROLE]()
+def firmware():
+    """SECRET is the token and what is to come: TOKEN:TITLE:SHA256. The SDK writes what it got to a file named TITLE in the working directory."""
+    token, title, checksum = SECRET.split(":")
+    client = TBDeviceMqttClient("127.0.0.1", PORT, token, chunk_size=4096)
+    connect(client)
+    client.get_firmware_update()
+    print("ready", flush=True)
+    for _ in range(LIMIT * 20):
+        if client.current_firmware_info.get("fw_state") == "UPDATED":
+            break
+        time.sleep(0.05)
+    # The server turns strings that look like numbers into numbers on their way to an edge.
+    expect("state", client.current_firmware_info, {"current_fw_title": title, "current_fw_version": 2.1, "fw_state": "UPDATED"})
+    with open(title, "rb") as f:
+        expect("checksum", hashlib.sha256(f.read()).hexdigest(), checksum)
+    client.stop()
+
+
+{"device": device, "gateway": gateway, "provision": provision, "firmware": firmware}[ROLE]()
 print("ok", flush=True)

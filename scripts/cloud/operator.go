@@ -25,6 +25,7 @@ dropacks N             lose the next N acknowledgements
 kick                   end all sessions cleanly
 rpc DEVICE METHOD JSON call a device and print its answer
 attr DEVICE KEY=VALUE  set a shared attribute and push it to the edge
+attrs N                set N shared attributes of every device and push them
 add NAME               create a device
 delete NAME            delete a device
 rename NAME NEW        rename a device
@@ -35,6 +36,9 @@ A name with spaces goes between double quotes.`
 
 // maxSeen bounds the keys remembered per device for show.
 const maxSeen = 1000
+
+// maxAttrs bounds the attributes that attrs sets.
+const maxAttrs = 100
 
 // operator carries out commands, from standard input and from the control endpoint. Safe for concurrent use.
 type operator struct {
@@ -97,7 +101,7 @@ func (o *operator) run(line string) (string, error) {
 	if err != nil || len(w) == 0 {
 		return "", err
 	}
-	need := map[string]int{"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "add": 1, "delete": 1, "rename": 2, "show": 1}
+	need := map[string]int{"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
 	}
@@ -138,6 +142,16 @@ func (o *operator) run(line string) (string, error) {
 	case "add":
 		d := o.addDevice(w[1], "")
 		return fmt.Sprintf("device: %s token: %s", d.Name, d.CredentialsID), nil
+	case "attrs":
+		n, err := strconv.Atoi(w[1])
+		if err != nil || n < 1 || n > maxAttrs {
+			return "", fmt.Errorf("attrs: %q is not a number from 1 to %d", w[1], maxAttrs)
+		}
+		devices := o.cloud.Tenant().Devices()
+		for i, d := range devices {
+			o.cloud.SetSharedAttributes(d.ID, sharedAttributes(i, n), true)
+		}
+		return fmt.Sprintf("%d attributes of %d devices set", n*len(devices), len(devices)), nil
 	case "stats":
 		b, err := json.MarshalIndent(o.stats(), "", "  ")
 		return string(b), err
@@ -152,6 +166,17 @@ func (o *operator) run(line string) (string, error) {
 		return o.runDevice(w, d)
 	}
 	return "", fmt.Errorf("unknown command %q (try help)", w[0])
+}
+
+// sharedAttributes are n attributes of the device at place i of the list by name: "attr-1" is a whole number, the others are texts, all of them different.
+func sharedAttributes(i, n int) []*proto.KeyValueProto {
+	kv := []*proto.KeyValueProto{{Key: "attr-1", Type: proto.KeyValueType_LONG_V, LongV: int64(i)}}
+	for k := 2; k <= n; k++ {
+		kv = append(kv, &proto.KeyValueProto{
+			Key: fmt.Sprintf("attr-%d", k), Type: proto.KeyValueType_STRING_V, StringV: fmt.Sprintf("text %d of the device at place %d", k, i),
+		})
+	}
+	return kv
 }
 
 // runDevice carries out the commands that name a device.

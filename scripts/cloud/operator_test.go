@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -66,6 +67,8 @@ func TestCommands(t *testing.T) {
 		{"away soon", 400, `{"error":"away: \"soon\" is not a duration such as 30s"}`},
 		{"away", 400, `{"error":"away wants 1 words behind it (help shows them)"}`},
 		{"dropacks -1", 400, `{"error":"dropacks: \"-1\" is not a number from 0 on"}`},
+		{"attrs 0", 400, `{"error":"attrs: \"0\" is not a number from 1 to 100"}`},
+		{"attrs 101", 400, `{"error":"attrs: \"101\" is not a number from 1 to 100"}`},
 		{"kick", 200, `{"answer":"ended 0 sessions"}`},
 		{"show nobody", 400, `{"error":"no device \"nobody\""}`},
 		{"dance", 400, `{"error":"unknown command \"dance\" (try help)"}`},
@@ -81,6 +84,26 @@ func TestCommands(t *testing.T) {
 	o.commands(strings.NewReader("ratelimit on\nnonsense\n"))
 	if got := out.String(); got != "ratelimit on\nerror: unknown command \"nonsense\" (try help)\n" {
 		t.Errorf("standard input: printed %q", got)
+	}
+}
+
+// attrs gives every device attributes of its own.
+func TestAttrs(t *testing.T) {
+	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: &bytes.Buffer{}}, func() {})
+	o.addEdge(cloudtest.Edge{Name: "edge", RoutingKey: "k", Secret: "s"})
+	for _, name := range []string{"b", "a"} {
+		o.addDevice(name, "token-of-"+name)
+	}
+	if answer, err := o.run("attrs 3"); err != nil || answer != "6 attributes of 2 devices set" {
+		t.Errorf("got %q, %v", answer, err)
+	}
+	for place, d := range o.cloud.Tenant().Devices() {
+		number, _, _ := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-1")
+		text, _, _ := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-3")
+		_, _, more := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-4")
+		if number.Long != int64(place) || text.Str != fmt.Sprintf("text 3 of the device at place %d", place) || more {
+			t.Errorf("%s at place %d has %v, %q, and a fourth: %v", d.Name, place, number.Long, text.Str, more)
+		}
 	}
 }
 

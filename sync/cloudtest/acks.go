@@ -54,6 +54,9 @@ func (s *session) uplink(u *proto.UplinkMsg) {
 	for _, r := range o.RPCCalls {
 		c.answerCall(s.edge.ID, r)
 	}
+	if text := c.faults.failUplink(u); text != "" {
+		o.Success, o.Error = false, text
+	}
 	switch {
 	case o.Never:
 	case o.Success:

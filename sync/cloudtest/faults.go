@@ -46,6 +46,9 @@ type faults struct {
 	dropNext     int
 	dropIf       func(*proto.UplinkMsg) bool
 	refuseIf     func(*proto.UplinkMsg) string
+	failIf       func(*proto.UplinkMsg) string
+	endIf        func(*proto.UplinkMsg) bool
+	endHow       Ending
 	delay        time.Duration
 	reorder      float64
 	perMsg, perE time.Duration
@@ -113,6 +116,20 @@ func (f *faults) refuseUplink(u *proto.UplinkMsg) string {
 		return fn(u)
 	}
 	return ""
+}
+
+func (f *faults) failUplink(u *proto.UplinkMsg) string {
+	if fn := get(f, &f.failIf); fn != nil {
+		return fn(u)
+	}
+	return ""
+}
+
+func (f *faults) endsStream(u *proto.UplinkMsg) (Ending, bool) {
+	f.mu.Lock()
+	fn, how := f.endIf, f.endHow
+	f.mu.Unlock()
+	return how, fn != nil && fn(u)
 }
 
 func (f *faults) dropAck(u *proto.UplinkMsg) bool {
@@ -185,6 +202,18 @@ func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
 // RefuseUplink answers success=false with the text that f returns, and processes nothing of that uplink; "" lets it pass, nil ends it.
 func (c *Cloud) RefuseUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.refuseIf, f) }
 
+// FailUplink works an uplink off and then answers success=false with the text that f returns all the same: the server does so when a later part
+// fails (wire contract 4.2). "" lets it pass, nil ends it.
+func (c *Cloud) FailUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.failIf, f) }
+
+// EndStreamIf ends the stream, in that way, at each uplink for which f tells so, and processes nothing of it: a message that the server cannot read or
+// that is too large for it, whichever of the endings seen it shows (wire contract 1.1, 2.5). nil ends it.
+func (c *Cloud) EndStreamIf(f func(*proto.UplinkMsg) bool, how Ending) {
+	c.faults.mu.Lock()
+	defer c.faults.mu.Unlock()
+	c.faults.endIf, c.faults.endHow = f, how
+}
+
 // SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes block in the end (wire contract 4.3: about
 // 0.4 ms an event on the real server).
 func (c *Cloud) SlowHandler(perMessage, perEvent time.Duration) {
@@ -222,18 +251,23 @@ func (c *Cloud) EndSessions(how Ending) int {
 	}
 	c.mu.Unlock()
 	for _, s := range all {
-		switch how {
-		case EndOK:
-			s.finish(verdict{})
-		case EndUnknown:
-			s.finish(verdict{err: errApplication})
-		case EndCancelled:
-			s.finish(verdict{err: errCancelled})
-		case EndReset:
-			if s.conn != nil {
-				s.conn.reset()
-			}
-		}
+		s.endAs(how)
 	}
 	return len(all)
+}
+
+// endAs ends the stream in that way.
+func (s *session) endAs(how Ending) {
+	switch how {
+	case EndOK:
+		s.finish(verdict{})
+	case EndUnknown:
+		s.finish(verdict{err: errApplication})
+	case EndCancelled:
+		s.finish(verdict{err: errCancelled})
+	case EndReset:
+		if s.conn != nil {
+			s.conn.reset()
+		}
+	}
 }

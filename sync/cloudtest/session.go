@@ -249,6 +249,10 @@ func (s *session) receive(b []byte) bool {
 			break
 		}
 		if m.UplinkMsg != nil {
+			if how, ends := c.faults.endsStream(m.UplinkMsg); ends {
+				s.endAs(how)
+				return false
+			}
 			s.uplink(m.UplinkMsg)
 		}
 		if m.DownlinkResponseMsg != nil {

@@ -226,6 +226,35 @@ func TestEndings_11(t *testing.T) {
 	}
 }
 
+func TestFailedAndEndingUplinks_11(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		third := func(u *proto.UplinkMsg) bool { return u.UplinkMsgId == 3 }
+		r.cloud.FailUplink(func(u *proto.UplinkMsg) string {
+			if u.UplinkMsgId == 1 {
+				return "a later part failed"
+			}
+			return ""
+		})
+		r.cloud.EndStreamIf(third, EndCancelled)
+		c := r.session(edgeA, ackAll)
+		c.uplink(1)
+		c.uplink(2)
+		synctest.Wait()
+		r.want("frames", c.frames(), "[ACCEPTED ack 1 false ack 2 true]")
+		r.want("text", c.messages()[1].UplinkResponseMsg.ErrorMsg, "a later part failed")
+		c.uplink(3)
+		c.uplink(4)
+		synctest.Wait()
+		r.want("end", c.end(), "Canceled: RST_STREAM closed stream. HTTP/2 error code: CANCEL")
+		r.want("processed", r.tenant.ids(), "[1 2]")
+		r.cloud.EndStreamIf(third, EndOK)
+		c = r.session(edgeA, ackAll)
+		c.uplink(3)
+		synctest.Wait()
+		r.want("end", c.end(), "EOF")
+	})
+}
+
 func TestStopAndServeAgain(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		c := r.session(edgeA, ackAll)

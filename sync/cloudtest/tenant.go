@@ -51,6 +51,7 @@ type Edge struct {
 	Type       string
 	RoutingKey string
 	Secret     string
+	CloudType  string // that it is told; "" = "CE" (wire contract 2.3)
 	Created    time.Time
 }
 
@@ -106,6 +107,9 @@ func (t *Tenant) AddEdge(e Edge) {
 	}
 	if e.Type == "" {
 		e.Type = "default"
+	}
+	if e.CloudType == "" {
+		e.CloudType = "CE"
 	}
 	st := &edgeState{Edge: e, root: t.rootChain}
 	if old := t.edges[e.ID]; old != nil {
@@ -174,7 +178,7 @@ func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 
 func (t *Tenant) configuration(st *edgeState) *proto.EdgeConfiguration {
 	c := &proto.EdgeConfiguration{
-		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: "CE",
+		Name: st.Name, Type: st.Type, RoutingKey: st.RoutingKey, Secret: st.Secret, AdditionalInfo: "null", CloudType: st.CloudType,
 	}
 	c.EdgeIdMSB, c.EdgeIdLSB = proto.Halves(st.ID)
 	c.TenantIdMSB, c.TenantIdLSB = proto.Halves(t.id)

@@ -23,6 +23,8 @@
 //     which of the server's two conversions is ours).
 //   - Nothing that a network brings grows without bound: bodies, nesting, elements, keys, written-out numbers, connections, large
 //     requests at a time, the memory of addresses with wrong tokens.
+//   - Somebody new always gets in: when connections run short whoever does not get on with it gives way, of the busiest address first.
+//   - What has come over a device's connection is handled, also when the device connects again before it was read.
 //   - A right token is never refused because of wrong ones from the same address. Tokens appear in no log and no answer.
 //   - Nothing is routed between devices: an MQTT device publishes to and hears from fixed topics only.
 //   - Neither the loop nor the committer ever waits for a device: what is sent to one is kept for it, up to a bound, then it is closed.

@@ -40,12 +40,14 @@ type Ports struct {
 type Doors struct {
 	Ports
 	complaints complaints
+	places     *places
 	wrong      *wrongTokens // of all protocols: an address has one count
 	checking   sync.Mutex   // held while a device gets its credentials, so that two requests at a time do not both get them
 
 	mu     sync.Mutex
 	owners map[proto.UUID]owner   // at most one for each device (device API 3.1); so bounded by connections and known devices
 	polls  map[proto.UUID][]*poll // HTTP requests that wait
+	claims []claimed              // the latest
 }
 
 // owner is the session that speaks for a device.
@@ -56,20 +58,28 @@ type owner struct {
 
 // NewDoors returns doors at which nobody stands yet.
 func NewDoors(p Ports) *Doors {
-	return &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
+	d := &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
+	d.places = newPlaces(func() {
+		d.complain("there are more connections than places; those give way that do not get on with it", "", nil)
+	})
+	return d
 }
 
-// own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed (device API 3.1), a
-// gateway is not told (device API 4.3). It tells whether s did not speak for it before.
-func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
+// own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed, when what has come over it is
+// handled (device API 3.1), and returned; a gateway is not told (device API 4.3). fresh tells whether s did not speak for it before.
+func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replaced *session) {
 	d.mu.Lock()
 	old, ok := d.owners[id]
-	if ok && old.session == s {
+	switch {
+	case ok && old.session == s:
 		if old.name != "" && name != "" {
 			d.owners[id] = owner{s, name} // a gateway may have followed a renaming
 		}
 		d.mu.Unlock()
-		return false
+		return false, nil
+	case name != "" && d.owners[s.device.ID].session != s: // the gateway has connected again, and this is what it left behind
+		d.mu.Unlock()
+		return false, nil
 	}
 	d.owners[id] = owner{s, name}
 	if name != "" {
@@ -83,9 +93,10 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool) {
 	}
 	d.mu.Unlock()
 	if ok && old.name == "" {
-		old.session.end(reasonTakenOver)
+		old.session.conn.takeOver()
+		return true, old.session
 	}
-	return true
+	return true, nil
 }
 
 // disown ends that s speaks for the device.
@@ -169,6 +180,7 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 		d.serve(dev.ID, 0, pollResult{deleted: true})
 	}
 	o, ok := d.owner(dev.ID)
+	d.tellGateway(&dev, what, o)
 	switch {
 	case !ok:
 	case o.name == "" && what&(registry.CredentialsChanged|registry.DeviceDeleted) != 0:
@@ -177,6 +189,28 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 		d.disown(dev.ID, o.session)
 	case o.name == "" && what&registry.ProfileChanged != 0:
 		o.session.follow(dev.ProfileID)
+	}
+}
+
+// tellGateway tells the gateway of a device that this was renamed or deleted (device API 4.3): the one that speaks for it now, or else the one that did last.
+func (d *Doors) tellGateway(dev *registry.Device, what registry.Change, o owner) {
+	if what&registry.DeviceDeleted == 0 && dev.WasNamed == "" {
+		return
+	}
+	gateway := dev.LastGateway
+	if o.name != "" {
+		gateway = o.session.device.ID
+	}
+	if g, ok := d.Lookups.ByID(gateway); gateway == (proto.UUID{}) || !ok || !g.Gateway {
+		return
+	}
+	method, params := agent.MethodDeleted, proto.AppendJSONString(nil, dev.Name)
+	if what&registry.DeviceDeleted == 0 {
+		method, params = agent.MethodRenamed, proto.AppendJSONString([]byte{'{'}, dev.WasNamed)
+		params = append(proto.AppendJSONString(append(params, ':'), dev.Name), '}')
+	}
+	if !d.Calls.Notify(gateway, method, string(params)) {
+		d.complain("a gateway is not told of what happened to its devices, for too much waits for it already", dev.Name, nil)
 	}
 }
 

@@ -135,7 +135,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 		case rpc:
 			wait = h.request(w, r, device, s.body)
 		case claiming:
-			h.claim(w, device, s.body)
+			return h.claim(w, r, device, s.body)
 		}
 		return true
 	})

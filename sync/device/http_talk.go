@@ -192,13 +192,22 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 	}
 }
 
-func (h *HTTP) claim(w http.ResponseWriter, device *registry.Device, body []byte) {
-	if err := readClaim(body); err != nil {
+// claim records that a device may be claimed; false if the intake may still be reading what it was given.
+func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.Device, body []byte) bool {
+	said, err := readClaim(body)
+	if err != nil {
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
-		return
+		return true
 	}
-	h.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", device.Name)
+	if events := h.claimEvent(nil, device.ID, said); len(events) > 0 {
+		if err := h.Intake.Accept(r.Context(), events); err != nil {
+			h.refuse(w, r, device, err)
+			return false
+		}
+		h.claimed(events)
+	}
 	w.WriteHeader(http.StatusOK)
+	return true
 }
 
 // download sends the firmware or software that is assigned to the device, or a chunk of it (device API 2).
@@ -224,7 +233,7 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 	case !ok:
 		w.WriteHeader(http.StatusNotFound)
 		return
-	case p.Title != query.Get("title") || p.Version != query.Get("version"):
+	case !isTold(p.Title, query.Get("title")) || !isTold(p.Version, query.Get("version")):
 		fail(w, http.StatusBadRequest, codeBadRequest, "another package is assigned to the device")
 		return
 	}
@@ -264,27 +273,28 @@ func headerText(text string) string {
 
 // provision answers a device without credentials (device API 5).
 func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
-	h.withBody(w, r, min(h.maxBody, maxRPCBody), false, func(s *scratch) bool {
-		request, err := readProvision(s.body)
-		if err != nil {
-			fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+	h.withBody(w, r, min(h.maxBody, smallBody), false, // from somebody who is nobody yet
+		func(s *scratch) bool {
+			request, err := readProvision(s.body)
+			if err != nil {
+				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+				return true
+			}
+			answer, err := h.provisioned(r.Context(), &request)
+			if err != nil {
+				h.complain("a device could not be provisioned; it is told to retry", "", err)
+				w.Header().Set("Retry-After", retryAfter)
+				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
+				return true
+			}
+			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) && !h.wrong.wait(r.Context()) {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+			w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
+			w.WriteHeader(http.StatusOK)
+			_, _ = w.Write(answer)
 			return true
-		}
-		answer, err := h.provisioned(r.Context(), &request)
-		if err != nil {
-			h.complain("a device could not be provisioned; it is told to retry", "", err)
-			w.Header().Set("Retry-After", retryAfter)
-			fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
-			return true
-		}
-		if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) && !h.wrong.wait(r.Context()) {
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return true
-		}
-		w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write(answer)
-		return true
-	})
+		})
 }

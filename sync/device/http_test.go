@@ -394,8 +394,9 @@ func TestOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := NewServer(newTestDoor(intake, 100000), slog.New(slog.DiscardHandler))
-	go srv.Serve(LimitListener(listener, 8))
+	door := newTestDoor(intake, 100000)
+	srv := NewServer(door, slog.New(slog.DiscardHandler))
+	go srv.Serve(door.Listen(listener))
 	defer srv.Close()
 
 	conn, err := net.Dial("tcp", listener.Addr().String())
@@ -498,15 +499,16 @@ func TestSlowLoris(t *testing.T) {
 	}{
 		"silent":  {"", "", 10 * time.Second},
 		"headers": {head, "X-Slow: 1\r\n", 10 * time.Second},
-		"body":    {head + "Content-Length: 10000\r\n\r\n", " ", 60 * time.Second},
+		"body":    {head + "Content-Length: 10000\r\n\r\n", " ", 15 * time.Second},
 		"idle":    {head + "Content-Length: 7\r\n\r\n{\"a\":1}", "", 90 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				intake := &fakeIntake{}
 				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-				srv := NewServer(newTestDoor(intake, 0), slog.New(slog.DiscardHandler))
-				go srv.Serve(l)
+				door := newTestDoor(intake, 0)
+				srv := NewServer(door, slog.New(slog.DiscardHandler))
+				go srv.Serve(door.Listen(l))
 				client, server := net.Pipe()
 				l.conns <- server
 				start, gone := time.Now(), make(chan time.Duration, 1)
@@ -540,44 +542,6 @@ func TestSlowLoris(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestLimitListener(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		inner := &pipeListener{conns: make(chan net.Conn, 3), done: make(chan struct{})}
-		for range 3 {
-			_, server := net.Pipe()
-			inner.conns <- server
-		}
-		l := LimitListener(inner, 2)
-		accepted := make(chan net.Conn, 3)
-		ended := make(chan error, 1)
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					ended <- err
-					return
-				}
-				accepted <- c
-			}
-		}()
-		synctest.Wait()
-		if len(accepted) != 2 {
-			t.Fatalf("%d connections, want 2", len(accepted))
-		}
-		c := <-accepted
-		c.Close()
-		c.Close() // twice frees one place
-		synctest.Wait()
-		if len(accepted) != 2 || len(l.(*limitListener).free) != 2 {
-			t.Fatalf("%d connections waiting, %d places taken; want 2, 2", len(accepted), len(l.(*limitListener).free))
-		}
-		l.Close() // while Accept waits for a place
-		if err := <-ended; !errors.Is(err, net.ErrClosed) {
-			t.Fatal(err)
-		}
-	})
 }
 
 // discardWriter is a ResponseWriter that costs nothing.

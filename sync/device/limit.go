@@ -32,14 +32,7 @@ func newWrongTokens() *wrongTokens {
 
 // allow counts a wrong token and tells whether it is within the limit of its address.
 func (l *wrongTokens) allow(remote string, now time.Time) bool {
-	var from netip.Prefix // the zero Prefix stands for all that have no place of their own
-	if ap, err := netip.ParseAddrPort(remote); err == nil {
-		addr, bits := ap.Addr().Unmap().WithZone(""), 32
-		if addr.Is6() {
-			bits = 64 // a host has the whole of it
-		}
-		from, _ = addr.Prefix(bits)
-	}
+	from := addressOf(remote) // the zero Prefix stands for all that have no place of their own
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, known := l.full[from]; !known && len(l.full) >= wrongAddresses {

@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// MaxMQTTConnections is how many MQTT connections are served at a time; further ones wait to be accepted.
-const MaxMQTTConnections = 1024
-
 // MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called from many goroutines. Each connection has
 // one goroutine, which reads.
 //
@@ -56,7 +53,7 @@ func TLSConfig(pair tls.Certificate) *tls.Config {
 
 // Serve accepts connections of l until Close; then it returns nil. l may be a TLS listener.
 func (m *MQTT) Serve(l net.Listener) error {
-	l = LimitListener(l, MaxMQTTConnections)
+	l = m.Listen(l)
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -142,6 +139,7 @@ func (m *MQTT) leave(c *mqttConn) {
 	if s := c.session.Load(); s != nil {
 		s.over()
 		m.gone(s)
+		close(s.left)
 	}
 	c.part()
 	m.mu.Lock()

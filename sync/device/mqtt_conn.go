@@ -22,18 +22,22 @@ const (
 	maxOut       = 256 << 10 // unsent bytes of one connection: then it is closed
 	maxOutAll    = 4 << 20   // unsent bytes of all: then whoever is stalled and wants more is closed
 
-	connectLimit = 10 * time.Second  // from the connection to the end of its CONNECT
-	packetLimit  = 30 * time.Second  // from the first byte of a packet to its last
-	idleLimit    = 600 * time.Second // without a packet (device API 3.1); one and a half keep-alives, if that is more
-	sendLimit    = 30 * time.Second  // without progress of what is to be sent
-	lingerLimit  = 2 * time.Second   // for what is to be sent when the connection ends
-	partingLimit = time.Second       // for the device to close its side, so that it reads why
+	connectLimit = 10 * time.Second       // from the connection to the end of its CONNECT
+	packetLimit  = 30 * time.Second       // from the first byte of a packet to its last
+	idleLimit    = 600 * time.Second      // without a packet (device API 3.1); one and a half keep-alives, if that is more
+	sendLimit    = 30 * time.Second       // without progress of what is to be sent
+	tailWait     = 100 * time.Millisecond // for what has come over TLS; of TCP it is known what has
+	tailLimit    = 2 * time.Second        // that a device which connects again waits for what came over its old connection
+	maxTail      = 4 << 20                // bytes of that; more than sockets hold
+	lingerLimit  = 2 * time.Second        // for what is to be sent when the connection ends
+	partingLimit = time.Second            // for the device to close its side, so that it reads why
 )
 
 var (
 	errSlowReader   = errors.New("it does not read what it is sent")
 	errPacketLength = errors.New("a packet is longer than 65536 bytes")
 	errBadLength    = errors.New("the length of a packet is malformed")
+	errTakenOver    = errors.New("the device has connected again")
 )
 
 // mqttConn is a device's connection. Writing never blocks: the committer and the loop write too, and no device may hold them up.
@@ -49,6 +53,8 @@ type mqttConn struct {
 	end   int
 	large bool // holds a token of net.large
 	idle  time.Duration
+	until time.Time // it ends then, whatever comes; zero: never
+	late  int       // bytes read since the device has connected again
 
 	session atomic.Pointer[session] // once CONNECT was accepted
 
@@ -57,6 +63,7 @@ type mqttConn struct {
 	out      []byte    // to be sent
 	queued   bool      // net's writer knows
 	draining bool      // a goroutine of its own waits until the device reads
+	tail     bool      // the device has connected again: what has come is still read
 	closing  bool      // ends when out is sent
 	dead     bool
 }
@@ -108,8 +115,8 @@ func (n *mqttNet) add(c *mqttConn) {
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if l, ok := c.(*limitedConn); ok {
-		m.inner = l.Conn
+	if p, ok := c.(*place); ok {
+		m.inner = p.Conn
 	}
 	if s, ok := m.inner.(syscall.Conn); ok {
 		m.raw, _ = s.SyscallConn()
@@ -150,27 +157,80 @@ func (c *mqttConn) frame() ([]byte, error) {
 			c.net.large <- struct{}{}
 			c.large = true
 		}
+		if c.takenOver() {
+			c.makeRoom()
+			n := c.readTail()
+			if c.late += n; n == 0 || c.late > maxTail {
+				return nil, errTakenOver
+			}
+			c.end += n
+			continue
+		}
 		// A packet that has begun must end in time, whatever trickles in; a session may be silent for long.
 		if first := c.end == c.at; first || !began {
 			limit := packetLimit
 			if first || c.session.Load() == nil {
 				limit = c.idle
 			}
-			if err := c.Conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+			end := time.Now().Add(limit)
+			if !c.until.IsZero() && c.until.Before(end) {
+				end = c.until
+			}
+			if err := c.Conn.SetReadDeadline(end); err != nil {
 				return nil, err
 			}
 			if c.over() { // Close came between, and its deadline is gone
 				return nil, net.ErrClosed
 			}
 			began = !first || c.session.Load() == nil // the limit for a CONNECT counts from the beginning
+			if c.takenOver() {                        // likewise
+				continue
+			}
 		}
 		c.makeRoom()
 		n, err := c.Conn.Read(c.in[c.end:cap(c.in)])
 		c.end += n
-		if err != nil && n == 0 {
+		if err != nil && n == 0 && !c.takenOver() {
 			return nil, err
 		}
 	}
+}
+
+// takeOver makes the connection one whose device has connected again: its reader reads what has come, and then ends it.
+func (c *mqttConn) takeOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead && !c.closing && !c.tail {
+		c.tail = true
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it may be waiting
+		c.room.Broadcast()
+	}
+}
+
+func (c *mqttConn) takenOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tail
+}
+
+// readTail reads what has come, and tells how many bytes; 0: there are no more.
+func (c *mqttConn) readTail() (n int) {
+	free := c.in[c.end:cap(c.in)]
+	if c.raw == nil {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(tailWait))
+		n, _ = c.Conn.Read(free)
+		return n
+	}
+	_ = c.Conn.SetReadDeadline(time.Time{})
+	_ = c.raw.Read(func(fd uintptr) bool {
+		for {
+			var err error
+			if n, err = syscall.Read(int(fd), free); err != syscall.EINTR {
+				return true
+			}
+		}
+	})
+	return max(n, 0)
 }
 
 // over tells whether the connection is ending.
@@ -215,7 +275,7 @@ func packetSize(b []byte) (int, error) {
 func (c *mqttConn) awaitRoom() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) > stallOut && !c.dead && !c.closing {
+	for len(c.out) > stallOut && !c.dead && !c.closing && !c.tail {
 		c.room.Wait()
 	}
 	if c.dead || c.closing {
@@ -315,7 +375,7 @@ func (c *mqttConn) drain() {
 		}
 		c.mu.Unlock()
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
-		n, err := c.Conn.Write(chunk[:n])
+		n, err := c.inner.Write(chunk[:n]) // a session keeps its place also while it is slow
 		c.mu.Lock()
 		if !c.dead {
 			c.sent(n)
@@ -390,6 +450,12 @@ func (c *mqttConn) die() {
 	}
 	_ = c.Conn.Close()
 	c.room.Broadcast()
+}
+
+// settle makes the connection one that keeps its place; false if as many do as there are places. One that takes over from another may do so all the same.
+func (c *mqttConn) settle(takesOver bool) bool {
+	p, ok := c.Conn.(*place)
+	return !ok || p.become(served, takesOver)
 }
 
 // timedOut tells whether err is the end of one of the limits.

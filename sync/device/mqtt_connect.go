@@ -40,6 +40,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	user, clientID := string(c.Username), c.ClientIdentifier
 	s := &session{
 		m: m, conn: conn, version: pk.ProtocolVersion, receiveMax: 65535, maxPacket: int(min(pk.Properties.MaximumPacketSize, 1<<30)),
+		left: make(chan struct{}),
 	}
 	s.room.L = &s.mu
 	if n := int(pk.Properties.ReceiveMaximum); n > 0 {
@@ -48,7 +49,7 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	if user == provisionUser || clientID == provisionUser {
 		s.provision = true
 		s.rules.Store(new(rules))
-		conn.idle = provisionLimit
+		conn.idle, conn.until = provisionLimit, time.Now().Add(provisionLimit)
 		conn.session.Store(s)
 		return s, 0
 	}
@@ -59,10 +60,16 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 		}
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
+	if _, takesOver := m.owner(dev.ID); !conn.settle(takesOver) {
+		m.complain("more MQTT devices want to be connected than there are places", dev.Name, nil)
+		return nil, unavailable(pk.ProtocolVersion)
+	}
 	s.device = dev
 	s.follow(dev.ProfileID)
 	conn.session.Store(s)
-	m.own(dev.ID, s, "")
+	if _, old := m.own(dev.ID, s, ""); old != nil {
+		m.await(old)
+	}
 	// What was revoked in between closes this session too: either the change finds it, or we see the change here.
 	again, ok := m.authenticate(conn, clientID, user, c.Password)
 	if !ok || again.ID != dev.ID {
@@ -72,6 +79,17 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	// The device's keep-alive does not end the session earlier than the server would (device API 3.1).
 	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
 	return s, 0
+}
+
+// await waits until what has come over the old connection of a device is handled, so that what it sends next comes behind it.
+func (m *MQTT) await(old *session) {
+	t := time.NewTimer(tailLimit)
+	defer t.Stop()
+	select {
+	case <-old.left:
+	case <-t.C:
+	case <-m.ctx.Done():
+	}
 }
 
 // authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what CONNECT says.
@@ -86,6 +104,14 @@ func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []by
 		}
 	}
 	return m.Lookups.ByMQTT(clientID, user, password)
+}
+
+// unavailable is the code for a device that is to try again later (device API 3.2; MQTT 5 has a word of its own for that).
+func unavailable(version byte) byte {
+	if version == 5 {
+		return 0x89 // server busy
+	}
+	return 3
 }
 
 // refusal is the code for wrong credentials, which depends on what was given and on nothing else (device API 3.2).

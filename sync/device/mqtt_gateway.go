@@ -74,7 +74,7 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if !s.m.speaks(s, id) && s.m.speaksFor(s) >= maxSubDevices {
 		return id, errTooMany
 	}
-	if s.m.own(id, s, name) {
+	if fresh, _ := s.m.own(id, s, name); fresh {
 		s.joined = append(s.joined, joined{id, name})
 	}
 	return id, nil
@@ -302,18 +302,28 @@ func (s *session) gatewayClaim(place uint32, payload []byte) {
 		s.malformed(place, err)
 		return
 	}
-	for name, raw := range body {
-		err := readClaim(raw)
-		if err == nil {
-			_, err = s.speakFor(name, "")
+	claims := make(map[string][]proto.KV, len(body))
+	for name, raw := range body { // first without making devices
+		said, err := readClaim(raw)
+		if why := badName(name); err == nil && why != "" {
+			err = errors.New(why)
 		}
 		if err != nil {
 			s.fail(place, err)
 			return
 		}
-		s.m.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", name)
+		claims[name] = said
 	}
-	s.finish(place, reasonNone)
+	var events []proto.Event
+	for name, said := range claims {
+		id, err := s.speakFor(name, "")
+		if err != nil {
+			s.fail(place, err)
+			return
+		}
+		events = s.m.claimEvent(events, id, said)
+	}
+	s.submitClaims(place, events)
 	s.greet()
 }
 

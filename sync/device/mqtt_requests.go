@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 )
 
@@ -79,14 +80,18 @@ func callWord(err error) string {
 	return err.Error()
 }
 
-// claim records that a device may be claimed. There is no word for it on the link to the cloud (device API 5).
+// claim records that a device may be claimed.
 func (s *session) claim(place uint32, payload []byte) {
-	if err := readClaim(payload); err != nil {
+	said, err := readClaim(payload)
+	if err != nil {
 		s.invalid(place, err)
 		return
 	}
-	s.m.Log.Info("a device asks to be claimed; claims do not pass through an edge", "device", s.device.Name)
-	s.finish(place, reasonNone)
+	s.submitClaims(place, s.m.claimEvent(nil, s.device.ID, said))
+}
+
+func (s *session) submitClaims(place uint32, events []proto.Event) {
+	s.submitThen(place, events, func() { s.m.claimed(events) })
 }
 
 // update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first

@@ -217,6 +217,7 @@ type switchboard struct {
 	pending   map[proto.UUID][]agent.Call
 	delivered []string
 	answers   []string
+	notices   []string
 	requests  chan *agent.Request
 	offline   error
 }
@@ -238,6 +239,13 @@ func (s *switchboard) Answer(id proto.UUID, call int32, response string) bool {
 	defer s.mu.Unlock()
 	s.answers = append(s.answers, fmt.Sprintf("%x/%d %s", id[:1], call, response))
 	return true
+}
+
+func (s *switchboard) Notify(id proto.UUID, method, params string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notices = append(s.notices, fmt.Sprintf("%x %s %s", id[:1], method, params))
+	return len(s.notices) < 5
 }
 
 func (s *switchboard) Request(r *agent.Request) error {

@@ -47,6 +47,8 @@ type session struct {
 	joined  []joined                // connected by the publish that is being processed; of the goroutine that reads
 	asked   bool                    // for commands, in the packet that is being processed; of the goroutine that reads
 
+	left chan struct{} // closed when nothing more of the connection will be handled
+
 	updates [2]chunks // of firmware and software; of the goroutine that reads
 
 	mu    sync.Mutex
@@ -154,6 +156,8 @@ func (s *session) close(err error) {
 	case errors.Is(err, errProtocol):
 		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
 		s.end(reasonProtocol)
+	case errors.Is(err, errTakenOver):
+		s.end(reasonTakenOver)
 	}
 }
 
@@ -246,7 +250,10 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 }
 
 // submit hands events to the intake; the acknowledgement follows when they are durable.
-func (s *session) submit(place uint32, events []proto.Event) {
+func (s *session) submit(place uint32, events []proto.Event) { s.submitThen(place, events, nil) }
+
+// submitThen is submit with something to be done when the events are durable, which must not block; or nil.
+func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
 	if len(events) == 0 {
 		s.finish(place, reasonNone)
 		return
@@ -255,6 +262,9 @@ func (s *session) submit(place uint32, events []proto.Event) {
 		if err != nil {
 			s.refuse(err)
 			return
+		}
+		if then != nil {
+			then()
 		}
 		s.finish(place, reasonNone)
 	}

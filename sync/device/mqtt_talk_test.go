@@ -331,6 +331,40 @@ func keysIn(t *testing.T, e proto.Event) string {
 	return strings.Join(keys, ",")
 }
 
+// A gateway is told what happens to its devices: the one that speaks for them, or else the one that did last.
+func TestGatewayIsToldOfItsDevices(t *testing.T) {
+	s := newStand(t, true)
+	other := registry.Device{ID: proto.UUID{0x05}, Name: "Other", Gateway: true}
+	s.book.enrol("other", other)
+	d := s.dial(4, "gateway")
+	d.ask("v1/gateway/connect", `{"device":"A"}`, 1)
+	a, _ := s.book.ByName("A")
+	for _, c := range []struct {
+		name string
+		dev  registry.Device
+		what registry.Change
+		want string
+	}{
+		{"renamed, and away", registry.Device{ID: proto.UUID{9}, Name: `New "B"`, WasNamed: "B", LastGateway: gatewayID}, registry.DeviceRenamed, `02 gateway_device_renamed {"B":"New \"B\""}`},
+		{"deleted, and away", registry.Device{ID: proto.UUID{9}, Name: "B", LastGateway: gatewayID}, registry.DeviceDeleted, `02 gateway_device_deleted "B"`},
+		{"another gateway speaks for it now", registry.Device{ID: a.ID, Name: "A2", WasNamed: "A", LastGateway: other.ID}, registry.DeviceRenamed, `02 gateway_device_renamed {"A":"A2"}`},
+		{"renamed, and goes by its old name too", registry.Device{ID: proto.UUID{9}, Name: "B2", LastGateway: gatewayID}, registry.DeviceRenamed, ""},
+		{"something else", registry.Device{ID: proto.UUID{9}, Name: "B2", LastGateway: gatewayID}, registry.ProfileChanged | registry.CredentialsChanged, ""},
+		{"a gateway that is not here", registry.Device{ID: proto.UUID{9}, Name: "B", LastGateway: proto.UUID{0x66}}, registry.DeviceDeleted, ""},
+		{"a gateway that is none any more", registry.Device{ID: proto.UUID{9}, Name: "B", LastGateway: lampID}, registry.DeviceDeleted, ""},
+		{"no gateway", registry.Device{ID: proto.UUID{9}, Name: "B"}, registry.DeviceDeleted, ""},
+		{"deleted", registry.Device{ID: a.ID, Name: "A2"}, registry.DeviceDeleted, `02 gateway_device_deleted "A2"`},
+	} {
+		s.calls.mu.Lock()
+		s.calls.notices = nil
+		s.calls.mu.Unlock()
+		s.DeviceChanged(c.dev, c.what)
+		if got := strings.Join(s.calls.notices, "; "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func TestMQTTGatewayFailures(t *testing.T) {
 	s := newStand(t, true)
 	invalid := []string{

@@ -104,7 +104,7 @@ func TestMQTTAcknowledgesAfterCommit(t *testing.T) {
 		for i := range 100 {
 			d.publish("v1/devices/me/telemetry", fmt.Sprintf(`{"n":%d}`, i), uint16(i+1))
 		}
-		d.publish("v1/devices/me/claim", "", 101) // needs no medium, and waits its turn
+		d.publish("v1/devices/me/rpc/response/1", "{}", 101) // needs no medium, and waits its turn
 		synctest.Wait()
 		if n := len(s.intake.changed); n != 100 {
 			t.Fatalf("%d submitted, want 100", n)
@@ -294,10 +294,12 @@ func TestMQTTWrongTokensAreSlow(t *testing.T) {
 				t.Errorf("try %d took %v, want %v", i, took, slow)
 			}
 			began = time.Now()
-			s.dial(4, "lamp")
+			right := s.dial(4, "lamp")
 			if time.Since(began) != 0 {
 				t.Error("the right token waited")
 			}
+			right.Close()
+			synctest.Wait()
 		}
 		s.MQTT.Close()
 	})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"edgesync/proto"
 )
 
 // maxChunk is the most of a package in one MQTT message, in bytes: what getSessionLimits announces (device API 4.1).
@@ -40,4 +42,12 @@ func readChunk(path string, size, chunk int64) ([]byte, error) {
 	b := make([]byte, n)
 	_, err = io.ReadFull(io.NewSectionReader(f, from, n), b)
 	return b, err
+}
+
+// isTold tells whether a device may write text so: the server makes a number of the version "2.10" on its way down to the edge, so that its devices hear
+// of 2.1 (wire contract 10.13).
+func isTold(text, written string) bool {
+	var p Parser
+	var kv proto.KV
+	return text == written || p.setText(&kv, []byte(text), 0) == nil && kv.Type != proto.KeyValueType_STRING_V && string(proto.AppendJSONValue(nil, &kv)) == written
 }

@@ -59,6 +59,29 @@ func TestHTTPDownload(t *testing.T) {
 	}
 }
 
+// A version that the server turned into a number on its way to the edge is that version all the same.
+func TestIsTold(t *testing.T) {
+	for _, c := range []struct {
+		text, written string
+		want          bool
+	}{
+		{"fw", "fw", true},
+		{"fw", "FW", false},
+		{"2.10", "2.10", true},
+		{"2.10", "2.1", true},
+		{"2.1", "2.10", false},
+		{"2.0", "2.0", true},
+		{"007", "7", true},
+		{"1.2.3", "1.2", false},
+		{"fw", `"fw"`, false},
+		{"", "0", false},
+	} {
+		if got := isTold(c.text, c.written); got != c.want {
+			t.Errorf("%q as %q: %v", c.text, c.written, got)
+		}
+	}
+}
+
 func TestMQTTFirmware(t *testing.T) {
 	s := newStand(t, true)
 	data := withFirmware(t, s, 100001)

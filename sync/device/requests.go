@@ -169,32 +169,6 @@ func sessionLimits(gateway bool) []byte {
 	return append(b, '}')
 }
 
-// claim is what a device says to be claimed: a secret, and for how long.
-type claim struct {
-	SecretKey  json.RawMessage `json:"secretKey"`
-	DurationMs json.RawMessage `json:"durationMs"`
-}
-
-// readClaim checks a claim; an empty one is fine.
-func readClaim(payload []byte) error {
-	if len(payload) == 0 {
-		return nil
-	}
-	var c claim
-	if err := readObject(payload, &c); err != nil {
-		return err
-	}
-	if c.SecretKey != nil && (c.SecretKey[0] == '{' || c.SecretKey[0] == '[') {
-		return errors.New(`"secretKey" must be a string`)
-	}
-	if c.DurationMs != nil {
-		if _, err := number(c.DurationMs); err != nil {
-			return errors.New(`"durationMs" must be a number`)
-		}
-	}
-	return nil
-}
-
 // number reads a whole number that may stand in quotes.
 func number(raw json.RawMessage) (int64, error) {
 	text := strings.Trim(string(raw), `"`)

@@ -58,14 +58,14 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.tell(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
-	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.applyAlarm))
+	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
 		a.tell(alarmComments.part, kept, e)
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
-		kept, e := r.applyRelation(u.GetMsgType(), []byte(u.GetEntity()))
+		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
 		a.tell(relations.part, kept, e)
 	}
 	each(&a, widgetsBundles, m.WidgetsBundleUpdateMsg, r.applyEntity)
@@ -89,7 +89,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.tell(tenants.part, kept, e)
 	}
 	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
-	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.applyEntity)
+	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.unlessGone(fieldOwner, r.applyEntity))
 	if len(r.gone) > 0 && r.seen == nil {
 		a.err = errors.Join(a.err, r.cascade())
 	}

@@ -170,6 +170,13 @@ func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 	return kvs
 }
 
+// settle makes values that were written here what the server makes of them.
+func settle(kvs []proto.KV) {
+	for i := range kvs {
+		kvs[i].Settle()
+	}
+}
+
 func validJSON(text []byte) bool { return checkJSON(text) && json.Valid(text) }
 
 // newest is the time of values that come without one: no earlier than those that are there, whatever this machine's clock shows.
@@ -265,7 +272,9 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	if !r.has(devices.key(id)) {
 		return nil
 	}
-	_, err := r.setAttributes(id, s, newest, kvsOf(p.GetKv(), s))
+	kvs := kvsOf(p.GetKv(), s)
+	settle(kvs)
+	_, err := r.setAttributes(id, s, newest, kvs)
 	return err
 }
 

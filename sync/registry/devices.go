@@ -44,6 +44,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		}
 	}
 	d, _ = r.ByID(id)
+	alias := r.births[id].alias
 	switch {
 	case isNew:
 		r.tell(d, DeviceCreated)
@@ -51,6 +52,9 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		var what Change
 		if d.Name != old.Name {
 			what |= DeviceRenamed
+			if old.Name != alias {
+				d.WasNamed = old.Name
+			}
 		}
 		if d.Gateway != old.Gateway {
 			what |= GatewayChanged
@@ -142,7 +146,7 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 
 // credentialsDown takes credentials that the cloud sends.
 func (r *Registry) credentialsDown(text []byte) (bool, error) {
-	if c, ok := decodeCredentials(text); ok && r.edited(deviceCredentials.id(c.device)) {
+	if c, ok := decodeCredentials(text); ok && (r.edited(deviceCredentials.id(c.device)) || r.goneHere(c.device)) {
 		return false, nil
 	}
 	return r.applyCredentials(text)

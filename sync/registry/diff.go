@@ -33,7 +33,7 @@ func (r *Registry) EndSync() (removed int, err error) {
 	full := r.seen != nil && r.fullSync
 	if r.seen != nil {
 		removed, err = r.sweep()
-		err = errors.Join(err, r.forgetEdits())
+		err = errors.Join(err, r.forgetEdits(r.committed)) // what the cloud had when this sync began
 	}
 	r.seen = nil
 	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,8 @@ const (
 	edits = 'i' // letter of their records, in front of the record's key that they are about
 	// maxPast bounds the alarms that are over and kept all the same, because somebody here may still delete them.
 	maxPast = 128
+	// manyEdits are remembered before those are looked for that the cloud has: no sync forgets them while a link stays up.
+	manyEdits = 256
 )
 
 // Progress tells how far the cloud is with the queue; *wal.Queue is one.
@@ -90,9 +93,15 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 	if k == nil {
 		return errMalformed
 	}
-	if k != relations {
-		err = r.remember(k.id(e.ID), edit{seq, e.Deleted})
+	id := k.id(e.ID)
+	if k == relations {
+		key, ok := relationKey([]byte(e.Text))
+		if !ok {
+			return errMalformed
+		}
+		id = relationID(key)
 	}
+	err = r.remember(id, edit{seq, e.Deleted})
 	c := &change{kind: k, id: e.ID, deleted: e.Deleted, text: e.Text}
 	var e2 error
 	switch k {
@@ -126,7 +135,11 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 	return errors.Join(err, e2)
 }
 
-func (r *Registry) remember(id recordID, e edit) error {
+func (r *Registry) remember(id recordID, e edit) (err error) {
+	if len(r.edits) >= r.editsAt && r.seen == nil && r.queue != nil {
+		err = r.forgetEdits(r.queue.Committed().Seq)
+		r.editsAt = max(manyEdits, 2*len(r.edits)) // if they all wait, each look finds nothing
+	}
 	r.edits[id] = e
 	value := binary.BigEndian.AppendUint64(nil, e.seq)
 	if e.deleted {
@@ -134,7 +147,24 @@ func (r *Registry) remember(id recordID, e edit) error {
 	} else {
 		value = append(value, 0)
 	}
-	return r.put(string(edits)+string(id[:]), value)
+	return errors.Join(err, r.put(string(edits)+string(id[:]), value))
+}
+
+// relationID is what edits know a relation by, which has no id.
+func relationID(key string) (id recordID) {
+	sum := sha256.Sum256([]byte(key))
+	id[0] = relations.letter
+	copy(id[1:], sum[:])
+	return id
+}
+
+// relationDown takes what the cloud sends of a relation. Neither an older answer nor an older deletion counts against what was done with it here: the
+// cloud will have ours last, and no sync would tell the difference (wire contract 3.2).
+func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error) {
+	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) || r.goneHere(proto.UUID([]byte(key[17:33])))) {
+		return false, nil
+	}
+	return r.applyRelation(t, text)
 }
 
 // edited tells whether a record was changed here and what the cloud sends of it is out of date: it does not know of the change yet, or did not when the
@@ -142,6 +172,46 @@ func (r *Registry) remember(id recordID, e edit) error {
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
 	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
+}
+
+// goneHere tells whether an entity was deleted here and the cloud does not know it yet: what it sends of the entity's belongings is out of date, and no sync
+// would take it away again (wire contract 3.2).
+func (r *Registry) goneHere(id proto.UUID) bool {
+	for _, k := range []*kind{devices, assets, entityViews, dashboards} {
+		if key := k.id(id); r.edits[key].deleted && r.edited(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// unlessGone wraps the application of what belongs to an entity, which owner names.
+func (r *Registry) unlessGone(owner func(text []byte) jsonID, apply func(c *change) (bool, error)) func(c *change) (bool, error) {
+	return func(c *change) (bool, error) {
+		if !c.deleted && len(r.edits) > 0 {
+			if id, ok := proto.ParseUUID(owner([]byte(c.text)).ID); ok && r.goneHere(id) {
+				return false, nil
+			}
+		}
+		return apply(c)
+	}
+}
+
+// originator and fieldOwner are whom an alarm and a calculated field belong to.
+func originator(text []byte) jsonID {
+	var j struct {
+		Originator jsonID `json:"originator"`
+	}
+	decode(text, &j)
+	return j.Originator
+}
+
+func fieldOwner(text []byte) jsonID {
+	var j struct {
+		Entity jsonID `json:"entityId"`
+	}
+	decode(text, &j)
+	return j.Entity
 }
 
 // unlessEdited wraps the application of what the cloud sends. Its deletions always count.
@@ -169,10 +239,10 @@ func (r *Registry) forgetEdit(id recordID) error {
 	return err
 }
 
-// forgetEdits drops the edits that the cloud had when the sync began which now ends.
-func (r *Registry) forgetEdits() (err error) {
+// forgetEdits drops those that the cloud has, whose place is not behind committed.
+func (r *Registry) forgetEdits(committed uint64) (err error) {
 	for id, e := range r.edits {
-		if e.seq <= r.committed {
+		if e.seq <= committed {
 			err = errors.Join(err, r.forgetEdit(id))
 		}
 	}
@@ -216,6 +286,7 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 	r.write.Lock()
 	defer r.unlock()
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute })
+	settle(kept)
 	_, err := r.setAttributes(id, scope, ts, kept)
 	return errors.Join(err, r.flush())
 }

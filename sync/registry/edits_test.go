@@ -99,6 +99,153 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
+// A relation has no id, and no sync brings it: what the cloud still sends of one that was deleted or changed here is out of date for as long as it does not
+// know of that, also after a restart. Then its word counts.
+func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
+	dir := t.TempDir()
+	q := &place{committed: 9, end: 9}
+	r := open(t, dir)
+	r.Follow(q)
+	rel := func(typ, info string) string {
+		return `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(2)) +
+			`"},"type":"` + typ + `","typeGroup":"COMMON","additionalInfo":` + info + `}`
+	}
+	down := func(typ proto.UpdateMsgType, text string) {
+		t.Helper()
+		apply(t, r, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: typ, Entity: text}}})
+	}
+	edit := func(deleted bool, text string) {
+		t.Helper()
+		q.end++
+		if err := r.Edit(q.end, registry.Edit{Kind: proto.KindRelation, Text: text, Deleted: deleted}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(what string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, typ := range []string{"A", "B", "C"} {
+			if text, ok := r.Relation([]byte(rel(typ, "null"))); ok {
+				got = append(got, string(text))
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	const created, deleted = proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+	a, b, c := rel("A", "null"), rel("B", "null"), rel("C", "null")
+	down(created, a)
+	down(created, b)
+	edit(true, a)
+	edit(false, rel("B", `{"n":1}`))
+	old := func() {
+		t.Helper()
+		down(created, a)
+		down(created, b)
+	}
+	old()
+	check("not known yet", rel("B", `{"n":1}`))
+	down(created, c)
+	check("another one of the two", rel("B", `{"n":1}`), c)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, dir)
+	r.Follow(q)
+	old()
+	check("after a restart", rel("B", `{"n":1}`), c)
+	r.BeginSync(false, q.committed)
+	old()
+	if _, err := r.EndSync(); err != nil {
+		t.Fatal(err)
+	}
+	check("through a sync", rel("B", `{"n":1}`), c)
+	q.committed = q.end
+	old()
+	check("known", a, b, c)
+	edit(false, rel("B", `{"n":2}`))
+	down(deleted, b) // which ours, on its way, makes anew there
+	check("deleted in the cloud before that", a, rel("B", `{"n":2}`), c)
+	q.committed = q.end
+	down(deleted, b)
+	check("and after it", a, c)
+	r.Close()
+}
+
+// What belonged to an entity went with it, and does not come back with an older message either while the cloud does not know that the entity is gone: no
+// sync would take it away again (wire contract 3.2).
+func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
+	q := &place{committed: 9, end: 9}
+	r := open(t, t.TempDir())
+	defer r.Close()
+	r.Follow(q)
+	msb, lsb := proto.Halves(id(3))
+	belongings := &proto.DownlinkMsg{
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(3, "ACCESS_TOKEN", "t")},
+		AlarmUpdateMsg:             []*proto.AlarmUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"originator":` + ref("DEVICE", 3) + `}`}},
+		RelationUpdateMsg: []*proto.RelationUpdateMsg{
+			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", 3) + `,"type":"Contains","typeGroup":"COMMON"}`},
+			{Entity: `{"from":` + ref("DEVICE", 3) + `,"to":` + ref("ASSET", 1) + `,"type":"Feeds","typeGroup":"COMMON"}`},
+		},
+		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"entityId":` + ref("DEVICE", 3) + `}`}},
+		EntityData: []*proto.EntityDataProto{{
+			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 1}}},
+		}},
+	}
+	check := func(what, want string) {
+		t.Helper()
+		if got := r.Kinds("edit"); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	const all = "alarm 1, attrs 1, devcreds 1, device 1, field 1, relation 2"
+	apply(t, r, devices(device(3, "d")))
+	apply(t, r, belongings)
+	check("before", all)
+	q.end++
+	if err := r.Edit(q.end, registry.Edit{Kind: proto.KindDevice, ID: id(3), Deleted: true}); err != nil {
+		t.Fatal(err)
+	}
+	check("deleted", "")
+	apply(t, r, belongings)
+	apply(t, r, devices(device(3, "d")))
+	check("older messages", "")
+	q.committed = q.end
+	apply(t, r, devices(device(3, "d"))) // somebody makes it anew, under its id
+	apply(t, r, belongings)
+	check("made anew", all)
+}
+
+// What the cloud knows of need not be remembered: a link that stays up for months brings no sync that would forget it.
+func TestEditsOfALongSessionAreBounded(t *testing.T) {
+	q := &place{}
+	r := open(t, t.TempDir())
+	defer r.Close()
+	r.Follow(q)
+	for n := range 5000 {
+		q.end++
+		alarm := id(100 + n)
+		text := `{"originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) + `"},"type":"x","createdTime":1}`
+		if err := r.Edit(q.end, registry.Edit{Kind: proto.KindAlarm, ID: alarm, Text: text}); err != nil {
+			t.Fatal(err)
+		}
+		q.end++
+		if err := r.Edit(q.end, registry.Edit{Kind: proto.KindAlarm, ID: alarm, Deleted: true}); err != nil {
+			t.Fatal(err)
+		}
+		q.committed = q.end - 3
+	}
+	if n := len(r.Keys("edit")); n > 2000 {
+		t.Errorf("%d edits are remembered of which the cloud lacks three", n)
+	}
+	// Those three are among them.
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEditRefusesWhatIsNone(t *testing.T) {
 	r := open(t, t.TempDir())
 	defer r.Close()

@@ -104,8 +104,12 @@ func (r *Registry) applyUserCredentials(text []byte) (bool, error) {
 // relationKeyLen: letter, from, to, and eight bytes of a hash of the rest.
 const relationKeyLen = 1 + 16 + 16 + 8
 
-// relationKey names a relation by all that makes it one.
-func relationKey(j *jsonRelation) (string, bool) {
+// relationKey names a relation by all that makes it one; false for what is none.
+func relationKey(text []byte) (string, bool) {
+	var j jsonRelation
+	if !decode(text, &j) {
+		return "", false
+	}
 	from, ok1 := proto.ParseUUID(j.From.ID)
 	to, ok2 := proto.ParseUUID(j.To.ID)
 	if !ok1 || !ok2 || j.Type == "" {
@@ -119,11 +123,7 @@ func relationKey(j *jsonRelation) (string, bool) {
 
 // applyRelation keeps a relation; a deletion carries its JSON, for it has no id (wire contract 6.3).
 func (r *Registry) applyRelation(t proto.UpdateMsgType, text []byte) (bool, error) {
-	var j jsonRelation
-	if !decode(text, &j) {
-		return false, errMalformed
-	}
-	key, ok := relationKey(&j)
+	key, ok := relationKey(text)
 	if !ok {
 		return false, errMalformed
 	}

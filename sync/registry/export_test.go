@@ -58,3 +58,13 @@ func (r *Registry) Keys(name string) []string {
 	}
 	return nil
 }
+
+// Digests lists what credentials are looked up by, and DigestKey is the key of this life.
+func (r *Registry) Digests() (list [][16]byte) {
+	for d := range r.credentials {
+		list = append(list, d)
+	}
+	return list
+}
+
+func (r *Registry) DigestKey() [32]byte { return r.key }

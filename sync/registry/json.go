@@ -148,14 +148,31 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 			return d, false
 		}
 	}
-	// People put anything there: only a true in the right place counts.
-	var info struct {
-		Gateway bool `json:"gateway"`
-	}
+	// People put anything there.
+	var info map[string]json.RawMessage
 	if json.Unmarshal(j.AdditionalInfo, &info) == nil {
-		d.Gateway = info.Gateway
+		var last string
+		d.Gateway = truth(info["gateway"])
+		if json.Unmarshal(info["lastConnectedGateway"], &last) == nil {
+			d.LastGateway, _ = proto.ParseUUID(last)
+		}
 	}
 	return d, true
+}
+
+// truth tells whether the server takes a value for true (device API 4.3): true, "true", a number that is not zero.
+func truth(raw json.RawMessage) bool {
+	var v any
+	_ = json.Unmarshal(raw, &v)
+	switch v := v.(type) {
+	case bool:
+		return v
+	case string:
+		return v == "true"
+	case float64:
+		return v != 0
+	}
+	return false
 }
 
 // credentials is what is read of a device's credentials.

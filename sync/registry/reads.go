@@ -60,11 +60,7 @@ func (r *Registry) Relations(id proto.UUID, to bool, fn func(text []byte)) {
 
 // Relation reads the relation that has the ends, type and group of text; false if there is none.
 func (r *Registry) Relation(text []byte) ([]byte, bool) {
-	var j jsonRelation
-	if !decode(text, &j) {
-		return nil, false
-	}
-	key, ok := relationKey(&j)
+	key, ok := relationKey(text)
 	if !ok {
 		return nil, false
 	}

@@ -51,6 +51,7 @@ type Registry struct {
 	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
 	births     map[proto.UUID]birth
 	edits      map[recordID]edit // see edits.go
+	editsAt    int               // number of them at which those that the cloud has are forgotten
 	queue      Progress          // that they stand in; nil: not told
 	warnedFull bool
 
@@ -87,6 +88,8 @@ type Device struct {
 	CustomerID  proto.UUID // proto.NullUUID: none
 	Gateway     bool       // speaks for other devices (device API, MQTT gateway)
 	Credentials CredentialsType
+	LastGateway proto.UUID // additionalInfo.lastConnectedGateway; zero: none
+	WasNamed    string     // before, when a Watcher hears of DeviceRenamed; "" if it still goes by that name too
 }
 
 // CredentialsType is how a device proves who it is.

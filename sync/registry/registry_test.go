@@ -521,24 +521,6 @@ func TestLookupsWhileApplying(t *testing.T) {
 	}
 }
 
-func TestLookupAllocatesNothing(t *testing.T) {
-	r := open(t, t.TempDir())
-	apply(t, r, devices(device(1, "a")))
-	apply(t, r, tokens(creds(1, "ACCESS_TOKEN", "t1")))
-	if n := testing.AllocsPerRun(100, func() {
-		if _, ok := r.ByToken("t1"); !ok {
-			t.Error("not found")
-		}
-		r.ByToken("unknown")
-		r.ByID(id(1))
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	if _, ok := r.ByToken(strings.Repeat("x", 1<<20)); ok {
-		t.Error("a huge token was found")
-	}
-}
-
 // 5,000 devices: what the heap holds of them. The bound leaves 20 MB of the 24 MB to all else.
 func TestMemoryOfFiveThousandDevices(t *testing.T) {
 	heap := func() int64 {
@@ -610,14 +592,4 @@ func FuzzApply(f *testing.F) {
 			t.Fatalf("%d devices, %s before and %d, %s after a restart", n, kinds, r.Devices(), r.Kinds())
 		}
 	})
-}
-
-func BenchmarkByToken(b *testing.B) {
-	r := open(b, b.TempDir())
-	apply(b, r, devices(device(1, "a")))
-	apply(b, r, tokens(creds(1, "ACCESS_TOKEN", "A1B2C3D4E5F6G7H8I9J0")))
-	b.ReportAllocs()
-	for b.Loop() {
-		r.ByToken("A1B2C3D4E5F6G7H8I9J0")
-	}
 }

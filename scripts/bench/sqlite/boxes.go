@@ -125,11 +125,22 @@ func (b *queue) close() error {
 type kind int
 
 const (
-	contract kind = iota
+	plain kind = iota
+	tuned
 	lean
 )
 
-func (k kind) String() string { return [...]string{"contract", "lean"}[k] }
+func (k kind) String() string { return [...]string{"plain", "tuned", "lean"}[k] }
+
+// settings are SQLite's. With the file held exclusively there are no locks and there is no shared memory; 8 MiB of cache.
+func (k kind) settings() []string {
+	if k == plain {
+		return []string{"PRAGMA synchronous=FULL"}
+	}
+	return []string{
+		"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY",
+	}
+}
 
 func (k kind) schema() []string {
 	if k == lean {
@@ -203,10 +214,7 @@ func openTable(dir string, k kind) (*table, error) {
 	for i := range t.row {
 		t.row[i].Ordinal = i + 1
 	}
-	// With the file held exclusively there are no locks and there is no shared memory; 8 MiB of cache.
-	for _, s := range append([]string{
-		"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY",
-	}, k.schema()...) {
+	for _, s := range append(k.settings(), k.schema()...) {
 		if err := t.exec(s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}

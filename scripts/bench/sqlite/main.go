@@ -5,9 +5,11 @@
 //	together  the same, and whenever a hundred are pending a batch of a hundred is read in order and acknowledged
 //	drain     a backlog, in batches of a hundred
 //
-// There are two outboxes. "contract" has the columns of cloud_event, its id as the primary key, an index for the reader, and marks a
-// batch in a transaction of its own; the bound is on this one. "lean" is the best that could be thought of: no more columns than our
-// frames have fields, the order as the primary key and so no index at all, and marks in the transaction of the next group.
+// There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key, an index for the reader, and marks a
+// batch in a transaction of its own; of SQLite's settings it changes synchronous=FULL only, so that it has SQLite's own rollback journal.
+// The bound is on this one. "tuned" is the same table with a write-ahead log, the file held exclusively and a larger cache. "lean" is the
+// best that could be thought of: tuned, with no more columns than our frames have fields, the order as the primary key and so no index at
+// all, and marks in the transaction of the next group.
 //
 // What a commit of either costs depends on the medium: where an fsync takes long all three come near each other, but for the number of
 // commits. On ext4 SQLite has an advantage over files that grow, ours and the bare one: its log keeps its size, so that fdatasync writes
@@ -62,13 +64,13 @@ func run(in string, round time.Duration) (under int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Printf("%s/%s, %d CPUs, %s, SQLite %s: journal_mode=WAL, synchronous=FULL, one connection, prepared statements\n",
+	fmt.Printf("%s/%s, %d CPUs, %s, SQLite %s: synchronous=FULL, one connection, prepared statements; tuned and lean: journal_mode=WAL\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), sqlite)
 	fmt.Printf("events of %d bytes; events per second; bytes written to the disk per event byte, without the file system's journal\n\n", fragment)
 	fmt.Printf("%-40s %9s %9s %9s %8s %8s  %-10s %s\n", "what", "edgesync", "SQLite", "bare", "/SQLite", "/bare", "bound", "written: ours, SQLite's")
 	for _, drain := range []bool{false, true} {
 		for _, size := range []int{1, 16, 100, 256} {
-			for _, k := range []kind{contract, lean} {
+			for _, k := range []kind{plain, tuned, lean} {
 				what := fmt.Sprintf("ingest, groups of %d, %s", size, k)
 				if drain {
 					what = fmt.Sprintf("together, groups of %d, %s", size, k)
@@ -83,8 +85,10 @@ func run(in string, round time.Duration) (under int, err error) {
 			}
 		}
 	}
-	if err := backlog(dir, contract); err != nil { // lean has no next group that marks could ride in
-		return under, fmt.Errorf("drain: %w", err)
+	for _, k := range []kind{plain, tuned} { // lean has no next group that marks could ride in
+		if err := backlog(dir, k); err != nil {
+			return under, fmt.Errorf("drain: %w", err)
+		}
 	}
 	return under, nil
 }
@@ -159,7 +163,7 @@ func measure(dir, what string, size int, round time.Duration, drain bool, k kind
 	verdict := "-"
 	ok = true
 	ratio := a.rate() / b.rate()
-	if drain && size == batch && k == contract {
+	if drain && size == batch && k == plain {
 		verdict = fmt.Sprintf(">= %d PASS", bound)
 		if !(ratio >= bound) { // written so that what is no number does not pass
 			verdict, ok = fmt.Sprintf(">= %d under", bound), false

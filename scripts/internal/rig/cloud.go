@@ -51,6 +51,8 @@ type Stats struct {
 	Points     uint64 `json:"points"`
 	Duplicates uint64 `json:"duplicates"`
 	Dropped    uint64 `json:"dropped"`
+
+	PendingDownlinks int `json:"pending_downlinks"` // events that wait for the edge now
 }
 
 // StartCloud starts the cloud in a box with that many devices and waits until it listens.

@@ -24,14 +24,17 @@ type Binaries struct {
 	Agent, Cloud string
 }
 
-// Build builds the agent and the cloud in a box into dir, from the module of the working directory.
+// Build builds the agent and the cloud in a box into dir, from the module of the working directory; the agent as it ships, by the Makefile.
 func Build(ctx context.Context, dir string) (Binaries, error) {
 	b := Binaries{Agent: dir + "/edgesync", Cloud: dir + "/cloud"}
-	for _, t := range []struct{ out, pkg string }{{b.Agent, "edgesync"}, {b.Cloud, "edgesync/scripts/cloud"}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-trimpath", "-ldflags", "-s -w", "-o", t.out, t.pkg)
+	for _, args := range [][]string{
+		{"make", "build", "OUT=" + b.Agent},
+		{"go", "build", "-trimpath", "-o", b.Cloud, "edgesync/scripts/cloud"},
+	} {
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return b, fmt.Errorf("go build %s: %w\n%s", t.pkg, err, out)
+			return b, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 	return b, nil

@@ -1,0 +1,121 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// httpConnections is how many devices post over HTTP, each over one connection that stays, each waiting for its answer.
+const httpConnections = 16
+
+// http measures posts of one event over HTTP, answered when they are on flash. The yardstick is a bare write and fdatasync of as many events at a time as
+// there are connections: no group can be larger.
+func (s *site) http(ctx context.Context) error {
+	a, tokens, err := s.startLoaded(ctx, "http")
+	if err != nil {
+		return err
+	}
+	defer a.Kill()
+	l, stop, err := connect(ctx, server{a.HTTP, a.PID()}, tokens[:httpConnections], func(c net.Conn, token string) (poster, error) {
+		return newHTTPPoster(c, a.HTTP, token), nil
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	// A short run tells how long an event is in the file.
+	before, err := a.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if _, _, err := l.run(); err != nil {
+		return err
+	}
+	after, err := a.Status(ctx)
+	if err != nil {
+		return err
+	}
+	events := after.Accepted - before.Accepted
+	if events == 0 {
+		return errors.New("the agent counts no events after a second of posts")
+	}
+	raw, err := os.Create(filepath.Join(s.dir, "raw"))
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	group := make([]byte, httpConnections*(after.QueueBytes-before.QueueBytes)/int64(events))
+	r, err := l.measure(func() (n int, _ time.Duration, err error) {
+		for until := time.Now().Add(loadTime); time.Now().Before(until) && err == nil; n += httpConnections {
+			if _, err = raw.Write(group); err == nil {
+				err = syscall.Fdatasync(int(raw.Fd()))
+			}
+		}
+		return n, 0, err
+	})
+	if err != nil {
+		return err
+	}
+	if after, err = a.Status(ctx); err != nil {
+		return err
+	}
+	together := float64(after.Accepted-before.Accepted) / float64(max(after.Commits-before.Commits, 1))
+	s.t.add(line{
+		what: fmt.Sprintf("HTTP posts/s, %d keep-alive connections", httpConnections), measured: r.perSecond, format: "%.0f", noBound: true,
+		yardstick: r.otherPerSecond,
+		of:        fmt.Sprintf("by write+fdatasync of groups of %d, %d bytes (the queue's are of %.1f)", httpConnections, len(group), together),
+	})
+	s.t.add(line{what: "  CPU of the agent per 1,000 of them, ms", measured: r.cpu, format: "%.2f", noBound: true})
+	return nil
+}
+
+// httpPoster is one connection that stays.
+type httpPoster struct {
+	conn    net.Conn
+	in      *bufio.Reader
+	request []byte
+}
+
+func newHTTPPoster(c net.Conn, address, token string) *httpPoster {
+	request := fmt.Sprintf("POST /api/v1/%s/telemetry HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		token, address, len(oneEvent), oneEvent)
+	return &httpPoster{c, bufio.NewReaderSize(c, 4<<10), []byte(request)}
+}
+
+// postUntil posts one event after another. It reads answers by hand: an HTTP client would take more of the machine than the agent does.
+func (p *httpPoster) postUntil(until time.Time) (n int, err error) {
+	for ; time.Now().Before(until); n++ {
+		if _, err := p.conn.Write(p.request); err != nil {
+			return n, err
+		}
+		status, empty := "", false
+		for {
+			l, err := p.in.ReadSlice('\n')
+			if err != nil {
+				return n, err
+			}
+			text := strings.TrimRight(string(l), "\r\n")
+			if text == "" {
+				break
+			}
+			if status == "" {
+				status = text
+			}
+			empty = empty || strings.EqualFold(text, "Content-Length: 0")
+		}
+		if status != "HTTP/1.1 200 OK" || !empty {
+			return n, fmt.Errorf("the agent answered a post with %q, or with a body", status)
+		}
+	}
+	return n, nil
+}

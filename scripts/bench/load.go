@@ -1,0 +1,194 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"edgesync/scripts/internal/rig"
+)
+
+// A load lasts so many rounds of that time, in turns with its yardstick.
+const (
+	loadRounds = 5
+	loadTime   = time.Second
+)
+
+// oneEvent is what each post of a load holds.
+const oneEvent = `{"ts":1767225600000,"values":{"temperature":21.5,"humidity":40,"wind":3.25}}`
+
+// ticksPerSecond is what the kernel counts CPU time in, on every Linux that we know.
+const ticksPerSecond = 100
+
+// loadDevices is how many devices there are to post.
+const loadDevices = 100
+
+// startLoaded starts an agent that knows loadDevices devices, has an MQTT door, no cloud, an empty queue in a directory of its own, and room for
+// millions of events. The tokens are those of the devices.
+func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, tokens []string, err error) {
+	dir := filepath.Join(s.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	cloud, err := rig.StartCloud(ctx, s.bin.Cloud, filepath.Join(dir, "cloud.log"), loadDevices, "--discard")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer cloud.Kill()
+	devices, err := cloud.Devices(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, d := range devices {
+		tokens = append(tokens, d.Token)
+	}
+	config := filepath.Join(dir, "config.toml")
+	start := func(cloud string) (*rig.Agent, error) {
+		err := rig.WriteConfig(config, rig.Config{
+			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
+		})
+		if err != nil {
+			return nil, err
+		}
+		a, err := rig.StartAgent(ctx, s.bin.Agent, config, filepath.Join(dir, "agent.log"))
+		if err != nil {
+			return nil, err
+		}
+		if err := a.WaitReady(ctx); err != nil {
+			a.Kill()
+			return nil, err
+		}
+		return a, nil
+	}
+	if a, err = start(cloud.GRPC); err != nil { // it learns the devices
+		return nil, nil, err
+	}
+	if err := a.Stop(); err != nil {
+		return nil, nil, err
+	}
+	a, err = start(s.dead)
+	return a, tokens, err
+}
+
+// poster is one connection of a device.
+type poster interface {
+	// postUntil posts until then and returns how many events were acknowledged, which are all that were sent.
+	postUntil(until time.Time) (int, error)
+}
+
+// load is many connections to one server, each of which posts from a goroutine of its own while run runs.
+type load struct {
+	to      server
+	posters []poster
+}
+
+// connect makes a connection for each token. The function returned closes all of them; so does the end of ctx.
+func connect(ctx context.Context, to server, tokens []string, open func(c net.Conn, token string) (poster, error)) (*load, func(), error) {
+	l := &load{to: to}
+	var conns []net.Conn
+	closeAll := func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	for _, token := range tokens {
+		c, err := net.Dial("tcp", to.address)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		conns = append(conns, c)
+		p, err := open(c, token)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		l.posters = append(l.posters, p)
+	}
+	stop := context.AfterFunc(ctx, closeAll)
+	return l, func() { stop(); closeAll() }, nil
+}
+
+// run posts for loadTime and returns how many events were acknowledged, and the CPU time that the server took.
+func (l *load) run() (events int, cpu time.Duration, err error) {
+	before, err := cpuTime(l.to.pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	counts, errs := make([]int, len(l.posters)), make([]error, len(l.posters))
+	until := time.Now().Add(loadTime)
+	var all sync.WaitGroup
+	for i, p := range l.posters {
+		all.Go(func() { counts[i], errs[i] = p.postUntil(until) })
+	}
+	all.Wait()
+	after, err := cpuTime(l.to.pid)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return 0, 0, err
+	}
+	for _, n := range counts {
+		events += n
+	}
+	return events, after - before, nil
+}
+
+// rates are what a load and its yardstick came to: events a second in the round whose ratio is the median, CPU in ms per 1,000 events of all rounds.
+type rates struct {
+	perSecond, cpu           float64
+	otherPerSecond, otherCPU float64
+}
+
+// measure runs the load and another one in turns, after one of each that does not count.
+func (l *load) measure(other func() (events int, cpu time.Duration, err error)) (rates, error) {
+	var per, events, cpu [2][]float64
+	for round := range loadRounds + 1 {
+		for i, run := range []func() (int, time.Duration, error){l.run, other} {
+			begin := time.Now()
+			n, used, err := run()
+			if err != nil {
+				return rates{}, err
+			}
+			if round > 0 {
+				per[i] = append(per[i], float64(n)/time.Since(begin).Seconds())
+				events[i] = append(events[i], float64(n))
+				cpu[i] = append(cpu[i], float64(used.Microseconds())) // for one event in µs is for 1,000 in ms
+			}
+		}
+	}
+	var r rates
+	r.perSecond, r.otherPerSecond = medianPair(per[0], per[1])
+	r.cpu, r.otherCPU = sum(cpu[0])/max(sum(events[0]), 1), sum(cpu[1])/max(sum(events[1]), 1)
+	return r, nil
+}
+
+func sum(list []float64) (total float64) {
+	for _, v := range list {
+		total += v
+	}
+	return total
+}
+
+// cpuTime is what a process has used, in user and system mode.
+func cpuTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if !ok || len(f) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat is not understood", pid)
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(err1, err2)
+}

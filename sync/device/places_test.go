@@ -1,0 +1,394 @@
+package device
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgesync/sync/registry"
+)
+
+// from is a connection that comes from an address.
+type from struct {
+	net.Conn
+	addr string
+}
+
+func (f from) RemoteAddr() net.Addr {
+	a, err := net.ResolveTCPAddr("tcp", f.addr)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// gate is an HTTP server on in-memory connections, whose clock is fake.
+type gate struct {
+	*testing.T
+	listener *pipeListener
+	places   *places
+	intake   *fakeIntake
+	srv      *http.Server
+}
+
+func newGate(t *testing.T) *gate {
+	g := &gate{T: t, listener: &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}, intake: &fakeIntake{}}
+	door := newTestDoor(g.intake, 0)
+	g.places = door.places
+	big := strings.Repeat("x", 1<<20)
+	g.srv = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz":
+			io.WriteString(w, "ok")
+		case "/": // the page
+			io.WriteString(w, big)
+		default:
+			door.ServeHTTP(w, r)
+		}
+	}), slog.New(slog.DiscardHandler))
+	go g.srv.Serve(door.Listen(g.listener))
+	return g
+}
+
+// close ends everything and expects that nothing is left.
+func (g *gate) close() {
+	g.Helper()
+	g.srv.Close()
+	time.Sleep(wrongDelay) // of answers to wrong tokens
+	synctest.Wait()
+	if p := g.places; len(p.open) != 0 || p.busy != 0 {
+		g.Errorf("left: %d connections, %d served", len(p.open), p.busy)
+	}
+}
+
+// dial connects and writes text, which the server may leave unread.
+func (g *gate) dial(addr, text string) net.Conn {
+	client, server := net.Pipe()
+	g.listener.conns <- from{server, addr}
+	if text != "" {
+		go io.WriteString(client, text)
+	}
+	synctest.Wait()
+	return client
+}
+
+// ask sends a request and returns the status of its answer, 0 if there is none.
+func (g *gate) ask(addr, method, path, body string) int {
+	c := g.dial(addr, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body))
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0
+	}
+	return resp.StatusCode
+}
+
+const (
+	hostile  = "203.0.113.7:999"
+	honest   = "198.51.100.4:999"
+	loopback = "127.0.0.1:999"
+)
+
+const post = "POST /api/v1/" + goodToken + "/telemetry HTTP/1.1\r\nHost: x\r\n"
+
+// However many connections are opened and not got on with, everybody else is served: from elsewhere, from the same address, and this machine itself.
+func TestHTTPPlacesRunShort(t *testing.T) {
+	for name, text := range map[string]string{
+		"silent":             "",
+		"half a line":        "POST /api/v1/",
+		"half the headers":   post,
+		"half a body":        post + "Content-Length: 7\r\n\r\n{\"a",
+		"no body":            post + "Content-Length: 7\r\n\r\n",
+		"half a chunk":       post + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"a",
+		"a wrong token":      "POST /api/v1/wrong/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n{\"a",
+		"answers never read": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"idle":               "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t)
+				var conns []net.Conn
+				for i := range 2 * (maxConnections + lobby) {
+					addr := hostile
+					if i%2 == 1 {
+						addr = fmt.Sprintf("[2001:db8::%x]:999", i) // one host, whatever it says
+					}
+					c := g.dial(addr, text)
+					if name == "idle" {
+						go io.Copy(io.Discard, c)
+					}
+					conns = append(conns, c)
+				}
+				if n := len(g.places.open); n != maxConnections+lobby {
+					t.Errorf("%d connections", n)
+				}
+				for _, addr := range []string{honest, hostile, loopback} {
+					if got := g.ask(addr, "GET", "/healthz", ""); got != 200 {
+						t.Errorf("health from %s: %d", addr, got)
+					}
+					if got := g.ask(addr, "POST", "/api/v1/"+goodToken+"/telemetry", `{"a":1}`); got != 200 {
+						t.Errorf("a post from %s: %d", addr, got)
+					}
+				}
+				if _, events := g.intake.count(); events != 3 {
+					t.Errorf("%d events", events)
+				}
+				for _, c := range conns {
+					c.Close()
+				}
+				g.close()
+			})
+		})
+	}
+}
+
+// A device that is slow but gets on with it stays while others give way.
+func TestHTTPBusiestAddressGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t)
+		slow := g.dial(honest, post+"Content-Length: 7\r\n\r\n{\"a")
+		time.Sleep(time.Second)
+		for range 2 * maxConnections {
+			g.dial(hostile, post)
+		}
+		go io.WriteString(slow, `":1}`)
+		resp, err := http.ReadResponse(bufio.NewReader(slow), nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("%v, %v", resp, err)
+		}
+		slow.Close()
+		g.close()
+	})
+}
+
+// A body may take its time, but not all the time in the world.
+func TestHTTPBodyRate(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		size  int
+		chunk int // a second
+		want  int
+	}{
+		{"2 KiB a second", 40 << 10, 2 << 10, 200},
+		{"1 KiB a second", 40 << 10, 1 << 10, 200},
+		{"100 bytes a second", 2 << 10, 100, 400},
+		{"1 KiB a second for more than a minute", 80 << 10, 1 << 10, 400},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t)
+				body := `{"a":"` + strings.Repeat("x", c.size-8) + `"}`
+				conn := g.dial(honest, fmt.Sprintf(post+"Content-Length: %d\r\n\r\n", len(body)))
+				go func() {
+					for at := 0; at < len(body); at += c.chunk {
+						if _, err := io.WriteString(conn, body[at:min(at+c.chunk, len(body))]); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+					}
+				}()
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != c.want {
+					t.Errorf("%v, %v; want %d", resp, err, c.want)
+				}
+				conn.Close()
+				g.close()
+			})
+		})
+	}
+}
+
+// A request whose body was slow waits as long for its answer as any other.
+func TestHTTPWaitsBehindASlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t)
+		g.intake.hold = make(chan struct{})
+		conn := g.dial(honest, post+"Content-Length: 7\r\n\r\n{\"a")
+		time.Sleep(14 * time.Second)
+		go io.WriteString(conn, `":1}`)
+		time.Sleep(50 * time.Second)
+		close(g.intake.hold)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("%v, %v", resp, err)
+		}
+		conn.Close()
+		g.close()
+	})
+}
+
+// Requests that wait keep their places. Beyond them everybody is served all the same.
+func TestHTTPEverybodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t)
+		g.places.most = 4
+		var waiting []net.Conn
+		for range 5 {
+			waiting = append(waiting, g.dial(honest, "GET /api/v1/"+goodToken+"/rpc?timeout=20000 HTTP/1.1\r\nHost: x\r\n\r\n"))
+		}
+		if g.places.busy != 4 {
+			t.Errorf("%d keep their places", g.places.busy)
+		}
+		for range 2 * lobby {
+			g.dial(hostile, post)
+		}
+		for _, addr := range []string{honest, hostile, loopback} {
+			if got := g.ask(addr, "GET", "/healthz", ""); got != 200 {
+				t.Errorf("health from %s: %d", addr, got)
+			}
+			if got := g.ask(addr, "POST", "/api/v1/"+goodToken+"/telemetry", `{"a":1}`); got != 200 {
+				t.Errorf("a post from %s: %d", addr, got)
+			}
+		}
+		for _, c := range waiting {
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != 408 {
+				t.Errorf("%v, %v", resp, err)
+			}
+			c.Close()
+		}
+		g.close()
+	})
+}
+
+// noFiles is a listener that has run out of file descriptors as long as somebody is connected.
+type noFiles struct {
+	*pipeListener
+	open, failed int
+}
+
+func (l *noFiles) Accept() (net.Conn, error) {
+	if l.open > 2 {
+		l.open--
+		l.failed++
+		return nil, fmt.Errorf("accept: %w", syscall.EMFILE)
+	}
+	c, err := l.pipeListener.Accept()
+	l.open++
+	return c, err
+}
+
+// Without file descriptors somebody gives way too.
+func TestPlacesWithoutFileDescriptors(t *testing.T) {
+	inner := &noFiles{pipeListener: &pipeListener{conns: make(chan net.Conn, 4), done: make(chan struct{})}}
+	p := newPlaces(func() {})
+	l := &placedListener{inner, p}
+	var clients []net.Conn
+	for range 4 {
+		client, server := net.Pipe()
+		clients = append(clients, client)
+		inner.conns <- from{server, hostile}
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := clients[0].Read(make([]byte, 1)); err != io.EOF || inner.failed != 1 || len(p.open) != 3 {
+		t.Errorf("the first: %v; %d times without descriptors, %d connections", err, inner.failed, len(p.open))
+	}
+	for _, c := range p.open {
+		c.become(served, true)
+	}
+	inner.open = 3
+	if _, err := l.Accept(); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("nobody can give way: %v", err)
+	}
+}
+
+// enters brings a connection to the MQTT door through its listener.
+func (s *stand) enters(l *pipeListener, addr string) *tester {
+	client, server := net.Pipe()
+	l.conns <- from{server, addr}
+	client.SetDeadline(time.Now().Add(20 * time.Second))
+	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: 4}
+}
+
+// Whoever does not say who it is gives way to whoever comes; sessions do not, though hundreds share an address with the hostile one.
+func TestMQTTPlacesRunShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		var serving sync.WaitGroup
+		serving.Go(func() { s.Serve(l) })
+		var devices []*tester
+		for i := range 500 {
+			token := fmt.Sprint("pump", i)
+			s.book.enrol(token, deviceNumber(i))
+			d := s.enters(l, hostile) // behind the same router
+			if code := d.connect("", token, ""); code != 0 {
+				t.Fatalf("CONNACK %d", code)
+			}
+			devices = append(devices, d)
+		}
+		for i := range 2 * maxConnections {
+			c := s.enters(l, hostile)
+			if i%2 == 0 {
+				go c.Conn.Write(connectPacket(4, "", provisionUser, "")) // lets itself in, and is nobody all the same
+			}
+		}
+		synctest.Wait()
+		for _, addr := range []string{honest, hostile} {
+			d := s.enters(l, addr)
+			if code := d.connect("", "lamp", ""); code != 0 {
+				t.Errorf("from %s: CONNACK %d", addr, code)
+			}
+			d.ask("v1/devices/me/telemetry", `{"a":1}`, 1)
+			d.Close()
+		}
+		for _, d := range devices {
+			d.ask("v1/devices/me/telemetry", `{"a":1}`, 1)
+			d.Close()
+		}
+		s.MQTT.Close()
+		l.Close()
+		serving.Wait()
+		synctest.Wait()
+		s.quiet()
+	})
+}
+
+// When every place has a session one more device is told to come back; one that has a session takes its own place.
+func TestMQTTEveryPlaceHasASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		s.places.most = 4
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		var serving sync.WaitGroup
+		serving.Go(func() { s.Serve(l) })
+		dial := func(i int, version byte) byte {
+			s.book.enrol(fmt.Sprint("pump", i), registry.Device{ID: deviceNumber(i).ID, Name: fmt.Sprint("Pump ", i)})
+			c := s.enters(l, honest)
+			c.version = version
+			return c.connect("", fmt.Sprint("pump", i), "")
+		}
+		for i := range 4 {
+			if code := dial(i, 4); code != 0 {
+				t.Errorf("device %d: CONNACK %d", i, code)
+			}
+		}
+		if code := dial(4, 4); code != 3 {
+			t.Errorf("one device more: CONNACK %d", code)
+		}
+		if code := dial(4, 5); code != 0x89 {
+			t.Errorf("one device more: CONNACK %#x", code)
+		}
+		if code := dial(2, 4); code != 0 {
+			t.Errorf("a device that was there: CONNACK %d", code)
+		}
+		s.MQTT.Close()
+		l.Close()
+		serving.Wait()
+		synctest.Wait()
+		s.quiet()
+	})
+}
