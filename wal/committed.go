@@ -65,6 +65,12 @@ func readCommitted(dir string) (c control, generation uint64, ok bool) {
 	return c, generation, ok
 }
 
+// unwritten tells whether the file is there and nothing was written to it yet.
+func unwritten(dir string) bool {
+	b, err := readBounded(filepath.Join(dir, committedName), slotDistance+slotSize)
+	return err == nil && zeros(b)
+}
+
 // openCommitted opens or creates the file. A new one gets its full size at once, so that a full disk does not keep the offset from
 // being written. What is no file is set aside.
 func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {

@@ -91,6 +91,7 @@ func (q *Queue) open() error {
 	if q.file == nil {
 		var generation uint64
 		c, generation, ok = readCommitted(q.o.Dir)
+		unread := !ok && t.last > 0 && !unwritten(q.o.Dir)
 		if q.file, err = openCommitted(q.o.Dir, q.o.CorruptDir, generation); err != nil {
 			return err
 		}
@@ -98,7 +99,7 @@ func (q *Queue) open() error {
 			return err
 		}
 		q.filed, reach = c.committed, c.committed.Offset
-		if !ok && t.last > 0 {
+		if unread {
 			q.log.Warn("the committed offset cannot be read from its file; what the log itself does not know to be acknowledged is sent again", "dir", q.o.Dir)
 		}
 	} else {
