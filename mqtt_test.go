@@ -40,6 +40,26 @@ func mqttPacket(head byte, parts ...[]byte) []byte {
 	return append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...)
 }
 
+// mqttMessage is the next message that comes down; what else comes is passed over.
+func mqttMessage(t testing.TB, in *bufio.Reader) (topic, payload string) {
+	t.Helper()
+	for {
+		head, err := in.ReadByte()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := binary.ReadUvarint(in)
+		body := make([]byte, n)
+		if _, err := io.ReadFull(in, body); err != nil {
+			t.Fatal(err)
+		}
+		if head>>4 == 3 {
+			l := 2 + binary.BigEndian.Uint16(body)
+			return string(body[2:l]), string(body[l+2*uint16(head>>1&1):]) // an id goes before the payload of QoS 1
+		}
+	}
+}
+
 // mqttDial connects with a token and returns the code of the CONNACK.
 func mqttDial(addr, token string) (net.Conn, *bufio.Reader, byte, error) {
 	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
@@ -211,22 +231,7 @@ func TestMQTTCommandWaits(t *testing.T) {
 			t.Fatalf("CONNACK %d, %v", code, err)
 		}
 		c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v1/devices/me/rpc/request/+"), []byte{1}))
-		topic, payload := "", ""
-		for payload == "" {
-			head, err := in.ReadByte()
-			if err != nil {
-				t.Fatal(err)
-			}
-			n, _ := binary.ReadUvarint(in)
-			body := make([]byte, n)
-			if _, err := io.ReadFull(in, body); err != nil {
-				t.Fatal(err)
-			}
-			if head>>4 == 3 {
-				l := binary.BigEndian.Uint16(body)
-				topic, payload = string(body[2:2+l]), string(body[4+l:])
-			}
-		}
+		topic, payload := mqttMessage(t, in)
 		if payload != `{"method":"setGpio","params":{"pin":1}}` {
 			t.Fatalf("%s %s", topic, payload)
 		}

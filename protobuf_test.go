@@ -2,10 +2,8 @@ package main
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"testing"
@@ -52,25 +50,6 @@ func TestProtobufDevice(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		return c, in
 	}
-	// next is the payload of the next message that comes down.
-	next := func(in *bufio.Reader) (topic, payload string) {
-		t.Helper()
-		for {
-			head, err := in.ReadByte()
-			if err != nil {
-				t.Fatal(err)
-			}
-			n, _ := binary.ReadUvarint(in)
-			body := make([]byte, n)
-			if _, err := io.ReadFull(in, body); err != nil {
-				t.Fatal(err)
-			}
-			if head>>4 == 3 {
-				l := 2 + binary.BigEndian.Uint16(body)
-				return string(body[2:l]), string(body[l+2*uint16(head>>1&1):])
-			}
-		}
-	}
 	publish := func(c net.Conn, topic, payload string) {
 		_, _ = c.Write(mqttPacket(0x32, mqttString(topic), []byte{0, 2}, []byte(payload)))
 	}
@@ -80,7 +59,7 @@ func TestProtobufDevice(t *testing.T) {
 		c, in := dial("provision")
 		defer c.Close()
 		publish(c, "/provision/request", protobufField(1, "meter")+protobufField(3, protobufField(1, "key"), protobufField(2, "secret")))
-		_, answer := next(in)
+		_, answer := mqttMessage(t, in)
 		if len(answer) > 4 && answer[:3] == "\x08\x01\x1a" { // SUCCESS, and the token
 			token = answer[4:]
 		}
@@ -101,7 +80,7 @@ func TestProtobufDevice(t *testing.T) {
 		t.Fatalf("%x %v, want PUBACK and SUBACK", head, err)
 	}
 	s.share(meter, "fan", true)
-	topic, payload := next(in)
+	topic, payload := mqttMessage(t, in)
 	if want := protobufField(2, protobufField(1, "fan"), "\x18\x01"); topic != "v1/devices/me/attributes" || len(payload) < len(want) || payload[len(payload)-len(want):] != want {
 		t.Errorf("%s %q", topic, payload)
 	}
@@ -110,7 +89,7 @@ func TestProtobufDevice(t *testing.T) {
 		got, err := s.cloud.CallRPC(t.Context(), meter.ID, "reset", `"now"`, false, 20*time.Second)
 		answer <- fmt.Sprint(got, " ", err)
 	}()
-	topic, payload = next(in)
+	topic, payload = mqttMessage(t, in)
 	if want := protobufField(1, "reset"); len(payload) < len(want) || payload[:len(want)] != want || payload[len(payload)-5:] != protobufField(3, "now") {
 		t.Errorf("%s %q", topic, payload)
 	}

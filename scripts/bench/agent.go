@@ -76,20 +76,26 @@ func freeAddress() (string, error) {
 
 func (s *site) config() string { return filepath.Join(s.dir, "config.toml") }
 
-// configure writes the agent's configuration for a cloud at that address.
-func (s *site) configure(cloud string) error {
-	return rig.WriteConfig(s.config(), rig.Config{
-		DataDir: filepath.Join(s.dir, "data"), Cloud: cloud, HTTPListen: s.port,
-		Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
-	})
+// roomForMillions is the queue of agents that take so many events.
+const roomForMillions = "\n[queue]\nmax_bytes = \"8GiB\"\n"
+
+// settings are the agent's, with a cloud at that address.
+func (s *site) settings(cloud string) rig.Config {
+	return rig.Config{DataDir: filepath.Join(s.dir, "data"), Cloud: cloud, HTTPListen: s.port, Extra: roomForMillions}
 }
 
 // start starts the agent with a cloud at that address and waits until it takes posts.
 func (s *site) start(ctx context.Context, cloud string) (*rig.Agent, error) {
-	if err := s.configure(cloud); err != nil {
+	return startAgent(ctx, s.bin.Agent, s.dir, s.settings(cloud))
+}
+
+// startAgent starts an agent whose configuration and log are in dir, and waits until it takes posts.
+func startAgent(ctx context.Context, binary, dir string, settings rig.Config) (*rig.Agent, error) {
+	config := filepath.Join(dir, "config.toml")
+	if err := rig.WriteConfig(config, settings); err != nil {
 		return nil, err
 	}
-	a, err := rig.StartAgent(ctx, s.bin.Agent, s.config(), filepath.Join(s.dir, "agent.log"))
+	a, err := rig.StartAgent(ctx, binary, config, filepath.Join(dir, "agent.log"))
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +283,7 @@ func (s *site) drain(ctx context.Context) error {
 
 // launch starts the agent and does not wait for it.
 func (s *site) launch(ctx context.Context, cloud string) (*rig.Agent, error) {
-	if err := s.configure(cloud); err != nil {
+	if err := rig.WriteConfig(s.config(), s.settings(cloud)); err != nil {
 		return nil, err
 	}
 	return rig.Launch(ctx, s.bin.Agent, s.config(), filepath.Join(s.dir, "agent.log"))

@@ -51,23 +51,10 @@ func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, toke
 	for _, d := range devices {
 		tokens = append(tokens, d.Token)
 	}
-	config := filepath.Join(dir, "config.toml")
 	start := func(cloud string) (*rig.Agent, error) {
-		err := rig.WriteConfig(config, rig.Config{
-			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: "\n[queue]\nmax_bytes = \"8GiB\"\n",
+		return startAgent(ctx, s.bin.Agent, dir, rig.Config{
+			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: roomForMillions,
 		})
-		if err != nil {
-			return nil, err
-		}
-		a, err := rig.StartAgent(ctx, s.bin.Agent, config, filepath.Join(dir, "agent.log"))
-		if err != nil {
-			return nil, err
-		}
-		if err := a.WaitReady(ctx); err != nil {
-			a.Kill()
-			return nil, err
-		}
-		return a, nil
 	}
 	if a, err = start(cloud.GRPC); err != nil { // it learns the devices
 		return nil, nil, err

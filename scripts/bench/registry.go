@@ -44,20 +44,8 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 	if err != nil {
 		return err
 	}
-	config := filepath.Join(dir, "config.toml")
 	start := func(cloud string) (*rig.Agent, error) {
-		if err := rig.WriteConfig(config, rig.Config{DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: "127.0.0.1:0"}); err != nil {
-			return nil, err
-		}
-		a, err := rig.StartAgent(ctx, bin.Agent, config, filepath.Join(dir, "agent.log"))
-		if err != nil {
-			return nil, err
-		}
-		if err := a.WaitReady(ctx); err != nil {
-			a.Kill()
-			return nil, err
-		}
-		return a, nil
+		return startAgent(ctx, bin.Agent, dir, rig.Config{DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: "127.0.0.1:0"})
 	}
 	row := func(what string, mb float64) {
 		t.add(line{what: what, measured: mb, format: "%.1f", yardstick: nothingMB, of: nothingWords, bound: 24})
