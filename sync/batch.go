@@ -31,6 +31,7 @@ type batch struct {
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
 	sentAt     time.Time
+	place      int // in the window when it left, from 1
 	state      batchState
 	reason     string // of a refusal
 }

@@ -130,26 +130,78 @@ func TestWindowPopsPrefix(t *testing.T) {
 
 func TestWindowAdapts(t *testing.T) {
 	w := newWindow()
+	full := func() *batch { return &batch{place: w.size} }
 	for i := range 20 {
-		w.adapt(10*time.Millisecond, true)
+		w.adapt(full(), 10*time.Millisecond, true)
 		if want := min(windowStart+i+1, windowMax); w.size != want {
 			t.Fatalf("after %d quick acknowledgements: size %d, want %d", i+1, w.size, want)
 		}
 	}
-	w.adapt(260*time.Millisecond, true)
-	w.adapt(300*time.Millisecond, true)
+	w.adapt(full(), 260*time.Millisecond, true)
+	w.adapt(full(), 300*time.Millisecond, true)
 	if w.size != windowMax {
 		t.Errorf("neither quick nor slow: size %d, want %d", w.size, windowMax)
 	}
 	for range 20 {
-		w.adapt(510*time.Millisecond, true)
+		w.adapt(full(), 510*time.Millisecond, true)
 	}
 	if w.size != 1 {
 		t.Errorf("after slow acknowledgements: size %d, want 1", w.size)
 	}
-	w.adapt(20*time.Millisecond, false)
+	w.adapt(full(), 20*time.Millisecond, false)
 	if w.size != 1 {
 		t.Errorf("a window that was not full grew to %d", w.size)
+	}
+	w.adapt(full(), 20*time.Millisecond, true)
+	w.adapt(&batch{place: 1}, 20*time.Millisecond, true)
+	if w.size != 2 {
+		t.Errorf("size %d, want 2: the second batch left while one alone might be in flight, and tells nothing of two", w.size)
+	}
+}
+
+// A server that takes a second for a batch must not collect batches, for everything else waits behind them: answers of devices, and
+// acknowledgements of downlinks (wire contract 12).
+func TestWindowOfASlowServer(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		work, travel time.Duration // of a batch; there and back
+		least, most  int           // batches in flight, once it has found out
+	}{
+		{"slow server", time.Second, 0, 1, 2},
+		{"slow server far away", time.Second, 700 * time.Millisecond, 1, 2},
+		{"fast server far away", 40 * time.Millisecond, 1500 * time.Millisecond, windowMax, windowMax},
+		{"fast server at hand", 5 * time.Millisecond, time.Millisecond, windowMax, windowMax},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWindow()
+			var now, free time.Time
+			var done []time.Time // when each batch in flight is acknowledged
+			least, most := windowMax, 0
+			for i := range 300 {
+				for len(w.batches) < w.size {
+					b := w.get()
+					b.reset(wal.Position{})
+					b.sentAt, b.state = now, inFlight
+					w.push(b)
+					if at := now.Add(test.travel / 2); free.Before(at) {
+						free = at
+					}
+					free = free.Add(test.work)
+					done = append(done, free.Add(test.travel/2))
+				}
+				if i >= 100 {
+					least, most = min(least, len(w.batches)), max(most, len(w.batches))
+				}
+				now, done = done[0], done[1:]
+				b := w.batches[0]
+				w.adapt(b, now.Sub(b.sentAt), len(w.batches) >= w.size)
+				b.state = acked
+				w.put(w.pop())
+			}
+			if least != test.least || most != test.most {
+				t.Errorf("%d to %d in flight, want %d to %d", least, most, test.least, test.most)
+			}
+		})
 	}
 }
 

@@ -166,7 +166,7 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 	}
 	if r.GetSuccess() {
 		l.progress()
-		l.win.adapt(now.Sub(b.sentAt), len(l.win.batches) >= l.win.size)
+		l.win.adapt(b, now.Sub(b.sentAt), len(l.win.batches) >= l.win.size)
 		b.state = acked
 		if l.limited {
 			l.limited = false
@@ -225,9 +225,9 @@ func (l *loop) narrow(b *batch) {
 
 // rewind forgets the window and reads again from p on. Every batch in it is answered or never sent.
 func (l *loop) rewind(p wal.Position) {
-	size, best, rtt := l.win.size, l.win.best, l.win.rtt
+	size, slowed, best, rtt := l.win.size, l.win.slowed, l.win.best, l.win.rtt
 	l.win.reset()
-	l.win.size, l.win.best, l.win.rtt = size, best, rtt
+	l.win.size, l.win.slowed, l.win.best, l.win.rtt = size, slowed, best, rtt
 	l.open = nil
 	l.reader.Seek(p)
 }

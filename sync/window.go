@@ -20,6 +20,7 @@ type window struct {
 	batches []*batch
 	bytes   int
 	size    int                     // batches that may be in flight
+	slowed  bool                    // it was too large once in this session
 	best    time.Duration           // quickest acknowledgement of this session
 	rtt     time.Duration           // of the last acknowledgement
 	attrs   map[proto.UUID]struct{} // entities with attribute updates in flight
@@ -35,7 +36,7 @@ func newWindow() window {
 func (w *window) reset() {
 	clear(w.batches)
 	w.batches = w.batches[:0]
-	w.bytes, w.best, w.size = 0, 0, windowStart
+	w.bytes, w.best, w.size, w.slowed = 0, 0, windowStart, false
 	clear(w.attrs)
 }
 
@@ -57,6 +58,7 @@ func (w *window) admits(b *batch, limit int) bool {
 
 func (w *window) push(b *batch) {
 	w.batches = append(w.batches, b)
+	b.place = len(w.batches)
 	w.bytes += len(b.buf)
 	for _, e := range b.attrs {
 		w.attrs[e] = struct{}{}
@@ -89,17 +91,18 @@ func (w *window) pop() *batch {
 	return b
 }
 
-// adapt moves the size after an acknowledgement: enough batches to keep a long link busy, no more than about half a second of
-// unacknowledged work (wire contract 12).
-func (w *window) adapt(rtt time.Duration, wasFull bool) {
+// adapt moves the size after the acknowledgement of b: enough batches to keep a long link busy, no more than about half a second of
+// unacknowledged work (wire contract 12). Once a session has shown that more is too much, only a batch that left when the window was as
+// full as it may be now tells that one more would do: what left before it grew would add another while the first is on its way.
+func (w *window) adapt(b *batch, rtt time.Duration, wasFull bool) {
 	w.rtt = rtt
 	if w.best == 0 || rtt < w.best {
 		w.best = rtt
 	}
 	switch {
 	case rtt >= w.best+shrinkFrom:
-		w.size = max(1, w.size-1)
-	case rtt <= w.best+growWithin && wasFull:
+		w.size, w.slowed = max(1, w.size-1), true
+	case rtt <= w.best+growWithin && wasFull && (!w.slowed || b.place >= w.size):
 		w.size = min(windowMax, w.size+1)
 	}
 }
