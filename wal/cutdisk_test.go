@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,6 +49,16 @@ type cutDisk struct {
 	durable  uint64   // events that were committed durably when the queue said so last
 	atLast   cutBounds
 	refusing string // step that fails
+	refuseIn int    // at this occurrence of it
+	flight   []cutFlight
+	onSync   func() // called behind each step "sync", without mu
+}
+
+// cutFlight is an fsync under way, while the next group is written.
+type cutFlight struct {
+	file  uint64
+	data  []byte
+	names bool // the directory's too
 }
 
 // cutBounds is what must and may be there.
@@ -75,12 +86,22 @@ type cutPoint struct {
 func newCutDisk(o *Options) *cutDisk {
 	d := &cutDisk{dir: o.Dir, interval: o.Interval > 0, names: map[string]uint64{}, data: map[uint64][]byte{}, synced: map[uint64][]byte{}, kept: map[string]uint64{}}
 	o.inject = func(op string) error {
+		if op == "fsync" { // of another goroutine: "sync" was its beginning, told is its end
+			return nil
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.look(op)
-		if d.refusing != "" && d.refusing == op {
-			d.failed = true
-			return syscall.EIO
+		if d.refusing == op || d.refusing == "sync" && op == "sync-names" {
+			if d.refuseIn--; d.refuseIn < 0 {
+				d.failed = true
+				return syscall.EIO
+			}
+		}
+		if f := d.onSync; f != nil && (op == "sync" || op == "sync-names") {
+			d.mu.Unlock()
+			f()
+			d.mu.Lock()
 		}
 		return nil
 	}
@@ -155,16 +176,23 @@ func (d *cutDisk) look(op string) {
 		d.data = data
 	}
 	switch {
+	case op == "write-beside": // the fsync is under way still; told ends that
+		segments := d.segments(d.names)
+		n := d.names[segments[len(segments)-1]]
+		d.flight = append(d.flight, cutFlight{n, data[n], d.last == "sync-names"})
 	case d.failed || d.last == "": // the handle was given up, which syncs it, and the files were cut back
 		maps.Copy(d.synced, data)
 		d.kept, d.ops = d.names, nil
-	case d.last == "sync":
+	case d.last == "sync" || d.last == "sync-names":
 		if s := d.segments(before); len(s) > 0 {
 			n := before[s[len(s)-1]]
 			d.synced[n] = previous[n]
 		}
 		if d.soon = d.ackedAt; len(d.ops) == 0 {
 			d.safe = d.soon
+		}
+		if d.last == "sync-names" {
+			d.kept, d.ops = before, changed
 		}
 	case d.last == "committed" || d.last == "open-committed":
 		n := before[committedName]
@@ -180,14 +208,7 @@ func (d *cutDisk) look(op string) {
 		}
 		d.kept, d.ops = d.names, nil
 	}
-	d.atLast = cutBounds{need: uint64(d.acked)}
-	if d.interval {
-		d.atLast.need = uint64(d.safe)
-	}
-	if d.queue != nil {
-		d.durable = d.queue.DurablyCommitted().Seq
-	}
-	d.atLast.durable = d.durable
+	d.bounds()
 
 	// The library syncs a segment before it begins the next one: a cut before that sees the segments up to this one.
 	segments := d.segments(d.names)
@@ -206,6 +227,98 @@ func (d *cutDisk) look(op string) {
 	}
 	d.point(op, d.names, d.ops)
 	d.last, d.failed, d.ackedAt = op, false, d.acked
+}
+
+// bounds notes what must be there from now on.
+func (d *cutDisk) bounds() {
+	d.atLast = cutBounds{need: uint64(d.acked)}
+	if d.interval {
+		d.atLast.need = uint64(d.safe)
+	}
+	if d.queue != nil {
+		d.durable = d.queue.DurablyCommitted().Seq
+	}
+	d.atLast.durable = d.durable
+}
+
+// told takes so many events that were accepted now. If the group behind them is written already, a cut must leave them all the same, whatever
+// it leaves of that.
+func (d *cutDisk) told(events int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.acked += events
+	if len(d.flight) == 0 {
+		return
+	}
+	f := d.flight[0]
+	d.flight = d.flight[1:]
+	d.synced = maps.Clone(d.synced)
+	d.synced[f.file] = f.data
+	if f.names {
+		d.kept, d.ops = d.names, nil
+	}
+	d.bounds()
+	d.point("told", d.names, d.ops)
+}
+
+// chain appends groups so close to each other that each is written while the one in front of it is synced, as when the writers of each come
+// again with the one after the next. A step of them may be refused. It returns how many were written so.
+func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string, at int) (beside int) {
+	t.Helper()
+	left := groups
+	var all sync.WaitGroup
+	var submit func()
+	submit = func() {
+		if len(left) == 0 {
+			return
+		}
+		g := left[0]
+		left = left[1:]
+		d.mu.Lock()
+		for i := range g {
+			d.all = append(slices.Clip(d.all), binary.LittleEndian.Uint64(g[i].Fragment))
+		}
+		d.mu.Unlock()
+		all.Add(1)
+		if err := q.Submit(context.Background(), g, func(err error) {
+			defer all.Done()
+			if err == nil {
+				d.told(len(g))
+				submit()
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	q.own.Lock()
+	d.mu.Lock()
+	before := len(d.points)
+	d.queue, d.refusing, d.refuseIn = q, refuse, at
+	d.onSync = func() {
+		d.mu.Lock()
+		d.onSync = nil
+		d.mu.Unlock()
+		submit()
+	}
+	d.mu.Unlock()
+	submit()
+	q.own.Unlock()
+	all.Wait()
+	q.own.Lock()
+	defer q.own.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.points[before:] {
+		if strings.HasSuffix(p.op, " to told") {
+			beside++
+		}
+	}
+	d.refusing, d.onSync = "", nil
+	if len(d.all) > d.acked {
+		d.all = slices.Clip(d.all[:d.acked])
+		d.look("refused")
+	}
+	return beside
 }
 
 func (d *cutDisk) segments(names map[string]uint64) (s []string) {
@@ -245,7 +358,7 @@ func (d *cutDisk) add(t *testing.T, q *Queue, events []Event, refuse string) {
 		d.all = append(d.all, binary.LittleEndian.Uint64(events[i].Fragment))
 	}
 	d.all = slices.Clip(d.all)
-	d.refusing = refuse
+	d.refusing, d.refuseIn = refuse, 0
 	d.mu.Unlock()
 	err := q.Append(context.Background(), events...)
 	q.own.Lock()

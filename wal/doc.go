@@ -64,6 +64,7 @@
 //   - accepted = deployed + pending + dropped + dead + damaged; accepted is the Seq of the end, pending that minus the committed Seq and
 //     minus what thinning has removed between.
 //   - Readers read the files, up to what is durable; only the holder of Queue.own calls the library.
+//   - A group is accepted after every group in front of it. If one fails, so do all that were written behind it.
 //   - After any error of a write the library's handle is given up, the files are cut back to the last acknowledged byte, and the log is
 //     opened anew: an event that was refused never shows up later.
 //   - Every drop is told by one event, made by Options.Record: a gap stays in the control frames until that event is in the log.
@@ -76,6 +77,7 @@
 // further one that it touches. Where the file system overwrites in place, the tail is filled with zeros beforehand while commits are
 // small (fill.go): a commit then costs half, because the journal stays as it is. A new segment costs the fsync of its directory, and one
 // of the segment that is full, by the library; when others wait a group is made to end with its segment, so that this is its own (pad.go).
+// With many writers the next group is written while the fsync of the one in front of it runs (pipeline.go).
 //
 // # Assumptions
 //
@@ -91,6 +93,7 @@
 //	C1  before the group's write         nothing                             nothing
 //	C2  in the write                     a torn last frame                   cuts it; nothing of it was acknowledged
 //	C3  after the write, before fsync    all, part, zeros or garbage         cuts from the first frame that is not intact
+//	    (of one group or of two)
 //	C4  after fsync, before the answer   the events                          keeps them; devices send again: duplicates
 //	C5  when a segment begins            an empty or missing new segment     goes on in the one that is there
 //	C6  writing the committed file       one torn slot                       takes the other one, or a control frame
@@ -116,7 +119,7 @@
 //
 // # Files
 //
-// queue.go is what callers use; committer.go makes groups durable; upkeep.go, quota.go and thin.go look after the files; frame.go,
-// control.go and pad.go are the bytes; open.go and repair.go the way back; reader.go the way out; budget.go the flash; store*.go and dead*.go the
-// map and the letters; walk.go, verify.go, mend.go and look.go what a person does from outside.
+// queue.go is what callers use; committer.go and pipeline.go make groups durable; recover.go comes back after a failure; upkeep.go, quota.go
+// and thin.go look after the files; frame.go, control.go and pad.go are the bytes; open.go and repair.go the way back; reader.go the way out;
+// budget.go the flash; store*.go and dead*.go the map and the letters; walk.go, verify.go, mend.go and look.go what a person does from outside.
 package wal

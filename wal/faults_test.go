@@ -23,7 +23,7 @@ type fault struct {
 func (f *fault) arm(op string) { f.op.Store(&op) }
 func (f *fault) clear()        { f.op.Store(nil) }
 func (f *fault) inject(op string) error {
-	if p := f.op.Load(); p != nil && (*p == op || *p == "all") {
+	if p := f.op.Load(); p != nil && (*p == op || *p == "all" || *p == "sync" && op == "sync-names") {
 		return f.err
 	}
 	return nil

@@ -29,22 +29,27 @@ type tailFile struct {
 	refused bool   // filling failed; not tried again in this segment
 }
 
-// sync makes durable what the library has written to the tail.
-func (t *tailFile) sync(dir string, first uint64) error {
+// open returns the handle of the tail, whose first frame has that offset.
+func (t *tailFile) open(dir string, first uint64) (*os.File, error) {
 	if t.f == nil || t.first != first {
 		t.close()
 		f, err := os.OpenFile(filepath.Join(dir, segmentName(first)), os.O_WRONLY, 0)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		*t = tailFile{f: f, first: first, from: -1}
 	}
+	return t.f, nil
+}
+
+// fdatasync makes durable what is in a segment.
+func fdatasync(f *os.File) error {
 	err := syscall.EINTR
 	for err == syscall.EINTR {
-		err, _ = syscall.Fdatasync(int(t.f.Fd())).(syscall.Errno)
+		err, _ = syscall.Fdatasync(int(f.Fd())).(syscall.Errno)
 	}
 	if err != 0 {
-		return fmt.Errorf("fdatasync of segment %s: %w", segmentName(first), err)
+		return fmt.Errorf("fdatasync of segment %s: %w", filepath.Base(f.Name()), err)
 	}
 	return nil
 }

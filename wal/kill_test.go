@@ -36,6 +36,7 @@ const (
 
 func killOptions(mode int, dir string) Options {
 	o := testOptions(dir)
+	o.besideFrom = killWriters / 4
 	switch o.SegmentSize = 16 << 10; mode {
 	case killSmall:
 		o.SegmentSize = 1024

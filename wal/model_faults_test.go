@@ -29,7 +29,7 @@ func TestModelFaults(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			m := newModel(t, seed)
 			synctest.Test(t, m.run)
-			t.Logf("%s: %d events accepted, %d refused, %d records, %d crashes, %d faults", m.kind, len(m.all), m.refused, m.records, m.crashes, m.faults)
+			t.Logf("%s: %d events accepted, %d refused, %d records, %d crashes, %d faults, %d beside", m.kind, len(m.all), m.refused, m.records, m.crashes, m.faults, m.beside)
 		})
 	}
 }
@@ -51,6 +51,8 @@ type model struct {
 	flying   []uint64   // being appended
 	fault    string     // step that fails
 	crash    int        // one in so many steps is looked at as if the process had been killed there; 0 = none
+	onSync   func()     // called once at the next fsync
+	beside   int        // groups written beside the fsync of another
 	crashed  *rand.Rand
 	crashes  int
 	faults   int
@@ -66,6 +68,10 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.o = testOptions(filepath.Join(memDir(t), "queue"))
 	m.o.SegmentSize = minSegmentSize + m.rnd.IntN(1500)
 	m.o.padUpTo = int64(m.rnd.IntN(2) * 150)
+	if m.rnd.IntN(2) == 0 {
+		m.o.besideFrom = 1
+		m.o.SegmentSize += 1500
+	}
 	m.o.Series = func(_, action uint8, fragment []byte) (uint64, bool) { return uint64(fragment[8]), action == 1 }
 	m.kind = []string{"", DropOldest, RejectNew, Thin}[seed%4]
 	if m.kind != "" {
@@ -102,11 +108,18 @@ func newModel(t *testing.T, seed uint64) *model {
 func (m *model) step(op string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.q != nil && m.crash > 0 && m.crashed.IntN(m.crash) == 0 {
+	if m.q != nil && m.crash > 0 && op != "fsync" && m.crashed.IntN(m.crash) == 0 {
 		m.crashes++
 		m.checkCrash(op)
 	}
-	if m.fault == op || m.fault == "all" {
+	if op == "write-beside" {
+		m.beside++
+	}
+	if f := m.onSync; f != nil && (op == "sync" || op == "sync-names") {
+		m.onSync = nil
+		f()
+	}
+	if m.fault == op || m.fault == "all" || m.fault == "sync" && op == "sync-names" {
 		m.faults++
 		return fmt.Errorf("%s: %w", op, syscall.ENOSPC)
 	}
@@ -148,12 +161,16 @@ func (m *model) run(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		switch m.rnd.IntN(14) {
+		switch m.rnd.IntN(15) {
 		case 0, 1, 2, 3:
 			m.append(1 + m.rnd.IntN(12))
 		case 4:
 			if m.o.Record == nil {
 				m.submit(1 + m.rnd.IntN(6))
+			}
+		case 14:
+			if m.o.Record == nil {
+				m.chain(2+m.rnd.IntN(4), 1+m.rnd.IntN(4))
 			}
 		case 5, 6:
 			m.read(m.rnd.IntN(40))
@@ -167,7 +184,7 @@ func (m *model) run(t *testing.T) {
 		case 11: // a fault comes or goes
 			f := ""
 			if m.rnd.IntN(2) == 0 {
-				f = []string{"write", "sync", "syncdir", "committed", "drop", "thin-write", "thin", "all"}[m.rnd.IntN(8)]
+				f = []string{"write", "write-beside", "sync", "fsync", "syncdir", "committed", "drop", "thin-write", "thin", "all"}[m.rnd.IntN(10)]
 			}
 			m.mu.Lock()
 			m.fault = f
@@ -357,6 +374,47 @@ func (m *model) submit(n int) {
 	if got != n {
 		m.t.Fatalf("%d outcomes of %d", got, n)
 	}
+	m.stats()
+}
+
+// chain hands over groups so close to each other that each can be written while the one in front of it is synced.
+func (m *model) chain(groups, size int) {
+	m.append(1) // so that few are expected to come again
+	events := m.take(groups * size)
+	var all sync.WaitGroup
+	all.Add(groups)
+	var submit func()
+	submit = func() { // from the goroutine that commits, but for the first time
+		if len(events) == 0 {
+			return
+		}
+		g := events[:size]
+		events = events[size:]
+		if err := m.q.Submit(context.Background(), g, func(err error) {
+			m.mu.Lock()
+			if err == nil {
+				m.all = append(m.all, m.flying[:size]...)
+			} else {
+				m.refused += size
+			}
+			m.flying = m.flying[size:]
+			m.mu.Unlock()
+			submit()
+			all.Done()
+		}); err != nil {
+			m.t.Error(err)
+		}
+	}
+	m.q.own.Lock()
+	m.mu.Lock()
+	m.onSync = submit
+	m.mu.Unlock()
+	submit()
+	m.q.own.Unlock()
+	all.Wait()
+	m.mu.Lock()
+	m.onSync = nil
+	m.mu.Unlock()
 	m.stats()
 }
 

@@ -28,6 +28,7 @@ func runModel(t *testing.T, seed uint64) {
 	o := testOptions(memDir(t) + "/queue")
 	o.SegmentSize = 512 + rnd.IntN(4096)
 	o.padUpTo = int64(rnd.IntN(2) * 150)
+	o.besideFrom = rnd.IntN(2)
 	if seed%4 == 3 {
 		o.MaxBytes = int64(o.SegmentSize) * 12
 	}

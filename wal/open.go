@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,9 +29,13 @@ func Open(o Options) (*Queue, error) {
 	if o.CommitBytes <= 0 {
 		o.CommitBytes = AssumedCommit
 	}
+	if o.besideFrom == 0 {
+		o.besideFrom = manyWaiting
+	}
 	q := &Queue{
-		o: o, log: o.Log, kick: make(chan struct{}, 1), outcomes: make(chan *outcome, 1), wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
-		pending: new(group), spare: new(group), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
+		o: o, log: o.Log, kick: make(chan struct{}, 1), outcomes: make(chan *outcome, 1),
+		syncs: make(chan fileSync, 1), syncErr: make(chan error, 2), many: make(chan struct{}, 1), enough: math.MaxInt, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		pending: new(group), spare: append(make([]*group, 0, 2), new(group)), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget},
 	}
 	if q.o.Now == nil {
@@ -59,6 +64,7 @@ func Open(o Options) (*Queue, error) {
 	}
 	go q.run()
 	go q.wakeMany()
+	go q.syncMany()
 	return q, nil
 }
 

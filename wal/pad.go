@@ -5,8 +5,11 @@ import "slices"
 // The library begins a new segment where the present one has reached its size, in the middle of a group too: it syncs the full one, and the
 // group needs a second fsync for its rest. When others wait for that fsync, and little room is left, a last control frame takes up the rest
 // of the segment: zeros behind its numbers. Then the group ends with the segment, and the library's own fsync is the group's. The zeros cost
-// the medium about as much as the commit that they save.
-const padShare = 32 // of a segment is what may be given up, at most
+// the medium less than the commit that they save; with many waiting, that commit would be what all of them wait for.
+const (
+	padShare      = 128 // of a segment is what may be given up at most while others wait
+	padShareCrowd = 32  // and while many do
+)
 
 // pads tells whether the rest of a segment of this size is to be taken up behind a group of so many bytes: the next group would most
 // likely go beyond it.
@@ -15,12 +18,16 @@ func (q *Queue) pads(size int64, group int) bool {
 	if q.o.padUpTo > 0 {
 		return left > 0 && left <= q.o.padUpTo
 	}
-	if q.o.Interval > 0 || left <= 0 || left > int64(min(group, q.o.SegmentSize/padShare)) {
+	share := padShare
+	if q.crowd {
+		share = padShareCrowd
+	}
+	if q.o.Interval > 0 || left <= 0 || left > int64(min(group, q.o.SegmentSize/share)) {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.pending.waiting
+	return q.pending.waiting || q.crowd
 }
 
 // padded makes a control frame take up at least so many bytes of the segment.

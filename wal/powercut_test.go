@@ -108,6 +108,44 @@ func cutWork(seed uint64, groups int, event func(n uint64) Event, faults, drain 
 	}
 }
 
+// cutChains appends groups of which each is written while the one in front of it is synced.
+func cutChains(seed uint64, chains int, faults bool) func(t *testing.T, d *cutDisk, o Options) {
+	return func(t *testing.T, d *cutDisk, o Options) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		q := openQueue(t, o)
+		r := cutReader{r: q.Reader(), q: q}
+		next, beside, size := uint64(1), 0, 3
+		for i := range chains {
+			refuse, at := "", rnd.IntN(3)
+			if faults && i%3 == 2 {
+				refuse = []string{"write-beside", "sync"}[rnd.IntN(2)]
+			}
+			var groups [][]Event
+			for range 4 + rnd.IntN(3) {
+				groups = append(groups, groupOf(testEvent, next, size))
+				next += uint64(size)
+			}
+			beside += d.chain(t, q, groups, refuse, at)
+			if refuse != "" {
+				time.Sleep(reopenEvery)
+			}
+			if i%2 == 1 {
+				r.read(t, 2+rnd.IntN(20))
+				r.commit(t)
+			}
+			if i%5 == 4 {
+				time.Sleep(fileAfter + dropEvery)
+			}
+		}
+		r.r.Close()
+		closeQueue(t, q)
+		d.end()
+		if beside < chains {
+			t.Errorf("%d groups in %d chains were written beside the fsync of another", beside, chains)
+		}
+	}
+}
+
 func cutRuns() []cutRun {
 	record := func(o *Options) {
 		o.Record = func(g Gap, _ uint64) (Event, bool) {
@@ -119,6 +157,7 @@ func cutRuns() []cutRun {
 		{name: "plain", options: func(*Options) {}, event: testEvent, run: cutWork(1, 26, testEvent, false, true)},
 		{name: "filled", options: func(o *Options) { o.Fill, o.SegmentSize = true, 16<<10 }, event: testEvent, run: cutWork(10, 120, testEvent, false, true)},
 		{name: "padded", options: func(o *Options) { o.padUpTo = 200 }, event: testEvent, run: cutWork(11, 26, testEvent, true, true)},
+		{name: "pipelined", options: func(o *Options) { o.besideFrom, o.SegmentSize = 1, 4<<10 }, event: testEvent, run: cutChains(12, 10, true)},
 		{name: "refused", options: func(*Options) {}, event: testEvent, run: cutWork(2, 26, testEvent, true, true)},
 		{name: "interval", options: func(o *Options) { o.Interval = time.Second }, event: testEvent, run: cutWork(3, 26, testEvent, false, true)},
 		{name: "quota", options: func(o *Options) { o.MaxBytes = 2500 }, event: testEvent, run: cutWork(4, 26, testEvent, false, true)},

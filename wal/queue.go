@@ -84,7 +84,8 @@ type Options struct {
 	// while it cannot be made; it is asked again. nil: gaps are only counted. It is called by the goroutine that commits.
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
-	padUpTo int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
+	padUpTo    int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
+	besideFrom int   // events of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
 
 	inject func(op string) error // a fault before each step on the medium, named by op, in tests
 }
@@ -128,7 +129,7 @@ const levelUnknown = -1
 
 // Queue is the durable queue of events. Its methods are safe for concurrent use. Whoever holds own makes the calls into the library
 // and writes the files: the committer's goroutine, or a goroutine in Append that found nobody at it, which spares a lone writer two
-// switches between goroutines. Readers read the files by themselves.
+// switches between goroutines; syncMany only calls fsync, for him. Readers read the files by themselves.
 type Queue struct {
 	o    Options
 	log  *slog.Logger
@@ -136,6 +137,9 @@ type Queue struct {
 
 	kick     chan struct{} // something for the committer to do
 	outcomes chan *outcome // of large groups, to be announced
+	syncs    chan fileSync // to be synced while the next group is written
+	syncErr  chan error    // how that went
+	many     chan struct{} // enough wait for the next group
 	wake     chan struct{}
 	closing  chan struct{}
 	closed   chan struct{}
@@ -145,9 +149,10 @@ type Queue struct {
 	ledger             ledger
 	opened             time.Time
 
-	mu        sync.Mutex // guards everything below, up to own
-	pending   *group     // being filled
-	spare     *group
+	mu        sync.Mutex    // guards everything below, up to own
+	pending   *group        // being filled
+	spare     []*group      // at most two: one group is synced while the next is written and a third is filled
+	enough    int           // events in the pending group that are worth a token in many
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
 	newest    int64     // time of the last frame when the queue was opened
@@ -176,6 +181,9 @@ type Queue struct {
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
+	groups    [2]written // the newest groups, in turn
+	toldLast  int        // events of the group that was finished last
+	crowd     bool       // many writers had the next group ready while the last fsync for many ran
 	tail      tailFile
 	budget    budget
 	thin      thinning  // under way
@@ -201,6 +209,7 @@ type group struct {
 	sizes   []int
 	waiting bool          // somebody waits for this group
 	since   time.Time     // when the first of them came
+	appends int           // that they came with
 	events  int64         // bytes of fragments
 	done    []func(error) // to be called
 	outcome *outcome      // of those who wait; nil if none does
@@ -299,6 +308,8 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *
 	if first = !g.waiting; first {
 		g.waiting, g.since = true, time.Now()
 	}
+	q.tellEnoughLocked()
+	g.appends++
 	g.events += int64(bytes)
 	if fn != nil {
 		g.done = append(g.done, fn)

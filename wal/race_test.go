@@ -24,6 +24,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 	o := thinOptions(t)
 	o.Dir = memDir(t) + "/queue"
 	o.SegmentSize, o.MaxBytes, o.Interval = 1024, 12<<10, interval
+	o.besideFrom = 2
 	o.FlashBudget, o.MaxDelay, o.CommitBytes = 24*64<<10, time.Millisecond, 512
 	o.Record = func(g Gap, _ uint64) (Event, bool) {
 		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true

@@ -1,0 +1,250 @@
+package wal
+
+import (
+	"math"
+	"os"
+	"time"
+
+	tlog "github.com/tidwall/wal"
+)
+
+// With many writers the queue is as fast as the medium only if that never waits for us. Half of them wait for the fsync under way; the
+// other half has handed over the next group long before it ends. So that group is written meanwhile, and its fsync begins at once; then
+// the first half is told.
+//
+//	library   write A          write B          write C
+//	medium           fsync A ------->fsync B ------->fsync C
+//	writers                           A is told        B is told
+//
+// A group that is written in this way only goes on in the tail: whatever needs more, a new segment, room, a record of a gap, patience for
+// the flash budget, waits until nothing is under way. So the upkeep has its turn at the end of each segment at the latest.
+
+// flush commits the group that is pending; false if there is none.
+func (q *Queue) flush() bool {
+	q.mu.Lock()
+	g := q.takeLocked()
+	q.mu.Unlock()
+	if g == nil {
+		return false
+	}
+	w, err := q.put(g, nil)
+	q.crowd = false
+	switch {
+	case err != nil:
+		q.finish(g, err)
+	case max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+		q.pipeline(w)
+	default:
+		q.finish(g, q.settle(w))
+	}
+	return true
+}
+
+// takeLocked takes the pending group; nil if nobody waits for one.
+func (q *Queue) takeLocked() *group {
+	g := q.pending
+	if !g.waiting {
+		return nil
+	}
+	if n := len(q.spare); n > 0 {
+		q.pending = q.spare[n-1]
+		q.spare = q.spare[:n-1]
+	} else {
+		q.pending = new(group)
+	}
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+	return g
+}
+
+// finish tells those who wait for a group what became of it.
+func (q *Queue) finish(g *group, err error) {
+	for _, fn := range g.done {
+		fn(err)
+	}
+	if g.outcome != nil {
+		g.outcome.err = err
+		q.announce(g.outcome, len(g.sizes))
+	}
+	clear(g.done)
+	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
+		g.buf, q.batch = nil, tlog.Batch{}
+	}
+	q.toldLast = len(g.sizes)
+	*g = group{buf: g.buf[:0], sizes: g.sizes[:0], done: g.done[:0]}
+	q.mu.Lock()
+	if len(q.spare) < cap(q.spare) {
+		q.spare = append(q.spare, g)
+	}
+	q.mu.Unlock()
+}
+
+// announce wakes those who wait. To wake hundreds takes as long as to prepare the next group, so it is left to a goroutine of its own.
+func (q *Queue) announce(o *outcome, waiting int) {
+	if waiting >= manyWaiting {
+		select {
+		case q.outcomes <- o:
+			return
+		default:
+		}
+	}
+	close(o.done)
+}
+
+// wakeMany is the goroutine that announce leaves large groups to.
+func (q *Queue) wakeMany() {
+	for o := range q.outcomes {
+		close(o.done)
+	}
+}
+
+// fileSync asks for the fsync of a file, and then of its directory if that is named.
+type fileSync struct {
+	f   *os.File
+	dir string
+}
+
+// syncMany is the goroutine that waits for the medium while the committer writes the next group.
+func (q *Queue) syncMany() {
+	for s := range q.syncs {
+		err := q.step("fsync")
+		if err == nil {
+			err = fdatasync(s.f)
+		}
+		if err == nil {
+			q.ledger.add(Account{Fsyncs: 1})
+		}
+		if err == nil && s.dir != "" {
+			if err = syncDir(s.dir); err == nil {
+				q.ledger.add(Account{Fsyncs: 1})
+			}
+		}
+		q.syncErr <- err
+	}
+}
+
+// pipeline makes w durable, and group after group behind it as long as each could be written while the one in front of it was synced.
+func (q *Queue) pipeline(w *written) {
+	if err := q.startSync(w); err != nil {
+		q.finish(w.g, q.poison(err, time.Now()))
+		return
+	}
+	q.expect(q.toldLast)
+	for w != nil {
+		next, err := q.await(w)
+		if err != nil {
+			if next != nil && next.err == nil {
+				<-q.syncErr // whatever it says
+			}
+			err = q.poison(err, time.Now())
+			q.finish(w.g, err)
+			if next != nil {
+				q.finish(next.g, err)
+			}
+			return
+		}
+		q.accept(w)
+		if next != nil && next.err != nil {
+			q.finish(w.g, nil)
+			q.finish(next.g, q.poison(next.err, time.Now()))
+			return
+		}
+		if next != nil {
+			q.expect(q.waiting() + len(w.g.sizes))
+		}
+		q.finish(w.g, nil)
+		w = next
+	}
+}
+
+// startSync leaves the fsync of a written group to syncMany.
+func (q *Queue) startSync(w *written) error {
+	f, err := q.tail.open(q.o.Dir, w.last)
+	if err != nil {
+		return err
+	}
+	op, s := "sync", fileSync{f: f}
+	if q.newNames {
+		op, s.dir = "sync-names", q.o.Dir
+	}
+	if err := q.step(op); err != nil {
+		return err
+	}
+	q.newNames = false // or the failure has the directory synced
+	q.syncs <- s
+	return nil
+}
+
+// expect has submit tell when most of the events wait that will: those there, and one for each writer that is told now.
+func (q *Queue) expect(events int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-q.many: // of an earlier expectation
+	default:
+	}
+	q.enough = max(1, events*7/8)
+	q.tellEnoughLocked()
+}
+
+// tellEnoughLocked tells once that enough wait.
+func (q *Queue) tellEnoughLocked() {
+	if len(q.pending.sizes) >= q.enough {
+		q.enough = math.MaxInt
+		poke(q.many)
+	}
+}
+
+// waiting is how many events wait for the next commit.
+func (q *Queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending.sizes)
+}
+
+// await waits for the fsync of w under way, and writes the next group meanwhile if enough wait for it.
+func (q *Queue) await(w *written) (next *written, err error) {
+	select {
+	case <-q.many: // they did when the fsync began
+		next = q.beside(w)
+	default:
+	}
+	for {
+		select {
+		case <-q.many:
+			next = q.beside(w)
+		case err := <-q.syncErr:
+			q.mu.Lock()
+			q.enough = math.MaxInt
+			q.mu.Unlock()
+			return next, err
+		}
+	}
+}
+
+// beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
+func (q *Queue) beside(w *written) *written {
+	if q.o.Record != nil && w.gap.Events > 0 || q.hold(time.Now()) > 0 {
+		return nil
+	}
+	q.mu.Lock()
+	p := q.pending
+	q.crowd = p.appends >= manyWaiting
+	need := int64(len(p.buf) + (len(p.sizes)+1)*maxPrefix + headerSize + maxControlSize)
+	if w.size+need > int64(q.o.SegmentSize-q.o.SegmentSize/padShareCrowd) || q.o.MaxBytes > 0 && q.bytes+int64(w.bytes)+need > q.o.MaxBytes {
+		q.mu.Unlock()
+		return nil
+	}
+	g := q.takeLocked()
+	q.mu.Unlock()
+	next, err := q.put(g, w)
+	if err == nil {
+		err = q.startSync(next)
+	}
+	if err != nil {
+		return &written{g: g, err: err}
+	}
+	return next
+}

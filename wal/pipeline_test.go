@@ -1,0 +1,363 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// medium lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
+type medium struct {
+	mu     sync.Mutex
+	steps  []string
+	at     map[string]func() // what is done at the next step of that name
+	failed string            // step that fails
+	cause  error
+	fsyncs chan error // an fsync waits for one of them; nil = none does
+}
+
+func (m *medium) inject(op string) error {
+	m.mu.Lock()
+	m.steps = append(m.steps, op)
+	f, err := m.at[op], error(nil)
+	delete(m.at, op)
+	if m.failed == op {
+		err = m.cause
+	}
+	m.mu.Unlock()
+	if f != nil {
+		f()
+	}
+	if op == "fsync" && m.fsyncs != nil {
+		return <-m.fsyncs
+	}
+	return err
+}
+
+func (m *medium) fail(op string, cause error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed, m.cause = op, cause
+}
+
+func (m *medium) since() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.steps
+	m.steps = nil
+	return s
+}
+
+// pipelined is a queue whose groups a test times.
+type pipelined struct {
+	*medium
+	t     *testing.T
+	q     *Queue
+	told  []string
+	next  uint64
+	toldM sync.Mutex
+}
+
+// openPipelined opens a queue with two events in it, so that one more is enough for the next group.
+func openPipelined(t *testing.T, o Options) *pipelined {
+	p := &pipelined{medium: &medium{at: map[string]func(){}}, t: t, next: 1}
+	o.besideFrom = 1
+	o.inject = p.inject
+	p.q = openQueue(t, o)
+	for range 2 {
+		appendEvents(t, p.q, p.next, 1)
+		p.next++
+	}
+	synctest.Wait()
+	p.since()
+	return p
+}
+
+// submit hands over n events in one group; what becomes of them is noted under the name.
+func (p *pipelined) submit(name string, n int) {
+	var events []Event
+	for range n {
+		events = append(events, testEvent(p.next))
+		p.next++
+	}
+	if err := p.q.Submit(context.Background(), events, func(err error) {
+		p.toldM.Lock()
+		defer p.toldM.Unlock()
+		if err != nil {
+			name += " refused"
+		}
+		p.told = append(p.told, name)
+	}); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// expect compares what was told, what a reader finds, and what a crash now would leave, with what should be.
+func (p *pipelined) expect(what string, steps, told []string, durable, written uint64) {
+	p.t.Helper()
+	synctest.Wait()
+	p.toldM.Lock()
+	defer p.toldM.Unlock()
+	if got := p.since(); !slices.Equal(got, steps) || !slices.Equal(p.told, told) {
+		p.t.Fatalf("%s: steps %q, told %q; want %q and %q", what, got, p.told, steps, told)
+	}
+	if got := pendingNumbers(p.t, p.q); !slices.Equal(got, span(1, durable)) {
+		p.t.Fatalf("%s: a reader finds %s, want 1 to %d", what, sprint(got), durable)
+	}
+	if s := p.q.Stats(); s.Accepted != durable {
+		p.t.Fatalf("%s: %d accepted, want %d", what, s.Accepted, durable)
+	}
+	o := testOptions(copyDir(p.t, p.q.o.Dir))
+	crashed := openQueue(p.t, o)
+	if got := pendingNumbers(p.t, crashed); !slices.Equal(got, span(1, written)) {
+		p.t.Fatalf("%s: a killed process leaves %s, want 1 to %d", what, sprint(got), written)
+	}
+	closeQueue(p.t, crashed)
+}
+
+func roomy(t *testing.T) Options {
+	o := testOptions(queueDir(t))
+	o.SegmentSize = 16 << 10
+	return o
+}
+
+// While the fsync of a group runs, the next is written; its own fsync begins when that one is over, and nobody is told before the end of
+// the fsync that covers his events.
+func TestPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPipelined(t, roomy(t))
+		p.fsyncs = make(chan error)
+		p.submit("a", 3)
+		p.expect("the fsync of a runs", []string{"write", "sync", "fsync"}, nil, 2, 5)
+		p.submit("b", 3)
+		p.expect("b is written meanwhile", []string{"write-beside", "sync"}, nil, 2, 8)
+		p.submit("c", 2)
+		p.expect("c waits", nil, nil, 2, 8)
+		p.fsyncs <- nil
+		p.expect("a is durable: b is synced, and c waits until those of a may have come again", []string{"fsync"}, []string{"a"}, 5, 8)
+		p.submit("c2", 2)
+		p.expect("which they have", []string{"write-beside", "sync"}, []string{"a"}, 5, 12)
+		p.fsyncs <- nil
+		p.expect("b is durable", []string{"fsync"}, []string{"a", "b"}, 8, 12)
+		p.fsyncs <- nil
+		p.expect("c is durable, and nothing is behind it", nil, []string{"a", "b", "c", "c2"}, 12, 12)
+		if s := p.q.Stats(); s.Commits != 5 || s.Today.Fsyncs < 5 {
+			t.Errorf("%d commits, %d fsyncs", s.Commits, s.Today.Fsyncs)
+		}
+		close(p.fsyncs)
+	})
+}
+
+// Whatever fails in a pipeline: what was durable before is accepted, the rest refused and cut off, and the queue comes back by itself.
+func TestPipelineRefused(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		step   string  // that fails for b, while a is synced
+		fsyncs []error // what becomes of those of a, and of b if it comes to that
+		told   []string
+		left   uint64
+	}{
+		{"the write of the second", "write-beside", []error{nil}, []string{"a", "b refused"}, 5},
+		{"the beginning of its fsync", "sync", []error{nil}, []string{"a", "b refused"}, 5},
+		{"its fsync", "", []error{nil, syscall.EIO}, []string{"a", "b refused"}, 5},
+		{"the fsync of the first, not that of the second", "", []error{syscall.EIO, nil}, []string{"a refused", "b refused"}, 2},
+		{"both fsyncs", "", []error{syscall.EIO, syscall.EIO}, []string{"a refused", "b refused"}, 2},
+		{"the fsync of the first and the write of the second", "write-beside", []error{syscall.EIO}, []string{"a refused", "b refused"}, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := openPipelined(t, roomy(t))
+				p.fsyncs = make(chan error)
+				p.submit("a", 3)
+				synctest.Wait() // it is in its fsync
+				p.fail(test.step, syscall.ENOSPC)
+				p.submit("b", 3)
+				synctest.Wait()
+				for _, err := range test.fsyncs {
+					p.fsyncs <- err
+				}
+				synctest.Wait()
+				p.since()
+				p.expect("refused", nil, test.told, test.left, test.left)
+				if s := p.q.Stats(); s.Writable || !errors.Is(s.LastError, ErrUnavailable) {
+					t.Fatalf("%+v", s)
+				}
+				p.fail("", nil)
+				close(p.fsyncs)
+				time.Sleep(fileAfter)
+				p.next = test.left + 1
+				p.submit("again", 4)
+				synctest.Wait()
+				p.since()
+				p.expect("and back", nil, append(test.told, "again"), test.left+4, test.left+4)
+			})
+		})
+	}
+}
+
+// What a group may need beyond room in the tail is seen to when nothing is under way.
+func TestPipelineStops(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		options func(o *Options)
+		events  int // of the second group
+		beside  bool
+	}{
+		{"nothing is needed", func(*Options) {}, 3, true},
+		{"at the end of the segment", func(o *Options) { o.SegmentSize = 1024 }, 8, false},
+		{"at the quota", func(o *Options) { o.MaxBytes, o.Policy = 700, RejectNew }, 3, false},
+		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Second }, 3, false},
+		{"with an interval", func(o *Options) { o.Interval = time.Second }, 3, false},
+		{"with a gap to be told", func(o *Options) { o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false } }, 3, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := roomy(t)
+				test.options(&o)
+				p := openPipelined(t, o)
+				p.q.own.Lock()
+				p.q.budget.tokens = 0
+				p.q.mu.Lock()
+				p.q.gap.Events = 1
+				p.q.mu.Unlock()
+				p.at["write"] = func() { p.submit("b", test.events) }
+				p.submit("a", 3)
+				p.q.own.Unlock()
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if steps := p.since(); slices.Contains(steps, "write-beside") != test.beside {
+					t.Errorf("steps %q", steps)
+				}
+			})
+		})
+	}
+}
+
+// A group that begins a segment has the directory synced with it, once; one that ends with its segment is durable by the library's fsync.
+func TestPipelineSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize = 1024
+		o.padUpTo = 400
+		p := openPipelined(t, o)
+		fsyncs := func(n int, steps ...string) {
+			t.Helper()
+			before := p.q.Stats().Today.Fsyncs
+			p.submit("", n)
+			synctest.Wait()
+			if got := p.since(); !slices.Equal(got, steps) {
+				t.Fatalf("steps %q, want %q", got, steps)
+			}
+			want := uint64(0)
+			for _, s := range steps {
+				switch s {
+				case "fsync":
+					want++
+				case "sync-names":
+					want++ // the directory
+				}
+			}
+			if !slices.Contains(steps, "fsync") {
+				want++ // the library's
+			}
+			if got := p.q.Stats().Today.Fsyncs - before; got != want {
+				t.Fatalf("%d fsyncs for %q, want %d", got, steps, want)
+			}
+		}
+		fsyncs(3, "write", "sync", "fsync")
+		fsyncs(4, "write", "sync") // ends the segment
+		fsyncs(2, "write", "sync-names", "fsync")
+		fsyncs(2, "write", "sync", "fsync")
+	})
+}
+
+// A gap that a group tells of is not in the control frame of the group that is written before that one is durable.
+func TestPipelineTellsGapOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := roomy(t)
+		o.Record = func(g Gap, _ uint64) (Event, bool) {
+			return Event{Action: tellsGap, Fragment: make([]byte, 16)}, g.Events > 0
+		}
+		p := openPipelined(t, o)
+		r := p.q.Reader()
+		defer r.Close()
+		if err := r.Read(func(*Entry) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		p.q.own.Lock()
+		p.q.mu.Lock()
+		p.q.gap.Events = 7
+		p.q.mu.Unlock()
+		p.at["sync"] = func() { // so that a control frame rides in b
+			if err := p.q.Commit(r.Position(), 2, 0); err != nil {
+				t.Error(err)
+			}
+			p.submit("b", 4)
+		}
+		p.submit("a", 3)
+		p.q.own.Unlock()
+		synctest.Wait()
+		if steps := p.since(); !slices.Contains(steps, "write-beside") {
+			t.Fatalf("steps %q", steps)
+		}
+		o.Dir, o.inject = copyDir(t, o.Dir), nil
+		crashed := openQueue(t, o)
+		appendEvents(t, crashed, p.next, 1)
+		if s := crashed.Stats(); s.Accepted != 2+3+1+4+1 {
+			t.Errorf("%d accepted, want 11, of which one tells of the gap", s.Accepted)
+		}
+	})
+}
+
+// With more writers than a group of many needs, groups follow each other without a pause, each writer's events stay in their order, and none
+// is missing or there twice.
+func TestPipelineOfManyWriters(t *testing.T) {
+	o := testOptions(queueDir(t))
+	o.SegmentSize = 64 << 10
+	m := &medium{at: map[string]func(){}}
+	o.inject = m.inject
+	q := openQueue(t, o)
+	const writers, each = 3 * manyWaiting, 40
+	var all sync.WaitGroup
+	for w := range uint64(writers) {
+		all.Go(func() {
+			for n := range uint64(each) {
+				if err := q.Append(context.Background(), testEvent(w*each+n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	beside := 0
+	for _, s := range m.since() {
+		if s == "write-beside" {
+			beside++
+		}
+	}
+	if beside == 0 {
+		t.Error("no group was written beside the fsync of another")
+	}
+	last := make(map[uint64]uint64)
+	total := 0
+	for _, n := range pendingNumbers(t, q) {
+		if want, ok := last[n/each]; ok && n != want+1 || !ok && n%each != 0 {
+			t.Fatalf("writer %d: event %d behind %d", n/each, n%each, want%each)
+		}
+		last[n/each] = n
+		total++
+	}
+	if total != writers*each {
+		t.Errorf("%d events, want %d", total, writers*each)
+	}
+	closeQueue(t, q)
+	if _, err := Verify(o.Dir, func(s string) { t.Error(fmt.Sprint("verify: ", s)) }); err != nil {
+		t.Fatal(err)
+	}
+}
