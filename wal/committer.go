@@ -13,7 +13,7 @@ func (q *Queue) run() {
 		case <-timer.C:
 		case <-q.closing:
 			q.own.Lock()
-			for q.flush() {
+			for q.flush(true) {
 			}
 			q.shutdown()
 			q.own.Unlock()
@@ -35,7 +35,7 @@ func (q *Queue) work() time.Duration {
 		if d > 0 {
 			return min(q.maintain(now), d)
 		}
-		again := q.flush()
+		again := q.flush(true)
 		d = q.maintain(time.Now()) // between groups too: writers that never pause must not hold it up
 		if !again {
 			return d

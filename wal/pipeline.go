@@ -17,10 +17,12 @@ import (
 //	writers                           A is told        B is told
 //
 // A group that is written in this way only goes on in the tail: whatever needs more, a new segment, room, a record of a gap, patience for
-// the flash budget, waits until nothing is under way. So the upkeep has its turn at the end of each segment at the latest.
+// the flash budget, waits until nothing is under way. So the upkeep has its turn at the end of each segment at the latest, and after pipelineMost.
+const pipelineMost = time.Second
 
-// flush commits the group that is pending; false if there is none.
-func (q *Queue) flush() bool {
+// flush commits the group that is pending; false if there is none. The committer may go on with a pipeline of others; a caller of Append is not
+// to be held up for them.
+func (q *Queue) flush(committer bool) bool {
 	q.mu.Lock()
 	g := q.takeLocked()
 	q.mu.Unlock()
@@ -32,7 +34,7 @@ func (q *Queue) flush() bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
 		q.finish(g, q.settle(w))
@@ -132,8 +134,9 @@ func (q *Queue) pipeline(w *written) {
 		return
 	}
 	q.expect(q.toldLast)
+	until := time.Now().Add(pipelineMost)
 	for w != nil {
-		next, err := q.await(w)
+		next, err := q.await(w, until)
 		if err != nil {
 			if next != nil && next.err == nil {
 				<-q.syncErr // whatever it says
@@ -205,16 +208,16 @@ func (q *Queue) waiting() int {
 }
 
 // await waits for the fsync of w under way, and writes the next group meanwhile if enough wait for it.
-func (q *Queue) await(w *written) (next *written, err error) {
+func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 	select {
 	case <-q.many: // they did when the fsync began
-		next = q.beside(w)
+		next = q.beside(w, until)
 	default:
 	}
 	for {
 		select {
 		case <-q.many:
-			next = q.beside(w)
+			next = q.beside(w, until)
 		case err := <-q.syncErr:
 			q.mu.Lock()
 			q.enough = math.MaxInt
@@ -225,8 +228,9 @@ func (q *Queue) await(w *written) (next *written, err error) {
 }
 
 // beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
-func (q *Queue) beside(w *written) *written {
-	if q.o.Record != nil && w.gap.Events > 0 || q.hold(time.Now()) > 0 {
+func (q *Queue) beside(w *written, until time.Time) *written {
+	now := time.Now()
+	if !now.Before(until) || q.o.Record != nil && w.gap.Events > 0 || q.hold(now) > 0 {
 		return nil
 	}
 	q.mu.Lock()

@@ -239,6 +239,50 @@ func TestPipelineStops(t *testing.T) {
 	}
 }
 
+// On a slow medium the upkeep has its turn though the segment has not ended and writers never pause.
+func TestPipelineEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPipelined(t, roomy(t))
+		p.fsyncs = make(chan error)
+		p.submit("", 1)
+		for range 12 {
+			synctest.Wait()
+			p.submit("", 1)
+			time.Sleep(400 * time.Millisecond)
+			p.fsyncs <- nil
+		}
+		synctest.Wait()
+		var run, longest, begun int
+		for _, s := range p.since() {
+			switch s {
+			case "write":
+				begun++
+				run = 1
+			case "write-beside":
+				run++
+			}
+			longest = max(longest, run)
+		}
+		if longest != 4 || begun < 3 {
+			t.Errorf("%d groups in one pipeline, want 4; %d pipelines", longest, begun)
+		}
+		close(p.fsyncs)
+	})
+}
+
+// Append that commits by itself returns with its own group, whoever comes after it.
+func TestAppendLeadsNoPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := openPipelined(t, roomy(t))
+		p.at["sync"] = func() { p.submit("b", 3) }
+		appendEvents(t, p.q, p.next, 1)
+		synctest.Wait()
+		if steps := p.since(); slices.Contains(steps, "write-beside") || steps[0] != "write" {
+			t.Errorf("steps %q", steps)
+		}
+	})
+}
+
 // A group that begins a segment has the directory synced with it, once; one that ends with its segment is durable by the library's fsync.
 func TestPipelineSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -244,7 +244,7 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 		led := q.own.TryLock() // nobody commits
 		if led {
 			if led = q.hold(time.Now()) <= 0; led {
-				q.flush()
+				q.flush(false)
 			}
 			q.own.Unlock()
 		}
