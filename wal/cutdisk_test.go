@@ -22,8 +22,8 @@ import (
 // after a cut between this step and the one before, and each of them must open with all that was acknowledged.
 //
 // Of names that are not durable any may be there, in the order of the operations or not; of a file's unsynced end any length, and behind it
-// nothing, zeros or garbage; of what is overwritten, in the committed file or in a filled tail, any of its sectors. The runs have about 550,000
-// such states, 450,000 different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some six minutes.
+// nothing, zeros or garbage; of what is overwritten, in the committed file or in a filled tail, any of its sectors. The runs have about 640,000
+// such states, 525,000 different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some six minutes.
 //
 // What is durable follows from the names of the steps: that an fsync is done in them is not looked at here.
 type cutDisk struct {
