@@ -31,7 +31,7 @@ func (q *Queue) work() time.Duration {
 	defer q.own.Unlock()
 	for {
 		now := time.Now()
-		d := q.hold(now)
+		d := q.hold(now, nil)
 		if d > 0 {
 			return min(q.maintain(now), d)
 		}
@@ -44,8 +44,8 @@ func (q *Queue) work() time.Duration {
 }
 
 // hold is how long the pending group should still collect, because the flash budget is short; at most queue.max_delay from its first
-// event on, and not beyond what a group holds.
-func (q *Queue) hold(now time.Time) time.Duration {
+// event on, and not beyond what a group holds. behind is the group in front of it if that is not durable, and so not charged, yet.
+func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	if q.o.FlashBudget <= 0 {
 		return 0
 	}
@@ -55,7 +55,11 @@ func (q *Queue) hold(now time.Time) time.Duration {
 	if !g.waiting || q.space != nil || q.shut {
 		return 0
 	}
-	cost := wear(q.segments[len(q.segments)-1].bytes, int64(len(g.buf)), q.commitCost())
+	size, owed := q.segments[len(q.segments)-1].bytes, int64(0)
+	if behind != nil {
+		size, owed = behind.size, q.cost(behind)
+	}
+	cost := owed + wear(size, int64(len(g.buf)), q.commitCost())
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
@@ -219,12 +223,18 @@ func (q *Queue) accept(w *written) {
 		q.unsynced += int64(w.bytes)
 		return
 	}
-	q.charge(wear(w.tail.bytes-min(w.tail.bytes, int64(w.bytes)), int64(w.bytes), q.commitCost()), now)
+	q.charge(q.cost(w), now)
 	q.tail.noteCommit(w.size)
 	if q.o.Fill && q.tail.small(w.size, q.o.SegmentSize) {
 		poke(q.kick) // the upkeep fills it
 	}
 	poke(q.wake)
+}
+
+// cost is what a group costs the medium.
+func (q *Queue) cost(w *written) int64 {
+	n := int64(w.bytes)
+	return wear(w.tail.bytes-min(w.tail.bytes, n), n, q.commitCost())
 }
 
 // stateLocked is what control frames and the committed file tell.

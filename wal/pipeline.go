@@ -230,7 +230,7 @@ func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 // beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
 func (q *Queue) beside(w *written, until time.Time) *written {
 	now := time.Now()
-	if !now.Before(until) || q.o.Record != nil && w.gap.Events > 0 || q.hold(now) > 0 {
+	if !now.Before(until) || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
 		return nil
 	}
 	q.mu.Lock()

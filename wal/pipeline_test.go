@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -239,6 +241,30 @@ func TestPipelineStops(t *testing.T) {
 	}
 }
 
+// The group under way is charged when it is durable, but its tokens are not there for the next one.
+func TestPipelineSpendsTokensOnce(t *testing.T) {
+	for _, test := range []struct {
+		commits int64 // that there are tokens for
+		beside  bool
+	}{{1, false}, {2, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			o := roomy(t)
+			o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Minute
+			p := openPipelined(t, o)
+			p.q.own.Lock()
+			p.q.budget.refill(time.Now())
+			p.q.budget.tokens = test.commits*AssumedCommit + flashBlock
+			p.at["sync"] = func() { p.submit("b", 3) }
+			p.submit("a", 3)
+			p.q.own.Unlock()
+			synctest.Wait()
+			if steps := p.since(); slices.Contains(steps, "write-beside") != test.beside {
+				t.Errorf("tokens for %d: steps %q", test.commits, steps)
+			}
+		})
+	}
+}
+
 // On a slow medium the upkeep has its turn though the segment has not ended and writers never pause.
 func TestPipelineEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -365,7 +391,18 @@ func TestPipelineOfManyWriters(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 64 << 10
 	m := &medium{at: map[string]func(){}}
-	o.inject = m.inject
+	var seen atomic.Bool
+	o.inject = func(op string) error {
+		switch op {
+		case "write-beside":
+			seen.Store(true)
+		case "fsync": // in RAM it is over before anybody comes: it takes until one group was written beside it, within bounds
+			for i := 0; i < 100_000 && !seen.Load(); i++ {
+				runtime.Gosched()
+			}
+		}
+		return m.inject(op)
+	}
 	q := openQueue(t, o)
 	const writers, each = 3 * manyWaiting, 40
 	var all sync.WaitGroup

@@ -243,7 +243,7 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	if first { // whoever comes later shares what becomes of this
 		led := q.own.TryLock() // nobody commits
 		if led {
-			if led = q.hold(time.Now()) <= 0; led {
+			if led = q.hold(time.Now(), nil) <= 0; led {
 				q.flush(false)
 			}
 			q.own.Unlock()
