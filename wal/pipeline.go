@@ -18,7 +18,13 @@ import (
 //
 // A group that is written in this way only goes on in the tail: whatever needs more, a new segment, room, a record of a gap, patience for
 // the flash budget, waits until nothing is under way. So the upkeep has its turn at the end of each segment at the latest, and after pipelineMost.
-const pipelineMost = time.Second
+//
+// On a slow medium there is nothing to win: what is written early saves microseconds of a fsync of milliseconds, and those who come a little
+// later than most wait for one more of them (with one of 50 ms, 100 to 150 ms instead of 100). So it is for quick ones only.
+const (
+	pipelineMost  = time.Second
+	pipelineBelow = 2 * time.Millisecond // that the fsync before took
+)
 
 // flush commits the group that is pending; false if there is none. The committer may go on with a pipeline of others; a caller of Append is not
 // to be held up for them.
@@ -34,13 +40,16 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && q.quick() && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
 		q.finish(g, q.settle(w))
 	}
 	return true
 }
+
+// quick tells whether the medium is quick enough for a pipeline.
+func (q *Queue) quick() bool { return time.Duration(q.syncTook.Load()) < pipelineBelow }
 
 // takeLocked takes the pending group; nil if nobody waits for one.
 func (q *Queue) takeLocked() *group {
@@ -111,10 +120,12 @@ type fileSync struct {
 // syncMany is the goroutine that waits for the medium while the committer writes the next group.
 func (q *Queue) syncMany() {
 	for s := range q.syncs {
+		began := time.Now()
 		err := q.step("fsync")
 		if err == nil {
 			err = fdatasync(s.f)
 		}
+		q.syncTook.Store(int64(time.Since(began)))
 		if err == nil {
 			q.ledger.add(Account{Fsyncs: 1})
 		}
@@ -230,7 +241,7 @@ func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 // beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
 func (q *Queue) beside(w *written, until time.Time) *written {
 	now := time.Now()
-	if !now.Before(until) || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
+	if !now.Before(until) || !q.quick() || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
 		return nil
 	}
 	q.mu.Lock()

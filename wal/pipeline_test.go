@@ -3,11 +3,8 @@ package wal
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -265,35 +262,101 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 	}
 }
 
-// On a slow medium the upkeep has its turn though the segment has not ended and writers never pause.
-func TestPipelineEndsInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := openPipelined(t, roomy(t))
-		p.fsyncs = make(chan error)
-		p.submit("", 1)
-		for range 12 {
-			synctest.Wait()
-			p.submit("", 1)
-			time.Sleep(400 * time.Millisecond)
-			p.fsyncs <- nil
-		}
-		synctest.Wait()
-		var run, longest, begun int
-		for _, s := range p.since() {
-			switch s {
-			case "write":
-				begun++
-				run = 1
-			case "write-beside":
-				run++
+// writers are so many that hand over their next event when the one before is accepted, each of them so often. What they were told comes in order.
+func (p *pipelined) writers(writers, each uint64) {
+	var all sync.WaitGroup
+	var submit func(n uint64)
+	submit = func(n uint64) {
+		if err := p.q.Submit(context.Background(), []Event{testEvent(n)}, func(err error) {
+			if err != nil {
+				p.t.Errorf("event %d: %v", n, err)
 			}
-			longest = max(longest, run)
+			if n++; n%each != 0 {
+				submit(n)
+			} else {
+				all.Done()
+			}
+		}); err != nil {
+			p.t.Error(err)
 		}
-		if longest != 4 || begun < 3 {
-			t.Errorf("%d groups in one pipeline, want 4; %d pipelines", longest, begun)
+	}
+	p.q.own.Lock()
+	for w := range writers {
+		all.Add(1)
+		submit((w + 1) * each)
+		if w == writers/2 { // half of them wait for the first group
+			p.q.own.Unlock()
+			synctest.Wait()
+			defer p.q.own.Unlock()
 		}
-		close(p.fsyncs)
-	})
+	}
+	all.Wait()
+	p.q.own.Lock()
+}
+
+// With fsyncs of a millisecond group follows group; each writer's events stay in their order, none is missing or there twice, and the upkeep
+// has its turn though the segment has not ended and nobody pauses. With slow ones nothing is written beside them.
+func TestPipelineOfManyWriters(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		fsync  time.Duration
+		beside bool
+	}{{"quick medium", time.Millisecond, true}, {"slow medium", 50 * time.Millisecond, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const writers, each = 8, 700
+				o := roomy(t)
+				o.SegmentSize = 4 << 20
+				p := openPipelined(t, o)
+				inject := p.q.o.inject
+				p.q.own.Lock()
+				p.q.o.inject = func(op string) error {
+					if op == "fsync" {
+						time.Sleep(test.fsync)
+					}
+					return inject(op)
+				}
+				if !test.beside { // as an fsync of the other path would tell
+					p.q.syncTook.Store(int64(test.fsync))
+				}
+				p.q.own.Unlock()
+				began := time.Now()
+				p.writers(writers, each)
+				beside, run, longest := 0, 0, 0
+				for _, s := range p.since() {
+					switch s {
+					case "write":
+						run = 0
+					case "write-beside":
+						beside++
+						run++
+					}
+					longest = max(longest, run)
+				}
+				if (beside > 0) != test.beside || longest > int(pipelineMost/time.Millisecond)+1 {
+					t.Errorf("%d groups were written beside the fsync of another, up to %d in one pipeline, in %v", beside, longest, time.Since(began))
+				}
+				if test.beside && (beside < each || time.Since(began) < pipelineMost) {
+					t.Errorf("%d groups in %v prove little", beside, time.Since(began))
+				}
+				last := make(map[uint64]uint64)
+				for _, n := range pendingNumbers(t, p.q)[2:] {
+					if want, ok := last[n/each]; ok && n != want+1 || !ok && n%each != 0 {
+						t.Fatalf("writer %d: event %d behind %d", n/each, n%each, want%each)
+					}
+					last[n/each] = n
+				}
+				for w, n := range last {
+					if n != w*each+each-1 {
+						t.Errorf("writer %d ends at event %d", w, n%each)
+					}
+				}
+				if len(last) != writers {
+					t.Errorf("%d writers, want %d", len(last), writers)
+				}
+			})
+		})
+	}
 }
 
 // Append that commits by itself returns with its own group, whoever comes after it.
@@ -383,62 +446,4 @@ func TestPipelineTellsGapOnce(t *testing.T) {
 			t.Errorf("%d accepted, want 11, of which one tells of the gap", s.Accepted)
 		}
 	})
-}
-
-// With more writers than a group of many needs, groups follow each other without a pause, each writer's events stay in their order, and none
-// is missing or there twice.
-func TestPipelineOfManyWriters(t *testing.T) {
-	o := testOptions(queueDir(t))
-	o.SegmentSize = 64 << 10
-	m := &medium{at: map[string]func(){}}
-	var seen atomic.Bool
-	o.inject = func(op string) error {
-		switch op {
-		case "write-beside":
-			seen.Store(true)
-		case "fsync": // in RAM it is over before anybody comes: it takes until one group was written beside it, within bounds
-			for i := 0; i < 100_000 && !seen.Load(); i++ {
-				runtime.Gosched()
-			}
-		}
-		return m.inject(op)
-	}
-	q := openQueue(t, o)
-	const writers, each = 3 * manyWaiting, 40
-	var all sync.WaitGroup
-	for w := range uint64(writers) {
-		all.Go(func() {
-			for n := range uint64(each) {
-				if err := q.Append(context.Background(), testEvent(w*each+n)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	beside := 0
-	for _, s := range m.since() {
-		if s == "write-beside" {
-			beside++
-		}
-	}
-	if beside == 0 {
-		t.Error("no group was written beside the fsync of another")
-	}
-	last := make(map[uint64]uint64)
-	total := 0
-	for _, n := range pendingNumbers(t, q) {
-		if want, ok := last[n/each]; ok && n != want+1 || !ok && n%each != 0 {
-			t.Fatalf("writer %d: event %d behind %d", n/each, n%each, want%each)
-		}
-		last[n/each] = n
-		total++
-	}
-	if total != writers*each {
-		t.Errorf("%d events, want %d", total, writers*each)
-	}
-	closeQueue(t, q)
-	if _, err := Verify(o.Dir, func(s string) { t.Error(fmt.Sprint("verify: ", s)) }); err != nil {
-		t.Fatal(err)
-	}
 }
