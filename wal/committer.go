@@ -307,11 +307,9 @@ func (q *Queue) fsync(tail uint64) error {
 		if err != nil {
 			return err
 		}
-		began := time.Now()
 		if err := fdatasync(f); err != nil {
 			return err
 		}
-		q.syncTook.Store(int64(time.Since(began)))
 		q.ledger.add(Account{Fsyncs: 1})
 	}
 	if q.newNames {

@@ -40,16 +40,13 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && q.quick() && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
 		q.finish(g, q.settle(w))
 	}
 	return true
 }
-
-// quick tells whether the medium is quick enough for a pipeline.
-func (q *Queue) quick() bool { return time.Duration(q.syncTook.Load()) < pipelineBelow }
 
 // takeLocked takes the pending group; nil if nobody waits for one.
 func (q *Queue) takeLocked() *group {
@@ -241,7 +238,7 @@ func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 // beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
 func (q *Queue) beside(w *written, until time.Time) *written {
 	now := time.Now()
-	if !now.Before(until) || !q.quick() || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
+	if !now.Before(until) || time.Duration(q.syncTook.Load()) >= pipelineBelow || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
 		return nil
 	}
 	q.mu.Lock()

@@ -146,7 +146,7 @@ type Queue struct {
 	once     sync.Once
 
 	commits, stretched atomic.Int64
-	syncTook           atomic.Int64 // nanoseconds of the last fsync of a group
+	syncTook           atomic.Int64 // nanoseconds of the last fsync by syncMany
 	ledger             ledger
 	opened             time.Time
 
