@@ -1,6 +1,9 @@
 package wal
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // run is the committer: it makes group after group durable and looks after the files between them.
 func (q *Queue) run() {
@@ -57,7 +60,7 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	}
 	size, owed := q.segments[len(q.segments)-1].bytes, int64(0)
 	if behind != nil {
-		size, owed = behind.size, q.cost(behind)
+		size, owed = behind.newest().bytes, q.cost(behind.tail, int64(behind.bytes))
 	}
 	cost := owed + wear(size, int64(len(g.buf)), q.commitCost())
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
@@ -76,7 +79,7 @@ func (q *Queue) commit(g *group) error {
 // settle makes a group durable that is written.
 func (q *Queue) settle(w *written) error {
 	if q.o.Interval == 0 {
-		if err := q.fsync(w.last); err != nil {
+		if err := q.fsync(w.newest().first); err != nil {
 			return q.poison(err, time.Now())
 		}
 	}
@@ -90,12 +93,18 @@ type written struct {
 	end   Position
 	tail  segment   // what was the tail
 	begun []segment // segments that begin with it
-	last  uint64    // first offset of the last of these
-	size  int64     // of that one
 	bytes int
 	told  Position // committed position that it, or one before it, tells
 	gap   Gap      // not told by it
 	err   error    // or why it is not written; then nothing above counts but g
+}
+
+// newest is the segment in which the group ends.
+func (w *written) newest() *segment {
+	if n := len(w.begun); n > 0 {
+		return &w.begun[n-1]
+	}
+	return &w.tail
 }
 
 // put makes room for a group and has the library write it. behind is the group in front of it if that is not durable yet.
@@ -141,17 +150,15 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	state := q.stateLocked()
 	q.mu.Unlock()
 	if behind != nil {
-		w.end, w.tail, state.gap = behind.end, behind.tail, behind.gap
-		if n := len(behind.begun); n > 0 {
-			w.tail = behind.begun[n-1]
-		}
+		w.end, w.tail, state.gap = behind.end, *behind.newest(), behind.gap
 	}
-	w.told, w.last, w.size = state.committed, w.tail.first, w.tail.bytes
+	w.told = state.committed
+	s := &w.tail
 	begin := func() {
-		w.last, w.size = w.end.Offset+1, 0
-		w.begun = append(w.begun, segment{first: w.last})
+		w.begun = append(w.begun, segment{first: w.end.Offset + 1})
+		s = w.newest()
 	}
-	if w.size > int64(q.o.SegmentSize) {
+	if s.bytes > int64(q.o.SegmentSize) {
 		begin()
 	}
 	put := func(f frame) {
@@ -159,14 +166,9 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 		f.seal(w.end.Offset)
 		q.batch.Write(w.end.Offset, f)
 		n := entrySize(len(f))
-		w.size += int64(n)
+		s.bytes += int64(n)
 		w.bytes += n
-		if len(w.begun) == 0 {
-			w.tail.bytes = w.size
-		} else {
-			w.begun[len(w.begun)-1].bytes = w.size
-		}
-		if w.size >= int64(q.o.SegmentSize) {
+		if s.bytes >= int64(q.o.SegmentSize) {
 			begin()
 		}
 	}
@@ -181,7 +183,7 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	}
 	at := 0
 	for _, n := range g.sizes {
-		if w.size == 0 {
+		if s.bytes == 0 {
 			put(control())
 		}
 		put(frame(g.buf[at : at+n]))
@@ -192,8 +194,8 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 		state.gap = Gap{}
 		put(control())
 	}
-	if behind == nil && q.pads(w.size, w.bytes) {
-		put(padded(control(), int64(q.o.SegmentSize)-w.size))
+	if behind == nil && q.pads(s.bytes, w.bytes) {
+		put(padded(control(), int64(q.o.SegmentSize)-s.bytes))
 	}
 	w.gap = state.gap
 	return w
@@ -223,18 +225,18 @@ func (q *Queue) accept(w *written) {
 		q.unsynced += int64(w.bytes)
 		return
 	}
-	q.charge(q.cost(w), now)
-	q.tail.noteCommit(w.size)
-	if q.o.Fill && q.tail.small(w.size, q.o.SegmentSize) {
+	q.charge(q.cost(w.tail, int64(w.bytes)), now)
+	size := w.newest().bytes
+	q.tail.noteCommit(size)
+	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
 		poke(q.kick) // the upkeep fills it
 	}
 	poke(q.wake)
 }
 
-// cost is what a group costs the medium.
-func (q *Queue) cost(w *written) int64 {
-	n := int64(w.bytes)
-	return wear(w.tail.bytes-min(w.tail.bytes, n), n, q.commitCost())
+// cost is what a commit of n bytes costs the medium, by whose end the tail has its size.
+func (q *Queue) cost(tail segment, n int64) int64 {
+	return wear(tail.bytes-min(tail.bytes, n), n, q.commitCost())
 }
 
 // stateLocked is what control frames and the committed file tell.
@@ -283,7 +285,7 @@ func (q *Queue) write(now time.Time, w *written, beside bool) error {
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
-	begun, empty := len(w.begun), w.size == 0
+	begun, empty := len(w.begun), w.newest().bytes == 0
 	q.newNames = q.newNames || q.newTail || begun > 1 || begun == 1 && !empty
 	q.newTail = begun > 0 && empty
 	q.ledger.add(Account{Fsyncs: uint64(begun)}) // the library's, of segments that are full
@@ -307,22 +309,38 @@ func (q *Queue) fsync(tail uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := fdatasync(f); err != nil {
+		if err := q.syncFile(f); err != nil {
 			return err
 		}
-		q.ledger.add(Account{Fsyncs: 1})
 	}
 	if q.newNames {
 		if err := q.step("syncdir"); err != nil {
 			return err
 		}
-		if err := syncDir(q.o.Dir); err != nil {
+		if err := q.syncNames(); err != nil {
 			return err
 		}
-		q.ledger.add(Account{Fsyncs: 1})
 		q.newNames = false
 	}
 	return nil
+}
+
+// syncFile makes durable what is in a segment, and puts it into the account. It may be called by syncMany too.
+func (q *Queue) syncFile(f *os.File) error {
+	err := fdatasync(f)
+	if err == nil {
+		q.ledger.add(Account{Fsyncs: 1})
+	}
+	return err
+}
+
+// syncNames does so with the names of the segments.
+func (q *Queue) syncNames() error {
+	err := syncDir(q.o.Dir)
+	if err == nil {
+		q.ledger.add(Account{Fsyncs: 1})
+	}
+	return err
 }
 
 // settleWrites makes durable what was accepted before its fsync (Options.Interval); false if the medium refuses.
@@ -343,7 +361,7 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	q.mu.Unlock()
 	n := q.unsynced
 	q.unsynced = 0
-	q.charge(wear(tail.bytes-min(tail.bytes, n), n, q.commitCost()), now)
+	q.charge(q.cost(tail, n), now)
 	q.tail.noteCommit(tail.bytes)
 	poke(q.wake)
 	return true

@@ -108,10 +108,10 @@ func (q *Queue) wakeMany() {
 	}
 }
 
-// fileSync asks for the fsync of a file, and then of its directory if that is named.
+// fileSync asks for the fsync of a segment, and then of the names.
 type fileSync struct {
-	f   *os.File
-	dir string
+	f     *os.File
+	names bool
 }
 
 // syncMany is the goroutine that waits for the medium while the committer writes the next group.
@@ -120,16 +120,11 @@ func (q *Queue) syncMany() {
 		began := time.Now()
 		err := q.step("fsync")
 		if err == nil {
-			err = fdatasync(s.f)
+			err = q.syncFile(s.f)
 		}
 		q.syncTook.Store(int64(time.Since(began)))
-		if err == nil {
-			q.ledger.add(Account{Fsyncs: 1})
-		}
-		if err == nil && s.dir != "" {
-			if err = syncDir(s.dir); err == nil {
-				q.ledger.add(Account{Fsyncs: 1})
-			}
+		if err == nil && s.names {
+			err = q.syncNames()
 		}
 		q.syncErr <- err
 	}
@@ -172,13 +167,13 @@ func (q *Queue) pipeline(w *written) {
 
 // startSync leaves the fsync of a written group to syncMany.
 func (q *Queue) startSync(w *written) error {
-	f, err := q.tail.open(q.o.Dir, w.last)
+	f, err := q.tail.open(q.o.Dir, w.newest().first)
 	if err != nil {
 		return err
 	}
-	op, s := "sync", fileSync{f: f}
-	if q.newNames {
-		op, s.dir = "sync-names", q.o.Dir
+	op, s := "sync", fileSync{f, q.newNames}
+	if s.names {
+		op = "sync-names"
 	}
 	if err := q.step(op); err != nil {
 		return err
@@ -245,7 +240,7 @@ func (q *Queue) beside(w *written, until time.Time) *written {
 	p := q.pending
 	q.crowd = p.appends >= manyWaiting
 	need := int64(len(p.buf) + (len(p.sizes)+1)*maxPrefix + headerSize + maxControlSize)
-	if w.size+need > int64(q.o.SegmentSize-q.o.SegmentSize/padShareCrowd) || q.o.MaxBytes > 0 && q.bytes+int64(w.bytes)+need > q.o.MaxBytes {
+	if w.newest().bytes+need > int64(q.o.SegmentSize-q.o.SegmentSize/padShareCrowd) || q.o.MaxBytes > 0 && q.bytes+int64(w.bytes)+need > q.o.MaxBytes {
 		q.mu.Unlock()
 		return nil
 	}
