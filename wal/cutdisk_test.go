@@ -51,7 +51,7 @@ type cutDisk struct {
 	refusing string // step that fails
 	refuseIn int    // at this occurrence of it
 	flight   []cutFlight
-	onSync   func() // called behind each step "sync", without mu
+	onSync   func() // called once behind the next step "sync", without mu
 }
 
 // cutFlight is an fsync under way, while the next group is written.
@@ -92,13 +92,14 @@ func newCutDisk(o *Options) *cutDisk {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.look(op)
-		if d.refusing == op || d.refusing == "sync" && op == "sync-names" {
+		if isStep(op, d.refusing) {
 			if d.refuseIn--; d.refuseIn < 0 {
 				d.failed = true
 				return syscall.EIO
 			}
 		}
-		if f := d.onSync; f != nil && (op == "sync" || op == "sync-names") {
+		if f := d.onSync; f != nil && isStep(op, "sync") {
+			d.onSync = nil
 			d.mu.Unlock()
 			f()
 			d.mu.Lock()
@@ -183,7 +184,7 @@ func (d *cutDisk) look(op string) {
 	case d.failed || d.last == "": // the handle was given up, which syncs it, and the files were cut back
 		maps.Copy(d.synced, data)
 		d.kept, d.ops = d.names, nil
-	case d.last == "sync" || d.last == "sync-names":
+	case isStep(d.last, "sync"):
 		if s := d.segments(before); len(s) > 0 {
 			n := before[s[len(s)-1]]
 			d.synced[n] = previous[n]
@@ -265,45 +266,25 @@ func (d *cutDisk) told(events int) {
 // again with the one after the next. A step of them may be refused. It returns how many were written so.
 func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string, at int) (beside int) {
 	t.Helper()
-	left := groups
-	var all sync.WaitGroup
-	var submit func()
-	submit = func() {
-		if len(left) == 0 {
-			return
-		}
-		g := left[0]
-		left = left[1:]
-		d.mu.Lock()
-		for i := range g {
-			d.all = append(slices.Clip(d.all), binary.LittleEndian.Uint64(g[i].Fragment))
-		}
-		d.mu.Unlock()
-		all.Add(1)
-		if err := q.Submit(context.Background(), g, func(err error) {
-			defer all.Done()
-			if err == nil {
-				d.told(len(g))
-				submit()
-			}
-		}); err != nil {
-			t.Error(err)
-		}
-	}
-	q.own.Lock()
 	d.mu.Lock()
 	before := len(d.points)
 	d.queue, d.refusing, d.refuseIn = q, refuse, at
-	d.onSync = func() {
-		d.mu.Lock()
-		d.onSync = nil
-		d.mu.Unlock()
-		submit()
-	}
 	d.mu.Unlock()
-	submit()
-	q.own.Unlock()
-	all.Wait()
+	onSync := func(f func()) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.onSync = f
+	}
+	submitChain(t, q, groups, onSync, func(g []Event) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.hand(g)
+	}, func(g []Event, err error) bool {
+		if err == nil {
+			d.told(len(g))
+		}
+		return err == nil
+	})
 	q.own.Lock()
 	defer q.own.Unlock()
 	d.mu.Lock()
@@ -313,7 +294,7 @@ func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string,
 			beside++
 		}
 	}
-	d.refusing, d.onSync = "", nil
+	d.refusing = ""
 	if len(d.all) > d.acked {
 		d.all = slices.Clip(d.all[:d.acked])
 		d.look("refused")
@@ -348,16 +329,21 @@ func (d *cutDisk) point(op string, names map[string]uint64, ops []nameOp) {
 	d.points = append(d.points, p)
 }
 
+// hand notes that events are handed over. d.mu is held.
+func (d *cutDisk) hand(events []Event) {
+	for i := range events {
+		d.all = append(d.all, binary.LittleEndian.Uint64(events[i].Fragment))
+	}
+	d.all = slices.Clip(d.all)
+}
+
 // add appends events of the next numbers, which the medium may be made to refuse.
 func (d *cutDisk) add(t *testing.T, q *Queue, events []Event, refuse string) {
 	t.Helper()
 	d.mu.Lock()
 	d.queue = q
 	accepted := d.all
-	for i := range events {
-		d.all = append(d.all, binary.LittleEndian.Uint64(events[i].Fragment))
-	}
-	d.all = slices.Clip(d.all)
+	d.hand(events)
 	d.refusing, d.refuseIn = refuse, 0
 	d.mu.Unlock()
 	err := q.Append(context.Background(), events...)

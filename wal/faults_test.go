@@ -23,11 +23,14 @@ type fault struct {
 func (f *fault) arm(op string) { f.op.Store(&op) }
 func (f *fault) clear()        { f.op.Store(nil) }
 func (f *fault) inject(op string) error {
-	if p := f.op.Load(); p != nil && (*p == op || *p == "all" || *p == "sync" && op == "sync-names") {
+	if p := f.op.Load(); p != nil && (*p == "all" || isStep(op, *p)) {
 		return f.err
 	}
 	return nil
 }
+
+// isStep tells whether op is that step; an fsync of the names too is an fsync.
+func isStep(op, name string) bool { return op == name || name == "sync" && op == "sync-names" }
 
 // openFaulty opens a queue whose writes can be made to fail.
 func openFaulty(t testing.TB, o Options, cause error) (*Queue, *fault) {

@@ -115,11 +115,11 @@ func (m *model) step(op string) error {
 	if op == "write-beside" {
 		m.beside++
 	}
-	if f := m.onSync; f != nil && (op == "sync" || op == "sync-names") {
+	if f := m.onSync; f != nil && isStep(op, "sync") {
 		m.onSync = nil
 		f()
 	}
-	if m.fault == op || m.fault == "all" || m.fault == "sync" && op == "sync-names" {
+	if m.fault == "all" || isStep(op, m.fault) {
 		m.faults++
 		return fmt.Errorf("%s: %w", op, syscall.ENOSPC)
 	}
@@ -380,41 +380,23 @@ func (m *model) submit(n int) {
 // chain hands over groups so close to each other that each can be written while the one in front of it is synced.
 func (m *model) chain(groups, size int) {
 	m.append(1) // so that few are expected to come again
-	events := m.take(groups * size)
-	var all sync.WaitGroup
-	all.Add(groups)
-	var submit func()
-	submit = func() { // from the goroutine that commits, but for the first time
-		if len(events) == 0 {
-			return
-		}
-		g := events[:size]
-		events = events[size:]
-		if err := m.q.Submit(context.Background(), g, func(err error) {
-			m.mu.Lock()
-			if err == nil {
-				m.all = append(m.all, m.flying[:size]...)
-			} else {
-				m.refused += size
-			}
-			m.flying = m.flying[size:]
-			m.mu.Unlock()
-			submit()
-			all.Done()
-		}); err != nil {
-			m.t.Error(err)
-		}
+	list := slices.Collect(slices.Chunk(m.take(groups*size), size))
+	onSync := func(f func()) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.onSync = f
 	}
-	m.q.own.Lock()
-	m.mu.Lock()
-	m.onSync = submit
-	m.mu.Unlock()
-	submit()
-	m.q.own.Unlock()
-	all.Wait()
-	m.mu.Lock()
-	m.onSync = nil
-	m.mu.Unlock()
+	submitChain(m.t, m.q, list, onSync, func([]Event) {}, func(_ []Event, err error) bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if err == nil {
+			m.all = append(m.all, m.flying[:size]...)
+		} else {
+			m.refused += size
+		}
+		m.flying = m.flying[size:]
+		return true
+	})
 	m.stats()
 }
 
