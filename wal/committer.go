@@ -305,7 +305,7 @@ func (q *Queue) fsync(tail uint64) error {
 	if q.newTail {
 		q.tail.close()
 	} else {
-		f, err := q.tail.open(q.o.Dir, tail)
+		f, err := q.openTail(tail)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -166,4 +167,97 @@ func TestFillFails(t *testing.T) {
 		}
 		closeQueue(t, q)
 	})
+}
+
+// A segment that is begun has the room for all of it, and the size of what is written; the next one too.
+func TestReserveTail(t *testing.T) {
+	o := testOptions(queueDir(t))
+	o.Fill, o.SegmentSize = true, 64<<10
+	trial, err := os.Create(o.Dir + ".trial")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trial.Close()
+	if err := syscall.Fallocate(int(trial.Fd()), fallocKeepSize, 0, 4096); errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		t.Skipf("this file system reserves no room: %v", err)
+	}
+	q := openQueue(t, o)
+	next := uint64(1)
+	for segments := range 3 {
+		for q.Stats().Segments == segments {
+			appendEvents(t, q, next, 10)
+			next += 10
+		}
+		appendEvents(t, q, next, 10) // behind what began the segment
+		next += 10
+		tail := tailSegmentStat(t, o)
+		if room := tail.Blocks * 512; room < 64<<10 || room > 80<<10 {
+			t.Fatalf("segment %d has room for %d bytes", segments, room)
+		}
+		if n := q.tailSegment().bytes; int64(tail.Size) != n || n > 8<<10 {
+			t.Fatalf("segment %d is %d bytes long, %d of them frames", segments, tail.Size, n)
+		}
+	}
+	closeQueue(t, q)
+
+	// Where the file system writes every change to a new place, nothing is.
+	o = testOptions(o.Dir + ".other")
+	o.SegmentSize = 64 << 10
+	q = openQueue(t, o)
+	appendEvents(t, q, 1, 10)
+	if n := tailSegmentStat(t, o).Blocks * 512; n > 8<<10 {
+		t.Fatalf("the tail has room for %d bytes", n)
+	}
+	closeQueue(t, q)
+}
+
+func tailSegmentStat(t *testing.T, o Options) syscall.Stat_t {
+	t.Helper()
+	var s syscall.Stat_t
+	if err := syscall.Stat(tailOf(t, o.Dir), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A disk that has less than a segment is not filled for it, and what is left takes events. When there is room it is reserved.
+func TestReserveTailFails(t *testing.T) {
+	d := newDisk(t, false)
+	free := func() int64 {
+		m, err := ReadMedium(d.mount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Free
+	}
+	const left = 1 << 20
+	ballast, err := os.Create(filepath.Join(d.mount, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ballast.Close()
+	if err := syscall.Fallocate(int(ballast.Fd()), 0, 0, free()-left); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(filepath.Join(d.mount, "queue"))
+	o.Fill, o.SegmentSize = true, 4<<20
+	q := openQueue(t, o)
+	appendEvents(t, q, 1, 10)
+	if n := free(); n < left/2 || n > left {
+		t.Fatalf("%d of %d bytes are left", n, left)
+	}
+	appendEvents(t, q, 11, 10)
+	closeQueue(t, q)
+	if err := ballast.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	q = openQueue(t, o)
+	appendEvents(t, q, 21, 10)
+	if s := tailSegmentStat(t, o); s.Blocks*512 < 4<<20 {
+		t.Fatalf("room for %d bytes is reserved when there is some again", s.Blocks*512)
+	}
+	if got := commitRead(t, q); !slices.Equal(got, span(1, 30)) {
+		t.Fatalf("read %s", sprint(got))
+	}
+	closeQueue(t, q)
 }

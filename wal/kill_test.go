@@ -40,6 +40,8 @@ func killOptions(mode int, dir string) Options {
 	switch o.SegmentSize = 16 << 10; mode {
 	case killSmall:
 		o.SegmentSize = 1024
+	case killPlain, killOffline:
+		o.Fill = true
 	case killThin:
 		o.SegmentSize, o.MaxBytes, o.Policy = 4096, 48<<10, Thin
 		o.Series = func(kind, _ uint8, _ []byte) (uint64, bool) { return uint64(kind % 2), kind < 56 }

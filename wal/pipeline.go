@@ -167,7 +167,7 @@ func (q *Queue) pipeline(w *written) {
 
 // startSync leaves the fsync of a written group to syncMany.
 func (q *Queue) startSync(w *written) error {
-	f, err := q.tail.open(q.o.Dir, w.newest().first)
+	f, err := q.openTail(w.newest().first)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ type Options struct {
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
 	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
-	Fill        bool          // the file system overwrites in place: fill the tail beforehand while commits are small
+	Fill        bool          // the file system overwrites in place: reserve room for the tail, and fill it beforehand while commits are small
 	Log         *slog.Logger
 
 	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the epoch. Outside the years 2020 to 2099 it says
