@@ -282,6 +282,7 @@ func (q *Queue) write(now time.Time, w *written, beside bool) error {
 	if err := q.step(op); err != nil {
 		return err
 	}
+	roomyCopy(q.store, q.o.SegmentSize)
 	if err := q.store.WriteBatch(&q.batch); err != nil {
 		return err
 	}
