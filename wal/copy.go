@@ -23,17 +23,21 @@ func roomyCopy(l *tlog.Log, segment int) {
 		return
 	}
 	tail := segments.Index(segments.Len() - 1)
-	frames, ok := sliceField(tail, "ebuf")
+	ebuf, ok := sliceField(tail, "ebuf")
 	positions, also := sliceField(tail, "epos")
 	if !ok || !also {
 		return
 	}
-	n := frames.Len()
+	frames, ok := ebuf.Addr().Interface().(*[]byte)
+	if !ok {
+		return
+	}
+	n := len(*frames)
 	if n < segment/copyShare || n >= segment {
 		return
 	}
-	if room := segment + copySlack; frames.Cap() < room {
-		frames.Grow(room - n)
+	if room := segment + copySlack; cap(*frames) < room {
+		*frames = append(make([]byte, 0, room), *frames...) // slices.Grow would touch all of it
 	}
 	if room := int(int64(positions.Len()) * int64(segment) / int64(n)); positions.Cap() < room {
 		positions.Grow(room - positions.Len())
