@@ -40,7 +40,7 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && max(len(g.sizes), q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(g.appends, q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
 		q.finish(g, q.settle(w))
@@ -74,13 +74,13 @@ func (q *Queue) finish(g *group, err error) {
 	}
 	if g.outcome != nil {
 		g.outcome.err = err
-		q.announce(g.outcome, len(g.sizes))
+		q.announce(g.outcome, g.appends)
 	}
 	clear(g.done)
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	q.toldLast = len(g.sizes)
+	q.toldLast = g.appends
 	*g = group{buf: g.buf[:0], sizes: g.sizes[:0], done: g.done[:0]}
 	q.mu.Lock()
 	if len(q.spare) < cap(q.spare) {
@@ -158,7 +158,7 @@ func (q *Queue) pipeline(w *written) {
 			return
 		}
 		if next != nil {
-			q.expect(q.waiting() + len(w.g.sizes))
+			q.expect(q.waiting() + w.g.appends)
 		}
 		q.finish(w.g, nil)
 		w = next
@@ -183,31 +183,31 @@ func (q *Queue) startSync(w *written) error {
 	return nil
 }
 
-// expect has submit tell when most of the events wait that will: those there, and one for each writer that is told now.
-func (q *Queue) expect(events int) {
+// expect has submit tell when most of the appends wait that will: those there, and one for each writer that is told now.
+func (q *Queue) expect(appends int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
 	case <-q.many: // of an earlier expectation
 	default:
 	}
-	q.enough = max(1, events*7/8)
+	q.enough = max(1, appends*7/8)
 	q.tellEnoughLocked()
 }
 
 // tellEnoughLocked tells once that enough wait.
 func (q *Queue) tellEnoughLocked() {
-	if len(q.pending.sizes) >= q.enough {
+	if q.pending.appends >= q.enough {
 		q.enough = math.MaxInt
 		poke(q.many)
 	}
 }
 
-// waiting is how many events wait for the next commit.
+// waiting is how many appends wait for the next commit.
 func (q *Queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.pending.sizes)
+	return q.pending.appends
 }
 
 // await waits for the fsync of w under way, and writes the next group meanwhile if enough wait for it.

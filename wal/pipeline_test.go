@@ -57,7 +57,7 @@ type pipelined struct {
 	toldM sync.Mutex
 }
 
-// openPipelined opens a queue with two events in it, so that one more is enough for the next group.
+// openPipelined opens a queue with two events in it, of one append each, so that one more is enough for the next group.
 func openPipelined(t *testing.T, o Options) *pipelined {
 	p := &pipelined{medium: &medium{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
 	o.besideFrom = 1
@@ -159,20 +159,23 @@ func TestPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := openPipelined(t, roomy(t))
 		p.fsyncs = make(chan error)
-		p.submit("a", 3)
+		p.q.own.Lock()
+		p.submit("a", 1)
+		p.submit("a2", 2)
+		p.q.own.Unlock()
 		p.expect("the fsync of a runs", []string{"write", "sync", "fsync"}, nil, 2, 5)
 		p.submit("b", 3)
 		p.expect("b is written meanwhile", []string{"write-beside", "sync"}, nil, 2, 8)
 		p.submit("c", 2)
 		p.expect("c waits", nil, nil, 2, 8)
 		p.fsyncs <- nil
-		p.expect("a is durable: b is synced, and c waits until those of a may have come again", []string{"fsync"}, []string{"a"}, 5, 8)
+		p.expect("a is durable: b is synced, and c waits until those of a may have come again", []string{"fsync"}, []string{"a", "a2"}, 5, 8)
 		p.submit("c2", 2)
-		p.expect("which they have", []string{"write-beside", "sync"}, []string{"a"}, 5, 12)
+		p.expect("which they have", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
 		p.fsyncs <- nil
-		p.expect("b is durable", []string{"fsync"}, []string{"a", "b"}, 8, 12)
+		p.expect("b is durable", []string{"fsync"}, []string{"a", "a2", "b"}, 8, 12)
 		p.fsyncs <- nil
-		p.expect("c is durable, and nothing is behind it", nil, []string{"a", "b", "c", "c2"}, 12, 12)
+		p.expect("c is durable, and nothing is behind it", nil, []string{"a", "a2", "b", "c", "c2"}, 12, 12)
 		if s := p.q.Stats(); s.Commits != 5 || s.Today.Fsyncs < 5 {
 			t.Errorf("%d commits, %d fsyncs", s.Commits, s.Today.Fsyncs)
 		}
@@ -369,6 +372,42 @@ func TestPipelineOfManyWriters(t *testing.T) {
 					t.Errorf("%d writers, want %d", len(last), writers)
 				}
 			})
+		})
+	}
+}
+
+// A pipeline is for many who wait, not for many events: a few who hand over a hundred at a time have nothing to write while they wait.
+func TestPipelineIsForManyAppends(t *testing.T) {
+	for _, test := range []struct {
+		appends, events int
+		beside          bool
+	}{{4, 100, false}, {manyWaiting - 1, 1, false}, {manyWaiting, 1, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &medium{at: map[string]func(){}}
+			o := roomy(t)
+			o.SegmentSize, o.inject = 1<<20, m.inject
+			p := &pipelined{medium: m, t: t, q: openQueue(t, o), next: 1}
+			submit := func() {
+				for range test.appends {
+					p.submit("", test.events)
+				}
+			}
+			p.q.own.Lock()
+			m.at["sync"] = func() {
+				submit()
+				m.mu.Lock()
+				m.at["sync"] = submit
+				m.mu.Unlock()
+			}
+			submit()
+			p.q.own.Unlock()
+			synctest.Wait()
+			if steps := p.since(); slices.Contains(steps, "write-beside") != test.beside || slices.Contains(steps, "fsync") != test.beside {
+				t.Errorf("%d appends of %d events: steps %q", test.appends, test.events, steps)
+			}
+			if n := p.q.Stats().Accepted; n != uint64(3*test.appends*test.events) {
+				t.Errorf("%d accepted", n)
+			}
 		})
 	}
 }

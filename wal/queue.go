@@ -85,7 +85,7 @@ type Options struct {
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
 	padUpTo    int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
-	besideFrom int   // events of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
+	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
 
 	inject func(op string) error // a fault before each step on the medium, named by op, in tests
 }
@@ -183,7 +183,7 @@ type Queue struct {
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
 	groups    [2]written // the newest groups, in turn
-	toldLast  int        // events of the group that was finished last
+	toldLast  int        // appends of the group that was finished last
 	crowd     bool       // many writers had the next group ready while the last fsync for many ran
 	tail      tailFile
 	budget    budget
@@ -309,9 +309,9 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *
 	if first = !g.waiting; first {
 		g.waiting, g.since = true, time.Now()
 	}
-	q.tellEnoughLocked()
 	g.appends++
 	g.events += int64(bytes)
+	q.tellEnoughLocked()
 	if fn != nil {
 		g.done = append(g.done, fn)
 	} else if g.outcome == nil {
