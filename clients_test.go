@@ -407,16 +407,27 @@ func TestThingsBoardGateway(t *testing.T) {
 			"devices":[{"address":"*:*","addressFilter":"*:*","deviceName":"Meter","deviceType":"meter","encoding":"utf-8",
 			"telemetry":[{"key":"n","byteFrom":0,"byteTo":-1}],"attributes":[],"attributeRequests":[],"attributeUpdates":[],"serverSideRpc":[]}]}`,
 		"logs.json": `{"version":1,"disable_existing_loggers":false,"handlers":{"console":{"class":"logging.StreamHandler","level":"DEBUG","stream":"ext://sys.stderr"}},
-			"loggers":{},"root":{"level":"INFO","handlers":["console"]}}`,
+			"loggers":{"service":{"level":"DEBUG","handlers":["console"],"propagate":false}},"root":{"level":"INFO","handlers":["console"]}}`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var log bytes.Buffer
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	logged := func() []byte {
+		b, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
 	cmd := exec.Command(python, "-c", "from thingsboard_gateway.tb_gateway import main; main()")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TB_GW_CONFIG_DIR="+dir)
-	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +435,7 @@ func TestThingsBoardGateway(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		if t.Failed() {
-			t.Log(log.String())
+			t.Logf("%s", logged())
 		}
 	}()
 	var c net.Conn
@@ -474,13 +485,20 @@ func TestThingsBoardGateway(t *testing.T) {
 	}
 	s.eventually("a value under the new name", func() bool {
 		value()
+		return len(tenant.Series(meter.ID, "n")) > 10
+	})
+	s.eventually("the last of them", func() bool {
 		rows := tenant.Series(meter.ID, "n")
-		return len(rows) > 10
+		return rows[len(rows)-1].Value.Long == int64(n)
 	})
 	if _, ok := s.named("Meter"); ok {
 		t.Error("it goes on under the old name")
 	}
 	s.cloud.DeleteDevice(meter.ID)
+	// A value that comes while the gateway forgets the device it sends without introducing it: it strikes it off its lists one by one.
+	s.eventually("the gateway has forgotten the device", func() bool {
+		return bytes.Contains(logged(), []byte("was removed from __saved_devices"))
+	})
 	var again cloudtest.Device
 	s.eventually("the device is made again", func() bool {
 		value()
