@@ -68,7 +68,8 @@
 //   - After any error of a write the library's handle is given up, the files are cut back to the last acknowledged byte, and the log is
 //     opened anew: an event that was refused never shows up later.
 //   - Every drop is told by one event, made by Options.Record: a gap stays in the control frames until that event is in the log.
-//   - Nothing grows with the backlog but a list of 24 bytes a segment. The library keeps a copy of the tail in memory, a segment at most (copy.go).
+//   - Nothing grows with the backlog but a list of 24 bytes a segment. The library keeps copies of the tail (copy.go) and of the
+//     segment before it in memory.
 //
 // # Flash
 //

@@ -220,6 +220,30 @@ func tailSegmentStat(t *testing.T, o Options) syscall.Stat_t {
 	return s
 }
 
+// What the tail holds stays where no room can be reserved behind it.
+func TestReserveTailRefused(t *testing.T) {
+	o := testOptions(queueDir(t))
+	o.SegmentSize = 64 << 10
+	q := openQueue(t, o)
+	appendEvents(t, q, 1, 10)
+	closeQueue(t, q)
+	f := &fault{err: syscall.ENOSPC}
+	f.arm("reserve")
+	o.Fill, o.inject = true, f.inject
+	q = openQueue(t, o)
+	appendEvents(t, q, 11, 10)
+	if s := tailSegmentStat(t, o); s.Size != q.Stats().Bytes || s.Blocks*512 >= 64<<10 {
+		t.Fatalf("the tail is %d bytes long with %d of frames, and has room for %d", s.Size, q.Stats().Bytes, s.Blocks*512)
+	}
+	appendEvents(t, q, 21, 10)
+	closeQueue(t, q)
+	q = openQueue(t, testOptions(o.Dir))
+	if got := commitRead(t, q); !slices.Equal(got, span(1, 30)) || q.Stats().Damaged != 0 {
+		t.Fatalf("read %s", sprint(got))
+	}
+	closeQueue(t, q)
+}
+
 // A disk that has less than a segment is not filled for it, and what is left takes events. When there is room it is reserved.
 func TestReserveTailFails(t *testing.T) {
 	d := newDisk(t, false)

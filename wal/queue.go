@@ -114,8 +114,8 @@ const (
 	Thin       = "thin"        // every second event of each series gives way, evenly over the whole backlog; see Options.Series
 )
 
-// DefaultSegmentSize in bytes. A segment is what is dropped at a time and what the library holds in memory (hazard "the default
-// 20 MB segments live in RAM").
+// DefaultSegmentSize in bytes. A segment is what is dropped at a time and what the library holds in memory, the newest and
+// the one before it (hazard "the default 20 MB segments live in RAM").
 const DefaultSegmentSize = 512 << 10
 
 // segment is what is known of one file.
@@ -153,7 +153,7 @@ type Queue struct {
 	mu        sync.Mutex    // guards everything below, up to own
 	pending   *group        // being filled
 	spare     []*group      // at most two: one group is synced while the next is written and a third is filled
-	enough    int           // events in the pending group that are worth a token in many
+	enough    int           // appends in the pending group that are worth a token in many
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
 	newest    int64     // time of the last frame when the queue was opened
