@@ -18,17 +18,7 @@ const (
 
 // roomyCopy gives the library's copy of the tail room for the rest of a segment, and its list of frames for as many as go on like those before.
 func roomyCopy(l *tlog.Log, segment int) {
-	segments, ok := sliceField(reflect.ValueOf(l), "segments")
-	if !ok || segments.Len() == 0 {
-		return
-	}
-	tail := segments.Index(segments.Len() - 1)
-	ebuf, ok := sliceField(tail, "ebuf")
-	positions, also := sliceField(tail, "epos")
-	if !ok || !also {
-		return
-	}
-	frames, ok := ebuf.Addr().Interface().(*[]byte)
+	frames, positions, ok := tailCopy(l)
 	if !ok {
 		return
 	}
@@ -42,6 +32,22 @@ func roomyCopy(l *tlog.Log, segment int) {
 	if room := int(int64(positions.Len()) * int64(segment) / int64(n)); positions.Cap() < room {
 		positions.Grow(room - positions.Len())
 	}
+}
+
+// tailCopy is the library's copy of the tail, and its list of where the frames are in it.
+func tailCopy(l *tlog.Log) (frames *[]byte, positions reflect.Value, ok bool) {
+	segments, ok := sliceField(reflect.ValueOf(l), "segments")
+	if !ok || segments.Len() == 0 {
+		return nil, positions, false
+	}
+	tail := segments.Index(segments.Len() - 1)
+	ebuf, ok := sliceField(tail, "ebuf")
+	positions, also := sliceField(tail, "epos")
+	if !ok || !also {
+		return nil, positions, false
+	}
+	frames, ok = ebuf.Addr().Interface().(*[]byte)
+	return frames, positions, ok
 }
 
 // sliceField is the field of a struct that v points to, if there is one of that name that is a slice.

@@ -20,13 +20,11 @@ func TestRoomyCopy(t *testing.T) {
 	caps := func() (frames, positions int) {
 		q.own.Lock()
 		defer q.own.Unlock()
-		s, _ := sliceField(reflect.ValueOf(q.store), "segments")
-		f, ok := sliceField(s.Index(s.Len()-1), "ebuf")
-		p, also := sliceField(s.Index(s.Len()-1), "epos")
-		if !ok || !also {
+		f, p, ok := tailCopy(q.store)
+		if !ok {
 			t.Fatal("the library keeps its copy elsewhere")
 		}
-		return f.Cap(), p.Cap()
+		return cap(*f), p.Cap()
 	}
 	appendEvents(t, q, 1, 10)
 	if frames, _ := caps(); frames > 4<<10 {

@@ -76,9 +76,9 @@
 // A group commit is one write and one fsync. Options.FlashBudget is a token bucket: while it has tokens a commit is immediate; when
 // they run short the group collects, at most Options.MaxDelay. What a commit costs is Options.CommitBytes, and a block of 4 KiB for each
 // further one that it touches. Where the file system overwrites in place, the tail is filled with zeros beforehand while commits are
-// small: a commit then costs half, because the journal stays as it is; for large ones its room is reserved (fill.go). A new segment costs the fsync of its directory, and one
-// of the segment that is full, by the library; when others wait a group is made to end with its segment, so that this is its own (pad.go).
-// With many writers the next group is written while the fsync of the one in front of it runs (pipeline.go).
+// small: a commit then costs half, because the journal stays as it is; for large ones its room is reserved (fill.go). A new segment costs
+// the fsync of its directory, and one of the segment that is full, by the library; when others wait a group is made to end with its
+// segment, so that this is its own (pad.go). With many writers the next group is written while the fsync of the one in front of it runs (pipeline.go).
 //
 // # Assumptions
 //

@@ -15,8 +15,9 @@ import (
 // tail they are cut too, because it would take them for entries.
 //
 // Large commits do not spare the journal so, because the zeros would cost more than it. But the room for them is reserved before the
-// first fsync of a segment: then no commit has to look for blocks, unless zeros were cut from it since (measured on ext4: 200 us instead of 220 for one of 16 KB, and 195 instead of 280 for the
-// slowest tenth; the journal gets as much). The size of the file stays what is written, so that nothing that reads it knows of the reserve.
+// first fsync of a segment: then no commit has to look for blocks, unless zeros were cut from it since (measured on ext4: 200 us instead of
+// 220 for one of 16 KB, and 195 instead of 280 for the slowest tenth; the journal gets as much). The size of the file stays what is written,
+// so that nothing that reads it knows of the reserve.
 const (
 	fillAfter = 32      // commits into a segment, before it is known whether they are small
 	fillBelow = 3 << 10 // bytes of a small one, on the average; the zeros cost as much as is written into them, the journal a block a commit
