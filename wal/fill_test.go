@@ -23,11 +23,16 @@ func fillQueue(t testing.TB, o Options) *Queue {
 
 func tailSize(t testing.TB, o Options) int64 {
 	t.Helper()
-	i, err := os.Stat(tailOf(t, o.Dir))
-	if err != nil {
+	return tailStat(t, o).Size
+}
+
+func tailStat(t testing.TB, o Options) syscall.Stat_t {
+	t.Helper()
+	var s syscall.Stat_t
+	if err := syscall.Stat(tailOf(t, o.Dir), &s); err != nil {
 		t.Fatal(err)
 	}
-	return i.Size()
+	return s
 }
 
 // Small commits fill the tail: they cost half from then on. What is read, counted and inspected does not change; a crash at any byte of
@@ -190,11 +195,11 @@ func TestReserveTail(t *testing.T) {
 		}
 		appendEvents(t, q, next, 10) // behind what began the segment
 		next += 10
-		tail := tailSegmentStat(t, o)
+		tail := tailStat(t, o)
 		if room := tail.Blocks * 512; room < 64<<10 || room > 80<<10 {
 			t.Fatalf("segment %d has room for %d bytes", segments, room)
 		}
-		if n := q.tailSegment().bytes; int64(tail.Size) != n || n > 8<<10 {
+		if n := q.tailSegment().bytes; tail.Size != n || n > 8<<10 {
 			t.Fatalf("segment %d is %d bytes long, %d of them frames", segments, tail.Size, n)
 		}
 	}
@@ -205,19 +210,10 @@ func TestReserveTail(t *testing.T) {
 	o.SegmentSize = 64 << 10
 	q = openQueue(t, o)
 	appendEvents(t, q, 1, 10)
-	if n := tailSegmentStat(t, o).Blocks * 512; n > 8<<10 {
+	if n := tailStat(t, o).Blocks * 512; n > 8<<10 {
 		t.Fatalf("the tail has room for %d bytes", n)
 	}
 	closeQueue(t, q)
-}
-
-func tailSegmentStat(t *testing.T, o Options) syscall.Stat_t {
-	t.Helper()
-	var s syscall.Stat_t
-	if err := syscall.Stat(tailOf(t, o.Dir), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // What the tail holds stays where no room can be reserved behind it.
@@ -232,7 +228,7 @@ func TestReserveTailRefused(t *testing.T) {
 	o.Fill, o.inject = true, f.inject
 	q = openQueue(t, o)
 	appendEvents(t, q, 11, 10)
-	if s := tailSegmentStat(t, o); s.Size != q.Stats().Bytes || s.Blocks*512 >= 64<<10 {
+	if s := tailStat(t, o); s.Size != q.Stats().Bytes || s.Blocks*512 >= 64<<10 {
 		t.Fatalf("the tail is %d bytes long with %d of frames, and has room for %d", s.Size, q.Stats().Bytes, s.Blocks*512)
 	}
 	appendEvents(t, q, 21, 10)
@@ -277,7 +273,7 @@ func TestReserveTailFails(t *testing.T) {
 	}
 	q = openQueue(t, o)
 	appendEvents(t, q, 21, 10)
-	if s := tailSegmentStat(t, o); s.Blocks*512 < 4<<20 {
+	if s := tailStat(t, o); s.Blocks*512 < 4<<20 {
 		t.Fatalf("room for %d bytes is reserved when there is some again", s.Blocks*512)
 	}
 	if got := commitRead(t, q); !slices.Equal(got, span(1, 30)) {

@@ -57,12 +57,18 @@ type pipelined struct {
 	toldM sync.Mutex
 }
 
-// openPipelined opens a queue with two events in it, of one append each, so that one more is enough for the next group.
-func openPipelined(t *testing.T, o Options) *pipelined {
+// openSeen opens a queue on a medium that lets the test see its steps.
+func openSeen(t *testing.T, o Options) *pipelined {
 	p := &pipelined{medium: &medium{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
-	o.besideFrom = 1
 	o.inject = p.inject
 	p.q = openQueue(t, o)
+	return p
+}
+
+// openPipelined opens a queue with two events in it, of one append each, so that one more is enough for the next group.
+func openPipelined(t *testing.T, o Options) *pipelined {
+	o.besideFrom = 1
+	p := openSeen(t, o)
 	for range 2 {
 		appendEvents(t, p.q, p.next, 1)
 		p.next++
@@ -383,21 +389,20 @@ func TestPipelineIsForManyAppends(t *testing.T) {
 		beside          bool
 	}{{4, 100, false}, {manyWaiting - 1, 1, false}, {manyWaiting, 1, true}} {
 		synctest.Test(t, func(t *testing.T) {
-			m := &medium{at: map[string]func(){}}
 			o := roomy(t)
-			o.SegmentSize, o.inject = 1<<20, m.inject
-			p := &pipelined{medium: m, t: t, q: openQueue(t, o), next: 1}
+			o.SegmentSize = 1 << 20
+			p := openSeen(t, o)
 			submit := func() {
 				for range test.appends {
 					p.submit("", test.events)
 				}
 			}
 			p.q.own.Lock()
-			m.at["sync"] = func() {
+			p.at["sync"] = func() {
 				submit()
-				m.mu.Lock()
-				m.at["sync"] = submit
-				m.mu.Unlock()
+				p.mu.Lock()
+				p.at["sync"] = submit
+				p.mu.Unlock()
 			}
 			submit()
 			p.q.own.Unlock()
