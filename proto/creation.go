@@ -14,8 +14,8 @@ type NewDevice struct {
 	Entity string
 }
 
-// Born is a device made at the edge, in the words of the wire contract (5.5).
-type Born struct {
+// Creation is a device made at the edge, in the words of the wire contract (5.5).
+type Creation struct {
 	ID, Gateway         UUID
 	Device, Credentials string // JSON
 }
