@@ -110,7 +110,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 
 // Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any goroutine.
 func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	mark, ok := r.births[id]
 	text, there := r.get(devices.key(id))
