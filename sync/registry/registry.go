@@ -43,7 +43,7 @@ type Registry struct {
 	// write is held by whoever changes something; it is taken before mu. The fields below belong to its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice // of the change that is being made
+	notices    []notice              // of the change that is being made
 	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
 	fullSync   bool                  // it is a full one
 	committed  uint64                // Seq of the queue when it began
