@@ -201,21 +201,21 @@ var routes = []route{
 	{"GET", "relations/to/*/*/*", users, func(c *call) (any, error) { return c.relationsAt(true) }, false},
 	{"DELETE", "relations", users, (*call).deleteRelations, false},
 
-	{"GET", "plugins/telemetry/*/*/values/attributes", users, (*call).attributes, false},
-	{"GET", "plugins/telemetry/*/*/values/attributes/*", users, (*call).attributes, false},
-	{"GET", "plugins/telemetry/*/*/keys/attributes", users, (*call).attributeKeys, false},
-	{"GET", "plugins/telemetry/*/*/keys/attributes/*", users, (*call).attributeKeys, false},
-	{"GET", "plugins/telemetry/*/*/values/timeseries", users, (*call).timeseries, false},
-	{"GET", "plugins/telemetry/*/*/values/timeseries/history", users, (*call).timeseries, false},
-	{"GET", "plugins/telemetry/*/*/keys/timeseries", users, (*call).timeseriesKeys, false},
-	{"POST", "plugins/telemetry/*/*/timeseries/*", users, (*call).saveTimeseries, false},
-	{"POST", "plugins/telemetry/*/*/timeseries/*/*", users, (*call).saveTimeseries, false},
-	{"DELETE", "plugins/telemetry/*/*/timeseries/delete", users, (*call).deleteTimeseries, false},
-	{"POST", "plugins/telemetry/*/*/attributes/*", users, (*call).saveAttributes, false},
-	{"POST", "plugins/telemetry/*/*/*", users, (*call).saveAttributes, false},
-	{"DELETE", "plugins/telemetry/*/*/*", users, (*call).deleteAttributes, false},
-	{"POST", "plugins/telemetry/*/*", users, (*call).saveDeviceAttributes, false},
-	{"DELETE", "plugins/telemetry/*/*", users, (*call).deleteDeviceAttributes, false},
+	{"GET", "plugins/telemetry/*/*/values/attributes", users, onEntity((*call).attributes), false},
+	{"GET", "plugins/telemetry/*/*/values/attributes/*", users, onEntity((*call).attributes), false},
+	{"GET", "plugins/telemetry/*/*/keys/attributes", users, onEntity((*call).attributeKeys), false},
+	{"GET", "plugins/telemetry/*/*/keys/attributes/*", users, onEntity((*call).attributeKeys), false},
+	{"GET", "plugins/telemetry/*/*/values/timeseries", users, onEntity((*call).timeseries), false},
+	{"GET", "plugins/telemetry/*/*/values/timeseries/history", users, onEntity((*call).timeseries), false},
+	{"GET", "plugins/telemetry/*/*/keys/timeseries", users, onEntity((*call).timeseriesKeys), false},
+	{"POST", "plugins/telemetry/*/*/timeseries/*", users, onEntity((*call).saveTimeseries), false},
+	{"POST", "plugins/telemetry/*/*/timeseries/*/*", users, onEntity((*call).saveTimeseries), false},
+	{"DELETE", "plugins/telemetry/*/*/timeseries/delete", users, onEntity((*call).deleteTimeseries), false},
+	{"POST", "plugins/telemetry/*/*/attributes/*", users, onEntity((*call).saveAttributes), false},
+	{"POST", "plugins/telemetry/*/*/*", users, onEntity((*call).saveAttributes), false},
+	{"DELETE", "plugins/telemetry/*/*/*", users, onEntity((*call).deleteAttributes), false},
+	{"POST", "plugins/telemetry/*/*", users, onDevice((*call).saveAttributes), false},
+	{"DELETE", "plugins/telemetry/*/*", users, onDevice((*call).deleteAttributes), false},
 
 	{"POST", "rpc/oneway/*", users, func(c *call) (any, error) { return c.rpc(true, false) }, true},
 	{"POST", "rpc/twoway/*", users, func(c *call) (any, error) { return c.rpc(false, false) }, true},
@@ -398,11 +398,16 @@ func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	if err := c.accept(events); err != nil {
 		return err
 	}
-	if err := c.Registry.Edit(c.Intake.End(), edits...); err != nil {
-		c.Log.Warn("a change made by REST is in the queue and cannot be stored here", "error", err)
-		return &failure{http.StatusInternalServerError, codeGeneral, wordsNotHere}
+	return c.stored(c.Registry.Edit(c.Intake.End(), edits...))
+}
+
+// stored turns a failure to store what is in the queue already into an answer.
+func (c *call) stored(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	c.Log.Warn("a change made by REST is in the queue and cannot be stored here", "error", err)
+	return &failure{http.StatusInternalServerError, codeGeneral, wordsNotHere}
 }
 
 func (c *call) accept(events []proto.Event) error {

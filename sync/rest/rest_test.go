@@ -582,7 +582,7 @@ func TestNothingChangesWithoutTheQueue(t *testing.T) {
 		}
 	}
 	n := 0
-	r.reg.Timed(id(meter), registry.ServerScope, func(int64, *proto.KV) { n++ })
+	r.reg.TimedAttributes(id(meter), registry.ServerScope, nil, func(int64, *proto.KV) { n++ })
 	if n > 0 {
 		t.Error("an attribute was stored")
 	}
