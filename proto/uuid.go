@@ -1,9 +1,18 @@
 package proto
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 )
+
+// NewUUID makes a random id (version 4 of RFC 9562): the id of an entity or of a request that is made
+// here. Safe for concurrent use.
+func NewUUID() (id UUID) {
+	rand.Read(id[:]) // never fails: the process ends without a source of random numbers
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}
 
 // UUIDOf puts the halves of an id together, as messages carry them.
 func UUIDOf(msb, lsb int64) (id UUID) {

@@ -23,3 +23,28 @@ func TestUUIDText(t *testing.T) {
 		}
 	}
 }
+
+func TestNewUUID(t *testing.T) {
+	seen := map[UUID]bool{}
+	var ones, zeros UUID // bits that were set, and bits that were not, in some id
+	for range 1000 {
+		id := NewUUID()
+		if id[6]>>4 != 4 || id[8]>>6 != 0b10 {
+			t.Fatalf("%s is not of version 4 and the variant of RFC 9562", FormatUUID(id))
+		}
+		if seen[id] {
+			t.Fatalf("%s came twice", FormatUUID(id))
+		}
+		seen[id] = true
+		for i, b := range id {
+			ones[i] |= b
+			zeros[i] |= ^b
+		}
+	}
+	for i := range ones {
+		fixed := map[int]byte{6: 0xf0, 8: 0xc0}[i]
+		if got := ^(ones[i] & zeros[i]); got != fixed {
+			t.Errorf("byte %d: the bits %08b never change, want %08b", i, got, fixed)
+		}
+	}
+}
