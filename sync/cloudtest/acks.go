@@ -7,7 +7,7 @@ import (
 )
 
 // How often an answer is overtaken, and by how much: 2 of 500 telemetry answers by one place, 101 of 500 by up to 82 places with
-// attributes among them (wire contract 4.3).
+// attributes among them (CONTRACT.md 4.3).
 const (
 	reorderTelemetry = 0.004
 	reorderMixed     = 0.2
@@ -15,7 +15,7 @@ const (
 	lateMixed        = 20 * time.Millisecond // at most
 )
 
-const rateLimitText = "Failed to process uplink message. Rate limit reached" // wire contract 4.5
+const rateLimitText = "Failed to process uplink message. Rate limit reached" // CONTRACT.md 4.5
 
 // heldAck is an answer that others may overtake.
 type heldAck struct {

@@ -7,7 +7,7 @@ import (
 	"edgesync/proto"
 )
 
-// AddDevice creates a device and assigns it to the edge; the edge gets it within a second (wire contract 6.3).
+// AddDevice creates a device and assigns it to the edge; the edge gets it within a second (CONTRACT.md 6.3).
 func (c *Cloud) AddDevice(edge proto.UUID, d Device) {
 	c.enqueue(edge, c.tenant.AddDevice(edge, d), keepByKind)
 }
@@ -29,17 +29,17 @@ func (c *Cloud) SetCredentials(id proto.UUID, typ, credID, credValue string) {
 	c.enqueue(edge, c.tenant.SetCredentials(id, typ, credID, credValue), keepByKind)
 }
 
-// UnassignDevice takes a device from its edge. Nothing of it is kept for an edge that is away (wire contract 3.5).
+// UnassignDevice takes a device from its edge. Nothing of it is kept for an edge that is away (CONTRACT.md 3.5).
 func (c *Cloud) UnassignDevice(id proto.UUID) {
 	_, edge, _ := c.tenant.DeviceOf(id)
 	c.enqueue(edge, c.tenant.Unassign(id), keepNever)
 }
 
-// DeleteDevice deletes a device: every edge of the tenant hears of it (wire contract 6.3).
+// DeleteDevice deletes a device: every edge of the tenant hears of it (CONTRACT.md 6.3).
 func (c *Cloud) DeleteDevice(id proto.UUID) { c.enqueueAll(c.tenant.Delete(id)) }
 
 // SetSharedAttributes writes shared attributes of a device. They come down only with a push-to-edge node in the rule chain, which the default
-// chain has not (wire contract 6.3): push tells whether there is one.
+// chain has not (CONTRACT.md 6.3): push tells whether there is one.
 func (c *Cloud) SetSharedAttributes(id proto.UUID, kv []*proto.KeyValueProto, push bool) {
 	_, edge, _ := c.tenant.DeviceOf(id)
 	m := c.tenant.SetAttributes(id, "DEVICE", "SHARED_SCOPE", kv, time.Now())
@@ -49,7 +49,7 @@ func (c *Cloud) SetSharedAttributes(id proto.UUID, kv []*proto.KeyValueProto, pu
 }
 
 // SaveEdge replaces the edge entity with that id; a connected edge gets an EdgeUpdateMsg at once, with the new secret if that changed
-// (wire contract 2.8).
+// (CONTRACT.md 2.8).
 func (c *Cloud) SaveEdge(e Edge) {
 	c.tenant.SaveEdge(e)
 	if s := c.sessionOf(e.ID); s != nil {
@@ -57,11 +57,11 @@ func (c *Cloud) SaveEdge(e Edge) {
 	}
 }
 
-// DeleteEdge deletes the edge entity. Its stream stays open; the next CONNECT is refused (wire contract 2.6).
+// DeleteEdge deletes the edge entity. Its stream stays open; the next CONNECT is refused (CONTRACT.md 2.6).
 func (c *Cloud) DeleteEdge(id proto.UUID) { c.tenant.DeleteEdge(id) }
 
 // AssignCustomer assigns the edge to a customer, or to none with [proto.NullUUID]: EdgeUpdateMsg at once, then the customer, the edge's
-// configuration and the customer's users; the other way the configuration and CUSTOMER DELETED only (wire contract 2.8).
+// configuration and the customer's users; the other way the configuration and CUSTOMER DELETED only (CONTRACT.md 2.8).
 func (c *Cloud) AssignCustomer(edge, customer proto.UUID) {
 	events := c.tenant.AssignCustomer(edge, customer)
 	if s := c.sessionOf(edge); s != nil {
@@ -72,7 +72,7 @@ func (c *Cloud) AssignCustomer(edge, customer proto.UUID) {
 	}
 }
 
-// StartSync begins a full sync as an operator does over the REST API: the edge gets it unasked (wire contract 3.1). False: not connected.
+// StartSync begins a full sync as an operator does over the REST API: the edge gets it unasked (CONTRACT.md 3.1). False: not connected.
 func (c *Cloud) StartSync(edge proto.UUID) bool {
 	s := c.sessionOf(edge)
 	if s == nil {
@@ -82,7 +82,7 @@ func (c *Cloud) StartSync(edge proto.UUID) bool {
 	return true
 }
 
-// FloodDeleted sends every edge n DELETED of devices that it never had, as a busy tenant does (wire contract 6.3).
+// FloodDeleted sends every edge n DELETED of devices that it never had, as a busy tenant does (CONTRACT.md 6.3).
 func (c *Cloud) FloodDeleted(n int) {
 	for range n {
 		d := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // the server inflates what the edge compresses (wire contract 2.1)
+	_ "google.golang.org/grpc/encoding/gzip" // the server inflates what the edge compresses (CONTRACT.md 2.1)
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
@@ -57,7 +57,7 @@ type tenant interface {
 type Options struct {
 	// Tenant is the database; nil = a new one.
 	Tenant *Tenant
-	// TLS makes the listener speak TLS with ALPN h2; nil = plaintext (wire contract 2.1).
+	// TLS makes the listener speak TLS with ALPN h2; nil = plaintext (CONTRACT.md 2.1).
 	TLS *tls.Config
 	// Log gets a line for each session that begins or ends, without secrets; nil = none.
 	Log *slog.Logger
@@ -88,7 +88,7 @@ type Cloud struct {
 	conns     map[*conn]struct{}
 	sessions  map[*session]struct{} // streams, connected or not
 	links     map[proto.UUID]*link
-	stalledBy *session // its unacknowledged RPC holds up the events of all edges (wire contract 6.1)
+	stalledBy *session // its unacknowledged RPC holds up the events of all edges (CONTRACT.md 6.1)
 }
 
 // link is what the server keeps of one edge between its sessions. Guarded by Cloud.mu.
@@ -183,7 +183,7 @@ func (c *Cloud) Stop() {
 	c.work.Wait()
 }
 
-// randomID returns a random positive int32: the server's downlink ids (wire contract 6.1).
+// randomID returns a random positive int32: the server's downlink ids (CONTRACT.md 6.1).
 func (c *Cloud) randomID() int32 {
 	c.rngMu.Lock()
 	defer c.rngMu.Unlock()
@@ -207,7 +207,7 @@ func (c *Cloud) randomFloat() float64 {
 	return c.rng.Float64()
 }
 
-// linkOf returns what is kept of an edge, creating it: an edge is known from its first connect on (wire contract 3.5).
+// linkOf returns what is kept of an edge, creating it: an edge is known from its first connect on (CONTRACT.md 3.5).
 // The caller holds c.mu.
 func (c *Cloud) linkOf(id proto.UUID) *link {
 	l := c.links[id]

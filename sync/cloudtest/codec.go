@@ -11,7 +11,7 @@ import (
 	"edgesync/proto"
 )
 
-// codec hands the bytes of a message over as they are: the size limit is checked by hand (wire contract 2.5: the server never
+// codec hands the bytes of a message over as they are: the size limit is checked by hand (CONTRACT.md 2.5: the server never
 // answers RESOURCE_EXHAUSTED), broken frames are answered by hand, and counting needs no message tree.
 type codec struct{}
 

@@ -101,7 +101,7 @@ func connOf(ctx context.Context) *conn {
 }
 
 // meter counts bytes on the wire and notes whether a stream is compressed: the ending of an oversized message depends on it
-// (wire contract 2.5).
+// (CONTRACT.md 2.5).
 type meter struct{ cloud *Cloud }
 
 type streamKey struct{}

@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// pack is what was sent and waits for its acknowledgements (wire contract 6.1). Guarded by session.mu.
+// pack is what was sent and waits for its acknowledgements (CONTRACT.md 6.1). Guarded by session.mu.
 type pack struct {
 	order   []*sent
 	pending map[int32]*sent
@@ -53,7 +53,7 @@ func (s *session) deliver(l *link, polls bool) {
 	}
 }
 
-// runSync sends the sequence of a sync (wire contract 3.2), each page acknowledged before the next. False: the stream ended.
+// runSync sends the sequence of a sync (CONTRACT.md 3.2), each page acknowledged before the next. False: the stream ended.
 func (s *session) runSync(full bool) bool {
 	c := s.cloud
 	c.seen.syncs.Add(1)
@@ -69,7 +69,7 @@ func (s *session) runSync(full bool) bool {
 		}
 	}
 	if c.faults.isSyncEndless() {
-		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (wire contract 3.6)
+		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (CONTRACT.md 3.6)
 	}
 	if s.sendPack([]*proto.DownlinkMsg{{SyncCompletedMsg: &proto.SyncCompletedMsg{}}}, false) == packOver {
 		return false
@@ -82,7 +82,7 @@ func (s *session) runSync(full bool) bool {
 	return true
 }
 
-// check sends what has come up: RPC first, between packs only (wire contract 6.1). False: the stream ended.
+// check sends what has come up: RPC first, between packs only (CONTRACT.md 6.1). False: the stream ended.
 func (s *session) check(l *link) bool {
 	for {
 		s.mu.Lock()
@@ -117,7 +117,7 @@ func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEn
 		m = stamped(m, time.Now())
 		if s.maxSize > 0 && pb.Size(m) > s.maxSize {
 			s.cloud.seen.tooBig.Add(1)
-			continue // dropped for good; a pack of nothing else ends at its next attempt (wire contract 2.5)
+			continue // dropped for good; a pack of nothing else ends at its next attempt (CONTRACT.md 2.5)
 		}
 		id := s.cloud.randomID()
 		for p.pending[id] != nil {
@@ -162,7 +162,7 @@ func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEn
 	}
 }
 
-// stamped gives attributes that have no time of their own that of their conversion, which is now (wire contract 7.3).
+// stamped gives attributes that have no time of their own that of their conversion, which is now (CONTRACT.md 7.3).
 func stamped(m *proto.DownlinkMsg, now time.Time) *proto.DownlinkMsg {
 	for i, d := range m.EntityData {
 		if d.AttributeTs == nil && (d.AttributesUpdatedMsg != nil || d.PostAttributesMsg != nil) {
@@ -216,7 +216,7 @@ func (s *session) unanswered(p *pack) []*sent {
 	return left
 }
 
-// answered takes the answer to a downlink. success=false removes it too, except where it has entityData (wire contract 6.1).
+// answered takes the answer to a downlink. success=false removes it too, except where it has entityData (CONTRACT.md 6.1).
 // Unknown ids are ignored.
 func (s *session) answered(r *proto.DownlinkResponseMsg) {
 	s.cloud.seen.downlinkAcks.Add(1)

@@ -10,7 +10,7 @@ import (
 	"edgesync/proto"
 )
 
-// keepRule tells whether an event is kept for an edge that is away (wire contract 3.5).
+// keepRule tells whether an event is kept for an edge that is away (CONTRACT.md 3.5).
 type keepRule int
 
 const (
@@ -46,7 +46,7 @@ func (c *Cloud) enqueue(edge proto.UUID, m *proto.DownlinkMsg, keep keepRule) {
 	c.put(c.links[edge], m, keep)
 }
 
-// enqueueAll puts an event into the tables of all edges: DELETED is for everybody (wire contract 6.3).
+// enqueueAll puts an event into the tables of all edges: DELETED is for everybody (CONTRACT.md 6.3).
 func (c *Cloud) enqueueAll(m *proto.DownlinkMsg) {
 	if m == nil {
 		return
@@ -85,7 +85,7 @@ func (c *Cloud) put(l *link, m *proto.DownlinkMsg, keep keepRule) {
 	c.stallIfPending(l)
 }
 
-// stallIfPending lets the events of all edges stand still when this edge has not acknowledged an RPC (wire contract 6.1).
+// stallIfPending lets the events of all edges stand still when this edge has not acknowledged an RPC (CONTRACT.md 6.1).
 // The caller holds c.mu.
 func (c *Cloud) stallIfPending(l *link) {
 	if l.session != nil && l.session.rpcPending && c.stalledBy == nil {
@@ -137,7 +137,7 @@ func (c *Cloud) delivered(l *link, s *session, page []event) {
 }
 
 // merge makes the messages of a page: identical events and several updates of one entity become one, attribute updates of one entity and
-// scope are merged (wire contract 6.1, 6.3: three quick saves, one downlink). The first keeps the place, the last gives the content.
+// scope are merged (CONTRACT.md 6.1, 6.3: three quick saves, one downlink). The first keeps the place, the last gives the content.
 func merge(page []event) []*proto.DownlinkMsg {
 	out := make([]*proto.DownlinkMsg, 0, len(page))
 	at := make(map[string]int, len(page))

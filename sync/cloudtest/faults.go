@@ -7,7 +7,7 @@ import (
 	"edgesync/proto"
 )
 
-// Oversize is how the stream ends behind a RequestMsg above the limit (wire contract 2.5).
+// Oversize is how the stream ends behind a RequestMsg above the limit (CONTRACT.md 2.5).
 type Oversize int
 
 // The endings seen on the real server.
@@ -193,28 +193,28 @@ func (c *Cloud) DropAcksIf(f func(*proto.UplinkMsg) bool) { set(&c.faults, &c.fa
 // DelayAcks holds every acknowledgement back for d.
 func (c *Cloud) DelayAcks(d time.Duration) { set(&c.faults, &c.faults.delay, d) }
 
-// ReorderAcks sets the part of the acknowledgements of telemetry that others overtake, from 0 (never) to 1; as measured it is 0.004 (wire contract 4.3).
+// ReorderAcks sets the part of the acknowledgements of telemetry that others overtake, from 0 (never) to 1; as measured it is 0.004 (CONTRACT.md 4.3).
 func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, part) }
 
-// RateLimit answers every uplink with the text of the tenant profile's rate limit and processes none (wire contract 4.6).
+// RateLimit answers every uplink with the text of the tenant profile's rate limit and processes none (CONTRACT.md 4.6).
 func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
 
 // RefuseUplink answers success=false with the text that f returns, and processes nothing of that uplink; "" lets it pass, nil ends it.
 func (c *Cloud) RefuseUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.refuseIf, f) }
 
 // FailUplink works an uplink off and then answers success=false with the text that f returns all the same: the server does so when a later part
-// fails (wire contract 4.2). "" lets it pass, nil ends it.
+// fails (CONTRACT.md 4.2). "" lets it pass, nil ends it.
 func (c *Cloud) FailUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.failIf, f) }
 
 // EndStreamIf ends the stream, in that way, at each uplink for which f tells so, and processes nothing of it: a message that the server cannot read or
-// that is too large for it, whichever of the endings seen it shows (wire contract 1.1, 2.5). nil ends it.
+// that is too large for it, whichever of the endings seen it shows (CONTRACT.md 1.1, 2.5). nil ends it.
 func (c *Cloud) EndStreamIf(f func(*proto.UplinkMsg) bool, how Ending) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
 	c.faults.endIf, c.faults.endHow = f, how
 }
 
-// SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes block in the end (wire contract 4.3: about
+// SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes block in the end (CONTRACT.md 4.3: about
 // 0.4 ms an event on the real server).
 func (c *Cloud) SlowHandler(perMessage, perEvent time.Duration) {
 	c.faults.mu.Lock()
@@ -222,10 +222,10 @@ func (c *Cloud) SlowHandler(perMessage, perEvent time.Duration) {
 	c.faults.perMsg, c.faults.perE = perMessage, perEvent
 }
 
-// NeverCompleteSync leaves SyncCompleted out: events and RPC stay blocked until a bare SYNC or the next session (wire contract 3.6).
+// NeverCompleteSync leaves SyncCompleted out: events and RPC stay blocked until a bare SYNC or the next session (CONTRACT.md 3.6).
 func (c *Cloud) NeverCompleteSync(on bool) { set(&c.faults, &c.faults.endlessSync, on) }
 
-// SilenceDownlinks holds all events and RPC back, as another edge can for two minutes (wire contract 6.1). Syncs go on.
+// SilenceDownlinks holds all events and RPC back, as another edge can for two minutes (CONTRACT.md 6.1). Syncs go on.
 func (c *Cloud) SilenceDownlinks(on bool) {
 	set(&c.faults, &c.faults.silent, on)
 }
@@ -233,10 +233,10 @@ func (c *Cloud) SilenceDownlinks(on bool) {
 // DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that connects again.
 func (c *Cloud) DuplicateDownlinks(on bool) { set(&c.faults, &c.faults.duplicates, on) }
 
-// HalfOpenOld leaves the old stream open when an edge connects a second time, as when its end is noticed late (wire contract 2.6).
+// HalfOpenOld leaves the old stream open when an edge connects a second time, as when its end is noticed late (CONTRACT.md 2.6).
 func (c *Cloud) HalfOpenOld(on bool) { set(&c.faults, &c.faults.halfOpen, on) }
 
-// NoPolling gives sessions that begin while it is on no events and no RPC (wire contract 10, number 17).
+// NoPolling gives sessions that begin while it is on no events and no RPC (CONTRACT.md 10, number 17).
 func (c *Cloud) NoPolling(on bool) { set(&c.faults, &c.faults.noPolling, on) }
 
 // OversizeEnding chooses how a stream ends behind a message above the limit.

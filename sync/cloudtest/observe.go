@@ -53,7 +53,7 @@ func (c *Cloud) Stats() Stats {
 	}
 }
 
-// Connected tells whether the edge has an accepted session: the attribute "active" of wire contract 2.7.
+// Connected tells whether the edge has an accepted session: the attribute "active" of CONTRACT.md 2.7.
 func (c *Cloud) Connected(edge proto.UUID) bool { return c.sessionOf(edge) != nil }
 
 // Sessions is the number of open streams, accepted or not.

@@ -310,7 +310,7 @@ func (p *player) getEntity(l tapeLine, path string, id proto.UUID, got rest) {
 	}
 	var o object
 	if got.Status != 200 || json.Unmarshal(got.Answer, &o) != nil {
-		return // a user without credentials cannot be read (wire contract 5.8)
+		return // a user without credentials cannot be read (CONTRACT.md 5.8)
 	}
 	name := o.text("name")
 	if madeUpName.MatchString(name) {

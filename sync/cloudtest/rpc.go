@@ -10,7 +10,7 @@ import (
 	"edgesync/proto"
 )
 
-// Limits of a call over the REST API (wire contract 8.1).
+// Limits of a call over the REST API (CONTRACT.md 8.1).
 const (
 	rpcDefaultTimeout = 10 * time.Second
 	rpcMinTimeout     = 5 * time.Second
@@ -25,7 +25,7 @@ type RPCError struct {
 
 func (e *RPCError) Error() string { return fmt.Sprintf("rpc: %d %s", e.Status, e.Word) }
 
-// rpcErrorWords are the error words that the server knows (wire contract 8.1).
+// rpcErrorWords are the error words that the server knows (CONTRACT.md 8.1).
 var rpcErrorWords = map[string]bool{"NOT_FOUND": true, "FORBIDDEN": true, "NO_ACTIVE_CONNECTION": true, "TIMEOUT": true, "INTERNAL": true}
 
 // rpcCalls are the calls that wait for an answer.
@@ -48,7 +48,7 @@ func (r *rpcCalls) init() {
 }
 
 // reply takes the answer of an edge: the request id alone removes the pending call, then the caller is found by the uuid. A wrong uuid
-// with a right id swallows the call (wire contract 8.1).
+// with a right id swallows the call (CONTRACT.md 8.1).
 func (r *rpcCalls) reply(m *proto.DeviceRpcCallMsg) {
 	if m.ResponseMsg == nil || m.ResponseMsg.Error != "" && !rpcErrorWords[m.ResponseMsg.Error] {
 		return
@@ -67,7 +67,7 @@ func (r *rpcCalls) reply(m *proto.DeviceRpcCallMsg) {
 	}
 }
 
-// CallRPC calls a device behind an edge as the REST API does (wire contract 8.1): timeout 0 = 10 s, at least 5 s, and the caller waits 30 s at
+// CallRPC calls a device behind an edge as the REST API does (CONTRACT.md 8.1): timeout 0 = 10 s, at least 5 s, and the caller waits 30 s at
 // most. One-way calls wait for the edge's answer too. The error is an *RPCError, or that of ctx. params is JSON text.
 func (c *Cloud) CallRPC(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error) {
 	if timeout == 0 {
@@ -161,7 +161,7 @@ func (c *Cloud) rpcPackEnded(s *session) {
 	}
 }
 
-// AnswerRPC sets what the tenant's rule chain answers to a device's own calls (wire contract 8.2): nil means no answer, as in a tenant
+// AnswerRPC sets what the tenant's rule chain answers to a device's own calls (CONTRACT.md 8.2): nil means no answer, as in a tenant
 // without an "RPC call reply" node, which is also the default.
 func (c *Cloud) AnswerRPC(f func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg) { c.hooks.setCall(f) }
 

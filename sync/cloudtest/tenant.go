@@ -51,7 +51,7 @@ type Edge struct {
 	Type       string
 	RoutingKey string
 	Secret     string
-	CloudType  string // that it is told; "" = "CE" (wire contract 2.3)
+	CloudType  string // that it is told; "" = "CE" (CONTRACT.md 2.3)
 	Created    time.Time
 }
 
@@ -61,12 +61,12 @@ type Device struct {
 	Name    string
 	Profile string // name of its device profile; "" = "default"
 	Label   string
-	// Credentials as in wire contract 5.5.
+	// Credentials as in CONTRACT.md 5.5.
 	CredentialsType, CredentialsID, CredentialsValue string
 	Gateway                                          bool
 }
 
-// Value is one stored value with its stored type, as after the server's conversions (wire contract 5.3).
+// Value is one stored value with its stored type, as after the server's conversions (CONTRACT.md 5.3).
 type Value struct {
 	Type proto.KeyValueType
 	Bool bool
@@ -86,13 +86,13 @@ type Point struct {
 // Outcome is what came of one uplink.
 type Outcome struct {
 	Success bool
-	Error   string // the server's text, stack trace lines included; see wire contract 4.5
+	Error   string // the server's text, stack trace lines included; see CONTRACT.md 4.5
 	Never   bool   // the answer never comes (a telemetry part without lists)
-	// Mixed: attributes were among it, so that its answer may overtake others by far (wire contract 4.3).
+	// Mixed: attributes were among it, so that its answer may overtake others by far (CONTRACT.md 4.3).
 	Mixed bool
 	// Events are what the server queues for the edge in consequence, in order: answers to requests, renames. Without ids.
 	Events []*proto.DownlinkMsg
-	// Everywhere are messages for all other edges of the tenant: DELETED of what this uplink deleted (wire contract 6.3).
+	// Everywhere are messages for all other edges of the tenant: DELETED of what this uplink deleted (CONTRACT.md 6.3).
 	Everywhere []*proto.DownlinkMsg
 	// RPCReplies are answers of devices to calls from the cloud; RPCCalls are calls of devices.
 	RPCReplies, RPCCalls []*proto.DeviceRpcCallMsg
@@ -157,7 +157,7 @@ func (t *Tenant) DeleteEdge(id proto.UUID) {
 	}
 }
 
-// Deleted tells whether the edge was deleted. Its stream stays open nevertheless (wire contract 2.6).
+// Deleted tells whether the edge was deleted. Its stream stays open nevertheless (CONTRACT.md 2.6).
 func (t *Tenant) Deleted(id proto.UUID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,7 +165,7 @@ func (t *Tenant) Deleted(id proto.UUID) bool {
 	return st != nil && st.deleted
 }
 
-// Configuration is the edge's EdgeConfiguration as the server sends it (wire contract 2.3), nil for an unknown edge.
+// Configuration is the edge's EdgeConfiguration as the server sends it (CONTRACT.md 2.3), nil for an unknown edge.
 func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -253,7 +253,7 @@ func (t *Tenant) SetCredentials(id proto.UUID, typ, credID, credValue string) *p
 }
 
 // Unassign takes a device from its edge; Delete deletes it. Both return the event: it goes to the edge, and in the case of Delete
-// to every edge of the tenant (wire contract 6.3).
+// to every edge of the tenant (CONTRACT.md 6.3).
 func (t *Tenant) Unassign(device proto.UUID) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -378,7 +378,7 @@ func (t *Tenant) Keys(entity proto.UUID) []string {
 }
 
 // Attribute returns one attribute and its lastUpdateTs. The server's own "active" and "lastActivityTime" of a device are among those
-// of SERVER_SCOPE (wire contract 5.3).
+// of SERVER_SCOPE (CONTRACT.md 5.3).
 func (t *Tenant) Attribute(entity proto.UUID, scope, key string) (v Value, ts int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -419,5 +419,5 @@ type Counts struct {
 	Events     uint64 // their parts: elements of entityData, updates, requests
 	Points     uint64 // rows of time series, each counted once
 	Duplicates uint64 // values for a row that was there already
-	Dropped    uint64 // acknowledged and silently not stored: parts, lists of telemetry, values (wire contract 4.7)
+	Dropped    uint64 // acknowledged and silently not stored: parts, lists of telemetry, values (CONTRACT.md 4.7)
 }

@@ -19,7 +19,7 @@ func (t *Tenant) AddCustomer(id proto.UUID, title string) *proto.DownlinkMsg {
 }
 
 // AddUser creates a user of a customer (proto.NullUUID: a tenant administrator) with an activation token instead of a password. The
-// event goes to every edge of the tenant, that of other customers included (wire contract 6.3).
+// event goes to every edge of the tenant, that of other customers included (CONTRACT.md 6.3).
 func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,7 +42,7 @@ func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkM
 }
 
 // AssignCustomer assigns the edge to a customer, or with proto.NullUUID takes it from its customer. It returns what then comes down to
-// that edge by way of its queue; the EdgeUpdateMsg comes on top (wire contract 2.8). Users of a customer that is gone are not deleted
+// that edge by way of its queue; the EdgeUpdateMsg comes on top (CONTRACT.md 2.8). Users of a customer that is gone are not deleted
 // one by one.
 func (t *Tenant) AssignCustomer(edge, customer proto.UUID) (events []*proto.DownlinkMsg) {
 	t.mu.Lock()
@@ -69,7 +69,7 @@ func (t *Tenant) AssignCustomer(edge, customer proto.UUID) (events []*proto.Down
 }
 
 // AckAlarm acknowledges an alarm as a user of the server does, ClearAlarm clears it. An edge without a push node in the cloud learns of
-// either by a system comment only, which is returned (wire contract 6.3); nil for an alarm that is unknown or in that state already.
+// either by a system comment only, which is returned (CONTRACT.md 6.3); nil for an alarm that is unknown or in that state already.
 func (t *Tenant) AckAlarm(id proto.UUID, now time.Time) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()

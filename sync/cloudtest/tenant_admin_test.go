@@ -9,7 +9,7 @@ import (
 	"edgesync/proto"
 )
 
-// TestAssignCustomer: what comes down besides the EdgeUpdateMsg (wire contract 2.8).
+// TestAssignCustomer: what comes down besides the EdgeUpdateMsg (CONTRACT.md 2.8).
 func TestAssignCustomer(t *testing.T) {
 	b := newTenantBench(t)
 	customer, user := proto.UUID{15: 40}, proto.UUID{15: 41}
@@ -37,8 +37,8 @@ func TestAssignCustomer(t *testing.T) {
 	}
 }
 
-// TestAlarmByUser: a user's acknowledgement or clearing shows as a system comment, once (wire contract 6.3); a cleared alarm cannot be
-// raised again under its id (wire contract 4.8), and comments live on it.
+// TestAlarmByUser: a user's acknowledgement or clearing shows as a system comment, once (CONTRACT.md 6.3); a cleared alarm cannot be
+// raised again under its id (CONTRACT.md 4.8), and comments live on it.
 func TestAlarmByUser(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 50}
@@ -87,7 +87,7 @@ func TestAlarmByUser(t *testing.T) {
 	}
 }
 
-// TestHashOrder: latest telemetry comes grouped by ts in the order of the recording uplink-requests (wire contract 7.3).
+// TestHashOrder: latest telemetry comes grouped by ts in the order of the recording uplink-requests (CONTRACT.md 7.3).
 func TestHashOrder(t *testing.T) {
 	if got := hashOrder([]int64{1767225600000, 1767225601000, 1767225602000, 1795460897960}); got[0] != 1767225600000 || got[1] != 1767225602000 ||
 		got[2] != 1795460897960 || got[3] != 1767225601000 {

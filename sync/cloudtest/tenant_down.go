@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// What goes down: the messages of each kind with the entities inside, as the server composes them (wire contract 6.3, 6.4). All of
+// What goes down: the messages of each kind with the entities inside, as the server composes them (CONTRACT.md 6.3, 6.4). All of
 // these read the database at the time of the call, as the server does at the time of sending.
 
 const (
@@ -135,7 +135,7 @@ func calculatedFieldDown(r *record) *proto.DownlinkMsg {
 	return &proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{m}}
 }
 
-// deletedDown is ENTITY_DELETED of a type that has ids on the wire: ids only (wire contract 6.3). Nil for other types.
+// deletedDown is ENTITY_DELETED of a type that has ids on the wire: ids only (CONTRACT.md 6.3). Nil for other types.
 func deletedDown(r ref) *proto.DownlinkMsg {
 	msb, lsb := proto.Halves(r.id)
 	switch r.typ {

@@ -38,7 +38,7 @@ const (
 	entityTypes
 )
 
-// template describes the JSON of one type: its name on the wire and its members in the server's order (wire contract 6.4) with the
+// template describes the JSON of one type: its name on the wire and its members in the server's order (CONTRACT.md 6.4) with the
 // JSON text of each where an entity does not say.
 type template struct {
 	name    string
@@ -109,7 +109,7 @@ var templates = [entityTypes]*template{
 }
 
 // typeNumbers finds a type by its name on the wire. Names that the server knows and this cloud does not keep are typeOther: data for
-// them is dropped, while an unknown name is an error (wire contract 4.5, 4.7).
+// them is dropped, while an unknown name is an error (CONTRACT.md 4.5, 4.7).
 var typeNumbers = func() map[string]entityType {
 	m := make(map[string]entityType)
 	for i, t := range templates {
@@ -127,7 +127,7 @@ var typeNumbers = func() map[string]entityType {
 	return m
 }()
 
-// hasTelemetry tells whether data of such an entity is taken (wire contract 4.7).
+// hasTelemetry tells whether data of such an entity is taken (CONTRACT.md 4.7).
 func (t entityType) hasTelemetry() bool {
 	switch t {
 	case typeDevice, typeAsset, typeEntityView, typeDashboard, typeTenant, typeCustomer, typeUser, typeEdge:
@@ -154,7 +154,7 @@ type record struct {
 	keys   []string // of series, in order of arrival
 	attrs  [scopes]attributes
 
-	// Device activity as the server refreshes it with its own clock (wire contract 5.3), in milliseconds; zero = never.
+	// Device activity as the server refreshes it with its own clock (CONTRACT.md 5.3), in milliseconds; zero = never.
 	activeSince, lastActivity int64
 
 	credentials *login          // of a device
@@ -163,7 +163,7 @@ type record struct {
 	comments    []comment       // of an alarm
 }
 
-// login is the credentials of a device (wire contract 5.5).
+// login is the credentials of a device (CONTRACT.md 5.5).
 type login struct {
 	id             proto.UUID
 	created        int64
@@ -204,7 +204,7 @@ func (r *record) created() int64 {
 	return n
 }
 
-// marshal is the entity as it goes down: all members, version always null (wire contract 6.4).
+// marshal is the entity as it goes down: all members, version always null (CONTRACT.md 6.4).
 func (r *record) marshal() string {
 	t := templates[r.typ]
 	b := make([]byte, 0, 512)
@@ -228,7 +228,7 @@ func (r *record) marshal() string {
 }
 
 // appendDeviceData writes the data of a device with the key "type" twice in its configuration, a quirk of the server's serializer
-// that a strict parser must survive (wire contract 6.4).
+// that a strict parser must survive (CONTRACT.md 6.4).
 func appendDeviceData(b []byte, data json.RawMessage) []byte {
 	var parts struct {
 		Configuration          map[string]json.RawMessage `json:"configuration"`
@@ -288,7 +288,7 @@ func uuidTime(id proto.UUID) (ms int64, ok bool) {
 	return (ticks - gregorian) / 10_000, true
 }
 
-// idJSON is an entity id as it stands in JSON (wire contract 5.1).
+// idJSON is an entity id as it stands in JSON (CONTRACT.md 5.1).
 func idJSON(r ref) string {
 	return `{"entityType":"` + templates[r.typ].name + `","id":"` + proto.FormatUUID(r.id) + `"}`
 }

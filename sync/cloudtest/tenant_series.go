@@ -121,7 +121,7 @@ func (s *series) merge() {
 	s.late = s.late[:0]
 }
 
-// latest is the row with the highest ts: late data never becomes the latest value (wire contract 5.3).
+// latest is the row with the highest ts: late data never becomes the latest value (CONTRACT.md 5.3).
 func (s *series) latest() *row {
 	return &s.rows[len(s.rows)-1]
 }
@@ -170,7 +170,7 @@ func (a *attributes) remove(key string) {
 	}
 }
 
-// scope numbers the three attribute scopes (wire contract 7.1).
+// scope numbers the three attribute scopes (CONTRACT.md 7.1).
 type scope uint8
 
 const (

@@ -91,7 +91,7 @@ const (
 
 const systemTenant = `{"entityType":"TENANT","id":"13814000-1dd2-11b2-8080-808080808080"}`
 
-// Steps returns the sequence of a sync (wire contract 3.2): one element a step, each a list of messages without ids.
+// Steps returns the sequence of a sync (CONTRACT.md 3.2): one element a step, each a list of messages without ids.
 // SyncCompleted is not among them. Steps without messages are left out.
 func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 	t.mu.Lock()
@@ -199,7 +199,7 @@ func (t *Tenant) queues() (step []*proto.DownlinkMsg) {
 }
 
 // settings are the admin settings of the system; "jwt" is there because the real server hands its signing key to every edge
-// (wire contract 10, 21).
+// (CONTRACT.md 10, 21).
 func (t *Tenant) settings() (step []*proto.DownlinkMsg) {
 	for i, s := range [][2]string{
 		{"general", `{"baseUrl":"http://localhost:8080","prohibitDifferentUrl":false}`},
@@ -253,7 +253,7 @@ func (t *Tenant) bundles() (step []*proto.DownlinkMsg) {
 	return step
 }
 
-// notification is the common beginning of the JSON of the notification entities. Their messages carry no ids (wire contract 6.4).
+// notification is the common beginning of the JSON of the notification entities. Their messages carry no ids (CONTRACT.md 6.4).
 func (t *Tenant) notification(group byte, n int, typ, name string) string {
 	return fmt.Sprintf(`{"id":{"entityType":"%s","id":"%s"},"createdTime":%s,"tenantId":%s,"name":"%s",`,
 		typ, proto.FormatUUID(t.fixtureID(group, n)), t.createdText(), idJSON(ref{typeTenant, t.id}), name)

@@ -14,7 +14,7 @@ import (
 	"edgesync/proto"
 )
 
-// What a fresh tenant of the real server has (wire contract 3.3). The content of ours is small and invented.
+// What a fresh tenant of the real server has (CONTRACT.md 3.3). The content of ours is small and invented.
 const (
 	systemWidgetTypes = 684
 	systemBundles     = 28
@@ -180,7 +180,7 @@ func (r *record) device() Device {
 	return d
 }
 
-// saveCredentials stores credentials of a device with the id that the server computes (wire contract 5.5).
+// saveCredentials stores credentials of a device with the id that the server computes (CONTRACT.md 5.5).
 func (t *Tenant) saveCredentials(r *record, typ, key, value string, now time.Time) {
 	switch typ {
 	case "MQTT_BASIC":
@@ -244,7 +244,7 @@ func sha3Hex(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// credentialsJSON is the entity of a deviceCredentialsUpdateMsg (wire contract 6.4).
+// credentialsJSON is the entity of a deviceCredentialsUpdateMsg (CONTRACT.md 6.4).
 func (r *record) credentialsJSON() string {
 	c := r.credentials
 	value := "null"
@@ -266,7 +266,7 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
-// relationKey is what makes a relation one (wire contract 5.7).
+// relationKey is what makes a relation one (CONTRACT.md 5.7).
 type relationKey struct {
 	from, to    ref
 	name, group string

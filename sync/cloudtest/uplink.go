@@ -14,7 +14,7 @@ type uplink struct {
 	now  time.Time
 	out  *Outcome
 
-	// failed is the text of the first failed future: the rest of the uplink is processed nevertheless (wire contract 4.2).
+	// failed is the text of the first failed future: the rest of the uplink is processed nevertheless (CONTRACT.md 4.2).
 	failed string
 	never  bool
 
@@ -25,7 +25,7 @@ type uplink struct {
 	requests []*proto.DownlinkMsg
 }
 
-// thrown is an exception: it ends the uplink, earlier parts stay applied (wire contract 4.2).
+// thrown is an exception: it ends the uplink, earlier parts stay applied (CONTRACT.md 4.2).
 type thrown struct {
 	text  string // the root cause; may have several lines
 	where string // of the part that threw: processor and method, for the stack trace
@@ -40,7 +40,7 @@ func (u *uplink) fail(text, where string) {
 	}
 }
 
-// trace is the part of an error text behind the root cause: stack trace lines that no client may depend on (wire contract 4.5).
+// trace is the part of an error text behind the root cause: stack trace lines that no client may depend on (CONTRACT.md 4.5).
 func trace(where string) string {
 	const session = "org.thingsboard.server.service.edge.rpc.EdgeGrpcSession"
 	return "\norg.thingsboard.server.service.edge.rpc.processor." + where + "\n" +
@@ -49,7 +49,7 @@ func trace(where string) string {
 		session + "$1.onNext(EdgeGrpcSession.java:206)"
 }
 
-// Process works off one uplink of the edge as the server does (wire contract 4.2 to 4.8, 5, 7): fixed order of the parts, silent
+// Process works off one uplink of the edge as the server does (CONTRACT.md 4.2, 4.3, 4.4, 4.5, 4.6, 4.7, 4.8, 5, 7): fixed order of the parts, silent
 // drops, value conversions, attribute time filter, errors with the server's texts, parts applied before an error stay.
 func (t *Tenant) Process(edge proto.UUID, m *proto.UplinkMsg, now time.Time) Outcome {
 	t.mu.Lock()
@@ -84,7 +84,7 @@ func (t *Tenant) Process(edge proto.UUID, m *proto.UplinkMsg, now time.Time) Out
 	return out
 }
 
-// run calls the parts in the server's order, whatever the order of their fields (wire contract 4.2).
+// run calls the parts in the server's order, whatever the order of their fields (CONTRACT.md 4.2).
 func (u *uplink) run(m *proto.UplinkMsg) error {
 	steps := [...]func(*proto.UplinkMsg) error{
 		u.deviceProfiles, u.devices, u.deviceCredentials, u.assetProfiles, u.assets, u.ruleChains, u.ruleChainMetadata, u.entityViews,
@@ -112,7 +112,7 @@ func all[T any](u *uplink, list []T, work func(T) error) error {
 	return nil
 }
 
-// drop counts something that is acknowledged and silently not stored (wire contract 4.7).
+// drop counts something that is acknowledged and silently not stored (CONTRACT.md 4.7).
 func (u *uplink) drop() { u.t.counts.Dropped++ }
 
 // unsupported is the failed future of a message type that the part does not know.
@@ -141,7 +141,7 @@ func scopeNamed(name, where string) (scope, error) {
 	return sc, nil
 }
 
-// rpcErrors are the words that an answer may carry as an error (wire contract 8.1).
+// rpcErrors are the words that an answer may carry as an error (CONTRACT.md 8.1).
 var rpcErrors = map[string]bool{"NOT_FOUND": true, "FORBIDDEN": true, "NO_ACTIVE_CONNECTION": true, "TIMEOUT": true, "INTERNAL": true}
 
 // rpcCalls hands out answers of devices and calls of devices; what is neither is acknowledged and forgotten.

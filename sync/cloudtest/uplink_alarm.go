@@ -21,7 +21,7 @@ const (
 	inRelate  = "relation.BaseRelationProcessor.processRelationMsg(BaseRelationProcessor.java:44)"
 )
 
-// alarms works off alarm updates (wire contract 5.6). The JSON is required for every message type.
+// alarms works off alarm updates (CONTRACT.md 5.6). The JSON is required for every message type.
 func (u *uplink) alarms(m *proto.UplinkMsg) error {
 	return all(u, m.GetAlarmUpdateMsg(), func(m *proto.AlarmUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "alarm.Alarm", inAlarm)
@@ -81,7 +81,7 @@ func (u *uplink) onAlarm(id proto.UUID, change func(*record)) {
 }
 
 // raise creates the alarm, or updates the active one of that originator and type, which keeps its own id. An alarm that was cleared
-// cannot be raised again under its id: the database refuses, for ever (wire contract 4.8). The refusal is taken for a failed
+// cannot be raised again under its id: the database refuses, for ever (CONTRACT.md 4.8). The refusal is taken for a failed
 // future here; the recordings do not tell it from an exception.
 func (u *uplink) raise(id proto.UUID, originator ref, o object) {
 	for _, check := range []struct {
@@ -176,7 +176,7 @@ func (r *record) setStatus() {
 	r.set("status", quoted(status))
 }
 
-// alarmComments stores comments by the id in their JSON. DELETED is acknowledged and does nothing (wire contract 5.6).
+// alarmComments stores comments by the id in their JSON. DELETED is acknowledged and does nothing (CONTRACT.md 5.6).
 func (u *uplink) alarmComments(m *proto.UplinkMsg) error {
 	return all(u, m.GetAlarmCommentUpdateMsg(), func(m *proto.AlarmCommentUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "alarm.AlarmComment", inComment)
@@ -213,7 +213,7 @@ func (u *uplink) alarmComments(m *proto.UplinkMsg) error {
 
 var typeGroups = []string{"EDGE_AUTO_ASSIGN_RULE_CHAIN", "DASHBOARD", "RULE_NODE", "COMMON", "EDGE", "RULE_CHAIN"}
 
-// relations stores and deletes relations whose two ends exist (wire contract 5.7).
+// relations stores and deletes relations whose two ends exist (CONTRACT.md 5.7).
 func (u *uplink) relations(m *proto.UplinkMsg) error {
 	return all(u, m.GetRelationUpdateMsg(), func(m *proto.RelationUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "relation.EntityRelation", inRelate)

@@ -9,7 +9,7 @@ import (
 	"edgesync/proto"
 )
 
-// TestSilentDrops: what is acknowledged and not stored (wire contract 4.7).
+// TestSilentDrops: what is acknowledged and not stored (CONTRACT.md 4.7).
 func TestSilentDrops(t *testing.T) {
 	long300 := strings.Repeat("k", 300)
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func TestSilentDrops(t *testing.T) {
 	wantPoints(t, b, "in", Point{TS: 5, Value: longVal(12), Writes: 1})
 }
 
-// TestUnknownEntities: data for what is not there is acknowledged and counted as dropped (wire contract 4.7).
+// TestUnknownEntities: data for what is not there is acknowledged and counted as dropped (CONTRACT.md 4.7).
 func TestUnknownEntities(t *testing.T) {
 	b := newTenantBench(t)
 	chain := dataFor(ref{typeRuleChain, b.rootChain})
@@ -70,7 +70,7 @@ func TestUnknownEntities(t *testing.T) {
 	}
 }
 
-// TestUpsert: rows are counted once, written again, and sorted however they come (wire contract 4.8, 5.3).
+// TestUpsert: rows are counted once, written again, and sorted however they come (CONTRACT.md 4.8, 5.3).
 func TestUpsert(t *testing.T) {
 	b := newTenantBench(t)
 	const n = 1000
@@ -104,7 +104,7 @@ func TestUpsert(t *testing.T) {
 }
 
 // TestManyLists: several lists in one message are all stored; without any the answer never comes, unless something else fails
-// (wire contract 4.3).
+// (CONTRACT.md 4.3).
 func TestManyLists(t *testing.T) {
 	b := newTenantBench(t)
 	out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("a", 1)), kvList(2, longPair("a", 2)))}})
@@ -127,7 +127,7 @@ func TestManyLists(t *testing.T) {
 }
 
 // TestTimeFilter: both forms of attributes are kept only when newer than what is stored; a post is stored with the server's clock,
-// and only when the value changes (wire contract 7.2).
+// and only when the value changes (CONTRACT.md 7.2).
 func TestTimeFilter(t *testing.T) {
 	b := newTenantBench(t)
 	at := func(want Value, ts int64) {

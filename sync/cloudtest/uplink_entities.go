@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// maxName is the longest name of an entity, in characters (wire contract 5.5).
+// maxName is the longest name of an entity, in characters (CONTRACT.md 5.5).
 const maxName = 255
 
 // kind is what the server's processors of entities have in common and where they differ.
@@ -110,7 +110,7 @@ func (u *uplink) entity(k *kind, m entityUpdate, complete resolve) error {
 	}
 }
 
-// save creates or replaces an entity (wire contract 5.1, 5.5).
+// save creates or replaces an entity (CONTRACT.md 5.1, 5.5).
 func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) error {
 	t := u.t
 	o, err := readObject(m.GetEntity(), k.class, k.where)
@@ -163,7 +163,7 @@ func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) 
 	}
 	if u.edge.deleted {
 		if k.assign {
-			// The entity is saved nevertheless (wire contract 2.6).
+			// The entity is saved nevertheless (CONTRACT.md 2.6).
 			return &thrown{"Can't assign " + k.word + " to non-existent edge!", k.where}
 		}
 		return nil
@@ -213,7 +213,7 @@ func (u *uplink) take(next, old *record, o object) {
 }
 
 // nameFor is the name that the entity gets. One that another entity of the type has already, or none at all, is made unique by 15
-// random letters (wire contract 5.5).
+// random letters (CONTRACT.md 5.5).
 func (u *uplink) nameFor(k *kind, r ref, o object) (name string, renamed bool, err error) {
 	member := k.title
 	switch member {
@@ -239,7 +239,7 @@ func (u *uplink) nameFor(k *kind, r ref, o object) (name string, renamed bool, e
 	return name, false, nil
 }
 
-// validate checks what the server's validators check, in their order (wire contract 4.5).
+// validate checks what the server's validators check, in their order (CONTRACT.md 4.5).
 func (u *uplink) validate(k *kind, next *record, o object, name string) error {
 	if len(utf16.Encode([]rune(name))) > maxName {
 		member := k.title
@@ -264,7 +264,7 @@ func (u *uplink) validate(k *kind, next *record, o object, name string) error {
 	return nil
 }
 
-// same tells whether the JSON is the server's own complete one (wire contract 4.8).
+// same tells whether the JSON is the server's own complete one (CONTRACT.md 4.8).
 func (r *record) same(o object) bool {
 	tpl := templates[r.typ]
 	for i, name := range tpl.members {
@@ -308,7 +308,7 @@ func (u *uplink) renamedDown(r ref) *proto.DownlinkMsg {
 	return nil
 }
 
-// delete deletes an entity; an unknown one is no error. A rule chain is only taken from the edge (wire contract 5.8).
+// delete deletes an entity; an unknown one is no error. A rule chain is only taken from the edge (CONTRACT.md 5.8).
 func (u *uplink) delete(k *kind, id proto.UUID) error {
 	r := u.t.find(k.typ, id)
 	if r == nil {

@@ -10,12 +10,12 @@ import (
 	"edgesync/proto"
 )
 
-// object is the JSON of an entity that came up. Unknown members are ignored, missing ones are null (wire contract 5.1).
+// object is the JSON of an entity that came up. Unknown members are ignored, missing ones are null (CONTRACT.md 5.1).
 type object map[string]json.RawMessage
 
 const redacted = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: %d, column: %d]"
 
-// readObject parses the JSON of an entity. What does not parse is thrown with the words of the server's parser (wire contract 4.5).
+// readObject parses the JSON of an entity. What does not parse is thrown with the words of the server's parser (CONTRACT.md 4.5).
 // The text "null" gives a nil object.
 func readObject(src, class, where string) (object, error) {
 	if strings.Trim(src, " \t\r\n") == "" {
@@ -83,7 +83,7 @@ func (o object) word(name, class string, words []string, where string) (word str
 		"values accepted for Enum class: [%s]\n at "+redacted, class, quoted(word), strings.Join(words, ", "), 1, 1), where}
 }
 
-// originator is an id object whose type is not known beforehand: it must have both members (wire contract 5.1). ok is false when it is
+// originator is an id object whose type is not known beforehand: it must have both members (CONTRACT.md 5.1). ok is false when it is
 // null. The type is typeNone when the name is unknown here, which is an error on the server.
 func (o object) originator(name, where string) (r ref, ok bool, err error) {
 	raw := o.given(name)

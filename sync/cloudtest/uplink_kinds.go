@@ -29,7 +29,7 @@ func (u *uplink) assets(m *proto.UplinkMsg) error {
 	})
 }
 
-// profiled finds the profile: by id, else by the name in "type", which is created when new, else the default one (wire contract 5.5).
+// profiled finds the profile: by id, else by the name in "type", which is created when new, else the default one (CONTRACT.md 5.5).
 func (u *uplink) profiled(typ entityType, member, unknown string) resolve {
 	return func(next *record, o object) error {
 		var profile *record
@@ -46,10 +46,10 @@ func (u *uplink) profiled(typ entityType, member, unknown string) resolve {
 	}
 }
 
-// credentialsTypes are the words of wire contract 5.5.
+// credentialsTypes are the words of CONTRACT.md 5.5.
 var credentialsTypes = []string{"ACCESS_TOKEN", "X509_CERTIFICATE", "MQTT_BASIC", "LWM2M_CREDENTIALS"}
 
-// deviceCredentials are stored for a known device, dropped for another (wire contract 4.7).
+// deviceCredentials are stored for a known device, dropped for another (CONTRACT.md 4.7).
 func (u *uplink) deviceCredentials(m *proto.UplinkMsg) error {
 	const where = "device.DeviceEdgeProcessor.processDeviceCredentialsMsgFromEdge(DeviceEdgeProcessor.java:103)"
 	return all(u, m.GetDeviceCredentialsUpdateMsg(), func(m *proto.DeviceCredentialsUpdateMsg) error {
@@ -107,7 +107,7 @@ func (u *uplink) ruleChains(m *proto.UplinkMsg) error {
 	})
 }
 
-// ruleChainMetadata stores nodes and connections; of an unknown chain it is dropped (wire contract 5.8).
+// ruleChainMetadata stores nodes and connections; of an unknown chain it is dropped (CONTRACT.md 5.8).
 func (u *uplink) ruleChainMetadata(m *proto.UplinkMsg) error {
 	const where = "rule.RuleChainEdgeProcessor.processRuleChainMetadataMsgFromEdge(RuleChainEdgeProcessor.java:96)"
 	return all(u, m.GetRuleChainMetadataUpdateMsg(), func(m *proto.RuleChainMetadataUpdateMsg) error {
@@ -191,7 +191,7 @@ func (u *uplink) entityViews(m *proto.UplinkMsg) error {
 	return all(u, m.GetEntityViewUpdateMsg(), func(m *proto.EntityViewUpdateMsg) error { return u.entity(entityViewKind, m, u.about(entityViewKind)) })
 }
 
-// about checks the member entityId: both of its members must be there (wire contract 5.1).
+// about checks the member entityId: both of its members must be there (CONTRACT.md 5.1).
 func (u *uplink) about(k *kind) resolve {
 	return func(_ *record, o object) error {
 		_, _, err := o.originator("entityId", k.where)

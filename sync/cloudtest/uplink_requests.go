@@ -6,13 +6,13 @@ import (
 
 const inRequests = "DefaultEdgeRequestsService.processAttributesRequestMsg(DefaultEdgeRequestsService.java:137)"
 
-// Attributes that the server keeps for itself and never sends (wire contract 7.3).
+// Attributes that the server keeps for itself and never sends (CONTRACT.md 7.3).
 var hiddenAttributes = map[string]bool{
 	"active": true, "lastConnectTime": true, "lastDisconnectTime": true, "lastActivityTime": true, "inactivityAlarmTime": true,
 }
 
 // attributesRequests answers with the attributes of the scope and, for each entity asked about, with all latest telemetry grouped by
-// ts (wire contract 7.3). Two scopes in one uplink bring the telemetry once.
+// ts (CONTRACT.md 7.3). Two scopes in one uplink bring the telemetry once.
 func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 	answered := make(map[ref]bool)
 	return all(u, m.GetAttributesRequestMsg(), func(q *proto.AttributesRequestMsg) error {
@@ -49,7 +49,7 @@ func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 	})
 }
 
-// asAnswer converts a stored value once more on its way down: JSON comes as a string (wire contract 7.3).
+// asAnswer converts a stored value once more on its way down: JSON comes as a string (CONTRACT.md 7.3).
 func asAnswer(v Value) Value {
 	switch v.Type {
 	case proto.KeyValueType_JSON_V, proto.KeyValueType_STRING_V:
@@ -102,7 +102,7 @@ func hashOrder(keys []int64) []int64 {
 	return out
 }
 
-// relationRequests answers with one message per relation, in both directions, but for those that touch an edge (wire contract 5.9).
+// relationRequests answers with one message per relation, in both directions, but for those that touch an edge (CONTRACT.md 5.9).
 func (u *uplink) relationRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetRelationRequestMsg(), func(q *proto.RelationRequestMsg) error {
 		typ, err := typeOf(q.GetEntityType(), inRequests)

@@ -70,7 +70,7 @@ func wantPoints(t *testing.T, b *tenantBench, key string, want ...Point) {
 }
 
 // TestOrderOfParts: one uplink creates a device, gives it credentials, posts for it, raises an alarm and relates it, whatever the order
-// of the fields (wire contract 4.2).
+// of the fields (CONTRACT.md 4.2).
 func TestOrderOfParts(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
@@ -104,7 +104,7 @@ func TestOrderOfParts(t *testing.T) {
 	}
 }
 
-// TestThrownAndFailed: an exception ends the uplink, a failed future does not; what was applied before stays (wire contract 4.2).
+// TestThrownAndFailed: an exception ends the uplink, a failed future does not; what was applied before stays (CONTRACT.md 4.2).
 func TestThrownAndFailed(t *testing.T) {
 	id := proto.UUID{15: 9}
 	for _, c := range []struct {
@@ -148,7 +148,7 @@ func TestThrownAndFailed(t *testing.T) {
 }
 
 // TestNameCollision: the incoming device is renamed and the edge told, with the credentials that came in the same uplink
-// (wire contract 4.8, 5.5).
+// (CONTRACT.md 4.8, 5.5).
 func TestNameCollision(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
@@ -175,7 +175,7 @@ func TestNameCollision(t *testing.T) {
 	}
 }
 
-// TestDeletedEdge: uplinks are still answered; a device is saved and refused at once (wire contract 2.6).
+// TestDeletedEdge: uplinks are still answered; a device is saved and refused at once (CONTRACT.md 2.6).
 func TestDeletedEdge(t *testing.T) {
 	b := newTenantBench(t)
 	b.DeleteEdge(b.edge)
@@ -198,7 +198,7 @@ func TestDeletedEdge(t *testing.T) {
 	}
 }
 
-// TestDeleteEverywhere: what an uplink deletes is told to all other edges (wire contract 6.3).
+// TestDeleteEverywhere: what an uplink deletes is told to all other edges (CONTRACT.md 6.3).
 func TestDeleteEverywhere(t *testing.T) {
 	b := newTenantBench(t)
 	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted, "")}})
@@ -213,7 +213,7 @@ func TestDeleteEverywhere(t *testing.T) {
 	}
 }
 
-// TestRPCParts: answers and calls are handed out, an unknown word of error is thrown (wire contract 8).
+// TestRPCParts: answers and calls are handed out, an unknown word of error is thrown (CONTRACT.md 8).
 func TestRPCParts(t *testing.T) {
 	b := newTenantBench(t)
 	reply := &proto.DeviceRpcCallMsg{RequestId: 1, ResponseMsg: &proto.RpcResponseMsg{}}
@@ -225,7 +225,7 @@ func TestRPCParts(t *testing.T) {
 	}
 }
 
-// TestSteps: the sequence of wire contract 3.2 in both modes.
+// TestSteps: the sequence of CONTRACT.md 3.2 in both modes.
 func TestSteps(t *testing.T) {
 	b := newTenantBench(t)
 	names := func(full bool) (list []string) {
@@ -262,7 +262,7 @@ func TestSteps(t *testing.T) {
 		t.Errorf("full:\n%q, want\n%q", got, full)
 	}
 	if n := NewTenant().widgetTypes; n != 684 {
-		t.Errorf("%d widget types, want 684 (wire contract 3.3)", n)
+		t.Errorf("%d widget types, want 684 (CONTRACT.md 3.3)", n)
 	}
 }
 
@@ -302,7 +302,7 @@ func entityTexts(m *proto.DownlinkMsg) (texts []string) {
 	return texts
 }
 
-// TestAdministration: what the program and the tests do to the tenant, and the events of it (wire contract 6.3).
+// TestAdministration: what the program and the tests do to the tenant, and the events of it (CONTRACT.md 6.3).
 func TestAdministration(t *testing.T) {
 	b := newTenantBench(t)
 	c := b.Configuration(b.edge)

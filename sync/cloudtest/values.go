@@ -9,11 +9,10 @@ import (
 	"edgesync/proto"
 )
 
-// maxDecimals is how many digits after the decimal point a number may have and stay a double (wire contract 5.3).
+// maxDecimals is how many digits after the decimal point a number may have and stay a double (CONTRACT.md 5.3).
 const maxDecimals = 16
 
-// maxPlainDigits bounds the decimal text of a number in exponent form: 1e100000 would become a string of 100,001 digits (device
-// API 1.3). A number beyond the bound is kept as the text that was sent.
+// maxPlainDigits bounds the decimal text of a number in exponent form: 1e100000 would become a string of 100,001 digits (API.md 1.3). A number beyond the bound is kept as the text that was sent.
 const maxPlainDigits = 1 << 17
 
 // pair is one key with its value as the server stores it.
@@ -23,7 +22,7 @@ type pair struct {
 }
 
 // convertDouble is what becomes of a DOUBLE_V: the server writes it as JSON the way Java does (exponent form from 1e7 on and below
-// 1e-3) and parses that text again (wire contract 5.3).
+// 1e-3) and parses that text again (CONTRACT.md 5.3).
 func convertDouble(d float64) Value {
 	switch {
 	case math.IsNaN(d):
@@ -56,8 +55,7 @@ func convertDouble(d float64) Value {
 	return v
 }
 
-// convertString is what becomes of a STRING_V: text that looks like a plain decimal number becomes one (wire contract 5.3, device
-// API 1.3), a NUL is cut out.
+// convertString is what becomes of a STRING_V: text that looks like a plain decimal number becomes one (CONTRACT.md 5.3, API.md 1.3), a NUL is cut out.
 func convertString(s string) Value {
 	if plain, ok := parsable(s); ok {
 		if v, ok := convertNumber(plain); ok {
@@ -285,7 +283,7 @@ func convertList(dst []pair, kvs []*proto.KeyValueProto) ([]pair, error) {
 const skipped = proto.KeyValueType(-1)
 
 // storable tells whether the server stores pairs with these keys: one key that is empty, longer than 255 characters, or has a NUL or
-// markup in it loses all the others beside it (wire contract 4.7, device API 1.4).
+// markup in it loses all the others beside it (CONTRACT.md 4.7, API.md 1.4).
 func storable(pairs []pair) bool {
 	for i := range pairs {
 		if pairs[i].val.Type != skipped && !storableKey(pairs[i].key) {
@@ -315,5 +313,5 @@ func storableKey(key string) bool {
 	return n <= maxKey
 }
 
-// maxKey is the longest key that is stored, in characters (wire contract 4.7).
+// maxKey is the longest key that is stored, in characters (CONTRACT.md 4.7).
 const maxKey = 255

@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// maxNesting is how deep a JSON value may be nested (device API 1.3).
+// maxNesting is how deep a JSON value may be nested (API.md 1.3).
 const maxNesting = 255
 
 type elementKind uint8
@@ -101,7 +101,7 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// lenient reads JSON with the tolerance of the server's parser for values (device API 1.3): unquoted names and strings, single
+// lenient reads JSON with the tolerance of the server's parser for values (API.md 1.3): unquoted names and strings, single
 // quotes, comments, "=" and "=>" for ":", ";" for ",".
 type lenient struct {
 	src  string
@@ -373,7 +373,7 @@ func (p *lenient) quoted() (string, error) {
 					}
 				}
 				if r >= 0xD800 && r < 0xE000 {
-					r = '?' // what a lone surrogate becomes (device API 1.4)
+					r = '?' // what a lone surrogate becomes (API.md 1.4)
 				}
 				b.WriteString(string(utf8.AppendRune(nil, r)))
 			default:

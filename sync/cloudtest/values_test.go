@@ -15,7 +15,7 @@ func jsonVal(s string) Value  { return Value{Type: proto.KeyValueType_JSON_V, St
 func boolVal(b bool) Value    { return Value{Type: proto.KeyValueType_BOOLEAN_V, Bool: b} }
 func zeroDigits(n int) string { return strings.Repeat("0", n) }
 
-// TestConvertDouble: wire contract 5.3, device API 1.3.
+// TestConvertDouble: CONTRACT.md 5.3, API.md 1.3.
 func TestConvertDouble(t *testing.T) {
 	for _, c := range []struct {
 		in   float64
@@ -62,7 +62,7 @@ func TestConvertDouble(t *testing.T) {
 	}
 }
 
-// TestConvertString: wire contract 5.3, device API 1.3.
+// TestConvertString: CONTRACT.md 5.3, API.md 1.3.
 func TestConvertString(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -108,7 +108,7 @@ func TestConvertString(t *testing.T) {
 	}
 }
 
-// TestConvertJSON: wire contract 5.3; the tolerance of the parser: device API 1.3.
+// TestConvertJSON: CONTRACT.md 5.3; the tolerance of the parser: API.md 1.3.
 func TestConvertJSON(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -173,7 +173,7 @@ func TestHugeExponent(t *testing.T) {
 	}
 }
 
-// TestStorableKey: wire contract 4.7, device API 1.4.
+// TestStorableKey: CONTRACT.md 4.7, API.md 1.4.
 func TestStorableKey(t *testing.T) {
 	for key, want := range map[string]bool{
 		"a": true, "": false, strings.Repeat("k", 255): true, strings.Repeat("k", 256): false, strings.Repeat("ж", 255): true,
@@ -189,7 +189,7 @@ func kvOf(key string, typ proto.KeyValueType, n int64) *proto.KeyValueProto {
 	return &proto.KeyValueProto{Key: key, Type: typ, LongV: n}
 }
 
-// TestConvertList: the last of two equal keys counts, also when it is null; unknown types are left out (wire contract 5.3, 4.7).
+// TestConvertList: the last of two equal keys counts, also when it is null; unknown types are left out (CONTRACT.md 5.3, 4.7).
 func TestConvertList(t *testing.T) {
 	L, J := proto.KeyValueType_LONG_V, proto.KeyValueType_JSON_V
 	list := []*proto.KeyValueProto{kvOf("a", L, 1), kvOf("b", L, 2), kvOf("a", L, 3), kvOf("u", 9, 4), kvOf("b", J, 0)}
