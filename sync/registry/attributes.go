@@ -173,7 +173,7 @@ func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 // settle makes values that were written here what the server makes of them.
 func settle(kvs []proto.KV) {
 	for i := range kvs {
-		kvs[i].Settle()
+		kvs[i].ConvertToStored()
 	}
 }
 

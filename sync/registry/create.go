@@ -78,7 +78,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, tak
 	if _, taken := r.byCredentials(c.id); taken {
 		return b, true, nil
 	}
-	b.ID, b.Gateway = newUUID(), n.Gateway
+	b.ID, b.Gateway = proto.NewUUID(), n.Gateway
 	if b.Device = n.Entity; n.Entity == "" {
 		b.Device = r.deviceJSON(b.ID, n, now)
 	} else {
@@ -275,13 +275,6 @@ func credentialsJSON(device proto.UUID, c credentials) string {
 		b = proto.AppendJSONString(b, c.value)
 	}
 	return string(append(b, '}'))
-}
-
-// newUUID makes a random id (version 4).
-func newUUID() (id proto.UUID) {
-	rand.Read(id[:])
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-	return id
 }
 
 // newToken makes an access token of 20 letters and digits, as ThingsBoard does.
