@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -52,10 +53,13 @@ type HTTP struct {
 	scratch sync.Pool // of *scratch
 }
 
+// maxRetained is the most bytes that what is pooled for one request or publish may hold on to: larger buffers are dropped.
+const maxRetained = 64 << 10
+
 // scratch is what one request needs; pooled.
 type scratch struct {
 	body   []byte
-	parser Parser
+	parser payload.Parser
 }
 
 // NewHTTP returns the handler. maxBody is the largest body in bytes, 0 for DefaultMaxBody.
@@ -157,7 +161,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 	s := h.scratch.Get().(*scratch)
 	reuse := true
 	defer func() {
-		if reuse && cap(s.body)+s.parser.retained() <= maxRetained {
+		if reuse && cap(s.body)+s.parser.Retained() <= maxRetained {
 			h.scratch.Put(s)
 		}
 	}()
@@ -192,7 +196,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device, parse func([]byte, proto.UUID, int64) ([]proto.Event, error)) bool {
 	events, err := parse(s.body, device.ID, h.Clock.Stamp())
 	switch {
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, payload.ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())
 		return true
 	case err != nil:

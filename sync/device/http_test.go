@@ -67,8 +67,11 @@ func (i waiting) Submit(ctx context.Context, events []proto.Event, done func(err
 
 const goodToken = "A1B2C3D4E5F6G7H8I9J0"
 
+// thermometerID is the device of goodToken.
+var thermometerID = proto.UUID{0x78, 0x4f, 0x39, 0x4c}
+
 func newTestDoor(intake Intake, maxBody int64) *HTTP {
-	book := &book{tokens: map[string]registry.Device{goodToken: {ID: testID, Name: "thermometer"}}}
+	book := &book{tokens: map[string]registry.Device{goodToken: {ID: thermometerID, Name: "thermometer"}}}
 	return NewHTTP(NewDoors(Ports{Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Births: book, Log: slog.New(slog.DiscardHandler)}), maxBody)
 }
 

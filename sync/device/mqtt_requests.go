@@ -121,7 +121,7 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	}
 	b, err := readChunk(p.Path, last.size, int64(t.chunk))
 	switch {
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, errLargeChunk):
 		s.updateError("PAYLOAD_TOO_LARGE")
 	case err != nil:
 		s.m.complain("an OTA package cannot be read", s.device.Name, err)

@@ -1,15 +1,20 @@
 package device
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 )
 
 // maxChunk is the most of a package in one MQTT message, in bytes: what getSessionLimits announces (device API 4.1).
 const maxChunk = 64 << 10
+
+// errLargeChunk is wrapped by the error for a chunk of more than maxChunk bytes.
+var errLargeChunk = errors.New("larger than one MQTT message takes")
 
 // openChunk opens a package and finds the chunk of that size; a size that is not positive means the whole file, whatever the chunk. Behind the end
 // a chunk has no bytes.
@@ -29,7 +34,7 @@ func openChunk(path string, size, chunk int64) (f *os.File, from, n int64, err e
 	return f, from, min(size, st.Size()-from), nil
 }
 
-// readChunk reads a chunk for one message; ErrTooLarge is wrapped if it is none.
+// readChunk reads a chunk for one message; errLargeChunk is wrapped if the chunk is larger than that.
 func readChunk(path string, size, chunk int64) ([]byte, error) {
 	f, from, n, err := openChunk(path, size, chunk)
 	if err != nil {
@@ -37,7 +42,7 @@ func readChunk(path string, size, chunk int64) ([]byte, error) {
 	}
 	defer f.Close()
 	if n > maxChunk {
-		return nil, fmt.Errorf("a chunk of %d bytes is %w", n, ErrTooLarge)
+		return nil, fmt.Errorf("a chunk of %d bytes is %w", n, errLargeChunk)
 	}
 	b := make([]byte, n)
 	_, err = io.ReadFull(io.NewSectionReader(f, from, n), b)
@@ -47,7 +52,7 @@ func readChunk(path string, size, chunk int64) ([]byte, error) {
 // isTold tells whether a device may write text so: the server makes a number of the version "2.10" on its way down to the edge, so that its devices hear
 // of 2.1 (wire contract 10.13).
 func isTold(text, written string) bool {
-	var p Parser
+	var p payload.Parser
 	var kv proto.KV
-	return text == written || p.setText(&kv, []byte(text), 0) == nil && kv.Type != proto.KeyValueType_STRING_V && string(proto.AppendJSONValue(nil, &kv)) == written
+	return text == written || p.Text(&kv, []byte(text)) == nil && kv.Type != proto.KeyValueType_STRING_V && string(proto.AppendJSONValue(nil, &kv)) == written
 }

@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -48,17 +48,14 @@ type Parser struct {
 	metadata bool         // "metadata" of an element is not data
 }
 
-// maxRetained is the most that a pooled Parser may hold on to.
-const maxRetained = 64 << 10
-
-// retained is about how many bytes the parser's buffers take.
-func (p *Parser) retained() int {
+// Retained is about how many bytes the parser's buffers take: who pools parsers drops large ones.
+func (p *Parser) Retained() int {
 	return cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) + 72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
 }
 
 // Telemetry parses a telemetry payload of the entity (device API 1.1): one event for each element, in their order, with now
 // (milliseconds since the Unix epoch) for those without a time of their own. An empty array gives no events. A payload with
-// anything wrong in it gives an error and no events: a *PayloadError, or one that wraps ErrTooLarge.
+// anything wrong in it gives an error and no events: an *Error, or one that wraps ErrTooLarge.
 func (p *Parser) Telemetry(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error) {
 	if err := p.begin(payload); err != nil {
 		return nil, err
@@ -338,7 +335,7 @@ func (p *Parser) object(depth int) error {
 			p.arena = appendUnescaped(p.arena, raw)
 			key = p.arena[from:len(p.arena):len(p.arena)]
 		}
-		if why := badKey(key); why != "" {
+		if why := BadKey(key); why != "" {
 			return s.fail(at, "the key %q %s", excerpt(key), why)
 		}
 		i := p.index.place(key, p.kvs)
@@ -386,7 +383,7 @@ func (p *Parser) value(kv *proto.KV, depth int) error {
 			p.arena = appendUnescaped(p.arena, raw)
 			raw = p.arena[from:len(p.arena):len(p.arena)]
 		}
-		return p.setText(kv, raw, at)
+		return p.text(kv, raw, at)
 	case c == '{' || c == '[':
 		from := len(p.arena)
 		var err error
@@ -411,8 +408,8 @@ func (p *Parser) value(kv *proto.KV, depth int) error {
 	return p.setNumber(kv, text, at)
 }
 
-// badKey tells why the server would acknowledge the key and lose it, with the keys beside it (device API 1.4); "" if it would not.
-func badKey(key []byte) string {
+// BadKey tells why the server would acknowledge the key and lose it, with the keys beside it (device API 1.4); "" if it would not.
+func BadKey(key []byte) string {
 	if len(key) == 0 {
 		return "is empty"
 	}

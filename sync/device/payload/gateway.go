@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"edgesync/proto"

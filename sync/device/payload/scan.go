@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 // maxDepth is how deep objects and arrays may be nested: what the server's own parser takes (device API 1.3).
 const maxDepth = 255
 
-// PayloadError says what is wrong with a payload, and where. Its text is meant for the device's owner.
-type PayloadError struct {
+// Error says what is wrong with a payload, and where. Its text is meant for the device's owner.
+type Error struct {
 	Offset int // of the byte in the payload, from 0
 	Reason string
 }
 
 // Error implements error.
-func (e *PayloadError) Error() string { return fmt.Sprintf("%s (at byte %d)", e.Reason, e.Offset) }
+func (e *Error) Error() string { return fmt.Sprintf("%s (at byte %d)", e.Reason, e.Offset) }
 
 // scanner reads JSON text strictly by RFC 8259. It is our own because the parsers at hand each lack something at this door:
 // encoding/json silently replaces invalid UTF-8 and broken surrogates, loses the text of numbers (1.0 and 1 are stored differently)
@@ -32,7 +32,7 @@ type scanner struct {
 }
 
 func (s *scanner) fail(at int, format string, args ...any) error {
-	return &PayloadError{Offset: at, Reason: fmt.Sprintf(format, args...)}
+	return &Error{Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
 
 // unexpected is the error for what stands at pos where something else was wanted.

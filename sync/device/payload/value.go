@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -187,8 +187,12 @@ func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at in
 	return nil
 }
 
-// setText stores a string: as a number if it looks like a plain one, with digits of any script (device API 1.3).
-func (p *Parser) setText(kv *proto.KV, text []byte, at int) error {
+// Text stores in kv what the server makes of the string text: a number if the string looks like a plain one, with digits of any
+// script (device API 1.3). What kv points to is valid until the parser's next call.
+func (p *Parser) Text(kv *proto.KV, text []byte) error { return p.text(kv, text, 0) }
+
+// text is Text for a string that begins at that place of the payload.
+func (p *Parser) text(kv *proto.KV, text []byte, at int) error {
 	if number, ok := p.plainNumber(text); ok {
 		return p.setNumber(kv, number, at)
 	}

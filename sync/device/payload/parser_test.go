@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"errors"
@@ -356,7 +356,7 @@ func TestRefusedTelemetry(t *testing.T) {
 	} {
 		var p Parser
 		events, err := p.Telemetry([]byte(c.json), testID, testNow)
-		var pe *PayloadError
+		var pe *Error
 		if c.name == "256 levels" {
 			// What stands there is judged before it is told to be no object.
 			if err == nil {
@@ -365,7 +365,7 @@ func TestRefusedTelemetry(t *testing.T) {
 			continue
 		}
 		if !errors.As(err, &pe) || !strings.Contains(err.Error(), c.reason) || events != nil {
-			t.Errorf("%s: %d events, error %v; want a PayloadError with %q", c.name, len(events), err, c.reason)
+			t.Errorf("%s: %d events, error %v; want an Error with %q", c.name, len(events), err, c.reason)
 			continue
 		}
 		if pe.Offset < 0 || pe.Offset > len(c.json) || !utf8.ValidString(err.Error()) || len(err.Error()) > 300 {
@@ -532,7 +532,7 @@ func FuzzPayload(f *testing.F) {
 }
 
 func checkFuzzed(t *testing.T, events []proto.Event, err error) {
-	var pe *PayloadError
+	var pe *Error
 	if err != nil && (len(events) > 0 || !errors.As(err, &pe) && !errors.Is(err, ErrTooLarge) || !utf8.ValidString(err.Error())) {
 		t.Fatalf("%d events with the error %q", len(events), err)
 	}
@@ -541,7 +541,7 @@ func checkFuzzed(t *testing.T, events []proto.Event, err error) {
 func checkKVs(t *testing.T, kvs []*proto.KeyValueProto) {
 	seen := map[string]bool{}
 	for _, kv := range kvs {
-		if seen[kv.Key] || badKey([]byte(kv.Key)) != "" {
+		if seen[kv.Key] || BadKey([]byte(kv.Key)) != "" {
 			t.Fatalf("key %q twice or bad", kv.Key)
 		}
 		seen[kv.Key] = true
