@@ -1,24 +1,34 @@
 package payload
 
-import (
-	"edgesync/proto"
-)
+import "edgesync/proto"
 
-// GatewayTelemetry parses what a gateway publishes for its devices (device API 4.3): {"name":[…],…}, each array as Telemetry takes it. find tells
-// which device a name means; its error ends the parsing. One broken element refuses the whole of it. Of a name that comes twice both arrays count.
-func (p *Parser) GatewayTelemetry(payload []byte, find func(name string) (proto.UUID, error), now int64) ([]proto.Event, error) {
+// Finder returns the entity of a device that a gateway calls name. Its error refuses the whole
+// payload and is returned as it is.
+type Finder = func(name string) (proto.UUID, error)
+
+// GatewayTelemetry parses the telemetry that a gateway publishes for its devices (API.md 4.3):
+// {"name":[…],…}, each array as Telemetry takes it. One broken element refuses the whole payload.
+// Of a name that comes twice both arrays count. find is called once for each name in the payload.
+func (p *Parser) GatewayTelemetry(payload []byte, find Finder, now int64) ([]proto.Event, error) {
 	p.metadata = true
 	defer func() { p.metadata = false }()
-	return p.devices(payload, find, proto.ActionTimeseriesUpdated, now, func(id proto.UUID) error { return p.elements(id, now, 1) })
+	return p.devices(payload, find, proto.ActionTimeseriesUpdated, now, func(id proto.UUID) error {
+		return p.elements(id, now, 1)
+	})
 }
 
-// GatewayAttributes does the same for client attributes: {"name":{…},…}.
-func (p *Parser) GatewayAttributes(payload []byte, find func(name string) (proto.UUID, error), now int64) ([]proto.Event, error) {
-	return p.devices(payload, find, proto.ActionPostAttributes, now, func(id proto.UUID) error { return p.attributes(id, 1) })
+// GatewayAttributes parses the client attributes that a gateway publishes for its devices:
+// {"name":{…},…}. All else is as with GatewayTelemetry.
+func (p *Parser) GatewayAttributes(payload []byte, find Finder, now int64) ([]proto.Event, error) {
+	return p.devices(payload, find, proto.ActionPostAttributes, now, func(id proto.UUID) error {
+		return p.attributes(id, 1)
+	})
 }
 
-// devices reads an object with a member for each device.
-func (p *Parser) devices(payload []byte, find func(string) (proto.UUID, error), action proto.Action, now int64, member func(proto.UUID) error) ([]proto.Event, error) {
+// devices reads an object with a member for each device; member parses the value of one.
+func (p *Parser) devices(
+	payload []byte, find Finder, action proto.Action, now int64, member func(proto.UUID) error,
+) ([]proto.Event, error) {
 	if err := p.begin(payload); err != nil {
 		return nil, err
 	}
@@ -53,7 +63,7 @@ func (p *Parser) devices(payload []byte, find func(string) (proto.UUID, error), 
 	if err := p.scan.end(); err != nil {
 		return nil, err
 	}
-	events := p.finish(action, proto.UUID{}, now)
+	events := p.makeEvents(action, proto.UUID{}, now)
 	for i := range events {
 		events[i].Entity = p.owners[i]
 	}
