@@ -34,7 +34,8 @@ func (s *stand) recorded() (list []string) {
 	return list
 }
 
-// A claim is recorded before it is answered, whichever way it comes; its secret is neither kept nor logged.
+// A claim is recorded before it is answered, whichever way it comes; its secret is neither kept nor
+// logged.
 func TestClaimsAreRecorded(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -92,7 +93,8 @@ func TestClaimsAreRecorded(t *testing.T) {
 	}
 }
 
-// A device that goes on claiming is recorded once an hour, and one whose record was refused again at once.
+// A device that goes on claiming is recorded once an hour, and one whose record was refused again
+// at once.
 func TestClaimsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -120,7 +122,8 @@ func TestClaimsAreBounded(t *testing.T) {
 		if n := len(s.claims); n > maxClaims {
 			t.Errorf("%d devices remembered", n)
 		}
-		if last := deviceNumber(2*maxClaims - 1).ID; len(s.claimEvent(nil, last, nil)) != 0 || len(s.claimEvent(nil, deviceNumber(0).ID, nil)) != 1 {
+		first, last := deviceNumber(0).ID, deviceNumber(2*maxClaims-1).ID
+		if len(s.claimEvent(nil, last, nil)) != 0 || len(s.claimEvent(nil, first, nil)) != 1 {
 			t.Error("the latest are not those that are remembered")
 		}
 		s.MQTT.Close()

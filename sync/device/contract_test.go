@@ -16,7 +16,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Rows of the device API that no other test stands for; the names say where they are. "Deliberately" marks what is milder or cleaner than the server (8).
+// Rows of the device API that no other test stands for; the names say where they are.
+// "Deliberately" marks what is milder or cleaner than the server (8).
 
 func TestContractOfHTTP(t *testing.T) {
 	answers := func(s *stand, b string, err error) {
@@ -416,7 +417,8 @@ func TestContractOfMQTT(t *testing.T) {
 	}
 }
 
-// A device that wants its session kept hears that it is not (MQTT 5, 3.2.2.3.2): nothing is held for devices that are away.
+// A device that wants its session kept hears that it is not (MQTT 5, 3.2.2.3.2): nothing is held
+// for devices that are away.
 func TestMQTTSessionExpiry(t *testing.T) {
 	s := newStand(t, true)
 	d := s.pipe(5)
@@ -442,7 +444,8 @@ func TestMQTTSessionExpiry(t *testing.T) {
 	d.alive()
 }
 
-// An address has one count of wrong credentials, over all doors, and whatever of them was wrong; who has right ones is not held up.
+// An address has one count of wrong credentials, over all doors, and whatever of them was wrong;
+// who has right ones is not held up.
 func TestWrongCredentialsOfAllDoors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)

@@ -292,7 +292,7 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 		intake := &fakeIntake{hold: make(chan struct{})}
 		h := newTestDoor(intake, 0)
 		large := `{"a":"` + strings.Repeat("x", 4*smallBody) + `"}`
-		var read [largeAtOnce + 1]*countingReader
+		var read [largeSlots + 1]*countingReader
 		var wg sync.WaitGroup
 		for i := range read {
 			read[i] = &countingReader{r: strings.NewReader(large)}
@@ -390,7 +390,8 @@ func TestWrongTokensAreBounded(t *testing.T) {
 	}
 }
 
-// TestOverTheWire runs the server with real sockets: keep-alive, a body that stops half way, and answers in order.
+// TestOverTheWire runs the server with real sockets: keep-alive, a body that stops half way, and
+// answers in order.
 func TestOverTheWire(t *testing.T) {
 	intake := &fakeIntake{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -492,7 +493,8 @@ func (p *pipeListener) Accept() (net.Conn, error) {
 func (p *pipeListener) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestSlowLoris: whoever trickles headers or a body is cut off at the limit, and nothing of it is kept.
+// TestSlowLoris: whoever trickles headers or a body is cut off at the limit, and nothing of it is
+// kept.
 func TestSlowLoris(t *testing.T) {
 	head := "POST /api/v1/" + goodToken + "/telemetry HTTP/1.1\r\nHost: x\r\n"
 	for name, c := range map[string]struct {

@@ -115,7 +115,7 @@ func (n *mqttNet) add(c *mqttConn) {
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if p, ok := c.(*place); ok {
+	if p, ok := c.(*slot); ok {
 		m.inner = p.Conn
 	}
 	if s, ok := m.inner.(syscall.Conn); ok {
@@ -454,7 +454,7 @@ func (c *mqttConn) die() {
 
 // settle makes the connection one that keeps its place; false if as many do as there are places. One that takes over from another may do so all the same.
 func (c *mqttConn) settle(takesOver bool) bool {
-	p, ok := c.Conn.(*place)
+	p, ok := c.Conn.(*slot)
 	return !ok || p.become(served, takesOver)
 }
 

@@ -70,7 +70,7 @@ func (s *session) request(place uint32, t topic, payload []byte) {
 
 // callError is what a device is told when its call has no answer (device API 4.1).
 func callError(err error) []byte {
-	return append(appendJSONString([]byte(`{"error":`), callWord(err)), '}')
+	return append(proto.AppendJSONString([]byte(`{"error":`), callWord(err)), '}')
 }
 
 func callWord(err error) string {

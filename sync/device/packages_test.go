@@ -59,7 +59,8 @@ func TestHTTPDownload(t *testing.T) {
 	}
 }
 
-// A version that the server turned into a number on its way to the edge is that version all the same.
+// A version that the server turned into a number on its way to the edge is that version all the
+// same.
 func TestIsTold(t *testing.T) {
 	for _, c := range []struct {
 		text, written string
@@ -76,7 +77,7 @@ func TestIsTold(t *testing.T) {
 		{"fw", `"fw"`, false},
 		{"", "0", false},
 	} {
-		if got := isTold(c.text, c.written); got != c.want {
+		if got := means(c.written, c.text); got != c.want {
 			t.Errorf("%q as %q: %v", c.text, c.written, got)
 		}
 	}

@@ -317,7 +317,7 @@ func (d *decoder) scalar(f *field, it *item) {
 }
 
 // appendJava writes a floating-point number as Java does: with a point always, and with an exponent below 0.001 and from 10,000,000 on. The
-// digits count: the server takes the type of a value from them (device API 1.3).
+// digits count: the server takes the type of a value from them (API.md 1.3).
 func appendJava(dst []byte, v float64, bits int) []byte {
 	format := byte('e')
 	if a := math.Abs(v); a == 0 || a >= 1e-3 && a < 1e7 {

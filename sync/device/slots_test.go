@@ -36,7 +36,7 @@ func (f from) RemoteAddr() net.Addr {
 type gate struct {
 	*testing.T
 	listener *pipeListener
-	places   *places
+	slots    *slots
 	intake   *fakeIntake
 	srv      *http.Server
 }
@@ -44,7 +44,7 @@ type gate struct {
 func newGate(t *testing.T) *gate {
 	g := &gate{T: t, listener: &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}, intake: &fakeIntake{}}
 	door := newTestDoor(g.intake, 0)
-	g.places = door.places
+	g.slots = door.slots
 	big := strings.Repeat("x", 1<<20)
 	g.srv = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -66,8 +66,8 @@ func (g *gate) close() {
 	g.srv.Close()
 	time.Sleep(wrongDelay) // of answers to wrong tokens
 	synctest.Wait()
-	if p := g.places; len(p.open) != 0 || p.busy != 0 {
-		g.Errorf("left: %d connections, %d served", len(p.open), p.busy)
+	if p := g.slots; len(p.open) != 0 || p.held != 0 {
+		g.Errorf("left: %d connections, %d served", len(p.open), p.held)
 	}
 }
 
@@ -102,8 +102,9 @@ const (
 
 const post = "POST /api/v1/" + goodToken + "/telemetry HTTP/1.1\r\nHost: x\r\n"
 
-// However many connections are opened and not got on with, everybody else is served: from elsewhere, from the same address, and this machine itself.
-func TestHTTPPlacesRunShort(t *testing.T) {
+// However many connections are opened and not got on with, everybody else is served: from
+// elsewhere, from the same address, and this machine itself.
+func TestHTTPSlotsRunShort(t *testing.T) {
 	for name, text := range map[string]string{
 		"silent":             "",
 		"half a line":        "POST /api/v1/",
@@ -119,7 +120,7 @@ func TestHTTPPlacesRunShort(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t)
 				var conns []net.Conn
-				for i := range 2 * (maxConnections + lobby) {
+				for i := range 2 * (maxConnections + extraSlots) {
 					addr := hostile
 					if i%2 == 1 {
 						addr = fmt.Sprintf("[2001:db8::%x]:999", i) // one host, whatever it says
@@ -130,7 +131,7 @@ func TestHTTPPlacesRunShort(t *testing.T) {
 					}
 					conns = append(conns, c)
 				}
-				if n := len(g.places.open); n != maxConnections+lobby {
+				if n := len(g.slots.open); n != maxConnections+extraSlots {
 					t.Errorf("%d connections", n)
 				}
 				for _, addr := range []string{honest, hostile, loopback} {
@@ -232,15 +233,15 @@ func TestHTTPWaitsBehindASlowBody(t *testing.T) {
 func TestHTTPEverybodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t)
-		g.places.most = 4
+		g.slots.most = 4
 		var waiting []net.Conn
 		for range 5 {
 			waiting = append(waiting, g.dial(honest, "GET /api/v1/"+goodToken+"/rpc?timeout=20000 HTTP/1.1\r\nHost: x\r\n\r\n"))
 		}
-		if g.places.busy != 4 {
-			t.Errorf("%d keep their places", g.places.busy)
+		if g.slots.held != 4 {
+			t.Errorf("%d keep their places", g.slots.held)
 		}
-		for range 2 * lobby {
+		for range 2 * extraSlots {
 			g.dial(hostile, post)
 		}
 		for _, addr := range []string{honest, hostile, loopback} {
@@ -280,10 +281,10 @@ func (l *noFiles) Accept() (net.Conn, error) {
 }
 
 // Without file descriptors somebody gives way too.
-func TestPlacesWithoutFileDescriptors(t *testing.T) {
+func TestSlotsWithoutFileDescriptors(t *testing.T) {
 	inner := &noFiles{pipeListener: &pipeListener{conns: make(chan net.Conn, 4), done: make(chan struct{})}}
-	p := newPlaces(func() {})
-	l := &placedListener{inner, p}
+	p := newSlots(func() {})
+	l := &slotListener{inner, p}
 	var clients []net.Conn
 	for range 4 {
 		client, server := net.Pipe()
@@ -313,8 +314,9 @@ func (s *stand) enters(l *pipeListener, addr string) *tester {
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: 4}
 }
 
-// Whoever does not say who it is gives way to whoever comes; sessions do not, though hundreds share an address with the hostile one.
-func TestMQTTPlacesRunShort(t *testing.T) {
+// Whoever does not say who it is gives way to whoever comes; sessions do not, though hundreds share
+// an address with the hostile one.
+func TestMQTTSlotsRunShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
@@ -357,11 +359,12 @@ func TestMQTTPlacesRunShort(t *testing.T) {
 	})
 }
 
-// When every place has a session one more device is told to come back; one that has a session takes its own place.
-func TestMQTTEveryPlaceHasASession(t *testing.T) {
+// When every place has a session one more device is told to come back; one that has a session takes
+// its own place.
+func TestMQTTEverySlotHasASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
-		s.places.most = 4
+		s.slots.most = 4
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		var serving sync.WaitGroup
 		serving.Go(func() { s.Serve(l) })
