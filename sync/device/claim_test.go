@@ -14,7 +14,7 @@ import (
 	"edgesync/proto"
 )
 
-// recorded lists the claims that are durable: the device, and what is kept of what it said.
+// recorded lists the durable claims: the device, and what is kept of its message.
 func (s *stand) recorded() (list []string) {
 	s.Helper()
 	for _, e := range s.intake.durable() {
@@ -34,7 +34,7 @@ func (s *stand) recorded() (list []string) {
 	return list
 }
 
-// A claim is recorded before it is answered, whichever way it comes; its secret is neither kept nor
+// A claim is recorded before it is answered, over either protocol; its secret is neither kept nor
 // logged.
 func TestClaimsAreRecorded(t *testing.T) {
 	for _, c := range []struct {
@@ -93,8 +93,8 @@ func TestClaimsAreRecorded(t *testing.T) {
 	}
 }
 
-// A device that goes on claiming is recorded once an hour, and one whose record was refused again
-// at once.
+// A device that repeats its claim is recorded once an hour; if its record was refused, at its next
+// claim.
 func TestClaimsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
