@@ -16,7 +16,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// describer makes descriptors for Google's implementation of what Parse read, so that both can be compared.
+// describer makes descriptors for Google's implementation of what Parse read, so that both can be
+// compared.
 type describer struct {
 	file     *descriptorpb.FileDescriptorProto
 	messages map[*Message]string
@@ -98,7 +99,8 @@ func describe(t testing.TB, m *Message) protoreflect.MessageDescriptor {
 	return file.Messages().ByName("M0")
 }
 
-// plain makes JSON comparable: numbers by their value, since the two write floating-point numbers in their own ways.
+// plain makes JSON comparable: numbers by their value, since the two write floating-point numbers
+// in their own ways.
 func plain(v any) any {
 	switch v := v.(type) {
 	case json.Number:
