@@ -7,6 +7,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 )
 
@@ -32,7 +33,7 @@ type Ports struct {
 	Calls  agent.Calls
 	Births agent.Births
 	Log    *slog.Logger
-	Clock  *agent.Clock // nil: the clock of the machine is right
+	Clock  *clock.Clock // nil: the clock of the machine is right
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
