@@ -106,7 +106,7 @@ func TestClaimsAreBounded(t *testing.T) {
 				t.Errorf("%d, want %d", w.Code, want)
 			}
 		}
-		s.intake.fail = errors.New("no place")
+		s.intake.fail = errors.New("no space")
 		post(503)
 		s.intake.fail = nil
 		for range 120 {

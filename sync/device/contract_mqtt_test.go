@@ -157,7 +157,7 @@ func TestContractOfMQTT(t *testing.T) {
 			r.Reply([]byte("1"), nil)
 			d.expect("v2/r/res/1 1")
 		}},
-		{"4.1 UNSUBACK tells whether there was a subscription, in MQTT 5; one spelling ends them all", func(s *stand) {
+		{"4.1 UNSUBACK says in MQTT 5 whether there was a subscription; one spelling ends all", func(s *stand) {
 			d := s.dial(5, "lamp")
 			d.subscribe("v2/a/j", 1)
 			for _, want := range []byte{0, 0x11} {

@@ -140,7 +140,7 @@ func TestIntakeRefuses(t *testing.T) {
 			t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
 		}
 		if strings.Contains(w.Body.String(), "/data") {
-			t.Errorf("the answer tells internals: %q", w.Body)
+			t.Errorf("the answer shows internals: %q", w.Body)
 		}
 	}
 	if _, events := intake.count(); events != 0 {

@@ -94,8 +94,9 @@ func (s *session) submitClaims(place uint32, events []proto.Event) {
 	s.submitThen(place, events, func() { s.m.claimed(events) })
 }
 
-// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first
-// request; later ones with the same request id may leave it out.
+// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1).
+// Its size stands in the payload of the first request; later ones with the same request id may
+// leave it out.
 func (s *session) update(place uint32, t topic, payload []byte) {
 	last := &s.updates[0]
 	what, prefix := subFirmware, "v2/fw/response/"
@@ -131,7 +132,8 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	}
 }
 
-// chunks is how a device reads a package: the id that it gave to the reading, and the size of a chunk; not positive: the whole file.
+// chunks is how a device reads a package: the id that it gave to the reading, and the size of a
+// chunk; not positive: the whole file.
 type chunks struct {
 	request string
 	size    int64

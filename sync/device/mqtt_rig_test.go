@@ -19,8 +19,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// deferred is an intake whose medium is under control: what was submitted becomes durable, or is refused, when the test says so; at once when
-// auto is set.
+// deferred is an intake whose medium is under control: what was submitted becomes durable, or is
+// refused, when the test says so; at once when auto is set.
 type deferred struct {
 	mu      sync.Mutex
 	auto    bool
@@ -491,7 +491,8 @@ func (c *tester) expect(want string) {
 	}
 }
 
-// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason 0 means without one.
+// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason
+// 0 means without one.
 func (c *tester) closed(reason byte) {
 	c.Helper()
 	head, body, err := c.next()

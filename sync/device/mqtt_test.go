@@ -97,7 +97,8 @@ func TestMQTTPublish(t *testing.T) {
 	}
 }
 
-// A hundred publishes are under way before the first of them is durable; their acknowledgements come after the commit, in order.
+// A hundred publishes are under way before the first of them is durable; their acknowledgements
+// come after the commit, in order.
 func TestMQTTAcknowledgesAfterCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, false)
@@ -157,7 +158,8 @@ func TestMQTTSlowFlashSlowsTheDevice(t *testing.T) {
 	})
 }
 
-// What the queue refuses is not acknowledged, nor what came behind it; the device is sent away to try again.
+// What the queue refuses is not acknowledged, nor what came behind it; the device is sent away to
+// try again.
 func TestMQTTRefusal(t *testing.T) {
 	for _, v := range versions {
 		s := newStand(t, false)
@@ -246,7 +248,8 @@ func TestMQTTFilters(t *testing.T) {
 	}
 }
 
-// A second connection of a device takes over, whatever their client ids are; two devices with one client id do not disturb each other.
+// A second connection of a device takes over, whatever their client ids are; two devices with one
+// client id do not disturb each other.
 func TestMQTTTakeover(t *testing.T) {
 	for _, v := range versions {
 		s := newStand(t, true)

@@ -48,7 +48,7 @@ func TestRefusedTelemetry(t *testing.T) {
 		{"point at the end", `{"a":5.}`, "bad JSON"},
 		{"point first", `{"a":.5}`, "bad JSON"},
 		{"no exponent", `{"a":5e}`, "bad JSON"},
-		{"half a word", `{"a":tru}`, "bad JSON"},
+		{"part of a word", `{"a":tru}`, "bad JSON"},
 		{"long word", `{"a":truex}`, "bad JSON"},
 		{"invalid UTF-8", "{\"a\":\"\xff\"}", "invalid UTF-8"},
 		{"overlong UTF-8", "{\"a\":\"\xc0\xaf\"}", "invalid UTF-8"},

@@ -16,8 +16,8 @@ const maxDepth = 255
 //
 // It is our own because it has to keep the text of numbers (1.0 and 1 are stored differently), must
 // find invalid text, and may not allocate. encoding/json replaces invalid UTF-8 and broken
-// surrogates in silence, and boxes every value whose text is to be kept; gjson does not tell
-// invalid text from valid.
+// surrogates in silence, and boxes every value whose text is to be kept; gjson does not
+// distinguish invalid text from valid.
 type scanner struct {
 	data []byte
 	pos  int

@@ -72,8 +72,6 @@ func (p *Parser) elements(entity proto.UUID, now int64, depth int) error {
 
 // element parses one object of telemetry inside depth levels and appends its fragment.
 func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
-	// An object is timestamped only if it has both "ts" and "values", which shows at its end: so
-	// once through for the syntax and the places of these two, and once more for the values.
 	s := &p.scan
 	// An element is timestamped only if it has both "ts" and "values", which is not known before
 	// its end. So the parser reads it twice: first for the syntax and the offsets of these two,
