@@ -3,7 +3,7 @@ package proto
 import "testing"
 
 func TestUUIDText(t *testing.T) {
-	const text = "784f394c-42b6-435a-983c-b7beff2784f9" // wire contract 5.3
+	const text = "784f394c-42b6-435a-983c-b7beff2784f9" // CONTRACT.md 5.3
 	id, ok := ParseUUID(text)
 	if msb, lsb := Halves(id); !ok || msb != 8669210807411032922 || lsb != -7476899250389416711 {
 		t.Fatalf("halves %d, %d, ok %v", msb, lsb, ok)
@@ -17,7 +17,10 @@ func TestUUIDText(t *testing.T) {
 	if got := FormatUUID(NullUUID); got != "13814000-1dd2-11b2-8080-808080808080" {
 		t.Errorf("the null UUID is %s", got)
 	}
-	for _, bad := range []string{"", "784f394c", text + "0", "784f394c-42b6-435a-983c_b7beff2784f9", "784f394c-42b6-435a-983c-b7beff2784fx", "7-4f394c42b6-435a-983c-b7beff2784f9"} {
+	for _, bad := range []string{
+		"", "784f394c", text + "0", "784f394c-42b6-435a-983c_b7beff2784f9",
+		"784f394c-42b6-435a-983c-b7beff2784fx", "7-4f394c42b6-435a-983c-b7beff2784f9",
+	} {
 		if _, ok := ParseUUID(bad); ok {
 			t.Errorf("ParseUUID(%q) succeeded", bad)
 		}

@@ -178,7 +178,7 @@ func fits(kv *proto.KV) bool {
 // asStored makes of values that were written here what the server stores of them.
 func asStored(kvs []proto.KV) {
 	for i := range kvs {
-		kvs[i].Settle()
+		kvs[i].ConvertToStored()
 	}
 }
 

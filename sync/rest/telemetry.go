@@ -11,6 +11,7 @@ import (
 	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -102,7 +103,7 @@ type timed struct {
 }
 
 // parse reads the body as what a device may post: the same forms, the same conversions.
-func (c *call) parse(p func(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error), id proto.UUID) (lists []timed, err error) {
+func (c *call) parse(p func(body []byte, entity proto.UUID, now int64) ([]proto.Event, error), id proto.UUID) (lists []timed, err error) {
 	events, err := p(c.body, id, c.stamp)
 	if err != nil {
 		return nil, bad(err.Error())
@@ -141,7 +142,7 @@ func (c *call) saveAttributes(of subject) (any, error) {
 	if scope == registry.ClientScope {
 		return nil, bad("Invalid scope: CLIENT_SCOPE is written by the device itself")
 	}
-	lists, err := c.parse(c.Parser().Attributes, of.id)
+	lists, err := c.parse(new(payload.Parser).Attributes, of.id)
 	if err != nil {
 		return nil, err
 	}
@@ -309,7 +310,7 @@ func (c *call) timeseriesKeys(of subject) (any, error) {
 
 // saveTimeseries is POST of telemetry. Scope and time to live of the path are for the server's database and of no meaning here.
 func (c *call) saveTimeseries(of subject) (any, error) {
-	lists, err := c.parse(c.Parser().Telemetry, of.id)
+	lists, err := c.parse(new(payload.Parser).Telemetry, of.id)
 	if err != nil {
 		return nil, err
 	}
