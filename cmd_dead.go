@@ -1,6 +1,8 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -206,7 +208,7 @@ func printableLines(s string) string {
 
 // onFiles does something to the dead letters of a directory on which no agent runs.
 func onFiles(dir string, do func(d *wal.DeadLog) error) (err error) {
-	lock, err := agent.OpenDataDir(dir)
+	lock, err := disk.OpenDataDir(dir)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+
 	"encoding/json"
 	"errors"
 	"os"
@@ -250,7 +252,7 @@ func TestVerifyAndRepair(t *testing.T) {
 		t.Errorf("dump: %s", out)
 	}
 
-	held, err := agent.OpenDataDir(dir)
+	held, err := disk.OpenDataDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +304,7 @@ func TestDeadOnFiles(t *testing.T) {
 		t.Errorf("show of none: %d, %s", code, errs)
 	}
 
-	held, err := agent.OpenDataDir(dir)
+	held, err := disk.OpenDataDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

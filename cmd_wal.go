@@ -1,6 +1,8 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+
 	"context"
 	"encoding/json"
 	"errors"
@@ -341,7 +343,7 @@ func (t *tool) walRepair() error {
 		return err
 	}
 	if dataDir != "" {
-		lock, err := agent.OpenDataDir(dataDir)
+		lock, err := disk.OpenDataDir(dataDir)
 		if err != nil {
 			return err
 		}

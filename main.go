@@ -2,6 +2,8 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+
 	"context"
 	"errors"
 	"flag"
@@ -17,7 +19,6 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/status"
-	"edgesync/wal"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
@@ -180,7 +181,7 @@ func fail(stderr io.Writer, err error) int {
 	case errors.Is(err, agent.ErrConfig):
 		fmt.Fprintf(stderr, "edgesync: the configuration is wrong:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return exitConfig
-	case errors.Is(err, agent.ErrLocked), errors.Is(err, wal.ErrLocked):
+	case errors.Is(err, disk.ErrLocked):
 		fmt.Fprintf(stderr, "edgesync: %v\n", err)
 		return exitLocked
 	}

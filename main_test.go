@@ -1,6 +1,8 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+
 	"bytes"
 	"context"
 	"encoding/json"
@@ -25,7 +27,7 @@ func call(t *testing.T, env []string, args ...string) (code int, stdout, stderr 
 
 func TestExitCodesAndSentences(t *testing.T) {
 	dir := t.TempDir()
-	held, err := agent.OpenDataDir(filepath.Join(dir, "held"))
+	held, err := disk.OpenDataDir(filepath.Join(dir, "held"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
+
 	"context"
 	"crypto/tls"
 	"errors"
@@ -69,7 +72,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	signals := make(chan os.Signal, 4) // from the beginning, so that a hint or an early stop is not the end of a half-made agent
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	dir, err := agent.OpenDataDir(c.DataDir)
+	dir, err := disk.OpenDataDir(c.DataDir)
 	if err != nil {
 		return err
 	}
@@ -81,14 +84,14 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	medium, err := wal.ProbeMedium(dir.Path)
+	on, err := medium.Probe(dir.Path)
 	switch {
 	case err != nil:
 		warn(err.Error()) // what it cannot tell is assumed
-	case medium.RAM:
-		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
-	case medium.ReadOnly:
-		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
+	case on.RAM:
+		warn("data_dir is in RAM (" + on.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case on.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + on.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -101,7 +104,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: on.CommitBytes, Fill: on.InPlace(), Reserve: reserveBytes, Log: log,
 		Series: agent.ThinSeries, Now: clock.Stamp,
 		Record: agent.GapRecord(clock, func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
@@ -141,7 +144,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, on.String()
 		s.MQTTConnections = mqtt.Connections()
 		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
 		for _, c := range p.registry.Counts() {
@@ -294,7 +297,7 @@ func syncMemory(running bool) {
 }
 
 // assemble builds registry, intake, loop and device door on an open queue.
-func assemble(c *agent.Config, dir *agent.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, syncing func(running bool), log *slog.Logger) (*parts, error) {
+func assemble(c *agent.Config, dir *disk.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, syncing func(running bool), log *slog.Logger) (*parts, error) {
 	reg, err := registry.Open(registry.Options{
 		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
 	})

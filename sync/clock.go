@@ -1,6 +1,8 @@
 package sync
 
 import (
+	"edgesync/wal/disk"
+
 	"crypto/rand"
 	"log/slog"
 	"os"
@@ -84,7 +86,7 @@ func wallTime() int64 { return time.Now().UnixMilli() }
 var leastBuild = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (c *Clock) open(build time.Time) {
-	if data, err := readBounded(c.path); err == nil {
+	if data, err := disk.Read(c.path, maxClockFile); err == nil {
 		var ok bool
 		if c.seen, c.boots, ok = parseClock(string(data)); !ok {
 			c.log.Warn("the file of the clock is damaged; the times of events from before the clock was set are estimated", "file", c.path)
@@ -309,7 +311,7 @@ func (c *Clock) save(up int64, now bool) {
 		return
 	}
 	c.filedAt = up
-	if err := replaceFile(c.path, formatClock(c.seen, c.boots)); err != nil {
+	if err := disk.Replace(c.path, []byte(formatClock(c.seen, c.boots))); err != nil {
 		if text := err.Error(); text != c.failed {
 			c.failed = text
 			c.log.Warn("the time cannot be written to data_dir", "file", c.path, "error", err)

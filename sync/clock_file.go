@@ -25,6 +25,9 @@ const (
 	maxBoots    = 64
 	clockHeader = "edgesync clock 1"
 	maxBootID   = 64
+
+	// maxClockFile bounds in bytes what is read of the file: maxBoots lines of at most 128.
+	maxClockFile = 16 << 10
 )
 
 // formatClock is the content of the file "clock":

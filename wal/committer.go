@@ -3,6 +3,8 @@ package wal
 import (
 	"os"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // run is the committer: it makes group after group durable and looks after the files between them.
@@ -337,7 +339,7 @@ func (q *Queue) syncFile(f *os.File) error {
 
 // syncNames does so with the names of the segments.
 func (q *Queue) syncNames() error {
-	err := syncDir(q.o.Dir)
+	err := disk.SyncDir(q.o.Dir)
 	if err == nil {
 		q.ledger.add(Account{Fsyncs: 1})
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Where a file system overwrites in place, a commit into room that the file has already costs half: the block of data, and none of the
@@ -58,7 +60,7 @@ func (q *Queue) reserveTail() {
 	}
 	err := q.step("reserve")
 	if err == nil {
-		err = retry(func() error { return syscall.Fallocate(int(q.tail.f.Fd()), fallocKeepSize, 0, int64(q.o.SegmentSize)) })
+		err = disk.Retry(func() error { return syscall.Fallocate(int(q.tail.f.Fd()), fallocKeepSize, 0, int64(q.o.SegmentSize)) })
 	}
 	if err == nil || errors.Is(err, syscall.EOPNOTSUPP) {
 		return

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/medium"
 )
 
 // fillQueue is a queue whose tail has been filled beforehand, with events 1 to 100.
@@ -244,7 +246,7 @@ func TestReserveTailRefused(t *testing.T) {
 func TestReserveTailFails(t *testing.T) {
 	d := newDisk(t, false)
 	free := func() int64 {
-		m, err := ReadMedium(d.mount)
+		m, err := medium.Read(d.mount)
 		if err != nil {
 			t.Fatal(err)
 		}

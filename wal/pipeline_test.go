@@ -9,10 +9,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/medium"
 )
 
-// medium lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
-type medium struct {
+// watched lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
+type watched struct {
 	fault
 	mu     sync.Mutex
 	steps  []string
@@ -21,7 +23,7 @@ type medium struct {
 	takes  time.Duration     // an fsync
 }
 
-func (m *medium) inject(op string) error {
+func (m *watched) inject(op string) error {
 	m.mu.Lock()
 	m.steps = append(m.steps, op)
 	f := m.at[op]
@@ -39,7 +41,7 @@ func (m *medium) inject(op string) error {
 	return m.fault.inject(op)
 }
 
-func (m *medium) since() []string {
+func (m *watched) since() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.steps
@@ -49,7 +51,7 @@ func (m *medium) since() []string {
 
 // pipelined is a queue whose groups a test times.
 type pipelined struct {
-	*medium
+	*watched
 	t     *testing.T
 	q     *Queue
 	told  []string
@@ -59,7 +61,7 @@ type pipelined struct {
 
 // openSeen opens a queue on a medium that lets the test see its steps.
 func openSeen(t *testing.T, o Options) *pipelined {
-	p := &pipelined{medium: &medium{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
+	p := &pipelined{watched: &watched{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
 	o.inject = p.inject
 	p.q = openQueue(t, o)
 	return p
@@ -247,7 +249,7 @@ func TestPipelineStops(t *testing.T) {
 		{"nothing is needed", func(*Options) {}, 3, true},
 		{"at the end of the segment", func(o *Options) { o.SegmentSize = 1024 }, 8, false},
 		{"at the quota", func(o *Options) { o.MaxBytes, o.Policy = 700, RejectNew }, 3, false},
-		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Second }, 3, false},
+		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second }, 3, false},
 		{"with an interval", func(o *Options) { o.Interval = time.Second }, 3, false},
 		{"with a gap to be told", func(o *Options) { o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false } }, 3, false},
 	} {
@@ -282,11 +284,11 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 	}{{1, false}, {2, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			o := roomy(t)
-			o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Minute
+			o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Minute
 			p := openPipelined(t, o)
 			p.q.own.Lock()
 			p.q.budget.refill(time.Now())
-			p.q.budget.tokens = test.commits*AssumedCommit + flashBlock
+			p.q.budget.tokens = test.commits*medium.AssumedCommit + flashBlock
 			p.at["sync"] = func() { p.submit("b", 3) }
 			p.submit("a", 3)
 			p.q.own.Unlock()

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"edgesync/wal/disk"
+
 	tlog "github.com/tidwall/wal"
 )
 
@@ -21,8 +23,6 @@ import (
 var (
 	// ErrClosed: the queue was closed.
 	ErrClosed = errors.New("wal: queue is closed")
-	// ErrLocked: another process holds the directory.
-	ErrLocked = errors.New("wal: directory is held by another process")
 	// ErrFull: the quota is reached and the policy is to refuse.
 	ErrFull = errors.New("wal: queue is full")
 	// ErrTooLarge: a fragment is larger than MaxFragment.
@@ -69,7 +69,7 @@ type Options struct {
 	Interval    time.Duration // between fsyncs; events are accepted once written, before the fsync. 0 = accepted after the fsync
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
-	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
+	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
 	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
 	Fill        bool          // the file system overwrites in place: reserve room for the tail, and fill it beforehand while commits are small
 	Log         *slog.Logger
@@ -465,8 +465,8 @@ func (q *Queue) damage(first, from, to uint64) {
 	}
 	path := filepath.Join(q.o.Dir, segmentName(first))
 	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged", "file", path, "from", from, "to", to)
-	if b, err := readBounded(path, corruptBytes/2); err == nil {
-		keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
+	if b, err := disk.Read(path, disk.CorruptBytes/2); err == nil {
+		disk.Keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
 	}
 }
 

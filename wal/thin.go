@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Thinning halves a stretch of the backlog: two neighbouring segments become one, without every second event of each series. What was
@@ -162,9 +164,9 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 			continue
 		}
 		limit, _ := q.extent(old.first)
-		data, err := readBounded(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
-		if worn(err) {
-			data, err = salvage(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
+		data, err := disk.Read(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
+		if disk.Worn(err) {
+			data, err = disk.Salvage(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return t, s.gap, err
@@ -183,7 +185,7 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	if err := q.step("thin-write"); err != nil {
 		return t, s.gap, err
 	}
-	if err := writeFileDurably(path, s.out); err != nil {
+	if err := disk.Replace(path, s.out); err != nil {
 		return t, s.gap, err
 	}
 	q.ledger.add(Account{Written: int64(t.bytes), Fsyncs: 2})
@@ -299,7 +301,7 @@ func resumeThinning(dir string, t thinning, log *slog.Logger) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return disk.SyncDir(dir)
 }
 
 // thinLevel is how often the segment in a file was thinned, by its head; 0 if it has none.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // maintain tries to come back after a failure, syncs what waits for it, writes the committed position to its file and drops segments,
@@ -107,7 +109,7 @@ func (q *Queue) fillReserve() {
 	}
 	b := make([]byte, q.o.Reserve)
 	noise(b)
-	if err := writeFileDurably(path, b); err == nil {
+	if err := disk.Replace(path, b); err == nil {
 		q.reserved = true
 		q.ledger.add(Account{Written: q.o.Reserve, Fsyncs: 2})
 		q.charge(wear(0, q.o.Reserve, q.o.CommitBytes), time.Now())
@@ -128,7 +130,7 @@ func noise(b []byte) {
 func (q *Queue) releaseReserve() {
 	q.reserved, q.reserveAt = false, time.Now().Add(refillEvery)
 	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written", "dir", q.o.Dir, "bytes", q.o.Reserve)
-	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), syncDir(q.o.Dir)); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), disk.SyncDir(q.o.Dir)); err != nil {
 		q.log.Warn("the reserve cannot be given back", "error", err)
 	}
 }
@@ -169,7 +171,7 @@ func (q *Queue) drop(n int, now time.Time) bool {
 		err = nil
 	}
 	if gone > 0 {
-		err = errors.Join(err, syncDir(q.o.Dir))
+		err = errors.Join(err, disk.SyncDir(q.o.Dir))
 		q.ledger.add(Account{Fsyncs: 1})
 		q.charge(q.o.CommitBytes, now)
 	}

@@ -1,12 +1,13 @@
 package registry
 
 import (
+	"edgesync/wal/store"
+
 	"errors"
 	"fmt"
 	"slices"
 
 	"edgesync/proto"
-	"edgesync/wal"
 )
 
 const keyLen = 1 + 16 // of most records
@@ -174,7 +175,7 @@ func (r *Registry) flush() error {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	var b wal.Batch
+	var b store.Batch
 	for _, k := range keys {
 		if v := r.staged[k]; v != nil {
 			b.Put(k, v)

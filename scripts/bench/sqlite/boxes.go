@@ -1,6 +1,8 @@
 package main
 
 import (
+	"edgesync/wal/medium"
+
 	"context"
 	"database/sql/driver"
 	"encoding/binary"
@@ -73,12 +75,12 @@ type queue struct {
 }
 
 func openQueue(dir string) (*queue, error) {
-	medium, err := wal.ReadMedium(filepath.Dir(dir))
+	on, err := medium.Read(filepath.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
 	q, err := wal.Open(wal.Options{
-		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew, Fill: medium.InPlace(), Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew, Fill: on.InPlace(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
