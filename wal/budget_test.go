@@ -25,12 +25,12 @@ func TestBudgetHoldsForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20, FlashBudget: 1 << 30, MaxDelay: time.Second}
 		var fsyncs atomic.Uint64
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "sync" {
 				fsyncs.Add(1)
 			}
 			return nil
-		}
+		})
 		time.Sleep(time.Until(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
 		q := openQueue(t, o)
 		var worst atomic.Int64
@@ -145,12 +145,12 @@ func TestInterval(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize, o.Interval = 1<<20, 500*time.Millisecond
 		var fsyncs atomic.Int64
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "sync" {
 				fsyncs.Add(1)
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		r := q.Reader()
 		defer r.Close()
@@ -197,7 +197,7 @@ func TestIntervalFailingSync(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.Interval = 500 * time.Millisecond
 		f := &fault{err: syscall.EIO}
-		o.inject = f.inject
+		o.ops = byStep(f.inject)
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 200)
 		f.arm("sync")

@@ -93,13 +93,13 @@ func openCommitted(dir, corrupt string, generation uint64) (*committedFile, erro
 }
 
 // write makes c durable in the slot whose turn it is.
-func (c *committedFile) write(v *control, sync func(*os.File) error) error {
+func (c *committedFile) write(v *control, ops disk.Ops) error {
 	var buf [slotSize]byte
 	b := appendSlot(buf[:0], c.generation+1, v)
 	if _, err := c.f.WriteAt(b, int64((c.generation+1)%2)*slotDistance); err != nil {
 		return err
 	}
-	if err := sync(c.f); err != nil {
+	if err := ops.Sync(c.f); err != nil {
 		return err
 	}
 	c.generation++

@@ -76,7 +76,7 @@ func (p *cutPoint) states() (list []cutState) {
 
 func newCutDisk(o *Options) *cutDisk {
 	d := &cutDisk{Disk: powercut.New(o.Dir), interval: o.Interval > 0}
-	o.inject = func(op string) error {
+	o.ops = byStep(func(op string) error {
 		if op == "fsync" { // of another goroutine: "sync" was its beginning, told is its end
 			return nil
 		}
@@ -96,7 +96,7 @@ func newCutDisk(o *Options) *cutDisk {
 			d.mu.Lock()
 		}
 		return nil
-	}
+	})
 	return d
 }
 
@@ -136,7 +136,7 @@ func (d *cutDisk) look(op string) {
 		if d.last == "sync-names" {
 			d.Kept, d.Ops = before, changed
 		}
-	case d.last == "committed" || d.last == "open-committed":
+	case d.last == "committed":
 		n := before[committedName]
 		d.Synced[n] = previous[n]
 	case d.last == "syncdir":

@@ -35,7 +35,7 @@ func isStep(op, name string) bool { return op == name || name == "sync" && op ==
 func openFaulty(t testing.TB, o Options, cause error) (*Queue, *fault) {
 	t.Helper()
 	f := &fault{err: cause}
-	o.inject = f.inject
+	o.ops = byStep(f.inject)
 	return openQueue(t, o), f
 }
 
@@ -286,12 +286,12 @@ func TestLogThatDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		var hurt atomic.Bool
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "drop" && hurt.CompareAndSwap(false, true) {
 				addTail([]byte{0x85})(t, o.Dir) // the library takes it for a corrupt log
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 200)
 		commitRead(t, q)

@@ -155,7 +155,7 @@ func rewriteCommitted(dir, corrupt string, generation uint64, c control) error {
 		return err
 	}
 	for range 2 {
-		err = errors.Join(err, f.write(&c, (*os.File).Sync))
+		err = errors.Join(err, f.write(&c, disk.System{}))
 	}
 	return errors.Join(err, f.close(), disk.SyncDir(dir))
 }

@@ -103,7 +103,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	if seed%3 != 0 {
 		m.crash = 40
 	}
-	m.o.inject = m.step
+	m.o.ops = byStep(m.step)
 	return m
 }
 
@@ -145,7 +145,7 @@ func (m *model) checkCrash(op string) {
 	p.need, p.durable = uint64(accepted), m.q.DurablyCommitted().Seq
 	run := cutRun{event: thinEvent, thins: m.o.Policy == Thin, records: m.o.Record != nil || m.o.MaxBytes > 0 || m.o.MaxAge > 0}
 	o := m.o
-	o.Dir, o.CorruptDir, o.inject, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
+	o.Dir, o.CorruptDir, o.ops, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
 	o.MaxBytes, o.MaxAge = 0, 0 // it is to give back what is there
 	s := &cutState{powercut.State{Point: &p.Point, Names: names, Strict: true}, p}
 	s.build(m.t, m.work, map[uint64]bool{})
@@ -255,7 +255,7 @@ func (m *model) reopen() {
 func (m *model) corrupt() {
 	settleNow(m.t, m.q)
 	o := m.o
-	o.Dir, o.CorruptDir, o.inject, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
+	o.Dir, o.CorruptDir, o.ops, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
 	drain := func(q *Queue) (offsets []uint64) {
 		r := q.Reader()
 		defer r.Close()

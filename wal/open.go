@@ -44,6 +44,10 @@ func Open(o Options) (*Queue, error) {
 	if q.o.Now == nil {
 		q.o.Now = func() int64 { return time.Now().UnixMilli() }
 	}
+	if q.ops = o.ops; q.ops == nil {
+		q.ops = disk.System{}
+	}
+	q.append = func() error { return q.store.WriteBatch(&q.batch) } // made once: a commit allocates nothing for it
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
@@ -53,7 +57,7 @@ func Open(o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	if fresh { // or a power cut might take it away with all that is in it
-		if err := errors.Join(q.step("parent"), disk.SyncDir(filepath.Dir(filepath.Clean(o.Dir)))); err != nil {
+		if err := q.ops.SyncDir(filepath.Dir(filepath.Clean(o.Dir))); err != nil {
 			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
 		}
 	}
@@ -104,7 +108,7 @@ func (q *Queue) open() error {
 		if q.file, err = openCommitted(q.o.Dir, q.o.CorruptDir, generation); err != nil {
 			return err
 		}
-		if err := errors.Join(q.step("open-committed"), q.file.f.Sync()); err != nil {
+		if err := q.ops.Sync(q.file.f); err != nil {
 			return err
 		}
 		q.filed, reach = c.committed, c.committed.Offset
@@ -129,10 +133,7 @@ func (q *Queue) open() error {
 	// What a killed process wrote and did not sync is found all the same, and relied on from here on.
 	segments, err := sizes(q.o.Dir)
 	if err == nil {
-		err = q.step("open")
-	}
-	if err == nil {
-		err = errors.Join(q.store.Sync(), disk.SyncDir(q.o.Dir))
+		err = q.ops.Adopt(func() error { return errors.Join(q.store.Sync(), disk.SyncDir(q.o.Dir)) })
 	}
 	if err != nil {
 		q.store.Close()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"edgesync/wal/disk"
 	"edgesync/wal/medium"
 )
 
@@ -62,7 +63,7 @@ type pipelined struct {
 // openSeen opens a queue on a medium that lets the test see its steps.
 func openSeen(t *testing.T, o Options) *pipelined {
 	p := &pipelined{watched: &watched{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
-	o.inject = p.inject
+	o.ops = byStep(p.inject)
 	p.q = openQueue(t, o)
 	return p
 }
@@ -288,7 +289,7 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 			p := openPipelined(t, o)
 			p.q.own.Lock()
 			p.q.budget.refill(time.Now())
-			p.q.budget.tokens = test.commits*medium.AssumedCommit + flashBlock
+			p.q.budget.tokens = test.commits*medium.AssumedCommit + disk.Block
 			p.at["sync"] = func() { p.submit("b", 3) }
 			p.submit("a", 3)
 			p.q.own.Unlock()
@@ -496,7 +497,7 @@ func TestPipelineTellsGapOnce(t *testing.T) {
 		if steps := p.since(); !slices.Contains(steps, "write-beside") {
 			t.Fatalf("steps %q", steps)
 		}
-		o.Dir, o.inject = copyDir(t, o.Dir), nil
+		o.Dir, o.ops = copyDir(t, o.Dir), nil
 		crashed := openQueue(t, o)
 		appendEvents(t, crashed, p.next, 1)
 		if s := crashed.Stats(); s.Accepted != 2+3+1+4+1 {

@@ -226,7 +226,7 @@ func cut(t *testing.T, run cutRun, o Options, seed uint64, some int) {
 		whole := slices.IndexFunc(list, func(s cutState) bool { return s.File != 0 })
 		list = list[:max(0, whole)+some] // those without a torn file are few: all of them
 	}
-	o.inject = nil
+	o.ops = nil
 	o.Dir = filepath.Join(memDir(t), "queue")
 	o.CorruptDir = ""
 	seen := make(map[uint64]bool)

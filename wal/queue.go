@@ -87,7 +87,7 @@ type Options struct {
 	padUpTo    int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
 	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
 
-	inject func(op string) error // a fault before each step on the medium, named by op, in tests
+	ops disk.Ops // nil = disk.System; tests put a medium in its place
 }
 
 // Stats is a snapshot of the counters. Events are counted over the life of the directory.
@@ -178,7 +178,9 @@ type Queue struct {
 	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
 	own       sync.Mutex // guards what follows; taken before mu
+	ops       disk.Ops
 	store     *tlog.Log
+	append    func() error // has store write batch
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch

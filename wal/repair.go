@@ -35,7 +35,7 @@ type tail struct {
 // unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
 // committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
 func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
-	if err := resumeThinning(dir, thin, log); err != nil {
+	if err := resumeThinning(disk.System{}, dir, thin, log); err != nil {
 		return tail{}, err
 	}
 	firsts, err := tidy(dir, corrupt, log)

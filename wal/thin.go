@@ -98,11 +98,7 @@ func (q *Queue) replace(t thinning, gap Gap, now time.Time) (bool, error) {
 		q.mu.Unlock()
 		return false, errors.Join(errors.New("the intention cannot be written"), os.Remove(fresh))
 	}
-	err := q.step("thin")
-	if err == nil {
-		err = resumeThinning(q.o.Dir, t, q.log)
-	}
-	if err != nil {
+	if err := resumeThinning(q.ops, q.o.Dir, t, q.log); err != nil {
 		return false, q.poison(fmt.Errorf("replace a thinned segment: %w", err), now) // opening again finishes it
 	}
 	q.ledger.add(Account{Fsyncs: 1})
@@ -182,10 +178,7 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	t.bytes = uint64(len(s.out))
 	s.gap.Why = WhyThin
 	path := filepath.Join(q.o.Dir, segmentName(a.first)+thinSuffix)
-	if err := q.step("thin-write"); err != nil {
-		return t, s.gap, err
-	}
-	if err := disk.Replace(path, s.out); err != nil {
+	if err := q.ops.Replace(path, s.out); err != nil {
 		return t, s.gap, err
 	}
 	q.ledger.add(Account{Written: int64(t.bytes), Fsyncs: 2})
@@ -277,7 +270,7 @@ func (s *sieve) drops(f frame) bool {
 }
 
 // resumeThinning puts a finished file in its place, or removes what was not finished. Doing it again changes nothing.
-func resumeThinning(dir string, t thinning, log *slog.Logger) error {
+func resumeThinning(ops disk.Ops, dir string, t thinning, log *slog.Logger) error {
 	if t.into == 0 {
 		return nil
 	}
@@ -290,7 +283,7 @@ func resumeThinning(dir string, t thinning, log *slog.Logger) error {
 	case !i.Mode().IsRegular() || uint64(i.Size()) != t.bytes || thinLevel(path+thinSuffix, t.into) != t.level:
 		return nil // of a later attempt, which never came to its intention
 	default:
-		if err := os.Rename(path+thinSuffix, path); err != nil {
+		if err := ops.Rename(path+thinSuffix, path); err != nil {
 			return err
 		}
 		log.Debug("a stretch of the backlog was thinned", "file", path, "level", t.level)

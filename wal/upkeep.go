@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,16 +70,10 @@ func (q *Queue) save() bool {
 	c := q.stateLocked()
 	q.urgent = false
 	q.mu.Unlock()
-	sync := func(f *os.File) error {
-		if err := q.step("committed"); err != nil {
-			return err
-		}
-		return f.Sync()
-	}
-	err := q.file.write(&c, sync)
+	err := q.file.write(&c, q.ops)
 	if errors.Is(err, syscall.ENOSPC) && q.reserved { // file systems that never write in place need room for it
 		q.releaseReserve()
-		err = q.file.write(&c, sync)
+		err = q.file.write(&c, q.ops)
 	}
 	if err != nil {
 		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
@@ -161,17 +154,12 @@ func (q *Queue) drop(n int, now time.Time) bool {
 	if q.filed.Offset+1 < next && !q.save() || !q.settleWrites(now) {
 		return false
 	}
-	err := q.step("drop")
-	gone := 0
-	for ; err == nil && gone < n; gone++ {
-		err = os.Remove(filepath.Join(q.o.Dir, segmentName(list[gone])))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		err = nil
+	names := make([]string, n)
+	for i := range names {
+		names[i] = segmentName(list[i])
 	}
+	gone, err := q.ops.Remove(q.o.Dir, names)
 	if gone > 0 {
-		err = errors.Join(err, disk.SyncDir(q.o.Dir))
 		q.ledger.add(Account{Fsyncs: 1})
 		q.charge(q.o.CommitBytes, now)
 	}
