@@ -3,8 +3,6 @@
 package main
 
 import (
-	"edgesync/wal/medium"
-
 	"cmp"
 	"context"
 	"fmt"
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"edgesync/wal"
+	"edgesync/wal/medium"
 )
 
 const (

@@ -8,6 +8,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 )
 
@@ -32,7 +33,7 @@ type Ports struct {
 	Calls  agent.Calls
 	Births agent.Births
 	Log    *slog.Logger
-	Clock  *agent.Clock // nil: the machine's is right
+	Clock  *clock.Clock // nil: the machine's is right
 }
 
 // Doors knows who speaks for which device now, over whatever protocol: it brings them what comes from the cloud. It implements

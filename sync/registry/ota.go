@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"edgesync/wal/disk"
-
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,6 +15,7 @@ import (
 	"strings"
 
 	"edgesync/proto"
+	"edgesync/wal/disk"
 )
 
 // The binary of an OTA package is a file of its own, DIR/ota/ID; the record holds the rest of its JSON. The file is there before the record is,

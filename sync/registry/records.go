@@ -1,13 +1,12 @@
 package registry
 
 import (
-	"edgesync/wal/store"
-
 	"errors"
 	"fmt"
 	"slices"
 
 	"edgesync/proto"
+	"edgesync/wal/store"
 )
 
 const keyLen = 1 + 16 // of most records

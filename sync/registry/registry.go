@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"edgesync/wal/store"
-
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"sync"
 
 	"edgesync/proto"
+	"edgesync/wal/store"
 )
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.

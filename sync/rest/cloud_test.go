@@ -57,7 +57,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	// An agent as main.go wires it.
 	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	c := config(t, "EDGESYNC_CLOUD_HOST=127.0.0.1", "EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
+	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1", "EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
 		"EDGESYNC_RECONNECT_INTERVAL=100ms", "EDGESYNC_RECONNECT_MAX_INTERVAL=200ms")
 	log := slog.New(slog.DiscardHandler)
 	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {

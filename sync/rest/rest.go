@@ -14,6 +14,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 )
 
@@ -56,7 +57,7 @@ type Options struct {
 	Parser   func() Parser // a new one
 	Latest   *Latest
 	Log      *slog.Logger
-	Clock    *agent.Clock // nil: the machine's is right
+	Clock    *clock.Clock // nil: the machine's is right
 }
 
 // Handler serves the paths below /api/, but for those of devices.

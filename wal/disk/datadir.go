@@ -1,9 +1,7 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -53,11 +51,8 @@ func OpenDataDir(path string) (*DataDir, error) {
 }
 
 func unusable(path string, err error) error {
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-		err = pe.Err // the path is in the sentence already
-	}
 	return fmt.Errorf("the data directory %s cannot be used: %w; give the user of edgesync the right to write there, or set data_dir",
-		strconv.Quote(path), err)
+		strconv.Quote(path), Reason(err))
 }
 
 // Close releases the directory.
@@ -75,7 +70,7 @@ const (
 // decided anew. An error comes with a quota that can be used for this life of the process.
 func (d *DataDir) AutoMaxBytes() (int64, error) {
 	name := filepath.Join(d.Path, "max_bytes")
-	if data, err := Read(name, 64); err == nil {
+	if data, err := ReadBounded(name, 64); err == nil {
 		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 		if err == nil && n >= autoMin && n <= autoMax {
 			return n, nil

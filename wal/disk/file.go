@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -101,8 +103,31 @@ func Truncate(path string, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// Read reads a file of at most limit bytes; of a longer one the first limit bytes. Callers that must
-// tell a longer one ask for one byte more than they take.
+// ErrTooLarge means that a file is larger than its reader allows.
+var ErrTooLarge = errors.New("too large")
+
+// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is read to its
+// end.
+func ReadBounded(path string, limit int64) ([]byte, error) {
+	b, err := Read(path, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes: %w", strconv.Quote(path), limit, ErrTooLarge)
+	}
+	return b, nil
+}
+
+// Reason leaves out the operation and the path that an error of package os repeats.
+func Reason(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// Read reads the first limit bytes of a file, or as many as it has.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"edgesync/wal/medium"
-
 	"context"
 	"database/sql/driver"
 	"encoding/binary"
@@ -18,6 +16,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"edgesync/wal"
+	"edgesync/wal/medium"
 )
 
 // fragment is the size of an event's content in bytes: three values of telemetry have about 95.

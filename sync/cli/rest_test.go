@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -112,7 +112,7 @@ func TestRESTClient(t *testing.T) {
 	r := s.synced()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, python, filepath.Join("scripts", "clients", "rest.py"), "http://"+r.http).CombinedOutput()
+	out, err := exec.CommandContext(ctx, python, filepath.Join("..", "..", "scripts", "clients", "rest.py"), "http://"+r.http).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
 		t.Fatalf("%v\n%s", err, out)
 	}

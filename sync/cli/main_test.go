@@ -1,8 +1,6 @@
-package main
+package cli
 
 import (
-	"edgesync/wal/disk"
-
 	"bytes"
 	"context"
 	"encoding/json"
@@ -14,6 +12,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/status"
+	"edgesync/wal/disk"
 )
 
 // call runs the program in this process.
@@ -21,7 +20,7 @@ func call(t *testing.T, env []string, args ...string) (code int, stdout, stderr 
 	t.Helper()
 	t.Chdir(t.TempDir()) // no config.toml of somebody's
 	var out, errs bytes.Buffer
-	code = run(context.Background(), args, env, &out, &errs)
+	code = run(context.Background(), Build{Version: "dev"}, args, env, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

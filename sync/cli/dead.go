@@ -1,8 +1,6 @@
-package main
+package cli
 
 import (
-	"edgesync/wal/disk"
-
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -18,6 +16,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/status"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that they hold nothing else up, and are tried

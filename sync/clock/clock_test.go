@@ -1,24 +1,17 @@
-package sync
+package clock
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	pb "google.golang.org/protobuf/proto"
-
 	"edgesync/proto"
-	"edgesync/sync/registry"
-	"edgesync/wal"
 )
 
 // machine is a board whose clock and power are the test's.
@@ -30,8 +23,6 @@ type machine struct {
 	on   int64        // true time of the start
 	lag  atomic.Int64 // what its own clock is behind
 	end  uint64
-
-	began time.Time // in a bubble: when it was true
 }
 
 const june = int64(1780272000000) // 2026-06-01
@@ -40,41 +31,8 @@ func newMachine(t *testing.T) *machine {
 	return &machine{T: t, dir: t.TempDir(), boot: "boot-1", true: june, on: june}
 }
 
-// now is true time: the test's, or the bubble's beside it.
-func (m *machine) now() int64 {
-	if m.began.IsZero() {
-		return m.true
-	}
-	return m.true + time.Since(m.began).Milliseconds()
-}
-
 // beforeCut is how long before its start the machine of inClockBubble saw the time last.
-const beforeCut = 600_000
-
 // inClockBubble runs f with a rig that does not run yet, on a machine that has just started, with its clock in 1970.
-func inClockBubble(t *testing.T, deaf bool, f func(r *rig, m *machine)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		m.restart("boot-1", 0, 0)
-		m.began = time.Now()
-		r := newRig(t, &script{deaf: deaf, ahead: time.UnixMilli(m.true).Sub(m.began)}, nil)
-		m.dir = r.dir
-		if err := os.WriteFile(filepath.Join(m.dir, "clock"), []byte(formatClock(m.on-beforeCut, nil)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		r.clock = m.clock(0)
-		defer func() {
-			r.stop()
-			r.identity()
-			if err := errors.Join(r.queue.Close(), r.dead.Close()); err != nil {
-				t.Error(err)
-			}
-		}()
-		f(r, m)
-	})
-}
-
 func (m *machine) pass(d time.Duration) { m.true += d.Milliseconds() }
 
 // restart is a power cut of length d, after which the clock begins at start (ms).
@@ -86,16 +44,14 @@ func (m *machine) restart(boot string, d time.Duration, start int64) {
 
 // clock is that of a new process, with the newest frame of the queue stamped so.
 func (m *machine) clock(newest int64) *Clock {
-	c := &Clock{
-		wall: func() int64 { return m.now() - m.lag.Load() }, uptime: func() int64 { return m.now() - m.on }, boot: m.boot, path: filepath.Join(m.dir, "clock"),
-		log: slog.New(slog.DiscardHandler),
-	}
-	c.open(time.Time{})
+	c := Open(m.dir, Machine{
+		Wall: func() int64 { return m.true - m.lag.Load() }, Uptime: func() int64 { return m.true - m.on }, Boot: m.boot,
+	}, time.Time{}, slog.New(slog.DiscardHandler))
 	c.Begin(newest, m.end+1)
 	return c
 }
 
-func (m *machine) state(c *Clock, want ClockState) {
+func (m *machine) state(c *Clock, want State) {
 	m.Helper()
 	if s, _ := c.State(); s != want {
 		m.Errorf("the clock is %v, want %v", s, want)
@@ -123,7 +79,7 @@ func TestClockJump(t *testing.T) {
 	m := newMachine(t)
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
-	m.state(c, ClockUnknown)
+	m.state(c, Unknown)
 	m.pass(90 * time.Second)
 	c.Tick()
 	taken, stamp := m.true, c.Stamp()
@@ -142,9 +98,9 @@ func TestClockJump(t *testing.T) {
 	}
 	m.dated(c, 1, stamp, estimate+0, false) // nothing goes before the file is written
 	c.Tick()
-	m.state(c, ClockSystem)
+	m.state(c, System)
 	m.dated(c, 1, stamp, taken, true)
-	if _, boots, ok := parseClock(m.file()); !ok || len(boots) != 1 || boots[0] != (boot{"boot-1", 1, m.on, exactly}) {
+	if _, boots, ok := parse(m.file()); !ok || len(boots) != 1 || boots[0] != (boot{"boot-1", 1, m.on, exactly}) {
 		t.Errorf("in the file stands %q", m.file())
 	}
 	for _, tt := range []struct{ back, believed time.Duration }{
@@ -157,7 +113,7 @@ func TestClockJump(t *testing.T) {
 		if got, want := c.Stamp(), m.true-tt.believed.Milliseconds(); got != want {
 			t.Errorf("%v after a jump back by %v, want %v", time.UnixMilli(got).UTC(), tt.back, time.UnixMilli(want).UTC())
 		}
-		m.state(c, ClockSystem)
+		m.state(c, System)
 	}
 	m.dated(c, 1, stamp, taken, true)
 	m.dated(c, 9, june, june, true) // not a mark
@@ -172,13 +128,13 @@ func TestClockKilled(t *testing.T) {
 	first, stamp := m.true, c.Stamp()
 	m.end = 1
 	c = m.clock(stamp)
-	m.state(c, ClockUnknown)
+	m.state(c, Unknown)
 	m.pass(time.Minute)
 	second, stamp2 := m.true, c.Stamp()
 	m.end = 2
 	m.lag.Store(0)
 	c = m.clock(stamp2) // set while no process ran
-	m.state(c, ClockSystem)
+	m.state(c, System)
 	m.dated(c, 1, stamp, first, true)
 	m.dated(c, 2, stamp2, second, true)
 	m.lag.Store(m.true) // and lost again
@@ -214,7 +170,7 @@ func TestClockPower(t *testing.T) {
 
 	m.restart("boot-4", time.Hour, m.true+time.Hour.Milliseconds())
 	c = m.clock(b)
-	m.state(c, ClockSystem)
+	m.state(c, System)
 	m.dated(c, 11, a, seen+5*60_000, true)
 	m.dated(c, 12, b, seen+7*60_000, true)
 	if got := c.Stamp(); got != m.true {
@@ -229,10 +185,10 @@ func TestClockStopped(t *testing.T) {
 	stopped := m.true
 	m.restart("boot-2", 72*time.Hour, stopped)
 	c := m.clock(stopped)
-	m.state(c, ClockSystem) // it cannot know
+	m.state(c, System) // it cannot know
 	m.pass(time.Minute)
 	c.Tell(m.true)
-	m.state(c, ClockCloud)
+	m.state(c, Cloud)
 	for range 100 {
 		m.pass(time.Hour)
 		c.Tick()
@@ -246,7 +202,7 @@ func TestClockStopped(t *testing.T) {
 	}
 	m.lag.Store(-3000)
 	c.Tick()
-	m.state(c, ClockSystem)
+	m.state(c, System)
 	if got := c.Stamp(); got != m.true+3000 {
 		t.Errorf("stamped %d, want the machine's %d", got, m.true+3000)
 	}
@@ -261,21 +217,21 @@ func TestClockCloud(t *testing.T) {
 	taken, stamp := m.true, c.Stamp()
 	for _, bad := range []int64{0, 5, -1, leastBuild.UnixMilli() - 1, 1 << 42, 1 << 62} {
 		c.Tell(bad)
-		m.state(c, ClockUnknown)
+		m.state(c, Unknown)
 	}
 	m.pass(time.Second)
 	c.Tell(m.true)
-	m.state(c, ClockCloud)
+	m.state(c, Cloud)
 	m.dated(c, 1, stamp, taken, true)
 	m.end = 5
 
 	m.restart("boot-2", time.Minute, m.true+time.Minute.Milliseconds()) // its clock is right, but somebody was in the year 2050
 	c = m.clock(time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
-	m.state(c, ClockUnknown)
+	m.state(c, Unknown)
 	m.pass(time.Second)
 	taken, stamp = m.true, c.Stamp()
 	c.Tell(m.true - 500)
-	m.state(c, ClockSystem)
+	m.state(c, System)
 	m.dated(c, 6, stamp, taken, true)
 	if got := c.Stamp(); got != m.true {
 		t.Errorf("stamped %d, want %d", got, m.true)
@@ -299,7 +255,7 @@ func TestClockSettles(t *testing.T) {
 	m.end = 1
 	c = m.clock(stamp)
 	m.dated(c, 1, stamp, estimate, true)
-	m.state(c, ClockUnknown)
+	m.state(c, Unknown)
 	m.lag.Store(0)
 	c.Tick()
 	c.Settle()
@@ -325,7 +281,7 @@ func TestClockFile(t *testing.T) {
 	}
 	m.pass(time.Minute)
 	c.Close()
-	if seen, _, ok := parseClock(m.file()); !ok || seen != m.true {
+	if seen, _, ok := parse(m.file()); !ok || seen != m.true {
 		t.Errorf("the stop leaves %q, want %d", m.file(), m.true)
 	}
 
@@ -372,34 +328,13 @@ func TestClockBoots(t *testing.T) {
 			t.Fatalf("%d starts are remembered", len(c.boots))
 		}
 	}
-	seen, boots, ok := parseClock(m.file())
+	seen, boots, ok := parse(m.file())
 	if !ok || len(boots) != maxBoots || boots[0].from != 1 {
 		t.Errorf("%d starts in the file, from offset %d, seen %d, %v", len(boots), boots[0].from, seen, ok)
 	}
 }
 
 // TestUndatedAttributes: what holds no time does not wait for one.
-func TestUndatedAttributes(t *testing.T) {
-	inClockBubble(t, true, func(r *rig, _ *machine) {
-		r.run()
-		r.settle(10 * time.Second)
-		kv := []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: r.agent.Clock.Stamp()}}
-		if err := r.intake.Accept(r.Context(), []proto.Event{{
-			Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: r.agent.Clock.Stamp(), Entity: proto.UUID{1},
-			Fragment: proto.AppendPostAttributes(nil, proto.UUID{1}, proto.DeviceEntity, proto.ClientScope, kv),
-		}}); err != nil {
-			t.Fatal(err)
-		}
-		r.settle(10 * time.Second)
-		r.counts(1, 1, 0, 0)
-		r.script.mu.Lock()
-		defer r.script.mu.Unlock()
-		if got := r.script.uplinks[0].EntityData[0].PostAttributesMsg.Kv[0].LongV; got != kv[0].Long {
-			t.Errorf("the value became %d, want %d", got, kv[0].Long)
-		}
-	})
-}
-
 // TestMachine: what the kernel tells, beside what /proc has.
 func TestMachine(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -437,49 +372,16 @@ func TestClockQueueRemoved(t *testing.T) {
 }
 
 // TestGapUndated: what tells of a gap gets its time later, like telemetry, and says nothing of times that are not known.
-func TestGapUndated(t *testing.T) {
-	m := newMachine(t)
-	m.restart("boot-1", 0, 0)
-	c := m.clock(0)
-	m.pass(time.Minute)
-	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
-	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
-	content, _, err := proto.AppendContent(nil, e.Fragment)
-	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
-	if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
-		t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
-	}
-}
-
 // TestPostedHere: the mark of a provisioned device counts here before the cloud has it.
-func TestPostedHere(t *testing.T) {
-	inBox(t, nil, func(b *box) {
-		d := b.device("pre")
-		b.offline(func() {
-			kv := []proto.KV{{Key: []byte("provisionState"), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
-			if err := b.intake.Accept(b.Context(), []proto.Event{{
-				Kind: proto.KindEntityData, Action: proto.ActionAttributesUpdated, Time: 1, Entity: d.ID,
-				Fragment: proto.AppendAttributesUpdated(nil, d.ID, proto.DeviceEntity, "SERVER_SCOPE", 1, kv),
-			}}); err != nil {
-				b.Fatal(err)
-			}
-			var got []string
-			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) { got = append(got, string(kv.Str)) })
-			b.expect("server attributes", got, []string{"provisioned"})
-			b.expect("shared attributes", b.shared(d.ID, "provisionState"), "")
-		})
-	})
-}
-
 func FuzzParseClock(f *testing.F) {
-	f.Add(formatClock(june, []boot{{"boot-1", 1, june, exactly}, {"boot-2", 77, june + 5, notYet}}))
+	f.Add(format(june, []boot{{"boot-1", 1, june, exactly}, {"boot-2", 77, june + 5, notYet}}))
 	f.Add("edgesync clock 1\nseen 5\nboot a 1 2 ~\nboot b 1 2 ~\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		seen, boots, ok := parseClock(s)
+		seen, boots, ok := parse(s)
 		if len(boots) > maxBoots {
 			t.Fatalf("%d boots", len(boots))
 		}
-		again, list, fine := parseClock(formatClock(seen, boots))
+		again, list, fine := parse(format(seen, boots))
 		if ok && (!fine || again != seen || len(list) != len(boots)) {
 			t.Fatalf("%q is read, but not what is written for it", s)
 		}
@@ -487,100 +389,4 @@ func FuzzParseClock(f *testing.F) {
 }
 
 // TestUndated: what came before the clock was set waits for it, goes with the true time, and not before that is on flash; own times stay.
-func TestUndated(t *testing.T) {
-	for name, tt := range map[string]struct {
-		set      func(m *machine)
-		deaf     bool
-		after    time.Duration // of the connection, when events begin to go
-		estimate bool
-	}{
-		"by NTP":          {deaf: true, after: 2 * time.Minute, set: func(m *machine) { m.lag.Store(0) }},
-		"by the cloud":    {set: func(*machine) {}},
-		"never, estimate": {deaf: true, after: 5 * time.Minute, set: func(*machine) {}, estimate: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inClockBubble(t, tt.deaf, func(r *rig, m *machine) {
-				r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
-					if _, boots, ok := parseClock(m.file()); len(stamps(u)) > 0 && (!ok || len(boots) != 1 || boots[0].known == notYet) {
-						t.Errorf("events go while the file says %q", m.file())
-					}
-					return ok(u)
-				}
-				r.refuse.Store(true)
-				r.run()
-				r.settle(90 * time.Second)
-				var want []int64
-				post := func(own int64) {
-					e := telemetryEvent(r.agent.Clock.Stamp(), 0)
-					e.Time = r.agent.Clock.Stamp()
-					date := m.now() // what it is truly
-					if tt.estimate {
-						date = m.now() - beforeCut
-					}
-					if own != 0 {
-						e.Fragment, date = telemetryEvent(own, 0).Fragment, own
-					}
-					want = append(want, date)
-					if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
-						t.Fatal(err)
-					}
-					r.settle(1234 * time.Millisecond)
-				}
-				post(0)
-				post(12345)
-				post(0)
-				if s := r.agent.Snapshot(); s.Clock != "unknown" || s.OldestPendingMS != 3*1234 {
-					t.Errorf("clock %q, the oldest waits for %d ms", s.Clock, s.OldestPendingMS)
-				}
-				r.refuse.Store(false)
-				r.agent.Hint()
-				if tt.after > 0 {
-					r.settle(tt.after - 20*time.Second)
-					if got := r.script.order(); len(got) > 0 {
-						t.Errorf("%v went while the clock was not set", got)
-					}
-				}
-				tt.set(m)
-				r.settle(30 * time.Second)
-				if got := r.script.order(); !slices.Equal(got, want) {
-					t.Errorf("arrived %v, want %v", got, want)
-				}
-				r.counts(3, 3, 0, 0)
-			})
-		})
-	}
-}
-
 // TestUndatedLetter: an event that the cloud refuses rests in the dead-letter log with the true time.
-func TestUndatedLetter(t *testing.T) {
-	inClockBubble(t, false, func(r *rig, m *machine) {
-		r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg { return no(u, "Entity not found") }
-		r.refuse.Store(true)
-		r.run()
-		r.settle(time.Minute)
-		e := telemetryEvent(r.agent.Clock.Stamp(), 0)
-		e.Time = r.agent.Clock.Stamp()
-		date := m.now()
-		if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
-			t.Fatal(err)
-		}
-		r.refuse.Store(false)
-		r.settle(2 * time.Minute)
-		n := 0
-		if err := r.dead.Each(func(d *wal.DeadLetter) bool {
-			n++
-			var u proto.UplinkMsg
-			if err := pb.Unmarshal(d.Fragment, &u); err != nil || d.Time != date || !slices.Equal(stamps(&u), []int64{date}) {
-				t.Errorf("the letter is of %d and holds %v, want %d; %v", d.Time, stamps(&u), date, err)
-			}
-			return true
-		}); err != nil || n != 1 {
-			t.Errorf("%d letters, %v", n, err)
-		}
-		for _, ts := range r.script.order() {
-			if ts != date {
-				t.Errorf("sent with %d, want %d", ts, date)
-			}
-		}
-	})
-}

@@ -1,17 +1,17 @@
-package sync
+package config
 
 import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+
+	"edgesync/wal/disk"
 )
 
 // maxConfigFile bounds the configuration file in bytes, the secret's file and the authority's too.
@@ -19,26 +19,18 @@ const maxConfigFile = 1 << 20
 
 // readBounded reads a file of at most maxConfigFile bytes. Pipes are welcome (--config <(decrypt …)).
 func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxConfigFile {
+	data, err := disk.ReadBounded(name, maxConfigFile)
+	if errors.Is(err, disk.ErrTooLarge) {
 		return nil, fmt.Errorf("is larger than %s", formatSize(maxConfigFile))
 	}
-	return data, nil
+	return data, err
 }
 
 // readSecret reads the routing secret. The notice is for a file that others can read.
 func readSecret(name string) (secret, notice string, err error) {
 	data, err := readBounded(name)
 	if err != nil {
-		return "", "", fmt.Errorf("file %s: %w", strconv.Quote(name), reason(err))
+		return "", "", fmt.Errorf("file %s: %w", strconv.Quote(name), disk.Reason(err))
 	}
 	secret = strings.TrimSpace(string(data))
 	if secret == "" {
@@ -57,21 +49,12 @@ func readSecret(name string) (secret, notice string, err error) {
 func checkCA(name string) error {
 	data, err := readBounded(name)
 	if err != nil {
-		return reason(err)
+		return disk.Reason(err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(data) {
 		return errors.New("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
 	}
 	return nil
-}
-
-// reason leaves out the operation and the path that an error of os repeats.
-func reason(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // syntaxError says where a TOML document breaks. The library quotes pieces of the line, so it is not believed where a secret may stand.

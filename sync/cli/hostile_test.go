@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -46,7 +46,7 @@ func TestThousandConnections(t *testing.T) {
 	}
 	// The test binary holds more, and one with the race detector much more.
 	s.exe = filepath.Join(t.TempDir(), "edgesync")
-	build := exec.Command("go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-ldflags", "-s -w", "-o", s.exe, ".")
+	build := exec.Command("go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-ldflags", "-s -w", "-o", s.exe, "../..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

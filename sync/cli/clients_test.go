@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -208,7 +208,7 @@ func venv(t *testing.T, name, module string, packages ...string) (python string)
 	if testing.Short() {
 		t.Skip("installs Python packages")
 	}
-	dir, err := filepath.Abs(filepath.Join("build", name))
+	dir, err := filepath.Abs(filepath.Join("..", "..", "build", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestPahoGo(t *testing.T) {
 		t.Skip("downloads a Go module")
 	}
 	bin := filepath.Join(t.TempDir(), "paho")
-	if out, err := exec.Command("go", "build", "-C", filepath.Join("scripts", "clients", "paho"), "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", filepath.Join("..", "..", "scripts", "clients", "paho"), "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Skipf("the client cannot be built, most likely because its module cannot be had: %v\n%s", err, out)
 	}
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
@@ -290,7 +290,7 @@ func TestPahoGo(t *testing.T) {
 // sdk is the program that drives ThingsBoard's Python SDK.
 func sdk(t *testing.T) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("scripts", "clients", "sdk.py"))
+	path, err := filepath.Abs(filepath.Join("..", "..", "scripts", "clients", "sdk.py"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
-package main
+package cli
 
 import (
-	"edgesync/wal/disk"
-
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +17,9 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/config"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 const walHelp = `edgesync wal looks into the queue: the events on flash, as its files tell, whether an agent runs or not.
@@ -58,7 +58,7 @@ type tool struct {
 	topic          string // for help
 	env            []string
 	stdout, stderr io.Writer
-	settings       agent.Flags
+	settings       config.Flags
 	flags          *flag.FlagSet
 	own            []string // names of its flags beside the configuration's
 	dir            string   // --dir
@@ -78,7 +78,7 @@ func (t *tool) parse(args []string, most int) (rest []string, code int, done boo
 	limitMemory(t.env) // it runs beside an agent, on a small machine
 	for {
 		if err := t.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-			return nil, run(context.Background(), []string{"help", t.topic}, t.env, t.stdout, t.stderr), true
+			return nil, run(context.Background(), Build{}, []string{"help", t.topic}, t.env, t.stdout, t.stderr), true
 		} else if err != nil {
 			return nil, usage(t.stderr, t.topic, err.Error(), t.own), true
 		}
@@ -94,7 +94,7 @@ func (t *tool) parse(args []string, most int) (rest []string, code int, done boo
 
 // dataDir is the configured data directory.
 func (t *tool) dataDir() (string, error) {
-	l, err := agent.Load(&t.settings, t.env)
+	l, err := config.Load(&t.settings, t.env)
 	if err != nil {
 		return "", err
 	}
@@ -144,7 +144,7 @@ func subcommand(topic, text string, names, args []string, stdout, stderr io.Writ
 		}
 	}
 	what := "edgesync " + topic + " takes one of: " + strings.Join(names, ", ")
-	if n := agent.Nearest(args[0], names...); n != "" {
+	if n := config.Nearest(args[0], names...); n != "" {
 		what = "unknown command " + strconv.Quote(topic+" "+args[0]) + "; did you mean " + topic + " " + n + "?"
 	}
 	return "", usage(stderr, topic, what, nil), true

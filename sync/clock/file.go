@@ -1,4 +1,4 @@
-package sync
+package clock
 
 import (
 	"strconv"
@@ -22,12 +22,9 @@ const (
 
 const (
 	// maxBoots bounds the starts that are remembered: those in a row in which no clock was set, while nothing was sent.
-	maxBoots    = 64
-	clockHeader = "edgesync clock 1"
-	maxBootID   = 64
-
-	// maxClockFile bounds in bytes what is read of the file: maxBoots lines of at most 128.
-	maxClockFile = 16 << 10
+	maxBoots  = 64
+	header    = "edgesync clock 1"
+	maxBootID = 64
 )
 
 // formatClock is the content of the file "clock":
@@ -35,8 +32,8 @@ const (
 //	edgesync clock 1
 //	seen 1767225600000
 //	boot 6f1c… 4711 1767225590000 =
-func formatClock(seen int64, boots []boot) string {
-	b := append([]byte(clockHeader+"\nseen "), strconv.FormatInt(seen, 10)...)
+func format(seen int64, boots []boot) string {
+	b := append([]byte(header+"\nseen "), strconv.FormatInt(seen, 10)...)
 	for i := range boots {
 		b = append(append(b, "\nboot "...), boots[i].id...)
 		b = strconv.AppendUint(append(b, ' '), boots[i].from, 10)
@@ -47,9 +44,9 @@ func formatClock(seen int64, boots []boot) string {
 }
 
 // parseClock reads what formatClock wrote; not ok if anything in it is wrong, and then what stands before is returned.
-func parseClock(s string) (seen int64, boots []boot, ok bool) {
+func parse(s string) (seen int64, boots []boot, ok bool) {
 	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
-	if len(lines) < 2 || len(lines) > 2+maxBoots || lines[0] != clockHeader {
+	if len(lines) < 2 || len(lines) > 2+maxBoots || lines[0] != header {
 		return 0, nil, false
 	}
 	text, found := strings.CutPrefix(lines[1], "seen ")

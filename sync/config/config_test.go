@@ -1,4 +1,4 @@
-package sync
+package config
 
 import (
 	"errors"
@@ -38,17 +38,8 @@ func writeFile(t testing.TB, name, content string) string {
 	return name
 }
 
-func defaults(t testing.TB) Config {
-	t.Helper()
-	l, err := load(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l.Config
-}
-
 func TestDefaults(t *testing.T) {
-	c := defaults(t)
+	c := Defaults()
 	want := Config{
 		DataDir:   "edgesync-data",
 		Cloud:     Cloud{Host: "localhost", Port: 7070, Timeout: 5 * time.Second, EdgeVersion: 12},
@@ -81,7 +72,7 @@ func TestKeysAreThoseOfTheArchitecture(t *testing.T) {
 
 // config.toml.example, with its keys uncommented, is exactly the defaults, and it has every key.
 func TestExampleFile(t *testing.T) {
-	data, err := os.ReadFile("../config.toml.example")
+	data, err := os.ReadFile("../../config.toml.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +87,7 @@ func TestExampleFile(t *testing.T) {
 	}
 	c := l.Config
 	c.Registry.Keep = nil // [] and absent mean the same
-	if want := defaults(t); !reflect.DeepEqual(c, want) {
+	if want := Defaults(); !reflect.DeepEqual(c, want) {
 		t.Errorf("the example gives\n%+v, the defaults are\n%+v", c, want)
 	}
 	for _, v := range l.Values() {
@@ -105,7 +96,7 @@ func TestExampleFile(t *testing.T) {
 		}
 	}
 	l, err = load(t, nil, "--config", writeFile(t, "asis.toml", string(data)))
-	if err != nil || !reflect.DeepEqual(l.Config, defaults(t)) {
+	if err != nil || !reflect.DeepEqual(l.Config, Defaults()) {
 		t.Errorf("the example as it is: %v, %+v", err, l.Config)
 	}
 }
@@ -196,7 +187,7 @@ func TestEveryKey(t *testing.T) {
 			for _, bad := range tt.bad {
 				file := writeFile(t, "bad.toml", "# x\n"+k.path+" = "+bad+"\n")
 				l, err := load(t, nil, "--config", file)
-				if !errors.Is(err, ErrConfig) {
+				if !errors.Is(err, ErrInvalid) {
 					t.Errorf("%s = %s: %v, want ErrConfig", k.path, bad, err)
 					continue
 				}
@@ -309,7 +300,7 @@ func TestManyUnknownKeys(t *testing.T) {
 		b.WriteString("k" + strings.Repeat("y", i%40) + string(rune('a'+i%26)) + formatSize(int64(i)) + " = 1\n")
 	}
 	_, err := load(t, nil, "--config", writeFile(t, "c.toml", b.String()))
-	var ce *ConfigError
+	var ce *Error
 	if !errors.As(err, &ce) || len(ce.Problems) != maxUnknown+1 || !strings.Contains(err.Error(), "4980 unknown keys more") {
 		t.Errorf("%d problems: %.300s", len(ce.Problems), err)
 	}
@@ -336,7 +327,7 @@ func TestFiles(t *testing.T) {
 		writeFile(t, "table.toml", "[cloud.host]\n"):                   "cloud.host (",
 		"": "no such file",
 	} {
-		if _, err := load(t, nil, "--config", name); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) {
+		if _, err := load(t, nil, "--config", name); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
@@ -348,7 +339,7 @@ func TestFiles(t *testing.T) {
 func TestAllProblemsAtOnce(t *testing.T) {
 	file := writeFile(t, "c.toml", "cloud.port = 0\nnope = 1\n")
 	_, err := load(t, []string{"EDGESYNC_BATCH_SIZE=", "EDGESYNC_LOG_LEVLE=info"}, "--config", file, "--http.listen=x", "--reconnect.interval=2m")
-	var ce *ConfigError
+	var ce *Error
 	if !errors.As(err, &ce) || len(ce.Problems) != 6 {
 		t.Fatalf("%v, want six problems", err)
 	}
@@ -398,7 +389,7 @@ func TestComplete(t *testing.T) {
 			if l.Config.Cloud.RoutingSecret != "hush-hush" {
 				t.Errorf("%q: the secret was not read", tt.args)
 			}
-		} else if !errors.Is(err, ErrConfig) {
+		} else if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v, want ErrConfig", tt.args, err)
 		}
 		for _, w := range tt.want {
@@ -457,7 +448,7 @@ func TestDistance(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	example, err := os.ReadFile("../config.toml.example")
+	example, err := os.ReadFile("../../config.toml.example")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -467,7 +458,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("registry.keep = ['a', 1, {}]\nbatch.timeout = inf", "EDGESYNC_", "", "9e999TiB")
 	f.Fuzz(func(t *testing.T, doc, name, value, text string) {
 		l := &Loaded{sources: map[string]string{}}
-		var e ConfigError
+		var e Error
 		for i := range keys {
 			if keys[i].def != "" {
 				l.assign(&keys[i], keys[i].def, "default", &e)

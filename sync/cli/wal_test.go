@@ -1,8 +1,6 @@
-package main
+package cli
 
 import (
-	"edgesync/wal/disk"
-
 	"encoding/json"
 	"errors"
 	"os"
@@ -17,6 +15,7 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 // The queue of makeQueue: two devices' telemetry, attributes and new credentials, an hour apart from base on.

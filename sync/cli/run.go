@@ -1,9 +1,6 @@
-package main
+package cli
 
 import (
-	"edgesync/wal/disk"
-	"edgesync/wal/medium"
-
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,7 +12,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,11 +19,15 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
+	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/sync/status"
 	"edgesync/wal"
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
 const (
@@ -67,7 +67,7 @@ type parts struct {
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it. The order is fixed: lock, queue, registry,
 // then ports; back in the reverse order, so that whoever was told "accepted" is on flash when the lock is given free.
-func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []string) (err error) {
+func runAgent(ctx context.Context, b Build, c *config.Config, log *slog.Logger, env []string) (err error) {
 	limitMemory(env)
 	signals := make(chan os.Signal, 4) // from the beginning, so that a hint or an early stop is not the end of a half-made agent
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -99,7 +99,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 			warn(err.Error()) // the number is usable all the same
 		}
 	}
-	clock := agent.OpenClock(dir.Path, builtAt(), log)
+	clock := clock.Open(dir.Path, clock.ThisMachine(), b.Commit, log)
 	var dead *wal.DeadLog                       // opened after the queue
 	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
@@ -132,7 +132,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	if has(env, "GOGC") {
 		syncing = nil
 	}
-	p, err := assemble(c, dir, queue, dead, clock, syncing, log)
+	p, err := assemble(b, c, dir, queue, dead, clock, syncing, log)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func runAgent(ctx context.Context, c *agent.Config, log *slog.Logger, env []stri
 	} else {
 		defer also(sock.Close)
 	}
-	log.Info("edgesync runs", "version", fullVersion(), "http", address, "mqtt", mqttAddress, "mqtt_tls", mqttTLSAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
+	log.Info("edgesync runs", "version", b.full(), "http", address, "mqtt", mqttAddress, "mqtt_tls", mqttTLSAddress, "cloud", net.JoinHostPort(c.Cloud.Host, fmt.Sprint(c.Cloud.Port)), "data_dir", dir.Path)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -213,7 +213,7 @@ func (p *parts) events(queue string, dead *wal.DeadLog) *status.Events {
 }
 
 // listenMQTT opens the listeners of the MQTT door and serves them. It returns their addresses, "" for one that is off.
-func listenMQTT(c *agent.MQTT, door *device.MQTT, failed chan<- error) (plain, secure string, err error) {
+func listenMQTT(c *config.MQTT, door *device.MQTT, failed chan<- error) (plain, secure string, err error) {
 	serve := func(l net.Listener) {
 		if err := door.Serve(l); err != nil {
 			failed <- err
@@ -297,7 +297,7 @@ func syncMemory(running bool) {
 }
 
 // assemble builds registry, intake, loop and device door on an open queue.
-func assemble(c *agent.Config, dir *disk.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *agent.Clock, syncing func(running bool), log *slog.Logger) (*parts, error) {
+func assemble(b Build, c *config.Config, dir *disk.DataDir, queue *wal.Queue, dead *wal.DeadLog, clock *clock.Clock, syncing func(running bool), log *slog.Logger) (*parts, error) {
 	reg, err := registry.Open(registry.Options{
 		Dir: filepath.Join(dir.Path, "registry"), CorruptDir: filepath.Join(dir.Path, "corrupt"), Keep: c.Registry.Keep, Log: log,
 	})
@@ -309,7 +309,7 @@ func assemble(c *agent.Config, dir *disk.DataDir, queue *wal.Queue, dead *wal.De
 	intake := agent.NewIntake(queue)
 	intake.Remember(reg)
 	intake.Observe(latest.Observe)
-	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: fullVersion(), Clock: clock, Syncing: syncing})
+	a := agent.NewAgent(agent.Deps{Config: c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: b.full(), Clock: clock, Syncing: syncing})
 	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: a, Births: a, Log: log, Clock: clock})
 	a.SetDoors(doors)
 	reg.Watch(doors)
@@ -320,16 +320,4 @@ func assemble(c *agent.Config, dir *disk.DataDir, queue *wal.Queue, dead *wal.De
 	return &parts{
 		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), rest: api, registry: reg,
 	}, nil
-}
-
-// built is when the commit was made that this binary is of, in seconds since the epoch. It is set by the build: -ldflags "-X main.built=1767225600".
-var built string
-
-// builtAt is that time; zero if it is not known.
-func builtAt() time.Time {
-	s, err := strconv.ParseInt(built, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.Unix(s, 0)
 }

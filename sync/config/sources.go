@@ -1,4 +1,4 @@
-package sync
+package config
 
 import (
 	"bytes"
@@ -11,13 +11,15 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"edgesync/wal/disk"
 )
 
 // configFiles are looked for in this order when no file is named.
 var configFiles = []string{"/etc/edgesync/config.toml", "config.toml"}
 
 // readFile reads the TOML file: the one that is named, which must be there, else the first of configFiles that is.
-func (l *Loaded) readFile(f *Flags, e *ConfigError) {
+func (l *Loaded) readFile(f *Flags, e *Error) {
 	names := configFiles
 	if f.named {
 		names = []string{f.file}
@@ -29,7 +31,7 @@ func (l *Loaded) readFile(f *Flags, e *ConfigError) {
 		}
 		l.File = name
 		if err != nil {
-			e.add("configuration file %s: %w", strconv.Quote(name), reason(err))
+			e.add("configuration file %s: %w", strconv.Quote(name), disk.Reason(err))
 			return
 		}
 		l.decode(name, data, e)
@@ -38,7 +40,7 @@ func (l *Loaded) readFile(f *Flags, e *ConfigError) {
 }
 
 // decode takes the values of a TOML document.
-func (l *Loaded) decode(name string, data []byte, e *ConfigError) {
+func (l *Loaded) decode(name string, data []byte, e *Error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var doc map[string]toml.Primitive
 	md, err := toml.NewDecoder(bytes.NewReader(data)).Decode(&doc)
@@ -61,7 +63,7 @@ type tomlReader struct {
 	loaded  *Loaded
 	md      *toml.MetaData
 	name    string
-	errs    *ConfigError
+	errs    *Error
 	unknown int
 }
 
@@ -123,7 +125,7 @@ func (d *tomlReader) table(prefix string, table map[string]toml.Primitive) {
 }
 
 // readEnv takes the variables: first those that other programs share, then our own, which win.
-func (l *Loaded) readEnv(environ []string, e *ConfigError) {
+func (l *Loaded) readEnv(environ []string, e *Error) {
 	vars := make(map[string]string)
 	for _, kv := range environ {
 		if name, v, ok := strings.Cut(kv, "="); ok && (strings.HasPrefix(name, envPrefix) || strings.Contains(name, "_")) {

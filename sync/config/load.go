@@ -1,4 +1,4 @@
-package sync
+package config
 
 import (
 	"crypto/tls"
@@ -10,20 +10,20 @@ import (
 )
 
 // ErrConfig is what every error about the configuration is: exit code 78.
-var ErrConfig = errors.New("configuration")
+var ErrInvalid = errors.New("configuration")
 
 // ConfigError lists everything that is wrong, one sentence each, so that nobody has to repair and try again and again.
 // It never contains a secret.
-type ConfigError struct{ Problems []error }
+type Error struct{ Problems []error }
 
 // Error is one problem a line.
-func (e *ConfigError) Error() string { return errors.Join(e.Problems...).Error() }
+func (e *Error) Error() string { return errors.Join(e.Problems...).Error() }
 
 // Is makes errors.Is(err, ErrConfig) true.
-func (e *ConfigError) Is(target error) bool { return target == ErrConfig }
+func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // Unwrap gives the problems.
-func (e *ConfigError) Unwrap() []error { return e.Problems }
+func (e *Error) Unwrap() []error { return e.Problems }
 
 // Flags are what the command line says about the configuration: --config and one flag for every key.
 type Flags struct {
@@ -73,19 +73,24 @@ type Loaded struct {
 	sources map[string]string
 }
 
-// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives it) and flags; later wins
-// (architecture, "The surface that users script against"). An error is a *ConfigError; the Loaded is there nevertheless, with
-// everything that could be understood. What a link to the cloud needs beyond that is for Complete.
-func Load(f *Flags, environ []string) (*Loaded, error) {
-	l := &Loaded{sources: make(map[string]string, len(keys))}
-	var e ConfigError
+// Defaults returns the configuration of an agent that nobody configured.
+func Defaults() (c Config) {
 	for i := range keys {
 		if k := &keys[i]; k.def != "" {
-			if err := k.set(&l.Config, k.def); err != nil {
+			if err := k.set(&c, k.def); err != nil {
 				panic("default of " + k.path + ": " + err.Error()) // a test parses them all
 			}
 		}
 	}
+	return c
+}
+
+// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives it) and flags; later wins
+// (architecture, "The surface that users script against"). An error is a *Error; the Loaded is there nevertheless, with
+// everything that could be understood. What a link to the cloud needs beyond that is for Complete.
+func Load(f *Flags, environ []string) (*Loaded, error) {
+	l := &Loaded{Config: Defaults(), sources: make(map[string]string, len(keys))}
+	var e Error
 	l.readFile(f, &e)
 	l.readEnv(environ, &e)
 	for _, a := range f.set {
@@ -98,9 +103,9 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 	return l, e.orNil()
 }
 
-// Complete reads the secret's file and checks what only a link to the cloud needs. Its error is a *ConfigError.
+// Complete reads the secret's file and checks what only a link to the cloud needs. Its error is a *Error.
 func (l *Loaded) Complete() error {
-	var e ConfigError
+	var e Error
 	c := &l.Config.Cloud
 	if c.RoutingKey == "" {
 		e.add("cloud.routing_key is missing: in ThingsBoard open Edge management, Instances, this edge, " +
@@ -167,7 +172,7 @@ func (l *Loaded) notice(s string) {
 	}
 }
 
-func (l *Loaded) assign(k *key, v any, source string, e *ConfigError) {
+func (l *Loaded) assign(k *key, v any, source string, e *Error) {
 	if err := k.set(&l.Config, v); err != nil {
 		if k.secret {
 			e.add("%s (%s): %w", k.path, source, err)
@@ -179,11 +184,11 @@ func (l *Loaded) assign(k *key, v any, source string, e *ConfigError) {
 	l.sources[k.path] = source
 }
 
-func (e *ConfigError) add(format string, args ...any) {
+func (e *Error) add(format string, args ...any) {
 	e.Problems = append(e.Problems, fmt.Errorf(format, args...))
 }
 
-func (e *ConfigError) orNil() error {
+func (e *Error) orNil() error {
 	if len(e.Problems) == 0 {
 		return nil
 	}

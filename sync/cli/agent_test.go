@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ const asAgent = "TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
-		main()
+		os.Exit(Main(Build{Version: "dev"}))
 	}
 	os.Exit(m.Run())
 }

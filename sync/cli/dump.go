@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"edgesync/proto"
-	agent "edgesync/sync"
+	"edgesync/sync/config"
 	"edgesync/sync/status"
 	"edgesync/wal"
 )
@@ -79,7 +79,7 @@ func (t *tool) walDump(args []string) int {
 }
 
 func unknownName(what, name string, known []string) error {
-	if n := agent.Nearest(name, known...); n != "" {
+	if n := config.Nearest(name, known...); n != "" {
 		return fmt.Errorf("no such %s; did you mean %s?", what, n)
 	}
 	return fmt.Errorf("no such %s; there are %s", what, strings.Join(known, ", "))
