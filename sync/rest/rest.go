@@ -28,14 +28,6 @@ const (
 	acceptLimit  = 20 * time.Second // how long the queue may take
 )
 
-// Intake takes events; *sync.Intake is one.
-type Intake interface {
-	// Accept returns nil when all events are durable.
-	Accept(ctx context.Context, events []proto.Event) error
-	// End is the Seq of the newest event in the queue.
-	End() uint64
-}
-
 // Caller calls devices; *sync.Agent is one.
 type Caller interface {
 	CallDevice(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error)
@@ -44,7 +36,7 @@ type Caller interface {
 // Options are what the API stands on.
 type Options struct {
 	Registry *registry.Registry
-	Intake   Intake
+	Intake   *agent.Intake
 	Births   agent.Births
 	Calls    Caller
 	Latest   *Latest
