@@ -15,9 +15,10 @@ const (
 	partEdge          = "edgeConfiguration"
 )
 
-// Apply stages what m brings, in the order of wire contract 6.2 but for entityData, which comes behind the entities; used tells whether any
-// part of it was understood and kept. What is not understood or malformed is counted and no error. An error means that the medium
-// refused; m may then be applied again.
+// Apply stages what m brings, in the order of CONTRACT.md 6.2 but for entityData, which comes
+// behind the entities; used tells whether any part of it was understood and kept. What is not
+// understood or malformed is counted and no error. An error means that the medium refused; m may
+// then be applied again.
 func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
@@ -75,7 +76,8 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
 		a.tell(userCredentials.part, kept, e)
 	}
-	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never stored (wire contract 10.21).
+	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never
+	// stored (CONTRACT.md 10.21).
 	for _, u := range m.OtaPackageUpdateMsg {
 		kept, e := r.applyOTA(u)
 		a.tell(otaPackages.part, kept, e)
@@ -119,7 +121,7 @@ func (a *applier) tell(part string, kept bool, err error) {
 	}
 }
 
-// update is the shape of most update messages (wire contract 1.5).
+// update is the shape of most update messages (CONTRACT.md 1.5).
 type update interface {
 	GetMsgType() proto.UpdateMsgType
 	GetIdMSB() int64
@@ -177,8 +179,8 @@ func (r *Registry) mark(k *kind, id proto.UUID) {
 	}
 }
 
-// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come DELETED by the hundred and cost one
-// look-up (wire contract 6.3).
+// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come
+// DELETED by the hundred and cost one look-up (CONTRACT.md 6.3).
 func (r *Registry) applyEntity(c *change) (bool, error) {
 	if c.deleted {
 		return r.removeEntity(c.kind, c.id)
@@ -265,7 +267,8 @@ func (r *Registry) applyAsset(c *change) (bool, error) {
 	return kept, err
 }
 
-// applyEdge takes the configuration that comes when the edge's customer changes. Another edge cannot speak in our session.
+// applyEdge takes the configuration that comes when the edge's customer changes. Another edge
+// cannot speak in our session.
 func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
@@ -277,8 +280,9 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	return true, err
 }
 
-// cascade removes what belonged to entities that are gone: their attributes, credentials, relations, alarms and calculated fields. It
-// looks through those kinds once, however many are gone.
+// cascade removes what belonged to entities that are gone: their attributes, credentials,
+// relations, alarms and calculated fields. It looks through those kinds once, however many are
+// gone.
 func (r *Registry) cascade() (err error) {
 	drop := func(key string) {
 		_, e := r.remove(key)

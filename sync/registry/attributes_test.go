@@ -49,11 +49,11 @@ func TestAttributeCache(t *testing.T) {
 		{attrs(1, "SHARED_SCOPE", 100, long("a", 4)), "", "a=4 b=1 c=3", "", "", "1: a=4 -"},              // of the same time: what comes later
 		{attrs(1, "SHARED_SCOPE", 200, long("a", 4)), "", "a=4 b=1 c=3", "", "", "1: a=4 -"},              // the same value is told too
 		{attrs(1, "SERVER_SCOPE", 1, long("s", 1), long("lastActivityTime", 5)), "", "a=4 b=1 c=3", "s=1", "", ""},
-		{attrs(1, "", 1, long("t", 1)), "", "a=4 b=1 c=3", "s=1 t=1", "", ""}, // a blank scope (wire contract 7.3)
+		{attrs(1, "", 1, long("t", 1)), "", "a=4 b=1 c=3", "s=1 t=1", "", ""}, // a blank scope (CONTRACT.md 7.3)
 		{attrs(1, "CLIENT_SCOPE", 1, long("x", 1)), "x=1", "a=4 b=1 c=3", "s=1 t=1", "", ""},
 		{attrs(1, "NO_SCOPE", 1, long("y", 1)), "x=1", "a=4 b=1 c=3", "s=1 t=1", "", ""},
 		{unset(1, "SHARED_SCOPE", "b", "nothing"), "x=1", "a=4 c=3", "s=1 t=1", "", "1: -b,nothing"},
-		{unset(1, "SHARED_SCOPE", "nothing"), "x=1", "a=4 c=3", "s=1 t=1", "", "1: -nothing"}, // deleting what is not there is told too (device API 2)
+		{unset(1, "SHARED_SCOPE", "nothing"), "x=1", "a=4 c=3", "s=1 t=1", "", "1: -nothing"}, // deleting what is not there is told too (API.md 2)
 		{unset(1, "SHARED_SCOPE", "a", "c"), "x=1", "", "s=1 t=1", "", "1: -a,c"},
 		{&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
 			EntityIdMSB: 0x1100, EntityIdLSB: 1, EntityType: "DEVICE",
@@ -92,7 +92,8 @@ func TestAttributeCache(t *testing.T) {
 	}
 }
 
-// A device reads back at once what it posted, whatever time stands there; the cloud's later word counts again.
+// A device reads back at once what it posted, whatever time stands there; the cloud's later word
+// counts again.
 func TestPosted(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -113,7 +114,8 @@ func TestPosted(t *testing.T) {
 	if got := values(r, id(1), registry.ClientScope); got != "a=3" {
 		t.Error(got)
 	}
-	// Server attributes too; and what the cloud sends without a time counts, although this machine's clock may be behind what stands here.
+	// Server attributes too; and what the cloud sends without a time counts, although this
+	// machine's clock may be behind what stands here.
 	if err := r.Posted(id(1), "SERVER_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("s", 1)}}); err != nil {
 		t.Fatal(err)
 	}

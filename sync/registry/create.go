@@ -10,14 +10,16 @@ import (
 	"edgesync/proto"
 )
 
-// Devices are made here when a gateway names an unknown one or a device provisions itself (device API 4.3, 5), also without a link. The
-// order keeps data from reaching the cloud before its device, where it would be acknowledged and dropped (wire contract 4.7):
+// Devices are made here when a gateway names an unknown one or a device provisions itself (API.md
+// 4.3, 5), also without a link. The order keeps data from reaching the cloud before its device,
+// where it would be acknowledged and dropped (CONTRACT.md 4.7):
 //
 //	Prepare   record on flash, invisible        a crash here: PendingCreations lists it at the next start
 //	          the caller queues the entity event
 //	Adopt     visible to lookups
 //
-// A birth is remembered until the cloud sends the device down, so that a sync which began before it does not take it for gone.
+// A birth is remembered until the cloud sends the device down, so that a sync which began before it
+// does not take it for gone.
 
 // birth is what is remembered of a device made here.
 type birth struct {
@@ -53,8 +55,9 @@ func decodeBirth(v []byte) (b birth, ok bool) {
 // ErrName: a name is empty, too long, or cannot be sent.
 var ErrName = errors.New("registry: not a name")
 
-// Prepare makes a device durable and leaves it invisible until Adopt. taken: a device has that name, and its id is in b, or the credentials are
-// another's; nothing was made then, nor on any error. Any goroutine.
+// Prepare makes a device durable and leaves it invisible until Adopt. taken: a device has that
+// name, and its id is in b, or the credentials are another's; nothing was made then, nor on any
+// error. Any goroutine.
 func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error) {
 	r.write.Lock()
 	defer r.unlock()
@@ -108,7 +111,8 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	return b, false, nil
 }
 
-// Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any goroutine.
+// Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any
+// goroutine.
 func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 	r.lock()
 	defer r.unlock()
@@ -120,7 +124,8 @@ func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 	}
 	mark.queued, mark.seq = true, seq
 	r.births[id] = mark
-	// Lost in a power cut, this is done again at the next start; a creation twice is legal (wire contract 4.8).
+	// Lost in a power cut, this is done again at the next start; a creation twice is legal
+	// (CONTRACT.md 4.8).
 	err := errors.Join(r.put(births.key(id), mark.encode()), r.adopt(id, d))
 	delete(r.fresh, id) // there is nothing in the cloud to ask for
 	return err
@@ -142,7 +147,8 @@ func (r *Registry) forget(id proto.UUID) (err error) {
 	return errors.Join(err, r.flush())
 }
 
-// PendingCreations lists the devices that were prepared and not adopted: a crash came between. Any goroutine.
+// PendingCreations lists the devices that were prepared and not adopted: a crash came between. Any
+// goroutine.
 func (r *Registry) PendingCreations() (list []proto.Creation) {
 	r.write.Lock()
 	defer r.unlock()
@@ -175,7 +181,8 @@ func (r *Registry) known(id proto.UUID, name string) error {
 	r.mu.RUnlock()
 	switch {
 	case renamedByServer(was, name):
-		// Whoever uses the device under the old name must find it, or it would be made again, and renamed again.
+		// Whoever uses the device under the old name must find it, or it would be made again, and
+		// renamed again.
 		r.log.Warn("the name of a device made here is taken in the cloud, which gave it another", "name", was, "now", name)
 		b.known, b.alias = true, was
 	case b.alias != "" && name == was:
@@ -189,7 +196,7 @@ func (r *Registry) known(id proto.UUID, name string) error {
 	return r.putFixed(births.key(id), b.encode())
 }
 
-// complete computes the id of credentials that belongs to their value (wire contract 5.5).
+// complete computes the id of credentials that belongs to their value (CONTRACT.md 5.5).
 func (c *credentials) complete() error {
 	switch c.kind {
 	case AccessToken:

@@ -8,7 +8,8 @@ import (
 	"edgesync/proto"
 )
 
-// A device made here survives restarts, syncs that cannot know it yet, and the other name that the server may give it.
+// A device made here survives restarts, syncs that cannot know it yet, and the other name that the
+// server may give it.
 func TestBirths(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -124,7 +125,8 @@ func TestBirths(t *testing.T) {
 	}
 }
 
-// A device that was made here goes by its profile before the cloud has sent it back: over a restart too.
+// A device that was made here goes by its profile before the cloud has sent it back: over a restart
+// too.
 func TestProfileOfADeviceMadeHere(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

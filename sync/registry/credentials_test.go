@@ -50,7 +50,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// MQTT logins in all combinations (device API 3.2).
+// MQTT logins in all combinations (API.md 3.2).
 func TestByMQTT(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -108,7 +108,7 @@ func TestByMQTT(t *testing.T) {
 	}
 }
 
-// Devices made here get the ids of credentials that the server would compute (wire contract 5.5).
+// Devices made here get the ids of credentials that the server would compute (CONTRACT.md 5.5).
 func TestPreparedCredentials(t *testing.T) {
 	r := open(t, t.TempDir())
 	der := []byte("not really a certificate")

@@ -117,8 +117,8 @@ func (r *Registry) unname(e *entry) {
 	}
 }
 
-// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same (wire contract 6.3). Ids that we never had
-// come by the hundred and cost two look-ups.
+// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same
+// (CONTRACT.md 6.3). Ids that we never had come by the hundred and cost two look-ups.
 func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	device, err := r.remove(devices.key(id))
 	creds, err2 := r.remove(deviceCredentials.key(id))
@@ -181,7 +181,8 @@ func (r *Registry) assign(c credentials) error {
 	if !moved {
 		return nil
 	}
-	// A token has one device. The other's credentials are out of date, and a restart must not bring them back.
+	// A token has one device. The other's credentials are out of date, and a restart must not bring
+	// them back.
 	_, err := r.remove(deviceCredentials.key(loser))
 	if d, ok := r.ByID(loser); ok {
 		r.notify(d, CredentialsChanged)
@@ -189,8 +190,8 @@ func (r *Registry) assign(c credentials) error {
 	return err
 }
 
-// index gives credentials to a device, if it is known. When that takes their id away from another device it tells from which.
-// The caller holds mu.
+// index gives credentials to a device, if it is known. When that takes their id away from another
+// device it tells from which. The caller holds mu.
 func (r *Registry) index(id proto.UUID, c credentials) (loser proto.UUID, moved bool) {
 	e := r.devices[id]
 	if e == nil {
@@ -266,8 +267,8 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	return true, nil
 }
 
-// renamedByServer tells whether the server gave a device made here another name because its own was taken: the old one, an underscore and
-// 15 letters (wire contract 5.5).
+// renamedByServer tells whether the server gave a device made here another name because its own was
+// taken: the old one, an underscore and 15 letters (CONTRACT.md 5.5).
 func renamedByServer(was, is string) bool {
 	suffix, ok := strings.CutPrefix(is, was+"_")
 	if !ok || len(suffix) != 15 {

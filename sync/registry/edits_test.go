@@ -16,7 +16,8 @@ type place struct{ committed, end uint64 }
 func (p *place) Committed() wal.Position { return wal.Position{Seq: p.committed} }
 func (p *place) End() wal.Position       { return wal.Position{Seq: p.end} }
 
-// Until the cloud knows of a change made here, what it sends is out of date, also after a restart and through a sync that began before.
+// Until the cloud knows of a change made here, what it sends is out of date, also after a restart
+// and through a sync that began before.
 func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
 	q := &place{committed: 9, end: 9}
@@ -99,8 +100,9 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
-// A relation has no id, and no sync brings it: what the cloud still sends of one that was deleted or changed here is out of date for as long as it does not
-// know of that, also after a restart. Then its word counts.
+// A relation has no id, and no sync brings it: what the cloud still sends of one that was deleted
+// or changed here is out of date for as long as it does not know of that, also after a restart.
+// Then its word counts.
 func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
 	q := &place{committed: 9, end: 9}
@@ -173,8 +175,9 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
-// What belonged to an entity went with it, and does not come back with an older message either while the cloud does not know that the entity is gone: no
-// sync would take it away again (wire contract 3.2).
+// What belonged to an entity went with it, and does not come back with an older message either
+// while the cloud does not know that the entity is gone: no sync would take it away again
+// (CONTRACT.md 3.2).
 func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 	q := &place{committed: 9, end: 9}
 	r := open(t, t.TempDir())
@@ -218,7 +221,8 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 	check("made anew", all)
 }
 
-// What the cloud knows of need not be remembered: a link that stays up for months brings no sync that would forget it.
+// What the cloud knows of need not be remembered: a link that stays up for months brings no sync
+// that would forget it.
 func TestEditsOfALongSessionAreBounded(t *testing.T) {
 	q := &place{}
 	r := open(t, t.TempDir())

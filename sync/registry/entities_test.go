@@ -102,7 +102,8 @@ const (
 		"metadata 1, ota 1, relation 2, resource 1, tenant 1, tenantprofile 1, user 2, usercreds 2, view 1, widget 1"
 )
 
-// registry.keep chooses the bulky kinds; what is not kept is counted; admin settings are never stored (wire contract 10.21).
+// registry.keep chooses the bulky kinds; what is not kept is counted; admin settings are never
+// stored (CONTRACT.md 10.21).
 func TestKeep(t *testing.T) {
 	for _, c := range []struct {
 		keep []string
@@ -171,7 +172,8 @@ func TestDeletionTakesAlong(t *testing.T) {
 	}
 }
 
-// DELETED of ids that were never here come by the hundred (wire contract 6.3): no write, no change, not used.
+// DELETED of ids that were never here come by the hundred (CONTRACT.md 6.3): no write, no change,
+// not used.
 func TestForeignDeletions(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

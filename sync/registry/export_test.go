@@ -16,7 +16,8 @@ var shortNames = map[*kind]string{
 	{letter: edits}: "edit",
 }
 
-// Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds named in but are left out.
+// Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds
+// named in but are left out.
 func (r *Registry) Kinds(but ...string) string {
 	r.write.Lock()
 	defer r.write.Unlock()

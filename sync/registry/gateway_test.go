@@ -19,7 +19,8 @@ func (w *told) DeviceChanged(d registry.Device, what registry.Change) {
 
 func (w *told) SharedAttributes(proto.UUID, []proto.KV, []string) {}
 
-// What counts as a gateway is what the server takes for true (device API 4.3), and a watcher hears what a gateway must be told.
+// What counts as a gateway is what the server takes for true (API.md 4.3), and a watcher hears what
+// a gateway must be told.
 func TestGatewaysAndTheirDevices(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := new(told)
@@ -69,7 +70,7 @@ func TestGatewaysAndTheirDevices(t *testing.T) {
 	}
 }
 
-// What is written here reads back as what the server stores of it (device API 1.3).
+// What is written here reads back as what the server stores of it (API.md 1.3).
 func TestWrittenValuesAreSettled(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "d")))

@@ -29,8 +29,9 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this life and the token: of one length whatever the token's, and not to be
-// foreseen, so that the time of a look-up tells nothing of the tokens that are known. Nothing is compared before that.
+// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this life and the token: of
+// one length whatever the token's, and not to be foreseen, so that the time of a look-up tells
+// nothing of the tokens that are known. Nothing is compared before that.
 func TestTokensAreFoundByAKeyedDigest(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

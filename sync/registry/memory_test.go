@@ -42,7 +42,8 @@ func TestMemoryOfFiveThousandDevices(t *testing.T) {
 	}
 }
 
-// 5,000 devices with 20,000 attributes: what the heap holds. Values are read from flash when they are asked for.
+// 5,000 devices with 20,000 attributes: what the heap holds. Values are read from flash when they
+// are asked for.
 func TestMemoryOfAttributes(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats

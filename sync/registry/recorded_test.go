@@ -50,7 +50,8 @@ func recorded(t *testing.T, name string) (frames []frame) {
 	return frames
 }
 
-// replay feeds a recording as the loop would, a sync being asked for at each connect in syncs, and calls step after each frame.
+// replay feeds a recording as the loop would, a sync being asked for at each connect in syncs, and
+// calls step after each frame.
 func replay(t *testing.T, reg **registry.Registry, name string, syncs bool, step func(line int)) {
 	t.Helper()
 	for _, f := range recorded(t, name) {
@@ -124,7 +125,8 @@ func TestRecordedServerActions(t *testing.T) {
 	}
 }
 
-// The devices of the first session, then what the second sync brings after changes while the edge was away (wire contract 3.5).
+// The devices of the first session, then what the second sync brings after changes while the edge
+// was away (CONTRACT.md 3.5).
 func TestRecordedDiff(t *testing.T) {
 	r := open(t, t.TempDir())
 	candidates := []string{"utbQDYiP56HkmQTtkcZK", "offlineP56HkmQTtkcZK", "VFqzB6d19pks5teIZFs9"}
@@ -225,7 +227,8 @@ func TestRecordedEdge(t *testing.T) {
 	}
 }
 
-// Every server action of a recording leaves what it should, and a restart at any moment changes nothing (wire contract 6.3).
+// Every server action of a recording leaves what it should, and a restart at any moment changes
+// nothing (CONTRACT.md 6.3).
 func TestRecordedEntities(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -270,7 +273,8 @@ func TestRecordedEntities(t *testing.T) {
 	}
 }
 
-// A recording of a tenant with a push-to-edge node: attributes, telemetry, alarms (wire contract 6.3, 7.3).
+// A recording of a tenant with a push-to-edge node: attributes, telemetry, alarms (CONTRACT.md 6.3,
+// 7.3).
 func TestRecordedPush(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

@@ -33,7 +33,8 @@ type kind struct {
 	sync   syncMode
 }
 
-// syncMode says which syncs bring all records of a kind (wire contract 3.2). One that such a sync did not bring is no longer ours.
+// syncMode says which syncs bring all records of a kind (CONTRACT.md 3.2). One that such a sync did
+// not bring is no longer ours.
 type syncMode uint8
 
 const (

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 )
 
-// What is to be asked: what is new once, everything after a sync (wire contract 6.3, 7.4).
+// What is to be asked: what is new once, everything after a sync (CONTRACT.md 6.3, 7.4).
 func TestToAsk(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "a"), device(2, "b")))
@@ -91,7 +91,8 @@ func TestNothingNewIsNotWritten(t *testing.T) {
 	}
 }
 
-// What a sync did not bring is no longer ours: of each kind, if the sync is one that brings it (wire contract 3.2, 3.5).
+// What a sync did not bring is no longer ours: of each kind, if the sync is one that brings it
+// (CONTRACT.md 3.2, 3.5).
 func TestDiffOfEveryKind(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		r := openKeeping(t, t.TempDir(), "widgets", "images", "ota")

@@ -18,7 +18,8 @@ func userCreds(n int) *proto.UserCredentialsUpdateMsg {
 	return &proto.UserCredentialsUpdateMsg{Entity: `{"userId":` + ref("USER", n) + `,"enabled":true,"password":"$2a$10$abc","activateToken":"secret-token","resetToken":"r"}`}
 }
 
-// Only tenant administrators and users of the edge's own customer are stored, and they go with that customer (wire contract 2.8, 6.3).
+// Only tenant administrators and users of the edge's own customer are stored, and they go with that
+// customer (CONTRACT.md 2.8, 6.3).
 func TestUsers(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

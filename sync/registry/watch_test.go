@@ -14,7 +14,8 @@ import (
 	"fmt"
 )
 
-// slow is a witness that stays inside its first call until it may go on, and notes what it hears at the end of each call.
+// slow is a witness that stays inside its first call until it may go on, and notes what it hears at
+// the end of each call.
 type slow struct {
 	witness
 	called atomic.Bool
@@ -44,7 +45,8 @@ func setFan(t *testing.T, r *registry.Registry, v int64) {
 	}
 }
 
-// A watcher hears of changes in the order in which they were stored, whoever makes them, and however long it takes to hear of one.
+// A watcher hears of changes in the order in which they were stored, whoever makes them, and
+// however long it takes to hear of one.
 func TestChangesAreHeardInTheirOrder(t *testing.T) {
 	named := func(n int, name string) *proto.DownlinkMsg { return devices(device(n, name)) }
 	profile := func(name string) *proto.DownlinkMsg {
@@ -158,8 +160,9 @@ func TestTheLastHeardIsWhatIsStored(t *testing.T) {
 	}
 }
 
-// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB: then those wait
-// of whose changes it would hear. What is stored without it hearing of it never waits.
+// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB:
+// then those wait of whose changes it would hear. What is stored without it hearing of it never
+// waits.
 func TestWritersWaitForAWatcherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -238,8 +241,8 @@ func (w *caller) call(device proto.UUID) {
 	_ = w.r.Flush()
 }
 
-// A watcher that calls the registry from inside its calls holds nobody up, itself included; a change that it makes itself
-// is heard after that call.
+// A watcher that calls the registry from inside its calls holds nobody up, itself included; a
+// change that it makes itself is heard after that call.
 func TestAWatcherMayCallTheRegistry(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := &caller{r: r}

@@ -33,7 +33,8 @@ func (h *hands) Deliver(c *agent.Call) bool {
 	return true
 }
 
-// What is done over REST, with and without a link, arrives at the cloud as the real server would store it; and whoever the cloud knows gets in.
+// What is done over REST, with and without a link, arrives at the cloud as the real server would
+// store it; and whoever the cloud knows gets in.
 func TestThroughToTheCloud(t *testing.T) {
 	if testing.Short() {
 		t.Skip("listens on a port; left out of -short")

@@ -67,7 +67,8 @@ func (c *call) credentials() (any, error) {
 	return d.identified(id), nil
 }
 
-// identified is what is shown of credentials. Those made here have no id of their own until the server gives them one, and clients want one.
+// identified is what is shown of credentials. Those made here have no id of their own until the
+// server gives them one, and clients want one.
 func (d document) identified(device proto.UUID) json.RawMessage {
 	if isNull(d["id"]) {
 		d["id"] = json.RawMessage(`{"id":"` + proto.FormatUUID(device) + `"}`)

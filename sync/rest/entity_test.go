@@ -194,11 +194,11 @@ func TestAlarms(t *testing.T) {
 		{root, "POST", path + "/clear", "", 200, `{"cleared":true,"status":"CLEARED_ACK"}`, []string{`ALARM_CLEAR ALARM … ALARM_CLEAR_RPC_MESSAGE`}},
 		{root, "POST", path + "/clear", "", 400, `{"message":"Alarm was already cleared!"}`, nil},
 		{root, "GET", "/api/alarm/info/" + alarmID, "", 200, `{"status":"CLEARED_ACK"}`, nil}, // a script may still look at it and delete it
-		// A new one under a new id: that of the old the server would refuse (wire contract 4.8).
+		// A new one under a new id: that of the old the server would refuse (CONTRACT.md 4.8).
 		{root, "POST", "/api/alarm", raise(meter, `,"severity":"MINOR","cleared":true`), 200, `{"status":"CLEARED_UNACK"}`, []string{"ADDED ALARM", "ALARM_CLEAR ALARM"}},
 		{root, "GET", "/api/alarm/DEVICE/" + text(meter) + "?pageSize=10&page=0&searchStatus=UNACK", "", 200, `{"totalElements":1}`, nil},
 		{root, "GET", "/api/alarm/DEVICE/" + text(meter) + "?pageSize=10&page=0&status=CLEARED_ACK", "", 200, `{"totalElements":1}`, nil},
-		{root, "DELETE", path, "", 200, "true", []string{`DELETED ALARM … "severity":"MAJOR"`}}, // with its JSON (wire contract 5.6)
+		{root, "DELETE", path, "", 200, "true", []string{`DELETED ALARM … "severity":"MAJOR"`}}, // with its JSON (CONTRACT.md 5.6)
 		{root, "DELETE", path, "", 404, "-", nil},
 	})
 	for range 132 { // those that are over are bounded

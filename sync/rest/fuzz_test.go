@@ -15,8 +15,9 @@ import (
 	"edgesync/wal"
 )
 
-// FuzzBodies sends any body to each path that makes events. What is answered with 200 the cloud must take: nothing hopeless gets into the queue
-// (wire contract 4.5). What is refused leaves no event.
+// FuzzBodies sends any body to each path that makes events. What is answered with 200 the cloud
+// must take: nothing hopeless gets into the queue (CONTRACT.md 4.5). What is refused leaves no
+// event.
 func FuzzBodies(f *testing.F) {
 	paths := []string{
 		"/api/device", "/api/asset", "/api/entityView", "/api/dashboard", "/api/alarm", "/api/relation", "/api/device/credentials", "/api/device-with-credentials",

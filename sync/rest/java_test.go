@@ -46,7 +46,8 @@ func javaUplinks(t *testing.T) map[int]*proto.UplinkMsg {
 // volatile are members that differ from run to run; those of credentials the server makes itself.
 var volatile = []string{"createdTime", "startTs", "endTs", "ackTs", "clearTs"}
 
-// plain is a message as JSON values, without what is volatile or null (wire contract 5.1: absent is null), JSON inside it included.
+// plain is a message as JSON values, without what is volatile or null (CONTRACT.md 5.1: absent is
+// null), JSON inside it included.
 func plain(m protoreflect.Message) map[string]any {
 	out := map[string]any{}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -127,7 +128,8 @@ func (r *rig) uplink() *proto.UplinkMsg {
 	return u
 }
 
-// For every act over REST that a Java edge was recorded with, ours sends the same, or what is told here with the reason.
+// For every act over REST that a Java edge was recorded with, ours sends the same, or what is told
+// here with the reason.
 func TestAsTheJavaEdge(t *testing.T) {
 	const (
 		dev   = "6e9be130-e777-11f1-a01d-1d06ed9e169e" // assigned by the cloud
@@ -200,7 +202,7 @@ func TestAsTheJavaEdge(t *testing.T) {
 	})
 
 	learn("MADE", send("POST", "/api/device?accessToken=qDeO79MYTinT9Hd4sB1B", `{"name":"je-local-463556","type":"default","label":"made here"}`))
-	same(49, func(u *proto.UplinkMsg) { u.DeviceProfileUpdateMsg = nil }) // it would overwrite the tenant's profile (wire contract 5.5)
+	same(49, func(u *proto.UplinkMsg) { u.DeviceProfileUpdateMsg = nil }) // it would overwrite the tenant's profile (CONTRACT.md 5.5)
 	send("POST", "/api/device", `{"id":{"entityType":"DEVICE","id":"$MADE"},"name":"je-local-463556","type":"default","label":"relabelled"}`)
 	same(52, func(u *proto.UplinkMsg) { u.DeviceCredentialsUpdateMsg = nil }) // they have not changed
 	send("POST", "/api/device/credentials", `{"deviceId":{"entityType":"DEVICE","id":"$MADE"},"credentialsType":"ACCESS_TOKEN","credentialsId":"jenew463556"}`)

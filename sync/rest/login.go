@@ -21,7 +21,8 @@ const (
 	wrongAddresses = 1024 // remembered at a time
 )
 
-// nobody is the hash that a password is compared with when there is no such user, so that the time does not tell.
+// nobody is the hash that a password is compared with when there is no such user, so that the time
+// does not tell.
 const nobody = "$2a$10$" + "7EqJtq98hPqEX7fNZaFWoOhi1C0UYy7XhP4g2wSx3vXbQ9y1mR7aG"
 
 // attempts counts wrong passwords by address.
@@ -65,7 +66,8 @@ func (a *attempts) place(from string, now time.Time) string {
 	return ""
 }
 
-// address is what is counted by: the address, or the half of an IPv6 address that a host has the whole other half of.
+// address is what is counted by: the address, or the half of an IPv6 address that a host has the
+// whole other half of.
 func address(remote string) string {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {

@@ -24,7 +24,8 @@ import (
 	"edgesync/wal"
 )
 
-// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody at the other end.
+// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody
+// at the other end.
 type rig struct {
 	*testing.T
 	reg    *registry.Registry

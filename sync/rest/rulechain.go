@@ -8,7 +8,8 @@ import (
 	"edgesync/proto"
 )
 
-// A rule chain whose metadata is missing is asked for at most once in askEvery; askedMost chains are remembered.
+// A rule chain whose metadata is missing is asked for at most once in askEvery; askedMost chains
+// are remembered.
 const (
 	askEvery  = time.Minute
 	askedMost = 64
@@ -49,8 +50,8 @@ func (c *call) ruleChain() (any, error) {
 	return json.RawMessage(text), nil
 }
 
-// ruleChainMetadata is GET of a rule chain's nodes. If they are not here the cloud is asked for them (wire contract 5.9), and the answer is 404 until
-// they have come.
+// ruleChainMetadata is GET of a rule chain's nodes. If they are not here the cloud is asked for
+// them (CONTRACT.md 5.9), and the answer is 404 until they have come.
 func (c *call) ruleChainMetadata() (any, error) {
 	if _, err := c.ruleChain(); err != nil {
 		return nil, err

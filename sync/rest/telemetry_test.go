@@ -34,7 +34,7 @@ func TestAttributes(t *testing.T) {
 	})
 }
 
-// What is written here wins over what the cloud wrote by a clock that is ahead (wire contract 7.2).
+// What is written here wins over what the cloud wrote by a clock that is ahead (CONTRACT.md 7.2).
 func TestAttributesWinOverAFasterClock(t *testing.T) {
 	r := newRig(t)
 	ahead := time.Now().Add(time.Hour).UnixMilli()

@@ -23,7 +23,8 @@ func noEvents(t *testing.T) *Events {
 	return &Events{Queue: t.TempDir(), Name: func(proto.UUID) string { return "" }, Dead: func(uint64) bool { return false }}
 }
 
-// fill makes a queue of these events and commits some. Offset 1 is a control frame: the events begin at 2.
+// fill makes a queue of these events and commits some. Offset 1 is a control frame: the events
+// begin at 2.
 func fill(t *testing.T, deployed uint64, events ...wal.Event) (dir string, last uint64) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "queue")

@@ -19,7 +19,8 @@ const (
 	Bad    Level = "bad"
 )
 
-// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of the specification each.
+// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of
+// the specification each.
 type Health struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
@@ -28,7 +29,8 @@ type Health struct {
 	Link    Level  `json:"link"`
 }
 
-// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above the second.
+// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above
+// the second.
 const (
 	queueHealthy, queueWarning     = 1000, 5000
 	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second

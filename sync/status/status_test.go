@@ -21,7 +21,8 @@ import (
 	"edgesync/wal"
 )
 
-// published are the names that other people's scripts read. A name may be added here, never changed or taken away.
+// published are the names that other people's scripts read. A name may be added here, never changed
+// or taken away.
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
@@ -211,7 +212,8 @@ func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
 	}
 }
 
-// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the script wants is there.
+// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the
+// script wants is there.
 func TestPage(t *testing.T) {
 	r := get(t, sample(), true, "GET", "/")
 	page, policy := body(t, r), r.Header.Get("Content-Security-Policy")

@@ -11,7 +11,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// Print writes a snapshot for people to w, with colours only if w is a terminal that shows them. now is for ages.
+// Print writes a snapshot for people to w, with colours only if w is a terminal that shows them.
+// now is for ages.
 func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p := painter{colour: colour}
 	h := Judge(s)
