@@ -92,7 +92,10 @@ func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
 
 // hidden are attributes that the server keeps about the activity of a device; they come along with
 // others and would wear the flash (CONTRACT.md 6.3, 7.3).
-var hidden = []string{"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime", "lastInactivityAlarmTime"}
+var hidden = []string{
+	"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime",
+	"lastInactivityAlarmTime",
+}
 
 // applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is
 // never sent up again (CONTRACT.md 7.3).

@@ -23,11 +23,15 @@ func TestBirths(t *testing.T) {
 	gateway := device(1, "gw")
 	gateway.Entity = strings.Replace(gateway.Entity, `"name"`, `"customerId":`+ref("CUSTOMER", 7)+`,"name"`, 1)
 	apply(t, r, devices(gateway))
-	b, taken, err := r.Prepare(&proto.NewDevice{Name: "Dev A", Type: "thermostat", Gateway: id(1), CredentialsID: "tok"}, time.UnixMilli(1767225600000))
+	b, taken, err := r.Prepare(&proto.NewDevice{
+		Name: "Dev A", Type: "thermostat", Gateway: id(1),
+		CredentialsID: "tok",
+	}, time.UnixMilli(1767225600000))
 	if taken || err != nil {
 		t.Fatal(taken, err)
 	}
-	want := `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) + `"},"createdTime":1767225600000,"tenantId":{"entityType":"TENANT","id":"` +
+	want := `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) +
+		`"},"createdTime":1767225600000,"tenantId":{"entityType":"TENANT","id":"` +
 		proto.FormatUUID(proto.UUIDOf(2, 0)) + `"},"name":"Dev A","type":"thermostat","customerId":` + ref("CUSTOMER", 7) +
 		`,"additionalInfo":{"lastConnectedGateway":"` + proto.FormatUUID(id(1)) + `"}}`
 	if b.Device != want {
@@ -67,7 +71,10 @@ func TestBirths(t *testing.T) {
 	}
 	// The name is taken in the cloud, which gives another. The gateway goes on with its own.
 	msb, lsb := proto.Halves(b.ID)
-	renamed := devices(&proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, MsgType: updated, Entity: `{"name":"Dev A_AbCdEfGhIjKlMnO","type":"thermostat"}`})
+	renamed := devices(&proto.DeviceUpdateMsg{
+		IdMSB: msb, IdLSB: lsb, MsgType: updated,
+		Entity: `{"name":"Dev A_AbCdEfGhIjKlMnO","type":"thermostat"}`,
+	})
 	for range 2 {
 		apply(t, r, renamed)
 		for range 2 {

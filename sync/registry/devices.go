@@ -76,7 +76,8 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	}
 	r.unname(e)
 	d.ID, d.Credentials = id, e.Credentials
-	if d.ProfileID == (proto.UUID{}) { // made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+	// made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+	if d.ProfileID == (proto.UUID{}) {
 		for _, p := range r.profiles {
 			if p.Name == d.Type {
 				d.ProfileID = p.ID

@@ -19,7 +19,9 @@ import (
 
 // Edit is one change of an entity made here.
 type Edit struct {
-	Kind    proto.Kind // KindDevice, KindDeviceCredentials, KindAsset, KindEntityView, KindDashboard, KindAlarm, KindRelation
+	// KindDevice, KindDeviceCredentials, KindAsset, KindEntityView, KindDashboard, KindAlarm,
+	// KindRelation
+	Kind    proto.Kind
 	ID      proto.UUID // of the entity; of credentials, of their device; of no use for relations
 	Text    string     // the whole entity as JSON; not needed for deletions but of relations
 	Deleted bool
@@ -168,7 +170,8 @@ func relationID(key string) (id recordID) {
 // deletion counts against what was done with it here: the cloud will have ours last, and no sync
 // would tell the difference (CONTRACT.md 3.2).
 func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error) {
-	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) || r.goneHere(proto.UUID([]byte(key[17:33])))) {
+	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) ||
+		r.goneHere(proto.UUID([]byte(key[17:33])))) {
 		return false, nil
 	}
 	return r.applyRelation(t, text)

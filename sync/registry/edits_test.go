@@ -75,7 +75,8 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 		t.Errorf("removed %d, %v", n, err)
 	}
 	check("after that sync", "uno true uno")
-	r.BeginSync(false, q.committed) // one that does, and somebody has changed the name in the cloud and deleted the asset
+	// one that does, and somebody has changed the name in the cloud and deleted the asset
+	r.BeginSync(false, q.committed)
 	apply(t, r, devices(device(1, "eins")))
 	if n, err := r.EndSync(); n != 1 || err != nil {
 		t.Errorf("removed %d, %v", n, err)
@@ -109,7 +110,8 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r := open(t, dir)
 	r.Follow(q)
 	rel := func(typ, info string) string {
-		return `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(2)) +
+		return `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) +
+			`"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(2)) +
 			`"},"type":"` + typ + `","typeGroup":"COMMON","additionalInfo":` + info + `}`
 	}
 	down := func(typ proto.UpdateMsgType, text string) {
@@ -191,10 +193,16 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", 3) + `,"type":"Contains","typeGroup":"COMMON"}`},
 			{Entity: `{"from":` + ref("DEVICE", 3) + `,"to":` + ref("ASSET", 1) + `,"type":"Feeds","typeGroup":"COMMON"}`},
 		},
-		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"entityId":` + ref("DEVICE", 3) + `}`}},
+		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{
+			IdMSB: msb, IdLSB: lsb,
+			Entity: `{"entityId":` + ref("DEVICE", 3) + `}`,
+		}},
 		EntityData: []*proto.EntityDataProto{{
 			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
-			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 1}}},
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{
+				Key:  "k",
+				Type: proto.KeyValueType_LONG_V, LongV: 1,
+			}}},
 		}},
 	}
 	check := func(what, want string) {

@@ -9,10 +9,13 @@ import (
 )
 
 var shortNames = map[*kind]string{
-	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile", assets: "asset", entityViews: "view",
-	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm", alarmComments: "comment", customers: "customer",
+	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile",
+	assets: "asset", entityViews: "view",
+	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm",
+	alarmComments: "comment", customers: "customer",
 	relations: "relation", widgetsBundles: "bundle", widgetTypes: "widget", users: "user", userCredentials: "usercreds", otaPackages: "ota",
-	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field", attributes: "attrs", births: "birth", calls: "call",
+	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field",
+	attributes: "attrs", births: "birth", calls: "call",
 	{letter: edits}: "edit",
 }
 

@@ -77,10 +77,14 @@ func TestWrittenValuesAreSettled(t *testing.T) {
 	double := func(key string, v float64) *proto.KeyValueProto {
 		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_DOUBLE_V, DoubleV: v}
 	}
-	if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{double("a", 1e7), double("b", 21.5), double("c", 1e-16)}}); err != nil {
+	if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{
+		double("a", 1e7),
+		double("b", 21.5), double("c", 1e-16),
+	}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SaveAttributes(id(1), registry.SharedScope, 1, []proto.KV{{Key: []byte("d"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e19}}); err != nil {
+	if err := r.SaveAttributes(id(1), registry.SharedScope, 1,
+		[]proto.KV{{Key: []byte("d"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e19}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := values(r, id(1), registry.ClientScope); got != `a=10000000 b=21.5 c="0.00000000000000010"` {

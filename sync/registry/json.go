@@ -220,12 +220,14 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 			c := &t.Payload
 			p.Protobuf = true
 			p.Schemas = Schemas{
-				Telemetry: boundedSchema(c.Telemetry), Attributes: boundedSchema(c.Attributes), Call: schemaOr(c.Call, callSchema), Answer: schemaOr(c.Answer, answerSchema),
+				Telemetry: boundedSchema(c.Telemetry), Attributes: boundedSchema(c.Attributes),
+				Call: schemaOr(c.Call, callSchema), Answer: schemaOr(c.Answer, answerSchema),
 				JSONToo: c.JSONToo, JSONDown: c.JSONToo && c.JSONDown,
 			}
 		}
 	}
-	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil && (j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
+	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil &&
+		(j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
 		var k bool
 		p.key, k = r.digest(*j.ProvisionKey)
 		p.secret, p.provisions = r.digest(*s)

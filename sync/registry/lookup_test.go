@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"edgesync/sync/registry"
-	"sync"
 )
 
 func TestLookupAllocatesNothing(t *testing.T) {
@@ -72,7 +72,8 @@ func BenchmarkByToken(b *testing.B) {
 			r := open(b, b.TempDir())
 			for i := range n {
 				m := devices(device(i, fmt.Sprintf("meter-%d", i)))
-				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN", fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
+				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN",
+					fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
 				if _, err := r.Apply(m); err != nil {
 					b.Fatal(err)
 				}

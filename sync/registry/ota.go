@@ -86,7 +86,8 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 		n, err := io.Copy(io.MultiWriter(w, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
 		var corrupt base64.CorruptInputError
 		if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
-			err == nil && (size > 0 && n != size || algorithm == "SHA256" && !strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
+			err == nil && (size > 0 && n != size || algorithm == "SHA256" &&
+				!strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
 			return errMalformed
 		}
 		return err

@@ -30,12 +30,18 @@ type Change uint8
 
 // The changes, and what a live session does.
 const (
-	DeviceCreated      Change = 1 << iota // nothing; a gateway may be waiting for it
-	DeviceRenamed                         // a direct session goes on; a gateway's sub-session goes on under the old name (API.md 4.3)
-	CredentialsChanged                    // close the direct session (API.md 3.1); not told when the same ones were saved again
-	GatewayChanged                        // additionalInfo.gateway was switched; evaluated at the next connect (API.md 4.3)
-	ProfileChanged                        // another profile, or its topics, payload type or schemas: a direct session goes by the new one at once
-	DeviceDeleted                         // or unassigned, they look the same (CONTRACT.md 6.3): close every session of it
+	DeviceCreated Change = 1 << iota // nothing; a gateway may be waiting for it
+	// a direct session goes on; a gateway's sub-session goes on under the old name (API.md 4.3)
+	DeviceRenamed
+	// close the direct session (API.md 3.1); not told when the same ones were saved again
+	CredentialsChanged
+	// additionalInfo.gateway was switched; evaluated at the next connect (API.md 4.3)
+	GatewayChanged
+	// another profile, or its topics, payload type or schemas: a direct session goes by the new one
+	// at once
+	ProfileChanged
+	// or unassigned, they look the same (CONTRACT.md 6.3): close every session of it
+	DeviceDeleted
 )
 
 // Scope is the scope of an attribute (CONTRACT.md 7.1).
@@ -86,9 +92,10 @@ type Lookups interface {
 
 // Profile is what the doors need of a device profile (CONTRACT.md 6.4).
 type Profile struct {
-	ID                proto.UUID
-	Name              string
-	Provisioning      string // DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES, X509_CERTIFICATE_CHAIN
+	ID   proto.UUID
+	Name string
+	// DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES, X509_CERTIFICATE_CHAIN
+	Provisioning      string
 	TelemetryTopic    string // of an MQTT profile that sets its own; else ""
 	AttributesTopic   string
 	SubscribeTopic    string // deviceAttributesSubscribeTopic
@@ -110,5 +117,7 @@ type Schemas struct {
 	Call       string // of commands to the device; the server's own if the profile has none
 	Answer     string // of the answers to them; the same
 	JSONToo    bool   // enableCompatibilityWithJsonPayloadFormat: what is no protobuf is read as JSON
-	JSONDown   bool   // useJsonPayloadFormatForDefaultDownlinkTopics, which counts with the other only: JSON goes down on v1 topics
+	// useJsonPayloadFormatForDefaultDownlinkTopics, which counts with the other only: JSON goes
+	// down on v1 topics
+	JSONDown bool
 }

@@ -11,11 +11,15 @@ import (
 
 func user(n int, authority string, customer int) *proto.UserUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.UserUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"email":"u@x","authority":"` + authority + `","customerId":` + ref("CUSTOMER", customer) + `}`}
+	return &proto.UserUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"email":"u@x","authority":"` + authority + `","customerId":` + ref("CUSTOMER", customer) + `}`,
+	}
 }
 
 func userCreds(n int) *proto.UserCredentialsUpdateMsg {
-	return &proto.UserCredentialsUpdateMsg{Entity: `{"userId":` + ref("USER", n) + `,"enabled":true,"password":"$2a$10$abc","activateToken":"secret-token","resetToken":"r"}`}
+	return &proto.UserCredentialsUpdateMsg{Entity: `{"userId":` + ref("USER", n) +
+		`,"enabled":true,"password":"$2a$10$abc","activateToken":"secret-token","resetToken":"r"}`}
 }
 
 // Only tenant administrators and users of the edge's own customer are stored, and they go with that

@@ -120,7 +120,8 @@ func (c *call) saveCredentials() (any, error) {
 	}
 	out["version"] = json.RawMessage("null")
 	text = string(out.encode())
-	e := c.event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, id, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text))
+	e := c.event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, id,
+		proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text))
 	if err := c.commit([]proto.Event{e}, registry.Edit{Kind: proto.KindDeviceCredentials, ID: id, Text: text}); err != nil {
 		return nil, err
 	}

@@ -203,7 +203,8 @@ func (c *call) delete(def *entityDef) (any, error) {
 	if c.referenced(id) {
 		return nil, bad("Can't delete " + strings.ToLower(def.word) + " that has entity views or is referenced in calculated fields!")
 	}
-	e := c.event(def.kind, proto.ActionDeleted, id, proto.AppendUpdate(nil, def.kind, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, id, ""))
+	e := c.event(def.kind, proto.ActionDeleted, id,
+		proto.AppendUpdate(nil, def.kind, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, id, ""))
 	if err := c.commit([]proto.Event{e}, registry.Edit{Kind: def.kind, ID: id, Deleted: true}); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,8 @@ func TestLatestIsAsTheServerStoresIt(t *testing.T) {
 	l := NewLatest(nil)
 	l.Observe([]proto.Event{{
 		Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id,
-		Fragment: proto.AppendTelemetry(nil, id, proto.DeviceEntity, 5, []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e7}}),
+		Fragment: proto.AppendTelemetry(nil, id, proto.DeviceEntity, 5,
+			[]proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e7}}),
 	}})
 	n := 0
 	l.each(id, func(ts int64, kv proto.KV) {

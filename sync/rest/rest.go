@@ -58,7 +58,10 @@ type Handler struct {
 
 // New returns the handler.
 func New(o Options) *Handler {
-	return &Handler{Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}}, bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce)}
+	return &Handler{
+		Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}},
+		bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce),
+	}
 }
 
 // call is one request.

@@ -62,7 +62,8 @@ func (c *call) ruleChainMetadata() (any, error) {
 	}
 	if c.asks.due(id, c.now) {
 		f := proto.AppendRequest(nil, proto.KindRuleChainMetadataAsk, id, "")
-		if err := c.accept([]proto.Event{c.event(proto.KindRuleChainMetadataAsk, proto.ActionRuleChainMetadataRequest, id, f)}); err != nil {
+		if err := c.accept([]proto.Event{c.event(proto.KindRuleChainMetadataAsk, proto.ActionRuleChainMetadataRequest,
+			id, f)}); err != nil {
 			return nil, err
 		}
 	}

@@ -320,7 +320,8 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	var events []proto.Event
 	for _, l := range lists {
 		if len(l.kvs) > 0 {
-			events = append(events, c.event(proto.KindEntityData, proto.ActionTimeseriesUpdated, of.id, proto.AppendTelemetry(nil, of.id, of.typ, l.ts, l.kvs)))
+			events = append(events, c.event(proto.KindEntityData, proto.ActionTimeseriesUpdated, of.id,
+				proto.AppendTelemetry(nil, of.id, of.typ, l.ts, l.kvs)))
 		}
 	}
 	if len(events) == 0 {

@@ -125,7 +125,8 @@ func sockAddress(dataDir string) (address string, release func(), err error) {
 	address = "/proc/self/fd/" + strconv.FormatUint(uint64(dir.Fd()), 10) + "/" + sockName
 	if _, err := os.Stat(filepath.Dir(address)); err != nil {
 		dir.Close()
-		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path, maxSockPath)
+		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path,
+			maxSockPath)
 	}
 	return address, func() { dir.Close() }, nil
 }

@@ -53,7 +53,8 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if s.RTTMS > 0 {
 		link += fmt.Sprintf(", answered in %.1f ms", s.RTTMS)
 	}
-	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
+	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
+		plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
 	if s.Medium != "" {
@@ -106,7 +107,8 @@ func left(parts []agent.Part) string {
 
 // flash tells what the medium has borne today, and how long it will.
 func flash(s *agent.Snapshot) string {
-	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday), plural(s.CommitsToday, "commit", "commits"))
+	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
+		plural(s.CommitsToday, "commit", "commits"))
 	if s.FlashWearPerDay > 0 {
 		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
 	}
