@@ -135,7 +135,7 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 	return kept, err
 }
 
-// ours tells whether data of an entity is of use here. Data of what we do not have comes to be
+// ours reports whether data of an entity is of use here. Data of what we do not have comes to be
 // dropped.
 func (r *Registry) ours(entityType string, id proto.UUID) bool {
 	switch entityType {

@@ -10,7 +10,7 @@ import (
 
 // A device made here survives restarts, syncs that cannot know it yet, and the other name that the
 // server may give it.
-func TestBirths(t *testing.T) {
+func TestCreations(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
 	if err := r.SetEdge(edgeOf(0)); err != nil {
@@ -38,9 +38,9 @@ func TestBirths(t *testing.T) {
 		t.Errorf("device %s, want %s", b.Device, want)
 	}
 	reopen() // a crash before it was announced
-	unborn := r.PendingCreations()
-	if len(unborn) != 1 || unborn[0] != b {
-		t.Fatalf("unborn %+v, want %+v", unborn, b)
+	pending := r.PendingCreations()
+	if len(pending) != 1 || pending[0] != b {
+		t.Fatalf("pending %+v, want %+v", pending, b)
 	}
 	if _, ok := r.ByToken("tok"); ok {
 		t.Error("found before it was announced")
@@ -118,7 +118,7 @@ func TestBirths(t *testing.T) {
 	b, _, _ = r.Prepare(&proto.NewDevice{Name: "Dev C"}, time.Now())
 	r.Adopt(b.ID, 40)
 	sync(39)
-	if r.Kinds() != "birth 1, devcreds 1, device 2" {
+	if r.Kinds() != "creation 1, devcreds 1, device 2" {
 		t.Errorf("left %s", r.Kinds())
 	}
 	sync(40)

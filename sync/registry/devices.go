@@ -44,7 +44,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		}
 	}
 	d, _ = r.ByID(id)
-	alias := r.births[id].alias
+	alias := r.creations[id].alias
 	switch {
 	case isNew:
 		r.notify(d, DeviceCreated)
@@ -88,7 +88,7 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 		d.Type = p.Name
 	}
 	e.Device = d
-	e.alias = r.births[id].alias
+	e.alias = r.creations[id].alias
 	r.shadowed = r.shadowed || r.names[d.Name] != nil
 	r.names[d.Name] = e
 	switch {
@@ -126,8 +126,8 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	if !device && !creds {
 		return false, nil
 	}
-	_, err3 := r.remove(births.key(id))
-	delete(r.births, id)
+	_, err3 := r.remove(creations.key(id))
+	delete(r.creations, id)
 	r.gone[id] = struct{}{}
 	r.mu.Lock()
 	e := r.devices[id]
@@ -268,7 +268,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	return true, nil
 }
 
-// renamedByServer tells whether the server gave a device made here another name because its own was
+// renamedByServer reports whether the server gave a device made here another name because its own was
 // taken: the old one, an underscore and 15 letters (CONTRACT.md 5.5).
 func renamedByServer(was, is string) bool {
 	suffix, ok := strings.CutPrefix(is, was+"_")

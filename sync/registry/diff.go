@@ -8,7 +8,7 @@ import (
 )
 
 // BeginSync starts to note what the cloud still sends. A sync adds and never removes (CONTRACT.md
-// 3.5), and what it does not bring is no longer ours. full tells whether it is a full one, which
+// 3.5), and what it does not bring is no longer ours. full reports whether it is a full one, which
 // brings more kinds; committed is the Seq up to which the cloud has the queue's events: a device
 // made here after that is ours although the sync cannot bring it.
 func (r *Registry) BeginSync(full bool, committed uint64) {
@@ -56,7 +56,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		}
 	}
 	unseen(devices, func(id proto.UUID) (bool, error) {
-		if b, ok := r.births[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
+		if b, ok := r.creations[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
 			return false, nil // made here; the cloud cannot know it yet
 		}
 		return r.removeDevice(id)
@@ -90,7 +90,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		}
 		return r.removeUser(id)
 	})
-	orphans := func(k, of *kind) {
+	dropUnowned := func(k, of *kind) {
 		for _, id := range r.idsOf(k) {
 			if !r.has(of.key(id)) {
 				_, e := r.remove(k.key(id))
@@ -98,15 +98,15 @@ func (r *Registry) sweep() (removed int, err error) {
 			}
 		}
 	}
-	orphans(deviceCredentials, devices)
-	orphans(userCredentials, users)
+	dropUnowned(deviceCredentials, devices)
+	dropUnowned(userCredentials, users)
 	if r.fullSync {
-		orphans(ruleChainMetadata, ruleChains)
+		dropUnowned(ruleChainMetadata, ruleChains)
 	}
 	return removed, err
 }
 
-// Synced tells whether a sync has completed once for this edge, now or in an earlier life. Any
+// Synced reports whether a sync has completed once for this edge, now or in an earlier life. Any
 // goroutine.
 func (r *Registry) Synced() bool {
 	r.mu.RLock()

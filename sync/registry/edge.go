@@ -70,7 +70,7 @@ func (r *Registry) setSynced(full bool) error {
 	return r.putFixed(keySynced, append([]byte{syncedFull}, r.edge.kept...))
 }
 
-// FullySynced tells whether a full sync has completed for this edge that brought every bulky kind
+// FullySynced reports whether a full sync has completed for this edge that brought every bulky kind
 // to be kept now. Any goroutine.
 func (r *Registry) FullySynced() bool {
 	r.mu.RLock()
@@ -160,7 +160,7 @@ func (r *Registry) wipe() {
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	r.mu.Unlock()
 	r.seen = nil
-	clear(r.births)
+	clear(r.creations)
 	clear(r.edits)
 	clear(r.gone)
 	clear(r.fresh)

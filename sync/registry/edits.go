@@ -177,14 +177,14 @@ func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error
 	return r.applyRelation(t, text)
 }
 
-// edited tells whether a record was changed here and what the cloud sends of it is out of date: it
+// edited reports whether a record was changed here and what the cloud sends of it is out of date: it
 // does not know of the change yet, or did not when the sync began which now brings it.
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
 	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
 }
 
-// goneHere tells whether an entity was deleted here and the cloud does not know it yet: what it
+// goneHere reports whether an entity was deleted here and the cloud does not know it yet: what it
 // sends of the entity's belongings is out of date, and no sync would take it away again
 // (CONTRACT.md 3.2).
 func (r *Registry) goneHere(id proto.UUID) bool {

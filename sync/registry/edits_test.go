@@ -10,17 +10,17 @@ import (
 	"edgesync/wal"
 )
 
-// place stands in for the queue.
-type place struct{ committed, end uint64 }
+// progress stands in for the queue.
+type progress struct{ committed, end uint64 }
 
-func (p *place) Committed() wal.Position { return wal.Position{Seq: p.committed} }
-func (p *place) End() wal.Position       { return wal.Position{Seq: p.end} }
+func (p *progress) Committed() wal.Position { return wal.Position{Seq: p.committed} }
+func (p *progress) End() wal.Position       { return wal.Position{Seq: p.end} }
 
 // Until the cloud knows of a change made here, what it sends is out of date, also after a restart
 // and through a sync that began before.
 func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, dir)
 	r.Follow(q)
 	apply(t, r, devices(device(1, "one"), device(2, "two")))
@@ -95,7 +95,7 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, dir)
-	r.Follow(&place{}) // data_dir has a new queue
+	r.Follow(&progress{}) // data_dir has a new queue
 	apply(t, r, devices(device(1, "one")))
 	check("another queue", "one false ")
 	r.Close()
@@ -106,7 +106,7 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 // Then its word counts.
 func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, dir)
 	r.Follow(q)
 	rel := func(typ, info string) string {
@@ -181,7 +181,7 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 // while the cloud does not know that the entity is gone: no sync would take it away again
 // (CONTRACT.md 3.2).
 func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, t.TempDir())
 	defer r.Close()
 	r.Follow(q)
@@ -232,7 +232,7 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 // What the cloud knows of need not be remembered: a link that stays up for months brings no sync
 // that would forget it.
 func TestEditsOfALongSessionAreBounded(t *testing.T) {
-	q := &place{}
+	q := &progress{}
 	r := open(t, t.TempDir())
 	defer r.Close()
 	r.Follow(q)

@@ -19,7 +19,7 @@ func (r *Registry) applyCustomer(c *change) (bool, error) {
 	return kept, err
 }
 
-// mayAct tells whether a user may act here: tenant administrators and the users of the edge's own
+// mayAct reports whether a user may act here: tenant administrators and the users of the edge's own
 // customer. Those of foreign customers come to every edge of the tenant, with hashes and activation
 // tokens (CONTRACT.md 6.3).
 func (r *Registry) mayAct(u *jsonUser) bool {

@@ -8,22 +8,22 @@ import (
 	"edgesync/sync/registry"
 )
 
-// told notes what a watcher hears of gateways' devices.
-type told struct{ list []registry.Device }
+// noted is what a watcher hears of gateways' devices.
+type noted struct{ list []registry.Device }
 
-func (w *told) DeviceChanged(d registry.Device, what registry.Change) {
+func (w *noted) DeviceChanged(d registry.Device, what registry.Change) {
 	if what&(registry.DeviceRenamed|registry.DeviceDeleted) != 0 {
 		w.list = append(w.list, d)
 	}
 }
 
-func (w *told) SharedAttributes(proto.UUID, []proto.KV, []string) {}
+func (w *noted) SharedAttributes(proto.UUID, []proto.KV, []string) {}
 
 // What counts as a gateway is what the server takes for true (API.md 4.3), and a watcher hears what
 // a gateway must be told.
 func TestGatewaysAndTheirDevices(t *testing.T) {
 	r := open(t, t.TempDir())
-	w := new(told)
+	w := new(noted)
 	r.Watch(w)
 	info := func(n int, name, info string) *proto.DownlinkMsg {
 		m := device(n, name)

@@ -89,13 +89,13 @@ type (
 	}
 )
 
-// validName tells whether a name can be stored and sent: a string that is not UTF-8 would end every
+// validName reports whether a name can be stored and sent: a string that is not UTF-8 would end every
 // session (CONTRACT.md 1.1), and the server refuses NUL and markup.
 func validName(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsAny(s, "\x00<>")
 }
 
-// checkJSON tells whether text is bounded enough to be decoded. It counts brackets only; the
+// checkJSON reports whether text is bounded enough to be decoded. It counts brackets only; the
 // decoder finds all other mistakes.
 func checkJSON(text []byte) bool {
 	if len(text) == 0 || len(text) > maxEntity {
@@ -120,7 +120,7 @@ func checkJSON(text []byte) bool {
 	return true
 }
 
-// validObject tells whether text is a JSON object within the bounds.
+// validObject reports whether text is a JSON object within the bounds.
 func validObject(text []byte) bool {
 	return checkJSON(text) && json.Valid(text) && bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
@@ -162,7 +162,7 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 	return d, true
 }
 
-// truth tells whether the server takes a value for true (API.md 4.3): true, "true", a number that
+// truth reports whether the server takes a value for true (API.md 4.3): true, "true", a number that
 // is not zero.
 func truth(raw json.RawMessage) bool {
 	var v any

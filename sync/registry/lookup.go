@@ -174,7 +174,7 @@ func (r *Registry) Devices() int {
 	return len(r.devices)
 }
 
-// HasDevice tells whether there is this device. Any goroutine.
+// HasDevice reports whether there is this device. Any goroutine.
 func (r *Registry) HasDevice(id proto.UUID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -70,7 +70,7 @@ func (r *Registry) Relation(text []byte) ([]byte, bool) {
 	return r.get(key)
 }
 
-// Here tells whether an entity is one whose data are of use here: devices, assets and entity views
+// Here reports whether an entity is one whose data are of use here: devices, assets and entity views
 // that are here, this edge, its tenant, its customer.
 func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	if entityType == proto.DeviceEntity {
@@ -81,7 +81,7 @@ func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	return r.ours(entityType, id)
 }
 
-// Exists tells whether an entity of any kind that is kept is here.
+// Exists reports whether an entity of any kind that is kept is here.
 func (r *Registry) Exists(entityType string, id proto.UUID) bool {
 	switch entityType {
 	case "DASHBOARD":
@@ -124,7 +124,7 @@ func (r *Registry) CredentialsJSON(device proto.UUID, kind, id, value string) (t
 	return credentialsJSON(device, c), holder, nil
 }
 
-// ValidObject tells whether text is a JSON object within the registry's bounds of size and depth.
+// ValidObject reports whether text is a JSON object within the registry's bounds of size and depth.
 func ValidObject(text []byte) bool { return validObject(text) }
 
 // User is somebody who may act here.

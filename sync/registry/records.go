@@ -68,7 +68,7 @@ var (
 	resources         = &kind{'s', "resourceUpdateMsg", "images", fullSync}
 	calculatedFields  = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
 	attributes        = &kind{'@', "entityData", "", noSync}
-	births            = &kind{letter: 'n'} // made here, see create.go
+	creations            = &kind{letter: 'n'} // made here, see create.go
 	// persistent calls that wait for their device, then their answers, see calls.go
 	calls      = &kind{letter: 'j'}
 	sweptKinds = []*kind{
@@ -94,7 +94,7 @@ func (r *Registry) get(key string) ([]byte, bool) {
 	return v, ok
 }
 
-// has tells whether there is a record, without reading it.
+// has reports whether there is a record, without reading it.
 func (r *Registry) has(key string) bool {
 	r.mu.RLock()
 	v, ok := r.staged[key]
@@ -147,7 +147,7 @@ func (r *Registry) same(key string, value []byte) bool {
 	return ok && string(stored) == string(value)
 }
 
-// remove stages the deletion of a record and tells whether there was one.
+// remove stages the deletion of a record and reports whether there was one.
 func (r *Registry) remove(key string) (bool, error) {
 	if !r.has(key) {
 		return false, nil

@@ -50,7 +50,7 @@ type Registry struct {
 	committed  uint64                // Seq of the queue when it began
 	gone       map[proto.UUID]struct{}
 	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
-	births     map[proto.UUID]birth
+	creations     map[proto.UUID]creation
 	edits      map[recordID]edit // see edits.go
 	editsAt    int               // number of them at which those that the cloud has are forgotten
 	queue      Progress          // that they stand in; nil: not told
@@ -129,7 +129,7 @@ func Open(o Options) (*Registry, error) {
 	r := &Registry{
 		o: o, store: s, log: o.Log, staged: make(map[string][]byte), counts: make(map[string]*Count),
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
-		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth), edits: make(map[recordID]edit),
+		profiles: make(map[proto.UUID]*profile), creations: make(map[proto.UUID]creation), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
 	}
 	r.unheard.room.L = &r.unheard.mu
@@ -148,9 +148,9 @@ func (r *Registry) load() {
 			}
 		}
 	}
-	each(births, func(id proto.UUID, value []byte) {
-		if b, ok := decodeBirth(value); ok {
-			r.births[id] = b
+	each(creations, func(id proto.UUID, value []byte) {
+		if b, ok := decodeCreation(value); ok {
+			r.creations[id] = b
 		}
 	})
 	each(deviceProfiles, func(id proto.UUID, value []byte) {
@@ -160,7 +160,7 @@ func (r *Registry) load() {
 	})
 	each(devices, func(id proto.UUID, value []byte) {
 		// What is not on its way to the cloud must not be found: its data would be there before it.
-		if b, ok := r.births[id]; ok && !b.queued {
+		if b, ok := r.creations[id]; ok && !b.queued {
 			return
 		}
 		if d, ok := decodeDevice(value); ok {
@@ -223,5 +223,5 @@ func (r *Registry) Counts() []Count {
 	return list
 }
 
-// keeps tells whether registry.keep names a bulky kind.
+// keeps reports whether registry.keep names a bulky kind.
 func (r *Registry) keeps(bulky string) bool { return bulky == "" || slices.Contains(r.o.Keep, bulky) }

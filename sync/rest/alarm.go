@@ -72,7 +72,7 @@ func decodeAlarm(text []byte) (a alarmDoc, ok bool) {
 	return a, registry.ValidObject(text) && json.Unmarshal(text, &a) == nil && a.Originator != nil
 }
 
-// mayOn tells whether an entity is here and the user may touch its data.
+// mayOn reports whether an entity is here and the user may touch its data.
 func (c *call) mayOn(typ string, id proto.UUID) error {
 	switch {
 	case c.admin() && c.Registry.Exists(typ, id):

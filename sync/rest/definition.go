@@ -167,7 +167,7 @@ func (c *call) validRef(def *entityDef, f field, typ string, id proto.UUID, old 
 	}
 }
 
-// validDeviceData tells whether the server can read the data: an unknown type would make it refuse
+// validDeviceData reports whether the server can read the data: an unknown type would make it refuse
 // the device (CONTRACT.md 4.5).
 func validDeviceData(v json.RawMessage) bool {
 	type part *struct{ Type string }

@@ -145,7 +145,7 @@ func (c *call) read1(def *entityDef, id proto.UUID) (document, error) {
 	return d, nil
 }
 
-// sees tells whether an entity is the user's: a customer's user sees what is assigned to the
+// sees reports whether an entity is the user's: a customer's user sees what is assigned to the
 // customer.
 func (c *call) sees(def *entityDef, d document) bool {
 	if c.admin() {
@@ -212,7 +212,7 @@ func (c *call) delete(def *entityDef) (any, error) {
 	return nil, nil
 }
 
-// referenced tells whether the server would refuse to delete an entity (CONTRACT.md 4.5).
+// referenced reports whether the server would refuse to delete an entity (CONTRACT.md 4.5).
 func (c *call) referenced(id proto.UUID) (yes bool) {
 	name := []byte(proto.FormatUUID(id))
 	refers := func(own string) func(proto.UUID, []byte) bool {

@@ -264,7 +264,7 @@ func (r *rig) events() (list []string) {
 	return list
 }
 
-// contains tells whether got has everything that want has: objects may have more members.
+// contains reports whether got has everything that want has: objects may have more members.
 func contains(got, want any) bool {
 	switch w := want.(type) {
 	case map[string]any:

@@ -21,7 +21,7 @@ type asks struct {
 	when map[proto.UUID]time.Time
 }
 
-// due tells whether a chain is to be asked for now, and notes that it is.
+// due reports whether a chain is to be asked for now, and notes that it is.
 func (a *asks) due(id proto.UUID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -94,7 +94,7 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 	_, _ = w.Write(data)
 }
 
-// local tells whether a request comes from this machine. What devices measure is nobody's business
+// local reports whether a request comes from this machine. What devices measure is nobody's business
 // who merely reaches the port: elsewhere the contents are left out.
 func local(remote string) bool {
 	a, err := netip.ParseAddrPort(remote)

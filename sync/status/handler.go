@@ -16,7 +16,7 @@ import (
 // must not wait.
 type Source struct {
 	Snapshot func() agent.Snapshot
-	// Turning tells whether the loop still turns: it has come round not long ago.
+	// Turning reports whether the loop still turns: it has come round not long ago.
 	Turning func() bool
 	Events  *Events
 }

@@ -96,7 +96,7 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 	return OK, "All is well; the cloud has everything."
 }
 
-// Balanced tells whether the identity of the counters holds (architecture, rule 4).
+// Balanced reports whether the identity of the counters holds (architecture, rule 4).
 func Balanced(s *agent.Snapshot) bool {
 	return s.Accepted == s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged
 }

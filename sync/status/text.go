@@ -82,24 +82,24 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 // left names what came from the cloud and was not kept, the most first, at most four kinds.
 func left(parts []agent.Part) string {
 	var b strings.Builder
-	told := make(map[string]bool)
+	named := make(map[string]bool)
 	for range 5 {
 		most, at := uint64(0), -1
 		for i, p := range parts {
-			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !told[p.Name] {
+			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !named[p.Name] {
 				most, at = rest, i
 			}
 		}
 		switch {
 		case at < 0:
 			return b.String()
-		case len(told) == 4:
+		case len(named) == 4:
 			b.WriteString(", …")
 			return b.String()
-		case len(told) > 0:
+		case len(named) > 0:
 			b.WriteString(", ")
 		}
-		told[parts[at].Name] = true
+		named[parts[at].Name] = true
 		b.WriteString(group(most) + " " + clean(agent.PartWords(parts[at].Name)))
 	}
 	return b.String()
