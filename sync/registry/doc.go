@@ -41,10 +41,10 @@
 //
 // # Invariants
 //
-//   - Applying is idempotent, and what is stored already is not written again: every connect brings
-//     a sync with the same content.
-//   - A sync adds and never removes (CONTRACT.md 3.5). What it brings no more is removed at its end,
-//     but for what was made or changed here and the cloud cannot know yet.
+//   - Applying is idempotent, and what is stored already is not written again: every connect
+//     brings a sync with the same content.
+//   - A sync adds and never removes (CONTRACT.md 3.5). What it brings no more is removed at its
+//     end, but for what was made or changed here and the cloud cannot know yet.
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.
 //   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, watch.go.

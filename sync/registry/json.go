@@ -239,7 +239,8 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 // The schemas that the server uses for commands and their answers when a profile has none (read in
 // its source).
 const (
-	callSchema   = `syntax = "proto3"; package rpc; message RpcRequestMsg { optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
+	callSchema = `syntax = "proto3"; package rpc; message RpcRequestMsg { ` +
+		`optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
 	answerSchema = `syntax = "proto3"; package rpc; message RpcResponseMsg { optional string payload = 1; }`
 )
 

@@ -14,8 +14,8 @@
 //   - What was answered with 200 is on flash twice: in the queue, on its way to the cloud, and in
 //     the registry. A crash may fall between the two; then nobody got the 200, the cloud gets the
 //     change, and the next sync brings it back.
-//   - Nothing is shown to, or changed by, whom it does not belong to: a customer's user sees what is
-//     assigned to the customer.
+//   - Nothing is shown to, or changed by, whom it does not belong to: a customer's user sees what
+//     is assigned to the customer.
 //   - A user who is deleted, disabled or gets another password in the cloud has no session any more
 //     at the next request.
 //   - Sessions, addresses with wrong passwords, latest values, bodies and calls on their way are
