@@ -314,7 +314,6 @@ func assemble(b Build, c *config.Config, dir *disk.DataDir, queue *wal.Queue, de
 	reg.Watch(doors)
 	api := rest.New(rest.Options{
 		Registry: reg, Intake: intake, Births: a, Calls: a, Latest: latest, Log: log, Clock: clock,
-		Parser: func() rest.Parser { return new(device.Parser) },
 	})
 	return &parts{
 		loop: a, doors: doors, devices: device.NewHTTP(doors, c.HTTP.MaxBody), rest: api, registry: reg,

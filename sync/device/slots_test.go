@@ -18,7 +18,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// from is a connection that comes from an address.
+// from is a connection with another remote address.
 type from struct {
 	net.Conn
 	addr string
@@ -32,19 +32,19 @@ func (f from) RemoteAddr() net.Addr {
 	return a
 }
 
-// gate is an HTTP server on in-memory connections, whose clock is fake.
+// gate is an HTTP server on in-memory connections in a bubble with a fake clock.
 type gate struct {
 	*testing.T
 	listener *pipeListener
-	places   *places
+	slots    *slots
 	intake   *fakeIntake
 	srv      *http.Server
 }
 
 func newGate(t *testing.T) *gate {
-	g := &gate{T: t, listener: &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}, intake: &fakeIntake{}}
+	g := &gate{T: t, listener: newPipeListener(), intake: &fakeIntake{}}
 	door := newTestDoor(g.intake, 0)
-	g.places = door.places
+	g.slots = door.slots
 	big := strings.Repeat("x", 1<<20)
 	g.srv = NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -66,8 +66,8 @@ func (g *gate) close() {
 	g.srv.Close()
 	time.Sleep(wrongDelay) // of answers to wrong tokens
 	synctest.Wait()
-	if p := g.places; len(p.open) != 0 || p.busy != 0 {
-		g.Errorf("left: %d connections, %d served", len(p.open), p.busy)
+	if p := g.slots; len(p.open) != 0 || p.held != 0 {
+		g.Errorf("left: %d connections, %d served", len(p.open), p.held)
 	}
 }
 
@@ -84,7 +84,8 @@ func (g *gate) dial(addr, text string) net.Conn {
 
 // ask sends a request and returns the status of its answer, 0 if there is none.
 func (g *gate) ask(addr, method, path, body string) int {
-	c := g.dial(addr, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body))
+	c := g.dial(addr, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, len(body), body))
 	defer c.Close()
 	c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -102,15 +103,16 @@ const (
 
 const post = "POST /api/v1/" + goodToken + "/telemetry HTTP/1.1\r\nHost: x\r\n"
 
-// However many connections are opened and not got on with, everybody else is served: from elsewhere, from the same address, and this machine itself.
-func TestHTTPPlacesRunShort(t *testing.T) {
+// TestHTTPSlotsRunShort opens many connections that make no progress. Everybody else must be
+// served: from elsewhere, from the same address, and from this machine.
+func TestHTTPSlotsRunShort(t *testing.T) {
 	for name, text := range map[string]string{
 		"silent":             "",
-		"half a line":        "POST /api/v1/",
-		"half the headers":   post,
-		"half a body":        post + "Content-Length: 7\r\n\r\n{\"a",
+		"part of a line":     "POST /api/v1/",
+		"some headers":       post,
+		"part of a body":     post + "Content-Length: 7\r\n\r\n{\"a",
 		"no body":            post + "Content-Length: 7\r\n\r\n",
-		"half a chunk":       post + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"a",
+		"part of a chunk":    post + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"a",
 		"a wrong token":      "POST /api/v1/wrong/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n{\"a",
 		"answers never read": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"idle":               "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -119,10 +121,10 @@ func TestHTTPPlacesRunShort(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGate(t)
 				var conns []net.Conn
-				for i := range 2 * (maxConnections + lobby) {
+				for i := range 2 * (maxConnections + extraSlots) {
 					addr := hostile
 					if i%2 == 1 {
-						addr = fmt.Sprintf("[2001:db8::%x]:999", i) // one host, whatever it says
+						addr = fmt.Sprintf("[2001:db8::%x]:999", i) // addresses of one host
 					}
 					c := g.dial(addr, text)
 					if name == "idle" {
@@ -130,7 +132,7 @@ func TestHTTPPlacesRunShort(t *testing.T) {
 					}
 					conns = append(conns, c)
 				}
-				if n := len(g.places.open); n != maxConnections+lobby {
+				if n := len(g.slots.open); n != maxConnections+extraSlots {
 					t.Errorf("%d connections", n)
 				}
 				for _, addr := range []string{honest, hostile, loopback} {
@@ -153,7 +155,7 @@ func TestHTTPPlacesRunShort(t *testing.T) {
 	}
 }
 
-// A device that is slow but gets on with it stays while others give way.
+// TestHTTPBusiestAddressGivesWay expects that a slow device stays while others are evicted.
 func TestHTTPBusiestAddressGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t)
@@ -172,7 +174,7 @@ func TestHTTPBusiestAddressGivesWay(t *testing.T) {
 	})
 }
 
-// A body may take its time, but not all the time in the world.
+// TestHTTPBodyRate holds bodies to the least rate, and to the limit of a request.
 func TestHTTPBodyRate(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -209,7 +211,7 @@ func TestHTTPBodyRate(t *testing.T) {
 	}
 }
 
-// A request whose body was slow waits as long for its answer as any other.
+// TestHTTPWaitsBehindASlowBody expects that a slow body does not shorten the wait for the answer.
 func TestHTTPWaitsBehindASlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t)
@@ -228,19 +230,21 @@ func TestHTTPWaitsBehindASlowBody(t *testing.T) {
 	})
 }
 
-// Requests that wait keep their places. Beyond them everybody is served all the same.
+// TestHTTPEverybodyWaits expects that requests that wait hold their slots, and that everybody else
+// is served in the others.
 func TestHTTPEverybodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t)
-		g.places.most = 4
+		g.slots.most = 4
 		var waiting []net.Conn
+		poll := "GET /api/v1/" + goodToken + "/rpc?timeout=20000 HTTP/1.1\r\nHost: x\r\n\r\n"
 		for range 5 {
-			waiting = append(waiting, g.dial(honest, "GET /api/v1/"+goodToken+"/rpc?timeout=20000 HTTP/1.1\r\nHost: x\r\n\r\n"))
+			waiting = append(waiting, g.dial(honest, poll))
 		}
-		if g.places.busy != 4 {
-			t.Errorf("%d keep their places", g.places.busy)
+		if g.slots.held != 4 {
+			t.Errorf("%d hold their slots", g.slots.held)
 		}
-		for range 2 * lobby {
+		for range 2 * extraSlots {
 			g.dial(hostile, post)
 		}
 		for _, addr := range []string{honest, hostile, loopback} {
@@ -279,11 +283,12 @@ func (l *noFiles) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// Without file descriptors somebody gives way too.
-func TestPlacesWithoutFileDescriptors(t *testing.T) {
-	inner := &noFiles{pipeListener: &pipeListener{conns: make(chan net.Conn, 4), done: make(chan struct{})}}
-	p := newPlaces(func() {})
-	l := &placedListener{inner, p}
+// TestSlotsWithoutFileDescriptors expects an eviction when file descriptors run out.
+func TestSlotsWithoutFileDescriptors(t *testing.T) {
+	inner := &noFiles{pipeListener: newPipeListener()}
+	inner.conns = make(chan net.Conn, 4)
+	p := newSlots(func() {})
+	l := &slotListener{inner, p}
 	var clients []net.Conn
 	for range 4 {
 		client, server := net.Pipe()
@@ -305,7 +310,7 @@ func TestPlacesWithoutFileDescriptors(t *testing.T) {
 	}
 }
 
-// enters brings a connection to the MQTT door through its listener.
+// enters opens a connection to the MQTT door through its listener.
 func (s *stand) enters(l *pipeListener, addr string) *tester {
 	client, server := net.Pipe()
 	l.conns <- from{server, addr}
@@ -313,11 +318,12 @@ func (s *stand) enters(l *pipeListener, addr string) *tester {
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: 4}
 }
 
-// Whoever does not say who it is gives way to whoever comes; sessions do not, though hundreds share an address with the hostile one.
-func TestMQTTPlacesRunShort(t *testing.T) {
+// TestMQTTSlotsRunShort expects that connections without a CONNECT are evicted for new ones, and
+// sessions are not, though hundreds of them share an address with the hostile client.
+func TestMQTTSlotsRunShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
-		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		l := newPipeListener()
 		var serving sync.WaitGroup
 		serving.Go(func() { s.Serve(l) })
 		var devices []*tester
@@ -333,7 +339,8 @@ func TestMQTTPlacesRunShort(t *testing.T) {
 		for i := range 2 * maxConnections {
 			c := s.enters(l, hostile)
 			if i%2 == 0 {
-				go c.Conn.Write(connectPacket(4, "", provisionUser, "")) // lets itself in, and is nobody all the same
+				// It may connect, but is no device for that.
+				go c.Conn.Write(connectPacket(4, "", provisionUser, ""))
 			}
 		}
 		synctest.Wait()
@@ -357,12 +364,13 @@ func TestMQTTPlacesRunShort(t *testing.T) {
 	})
 }
 
-// When every place has a session one more device is told to come back; one that has a session takes its own place.
-func TestMQTTEveryPlaceHasASession(t *testing.T) {
+// TestMQTTEverySlotHasASession expects that one more device is refused for now when sessions hold
+// every slot, while a device that has a session takes its own slot over.
+func TestMQTTEverySlotHasASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
-		s.places.most = 4
-		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		s.slots.most = 4
+		l := newPipeListener()
 		var serving sync.WaitGroup
 		serving.Go(func() { s.Serve(l) })
 		dial := func(i int, version byte) byte {

@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -7,24 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep objects and arrays may be nested: what the server's own parser takes (device API 1.3).
+// maxDepth is how deep objects and arrays may be nested, as in the server's own parser (API.md
+// 1.3).
 const maxDepth = 255
 
-// PayloadError says what is wrong with a payload, and where. Its text is meant for the device's owner.
-type PayloadError struct {
-	Offset int // of the byte in the payload, from 0
-	Reason string
-}
-
-// Error implements error.
-func (e *PayloadError) Error() string { return fmt.Sprintf("%s (at byte %d)", e.Reason, e.Offset) }
-
-// scanner reads JSON text strictly by RFC 8259. It is our own because the parsers at hand each lack something at this door:
-// encoding/json silently replaces invalid UTF-8 and broken surrogates, loses the text of numbers (1.0 and 1 are stored differently)
-// unless every value is boxed, and allocates for each of them; gjson does not tell broken text from good. This one keeps the text,
-// does not allocate, and never recurses, so that depth costs nothing before it is refused.
+// scanner reads JSON text strictly by RFC 8259, and never recurses, so that nesting costs nothing
+// before it is refused. The text must be valid UTF-8.
 //
-// The text must be valid UTF-8 before scanning begins.
+// It is our own because it has to keep the text of numbers (1.0 and 1 are stored differently), must
+// find invalid text, and may not allocate. encoding/json replaces invalid UTF-8 and broken
+// surrogates in silence, and boxes every value whose text is to be kept; gjson does not
+// distinguish invalid text from valid.
 type scanner struct {
 	data []byte
 	pos  int
@@ -32,10 +25,10 @@ type scanner struct {
 }
 
 func (s *scanner) fail(at int, format string, args ...any) error {
-	return &PayloadError{Offset: at, Reason: fmt.Sprintf(format, args...)}
+	return &Error{Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
 
-// unexpected is the error for what stands at pos where something else was wanted.
+// unexpected is the error for a character at pos where something else was wanted.
 func (s *scanner) unexpected(wanted string) error {
 	if s.pos >= len(s.data) {
 		return s.fail(s.pos, "bad JSON: the text ends where %s should be", wanted)
@@ -44,7 +37,8 @@ func (s *scanner) unexpected(wanted string) error {
 	return s.fail(s.pos, "bad JSON: %q where %s should be", r, wanted)
 }
 
-// peek skips white space and returns the byte that follows, 0 at the end (a NUL in the text is an error to every caller anyway).
+// peek skips white space and returns the next byte, or 0 at the end. A NUL in the text is an error
+// to every caller, so the two need not be distinguished.
 func (s *scanner) peek() byte {
 	for s.pos < len(s.data) {
 		switch c := s.data[s.pos]; c {
@@ -57,7 +51,8 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// text reads a string and returns what stands between the quotes, still escaped if escaped is true.
+// text reads a string and returns what stands between the quotes. escaped says that there are
+// escapes in it.
 func (s *scanner) text() (raw []byte, escaped bool, err error) {
 	if s.peek() != '"' {
 		return nil, false, s.unexpected("a string")
@@ -83,7 +78,7 @@ func (s *scanner) text() (raw []byte, escaped bool, err error) {
 	return nil, false, s.fail(start-1, "bad JSON: a string begins here and does not end")
 }
 
-// escapeLen is the length of the escape at the beginning of b, 0 if it is none.
+// escapeLen returns the length of the escape at the beginning of b, or 0 if there is none.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -119,8 +114,8 @@ func hex4(b []byte) (r rune, ok bool) {
 	return r, true
 }
 
-// unicodeEscape decodes the \u escape (or the two of a surrogate pair) at the beginning of b. A surrogate alone becomes "?",
-// as on the server (device API 1.4).
+// unicodeEscape decodes the \u escape at the beginning of b, or the two of a surrogate pair. A
+// surrogate alone becomes "?", as on the server (API.md 1.4).
 func unicodeEscape(b []byte) (r rune, n int) {
 	r, _ = hex4(b[2:])
 	if !utf16.IsSurrogate(r) {
@@ -138,7 +133,7 @@ func unicodeEscape(b []byte) (r rune, n int) {
 
 var plainEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// appendUnescaped appends what the string raw, as returned by text, means.
+// appendUnescaped appends the characters that raw, as returned by text, stands for.
 func appendUnescaped(dst, raw []byte) []byte {
 	for {
 		i := bytes.IndexByte(raw, '\\')
@@ -158,7 +153,7 @@ func appendUnescaped(dst, raw []byte) []byte {
 	}
 }
 
-// appendQuoted appends the string raw as JSON again: as it was, but without lone surrogates.
+// appendQuoted appends raw, as returned by text, as a JSON string. Only lone surrogates change.
 func appendQuoted(dst, raw []byte, escaped bool) []byte {
 	dst = append(dst, '"')
 	for escaped {
@@ -233,7 +228,7 @@ func (s *scanner) literal(word string) error {
 
 var textTrue, textFalse, textNull = []byte("true"), []byte("false"), []byte("null")
 
-// scalar reads what is neither object nor array and returns its text.
+// scalar reads a number, true, false or null and returns its text.
 func (s *scanner) scalar() ([]byte, error) {
 	switch c := s.peek(); {
 	case c == '-' || '0' <= c && c <= '9':
@@ -248,7 +243,8 @@ func (s *scanner) scalar() ([]byte, error) {
 	return nil, s.unexpected("a value (an object, array, string, number, true, false or null)")
 }
 
-// key reads the next member's name inside an object whose brace has been read; ok is false when the object ends instead.
+// key reads the name of the next member of an object whose brace has been read. ok is false when
+// the object ends instead.
 func (s *scanner) key(first bool) (raw []byte, escaped, ok bool, err error) {
 	switch c := s.peek(); {
 	case c == '}':
@@ -274,9 +270,10 @@ func (s *scanner) key(first bool) (raw []byte, escaped, ok bool, err error) {
 	return raw, escaped, true, nil
 }
 
-// value reads any value that stands inside depth objects and arrays, and appends it to dst without white space if keep is true.
+// value reads any value that stands inside depth objects and arrays. If keep is true it appends the
+// value to dst, without white space.
 func (s *scanner) value(dst []byte, keep bool, depth int) ([]byte, error) {
-	var object [maxDepth + 1]bool // by depth: an object, else an array
+	var object [maxDepth + 1]bool // by depth: true is an object, false an array
 	base, opened := depth, false  // opened: a brace or bracket was just read
 	for {
 		c := s.peek()
@@ -310,7 +307,8 @@ func (s *scanner) value(dst []byte, keep bool, depth int) ([]byte, error) {
 				dst = append(dst, text...)
 			}
 		}
-		// Behind a value: close what ends here, up to the next value or to the end of ours.
+		// Behind a value: close the objects and arrays that end here, until another value follows
+		// or the value that the caller asked for is complete.
 		for {
 			if done && depth == base {
 				return dst, nil

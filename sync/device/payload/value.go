@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -10,20 +10,23 @@ import (
 	"edgesync/proto"
 )
 
-// maxPlain is the most digits that a number may have when its exponent is written out, and maxGrowth the most bytes that all such
-// numbers of one payload may take: the server stores 1e100000 as a text of 100,001 digits (device API 1.3).
+// Bounds of numbers whose exponent is written out. The server stores 1e100000 as a text of 100,001
+// digits (API.md 1.3).
 const (
-	maxPlain  = 1024
-	maxGrowth = 64 << 10
+	maxPlain  = 1024     // digits of one number
+	maxGrowth = 64 << 10 // bytes of all such numbers of one payload
 )
 
-// maxScale is the most decimals that the server keeps as a number; with more it stores the text (device API 1.3).
+// maxScale is the most decimals that the server keeps as a number. A number with more decimals is
+// stored as text (API.md 1.3).
 const maxScale = 16
 
-// The conversions below are the first of the server's two passes (device API 1.3). We do only that one: what we send is
-// turned into JSON by the server and read again, as what a device posts there directly is (wire contract 5.3), so the second pass meets the same values.
+// The server converts a value in two passes (API.md 1.3), and the conversions below are the first
+// of them. The second pass runs in the server on what the edge sends, which it turns into JSON and
+// reads again, as it does with what a device posts there directly (CONTRACT.md 5.3).
 
-// decimal is the text of a number taken apart: (-1)^neg × digits × 10^-scale, with digits = whole followed by frac.
+// decimal is the text of a number taken apart: (-1)^neg × digits × 10^-scale. Its digits are those
+// of whole followed by those of frac.
 type decimal struct {
 	neg, point  bool // point: has "." and no exponent
 	exponent    bool
@@ -31,8 +34,8 @@ type decimal struct {
 	scale       int
 }
 
-// readDecimal takes apart an optional "-", digits with at most one point among them, and an optional exponent.
-// ok is false if the exponent is beyond all bounds.
+// readDecimal takes apart an optional "-", digits with at most one point among them, and an
+// optional exponent. ok is false if the exponent is larger than 10^8.
 func readDecimal(text []byte) (d decimal, ok bool) {
 	if len(text) > 0 && text[0] == '-' {
 		d.neg, text = true, text[1:]
@@ -62,7 +65,7 @@ func readDecimal(text []byte) (d decimal, ok bool) {
 	return d, true
 }
 
-// digit is the i-th of whole and frac.
+// digit returns the i-th digit of whole and frac together.
 func (d *decimal) digit(i int) byte {
 	if i < len(d.whole) {
 		return d.whole[i]
@@ -70,8 +73,8 @@ func (d *decimal) digit(i int) byte {
 	return d.frac[i-len(d.whole)]
 }
 
-// setNumber stores the number with that text, which is valid by JSON or looks like a plain number, as the server would.
-// at is its place in the payload.
+// setNumber stores in kv the number with that text as the server would. The text is a valid JSON
+// number or one that plainNumber accepts. at is its offset in the payload.
 func (p *Parser) setNumber(kv *proto.KV, text []byte, at int) error {
 	d, ok := readDecimal(text)
 	if !ok {
@@ -106,7 +109,7 @@ func (p *Parser) setNumber(kv *proto.KV, text []byte, at int) error {
 	return nil
 }
 
-// int64 is the value of the digits from..to followed by zeros, if it fits.
+// int64 returns the value of the digits from..to followed by that many zeros, if it fits.
 func (d *decimal) int64(from, to, zeros int) (v int64, ok bool) {
 	if to-from+zeros > 19 {
 		return 0, false
@@ -124,13 +127,16 @@ func (d *decimal) int64(from, to, zeros int) (v int64, ok bool) {
 	return int64(u), u <= math.MaxInt64
 }
 
-var powersOfTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16}
+var powersOfTen = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+}
 
-// float64 is the nearest double. -0 loses its sign, as on the server.
+// float64 returns the nearest double. -0 loses its sign, as on the server.
 func (d *decimal) float64(lead int, text []byte) float64 {
 	n := len(d.whole) + len(d.frac)
 	if n-lead <= 15 && d.scale >= 0 && d.scale <= 16 {
-		// Both numbers are exact, so their quotient is the nearest double; most values of sensors come this way, without allocating.
+		// Both numbers are exact, so their quotient is the nearest double; most values of sensors
+		// come this way, without allocating.
 		var u uint64
 		for i := lead; i < n; i++ {
 			u = u*10 + uint64(d.digit(i)-'0')
@@ -148,7 +154,8 @@ func (d *decimal) float64(lead int, text []byte) float64 {
 	return v
 }
 
-// setPlain stores a number that is neither long nor double for the server: as its text without exponent.
+// setPlain stores a number that is neither long nor double for the server: as its text without an
+// exponent.
 func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at int) error {
 	n := len(d.whole) + len(d.frac)
 	digits := n - lead
@@ -172,7 +179,8 @@ func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at in
 		if i == point {
 			p.arena = append(p.arena, '.')
 		}
-		// The number is right-aligned when it has decimals (zeros in front), left-aligned otherwise (zeros behind).
+		// The number is right-aligned when it has decimals (zeros in front), left-aligned otherwise
+		// (zeros behind).
 		j := lead + i
 		if d.scale > 0 {
 			j -= size - digits
@@ -187,8 +195,13 @@ func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at in
 	return nil
 }
 
-// setText stores a string: as a number if it looks like a plain one, with digits of any script (device API 1.3).
-func (p *Parser) setText(kv *proto.KV, text []byte, at int) error {
+// Text stores in kv what the server makes of the string text: a number if the string looks like a
+// plain one, with digits of any script (API.md 1.3), else the string. What kv points to is valid
+// until the parser's next call.
+func (p *Parser) Text(kv *proto.KV, text []byte) error { return p.text(kv, text, 0) }
+
+// text is Text for a string that begins at the offset at of the payload.
+func (p *Parser) text(kv *proto.KV, text []byte, at int) error {
 	if number, ok := p.plainNumber(text); ok {
 		return p.setNumber(kv, number, at)
 	}
@@ -196,7 +209,8 @@ func (p *Parser) setText(kv *proto.KV, text []byte, at int) error {
 	return nil
 }
 
-// plainNumber tells whether text is an optional "-" and digits with at most one point, not at the end, and returns it in ASCII digits.
+// plainNumber reports whether text is an optional "-" and digits with at most one point, which is
+// not the last character. It returns the number in ASCII digits.
 func (p *Parser) plainNumber(text []byte) ([]byte, bool) {
 	rest := bytes.TrimPrefix(text, []byte("-"))
 	if len(rest) == 0 || rest[len(rest)-1] == '.' || rest[0] == '-' {
@@ -236,7 +250,8 @@ func (p *Parser) plainNumber(text []byte) ([]byte, bool) {
 	return p.arena[start:], true
 }
 
-// digitValue is the value of a decimal digit of any script of the basic plane: the server looks at UTF-16 units.
+// digitValue returns the value of a decimal digit of any script of the basic plane. The server
+// looks at UTF-16 units, so digits outside that plane are none.
 func digitValue(r rune) (rune, bool) {
 	if '0' <= r && r <= '9' {
 		return r - '0', true
@@ -252,7 +267,7 @@ func digitValue(r rune) (rune, bool) {
 	return 0, false
 }
 
-// excerpt is at most the first 40 bytes of text, cut between characters, for error messages.
+// excerpt returns at most the first 40 bytes of text, cut between characters, for error messages.
 func excerpt(text []byte) []byte {
 	const most = 40
 	if len(text) <= most {
