@@ -6,10 +6,15 @@ import (
 	"strconv"
 )
 
-// Settle makes of a value that was sent up what the server stores of it: the server writes it as JSON, as Java does, and reads that again (device API
-// 1.3, 1.4, wire contract 5.3). NUL is cut out of texts. Doubles come out differently: written with an exponent, from 10,000,000 on and below 0.001, a whole one becomes a
-// long, beyond 64 bits a text; one of more than 16 decimals becomes a text too. What is read here is to equal what is read there.
-func (kv *KV) Settle() {
+// ConvertToStored turns a value that was sent to the server into the value that the server stores,
+// so that both ends show the same. The server writes the value as JSON, as Java does, and parses
+// that text again (API.md 1.3, 1.4, CONTRACT.md 5.3), which changes texts and doubles:
+//
+//   - NUL is cut out of a text.
+//   - A whole double of at least 10,000,000, which Java writes with an exponent, becomes a long;
+//     beyond 64 bits it becomes a text.
+//   - A double with more than 16 decimals becomes a text, and so do NaN and the infinities.
+func (kv *KV) ConvertToStored() {
 	if kv.Type == KeyValueType_STRING_V {
 		kv.Str = bytes.ReplaceAll(kv.Str, []byte{0}, nil)
 	}
@@ -33,7 +38,7 @@ func (kv *KV) Settle() {
 		}
 	default:
 		if a < 1e-3 && len(bytes.TrimLeft(plain, "-0.")) == 1 {
-			plain = append(plain, '0') // Java writes one digit behind the point of 1.0E-5 at least
+			plain = append(plain, '0') // Java writes at least one digit behind the point: 1.0E-5
 		}
 		point := bytes.IndexByte(plain, '.')
 		asText = point >= 0 && len(plain)-point-1 > maxDecimals

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The second pass of device API 1.3, with all the examples there.
-func TestSettle(t *testing.T) {
+// TestConvertToStored: the second pass of API.md 1.3, with all the examples there.
+func TestConvertToStored(t *testing.T) {
 	for _, c := range []struct {
 		d    float64
 		want string // as JSON: a long without a point, a text in quotes
@@ -39,10 +39,10 @@ func TestSettle(t *testing.T) {
 		{math.Inf(-1), `"-Infinity"`},
 	} {
 		kv := KV{Type: KeyValueType_DOUBLE_V, Double: c.d}
-		kv.Settle()
+		kv.ConvertToStored()
 		got := string(AppendJSONValue(nil, &kv))
 		if kv.Type == KeyValueType_DOUBLE_V && kv.Double == c.d && c.want[0] != '"' && strings.Contains(c.want, ".") {
-			continue // how it is written is another matter
+			continue // how AppendJSONValue writes the value is tested elsewhere
 		}
 		if got != c.want {
 			t.Errorf("%v: %s, want %s", c.d, got, c.want)
@@ -55,15 +55,15 @@ func TestSettle(t *testing.T) {
 		{Type: KeyValueType_JSON_V, Str: []byte("[1e7]")},
 	} {
 		was := string(AppendJSONValue(nil, &kv))
-		if kv.Settle(); string(AppendJSONValue(nil, &kv)) != was {
+		if kv.ConvertToStored(); string(AppendJSONValue(nil, &kv)) != was {
 			t.Errorf("%s has changed", was)
 		}
 	}
 }
 
-func TestSettleText(t *testing.T) {
+func TestConvertToStoredText(t *testing.T) {
 	kv := KV{Type: KeyValueType_STRING_V, Str: []byte("a\x00b\x00")}
-	if kv.Settle(); string(kv.Str) != "ab" {
+	if kv.ConvertToStored(); string(kv.Str) != "ab" {
 		t.Errorf("%q", kv.Str)
 	}
 }
