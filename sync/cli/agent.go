@@ -24,6 +24,7 @@ import (
 	"edgesync/sync/rest"
 	"edgesync/wal"
 	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
 const (
@@ -46,7 +47,7 @@ type gateway struct {
 	closes []func() error // of what is open, in the order in which it was opened
 
 	dir      *disk.DataDir
-	medium   wal.Medium
+	medium   medium.Medium
 	warnings []string // for the log and the status
 	clock    *clock.Clock
 	queue    *wal.Queue
@@ -106,7 +107,7 @@ func (g *gateway) lock() (err error) {
 		return err
 	}
 	g.opened(g.dir.Close)
-	g.medium, err = wal.ProbeMedium(g.dir.Path)
+	g.medium, err = medium.Probe(g.dir.Path)
 	switch {
 	case err != nil:
 		g.warn(err.Error()) // what the kernel does not tell is assumed

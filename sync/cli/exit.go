@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"edgesync/sync/config"
-	"edgesync/wal"
 	"edgesync/wal/disk"
 )
 
@@ -48,7 +47,7 @@ func (p *program) fail(err error) int {
 	case errors.Is(err, config.ErrInvalid):
 		fmt.Fprintf(p.stderr, "edgesync: the configuration is wrong:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return exitConfig
-	case errors.Is(err, disk.ErrLocked), errors.Is(err, wal.ErrLocked):
+	case errors.Is(err, disk.ErrLocked):
 		fmt.Fprintf(p.stderr, "edgesync: %v\n", err)
 		return exitLocked
 	}

@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"edgesync/proto"
-	"edgesync/wal"
+	"edgesync/wal/store"
 )
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
@@ -18,7 +18,7 @@ const (
 	maxRecords = 65536    // records of all kinds
 	maxLive    = 64 << 20 // bytes of them
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
-	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below wal.MaxStoreBatch
+	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (wire contract 2.5)
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
@@ -36,7 +36,7 @@ type Options struct {
 // Registry is what the cloud has provisioned. See the package for who may call what.
 type Registry struct {
 	o     Options
-	store *wal.Store
+	store *store.Store
 	log   *slog.Logger
 	key   [32]byte // of digests, of this process
 
@@ -119,7 +119,7 @@ func Open(o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s, err := wal.OpenStore(wal.StoreOptions{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log})
+	s, err := store.Open(store.Options{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log})
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
