@@ -16,7 +16,6 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/device"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -78,7 +77,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.agent.SetDoors(&hands{r.agent})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log, Parser: func() rest.Parser { return new(device.Parser) },
+		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running gosync.WaitGroup

@@ -213,7 +213,7 @@ func (l *Latest) each(id proto.UUID, fn func(ts int64, kv proto.KV)) {
 	if s := l.entities[id]; s != nil {
 		for i := range s.list {
 			if kv, ok := proto.ParseKV(bytes.Clone(s.list[i].kv)); ok {
-				kv.Settle()
+				kv.ConvertToStored()
 				fn(s.list[i].ts, kv)
 			}
 		}

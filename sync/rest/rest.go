@@ -41,20 +41,12 @@ type Caller interface {
 	CallDevice(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error)
 }
 
-// Parser turns what a device may post into events, converted as the server would (device API 1): *device.Parser is one. What it returns is valid
-// until its next call.
-type Parser interface {
-	Telemetry(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error)
-	Attributes(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error)
-}
-
 // Options are what the API stands on.
 type Options struct {
 	Registry *registry.Registry
 	Intake   Intake
 	Births   agent.Births
 	Calls    Caller
-	Parser   func() Parser // a new one
 	Latest   *Latest
 	Log      *slog.Logger
 	Clock    *clock.Clock // nil: the machine's is right

@@ -19,7 +19,6 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/config"
-	"edgesync/sync/device"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -107,7 +106,6 @@ func (r *rig) build(log *slog.Logger) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
-		Parser: func() rest.Parser { return new(device.Parser) },
 	})
 }
 
