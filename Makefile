@@ -15,7 +15,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 # Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on MIPS, and no slower that anyone sees.
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
-           google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/device
+           google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/device edgesync/sync/device/mqtt
 GCFLAGS  = -gcflags=all=-l $(patsubst %,-gcflags=%=,$(HOT))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 

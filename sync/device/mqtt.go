@@ -133,9 +133,6 @@ func (m *MQTT) serve(c *mqttConn) {
 
 // leave is the end of a connection.
 func (m *MQTT) leave(c *mqttConn) {
-	if r := recover(); r != nil { // the library trusts lengths in malformed packets
-		m.complain("an MQTT connection is closed because of a malformed packet", "", fmt.Errorf("%v", r))
-	}
 	if s := c.session.Load(); s != nil {
 		s.over()
 		m.gone(s)

@@ -1,7 +1,6 @@
 package device
 
 import (
-	"encoding/binary"
 	"slices"
 	"strconv"
 
@@ -93,14 +92,11 @@ func (s *session) pendingOf(id proto.UUID, name string) {
 	}
 }
 
-// acknowledged notes that the device acknowledged what a PUBACK's body says.
-func (s *session) acknowledged(body []byte) {
+// acknowledged notes a PUBACK of the device.
+func (s *session) acknowledged(id uint16) {
 	s.mu.Lock()
 	s.unacked = max(0, s.unacked-1)
-	at := -1
-	if len(body) >= 2 {
-		at = slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == binary.BigEndian.Uint16(body) })
-	}
+	at := slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == id })
 	if at < 0 {
 		s.mu.Unlock()
 		return

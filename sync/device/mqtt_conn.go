@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"edgesync/sync/device/mqtt"
 )
 
 // Bounds of one MQTT connection and of all together. What a device can make the agent hold: its unfinished packet (at most smallPacket
@@ -36,7 +38,6 @@ const (
 var (
 	errSlowReader   = errors.New("it does not read what it is sent")
 	errPacketLength = errors.New("a packet is longer than 65536 bytes")
-	errBadLength    = errors.New("the length of a packet is malformed")
 	errTakenOver    = errors.New("the device has connected again")
 )
 
@@ -254,21 +255,13 @@ func (c *mqttConn) makeRoom() {
 	}
 }
 
-// packetSize is the size of the packet at the beginning of b, 0 if its header is not complete.
+// packetSize is the size of the packet at the beginning of b, 0 as long as its header is not complete.
 func packetSize(b []byte) (int, error) {
-	remaining := 0
-	for i := 1; i < len(b); i++ {
-		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
-		switch {
-		case b[i]&0x80 == 0 && remaining > maxRemaining:
-			return 0, errPacketLength
-		case b[i]&0x80 == 0:
-			return 1 + i + remaining, nil
-		case i == 4:
-			return 0, errBadLength
-		}
+	header, remaining, err := mqtt.Header(b)
+	if remaining > maxRemaining {
+		err = errPacketLength
 	}
-	return 0, nil
+	return header + remaining, err
 }
 
 // awaitRoom holds up the reading from a device that does not read itself.

@@ -1,13 +1,13 @@
 package device
 
 import (
-	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/mqtt"
 	"edgesync/sync/registry"
 )
 
@@ -18,8 +18,8 @@ const ackWindow = 128
 // Reasons, as MQTT 5 numbers them; earlier versions know none.
 const (
 	reasonNone          = 0x00
-	reasonMalformed     = 0x81
-	reasonProtocol      = 0x82
+	reasonMalformed     = mqtt.ReasonMalformed
+	reasonProtocol      = mqtt.ReasonProtocol
 	reasonUnspecified   = 0x83 // "implementation specific"
 	reasonShuttingDown  = 0x8b
 	reasonNotAuthorized = 0x87
@@ -110,17 +110,15 @@ func (s *session) finish(place uint32, reason byte) {
 			break
 		}
 		s.first++
-		head := byte(0x40)
+		if a.id == 0 {
+			continue
+		}
+		what := mqtt.TypePuback
 		if a.qos == 2 {
-			head = 0x50 // PUBREC; what may come of it twice is as with QoS 1
+			what = mqtt.TypePubrec // what may come of it twice is as with QoS 1
 		}
-		switch {
-		case a.id == 0:
-		case a.reason != reasonNone && s.version == 5:
-			_, _ = s.conn.Write([]byte{head, 3, byte(a.id >> 8), byte(a.id), a.reason})
-		default:
-			_, _ = s.conn.Write([]byte{head, 2, byte(a.id >> 8), byte(a.id)})
-		}
+		var b [5]byte
+		_, _ = s.conn.Write(mqtt.AppendAck(b[:0], what, s.version, a.id, a.reason))
 	}
 	s.room.Signal()
 }
@@ -139,7 +137,8 @@ func (s *session) end(reason byte) {
 	if !s.ended {
 		s.ended = true
 		if s.version == 5 {
-			_, _ = s.conn.Write([]byte{0xe0, 2, reason, 0})
+			var b [4]byte
+			_, _ = s.conn.Write(mqtt.AppendDisconnect(b[:0], reason))
 		}
 	}
 	s.room.Broadcast()
@@ -149,13 +148,17 @@ func (s *session) end(reason byte) {
 
 // close ends the session for what its device did.
 func (s *session) close(err error) {
+	var bad *mqtt.Error
 	switch {
-	case errors.Is(err, errPacketLength), errors.Is(err, errBadLength), errors.Is(err, errMalformed):
+	case errors.Is(err, errPacketLength):
 		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
 		s.end(reasonMalformed)
-	case errors.Is(err, errProtocol):
+	case errors.As(err, &bad) && bad.Reason == reasonProtocol:
 		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
-		s.end(reasonProtocol)
+		s.end(bad.Reason)
+	case errors.As(err, &bad):
+		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
+		s.end(bad.Reason)
 	case errors.Is(err, errTakenOver):
 		s.end(reasonTakenOver)
 	}
@@ -398,28 +401,16 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	if s.unacked >= s.receiveMax {
 		qos = 0
 	}
-	remaining := 2 + len(name) + 2*int(qos) + len(payload)
-	if s.version == 5 {
-		remaining++ // no properties
-	}
-	b := make([]byte, 0, 5+remaining)
-	b = append(b, 0x30|qos<<1)
-	b = binary.AppendUvarint(b, uint64(remaining)) // the same coding
-	if s.maxPacket > 0 && len(b)+remaining > s.maxPacket {
+	size := mqtt.PublishSize(s.version, name, payload, qos)
+	if s.maxPacket > 0 && size > s.maxPacket {
 		return false, false
 	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
-	b = append(b, name...)
 	if qos > 0 {
 		if s.lastID++; s.lastID == 0 {
 			s.lastID = 1
 		}
-		b = binary.BigEndian.AppendUint16(b, s.lastID)
 	}
-	if s.version == 5 {
-		b = append(b, 0)
-	}
-	b = append(b, payload...)
+	b := mqtt.AppendPublish(make([]byte, 0, size), s.version, name, payload, qos, s.lastID)
 	if _, err := s.conn.Write(b); err != nil {
 		return false, false
 	}
