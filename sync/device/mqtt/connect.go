@@ -40,7 +40,7 @@ func (c *Connect) Decode(frame []byte) error {
 	case f.err != nil:
 	case string(name) == "MQIsdp" && c.Version == 3, string(name) == "MQTT" && (c.Version == 4 || c.Version == 5):
 	default:
-		f.fail("protocol", "is not MQTT 3.1, 3.1.1 or 5", ReasonVersion)
+		f.fail("protocol", "not MQTT 3.1, 3.1.1 or 5", ReasonVersion)
 	}
 	if flags&1 != 0 {
 		f.fail("flags", badBits, ReasonMalformed)

@@ -12,24 +12,23 @@ const (
 type Error struct {
 	Type   Type   // of the packet
 	Field  string // of the packet, such as "client id"
-	Fault  string // the predicate to it, such as "is cut off"
+	Fault  string // of the field, such as "cut off"
 	Reason byte   // for a DISCONNECT of MQTT 5
 }
 
-// Error says which packet is wrong and why.
-func (e *Error) Error() string { return e.Type.String() + ": the " + e.Field + " " + e.Fault }
+// Error says which packet is wrong and why, such as "CONNECT: client id: cut off".
+func (e *Error) Error() string { return e.Type.String() + ": " + e.Field + ": " + e.Fault }
 
 // Faults that several fields can have.
 const (
-	cutOff  = "is cut off"
-	badText = "is not UTF-8, or holds U+0000"
-	isZero  = "is 0"
-	badBits = "are not as they must be"
+	cutOff  = "cut off"
+	badText = "not UTF-8, or with U+0000"
+	badBits = "bits that are reserved are not as they must be"
 )
 
 // Unexpected is the error for a packet, not empty, that must not come now, whatever is in it: one
 // that only servers send, one of a type that does not exist, an AUTH, which must be agreed on first,
 // a second CONNECT, or anything before the first.
 func Unexpected(frame []byte) *Error {
-	return &Error{TypeOf(frame), "packet", "must not come now", ReasonProtocol}
+	return &Error{TypeOf(frame), "type", "must not come now", ReasonProtocol}
 }

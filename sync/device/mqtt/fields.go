@@ -23,9 +23,9 @@ func fieldsOf(frame []byte, t Type) fields {
 	case TypeOf(frame) != t:
 		f.err = Unexpected(frame)
 	case err != nil, size == 0, size+remaining != len(frame):
-		f.fail("remaining length", "is not that of the packet", ReasonMalformed)
+		f.fail("remaining length", "not that of the packet", ReasonMalformed)
 	default:
-		f.rest = frame[size:]
+		f.rest = frame[size:len(frame):len(frame)] // what follows in the buffer is of the next packet
 	}
 	return f
 }
@@ -61,7 +61,7 @@ func (f *fields) uint16(field string) uint16 {
 func (f *fields) id() uint16 {
 	v := f.uint16("packet id")
 	if v == 0 {
-		f.fail("packet id", isZero, ReasonMalformed)
+		f.fail("packet id", "0", ReasonMalformed)
 	}
 	return v
 }
@@ -109,7 +109,7 @@ func topicFault(b []byte) string {
 	for _, c := range b {
 		switch {
 		case c == '+' || c == '#':
-			return "has a wildcard"
+			return "with a wildcard"
 		case c == 0:
 			return badText
 		case c >= utf8.RuneSelf:

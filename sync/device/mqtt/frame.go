@@ -50,7 +50,7 @@ func Header(b []byte) (size, remaining int, err error) {
 	remaining, n := cutLength(b[1:])
 	switch {
 	case n < 0:
-		return 0, 0, &Error{TypeOf(b), "remaining length", "is longer than 4 bytes", ReasonMalformed}
+		return 0, 0, &Error{TypeOf(b), "remaining length", "longer than 4 bytes", ReasonMalformed}
 	case n == 0:
 		return 0, 0, nil
 	}

@@ -108,14 +108,14 @@ func (p Properties) Number(id byte) uint32 {
 
 // properties takes the properties of a packet of MQTT 5.
 func (f *fields) properties(in uint8) Properties {
-	const field = "list of properties"
+	const field = "properties"
 	if f.err != nil {
 		return nil
 	}
 	size, n := cutLength(f.rest)
 	switch {
 	case n < 0:
-		f.fail(field, "has a length that does not end", ReasonMalformed)
+		f.fail(field, "a length of more than 4 bytes", ReasonMalformed)
 		return nil
 	case n == 0, len(f.rest)-n < size:
 		f.fail(field, cutOff, ReasonMalformed)
@@ -127,21 +127,21 @@ func (f *fields) properties(in uint8) Properties {
 	for rest := all; len(rest) > 0; {
 		id := rest[0]
 		if int(id) >= len(propertyTable) || propertyTable[id].in&in == 0 {
-			f.fail(field, "has one that does not belong there", ReasonMalformed)
+			f.fail(field, "one that does not belong there", ReasonMalformed)
 			return nil
 		}
 		if id != PropUser && seen&(1<<id) != 0 {
-			f.fail(field, "has one twice that may come once", ReasonProtocol)
+			f.fail(field, "one that may come once comes twice", ReasonProtocol)
 			return nil
 		}
 		seen |= 1 << id
 		p, behind, ok := cutProperty(rest)
 		if !ok {
-			f.fail(field, "ends within a value", ReasonMalformed)
+			f.fail(field, "a value is cut off", ReasonMalformed)
 			return nil
 		}
 		if k := propertyTable[id].kind; k == kindPair && !(validText(p.Name) && validText(p.Value)) || k == kindText && !validText(p.Value) {
-			f.fail(field, "has a text that is not UTF-8, or holds U+0000", ReasonMalformed)
+			f.fail(field, "a text is not UTF-8, or with U+0000", ReasonMalformed)
 			return nil
 		}
 		rest = behind

@@ -22,7 +22,7 @@ func (p *Publish) Decode(version byte, frame []byte) error {
 	}
 	p.QoS, p.Duplicate, p.Retain = frame[0]>>1&3, frame[0]&8 != 0, frame[0]&1 != 0
 	if p.QoS == 3 {
-		f.fail("QoS", "is 3", ReasonMalformed)
+		f.fail("QoS", "3", ReasonMalformed)
 	}
 	p.Topic = f.binary("topic")
 	if fault := topicFault(p.Topic); fault != "" {

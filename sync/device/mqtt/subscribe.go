@@ -80,7 +80,7 @@ func (s *Subscription) Decode(version byte, frame []byte) error {
 		s.Filters.count++
 	}
 	if s.Type == TypeUnsubscribe && s.Filters.count == 0 {
-		f.fail("filter", "is missing", ReasonMalformed)
+		f.fail("filters", "none", ReasonMalformed)
 	}
 	if f.err != nil {
 		*s = Subscription{}
