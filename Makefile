@@ -89,6 +89,7 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt, go.mod, and the rules
 	go mod tidy -diff
 	@scripts/ci/rules
 	@scripts/ci/sqlite vet
+	@scripts/ci/mochi vet
 
 .PHONY: proto
 proto: $(TOOLS)/.installed ## regenerate the Go code of the messages from proto/*.proto
