@@ -51,8 +51,8 @@ func (s *session) write(b []byte) error {
 	return err
 }
 
-// handleSubscribe makes subscriptions work, then acknowledges them, then delivers what waited for them
-// (API.md 4.1).
+// handleSubscribe makes subscriptions work, then acknowledges them, then delivers what waited for
+// them (API.md 4.1).
 func (s *session) handleSubscribe(frame []byte) error {
 	var sub mqtt.Subscription
 	if err := sub.Decode(s.version, frame); err != nil {

@@ -20,8 +20,8 @@ func whole(head byte, body []byte) []byte {
 
 func appendLength(dst []byte, n int) []byte { return binary.AppendUvarint(dst, uint64(n)) }
 
-// FuzzDecode feeds both codecs the same packet: the same verdict and the same fields, or a difference
-// that has its reason.
+// FuzzDecode feeds both codecs the same packet: the same verdict and the same fields, or a
+// difference that has its reason.
 func FuzzDecode(f *testing.F) {
 	for _, s := range decodeSeeds() {
 		f.Add(s.version, s.head, s.body)
@@ -34,7 +34,8 @@ func FuzzDecode(f *testing.F) {
 // panics stands for a difference: the other codec panics, and we refuse.
 const panics = "a packet that the other panics on"
 
-// compare returns the difference that explains that the verdicts are not the same, "" where they are.
+// compare returns the difference that explains that the verdicts are not the same, "" where they
+// are.
 func compare(t *testing.T, version, head byte, body []byte) string {
 	frame := whole(head, body)
 	pk, theirErr := theirs(version, head, body)
@@ -76,7 +77,10 @@ func compare(t *testing.T, version, head byte, body []byte) string {
 		same("clean start", c.CleanStart, o.Clean)
 		same("keep-alive", c.KeepAlive, o.Keepalive)
 		same("client id", string(c.ClientID), o.ClientIdentifier)
-		same("will", []any{c.Will.Given, c.Will.QoS, c.Will.Retain, string(c.Will.Topic), string(c.Will.Payload)}, []any{o.WillFlag, o.WillQos, o.WillRetain, o.WillTopic, string(o.WillPayload)})
+		w := &c.Will
+		same("flags of the will", []any{w.Given, w.QoS, w.Retain}, []any{o.WillFlag, o.WillQos, o.WillRetain})
+		same("topic of the will", string(w.Topic), o.WillTopic)
+		same("payload of the will", string(w.Payload), string(o.WillPayload))
 		same("user", []any{c.HasUser, string(c.User)}, []any{o.UsernameFlag, string(o.Username)})
 		same("password", []any{c.HasPass, string(c.Password)}, []any{o.PasswordFlag, string(o.Password)})
 		sameProperties(t, c.Properties, pk.Properties)
@@ -104,7 +108,9 @@ func compare(t *testing.T, version, head byte, body []byte) string {
 			o := &pk.Filters[i]
 			same("filter", []any{string(v.Name), v.QoS}, []any{o.Filter, o.Qos})
 			if version == 5 {
-				same("options", []any{v.Options&4 != 0, v.Options&8 != 0, v.Options >> 4 & 3}, []any{o.NoLocal, o.RetainAsPublished, o.RetainHandling})
+				same("no local", v.Options&4 != 0, o.NoLocal)
+				same("retain as published", v.Options&8 != 0, o.RetainAsPublished)
+				same("retain handling", v.Options>>4&3, o.RetainHandling)
 				same("identifier", int(s.Properties.Number(mqtt.PropSubscriptionID)), o.Identifier)
 			}
 			i++
@@ -207,7 +213,10 @@ func FuzzAppend(f *testing.F) {
 			t.Helper()
 			pk := packets.Packet{ProtocolVersion: version}
 			size, remaining, err := mqtt.Header(b)
-			if err != nil || size+remaining != len(b) || pk.FixedHeader.Decode(b[0]) != nil || pk.FixedHeader.Type != want {
+			if err != nil || size+remaining != len(b) {
+				t.Fatalf("%x: %v", b, err)
+			}
+			if err := pk.FixedHeader.Decode(b[0]); err != nil || pk.FixedHeader.Type != want {
 				t.Fatalf("%x: %v", b, err)
 			}
 			pk.FixedHeader.Remaining = remaining
@@ -236,14 +245,21 @@ func FuzzAppend(f *testing.F) {
 			return pk
 		}
 		five := version == 5
-		pk := read((&mqtt.Connack{Code: code, ExpiresAtOnce: flag, AssignedID: text}).Append(nil, version), packets.Connack)
+		c := mqtt.Connack{Code: code, ExpiresAtOnce: flag, AssignedID: text}
+		pk := read(c.Append(nil, version), packets.Connack)
 		p := &pk.Properties
-		if pk.ReasonCode != code || pk.SessionPresent || five && (p.AssignedClientID != text || p.SessionExpiryIntervalFlag != flag || p.SessionExpiryInterval != 0) {
+		if pk.ReasonCode != code || pk.SessionPresent || p.SessionExpiryInterval != 0 {
+			t.Errorf("CONNACK %+v", pk)
+		}
+		if five && (p.AssignedClientID != text || p.SessionExpiryIntervalFlag != flag) {
 			t.Errorf("CONNACK %+v", pk)
 		}
 		qos := code % 3
 		pk = read(mqtt.AppendPublish(nil, version, text, data, qos, id), packets.Publish)
-		if pk.TopicName != text || !bytes.Equal(pk.Payload, data) || pk.FixedHeader.Qos != qos || qos > 0 && pk.PacketID != id {
+		if pk.TopicName != text || !bytes.Equal(pk.Payload, data) {
+			t.Errorf("PUBLISH %+v", pk)
+		}
+		if pk.FixedHeader.Qos != qos || qos > 0 && pk.PacketID != id {
 			t.Errorf("PUBLISH %+v", pk)
 		}
 		for _, what := range []byte{packets.Puback, packets.Pubrec} {

@@ -21,15 +21,18 @@ type difference struct {
 // behind the end of a SUBSCRIBE whose last filter has no options, we refuse as well.
 var weRefuse = []difference{
 	{
-		"a property twice", "MQTT 5, 2.2.2.2 and the property's own section: a protocol error; the other takes the last",
+		"a property twice",
+		"MQTT 5 calls it a protocol error in the section of each property; the other takes the last",
 		ourFault("properties", "one that may come once comes twice"),
 	},
 	{
-		"a property that is longer than the list of properties", "the list has a length, and the value is cut off there; the other reads on in what follows",
+		"a property that is longer than the list of properties",
+		"the value is cut off where the list ends; the other reads on in what follows",
 		ourFault("properties", "a value is cut off"),
 	},
 	{
-		"a variable byte integer of more than four bytes", "MQTT 5, 1.5.5: at most four; the other adds up zeros for ever",
+		"a variable byte integer of more than four bytes",
+		"MQTT 5, 1.5.5: at most four; the other knows no end of zeros",
 		ourFault("properties", "a length of more than 4 bytes"),
 	},
 }
@@ -37,7 +40,8 @@ var weRefuse = []difference{
 // theyRefuse are the differences where we accept the packet.
 var theyRefuse = []difference{
 	{
-		"flags of PUBACK, PUBREC, PUBCOMP, PINGREQ and DISCONNECT", "the door never looked at them, and ThingsBoard's server does not either",
+		"flags of PUBACK, PUBREC, PUBCOMP, PINGREQ and DISCONNECT",
+		"the door never looked at them, and ThingsBoard's server does not either",
 		func(_ byte, frame []byte, err error) bool {
 			switch mqtt.TypeOf(frame) {
 			case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp, mqtt.TypePingreq, mqtt.TypeDisconnect:
@@ -47,7 +51,8 @@ var theyRefuse = []difference{
 		},
 	},
 	{
-		"a PUBLISH with QoS 0 that says it is a duplicate", "the door never looked at it, and ThingsBoard's server does not either",
+		"a PUBLISH with QoS 0 that says it is a duplicate",
+		"the door never looked at it, and ThingsBoard's server does not either",
 		func(_ byte, frame []byte, err error) bool {
 			return mqtt.TypeOf(frame) == mqtt.TypePublish && errors.Is(err, packets.ErrProtocolViolationDupNoQos)
 		},
@@ -57,7 +62,8 @@ var theyRefuse = []difference{
 		func(version byte, frame []byte, err error) bool {
 			switch mqtt.TypeOf(frame) {
 			case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubrel, mqtt.TypePubcomp, mqtt.TypeDisconnect:
-				return version == 5 && (errors.Is(err, packets.ErrMalformedProperties) || errors.Is(err, packets.ErrMalformedReasonCode))
+				ofRest := errors.Is(err, packets.ErrMalformedProperties) || errors.Is(err, packets.ErrMalformedReasonCode)
+				return version == 5 && ofRest
 			}
 			return false
 		},

@@ -18,13 +18,16 @@ var tooLong = regexp.MustCompile(`(?s)\x0b[\x80-\xff]{4}`)
 func FuzzProperties(f *testing.F) {
 	for kind := range byte(5) {
 		for id := range byte(43) {
-			for _, value := range []string{"\x01", "\x00\x01", "\x00\x00\x00\x01", "\x00\x01x", "\x00\x01x\x00\x00", "\x80\x80\x01", "\x00\x01\xff"} {
+			for _, value := range []string{
+				"\x01", "\x00\x01", "\x00\x00\x00\x01", "\x00\x01x", "\x00\x01x\x00\x00", "\x80\x80\x01", "\x00\x01\xff",
+			} {
 				f.Add(kind, append([]byte{id}, value...))
 			}
 		}
 		f.Add(kind, []byte("\x26\x00\x01k\x00\x01v\x26\x00\x01k\x00\x01w"))
 		f.Add(kind, []byte("\x21\x00\x01\x11\x00\x00\x00\x01\x27\x00\x00\x00\x01\x22\x00\x01\x19\x01\x17\x00"))
-		f.Add(kind, []byte("\x18\x00\x00\x00\x01\x01\x01\x02\x00\x00\x00\x01\x03\x00\x01x\x08\x00\x01y\x09\x00\x01\xff"))
+		f.Add(kind, []byte("\x18\x00\x00\x00\x01\x01\x01\x02\x00\x00\x00\x01\x03\x00\x01x"))
+		f.Add(kind, []byte("\x08\x00\x01y\x09\x00\x01\xff"))
 	}
 	f.Fuzz(func(t *testing.T, kind byte, list []byte) {
 		if len(list) >= 1<<28 {
@@ -57,10 +60,13 @@ func FuzzProperties(f *testing.F) {
 		}
 		var theirs packets.Properties
 		n, theirErr := theirs.Decode(theirKind, bytes.NewBuffer(packed))
+		// The door refused both behind the codec.
+		notOffered := theirs.TopicAliasFlag || theirKind == packets.Publish && len(theirs.SubscriptionIdentifier) > 0
+		twice := ourFault("properties", "one that may come once comes twice")(5, nil, err)
 		switch {
 		case theirErr == nil && n != len(packed):
 			t.Fatalf("%x: the other took %d of %d bytes", list, n, len(packed))
-		case theirErr == nil && (theirs.TopicAliasFlag || theirKind == packets.Publish && len(theirs.SubscriptionIdentifier) > 0):
+		case theirErr == nil && notOffered:
 			if err == nil {
 				t.Errorf("kind %d, %x: accepted", kind%5, list)
 			}
@@ -71,7 +77,7 @@ func FuzzProperties(f *testing.F) {
 			sameProperties(t, *ours, theirs)
 		case err == nil:
 			t.Errorf("kind %d, %x: accepted; refused by the other: %v", kind%5, list, theirErr)
-		case theirErr == nil && !ourFault("properties", "one that may come once comes twice")(5, nil, err) && !tooLong.Match(list):
+		case theirErr == nil && !twice && !tooLong.Match(list):
 			t.Errorf("kind %d, %x: %v; accepted by the other", kind%5, list, err)
 		}
 	})

@@ -41,7 +41,8 @@ func theirs(version, head byte, body []byte) (pk packets.Packet, err error) {
 			return pk, err
 		}
 		p := &pk.Properties
-		if strings.ContainsAny(pk.TopicName, "+#") || pk.FixedHeader.Qos > 0 && pk.PacketID == 0 || p.TopicAliasFlag || len(p.SubscriptionIdentifier) > 0 {
+		notOffered := p.TopicAliasFlag || len(p.SubscriptionIdentifier) > 0
+		if strings.ContainsAny(pk.TopicName, "+#") || pk.FixedHeader.Qos > 0 && pk.PacketID == 0 || notOffered {
 			return pk, errDoor
 		}
 	case packets.Subscribe:

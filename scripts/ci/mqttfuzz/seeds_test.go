@@ -14,7 +14,8 @@ type seed struct {
 	body          []byte
 }
 
-// decodeSeeds are a few packets of each kind, and those of the other codec's own tests, right and wrong.
+// decodeSeeds are a few packets of each kind, and those of the other codec's own tests, right and
+// wrong.
 func decodeSeeds() (all []seed) {
 	for version := range byte(3) {
 		for kind, cases := range packets.TPacketData {

@@ -9,6 +9,8 @@ import (
 // What the packets of a device cost: the way of the data, and the rest.
 func BenchmarkDecode(b *testing.B) {
 	telemetry := []byte(`{"ts":1767225600000,"values":{"temperature":21.5,"humidity":40,"door":false}}`)
+	content := props(1, 1, 3, "application/json", 0x26, "sensor", "17")
+	limits := props(0x11, 0, 0, 0, 60, 0x21, 0, 20)
 	for _, c := range []struct {
 		name    string
 		version byte
@@ -16,8 +18,8 @@ func BenchmarkDecode(b *testing.B) {
 	}{
 		{"publish-3.1.1", 4, packet(0x32, "v1/devices/me/telemetry", 0, 1, telemetry)},
 		{"publish-5", 5, packet(0x32, "v1/devices/me/telemetry", 0, 1, 0, telemetry)},
-		{"publish-5-properties", 5, packet(0x32, "v1/devices/me/telemetry", 0, 1, props(1, 1, 3, "application/json", 0x26, "sensor", "17"), telemetry)},
-		{"connect-5", 5, packet(0x10, "MQTT", 5, 0xc2, 0, 60, props(0x11, 0, 0, 0, 60, 0x21, 0, 20), "client", "token", "password")},
+		{"publish-5-properties", 5, packet(0x32, "v1/devices/me/telemetry", 0, 1, content, telemetry)},
+		{"connect-5", 5, packet(0x10, "MQTT", 5, 0xc2, 0, 60, limits, "client", "token", "password")},
 		{"subscribe-3.1.1", 4, packet(0x82, 0, 9, "v1/devices/me/attributes", 1, "v1/devices/me/rpc/request/+", 1)},
 		{"subscribe-5", 5, packet(0x82, 0, 9, 0, "v1/devices/me/attributes", 1, "v1/devices/me/rpc/request/+", 1)},
 		{"puback", 4, packet(0x40, 0, 9)},

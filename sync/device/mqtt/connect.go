@@ -24,8 +24,8 @@ type Will struct {
 	Payload    []byte
 }
 
-// Decode takes a CONNECT apart. The error is an [*Error]; only what is malformed, and protocols that
-// are not spoken here, are errors.
+// Decode takes a CONNECT apart. The error is an [*Error]; only what is malformed, and protocols
+// that are not spoken here, are errors.
 func (c *Connect) Decode(frame []byte) error {
 	*c = Connect{}
 	f := fieldsOf(frame, TypeConnect)

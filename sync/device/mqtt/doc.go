@@ -19,8 +19,8 @@
 //
 // # Invariants
 //
-//   - No input makes the package panic, and no packet makes it allocate: what was decoded are slices
-//     of the packet, valid as long as the packet is. Only a refusal allocates, its [Error].
+//   - No input makes the package panic, and no packet makes it allocate: what was decoded are
+//     slices of the packet, valid as long as the packet is. Only a refusal allocates, its [Error].
 //   - A packet that is refused says which field is wrong, how, and the reason code that MQTT 5 has
 //     for that.
 //   - Decoding is all or nothing: behind an error the struct is empty. It may be used again for the
@@ -28,11 +28,11 @@
 //
 // # What is checked
 //
-// As strictly as the codec that this one replaced, github.com/mochi-mqtt/server, and as its use in the
-// door was: scripts/ci/mqttfuzz holds both against each other and lists every difference. So the
-// strings of the protocol are UTF-8 without U+0000, topics have no wildcards, packet ids of PUBLISH,
-// SUBSCRIBE and UNSUBSCRIBE are not 0, flags that are fixed are as they must be, properties belong to
-// their packet and come once. ThingsBoard's server looks neither at flags and bodies of PINGREQ and
-// DISCONNECT, nor at what follows the id of an acknowledgement, nor at a duplicate flag with QoS 0, nor
-// behind the last field of a CONNECT; nor does this package.
+// As strictly as the codec that this one replaced, github.com/mochi-mqtt/server, and as its use in
+// the door was: scripts/ci/mqttfuzz holds both against each other and lists every difference. So
+// the strings of the protocol are UTF-8 without U+0000, topics have no wildcards, packet ids of
+// PUBLISH, SUBSCRIBE and UNSUBSCRIBE are not 0, flags that are fixed are as they must be,
+// properties belong to their packet and come once. ThingsBoard's server looks neither at flags and
+// bodies of PINGREQ and DISCONNECT, nor at what follows the id of an acknowledgement, nor at a
+// duplicate flag with QoS 0, nor behind the last field of a CONNECT; nor does this package.
 package mqtt

@@ -13,21 +13,27 @@ func TestAppend(t *testing.T) {
 	long := strings.Repeat("c", 200)
 	topic, payload := "v1/devices/me/attributes", []byte(`{"a":1}`)
 	codes := bytes.Repeat([]byte{0x8f}, 200)
+	connack := func(version, code byte, expires bool, id string) []byte {
+		return (&mqtt.Connack{Code: code, ExpiresAtOnce: expires, AssignedID: id}).Append(nil, version)
+	}
 	for _, c := range []struct {
 		name      string
 		got, want []byte
 	}{
-		{"CONNACK, 3.1.1", (&mqtt.Connack{Code: 5, AssignedID: "x", ExpiresAtOnce: true}).Append(nil, 4), []byte{0x20, 2, 0, 5}},
-		{"CONNACK, 5", (&mqtt.Connack{Code: 0x86}).Append(nil, 5), []byte{0x20, 3, 0, 0x86, 0}},
-		{"CONNACK, 5, session", (&mqtt.Connack{ExpiresAtOnce: true}).Append(nil, 5), []byte{0x20, 8, 0, 0, 5, 0x11, 0, 0, 0, 0}},
-		{"CONNACK, 5, id", (&mqtt.Connack{AssignedID: "xy"}).Append(nil, 5), []byte{0x20, 8, 0, 0, 5, 0x12, 0, 2, 'x', 'y'}},
+		{"CONNACK, 3.1.1", connack(4, 5, true, "x"), []byte{0x20, 2, 0, 5}},
+		{"CONNACK, 5", connack(5, 0x86, false, ""), []byte{0x20, 3, 0, 0x86, 0}},
+		{"CONNACK, 5, session", connack(5, 0, true, ""), []byte{0x20, 8, 0, 0, 5, 0x11, 0, 0, 0, 0}},
+		{"CONNACK, 5, id", connack(5, 0, false, "xy"), []byte{0x20, 8, 0, 0, 5, 0x12, 0, 2, 'x', 'y'}},
 		{
-			"CONNACK, 5, all and long", (&mqtt.Connack{AssignedID: long, ExpiresAtOnce: true}).Append(nil, 5),
+			"CONNACK, 5, all and long", connack(5, 0, true, long),
 			packet(0x20, 0, 0, props(0x11, 0, 0, 0, 0, 0x12, long)),
 		},
 		{"PUBLISH, QoS 0", mqtt.AppendPublish(nil, 4, topic, payload, 0, 7), packet(0x30, topic, payload)},
 		{"PUBLISH, QoS 1", mqtt.AppendPublish(nil, 3, topic, payload, 1, 0x102), packet(0x32, topic, 1, 2, payload)},
-		{"PUBLISH, QoS 1, 5", mqtt.AppendPublish(nil, 5, topic, payload, 1, 0x102), packet(0x32, topic, 1, 2, 0, payload)},
+		{
+			"PUBLISH, QoS 1, 5", mqtt.AppendPublish(nil, 5, topic, payload, 1, 0x102),
+			packet(0x32, topic, 1, 2, 0, payload),
+		},
 		{"PUBLISH, QoS 2, empty", mqtt.AppendPublish(nil, 4, "", nil, 2, 1), packet(0x34, "", 0, 1)},
 		{"PUBACK", mqtt.AppendAck(nil, mqtt.TypePuback, 4, 0x102, 0x99), []byte{0x40, 2, 1, 2}},
 		{"PUBACK, 5", mqtt.AppendAck(nil, mqtt.TypePuback, 5, 0x102, 0), []byte{0x40, 2, 1, 2}},
@@ -54,14 +60,18 @@ func TestAppend(t *testing.T) {
 func TestPublishSize(t *testing.T) {
 	for _, version := range []byte{3, 4, 5} {
 		for qos := range byte(3) {
-			for _, n := range []int{0, 100, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 16370, 16375, 16380, 70000, 2097150} {
+			for _, n := range []int{
+				0, 100, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126,
+				16370, 16375, 16380, 70000, 2097150,
+			} {
 				payload := make([]byte, n)
 				b := mqtt.AppendPublish(nil, version, "topic", payload, qos, 1)
 				if size := mqtt.PublishSize(version, "topic", payload, qos); size != len(b) {
 					t.Errorf("version %d, QoS %d, %d bytes: %d, not %d", version, qos, n, size, len(b))
 				}
 				var p mqtt.Publish
-				if err := p.Decode(version, b); err != nil || string(p.Topic) != "topic" || len(p.Payload) != n || p.QoS != qos {
+				err := p.Decode(version, b)
+				if err != nil || string(p.Topic) != "topic" || len(p.Payload) != n || p.QoS != qos {
 					t.Fatalf("version %d, QoS %d, %d bytes: %+v, %v", version, qos, n, p, err)
 				}
 			}

@@ -23,12 +23,12 @@ func (e *Error) Error() string { return e.Type.String() + ": " + e.Field + ": " 
 const (
 	cutOff  = "cut off"
 	badText = "not UTF-8, or with U+0000"
-	badBits = "bits that are reserved are not as they must be"
+	badBits = "reserved bits are wrong"
 )
 
 // Unexpected is the error for a packet, not empty, that must not come now, whatever is in it: one
-// that only servers send, one of a type that does not exist, an AUTH, which must be agreed on first,
-// a second CONNECT, or anything before the first.
+// that only servers send, one of a type that does not exist, an AUTH, which must be agreed on
+// first, a second CONNECT, or anything before the first.
 func Unexpected(frame []byte) *Error {
 	return &Error{TypeOf(frame), "type", "must not come now", ReasonProtocol}
 }

@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// fields takes the body of a packet apart, from the front. Behind the first field that is wrong there
-// are no more, and err says what was wrong with it.
+// fields takes the body of a packet apart, from the front. Behind the first field that is wrong
+// there are no more, and err says what was wrong with it.
 type fields struct {
 	typ  Type
 	rest []byte
 	err  *Error
 }
 
-// fieldsOf begins with the body of a whole packet, which has the given type. An error comes with the
-// first field at the latest: no packet that is taken apart is empty.
+// fieldsOf begins with the body of a whole packet, which has the given type. An error comes with
+// the first field at the latest: no packet that is taken apart is empty.
 func fieldsOf(frame []byte, t Type) fields {
 	f := fields{typ: t}
 	size, remaining, err := Header(frame)
@@ -25,7 +25,7 @@ func fieldsOf(frame []byte, t Type) fields {
 	case err != nil, size == 0, size+remaining != len(frame):
 		f.fail("remaining length", "not that of the packet", ReasonMalformed)
 	default:
-		f.rest = frame[size:len(frame):len(frame)] // what follows in the buffer is of the next packet
+		f.rest = frame[size:len(frame):len(frame)] // the buffer may go on with the next packet
 	}
 	return f
 }
@@ -102,8 +102,8 @@ func validText(b []byte) bool {
 	return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0
 }
 
-// topicFault is what is wrong with the topic of a PUBLISH, "" where nothing is. Almost every topic is
-// ASCII: one pass suffices for those.
+// topicFault is what is wrong with the topic of a PUBLISH, "" where nothing is. Almost every topic
+// is ASCII: one pass suffices for those.
 func topicFault(b []byte) string {
 	ascii := true
 	for _, c := range b {

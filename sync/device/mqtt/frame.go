@@ -40,9 +40,9 @@ func TypeOf(b []byte) Type {
 	return Type(b[0] >> 4)
 }
 
-// Header reads the header of the packet that begins with b: size is that of the header itself, 2 to 5
-// bytes, and remaining, at most 268435455, that of what follows it. Both are 0 as long as b does not
-// hold the whole header. The error is an [*Error].
+// Header reads the header of the packet that begins with b: size is that of the header itself, 2 to
+// 5 bytes, and remaining, at most 268435455, that of what follows it. Both are 0 as long as b does
+// not hold the whole header. The error is an [*Error].
 func Header(b []byte) (size, remaining int, err error) {
 	if len(b) < 2 {
 		return 0, 0, nil
@@ -57,8 +57,8 @@ func Header(b []byte) (size, remaining int, err error) {
 	return 1 + n, remaining, nil
 }
 
-// cutLength reads a length of one to four bytes from the front of b, and says how many bytes it took:
-// 0 where b ends before it does, -1 where it does not end.
+// cutLength reads a length of one to four bytes from the front of b, and says how many bytes it
+// took: 0 where b ends before it does, -1 where it does not end.
 func cutLength(b []byte) (v, n int) {
 	for i, c := range b {
 		v |= int(c&0x7f) << (7 * i)

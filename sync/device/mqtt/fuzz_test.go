@@ -11,7 +11,11 @@ import (
 
 // seeds are packets of all kinds, with the version of MQTT that they are of.
 func seeds(f *testing.F) {
-	lists := [][]byte{props(), props(0x21, 0, 1, 0x27, 0, 0, 1, 0, 0x11, 0, 0, 0, 9), props(0x26, "k", "v", 0x26, "k", "w"), props(1, 1, 9, "\xff"), props(0x0b, 0xff, 0xff, 0xff, 0x7f), {2, 0x21}}
+	lists := [][]byte{
+		props(), props(0x21, 0, 1, 0x27, 0, 0, 1, 0, 0x11, 0, 0, 0, 9), props(0x26, "k", "v", 0x26, "k", "w"),
+		props(1, 1, 9, "\xff"), props(0x0b, 0xff, 0xff, 0xff, 0x7f),
+		{2, 0x21},
+	}
 	for _, version := range []byte{3, 4, 5} {
 		name := "MQTT"
 		if version == 3 {
@@ -21,7 +25,9 @@ func seeds(f *testing.F) {
 			if version != 5 {
 				list = nil
 			}
-			f.Add(version, packet(0x10, name, int(version), 0xee, 0, 60, list, "client", list, "will", "gone", "user", "password"))
+			f.Add(version, packet(
+				0x10, name, int(version), 0xee, 0, 60, list, "client", list, "will", "gone", "user", "password",
+			))
 			f.Add(version, packet(0x32, "v1/devices/me/telemetry", 0, 1, list, []byte(`{"a":1}`)))
 			f.Add(version, packet(0x30, "Küche", list))
 			f.Add(version, packet(0x82, 0, 9, list, "v1/devices/me/attributes", 1, "#", 2))
@@ -46,8 +52,9 @@ func within(frame, part []byte) bool {
 	return at >= begin+2 && at+uintptr(cap(part)) <= begin+uintptr(len(frame))
 }
 
-// FuzzDecode holds that no packet makes the codec panic, that it refuses with one of the reasons that
-// there are, that what it decodes lies in the packet, and that decoding what was encoded again gives the same.
+// FuzzDecode holds that no packet makes the codec panic, that it refuses with one of the reasons
+// that there are, that what it decodes lies in the packet, and that decoding what was encoded again
+// gives the same.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, version byte, in []byte) {
@@ -67,7 +74,12 @@ func FuzzDecode(f *testing.F) {
 		var p packets
 		if err := decode(version, frame, &p); err != nil {
 			e := refused(t, err)
-			if e.Reason != mqtt.ReasonMalformed && e.Reason != mqtt.ReasonProtocol && e.Reason != mqtt.ReasonVersion || e.Type != mqtt.TypeOf(frame) || e.Field == "" || e.Fault == "" {
+			switch e.Reason {
+			case mqtt.ReasonMalformed, mqtt.ReasonProtocol, mqtt.ReasonVersion:
+			default:
+				t.Errorf("%v: %#x", e, e.Reason)
+			}
+			if e.Type != mqtt.TypeOf(frame) || e.Field == "" || e.Fault == "" {
 				t.Errorf("%+v", e)
 			}
 			if fmt.Sprintf("%v", p) != fmt.Sprintf("%v", packets{}) {
@@ -75,11 +87,15 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		parts := [][]byte{
-			p.connect.Properties, p.connect.ClientID, p.connect.Will.Properties, p.connect.Will.Topic, p.connect.Will.Payload, p.connect.User, p.connect.Password,
-			p.publish.Topic, p.publish.Properties, p.subscription.Properties,
+		lists := []mqtt.Properties{
+			p.connect.Properties, p.connect.Will.Properties, p.publish.Properties, p.subscription.Properties,
 		}
-		for _, list := range []mqtt.Properties{p.connect.Properties, p.connect.Will.Properties, p.publish.Properties, p.subscription.Properties} {
+		parts := [][]byte{
+			p.connect.ClientID, p.connect.Will.Topic, p.connect.Will.Payload, p.connect.User, p.connect.Password,
+			p.publish.Topic, p.publish.Payload,
+		}
+		for _, list := range lists {
+			parts = append(parts, list)
 			n := 0
 			for v := range list.All() {
 				parts = append(parts, v.Name, v.Value)
@@ -92,7 +108,7 @@ func FuzzDecode(f *testing.F) {
 		for v := range p.subscription.Filters.All() {
 			parts = append(parts, v.Name)
 		}
-		for _, part := range append(parts, p.publish.Payload) {
+		for _, part := range parts {
 			if !within(frame, part) {
 				t.Errorf("%x is not of the packet", part)
 			}
@@ -105,8 +121,9 @@ func FuzzDecode(f *testing.F) {
 			encoded = encodePublish(&p.publish, version)
 			if len(p.publish.Properties) == 0 && !p.publish.Duplicate && !p.publish.Retain {
 				q := p.publish
-				if ours := mqtt.AppendPublish(nil, version, string(q.Topic), q.Payload, q.QoS, q.ID); !bytes.Equal(ours, encoded) {
-					t.Errorf("sent as %x", ours)
+				sent := mqtt.AppendPublish(nil, version, string(q.Topic), q.Payload, q.QoS, q.ID)
+				if !bytes.Equal(sent, encoded) {
+					t.Errorf("sent as %x", sent)
 				}
 			}
 		case mqtt.TypeSubscribe, mqtt.TypeUnsubscribe:

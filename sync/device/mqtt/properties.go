@@ -41,9 +41,9 @@ const (
 	inUnsubscribe
 )
 
-// propertyTable has a row for each property that clients may send in packets whose properties are looked
-// at (MQTT 5, 2.2.2.2). A client must not send a Topic Alias, number 35, to a server that offers none,
-// nor a Subscription Identifier in a PUBLISH.
+// propertyTable has a row for each property that clients may send in packets whose properties are
+// looked at (MQTT 5, 2.2.2.2). A client must not send a Topic Alias, number 35, to a server that
+// offers none, nor a Subscription Identifier in a PUBLISH.
 var propertyTable = [64]struct {
 	kind kind
 	in   uint8
@@ -66,8 +66,8 @@ var propertyTable = [64]struct {
 	PropMaximumPacketSize: {kindUint32, inConnect},
 }
 
-// Properties are the properties of a packet, checked, as they lie in it. Earlier versions than MQTT 5
-// have none.
+// Properties are the properties of a packet, checked, as they lie in it. Earlier versions than MQTT
+// 5 have none.
 type Properties []byte
 
 // Property is one of them. What its number does not have is 0 or nil.
@@ -140,7 +140,8 @@ func (f *fields) properties(in uint8) Properties {
 			f.fail(field, "a value is cut off", ReasonMalformed)
 			return nil
 		}
-		if k := propertyTable[id].kind; k == kindPair && !(validText(p.Name) && validText(p.Value)) || k == kindText && !validText(p.Value) {
+		k := propertyTable[id].kind // a Name that is not there is text
+		if (k == kindText || k == kindPair) && !(validText(p.Name) && validText(p.Value)) {
 			f.fail(field, "a text is not UTF-8, or with U+0000", ReasonMalformed)
 			return nil
 		}

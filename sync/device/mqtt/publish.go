@@ -64,8 +64,8 @@ func publishBody(version byte, topic string, payload []byte, qos byte) int {
 	return n
 }
 
-// AppendPublish appends a PUBLISH without properties. topic has at most 65535 bytes; id is not 0 where
-// qos, which is at most 2, is not 0, and does not count where it is.
+// AppendPublish appends a PUBLISH without properties. topic has at most 65535 bytes; id is not 0
+// where qos, which is at most 2, is not 0, and does not count where it is.
 func AppendPublish(dst []byte, version byte, topic string, payload []byte, qos byte, id uint16) []byte {
 	dst = appendHead(dst, TypePublish, qos<<1, publishBody(version, topic, payload, qos))
 	dst = appendText(dst, topic)

@@ -94,7 +94,8 @@ func AppendSuback(dst []byte, version byte, id uint16, codes []byte) []byte {
 	return appendCodes(dst, TypeSuback, version, id, codes)
 }
 
-// AppendUnsuback answers an UNSUBSCRIBE; codes has one byte for each filter, which only MQTT 5 sends.
+// AppendUnsuback answers an UNSUBSCRIBE; codes has one byte for each filter, which only MQTT 5
+// sends.
 func AppendUnsuback(dst []byte, version byte, id uint16, codes []byte) []byte {
 	if version != 5 {
 		codes = nil
