@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// malformed packets; where a CONNECT precedes them they come from somebody we know.
+// malformed are packets that end the connection. Those behind a CONNECT come from a device that is
+// known.
 func malformed() [][]byte {
 	in5, in4 := connectPacket(5, "", "lamp", ""), connectPacket(4, "", "lamp", "")
 	join := func(parts ...[]byte) (b []byte) {
@@ -25,7 +26,8 @@ func malformed() [][]byte {
 		connectPacket(4, strings.Repeat("x", smallPacket), "lamp", ""),
 		[]byte("GET / HTTP/1.1\r\n\r\n" + strings.Repeat("x", 200)),
 		packet(0x30, append(str("v1/devices/me/telemetry"), `{"a":1}`...)),
-		join(in5, packet(0x82, join([]byte{0, 1, 0}, str("v1/devices/me/attributes")))), // without its options: the library reads beyond the end
+		// A filter without its options.
+		join(in5, packet(0x82, join([]byte{0, 1, 0}, str("v1/devices/me/attributes")))),
 		join(in4, packet(0x82, join([]byte{0, 1}, str("v1/devices/me/attributes")))),
 		join(in4, packet(0x36, join(str("x"), []byte{0, 1}))), // QoS 3
 		join(in4, packet(0x32, join(str("x"), []byte{0, 0}))), // packet id 0
@@ -34,11 +36,16 @@ func malformed() [][]byte {
 		join(in4, packet(0x00, nil)),
 		join(in4, in4),
 		join(in5, packet(0x30, join(str("x"), []byte{0xff, 0xff, 0xff, 0xff, 0xff}))),
-		join(in5, packet(0x32, join(str(""), []byte{0, 1, 3, 0x23, 0, 1}))), // an alias that was not offered
+		// A topic alias, which is not offered.
+		join(in5, packet(0x32, join(str(""), []byte{0, 1, 3, 0x23, 0, 1}))),
+		join(in4, packet(0x40, []byte{1})),    // half a packet id
+		join(in5, packet(0x60, []byte{0, 1})), // flags of PUBREL
+		// A property twice.
+		join(in5, packet(0x82, []byte{0, 1, 3, 0x0b, 1, 0x0b, 1})),
 	}
 }
 
-// memoryConn is a connection whose device has sent all it ever will.
+// memoryConn is a connection whose device has sent all that it will ever send.
 type memoryConn struct {
 	net.Conn
 	mu   sync.Mutex
@@ -68,7 +75,8 @@ func (m *memoryConn) SetDeadline(time.Time) error      { return nil }
 func (m *memoryConn) SetReadDeadline(time.Time) error  { return nil }
 func (m *memoryConn) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzMQTT feeds the door whatever a network can: nothing may be left behind, and what was stored must be readable.
+// FuzzMQTT feeds the door whatever a network can bring. No panic is caught anywhere, nothing may be
+// left of the connection, and events that were stored must be readable.
 func FuzzMQTT(f *testing.F) {
 	for _, b := range malformed() {
 		f.Add(b)
@@ -104,7 +112,7 @@ func FuzzMQTT(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := newStand(t, true)
 		s.log.Reset()
-		s.wrong.waiting = make(chan struct{}) // nobody waits
+		s.wrong.waiting = make(chan struct{}) // wrong tokens do not wait
 		c := s.net.conn(&memoryConn{in: in})
 		s.MQTT.mu.Lock()
 		s.conns[c] = struct{}{}

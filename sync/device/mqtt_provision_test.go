@@ -36,16 +36,30 @@ func TestMQTTProvisioning(t *testing.T) {
 		return `{"provisionDeviceKey":"key of ` + profile + `","provisionDeviceSecret":"secret of ` + profile + `"` + more + `}`
 	}
 	for _, c := range []struct{ request, want string }{
-		{with("create", `,"deviceName":"N1","token":"mine"`), `{"credentialsValue":"mine","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`},
-		{with("create", `,"deviceName":"N1"`), provisionFailure},                // the name is taken
-		{with("create", `,"deviceName":"N2","token":"lamp"`), provisionFailure}, // the token is taken
-		{with("create", `,"deviceName":"N3"`), `{"credentialsValue":"generated2","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`},
+		{
+			with("create", `,"deviceName":"N1","token":"mine"`),
+			`{"credentialsValue":"mine","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`,
+		},
+		// the name is taken
+		{with("create", `,"deviceName":"N1"`), provisionFailure},
+		// the token is taken
+		{with("create", `,"deviceName":"N2","token":"lamp"`), provisionFailure},
+		{
+			with("create", `,"deviceName":"N3"`),
+			`{"credentialsValue":"generated2","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`,
+		},
 		{
 			with("create", `,"deviceName":"N4","credentialsType":"MQTT_BASIC","clientId":"c","username":"u"`),
 			`{"credentialsValue":{"clientId":"c","userName":"u","password":""},"credentialsType":"MQTT_BASIC","status":"SUCCESS"}`,
 		},
-		{with("create", `,"deviceName":"N5","credentialsType":"MQTT_BASIC"`), `{"credentialsValue":"generated4","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`},
-		{with("check", `,"deviceName":"Pre"`), `{"credentialsValue":"MIIB","credentialsType":"X509_CERTIFICATE","status":"SUCCESS"}`},
+		{
+			with("create", `,"deviceName":"N5","credentialsType":"MQTT_BASIC"`),
+			`{"credentialsValue":"generated4","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`,
+		},
+		{
+			with("check", `,"deviceName":"Pre"`),
+			`{"credentialsValue":"MIIB","credentialsType":"X509_CERTIFICATE","status":"SUCCESS"}`,
+		},
 		{with("check", `,"deviceName":"Lamp"`), provisionFailure}, // of another profile
 		{with("check", ``), provisionFailure},
 		{with("off", ``), provisionNotFound},

@@ -20,7 +20,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// stand is an MQTT door with everything around it.
+// stand is an MQTT door with fakes of all that it needs.
 type stand struct {
 	*testing.T
 	*MQTT
@@ -42,13 +42,16 @@ func newStand(t *testing.T, auto bool) *stand {
 			"lamp":    {ID: lampID, Name: "Lamp", ProfileID: proto.UUID{0xf0}},
 			"gateway": {ID: gatewayID, Name: "Gateway", Gateway: true},
 		},
-		profiles:   map[proto.UUID]registry.Profile{{0xf0}: {ID: proto.UUID{0xf0}, Name: "default"}},
-		attributes: map[registry.Scope]map[proto.UUID][]proto.KV{registry.ClientScope: {}, registry.SharedScope: {}, registry.ServerScope: {}},
-		secrets:    map[proto.UUID]string{},
+		profiles: map[proto.UUID]registry.Profile{{0xf0}: {ID: proto.UUID{0xf0}, Name: "default"}},
+		attributes: map[registry.Scope]map[proto.UUID][]proto.KV{
+			registry.ClientScope: {}, registry.SharedScope: {}, registry.ServerScope: {},
+		},
+		secrets: map[proto.UUID]string{},
 	}
 	s.calls = &switchboard{pending: map[proto.UUID][]agent.Call{}, requests: make(chan *agent.Request, 16)}
 	s.MQTT = NewMQTT(NewDoors(Ports{
-		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book, Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
+		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book,
+		Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
 	}))
 	t.Cleanup(func() { s.MQTT.Close() })
 	return s
@@ -66,16 +69,16 @@ func (l *locked) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// tester is an MQTT client that does what a test says, and no more.
+// tester is an MQTT client that does what a test wants, and no more.
 type tester struct {
 	*testing.T
 	net.Conn
 	in      *bufio.Reader
 	version byte
-	connack []byte // body
+	connack []byte // the body of the CONNACK
 }
 
-// pipe opens a connection without a word.
+// pipe opens a connection and sends nothing.
 func (s *stand) pipe(version byte) *tester {
 	client, server := net.Pipe()
 	s.MQTT.start(server)
@@ -84,7 +87,7 @@ func (s *stand) pipe(version byte) *tester {
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: version}
 }
 
-// dial connects with an access token and expects to be let in.
+// dial connects with an access token and expects to be accepted.
 func (s *stand) dial(version byte, token string) *tester {
 	s.Helper()
 	c := s.pipe(version)
@@ -231,7 +234,8 @@ func (c *tester) message() (topic, payload string, qos byte) {
 	n := binary.BigEndian.Uint16(body)
 	topic, body, qos = string(body[2:2+n]), body[2+n:], head>>1&3
 	if qos > 0 {
-		_, _ = c.Conn.Write([]byte{0x40, 2, body[0], body[1]}) // the door may have closed behind it
+		// The door may have closed the connection behind the message.
+		_, _ = c.Conn.Write([]byte{0x40, 2, body[0], body[1]})
 		body = body[2:]
 	}
 	if c.version == 5 {
@@ -249,7 +253,8 @@ func (c *tester) expect(want string) {
 	}
 }
 
-// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason 0 means without one.
+// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason. With
+// reason 0 it expects no DISCONNECT.
 func (c *tester) closed(reason byte) {
 	c.Helper()
 	head, body, err := c.next()
@@ -264,7 +269,7 @@ func (c *tester) closed(reason byte) {
 	}
 }
 
-// alive expects an answer to a ping, and nothing before it.
+// alive expects an answer to a PINGREQ, and nothing before it.
 func (c *tester) alive() {
 	c.Helper()
 	c.write([]byte{0xc0, 0})

@@ -23,16 +23,34 @@ func boolean(key string, v bool) proto.KV {
 func TestMQTTAttributeRequest(t *testing.T) {
 	s := newStand(t, true)
 	s.book.attributes[registry.ClientScope][lampID] = []proto.KV{long("a", 1), long("b", 2)}
-	s.book.attributes[registry.SharedScope][lampID] = []proto.KV{boolean("fan", true), {Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 21}}
+	s.book.attributes[registry.SharedScope][lampID] = []proto.KV{
+		boolean("fan", true), {Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 21},
+	}
 	d := s.dial(5, "lamp")
 	for _, c := range []struct{ topic, payload, want string }{
-		{"v1/devices/me/attributes/request/1", `{"clientKeys":"a,b","sharedKeys":"fan"}`, `v1/devices/me/attributes/response/1 {"client":{"a":1,"b":2},"shared":{"fan":true}}`},
-		{"v1/devices/me/attributes/request/007", `{"clientKeys":"b,x"}`, `v1/devices/me/attributes/response/7 {"client":{"b":2}}`},
-		{"v1/devices/me/attributes/request/2", `{"sharedKeys":"t"}`, `v1/devices/me/attributes/response/2 {"shared":{"t":21.0}}`},
-		{"v1/devices/me/attributes/request/3", `{}`, `v1/devices/me/attributes/response/3 {"client":{"a":1,"b":2},"shared":{"fan":true,"t":21.0}}`},
+		{
+			"v1/devices/me/attributes/request/1", `{"clientKeys":"a,b","sharedKeys":"fan"}`,
+			`v1/devices/me/attributes/response/1 {"client":{"a":1,"b":2},"shared":{"fan":true}}`,
+		},
+		{
+			"v1/devices/me/attributes/request/007", `{"clientKeys":"b,x"}`,
+			`v1/devices/me/attributes/response/7 {"client":{"b":2}}`,
+		},
+		{
+			"v1/devices/me/attributes/request/2", `{"sharedKeys":"t"}`,
+			`v1/devices/me/attributes/response/2 {"shared":{"t":21.0}}`,
+		},
+		{
+			"v1/devices/me/attributes/request/3", `{}`,
+			`v1/devices/me/attributes/response/3 {"client":{"a":1,"b":2},"shared":{"fan":true,"t":21.0}}`,
+		},
 		{"v1/devices/me/attributes/request/4", `{"clientKeys":"x"}`, `v1/devices/me/attributes/response/4 {}`},
-		{"v1/devices/me/attributes/request/5", `{"clientKeys":["a"]}`, `v1/devices/me/attributes/response/5 {"client":{"a":1}}`},
-		{"v1/devices/me/attributes/request/6", `{"clientKeys":""}`, `v1/devices/me/attributes/response/6 {}`}, // the server never answers
+		{
+			"v1/devices/me/attributes/request/5", `{"clientKeys":["a"]}`,
+			`v1/devices/me/attributes/response/5 {"client":{"a":1}}`,
+		},
+		// the server never answers this
+		{"v1/devices/me/attributes/request/6", `{"clientKeys":""}`, `v1/devices/me/attributes/response/6 {}`},
 		{"v2/a/req/8", `{"clientKeys":"a"}`, `v2/a/res/8 {"client":{"a":1}}`},
 		{"v2/a/req/j/9", `{"clientKeys":"a"}`, `v2/a/res/j/9 {"client":{"a":1}}`},
 	} {
@@ -40,12 +58,18 @@ func TestMQTTAttributeRequest(t *testing.T) {
 		d.expect(c.want)
 	}
 	for _, c := range [][2]string{
-		{"1", `{"clientKeys":null}`}, {"1", `{"clientKeys":["a","b"]}`}, {"99999999999", `{}`}, {"x", `{}`}, {"1", ``}, {"1", `[]`}, {"1", `{"clientKeys":"a"`},
+		{"1", `{"clientKeys":null}`},
+		{"1", `{"clientKeys":["a","b"]}`},
+		{"99999999999", `{}`},
+		{"x", `{}`},
+		{"1", ``},
+		{"1", `[]`},
+		{"1", `{"clientKeys":"a"`},
 	} {
 		d.publish("v1/devices/me/attributes/request/"+c[0], c[1], 1)
 		d.puback(1, reasonPayload)
 	}
-	// The answer has the quality of the subscription.
+	// The answer has the quality of service of the subscription.
 	d.subscribe("v1/devices/me/attributes/response/+", 0)
 	d.ask("v1/devices/me/attributes/request/1", `{"clientKeys":"a"}`, 1)
 	if _, _, qos := d.message(); qos != 0 {
@@ -80,7 +104,9 @@ func TestMQTTSharedAttributes(t *testing.T) {
 
 func TestMQTTProfileTopics(t *testing.T) {
 	s := newStand(t, true)
-	s.book.profiles[proto.UUID{0xf0}] = registry.Profile{ConfiguredForMQTT: true, TelemetryTopic: "my/t", AttributesTopic: "my/a", SubscribeTopic: "my/shared"}
+	s.book.profiles[proto.UUID{0xf0}] = registry.Profile{
+		ConfiguredForMQTT: true, TelemetryTopic: "my/t", AttributesTopic: "my/a", SubscribeTopic: "my/shared",
+	}
 	d := s.dial(5, "lamp")
 	d.ask("my/t", `{"a":1}`, 1)
 	d.ask("my/a", `{"a":1}`, 2)
@@ -99,7 +125,8 @@ func TestMQTTProfileTopics(t *testing.T) {
 	}
 }
 
-// Commands: to subscribers only, those pending again at each subscription and behind its SUBACK, answers whenever they come.
+// Commands go to subscribers only. Those that have no answer yet come again at each subscription,
+// behind its SUBACK. Answers are taken whenever they come.
 func TestMQTTCommands(t *testing.T) {
 	s := newStand(t, true)
 	call := agent.Call{Device: lampID, ID: 12, Method: `set"Gpio`, Params: `{"pin":1}`}
@@ -123,7 +150,8 @@ func TestMQTTCommands(t *testing.T) {
 		t.Fatalf("%#x", head)
 	}
 	id := body[2+len("v1/devices/me/rpc/request/14"):][:2]
-	d.ask("v1/devices/me/rpc/response/14", `{"ok":true}`, 77) // before the PUBACK of the command (device API 9)
+	// The answer comes before the PUBACK of the command (API.md 9).
+	d.ask("v1/devices/me/rpc/response/14", `{"ok":true}`, 77)
 	d.write([]byte{0x40, 2, id[0], id[1]})
 	d.publish("v2/r/res/13", `true`, 0)
 	d.alive()
@@ -137,12 +165,12 @@ func TestMQTTCommands(t *testing.T) {
 	// A one-way call is delivered when the device acknowledges it, not before.
 	d.subscribe("v1/devices/me/rpc/request/+", 1)
 	for range 2 {
-		d.read() // those that wait
+		d.read() // the two that have no answer yet
 	}
 	s.Deliver(&agent.Call{Device: lampID, ID: 15, Method: "c", OneWay: true})
 	_, body = d.read()
 	id = body[2+len("v1/devices/me/rpc/request/15"):][:2]
-	d.write([]byte{0x40, 2, id[0] + 1, id[1]}) // another one's
+	d.write([]byte{0x40, 2, id[0] + 1, id[1]}) // of another message
 	d.alive()
 	if delivered, _ := s.calls.said(); slices.Contains(delivered, "01/15") {
 		t.Errorf("delivered %v before the PUBACK", delivered)
@@ -150,10 +178,11 @@ func TestMQTTCommands(t *testing.T) {
 	d.write([]byte{0x40, 2, id[0], id[1]})
 	d.write([]byte{0x40, 2, id[0], id[1]})
 	d.alive()
-	if delivered, _ := s.calls.said(); delivered[len(delivered)-1] != "01/15" || slices.Index(delivered, "01/15") != len(delivered)-1 {
+	delivered, _ = s.calls.said()
+	if slices.Index(delivered, "01/15") != len(delivered)-1 {
 		t.Errorf("delivered %v after the PUBACK", delivered)
 	}
-	// After a reconnect what has no answer comes again.
+	// After a reconnect the commands that have no answer come again.
 	d.Close()
 	d = s.dial(4, "lamp")
 	d.subscribe("v2/r/req/+", 0)
@@ -165,10 +194,11 @@ func TestMQTTRequests(t *testing.T) {
 	for _, v := range versions {
 		d, gw := s.dial(v, "lamp"), s.dial(v, "gateway")
 		const none = `{"messages":null,"telemetryMessages":null,"telemetryDataPoints":null}`
+		const limits = `{"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":` + none
 		d.ask("v1/devices/me/rpc/request/1", `{"method":"getSessionLimits","params":{"timeout":5000}}`, 1)
-		d.expect(`v1/devices/me/rpc/response/1 {"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":` + none + `}`)
+		d.expect(`v1/devices/me/rpc/response/1 ` + limits + `}`)
 		gw.ask("v1/devices/me/rpc/request/1", `{"method":"getSessionLimits","params":{"timeout":5000}}`, 1)
-		gw.expect(`v1/devices/me/rpc/response/1 {"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":` + none + `,"gatewayRateLimits":` + none + `}`)
+		gw.expect(`v1/devices/me/rpc/response/1 ` + limits + `,"gatewayRateLimits":` + none + `}`)
 
 		d.ask("v1/devices/me/rpc/request/2", `{"method":"getTime"}`, 2)
 		r := <-s.calls.requests
@@ -178,7 +208,8 @@ func TestMQTTRequests(t *testing.T) {
 		d.alive()
 		r.Reply([]byte(`{"now":5}`), nil)
 		d.expect(`v1/devices/me/rpc/response/2 {"now":5}`)
-		d.ask("v2/r/req/3", `{"method":"getSessionLimits","params":[1]}`, 2) // an ordinary call there
+		// On v2 topics getSessionLimits is a call like any other.
+		d.ask("v2/r/req/3", `{"method":"getSessionLimits","params":[1]}`, 2)
 		r = <-s.calls.requests
 		if r.Method != "getSessionLimits" || r.Params != "[1]" {
 			t.Errorf("%+v", r)

@@ -10,8 +10,9 @@ import (
 	"edgesync/sync/registry"
 )
 
-// deferred is an intake whose medium is under control: what was submitted becomes durable, or is refused, when the test says so; at once when
-// auto is set.
+// deferred is an intake whose medium the test controls: events that were submitted become durable
+// or are refused when the test calls commit, or at once where auto is set. Any goroutine may use
+// it.
 type deferred struct {
 	mu      sync.Mutex
 	auto    bool
@@ -73,7 +74,7 @@ func (d *deferred) durable() []proto.Event {
 	return append([]proto.Event(nil), d.events...)
 }
 
-// book is a registry with what the test writes into it.
+// book is a registry that holds what the test writes into it.
 type book struct {
 	mu         sync.Mutex
 	tokens     map[string]registry.Device
@@ -202,7 +203,7 @@ func (b *book) Create(_ context.Context, n *agent.NewDevice) (proto.UUID, error)
 	return id, nil
 }
 
-// switchboard is the agent's RPC.
+// switchboard stands for the calls of the agent.
 type switchboard struct {
 	mu        sync.Mutex
 	pending   map[proto.UUID][]agent.Call
