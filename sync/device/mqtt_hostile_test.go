@@ -279,8 +279,8 @@ func TestMQTTMalformed(t *testing.T) {
 	s.dial(4, "lamp").alive()
 }
 
-// A device that speaks MQTT 5 is sent the reason before its connection ends, and the log has what is
-// wrong with the packet.
+// A device that speaks MQTT 5 is sent the reason before its connection ends, and the log has what
+// is wrong with the packet.
 func TestMQTTReasonsOfMalformedPackets(t *testing.T) {
 	for _, c := range []struct {
 		packet []byte

@@ -2,7 +2,6 @@ package mqttfuzz
 
 import (
 	"bytes"
-	"regexp"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -10,8 +9,16 @@ import (
 	"edgesync/sync/device/mqtt"
 )
 
-// tooLong is a Subscription Identifier of more than four bytes.
-var tooLong = regexp.MustCompile(`(?s)\x0b[\x80-\xff]{4}`)
+// tooLong says whether a list may have a Subscription Identifier of more than four bytes.
+func tooLong(list []byte) bool {
+	for i := range list {
+		if rest := list[i:]; len(rest) > 4 && rest[0] == packets.PropSubscriptionIdentifier &&
+			rest[1]&rest[2]&rest[3]&rest[4] >= 0x80 {
+			return true
+		}
+	}
+	return false
+}
 
 // FuzzProperties gives both codecs a list of properties and nothing behind it that could be read by
 // mistake, so that few differences are left.
@@ -19,7 +26,8 @@ func FuzzProperties(f *testing.F) {
 	for kind := range byte(5) {
 		for id := range byte(43) {
 			for _, value := range []string{
-				"\x01", "\x00\x01", "\x00\x00\x00\x01", "\x00\x01x", "\x00\x01x\x00\x00", "\x80\x80\x01", "\x00\x01\xff",
+				"\x01", "\x00\x01", "\x00\x00\x00\x01", "\x00\x01x", "\x00\x01x\x00\x00", "\x80\x80\x01",
+				"\x00\x01\xff",
 			} {
 				f.Add(kind, append([]byte{id}, value...))
 			}
@@ -77,7 +85,7 @@ func FuzzProperties(f *testing.F) {
 			sameProperties(t, *ours, theirs)
 		case err == nil:
 			t.Errorf("kind %d, %x: accepted; refused by the other: %v", kind%5, list, theirErr)
-		case theirErr == nil && !twice && !tooLong.Match(list):
+		case theirErr == nil && !twice && !tooLong(list):
 			t.Errorf("kind %d, %x: %v; accepted by the other", kind%5, list, err)
 		}
 	})
