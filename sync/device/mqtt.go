@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"edgesync/sync/device/payload"
 )
 
 // MQTT is the door for devices that speak MQTT 3.1, 3.1.1 or 5 (API.md 3, 4). Its methods may be
@@ -19,7 +21,7 @@ import (
 type MQTT struct {
 	*Doors
 	net     *mqttNet
-	parser  sync.Pool // of *Parser
+	parser  sync.Pool // of *payload.Parser
 	schemas schemas
 
 	ctx    context.Context // ends with Close
@@ -35,7 +37,7 @@ type MQTT struct {
 // NewMQTT returns a door without listeners. Close ends it.
 func NewMQTT(d *Doors) *MQTT {
 	m := &MQTT{
-		Doors: d, net: newMQTTNet(), parser: sync.Pool{New: func() any { return new(Parser) }},
+		Doors: d, net: newMQTTNet(), parser: sync.Pool{New: func() any { return new(payload.Parser) }},
 		conns: make(map[*mqttConn]struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())

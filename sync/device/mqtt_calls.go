@@ -41,21 +41,16 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	}
 	if name == "" {
 		to += strconv.Itoa(int(c.ID))
-		b = append(b, `{"method":`...)
+		b = append(b, '{')
 	} else {
 		to = v1Gateway + "rpc"
 		b = append(b, `{"device":`...)
 		b = proto.AppendJSONString(b, name)
 		b = append(b, `,"data":{"id":`...)
 		b = strconv.AppendInt(b, int64(c.ID), 10)
-		b = append(b, `,"method":`...)
+		b = append(b, ',')
 	}
-	b = proto.AppendJSONString(b, c.Method)
-	b = append(b, `,"params":`...)
-	if c.Params == "" {
-		b = append(b, "null"...)
-	}
-	b = append(append(b, c.Params...), '}')
+	b = appendCommand(b, c)
 	if name != "" {
 		b = append(b, '}')
 	}

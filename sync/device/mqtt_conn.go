@@ -123,7 +123,7 @@ func (n *mqttNet) add(c *mqttConn) {
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if p, ok := c.(*place); ok {
+	if p, ok := c.(*slot); ok {
 		m.inner = p.Conn
 	}
 	if s, ok := m.inner.(syscall.Conn); ok {
@@ -466,7 +466,7 @@ func (c *mqttConn) die() {
 // keepSlot lets the connection keep its slot while it is open. It returns false where all slots are
 // kept already; a connection that takes over from another keeps its slot all the same.
 func (c *mqttConn) keepSlot(takesOver bool) bool {
-	p, ok := c.Conn.(*place)
+	p, ok := c.Conn.(*slot)
 	return !ok || p.become(served, takesOver)
 }
 

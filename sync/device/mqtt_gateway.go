@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf16"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -97,13 +97,7 @@ func (e *creationError) Unwrap() error { return e.error }
 // badName says why the server would not create a device of that name, "" where it would (API.md
 // 4.3).
 func badName(name string) string {
-	switch {
-	case name == "":
-		return "the name of a device is empty"
-	case len(utf16.Encode([]rune(name))) > maxKey:
-		return "the name of a device is longer than 255 characters"
-	}
-	if why := badKey([]byte(name)); why != "" {
+	if why := payload.BadKey([]byte(name)); why != "" {
 		return "the name of a device " + why
 	}
 	return ""
@@ -133,7 +127,7 @@ func (s *session) greet() {
 
 // gatewayData stores telemetry or attributes of several devices: all of the message or nothing.
 func (s *session) gatewayData(slot uint32, what subject, payload []byte) {
-	p := s.m.parser.Get().(*Parser)
+	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.GatewayTelemetry
 	if what == subGatewayAttributes {

@@ -70,7 +70,7 @@ func (s *session) request(slot uint32, t topic, payload []byte) {
 
 // callError is what a device is sent when its call has no answer (API.md 4.1).
 func callError(err error) []byte {
-	return append(appendJSONString([]byte(`{"error":`), callWord(err)), '}')
+	return append(proto.AppendJSONString([]byte(`{"error":`), callWord(err)), '}')
 }
 
 func callWord(err error) string {
@@ -122,7 +122,7 @@ func (s *session) update(slot uint32, t topic, payload []byte) {
 	}
 	b, err := readChunk(p.Path, last.size, int64(t.chunk))
 	switch {
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, errLargeChunk):
 		s.updateError("PAYLOAD_TOO_LARGE")
 	case err != nil:
 		s.m.complain("an OTA package cannot be read", s.device.Name, err)

@@ -8,6 +8,7 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device/mqtt"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -245,7 +246,7 @@ func (p *rules) ownTopic(t topic, name string) topic {
 
 // data hands telemetry or attributes of the device itself to the intake.
 func (s *session) data(slot uint32, what subject, payload []byte) {
-	p := s.m.parser.Get().(*Parser)
+	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.Telemetry
 	if what == subAttributes {
@@ -284,8 +285,10 @@ func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 	}
 }
 
-func (m *MQTT) putParser(p *Parser) {
-	if p.retained() <= maxRetained {
+func (m *MQTT) takeParser() *payload.Parser { return m.parser.Get().(*payload.Parser) }
+
+func (m *MQTT) putParser(p *payload.Parser) {
+	if p.Retained() <= maxRetained {
 		m.parser.Put(p)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -65,7 +66,7 @@ func TestMQTTPublish(t *testing.T) {
 		d.ask("v1/devices/me/telemetry", `[]`, 7) // the server never answers this
 		d.publish("v1/devices/me/telemetry", `{"ts":3000,"values":{"a":3}}`, 0)
 		d.alive() // nothing is sent for QoS 0
-		want := new(Parser)
+		want := new(payload.Parser)
 		var all []proto.Event
 		for _, text := range []string{
 			`{"ts":1000,"values":{"a":1}}`, `[{"ts":1000,"values":{"a":1}},{"ts":2000,"values":{"a":2.5}}]`,

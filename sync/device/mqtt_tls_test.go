@@ -24,7 +24,8 @@ func certificate(t *testing.T, from, to time.Time) tls.Certificate {
 		t.Fatal(err)
 	}
 	own := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to}
-	der, err := x509.CreateCertificate(rand.Reader, own, &x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
+	issuer := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, own, issuer, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}

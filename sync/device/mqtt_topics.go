@@ -79,7 +79,8 @@ func readTopic(name string) topic {
 			prefix  string
 			subject subject
 		}{
-			{"attributes/request/", subAttributeRequest}, {"rpc/response/", subCallAnswer},
+			{"attributes/request/", subAttributeRequest},
+			{"rpc/response/", subCallAnswer},
 			{"rpc/request/", subRequest},
 		} {
 			if id, ok := strings.CutPrefix(rest, p.prefix); ok {
@@ -128,8 +129,11 @@ func readTopic(name string) topic {
 		subject subject
 		id      bool
 	}{
-		{"t", subTelemetry, false}, {"a/req", subAttributeRequest, true}, {"r/res", subCallAnswer, true},
-		{"r/req", subRequest, true}, {"a", subAttributes, false},
+		{"t", subTelemetry, false},
+		{"a/req", subAttributeRequest, true},
+		{"r/res", subCallAnswer, true},
+		{"r/req", subRequest, true},
+		{"a", subAttributes, false},
 	} {
 		tail, ok := strings.CutPrefix(rest, p.prefix)
 		if !ok || tail != "" && tail[0] != '/' {
@@ -213,7 +217,9 @@ var gatewayFilters = map[string]topic{
 // The topics of what is sent to a device, by family, without the number at their end.
 var (
 	attributesTopics        = [...]string{"v1/devices/me/attributes", "v2/a", "v2/a/j", "v2/a/p"}
-	attributeResponseTopics = [...]string{"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/"}
+	attributeResponseTopics = [...]string{
+		"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/",
+	}
 	callTopics              = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
 	requestAnswerTopics     = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
 )

@@ -194,7 +194,7 @@ func (b *book) Create(_ context.Context, n *agent.NewDevice) (proto.UUID, error)
 	b.tokens[token] = registry.Device{ID: id, Name: n.Name, Type: n.Type, Gateway: n.IsGateway}
 	value, kind := "null", n.CredentialsType
 	if n.CredentialsValue != "" {
-		value = string(appendJSONString(nil, n.CredentialsValue))
+		value = string(proto.AppendJSONString(nil, n.CredentialsValue))
 	}
 	if kind == "" {
 		kind = "ACCESS_TOKEN"

@@ -177,7 +177,7 @@ func (c *call) saveAlarm() (any, error) {
 		old, known = c.activeAlarm(in.Originator, in.Type)
 	}
 	a := alarmDoc{
-		ID: &reference{"ALARM", proto.FormatUUID(newID())}, Created: c.Clock.Now(), Tenant: tenant, Type: in.Type, Originator: in.Originator,
+		ID: &reference{"ALARM", proto.FormatUUID(proto.NewUUID())}, Created: c.Clock.Now(), Tenant: tenant, Type: in.Type, Originator: in.Originator,
 		Start: in.Start, End: in.End,
 	}
 	now := c.Clock.Now()

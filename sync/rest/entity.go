@@ -2,7 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -126,13 +125,6 @@ func refJSON(typ string, id proto.UUID) json.RawMessage {
 }
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
-
-// newID makes a random id.
-func newID() (id proto.UUID) {
-	rand.Read(id[:])
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-	return id
-}
 
 // badText tells why the server would refuse a text for good; "" if it would not.
 func badText(s string) string {
@@ -378,7 +370,7 @@ func (c *call) save(def *entityDef) (any, error) {
 	if def == deviceDef {
 		return c.create(in, c.query("accessToken"))
 	}
-	id := newID()
+	id := proto.NewUUID()
 	out, err := c.build(def, in, nil, id)
 	if err != nil {
 		return nil, err
@@ -431,7 +423,7 @@ func (c *call) create(in document, token string) (any, error) {
 }
 
 func (c *call) createWith(in document, n *proto.NewDevice) (any, error) {
-	n.ID = newID()
+	n.ID = proto.NewUUID()
 	out, err := c.build(deviceDef, in, nil, n.ID)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+// freshSuffix is the suffix of a file that is being written to replace the store.
+const freshSuffix = ".new"
+
+// freshFrame is how much of a fresh file goes into one frame.
+const freshFrame = 64 << 10
+
+// compactIfWorth rewrites the store when most of it is garbage. Failure is not the caller's affair: the old file stays in use.
+func (s *Store) compactIfWorth() {
+	garbage := s.size - headerSize - s.live
+	if garbage <= compactFloor || garbage <= s.size/2 || s.size < s.wait {
+		return
+	}
+	if err := s.rewrite(); err != nil {
+		s.postpone(err)
+	}
+}
+
+// postpone puts off the next compaction until the file has grown, so that a full disk is not asked at every batch.
+func (s *Store) postpone(err error) {
+	s.wait = s.size + compactFloor
+	s.o.Log.Warn("store could not be compacted; it goes on growing for now", "file", s.o.Path, "error", err)
+}
+
+// rewrite writes the living pairs, which may be none, into a new file that takes the place of the old one. At any moment one of the two
+// is complete under the store's name.
+func (s *Store) rewrite() (err error) {
+	name := s.o.Path + freshSuffix
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("store: create %s: %w", name, err)
+	}
+	var fresh storage = f
+	if s.o.wrap != nil {
+		fresh = s.o.wrap(f)
+	}
+	done := false
+	defer func() {
+		if !done {
+			fresh.Close()
+			os.Remove(name)
+		}
+	}()
+
+	n := &Store{o: s.o, file: fresh, keys: make(map[string]extent, len(s.keys)), size: headerSize}
+	rand.Read(n.marker[:])
+	if _, err := fresh.WriteAt(newHeader(n.marker), 0); err != nil {
+		return fmt.Errorf("store: write %s: %w", name, err)
+	}
+	if err := s.copyTo(n); err != nil {
+		return err
+	}
+	if err := fresh.Sync(); err != nil {
+		return fmt.Errorf("store: sync %s: %w", name, err)
+	}
+	if err := os.Rename(name, s.o.Path); err != nil {
+		return fmt.Errorf("store: replace %s: %w", s.o.Path, err)
+	}
+	// From here on the name stands for the new file, so it is the one in use whatever comes.
+	done = true
+	if s.file != nil {
+		s.file.Close()
+	}
+	s.file, s.marker, s.keys, s.size, s.live = n.file, n.marker, n.keys, n.size, n.live
+	s.broken, s.wait = false, 0
+	s.stats.Compactions++
+	s.stats.Written += s.size
+	s.renamed = true
+	return s.syncName()
+}
+
+// syncName makes it durable that the name stands for the file in use. Before that a power cut could bring the old one back.
+func (s *Store) syncName() error {
+	if !s.renamed {
+		return nil
+	}
+	if err := s.o.syncDir(filepath.Dir(s.o.Path)); err != nil {
+		return fmt.Errorf("store: sync the directory of %s: %w", s.o.Path, err)
+	}
+	s.renamed = false
+	return nil
+}
+
+// copyTo appends the living pairs to n, in the order of the old file so that it is read forwards.
+func (s *Store) copyTo(n *Store) error {
+	order := make([]string, 0, len(s.keys))
+	for k := range s.keys {
+		order = append(order, k)
+	}
+	sort.Slice(order, func(i, j int) bool { return s.keys[order[i]].off < s.keys[order[j]].off })
+	var (
+		b     Batch
+		value []byte
+		err   error
+	)
+	flush := func() error {
+		if b.Len() == 0 {
+			return nil
+		}
+		frame := b.frame(n.marker, n.size)
+		if _, err := n.file.WriteAt(frame, n.size); err != nil {
+			return fmt.Errorf("store: write %s: %w", s.o.Path+freshSuffix, err)
+		}
+		n.adopt(frame[frameHeader:], n.size+frameHeader)
+		n.size += int64(len(frame))
+		b.Reset()
+		return nil
+	}
+	for _, k := range order {
+		if value, err = s.read(k, s.keys[k], value[:0]); err != nil {
+			s.stats.Damaged++
+			s.stats.DamagedBytes += int64(s.keys[k].len)
+			s.o.Log.Warn("a stored value is unreadable and was left out", "error", err)
+			continue
+		}
+		// A value that fills a batch alone must not share one, or the frame would be too long to be read back.
+		if b.Len() > 0 && int64(b.Size())+PutSize(len(k), len(value)) > freshFrame {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		b.Put(k, value)
+	}
+	return flush()
+}
