@@ -220,6 +220,6 @@ var (
 	attributeResponseTopics = [...]string{
 		"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/",
 	}
-	callTopics              = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
-	requestAnswerTopics     = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
+	callTopics          = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
+	requestAnswerTopics = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
 )
