@@ -19,13 +19,13 @@ var laws = map[string]string{
 }
 
 var (
-	heading     = regexp.MustCompile(`^#{2,3} (\d+(?:\.\d+)?)\b`)
-	item        = regexp.MustCompile(`^(\d+)\. `)
-	row         = regexp.MustCompile(`^\| (\d+\.\d+) \|`)
-	citation    = regexp.MustCompile(`\b(CONTRACT|API)\.md[\])]? (\d+(?:\.\d+)?(?:(?:, | to )\d+(?:\.\d+)?)*)`)
-	section     = regexp.MustCompile(`\d+(?:\.\d+)?`)
-	wrapped     = regexp.MustCompile(`\n[ \t]*(?://|#|\*)?[ \t]*`)
-	recorded    = regexp.MustCompile("`([a-z-]+)\\.jsonl:([0-9, -]+)`")
+	heading  = regexp.MustCompile(`^#{2,3} (\d+(?:\.\d+)?)\b`)
+	item     = regexp.MustCompile(`^(\d+)\. `)
+	row      = regexp.MustCompile(`^\| (\d+\.\d+) \|`)
+	citation = regexp.MustCompile(`\b(CONTRACT|API)\.md[\])]? (\d+(?:\.\d+)?(?:(?:, | to )\d+(?:\.\d+)?)*)`)
+	section  = regexp.MustCompile(`\d+(?:\.\d+)?`)
+	wrapped  = regexp.MustCompile(`\n[ \t]*(?://|#|\*)?[ \t]*`)
+	recorded = regexp.MustCompile("`([a-z-]+)\\.jsonl:([0-9, -]+)`")
 )
 
 // sectionsOf are the numbers that a law can be cited by: those of its headings, and, where a
