@@ -13,6 +13,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -105,10 +106,22 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.provision(w, r)
 		return
 	}
+	attempt, err := h.guesses.Begin(r.Context(), guess.Address(r.RemoteAddr), h.guesses.Secret("token", to.token))
+	if err != nil {
+		refuseGuess(w)
+		return
+	}
 	device, ok := h.Lookups.ByToken(to.token)
+	if !ok { // 401, whatever the body is
+		attempt.Wrong()
+		if attempt.Late {
+			w.Header().Set("Connection", "close")
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	attempt.Right(device.ID)
 	switch {
-	case !ok:
-		h.refuseToken(w, r)
 	case get:
 		h.get(w, r, &device, to)
 	default:
@@ -116,18 +129,12 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseToken answers 401, whatever the body is. Beyond the limit of its address the answer is slow
-// and ends the connection.
-func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
-	if !h.wrong.allow(r.RemoteAddr, time.Now()) {
-		w.Header().Set("Connection", "close")
-		if !h.wrong.wait(r.Context()) {
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return
-		}
-	}
-	w.WriteHeader(http.StatusUnauthorized)
+// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones came
+// from its address, and ends the connection.
+func refuseGuess(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Retry-After", "60")
+	w.WriteHeader(http.StatusTooManyRequests)
 }
 
 // post answers requests that have a body.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -279,17 +280,15 @@ func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 				return true
 			}
-			answer, err := h.provisioned(r.Context(), &request)
+			answer, err := h.provisioned(r.Context(), r.RemoteAddr, &request)
+			if errors.Is(err, guess.ErrTooMany) {
+				refuseGuess(w)
+				return true
+			}
 			if err != nil {
 				h.complain("a device could not be provisioned; the device is asked to retry", "", err)
 				w.Header().Set("Retry-After", retryAfter)
 				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
-				return true
-			}
-			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) &&
-				!h.wrong.wait(r.Context()) {
-				w.Header().Set("Retry-After", "60")
-				w.WriteHeader(http.StatusTooManyRequests)
 				return true
 			}
 			w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
