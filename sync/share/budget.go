@@ -9,8 +9,8 @@ import (
 
 // What a transfer must do to keep its bytes while others need them.
 const (
-	Rate     = 2 << 10          // bytes a second, on average
-	Grace    = 2 * time.Second  // from which on that counts
+	Rate     = 2 << 10          // bytes a second
+	Grace    = 2 * time.Second  // for which it may fall behind that
 	Patience = 10 * time.Second // for which a transfer waits for bytes
 	recheck  = 500 * time.Millisecond
 )
@@ -52,8 +52,7 @@ type Pass struct {
 	cut    func()
 
 	held    int
-	moved   int64     // bytes, since begun
-	begun   time.Time // of what counts against the far end
+	until   time.Time // from then on it is slow; each byte that moves puts that off
 	ours    bool      // we are the reason that it does not go on
 	waits   bool      // it waits for bytes
 	waited  time.Duration
@@ -63,7 +62,7 @@ type Pass struct {
 // Open begins a transfer, which holds nothing yet. cut is called once if it has to give way; it ends
 // what the transfer waits for, and must not block. It may be nil.
 func (b *Budget) Open(owner Owner, cut func()) *Pass {
-	p := &Pass{budget: b, owner: owner, cut: cut, begun: time.Now()}
+	p := &Pass{budget: b, owner: owner, cut: cut, until: time.Now().Add(Grace)}
 	b.mu.Lock()
 	b.passes = append(b.passes, p)
 	b.mu.Unlock()
@@ -82,7 +81,7 @@ func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err e
 		p.waits = false
 		waited = time.Since(began)
 		p.waited += waited
-		p.begun = p.begun.Add(waited)
+		p.until = p.until.Add(waited)
 	}()
 	for {
 		switch {
@@ -147,7 +146,7 @@ func (b *Budget) victim(p *Pass, now time.Time) *Pass {
 			continue
 		}
 		youngest = v
-		if age := now.Sub(v.begun) - Grace; slow == nil && !v.waits && age > 0 && v.moved < int64(age.Seconds()*Rate) {
+		if slow == nil && !v.waits && now.After(v.until) {
 			slow = v
 		}
 	}
@@ -201,7 +200,10 @@ func (b *Budget) remove(p *Pass) {
 func (p *Pass) Moved(n int) error {
 	p.budget.mu.Lock()
 	defer p.budget.mu.Unlock()
-	p.moved += int64(n)
+	p.until = p.until.Add(time.Duration(n) * time.Second / Rate)
+	if most := time.Now().Add(Grace); p.until.After(most) {
+		p.until = most
+	}
 	if p.evicted {
 		return ErrEvicted
 	}
@@ -224,7 +226,7 @@ func (p *Pass) Ours() error {
 func (p *Pass) Theirs() {
 	p.budget.mu.Lock()
 	defer p.budget.mu.Unlock()
-	p.ours, p.moved, p.begun = false, 0, time.Now()
+	p.ours, p.until = false, time.Now().Add(Grace)
 }
 
 // Evicted reports whether the transfer had to give way.
