@@ -12,6 +12,7 @@ import (
 	"edgesync/sync/complaint"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // Submitter takes events without making the caller wait for the medium. done is called once: with
@@ -46,6 +47,7 @@ type Doors struct {
 	Ports
 	complaints *complaint.Log
 	slots      *slots
+	answers    *share.Budget  // of largeAnswers
 	guesses    *guess.Limiter // of all protocols: an address has one count
 	// checking is held while a device gets its credentials, so that only one of several requests
 	// gets them.
@@ -68,7 +70,7 @@ type owner struct {
 // NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
 	d := &Doors{
-		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(),
+		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(), answers: share.New(largeAnswers),
 		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {
