@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,9 +57,11 @@ type Doors struct {
 	mu sync.Mutex
 	// owners has at most one session for each device (API.md 3.1), so connections and known devices
 	// bound it.
-	owners map[proto.UUID]owner
-	polls  map[proto.UUID][]*poll // HTTP requests that wait
-	claims []claimed              // the latest, at most maxClaims
+	owners  map[proto.UUID]owner
+	names   int                    // bytes of the names among owners, with nameCost each
+	polls   map[proto.UUID][]*poll // HTTP requests that wait
+	claims  []claimed              // the latest, at most maxClaims
+	upcalls upcalls                // calls of devices to the cloud
 }
 
 // owner is the session that speaks for a device.
@@ -79,6 +82,29 @@ func NewDoors(p Ports) *Doors {
 	return d
 }
 
+// Bounds of the devices that gateways speak for, in bytes of what the gateways call them.
+const (
+	nameCost        = 160     // bytes that a device takes beside its name
+	maxGatewayNames = 1 << 20 // of one gateway
+	allGatewayNames = 8 << 20 // of all
+)
+
+// mayJoin reports whether there is room for one more name of a gateway.
+func (d *Doors) mayJoin(s *session, name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	size := nameCost + len(name)
+	return len(s.devices) < maxSubDevices && s.names+size <= maxGatewayNames && d.names+size <= allGatewayNames
+}
+
+// count notes that s has one name more, or one less. The caller holds mu.
+func (d *Doors) count(s *session, name string, n int) {
+	if name != "" {
+		s.names += n * (nameCost + len(name))
+		d.names += n * (nameCost + len(name))
+	}
+}
+
 // own makes s the session that speaks for the device, in place of any other. A direct connection
 // that did so is returned; it is closed when what has come over it is handled (API.md 3.1). A
 // gateway that did so is not notified (API.md 4.3). fresh reports whether s did not speak for the
@@ -88,8 +114,10 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 	old, ok := d.owners[id]
 	switch {
 	case ok && old.session == s:
-		if old.name != "" && name != "" {
-			d.owners[id] = owner{s, name} // a gateway may have followed a renaming
+		if old.name != "" && name != "" && old.name != name { // a gateway may have followed a renaming
+			d.count(s, old.name, -1)
+			d.count(s, name, 1)
+			d.owners[id] = owner{s, strings.Clone(name)}
 		}
 		d.mu.Unlock()
 		return false, nil
@@ -98,7 +126,11 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 		d.mu.Unlock()
 		return false, nil
 	}
-	d.owners[id] = owner{s, name}
+	if ok {
+		d.count(old.session, old.name, -1)
+	}
+	d.count(s, name, 1)
+	d.owners[id] = owner{s, strings.Clone(name)} // the name may be a part of a whole payload
 	if name != "" {
 		if s.devices == nil {
 			s.devices = make(map[proto.UUID]struct{})
@@ -120,7 +152,8 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 func (d *Doors) disown(id proto.UUID, s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.owners[id].session == s {
+	if o := d.owners[id]; o.session == s {
+		d.count(s, o.name, -1)
 		delete(d.owners, id)
 	}
 	delete(s.devices, id)
@@ -134,7 +167,8 @@ func (d *Doors) gone(s *session) {
 		delete(d.owners, s.device.ID)
 	}
 	for id := range s.devices {
-		if d.owners[id].session == s {
+		if o := d.owners[id]; o.session == s {
+			d.count(s, o.name, -1)
 			delete(d.owners, id)
 		}
 	}
@@ -157,13 +191,6 @@ func (d *Doors) named(s *session, name string) (proto.UUID, bool) {
 func (d *Doors) speaks(s *session, id proto.UUID) bool {
 	o, ok := d.owner(id)
 	return ok && o.session == s
-}
-
-// speaksFor returns for how many devices of a gateway s speaks.
-func (d *Doors) speaksFor(s *session) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(s.devices)
 }
 
 // namesOf returns the devices that s speaks for, each with what the gateway calls it.

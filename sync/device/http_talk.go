@@ -160,7 +160,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		err  error
 	}
 	got := make(chan reply, 1)
-	err = h.Calls.Request(&agent.Request{
+	err = h.Doors.request(&agent.Request{
 		Device: device.ID, Method: method, Params: params, Timeout: waitLimit,
 		Reply: func(b []byte, err error) { got <- reply{append([]byte(nil), b...), err} },
 	})

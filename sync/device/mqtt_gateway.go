@@ -18,7 +18,7 @@ const maxSubDevices = 4096
 var (
 	errNoDevice = errors.New(`a "device" with a name is needed`)
 	errItself   = errors.New("a gateway names itself as its device")
-	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices", maxSubDevices)
+	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices, or for too many of long names", maxSubDevices)
 )
 
 // gateway handles what is published below v1/gateway/ (API.md 4.3).
@@ -73,7 +73,7 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if id == s.device.ID {
 		return id, errItself
 	}
-	if !s.m.speaks(s, id) && s.m.speaksFor(s) >= maxSubDevices {
+	if !s.m.speaks(s, id) && !s.m.mayJoin(s, name) {
 		return id, errTooMany
 	}
 	if fresh, _ := s.m.own(id, s, name); fresh {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -83,7 +84,7 @@ func (s *session) request(slot uint32, t topic, payload []byte) {
 		return
 	}
 	r := agent.Request{Device: s.device.ID, Method: method, Params: params, Reply: answer}
-	if err := s.m.Calls.Request(&r); err != nil {
+	if err := s.m.Doors.request(&r); err != nil {
 		answer(nil, err)
 	}
 }
@@ -130,9 +131,9 @@ func (s *session) update(slot uint32, t topic, payload []byte) {
 			s.invalid(slot, errors.New("the size of a chunk is no number"))
 			return
 		}
-		*last = chunks{t.request, size}
+		*last = chunks{strings.Clone(t.request), size}
 	case last.request != t.request:
-		*last = chunks{request: t.request} // the whole file
+		*last = chunks{request: strings.Clone(t.request)} // the whole file
 	}
 	s.finish(slot, reasonNone)
 	p, ok := s.m.Packages.Package(s.device.ID, what == subSoftware)
