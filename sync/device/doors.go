@@ -278,12 +278,16 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 	}
 }
 
-// complainEvery is how often the same text is logged at most.
+// complainEvery is how often the same complaint about a device is logged at most.
 const complainEvery = time.Minute
 
-// complain logs a mistake of a device, or one of ours that devices see, at most once in
-// complainEvery for each text, which is a constant. The limit does not look at the device or the
-// error: a thousand devices, or one that sends another mistake each time, must not fill the log.
+// complain logs a mistake of a device, or one of ours that devices see. text is a constant; device is
+// the name of a device, or an address, or "". How many lines that makes at most package complaint
+// says: a thousand devices, or one that sends another mistake each time, fill no log.
 func (d *Doors) complain(text, device string, err error) {
-	d.complaints.Warn(time.Now(), text, "", "", "device", device, "error", err)
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	d.complaints.Warn(time.Now(), text, device, reason)
 }

@@ -26,6 +26,9 @@ const (
 	wordsNotOffered = "no such path here"
 )
 
+// retryAfter is how long a refused client is to wait, in seconds.
+const retryAfter = "5"
+
 // failure is an answer other than a success.
 type failure struct {
 	status, code int
@@ -71,7 +74,7 @@ func fail(w http.ResponseWriter, f *failure) {
 	}{f.status, f.message, f.code, time.Now().UnixMilli()})
 	w.Header().Set("Content-Type", headerJSON)
 	if f.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.WriteHeader(f.status)
 	_, _ = w.Write(text)
