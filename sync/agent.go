@@ -12,6 +12,7 @@ import (
 
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
@@ -35,7 +36,7 @@ type Deps struct {
 // from any.
 type Agent struct {
 	Deps
-	link    link
+	dialer  link.Dialer
 	jitter  func(time.Duration) time.Duration
 	started time.Time
 	hint    chan struct{}
@@ -74,7 +75,7 @@ type counters struct {
 // NewAgent returns an agent that does nothing until Run, but for queueing the creations of devices that a crash left behind.
 func NewAgent(d Deps) *Agent {
 	a := &Agent{
-		Deps: d, link: link{cloud: d.Config.Cloud, keepalive: d.Config.Keepalive}, jitter: fullJitter,
+		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive}, jitter: fullJitter,
 		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), calls: newCallTable(), published: published{turn: time.Now(), since: time.Now()},
 	}
 	a.announceUnborn()
@@ -112,7 +113,7 @@ func (a *Agent) Snapshot() Snapshot {
 		CallsPending: waiting,
 		State:        p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
-		Cloud: a.link.addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
+		Cloud: a.dialer.Addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
 		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
 	}
 	if p.counters.attempts > 0 {

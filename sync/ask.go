@@ -48,7 +48,7 @@ func (l *loop) planAsking(all bool) {
 
 // maybeAsk sends the next few questions.
 func (l *loop) maybeAsk(now time.Time) {
-	if len(l.questions) == 0 || l.syncing || l.asking || l.limited || now.Before(l.askDue) || len(l.sess.out) >= outHigh {
+	if len(l.questions) == 0 || l.syncing || l.asking || l.limited || now.Before(l.askDue) || l.sess.Queued() >= outHigh {
 		return
 	}
 	n := min(askTogether, len(l.questions))

@@ -47,7 +47,8 @@ func BenchmarkLogToWire(b *testing.B) {
 	}
 	c := config.Defaults()
 	l := newLoop(NewAgent(Deps{Config: &c, Queue: q, Dead: dead, Registry: &fakeRegistry{}, Log: slog.New(slog.DiscardHandler)}))
-	l.sess = &session{serverMax: defaultServerMax, out: make(chan []byte, outQueue)}
+	sess := newFakeSession()
+	l.sess = sess
 	start := q.Committed()
 	b.SetBytes(bytes / events)
 	b.ReportAllocs()
@@ -58,14 +59,12 @@ func BenchmarkLogToWire(b *testing.B) {
 	done := 0
 	for done < b.N {
 		l.maybeSend(now)
-		if len(l.sess.out) == 0 {
+		if l.sess.Queued() == 0 {
 			l.rewind(start)
 			continue
 		}
-		for len(l.sess.out) > 0 {
-			if _, err := (rawCodec{}).Marshal(<-l.sess.out); err != nil {
-				b.Fatal(err)
-			}
+		for l.sess.Queued() > 0 {
+			<-sess.out
 		}
 		for _, sent := range l.win.batches {
 			sent.state = acked

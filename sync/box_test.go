@@ -202,7 +202,7 @@ func (b *box) start() {
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
-	b.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
+	b.agent.dialer.Dial = func(ctx context.Context, _ string) (net.Conn, error) {
 		if b.away.Load() {
 			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/link"
 )
 
 // sent is an uplink of ours that the server has not acknowledged: an answer, a request, or a question of ask.go.
@@ -105,7 +106,7 @@ func (l *loop) answered(c *proto.DeviceRpcCallMsg) {
 	t.mu.Unlock()
 	m := c.GetResponseMsg()
 	if word := m.GetError(); word != "" {
-		r.Reply(nil, errors.New("the cloud answered "+firstLine(word)))
+		r.Reply(nil, errors.New("the cloud answered "+link.FirstLine(word)))
 		return
 	}
 	response := m.GetResponse()
@@ -135,7 +136,7 @@ func (l *loop) maybeCall(now time.Time) {
 		}
 		return
 	}
-	for l.sess != nil && len(l.sess.out) < outHigh {
+	for l.sess != nil && l.sess.Queued() < outHigh {
 		t.mu.Lock()
 		var a *answer
 		var r *pendingRequest
@@ -168,7 +169,7 @@ func (l *loop) maybeCall(now time.Time) {
 
 // sendDirect sends fragments as an uplink of their own, beside the batches; false if they are too large.
 func (l *loop) sendDirect(fragments []byte, s sent) bool {
-	if proto.RequestSize(len(fragments), 1<<31-1) > l.sess.serverMax {
+	if proto.RequestSize(len(fragments), 1<<31-1) > l.sess.ServerMax() {
 		l.complain("a message is larger than the cloud takes and is not sent", "", s.at, "bytes", len(fragments))
 		return false
 	}
@@ -188,7 +189,7 @@ func (l *loop) directAnswer(r *proto.UplinkResponseMsg, now time.Time) bool {
 	if r.GetSuccess() {
 		l.progress()
 	} else {
-		text := redact(r.GetErrorMsg(), l.secret())
+		text := link.Redact(r.GetErrorMsg(), l.secret())
 		switch judge(text) {
 		case refusedEdgeGone:
 			l.ended(errEdgeGone, now)
@@ -197,7 +198,7 @@ func (l *loop) directAnswer(r *proto.UplinkResponseMsg, now time.Time) bool {
 			l.again(s, now)
 			return true
 		}
-		l.complain("the cloud refuses an answer or a question", firstLine(text), now)
+		l.complain("the cloud refuses an answer or a question", link.FirstLine(text), now)
 	}
 	if s.answer != nil {
 		l.dropKept(s.answer, now)

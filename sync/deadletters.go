@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
@@ -65,8 +66,8 @@ func (l *loop) maybeRetryDead(now time.Time) {
 		}
 		return
 	}
-	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
-		l.rest(pick, fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax), now)
+	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.ServerMax() {
+		l.rest(pick, fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.ServerMax()), now)
 		return
 	}
 	if !proto.Action(pick.Action).Sendable() {
@@ -91,7 +92,7 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 		l.letterDelivered(&d, now)
 		err = l.Dead.Remove(d.Offset, true)
 	} else {
-		text := redact(r.GetErrorMsg(), l.secret())
+		text := link.Redact(r.GetErrorMsg(), l.secret())
 		switch judge(text) {
 		case refusedLimit:
 			l.limited = true
@@ -110,7 +111,7 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 		l.tries[d.Offset] = n
 		if d.Resting = d.Resting || n >= l.cfg.Retry.Max; d.Resting {
 			delete(l.tries, d.Offset)
-			d.Tries, d.Reason = n, firstLine(text)
+			d.Tries, d.Reason = n, link.FirstLine(text)
 			err = l.Dead.Put(d)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
@@ -26,6 +27,7 @@ const (
 	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
+	outHigh      = 128              // slots of the session taken, and nothing more is received
 )
 
 // loop is the state of one run of the agent. Its one goroutine owns everything here; dialler, receiver and sender only send it
@@ -48,7 +50,8 @@ type loop struct {
 	reconnect     doubling
 	refusals      doubling
 	dialTimeout   doubling
-	sess          *session
+	sess          link.Session
+	closing       <-chan struct{} // the session before
 	acceptedAt    time.Time
 	firstAccepted time.Time // of this life
 	acknowledged  bool      // something in this session
@@ -112,7 +115,7 @@ type loop struct {
 }
 
 type dialResult struct {
-	sess *session
+	sess link.Session
 	err  error
 }
 
@@ -143,7 +146,7 @@ func newLoop(a *Agent) *loop {
 		if len(l.unborn) > 0 && l.orphan(&e.Event, e.Offset) {
 			return l.takeOrphan(e, l.now)
 		}
-		if !l.open.take(e, limits{events: l.maxEvents, server: l.sess.serverMax}, l.now) {
+		if !l.open.take(e, limits{events: l.maxEvents, server: l.sess.ServerMax()}, l.now) {
 			return false
 		}
 		if date != e.Time {
@@ -193,11 +196,11 @@ func (l *loop) run(ctx context.Context) {
 }
 
 // inbox is the receiver's channel, or nil while there is no room to acknowledge what it would bring.
-func (l *loop) inbox() <-chan inbound {
-	if l.sess == nil || len(l.sess.out) >= outHigh {
+func (l *loop) inbox() <-chan link.Inbound {
+	if l.sess == nil || l.sess.Queued() >= outHigh {
 		return nil
 	}
-	return l.sess.in
+	return l.sess.Inbox()
 }
 
 // turn does everything that is due.
@@ -235,8 +238,12 @@ func (l *loop) maybeDial(ctx context.Context, now time.Time) {
 	l.counters.attempts++
 	l.enter(Reconnecting, now)
 	secret, timeout := l.secret(), l.dialTimeout.Peek()
+	closing := l.closing
 	go func() {
-		s, err := l.link.open(ctx, secret, timeout)
+		if closing != nil {
+			<-closing // no two sessions of this edge side by side
+		}
+		s, err := l.dialer.Open(ctx, secret, timeout)
 		l.dials <- dialResult{s, err}
 	}()
 }
@@ -338,7 +345,7 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	case l.worked && !now.Before(l.giveBackDue()):
 		l.worked = len(l.questions) > 0
 		l.gaveBack = now
-		uplinkGzip.release()
+		link.ReleaseMemory()
 		debug.FreeOSMemory()
 		unmapCode()
 	}
@@ -379,19 +386,19 @@ func (l *loop) nextID() int32 {
 // write hands a complete RequestMsg to the sender. There is always room: batches are bounded by the window, answers by outHigh.
 func (l *loop) write(b []byte) {
 	l.counters.uplinkBytes += uint64(len(b))
-	l.sess.out <- b
+	l.sess.Send(b)
 }
 
 // received handles what the receiver brought, and whatever else is waiting behind it, so that one fsync serves many downlinks.
-func (l *loop) received(in inbound, now time.Time) {
+func (l *loop) received(in link.Inbound, now time.Time) {
 	for {
-		if in.err != nil {
+		if in.Err != nil {
 			l.answer(now)
-			l.ended(in.err, now)
+			l.ended(in.Err, now)
 			return
 		}
 		l.lastReceived = now
-		l.handle(in.msg, now)
+		l.handle(in.Msg, now)
 		if l.sess == nil {
 			return
 		}
@@ -455,7 +462,8 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	if l.dialing {
 		cancel()
 		if r := <-l.dials; r.err == nil {
-			r.sess.close()
+			r.sess.Close()
+			<-r.sess.Done()
 		}
 		l.dialing = false
 	}
@@ -465,30 +473,32 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	now := time.Now()
 	l.now = now
 	l.stopping = true
+	sess := l.sess
 	l.maybeCall(now)
 	l.maybeSend(now)
-	l.sess.finish()
+	l.sess.Finish()
 	timeout := time.NewTimer(stopTimeout)
 	defer timeout.Stop()
 	for l.sess != nil {
 		select {
-		case in := <-l.sess.in:
-			if in.err != nil {
-				l.sess.close()
+		case in := <-l.sess.Inbox():
+			if in.Err != nil {
+				l.sess.Close()
 				l.sess = nil
 				break
 			}
-			if r := in.msg.GetUplinkResponseMsg(); r != nil && r.GetSuccess() {
+			if r := in.Msg.GetUplinkResponseMsg(); r != nil && r.GetSuccess() {
 				if b := l.win.find(r.GetUplinkMsgId()); b != nil {
 					b.state = acked
 					l.commit(time.Now())
 				}
 			}
 		case <-timeout.C:
-			l.sess.close()
+			l.sess.Close()
 			l.sess = nil
 		}
 	}
+	<-sess.Done()
 	l.enter(Disconnected, time.Now())
 	l.publish(time.Now())
 }

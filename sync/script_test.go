@@ -268,7 +268,7 @@ func (r *rig) run() {
 		r.agent.SetDoors(s)
 	}
 	r.agent.jitter = func(d time.Duration) time.Duration { return d }
-	r.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
+	r.agent.dialer.Dial = func(ctx context.Context, _ string) (net.Conn, error) {
 		if r.refuse.Load() {
 			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
 		}

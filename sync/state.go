@@ -4,10 +4,8 @@ import (
 	"errors"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"edgesync/proto"
+	"edgesync/sync/link"
 )
 
 // This file holds every transition of the connection state (architecture, "The connection states"):
@@ -66,11 +64,11 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.reader.Seek(l.queue.Committed())
 	l.backlogEnd = l.queue.End().Seq
 	l.enter(Draining, now)
-	l.setEdge(s.config)
+	l.setEdge(s.Config())
 	l.clock.fresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
 	l.callsOnline()
-	l.log.Info("connected", "cloud", l.link.addr(), "edge", s.config.GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
-	if t := s.config.GetCloudType(); t != "" && t != "CE" {
+	l.log.Info("connected", "cloud", l.dialer.Addr(), "edge", s.Config().GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
+	if t := s.Config().GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
 	}
 	l.beginSync(now)
@@ -79,11 +77,11 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 // failed plans the next attempt after one that did not reach ACCEPTED.
 func (l *loop) failed(err error, now time.Time) {
 	var wait time.Duration
-	var refused *RefusedError
+	var refused *link.RefusedError
 	switch {
 	case errors.As(err, &refused) && refused.Code == proto.ConnectResponseCode_BAD_CREDENTIALS:
 		wait = l.refusals.Next()
-	case errors.Is(err, errDialTimeout):
+	case errors.Is(err, link.ErrTimeout):
 		l.dialTimeout.Next()
 		wait = l.jitter(l.reconnect.Next())
 	default:
@@ -96,7 +94,8 @@ func (l *loop) failed(err error, now time.Time) {
 // ended takes leave of a session. What was in flight is sent again in the next one.
 func (l *loop) ended(err error, now time.Time) {
 	l.suspect(err, now)
-	l.sess.close()
+	l.sess.Close()
+	l.closing = l.sess.Done()
 	l.sess = nil
 	l.win.reset()
 	l.open = nil
@@ -112,7 +111,7 @@ func (l *loop) ended(err error, now time.Time) {
 	switch {
 	case errors.Is(err, errEdgeGone):
 		wait = l.refusals.Next()
-	case errors.Is(err, errCleanEnd) && now.Sub(l.acceptedAt) < quickEnd:
+	case errors.Is(err, link.ErrCleanEnd) && now.Sub(l.acceptedAt) < quickEnd:
 		if l.quickEnds++; l.quickEnds >= quickEndsMax {
 			l.reconnect.Top()
 			wait = l.reconnect.Peek()
@@ -139,7 +138,7 @@ var errSecondAgent = errors.New("another agent uses this routing key: the cloud 
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.nextDial = now.Add(wait)
-	l.lastErr = redact(explain(err, &l.cfg.Cloud), l.secret())
+	l.lastErr = link.Redact(link.Explain(err, &l.cfg.Cloud), l.secret())
 	l.complain("not connected", l.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 
@@ -147,7 +146,7 @@ func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 // no word of the reason (wire contract 1.1, 2.5). The batch that stands first at two such ends is split, and parked when it ends the
 // stream alone.
 func (l *loop) suspect(err error, now time.Time) {
-	if len(l.win.batches) == 0 || !poisonEnd(err) {
+	if len(l.win.batches) == 0 || !link.CanBeAnswer(err) {
 		return
 	}
 	b := l.win.batches[0]
@@ -165,18 +164,9 @@ func (l *loop) suspect(err error, now time.Time) {
 		l.ends = 0
 	case l.ends >= poisonEnds && len(l.win.batches) == 1:
 		l.ends = 0
-		l.park(b, "the stream ended each time this event was in flight: "+firstLine(err.Error()), true, now)
+		l.park(b, "the stream ended each time this event was in flight: "+link.FirstLine(err.Error()), true, now)
 	}
 }
 
 // poisonEnds is how often in a row an event must have been alone in flight when the server ended the stream.
 const poisonEnds = 3
-
-// poisonEnd tells whether an end of the stream can be the server's answer to a message. A broken link shows as Unavailable.
-func poisonEnd(err error) bool {
-	if errors.Is(err, errCleanEnd) {
-		return true
-	}
-	s, ok := status.FromError(unwrapStatus(err))
-	return ok && s.Code() != codes.Unavailable && s.Code() != codes.OK
-}

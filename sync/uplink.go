@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
 // maySend tells whether batches may go out at all now.
 func (l *loop) maySend(now time.Time) bool {
-	return l.sess != nil && !now.Before(l.pauseUntil) && l.win.firstRefused() == nil && len(l.sess.out) < outQueue-windowMax
+	return l.sess != nil && !now.Before(l.pauseUntil) && l.win.firstRefused() == nil && l.sess.Queued() < link.Slots-windowMax
 }
 
 // ready tells whether a batch goes as it is, or waits for company: one event alone costs ten times the bytes (wire contract 2.1).
@@ -42,7 +43,7 @@ func (l *loop) maybeSend(now time.Time) {
 			continue
 		}
 		size := proto.RequestSize(b.fragments(), 1<<31-1)
-		if b.unsendable || size > l.sess.serverMax {
+		if b.unsendable || size > l.sess.ServerMax() {
 			if !l.parkUnsendable(b, size, now) {
 				return
 			}
@@ -113,7 +114,7 @@ func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
 		if b.unsendable {
 			return notTransferable(e.Action)
 		}
-		return fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
+		return fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.ServerMax())
 	})
 }
 
@@ -174,7 +175,7 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		}
 		l.commit(now)
 	} else {
-		b.state, b.reason = refused, redact(r.GetErrorMsg(), l.secret())
+		b.state, b.reason = refused, link.Redact(r.GetErrorMsg(), l.secret())
 	}
 	if f := l.win.firstRefused(); f != nil && l.win.unanswered() == 0 {
 		l.refusedBatch(f, now)
@@ -201,7 +202,7 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		l.limited = true
 		wait := l.pause.Next()
 		l.pauseUntil = now.Add(wait)
-		l.complain("the cloud limits the rate", firstLine(b.reason), now, "pause", wait)
+		l.complain("the cloud limits the rate", link.FirstLine(b.reason), now, "pause", wait)
 	case refusedHopeless:
 		if b.events == 1 {
 			l.park(b, b.reason, true, now)
@@ -238,7 +239,7 @@ func (l *loop) park(b *batch, reason string, hopeless bool, now time.Time) {
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
 	}
-	if !ok || !l.bury(e, firstLine(reason), hopeless, now) {
+	if !ok || !l.bury(e, link.FirstLine(reason), hopeless, now) {
 		l.rewind(b.start)
 		return
 	}
