@@ -10,6 +10,7 @@ import (
 	gosync "sync"
 	"time"
 
+	"edgesync/sync/calls"
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
 	"edgesync/sync/link"
@@ -41,7 +42,7 @@ type Agent struct {
 	started time.Time
 	hint    chan struct{}
 	doors   Doors // nil: nobody takes calls
-	calls   *callTable
+	calls   *calls.Table
 	birth   gosync.Mutex // held while a device is made, so that no name is made twice
 	orders  chan *order  // of people, about dead letters; the loop takes them
 
@@ -76,7 +77,7 @@ type counters struct {
 func NewAgent(d Deps) *Agent {
 	a := &Agent{
 		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive}, jitter: fullJitter,
-		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), calls: newCallTable(), published: published{turn: time.Now(), since: time.Now()},
+		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}), published: published{turn: time.Now(), since: time.Now()},
 	}
 	a.announceUnborn()
 	return a
@@ -106,11 +107,8 @@ func (a *Agent) Snapshot() Snapshot {
 	p := a.published
 	a.mu.Unlock()
 	now := time.Now()
-	a.calls.mu.Lock()
-	waiting := a.calls.count
-	a.calls.mu.Unlock()
 	s := Snapshot{
-		CallsPending: waiting,
+		CallsPending: a.calls.Waiting(),
 		State:        p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
 		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
 		Cloud: a.dialer.Addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,

@@ -98,7 +98,7 @@ func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 		return
 	}
 	if len(d.GetDeviceUpdateMsg()) > 0 {
-		l.maybeStrays(now)
+		l.maybeUnrouted(now)
 	}
 	used = used || len(d.GetDeviceRpcCallMsg()) > 0
 	if c := d.GetEdgeConfiguration(); c != nil {

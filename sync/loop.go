@@ -27,6 +27,9 @@ const (
 	askGiveBack  = 20 * time.Second // while much is asked about, memory is given back so often
 	quietFor     = 2 * time.Second  // after work, before memory is given back
 	complainAt   = 30 * time.Second // the same complaint is logged at most this often
+	callMinimum  = 5 * time.Second  // the server's least timeout: what a call gets while its clock is not known
+	answerPause  = 2 * time.Second  // after a rate limit, before an answer is tried again: its caller waits ten seconds in all
+	unroutedWait = 3 * time.Second  // for the device of a call: the server looks for new events every second
 	outHigh      = 128              // slots of the session taken, and nothing more is received
 )
 
@@ -98,10 +101,11 @@ type loop struct {
 	answers      []int32 // downlink ids applied and not yet durable
 
 	// RPC and questions, beside the batches.
-	strays    []stray
-	direct    map[int32]sent // not acknowledged, by id
-	callsDue  time.Time      // when the next call or request is over
-	callsWait time.Time      // no answer goes before: the cloud limits the rate
+	unrouted  []unrouted
+	deliver   func(*Call) bool // to the doors, if there are any
+	direct    map[int32]sent   // not acknowledged, by id
+	callsDue  time.Time        // when the next call or request is over
+	callsWait time.Time        // no answer goes before: the cloud limits the rate
 	clock     serverClock
 	questions []question
 	asking    bool                     // the last questions are not acknowledged
@@ -154,6 +158,7 @@ func newLoop(a *Agent) *loop {
 		}
 		return true
 	}
+	l.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
 	if e := l.reg.Edge(); e != nil {
 		l.edge = e.GetName()
 	}
@@ -183,7 +188,7 @@ func (l *loop) run(ctx context.Context) {
 		case in := <-l.inbox():
 			l.received(in, time.Now())
 		case <-l.queue.Wake():
-		case <-l.calls.wake:
+		case <-l.calls.Wake():
 		case <-l.hint:
 			if l.sess == nil && !l.dialing {
 				l.nextDial = time.Time{}

@@ -66,7 +66,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.enter(Draining, now)
 	l.setEdge(s.Config())
 	l.clock.fresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
-	l.callsOnline()
+	l.calls.Online()
 	l.log.Info("connected", "cloud", l.dialer.Addr(), "edge", s.Config().GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
 	if t := s.Config().GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)

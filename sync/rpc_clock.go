@@ -36,25 +36,10 @@ func (l *loop) tellTime(d *proto.DownlinkMsg, now time.Time) {
 		}
 		if !l.clock.fresh || *m.AttributeTs > l.clock.now(now) {
 			if l.clock.at.IsZero() {
-				defer l.redateCalls(now)
+				defer l.calls.Redate(func(serverMillis int64) time.Time { return l.local(serverMillis, now) })
 			}
 			l.clock = serverClock{*m.AttributeTs, now, true}
 			l.Clock.Tell(*m.AttributeTs)
-		}
-	}
-}
-
-// redateCalls gives the calls that came before the server's clock was known their right end: by our own it may be years away.
-func (l *loop) redateCalls(now time.Time) {
-	t := l.calls
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, list := range t.calls {
-		for _, c := range list {
-			if c.local != nil || c.notice { // by our own clock
-				continue
-			}
-			c.Expires = l.local(c.msg.GetExpirationTime(), now)
 		}
 	}
 }
