@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// slow is a witness that stays inside its first call until it may go on, and notes what it hears at the end of each call.
+// slow is a witness that stays inside its first call until it may go on, and notes what it hears at
+// the end of each call.
 type slow struct {
 	witness
 	called atomic.Bool
@@ -37,19 +39,25 @@ func (w *slow) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string)
 
 func setFan(t *testing.T, r *registry.Registry, v int64) {
 	t.Helper()
-	if err := r.SaveAttributes(id(1), registry.SharedScope, v, []proto.KV{{Key: []byte("fan"), Type: proto.KeyValueType_LONG_V, Long: v}}); err != nil {
+	if err := r.SaveAttributes(id(1), registry.SharedScope, v,
+		[]proto.KV{{Key: []byte("fan"), Type: proto.KeyValueType_LONG_V, Long: v}}); err != nil {
 		t.Error(err)
 	}
 }
 
-// A watcher hears of changes in the order in which they were stored, whoever makes them, and however long it takes to hear of one.
+// A watcher hears of changes in the order in which they were stored, whoever makes them, and
+// however long it takes to hear of one.
 func TestChangesAreHeardInTheirOrder(t *testing.T) {
 	named := func(n int, name string) *proto.DownlinkMsg { return devices(device(n, name)) }
 	profile := func(name string) *proto.DownlinkMsg {
-		return &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 5, IdLSB: 5, Entity: `{"name":"` + name + `"}`}}}
+		return &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+			IdMSB: 5, IdLSB: 5,
+			Entity: `{"name":"` + name + `"}`,
+		}}}
 	}
 	inProfile := device(1, "a")
-	inProfile.Entity = strings.Replace(inProfile.Entity, `"type"`, `"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
+	inProfile.Entity = strings.Replace(inProfile.Entity, `"type"`,
+		`"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
 	down := func(m *proto.DownlinkMsg) func(t *testing.T, r *registry.Registry) {
 		return func(t *testing.T, r *registry.Registry) { apply(t, r, m) }
 	}
@@ -73,20 +81,38 @@ func TestChangesAreHeardInTheirOrder(t *testing.T) {
 		then  []func(t *testing.T, r *registry.Registry)
 		want  string
 	}{
-		"attributes": {fan(1), []func(*testing.T, *registry.Registry){fan(2), fan(3), unsetHere, fan(4)}, "1: fan=1 -; 1: fan=2 -; 1: fan=3 -; 1: -fan; 1: fan=4 -"},
+		"attributes": {
+			fan(1),
+			[]func(*testing.T, *registry.Registry){fan(2), fan(3), unsetHere, fan(4)},
+			"1: fan=1 -; 1: fan=2 -; 1: fan=3 -; 1: -fan; 1: fan=4 -",
+		},
 		"attributes of the cloud": {
 			down(attrs(1, "SHARED_SCOPE", 1, long("fan", 1))),
-			[]func(*testing.T, *registry.Registry){down(attrs(1, "SHARED_SCOPE", 2, long("fan", 2))), down(unset(1, "SHARED_SCOPE", "fan"))},
+			[]func(*testing.T, *registry.Registry){
+				down(attrs(1, "SHARED_SCOPE", 2, long("fan", 2))),
+				down(unset(1, "SHARED_SCOPE", "fan")),
+			},
 			"1: fan=1 -; 1: fan=2 -; 1: -fan",
 		},
 		"credentials": {
-			down(tokens(creds(1, "ACCESS_TOKEN", "t2"))), []func(*testing.T, *registry.Registry){down(named(1, "b")), down(tokens(creds(2, "ACCESS_TOKEN", "t2")))},
+			down(tokens(creds(1, "ACCESS_TOKEN", "t2"))),
+			[]func(*testing.T, *registry.Registry){down(named(1, "b")), down(tokens(creds(2, "ACCESS_TOKEN", "t2")))},
 			"a 4; b 2; b 4; e 4",
 		},
-		"names":    {down(named(1, "b")), []func(*testing.T, *registry.Registry){down(named(1, "c")), edit(registry.Edit{Kind: proto.KindDevice, ID: id(1), Text: device(1, "d").Entity})}, "b 2; c 2; d 2"},
-		"profiles": {down(devices(inProfile)), []func(*testing.T, *registry.Registry){down(profile("p")), down(profile("q")), down(named(1, "z"))}, "a 16; a 16; z 18"},
+		"names": {down(named(1, "b")), []func(*testing.T, *registry.Registry){
+			down(named(1, "c")),
+			edit(registry.Edit{Kind: proto.KindDevice, ID: id(1), Text: device(1, "d").Entity}),
+		}, "b 2; c 2; d 2"},
+		"profiles": {down(devices(inProfile)), []func(*testing.T, *registry.Registry){
+			down(profile("p")),
+			down(profile("q")), down(named(1, "z")),
+		}, "a 16; a 16; z 18"},
 		"deletions": {
-			down(devices(gone(1))), []func(*testing.T, *registry.Registry){down(named(1, "again")), edit(registry.Edit{Kind: proto.KindDevice, ID: id(2), Deleted: true})},
+			down(devices(gone(1))),
+			[]func(*testing.T, *registry.Registry){
+				down(named(1, "again")),
+				edit(registry.Edit{Kind: proto.KindDevice, ID: id(2), Deleted: true}),
+			},
 			"a 32; again 1; e 32",
 		},
 		"a sync": {down(named(3, "new")), []func(*testing.T, *registry.Registry){func(t *testing.T, r *registry.Registry) {
@@ -96,11 +122,14 @@ func TestChangesAreHeardInTheirOrder(t *testing.T) {
 				t.Errorf("removed %d, %v", n, err)
 			}
 		}, down(named(3, "newer"))}, "new 1; f 2; a 32; newer 2"},
-		"another edge": {down(named(2, "f")), []func(*testing.T, *registry.Registry){down(devices(gone(1))), func(t *testing.T, r *registry.Registry) {
-			if err := r.SetEdge(&proto.EdgeConfiguration{EdgeIdMSB: 2, Name: "two"}); err != nil {
-				t.Error(err)
-			}
-		}}, "f 2; a 32; f 32"},
+		"another edge": {down(named(2, "f")), []func(*testing.T, *registry.Registry){
+			down(devices(gone(1))),
+			func(t *testing.T, r *registry.Registry) {
+				if err := r.SetEdge(&proto.EdgeConfiguration{EdgeIdMSB: 2, Name: "two"}); err != nil {
+					t.Error(err)
+				}
+			},
+		}, "f 2; a 32; f 32"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -156,8 +185,9 @@ func TestTheLastHeardIsWhatIsStored(t *testing.T) {
 	}
 }
 
-// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB: then those wait
-// of whose changes it would hear. What is stored without it hearing of it never waits.
+// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB:
+// then those wait of whose changes it would hear. What is stored without it hearing of it never
+// waits.
 func TestWritersWaitForAWatcherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -236,8 +266,8 @@ func (w *caller) call(device proto.UUID) {
 	_ = w.r.Flush()
 }
 
-// A watcher that calls the registry from inside its calls holds nobody up, itself included; a change that it makes itself
-// is heard after that call.
+// A watcher that calls the registry from inside its calls holds nobody up, itself included; a
+// change that it makes itself is heard after that call.
 func TestAWatcherMayCallTheRegistry(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := &caller{r: r}
@@ -285,7 +315,8 @@ func TestWhatIsHeardIsCopied(t *testing.T) {
 		writers.Go(func() { setFan(t, r, 0) })
 		synctest.Wait()
 		key, value := []byte("key"), []byte("value")
-		if err := r.SaveAttributes(id(1), registry.SharedScope, 1, []proto.KV{{Key: key, Type: proto.KeyValueType_STRING_V, Str: value}}); err != nil {
+		if err := r.SaveAttributes(id(1), registry.SharedScope, 1,
+			[]proto.KV{{Key: key, Type: proto.KeyValueType_STRING_V, Str: value}}); err != nil {
 			t.Fatal(err)
 		}
 		copy(key, "xxx")
@@ -320,3 +351,84 @@ func TestAWatcherThatPanics(t *testing.T) {
 }
 
 type panicker struct{ registry.Watcher }
+
+// witness notes what a watcher hears.
+type witness struct {
+	mu    sync.Mutex
+	heard []string
+}
+
+func (w *witness) DeviceChanged(d registry.Device, what registry.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = append(w.heard, fmt.Sprintf("%s %d", d.Name, what))
+}
+
+func (w *witness) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := fmt.Sprintf("%d:", id[15])
+	for i := range set {
+		text += string(proto.AppendJSONValue([]byte(" "+string(set[i].Key)+"="), &set[i]))
+	}
+	w.heard = append(w.heard, text+" -"+strings.Join(deleted, ","))
+}
+
+// since returns and forgets what was heard.
+func (w *witness) since() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := strings.Join(w.heard, "; ")
+	w.heard = nil
+	return s
+}
+
+// Who watches hears of every change once, and of a sync that brings nothing new not at all.
+func TestWatcher(t *testing.T) {
+	r := open(t, t.TempDir())
+	w := &witness{}
+	r.Watch(w)
+	heard := func(want string) {
+		t.Helper()
+		if got := w.since(); got != want {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	both := func(n int, name, token string) *proto.DownlinkMsg {
+		m := devices(device(n, name))
+		m.DeviceCredentialsUpdateMsg = tokens(creds(n, "ACCESS_TOKEN", token)).DeviceCredentialsUpdateMsg
+		return m
+	}
+	apply(t, r, both(1, "a", "t1"))
+	heard("a 1; a 4")
+	r.BeginSync(false, 0)
+	apply(t, r, both(1, "a", "t1"))
+	r.EndSync()
+	heard("")
+	apply(t, r, tokens(creds(1, "ACCESS_TOKEN", "t2")))
+	heard("a 4")
+	apply(t, r, both(1, "b", "t2"))
+	heard("b 2")
+	plain := device(1, "b")
+	plain.Entity = strings.Replace(plain.Entity, `"gateway":true`, `"gateway":false`, 1)
+	apply(t, r, devices(plain))
+	heard("b 8")
+	profile := func(name string) *proto.DeviceProfileUpdateMsg {
+		return &proto.DeviceProfileUpdateMsg{IdMSB: 5, IdLSB: 5, Entity: `{"name":"` + name + `"}`}
+	}
+	moved := device(1, "b")
+	moved.Entity = strings.Replace(plain.Entity, `"type"`, `"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
+	apply(t, r, devices(moved))
+	heard("b 16")
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{profile("p")}})
+	heard("")
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{profile("q")}})
+	heard("b 16")
+	apply(t, r, both(2, "c", "t2")) // takes the token
+	heard("c 1; b 4; c 4")
+	apply(t, r, devices(gone(1), gone(7)))
+	heard("b 32")
+	r.BeginSync(false, 0)
+	r.EndSync()
+	heard("c 32")
+}
