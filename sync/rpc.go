@@ -9,6 +9,21 @@ import (
 	"edgesync/sync/link"
 )
 
+// rpc is what the loop knows of calls beside their table. What waits and what was learned outlives the
+// session.
+type rpc struct {
+	unrouted  []unrouted
+	due       time.Time        // when the next call or request is over
+	notBefore time.Time        // no answer goes before: the cloud limits the rate
+	server    serverClock      // rpc_clock.go
+	deliver   func(*Call) bool // to the doors
+}
+
+func (r *rpc) endSession() {
+	r.server.fresh = false
+	*r = rpc{unrouted: r.unrouted, due: r.due, notBefore: r.notBefore, server: r.server, deliver: r.deliver}
+}
+
 // Pending implements Calls.
 func (a *Agent) Pending(device proto.UUID) []Call { return a.calls.Pending(device) }
 
@@ -45,21 +60,28 @@ func (l *loop) recallCalls(now time.Time) {
 	}
 }
 
+// takeCalls takes the calls of a message.
+func (l *loop) takeCalls(d *proto.DownlinkMsg, now time.Time) {
+	for _, c := range d.GetDeviceRpcCallMsg() {
+		l.call(c, now)
+	}
+}
+
 // call takes a DeviceRpcCallMsg: a call for a device, or the answer to a device's own.
 func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 	if c.GetRequestMsg() == nil {
 		l.calls.Answered(c, link.FirstLine(c.GetResponseMsg().GetError()))
 		return
 	}
-	expires := l.local(c.GetExpirationTime(), now)
+	expires := l.rpc.server.local(c.GetExpirationTime(), now)
 	soon := now.Add(callMinimum) // long enough for a refusal to be of use
 	switch {
 	case l.doors == nil:
 		l.calls.Refuse(c, calls.NoConnection, soon)
 		return
 	case !l.reg.HasDevice(proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB())):
-		if len(l.unrouted) < maxUnrouted {
-			l.unrouted = append(l.unrouted, unrouted{c, now.Add(unroutedWait)})
+		if len(l.rpc.unrouted) < maxUnrouted {
+			l.rpc.unrouted = append(l.rpc.unrouted, unrouted{c, now.Add(unroutedWait)})
 		} else {
 			l.calls.Refuse(c, calls.NotFound, soon)
 		}
@@ -94,14 +116,11 @@ type unrouted struct {
 	due time.Time // when it counts as not ours
 }
 
-// maxUnrouted bounds the calls that wait for their devices.
-const maxUnrouted = 32
-
 // maybeUnrouted looks whether the devices of unrouted calls have come, and returns when that is to be
 // done again at the latest; zero if none waits.
 func (l *loop) maybeUnrouted(now time.Time) (next time.Time) {
-	list := l.unrouted
-	l.unrouted = nil
+	list := l.rpc.unrouted
+	l.rpc.unrouted = nil
 	for _, u := range list {
 		switch {
 		case l.reg.HasDevice(proto.UUIDOf(u.msg.GetDeviceIdMSB(), u.msg.GetDeviceIdLSB())):
@@ -109,7 +128,7 @@ func (l *loop) maybeUnrouted(now time.Time) (next time.Time) {
 		case !u.due.After(now):
 			l.calls.Refuse(u.msg, calls.NotFound, now.Add(callMinimum))
 		default:
-			l.unrouted = append(l.unrouted, u)
+			l.rpc.unrouted = append(l.rpc.unrouted, u)
 			if next.IsZero() {
 				next = u.due // they stand in the order of their coming
 			}
@@ -121,7 +140,7 @@ func (l *loop) maybeUnrouted(now time.Time) (next time.Time) {
 // maybeCall offers what was called here, keeps what was answered, ends what is overdue, and sends what
 // waits: past the backlog, at once (CONTRACT.md 8.1).
 func (l *loop) maybeCall(now time.Time) {
-	if err := l.calls.Offer(l.deliver); err != nil {
+	if err := l.calls.Offer(l.rpc.deliver); err != nil {
 		l.complain("a notice to a gateway cannot be kept over a restart", err.Error(), now)
 	}
 	kept, dropped := l.calls.Save()
@@ -132,17 +151,17 @@ func (l *loop) maybeCall(now time.Time) {
 		l.complain("the registry cannot be written", dropped.Error(), now)
 	}
 	waits := l.maybeUnrouted(now)
-	l.callsDue = l.calls.Expire(now)
-	if l.callsDue.IsZero() || !waits.IsZero() && waits.Before(l.callsDue) {
-		l.callsDue = waits
+	l.rpc.due = l.calls.Expire(now)
+	if l.rpc.due.IsZero() || !waits.IsZero() && waits.Before(l.rpc.due) {
+		l.rpc.due = waits
 	}
-	if now.Before(l.callsWait) {
-		if l.callsDue.IsZero() || l.callsWait.Before(l.callsDue) {
-			l.callsDue = l.callsWait
+	if now.Before(l.rpc.notBefore) {
+		if l.rpc.due.IsZero() || l.rpc.notBefore.Before(l.rpc.due) {
+			l.rpc.due = l.rpc.notBefore
 		}
 		return
 	}
-	for l.sess != nil && l.sess.Queued() < outHigh {
+	for l.conn.sess != nil && l.conn.sess.Queued() < receiveBelow {
 		o, ok := l.calls.Next(now)
 		if !ok {
 			return

@@ -2,7 +2,8 @@ package sync
 
 import "strings"
 
-// Texts by which the server tells why it refused an uplink (wire contract 4.5). Only prefixes are stable.
+// Texts in which the server says why it refused an uplink (CONTRACT.md 4.5). Only their beginnings are
+// stable.
 const (
 	textRateLimit = "Rate limit reached"
 	textEdgeGone  = "Can't assign device to non-existent edge!"
@@ -18,7 +19,8 @@ const (
 	refusedEdgeGone                // the edge was deleted in the cloud
 )
 
-// hopeless are beginnings of texts that no repetition changes (wire contract 4.5, column "retry useful?").
+// hopeless are the beginnings of texts that no repetition changes (CONTRACT.md 4.5, column "retry
+// useful?").
 var hopeless = []string{
 	"No enum constant ", "Unexpected character", "Unexpected end-of-input", "No content to map", "Cannot deserialize value",
 	"Unexpected IOException", "End of input at line", "Validation error", "Unsupported msg type", "Incorrect ",
