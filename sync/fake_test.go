@@ -2,7 +2,12 @@ package sync
 
 import (
 	"edgesync/proto"
+	"edgesync/sync/config"
 	"edgesync/sync/link"
+	"edgesync/wal"
+	"log/slog"
+	"path/filepath"
+	"testing"
 )
 
 // fakeSession is a stream whose other end is the test: what is sent stays in its slots until the test takes it.
@@ -14,7 +19,7 @@ type fakeSession struct {
 }
 
 func newFakeSession() *fakeSession {
-	return &fakeSession{out: make(chan []byte, link.Slots), in: make(chan link.Inbound, 64), done: make(chan struct{})}
+	return &fakeSession{out: make(chan []byte, link.Slots), in: make(chan link.Inbound, 1000), done: make(chan struct{})}
 }
 
 func (s *fakeSession) Config() *proto.EdgeConfiguration {
@@ -40,4 +45,24 @@ func (s *fakeSession) Send(b []byte) bool {
 	default:
 		return false
 	}
+}
+
+// loopAlone is a loop that nobody runs, on an empty queue, with a session whose other end is the test.
+func loopAlone(t *testing.T) *loop {
+	t.Helper()
+	dir := t.TempDir()
+	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	dead, err := wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dead.Close() })
+	c := config.Defaults()
+	l := newLoop(NewAgent(Deps{Config: &c, Queue: q, Dead: dead, Registry: &fakeRegistry{}, Log: slog.New(slog.DiscardHandler)}))
+	l.conn.sess = newFakeSession()
+	return l
 }

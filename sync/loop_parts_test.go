@@ -1,15 +1,11 @@
 package sync
 
 import (
-	"log/slog"
-	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
 	"edgesync/proto"
-	"edgesync/sync/config"
-	"edgesync/wal"
 )
 
 // outlives are the fields of the loop's state that no end of a session resets.
@@ -25,19 +21,7 @@ var kept = map[string]bool{
 
 // Whatever a session leaves in the loop is gone at its end, but for what is named here: a field that is added cannot be forgotten.
 func TestEndOfSessionForgets(t *testing.T) {
-	dir := t.TempDir()
-	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	dead, err := wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dead.Close()
-	c := config.Defaults()
-	l := newLoop(NewAgent(Deps{Config: &c, Queue: q, Dead: dead, Registry: &fakeRegistry{}, Log: slog.New(slog.DiscardHandler)}))
+	l := loopAlone(t)
 	parts := map[reflect.Type]bool{}
 	for _, p := range l.sessionParts() {
 		parts[reflect.TypeOf(p).Elem()] = true

@@ -361,6 +361,7 @@ func (r *rig) state(want State) {
 
 // fakeRegistry remembers what it was told.
 type fakeRegistry struct {
+	slow    time.Duration // each Apply, by the bubble's clock
 	mu      gosync.Mutex
 	fail    error
 	applied []*proto.DownlinkMsg
@@ -372,6 +373,7 @@ type fakeRegistry struct {
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, m)
