@@ -301,10 +301,12 @@ func (q *Queue) fsync(tail uint64) error {
 			return err
 		}
 	}
+	began := time.Now()
 	if err := q.ops.SyncData(f); err != nil {
 		return err
 	}
 	if f != nil {
+		q.slow.note(began, q.o.Dir, q.log)
 		q.ledger.add(Account{Fsyncs: 1})
 	}
 	if q.newNames {

@@ -123,6 +123,7 @@ func (q *Queue) syncMany() {
 		err := q.ops.FinishSync(s.f)
 		q.syncTook.Store(int64(time.Since(began)))
 		if err == nil {
+			q.slow.note(began, q.o.Dir, q.log)
 			q.ledger.add(Account{Fsyncs: 1})
 		}
 		if err == nil && s.names {

@@ -90,23 +90,6 @@ type Options struct {
 	ops disk.Ops // nil = disk.System; tests put a medium in its place
 }
 
-// Stats is a snapshot of the counters. Events are counted over the life of the directory.
-type Stats struct {
-	Accepted, Deployed, Pending, Dropped, Dead, Damaged uint64
-
-	First, Last, Committed uint64        // offsets
-	Bytes                  int64         // on the medium, all segments
-	OldestPending          int64         // Time of the oldest pending event, 0 = none
-	Today                  Account       // what was written
-	Since                  time.Duration // how long the account of today covers
-	Commits                uint64        // group commits of this process's life
-	Stretched              uint64        // of them, those that the flash budget made wait
-	CommitBytes            int64         // what one commit costs the medium
-	Segments               int
-	Writable               bool
-	LastError              error
-}
-
 // Policies at the quota.
 const (
 	DropOldest = "drop_oldest" // the oldest events give way
@@ -148,6 +131,8 @@ type Queue struct {
 	commits, stretched atomic.Int64
 	syncTook           atomic.Int64 // nanoseconds of the last fsync by syncMany
 	ledger             ledger
+	slow               slowSyncs
+	oldest             oldest
 	opened             time.Time
 
 	mu        sync.Mutex    // guards everything below, up to own
@@ -169,13 +154,8 @@ type Queue struct {
 	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
 	urgent    bool   // the committed position wants to go to its file
 	lastErr   error
-	epoch     uint64 // changes when files may have been replaced under the readers
-	oldest    struct {
-		behind uint64 // committed offset it was looked up for
-		time   int64
-		known  bool
-	}
-	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
+	epoch     uint64              // changes when files may have been replaced under the readers
+	damaged   map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
 	own       sync.Mutex // guards what follows; taken before mu
 	ops       disk.Ops
@@ -470,45 +450,6 @@ func (q *Queue) damage(first, from, to uint64) {
 	if b, err := disk.Read(path, disk.CorruptBytes/2); err == nil {
 		disk.Keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
 	}
-}
-
-// Stats is a snapshot.
-func (q *Queue) Stats() Stats {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s := Stats{
-		Accepted: q.end.Seq, Deployed: q.counters.deployed, Pending: q.end.Seq - q.committed.Seq - q.ahead, Dropped: q.counters.dropped + q.ahead,
-		Dead: q.counters.dead, Damaged: q.counters.damaged, First: q.segments[0].first, Last: q.end.Offset, Committed: q.committed.Offset,
-		Bytes: q.bytes, Today: q.ledger.today(), Commits: uint64(q.commits.Load()), Stretched: uint64(q.stretched.Load()), CommitBytes: q.o.CommitBytes,
-		Segments: len(q.segments), Writable: q.lastErr == nil && !q.shut, LastError: q.lastErr,
-	}
-	now := time.Now()
-	s.Since = min(now.Sub(q.opened), now.Sub(now.UTC().Truncate(day)))
-	s.OldestPending = q.oldestLocked()
-	return s
-}
-
-// oldestLocked is the time of the first event behind the committed position. It is read once for each position that is asked for.
-func (q *Queue) oldestLocked() int64 {
-	if q.end.Seq == q.committed.Seq {
-		return 0
-	}
-	behind := q.committed.Offset
-	if q.oldest.known && q.oldest.behind == behind {
-		return q.oldest.time
-	}
-	r := &Reader{q: q, pos: q.committed, buf: make([]byte, 16<<10)}
-	var found int64
-	known := false
-	q.mu.Unlock() // the reader takes it
-	err := r.Read(func(e *Entry) bool { found, known = e.Time, true; return false })
-	r.Close()
-	q.mu.Lock()
-	if err != nil || !known {
-		return 0
-	}
-	q.oldest.behind, q.oldest.time, q.oldest.known = behind, found, true
-	return found
 }
 
 // Close makes everything durable, the committed position too, and releases the directory. Appends that come later get ErrClosed.

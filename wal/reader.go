@@ -23,9 +23,10 @@ const (
 // Reader reads events in order, straight from the segments' files and only what is durable; it never touches the library, so it
 // neither waits for an fsync nor races with one. One goroutine uses a Reader.
 type Reader struct {
-	q    *Queue
-	pos  Position // of the last frame consumed
-	main bool     // its place keeps the thinning away
+	q      *Queue
+	pos    Position // of the last frame consumed
+	main   bool     // its position keeps thinning away
+	passed bool     // it reads what is committed too, as far as that is still there
 
 	epoch    uint64   // of the files; see Queue
 	f        *os.File // the segment that contains pos.Offset+1, or nil
@@ -73,7 +74,7 @@ func (r *Reader) Close() {
 // that Commit can tell them from what was deployed. An error is the medium's and nothing is passed over; try again later.
 func (r *Reader) Read(fn func(e *Entry) bool) error {
 	end, committed, epoch := r.q.bounds()
-	if r.pos.Offset < committed.Offset { // the quota dropped what was here
+	if r.pos.Offset < committed.Offset && !r.passed { // the quota dropped what was here
 		r.pos = committed
 	}
 	if r.epoch != epoch { // the files may have been replaced
