@@ -318,7 +318,8 @@ func (r *Reader) fill(need int, bytes int64) (bool, error) {
 	r.w += n
 	r.filePos += int64(n)
 	if err != nil && err != io.EOF {
-		return false, fmt.Errorf("segment %s at %d: %w", segmentName(r.first), r.filePos, err)
+		name := segmentName(r.first)
+		return false, &CorruptError{name, r.at, fmt.Errorf("segment %s at %d: %w", name, r.filePos, err)}
 	}
 	return n > 0, nil
 }

@@ -223,8 +223,29 @@ func (w *walker) size() int64 {
 	return 0
 }
 
+// Corrupt is the damage that a record tells of; nil if it is none.
+func (r *Record) Corrupt() *CorruptError {
+	if r.Found != FoundDamage && r.Found != FoundMissing && r.Found != FoundTorn {
+		return nil
+	}
+	text := r.text()
+	err := errors.New(text)
+	if r.Err != nil {
+		err = fmt.Errorf("%s (%w)", text, r.Err)
+	}
+	return &CorruptError{Segment: r.File, Offset: r.Offset, Err: err}
+}
+
 // String describes damage for people.
 func (r *Record) String() string {
+	if r.Err != nil {
+		return r.text() + " (" + r.Err.Error() + ")"
+	}
+	return r.text()
+}
+
+// text is String without the medium's error.
+func (r *Record) text() string {
 	offsets := fmt.Sprintf("offsets %d to %d", r.Offset, r.Last)
 	if r.Last == r.Offset {
 		offsets = fmt.Sprintf("offset %d", r.Offset)
@@ -245,9 +266,6 @@ func (r *Record) String() string {
 		s = offsets + " was unreadable and repair marked it as lost"
 	default:
 		s = offsets
-	}
-	if r.Err != nil {
-		s += " (" + r.Err.Error() + ")"
 	}
 	return fmt.Sprintf("segment %s at %d: %s", r.File, r.At, s)
 }

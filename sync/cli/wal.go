@@ -310,7 +310,7 @@ func (t *tool) walVerify() error {
 
 // verify prints what Verify finds, and a summary.
 func (t *tool) verify(queue string) (wal.Checked, error) {
-	c, err := wal.Verify(queue, func(damage string) { fmt.Fprintln(t.stdout, damage) })
+	c, err := wal.Verify(queue, func(damage *wal.CorruptError) { fmt.Fprintln(t.stdout, damage) })
 	if err != nil {
 		return c, fmt.Errorf("verify the queue at %s: %w", queue, err)
 	}

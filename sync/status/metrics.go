@@ -31,6 +31,7 @@ var metrics = []metric{
 	{"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for the queue since midnight UTC, as reckoned.", func(s *agent.Snapshot) float64 { return float64(s.FlashWearToday) }},
 	{"fsyncs_today", "gauge", "Fsyncs of the queue since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FsyncsToday) }},
 	{"queue_commits_stretched_total", "counter", "Group commits that waited because the flash budget was short.", func(s *agent.Snapshot) float64 { return float64(s.Stretched) }},
+	{"slow_fsyncs_total", "counter", "Fsyncs of the queue that took longer than 500 ms.", func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) }},
 	{"flash_bytes_today", "gauge", "Bytes written since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) }},
 	{"committed_offset", "gauge", "Offset up to which the cloud has acknowledged.", func(s *agent.Snapshot) float64 { return float64(s.Committed) }},
 	{"last_offset", "gauge", "Offset of the newest durable frame.", func(s *agent.Snapshot) float64 { return float64(s.LastOffset) }},
