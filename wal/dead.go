@@ -92,7 +92,7 @@ const (
 	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
 )
 
-var errBadLetter = errors.New("wal: dead letter does not decode")
+var errBadDeadLetter = errors.New("wal: dead letter does not decode")
 
 // OpenDead opens the log in dir, its letters bounded to maxBytes (0 = 16 MiB). Letters whose offset is above committed are forgotten: a crash came
 // between their writing and the commit, and the queue holds them still.
@@ -152,11 +152,11 @@ func (d *DeadLog) read(committed uint64) deadCount {
 		v, _, err := d.store.Get(key, value[:0])
 		value = v
 		if err == nil && len(key) != 8 {
-			err = errBadLetter
+			err = errBadDeadLetter
 		}
 		var l DeadLetter
 		if err == nil {
-			err = decodeLetter(value, &l)
+			err = decodeDeadLetter(value, &l)
 		}
 		if err != nil {
 			// It cannot be told to anyone any more, and it was counted as dead when it came here.
@@ -244,7 +244,7 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.value = appendLetter(d.value[:0], &l)
+	d.value = appendDeadLetter(d.value[:0], &l)
 	put := deadEntry{offset: l.Offset, size: uint32(store.PutSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned}
 	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
 	var old []deadEntry
@@ -284,7 +284,7 @@ func (d *DeadLog) survey(gone []deadEntry) (g Gap) {
 		value = v
 		var l DeadLetter
 		if err == nil && ok {
-			_ = decodeLetter(value, &l)
+			_ = decodeDeadLetter(value, &l)
 		}
 		g.add(Gap{Events: 1, First: l.Time, Last: l.Time, Why: WhyDead})
 	}
@@ -323,7 +323,7 @@ func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 	value, ok, err := d.store.Get(deadKey(offset), nil)
 	if err == nil && ok {
 		l.Offset = offset
-		err = decodeLetter(value, &l)
+		err = decodeDeadLetter(value, &l)
 	}
 	if err != nil || !ok {
 		return DeadLetter{}, false, err
@@ -354,7 +354,7 @@ func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
 		value = v
 		l := DeadLetter{Offset: e.offset}
 		if err == nil && ok {
-			err = decodeLetter(value, &l)
+			err = decodeDeadLetter(value, &l)
 		}
 		if err != nil {
 			worst = fmt.Errorf("wal: dead letter %d: %w", e.offset, err)
@@ -389,7 +389,7 @@ func deadKey(offset uint64) string {
 	return string(k[:])
 }
 
-func appendLetter(p []byte, l *DeadLetter) []byte {
+func appendDeadLetter(p []byte, l *DeadLetter) []byte {
 	var flags byte
 	if l.Resting {
 		flags |= deadResting
@@ -408,16 +408,16 @@ func appendLetter(p []byte, l *DeadLetter) []byte {
 	return append(p, l.Fragment...)
 }
 
-// wakeLetter changes an encoded letter to one that does not rest and was not tried.
-func wakeLetter(p []byte) {
+// wakeDeadLetter changes an encoded letter to one that does not rest and was not tried.
+func wakeDeadLetter(p []byte) {
 	p[1] &^= deadResting
 	binary.LittleEndian.PutUint32(p[36:], 0)
 }
 
-// decodeLetter fills all of l but its offset. The fragment lies in p.
-func decodeLetter(p []byte, l *DeadLetter) error {
+// decodeDeadLetter fills all of l but its offset. The fragment lies in p.
+func decodeDeadLetter(p []byte, l *DeadLetter) error {
 	if len(p) < deadFixed || p[0] != deadVersion {
-		return errBadLetter
+		return errBadDeadLetter
 	}
 	l.Resting, l.Pinned = p[1]&deadResting != 0, p[1]&deadPinned != 0
 	l.Kind, l.Action = p[2], p[3]
@@ -427,7 +427,7 @@ func decodeLetter(p []byte, l *DeadLetter) error {
 	tries := binary.LittleEndian.Uint32(p[36:])
 	n := int(binary.LittleEndian.Uint16(p[40:]))
 	if tries > math.MaxInt32 || n > len(p)-deadFixed {
-		return errBadLetter
+		return errBadDeadLetter
 	}
 	l.Tries = int(tries)
 	l.Reason = string(p[deadFixed : deadFixed+n])

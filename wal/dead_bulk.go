@@ -51,7 +51,7 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 		value, ok, err := d.store.Get(deadKey(e.offset), d.value[:0])
 		d.value = value
 		var l DeadLetter
-		if err != nil || !ok || decodeLetter(value, &l) != nil {
+		if err != nil || !ok || decodeDeadLetter(value, &l) != nil {
 			continue
 		}
 		if len(woken) > 0 && d.batch.Size()+len(value) > reviveBytes {
@@ -59,7 +59,7 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 				return n, err
 			}
 		}
-		wakeLetter(value)
+		wakeDeadLetter(value)
 		d.batch.Put(deadKey(e.offset), value)
 		woken = append(woken, i)
 	}

@@ -59,7 +59,7 @@ func (g *Gap) see(time int64) { g.add(Gap{Events: 1, First: time, Last: time}) }
 
 // Tell has a gap told by an event of its own, soon, as if the queue had dropped the events itself. They count elsewhere; until the event is in the
 // log a crash forgets what is to be told.
-func (q *Queue) Tell(g Gap) {
+func (q *Queue) AddGap(g Gap) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.gap.add(g)

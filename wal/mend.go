@@ -32,7 +32,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 		return err
 	}
 	_, damages := committedDamage(dir)
-	p := settle(dir, t, c, ok, c.committed.Offset)
+	p := standingOf(dir, t, c, ok, c.committed.Offset)
 	if p.end.Offset > t.last {
 		log.Error("the end of the queue is missing; its offsets are not used again", "last", t.last, "known", p.end.Offset)
 		if err := disk.Replace(filepath.Join(dir, segmentName(p.end.Offset+1)), nil); err != nil {

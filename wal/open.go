@@ -120,7 +120,7 @@ func (q *Queue) open() error {
 		c, ok, reach = q.stateLocked(), true, q.end.Offset
 		q.mu.Unlock()
 	}
-	p := settle(q.o.Dir, t, c, ok, reach)
+	p := standingOf(q.o.Dir, t, c, ok, reach)
 	if p.end.Offset > t.last {
 		q.log.Error("the end of the queue is missing; its offsets are not used again", "dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
 		if err := disk.Replace(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
@@ -144,14 +144,14 @@ func (q *Queue) open() error {
 	defer q.mu.Unlock()
 	q.newest, q.newNames, q.newTail = t.time, false, false
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
-		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
+		p = standingOf(q.o.Dir, t, q.stateLocked(), true, reach)
 	}
 	q.running = true
-	q.told = q.filed
-	if t.found && t.newest.committed.Offset > q.told.Offset {
-		q.told = t.newest.committed
+	q.framed = q.filed
+	if t.found && t.newest.committed.Offset > q.framed.Offset {
+		q.framed = t.newest.committed
 	}
-	q.telling = q.told
+	q.framing = q.framed
 	p.committed.Thinned = q.committed.Thinned
 	q.end, q.synced, q.committed, q.counters, q.ahead, q.gap = p.end, p.end, p.committed, p.counters, p.ahead, p.gap
 	q.replacing, q.thin = 0, thinning{}
@@ -174,77 +174,6 @@ func openLog(o *Options, end uint64) (*tlog.Log, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
-}
-
-// place is where a directory stands.
-type place struct {
-	end, committed Position
-	counters       counters
-	ahead          uint64
-	gap            Gap
-}
-
-// settle works out where things stand. c is what the committed file tells, or after a failure the memory, if ok; of it and the newest
-// control frame of the tail the later one counts. If both are lost everything that is still there is sent again.
-//
-// When the log is known to have reached further than the tail does now, what is missing was acknowledged to devices and cannot be read
-// any more. Its offsets are not used again: an old committed offset, or a reader, would pass over what is written there.
-func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
-	p.end = Position{Offset: t.last, Seq: t.seq}
-	known := uint64(0) // events known to have been accepted
-	lost := !ok
-	if ok {
-		known = c.seq
-	}
-	if t.found && (!ok || t.newest.newer(&c)) {
-		c, ok = t.newest, true
-	}
-	if !ok {
-		if first, seq, found := startSeq(dir); found {
-			p.committed = Position{Offset: first - 1, Seq: min(seq, p.end.Seq)}
-			p.counters.deployed = p.committed.Seq
-		}
-		return p
-	}
-	p.committed, p.counters, p.ahead, p.gap = c.committed, c.counters, c.ahead, c.gap
-	if !t.seqSure {
-		p.end.Seq = c.committed.Seq + max(t.last, c.committed.Offset) - c.committed.Offset
-	}
-	p.end.Seq = max(p.end.Seq, c.committed.Seq, known)
-	p.end.Offset = max(p.end.Offset, reach, c.committed.Offset)
-	if p.committed.Offset == p.end.Offset { // nothing is left to read: what is missing is counted now
-		p.counters.damaged += p.end.Seq - p.committed.Seq
-		p.committed = p.end
-	}
-	if first, seq, found := startSeq(dir); lost && found && p.committed.Offset < first-1 && seq >= p.committed.Seq {
-		// A control frame from before a drop. Only what the committed offset had passed is dropped, so what is gone was not pending.
-		seq = min(seq, p.end.Seq)
-		passed := seq - p.committed.Seq
-		already := min(p.ahead, passed) // counted when it was thinned
-		p.counters.deployed += passed - already
-		p.counters.dropped += already
-		p.ahead -= already
-		p.committed.Offset, p.committed.Seq = first-1, seq
-	}
-	p.ahead = min(p.ahead, p.end.Seq-p.committed.Seq)
-	return p
-}
-
-// startSeq finds the first offset that is still there and how many events were accepted before it.
-func startSeq(dir string) (first, seq uint64, ok bool) {
-	firsts, err := listSegments(dir)
-	if err != nil || len(firsts) == 0 {
-		return 0, 0, false
-	}
-	for i, f := range firsts[:min(4, len(firsts))] {
-		if seq, ok := headSeq(dir, f); ok {
-			if i > 0 { // what lies before cannot be told from control frames
-				seq -= min(seq, f-firsts[0])
-			}
-			return firsts[0], seq, true
-		}
-	}
-	return firsts[0], 0, true
 }
 
 // head reads the control frame at the head of a segment.
@@ -337,7 +266,7 @@ func inspect(dir string) (Stats, error) {
 		segments = []segment{{first: 1}}
 	}
 	c, _, ok := readCommitted(dir)
-	p := settle(dir, t, c, ok, c.committed.Offset)
+	p := standingOf(dir, t, c, ok, c.committed.Offset)
 	q := &Queue{
 		o: Options{Dir: dir}, log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{}),
 		end: p.end, synced: p.end, committed: p.committed, counters: p.counters, ahead: p.ahead,

@@ -42,10 +42,10 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && max(g.appends, q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(g.appends, q.lastAppends) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
-		q.finish(g, q.settle(w))
+		q.finish(g, q.makeDurable(w))
 	}
 	return true
 }
@@ -82,7 +82,7 @@ func (q *Queue) finish(g *group, err error) {
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	q.toldLast = g.appends
+	q.lastAppends = g.appends
 	*g = group{buf: g.buf[:0], sizes: g.sizes[:0], done: g.done[:0]}
 	q.mu.Lock()
 	if len(q.spare) < cap(q.spare) {
@@ -141,7 +141,7 @@ func (q *Queue) pipeline(w *written) {
 		q.finish(w.g, q.poison(err, time.Now()))
 		return
 	}
-	q.expect(q.toldLast)
+	q.expect(q.lastAppends)
 	until := time.Now().Add(pipelineMost)
 	for w != nil {
 		next, err := q.await(w, until)
@@ -194,11 +194,11 @@ func (q *Queue) expect(appends int) {
 	default:
 	}
 	q.enough = max(1, appends*7/8)
-	q.tellEnoughLocked()
+	q.signalEnoughLocked()
 }
 
-// tellEnoughLocked tells once that enough wait.
-func (q *Queue) tellEnoughLocked() {
+// signalEnoughLocked tells once that enough wait.
+func (q *Queue) signalEnoughLocked() {
 	if q.pending.appends >= q.enough {
 		q.enough = math.MaxInt
 		poke(q.many)

@@ -49,7 +49,7 @@ func (q *Queue) quota(n int64, now time.Time) error {
 // dropOldest gives up what is not yet committed in the first n segments, or in more until one that is not empty follows. The loss is
 // counted, durably, before anything is deleted.
 func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
-	if !q.settleWrites(now) {
+	if !q.syncWrites(now) {
 		return false
 	}
 	q.mu.Lock()
@@ -90,7 +90,7 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 		q.committed = p
 		gap.Events, gap.Why = lost, why
 		q.gap.add(gap)
-		q.levelLocked()
+		q.balanceLocked()
 	}
 	q.mu.Unlock()
 	if lost > 0 {

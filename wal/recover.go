@@ -101,7 +101,7 @@ func (q *Queue) shutdown() {
 			err = q.open()
 		}
 	}
-	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
+	if !q.dirty.IsZero() && !q.syncWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}
 	if q.Committed().Offset != q.filed.Offset && !q.save() {

@@ -10,10 +10,10 @@ type Stats struct {
 	Accepted, Deployed, Pending, Dropped, Dead, Damaged uint64
 
 	First, Last, Committed uint64        // offsets
-	Bytes                  int64         // on the medium, all segments
-	OldestPending          int64         // Time of the oldest pending event, 0 = none
-	Today                  Account       // what was written
-	Since                  time.Duration // how long the account of today covers
+	Bytes                  int64         // of all segments
+	OldestPending          int64         // Time of the oldest pending event; 0 = none, or it cannot be read
+	Today                  Account       // what was written today
+	Since                  time.Duration // how long Today covers
 	Commits                uint64        // group commits of this process's life
 	Stretched              uint64        // of them, those that the flash budget made wait
 	SlowSyncs              uint64        // fsyncs of this process's life that took longer than SlowSync

@@ -23,18 +23,18 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 		if d := q.o.Interval - now.Sub(q.dirty); d > 0 {
 			wait = min(wait, d)
 		} else {
-			q.settleWrites(now)
+			q.syncWrites(now)
 		}
 	}
 	q.mu.Lock()
 	committed := q.committed
 	quiet := q.lastWrite.Add(fileAfter).Sub(now)
-	untold := committed.Offset != q.told.Offset && committed.Offset != q.filed.Offset
-	due := committed.Offset != q.filed.Offset && q.urgent || untold && quiet <= 0
+	unframed := committed.Offset != q.framed.Offset && committed.Offset != q.filed.Offset
+	due := committed.Offset != q.filed.Offset && q.urgent || unframed && quiet <= 0
 	q.mu.Unlock()
 	if due {
 		q.save()
-	} else if untold {
+	} else if unframed {
 		wait = min(wait, quiet)
 	}
 	if q.store != nil {
@@ -81,8 +81,8 @@ func (q *Queue) save() bool {
 	}
 	q.mu.Lock()
 	q.filed = c.committed // Commit looks at it
-	if q.told.Offset < c.committed.Offset {
-		q.told = c.committed
+	if q.framed.Offset < c.committed.Offset {
+		q.framed = c.committed
 	}
 	q.mu.Unlock()
 	q.ledger.add(Account{Written: slotSize, Fsyncs: 1})
@@ -151,7 +151,7 @@ func (q *Queue) drop(n int, now time.Time) bool {
 	q.lastDrop = now
 	list := q.firsts(n + 1)
 	next := list[n]
-	if q.filed.Offset+1 < next && !q.save() || !q.settleWrites(now) {
+	if q.filed.Offset+1 < next && !q.save() || !q.syncWrites(now) {
 		return false
 	}
 	names := make([]string, n)

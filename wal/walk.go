@@ -123,14 +123,14 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 	}
 	w.rec.File = segmentName(first)
 	if err != nil {
-		return false, w.tell(Record{Found: FoundDamage, Offset: max(w.want, first), Last: limit - 1, Err: err})
+		return false, w.report(Record{Found: FoundDamage, Offset: max(w.want, first), Last: limit - 1, Err: err})
 	}
 	r.f, r.first, r.at = f, first, first
 	r.r, r.w, r.filePos = 0, 0, 0
 	if r.buf == nil {
 		r.buf = make([]byte, readerBuffer)
 	}
-	if first > w.want && !w.tell(Record{Found: FoundMissing, Offset: w.want, Last: first - 1}) {
+	if first > w.want && !w.report(Record{Found: FoundMissing, Offset: w.want, Last: first - 1}) {
 		return false, false
 	}
 	for tries := 0; ; {
@@ -151,20 +151,20 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			if last {
 				rec.Found, rec.Last = FoundTorn, at-1
 			}
-			return false, w.tell(rec)
+			return false, w.report(rec)
 		case f == nil && last:
 			// Zeros are room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of.
 			if n := w.size() - pos; n > 0 && r.r < r.w && !zeros(r.buf[r.r:r.w]) {
-				return false, w.tell(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
+				return false, w.report(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
 			}
 			return false, true
 		case f == nil && at >= limit && w.replacing() == first: // what follows is the copy of a segment that is still there
 			return false, true
 		case f == nil:
 			if n := w.size() - pos; n > 0 {
-				return false, w.tell(Record{Found: FoundDamage, Offset: at, Last: limit - 1, At: pos, Bytes: n})
+				return false, w.report(Record{Found: FoundDamage, Offset: at, Last: limit - 1, At: pos, Bytes: n})
 			}
-			return false, at >= limit || w.tell(Record{Found: FoundMissing, Offset: at, Last: limit - 1, At: pos})
+			return false, at >= limit || w.report(Record{Found: FoundMissing, Offset: at, Last: limit - 1, At: pos})
 		}
 		n := int64(entrySize(len(f)))
 		if offset > at {
@@ -172,7 +172,7 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			if r.hurt {
 				rec.Found, rec.Bytes = FoundDamage, here-n-pos
 			}
-			if !w.tell(rec) {
+			if !w.report(rec) {
 				return false, false
 			}
 		}
@@ -189,7 +189,7 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 		default:
 			rec.Found, rec.Event.Time = FoundLost, f.time()
 		}
-		if !w.tell(rec) {
+		if !w.report(rec) {
 			return false, false
 		}
 	}
@@ -202,7 +202,7 @@ func (w *walker) replacing() uint64 {
 }
 
 // tell hands a record over if it concerns what is wanted.
-func (w *walker) tell(rec Record) bool {
+func (w *walker) report(rec Record) bool {
 	if rec.Last >= rec.Offset {
 		if rec.Last < w.want {
 			return true
