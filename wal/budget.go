@@ -9,7 +9,9 @@ import (
 
 const day = 24 * time.Hour
 
-// budget is the token bucket of the flash (config.toml.example, queue.flash_budget): while it has tokens every commit is immediate. What it gives in any 24 hours is at most perDay: the bucket's content and what flows in meanwhile. The holder of Queue.own owns it.
+// budget is the token bucket of the flash (config.toml.example, queue.flash_budget): while it has
+// tokens every commit is immediate. What it gives in any 24 hours is at most perDay: the bucket's
+// content and what flows in meanwhile. The holder of Queue.own owns it.
 type budget struct {
 	perDay int64 // bytes; 0 = unlimited
 	tokens int64 // bytes; negative after a commit that could not wait
@@ -48,7 +50,8 @@ func (b *budget) wait(cost int64, now time.Time) time.Duration {
 	return time.Duration(float64(missing) / b.perSecond() * float64(time.Second))
 }
 
-// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not slow the days after it.
+// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not
+// slow the days after it.
 func (b *budget) spend(cost int64, now time.Time) {
 	if b.perDay <= 0 {
 		return
@@ -57,7 +60,8 @@ func (b *budget) spend(cost int64, now time.Time) {
 	b.tokens = max(b.tokens-cost, -b.capacity())
 }
 
-// Account is what was written to the medium since midnight UTC, or since this process began if that was later.
+// Account is what was written to the medium since midnight UTC, or since this process began if that
+// was later.
 type Account struct {
 	Written int64  // bytes handed to files
 	Wear    int64  // bytes that the medium has written for it, by what a commit costs it
@@ -98,7 +102,8 @@ func (l *ledger) turn() {
 	}
 }
 
-// wear is what a write of n bytes at position at of a file costs the medium in bytes: commit, which covers the first block, and each further block that it touches.
+// wear is what a write of n bytes at position at of a file costs the medium in bytes: commit, which
+// covers the first block, and each further block that it touches.
 func wear(at, n, commit int64) int64 {
 	blocks := (at+max(n, 1)-1)/disk.Block - at/disk.Block + 1
 	return commit + (blocks-1)*disk.Block

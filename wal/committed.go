@@ -10,7 +10,9 @@ import (
 	"edgesync/wal/disk"
 )
 
-// The committed file holds the committed position in two slots, which lie in different sectors and are written in turn, so that a torn write leaves the other one. Its loss means that events are sent again, never that one is skipped.
+// The committed file holds the committed position in two slots, which lie in different sectors and
+// are written in turn, so that a torn write leaves the other one. Its loss means that events are
+// sent again, never that one is skipped.
 const (
 	committedName = "committed"
 	slotSize      = 4 + 4 + 8 + 2 + maxControlSize // magic, CRC-32C, generation, length, control and zeros behind it
@@ -73,7 +75,8 @@ func unwritten(dir string) bool {
 	return err == nil && zeros(b)
 }
 
-// openCommitted opens or creates the file. A new one gets its full size at once, so that a full disk does not keep the position from being written. What is no regular file is set aside.
+// openCommitted opens or creates the file. A new one gets its full size at once, so that a full
+// disk does not keep the position from being written. What is no regular file is set aside.
 func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {
 	path := filepath.Join(dir, committedName)
 	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {

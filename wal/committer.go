@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// run is the committer's goroutine: it makes group after group durable, and looks after the files between them.
+// run is the committer's goroutine: it makes group after group durable, and looks after the files
+// between them.
 func (q *Queue) run() {
 	defer close(q.closed)
 	timer := time.NewTimer(fileAfter)
@@ -46,7 +47,9 @@ func (q *Queue) work() time.Duration {
 	}
 }
 
-// hold is how long the pending group should still collect because the flash budget is short: at most queue.max_delay from its first event on, and not beyond what a group holds. behind is the group in front of it if that is not durable, and so not charged, yet.
+// hold is how long the pending group should still collect because the flash budget is short: at
+// most queue.max_delay from its first event on, and not beyond what a group holds. behind is the
+// group in front of it if that is not durable, and so not charged, yet.
 func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	if q.o.FlashBudget <= 0 {
 		return 0
@@ -65,7 +68,8 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
-// commit writes one group and makes it durable: one write for each segment it touches and one fsync. With Options.Interval the fsync comes later.
+// commit writes one group and makes it durable: one write for each segment it touches and one
+// fsync. With Options.Interval the fsync comes later.
 func (q *Queue) commit(g *group) error {
 	w, err := q.put(g, nil)
 	if err != nil {
@@ -105,7 +109,8 @@ func (w *written) newest() *segment {
 	return &w.tail
 }
 
-// put makes room for a group and has the library write it. behind is the group in front of it, if that is not durable yet.
+// put makes room for a group and has the library write it. behind is the group in front of it, if
+// that is not durable yet.
 func (q *Queue) put(g *group, behind *written) (*written, error) {
 	now := time.Now()
 	if q.store == nil {
@@ -136,7 +141,9 @@ func (q *Queue) put(g *group, behind *written) (*written, error) {
 	return w, nil
 }
 
-// compose makes the library's batch of a group. The library begins a new segment when the present one has reached its size, in the middle of a batch too. Each segment begins with a control frame, so that start-up and repair need no other segment to know the count.
+// compose makes the library's batch of a group. The library begins a new segment when the present
+// one has reached its size, in the middle of a batch too. Each segment begins with a control frame,
+// so that start-up and repair need no other segment to know the count.
 func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	w := &q.groups[0]
 	if behind == w {
@@ -238,10 +245,15 @@ func (q *Queue) cost(tail segment, n int64) int64 {
 
 // stateLocked is what control frames and the committed file hold.
 func (q *Queue) stateLocked() control {
-	return control{seq: q.end.Seq, committed: q.committed, counters: q.counters, ahead: q.ahead, thin: q.thin, gap: q.gap}
+	return control{
+		seq: q.end.Seq, committed: q.committed, counters: q.counters,
+		ahead: q.ahead, thin: q.thin, gap: q.gap,
+	}
 }
 
-// recordGap puts the event that reports what was dropped behind those of the group. The control frame behind it says that this is done: a crash between the two at worst makes the same record twice.
+// recordGap puts the event that reports what was dropped behind those of the group. The control
+// frame behind it says that this is done: a crash between the two at worst makes the same record
+// twice.
 func (q *Queue) recordGap(g *group) bool {
 	e, ok := q.record()
 	if !ok {
@@ -254,7 +266,8 @@ func (q *Queue) recordGap(g *group) bool {
 	return true
 }
 
-// record makes the event that reports what was dropped; false if there is nothing to report, or not yet.
+// record makes the event that reports what was dropped; false if there is nothing to report, or not
+// yet.
 func (q *Queue) record() (e Event, ok bool) {
 	if q.o.Record == nil {
 		return e, false
@@ -285,7 +298,8 @@ func (q *Queue) write(now time.Time, w *written, beside bool) error {
 	return nil
 }
 
-// fsync makes durable what was written, up to the segment that is the tail now. If that is empty, the library has done so when it ended the segment before.
+// fsync makes durable what was written, up to the segment that is the tail now. If that is empty,
+// the library has done so when it ended the segment before.
 func (q *Queue) fsync(tail uint64) error {
 	var f *os.File
 	if q.newTail {
@@ -314,7 +328,8 @@ func (q *Queue) fsync(tail uint64) error {
 	return nil
 }
 
-// syncWrites makes durable what was accepted before its fsync (Options.Interval); false if the medium refuses.
+// syncWrites makes durable what was accepted before its fsync (Options.Interval); false if the
+// medium refuses.
 func (q *Queue) syncWrites(now time.Time) bool {
 	if q.dirty.IsZero() || q.store == nil {
 		return q.store != nil

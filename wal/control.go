@@ -9,7 +9,8 @@ type counters struct {
 
 func (c counters) sum() uint64 { return c.deployed + c.dropped + c.dead + c.damaged }
 
-// control is the payload of a control frame and of a slot of the committed file: where the queue stands.
+// control is the payload of a control frame and of a slot of the committed file: where the queue
+// stands.
 type control struct {
 	seq       uint64 // events accepted before this frame
 	committed Position
@@ -19,7 +20,8 @@ type control struct {
 	gap       Gap      // dropped, and not yet reported by an event
 }
 
-// controlFields is how many numbers a control holds, each a uvarint: most of them are small or zero.
+// controlFields is how many numbers a control holds, each a uvarint: most of them are small or
+// zero.
 const (
 	controlFields  = 15
 	maxControlSize = controlFields * binary.MaxVarintLen64
@@ -27,7 +29,8 @@ const (
 
 func (c *control) fields() [controlFields]uint64 {
 	return [controlFields]uint64{
-		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.seq, c.committed.Offset, c.committed.Seq,
+		c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
 		c.ahead, c.thin.into, c.thin.from, c.thin.bytes, uint64(c.thin.level)<<8 | uint64(c.gap.Why),
 		c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last),
 	}
@@ -61,7 +64,8 @@ func parseControl(b []byte) (c control, ok bool) {
 // valid rejects what cannot be, so that sums never overflow.
 func (c *control) valid() bool {
 	for _, v := range [...]uint64{
-		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.seq, c.committed.Offset, c.committed.Seq,
+		c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
 		c.ahead, c.thin.into, c.thin.from, c.gap.Events,
 	} {
 		if v > maxOffset {
@@ -71,7 +75,8 @@ func (c *control) valid() bool {
 	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
 }
 
-// newer reports whether c was written later than d. The committed position, the number of the dropped and that of the accepted only grow.
+// newer reports whether c was written later than d. The committed position, the number of the
+// dropped and that of the accepted only grow.
 func (c *control) newer(d *control) bool {
 	if c.committed.Offset != d.committed.Offset {
 		return c.committed.Offset > d.committed.Offset

@@ -1,7 +1,7 @@
 package wal
 
-// CorruptError is what was found damaged in a queue directory. Verify reports each damage as one, and
-// Reader.Read returns one where the medium refuses to read a segment.
+// CorruptError is what was found damaged in a queue directory. Verify reports each damage as one,
+// and Reader.Read returns one where the medium refuses to read a segment.
 type CorruptError struct {
 	Segment string // name of the file: a segment, "committed", or "" where several are concerned
 	Offset  uint64 // first offset that is concerned; 0 = none can be named

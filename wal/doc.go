@@ -101,7 +101,7 @@
 //	Queue.mu       counters, positions, list of segments   everybody, briefly
 //	slowSyncs.mu   counts of slow fsyncs                   whoever waited for an fsync; Stats
 //	ledger.mu      the account of the day                  whoever wrote; Stats
-//	DeadLog.mu     the dead letters                        its callers; taken before the store's own
+//	DeadLog.mu     the dead letters                        its callers; before the store's own
 //
 // # Flash
 //

@@ -37,8 +37,8 @@ func ExampleOpen() {
 	// Output: 2 accepted, 2 pending
 }
 
-// The one consumer of a queue reads events in order, delivers them, and commits the position behind the
-// last one that was acknowledged.
+// The one consumer of a queue reads events in order, delivers them, and commits the position behind
+// the last one that was acknowledged.
 func ExampleReader() {
 	dir, err := os.MkdirTemp("", "queue-")
 	if err != nil {

@@ -21,13 +21,14 @@ import (
 
 // Sentinels that callers test for.
 var (
-	// ErrClosed: the queue was closed.
+	// ErrClosed means that the queue was closed.
 	ErrClosed = errors.New("wal: queue is closed")
-	// ErrFull: the quota is reached and the policy is to refuse.
+	// ErrFull means that the quota is reached and the policy is to refuse.
 	ErrFull = errors.New("wal: queue is full")
-	// ErrTooLarge: a fragment is larger than MaxFragment.
+	// ErrTooLarge means that a fragment is larger than MaxFragment.
 	ErrTooLarge = errors.New("wal: event is too large")
-	// ErrUnavailable: the medium refuses writes at the moment (full, failing, read-only); nothing was accepted.
+	// ErrUnavailable means that the medium refuses writes at the moment (full, failing, read-only);
+	// nothing was accepted.
 	ErrUnavailable = errors.New("wal: queue cannot be written")
 )
 
@@ -50,7 +51,10 @@ type Entry struct {
 	Position
 }
 
-// Position is an offset of the queue and what was counted up to it. Offset is the library's index of a frame. Control frames take offsets too, so Seq counts the events up to and including that offset over the life of the directory. Thinned counts those of them that thinning has removed behind the position at which the queue was opened; it is never stored.
+// Position is an offset of the queue and what was counted up to it. Offset is the library's index
+// of a frame. Control frames take offsets too, so Seq counts the events up to and including that
+// offset over the life of the directory. Thinned counts those of them that thinning has removed
+// behind the position at which the queue was opened; it is never stored.
 type Position struct {
 	Offset  uint64
 	Seq     uint64
@@ -73,11 +77,16 @@ type Options struct {
 	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
 	Log         *slog.Logger
 
-	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the epoch. A time outside the years 2020 to 2099 means that it is not known, and then nothing is too old. nil: the machine's clock.
+	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the
+	// epoch. A time outside the years 2020 to 2099 means that it is not known, and then nothing is
+	// too old. nil: the machine's clock.
 	Now func() int64
-	// Series says whether an event may be thinned, and which series of its entity it belongs to: each series is thinned by itself. nil: none may. The goroutine that commits calls it.
+	// Series says whether an event may be thinned, and which series of its entity it belongs to:
+	// each series is thinned by itself. nil: none may. The goroutine that commits calls it.
 	Series func(kind, action uint8, fragment []byte) (series uint64, may bool)
-	// Record makes the event that reports a gap; total is how many events were dropped over the life of the directory. ok is false while it cannot be made, and then it is asked again. nil: gaps are only counted. The goroutine that commits calls it.
+	// Record makes the event that reports a gap; total is how many events were dropped over the
+	// life of the directory. ok is false while it cannot be made, and then it is asked again. nil:
+	// gaps are only counted. The goroutine that commits calls it.
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
 	padUpTo    int64 // room that tests have given up at the end of a segment (pad.go) though nobody waits
@@ -90,10 +99,12 @@ type Options struct {
 const (
 	DropOldest = "drop_oldest" // the oldest events give way
 	RejectNew  = "reject_new"  // Append fails with ErrFull
-	Thin       = "thin"        // every second event of each series gives way, evenly over the whole backlog; see Options.Series
+	Thin       = "thin"        // every second event of each series gives way, evenly over the backlog (Options.Series)
 )
 
-// DefaultSegmentSize is the size of a segment in bytes. A segment is what is dropped at a time. The library holds the newest and the one before it in memory, so its own default of 20 MB would not do.
+// DefaultSegmentSize is the size of a segment in bytes. A segment is what is dropped at a time. The
+// library holds the newest and the one before it in memory, so its own default of 20 MB would not
+// do.
 const DefaultSegmentSize = 512 << 10
 
 // segment is what is known of one segment file.
@@ -107,7 +118,10 @@ const levelUnknown = -1
 
 // Queue is the durable queue of events. Its methods are safe for concurrent use.
 //
-// The holder of own calls the library and writes the files: the committer's goroutine, or a goroutine in Append that found nobody committing, which spares a lone writer two switches between goroutines. syncMany only calls fsync, on behalf of the holder. Readers read the files by themselves. doc.go has the order of the locks.
+// The holder of own calls the library and writes the files: the committer's goroutine, or a
+// goroutine in Append that found nobody committing, which spares a lone writer two switches between
+// goroutines. syncMany only calls fsync, on behalf of the holder. Readers read the files by
+// themselves. doc.go has the order of the locks.
 type Queue struct {
 	o    Options
 	log  *slog.Logger
@@ -193,14 +207,15 @@ type group struct {
 	outcome *outcome      // of those who wait; nil if none does
 }
 
-// outcome is what became of a group. Closing done wakes all who wait for it at once; err is set before that.
+// outcome is what became of a group. Closing done wakes all who wait for it at once; err is set
+// before that.
 type outcome struct {
 	done chan struct{}
 	err  error
 }
 
 const (
-	groupBytes  = 1 << 20         // more waits for the commit under way: memory is bounded, and slow flash slows the devices
+	groupBytes  = 1 << 20         // more waits for the commit under way, and so do the devices
 	fileAfter   = 5 * time.Second // of quiet, the committed position goes to its file
 	fileBytes   = 1 << 20         // acknowledged bytes after which it does so in any case
 	dropEvery   = time.Second
@@ -210,7 +225,10 @@ const (
 	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
 )
 
-// Append makes events durable, all or none, in one group commit shared with all that wait. It blocks while the group is full; ctx bounds that wait only. What has been handed over is either durable or refused when Append returns. Errors wrap ErrClosed, ErrFull, ErrTooLarge or ErrUnavailable.
+// Append makes events durable, all or none, in one group commit shared with all that wait. It
+// blocks while the group is full; ctx bounds that wait only. What has been handed over is either
+// durable or refused when Append returns. Errors wrap ErrClosed, ErrFull, ErrTooLarge or
+// ErrUnavailable.
 func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	o, first, err := q.submit(ctx, events, nil)
 	if err != nil {
@@ -232,7 +250,8 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	return o.err
 }
 
-// Submit is Append without waiting: done is called once, in commit order, from the committer's goroutine, and must not block. If Submit returns an error, done is not called.
+// Submit is Append without waiting: done is called once, in commit order, from the committer's
+// goroutine, and must not block. If Submit returns an error, done is not called.
 func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) error {
 	_, first, err := q.submit(ctx, events, done)
 	if first {
@@ -241,7 +260,8 @@ func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) er
 	return err
 }
 
-// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome. The first of a group must see to it that the group is committed.
+// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the
+// caller waits for the outcome. The first of a group must see to it that the group is committed.
 func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *outcome, first bool, err error) {
 	size, bytes := 0, 0
 	for i := range events {
@@ -302,7 +322,11 @@ func poke(c chan struct{}) {
 	}
 }
 
-// Commit moves the committed position forward to p. Of the events between, deployed were acknowledged by the cloud and dead moved to the dead letters; the rest could not be read and count as damaged. A p at or below the committed position is ignored. The position is durable with the next group commit, or in its file after a moment; a crash before that means that those events are sent again.
+// Commit moves the committed position forward to p. Of the events between, deployed were
+// acknowledged by the cloud and dead moved to the dead letters; the rest could not be read and
+// count as damaged. A p at or below the committed position is ignored. The position is durable with
+// the next group commit, or in its file after a moment; a crash before that means that those events
+// are sent again.
 func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -329,14 +353,18 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	q.ahead -= thinned
 	q.committed = p
 	q.balanceLocked()
-	if frames := q.end.Offset - q.segments[0].first + 1; (p.Offset-min(p.Offset, q.filed.Offset))*uint64(q.bytes) >= fileBytes*frames {
+	frames, since := q.end.Offset-q.segments[0].first+1, p.Offset-min(p.Offset, q.filed.Offset)
+	if since*uint64(q.bytes) >= fileBytes*frames { // by the mean size of a frame
 		q.urgent = true
 		poke(q.kick)
 	}
 	return nil
 }
 
-// balanceLocked keeps ahead within what is pending. Where the frames around a gap are damaged, the events that thinning has removed there count as damaged when they are passed. Once too few events are pending for ahead, that many of the damaged are known to have been thinned, and count as dropped.
+// balanceLocked keeps ahead within what is pending. Where the frames around a gap are damaged, the
+// events that thinning has removed there count as damaged when they are passed. Once too few events
+// are pending for ahead, that many of the damaged are known to have been thinned, and count as
+// dropped.
 func (q *Queue) balanceLocked() {
 	if rest := q.end.Seq - q.committed.Seq; q.ahead > rest {
 		n := q.ahead - rest
@@ -357,7 +385,8 @@ func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 // Committed is the committed position.
 func (q *Queue) Committed() Position { _, c, _ := q.bounds(); return c }
 
-// DurablyCommitted is the committed position that a crash now would leave: the newest in a control frame or in its file.
+// DurablyCommitted is the committed position that a crash now would leave: the newest in a control
+// frame or in its file.
 func (q *Queue) DurablyCommitted() Position {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -370,7 +399,8 @@ func (q *Queue) DurablyCommitted() Position {
 // End is the position of the last durable frame.
 func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
 
-// Newest is the time of the last frame that was there when the queue was opened, 0 if its last segment had none. The time now is at least that.
+// Newest is the time of the last frame that was there when the queue was opened, 0 if its last
+// segment had none. The time now is at least that.
 func (q *Queue) Newest() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -380,7 +410,9 @@ func (q *Queue) Newest() int64 {
 // Wake gets a token after each group commit, for one consumer.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
 
-// enter returns the first offset of the segment that holds offset, or of the first segment behind it. If the queue's reader goes there (main), thinning stays away from it. ok is false while thinning is replacing that segment.
+// enter returns the first offset of the segment that holds offset, or of the first segment behind
+// it. If the queue's reader goes there (main), thinning stays away from it. ok is false while
+// thinning is replacing that segment.
 func (q *Queue) enter(offset uint64, main bool) (first uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -405,7 +437,8 @@ func (q *Queue) leave(offset uint64) {
 	q.mu.Unlock()
 }
 
-// extent returns where a segment ends: the first offset of the next one, and how many of its bytes are durable (-1 = all there are).
+// extent returns where a segment ends: the first offset of the next one, and how many of its bytes
+// are durable (-1 = all there are).
 func (q *Queue) extent(first uint64) (limit uint64, bytes int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -423,7 +456,8 @@ func (q *Queue) dropped(first uint64) bool {
 	return !slices.ContainsFunc(q.segments, func(s segment) bool { return s.first == first })
 }
 
-// damage notes that frames from one offset to another cannot be read, keeps the file for people, and logs that once a segment.
+// damage notes that frames from one offset to another cannot be read, keeps the file for people,
+// and logs that once a segment.
 func (q *Queue) damage(first, from, to uint64) {
 	q.mu.Lock()
 	_, known := q.damaged[first]
@@ -433,13 +467,15 @@ func (q *Queue) damage(first, from, to uint64) {
 		return
 	}
 	path := filepath.Join(q.o.Dir, segmentName(first))
-	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged", "file", path, "from", from, "to", to)
+	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged",
+		"file", path, "from", from, "to", to)
 	if b, err := disk.Read(path, disk.CorruptBytes/2); err == nil {
 		disk.Keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
 	}
 }
 
-// Close makes everything durable, the committed position too, and releases the directory. Later appends get ErrClosed.
+// Close makes everything durable, the committed position too, and releases the directory. Later
+// appends get ErrClosed.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	q.shut = true

@@ -2,18 +2,19 @@ package wal
 
 import "slices"
 
-// sieve takes segments and gives the content of the one that replaces them.
+// sieve takes segments and makes the content of the one that replaces them.
 type sieve struct {
 	series func(kind, action uint8, fragment []byte) (uint64, bool)
 	salt   uint64
-	room   int // bytes of out; beyond it goes on no further, because frames of lost events may take more room than what was damaged
+	room   int // bytes of out, where it stops: lost frames may take more room than what was damaged
 	out    []byte
 	gap    Gap
 	odd    [thinBits / 64]uint64 // whether a series, by its hash, has had an odd number of events
 	run    uint64                // offsets left out since the last frame written
 }
 
-// segment takes one: the head of the new segment tells its level, what is damaged stays so, offset for offset.
+// segment takes one segment. The head of the new segment gets the level; what is damaged stays so,
+// offset for offset.
 func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uint8) {
 	if s.out == nil {
 		s.out = make([]byte, 0, len(data))
@@ -40,7 +41,8 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 			h[offAction] = level
 			h.seal(at)
 			s.put(h, at)
-		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && pos+n < len(data) && s.drops(f): // the last one tells that the end is not torn
+		// The last frame stays: it shows that the end is not torn.
+		case f.typ() == frameEvent && s.run < maxJump && at+1 < limit && pos+n < len(data) && s.drops(f):
 			s.gap.see(f.time())
 			s.run++
 		case f.typ() == frameControl:
@@ -56,7 +58,7 @@ func (s *sieve) segment(data []byte, first, limit uint64, isHead bool, level uin
 	}
 }
 
-// put writes a frame, or one that says that there is nothing readable at its offset.
+// put writes a frame, or a lost one where there is nothing readable at the offset.
 func (s *sieve) put(f frame, offset uint64) {
 	if f == nil {
 		s.out = appendLost(s.out, offset)
@@ -66,7 +68,7 @@ func (s *sieve) put(f frame, offset uint64) {
 	s.run = 0
 }
 
-// drops tells whether this event is the second of two of its series.
+// drops reports whether this event is the second of two of its series.
 func (s *sieve) drops(f frame) bool {
 	series, may := s.series(f.kind(), f[offAction], f.payload())
 	if !may {

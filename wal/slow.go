@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// SlowSync is the fsync that counts as slow (Stats.SlowSyncs). 500 ms is what a sound card may take for
-// one write at most (SD Physical Layer Specification, "Write Timeout": 250 ms, of SDXC 500 ms).
+// SlowSync is the fsync that counts as slow (Stats.SlowSyncs). 500 ms is what a sound card may take
+// for one write at most (SD Physical Layer Specification, "Write Timeout": 250 ms, of SDXC 500 ms).
 const SlowSync = 500 * time.Millisecond
 
 const (
@@ -16,8 +16,9 @@ const (
 	slowWindow = 10 * time.Minute // over which they are counted, and at most one line is logged
 )
 
-// slowSyncs counts the fsyncs of segments that took long, and logs when the 99th percentile of a window
-// is above SlowSync. Whoever waits for an fsync notes it: the owner of the files, or syncMany.
+// slowSyncs counts the fsyncs of segments that took long, and logs when the 99th percentile of a
+// window is above SlowSync. Whoever waits for an fsync notes it: the owner of the files, or
+// syncMany.
 type slowSyncs struct {
 	mu     sync.Mutex // guards what follows
 	slow   uint64     // in all
@@ -31,6 +32,14 @@ type slowSyncs struct {
 func (s *slowSyncs) note(began time.Time, dir string, log *slog.Logger) {
 	now := time.Now()
 	took := now.Sub(began)
+	if p99, all, due := s.count(now, took); due {
+		log.Warn("the medium is slow: an fsync takes longer than it should, and devices wait for it",
+			"dir", dir, "took", took.Round(time.Millisecond), "p99_up_to", p99, "of_fsyncs", all, "bound", SlowSync)
+	}
+}
+
+// count is note without the line; due says that one is to be logged.
+func (s *slowSyncs) count(now time.Time, took time.Duration) (p99 time.Duration, all uint64, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.begun) >= slowWindow {
@@ -38,21 +47,18 @@ func (s *slowSyncs) note(began time.Time, dir string, log *slog.Logger) {
 	}
 	s.syncs[min(bits.Len64(uint64(max(took, 0)/time.Millisecond)), len(s.syncs)-1)]++
 	if took <= SlowSync {
-		return
+		return 0, 0, false
 	}
 	s.slow++
 	s.above++
-	p99, all := s.percentile()
-	if s.logged || s.above*slowShare <= all {
-		return
-	}
-	s.logged = true
-	log.Warn("the medium is slow: an fsync takes longer than it should, and devices wait for it",
-		"dir", dir, "took", took.Round(time.Millisecond), "p99_up_to", p99, "of_fsyncs", all, "bound", SlowSync)
+	p99, all = s.percentile()
+	due = !s.logged && s.above*slowShare > all
+	s.logged = s.logged || due
+	return p99, all, due
 }
 
-// percentile is what all but one in slowShare of the window's fsyncs stay below, rounded up to a power of
-// two of milliseconds, and how many there were.
+// percentile is what all but one in slowShare of the window's fsyncs stay below, rounded up to a
+// power of two of milliseconds, and how many there were.
 func (s *slowSyncs) percentile() (p99 time.Duration, all uint64) {
 	for _, n := range s.syncs {
 		all += uint64(n)

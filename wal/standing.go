@@ -1,6 +1,6 @@
 package wal
 
-// place is where a directory stands.
+// standing is where the queue of a directory stands.
 type standing struct {
 	end, committed Position
 	counters       counters
@@ -8,11 +8,13 @@ type standing struct {
 	gap            Gap
 }
 
-// settle works out where things stand. c is what the committed file tells, or after a failure the memory, if ok; of it and the newest
-// control frame of the tail the later one counts. If both are lost everything that is still there is sent again.
+// standingOf works out where a directory stands. c is what the committed file says, or memory after
+// a failure, if ok; of it and the newest control frame of the tail the later one counts. If both
+// are lost, everything that is still there is sent again.
 //
-// When the log is known to have reached further than the tail does now, what is missing was acknowledged to devices and cannot be read
-// any more. Its offsets are not used again: an old committed offset, or a reader, would pass over what is written there.
+// When the log is known to have reached further than the tail does now, what is missing was
+// acknowledged to devices and cannot be read any more. Its offsets are not used again: an old
+// committed offset, or a reader, would pass over what is written there.
 func standingOf(dir string, t tail, c control, ok bool, reach uint64) (p standing) {
 	p.end = Position{Offset: t.last, Seq: t.seq}
 	known := uint64(0) // events known to have been accepted
@@ -41,7 +43,8 @@ func standingOf(dir string, t tail, c control, ok bool, reach uint64) (p standin
 		p.committed = p.end
 	}
 	if first, seq, found := startSeq(dir); lost && found && p.committed.Offset < first-1 && seq >= p.committed.Seq {
-		// A control frame from before a drop. Only what the committed offset had passed is dropped, so what is gone was not pending.
+		// The control frame is older than a drop. Only what the committed offset had passed is
+		// dropped, so what is gone was not pending.
 		seq = min(seq, p.end.Seq)
 		passed := seq - p.committed.Seq
 		already := min(p.ahead, passed) // counted when it was thinned
@@ -62,7 +65,7 @@ func startSeq(dir string) (first, seq uint64, ok bool) {
 	}
 	for i, f := range firsts[:min(4, len(firsts))] {
 		if seq, ok := headSeq(dir, f); ok {
-			if i > 0 { // what lies before cannot be told from control frames
+			if i > 0 { // events before it cannot be told from control frames
 				seq -= min(seq, f-firsts[0])
 			}
 			return firsts[0], seq, true

@@ -23,8 +23,8 @@ type Stats struct {
 	LastError              error
 }
 
-// Stats is a snapshot of one moment. It reads one event from the medium when the committed position has
-// moved since the last call.
+// Stats is a snapshot of one moment. It reads one event from the medium when the committed position
+// has moved since the last call.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	s := Stats{

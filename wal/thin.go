@@ -13,13 +13,16 @@ import (
 	"edgesync/wal/disk"
 )
 
-// Thinning halves a stretch of the backlog: two neighbouring segments become one, without every second event of each series. What was
-// thinned most is thinned next only when everything else has been thinned as often, so the backlog keeps one density over its whole
-// length: an outage twice as long leaves half as many values, and no hole. Offsets do not shift: the frames that stay keep theirs, and
-// a reader knows by the jump from one intact frame to the next how many were removed.
+// thinning is the replacement of segments that is under way. Thinning halves a stretch of the
+// backlog: two neighbouring segments become one, without every second event of each series. The
+// segments that were thinned least are thinned next, the oldest of them, so the backlog keeps one
+// density over its whole length: an outage twice as long leaves half as many values, and no hole.
+// Offsets do not shift: the frames that stay keep theirs, and a reader knows by the jump from one
+// intact frame to the next how many were removed.
 //
-// The new content is written beside the old one and synced; then the intention is made durable, in the committed file; then the new
-// file takes its place. Open finishes what a crash has left behind after the intention (resumeThinning).
+// The new content is written beside the old one and synced; then the intention is made durable, in
+// the committed file; then the new file takes the name. Open finishes what a crash has left behind
+// after the intention (resumeThinning).
 type thinning struct {
 	into  uint64 // first offset of the segment that is replaced; 0 = none is
 	from  uint64 // first offset of the one whose events move into it; 0 = none
@@ -34,7 +37,8 @@ const (
 	thinBits   = 1 << 16
 )
 
-// thinOnce makes room by thinning the segments that were thinned least, the oldest of them; false if none is left.
+// thinOnce makes room by thinning the oldest of the segments that were thinned least; false if none
+// is left.
 func (q *Queue) thinOnce(now time.Time) bool {
 	if q.o.Series == nil || !q.syncWrites(now) {
 		return false
@@ -64,7 +68,7 @@ func (q *Queue) thinOnce(now time.Time) bool {
 	}
 }
 
-// errNotWorth: there is too little in a segment that may be thinned.
+// errNotWorth means that too little in a segment may be thinned.
 var errNotWorth = errors.New("wal: thinning would make no room")
 
 // setLevel notes how often a segment was thinned.
@@ -78,7 +82,8 @@ func (q *Queue) setLevel(first uint64, level int8) {
 	}
 }
 
-// replace puts the file that writeThin has written in its place; false if the reader has come there meanwhile.
+// replace gives the file that writeThin has written its name; false if the reader has come there
+// meanwhile.
 func (q *Queue) replace(t thinning, gap Gap, now time.Time) (bool, error) {
 	fresh := filepath.Join(q.o.Dir, segmentName(t.into)+thinSuffix)
 	q.mu.Lock()
@@ -114,12 +119,12 @@ func (q *Queue) replace(t thinning, gap Gap, now time.Time) (bool, error) {
 	q.replacing, q.thin = 0, thinning{}
 	q.epoch++
 	q.mu.Unlock()
-	poke(q.wake) // a reader may wait in front of it
+	poke(q.wake) // a reader may be waiting for it
 	return true, nil
 }
 
-// pickThin finds the oldest of the segments that were thinned least, and its neighbour if that was thinned as often. The reader has
-// reached none of them, and the tail is not among them.
+// pickThin finds the oldest of the segments that were thinned least, and its neighbour if that was
+// thinned as often. The reader has reached neither, and the tail is not among them.
 func (q *Queue) pickThin() (a, b segment, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,7 +137,7 @@ func (q *Queue) pickThin() (a, b segment, ok bool) {
 			continue
 		}
 		if s.level == levelUnknown {
-			s.level = maxLevel // one without a head could not tell that it was thinned
+			s.level = maxLevel // without its head a segment could not record its level
 			if f, _, ok := head(q.o.Dir, s.first); ok {
 				s.level = int8(min(f[offAction], maxLevel))
 			}
@@ -151,7 +156,7 @@ func (q *Queue) pickThin() (a, b segment, ok bool) {
 	return a, b, true
 }
 
-// writeThin writes the new content of a, with that of b if it is one, beside it.
+// writeThin writes the new content of a, with that of b if there is one, beside a.
 func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	t := thinning{into: a.first, from: b.first, level: level}
 	s := sieve{series: q.o.Series, salt: a.first ^ uint64(level)<<56, room: int((a.bytes + b.bytes) * 7 / 8)}
@@ -172,7 +177,7 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	if len(s.out) > s.room {
 		return t, s.gap, errNotWorth
 	}
-	if f, _, bad := next(s.out, a.first); bad || f.typ() != frameControl { // without its head the new segment could not tell its level
+	if f, _, bad := next(s.out, a.first); bad || f.typ() != frameControl { // see pickThin
 		return t, s.gap, errNotWorth
 	}
 	t.bytes = uint64(len(s.out))
@@ -186,7 +191,8 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	return t, s.gap, nil
 }
 
-// resumeThinning puts a finished file in its place, or removes what was not finished. Doing it again changes nothing.
+// resumeThinning gives a finished file its name. What was not finished it leaves to tidy. Doing it
+// again changes nothing.
 func resumeThinning(ops disk.Ops, dir string, t thinning, log *slog.Logger) error {
 	if t.into == 0 {
 		return nil
@@ -205,7 +211,8 @@ func resumeThinning(ops disk.Ops, dir string, t thinning, log *slog.Logger) erro
 		}
 		log.Debug("a stretch of the backlog was thinned", "file", path, "level", t.level)
 	}
-	// The other segment's events are in the first one now. Its place in the list of files decides what readers see, so it goes last.
+	// The other segment's events are in the first one now. What readers see depends on which files
+	// there are, so it goes last.
 	if t.from > t.into && thinLevel(path, t.into) == t.level {
 		if err := os.Remove(filepath.Join(dir, segmentName(t.from))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -214,7 +221,7 @@ func resumeThinning(ops disk.Ops, dir string, t thinning, log *slog.Logger) erro
 	return disk.SyncDir(dir)
 }
 
-// thinLevel is how often the segment in a file was thinned, by its head; 0 if it has none.
+// thinLevel is how often the segment in a file was thinned, from its head; 0 if it has none.
 func thinLevel(path string, first uint64) uint8 {
 	f, _, ok := headOf(path, first)
 	if !ok {
