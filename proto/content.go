@@ -12,16 +12,19 @@ import (
 
 var errNoFragment = errors.New("proto: the bytes are no part of an UplinkMsg")
 
-// AppendContent appends what a fragment says as one JSON object, with its secrets replaced by "***", and tells the type of the entity that
-// it is about ("" if unknown). It is for people who look into the queue, not for the way to the cloud:
+// AppendContent appends the content of a fragment as one JSON object, with secrets replaced by
+// "***", and returns the type of the entity that the fragment is about ("" if unknown). The text is
+// for people who look into the queue; the way to the cloud does not use it.
 //
 //	telemetry   {"ts":1767225600000,"values":{"temperature":21.5}}
-//	attributes  {"scope":"CLIENT_SCOPE","ts":…,"values":{…}}, deleted ones {"scope":"CLIENT_SCOPE","deleted":["key"]}
-//	others      the message's own fields, ids put together, JSON text as JSON: {"msgType":"ENTITY_CREATED_RPC_MESSAGE","id":"…","entity":{…}}
+//	attributes  {"scope":"CLIENT_SCOPE","ts":…,"values":{…}}
+//	            deleted ones: {"scope":"CLIENT_SCOPE","deleted":["key"]}
+//	others      the message's own fields, ids put together, JSON text as JSON:
+//	            {"msgType":"ENTITY_CREATED_RPC_MESSAGE","id":"…","entity":{…}}
 func AppendContent(dst, fragment []byte) (content []byte, entityType string, err error) {
 	var u UplinkMsg
 	if err := proto.Unmarshal(fragment, &u); err != nil {
-		return dst, "", errNoFragment // whose text would show parts of it
+		return dst, "", errNoFragment // err is not wrapped: its text would show parts of the fragment
 	}
 	if len(u.EntityData) == 1 {
 		return appendData(dst, u.EntityData[0]), u.EntityData[0].GetEntityType(), nil
@@ -46,7 +49,7 @@ func AppendContent(dst, fragment []byte) (content []byte, entityType string, err
 	return dst, "", errNoFragment
 }
 
-// appendData writes the values of an entity; the names of their parts are ours.
+// appendData writes the values of an entity. The names of the members are our own.
 func appendData(dst []byte, e *EntityDataProto) []byte {
 	w := writer{buf: append(dst, '{')}
 	if s := e.GetPostAttributeScope(); s != "" {
@@ -75,7 +78,7 @@ func appendData(dst []byte, e *EntityDataProto) []byte {
 		w.key("ts")
 		w.time(lists[0].GetTs())
 		w.values(lists[0].GetKv())
-	} else if len(lists) > 1 { // not ours, but legal
+	} else if len(lists) > 1 { // legal, but never written by this encoder
 		w.key("series")
 		w.buf = append(w.buf, '[')
 		for _, l := range lists {
@@ -96,13 +99,14 @@ func appendData(dst []byte, e *EntityDataProto) []byte {
 	return append(w.buf, '}')
 }
 
-// writer writes JSON by hand: reflection by name would make the linker keep every method of every type.
+// writer writes JSON by hand, because reflection by name would make the linker keep every method of
+// every type.
 type writer struct {
 	buf []byte
-	all bool // everything that is not known to be harmless is a secret
+	all bool // the message is about credentials: every member but the harmless ones is a secret
 }
 
-// comma separates from what stands before, if that is a value.
+// comma writes the separator, unless the next value is the first of its object or array.
 func (w *writer) comma() {
 	if c := w.buf[len(w.buf)-1]; c != '{' && c != '[' {
 		w.buf = append(w.buf, ',')
@@ -118,7 +122,7 @@ func (w *writer) key(k string) {
 func (w *writer) text(s string)  { w.buf = AppendJSONString(w.buf, s) }
 func (w *writer) number(n int64) { w.buf = strconv.AppendInt(w.buf, n, 10) }
 
-// time writes a time; null while it is not known.
+// time writes a time, or null for an undated one (see Undated).
 func (w *writer) time(t int64) {
 	if _, undated := Uptime(t); undated {
 		w.buf = append(w.buf, "null"...)
@@ -127,7 +131,7 @@ func (w *writer) time(t int64) {
 	w.number(t)
 }
 
-// real writes a float; those that JSON does not have as text.
+// real writes a float; NaN and the infinities, which JSON does not have, as text.
 func (w *writer) real(f float64) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		w.text(strconv.FormatFloat(f, 'g', -1, 64))
@@ -161,7 +165,7 @@ func (w *writer) values(kv []*KeyValueProto) {
 	w.buf = append(w.buf, '}')
 }
 
-// secretOr writes s, or a mask if its name says that it is a secret.
+// secretOr writes s, or the mask if name is the name of a secret.
 func (w *writer) secretOr(name, s string) {
 	if s != "" && w.hides(name) {
 		s = mask
@@ -169,7 +173,8 @@ func (w *writer) secretOr(name, s string) {
 	w.text(s)
 }
 
-// json writes JSON text as JSON, its secrets masked. Of what is none, or is nested too deeply, only the length is told.
+// json writes JSON text as JSON with its secrets masked. Of text that is no JSON, or is nested too
+// deeply, it writes only the length.
 func (w *writer) json(s string) {
 	before := len(w.buf)
 	if s == "" {
@@ -180,12 +185,12 @@ func (w *writer) json(s string) {
 	}
 }
 
-// jsonFields hold JSON text (wire contract 1.5, 8.1).
+// jsonFields are the fields that hold JSON text (CONTRACT.md 1.5, 8.1).
 var jsonFields = map[protoreflect.Name]bool{"entity": true, "params": true, "response": true, "additionalInfo": true}
 
 const maxDepth = 32
 
-// message writes the fields of a message that are set, in the order of the contract.
+// message writes the fields of a message that are set, in the order in which edge.proto lists them.
 func (w *writer) message(m protoreflect.Message, depth int) {
 	w.buf = append(w.buf, '{')
 	fields := m.Descriptor().Fields()
@@ -238,7 +243,7 @@ func (w *writer) field(f protoreflect.FieldDescriptor, v protoreflect.Value, dep
 		} else {
 			w.secretOr(string(f.Name()), v.String())
 		}
-	default: // integers; the contract has no others
+	default: // integers: the messages have no other kinds
 		w.number(v.Int())
 	}
 }

@@ -28,23 +28,36 @@ func TestContent(t *testing.T) {
 		{Key: []byte("j"), Type: KeyValueType_JSON_V, Str: []byte(`{"z":1, "wifi_password":"hush","a":[null,true,{"token":["hush"]}]}`)},
 		{Key: []byte("apiKey"), Type: KeyValueType_STRING_V, Str: []byte("hush")},
 	}
-	values := `"values":{"t":-21.5,"n":7,"on":false,"s":"a \"b\"\n","j":{"z":1,"wifi_password":"***","a":[null,true,{"token":["***"]}]},"apiKey":"***"}`
+	values := `"values":{"t":-21.5,"n":7,"on":false,"s":"a \"b\"\n","j":{"z":1,"wifi_password":"***","a":[null,true,` +
+		`{"token":["***"]}]},"apiKey":"***"}`
 	for _, c := range []struct {
 		name, entity, want string
 		fragment           []byte
 	}{
 		{"telemetry", "DEVICE", `{"ts":1767225600000,` + values + `}`, AppendTelemetry(nil, id, "DEVICE", 1767225600000, kv)},
 		{"posted attributes", "ASSET", `{"scope":"CLIENT_SCOPE",` + values + `}`, AppendPostAttributes(nil, id, "ASSET", ClientScope, kv)},
-		{"attributes with a time", "DEVICE", `{"scope":"SERVER_SCOPE","ts":0,"values":{}}`, AppendAttributesUpdated(nil, id, "DEVICE", "SERVER_SCOPE", 0, nil)},
-		{"deleted attributes", "DEVICE", `{"scope":"SHARED_SCOPE","deleted":["a","b"]}`, AppendAttributeDelete(nil, id, "DEVICE", "SHARED_SCOPE", []string{"a", "b"})},
 		{
-			"device", "DEVICE", `{"msgType":"ENTITY_CREATED_RPC_MESSAGE","id":"01020000-0000-0000-0000-000000000009","entity":{"name":"pump","secretKey":"***"}}`,
-			fragmentOf(t, &UplinkMsg{DeviceUpdateMsg: []*DeviceUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"pump","secretKey":"hush"}`}}}),
+			"attributes with a time", "DEVICE", `{"scope":"SERVER_SCOPE","ts":0,"values":{}}`,
+			AppendAttributesUpdated(nil, id, "DEVICE", "SERVER_SCOPE", 0, nil),
 		},
 		{
-			"device credentials", "DEVICE", `{"entity":{"id":{"id":"x"},"deviceId":{"entityType":"DEVICE","id":"d"},"credentialsType":"ACCESS_TOKEN","credentialsId":"***","credentialsValue":null,"more":{"n":"***","l":["***"]}}}`,
+			"deleted attributes", "DEVICE", `{"scope":"SHARED_SCOPE","deleted":["a","b"]}`,
+			AppendAttributeDelete(nil, id, "DEVICE", "SHARED_SCOPE", []string{"a", "b"}),
+		},
+		{
+			"device", "DEVICE", `{"msgType":"ENTITY_CREATED_RPC_MESSAGE","id":"01020000-0000-0000-0000-000000000009",` +
+				`"entity":{"name":"pump","secretKey":"***"}}`,
+			fragmentOf(t, &UplinkMsg{DeviceUpdateMsg: []*DeviceUpdateMsg{{
+				IdMSB: msb, IdLSB: lsb,
+				Entity: `{"name":"pump","secretKey":"hush"}`,
+			}}}),
+		},
+		{
+			"device credentials", "DEVICE", `{"entity":{"id":{"id":"x"},"deviceId":{"entityType":"DEVICE","id":"d"},` +
+				`"credentialsType":"ACCESS_TOKEN","credentialsId":"***","credentialsValue":null,"more":{"n":"***","l":["***"]}}}`,
 			fragmentOf(t, &UplinkMsg{DeviceCredentialsUpdateMsg: []*DeviceCredentialsUpdateMsg{{
-				Entity: `{"id":{"id":"x"},"deviceId":{"entityType":"DEVICE","id":"d"},"credentialsType":"ACCESS_TOKEN","credentialsId":"hush","credentialsValue":null,"more":{"n":1234,"l":["hush"]}}`,
+				Entity: `{"id":{"id":"x"},"deviceId":{"entityType":"DEVICE","id":"d"},` +
+					`"credentialsType":"ACCESS_TOKEN","credentialsId":"hush","credentialsValue":null,"more":{"n":1234,"l":["hush"]}}`,
 			}}}),
 		},
 		{
@@ -52,14 +65,23 @@ func TestContent(t *testing.T) {
 			fragmentOf(t, &UplinkMsg{UserCredentialsUpdateMsg: []*UserCredentialsUpdateMsg{{Entity: `hush-hush`}}}),
 		},
 		{
-			"rpc", "DEVICE", `{"deviceId":"01020000-0000-0000-0000-000000000009","requestUuid":"00000000-0000-0000-0000-000000000000","requestId":5,"requestMsg":{"method":"login","params":{"user":"me","password":"***"}}}`,
+			"rpc", "DEVICE", `{"deviceId":"01020000-0000-0000-0000-000000000009",` +
+				`"requestUuid":"00000000-0000-0000-0000-000000000000","requestId":5,"requestMsg":{"method":"login",` +
+				`"params":{"user":"me","password":"***"}}}`,
 			fragmentOf(t, &UplinkMsg{DeviceRpcCallMsg: []*DeviceRpcCallMsg{{
-				DeviceIdMSB: msb, DeviceIdLSB: lsb, RequestId: 5, RequestMsg: &RpcRequestMsg{Method: "login", Params: `{"user":"me","password":"hush"}`},
+				DeviceIdMSB: msb, DeviceIdLSB: lsb, RequestId: 5, RequestMsg: &RpcRequestMsg{
+					Method: "login",
+					Params: `{"user":"me","password":"hush"}`,
+				},
 			}}}),
 		},
 		{
-			"attributes request", "DEVICE", `{"entityId":"01020000-0000-0000-0000-000000000009","entityType":"DEVICE","scope":"SHARED_SCOPE"}`,
-			fragmentOf(t, &UplinkMsg{AttributesRequestMsg: []*AttributesRequestMsg{{EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", Scope: "SHARED_SCOPE"}}}),
+			"attributes request", "DEVICE", `{"entityId":"01020000-0000-0000-0000-000000000009","entityType":"DEVICE",` +
+				`"scope":"SHARED_SCOPE"}`,
+			fragmentOf(t, &UplinkMsg{AttributesRequestMsg: []*AttributesRequestMsg{{
+				EntityIdMSB: msb,
+				EntityIdLSB: lsb, EntityType: "DEVICE", Scope: "SHARED_SCOPE",
+			}}}),
 		},
 	} {
 		got, entity, err := AppendContent([]byte("> "), c.fragment)

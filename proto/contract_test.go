@@ -10,8 +10,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Every message and enum has the numbers, types and presences of the contract's tables, and nothing beside them: a number of our own could be one that
-// another release uses (wire contract 1.2 to 1.5).
+// TestContractTables: every message and enum has the numbers, types and presences of the contract's
+// tables, and nothing beside them. A number of our own could be one that another release uses
+// (CONTRACT.md 1.2, 1.3, 1.4, 1.5).
 func TestContractTables(t *testing.T) {
 	text, err := os.ReadFile("testdata/contract.tsv")
 	if err != nil {
@@ -76,7 +77,7 @@ func shape(f protoreflect.FieldDescriptor) string {
 	return typ + "\timplicit"
 }
 
-// The path is all that the server sees of the names (wire contract 1.1).
+// TestServicePath: the path is all that the server sees of the names (CONTRACT.md 1.1).
 func TestServicePath(t *testing.T) {
 	if EdgeRpcService_HandleMsgs_FullMethodName != "/edge.EdgeRpcService/handleMsgs" {
 		t.Errorf("the path is %s", EdgeRpcService_HandleMsgs_FullMethodName)
@@ -87,7 +88,8 @@ func TestServicePath(t *testing.T) {
 	}
 }
 
-// The server works the parts of a message off in this order, whatever their numbers (wire contract 4.2).
+// TestRanks: the server processes the parts of a message in this order, whatever their numbers
+// (CONTRACT.md 4.2).
 func TestRanks(t *testing.T) {
 	order := []Kind{20, 3, 4, 19, 16, 23, 24, 18, 2, 5, 22, 6, 17, 21, 7, 8, 9, 26, 10, 11, 12, 14, 15, 25, 27, 28, 29, 30}
 	for i, k := range order {
@@ -96,7 +98,7 @@ func TestRanks(t *testing.T) {
 		}
 	}
 	fields := (&UplinkMsg{}).ProtoReflect().Descriptor().Fields()
-	if n := fields.Len() - 1; n != len(order) { // but for the id
+	if n := fields.Len() - 1; n != len(order) { // without the id
 		t.Errorf("%d parts are ranked of %d", len(order), n)
 	}
 }

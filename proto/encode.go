@@ -6,8 +6,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// KV is one key with one value, in the terms of KeyValueProto (wire contract 1.4). Type says which value counts; Str holds strings
-// and JSON text. Key and Str are only read, and not kept.
+// KV is one key with one value, in the terms of KeyValueProto (CONTRACT.md 1.4). Type says which
+// field holds the value; Str holds strings and JSON text. The appenders only read Key and Str and
+// do not keep them.
 type KV struct {
 	Key    []byte
 	Str    []byte
@@ -17,17 +18,18 @@ type KV struct {
 	Bool   bool
 }
 
-// ClientScope is the scope of the attributes that devices write (wire contract 7.1).
+// ClientScope is the scope of the attributes that devices write (CONTRACT.md 7.1).
 const ClientScope = "CLIENT_SCOPE"
 
 // DeviceEntity is the entity type of devices in EntityDataProto.
 const DeviceEntity = "DEVICE"
 
-// EdgeEntity is the entity type of this edge itself: a legal originator of telemetry (wire contract 5.3).
+// EdgeEntity is the entity type of this edge itself: a legal originator of telemetry
+// (CONTRACT.md 5.3).
 const EdgeEntity = "EDGE"
 
-// AppendTelemetry appends the fragment that stores kv at ts (milliseconds since the Unix epoch) as time series of the entity.
-// kv may be empty: the server then only notes that the entity is alive.
+// AppendTelemetry appends the fragment that stores kv at ts (milliseconds since the Unix epoch) as
+// time series of the entity. kv may be empty: the server then only notes that the entity is alive.
 func AppendTelemetry(dst []byte, entity UUID, entityType string, ts int64, kv []KV) []byte {
 	list := varintField(ts) + kvsSize(kv)
 	post := 1 + protowire.SizeBytes(list) // tsKvList = 1
@@ -40,8 +42,9 @@ func AppendTelemetry(dst []byte, entity UUID, entityType string, ts int64, kv []
 	return appendKVs(dst, 2, kv)
 }
 
-// AppendPostAttributes appends the fragment that hands kv as attributes of the scope to the server's rule chain. It carries no time: the
-// server stamps the values on arrival, so they always win (wire contract 7.2, pattern a).
+// AppendPostAttributes appends the fragment that hands kv as attributes of the scope to the
+// server's rule chain. The fragment carries no time: the server stamps the values on arrival, so
+// they always win (pattern a of CONTRACT.md 7.2).
 func AppendPostAttributes(dst []byte, entity UUID, entityType, scope string, kv []KV) []byte {
 	post := kvsSize(kv)
 	size := entitySize(entity, entityType) + 1 + protowire.SizeBytes(post) + stringField(scope)
@@ -52,8 +55,9 @@ func AppendPostAttributes(dst []byte, entity UUID, entityType, scope string, kv 
 	return appendStringField(dst, 7, scope)
 }
 
-// AppendAttributesUpdated appends the fragment that stores kv as attributes of the scope with the edge's time ts (milliseconds since
-// the Unix epoch). The server drops, and acknowledges, each key that it has with the same or a newer time (wire contract 7.2, pattern b).
+// AppendAttributesUpdated appends the fragment that stores kv as attributes of the scope with the
+// edge's time ts (milliseconds since the Unix epoch). The server acknowledges and drops each key
+// that it holds with the same or a newer time (pattern b of CONTRACT.md 7.2).
 func AppendAttributesUpdated(dst []byte, entity UUID, entityType, scope string, ts int64, kv []KV) []byte {
 	post := kvsSize(kv)
 	size := entitySize(entity, entityType) + 1 + protowire.SizeBytes(post) + stringField(scope) +
@@ -85,7 +89,8 @@ func AppendAttributeDelete(dst []byte, entity UUID, entityType, scope string, na
 	return dst
 }
 
-// appendEntity begins a fragment: the tag and length of an EntityDataProto of size bytes, and its first three fields.
+// appendEntity begins a fragment: the tag and length of an EntityDataProto of size bytes, and its
+// first three fields.
 func appendEntity(dst []byte, entity UUID, entityType string, size int) []byte {
 	msb, lsb := Halves(entity)
 	dst = appendHead(dst, protowire.Number(KindEntityData), size)
@@ -164,7 +169,8 @@ func AppendKV(dst []byte, kv *KV) []byte {
 	return dst
 }
 
-// ParseKV reads what AppendKV wrote. Key and Str point into b.
+// ParseKV reads what AppendKV wrote. Key and Str of the result point into b; ok is false for bytes
+// that do not parse, an empty key and an unknown type.
 func ParseKV(b []byte) (kv KV, ok bool) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -206,16 +212,20 @@ func ParseKV(b []byte) (kv KV, ok bool) {
 	return kv, len(kv.Key) > 0 && kv.Type >= KeyValueType_BOOLEAN_V && kv.Type <= KeyValueType_JSON_V
 }
 
-// KVOf is m in our terms; Key and Str are copies.
+// KVOf converts a decoded message to a KV. Key and Str are copies.
 func KVOf(m *KeyValueProto) KV {
-	kv := KV{Key: []byte(m.GetKey()), Type: m.GetType(), Bool: m.GetBoolV(), Long: m.GetLongV(), Double: m.GetDoubleV(), Str: []byte(m.GetStringV())}
+	kv := KV{
+		Key: []byte(m.GetKey()), Type: m.GetType(), Bool: m.GetBoolV(), Long: m.GetLongV(),
+		Double: m.GetDoubleV(), Str: []byte(m.GetStringV()),
+	}
 	if kv.Type == KeyValueType_JSON_V {
 		kv.Str = []byte(m.GetJsonV())
 	}
 	return kv
 }
 
-// The appenders below write fields numbered below 16 with implicit presence: one byte of tag, nothing at all for the default value.
+// The appenders below write fields with a number below 16 and implicit presence: the tag takes one
+// byte, and a default value is not written.
 
 func varintField(v int64) int {
 	if v == 0 {

@@ -12,7 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// decodeFragment reads a fragment as the element of an UplinkMsg that it is, and proves that the generated code writes it so too.
+// decodeFragment reads a fragment as an element of an UplinkMsg and checks that the generated code
+// writes the same bytes.
 func decodeFragment(t *testing.T, fragment []byte, kind Kind) protoreflect.Message {
 	t.Helper()
 	var u UplinkMsg
@@ -30,7 +31,8 @@ func decodeFragment(t *testing.T, fragment []byte, kind Kind) protoreflect.Messa
 	return list.Get(0).Message()
 }
 
-// Every kind of update is what the generated code makes of the same content: the numbers of the fields come from wire contract 1.5.
+// TestUpdatesAreWhatWasMeant: every kind of update has the bytes that the generated code makes of
+// the same content. The numbers of the fields come from CONTRACT.md 1.5.
 func TestUpdatesAreWhatWasMeant(t *testing.T) {
 	updates := 0
 	for kind := Kind(1); kind < kindEnd; kind++ {
@@ -90,13 +92,17 @@ func TestUpdatesAreWhatWasMeant(t *testing.T) {
 
 func TestRequestFragments(t *testing.T) {
 	m := decodeFragment(t, AppendAttributesRequest(nil, testID, "DEVICE", "SHARED_SCOPE"), KindAttributesAsk).Interface()
-	if want := (&AttributesRequestMsg{EntityIdMSB: testMSB, EntityIdLSB: testLSB, EntityType: "DEVICE", Scope: "SHARED_SCOPE"}); !pb.Equal(m, want) {
+	if want := (&AttributesRequestMsg{
+		EntityIdMSB: testMSB, EntityIdLSB: testLSB, EntityType: "DEVICE",
+		Scope: "SHARED_SCOPE",
+	}); !pb.Equal(m, want) {
 		t.Errorf("%v", m)
 	}
 	for _, kind := range []Kind{KindRelationAsk, KindCalculatedFieldAsk, KindEntityViewsAsk} {
 		m := decodeFragment(t, AppendRequest(nil, kind, testID, "ASSET"), kind)
 		f := m.Descriptor().Fields()
-		if m.Get(f.ByNumber(1)).Int() != testMSB || m.Get(f.ByNumber(2)).Int() != testLSB || m.Get(f.ByName("entityType")).String() != "ASSET" {
+		if m.Get(f.ByNumber(1)).Int() != testMSB || m.Get(f.ByNumber(2)).Int() != testLSB ||
+			m.Get(f.ByName("entityType")).String() != "ASSET" {
 			t.Errorf("%v: %v", kind, m)
 		}
 	}
@@ -111,7 +117,8 @@ func TestRequestFragments(t *testing.T) {
 
 func TestRPCFragments(t *testing.T) {
 	call := &DeviceRpcCallMsg{
-		DeviceIdMSB: testMSB, DeviceIdLSB: testLSB, RequestUuidMSB: -5, RequestUuidLSB: 7, RequestId: 3, ExpirationTime: 1767225610000, Oneway: true,
+		DeviceIdMSB: testMSB, DeviceIdLSB: testLSB, RequestUuidMSB: -5, RequestUuidLSB: 7, RequestId: 3,
+		ExpirationTime: 1767225610000, Oneway: true,
 		RequestMsg: &RpcRequestMsg{Method: "x"},
 	}
 	for _, c := range []struct{ response, word string }{{`{"ok":true}`, ""}, {"", "TIMEOUT"}, {"", ""}} {
@@ -122,8 +129,10 @@ func TestRPCFragments(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
-	bare := &DeviceRpcCallMsg{DeviceIdMSB: 1, DeviceIdLSB: 2, RequestUuidMSB: 3, RequestUuidLSB: 4} // request 0 (wire contract 8.1)
-	if got := decodeFragment(t, AppendRPCAnswer(nil, bare, "{}", ""), KindRPC).Interface().(*DeviceRpcCallMsg); got.RequestUuidLSB != 4 || got.Oneway {
+	// The request id is 0, as the server's first one is (CONTRACT.md 8.1).
+	bare := &DeviceRpcCallMsg{DeviceIdMSB: 1, DeviceIdLSB: 2, RequestUuidMSB: 3, RequestUuidLSB: 4}
+	if got := decodeFragment(t, AppendRPCAnswer(nil, bare, "{}", ""),
+		KindRPC).Interface().(*DeviceRpcCallMsg); got.RequestUuidLSB != 4 || got.Oneway {
 		t.Errorf("%v", got)
 	}
 	service, session := "edge", "s1"
@@ -131,7 +140,8 @@ func TestRPCFragments(t *testing.T) {
 		DeviceIdMSB: testMSB, DeviceIdLSB: testLSB, RequestId: 9, ServiceId: &service, SessionId: &session,
 		RequestMsg: &RpcRequestMsg{Method: "getTime", Params: "{}"},
 	}
-	if got := decodeFragment(t, AppendRPCRequest(nil, testID, 9, service, session, "getTime", "{}"), KindRPC).Interface(); !pb.Equal(got, want) {
+	if got := decodeFragment(t, AppendRPCRequest(nil, testID, 9, service, session, "getTime", "{}"),
+		KindRPC).Interface(); !pb.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
 }
@@ -174,8 +184,8 @@ func FuzzParseKV(f *testing.F) {
 	})
 }
 
-// TestRecordedParts takes every part of the uplinks that other edges sent to a real server, the Java edge among them, and demands that ours encode
-// the same content to the same message.
+// TestRecordedParts takes every part of the uplinks that other edges, the Java edge among them,
+// sent to a real server: the appenders encode the same content to the same message.
 func TestRecordedParts(t *testing.T) {
 	files, err := filepath.Glob("../sync/cloudtest/testdata/*.jsonl")
 	if err != nil || len(files) < 10 {
@@ -220,7 +230,7 @@ func TestRecordedParts(t *testing.T) {
 	}
 }
 
-// appendPart writes a part with the appenders; nil for what they do not write.
+// appendPart writes a part with the appenders. It returns nil for a part that they do not write.
 func appendPart(kind Kind, m protoreflect.Message) []byte {
 	fields := m.Descriptor().Fields()
 	number := func(name protoreflect.Name) int64 {
@@ -241,7 +251,7 @@ func appendPart(kind Kind, m protoreflect.Message) []byte {
 	}
 	switch kind {
 	case KindEntityData:
-		return nil // TestRecorded
+		return nil // see TestRecorded
 	case KindAttributesAsk:
 		return AppendAttributesRequest(nil, UUIDOf(number("entityIdMSB"), number("entityIdLSB")), text("entityType"), text("scope"))
 	case KindRPC:
@@ -250,7 +260,8 @@ func appendPart(kind Kind, m protoreflect.Message) []byte {
 		case c.ResponseMsg != nil && c.RequestMsg == nil && c.Persisted == nil && c.ServiceId == nil:
 			return AppendRPCAnswer(nil, c, c.ResponseMsg.Response, c.ResponseMsg.Error)
 		case c.RequestMsg != nil && c.ServiceId != nil && c.SessionId != nil && c.RequestUuidMSB == 0:
-			return AppendRPCRequest(nil, UUIDOf(c.DeviceIdMSB, c.DeviceIdLSB), c.RequestId, *c.ServiceId, *c.SessionId, c.RequestMsg.Method, c.RequestMsg.Params)
+			return AppendRPCRequest(nil, UUIDOf(c.DeviceIdMSB, c.DeviceIdLSB), c.RequestId, *c.ServiceId,
+				*c.SessionId, c.RequestMsg.Method, c.RequestMsg.Params)
 		}
 		return nil
 	}

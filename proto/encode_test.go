@@ -18,10 +18,10 @@ import (
 
 var testID = UUID{0x78, 0x4f, 0x39, 0x4c, 0x42, 0xb6, 0x43, 0x5a, 0x98, 0x3c, 0xb7, 0xbe, 0xff, 0x27, 0x84, 0xf9}
 
-// The halves of testID, from the example of wire contract 5.3.
+// MSB and LSB of testID, from the example of CONTRACT.md 5.3.
 const testMSB, testLSB = 8669210807411032922, -7476899250389416711
 
-// sampleKVs holds each type, its default value and its extremes.
+// sampleKVs returns values of each type, among them the default value and the extremes.
 func sampleKVs() ([]KV, []*KeyValueProto) {
 	type row struct {
 		kv   KV
@@ -49,7 +49,7 @@ func sampleKVs() ([]KV, []*KeyValueProto) {
 	}
 	add(KV{Key: nil, Type: KeyValueType_LONG_V, Long: 5}, &KeyValueProto{LongV: 5})
 	add(KV{Key: []byte(strings.Repeat("k", 255)), Type: KeyValueType_LONG_V, Long: 5}, &KeyValueProto{LongV: 5})
-	// What the type does not name is not written.
+	// Only the field that the type names is written.
 	add(KV{Key: []byte("mixed"), Type: KeyValueType_LONG_V, Long: 5, Bool: true, Double: 3, Str: []byte("no")}, &KeyValueProto{LongV: 5})
 
 	kvs, want := []KV{}, []*KeyValueProto{}
@@ -59,7 +59,8 @@ func sampleKVs() ([]KV, []*KeyValueProto) {
 	return kvs, want
 }
 
-// checkFragment demands that the fragment is, byte for byte, what the generated code marshals for an UplinkMsg with just that element.
+// checkFragment checks that the fragment is, byte for byte, what the generated code marshals for an
+// UplinkMsg with just that element.
 func checkFragment(t *testing.T, fragment []byte, want *EntityDataProto) {
 	t.Helper()
 	var got UplinkMsg
@@ -157,7 +158,7 @@ func TestFrameUplink(t *testing.T) {
 			}
 		}
 	}
-	// The longest header there can be fits exactly.
+	// The longest possible header fits exactly.
 	if h := appendUplinkHead(nil, -1, math.MaxInt32-20); len(h) != UplinkHeader {
 		t.Fatalf("the longest header has %d bytes, UplinkHeader is %d", len(h), UplinkHeader)
 	}
@@ -172,7 +173,10 @@ func TestRequests(t *testing.T) {
 	}{
 		"connect": {
 			AppendConnect(nil, "key", "secret", EdgeVersion_V_4_2_0, 4<<20),
-			&RequestMsg{ConnectRequestMsg: &ConnectRequestMsg{EdgeRoutingKey: "key", EdgeSecret: "secret", EdgeVersion: EdgeVersion_V_4_2_0, MaxInboundMessageSize: opt(4 << 20)}},
+			&RequestMsg{ConnectRequestMsg: &ConnectRequestMsg{
+				EdgeRoutingKey: "key", EdgeSecret: "secret",
+				EdgeVersion: EdgeVersion_V_4_2_0, MaxInboundMessageSize: opt(4 << 20),
+			}},
 		},
 		"connect without a limit": {
 			AppendConnect(nil, "key", "", EdgeVersion_V_4_3_1_3, 0),
@@ -188,11 +192,17 @@ func TestRequests(t *testing.T) {
 		},
 		"downlink done": {
 			AppendDownlinkResponse(nil, 7, ""),
-			&RequestMsg{MsgType: RequestMsgType_UPLINK_RPC_MESSAGE, DownlinkResponseMsg: &DownlinkResponseMsg{Success: true, DownlinkMsgId: 7}},
+			&RequestMsg{
+				MsgType:             RequestMsgType_UPLINK_RPC_MESSAGE,
+				DownlinkResponseMsg: &DownlinkResponseMsg{Success: true, DownlinkMsgId: 7},
+			},
 		},
 		"downlink failed": {
 			AppendDownlinkResponse(nil, math.MaxInt32, "no space"),
-			&RequestMsg{MsgType: RequestMsgType_UPLINK_RPC_MESSAGE, DownlinkResponseMsg: &DownlinkResponseMsg{ErrorMsg: "no space", DownlinkMsgId: math.MaxInt32}},
+			&RequestMsg{
+				MsgType:             RequestMsgType_UPLINK_RPC_MESSAGE,
+				DownlinkResponseMsg: &DownlinkResponseMsg{ErrorMsg: "no space", DownlinkMsgId: math.MaxInt32},
+			},
 		},
 	} {
 		if want := marshal(t, c.want); !bytes.Equal(c.got, want) {
@@ -201,7 +211,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestRecorded takes what other edges sent to a real server, decodes it, and demands that our encoder writes the same message.
+// TestRecorded decodes what other edges sent to a real server: the appenders write the same
+// message.
 func TestRecorded(t *testing.T) {
 	f, err := os.Open("testdata/recorded-uplinks.txt")
 	if err != nil {
@@ -246,7 +257,7 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
-// reencode writes m with the appenders; the form is empty if m has parts that they do not write.
+// reencode writes m with the appenders. The form is empty if m has parts that they do not write.
 func reencode(m *RequestMsg) ([]byte, string) {
 	switch {
 	case m.ConnectRequestMsg != nil && m.MsgType == RequestMsgType_CONNECT_RPC_MESSAGE && m.UplinkMsg == nil:
@@ -280,13 +291,16 @@ func reencode(m *RequestMsg) ([]byte, string) {
 		binary.BigEndian.PutUint64(id[:8], uint64(d.EntityIdMSB))
 		binary.BigEndian.PutUint64(id[8:], uint64(d.EntityIdLSB))
 		parts := 0
-		for _, there := range []bool{d.PostTelemetryMsg != nil, d.PostAttributesMsg != nil, d.AttributesUpdatedMsg != nil, d.AttributeDeleteMsg != nil} {
+		for _, there := range []bool{
+			d.PostTelemetryMsg != nil, d.PostAttributesMsg != nil,
+			d.AttributesUpdatedMsg != nil, d.AttributeDeleteMsg != nil,
+		} {
 			if there {
 				parts++
 			}
 		}
 		switch {
-		case parts > 1: // legal, and nothing that we write
+		case parts > 1: // legal, but not written by the appenders
 			return nil, ""
 		case d.PostTelemetryMsg != nil && len(d.PostTelemetryMsg.TsKvList) == 1:
 			l := d.PostTelemetryMsg.TsKvList[0]
@@ -294,9 +308,11 @@ func reencode(m *RequestMsg) ([]byte, string) {
 		case d.PostAttributesMsg != nil && d.AttributeTs == nil:
 			buf, form = AppendPostAttributes(buf, id, d.EntityType, d.PostAttributeScope, toKVs(d.PostAttributesMsg.Kv)), "post"
 		case d.AttributesUpdatedMsg != nil && d.AttributeTs != nil:
-			buf, form = AppendAttributesUpdated(buf, id, d.EntityType, d.PostAttributeScope, *d.AttributeTs, toKVs(d.AttributesUpdatedMsg.Kv)), "updated"
+			buf, form = AppendAttributesUpdated(buf, id, d.EntityType, d.PostAttributeScope, *d.AttributeTs,
+				toKVs(d.AttributesUpdatedMsg.Kv)), "updated"
 		case d.AttributeDeleteMsg != nil:
-			buf, form = AppendAttributeDelete(buf, id, d.EntityType, d.AttributeDeleteMsg.Scope, d.AttributeDeleteMsg.AttributeNames), "delete"
+			buf, form = AppendAttributeDelete(buf, id, d.EntityType, d.AttributeDeleteMsg.Scope,
+				d.AttributeDeleteMsg.AttributeNames), "delete"
 		default:
 			return nil, ""
 		}
@@ -378,7 +394,7 @@ func TestEncodingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestFragmentField proves that a fragment is one field of UplinkMsg, with the number that its kind names.
+// TestFragmentField: a fragment is one field of UplinkMsg, with the number of its kind.
 func TestFragmentField(t *testing.T) {
 	b := AppendTelemetry(nil, testID, DeviceEntity, 1, nil)
 	num, typ, n := protowire.ConsumeTag(b)

@@ -1,22 +1,26 @@
 package proto
 
-// UUID is an entity id in big-endian order: the first eight bytes are the MSB field of a message, the last eight the LSB.
+// UUID is an entity id in big-endian order: the first eight bytes are the MSB field of a message,
+// the last eight the LSB.
 type UUID = [16]byte
 
-// NullUUID stands for "no customer" in entity JSON and in EdgeConfiguration (wire contract 2.3). It is not zero.
+// NullUUID stands for "no customer" in entity JSON and in EdgeConfiguration (CONTRACT.md 2.3).
+// NullUUID is not zero.
 var NullUUID = UUID{0x13, 0x81, 0x40, 0x00, 0x1d, 0xd2, 0x11, 0xb2, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80}
 
-// Event is one thing that happened at the edge, ready for the queue: Fragment is the exact bytes that it occupies inside an
-// UplinkMsg (field tag, length, message), so that a batch is built by concatenating fragments.
+// Event is one thing that happened at the edge, ready for the queue. Fragment is the exact bytes
+// that the event occupies inside an UplinkMsg (field tag, length, message), so that a batch is
+// built by concatenating fragments.
 type Event struct {
 	Kind     Kind
 	Action   Action
-	Time     int64 // when it was accepted, milliseconds since the Unix epoch
-	Entity   UUID  // whom it is about; order is kept per entity
+	Time     int64 // when the event was accepted, in milliseconds since the Unix epoch
+	Entity   UUID  // what the event is about; order is kept per entity
 	Fragment []byte
 }
 
-// Kind is the part of UplinkMsg that an event travels in: the number of its field (wire contract 1.5).
+// Kind is the part of UplinkMsg that an event travels in: the number of its field
+// (CONTRACT.md 1.5).
 type Kind uint8
 
 // The kinds of events, named after the fields of UplinkMsg.
@@ -52,7 +56,8 @@ const (
 	kindEnd                  Kind = 31
 )
 
-// serverOrder is the order in which the server works through the parts of one UplinkMsg (wire contract 4.2).
+// serverOrder is the order in which the server processes the parts of one UplinkMsg
+// (CONTRACT.md 4.2).
 var serverOrder = [...]Kind{
 	KindDeviceProfile, KindDevice, KindDeviceCredentials, KindAssetProfile, KindAsset, KindRuleChain, KindRuleChainMetadata,
 	KindEntityView, KindEntityData, KindAlarm, KindAlarmComment, KindRelation, KindDashboard, KindResource,
@@ -68,8 +73,9 @@ var rank = func() (r [kindEnd]uint8) {
 	return r
 }()
 
-// Rank is the place of a kind in the server's order inside one UplinkMsg, from 1; 0 for what is no kind.
-// A batch may take the next event only while the rank does not fall, or the server would turn their order round.
+// Rank is the position of a kind in the server's order inside one UplinkMsg, from 1; 0 for a number
+// that is no kind. A batch may take the next event only while the rank does not fall: otherwise the
+// server would reverse the order of the two events.
 func (k Kind) Rank() uint8 {
 	if k >= kindEnd {
 		return 0
@@ -77,8 +83,8 @@ func (k Kind) Rank() uint8 {
 	return rank[k]
 }
 
-// Barrier tells whether nothing may be in flight beside an event of this kind: data for an entity that failed to be
-// created is acknowledged and silently dropped (wire contract 4.7).
+// Barrier reports whether nothing may be in flight beside an event of this kind. The reason: data
+// for an entity whose creation failed is acknowledged and silently dropped (CONTRACT.md 4.7).
 func (k Kind) Barrier() bool {
 	switch k {
 	case KindEntityData, KindRPC, KindAttributesAsk, KindRelationAsk, KindCalculatedFieldAsk, KindRuleChainMetadataAsk,
@@ -88,7 +94,7 @@ func (k Kind) Barrier() bool {
 	return true
 }
 
-// Action is what happened, in the words of ThingsBoard's cloud events (specification, "Outbound Events").
+// Action is what happened, in the words of ThingsBoard's cloud events (CONTRACT.md 5.2).
 type Action uint8
 
 // The actions. Their numbers are stored in the queue and never change.
@@ -113,7 +119,7 @@ const (
 	ActionRelationRequest
 	ActionCalculatedFieldRequest
 	ActionRuleChainMetadataRequest
-	ActionClaim // a device may be claimed (device API 5); ThingsBoard has no cloud event of that kind
+	ActionClaim // a device may be claimed; ThingsBoard has no such cloud event (API.md 5)
 	actionEnd
 )
 
@@ -124,7 +130,8 @@ var actionNames = [actionEnd]string{
 	"RULE_CHAIN_METADATA_REQUEST", "CLAIM",
 }
 
-// Sendable tells whether the action has a form on the wire: the others are applied at the edge only (wire contract 5.2).
+// Sendable reports whether the action has a form on the wire. Actions without one are applied at
+// the edge only (CONTRACT.md 5.2).
 func (a Action) Sendable() bool {
 	return a != ActionTimeseriesDeleted && a != ActionRelationsDeleted && a != ActionClaim
 }

@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// AppendJSONValue appends the value of kv as JSON, as ThingsBoard writes it to devices. JSON text is copied as it is.
+// AppendJSONValue appends the value of kv as JSON, as ThingsBoard writes it to devices. JSON text
+// is copied as it is.
 func AppendJSONValue(dst []byte, kv *KV) []byte {
 	switch kv.Type {
 	case KeyValueType_BOOLEAN_V:
@@ -24,8 +25,9 @@ func AppendJSONValue(dst []byte, kv *KV) []byte {
 	}
 }
 
-// appendDouble writes the shortest text that reads back as the same double; it always shows that it is no integer. JSON knows neither
-// NaN nor Infinity: those are strings in ThingsBoard (wire contract 5.3).
+// appendDouble writes the shortest text that reads back as the same double and is visibly no
+// integer. JSON knows neither NaN nor Infinity: ThingsBoard writes both as strings
+// (CONTRACT.md 5.3).
 func appendDouble(dst []byte, d float64) []byte {
 	if math.IsNaN(d) || math.IsInf(d, 0) {
 		text := "NaN"

@@ -10,13 +10,14 @@ import (
 
 const mask = "***"
 
-// secretParts are parts of the names, in lower case, of what a person who looks at an event must not see.
+// secretParts mark a secret: a member whose name, in lower case, contains one of them is not shown
+// to a person who looks at an event.
 var secretParts = []string{
 	"password", "passwd", "passphrase", "secret", "token", "credential", "apikey", "api_key", "privatekey",
 	"private_key", "accesskey", "access_key", "accountkey", "account_key", "provisiondevicekey", "routingkey", "community", "authorization",
 }
 
-// harmless are the names that may be seen in a message that is itself about credentials.
+// harmless are the names of the members that are shown in a message about credentials.
 var harmless = map[string]bool{
 	"id": true, "deviceid": true, "userid": true, "tenantid": true, "customerid": true, "entitytype": true, "credentialstype": true,
 	"createdtime": true, "expirationtime": true, "lastlogints": true, "enabled": true, "version": true,
@@ -38,14 +39,15 @@ func (w *writer) hides(name string) bool {
 	return false
 }
 
-// masked writes the JSON text s anew, compact, its keys in their order, with secrets replaced. false: it is no JSON or nested too
-// deeply, and what was written is to be thrown away. It neither recurses nor keeps more than the nesting.
+// masked writes the JSON text s anew: compact, with the keys in their order and the secrets
+// replaced. It returns false if s is no JSON or is nested too deeply; the caller then throws away
+// what was written. masked does not recurse and keeps only the nesting.
 func (w *writer) masked(s string) bool {
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
 	type level struct {
 		object, value bool // value: the next token is the value of key
-		hidden        bool // what is in it is secret
+		hidden        bool // the content is secret
 		key           string
 	}
 	stack := append(make([]level, 0, 8), level{hidden: w.all})
@@ -73,7 +75,7 @@ func (w *writer) masked(s string) bool {
 			w.comma()
 		}
 		hidden := top.hidden || top.object && w.hides(top.key)
-		if w.all { // what is in a harmless thing is harmless: the id of a device
+		if w.all { // the content of a harmless member is harmless, for example the id inside deviceId
 			hidden = top.hidden && w.hides(top.key)
 		}
 		switch v := t.(type) {
@@ -109,7 +111,8 @@ func (w *writer) masked(s string) bool {
 
 const hexDigits = "0123456789abcdef"
 
-// AppendJSONString appends s as a JSON string. Bytes that are no UTF-8 become U+FFFD; control characters are escaped.
+// AppendJSONString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD; control
+// characters are escaped.
 func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {

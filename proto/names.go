@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// kindNames are the kinds' names for people, by number; "" is no kind.
+// kindNames are the names of the kinds for people, by number; "" stands where no kind has the
+// number.
 var kindNames = [kindEnd]string{
-	KindEntityData: "ENTITY_DATA", KindDevice: "DEVICE", KindDeviceCredentials: "DEVICE_CREDENTIALS", KindAlarm: "ALARM", KindRelation: "RELATION",
+	KindEntityData: "ENTITY_DATA", KindDevice: "DEVICE", KindDeviceCredentials: "DEVICE_CREDENTIALS",
+	KindAlarm: "ALARM", KindRelation: "RELATION",
 	KindRuleChainMetadataAsk: "RULE_CHAIN_METADATA_REQUEST", KindAttributesAsk: "ATTRIBUTES_REQUEST", KindRelationAsk: "RELATION_REQUEST",
 	KindUserCredentialsAsk: "USER_CREDENTIALS_REQUEST", KindDeviceCredentialsAsk: "DEVICE_CREDENTIALS_REQUEST", KindRPC: "RPC",
 	KindWidgetBundleTypesAsk: "WIDGET_BUNDLE_TYPES_REQUEST", KindEntityViewsAsk: "ENTITY_VIEWS_REQUEST", KindAsset: "ASSET",
@@ -62,7 +64,8 @@ func KindNames() (names []string) {
 // ActionNames lists the names of all actions.
 func ActionNames() []string { return append([]string(nil), actionNames[:]...) }
 
-// EntityType is the type of the entity that an event of this kind is about, where the kind alone tells it; "" where the message does.
+// EntityType is the type of the entity that an event of this kind is about; "" where the type does
+// not follow from the kind and is named in the message.
 func (k Kind) EntityType() string {
 	switch k {
 	case KindDevice, KindDeviceCredentials, KindDeviceCredentialsAsk, KindRPC:

@@ -2,8 +2,9 @@ package proto
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// Series tells which series of its entity a fragment of telemetry belongs to: a number made of its keys, in their order. Values that
-// come together are one series. ok is false for everything that is no telemetry, and for what does not parse. It allocates nothing.
+// Series identifies the series that a fragment of telemetry belongs to, among those of its entity:
+// the number is a hash of the keys, in their order. Values that come together are one series. ok is
+// false for a fragment that is no telemetry or does not parse. Series allocates nothing.
 func Series(fragment []byte) (series uint64, ok bool) {
 	h := uint64(fnvOffset)
 	ok = eachField(fragment, protowire.Number(KindEntityData), protowire.BytesType, func(entity []byte) {
@@ -23,13 +24,14 @@ func Series(fragment []byte) (series uint64, ok bool) {
 	return h, ok && h != fnvOffset
 }
 
-// The numbers of FNV-1a with 64 bits.
+// Offset basis and prime of FNV-1a with 64 bits.
 const (
 	fnvOffset = 14695981039346656037
 	fnvPrime  = 1099511628211
 )
 
-// eachField calls fn for each field of a message that has this number and type: with what it holds. It is false if the message does not parse.
+// eachField calls fn with the content of each field of a message that has this number and type. It
+// returns false if the message does not parse.
 func eachField(b []byte, number protowire.Number, typ protowire.Type, fn func([]byte)) bool {
 	for len(b) > 0 {
 		n, t, size := protowire.ConsumeTag(b)

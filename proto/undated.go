@@ -2,26 +2,30 @@ package proto
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// An event that is taken before the time is known has the time since the machine's start instead, in the queue and inside its fragment, as a number
-// of the years 2107 to 2109. A varint of these is as long as one of today, so that the true time is written over it without moving anything, and stays
-// as short as protobuf wants it: Java's decoder gets a padded varint of ten bytes wrong. A time that a device gave by itself is written over only if it
-// is the same millisecond of those years that the event has: it would have to be made so.
+// An undated event is one that is accepted before the time is known. In the queue and inside its
+// fragment it carries the time since the machine's start, written as a time of the years 2107 to
+// 2109. The varint of such a time is as long as one of today, so that the true time later takes its
+// bytes without moving anything else. Padding is no alternative, because Java's decoder gets a
+// padded varint of ten bytes wrong. A time that a device gave itself is overwritten only if it
+// equals the event's mark to the millisecond, which does not happen by accident.
 const (
-	undatedSpan = 1 << 36 // milliseconds, two years without a restart
+	undatedSpan = 1 << 36 // milliseconds: two years without a restart
 	undatedBase = 1<<42 - undatedSpan
-	leastDate   = 1 << 35 // of six bytes, in 1971
+	leastDate   = 1 << 35 // the first time whose varint has six bytes, in 1971
 )
 
-// Undated is what stands for a time uptime milliseconds after the start of a machine.
+// Undated is the mark that stands for the time uptime milliseconds after the machine's start.
 func Undated(uptime int64) int64 { return undatedBase + min(max(uptime, 0), undatedSpan-1) }
 
-// Uptime is the time since the machine's start that stands in t; ok is false if t is an ordinary time.
+// Uptime is the time since the machine's start, in milliseconds, that the mark t stands for; ok is
+// false if t is an ordinary time.
 func Uptime(t int64) (uptime int64, ok bool) {
 	return t - undatedBase, t >= undatedBase && t < undatedBase+undatedSpan
 }
 
-// SetTime writes the time to over each time of a fragment that is mark, in place, and tells how many that are; with mark as to it only counts. to
-// must be of the years 1972 to 2106; others become the nearest of them.
+// SetTime overwrites, in place, each time of a fragment that equals mark with to, and returns how
+// many there were. With to equal to mark it only counts. A time outside the years 1971 to 2106 is
+// replaced by the nearest one inside.
 func SetTime(fragment []byte, mark, to int64) (n int) {
 	if to != mark {
 		to = min(max(to, leastDate), undatedBase-1)

@@ -23,7 +23,8 @@ func TestUndated(t *testing.T) {
 	}
 }
 
-// TestSetTime: the bytes afterwards are those that a fragment with the true time has, so no decoder can tell.
+// TestSetTime: afterwards the bytes are those of a fragment with the true time, so that no decoder
+// sees a difference.
 func TestSetTime(t *testing.T) {
 	id, mark, now := UUID{1, 2}, Undated(5000), int64(1767225600123)
 	kv := []KV{{Key: []byte("t"), Type: KeyValueType_LONG_V, Long: mark}, {Key: []byte("s"), Type: KeyValueType_STRING_V, Str: []byte("x")}}
@@ -46,7 +47,7 @@ func TestSetTime(t *testing.T) {
 			t.Errorf("%s: a time of 1970 does not become the nearest that fits", name)
 		}
 	}
-	f := AppendPostAttributes(nil, id, DeviceEntity, ClientScope, kv) // whose value is no time
+	f := AppendPostAttributes(nil, id, DeviceEntity, ClientScope, kv) // the value of an attribute is no time
 	if n := SetTime(f, mark, now); n != 0 {
 		t.Errorf("%d times found in attributes without one", n)
 	}

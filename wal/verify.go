@@ -93,12 +93,12 @@ func Verify(dir string, report func(damage *CorruptError)) (c Checked, err error
 	switch st, inspectErr := Inspect(dir); {
 	case committed > end:
 		complain(&CorruptError{Offset: end + 1, Err: fmt.Errorf(
-			"the end of the queue is missing: the committed file tells of offset %d, the segments end at %d",
+			"the end of the queue is missing: the committed file goes up to offset %d, the segments to %d",
 			committed, end)})
 	case sure && known.seq > seq:
 		complain(&CorruptError{Offset: end + 1, Err: fmt.Errorf(
 			"%d events at the end of the queue are missing: "+
-				"the committed file tells of %d that were accepted, the segments of %d",
+				"the committed file counts %d that were accepted, the segments %d",
 			known.seq-seq, known.seq, seq)})
 	case inspectErr == nil && begin > st.Committed+1:
 		complain(&CorruptError{Offset: st.Committed + 1, Err: fmt.Errorf(

@@ -107,7 +107,7 @@ func TestAttrs(t *testing.T) {
 	}
 }
 
-// TestTLS connects to the cloud with the CA file that it wrote: TLS with ALPN h2 (wire contract 2.1).
+// TestTLS connects to the cloud with the CA file that it wrote: TLS with ALPN h2 (CONTRACT.md 2.1).
 func TestTLS(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	cfg, err := selfSigned(file, "127.0.0.1:0")

@@ -107,7 +107,7 @@ func (src source) load() (Station, error) {
 	return s, nil
 }
 
-// appendJSON writes a reading as a timestamped object (device API 1.1).
+// appendJSON writes a reading as a timestamped object (API.md 1.1).
 func (s *Station) appendJSON(b []byte, r Reading) []byte {
 	b = append(b, `{"ts":`...)
 	b = strconv.AppendInt(b, r.TS, 10)

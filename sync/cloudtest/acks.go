@@ -6,8 +6,9 @@ import (
 	"edgesync/proto"
 )
 
-// How often an answer is overtaken, and by how much: 2 of 500 telemetry answers by one place, 101 of 500 by up to 82 places with
-// attributes among them (wire contract 4.3).
+// How often an answer is overtaken, as measured (CONTRACT.md 4.3): of 500 answers to telemetry 2
+// came one position late; with attributes among the uplinks 101 of 500 came up to 82 positions
+// late.
 const (
 	reorderTelemetry = 0.004
 	reorderMixed     = 0.2
@@ -15,15 +16,15 @@ const (
 	lateMixed        = 20 * time.Millisecond // at most
 )
 
-const rateLimitText = "Failed to process uplink message. Rate limit reached" // wire contract 4.5
+const rateLimitText = "Failed to process uplink message. Rate limit reached" // CONTRACT.md 4.5
 
-// heldAck is an answer that others may overtake.
+// heldAck is an answer that is held back, so that others overtake it.
 type heldAck struct {
 	b     []byte
 	timer *time.Timer
 }
 
-// uplink works off one UplinkMsg and answers it.
+// uplink processes one UplinkMsg and answers it.
 func (s *session) uplink(u *proto.UplinkMsg) {
 	c := s.cloud
 	events := countParts(u)
@@ -66,7 +67,7 @@ func (s *session) uplink(u *proto.UplinkMsg) {
 	}
 }
 
-// discard answers an uplink that was only counted.
+// discard answers an uplink that is only counted (Options.Discard).
 func (s *session) discard(n counted) {
 	c := s.cloud
 	s.counted(n.uplinkID, n.events)
@@ -85,13 +86,13 @@ func (s *session) discard(n counted) {
 	}
 }
 
-// counted keeps the counters of an arrived uplink.
+// counted adds an arrived uplink to the counters.
 func (s *session) counted(id int32, events int) {
 	c := s.cloud
 	c.seen.uplinks.Add(1)
 	c.seen.events.Add(uint64(events))
 	if events == 0 {
-		return // a probe may use an id as it likes
+		return // a probe may repeat an id
 	}
 	c.mu.Lock()
 	again := c.linkOf(s.edge.ID).seen.add(id)
@@ -101,7 +102,8 @@ func (s *session) counted(id int32, events int) {
 	}
 }
 
-// work spends the processing time of an uplink (see Cloud.SlowHandler); false if the stream ended meanwhile.
+// work spends the processing time of an uplink (see Cloud.SlowHandler). It returns false if the
+// stream ended meanwhile.
 func (s *session) work(events int) bool {
 	d := s.cloud.faults.cost(events)
 	if d <= 0 {
@@ -117,7 +119,7 @@ func (s *session) work(events int) bool {
 	}
 }
 
-// answer sends an acknowledgement, late at times so that others overtake it.
+// answer sends an acknowledgement, at random a little late, so that others overtake it.
 func (s *session) answer(u *proto.UplinkMsg, b []byte, mixed bool) {
 	c := s.cloud
 	delay, often := c.faults.ackDelay()
@@ -141,7 +143,7 @@ func (s *session) answer(u *proto.UplinkMsg, b []byte, mixed bool) {
 	}
 }
 
-// hold keeps an answer back for d; false if too many are held already.
+// hold keeps an answer back for d. It returns false if maxHeld answers are held already.
 func (s *session) hold(b []byte, d time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,13 +164,14 @@ func (s *session) hold(b []byte, d time.Duration) bool {
 	return true
 }
 
-// releaseHeld posts what is held back, dropHeld forgets it.
+// releaseHeld posts all answers that are held back.
 func (s *session) releaseHeld() {
 	for _, h := range s.takeHeld() {
 		s.post(h.b)
 	}
 }
 
+// dropHeld forgets all answers that are held back.
 func (s *session) dropHeld() { s.takeHeld() }
 
 func (s *session) takeHeld() []*heldAck {
@@ -190,7 +193,7 @@ type idRing struct {
 	set  map[int32]int
 }
 
-// add remembers id and tells whether it was there already.
+// add remembers id and reports whether the ring held it already.
 func (r *idRing) add(id int32) bool {
 	if r.set == nil {
 		r.set = make(map[int32]int, seenIDs)

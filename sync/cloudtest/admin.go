@@ -7,7 +7,8 @@ import (
 	"edgesync/proto"
 )
 
-// AddDevice creates a device and assigns it to the edge; the edge gets it within a second (wire contract 6.3).
+// AddDevice creates a device and assigns it to the edge; the edge gets it within a second
+// (CONTRACT.md 6.3).
 func (c *Cloud) AddDevice(edge proto.UUID, d Device) {
 	c.enqueue(edge, c.tenant.AddDevice(edge, d), keepByKind)
 }
@@ -29,17 +30,19 @@ func (c *Cloud) SetCredentials(id proto.UUID, typ, credID, credValue string) {
 	c.enqueue(edge, c.tenant.SetCredentials(id, typ, credID, credValue), keepByKind)
 }
 
-// UnassignDevice takes a device from its edge. Nothing of it is kept for an edge that is away (wire contract 3.5).
+// UnassignDevice takes a device from its edge. The event is not kept for an edge that is away
+// (CONTRACT.md 3.5).
 func (c *Cloud) UnassignDevice(id proto.UUID) {
 	_, edge, _ := c.tenant.DeviceOf(id)
 	c.enqueue(edge, c.tenant.Unassign(id), keepNever)
 }
 
-// DeleteDevice deletes a device: every edge of the tenant hears of it (wire contract 6.3).
+// DeleteDevice deletes a device; every edge of the tenant gets the event (CONTRACT.md 6.3).
 func (c *Cloud) DeleteDevice(id proto.UUID) { c.enqueueAll(c.tenant.Delete(id)) }
 
-// SetSharedAttributes writes shared attributes of a device. They come down only with a push-to-edge node in the rule chain, which the default
-// chain has not (wire contract 6.3): push tells whether there is one.
+// SetSharedAttributes writes shared attributes of a device. The edge gets them only if the rule
+// chain has a push-to-edge node, which the default chain lacks (CONTRACT.md 6.3): push is whether
+// there is such a node.
 func (c *Cloud) SetSharedAttributes(id proto.UUID, kv []*proto.KeyValueProto, push bool) {
 	_, edge, _ := c.tenant.DeviceOf(id)
 	m := c.tenant.SetAttributes(id, "DEVICE", "SHARED_SCOPE", kv, time.Now())
@@ -48,8 +51,8 @@ func (c *Cloud) SetSharedAttributes(id proto.UUID, kv []*proto.KeyValueProto, pu
 	}
 }
 
-// SaveEdge replaces the edge entity with that id; a connected edge gets an EdgeUpdateMsg at once, with the new secret if that changed
-// (wire contract 2.8).
+// SaveEdge replaces the edge entity with that id; a connected edge gets an EdgeUpdateMsg at once,
+// with the new secret if that changed (CONTRACT.md 2.8).
 func (c *Cloud) SaveEdge(e Edge) {
 	c.tenant.SaveEdge(e)
 	if s := c.sessionOf(e.ID); s != nil {
@@ -57,11 +60,13 @@ func (c *Cloud) SaveEdge(e Edge) {
 	}
 }
 
-// DeleteEdge deletes the edge entity. Its stream stays open; the next CONNECT is refused (wire contract 2.6).
+// DeleteEdge deletes the edge entity. Its stream stays open; the next CONNECT is refused
+// (CONTRACT.md 2.6).
 func (c *Cloud) DeleteEdge(id proto.UUID) { c.tenant.DeleteEdge(id) }
 
-// AssignCustomer assigns the edge to a customer, or to none with [proto.NullUUID]: EdgeUpdateMsg at once, then the customer, the edge's
-// configuration and the customer's users; the other way the configuration and CUSTOMER DELETED only (wire contract 2.8).
+// AssignCustomer assigns the edge to a customer, or to none with [proto.NullUUID]. The edge gets an
+// EdgeUpdateMsg at once, then the customer, its configuration and the customer's users; without a
+// customer, only the configuration and CUSTOMER DELETED (CONTRACT.md 2.8).
 func (c *Cloud) AssignCustomer(edge, customer proto.UUID) {
 	events := c.tenant.AssignCustomer(edge, customer)
 	if s := c.sessionOf(edge); s != nil {
@@ -72,7 +77,8 @@ func (c *Cloud) AssignCustomer(edge, customer proto.UUID) {
 	}
 }
 
-// StartSync begins a full sync as an operator does over the REST API: the edge gets it unasked (wire contract 3.1). False: not connected.
+// StartSync begins a full sync that the edge did not ask for, as an operator does over the REST API
+// (CONTRACT.md 3.1). It returns false if the edge is not connected.
 func (c *Cloud) StartSync(edge proto.UUID) bool {
 	s := c.sessionOf(edge)
 	if s == nil {
@@ -82,7 +88,8 @@ func (c *Cloud) StartSync(edge proto.UUID) bool {
 	return true
 }
 
-// FloodDeleted sends every edge n DELETED of devices that it never had, as a busy tenant does (wire contract 6.3).
+// FloodDeleted sends every edge n DELETED of devices that the edge never had, as a busy tenant does
+// (CONTRACT.md 6.3).
 func (c *Cloud) FloodDeleted(n int) {
 	for range n {
 		d := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
@@ -91,7 +98,7 @@ func (c *Cloud) FloodDeleted(n int) {
 	}
 }
 
-// Push queues any message for an edge, for what has no method here.
+// Push queues any message for an edge: the way for messages that have no method here.
 func (c *Cloud) Push(edge proto.UUID, m *proto.DownlinkMsg) { c.enqueue(edge, m, keepByKind) }
 
 func (c *Cloud) sessionOf(edge proto.UUID) *session {

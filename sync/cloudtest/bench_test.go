@@ -13,8 +13,8 @@ import (
 	"edgesync/proto"
 )
 
-// BenchmarkDiscard drains batches of 100 events of three values with gzip over a TCP socket into a counting cloud; the client with its
-// compression runs in the same process.
+// BenchmarkDiscard sends batches of 100 events of three values, with gzip and over a TCP socket, to
+// a cloud that only counts. The client with its compression runs in the same process.
 func BenchmarkDiscard(b *testing.B) {
 	t := newFake()
 	t.SaveEdge(edgeA)
@@ -30,7 +30,8 @@ func BenchmarkDiscard(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close()
-	st, err := proto.NewEdgeRpcServiceClient(conn).HandleMsgs(context.Background(), grpc.UseCompressor(gzip.Name), grpc.ForceCodecV2(rawClient{}))
+	st, err := proto.NewEdgeRpcServiceClient(conn).HandleMsgs(context.Background(), grpc.UseCompressor(gzip.Name),
+		grpc.ForceCodecV2(rawClient{}))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -74,23 +75,26 @@ func BenchmarkDiscard(b *testing.B) {
 	}
 }
 
-// batchOf is an uplink of n telemetry events of three values.
+// batchOf returns an uplink of n telemetry events of three values.
 func batchOf(n int) *proto.UplinkMsg {
 	u := &proto.UplinkMsg{UplinkMsgId: 1}
 	for i := range n {
 		u.EntityData = append(u.EntityData, &proto.EntityDataProto{
 			EntityIdMSB: 0x1234567812345678, EntityIdLSB: -0x1234567812345678, EntityType: "DEVICE",
-			PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 1700000000000 + int64(i)*1000, Kv: []*proto.KeyValueProto{
-				{Key: "temperature", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 20 + float64(i%37)/10},
-				{Key: "humidity", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 50 + float64(i%53)/10},
-				{Key: "pressure", Type: proto.KeyValueType_LONG_V, LongV: 101300 + int64(i%11)},
-			}}}},
+			PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{
+				Ts: 1700000000000 + int64(i)*1000,
+				Kv: []*proto.KeyValueProto{
+					{Key: "temperature", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 20 + float64(i%37)/10},
+					{Key: "humidity", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 50 + float64(i%53)/10},
+					{Key: "pressure", Type: proto.KeyValueType_LONG_V, LongV: 101300 + int64(i%11)},
+				},
+			}}},
 		})
 	}
 	return u
 }
 
-// BenchmarkCount is the counting alone: one uncompressed RequestMsg of 100 events.
+// BenchmarkCount measures the counting alone: one uncompressed RequestMsg of 100 events.
 func BenchmarkCount(b *testing.B) {
 	raw, err := pb.Marshal(&proto.RequestMsg{MsgType: 1, UplinkMsg: batchOf(100)})
 	if err != nil {

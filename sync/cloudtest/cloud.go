@@ -10,32 +10,33 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // the server inflates what the edge compresses (wire contract 2.1)
+	_ "google.golang.org/grpc/encoding/gzip" // the server inflates what the edge compresses (CONTRACT.md 2.1)
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
 )
 
-// Numbers of the server, with their section of the wire contract.
+// Numbers of the server, with their section of CONTRACT.md.
 const (
 	MaxRequest   = 4194304          // bytes of a RequestMsg, as received and inflated (2.5)
 	pageSize     = 50               // events of a page, messages of a pack (2.1, 6.1)
 	pollInterval = time.Second      // between two looks for new events (2.1)
-	resendAfter  = 60 * time.Second // an unacknowledged pack is sent again (2.1, 6.1)
-	sendAttempts = 3                // the third one is given up at once (6.1)
+	resendAfter  = 60 * time.Second // until an unacknowledged pack is sent again (2.1, 6.1)
+	sendAttempts = 3                // a pack is given up right after the third (6.1)
 	maxRPCQueue  = 10000            // high-priority events of a session (2.1)
 	pingAfter    = 10 * time.Second // of silence (2.1)
 	pingTimeout  = 5 * time.Second  // for the answer (2.1)
 	minPing      = time.Second      // the edge may not ping faster (2.1)
-	youngEdge    = 2 * time.Second  // an edge created so lately gets an EdgeUpdateMsg behind ACCEPTED (2.8)
+	youngEdge    = 2 * time.Second  // an edge younger than this gets an EdgeUpdateMsg behind ACCEPTED (2.8)
 	flowWindow   = 1 << 20          // of stream and connection, as grpc-java has it
-	maxOut       = 4096             // frames waiting for the writer; more hold the reader up
+	maxOut       = 4096             // frames waiting for the writer; with more the reader waits
 	maxHeld      = 4096             // acknowledgements held back at a time
 	maxEvents    = 100000           // events kept for one edge; the oldest go first
 	seenIDs      = 4096             // uplink ids remembered for counting duplicates
 )
 
-// tenant is what the cloud needs of [Tenant], so that this half is tested on its own.
+// tenant is what the cloud needs of [Tenant]. It is an interface so that tests of the cloud can use
+// a fake database.
 type tenant interface {
 	Process(edge proto.UUID, u *proto.UplinkMsg, now time.Time) Outcome
 	Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg
@@ -57,14 +58,16 @@ type tenant interface {
 type Options struct {
 	// Tenant is the database; nil = a new one.
 	Tenant *Tenant
-	// TLS makes the listener speak TLS with ALPN h2; nil = plaintext (wire contract 2.1).
+	// TLS makes the listener speak TLS with ALPN h2; nil = plaintext (CONTRACT.md 2.1).
 	TLS *tls.Config
-	// Log gets a line for each session that begins or ends, without secrets; nil = none.
+	// Log gets a line, without secrets, for each session that begins or ends; nil = none.
 	Log *slog.Logger
-	// Seed of the ids and of the order of acknowledgements, so that a run can be repeated; 0 is a seed like others.
+	// Seed of the ids and of the order of acknowledgements, so that a run can be repeated; 0 is a
+	// seed like any other.
 	Seed uint64
-	// Discard counts the events of uplinks and acknowledges them without decoding: nothing is stored, OnUplink is not called,
-	// the faults that look into an uplink see an empty one that has only its id.
+	// Discard makes the cloud count the events of uplinks and acknowledge them without decoding:
+	// nothing is stored, OnUplink is not called, and the faults that look into an uplink see one
+	// that holds only its id.
 	Discard bool
 }
 
@@ -88,13 +91,13 @@ type Cloud struct {
 	conns     map[*conn]struct{}
 	sessions  map[*session]struct{} // streams, connected or not
 	links     map[proto.UUID]*link
-	stalledBy *session // its unacknowledged RPC holds up the events of all edges (wire contract 6.1)
+	stalledBy *session // whose unacknowledged RPC holds up the events of all edges (CONTRACT.md 6.1)
 }
 
 // link is what the server keeps of one edge between its sessions. Guarded by Cloud.mu.
 type link struct {
 	id      proto.UUID
-	session *session // the one that counts; nil = inactive
+	session *session // the accepted one; nil = inactive
 	queue   []event
 	nextSeq uint64
 	last    []event // the pack acknowledged last, for DuplicateDownlinks
@@ -132,16 +135,17 @@ func newCloud(o Options, t tenant) *Cloud {
 	return c
 }
 
-// Tenant is the database behind the cloud.
+// Tenant returns the database behind the cloud.
 func (c *Cloud) Tenant() *Tenant { return c.opt.Tenant }
 
-// Serve accepts edges on lis until Stop; then it returns nil. It may be called again after Stop, and on several listeners at
-// once: the edges' queues and the counters live on.
+// Serve accepts edges on lis until Stop, and then returns nil. Serve may be called on several
+// listeners at once, and again after Stop: the edges' queues and the counters outlive it.
 func (c *Cloud) Serve(lis net.Listener) error {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.Creds(newConnCreds(c.opt.TLS)),
-		grpc.MaxRecvMsgSize(16*MaxRequest), // only a bound for memory: gRPC's own answer, RESOURCE_EXHAUSTED, is not the server's
+		// Bounds memory only: the server never gives gRPC's own answer, RESOURCE_EXHAUSTED.
+		grpc.MaxRecvMsgSize(16*MaxRequest),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.InitialWindowSize(flowWindow), grpc.InitialConnWindowSize(flowWindow),
@@ -169,7 +173,8 @@ func (c *Cloud) Serve(lis net.Listener) error {
 	return err
 }
 
-// Stop closes all listeners and connections and waits for the sessions to end. Callers of CallRPC run into their timeout.
+// Stop closes all listeners and connections and waits for the sessions to end. Callers of CallRPC
+// run into their timeout.
 func (c *Cloud) Stop() {
 	c.mu.Lock()
 	all := make([]*grpc.Server, 0, len(c.servers))
@@ -183,13 +188,15 @@ func (c *Cloud) Stop() {
 	c.work.Wait()
 }
 
-// randomID returns a random positive int32: the server's downlink ids (wire contract 6.1).
+// randomID returns a random positive int32, which is the form of the server's downlink ids
+// (CONTRACT.md 6.1).
 func (c *Cloud) randomID() int32 {
 	c.rngMu.Lock()
 	defer c.rngMu.Unlock()
 	return c.rng.Int32N(1<<31-1) + 1
 }
 
+// randomUUID returns a random id (version 4) that depends on the seed.
 func (c *Cloud) randomUUID() (u proto.UUID) {
 	c.rngMu.Lock()
 	defer c.rngMu.Unlock()
@@ -207,8 +214,8 @@ func (c *Cloud) randomFloat() float64 {
 	return c.rng.Float64()
 }
 
-// linkOf returns what is kept of an edge, creating it: an edge is known from its first connect on (wire contract 3.5).
-// The caller holds c.mu.
+// linkOf returns the link of an edge and creates it if there is none: an edge is known from its
+// first connect on (CONTRACT.md 3.5). The caller holds c.mu.
 func (c *Cloud) linkOf(id proto.UUID) *link {
 	l := c.links[id]
 	if l == nil {

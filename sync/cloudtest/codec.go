@@ -11,8 +11,9 @@ import (
 	"edgesync/proto"
 )
 
-// codec hands the bytes of a message over as they are: the size limit is checked by hand (wire contract 2.5: the server never
-// answers RESOURCE_EXHAUSTED), broken frames are answered by hand, and counting needs no message tree.
+// codec passes the bytes of a message through. The cloud checks the size limit itself (the server
+// never answers RESOURCE_EXHAUSTED, CONTRACT.md 2.5), answers broken frames itself, and counts
+// events without building a message.
 type codec struct{}
 
 func (codec) Name() string { return "proto" }
@@ -65,8 +66,8 @@ func uplinkAck(id int32, success bool, text string) []byte {
 	return protowire.AppendBytes(b, in)
 }
 
-// downlinkFrame is the bytes of ResponseMsg{downlinkMsg} with the id put before the fields of m. m itself has no id: it may be on its way to
-// several edges at once, so it is never written to.
+// downlinkFrame is the bytes of ResponseMsg{downlinkMsg}, with the id before the fields of m. m
+// itself has no id and is never written to, because it may be on its way to several edges at once.
 func downlinkFrame(id int32, m *proto.DownlinkMsg) ([]byte, error) {
 	body, err := pb.Marshal(m)
 	if err != nil {
@@ -87,7 +88,7 @@ var errFrame = errors.New("cloudtest: not a RequestMsg")
 type counted struct {
 	msgType  uint64
 	uplink   bool // uplinkMsg is there
-	other    bool // a part that counting does not work off
+	other    bool // a part that needs the decoder is there
 	uplinkID int32
 	events   int
 }
@@ -149,10 +150,12 @@ func (c *counted) countUplink(u []byte) error {
 
 // countParts is the number of events in an uplink: the elements of all its parts.
 func countParts(u *proto.UplinkMsg) int {
-	return len(u.EntityData) + len(u.DeviceUpdateMsg) + len(u.DeviceCredentialsUpdateMsg) + len(u.AlarmUpdateMsg) + len(u.RelationUpdateMsg) +
+	return len(u.EntityData) + len(u.DeviceUpdateMsg) + len(u.DeviceCredentialsUpdateMsg) + len(u.AlarmUpdateMsg) +
+		len(u.RelationUpdateMsg) +
 		len(u.RuleChainMetadataRequestMsg) + len(u.AttributesRequestMsg) + len(u.RelationRequestMsg) + len(u.UserCredentialsRequestMsg) +
 		len(u.DeviceCredentialsRequestMsg) + len(u.DeviceRpcCallMsg) + len(u.WidgetBundleTypesRequestMsg) + len(u.EntityViewsRequestMsg) +
-		len(u.AssetUpdateMsg) + len(u.DashboardUpdateMsg) + len(u.EntityViewUpdateMsg) + len(u.AssetProfileUpdateMsg) + len(u.DeviceProfileUpdateMsg) +
+		len(u.AssetUpdateMsg) + len(u.DashboardUpdateMsg) + len(u.EntityViewUpdateMsg) +
+		len(u.AssetProfileUpdateMsg) + len(u.DeviceProfileUpdateMsg) +
 		len(u.ResourceUpdateMsg) + len(u.AlarmCommentUpdateMsg) + len(u.RuleChainUpdateMsg) + len(u.RuleChainMetadataUpdateMsg) +
 		len(u.CalculatedFieldUpdateMsg) + len(u.CalculatedFieldRequestMsg) + len(u.AiModelUpdateMsg) + len(u.UserUpdateMsg) +
 		len(u.UserCredentialsUpdateMsg) + len(u.ApiKeyUpdateMsg)

@@ -48,7 +48,7 @@ func TestDiscardCountsAndAcknowledges(t *testing.T) {
 		defer r.cloud.Stop()
 		c := r.session(edgeA, ackAll)
 		c.send(&proto.RequestMsg{MsgType: 1, UplinkMsg: batchOf(100)})
-		c.send(&proto.RequestMsg{UplinkMsg: batchOf(100)}) // wrong msgType: ignored (2.3)
+		c.send(&proto.RequestMsg{UplinkMsg: batchOf(100)}) // wrong msgType: ignored (CONTRACT.md 2.3)
 		synctest.Wait()
 		r.cloud.RateLimit(true)
 		c.uplink(2)
@@ -56,18 +56,22 @@ func TestDiscardCountsAndAcknowledges(t *testing.T) {
 		r.want("frames", c.frames(), "[ACCEPTED ack 1 true ack 2 false]")
 		r.want("events", r.cloud.Stats().Events, 100)
 		r.want("processed", r.tenant.ids(), "[]")
-		r.cloud.AddDevice(edgeA.ID, device(1, "d")) // downlinks and their answers work as ever
+		r.cloud.AddDevice(edgeA.ID, device(1, "d")) // downlinks and their answers work as without Discard
 		synctest.Wait()
 	})
 }
 
-// FuzzCount holds the counting against the generated decoder: what the one takes, the other takes, with the same events.
+// FuzzCount compares the counting with the generated decoder: both accept the same bytes and find
+// the same number of events.
 func FuzzCount(f *testing.F) {
 	for _, m := range []*proto.RequestMsg{
 		{MsgType: 1, UplinkMsg: batchOf(3)},
 		{MsgType: 1},
 		{},
-		{MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: -1}, DownlinkResponseMsg: &proto.DownlinkResponseMsg{Success: true, DownlinkMsgId: 3}},
+		{
+			MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: -1},
+			DownlinkResponseMsg: &proto.DownlinkResponseMsg{Success: true, DownlinkMsgId: 3},
+		},
 	} {
 		b, err := pb.Marshal(m)
 		if err != nil {
@@ -80,14 +84,15 @@ func FuzzCount(f *testing.F) {
 		n, err := count(b)
 		var m proto.RequestMsg
 		if pb.Unmarshal(b, &m) != nil {
-			return // counting does not look into the parts
+			return // counting does not parse the parts
 		}
 		if err != nil {
 			t.Fatalf("decodes, but does not count: %x", b)
 		}
 		known, merr := pb.Marshal(&m)
-		if merr != nil || !bytes.Equal(known, b) || len(m.ProtoReflect().GetUnknown()) > 0 || m.UplinkMsg != nil && len(m.UplinkMsg.ProtoReflect().GetUnknown()) > 0 {
-			return // not in the form that an edge writes
+		if merr != nil || !bytes.Equal(known, b) || len(m.ProtoReflect().GetUnknown()) > 0 ||
+			m.UplinkMsg != nil && len(m.UplinkMsg.ProtoReflect().GetUnknown()) > 0 {
+			return // no edge writes this form
 		}
 		if m.UplinkMsg == nil {
 			return

@@ -25,10 +25,10 @@ func (n *conn) Close() error {
 	return n.Conn.Close()
 }
 
-// reset ends the connection without a word: RST on TCP.
+// reset cuts the connection without a goodbye: RST on TCP.
 func (n *conn) reset() {
 	if t, ok := n.Conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // else what is still to be sent would go out first
+		_ = t.SetLinger(0) // otherwise the data that waits would be sent first
 	}
 	_ = n.Close()
 }
@@ -87,7 +87,7 @@ type connInfo struct {
 	conn *conn
 }
 
-// connOf is the connection that a stream runs over; nil if unknown.
+// connOf returns the connection that a stream runs over; nil if unknown.
 func connOf(ctx context.Context) *conn {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -100,8 +100,8 @@ func connOf(ctx context.Context) *conn {
 	return info.conn
 }
 
-// meter counts bytes on the wire and notes whether a stream is compressed: the ending of an oversized message depends on it
-// (wire contract 2.5).
+// meter counts bytes on the wire and notes whether a stream is compressed: how a stream ends behind
+// an oversized message depends on that (CONTRACT.md 2.5).
 type meter struct{ cloud *Cloud }
 
 type streamKey struct{}
@@ -127,7 +127,7 @@ func (m meter) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	}
 }
 
-// compressed tells whether the edge opened the stream with gzip.
+// compressed reports whether the edge opened the stream with gzip.
 func compressed(st grpc.ServerStream) bool {
 	i, ok := st.Context().Value(streamKey{}).(*streamInfo)
 	return ok && i.gzip

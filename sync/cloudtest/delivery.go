@@ -8,7 +8,8 @@ import (
 	"edgesync/proto"
 )
 
-// pack is what was sent and waits for its acknowledgements (wire contract 6.1). Guarded by session.mu.
+// pack is a group of downlinks that were sent and wait for their acknowledgements
+// (CONTRACT.md 6.1). Guarded by session.mu.
 type pack struct {
 	order   []*sent
 	pending map[int32]*sent
@@ -20,7 +21,7 @@ type sent struct {
 	msg *proto.DownlinkMsg
 }
 
-// packEnd is what became of a pack.
+// packEnd is how a pack ended.
 type packEnd int
 
 const (
@@ -29,7 +30,8 @@ const (
 	packOver                       // the stream ended
 )
 
-// deliver is the delivery goroutine of a session: events and RPC each second, syncs at once.
+// deliver is the delivery goroutine of a session. It looks for events and RPC every second and runs
+// syncs at once.
 func (s *session) deliver(l *link, polls bool) {
 	defer s.cloud.work.Done()
 	t := time.NewTimer(pollInterval)
@@ -42,7 +44,7 @@ func (s *session) deliver(l *link, polls bool) {
 			if !s.runSync(full) {
 				return
 			}
-			continue // the next look for events keeps its hour
+			continue // the next look for events stays where it was
 		case <-s.wake:
 		case <-t.C:
 		}
@@ -53,7 +55,8 @@ func (s *session) deliver(l *link, polls bool) {
 	}
 }
 
-// runSync sends the sequence of a sync (wire contract 3.2), each page acknowledged before the next. False: the stream ended.
+// runSync sends the sequence of a sync (CONTRACT.md 3.2); each page is acknowledged before the
+// next. It returns false if the stream ended.
 func (s *session) runSync(full bool) bool {
 	c := s.cloud
 	c.seen.syncs.Add(1)
@@ -69,7 +72,7 @@ func (s *session) runSync(full bool) bool {
 		}
 	}
 	if c.faults.isSyncEndless() {
-		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (wire contract 3.6)
+		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (CONTRACT.md 3.6)
 	}
 	if s.sendPack([]*proto.DownlinkMsg{{SyncCompletedMsg: &proto.SyncCompletedMsg{}}}, false) == packOver {
 		return false
@@ -82,7 +85,8 @@ func (s *session) runSync(full bool) bool {
 	return true
 }
 
-// check sends what has come up: RPC first, between packs only (wire contract 6.1). False: the stream ended.
+// check sends the RPC and events that wait: RPC first, and only between packs (CONTRACT.md 6.1). It
+// returns false if the stream ended.
 func (s *session) check(l *link) bool {
 	for {
 		s.mu.Lock()
@@ -110,14 +114,15 @@ func (s *session) check(l *link) bool {
 	}
 }
 
-// sendPack sends the messages and waits until all are acknowledged, or until the third sending: then the rest is given up.
+// sendPack sends the messages and waits until all are acknowledged. Right after the third sending
+// it gives up those that are not.
 func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEnd {
 	p := &pack{pending: make(map[int32]*sent, len(msgs)), done: make(chan struct{})}
 	for _, m := range msgs {
 		m = stamped(m, time.Now())
 		if s.maxSize > 0 && pb.Size(m) > s.maxSize {
 			s.cloud.seen.tooBig.Add(1)
-			continue // dropped for good; a pack of nothing else ends at its next attempt (wire contract 2.5)
+			continue // dropped for good (CONTRACT.md 2.5); a pack of nothing else ends at its next attempt
 		}
 		id := s.cloud.randomID()
 		for p.pending[id] != nil {
@@ -162,7 +167,8 @@ func (s *session) sendPack(msgs []*proto.DownlinkMsg, interruptible bool) packEn
 	}
 }
 
-// stamped gives attributes that have no time of their own that of their conversion, which is now (wire contract 7.3).
+// stamped gives attributes without a time of their own the time of their conversion, which is now
+// (CONTRACT.md 7.3).
 func stamped(m *proto.DownlinkMsg, now time.Time) *proto.DownlinkMsg {
 	for i, d := range m.EntityData {
 		if d.AttributeTs == nil && (d.AttributesUpdatedMsg != nil || d.PostAttributesMsg != nil) {
@@ -178,7 +184,7 @@ func stamped(m *proto.DownlinkMsg, now time.Time) *proto.DownlinkMsg {
 	return m
 }
 
-// await waits for the pack's end; false: the time for the next attempt has come.
+// await waits for the pack's end. It returns false when it is time for the next attempt.
 func (s *session) await(p *pack, interruptible bool) (packEnd, bool) {
 	t := time.NewTimer(resendAfter)
 	defer t.Stop()
@@ -192,8 +198,9 @@ func (s *session) await(p *pack, interruptible bool) (packEnd, bool) {
 	case <-s.done:
 		return packOver, true
 	case full := <-syncs:
-		// The sync goes first; what was interrupted comes again behind it. The channel is the delivery goroutine's own to read, so the
-		// request is put back for deliver to find; there is room unless a bare SYNC and another request came in between.
+		// The sync goes first; the interrupted pack comes again behind it. Only the delivery
+		// goroutine reads the channel, so the request is put back for deliver. There is room,
+		// unless a bare SYNC and another request came in between.
 		select {
 		case s.syncs <- full:
 		default:
@@ -216,8 +223,8 @@ func (s *session) unanswered(p *pack) []*sent {
 	return left
 }
 
-// answered takes the answer to a downlink. success=false removes it too, except where it has entityData (wire contract 6.1).
-// Unknown ids are ignored.
+// answered takes the answer to a downlink. An answer with success=false removes the downlink too,
+// unless it has entityData (CONTRACT.md 6.1). Unknown ids are ignored.
 func (s *session) answered(r *proto.DownlinkResponseMsg) {
 	s.cloud.seen.downlinkAcks.Add(1)
 	defer s.cloud.notify()

@@ -30,7 +30,9 @@ func steps(sizes ...int) (all [][]*proto.DownlinkMsg) {
 	for i, n := range sizes {
 		var step []*proto.DownlinkMsg
 		for j := range n {
-			step = append(step, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: int64(i + 1), IdLSB: int64(j + 1), Entity: "e"}}})
+			step = append(step, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
+				IdMSB: int64(i + 1), IdLSB: int64(j + 1), Entity: "e",
+			}}})
 		}
 		all = append(all, step)
 	}
@@ -113,7 +115,7 @@ func TestNegativeAnswers_6_1(t *testing.T) {
 		r.want("an entity is never sent again", secondsOf(c.downlinks()), "[1]")
 	})
 	inBubble(t, func(r *rig) {
-		r.cloud.AddDevice(edgeA.ID, device(1, "d")) // before the first connect: not stored (3.5)
+		r.cloud.AddDevice(edgeA.ID, device(1, "d")) // before the first connect: not stored (CONTRACT.md 3.5)
 		c := r.session(edgeA, no)
 		r.cloud.SetSharedAttributes(device(1, "").ID, []*proto.KeyValueProto{boolKV("on", true)}, true)
 		time.Sleep(30 * time.Second)
@@ -189,7 +191,10 @@ func TestClientLimitDropsAndStalls_2_5(t *testing.T) {
 		r.tenant.steps = steps(1, 1)
 		r.tenant.steps[0][0].DeviceUpdateMsg[0].Entity = string(make([]byte, 700))
 		c := r.open(ackAll)
-		c.send(&proto.RequestMsg{ConnectRequestMsg: &proto.ConnectRequestMsg{EdgeRoutingKey: edgeA.RoutingKey, EdgeSecret: edgeA.Secret, MaxInboundMessageSize: ptr(int32(600))}})
+		c.send(&proto.RequestMsg{ConnectRequestMsg: &proto.ConnectRequestMsg{
+			EdgeRoutingKey: edgeA.RoutingKey,
+			EdgeSecret:     edgeA.Secret, MaxInboundMessageSize: ptr(int32(600)),
+		}})
 		c.sync()
 		time.Sleep(100 * time.Second)
 		r.want("rhythm", secondsOf(c.downlinks()), "[60 60]")
@@ -355,7 +360,7 @@ func TestCustomer_2_8(t *testing.T) {
 	})
 }
 
-// caller answers RPC with f; a nil answer is none.
+// caller returns a client that answers each RPC with f; a nil answer is not sent.
 func (r *rig) caller(f func(*proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg) *client {
 	var c *client
 	ready := make(chan struct{})
@@ -363,7 +368,10 @@ func (r *rig) caller(f func(*proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg) *c
 		<-ready
 		for _, call := range m.DeviceRpcCallMsg {
 			if a := f(call); a != nil {
-				c.send(&proto.RequestMsg{MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: 1, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{a}}})
+				c.send(&proto.RequestMsg{
+					MsgType:   1,
+					UplinkMsg: &proto.UplinkMsg{UplinkMsgId: 1, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{a}},
+				})
 			}
 		}
 		return ackAll(m)
@@ -398,8 +406,13 @@ func TestRPC_8_1(t *testing.T) {
 		{"error wins", false, func(m *proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg {
 			return answer(m, &proto.RpcResponseMsg{Response: "{}", Error: "TIMEOUT"})
 		}, " rpc: 504 TIMEOUT", time.Second},
-		{"no answer", false, func(*proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg { return nil }, " rpc: 504 NO_ACTIVE_CONNECTION", 6 * time.Second},
-		{"without responseMsg", true, func(m *proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg { return answer(m, nil) }, " rpc: 504 NO_ACTIVE_CONNECTION", 6 * time.Second},
+		{
+			"no answer", false, func(*proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg { return nil },
+			" rpc: 504 NO_ACTIVE_CONNECTION", 6 * time.Second,
+		},
+		{"without responseMsg", true, func(m *proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg {
+			return answer(m, nil)
+		}, " rpc: 504 NO_ACTIVE_CONNECTION", 6 * time.Second},
 		{"unknown word", false, func(m *proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg {
 			return answer(m, &proto.RpcResponseMsg{Error: "BROKEN"})
 		}, " rpc: 504 NO_ACTIVE_CONNECTION", 6 * time.Second},
@@ -456,7 +469,10 @@ func TestClientSideRPC_8_2(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.tenant.outcome = func(u *proto.UplinkMsg) Outcome { return Outcome{Success: true, RPCCalls: u.DeviceRpcCallMsg} }
 		c := r.session(edgeA, ackAll)
-		call := &proto.DeviceRpcCallMsg{RequestId: 3, ServiceId: ptr("s"), SessionId: ptr("t"), RequestMsg: &proto.RpcRequestMsg{Method: "time"}}
+		call := &proto.DeviceRpcCallMsg{
+			RequestId: 3, ServiceId: ptr("s"), SessionId: ptr("t"),
+			RequestMsg: &proto.RpcRequestMsg{Method: "time"},
+		}
 		u := &proto.RequestMsg{MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: 1, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{call}}}
 		c.send(u)
 		time.Sleep(5 * time.Second)

@@ -10,19 +10,21 @@ import (
 	"edgesync/proto"
 )
 
-// keepRule tells whether an event is kept for an edge that is away (wire contract 3.5).
+// keepRule is whether an event is kept for an edge that is away (CONTRACT.md 3.5).
 type keepRule int
 
 const (
-	keepByKind keepRule = iota // as its message says
+	keepByKind keepRule = iota // depends on the message
 	keepAlways                 // answers to the edge's own requests, what a push node wrote, DELETED
 	keepNever                  // UNASSIGNED, which looks like DELETED
 )
 
-// keptKinds are the parts of a DownlinkMsg that are kept for an edge that is away, whatever the action.
+// keptKinds are the parts of a DownlinkMsg that are kept for an edge that is away, whatever the
+// action.
 var keptKinds = map[protoreflect.Name]bool{
 	"alarmUpdateMsg": true, "alarmCommentUpdateMsg": true, "ruleChainUpdateMsg": true, "ruleChainMetadataUpdateMsg": true,
-	"userUpdateMsg": true, "userCredentialsUpdateMsg": true, "customerUpdateMsg": true, "tenantUpdateMsg": true, "tenantProfileUpdateMsg": true,
+	"userUpdateMsg": true, "userCredentialsUpdateMsg": true, "customerUpdateMsg": true, "tenantUpdateMsg": true,
+	"tenantProfileUpdateMsg": true,
 	"widgetsBundleUpdateMsg": true, "widgetTypeUpdateMsg": true, "adminSettingsUpdateMsg": true, "otaPackageUpdateMsg": true,
 	"queueUpdateMsg": true, "relationUpdateMsg": true, "calculatedFieldUpdateMsg": true, "aiModelUpdateMsg": true, "apiKeyUpdateMsg": true,
 	"notificationRuleUpdateMsg": true, "notificationTargetUpdateMsg": true, "notificationTemplateUpdateMsg": true,
@@ -36,7 +38,8 @@ func keptOffline(m *proto.DownlinkMsg) (kept bool) {
 	return kept
 }
 
-// enqueue puts an event into the table of an edge. Nothing is stored before the edge's first connect.
+// enqueue puts an event into the table of an edge. Nothing is stored before the edge's first
+// connect.
 func (c *Cloud) enqueue(edge proto.UUID, m *proto.DownlinkMsg, keep keepRule) {
 	if m == nil {
 		return
@@ -46,7 +49,8 @@ func (c *Cloud) enqueue(edge proto.UUID, m *proto.DownlinkMsg, keep keepRule) {
 	c.put(c.links[edge], m, keep)
 }
 
-// enqueueAll puts an event into the tables of all edges: DELETED is for everybody (wire contract 6.3).
+// enqueueAll puts an event into the tables of all edges, as the server does with DELETED
+// (CONTRACT.md 6.3).
 func (c *Cloud) enqueueAll(m *proto.DownlinkMsg) {
 	if m == nil {
 		return
@@ -69,7 +73,7 @@ func (c *Cloud) enqueueOthers(cause proto.UUID, m *proto.DownlinkMsg) {
 	}
 }
 
-// put is enqueue for who holds c.mu.
+// put is enqueue for a caller that holds c.mu.
 func (c *Cloud) put(l *link, m *proto.DownlinkMsg, keep keepRule) {
 	switch {
 	case l == nil:
@@ -85,15 +89,15 @@ func (c *Cloud) put(l *link, m *proto.DownlinkMsg, keep keepRule) {
 	c.stallIfPending(l)
 }
 
-// stallIfPending lets the events of all edges stand still when this edge has not acknowledged an RPC (wire contract 6.1).
-// The caller holds c.mu.
+// stallIfPending stops the events of all edges while this edge has not acknowledged an RPC
+// (CONTRACT.md 6.1). The caller holds c.mu.
 func (c *Cloud) stallIfPending(l *link) {
 	if l.session != nil && l.session.rpcPending && c.stalledBy == nil {
 		c.stalledBy = l.session
 	}
 }
 
-// unstall ends that and wakes everybody. The caller holds c.mu.
+// unstall lets the events of all edges flow again and wakes all sessions. The caller holds c.mu.
 func (c *Cloud) unstall() {
 	c.stalledBy = nil
 	for s := range c.sessions {
@@ -110,7 +114,8 @@ func (c *Cloud) isStalled() bool {
 	return c.stalledBy != nil
 }
 
-// page returns the next events of the edge. They stay until delivered; a session that was replaced gets none.
+// page returns the next events of the edge. They stay in the table until delivered. A session that
+// was replaced gets none.
 func (c *Cloud) page(l *link, s *session) []event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,8 +141,9 @@ func (c *Cloud) delivered(l *link, s *session, page []event) {
 	l.last = page
 }
 
-// merge makes the messages of a page: identical events and several updates of one entity become one, attribute updates of one entity and
-// scope are merged (wire contract 6.1, 6.3: three quick saves, one downlink). The first keeps the place, the last gives the content.
+// merge makes the messages of a page. Identical events and several updates of one entity become one
+// message, at the position of the first and with the content of the last; attribute updates of one
+// entity and scope are merged (CONTRACT.md 6.1, 6.3).
 func merge(page []event) []*proto.DownlinkMsg {
 	out := make([]*proto.DownlinkMsg, 0, len(page))
 	at := make(map[string]int, len(page))
@@ -157,10 +163,11 @@ func merge(page []event) []*proto.DownlinkMsg {
 	return out
 }
 
-// mergeKey names what an event is about, so that two events with one key are one message: parts, actions, ids. Where a part has no
-// ids it is the whole content.
+// mergeKey names what an event is about (parts, actions, ids), so that two events with one key
+// become one message. For a part without ids the key is the whole content.
 func mergeKey(m *proto.DownlinkMsg) (key string, attributes bool) {
-	if len(m.EntityData) == 1 && m.EntityData[0].AttributesUpdatedMsg != nil && m.EntityData[0].PostTelemetryMsg == nil && m.EntityData[0].AttributeDeleteMsg == nil {
+	if len(m.EntityData) == 1 && m.EntityData[0].AttributesUpdatedMsg != nil &&
+		m.EntityData[0].PostTelemetryMsg == nil && m.EntityData[0].AttributeDeleteMsg == nil {
 		d := m.EntityData[0]
 		return "attributes " + strconv.FormatInt(d.EntityIdMSB, 16) + strconv.FormatInt(d.EntityIdLSB, 16) + d.PostAttributeScope, true
 	}
@@ -197,7 +204,7 @@ func mergeKey(m *proto.DownlinkMsg) (key string, attributes bool) {
 	return "whole " + string(b), false
 }
 
-// mergeAttributes adds the values of b to those of a; of one key the later value stays.
+// mergeAttributes adds the values of b to those of a; where both have a key, the value of b stays.
 func mergeAttributes(a, b *proto.DownlinkMsg) *proto.DownlinkMsg {
 	out := pb.Clone(a).(*proto.DownlinkMsg)
 	d, n := out.EntityData[0], b.EntityData[0]

@@ -7,7 +7,7 @@ import (
 	"edgesync/proto"
 )
 
-// Oversize is how the stream ends behind a RequestMsg above the limit (wire contract 2.5).
+// Oversize is how the stream ends behind a RequestMsg above the limit (CONTRACT.md 2.5).
 type Oversize int
 
 // The endings seen on the real server.
@@ -29,7 +29,7 @@ const (
 	EndReset                   // the connection is cut, without a status
 )
 
-// faults are the knobs. Guarded by mu; they may be turned at any time.
+// faults are the faults in force. Guarded by mu; they may be switched at any time.
 type faults struct {
 	stalled gate
 
@@ -72,7 +72,7 @@ func (g *gate) set(shut bool) {
 	}
 }
 
-// wait returns when the gate is open; false if done came first.
+// wait returns true once the gate is open, or false if done is closed first.
 func (g *gate) wait(done <-chan struct{}) bool {
 	for {
 		g.mu.Lock()
@@ -155,13 +155,13 @@ func (f *faults) cost(events int) time.Duration {
 	return f.perMsg + time.Duration(events)*f.perE
 }
 
-// RefuseConnect answers every CONNECT with that code; ACCEPTED ends it.
+// RefuseConnect answers every CONNECT with that code; ACCEPTED ends the fault.
 func (c *Cloud) RefuseConnect(code proto.ConnectResponseCode) {
 	set(&c.faults, &c.faults.refuseCode, code)
 }
 
-// Stall makes the cloud accept everything and answer nothing, CONNECT included, while its transport lives on and answers pings.
-// What came in meanwhile is worked off when it ends.
+// Stall makes the cloud accept everything and answer nothing, CONNECT included, while its transport
+// lives on and answers pings. Messages that came in meanwhile are processed when the fault ends.
 func (c *Cloud) Stall(on bool) { c.faults.stalled.set(on) }
 
 // Away cuts all connections and refuses new ones until it is switched off.
@@ -184,65 +184,77 @@ func (c *Cloud) resetConns() {
 	}
 }
 
-// DropAcks lets the next n acknowledgements of uplinks vanish; the uplinks are processed.
+// DropAcks loses the next n acknowledgements of uplinks; the uplinks are processed.
 func (c *Cloud) DropAcks(n int) { set(&c.faults, &c.faults.dropNext, n) }
 
-// DropAcksIf lets the acknowledgements of those uplinks vanish; nil ends it.
+// DropAcksIf loses the acknowledgements of the uplinks for which f returns true; nil ends the
+// fault.
 func (c *Cloud) DropAcksIf(f func(*proto.UplinkMsg) bool) { set(&c.faults, &c.faults.dropIf, f) }
 
 // DelayAcks holds every acknowledgement back for d.
 func (c *Cloud) DelayAcks(d time.Duration) { set(&c.faults, &c.faults.delay, d) }
 
-// ReorderAcks sets the part of the acknowledgements of telemetry that others overtake, from 0 (never) to 1; as measured it is 0.004 (wire contract 4.3).
+// ReorderAcks sets the share of the acknowledgements of telemetry that others overtake, from 0 to
+// 1. The default is 0.004, as measured (CONTRACT.md 4.3).
 func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, part) }
 
-// RateLimit answers every uplink with the text of the tenant profile's rate limit and processes none (wire contract 4.6).
+// RateLimit answers every uplink with the text of the tenant profile's rate limit and processes
+// none (CONTRACT.md 4.6).
 func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
 
-// RefuseUplink answers success=false with the text that f returns, and processes nothing of that uplink; "" lets it pass, nil ends it.
+// RefuseUplink answers success=false with the text that f returns, and processes nothing of that
+// uplink. The text "" lets the uplink pass; nil ends the fault.
 func (c *Cloud) RefuseUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.refuseIf, f) }
 
-// FailUplink works an uplink off and then answers success=false with the text that f returns all the same: the server does so when a later part
-// fails (wire contract 4.2). "" lets it pass, nil ends it.
+// FailUplink processes an uplink and nevertheless answers success=false with the text that f
+// returns: the server does so when a later part fails (CONTRACT.md 4.2). The text "" lets the
+// answer pass; nil ends the fault.
 func (c *Cloud) FailUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.failIf, f) }
 
-// EndStreamIf ends the stream, in that way, at each uplink for which f tells so, and processes nothing of it: a message that the server cannot read or
-// that is too large for it, whichever of the endings seen it shows (wire contract 1.1, 2.5). nil ends it.
+// EndStreamIf ends the stream at each uplink for which f returns true, and processes nothing of it.
+// So the server treats a message that it cannot read or that is too large (CONTRACT.md 1.1, 2.5);
+// how chooses among the endings that were seen. nil ends the fault.
 func (c *Cloud) EndStreamIf(f func(*proto.UplinkMsg) bool, how Ending) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
 	c.faults.endIf, c.faults.endHow = f, how
 }
 
-// SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes block in the end (wire contract 4.3: about
-// 0.4 ms an event on the real server).
+// SlowHandler makes each uplink cost time, so that the stream is read slowly and the edge's writes
+// block in the end. The real server takes about 0.4 ms an event (CONTRACT.md 4.3).
 func (c *Cloud) SlowHandler(perMessage, perEvent time.Duration) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
 	c.faults.perMsg, c.faults.perE = perMessage, perEvent
 }
 
-// NeverCompleteSync leaves SyncCompleted out: events and RPC stay blocked until a bare SYNC or the next session (wire contract 3.6).
+// NeverCompleteSync leaves SyncCompleted out: events and RPC stay blocked until a bare SYNC or the
+// next session (CONTRACT.md 3.6).
 func (c *Cloud) NeverCompleteSync(on bool) { set(&c.faults, &c.faults.endlessSync, on) }
 
-// SilenceDownlinks holds all events and RPC back, as another edge can for two minutes (wire contract 6.1). Syncs go on.
+// SilenceDownlinks holds back all events and RPC, as another edge can for two minutes
+// (CONTRACT.md 6.1). Syncs go on.
 func (c *Cloud) SilenceDownlinks(on bool) {
 	set(&c.faults, &c.faults.silent, on)
 }
 
-// DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that connects again.
+// DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that
+// connects again.
 func (c *Cloud) DuplicateDownlinks(on bool) { set(&c.faults, &c.faults.duplicates, on) }
 
-// HalfOpenOld leaves the old stream open when an edge connects a second time, as when its end is noticed late (wire contract 2.6).
+// HalfOpenOld leaves the old stream open when an edge connects a second time, as when its end is
+// noticed late (CONTRACT.md 2.6).
 func (c *Cloud) HalfOpenOld(on bool) { set(&c.faults, &c.faults.halfOpen, on) }
 
-// NoPolling gives sessions that begin while it is on no events and no RPC (wire contract 10, number 17).
+// NoPolling withholds events and RPC from sessions that begin while it is on (number 17 in
+// CONTRACT.md 10).
 func (c *Cloud) NoPolling(on bool) { set(&c.faults, &c.faults.noPolling, on) }
 
 // OversizeEnding chooses how a stream ends behind a message above the limit.
 func (c *Cloud) OversizeEnding(how Oversize) { set(&c.faults, &c.faults.oversizeEnd, how) }
 
-// EndSessions ends all streams and returns their number. The cloud stays; edges may connect again at once.
+// EndSessions ends all streams and returns their number. The cloud stays; edges may connect again
+// at once.
 func (c *Cloud) EndSessions(how Ending) int {
 	c.mu.Lock()
 	all := make([]*session, 0, len(c.sessions))
@@ -256,7 +268,7 @@ func (c *Cloud) EndSessions(how Ending) int {
 	return len(all)
 }
 
-// endAs ends the stream in that way.
+// endAs ends the stream as how says.
 func (s *session) endAs(how Ending) {
 	switch how {
 	case EndOK:

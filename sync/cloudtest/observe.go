@@ -27,7 +27,7 @@ type Stats struct {
 	DuplicateBatches uint64 `json:"duplicate_batches"` // UplinkMsgs whose id was among the edge's last 4096
 	Acks             uint64 `json:"acks"`              // answers to uplinks
 	DroppedAcks      uint64 `json:"dropped_acks"`
-	Connects         uint64 `json:"connects"` // CONNECTs that were looked at
+	Connects         uint64 `json:"connects"` // CONNECTs that were examined
 	Accepted         uint64 `json:"accepted"`
 	Refused          uint64 `json:"refused"`
 	Oversized        uint64 `json:"oversized"`
@@ -53,17 +53,19 @@ func (c *Cloud) Stats() Stats {
 	}
 }
 
-// Connected tells whether the edge has an accepted session: the attribute "active" of wire contract 2.7.
+// Connected reports whether the edge has an accepted session: the attribute "active" of
+// CONTRACT.md 2.7.
 func (c *Cloud) Connected(edge proto.UUID) bool { return c.sessionOf(edge) != nil }
 
-// Sessions is the number of open streams, accepted or not.
+// Sessions returns the number of open streams, accepted or not.
 func (c *Cloud) Sessions() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.sessions)
 }
 
-// Pending is the number of events that wait for an edge, those sent and not acknowledged included.
+// Pending returns the number of events that wait for an edge, including those sent and not
+// acknowledged.
 func (c *Cloud) Pending(edge proto.UUID) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +75,8 @@ func (c *Cloud) Pending(edge proto.UUID) int {
 	return 0
 }
 
-// LastConnect is a copy of the last ConnectRequestMsg, refused ones included; nil before the first.
+// LastConnect returns a copy of the last ConnectRequestMsg, accepted or refused; nil before the
+// first.
 func (c *Cloud) LastConnect() *proto.ConnectRequestMsg {
 	c.hooks.mu.Lock()
 	defer c.hooks.mu.Unlock()
@@ -83,16 +86,18 @@ func (c *Cloud) LastConnect() *proto.ConnectRequestMsg {
 	return pb.Clone(c.hooks.last).(*proto.ConnectRequestMsg)
 }
 
-// OnUplink sets a function that sees every uplink before it is processed, in the order of arrival of its stream. It must not change the
-// message, nor block for long: the stream waits for it. nil ends it.
+// OnUplink sets a function that is called with every uplink before the uplink is processed, in the
+// order of arrival on its stream. The function must neither change the message nor block for long,
+// because the stream waits for it. nil removes the function.
 func (c *Cloud) OnUplink(f func(edge proto.UUID, u *proto.UplinkMsg)) {
 	c.hooks.mu.Lock()
 	defer c.hooks.mu.Unlock()
 	c.hooks.onUplink = f
 }
 
-// WaitFor returns nil as soon as cond holds. It looks again after everything that the cloud notices: sessions, uplinks, answers to
-// downlinks, syncs. cond may call any method of the cloud and its tenant.
+// WaitFor returns nil as soon as cond holds, or the error of ctx. It evaluates cond again after
+// everything that the cloud notices: sessions, uplinks, answers to downlinks, syncs. cond may call
+// any method of the cloud and its tenant.
 func (c *Cloud) WaitFor(ctx context.Context, cond func() bool) error {
 	h := &c.hooks
 	h.waiters.Add(1)
@@ -115,7 +120,7 @@ func (c *Cloud) WaitFor(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// hooks are what tests watch the cloud with.
+// hooks are the functions and channels with which tests watch the cloud.
 type hooks struct {
 	waiters atomic.Int64
 
@@ -126,7 +131,8 @@ type hooks struct {
 	onCall   func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg
 }
 
-// notify tells those in WaitFor to look again. It costs nothing while there are none.
+// notify makes the callers of WaitFor evaluate their conditions again. It costs nothing while there
+// are none.
 func (c *Cloud) notify() {
 	h := &c.hooks
 	if h.waiters.Load() == 0 {

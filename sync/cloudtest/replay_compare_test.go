@@ -14,7 +14,7 @@ import (
 	"edgesync/proto"
 )
 
-// get compares what the tenant holds with what the server answered.
+// get compares the content of the tenant with a recorded answer of the server.
 func (p *player) get(l tapeLine) {
 	key := p.name + ":" + strconv.Itoa(l.Line)
 	if unchecked[key] != "" {
@@ -53,7 +53,7 @@ func (p *player) get(l tapeLine) {
 	}
 }
 
-// sameValue compares a stored value with its JSON, types included.
+// sameValue reports whether a stored value equals its JSON, types included.
 func sameValue(v Value, raw json.RawMessage) bool {
 	switch v.Type {
 	case proto.KeyValueType_BOOLEAN_V:
@@ -68,10 +68,11 @@ func sameValue(v Value, raw json.RawMessage) bool {
 		return raw[0] == '"' && json.Unmarshal(raw, &s) == nil && s == v.Str
 	}
 	var a, b any
-	return (raw[0] == '{' || raw[0] == '[') && json.Unmarshal(raw, &a) == nil && json.Unmarshal([]byte(v.Str), &b) == nil && reflect.DeepEqual(a, b)
+	return (raw[0] == '{' || raw[0] == '[') && json.Unmarshal(raw, &a) == nil &&
+		json.Unmarshal([]byte(v.Str), &b) == nil && reflect.DeepEqual(a, b)
 }
 
-// loose are answers whose numbers the recorder rounded to doubles and wrote without a point.
+// loose are the answers whose numbers the recorder rounded to doubles and wrote without a point.
 var loose = map[string]bool{"ts-types:141": true, "ts-types:153": true}
 
 func sameNumber(v Value, raw json.RawMessage) bool {
@@ -97,7 +98,7 @@ func (p *player) getSeries(l tapeLine, r ref, part string, got rest) {
 		Value json.RawMessage `json:"value"`
 	}
 	if json.Unmarshal(got.Answer, &want) != nil {
-		return // the server refused the path of the keys with a slash; all latest values follow in another answer
+		return // the server refused a path with a slash in a key; another answer has all latest values
 	}
 	_, query, _ := strings.Cut(part, "?")
 	q, err := url.ParseQuery(query)
@@ -121,14 +122,15 @@ func (p *player) getSeries(l tapeLine, r ref, part string, got rest) {
 		}
 		rows := want[key]
 		if part == "values/timeseries?keys=twice,twice" || strings.Contains(part, "keys=twice,twice&") {
-			rows = rows[:len(rows)/2] // a key asked for twice is answered twice
+			rows = rows[:len(rows)/2] // the server answers twice for a key that is requested twice
 		}
 		if len(rows) != len(have) {
 			p.errorf(l, "%q has %d rows, want %d", key, len(have), len(rows))
 			continue
 		}
 		for i, w := range rows {
-			if w.TS != have[i].TS || !sameValue(have[i].Value, w.Value) && !(loose[p.name+":"+strconv.Itoa(l.Line)] && sameNumber(have[i].Value, w.Value)) {
+			if w.TS != have[i].TS || !sameValue(have[i].Value, w.Value) &&
+				!(loose[p.name+":"+strconv.Itoa(l.Line)] && sameNumber(have[i].Value, w.Value)) {
 				p.errorf(l, "%q: %+v, want %d %s", key, have[i], w.TS, w.Value)
 			}
 			p.checked++
@@ -160,7 +162,8 @@ func (p *player) getAttributes(l tapeLine, r ref, scope string, answer json.RawM
 		}
 		mine--
 		v, ts, ok := p.tenant.Attribute(r.id, scope, a.Key)
-		// A time that the server took from its own clock is near ours; one that the edge gave is the same.
+		// A time from the server's own clock is near the one here; a time from the edge is the
+		// same.
 		if near := ts - a.TS; !ok || !sameValue(v, a.Value) || near < -3000 || near > 3000 {
 			p.errorf(l, "%q is %+v at %d (%t), want %s at %d", a.Key, v, ts, ok, a.Value, a.TS)
 		}
@@ -234,7 +237,7 @@ func (p *player) getCredentials(l tapeLine, id proto.UUID, answer json.RawMessag
 	}
 	r := p.tenant.find(typeDevice, id)
 	if r != nil && r.credentials == nil && p.step == "" {
-		// Preparation: the device was made over REST.
+		// This prepares the tenant: the device was made over REST.
 		p.tenant.saveCredentials(r, o.text("credentialsType"), o.text("credentialsId"), o.text("credentialsValue"), p.base)
 		r.credentials.id, r.credentials.created = refOf(o["id"], typeNone).id, o.millis("createdTime")
 		return
@@ -288,8 +291,9 @@ var madeUpName = regexp.MustCompile(`_[A-Za-z]{15}$`)
 func (p *player) getEntity(l tapeLine, path string, id proto.UUID, got rest) {
 	word := strings.TrimPrefix(path[:strings.LastIndexByte(path, '/')], "/api/")
 	typ, ok := map[string]entityType{
-		"device": typeDevice, "asset": typeAsset, "entityView": typeEntityView, "dashboard": typeDashboard, "deviceProfile": typeDeviceProfile,
-		"assetProfile": typeAssetProfile, "ruleChain": typeRuleChain, "user": typeUser, "calculatedField": typeCalculatedField,
+		"device": typeDevice, "asset": typeAsset, "entityView": typeEntityView, "dashboard": typeDashboard,
+		"deviceProfile": typeDeviceProfile,
+		"assetProfile":  typeAssetProfile, "ruleChain": typeRuleChain, "user": typeUser, "calculatedField": typeCalculatedField,
 		"ai/model": typeAIModel,
 	}[word]
 	if !ok {
@@ -310,7 +314,7 @@ func (p *player) getEntity(l tapeLine, path string, id proto.UUID, got rest) {
 	}
 	var o object
 	if got.Status != 200 || json.Unmarshal(got.Answer, &o) != nil {
-		return // a user without credentials cannot be read (wire contract 5.8)
+		return // a user without credentials cannot be read (CONTRACT.md 5.8)
 	}
 	name := o.text("name")
 	if madeUpName.MatchString(name) {
@@ -320,20 +324,24 @@ func (p *player) getEntity(l tapeLine, path string, id proto.UUID, got rest) {
 	} else if r.name != name {
 		p.errorf(l, "name %q, want %q", r.name, name)
 	}
-	for _, member := range []string{"label", "type", "title", "deviceData", "keys", "customerId", "deviceProfileId", "assetProfileId", "root"} {
+	for _, member := range []string{
+		"label", "type", "title", "deviceData", "keys", "customerId", "deviceProfileId",
+		"assetProfileId", "root",
+	} {
 		if _, has := templates[typ].index[member]; !has || o[member] == nil {
 			continue
 		}
 		want := o[member]
 		if member == "deviceProfileId" && string(r.field("type")) != `"default"` {
-			continue // a profile made on the way has an id of its own
+			continue // a profile that was created meanwhile has another id here
 		}
 		if !sameJSON(r.field(member), want) {
 			p.errorf(l, "%s is %s, want %s", member, r.field(member), want)
 		}
 	}
-	// additionalInfo of a user is put together by the server from the credentials.
-	if _, has := templates[typ].index["additionalInfo"]; has && typ != typeUser && !sameJSON(r.field("additionalInfo"), o["additionalInfo"]) {
+	// The server composes additionalInfo of a user from the credentials.
+	if _, has := templates[typ].index["additionalInfo"]; has && typ != typeUser &&
+		!sameJSON(r.field("additionalInfo"), o["additionalInfo"]) {
 		p.errorf(l, "additionalInfo is %s, want %s", r.field("additionalInfo"), o["additionalInfo"])
 	}
 	if _, timed := uuidTime(id); timed && r.typ != typeUser && !sameJSON(r.field("createdTime"), o["createdTime"]) {

@@ -1,11 +1,8 @@
 package cloudtest
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/json"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,73 +12,6 @@ import (
 
 	"edgesync/proto"
 )
-
-// tapeLine is a line of testdata/*.jsonl, see the README there.
-type tapeLine struct {
-	Line   int             `json:"line"`
-	MS     float64         `json:"ms"`
-	Note   string          `json:"note"`
-	JSON   json.RawMessage `json:"json"`
-	Up     *string         `json:"up"`
-	Down   string          `json:"down"`
-	Answer *struct {
-		ID      int32  `json:"id"`
-		Success bool   `json:"success"`
-		Error   string `json:"error"`
-	} `json:"answer"`
-}
-
-// rest is a recorded call of the server's REST API.
-type rest struct {
-	Answer json.RawMessage `json:"answer"`
-	Body   json.RawMessage `json:"body"`
-	Status int             `json:"status"`
-}
-
-func readTape(t testing.TB, name string) []tapeLine {
-	t.Helper()
-	f, err := os.Open("testdata/" + name + ".jsonl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var lines []tapeLine
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		var l tapeLine
-		if err := json.Unmarshal(sc.Bytes(), &l); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		lines = append(lines, l)
-	}
-	if err := sc.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return lines
-}
-
-// tapeUplinks lists the uplinks of a recording.
-func tapeUplinks(t testing.TB, name string) (list [][]byte) {
-	for _, l := range readTape(t, name) {
-		if l.Up == nil {
-			continue
-		}
-		raw, err := base64.StdEncoding.DecodeString(*l.Up)
-		if err != nil {
-			continue
-		}
-		var m proto.RequestMsg
-		if err := pb.Unmarshal(raw, &m); err != nil {
-			t.Fatal(err)
-		}
-		if raw, err = pb.Marshal(m.UplinkMsg); err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, raw)
-	}
-	return list
-}
 
 // Ids of the recorded server.
 var (
@@ -98,7 +28,7 @@ func mustUUID(s string) proto.UUID {
 	return id
 }
 
-// player plays one recording to a tenant prepared like the recorded one.
+// player plays one recording to a tenant that is prepared like the recorded one.
 type player struct {
 	t      *testing.T
 	name   string
@@ -142,7 +72,7 @@ func (p *player) now(l tapeLine) time.Time {
 	return p.base.Add(time.Duration(l.MS * float64(time.Millisecond)))
 }
 
-// unchecked are recorded answers whose cause is not among the recorded frames.
+// unchecked are the recorded answers whose cause is not among the recorded frames.
 var unchecked = map[string]string{
 	"uplink-attributes:160": "46 of the 50 updates before it are left out of the recording",
 	"uplink-attributes:174": "46 of the 50 posts before it are left out of the recording",
@@ -165,7 +95,7 @@ func (p *player) play(lines []tapeLine) {
 			}
 			p.base = s.Date
 		case l.Note == "step":
-			p.settled(l)
+			p.noMoreEvents(l)
 			p.step = text(l.JSON)
 			p.outcomes = nil
 		case l.Note == "accepted":
@@ -187,8 +117,8 @@ func (p *player) play(lines []tapeLine) {
 	}
 }
 
-// settled checks that a step of requests left no event that the recording does not have.
-func (p *player) settled(l tapeLine) {
+// noMoreEvents checks that a step of requests left no event that the recording does not have.
+func (p *player) noMoreEvents(l tapeLine) {
 	if p.name != "uplink-requests" || incomparable[p.step] != "" {
 		return
 	}
@@ -199,7 +129,7 @@ func (p *player) settled(l tapeLine) {
 	}
 }
 
-// protoJSON reads the few members of an EdgeConfiguration.
+// protoJSON reads the members of an EdgeConfiguration that the recordings use.
 func protoJSON(raw json.RawMessage, c *proto.EdgeConfiguration) error {
 	var o struct {
 		EdgeIDMSB     int64  `json:"edgeIdMSB,string"`
@@ -222,7 +152,7 @@ func protoJSON(raw json.RawMessage, c *proto.EdgeConfiguration) error {
 	return err
 }
 
-// up feeds an uplink and compares the answer with the next recorded one of its id.
+// up processes an uplink and compares the answer with the next recorded one of the same id.
 func (p *player) up(l tapeLine, rest []tapeLine) {
 	raw, err := base64.StdEncoding.DecodeString(*l.Up)
 	if err != nil {
@@ -253,14 +183,14 @@ func (p *player) up(l tapeLine, rest []tapeLine) {
 		}
 		return
 	}
-	// Answers were left out of the recording where hundreds alike succeeded; one never came.
+	// The recording leaves out answers where hundreds alike succeeded; one answer never came.
 	p.noAnswer++
 	if never := p.step == "a PostTelemetryMsg without lists"; out.Never != never || out.Success == never {
 		p.errorf(l, "never %t, success %t, %q; want never %t", out.Never, out.Success, out.Error, never)
 	}
 }
 
-// incomparable are steps whose downlinks hold what no REST call of the recording tells.
+// incomparable are the steps whose downlinks hold content that no REST call of the recording shows.
 var incomparable = map[string]string{
 	"attributes request for the edge":                                               "the attributes of an edge are written by its session",
 	"user credentials request":                                                      "the activation token was made by the server",
@@ -294,7 +224,8 @@ func (p *player) down(l tapeLine) {
 	out.Events = out.Events[1:]
 	want.DownlinkMsgId = 0
 	for _, d := range append(slices.Clone(want.EntityData), have.EntityData...) {
-		if d.AttributeTs != nil || d.AttributesUpdatedMsg != nil { // without one it is stamped when it is sent
+		// Attributes without a time are stamped when they are sent.
+		if d.AttributeTs != nil || d.AttributesUpdatedMsg != nil {
 			d.AttributeTs = new(int64)
 		}
 	}
@@ -313,7 +244,7 @@ func (p *player) down(l tapeLine) {
 	p.checked++
 }
 
-// entitiesOf lists the JSON texts of those messages that answers to requests consist of.
+// entitiesOf lists the JSON texts of the messages with which the server answers requests.
 func entitiesOf(m *proto.DownlinkMsg) (texts []*string) {
 	for _, x := range m.RelationUpdateMsg {
 		texts = append(texts, &x.Entity)
@@ -333,149 +264,14 @@ func entitiesOf(m *proto.DownlinkMsg) (texts []*string) {
 	return texts
 }
 
-var uuidPattern = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-
-// change does in the tenant what a REST call did on the server.
-func (p *player) change(l tapeLine) {
-	var r rest
-	if err := json.Unmarshal(l.JSON, &r); err != nil {
-		p.t.Fatal(err)
-	}
-	t, path := p.tenant, strings.TrimPrefix(l.Note, "rest ")
-	var ids []proto.UUID
-	for _, s := range uuidPattern.FindAllString(path, -1) {
-		ids = append(ids, mustUUID(s))
-	}
-	path = uuidPattern.ReplaceAllString(path, "ID")
-	now := p.now(l)
-	switch path {
-	case "POST /api/edge":
-		p.addEdge(l, r.Answer)
-	case "POST /api/customer/ID/edge/ID", "DELETE /api/customer/edge/ID":
-		st := t.edges[ids[len(ids)-1]]
-		if st == nil {
-			return
-		}
-		customer := proto.NullUUID
-		if len(ids) == 2 {
-			customer = ids[0]
-		}
-		t.AssignCustomer(st.ID, customer)
-	case "DELETE /api/edge/ID":
-		t.DeleteEdge(ids[0])
-	case "POST /api/edge/ID/device/ID", "POST /api/edge/ID/asset/ID", "POST /api/edge/ID/dashboard/ID", "POST /api/edge/ID/entityView/ID", "POST /api/edge/ID/ruleChain/ID":
-		for typ := range entityTypes {
-			if rec := t.find(typ, ids[1]); rec != nil {
-				rec.assign(ids[0])
-			}
-		}
-	case "POST /api/plugins/telemetry/DEVICE/ID/SHARED_SCOPE", "POST /api/plugins/telemetry/DEVICE/ID/SERVER_SCOPE":
-		e, err := parseLenient(string(r.Body))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		var kv []*proto.KeyValueProto
-		for i, name := range e.names {
-			v, _ := e.items[i].value()
-			kv = append(kv, keyValue(name, v))
-		}
-		if t.SetAttributes(ids[0], "DEVICE", path[strings.LastIndexByte(path, '/')+1:], kv, now) == nil {
-			p.errorf(l, "attributes of an unknown device")
-		}
-	case "POST /api/relation":
-		var o object
-		if err := json.Unmarshal(r.Body, &o); err != nil {
-			p.t.Fatal(err)
-		}
-		from, _, _ := o.originator("from", "")
-		to, _, _ := o.originator("to", "")
-		t.saveRelation(relation{relationKey{from, to, o.text("type"), o.text("typeGroup")}, "null"})
-	case "POST /api/alarm/ID/ack":
-		t.AckAlarm(ids[0], now)
-	case "POST /api/alarm/ID/clear":
-		t.ClearAlarm(ids[0], now)
-	case "DELETE /api/alarm/ID":
-		t.remove(ref{typeAlarm, ids[0]})
-	case "POST /api/ruleChain/metadata", "POST /api/alarm":
-		// Nothing recorded behind them depends on these.
-	default:
-		switch {
-		case strings.HasPrefix(path, "POST /api/v1/"):
-			p.postTelemetry(path, r.Body)
-		case strings.HasPrefix(path, "POST /api/"):
-			p.insert(l, r.Answer)
-			if path == "POST /api/calculatedField" {
-				// The server calculated it at once; a box does not.
-				r := t.find(typeDevice, mustUUID("3b83cc50-e771-11f1-a01d-1d06ed9e169e"))
-				r.seriesOf("double").put(1795460897960, Value{Type: proto.KeyValueType_DOUBLE_V, Dbl: 2})
-			}
-		default:
-			p.errorf(l, "unknown call %s", path)
-		}
-	}
-}
-
-func (p *player) addEdge(l tapeLine, answer json.RawMessage) {
-	var o object
-	if err := json.Unmarshal(answer, &o); err != nil {
-		p.t.Fatal(err)
-	}
-	e := Edge{
-		ID: refOf(o["id"], typeEdge).id, Customer: refOf(o["customerId"], typeCustomer).id, Name: o.text("name"), Type: o.text("type"),
-		RoutingKey: o.text("routingKey"), Secret: o.text("secret"),
-	}
-	p.tenant.AddEdge(e)
-	if e.ID == (proto.UUID{}) {
-		p.errorf(l, "an edge without id")
-	}
-}
-
-// insert takes in an entity as the REST API answered it.
-func (p *player) insert(l tapeLine, answer json.RawMessage) {
-	var o object
-	if err := json.Unmarshal(answer, &o); err != nil {
-		p.t.Fatal(err)
-	}
-	id, ok, err := o.originator("id", "")
-	if !ok || err != nil || templates[id.typ] == nil {
-		p.errorf(l, "no entity in %s", answer)
-		return
-	}
-	if old := p.tenant.records[id]; old != nil {
-		p.tenant.rename(old, o.text("name"))
-		return
-	}
-	r := newRecord(id)
-	for i, name := range templates[id.typ].members {
-		r.fields[i] = o.given(name)
-	}
-	r.version = 1
-	p.tenant.rename(r, o.text("name"))
-	p.tenant.insert(r)
-}
-
-// postTelemetry stores what a device posted over HTTP.
-func (p *player) postTelemetry(path string, body json.RawMessage) {
-	e, err := parseLenient(text(body))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	device := p.tenant.byCred[strings.Split(path, "/")[3]]
-	var pairs []pair
-	for i, name := range e.names {
-		v, _ := e.items[i].value()
-		pairs = append(pairs, pair{name, v})
-	}
-	u := &uplink{t: p.tenant, now: p.base}
-	u.store(p.tenant.find(typeDevice, device), 0, pairs)
-}
-
-// TestReplay feeds every uplink of the recordings of the test edge to a tenant prepared as the server was, and compares each answer and
-// whatever the recording read back afterwards. (Wire contract 11 for the whole; the names of the steps say what each shows.)
+// TestReplay processes every uplink of the recordings of the test edge with a tenant that is
+// prepared as the server was, and compares each answer and everything that the recording read back
+// afterwards (CONTRACT.md 11). The names of the steps say what each shows.
 func TestReplay(t *testing.T) {
 	for _, tape := range []struct {
 		name string
-		// Uplinks whose answer was compared; whose answer was left out of the recording or never came; whose payload was cut.
+		// Uplinks whose answer was compared, whose answer was left out or never came, and whose
+		// payload was cut.
 		replayed, noAnswer, cut int
 		checked                 int // values and entities read back
 	}{
@@ -504,7 +300,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestReplayJavaEdge feeds the uplinks of a Java edge: all succeed, as recorded.
+// TestReplayJavaEdge processes the uplinks of a Java edge: all succeed, as recorded.
 func TestReplayJavaEdge(t *testing.T) {
 	p := newPlayer(t, "java-edge")
 	p.base = time.UnixMilli(1795463556803)
@@ -523,7 +319,8 @@ func TestReplayJavaEdge(t *testing.T) {
 		if err := pb.Unmarshal(raw, &m); err != nil {
 			t.Fatal(err)
 		}
-		p.insert(l, json.RawMessage(m.DownlinkMsg.DeviceUpdateMsg[0].Entity)) // the device that the cloud assigned to the edge
+		// The device that the cloud assigned to the edge.
+		p.insert(l, json.RawMessage(m.DownlinkMsg.DeviceUpdateMsg[0].Entity))
 	}
 	p.play(lines)
 	if p.replayed != 44 || p.noAnswer != 0 || p.cut != 0 {
@@ -532,7 +329,8 @@ func TestReplayJavaEdge(t *testing.T) {
 	if got := p.tenant.Series(mustUUID("6e9be130-e777-11f1-a01d-1d06ed9e169e"), "a"); len(got) != 3 || got[0].TS != 1767225601000 {
 		t.Errorf("series a = %+v", got)
 	}
-	if got := p.tenant.Arrivals(mustUUID("6e9be130-e777-11f1-a01d-1d06ed9e169e"), "a"); !slices.Equal(got, []int64{1767225602000, 1767225601000, 1767225603000}) {
+	if got := p.tenant.Arrivals(mustUUID("6e9be130-e777-11f1-a01d-1d06ed9e169e"), "a"); !slices.Equal(got,
+		[]int64{1767225602000, 1767225601000, 1767225603000}) {
 		t.Errorf("arrivals of a = %v", got)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"edgesync/proto"
 )
 
-// fakeTenant is the least database that the cloud can work on.
+// fakeTenant is the smallest database that the cloud can work with.
 type fakeTenant struct {
 	mu      sync.Mutex
 	edges   map[proto.UUID]Edge
@@ -32,7 +32,10 @@ type fakeTenant struct {
 }
 
 func newFake() *fakeTenant {
-	return &fakeTenant{edges: map[proto.UUID]Edge{}, devices: map[proto.UUID]Device{}, owner: map[proto.UUID]proto.UUID{}, state: map[string]*proto.KeyValueProto{}}
+	return &fakeTenant{
+		edges: map[proto.UUID]Edge{}, devices: map[proto.UUID]Device{},
+		owner: map[proto.UUID]proto.UUID{}, state: map[string]*proto.KeyValueProto{},
+	}
 }
 
 func (t *fakeTenant) Process(_ proto.UUID, u *proto.UplinkMsg, _ time.Time) Outcome {
@@ -72,9 +75,14 @@ func (t *fakeTenant) AssignCustomer(id, customer proto.UUID) []*proto.DownlinkMs
 	t.mu.Unlock()
 	conf := &proto.DownlinkMsg{EdgeConfiguration: t.Configuration(id)}
 	if customer == proto.NullUUID {
-		return []*proto.DownlinkMsg{conf, {CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}}}}
+		deleted := &proto.CustomerUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}
+		return []*proto.DownlinkMsg{conf, {CustomerUpdateMsg: []*proto.CustomerUpdateMsg{deleted}}}
 	}
-	return []*proto.DownlinkMsg{{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{IdMSB: 1, Entity: "{}"}}}, conf, {UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: 2, Entity: "{}"}}}}
+	return []*proto.DownlinkMsg{
+		{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{IdMSB: 1, Entity: "{}"}}},
+		conf,
+		{UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: 2, Entity: "{}"}}},
+	}
 }
 
 func (t *fakeTenant) DeleteEdge(id proto.UUID) {
@@ -139,7 +147,10 @@ func (t *fakeTenant) SetAttributes(id proto.UUID, typ, scope string, kv []*proto
 	for _, v := range kv {
 		t.state[typ+" "+v.Key] = v
 	}
-	d := &proto.EntityDataProto{EntityType: typ, PostAttributeScope: scope, AttributeTs: ptr(now.UnixMilli()), AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: kv}}
+	d := &proto.EntityDataProto{
+		EntityType: typ, PostAttributeScope: scope, AttributeTs: ptr(now.UnixMilli()),
+		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: kv},
+	}
 	d.EntityIdMSB, d.EntityIdLSB = proto.Halves(id)
 	return &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{d}}
 }
@@ -168,7 +179,7 @@ var (
 	edgeB = Edge{ID: proto.UUID{0xb}, Name: "B", RoutingKey: "key-b", Secret: "secret-b", Customer: proto.NullUUID}
 )
 
-// rig is a cloud with two edges, over an in-memory connection.
+// rig is a cloud with two edges on an in-memory connection.
 type rig struct {
 	*testing.T
 	cloud  *Cloud
@@ -177,7 +188,7 @@ type rig struct {
 	start  time.Time
 }
 
-// inBubble runs f with a rig under a fake clock.
+// inBubble runs f with a new rig under a fake clock.
 func inBubble(t *testing.T, f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -196,12 +207,13 @@ func newRig(t *testing.T, o Options) *rig {
 	return r
 }
 
-// client is one stream: what it receives is in down, its end in err once ended is closed.
+// client is one stream. down holds what it received; err is how it ended, valid once ended is
+// closed.
 type client struct {
 	r     *rig
 	conn  *grpc.ClientConn
 	st    grpc.BidiStreamingClient[proto.RequestMsg, proto.ResponseMsg]
-	ack   func(*proto.DownlinkMsg) *proto.DownlinkResponseMsg // nil answer = none
+	ack   func(*proto.DownlinkMsg) *proto.DownlinkResponseMsg // a nil answer is not sent
 	ended chan struct{}
 
 	mu   sync.Mutex
@@ -258,7 +270,9 @@ func (c *client) receive() {
 func (c *client) send(m *proto.RequestMsg) { _ = c.st.Send(m) }
 
 func (c *client) connect(e Edge) {
-	c.send(&proto.RequestMsg{ConnectRequestMsg: &proto.ConnectRequestMsg{EdgeRoutingKey: e.RoutingKey, EdgeSecret: e.Secret, EdgeVersion: proto.EdgeVersion_V_4_2_0}})
+	c.send(&proto.RequestMsg{ConnectRequestMsg: &proto.ConnectRequestMsg{
+		EdgeRoutingKey: e.RoutingKey, EdgeSecret: e.Secret, EdgeVersion: proto.EdgeVersion_V_4_2_0,
+	}})
 }
 
 func (c *client) uplink(id int32) {
@@ -266,7 +280,10 @@ func (c *client) uplink(id int32) {
 }
 
 func (c *client) sync() {
-	c.send(&proto.RequestMsg{MsgType: proto.RequestMsgType_SYNC_REQUEST_RPC_MESSAGE, SyncRequestMsg: &proto.SyncRequestMsg{FullSync: ptr(false)}})
+	c.send(&proto.RequestMsg{
+		MsgType:        proto.RequestMsgType_SYNC_REQUEST_RPC_MESSAGE,
+		SyncRequestMsg: &proto.SyncRequestMsg{FullSync: ptr(false)},
+	})
 }
 
 // session opens a stream and connects.
@@ -281,14 +298,14 @@ func (r *rig) session(e Edge, ack func(*proto.DownlinkMsg) *proto.DownlinkRespon
 	return c
 }
 
-// messages is what came down so far.
+// messages returns the messages that came down so far.
 func (c *client) messages() []*proto.ResponseMsg {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]*proto.ResponseMsg(nil), c.got...)
 }
 
-// frames names what came down, ids left out.
+// frames names the messages that came down, without ids.
 func (c *client) frames() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -324,7 +341,7 @@ func name(m *proto.ResponseMsg) string {
 	return "other"
 }
 
-// downlink is one that came down: second, id and name.
+// downlink is a downlink that came down: second, id and name.
 type downlink struct {
 	at   time.Duration
 	id   int32
@@ -356,7 +373,7 @@ func (c *client) end() string {
 	return c.err.Error()
 }
 
-// close ends the client's side of the link without a word.
+// close cuts the client's end of the link without a goodbye.
 func (c *client) close() {
 	_ = c.conn.Close()
 	<-c.ended
@@ -372,7 +389,8 @@ func (r *rig) want(what string, got, want any) {
 
 func device(n byte, name string) Device { return Device{ID: proto.UUID{0xd, n}, Name: name} }
 
-// sized returns a RequestMsg of exactly n bytes: an uplink with a field that the server does not know.
+// sized returns a RequestMsg of exactly n bytes: an uplink with a field that the server does not
+// know.
 func sized(t *testing.T, n int) *proto.RequestMsg {
 	t.Helper()
 	u := &proto.UplinkMsg{UplinkMsgId: 7}
@@ -391,7 +409,7 @@ func sized(t *testing.T, n int) *proto.RequestMsg {
 
 func newListener() *bufconn.Listener { return bufconn.Listen(1 << 20) }
 
-// rawClient sends bytes as they are.
+// rawClient is a codec that sends bytes unchanged.
 type rawClient struct{}
 
 func (rawClient) Name() string { return "proto" }

@@ -10,22 +10,22 @@ import (
 	"edgesync/proto"
 )
 
-// Limits of a call over the REST API (wire contract 8.1).
+// Limits of a call over the REST API (CONTRACT.md 8.1).
 const (
 	rpcDefaultTimeout = 10 * time.Second
 	rpcMinTimeout     = 5 * time.Second
 	rpcCallerWaits    = 30 * time.Second
 )
 
-// RPCError is a call that brought no answer: the HTTP status of REST v2 and the error word.
+// RPCError is the failure of a call: the HTTP status of REST v2 and the error word.
 type RPCError struct {
-	Status int    // 504; 406 where the answer is not JSON; 500 where the caller waited 30 s; 404 for an unknown device
+	Status int    // 504; 406: the answer is no JSON; 500: the caller waited 30 s; 404: unknown device
 	Word   string // NO_ACTIVE_CONNECTION, TIMEOUT, …
 }
 
 func (e *RPCError) Error() string { return fmt.Sprintf("rpc: %d %s", e.Status, e.Word) }
 
-// rpcErrorWords are the error words that the server knows (wire contract 8.1).
+// rpcErrorWords are the error words that the server knows (CONTRACT.md 8.1).
 var rpcErrorWords = map[string]bool{"NOT_FOUND": true, "FORBIDDEN": true, "NO_ACTIVE_CONNECTION": true, "TIMEOUT": true, "INTERNAL": true}
 
 // rpcCalls are the calls that wait for an answer.
@@ -47,8 +47,9 @@ func (r *rpcCalls) init() {
 	r.callers = map[proto.UUID]chan *proto.RpcResponseMsg{}
 }
 
-// reply takes the answer of an edge: the request id alone removes the pending call, then the caller is found by the uuid. A wrong uuid
-// with a right id swallows the call (wire contract 8.1).
+// reply takes the answer of an edge. The request id alone removes the pending call; the caller is
+// then found by the uuid. So an answer with the right id and a wrong uuid swallows the call
+// (CONTRACT.md 8.1).
 func (r *rpcCalls) reply(m *proto.DeviceRpcCallMsg) {
 	if m.ResponseMsg == nil || m.ResponseMsg.Error != "" && !rpcErrorWords[m.ResponseMsg.Error] {
 		return
@@ -67,8 +68,9 @@ func (r *rpcCalls) reply(m *proto.DeviceRpcCallMsg) {
 	}
 }
 
-// CallRPC calls a device behind an edge as the REST API does (wire contract 8.1): timeout 0 = 10 s, at least 5 s, and the caller waits 30 s at
-// most. One-way calls wait for the edge's answer too. The error is an *RPCError, or that of ctx. params is JSON text.
+// CallRPC calls a device behind an edge as the REST API does (CONTRACT.md 8.1). params is JSON
+// text. A timeout of 0 stands for 10 s and a shorter one than 5 s for 5 s; the caller waits at most
+// 30 s, also for a one-way call. The error is an *RPCError, or that of ctx.
 func (c *Cloud) CallRPC(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error) {
 	if timeout == 0 {
 		timeout = rpcDefaultTimeout
@@ -91,7 +93,7 @@ func (c *Cloud) CallRPC(ctx context.Context, device proto.UUID, method, params s
 		delete(r.callers, uuid)
 		r.mu.Unlock()
 	}()
-	expire := time.AfterFunc(timeout, func() { // the call itself lives until it expires, even if nobody waits any more
+	expire := time.AfterFunc(timeout, func() { // the call lives until it expires, even if nobody waits any more
 		r.mu.Lock()
 		delete(r.pending, key)
 		r.mu.Unlock()
@@ -122,13 +124,15 @@ func (c *Cloud) CallRPC(ctx context.Context, device proto.UUID, method, params s
 		if timeout > rpcCallerWaits {
 			return "", &RPCError{Status: 500, Word: "Request timeout"}
 		}
-		return "", &RPCError{Status: 504, Word: "NO_ACTIVE_CONNECTION"} // not TIMEOUT: the server never saw the device
+		// Not TIMEOUT: the server does not know the device.
+		return "", &RPCError{Status: 504, Word: "NO_ACTIVE_CONNECTION"}
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
 }
 
-// queueRPC puts a call into the high-priority queue of the edge's session. An inactive edge gets nothing, not even later.
+// queueRPC puts a call into the high-priority queue of the edge's session. An inactive edge gets
+// nothing, not even later.
 func (c *Cloud) queueRPC(edge proto.UUID, m *proto.DownlinkMsg) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +155,7 @@ func (c *Cloud) takeRPC(s *session) []*proto.DownlinkMsg {
 	return calls
 }
 
-// rpcPackEnded ends it, and the stall that it caused.
+// rpcPackEnded ends an RPC pack, and the stall that the pack caused.
 func (c *Cloud) rpcPackEnded(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,11 +165,12 @@ func (c *Cloud) rpcPackEnded(s *session) {
 	}
 }
 
-// AnswerRPC sets what the tenant's rule chain answers to a device's own calls (wire contract 8.2): nil means no answer, as in a tenant
-// without an "RPC call reply" node, which is also the default.
+// AnswerRPC sets what the tenant's rule chain answers to a device's own calls (CONTRACT.md 8.2):
+// nil means no answer, as in a tenant without an "RPC call reply" node, which is also the default.
 func (c *Cloud) AnswerRPC(f func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg) { c.hooks.setCall(f) }
 
-// answerCall lets the rule chain answer a device's call: through the normal queue, never without the ids of the local caller.
+// answerCall lets the rule chain answer a device's call. The answer takes the normal queue and
+// always carries the ids of the local caller.
 func (c *Cloud) answerCall(edge proto.UUID, call *proto.DeviceRpcCallMsg) {
 	f := c.hooks.getCall()
 	if f == nil || call.GetServiceId() == "" || call.GetSessionId() == "" {

@@ -15,7 +15,7 @@ import (
 	"edgesync/proto"
 )
 
-// The endings of a stream that a client can see (wire contract 1.1, 2.3, 2.5).
+// The endings of a stream that a client can see (CONTRACT.md 1.1, 2.3, 2.5).
 var (
 	errApplication = status.Error(codes.Unknown, "Application error processing RPC")
 	errRefused     = status.Error(codes.Unknown, "")
@@ -25,28 +25,29 @@ var (
 // verdict is how a stream ends.
 type verdict struct {
 	err   error
-	flush bool // first send what is waiting, acknowledgements held back included
+	flush bool // send the waiting frames first, and the acknowledgements held back
 }
 
-// session is one stream. Its reader goroutine owns connected, edge and the dispatch; the delivery goroutine owns packs and syncs;
-// the writer goroutine alone writes to the stream. What they share is guarded by mu, or by Cloud.mu where it says so.
+// session is one stream. Its reader goroutine owns connected, edge and the dispatch; the delivery
+// goroutine owns packs and syncs; the writer goroutine alone writes to the stream. What they share
+// is guarded by mu, or by Cloud.mu where it says so.
 type session struct {
 	cloud  *Cloud
 	stream grpc.ServerStream
 	conn   *conn
 
 	out     chan []byte   // frames for the writer
-	end     chan verdict  // the first one counts
-	flush   chan struct{} // closed: the writer sends what waits and stops
+	end     chan verdict  // only the first one is read
+	flush   chan struct{} // closed: the writer sends the waiting frames and stops
 	flushed chan struct{} // closed by the writer then
 	done    chan struct{} // closed when the stream has ended
 	stopped chan struct{} // closed when the call has returned its status
 
 	connected bool // reader's
 	edge      Edge // reader's; as it was at CONNECT
-	maxSize   int  // what the edge announced; 0 = no limit (wire contract 2.5). Set before delivery starts
+	maxSize   int  // announced by the edge; 0 = no limit (CONTRACT.md 2.5); set before delivery starts
 
-	syncs chan bool     // requested syncs, fullSync or not, for the delivery goroutine
+	syncs chan bool     // requested syncs for the delivery goroutine; true = full
 	wake  chan struct{} // the stall is over: look for events now
 
 	mu      sync.Mutex
@@ -54,13 +55,14 @@ type session struct {
 	pack    *pack
 	held    map[*heldAck]struct{}
 
-	rpcQueue   []*proto.DownlinkMsg // Cloud.mu; lost with the session (wire contract 8.1)
+	rpcQueue   []*proto.DownlinkMsg // Cloud.mu; lost with the session (CONTRACT.md 8.1)
 	rpcPending bool                 // Cloud.mu; an RPC pack waits for its acknowledgements
 }
 
-// handle is the life of one stream.
+// handle runs one stream from its beginning to its end.
 func (c *Cloud) handle(st grpc.ServerStream) error {
-	if err := grpc.SetSendCompressor(st.Context(), "identity"); err != nil { // wire contract 2.1: never compressed downwards
+	// Downlinks are never compressed (CONTRACT.md 2.1).
+	if err := grpc.SetSendCompressor(st.Context(), "identity"); err != nil {
 		return err
 	}
 	s := &session{
@@ -106,7 +108,8 @@ func (s *session) finish(v verdict) {
 	}
 }
 
-// detach takes the session from all lists. The late end of a session that was replaced does not make its edge inactive (wire contract 2.7).
+// detach removes the session from all lists. The late end of a session that was replaced does not
+// make its edge inactive (CONTRACT.md 2.7).
 func (c *Cloud) detach(s *session) {
 	c.mu.Lock()
 	delete(c.sessions, s)
@@ -127,7 +130,8 @@ func (c *Cloud) detach(s *session) {
 	}
 }
 
-// post hands a frame to the writer. It blocks while too many wait, which holds the reader up as a busy server would.
+// post hands a frame to the writer. It blocks while maxOut frames wait, which holds up the reader
+// as a busy server does.
 func (s *session) post(b []byte) {
 	select {
 	case s.out <- b:
@@ -168,7 +172,7 @@ func (s *session) write() {
 	}
 }
 
-// read works off the messages of the stream one after the other (wire contract 4.3).
+// read processes the messages of the stream one after the other (CONTRACT.md 4.3).
 func (s *session) read() {
 	defer s.cloud.work.Done()
 	var f frame
@@ -177,14 +181,14 @@ func (s *session) read() {
 			return
 		}
 		if err := s.stream.RecvMsg(&f); err != nil {
-			if errors.Is(err, io.EOF) { // half-close: what is on its way is still answered (wire contract 2.3)
+			if errors.Is(err, io.EOF) { // half-close: messages on their way are still answered (CONTRACT.md 2.3)
 				s.finish(verdict{flush: true})
 			} else {
 				s.finish(verdict{err: err})
 			}
 			return
 		}
-		// A message that was on its way when the stall began waits too.
+		// A stall also holds a message that arrived before it began.
 		ok := s.cloud.faults.stalled.wait(s.done) && s.receive(f.bytes())
 		f.free()
 		if !ok {
@@ -193,7 +197,8 @@ func (s *session) read() {
 	}
 }
 
-// oversized ends the stream as the server does: which of the three endings it is, the edge cannot tell in advance (wire contract 2.5).
+// oversized ends the stream as the server does; the edge cannot know in advance which of the three
+// endings it gets (CONTRACT.md 2.5).
 func (s *session) oversized() {
 	s.cloud.seen.oversized.Add(1)
 	how := s.cloud.faults.oversize()
@@ -213,7 +218,7 @@ func (s *session) oversized() {
 	}
 }
 
-// receive dispatches one message (wire contract 2.3). It returns false when the stream is over.
+// receive dispatches one message (CONTRACT.md 2.3). It returns false when the stream is over.
 func (s *session) receive(b []byte) bool {
 	c := s.cloud
 	if len(b) > MaxRequest {
@@ -266,7 +271,7 @@ func (s *session) receive(b []byte) bool {
 	return true
 }
 
-// connect answers CONNECT (wire contract 2.3).
+// connect answers CONNECT (CONTRACT.md 2.3).
 func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 	c := s.cloud
 	c.hooks.connected(r)
@@ -298,13 +303,14 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 	old := l.session
 	l.session = s
 	if c.faults.duplicate() && len(l.last) > 0 {
-		// The server had sent and even seen these acknowledged, but had not stored its position yet.
+		// The server sent these, and they were acknowledged, but it had not stored its position
+		// yet.
 		l.queue = append(slices.Clone(l.last), l.queue...)
 		l.last = nil
 	}
 	c.mu.Unlock()
 	if old != nil && !c.faults.isHalfOpen() {
-		old.finish(verdict{}) // completed with OK before the new ACCEPTED (wire contract 2.6)
+		old.finish(verdict{}) // completed with OK before the new ACCEPTED (CONTRACT.md 2.6)
 		select {
 		case <-old.stopped:
 		case <-s.done:
@@ -319,9 +325,12 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 		s.edgeUpdate()
 	}
 	c.seen.accepted.Add(1)
-	kv := []*proto.KeyValueProto{boolKV("active", true), longKV("lastConnectTime", time.Now().UnixMilli()), textKV("edgeVersion", versionName(r.EdgeVersion))}
+	kv := []*proto.KeyValueProto{
+		boolKV("active", true), longKV("lastConnectTime", time.Now().UnixMilli()),
+		textKV("edgeVersion", versionName(r.EdgeVersion)),
+	}
 	if old != nil {
-		kv = kv[1:] // active stays as it was (wire contract 2.7)
+		kv = kv[1:] // active stays as it was (CONTRACT.md 2.7)
 	}
 	c.saveState(e.ID, kv...)
 	c.work.Add(1)
@@ -330,7 +339,7 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 	return true
 }
 
-// edgeUpdate sends EdgeUpdateMsg with the configuration of now (wire contract 2.8).
+// edgeUpdate sends EdgeUpdateMsg with the configuration of now (CONTRACT.md 2.8).
 func (s *session) edgeUpdate() {
 	s.postMsg(&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: s.cloud.tenant.Configuration(s.edge.ID)}})
 }
@@ -344,7 +353,8 @@ func (s *session) postMsg(m *proto.ResponseMsg) {
 	s.post(b)
 }
 
-// syncRequest starts a sync, ignores a second one, and clears the flag where the request has no body (wire contract 2.3, 3.1).
+// syncRequest starts a sync, ignores a request while one runs, and clears the mark of a running
+// sync if the request has no body (CONTRACT.md 2.3, 3.1).
 func (s *session) syncRequest(r *proto.SyncRequestMsg) {
 	s.mu.Lock()
 	running := s.syncing
@@ -359,7 +369,7 @@ func (s *session) syncRequest(r *proto.SyncRequestMsg) {
 	}
 }
 
-// saveState writes the server's own attributes of an edge (wire contract 2.7).
+// saveState writes the attributes that the server keeps of an edge (CONTRACT.md 2.7).
 func (c *Cloud) saveState(edge proto.UUID, kv ...*proto.KeyValueProto) {
 	c.tenant.SetAttributes(edge, "EDGE", "SERVER_SCOPE", kv, time.Now())
 }
@@ -368,7 +378,7 @@ func versionName(v proto.EdgeVersion) string {
 	if n, ok := proto.EdgeVersion_name[int32(v)]; ok {
 		return n
 	}
-	return "UNRECOGNIZED" // wire contract 2.4
+	return "UNRECOGNIZED" // CONTRACT.md 2.4
 }
 
 func boolKV(key string, v bool) *proto.KeyValueProto {

@@ -89,7 +89,10 @@ func TestDispatch_2_3(t *testing.T) {
 			c.send(&proto.RequestMsg{MsgType: typ, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: int32(200 + i)}})
 		}
 		c.send(&proto.RequestMsg{MsgType: 1})
-		c.send(&proto.RequestMsg{MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: 204}, DownlinkResponseMsg: &proto.DownlinkResponseMsg{DownlinkMsgId: 98}})
+		c.send(&proto.RequestMsg{
+			MsgType: 1, UplinkMsg: &proto.UplinkMsg{UplinkMsgId: 204},
+			DownlinkResponseMsg: &proto.DownlinkResponseMsg{DownlinkMsgId: 98},
+		})
 		synctest.Wait()
 		r.want("after", c.frames(), "[ACCEPTED ack 100 true ack 204 true]")
 		r.want("processed", r.tenant.ids(), "[100 204]")
@@ -201,7 +204,10 @@ func TestSizeLimit_2_5(t *testing.T) {
 
 func TestBrokenFrame_1_1(t *testing.T) {
 	inBubble(t, func(r *rig) {
-		for _, raw := range [][]byte{{0xff, 0xff, 0xff, 0xff, 0x01}, {0x08, 0x01, 0x1a, 0x08, 0x08, 0x07, 0x12, 0x04, 0x1a, 0x02, 0xc3, 0x28}} {
+		for _, raw := range [][]byte{
+			{0xff, 0xff, 0xff, 0xff, 0x01},
+			{0x08, 0x01, 0x1a, 0x08, 0x08, 0x07, 0x12, 0x04, 0x1a, 0x02, 0xc3, 0x28},
+		} {
 			c := r.open(ackAll, grpc.ForceCodecV2(rawClient{}))
 			_ = c.st.SendMsg(raw)
 			synctest.Wait()

@@ -9,13 +9,14 @@ import (
 	"edgesync/proto"
 )
 
-// Tenant is everything that the server keeps of one tenant: edges, entities, credentials, time series, attributes, relations,
-// alarms. It is the database behind the cloud in a box. Safe for concurrent use: one mutex guards all of it.
+// Tenant is the database behind the cloud in a box: everything that the server keeps of one tenant.
+// That is edges, entities, credentials, time series, attributes, relations and alarms. Safe for
+// concurrent use: one mutex guards all of it.
 type Tenant struct {
 	mu      sync.Mutex
 	id      proto.UUID
 	profile proto.UUID // of the tenant
-	node    uint64     // tells the ids of this tenant from those of another
+	node    uint64     // distinguishes the ids of this tenant from those of another
 	serial  uint64     // of the last id made
 
 	edges   map[proto.UUID]*edgeState
@@ -33,10 +34,10 @@ type Tenant struct {
 	activeAlarms                                  map[alarmKey]proto.UUID
 
 	counts  Counts
-	scratch []pair // of the uplink in hand
+	scratch []pair // of the uplink being processed
 }
 
-// edgeState is an edge with what is not part of its configuration.
+// edgeState is an edge together with the state that is not part of its configuration.
 type edgeState struct {
 	Edge
 	root    proto.UUID // its root rule chain
@@ -51,22 +52,22 @@ type Edge struct {
 	Type       string
 	RoutingKey string
 	Secret     string
-	CloudType  string // that it is told; "" = "CE" (wire contract 2.3)
+	CloudType  string // in the edge's configuration; "" = "CE" (CONTRACT.md 2.3)
 	Created    time.Time
 }
 
-// Device is a device with its credentials, as a test or the program sets it up.
+// Device is a device with its credentials, as a test or scripts/cloud sets it up.
 type Device struct {
 	ID      proto.UUID
 	Name    string
 	Profile string // name of its device profile; "" = "default"
 	Label   string
-	// Credentials as in wire contract 5.5.
+	// Credentials as in CONTRACT.md 5.5.
 	CredentialsType, CredentialsID, CredentialsValue string
 	Gateway                                          bool
 }
 
-// Value is one stored value with its stored type, as after the server's conversions (wire contract 5.3).
+// Value is one stored value with its stored type, after the server's conversions (CONTRACT.md 5.3).
 type Value struct {
 	Type proto.KeyValueType
 	Bool bool
@@ -83,22 +84,26 @@ type Point struct {
 	Writes int
 }
 
-// Outcome is what came of one uplink.
+// Outcome is the result of one uplink.
 type Outcome struct {
 	Success bool
-	Error   string // the server's text, stack trace lines included; see wire contract 4.5
+	Error   string // the server's text, stack trace lines included; see CONTRACT.md 4.5
 	Never   bool   // the answer never comes (a telemetry part without lists)
-	// Mixed: attributes were among it, so that its answer may overtake others by far (wire contract 4.3).
+	// Mixed: the uplink held attributes, so that its answer may come far out of order
+	// (CONTRACT.md 4.3).
 	Mixed bool
-	// Events are what the server queues for the edge in consequence, in order: answers to requests, renames. Without ids.
+	// Events are the messages, without ids, that the server queues for the edge in consequence, in
+	// order: answers to requests, renames.
 	Events []*proto.DownlinkMsg
-	// Everywhere are messages for all other edges of the tenant: DELETED of what this uplink deleted (wire contract 6.3).
+	// Everywhere are messages for all other edges of the tenant: DELETED of what this uplink
+	// deleted (CONTRACT.md 6.3).
 	Everywhere []*proto.DownlinkMsg
 	// RPCReplies are answers of devices to calls from the cloud; RPCCalls are calls of devices.
 	RPCReplies, RPCCalls []*proto.DeviceRpcCallMsg
 }
 
-// AddEdge adds an edge, or replaces the one with that id. The first connect of an edge made with a zero Created brings no news of it.
+// AddEdge adds an edge, or replaces the one with that id. An edge whose Created is zero counts as
+// old: its first connect brings no EdgeUpdateMsg.
 func (t *Tenant) AddEdge(e Edge) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,8 +131,8 @@ func (t *Tenant) AddEdge(e Edge) {
 	}
 }
 
-// EdgeByKey finds an edge by its routing key. The bool is false for an unknown key; a deleted edge is unknown by its key, and Deleted
-// tells so by its id.
+// EdgeByKey finds an edge by its routing key. The bool is false for an unknown key and for a
+// deleted edge, which Deleted still knows by its id.
 func (t *Tenant) EdgeByKey(key string) (Edge, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,7 +162,8 @@ func (t *Tenant) DeleteEdge(id proto.UUID) {
 	}
 }
 
-// Deleted tells whether the edge was deleted. Its stream stays open nevertheless (wire contract 2.6).
+// Deleted reports whether the edge was deleted. The stream of a deleted edge stays open
+// (CONTRACT.md 2.6).
 func (t *Tenant) Deleted(id proto.UUID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,7 +171,8 @@ func (t *Tenant) Deleted(id proto.UUID) bool {
 	return st != nil && st.deleted
 }
 
-// Configuration is the edge's EdgeConfiguration as the server sends it (wire contract 2.3), nil for an unknown edge.
+// Configuration is the edge's EdgeConfiguration as the server sends it (CONTRACT.md 2.3), nil for
+// an unknown edge.
 func (t *Tenant) Configuration(id proto.UUID) *proto.EdgeConfiguration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -186,8 +193,9 @@ func (t *Tenant) configuration(st *edgeState) *proto.EdgeConfiguration {
 	return c
 }
 
-// AddDevice creates a device and assigns it to the edge (zero UUID: to none). It returns the event for that edge. A zero ID is
-// replaced by a new one, see Devices; empty credentials become an ACCESS_TOKEN as the server makes them.
+// AddDevice creates a device, assigns it to the edge (zero UUID: to none) and returns the event for
+// that edge. A zero ID is replaced by a new one, see Devices. Empty credentials become an
+// ACCESS_TOKEN like those that the server makes.
 func (t *Tenant) AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,8 +217,8 @@ func (t *Tenant) AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg {
 	return t.deviceDown(r, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE)
 }
 
-// SaveDevice updates name, label, profile and gateway flag of a device and returns the event for its edge, nil for an unknown one.
-// Credentials in d are not looked at.
+// SaveDevice updates name, label, profile and gateway flag of a device and returns the event for
+// its edge, nil for an unknown device. Credentials in d are ignored.
 func (t *Tenant) SaveDevice(d Device) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -223,7 +231,7 @@ func (t *Tenant) SaveDevice(d Device) *proto.DownlinkMsg {
 	return t.deviceDown(r, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE)
 }
 
-// fillDevice writes the members that a Device stands for.
+// fillDevice writes the members of the record that a Device describes.
 func (t *Tenant) fillDevice(r *record, d Device, now time.Time) {
 	profile := t.profileNamed(typeDeviceProfile, d.Profile, now)
 	t.rename(r, d.Name)
@@ -240,7 +248,8 @@ func (t *Tenant) fillDevice(r *record, d Device, now time.Time) {
 	}
 }
 
-// SetCredentials changes the credentials of a device and returns the event for its edge, nil for an unknown one.
+// SetCredentials changes the credentials of a device and returns the event for its edge, nil for an
+// unknown device.
 func (t *Tenant) SetCredentials(id proto.UUID, typ, credID, credValue string) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -252,8 +261,7 @@ func (t *Tenant) SetCredentials(id proto.UUID, typ, credID, credValue string) *p
 	return &proto.DownlinkMsg{DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{{Entity: r.credentialsJSON()}}}
 }
 
-// Unassign takes a device from its edge; Delete deletes it. Both return the event: it goes to the edge, and in the case of Delete
-// to every edge of the tenant (wire contract 6.3).
+// Unassign takes a device from its edge and returns the event for that edge.
 func (t *Tenant) Unassign(device proto.UUID) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -263,7 +271,7 @@ func (t *Tenant) Unassign(device proto.UUID) *proto.DownlinkMsg {
 	return deletedDown(ref{typeDevice, device})
 }
 
-// Delete deletes a device.
+// Delete deletes a device and returns the event for every edge of the tenant (CONTRACT.md 6.3).
 func (t *Tenant) Delete(device proto.UUID) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -271,8 +279,8 @@ func (t *Tenant) Delete(device proto.UUID) *proto.DownlinkMsg {
 	return deletedDown(ref{typeDevice, device})
 }
 
-// SetAttributes writes attributes as a user of the server would and returns the event that a push-to-edge node would make of it,
-// nil when there is no such entity or scope.
+// SetAttributes writes attributes as a user of the server does and returns the event that a
+// push-to-edge node makes of them, nil for an unknown entity or scope.
 func (t *Tenant) SetAttributes(entity proto.UUID, entityType, scope string, kv []*proto.KeyValueProto, now time.Time) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -336,7 +344,8 @@ func (t *Tenant) seriesFor(entity proto.UUID, key string) *series {
 	return nil
 }
 
-// Series returns the rows of one key of one entity, sorted by TS. Order of arrival is in Arrivals.
+// Series returns the rows of one key of one entity, sorted by TS. Arrivals has them in the order of
+// arrival.
 func (t *Tenant) Series(entity proto.UUID, key string) []Point {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -377,8 +386,8 @@ func (t *Tenant) Keys(entity proto.UUID) []string {
 	return nil
 }
 
-// Attribute returns one attribute and its lastUpdateTs. The server's own "active" and "lastActivityTime" of a device are among those
-// of SERVER_SCOPE (wire contract 5.3).
+// Attribute returns one attribute and its lastUpdateTs. SERVER_SCOPE includes "active" and
+// "lastActivityTime", which the server itself keeps of a device (CONTRACT.md 5.3).
 func (t *Tenant) Attribute(entity proto.UUID, scope, key string) (v Value, ts int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -418,6 +427,6 @@ type Counts struct {
 	Uplinks    uint64 // messages
 	Events     uint64 // their parts: elements of entityData, updates, requests
 	Points     uint64 // rows of time series, each counted once
-	Duplicates uint64 // values for a row that was there already
-	Dropped    uint64 // acknowledged and silently not stored: parts, lists of telemetry, values (wire contract 4.7)
+	Duplicates uint64 // values for a row that existed already
+	Dropped    uint64 // parts, lists of telemetry, values that were silently dropped (CONTRACT.md 4.7)
 }

@@ -18,8 +18,9 @@ func (t *Tenant) AddCustomer(id proto.UUID, title string) *proto.DownlinkMsg {
 	return customerDown(r, created)
 }
 
-// AddUser creates a user of a customer (proto.NullUUID: a tenant administrator) with an activation token instead of a password. The
-// event goes to every edge of the tenant, that of other customers included (wire contract 6.3).
+// AddUser creates a user of a customer (proto.NullUUID: a tenant administrator) with an activation
+// token instead of a password. The event goes to every edge of the tenant, also to those of other
+// customers (CONTRACT.md 6.3).
 func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,16 +35,18 @@ func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkM
 	r.set("customerId", idJSON(ref{typeCustomer, customer}))
 	r.set("authority", authority)
 	t.rename(r, email)
-	r.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(r.ref) +
-		`,"enabled":false,"password":null,"activateToken":"` + t.randomWord(40) + `","activateTokenExpTime":` + millisText(now.Add(24*time.Hour)) +
+	r.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) +
+		`,"userId":` + idJSON(r.ref) +
+		`,"enabled":false,"password":null,"activateToken":"` + t.randomWord(40) + `","activateTokenExpTime":` +
+		millisText(now.Add(24*time.Hour)) +
 		`,"resetToken":null,"resetTokenExpTime":null,"lastLoginTs":null,"failedLoginAttempts":null,"additionalInfo":{}}`)
 	t.insert(r)
 	return userDown(r, created)
 }
 
-// AssignCustomer assigns the edge to a customer, or with proto.NullUUID takes it from its customer. It returns what then comes down to
-// that edge by way of its queue; the EdgeUpdateMsg comes on top (wire contract 2.8). Users of a customer that is gone are not deleted
-// one by one.
+// AssignCustomer assigns the edge to a customer, or with proto.NullUUID takes it from its customer.
+// It returns the messages for that edge's queue; the EdgeUpdateMsg comes in addition
+// (CONTRACT.md 2.8). Users of a former customer are not deleted one by one.
 func (t *Tenant) AssignCustomer(edge, customer proto.UUID) (events []*proto.DownlinkMsg) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,8 +71,9 @@ func (t *Tenant) AssignCustomer(edge, customer proto.UUID) (events []*proto.Down
 	return events
 }
 
-// AckAlarm acknowledges an alarm as a user of the server does, ClearAlarm clears it. An edge without a push node in the cloud learns of
-// either by a system comment only, which is returned (wire contract 6.3); nil for an alarm that is unknown or in that state already.
+// AckAlarm acknowledges an alarm as a user of the server does. It returns the system comment, which
+// is all that an edge gets of it without a push node in the cloud (CONTRACT.md 6.3), or nil for an
+// alarm that is unknown or acknowledged already.
 func (t *Tenant) AckAlarm(id proto.UUID, now time.Time) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,7 +87,7 @@ func (t *Tenant) AckAlarm(id proto.UUID, now time.Time) *proto.DownlinkMsg {
 	return t.systemComment(r, "Alarm was acknowledged by user ", "ACKED_BY_USER", now)
 }
 
-// ClearAlarm clears an alarm, see AckAlarm.
+// ClearAlarm clears an alarm as a user of the server does, and returns what AckAlarm does.
 func (t *Tenant) ClearAlarm(id proto.UUID, now time.Time) *proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +107,8 @@ func (t *Tenant) systemComment(r *record, words, subtype string, now time.Time) 
 	admin := t.find(typeUser, t.admin)
 	id := t.newID(now)
 	body := `{"text":` + quoted(words+admin.name) + `,"subtype":"` + subtype + `","userName":` + quoted(admin.name) + `}`
-	text := `{"alarmId":` + idJSON(r.ref) + `,"userId":` + idJSON(admin.ref) + `,"type":"SYSTEM","comment":` + body + `,"id":{"id":"` + proto.FormatUUID(id) +
+	text := `{"alarmId":` + idJSON(r.ref) + `,"userId":` + idJSON(admin.ref) + `,"type":"SYSTEM","comment":` + body +
+		`,"id":{"id":"` + proto.FormatUUID(id) +
 		`"},"createdTime":` + millisText(now) + `,"name":` + quoted(body) + `}`
 	r.comments = append(r.comments, comment{id: id, json: []byte(text)})
 	return &proto.DownlinkMsg{AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{Entity: text}}}

@@ -9,20 +9,23 @@ import (
 	"edgesync/proto"
 )
 
-// TestAssignCustomer: what comes down besides the EdgeUpdateMsg (wire contract 2.8).
+// TestAssignCustomer: the events that come down besides the EdgeUpdateMsg (CONTRACT.md 2.8).
 func TestAssignCustomer(t *testing.T) {
 	b := newTenantBench(t)
 	customer, user := proto.UUID{15: 40}, proto.UUID{15: 41}
 	b.AddCustomer(customer, "Customer")
 	down := b.AddUser(user, customer, "someone@example.org")
-	if len(down.UserUpdateMsg) != 1 || len(down.UserCredentialsUpdateMsg) != 1 || !strings.Contains(down.UserUpdateMsg[0].Entity, `"authority":"CUSTOMER_USER"`) {
+	if len(down.UserUpdateMsg) != 1 || len(down.UserCredentialsUpdateMsg) != 1 ||
+		!strings.Contains(down.UserUpdateMsg[0].Entity, `"authority":"CUSTOMER_USER"`) {
 		t.Errorf("%v", down)
 	}
 	events := b.AssignCustomer(b.edge, customer)
-	if len(events) != 3 || len(events[0].CustomerUpdateMsg) != 1 || events[1].EdgeConfiguration == nil || len(events[2].UserUpdateMsg) != 1 {
+	if len(events) != 3 || len(events[0].CustomerUpdateMsg) != 1 || events[1].EdgeConfiguration == nil ||
+		len(events[2].UserUpdateMsg) != 1 {
 		t.Fatalf("%v", events)
 	}
-	if c := events[1].EdgeConfiguration; !pb.Equal(c, b.Configuration(b.edge)) || proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != customer {
+	if c := events[1].EdgeConfiguration; !pb.Equal(c, b.Configuration(b.edge)) ||
+		proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != customer {
 		t.Errorf("%v", c)
 	}
 	if got := len(b.Steps(b.edge, false)); got != 6 {
@@ -37,12 +40,14 @@ func TestAssignCustomer(t *testing.T) {
 	}
 }
 
-// TestAlarmByUser: a user's acknowledgement or clearing shows as a system comment, once (wire contract 6.3); a cleared alarm cannot be
-// raised again under its id (wire contract 4.8), and comments live on it.
+// TestAlarmByUser: a user's acknowledgement or clearing shows as one system comment
+// (CONTRACT.md 6.3). A cleared alarm cannot be raised again under its id (CONTRACT.md 4.8); its
+// comments stay.
 func TestAlarmByUser(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 50}
-	m := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) + `,"type":"hot","severity":"MAJOR","originator":` +
+	m := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) +
+		`,"type":"hot","severity":"MAJOR","originator":` +
 		idJSON(ref{typeDevice, b.device}) + `}`}
 	m.IdMSB, m.IdLSB = proto.Halves(id)
 	raise := func() Outcome { return b.process(&proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{m}}) }
@@ -78,7 +83,8 @@ func TestAlarmByUser(t *testing.T) {
 	if got := len(b.find(typeAlarm, id).comments); got != 2 {
 		t.Errorf("%d comments, want 2", got)
 	}
-	comment := `{"id":{"id":"` + proto.FormatUUID(proto.UUID{15: 60}) + `"},"alarmId":` + idJSON(ref{typeAlarm, id}) + `,"comment":{"text":"x"}}`
+	comment := `{"id":{"id":"` + proto.FormatUUID(proto.UUID{15: 60}) + `"},"alarmId":` + idJSON(ref{typeAlarm, id}) +
+		`,"comment":{"text":"x"}}`
 	for _, typ := range []proto.UpdateMsgType{created, updated, deleted} {
 		out := b.process(&proto.UplinkMsg{AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{MsgType: typ, Entity: comment}}})
 		if got := len(b.find(typeAlarm, id).comments); !out.Success || got != 3 {
@@ -87,9 +93,11 @@ func TestAlarmByUser(t *testing.T) {
 	}
 }
 
-// TestHashOrder: latest telemetry comes grouped by ts in the order of the recording uplink-requests (wire contract 7.3).
+// TestHashOrder: latest telemetry is grouped by ts, in the order of the recording uplink-requests
+// (CONTRACT.md 7.3).
 func TestHashOrder(t *testing.T) {
-	if got := hashOrder([]int64{1767225600000, 1767225601000, 1767225602000, 1795460897960}); got[0] != 1767225600000 || got[1] != 1767225602000 ||
+	got := hashOrder([]int64{1767225600000, 1767225601000, 1767225602000, 1795460897960})
+	if got[0] != 1767225600000 || got[1] != 1767225602000 ||
 		got[2] != 1795460897960 || got[3] != 1767225601000 {
 		t.Errorf("%v", got)
 	}

@@ -8,8 +8,9 @@ import (
 	"edgesync/proto"
 )
 
-// What goes down: the messages of each kind with the entities inside, as the server composes them (wire contract 6.3, 6.4). All of
-// these read the database at the time of the call, as the server does at the time of sending.
+// The functions of this file compose downlinks: the messages of each kind with the entities inside,
+// as the server composes them (CONTRACT.md 6.3, 6.4). They read the database at the time of the
+// call, as the server reads its database at the time of sending.
 
 const (
 	created = proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
@@ -53,7 +54,7 @@ func assetProfileMsg(r *record, typ proto.UpdateMsgType) *proto.AssetProfileUpda
 	return m
 }
 
-// deviceDown is a device with its credentials, when created with its profile too.
+// deviceDown is a device with its credentials; a created device comes with its profile too.
 func (t *Tenant) deviceDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.DeviceUpdateMsg{MsgType: typ, Entity: r.marshal()}
 	m.IdMSB, m.IdLSB = proto.Halves(r.id)
@@ -69,7 +70,7 @@ func (t *Tenant) deviceDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkM
 	return down
 }
 
-// assetDown is an asset, when created with its profile.
+// assetDown is an asset; a created asset comes with its profile.
 func (t *Tenant) assetDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.AssetUpdateMsg{MsgType: typ, Entity: r.marshal()}
 	m.IdMSB, m.IdLSB = proto.Halves(r.id)
@@ -100,7 +101,7 @@ func customerDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	return &proto.DownlinkMsg{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{m}}
 }
 
-// userDown is a user with the credentials.
+// userDown is a user with the user's credentials.
 func userDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	m := &proto.UserUpdateMsg{MsgType: typ, Entity: r.marshal()}
 	m.IdMSB, m.IdLSB = proto.Halves(r.id)
@@ -111,7 +112,8 @@ func userDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	return down
 }
 
-// ruleChainDown is a rule chain with its metadata. The root flag inside the JSON tells which is the edge's root.
+// ruleChainDown is a rule chain with its metadata. The root flag inside the JSON marks the edge's
+// root chain.
 func ruleChainDown(r *record, root bool) *proto.DownlinkMsg {
 	text := strings.Replace(r.marshal(), `"root":`+string(r.field("root")), fmt.Sprintf(`"root":%t`, root), 1)
 	m := &proto.RuleChainUpdateMsg{MsgType: created, Entity: text}
@@ -135,7 +137,8 @@ func calculatedFieldDown(r *record) *proto.DownlinkMsg {
 	return &proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{m}}
 }
 
-// deletedDown is ENTITY_DELETED of a type that has ids on the wire: ids only (wire contract 6.3). Nil for other types.
+// deletedDown is ENTITY_DELETED, with ids only, of a type that has ids on the wire
+// (CONTRACT.md 6.3); nil for other types.
 func deletedDown(r ref) *proto.DownlinkMsg {
 	msb, lsb := proto.Halves(r.id)
 	switch r.typ {
@@ -159,7 +162,8 @@ func deletedDown(r ref) *proto.DownlinkMsg {
 	return nil
 }
 
-// refOf reads an id object of a member whose type is known; the zero id stands for null and for what is no id.
+// refOf reads an id object whose entity type is known. null, and anything that is no id object,
+// gives the zero id.
 func refOf(raw json.RawMessage, typ entityType) ref {
 	var o struct {
 		ID string `json:"id"`

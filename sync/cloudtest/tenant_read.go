@@ -2,7 +2,8 @@ package cloudtest
 
 import "edgesync/proto"
 
-// Entity is the JSON of an entity as the server stores it; entityType is its name on the wire. False: there is none.
+// Entity returns the JSON of an entity as the server stores it. entityType is the name on the wire;
+// ok is false for an unknown entity.
 func (t *Tenant) Entity(entityType string, id proto.UUID) (json string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -13,7 +14,7 @@ func (t *Tenant) Entity(entityType string, id proto.UUID) (json string, ok bool)
 	return r.marshal(), true
 }
 
-// Relations lists the relations that begin or end at an entity, as JSON, but for those to edges.
+// Relations lists, as JSON, the relations that begin or end at an entity, except those to edges.
 func (t *Tenant) Relations(id proto.UUID) (list []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -38,8 +38,8 @@ const (
 	entityTypes
 )
 
-// template describes the JSON of one type: its name on the wire and its members in the server's order (wire contract 6.4) with the
-// JSON text of each where an entity does not say.
+// template describes the JSON of one type: its name on the wire and its members in the server's
+// order (CONTRACT.md 6.4), each with the JSON text of its default.
 type template struct {
 	name    string
 	members []string
@@ -60,25 +60,29 @@ func newTemplate(name string, members ...string) *template {
 	return t
 }
 
-// defaultDeviceData is what a device has that was saved without data.
+// defaultDeviceData is the data of a device that was saved without any.
 const defaultDeviceData = `{"configuration":{"type":"DEFAULT"},"transportConfiguration":{"type":"DEFAULT"}}`
 
 const defaultProfileData = `{"configuration":{"type":"DEFAULT"},"transportConfiguration":{"type":"DEFAULT"},` +
 	`"provisionConfiguration":{"type":"DISABLED","provisionDeviceSecret":null},"alarms":null}`
 
 var templates = [entityTypes]*template{
-	typeTenant: newTemplate("TENANT", "id", "createdTime=0", "country", "state", "city", "address", "address2", "zip", "phone", "email", "title",
+	typeTenant: newTemplate("TENANT", "id", "createdTime=0", "country", "state", "city", "address", "address2", "zip",
+		"phone", "email", "title",
 		"region", "tenantProfileId", "version", "name", "additionalInfo"),
-	typeTenantProfile: newTemplate("TENANT_PROFILE", "id", "createdTime=0", "name", "description", "isolatedTbRuleEngine=false", "default=false",
+	typeTenantProfile: newTemplate("TENANT_PROFILE", "id", "createdTime=0", "name", "description",
+		"isolatedTbRuleEngine=false", "default=false",
 		"profileData"),
 	typeCustomer: newTemplate("CUSTOMER", "id", "createdTime=0", "country", "state", "city", "address", "address2", "zip", "phone", "email",
 		"title", "tenantId", "externalId", "version", "name", "additionalInfo"),
 	typeUser: newTemplate("USER", "id", "createdTime=0", "tenantId", "customerId", "email", "authority", "firstName", "lastName", "phone",
 		"version", "name", "additionalInfo"),
 	typeEdge: newTemplate("EDGE", "id"),
-	typeDevice: newTemplate("DEVICE", "id", "createdTime=0", "tenantId", "customerId", "name", "type", "label", "deviceProfileId", "firmwareId",
+	typeDevice: newTemplate("DEVICE", "id", "createdTime=0", "tenantId", "customerId", "name", "type", "label",
+		"deviceProfileId", "firmwareId",
 		"softwareId", "externalId", "version", "additionalInfo", "deviceData="+defaultDeviceData),
-	typeAsset: newTemplate("ASSET", "id", "createdTime=0", "tenantId", "customerId", "name", "type", "label", "assetProfileId", "externalId",
+	typeAsset: newTemplate("ASSET", "id", "createdTime=0", "tenantId", "customerId", "name", "type", "label",
+		"assetProfileId", "externalId",
 		"version", "additionalInfo"),
 	typeEntityView: newTemplate("ENTITY_VIEW", "entityId", "tenantId", "customerId", "name", "type", "keys", "startTimeMs=0", "endTimeMs=0",
 		"externalId", "version", "id", "createdTime=0", "additionalInfo"),
@@ -95,21 +99,25 @@ var templates = [entityTypes]*template{
 	typeAlarm: newTemplate("ALARM", "tenantId", "customerId", "type", "originator", "severity", "acknowledged=false", "cleared=false",
 		"assigneeId", "startTs=0", "endTs=0", "ackTs=0", "clearTs=0", "assignTs=0", "details", "propagate=false", "propagateToOwner=false",
 		"propagateToTenant=false", "propagateRelationTypes=[]", "id", "createdTime=0", "name", "status"),
-	typeResource: newTemplate("TB_RESOURCE", "id", "createdTime=0", "tenantId", "title", "resourceType", "resourceSubType", "resourceKey", "etag",
+	typeResource: newTemplate("TB_RESOURCE", "id", "createdTime=0", "tenantId", "title", "resourceType",
+		"resourceSubType", "resourceKey", "etag",
 		"fileName", "descriptor", "publicResourceKey", "externalId", "data", "preview", "link", "publicLink", "name"),
 	typeCalculatedField: newTemplate("CALCULATED_FIELD", "id", "createdTime=0", "tenantId", "entityId", "type", "name", "debugSettings",
 		"configurationVersion=0", "configuration", "version", "additionalInfo"),
 	typeAIModel: newTemplate("AI_MODEL", "id", "createdTime=0", "tenantId", "version", "name", "configuration", "externalId"),
 	typeAPIKey: newTemplate("API_KEY", "id", "createdTime=0", "tenantId", "userId", "description", "enabled=false", "expirationTime=0",
 		"value"),
-	typeWidgetsBundle: newTemplate("WIDGETS_BUNDLE", "id", "createdTime=0", "tenantId", "alias", "title", "image", "scada=false", "description",
+	typeWidgetsBundle: newTemplate("WIDGETS_BUNDLE", "id", "createdTime=0", "tenantId", "alias", "title", "image",
+		"scada=false", "description",
 		"order", "externalId", "version", "name"),
-	typeWidgetType: newTemplate("WIDGET_TYPE", "id", "createdTime=0", "tenantId", "fqn", "name", "deprecated=false", "scada=false", "version",
+	typeWidgetType: newTemplate("WIDGET_TYPE", "id", "createdTime=0", "tenantId", "fqn", "name", "deprecated=false",
+		"scada=false", "version",
 		"descriptor", "image", "description", "tags", "externalId", "resources"),
 }
 
-// typeNumbers finds a type by its name on the wire. Names that the server knows and this cloud does not keep are typeOther: data for
-// them is dropped, while an unknown name is an error (wire contract 4.5, 4.7).
+// typeNumbers finds a type by its name on the wire. Types that the server knows and this cloud does
+// not keep are typeOther: data for them is dropped, while an unknown name is an error
+// (CONTRACT.md 4.5, 4.7).
 var typeNumbers = func() map[string]entityType {
 	m := make(map[string]entityType)
 	for i, t := range templates {
@@ -127,7 +135,7 @@ var typeNumbers = func() map[string]entityType {
 	return m
 }()
 
-// hasTelemetry tells whether data of such an entity is taken (wire contract 4.7).
+// hasTelemetry reports whether the server takes data of such an entity (CONTRACT.md 4.7).
 func (t entityType) hasTelemetry() bool {
 	switch t {
 	case typeDevice, typeAsset, typeEntityView, typeDashboard, typeTenant, typeCustomer, typeUser, typeEdge:
@@ -142,19 +150,19 @@ type ref struct {
 	id  proto.UUID
 }
 
-// record is an entity with all that hangs on it.
+// record is an entity with everything that belongs to it.
 type record struct {
 	ref
 	name    string
 	version int64
-	fields  []json.RawMessage // by the template's index; nil = not said
+	fields  []json.RawMessage // by the template's index; nil = the default
 	edges   []proto.UUID      // edges that it is assigned to
 
 	series map[string]*series
 	keys   []string // of series, in order of arrival
 	attrs  [scopes]attributes
 
-	// Device activity as the server refreshes it with its own clock (wire contract 5.3), in milliseconds; zero = never.
+	// Activity of a device, by the server's clock (CONTRACT.md 5.3), in milliseconds; zero = never.
 	activeSince, lastActivity int64
 
 	credentials *login          // of a device
@@ -163,7 +171,7 @@ type record struct {
 	comments    []comment       // of an alarm
 }
 
-// login is the credentials of a device (wire contract 5.5).
+// login is the credentials of a device (CONTRACT.md 5.5).
 type login struct {
 	id             proto.UUID
 	created        int64
@@ -171,7 +179,7 @@ type login struct {
 	version        int64
 }
 
-// comment is one of an alarm.
+// comment is a comment on an alarm.
 type comment struct {
 	id   proto.UUID
 	json json.RawMessage
@@ -181,7 +189,7 @@ func newRecord(r ref) *record {
 	return &record{ref: r, fields: make([]json.RawMessage, len(templates[r.typ].members))}
 }
 
-// field is the JSON text of a member, "null" when nobody said what it is.
+// field is the JSON text of a member; "null" if it has neither a value nor a default.
 func (r *record) field(name string) json.RawMessage {
 	i, ok := templates[r.typ].index[name]
 	if !ok {
@@ -204,7 +212,7 @@ func (r *record) created() int64 {
 	return n
 }
 
-// marshal is the entity as it goes down: all members, version always null (wire contract 6.4).
+// marshal is the entity as downlinks carry it: all members, version always null (CONTRACT.md 6.4).
 func (r *record) marshal() string {
 	t := templates[r.typ]
 	b := make([]byte, 0, 512)
@@ -227,8 +235,8 @@ func (r *record) marshal() string {
 	return string(append(b, '}'))
 }
 
-// appendDeviceData writes the data of a device with the key "type" twice in its configuration, a quirk of the server's serializer
-// that a strict parser must survive (wire contract 6.4).
+// appendDeviceData writes the data of a device with the key "type" twice in its configuration: a
+// quirk of the server's serializer that a strict parser must survive (CONTRACT.md 6.4).
 func appendDeviceData(b []byte, data json.RawMessage) []byte {
 	var parts struct {
 		Configuration          map[string]json.RawMessage `json:"configuration"`
@@ -247,7 +255,7 @@ func appendDeviceData(b []byte, data json.RawMessage) []byte {
 	return append(append(b, parts.TransportConfiguration...), '}')
 }
 
-// assigned tells whether the record is assigned to the edge.
+// assigned reports whether the record is assigned to the edge.
 func (r *record) assigned(edge proto.UUID) bool {
 	for _, e := range r.edges {
 		if e == edge {
@@ -277,7 +285,8 @@ func (r *record) seriesOf(key string) *series {
 	return s
 }
 
-// uuidTime is the time inside a time-based id in milliseconds since the Unix epoch; ok is false for another version.
+// uuidTime is the time inside a time-based id, in milliseconds since the Unix epoch; ok is false
+// for an id of another version.
 func uuidTime(id proto.UUID) (ms int64, ok bool) {
 	if id[6]>>4 != 1 {
 		return 0, false
@@ -288,14 +297,14 @@ func uuidTime(id proto.UUID) (ms int64, ok bool) {
 	return (ticks - gregorian) / 10_000, true
 }
 
-// idJSON is an entity id as it stands in JSON (wire contract 5.1).
+// idJSON is an entity id in JSON (CONTRACT.md 5.1).
 func idJSON(r ref) string {
 	return `{"entityType":"` + templates[r.typ].name + `","id":"` + proto.FormatUUID(r.id) + `"}`
 }
 
 func quoted(s string) string { return string(appendQuoted(nil, s)) }
 
-// sameJSON compares two JSON texts by content.
+// sameJSON reports whether two JSON texts have the same content.
 func sameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -7,7 +7,7 @@ import (
 	"edgesync/proto"
 )
 
-// row is one stored value of a time series, small because hundreds of thousands of them are kept.
+// row is one stored value of a time series. It is small because hundreds of thousands are kept.
 type row struct {
 	ts     int64
 	bits   uint64 // of a bool, a long or a double
@@ -44,18 +44,20 @@ func (r *row) value() Value {
 	return v
 }
 
-// maxLate is how many rows that came late may wait unsorted: they are searched one by one.
+// maxLate is how many late rows may wait unsorted. The bound is small because each search visits
+// all of them.
 const maxLate = 128
 
-// series is the history of one key of one entity. rows are sorted by ts; what came late waits in late and is merged in when there is
-// enough of it or somebody reads, so that an out-of-order flood costs no insertion per point.
+// series is the history of one key of one entity. rows are sorted by ts. Late rows wait in late and
+// are merged in when there are enough of them or when somebody reads, so that a flood of late rows
+// costs no insertion per point.
 type series struct {
 	rows     []row
 	late     []row
 	arrivals []int64
 }
 
-// put stores a value and tells whether the row is new.
+// put stores a value and reports whether the row is new.
 func (s *series) put(ts int64, v Value) bool {
 	if n := len(s.rows); n == 0 || ts > s.rows[n-1].ts {
 		s.rows = append(s.rows, row{ts: ts, writes: 1})
@@ -101,7 +103,7 @@ func compareRow(r row, ts int64) int {
 	return 0
 }
 
-// merge sorts the late rows in, from the end, in place.
+// merge merges the late rows into rows, in place and from the end.
 func (s *series) merge() {
 	if len(s.late) == 0 {
 		return
@@ -121,7 +123,8 @@ func (s *series) merge() {
 	s.late = s.late[:0]
 }
 
-// latest is the row with the highest ts: late data never becomes the latest value (wire contract 5.3).
+// latest is the row with the highest ts, so late data never becomes the latest value
+// (CONTRACT.md 5.3).
 func (s *series) latest() *row {
 	return &s.rows[len(s.rows)-1]
 }
@@ -170,7 +173,7 @@ func (a *attributes) remove(key string) {
 	}
 }
 
-// scope numbers the three attribute scopes (wire contract 7.1).
+// scope numbers the three attribute scopes (CONTRACT.md 7.1).
 type scope uint8
 
 const (

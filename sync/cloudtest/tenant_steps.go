@@ -10,13 +10,14 @@ import (
 	"edgesync/proto"
 )
 
-// The tenant administrator that every tenant has from the beginning, for logging in at an edge.
+// The tenant administrator that every new tenant has. Tests log in at an edge with it.
 const (
 	AdminName     = "tenant@example.org"
 	AdminPassword = "tenant"
 )
 
-// foundation makes what a fresh tenant has: the default profiles, a root rule chain for edges, a tenant administrator.
+// foundation creates the entities of a fresh tenant: the default profiles, a root rule chain for
+// edges, a tenant administrator.
 func (t *Tenant) foundation(now time.Time) {
 	own := idJSON(ref{typeTenant, t.id})
 	make := func(typ entityType, id proto.UUID, name string, members ...string) *record {
@@ -32,7 +33,8 @@ func (t *Tenant) foundation(now time.Time) {
 		return r
 	}
 	make(typeTenantProfile, t.profile, "Default", "description", `"Default tenant profile"`, "default", "true", "profileData",
-		`{"configuration":{"type":"DEFAULT","maxDevices":0,"maxAssets":0,"maxCustomers":0,"maxUsers":0,"maxDashboards":0,"maxRuleChains":0,`+
+		`{"configuration":{"type":"DEFAULT","maxDevices":0,"maxAssets":0,"maxCustomers":0,"maxUsers":0,`+
+			`"maxDashboards":0,"maxRuleChains":0,`+
 			`"maxEdges":0},"queueConfiguration":null}`)
 	make(typeTenant, t.id, "Tenant", "region", `"Global"`, "tenantProfileId", idJSON(ref{typeTenantProfile, t.profile}))
 	t.deviceProfile = make(typeDeviceProfile, t.newID(now), "default", "description", `"Default device profile"`, "default", "true").id
@@ -43,18 +45,21 @@ func (t *Tenant) foundation(now time.Time) {
 	t.rootChain = chain.id
 	admin := make(typeUser, t.newID(now), AdminName, "authority", `"TENANT_ADMIN"`, "customerId",
 		idJSON(ref{typeCustomer, proto.NullUUID}))
-	// The hash of AdminPassword.
-	admin.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"userId":` + idJSON(admin.ref) +
+	// The password is the hash of AdminPassword.
+	admin.secret = []byte(`{"id":{"id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) +
+		`,"userId":` + idJSON(admin.ref) +
 		`,"enabled":true,"password":"$2a$10$HN2CwfxBn/gA2Ufvy08x6OFjHJOfQ0rEoF7jHfLK4xC9wEKvPkIJq","activateToken":null,` +
 		`"activateTokenExpTime":null,"resetToken":null,"resetTokenExpTime":null,"lastLoginTs":null,"failedLoginAttempts":null,` +
 		`"additionalInfo":{}}`)
 	t.admin = admin.id
 }
 
-// rootMetadata is a small root chain of an edge: save telemetry and client attributes, push both to the cloud.
+// rootMetadata is the metadata of a small root chain of an edge, which saves telemetry and client
+// attributes and pushes both to the cloud.
 func (t *Tenant) rootMetadata(chain *record, now time.Time) []byte {
 	node := func(class, name, conf string) string {
-		return `{"id":{"entityType":"RULE_NODE","id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` + millisText(now) + `,"ruleChainId":` +
+		return `{"id":{"entityType":"RULE_NODE","id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` +
+			millisText(now) + `,"ruleChainId":` +
 			idJSON(chain.ref) + `,"type":"org.thingsboard.rule.engine.` + class + `","name":"` + name + `","debugSettings":null,` +
 			`"singletonMode":false,"queueName":null,"configurationVersion":1,"configuration":` + conf + `,"externalId":null,` +
 			`"additionalInfo":{"layoutX":1,"layoutY":1}}`
@@ -70,7 +75,8 @@ func (t *Tenant) rootMetadata(chain *record, now time.Time) []byte {
 		`{"fromIndex":1,"toIndex":3,"type":"Success"},{"fromIndex":2,"toIndex":3,"type":"Success"}],"ruleChainConnections":null`)
 }
 
-// fixtureID numbers the entities of the system that are made anew at each sync; the same number gives the same id.
+// fixtureID is the id of a system entity that is made anew at each sync; the same number gives the
+// same id.
 func (t *Tenant) fixtureID(group byte, n int) (id proto.UUID) {
 	copy(id[:], t.profile[:8])
 	id[8] = 0x80 | group
@@ -91,8 +97,8 @@ const (
 
 const systemTenant = `{"entityType":"TENANT","id":"13814000-1dd2-11b2-8080-808080808080"}`
 
-// Steps returns the sequence of a sync (wire contract 3.2): one element a step, each a list of messages without ids.
-// SyncCompleted is not among them. Steps without messages are left out.
+// Steps returns the sequence of a sync (CONTRACT.md 3.2): one element a step, each a list of
+// messages without ids. Steps without messages and the final SyncCompleted are left out.
 func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -198,8 +204,8 @@ func (t *Tenant) queues() (step []*proto.DownlinkMsg) {
 	return step
 }
 
-// settings are the admin settings of the system; "jwt" is there because the real server hands its signing key to every edge
-// (wire contract 10, 21).
+// settings are the admin settings of the system. "jwt" is among them because the real server hands
+// its signing key to every edge (number 21 in CONTRACT.md 10).
 func (t *Tenant) settings() (step []*proto.DownlinkMsg) {
 	for i, s := range [][2]string{
 		{"general", `{"baseUrl":"http://localhost:8080","prohibitDifferentUrl":false}`},
@@ -246,14 +252,16 @@ func (t *Tenant) bundles() (step []*proto.DownlinkMsg) {
 		widgets := "[" + strings.Join(names, ",") + "]"
 		m := &proto.WidgetsBundleUpdateMsg{Widgets: &widgets, Entity: fmt.Sprintf(`{"id":{"entityType":"WIDGETS_BUNDLE","id":"%s"},`+
 			`"createdTime":%s,"tenantId":%s,"alias":"bundle_%d","title":"Bundle %d","image":null,"scada":false,"description":"",`+
-			`"order":%d,"externalId":null,"version":null,"name":"Bundle %d"}`, proto.FormatUUID(id), t.createdText(), systemTenant, n, n, n*100, n)}
+			`"order":%d,"externalId":null,"version":null,`+
+			`"name":"Bundle %d"}`, proto.FormatUUID(id), t.createdText(), systemTenant, n, n, n*100, n)}
 		m.IdMSB, m.IdLSB = proto.Halves(id)
 		step = append(step, &proto.DownlinkMsg{WidgetsBundleUpdateMsg: []*proto.WidgetsBundleUpdateMsg{m}})
 	}
 	return step
 }
 
-// notification is the common beginning of the JSON of the notification entities. Their messages carry no ids (wire contract 6.4).
+// notification is the common beginning of the JSON of the notification entities, whose messages
+// carry no ids (CONTRACT.md 6.4).
 func (t *Tenant) notification(group byte, n int, typ, name string) string {
 	return fmt.Sprintf(`{"id":{"entityType":"%s","id":"%s"},"createdTime":%s,"tenantId":%s,"name":"%s",`,
 		typ, proto.FormatUUID(t.fixtureID(group, n)), t.createdText(), idJSON(ref{typeTenant, t.id}), name)

@@ -14,24 +14,26 @@ import (
 	"edgesync/proto"
 )
 
-// What a fresh tenant of the real server has (wire contract 3.3). The content of ours is small and invented.
+// How many entities a fresh tenant of the real server has (CONTRACT.md 3.3). The content of those
+// in this package is small and invented.
 const (
 	systemWidgetTypes = 684
 	systemBundles     = 28
 )
 
-// NewTenant returns a fresh tenant: system widget bundles and types, profiles "default", rule chain, admin settings, one tenant
-// administrator.
+// NewTenant returns a fresh tenant: system widget bundles and types, profiles "default", rule
+// chain, admin settings, one tenant administrator.
 func NewTenant() *Tenant {
 	return newTenant(proto.UUID{})
 }
 
-// newTenant makes a tenant with that id; zero stands for a new one.
+// newTenant makes a tenant with that id; zero stands for a new id.
 func newTenant(id proto.UUID) *Tenant {
 	t := &Tenant{
 		node: rand.Uint64() | 1<<40, edges: make(map[proto.UUID]*edgeState), byKey: make(map[string]proto.UUID),
-		records: make(map[ref]*record), byCred: make(map[string]proto.UUID), relation: make(map[relationKey]int), activeAlarms: make(map[alarmKey]proto.UUID),
-		widgetTypes: systemWidgetTypes,
+		records: make(map[ref]*record), byCred: make(map[string]proto.UUID), relation: make(map[relationKey]int),
+		activeAlarms: make(map[alarmKey]proto.UUID),
+		widgetTypes:  systemWidgetTypes,
 	}
 	for _, typ := range []entityType{typeDevice, typeAsset, typeEntityView, typeDeviceProfile, typeAssetProfile, typeUser} {
 		t.names[typ] = make(map[string]proto.UUID)
@@ -45,25 +47,26 @@ func newTenant(id proto.UUID) *Tenant {
 	return t
 }
 
-// SetWidgetTypes sets how many system widget types a full sync brings; a fresh tenant has as many as the real server, 684.
-// Tests that do not care lower it.
+// SetWidgetTypes sets how many system widget types a full sync brings. The default is 684, as on
+// the real server; a lower number makes a test's sync faster.
 func (t *Tenant) SetWidgetTypes(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.widgetTypes = max(n, 0)
 }
 
-// TenantID is the id of the tenant.
+// TenantID returns the id of the tenant.
 func (t *Tenant) TenantID() proto.UUID { return t.id }
 
-// NewID makes a time-based id, as ThingsBoard does: all ids of one server share their second half.
+// NewID makes a time-based id, as ThingsBoard does: all ids of one server share their last eight
+// bytes.
 func (t *Tenant) NewID() proto.UUID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.newID(time.Now())
 }
 
-// newID is NewID for who holds t.mu.
+// newID is NewID for a caller that holds t.mu.
 func (t *Tenant) newID(now time.Time) (id proto.UUID) {
 	t.serial++
 	ticks := uint64(now.UnixMilli())*10_000 + 0x01B21DD213814000 + t.serial%10_000
@@ -75,7 +78,7 @@ func (t *Tenant) newID(now time.Time) (id proto.UUID) {
 	return id
 }
 
-// randomWord is n random letters.
+// randomWord returns n random letters.
 func (t *Tenant) randomWord(n int) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	b := make([]byte, n)
@@ -87,10 +90,10 @@ func (t *Tenant) randomWord(n int) string {
 
 func (t *Tenant) find(typ entityType, id proto.UUID) *record { return t.records[ref{typ, id}] }
 
-// exists tells whether there is such an entity; a type that this cloud does not keep has none.
+// exists reports whether there is such an entity; never for a type that this cloud does not keep.
 func (t *Tenant) exists(r ref) bool { return t.records[r] != nil }
 
-// insert takes a record in. Its name must be free.
+// insert adds a record, whose name must be free.
 func (t *Tenant) insert(r *record) {
 	if _, twice := t.records[r.ref]; !twice {
 		t.order[r.typ] = append(t.order[r.typ], r.id)
@@ -104,7 +107,7 @@ func (t *Tenant) insert(r *record) {
 	}
 }
 
-// rename gives a record its name and keeps the index of names.
+// rename gives a record its name and updates the index of names.
 func (t *Tenant) rename(r *record, name string) {
 	if names := t.names[r.typ]; names != nil {
 		if t.records[r.ref] == r && names[r.name] == r.id {
@@ -124,7 +127,7 @@ func (t *Tenant) rename(r *record, name string) {
 	r.set("name", quoted(name))
 }
 
-// remove deletes an entity with all that hangs on it.
+// remove deletes an entity with everything that belongs to it.
 func (t *Tenant) remove(r ref) {
 	rec := t.records[r]
 	if rec == nil {
@@ -145,7 +148,8 @@ func (t *Tenant) remove(r ref) {
 	}
 }
 
-// profileNamed finds the device or asset profile of that name and creates it when there is none; "" is the default one.
+// profileNamed finds the device or asset profile of that name, or creates it; "" is the default
+// profile.
 func (t *Tenant) profileNamed(typ entityType, name string, now time.Time) *record {
 	if name == "" {
 		if typ == typeDeviceProfile {
@@ -165,7 +169,7 @@ func (t *Tenant) profileNamed(typ entityType, name string, now time.Time) *recor
 	return r
 }
 
-// device is the record as a Device.
+// device returns the record as a Device.
 func (r *record) device() Device {
 	d := Device{ID: r.id, Name: r.name, Profile: text(r.field("type")), Label: text(r.field("label"))}
 	var info struct {
@@ -180,7 +184,8 @@ func (r *record) device() Device {
 	return d
 }
 
-// saveCredentials stores credentials of a device with the id that the server computes (wire contract 5.5).
+// saveCredentials stores credentials of a device with the id that the server computes
+// (CONTRACT.md 5.5).
 func (t *Tenant) saveCredentials(r *record, typ, key, value string, now time.Time) {
 	switch typ {
 	case "MQTT_BASIC":
@@ -203,7 +208,8 @@ func (t *Tenant) saveCredentials(r *record, typ, key, value string, now time.Tim
 	t.byCred[key] = r.id
 }
 
-// basicCredentials computes the id of MQTT_BASIC credentials and writes their value in the server's order of members.
+// basicCredentials computes the id of MQTT_BASIC credentials and writes their value in the server's
+// order of members.
 func basicCredentials(value, key string) (id, normal string) {
 	var basic struct {
 		ClientID *string `json:"clientId"`
@@ -232,7 +238,7 @@ func basicCredentials(value, key string) (id, normal string) {
 	return key, normal
 }
 
-// certificateBody is the base64 of a certificate without header, footer and line ends.
+// certificateBody returns the base64 text of a certificate, without header, footer and line ends.
 func certificateBody(pem string) string {
 	pem = strings.ReplaceAll(pem, "-----BEGIN CERTIFICATE-----", "")
 	pem = strings.ReplaceAll(pem, "-----END CERTIFICATE-----", "")
@@ -244,20 +250,21 @@ func sha3Hex(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// credentialsJSON is the entity of a deviceCredentialsUpdateMsg (wire contract 6.4).
+// credentialsJSON is the entity of a deviceCredentialsUpdateMsg (CONTRACT.md 6.4).
 func (r *record) credentialsJSON() string {
 	c := r.credentials
 	value := "null"
 	if c.text != "" {
 		value = quoted(c.text)
 	}
-	return `{"id":{"id":"` + proto.FormatUUID(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) + `,"deviceId":` + idJSON(r.ref) +
+	return `{"id":{"id":"` + proto.FormatUUID(c.id) + `"},"createdTime":` + strconv.FormatInt(c.created, 10) +
+		`,"deviceId":` + idJSON(r.ref) +
 		`,"credentialsType":` + quoted(c.typ) + `,"credentialsId":` + quoted(c.key) + `,"credentialsValue":` + value + `,"version":null}`
 }
 
 func millisText(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
-// text is the string in a JSON text, "" for null and anything else.
+// text returns the string in a JSON text; "" for null and anything that is no string.
 func text(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
@@ -266,7 +273,7 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
-// relationKey is what makes a relation one (wire contract 5.7).
+// relationKey identifies a relation (CONTRACT.md 5.7).
 type relationKey struct {
 	from, to    ref
 	name, group string

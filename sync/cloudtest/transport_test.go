@@ -27,13 +27,14 @@ const (
 	flagAck       = 1
 )
 
-// plainHTTP2 is a connection that speaks HTTP/2 by hand, because gRPC's clients do not ping as fast as the server allows.
+// plainHTTP2 is a connection that speaks HTTP/2 by hand, because gRPC's client does not ping as
+// fast as the server allows.
 type plainHTTP2 struct {
 	net.Conn
 	start time.Time
 
 	mu  sync.Mutex
-	got []string // pings, their answers and the end, with the second in which they came
+	got []string // pings, their answers and the end, each with the second of its arrival
 }
 
 func dialPlain(r *rig) *plainHTTP2 {
@@ -94,7 +95,8 @@ func (c *plainHTTP2) receive() {
 	}
 }
 
-// Pings are allowed every second, also without a stream; a connection on which nothing is read for 10 s is pinged, and closed after 5 s without an answer.
+// TestPings_2_1: pings are allowed every second, also without a stream. The server pings a
+// connection on which it reads nothing for 10 s, and closes it after 5 s without an answer.
 func TestPings_2_1(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		c := dialPlain(r)
@@ -136,11 +138,13 @@ func (c *compression) HandleRPC(_ context.Context, s stats.RPCStats) {
 	}
 }
 
-// What comes down is never compressed, although the edge compresses what goes up.
+// TestUncompressedDown_2_1: downlinks are never compressed, although the edge compresses its
+// uplinks.
 func TestUncompressedDown_2_1(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		h := &compression{}
-		conn, err := grpc.NewClient("passthrough:///cloud", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStatsHandler(h),
+		conn, err := grpc.NewClient("passthrough:///cloud", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithStatsHandler(h),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return r.lis.DialContext(ctx) }))
 		if err != nil {
 			t.Fatal(err)

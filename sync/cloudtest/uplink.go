@@ -7,28 +7,30 @@ import (
 	"edgesync/proto"
 )
 
-// uplink is one UplinkMsg being worked off, with Tenant.mu held.
+// uplink is one UplinkMsg while it is processed. Tenant.mu is held meanwhile.
 type uplink struct {
 	t    *Tenant
 	edge *edgeState
 	now  time.Time
 	out  *Outcome
 
-	// failed is the text of the first failed future: the rest of the uplink is processed nevertheless (wire contract 4.2).
+	// failed is the text of the first failed future. The rest of the uplink is processed
+	// nevertheless (CONTRACT.md 4.2).
 	failed string
 	never  bool
 
-	// Events for the edge, rendered when all parts are done because the server reads the database when it sends.
+	// Events for the edge. They are rendered when all parts are done, because the server reads the
+	// database when it sends.
 	renames  []func() *proto.DownlinkMsg
 	attrs    []*proto.DownlinkMsg
 	series   []*proto.DownlinkMsg
 	requests []*proto.DownlinkMsg
 }
 
-// thrown is an exception: it ends the uplink, earlier parts stay applied (wire contract 4.2).
+// thrown is an exception: it ends the uplink, while earlier parts stay applied (CONTRACT.md 4.2).
 type thrown struct {
 	text  string // the root cause; may have several lines
-	where string // of the part that threw: processor and method, for the stack trace
+	where string // processor and method that threw, for the stack trace
 }
 
 func (e *thrown) Error() string { return e.text }
@@ -40,7 +42,8 @@ func (u *uplink) fail(text, where string) {
 	}
 }
 
-// trace is the part of an error text behind the root cause: stack trace lines that no client may depend on (wire contract 4.5).
+// trace is the part of an error text behind the root cause: stack trace lines, on which no client
+// may depend (CONTRACT.md 4.5).
 func trace(where string) string {
 	const session = "org.thingsboard.server.service.edge.rpc.EdgeGrpcSession"
 	return "\norg.thingsboard.server.service.edge.rpc.processor." + where + "\n" +
@@ -49,8 +52,9 @@ func trace(where string) string {
 		session + "$1.onNext(EdgeGrpcSession.java:206)"
 }
 
-// Process works off one uplink of the edge as the server does (wire contract 4.2 to 4.8, 5, 7): fixed order of the parts, silent
-// drops, value conversions, attribute time filter, errors with the server's texts, parts applied before an error stay.
+// Process processes one uplink of the edge as the server does: fixed order of the parts, silent
+// drops, value conversions, attribute time filter, errors with the server's texts. Parts applied
+// before an error stay applied (CONTRACT.md 4, 5, 7).
 func (t *Tenant) Process(edge proto.UUID, m *proto.UplinkMsg, now time.Time) Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +88,8 @@ func (t *Tenant) Process(edge proto.UUID, m *proto.UplinkMsg, now time.Time) Out
 	return out
 }
 
-// run calls the parts in the server's order, whatever the order of their fields (wire contract 4.2).
+// run processes the parts in the server's order, whatever the order of their fields
+// (CONTRACT.md 4.2).
 func (u *uplink) run(m *proto.UplinkMsg) error {
 	steps := [...]func(*proto.UplinkMsg) error{
 		u.deviceProfiles, u.devices, u.deviceCredentials, u.assetProfiles, u.assets, u.ruleChains, u.ruleChainMetadata, u.entityViews,
@@ -101,7 +106,7 @@ func (u *uplink) run(m *proto.UplinkMsg) error {
 	return nil
 }
 
-// all works off the elements of one part and counts them.
+// all processes the elements of one part and counts them.
 func all[T any](u *uplink, list []T, work func(T) error) error {
 	for _, m := range list {
 		u.t.counts.Events++
@@ -112,7 +117,7 @@ func all[T any](u *uplink, list []T, work func(T) error) error {
 	return nil
 }
 
-// drop counts something that is acknowledged and silently not stored (wire contract 4.7).
+// drop counts an element that is acknowledged and silently dropped (CONTRACT.md 4.7).
 func (u *uplink) drop() { u.t.counts.Dropped++ }
 
 // unsupported is the failed future of a message type that the part does not know.
@@ -124,7 +129,7 @@ func (u *uplink) unsupported(typ proto.UpdateMsgType, where string) {
 	u.fail("Unsupported msg type "+name, where)
 }
 
-// typeOf reads the name of an entity type; an unknown one is thrown.
+// typeOf reads the name of an entity type. The error for an unknown name is thrown.
 func typeOf(name, where string) (entityType, error) {
 	typ, ok := typeNumbers[name]
 	if !ok {
@@ -141,10 +146,11 @@ func scopeNamed(name, where string) (scope, error) {
 	return sc, nil
 }
 
-// rpcErrors are the words that an answer may carry as an error (wire contract 8.1).
+// rpcErrors are the words that an answer may carry as an error (CONTRACT.md 8.1).
 var rpcErrors = map[string]bool{"NOT_FOUND": true, "FORBIDDEN": true, "NO_ACTIVE_CONNECTION": true, "TIMEOUT": true, "INTERNAL": true}
 
-// rpcCalls hands out answers of devices and calls of devices; what is neither is acknowledged and forgotten.
+// rpcCalls puts answers and calls of devices into the outcome. A message that is neither is
+// acknowledged and forgotten.
 func (u *uplink) rpcCalls(m *proto.UplinkMsg) error {
 	return all(u, m.GetDeviceRpcCallMsg(), func(c *proto.DeviceRpcCallMsg) error {
 		switch {

@@ -7,7 +7,7 @@ import (
 	"edgesync/proto"
 )
 
-// alarmKey finds the active alarm of an originator: there is one at most of each type.
+// alarmKey identifies the active alarm of an originator: there is at most one of each type.
 type alarmKey struct {
 	originator ref
 	name       string
@@ -21,7 +21,7 @@ const (
 	inRelate  = "relation.BaseRelationProcessor.processRelationMsg(BaseRelationProcessor.java:44)"
 )
 
-// alarms works off alarm updates (wire contract 5.6). The JSON is required for every message type.
+// alarms processes alarm updates (CONTRACT.md 5.6). Every message type requires the JSON.
 func (u *uplink) alarms(m *proto.UplinkMsg) error {
 	return all(u, m.GetAlarmUpdateMsg(), func(m *proto.AlarmUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "alarm.Alarm", inAlarm)
@@ -69,7 +69,8 @@ func (u *uplink) alarms(m *proto.UplinkMsg) error {
 	})
 }
 
-// onAlarm calls change with a known alarm and gives it its status; an unknown one is dropped.
+// onAlarm calls change with a known alarm and then sets the alarm's status. An unknown alarm is
+// dropped.
 func (u *uplink) onAlarm(id proto.UUID, change func(*record)) {
 	r := u.t.find(typeAlarm, id)
 	if r == nil {
@@ -80,9 +81,10 @@ func (u *uplink) onAlarm(id proto.UUID, change func(*record)) {
 	r.setStatus()
 }
 
-// raise creates the alarm, or updates the active one of that originator and type, which keeps its own id. An alarm that was cleared
-// cannot be raised again under its id: the database refuses, for ever (wire contract 4.8). The refusal is taken for a failed
-// future here; the recordings do not tell it from an exception.
+// raise creates the alarm, or updates the active one of that originator and type, which keeps its
+// own id. A cleared alarm cannot be raised again under its id: the database refuses, for ever
+// (CONTRACT.md 4.8). The refusal is a failed future here; the recordings do not show whether it is
+// an exception.
 func (u *uplink) raise(id proto.UUID, originator ref, o object) {
 	for _, check := range []struct {
 		missing bool
@@ -122,7 +124,8 @@ func (u *uplink) raise(id proto.UUID, originator ref, o object) {
 	u.t.activeAlarms[key] = id
 }
 
-// refresh takes over what an update may change: not whether it is acknowledged or cleared.
+// refresh copies the members that an update may change, which excludes whether the alarm is
+// acknowledged or cleared.
 func (u *uplink) refresh(r *record, o object) {
 	for _, name := range []string{
 		"severity", "details", "propagate", "propagateToOwner", "propagateToTenant", "propagateRelationTypes",
@@ -140,7 +143,7 @@ func (u *uplink) refresh(r *record, o object) {
 	}
 }
 
-// clear clears an active alarm; the second time it does nothing.
+// clear clears an active alarm. It does nothing to a cleared one.
 func (u *uplink) clear(r *record, o object) {
 	if string(r.field("cleared")) == "true" {
 		return
@@ -153,10 +156,10 @@ func (u *uplink) clear(r *record, o object) {
 	}
 }
 
-// forgetActive takes an alarm out of the active ones.
+// forgetActive removes an alarm from the active ones.
 func (t *Tenant) forgetActive(r *record) {
 	o := object{"originator": r.field("originator")}
-	originator, _, _ := o.originator("originator", inAlarm) // it was read before
+	originator, _, _ := o.originator("originator", inAlarm) // no error: it was read before
 	key := alarmKey{originator, text(r.field("type"))}
 	if t.activeAlarms[key] == r.id {
 		delete(t.activeAlarms, key)
@@ -176,7 +179,8 @@ func (r *record) setStatus() {
 	r.set("status", quoted(status))
 }
 
-// alarmComments stores comments by the id in their JSON. DELETED is acknowledged and does nothing (wire contract 5.6).
+// alarmComments stores comments by the id in their JSON. DELETED is acknowledged and does nothing
+// (CONTRACT.md 5.6).
 func (u *uplink) alarmComments(m *proto.UplinkMsg) error {
 	return all(u, m.GetAlarmCommentUpdateMsg(), func(m *proto.AlarmCommentUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "alarm.AlarmComment", inComment)
@@ -213,7 +217,7 @@ func (u *uplink) alarmComments(m *proto.UplinkMsg) error {
 
 var typeGroups = []string{"EDGE_AUTO_ASSIGN_RULE_CHAIN", "DASHBOARD", "RULE_NODE", "COMMON", "EDGE", "RULE_CHAIN"}
 
-// relations stores and deletes relations whose two ends exist (wire contract 5.7).
+// relations stores and deletes relations whose two ends exist (CONTRACT.md 5.7).
 func (u *uplink) relations(m *proto.UplinkMsg) error {
 	return all(u, m.GetRelationUpdateMsg(), func(m *proto.RelationUpdateMsg) error {
 		o, err := readObject(m.GetEntity(), "relation.EntityRelation", inRelate)

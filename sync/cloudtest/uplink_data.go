@@ -10,7 +10,7 @@ import (
 
 const inTelemetry = "telemetry.BaseTelemetryProcessor.processTelemetryMsg(BaseTelemetryProcessor.java:121)"
 
-// entityData takes telemetry and attributes (wire contract 4.7, 5.3, 5.4, 7.2).
+// entityData processes telemetry and attributes (CONTRACT.md 4.7, 5.3, 5.4, 7.2).
 func (u *uplink) entityData(m *proto.UplinkMsg) error {
 	return all(u, m.GetEntityData(), u.dataElement)
 }
@@ -65,7 +65,7 @@ func (u *uplink) dataElement(d *proto.EntityDataProto) error {
 	return nil
 }
 
-// active refreshes the activity of a device with the server's clock (wire contract 5.3).
+// active refreshes the activity of a device with the server's clock (CONTRACT.md 5.3).
 func (u *uplink) active(r *record) {
 	if r.typ != typeDevice {
 		return
@@ -76,7 +76,8 @@ func (u *uplink) active(r *record) {
 	}
 }
 
-// telemetry stores each list on its own. Without any list the answer never comes (wire contract 4.3).
+// telemetry stores each list on its own. For a message without lists the answer never comes
+// (CONTRACT.md 4.3).
 func (u *uplink) telemetry(r *record, m *proto.PostTelemetryMsg) error {
 	if len(m.GetTsKvList()) == 0 {
 		u.never = true
@@ -127,7 +128,8 @@ func (u *uplink) storeAt(r *record, ts int64, pairs []pair) {
 	}
 }
 
-// viewed lists the time series of an entity view. Telemetry of a view shows in its own keys only (wire contract 5.3).
+// viewed lists the time series of an entity view. Telemetry of a view shows only in the view's own
+// keys (CONTRACT.md 5.3).
 func (r *record) viewed() []string {
 	var keys struct {
 		Timeseries []string `json:"timeseries"`
@@ -138,9 +140,10 @@ func (r *record) viewed() []string {
 	return keys.Timeseries
 }
 
-// timestamped recognises a list with both keys "ts" and "values": the server takes it for the timestamped form and stores the members
-// of values at that ts, nothing under the two names (wire contract 5.3). With a ts that is no number or values that are no object
-// it stores nothing.
+// timestamped recognises a list with both keys "ts" and "values". The server takes such a list for
+// the timestamped form: it stores the members of values at that ts, and nothing under the two names
+// (CONTRACT.md 5.3). With a ts that is no number or values that are no object the server stores
+// nothing.
 func timestamped(pairs []pair) (ts int64, members []pair, trapped bool) {
 	at, values := -1, -1
 	for i := range pairs {
@@ -177,9 +180,10 @@ func timestamped(pairs []pair) (ts int64, members []pair, trapped bool) {
 	return ts, members, true
 }
 
-// attributes keeps the keys whose stored lastUpdateTs is older than ts. A post goes through the rule chain: stored with the server's
-// clock and only when the value changes. An update is stored with ts (wire contract 7.2). Keys that cannot be stored lose the whole
-// message as in telemetry; the recordings do not show that for attributes.
+// attributes stores the keys whose stored lastUpdateTs is older than ts (CONTRACT.md 7.2). A post
+// goes through the rule chain: it is stored with the server's clock and only when the value
+// changes. An update is stored with ts. As in telemetry, one key that cannot be stored loses the
+// whole message; the recordings do not show that for attributes.
 func (u *uplink) attributes(r *record, scopeName string, m *proto.PostAttributeMsg, ts int64, post bool) error {
 	pairs, err := convertList(nil, m.GetKv())
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"edgesync/proto"
 )
 
-// TestSilentDrops: what is acknowledged and not stored (wire contract 4.7).
+// TestSilentDrops: the values that are acknowledged and not stored (CONTRACT.md 4.7).
 func TestSilentDrops(t *testing.T) {
 	long300 := strings.Repeat("k", 300)
 	for _, c := range []struct {
@@ -26,7 +26,8 @@ func TestSilentDrops(t *testing.T) {
 		{"the last possible ts", kvList(math.MaxInt64, longPair("a", 1)), nil},
 		{"the one before it is fine", kvList(math.MaxInt64-1, longPair("a", 1)), []string{"a"}},
 		{"no values", kvList(1), nil},
-		{"ts and values", kvList(1, longPair("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":1}`}), []string{"in"}},
+		{"ts and values", kvList(1, longPair("ts", 5),
+			&proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":1}`}), []string{"in"}},
 		{"ts and values that are no object", kvList(1, longPair("ts", 5), longPair("values", 5), longPair("b", 1)), nil},
 		{"ts alone", kvList(1, longPair("ts", 5), longPair("b", 1)), []string{"ts", "b"}},
 	} {
@@ -45,11 +46,13 @@ func TestSilentDrops(t *testing.T) {
 		})
 	}
 	b := newTenantBench(t)
-	b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("ts", 5), &proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":"0012"}`}))}})
+	b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("ts", 5),
+		&proto.KeyValueProto{Key: "values", Type: proto.KeyValueType_JSON_V, JsonV: `{"in":"0012"}`}))}})
 	wantPoints(t, b, "in", Point{TS: 5, Value: longVal(12), Writes: 1})
 }
 
-// TestUnknownEntities: data for what is not there is acknowledged and counted as dropped (wire contract 4.7).
+// TestUnknownEntities: data for an unknown entity is acknowledged and counted as dropped
+// (CONTRACT.md 4.7).
 func TestUnknownEntities(t *testing.T) {
 	b := newTenantBench(t)
 	chain := dataFor(ref{typeRuleChain, b.rootChain})
@@ -70,7 +73,8 @@ func TestUnknownEntities(t *testing.T) {
 	}
 }
 
-// TestUpsert: rows are counted once, written again, and sorted however they come (wire contract 4.8, 5.3).
+// TestUpsert: a row is counted once and may be written again; rows are sorted in whatever order
+// they come (CONTRACT.md 4.8, 5.3).
 func TestUpsert(t *testing.T) {
 	b := newTenantBench(t)
 	const n = 1000
@@ -103,11 +107,12 @@ func TestUpsert(t *testing.T) {
 	}
 }
 
-// TestManyLists: several lists in one message are all stored; without any the answer never comes, unless something else fails
-// (wire contract 4.3).
+// TestManyLists: several lists in one message are all stored. Without a list the answer never
+// comes, unless another part fails (CONTRACT.md 4.3).
 func TestManyLists(t *testing.T) {
 	b := newTenantBench(t)
-	out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("a", 1)), kvList(2, longPair("a", 2)))}})
+	out := b.process(&proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("a", 1)),
+		kvList(2, longPair("a", 2)))}})
 	if !out.Success {
 		t.Errorf("%+v", out)
 	}
@@ -126,8 +131,8 @@ func TestManyLists(t *testing.T) {
 	}
 }
 
-// TestTimeFilter: both forms of attributes are kept only when newer than what is stored; a post is stored with the server's clock,
-// and only when the value changes (wire contract 7.2).
+// TestTimeFilter: both forms of attributes are stored only if newer than the stored ones. A post is
+// stored with the server's clock, and only if the value changes (CONTRACT.md 7.2).
 func TestTimeFilter(t *testing.T) {
 	b := newTenantBench(t)
 	at := func(want Value, ts int64) {

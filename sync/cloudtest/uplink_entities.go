@@ -8,19 +8,20 @@ import (
 	"edgesync/proto"
 )
 
-// maxName is the longest name of an entity, in characters (wire contract 5.5).
+// maxName is the longest name of an entity, in characters (CONTRACT.md 5.5).
 const maxName = 255
 
-// kind is what the server's processors of entities have in common and where they differ.
+// kind describes one kind of entities for the code that all of them share: the points in which the
+// server's processors differ.
 type kind struct {
 	typ   entityType
 	part  string // name of the message, for the error about a null entity
-	word  string // what it is called in errors inside a sentence
-	noun  string // and at the beginning of one
+	word  string // the kind's name inside a sentence of an error
+	noun  string // the kind's name at the beginning of a sentence
 	class string // Java class below org.thingsboard.server.common.data
 	where string // processor and method, for the stack trace
 
-	title    string // member that must not be empty, with the text of the error; "" = the name, which is made up when missing
+	title    string // member that must not be empty; "" = the name, which the server makes up
 	titleErr string
 	assign   bool // assigned to the edge when created
 	managed  bool // gets a relation EDGE -ManagedByEdge-> it when created
@@ -37,11 +38,13 @@ var (
 		where: "asset.AssetEdgeProcessor.processAssetMsgFromEdge(AssetEdgeProcessor.java:70)",
 	}
 	entityViewKind = &kind{
-		typ: typeEntityView, part: "entityViewUpdateMsg", word: "entityView", noun: "Entity view", class: "EntityView", assign: true, managed: true,
+		typ: typeEntityView, part: "entityViewUpdateMsg", word: "entityView", noun: "Entity view",
+		class: "EntityView", assign: true, managed: true,
 		where: "entityview.EntityViewEdgeProcessor.processEntityViewMsgFromEdge(EntityViewEdgeProcessor.java:64)",
 	}
 	dashboardKind = &kind{
-		typ: typeDashboard, part: "dashboardUpdateMsg", word: "dashboard", noun: "Dashboard", class: "Dashboard", assign: true, managed: true,
+		typ: typeDashboard, part: "dashboardUpdateMsg", word: "dashboard", noun: "Dashboard", class: "Dashboard",
+		assign: true, managed: true,
 		title: "title", titleErr: "Dashboard title should be specified!",
 		where: "dashboard.DashboardEdgeProcessor.processDashboardMsgFromEdge(DashboardEdgeProcessor.java:60)",
 	}
@@ -96,7 +99,7 @@ type entityUpdate interface {
 // resolve completes an entity before it is stored; its error is thrown.
 type resolve func(next *record, o object) error
 
-// entity works off one update message of a kind.
+// entity processes one update message of a kind.
 func (u *uplink) entity(k *kind, m entityUpdate, complete resolve) error {
 	id := proto.UUIDOf(m.GetIdMSB(), m.GetIdLSB())
 	switch typ := m.GetMsgType(); {
@@ -110,7 +113,7 @@ func (u *uplink) entity(k *kind, m entityUpdate, complete resolve) error {
 	}
 }
 
-// save creates or replaces an entity (wire contract 5.1, 5.5).
+// save creates or replaces an entity (CONTRACT.md 5.1, 5.5).
 func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) error {
 	t := u.t
 	o, err := readObject(m.GetEntity(), k.class, k.where)
@@ -131,7 +134,7 @@ func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) 
 		return err
 	}
 	if old != nil && old.same(o) {
-		u.drop() // saved only when something changed, and only the server's complete JSON counts as unchanged
+		u.drop() // not saved: nothing has changed if the JSON is the server's own complete one
 		return nil
 	}
 	if complete != nil {
@@ -163,7 +166,7 @@ func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) 
 	}
 	if u.edge.deleted {
 		if k.assign {
-			// The entity is saved nevertheless (wire contract 2.6).
+			// The entity is saved nevertheless (CONTRACT.md 2.6).
 			return &thrown{"Can't assign " + k.word + " to non-existent edge!", k.where}
 		}
 		return nil
@@ -177,7 +180,8 @@ func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) 
 	return nil
 }
 
-// take fills the record from the JSON: what is missing is cleared, but for the time of creation and the customer.
+// take fills the record from the JSON. Missing members are cleared, except for the time of creation
+// and the customer.
 func (u *uplink) take(next, old *record, o object) {
 	tpl := templates[next.typ]
 	for i, name := range tpl.members {
@@ -212,8 +216,8 @@ func (u *uplink) take(next, old *record, o object) {
 	}
 }
 
-// nameFor is the name that the entity gets. One that another entity of the type has already, or none at all, is made unique by 15
-// random letters (wire contract 5.5).
+// nameFor is the name that the entity gets. A name that another entity of the type has already, and
+// a missing name, are made unique by 15 random letters (CONTRACT.md 5.5).
 func (u *uplink) nameFor(k *kind, r ref, o object) (name string, renamed bool, err error) {
 	member := k.title
 	switch member {
@@ -239,7 +243,7 @@ func (u *uplink) nameFor(k *kind, r ref, o object) (name string, renamed bool, e
 	return name, false, nil
 }
 
-// validate checks what the server's validators check, in their order (wire contract 4.5).
+// validate checks what the server's validators check, in the same order (CONTRACT.md 4.5).
 func (u *uplink) validate(k *kind, next *record, o object, name string) error {
 	if len(utf16.Encode([]rune(name))) > maxName {
 		member := k.title
@@ -264,7 +268,7 @@ func (u *uplink) validate(k *kind, next *record, o object, name string) error {
 	return nil
 }
 
-// same tells whether the JSON is the server's own complete one (wire contract 4.8).
+// same reports whether the JSON is the server's own complete JSON of the record (CONTRACT.md 4.8).
 func (r *record) same(o object) bool {
 	tpl := templates[r.typ]
 	for i, name := range tpl.members {
@@ -285,7 +289,7 @@ func (r *record) same(o object) bool {
 	return true
 }
 
-// renamedDown is the news of a name that the server made up.
+// renamedDown is the downlink with a name that the server made up.
 func (u *uplink) renamedDown(r ref) *proto.DownlinkMsg {
 	rec := u.t.records[r]
 	if rec == nil {
@@ -308,7 +312,8 @@ func (u *uplink) renamedDown(r ref) *proto.DownlinkMsg {
 	return nil
 }
 
-// delete deletes an entity; an unknown one is no error. A rule chain is only taken from the edge (wire contract 5.8).
+// delete deletes an entity; an unknown one is no error. A rule chain is only unassigned from the
+// edge (CONTRACT.md 5.8).
 func (u *uplink) delete(k *kind, id proto.UUID) error {
 	r := u.t.find(k.typ, id)
 	if r == nil {
@@ -318,7 +323,8 @@ func (u *uplink) delete(k *kind, id proto.UUID) error {
 	switch k.typ {
 	case typeRuleChain:
 		if id == u.edge.root {
-			return &thrown{"Can't unassign root rule chain from edge [" + u.edge.Name + "]. Please assign another root rule chain first!", k.where}
+			return &thrown{"Can't unassign root rule chain from edge [" + u.edge.Name +
+				"]. Please assign another root rule chain first!", k.where}
 		}
 		for i, e := range r.edges {
 			if e == u.edge.ID {
@@ -339,7 +345,7 @@ func (u *uplink) delete(k *kind, id proto.UUID) error {
 	return nil
 }
 
-// referenced tells whether an entity view or a calculated field is about the entity.
+// referenced reports whether an entity view or a calculated field refers to the entity.
 func (t *Tenant) referenced(r ref) bool {
 	for _, typ := range []entityType{typeEntityView, typeCalculatedField} {
 		for _, id := range t.order[typ] {

@@ -10,21 +10,23 @@ import (
 	"edgesync/proto"
 )
 
-// object is the JSON of an entity that came up. Unknown members are ignored, missing ones are null (wire contract 5.1).
+// object is the JSON of an entity in an uplink. Unknown members are ignored, missing ones are null
+// (CONTRACT.md 5.1).
 type object map[string]json.RawMessage
 
 const redacted = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: %d, column: %d]"
 
-// readObject parses the JSON of an entity. What does not parse is thrown with the words of the server's parser (wire contract 4.5).
-// The text "null" gives a nil object.
+// readObject parses the JSON of an entity. The error for text that does not parse has the words of
+// the server's parser (CONTRACT.md 4.5). The text "null" gives a nil object.
 func readObject(src, class, where string) (object, error) {
 	if strings.Trim(src, " \t\r\n") == "" {
 		return nil, &thrown{
-			"No content to map due to end-of-input\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1]", where,
+			"No content to map due to end-of-input\n" +
+				" at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1]", where,
 		}
 	}
 	var first json.RawMessage
-	if json.NewDecoder(strings.NewReader(src)).Decode(&first) != nil { // the server ignores what stands behind the first value
+	if json.NewDecoder(strings.NewReader(src)).Decode(&first) != nil { // the server ignores text behind the first value
 		s := scanner{src: src}
 		if err := s.value(); err != nil {
 			return nil, &thrown{err.Error(), where}
@@ -41,14 +43,17 @@ func readObject(src, class, where string) (object, error) {
 		}
 		return o, nil
 	}
-	token := map[byte]string{'[': "Array value (token `JsonToken.START_ARRAY`)", '"': "String value", 't': "Boolean value (token `JsonToken.VALUE_TRUE`)", 'f': "Boolean value (token `JsonToken.VALUE_FALSE`)"}[first[0]]
+	token := map[byte]string{
+		'[': "Array value (token `JsonToken.START_ARRAY`)", '"': "String value",
+		't': "Boolean value (token `JsonToken.VALUE_TRUE`)", 'f': "Boolean value (token `JsonToken.VALUE_FALSE`)",
+	}[first[0]]
 	if token == "" {
 		token = "Number value"
 	}
 	return nil, &thrown{"Cannot deserialize value of type `org.thingsboard.server.common.data." + class + "` from " + token, where}
 }
 
-// given is the JSON text of a member, nil when it is absent or null.
+// given returns the JSON text of a member, nil if it is absent or null.
 func (o object) given(name string) json.RawMessage {
 	raw := o[name]
 	if raw == nil || bytes.Equal(raw, []byte("null")) {
@@ -59,7 +64,7 @@ func (o object) given(name string) json.RawMessage {
 
 func (o object) text(name string) string { return text(o[name]) }
 
-// millis is a member that is a time, 0 when absent.
+// millis returns a member that is a time, 0 if absent.
 func (o object) millis(name string) (ms int64) {
 	if json.Unmarshal(o[name], &ms) != nil {
 		return 0
@@ -67,7 +72,8 @@ func (o object) millis(name string) (ms int64) {
 	return ms
 }
 
-// word is a member with one of the words of an enumeration; ok is false when it is absent, another word is thrown.
+// word returns a member with one of the words of an enumeration. ok is false if the member is
+// absent; the error for another word is thrown.
 func (o object) word(name, class string, words []string, where string) (word string, ok bool, err error) {
 	raw := o.given(name)
 	if raw == nil {
@@ -79,12 +85,14 @@ func (o object) word(name, class string, words []string, where string) (word str
 			return word, true, nil
 		}
 	}
-	return "", false, &thrown{fmt.Sprintf("Cannot deserialize value of type `org.thingsboard.server.common.data.%s` from String %s: not one of the "+
-		"values accepted for Enum class: [%s]\n at "+redacted, class, quoted(word), strings.Join(words, ", "), 1, 1), where}
+	return "", false, &thrown{fmt.Sprintf("Cannot deserialize value of type "+
+		"`org.thingsboard.server.common.data.%s` from String %s: not one of the values accepted for Enum class: [%s]\n"+
+		" at "+redacted, class, quoted(word), strings.Join(words, ", "), 1, 1), where}
 }
 
-// originator is an id object whose type is not known beforehand: it must have both members (wire contract 5.1). ok is false when it is
-// null. The type is typeNone when the name is unknown here, which is an error on the server.
+// originator returns an id object whose type is not known beforehand: it must have both members
+// (CONTRACT.md 5.1). ok is false if it is null. The type is typeNone for an unknown name, which is
+// an error on the server.
 func (o object) originator(name, where string) (r ref, ok bool, err error) {
 	raw := o.given(name)
 	if raw == nil {
@@ -106,7 +114,8 @@ func (o object) originator(name, where string) (r ref, ok bool, err error) {
 	return r, true, nil
 }
 
-// cannotConvert is what the server throws for an entity that is the text "null": the message printed, over several lines.
+// cannotConvert is what the server throws for an entity that is the text "null": its text is the
+// whole message, printed over several lines.
 func (u *uplink) cannotConvert(part, kind string, typ proto.UpdateMsgType, msb, lsb int64, entity, where string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[{%s}] %s {", proto.FormatUUID(u.t.id), part)
@@ -121,7 +130,8 @@ func (u *uplink) cannotConvert(part, kind string, typ proto.UpdateMsgType, msb, 
 	return &thrown{b.String(), where}
 }
 
-// scanner finds what is wrong in a JSON text, in the words of the server's strict parser. It is used only on texts that do not parse.
+// scanner finds the error in a JSON text, in the words of the server's strict parser. It is used
+// only on texts that do not parse.
 type scanner struct {
 	src   string
 	pos   int
@@ -183,7 +193,8 @@ func (s *scanner) value() error {
 		case "true", "false", "null":
 			return nil
 		default:
-			return said("Unrecognized token '%s': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at %s", word, s.at(s.pos))
+			return said("Unrecognized token '%s': was expecting "+
+				"(JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at %s", word, s.at(s.pos))
 		}
 	}
 	return s.unexpected("expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')")
@@ -246,14 +257,16 @@ func (s *scanner) text() error {
 			s.pos++
 			return nil
 		case c < 0x20:
-			return said("Illegal unquoted character ((CTRL-CHAR, code %d)): has to be escaped using backslash to be included in string value\n at %s", c, s.at(s.pos))
+			return said("Illegal unquoted character ((CTRL-CHAR, code %d)): has to be escaped "+
+				"using backslash to be included in string value\n at %s", c, s.at(s.pos))
 		}
 	}
 	s.pos = len(s.src)
 	return said("Unexpected end-of-input: was expecting closing quote for a string value\n at %s", s.at(s.pos))
 }
 
-// serverWords is an error in the words of the server, which are a matter of its own.
+// serverWords is an error in the words of the server, which do not follow Go's style of error
+// texts.
 type serverWords string
 
 func (w serverWords) Error() string { return string(w) }

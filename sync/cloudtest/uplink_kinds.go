@@ -7,7 +7,8 @@ import (
 	"edgesync/proto"
 )
 
-// The parts of an uplink that carry entities, each a few lines around uplink.entity.
+// This file holds the parts of an uplink that carry entities, each a few lines around
+// uplink.entity.
 
 func (u *uplink) deviceProfiles(m *proto.UplinkMsg) error {
 	return all(u, m.GetDeviceProfileUpdateMsg(), func(m *proto.DeviceProfileUpdateMsg) error { return u.entity(deviceProfileKind, m, nil) })
@@ -19,7 +20,8 @@ func (u *uplink) assetProfiles(m *proto.UplinkMsg) error {
 
 func (u *uplink) devices(m *proto.UplinkMsg) error {
 	return all(u, m.GetDeviceUpdateMsg(), func(m *proto.DeviceUpdateMsg) error {
-		return u.entity(deviceKind, m, u.profiled(typeDeviceProfile, "deviceProfileId", "Device is referencing non existing device profile!"))
+		return u.entity(deviceKind, m, u.profiled(typeDeviceProfile, "deviceProfileId",
+			"Device is referencing non existing device profile!"))
 	})
 }
 
@@ -29,7 +31,8 @@ func (u *uplink) assets(m *proto.UplinkMsg) error {
 	})
 }
 
-// profiled finds the profile: by id, else by the name in "type", which is created when new, else the default one (wire contract 5.5).
+// profiled finds the profile of an entity: by its id, else by the name in "type" (created if there
+// is none so named), else the default profile (CONTRACT.md 5.5).
 func (u *uplink) profiled(typ entityType, member, unknown string) resolve {
 	return func(next *record, o object) error {
 		var profile *record
@@ -46,10 +49,10 @@ func (u *uplink) profiled(typ entityType, member, unknown string) resolve {
 	}
 }
 
-// credentialsTypes are the words of wire contract 5.5.
+// credentialsTypes are the words of CONTRACT.md 5.5.
 var credentialsTypes = []string{"ACCESS_TOKEN", "X509_CERTIFICATE", "MQTT_BASIC", "LWM2M_CREDENTIALS"}
 
-// deviceCredentials are stored for a known device, dropped for another (wire contract 4.7).
+// deviceCredentials are stored for a known device, dropped for another (CONTRACT.md 4.7).
 func (u *uplink) deviceCredentials(m *proto.UplinkMsg) error {
 	const where = "device.DeviceEdgeProcessor.processDeviceCredentialsMsgFromEdge(DeviceEdgeProcessor.java:103)"
 	return all(u, m.GetDeviceCredentialsUpdateMsg(), func(m *proto.DeviceCredentialsUpdateMsg) error {
@@ -96,7 +99,7 @@ func (u *uplink) ruleChains(m *proto.UplinkMsg) error {
 		root := false
 		err := u.entity(ruleChainKind, m, func(next *record, o object) error {
 			root = string(o["root"]) == "true"
-			next.set("root", "false") // a chain of edges is root of an edge, not of the tenant
+			next.set("root", "false") // a chain of edges may be the root of an edge, never of the tenant
 			next.set("type", `"EDGE"`)
 			return nil
 		})
@@ -107,7 +110,8 @@ func (u *uplink) ruleChains(m *proto.UplinkMsg) error {
 	})
 }
 
-// ruleChainMetadata stores nodes and connections; of an unknown chain it is dropped (wire contract 5.8).
+// ruleChainMetadata stores nodes and connections. Those of an unknown chain are dropped
+// (CONTRACT.md 5.8).
 func (u *uplink) ruleChainMetadata(m *proto.UplinkMsg) error {
 	const where = "rule.RuleChainEdgeProcessor.processRuleChainMetadataMsgFromEdge(RuleChainEdgeProcessor.java:96)"
 	return all(u, m.GetRuleChainMetadataUpdateMsg(), func(m *proto.RuleChainMetadataUpdateMsg) error {
@@ -126,7 +130,8 @@ func (u *uplink) ruleChainMetadata(m *proto.UplinkMsg) error {
 		}
 		var nodes []object
 		if raw := o.given("nodes"); raw != nil && json.Unmarshal(raw, &nodes) != nil {
-			return &thrown{"Cannot deserialize value of type `java.util.ArrayList<org.thingsboard.server.common.data.rule.RuleNode>`", where}
+			return &thrown{"Cannot deserialize value of type " +
+				"`java.util.ArrayList<org.thingsboard.server.common.data.rule.RuleNode>`", where}
 		}
 		var list []string
 		for _, n := range nodes {
@@ -149,8 +154,9 @@ func (u *uplink) ruleChainMetadata(m *proto.UplinkMsg) error {
 	})
 }
 
-// ruleNode is a node as the server stores it. One without configuration fails; the server's text for it was seen outside the
-// recordings only, so only its middle part is certain.
+// ruleNode is a node as the server stores it. A node without configuration fails; only the middle
+// part of the server's text for that is certain, because the text was seen outside the recordings
+// only.
 func (u *uplink) ruleNode(chain *record, n object, where string) (string, error) {
 	class := n.text("type")
 	if n.given("configuration") == nil {
@@ -188,10 +194,12 @@ func (u *uplink) ruleNode(chain *record, n object, where string) (string, error)
 }
 
 func (u *uplink) entityViews(m *proto.UplinkMsg) error {
-	return all(u, m.GetEntityViewUpdateMsg(), func(m *proto.EntityViewUpdateMsg) error { return u.entity(entityViewKind, m, u.about(entityViewKind)) })
+	return all(u, m.GetEntityViewUpdateMsg(), func(m *proto.EntityViewUpdateMsg) error {
+		return u.entity(entityViewKind, m, u.about(entityViewKind))
+	})
 }
 
-// about checks the member entityId: both of its members must be there (wire contract 5.1).
+// about checks the member entityId, both of whose members must be there (CONTRACT.md 5.1).
 func (u *uplink) about(k *kind) resolve {
 	return func(_ *record, o object) error {
 		_, _, err := o.originator("entityId", k.where)

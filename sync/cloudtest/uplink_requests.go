@@ -6,13 +6,14 @@ import (
 
 const inRequests = "DefaultEdgeRequestsService.processAttributesRequestMsg(DefaultEdgeRequestsService.java:137)"
 
-// Attributes that the server keeps for itself and never sends (wire contract 7.3).
+// hiddenAttributes are those that the server keeps for itself and never sends (CONTRACT.md 7.3).
 var hiddenAttributes = map[string]bool{
 	"active": true, "lastConnectTime": true, "lastDisconnectTime": true, "lastActivityTime": true, "inactivityAlarmTime": true,
 }
 
-// attributesRequests answers with the attributes of the scope and, for each entity asked about, with all latest telemetry grouped by
-// ts (wire contract 7.3). Two scopes in one uplink bring the telemetry once.
+// attributesRequests answers with the attributes of the scope and, for each entity asked about,
+// with all latest telemetry grouped by ts (CONTRACT.md 7.3). A request for two scopes in one uplink
+// brings the telemetry once.
 func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 	answered := make(map[ref]bool)
 	return all(u, m.GetAttributesRequestMsg(), func(q *proto.AttributesRequestMsg) error {
@@ -37,7 +38,7 @@ func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 		}
 		if kv != nil {
 			d := dataFor(r.ref)
-			// Without a time: the delivery gives it that of its conversion.
+			// The message has no time: the delivery stamps it with the time of its conversion.
 			d.AttributesUpdatedMsg, d.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, q.GetScope()
 			u.attrs = append(u.attrs, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{d}})
 		}
@@ -49,7 +50,8 @@ func (u *uplink) attributesRequests(m *proto.UplinkMsg) error {
 	})
 }
 
-// asAnswer converts a stored value once more on its way down: JSON comes as a string (wire contract 7.3).
+// asAnswer converts a stored value once more on its way down: JSON comes as a string
+// (CONTRACT.md 7.3).
 func asAnswer(v Value) Value {
 	switch v.Type {
 	case proto.KeyValueType_JSON_V, proto.KeyValueType_STRING_V:
@@ -60,8 +62,8 @@ func asAnswer(v Value) Value {
 	return v
 }
 
-// latestDown is one message for each distinct ts among the latest values, not in order of ts but in that of the hash table which the
-// server collects them in.
+// latestDown returns one message for each distinct ts among the latest values. Their order is that
+// of the hash table in which the server collects them, not that of ts.
 func (r *record) latestDown() []*proto.DownlinkMsg {
 	var times []int64
 	groups := make(map[int64][]*proto.KeyValueProto)
@@ -83,7 +85,7 @@ func (r *record) latestDown() []*proto.DownlinkMsg {
 	return list
 }
 
-// hashOrder sorts numbers the way Java's HashMap iterates over them.
+// hashOrder sorts numbers in the order in which Java's HashMap iterates over them.
 func hashOrder(keys []int64) []int64 {
 	size := uint32(16)
 	for uint32(len(keys)) > size/4*3 {
@@ -102,7 +104,8 @@ func hashOrder(keys []int64) []int64 {
 	return out
 }
 
-// relationRequests answers with one message per relation, in both directions, but for those that touch an edge (wire contract 5.9).
+// relationRequests answers with one message per relation, in both directions, except those that
+// touch an edge (CONTRACT.md 5.9).
 func (u *uplink) relationRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetRelationRequestMsg(), func(q *proto.RelationRequestMsg) error {
 		typ, err := typeOf(q.GetEntityType(), inRequests)
@@ -135,7 +138,8 @@ func (u *uplink) calculatedFieldRequests(m *proto.UplinkMsg) error {
 	})
 }
 
-// ruleChainMetadataRequests and the next ones are the deprecated requests, which the server still answers.
+// ruleChainMetadataRequests and the functions below answer the deprecated requests, as the server
+// still does.
 func (u *uplink) ruleChainMetadataRequests(m *proto.UplinkMsg) error {
 	return all(u, m.GetRuleChainMetadataRequestMsg(), func(q *proto.RuleChainMetadataRequestMsg) error {
 		r := u.t.find(typeRuleChain, proto.UUIDOf(q.GetRuleChainIdMSB(), q.GetRuleChainIdLSB()))

@@ -69,14 +69,15 @@ func wantPoints(t *testing.T, b *tenantBench, key string, want ...Point) {
 	}
 }
 
-// TestOrderOfParts: one uplink creates a device, gives it credentials, posts for it, raises an alarm and relates it, whatever the order
-// of the fields (wire contract 4.2).
+// TestOrderOfParts: one uplink creates a device, sets its credentials, posts for it, raises an
+// alarm and relates it, whatever the order of the fields (CONTRACT.md 4.2).
 func TestOrderOfParts(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
 	d := dataFor(ref{typeDevice, id})
 	d.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{kvList(1, longPair("a", 1))}}
-	alarm := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) + `,"type":"hot","severity":"MAJOR","originator":` + idJSON(ref{typeDevice, id}) + `}`}
+	alarm := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, b.TenantID()}) +
+		`,"type":"hot","severity":"MAJOR","originator":` + idJSON(ref{typeDevice, id}) + `}`}
 	alarm.IdMSB, alarm.IdLSB = 0, 77
 	out := b.process(&proto.UplinkMsg{
 		EntityData:      []*proto.EntityDataProto{d},
@@ -86,7 +87,8 @@ func TestOrderOfParts(t *testing.T) {
 		},
 		AlarmUpdateMsg: []*proto.AlarmUpdateMsg{alarm},
 		RelationUpdateMsg: []*proto.RelationUpdateMsg{
-			{Entity: `{"from":` + idJSON(ref{typeDevice, b.device}) + `,"to":` + idJSON(ref{typeDevice, id}) + `,"type":"Contains","typeGroup":"COMMON"}`},
+			{Entity: `{"from":` + idJSON(ref{typeDevice, b.device}) + `,"to":` + idJSON(ref{typeDevice, id}) +
+				`,"type":"Contains","typeGroup":"COMMON"}`},
 		},
 	})
 	if !out.Success || out.Mixed || len(out.Events) != 0 {
@@ -104,7 +106,8 @@ func TestOrderOfParts(t *testing.T) {
 	}
 }
 
-// TestThrownAndFailed: an exception ends the uplink, a failed future does not; what was applied before stays (wire contract 4.2).
+// TestThrownAndFailed: an exception ends the uplink, a failed future does not. Parts applied before
+// stay applied (CONTRACT.md 4.2).
 func TestThrownAndFailed(t *testing.T) {
 	id := proto.UUID{15: 9}
 	for _, c := range []struct {
@@ -121,14 +124,20 @@ func TestThrownAndFailed(t *testing.T) {
 		{"failed", "Unsupported msg type UNRECOGNIZED", func(b *tenantBench, m *proto.UplinkMsg) {
 			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, 7, b.deviceJSON("x"))}
 		}, true, true},
-		{"failed, then thrown", "No enum constant org.thingsboard.server.common.data.EntityType.", func(b *tenantBench, m *proto.UplinkMsg) {
-			m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, 7, b.deviceJSON("x"))}
-			m.EntityData = slices.Insert(m.EntityData, 1, &proto.EntityDataProto{})
-		}, true, false},
+		{
+			"failed, then thrown", "No enum constant org.thingsboard.server.common.data.EntityType.",
+			func(b *tenantBench, m *proto.UplinkMsg) {
+				m.DeviceUpdateMsg = []*proto.DeviceUpdateMsg{deviceUpdate(id, 7, b.deviceJSON("x"))}
+				m.EntityData = slices.Insert(m.EntityData, 1, &proto.EntityDataProto{})
+			}, true, false,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTenantBench(t)
-			m := &proto.UplinkMsg{EntityData: []*proto.EntityDataProto{b.data(kvList(1, longPair("first", 1))), b.data(kvList(1, longPair("second", 1)))}}
+			m := &proto.UplinkMsg{EntityData: []*proto.EntityDataProto{
+				b.data(kvList(1, longPair("first", 1))),
+				b.data(kvList(1, longPair("second", 1))),
+			}}
 			c.change(b, m)
 			out := b.process(m)
 			if line, _, _ := strings.Cut(out.Error, "\n"); out.Success || line != c.error {
@@ -147,8 +156,8 @@ func TestThrownAndFailed(t *testing.T) {
 	}
 }
 
-// TestNameCollision: the incoming device is renamed and the edge told, with the credentials that came in the same uplink
-// (wire contract 4.8, 5.5).
+// TestNameCollision: the incoming device is renamed, and the edge gets the new name with the
+// credentials that came in the same uplink (CONTRACT.md 4.8, 5.5).
 func TestNameCollision(t *testing.T) {
 	b := newTenantBench(t)
 	id := proto.UUID{15: 9}
@@ -175,7 +184,8 @@ func TestNameCollision(t *testing.T) {
 	}
 }
 
-// TestDeletedEdge: uplinks are still answered; a device is saved and refused at once (wire contract 2.6).
+// TestDeletedEdge: uplinks of a deleted edge are still answered; a device is saved and at once
+// refused (CONTRACT.md 2.6).
 func TestDeletedEdge(t *testing.T) {
 	b := newTenantBench(t)
 	b.DeleteEdge(b.edge)
@@ -198,34 +208,38 @@ func TestDeletedEdge(t *testing.T) {
 	}
 }
 
-// TestDeleteEverywhere: what an uplink deletes is told to all other edges (wire contract 6.3).
+// TestDeleteEverywhere: all other edges get what an uplink deletes (CONTRACT.md 6.3).
 func TestDeleteEverywhere(t *testing.T) {
 	b := newTenantBench(t)
 	out := b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted, "")}})
-	if !out.Success || len(out.Events) != 0 || len(out.Everywhere) != 1 || !pb.Equal(out.Everywhere[0], deletedDown(ref{typeDevice, b.device})) {
+	if !out.Success || len(out.Events) != 0 || len(out.Everywhere) != 1 ||
+		!pb.Equal(out.Everywhere[0], deletedDown(ref{typeDevice, b.device})) {
 		t.Errorf("%+v", out)
 	}
 	if _, _, ok := b.DeviceOf(b.device); ok {
 		t.Error("the device is there")
 	}
-	if out = b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted, "")}}); !out.Success || len(out.Everywhere) != 0 {
+	if out = b.process(&proto.UplinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceUpdate(b.device, deleted,
+		"")}}); !out.Success || len(out.Everywhere) != 0 {
 		t.Errorf("the second time: %+v", out)
 	}
 }
 
-// TestRPCParts: answers and calls are handed out, an unknown word of error is thrown (wire contract 8).
+// TestRPCParts: answers and calls are in the outcome; an unknown error word is thrown
+// (CONTRACT.md 8).
 func TestRPCParts(t *testing.T) {
 	b := newTenantBench(t)
 	reply := &proto.DeviceRpcCallMsg{RequestId: 1, ResponseMsg: &proto.RpcResponseMsg{}}
 	timeout := &proto.DeviceRpcCallMsg{RequestId: 2, ResponseMsg: &proto.RpcResponseMsg{Error: "TIMEOUT"}}
 	call := &proto.DeviceRpcCallMsg{RequestId: 3, RequestMsg: &proto.RpcRequestMsg{Method: "m"}}
 	out := b.process(&proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{reply, timeout, call, {RequestId: 4}}})
-	if !out.Success || !slices.Equal(out.RPCReplies, []*proto.DeviceRpcCallMsg{reply, timeout}) || !slices.Equal(out.RPCCalls, []*proto.DeviceRpcCallMsg{call}) {
+	if !out.Success || !slices.Equal(out.RPCReplies, []*proto.DeviceRpcCallMsg{reply, timeout}) ||
+		!slices.Equal(out.RPCCalls, []*proto.DeviceRpcCallMsg{call}) {
 		t.Errorf("%+v", out)
 	}
 }
 
-// TestSteps: the sequence of wire contract 3.2 in both modes.
+// TestSteps: the sequence of CONTRACT.md 3.2 in both modes.
 func TestSteps(t *testing.T) {
 	b := newTenantBench(t)
 	names := func(full bool) (list []string) {
@@ -257,12 +271,13 @@ func TestSteps(t *testing.T) {
 		"tenantProfileUpdateMsg 1, tenantUpdateMsg 1", "queueUpdateMsg 3", "ruleChainMetadataUpdateMsg 1, ruleChainUpdateMsg 1",
 		"adminSettingsUpdateMsg 4", "userCredentialsUpdateMsg 1, userUpdateMsg 1", "widgetTypeUpdateMsg 60", "widgetsBundleUpdateMsg 28",
 	}, always...)
-	full = append(full, "notificationTemplateUpdateMsg 3", "notificationTargetUpdateMsg 2", "notificationRuleUpdateMsg 1", "deviceProfileUpdateMsg 2")
+	full = append(full, "notificationTemplateUpdateMsg 3", "notificationTargetUpdateMsg 2",
+		"notificationRuleUpdateMsg 1", "deviceProfileUpdateMsg 2")
 	if got := names(true); !slices.Equal(got, full) {
 		t.Errorf("full:\n%q, want\n%q", got, full)
 	}
 	if n := NewTenant().widgetTypes; n != 684 {
-		t.Errorf("%d widget types, want 684 (wire contract 3.3)", n)
+		t.Errorf("%d widget types, want 684 (CONTRACT.md 3.3)", n)
 	}
 }
 
@@ -302,11 +317,13 @@ func entityTexts(m *proto.DownlinkMsg) (texts []string) {
 	return texts
 }
 
-// TestAdministration: what the program and the tests do to the tenant, and the events of it (wire contract 6.3).
+// TestAdministration: the changes that scripts/cloud and the tests make to the tenant, and the
+// events of each (CONTRACT.md 6.3).
 func TestAdministration(t *testing.T) {
 	b := newTenantBench(t)
 	c := b.Configuration(b.edge)
-	if c.CloudType != "CE" || c.AdditionalInfo != "null" || proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
+	if c.CloudType != "CE" || c.AdditionalInfo != "null" ||
+		proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB) != proto.NullUUID || c.Secret != "secret" {
 		t.Errorf("%v", c)
 	}
 	e, _ := b.EdgeByKey("key")
@@ -319,7 +336,8 @@ func TestAdministration(t *testing.T) {
 		t.Errorf("%+v, %t", got, ok)
 	}
 	down := b.AddDevice(b.edge, Device{Name: "gate", Profile: "gateway", Label: "G", Gateway: true})
-	if len(down.DeviceUpdateMsg) != 1 || len(down.DeviceCredentialsUpdateMsg) != 1 || len(down.DeviceProfileUpdateMsg) != 1 || down.DeviceUpdateMsg[0].MsgType != created {
+	if len(down.DeviceUpdateMsg) != 1 || len(down.DeviceCredentialsUpdateMsg) != 1 ||
+		len(down.DeviceProfileUpdateMsg) != 1 || down.DeviceUpdateMsg[0].MsgType != created {
 		t.Errorf("%v", down)
 	}
 	list := b.Devices()
@@ -331,7 +349,8 @@ func TestAdministration(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 	g.Name = "gate-2"
-	if down = b.SaveDevice(g); len(down.DeviceUpdateMsg) != 1 || down.DeviceUpdateMsg[0].MsgType != updated || len(down.DeviceProfileUpdateMsg) != 0 {
+	if down = b.SaveDevice(g); len(down.DeviceUpdateMsg) != 1 || down.DeviceUpdateMsg[0].MsgType != updated ||
+		len(down.DeviceProfileUpdateMsg) != 0 {
 		t.Errorf("%v", down)
 	}
 	down = b.SetCredentials(g.ID, "MQTT_BASIC", "", `{"clientId":"c","userName":"u","password":"p"}`)
@@ -339,7 +358,8 @@ func TestAdministration(t *testing.T) {
 		t.Errorf("%v", down)
 	}
 	down = b.SetAttributes(g.ID, "DEVICE", "SHARED_SCOPE", []*proto.KeyValueProto{longPair("x", 1)}, b.now)
-	if d := down.EntityData[0]; d.PostAttributeScope != "SHARED_SCOPE" || d.GetAttributeTs() != b.now.UnixMilli() || len(d.AttributesUpdatedMsg.Kv) != 1 {
+	if d := down.EntityData[0]; d.PostAttributeScope != "SHARED_SCOPE" || d.GetAttributeTs() != b.now.UnixMilli() ||
+		len(d.AttributesUpdatedMsg.Kv) != 1 {
 		t.Errorf("%v", down)
 	}
 	if down = b.SetAttributes(proto.UUID{1}, "DEVICE", "SHARED_SCOPE", nil, b.now); down != nil {
@@ -357,7 +377,7 @@ func TestAdministration(t *testing.T) {
 	}
 }
 
-// TestConcurrency gives the race detector something to look at.
+// TestConcurrency uses a tenant from many goroutines, for the race detector.
 func TestConcurrency(t *testing.T) {
 	b := newTenantBench(t)
 	var wg sync.WaitGroup
@@ -378,7 +398,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// FuzzProcess: no uplink makes the database panic, and each gets exactly one kind of answer.
+// FuzzProcess: no uplink makes the database panic, and each uplink gets exactly one kind of answer.
 func FuzzProcess(f *testing.F) {
 	for _, name := range []string{"uplink-bad", "uplink-entities", "uplink-alarm", "uplink-requests"} {
 		for _, raw := range tapeUplinks(f, name) {
@@ -404,12 +424,13 @@ func FuzzProcess(f *testing.F) {
 	})
 }
 
-// BenchmarkProcess: 100 events of three values an uplink.
+// BenchmarkProcess measures uplinks of 100 events of three values.
 func BenchmarkProcess(b *testing.B) {
 	bn := newTenantBench(b)
 	m := &proto.UplinkMsg{}
 	for range 100 {
-		m.EntityData = append(m.EntityData, bn.data(kvList(0, longPair("a", 1), longPair("b", 2), &proto.KeyValueProto{Key: "c", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 21.5})))
+		m.EntityData = append(m.EntityData, bn.data(kvList(0, longPair("a", 1), longPair("b", 2),
+			&proto.KeyValueProto{Key: "c", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 21.5})))
 	}
 	ts := int64(0)
 	b.ReportAllocs()

@@ -9,11 +9,12 @@ import (
 	"edgesync/proto"
 )
 
-// maxDecimals is how many digits after the decimal point a number may have and stay a double (wire contract 5.3).
+// maxDecimals is how many digits a double may have after the decimal point; a number with more
+// becomes a string (CONTRACT.md 5.3).
 const maxDecimals = 16
 
-// maxPlainDigits bounds the decimal text of a number in exponent form: 1e100000 would become a string of 100,001 digits (device
-// API 1.3). A number beyond the bound is kept as the text that was sent.
+// maxPlainDigits bounds the decimal text of a number in exponent form: 1e100000 becomes a string of
+// 100,001 digits (API.md 1.3). A number beyond the bound is kept as the text that was sent.
 const maxPlainDigits = 1 << 17
 
 // pair is one key with its value as the server stores it.
@@ -22,8 +23,9 @@ type pair struct {
 	val Value
 }
 
-// convertDouble is what becomes of a DOUBLE_V: the server writes it as JSON the way Java does (exponent form from 1e7 on and below
-// 1e-3) and parses that text again (wire contract 5.3).
+// convertDouble returns what the server stores for a DOUBLE_V: the server writes the double as JSON
+// the way Java does (exponent form from 1e7 on and below 1e-3) and parses that text again
+// (CONTRACT.md 5.3).
 func convertDouble(d float64) Value {
 	switch {
 	case math.IsNaN(d):
@@ -33,7 +35,7 @@ func convertDouble(d float64) Value {
 	case math.IsInf(d, -1):
 		return Value{Type: proto.KeyValueType_STRING_V, Str: "-Infinity"}
 	case d == 0:
-		return Value{Type: proto.KeyValueType_DOUBLE_V} // the sign of -0.0 is lost on the way
+		return Value{Type: proto.KeyValueType_DOUBLE_V} // -0.0 loses its sign
 	}
 	var buf [48]byte
 	if a := math.Abs(d); a >= 1e-3 && a < 1e7 {
@@ -47,7 +49,7 @@ func convertDouble(d float64) Value {
 	}
 	text := string(strconv.AppendFloat(buf[:0], d, 'e', -1, 64))
 	if mantissa, exp, ok := strings.Cut(text, "e"); ok && !strings.Contains(mantissa, ".") {
-		text = mantissa + ".0e" + exp // Java always writes one digit after the point
+		text = mantissa + ".0e" + exp // Java writes at least one digit after the point
 	}
 	v, ok := convertNumber(text)
 	if !ok {
@@ -56,8 +58,8 @@ func convertDouble(d float64) Value {
 	return v
 }
 
-// convertString is what becomes of a STRING_V: text that looks like a plain decimal number becomes one (wire contract 5.3, device
-// API 1.3), a NUL is cut out.
+// convertString returns what the server stores for a STRING_V: text that looks like a plain decimal
+// number becomes a number, and NUL is cut out (CONTRACT.md 5.3, API.md 1.3).
 func convertString(s string) Value {
 	if plain, ok := parsable(s); ok {
 		if v, ok := convertNumber(plain); ok {
@@ -70,8 +72,8 @@ func convertString(s string) Value {
 	return Value{Type: proto.KeyValueType_STRING_V, Str: s}
 }
 
-// parsable tells whether the server takes the string for a number: an optional minus, digits of any script, at most one point, which
-// may not be last. It returns the text with ASCII digits.
+// parsable reports whether the server takes the string for a number: an optional minus, digits of
+// any script, at most one point, which may not be last. The text is returned with ASCII digits.
 func parsable(s string) (string, bool) {
 	if s == "" || s[len(s)-1] == '.' {
 		return "", false
@@ -101,7 +103,8 @@ func parsable(s string) (string, bool) {
 	return strings.Map(asciiDigit, s), true
 }
 
-// asciiDigit maps a decimal digit of any script to its ASCII form: the digits of a script are ten in a row in each range.
+// asciiDigit maps a decimal digit of any script to its ASCII form. It relies on the digits of a
+// script being ten in a row in each range of the table.
 func asciiDigit(r rune) rune {
 	if r <= unicode.MaxASCII {
 		return r
@@ -126,7 +129,8 @@ type decimal struct {
 	scale  int
 }
 
-// parseDecimal reads "-12.50e3". The bool is false for text that is no number or whose exponent is beyond all use.
+// parseDecimal reads a number such as "-12.50e3". The bool is false for text that is no number or
+// has an exponent beyond all use.
 func parseDecimal(text string) (decimal, bool) {
 	var d decimal
 	rest := text
@@ -160,7 +164,7 @@ func parseDecimal(text string) (decimal, bool) {
 	return d, true
 }
 
-// plain is the number written out without exponent; zeros that the scale asks for are kept.
+// plain is the number written without an exponent, with as many zeros as the scale asks for.
 func (d decimal) plain() string {
 	sign := ""
 	if d.neg && d.digits != "" {
@@ -188,8 +192,8 @@ func (d decimal) stripped() decimal {
 	return d
 }
 
-// convertNumber is what the server stores for a number whose JSON text this is: a long, a double, or a string for what fits neither.
-// The bool is false for text that is no number.
+// convertNumber returns what the server stores for the JSON text of a number: a long, a double, or
+// a string if the number fits neither. The bool is false for text that is no number.
 func convertNumber(text string) (Value, bool) {
 	d, ok := parseDecimal(text)
 	if !ok {
@@ -210,13 +214,14 @@ func convertNumber(text string) (Value, bool) {
 		return Value{}, false
 	}
 	if f == 0 {
-		f = 0 // no negative zero: the number went through a decimal
+		f = 0 // no negative zero: the number passed through a decimal
 	}
 	return Value{Type: proto.KeyValueType_DOUBLE_V, Dbl: f}, true
 }
 
-// convertJSON is what becomes of the text of a JSON_V: a scalar is stored as what it is, null and an empty text not at all (ok false).
-// The error is the text of the server's parser for such values.
+// convertJSON returns what the server stores for the text of a JSON_V. A scalar is stored as its
+// own type; null and an empty text are not stored (ok is false). The error has the words of the
+// server's parser.
 func convertJSON(text string) (v Value, ok bool, err error) {
 	e, err := parseLenient(text)
 	if err != nil {
@@ -226,8 +231,9 @@ func convertJSON(text string) (v Value, ok bool, err error) {
 	return v, ok, nil
 }
 
-// convertList turns the key-values of one message into pairs the way the server does: unknown types are left out, of a key that is
-// there twice the last one counts. It appends to dst. The error is that of a broken JSON_V.
+// convertList appends the key-values of one message to dst, as the server stores them: unknown
+// types are left out, and of two equal keys the last one counts. The error is that of a broken
+// JSON_V.
 func convertList(dst []pair, kvs []*proto.KeyValueProto) ([]pair, error) {
 	var seen map[string]int
 	if len(kvs) > 32 {
@@ -281,11 +287,13 @@ func convertList(dst []pair, kvs []*proto.KeyValueProto) ([]pair, error) {
 	return dst, nil
 }
 
-// skipped marks a pair whose value is null: it takes the place of an earlier one and is not stored.
+// skipped marks a pair whose value is null: it replaces an earlier pair of its key and is not
+// stored.
 const skipped = proto.KeyValueType(-1)
 
-// storable tells whether the server stores pairs with these keys: one key that is empty, longer than 255 characters, or has a NUL or
-// markup in it loses all the others beside it (wire contract 4.7, device API 1.4).
+// storable reports whether the server stores pairs with these keys. One key that is empty, is
+// longer than 255 characters, or contains NUL or markup loses all others of the message
+// (CONTRACT.md 4.7, API.md 1.4).
 func storable(pairs []pair) bool {
 	for i := range pairs {
 		if pairs[i].val.Type != skipped && !storableKey(pairs[i].key) {
@@ -315,5 +323,5 @@ func storableKey(key string) bool {
 	return n <= maxKey
 }
 
-// maxKey is the longest key that is stored, in characters (wire contract 4.7).
+// maxKey is the longest key that is stored, in characters (CONTRACT.md 4.7).
 const maxKey = 255

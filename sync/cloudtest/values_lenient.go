@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// maxNesting is how deep a JSON value may be nested (device API 1.3).
+// maxNesting is how deep a JSON value may be nested (API.md 1.3).
 const maxNesting = 255
 
 type elementKind uint8
@@ -22,15 +22,15 @@ const (
 	elementArray
 )
 
-// element is a JSON value as the server's lenient parser reads it.
+// element is a JSON value that the server's lenient parser has read.
 type element struct {
 	kind  elementKind
-	text  string // of a number as it was written, of a string its content, of a bool "true" or "false"
+	text  string // a number as it was written, the content of a string, "true" or "false"
 	names []string
 	items []element // of an array, or of the members called names
 }
 
-// value converts the element to what is stored; ok is false for null.
+// value returns what the server stores for the element; ok is false for null.
 func (e element) value() (v Value, ok bool) {
 	switch e.kind {
 	case elementNull:
@@ -101,15 +101,16 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// lenient reads JSON with the tolerance of the server's parser for values (device API 1.3): unquoted names and strings, single
-// quotes, comments, "=" and "=>" for ":", ";" for ",".
+// lenient is a parser with the tolerance of the server's parser for values (API.md 1.3): unquoted
+// names and strings, single quotes, comments, "=" and "=>" for ":", ";" for ",".
 type lenient struct {
 	src  string
 	pos  int
 	path []string
 }
 
-// parseLenient reads one JSON value. An empty text is null. Errors carry the words of the server's parser.
+// parseLenient reads one JSON value. An empty text is null. Errors carry the words of the server's
+// parser.
 func parseLenient(text string) (element, error) {
 	p := &lenient{src: text}
 	p.src = strings.TrimPrefix(p.src, "\ufeff")
@@ -128,7 +129,8 @@ func parseLenient(text string) (element, error) {
 	return e, nil
 }
 
-// fail words an error as the server's parser does: what, and where in the text and in the tree.
+// fail returns an error in the words of the server's parser: what is wrong, and where in the text
+// and in the tree.
 func (p *lenient) fail(what string) error {
 	line, start := 1, 0
 	for i := 0; i < p.pos && i < len(p.src); i++ {
@@ -164,7 +166,7 @@ func (p *lenient) space() {
 	}
 }
 
-// peek is the next byte that matters, 0 at the end.
+// peek skips white space and comments and returns the next byte, 0 at the end.
 func (p *lenient) peek() byte {
 	p.space()
 	if p.pos == len(p.src) {
@@ -302,7 +304,7 @@ func (p *lenient) array(depth int) (element, error) {
 			c = p.peek()
 		}
 		if c == ',' || c == ';' || c == ']' {
-			e.items = append(e.items, element{}) // a value left out is null
+			e.items = append(e.items, element{}) // a missing value is null
 			continue
 		}
 		v, err := p.value(depth + 1)
@@ -373,7 +375,7 @@ func (p *lenient) quoted() (string, error) {
 					}
 				}
 				if r >= 0xD800 && r < 0xE000 {
-					r = '?' // what a lone surrogate becomes (device API 1.4)
+					r = '?' // a lone surrogate becomes a question mark (API.md 1.4)
 				}
 				b.WriteString(string(utf8.AppendRune(nil, r)))
 			default:
@@ -398,7 +400,7 @@ func (p *lenient) hex() (rune, error) {
 	return rune(n), nil
 }
 
-// jsonNumber tells whether the word is a number by the grammar of JSON.
+// jsonNumber reports whether the word is a number by the grammar of JSON.
 func jsonNumber(s string) bool {
 	s = strings.TrimPrefix(s, "-")
 	digits := func() int {

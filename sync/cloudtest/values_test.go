@@ -15,7 +15,7 @@ func jsonVal(s string) Value  { return Value{Type: proto.KeyValueType_JSON_V, St
 func boolVal(b bool) Value    { return Value{Type: proto.KeyValueType_BOOLEAN_V, Bool: b} }
 func zeroDigits(n int) string { return strings.Repeat("0", n) }
 
-// TestConvertDouble: wire contract 5.3, device API 1.3.
+// TestConvertDouble: doubles are stored as CONTRACT.md 5.3 and API.md 1.3 say.
 func TestConvertDouble(t *testing.T) {
 	for _, c := range []struct {
 		in   float64
@@ -62,7 +62,7 @@ func TestConvertDouble(t *testing.T) {
 	}
 }
 
-// TestConvertString: wire contract 5.3, device API 1.3.
+// TestConvertString: strings are stored as CONTRACT.md 5.3 and API.md 1.3 say.
 func TestConvertString(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -108,7 +108,8 @@ func TestConvertString(t *testing.T) {
 	}
 }
 
-// TestConvertJSON: wire contract 5.3; the tolerance of the parser: device API 1.3.
+// TestConvertJSON: JSON texts are stored as CONTRACT.md 5.3 says, read with the tolerance of
+// API.md 1.3.
 func TestConvertJSON(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -173,7 +174,7 @@ func TestHugeExponent(t *testing.T) {
 	}
 }
 
-// TestStorableKey: wire contract 4.7, device API 1.4.
+// TestStorableKey: keys are refused as CONTRACT.md 4.7 and API.md 1.4 say.
 func TestStorableKey(t *testing.T) {
 	for key, want := range map[string]bool{
 		"a": true, "": false, strings.Repeat("k", 255): true, strings.Repeat("k", 256): false, strings.Repeat("ж", 255): true,
@@ -189,7 +190,8 @@ func kvOf(key string, typ proto.KeyValueType, n int64) *proto.KeyValueProto {
 	return &proto.KeyValueProto{Key: key, Type: typ, LongV: n}
 }
 
-// TestConvertList: the last of two equal keys counts, also when it is null; unknown types are left out (wire contract 5.3, 4.7).
+// TestConvertList: of two equal keys the last one counts, also if it is null. Unknown types are
+// left out (CONTRACT.md 5.3, 4.7).
 func TestConvertList(t *testing.T) {
 	L, J := proto.KeyValueType_LONG_V, proto.KeyValueType_JSON_V
 	list := []*proto.KeyValueProto{kvOf("a", L, 1), kvOf("b", L, 2), kvOf("a", L, 3), kvOf("u", 9, 4), kvOf("b", J, 0)}
@@ -211,9 +213,12 @@ func TestConvertList(t *testing.T) {
 	}
 }
 
-// FuzzLenient: the parser ends, never panics, and what it writes it reads again as the same.
+// FuzzLenient: the parser ends, never panics, and reads what it wrote as the same value.
 func FuzzLenient(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2.50,"x",null]}`, `{broken`, `{'a'=>1;b=2}`, "[[[[", `"\ud83c\udf21"`, `1e100000`, "/*", "#", "[1,]", `{"a":{"b":[{}]}}`} {
+	for _, s := range []string{
+		`{"a":[1,2.50,"x",null]}`, `{broken`, `{'a'=>1;b=2}`, "[[[[", `"\ud83c\udf21"`,
+		`1e100000`, "/*", "#", "[1,]", `{"a":{"b":[{}]}}`,
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -232,7 +237,8 @@ func FuzzLenient(f *testing.F) {
 	})
 }
 
-// FuzzNumber: whatever looks like a number to the server converts without panic into one of the three types.
+// FuzzNumber: everything that the server takes for a number converts, without panic, to one of the
+// three types.
 func FuzzNumber(f *testing.F) {
 	for _, s := range []string{"0012", "1.50", "-.5", "1e300", "9223372036854775808", "0.00000000000000001", "-0", "1e-131072"} {
 		f.Add(s)

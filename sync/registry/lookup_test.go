@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"edgesync/sync/registry"
 )
 
 func TestLookupAllocatesNothing(t *testing.T) {
@@ -26,8 +29,9 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this life and the token: of one length whatever the token's, and not to be
-// foreseen, so that the time of a look-up tells nothing of the tokens that are known. Nothing is compared before that.
+// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this process and the token:
+// of one length whatever the token's, and not predictable, so that the time of a look-up says
+// nothing of the tokens that are known. Nothing is compared before that.
 func TestTokensAreFoundByAKeyedDigest(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -68,7 +72,8 @@ func BenchmarkByToken(b *testing.B) {
 			r := open(b, b.TempDir())
 			for i := range n {
 				m := devices(device(i, fmt.Sprintf("meter-%d", i)))
-				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN", fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
+				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN",
+					fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
 				if _, err := r.Apply(m); err != nil {
 					b.Fatal(err)
 				}
@@ -84,5 +89,42 @@ func BenchmarkByToken(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+func TestLookupsWhileApplying(t *testing.T) {
+	r := open(t, t.TempDir())
+	apply(t, r, devices(device(1, "a"), device(2, "b")))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if d, ok := r.ByToken("t"); ok && d.Name != "a" && d.Name != "b" {
+					t.Errorf("found %q", d.Name)
+					return
+				}
+				r.ByID(id(1))
+				r.Each(func(registry.Device) bool { return true })
+				r.Devices()
+				r.Counts()
+				r.Synced()
+			}
+		})
+	}
+	for i := range 100 {
+		if _, err := r.Apply(tokens(creds(1+i%2, "ACCESS_TOKEN", "t"))); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if got := state(r, "t"); got != "a/default//NONE b/default//ACCESS_TOKEN t=b" {
+		t.Error(got)
 	}
 }
