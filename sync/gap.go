@@ -52,7 +52,7 @@ func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded fun
 // reportDiscarded has the queue report to the cloud what the bound of the dead-letter log has pushed out.
 func (l *loop) reportDiscarded(now time.Time) {
 	if g := l.deadLog.TakeGap(); g.Events > 0 {
-		l.queue.Tell(g)
+		l.queue.AddGap(g)
 		l.complain("the dead-letter log is full, and its oldest letters were dropped", "what the cloud goes on refusing", now, "letters", g.Events)
 	}
 }
