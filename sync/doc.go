@@ -145,7 +145,7 @@
 //     and in `status`. Empty is off, and then the address in `status` is "".
 //   - /healthz: 200 while the loop turns and the queue takes events, whatever the cloud does.
 //     /readyz: 200 when devices can be served: the queue takes events, and a sync has completed
-//     once, now or in an earlier life; else 503. The body tells the connection state.
+//     once, now or in an earlier life; else 503. The body names the connection state.
 //   - `edgesync status --json` asks the running agent through agent.sock; without one it reads the
 //     files. Fields: type Snapshot. Counts are events, the agent's own among them, over the life of
 //     data_dir, and survive SIGKILL.

@@ -22,7 +22,7 @@ type Intake struct {
 
 // Cache shows at once what was written here; *registry.Registry is one.
 type Cache interface {
-	// Posted takes attributes of a device that are in the queue. An error tells that they could not
+	// Posted takes attributes of a device that are in the queue. An error says that they could not
 	// be kept; the cloud gets them all the same.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 }
@@ -35,9 +35,9 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
-// Observe lets f see all events that are accepted, from now on: those of Submit on their way to the
-// medium. It is called by many goroutines at once and must not keep the events. Before the doors
-// open.
+// Observe lets f see all events that are accepted, from now on; it sees those of Submit on their
+// way to the medium. f is called by many goroutines at once and must not keep the events. Before
+// the doors open.
 func (i *Intake) Observe(f func(events []proto.Event)) { i.seen = f }
 
 // End is the Seq of the newest event that is in the queue.
@@ -65,12 +65,12 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	return nil
 }
 
-// Submit is Accept without waiting for the medium: done is called once, in the order in which the
+// Submit is Accept without waiting for the medium. done is called once, in the order in which the
 // caller's events were taken, mostly from the queue's own goroutine, and must not block. If Submit
-// returns an error done is not called. It waits while the group commit before is full (ctx bounds
-// that), and for the medium when attributes are among the events: the cache, which the queue's
-// goroutine may not wait for, is to have them before the device hears of it. The events and their
-// fragments are the caller's again when it returns.
+// returns an error, done is not called. Submit waits while the group commit before is full (ctx
+// bounds that), and for the medium when attributes are among the events: the cache, which the
+// queue's goroutine may not wait for, is to have the attributes before the device gets its answer.
+// The events and their fragments are the caller's again when Submit returns.
 func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
 	if i.cache != nil {
 		for k := range events {
@@ -113,8 +113,8 @@ func isPosted(e *proto.Event) bool {
 	return (e.Action == proto.ActionPostAttributes || e.Action == proto.ActionAttributesUpdated) && e.Kind == proto.KindEntityData
 }
 
-// remember shows the cache the attributes of an event. It is in the queue, so nothing that goes
-// wrong here may be told to the device.
+// remember shows the cache the attributes of an event. The event is in the queue, so no error from
+// here may reach the device.
 func (i *Intake) remember(e *proto.Event) {
 	var u proto.UplinkMsg
 	if pb.Unmarshal(e.Fragment, &u) != nil {
@@ -122,7 +122,9 @@ func (i *Intake) remember(e *proto.Event) {
 	}
 	for _, d := range u.GetEntityData() {
 		p, scope := d.GetPostAttributesMsg(), d.GetPostAttributeScope()
-		if p == nil && scope == "SERVER_SCOPE" { // the mark of a provisioned device; who sets shared ones for people tells the cache itself
+		// The mark of a provisioned device. Whoever sets shared attributes for people, the REST
+		// API, writes them into the cache itself.
+		if p == nil && scope == "SERVER_SCOPE" {
 			p = d.GetAttributesUpdatedMsg()
 		}
 		if p != nil && d.GetEntityType() == proto.DeviceEntity {

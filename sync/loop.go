@@ -80,7 +80,7 @@ func newLoop(a *Agent) *loop {
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
-		syncing:    syncing{tell: a.Syncing},
+		syncing:    syncing{report: a.Syncing},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),

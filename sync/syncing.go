@@ -10,29 +10,29 @@ import (
 // syncing is the sync that runs. It belongs to a session.
 type syncing struct {
 	running  bool
-	received int       // messages
-	part     string    // what came last, in words
-	progress time.Time // last
-	retried  bool      // it stood still once in this session
-	tell     func(running bool)
+	received int                // messages
+	part     string             // what came last, in words
+	progress time.Time          // last
+	retried  bool               // it stood still once in this session
+	report   func(running bool) // Deps.Syncing; it outlives the session
 }
 
-func (s *syncing) endSession() { *s = syncing{tell: s.tell} }
+func (s *syncing) endSession() { *s = syncing{report: s.report} }
 
 // beginSync asks for what belongs to this edge: changes made while we were away come in no other
 // way (CONTRACT.md 3.5).
 func (l *loop) beginSync(now time.Time) {
 	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.FullySynced()
 	l.setSyncing(true)
-	l.syncing = syncing{running: true, progress: now, tell: l.syncing.tell}
+	l.syncing = syncing{running: true, progress: now, report: l.syncing.report}
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 
 // setSyncing notes whether a sync runs, and says so to Deps.Syncing.
 func (l *loop) setSyncing(running bool) {
-	if l.syncing.running != running && l.syncing.tell != nil {
-		l.syncing.tell(running)
+	if l.syncing.running != running && l.syncing.report != nil {
+		l.syncing.report(running)
 	}
 	l.syncing.running = running
 }

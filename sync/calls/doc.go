@@ -26,5 +26,5 @@
 // # Files
 //
 // table.go is the table; doors.go what the doors do; cloud.go what the loop does; local.go the
-// calls made here; notice.go what a gateway is told of its devices.
+// calls made here; notice.go the notices to a gateway about its devices.
 package calls

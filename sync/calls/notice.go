@@ -77,7 +77,7 @@ func (t *Table) pair(device proto.UUID, text string, notice bool, now time.Time)
 // a restart too; nobody waits for an answer. MethodRenamed and MethodDeleted the cloud sends as
 // well, and the device gets one of the two. False: too many notices of this device wait already.
 func (t *Table) Notify(device proto.UUID, method, params string) bool {
-	expires, id := time.Now().Add(noticeLife), serviceID // which tells it from the cloud's when it is read again
+	expires, id := time.Now().Add(noticeLife), serviceID // which marks it as ours when it is read again
 	m := &proto.DeviceRpcCallMsg{
 		Oneway: true, ExpirationTime: expires.UnixMilli(), ServiceId: &id, RequestMsg: &proto.RpcRequestMsg{Method: method, Params: params},
 	}
