@@ -47,11 +47,13 @@ build: ## build ./edgesync for this machine
 
 .PHONY: demo
 demo: ## the main job on real data: link cut, kill -9, nothing lost; 30 s
+	@echo 'building the demo …'
 	@mkdir -p build && go build -o build/demo ./scripts/demo
 	@build/demo
 
 .PHONY: demo-forever
 demo-forever: ## the same, round after round with faults at random moments, until Ctrl-C
+	@echo 'building the demo …'
 	@mkdir -p build && go build -o build/demo ./scripts/demo
 	@build/demo --forever
 
@@ -121,6 +123,7 @@ powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of eac
 
 .PHONY: bench
 bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
+	@echo 'building the benchmarks …' >&2
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench
 	@$(MAKE) bench-sqlite

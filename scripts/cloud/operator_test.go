@@ -87,7 +87,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// attrs gives every device attributes of its own.
+// TestAttrs: attrs gives every device attributes of its own.
 func TestAttrs(t *testing.T) {
 	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: &bytes.Buffer{}}, func() {})
 	o.addEdge(cloudtest.Edge{Name: "edge", RoutingKey: "k", Secret: "s"})

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// StartLimit is how long a process may take until it answers, StopLimit how long until it has ended after SIGTERM
-// (the agent promises 10 s).
+// StartLimit is how long a process may take until it answers. StopLimit is how long it may take to
+// end after SIGTERM; the agent promises 10 s.
 const (
 	StartLimit = 20 * time.Second
 	StopLimit  = 12 * time.Second
@@ -24,7 +24,8 @@ type Binaries struct {
 	Agent, Cloud string
 }
 
-// Build builds the agent and the cloud in a box into dir, from the module of the working directory; the agent as it ships, by the Makefile.
+// Build builds the agent and the cloud in a box into dir, from the module of the working directory.
+// The Makefile builds the agent, with the flags of the releases.
 func Build(ctx context.Context, dir string) (Binaries, error) {
 	b := Binaries{Agent: dir + "/edgesync", Cloud: dir + "/cloud"}
 	for _, args := range [][]string{
@@ -40,16 +41,17 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	return b, nil
 }
 
-// process is a child whose end can be waited for by many.
+// process is a child process. Any number of goroutines may wait for its end.
 type process struct {
 	name    string
 	cmd     *exec.Cmd
 	logPath string
 	done    chan struct{} // closed when it has ended
-	err     error         // of Wait; valid after done
+	err     error         // from Wait; valid once done is closed
 }
 
-// start runs a program whose standard error is appended to logPath; so is its standard output unless stdout takes it.
+// start runs a program whose standard error is appended to logPath; so is its standard output
+// unless stdout takes it.
 func start(ctx context.Context, name, logPath string, stdout io.Writer, bin string, args ...string) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -75,7 +77,7 @@ func start(ctx context.Context, name, logPath string, stdout io.Writer, bin stri
 	return p, nil
 }
 
-// cleanEnviron is the environment without variables that would configure the agent behind the back of its file.
+// cleanEnviron returns the environment without the variables that configure the agent.
 func cleanEnviron() []string {
 	var env []string
 	for _, kv := range os.Environ() {
@@ -89,10 +91,10 @@ func cleanEnviron() []string {
 	return env
 }
 
-// PID of the process.
+// PID returns the id of the process.
 func (p *process) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *process) Done() <-chan struct{} { return p.done }
 
 // Kill sends SIGKILL and waits for the end.
@@ -101,7 +103,8 @@ func (p *process) Kill() {
 	<-p.done
 }
 
-// Stop sends SIGTERM and waits; after StopLimit it kills and returns an error. An exit code other than 0 is an error too.
+// Stop sends SIGTERM and waits; after StopLimit it kills and returns an error. An exit code other
+// than 0 is an error too.
 func (p *process) Stop() error {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -116,7 +119,7 @@ func (p *process) Stop() error {
 	return nil
 }
 
-// died describes an end that nobody asked for.
+// died describes an unexpected end.
 func (p *process) died() error {
 	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.err, Tail(p.logPath, 10))
 }
@@ -134,8 +137,8 @@ func Tail(path string, lines int) string {
 	return fmt.Sprintf("last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
 }
 
-// Poll calls try every interval until it returns true, the limit passes, the context ends or gone is closed (nil: never).
-// The error tells which of the last three.
+// Poll calls try every interval until it returns true, the limit passes, the context ends or gone
+// is closed (nil: never). The error says which of the last three happened.
 func Poll(ctx context.Context, interval, limit time.Duration, gone <-chan struct{}, try func() bool) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -155,7 +158,7 @@ func Poll(ctx context.Context, interval, limit time.Duration, gone <-chan struct
 	return nil
 }
 
-// What Poll returns.
+// The errors of Poll, beside that of the context.
 var (
 	ErrGone  = errors.New("the process ended")
 	ErrLimit = errors.New("time limit passed")
