@@ -15,7 +15,8 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 # Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on MIPS, and no slower that anyone sees.
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
-           google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/device
+           google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/clock \
+           edgesync/sync/device edgesync/sync/device/payload
 GCFLAGS  = -gcflags=all=-l $(patsubst %,-gcflags=%=,$(HOT))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
@@ -31,7 +32,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 # The bound on the stripped mipsle binary, in bytes: what a router with 16 MB of flash can spare.
 MAX_MIPSLE = 12500000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal ./proto ./sync ./sync/device
+QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/device/...
 
 .PHONY: help
 help: ## list the targets

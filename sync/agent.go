@@ -10,6 +10,8 @@ import (
 	gosync "sync"
 	"time"
 
+	"edgesync/sync/clock"
+	"edgesync/sync/config"
 	"edgesync/wal"
 )
 
@@ -18,13 +20,13 @@ const turnLimit = 60 * time.Second
 
 // Deps is what an agent works with. All of it outlives the agent; the caller closes it after Run has returned.
 type Deps struct {
-	Config   *Config
+	Config   *config.Config
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
-	Clock    *Clock // begun; nil: the machine's clock is right
+	Clock    *clock.Clock // begun; nil: the machine's clock is right
 	// Syncing is told when a sync begins and when it is over, completed or not; nil: nobody is. The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)
 }
@@ -127,7 +129,7 @@ func (a *Agent) Snapshot() Snapshot {
 	q := a.Queue.Stats()
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), a.now())
-	if known == ClockUnknown {
+	if known == clock.Unknown {
 		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
 	}
 	if e := a.Config.Queue.FlashEndurance; e > 0 && s.FlashWearPerDay > 0 {

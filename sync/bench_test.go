@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 	"edgesync/wal"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkLogToWire(b *testing.B) {
 			group = group[:0]
 		}
 	}
-	c := defaults(b)
+	c := config.Defaults()
 	l := newLoop(NewAgent(Deps{Config: &c, Queue: q, Dead: dead, Registry: &fakeRegistry{}, Log: slog.New(slog.DiscardHandler)}))
 	l.sess = &session{serverMax: defaultServerMax, out: make(chan []byte, outQueue)}
 	start := q.Committed()

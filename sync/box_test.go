@@ -19,6 +19,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/wal"
 )
@@ -29,7 +30,7 @@ type box struct {
 	cloud  *cloudtest.Cloud
 	tenant *cloudtest.Tenant
 	edge   cloudtest.Edge
-	config *Config
+	config *config.Config
 	dir    string
 	lis    *bufconn.Listener
 	away   atomic.Bool // dials fail
@@ -138,7 +139,7 @@ func (d *testDoors) heard() (calls []Call, shared, changes []string) {
 }
 
 // inBox runs f with an agent that is connected and synchronised, and checks the identity at the end.
-func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
+func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, adjust)
@@ -154,8 +155,8 @@ func inBox(t *testing.T, adjust func(*Config), f func(b *box)) {
 	})
 }
 
-func newBox(t *testing.T, adjust func(*Config)) *box {
-	c := defaults(t)
+func newBox(t *testing.T, adjust func(*config.Config)) *box {
+	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "hush-hush"
 	if adjust != nil {

@@ -29,7 +29,7 @@ var sections = func() (list []string) {
 
 // testDirs are where the packages named in the table have their tests.
 var testDirs = map[string]string{
-	"main": "..", "proto": filepath.Join("..", "proto"), "sync": ".", "registry": "registry", "rest": "rest", "device": "device", "cloudtest": "cloudtest",
+	"cli": "cli", "config": "config", "clock": "clock", "proto": filepath.Join("..", "proto"), "sync": ".", "registry": "registry", "rest": "rest", "device": "device", "cloudtest": "cloudtest",
 	"scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 )
 
 // Texts by which the server tells why it refused an uplink (wire contract 4.5). Only prefixes are stable.
@@ -72,7 +73,7 @@ func redact(s, secret string) string {
 }
 
 // explain turns the error that ended an attempt or a session into a sentence that tells what to do.
-func explain(err error, c *Cloud) string {
+func explain(err error, c *config.Cloud) string {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		switch {

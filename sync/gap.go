@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/clock"
 	"edgesync/wal"
 )
 
@@ -22,7 +23,7 @@ const actionOfGap = proto.ActionNone
 // GapRecord makes the event that tells the cloud what was dropped, as telemetry of the edge entity (wire contract 5.3). edge is the id of the edge,
 // false while it is not known; discarded, which is not called before, how many dead letters were dropped in all. Both are called from the
 // goroutine that commits. Times of before the clock was known are left out.
-func GapRecord(clock *Clock, edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
+func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
 	return func(g wal.Gap, total uint64) (wal.Event, bool) {
 		id, ok := edge()
 		if !ok {

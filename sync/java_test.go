@@ -33,6 +33,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
 	"edgesync/wal"
@@ -338,7 +339,7 @@ func newJavaRig(t *testing.T) *javaRig {
 	})
 	lis := bufconn.Listen(1 << 20)
 	go r.cloud.Serve(lis)
-	c := sync.Defaults(t)
+	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
 	in := func(name string) string { return filepath.Join(c.DataDir, name) }

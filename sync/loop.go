@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/clock"
+	"edgesync/sync/config"
 	"edgesync/wal"
 )
 
@@ -30,7 +32,7 @@ const (
 // messages.
 type loop struct {
 	*Agent
-	cfg    *Config
+	cfg    *config.Config
 	log    *slog.Logger
 	queue  *wal.Queue
 	reg    Registry
@@ -202,7 +204,7 @@ func (l *loop) inbox() <-chan inbound {
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
 	l.Clock.Tick()
-	if !l.firstAccepted.IsZero() && now.Sub(l.firstAccepted) >= clockPatience {
+	if !l.firstAccepted.IsZero() && now.Sub(l.firstAccepted) >= clock.Patience {
 		l.Clock.Settle()
 	}
 	l.maybeFlush(now)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 )
 
 func seconds(d []time.Duration) []float64 {
@@ -58,7 +59,7 @@ func TestDeliversInOrder(t *testing.T) {
 
 // batch.timeout = 0 sends on arrival (architecture, "batch").
 func TestNoWaitForCompany(t *testing.T) {
-	inBubble(t, &script{}, func(c *Config) { c.Batch.Timeout = 0 }, func(r *rig) {
+	inBubble(t, &script{}, func(c *config.Config) { c.Batch.Timeout = 0 }, func(r *rig) {
 		r.settle(time.Second)
 		r.post(1)
 		r.settle(0)
@@ -223,7 +224,7 @@ func TestSecondAgent(t *testing.T) {
 // An idle link is probed after 30 s; a link that swallows everything is noticed 20 s later at the latest.
 func TestProbe(t *testing.T) {
 	s := &script{}
-	inBubble(t, s, func(c *Config) { c.Keepalive.Time = time.Hour }, func(r *rig) {
+	inBubble(t, s, func(c *config.Config) { c.Keepalive.Time = time.Hour }, func(r *rig) {
 		r.settle(100 * time.Second)
 		s.mu.Lock()
 		if got, want := seconds(s.at), []float64{30, 60, 90}; !slices.Equal(got, want) {
@@ -246,7 +247,7 @@ func TestProbe(t *testing.T) {
 
 // Keepalive notices a dead link while batches are in flight long before the limit for acknowledgements.
 func TestKeepaliveNoticesDeadLink(t *testing.T) {
-	inBubble(t, &script{}, func(c *Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
+	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
 		r.settle(time.Second)
 		r.cut.Store(true)
 		r.post(1)
@@ -609,7 +610,7 @@ func TestStopFlushes(t *testing.T) {
 		pause(time.Second)
 		return ok(u)
 	}
-	inBubble(t, s, func(c *Config) { c.Batch.Timeout = time.Hour }, func(r *rig) {
+	inBubble(t, s, func(c *config.Config) { c.Batch.Timeout = time.Hour }, func(r *rig) {
 		r.settle(time.Second)
 		r.post(7)
 		r.settle(time.Second)

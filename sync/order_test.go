@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 )
 
 // numbered is an event of one of several entities that carries its number, in one of the forms that events have.
@@ -159,7 +160,7 @@ func TestOrderProperty(t *testing.T) {
 				}
 				return false, nil
 			}
-			inBubble(t, s, func(c *Config) { c.Batch.Size = 1 + int(seed*7)%50; c.Batch.Timeout = 100 * time.Millisecond }, func(r *rig) {
+			inBubble(t, s, func(c *config.Config) { c.Batch.Size = 1 + int(seed*7)%50; c.Batch.Timeout = 100 * time.Millisecond }, func(r *rig) {
 				made := rand.New(rand.NewPCG(seed, 5))
 				for n := 1; n <= events; {
 					var group []proto.Event

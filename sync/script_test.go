@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"edgesync/proto"
+	"edgesync/sync/clock"
+	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/wal"
 )
@@ -195,7 +197,7 @@ type rig struct {
 	dead    *wal.DeadLog
 	reg     *fakeRegistry
 	real    *registry.Registry // in its place, if set before run
-	config  *Config
+	config  *config.Config
 	intake  *Intake
 	script  *script
 	dir     string
@@ -205,13 +207,13 @@ type rig struct {
 	stop    func()
 	stopped time.Time // when the agent had stopped
 	lis     *bufconn.Listener
-	clock   *Clock
+	clock   *clock.Clock
 	seq     int64
 	syncing []bool // what Deps.Syncing was told
 }
 
 // inBubble runs f with a rig that is running already, and checks the identity at its end.
-func inBubble(t *testing.T, s *script, adjust func(*Config), f func(r *rig)) {
+func inBubble(t *testing.T, s *script, adjust func(*config.Config), f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, s, adjust)
@@ -227,9 +229,9 @@ func inBubble(t *testing.T, s *script, adjust func(*Config), f func(r *rig)) {
 	})
 }
 
-func newRig(t *testing.T, s *script, adjust func(*Config)) *rig {
+func newRig(t *testing.T, s *script, adjust func(*config.Config)) *rig {
 	t.Helper()
-	c := defaults(t)
+	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "top-secret"
 	if adjust != nil {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 )
 
 const (
@@ -40,8 +41,8 @@ const (
 
 // link says how to reach the cloud; it is read only.
 type link struct {
-	cloud     Cloud
-	keepalive Keepalive
+	cloud     config.Cloud
+	keepalive config.Keepalive
 	// dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
 	dial func(ctx context.Context, addr string) (net.Conn, error)
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 )
 
 // authority signs certificates for tests.
@@ -119,28 +120,28 @@ func TestLinkTellsWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	base := defaults(t)
+	base := config.Defaults()
 	for _, c := range []struct {
 		name string
 		port int
-		tls  TLS
+		tls  config.TLS
 		want string // "" = a session
 	}{
-		{"plain", plain, TLS{}, ""},
-		{"own CA", secure, TLS{Enabled: true, CAFile: a.file}, ""},
-		{"own CA and server name", named, TLS{Enabled: true, CAFile: a.file, ServerName: "cloud.example"}, ""},
-		{"the CA is not the server's", secure, TLS{Enabled: true, CAFile: other.file}, "set cloud.tls.ca_file"},
-		{"the system does not know the CA", secure, TLS{Enabled: true}, "set cloud.tls.ca_file"},
-		{"name mismatch", named, TLS{Enabled: true, CAFile: a.file}, "set cloud.tls.server_name"},
-		{"TLS against a plain server", plain, TLS{Enabled: true, CAFile: a.file}, "set cloud.tls.enabled = false"},
-		{"plain against a TLS server", secure, TLS{}, "set cloud.tls.enabled = true"},
-		{"not yet valid", future, TLS{Enabled: true, CAFile: a.file}, "clock"},
-		{"expired", past, TLS{Enabled: true, CAFile: a.file}, "expired"},
-		{"no CA file", secure, TLS{Enabled: true, CAFile: "/nonexistent/ca.pem"}, "cloud.tls.ca_file"},
-		{"garbage in the CA file", secure, TLS{Enabled: true, CAFile: garbage}, "no PEM certificate"},
-		{"refused", refusing, TLS{}, "check cloud.host and cloud.port"},
-		{"no answer", deaf.Addr().(*net.TCPAddr).Port, TLS{}, "no answer in time"},
-		{"no answer to TLS", deaf.Addr().(*net.TCPAddr).Port, TLS{Enabled: true, CAFile: a.file}, "no answer in time"},
+		{"plain", plain, config.TLS{}, ""},
+		{"own CA", secure, config.TLS{Enabled: true, CAFile: a.file}, ""},
+		{"own CA and server name", named, config.TLS{Enabled: true, CAFile: a.file, ServerName: "cloud.example"}, ""},
+		{"the CA is not the server's", secure, config.TLS{Enabled: true, CAFile: other.file}, "set cloud.tls.ca_file"},
+		{"the system does not know the CA", secure, config.TLS{Enabled: true}, "set cloud.tls.ca_file"},
+		{"name mismatch", named, config.TLS{Enabled: true, CAFile: a.file}, "set cloud.tls.server_name"},
+		{"TLS against a plain server", plain, config.TLS{Enabled: true, CAFile: a.file}, "set cloud.tls.enabled = false"},
+		{"plain against a TLS server", secure, config.TLS{}, "set cloud.tls.enabled = true"},
+		{"not yet valid", future, config.TLS{Enabled: true, CAFile: a.file}, "clock"},
+		{"expired", past, config.TLS{Enabled: true, CAFile: a.file}, "expired"},
+		{"no CA file", secure, config.TLS{Enabled: true, CAFile: "/nonexistent/ca.pem"}, "cloud.tls.ca_file"},
+		{"garbage in the CA file", secure, config.TLS{Enabled: true, CAFile: garbage}, "no PEM certificate"},
+		{"refused", refusing, config.TLS{}, "check cloud.host and cloud.port"},
+		{"no answer", deaf.Addr().(*net.TCPAddr).Port, config.TLS{}, "no answer in time"},
+		{"no answer to TLS", deaf.Addr().(*net.TCPAddr).Port, config.TLS{Enabled: true, CAFile: a.file}, "no answer in time"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -8,26 +8,27 @@ import (
 	"edgesync/proto"
 )
 
-// Claims: a device says that it may be claimed by a customer, with a secret and for how long. That stays here: the link to the cloud has no word for it
-// (device API 5). So that somebody who waits for it finds out, it is recorded like other things that cannot be transferred: durable before the
-// device is answered, and then shown among the dead letters. The secret is not kept.
+// A claim is the message in which a device allows a customer to claim it, with a secret and for how
+// long. The link to the cloud has no message for a claim (API.md 5), so the claim is recorded like
+// other events that cannot be transferred: it is durable before the device is answered, and ends
+// among the dead letters, where somebody who waits for it finds it. The secret is not kept.
 
-// A device is recorded once in claimEvery; what it says in between is answered all the same. So claims do not push other letters out.
+// Bounds of claims, so that they do not push other events out of the dead letters.
 const (
-	claimEvery = time.Hour
-	maxClaims  = 256 // remembered for it
+	claimEvery = time.Hour // one claim of a device is recorded in this time; each is answered
+	maxClaims  = 256       // claims that are remembered for claimEvery
 )
 
-// claimScope stands where events of attributes have their scope.
+// claimScope stands in the record of a claim where events of attributes have their scope.
 const claimScope = "CLAIM"
 
-// claim is what a device says to be claimed.
+// claim is the payload of a claim.
 type claim struct {
 	SecretKey  json.RawMessage `json:"secretKey"`
 	DurationMs json.RawMessage `json:"durationMs"`
 }
 
-// readClaim reads a claim as what is recorded of it; an empty one is fine.
+// readClaim reads a claim and returns what is recorded of it. An empty payload is valid.
 func readClaim(payload []byte) (said []proto.KV, err error) {
 	if len(payload) == 0 {
 		return nil, nil
@@ -52,13 +53,14 @@ func readClaim(payload []byte) (said []proto.KV, err error) {
 	return said, nil
 }
 
-// claimed is a device whose claim is recorded.
+// claimed is a device whose claim was recorded.
 type claimed struct {
 	id proto.UUID
 	at time.Time
 }
 
-// claimEvent appends the record of a claim to events, unless the device has one already.
+// claimEvent appends the record of a claim to events, unless one of the device was recorded less
+// than claimEvery ago.
 func (d *Doors) claimEvent(events []proto.Event, id proto.UUID, said []proto.KV) []proto.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()

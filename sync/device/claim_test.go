@@ -14,7 +14,7 @@ import (
 	"edgesync/proto"
 )
 
-// recorded lists the claims that are durable: the device, and what is kept of what it said.
+// recorded lists the durable claims: the device, and what is kept of its message.
 func (s *stand) recorded() (list []string) {
 	s.Helper()
 	for _, e := range s.intake.durable() {
@@ -34,7 +34,8 @@ func (s *stand) recorded() (list []string) {
 	return list
 }
 
-// A claim is recorded before it is answered, whichever way it comes; its secret is neither kept nor logged.
+// A claim is recorded before it is answered, over either protocol; its secret is neither kept nor
+// logged.
 func TestClaimsAreRecorded(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -92,7 +93,8 @@ func TestClaimsAreRecorded(t *testing.T) {
 	}
 }
 
-// A device that goes on claiming is recorded once an hour, and one whose record was refused again at once.
+// A device that repeats its claim is recorded once an hour; if its record was refused, at its next
+// claim.
 func TestClaimsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -104,7 +106,7 @@ func TestClaimsAreBounded(t *testing.T) {
 				t.Errorf("%d, want %d", w.Code, want)
 			}
 		}
-		s.intake.fail = errors.New("no place")
+		s.intake.fail = errors.New("no space")
 		post(503)
 		s.intake.fail = nil
 		for range 120 {
@@ -120,7 +122,8 @@ func TestClaimsAreBounded(t *testing.T) {
 		if n := len(s.claims); n > maxClaims {
 			t.Errorf("%d devices remembered", n)
 		}
-		if last := deviceNumber(2*maxClaims - 1).ID; len(s.claimEvent(nil, last, nil)) != 0 || len(s.claimEvent(nil, deviceNumber(0).ID, nil)) != 1 {
+		first, last := deviceNumber(0).ID, deviceNumber(2*maxClaims-1).ID
+		if len(s.claimEvent(nil, last, nil)) != 0 || len(s.claimEvent(nil, first, nil)) != 1 {
 			t.Error("the latest are not those that are remembered")
 		}
 		s.MQTT.Close()

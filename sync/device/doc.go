@@ -1,34 +1,53 @@
-// Package device is the doors for devices: they speak ThingsBoard's device API over HTTP and MQTT, so that a device changes only the host name.
-// It owns the parsing of what devices send, and the connections they send it over; queue, registry and agent are interfaces to it, in [Ports].
-// [Doors] knows who speaks for which device now, and brings them what comes from the cloud.
+// Package device holds the doors for devices: ThingsBoard's device API over HTTP and MQTT (API.md),
+// so that a device made for ThingsBoard changes only the host name. It owns the connections of
+// devices and what is said over them. Queue, registry and agent are interfaces to it, in [Ports].
 //
 //	POST /api/v1/TOKEN/telemetry
-//	  │ HTTP       who is it (401), how large (413), of what type (415)
-//	  │ Parser     JSON → values, converted as the server would → fragments; 400 names what is wrong and where
-//	  │ Intake     all events of the request, in one call, all or none; returns when they are durable, else 503
-//	  ▼ 200        the event survives kill -9 and a power cut
+//	  │ HTTP       checks the token (401), the size (413), the type (415)
+//	  │ payload    JSON → values as the server would convert them → events; 400 says what and where
+//	  │ Intake     all events of the request in one call, all or none; returns when they are durable
+//	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
 //
 //	PUBLISH v1/devices/me/telemetry
-//	  │ mqttConn   whole packets, with memory for what has come
-//	  │ session    what the topic means; a place in the order of acknowledgements; JSON of what is protobuf
-//	  │ Parser     the same; a bad payload ends the session, MQTT 5 hears why
+//	  │ mqttConn   whole packets; memory only for what has come
+//	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON (schema)
+//	  │ payload    as above; a bad payload ends the session, MQTT 5 gets a reason
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
 //	  ▼ PUBACK     from the committer, in order, through the writer
 //
+//	a command, a changed attribute, a deleted device
+//	  │ Doors      which session speaks for the device now, itself or its gateway; which polls wait
+//	  ▼ session or poll
+//
 // # Invariants
 //
-//   - 200 and PUBACK are said only after the intake said durable. Whatever fails before, nothing of the request is kept.
-//   - What the server would acknowledge and then lose is refused here, with a reason (device API 1.4).
-//   - An event that comes this way is stored in the cloud as if the device had posted it there (device API 1.3; value.go says
-//     which of the server's two conversions is ours).
-//   - Nothing that a network brings grows without bound: bodies, nesting, elements, keys, written-out numbers, connections, large
-//     requests at a time, the memory of addresses with wrong tokens.
-//   - Somebody new always gets in: when connections run short whoever does not get on with it gives way, of the busiest address first.
-//   - What has come over a device's connection is handled, also when the device connects again before it was read.
-//   - A right token is never refused because of wrong ones from the same address. Tokens appear in no log and no answer.
-//   - Nothing is routed between devices: an MQTT device publishes to and hears from fixed topics only.
-//   - Neither the loop nor the committer ever waits for a device: what is sent to one is kept for it, up to a bound, then it is closed.
+//   - 200 and PUBACK are sent only after the intake has called the events durable. If anything
+//     fails before, nothing of the request is kept.
+//   - What the server would acknowledge and then lose is refused here, with a reason (API.md 1.4).
+//   - All that a network brings is bounded: bodies, nesting, elements, keys, written-out numbers,
+//     connections, large requests at a time, addresses that are remembered for wrong tokens.
+//   - Somebody new always gets in. When slots run short, a connection that makes no progress is
+//     evicted, of the host with the most such connections first (slots.go).
+//   - What has come over a device's connection is handled, even if the device connects again before
+//     it was read.
+//   - A right token is never refused because of wrong ones from the same address (limit.go). Tokens
+//     appear in no log and no answer.
+//   - Nothing is routed between devices. An MQTT device publishes to, and receives from, fixed
+//     topics only.
+//   - Neither the loop nor the committer ever waits for a device. What is sent to a device is kept
+//     up to a bound; beyond it the connection is closed.
 //
-// One goroutine for each connection reads; one for the MQTT door writes, and one more for each device that does not take at once what it is
-// sent. The parsing (scan.go, value.go, payload.go) knows neither HTTP nor MQTT.
+// # Goroutines
+//
+// One for each connection reads. One for the whole MQTT door writes, and one more for each device
+// that does not take at once what is sent to it. The methods of [Doors] may be called from any.
+//
+// # Files
+//
+//	doors.go slots.go limit.go complaints.go    what the protocols share
+//	http*.go server.go polls.go                 HTTP
+//	mqtt*.go                                    MQTT
+//	requests.go claim.go provision.go           what devices ask, in either protocol
+//	packages.go                                 firmware and software
+//	payload/ schema/                            JSON → events; protobuf ⇄ JSON
 package device

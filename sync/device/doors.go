@@ -4,21 +4,22 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 )
 
-// Submitter takes events without making the caller wait for the medium. done is called once, with nil when all of them are durable and an
-// error when none is, in the order in which they were taken, and must not block. An error of Submit itself means that done will not be called.
-// The events and their fragments are the caller's again when Submit returns.
+// Submitter takes events without making the caller wait for the medium. done is called once: with
+// nil when all of the events are durable, with an error when none of them is. It is called in the
+// order of the Submits and must not block. If Submit itself returns an error, done is not called.
+// When Submit returns, the events and their fragments are the caller's again.
 type Submitter interface {
 	Submit(ctx context.Context, events []proto.Event, done func(error)) error
 }
 
-// Ports is what the doors stand on.
+// Ports are what the doors stand on.
 type Ports struct {
 	Intake interface {
 		Intake
@@ -32,22 +33,27 @@ type Ports struct {
 	Calls  agent.Calls
 	Births agent.Births
 	Log    *slog.Logger
-	Clock  *agent.Clock // nil: the machine's is right
+	Clock  *clock.Clock // nil: the clock of the machine is right
 }
 
-// Doors knows who speaks for which device now, over whatever protocol: it brings them what comes from the cloud. It implements
-// sync.Doors and registry.Watcher; its methods may be called from any goroutine and do not block.
+// Doors knows which session speaks for which device now, over whatever protocol, and brings devices
+// what comes from the cloud. It implements sync.Doors and registry.Watcher. Its methods may be
+// called from any goroutine and do not block.
 type Doors struct {
 	Ports
 	complaints complaints
-	places     *places
+	slots      *slots
 	wrong      *wrongTokens // of all protocols: an address has one count
-	checking   sync.Mutex   // held while a device gets its credentials, so that two requests at a time do not both get them
+	// checking is held while a device gets its credentials, so that only one of several requests
+	// gets them.
+	checking sync.Mutex
 
-	mu     sync.Mutex
-	owners map[proto.UUID]owner   // at most one for each device (device API 3.1); so bounded by connections and known devices
+	mu sync.Mutex
+	// owners has at most one session for each device (API.md 3.1), so connections and known devices
+	// bound it.
+	owners map[proto.UUID]owner
 	polls  map[proto.UUID][]*poll // HTTP requests that wait
-	claims []claimed              // the latest
+	claims []claimed              // the latest, at most maxClaims
 }
 
 // owner is the session that speaks for a device.
@@ -56,17 +62,22 @@ type owner struct {
 	name    string // as its gateway calls it; "" for a device that is connected itself
 }
 
-// NewDoors returns doors at which nobody stands yet.
+// NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
-	d := &Doors{Ports: p, wrong: newWrongTokens(), owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll)}
-	d.places = newPlaces(func() {
-		d.complain("there are more connections than places; those give way that do not get on with it", "", nil)
+	d := &Doors{
+		Ports: p, wrong: newWrongTokens(),
+		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
+	}
+	d.slots = newSlots(func() {
+		d.complain("there are more connections than slots; those that make no progress are closed", "", nil)
 	})
 	return d
 }
 
-// own makes s the one that speaks for the device. Whoever did so before does no more: a direct connection is closed, when what has come over it is
-// handled (device API 3.1), and returned; a gateway is not told (device API 4.3). fresh tells whether s did not speak for it before.
+// own makes s the session that speaks for the device, in place of any other. A direct connection
+// that did so is returned; it is closed when what has come over it is handled (API.md 3.1). A
+// gateway that did so is not notified (API.md 4.3). fresh reports whether s did not speak for the
+// device before.
 func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replaced *session) {
 	d.mu.Lock()
 	old, ok := d.owners[id]
@@ -77,7 +88,8 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 		}
 		d.mu.Unlock()
 		return false, nil
-	case name != "" && d.owners[s.device.ID].session != s: // the gateway has connected again, and this is what it left behind
+	case name != "" && d.owners[s.device.ID].session != s:
+		// The gateway has connected again, and s is its former session.
 		d.mu.Unlock()
 		return false, nil
 	}
@@ -99,7 +111,7 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 	return true, nil
 }
 
-// disown ends that s speaks for the device.
+// disown notes that s no longer speaks for the device.
 func (d *Doors) disown(id proto.UUID, s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,7 +121,7 @@ func (d *Doors) disown(id proto.UUID, s *session) {
 	delete(s.devices, id)
 }
 
-// gone ends all that s speaks for.
+// gone notes that s no longer speaks for any device.
 func (d *Doors) gone(s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -124,7 +136,7 @@ func (d *Doors) gone(s *session) {
 	s.devices = nil
 }
 
-// named finds the device that a gateway calls name, among those that it speaks for.
+// named finds the device that a gateway calls name among those that s speaks for.
 func (d *Doors) named(s *session, name string) (proto.UUID, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,19 +148,20 @@ func (d *Doors) named(s *session, name string) (proto.UUID, bool) {
 	return proto.UUID{}, false
 }
 
-// speaks tells whether s speaks for the device, and speaksFor for how many of a gateway's it does.
+// speaks reports whether s speaks for the device.
 func (d *Doors) speaks(s *session, id proto.UUID) bool {
 	o, ok := d.owner(id)
 	return ok && o.session == s
 }
 
+// speaksFor returns for how many devices of a gateway s speaks.
 func (d *Doors) speaksFor(s *session) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(s.devices)
 }
 
-// namesOf returns what a gateway calls the devices that it speaks for.
+// namesOf returns the devices that s speaks for, each with what the gateway calls it.
 func (d *Doors) namesOf(s *session) map[proto.UUID]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,13 +187,13 @@ func (d *Doors) Deliver(c *agent.Call) bool {
 	return ok && o.session.deliver(c, o.name) || polled
 }
 
-// DeviceChanged implements registry.Watcher: live sessions follow at once.
+// DeviceChanged implements registry.Watcher. Live sessions follow the change at once.
 func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 	if what&registry.DeviceDeleted != 0 {
 		d.serve(dev.ID, 0, pollResult{deleted: true})
 	}
 	o, ok := d.owner(dev.ID)
-	d.tellGateway(&dev, what, o)
+	d.notifyGateway(&dev, what, o)
 	switch {
 	case !ok:
 	case o.name == "" && what&(registry.CredentialsChanged|registry.DeviceDeleted) != 0:
@@ -192,8 +205,9 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 	}
 }
 
-// tellGateway tells the gateway of a device that this was renamed or deleted (device API 4.3): the one that speaks for it now, or else the one that did last.
-func (d *Doors) tellGateway(dev *registry.Device, what registry.Change, o owner) {
+// notifyGateway sends a gateway the news that its device was renamed or deleted (API.md 4.3). The
+// gateway is the one that speaks for the device now, or else the last one that did.
+func (d *Doors) notifyGateway(dev *registry.Device, what registry.Change, o owner) {
 	if what&registry.DeviceDeleted == 0 && dev.WasNamed == "" {
 		return
 	}
@@ -210,57 +224,24 @@ func (d *Doors) tellGateway(dev *registry.Device, what registry.Change, o owner)
 		params = append(proto.AppendJSONString(append(params, ':'), dev.Name), '}')
 	}
 	if !d.Calls.Notify(gateway, method, string(params)) {
-		d.complain("a gateway is not told of what happened to its devices, for too much waits for it already", dev.Name, nil)
+		d.complain("a gateway is not notified of its renamed or deleted devices: too many calls wait for it",
+			dev.Name, nil)
 	}
 }
 
 // SharedAttributes implements registry.Watcher.
 func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string) {
 	o, ok := d.owner(id)
-	tell := func(object []byte, set []proto.KV, deleted []string) {
+	send := func(object []byte, set []proto.KV, deleted []string) {
 		d.serve(id, pollAttributes, pollResult{body: object})
 		if ok {
 			o.session.attributes(o.name, object, set, deleted)
 		}
 	}
 	if len(set) > 0 {
-		tell(appendObject(nil, set), set, nil)
+		send(appendObject(nil, set), set, nil)
 	}
 	if len(deleted) > 0 {
-		tell(appendDeleted(nil, deleted), nil, deleted)
-	}
-}
-
-// complaints lets one line a minute of each kind into the log, with how many there were.
-type complaints struct {
-	mu    sync.Mutex
-	kinds map[string]*complaint // by text, which are constants of this package
-}
-
-type complaint struct {
-	logged time.Time
-	count  int
-}
-
-// complain logs what devices do wrong, or what is wrong with us that they see, at most once a minute for each text.
-func (d *Doors) complain(text, device string, err error) {
-	d.complaints.mu.Lock()
-	if d.complaints.kinds == nil {
-		d.complaints.kinds = make(map[string]*complaint)
-	}
-	c := d.complaints.kinds[text]
-	if c == nil {
-		c = new(complaint)
-		d.complaints.kinds[text] = c
-	}
-	c.count++
-	now, n := time.Now(), c.count
-	speak := now.Sub(c.logged) >= time.Minute
-	if speak {
-		c.logged, c.count = now, 0
-	}
-	d.complaints.mu.Unlock()
-	if speak {
-		d.Log.Warn(text, "device", device, "error", err, "times", n)
+		send(appendDeleted(nil, deleted), nil, deleted)
 	}
 }

@@ -12,29 +12,35 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
-// Intake takes events. Accept returns nil when all of them are durable, an error when none is: the device is then told to come
-// back. The events and their fragments belong to the caller again when nil was returned; after an error they are left to the
-// intake for good, so it may return early when ctx ends. It is called from many goroutines.
+// Intake takes events. Accept returns nil when all of them are durable, and an error when none of
+// them is; the device is then asked to come back. When Accept has returned nil, the events and
+// their fragments are the caller's again. After an error they are the intake's for good, so it may
+// return as soon as ctx ends. Accept is called from many goroutines.
 type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
 
-// DefaultMaxBody is http.max_body without configuration (architecture): always below the cloud's message limit.
+// DefaultMaxBody is http.max_body without configuration, in bytes (config.toml.example). It stays
+// below what the server takes in one message (CONTRACT.md 2.5).
 const DefaultMaxBody = 1 << 20
 
-// Bodies larger than smallBody are read and parsed at most largeAtOnce at a time, so that memory stays bounded whatever the number of connections.
+// Bounds of large bodies, so that memory stays bounded whatever the number of connections.
 const (
-	smallBody   = 16 << 10
-	largeAtOnce = 4
+	smallBody  = 16 << 10 // bytes; a larger body needs a slot to be read and parsed
+	largeSlots = 4        // slots for large bodies
 )
 
-// retryAfter is what a refused device is told to wait, in seconds.
+// retryAfter is how long a refused device is to wait, in seconds.
 const retryAfter = "5"
 
-// ThingsBoard's numbers in error answers (device API 2).
+// expectedPaths ends the answers to a request whose path is none of the device API.
+const expectedPaths = "expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API"
+
+// ThingsBoard's numbers in error answers (API.md 2).
 const (
 	codeGeneral    = 2
 	codePermission = 20
@@ -42,30 +48,35 @@ const (
 	codeNotFound   = 32
 )
 
-// HTTP is the device API over HTTP (device API 2): the http.Handler for all paths below /api/v1/. Put it in front of any
-// http.ServeMux: that would redirect the paths which this answers with 400. Its methods may be called from many goroutines.
+// HTTP is the device API over HTTP (API.md 2): the http.Handler for all paths below /api/v1/. It
+// must stand in front of any http.ServeMux, which would redirect paths that HTTP answers with 400.
+// Its methods may be called from many goroutines.
 type HTTP struct {
 	*Doors
 	maxBody int64
 
-	large   chan struct{}
-	scratch sync.Pool // of *scratch
+	large   chan struct{} // by largeSlots: one token for each large body in memory
+	scratch sync.Pool     // of *scratch
 }
 
-// scratch is what one request needs; pooled.
+// maxRetained is the most bytes that the pooled buffers of one request or publish may take. Larger
+// ones are dropped.
+const maxRetained = 64 << 10
+
+// scratch are the pooled buffers of one request.
 type scratch struct {
 	body   []byte
-	parser Parser
+	parser payload.Parser
 }
 
-// NewHTTP returns the handler. maxBody is the largest body in bytes, 0 for DefaultMaxBody.
+// NewHTTP returns the handler. maxBody is the largest body in bytes; 0 is DefaultMaxBody.
 func NewHTTP(d *Doors, maxBody int64) *HTTP {
 	if maxBody <= 0 {
 		maxBody = DefaultMaxBody
 	}
 	return &HTTP{
 		Doors: d, maxBody: maxBody,
-		large:   make(chan struct{}, largeAtOnce),
+		large:   make(chan struct{}, largeSlots),
 		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
 	}
 }
@@ -78,14 +89,15 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to, status := route(r)
 	switch {
 	case status == http.StatusBadRequest:
-		fail(w, status, codeBadRequest, "bad path: expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API")
+		fail(w, status, codeBadRequest, "bad path: "+expectedPaths)
 		return
 	case status != 0:
-		fail(w, status, codeNotFound, "no such path: expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API")
+		fail(w, status, codeNotFound, "no such path: "+expectedPaths)
 		return
 	}
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if methods := endpoints[to.endpoint].methods; !(get && methods&gets != 0 || r.Method == http.MethodPost && methods&posts != 0) {
+	methods := endpoints[to.endpoint].methods
+	if !(get && methods&gets != 0 || r.Method == http.MethodPost && methods&posts != 0) {
 		otherMethod(w, r, methods)
 		return
 	}
@@ -104,7 +116,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseToken answers 401 whatever the body is. Beyond the limit of its address the answer is slow and ends the connection.
+// refuseToken answers 401, whatever the body is. Beyond the limit of its address the answer is slow
+// and ends the connection.
 func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
 	if !h.wrong.allow(r.RemoteAddr, time.Now()) {
 		w.Header().Set("Connection", "close")
@@ -117,7 +130,7 @@ func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-// post handles what brings a body.
+// post answers requests that have a body.
 func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Device, to target) {
 	limit := h.maxBody
 	if to.endpoint == rpc || to.endpoint == rpcAnswer {
@@ -140,12 +153,15 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 		return true
 	})
 	if wait != nil {
-		wait() // without the body, which others may need
+		wait() // after the slot and the buffer of the body are free for others
 	}
 }
 
-// withBody reads the body and calls fn with it, unless it has answered already. fn tells whether the scratch may be used again.
-func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, mayBeEmpty bool, fn func(*scratch) (reuse bool)) {
+// withBody reads the body and calls fn with it, unless it has answered with an error. fn reports
+// whether the scratch may be used again.
+func (h *HTTP) withBody(
+	w http.ResponseWriter, r *http.Request, limit int64, mayBeEmpty bool, fn func(*scratch) (reuse bool),
+) {
 	if status, why := unsupported(r.Header); status != 0 {
 		fail(w, status, codeBadRequest, why)
 		return
@@ -157,7 +173,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 	s := h.scratch.Get().(*scratch)
 	reuse := true
 	defer func() {
-		if reuse && cap(s.body)+s.parser.retained() <= maxRetained {
+		if reuse && cap(s.body)+s.parser.Retained() <= maxRetained {
 			h.scratch.Put(s)
 		}
 	}()
@@ -178,7 +194,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 	switch {
 	case errors.Is(err, errBodySize):
 		tooLarge(w, limit)
-	case err != nil: // stopped half way, too slow, or gone: whatever came is nobody's event
+	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
 	case len(s.body) == 0 && !mayBeEmpty:
@@ -188,11 +204,15 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, limit int64, may
 	}
 }
 
-// store hands the events in the body to the intake and answers; false if the intake may still be reading them.
-func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device, parse func([]byte, proto.UUID, int64) ([]proto.Event, error)) bool {
+// store hands the events in the body to the intake and answers. It returns false if the intake may
+// still be reading them.
+func (h *HTTP) store(
+	w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device,
+	parse func(body []byte, entity proto.UUID, now int64) ([]proto.Event, error),
+) bool {
 	events, err := parse(s.body, device.ID, h.Clock.Stamp())
 	switch {
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, payload.ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())
 		return true
 	case err != nil:
@@ -209,17 +229,19 @@ func (h *HTTP) store(w http.ResponseWriter, r *http.Request, s *scratch, device 
 	return true
 }
 
-// refuse answers that the intake did not take the events. If the device is gone nobody reads it.
+// refuse answers that the intake did not take the events.
 func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.Device, err error) {
 	if r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // ends the connection without an answer: none would be true
+		panic(http.ErrAbortHandler) // ends the connection; nobody would read an answer
 	}
-	h.complain("events of devices are refused; they are told to retry", device.Name, err) // a full disk would fill the log as well
+	// At most once a minute: otherwise a full disk would fill the log as well.
+	h.complain("events of devices are refused; the devices are asked to retry", device.Name, err)
 	w.Header().Set("Retry-After", retryAfter)
-	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, the queue takes no events now; send it again later")
+	fail(w, http.StatusServiceUnavailable, codeGeneral,
+		"not stored, the queue takes no events now; send it again later")
 }
 
-// tooLarge answers as the server does: a JSON string, without a type.
+// tooLarge answers as the server does: with a JSON string and no Content-Type.
 func tooLarge(w http.ResponseWriter, limit int64) {
 	head := w.Header()
 	head["Content-Type"] = nil
@@ -228,14 +250,15 @@ func tooLarge(w http.ResponseWriter, limit int64) {
 	_, _ = io.WriteString(w, `"Payload size exceeds the limit of `+strconv.FormatInt(limit, 10)+` bytes"`)
 }
 
-// unsupported judges the headers that say what the body is; status 0 if it may be JSON text in UTF-8.
+// unsupported judges the headers that describe the body. status is 0 if the body may be JSON text
+// in UTF-8.
 func unsupported(head http.Header) (status int, why string) {
 	if e := head.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return http.StatusUnsupportedMediaType, "a compressed body is not supported, as on ThingsBoard"
 	}
 	t := head.Get("Content-Type")
 	switch t {
-	// The form type is what curl -d sends by default; the text is JSON all the same.
+	// curl -d sends the type of a form by default; its text is JSON all the same.
 	case "", "application/json", "text/plain", "application/x-www-form-urlencoded":
 		return 0, ""
 	}
@@ -255,13 +278,13 @@ func unsupported(head http.Header) (status int, why string) {
 
 var errBodySize = errors.New("device: body larger than allowed")
 
-// read fills the body from r. Before it goes beyond smallBody it asks for leave, once.
+// read fills the body from r. Before the body grows beyond smallBody it calls leave, once.
 func (s *scratch) read(r io.Reader, limit int64, leave func() error) error {
 	s.body = s.body[:0]
 	asked := false
 	for {
 		if len(s.body) == cap(s.body) {
-			// Grow with what has come, not with what was announced.
+			// The buffer grows with what has come, not with what was announced.
 			grown := make([]byte, len(s.body), 2*cap(s.body))
 			copy(grown, s.body)
 			s.body = grown
@@ -291,7 +314,7 @@ func fail(w http.ResponseWriter, status, code int, message string) {
 	b = append(b, `{"status":`...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, `,"message":`...)
-	b = appendJSONString(b, message)
+	b = proto.AppendJSONString(b, message)
 	b = append(b, `,"errorCode":`...)
 	b = strconv.AppendInt(b, int64(code), 10)
 	b = append(b, `,"timestamp":`...)
@@ -300,21 +323,4 @@ func fail(w http.ResponseWriter, status, code int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
-}
-
-// appendJSONString appends s, which is valid UTF-8, in quotes.
-func appendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// endpoint is what a path is about (device API 2).
+// endpoint is what a path is about (API.md 2).
 type endpoint uint8
 
 const (
@@ -22,13 +22,13 @@ const (
 	provision
 )
 
-// Methods of an endpoint.
+// The methods of an endpoint; HEAD goes with GET.
 const (
 	gets = 1 << iota
 	posts
 )
 
-// endpoints by their names behind the token.
+// endpoints are what stands behind the token in a path, and the methods of each.
 var endpoints = [...]struct {
 	path    string
 	methods uint8
@@ -37,28 +37,30 @@ var endpoints = [...]struct {
 	attributes: {"attributes", gets | posts},
 	updates:    {"attributes/updates", gets},
 	rpc:        {"rpc", gets | posts},
-	rpcAnswer:  {"rpc/", posts}, // and a number
+	rpcAnswer:  {"rpc/", posts}, // followed by the id of the command
 	claiming:   {"claim", posts},
 	firmware:   {"firmware", gets},
 	software:   {"software", gets},
 	provision:  {"", posts},
 }
 
-// target is what a request wants.
+// target is what the path of a request asks for.
 type target struct {
 	token    string
 	endpoint endpoint
-	id       int32 // of a command
+	id       int32 // of the command that rpcAnswer answers
 }
 
-// route finds the target in the path; status is 0, 400 or 404. Paths that proxies read differently are refused (device API 2).
+// route finds the target in the path. status is 0, 400 or 404. Paths that proxies read differently
+// are refused (API.md 2).
 func route(r *http.Request) (to target, status int) {
 	path := r.URL.Path
 	rest, ok := strings.CutPrefix(path, "/api/v1/")
 	if !ok {
 		return to, http.StatusNotFound
 	}
-	if strings.Contains(path, "//") || strings.Contains(path, ";") || strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") ||
+	if strings.Contains(path, "//") || strings.Contains(path, ";") ||
+		strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") ||
 		strings.Contains(r.URL.RawPath, "%2F") || strings.Contains(r.URL.RawPath, "%2f") {
 		return to, http.StatusBadRequest
 	}
@@ -76,7 +78,8 @@ func route(r *http.Request) (to target, status int) {
 			return to, 0
 		}
 	}
-	if number, ok := strings.CutPrefix(name, endpoints[rpcAnswer].path); ok && number != "" && !strings.Contains(number, "/") {
+	number, ok := strings.CutPrefix(name, endpoints[rpcAnswer].path)
+	if ok && number != "" && !strings.Contains(number, "/") {
 		n, err := strconv.ParseInt(number, 10, 32)
 		if err != nil || n < math.MinInt32 {
 			return to, http.StatusBadRequest
@@ -87,7 +90,7 @@ func route(r *http.Request) (to target, status int) {
 	return to, http.StatusNotFound
 }
 
-// otherMethod answers a method that the endpoint does not have.
+// otherMethod answers a request whose method the endpoint does not have.
 func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) {
 	allow := http.MethodPost
 	switch {

@@ -9,19 +9,17 @@ import (
 	"strings"
 	"time"
 
-	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/registry"
 )
 
-// What devices ask and are told over HTTP, by long polling (device API 2).
-
+// Bounds of what devices ask over HTTP and wait for in long polls (API.md 2).
 const (
-	maxRPCBody = 64 << 10         // of …/rpc
-	waitLimit  = 30 * time.Second // of every request that waits
+	maxRPCBody = 64 << 10         // bytes of a call or of an answer to a command
+	waitLimit  = 30 * time.Second // how long a request may wait
 )
 
-// get handles what brings no body.
+// get answers requests without a body.
 func (h *HTTP) get(w http.ResponseWriter, r *http.Request, device *registry.Device, to target) {
 	switch to.endpoint {
 	case attributes:
@@ -35,7 +33,8 @@ func (h *HTTP) get(w http.ResponseWriter, r *http.Request, device *registry.Devi
 	}
 }
 
-// readAttributes answers from the registry. Only what has keys is asked for; no key at all asks for everything.
+// readAttributes answers from the registry: with the attributes of the scopes for which the query
+// has keys, or with all of both scopes if it has none.
 func (h *HTTP) readAttributes(w http.ResponseWriter, r *http.Request, device *registry.Device) {
 	query := r.URL.Query()
 	list := func(name string) []string {
@@ -60,8 +59,9 @@ func succeed(w http.ResponseWriter, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// patience reads ?timeout=: how long to wait, and what to say then. Without a timeout, or with a long one, the general limit acts.
-func patience(r *http.Request) (wait time.Duration, status int, ok bool) {
+// readTimeout reads ?timeout= and returns how long to wait and the status for when nothing comes.
+// Without a timeout, or with one of waitLimit and more, it is waitLimit.
+func readTimeout(r *http.Request) (wait time.Duration, status int, ok bool) {
 	text := r.URL.Query().Get("timeout")
 	if text == "" {
 		return waitLimit, http.StatusServiceUnavailable, true
@@ -78,7 +78,7 @@ func patience(r *http.Request) (wait time.Duration, status int, ok bool) {
 
 // poll waits for the next change of shared attributes, or for a command.
 func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Device, what pollKind) {
-	wait, status, ok := patience(r)
+	wait, status, ok := readTimeout(r)
 	if !ok {
 		fail(w, http.StatusBadRequest, codeBadRequest, `"timeout" must be a number of milliseconds`)
 		return
@@ -91,9 +91,9 @@ func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Dev
 	}
 	defer h.forget(device.ID, p)
 	if what == pollCalls {
-		// The oldest that has no answer, also if it was delivered before (device API 2).
+		// The oldest command without an answer, also if it was delivered before (API.md 2).
 		if calls := h.Calls.Pending(device.ID); len(calls) > 0 {
-			h.giveCall(w, &calls[0])
+			h.sendCommand(w, &calls[0])
 			return
 		}
 	}
@@ -107,18 +107,18 @@ func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Dev
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, "Device was deleted!")
 		case got.call != nil:
-			h.giveCall(w, got.call)
+			h.sendCommand(w, got.call)
 		default:
 			succeed(w, got.body)
 		}
 	case <-timer.C:
-		waited(w, status)
+		nothingCame(w, status)
 	case <-r.Context().Done():
 	}
 }
 
-// waited answers that nothing came.
-func waited(w http.ResponseWriter, status int) {
+// nothingCame answers a request that has waited in vain.
+func nothingCame(w http.ResponseWriter, status int) {
 	w.Header().Set("Connection", "close")
 	if status == http.StatusRequestTimeout {
 		w.WriteHeader(status)
@@ -127,28 +127,22 @@ func waited(w http.ResponseWriter, status int) {
 	fail(w, status, codeGeneral, "nothing came in 30 seconds")
 }
 
-// giveCall answers a poll with a command.
-func (h *HTTP) giveCall(w http.ResponseWriter, c *agent.Call) {
+// sendCommand answers a poll with a command.
+func (h *HTTP) sendCommand(w http.ResponseWriter, c *agent.Call) {
 	b := append([]byte(nil), `{"id":`...)
 	b = strconv.AppendInt(b, int64(c.ID), 10)
-	b = append(b, `,"method":`...)
-	b = proto.AppendJSONString(b, c.Method)
-	b = append(b, `,"params":`...)
-	if c.Params == "" {
-		b = append(b, "null"...)
-	}
-	b = append(append(b, c.Params...), '}')
-	succeed(w, b)
+	succeed(w, appendCommand(append(b, ','), c))
 	h.Calls.Delivered(c.Device, c.ID)
 }
 
-// answer takes the answer to a command; an unknown one is none of the device's business.
+// answer takes the answer to a command. An answer to an unknown command gets the same reply.
 func (h *HTTP) answer(w http.ResponseWriter, device *registry.Device, id int32, body []byte) {
 	h.Calls.Answer(device.ID, id, string(body))
 	w.WriteHeader(http.StatusOK)
 }
 
-// request carries a device's own call to the cloud; what it returns waits for the answer.
+// request sends a device's own call to the cloud. The function that it returns waits for the
+// answer; it is nil if the request has been answered with an error.
 func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.Device, body []byte) func() {
 	var members map[string]json.RawMessage
 	err := readObject(body, &members)
@@ -168,9 +162,10 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		err  error
 	}
 	got := make(chan reply, 1)
-	err = h.Calls.Request(&agent.Request{Device: device.ID, Method: method, Params: params, Timeout: waitLimit, Reply: func(b []byte, err error) {
-		got <- reply{append([]byte(nil), b...), err}
-	}})
+	err = h.Calls.Request(&agent.Request{
+		Device: device.ID, Method: method, Params: params, Timeout: waitLimit,
+		Reply: func(b []byte, err error) { got <- reply{append([]byte(nil), b...), err} },
+	})
 	if err != nil {
 		w.Header().Set("Retry-After", retryAfter)
 		fail(w, http.StatusServiceUnavailable, codeGeneral, err.Error())
@@ -181,7 +176,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		case a := <-got:
 			switch {
 			case errors.Is(a.err, agent.ErrTimeout):
-				waited(w, http.StatusServiceUnavailable)
+				nothingCame(w, http.StatusServiceUnavailable)
 			case a.err != nil:
 				succeed(w, callError(a.err))
 			default:
@@ -192,7 +187,8 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 	}
 }
 
-// claim records that a device may be claimed; false if the intake may still be reading what it was given.
+// claim records that a device may be claimed. It returns false if the intake may still be reading
+// the event.
 func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.Device, body []byte) bool {
 	said, err := readClaim(body)
 	if err != nil {
@@ -210,7 +206,8 @@ func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.De
 	return true
 }
 
-// download sends the firmware or software that is assigned to the device, or a chunk of it (device API 2).
+// download sends the firmware or software that is assigned to the device, or a chunk of it (API.md
+// 2).
 func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry.Device, software bool) {
 	query := r.URL.Query()
 	var number [2]int64
@@ -233,7 +230,7 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 	case !ok:
 		w.WriteHeader(http.StatusNotFound)
 		return
-	case !isTold(p.Title, query.Get("title")) || !isTold(p.Version, query.Get("version")):
+	case !means(query.Get("title"), p.Title) || !means(query.Get("version"), p.Version):
 		fail(w, http.StatusBadRequest, codeBadRequest, "another package is assigned to the device")
 		return
 	}
@@ -258,10 +255,11 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 	}
 }
 
-// lowerFileName is a header as ThingsBoard spells it.
+// lowerFileName is a header as ThingsBoard spells it. It is no constant, which staticcheck would
+// take for a mistake.
 var lowerFileName = "x-filename"
 
-// headerText is text without what would end a header.
+// headerText returns text without the characters that would end a header.
 func headerText(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -271,9 +269,10 @@ func headerText(text string) string {
 	}, text)
 }
 
-// provision answers a device without credentials (device API 5).
+// provision answers a device that has no credentials yet (API.md 5).
 func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
-	h.withBody(w, r, min(h.maxBody, smallBody), false, // from somebody who is nobody yet
+	// The body is small because its sender is not known yet.
+	h.withBody(w, r, min(h.maxBody, smallBody), false,
 		func(s *scratch) bool {
 			request, err := readProvision(s.body)
 			if err != nil {
@@ -282,12 +281,13 @@ func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 			}
 			answer, err := h.provisioned(r.Context(), &request)
 			if err != nil {
-				h.complain("a device could not be provisioned; it is told to retry", "", err)
+				h.complain("a device could not be provisioned; the device is asked to retry", "", err)
 				w.Header().Set("Retry-After", retryAfter)
 				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
 				return true
 			}
-			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) && !h.wrong.wait(r.Context()) {
+			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) &&
+				!h.wrong.wait(r.Context()) {
 				w.Header().Set("Retry-After", "60")
 				w.WriteHeader(http.StatusTooManyRequests)
 				return true

@@ -47,7 +47,8 @@ func TestHTTPReadAttributes(t *testing.T) {
 	}
 }
 
-// Long polls end in time with the status that ThingsBoard gives, or with what they waited for.
+// TestHTTPPolls expects that long polls end in time with the status that ThingsBoard gives, or with
+// what they waited for.
 func TestHTTPPolls(t *testing.T) {
 	for _, c := range []struct {
 		name, query string
@@ -62,9 +63,15 @@ func TestHTTPPolls(t *testing.T) {
 		{"none", "attributes/updates", nil, waitLimit, 503, "nothing came"},
 		{"empty", "attributes/updates?timeout=", nil, waitLimit, 503, "nothing came"},
 		{"no number", "rpc?timeout=abc", nil, 0, 400, "must be a number"},
-		{"set", "attributes/updates?timeout=5000", func(s *stand) { s.SharedAttributes(lampID, []proto.KV{long("a", 1)}, nil) }, time.Second, 200, `{"a":1}`},
-		{"deleted", "attributes/updates?timeout=5000", func(s *stand) { s.SharedAttributes(lampID, nil, []string{"a"}) }, time.Second, 200, `{"deleted":["a"]}`},
-		{"of another device", "attributes/updates?timeout=5000", func(s *stand) { s.SharedAttributes(gatewayID, []proto.KV{long("a", 1)}, nil) }, 5 * time.Second, 408, ""},
+		{"set", "attributes/updates?timeout=5000", func(s *stand) {
+			s.SharedAttributes(lampID, []proto.KV{long("a", 1)}, nil)
+		}, time.Second, 200, `{"a":1}`},
+		{"deleted", "attributes/updates?timeout=5000", func(s *stand) {
+			s.SharedAttributes(lampID, nil, []string{"a"})
+		}, time.Second, 200, `{"deleted":["a"]}`},
+		{"of another device", "attributes/updates?timeout=5000", func(s *stand) {
+			s.SharedAttributes(gatewayID, []proto.KV{long("a", 1)}, nil)
+		}, 5 * time.Second, 408, ""},
 		{"command", "rpc?timeout=5000", func(s *stand) {
 			if !s.Deliver(&agent.Call{Device: lampID, ID: 7, Method: "m", Params: `{"x":1}`}) {
 				s.Error("nobody takes the command")
@@ -85,14 +92,17 @@ func TestHTTPPolls(t *testing.T) {
 					time.AfterFunc(time.Second, func() { c.during(s) })
 				}
 				code, body := do("GET", "lamp/"+c.query, "")
-				if took := time.Since(began); code != c.status || !strings.Contains(body, c.body) || took != c.after || c.status == 408 && body != "" {
+				took := time.Since(began)
+				if code != c.status || !strings.Contains(body, c.body) || took != c.after ||
+					c.status == 408 && body != "" {
 					t.Errorf("%d %q after %v, want %d %q after %v", code, body, took, c.status, c.body, c.after)
 				}
 				if len(s.polls) != 0 {
 					t.Error("a poll is left behind")
 				}
 				delivered, _ := s.calls.said()
-				if want := map[bool]string{true: "[01/7]", false: "[]"}[c.name == "command"]; fmt.Sprint(delivered) != want {
+				want := map[bool]string{true: "[01/7]", false: "[]"}[c.name == "command"]
+				if fmt.Sprint(delivered) != want {
 					t.Errorf("delivered %v", delivered)
 				}
 				time.Sleep(2 * time.Second)
@@ -102,7 +112,8 @@ func TestHTTPPolls(t *testing.T) {
 	}
 }
 
-// Two polls both get what comes; a ninth has to come back.
+// TestHTTPManyPolls expects that every poll gets what comes, and that one too many is refused for
+// now.
 func TestHTTPManyPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, do := httpStand(t)
@@ -142,12 +153,15 @@ func TestHTTPCommands(t *testing.T) {
 	if _, answers := s.calls.said(); fmt.Sprint(answers) != `[01/1 {"ok":true}]` {
 		t.Errorf("%v", answers)
 	}
-	for path, want := range map[string]int{"lamp/rpc/x": 400, "lamp/rpc/99999999999": 400, "lamp/rpc/1/2": 404, "lamp/rpc/": 404} {
+	for path, want := range map[string]int{
+		"lamp/rpc/x": 400, "lamp/rpc/99999999999": 400, "lamp/rpc/1/2": 404, "lamp/rpc/": 404,
+	} {
 		if code, _ := do("POST", path, `{}`); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
 	}
-	if code, body := do("POST", "lamp/rpc/1", strings.Repeat("x", maxRPCBody+1)); code != 413 || !strings.Contains(body, "65536") {
+	code, body := do("POST", "lamp/rpc/1", strings.Repeat("x", maxRPCBody+1))
+	if code != 413 || !strings.Contains(body, "65536") {
 		t.Errorf("too large: %d %s", code, body)
 	}
 }
@@ -199,7 +213,7 @@ func TestHTTPOthers(t *testing.T) {
 		{"GET", "lamp/software?title=t&version=v&size=1000&chunk=1", "", 404, ""},
 		{"GET", "lamp/firmware?title=t", "", 400, "version"},
 		{"GET", "lamp/firmware?title=t&version=v&size=x", "", 400, "size"},
-		{"POST", "provision", `{"deviceName":"N","provisionDeviceKey":"key of create","provisionDeviceSecret":"secret of create"}`, 200, `"credentialsValue":"generated1"`},
+		{"POST", "provision", wantsCreation(`,"deviceName":"N"`), 200, `"credentialsValue":"generated1"`},
 		{"POST", "provision", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`, 200, provisionNotFound},
 		{"POST", "provision", `{"provisionDeviceKey":"k"}`, 400, "needed"},
 		{"POST", "provision", ``, 400, "missing"},
@@ -214,7 +228,7 @@ func TestHTTPOthers(t *testing.T) {
 	}
 }
 
-// A poll ends when its device is gone.
+// TestHTTPPollGone expects that a poll ends when its device has left.
 func TestHTTPPollGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)

@@ -7,22 +7,24 @@ import (
 	"time"
 )
 
-// Limits on wrong tokens. ThingsBoard's own, when switched on, blocks an address for a minute after ten (device API 6).
+// Limits on wrong tokens. ThingsBoard's own, when switched on, blocks an address for a minute after
+// ten (API.md 6).
 const (
-	wrongBurst     = 10              // answered at once, for each address
-	wrongEvery     = 6 * time.Second // one more after each
-	wrongAddresses = 1024            // remembered at a time
-	wrongDelay     = time.Second     // of answers beyond the limit
-	wrongWaiting   = 32              // such answers at a time; more are not waited for
+	wrongBurst     = 10              // wrong tokens of one address that are answered at once
+	wrongEvery     = 6 * time.Second // one more is answered at once after each
+	wrongAddresses = 1024            // addresses that are remembered at a time
+	wrongDelay     = time.Second     // before an answer beyond the limit
+	wrongWaiting   = 32              // such answers at a time; more come at once
 )
 
-// wrongTokens counts wrong tokens by address. Only they are slowed down: who has a right one never gets here. Its methods may be
-// called from many goroutines.
+// wrongTokens counts wrong tokens by address and slows down the answers to them. A right token is
+// never slowed down. Its methods may be called from many goroutines.
 type wrongTokens struct {
 	waiting chan struct{}
 
 	mu sync.Mutex
-	// full is when the address has its whole burst again. An address is forgotten when that is past.
+	// full is when an address may have wrongBurst answers at once again. After that it is
+	// forgotten.
 	full map[netip.Prefix]time.Time
 }
 
@@ -30,9 +32,9 @@ func newWrongTokens() *wrongTokens {
 	return &wrongTokens{waiting: make(chan struct{}, wrongWaiting), full: make(map[netip.Prefix]time.Time)}
 }
 
-// allow counts a wrong token and tells whether it is within the limit of its address.
+// allow counts a wrong token and reports whether it is within the limit of its address.
 func (l *wrongTokens) allow(remote string, now time.Time) bool {
-	from := addressOf(remote) // the zero Prefix stands for all that have no place of their own
+	from := addressOf(remote) // the zero Prefix counts for all addresses that are not remembered
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, known := l.full[from]; !known && len(l.full) >= wrongAddresses {
@@ -57,7 +59,7 @@ func (l *wrongTokens) allow(remote string, now time.Time) bool {
 	return true
 }
 
-// wait holds the caller up, and tells false at once if too many are held up already.
+// wait delays the caller by wrongDelay. It returns false at once if too many callers wait already.
 func (l *wrongTokens) wait(ctx context.Context) bool {
 	select {
 	case l.waiting <- struct{}{}:

@@ -8,17 +8,19 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"edgesync/sync/device/payload"
 )
 
-// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called from many goroutines. Each connection has
-// one goroutine, which reads.
+// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called
+// from many goroutines. Each connection has one goroutine, which reads.
 //
 //	device ──▶ mqttConn: whole packets ──▶ session: what it says, topic, Parser ──▶ Intake.Submit
 //	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
 type MQTT struct {
 	*Doors
 	net     *mqttNet
-	parser  sync.Pool // of *Parser
+	parser  sync.Pool // of *payload.Parser
 	schemas schemas
 
 	ctx    context.Context // ends with Close
@@ -34,7 +36,7 @@ type MQTT struct {
 // NewMQTT returns a door without listeners. Close ends it.
 func NewMQTT(d *Doors) *MQTT {
 	m := &MQTT{
-		Doors: d, net: newMQTTNet(), parser: sync.Pool{New: func() any { return new(Parser) }},
+		Doors: d, net: newMQTTNet(), parser: sync.Pool{New: func() any { return new(payload.Parser) }},
 		conns: make(map[*mqttConn]struct{}),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -42,8 +44,8 @@ func NewMQTT(d *Doors) *MQTT {
 	return m
 }
 
-// TLSConfig is the configuration of a TLS listener: devices may show a certificate of their own, which proves by itself who they are and needs
-// no authority behind it (device API 3.2).
+// TLSConfig is the configuration of a TLS listener: devices may show a certificate of their own,
+// which proves by itself who they are and needs no authority behind it (device API 3.2).
 func TLSConfig(pair tls.Certificate) *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
@@ -147,7 +149,8 @@ func (m *MQTT) leave(c *mqttConn) {
 	m.mu.Unlock()
 }
 
-// Close ends all connections. What was submitted becomes durable or not as the intake decides; whoever was not told will send it again.
+// Close ends all connections. What was submitted becomes durable or not as the intake decides;
+// whoever was not told will send it again.
 func (m *MQTT) Close() error {
 	m.mu.Lock()
 	if m.closed {

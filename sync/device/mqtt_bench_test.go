@@ -20,7 +20,8 @@ func (instant) Submit(_ context.Context, _ []proto.Event, done func(error)) erro
 	return nil
 }
 
-// BenchmarkMQTT is what a publish with QoS 1 costs here, without the medium: a client that has a hundred in flight.
+// BenchmarkMQTT is what a publish with QoS 1 costs here, without the medium: a client that has a
+// hundred in flight.
 func BenchmarkMQTT(b *testing.B) {
 	s := newStand(&testing.T{}, true)
 	s.Doors.Ports.Intake = instant{}

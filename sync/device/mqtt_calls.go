@@ -19,7 +19,8 @@ type owed struct {
 // maxOwed bounds them: one beyond counts as delivered when it is written.
 const maxOwed = 64
 
-// deliver sends a command to the device, or to the gateway that calls it name; false if nobody there takes commands.
+// deliver sends a command to the device, or to the gateway that calls it name; false if nobody
+// there takes commands.
 func (s *session) deliver(c *agent.Call, name string) bool {
 	what := subCall
 	if name != "" {
@@ -41,28 +42,24 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	}
 	if name == "" {
 		to += strconv.Itoa(int(c.ID))
-		b = append(b, `{"method":`...)
+		b = append(b, '{')
 	} else {
 		to = v1Gateway + "rpc"
 		b = append(b, `{"device":`...)
 		b = proto.AppendJSONString(b, name)
 		b = append(b, `,"data":{"id":`...)
 		b = strconv.AppendInt(b, int64(c.ID), 10)
-		b = append(b, `,"method":`...)
+		b = append(b, ',')
 	}
-	b = proto.AppendJSONString(b, c.Method)
-	b = append(b, `,"params":`...)
-	if c.Params == "" {
-		b = append(b, "null"...)
-	}
-	b = append(append(b, c.Params...), '}')
+	b = appendCommand(b, c)
 	if name != "" {
 		b = append(b, '}')
 	}
 	return s.sendDown(to, b, g.qos, c)
 }
 
-// sendDown sends a command and notes that it is delivered, as soon as it is; false if the device cannot take it.
+// sendDown sends a command and notes that it is delivered, as soon as it is; false if the device
+// cannot take it.
 func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) bool {
 	ok, later := s.sendCall(to, payload, qos, c)
 	if ok && !later {
@@ -71,7 +68,8 @@ func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) b
 	return ok
 }
 
-// pending sends the commands that wait, those sent before and not answered too, after a subscription to them (device API 4.2).
+// pending sends the commands that wait, those sent before and not answered too, after a
+// subscription to them (device API 4.2).
 func (s *session) pending() {
 	if !s.asked {
 		return

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// Bounds of one MQTT connection and of all together. What a device can make the agent hold: its unfinished packet (at most smallPacket
-// without leave), its unread answers (stalled at stallOut, closed at maxOut), and nothing else.
+// Bounds of one MQTT connection and of all together. What a device can make the agent hold: its
+// unfinished packet (at most smallPacket without leave), its unread answers (stalled at stallOut,
+// closed at maxOut), and nothing else.
 const (
 	maxRemaining = 65536     // of a packet's remaining length (device API 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading
@@ -40,7 +41,8 @@ var (
 	errTakenOver    = errors.New("the device has connected again")
 )
 
-// mqttConn is a device's connection. Writing never blocks: the committer and the loop write too, and no device may hold them up.
+// mqttConn is a device's connection. Writing never blocks: the committer and the loop write too,
+// and no device may hold them up.
 type mqttConn struct {
 	net.Conn                 // the device's: TCP, TLS, or a pipe in tests
 	inner    net.Conn        // the same without its place among the connections
@@ -83,7 +85,8 @@ func newMQTTNet() *mqttNet {
 	return &mqttNet{large: make(chan struct{}, largePackets), kick: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
-// write is the writer: it sends what the connections have to send, as far as their devices take it. One for the door.
+// write is the writer: it sends what the connections have to send, as far as their devices take it.
+// One for the door.
 func (n *mqttNet) write() {
 	var list []*mqttConn
 	for {
@@ -115,7 +118,7 @@ func (n *mqttNet) add(c *mqttConn) {
 func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	m := &mqttConn{Conn: c, inner: c, net: n, idle: connectLimit}
 	m.room.L = &m.mu
-	if p, ok := c.(*place); ok {
+	if p, ok := c.(*slot); ok {
 		m.inner = p.Conn
 	}
 	if s, ok := m.inner.(syscall.Conn); ok {
@@ -124,8 +127,8 @@ func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	return m
 }
 
-// frame waits for a packet and returns it as a whole. It is valid until the next call. Memory is taken for bytes that came, not for those that
-// were announced.
+// frame waits for a packet and returns it as a whole. It is valid until the next call. Memory is
+// taken for bytes that came, not for those that were announced.
 func (c *mqttConn) frame() ([]byte, error) {
 	if c.at == c.end {
 		c.at, c.end = 0, 0
@@ -166,7 +169,8 @@ func (c *mqttConn) frame() ([]byte, error) {
 			c.end += n
 			continue
 		}
-		// A packet that has begun must end in time, whatever trickles in; a session may be silent for long.
+		// A packet that has begun must end in time, whatever trickles in; a session may be silent
+		// for long.
 		if first := c.end == c.at; first || !began {
 			limit := packetLimit
 			if first || c.session.Load() == nil {
@@ -196,7 +200,8 @@ func (c *mqttConn) frame() ([]byte, error) {
 	}
 }
 
-// takeOver makes the connection one whose device has connected again: its reader reads what has come, and then ends it.
+// takeOver makes the connection one whose device has connected again: its reader reads what has
+// come, and then ends it.
 func (c *mqttConn) takeOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,7 +245,8 @@ func (c *mqttConn) over() bool {
 	return c.dead || c.closing
 }
 
-// makeRoom makes place for more bytes behind those that came: the buffer grows with what has come, not with what was announced.
+// makeRoom makes place for more bytes behind those that came: the buffer grows with what has come,
+// not with what was announced.
 func (c *mqttConn) makeRoom() {
 	c.in = c.in[:cap(c.in)]
 	if c.at > 0 {
@@ -284,7 +290,8 @@ func (c *mqttConn) awaitRoom() error {
 	return nil
 }
 
-// Write implements net.Conn: it takes p as a whole, to be sent soon, or fails. It never blocks. What one call writes stays together.
+// Write implements net.Conn: it takes p as a whole, to be sent soon, or fails. It never blocks.
+// What one call writes stays together.
 func (c *mqttConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if c.dead || c.closing {
@@ -357,7 +364,8 @@ func (c *mqttConn) sent(n int) {
 	c.room.Signal()
 }
 
-// drain sends as fast as the device reads, until there is nothing to send: for those that do not take at once what there is.
+// drain sends as fast as the device reads, until there is nothing to send: for those that do not
+// take at once what there is.
 func (c *mqttConn) drain() {
 	var chunk [4 << 10]byte
 	for {
@@ -387,8 +395,8 @@ func (c *mqttConn) drain() {
 	}
 }
 
-// Close implements net.Conn: reading and writing end, and what was written is still sent, if the device takes it soon. The connection itself
-// ends when the goroutine that reads calls part.
+// Close implements net.Conn: reading and writing end, and what was written is still sent, if the
+// device takes it soon. The connection itself ends when the goroutine that reads calls part.
 func (c *mqttConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -401,8 +409,9 @@ func (c *mqttConn) Close() error {
 	return nil
 }
 
-// part ends the connection so that the device reads what was written last, and gives back what the reading held. Closing it while bytes of the
-// device are unread would make the kernel throw away what we sent.
+// part ends the connection so that the device reads what was written last, and gives back what the
+// reading held. Closing it while bytes of the device are unread would make the kernel throw away
+// what we sent.
 func (c *mqttConn) part() {
 	_ = c.Close()
 	c.flush()
@@ -452,9 +461,10 @@ func (c *mqttConn) die() {
 	c.room.Broadcast()
 }
 
-// settle makes the connection one that keeps its place; false if as many do as there are places. One that takes over from another may do so all the same.
+// settle makes the connection one that keeps its place; false if as many do as there are places.
+// One that takes over from another may do so all the same.
 func (c *mqttConn) settle(takesOver bool) bool {
-	p, ok := c.Conn.(*place)
+	p, ok := c.Conn.(*slot)
 	return !ok || p.become(served, takesOver)
 }
 

@@ -34,7 +34,8 @@ func (m *MQTT) welcome(conn *mqttConn, frame []byte) *session {
 	return s
 }
 
-// connect decides about a CONNECT: a session that speaks for its device already, or nil and what to answer; 0 closes without a word.
+// connect decides about a CONNECT: a session that speaks for its device already, or nil and what to
+// answer; 0 closes without a word.
 func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	c := &pk.Connect
 	user, clientID := string(c.Username), c.ClientIdentifier
@@ -70,18 +71,21 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	if _, old := m.own(dev.ID, s, ""); old != nil {
 		m.await(old)
 	}
-	// What was revoked in between closes this session too: either the change finds it, or we see the change here.
+	// What was revoked in between closes this session too: either the change finds it, or we see
+	// the change here.
 	again, ok := m.authenticate(conn, clientID, user, c.Password)
 	if !ok || again.ID != dev.ID {
 		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
 	}
 	s.follow(again.ProfileID) // the same for its profile
-	// The device's keep-alive does not end the session earlier than the server would (device API 3.1).
+	// The device's keep-alive does not end the session earlier than the server would (device API
+	// 3.1).
 	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
 	return s, 0
 }
 
-// await waits until what has come over the old connection of a device is handled, so that what it sends next comes behind it.
+// await waits until what has come over the old connection of a device is handled, so that what it
+// sends next comes behind it.
 func (m *MQTT) await(old *session) {
 	t := time.NewTimer(tailLimit)
 	defer t.Stop()
@@ -92,7 +96,8 @@ func (m *MQTT) await(old *session) {
 	}
 }
 
-// authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what CONNECT says.
+// authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what
+// CONNECT says.
 func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool) {
 	if t, ok := conn.inner.(*tls.Conn); ok {
 		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
@@ -106,7 +111,8 @@ func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []by
 	return m.Lookups.ByMQTT(clientID, user, password)
 }
 
-// unavailable is the code for a device that is to try again later (device API 3.2; MQTT 5 has a word of its own for that).
+// unavailable is the code for a device that is to try again later (device API 3.2; MQTT 5 has a
+// word of its own for that).
 func unavailable(version byte) byte {
 	if version == 5 {
 		return 0x89 // server busy
@@ -114,7 +120,8 @@ func unavailable(version byte) byte {
 	return 3
 }
 
-// refusal is the code for wrong credentials, which depends on what was given and on nothing else (device API 3.2).
+// refusal is the code for wrong credentials, which depends on what was given and on nothing else
+// (device API 3.2).
 func refusal(version byte, clientID, user string, password []byte) byte {
 	switch {
 	case user == "" && len(password) == 0 && clientID != "":

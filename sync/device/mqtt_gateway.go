@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf16"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -47,8 +47,8 @@ func (s *session) gateway(place uint32, t topic, payload []byte) {
 	}
 }
 
-// speakFor finds the device that the gateway calls name, makes it if there is none, and makes this session the one that speaks for it. kind
-// is the name of its profile, "" for the default one.
+// speakFor finds the device that the gateway calls name, makes it if there is none, and makes this
+// session the one that speaks for it. kind is the name of its profile, "" for the default one.
 func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if why := badName(name); why != "" {
 		return proto.UUID{}, errors.New(why)
@@ -80,7 +80,8 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	return id, nil
 }
 
-// joined is a device that the publish in work has connected: its commands follow behind the acknowledgement.
+// joined is a device that the publish in work has connected: its commands follow behind the
+// acknowledgement.
 type joined struct {
 	id   proto.UUID
 	name string
@@ -93,13 +94,7 @@ func (e *birthError) Unwrap() error { return e.error }
 
 // badName tells why the server would not make a device of that name (device API 4.3).
 func badName(name string) string {
-	switch {
-	case name == "":
-		return "the name of a device is empty"
-	case len(utf16.Encode([]rune(name))) > maxKey:
-		return "the name of a device is longer than 255 characters"
-	}
-	if why := badKey([]byte(name)); why != "" {
+	if why := payload.BadKey([]byte(name)); why != "" {
 		return "the name of a device " + why
 	}
 	return ""
@@ -129,7 +124,7 @@ func (s *session) greet() {
 
 // gatewayData stores telemetry or attributes of several devices: all of the message or nothing.
 func (s *session) gatewayData(place uint32, what subject, payload []byte) {
-	p := s.m.parser.Get().(*Parser)
+	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.GatewayTelemetry
 	if what == subGatewayAttributes {
@@ -188,7 +183,8 @@ func (s *session) gatewayConnect(place uint32, what subject, payload []byte) {
 	s.greet()
 }
 
-// malformed refuses a gateway's document: bad JSON like any other payload, anything else as the server does (device API 4.3).
+// malformed refuses a gateway's document: bad JSON like any other payload, anything else as the
+// server does (device API 4.3).
 func (s *session) malformed(place uint32, err error) {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) || errors.Is(err, errUTF8) {
@@ -327,7 +323,8 @@ func (s *session) gatewayClaim(place uint32, payload []byte) {
 	s.greet()
 }
 
-// text is a JSON scalar as text: a number counts as its digits (device API 4.3). false for null, objects, arrays, and what is absent.
+// text is a JSON scalar as text: a number counts as its digits (device API 4.3). false for null,
+// objects, arrays, and what is absent.
 func text(raw json.RawMessage) (string, bool) {
 	switch {
 	case len(raw) == 0 || raw[0] == 'n' || raw[0] == '{' || raw[0] == '[':

@@ -35,7 +35,8 @@ func (s *stand) quiet() {
 	}
 }
 
-// Whoever is slow to say who it is, or to end a packet, or silent for long, is sent away at a known time; whoever just rests is not.
+// Whoever is slow to say who it is, or to end a packet, or silent for long, is sent away at a known
+// time; whoever just rests is not.
 func TestMQTTLimitsOfTime(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -90,7 +91,8 @@ func TestMQTTLimitsOfTime(t *testing.T) {
 	}
 }
 
-// A device that publishes and never reads: it is held up, then sent away; the others are not held up, and memory is bounded.
+// A device that publishes and never reads: it is held up, then sent away; the others are not held
+// up, and memory is bounded.
 func TestMQTTNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -329,7 +331,8 @@ func (m *memoryConn) SetDeadline(time.Time) error      { return nil }
 func (m *memoryConn) SetReadDeadline(time.Time) error  { return nil }
 func (m *memoryConn) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzMQTT feeds the door whatever a network can: nothing may be left behind, and what was stored must be readable.
+// FuzzMQTT feeds the door whatever a network can: nothing may be left behind, and what was stored
+// must be readable.
 func FuzzMQTT(f *testing.F) {
 	for _, b := range malformed() {
 		f.Add(b)
@@ -446,7 +449,8 @@ func (c *closesLate) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// A connection that is closed while its reader is about to wait does not wait: a revoked device would stay connected for ten minutes.
+// A connection that is closed while its reader is about to wait does not wait: a revoked device
+// would stay connected for ten minutes.
 func TestCloseBeforeTheReaderWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()

@@ -16,11 +16,14 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Payloads in protobuf. What comes up becomes JSON and is then treated like a device's own JSON, as on the server: so its values are converted by
-// the same rules. What goes down is one of the server's own messages, but for commands, which have the profile's schema. Which messages, their
-// numbers and when the one or the other form is used was read in the server's source (ProtoMqttAdaptor, DeviceSessionCtx, transport.proto, queue.proto).
+// Payloads in protobuf. What comes up becomes JSON and is then treated like a device's own JSON, as
+// on the server: so its values are converted by the same rules. What goes down is one of the
+// server's own messages, but for commands, which have the profile's schema. Which messages, their
+// numbers and when the one or the other form is used was read in the server's source
+// (ProtoMqttAdaptor, DeviceSessionCtx, transport.proto, queue.proto).
 
-// What devices send that is not of the profile's schemas. Fields are optional here so that what is not given is not there in JSON either.
+// What devices send that is not of the profile's schemas. Fields are optional here so that what is
+// not given is not there in JSON either.
 var (
 	attributesRequest = fixed(`message AttributesRequest { optional string clientKeys = 1; optional string sharedKeys = 2; }`)
 	rpcRequest        = fixed(`message RpcRequest { string method = 1; string params = 2; }`)
@@ -46,8 +49,9 @@ func fixed(text string) func() *schema.Message {
 
 var errSchema = errors.New("the device profile has no protobuf schema for this, or none that can be used")
 
-// inJSON is what the device publishes, as JSON. On the topics with /p it is protobuf for every profile; a profile with protobuf payloads makes it
-// so on all others but those with /j, where it may allow JSON beside it.
+// inJSON is what the device publishes, as JSON. On the topics with /p it is protobuf for every
+// profile; a profile with protobuf payloads makes it so on all others but those with /j, where it
+// may allow JSON beside it.
 func (r *rules) inJSON(t topic, payload []byte) ([]byte, error) {
 	if t.subject == subUnknown || t.subject >= subFirmware || t.family != familyV2Protobuf && (t.family == familyV2JSON || !r.Protobuf) {
 		return payload, nil
@@ -186,7 +190,8 @@ func answerMessage(id int32, response []byte, err error) []byte {
 	return appendText(b, 2, response)
 }
 
-// commandMessage is a command by the profile's schema. What of it the schema does not have is left out.
+// commandMessage is a command by the profile's schema. What of it the schema does not have is left
+// out.
 func (r *rules) commandMessage(c *agent.Call) ([]byte, error) {
 	if r.call == nil {
 		return nil, errSchema
@@ -212,7 +217,8 @@ func (s *session) cannotSend(c *agent.Call, err error) {
 	s.m.Calls.Answer(c.Device, c.ID, string(append(b, '}')))
 }
 
-// protobufProvision reads a request for credentials that is no JSON. An empty one is a request too, whose key is empty.
+// protobufProvision reads a request for credentials that is no JSON. An empty one is a request too,
+// whose key is empty.
 func protobufProvision(payload []byte) (r provisionRequest, err error) {
 	b, err := provisionMessage().AppendJSON(nil, payload)
 	if err != nil {

@@ -29,7 +29,8 @@ func (s *stand) inProtobuf(schemas registry.Schemas) {
 	s.book.profiles[proto.UUID{0xf0}] = registry.Profile{ConfiguredForMQTT: true, Protobuf: true, Schemas: schemas}
 }
 
-// The schemas of the tests. Their bytes are written by hand: field number * 8 + type, then the value.
+// The schemas of the tests. Their bytes are written by hand: field number * 8 + type, then the
+// value.
 var testSchemas = registry.Schemas{
 	Telemetry: `syntax = "proto3"; message Values { optional double temp = 1; int64 count_all = 2; string code = 3; } message Post { int64 ts = 1; Values values = 2; }`,
 	Attributes: `syntax = "proto3"; enum Mode { OFF = 0; ON = 1; } message Attributes { Mode mode = 1; optional bool fan = 2; repeated int32 pins = 3;
@@ -64,7 +65,8 @@ func values(t *testing.T, e *proto.Event) string {
 	return strings.TrimSpace(b.String())
 }
 
-// On every topic that is protobuf for such a profile, and with the values converted as those of JSON are.
+// On every topic that is protobuf for such a profile, and with the values converted as those of
+// JSON are.
 func TestProtobufData(t *testing.T) {
 	s := newStand(t, true)
 	s.inProtobuf(testSchemas)

@@ -10,9 +10,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// The protocol: what a packet says, and the answers that need no thought. Packets are taken apart by the library's packets package, which is the
-// only part of it that is used. Its server would hold for each connection a second goroutine and a stack of 16 KiB, the frames of its calls
-// being large, where ours rests on a shallow one; and what it is for, routing between clients, is what this door must not do (device API 3.1).
+// The protocol: what a packet says, and the answers that need no thought. Packets are taken apart
+// by the library's packets package, which is the only part of it that is used. Its server would
+// hold for each connection a second goroutine and a stack of 16 KiB, the frames of its calls being
+// large, where ours rests on a shallow one; and what it is for, routing between clients, is what
+// this door must not do (device API 3.1).
 
 var (
 	errMalformed = errors.New("a malformed packet")
@@ -20,7 +22,8 @@ var (
 	errGone      = errors.New("the device has disconnected")
 )
 
-// readConnect takes a CONNECT apart. An error closes the connection without a word (device API 3.2).
+// readConnect takes a CONNECT apart. An error closes the connection without a word (device API
+// 3.2).
 func readConnect(frame []byte) (pk packets.Packet, err error) {
 	body := bodyOf(frame)
 	if err := pk.FixedHeader.Decode(frame[0]); err != nil || pk.FixedHeader.Type != packets.Connect {
@@ -37,8 +40,9 @@ func readConnect(frame []byte) (pk packets.Packet, err error) {
 	return pk, nil
 }
 
-// connack answers a CONNECT. session present is always 0: no session outlives its connection. There are no properties but those that MQTT 5
-// demands: clients would take a Receive Maximum or Maximum Packet Size for the whole of their limits (device API 9).
+// connack answers a CONNECT. session present is always 0: no session outlives its connection. There
+// are no properties but those that MQTT 5 demands: clients would take a Receive Maximum or Maximum
+// Packet Size for the whole of their limits (device API 9).
 func connack(pk *packets.Packet, code byte, assigned string) []byte {
 	b := []byte{0x20, 2, 0, code}
 	if pk.ProtocolVersion != 5 {
@@ -65,7 +69,8 @@ func bodyOf(frame []byte) []byte {
 	return frame[i+1:]
 }
 
-// handle works on one packet of a device that is connected; an error ends the connection. frame is valid during the call only.
+// handle works on one packet of a device that is connected; an error ends the connection. frame is
+// valid during the call only.
 func (s *session) handle(frame []byte) error {
 	body := bodyOf(frame)
 	switch frame[0] >> 4 {
@@ -98,7 +103,8 @@ func (s *session) write(b []byte) error {
 	return err
 }
 
-// handlePublish is the path of the data, so it does without the library but for the properties of MQTT 5.
+// handlePublish is the path of the data, so it does without the library but for the properties of
+// MQTT 5.
 func (s *session) handlePublish(head byte, body []byte) error {
 	qos := head >> 1 & 3
 	if qos == 3 || len(body) < 2 {
@@ -149,7 +155,8 @@ func publishProperties(body []byte) (int, error) {
 	return n, nil
 }
 
-// handleSubscribe makes subscriptions work, then says so, then delivers what waited for them (device API 4.1).
+// handleSubscribe makes subscriptions work, then says so, then delivers what waited for them
+// (device API 4.1).
 func (s *session) handleSubscribe(head byte, body []byte) error {
 	pk := packets.Packet{ProtocolVersion: s.version}
 	if err := pk.FixedHeader.Decode(head); err != nil {

@@ -70,7 +70,7 @@ func (s *session) request(place uint32, t topic, payload []byte) {
 
 // callError is what a device is told when its call has no answer (device API 4.1).
 func callError(err error) []byte {
-	return append(appendJSONString([]byte(`{"error":`), callWord(err)), '}')
+	return append(proto.AppendJSONString([]byte(`{"error":`), callWord(err)), '}')
 }
 
 func callWord(err error) string {
@@ -94,8 +94,9 @@ func (s *session) submitClaims(place uint32, events []proto.Event) {
 	s.submitThen(place, events, func() { s.m.claimed(events) })
 }
 
-// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1). Its size stands in the payload of the first
-// request; later ones with the same request id may leave it out.
+// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1).
+// Its size stands in the payload of the first request; later ones with the same request id may
+// leave it out.
 func (s *session) update(place uint32, t topic, payload []byte) {
 	last := &s.updates[0]
 	what, prefix := subFirmware, "v2/fw/response/"
@@ -121,7 +122,7 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	}
 	b, err := readChunk(p.Path, last.size, int64(t.chunk))
 	switch {
-	case errors.Is(err, ErrTooLarge):
+	case errors.Is(err, errLargeChunk):
 		s.updateError("PAYLOAD_TOO_LARGE")
 	case err != nil:
 		s.m.complain("an OTA package cannot be read", s.device.Name, err)
@@ -131,7 +132,8 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	}
 }
 
-// chunks is how a device reads a package: the id that it gave to the reading, and the size of a chunk; not positive: the whole file.
+// chunks is how a device reads a package: the id that it gave to the reading, and the size of a
+// chunk; not positive: the whole file.
 type chunks struct {
 	request string
 	size    int64

@@ -19,8 +19,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// deferred is an intake whose medium is under control: what was submitted becomes durable, or is refused, when the test says so; at once when
-// auto is set.
+// deferred is an intake whose medium is under control: what was submitted becomes durable, or is
+// refused, when the test says so; at once when auto is set.
 type deferred struct {
 	mu      sync.Mutex
 	auto    bool
@@ -202,7 +202,7 @@ func (b *book) Create(_ context.Context, n *agent.NewDevice) (proto.UUID, error)
 	b.tokens[token] = registry.Device{ID: id, Name: n.Name, Type: n.Type, Gateway: n.IsGateway}
 	value, kind := "null", n.CredentialsType
 	if n.CredentialsValue != "" {
-		value = string(appendJSONString(nil, n.CredentialsValue))
+		value = string(proto.AppendJSONString(nil, n.CredentialsValue))
 	}
 	if kind == "" {
 		kind = "ACCESS_TOKEN"
@@ -491,7 +491,8 @@ func (c *tester) expect(want string) {
 	}
 }
 
-// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason 0 means without one.
+// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason
+// 0 means without one.
 func (c *tester) closed(reason byte) {
 	c.Helper()
 	head, body, err := c.next()

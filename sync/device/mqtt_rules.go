@@ -8,8 +8,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// rules is what the profile of a device says of its topics and payloads, with the schemas ready for use. It does not change: a changed profile makes
-// new ones.
+// rules is what the profile of a device says of its topics and payloads, with the schemas ready for
+// use. It does not change: a changed profile makes new ones.
 type rules struct {
 	registry.Profile
 	telemetry  *schema.Message // nil: there is none, or none that can be used
@@ -18,8 +18,9 @@ type rules struct {
 	answer     *schema.Message
 }
 
-// follow makes the session go by a profile as it is now: at the connect, and at each change, as the server does (read in its source). The
-// loop's goroutine and the one that reads the connection call it; the later of two sees what is newer.
+// follow makes the session go by a profile as it is now: at the connect, and at each change, as the
+// server does (read in its source). The loop's goroutine and the one that reads the connection call
+// it; the later of two sees what is newer.
 func (s *session) follow(profile proto.UUID) {
 	s.following.Lock()
 	defer s.following.Unlock()

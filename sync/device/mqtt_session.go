@@ -8,11 +8,12 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
-// ackWindow is how many publishes of a device may wait for the medium; while there are so many nothing more is read from it. A power of
-// two, above the 100 that getSessionLimits announces.
+// ackWindow is how many publishes of a device may wait for the medium; while there are so many
+// nothing more is read from it. A power of two, above the 100 that getSessionLimits announces.
 const ackWindow = 128
 
 // Reasons, as MQTT 5 numbers them; earlier versions know none.
@@ -30,8 +31,9 @@ const (
 	reasonPayload       = 0x99
 )
 
-// session is what a device has while it is connected over MQTT. Publishes come from the goroutine that reads the connection,
-// acknowledgements from the committer, commands and attributes from the loop; mu keeps them apart, and none of them waits for the device.
+// session is what a device has while it is connected over MQTT. Publishes come from the goroutine
+// that reads the connection, acknowledgements from the committer, commands and attributes from the
+// loop; mu keeps them apart, and none of them waits for the device.
 type session struct {
 	m          *MQTT
 	conn       *mqttConn
@@ -169,8 +171,9 @@ func (s *session) over() {
 	s.mu.Unlock()
 }
 
-// publish handles what the device publishes; id is 0 for QoS 0. payload is valid during the call only. The goroutine that reads the connection calls it, and is held up here when the
-// medium is slower than the device.
+// publish handles what the device publishes; id is 0 for QoS 0. payload is valid during the call
+// only. The goroutine that reads the connection calls it, and is held up here when the medium is
+// slower than the device.
 func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 	place, ok := s.begin(id, qos)
 	if !ok {
@@ -235,7 +238,7 @@ func (p *rules) ownTopic(t topic, name string) topic {
 
 // data hands telemetry or attributes of the device itself to the intake.
 func (s *session) data(place uint32, what subject, payload []byte) {
-	p := s.m.parser.Get().(*Parser)
+	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.Telemetry
 	if what == subAttributes {
@@ -252,7 +255,8 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 // submit hands events to the intake; the acknowledgement follows when they are durable.
 func (s *session) submit(place uint32, events []proto.Event) { s.submitThen(place, events, nil) }
 
-// submitThen is submit with something to be done when the events are durable, which must not block; or nil.
+// submitThen is submit with something to be done when the events are durable, which must not block;
+// or nil.
 func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
 	if len(events) == 0 {
 		s.finish(place, reasonNone)
@@ -273,14 +277,16 @@ func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
 	}
 }
 
-func (m *MQTT) putParser(p *Parser) {
-	if p.retained() <= maxRetained {
+func (m *MQTT) takeParser() *payload.Parser { return m.parser.Get().(*payload.Parser) }
+
+func (m *MQTT) putParser(p *payload.Parser) {
+	if p.Retained() <= maxRetained {
 		m.parser.Put(p)
 	}
 }
 
-// refuse ends the session because events were not stored: neither they nor what came behind them is acknowledged, so the device sends all of it
-// again when it is back.
+// refuse ends the session because events were not stored: neither they nor what came behind them is
+// acknowledged, so the device sends all of it again when it is back.
 func (s *session) refuse(err error) {
 	if s.m.ctx.Err() == nil {
 		s.m.complain("events of MQTT devices are refused; the devices are disconnected to try again", s.device.Name, err)
@@ -288,7 +294,8 @@ func (s *session) refuse(err error) {
 	s.end(reasonQuota)
 }
 
-// invalid refuses a publish for what is in it: MQTT 5 has a word for that, earlier versions end the session (device API 3.3).
+// invalid refuses a publish for what is in it: MQTT 5 has a word for that, earlier versions end the
+// session (device API 3.3).
 func (s *session) invalid(place uint32, err error) {
 	s.m.complain("an MQTT device publishes what cannot be stored", s.device.Name, err)
 	s.mu.Lock()
@@ -304,7 +311,8 @@ func (s *session) invalid(place uint32, err error) {
 	}
 }
 
-// fatal acknowledges a publish and ends the session, as the server does for a few mistakes (device API 4.3).
+// fatal acknowledges a publish and ends the session, as the server does for a few mistakes (device
+// API 4.3).
 func (s *session) fatal(place uint32, err error) {
 	s.m.complain("an MQTT device publishes what cannot be understood", s.device.Name, err)
 	s.finish(place, reasonUnspecified)
@@ -326,7 +334,8 @@ func (s *session) filter(name string) (topic, bool) {
 	return t, ok && s.device.Gateway
 }
 
-// subscribe grants a subscription with that quality of service; false if the filter is none of those that there are.
+// subscribe grants a subscription with that quality of service; false if the filter is none of
+// those that there are.
 func (s *session) subscribe(name string, qos byte) bool {
 	t, ok := s.filter(name)
 	if !ok {
@@ -346,7 +355,8 @@ func (s *session) subscribe(name string, qos byte) bool {
 	return true
 }
 
-// unsubscribe ends a subscription, in all its spellings (device API 4.1), and tells whether there was one.
+// unsubscribe ends a subscription, in all its spellings (device API 4.1), and tells whether there
+// was one.
 func (s *session) unsubscribe(name string) bool {
 	t, ok := s.filter(name)
 	if !ok {
@@ -387,8 +397,8 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 	return ok
 }
 
-// sendCall is send for a call, or nil. A one-way call is over when it is delivered, and that is when the device acknowledges it (device API 4.2): later
-// tells that acknowledged will say so.
+// sendCall is send for a call, or nil. A one-way call is over when it is delivered, and that is
+// when the device acknowledges it (device API 4.2): later tells that acknowledged will say so.
 func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -433,7 +443,8 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	return true, false
 }
 
-// attributes sends a change of shared attributes, object in JSON, to the device, or to the gateway that calls it name.
+// attributes sends a change of shared attributes, object in JSON, to the device, or to the gateway
+// that calls it name.
 func (s *session) attributes(name string, object []byte, set []proto.KV, deleted []string) {
 	if name == "" {
 		if g := s.sub(subAttributes); g.on {

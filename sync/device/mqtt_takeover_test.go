@@ -26,8 +26,8 @@ func (m *slowMedium) Submit(ctx context.Context, events []proto.Event, done func
 	return m.deferred.Submit(ctx, events, done)
 }
 
-// When a device connects again what has come over its old connection is handled, also what was not read yet; then that connection ends, and then
-// the device hears that it is connected.
+// When a device connects again what has come over its old connection is handled, also what was not
+// read yet; then that connection ends, and then the device hears that it is connected.
 func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 	const publishes = 50
 	for _, c := range []struct {

@@ -103,7 +103,8 @@ func TestMQTTProfileTopics(t *testing.T) {
 	}
 }
 
-// Commands: to subscribers only, those pending again at each subscription and behind its SUBACK, answers whenever they come.
+// Commands: to subscribers only, those pending again at each subscription and behind its SUBACK,
+// answers whenever they come.
 func TestMQTTCommands(t *testing.T) {
 	s := newStand(t, true)
 	call := agent.Call{Device: lampID, ID: 12, Method: `set"Gpio`, Params: `{"pin":1}`}
@@ -227,7 +228,8 @@ func TestMQTTGateway(t *testing.T) {
 	if len(s.book.births) != 1 || s.book.births[0] != (agent.NewDevice{Name: "Dev B", Type: "7", Gateway: gatewayID}) {
 		t.Fatalf("made %+v", s.book.births)
 	}
-	// All forms of telemetry in one message; a device nobody knows; metadata is no data; a name twice keeps both.
+	// All forms of telemetry in one message; a device nobody knows; metadata is no data; a name
+	// twice keeps both.
 	g.ask("v1/gateway/telemetry", `{"Dev A":[{"ts":1000,"values":{"t":21}},{"t":22,"metadata":{"connector":"c","receivedTs":1,"publishedTs":2}}],"D\u0065v C":[{"ts":1,"values":{"a":1}}],
 		"Dev A":[{"ts":5,"values":{"z":1}}],"Dev B":[]}`, 3)
 	g.ask("v1/gateway/attributes", `{"Dev A":{"fw":"1.2x"},"Dev B":{}}`, 4)
@@ -284,7 +286,8 @@ func TestMQTTGateway(t *testing.T) {
 	g.ask("v1/gateway/connect", `{"device":"Dev A"}`, 8)
 	g.expect(`v1/gateway/rpc {"device":"Dev A","data":{"id":4,"method":"m","params":1}}`)
 
-	// Renamed in the cloud the device goes on under the name that the gateway uses, whichever that is.
+	// Renamed in the cloud the device goes on under the name that the gateway uses, whichever that
+	// is.
 	delete(s.book.tokens, "other")
 	s.book.enrol("other", registry.Device{ID: proto.UUID{0x03}, Name: "Dev A2"})
 	s.DeviceChanged(registry.Device{ID: proto.UUID{0x03}, Name: "Dev A2"}, registry.DeviceRenamed)
@@ -299,7 +302,8 @@ func TestMQTTGateway(t *testing.T) {
 	s.book.enrol("other", registry.Device{ID: proto.UUID{0x03}, Name: "Dev A"})
 	g.ask("v1/gateway/attributes", `{"Dev A":{"fw":"3x"}}`, 9)
 
-	// The device comes itself: the gateway loses it without a word, and takes it back with its next publish.
+	// The device comes itself: the gateway loses it without a word, and takes it back with its next
+	// publish.
 	d := s.dial(4, "other")
 	s.SharedAttributes(proto.UUID{0x03}, []proto.KV{boolean("fan", false)}, nil)
 	g.alive()
@@ -331,7 +335,8 @@ func keysIn(t *testing.T, e proto.Event) string {
 	return strings.Join(keys, ",")
 }
 
-// A gateway is told what happens to its devices: the one that speaks for them, or else the one that did last.
+// A gateway is told what happens to its devices: the one that speaks for them, or else the one that
+// did last.
 func TestGatewayIsToldOfItsDevices(t *testing.T) {
 	s := newStand(t, true)
 	other := registry.Device{ID: proto.UUID{0x05}, Name: "Other", Gateway: true}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -65,7 +66,7 @@ func TestMQTTPublish(t *testing.T) {
 		d.ask("v1/devices/me/telemetry", `[]`, 7) // the server never answers this
 		d.publish("v1/devices/me/telemetry", `{"ts":3000,"values":{"a":3}}`, 0)
 		d.alive() // nothing was sent for QoS 0
-		want := new(Parser)
+		want := new(payload.Parser)
 		var all []proto.Event
 		for _, text := range []string{
 			`{"ts":1000,"values":{"a":1}}`, `[{"ts":1000,"values":{"a":1}},{"ts":2000,"values":{"a":2.5}}]`, `{"ts":1000,"values":{"a":"x"}}`,
@@ -96,7 +97,8 @@ func TestMQTTPublish(t *testing.T) {
 	}
 }
 
-// A hundred publishes are under way before the first of them is durable; their acknowledgements come after the commit, in order.
+// A hundred publishes are under way before the first of them is durable; their acknowledgements
+// come after the commit, in order.
 func TestMQTTAcknowledgesAfterCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, false)
@@ -156,7 +158,8 @@ func TestMQTTSlowFlashSlowsTheDevice(t *testing.T) {
 	})
 }
 
-// What the queue refuses is not acknowledged, nor what came behind it; the device is sent away to try again.
+// What the queue refuses is not acknowledged, nor what came behind it; the device is sent away to
+// try again.
 func TestMQTTRefusal(t *testing.T) {
 	for _, v := range versions {
 		s := newStand(t, false)
@@ -245,7 +248,8 @@ func TestMQTTFilters(t *testing.T) {
 	}
 }
 
-// A second connection of a device takes over, whatever their client ids are; two devices with one client id do not disturb each other.
+// A second connection of a device takes over, whatever their client ids are; two devices with one
+// client id do not disturb each other.
 func TestMQTTTakeover(t *testing.T) {
 	for _, v := range versions {
 		s := newStand(t, true)

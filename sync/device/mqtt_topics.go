@@ -35,7 +35,8 @@ const (
 	subProvision
 )
 
-// family is the spelling of a topic; answers use that of the latest request or subscription of their kind (device API 4.1).
+// family is the spelling of a topic; answers use that of the latest request or subscription of
+// their kind (device API 4.1).
 type family uint8
 
 const (
@@ -153,7 +154,8 @@ func cutFamily(tail, mark string) (string, bool) {
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// withID reads the number at the end of a topic. It may have zeros in front and a sign (device API 4.1).
+// withID reads the number at the end of a topic. It may have zeros in front and a sign (device API
+// 4.1).
 func (t topic) withID(text string) topic {
 	if strings.Contains(text, "/") {
 		return topic{}
@@ -171,7 +173,8 @@ func digits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// filters are the filters that a device may subscribe to, and no others: nothing is routed between devices (device API 4.1).
+// filters are the filters that a device may subscribe to, and no others: nothing is routed between
+// devices (device API 4.1).
 var filters = map[string]topic{
 	"v1/devices/me/attributes":            {subject: subAttributes},
 	"v1/devices/me/attributes/response/+": {subject: subAttributeResponse},

@@ -22,7 +22,9 @@ func withFirmware(t *testing.T, s *stand, size int) string {
 	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.book.firmware = registry.Package{Title: "fw", Version: "1.2", FileName: "fw\r\nX: y.bin", ContentType: "application/x-fw", Path: path}
+	s.book.firmware = registry.Package{
+		Title: "fw", Version: "1.2", FileName: "fw\r\nX: y.bin", ContentType: "application/x-fw", Path: path,
+	}
 	return data
 }
 
@@ -52,14 +54,17 @@ func TestHTTPDownload(t *testing.T) {
 		if w.Code != c.status || c.status == 200 && w.Body.String() != data[c.from:c.to] {
 			t.Errorf("%s: %d, %d bytes", c.query, w.Code, w.Body.Len())
 		}
-		if head := w.Header(); c.status == 200 && (head.Get("Content-Type") != "application/x-fw" || head.Get("Content-Disposition") != "attachment;filename=fwX: y.bin" ||
-			fmt.Sprint(head[lowerFileName]) != "[fwX: y.bin]" || head.Get("Content-Length") != fmt.Sprint(c.to-c.from)) {
+		head := w.Header()
+		if c.status == 200 && (head.Get("Content-Type") != "application/x-fw" ||
+			head.Get("Content-Disposition") != "attachment;filename=fwX: y.bin" ||
+			fmt.Sprint(head[lowerFileName]) != "[fwX: y.bin]" ||
+			head.Get("Content-Length") != fmt.Sprint(c.to-c.from)) {
 			t.Errorf("%s: %v", c.query, head)
 		}
 	}
 }
 
-// A version that the server turned into a number on its way to the edge is that version all the same.
+// A version that the server turned into a number on its way to the edge still means that version.
 func TestIsTold(t *testing.T) {
 	for _, c := range []struct {
 		text, written string
@@ -76,7 +81,7 @@ func TestIsTold(t *testing.T) {
 		{"fw", `"fw"`, false},
 		{"", "0", false},
 	} {
-		if got := isTold(c.text, c.written); got != c.want {
+		if got := means(c.written, c.text); got != c.want {
 			t.Errorf("%q as %q: %v", c.text, c.written, got)
 		}
 	}
@@ -99,7 +104,8 @@ func TestMQTTFirmware(t *testing.T) {
 	d.expect("v2/fw/error PAYLOAD_TOO_LARGE")
 	d.closed(0)
 	d = s.dial(5, "lamp")
-	d.subscribe("v2/fw/error", 0) // with QoS 1 an acknowledgement would meet a pipe that nobody reads
+	// With QoS 1 the client would write an acknowledgement into a pipe that nobody reads.
+	d.subscribe("v2/fw/error", 0)
 	d.publish("v2/fw/request/9/chunk/0", "much", 1)
 	d.puback(1, reasonPayload)
 	data = withFirmware(t, s, 1000)

@@ -5,7 +5,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// maxPolls is how many long polls of one device may wait at a time; HTTP connections bound those of all devices.
+// maxPolls is how many long polls of one device may wait at a time. The slots of connections bound
+// those of all devices.
 const maxPolls = 8
 
 // pollKind is what a poll waits for.
@@ -16,19 +17,20 @@ const (
 	pollCalls
 )
 
-// poll is an HTTP request that waits. It is served once.
+// poll is an HTTP request that waits. It gets at most one result.
 type poll struct {
 	kind pollKind
-	got  chan pollResult // with room for one
+	got  chan pollResult // of capacity 1
 }
 
+// pollResult is what a poll is answered with: one of the three.
 type pollResult struct {
-	body    []byte
+	body    []byte // JSON
 	call    *agent.Call
-	deleted bool
+	deleted bool // the device was deleted
 }
 
-// wait registers a poll; false if too many wait.
+// wait registers a poll. It returns false if too many polls of the device wait.
 func (d *Doors) wait(id proto.UUID, p *poll) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -39,7 +41,7 @@ func (d *Doors) wait(id proto.UUID, p *poll) bool {
 	return true
 }
 
-// forget ends a poll, served or not.
+// forget removes a poll, whether it has its result or not.
 func (d *Doors) forget(id proto.UUID, p *poll) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -57,7 +59,8 @@ func (d *Doors) forget(id proto.UUID, p *poll) {
 	}
 }
 
-// serve gives r to all polls of the device that wait for that kind of thing, of every kind if it was deleted; it tells whether there were any.
+// serve gives r to all polls of the device that wait for kind; if the device was deleted, to all of
+// its polls. It reports whether there were any.
 func (d *Doors) serve(id proto.UUID, kind pollKind, r pollResult) (any bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,7 +69,7 @@ func (d *Doors) serve(id proto.UUID, kind pollKind, r pollResult) (any bool) {
 			select {
 			case p.got <- r:
 				any = true
-			default: // served already
+			default: // it has its result already
 			}
 		}
 	}

@@ -12,19 +12,19 @@ import (
 	"edgesync/sync/registry"
 )
 
-// serverScope is the scope of provisionState (device API 5).
+// serverScope is the scope of provisionState (API.md 5).
 const serverScope = "SERVER_SCOPE"
 
-// provisionState is the attribute that says that a device has its credentials.
+// provisionState is the attribute that marks a device that has its credentials (API.md 5).
 const provisionState = "provisionState"
 
-// The answers of provisioning that are no success (device API 5).
+// The answers of provisioning that are no success (API.md 5).
 const (
 	provisionNotFound = `{"errorMsg":"Provision data was not found!","status":"NOT_FOUND"}`
 	provisionFailure  = `{"errorMsg":"Failed to provision device!","status":"FAILURE"}`
 )
 
-// provisionRequest is what a device without credentials sends.
+// provisionRequest is the request of a device that has no credentials.
 type provisionRequest struct {
 	DeviceName      json.RawMessage `json:"deviceName"`
 	Key             *string         `json:"provisionDeviceKey"`
@@ -38,17 +38,19 @@ type provisionRequest struct {
 	Gateway         json.RawMessage `json:"gateway"`
 }
 
-var errProvision = errors.New(`"provisionDeviceKey" and "provisionDeviceSecret" are needed, and "credentialsType" must be ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE`)
+var errProvision = errors.New(`"provisionDeviceKey" and "provisionDeviceSecret" are needed, ` +
+	`and "credentialsType" must be ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE`)
 
-// readProvision checks a request; its errors wrap errProvision unless it is no JSON.
+// readProvision reads a request and checks it. Its errors hold nothing of the payload, which has
+// secrets in it.
 func readProvision(payload []byte) (r provisionRequest, err error) {
 	if readObject(payload, &r) != nil {
-		return r, errors.New("the request is no JSON object of that form") // no more: it holds secrets
+		return r, errors.New("the request is no JSON object of that form")
 	}
 	return r, r.check()
 }
 
-// check returns errProvision for what is missing or unknown.
+// check returns errProvision if a member is missing or has an unknown value.
 func (r *provisionRequest) check() error {
 	if r.Key == nil || r.Secret == nil || string(r.DeviceName) == "null" {
 		return errProvision
@@ -63,7 +65,8 @@ func (r *provisionRequest) check() error {
 	return nil
 }
 
-// Provision answers a device that asks for credentials (device API 5). An error means that it should ask again later.
+// provisioned answers a device that asks for credentials (API.md 5). An error means that the device
+// should ask again later.
 func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []byte, err error) {
 	profile, ok := d.Lookups.Provision(*r.Key, *r.Secret)
 	if !ok {
@@ -125,7 +128,8 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 	return answer, nil
 }
 
-// device is what the request wants to have made. Credentials that are named but not given become a generated access token.
+// device returns the device that the request asks for. If its credentials are of a type but without
+// a value, the device gets a generated access token.
 func (r *provisionRequest) device(name, profile string) *agent.NewDevice {
 	n := &agent.NewDevice{Name: name, Type: profile, CredentialsType: "ACCESS_TOKEN"}
 	kind := ""
@@ -153,7 +157,7 @@ type basic struct {
 	Password string `json:"password"`
 }
 
-// provisionAnswer tells a device its credentials, which come as ThingsBoard's JSON.
+// provisionAnswer is the answer with the credentials of a device, which come as ThingsBoard's JSON.
 func provisionAnswer(credentials []byte) ([]byte, error) {
 	var c struct {
 		Type  string `json:"credentialsType"`
@@ -161,7 +165,8 @@ func provisionAnswer(credentials []byte) ([]byte, error) {
 		Value string `json:"credentialsValue"`
 	}
 	if err := json.Unmarshal(credentials, &c); err != nil {
-		return nil, errors.New("the credentials of the device cannot be read") // without the text, which is secret
+		// The text, which is secret, must not get into an error.
+		return nil, errors.New("the credentials of the device cannot be read")
 	}
 	b := []byte(`{"credentialsValue":`)
 	switch c.Type {

@@ -7,30 +7,32 @@ import (
 	"unicode/utf8"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/registry"
 )
 
-// What devices ask, over MQTT or HTTP. These messages are small and rare, so that encoding/json is good enough; it looks at UTF-8 only where
-// we do.
+// What devices ask over MQTT or HTTP is small and rare, so encoding/json reads it.
 
 var (
 	errUTF8   = errors.New("invalid UTF-8")
 	errObject = errors.New("the text must be a JSON object")
 )
 
-// readObject reads a JSON object into v, whose fields are pointers or json.RawMessage.
+// readObject reads a JSON object into v. It checks that the text is UTF-8, which encoding/json does
+// not.
 func readObject(payload []byte, v any) error {
 	if !utf8.Valid(payload) {
 		return errUTF8
 	}
-	if trimmed := strings.TrimLeft(string(payload[:min(len(payload), 64)]), " \t\r\n"); trimmed == "" || trimmed[0] != '{' {
+	trimmed := strings.TrimLeft(string(payload[:min(len(payload), 64)]), " \t\r\n")
+	if trimmed == "" || trimmed[0] != '{' {
 		return errObject
 	}
 	return json.Unmarshal(payload, v)
 }
 
-// keyList is a list of attribute names as devices write it: "a,b", or one name in an array, or a number (device API 4.1). given is false if
-// there is none.
+// keyList reads a list of attribute names as devices write it (API.md 4.1): "a,b", one such string
+// in an array, or a number. given is false if raw is nil.
 func keyList(raw json.RawMessage) (keys []string, given bool, err error) {
 	if raw == nil {
 		return nil, false, nil
@@ -57,7 +59,8 @@ func keyList(raw json.RawMessage) (keys []string, given bool, err error) {
 	return splitKeys(text), true, nil
 }
 
-// splitKeys never returns nil, which would mean all.
+// splitKeys returns the names in a list separated by commas. It is never nil, which would mean all
+// names.
 func splitKeys(text string) []string {
 	keys := make([]string, 0, 4)
 	for k := range strings.SplitSeq(text, ",") {
@@ -68,13 +71,14 @@ func splitKeys(text string) []string {
 	return keys
 }
 
-// question says which attributes a device wants to know.
+// question is which attributes a device wants to know.
 type question struct {
-	client, shared         bool     // from which scopes
+	client, shared         bool     // the scopes
 	clientKeys, sharedKeys []string // nil: all
 }
 
-// appendAttributes answers a question from the registry: a part for each scope that has something (device API 2, 4.1).
+// appendAttributes answers a question from the registry, with a member for each scope that has
+// values (API.md 2, 4.1).
 func appendAttributes(dst []byte, look registry.Lookups, device proto.UUID, q question) []byte {
 	dst = append(dst, '{')
 	parts := 0
@@ -121,7 +125,7 @@ func appendObject(dst []byte, kvs []proto.KV) []byte {
 	return append(dst, '}')
 }
 
-// appendDeleted appends what devices are told of deleted attributes.
+// appendDeleted appends the notice of deleted attributes.
 func appendDeleted(dst []byte, keys []string) []byte {
 	dst = append(dst, `{"deleted":[`...)
 	for i, k := range keys {
@@ -133,13 +137,25 @@ func appendDeleted(dst []byte, keys []string) []byte {
 	return append(dst, `]}`...)
 }
 
-// call is a device's own call.
+// appendCommand appends "method" and "params" of a command and the brace behind them.
+func appendCommand(dst []byte, c *agent.Call) []byte {
+	dst = append(dst, `"method":`...)
+	dst = proto.AppendJSONString(dst, c.Method)
+	dst = append(dst, `,"params":`...)
+	if c.Params == "" {
+		dst = append(dst, "null"...)
+	}
+	return append(append(dst, c.Params...), '}')
+}
+
+// call is a call that a device makes.
 type call struct {
 	Method *json.RawMessage `json:"method"`
 	Params json.RawMessage  `json:"params"`
 }
 
-// readCall reads {"method":…,"params":…}; a method that is no string is taken as its text.
+// readCall reads {"method":…,"params":…}. A method that is no string stands for its JSON text;
+// params are "null" if there are none.
 func readCall(payload []byte) (method, params string, err error) {
 	var c call
 	if err := readObject(payload, &c); err != nil {
@@ -159,7 +175,8 @@ func readCall(payload []byte) (method, params string, err error) {
 	return method, params, err
 }
 
-// sessionLimits answers getSessionLimits: what thingsboard-gateway waits for before it sends anything (device API 4.1, 9).
+// sessionLimits is the answer to getSessionLimits, which thingsboard-gateway waits for before it
+// sends anything (API.md 4.1, 9).
 func sessionLimits(gateway bool) []byte {
 	const none = `{"messages":null,"telemetryMessages":null,"telemetryDataPoints":null}`
 	b := []byte(`{"maxPayloadSize":65536,"maxInflightMessages":100,"rateLimits":` + none)
@@ -169,7 +186,7 @@ func sessionLimits(gateway bool) []byte {
 	return append(b, '}')
 }
 
-// number reads a whole number that may stand in quotes.
+// number reads a whole number, which may stand in quotes.
 func number(raw json.RawMessage) (int64, error) {
 	text := strings.Trim(string(raw), `"`)
 	return json.Number(text).Int64()

@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// Limits of time on HTTP. Long polls end after 30 s (device API 2).
+// Limits on HTTP connections. All times leave room for a long poll of 30 s (API.md 2).
 const (
 	headerLimit = 10 * time.Second // for the headers
-	bodyGrace   = 15 * time.Second // for the body, and for each bodyRate bytes of it that come a second more
-	bodyRate    = 1 << 10          // bytes
+	bodyGrace   = 15 * time.Second // for the body, and one second more for each bodyRate bytes
+	bodyRate    = 1 << 10          // bytes of the body that have come
 	bodyLimit   = 60 * time.Second // for the whole request: 17 KiB/s for the largest body
 	answerLimit = 60 * time.Second // for the answer
 	restLimit   = 90 * time.Second // between two requests of a connection
 	maxHeader   = 16 << 10         // bytes of headers
 )
 
-// NewServer returns a server for handler with every limit set, above. Serve it connections of Doors.Listen: to them the limits of bodies apply, and it
-// tells which of them are being served.
-// log gets what the server itself has to say.
+// NewServer returns a server for handler with every limit above set. It must serve connections of
+// Doors.Listen: the limits of bodies apply to those only, and their slots follow what the requests
+// do. log gets what the server itself reports.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           usher{handler},
+		Handler:           arrivals{handler},
 		ReadHeaderTimeout: headerLimit,
 		ReadTimeout:       bodyLimit,
 		WriteTimeout:      bodyLimit + answerLimit, // counts from the end of the headers
@@ -33,13 +33,13 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if p, ok := c.(*place); ok {
-				ctx = context.WithValue(ctx, placeKey{}, p)
+			if p, ok := c.(*slot); ok {
+				ctx = context.WithValue(ctx, slotKey{}, p)
 			}
 			return ctx
 		},
 		ConnState: func(c net.Conn, state http.ConnState) {
-			p, ok := c.(*place)
+			p, ok := c.(*slot)
 			switch {
 			case !ok:
 			case state == http.StateActive:
@@ -51,36 +51,37 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-type placeKey struct{}
+type slotKey struct{}
 
-// usher tells the places when a request has come as a whole, and cuts off who dribbles.
-type usher struct{ http.Handler }
+// arrivals notes on the slot of a connection when its request has come whole, and cuts bodies off
+// that come too slowly.
+type arrivals struct{ http.Handler }
 
 // ServeHTTP implements http.Handler.
-func (u usher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p, _ := r.Context().Value(placeKey{}).(*place)
+func (u arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, _ := r.Context().Value(slotKey{}).(*slot)
 	switch {
 	case p == nil:
 	case r.Body == http.NoBody:
 		p.become(served, false)
 	default:
-		b := &arrival{ReadCloser: r.Body, place: p, begun: time.Now()}
+		b := &arrival{ReadCloser: r.Body, slot: p, begun: time.Now()}
 		b.extend()
 		r.Body = b
 	}
 	u.Handler.ServeHTTP(w, r)
 }
 
-// arrival is a body on its way.
+// arrival is a body that is being received.
 type arrival struct {
 	io.ReadCloser
-	place *place
+	slot  *slot
 	begun time.Time
 	bytes int64
 	whole bool
 }
 
-// Read implements io.Reader. When the body has come as a whole its sender has done all that it must.
+// Read implements io.Reader. When the body has come whole, its sender has done all that it must.
 func (a *arrival) Read(b []byte) (int, error) {
 	n, err := a.ReadCloser.Read(b)
 	if a.bytes += int64(n); a.whole {
@@ -90,13 +91,14 @@ func (a *arrival) Read(b []byte) (int, error) {
 		a.extend()
 		return n, err
 	}
-	_ = a.place.SetReadDeadline(time.Now().Add(answerLimit)) // from here on reading only tells that the device has left
-	a.place.become(served, false)
+	// From here on, reading is only to learn that the device has left.
+	_ = a.slot.SetReadDeadline(time.Now().Add(answerLimit))
+	a.slot.become(served, false)
 	return n, err
 }
 
-// extend gives the body time in proportion to what of it has come.
+// extend sets the deadline of the body, which grows with the bytes that have come.
 func (a *arrival) extend() {
 	limit := bodyGrace + time.Duration(a.bytes)*time.Second/bodyRate
-	_ = a.place.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
+	_ = a.slot.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
 }

@@ -16,7 +16,6 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/device"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -57,7 +56,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	// An agent as main.go wires it.
 	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	c := config(t, "EDGESYNC_CLOUD_HOST=127.0.0.1", "EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
+	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1", "EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
 		"EDGESYNC_RECONNECT_INTERVAL=100ms", "EDGESYNC_RECONNECT_MAX_INTERVAL=200ms")
 	log := slog.New(slog.DiscardHandler)
 	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
@@ -78,7 +77,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.agent.SetDoors(&hands{r.agent})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log, Parser: func() rest.Parser { return new(device.Parser) },
+		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running gosync.WaitGroup

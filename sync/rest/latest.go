@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"edgesync/proto"
-	agent "edgesync/sync"
+	"edgesync/sync/clock"
 )
 
 // Bounds of the latest values.
@@ -22,7 +22,7 @@ const (
 // Latest holds the latest value of each time series that was accepted here, in memory: what is older than the process is what the cloud sent. An
 // entity that was not heard of for long gives way. Safe for concurrent use.
 type Latest struct {
-	clock *agent.Clock
+	clock *clock.Clock
 
 	mu       sync.Mutex
 	entities map[proto.UUID]*series
@@ -42,7 +42,7 @@ type value struct {
 }
 
 // NewLatest returns an empty one. What comes before the clock is set is of then, as well as that is known.
-func NewLatest(c *agent.Clock) *Latest {
+func NewLatest(c *clock.Clock) *Latest {
 	return &Latest{clock: c, entities: make(map[proto.UUID]*series)}
 }
 

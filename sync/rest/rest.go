@@ -14,6 +14,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 )
 
@@ -40,23 +41,15 @@ type Caller interface {
 	CallDevice(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error)
 }
 
-// Parser turns what a device may post into events, converted as the server would (device API 1): *device.Parser is one. What it returns is valid
-// until its next call.
-type Parser interface {
-	Telemetry(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error)
-	Attributes(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error)
-}
-
 // Options are what the API stands on.
 type Options struct {
 	Registry *registry.Registry
 	Intake   Intake
 	Births   agent.Births
 	Calls    Caller
-	Parser   func() Parser // a new one
 	Latest   *Latest
 	Log      *slog.Logger
-	Clock    *agent.Clock // nil: the machine's is right
+	Clock    *clock.Clock // nil: the machine's is right
 }
 
 // Handler serves the paths below /api/, but for those of devices.

@@ -18,7 +18,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
-	"edgesync/sync/device"
+	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -102,20 +102,19 @@ func (r *rig) build(log *slog.Logger) {
 	r.intake = agent.NewIntake(r.queue)
 	r.intake.Remember(r.reg)
 	r.intake.Observe(r.latest.Observe)
-	c := config(r.T)
+	c := settings(r.T)
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
-		Parser: func() rest.Parser { return new(device.Parser) },
 	})
 }
 
 // config is the default one with what is set, as key=value of the environment.
-func config(t *testing.T, env ...string) *agent.Config {
+func settings(t *testing.T, env ...string) *config.Config {
 	t.Helper()
-	var f agent.Flags
+	var f config.Flags
 	f.Register(flag.NewFlagSet("test", flag.ContinueOnError))
-	l, err := agent.Load(&f, append([]string{"EDGESYNC_CLOUD_ROUTING_KEY=key", "EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir()}, env...))
+	l, err := config.Load(&f, append([]string{"EDGESYNC_CLOUD_ROUTING_KEY=key", "EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir()}, env...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
@@ -74,7 +75,7 @@ type timed struct {
 }
 
 // parse reads the body as what a device may post: the same forms, the same conversions.
-func (c *call) parse(p func(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error), id proto.UUID) (lists []timed, err error) {
+func (c *call) parse(p func(body []byte, entity proto.UUID, now int64) ([]proto.Event, error), id proto.UUID) (lists []timed, err error) {
 	events, err := p(c.body, id, c.stamp)
 	if err != nil {
 		return nil, bad(err.Error())
@@ -126,7 +127,7 @@ func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
 	if scope == registry.ClientScope {
 		return nil, bad("Invalid scope: CLIENT_SCOPE is written by the device itself")
 	}
-	lists, err := c.parse(c.Parser().Attributes, id)
+	lists, err := c.parse(new(payload.Parser).Attributes, id)
 	if err != nil {
 		return nil, err
 	}
@@ -335,7 +336,7 @@ func (c *call) saveTimeseries() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	lists, err := c.parse(c.Parser().Telemetry, id)
+	lists, err := c.parse(new(payload.Parser).Telemetry, id)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	agent "edgesync/sync"
+	"edgesync/sync/clock"
 )
 
 // metric is one line of /metrics. Names follow Prometheus: base units, _total for what only grows.
@@ -25,7 +26,7 @@ var metrics = []metric{
 	{"oldest_pending_seconds", "gauge", "Age of the oldest pending event.", func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 }},
 	{"queue_bytes", "gauge", "Size of the queue on the medium.", func(s *agent.Snapshot) float64 { return float64(s.QueueBytes) }},
 	{"queue_writable", "gauge", "1 while the queue takes events.", func(s *agent.Snapshot) float64 { return bit(s.Writable) }},
-	{"clock_known", "gauge", "1 while the time is known, from this machine or from the cloud.", func(s *agent.Snapshot) float64 { return bit(s.Clock != agent.ClockUnknown.String()) }},
+	{"clock_known", "gauge", "1 while the time is known, from this machine or from the cloud.", func(s *agent.Snapshot) float64 { return bit(s.Clock != clock.Unknown.String()) }},
 	{"queue_commits_total", "counter", "Group commits since the start.", func(s *agent.Snapshot) float64 { return float64(s.Commits) }},
 	{"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for the queue since midnight UTC, as reckoned.", func(s *agent.Snapshot) float64 { return float64(s.FlashWearToday) }},
 	{"fsyncs_today", "gauge", "Fsyncs of the queue since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FsyncsToday) }},

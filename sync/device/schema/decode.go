@@ -28,7 +28,7 @@ var (
 	errUTF8     = errors.New("protobuf: a string is no UTF-8")
 )
 
-// AppendJSON appends the JSON of a message in wire form. It keeps nothing of wire.
+// AppendJSON appends the JSON of a message in wire form to dst. It keeps no reference to wire.
 func (m *Message) AppendJSON(dst, wire []byte) ([]byte, error) {
 	if len(wire) > MaxJSON {
 		return dst, errTooLarge
@@ -39,29 +39,35 @@ func (m *Message) AppendJSON(dst, wire []byte) ([]byte, error) {
 	return d.out, err
 }
 
-// decoder writes the JSON of one message, level by level: once through the bytes of a level to find the values of each field, then the fields by number,
-// whose order on the wire is free. Both stacks go back to where they were behind each level, so they never hold more than the message has.
+// decoder writes the JSON of one message, level by level. At each level it goes through the bytes
+// once to find the values of every field, because fields stand in any order on the wire, and then
+// writes the fields by number. Behind each level both stacks shrink to what they were, so they
+// never hold more than the message has.
 type decoder struct {
 	wire   []byte
 	out    []byte
-	limit  int     // of out
-	visits int     // that are left
-	items  []item  // values of the levels above, then of this one
-	slots  []int32 // of each of these levels: the first and the last item of each field, then the field that each oneof holds; 0: none, else plus 1
+	limit  int    // of out
+	visits int    // that are left
+	items  []item // values of the levels above, then of this one
+
+	// heads has for each of these levels the first and the last item of each field, and then the
+	// field that each oneof holds. All are indices plus 1; 0 is none.
+	heads []int32
 }
 
-// item is a value: the bits of a number, or from and to in the wire form; and the next one of the same field, plus 1.
+// item is a value on the stack.
 type item struct {
-	bits uint64
-	next int32
+	bits uint64 // of a number, or the span of the value in the wire form
+	next int32  // index of the next value of the same field, plus 1; 0 is none
 }
 
+// span packs the offsets of a value into bits.
 func span(from, to int) uint64 { return uint64(from)<<32 | uint64(to) }
 
 func (d *decoder) bytes(it *item) []byte { return d.wire[it.bits>>32 : uint32(it.bits)] }
 
-// message writes a message, whose parts are the items from first on: two of a message that is not repeated are one behind the other the same as
-// merged.
+// message writes a message whose parts are the items from first on. Several parts of a message that
+// is not repeated are read one behind the other, which merges them.
 func (d *decoder) message(m *Message, first int32, levels int) error {
 	if levels == 0 {
 		return errTooDeep
@@ -69,8 +75,8 @@ func (d *decoder) message(m *Message, first int32, levels int) error {
 	if d.visits -= 1 + len(m.fields); d.visits < 0 {
 		return errTooLarge
 	}
-	l := level{decoder: d, m: m, base: len(d.slots)}
-	d.slots = append(d.slots, make([]int32, 2*len(m.fields)+m.oneofs)...)
+	l := level{decoder: d, m: m, base: len(d.heads)}
+	d.heads = append(d.heads, make([]int32, 2*len(m.fields)+m.oneofs)...)
 	mark := len(d.items)
 	for i := first; i != 0; i = d.items[i-1].next {
 		it := d.items[i-1]
@@ -82,7 +88,7 @@ func (d *decoder) message(m *Message, first int32, levels int) error {
 	before := len(d.out)
 	for i := range m.fields {
 		f := m.fields[i]
-		head := d.slots[l.base+2*i]
+		head := d.heads[l.base+2*i]
 		if head == 0 && f.presence {
 			continue
 		}
@@ -98,7 +104,7 @@ func (d *decoder) message(m *Message, first int32, levels int) error {
 		}
 	}
 	d.out = append(d.out, '}')
-	d.items, d.slots = d.items[:mark], d.slots[:l.base]
+	d.items, d.heads = d.items[:mark], d.heads[:l.base]
 	return nil
 }
 
@@ -106,10 +112,10 @@ func (d *decoder) message(m *Message, first int32, levels int) error {
 type level struct {
 	*decoder
 	m    *Message
-	base int // of its slots
+	base int // where its heads begin
 }
 
-// collect notes the values from..to.
+// collect notes the values that stand between from and to.
 func (l *level) collect(from, to int) error {
 	for from < to {
 		number, typ, n := protowire.ConsumeTag(l.wire[from:to])
@@ -129,7 +135,7 @@ func (l *level) collect(from, to int) error {
 				known = false
 			}
 		}
-		if !known { // groups have an end, which must be found
+		if !known { // protowire also finds the end of a group
 			n = protowire.ConsumeFieldValue(number, typ, l.wire[from:to])
 		}
 		if n < 0 {
@@ -143,10 +149,11 @@ func (l *level) collect(from, to int) error {
 	return nil
 }
 
-// badUTF8 is a length that is none; those of protowire are above it.
+// badUTF8 stands for a length when a string is not UTF-8. It is below the error codes of protowire.
 const badUTF8 = -100
 
-// value notes one value of a field and returns its length, negative if it is malformed.
+// value notes one value of a field and returns its length, which is negative if the value is
+// malformed.
 func (l *level) value(i, from, to int) int {
 	b := l.wire[from:to]
 	f := l.m.fields[i]
@@ -176,7 +183,7 @@ func (l *level) value(i, from, to int) int {
 	return n
 }
 
-// packed notes a list of numbers in one.
+// packed notes the numbers of a packed list and returns its length.
 func (l *level) packed(i, from, to int) int {
 	list, n := protowire.ConsumeBytes(l.wire[from:to])
 	if n < 0 {
@@ -193,18 +200,18 @@ func (l *level) packed(i, from, to int) int {
 	return n
 }
 
-// note adds a value to those of a field, or puts it in the place of the one that is there.
+// note adds a value to those of a field. It replaces the value of a field that is not repeated.
 func (l *level) note(i int, bits uint64) {
 	f := l.m.fields[i]
-	slots := l.slots[l.base:]
+	heads := l.heads[l.base:]
 	if f.oneof > 0 {
-		held := &slots[2*len(l.m.fields)+f.oneof-1]
+		held := &heads[2*len(l.m.fields)+f.oneof-1]
 		if *held != 0 && *held != int32(i+1) {
-			slots[2*(*held-1)] = 0
+			heads[2*(*held-1)] = 0
 		}
 		*held = int32(i + 1)
 	}
-	head, tail := &slots[2*i], &slots[2*i+1]
+	head, tail := &heads[2*i], &heads[2*i+1]
 	if *head != 0 && !f.repeated && f.kind != kindMessage {
 		l.items[*head-1].bits = bits
 		return
@@ -219,7 +226,7 @@ func (l *level) note(i int, bits uint64) {
 	*tail = last
 }
 
-// field writes the value of a field, whose items begin with head.
+// field writes the value of a field whose items begin with head.
 func (d *decoder) field(f *field, head int32, levels int) error {
 	switch {
 	case f.repeated:
@@ -316,8 +323,9 @@ func (d *decoder) scalar(f *field, it *item) {
 	}
 }
 
-// appendJava writes a floating-point number as Java does: with a point always, and with an exponent below 0.001 and from 10,000,000 on. The
-// digits count: the server takes the type of a value from them (device API 1.3).
+// appendJava writes a floating-point number as Java does: always with a point, and with an exponent
+// below 0.001 and from 10,000,000 on. The digits matter, because the server derives the type of a
+// value from them (API.md 1.3).
 func appendJava(dst []byte, v float64, bits int) []byte {
 	format := byte('e')
 	if a := math.Abs(v); a == 0 || a >= 1e-3 && a < 1e7 {

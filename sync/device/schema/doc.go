@@ -1,29 +1,43 @@
-// Package schema translates between protobuf and JSON by the proto3 schemas of device profiles, as ThingsBoard's transports do. It knows
-// nothing of topics, devices or values: what comes out of it goes through the same parser as a device's own JSON.
+// Package schema translates between protobuf and JSON by the proto3 schemas of device profiles, as
+// ThingsBoard's transports do. It knows nothing of topics, devices or values: JSON that comes out
+// of it goes through package payload like a device's own.
 //
-//	text of a schema ──Parse──▶ Message, its last one at the top
+//	text of a schema ──Parse──▶ Message: the last message at the top of the schema
 //	wire bytes ──Message.AppendJSON──▶ JSON        telemetry, attributes, answers to commands
 //	JSON ──Message.AppendWire──▶ wire bytes        commands
 //
-// # As the server does it
+// # Rules
 //
-// Read in the server's source (DynamicProtoUtils, its fork of protobuf-dynamic, ProtoConverter) and in protobuf-java's JSON mapping, which it
-// uses with default values included:
+// They are those of the server: of its source (DynamicProtoUtils, its fork of protobuf-dynamic,
+// ProtoConverter), and of the JSON mapping in protobuf-java, which it uses with default values
+// included.
 //
-//   - The payload is the last message that is declared at the top of the schema; nested ones do not count.
-//   - Imports, extensions, groups, maps and required fields are refused; of maps the server's builder of schemas makes a type that is not there. Options are ignored, so [packed=false] and json_name too.
-//   - A field is called by its lowerCamelCase name in JSON: current_fw becomes currentFw.
-//   - An absent field has its default value in JSON, unless its absence can be seen: optional fields, members of a oneof and
-//     messages are left out then. An absent list is [].
-//   - 64-bit integers are JSON strings, bytes are base64, enumerations are names, or numbers where the schema has no name. Float and double have the
-//     digits that Java writes; NaN and the infinities are strings.
-//   - Unknown fields, and fields with another wire type than the schema says, are ignored. Strings must be UTF-8.
+//   - The payload is the last message that is declared at the top of the schema. Nested messages do
+//     not count.
+//   - Imports, extensions, groups, maps and required fields are refused. (For a map, the server's
+//     builder of schemas refers to a type that does not exist.) Options are ignored, [packed=false]
+//     and json_name too.
+//   - The name of a field in JSON is in lowerCamelCase: current_fw becomes currentFw.
+//   - An absent field has its default value in JSON. Optional fields, members of a oneof and
+//     messages, whose absence can be seen, are left out instead. An absent list is [].
+//   - 64-bit integers are JSON strings, bytes are base64. Enumerations are names, or numbers where
+//     the schema has no name. Float and double have the digits that Java writes; NaN and the
+//     infinities are strings.
+//   - Unknown fields, and fields whose wire type is not that of the schema, are ignored. Strings
+//     must be UTF-8.
 //
-// A difference: the server saves no profile with reserved or options in a message, here they are ignored.
+// One rule differs: the server does not save a profile with reserved or option in a message; here
+// both are ignored.
 //
 // # Bounds
 //
-// A schema has at most [MaxText] bytes, which bounds all counts. JSON has at most [MaxJSON] bytes: a message of two bytes can have a
-// thousand default values. Messages nest at most 100 deep, as in protobuf-java. Nothing here keeps state: a Message does not change once it is
-// parsed, and all may use it at a time.
+// A schema has at most [MaxText] bytes, which bounds all its counts. JSON has at most [MaxJSON]
+// bytes, because a message of two bytes can have a thousand default values. Messages nest at most
+// 100 deep, as in protobuf-java. A [Message] does not change once it is parsed, and many goroutines
+// may use it; the package has no other state.
+//
+// # Files
+//
+// scan.go, parse.go the text of schemas; message.go what they become; decode.go protobuf to JSON;
+// encode.go JSON to protobuf.
 package schema

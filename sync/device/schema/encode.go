@@ -12,8 +12,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// AppendWire appends the wire form of a JSON object. Members that the schema does not know, and names that an enumeration does not have, are left
-// out; what does not fit is an error, as it is for the server.
+// AppendWire appends the wire form of a JSON object. Members that the schema does not have, and
+// names that an enumeration does not have, are left out. What does not fit the schema is an error,
+// as for the server.
 func (m *Message) AppendWire(dst, object []byte) ([]byte, error) {
 	d := json.NewDecoder(strings.NewReader(string(object)))
 	d.UseNumber()
@@ -76,7 +77,7 @@ func (f *field) appendWire(dst []byte, v any, levels int) ([]byte, error) {
 	return append(protowire.AppendTag(dst, f.number, f.kind.wire()), value...), nil
 }
 
-// appendList appends a list: numbers in one, as proto3 has it.
+// appendList appends a list. Numbers are packed, as in proto3.
 func (f *field) appendList(dst []byte, v any, levels int) ([]byte, error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -108,12 +109,12 @@ func (f *field) appendList(dst []byte, v any, levels int) ([]byte, error) {
 	return dst, nil
 }
 
-// appendBytes appends a field of bytes.
+// appendBytes appends a field that is a string, bytes or a message.
 func (f *field) appendBytes(dst, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(dst, f.number, protowire.BytesType), value)
 }
 
-// isDefault tells whether a value is what its absence means.
+// isDefault reports whether an absent field would mean the same value.
 func (f *field) isDefault(value []byte) bool {
 	if f.kind == kindEnum {
 		v, _ := protowire.ConsumeVarint(value)
@@ -127,7 +128,7 @@ func (f *field) isDefault(value []byte) bool {
 	return true
 }
 
-// appendScalar appends a value without tag; ok is false if there is none to append.
+// appendScalar appends a value without its tag. ok is false if there is nothing to append.
 func (f *field) appendScalar(dst []byte, v any) (_ []byte, ok bool, err error) {
 	text, ok := textOf(v)
 	if !ok {
@@ -197,7 +198,8 @@ func readBase64(text string) ([]byte, error) {
 	return b, nil
 }
 
-// textOf is the text of a JSON value that is no object, and of a list with one such value: the server's JSON reader does not tell them apart.
+// textOf returns the text of a JSON value that is no object. A list with one such value has its
+// text, because the server's JSON reader does not distinguish the two.
 func textOf(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -216,7 +218,7 @@ func textOf(v any) (string, bool) {
 
 var errNumber = errors.New("protobuf: no number of that type")
 
-// exact is how large a whole number may be that is written with a point or an exponent.
+// exact is the largest whole number that may be written with a point or an exponent.
 const exact = 1 << 53
 
 func readInt(text string, bits int) (int64, error) {

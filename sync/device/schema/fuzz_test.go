@@ -16,7 +16,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// describer makes descriptors for Google's implementation of what Parse read, so that both can be compared.
+// describer turns what Parse has read into descriptors for Google's implementation, so that the two
+// implementations can be compared.
 type describer struct {
 	file     *descriptorpb.FileDescriptorProto
 	messages map[*Message]string
@@ -32,7 +33,8 @@ func (d *describer) message(m *Message) string {
 	p := &descriptorpb.DescriptorProto{Name: &name}
 	d.file.MessageType = append(d.file.MessageType, p)
 	for i := range m.oneofs {
-		p.OneofDecl = append(p.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: pb.String(fmt.Sprintf("oneof%d", i))})
+		name := fmt.Sprintf("oneof%d", i)
+		p.OneofDecl = append(p.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: &name})
 	}
 	for i := range m.fields {
 		f := m.fields[i]
@@ -40,7 +42,9 @@ func (d *describer) message(m *Message) string {
 		if f.repeated {
 			label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 		}
-		fp := &descriptorpb.FieldDescriptorProto{Name: &f.name, JsonName: &f.json, Number: pb.Int32(int32(f.number)), Label: &label}
+		fp := &descriptorpb.FieldDescriptorProto{
+			Name: &f.name, JsonName: &f.json, Number: pb.Int32(int32(f.number)), Label: &label,
+		}
 		d.typeOf(f, fp)
 		if f.oneof > 0 {
 			fp.OneofIndex = pb.Int32(int32(f.oneof - 1))
@@ -66,14 +70,18 @@ func (d *describer) typeOf(f *field, p *descriptorpb.FieldDescriptorProto) {
 		if !ok {
 			name = fmt.Sprintf("E%d", len(d.enums))
 			d.enums[f.enum] = name
-			e := &descriptorpb.EnumDescriptorProto{Name: &name, Options: &descriptorpb.EnumOptions{AllowAlias: pb.Bool(true)}}
-			e.Value = append(e.Value, &descriptorpb.EnumValueDescriptorProto{Name: pb.String(f.enum.names[f.enum.first]), Number: &f.enum.first})
-			for n, text := range f.enum.names {
+			e := &descriptorpb.EnumDescriptorProto{Name: &name}
+			value := func(n int32) {
+				e.Value = append(e.Value, &descriptorpb.EnumValueDescriptorProto{
+					Name: pb.String(f.enum.names[n]), Number: pb.Int32(n),
+				})
+			}
+			value(f.enum.first)
+			for n := range f.enum.names {
 				if n != f.enum.first {
-					e.Value = append(e.Value, &descriptorpb.EnumValueDescriptorProto{Name: pb.String(text), Number: pb.Int32(n)})
+					value(n)
 				}
 			}
-			e.Options = nil
 			d.file.EnumType = append(d.file.EnumType, e)
 		}
 		p.Type, p.TypeName = descriptorpb.FieldDescriptorProto_TYPE_ENUM.Enum(), pb.String("."+name)
@@ -83,7 +91,7 @@ func (d *describer) typeOf(f *field, p *descriptorpb.FieldDescriptorProto) {
 	}
 }
 
-// describe is Google's descriptor of a message.
+// describe returns Google's descriptor of a message.
 func describe(t testing.TB, m *Message) protoreflect.MessageDescriptor {
 	t.Helper()
 	d := describer{
@@ -98,7 +106,8 @@ func describe(t testing.TB, m *Message) protoreflect.MessageDescriptor {
 	return file.Messages().ByName("M0")
 }
 
-// plain makes JSON comparable: numbers by their value, since the two write floating-point numbers in their own ways.
+// plain makes JSON comparable: numbers by their value, because the two implementations write
+// floating-point numbers differently.
 func plain(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -127,10 +136,13 @@ func readJSON(t *testing.T, text []byte) any {
 	return plain(v)
 }
 
-// What Google's implementation reads we read, to the same JSON, and what it refuses we refuse.
+// FuzzAppendJSON compares with Google's implementation: the same JSON from what it reads, and an
+// error for what it refuses.
 func FuzzAppendJSON(f *testing.F) {
 	for _, text := range []string{
-		"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01", "8a0102 0805 8a0102 1001", "9201040102800190 0105", "c80105d20100da01020801", "c3060b0cc4061807", "720661226 3c3a40a", "c006 05", "aa0103000109 8001feffffffffffffffff01", "e00100e80100fa0100",
+		"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01",
+		"8a0102 0805 8a0102 1001", "9201040102800190 0105", "c80105d20100da01020801", "c3060b0cc4061807",
+		"720661226 3c3a40a", "c006 05", "aa0103000109 8001feffffffffffffffff01", "e00100e80100fa0100",
 		"da01020801da01021001", "18808080808010", "7202c328", "a20100a2010208 05",
 	} {
 		f.Add(unhex(f, text))
@@ -151,7 +163,7 @@ func FuzzAppendJSON(f *testing.F) {
 			t.Fatalf("%x: %s", wire, got)
 		}
 		if otherErr != nil {
-			// A message that a later member of its oneof replaces is not looked into.
+			// We do not look into a message that a later member of its oneof replaces.
 			if !bytes.Contains(wire, []byte{0xda, 0x01}) {
 				t.Fatalf("%x: taken for %s, but %v", wire, got, otherErr)
 			}
@@ -167,11 +179,13 @@ func FuzzAppendJSON(f *testing.F) {
 	})
 }
 
-// What we write Google's implementation reads as the same, and so do we.
+// FuzzAppendWire expects that Google's implementation and ours read the same from what we write.
 func FuzzAppendWire(f *testing.F) {
 	for _, text := range []string{
-		`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`, `{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
-		`{"b":true,"s":"a","by":"-_8=","mode":"AN"}`, `{"maybe":0,"one":0,"list":[1,"2"],"texts":[""],"inner":{"at":0},"modes":["ON",7]}`,
+		`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`,
+		`{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
+		`{"b":true,"s":"a","by":"-_8=","mode":"AN"}`,
+		`{"maybe":0,"one":0,"list":[1,"2"],"texts":[""],"inner":{"at":0},"modes":["ON",7]}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -203,12 +217,14 @@ func FuzzAppendWire(f *testing.F) {
 	})
 }
 
-// No schema makes Parse fall over; what it takes can be used.
+// FuzzParse expects that no text makes Parse panic, and that a schema that it takes can be used.
 func FuzzParse(f *testing.F) {
 	f.Add(everything)
 	f.Add(`syntax = "proto3"; message A { B b = 1; } message B { A a = 1; repeated B c = 2; }`)
-	f.Add(`syntax='proto3';package a.b;message A { B b = 1; C c = 2; a.b.C d = 3; b.C e = 4; } message B {} enum C { X = -0x1; }`)
-	f.Add(`syntax = "proto3"; service S { rpc F (A) returns (A) { option x = { a: "}" }; } } message A { reserved 1 to max; repeated A m = 2; }`)
+	f.Add(`syntax='proto3';package a.b;message A { B b = 1; C c = 2; a.b.C d = 3; b.C e = 4; } ` +
+		`message B {} enum C { X = -0x1; }`)
+	f.Add(`syntax = "proto3"; service S { rpc F (A) returns (A) { option x = { a: "}" }; } } ` +
+		`message A { reserved 1 to max; repeated A m = 2; }`)
 	f.Fuzz(func(t *testing.T, text string) {
 		m, err := Parse(text)
 		if err != nil {

@@ -6,7 +6,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Message is a message type of a schema. It does not change any more; any goroutine may use it.
+// Message is a message type of a schema. It does not change once it is parsed; many goroutines may
+// use it.
 type Message struct {
 	fields []*field // by number
 	oneofs int
@@ -19,8 +20,8 @@ type field struct {
 	number   protowire.Number
 	kind     kind
 	repeated bool
-	presence bool     // whether the field is there shows, also when it has its default value
-	oneof    int      // of those of the message, from 1; 0: none
+	presence bool     // an absent field is not the same as one with its default value
+	oneof    int      // which of the message, from 1; 0 is none
 	message  *Message // of kindMessage
 	enum     *enum    // of kindEnum
 }
@@ -28,7 +29,7 @@ type field struct {
 // enum is an enumeration; its first value is the default.
 type enum struct {
 	first   int32
-	names   map[int32]string // of several with one number the first
+	names   map[int32]string // the first of several names with one number
 	numbers map[string]int32
 }
 
@@ -55,11 +56,13 @@ const (
 	kindMessage
 )
 
+// scalars are the names of the kinds before kindEnum.
 var scalars = [...]string{
-	"double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes",
+	"double", "float", "int32", "int64", "uint32", "uint64", "sint32", "sint64",
+	"fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes",
 }
 
-// wire is how values of a kind stand in a message.
+// wire returns the wire type of values of a kind.
 func (k kind) wire() protowire.Type {
 	switch k {
 	case kindDouble, kindFixed64, kindSfixed64:
@@ -72,7 +75,7 @@ func (k kind) wire() protowire.Type {
 	return protowire.VarintType
 }
 
-// find is the place of the field with that number, or where it would be.
+// find returns the index of the field with that number, or where it would be.
 func (m *Message) find(number protowire.Number) (int, bool) {
 	from, to := 0, len(m.fields)
 	for from < to {
@@ -85,7 +88,8 @@ func (m *Message) find(number protowire.Number) (int, bool) {
 	return from, from < len(m.fields) && m.fields[from].number == number
 }
 
-// jsonName is the name of a field in JSON: an underscore goes, and the letter behind it becomes a capital.
+// jsonName returns the name of a field in JSON: an underscore goes, and the letter behind it
+// becomes a capital.
 func jsonName(name string) string {
 	var b strings.Builder
 	upper := false

@@ -22,7 +22,8 @@ type parser struct {
 	refs  []ref
 }
 
-// ref is a field whose type has a name; types may be used before they are declared, so it is looked up at the end.
+// ref is a field whose type is a name. It is resolved at the end, because a type may be declared
+// after its use.
 type ref struct {
 	field *field
 	scope string // full name of the message with the field
@@ -30,7 +31,8 @@ type ref struct {
 	line  int
 }
 
-// Parse reads a proto3 schema and returns the message that payloads are of: the last one at the top. Errors name the line.
+// Parse reads a proto3 schema and returns the type of the payload: the last message at the top.
+// Errors name the line. Any number of goroutines may call it.
 func Parse(text string) (*Message, error) {
 	if len(text) > MaxText {
 		return nil, fmt.Errorf("schema: longer than %d bytes", MaxText)
@@ -69,7 +71,7 @@ func Parse(text string) (*Message, error) {
 	return last, p.err
 }
 
-// other reads a statement that may stand at the top and in messages.
+// other reads a statement that may stand at the top or in a message.
 func (p *parser) other(scope string) {
 	switch p.tok {
 	case ";":
@@ -87,7 +89,7 @@ func (p *parser) other(scope string) {
 	}
 }
 
-// skip moves over a statement, to end, with all blocks in it.
+// skip moves over a statement up to end, with all blocks in it.
 func (p *parser) skip(end string) {
 	for depth := 0; ; p.next() {
 		switch p.tok {
@@ -106,7 +108,7 @@ func (p *parser) skip(end string) {
 	}
 }
 
-// declare moves over the name of a new type, and the bracket behind it.
+// declare moves over the name of a new type and the bracket behind it.
 func (p *parser) declare(scope string, t any) (full string) {
 	p.next()
 	full = join(scope, p.name("a name"))
@@ -125,7 +127,7 @@ func join(scope, name string) string {
 	return scope + "." + name
 }
 
-// message reads a message that lies in depth others.
+// message reads a message that is nested in depth others.
 func (p *parser) message(scope string, depth int) *Message {
 	m := new(Message)
 	if depth == maxDepth {
@@ -159,7 +161,7 @@ func (p *parser) message(scope string, depth int) *Message {
 	return m
 }
 
-// member reads a field without a label, or what else may stand in its place.
+// member reads a field without a label, or another statement that may stand there.
 func (p *parser) member(m *Message, scope string, f *field) {
 	switch p.tok {
 	case "enum", "option", "reserved", "extend", "extensions", "import", "group", "map", "required", "service", ";":
@@ -171,7 +173,7 @@ func (p *parser) member(m *Message, scope string, f *field) {
 	}
 }
 
-// field reads type, name, number and options.
+// field reads the type, name, number and options of a field.
 func (p *parser) field(m *Message, scope string, f *field) {
 	p.typeOf(scope, f)
 	f.name = p.name("the name of a field")
@@ -216,7 +218,7 @@ func (p *parser) typeOf(scope string, f *field) {
 	p.next()
 }
 
-// options moves over a number and what may stand between it and the end of its statement.
+// options moves over a number and the options behind it, to the end of the statement.
 func (p *parser) options() {
 	if p.next(); p.tok != "[" {
 		p.over(";")
@@ -268,7 +270,7 @@ func (p *parser) constant(e *enum) {
 	p.options()
 }
 
-// link finds the types that fields name, from the inside to the outside.
+// link resolves the names of types, from the innermost scope to the outermost.
 func (p *parser) link() {
 	for i := range p.refs {
 		r := &p.refs[i]

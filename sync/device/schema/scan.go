@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// scanner cuts the text of a schema into words, numbers, strings and single characters. After a mistake, which it keeps, it is at the end.
+// scanner cuts the text of a schema into words, numbers, strings and single characters. It keeps
+// the first mistake and is at the end after it.
 type scanner struct {
 	text string
 	pos  int

@@ -19,12 +19,15 @@ message All {
   reserved "old";
   enum Mode { option allow_alias = true; OFF = 0; ON = 1; AN = 1; MINUS = -2; }
   message Inner { optional int64 at = 1; bool ok = 2; }
-  double d = 1; float f = 2; int32 i32 = 3; int64 i64 = 4; uint32 u32 = 5; uint64 u64 = 6; sint32 s32 = 7; sint64 s64 = 8;
+  double d = 1; float f = 2; int32 i32 = 3; int64 i64 = 4; uint32 u32 = 5; uint64 u64 = 6;
+  sint32 s32 = 7; sint64 s64 = 8;
   fixed32 f32 = 9; fixed64 f64 = 10; sfixed32 sf32 = 11; sfixed64 sf64 = 12; bool b = 13; string s = 14; bytes by = 15;
   Mode mode = 16; Inner inner = 17;
-  repeated int32 list = 18 [packed = false]; repeated string texts = 19; repeated .all.kinds.All.Inner inners = 20; repeated Mode modes = 21;
+  repeated int32 list = 18 [packed = false]; repeated string texts = 19;
+  repeated .all.kinds.All.Inner inners = 20; repeated Mode modes = 21;
   oneof choice { int32 one = 25; string two = 26; Inner three = 0x1b; }
-  optional int32 maybe = 28; optional Mode maybe_mode = 29; optional double maybe_double = 30; optional string _under_score_3d_ = 31 [json_name = "no"];
+  optional int32 maybe = 28; optional Mode maybe_mode = 29; optional double maybe_double = 30;
+  optional string _under_score_3d_ = 31 [json_name = "no"];
 }
 `
 
@@ -50,7 +53,8 @@ func TestParse(t *testing.T) {
 	const p3 = `syntax = "proto3"; `
 	for _, c := range []struct{ text, want string }{
 		{p3 + `message A {}`, ""},
-		{`syntax='proto3';package a.b;message A { B b = 1; C c = 2; a.b.C d = 3; b.C e = 4; } message B {} enum C { X = 0; }`, ""},
+		{`syntax='proto3';package a.b;message A { B b = 1; C c = 2; a.b.C d = 3; b.C e = 4; } ` +
+			`message B {} enum C { X = 0; }`, ""},
 		{p3 + `service S { rpc F (A) returns (A) { option x = { a: "}" }; } } message A {}`, ""},
 		{p3 + `message A { message message2 {} message2 a = 1; };`, ""},
 		{`message A {}`, `"proto3" is missing`},
@@ -96,17 +100,20 @@ func TestParse(t *testing.T) {
 	parse(t, everything)
 }
 
-// The payload is the last message at the top.
+// TestPayloadIsTheLastMessage expects the last message at the top of the schema.
 func TestPayloadIsTheLastMessage(t *testing.T) {
-	m := parse(t, `syntax = "proto3"; message A { int32 a = 1; } message B { message C { int32 c = 1; } int32 b = 1; } enum E { X = 0; }`)
+	m := parse(t, `syntax = "proto3"; message A { int32 a = 1; } `+
+		`message B { message C { int32 c = 1; } int32 b = 1; } enum E { X = 0; }`)
 	if b, err := m.AppendJSON(nil, []byte{8, 5}); string(b) != `{"b":5}` || err != nil {
 		t.Errorf("%s %v", b, err)
 	}
 }
 
-// All absent: what ThingsBoard's printer includes and what it leaves out.
+// TestDefaults reads an empty message: ThingsBoard's printer includes some absent fields and leaves
+// out others.
 func TestDefaults(t *testing.T) {
-	const want = `{"d":0.0,"f":0.0,"i32":0,"i64":"0","u32":0,"u64":"0","s32":0,"s64":"0","f32":0,"f64":"0","sf32":0,"sf64":"0","b":false,"s":"","by":"",` +
+	const want = `{"d":0.0,"f":0.0,"i32":0,"i64":"0","u32":0,"u64":"0","s32":0,"s64":"0","f32":0,"f64":"0",` +
+		`"sf32":0,"sf64":"0","b":false,"s":"","by":"",` +
 		`"mode":"OFF","list":[],"texts":[],"inners":[],"modes":[]}`
 	got, err := parse(t, everything).AppendJSON([]byte("x"), nil)
 	if string(got) != "x"+want || err != nil {
@@ -114,7 +121,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Wire bytes, by hand, of one field each.
+// TestAppendJSON reads wire bytes, written by hand, of one field each.
 func TestAppendJSON(t *testing.T) {
 	m := parse(t, everything)
 	for _, c := range []struct{ wire, want string }{
@@ -177,12 +184,14 @@ func TestAppendJSON(t *testing.T) {
 		{"70 05", `"s":""`},
 	} {
 		b, err := m.AppendJSON(nil, unhex(t, c.wire))
-		if err != nil || !strings.Contains(","+strings.Trim(string(b), "{}")+",", ","+c.want+",") && !strings.Contains(string(b), ","+c.want+"}") {
+		members := "," + strings.Trim(string(b), "{}") + ","
+		if err != nil || !strings.Contains(members, ","+c.want+",") && !strings.Contains(string(b), ","+c.want+"}") {
 			t.Errorf("%s: %v, want %s in\n%s", c.wire, err, c.want, b)
 		}
 	}
 	for _, wire := range []string{
-		"08", "0f", "00", "09 00", "15 000000", "18 ff", "18 ffffffffffffffffffff01", "72 02 61", "72 02 c328", "72 01 80", "8a01 02 08", "9201 01 80", "0c", "c306 18 07",
+		"08", "0f", "00", "09 00", "15 000000", "18 ff", "18 ffffffffffffffffffff01",
+		"72 02 61", "72 02 c328", "72 01 80", "8a01 02 08", "9201 01 80", "0c", "c306 18 07",
 		"c306 cc06", "9a01 01 ff", "72ffffffff0f", "c0ffffffffffffffff01 05",
 	} {
 		if b, err := m.AppendJSON(nil, unhex(t, wire)); err == nil {
@@ -191,7 +200,7 @@ func TestAppendJSON(t *testing.T) {
 	}
 }
 
-// A few bytes cannot become much JSON, nor much work.
+// TestBounds holds the JSON and the work that a few bytes can cause to their bounds.
 func TestBounds(t *testing.T) {
 	deep := parse(t, `syntax = "proto3"; message M { M m = 1; repeated M list = 3; }`)
 	for _, field := range []byte{0x0a, 0x1a} {
@@ -234,14 +243,19 @@ func TestAppendWire(t *testing.T) {
 	m := parse(t, everything)
 	for _, c := range []struct{ object, want string }{
 		{`{}`, ""},
-		{`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`, "09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01 28ffffffff0f 30ffffffffffffffffff01"},
-		{`{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`, "3803 4002 4d01000000 510200000000000000 5dffffffff 61feffffffffffffff"},
+		{`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`,
+			"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01 " +
+				"28ffffffff0f 30ffffffffffffffffff01"},
+		{`{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
+			"3803 4002 4d01000000 510200000000000000 5dffffffff 61feffffffffffffff"},
 		{`{"b":true,"s":"aä","by":"-_8=","mode":"AN"}`, "6801 720361c3a4 7a02fbff 800101"},
-		{`{"d":0,"f":0,"i32":0,"i64":"0","b":false,"s":"","by":"","mode":"OFF","mode2":1,"inner":null}`, ""}, // the default needs no bytes
+		// A default value needs no bytes.
+		{`{"d":0,"f":0,"i32":0,"i64":"0","b":false,"s":"","by":"","mode":"OFF","mode2":1,"inner":null}`, ""},
 		{`{"d":-0.0}`, "090000000000000080"},
 		{`{"d":"NaN","f":"-Infinity"}`, "09010000000000f87f 15000080ff"},
-		{`{"maybe":0,"maybeMode":"OFF","maybeDouble":0,"one":0,"UnderScore3d":""}`, "c80100 e00100 e80100 f1010000000000000000 fa0100"},
-		{`{"maybe_mode":"MINUS"}`, "e801feffffffffffffffff01"}, // by the schema's name too
+		{`{"maybe":0,"maybeMode":"OFF","maybeDouble":0,"one":0,"UnderScore3d":""}`,
+			"c80100 e00100 e80100 f1010000000000000000 fa0100"},
+		{`{"maybe_mode":"MINUS"}`, "e801feffffffffffffffff01"}, // by the name in the schema
 		{`{"mode":7}`, "800107"},
 		{`{"mode":"7"}`, "800107"},
 		{`{"mode":"NOT_THERE","modes":["ON","NOT_THERE","MINUS"]}`, "aa010b01feffffffffffffffff01"},
@@ -260,8 +274,10 @@ func TestAppendWire(t *testing.T) {
 		}
 	}
 	for _, object := range []string{
-		``, `[]`, `5`, `{"s":{}}`, `{"s":["a","b"]}`, `{"i32":2147483648}`, `{"i32":1.5}`, `{"i32":"x"}`, `{"u32":-1}`, `{"u64":-1}`, `{"u32":4294967296}`, `{"b":1}`,
-		`{"d":"x"}`, `{"d":"0x1p3"}`, `{"d":"inf"}`, `{"f":1e40}`, `{"by":"%"}`, `{"inner":5}`, `{"list":5}`, `{"list":[null]}`, `{"inners":[5]}`,
+		``, `[]`, `5`, `{"s":{}}`, `{"s":["a","b"]}`, `{"i32":2147483648}`, `{"i32":1.5}`, `{"i32":"x"}`,
+		`{"u32":-1}`, `{"u64":-1}`, `{"u32":4294967296}`, `{"b":1}`,
+		`{"d":"x"}`, `{"d":"0x1p3"}`, `{"d":"inf"}`, `{"f":1e40}`,
+		`{"by":"%"}`, `{"inner":5}`, `{"list":5}`, `{"list":[null]}`, `{"inners":[5]}`,
 		`{"one":1,"two":"x"}`, `{"maybe_mode":1,"maybeMode":1}`,
 	} {
 		if got, err := m.AppendWire(nil, []byte(object)); err == nil {

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"edgesync/sync/cloudtest"
+)
+
+// hostileMemory bounds the agent's memory whatever a thousand connections do, in bytes.
+const hostileMemory = 32 << 20
+
+// crowd opens n connections, writes text to each and keeps them. What the agent does about them is its affair.
+func crowd(t *testing.T, addr string, n int, text func(i int) []byte) []net.Conn {
+	t.Helper()
+	conns := make([]net.Conn, 0, n)
+	t.Cleanup(func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	for i := range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		_, _ = c.Write(text(i)) // it may have been shown the door
+	}
+	return conns
+}
+
+// A thousand MQTT devices and more fit into little memory; then more slow clients than there are places, on both doors: health checks and honest
+// devices get through all the same, nobody's session ends, and the memory stays bounded.
+func TestThousandConnections(t *testing.T) {
+	const devices = 1000
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	for i := range devices {
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i)})
+	}
+	// The test binary holds more, and one with the race detector much more.
+	s.exe = filepath.Join(t.TempDir(), "edgesync")
+	build := exec.Command("go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-ldflags", "-s -w", "-o", s.exe, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r := s.synced()
+	memory := func(when string) {
+		t.Helper()
+		rss := r.snapshot().RSSBytes
+		t.Logf("%s: %.1f MB", when, float64(rss)/1e6)
+		if rss == 0 || rss > hostileMemory {
+			t.Errorf("%s: %d bytes of memory, at most %d", when, rss, hostileMemory)
+		}
+	}
+	memory("before")
+	mqtt := r.snapshot().MQTTAddress
+	sessions := crowd(t, mqtt, devices, func(i int) []byte {
+		return mqttPacket(0x10, mqttString("MQTT"), []byte{4, 0x82, 0, 60}, mqttString(""), mqttString(fmt.Sprint("pump-", i)))
+	})
+	for i, c := range sessions {
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatalf("session %d: %v", i, err)
+		}
+	}
+	publish := func(id byte) {
+		t.Helper()
+		for i, c := range sessions {
+			_, _ = c.Write(mqttPacket(0x32, mqttString("v1/devices/me/telemetry"), []byte{0, id}, []byte(`{"n":1}`)))
+			var ack [4]byte
+			if _, err := io.ReadFull(c, ack[:]); err != nil || ack != [4]byte{0x40, 2, 0, id} {
+				t.Fatalf("session %d: %x, %v", i, ack, err)
+			}
+		}
+	}
+	publish(1)
+	memory("a thousand sessions")
+	served := func(when string) {
+		t.Helper()
+		for _, path := range []string{"/healthz", "/"} {
+			res, err := http.Get("http://" + r.http + path)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", when, path, err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			if res.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s: %d", when, path, res.StatusCode)
+			}
+		}
+		if code, _ := post(r.http, "token-0", `{"n":1}`); code != http.StatusOK {
+			t.Errorf("%s: a post: %d", when, code)
+		}
+		c, _, code, err := mqttDial(mqtt, "token-1")
+		if err != nil || code != 0 {
+			t.Fatalf("%s: CONNACK %d, %v", when, code, err)
+		}
+		c.Close()
+	}
+	crowd(t, r.http, 1100, func(int) []byte {
+		return []byte("POST /api/v1/token-0/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"a\":")
+	})
+	served("with slow posts")
+	memory("with slow posts")
+	crowd(t, mqtt, 1100, func(i int) []byte { return []byte{0x10, 100, 0, 4}[:i%5] })
+	served("with silent connections")
+	publish(2)
+	memory("with silent connections")
+}

@@ -1,0 +1,284 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// key is one row of the table that everything about a configuration key is made of: its name in TOML (section.name), its flag
+// (--section.name), its variable (EDGESYNC_SECTION_NAME), its default, bounds and help.
+type key struct {
+	path  string
+	def   string // as a person would write it; parsed like any other value
+	doc   string
+	field func(*Config) any // *string, *bool, *int, *int64 (a size in bytes), *time.Duration or *[]string
+
+	unit     time.Duration // of a plain number, for durations
+	min, max int64         // bounds of int, bytes and nanoseconds
+	auto     bool          // the word "auto" is allowed and stored as 0
+	choices  []string      // all values that are allowed
+	check    func(string) error
+
+	secret bool // the value is never printed
+	// aliases are variables of other programs with the same meaning; those of the specification and of ThingsBoard Edge.
+	aliases []alias
+	// spelled are names under which other documents know the key: offered when somebody writes them.
+	spelled []string
+}
+
+// alias is a variable of another program. With convert, the text is translated first; it gets the key's present value.
+type alias struct {
+	name    string
+	convert func(text, present string) (value, notice string, err error)
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	tib = 1 << 40
+
+	ms   = int64(time.Millisecond)
+	sec  = int64(time.Second)
+	hour = int64(time.Hour)
+)
+
+// keys is in the order of config.toml.example, of `check` and of the help. Defaults and bounds: architecture, "The surface that
+// users script against" and "Time limits and other numbers"; specification, "Configuration".
+var keys = []key{
+	{
+		path: "data_dir", def: "edgesync-data", field: func(c *Config) any { return &c.DataDir }, check: notEmpty,
+		doc: "directory of everything that must survive: queue, dead letters, registry",
+	},
+	{
+		path: "cloud.host", def: "localhost", field: func(c *Config) any { return &c.Cloud.Host }, check: checkHost,
+		doc: "name or address of the ThingsBoard server", aliases: []alias{{name: "CLOUD_RPC_HOST"}},
+	},
+	{
+		path: "cloud.port", def: "7070", field: func(c *Config) any { return &c.Cloud.Port }, min: 1, max: 65535,
+		doc: "port of its gRPC service for edges", aliases: []alias{{name: "CLOUD_RPC_PORT"}},
+	},
+	{
+		path: "cloud.timeout", def: "5s", field: func(c *Config) any { return &c.Cloud.Timeout }, unit: time.Millisecond, min: 100 * ms, max: hour,
+		doc: "patience for dialling and TLS, and for the answer to the connect request", aliases: []alias{{"CLOUD_RPC_TIMEOUT", rpcTimeout}},
+	},
+	{
+		path: "cloud.routing_key", field: func(c *Config) any { return &c.Cloud.RoutingKey },
+		doc: "the edge's key, shown on its page in ThingsBoard", aliases: []alias{{name: "CLOUD_ROUTING_KEY"}},
+	},
+	{
+		path: "cloud.routing_secret", field: func(c *Config) any { return &c.Cloud.RoutingSecret }, secret: true,
+		doc: "the edge's secret, from the same page", aliases: []alias{{name: "CLOUD_ROUTING_SECRET"}},
+	},
+	{
+		path: "cloud.routing_secret_file", field: func(c *Config) any { return &c.Cloud.RoutingSecretFile },
+		doc: "file that holds the secret, instead of routing_secret",
+	},
+	{
+		path: "cloud.edge_version", def: "12", field: func(c *Config) any { return &c.Cloud.EdgeVersion }, max: 99999,
+		doc: "version of ThingsBoard Edge to announce, as its number in the protocol; 12 suits servers from 4.2.0 on",
+	},
+	{
+		path: "cloud.tls.enabled", def: "false", field: func(c *Config) any { return &c.Cloud.TLS.Enabled },
+		doc: "encrypt the link to the cloud", aliases: []alias{{name: "CLOUD_RPC_SSL_ENABLED"}},
+	},
+	{
+		path: "cloud.tls.ca_file", field: func(c *Config) any { return &c.Cloud.TLS.CAFile },
+		doc: "PEM file of the authority to trust; empty: the system's", aliases: []alias{{name: "CLOUD_RPC_SSL_CERT"}},
+	},
+	{
+		path: "cloud.tls.server_name", field: func(c *Config) any { return &c.Cloud.TLS.ServerName },
+		doc: "name that the server's certificate must bear; empty: cloud.host",
+	},
+	{
+		path: "batch.size", def: "100", field: func(c *Config) any { return &c.Batch.Size }, min: 1, max: 10000,
+		doc: "most events in one message to the cloud",
+	},
+	{
+		path: "batch.timeout", def: "1s", field: func(c *Config) any { return &c.Batch.Timeout }, unit: time.Millisecond, max: 60 * sec,
+		doc: "longest wait of an event for company; 0: send on arrival",
+	},
+	{
+		path: "retry.interval", def: "3s", field: func(c *Config) any { return &c.Retry.Interval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		doc: "pause between tries of an event that the cloud refused",
+	},
+	{
+		path: "retry.max", def: "10", field: func(c *Config) any { return &c.Retry.Max }, max: 1000000, spelled: []string{"max.retries"},
+		doc: "tries of a refused event before it rests in the dead-letter log",
+	},
+	{
+		path: "reconnect.interval", def: "3s", field: func(c *Config) any { return &c.Reconnect.Interval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		doc: "first bound of the random pause before a new connection; it doubles",
+	},
+	{
+		path: "reconnect.max_interval", def: "60s", field: func(c *Config) any { return &c.Reconnect.MaxInterval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		doc: "largest bound of that pause", spelled: []string{"reconnect.max.interval"},
+	},
+	{
+		path: "keepalive.time", def: "30s", field: func(c *Config) any { return &c.Keepalive.Time }, unit: time.Second, min: 10 * sec, max: 24 * hour,
+		doc: "silence after which the link is pinged",
+	},
+	{
+		path: "keepalive.timeout", def: "10s", field: func(c *Config) any { return &c.Keepalive.Timeout }, unit: time.Second, min: sec, max: hour,
+		doc: "patience for the answer to a ping, then the link is given up",
+	},
+	{
+		path: "queue.durability", def: "always", field: func(c *Config) any { return &c.Queue.Durability }, choices: []string{"always", "interval"},
+		doc: "always: on flash before a device hears \"accepted\"; interval: written before, on flash every sync_interval",
+	},
+	{
+		path: "queue.sync_interval", def: "1s", field: func(c *Config) any { return &c.Queue.SyncInterval }, unit: time.Millisecond, min: 10 * ms, max: 60 * sec,
+		doc: "what a power cut may cost with durability \"interval\"",
+	},
+	{
+		path: "queue.max_bytes", def: "auto", field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
+		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB",
+	},
+	{
+		path: "queue.max_age", def: "0", field: func(c *Config) any { return &c.Queue.MaxAge }, unit: time.Second, max: 50 * 365 * 24 * hour,
+		doc: "age at which a waiting event is dropped and counted; 0: never",
+	},
+	{
+		path: "queue.policy", def: "drop_oldest", field: func(c *Config) any { return &c.Queue.Policy }, choices: []string{"drop_oldest", "reject_new", "thin"},
+		doc: "what gives way when the room is used up: drop_oldest, reject_new, thin",
+	},
+	{
+		path: "queue.flash_budget", def: "0", field: func(c *Config) any { return &c.Queue.FlashBudget }, max: tib,
+		doc: "bytes a day to write before commits are collected; 0: unlimited",
+	},
+	{
+		path: "queue.max_delay", def: "1s", field: func(c *Config) any { return &c.Queue.MaxDelay }, unit: time.Millisecond, max: 60 * sec,
+		doc: "longest that a device waits for its answer when the flash budget is short",
+	},
+	{
+		path: "queue.flash_endurance", def: "0", field: func(c *Config) any { return &c.Queue.FlashEndurance }, max: 1 << 60,
+		doc: "bytes that the medium bears, from its data sheet; status then tells how many years it lasts; 0: not known",
+	},
+	{
+		path: "registry.keep", field: func(c *Config) any { return &c.Registry.Keep }, choices: []string{"widgets", "images", "ota"},
+		doc: "bulky things from the cloud to keep: widgets, images, ota",
+	},
+	{
+		path: "sync.full", def: "first", field: func(c *Config) any { return &c.Sync.Full }, choices: []string{"first", "never", "always"},
+		doc: "when to ask the cloud for everything it has for this edge: first, never, always",
+	},
+	{
+		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,
+		doc: "address for devices, the page, /metrics, /healthz, /readyz; empty: off", aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},
+	},
+	{
+		path: "http.max_body", def: "1MiB", field: func(c *Config) any { return &c.HTTP.MaxBody }, min: kib, max: 3 * mib,
+		doc: "largest request of a device",
+	},
+	{
+		path: "mqtt.listen", def: ":1883", field: func(c *Config) any { return &c.MQTT.Listen }, check: checkListen,
+		doc: "address for MQTT devices; empty: off", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
+	},
+	{
+		path: "mqtt.tls.listen", field: func(c *Config) any { return &c.MQTT.TLS.Listen }, check: checkListen,
+		doc: "address for MQTT devices with TLS, such as \":8883\"; empty: off",
+	},
+	{
+		path: "mqtt.tls.cert_file", field: func(c *Config) any { return &c.MQTT.TLS.CertFile },
+		doc: "PEM file with the certificate to show to MQTT devices, and those of its authorities",
+	},
+	{
+		path: "mqtt.tls.key_file", field: func(c *Config) any { return &c.MQTT.TLS.KeyFile },
+		doc: "PEM file with its key",
+	},
+	{
+		path: "log.level", def: "info", field: func(c *Config) any { return &c.Log.Level }, choices: []string{"debug", "info", "warn", "error"},
+		doc: "debug, info, warn, error",
+	},
+}
+
+// env is the key's variable.
+func (k *key) env() string { return envPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_")) }
+
+const envPrefix = "EDGESYNC_"
+
+// keyOf finds a key by its path.
+func keyOf(path string) *key {
+	for i := range keys {
+		if keys[i].path == path {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+func notEmpty(s string) error {
+	if s == "" {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+// checkHost refuses what people put there by mistake: an address of a web page, a port.
+func checkHost(s string) error {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	switch {
+	case s == "":
+		return errors.New("must not be empty")
+	case strings.Contains(s, "://") || strings.Contains(s, "/"):
+		return errors.New("must be a name or an address alone, such as thingsboard.example.org, not a URL")
+	case strings.ContainsAny(s, ":[]"):
+		return errors.New("must be a name or an address alone, IPv6 without brackets; the port belongs into cloud.port")
+	case strings.ContainsAny(s, " \t"):
+		return errors.New("must not contain blanks")
+	case len(s) > 253:
+		return errors.New("must be at most 253 characters long")
+	}
+	return nil
+}
+
+func checkListen(s string) error {
+	if s == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || strings.ContainsAny(host, " /") {
+		return errors.New(`must be "address:port" or ":port", such as ":8080" or "127.0.0.1:8080", IPv6 in brackets; empty: off`)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return errors.New("must end in a port from 0 to 65535; 0 lets the system choose")
+	}
+	return nil
+}
+
+// rpcTimeout reads the specification's CLOUD_RPC_TIMEOUT: milliseconds. ThingsBoard Edge's own files give seconds under the same
+// name (wire contract 2.2), so a number that would be absurd in milliseconds is taken as seconds, and that is said.
+func rpcTimeout(text, _ string) (value, notice string, err error) {
+	if n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 63); err == nil && n > 0 && n < 100 {
+		return strconv.FormatUint(n, 10) + "s", fmt.Sprintf("CLOUD_RPC_TIMEOUT=%d is taken as %d seconds: below 100 it cannot mean milliseconds", n, n), nil
+	}
+	return text, "", nil
+}
+
+// bindAddress and bindPort translate ThingsBoard Edge's two variables of a listener into our one key. An address alone does not
+// open a listener that is off.
+func bindAddress(text, present string) (value, notice string, err error) {
+	_, port, err := net.SplitHostPort(present)
+	if err != nil {
+		return present, "", nil
+	}
+	return net.JoinHostPort(strings.Trim(strings.TrimSpace(text), "[]"), port), "", nil
+}
+
+func bindPort(text, present string) (value, notice string, err error) {
+	host, _, err := net.SplitHostPort(present)
+	if err != nil {
+		host = ""
+	}
+	text = strings.TrimSpace(text)
+	if _, err := strconv.ParseUint(text, 10, 16); err != nil {
+		return "", "", errors.New("must be a port from 0 to 65535")
+	}
+	return net.JoinHostPort(host, text), "", nil
+}

@@ -1,0 +1,213 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrConfig is what every error about the configuration is: exit code 78.
+var ErrInvalid = errors.New("configuration")
+
+// ConfigError lists everything that is wrong, one sentence each, so that nobody has to repair and try again and again.
+// It never contains a secret.
+type Error struct{ Problems []error }
+
+// Error is one problem a line.
+func (e *Error) Error() string { return errors.Join(e.Problems...).Error() }
+
+// Is makes errors.Is(err, ErrConfig) true.
+func (e *Error) Is(target error) bool { return target == ErrInvalid }
+
+// Unwrap gives the problems.
+func (e *Error) Unwrap() []error { return e.Problems }
+
+// Flags are what the command line says about the configuration: --config and one flag for every key.
+type Flags struct {
+	file  string
+	named bool
+	set   []assignment
+}
+
+type assignment struct {
+	key   *key
+	value string
+}
+
+// Register adds the flags to fs. Values are only noted: Load judges them together with everything else.
+func (f *Flags) Register(fs *flag.FlagSet) {
+	fs.Func("config", "configuration file", func(s string) error {
+		f.file, f.named = s, true
+		return nil
+	})
+	for i := range keys {
+		k := &keys[i]
+		note := func(s string) error {
+			f.set = append(f.set, assignment{k, s})
+			return nil
+		}
+		if _, ok := k.field(new(Config)).(*bool); ok {
+			fs.BoolFunc(k.path, k.doc, note)
+		} else {
+			fs.Func(k.path, k.doc, note)
+		}
+	}
+}
+
+// Value is one key of the effective configuration, for people.
+type Value struct {
+	Key    string
+	Value  string // "***" for a secret that is set
+	Source string // "default", "config.toml:12", "CLOUD_RPC_HOST", "--cloud.host"
+}
+
+// Loaded is a configuration and where it came from.
+type Loaded struct {
+	Config  Config
+	File    string   // the file that was read; "" = none
+	Notices []string // worth a line in the log, nothing to stop for
+
+	sources map[string]string
+}
+
+// Defaults returns the configuration of an agent that nobody configured.
+func Defaults() (c Config) {
+	for i := range keys {
+		if k := &keys[i]; k.def != "" {
+			if err := k.set(&c, k.def); err != nil {
+				panic("default of " + k.path + ": " + err.Error()) // a test parses them all
+			}
+		}
+	}
+	return c
+}
+
+// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives it) and flags; later wins
+// (architecture, "The surface that users script against"). An error is a *Error; the Loaded is there nevertheless, with
+// everything that could be understood. What a link to the cloud needs beyond that is for Complete.
+func Load(f *Flags, environ []string) (*Loaded, error) {
+	l := &Loaded{Config: Defaults(), sources: make(map[string]string, len(keys))}
+	var e Error
+	l.readFile(f, &e)
+	l.readEnv(environ, &e)
+	for _, a := range f.set {
+		l.assign(a.key, a.value, "--"+a.key.path, &e)
+	}
+	if c := &l.Config.Reconnect; c.MaxInterval < c.Interval {
+		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
+			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
+	}
+	return l, e.orNil()
+}
+
+// Complete reads the secret's file and checks what only a link to the cloud needs. Its error is a *Error.
+func (l *Loaded) Complete() error {
+	var e Error
+	c := &l.Config.Cloud
+	if c.RoutingKey == "" {
+		e.add("cloud.routing_key is missing: in ThingsBoard open Edge management, Instances, this edge, " +
+			"\"Copy edge key\"; put it into the configuration file or into CLOUD_ROUTING_KEY")
+	}
+	switch {
+	case c.RoutingSecret != "" && c.RoutingSecretFile != "":
+		e.add("cloud.routing_secret (%s) and cloud.routing_secret_file (%s) are both set: keep one, set the other to empty",
+			l.source("cloud.routing_secret"), l.source("cloud.routing_secret_file"))
+	case c.RoutingSecretFile != "":
+		secret, notice, err := readSecret(c.RoutingSecretFile)
+		if err != nil {
+			e.add("cloud.routing_secret_file (%s): %w", l.source("cloud.routing_secret_file"), err)
+			break
+		}
+		l.notice(notice)
+		c.RoutingSecret = secret
+		l.sources["cloud.routing_secret"] = c.RoutingSecretFile
+	case c.RoutingSecret == "":
+		e.add("cloud.routing_secret is missing: in ThingsBoard open Edge management, Instances, this edge, " +
+			"\"Copy edge secret\"; put it into the configuration file, a file of its own (cloud.routing_secret_file) or CLOUD_ROUTING_SECRET")
+	}
+	if c.TLS.CAFile != "" {
+		if !c.TLS.Enabled {
+			l.notice("cloud.tls.ca_file is set but cloud.tls.enabled is not: the link to the cloud is not encrypted")
+		} else if err := checkCA(c.TLS.CAFile); err != nil {
+			e.add("cloud.tls.ca_file = %s (%s): %w", strconv.Quote(c.TLS.CAFile), l.source("cloud.tls.ca_file"), err)
+		}
+	}
+	if m := l.Config.MQTT.TLS; m.Listen != "" {
+		if m.CertFile == "" || m.KeyFile == "" {
+			e.add("mqtt.tls.listen (%s) needs mqtt.tls.cert_file and mqtt.tls.key_file", l.source("mqtt.tls.listen"))
+		} else if _, err := tls.LoadX509KeyPair(m.CertFile, m.KeyFile); err != nil {
+			e.add("mqtt.tls.cert_file and mqtt.tls.key_file: %w", err)
+		}
+	}
+	return e.orNil()
+}
+
+// Values is the effective configuration in the order of config.toml.example, secrets masked.
+func (l *Loaded) Values() []Value {
+	vs := make([]Value, 0, len(keys))
+	for i := range keys {
+		k := &keys[i]
+		v := k.get(&l.Config)
+		if k.secret && v != "" {
+			v = "***"
+		}
+		vs = append(vs, Value{Key: k.path, Value: v, Source: l.source(k.path)})
+	}
+	return vs
+}
+
+func (l *Loaded) source(path string) string {
+	if s, ok := l.sources[path]; ok {
+		return s
+	}
+	return "default"
+}
+
+func (l *Loaded) notice(s string) {
+	if s != "" {
+		l.Notices = append(l.Notices, s)
+	}
+}
+
+func (l *Loaded) assign(k *key, v any, source string, e *Error) {
+	if err := k.set(&l.Config, v); err != nil {
+		if k.secret {
+			e.add("%s (%s): %w", k.path, source, err)
+		} else {
+			e.add("%s = %s (%s): %w", k.path, quote(v), source, err)
+		}
+		return
+	}
+	l.sources[k.path] = source
+}
+
+func (e *Error) add(format string, args ...any) {
+	e.Problems = append(e.Problems, fmt.Errorf(format, args...))
+}
+
+func (e *Error) orNil() error {
+	if len(e.Problems) == 0 {
+		return nil
+	}
+	return e
+}
+
+// Help is one line for each key: its flag, what it is for, its default.
+func Help() string {
+	var b strings.Builder
+	for i := range keys {
+		k := &keys[i]
+		def := ""
+		if k.def != "" && k.def != "false" {
+			def = " (" + k.def + ")"
+		}
+		fmt.Fprintf(&b, "  --%-26s %s%s\n", k.path, k.doc, def)
+	}
+	return b.String()
+}
+
+// Nearest is the one of the names that a person who wrote name most likely meant; "" when none is near.
+func Nearest(name string, names ...string) string { return nearest(name, names) }

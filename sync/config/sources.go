@@ -1,0 +1,174 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"edgesync/wal/disk"
+)
+
+// configFiles are looked for in this order when no file is named.
+var configFiles = []string{"/etc/edgesync/config.toml", "config.toml"}
+
+// readFile reads the TOML file: the one that is named, which must be there, else the first of configFiles that is.
+func (l *Loaded) readFile(f *Flags, e *Error) {
+	names := configFiles
+	if f.named {
+		names = []string{f.file}
+	}
+	for _, name := range names {
+		data, err := readBounded(name)
+		if errors.Is(err, fs.ErrNotExist) && !f.named {
+			continue
+		}
+		l.File = name
+		if err != nil {
+			e.add("configuration file %s: %w", strconv.Quote(name), disk.Reason(err))
+			return
+		}
+		l.decode(name, data, e)
+		return
+	}
+}
+
+// decode takes the values of a TOML document.
+func (l *Loaded) decode(name string, data []byte, e *Error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var doc map[string]toml.Primitive
+	md, err := toml.NewDecoder(bytes.NewReader(data)).Decode(&doc)
+	if err != nil {
+		e.add("%w", syntaxError(name, data, err))
+		return
+	}
+	d := tomlReader{loaded: l, md: &md, name: name, errs: e}
+	d.table("", doc)
+	if d.unknown > maxUnknown {
+		e.add("%s: %d unknown keys more", name, d.unknown-maxUnknown)
+	}
+}
+
+// maxUnknown bounds the report about keys that do not exist.
+const maxUnknown = 20
+
+// tomlReader walks a decoded document, so that each value is known together with its line.
+type tomlReader struct {
+	loaded  *Loaded
+	md      *toml.MetaData
+	name    string
+	errs    *Error
+	unknown int
+}
+
+// probe takes a value out of the library; the error that it returns comes back with the line of the key.
+type probe struct{ value any }
+
+var errProbe = errors.New("probe")
+
+// UnmarshalTOML implements toml.Unmarshaler.
+func (p *probe) UnmarshalTOML(v any) error {
+	p.value = v
+	return errProbe
+}
+
+func (d *tomlReader) table(prefix string, table map[string]toml.Primitive) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if d.unknown > maxUnknown {
+			d.unknown++ // counted only: finding the line costs a pass over the file
+			continue
+		}
+		path := prefix + name
+		var p probe
+		line := 0
+		var pe toml.ParseError
+		if err := d.md.PrimitiveDecode(table[name], &p); errors.As(err, &pe) {
+			line = pe.Position.Line
+		}
+		source := d.name
+		if line > 0 {
+			source += ":" + strconv.Itoa(line)
+		}
+		k := keyOf(path)
+		_, isTable := p.value.(map[string]any)
+		switch {
+		case k != nil && isTable:
+			d.errs.add("%s (%s): is a key with a value, not a section", path, source)
+		case k != nil:
+			d.loaded.assign(k, p.value, source, d.errs)
+		case isTable && isSection(path):
+			var sub map[string]toml.Primitive
+			if err := d.md.PrimitiveDecode(table[name], &sub); err != nil {
+				d.errs.add("%s: section %s cannot be read", source, path)
+				continue
+			}
+			d.table(path+".", sub)
+		case isSection(path):
+			d.errs.add("%s: %s is a section: write [%s] and its keys below", source, path, path)
+		default:
+			d.unknown++
+			if d.unknown <= maxUnknown {
+				what := "key"
+				if isTable {
+					what = "section"
+				}
+				d.errs.add("%s: unknown %s %s%s", source, what, quote(path), suggest(path, knownNames(isTable)))
+			}
+		}
+	}
+}
+
+// readEnv takes the variables: first those that other programs share, then our own, which win.
+func (l *Loaded) readEnv(environ []string, e *Error) {
+	vars := make(map[string]string)
+	for _, kv := range environ {
+		if name, v, ok := strings.Cut(kv, "="); ok && (strings.HasPrefix(name, envPrefix) || strings.Contains(name, "_")) {
+			vars[name] = v
+		}
+	}
+	var foreign []string
+	for i := range keys {
+		k := &keys[i]
+		for _, a := range k.aliases {
+			foreign = append(foreign, a.name)
+			v, ok := vars[a.name]
+			if !ok {
+				continue
+			}
+			if a.convert != nil {
+				var notice string
+				var err error
+				if v, notice, err = a.convert(v, k.get(&l.Config)); err != nil {
+					e.add("%s = %s: %w", a.name, quote(vars[a.name]), err)
+					continue
+				}
+				l.notice(notice)
+			}
+			l.assign(k, v, a.name, e)
+		}
+		if v, ok := vars[k.env()]; ok {
+			l.assign(k, v, k.env(), e)
+			delete(vars, k.env())
+		}
+	}
+	unknown := 0
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		switch {
+		case strings.HasPrefix(name, envPrefix):
+			if unknown++; unknown <= maxUnknown {
+				e.add("environment: unknown variable %s%s", quote(name), suggestEnv(name))
+			}
+		case strings.HasPrefix(name, "CLOUD_R"):
+			// Perhaps ThingsBoard Edge's, of no use here; perhaps a slip that would go unnoticed.
+			if s := nearest(name, foreign); s != "" && s != name {
+				l.notice(fmt.Sprintf("the variable %s is not known and was ignored; did you mean %s?", quote(name), s))
+			}
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package payload
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestManyKeys(t *testing.T) {
+	var p Parser
+	object := func(n, twice int) string {
+		var b strings.Builder
+		b.WriteByte('{')
+		for i := range n + twice {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, `"key%d":%d`, i%n, i)
+		}
+		return b.String() + "}"
+	}
+	for _, c := range [][2]int{{1, 0}, {15, 15}, {16, 16}, {17, 17}, {10000, 0}, {10000, 10000}, {MaxKeys, 0}} {
+		events, err := p.Telemetry([]byte(object(c[0], c[1])), testID, testNow)
+		if err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		kvs := decode(t, events)[0].PostTelemetryMsg.TsKvList[0].Kv
+		if len(kvs) != c[0] {
+			t.Fatalf("%v: %d keys", c, len(kvs))
+		}
+		for i, kv := range kvs {
+			want := i
+			if i < c[1] {
+				want += c[0] // the second of equal keys wins
+			}
+			if kv.Key != fmt.Sprintf("key%d", i) || kv.LongV != int64(want) {
+				t.Fatalf("%v: %s=%d, want %d", c, kv.Key, kv.LongV, want)
+			}
+		}
+	}
+	_, err := p.Telemetry([]byte(object(MaxKeys+1, 0)), testID, testNow)
+	if err == nil || !strings.Contains(err.Error(), "more than 32768 keys") {
+		t.Errorf("one key too many: %v", err)
+	}
+}
+
+func TestKeysAllowed(t *testing.T) {
+	var p Parser
+	for _, key := range []string{
+		"a", " ", "a.b/c d", "温度", "a < b", "<", "a<1", "&lt;b&gt;",
+		strings.Repeat("ü", 255), strings.Repeat("🌡", 127),
+	} {
+		events, err := p.Telemetry([]byte(`{"`+key+`":1}`), testID, testNow)
+		if err != nil {
+			t.Errorf("%q: %v", key, err)
+			continue
+		}
+		if got := decode(t, events)[0].PostTelemetryMsg.TsKvList[0].Kv[0].Key; got != key {
+			t.Errorf("%q became %q", key, got)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package payload
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"edgesync/proto"
+)
+
+// Bounds of one payload. With them a body of 1 MiB takes less than 16 MB of memory to parse,
+// whatever it holds.
+const (
+	MaxEvents = 32768 // elements of a telemetry array
+	MaxKeys   = 32768 // keys of one element
+)
+
+// maxRequest is what the server takes in one message, in bytes (CONTRACT.md 2.5). A larger event
+// could never be sent.
+const maxRequest = 4 << 20
+
+// ErrTooLarge is wrapped by the error for an event that could never be sent to the cloud: a message
+// with this event alone is larger than the server takes.
+var ErrTooLarge = errors.New("larger than the cloud takes")
+
+// Error is what is wrong with a payload, and where. Its text is meant for the owner of the device.
+type Error struct {
+	Offset int // of the byte in the payload, from 0
+	Reason string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("%s (at byte %d)", e.Reason, e.Offset) }
+
+// Parser turns payloads into events. The zero value is ready. One goroutine at a time uses a
+// Parser. A Parser keeps its buffers: what a call returns is valid until the next call, and the
+// payload must not change before that.
+type Parser struct {
+	scan   scanner
+	kvs    []proto.KV
+	index  keyIndex
+	arena  []byte // what kvs points to beside the payload: strings, JSON, written-out numbers
+	growth int    // bytes of written-out numbers so far
+	out    []byte // the fragments, one behind the other
+	ends   []int  // of each fragment in out
+	events []proto.Event
+
+	owners   []proto.UUID // by fragment, in a gateway's message
+	metadata bool         // the key "metadata" of an element is no data
+}
+
+// Retained returns about how many bytes the parser's buffers take, so that a pool can drop a large
+// parser.
+func (p *Parser) Retained() int {
+	return cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) +
+		72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
+}
+
+// begin sets the parser to the first byte of the payload. A byte order mark, which some editors and
+// shells write, is skipped. Text that is not UTF-8 is an error.
+func (p *Parser) begin(payload []byte) error {
+	p.scan = scanner{data: bytes.TrimPrefix(payload, []byte("\ufeff"))}
+	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
+	if utf8.Valid(payload) {
+		return nil
+	}
+	at := 0
+	for at < len(payload) {
+		r, n := utf8.DecodeRune(payload[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return p.scan.fail(at, "invalid UTF-8")
+}
+
+// notObject is the error for a value that should be an object. If the text is no JSON value at all,
+// the error says that instead.
+func (p *Parser) notObject(what string) error { return p.wrong(what + " must be a JSON object") }
+
+// wrong is the error for a value of the wrong type. If the text is no JSON value at all, the error
+// says that instead.
+func (p *Parser) wrong(reason string) error {
+	at := p.scan.pos
+	if _, err := p.scan.value(nil, false, 0); err != nil {
+		return err
+	}
+	return p.scan.fail(at, "%s", reason)
+}
+
+// endFragment ends the fragment that begins at from. It refuses a fragment that is too large for a
+// message of its own.
+func (p *Parser) endFragment(from int) error {
+	if size := proto.RequestSize(len(p.out)-from, math.MaxInt32); size > maxRequest {
+		return fmt.Errorf("one message with %d bytes for the cloud is %w (%d)", size, ErrTooLarge, maxRequest)
+	}
+	p.ends = append(p.ends, len(p.out))
+	return nil
+}
+
+// makeEvents makes an event of each fragment. It comes last, because out may move while it grows.
+func (p *Parser) makeEvents(action proto.Action, entity proto.UUID, now int64) []proto.Event {
+	p.events = p.events[:0]
+	from := 0
+	for _, end := range p.ends {
+		p.events = append(p.events, proto.Event{
+			Kind: proto.KindEntityData, Action: action, Time: now, Entity: entity, Fragment: p.out[from:end:end],
+		})
+		from = end
+	}
+	return p.events
+}
