@@ -31,7 +31,7 @@ func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 }
 
 // announce queues the creation of a device, its credentials and its relation to its gateway, all or none, and makes it visible.
-func (a *Agent) announce(ctx context.Context, b *proto.Born) error {
+func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 	now := a.Clock.Stamp()
 	event := func(k proto.Kind, action proto.Action, f []byte) wal.Event {
 		return wal.Event{Kind: uint8(k), Action: uint8(action), Time: now, Entity: b.ID, Fragment: f}
@@ -59,7 +59,7 @@ func (a *Agent) announce(ctx context.Context, b *proto.Born) error {
 
 // announceUnborn queues the creations that a crash left behind, before any door is open.
 func (a *Agent) announceUnborn() {
-	for _, b := range a.Registry.Unborn() {
+	for _, b := range a.Registry.PendingCreations() {
 		ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
 		if err := a.announce(ctx, &b); err != nil {
 			a.Log.Warn("a device made here is not announced to the cloud yet", "error", err)

@@ -45,13 +45,13 @@ type Registry interface {
 	KeepCall(c *proto.DeviceRpcCallMsg) error
 	DropCall(c *proto.DeviceRpcCallMsg) error
 	Calls() []*proto.DeviceRpcCallMsg
-	// Prepare makes a device durable and invisible; taken: a device has that name (its id is in the Born) or its credentials are another's,
-	// and nothing was made. Adopt makes it visible once its creation is in the queue at or before seq; Discard takes it back. Unborn
+	// Prepare makes a device durable and invisible; taken: a device has that name (its id is in b) or its credentials are another's,
+	// and nothing was made. Adopt makes it visible once its creation is in the queue at or before seq; Discard takes it back. PendingCreations
 	// lists what a crash left between. Any goroutine.
-	Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, taken bool, err error)
+	Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error)
 	Adopt(id proto.UUID, seq uint64) error
 	Discard(id proto.UUID) error
-	Unborn() []proto.Born
+	PendingCreations() []proto.Creation
 	// Posted takes attributes of a device that are in the queue, so that it reads back what it wrote. Any goroutine.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and wipes what the old edge had.

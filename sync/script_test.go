@@ -420,10 +420,10 @@ func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                        
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
-func (f *fakeRegistry) Unborn() []proto.Born                                     { return nil }
+func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }
 func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
-func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Born, bool, error) {
-	return proto.Born{}, false, errors.New("not here")
+func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, bool, error) {
+	return proto.Creation{}, false, errors.New("not here")
 }
 
 // pause lets time pass for a goroutine inside the bubble.

@@ -3,14 +3,11 @@ package wal
 import (
 	"sync"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
-const (
-	// flashBlock is the unit in which a file system writes.
-	flashBlock = 4 << 10
-
-	day = 24 * time.Hour
-)
+const day = 24 * time.Hour
 
 // budget is the token bucket of the flash (architecture, "Flash budget"): while there are tokens every commit is immediate. What it
 // gives in any 24 hours is at most perDay: the bucket's content and what flows in meanwhile. The holder of Queue.own owns it.
@@ -105,6 +102,6 @@ func (l *ledger) turn() {
 // wear is what a write of n bytes behind at bytes of a file costs the medium: whole blocks, and what every commit costs beside the
 // block that it always touches.
 func wear(at, n, commit int64) int64 {
-	blocks := (at+max(n, 1)-1)/flashBlock - at/flashBlock + 1
-	return commit + (blocks-1)*flashBlock
+	blocks := (at+max(n, 1)-1)/disk.Block - at/disk.Block + 1
+	return commit + (blocks-1)*disk.Block
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/medium"
 )
 
 // Ten events a second for a day, each from a device that waits for its answer: what the medium writes for them stays under the budget,
@@ -23,12 +25,12 @@ func TestBudgetHoldsForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20, FlashBudget: 1 << 30, MaxDelay: time.Second}
 		var fsyncs atomic.Uint64
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "sync" {
 				fsyncs.Add(1)
 			}
 			return nil
-		}
+		})
 		time.Sleep(time.Until(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
 		q := openQueue(t, o)
 		var worst atomic.Int64
@@ -70,7 +72,7 @@ func TestBudgetLetsBurstsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize = 1 << 20
-		o.FlashBudget, o.MaxDelay = 24*100*AssumedCommit, 10*time.Second // an hour's share: a hundred commits
+		o.FlashBudget, o.MaxDelay = 24*100*medium.AssumedCommit, 10*time.Second // an hour's share: a hundred commits
 		q := openQueue(t, o)
 		begin := time.Now()
 		appendEvents(t, q, 1, 99)
@@ -131,7 +133,7 @@ func TestBudgetArithmetic(t *testing.T) {
 		t.Fatalf("a commit beyond the bucket would wait %v", d)
 	}
 	for _, w := range [][3]int64{{0, 1, 8192}, {4095, 1, 8192}, {4095, 2, 12288}, {100, 0, 8192}, {0, 40960, 8192 + 9*4096}} {
-		if got := wear(w[0], w[1], AssumedCommit); got != w[2] {
+		if got := wear(w[0], w[1], medium.AssumedCommit); got != w[2] {
 			t.Errorf("%d bytes at %d cost %d, want %d", w[1], w[0], got, w[2])
 		}
 	}
@@ -143,12 +145,12 @@ func TestInterval(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize, o.Interval = 1<<20, 500*time.Millisecond
 		var fsyncs atomic.Int64
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "sync" {
 				fsyncs.Add(1)
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		r := q.Reader()
 		defer r.Close()
@@ -178,7 +180,7 @@ func TestInterval(t *testing.T) {
 			t.Fatalf("%d fsyncs", n)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*AssumedCommit {
+		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
 			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		appendEvents(t, q, 71, 1)
@@ -195,7 +197,7 @@ func TestIntervalFailingSync(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.Interval = 500 * time.Millisecond
 		f := &fault{err: syscall.EIO}
-		o.inject = f.inject
+		o.ops = byStep(f.inject)
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 200)
 		f.arm("sync")

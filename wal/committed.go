@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+
+	"edgesync/wal/disk"
 )
 
 // The committed file holds the committed position in two slots that lie in different sectors and are written in turn, so that a torn
@@ -50,7 +52,7 @@ func parseSlot(b []byte) (generation uint64, c control, ok bool) {
 
 // readCommitted returns the newest intact slot of the file in dir.
 func readCommitted(dir string) (c control, generation uint64, ok bool) {
-	b, err := readBounded(filepath.Join(dir, committedName), slotDistance+slotSize)
+	b, err := disk.Read(filepath.Join(dir, committedName), slotDistance+slotSize)
 	if err != nil {
 		return c, 0, false
 	}
@@ -67,7 +69,7 @@ func readCommitted(dir string) (c control, generation uint64, ok bool) {
 
 // unwritten tells whether the file is there and nothing was written to it yet.
 func unwritten(dir string) bool {
-	b, err := readBounded(filepath.Join(dir, committedName), slotDistance+slotSize)
+	b, err := disk.Read(filepath.Join(dir, committedName), slotDistance+slotSize)
 	return err == nil && zeros(b)
 }
 
@@ -76,7 +78,7 @@ func unwritten(dir string) bool {
 func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {
 	path := filepath.Join(dir, committedName)
 	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {
-		if err := setAside(path, corrupt); err != nil {
+		if err := disk.SetAside(path, corrupt); err != nil {
 			return nil, err
 		}
 	}
@@ -91,13 +93,13 @@ func openCommitted(dir, corrupt string, generation uint64) (*committedFile, erro
 }
 
 // write makes c durable in the slot whose turn it is.
-func (c *committedFile) write(v *control, sync func(*os.File) error) error {
+func (c *committedFile) write(v *control, ops disk.Ops) error {
 	var buf [slotSize]byte
 	b := appendSlot(buf[:0], c.generation+1, v)
 	if _, err := c.f.WriteAt(b, int64((c.generation+1)%2)*slotDistance); err != nil {
 		return err
 	}
-	if err := sync(c.f); err != nil {
+	if err := ops.Sync(c.f); err != nil {
 		return err
 	}
 	c.generation++

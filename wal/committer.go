@@ -275,15 +275,7 @@ func (q *Queue) record() (e Event, ok bool) {
 
 // write hands the batch to the library.
 func (q *Queue) write(now time.Time, w *written, beside bool) error {
-	op := "write"
-	if beside {
-		op = "write-beside"
-	}
-	if err := q.step(op); err != nil {
-		return err
-	}
-	roomyCopy(q.store, q.o.SegmentSize)
-	if err := q.store.WriteBatch(&q.batch); err != nil {
+	if err := q.ops.Append(beside, q.append); err != nil {
 		return err
 	}
 	begun, empty := len(w.begun), w.newest().bytes == 0
@@ -300,48 +292,29 @@ func (q *Queue) write(now time.Time, w *written, beside bool) error {
 // fsync makes durable what was written, up to the segment that is the tail now. If that is empty the library has done it, when it ended
 // the segment before.
 func (q *Queue) fsync(tail uint64) error {
-	if err := q.step("sync"); err != nil {
-		return err
-	}
+	var f *os.File
 	if q.newTail {
 		q.tail.close()
 	} else {
-		f, err := q.openTail(tail)
-		if err != nil {
-			return err
-		}
-		if err := q.syncFile(f); err != nil {
+		var err error
+		if f, err = q.openTail(tail); err != nil {
 			return err
 		}
 	}
+	if err := q.ops.SyncData(f); err != nil {
+		return err
+	}
+	if f != nil {
+		q.ledger.add(Account{Fsyncs: 1})
+	}
 	if q.newNames {
-		if err := q.step("syncdir"); err != nil {
+		if err := q.ops.SyncDir(q.o.Dir); err != nil {
 			return err
 		}
-		if err := q.syncNames(); err != nil {
-			return err
-		}
+		q.ledger.add(Account{Fsyncs: 1})
 		q.newNames = false
 	}
 	return nil
-}
-
-// syncFile makes durable what is in a segment, and puts it into the account. It may be called by syncMany too.
-func (q *Queue) syncFile(f *os.File) error {
-	err := fdatasync(f)
-	if err == nil {
-		q.ledger.add(Account{Fsyncs: 1})
-	}
-	return err
-}
-
-// syncNames does so with the names of the segments.
-func (q *Queue) syncNames() error {
-	err := syncDir(q.o.Dir)
-	if err == nil {
-		q.ledger.add(Account{Fsyncs: 1})
-	}
-	return err
 }
 
 // settleWrites makes durable what was accepted before its fsync (Options.Interval); false if the medium refuses.
@@ -372,12 +345,4 @@ func (q *Queue) settleWrites(now time.Time) bool {
 func (q *Queue) charge(bytes int64, now time.Time) {
 	q.budget.spend(bytes, now)
 	q.ledger.add(Account{Wear: bytes})
-}
-
-// step lets tests fail the medium, and look at it, before each thing that is done to it.
-func (q *Queue) step(op string) error {
-	if q.o.inject == nil {
-		return nil
-	}
-	return q.o.inject(op)
 }

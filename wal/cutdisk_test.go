@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash/fnv"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"edgesync/wal/disk/powercut"
 )
 
 // Power cuts. A run of the queue is stopped before each step on the medium, and the directory is looked at: what the process sees, and
@@ -27,17 +24,12 @@ import (
 //
 // What is durable follows from the names of the steps: that an fsync is done in them is not looked at here.
 type cutDisk struct {
-	dir      string
+	*powercut.Disk
 	interval bool
 
 	mu     sync.Mutex // guards what follows: the committer looks at the disk too
-	names  map[string]uint64
-	data   map[uint64][]byte // of a file's number
-	synced map[uint64][]byte // content as of the last fsync; none = empty
-	kept   map[string]uint64 // names as of the last fsync of the directory
-	ops    []nameOp          // since then
-	last   string            // step that the run is in
-	failed bool              // it was made to fail
+	last   string     // step that the run is in
+	failed bool       // it was made to fail
 	points []*cutPoint
 
 	queue    *Queue
@@ -66,26 +58,25 @@ type cutBounds struct {
 	need, durable uint64 // events that are durable, and of them committed durably
 }
 
-type nameOp struct {
-	from, to string // "" = created, removed
-	file     uint64
-}
-
 // cutPoint is the interval between two steps.
 type cutPoint struct {
-	op           string
-	names        map[string]uint64
-	data, synced map[uint64][]byte
-	kept         map[string]uint64
-	ops          []nameOp
+	powercut.Point
 	cutBounds
 	all       []uint64
 	committed uint64 // events committed, at most
 }
 
+// states lists what the medium may show of an interval.
+func (p *cutPoint) states() (list []cutState) {
+	for _, s := range p.States() {
+		list = append(list, cutState{s, p})
+	}
+	return list
+}
+
 func newCutDisk(o *Options) *cutDisk {
-	d := &cutDisk{dir: o.Dir, interval: o.Interval > 0, names: map[string]uint64{}, data: map[uint64][]byte{}, synced: map[uint64][]byte{}, kept: map[string]uint64{}}
-	o.inject = func(op string) error {
+	d := &cutDisk{Disk: powercut.New(o.Dir), interval: o.Interval > 0}
+	o.ops = byStep(func(op string) error {
 		if op == "fsync" { // of another goroutine: "sync" was its beginning, told is its end
 			return nil
 		}
@@ -105,128 +96,78 @@ func newCutDisk(o *Options) *cutDisk {
 			d.mu.Lock()
 		}
 		return nil
-	}
+	})
 	return d
-}
-
-// scan reads the directory: what has changed in it since the last time goes to ops. It returns what was there then.
-func (d *cutDisk) scan() (before map[string]uint64, previous map[uint64][]byte, changed []nameOp) {
-	before, previous = d.names, d.data
-	d.names, d.data = map[string]uint64{}, map[uint64][]byte{}
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		i, err := e.Info()
-		if err != nil || e.Name() == "LOCK" {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(d.dir, e.Name()))
-		if err != nil {
-			panic(err)
-		}
-		n := i.Sys().(*syscall.Stat_t).Ino
-		d.names[e.Name()] = n
-		if old := previous[n]; bytes.Equal(old, b) {
-			b = old
-		}
-		d.data[n] = b
-	}
-	for _, name := range slices.Sorted(maps.Keys(d.names)) {
-		if n := d.names[name]; before[name] != n {
-			op := nameOp{to: name, file: n}
-			for old, m := range before {
-				if m == n {
-					op.from = old
-				}
-			}
-			changed = append(changed, op)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(before)) {
-		if _, ok := d.names[name]; !ok && !slices.ContainsFunc(changed, func(o nameOp) bool { return o.from == name }) {
-			changed = append(changed, nameOp{from: name})
-		}
-	}
-	// A file whose name was taken by another is seen no more, and may come back.
-	for n, b := range previous {
-		if _, ok := d.data[n]; !ok {
-			d.data[n] = b
-		}
-	}
-	d.ops = append(slices.Clip(d.ops), changed...)
-	return before, previous, changed
 }
 
 // look takes the state before a step.
 func (d *cutDisk) look(op string) {
-	before, previous, changed := d.scan()
-	data := d.data
+	before, previous, changed := d.Scan()
+	data := d.Data
 
 	// A cut in the step before, if that has more than one part: what came behind it in this interval, a slot of the committed file, is not
 	// yet there.
-	d.synced = maps.Clone(d.synced)
+	d.Synced = maps.Clone(d.Synced)
 	steps := d.last == "drop" || d.last == "thin" || d.last == "thin-write" || d.last == "open"
 	if steps && !d.failed {
 		if n, ok := before[committedName]; ok {
-			d.data = maps.Clone(data)
-			d.data[n] = previous[n]
+			d.Data = maps.Clone(data)
+			d.Data[n] = previous[n]
 		}
-		d.point(op, d.names, d.ops)
-		d.data = data
+		d.point(op, d.Names, d.Ops)
+		d.Data = data
 	}
 	switch {
 	case op == "write-beside": // the fsync is under way still; told ends that
-		segments := d.segments(d.names)
-		n := d.names[segments[len(segments)-1]]
+		segments := d.segments(d.Names)
+		n := d.Names[segments[len(segments)-1]]
 		d.flight = append(d.flight, cutFlight{n, data[n], d.last == "sync-names"})
 	case d.failed || d.last == "": // the handle was given up, which syncs it, and the files were cut back
-		maps.Copy(d.synced, data)
-		d.kept, d.ops = d.names, nil
+		maps.Copy(d.Synced, data)
+		d.Kept, d.Ops = d.Names, nil
 	case isStep(d.last, "sync"):
 		if s := d.segments(before); len(s) > 0 {
 			n := before[s[len(s)-1]]
-			d.synced[n] = previous[n]
+			d.Synced[n] = previous[n]
 		}
-		if d.soon = d.ackedAt; len(d.ops) == 0 {
+		if d.soon = d.ackedAt; len(d.Ops) == 0 {
 			d.safe = d.soon
 		}
 		if d.last == "sync-names" {
-			d.kept, d.ops = before, changed
+			d.Kept, d.Ops = before, changed
 		}
-	case d.last == "committed" || d.last == "open-committed":
+	case d.last == "committed":
 		n := before[committedName]
-		d.synced[n] = previous[n]
+		d.Synced[n] = previous[n]
 	case d.last == "syncdir":
-		d.kept, d.ops = before, changed
+		d.Kept, d.Ops = before, changed
 		d.safe = max(d.safe, d.soon)
 	case steps:
-		for name, n := range d.names {
+		for name, n := range d.Names {
 			if name != committedName {
-				d.synced[n] = data[n]
+				d.Synced[n] = data[n]
 			}
 		}
-		d.kept, d.ops = d.names, nil
+		d.Kept, d.Ops = d.Names, nil
 	}
 	d.bounds()
 
 	// The library syncs a segment before it begins the next one: a cut before that sees the segments up to this one.
-	segments := d.segments(d.names)
+	segments := d.segments(d.Names)
 	for _, name := range segments[:max(0, len(segments)-1)] {
-		if n := d.names[name]; !bytes.Equal(d.synced[n], data[n]) {
-			names := maps.Clone(d.names)
+		if n := d.Names[name]; !bytes.Equal(d.Synced[n], data[n]) {
+			names := maps.Clone(d.Names)
 			for _, other := range segments {
 				if other > name {
 					delete(names, other)
 				}
 			}
 			d.point(op, names, nil)
-			d.synced = maps.Clone(d.synced)
-			d.synced[n] = data[n]
+			d.Synced = maps.Clone(d.Synced)
+			d.Synced[n] = data[n]
 		}
 	}
-	d.point(op, d.names, d.ops)
+	d.point(op, d.Names, d.Ops)
 	d.last, d.failed, d.ackedAt = op, false, d.acked
 }
 
@@ -253,13 +194,13 @@ func (d *cutDisk) told(events int) {
 	}
 	f := d.flight[0]
 	d.flight = d.flight[1:]
-	d.synced = maps.Clone(d.synced)
-	d.synced[f.file] = f.data
+	d.Synced = maps.Clone(d.Synced)
+	d.Synced[f.file] = f.data
 	if f.names {
-		d.kept, d.ops = d.names, nil
+		d.Kept, d.Ops = d.Names, nil
 	}
 	d.bounds()
-	d.point("told", d.names, d.ops)
+	d.point("told", d.Names, d.Ops)
 }
 
 // chain appends groups so close to each other that each is written while the one in front of it is synced, as when the writers of each come
@@ -290,7 +231,7 @@ func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string,
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.points[before:] {
-		if strings.HasSuffix(p.op, " to told") {
+		if strings.HasSuffix(p.Op, " to told") {
 			beside++
 		}
 	}
@@ -313,12 +254,15 @@ func (d *cutDisk) segments(names map[string]uint64) (s []string) {
 }
 
 // point notes an interval that ends now. d.mu is held.
-func (d *cutDisk) point(op string, names map[string]uint64, ops []nameOp) {
+func (d *cutDisk) point(op string, names map[string]uint64, ops []powercut.NameOp) {
 	p := &cutPoint{
-		op: d.last + " to " + op, names: names, data: d.data, synced: d.synced, kept: d.kept, ops: ops, cutBounds: d.atLast, all: slices.Clip(d.all),
+		Point: powercut.Point{
+			Op: d.last + " to " + op, Names: names, Data: d.Data, Synced: d.Synced, Kept: d.Kept, Ops: ops, Slots: committedName,
+		},
+		cutBounds: d.atLast, all: slices.Clip(d.all),
 	}
 	if ops == nil {
-		p.kept = names
+		p.Kept = names
 	}
 	if d.interval {
 		p.need = uint64(d.safe)
@@ -372,156 +316,12 @@ func (d *cutDisk) end() {
 
 // cutState is one state of the directory after a cut.
 type cutState struct {
-	p      *cutPoint
-	names  map[string]uint64
-	file   uint64 // the one whose unsynced part is in a special state; 0 = none
-	shape  string // of that part
-	n      int    // bytes of it, or sectors, that are as written
-	fresh  bool   // what else is unsynced is there as written; else not
-	strict bool   // a medium that keeps the order of operations may show it: nothing counts as damaged
-}
-
-func (s *cutState) String() string {
-	return fmt.Sprintf("%s, file %d %s %d, fresh %v, ordered %v, names %v", s.p.op, s.file, s.shape, s.n, s.fresh, s.strict, slices.Sorted(maps.Keys(s.names)))
-}
-
-// states lists what the medium may show of an interval.
-func (p *cutPoint) states() (list []cutState) {
-	var nameStates []map[string]uint64
-	ordered := 0 // the first of them
-	prefix := maps.Clone(p.kept)
-	nameStates = append(nameStates, maps.Clone(prefix))
-	for _, o := range p.ops {
-		o.do(prefix)
-		nameStates = append(nameStates, maps.Clone(prefix))
-	}
-	ordered = len(nameStates)
-	if n := len(p.ops); n > 1 && n <= 6 {
-		for set := 1; set < 1<<n; set++ {
-			if set&(set+1) == 0 {
-				continue // a prefix
-			}
-			names := maps.Clone(p.kept)
-			for i, o := range p.ops {
-				if set>>i&1 != 0 {
-					o.do(names)
-				}
-			}
-			nameStates = append(nameStates, names)
-		}
-	}
-	for i, names := range nameStates {
-		strict := i < ordered
-		var dirty []uint64
-		for _, n := range names {
-			if !bytes.Equal(p.synced[n], p.data[n]) {
-				dirty = append(dirty, n)
-			}
-		}
-		slices.Sort(dirty)
-		list = append(list, cutState{p: p, names: names, strict: strict}, cutState{p: p, names: names, strict: strict, fresh: true})
-		for _, n := range slices.Compact(dirty) {
-			for _, fresh := range []bool{false, true}[:min(2, len(dirty))] {
-				tail := len(p.data[n]) - len(p.synced[n])
-				add := func(shape string, k int, ordered bool) {
-					list = append(list, cutState{p: p, names: names, file: n, shape: shape, n: k, fresh: fresh, strict: strict && ordered})
-				}
-				if tail == 0 { // the committed file, where a slot is within one sector, or a tail that was filled beforehand
-					var sectors []int
-					for k := range (len(p.data[n]) + 511) / 512 {
-						if lo, hi := k*512, min(k*512+512, len(p.data[n])); !bytes.Equal(p.synced[n][lo:hi], p.data[n][lo:hi]) {
-							sectors = append(sectors, k)
-						}
-					}
-					for i, k := range sectors { // those behind it are as written, so a medium that keeps the order tears the last one only
-						add("torn sector", k, i == len(sectors)-1)
-						add("half a sector", k, i == len(sectors)-1)
-					}
-				}
-				for k := range max(0, tail) {
-					add("short", k, true)
-					add("zeros", k, true)
-					add("garbage", k, true)
-				}
-				for k := 0; k+512 < tail; k += 100 { // blocks that were written before those in front of them
-					add("hole", k, false)
-				}
-			}
-		}
-	}
-	return list
-}
-
-func (o nameOp) do(names map[string]uint64) {
-	if o.from != "" {
-		if o.to != "" && names[o.from] != o.file {
-			return // renamed before it was there
-		}
-		delete(names, o.from)
-	}
-	if o.to != "" {
-		names[o.to] = o.file
-	}
+	powercut.State
+	p *cutPoint
 }
 
 // build makes the directory, unless the like of it was there before: then it returns false.
 func (s *cutState) build(t testing.TB, dir string, seen map[uint64]bool) bool {
 	t.Helper()
-	files := s.files()
-	h := fnv.New64a()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprint(h, name, len(files[name]))
-		h.Write(files[name])
-	}
-	fmt.Fprint(h, s.strict, s.p.cutBounds, len(s.p.all), s.p.committed)
-	if seen[h.Sum64()] {
-		return false
-	}
-	seen[h.Sum64()] = true
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return true
-}
-
-// files is the content of the directory.
-func (s *cutState) files() map[string][]byte {
-	files := make(map[string][]byte)
-	for name, n := range s.names {
-		b := s.p.synced[n]
-		written := s.p.data[n]
-		if n == s.file {
-			b = bytes.Clone(written)
-			from := min(len(s.p.synced[n])+s.n, len(b))
-			switch s.shape {
-			case "short":
-				b = b[:from]
-			case "zeros":
-				clear(b[from:])
-			case "garbage":
-				copy(b[from:], garbage(len(b)-from))
-			case "hole":
-				clear(b[from : from+256])
-			case "torn sector":
-				lo, hi := s.n*512, min(s.n*512+512, len(b))
-				if name != committedName { // what the write leaves as it is stays (doc.go, assumptions)
-					for b[lo] == s.p.synced[n][lo] {
-						lo++
-					}
-				}
-				copy(b[lo:hi], garbage(hi-lo))
-			case "half a sector":
-				copy(b[s.n*512+60:min(len(b), s.n*512+512)], s.p.synced[n][s.n*512+60:])
-			}
-		} else if s.fresh {
-			b = written
-		}
-		files[name] = b
-	}
-	return files
+	return s.Build(t, dir, seen, s.p.cutBounds, len(s.p.all), s.p.committed)
 }

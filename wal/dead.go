@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"edgesync/wal/store"
 )
 
 // DeadLetter is an event that the cloud refuses, with the story of it. Its identity is the offset it had in the queue.
@@ -41,14 +43,14 @@ const (
 // All methods may be called from any goroutine.
 type DeadLog struct {
 	mu       sync.Mutex
-	store    *Store
+	store    *store.Store
 	maxBytes int64
 	log      *slog.Logger
 	letters  []deadEntry // by offset
 	bytes    int64       // of the letters in letters
 	count    deadCount
 	gap      Gap // pushed out by the bound, since it was taken last
-	batch    Batch
+	batch    store.Batch
 	value    []byte // the last letter encoded
 }
 
@@ -101,7 +103,7 @@ func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*
 	if maxBytes <= 0 {
 		maxBytes = 16 << 20
 	}
-	s, err := OpenStore(StoreOptions{
+	s, err := store.Open(store.Options{
 		Path:       filepath.Join(dir, "letters"),
 		CorruptDir: filepath.Join(filepath.Dir(filepath.Clean(dir)), "corrupt"),
 		Log:        log,
@@ -168,7 +170,7 @@ func (d *DeadLog) read(committed uint64) deadCount {
 			d.batch.Delete(key)
 			continue
 		}
-		e := deadEntry{offset: offset, size: uint32(putSize(8, len(value))), resting: l.Resting, pinned: l.Pinned}
+		e := deadEntry{offset: offset, size: uint32(store.PutSize(8, len(value))), resting: l.Resting, pinned: l.Pinned}
 		d.letters = append(d.letters, e)
 		d.bytes += int64(e.size)
 	}
@@ -243,7 +245,7 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.value = appendLetter(d.value[:0], &l)
-	put := deadEntry{offset: l.Offset, size: uint32(putSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned}
+	put := deadEntry{offset: l.Offset, size: uint32(store.PutSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned}
 	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
 	var old []deadEntry
 	if i, ok := d.find(l.Offset); ok {

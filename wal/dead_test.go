@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edgesync/wal/store"
 )
 
 func openDead(t testing.TB, dir string, maxBytes int64, committed uint64) *DeadLog {
@@ -86,7 +88,7 @@ func TestDeadLogLife(t *testing.T) {
 }
 
 func TestDeadLogBound(t *testing.T) {
-	one := putSize(8, deadFixed+len("refused")+100)
+	one := store.PutSize(8, deadFixed+len("refused")+100)
 	body := strings.Repeat("x", 100)
 	dir := filepath.Join(t.TempDir(), "dead")
 	d := openDead(t, dir, 3*one, 0)

@@ -3,7 +3,6 @@ package wal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +35,7 @@ func isStep(op, name string) bool { return op == name || name == "sync" && op ==
 func openFaulty(t testing.TB, o Options, cause error) (*Queue, *fault) {
 	t.Helper()
 	f := &fault{err: cause}
-	o.inject = f.inject
+	o.ops = byStep(f.inject)
 	return openQueue(t, o), f
 }
 
@@ -282,47 +281,17 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// holes answers some reads as a worn medium does.
-type holes struct {
-	data []byte
-	bad  int64
-}
-
-func (h holes) ReadAt(b []byte, at int64) (int, error) {
-	if at <= h.bad && h.bad < at+int64(len(b)) {
-		return 0, fmt.Errorf("read: %w", syscall.EIO)
-	}
-	return copy(b, h.data[at:]), nil
-}
-
-func TestSalvage(t *testing.T) {
-	data := garbage(10_000)
-	got, err := salvageFrom(holes{data, 5000}, int64(len(data)))
-	want := slices.Clone(data)
-	clear(want[4096:8192])
-	if err != nil || !slices.Equal(got, want) {
-		t.Fatalf("salvage returns %d bytes, %v", len(got), err)
-	}
-	if _, err := salvageFrom(failing{}, 100); !errors.Is(err, syscall.EMFILE) {
-		t.Fatalf("an error that passes is not damage: %v", err)
-	}
-}
-
-type failing struct{}
-
-func (failing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EMFILE }
-
 // The log cannot be opened again after segments were dropped: devices are refused, and the queue comes back by itself.
 func TestLogThatDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		var hurt atomic.Bool
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "drop" && hurt.CompareAndSwap(false, true) {
 				addTail([]byte{0x85})(t, o.Dir) // the library takes it for a corrupt log
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 200)
 		commitRead(t, q)

@@ -2,11 +2,11 @@ package wal
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Where a file system overwrites in place, a commit into room that the file has already costs half: the block of data, and none of the
@@ -21,8 +21,6 @@ import (
 const (
 	fillAfter = 32      // commits into a segment, before it is known whether they are small
 	fillBelow = 3 << 10 // bytes of a small one, on the average; the zeros cost as much as is written into them, the journal a block a commit
-
-	fallocKeepSize = 1 // FALLOC_FL_KEEP_SIZE of linux/falloc.h
 )
 
 // tailFile is the tail as the holder of Queue.own knows it: its own handle, for fdatasync, which spares the journal where only data has
@@ -56,11 +54,8 @@ func (q *Queue) reserveTail() {
 	if !q.o.Fill {
 		return
 	}
-	err := q.step("reserve")
+	err := q.ops.Allocate(q.tail.f, int64(q.o.SegmentSize))
 	if err == nil {
-		err = retry(func() error { return syscall.Fallocate(int(q.tail.f.Fd()), fallocKeepSize, 0, int64(q.o.SegmentSize)) })
-	}
-	if err == nil || errors.Is(err, syscall.EOPNOTSUPP) {
 		return
 	}
 	// A full disk is left as full as it was: some of the room may have been set aside.
@@ -69,18 +64,6 @@ func (q *Queue) reserveTail() {
 		statErr = q.tail.f.Truncate(i.Size())
 	}
 	q.log.Debug("no room can be reserved for the tail of the queue", "error", errors.Join(err, statErr))
-}
-
-// fdatasync makes durable what is in a segment.
-func fdatasync(f *os.File) error {
-	err := syscall.EINTR
-	for err == syscall.EINTR {
-		err, _ = syscall.Fdatasync(int(f.Fd())).(syscall.Errno)
-	}
-	if err != 0 {
-		return fmt.Errorf("fdatasync of segment %s: %w", filepath.Base(f.Name()), err)
-	}
-	return nil
 }
 
 func (t *tailFile) close() {
@@ -110,17 +93,7 @@ func (q *Queue) fillTail(now time.Time) {
 	if !q.o.Fill || !q.tail.small(size, q.o.SegmentSize) {
 		return
 	}
-	err := q.step("fill")
-	// Block by block: of one large write the kernel makes one large piece of page cache, and counts all of it as written at each commit.
-	var block [flashBlock]byte
-	for at := size; err == nil && at < int64(q.o.SegmentSize); {
-		n := min(flashBlock-at%flashBlock, int64(q.o.SegmentSize)-at)
-		_, err = q.tail.f.WriteAt(block[:n], at)
-		at += n
-	}
-	if err == nil {
-		err = q.tail.f.Sync()
-	}
+	err := q.ops.Fill(q.tail.f, size, int64(q.o.SegmentSize))
 	if err != nil { // no room for it, most likely: it is a saving, not a need
 		q.tail.refused = true
 		q.log.Debug("the tail of the queue cannot be filled beforehand", "error", errors.Join(err, q.tail.f.Truncate(size)))
@@ -136,10 +109,7 @@ func (q *Queue) cutFill() error {
 	if !q.tail.filled {
 		return nil
 	}
-	if err := q.step("cut-fill"); err != nil {
-		return err
-	}
-	if err := q.tail.f.Truncate(q.tailSegment().bytes); err != nil {
+	if err := q.ops.Truncate(q.tail.f, q.tailSegment().bytes); err != nil {
 		return err
 	}
 	q.tail.filled = false
@@ -149,7 +119,7 @@ func (q *Queue) cutFill() error {
 // commitCost is what a commit costs the medium beside further blocks.
 func (q *Queue) commitCost() int64 {
 	if q.tail.filled {
-		return min(flashBlock, q.o.CommitBytes)
+		return min(disk.Block, q.o.CommitBytes)
 	}
 	return q.o.CommitBytes
 }

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
 // fillQueue is a queue whose tail has been filled beforehand, with events 1 to 100.
@@ -48,7 +51,7 @@ func TestFill(t *testing.T) {
 		before := q.Stats()
 		appendEvents(t, q, 101, 10)
 		after := q.Stats()
-		if cost := after.Today.Wear - before.Today.Wear; cost < 10*flashBlock || cost > 12*flashBlock {
+		if cost := after.Today.Wear - before.Today.Wear; cost < 10*disk.Block || cost > 12*disk.Block {
 			t.Fatalf("ten commits cost %d bytes", cost)
 		}
 		if n := tailSize(t, o); n != 64<<10 {
@@ -132,13 +135,13 @@ func TestFillFails(t *testing.T) {
 		tries := 0
 		f := &fault{err: syscall.EIO}
 		refuse := true
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "fill" && refuse {
 				tries++
 				return syscall.ENOSPC
 			}
 			return f.inject(op)
-		}
+		})
 		q := fillQueue(t, o)
 		for n := uint64(101); n <= 200; n++ {
 			appendEvents(t, q, n, 1)
@@ -183,7 +186,7 @@ func TestReserveTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer trial.Close()
-	if err := syscall.Fallocate(int(trial.Fd()), fallocKeepSize, 0, 4096); errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+	if err := syscall.Fallocate(int(trial.Fd()), 1, 0, 4096); errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
 		t.Skipf("this file system reserves no room: %v", err)
 	}
 	q := openQueue(t, o)
@@ -225,7 +228,7 @@ func TestReserveTailRefused(t *testing.T) {
 	closeQueue(t, q)
 	f := &fault{err: syscall.ENOSPC}
 	f.arm("reserve")
-	o.Fill, o.inject = true, f.inject
+	o.Fill, o.ops = true, byStep(f.inject)
 	q = openQueue(t, o)
 	appendEvents(t, q, 11, 10)
 	if s := tailStat(t, o); s.Size != q.Stats().Bytes || s.Blocks*512 >= 64<<10 {
@@ -244,7 +247,7 @@ func TestReserveTailRefused(t *testing.T) {
 func TestReserveTailFails(t *testing.T) {
 	d := newDisk(t, false)
 	free := func() int64 {
-		m, err := ReadMedium(d.mount)
+		m, err := medium.Read(d.mount)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.SegmentSize = 512
 		var armed atomic.Bool
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "drop" && armed.CompareAndSwap(true, false) {
 				p := tailOf(t, o.Dir)
 				b := readFile(t, p)
@@ -28,7 +28,7 @@ func TestDropSurvivesDamagedTail(t *testing.T) {
 				writeFile(t, p, append(b, 0x85)) // a length that the library does not take
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 40)
 		r := q.Reader()
@@ -125,7 +125,7 @@ func TestThinnedHeadRots(t *testing.T) {
 	for k := range 2 { // it may be the first or the second of two that are joined
 		o := thinOptions(t)
 		rot := ""
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "thin" && rot == "" { // every level is known: the head is not looked at again before its turn
 				segments := segmentsOf(t, o.Dir)
 				rot = segments[len(segments)/2+k]
@@ -134,7 +134,7 @@ func TestThinnedHeadRots(t *testing.T) {
 				writeFile(t, rot, b)
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendThin(t, q, 1, 900)
 		if rot == "" {
@@ -218,9 +218,9 @@ func TestOpenSyncsWhatItFinds(t *testing.T) {
 	appendEvents(t, q, 1, 20)
 	closeQueue(t, q)
 	var ops []string
-	o.inject = func(op string) error { ops = append(ops, op); return nil }
+	o.ops = byStep(func(op string) error { ops = append(ops, op); return nil })
 	q = openQueue(t, o)
-	if want := []string{"open-committed", "open"}; !slices.Equal(ops, want) {
+	if want := []string{"committed", "open"}; !slices.Equal(ops, want) {
 		t.Fatalf("opening does %v, want %v", ops, want)
 	}
 	closeQueue(t, q)
@@ -313,12 +313,12 @@ func TestProbeWritesIntoEmptyTail(t *testing.T) {
 func TestNewDirectoryIsSynced(t *testing.T) {
 	o := testOptions(queueDir(t))
 	var ops []string
-	o.inject = func(op string) error {
+	o.ops = byStep(func(op string) error {
 		if ops = append(ops, op); op == "parent" {
 			return syscall.EIO
 		}
 		return nil
-	}
+	})
 	if q, err := Open(o); !errors.Is(err, syscall.EIO) {
 		if err == nil {
 			q.Close()
@@ -337,13 +337,13 @@ func TestCloseSyncsAfterFailure(t *testing.T) {
 		o.Interval = time.Hour
 		var ops []string
 		failing := false
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			ops = append(ops, op)
 			if failing && op == "write" {
 				return syscall.EIO
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 20)
 		failing = true
@@ -376,12 +376,12 @@ func TestCommitWhileComingBack(t *testing.T) {
 		f := &fault{err: syscall.EIO}
 		var q *Queue
 		var during func()
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if op == "open" && during != nil {
 				during()
 			}
 			return f.inject(op)
-		}
+		})
 		q = openQueue(t, o)
 		appendEvents(t, q, 1, 20)
 		f.arm("sync")

@@ -1,11 +1,10 @@
 package wal
 
 import (
-	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
+
+	"edgesync/wal/store"
 )
 
 // SegmentInfo is one file of the queue.
@@ -53,28 +52,12 @@ func Newest(dir string) (newest int64, err error) {
 // may be nil, for each letter in order of the offsets until fn returns false; letters above committed do not count (OpenDead). A log
 // that does not exist is empty.
 func InspectDead(dir string, committed uint64, fn func(l *DeadLetter) bool) (DeadStats, error) {
-	s := &Store{o: StoreOptions{Path: filepath.Join(dir, "letters"), Log: slog.New(slog.DiscardHandler)}, keys: make(map[string]storeValue)}
-	f, err := os.Open(s.o.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return DeadStats{}, nil
-	}
+	s, err := store.Inspect(filepath.Join(dir, "letters"))
 	if err != nil {
 		return DeadStats{}, err
 	}
-	defer f.Close()
-	s.file = f
-	i, err := f.Stat()
-	if err != nil {
-		return DeadStats{}, err
-	}
-	known, err := s.findMarker(i.Size())
-	if err != nil || !known {
-		return DeadStats{}, err
-	}
-	if err := s.scan(i.Size()); err != nil {
-		return DeadStats{}, err
-	}
-	d := &DeadLog{store: s, log: s.o.Log}
+	defer s.Close()
+	d := &DeadLog{store: s, log: slog.New(slog.DiscardHandler)}
 	d.count = d.read(committed)
 	if fn != nil {
 		err = d.Each(fn)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"edgesync/wal/disk"
 )
 
 // mostMissing bounds the offsets for which Repair makes frames in one place: 31 bytes each.
@@ -14,12 +16,12 @@ const mostMissing = 1 << 16
 
 // Repair does what opening does to a directory, and beyond that reads the older segments too: what is unreadable there is marked as lost,
 // as opening does in the last one, so that Verify finds the directory intact afterwards. What was cut or replaced is kept in corrupt,
-// bounded; everything done is told to log. Calling it again changes nothing. ErrLocked if another process holds the directory.
+// bounded; everything done is told to log. Calling it again changes nothing. disk.ErrLocked if another process holds the directory.
 func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return err // and do not make one
 	}
-	lock, err := lockDir(dir)
+	lock, err := disk.Lock(dir)
 	if err != nil {
 		return err
 	}
@@ -33,7 +35,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	p := settle(dir, t, c, ok, c.committed.Offset)
 	if p.end.Offset > t.last {
 		log.Error("the end of the queue is missing; its offsets are not used again", "last", t.last, "known", p.end.Offset)
-		if err := writeFileDurably(filepath.Join(dir, segmentName(p.end.Offset+1)), nil); err != nil {
+		if err := disk.Replace(filepath.Join(dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}
 	}
@@ -69,8 +71,8 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 // may come back.
 func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	path := filepath.Join(dir, segmentName(first))
-	data, err := readBounded(path, tailBytes)
-	if worn(err) || errors.Is(err, fs.ErrPermission) {
+	data, err := disk.Read(path, tailBytes)
+	if disk.Worn(err) || errors.Is(err, fs.ErrPermission) {
 		log.Error("a segment cannot be read and is left as it is", "file", path, "error", err)
 		return nil
 	}
@@ -113,8 +115,8 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	for ; offset < limit; offset++ {
 		out = appendLost(out, offset)
 	}
-	keep(corrupt, segmentName(first)+".damaged", data, log)
-	return writeFileDurably(path, out)
+	disk.Keep(corrupt, segmentName(first)+".damaged", data, log)
+	return disk.Replace(path, out)
 }
 
 // mendFront makes a segment of lost frames in the place of one that is gone.
@@ -124,7 +126,7 @@ func mendFront(dir string, from, limit uint64) error {
 	for o := from; o < limit; o++ {
 		out = appendLost(out, o)
 	}
-	return writeFileDurably(filepath.Join(dir, segmentName(from)), out)
+	return disk.Replace(filepath.Join(dir, segmentName(from)), out)
 }
 
 // mendEnd appends lost frames for events that are known to have been accepted and of which nothing is there.
@@ -135,7 +137,7 @@ func mendEnd(dir, corrupt string, thin thinning, seq uint64, log *slog.Logger) e
 	}
 	log.Error("events at the end of the queue are missing, marked as lost", "events", seq-t.seq)
 	path := filepath.Join(dir, segmentName(t.first))
-	data, err := readBounded(path, tailBytes)
+	data, err := disk.Read(path, tailBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -143,7 +145,7 @@ func mendEnd(dir, corrupt string, thin thinning, seq uint64, log *slog.Logger) e
 		data = appendLost(data, t.last+1)
 		t.add(frame(data[len(data)-headerSize:]))
 	}
-	return writeFileDurably(path, data)
+	return disk.Replace(path, data)
 }
 
 // rewriteCommitted writes c into both slots.
@@ -153,7 +155,7 @@ func rewriteCommitted(dir, corrupt string, generation uint64, c control) error {
 		return err
 	}
 	for range 2 {
-		err = errors.Join(err, f.write(&c, (*os.File).Sync))
+		err = errors.Join(err, f.write(&c, disk.System{}))
 	}
-	return errors.Join(err, f.close(), syncDir(dir))
+	return errors.Join(err, f.close(), disk.SyncDir(dir))
 }

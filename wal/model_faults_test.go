@@ -14,6 +14,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/disk/powercut"
+	"edgesync/wal/medium"
 )
 
 var modelSeeds = flag.Uint64("seeds", 48, "runs of TestModelFaults")
@@ -82,7 +85,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		m.kind += " interval"
 	}
 	if seed/8%2 == 1 {
-		m.o.FlashBudget, m.o.MaxDelay = 24*40*AssumedCommit, 2*time.Second
+		m.o.FlashBudget, m.o.MaxDelay = 24*40*medium.AssumedCommit, 2*time.Second
 		m.kind += " budget"
 	}
 	if seed/16%3 == 1 {
@@ -100,7 +103,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	if seed%3 != 0 {
 		m.crash = 40
 	}
-	m.o.inject = m.step
+	m.o.ops = byStep(m.step)
 	return m
 }
 
@@ -138,13 +141,13 @@ func (m *model) checkCrash(op string) {
 	}
 	known := slices.DeleteFunc(slices.Concat(m.all, m.flying), func(n uint64) bool { return n == modelRecord })
 	accepted := len(slices.DeleteFunc(slices.Clone(m.all), func(n uint64) bool { return n == modelRecord }))
-	p := &cutPoint{op: op, names: names, data: data, synced: data, all: known, committed: m.q.Committed().Seq}
+	p := &cutPoint{Point: powercut.Point{Op: op, Names: names, Data: data, Synced: data, Slots: committedName}, all: known, committed: m.q.Committed().Seq}
 	p.need, p.durable = uint64(accepted), m.q.DurablyCommitted().Seq
 	run := cutRun{event: thinEvent, thins: m.o.Policy == Thin, records: m.o.Record != nil || m.o.MaxBytes > 0 || m.o.MaxAge > 0}
 	o := m.o
-	o.Dir, o.CorruptDir, o.inject, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
+	o.Dir, o.CorruptDir, o.ops, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
 	o.MaxBytes, o.MaxAge = 0, 0 // it is to give back what is there
-	s := &cutState{p: p, names: names, strict: true}
+	s := &cutState{powercut.State{Point: &p.Point, Names: names, Strict: true}, p}
 	s.build(m.t, m.work, map[uint64]bool{})
 	checkCut(m.t, run, o, s)
 	if m.t.Failed() {
@@ -252,7 +255,7 @@ func (m *model) reopen() {
 func (m *model) corrupt() {
 	settleNow(m.t, m.q)
 	o := m.o
-	o.Dir, o.CorruptDir, o.inject, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
+	o.Dir, o.CorruptDir, o.ops, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
 	drain := func(q *Queue) (offsets []uint64) {
 		r := q.Reader()
 		defer r.Close()

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
+
 	tlog "github.com/tidwall/wal"
 )
 
@@ -19,7 +22,7 @@ const (
 	maxSegmentSize = 16 << 20
 )
 
-// Open repairs what needs repair and opens the queue. It fails only for a directory that another process holds (ErrLocked) or that
+// Open repairs what needs repair and opens the queue. It fails only for a directory that another process holds (disk.ErrLocked) or that
 // cannot be read or written, never for damaged content.
 func Open(o Options) (*Queue, error) {
 	o.SegmentSize = segmentSize(o)
@@ -27,7 +30,7 @@ func Open(o Options) (*Queue, error) {
 		o.Policy = DropOldest
 	}
 	if o.CommitBytes <= 0 {
-		o.CommitBytes = AssumedCommit
+		o.CommitBytes = medium.AssumedCommit
 	}
 	if o.besideFrom == 0 {
 		o.besideFrom = manyWaiting
@@ -41,6 +44,10 @@ func Open(o Options) (*Queue, error) {
 	if q.o.Now == nil {
 		q.o.Now = func() int64 { return time.Now().UnixMilli() }
 	}
+	if q.ops = o.ops; q.ops == nil {
+		q.ops = disk.System{}
+	}
+	q.append = func() error { return q.store.WriteBatch(&q.batch) } // made once: a commit allocates nothing for it
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
@@ -50,11 +57,11 @@ func Open(o Options) (*Queue, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	if fresh { // or a power cut might take it away with all that is in it
-		if err := errors.Join(q.step("parent"), syncDir(filepath.Dir(filepath.Clean(o.Dir)))); err != nil {
+		if err := q.ops.SyncDir(filepath.Dir(filepath.Clean(o.Dir))); err != nil {
 			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
 		}
 	}
-	lock, err := lockDir(o.Dir)
+	lock, err := disk.Lock(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -101,7 +108,7 @@ func (q *Queue) open() error {
 		if q.file, err = openCommitted(q.o.Dir, q.o.CorruptDir, generation); err != nil {
 			return err
 		}
-		if err := errors.Join(q.step("open-committed"), q.file.f.Sync()); err != nil {
+		if err := q.ops.Sync(q.file.f); err != nil {
 			return err
 		}
 		q.filed, reach = c.committed, c.committed.Offset
@@ -116,7 +123,7 @@ func (q *Queue) open() error {
 	p := settle(q.o.Dir, t, c, ok, reach)
 	if p.end.Offset > t.last {
 		q.log.Error("the end of the queue is missing; its offsets are not used again", "dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
-		if err := writeFileDurably(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
+		if err := disk.Replace(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}
 	}
@@ -126,10 +133,7 @@ func (q *Queue) open() error {
 	// What a killed process wrote and did not sync is found all the same, and relied on from here on.
 	segments, err := sizes(q.o.Dir)
 	if err == nil {
-		err = q.step("open")
-	}
-	if err == nil {
-		err = errors.Join(q.store.Sync(), syncDir(q.o.Dir))
+		err = q.ops.Adopt(func() error { return errors.Join(q.store.Sync(), disk.SyncDir(q.o.Dir)) })
 	}
 	if err != nil {
 		q.store.Close()
@@ -249,7 +253,7 @@ func head(dir string, first uint64) (frame, control, bool) {
 }
 
 func headOf(path string, first uint64) (frame, control, bool) {
-	b, err := readBounded(path, headerSize+maxControlSize+maxPrefix)
+	b, err := disk.Read(path, headerSize+maxControlSize+maxPrefix)
 	if err != nil {
 		return nil, control{}, false
 	}
@@ -319,9 +323,9 @@ func inspect(dir string) (Stats, error) {
 			firsts[i] = s.first
 		}
 		path := filepath.Join(dir, segmentName(firsts[n-1]))
-		data, err := readBounded(path, tailBytes)
-		if worn(err) {
-			data, err = salvage(path, tailBytes)
+		data, err := disk.Read(path, tailBytes)
+		if disk.Worn(err) {
+			data, err = disk.Salvage(path, tailBytes)
 		}
 		if err != nil {
 			return Stats{}, err

@@ -14,7 +14,7 @@ func TestPadded(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.padUpTo = 400
 	var steps []string
-	o.inject = func(op string) error { steps = append(steps, op); return nil }
+	o.ops = byStep(func(op string) error { steps = append(steps, op); return nil })
 	q := openQueue(t, o)
 	appended := uint64(0)
 	for segments := q.Stats().Segments; q.Stats().Segments == segments; {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"edgesync/wal/disk"
+
 	tlog "github.com/tidwall/wal"
 )
 
@@ -118,13 +120,15 @@ type fileSync struct {
 func (q *Queue) syncMany() {
 	for s := range q.syncs {
 		began := time.Now()
-		err := q.step("fsync")
-		if err == nil {
-			err = q.syncFile(s.f)
-		}
+		err := q.ops.FinishSync(s.f)
 		q.syncTook.Store(int64(time.Since(began)))
+		if err == nil {
+			q.ledger.add(Account{Fsyncs: 1})
+		}
 		if err == nil && s.names {
-			err = q.syncNames()
+			if err = disk.SyncDir(q.o.Dir); err == nil {
+				q.ledger.add(Account{Fsyncs: 1})
+			}
 		}
 		q.syncErr <- err
 	}
@@ -171,11 +175,8 @@ func (q *Queue) startSync(w *written) error {
 	if err != nil {
 		return err
 	}
-	op, s := "sync", fileSync{f, q.newNames}
-	if s.names {
-		op = "sync-names"
-	}
-	if err := q.step(op); err != nil {
+	s := fileSync{f, q.newNames}
+	if err := q.ops.StartSync(s.f, s.names); err != nil {
 		return err
 	}
 	q.newNames = false // or the failure has the directory synced

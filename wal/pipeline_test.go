@@ -9,10 +9,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
-// medium lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
-type medium struct {
+// watched lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
+type watched struct {
 	fault
 	mu     sync.Mutex
 	steps  []string
@@ -21,7 +24,7 @@ type medium struct {
 	takes  time.Duration     // an fsync
 }
 
-func (m *medium) inject(op string) error {
+func (m *watched) inject(op string) error {
 	m.mu.Lock()
 	m.steps = append(m.steps, op)
 	f := m.at[op]
@@ -39,7 +42,7 @@ func (m *medium) inject(op string) error {
 	return m.fault.inject(op)
 }
 
-func (m *medium) since() []string {
+func (m *watched) since() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.steps
@@ -49,7 +52,7 @@ func (m *medium) since() []string {
 
 // pipelined is a queue whose groups a test times.
 type pipelined struct {
-	*medium
+	*watched
 	t     *testing.T
 	q     *Queue
 	told  []string
@@ -59,8 +62,8 @@ type pipelined struct {
 
 // openSeen opens a queue on a medium that lets the test see its steps.
 func openSeen(t *testing.T, o Options) *pipelined {
-	p := &pipelined{medium: &medium{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
-	o.inject = p.inject
+	p := &pipelined{watched: &watched{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
+	o.ops = byStep(p.inject)
 	p.q = openQueue(t, o)
 	return p
 }
@@ -247,7 +250,7 @@ func TestPipelineStops(t *testing.T) {
 		{"nothing is needed", func(*Options) {}, 3, true},
 		{"at the end of the segment", func(o *Options) { o.SegmentSize = 1024 }, 8, false},
 		{"at the quota", func(o *Options) { o.MaxBytes, o.Policy = 700, RejectNew }, 3, false},
-		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Second }, 3, false},
+		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second }, 3, false},
 		{"with an interval", func(o *Options) { o.Interval = time.Second }, 3, false},
 		{"with a gap to be told", func(o *Options) { o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false } }, 3, false},
 	} {
@@ -282,11 +285,11 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 	}{{1, false}, {2, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			o := roomy(t)
-			o.FlashBudget, o.MaxDelay = 24*40*AssumedCommit, time.Minute
+			o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Minute
 			p := openPipelined(t, o)
 			p.q.own.Lock()
 			p.q.budget.refill(time.Now())
-			p.q.budget.tokens = test.commits*AssumedCommit + flashBlock
+			p.q.budget.tokens = test.commits*medium.AssumedCommit + disk.Block
 			p.at["sync"] = func() { p.submit("b", 3) }
 			p.submit("a", 3)
 			p.q.own.Unlock()
@@ -494,7 +497,7 @@ func TestPipelineTellsGapOnce(t *testing.T) {
 		if steps := p.since(); !slices.Contains(steps, "write-beside") {
 			t.Fatalf("steps %q", steps)
 		}
-		o.Dir, o.inject = copyDir(t, o.Dir), nil
+		o.Dir, o.ops = copyDir(t, o.Dir), nil
 		crashed := openQueue(t, o)
 		appendEvents(t, crashed, p.next, 1)
 		if s := crashed.Stats(); s.Accepted != 2+3+1+4+1 {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-var powercut = flag.String("powercut", "some", "states that TestPowerCut opens: some or all")
+var powercutStates = flag.String("powercut", "some", "states that TestPowerCut opens: some or all")
 
 // cutRun is a workload.
 type cutRun struct {
@@ -219,14 +219,14 @@ func cut(t *testing.T, run cutRun, o Options, seed uint64, some int) {
 		list = append(list, p.states()...)
 	}
 	total := len(list)
-	if *powercut != "all" && total > some {
+	if *powercutStates != "all" && total > some {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-		slices.SortStableFunc(list, func(a, b cutState) int { return cmp.Compare(min(a.file, 1), min(b.file, 1)) })
-		whole := slices.IndexFunc(list, func(s cutState) bool { return s.file != 0 })
+		slices.SortStableFunc(list, func(a, b cutState) int { return cmp.Compare(min(a.File, 1), min(b.File, 1)) })
+		whole := slices.IndexFunc(list, func(s cutState) bool { return s.File != 0 })
 		list = list[:max(0, whole)+some] // those without a torn file are few: all of them
 	}
-	o.inject = nil
+	o.ops = nil
 	o.Dir = filepath.Join(memDir(t), "queue")
 	o.CorruptDir = ""
 	seen := make(map[uint64]bool)
@@ -310,20 +310,20 @@ func checkCut(t *testing.T, run cutRun, o Options, s *cutState) {
 		t.Errorf("an event that was refused is there: %v of %v", got, p.all)
 	case slices.ContainsFunc(missing, func(n uint64) bool {
 		i, _ := slices.BinarySearch(p.all, n)
-		return (s.strict || uint64(i) < p.need) && (!run.thins || n%thinEvery == 0)
+		return (s.Strict || uint64(i) < p.need) && (!run.thins || n%thinEvery == 0)
 	}):
 		t.Errorf("%v are missing of %v", missing, want)
 	case uint64(max(to, from)) < p.need && !(run.thins && opened.Accepted-records >= p.need && p.need-uint64(max(to, from)) < thinEvery):
 		t.Errorf("%d events were acknowledged, %d are there or committed: %v", p.need, to, got)
 	}
-	exact := s.strict && !run.records && o.Interval == 0
-	if exact && !run.thins && lost != 0 || opened.Damaged != 0 && s.strict && o.Interval == 0 {
+	exact := s.Strict && !run.records && o.Interval == 0
+	if exact && !run.thins && lost != 0 || opened.Damaged != 0 && s.Strict && o.Interval == 0 {
 		t.Errorf("%d are there: %+v", to, opened)
 	}
-	if s.strict && o.Interval == 0 && opened.Pending != uint64(len(got))+records {
+	if s.Strict && o.Interval == 0 && opened.Pending != uint64(len(got))+records {
 		t.Errorf("%d are there, %d records: %+v", len(got), records, opened)
 	}
-	if a, b := stored(inspected), stored(opened); !slices.ContainsFunc(slices.Collect(maps.Keys(s.names)), func(n string) bool { return strings.HasSuffix(n, thinSuffix) }) && s.strict &&
+	if a, b := stored(inspected), stored(opened); !slices.ContainsFunc(slices.Collect(maps.Keys(s.Names)), func(n string) bool { return strings.HasSuffix(n, thinSuffix) }) && s.Strict &&
 		(a.Accepted != b.Accepted || a.Committed != b.Committed || a.Pending != b.Pending || a.Dropped != b.Dropped || a.Last != b.Last) {
 		t.Errorf("inspect says\n%+v, open\n%+v", a, b)
 	}
@@ -363,10 +363,10 @@ func checkCut(t *testing.T, run cutRun, o Options, s *cutState) {
 		t.Error(err)
 	}
 	st := q.Stats()
-	if sum := st.Deployed + st.Pending + st.Dropped + st.Dead + st.Damaged; sum != st.Accepted || st.Pending != 0 || st.Damaged != 0 && s.strict && o.Interval == 0 {
+	if sum := st.Deployed + st.Pending + st.Dropped + st.Dead + st.Damaged; sum != st.Accepted || st.Pending != 0 || st.Damaged != 0 && s.Strict && o.Interval == 0 {
 		t.Errorf("at the end: %+v", st)
 	}
-	if o.Interval > 0 && s.strict && st.Damaged > uint64(len(p.all))-p.need {
+	if o.Interval > 0 && s.Strict && st.Damaged > uint64(len(p.all))-p.need {
 		t.Errorf("at the end, %d acknowledged before the last fsync: %+v", p.need, st)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"edgesync/wal/disk"
+
 	tlog "github.com/tidwall/wal"
 )
 
@@ -21,8 +23,6 @@ import (
 var (
 	// ErrClosed: the queue was closed.
 	ErrClosed = errors.New("wal: queue is closed")
-	// ErrLocked: another process holds the directory.
-	ErrLocked = errors.New("wal: directory is held by another process")
 	// ErrFull: the quota is reached and the policy is to refuse.
 	ErrFull = errors.New("wal: queue is full")
 	// ErrTooLarge: a fragment is larger than MaxFragment.
@@ -69,7 +69,7 @@ type Options struct {
 	Interval    time.Duration // between fsyncs; events are accepted once written, before the fsync. 0 = accepted after the fsync
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
-	CommitBytes int64         // what one commit costs the medium; 0 = AssumedCommit
+	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
 	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
 	Fill        bool          // the file system overwrites in place: reserve room for the tail, and fill it beforehand while commits are small
 	Log         *slog.Logger
@@ -87,7 +87,7 @@ type Options struct {
 	padUpTo    int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
 	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
 
-	inject func(op string) error // a fault before each step on the medium, named by op, in tests
+	ops disk.Ops // nil = disk.System; tests put a medium in its place
 }
 
 // Stats is a snapshot of the counters. Events are counted over the life of the directory.
@@ -178,7 +178,9 @@ type Queue struct {
 	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
 	own       sync.Mutex // guards what follows; taken before mu
+	ops       disk.Ops
 	store     *tlog.Log
+	append    func() error // has store write batch
 	file      *committedFile
 	proven    bool // false after a failure, until a write has succeeded
 	batch     tlog.Batch
@@ -465,8 +467,8 @@ func (q *Queue) damage(first, from, to uint64) {
 	}
 	path := filepath.Join(q.o.Dir, segmentName(first))
 	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged", "file", path, "from", from, "to", to)
-	if b, err := readBounded(path, corruptBytes/2); err == nil {
-		keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
+	if b, err := disk.Read(path, disk.CorruptBytes/2); err == nil {
+		disk.Keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
 	}
 }
 

@@ -30,12 +30,12 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
 	}
 	var ops atomic.Int64
-	o.inject = func(op string) error {
-		if n := ops.Add(1); n == 700 && op != "open" && op != "open-committed" {
+	o.ops = byStep(func(op string) error {
+		if n := ops.Add(1); n == 700 && op != "open" {
 			return syscall.EIO
 		}
 		return nil
-	}
+	})
 	q := openQueue(t, o)
 	each := uint64(300)
 	if testing.Short() {
@@ -215,7 +215,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 	closeErr := q.Close()
 	late.Wait()
 	t.Logf("%d steps, %d events accepted, %d dropped; closed with %v", ops.Load(), accepted, s.Dropped, closeErr)
-	o.inject = nil
+	o.ops = nil
 	q = openQueue(t, o)
 	after := q.Stats()
 	if checkIdentity(t, after); after.Damaged != 0 || after.Accepted-s.Accepted < uint64(len(acked)) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 const (
@@ -164,7 +166,7 @@ func (r *Reader) failed(err error, limit uint64, end Position) error {
 	if r.failedAt.IsZero() {
 		r.failedAt = now
 	}
-	if errors.Is(err, fs.ErrNotExist) || worn(err) && now.Sub(r.failedAt) >= giveUpAfter {
+	if errors.Is(err, fs.ErrNotExist) || disk.Worn(err) && now.Sub(r.failedAt) >= giveUpAfter {
 		r.failedAt = time.Time{}
 		r.lost(min(limit, end.Offset+1), end)
 		return nil

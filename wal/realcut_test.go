@@ -21,9 +21,9 @@ import (
 
 var cuts = flag.Int("cuts", 5, "rounds of TestPowerCut, for each way to cut")
 
-// disk is an ext4 file system on a loop device, whose power can be cut: from then on nothing reaches the medium, and mounting it again
+// loopDisk is an ext4 file system on a loop device, whose power can be cut: from then on nothing reaches the medium, and mounting it again
 // finds what had. States that no file system happens to show are states_test.go's affair.
-type disk struct {
+type loopDisk struct {
 	mount, loop string
 	source      string // what is mounted
 	cut         func() error
@@ -39,7 +39,7 @@ func command(name string, args ...string) (string, error) {
 }
 
 // newDisk makes one, or skips the test and says why.
-func newDisk(t *testing.T, flakey bool) *disk {
+func newDisk(t *testing.T, flakey bool) *loopDisk {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("loop devices and mounts need root")
@@ -49,7 +49,7 @@ func newDisk(t *testing.T, flakey bool) *disk {
 	}
 	dir := t.TempDir()
 	image := filepath.Join(dir, "image")
-	d := &disk{mount: filepath.Join(dir, "mount")}
+	d := &loopDisk{mount: filepath.Join(dir, "mount")}
 	if err := os.Mkdir(d.mount, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func newDisk(t *testing.T, flakey bool) *disk {
 }
 
 // flakey puts a device over the loop that drops all writes from the cut on, silently, as a disk without power does.
-func (d *disk) flakey(t *testing.T) {
+func (d *loopDisk) flakey(t *testing.T) {
 	name := fmt.Sprintf("edgesync-powercut-%d", os.Getpid())
 	good := fmt.Sprintf("0 %d linear %s 0", 24<<20/512, d.loop)
 	bad := fmt.Sprintf("0 %d flakey %s 0 0 180 1 drop_writes", 24<<20/512, d.loop)
@@ -141,7 +141,7 @@ func stop(p *os.Process) error {
 	return errors.New("a process does not stop")
 }
 
-func (d *disk) up(t *testing.T) {
+func (d *loopDisk) up(t *testing.T) {
 	t.Helper()
 	if err := syscall.Mount(d.source, d.mount, "ext4", 0, ""); err != nil {
 		t.Skipf("ext4 cannot be mounted here: %v", err)
@@ -155,7 +155,7 @@ func TestRealPowerCut(t *testing.T) {
 	t.Run("shutdown", func(t *testing.T) { powerCuts(t, newDisk(t, false)) })
 }
 
-func powerCuts(t *testing.T, d *disk) {
+func powerCuts(t *testing.T, d *loopDisk) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

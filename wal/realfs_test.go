@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgesync/wal/medium"
 )
 
 // mountTmpfs mounts a small one, or skips the test and says why.
@@ -141,7 +143,7 @@ func TestReadOnlyRemount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 500)
-		if m, err := ReadMedium(o.Dir); err != nil || m.ReadOnly || !m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
+		if m, err := medium.Read(o.Dir); err != nil || m.ReadOnly || !m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
 			t.Fatalf("%+v, %v", m, err)
 		}
 		if err := syscall.Mount(mount, mount, "", syscall.MS_BIND, ""); err != nil {
@@ -156,7 +158,7 @@ func TestReadOnlyRemount(t *testing.T) {
 		if err := syscall.Mount("", mount, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 			t.Skipf("a bind mount cannot be made read-only here: %v", err)
 		}
-		if m, err := ReadMedium(o.Dir); err != nil || !m.ReadOnly || !m.RAM {
+		if m, err := medium.Read(o.Dir); err != nil || !m.ReadOnly || !m.RAM {
 			t.Fatalf("%+v, %v", m, err)
 		}
 		next, err := appendUntilRefused(t, q, 501) // up to the next segment

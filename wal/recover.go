@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
@@ -53,13 +55,13 @@ func (q *Queue) cutBack() error {
 		}
 	}
 	if begun {
-		err = errors.Join(err, syncDir(q.o.Dir))
+		err = errors.Join(err, disk.SyncDir(q.o.Dir))
 	}
 	path := filepath.Join(q.o.Dir, segmentName(tail.first))
 	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
 		return err // nothing behind it; what may be missing is repair's affair
 	}
-	return errors.Join(err, truncateDurably(path, tail.bytes))
+	return errors.Join(err, disk.Truncate(path, tail.bytes))
 }
 
 // reopen tries to come back, at most once in a while.

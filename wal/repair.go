@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"edgesync/wal/disk"
 )
 
 // tailBytes bounds what is read of the last segment: a segment overshoots its size by at most one frame.
@@ -33,7 +35,7 @@ type tail struct {
 // unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
 // committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
 func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
-	if err := resumeThinning(dir, thin, log); err != nil {
+	if err := resumeThinning(disk.System{}, dir, thin, log); err != nil {
 		return tail{}, err
 	}
 	firsts, err := tidy(dir, corrupt, log)
@@ -82,7 +84,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 			changed = true
 		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"):
 			log.Warn("setting aside what is no segment", "file", path)
-			if err := setAside(path, corrupt); err != nil {
+			if err := disk.SetAside(path, corrupt); err != nil {
 				return nil, err
 			}
 			changed = true
@@ -102,7 +104,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 		changed = true
 	}
 	if changed {
-		err = syncDir(dir)
+		err = disk.SyncDir(dir)
 	}
 	return firsts, err
 }
@@ -113,10 +115,10 @@ func digits(s string) bool {
 
 func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, error) {
 	path := filepath.Join(dir, segmentName(first))
-	data, err := readBounded(path, tailBytes)
-	if worn(err) {
+	data, err := disk.Read(path, tailBytes)
+	if disk.Worn(err) {
 		log.Error("the last segment can be read in parts only", "file", path, "error", err)
-		data, err = salvage(path, tailBytes)
+		data, err = disk.Salvage(path, tailBytes)
 	}
 	if err != nil {
 		return tail{}, err
@@ -128,21 +130,21 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 		level := slog.LevelDebug // zeros: room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of
 		if !zeros(data[pos:]) {
 			level = slog.LevelWarn
-			keep(corrupt, segmentName(first)+".tail", data[pos:], log)
+			disk.Keep(corrupt, segmentName(first)+".tail", data[pos:], log)
 		}
 		log.Log(context.Background(), level, "cutting an incomplete tail", "file", path, "position", pos, "bytes", cut)
 	}
 	switch {
 	case out != nil:
-		keep(corrupt, segmentName(first)+".damaged", data, log)
-		if err := writeFileDurably(path, out); err == nil {
+		disk.Keep(corrupt, segmentName(first)+".damaged", data, log)
+		if err := disk.Replace(path, out); err == nil {
 			return t, nil
 		} else if !errors.Is(err, syscall.ENOSPC) {
 			return t, err
 		}
-		return t, overwriteDurably(path, out) // no room for a second copy
+		return t, disk.Overwrite(path, out) // no room for a second copy
 	case pos < len(data):
-		return t, truncateDurably(path, int64(pos))
+		return t, disk.Truncate(path, int64(pos))
 	}
 	return t, nil
 }
@@ -238,7 +240,7 @@ func lostEvents(first, from, to uint64) uint64 {
 // them, and the newest of those frames.
 func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest control, ok bool) {
 	for i := len(firsts) - 1; i >= 0 && i >= len(firsts)-4; i-- {
-		data, err := readBounded(filepath.Join(dir, segmentName(firsts[i])), tailBytes)
+		data, err := disk.Read(filepath.Join(dir, segmentName(firsts[i])), tailBytes)
 		if err != nil {
 			continue
 		}
@@ -264,49 +266,6 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest c
 		}
 	}
 	return 0, newest, false
-}
-
-// setAside moves a file or directory out of the library's sight: into corrupt, or under another name where that fails.
-func setAside(path, corrupt string) error {
-	err := fs.ErrNotExist
-	if corrupt != "" {
-		if err = os.MkdirAll(corrupt, 0o700); err == nil {
-			err = os.Rename(path, filepath.Join(corrupt, filepath.Base(path)+".unreadable"))
-			boundDir(corrupt)
-		}
-	}
-	if err != nil {
-		err = os.Rename(path, path+".unreadable")
-	}
-	return errors.Join(err, syncDir(filepath.Dir(path)))
-}
-
-// overwriteDurably puts b in the place of a file's content.
-func overwriteDurably(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	if err == nil {
-		err = f.Truncate(int64(len(b)))
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func truncateDurably(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Truncate(size)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 func zeros(b []byte) bool {

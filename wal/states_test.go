@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"edgesync/wal/disk"
+	"edgesync/wal/disk/powercut"
 )
 
 // state is a directory as a crash, a worn medium or a person may leave it. Every state must open, and serve.
@@ -41,17 +44,7 @@ func addTail(b []byte) func(*testing.T, string) {
 	}
 }
 
-func garbage(n int) []byte {
-	b := make([]byte, n)
-	x := uint32(2463534242)
-	for i := range b {
-		x ^= x << 13
-		x ^= x >> 17
-		x ^= x << 5
-		b[i] = byte(x)
-	}
-	return b
-}
+func garbage(n int) []byte { return powercut.Garbage(n) }
 
 // flip changes one bit of the k-th frame of a segment, at a byte of its entry: 0 is the length, 1 to 30 the header, beyond the fragment.
 func flip(segment, k, at int) func(*testing.T, string) {
@@ -301,8 +294,8 @@ func checkState(t *testing.T, dir string, s state) {
 func TestTwoOpeners(t *testing.T) {
 	dir := queueDir(t)
 	q := openQueue(t, testOptions(dir))
-	if _, err := Open(testOptions(dir)); !errors.Is(err, ErrLocked) {
-		t.Fatalf("the second opener gets %v, want ErrLocked", err)
+	if _, err := Open(testOptions(dir)); !errors.Is(err, disk.ErrLocked) {
+		t.Fatalf("the second opener gets %v, want disk.ErrLocked", err)
 	}
 	appendEvents(t, q, 1, 3)
 	checkInspect(t, q)

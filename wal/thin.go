@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Thinning halves a stretch of the backlog: two neighbouring segments become one, without every second event of each series. What was
@@ -96,11 +98,7 @@ func (q *Queue) replace(t thinning, gap Gap, now time.Time) (bool, error) {
 		q.mu.Unlock()
 		return false, errors.Join(errors.New("the intention cannot be written"), os.Remove(fresh))
 	}
-	err := q.step("thin")
-	if err == nil {
-		err = resumeThinning(q.o.Dir, t, q.log)
-	}
-	if err != nil {
+	if err := resumeThinning(q.ops, q.o.Dir, t, q.log); err != nil {
 		return false, q.poison(fmt.Errorf("replace a thinned segment: %w", err), now) // opening again finishes it
 	}
 	q.ledger.add(Account{Fsyncs: 1})
@@ -162,9 +160,9 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 			continue
 		}
 		limit, _ := q.extent(old.first)
-		data, err := readBounded(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
-		if worn(err) {
-			data, err = salvage(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
+		data, err := disk.Read(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
+		if disk.Worn(err) {
+			data, err = disk.Salvage(filepath.Join(q.o.Dir, segmentName(old.first)), tailBytes)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return t, s.gap, err
@@ -180,10 +178,7 @@ func (q *Queue) writeThin(a, b segment, level uint8) (thinning, Gap, error) {
 	t.bytes = uint64(len(s.out))
 	s.gap.Why = WhyThin
 	path := filepath.Join(q.o.Dir, segmentName(a.first)+thinSuffix)
-	if err := q.step("thin-write"); err != nil {
-		return t, s.gap, err
-	}
-	if err := writeFileDurably(path, s.out); err != nil {
+	if err := q.ops.Replace(path, s.out); err != nil {
 		return t, s.gap, err
 	}
 	q.ledger.add(Account{Written: int64(t.bytes), Fsyncs: 2})
@@ -275,7 +270,7 @@ func (s *sieve) drops(f frame) bool {
 }
 
 // resumeThinning puts a finished file in its place, or removes what was not finished. Doing it again changes nothing.
-func resumeThinning(dir string, t thinning, log *slog.Logger) error {
+func resumeThinning(ops disk.Ops, dir string, t thinning, log *slog.Logger) error {
 	if t.into == 0 {
 		return nil
 	}
@@ -288,7 +283,7 @@ func resumeThinning(dir string, t thinning, log *slog.Logger) error {
 	case !i.Mode().IsRegular() || uint64(i.Size()) != t.bytes || thinLevel(path+thinSuffix, t.into) != t.level:
 		return nil // of a later attempt, which never came to its intention
 	default:
-		if err := os.Rename(path+thinSuffix, path); err != nil {
+		if err := ops.Rename(path+thinSuffix, path); err != nil {
 			return err
 		}
 		log.Debug("a stretch of the backlog was thinned", "file", path, "level", t.level)
@@ -299,7 +294,7 @@ func resumeThinning(dir string, t thinning, log *slog.Logger) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return disk.SyncDir(dir)
 }
 
 // thinLevel is how often the segment in a file was thinned, by its head; 0 if it has none.

@@ -171,12 +171,12 @@ func TestThinWithNothingToThin(t *testing.T) {
 	o := thinOptions(t)
 	o.Series = func(uint8, uint8, []byte) (uint64, bool) { return 0, false }
 	writes := 0
-	o.inject = func(op string) error {
+	o.ops = byStep(func(op string) error {
 		if op == "thin-write" {
 			writes++
 		}
 		return nil
-	}
+	})
 	q := openQueue(t, o)
 	appendThin(t, q, 1, 1500)
 	s := q.Stats()
@@ -229,12 +229,12 @@ func TestThinKeepsAwayFromTheReader(t *testing.T) {
 func TestThinCrashes(t *testing.T) {
 	o := thinOptions(t)
 	var snapshots []string
-	o.inject = func(op string) error {
+	o.ops = byStep(func(op string) error {
 		if op == "thin" || op == "thin-write" || op == "committed" {
 			snapshots = append(snapshots, copyDir(t, o.Dir))
 		}
 		return nil
-	}
+	})
 	q := openQueue(t, o)
 	appendThin(t, q, 1, 700)
 	closeQueue(t, q)
@@ -244,7 +244,7 @@ func TestThinCrashes(t *testing.T) {
 	for i, dir := range snapshots {
 		// Also with half of the files done: the replaced one there, the one that moved into it not yet gone.
 		o := o
-		o.Dir, o.inject = dir, nil
+		o.Dir, o.ops = dir, nil
 		q := openQueue(t, o)
 		s := q.Stats()
 		checkIdentity(t, s)
@@ -281,7 +281,7 @@ func TestThinSurvivesFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := thinOptions(t)
 		f := &fault{err: syscall.EIO}
-		o.inject = f.inject
+		o.ops = byStep(f.inject)
 		q := openQueue(t, o)
 		f.arm("thin")
 		var failed error
@@ -429,12 +429,12 @@ func TestReserve(t *testing.T) {
 		o := testOptions(queueDir(t))
 		o.Reserve = 10_000
 		path := filepath.Join(o.Dir, reserveName)
-		o.inject = func(op string) error {
+		o.ops = byStep(func(op string) error {
 			if _, err := os.Lstat(path); err == nil && op == "committed" {
 				return syscall.ENOSPC // as long as the reserve takes the room
 			}
 			return nil
-		}
+		})
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 20)
 		time.Sleep(2 * fileAfter)

@@ -3,12 +3,13 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // maintain tries to come back after a failure, syncs what waits for it, writes the committed position to its file and drops segments,
@@ -69,16 +70,10 @@ func (q *Queue) save() bool {
 	c := q.stateLocked()
 	q.urgent = false
 	q.mu.Unlock()
-	sync := func(f *os.File) error {
-		if err := q.step("committed"); err != nil {
-			return err
-		}
-		return f.Sync()
-	}
-	err := q.file.write(&c, sync)
+	err := q.file.write(&c, q.ops)
 	if errors.Is(err, syscall.ENOSPC) && q.reserved { // file systems that never write in place need room for it
 		q.releaseReserve()
-		err = q.file.write(&c, sync)
+		err = q.file.write(&c, q.ops)
 	}
 	if err != nil {
 		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
@@ -107,7 +102,7 @@ func (q *Queue) fillReserve() {
 	}
 	b := make([]byte, q.o.Reserve)
 	noise(b)
-	if err := writeFileDurably(path, b); err == nil {
+	if err := disk.Replace(path, b); err == nil {
 		q.reserved = true
 		q.ledger.add(Account{Written: q.o.Reserve, Fsyncs: 2})
 		q.charge(wear(0, q.o.Reserve, q.o.CommitBytes), time.Now())
@@ -128,7 +123,7 @@ func noise(b []byte) {
 func (q *Queue) releaseReserve() {
 	q.reserved, q.reserveAt = false, time.Now().Add(refillEvery)
 	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written", "dir", q.o.Dir, "bytes", q.o.Reserve)
-	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), syncDir(q.o.Dir)); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), disk.SyncDir(q.o.Dir)); err != nil {
 		q.log.Warn("the reserve cannot be given back", "error", err)
 	}
 }
@@ -159,17 +154,12 @@ func (q *Queue) drop(n int, now time.Time) bool {
 	if q.filed.Offset+1 < next && !q.save() || !q.settleWrites(now) {
 		return false
 	}
-	err := q.step("drop")
-	gone := 0
-	for ; err == nil && gone < n; gone++ {
-		err = os.Remove(filepath.Join(q.o.Dir, segmentName(list[gone])))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		err = nil
+	names := make([]string, n)
+	for i := range names {
+		names[i] = segmentName(list[i])
 	}
+	gone, err := q.ops.Remove(q.o.Dir, names)
 	if gone > 0 {
-		err = errors.Join(err, syncDir(q.o.Dir))
 		q.ledger.add(Account{Fsyncs: 1})
 		q.charge(q.o.CommitBytes, now)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Checked is what Verify has read.
@@ -116,7 +118,7 @@ func committedDamage(dir string) (offset uint64, damages []string) {
 		if i, statErr := os.Lstat(path); statErr == nil && !i.Mode().IsRegular() {
 			return 0, []string{"the committed file is no regular file"}
 		}
-		b, err = readBounded(path, slotDistance+slotSize)
+		b, err = disk.Read(path, slotDistance+slotSize)
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, any := lastSegment(dir); any {
 				damages = append(damages, "the committed file is missing; the control frames in the segments count")

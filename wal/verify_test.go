@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"edgesync/wal/disk"
 )
 
 // verify returns what Verify reports.
@@ -201,7 +203,7 @@ func TestWalkBesideAQueue(t *testing.T) {
 			break
 		}
 	}
-	if err := Repair(o.Dir, "", slog.New(slog.DiscardHandler)); !errors.Is(err, ErrLocked) {
+	if err := Repair(o.Dir, "", slog.New(slog.DiscardHandler)); !errors.Is(err, disk.ErrLocked) {
 		t.Errorf("repair beside a queue: %v", err)
 	}
 	close(stop)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"edgesync/wal"
+	"edgesync/wal/medium"
 )
 
 const (
@@ -37,13 +38,13 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	medium, err := wal.ProbeMedium(dir)
+	on, err := medium.Probe(dir)
 	if err != nil {
 		return err
 	}
 	q, err := wal.Open(wal.Options{
 		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"),
-		Policy: "reject_new", Fill: medium.InPlace(), CommitBytes: medium.CommitBytes, Log: slog.New(slog.DiscardHandler),
+		Policy: "reject_new", Fill: on.InPlace(), CommitBytes: on.CommitBytes, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err

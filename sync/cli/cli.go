@@ -17,7 +17,6 @@ import (
 
 	"edgesync/sync/config"
 	"edgesync/sync/status"
-	"edgesync/wal"
 	"edgesync/wal/disk"
 )
 
@@ -185,7 +184,7 @@ func fail(stderr io.Writer, err error) int {
 	case errors.Is(err, config.ErrInvalid):
 		fmt.Fprintf(stderr, "edgesync: the configuration is wrong:\n  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n  "))
 		return exitConfig
-	case errors.Is(err, disk.ErrLocked), errors.Is(err, wal.ErrLocked):
+	case errors.Is(err, disk.ErrLocked):
 		fmt.Fprintf(stderr, "edgesync: %v\n", err)
 		return exitLocked
 	}

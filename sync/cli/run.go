@@ -27,6 +27,7 @@ import (
 	"edgesync/sync/status"
 	"edgesync/wal"
 	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
 const (
@@ -83,14 +84,14 @@ func runAgent(ctx context.Context, b Build, c *config.Config, log *slog.Logger, 
 		log.Warn(text)
 		warnings = append(warnings, text)
 	}
-	medium, err := wal.ProbeMedium(dir.Path)
+	on, err := medium.Probe(dir.Path)
 	switch {
 	case err != nil:
 		warn(err.Error()) // what it cannot tell is assumed
-	case medium.RAM:
-		warn("data_dir is in RAM (" + medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
-	case medium.ReadOnly:
-		warn("data_dir is on a medium that is read-only (" + medium.FS + "): nothing can be accepted until it is mounted for writing")
+	case on.RAM:
+		warn("data_dir is in RAM (" + on.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case on.ReadOnly:
+		warn("data_dir is on a medium that is read-only (" + on.FS + "): nothing can be accepted until it is mounted for writing")
 	}
 	maxBytes := c.Queue.MaxBytes
 	if maxBytes == 0 {
@@ -103,7 +104,7 @@ func runAgent(ctx context.Context, b Build, c *config.Config, log *slog.Logger, 
 	var known atomic.Pointer[registry.Registry] // and this behind it
 	o := wal.Options{
 		Dir: filepath.Join(dir.Path, "queue"), CorruptDir: filepath.Join(dir.Path, "corrupt"), MaxBytes: maxBytes, MaxAge: c.Queue.MaxAge,
-		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: medium.CommitBytes, Fill: medium.InPlace(), Reserve: reserveBytes, Log: log,
+		Policy: c.Queue.Policy, FlashBudget: c.Queue.FlashBudget, MaxDelay: c.Queue.MaxDelay, CommitBytes: on.CommitBytes, Fill: on.InPlace(), Reserve: reserveBytes, Log: log,
 		Series: agent.ThinSeries, Now: clock.Stamp,
 		Record: agent.GapRecord(clock, func() (id proto.UUID, ok bool) {
 			if r := known.Load(); r != nil {
@@ -143,7 +144,7 @@ func runAgent(ctx context.Context, b Build, c *config.Config, log *slog.Logger, 
 	var address, mqttAddress, mqttTLSAddress string
 	snapshot := func() agent.Snapshot {
 		s := p.loop.Snapshot()
-		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, medium.String()
+		s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress, s.Medium = address, mqttAddress, mqttTLSAddress, on.String()
 		s.MQTTConnections = mqtt.Connections()
 		s.ExtraWarnings = append(s.ExtraWarnings, warnings...)
 		for _, c := range p.registry.Counts() {

@@ -14,8 +14,8 @@ import (
 )
 
 // A test makes a tenant with an edge and a device, lets the cloud serve an in-memory link, and asks
-// afterwards what arrived. Here a bare gRPC stream stands at the other end of the link; in the tests
-// of the agent that is the agent, with link.Dial as its dialler.
+// afterwards what arrived. Here a bare gRPC stream stands at the other end of the link; in the
+// tests of the agent that is the agent, with link.Dial as its dialler.
 func ExampleNew() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -22,7 +22,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
 	}
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	if r.stagedBytes > maxStaged {
 		// The medium refused before. What waits must not grow without bound.

@@ -227,7 +227,7 @@ func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []pro
 		}
 	}
 	if scope == SharedScope && len(set) > 0 {
-		r.tellShared(id, set, nil)
+		r.notifyShared(id, set, nil)
 	}
 	return len(set) > 0, nil
 }
@@ -255,7 +255,7 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 		return false, err
 	}
 	if scope == SharedScope && len(names) > 0 {
-		r.tellShared(id, nil, names)
+		r.notifyShared(id, nil, names)
 	}
 	return len(list) != was, nil
 }
@@ -267,7 +267,11 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	if !ok {
 		return errMalformed
 	}
-	r.write.Lock()
+	if s == SharedScope {
+		r.lock()
+	} else {
+		r.write.Lock() // the watcher does not hear of it
+	}
 	defer r.unlock()
 	if !r.has(devices.key(id)) {
 		return nil

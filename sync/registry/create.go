@@ -13,7 +13,7 @@ import (
 // Devices are made here when a gateway names an unknown one or a device provisions itself (device API 4.3, 5), also without a link. The
 // order keeps data from reaching the cloud before its device, where it would be acknowledged and dropped (wire contract 4.7):
 //
-//	Prepare   record on flash, invisible        a crash here: Unborn lists it at the next start
+//	Prepare   record on flash, invisible        a crash here: PendingCreations lists it at the next start
 //	          the caller queues the entity event
 //	Adopt     visible to lookups
 //
@@ -55,7 +55,7 @@ var ErrName = errors.New("registry: not a name")
 
 // Prepare makes a device durable and leaves it invisible until Adopt. taken: a device has that name, and its id is in b, or the credentials are
 // another's; nothing was made then, nor on any error. Any goroutine.
-func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, taken bool, err error) {
+func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error) {
 	r.write.Lock()
 	defer r.unlock()
 	if n.Name == "" || len([]rune(n.Name)) > 255 || !validName(n.Name) || !validName(n.Type) || len([]rune(n.Type)) > 255 {
@@ -85,7 +85,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, tak
 		b.ID = n.ID
 		d, ok := decodeDevice([]byte(n.Entity))
 		if _, twice := r.births[n.ID]; !ok || d.Name != n.Name || twice || n.ID == (proto.UUID{}) || r.has(devices.key(n.ID)) {
-			return proto.Born{}, false, errMalformed
+			return proto.Creation{}, false, errMalformed
 		}
 	}
 	b.Credentials = credentialsJSON(b.ID, c)
@@ -110,7 +110,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Born, tak
 
 // Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any goroutine.
 func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	mark, ok := r.births[id]
 	text, there := r.get(devices.key(id))
@@ -142,8 +142,8 @@ func (r *Registry) forget(id proto.UUID) (err error) {
 	return errors.Join(err, r.flush())
 }
 
-// Unborn lists the devices that were prepared and not adopted: a crash came between. Any goroutine.
-func (r *Registry) Unborn() (list []proto.Born) {
+// PendingCreations lists the devices that were prepared and not adopted: a crash came between. Any goroutine.
+func (r *Registry) PendingCreations() (list []proto.Creation) {
 	r.write.Lock()
 	defer r.unlock()
 	for id, b := range r.births {
@@ -153,7 +153,7 @@ func (r *Registry) Unborn() (list []proto.Born) {
 		device, ok1 := r.get(devices.key(id))
 		creds, ok2 := r.get(deviceCredentials.key(id))
 		if ok1 && ok2 {
-			list = append(list, proto.Born{ID: id, Gateway: b.parent, Device: string(device), Credentials: string(creds)})
+			list = append(list, proto.Creation{ID: id, Gateway: b.parent, Device: string(device), Credentials: string(creds)})
 		}
 	}
 	return list

@@ -47,7 +47,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 	alias := r.births[id].alias
 	switch {
 	case isNew:
-		r.tell(d, DeviceCreated)
+		r.notify(d, DeviceCreated)
 	default:
 		var what Change
 		if d.Name != old.Name {
@@ -62,7 +62,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		if d.ProfileID != old.ProfileID || d.Type != old.Type {
 			what |= ProfileChanged
 		}
-		r.tell(d, what)
+		r.notify(d, what)
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	}
 	r.mu.Unlock()
 	if e != nil {
-		r.tell(was, DeviceDeleted)
+		r.notify(was, DeviceDeleted)
 	}
 	return true, errors.Join(err, err2, err3)
 }
@@ -168,7 +168,7 @@ func (r *Registry) applyCredentials(text []byte) (bool, error) {
 	}
 	err := r.assign(c)
 	if d, ok := r.ByID(c.device); ok && (!had || c != was) {
-		r.tell(d, CredentialsChanged)
+		r.notify(d, CredentialsChanged)
 	}
 	return true, err
 }
@@ -184,7 +184,7 @@ func (r *Registry) assign(c credentials) error {
 	// A token has one device. The other's credentials are out of date, and a restart must not bring them back.
 	_, err := r.remove(deviceCredentials.key(loser))
 	if d, ok := r.ByID(loser); ok {
-		r.tell(d, CredentialsChanged)
+		r.notify(d, CredentialsChanged)
 	}
 	return err
 }
@@ -261,7 +261,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	}
 	r.mu.Unlock()
 	for _, d := range changed {
-		r.tell(d, ProfileChanged)
+		r.notify(d, ProfileChanged)
 	}
 	return true, nil
 }

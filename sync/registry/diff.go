@@ -28,7 +28,7 @@ func (r *Registry) AbortSync() {
 // entities it removed. Without a BeginSync (the server's operator started the sync, wire contract 3.1) nothing is removed. After an
 // error it may be called again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	full := r.seen != nil && r.fullSync
 	if r.seen != nil {

@@ -3,7 +3,7 @@
 //
 // # Who calls what
 //
-//	DownlinkMsg ──Apply──▶ staged changes ──Flush (one write, one fsync)──▶ wal.Store, file "store"
+//	DownlinkMsg ──Apply──▶ staged changes ──Flush (one write, one fsync)──▶ store.Store, file "store"
 //	                ├────▶ devices and indexes in memory ◀── ByToken, ByMQTT, ByName, … (any goroutine, a read lock)
 //	                └────▶ Watcher: what live sessions must follow
 //	device posts ──Posted─▶ client attributes, durable with the next Flush

@@ -389,7 +389,7 @@ func TestBirths(t *testing.T) {
 		t.Errorf("device %s, want %s", b.Device, want)
 	}
 	reopen() // a crash before it was announced
-	unborn := r.Unborn()
+	unborn := r.PendingCreations()
 	if len(unborn) != 1 || unborn[0] != b {
 		t.Fatalf("unborn %+v, want %+v", unborn, b)
 	}
@@ -403,7 +403,7 @@ func TestBirths(t *testing.T) {
 		t.Fatal(err)
 	}
 	reopen()
-	if len(r.Unborn()) != 0 {
+	if len(r.PendingCreations()) != 0 {
 		t.Error("announced twice")
 	}
 	sync := func(committed uint64, m ...*proto.DownlinkMsg) {
@@ -475,7 +475,7 @@ func TestBirths(t *testing.T) {
 	}
 	// Discarded: nothing is left.
 	b, _, _ = r.Prepare(&proto.NewDevice{Name: "Dev D"}, time.Now())
-	if err := r.Discard(b.ID); err != nil || r.Kinds() != "device 1" || len(r.Unborn()) != 0 {
+	if err := r.Discard(b.ID); err != nil || r.Kinds() != "device 1" || len(r.PendingCreations()) != 0 {
 		t.Errorf("%v, left %s", err, r.Kinds())
 	}
 }

@@ -93,7 +93,7 @@ func (r *Registry) EdgeID() (proto.UUID, bool) {
 // SetEdge stores who we are, durably. A different edge than before wipes all that the old one had. After an error the new
 // configuration is in force and not yet durable; the next Flush tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	if err := r.setEdge(c); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (r *Registry) wipe() {
 	clear(r.fresh)
 	r.dropAllOTA()
 	for _, d := range was {
-		r.tell(d, DeviceDeleted)
+		r.notify(d, DeviceDeleted)
 	}
 }
 

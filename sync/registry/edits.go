@@ -77,7 +77,7 @@ var localKinds = map[proto.Kind]*kind{
 // Edit stores changes made here, whose events are in the queue at or before seq, durably and in their order. An error means that the medium refused
 // or that there is no place; the cloud gets the changes all the same. Any goroutine.
 func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	for i := range list {
 		err = errors.Join(err, r.apply(&list[i], seq))
@@ -283,7 +283,7 @@ func (r *Registry) forgetPast() (err error) {
 
 // SaveAttributes stores attributes of an entity that were set here at ts, and DeleteAttributes removes some; durably. Any goroutine.
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute })
 	settle(kept)
@@ -293,7 +293,7 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 
 // DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells the cloud.
 func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
-	r.write.Lock()
+	r.lock()
 	defer r.unlock()
 	var err error
 	if scope != Latest { // of which no event tells the cloud

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"edgesync/proto"
+	"edgesync/wal/disk"
 )
 
 // The binary of an OTA package is a file of its own, DIR/ota/ID; the record holds the rest of its JSON. The file is there before the record is,
@@ -79,34 +80,20 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 		r.log.Warn("no place for an OTA package", "bytes", size, "limit", maxOTA)
 		return errFull
 	}
-	f, err := os.OpenFile(r.otaPath(id)+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("registry: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
+	err = disk.ReplaceFunc(r.otaPath(id), func(w io.Writer) error {
+		sum := sha256.New()
+		n, err := io.Copy(io.MultiWriter(w, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
+		var corrupt base64.CorruptInputError
+		if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
+			err == nil && (size > 0 && n != size || algorithm == "SHA256" && !strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
+			return errMalformed
 		}
-	}()
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
-	var corrupt base64.CorruptInputError
-	if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		err == nil && (size > 0 && n != size || algorithm == "SHA256" && !strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
-		f.Close()
-		return errMalformed
-	}
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), r.otaPath(id))
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
+		return err
+	})
+	if err != nil && err != errMalformed {
 		return fmt.Errorf("registry: %w", err)
 	}
-	return nil
+	return err
 }
 
 // otaBytes is the size of all packages but one.
@@ -159,14 +146,6 @@ func (r *Registry) OTA(id proto.UUID) (info []byte, path string, ok bool) {
 		path = r.otaPath(id)
 	}
 	return info, path, true
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // cutString takes the string value of a field at the top level out of a JSON object: rest is the object with null in its place, value its text

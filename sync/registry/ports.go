@@ -2,14 +2,23 @@ package registry
 
 import "edgesync/proto"
 
-// Watcher hears of changes that live sessions must follow. sync/device is one; main.go hands it over with Watch before the loop runs.
-// Its methods are called by whoever changes the registry, mostly the loop's goroutine, with no lock of the registry held, and must not block; they may call
-// the registry. What they tell of is in force already. A sync that brings nothing new calls none of them.
+// Watcher hears of changes that live sessions must follow. sync/device is one; Watch hands it over before the loop runs.
+//
+// Whatever it hears (names, credentials, profiles, shared attributes, deletions), it hears in the order in which it
+// was stored, one call at a time, and what it hears of is in force already. A sync that brings nothing new calls
+// nothing.
+//
+// The calls are made by whoever changes the registry: by a writer of another change too, if that one is at it. No
+// lock of the registry is held meanwhile. So a method may call all that reads the registry, and all that stores what
+// the watcher does not hear of (KeepCall, DropCall, Posted of client attributes, Prepare, Flush). A change that it
+// hears of itself is for another goroutine to make: at the bound of what it has not heard yet (1 MiB) such a change
+// waits for the watcher. For the same reason a method must not block, nor take a lock under which somebody makes
+// such a change.
 type Watcher interface {
-	// DeviceChanged tells that a device was made, changed or removed. For Deleted d holds what it was.
+	// DeviceChanged says that a device was made, changed or removed. For DeviceDeleted d is what it was.
 	DeviceChanged(d Device, what Change)
-	// SharedAttributes tells that shared attributes of a device were set (also to the same value again, device API 2) and deleted.
-	// set and deleted are valid during the call only.
+	// SharedAttributes says that shared attributes of a device were set (also to the same value again, API.md 2) and
+	// deleted. set and deleted are valid during the call only.
 	SharedAttributes(device proto.UUID, set []proto.KV, deleted []string)
 }
 

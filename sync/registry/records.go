@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"edgesync/proto"
-	"edgesync/wal"
+	"edgesync/wal/store"
 )
 
 const keyLen = 1 + 16 // of most records
@@ -174,7 +174,7 @@ func (r *Registry) flush() error {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	var b wal.Batch
+	var b store.Batch
 	for _, k := range keys {
 		if v := r.staged[k]; v != nil {
 			b.Put(k, v)

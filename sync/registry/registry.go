@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"edgesync/proto"
-	"edgesync/wal"
+	"edgesync/wal/store"
 )
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
@@ -18,7 +18,7 @@ const (
 	maxRecords = 65536    // records of all kinds
 	maxLive    = 64 << 20 // bytes of them
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
-	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below wal.MaxStoreBatch
+	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (wire contract 2.5)
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
@@ -36,14 +36,14 @@ type Options struct {
 // Registry is what the cloud has provisioned. See the package for who may call what.
 type Registry struct {
 	o     Options
-	store *wal.Store
+	store *store.Store
 	log   *slog.Logger
 	key   [32]byte // of digests, of this process
 
 	// write is held by whoever changes something; it is taken before mu. The fields below belong to its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice
+	notices    []notice              // of the change that is being made
 	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
 	fullSync   bool                  // it is a full one
 	committed  uint64                // Seq of the queue when it began
@@ -54,6 +54,8 @@ type Registry struct {
 	editsAt    int               // number of them at which those that the cloud has are forgotten
 	queue      Progress          // that they stand in; nil: not told
 	warnedFull bool
+
+	unheard unheard
 
 	mu          sync.RWMutex      // guards what follows; only the holder of write changes it
 	staged      map[string][]byte // by key; nil deletes
@@ -117,7 +119,7 @@ func Open(o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s, err := wal.OpenStore(wal.StoreOptions{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log})
+	s, err := store.Open(store.Options{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log})
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
@@ -127,6 +129,7 @@ func Open(o Options) (*Registry, error) {
 		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
 	}
+	r.unheard.room.L = &r.unheard.mu
 	rand.Read(r.key[:])
 	r.load()
 	return r, nil
@@ -182,47 +185,6 @@ func (r *Registry) dropUnkept() {
 				r.log.Warn("the registry cannot be written", "error", err)
 				return
 			}
-		}
-	}
-}
-
-// Watch sets who hears of changes from now on.
-func (r *Registry) Watch(w Watcher) {
-	r.write.Lock()
-	defer r.unlock()
-	r.watcher = w
-}
-
-// notice is what the watcher is to hear.
-type notice struct {
-	device  Device
-	what    Change // 0: shared attributes of the device
-	set     []proto.KV
-	deleted []string
-}
-
-func (r *Registry) tell(d Device, what Change) {
-	if what != 0 && r.watcher != nil {
-		r.notices = append(r.notices, notice{device: d, what: what})
-	}
-}
-
-func (r *Registry) tellShared(id proto.UUID, set []proto.KV, deleted []string) {
-	if r.watcher != nil {
-		r.notices = append(r.notices, notice{device: Device{ID: id}, set: set, deleted: deleted})
-	}
-}
-
-// unlock gives write free and then tells the watcher what happened, so that it may hold locks of its own while it calls the registry.
-func (r *Registry) unlock() {
-	notices, w := r.notices, r.watcher
-	r.notices = nil
-	r.write.Unlock()
-	for i := range notices {
-		if n := &notices[i]; n.what != 0 {
-			w.DeviceChanged(n.device, n.what)
-		} else {
-			w.SharedAttributes(n.device.ID, n.set, n.deleted)
 		}
 	}
 }

@@ -1,10 +1,7 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,36 +9,39 @@ import (
 	"syscall"
 )
 
-// ErrLocked: another agent holds data_dir (exit code 75).
-var ErrLocked = errors.New("another agent holds the data directory")
-
-// DataDir is a data directory held by this process: whoever has the flock on its file "lock" is the one agent there.
+// DataDir is a data directory that this process holds: whoever has the flock on its file "lock" is the
+// one agent there. OpenDataDir makes one; its methods may be called from any goroutine.
 type DataDir struct {
 	Path string
 	lock *os.File // referenced until Close: a collected os.File would drop the lock
 }
 
-// OpenDataDir creates the directory (0700) where there is none and takes its lock. A held lock is ErrLocked, with the holder's
-// process id if it is known.
+// heldError is an ErrLocked that names the data directory and its holder.
+type heldError struct{ text string }
+
+func (e heldError) Error() string        { return e.text }
+func (e heldError) Is(target error) bool { return target == ErrLocked }
+
+// OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A lock
+// that is held gives ErrLocked, with the holder's process id where it is known. Any other error says
+// why the directory cannot be used.
 func OpenDataDir(path string) (*DataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, unusable(path, err)
 	}
-	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, unusable(path, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	f, held, err := flock(filepath.Join(path, "lock"))
+	if held {
 		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, unusable(path, fmt.Errorf("lock it: %w", err))
-		}
+		text := "another agent holds the data directory " + strconv.Quote(path)
 		var b [32]byte
 		n, _ := f.Read(b[:])
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n]))); err == nil && pid > 0 {
-			return nil, fmt.Errorf("%w %s: process %d", ErrLocked, strconv.Quote(path), pid)
+			text += ": process " + strconv.Itoa(pid)
 		}
-		return nil, fmt.Errorf("%w %s", ErrLocked, strconv.Quote(path))
+		return nil, heldError{text}
+	}
+	if err != nil {
+		return nil, unusable(path, err)
 	}
 	// The id is for people only, so a full disk is no reason to stop here.
 	if err := f.Truncate(0); err == nil {
@@ -55,26 +55,29 @@ func unusable(path string, err error) error {
 		strconv.Quote(path), Reason(err))
 }
 
-// Close gives the directory free.
+// Close releases the directory.
 func (d *DataDir) Close() error { return d.lock.Close() }
 
-// Bounds of queue.max_bytes = "auto" (architecture, "Time limits and other numbers").
+// Bounds in bytes of queue.max_bytes = "auto" (config.toml.example).
 const (
 	autoMin = 1 << 20
 	autoMax = 1 << 30
 )
 
-// AutoMaxBytes is the quota for queue.max_bytes = "auto": half of what is free at the first start. It is decided once and kept in
-// the file max_bytes, because a quota that shrinks while others fill the disk would drop events. Remove the file to decide anew.
+// AutoMaxBytes is the quota in bytes for queue.max_bytes = "auto": half of what is free at the first
+// start, at least 1 MiB and at most 1 GiB. It is decided once and kept in the file max_bytes, because a
+// quota that shrinks while others fill the disk would drop events. Whoever removes the file has it
+// decided anew. An error comes with a quota that can be used for this life of the process.
 func (d *DataDir) AutoMaxBytes() (int64, error) {
 	name := filepath.Join(d.Path, "max_bytes")
-	if data, err := ReadBounded(name, maxSmall); err == nil {
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && n >= autoMin && n <= autoMax {
+	if data, err := ReadBounded(name, 64); err == nil {
+		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+		if err == nil && n >= autoMin && n <= autoMax {
 			return n, nil
 		}
 	}
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(d.Path, &st); err != nil {
+	if err := Retry(func() error { return syscall.Statfs(d.Path, &st) }); err != nil {
 		return autoMin, fmt.Errorf("ask for the free space of %s: %w", strconv.Quote(d.Path), err)
 	}
 	n := clampAuto(uint64(st.Bavail), uint64(st.Bsize))
@@ -84,62 +87,10 @@ func (d *DataDir) AutoMaxBytes() (int64, error) {
 	return n, nil
 }
 
+// clampAuto is half of so many blocks of a size, within the bounds of the quota.
 func clampAuto(blocks, size uint64) int64 {
 	if size > 0 && blocks > 2*autoMax/size {
 		return autoMax
 	}
 	return int64(min(max(blocks*size/2, autoMin), autoMax))
-}
-
-// Replace writes a small file so that after a crash either the old or the new content is there.
-func Replace(name string, content []byte) error {
-	tmp := name + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// maxSmall bounds a small file of data_dir, in bytes.
-const maxSmall = 1 << 20
-
-// ReadBounded reads a file of at most limit bytes. A pipe is read to its end.
-func ReadBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes: %w", strconv.Quote(name), limit, ErrTooLarge)
-	}
-	return data, nil
-}
-
-// ErrTooLarge says that a file is larger than its reader allows.
-var ErrTooLarge = errors.New("too large")
-
-// Reason leaves out the operation and the path that an error of os repeats.
-func Reason(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"edgesync/wal"
+	"edgesync/wal/medium"
 )
 
 // fragment is the size of an event's content in bytes: three values of telemetry have about 95.
@@ -74,13 +75,13 @@ type queue struct {
 }
 
 func openQueue(dir string) (*queue, error) {
-	medium, err := wal.ReadMedium(filepath.Dir(dir))
+	on, err := medium.Read(filepath.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
 	q, err := wal.Open(wal.Options{
 		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew,
-		Fill: medium.InPlace(), Log: slog.New(slog.DiscardHandler),
+		Fill: on.InPlace(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err

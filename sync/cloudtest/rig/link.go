@@ -12,8 +12,8 @@ import (
 )
 
 // Link is the network between one agent and its cloud, in memory, so that both run under a fake
-// clock. The cloud serves it as a net.Listener; the agent dials it. The faults may be switched at any
-// time. Safe for concurrent use.
+// clock. The cloud serves it as a net.Listener; the agent dials it. The faults may be switched at
+// any time. Safe for concurrent use.
 type Link struct {
 	*bufconn.Listener
 	// Refuse makes dials fail at once.

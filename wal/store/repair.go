@@ -1,4 +1,4 @@
-package wal
+package store
 
 import (
 	"bytes"
@@ -8,18 +8,14 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"sort"
-	"strings"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
-// Bounds of what is kept of damage, for each store.
-const (
-	storeCorruptBytes = 1 << 20 // of one stretch
-	storeCorruptFiles = 8       // newest
-)
+// keepBytes bounds in bytes what is kept of one damaged stretch.
+const keepBytes = 1 << 20
 
 // load reads the file into the map. The end of the last good frame becomes the end of the file.
 func (s *Store) load() error {
@@ -27,16 +23,16 @@ func (s *Store) load() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		// The directory may be as new as the file.
 		if err := s.o.syncDir(filepath.Dir(filepath.Dir(s.o.Path))); err != nil {
-			return fmt.Errorf("wal: sync the directory above %s: %w", s.o.Path, err)
+			return fmt.Errorf("store: sync the directory above %s: %w", s.o.Path, err)
 		}
 		return s.rewrite()
 	}
 	if err != nil {
-		return fmt.Errorf("wal: open %s: %w", s.o.Path, err)
+		return fmt.Errorf("store: open %s: %w", s.o.Path, err)
 	}
 	known, err := s.findMarker(size)
 	if err != nil {
-		return fmt.Errorf("wal: read %s: %w", s.o.Path, err)
+		return fmt.Errorf("store: read %s: %w", s.o.Path, err)
 	}
 	if !known {
 		// Nothing in it can be told from noise. Empty files come from file systems that lose what was renamed.
@@ -48,7 +44,7 @@ func (s *Store) load() error {
 		return s.rewrite()
 	}
 	if err := s.scan(size); err != nil {
-		return fmt.Errorf("wal: read %s: %w", s.o.Path, err)
+		return fmt.Errorf("store: read %s: %w", s.o.Path, err)
 	}
 	if cut := size - s.size; cut > 0 {
 		s.stats.CutBytes = cut
@@ -56,7 +52,7 @@ func (s *Store) load() error {
 		s.keep(s.size, size)
 		s.broken = true
 		if err := s.recover(); err != nil {
-			return fmt.Errorf("wal: cut the damaged end of %s: %w", s.o.Path, err)
+			return fmt.Errorf("store: cut the damaged end of %s: %w", s.o.Path, err)
 		}
 	}
 	if s.stats.Damaged > 0 {
@@ -72,28 +68,28 @@ func (s *Store) load() error {
 
 // findMarker learns the file's marker from the header, or from the first frame if both copies of it are damaged.
 func (s *Store) findMarker(size int64) (bool, error) {
-	h := make([]byte, storeHeader+frameHeader)
+	h := make([]byte, headerSize+frameHeader)
 	n, err := s.file.ReadAt(h, 0)
 	if err = ioError(err); err != nil {
 		return false, err
 	}
-	if h = h[:n]; n < storeHeader {
+	if h = h[:n]; n < headerSize {
 		return false, nil
 	}
 	var ok bool
-	if s.marker, ok = readHeader(h[:storeHeader]); ok {
+	if s.marker, ok = readHeader(h[:headerSize]); ok {
 		return true, nil
 	}
-	if n < storeHeader+8 {
+	if n < headerSize+8 {
 		return false, nil
 	}
-	s.marker = [8]byte(h[storeHeader:])
-	length, ok := frameLen(h[storeHeader:], s.marker, storeHeader)
+	s.marker = [8]byte(h[headerSize:])
+	length, ok := frameLen(h[headerSize:], s.marker, headerSize)
 	if ok {
-		ok, _, err = s.good(storeHeader, size, length, h[storeHeader:], nil)
+		ok, _, err = s.good(headerSize, size, length, h[headerSize:], nil)
 	}
 	if ok {
-		s.stats.Damaged, s.stats.DamagedBytes = 1, storeHeader
+		s.stats.Damaged, s.stats.DamagedBytes = 1, headerSize
 	}
 	return ok, err
 }
@@ -127,8 +123,8 @@ func (s *Store) scan(size int64) error {
 		h   = make([]byte, frameHeader)
 		buf []byte
 	)
-	s.size = storeHeader
-	for at := int64(storeHeader); at < size; {
+	s.size = headerSize
+	for at := int64(headerSize); at < size; {
 		n, err := s.file.ReadAt(h, at)
 		if err := ioError(err); err != nil {
 			return err
@@ -194,7 +190,7 @@ func (s *Store) nextFrame(from, size int64) (int64, error) {
 }
 
 // read appends the value of key, which lies at v, to dst.
-func (s *Store) read(key string, v storeValue, dst []byte) ([]byte, error) {
+func (s *Store) read(key string, v extent, dst []byte) ([]byte, error) {
 	n := len(dst)
 	full := n + int(v.len) + 4
 	for cap(dst) < full {
@@ -205,7 +201,7 @@ func (s *Store) read(key string, v storeValue, dst []byte) ([]byte, error) {
 		return dst[:n], fmt.Errorf("%w: %s at %d: %w", ErrValueDamaged, s.o.Path, v.off, err)
 	}
 	value := dst[n : full-4]
-	sum := crc32.Update(crc32.Update(0, storeCRC, []byte(key)), storeCRC, value)
+	sum := crc32.Update(crc32.Update(0, castagnoli, []byte(key)), castagnoli, value)
 	if sum != binary.LittleEndian.Uint32(dst[full-4:]) {
 		return dst[:n], fmt.Errorf("%w: %s at %d: wrong checksum", ErrValueDamaged, s.o.Path, v.off)
 	}
@@ -217,30 +213,12 @@ func (s *Store) keep(from, to int64) {
 	if s.o.CorruptDir == "" {
 		return
 	}
-	p := make([]byte, min(to-from, storeCorruptBytes))
+	p := make([]byte, min(to-from, keepBytes))
 	n, _ := s.file.ReadAt(p, from)
 	if p = bytes.TrimRight(p[:n], "\x00"); len(p) == 0 {
 		return // zeroes are no evidence
 	}
-	base := filepath.Base(filepath.Dir(s.o.Path)) + "-" + filepath.Base(s.o.Path) + "-"
-	name := fmt.Sprintf("%s%020d-%d.bad", base, time.Now().UnixNano(), from)
-	err := os.MkdirAll(s.o.CorruptDir, 0o700)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(s.o.CorruptDir, name), p, 0o600)
-	}
-	if err != nil {
-		s.o.Log.Warn("damaged bytes could not be kept", "file", s.o.Path, "error", err)
-	}
-	names, _ := filepath.Glob(filepath.Join(s.o.CorruptDir, "*.bad"))
-	sort.Strings(names)
-	var ours []string
-	for _, n := range names {
-		if strings.HasPrefix(filepath.Base(n), base) {
-			ours = append(ours, n)
-		}
-	}
-	for len(ours) > storeCorruptFiles {
-		os.Remove(ours[0])
-		ours = ours[1:]
-	}
+	name := filepath.Base(filepath.Dir(s.o.Path)) + "-" + filepath.Base(s.o.Path) + "-"
+	name += fmt.Sprintf("%020d-%d.bad", time.Now().UnixNano(), from)
+	disk.Keep(s.o.CorruptDir, name, p, s.o.Log)
 }

@@ -1,4 +1,4 @@
-package wal
+package store
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 
 func openStore(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := OpenStore(StoreOptions{Path: path, CorruptDir: filepath.Join(filepath.Dir(path), "corrupt")})
+	s, err := Open(Options{Path: path, CorruptDir: filepath.Join(filepath.Dir(path), "corrupt")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func wantContent(t testing.TB, s *Store, want map[string]string) {
 	}
 }
 
-func TestStoreKeepsWhatWasApplied(t *testing.T) {
+func TestKeepsWhatWasApplied(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s", "store")
 	s := openStore(t, path)
 	apply(t, s, "a", "1", "b", "2", "c", "")
@@ -82,7 +82,7 @@ func TestStoreKeepsWhatWasApplied(t *testing.T) {
 }
 
 // A power cut at every byte of the last batch, in three shapes of tail: the batch is there as a whole only if all of it is.
-func TestStoreTornAtEveryByte(t *testing.T) {
+func TestTornAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
 	s := openStore(t, path)
@@ -121,7 +121,7 @@ func TestStoreTornAtEveryByte(t *testing.T) {
 }
 
 // Every byte of the file damaged in turn: at most the batch that holds it is lost, and never is anything there that was not written.
-func TestStoreDamagedMiddle(t *testing.T) {
+func TestDamagedMiddle(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
 	s := openStore(t, path)
@@ -142,7 +142,7 @@ func TestStoreDamagedMiddle(t *testing.T) {
 		}
 		want := map[string]string{"a": "1", "b": "2", "c": "3"}
 		switch at := int64(at); {
-		case at < storeHeader:
+		case at < headerSize:
 		case at < first:
 			delete(want, "a")
 		case at < second:
@@ -163,13 +163,13 @@ func TestStoreDamagedMiddle(t *testing.T) {
 	}
 }
 
-func TestStoreLostHeader(t *testing.T) {
+func TestLostHeader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	s := openStore(t, path)
 	apply(t, s, "a", "1")
 	s.Close()
 	whole, _ := os.ReadFile(path)
-	copy(whole, make([]byte, storeHeader))
+	copy(whole, make([]byte, headerSize))
 	os.WriteFile(path, whole, 0o600)
 	s = openStore(t, path)
 	wantContent(t, s, map[string]string{"a": "1"})
@@ -185,7 +185,7 @@ func TestStoreLostHeader(t *testing.T) {
 }
 
 // A value that looks like a frame must not become one when the search for the next frame passes through it.
-func TestStoreValueIsNoFrame(t *testing.T) {
+func TestValueIsNoFrame(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
 	s := openStore(t, path)
@@ -201,7 +201,7 @@ func TestStoreValueIsNoFrame(t *testing.T) {
 	wantContent(t, openStore(t, path), map[string]string{"b": "2"})
 }
 
-func TestStoreCompacts(t *testing.T) {
+func TestCompacts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	s := openStore(t, path)
 	value := strings.Repeat("v", 1000)
@@ -222,15 +222,15 @@ func TestStoreCompacts(t *testing.T) {
 	}
 }
 
-func TestStoreBounds(t *testing.T) {
+func TestBounds(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "store"))
 	var b Batch
-	b.Put(strings.Repeat("k", MaxStoreKey+1), nil)
+	b.Put(strings.Repeat("k", MaxKey+1), nil)
 	if err := s.Apply(&b); !errors.Is(err, ErrBatchTooLarge) {
 		t.Errorf("long key: %v", err)
 	}
 	b.Reset()
-	b.Put("k", make([]byte, MaxStoreBatch))
+	b.Put("k", make([]byte, MaxBatch))
 	if err := s.Apply(&b); !errors.Is(err, ErrBatchTooLarge) {
 		t.Errorf("long value: %v", err)
 	}
@@ -239,36 +239,36 @@ func TestStoreBounds(t *testing.T) {
 
 // badFile fails on demand, leaving half of what was to be written.
 type badFile struct {
-	storeFile
+	storage
 	write, sync, cut *bool
 }
 
 func (f badFile) WriteAt(p []byte, off int64) (int, error) {
 	if *f.write {
-		n, _ := f.storeFile.WriteAt(p[:len(p)/2], off)
+		n, _ := f.storage.WriteAt(p[:len(p)/2], off)
 		return n, syscall.ENOSPC
 	}
-	return f.storeFile.WriteAt(p, off)
+	return f.storage.WriteAt(p, off)
 }
 
 func (f badFile) Sync() error {
 	if *f.sync {
 		return syscall.EIO
 	}
-	return f.storeFile.Sync()
+	return f.storage.Sync()
 }
 
 func (f badFile) Truncate(n int64) error {
 	if *f.cut {
 		return syscall.EIO
 	}
-	return f.storeFile.Truncate(n)
+	return f.storage.Truncate(n)
 }
 
-func TestStoreFullDisk(t *testing.T) {
+func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	var write, sync, cut bool
-	s, err := OpenStore(StoreOptions{Path: path, wrap: func(f *os.File) storeFile { return badFile{f, &write, &sync, &cut} }})
+	s, err := Open(Options{Path: path, wrap: func(f *os.File) storage { return badFile{f, &write, &sync, &cut} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestStoreFullDisk(t *testing.T) {
 		*fault = true
 		write = write || fault == &cut
 		for range 2 {
-			if err := s.Apply(&b); !errors.Is(err, ErrStoreWrite) {
+			if err := s.Apply(&b); !errors.Is(err, ErrWrite) {
 				t.Fatalf("a failing medium: %v", err)
 			}
 			wantContent(t, s, map[string]string{"a": "1"})
@@ -301,7 +301,7 @@ func TestStoreFullDisk(t *testing.T) {
 	// A compaction that finds no room leaves the old file in use.
 	var b2 Batch
 	b2.Put("a", bytes.Repeat([]byte("x"), 200<<10))
-	s.o.wrap = func(f *os.File) storeFile { return badFile{f, &write, &sync, &cut} }
+	s.o.wrap = func(f *os.File) storage { return badFile{f, &write, &sync, &cut} }
 	for range 3 {
 		write = true // for new files only: the one in use was opened without the fault
 		if err := s.Apply(&b2); err != nil {
@@ -316,7 +316,7 @@ func TestStoreFullDisk(t *testing.T) {
 	}
 }
 
-func TestStoreDamagedValue(t *testing.T) {
+func TestDamagedValue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	s := openStore(t, path)
 	apply(t, s, "a", "unmistakable")
@@ -329,7 +329,7 @@ func TestStoreDamagedValue(t *testing.T) {
 	}
 }
 
-func FuzzOpenStore(f *testing.F) {
+func FuzzOpen(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "store")
 	s := openStore(f, path)
 	apply(f, s, "a", "1", "b", "2")
@@ -338,9 +338,9 @@ func FuzzOpenStore(f *testing.F) {
 	whole, _ := os.ReadFile(path)
 	f.Add(whole)
 	f.Add(whole[:len(whole)-3])
-	f.Add(whole[:storeHeader])
+	f.Add(whole[:headerSize])
 	f.Add(append(bytes.Clone(whole), make([]byte, 100)...))
-	f.Add([]byte(storeMagic))
+	f.Add([]byte(magic))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, file []byte) {
 		path := filepath.Join(t.TempDir(), "store")
@@ -364,8 +364,8 @@ func FuzzDecodeOps(f *testing.F) {
 	f.Add([]byte{opPut, 0xff, 0xff, 0xff, 0xff, 0x0f, 1})
 	f.Add([]byte{opDelete, 3, 'a'})
 	f.Fuzz(func(t *testing.T, p []byte) {
-		err := decodeOps(p, func(o storeOp) {
-			if o.valueAt < 0 || o.valueLen < 0 || o.valueAt+o.valueLen > len(p) || len(o.key) > MaxStoreKey {
+		err := decodeOps(p, func(o change) {
+			if o.valueAt < 0 || o.valueLen < 0 || o.valueAt+o.valueLen > len(p) || len(o.key) > MaxKey {
 				t.Fatalf("%+v lies outside %d bytes", o, len(p))
 			}
 		})

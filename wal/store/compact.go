@@ -1,4 +1,4 @@
-package wal
+package store
 
 import (
 	"crypto/rand"
@@ -8,15 +8,15 @@ import (
 	"sort"
 )
 
-// storeFresh is the suffix of a file that is being written to replace the store.
-const storeFresh = ".new"
+// freshSuffix is the suffix of a file that is being written to replace the store.
+const freshSuffix = ".new"
 
 // freshFrame is how much of a fresh file goes into one frame.
 const freshFrame = 64 << 10
 
 // compactIfWorth rewrites the store when most of it is garbage. Failure is not the caller's affair: the old file stays in use.
 func (s *Store) compactIfWorth() {
-	garbage := s.size - storeHeader - s.live
+	garbage := s.size - headerSize - s.live
 	if garbage <= compactFloor || garbage <= s.size/2 || s.size < s.wait {
 		return
 	}
@@ -34,12 +34,12 @@ func (s *Store) postpone(err error) {
 // rewrite writes the living pairs, which may be none, into a new file that takes the place of the old one. At any moment one of the two
 // is complete under the store's name.
 func (s *Store) rewrite() (err error) {
-	name := s.o.Path + storeFresh
+	name := s.o.Path + freshSuffix
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("wal: create %s: %w", name, err)
+		return fmt.Errorf("store: create %s: %w", name, err)
 	}
-	var fresh storeFile = f
+	var fresh storage = f
 	if s.o.wrap != nil {
 		fresh = s.o.wrap(f)
 	}
@@ -51,19 +51,19 @@ func (s *Store) rewrite() (err error) {
 		}
 	}()
 
-	n := &Store{o: s.o, file: fresh, keys: make(map[string]storeValue, len(s.keys)), size: storeHeader}
+	n := &Store{o: s.o, file: fresh, keys: make(map[string]extent, len(s.keys)), size: headerSize}
 	rand.Read(n.marker[:])
 	if _, err := fresh.WriteAt(newHeader(n.marker), 0); err != nil {
-		return fmt.Errorf("wal: write %s: %w", name, err)
+		return fmt.Errorf("store: write %s: %w", name, err)
 	}
 	if err := s.copyTo(n); err != nil {
 		return err
 	}
 	if err := fresh.Sync(); err != nil {
-		return fmt.Errorf("wal: sync %s: %w", name, err)
+		return fmt.Errorf("store: sync %s: %w", name, err)
 	}
 	if err := os.Rename(name, s.o.Path); err != nil {
-		return fmt.Errorf("wal: replace %s: %w", s.o.Path, err)
+		return fmt.Errorf("store: replace %s: %w", s.o.Path, err)
 	}
 	// From here on the name stands for the new file, so it is the one in use whatever comes.
 	done = true
@@ -75,16 +75,16 @@ func (s *Store) rewrite() (err error) {
 	s.stats.Compactions++
 	s.stats.Written += s.size
 	s.renamed = true
-	return s.settleName()
+	return s.syncName()
 }
 
-// settleName makes it durable that the name stands for the file in use. Before that a power cut could bring the old one back.
-func (s *Store) settleName() error {
+// syncName makes it durable that the name stands for the file in use. Before that a power cut could bring the old one back.
+func (s *Store) syncName() error {
 	if !s.renamed {
 		return nil
 	}
 	if err := s.o.syncDir(filepath.Dir(s.o.Path)); err != nil {
-		return fmt.Errorf("wal: sync the directory of %s: %w", s.o.Path, err)
+		return fmt.Errorf("store: sync the directory of %s: %w", s.o.Path, err)
 	}
 	s.renamed = false
 	return nil
@@ -108,7 +108,7 @@ func (s *Store) copyTo(n *Store) error {
 		}
 		frame := b.frame(n.marker, n.size)
 		if _, err := n.file.WriteAt(frame, n.size); err != nil {
-			return fmt.Errorf("wal: write %s: %w", s.o.Path+storeFresh, err)
+			return fmt.Errorf("store: write %s: %w", s.o.Path+freshSuffix, err)
 		}
 		n.adopt(frame[frameHeader:], n.size+frameHeader)
 		n.size += int64(len(frame))
@@ -123,7 +123,7 @@ func (s *Store) copyTo(n *Store) error {
 			continue
 		}
 		// A value that fills a batch alone must not share one, or the frame would be too long to be read back.
-		if b.Len() > 0 && int64(b.Size())+putSize(len(k), len(value)) > freshFrame {
+		if b.Len() > 0 && int64(b.Size())+PutSize(len(k), len(value)) > freshFrame {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -1,8 +1,9 @@
-package wal
+package store
 
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -12,7 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"edgesync/wal/disk"
+	"edgesync/wal/disk/powercut"
 )
+
+var powercutStates = flag.String("powercut", "some", "states that TestPowerCut opens: some or all")
 
 // cutFile is a Store's file that is looked at before each step.
 type cutFile struct {
@@ -40,47 +46,58 @@ func (f cutFile) Sync() error {
 		return err
 	}
 	n := i.Sys().(*syscall.Stat_t).Ino
-	f.d.disk.synced = maps.Clone(f.d.disk.synced)
-	f.d.disk.synced[n] = f.d.disk.data[n]
+	f.d.disk.Synced = maps.Clone(f.d.disk.Synced)
+	f.d.disk.Synced[n] = f.d.disk.Data[n]
 	return nil
 }
 
 // cutStore follows what of a Store's directory is durable.
 type cutStore struct {
-	disk     *cutDisk
+	disk     *powercut.Disk
 	versions []map[string]string // content after each batch that was handed over
 	quiet    bool
 	acked    int // index of the newest that was acknowledged
-	states   []cutState
+	states   []powercut.State
 	oldest   []int // of each state: the version that must be there at least
 	newest   []int // and at most
 }
 
 func (c *cutStore) look(op string) {
 	d := c.disk
-	d.scan()
-	p := &cutPoint{op: op, names: d.names, data: d.data, synced: d.synced, kept: d.kept, ops: d.ops}
-	for _, s := range p.states() {
-		if s.strict && !c.quiet {
+	d.Scan()
+	p := &powercut.Point{Op: op, Names: d.Names, Data: d.Data, Synced: d.Synced, Kept: d.Kept, Ops: d.Ops}
+	for _, s := range p.States() {
+		if s.Strict && !c.quiet {
 			c.states, c.oldest, c.newest = append(c.states, s), append(c.oldest, c.acked), append(c.newest, len(c.versions)-1)
 		}
 	}
 	// A new file's name is not durable until it has taken the store's, which is synced at once; but a cut may come between the two.
-	if len(d.ops) > 0 && d.ops[len(d.ops)-1].to == "store" {
-		d.kept, d.ops = d.names, nil
+	if len(d.Ops) > 0 && d.Ops[len(d.Ops)-1].To == "store" {
+		d.Kept, d.Ops = d.Names, nil
 	}
 }
 
+// memDir is a directory in RAM where there is one: every state is a directory of its own.
+func memDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "edgesync-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // A power cut before each step of a Store, compactions among them, leaves what was applied, and of a batch under way all or nothing.
-func TestStorePowerCut(t *testing.T) {
+func TestPowerCut(t *testing.T) {
 	dir := filepath.Join(memDir(t), "s")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c := &cutStore{disk: newCutDisk(&Options{Dir: dir}), versions: []map[string]string{{}}}
-	wrap := func(f *os.File) storeFile { return cutFile{f, c} }
-	o := StoreOptions{Path: filepath.Join(dir, "store"), wrap: wrap}
-	s, err := OpenStore(o)
+	c := &cutStore{disk: powercut.New(dir), versions: []map[string]string{{}}}
+	wrap := func(f *os.File) storage { return cutFile{f, c} }
+	o := Options{Path: filepath.Join(dir, "store"), wrap: wrap}
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +134,7 @@ func TestStorePowerCut(t *testing.T) {
 		if i == 15 {
 			compactions += s.Stats().Compactions
 			s.Close()
-			if s, err = OpenStore(o); err != nil {
+			if s, err = Open(o); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -129,18 +146,18 @@ func TestStorePowerCut(t *testing.T) {
 		t.Fatalf("%d compactions", compactions)
 	}
 	order := rnd.Perm(len(c.states))
-	slices.SortStableFunc(order, func(a, b int) int { return int(min(c.states[a].file, 1)) - int(min(c.states[b].file, 1)) })
-	if *powercut != "all" {
+	slices.SortStableFunc(order, func(a, b int) int { return int(min(c.states[a].File, 1)) - int(min(c.states[b].File, 1)) })
+	if *powercutStates != "all" {
 		order = order[:min(len(order), 700)]
 	}
 	seen := make(map[uint64]bool)
 	work := filepath.Join(memDir(t), "s")
 	for _, i := range order {
 		st := &c.states[i]
-		if !st.build(t, work, seen) {
+		if !st.Build(t, work, seen) {
 			continue
 		}
-		s, err := OpenStore(StoreOptions{Path: filepath.Join(work, "store")})
+		s, err := Open(Options{Path: filepath.Join(work, "store")})
 		if err != nil {
 			t.Fatalf("%s: %v", st, err)
 		}
@@ -152,7 +169,7 @@ func TestStorePowerCut(t *testing.T) {
 		apply(t, s, "more", "1")
 		got["more"] = "1"
 		s.Close()
-		s, err = OpenStore(StoreOptions{Path: filepath.Join(work, "store")})
+		s, err = Open(Options{Path: filepath.Join(work, "store")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,13 +181,13 @@ func TestStorePowerCut(t *testing.T) {
 
 // The directory cannot be synced after a compaction: nothing more is accepted into the new file before it is, because a power cut could
 // bring the old one back.
-func TestStoreUnsyncedCompaction(t *testing.T) {
+func TestUnsyncedCompaction(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s", "store")
 	var fail error
 	syncs := 0
-	s, err := OpenStore(StoreOptions{Path: path, syncDir: func(dir string) error {
+	s, err := Open(Options{Path: path, syncDir: func(dir string) error {
 		syncs++
-		return errors.Join(fail, syncDir(dir))
+		return errors.Join(fail, disk.SyncDir(dir))
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +201,7 @@ func TestStoreUnsyncedCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Apply(&b); !errors.Is(err, ErrStoreWrite) || !errors.Is(err, syscall.EIO) {
+	if err := s.Apply(&b); !errors.Is(err, ErrWrite) || !errors.Is(err, syscall.EIO) {
 		t.Fatalf("apply: %v", err)
 	}
 	fail = nil

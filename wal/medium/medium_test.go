@@ -1,4 +1,4 @@
-package wal
+package medium
 
 import (
 	"errors"
@@ -35,6 +35,13 @@ func machine(t *testing.T, mounts string, files map[string]string) string {
 		put(name, content)
 	}
 	return root
+}
+
+func writeFile(t testing.TB, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // An SD card with two partitions.
@@ -395,19 +402,12 @@ func TestTrialFile(t *testing.T) {
 	if _, _, err := trialFile(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("in a directory that is not there: %v", err)
 	}
-	// The queue's repair removes it too.
-	o := testOptions(dir)
-	writeFile(t, filepath.Join(dir, trialName), []byte("of a process that was killed"))
-	closeQueue(t, openQueue(t, o))
-	if _, err := os.Stat(filepath.Join(dir, trialName)); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("after the queue was opened: %v", err)
-	}
 }
 
 // This machine, whatever it is.
-func TestProbeMedium(t *testing.T) {
+func TestProbe(t *testing.T) {
 	dir := t.TempDir()
-	m, err := ProbeMedium(dir)
+	m, err := Probe(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,14 +422,14 @@ func TestProbeMedium(t *testing.T) {
 	if bytes, source := CommitCost(dir); source == "" || (bytes == 0) != m.RAM {
 		t.Errorf("%d, %q", bytes, source)
 	}
-	without, err := ReadMedium(dir)
+	without, err := Read(dir)
 	if err != nil || without.FS != m.FS || without.RAM != m.RAM || without.Device != m.Device || without.Total != m.Total {
 		t.Errorf("%+v, %v", without, err)
 	}
-	if proc, err := ReadMedium("/proc"); err != nil || proc.FS != "proc" || proc.Device != "" || proc.RAM {
+	if proc, err := Read("/proc"); err != nil || proc.FS != "proc" || proc.Device != "" || proc.RAM {
 		t.Errorf("%+v, %v", proc, err)
 	}
-	if _, err := ReadMedium(filepath.Join(dir, "missing")); !errors.Is(err, syscall.ENOENT) {
+	if _, err := Read(filepath.Join(dir, "missing")); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("of a directory that is not there: %v", err)
 	}
 	if bytes, source := CommitCost(filepath.Join(dir, "missing")); bytes != AssumedCommit || source != "assumed" {

@@ -1,4 +1,4 @@
-package wal
+package store
 
 import (
 	"encoding/binary"
@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	storeMagic  = "edgstor1"
-	storeHeader = 2 * headerCopy // both copies
+	magic       = "edgstor1"
+	headerSize  = 2 * headerCopy // both copies
 	headerCopy  = 8 + 8 + 4
 	frameHeader = 8 + 4 + 4 + 4
 	opPut       = 1
 	opDelete    = 2
 )
 
-var storeCRC = crc32.MakeTable(crc32.Castagnoli)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-var errBadOps = errors.New("wal: batch does not decode")
+var errBadOps = errors.New("store: batch does not decode")
 
 // Batch collects changes that a Store applies together. The zero value is empty and ready; one goroutine uses it.
 type Batch struct {
@@ -31,7 +31,7 @@ type Batch struct {
 
 // Put sets key to value. Both are copied.
 func (b *Batch) Put(key string, value []byte) {
-	if !b.begin(key, opPut) || uint64(len(value)) > MaxStoreBatch {
+	if !b.begin(key, opPut) || uint64(len(value)) > MaxBatch {
 		b.tooLarge = true
 		return
 	}
@@ -39,7 +39,7 @@ func (b *Batch) Put(key string, value []byte) {
 	at := len(b.buf)
 	b.buf = append(b.buf, key...)
 	b.buf = append(b.buf, value...)
-	b.buf = binary.LittleEndian.AppendUint32(b.buf, crc32.Checksum(b.buf[at:], storeCRC))
+	b.buf = binary.LittleEndian.AppendUint32(b.buf, crc32.Checksum(b.buf[at:], castagnoli))
 }
 
 // Delete removes key.
@@ -55,7 +55,7 @@ func (b *Batch) begin(key string, op byte) bool {
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, frameHeader)...)
 	}
-	if len(key) > MaxStoreKey || len(b.buf) > MaxStoreBatch {
+	if len(key) > MaxKey || len(b.buf) > MaxBatch {
 		return false
 	}
 	b.ops++
@@ -88,16 +88,16 @@ func (b *Batch) frame(marker [8]byte, position int64) []byte {
 	n := len(b.buf) - frameHeader
 	copy(b.buf, marker[:])
 	binary.LittleEndian.PutUint32(b.buf[8:], uint32(n))
-	binary.LittleEndian.PutUint32(b.buf[12:], placeCRC(position, b.buf[8:12]))
-	binary.LittleEndian.PutUint32(b.buf[16:], placeCRC(position, b.buf[frameHeader:]))
+	binary.LittleEndian.PutUint32(b.buf[12:], sumAt(position, b.buf[8:12]))
+	binary.LittleEndian.PutUint32(b.buf[16:], sumAt(position, b.buf[frameHeader:]))
 	return b.buf
 }
 
-// placeCRC is the checksum of p at a position: a frame is good in one place only.
-func placeCRC(position int64, p []byte) uint32 {
+// sumAt is the checksum of p at a position: a frame is good in one place only.
+func sumAt(position int64, p []byte) uint32 {
 	var at [8]byte
 	binary.LittleEndian.PutUint64(at[:], uint64(position))
-	return crc32.Update(crc32.Checksum(at[:], storeCRC), storeCRC, p)
+	return crc32.Update(crc32.Checksum(at[:], castagnoli), castagnoli, p)
 }
 
 // frameLen reads a frame's header found at a position: the length of its ops, and whether it is a header at all.
@@ -105,11 +105,11 @@ func frameLen(h []byte, marker [8]byte, position int64) (n int, ok bool) {
 	if len(h) < frameHeader || [8]byte(h[:8]) != marker {
 		return 0, false
 	}
-	if binary.LittleEndian.Uint32(h[12:]) != placeCRC(position, h[8:12]) {
+	if binary.LittleEndian.Uint32(h[12:]) != sumAt(position, h[8:12]) {
 		return 0, false
 	}
 	l := binary.LittleEndian.Uint32(h[8:])
-	if l == 0 || l > MaxStoreBatch-frameHeader {
+	if l == 0 || l > MaxBatch-frameHeader {
 		return 0, false
 	}
 	return int(l), true
@@ -117,30 +117,30 @@ func frameLen(h []byte, marker [8]byte, position int64) (n int, ok bool) {
 
 // frameGood tells whether ops are what the header h promises, and can be decoded.
 func frameGood(h, ops []byte, position int64) bool {
-	return binary.LittleEndian.Uint32(h[16:]) == placeCRC(position, ops) && decodeOps(ops, func(storeOp) {}) == nil
+	return binary.LittleEndian.Uint32(h[16:]) == sumAt(position, ops) && decodeOps(ops, func(change) {}) == nil
 }
 
-// storeOp is one decoded change. key lies in the decoded bytes.
-type storeOp struct {
+// change is one decoded change. key lies in the decoded bytes.
+type change struct {
 	delete            bool
 	key               []byte
 	valueAt, valueLen int // of a put: where the value lies in the decoded bytes
 }
 
 // decodeOps calls fn for each change in p, up to the first that is malformed.
-func decodeOps(p []byte, fn func(storeOp)) error {
+func decodeOps(p []byte, fn func(change)) error {
 	for at := 0; at < len(p); {
 		op := p[at]
 		at++
 		klen, ok := uvarint(p, &at)
-		if !ok || klen > MaxStoreKey {
+		if !ok || klen > MaxKey {
 			return errBadOps
 		}
-		o := storeOp{delete: op == opDelete}
+		o := change{delete: op == opDelete}
 		end := at + klen
 		switch op {
 		case opPut:
-			if o.valueLen, ok = uvarint(p, &at); !ok || o.valueLen > MaxStoreBatch {
+			if o.valueLen, ok = uvarint(p, &at); !ok || o.valueLen > MaxBatch {
 				return errBadOps
 			}
 			o.valueAt = at + klen
@@ -169,8 +169,8 @@ func uvarint(p []byte, at *int) (int, bool) {
 	return int(v), true
 }
 
-// putSize is the length in the file of the op that puts such a pair.
-func putSize(key, value int) int64 {
+// PutSize is the length in the file of the op that puts such a pair.
+func PutSize(key, value int) int64 {
 	return int64(1 + uvarintLen(key) + uvarintLen(value) + key + value + 4)
 }
 
@@ -178,8 +178,8 @@ func uvarintLen(v int) int { return (bits.Len64(uint64(v)|1) + 6) / 7 }
 
 // newHeader is the beginning of a file with this marker.
 func newHeader(marker [8]byte) []byte {
-	h := append([]byte(storeMagic), marker[:]...)
-	h = binary.LittleEndian.AppendUint32(h, crc32.Checksum(h, storeCRC))
+	h := append([]byte(magic), marker[:]...)
+	h = binary.LittleEndian.AppendUint32(h, crc32.Checksum(h, castagnoli))
 	return append(h, slices.Clone(h)...)
 }
 
@@ -187,7 +187,7 @@ func newHeader(marker [8]byte) []byte {
 func readHeader(h []byte) (marker [8]byte, ok bool) {
 	for len(h) >= headerCopy {
 		c := h[:headerCopy]
-		if string(c[:8]) == storeMagic && binary.LittleEndian.Uint32(c[16:]) == crc32.Checksum(c[:16], storeCRC) {
+		if string(c[:8]) == magic && binary.LittleEndian.Uint32(c[16:]) == crc32.Checksum(c[:16], castagnoli) {
 			return [8]byte(c[8:16]), true
 		}
 		h = h[headerCopy:]

@@ -1,4 +1,4 @@
-package wal
+package store
 
 import (
 	"errors"
@@ -10,39 +10,41 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"edgesync/wal/disk"
 )
 
 // Sentinels of a Store.
 var (
-	// ErrStoreWrite: the medium refused a batch (full, failing, read-only). Nothing of it was applied; try again later.
-	ErrStoreWrite = errors.New("wal: store cannot be written")
+	// ErrWrite: the medium refused a batch (full, failing, read-only). Nothing of it was applied; try again later.
+	ErrWrite = errors.New("store: cannot be written")
 	// ErrValueDamaged: a value cannot be read back as it was written.
-	ErrValueDamaged = errors.New("wal: stored value is damaged")
-	// ErrBatchTooLarge: a batch is larger than MaxStoreBatch, or a key longer than MaxStoreKey.
-	ErrBatchTooLarge = errors.New("wal: batch is too large")
+	ErrValueDamaged = errors.New("store: value is damaged")
+	// ErrBatchTooLarge: a batch is larger than MaxBatch, or a key longer than MaxKey.
+	ErrBatchTooLarge = errors.New("store: batch is too large")
 )
 
 // Bounds of a Store.
 const (
-	MaxStoreBatch = 8 << 20 // bytes of one batch: a DownlinkMsg of 4 MiB with room to spare
-	MaxStoreKey   = 1 << 10 // bytes of a key
+	MaxBatch = 8 << 20 // bytes of one batch: a DownlinkMsg of 4 MiB with room to spare
+	MaxKey   = 1 << 10 // bytes of a key
 )
 
 // compactFloor is the garbage in bytes below which a store is never rewritten.
 const compactFloor = 64 << 10
 
-// StoreOptions says where a Store lives.
-type StoreOptions struct {
+// Options says where a Store lives.
+type Options struct {
 	Path       string // the file; its directory is made with mode 0700
 	CorruptDir string // where cut and damaged bytes are kept; "" = they are thrown away
 	Log        *slog.Logger
 
-	wrap    func(*os.File) storeFile // faults for tests
-	syncDir func(dir string) error   // the same; nil = syncDir
+	wrap    func(*os.File) storage // faults for tests
+	syncDir func(dir string) error // the same; nil = disk.SyncDir
 }
 
-// storeFile is what a Store needs of its file.
-type storeFile interface {
+// storage is what a Store needs of its file.
+type storage interface {
 	ReadAt(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
 	Truncate(size int64) error
@@ -66,29 +68,29 @@ type storeFile interface {
 //
 // All methods may be called from any goroutine. The caller keeps other processes away.
 type Store struct {
-	o StoreOptions
+	o Options
 
 	mu      sync.Mutex
-	file    storeFile
+	file    storage
 	marker  [8]byte
-	keys    map[string]storeValue
+	keys    map[string]extent
 	size    int64 // end of the last good frame
 	live    int64 // bytes of the ops that put the living pairs
 	broken  bool  // a write failed: the file may be longer than size
 	renamed bool  // a new file has taken the name, which is not durable yet
 	closed  bool
 	wait    int64 // no compaction before the file has this size: the last attempt failed
-	stats   StoreStats
+	stats   Stats
 }
 
-// storeValue is where a value lies in the file.
-type storeValue struct {
+// extent is where a value lies in the file.
+type extent struct {
 	off int64
 	len uint32
 }
 
-// StoreStats is a snapshot of a Store's counters.
-type StoreStats struct {
+// Stats is a snapshot of a Store's counters.
+type Stats struct {
 	Keys         int
 	Bytes        int64  // size of the file
 	Live         int64  // of them needed
@@ -99,27 +101,56 @@ type StoreStats struct {
 	Written      int64  // bytes written since open
 }
 
-// OpenStore opens or creates the store at o.Path, repairing what needs repair. Damaged content is never an error; a medium that cannot
+// Open opens or creates the store at o.Path, repairing what needs repair. Damaged content is never an error; a medium that cannot
 // be read or written is.
-func OpenStore(o StoreOptions) (*Store, error) {
+func Open(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.syncDir == nil {
-		o.syncDir = syncDir
+		o.syncDir = disk.SyncDir
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
-		return nil, fmt.Errorf("wal: make the directory of %s: %w", o.Path, err)
+		return nil, fmt.Errorf("store: make the directory of %s: %w", o.Path, err)
 	}
 	// What a crash left of a compaction. The rename never happened, so it was never the store.
-	if err := os.Remove(o.Path + storeFresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("wal: remove the unfinished copy of %s: %w", o.Path, err)
+	if err := os.Remove(o.Path + freshSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("store: remove the unfinished copy of %s: %w", o.Path, err)
 	}
-	s := &Store{o: o, keys: make(map[string]storeValue)}
+	s := &Store{o: o, keys: make(map[string]extent)}
 	if err := s.load(); err != nil {
 		if s.file != nil {
 			s.file.Close()
 		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// Inspect reads the store at path without changing anything; a process may hold it meanwhile. The Store
+// takes no batches. A file that does not exist, or in which nothing can be told from noise, is empty.
+func Inspect(path string) (*Store, error) {
+	s := &Store{o: Options{Path: path, Log: slog.New(slog.DiscardHandler)}, keys: make(map[string]extent)}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.closed = true
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.file = f
+	i, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	known, err := s.findMarker(i.Size())
+	if err == nil && known {
+		err = s.scan(i.Size())
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return s, nil
@@ -146,19 +177,19 @@ func (s *Store) open() (size int64, err error) {
 	return st.Size(), nil
 }
 
-// Apply makes a batch durable, all or nothing, with one write and one fsync. An error wraps ErrStoreWrite when the medium
+// Apply makes a batch durable, all or nothing, with one write and one fsync. An error wraps ErrWrite when the medium
 // refused; the same batch may then be applied again.
 func (s *Store) Apply(b *Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if b.tooLarge || len(b.buf) > MaxStoreBatch {
+	if b.tooLarge || len(b.buf) > MaxBatch {
 		return fmt.Errorf("%w: %d bytes into %s", ErrBatchTooLarge, len(b.buf), s.o.Path)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fmt.Errorf("wal: store %s: %w", s.o.Path, fs.ErrClosed)
+		return fmt.Errorf("store %s: %w", s.o.Path, fs.ErrClosed)
 	}
 	if err := s.recover(); err != nil {
 		return s.refused(err)
@@ -181,12 +212,12 @@ func (s *Store) Apply(b *Batch) error {
 }
 
 func (s *Store) refused(err error) error {
-	return fmt.Errorf("%w: %s: %w", ErrStoreWrite, s.o.Path, err)
+	return fmt.Errorf("%w: %s: %w", ErrWrite, s.o.Path, err)
 }
 
 // recover cuts what a failed write left behind the last good frame, and finishes a compaction.
 func (s *Store) recover() error {
-	if err := s.settleName(); err != nil {
+	if err := s.syncName(); err != nil {
 		return err
 	}
 	if !s.broken {
@@ -204,16 +235,16 @@ func (s *Store) recover() error {
 
 // adopt takes the ops of a good frame into the map; off is where they begin in the file.
 func (s *Store) adopt(ops []byte, off int64) {
-	_ = decodeOps(ops, func(o storeOp) {
+	_ = decodeOps(ops, func(o change) {
 		if old, ok := s.keys[string(o.key)]; ok {
-			s.live -= putSize(len(o.key), int(old.len))
+			s.live -= PutSize(len(o.key), int(old.len))
 		}
 		if o.delete {
 			delete(s.keys, string(o.key))
 			return
 		}
-		s.keys[string(o.key)] = storeValue{off: off + int64(o.valueAt), len: uint32(o.valueLen)}
-		s.live += putSize(len(o.key), o.valueLen)
+		s.keys[string(o.key)] = extent{off: off + int64(o.valueAt), len: uint32(o.valueLen)}
+		s.live += PutSize(len(o.key), o.valueLen)
 	})
 }
 
@@ -222,7 +253,7 @@ func (s *Store) Get(key string, dst []byte) (value []byte, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return dst, false, fmt.Errorf("wal: store %s: %w", s.o.Path, fs.ErrClosed)
+		return dst, false, fmt.Errorf("store %s: %w", s.o.Path, fs.ErrClosed)
 	}
 	v, ok := s.keys[key]
 	if !ok {
@@ -262,7 +293,7 @@ func (s *Store) Keys(prefix string) []string {
 }
 
 // Stats is a snapshot.
-func (s *Store) Stats() StoreStats {
+func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats

@@ -16,8 +16,8 @@ type NewDevice struct {
 	Entity string
 }
 
-// Born is a device made at the edge, as the messages describe it (CONTRACT.md 5.5).
-type Born struct {
+// Creation is a device made at the edge, as the messages describe it (CONTRACT.md 5.5).
+type Creation struct {
 	ID, Gateway         UUID
 	Device, Credentials string // JSON
 }

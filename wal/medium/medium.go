@@ -1,4 +1,4 @@
-package wal
+package medium
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"edgesync/wal/disk"
 )
 
 // Medium is what the kernel tells of the medium under a directory.
@@ -53,18 +55,18 @@ func (m Medium) InPlace() bool { return !m.RAM && strings.HasPrefix(m.FS, "ext")
 // data and one of its journal).
 const AssumedCommit = 8 << 10
 
-// ReadMedium asks the kernel for the medium under dir, which must exist. It writes nothing: the cost of a commit is what can be known
-// without trying, ProbeMedium measures it. It reads a few small files of /proc and /sys and may be called for each status page. The
+// Read asks the kernel for the medium under dir, which must exist. It writes nothing: the cost of a commit is what can be known
+// without trying, Probe measures it. It reads a few small files of /proc and /sys and may be called for each status page. The
 // error is that of statfs; whatever else cannot be had leaves its field empty.
-func ReadMedium(dir string) (Medium, error) {
-	m, _, err := readMedium("/", dir)
+func Read(dir string) (Medium, error) {
+	m, _, err := read("/", dir)
 	return m, err
 }
 
-// ProbeMedium is ReadMedium, and measures the cost of a commit as CommitCost does. A medium that refuses the trial as read-only is
+// Probe is Read, and measures the cost of a commit as CommitCost does. A medium that refuses the trial as read-only is
 // ReadOnly, whatever its mount says. For the start of the process that owns dir, before the queue there is opened.
-func ProbeMedium(dir string) (Medium, error) {
-	m, d, err := readMedium("/", dir)
+func Probe(dir string) (Medium, error) {
+	m, d, err := read("/", dir)
 	if err != nil {
 		return m, err
 	}
@@ -74,10 +76,10 @@ func ProbeMedium(dir string) (Medium, error) {
 	return m, nil
 }
 
-// readMedium is ReadMedium for the machine whose /proc and /sys are under root.
-func readMedium(root, dir string) (Medium, device, error) {
+// read is Read for the machine whose /proc and /sys are under root.
+func read(root, dir string) (Medium, device, error) {
 	var st syscall.Statfs_t
-	if err := retry(func() error { return syscall.Statfs(dir, &st) }); err != nil {
+	if err := disk.Retry(func() error { return syscall.Statfs(dir, &st) }); err != nil {
 		return Medium{}, device{}, fmt.Errorf("ask for the file system of %s: %w", dir, err)
 	}
 	var m Medium
@@ -95,7 +97,7 @@ func readMedium(root, dir string) (Medium, device, error) {
 		var ok bool
 		number := ""
 		var st syscall.Stat_t
-		if retry(func() error { return syscall.Stat(dir, &st) }) == nil {
+		if disk.Retry(func() error { return syscall.Stat(dir, &st) }) == nil {
 			number = deviceNumber(uint64(st.Dev))
 		}
 		if on, d, ok = deviceUnder(root, path, number); ok {
@@ -181,18 +183,9 @@ func absolute(dir string) (string, error) {
 	return path, err
 }
 
-// retry repeats a call that a signal interrupted, which the syscall package does not do by itself.
-func retry(f func() error) error {
-	for {
-		if err := f(); err != syscall.EINTR {
-			return err
-		}
-	}
-}
-
 // readSmall reads a file of /proc or /sys of at most 1 MiB, cut at the ends; "" if there is none.
 func readSmall(parts ...string) string {
-	b, err := readBounded(filepath.Join(parts...), 1<<20)
+	b, err := disk.Read(filepath.Join(parts...), 1<<20)
 	if err != nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package wal
+package medium
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sort"
 	"syscall"
 	"time"
 )
@@ -24,7 +25,7 @@ const (
 // add. Where the kernel does not count, bytes is what can be known otherwise or AssumedCommit, and in RAM 0; source says which, for
 // people. It takes at most 2 s, writes 660 bytes and leaves no file.
 func CommitCost(dir string) (bytes int64, source string) {
-	m, d, err := readMedium("/", dir)
+	m, d, err := read("/", dir)
 	if err != nil {
 		return AssumedCommit, "assumed"
 	}
@@ -49,7 +50,7 @@ func typical(costs []uint64) (int64, bool) {
 	if len(costs) < 3 {
 		return 0, false
 	}
-	sortUint64(costs)
+	sort.Slice(costs, func(i, j int) bool { return costs[i] < costs[j] })
 	n := costs[(len(costs)-1)/2]
 	return int64(n), n > 0 && n <= trialMost
 }

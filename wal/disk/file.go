@@ -1,0 +1,183 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// SyncDir makes durable what was created, renamed and deleted in the directory dir. A file system
+// that has no fsync for directories (EINVAL, ENOTSUP: vfat over FUSE, 9p, some network file systems)
+// is no error: there is nothing more that a program could do.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := fsyncDir(d); err != nil && !noDirectorySync(err) {
+		return fmt.Errorf("fsync of directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// fsyncDir is the fsync of an open directory; tests put another in its place.
+var fsyncDir = (*os.File).Sync
+
+// noDirectorySync reports whether the file system cannot sync directories at all. ENOTSUP is
+// EOPNOTSUPP on Linux.
+func noDirectorySync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
+}
+
+// Replace puts data in the place of the file at path, which may not exist yet: after a crash the old
+// content is there or the new one, and after Replace has returned nil the new one. Until then the
+// content stands in path+".TEMP"; after an error that file is gone. The file gets mode 0600.
+func Replace(path string, data []byte) error {
+	return ReplaceFunc(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Temp is the suffix of a file that is being written to replace another. A crash may leave one.
+const Temp = ".TEMP"
+
+// ReplaceFunc is Replace for content that write produces, which need not be in memory as a whole. An
+// error of write is returned as it is, and leaves the old file.
+func ReplaceFunc(path string, write func(io.Writer) error) error {
+	temp := path + Temp
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// Overwrite puts b in the place of the content of an existing file, without a second copy of it: for a
+// disk that has no room for Replace. A crash may leave a mixture of both.
+func Overwrite(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Truncate(int64(len(b)))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Truncate cuts an existing file to size bytes, durably.
+func Truncate(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(size)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// ErrTooLarge means that a file is larger than its reader allows.
+var ErrTooLarge = errors.New("too large")
+
+// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is read to its
+// end.
+func ReadBounded(path string, limit int64) ([]byte, error) {
+	b, err := Read(path, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes: %w", strconv.Quote(path), limit, ErrTooLarge)
+	}
+	return b, nil
+}
+
+// Reason leaves out the operation and the path that an error of package os repeats.
+func Reason(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// Read reads the first limit bytes of a file, or as many as it has.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// Worn reports whether an error is of the medium itself (EIO, EBADMSG, EUCLEAN). Others pass (too many
+// open files, no memory) or need a person (permissions).
+func Worn(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADMSG) || errors.Is(err, syscall.EUCLEAN)
+}
+
+// Salvage reads what can be read of the first limit bytes of a file that the medium refuses to read as
+// a whole. Each block of 4 KiB that is Worn becomes zeros.
+func Salvage(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	i, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return salvage(f, min(i.Size(), limit))
+}
+
+func salvage(r io.ReaderAt, size int64) ([]byte, error) {
+	const block = 4096
+	b := make([]byte, size)
+	for at := int64(0); at < size; at += block {
+		part := b[at:min(size, at+block)]
+		if _, err := r.ReadAt(part, at); Worn(err) {
+			clear(part)
+		} else if err != nil && err != io.EOF {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// Retry repeats a system call that a signal has interrupted (EINTR), which package syscall does not do
+// by itself.
+func Retry(call func() error) error {
+	for {
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
+	}
+}

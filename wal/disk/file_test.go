@@ -1,0 +1,134 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"edgesync/wal/disk/powercut"
+)
+
+// holes answers some reads as a worn medium does.
+type holes struct {
+	data []byte
+	bad  int64
+}
+
+func (h holes) ReadAt(b []byte, at int64) (int, error) {
+	if at <= h.bad && h.bad < at+int64(len(b)) {
+		return 0, fmt.Errorf("read: %w", syscall.EIO)
+	}
+	return copy(b, h.data[at:]), nil
+}
+
+func TestSalvage(t *testing.T) {
+	data := powercut.Garbage(10_000)
+	got, err := salvage(holes{data, 5000}, int64(len(data)))
+	want := slices.Clone(data)
+	clear(want[4096:8192])
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("salvage returns %d bytes, %v", len(got), err)
+	}
+	if _, err := salvage(failing{}, 100); !errors.Is(err, syscall.EMFILE) {
+		t.Fatalf("an error that passes is not damage: %v", err)
+	}
+}
+
+type failing struct{}
+
+func (failing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EMFILE }
+
+// A file system that cannot sync directories takes a replacement all the same: the file stands. One
+// that can, and fails, does not.
+func TestReplaceWithoutDirectorySync(t *testing.T) {
+	defer func() { fsyncDir = (*os.File).Sync }()
+	for _, test := range []struct {
+		refusal syscall.Errno
+		fine    bool
+	}{{syscall.EINVAL, true}, {syscall.ENOTSUP, true}, {syscall.EOPNOTSUPP, true}, {syscall.EIO, false}} {
+		path := filepath.Join(t.TempDir(), "clock")
+		fsyncDir = func(d *os.File) error { return &os.PathError{Op: "sync", Path: d.Name(), Err: test.refusal} }
+		err := Replace(path, []byte("new"))
+		if test.fine && err != nil || !test.fine && !errors.Is(err, test.refusal) {
+			t.Errorf("replace where the directory's fsync says %v: %v", test.refusal, err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != "new" {
+			t.Errorf("%v leaves %q, %v", test.refusal, b, err)
+		}
+		err = ReplaceFunc(path, func(w io.Writer) error {
+			_, err := io.WriteString(w, "newer")
+			return err
+		})
+		if test.fine && err != nil || !test.fine && !errors.Is(err, test.refusal) {
+			t.Errorf("replace with a function, where the directory's fsync says %v: %v", test.refusal, err)
+		}
+	}
+}
+
+// Content that cannot be written whole leaves the old file, and nothing beside it.
+func TestReplaceFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := Replace(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("half of it")
+	if err := ReplaceFunc(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, "ne")
+		return errors.Join(err, cause)
+	}); !errors.Is(err, cause) {
+		t.Errorf("replace: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if b, err := Read(path, 100); err != nil || string(b) != "old" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b, err := Read(path, 2); err != nil || string(b) != "ol" {
+		t.Errorf("two bytes of it: %q, %v", b, err)
+	}
+	if i, err := os.Stat(path); err != nil || i.Mode() != 0o600 {
+		t.Errorf("%v, %v", i.Mode(), err)
+	}
+}
+
+// Of what is kept the oldest goes first, until the directory is within its bounds.
+func TestKeepIsBounded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "corrupt")
+	log := slog.New(slog.DiscardHandler)
+	count := func() (n int, bytes int64) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			i, err := e.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes += i.Size()
+		}
+		return len(entries), bytes
+	}
+	for range 3 * CorruptFiles {
+		Keep(dir, "name", []byte("damaged"), log)
+	}
+	if n, bytes := count(); n != CorruptFiles || bytes != CorruptFiles*int64(len("damaged")) {
+		t.Errorf("%d files of %d bytes", n, bytes)
+	}
+	for range 5 {
+		Keep(dir, "large", make([]byte, CorruptBytes), log)
+	}
+	if n, bytes := count(); n != 2 || bytes != CorruptBytes {
+		t.Errorf("%d files of %d bytes", n, bytes)
+	}
+	Keep("", "name", []byte("damaged"), log)
+}
