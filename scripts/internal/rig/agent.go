@@ -65,7 +65,7 @@ func StartAgent(ctx context.Context, bin, config, logPath string) (*Agent, error
 		return nil, err
 	}
 	var last error
-	err = Poll(ctx, 20*time.Millisecond, StartLimit, a.done, func() bool {
+	err = Poll(ctx, 20*time.Millisecond, StartLimit, a.Done(), func() bool {
 		var s agent.Snapshot
 		s, last = a.Status(ctx)
 		// A status that comes from the files, or from another agent, does not count.
@@ -134,7 +134,7 @@ func (a *Agent) WaitReady(ctx context.Context) error {
 	client := &http.Client{Timeout: 2 * time.Second}
 	defer client.CloseIdleConnections()
 	said := "nothing"
-	err := Poll(ctx, 20*time.Millisecond, StartLimit, a.done, func() bool {
+	err := Poll(ctx, 20*time.Millisecond, StartLimit, a.Done(), func() bool {
 		res, err := client.Get("http://" + a.HTTP + "/readyz")
 		if err != nil {
 			said = err.Error()

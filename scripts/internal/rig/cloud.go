@@ -75,7 +75,7 @@ func StartCloud(ctx context.Context, bin, logPath string, devices int, extra ...
 			return nil, err
 		}
 		return c, nil
-	case <-p.done:
+	case <-p.Done():
 		return nil, p.died()
 	case <-time.After(StartLimit):
 		p.Kill()

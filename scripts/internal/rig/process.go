@@ -8,16 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
+
+	children "edgesync/sync/cloudtest/rig"
 )
 
-// StartLimit is how long a process may take until it answers. StopLimit is how long it may take to
-// end after SIGTERM; the agent promises 10 s.
-const (
-	StartLimit = 20 * time.Second
-	StopLimit  = 12 * time.Second
-)
+// StartLimit is how long a process may take until it answers.
+const StartLimit = 20 * time.Second
 
 // Binaries are the paths of the built programs.
 type Binaries struct {
@@ -41,13 +38,11 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	return b, nil
 }
 
-// process is a child process. Any number of goroutines may wait for its end.
+// process is a child process with a log file.
 type process struct {
+	*children.Process
 	name    string
-	cmd     *exec.Cmd
 	logPath string
-	done    chan struct{} // closed when it has ended
-	err     error         // from Wait; valid once done is closed
 }
 
 // start runs a program whose standard error is appended to logPath; so is its standard output
@@ -58,23 +53,19 @@ func start(ctx context.Context, name, logPath string, stdout io.Writer, bin stri
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{name: name, logPath: logPath, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, bin, args...)
-	p.cmd.Stdout, p.cmd.Stderr = stdout, log
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Stdout, cmd.Stderr = stdout, log
 	if stdout == nil {
-		p.cmd.Stdout = log
+		cmd.Stdout = log
 	}
-	p.cmd.Env = cleanEnviron()
-	p.cmd.SysProcAttr = childAttributes()
-	p.cmd.WaitDelay = time.Second
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	cmd.Env = cleanEnviron()
+	cmd.SysProcAttr = childAttributes()
+	cmd.WaitDelay = time.Second
+	p, err := children.StartProcess(name, cmd)
+	if err != nil {
+		return nil, err
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	return p, nil
+	return &process{p, name, logPath}, nil
 }
 
 // cleanEnviron returns the environment without the variables that configure the agent.
@@ -91,37 +82,17 @@ func cleanEnviron() []string {
 	return env
 }
 
-// PID returns the id of the process.
-func (p *process) PID() int { return p.cmd.Process.Pid }
-
-// Done returns a channel that is closed when the process has ended.
-func (p *process) Done() <-chan struct{} { return p.done }
-
-// Kill sends SIGKILL and waits for the end.
-func (p *process) Kill() {
-	_ = p.cmd.Process.Kill() // fails only if it has ended
-	<-p.done
-}
-
-// Stop sends SIGTERM and waits; after StopLimit it kills and returns an error. An exit code other
-// than 0 is an error too.
+// Stop is [children.Process.Stop] with the log file in the error.
 func (p *process) Stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(StopLimit):
-		p.Kill()
-		return fmt.Errorf("%s did not end within %v of SIGTERM; its log is %s", p.name, StopLimit, p.logPath)
-	}
-	if p.err != nil {
-		return fmt.Errorf("%s ended badly: %w; its log is %s", p.name, p.err, p.logPath)
+	if err := p.Process.Stop(); err != nil {
+		return fmt.Errorf("%w; its log is %s", err, p.logPath)
 	}
 	return nil
 }
 
 // died describes an unexpected end.
 func (p *process) died() error {
-	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.err, Tail(p.logPath, 10))
+	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.Err(), Tail(p.logPath, 10))
 }
 
 // Tail returns the last lines of a log file, with its path.
