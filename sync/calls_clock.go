@@ -39,7 +39,7 @@ func (l *loop) tellTime(d *proto.DownlinkMsg, now time.Time) {
 				defer l.redateCalls(now)
 			}
 			l.clock = serverClock{*m.AttributeTs, now, true}
-			l.Clock.Tell(*m.AttributeTs)
+			l.Clock.ObserveCloud(*m.AttributeTs)
 		}
 	}
 }

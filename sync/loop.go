@@ -203,9 +203,9 @@ func (l *loop) inbox() <-chan inbound {
 // turn does everything that is due.
 func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.now = now
-	l.Clock.Tick()
+	l.Clock.Update()
 	if !l.firstAccepted.IsZero() && now.Sub(l.firstAccepted) >= clock.Patience {
-		l.Clock.Settle()
+		l.Clock.AcceptEstimate()
 	}
 	l.maybeFlush(now)
 	if l.sess == nil {

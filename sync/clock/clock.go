@@ -19,7 +19,7 @@ import (
 // in real time shows when the clock is set, or when the cloud tells its own, and stands in the file "clock" before the first such event is sent.
 //
 //	Stamp ──▶ queue ──Date──▶ batch         the time of an event now; what it is once it is known
-//	Tick, Tell, Settle                      the loop's: look at the clock, hear the cloud's, wait no longer
+//	Update, ObserveCloud, AcceptEstimate                  the loop's: look at the clock, hear the cloud's, wait no longer
 //
 // Its methods may be called from any goroutine once Begin has returned. A nil *Clock is a clock that is always right.
 type Clock struct {
@@ -218,8 +218,8 @@ func (c *Clock) dateLocked(offset uint64, t int64) (date int64, ok bool) {
 	return b.offset + up, b.known != notYet || b.id != c.Boot
 }
 
-// Tick looks at the machine's clock and writes the file when that is due. The loop calls it every few seconds.
-func (c *Clock) Tick() {
+// Update looks at the machine's clock and writes the file when that is due. The loop calls it every few seconds.
+func (c *Clock) Update() {
 	if c == nil {
 		return
 	}
@@ -228,7 +228,7 @@ func (c *Clock) Tick() {
 	c.look(c.Uptime())
 }
 
-// look is Tick. The lock is held.
+// look is Update. The lock is held.
 func (c *Clock) look(up int64) {
 	w := c.Wall()
 	c.floor.Store(c.least + up)
@@ -259,8 +259,8 @@ func (c *Clock) look(up int64) {
 	}
 }
 
-// Tell takes the cloud's time, in milliseconds since the epoch: it is at least that late.
-func (c *Clock) Tell(ms int64) {
+// ObserveCloud takes the cloud's time, in milliseconds since the epoch: it is at least that late.
+func (c *Clock) ObserveCloud(ms int64) {
 	if c == nil || ms < leastBuild.UnixMilli() || ms >= proto.Undated(0) {
 		return
 	}
@@ -288,8 +288,8 @@ func (c *Clock) Tell(ms int64) {
 	c.look(up)
 }
 
-// Settle ends the waiting: events of this start of the machine get the estimate, those that come until the time is known too.
-func (c *Clock) Settle() {
+// AcceptEstimate ends the waiting: events of this start of the machine get the estimate, those that come until the time is known too.
+func (c *Clock) AcceptEstimate() {
 	if c == nil {
 		return
 	}

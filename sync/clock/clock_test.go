@@ -81,7 +81,7 @@ func TestClockJump(t *testing.T) {
 	c := m.clock(0)
 	m.state(c, Unknown)
 	m.pass(90 * time.Second)
-	c.Tick()
+	c.Update()
 	taken, stamp := m.true, c.Stamp()
 	if up, undated := proto.Uptime(stamp); !undated || up != 90_000 {
 		t.Fatalf("stamped %d after 90 s", stamp)
@@ -97,7 +97,7 @@ func TestClockJump(t *testing.T) {
 		t.Errorf("stamped %d after the jump, before anybody looked at the clock", got)
 	}
 	m.dated(c, 1, stamp, estimate+0, false) // nothing goes before the file is written
-	c.Tick()
+	c.Update()
 	m.state(c, System)
 	m.dated(c, 1, stamp, taken, true)
 	if _, boots, ok := parse(m.file()); !ok || len(boots) != 1 || boots[0] != (boot{"boot-1", 1, m.on, exactly}) {
@@ -109,7 +109,7 @@ func TestClockJump(t *testing.T) {
 	} {
 		m.lag.Store(tt.back.Milliseconds())
 		m.pass(10 * time.Second)
-		c.Tick()
+		c.Update()
 		if got, want := c.Stamp(), m.true-tt.believed.Milliseconds(); got != want {
 			t.Errorf("%v after a jump back by %v, want %v", time.UnixMilli(got).UTC(), tt.back, time.UnixMilli(want).UTC())
 		}
@@ -149,7 +149,7 @@ func TestClockPower(t *testing.T) {
 	m := newMachine(t)
 	c := m.clock(0)
 	m.pass(30 * time.Minute)
-	c.Tick()
+	c.Update()
 	seen := c.Stamp()
 	m.end = 10
 
@@ -187,21 +187,21 @@ func TestClockStopped(t *testing.T) {
 	c := m.clock(stopped)
 	m.state(c, System) // it cannot know
 	m.pass(time.Minute)
-	c.Tell(m.true)
+	c.ObserveCloud(m.true)
 	m.state(c, Cloud)
 	for range 100 {
 		m.pass(time.Hour)
-		c.Tick()
+		c.Update()
 		if got := c.Stamp(); got != m.true {
 			t.Fatalf("stamped %v, want %v", time.UnixMilli(got).UTC(), time.UnixMilli(m.true).UTC())
 		}
 	}
-	c.Tell(m.true - 2*60_000) // a late message of another session
+	c.ObserveCloud(m.true - 2*60_000) // a late message of another session
 	if got := c.Stamp(); got != m.true {
 		t.Errorf("a late message sets the clock back to %v", time.UnixMilli(got).UTC())
 	}
 	m.lag.Store(-3000)
-	c.Tick()
+	c.Update()
 	m.state(c, System)
 	if got := c.Stamp(); got != m.true+3000 {
 		t.Errorf("stamped %d, want the machine's %d", got, m.true+3000)
@@ -216,11 +216,11 @@ func TestClockCloud(t *testing.T) {
 	m.pass(time.Minute)
 	taken, stamp := m.true, c.Stamp()
 	for _, bad := range []int64{0, 5, -1, leastBuild.UnixMilli() - 1, 1 << 42, 1 << 62} {
-		c.Tell(bad)
+		c.ObserveCloud(bad)
 		m.state(c, Unknown)
 	}
 	m.pass(time.Second)
-	c.Tell(m.true)
+	c.ObserveCloud(m.true)
 	m.state(c, Cloud)
 	m.dated(c, 1, stamp, taken, true)
 	m.end = 5
@@ -230,7 +230,7 @@ func TestClockCloud(t *testing.T) {
 	m.state(c, Unknown)
 	m.pass(time.Second)
 	taken, stamp = m.true, c.Stamp()
-	c.Tell(m.true - 500)
+	c.ObserveCloud(m.true - 500)
 	m.state(c, System)
 	m.dated(c, 6, stamp, taken, true)
 	if got := c.Stamp(); got != m.true {
@@ -249,7 +249,7 @@ func TestClockSettles(t *testing.T) {
 	c := m.clock(0)
 	m.pass(time.Minute)
 	taken, stamp := m.true, c.Stamp()
-	c.Settle()
+	c.AcceptEstimate()
 	estimate := leastBuild.UnixMilli() + 60_000
 	m.dated(c, 1, stamp, estimate, true)
 	m.end = 1
@@ -257,8 +257,8 @@ func TestClockSettles(t *testing.T) {
 	m.dated(c, 1, stamp, estimate, true)
 	m.state(c, Unknown)
 	m.lag.Store(0)
-	c.Tick()
-	c.Settle()
+	c.Update()
+	c.AcceptEstimate()
 	m.dated(c, 1, stamp, taken, true)
 }
 
@@ -270,7 +270,7 @@ func TestClockFile(t *testing.T) {
 	for range 3 * 720 {
 		m.pass(5 * time.Second)
 		c.Stamp()
-		c.Tick()
+		c.Update()
 		if now := m.file(); now != last {
 			last = now
 			writes++
@@ -300,7 +300,7 @@ func TestClockFile(t *testing.T) {
 		m.restart("boot-y", 0, m.true)
 		c = m.clock(m.true)
 		m.pass(time.Hour)
-		c.Tick()
+		c.Update()
 		m.dated(c, 1, proto.Undated(up), leastBuild.UnixMilli()+up, true)
 	}
 	m.restart("boot-z", 0, 0)
@@ -308,7 +308,7 @@ func TestClockFile(t *testing.T) {
 	c = m.clock(0)
 	m.lag.Store(0)
 	m.pass(time.Minute)
-	c.Tick()
+	c.Update()
 	m.dated(c, 1, proto.Undated(7), m.on+7, true)
 }
 
@@ -367,7 +367,7 @@ func TestClockQueueRemoved(t *testing.T) {
 	m.pass(time.Minute)
 	taken, stamp := m.true, c.Stamp()
 	m.lag.Store(0)
-	c.Tick()
+	c.Update()
 	m.dated(c, 1, stamp, taken, true)
 }
 

@@ -31,15 +31,19 @@ func TestContractOfHTTP(t *testing.T) {
 		{"2 a call whose params are null", "POST", "lamp/rpc", `{"method":"m","params":null}`, func(s *stand) {
 			answers(s, `5`, nil)
 		}, 200, `5`},
-		{"2 getSessionLimits is a call like any other", "POST", "lamp/rpc",
+		{
+			"2 getSessionLimits is a call like any other", "POST", "lamp/rpc",
 			`{"method":"getSessionLimits","params":{}}`, func(s *stand) {
 				answers(s, `"x"`, nil)
-			}, 200, `"x"`},
+			}, 200, `"x"`,
+		},
 		{"2 the answer to a command that nobody knows", "POST", "lamp/rpc/99", `no JSON`, nil, 200, ``},
 		{"2 a negative id", "POST", "lamp/rpc/-1", `1`, nil, 200, ``},
 		{"2 a timeout with a fraction", "GET", "lamp/rpc?timeout=1.5", ``, nil, 400, `~"errorCode":31`},
-		{"2 a timeout beyond a long", "GET", "lamp/attributes/updates?timeout=99999999999999999999", ``, nil,
-			400, `~"errorCode":31`},
+		{
+			"2 a timeout beyond a long", "GET", "lamp/attributes/updates?timeout=99999999999999999999", ``, nil,
+			400, `~"errorCode":31`,
+		},
 		{"2 repeated parameters add", "GET", "lamp/attributes?clientKeys=a&clientKeys=b&x=1", ``, func(s *stand) {
 			s.book.attributes[registry.ClientScope][lampID] = []proto.KV{long("a", 1), long("b", 2), long(" c", 3)}
 		}, 200, `{"client":{"a":1,"b":2}}`},
@@ -48,13 +52,19 @@ func TestContractOfHTTP(t *testing.T) {
 		}, 200, `{"client":{"a":1," c":3}}`},
 		{"2 a claim of the wrong type", "POST", "lamp/claim", `{"secretKey":{}}`, nil, 400, `~secretKey`},
 		{"2 a missing body", "POST", "lamp/rpc", ``, nil, 400, `~missing`},
-		{"5 a credentialsType that does not exist", "POST", "provision",
+		{
+			"5 a credentialsType that does not exist", "POST", "provision",
 			`{"provisionDeviceKey":"k","provisionDeviceSecret":"s","credentialsType":"RSA"}`, nil,
-			400, `~credentialsType`},
-		{"5 a name that is null", "POST", "provision",
-			`{"provisionDeviceKey":"k","provisionDeviceSecret":"s","deviceName":null}`, nil, 400, `~needed`},
-		{"5 a body larger than provisioning needs", "POST", "provision", strings.Repeat(" ", smallBody+1), nil,
-			413, `~16384`},
+			400, `~credentialsType`,
+		},
+		{
+			"5 a name that is null", "POST", "provision",
+			`{"provisionDeviceKey":"k","provisionDeviceSecret":"s","deviceName":null}`, nil, 400, `~needed`,
+		},
+		{
+			"5 a body larger than provisioning needs", "POST", "provision", strings.Repeat(" ", smallBody+1), nil,
+			413, `~16384`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, do := httpStand(t)

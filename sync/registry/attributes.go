@@ -161,7 +161,7 @@ func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 	kvs := make([]proto.KV, 0, len(list))
 	for _, m := range list {
 		kv := proto.KVOf(m)
-		if len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute || kv.Type < 0 || kv.Type > proto.KeyValueType_JSON_V ||
+		if !fits(&kv) || kv.Type < 0 || kv.Type > proto.KeyValueType_JSON_V ||
 			kv.Type == proto.KeyValueType_JSON_V && !validJSON(kv.Str) || scope == ServerScope && slices.Contains(hidden, string(kv.Key)) {
 			continue
 		}
@@ -170,8 +170,13 @@ func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 	return kvs
 }
 
-// settle makes values that were written here what the server makes of them.
-func settle(kvs []proto.KV) {
+// fits says whether a value is within the bounds of a key and of a value.
+func fits(kv *proto.KV) bool {
+	return len(kv.Key) > 0 && len(kv.Key) <= maxKey && len(kv.Str) <= maxAttribute
+}
+
+// asStored makes of values that were written here what the server stores of them.
+func asStored(kvs []proto.KV) {
 	for i := range kvs {
 		kvs[i].ConvertToStored()
 	}
@@ -277,7 +282,7 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 		return nil
 	}
 	kvs := kvsOf(p.GetKv(), s)
-	settle(kvs)
+	asStored(kvs)
 	_, err := r.setAttributes(id, s, newest, kvs)
 	return err
 }

@@ -285,8 +285,8 @@ func (r *Registry) forgetPast() (err error) {
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
 	r.lock()
 	defer r.unlock()
-	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return len(kv.Key) == 0 || len(kv.Key) > maxKey || len(kv.Str) > maxAttribute })
-	settle(kept)
+	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return !fits(&kv) })
+	asStored(kept)
 	_, err := r.setAttributes(id, scope, ts, kept)
 	return errors.Join(err, r.flush())
 }

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"edgesync/sync/registry"
+	"sync"
 )
 
 func TestLookupAllocatesNothing(t *testing.T) {
@@ -84,5 +87,42 @@ func BenchmarkByToken(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+func TestLookupsWhileApplying(t *testing.T) {
+	r := open(t, t.TempDir())
+	apply(t, r, devices(device(1, "a"), device(2, "b")))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if d, ok := r.ByToken("t"); ok && d.Name != "a" && d.Name != "b" {
+					t.Errorf("found %q", d.Name)
+					return
+				}
+				r.ByID(id(1))
+				r.Each(func(registry.Device) bool { return true })
+				r.Devices()
+				r.Counts()
+				r.Synced()
+			}
+		})
+	}
+	for i := range 100 {
+		if _, err := r.Apply(tokens(creds(1+i%2, "ACCESS_TOKEN", "t"))); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if got := state(r, "t"); got != "a/default//NONE b/default//ACCESS_TOKEN t=b" {
+		t.Error(got)
 	}
 }

@@ -92,18 +92,6 @@ func (r *Registry) Exists(entityType string, id proto.UUID) bool {
 	return r.Here(entityType, id)
 }
 
-// Timed calls fn for attributes with the times of their writers, as Attributes does without; Latest is a scope here too.
-func (r *Registry) Timed(id proto.UUID, scope Scope, fn func(ts int64, kv *proto.KV)) {
-	record, ok := r.get(attributeKey(scope, id))
-	if !ok {
-		return
-	}
-	list, _ := decodeAttributes(record)
-	for i := range list {
-		fn(list[i].ts, &list[i].kv)
-	}
-}
-
 // DeviceProfile finds a device profile by name, or with an empty name the default one.
 func (r *Registry) DeviceProfile(name string) (Profile, bool) {
 	r.mu.RLock()

@@ -10,6 +10,8 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
+
+	"fmt"
 )
 
 // slow is a witness that stays inside its first call until it may go on, and notes what it hears at the end of each call.
@@ -320,3 +322,84 @@ func TestAWatcherThatPanics(t *testing.T) {
 }
 
 type panicker struct{ registry.Watcher }
+
+// witness notes what a watcher hears.
+type witness struct {
+	mu    sync.Mutex
+	heard []string
+}
+
+func (w *witness) DeviceChanged(d registry.Device, what registry.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard = append(w.heard, fmt.Sprintf("%s %d", d.Name, what))
+}
+
+func (w *witness) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := fmt.Sprintf("%d:", id[15])
+	for i := range set {
+		text += string(proto.AppendJSONValue([]byte(" "+string(set[i].Key)+"="), &set[i]))
+	}
+	w.heard = append(w.heard, text+" -"+strings.Join(deleted, ","))
+}
+
+// since returns and forgets what was heard.
+func (w *witness) since() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := strings.Join(w.heard, "; ")
+	w.heard = nil
+	return s
+}
+
+// Who watches hears of every change once, and of a sync that brings nothing new not at all.
+func TestWatcher(t *testing.T) {
+	r := open(t, t.TempDir())
+	w := &witness{}
+	r.Watch(w)
+	heard := func(want string) {
+		t.Helper()
+		if got := w.since(); got != want {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	both := func(n int, name, token string) *proto.DownlinkMsg {
+		m := devices(device(n, name))
+		m.DeviceCredentialsUpdateMsg = tokens(creds(n, "ACCESS_TOKEN", token)).DeviceCredentialsUpdateMsg
+		return m
+	}
+	apply(t, r, both(1, "a", "t1"))
+	heard("a 1; a 4")
+	r.BeginSync(false, 0)
+	apply(t, r, both(1, "a", "t1"))
+	r.EndSync()
+	heard("")
+	apply(t, r, tokens(creds(1, "ACCESS_TOKEN", "t2")))
+	heard("a 4")
+	apply(t, r, both(1, "b", "t2"))
+	heard("b 2")
+	plain := device(1, "b")
+	plain.Entity = strings.Replace(plain.Entity, `"gateway":true`, `"gateway":false`, 1)
+	apply(t, r, devices(plain))
+	heard("b 8")
+	profile := func(name string) *proto.DeviceProfileUpdateMsg {
+		return &proto.DeviceProfileUpdateMsg{IdMSB: 5, IdLSB: 5, Entity: `{"name":"` + name + `"}`}
+	}
+	moved := device(1, "b")
+	moved.Entity = strings.Replace(plain.Entity, `"type"`, `"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
+	apply(t, r, devices(moved))
+	heard("b 16")
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{profile("p")}})
+	heard("")
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{profile("q")}})
+	heard("b 16")
+	apply(t, r, both(2, "c", "t2")) // takes the token
+	heard("c 1; b 4; c 4")
+	apply(t, r, devices(gone(1), gone(7)))
+	heard("b 32")
+	r.BeginSync(false, 0)
+	r.EndSync()
+	heard("c 32")
+}

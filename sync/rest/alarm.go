@@ -268,31 +268,29 @@ func (c *call) alarm() (any, error) {
 }
 
 func (c *call) ackAlarm() (any, error) {
-	c.edit.Lock()
-	defer c.edit.Unlock()
-	a, err := c.argAlarm()
-	switch {
-	case err != nil:
-		return nil, err
-	case a.Acknowledged:
-		return nil, bad("Alarm was already acknowledged!")
-	}
-	a.Acknowledged, a.Ack = true, c.Clock.Now()
-	return c.putAlarm(&a, []proto.Event{c.alarmEvent(proto.ActionAlarmAck, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, &a)})
+	flag := func(a *alarmDoc) (*bool, *int64) { return &a.Acknowledged, &a.Ack }
+	return c.markAlarm(flag, "Alarm was already acknowledged!", proto.ActionAlarmAck, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE)
 }
 
 func (c *call) clearAlarm() (any, error) {
+	flag := func(a *alarmDoc) (*bool, *int64) { return &a.Cleared, &a.Clear }
+	return c.markAlarm(flag, "Alarm was already cleared!", proto.ActionAlarmClear, proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE)
+}
+
+// markAlarm sets a flag of the alarm in the path, and the time of it; twice is the answer when it is set already.
+func (c *call) markAlarm(flag func(*alarmDoc) (*bool, *int64), twice string, action proto.Action, t proto.UpdateMsgType) (any, error) {
 	c.edit.Lock()
 	defer c.edit.Unlock()
 	a, err := c.argAlarm()
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case a.Cleared:
-		return nil, bad("Alarm was already cleared!")
 	}
-	a.Cleared, a.Clear = true, c.Clock.Now()
-	return c.putAlarm(&a, []proto.Event{c.alarmEvent(proto.ActionAlarmClear, proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE, &a)})
+	set, at := flag(&a)
+	if *set {
+		return nil, bad(twice)
+	}
+	*set, *at = true, c.Clock.Now()
+	return c.putAlarm(&a, []proto.Event{c.alarmEvent(action, t, &a)})
 }
 
 func (c *call) deleteAlarm() (any, error) {

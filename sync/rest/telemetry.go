@@ -3,7 +3,6 @@ package rest
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,19 +22,39 @@ var scopes = map[string]registry.Scope{
 // maxKeys bounds the keys of one request.
 const maxKeys = 1024
 
-// target is the entity in the path, whose data the user may touch.
-func (c *call) target() (typ string, id proto.UUID, err error) {
-	typ = c.args[0]
-	if id, err = c.argID(1); err != nil {
-		return typ, id, err
-	}
-	if c.admin() {
-		if !c.Registry.Here(typ, id) {
-			return typ, id, errNotFound
+// subject is the entity whose data a request is about.
+type subject struct {
+	typ string // as ThingsBoard spells it
+	id  proto.UUID
+}
+
+// onEntity finds the entity that the path names first, if the user may touch its data.
+func onEntity(do func(c *call, of subject) (any, error)) func(c *call) (any, error) {
+	return func(c *call) (any, error) {
+		id, err := c.argID(1)
+		if err != nil {
+			return nil, err
 		}
-		return typ, id, nil
+		of := subject{c.args[0], id}
+		switch {
+		case !c.admin():
+			err = c.mayOn(of.typ, id)
+		case !c.Registry.Here(of.typ, id):
+			err = errNotFound
+		}
+		if err != nil {
+			return nil, err
+		}
+		return do(c, of)
 	}
-	return typ, id, c.mayOn(typ, id)
+}
+
+// onDevice is onEntity for the older paths, which name a device without its type.
+func onDevice(do func(c *call, of subject) (any, error)) func(c *call) (any, error) {
+	return func(c *call) (any, error) {
+		c.args = append([]string{"DEVICE"}, c.args...)
+		return onEntity(do)(c)
+	}
 }
 
 func scopeNamed(name string) (registry.Scope, error) {
@@ -66,6 +85,15 @@ func (c *call) keys() ([]string, error) {
 		}
 	}
 	return list, nil
+}
+
+// keysToDelete is a list of keys in the parameters, of at least one.
+func (c *call) keysToDelete() ([]string, error) {
+	keys, err := c.keys()
+	if err == nil && len(keys) == 0 {
+		err = bad("Empty keys: nothing to delete")
+	}
+	return keys, err
 }
 
 // timed is values of one time.
@@ -105,21 +133,8 @@ func kvsOf(list []*proto.KeyValueProto) []proto.KV {
 }
 
 // saveAttributes is POST of attributes of a scope.
-func (c *call) saveAttributes() (any, error) {
-	typ, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
-	return c.saveScope(typ, id, c.args[2])
-}
-
-// saveDeviceAttributes is the older path, for devices only.
-func (c *call) saveDeviceAttributes() (any, error) {
-	c.args = []string{"DEVICE", c.args[0], c.args[1]}
-	return c.saveAttributes()
-}
-
-func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
+func (c *call) saveAttributes(of subject) (any, error) {
+	name := c.args[2]
 	scope, err := scopeNamed(name)
 	if err != nil {
 		return nil, err
@@ -127,7 +142,7 @@ func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
 	if scope == registry.ClientScope {
 		return nil, bad("Invalid scope: CLIENT_SCOPE is written by the device itself")
 	}
-	lists, err := c.parse(new(payload.Parser).Attributes, id)
+	lists, err := c.parse(new(payload.Parser).Attributes, of.id)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +154,7 @@ func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
 	defer c.edit.Unlock()
 	// The server takes what is newer than what it has (wire contract 7.2), and its clock may be ahead of ours.
 	ts, count := c.Clock.Now(), len(kvs)
-	c.Registry.Timed(id, scope, func(was int64, kv *proto.KV) {
+	c.Registry.TimedAttributes(of.id, scope, nil, func(was int64, kv *proto.KV) {
 		count++
 		if slices.ContainsFunc(kvs, func(n proto.KV) bool { return string(n.Key) == string(kv.Key) }) {
 			ts, count = max(ts, was+1), count-1
@@ -148,51 +163,30 @@ func (c *call) saveScope(typ string, id proto.UUID, name string) (any, error) {
 	if count > maxKeys {
 		return nil, bad("the entity has too many attributes of this scope")
 	}
-	f := proto.AppendAttributesUpdated(nil, id, typ, name, ts, kvs)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, id, f)}); err != nil {
+	f := proto.AppendAttributesUpdated(nil, of.id, of.typ, name, ts, kvs)
+	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, of.id, f)}); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.SaveAttributes(id, scope, ts, kvs))
-}
-
-// stored turns a failure to store what is in the queue already into an answer.
-func (c *call) stored(err error) error {
-	if err == nil {
-		return nil
-	}
-	c.Log.Warn("a change made by REST is in the queue and cannot be stored here", "error", err)
-	return &failure{http.StatusInternalServerError, codeGeneral, wordsNotHere}
+	return nil, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs))
 }
 
 // deleteAttributes is DELETE of attributes by name.
-func (c *call) deleteAttributes() (any, error) {
-	typ, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) deleteAttributes(of subject) (any, error) {
 	scope, err := scopeNamed(c.args[2])
 	if err != nil {
 		return nil, err
 	}
-	keys, err := c.keys()
+	keys, err := c.keysToDelete()
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) == 0 {
-		return nil, bad("Empty keys: nothing to delete")
-	}
 	c.edit.Lock()
 	defer c.edit.Unlock()
-	f := proto.AppendAttributeDelete(nil, id, typ, c.args[2], keys)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesDeleted, id, f)}); err != nil {
+	f := proto.AppendAttributeDelete(nil, of.id, of.typ, c.args[2], keys)
+	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesDeleted, of.id, f)}); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.DeleteAttributes(id, scope, keys, c.Intake.End()))
-}
-
-func (c *call) deleteDeviceAttributes() (any, error) {
-	c.args = []string{"DEVICE", c.args[0], c.args[1]}
-	return c.deleteAttributes()
+	return nil, c.stored(c.Registry.DeleteAttributes(of.id, scope, keys, c.Intake.End()))
 }
 
 // asked are the scopes in the path: one, or all.
@@ -210,11 +204,7 @@ type attribute struct {
 	Value   json.RawMessage `json:"value"`
 }
 
-func (c *call) attributes() (any, error) {
-	_, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) attributes(of subject) (any, error) {
 	keys, err := c.keys()
 	if err != nil {
 		return nil, err
@@ -225,7 +215,7 @@ func (c *call) attributes() (any, error) {
 	}
 	found := []attribute{}
 	for _, s := range asked {
-		c.Registry.Timed(id, s, func(ts int64, kv *proto.KV) {
+		c.Registry.TimedAttributes(of.id, s, nil, func(ts int64, kv *proto.KV) {
 			if keys == nil || slices.Contains(keys, string(kv.Key)) {
 				found = append(found, attribute{ts, string(kv.Key), valueJSON(kv)})
 			}
@@ -237,18 +227,14 @@ func (c *call) attributes() (any, error) {
 // valueJSON is the value as JSON.
 func valueJSON(kv *proto.KV) json.RawMessage { return proto.AppendJSONValue(nil, kv) }
 
-func (c *call) attributeKeys() (any, error) {
-	_, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) attributeKeys(of subject) (any, error) {
 	asked, err := c.asked()
 	if err != nil {
 		return nil, err
 	}
 	names := []string{}
 	for _, s := range asked {
-		c.Registry.Timed(id, s, func(_ int64, kv *proto.KV) { names = append(names, string(kv.Key)) })
+		c.Registry.TimedAttributes(of.id, s, nil, func(_ int64, kv *proto.KV) { names = append(names, string(kv.Key)) })
 	}
 	return names, nil
 }
@@ -276,17 +262,13 @@ func (c *call) latest(id proto.UUID) map[string]struct {
 			}{ts, kv}
 		}
 	}
-	c.Registry.Timed(id, registry.Latest, func(ts int64, kv *proto.KV) { add(ts, *kv) })
+	c.Registry.TimedAttributes(id, registry.Latest, nil, func(ts int64, kv *proto.KV) { add(ts, *kv) })
 	c.Latest.each(id, add)
 	return all
 }
 
 // timeseries is GET of the latest values. History is in the cloud.
-func (c *call) timeseries() (any, error) {
-	_, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) timeseries(of subject) (any, error) {
 	keys, err := c.keys()
 	if err != nil {
 		return nil, err
@@ -295,7 +277,7 @@ func (c *call) timeseries() (any, error) {
 		return nil, bad("the edge keeps the latest values only; ask the cloud for history")
 	}
 	strict := c.query("useStrictDataTypes") == "true"
-	all := c.latest(id)
+	all := c.latest(of.id)
 	if keys == nil {
 		for k := range all {
 			keys = append(keys, k)
@@ -317,13 +299,9 @@ func (c *call) timeseries() (any, error) {
 	return out, nil
 }
 
-func (c *call) timeseriesKeys() (any, error) {
-	_, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) timeseriesKeys(of subject) (any, error) {
 	names := []string{}
-	for k := range c.latest(id) {
+	for k := range c.latest(of.id) {
 		names = append(names, k)
 	}
 	slices.Sort(names)
@@ -331,19 +309,15 @@ func (c *call) timeseriesKeys() (any, error) {
 }
 
 // saveTimeseries is POST of telemetry. Scope and time to live of the path are for the server's database and of no meaning here.
-func (c *call) saveTimeseries() (any, error) {
-	typ, id, err := c.target()
-	if err != nil {
-		return nil, err
-	}
-	lists, err := c.parse(new(payload.Parser).Telemetry, id)
+func (c *call) saveTimeseries(of subject) (any, error) {
+	lists, err := c.parse(new(payload.Parser).Telemetry, of.id)
 	if err != nil {
 		return nil, err
 	}
 	var events []proto.Event
 	for _, l := range lists {
 		if len(l.kvs) > 0 {
-			events = append(events, c.event(proto.KindEntityData, proto.ActionTimeseriesUpdated, id, proto.AppendTelemetry(nil, id, typ, l.ts, l.kvs)))
+			events = append(events, c.event(proto.KindEntityData, proto.ActionTimeseriesUpdated, of.id, proto.AppendTelemetry(nil, of.id, of.typ, l.ts, l.kvs)))
 		}
 	}
 	if len(events) == 0 {
@@ -357,17 +331,10 @@ const goneScope = "TIMESERIES"
 
 // deleteTimeseries is DELETE of time series: of the latest values here. The protocol has no message for it (wire contract 5.2), so the event is recorded and
 // ends in the dead-letter log, which says so, and the answer says so too.
-func (c *call) deleteTimeseries() (any, error) {
-	typ, id, err := c.target()
+func (c *call) deleteTimeseries(of subject) (any, error) {
+	keys, err := c.keysToDelete()
 	if err != nil {
 		return nil, err
-	}
-	keys, err := c.keys()
-	if err != nil {
-		return nil, err
-	}
-	if len(keys) == 0 {
-		return nil, bad("Empty keys: nothing to delete")
 	}
 	var from, to int64
 	everything := c.query("deleteAllDataForKeys") == "true"
@@ -383,18 +350,18 @@ func (c *call) deleteTimeseries() (any, error) {
 	defer c.edit.Unlock()
 	var gone []string
 	within := func(ts int64) bool { return everything || from <= ts && ts < to }
-	c.Registry.Timed(id, registry.Latest, func(ts int64, kv *proto.KV) {
+	c.Registry.TimedAttributes(of.id, registry.Latest, nil, func(ts int64, kv *proto.KV) {
 		if k := string(kv.Key); within(ts) && slices.Contains(keys, k) {
 			gone = append(gone, k)
 		}
 	})
-	f := proto.AppendAttributeDelete(nil, id, typ, goneScope, keys)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionTimeseriesDeleted, id, f)}); err != nil {
+	f := proto.AppendAttributeDelete(nil, of.id, of.typ, goneScope, keys)
+	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionTimeseriesDeleted, of.id, f)}); err != nil {
 		return nil, err
 	}
-	c.Latest.remove(id, func(key string, ts int64) bool { return within(ts) && slices.Contains(keys, key) })
+	c.Latest.remove(of.id, func(key string, ts int64) bool { return within(ts) && slices.Contains(keys, key) })
 	if len(gone) > 0 {
-		if err := c.stored(c.Registry.DeleteAttributes(id, registry.Latest, gone, 0)); err != nil {
+		if err := c.stored(c.Registry.DeleteAttributes(of.id, registry.Latest, gone, 0)); err != nil {
 			return nil, err
 		}
 	}

@@ -64,8 +64,10 @@ func TestRefusedTelemetry(t *testing.T) {
 		{"closing markup in a key", `{"a</b>":1}`, "markup"},
 		{"bad key in values", `{"ts":1,"values":{"":1}}`, "is empty"},
 		{"ts and values as keys", `{"ts":1,"values":{"ts":2,"values":3}}`, "cannot be stored together"},
-		{"ts and values as keys in an array",
-			`[{"ts":1,"values":{"values":3,"x":1,"ts":2}}]`, "cannot be stored together"},
+		{
+			"ts and values as keys in an array",
+			`[{"ts":1,"values":{"values":3,"x":1,"ts":2}}]`, "cannot be stored together",
+		},
 		{"values no object", `{"ts":1,"values":5}`, "must be a JSON object"},
 		{"values null", `{"ts":1,"values":null}`, "must be a JSON object"},
 		{"ts null", `{"ts":null,"values":{}}`, "must be a number"},

@@ -243,18 +243,24 @@ func TestAppendWire(t *testing.T) {
 	m := parse(t, everything)
 	for _, c := range []struct{ object, want string }{
 		{`{}`, ""},
-		{`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`,
+		{
+			`{"d":1.5,"f":"0.1","i32":-1,"i64":"-1","u32":4294967295,"u64":"18446744073709551615"}`,
 			"09000000000000f83f 15cdcccc3d 18ffffffffffffffffff01 20ffffffffffffffffff01 " +
-				"28ffffffff0f 30ffffffffffffffffff01"},
-		{`{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
-			"3803 4002 4d01000000 510200000000000000 5dffffffff 61feffffffffffffff"},
+				"28ffffffff0f 30ffffffffffffffffff01",
+		},
+		{
+			`{"s32":-2,"s64":"1","f32":1,"f64":2,"sf32":-1,"sf64":-2}`,
+			"3803 4002 4d01000000 510200000000000000 5dffffffff 61feffffffffffffff",
+		},
 		{`{"b":true,"s":"aä","by":"-_8=","mode":"AN"}`, "6801 720361c3a4 7a02fbff 800101"},
 		// A default value needs no bytes.
 		{`{"d":0,"f":0,"i32":0,"i64":"0","b":false,"s":"","by":"","mode":"OFF","mode2":1,"inner":null}`, ""},
 		{`{"d":-0.0}`, "090000000000000080"},
 		{`{"d":"NaN","f":"-Infinity"}`, "09010000000000f87f 15000080ff"},
-		{`{"maybe":0,"maybeMode":"OFF","maybeDouble":0,"one":0,"UnderScore3d":""}`,
-			"c80100 e00100 e80100 f1010000000000000000 fa0100"},
+		{
+			`{"maybe":0,"maybeMode":"OFF","maybeDouble":0,"one":0,"UnderScore3d":""}`,
+			"c80100 e00100 e80100 f1010000000000000000 fa0100",
+		},
 		{`{"maybe_mode":"MINUS"}`, "e801feffffffffffffffff01"}, // by the name in the schema
 		{`{"mode":7}`, "800107"},
 		{`{"mode":"7"}`, "800107"},

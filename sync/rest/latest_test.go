@@ -7,7 +7,7 @@ import (
 )
 
 // The latest value that is told here is what the server stores of it (device API 1.3).
-func TestLatestIsSettled(t *testing.T) {
+func TestLatestIsAsTheServerStoresIt(t *testing.T) {
 	id := proto.UUID{1}
 	l := NewLatest(nil)
 	l.Observe([]proto.Event{{
