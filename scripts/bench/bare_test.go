@@ -80,6 +80,6 @@ func TestBareDrainTellsOfARefusal(t *testing.T) {
 	cloud := &plainCloud{refuseFrom: 3}
 	if _, err := bareDrain(t.Context(), cloud.serve(t), newMeters(testDevices), 5000); err == nil ||
 		!strings.Contains(err.Error(), "refuses") {
-		t.Errorf("err = %v, want one that tells of the refusal", err)
+		t.Errorf("err = %v, want one that names the refusal", err)
 	}
 }

@@ -139,7 +139,7 @@ func checkAttributes(ctx context.Context, address string, devices []rig.Device) 
 			Shared map[string]any `json:"shared"`
 		}
 		err = json.Unmarshal(body, &got)
-		if text := fmt.Sprintf("text %d of the device at place %d", attributesOf, i); err != nil || len(got.Shared) != attributesOf ||
+		if text := fmt.Sprintf("text %d of device %d", attributesOf, i); err != nil || len(got.Shared) != attributesOf ||
 			got.Shared["attr-1"] != float64(i) || got.Shared[fmt.Sprintf("attr-%d", attributesOf)] != text {
 			return fmt.Errorf("after the restart %s is answered %s with %.200q for its attributes", d.Name, res.Status, body)
 		}

@@ -179,7 +179,7 @@ func sharedAttributes(i, n int) []*proto.KeyValueProto {
 	for k := 2; k <= n; k++ {
 		kv = append(kv, &proto.KeyValueProto{
 			Key: fmt.Sprintf("attr-%d", k), Type: proto.KeyValueType_STRING_V,
-			StringV: fmt.Sprintf("text %d of the device at place %d", k, i),
+			StringV: fmt.Sprintf("text %d of device %d", k, i),
 		})
 	}
 	return kv

@@ -248,7 +248,7 @@ func (r *round) happen(ctx context.Context, f fault) error {
 		r.screen.link(false, "cut")
 		r.screen.say("the link to the cloud is cut for %v", f.lasts)
 	default:
-		r.screen.say("the cloud is told: %s", f.command)
+		r.screen.say("command to the cloud: %s", f.command)
 	}
 	return r.cloud.Command(ctx, f.command)
 }

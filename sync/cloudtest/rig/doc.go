@@ -1,19 +1,18 @@
 // Package rig holds what the tests of the agent's packages set up again and again. Only tests use
 // it, and the demo and the benchmarks for [Process].
 //
-//	Log       what was logged, to be searched
-//	Watcher   what the registry said to the doors
-//	Data      a data directory, opened: queue, dead letters, registry
-//	Link      the network between an agent and a cloud in a box, in memory, with faults
-//	Go        a loop in a goroutine, ended by a function
-//	Process   a program that is killed and stopped
-//	Eventually  a condition that other processes bring about
+//	Log         what was logged, to be searched
+//	Watcher     what the registry reported to the doors
+//	Data        a data directory, opened: queue, dead letters, registry
+//	Link        the network between an agent and a cloud in a box, in memory, with faults
+//	Go          a loop in a goroutine, ended by a function
+//	Process     a program that is killed and stopped
+//	Eventually  waits for a condition that another process brings about
 //
 // A test in a bubble puts them together so:
 //
-//	link ──Serve──> cloudtest.Cloud          data ──> sync.Deps{Queue, Dead, Registry}
-//	  ^                                        log ─────────────────┘ Log
-//	  └──Dial── the agent's link               rig.Go(agent.Run)
+//	cloudtest.Cloud ──Serve──> link <──Dial── agent, run by Go
+//	                                            ^ sync.Deps: Data's three, Log.Logger()
 //
 // # What is not here
 //
