@@ -1,51 +1,52 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math"
 	"path/filepath"
 	"strconv"
 	"time"
 
-	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/status"
 	"edgesync/wal"
 	"edgesync/wal/disk"
 )
 
-const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that they hold nothing else up, and are tried
-again every retry.interval, up to retry.max times; then, or at once if the cloud's answer leaves no hope, they rest.
+const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that
+they hold nothing else up, and are tried again every retry.interval, up to retry.max times. Then, or
+at once if the cloud's answer leaves no hope, they rest.
 
 Usage:
-  edgesync dead list               one line a letter: offset, when the event was accepted, action, entity, tries, state, size, reason
-  edgesync dead show OFFSET        one letter and its content; secrets are shown as ***
-  edgesync dead retry OFFSET|all   wake letters: their tries begin anew. A running agent tries the first at once, the others each
-                                   retry.interval; without one it happens when it runs
-  edgesync dead drop OFFSET|all    give letters up, for good; they count as dropped
+  edgesync dead list               one line a dead letter: offset, when the event was accepted, action,
+                                   entity, tries, state, size, reason
+  edgesync dead show OFFSET        one dead letter and its content; secrets are shown as ***
+  edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
+                                   the first at once, the others each retry.interval; without an
+                                   agent they are tried when one runs
+  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
 
---json prints one JSON object a line. The data directory is the configured one (--data_dir, --config). With a running agent these commands
-ask it; without one they work on its files. Exit code 1: no such letter; 75: an agent holds the directory and does not answer.
+--json prints one JSON object a line. The data directory is the configured one (--data_dir, --config).
+With a running agent these commands ask it; without one they work on its files. Exit code 1: no such
+dead letter; 75: an agent holds the directory and does not answer.
 
 Examples:
   edgesync dead list
   edgesync dead retry all          after the cause was mended in ThingsBoard
 `
 
-// dropPatience is how often, each second, letters are dropped again whose commit is not durable yet; the agent writes it within 5 s.
-const dropPatience = 10
+// dropTries is how often, once a second, dead letters are dropped again whose commit is not durable
+// yet. The agent makes a commit durable within 5 s.
+const dropTries = 10
 
-func deadCommand(args, env []string, stdout, stderr io.Writer) int {
-	name, code, done := subcommand("dead", deadHelp, []string{"list", "show", "retry", "drop"}, args, stdout, stderr)
+func (p *program) dead(args []string) int {
+	name, code, done := p.subcommand("dead", deadHelp, []string{"list", "show", "retry", "drop"}, args)
 	if done {
 		return code
 	}
-	t := newTool("dead", "dead "+name, env, stdout, stderr)
+	t := p.newTool("dead", name)
 	t.flags.BoolVar(&t.json, "json", false, "")
 	most := 1
 	if name == "list" {
@@ -55,45 +56,55 @@ func deadCommand(args, env []string, stdout, stderr io.Writer) int {
 	if done {
 		return code
 	}
-	var offset uint64 // 0 = all
+	var offset uint64
 	if most == 1 {
-		var err error
-		if len(rest) == 0 {
-			return usage(stderr, "dead", "dead "+name+" needs the offset of a letter; edgesync dead list shows them", nil)
-		}
-		if rest[0] == "all" && name != "show" {
-			offset = 0
-		} else if offset, err = strconv.ParseUint(rest[0], 10, 64); err != nil || offset == 0 {
-			what := "a letter is named by its offset, a number above 0"
-			if name != "show" {
-				what += `, or "all"`
-			}
-			return usage(stderr, "dead", what, nil)
+		what := ""
+		if offset, what = deadOffset(name, rest); what != "" {
+			return p.usage("dead", what, nil)
 		}
 	}
 	dir, err := t.dataDir()
 	if err == nil {
-		err = there(filepath.Join(dir, "queue"))
-	}
-	if err == nil {
-		switch name {
-		case "list":
-			err = t.deadList(dir)
-		case "show":
-			err = t.deadShow(dir, offset)
-		case "retry":
-			err = t.deadRetry(dir, offset)
-		case "drop":
-			err = t.deadDrop(dir, offset)
-		}
+		err = checkQueue(filepath.Join(dir, "queue"))
 	}
 	if err != nil {
-		return fail(stderr, err)
+		return p.fail(err)
 	}
-	return exitOK
+	switch name {
+	case "list":
+		err = t.deadList(dir)
+	case "show":
+		err = t.deadShow(dir, offset)
+	case "retry":
+		err = t.deadRetry(dir, offset)
+	case "drop":
+		err = t.deadDrop(dir, offset)
+	}
+	return t.end(err)
 }
 
-// eachLetter asks the agent, or reads the files, from the offset from on.
+// deadOffset reads which dead letter a command is about; 0 is all of them. what says what is wrong
+// with the arguments, "" if nothing is.
+func deadOffset(name string, args []string) (offset uint64, what string) {
+	if len(args) == 0 {
+		return 0, "dead " + name + " needs the offset of a dead letter; edgesync dead list shows them"
+	}
+	if args[0] == "all" && name != "show" {
+		return 0, ""
+	}
+	offset, err := strconv.ParseUint(args[0], 10, 64)
+	if err == nil && offset != 0 {
+		return offset, ""
+	}
+	what = "a dead letter is named by its offset, a number above 0"
+	if name != "show" {
+		what += `, or "all"`
+	}
+	return 0, what
+}
+
+// eachLetter calls fn with each dead letter from an offset on, until it returns false. It asks the
+// agent, or reads the files where no agent runs.
 func eachLetter(dir string, from uint64, fn func(*agent.Letter) bool) error {
 	err := status.Letters(dir, from, fn)
 	if !errors.Is(err, status.ErrNoAgent) {
@@ -129,7 +140,8 @@ func (t *tool) deadList(dir string) error {
 			return failed == nil
 		}
 		if n == 1 {
-			fmt.Fprintf(t.stdout, "%10s  %-24s  %-20s  %-36s  %5s  %-5s  %7s  %s\n", "OFFSET", "TIME", "ACTION", "ENTITY", "TRIES", "STATE", "BYTES", "REASON")
+			fmt.Fprintf(t.stdout, "%10s  %-24s  %-20s  %-36s  %5s  %-5s  %7s  %s\n",
+				"OFFSET", "TIME", "ACTION", "ENTITY", "TRIES", "STATE", "BYTES", "REASON")
 		}
 		_, failed = fmt.Fprintf(t.stdout, "%10d  %s  %-20s  %s  %5d  %s  %7d  %s\n",
 			l.Offset, l.Time.Format(stamp), l.Action, l.Entity, l.Tries, restState(l), l.Size, printable(l.Reason))
@@ -141,71 +153,13 @@ func (t *tool) deadList(dir string) error {
 	return errors.Join(err, failed)
 }
 
-// noLetter is the error about an offset at which there is none.
-func noLetter(offset uint64) error {
+// errNoLetter is the error about an offset at which there is no dead letter.
+func errNoLetter(offset uint64) error {
 	return fmt.Errorf("no dead letter at offset %d; edgesync dead list shows those there are", offset)
 }
 
-// shownLetter is the JSON of dead show.
-type shownLetter struct {
-	agent.Letter
-	EntityType string          `json:"entity_type"`
-	Content    json.RawMessage `json:"content"`
-}
-
-func (t *tool) deadShow(dir string, offset uint64) error {
-	var s shownLetter
-	err := eachLetter(dir, offset, func(l *agent.Letter) bool { s.Letter = *l; return false })
-	if err != nil {
-		return err
-	}
-	if s.Offset != offset {
-		return noLetter(offset)
-	}
-	// The content may be megabytes, too much for a small agent's memory; the file is there to be read.
-	_, err = wal.InspectDead(filepath.Join(dir, "dead"), math.MaxUint64, func(w *wal.DeadLetter) bool {
-		if w.Offset < offset {
-			return true
-		}
-		if w.Offset == offset {
-			if c, entity, err := proto.AppendContent(nil, w.Fragment); err == nil {
-				s.Content, s.EntityType = c, entity
-			}
-		}
-		return false
-	})
-	if err != nil {
-		return fmt.Errorf("read the letter's content: %w", err)
-	}
-	if t.json {
-		return json.NewEncoder(t.stdout).Encode(&s)
-	}
-	content := bytes.NewBufferString("(does not decode)")
-	if len(s.Content) > 0 {
-		content.Reset()
-		if err := json.Indent(content, s.Content, "", "  "); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(t.stdout, "offset   %d\naccepted %s\naction   %s\nentity   %s %s\nsize     %d bytes\nrefused  %s, tries %d, %s\nreason   %s\ncontent  %s\n",
-		s.Offset, s.Time.Format(stamp), s.Action, printable(orDash(s.EntityType)), s.Entity, s.Size, s.At.Format(stamp), s.Tries, restState(&s.Letter),
-		printable(s.Reason), printableLines(content.String()))
-	return err
-}
-
-// printableLines is printable for text of several lines.
-func printableLines(s string) string {
-	var b bytes.Buffer
-	for i, l := range bytes.Split([]byte(s), []byte("\n")) {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(printable(string(l)))
-	}
-	return b.String()
-}
-
-// onFiles does something to the dead letters of a directory on which no agent runs.
+// onFiles changes the dead letters of a directory on which no agent runs, and holds the directory
+// while it does.
 func onFiles(dir string, do func(d *wal.DeadLog) error) (err error) {
 	lock, err := disk.OpenDataDir(dir)
 	if err != nil {
@@ -224,6 +178,7 @@ func onFiles(dir string, do func(d *wal.DeadLog) error) (err error) {
 	return do(d)
 }
 
+// at matches one offset; 0 matches all.
 func at(offset uint64) func(uint64) bool {
 	return func(o uint64) bool { return offset == 0 || o == offset }
 }
@@ -232,7 +187,7 @@ func (t *tool) deadRetry(dir string, offset uint64) error {
 	n, err := status.RetryDead(dir, offset)
 	how := "the agent tries the first now, the others each retry.interval"
 	if errors.Is(err, status.ErrNoAgent) {
-		how = "no agent runs; they are tried when it does"
+		how = "no agent runs; they are tried when one does"
 		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = d.Revive(at(offset)); return err })
 	}
 	return t.report("woken", how, offset, n, err)
@@ -244,30 +199,31 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 		later = 0
 		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = d.Discard(at(offset)); return err })
 	}
-	for try := 0; err == nil && later > 0 && try < dropPatience; try++ {
+	for try := 0; err == nil && later > 0 && try < dropTries; try++ {
 		time.Sleep(time.Second)
 		var more int
 		more, later, err = status.DropDead(dir, offset)
 		n += more
 	}
 	if err == nil && later > 0 {
-		err = fmt.Errorf("%s dropped; %d came so lately that they cannot be yet: try again in a few seconds", several(n, "letter", "letters"), later)
+		err = fmt.Errorf("%s dropped; %d came too recently to be dropped yet: try again in a few seconds",
+			several(n, "dead letter", "dead letters"), later)
 	}
 	return t.report("dropped", "", offset, n, err)
 }
 
-// report tells what was done to letters.
+// report prints what was done to n dead letters, and how it goes on.
 func (t *tool) report(done, how string, offset uint64, n int, err error) error {
 	switch {
 	case err != nil:
 		return err
 	case n == 0 && offset != 0:
-		return noLetter(offset)
+		return errNoLetter(offset)
 	case t.json:
 		_, err = fmt.Fprintf(t.stdout, "{\"%s\":%d}\n", done, n)
 		return err
 	}
-	done = several(n, "letter ", "letters ") + done
+	done = several(n, "dead letter ", "dead letters ") + done
 	if how != "" && n > 0 {
 		done += "; " + how
 	}

@@ -1,2 +1,34 @@
-// Package cli is the command line of edgesync: the commands, their flags and exit codes, and the wiring of all rooms into one agent.
+// Package cli is the command line of edgesync: its commands, flags and exit codes, and the assembly
+// of all packages into one running agent.
+//
+//	main ──> Main ──> program.run ──┬─> run             agent.go, ports.go, memory.go: until a signal
+//	                                ├─> check           check.go: what is configured, and from where
+//	                                ├─> status          package status asks the running agent
+//	                                ├─> wal ...         wal.go, stat.go, dump.go, verify.go
+//	                                ├─> dead ...        dead.go, dead_show.go
+//	                                └─> version, help   commands.go
+//
+// # The surface
+//
+// People write scripts against the commands, their flags, their JSON and their exit codes, so these
+// do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78 wrong
+// configuration. Text for people goes to stdout, errors and logs go to stderr. An argument that no
+// command expects is never repeated in a message: it may be a secret.
+//
+// # Assembly
+//
+// The agent is built in a fixed order, and is closed in the reverse one:
+//
+//	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> registry ─> loop, doors, REST
+//	                ─> MQTT listeners ─> HTTP listener ─> agent.sock ─> the loop runs
+//
+// The lock comes before every port, so that a second agent fails before it takes one. The ports
+// close before the queue does, so that every event whose device was answered "accepted" is on flash
+// when the lock is released. At the end a clean stop has stopLimit; then the process exits anyway.
+//
+// # Beside a running agent
+//
+// status, dead and wal work with and without an agent. They ask agent.sock first; without an agent
+// they read the files. What changes files (wal repair; dead retry and drop without an agent) takes
+// the lock of the data directory first.
 package cli

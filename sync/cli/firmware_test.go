@@ -55,7 +55,7 @@ func firmware(size int) []byte {
 // A package of the cloud goes to a device: over HTTP, whole and in chunks.
 func TestFirmwareOverHTTP(t *testing.T) {
 	t.Parallel()
-	curl := program(t, "curl", "curl")
+	curl := installed(t, "curl")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	s.extra = "[registry]\nkeep = [\"ota\"]\n"
 	r := s.synced()
@@ -91,7 +91,7 @@ func TestFirmwareOverHTTP(t *testing.T) {
 // subscription is refused, as by the server, does not disturb it (device API 9).
 func TestFirmwareWithThePythonSDK(t *testing.T) {
 	t.Parallel()
-	python := venv(t, "venv", "tb_gateway_mqtt", "tb-mqtt-client==1.13.13")
+	python := python(t, "sdk")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	s.extra = "[registry]\nkeep = [\"ota\"]\n"
 	r := s.synced()

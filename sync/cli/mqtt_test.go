@@ -5,16 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"edgesync/sync/cloudtest"
 )
 
 // publisher is an MQTT 3.1.1 client that publishes readings with QoS 1, many at a time, and sends again what was not acknowledged
@@ -108,68 +103,6 @@ func (p *publisher) session(addr string) {
 		}
 		p.first++
 		p.acked()
-	}
-}
-
-// Devices publish many readings at a time over MQTT; the agent is killed again and again. What was acknowledged is in the cloud.
-func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
-	const devices, kills, readings, window = 100, 20, 200, 20
-	s := newSite(t, filepath.Join(t.TempDir(), "data"))
-	for i := range devices {
-		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i)})
-	}
-	var address atomic.Value
-	r := s.start()
-	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
-	address.Store(r.snapshot().MQTTAddress)
-	var publishers sync.WaitGroup
-	progress := make(chan struct{}, devices*readings)
-	for i := range devices {
-		p := &publisher{token: fmt.Sprint("pump-", i), first: 1, last: readings, window: window, acked: func() { progress <- struct{}{} }}
-		publishers.Go(func() {
-			pause := time.NewTicker(5 * time.Millisecond)
-			defer pause.Stop()
-			for p.first <= p.last && p.refused == nil {
-				<-pause.C
-				p.session(address.Load().(string))
-			}
-			if p.refused != nil {
-				t.Errorf("device %d: %v", i, p.refused)
-			}
-		})
-	}
-	random := rand.New(rand.NewPCG(3, 4))
-	for range kills {
-		for range devices*readings/(kills+2) + random.IntN(50) {
-			<-progress
-		}
-		r.kill()
-		r = s.start()
-		address.Store(r.snapshot().MQTTAddress)
-	}
-	publishers.Wait()
-	s.eventually("the backlog drains", func() bool { n := r.snapshot(); return n.Accepted > 0 && n.Pending == 0 })
-	balanced(t, r.snapshot())
-	for _, d := range s.cloud.Tenant().Devices() {
-		rows := s.cloud.Tenant().Series(d.ID, "n")
-		if !strings.HasPrefix(d.Name, "pump ") {
-			continue
-		}
-		if len(rows) != readings {
-			t.Errorf("%s: %d of %d readings arrived", d.Name, len(rows), readings)
-		}
-		for i, row := range rows {
-			if row.TS != 1767225600000+int64(i)+1 || row.Value.Long != int64(i)+1 {
-				t.Fatalf("%s: row %d is %+v", d.Name, i, row)
-			}
-		}
-		high := int64(0) // each reading comes for the first time in the device's order
-		for _, ts := range s.cloud.Tenant().Arrivals(d.ID, "n") {
-			if ts > high+1 && high != 0 {
-				t.Fatalf("%s: %d arrived before what lies between it and %d", d.Name, ts, high)
-			}
-			high = max(high, ts)
-		}
 	}
 }
 

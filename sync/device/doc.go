@@ -44,7 +44,7 @@
 //
 // # Files
 //
-//	doors.go slots.go limit.go complaints.go    what the protocols share
+//	doors.go slots.go limit.go                  what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
 //	requests.go claim.go provision.go           what devices ask, in either protocol

@@ -15,9 +15,10 @@ const (
 	partEdge          = "edgeConfiguration"
 )
 
-// Apply stages what m brings, in the order of wire contract 6.2 but for entityData, which comes behind the entities; used tells whether any
-// part of it was understood and kept. What is not understood or malformed is counted and no error. An error means that the medium
-// refused; m may then be applied again.
+// Apply stages what m brings, in the order of CONTRACT.md 6.2 but for entityData, which comes
+// behind the entities; used reports whether any part of it was understood and kept. What is not
+// understood or malformed is counted and no error. An error means that the medium refused; m may
+// then be applied again.
 func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
@@ -33,60 +34,61 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.countReceived(m)
 	a := applier{r: r}
 	if m.SyncCompletedMsg != nil {
-		a.tell(partSyncCompleted, true, nil) // the loop's affair
+		a.note(partSyncCompleted, true, nil) // the loop's affair
 	}
 	if c := m.EdgeConfiguration; c != nil {
 		kept, e := r.applyEdge(c)
-		a.tell(partEdge, kept, e)
+		a.note(partEdge, kept, e)
 	}
 	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
 	each(&a, devices, m.DeviceUpdateMsg, r.unlessEdited(r.applyDevice))
 	for _, u := range m.DeviceCredentialsUpdateMsg {
 		kept, e := r.credentialsDown([]byte(u.GetEntity()))
-		a.tell(deviceCredentials.part, kept, e)
+		a.note(deviceCredentials.part, kept, e)
 	}
 	each(&a, assetProfiles, m.AssetProfileUpdateMsg, r.applyEntity)
 	each(&a, assets, m.AssetUpdateMsg, r.unlessEdited(r.applyAsset))
 	each(&a, entityViews, m.EntityViewUpdateMsg, r.unlessEdited(r.applyEntity))
 	for _, e := range m.EntityData {
 		kept, err := r.applyEntityData(e)
-		a.tell(attributes.part, kept, err)
+		a.note(attributes.part, kept, err)
 	}
 	each(&a, ruleChains, m.RuleChainUpdateMsg, r.applyRuleChain)
 	for _, u := range m.RuleChainMetadataUpdateMsg {
 		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
-		a.tell(ruleChainMetadata.part, kept, e)
+		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
 	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
-		a.tell(alarmComments.part, kept, e)
+		a.note(alarmComments.part, kept, e)
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
 		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
-		a.tell(relations.part, kept, e)
+		a.note(relations.part, kept, e)
 	}
 	each(&a, widgetsBundles, m.WidgetsBundleUpdateMsg, r.applyEntity)
 	each(&a, widgetTypes, m.WidgetTypeUpdateMsg, r.applyEntity)
 	each(&a, users, m.UserUpdateMsg, r.applyUser)
 	for _, u := range m.UserCredentialsUpdateMsg {
 		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
-		a.tell(userCredentials.part, kept, e)
+		a.note(userCredentials.part, kept, e)
 	}
-	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never stored (wire contract 10.21).
+	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never
+	// stored (CONTRACT.md 10.21).
 	for _, u := range m.OtaPackageUpdateMsg {
 		kept, e := r.applyOTA(u)
-		a.tell(otaPackages.part, kept, e)
+		a.note(otaPackages.part, kept, e)
 	}
 	for _, u := range m.TenantProfileUpdateMsg {
 		kept, e := r.applyNested(tenantProfiles, "id", []byte(u.GetEntity()))
-		a.tell(tenantProfiles.part, kept, e)
+		a.note(tenantProfiles.part, kept, e)
 	}
 	for _, u := range m.TenantUpdateMsg {
 		kept, e := r.applyNested(tenants, "id", []byte(u.GetEntity()))
-		a.tell(tenants.part, kept, e)
+		a.note(tenants.part, kept, e)
 	}
 	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
 	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.unlessGone(fieldOwner, r.applyEntity))
@@ -103,7 +105,7 @@ type applier struct {
 	err  error
 }
 
-func (a *applier) tell(part string, kept bool, err error) {
+func (a *applier) note(part string, kept bool, err error) {
 	switch {
 	case errors.Is(err, errMalformed), errors.Is(err, errFull):
 		a.r.count(part, func(c *Count) { c.Malformed++ })
@@ -119,7 +121,7 @@ func (a *applier) tell(part string, kept bool, err error) {
 	}
 }
 
-// update is the shape of most update messages (wire contract 1.5).
+// update is the shape of most update messages (CONTRACT.md 1.5).
 type update interface {
 	GetMsgType() proto.UpdateMsgType
 	GetIdMSB() int64
@@ -141,7 +143,7 @@ func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, 
 			kind: k, id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), text: u.GetEntity(),
 			deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
 		})
-		a.tell(k.part, kept, err)
+		a.note(k.part, kept, err)
 	}
 }
 
@@ -177,8 +179,8 @@ func (r *Registry) mark(k *kind, id proto.UUID) {
 	}
 }
 
-// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come DELETED by the hundred and cost one
-// look-up (wire contract 6.3).
+// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come
+// DELETED by the hundred and cost one look-up (CONTRACT.md 6.3).
 func (r *Registry) applyEntity(c *change) (bool, error) {
 	if c.deleted {
 		return r.removeEntity(c.kind, c.id)
@@ -265,7 +267,8 @@ func (r *Registry) applyAsset(c *change) (bool, error) {
 	return kept, err
 }
 
-// applyEdge takes the configuration that comes when the edge's customer changes. Another edge cannot speak in our session.
+// applyEdge takes the configuration that comes when the edge's customer changes. Another edge
+// cannot speak in our session.
 func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
@@ -277,8 +280,9 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	return true, err
 }
 
-// cascade removes what belonged to entities that are gone: their attributes, credentials, relations, alarms and calculated fields. It
-// looks through those kinds once, however many are gone.
+// cascade removes what belonged to entities that are gone: their attributes, credentials,
+// relations, alarms and calculated fields. It looks through those kinds once, however many are
+// gone.
 func (r *Registry) cascade() (err error) {
 	drop := func(key string) {
 		_, e := r.remove(key)

@@ -14,8 +14,8 @@ import (
 	"edgesync/proto"
 )
 
-// The values stand on flash, one record for each entity and scope, and are read when they are asked for; memory holds a key of 18 bytes for
-// each record. A record is a list of
+// The values stand on flash, one record for each entity and scope, and are read when they are asked
+// for; memory holds a key of 18 bytes for each record. A record is a list of
 //
 //	length uvarint | ts zigzag uvarint | KeyValueProto
 //
@@ -26,7 +26,7 @@ const (
 	maxAttribute       = 256 << 10 // bytes of one value
 	maxAttributeRecord = 512 << 10 // bytes of all of them
 	maxAttributeKeys   = 1024
-	maxKey             = 255 // bytes of a key (wire contract 4.7: characters)
+	maxKey             = 255 // bytes of a key (CONTRACT.md 4.7: characters)
 )
 
 // Latest is the scope under which the latest telemetry is kept that the cloud sent.
@@ -46,7 +46,7 @@ func attributeKey(s Scope, id proto.UUID) string {
 
 func parseScope(name string) (Scope, bool) {
 	if name == "" {
-		return ServerScope, true // as the server reads it (wire contract 7.3)
+		return ServerScope, true // as the server reads it (CONTRACT.md 7.3)
 	}
 	i := slices.Index(scopeNames[:], name)
 	return Scope(i), i >= 0
@@ -90,11 +90,15 @@ func encodeAttributes(list []attribute) []byte {
 
 func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
 
-// hidden are attributes that the server keeps about the activity of a device; they come along with others and would wear the flash (wire
-// contract 6.3, 7.3).
-var hidden = []string{"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime", "lastInactivityAlarmTime"}
+// hidden are attributes that the server keeps about the activity of a device; they come along with
+// others and would wear the flash (CONTRACT.md 6.3, 7.3).
+var hidden = []string{
+	"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime",
+	"lastInactivityAlarmTime",
+}
 
-// applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is never sent up again (wire contract 7.3).
+// applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is
+// never sent up again (CONTRACT.md 7.3).
 func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err error) {
 	id := proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())
 	if !r.ours(e.GetEntityType(), id) {
@@ -131,7 +135,8 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 	return kept, err
 }
 
-// ours tells whether data of an entity is of use here. Data of what we do not have comes to be dropped.
+// ours reports whether data of an entity is of use here. Data of what we do not have comes to be
+// dropped.
 func (r *Registry) ours(entityType string, id proto.UUID) bool {
 	switch entityType {
 	case proto.DeviceEntity:
@@ -184,11 +189,13 @@ func asStored(kvs []proto.KV) {
 
 func validJSON(text []byte) bool { return checkJSON(text) && json.Valid(text) }
 
-// newest is the time of values that come without one: no earlier than those that are there, whatever this machine's clock shows.
+// newest is the time of values that come without one: no earlier than those that are there,
+// whatever this machine's clock shows.
 const newest = math.MinInt64
 
-// setAttributes writes the values that are not older than what is there: the newest writer wins (wire contract 7.2). One of the same time counts,
-// for what comes later is what the server has. Shared ones go to the watcher, also when the value is the same (device API 2).
+// setAttributes writes the values that are not older than what is there: the newest writer wins
+// (CONTRACT.md 7.2). One of the same time counts, for what comes later is what the server has.
+// Shared ones go to the watcher, also when the value is the same (API.md 2).
 func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (bool, error) {
 	key := attributeKey(scope, id)
 	old, _ := r.get(key)
@@ -241,7 +248,7 @@ func sameValue(a, b *proto.KV) bool {
 	return a.Type == b.Type && a.Bool == b.Bool && a.Long == b.Long && a.Double == b.Double && bytes.Equal(a.Str, b.Str)
 }
 
-// deleteAttributes removes by name, whatever the times are (wire contract 7.2).
+// deleteAttributes removes by name, whatever the times are (CONTRACT.md 7.2).
 func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) (bool, error) {
 	key := attributeKey(scope, id)
 	old, _ := r.get(key)
@@ -265,8 +272,9 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 	return len(list) != was, nil
 }
 
-// Posted takes attributes of a device that were written here and are in the queue already: they answer requests at once. They become durable with
-// the next Flush. What is posted always wins here, as it does in the cloud (wire contract 7.2, pattern a). Any goroutine.
+// Posted takes attributes of a device that were written here and are in the queue already: they
+// answer requests at once. They become durable with the next Flush. What is posted always wins
+// here, as it does in the cloud (CONTRACT.md 7.2, pattern a). Any goroutine.
 func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error {
 	s, ok := parseScope(scope)
 	if !ok {
@@ -287,13 +295,15 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	return err
 }
 
-// Attributes calls fn for the attributes of an entity: those named by keys, all of the scope if keys is nil. The order is that of keys, or by
-// name. kv is valid during the call only. Any goroutine.
+// Attributes calls fn for the attributes of an entity: those named by keys, all of the scope if
+// keys is nil. The order is that of keys, or by name. kv is valid during the call only. Any
+// goroutine.
 func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV)) {
 	r.TimedAttributes(id, scope, keys, func(_ int64, kv *proto.KV) { fn(kv) })
 }
 
-// TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the Unix epoch.
+// TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the
+// Unix epoch.
 func (r *Registry) TimedAttributes(id proto.UUID, scope Scope, keys []string, fn func(ts int64, kv *proto.KV)) {
 	record, ok := r.get(attributeKey(scope, id))
 	if !ok {

@@ -44,7 +44,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 		}
 	}
 	d, _ = r.ByID(id)
-	alias := r.births[id].alias
+	alias := r.creations[id].alias
 	switch {
 	case isNew:
 		r.notify(d, DeviceCreated)
@@ -76,7 +76,8 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	}
 	r.unname(e)
 	d.ID, d.Credentials = id, e.Credentials
-	if d.ProfileID == (proto.UUID{}) { // made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+	// made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+	if d.ProfileID == (proto.UUID{}) {
 		for _, p := range r.profiles {
 			if p.Name == d.Type {
 				d.ProfileID = p.ID
@@ -87,7 +88,7 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 		d.Type = p.Name
 	}
 	e.Device = d
-	e.alias = r.births[id].alias
+	e.alias = r.creations[id].alias
 	r.shadowed = r.shadowed || r.names[d.Name] != nil
 	r.names[d.Name] = e
 	switch {
@@ -117,16 +118,16 @@ func (r *Registry) unname(e *entry) {
 	}
 }
 
-// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same (wire contract 6.3). Ids that we never had
-// come by the hundred and cost two look-ups.
+// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same
+// (CONTRACT.md 6.3). Ids that we never had come by the hundred and cost two look-ups.
 func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	device, err := r.remove(devices.key(id))
 	creds, err2 := r.remove(deviceCredentials.key(id))
 	if !device && !creds {
 		return false, nil
 	}
-	_, err3 := r.remove(births.key(id))
-	delete(r.births, id)
+	_, err3 := r.remove(creations.key(id))
+	delete(r.creations, id)
 	r.gone[id] = struct{}{}
 	r.mu.Lock()
 	e := r.devices[id]
@@ -181,7 +182,8 @@ func (r *Registry) assign(c credentials) error {
 	if !moved {
 		return nil
 	}
-	// A token has one device. The other's credentials are out of date, and a restart must not bring them back.
+	// A token has one device. The other's credentials are out of date, and a restart must not bring
+	// them back.
 	_, err := r.remove(deviceCredentials.key(loser))
 	if d, ok := r.ByID(loser); ok {
 		r.notify(d, CredentialsChanged)
@@ -189,8 +191,8 @@ func (r *Registry) assign(c credentials) error {
 	return err
 }
 
-// index gives credentials to a device, if it is known. When that takes their id away from another device it tells from which.
-// The caller holds mu.
+// index gives credentials to a device, if it is known. When that takes their id away from another
+// device it tells from which. The caller holds mu.
 func (r *Registry) index(id proto.UUID, c credentials) (loser proto.UUID, moved bool) {
 	e := r.devices[id]
 	if e == nil {
@@ -266,8 +268,8 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	return true, nil
 }
 
-// renamedByServer tells whether the server gave a device made here another name because its own was taken: the old one, an underscore and
-// 15 letters (wire contract 5.5).
+// renamedByServer reports whether the server gave a device made here another name because its own was
+// taken: the old one, an underscore and 15 letters (CONTRACT.md 5.5).
 func renamedByServer(was, is string) bool {
 	suffix, ok := strings.CutPrefix(is, was+"_")
 	if !ok || len(suffix) != 15 {

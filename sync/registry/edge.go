@@ -20,9 +20,11 @@ type edgeState struct {
 	// full tells that a full sync has completed, and kept which bulky kinds it was to bring.
 	full bool
 	kept string
-	// bound is salt and hash of the configured secret that the stored one stands in for; empty: not known yet.
+	// bound is salt and hash of the configured secret that the stored one stands in for; empty: not
+	// known yet.
 	bound []byte
-	// configured is the secret that Secret was asked with last: the one this session connected with.
+	// configured is the secret that Secret was asked with last: the one this session connected
+	// with.
 	configured    string
 	hasConfigured bool
 }
@@ -44,7 +46,8 @@ func (r *Registry) loadEdge() {
 	}
 }
 
-// What stands first in the record keySynced; behind syncedFull follow the bulky kinds that were kept, sorted, with a comma behind each.
+// What stands first in the record keySynced; behind syncedFull follow the bulky kinds that were
+// kept, sorted, with a comma behind each.
 const (
 	syncedOnce = 1
 	syncedFull = 2
@@ -67,7 +70,8 @@ func (r *Registry) setSynced(full bool) error {
 	return r.putFixed(keySynced, append([]byte{syncedFull}, r.edge.kept...))
 }
 
-// FullySynced tells whether a full sync has completed for this edge that brought every bulky kind to be kept now. Any goroutine.
+// FullySynced reports whether a full sync has completed for this edge that brought every bulky kind
+// to be kept now. Any goroutine.
 func (r *Registry) FullySynced() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -90,8 +94,8 @@ func (r *Registry) EdgeID() (proto.UUID, bool) {
 	return proto.UUIDOf(c.GetEdgeIdMSB(), c.GetEdgeIdLSB()), true
 }
 
-// SetEdge stores who we are, durably. A different edge than before wipes all that the old one had. After an error the new
-// configuration is in force and not yet durable; the next Flush tries again.
+// SetEdge stores who we are, durably. A different edge than before wipes all that the old one had.
+// After an error the new configuration is in force and not yet durable; the next Flush tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
 	r.lock()
 	defer r.unlock()
@@ -131,7 +135,7 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 		err = errors.Join(err, r.putFixed(keySecret, r.edge.bound))
 	}
 	if old != nil && !other && (old.CustomerIdMSB != c.CustomerIdMSB || old.CustomerIdLSB != c.CustomerIdLSB) {
-		// Of the old customer's users none is deleted one by one (wire contract 2.8).
+		// Of the old customer's users none is deleted one by one (CONTRACT.md 2.8).
 		_, e := r.dropUsers(func(u *jsonUser) bool { return !r.mayAct(u) })
 		err = errors.Join(err, e)
 	}
@@ -156,7 +160,7 @@ func (r *Registry) wipe() {
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	r.mu.Unlock()
 	r.seen = nil
-	clear(r.births)
+	clear(r.creations)
 	clear(r.edits)
 	clear(r.gone)
 	clear(r.fresh)
@@ -166,15 +170,17 @@ func (r *Registry) wipe() {
 	}
 }
 
-// Edge is the last stored configuration, nil if there is none. It must not be changed. Any goroutine.
+// Edge is the last stored configuration, nil if there is none. It must not be changed. Any
+// goroutine.
 func (r *Registry) Edge() *proto.EdgeConfiguration {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.edge.config
 }
 
-// Secret is the routing secret to connect with: the cloud's last one while configured is the secret that was configured when the
-// cloud's was stored, otherwise configured itself (wire contract 2.8). Only a salted hash of the configured one is stored.
+// Secret is the routing secret to connect with: the cloud's last one while configured is the secret
+// that was configured when the cloud's was stored, otherwise configured itself (CONTRACT.md 2.8).
+// Only a salted hash of the configured one is stored.
 func (r *Registry) Secret(configured string) string {
 	r.write.Lock()
 	defer r.unlock()

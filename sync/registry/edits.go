@@ -12,13 +12,16 @@ import (
 	"edgesync/wal"
 )
 
-// What people change here, over the REST API, is queued for the cloud first and then stored by Edit. Until the cloud has acknowledged it, what the
-// cloud still sends of that entity is older and must not win: a sync between would bring back what was deleted, and undo what was changed.
-// An edit is remembered with the place of its event in the queue for that long.
+// What people change here, over the REST API, is queued for the cloud first and then stored by
+// Edit. Until the cloud has acknowledged it, what the cloud still sends of that entity is older and
+// must not win: a sync between would bring back what was deleted, and undo what was changed. An
+// edit is remembered with the place of its event in the queue for that long.
 
 // Edit is one change of an entity made here.
 type Edit struct {
-	Kind    proto.Kind // KindDevice, KindDeviceCredentials, KindAsset, KindEntityView, KindDashboard, KindAlarm, KindRelation
+	// KindDevice, KindDeviceCredentials, KindAsset, KindEntityView, KindDashboard, KindAlarm,
+	// KindRelation
+	Kind    proto.Kind
 	ID      proto.UUID // of the entity; of credentials, of their device; of no use for relations
 	Text    string     // the whole entity as JSON; not needed for deletions but of relations
 	Deleted bool
@@ -32,9 +35,11 @@ type edit struct {
 
 const (
 	edits = 'i' // letter of their records, in front of the record's key that they are about
-	// maxPast bounds the alarms that are over and kept all the same, because somebody here may still delete them.
+	// maxPast bounds the alarms that are over and kept all the same, because somebody here may
+	// still delete them.
 	maxPast = 128
-	// manyEdits are remembered before those are looked for that the cloud has: no sync forgets them while a link stays up.
+	// manyEdits are remembered before those are looked for that the cloud has: no sync forgets them
+	// while a link stays up.
 	manyEdits = 256
 )
 
@@ -44,7 +49,8 @@ type Progress interface {
 	End() wal.Position
 }
 
-// Follow tells r which queue its edits stand in, before Apply is first called. Edits that the queue never had are forgotten: it is another queue.
+// Follow tells r which queue its edits stand in, before Apply is first called. Edits that the queue
+// never had are forgotten: it is another queue.
 func (r *Registry) Follow(q Progress) {
 	r.write.Lock()
 	defer r.unlock()
@@ -66,7 +72,8 @@ func (r *Registry) Follow(q Progress) {
 	}
 }
 
-// localKinds are the kinds of records that can be read by Entity and Entities, and some of them changed here.
+// localKinds are the kinds of records that can be read by Entity and Entities, and some of them
+// changed here.
 var localKinds = map[proto.Kind]*kind{
 	proto.KindDevice: devices, proto.KindDeviceCredentials: deviceCredentials, proto.KindAsset: assets, proto.KindEntityView: entityViews,
 	proto.KindDashboard: dashboards, proto.KindAlarm: alarms, proto.KindRelation: relations, proto.KindDeviceProfile: deviceProfiles,
@@ -74,8 +81,9 @@ var localKinds = map[proto.Kind]*kind{
 	proto.KindRuleChainMetadata: ruleChainMetadata,
 }
 
-// Edit stores changes made here, whose events are in the queue at or before seq, durably and in their order. An error means that the medium refused
-// or that there is no place; the cloud gets the changes all the same. Any goroutine.
+// Edit stores changes made here, whose events are in the queue at or before seq, durably and in
+// their order. An error means that the medium refused or that there is no place; the cloud gets the
+// changes all the same. Any goroutine.
 func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
 	r.lock()
 	defer r.unlock()
@@ -158,24 +166,27 @@ func relationID(key string) (id recordID) {
 	return id
 }
 
-// relationDown takes what the cloud sends of a relation. Neither an older answer nor an older deletion counts against what was done with it here: the
-// cloud will have ours last, and no sync would tell the difference (wire contract 3.2).
+// relationDown takes what the cloud sends of a relation. Neither an older answer nor an older
+// deletion counts against what was done with it here: the cloud will have ours last, and no sync
+// would tell the difference (CONTRACT.md 3.2).
 func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error) {
-	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) || r.goneHere(proto.UUID([]byte(key[17:33])))) {
+	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) ||
+		r.goneHere(proto.UUID([]byte(key[17:33])))) {
 		return false, nil
 	}
 	return r.applyRelation(t, text)
 }
 
-// edited tells whether a record was changed here and what the cloud sends of it is out of date: it does not know of the change yet, or did not when the
-// sync began which now brings it.
+// edited reports whether a record was changed here and what the cloud sends of it is out of date: it
+// does not know of the change yet, or did not when the sync began which now brings it.
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
 	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
 }
 
-// goneHere tells whether an entity was deleted here and the cloud does not know it yet: what it sends of the entity's belongings is out of date, and no sync
-// would take it away again (wire contract 3.2).
+// goneHere reports whether an entity was deleted here and the cloud does not know it yet: what it
+// sends of the entity's belongings is out of date, and no sync would take it away again
+// (CONTRACT.md 3.2).
 func (r *Registry) goneHere(id proto.UUID) bool {
 	for _, k := range []*kind{devices, assets, entityViews, dashboards} {
 		if key := k.id(id); r.edits[key].deleted && r.edited(key) {
@@ -281,7 +292,8 @@ func (r *Registry) forgetPast() (err error) {
 	return err
 }
 
-// SaveAttributes stores attributes of an entity that were set here at ts, and DeleteAttributes removes some; durably. Any goroutine.
+// SaveAttributes stores attributes of an entity that were set here at ts, and DeleteAttributes
+// removes some; durably. Any goroutine.
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
 	r.lock()
 	defer r.unlock()
@@ -291,7 +303,8 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 	return errors.Join(err, r.flush())
 }
 
-// DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells the cloud.
+// DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells
+// the cloud.
 func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
 	r.lock()
 	defer r.unlock()
@@ -310,8 +323,9 @@ func scopeID(scope Scope, id proto.UUID) (key recordID) {
 	return key
 }
 
-// unlessDeleted leaves out what the cloud sends of attributes while it does not know that some of them were deleted here: those that are not here. A new
-// one among them comes again with the answer after the next connect.
+// unlessDeleted leaves out what the cloud sends of attributes while it does not know that some of
+// them were deleted here: those that are not here. A new one among them comes again with the answer
+// after the next connect.
 func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []proto.KV {
 	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
 		return kvs

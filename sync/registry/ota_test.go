@@ -56,7 +56,10 @@ func TestOTA(t *testing.T) {
 	}
 	// A package by URL has no binary.
 	msb, lsb := proto.Halves(id(4))
-	apply(t, r, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"u","url":"http://x","data":null}`}}})
+	apply(t, r, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"title":"u","url":"http://x","data":null}`,
+	}}})
 	if _, path, ok := r.OTA(id(4)); !ok || path != "" {
 		t.Errorf("%v %q", ok, path)
 	}

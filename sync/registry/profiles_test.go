@@ -28,7 +28,15 @@ func TestProfiles(t *testing.T) {
 	give(8, `{"name":"j","transportType":"MQTT","profileData":{"transportConfiguration":{"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"JSON",
 		"deviceTelemetryProtoSchema":"t","enableCompatibilityWithJsonPayloadFormat":true}}}}`)
 	for _, c := range []struct{ key, secret, want string }{
-		{"k1", "s1", "a"}, {"k2", "s2", "b"}, {"k1", "s2", ""}, {"k1", "", ""}, {"", "", ""}, {"k3", "s3", ""}, {"k4", "", ""}, {"k4", "null", ""}, {"k1", "s1 ", ""},
+		{"k1", "s1", "a"},
+		{"k2", "s2", "b"},
+		{"k1", "s2", ""},
+		{"k1", "", ""},
+		{"", "", ""},
+		{"k3", "s3", ""},
+		{"k4", "", ""},
+		{"k4", "null", ""},
+		{"k1", "s1 ", ""},
 	} {
 		p, ok := r.Provision(c.key, c.secret)
 		if ok != (c.want != "") || p.Name != c.want {
@@ -37,10 +45,12 @@ func TestProfiles(t *testing.T) {
 	}
 	p, ok := r.Profile(proto.UUIDOf(6, 0))
 	want := registry.Profile{
-		ID: proto.UUIDOf(6, 0), Name: "m", TelemetryTopic: "t/x", AttributesTopic: "t/y", SubscribeTopic: "t/z", Protobuf: true, AckInvalid: true, Default: true, ConfiguredForMQTT: true,
+		ID: proto.UUIDOf(6, 0), Name: "m", TelemetryTopic: "t/x", AttributesTopic: "t/y", SubscribeTopic: "t/z",
+		Protobuf: true, AckInvalid: true, Default: true, ConfiguredForMQTT: true,
 	}
 	// The server has schemas for commands and their answers where a profile has none.
-	if c, a := p.Schemas.Call, p.Schemas.Answer; !strings.Contains(c, "optional int32 requestId = 2;") || !strings.Contains(a, "optional string payload = 1;") {
+	if c, a := p.Schemas.Call, p.Schemas.Answer; !strings.Contains(c, "optional int32 requestId = 2;") ||
+		!strings.Contains(a, "optional string payload = 1;") {
 		t.Errorf("%s\n%s", c, a)
 	}
 	p.Schemas = registry.Schemas{}

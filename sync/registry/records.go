@@ -33,7 +33,8 @@ type kind struct {
 	sync   syncMode
 }
 
-// syncMode says which syncs bring all records of a kind (wire contract 3.2). One that such a sync did not bring is no longer ours.
+// syncMode says which syncs bring all records of a kind (CONTRACT.md 3.2). One that such a sync did
+// not bring is no longer ours.
 type syncMode uint8
 
 const (
@@ -44,32 +45,36 @@ const (
 
 // The kinds. Their letters are on flash and never change.
 var (
-	deviceProfiles     = &kind{'p', "deviceProfileUpdateMsg", "", everySync}
-	devices            = &kind{'d', "deviceUpdateMsg", "", everySync}
-	deviceCredentials  = &kind{'c', "deviceCredentialsUpdateMsg", "", noSync}
-	assetProfiles      = &kind{'q', "assetProfileUpdateMsg", "", everySync}
-	assets             = &kind{'a', "assetUpdateMsg", "", everySync}
-	entityViews        = &kind{'v', "entityViewUpdateMsg", "", everySync}
-	ruleChains         = &kind{'r', "ruleChainUpdateMsg", "", fullSync}
-	ruleChainMetadata  = &kind{'m', "ruleChainMetadataUpdateMsg", "", noSync}
-	dashboards         = &kind{'b', "dashboardUpdateMsg", "", everySync}
-	alarms             = &kind{'z', "alarmUpdateMsg", "", noSync}
-	alarmComments      = &kind{'o', "alarmCommentUpdateMsg", "", noSync}
-	customers          = &kind{'k', "customerUpdateMsg", "", everySync}
-	relations          = &kind{'l', "relationUpdateMsg", "", noSync}
-	widgetsBundles     = &kind{'w', "widgetsBundleUpdateMsg", "widgets", fullSync}
-	widgetTypes        = &kind{'y', "widgetTypeUpdateMsg", "widgets", fullSync}
-	users              = &kind{'u', "userUpdateMsg", "", everySync}
-	userCredentials    = &kind{'x', "userCredentialsUpdateMsg", "", noSync}
-	otaPackages        = &kind{'g', "otaPackageUpdateMsg", "ota", fullSync}
-	tenants            = &kind{'t', "tenantUpdateMsg", "", noSync}
-	tenantProfiles     = &kind{'h', "tenantProfileUpdateMsg", "", noSync}
-	resources          = &kind{'s', "resourceUpdateMsg", "images", fullSync}
-	calculatedFields   = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
-	attributes         = &kind{'@', "entityData", "", noSync}
-	births             = &kind{letter: 'n'} // made here, see create.go
-	calls              = &kind{letter: 'j'} // persistent calls that wait for their device, then their answers, see calls.go
-	sweptKinds         = []*kind{assetProfiles, assets, entityViews, ruleChains, dashboards, customers, widgetsBundles, widgetTypes, otaPackages, resources}
+	deviceProfiles    = &kind{'p', "deviceProfileUpdateMsg", "", everySync}
+	devices           = &kind{'d', "deviceUpdateMsg", "", everySync}
+	deviceCredentials = &kind{'c', "deviceCredentialsUpdateMsg", "", noSync}
+	assetProfiles     = &kind{'q', "assetProfileUpdateMsg", "", everySync}
+	assets            = &kind{'a', "assetUpdateMsg", "", everySync}
+	entityViews       = &kind{'v', "entityViewUpdateMsg", "", everySync}
+	ruleChains        = &kind{'r', "ruleChainUpdateMsg", "", fullSync}
+	ruleChainMetadata = &kind{'m', "ruleChainMetadataUpdateMsg", "", noSync}
+	dashboards        = &kind{'b', "dashboardUpdateMsg", "", everySync}
+	alarms            = &kind{'z', "alarmUpdateMsg", "", noSync}
+	alarmComments     = &kind{'o', "alarmCommentUpdateMsg", "", noSync}
+	customers         = &kind{'k', "customerUpdateMsg", "", everySync}
+	relations         = &kind{'l', "relationUpdateMsg", "", noSync}
+	widgetsBundles    = &kind{'w', "widgetsBundleUpdateMsg", "widgets", fullSync}
+	widgetTypes       = &kind{'y', "widgetTypeUpdateMsg", "widgets", fullSync}
+	users             = &kind{'u', "userUpdateMsg", "", everySync}
+	userCredentials   = &kind{'x', "userCredentialsUpdateMsg", "", noSync}
+	otaPackages       = &kind{'g', "otaPackageUpdateMsg", "ota", fullSync}
+	tenants           = &kind{'t', "tenantUpdateMsg", "", noSync}
+	tenantProfiles    = &kind{'h', "tenantProfileUpdateMsg", "", noSync}
+	resources         = &kind{'s', "resourceUpdateMsg", "images", fullSync}
+	calculatedFields  = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
+	attributes        = &kind{'@', "entityData", "", noSync}
+	creations            = &kind{letter: 'n'} // made here, see create.go
+	// persistent calls that wait for their device, then their answers, see calls.go
+	calls      = &kind{letter: 'j'}
+	sweptKinds = []*kind{
+		assetProfiles, assets, entityViews, ruleChains, dashboards, customers,
+		widgetsBundles, widgetTypes, otaPackages, resources,
+	}
 	keyEdge, keySecret = "E", "S"
 	keySynced          = "Y"
 )
@@ -89,7 +94,7 @@ func (r *Registry) get(key string) ([]byte, bool) {
 	return v, ok
 }
 
-// has tells whether there is a record, without reading it.
+// has reports whether there is a record, without reading it.
 func (r *Registry) has(key string) bool {
 	r.mu.RLock()
 	v, ok := r.staged[key]
@@ -142,7 +147,7 @@ func (r *Registry) same(key string, value []byte) bool {
 	return ok && string(stored) == string(value)
 }
 
-// remove stages the deletion of a record and tells whether there was one.
+// remove stages the deletion of a record and reports whether there was one.
 func (r *Registry) remove(key string) (bool, error) {
 	if !r.has(key) {
 		return false, nil

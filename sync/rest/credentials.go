@@ -67,7 +67,8 @@ func (c *call) credentials() (any, error) {
 	return d.identified(id), nil
 }
 
-// identified is what is shown of credentials. Those made here have no id of their own until the server gives them one, and clients want one.
+// identified is what is shown of credentials. Those made here have no id of their own until the
+// server gives them one, and clients want one.
 func (d document) identified(device proto.UUID) json.RawMessage {
 	if isNull(d["id"]) {
 		d["id"] = json.RawMessage(`{"id":"` + proto.FormatUUID(device) + `"}`)
@@ -119,7 +120,8 @@ func (c *call) saveCredentials() (any, error) {
 	}
 	out["version"] = json.RawMessage("null")
 	text = string(out.encode())
-	e := c.event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, id, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text))
+	e := c.event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, id,
+		proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text))
 	if err := c.commit([]proto.Event{e}, registry.Edit{Kind: proto.KindDeviceCredentials, ID: id, Text: text}); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,8 @@ import (
 	"edgesync/proto"
 )
 
-// entityDef says what an entity of a kind looks like (wire contract 5.5, 5.8). An update is a full replacement: what the body leaves out gets its default.
+// entityDef says what an entity of a kind looks like (CONTRACT.md 5.5, 5.8). An update is a full
+// replacement: what the body leaves out gets its default.
 type entityDef struct {
 	kind   proto.Kind
 	typ    string // as ThingsBoard spells it
@@ -166,7 +167,8 @@ func (c *call) validRef(def *entityDef, f field, typ string, id proto.UUID, old 
 	}
 }
 
-// validDeviceData tells whether the server can read the data: an unknown type would make it refuse the device (wire contract 4.5).
+// validDeviceData reports whether the server can read the data: an unknown type would make it refuse
+// the device (CONTRACT.md 4.5).
 func validDeviceData(v json.RawMessage) bool {
 	type part *struct{ Type string }
 	var j struct {
@@ -233,7 +235,8 @@ func (c *call) build(def *entityDef, in, old document, id proto.UUID) (document,
 	return out, nil
 }
 
-// completeDevice brings type and profile together: the type is the name of the profile. A profile that is not here the server finds or makes by that name.
+// completeDevice brings type and profile together: the type is the name of the profile. A profile
+// that is not here the server finds or makes by that name.
 func (c *call) completeDevice(d document) {
 	if id, _, ok := d.id("deviceProfileId"); ok {
 		p, _ := c.Registry.Profile(id)

@@ -1,8 +1,9 @@
-// Package rest is the local REST API: ThingsBoard's own paths and bodies, so that scripts written for ThingsBoard work against the edge.
+// Package rest is the local REST API: ThingsBoard's own paths and bodies, so that scripts written
+// for ThingsBoard work against the edge.
 //
 //	POST /api/auth/login         a user that the cloud sent here, by bcrypt hash → an opaque token
 //	  │ route       path, method, authority; bodies bounded and read only for who is logged in
-//	  │ entity, …   what the server would refuse for good is refused here, with a reason (wire contract 4.5, 4.7, 4.8)
+//	  │ entity, …   what the server would refuse for good is refused here, with a reason (CONTRACT.md 4.5, 4.7, 4.8)
 //	  │ Intake      the event, durable; else 503, and nothing has changed
 //	  ▼ Registry    the same change here, durable; then 200
 //
@@ -16,8 +17,9 @@
 //
 // # Files
 //
-// rest.go the handler and its routes; session.go, login.go who asks; entity.go devices, assets, entity views, dashboards; credentials.go;
-// list.go pages of them; alarm.go; relation.go; rulechain.go; telemetry.go attributes and time series; latest.go the latest values; rpc.go calls.
+// rest.go the handler and its routes; session.go, login.go who asks; entity.go devices, assets,
+// entity views, dashboards; credentials.go; list.go pages of them; alarm.go; relation.go;
+// rulechain.go; telemetry.go attributes and time series; latest.go the latest values; rpc.go calls.
 //
 // All methods may be called from many goroutines.
 package rest

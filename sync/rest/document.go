@@ -60,7 +60,7 @@ func badText(s string) string {
 	return ""
 }
 
-// same tells whether two texts are the same JSON, but for blanks and order.
+// same reports whether two texts are the same JSON, but for blanks and order.
 func same(a, b json.RawMessage) bool {
 	var x, y any
 	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {

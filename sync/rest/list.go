@@ -29,7 +29,8 @@ func (c *call) paging() (size, number int, err error) {
 	return size, number, nil
 }
 
-// list is GET of the tenant's entities of a kind: the one with the name in the parameter byName, or a page of all.
+// list is GET of the tenant's entities of a kind: the one with the name in the parameter byName, or
+// a page of all.
 func (c *call) list(def *entityDef, byName string) (any, error) {
 	if c.query(byName) == "" {
 		return c.pageOf(def)

@@ -21,7 +21,8 @@ const (
 	wrongAddresses = 1024 // remembered at a time
 )
 
-// nobody is the hash that a password is compared with when there is no such user, so that the time does not tell.
+// nobody is the hash that a password is compared with when there is no such user, so that the time
+// does not tell.
 const nobody = "$2a$10$" + "7EqJtq98hPqEX7fNZaFWoOhi1C0UYy7XhP4g2wSx3vXbQ9y1mR7aG"
 
 // attempts counts wrong passwords by address.
@@ -30,18 +31,18 @@ type attempts struct {
 	full map[string]time.Time // when the address has its whole burst again
 }
 
-// allowed tells whether an address may try now.
+// allowed reports whether an address may try now.
 func (a *attempts) allowed(from string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.full[a.place(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
+	return a.full[a.countedAs(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
 }
 
 // wrong counts a wrong password.
 func (a *attempts) wrong(from string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	from = a.place(from, now)
+	from = a.countedAs(from, now)
 	t := a.full[from]
 	if t.Before(now) {
 		t = now
@@ -50,7 +51,7 @@ func (a *attempts) wrong(from string, now time.Time) {
 }
 
 // place is where an address is counted: by itself, or when there are too many, with all others.
-func (a *attempts) place(from string, now time.Time) string {
+func (a *attempts) countedAs(from string, now time.Time) string {
 	if _, known := a.full[from]; known || len(a.full) < wrongAddresses {
 		return from
 	}
@@ -65,7 +66,8 @@ func (a *attempts) place(from string, now time.Time) string {
 	return ""
 }
 
-// address is what is counted by: the address, or the half of an IPv6 address that a host has the whole other half of.
+// address is what is counted by: the address, or the half of an IPv6 address that a host has the
+// whole other half of.
 func address(remote string) string {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {

@@ -51,13 +51,17 @@ type Handler struct {
 	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
 	reads    chan struct{}
-	// edit is held from the look at what is there to the change of it, so that no two changes miss each other.
+	// edit is held from the look at what is there to the change of it, so that no two changes miss
+	// each other.
 	edit sync.Mutex
 }
 
 // New returns the handler.
 func New(o Options) *Handler {
-	return &Handler{Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}}, bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce)}
+	return &Handler{
+		Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}},
+		bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce),
+	}
 }
 
 // call is one request.
@@ -173,8 +177,8 @@ func (c *call) read(limit int64) error {
 	return nil
 }
 
-// commit makes events durable in the queue, and then the changes that they tell of in the registry. It does not end with the request: half of it must
-// not be left to chance.
+// commit makes events durable in the queue, and then the changes that they tell of in the registry.
+// It does not end with the request: half of it must not be left to chance.
 func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	if err := c.accept(events); err != nil {
 		return err

@@ -24,7 +24,8 @@ import (
 	"edgesync/wal"
 )
 
-// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody at the other end.
+// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody
+// at the other end.
 type rig struct {
 	*testing.T
 	reg    *registry.Registry
@@ -107,7 +108,10 @@ func settings(t *testing.T, env ...string) *config.Config {
 	t.Helper()
 	var f config.Flags
 	f.Register(flag.NewFlagSet("test", flag.ContinueOnError))
-	l, err := config.Load(&f, append([]string{"EDGESYNC_CLOUD_ROUTING_KEY=key", "EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir()}, env...))
+	l, err := config.Load(&f, append([]string{
+		"EDGESYNC_CLOUD_ROUTING_KEY=key",
+		"EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir(),
+	}, env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +141,11 @@ func (r *rig) apply(m *proto.DownlinkMsg) {
 
 func userDown(n int, email, authority string, of int) *proto.UserUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.UserUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"id":` + ref("USER", n) + `,"email":"` + email + `","authority":"` + authority + `","customerId":` + ref("CUSTOMER", of) + `}`}
+	return &proto.UserUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"id":` + ref("USER", n) + `,"email":"` + email + `","authority":"` + authority + `","customerId":` +
+			ref("CUSTOMER", of) + `}`,
+	}
 }
 
 func credentialsDown(n int, hash string) *proto.UserCredentialsUpdateMsg {
@@ -146,7 +154,11 @@ func credentialsDown(n int, hash string) *proto.UserCredentialsUpdateMsg {
 
 func deviceDown(n int, name, rest string) *proto.DeviceUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"id":` + ref("DEVICE", n) + `,"createdTime":5,"tenantId":` + ref("TENANT", tenant) + `,"name":"` + name + `","type":"default"` + rest + `}`}
+	return &proto.DeviceUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"id":` + ref("DEVICE", n) + `,"createdTime":5,"tenantId":` + ref("TENANT", tenant) + `,"name":"` +
+			name + `","type":"default"` + rest + `}`,
+	}
 }
 
 func (r *rig) provision() {
@@ -164,16 +176,24 @@ func (r *rig) provision() {
 	am, al := proto.Halves(id(hall))
 	cm, cl := proto.Halves(id(customer))
 	r.apply(&proto.DownlinkMsg{
-		UserUpdateMsg:            []*proto.UserUpdateMsg{userDown(admin, "admin@x", "TENANT_ADMIN", 0), userDown(user, "User@x", "CUSTOMER_USER", customer)},
+		UserUpdateMsg: []*proto.UserUpdateMsg{
+			userDown(admin, "admin@x", "TENANT_ADMIN", 0),
+			userDown(user, "User@x", "CUSTOMER_USER", customer),
+		},
 		UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{credentialsDown(admin, h), credentialsDown(user, h)},
 		CustomerUpdateMsg:        []*proto.CustomerUpdateMsg{{IdMSB: cm, IdLSB: cl, Entity: `{"title":"ours"}`}},
 		DeviceProfileUpdateMsg:   []*proto.DeviceProfileUpdateMsg{{IdMSB: pm, IdLSB: pl, Entity: `{"name":"default","default":true}`}},
 		AssetProfileUpdateMsg:    []*proto.AssetProfileUpdateMsg{{IdMSB: qm, IdLSB: ql, Entity: `{"name":"default","default":true}`}},
-		DeviceUpdateMsg:          []*proto.DeviceUpdateMsg{deviceDown(meter, "meter", `,"customerId":`+ref("CUSTOMER", customer)), deviceDown(lamp, "lamp", "")},
+		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceDown(meter, "meter",
+			`,"customerId":`+ref("CUSTOMER", customer)), deviceDown(lamp, "lamp", "")},
 		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{{
-			Entity: `{"id":{"id":"` + text(99) + `"},"createdTime":7,"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"meter-token","credentialsValue":null}`,
+			Entity: `{"id":{"id":"` + text(99) + `"},"createdTime":7,"deviceId":` + ref("DEVICE", meter) +
+				`,"credentialsType":"ACCESS_TOKEN","credentialsId":"meter-token","credentialsValue":null}`,
 		}},
-		AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: am, IdLSB: al, Entity: `{"id":` + ref("ASSET", hall) + `,"name":"hall","type":"default","customerId":` + ref("CUSTOMER", customer) + `}`}},
+		AssetUpdateMsg: []*proto.AssetUpdateMsg{{
+			IdMSB: am, IdLSB: al,
+			Entity: `{"id":` + ref("ASSET", hall) + `,"name":"hall","type":"default","customerId":` + ref("CUSTOMER", customer) + `}`,
+		}},
 	})
 }
 
@@ -237,7 +257,7 @@ func (r *rig) events() (list []string) {
 	return list
 }
 
-// contains tells whether got has everything that want has: objects may have more members.
+// contains reports whether got has everything that want has: objects may have more members.
 func contains(got, want any) bool {
 	switch w := want.(type) {
 	case map[string]any:

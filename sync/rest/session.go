@@ -135,12 +135,15 @@ func bearer(r *http.Request) string {
 	return ""
 }
 
-// newToken makes a token that has the form of a JWT, because ThingsBoard's own clients look into theirs to learn when it ends. For us it is opaque: the
-// whole of it is looked up, what it says is never read, and where the signature belongs stand 260 random bits.
+// newToken makes a token that has the form of a JWT, because ThingsBoard's own clients look into
+// theirs to learn when it ends. For us it is opaque: the whole of it is looked up, what it says is
+// never read, and where the signature belongs stand 260 random bits.
 func newToken(u *registry.User, now time.Time, life time.Duration) string {
 	claims, _ := json.Marshal(map[string]any{ // of plain values
-		"iss": "edgesync", "iat": now.Unix(), "exp": now.Add(life).Unix(), "userId": proto.FormatUUID(u.ID), "scopes": []string{u.Authority}, "enabled": true,
+		"iss": "edgesync", "iat": now.Unix(), "exp": now.Add(life).Unix(), "userId": proto.FormatUUID(u.ID),
+		"scopes": []string{u.Authority}, "enabled": true,
 	})
 	enc := base64.RawURLEncoding
-	return enc.EncodeToString([]byte(`{"alg":"HS512"}`)) + "." + enc.EncodeToString(claims) + "." + enc.EncodeToString([]byte(rand.Text()+rand.Text()))
+	return enc.EncodeToString([]byte(`{"alg":"HS512"}`)) + "." + enc.EncodeToString(claims) + "." +
+		enc.EncodeToString([]byte(rand.Text()+rand.Text()))
 }

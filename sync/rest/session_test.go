@@ -72,7 +72,10 @@ func TestAttemptsAreBounded(t *testing.T) {
 	if later := now.Add(wrongEvery * 5000); !a.allowed("somebody new", later) {
 		t.Error("not forgotten")
 	}
-	for remote, want := range map[string]string{"10.0.0.7:99": "10.0.0.7/32", "[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64", "[::ffff:10.0.0.7]:9": "10.0.0.7/32", "odd": ""} {
+	for remote, want := range map[string]string{
+		"10.0.0.7:99":           "10.0.0.7/32",
+		"[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64", "[::ffff:10.0.0.7]:9": "10.0.0.7/32", "odd": "",
+	} {
 		if got := address(remote); got != want {
 			t.Errorf("%s: %s, want %s", remote, got, want)
 		}
@@ -113,7 +116,10 @@ func BenchmarkLatestObserve(b *testing.B) {
 		{Key: []byte("door"), Type: proto.KeyValueType_BOOLEAN_V, Bool: true},
 	}
 	id := proto.UUID{1}
-	events := []proto.Event{{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id, Fragment: proto.AppendTelemetry(nil, id, "DEVICE", 1767225600123, kvs)}}
+	events := []proto.Event{{
+		Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id,
+		Fragment: proto.AppendTelemetry(nil, id, "DEVICE", 1767225600123, kvs),
+	}}
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Observe(events)

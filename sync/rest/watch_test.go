@@ -19,10 +19,14 @@ func TestDevicesHearOfIt(t *testing.T) {
 		{method: "POST", path: base + "/SHARED_SCOPE", body: `{"fan":2}`, want: "fan=2"},
 		{method: "DELETE", path: base + "/SHARED_SCOPE?keys=fan", want: "-fan"},
 		{method: "POST", path: base + "/SERVER_SCOPE", body: `{"fan":2}`, want: ""},
-		{method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2"}`, want: fmt.Sprint("meter 2 ", registry.DeviceRenamed)},
+		{
+			method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2"}`,
+			want: fmt.Sprint("meter 2 ", registry.DeviceRenamed),
+		},
 		{method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2","label":"l"}`, want: ""},
 		{
-			method: "POST", path: "/api/device/credentials", body: `{"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"x"}`,
+			method: "POST", path: "/api/device/credentials",
+			body: `{"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"x"}`,
 			want: fmt.Sprint("meter 2 ", registry.CredentialsChanged),
 		},
 		{method: "DELETE", path: "/api/device/" + text(meter), want: fmt.Sprint("meter 2 ", registry.DeviceDeleted)},

@@ -13,8 +13,8 @@ import (
 	"edgesync/wal"
 )
 
-// Events is where the page of cloud events looks: the queue's files, read anew for each request, nothing is kept. Its functions are called
-// from many goroutines and must not wait.
+// Events is where the page of cloud events looks: the queue's files, read anew for each request,
+// nothing is kept. Its functions are called from many goroutines and must not wait.
 type Events struct {
 	Queue string                         // the queue's directory
 	Name  func(proto.UUID) (name string) // of a device, "" if unknown
@@ -27,12 +27,14 @@ const (
 	// eventsDefault and eventsMost bound the offsets of one answer.
 	eventsDefault = 50
 	eventsMost    = 200
-	// eventContent bounds the content shown of one event, in bytes of JSON, and eventDecoded what is decoded for that, in bytes of the event.
+	// eventContent bounds the content shown of one event, in bytes of JSON, and eventDecoded what
+	// is decoded for that, in bytes of the event.
 	eventContent = 1024
 	eventDecoded = 16 << 10
 )
 
-// Statuses of an event (specification, "Event Status"), beside these what became of those that the identity counts apart.
+// Statuses of an event (specification, "Event Status"), beside these what became of those that the
+// identity counts apart.
 const (
 	pending  = "PENDING"
 	deployed = "DEPLOYED" // behind the committed offset; dropped ones that are still in the files among them
@@ -40,8 +42,9 @@ const (
 	damaged  = "DAMAGED" // unreadable, from Offset to Last
 )
 
-// EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to From+Limit-1, the oldest first. Offsets of the
-// queue's own frames, and of events removed by thinning, are left out.
+// EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to
+// From+Limit-1, the oldest first. Offsets of the queue's own frames, and of events removed by
+// thinning, are left out.
 type EventList struct {
 	From      uint64      `json:"from"`
 	Limit     uint64      `json:"limit"`
@@ -51,7 +54,8 @@ type EventList struct {
 	Events    []EventLine `json:"events"`
 }
 
-// EventLine is one event for people. Content is a JSON object, its secrets masked; null if the event is too large to show, or does not decode.
+// EventLine is one event for people. Content is a JSON object, its secrets masked; null if the
+// event is too large to show, or does not decode.
 type EventLine struct {
 	Offset     uint64          `json:"offset"`
 	Last       uint64          `json:"last,omitempty"` // of a damaged stretch
@@ -66,7 +70,8 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; here tells that the request comes from this machine.
+// serveEvents answers with what the queue holds; here tells that the request comes from this
+// machine.
 func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
 	s := src.Snapshot()
 	limit, ok := number(query.Get("limit"), eventsDefault)
@@ -89,8 +94,8 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 	_, _ = w.Write(data)
 }
 
-// local tells whether a request comes from this machine. What devices measure is nobody's business who merely reaches the port: elsewhere the
-// contents are left out.
+// local reports whether a request comes from this machine. What devices measure is nobody's business
+// who merely reaches the port: elsewhere the contents are left out.
 func local(remote string) bool {
 	a, err := netip.ParseAddrPort(remote)
 	return err == nil && a.Addr().Unmap().IsLoopback()
@@ -112,7 +117,8 @@ func number(text string, usual uint64) (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// read fills l with what is at its offsets. When they were dropped from the front of the queue long ago, it begins with what there is.
+// read fills l with what is at its offsets. When they were dropped from the front of the queue long
+// ago, it begins with what there is.
 func (e *Events) read(l *EventList) error {
 	e.mu.Lock()
 	first := true

@@ -17,7 +17,8 @@ import (
 	"edgesync/wal"
 )
 
-// Fetch asks the agent that runs on dataDir; without one it reads the queue's files, and Running is false.
+// Fetch asks the agent that runs on dataDir; without one it reads the queue's files, and Running is
+// false.
 func Fetch(dataDir string) (agent.Snapshot, error) { return fetch(dataDir, wal.Inspect) }
 
 func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snapshot, error) {

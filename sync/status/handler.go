@@ -12,10 +12,11 @@ import (
 	agent "edgesync/sync"
 )
 
-// Source is where the handler looks. Both functions are called from many goroutines at once and must not wait.
+// Source is where the handler looks. Both functions are called from many goroutines at once and
+// must not wait.
 type Source struct {
 	Snapshot func() agent.Snapshot
-	// Turning tells whether the loop still turns: it has come round not long ago.
+	// Turning reports whether the loop still turns: it has come round not long ago.
 	Turning func() bool
 	Events  *Events
 }
@@ -26,7 +27,8 @@ type Report struct {
 	Health Health `json:"health"`
 }
 
-// The page's parts; joined once, so that the browser can be told to run exactly these and nothing else.
+// The page's parts; joined once, so that the browser can be told to run exactly these and nothing
+// else.
 var (
 	//go:embed page.html
 	pageHTML string
@@ -46,7 +48,8 @@ func hashSource(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only reads.
+// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
+// reads.
 func Handler(src Source) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -100,7 +103,8 @@ func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
 	_, _ = w.Write(append(data, '\n'))
 }
 
-// serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud does (architecture).
+// serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud
+// does (architecture).
 func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	switch {
@@ -113,7 +117,8 @@ func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 	}
 }
 
-// serveReady answers 200 when devices can be served: the queue is writable and a sync has completed once (architecture).
+// serveReady answers 200 when devices can be served: the queue is writable and a sync has completed
+// once (architecture).
 func serveReady(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	state := "\nstate: " + s.State.String()

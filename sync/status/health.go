@@ -19,7 +19,8 @@ const (
 	Bad    Level = "bad"
 )
 
-// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of the specification each.
+// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of
+// the specification each.
 type Health struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
@@ -28,7 +29,8 @@ type Health struct {
 	Link    Level  `json:"link"`
 }
 
-// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above the second.
+// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above
+// the second.
 const (
 	queueHealthy, queueWarning     = 1000, 5000
 	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second
@@ -81,18 +83,20 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 	case h.Queue == Warn || h.Latency == Warn:
 		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
 	case s.Dead > 0:
-		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") + " kept in the dead-letter log" + because(s.LastError) + "."
+		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") +
+			" kept in the dead-letter log" + because(s.LastError) + "."
 	case s.Damaged > 0:
 		return Warn, plural(s.Damaged, "event was", "events were") + " damaged on the medium and could not be delivered."
 	case s.Dropped > 0:
-		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") + " dropped earlier, as queue.policy or queue.max_age says."
+		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") +
+			" dropped earlier, as queue.policy or queue.max_age says."
 	case s.Pending > 0:
 		return OK, "All is well; " + plural(s.Pending, "event is", "events are") + " on the way."
 	}
 	return OK, "All is well; the cloud has everything."
 }
 
-// Balanced tells whether the identity of the counters holds (architecture, rule 4).
+// Balanced reports whether the identity of the counters holds (architecture, rule 4).
 func Balanced(s *agent.Snapshot) bool {
 	return s.Accepted == s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged
 }

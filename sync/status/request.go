@@ -19,12 +19,14 @@ import (
 const (
 	// maxRequest bounds a request line in bytes, its end included.
 	maxRequest = 1024
-	// requestGrace is how long a client has to begin a request. One that sends nothing and leaves its side open, as those who only
-	// want the status may, waits so long for it.
+	// requestGrace is how long a client has to begin a request. One that sends nothing and leaves
+	// its side open, as those who only want the status may, waits so long for it.
 	requestGrace = 200 * time.Millisecond
-	// requestPatience is a client's, with an agent that may be busy for 3 s and have another client before this one.
+	// requestPatience is a client's, with an agent that may be busy for 3 s and have another client
+	// before this one.
 	requestPatience = 10 * time.Second
-	// lettersPerAnswer keeps an answer far below maxAnswer: a letter takes at most about 7 KiB of it.
+	// lettersPerAnswer keeps an answer far below maxAnswer: a letter takes at most about 7 KiB of
+	// it.
 	lettersPerAnswer = 100
 )
 
@@ -35,8 +37,9 @@ const (
 	doDrop  = "dead_drop"
 )
 
-// Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a line feed or by closing its side.
-// dead_list lists letters from the offset on; dead_retry and dead_drop are about the letter at the offset, or about all.
+// Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
+// line feed or by closing its side. dead_list lists letters from the offset on; dead_retry and
+// dead_drop are about the letter at the offset, or about all.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -53,14 +56,16 @@ type Answer struct {
 	Next    uint64         `json:"next,omitempty"` // offset to go on listing from
 }
 
-// Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset 0 means all.
+// Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
+// 0 means all.
 type Dead interface {
 	List(ctx context.Context, from uint64, limit int) (list []agent.Letter, next uint64, err error)
 	Retry(ctx context.Context, offset uint64) (n int, err error)
 	Drop(ctx context.Context, offset uint64) (n, later int, err error)
 }
 
-// readRequest reads a line from a client; nothing if it sends none. A line that is too long comes without its end, and is no JSON.
+// readRequest reads a line from a client; nothing if it sends none. A line that is too long comes
+// without its end, and is no JSON.
 func readRequest(c net.Conn) []byte {
 	_ = c.SetReadDeadline(time.Now().Add(requestGrace))
 	buf := make([]byte, maxRequest)
@@ -143,7 +148,8 @@ func Ask(dataDir string, r Request) (a Answer, err error) {
 		return a, err
 	}
 	line = append(line, '\n')
-	// A busy machine may keep us from writing for longer than requestGrace. Then the agent has read nothing and answers with its status.
+	// A busy machine may keep us from writing for longer than requestGrace. Then the agent has read
+	// nothing and answers with its status.
 	for range 5 {
 		data, err := exchange(dataDir, line, requestPatience)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
@@ -170,7 +176,8 @@ func Ask(dataDir string, r Request) (a Answer, err error) {
 	return a, errors.New("the agent that runs knows no requests: is it older than this program? Restart it")
 }
 
-// Letters asks for all dead letters and calls fn for each, in order of the offsets, until it returns false.
+// Letters asks for all dead letters and calls fn for each, in order of the offsets, until it
+// returns false.
 func Letters(dataDir string, from uint64, fn func(*agent.Letter) bool) error {
 	for {
 		a, err := Ask(dataDir, Request{Do: doList, Offset: from})

@@ -61,7 +61,8 @@ func TestRequests(t *testing.T) {
 	}
 	defer s.Close()
 	var got []agent.Letter
-	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil || !reflect.DeepEqual(got, f.letters) {
+	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil ||
+		!reflect.DeepEqual(got, f.letters) {
 		t.Errorf("%v, %d letters, want %d", err, len(got), len(f.letters))
 	}
 	if n, err := RetryDead(dir, 7); n != 7 || err != nil {

@@ -25,7 +25,8 @@ const (
 	sockTimeout = 2 * time.Second
 )
 
-// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a bounded time.
+// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a
+// bounded time.
 type Server struct {
 	listener *net.UnixListener
 	path     string
@@ -36,10 +37,11 @@ type Server struct {
 	dead     Dead
 }
 
-// Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot() as one JSON object; one that sends a
-// request line gets the answer (Request). dead may be nil: then there is nothing to ask for.
-// The caller holds data_dir's lock, so a socket that is there already is left over from a crash and is replaced.
-// snapshot and dead are called from one goroutine of the server's.
+// Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot()
+// as one JSON object; one that sends a request line gets the answer (Request). dead may be nil:
+// then there is nothing to ask for. The caller holds data_dir's lock, so a socket that is there
+// already is left over from a crash and is replaced. snapshot and dead are called from one
+// goroutine of the server's.
 func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, error) {
 	path := filepath.Join(dataDir, sockName)
 	info, err := os.Lstat(path)
@@ -109,8 +111,8 @@ func (s *Server) Close() error {
 	return errors.Join(err, os.Remove(s.path))
 }
 
-// sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when data_dir is longer.
-// release is to be called when the name is no longer used.
+// sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when
+// data_dir is longer. release is to be called when the name is no longer used.
 func sockAddress(dataDir string) (address string, release func(), err error) {
 	path := filepath.Join(dataDir, sockName)
 	if len(path) <= maxSockPath {
@@ -123,7 +125,8 @@ func sockAddress(dataDir string) (address string, release func(), err error) {
 	address = "/proc/self/fd/" + strconv.FormatUint(uint64(dir.Fd()), 10) + "/" + sockName
 	if _, err := os.Stat(filepath.Dir(address)); err != nil {
 		dir.Close()
-		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path, maxSockPath)
+		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path,
+			maxSockPath)
 	}
 	return address, func() { dir.Close() }, nil
 }

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -20,7 +20,8 @@ func call(t *testing.T, env []string, args ...string) (code int, stdout, stderr 
 	t.Helper()
 	t.Chdir(t.TempDir()) // no config.toml of somebody's
 	var out, errs bytes.Buffer
-	code = run(context.Background(), Build{Version: "dev"}, args, env, &out, &errs)
+	p := &program{Build: Build{Version: "dev"}, env: env, stdout: &out, stderr: &errs}
+	code = p.run(context.Background(), args)
 	return code, out.String(), errs.String()
 }
 
@@ -120,14 +121,69 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	}
 }
 
-// While a sync runs the collector keeps the heap smaller than otherwise.
-func TestSyncMemory(t *testing.T) {
-	before := debug.SetGCPercent(100)
-	defer debug.SetGCPercent(before)
-	syncMemory(true)
-	during := debug.SetGCPercent(100)
-	syncMemory(false)
-	if after := debug.SetGCPercent(100); during != syncGCPercent || after != gcPercent || syncGCPercent >= gcPercent {
-		t.Errorf("%d %% during a sync, %d %% after it", during, after)
+func TestCommandsSayWhatIsWrong(t *testing.T) {
+	dir := makeQueue(t)
+	file := filepath.Join(dir, "lock-me-not")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args           string
+		code           int
+		stdout, stderr string
+	}{
+		{"wal", 2, "", "Usage:"},
+		{"dead", 2, "", "Usage:"},
+		{"wal --help", 0, "edgesync wal verify", ""},
+		{"wal dump -h", 0, "--since TIME", ""},
+		{"help wal", 0, "--since TIME", ""},
+		{"help dead", 0, "OFFSET|all", ""},
+		{"dead retry --help", 0, "OFFSET|all", ""},
+		{"wall", 2, "", "did you mean wal?"},
+		{"wal verfy", 2, "", "did you mean wal verify?"},
+		{"wal frobnicate", 2, "", "one of: stat, dump, verify, repair"},
+		{"dead lsit", 2, "", "did you mean dead list?"},
+		{"wal dump --sicne=2h", 2, "", "did you mean --since?"},
+		{"wal dump --kind=ALARMS", 2, "", "did you mean ALARM?"},
+		{"wal dump --kind=q", 2, "", "there are ENTITY_DATA, "},
+		{"wal dump --action=TIMESERIES_UPDATE", 2, "", "did you mean TIMESERIES_UPDATED?"},
+		{"wal dump --since=yesterday", 2, "", "how long ago as 90s, 2h or 7d"},
+		{"wal dump --since=-2h", 2, "", "how long ago"},
+		{"wal dump --entity=5", 2, "", "UUID such as"},
+		{"wal dump --limit=x", 2, "", "invalid value"},
+		{"wal dump --entity 7 hush", 2, "", "UUID"},
+		{"wal stat hush", 2, "", "an argument too many"},
+		{"wal verify --json", 2, "", "unknown flag --json"},
+		{"dead list hush", 2, "", "an argument too many"},
+		{"dead show", 2, "", "needs the offset"},
+		{"dead show all", 2, "", "a number above 0\n"},
+		{"dead retry 0", 2, "", `or "all"`},
+		{"dead drop hush", 2, "", "a number above 0"},
+		{"dead drop 1 2", 2, "", "an argument too many"},
+		{"dead list --dir=x", 2, "", "unknown flag --dir"},
+		{"wal stat --data_dir=" + dir + "x", 1, "", "there is no queue at"},
+		{"wal stat --dir=" + file, 1, "", "is no directory"},
+		{"wal repair --dir=" + dir + "x", 1, "", "there is no queue at"},
+		{"dead drop all --data_dir=" + dir + "x", 1, "", "there is no queue at"},
+		{"dead list --config=gone.toml", 78, "", "gone.toml"},
+		{"wal stat --config=gone.toml --dir=" + filepath.Join(dir, "queue"), 0, "accepted", ""},
+	} {
+		code, out, errs := call(t, nil, strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(out, c.stdout) || !strings.Contains(errs, c.stderr) || (c.stdout == "") != (out == "") || (c.stderr == "") != (errs == "") {
+			t.Errorf("%s: %d, want %d\nstdout %.300q\nstderr %q", c.args, code, c.code, out, errs)
+		}
+		if strings.Contains(out+errs, "hush") {
+			t.Errorf("%s shows an argument that may be a secret", c.args)
+		}
+	}
+	if _, err := os.Stat(dir + "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory was made: %v", err)
+	}
+	for _, text := range []string{help, walHelp, deadHelp} {
+		for line := range strings.Lines(text) {
+			if n := len([]rune(line)); n > 142 {
+				t.Errorf("%d columns: %s", n, line)
+			}
+		}
 	}
 }

@@ -11,14 +11,6 @@ import (
 	"edgesync/sync/status"
 )
 
-// tool runs the program as a process of its own on the site's directory.
-func (s *site) tool(args ...string) (out string, code int) {
-	s.Helper()
-	cmd := s.command(args...)
-	b, _ := cmd.CombinedOutput()
-	return string(b), cmd.ProcessState.ExitCode()
-}
-
 // The commands beside a running agent: dead letters are listed, woken and dropped through it, and the queue is looked into.
 func TestCommandsBesideAgent(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
@@ -50,7 +42,7 @@ func TestCommandsBesideAgent(t *testing.T) {
 	}
 
 	s.cloud.RefuseUplink(nil)
-	if out, code = s.tool("dead", "retry", middle); code != 0 || !strings.Contains(out, "1 letter woken; the agent tries") {
+	if out, code = s.tool("dead", "retry", middle); code != 0 || !strings.Contains(out, "1 dead letter woken; the agent tries") {
 		t.Errorf("retry: %d\n%s", code, out)
 	}
 	s.eventually("the woken letter arrives", func() bool { n := r.snapshot(); return n.Deployed == 1 && n.Dead == 2 })
@@ -58,7 +50,7 @@ func TestCommandsBesideAgent(t *testing.T) {
 	if out, code = s.tool("dead", "retry", middle); code != exitFailed || !strings.Contains(out, "no dead letter at offset "+middle) {
 		t.Errorf("retry of a letter that is gone: %d\n%s", code, out)
 	}
-	if out, code = s.tool("dead", "drop", "all"); code != 0 || out != "2 letters dropped\n" {
+	if out, code = s.tool("dead", "drop", "all"); code != 0 || out != "2 dead letters dropped\n" {
 		t.Errorf("drop: %d\n%s", code, out)
 	}
 	n := r.snapshot()
@@ -83,5 +75,46 @@ func TestCommandsBesideAgent(t *testing.T) {
 	files, err := status.Fetch(s.dir)
 	if err != nil || files.Running || files.Accepted != 3 || files.Deployed != 1 || files.Dropped != 2 || files.Dead != 0 {
 		t.Errorf("the files after a kill: %v, %+v", err, files)
+	}
+}
+
+// A claim is in the list of what the cloud did not take, with its reason and without its secret.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	d := s.mustBeNamed("station 0")
+	res, err := http.Post("http://"+r.http+"/api/v1/token-0/claim", "application/json", strings.NewReader(`{"secretKey":"hush-hush","durationMs":60000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	s.eventually("the claim is recorded", func() bool { return r.snapshot().Dead == 1 })
+	balanced(t, r.snapshot())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := s.command(args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	list := run("dead", "list")
+	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) || !strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
+		t.Errorf("dead list:\n%s", list)
+	}
+	offset := strings.Fields(strings.Split(list, "\n")[1])[0]
+	if show := run("dead", "show", offset); !strings.Contains(show, `"durationMs": 60000`) || !strings.Contains(show, "***") {
+		t.Errorf("dead show:\n%s", show)
+	}
+	texts := []string{list, run("dead", "show", offset), run("wal", "dump", "--all", "--json")}
+	if got := run("wal", "dump", "--action", "CLAIM"); !strings.Contains(got, "DEAD") {
+		t.Errorf("wal dump: %q", got)
+	}
+	r.kill() // its log grows no more
+	for _, text := range append(texts, r.log.String()) {
+		if strings.Contains(text, "hush") {
+			t.Errorf("the secret is in\n%s", text)
+		}
 	}
 }

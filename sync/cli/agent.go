@@ -1,0 +1,263 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"edgesync/proto"
+	agent "edgesync/sync"
+	"edgesync/sync/clock"
+	"edgesync/sync/config"
+	"edgesync/sync/device"
+	"edgesync/sync/registry"
+	"edgesync/sync/rest"
+	"edgesync/wal"
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
+)
+
+const (
+	// stopLimit is how long a clean stop may take after SIGTERM or SIGINT.
+	stopLimit = 10 * time.Second
+	// answerLimit is how long devices get for requests that run when the stop begins.
+	answerLimit = 3 * time.Second
+	// deadBytes bounds the dead-letter log, in bytes.
+	deadBytes = 4 << 20
+	// reserveBytes stay free on a full medium, so that the committed position can be written.
+	reserveBytes = 256 << 10
+)
+
+// gateway is an agent with everything around it, as far as it is open. The goroutine of runAgent
+// builds it step by step and closes it; what the status reads is set before the ports are served.
+type gateway struct {
+	*program
+	config *config.Config
+	log    *slog.Logger
+	closes []func() error // of what is open, in the order in which it was opened
+
+	dir      *disk.DataDir
+	medium   medium.Medium
+	warnings []string // for the log and the status
+	clock    *clock.Clock
+	queue    *wal.Queue
+	dead     *wal.DeadLog
+	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
+	registry *registry.Registry
+	agent    *agent.Agent
+	doors    *device.Doors
+	rest     http.Handler
+	ports    ports
+}
+
+// runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
+// "Assembly").
+func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logger) (err error) {
+	limitMemory(p.env)
+	// From the beginning, so that a hint or an early stop does not end a half-built agent.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
+	defer func() { err = errors.Join(err, g.close()) }()
+	for _, step := range []func() error{
+		g.lock, g.openQueue, g.openDead, g.openRegistry, g.connect,
+		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
+		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	return g.serve(ctx, signals)
+}
+
+// opened notes how to close what was just opened.
+func (g *gateway) opened(close func() error) { g.closes = append(g.closes, close) }
+
+// close closes what is open, the last first.
+func (g *gateway) close() (err error) {
+	for i := len(g.closes) - 1; i >= 0; i-- {
+		err = errors.Join(err, g.closes[i]())
+	}
+	return err
+}
+
+// warn logs a text and keeps it for the status.
+func (g *gateway) warn(text string) {
+	g.log.Warn(text)
+	g.warnings = append(g.warnings, text)
+}
+
+// lock takes data_dir and looks at the medium below it.
+func (g *gateway) lock() (err error) {
+	if g.dir, err = disk.OpenDataDir(g.config.DataDir); err != nil {
+		return err
+	}
+	g.opened(g.dir.Close)
+	g.medium, err = medium.Probe(g.dir.Path)
+	switch {
+	case err != nil:
+		g.warn(err.Error()) // what the kernel does not tell is assumed
+	case g.medium.RAM:
+		g.warn("data_dir is in RAM (" + g.medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
+	case g.medium.ReadOnly:
+		g.warn("data_dir is on a medium that is read-only (" + g.medium.FS + "): nothing can be accepted until it is mounted for writing")
+	}
+	return nil
+}
+
+// openQueue opens the queue and begins the clock, which needs the newest time that the queue holds.
+func (g *gateway) openQueue() (err error) {
+	c := &g.config.Queue
+	maxBytes := c.MaxBytes
+	if maxBytes == 0 {
+		if maxBytes, err = g.dir.AutoMaxBytes(); err != nil {
+			g.warn(err.Error()) // the number is usable all the same
+		}
+	}
+	g.clock = clock.Open(g.dir.Path, clock.ThisMachine(), g.Commit, g.log)
+	o := wal.Options{
+		Dir: g.queueDir(), CorruptDir: g.corruptDir(), MaxBytes: maxBytes, MaxAge: c.MaxAge, Policy: c.Policy,
+		FlashBudget: c.FlashBudget, MaxDelay: c.MaxDelay, CommitBytes: g.medium.CommitBytes, Fill: g.medium.InPlace(),
+		Reserve: reserveBytes, Log: g.log, Series: agent.ThinSeries, Now: g.clock.Stamp,
+		// The dead-letter log is opened before the id of the edge is known, and only then it is asked.
+		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
+	}
+	if c.Durability == "interval" {
+		o.Interval = c.SyncInterval
+	}
+	if g.queue, err = wal.Open(o); err != nil {
+		return fmt.Errorf("open the queue: %w", err)
+	}
+	g.opened(g.queue.Close)
+	g.clock.Begin(g.queue.Newest(), g.queue.End().Offset+1)
+	g.opened(func() error { g.clock.Close(); return nil })
+	return nil
+}
+
+func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
+func (g *gateway) corruptDir() string { return filepath.Join(g.dir.Path, "corrupt") }
+
+// edgeID is the id of this edge; false while the cloud has not given it. Any goroutine may ask.
+func (g *gateway) edgeID() (id proto.UUID, ok bool) {
+	if r := g.known.Load(); r != nil {
+		return r.EdgeID()
+	}
+	return id, false
+}
+
+func (g *gateway) openDead() (err error) {
+	g.dead, err = wal.OpenDead(filepath.Join(g.dir.Path, "dead"), deadBytes, g.queue.Committed().Offset, g.log)
+	if err != nil {
+		return fmt.Errorf("open the dead-letter log: %w", err)
+	}
+	g.opened(g.dead.Close)
+	return nil
+}
+
+func (g *gateway) openRegistry() (err error) {
+	g.registry, err = registry.Open(registry.Options{
+		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the registry: %w", err)
+	}
+	g.opened(g.registry.Close)
+	return nil
+}
+
+// connect builds the intake, the loop, the devices' doors and the REST API on the open queue and
+// registry, and makes them known to each other. Nothing runs yet.
+func (g *gateway) connect() error {
+	syncing := syncMemory
+	if g.env.has("GOGC") {
+		syncing = nil
+	}
+	g.registry.Follow(g.queue)
+	latest := rest.NewLatest(g.clock)
+	intake := agent.NewIntake(g.queue)
+	intake.Remember(g.registry)
+	intake.Observe(latest.Observe)
+	g.agent = agent.NewAgent(agent.Deps{
+		Config: g.config, Queue: g.queue, Dead: g.dead, Registry: g.registry, Log: g.log, Version: g.full(),
+		Clock: g.clock, Syncing: syncing,
+	})
+	g.doors = device.NewDoors(device.Ports{
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Births: g.agent, Log: g.log, Clock: g.clock,
+	})
+	g.agent.SetDoors(g.doors)
+	g.registry.Watch(g.doors)
+	g.rest = rest.New(rest.Options{
+		Registry: g.registry, Intake: intake, Births: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
+	})
+	g.known.Store(g.registry)
+	return nil
+}
+
+// serve runs the loop until it is time to stop, and then stops the ports and the loop.
+func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.agent.Run(ctx)
+	}()
+	err := g.waitForEnd(ctx, signals)
+	watchdog := time.AfterFunc(stopLimit, func() {
+		g.log.Error("did not stop in time; what was accepted is on flash", "limit", stopLimit)
+		os.Exit(exitFailed)
+	})
+	defer watchdog.Stop()
+	g.ports.stop(answerLimit)
+	cancel()
+	<-done
+	g.log.Info("edgesync stops")
+	return err
+}
+
+// waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a
+// second signal ends the process.
+func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-g.ports.failed:
+			return fmt.Errorf("a door for devices failed: %w", err)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				g.agent.Hint()
+				continue
+			}
+			g.log.Info("stopping", "signal", s.String())
+			signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+			return nil
+		}
+	}
+}
+
+// snapshot is the state of the agent with what only the assembly knows. Any goroutine may ask.
+func (g *gateway) snapshot() agent.Snapshot {
+	s := g.agent.Snapshot()
+	s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = g.ports.http, g.ports.mqtt, g.ports.mqttTLS
+	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
+	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	for _, c := range g.registry.Counts() {
+		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
+	}
+	return s
+}

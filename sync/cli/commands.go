@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"edgesync/sync/config"
+	"edgesync/sync/status"
+)
+
+// Build says which edgesync this is.
+type Build struct {
+	Version string    // as people say it; "dev" where nobody named one
+	Commit  time.Time // of the commit that was built; zero if it is not known
+}
+
+// full is the version, with the commit behind it where the build named no version.
+func (b Build) full() string {
+	if info, ok := debug.ReadBuildInfo(); ok && b.Version == "dev" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return b.Version + "-" + s.Value[:12]
+			}
+		}
+	}
+	return b.Version
+}
+
+const help = `edgesync makes this machine a ThingsBoard Edge: devices talk to it as they would to ThingsBoard,
+every event is on flash before it is accepted, and every event goes to the cloud as soon as there
+is a link.
+
+Usage:
+  edgesync run       run the agent
+  edgesync status    show the state of the agent on this machine (--json, --watch)
+  edgesync wal       look into the queue on flash: stat, dump, verify, repair
+  edgesync dead      events that the cloud refuses: list, show, retry, drop
+  edgesync check     show the effective configuration, the source of each value, and what is wrong
+  edgesync version   print the version
+  edgesync help      print this; "edgesync help run" lists every setting, "help wal" and "help dead"
+                     explain those commands
+
+Example:
+  edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
+               --cloud.routing_secret_file=/etc/edgesync/secret
+
+Configuration is read from the file named by --config, else /etc/edgesync/config.toml, else
+./config.toml; after it from the environment (EDGESYNC_CLOUD_HOST and so on), then from flags; later
+wins. config.toml.example describes every key. Exit codes: 0 fine, 1 failed, 2 wrong usage,
+75 another agent holds the data directory, 78 wrong configuration.
+`
+
+var commands = []string{"run", "status", "wal", "dead", "check", "version", "help"}
+
+// Main is the program edgesync on the arguments, environment and streams of this process. It returns
+// the exit code.
+func Main(b Build) int {
+	p := &program{Build: b, env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	return p.run(context.Background(), os.Args[1:])
+}
+
+// program is one call of edgesync: which build it is, and what its caller gave it beside arguments.
+type program struct {
+	Build
+	env            environment
+	stdout, stderr io.Writer
+}
+
+// environment is a list of NAME=value, as os.Environ gives it.
+type environment []string
+
+// has reports whether a variable is set, or is set to a value when name holds "=".
+func (e environment) has(name string) bool {
+	for _, kv := range e {
+		if kv == name || strings.HasPrefix(kv, name+"=") {
+			return true
+		}
+	}
+	return false
+}
+
+// run does what the arguments say and returns the exit code. The end of ctx stops an agent as a
+// signal does.
+func (p *program) run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(p.stderr, help)
+		return exitUsage
+	}
+	name, args := args[0], args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		if len(args) == 0 {
+			return p.help("")
+		}
+		return p.help(args[0])
+	case "version", "-version", "--version":
+		fmt.Fprintln(p.stdout, "edgesync", p.full())
+		return exitOK
+	case "wal":
+		return p.wal(args)
+	case "dead":
+		return p.dead(args)
+	case "run":
+		return p.runCommand(ctx, args)
+	case "check":
+		return p.checkCommand(args)
+	case "status":
+		return p.statusCommand(ctx, args)
+	}
+	return p.unknown(name)
+}
+
+// help prints what is known about a command; "" is all of them.
+func (p *program) help(command string) int {
+	switch {
+	case command == "wal":
+		fmt.Fprint(p.stdout, walHelp)
+	case command == "dead":
+		fmt.Fprint(p.stdout, deadHelp)
+	case command == "":
+		fmt.Fprint(p.stdout, help)
+	case slices.Contains(commands, command):
+		fmt.Fprint(p.stdout, help)
+		fmt.Fprintf(p.stdout, "\nSettings, as flags (cloud.host in the file, EDGESYNC_CLOUD_HOST as a variable):\n  --%-26s %s\n%s",
+			"config", "the configuration file", config.Help())
+	default:
+		return p.unknown(command)
+	}
+	return exitOK
+}
+
+// parse reads the flags of run, check or status into settings. own registers the command's own flags
+// and names them; nil: there are none. done: nothing more is to do than to end with this code.
+func (p *program) parse(name string, args []string, settings *config.Flags, own func(*flag.FlagSet) []string) (code int, done bool) {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	settings.Register(fs)
+	var names []string
+	if own != nil {
+		names = own(fs)
+	}
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return p.help(name), true
+	} else if err != nil {
+		return p.usage("run", err.Error(), names), true
+	}
+	if fs.NArg() > 0 {
+		// The argument is not repeated: it may be a secret that a blank tore from its flag.
+		return p.usage("run", "an argument that is no flag; write --name=value without blanks", nil), true
+	}
+	return exitOK, false
+}
+
+func (p *program) statusCommand(ctx context.Context, args []string) int {
+	var settings config.Flags
+	var asJSON, watch bool
+	code, done := p.parse("status", args, &settings, func(fs *flag.FlagSet) []string {
+		fs.BoolVar(&asJSON, "json", false, "")
+		fs.BoolVar(&watch, "watch", false, "")
+		return []string{"json", "watch"}
+	})
+	if done {
+		return code
+	}
+	l, err := config.Load(&settings, p.env)
+	if err != nil {
+		return p.fail(err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err = status.Show(ctx, p.stdout, status.View{
+		DataDir: l.Config.DataDir, JSON: asJSON, Watch: watch, Plain: p.env.has("NO_COLOR") || p.env.has("TERM=dumb"),
+	})
+	if err != nil {
+		return p.fail(err)
+	}
+	return exitOK
+}
+
+func (p *program) runCommand(ctx context.Context, args []string) int {
+	var settings config.Flags
+	if code, done := p.parse("run", args, &settings, nil); done {
+		return code
+	}
+	l, err := complete(&settings, p.env)
+	if err != nil {
+		return p.fail(err)
+	}
+	log := newLogger(p.stderr, l.Config.Log.Level, p.env)
+	for _, n := range l.Notices {
+		log.Warn(n)
+	}
+	if err := p.runAgent(ctx, &l.Config, log); err != nil {
+		return p.fail(err)
+	}
+	return exitOK
+}
+
+// complete loads a configuration for an agent. The error names every problem at once; the Loaded is
+// there all the same, with everything that could be understood.
+func complete(settings *config.Flags, env environment) (*config.Loaded, error) {
+	l, err := config.Load(settings, env)
+	var problems config.Error
+	for _, err := range []error{err, l.Complete()} {
+		var ce *config.Error
+		if errors.As(err, &ce) {
+			problems.Problems = append(problems.Problems, ce.Problems...)
+		}
+	}
+	if len(problems.Problems) > 0 {
+		return l, &problems
+	}
+	return l, nil
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/device"
+	"edgesync/sync/status"
+)
+
+// ports is what listens for devices and people.
+type ports struct {
+	door                *device.MQTT
+	server              *http.Server // serves nothing while http.listen is empty
+	web                 net.Listener // of server; nil while http.listen is empty
+	http, mqtt, mqttTLS string       // addresses; "" is off
+	failed              chan error   // room for each listener: none of them waits for a reader
+}
+
+// listenMQTT opens the listeners for MQTT devices and serves them.
+func (g *gateway) listenMQTT() error {
+	g.ports.door = device.NewMQTT(g.doors)
+	g.opened(g.ports.door.Close)
+	c := &g.config.MQTT
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("mqtt.listen: %w", err)
+		}
+		g.ports.mqtt = l.Addr().String()
+		go g.ports.serveMQTT(l)
+	}
+	if c.TLS.Listen != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		if err != nil {
+			return fmt.Errorf("mqtt.tls: %w", err)
+		}
+		l, err := net.Listen("tcp", c.TLS.Listen)
+		if err != nil {
+			return fmt.Errorf("mqtt.tls.listen: %w", err)
+		}
+		g.ports.mqttTLS = l.Addr().String()
+		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(pair)))
+	}
+	return nil
+}
+
+func (p *ports) serveMQTT(l net.Listener) {
+	if err := p.door.Serve(l); err != nil {
+		p.failed <- err
+	}
+}
+
+// listenHTTP opens the listener for HTTP devices, the REST API and the page. serveHTTP serves it when
+// all that the page shows is set.
+func (g *gateway) listenHTTP() error {
+	if g.config.HTTP.Listen == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", g.config.HTTP.Listen)
+	if err != nil {
+		return fmt.Errorf("http.listen: %w", err)
+	}
+	g.ports.web, g.ports.http = l, l.Addr().String()
+	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events()})
+	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
+	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
+	return nil
+}
+
+func (g *gateway) serveHTTP() error {
+	if l := g.ports.web; l != nil {
+		go func() { g.ports.failed <- g.ports.server.Serve(g.doors.Listen(l)) }()
+	}
+	return nil
+}
+
+// route gives the device API to devices, the rest of the API to the REST API, and what is left to
+// the page. It is no ServeMux, which would redirect requests with unusual tokens.
+func route(devices, api, page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/api/v1/"):
+			devices.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events":
+			api.ServeHTTP(w, r)
+		default:
+			page.ServeHTTP(w, r)
+		}
+	})
+}
+
+// events is where the page looks for the queue's events.
+func (g *gateway) events() *status.Events {
+	return &status.Events{Queue: g.queueDir(), Dead: g.dead.Has, Name: func(id proto.UUID) string {
+		d, _ := g.registry.ByID(id)
+		return d.Name
+	}}
+}
+
+// listenSock serves agent.sock, by which the other commands ask this agent. An agent without it runs.
+func (g *gateway) listenSock() error {
+	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	if err != nil {
+		g.warn(err.Error() + "; edgesync status cannot ask this agent")
+		return nil
+	}
+	g.opened(sock.Close)
+	return nil
+}
+
+// stop closes the ports. Requests that run get so long for their answers.
+func (p *ports) stop(patience time.Duration) {
+	grace, release := context.WithTimeout(context.Background(), patience)
+	defer release()
+	closed := make(chan struct{})
+	go func() { // beside HTTP: both may have to wait for devices, and stopLimit is for all
+		_ = p.door.Close()
+		close(closed)
+	}()
+	if p.server.Shutdown(grace) != nil {
+		_ = p.server.Close() // a device that still sends is cut off, and was not answered "accepted"
+	}
+	<-closed
+}

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"edgesync/proto"
+	agent "edgesync/sync"
+	"edgesync/sync/cloudtest"
+	"edgesync/sync/status"
+)
+
+// asAgent makes the test binary be the agent, so that tests can kill a real process of exactly this code.
+const asAgent = "TEST_AS_AGENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAgent) != "" {
+		os.Exit(Main(Build{Version: "dev"}))
+	}
+	os.Exit(m.Run())
+}
+
+// site is a cloud in a box on a real port and a place for agents.
+type site struct {
+	*testing.T
+	cloud  *cloudtest.Cloud
+	edge   cloudtest.Edge
+	addr   string
+	dir    string
+	config string
+	extra  string
+	env    []string // of the agents
+	exe    string   // the agent; "" is the test binary
+}
+
+func newSite(t *testing.T, dir string) *site {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts processes and listens on ports; left out of -short")
+	}
+	s := &site{T: t, dir: dir, cloud: cloudtest.New(cloudtest.Options{})}
+	tenant := s.cloud.Tenant()
+	tenant.SetWidgetTypes(20)
+	s.edge = cloudtest.Edge{ID: tenant.NewID(), Name: "edge", Type: "default", RoutingKey: "key", Secret: "s3cr3t-of-the-edge", Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour)}
+	tenant.AddEdge(s.edge)
+	for i := range 3 {
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: fmt.Sprint("station ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("token-", i)})
+	}
+	s.listen("127.0.0.1:0")
+	t.Cleanup(s.cloud.Stop)
+	return s
+}
+
+func (s *site) listen(addr string) {
+	s.Helper()
+	var lis net.Listener
+	s.eventually("listen on "+addr, func() bool {
+		var err error
+		lis, err = net.Listen("tcp", addr)
+		return err == nil
+	})
+	s.addr = lis.Addr().String()
+	go s.cloud.Serve(lis)
+}
+
+// eventually polls, because other processes tell nothing when they change.
+func (s *site) eventually(what string, ok func() bool) {
+	s.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+		if ok() {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("waited too long: %s", what)
+		}
+	}
+}
+
+func (s *site) writeConfig(secret string) {
+	s.Helper()
+	host, port, _ := net.SplitHostPort(s.addr)
+	s.config = filepath.Join(s.TempDir(), "config.toml")
+	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
+		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s", s.dir, host, port, secret, s.extra)
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) command(args ...string) *exec.Cmd {
+	exe := s.exe
+	if exe == "" {
+		exe = os.Args[0]
+	}
+	cmd := exec.Command(exe, append(args, "--config", s.config)...)
+	cmd.Env = append(append(os.Environ(), asAgent+"=1"), s.env...)
+	return cmd
+}
+
+// tool runs the program as a process of its own on the site's directory.
+func (s *site) tool(args ...string) (out string, code int) {
+	s.Helper()
+	cmd := s.command(args...)
+	b, _ := cmd.CombinedOutput()
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+func (s *site) start() *running {
+	s.Helper()
+	if s.config == "" {
+		s.writeConfig(s.edge.Secret)
+	}
+	r := &running{site: s, cmd: s.command("run"), log: new(bytes.Buffer), done: make(chan error, 1)}
+	r.cmd.Stderr = r.log
+	if err := r.cmd.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go func() { r.done <- r.cmd.Wait() }()
+	s.Cleanup(func() { r.cmd.Process.Kill() })
+	s.eventually("the agent says where its door is", func() bool {
+		select {
+		case err := <-r.done:
+			s.Fatalf("the agent ended: %v\n%s", err, r.log)
+		default:
+		}
+		snap, err := status.Fetch(s.dir)
+		r.http = snap.HTTPAddress
+		return err == nil && snap.Running && r.http != ""
+	})
+	return r
+}
+
+// synced starts an agent that knows its devices.
+func (s *site) synced() *running {
+	s.Helper()
+	r := s.start()
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	return r
+}
+
+// named is the device of that name in the cloud.
+func (s *site) named(name string) (d cloudtest.Device, ok bool) {
+	for _, d := range s.cloud.Tenant().Devices() {
+		if d.Name == name {
+			return d, true
+		}
+	}
+	return d, false
+}
+
+func (s *site) mustBeNamed(name string) cloudtest.Device {
+	s.Helper()
+	var d cloudtest.Device
+	s.eventually("the cloud knows "+name, func() bool {
+		var ok bool
+		d, ok = s.named(name)
+		return ok
+	})
+	return d
+}
+
+// arrived waits until the cloud has so many rows of a key.
+func (s *site) arrived(d cloudtest.Device, key string, rows int) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%d rows of %s of %s", rows, key, d.Name), func() bool { return len(s.cloud.Tenant().Series(d.ID, key)) == rows })
+}
+
+func (s *site) share(d cloudtest.Device, key string, value bool) {
+	s.cloud.SetSharedAttributes(d.ID, []*proto.KeyValueProto{{Key: key, Type: proto.KeyValueType_BOOLEAN_V, BoolV: value}}, true)
+}
+
+// running is an agent process.
+type running struct {
+	*site
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+	http string
+	done chan error
+}
+
+func (r *running) kill() {
+	r.cmd.Process.Kill()
+	<-r.done
+}
+
+func (r *running) snapshot() agent.Snapshot {
+	snap, err := status.Fetch(r.dir)
+	if err != nil {
+		return agent.Snapshot{}
+	}
+	return snap
+}
+
+// post returns the status of a telemetry post, 0 if there was none.
+func post(addr, token, body string) (int, http.Header) {
+	client := http.Client{Timeout: 5 * time.Second}
+	res, err := client.Post("http://"+addr+"/api/v1/"+token+"/telemetry", "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0, nil
+	}
+	defer res.Body.Close()
+	io.Copy(io.Discard, res.Body)
+	return res.StatusCode, res.Header
+}
+
+func balanced(t *testing.T, s agent.Snapshot) {
+	t.Helper()
+	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
+		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+	}
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"edgesync/sync/config"
+)
+
+// tool is a command that works on the files of a data directory: wal NAME or dead NAME.
+type tool struct {
+	*program
+	topic    string // for help: "wal" or "dead"
+	settings config.Flags
+	flags    *flag.FlagSet
+	own      []string // names of its flags beside the configuration's
+	dir      string   // --dir
+	json     bool
+}
+
+func (p *program) newTool(topic, name string) *tool {
+	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(topic+" "+name, flag.ContinueOnError)}
+	t.flags.SetOutput(io.Discard)
+	return t
+}
+
+// subcommand finds what follows a command's name, and prints usage or help where nothing that is
+// known does. done: nothing more is to do than to end with this code.
+func (p *program) subcommand(topic, text string, names, args []string) (name string, code int, done bool) {
+	if len(args) == 0 {
+		fmt.Fprint(p.stderr, text)
+		return "", exitUsage, true
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(p.stdout, text)
+		return "", exitOK, true
+	}
+	for _, n := range names {
+		if args[0] == n {
+			return n, exitOK, false
+		}
+	}
+	what := "edgesync " + topic + " takes one of: " + strings.Join(names, ", ")
+	if n := config.Nearest(args[0], names...); n != "" {
+		what = "unknown command " + strconv.Quote(topic+" "+args[0]) + "; did you mean " + topic + " " + n + "?"
+	}
+	return "", p.usage(topic, what, nil), true
+}
+
+// parse reads flags and arguments in any order, at most so many arguments. done: nothing more is to
+// do than to end with this code.
+func (t *tool) parse(args []string, most int) (rest []string, code int, done bool) {
+	t.flags.VisitAll(func(f *flag.Flag) { t.own = append(t.own, f.Name) })
+	t.settings.Register(t.flags)
+	limitMemory(t.env) // an agent runs beside it, on a small machine
+	for {
+		if err := t.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil, t.help(t.topic), true
+		} else if err != nil {
+			return nil, t.usage(t.topic, err.Error(), t.own), true
+		}
+		if t.flags.NArg() == 0 {
+			return rest, exitOK, false
+		}
+		if len(rest) == most {
+			return nil, t.usage(t.topic, "an argument too many; write --name=value without blanks", nil), true
+		}
+		rest, args = append(rest, t.flags.Arg(0)), t.flags.Args()[1:]
+	}
+}
+
+// end turns the result of a command into its exit code.
+func (t *tool) end(err error) int {
+	if err != nil {
+		return t.fail(err)
+	}
+	return exitOK
+}
+
+// dataDir is the configured data directory.
+func (t *tool) dataDir() (string, error) {
+	l, err := config.Load(&t.settings, t.env)
+	if err != nil {
+		return "", err
+	}
+	return l.Config.DataDir, nil
+}
+
+// queueDir is the queue to look into. dataDir is "" when --dir names the queue.
+func (t *tool) queueDir() (queue, dataDir string, err error) {
+	queue = t.dir
+	if queue == "" {
+		if dataDir, err = t.dataDir(); err != nil {
+			return "", "", err
+		}
+		queue = filepath.Join(dataDir, "queue")
+	}
+	return queue, dataDir, checkQueue(queue)
+}
+
+// checkQueue is the error about a directory that holds no queue, in words.
+func checkQueue(queue string) error {
+	i, err := os.Stat(queue)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no queue at %s: name the right directory with --data_dir or --config", strconv.Quote(queue))
+	case err == nil && !i.IsDir():
+		return fmt.Errorf("%s is no directory: a queue is one", strconv.Quote(queue))
+	}
+	return err
+}
+
+// beside is a directory next to a queue, below the same data directory.
+func beside(queue, name string) string {
+	return filepath.Join(filepath.Dir(filepath.Clean(queue)), name)
+}
