@@ -26,6 +26,13 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
+// Reset forgets what was written so far.
+func (l *Log) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
 // Logger returns a logger that writes to l as text, from level DEBUG on.
 func (l *Log) Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))

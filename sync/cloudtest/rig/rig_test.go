@@ -187,6 +187,10 @@ func TestLog(t *testing.T) {
 	if got := l.String(); !strings.HasSuffix(got, "level=DEBUG msg=hello n=1\n") {
 		t.Errorf("%q", got)
 	}
+	l.Reset()
+	if got := l.String(); got != "" {
+		t.Errorf("after the reset: %q", got)
+	}
 }
 
 func TestWatcher(t *testing.T) {
