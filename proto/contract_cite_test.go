@@ -19,13 +19,13 @@ var laws = map[string]string{
 }
 
 var (
-	heading     = regexp.MustCompile(`^#{2,3} (\d+(?:\.\d+)?)\b`)
-	item        = regexp.MustCompile(`^(\d+)\. `)
-	row         = regexp.MustCompile(`^\| (\d+\.\d+) \|`)
-	citation    = regexp.MustCompile(`\b(CONTRACT|API)\.md[\])]? (\d+(?:\.\d+)?(?:(?:, | to )\d+(?:\.\d+)?)*)`)
-	section     = regexp.MustCompile(`\d+(?:\.\d+)?`)
-	wrapped     = regexp.MustCompile(`\n[ \t]*(?://|#|\*)?[ \t]*`)
-	recorded    = regexp.MustCompile("`([a-z-]+)\\.jsonl:([0-9, -]+)`")
+	heading  = regexp.MustCompile(`^#{2,3} (\d+(?:\.\d+)?)\b`)
+	item     = regexp.MustCompile(`^(\d+)\. `)
+	row      = regexp.MustCompile(`^\| (\d+\.\d+) \|`)
+	citation = regexp.MustCompile(`\b(CONTRACT|API)\.md[\])]? (\d+(?:\.\d+)?(?:(?:, | to )\d+(?:\.\d+)?)*)`)
+	section  = regexp.MustCompile(`\d+(?:\.\d+)?`)
+	wrapped  = regexp.MustCompile(`\n[ \t]*(?://|#|\*)?[ \t]*`)
+	recorded = regexp.MustCompile("`([a-z-]+)\\.jsonl:([0-9, -]+)`")
 )
 
 // sectionsOf are the numbers that a law can be cited by: those of its headings, and, where a
@@ -115,7 +115,10 @@ func TestCitations(t *testing.T) {
 	for law, file := range laws {
 		known[law] = sectionsOf(t, file)
 	}
-	for law, want := range map[string][]string{"CONTRACT.md": {"0", "4.3", "5.11", "9", "10.17", "12", "13.9"}, "API.md": {"1.3", "2", "4.3", "9"}} {
+	for law, want := range map[string][]string{
+		"CONTRACT.md": {"0", "4.3", "5.11", "9", "10.17", "12", "13.9"},
+		"API.md":      {"1.3", "2", "4.3", "9"},
+	} {
 		for _, s := range want {
 			if !known[law][s] {
 				t.Errorf("%s has no section %s, so its headings are not read right", law, s)
