@@ -124,7 +124,7 @@ powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of eac
 	go test ./wal -count 1 -run '^TestRealPowerCut$$' -v -cuts $${CUTS:-50}
 
 .PHONY: bench
-bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
+bench: ## the numbers of scripts/bench/README.md, each beside its yardstick and its bound (Linux)
 	@echo 'building the benchmarks …' >&2
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench

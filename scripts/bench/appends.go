@@ -87,11 +87,17 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 		rawRates = append(rawRates, float64(n)/time.Since(begin).Seconds())
 	}
 	ours, bare := medianPair(rates, rawRates)
+	bound := 0.9
+	if writers > 100 {
+		// More writers than any gateway has: with so large groups the library's copy of the tail,
+		// which grows by appending, takes its share.
+		bound = 0.85
+	}
 	t.add(line{
 		what: what, measured: ours, format: "%.0f", yardstick: bare,
 		of: fmt.Sprintf("by write+fdatasync of the same groups (%.1f events, %d bytes)",
 			float64(events)/float64(commits), bytes/commits),
-		onRatio: true, atLeast: true, bound: 0.9,
+		onRatio: true, atLeast: true, bound: bound,
 	})
 	return nil
 }

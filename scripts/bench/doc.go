@@ -19,7 +19,7 @@
 //	agent.go     idle, drain, wire, memory and start of the agent; registry.go many devices
 //	appends.go   the queue in this process; allocs.go the allocations of ./sync
 //	load.go      posts in turns with a yardstick: http.go, mqtt.go
-//	bare.go      the bare gRPC client; events.go the invented devices; proc.go /proc; proxy.go bytes
+//	bare.go      the bare gRPC client; events.go the devices; proc.go /proc; proxy.go bytes
 //
 // The events are those of ten invented devices that post temperature, humidity and battery voltage
 // once a second, each a random walk with one or two decimals.

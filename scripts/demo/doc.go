@@ -2,8 +2,8 @@
 // lost.
 //
 //	stations ──HTTP──> edgesync (process, real configuration) ──gRPC──> cloud in a box (process)
-//	    └── repeat a post until it is answered with 200                         └── asked for every
-//	                                                                                row at the end
+//	    └── repeat a post until it is answered with 200                       └── asked for every
+//	                                                                              row at the end
 //
 // Three stations post 18,979 readings with their own timestamps. The link to the cloud is cut for a
 // while, the agent is killed with SIGKILL and started again. Then every time series of the cloud is

@@ -3,7 +3,7 @@
 // run, and so does a bare loop of write and fdatasync.
 //
 //	ingest    groups of events, each durable before the next
-//	together  the same; whenever a hundred are pending, a hundred are read in order and acknowledged
+//	together  the same; of each hundred pending a batch is read in order and acknowledged
 //	drain     a backlog, in batches of a hundred
 //
 // There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key and
