@@ -152,6 +152,46 @@ func TestCitations(t *testing.T) {
 	}
 }
 
+var (
+	link   = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
+	title  = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	fenced = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```")
+	sign   = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+)
+
+// Every link of a document to another one, or to a heading, leads somewhere.
+func TestLinks(t *testing.T) {
+	n := 0
+	repositoryTexts(t, func(name, text string) {
+		if filepath.Ext(name) != ".md" {
+			return
+		}
+		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			n++
+			file := name
+			if m[1] != "" {
+				file = filepath.Join(filepath.Dir(name), filepath.FromSlash(m[1]))
+			}
+			b, err := os.ReadFile(filepath.Join("..", file))
+			if err != nil {
+				t.Errorf("%s links to %s: %v", name, m[0], err)
+				continue
+			}
+			found := m[2] == ""
+			for _, h := range title.FindAllStringSubmatch(fenced.ReplaceAllString(string(b), ""), -1) {
+				anchor := strings.ReplaceAll(sign.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")
+				found = found || anchor == m[2]
+			}
+			if !found {
+				t.Errorf("%s links to %s, which is no heading there", name, m[0])
+			}
+		}
+	})
+	if n < 30 {
+		t.Errorf("only %d links", n)
+	}
+}
+
 // Every rule in the tables of rules belongs to a section of the contract, and every message in
 // the table of messages stands in it.
 func TestTablesOfTheContract(t *testing.T) {
