@@ -32,7 +32,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 # The bound on the stripped mipsle binary, in bytes: what a router with 16 MB of flash can spare.
 MAX_MIPSLE = 12500000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/device/...
+QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/device/... ./sync/device/mqtt
 
 .PHONY: help
 help: ## list the targets
