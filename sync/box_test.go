@@ -149,7 +149,7 @@ func (b *box) start() {
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
-	b.agent.link.dial = b.link.Dial
+	b.agent.dialer.Dial = b.link.Dial
 	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
 	b.reg.Watch(b.doors)

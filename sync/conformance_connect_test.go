@@ -11,6 +11,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/link"
 )
 
 // Wire contract 1, 2.1 to 2.5: frames, the connection, its limits.
@@ -196,11 +197,11 @@ func TestConformanceConnect(t *testing.T) {
 				return m
 			}
 			acks := b.cloud.Stats().DownlinkAcks
-			b.cloud.Push(b.edge.ID, sized(maxDownlink))
+			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink))
 			b.settle(2 * time.Second)
 			s := b.cloud.Stats()
 			b.expect("acknowledged, dropped, connects", []uint64{s.DownlinkAcks - acks, s.TooBig, s.Connects}, []uint64{1, 0, 1})
-			b.cloud.Push(b.edge.ID, sized(maxDownlink+1))
+			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink+1))
 			b.settle(2 * time.Second)
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "behind", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-behind"}
 			b.cloud.AddDevice(b.edge.ID, d)

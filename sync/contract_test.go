@@ -30,6 +30,7 @@ var sections = func() (list []string) {
 // testDirs are where the packages named in the table have their tests.
 var testDirs = map[string]string{
 	"cli": "cli", "config": "config", "clock": "clock", "proto": filepath.Join("..", "proto"), "sync": ".", "registry": "registry", "rest": "rest", "device": "device", "cloudtest": "cloudtest",
+	"link": "link", "calls": "calls",
 	"scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 

@@ -6,16 +6,16 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/calls"
 )
 
 // What the doors test for.
 var (
-	// ErrTimeout: the cloud did not answer a device's call in time.
-	ErrTimeout = errors.New("the cloud did not answer in time")
-	// ErrOffline: there is no link to the cloud now.
-	ErrOffline = errors.New("no link to the cloud")
-	// ErrTooMany: as many calls as are allowed are on their way.
-	ErrTooMany = errors.New("too many calls are on their way")
+	ErrTimeout  = calls.ErrTimeout
+	ErrOffline  = calls.ErrOffline
+	ErrTooMany  = calls.ErrTooMany
+	ErrTooLarge = calls.ErrTooLarge
+	ErrCall     = calls.ErrNoAnswer
 	// ErrNameTaken: there is a device of that name.
 	ErrNameTaken = errors.New("there is a device of that name")
 )
@@ -76,20 +76,19 @@ type Doors interface {
 	Deliver(c *Call) bool
 }
 
-// Call is a command of the cloud for a device (wire contract 8.1).
-type Call struct {
-	Device  proto.UUID
-	ID      int32 // what the device sees: unique in this life; the first is any number below 2^24
-	Method  string
-	Params  string    // JSON text, a scalar too; "null" if the cloud sent none
-	OneWay  bool      // needs no answer of the device; whoever hands it over says Delivered
-	Expires time.Time // by this machine's clock
-}
+// Call is a command for a device: calls.Call.
+type Call = calls.Call
 
-// What a gateway is told of its devices (device API 4.3): the parameters are {"old name":"new name"}, and the name.
+// Request is a device's own call to the cloud: calls.Request.
+type Request = calls.Request
+
+// CallError is the end of a call made here that brought no answer: calls.Error.
+type CallError = calls.Error
+
+// What a gateway is told of its devices: see calls.Table.Notify.
 const (
-	MethodRenamed = "gateway_device_renamed"
-	MethodDeleted = "gateway_device_deleted"
+	MethodRenamed = calls.MethodRenamed
+	MethodDeleted = calls.MethodDeleted
 )
 
 // Calls is what the doors need of the agent for RPC both ways; *Agent is one. All methods may be called from any goroutine and return
@@ -110,17 +109,6 @@ type Calls interface {
 	// Request sends a device's own call to the cloud (wire contract 8.2). An error means that it was not sent, and that Reply will not
 	// be called: ErrOffline or ErrTooMany.
 	Request(r *Request) error
-}
-
-// Request is a device's own call to the cloud.
-type Request struct {
-	Device  proto.UUID
-	Method  string
-	Params  string        // JSON text; "" is sent as null
-	Timeout time.Duration // until Reply(nil, ErrTimeout); 0 = 60 s (device API 6)
-	// Reply is called exactly once, by the loop's goroutine, and must not block: with the answer's JSON text, or with ErrTimeout, or
-	// with an error that holds the cloud's error word.
-	Reply func(response []byte, err error)
 }
 
 // Births is what the doors need of the agent to make devices: a gateway that names an unknown one (device API 4.3), provisioning

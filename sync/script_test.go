@@ -262,7 +262,7 @@ func (r *rig) run() {
 		r.agent.SetDoors(s)
 	}
 	r.agent.jitter = func(d time.Duration) time.Duration { return d }
-	r.agent.link.dial = r.link.Dial
+	r.agent.dialer.Dial = r.link.Dial
 	halt := boxrig.Go(r.Context(), r.agent.Run)
 	r.stop = gosync.OnceFunc(func() {
 		halt()
@@ -330,6 +330,7 @@ func (r *rig) state(want State) {
 
 // fakeRegistry remembers what it was told.
 type fakeRegistry struct {
+	slow    time.Duration // each Apply, by the bubble's clock
 	mu      gosync.Mutex
 	fail    error
 	applied []*proto.DownlinkMsg
@@ -341,6 +342,7 @@ type fakeRegistry struct {
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, m)

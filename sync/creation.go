@@ -3,17 +3,16 @@ package sync
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"edgesync/proto"
 	"edgesync/wal"
 )
 
-// Create implements Births. The device is durable before its creation is queued and found by nobody until it is, so that no data of it can
-// stand before it in the queue (wire contract 4.7).
+// Create implements Births. The device is durable before its creation is queued, and found by nobody
+// until it is queued, so that no data of the device can stand before it in the queue (CONTRACT.md 4.7).
 func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
-	a.birth.Lock()
-	defer a.birth.Unlock()
+	a.creating.Lock()
+	defer a.creating.Unlock()
 	b, taken, err := a.Registry.Prepare(n, a.now())
 	switch {
 	case err != nil:
@@ -30,7 +29,8 @@ func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 	return b.ID, nil
 }
 
-// announce queues the creation of a device, its credentials and its relation to its gateway, all or none, and makes it visible.
+// announce queues the creation of a device, its credentials and its relation to its gateway, all or
+// none, and makes the device visible.
 func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 	now := a.Clock.Stamp()
 	event := func(k proto.Kind, action proto.Action, f []byte) wal.Event {
@@ -39,7 +39,7 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 	const created = proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
 	events := []wal.Event{
 		event(proto.KindDevice, proto.ActionAdded, proto.AppendUpdate(nil, proto.KindDevice, created, b.ID, b.Device)),
-		// The server makes none by itself (wire contract 5.5).
+		// The server makes none by itself (CONTRACT.md 5.5).
 		event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, b.ID, b.Credentials)),
 	}
 	if b.Gateway != (proto.UUID{}) {
@@ -51,14 +51,15 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 		return err
 	}
 	if err := a.Registry.Adopt(b.ID, a.Queue.End().Seq); err != nil {
-		// It is on its way; only the mark of it is not on flash, and then it is announced once more at the next start.
+		// The creation is on its way. Only the mark of that is not on flash, and then the device is
+		// announced once more at the next start.
 		a.Log.Warn("the registry cannot be written", "error", err)
 	}
 	return nil
 }
 
-// announceUnborn queues the creations that a crash left behind, before any door is open.
-func (a *Agent) announceUnborn() {
+// announcePending queues the creations that a crash left behind, before any door is open.
+func (a *Agent) announcePending() {
 	for _, b := range a.Registry.PendingCreations() {
 		ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
 		if err := a.announce(ctx, &b); err != nil {
@@ -67,6 +68,3 @@ func (a *Agent) announceUnborn() {
 		cancel()
 	}
 }
-
-// announceLimit bounds the wait for a full or failing queue at the start.
-const announceLimit = 5 * time.Second

@@ -1,4 +1,4 @@
-package sync
+package link
 
 import (
 	"encoding/binary"
@@ -14,23 +14,24 @@ import (
 	"edgesync/proto"
 )
 
-// An OTA package is one message of up to maxDownlink bytes, nearly all of them in one string. It is read out of the transport's buffers straight into
-// that string, so that it is in memory twice for a moment, and not three times.
+// An OTA package is one message of up to MaxDownlink bytes, nearly all of them in one string. The
+// string is read straight out of the transport's buffers, so that the package is in memory twice
+// for a moment, and not three times.
 
-// largeMessage is from how many bytes on this is done.
+// largeMessage is the size in bytes from which on a message is read in this way.
 const largeMessage = 1 << 20
 
-// Where the string is.
+// The field numbers on the way to the string.
 const (
 	fieldDownlink = 3  // of ResponseMsg
 	fieldOTA      = 22 // of DownlinkMsg
 	fieldEntity   = 18 // of OtaPackageUpdateMsg
 )
 
-// errNotPlain: what unmarshalLarge does not read; the library decides what it is.
+// errNotPlain is a message that unmarshalLarge does not read. The library decides what it is.
 var errNotPlain = errors.New("not in the form that is read in pieces")
 
-// unmarshalLarge decodes as pb.Unmarshal does.
+// unmarshalLarge decodes a message as pb.Unmarshal does.
 func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg) error {
 	r := data.Reader()
 	defer r.Close()
@@ -80,7 +81,8 @@ func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg) error {
 	return nil
 }
 
-// without returns the next size bytes of r, fields of a message, without those of number which, a message or a string; take reads the n bytes of each.
+// without returns the next size bytes of r, which are fields of a message, without the fields of the
+// number which, messages or strings. take reads the n bytes of each of those.
 func without(r *mem.Reader, size int, which protowire.Number, take func(n int) error) (rest []byte, err error) {
 	end := r.Remaining() - size
 	for r.Remaining() > end {
@@ -127,7 +129,7 @@ func without(r *mem.Reader, size int, which protowire.Number, take func(n int) e
 	return rest, nil
 }
 
-// copyVarint appends the bytes of the next number to dst, as they are.
+// copyVarint appends the bytes of the next varint to dst, as they are, and returns its value.
 func copyVarint(dst []byte, r *mem.Reader) (_ []byte, v uint64, err error) {
 	at := len(dst)
 	for more := true; more; {

@@ -1,4 +1,4 @@
-package sync
+package link
 
 import (
 	"bytes"
@@ -45,7 +45,7 @@ func TestLargeMessages(t *testing.T) {
 	} {
 		var got, want proto.ResponseMsg
 		wantErr := pb.Unmarshal(b, &want)
-		gotErr := rawCodec{}.Unmarshal(inPieces(b, 16<<10), &got)
+		gotErr := rawCodec{}.Unmarshal(inPieces(b, 16<<10), &Inbound{Msg: &got})
 		if (gotErr == nil) != (wantErr == nil) || wantErr == nil && !pb.Equal(&got, &want) {
 			t.Errorf("%s: %v, the library says %v", name, gotErr, wantErr)
 		}
@@ -85,7 +85,7 @@ func BenchmarkLargeMessage(b *testing.B) {
 	pieces := inPieces(otaMessage(strings.Repeat("QUJD", 2<<20)), 16<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := (rawCodec{}).Unmarshal(pieces, new(proto.ResponseMsg)); err != nil {
+		if err := (rawCodec{}).Unmarshal(pieces, &Inbound{Msg: new(proto.ResponseMsg)}); err != nil {
 			b.Fatal(err)
 		}
 	}

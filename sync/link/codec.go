@@ -1,21 +1,21 @@
-package sync
+package link
 
 import (
 	"fmt"
 
 	"google.golang.org/grpc/mem"
 	pb "google.golang.org/protobuf/proto"
-
-	"edgesync/proto"
 )
 
-// rawCodec sends a request that is already wire bytes as it is, and unmarshals only responses: a batch of a hundred events costs
-// no message tree. Its name makes the content type that of the ordinary protobuf codec.
+// rawCodec sends a request that is already wire bytes as it is, and unmarshals only responses: a
+// batch of a hundred events costs no message tree. Its name makes the content type that of the
+// ordinary protobuf codec.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }
 
-// Marshal takes a []byte. The bytes must stay untouched until the batch is acknowledged: the transport may still hold them.
+// Marshal takes a []byte. The bytes must stay untouched until the batch is acknowledged: the
+// transport may still hold them.
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	b, ok := v.([]byte)
 	if !ok {
@@ -24,18 +24,20 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
 }
 
+// Unmarshal fills an *Inbound.
 func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(*proto.ResponseMsg)
+	in, ok := v.(*Inbound)
 	if !ok {
 		return fmt.Errorf("raw codec: cannot receive a %T", v)
 	}
-	if data.Len() >= largeMessage {
-		if err := unmarshalLarge(data, m); err == nil {
+	in.Size = data.Len()
+	if in.Size >= largeMessage {
+		if err := unmarshalLarge(data, in.Msg); err == nil {
 			return nil
 		}
-		pb.Reset(m)
+		pb.Reset(in.Msg)
 	}
 	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer b.Free()
-	return pb.Unmarshal(b.ReadOnlyData(), m)
+	return pb.Unmarshal(b.ReadOnlyData(), in.Msg)
 }

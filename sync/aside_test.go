@@ -35,7 +35,7 @@ func TestParkingFailsBesideBatchesInFlight(t *testing.T) {
 		broken.Close()
 		use := func(d *wal.DeadLog) {
 			r.Helper()
-			if err := r.agent.carryOut(r.Context(), func(l *loop, _ time.Time) { l.Dead = d }); err != nil {
+			if err := r.agent.carryOut(r.Context(), func(l *loop, _ time.Time) { l.deadLog = d }); err != nil {
 				r.Fatal(err)
 			}
 		}

@@ -1,4 +1,4 @@
-package sync
+package link
 
 import (
 	"crypto/ecdsa"
@@ -77,7 +77,27 @@ func (a *authority) issue(host string, from, to time.Time) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// listen serves a script on a real port; nil = without TLS.
+// acceptor is a cloud that accepts every edge.
+type acceptor struct {
+	proto.UnimplementedEdgeRpcServiceServer
+}
+
+func (acceptor) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.ResponseMsg]) error {
+	for {
+		m, err := st.Recv()
+		if err != nil {
+			return err
+		}
+		if m.GetConnectRequestMsg() != nil {
+			err = st.Send(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{Configuration: &proto.EdgeConfiguration{Name: "test"}}})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// listen serves an acceptor on a real port; nil = without TLS.
 func listen(t *testing.T, c *tls.Config) int {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +109,7 @@ func listen(t *testing.T, c *tls.Config) int {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(c)))
 	}
 	g := grpc.NewServer(opts...)
-	proto.RegisterEdgeRpcServiceServer(g, &script{streams: map[int]func(*proto.ResponseMsg) error{}})
+	proto.RegisterEdgeRpcServiceServer(g, acceptor{})
 	go g.Serve(lis)
 	t.Cleanup(g.Stop)
 	return lis.Addr().(*net.TCPAddr).Port
@@ -151,20 +171,20 @@ func TestLinkTellsWhatIsWrong(t *testing.T) {
 			config := base
 			config.Cloud.Host, config.Cloud.Port, config.Cloud.TLS = "127.0.0.1", c.port, c.tls
 			config.Cloud.RoutingKey = "key"
-			l := link{cloud: config.Cloud, keepalive: config.Keepalive}
+			l := Dialer{Cloud: config.Cloud, Keepalive: config.Keepalive}
 			timeout := 5 * time.Second
 			if c.want == "no answer in time" {
 				timeout = 200 * time.Millisecond
 			}
-			s, err := l.open(t.Context(), "top-secret", timeout)
+			s, err := l.Open(t.Context(), "top-secret", timeout)
 			if err == nil {
-				s.close()
+				s.Close()
 				if c.want != "" {
 					t.Fatal("connected")
 				}
 				return
 			}
-			got := explain(err, &config.Cloud)
+			got := Explain(err, &config.Cloud)
 			if c.want == "" || !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q in it", got, c.want)
 			}

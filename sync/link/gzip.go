@@ -1,4 +1,4 @@
-package sync
+package link
 
 import (
 	"compress/gzip"
@@ -8,17 +8,23 @@ import (
 	"google.golang.org/grpc/encoding"
 )
 
-// gzipName is how the stream names its compression (wire contract 2.1).
+// gzipName is how the stream names its compression (CONTRACT.md 2.1).
 const gzipName = "gzip"
 
-// uplinkGzip compresses what goes up. A compressor is 0.8 MB, more than all else that a session needs, and gRPC's own implementation keeps them in a pool
-// that each collection empties and each processor fills anew: a sync of thousands of messages made one of them for every two collections and held two
-// or three. A stream has one sender, so one is enough.
+// uplinkGzip compresses what goes up. A compressor is 0.8 MB, more than all else that a session
+// needs. gRPC's own implementation keeps compressors in a pool that each collection empties and
+// each processor fills anew: a sync of thousands of messages made one for every two collections and
+// held two or three. A stream has one sender, so one is enough.
 var uplinkGzip = new(compressor)
 
 func init() { encoding.RegisterCompressor(uplinkGzip) }
 
-// compressor is gRPC's "gzip". All methods may be called from any goroutine: whoever finds no spare writer makes one.
+// ReleaseMemory lets go of the spare compressor, 0.8 MB. The next message that is sent makes one
+// again. Any goroutine.
+func ReleaseMemory() { uplinkGzip.release() }
+
+// compressor is gRPC's "gzip". All methods may be called from any goroutine: one that finds no
+// spare writer makes one.
 type compressor struct {
 	spare atomic.Pointer[gzip.Writer] // between two messages
 }
@@ -37,7 +43,7 @@ func (c *compressor) Compress(w io.Writer) (io.WriteCloser, error) {
 	return &compressing{z, c}, nil
 }
 
-// Decompress is for servers that compress; ThingsBoard's does not (wire contract 2.1).
+// Decompress is for servers that compress; ThingsBoard's does not (CONTRACT.md 2.1).
 func (*compressor) Decompress(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
 
 // release lets go of the spare writer. The next message makes one again.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/calls"
 )
 
 // Notices to a gateway wait for it, end without a word to the cloud, and come once, although the server makes the same calls (device API 4.3).
@@ -111,26 +112,21 @@ func TestNotices(t *testing.T) {
 			cloud(s, 1, "do", `"x"`)
 		}, []string{`do "x"`, `do "x"`}, []string{"{}"}},
 		{"too many", func(s stage) {
-			for i := range maxNotices {
+			for i := range calls.MaxNotices {
 				notify(s, MethodDeleted, fmt.Sprintf(`"%d"`, i))
 			}
 			if s.agent.Notify(s.gateway, MethodDeleted, `"one more"`) {
 				s.Error("no bound")
 			}
 			cloud(s, 1, "do", `"x"`) // has a place all the same
-			table := func() (echoes, calls, over int) {
-				s.agent.calls.mu.Lock()
-				defer s.agent.calls.mu.Unlock()
-				return len(s.agent.calls.echoes), s.agent.calls.count, len(s.agent.calls.over)
-			}
-			if echoes, _, _ := table(); len(s.agent.Pending(s.gateway)) != maxNotices+1 || echoes > maxNotices {
-				s.Errorf("%d wait, %d are remembered", len(s.agent.Pending(s.gateway)), echoes)
+			if n := len(s.agent.Pending(s.gateway)); n != calls.MaxNotices+1 {
+				s.Errorf("%d wait", n)
 			}
 			s.settle(25 * time.Hour)
-			if _, calls, over := table(); calls != 0 || over != 0 || len(s.reg.Calls()) != 0 {
-				s.Errorf("%d calls after a day, %d to be forgotten", calls, over)
+			if n := s.agent.calls.Waiting(); n != 0 || len(s.reg.Calls()) != 0 {
+				s.Errorf("%d calls after a day, %d kept", n, len(s.reg.Calls()))
 			}
-		}, nil, []string{rpcTimedOut}}, // somebody has asked what waits
+		}, nil, []string{calls.TimedOut}}, // somebody has asked what waits
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBox(t, nil, func(b *box) {
@@ -143,11 +139,11 @@ func TestNotices(t *testing.T) {
 					up = append(up, b.answersTo(n+1)...)
 				}
 				b.expect("the cloud got", up, c.up)
-				calls := 0
+				n := 0
 				for _, u := range b.sent(func(u *proto.UplinkMsg) bool { return len(u.DeviceRpcCallMsg) > 0 }) {
-					calls += len(u.DeviceRpcCallMsg)
+					n += len(u.DeviceRpcCallMsg)
 				}
-				b.expect("answers in all", calls, len(c.up))
+				b.expect("answers in all", n, len(c.up))
 			})
 		})
 	}
