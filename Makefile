@@ -32,7 +32,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 # The bound on the stripped mipsle binary, in bytes: what a router with 16 MB of flash can spare.
 MAX_MIPSLE = 12500000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/device/...
+QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/device/... ./sync/device/mqtt
 
 .PHONY: help
 help: ## list the targets
@@ -48,11 +48,13 @@ build: ## build ./edgesync for this machine
 
 .PHONY: demo
 demo: ## the main job on real data: link cut, kill -9, nothing lost; 30 s
+	@echo 'building the demo …'
 	@mkdir -p build && go build -o build/demo ./scripts/demo
 	@build/demo
 
 .PHONY: demo-forever
 demo-forever: ## the same, round after round with faults at random moments, until Ctrl-C
+	@echo 'building the demo …'
 	@mkdir -p build && go build -o build/demo ./scripts/demo
 	@build/demo --forever
 
@@ -123,6 +125,7 @@ powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of eac
 
 .PHONY: bench
 bench: ## the numbers of scripts/bench/README.md, each beside its yardstick and its bound (Linux)
+	@echo 'building the benchmarks …' >&2
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench
 	@$(MAKE) bench-sqlite

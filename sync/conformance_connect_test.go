@@ -88,7 +88,7 @@ func TestConformanceConnect(t *testing.T) {
 		{"2.1 a link that freezes is left by both sides, and what was posted meanwhile arrives", func(b *box) {
 			d := b.device("d")
 			b.settle(30 * time.Second)
-			b.freeze()
+			b.link.Freeze()
 			b.settle(5 * time.Second)
 			b.post(d.ID, 1, 2)
 			b.settle(11 * time.Second)
@@ -124,11 +124,11 @@ func TestConformanceConnect(t *testing.T) {
 			}
 			other := b.edge
 			other.Secret = "another"
-			b.away.Store(true)
+			b.link.Refuse.Store(true)
 			b.cloud.EndSessions(cloudtest.EndReset)
 			b.settle(time.Second)
 			b.tenant.SaveEdge(other) // nobody tells the edge
-			b.away.Store(false)
+			b.link.Refuse.Store(false)
 			b.settle(time.Minute)
 			refused("check cloud.routing_secret")
 			b.tenant.SaveEdge(b.edge)
