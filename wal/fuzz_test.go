@@ -34,7 +34,8 @@ func lengthOf(n int) []byte {
 	return append(b, byte(n))
 }
 
-// What is taken for a frame is what seal would write there, and a search ends on one.
+// FuzzFrame: what is taken for a frame is what seal would write there, and a search ends on a
+// frame.
 func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, offset uint64) {
 		offset = offset%maxOffset + 1
@@ -56,7 +57,8 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// Whatever the last segment holds, the queue opens, takes events and gives them back; repairing again changes nothing.
+// FuzzRepair: whatever the last segment holds, the queue opens, takes events and gives them back.
+// Repairing again changes nothing.
 func FuzzRepair(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o := testOptions(queueDir(t))
@@ -112,7 +114,7 @@ func FuzzRepair(f *testing.F) {
 	})
 }
 
-// Whatever the committed file holds, what is taken from it is a state that can be.
+// FuzzCommitted: whatever the committed file holds, what is read from it is a possible state.
 func FuzzCommitted(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
@@ -131,7 +133,8 @@ func FuzzCommitted(f *testing.F) {
 	})
 }
 
-// walk lists what can be read of a sealed segment, as the reader does: its events' fragments by their offsets.
+// walk lists what a reader can read of a sealed segment: the fragments of its events by their
+// offsets.
 func walk(data []byte, first, limit uint64) map[uint64][]byte {
 	events := make(map[uint64][]byte)
 	for offset := first; len(data) > 0 && offset < limit; {
@@ -152,15 +155,16 @@ func walk(data []byte, first, limit uint64) map[uint64][]byte {
 	return events
 }
 
-// thinnedSegment is a sealed segment of n events that was thinned before, and the offset behind it.
+// thinnedSegment returns a sealed segment of n events after one thinning, and the offset behind it.
 func thinnedSegment(n uint64) (data []byte, limit uint64) {
 	s := sieve{series: func(uint8, uint8, []byte) (uint64, bool) { return 0, true }, room: 1 << 20}
 	s.segment(segmentOfEvents(n), 1, n+2, true, 1)
 	return s.out, n + 2
 }
 
-// Whatever a sealed segment holds: thinning it keeps within its bounds, invents no event, counts what it leaves out, and gives a segment
-// without damage; and the reader reads what can be read, of the old one and of the new one.
+// FuzzThin: whatever a sealed segment holds, thinning keeps within its bounds, invents no event,
+// counts what it leaves out, and makes a segment without damage. The reader reads all that can be
+// read, of the old segment and of the new one.
 func FuzzThin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
 		const first = 1
@@ -230,7 +234,7 @@ func FuzzThin(f *testing.F) {
 	})
 }
 
-// What a control frame tells is a state that can be, and is written as it was read.
+// FuzzControl: a control frame that parses is a possible state, and is written as it was read.
 func FuzzControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, ok := parseControl(b)
@@ -247,7 +251,7 @@ func FuzzControl(f *testing.F) {
 	})
 }
 
-// The committed seeds follow the format; UPDATE_SEEDS=1 writes them anew.
+// The seeds in the repository follow the format. UPDATE_SEEDS=1 writes them anew.
 func TestSeeds(t *testing.T) {
 	whole := segmentOfEvents(12)
 	flipped := bytes.Clone(whole)
@@ -261,7 +265,7 @@ func TestSeeds(t *testing.T) {
 	thinned, limit := thinnedSegment(12)
 	thinTorn := bytes.Clone(thinned)
 	thinTorn[len(thinned)/2] ^= 1
-	told := (&control{
+	full := (&control{
 		seq: 900, committed: Position{Offset: 80, Seq: 70}, counters: counters{50, 10, 7, 3}, ahead: 100,
 		thin: thinning{into: 90, from: 300, bytes: 4096, level: 3}, gap: Gap{Events: 5, First: -7, Last: 1_700_000_000_000, Why: WhyThin},
 	}).append(nil)
@@ -275,7 +279,7 @@ func TestSeeds(t *testing.T) {
 		"FuzzFrame/long-length":   {0x9e, 0x00, 0x40},
 		"FuzzCommitted/two-slots": slots, "FuzzCommitted/torn": torn, "FuzzCommitted/one": slots[:slotSize], "FuzzCommitted/short": slots[:20],
 		"FuzzThin/whole": whole, "FuzzThin/thinned": thinned, "FuzzThin/flipped": thinTorn, "FuzzThin/torn": thinned[:len(thinned)-3],
-		"FuzzControl/told": told, "FuzzControl/short": told[:9], "FuzzControl/zero": (&control{}).append(nil),
+		"FuzzControl/full": full, "FuzzControl/short": full[:9], "FuzzControl/zero": (&control{}).append(nil),
 	}
 	for name, b := range seeds {
 		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))

@@ -21,8 +21,9 @@ import (
 
 var modelSeeds = flag.Uint64("seeds", 48, "runs of TestModelFaults")
 
-// A queue against a slice with everything at once: quotas with each policy, age, interval durability, the flash budget, records of gaps,
-// media that are full or fail at any step for a while, crashes at any step, opening again. The seed of a failing run is in its name.
+// A queue is compared with a slice, with everything at once: quotas with each policy, age, an
+// interval, the flash budget, records of gaps, media that are full or fail at any step for a while,
+// crashes at any step, and opening again. The seed of a failing run is in its name.
 func TestModelFaults(t *testing.T) {
 	seeds := *modelSeeds
 	if testing.Short() {
@@ -37,7 +38,7 @@ func TestModelFaults(t *testing.T) {
 	}
 }
 
-// record stands in model.all for an event that tells of a gap.
+// modelRecord stands in model.all for the record of a gap.
 const modelRecord = 0
 
 type model struct {
@@ -51,9 +52,9 @@ type model struct {
 
 	mu       sync.Mutex // guards what follows: steps come from the committer too
 	all      []uint64   // numbers of the accepted events; a Seq is an index into it plus 1
-	flying   []uint64   // being appended
+	flying   []uint64   // numbers of the events being appended
 	fault    string     // step that fails
-	crash    int        // one in so many steps is looked at as if the process had been killed there; 0 = none
+	crash    int        // one in so many steps is checked as if the process were killed there; 0 = none
 	onSync   func()     // called once at the next fsync
 	beside   int        // groups written beside the fsync of another
 	crashed  *rand.Rand
@@ -107,7 +108,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// step fails one, and looks at a crash there.
+// step fails the step that is to fail, and checks a crash at some.
 func (m *model) step(op string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,8 +130,8 @@ func (m *model) step(op string) error {
 	return nil
 }
 
-// checkCrash opens the directory as it is at this moment: a killed process leaves everything that it has written, and what is accepted
-// is written, whatever the fsync.
+// checkCrash opens a copy of the directory as it is at this moment. A killed process leaves
+// everything that it has written, and what is accepted is written, whatever the fsync.
 func (m *model) checkCrash(op string) {
 	files := dirFiles(m.t, m.o.Dir)
 	names := make(map[string]uint64)
@@ -146,7 +147,7 @@ func (m *model) checkCrash(op string) {
 	run := cutRun{event: thinEvent, thins: m.o.Policy == Thin, records: m.o.Record != nil || m.o.MaxBytes > 0 || m.o.MaxAge > 0}
 	o := m.o
 	o.Dir, o.CorruptDir, o.ops, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
-	o.MaxBytes, o.MaxAge = 0, 0 // it is to give back what is there
+	o.MaxBytes, o.MaxAge = 0, 0 // nothing is to be dropped
 	s := &cutState{powercut.State{Point: &p.Point, Names: names, Strict: true}, p}
 	s.build(m.t, m.work, map[uint64]bool{})
 	checkCut(m.t, run, o, s)
@@ -251,7 +252,8 @@ func (m *model) reopen() {
 	checkInspect(m.t, m.q)
 }
 
-// corrupt changes one bit of a copy: that costs at most the event that it is in, and the rest is delivered.
+// corrupt changes one bit of a copy. That costs at most the event with the changed bit, and the
+// rest is delivered.
 func (m *model) corrupt() {
 	syncNow(m.t, m.q)
 	o := m.o
@@ -317,7 +319,7 @@ func (m *model) take(n int) (events []Event) {
 	return events
 }
 
-// landed takes the outcome of what was appended.
+// landed notes the outcome of an append.
 func (m *model) landed(err error) {
 	m.mu.Lock()
 	switch {
@@ -339,7 +341,7 @@ func (m *model) append(n int) {
 	m.landed(m.q.Append(context.Background(), events...))
 }
 
-// submit hands a few groups over without waiting; their outcomes come in order.
+// submit hands a few groups over without waiting. Their outcomes come in order.
 func (m *model) submit(n int) {
 	m.stats()
 	events := m.take(n)
@@ -363,7 +365,7 @@ func (m *model) submit(n int) {
 		}
 		synctest.Wait()
 		m.mu.Lock()
-		held := len(outcomes) <= i // the budget lets it collect
+		held := len(outcomes) <= i // the flash budget lets the group collect
 		m.mu.Unlock()
 		if !held {
 			m.stats()
@@ -380,7 +382,8 @@ func (m *model) submit(n int) {
 	m.stats()
 }
 
-// chain hands over groups so close to each other that each can be written while the one in front of it is synced.
+// chain hands over groups so close to each other that each can be written while the one in front of
+// it is synced.
 func (m *model) chain(groups, size int) {
 	m.append(1) // so that few are expected to come again
 	list := slices.Collect(slices.Chunk(m.take(groups*size), size))
@@ -403,7 +406,7 @@ func (m *model) chain(groups, size int) {
 	m.stats()
 }
 
-// note takes the records that the queue has appended by itself, which stand behind a group.
+// note takes the records that the queue has appended by itself. They stand behind a group.
 func (m *model) note(s Stats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -441,7 +444,8 @@ func (m *model) see(e *Entry, last uint64) {
 	if want := thinEvent(n); n == modelRecord && e.Action != tellsGap || n != modelRecord && (!slices.Equal(want.Fragment, e.Fragment) || want.Action != e.Action || want.Time != e.Time) {
 		m.t.Fatalf("event %d is %d, read %+v", e.Seq, n, e)
 	}
-	// What lies between was dropped: allowed behind a committed position that the quota has moved, or where it was thinned.
+	// The events between were dropped. That is allowed behind a committed position that the quota
+	// has moved, or where the segments were thinned.
 	for seq := max(last, m.q.Committed().Seq) + 1; seq < e.Seq; seq++ {
 		if k := m.all[seq-1]; m.o.Policy != Thin || k%thinEvery == 0 {
 			m.t.Fatalf("event %d (%d) is missing behind %d, before %d", seq, k, last, e.Seq)

@@ -14,15 +14,18 @@ import (
 	"edgesync/wal/disk/powercut"
 )
 
-// state is a directory as a crash, a worn medium or a person may leave it. Every state must open, and serve.
+// state is a directory as a crash, a worn medium or a person may leave it. Every state must open,
+// and serve.
 type state struct {
 	name string
-	// make changes the directory of a queue that was closed with events 1 to stateEvents, of which 1 to stateCommitted are committed.
+	// make changes the directory of a closed queue with events 1 to stateEvents, of which 1 to
+	// stateCommitted are committed.
 	make func(t *testing.T, dir string)
-	// lost are events that cannot be read any more; again tells that committed ones are sent again.
+	// lost reports whether an event cannot be read any more. again says that committed events are
+	// sent again.
 	lost  func(n uint64) bool
 	again bool
-	some  bool // which are lost depends on the layout: any, but at least one
+	some  bool // which events are lost depends on the layout: any, but at least one
 }
 
 const (
@@ -46,7 +49,8 @@ func addTail(b []byte) func(*testing.T, string) {
 
 func garbage(n int) []byte { return powercut.Garbage(n) }
 
-// flip changes one bit of the k-th frame of a segment, at a byte of its entry: 0 is the length, 1 to 30 the header, beyond the fragment.
+// flip changes one bit of the k-th frame of a segment, at a byte of its entry: 0 is the length, 1
+// to 30 are the header, and the fragment follows.
 func flip(segment, k, at int) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		s := segmentsOf(t, dir)
@@ -157,25 +161,26 @@ func states() []state {
 		{name: "START of garbage far away", make: func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, segmentName(999_999)+".START"), garbage(400))
 		}},
-		{name: "names the library cannot place", make: func(t *testing.T, dir string) {
+		{name: "names the library does not know", make: func(t *testing.T, dir string) {
 			for _, n := range []string{"18446744073709551615", "09999999999999999999", "00000000000000000000", "99999999999999999999", "0000000000000000000x", "notes.txt", ".hidden", "18446744073709551615.START"} {
 				writeFile(t, filepath.Join(dir, n), []byte("not a segment"))
 			}
 		}},
-		{name: "a directory in a segment's place", make: func(t *testing.T, dir string) {
+		{name: "a directory under a segment's name", make: func(t *testing.T, dir string) {
 			p := segmentsOf(t, dir)[2]
 			os.Remove(p)
 			os.Mkdir(p, 0o700)
 			os.Mkdir(filepath.Join(dir, segmentName(5_000_000)), 0o700)
 		}, some: true},
-		{name: "a symbolic link in a segment's place", make: func(t *testing.T, dir string) {
+		{name: "a symbolic link under a segment's name", make: func(t *testing.T, dir string) {
 			os.Symlink("/dev/null", filepath.Join(dir, segmentName(7_000_000)))
 		}},
 	}
 	return list
 }
 
-// baseDir is a directory of a queue with stateEvents events of which stateCommitted are committed, so closed.
+// baseDir makes the directory of a closed queue with stateEvents events, of which stateCommitted
+// are committed.
 func baseDir(t testing.TB) string {
 	dir := queueDir(t)
 	q := openQueue(t, testOptions(dir))
@@ -220,7 +225,7 @@ func TestTornTail(t *testing.T) {
 		}
 		checkState(t, dir, state{name: "torn", lost: func(n uint64) bool { return n == stateEvents }})
 	}
-	// And with old content of a block behind it, which is intact elsewhere.
+	// Old content of a block, which is intact elsewhere, stands behind the torn frame.
 	dir := copyDir(t, base)
 	writeFile(t, filepath.Join(dir, filepath.Base(p)), append(slices.Clone(data[:from]), data[starts[1]:from]...))
 	checkState(t, dir, state{name: "old content", lost: func(n uint64) bool { return n == stateEvents }})
@@ -303,8 +308,9 @@ func TestTwoOpeners(t *testing.T) {
 	openQueue(t, testOptions(dir))
 }
 
-// Segments are dropped only when the committed offset has passed them. When its file is lost and the newest control frame is older than a
-// drop, what is gone in front was passed, and is not damage.
+// Segments are dropped only when the committed offset has passed them. When the committed file is
+// lost, and the newest control frame is older than a drop, the events gone in front were passed and
+// are not damaged.
 func TestCommittedLostAfterDrop(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -335,10 +341,10 @@ func TestCommittedLostAfterDrop(t *testing.T) {
 	checkInspect(t, q)
 }
 
-// A committed file that does not read costs duplicates, so it is told. One that was not written yet, as after a kill in the first seconds, is nothing
-// to tell: it is zeros.
-func TestUnreadableCommittedFileIsTold(t *testing.T) {
-	const told = "the committed offset cannot be read"
+// A committed file that cannot be read costs duplicates, so it is logged. A committed file that was
+// not written yet, as after a kill in the first seconds, is zeros, and is not logged.
+func TestUnreadableCommittedFileIsLogged(t *testing.T) {
+	const line = "the committed offset cannot be read"
 	for _, c := range []struct {
 		name string
 		make func(t *testing.T, path string)
@@ -356,7 +362,7 @@ func TestUnreadableCommittedFileIsTold(t *testing.T) {
 			var log bytes.Buffer
 			o.Log = slog.New(slog.NewTextHandler(&log, nil))
 			closeQueue(t, openQueue(t, o))
-			if strings.Contains(log.String(), told) != c.want {
+			if strings.Contains(log.String(), line) != c.want {
 				t.Fatalf("log:\n%s", log.String())
 			}
 		})

@@ -72,7 +72,7 @@ func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := d.AutoMaxBytes()
-		// What is free may have changed a little since; only what was kept is exact.
+		// Free room may have changed a little since. Only the size of what was kept is exact.
 		if err != nil || (want == 2000000) != (got == 2000000) || got < 1<<20 || got > 1<<30 {
 			t.Errorf("file %q: %d, %v", content, got, err)
 		}

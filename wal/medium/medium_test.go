@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// machine builds a tree with the /proc and /sys of some machine: names of files and what is in them, or " -> " and where a link leads.
+// machine builds a tree with the /proc and /sys of a machine: names of files and their content, or
+// " -> " and the target of a link.
 func machine(t *testing.T, mounts string, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -44,7 +45,7 @@ func writeFile(t testing.TB, path string, b []byte) {
 	}
 }
 
-// An SD card with two partitions.
+// card is an SD card with two partitions, and what else a machine may have.
 var card = map[string]string{
 	"sys/dev/block/179:0":                               " -> ../../devices/mmc/block/mmcblk0",
 	"sys/dev/block/179:2":                               " -> ../../devices/mmc/block/mmcblk0/mmcblk0p2",
@@ -289,7 +290,7 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
-// FuzzMounts: the table names whatever somebody has mounted.
+// FuzzMounts: a table names whatever somebody has mounted, and is parsed without harm.
 func FuzzMounts(f *testing.F) {
 	f.Add(openwrt, "/tmp/x")
 	f.Add("25 1 0:33 /@ / rw - btrfs /dev/sda2 rw,subvol=/@\n", "/")
@@ -309,11 +310,11 @@ func FuzzMounts(f *testing.F) {
 	})
 }
 
-// The trial takes what the most commits cost, whoever else writes.
+// The trial takes what most commits cost, whoever else writes.
 func TestTrial(t *testing.T) {
 	for name, tt := range map[string]struct {
-		adds []uint64 // of each commit, the first warms up
-		want int64    // 0 = tells nothing
+		adds []uint64 // bytes added by each commit; the first warms up
+		want int64    // 0 = no result
 	}{
 		"alike":              {[]uint64{12288, 8192, 8192, 8192, 8192}, 8192},
 		"two others write":   {[]uint64{8192, 1 << 19, 8192, 8192, 99 << 10}, 8192},
@@ -348,7 +349,8 @@ func wantEmpty(t *testing.T, dir string) {
 	}
 }
 
-// Where nothing is counted nothing is tried more than once; a counter that ran over tells nothing.
+// Where the kernel counts nothing, only one commit is tried. A counter that ran over gives no
+// result.
 func TestTrialWithoutCounter(t *testing.T) {
 	for _, counts := range []bool{false, true} {
 		calls, total := 0, uint64(1000)
@@ -362,7 +364,7 @@ func TestTrialWithoutCounter(t *testing.T) {
 	}
 }
 
-// A medium on which an fsync takes for ever holds the start up no longer than the limit.
+// A medium whose fsync takes for ever delays the start by no more than the limit.
 func TestTrialIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -404,7 +406,7 @@ func TestTrialFile(t *testing.T) {
 	}
 }
 
-// This machine, whatever it is.
+// Probe works on this machine, whatever it is.
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
 	m, err := Probe(dir)
