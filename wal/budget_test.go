@@ -182,7 +182,8 @@ func TestInterval(t *testing.T) {
 			t.Fatalf("%d fsyncs", n)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
+		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 ||
+			s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
 			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		appendEvents(t, q, 71, 1)

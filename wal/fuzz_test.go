@@ -169,7 +169,10 @@ func FuzzThin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
 		const first = 1
 		limit := first + uint64(size)
-		s := sieve{series: func(kind, _ uint8, fragment []byte) (uint64, bool) { return uint64(len(fragment) % 3), kind != 5 }, room: len(b) + 4096}
+		series := func(kind, _ uint8, fragment []byte) (uint64, bool) {
+			return uint64(len(fragment) % 3), kind != 5
+		}
+		s := sieve{series: series, room: len(b) + 4096}
 		s.segment(b, first, limit, true, 1)
 		if len(s.out) > s.room+maxFrame+maxPrefix {
 			t.Fatalf("%d bytes from %d", len(s.out), len(b))
@@ -257,8 +260,12 @@ func TestSeeds(t *testing.T) {
 	flipped := bytes.Clone(whole)
 	flipped[200] ^= 4
 	slots := make([]byte, slotDistance+slotSize)
-	copy(slots, appendSlot(nil, 4, &control{seq: 9, committed: Position{Offset: 8, Seq: 7}, counters: counters{deployed: 5, dead: 2}}))
-	copy(slots[slotDistance:], appendSlot(nil, 5, &control{seq: 9, committed: Position{Offset: 9, Seq: 8}, counters: counters{deployed: 6, dead: 2}}))
+	copy(slots, appendSlot(nil, 4, &control{
+		seq: 9, committed: Position{Offset: 8, Seq: 7}, counters: counters{deployed: 5, dead: 2},
+	}))
+	copy(slots[slotDistance:], appendSlot(nil, 5, &control{
+		seq: 9, committed: Position{Offset: 9, Seq: 8}, counters: counters{deployed: 6, dead: 2},
+	}))
 	torn := bytes.Clone(slots)
 	torn[slotDistance+30] ^= 1
 	first := frames(t, whole, 1)
@@ -270,16 +277,28 @@ func TestSeeds(t *testing.T) {
 		thin: thinning{into: 90, from: 300, bytes: 4096, level: 3}, gap: Gap{Events: 5, First: -7, Last: 1_700_000_000_000, Why: WhyThin},
 	}).append(nil)
 	seeds := map[string][]byte{
-		"FuzzRepair/whole": whole, "FuzzRepair/torn": whole[:len(whole)-5], "FuzzRepair/flipped": flipped, "FuzzRepair/empty": {},
-		"FuzzRepair/zeros": append(bytes.Clone(whole), make([]byte, 600)...), "FuzzRepair/garbage": append(bytes.Clone(whole), garbage(600)...),
+		"FuzzRepair/whole":        whole,
+		"FuzzRepair/torn":         whole[:len(whole)-5],
+		"FuzzRepair/flipped":      flipped,
+		"FuzzRepair/empty":        {},
+		"FuzzRepair/zeros":        append(bytes.Clone(whole), make([]byte, 600)...),
+		"FuzzRepair/garbage":      append(bytes.Clone(whole), garbage(600)...),
 		"FuzzRepair/hole":         append(bytes.Clone(whole[:first[3]]), whole[first[6]:]...),
 		"FuzzFrame/event":         whole[first[1]:first[2]],
 		"FuzzFrame/behind":        append(garbage(50), whole[first[1]:first[2]]...),
 		"FuzzFrame/length":        {0xff, 0xff, 0xff, 0x7f, 0x40},
 		"FuzzFrame/long-length":   {0x9e, 0x00, 0x40},
-		"FuzzCommitted/two-slots": slots, "FuzzCommitted/torn": torn, "FuzzCommitted/one": slots[:slotSize], "FuzzCommitted/short": slots[:20],
-		"FuzzThin/whole": whole, "FuzzThin/thinned": thinned, "FuzzThin/flipped": thinTorn, "FuzzThin/torn": thinned[:len(thinned)-3],
-		"FuzzControl/full": full, "FuzzControl/short": full[:9], "FuzzControl/zero": (&control{}).append(nil),
+		"FuzzCommitted/two-slots": slots,
+		"FuzzCommitted/torn":      torn,
+		"FuzzCommitted/one":       slots[:slotSize],
+		"FuzzCommitted/short":     slots[:20],
+		"FuzzThin/whole":          whole,
+		"FuzzThin/thinned":        thinned,
+		"FuzzThin/flipped":        thinTorn,
+		"FuzzThin/torn":           thinned[:len(thinned)-3],
+		"FuzzControl/full":        full,
+		"FuzzControl/short":       full[:9],
+		"FuzzControl/zero":        (&control{}).append(nil),
 	}
 	for name, b := range seeds {
 		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))

@@ -203,7 +203,8 @@ func TestKill(t *testing.T) {
 			}
 		}
 		if bound := killWindow + committed - durable; uint64(again) > bound {
-			t.Fatalf("round %d: %d events are sent again: delivered up to %d, committed %d, durably %d", round, again, delivered, committed, durable)
+			t.Fatalf("round %d: %d events are sent again: delivered up to %d, committed %d, durably %d",
+				round, again, delivered, committed, durable)
 		}
 		k.again += again
 	}
@@ -240,7 +241,8 @@ func TestKill(t *testing.T) {
 		if again > k.again {
 			t.Fatalf("mode %d: %d events were delivered twice, at most %d could be", mode, again, k.again)
 		}
-		t.Logf("mode %d, %d kills: %d events acknowledged, %d delivered, %d of them twice, %d dropped", mode, (rounds+killModes-1-mode)/killModes, len(k.acked), len(k.delivered), again, s.Dropped)
+		t.Logf("mode %d, %d kills: %d events acknowledged, %d delivered, %d of them twice, %d dropped",
+			mode, (rounds+killModes-1-mode)/killModes, len(k.acked), len(k.delivered), again, s.Dropped)
 		closeQueue(t, q)
 	}
 }

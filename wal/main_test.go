@@ -54,7 +54,8 @@ func number(t testing.TB, e *Event) uint64 {
 		t.Fatalf("an event was invented: fragment %x", e.Fragment)
 	}
 	n := binary.LittleEndian.Uint64(e.Fragment)
-	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) || want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
+	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) ||
+		want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
 		t.Fatalf("event %d reads back as %+v", n, e)
 	}
 	return n
@@ -98,7 +99,8 @@ func span(from, to uint64) (s []uint64) {
 func checkIdentity(t testing.TB, s Stats) {
 	t.Helper()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		t.Fatalf("accepted %d is not deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		t.Fatalf("accepted %d is not deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }
 

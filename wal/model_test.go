@@ -141,7 +141,8 @@ func runModel(t *testing.T, seed uint64) {
 				t.Fatalf("order: %s", sprint(got))
 			}
 			if !damaged && o.MaxBytes == 0 {
-				if len(got) > 0 && (got[0] > committed+1 || got[0] <= durable) || len(got) == 0 && committed < last || !slices.Equal(got, span(last+1-uint64(len(got)), last)) {
+				if len(got) > 0 && (got[0] > committed+1 || got[0] <= durable) ||
+					len(got) == 0 && committed < last || !slices.Equal(got, span(last+1-uint64(len(got)), last)) {
 					t.Fatalf("after a crash with %d appended, %d committed, %d of them durable: %s", last, committed, durable, sprint(got))
 				}
 			}

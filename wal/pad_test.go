@@ -45,7 +45,8 @@ func TestPadded(t *testing.T) {
 			}
 		}
 		crashed := openQueue(t, testOptions(dir))
-		if got := pendingNumbers(t, crashed); !slices.Equal(got, span(1, appended)) || crashed.Stats().Damaged != 0 || crashed.Stats().Accepted != appended {
+		if got := pendingNumbers(t, crashed); !slices.Equal(got, span(1, appended)) ||
+			crashed.Stats().Damaged != 0 || crashed.Stats().Accepted != appended {
 			t.Fatalf("after a crash %s, %+v", sprint(got), crashed.Stats())
 		}
 		appendEvents(t, crashed, appended+1, 5)

@@ -1,10 +1,8 @@
 package wal
 
 import (
-	"context"
 	"errors"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -13,158 +11,6 @@ import (
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
 )
-
-// watched lets a test see the steps of a queue, hold the fsyncs of its pipeline, and act at a step.
-type watched struct {
-	fault
-	mu     sync.Mutex
-	steps  []string
-	at     map[string]func() // called at the next step of that name
-	fsyncs chan error        // an fsync ends with one of these; nil = no fsync waits
-	takes  time.Duration     // how long an fsync takes
-}
-
-func (m *watched) inject(op string) error {
-	m.mu.Lock()
-	m.steps = append(m.steps, op)
-	f := m.at[op]
-	delete(m.at, op)
-	m.mu.Unlock()
-	if f != nil {
-		f()
-	}
-	if op == "fsync" {
-		time.Sleep(m.takes)
-		if m.fsyncs != nil {
-			return <-m.fsyncs
-		}
-	}
-	return m.fault.inject(op)
-}
-
-func (m *watched) since() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.steps
-	m.steps = nil
-	return s
-}
-
-// pipelined is a queue whose groups a test times.
-type pipelined struct {
-	*watched
-	t         *testing.T
-	q         *Queue
-	outcomes  []string
-	next      uint64
-	outcomesM sync.Mutex
-}
-
-// openSeen opens a queue on a medium that lets the test see its steps.
-func openSeen(t *testing.T, o Options) *pipelined {
-	p := &pipelined{watched: &watched{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
-	o.ops = byStep(p.inject)
-	p.q = openQueue(t, o)
-	return p
-}
-
-// openPipelined opens a queue with two events in it, appended one by one, so that one more event is
-// enough for the next group.
-func openPipelined(t *testing.T, o Options) *pipelined {
-	o.besideFrom = 1
-	p := openSeen(t, o)
-	for range 2 {
-		appendEvents(t, p.q, p.next, 1)
-		p.next++
-	}
-	synctest.Wait()
-	p.since()
-	return p
-}
-
-// submit hands over n events in one group. Their outcome is noted under the name.
-func (p *pipelined) submit(name string, n int) {
-	var events []Event
-	for range n {
-		events = append(events, testEvent(p.next))
-		p.next++
-	}
-	if err := p.q.Submit(context.Background(), events, func(err error) {
-		p.outcomesM.Lock()
-		defer p.outcomesM.Unlock()
-		if err != nil {
-			name += " refused"
-		}
-		p.outcomes = append(p.outcomes, name)
-	}); err != nil {
-		p.t.Error(err)
-	}
-}
-
-// expect checks the steps taken, the outcomes noted, what a reader finds, and what a crash at this
-// moment would leave.
-func (p *pipelined) expect(what string, steps, outcomes []string, durable, written uint64) {
-	p.t.Helper()
-	synctest.Wait()
-	p.outcomesM.Lock()
-	defer p.outcomesM.Unlock()
-	if got := p.since(); !slices.Equal(got, steps) || !slices.Equal(p.outcomes, outcomes) {
-		p.t.Fatalf("%s: steps %q, outcomes %q; want %q and %q", what, got, p.outcomes, steps, outcomes)
-	}
-	if got := pendingNumbers(p.t, p.q); !slices.Equal(got, span(1, durable)) {
-		p.t.Fatalf("%s: a reader finds %s, want 1 to %d", what, sprint(got), durable)
-	}
-	if s := p.q.Stats(); s.Accepted != durable {
-		p.t.Fatalf("%s: %d accepted, want %d", what, s.Accepted, durable)
-	}
-	o := testOptions(copyDir(p.t, p.q.o.Dir))
-	crashed := openQueue(p.t, o)
-	if got := pendingNumbers(p.t, crashed); !slices.Equal(got, span(1, written)) {
-		p.t.Fatalf("%s: a killed process leaves %s, want 1 to %d", what, sprint(got), written)
-	}
-	closeQueue(p.t, crashed)
-}
-
-func roomy(t *testing.T) Options {
-	o := testOptions(queueDir(t))
-	o.SegmentSize = 16 << 10
-	return o
-}
-
-// submitChain hands over groups so close to each other that each can be written while the one in
-// front of it is synced, as when the writers of each group come again with the group after the
-// next. The first group is handed over at once, the second at the fsync that onSync waits for, and
-// a further one whenever a group has ended and ended returns true. submitChain returns when all
-// groups that were handed over have ended. handed and ended may be called by the goroutine that
-// commits.
-func submitChain(t testing.TB, q *Queue, groups [][]Event, onSync func(func()), handed func(g []Event), ended func(g []Event, err error) bool) {
-	t.Helper()
-	var all sync.WaitGroup
-	var submit func()
-	submit = func() {
-		if len(groups) == 0 {
-			return
-		}
-		g := groups[0]
-		groups = groups[1:]
-		handed(g)
-		all.Add(1)
-		if err := q.Submit(context.Background(), g, func(err error) {
-			defer all.Done()
-			if ended(g, err) {
-				submit()
-			}
-		}); err != nil {
-			t.Error(err)
-		}
-	}
-	q.own.Lock()
-	onSync(submit)
-	submit()
-	q.own.Unlock()
-	all.Wait()
-	onSync(nil)
-}
 
 // The next group is written while the fsync of the one in front of it runs. Its own fsync begins
 // when that fsync is over. No caller gets an outcome before the end of the fsync that covers its
@@ -183,9 +29,10 @@ func TestPipeline(t *testing.T) {
 		p.submit("c", 2)
 		p.expect("c waits", nil, nil, 2, 8)
 		p.fsyncs <- nil
-		p.expect("a is durable: b is synced, and c waits until those of a may have come again", []string{"fsync"}, []string{"a", "a2"}, 5, 8)
+		p.expect("a is durable: b is synced, and c waits until the writers of a may have come again",
+			[]string{"fsync"}, []string{"a", "a2"}, 5, 8)
 		p.submit("c2", 2)
-		p.expect("which they have", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
+		p.expect("the writers of a have come again", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
 		p.fsyncs <- nil
 		p.expect("b is durable", []string{"fsync"}, []string{"a", "a2", "b"}, 8, 12)
 		p.fsyncs <- nil
@@ -256,9 +103,13 @@ func TestPipelineStops(t *testing.T) {
 		{"nothing is needed", func(*Options) {}, 3, true},
 		{"at the end of the segment", func(o *Options) { o.SegmentSize = 1024 }, 8, false},
 		{"at the quota", func(o *Options) { o.MaxBytes, o.Policy = 700, RejectNew }, 3, false},
-		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second }, 3, false},
+		{"without tokens of the flash budget", func(o *Options) {
+			o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second
+		}, 3, false},
 		{"with an interval", func(o *Options) { o.Interval = time.Second }, 3, false},
-		{"with a gap to be reported", func(o *Options) { o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false } }, 3, false},
+		{"with a gap to be reported", func(o *Options) {
+			o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false }
+		}, 3, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -307,37 +158,6 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 	}
 }
 
-// writers hands over events of so many writers, each of them so many. Each writer hands over its
-// next event when the one before is accepted.
-func (p *pipelined) writers(writers, each uint64) {
-	var all sync.WaitGroup
-	var submit func(n uint64)
-	submit = func(n uint64) {
-		if err := p.q.Submit(context.Background(), []Event{testEvent(n)}, func(err error) {
-			if err != nil {
-				p.t.Errorf("event %d: %v", n, err)
-			}
-			if n++; n%each != 0 {
-				submit(n)
-			} else {
-				all.Done()
-			}
-		}); err != nil {
-			p.t.Error(err)
-		}
-	}
-	all.Add(int(writers))
-	p.q.own.Lock()
-	for w := range writers {
-		if w == writers/2 { // the first half of the writers is one group
-			p.q.own.Unlock()
-			synctest.Wait()
-		}
-		submit((w + 1) * each)
-	}
-	all.Wait()
-}
-
 // With fsyncs of a millisecond, group follows group. Each writer's events stay in order, none is
 // missing or there twice, and the upkeep has its turn though the segment has not ended and no
 // writer pauses. With slow fsyncs nothing is written beside them, once the first has shown that
@@ -369,7 +189,8 @@ func TestPipelineOfManyWriters(t *testing.T) {
 					longest = max(longest, run)
 				}
 				if !test.beside && beside > 1 || longest > int(pipelineMost/time.Millisecond)+1 {
-					t.Errorf("%d groups were written beside the fsync of another, up to %d in one pipeline, in %v", beside, longest, time.Since(began))
+					t.Errorf("%d groups were written beside the fsync of another, up to %d in one pipeline, in %v",
+						beside, longest, time.Since(began))
 				}
 				if test.beside && (beside < each || time.Since(began) < pipelineMost) {
 					t.Errorf("%d groups in %v prove little", beside, time.Since(began))

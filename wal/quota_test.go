@@ -29,7 +29,8 @@ func TestQuotaDropsOldest(t *testing.T) {
 		t.Fatalf("%d bytes of at most %d", s.Bytes, o.MaxBytes)
 	}
 	got := pendingNumbers(t, q)
-	if want := span(s.Dropped+1, events); s.Dropped == 0 || !slices.Equal(got, want) || s.Pending != uint64(len(want)) || s.Accepted != events {
+	if want := span(s.Dropped+1, events); s.Dropped == 0 ||
+		!slices.Equal(got, want) || s.Pending != uint64(len(want)) || s.Accepted != events {
 		t.Fatalf("read %s, stats %+v", sprint(got), s)
 	}
 	// The position was durable before anything was deleted.

@@ -146,7 +146,8 @@ func TestReadOnlyRemount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 500)
-		if m, err := medium.Read(o.Dir); err != nil || m.ReadOnly || !m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
+		if m, err := medium.Read(o.Dir); err != nil || m.ReadOnly ||
+			!m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
 			t.Fatalf("%+v, %v", m, err)
 		}
 		if err := syscall.Mount(mount, mount, "", syscall.MS_BIND, ""); err != nil {

@@ -84,25 +84,44 @@ func states() []state {
 		{name: "header in a sealed segment", make: flip(2, 3, 9), some: true},
 		{name: "fragment in a sealed segment", make: flip(2, 3, 33), some: true},
 		{name: "head of a sealed segment", make: flip(2, 0, 0)},
-		{name: "two sealed segments without their heads", make: func(t *testing.T, dir string) { flip(2, 0, 9)(t, dir); flip(3, 0, 9)(t, dir) }},
-		{name: "missing first segment", make: func(t *testing.T, dir string) { os.Remove(segmentsOf(t, dir)[0]) }, some: true},
-		{name: "missing middle segment", make: func(t *testing.T, dir string) { os.Remove(segmentsOf(t, dir)[2]) }, some: true},
+		{name: "two sealed segments without their heads", make: func(t *testing.T, dir string) {
+			flip(2, 0, 9)(t, dir)
+			flip(3, 0, 9)(t, dir)
+		}},
+		{name: "missing first segment", make: func(t *testing.T, dir string) {
+			os.Remove(segmentsOf(t, dir)[0])
+		}, some: true},
+		{name: "missing middle segment", make: func(t *testing.T, dir string) {
+			os.Remove(segmentsOf(t, dir)[2])
+		}, some: true},
 		{name: "two missing middle segments", make: func(t *testing.T, dir string) {
 			s := segmentsOf(t, dir)
 			os.Remove(s[2])
 			os.Remove(s[3])
 		}, some: true},
 		{name: "missing last segment", make: func(t *testing.T, dir string) { os.Remove(tailOf(t, dir)) }, some: true},
-		{name: "empty middle segment", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], nil) }, some: true},
-		{name: "empty last segment", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir), nil) }, some: true},
-		{name: "sealed segment of garbage", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], garbage(2000)) }, some: true},
-		{name: "sealed segment of zeros", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], make([]byte, 2000)) }, some: true},
+		{name: "empty middle segment", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], nil)
+		}, some: true},
+		{name: "empty last segment", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir), nil)
+		}, some: true},
+		{name: "sealed segment of garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], garbage(2000))
+		}, some: true},
+		{name: "sealed segment of zeros", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], make([]byte, 2000))
+		}, some: true},
 		{name: "two adjacent sealed segments of garbage", make: func(t *testing.T, dir string) {
 			writeFile(t, segmentsOf(t, dir)[2], garbage(2000))
 			writeFile(t, segmentsOf(t, dir)[3], garbage(2000))
 		}, some: true},
-		{name: "last segment of garbage", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir), garbage(3000)) }, some: true},
-		{name: "sealed segment cut short", make: func(t *testing.T, dir string) { os.Truncate(segmentsOf(t, dir)[2], 700) }, some: true},
+		{name: "last segment of garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir), garbage(3000))
+		}, some: true},
+		{name: "sealed segment cut short", make: func(t *testing.T, dir string) {
+			os.Truncate(segmentsOf(t, dir)[2], 700)
+		}, some: true},
 		{name: "no segments, committed file there", make: func(t *testing.T, dir string) {
 			for _, p := range segmentsOf(t, dir) {
 				os.Remove(p)
@@ -115,8 +134,12 @@ func states() []state {
 			}
 			writeFile(t, filepath.Join(dir, committedName), nil)
 		}, some: true},
-		{name: "committed missing", make: func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, committedName)) }, again: true},
-		{name: "committed is garbage", make: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, committedName), garbage(9000)) }, again: true},
+		{name: "committed missing", make: func(t *testing.T, dir string) {
+			os.Remove(filepath.Join(dir, committedName))
+		}, again: true},
+		{name: "committed is garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, committedName), garbage(9000))
+		}, again: true},
 		{name: "committed is a directory", make: func(t *testing.T, dir string) {
 			p := filepath.Join(dir, committedName)
 			os.Remove(p)
@@ -124,7 +147,9 @@ func states() []state {
 				t.Fatal(err)
 			}
 		}, again: true},
-		{name: "committed cut in its second slot", make: func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, committedName), slotDistance+20) }, again: true},
+		{name: "committed cut in its second slot", make: func(t *testing.T, dir string) {
+			os.Truncate(filepath.Join(dir, committedName), slotDistance+20)
+		}, again: true},
 		{name: "committed with both slots flipped", make: func(t *testing.T, dir string) {
 			p := filepath.Join(dir, committedName)
 			b := readFile(t, p)
@@ -135,8 +160,12 @@ func states() []state {
 			}
 			writeFile(t, p, b)
 		}, again: true},
-		{name: "left-over TEMP", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir)+".TEMP", garbage(100)) }},
-		{name: "left-over END", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[1]+".END", nil) }},
+		{name: "left-over TEMP", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir)+".TEMP", garbage(100))
+		}},
+		{name: "left-over END", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[1]+".END", nil)
+		}},
 		{name: "START and END", make: func(t *testing.T, dir string) {
 			s := segmentsOf(t, dir)
 			writeFile(t, s[1]+".START", readFile(t, s[1]))
@@ -162,7 +191,10 @@ func states() []state {
 			writeFile(t, filepath.Join(dir, segmentName(999_999)+".START"), garbage(400))
 		}},
 		{name: "names the library does not know", make: func(t *testing.T, dir string) {
-			for _, n := range []string{"18446744073709551615", "09999999999999999999", "00000000000000000000", "99999999999999999999", "0000000000000000000x", "notes.txt", ".hidden", "18446744073709551615.START"} {
+			for _, n := range []string{
+				"18446744073709551615", "09999999999999999999", "00000000000000000000", "99999999999999999999",
+				"0000000000000000000x", "notes.txt", ".hidden", "18446744073709551615.START",
+			} {
 				writeFile(t, filepath.Join(dir, n), []byte("not a segment"))
 			}
 		}},
@@ -285,7 +317,8 @@ func checkState(t *testing.T, dir string, s state) {
 	q = openQueue(t, o)
 	again := q.Stats()
 	checkIdentity(t, again)
-	if again.Accepted != after.Accepted || again.Deployed != after.Deployed || again.Dead != after.Dead || again.Damaged != after.Damaged || again.Pending != 0 || again.Last < after.Last {
+	if again.Accepted != after.Accepted || again.Deployed != after.Deployed || again.Dead != after.Dead ||
+		again.Damaged != after.Damaged || again.Pending != 0 || again.Last < after.Last {
 		t.Fatalf("after opening again:\n%+v, before\n%+v", again, after)
 	}
 	checkInspect(t, q)

@@ -55,7 +55,8 @@ func TestStatsAreOfOneMoment(t *testing.T) {
 			want = testEvent(s.Deployed + 1).Time
 		}
 		if s.OldestPending != want {
-			t.Fatalf("look %d: %d are deployed and %d pending, the oldest of %d, want %d", looked.Load(), s.Deployed, s.Pending, s.OldestPending, want)
+			t.Fatalf("look %d: %d are deployed and %d pending, the oldest of %d, want %d",
+				looked.Load(), s.Deployed, s.Pending, s.OldestPending, want)
 		}
 	}
 	if looked.Load() < events/10 {

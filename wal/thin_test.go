@@ -204,7 +204,8 @@ func TestThinKeepsAwayFromTheReader(t *testing.T) {
 	}
 	p := r.Position()
 	// Nor is it thinned while one event of it is looked at again.
-	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); err != nil || !ok || e.Offset != 11 || e.Seq != 10 || binary.LittleEndian.Uint64(e.Fragment) != 10 {
+	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); err != nil || !ok || e.Offset != 11 ||
+		e.Seq != 10 || binary.LittleEndian.Uint64(e.Fragment) != 10 {
 		t.Fatalf("event 10: %v, %v, %v", e, ok, err)
 	}
 	if e, ok, err := q.Peek(p, p.Offset+1); ok || err != nil {
@@ -376,7 +377,8 @@ func TestGapsAreReported(t *testing.T) {
 				why = WhyThin
 			}
 			for i, g := range reported {
-				if sum += g.Events; sum != totals[i] || g.Why != why || g.First < 1_700_000_000_000 || g.Last < g.First || g.Last > 1_700_000_900_000 {
+				if sum += g.Events; sum != totals[i] || g.Why != why ||
+					g.First < 1_700_000_000_000 || g.Last < g.First || g.Last > 1_700_000_900_000 {
 					t.Fatalf("gap %d: %+v, total %d", i, g, totals[i])
 				}
 			}
@@ -415,7 +417,8 @@ func TestGapIsReportedInQuietTimes(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		s := q.Stats()
 		// Record is called once to see whether there is something to report, and once to report it.
-		if g := reported[len(reported)-1]; s.Accepted != 201 || s.Dropped == 0 || g.Events != s.Dropped || g.Why != WhyAge || len(reported) != 2 {
+		if g := reported[len(reported)-1]; s.Accepted != 201 || s.Dropped == 0 || g.Events != s.Dropped ||
+			g.Why != WhyAge || len(reported) != 2 {
 			t.Fatalf("reported %+v: %+v", reported, s)
 		}
 		closeQueue(t, q)
@@ -423,7 +426,10 @@ func TestGapIsReportedInQuietTimes(t *testing.T) {
 }
 
 func TestWhy(t *testing.T) {
-	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full", 0: "unknown (0)", 64: "unknown (64)"} {
+	for w, want := range map[Why]string{
+		WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full",
+		0: "unknown (0)", 64: "unknown (64)",
+	} {
 		if w.String() != want {
 			t.Errorf("%d is %q, want %q", w, w, want)
 		}

@@ -57,7 +57,8 @@ func contents(t testing.TB, dir string) map[string]string {
 // Repair makes it whole, loses no more than opening would, and changes nothing when done again.
 func TestVerifyAndRepairStates(t *testing.T) {
 	intact := []string{
-		"untouched", "zeroed tail", "left-over TEMP", "left-over END", "START and END", "START before anything was deleted", "START of garbage far away",
+		"untouched", "zeroed tail", "left-over TEMP", "left-over END", "START and END",
+		"START before anything was deleted", "START of garbage far away",
 	}
 	base := baseDir(t)
 	for _, s := range states() {
@@ -114,7 +115,10 @@ func TestVerifyReportsOffsets(t *testing.T) {
 	writeFile(t, paths[len(paths)-1], append(slices.Clone(tail), garbage(77)...))
 	before, _ := verify(t, copyDir(t, baseDir(t)))
 	c, damages := verify(t, dir)
-	want := Record{Found: FoundDamage, Offset: first + 3, Last: first + 4, File: filepath.Base(paths[2]), At: int64(starts[3]), Bytes: int64(starts[5] - starts[3])}
+	want := Record{
+		Found: FoundDamage, Offset: first + 3, Last: first + 4, File: filepath.Base(paths[2]),
+		At: int64(starts[3]), Bytes: int64(starts[5] - starts[3]),
+	}
 	if len(damages) != 2 || damages[0] != want.String() || !strings.Contains(damages[1], "77 bytes at the end") {
 		t.Errorf("%q, want %q first", damages, want.String())
 	}

@@ -47,32 +47,33 @@ func writeFile(t testing.TB, path string, b []byte) {
 
 // card is an SD card with two partitions, and what else a machine may have.
 var card = map[string]string{
-	"sys/dev/block/179:0":                               " -> ../../devices/mmc/block/mmcblk0",
-	"sys/dev/block/179:2":                               " -> ../../devices/mmc/block/mmcblk0/mmcblk0p2",
-	"sys/devices/mmc/block/mmcblk0/stat":                "1 1 1 1 1 1 9000 1 1 1 1",
-	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/stat":      "   44412    15795  2735770     8773   356052    64027  500    42670        1    17140    56889\n",
+	"sys/dev/block/179:0":                " -> ../../devices/mmc/block/mmcblk0",
+	"sys/dev/block/179:2":                " -> ../../devices/mmc/block/mmcblk0/mmcblk0p2",
+	"sys/devices/mmc/block/mmcblk0/stat": "1 1 1 1 1 1 9000 1 1 1 1",
+	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/stat": "   44412    15795  2735770     8773" +
+		"   356052    64027  500    42670        1    17140    56889\n",
 	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/partition": "2\n",
-	"sys/dev/block/7:0":                                 " -> ../../devices/virtual/block/loop0",
-	"sys/devices/virtual/block/loop0/stat":              "1 1 1 1 1 1 40 1 1 1 1",
-	"sys/devices/virtual/block/zram1/stat":              "1 1 1 1 1 1 40 1 1 1 1",
-	"sys/dev/block/253:1":                               " -> ../../devices/virtual/block/zram1",
-	"sys/devices/pci/block/sda/sda2/partition":          "2",
-	"sys/devices/pci/block/sda/sda2/stat":               "1 1 1 1 1 1 77 1 1 1 1",
-	"sys/class/block/sda2":                              " -> ../../devices/pci/block/sda/sda2",
-	"sys/devices/pci/block/cciss!c0d0/stat":             "1 1 1",
-	"sys/dev/block/104:0":                               " -> ../../devices/pci/block/cciss!c0d0",
-	"overlay/upper/etc/config":                          "",
-	"tmp/root/upper/x":                                  "",
-	"sys/class/mtd/mtd5/writesize":                      "1\n",
-	"sys/class/mtd/mtd6/writesize":                      "2048\n",
-	"sys/class/ubi/ubi0/min_io_size":                    "2048\n",
-	"sys/class/ubi/ubi0_0/name":                         "rootfs\n",
-	"sys/class/ubi/ubi0_1/name":                         "rootfs_data\n",
-	"sys/class/ubi/ubi1/min_io_size":                    "512\n",
-	"sys/class/ubi/ubi1_0/name":                         "data\n",
-	"sys/class/block/mtdblock5/stat":                    "1 1 1 1 1 1 0 1 1 1 1",
-	"sys/devices/virtual/block/mtdblock5/stat":          "1 1 1 1 1 1 0 1 1 1 1",
-	"sys/dev/block/31:5":                                " -> ../../devices/virtual/block/mtdblock5",
+	"sys/dev/block/7:0":                        " -> ../../devices/virtual/block/loop0",
+	"sys/devices/virtual/block/loop0/stat":     "1 1 1 1 1 1 40 1 1 1 1",
+	"sys/devices/virtual/block/zram1/stat":     "1 1 1 1 1 1 40 1 1 1 1",
+	"sys/dev/block/253:1":                      " -> ../../devices/virtual/block/zram1",
+	"sys/devices/pci/block/sda/sda2/partition": "2",
+	"sys/devices/pci/block/sda/sda2/stat":      "1 1 1 1 1 1 77 1 1 1 1",
+	"sys/class/block/sda2":                     " -> ../../devices/pci/block/sda/sda2",
+	"sys/devices/pci/block/cciss!c0d0/stat":    "1 1 1",
+	"sys/dev/block/104:0":                      " -> ../../devices/pci/block/cciss!c0d0",
+	"overlay/upper/etc/config":                 "",
+	"tmp/root/upper/x":                         "",
+	"sys/class/mtd/mtd5/writesize":             "1\n",
+	"sys/class/mtd/mtd6/writesize":             "2048\n",
+	"sys/class/ubi/ubi0/min_io_size":           "2048\n",
+	"sys/class/ubi/ubi0_0/name":                "rootfs\n",
+	"sys/class/ubi/ubi0_1/name":                "rootfs_data\n",
+	"sys/class/ubi/ubi1/min_io_size":           "512\n",
+	"sys/class/ubi/ubi1_0/name":                "data\n",
+	"sys/class/block/mtdblock5/stat":           "1 1 1 1 1 1 0 1 1 1 1",
+	"sys/devices/virtual/block/mtdblock5/stat": "1 1 1 1 1 1 0 1 1 1 1",
+	"sys/dev/block/31:5":                       " -> ../../devices/virtual/block/mtdblock5",
 }
 
 const openwrt = `15 20 0:3 / /proc rw,nosuid - proc proc rw
@@ -121,7 +122,9 @@ func TestDeviceUnder(t *testing.T) {
 			AssumedCommit, "assumed", 0,
 		},
 		"OpenWrt on NOR": {
-			openwrt + "19 20 31:5 / /overlay rw,noatime - jffs2 /dev/mtdblock5 rw\n20 0 0:18 / / rw,noatime - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 31:5 / /overlay rw,noatime - jffs2 /dev/mtdblock5 rw\n" +
+				"20 0 0:18 / / rw,noatime - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/mtd5", write: 1, fs: "jffs2"},
@@ -135,14 +138,18 @@ func TestDeviceUnder(t *testing.T) {
 			2048, "minimal I/O size 2048 of /dev/mtd6", 0,
 		},
 		"OpenWrt on UBI": {
-			openwrt + "19 20 0:17 / /overlay rw,noatime - ubifs /dev/ubi0_1 rw,assert=read-only,ubi=0,vol=1\n20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 0:17 / /overlay rw,noatime - ubifs /dev/ubi0_1 rw,assert=read-only,ubi=0,vol=1\n" +
+				"20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/ubi0_1", write: 2048, fs: "ubifs"},
 			4096, "minimal I/O size 2048 of /dev/ubi0_1", 0,
 		},
 		"OpenWrt on an SD card": {
-			openwrt + "19 20 7:0 / /overlay rw,noatime - f2fs /dev/loop0 rw\n20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 7:0 / /overlay rw,noatime - f2fs /dev/loop0 rw\n" +
+				"20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/loop0", fs: "f2fs"},
@@ -162,7 +169,8 @@ func TestDeviceUnder(t *testing.T) {
 			AssumedCommit, "assumed", 0,
 		},
 		"a container": {
-			"30 1 0:60 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B,upperdir=/var/lib/docker/overlay2/9/diff,workdir=/w\n",
+			"30 1 0:60 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B," +
+				"upperdir=/var/lib/docker/overlay2/9/diff,workdir=/w\n",
 			"/srv", "0:60",
 			"overlay",
 			device{},
@@ -278,7 +286,8 @@ func TestDeviceNumber(t *testing.T) {
 
 func TestKindOf(t *testing.T) {
 	for magic, want := range map[uint32]string{
-		0x01021994: "tmpfs", 0x858458f6: "ramfs", 0xef53: "ext2/3/4", 0xf2f52010: "f2fs", 0x24051905: "ubifs", 0x72b6: "jffs2", 0x12345: "0x12345",
+		0x01021994: "tmpfs", 0x858458f6: "ramfs", 0xef53: "ext2/3/4", 0xf2f52010: "f2fs",
+		0x24051905: "ubifs", 0x72b6: "jffs2", 0x12345: "0x12345",
 	} {
 		name, ram := kindOf(magic)
 		if name != want || ram != (want == "tmpfs" || want == "ramfs") {
