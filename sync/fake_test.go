@@ -1,13 +1,14 @@
 package sync
 
 import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+
 	"edgesync/proto"
 	"edgesync/sync/config"
 	"edgesync/sync/link"
 	"edgesync/wal"
-	"log/slog"
-	"path/filepath"
-	"testing"
 )
 
 // fakeSession is a stream whose other end is the test: what is sent stays in its slots until the test takes it.
