@@ -15,9 +15,8 @@ import (
 	"edgesync/wal/medium"
 )
 
-// Ten events a second for a day, each from a device that waits for its answer: what the medium
-// writes for them stays under the budget, no answer comes later than queue.max_delay, and all
-// events are there (architecture, "Flash budget").
+// Ten events a second for a day, each from a device that waits for its answer: what the medium writes for them stays under the budget,
+// no answer comes later than queue.max_delay, and all events are there (architecture, "Flash budget").
 func TestBudgetHoldsForADay(t *testing.T) {
 	hours := int64(24)
 	if strconv.IntSize == 32 { // emulated
