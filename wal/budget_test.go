@@ -66,8 +66,8 @@ func TestBudgetHoldsForADay(t *testing.T) {
 	})
 }
 
-// While tokens last every commit is immediate; when they are gone a lone event waits for its tokens, at most queue.max_delay; a group
-// that is full does not wait.
+// While tokens last, every commit is immediate. When the tokens are gone, a lone event waits for
+// its tokens, at most queue.max_delay. A full group does not wait.
 func TestBudgetLetsBurstsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -129,7 +129,7 @@ func TestBudgetArithmetic(t *testing.T) {
 	if d := b.wait(1, now.Add(-time.Hour)); d <= 0 || d > 2*time.Hour {
 		t.Fatalf("after the clock went back: %v", d)
 	}
-	if d := b.wait(1<<40, now.Add(48*time.Hour)); d != 0 { // more than the bucket ever holds
+	if d := b.wait(1<<40, now.Add(48*time.Hour)); d != 0 { // more tokens than the bucket ever holds
 		t.Fatalf("a commit beyond the bucket would wait %v", d)
 	}
 	for _, w := range [][3]int64{{0, 1, 8192}, {4095, 1, 8192}, {4095, 2, 12288}, {100, 0, 8192}, {0, 40960, 8192 + 9*4096}} {
@@ -139,7 +139,8 @@ func TestBudgetArithmetic(t *testing.T) {
 	}
 }
 
-// With an interval events are accepted before their fsync, the reader sees them after it, and there is one fsync an interval.
+// With an interval, events are accepted before their fsync and read after it, and there is one
+// fsync an interval.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -180,7 +181,8 @@ func TestInterval(t *testing.T) {
 			t.Fatalf("%d fsyncs", n)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
+		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 ||
+			s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
 			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		appendEvents(t, q, 71, 1)
@@ -191,7 +193,8 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// An fsync that fails: devices are refused until the queue is back, what was accepted before stays, and it is synced then.
+// After a failed fsync devices are refused until the queue is back. What was accepted before stays,
+// and is synced then.
 func TestIntervalFailingSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
