@@ -427,4 +427,6 @@ func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, boo
 }
 
 // pause lets time pass for a goroutine inside the bubble.
+//
+//sleeps:bubble the cloud's handlers call it; tests define them before the bubble begins
 func pause(d time.Duration) { time.Sleep(d) }

@@ -21,14 +21,14 @@ import (
 // makes.
 func python(t *testing.T, environment string) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "build", "python", environment, "bin", "python"))
+	dir, err := filepath.Abs(filepath.Join("..", "..", "build", "python", environment))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "packages")); err != nil { // written when all is installed
 		absent(t, "the Python environment %s is missing; scripts/ci/prepare python makes it", environment)
 	}
-	return path
+	return filepath.Join(dir, "bin", "python")
 }
 
 // sdk is the program that drives ThingsBoard's Python SDK.
