@@ -10,7 +10,7 @@ from tb_device_mqtt import ProvisionClient, TBDeviceMqttClient
 from tb_gateway_mqtt import TBGatewayMqttClient
 
 ROLE, PORT, SECRET = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-LIMIT = 20  # seconds for anything
+LIMIT = 120  # seconds; long, for machines under load
 TS = 1767225600000
 
 

@@ -1,6 +1,6 @@
-// Command gotest runs `go test` with the arguments given and says what it is doing: a line for each
-// package that is done, the output of tests that fail, what runs when nothing has been said for half
-// a minute, and at the end how many tests passed and which were skipped, with their reasons.
+// Command gotest runs go test with the arguments given and says what it does: a line for each
+// package that is done, the output of tests that fail, what runs when nothing has been said for
+// half a minute, and at the end how many tests passed and which were skipped, with their reasons.
 //
 // In CI, where the variable CI is set, a skipped test is a failure unless the file skips.txt beside
 // this program allows its reason. With -emulated the reasons of emulated processors count too.
@@ -234,7 +234,8 @@ func (r *report) stillRunning(now time.Time) {
 	r.print(now, "      %s: %s", now.Sub(r.began).Round(time.Second), strings.Join(what, ", "))
 }
 
-// end prints the summary. refused: strict, and a test was skipped for a reason that may is false for.
+// end prints the summary. refused: strict, and a test was skipped for a reason that may is false
+// for.
 func (r *report) end(may func(reason string) bool, strict bool) (refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,8 +259,8 @@ func (r *report) end(may func(reason string) bool, strict bool) (refused bool) {
 	return refused
 }
 
-// allowed reads the list of reasons: one a line, the beginning of the reason; "emulated:" before it
-// limits it to emulated processors.
+// allowed reads the list of reasons: one a line, the beginning of it. "emulated:" in front limits a
+// reason to emulated processors.
 func allowed(list string, emulated bool) func(reason string) bool {
 	var starts []string
 	for line := range strings.Lines(list) {

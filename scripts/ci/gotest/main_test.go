@@ -50,7 +50,8 @@ func TestReport(t *testing.T) {
 			t.Errorf("%s: refused is %v", c.name, got)
 		}
 		for _, want := range []string{
-			"ok    p  2.0 s\n", "c_test.go:1: two is not three\n", "FAIL  q  3.0 s\n", "r.go:1: undefined: x\n", "go: a line that is no event\n",
+			"ok    p  2.0 s\n", "c_test.go:1: two is not three\n", "FAIL  q  3.0 s\n", "r.go:1: undefined: x\n",
+			"go: a line that is no event\n",
 			"1 tests passed, 2 failed, 1 were skipped in ", "  failed   q TestC\n", "  " + c.word + "  p TestB: no tmpfs here: EPERM\n",
 		} {
 			if !strings.Contains(out.String(), want) {

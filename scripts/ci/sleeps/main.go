@@ -9,8 +9,8 @@
 //   - It stands in a function, or a method with a name that is not exported, all references to
 //     which, in test files and others, stand inside a bubble; at least one has to.
 //   - It stands in a function that calls synctest.Wait too, which panics outside a bubble.
-//   - It stands in a function whose comment has a line "//sleeps:bubble REASON": all its callers are
-//     inside, and the reason says why the code does not show it.
+//   - It stands in a function whose comment has a line "//sleeps:bubble REASON": all its callers
+//     are inside, and the reason says why the code does not show it.
 //   - It stands in a method of a type that nothing outside a bubble mentions, except signatures.
 //
 // References are matched by name alone, so two methods of one name stand and fall together.
