@@ -29,7 +29,10 @@ var sections = func() (list []string) {
 
 // testDirs are where the packages named in the table have their tests.
 var testDirs = map[string]string{
-	"cli": "cli", "config": "config", "clock": "clock", "proto": filepath.Join("..", "proto"), "sync": ".", "registry": "registry", "rest": "rest", "device": "device", "cloudtest": "cloudtest",
+	"cli": "cli", "config": "config", "clock": "clock", "link": "link", "calls": "calls", "sync": ".",
+	"registry": "registry", "rest": "rest", "cloudtest": "cloudtest",
+	"device": "device", "payload": filepath.Join("device", "payload"),
+	"proto":         filepath.Join("..", "proto"),
 	"scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 

@@ -152,7 +152,7 @@ func TestUndated(t *testing.T) {
 					}
 					return ok(u)
 				}
-				r.refuse.Store(true)
+				r.link.Refuse.Store(true)
 				r.run()
 				r.settle(90 * time.Second)
 				var want []int64
@@ -178,7 +178,7 @@ func TestUndated(t *testing.T) {
 				if s := r.agent.Snapshot(); s.Clock != "unknown" || s.OldestPendingMS != 3*1234 {
 					t.Errorf("clock %q, the oldest waits for %d ms", s.Clock, s.OldestPendingMS)
 				}
-				r.refuse.Store(false)
+				r.link.Refuse.Store(false)
 				r.agent.Hint()
 				if tt.after > 0 {
 					r.settle(tt.after - 20*time.Second)
@@ -200,7 +200,7 @@ func TestUndated(t *testing.T) {
 func TestUndatedLetter(t *testing.T) {
 	inClockBubble(t, false, func(r *rig, m *machine) {
 		r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg { return no(u, "Entity not found") }
-		r.refuse.Store(true)
+		r.link.Refuse.Store(true)
 		r.run()
 		r.settle(time.Minute)
 		e := telemetryEvent(r.agent.Clock.Stamp(), 0)
@@ -209,7 +209,7 @@ func TestUndatedLetter(t *testing.T) {
 		if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
 			t.Fatal(err)
 		}
-		r.refuse.Store(false)
+		r.link.Refuse.Store(false)
 		r.settle(2 * time.Minute)
 		n := 0
 		if err := r.dead.Each(func(d *wal.DeadLetter) bool {

@@ -2,7 +2,6 @@ package sync_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -33,10 +32,10 @@ import (
 	"edgesync/proto"
 	"edgesync/sync"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/registry"
-	"edgesync/wal"
 )
 
 // What a Java edge sent in the recording java-edge, by the line, without what devices did: REST means that a user acted at the edge, which the tests of
@@ -337,41 +336,32 @@ func newJavaRig(t *testing.T) *javaRig {
 		defer r.mu.Unlock()
 		r.uplinks = append(r.uplinks, u)
 	})
-	lis := bufconn.Listen(1 << 20)
-	go r.cloud.Serve(lis)
+	link := rig.NewLink()
+	go r.cloud.Serve(link)
 	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
-	in := func(name string) string { return filepath.Join(c.DataDir, name) }
 	log := slog.New(slog.DiscardHandler)
-	queue, err1 := wal.Open(wal.Options{Dir: in("queue"), CorruptDir: in("corrupt")})
-	dead, err2 := wal.OpenDead(in("dead"), 1<<20, 0, log)
-	reg, err3 := registry.Open(registry.Options{Dir: in("registry"), CorruptDir: in("corrupt")})
-	if err := errors.Join(err1, err2, err3); err != nil {
-		t.Fatal(err)
-	}
-	r.reg = reg
-	r.agent = sync.NewAgent(sync.Deps{Config: &c, Queue: queue, Dead: dead, Registry: reg, Log: log, Version: "test"})
-	r.agent.DialWith(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) })
-	intake := sync.NewIntake(queue)
-	intake.Remember(reg)
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: reg, Packages: reg, Calls: r.agent, Births: r.agent, Log: log})
+	data := rig.OpenData(t, c.DataDir, log, nil)
+	r.reg = data.Registry
+	r.agent = sync.NewAgent(sync.Deps{Config: &c, Queue: data.Queue, Dead: data.Dead, Registry: r.reg, Log: log, Version: "test"})
+	r.agent.DialWith(link.Dial)
+	intake := sync.NewIntake(data.Queue)
+	intake.Remember(r.reg)
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: r.reg, Packages: r.reg, Calls: r.agent, Births: r.agent, Log: log})
 	r.agent.SetDoors(doors)
-	reg.Watch(doors)
+	r.reg.Watch(doors)
 	r.http = device.NewHTTP(doors, c.HTTP.MaxBody)
 	mqtt := device.NewMQTT(doors)
 	r.mqtt = bufconn.Listen(1 << 16)
 	go mqtt.Serve(r.mqtt)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); r.agent.Run(ctx) }()
+	halt := rig.Go(t.Context(), r.agent.Run)
 	t.Cleanup(func() {
 		mqtt.Close()
-		cancel()
-		<-done
+		halt()
 		r.cloud.Stop()
-		lis.Close()
-		if err := errors.Join(queue.Close(), dead.Close(), reg.Close()); err != nil {
+		link.Close()
+		if err := data.Close(); err != nil {
 			t.Error(err)
 		}
 	})

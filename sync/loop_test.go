@@ -125,15 +125,15 @@ func TestUnknownRoutingKey(t *testing.T) {
 // The cloud is away for an hour: events stay, the agent comes back by itself within reconnect.max_interval, and a hint cuts the wait.
 func TestCloudAwayForAnHour(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
-		r.refuse.Store(true)
-		r.cut.Store(true)
+		r.link.Refuse.Store(true)
+		r.link.Swallow.Store(true)
 		for range 60 {
 			r.post(10)
 			r.settle(time.Minute)
 		}
 		r.counts(600, 0, 600, 0)
-		r.refuse.Store(false)
-		r.cut.Store(false)
+		r.link.Refuse.Store(false)
+		r.link.Swallow.Store(false)
 		r.agent.Hint()
 		r.settle(2 * time.Second)
 		r.counts(600, 600, 0, 0)
@@ -231,7 +231,7 @@ func TestProbe(t *testing.T) {
 			r.Errorf("probes at %v, want %v", got, want)
 		}
 		s.mu.Unlock()
-		r.cut.Store(true) // the next probe goes at 120 s and is lost
+		r.link.Swallow.Store(true) // the next probe goes at 120 s and is lost
 		r.settle(39 * time.Second)
 		r.state(Connected)
 		r.settle(2 * time.Second)
@@ -239,7 +239,7 @@ func TestProbe(t *testing.T) {
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "probe") {
 			r.Errorf("last error %q", e)
 		}
-		r.cut.Store(false)
+		r.link.Swallow.Store(false)
 		r.settle(3 * time.Second)
 		r.state(Connected)
 	})
@@ -249,13 +249,13 @@ func TestProbe(t *testing.T) {
 func TestKeepaliveNoticesDeadLink(t *testing.T) {
 	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
 		r.settle(time.Second)
-		r.cut.Store(true)
+		r.link.Swallow.Store(true)
 		r.post(1)
 		r.settle(39*time.Second + 500*time.Millisecond)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "keepalive") {
 			r.Errorf("last error %q", e)
 		}
-		r.cut.Store(false)
+		r.link.Swallow.Store(false)
 		r.settle(time.Minute)
 		r.counts(1, 1, 0, 0)
 	})
@@ -264,14 +264,14 @@ func TestKeepaliveNoticesDeadLink(t *testing.T) {
 // A dial into a black hole ends after cloud.timeout, which doubles with each time in a row up to 60 s.
 func TestBlackHole(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
-		r.cut.Store(true)
-		r.hole.Store(true)
+		r.link.Swallow.Store(true)
+		r.link.Hole.Store(true)
 		r.settle(60 * time.Minute)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "no answer in time (1m0s)") {
 			r.Errorf("last error %q", e)
 		}
-		r.hole.Store(false)
-		r.cut.Store(false)
+		r.link.Hole.Store(false)
+		r.link.Swallow.Store(false)
 		r.settle(2 * time.Minute)
 		r.state(Connected)
 	})

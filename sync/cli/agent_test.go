@@ -22,7 +22,7 @@ func TestServesDevicesWithoutCloud(t *testing.T) {
 	r := s.start()
 	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
 	s.cloud.Stop()
-	r.kill()
+	r.Kill()
 	r = s.start()
 	if code, _ := post(r.http, "token-1", `{"a":1}`); code != http.StatusOK {
 		t.Errorf("a known device got %d", code)
@@ -63,8 +63,7 @@ func TestWrongSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-r.done; err != nil {
+	if err := r.Stop(); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
 	if all := string(b) + r.log.String(); strings.Contains(all, "not-the-right-secret") || !strings.Contains(all, "***") {
@@ -107,7 +106,7 @@ func TestThroughAProxy(t *testing.T) {
 		t.Fatalf("post: %d", code)
 	}
 	s.eventually("the event to arrive", func() bool { return r.snapshot().Deployed == 1 })
-	r.kill()
+	r.Kill()
 	s.cloud.Stop()
 }
 
@@ -134,9 +133,8 @@ func TestStopsInTime(t *testing.T) {
 	if code, _ := post(r.http, "token-0", `{"ts":1,"values":{"a":1}}`); code != http.StatusOK {
 		t.Fatalf("post: %d", code)
 	}
-	r.cmd.Process.Signal(syscall.SIGTERM)
-	if err := <-r.done; err != nil { // after stopLimit the agent ends itself, with exitFailed
-		t.Errorf("SIGTERM: %v\n%s", err, r.log)
+	if err := r.Stop(); err != nil { // after stopLimit the agent ends itself, with exitFailed
+		t.Errorf("SIGTERM: %v\n%s", err, &r.log)
 	}
 	s.cloud.Stall(false)
 	r = s.start()

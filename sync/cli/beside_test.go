@@ -72,7 +72,7 @@ func TestCommandsBesideAgent(t *testing.T) {
 	if out, code = s.tool("wal", "repair"); code != exitLocked || !strings.Contains(out, "another agent holds") {
 		t.Errorf("repair: %d\n%s", code, out)
 	}
-	r.kill()
+	r.Kill()
 	files, err := status.Fetch(s.dir)
 	if err != nil || files.Running || files.Accepted != 3 || files.Deployed != 1 || files.Dropped != 2 || files.Dead != 0 {
 		t.Errorf("the files after a kill: %v, %+v", err, files)
@@ -114,7 +114,7 @@ func TestClaim(t *testing.T) {
 	if got := run("wal", "dump", "--action", "CLAIM"); !strings.Contains(got, "DEAD") {
 		t.Errorf("wal dump: %q", got)
 	}
-	r.kill() // its log grows no more
+	r.Kill() // its log grows no more
 	for _, text := range append(texts, r.log.String()) {
 		if strings.Contains(text, "hush") {
 			t.Errorf("the secret is in\n%s", text)

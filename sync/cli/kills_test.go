@@ -77,7 +77,7 @@ func TestNothingIsLostThroughKills(t *testing.T) {
 		if k == 2 {
 			s.cloud.Stop()
 		}
-		r.kill()
+		r.Kill()
 		if k == 3 {
 			s.listen(s.addr)
 		}
@@ -146,7 +146,7 @@ func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 		for range devices*readings/(kills+2) + random.IntN(50) {
 			<-progress
 		}
-		r.kill()
+		r.Kill()
 		r = s.start()
 		address.Store(r.snapshot().MQTTAddress)
 	}
@@ -216,7 +216,7 @@ func TestRESTSurvivesKills(t *testing.T) {
 	if code != 200 {
 		t.Fatalf("device: %d %s", code, text)
 	}
-	r.kill()
+	r.Kill()
 	r = s.start()
 	if code, _ := post(r.http, "made-here", `{"ts":1000,"values":{"a":1}}`); code != 200 {
 		t.Errorf("the new device got %d", code)
@@ -235,7 +235,7 @@ func TestRESTSurvivesKills(t *testing.T) {
 		"/api/plugins/telemetry/DEVICE/"+d.ID.ID+"/attributes/SHARED_SCOPE", `{"fan":2}`); code != 200 {
 		t.Errorf("attribute: %d %s", code, text)
 	}
-	r.kill()
+	r.Kill()
 	s.listen(s.addr)
 	r = s.start()
 	s.eventually("the backlog drains", func() bool { n := r.snapshot(); return n.Accepted > 0 && n.Pending == 0 })

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/cloudtest/rig"
 	"edgesync/sync/status"
 )
 
@@ -79,22 +79,11 @@ func (s *site) listen(addr string) {
 	go s.cloud.Serve(lis)
 }
 
-// patience is how long a test waits for a condition before it fails: long, for machines under load.
-const patience = 2 * time.Minute
+const patience = rig.Patience
 
-// eventually polls, because other processes do not announce a change.
 func (s *site) eventually(what string, ok func() bool) {
 	s.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); ; <-tick.C {
-		if ok() {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.Fatalf("waited too long: %s", what)
-		}
-	}
+	rig.Eventually(s.T, what, ok)
 }
 
 func (s *site) writeConfig(secret string) {
@@ -132,17 +121,18 @@ func (s *site) start() *running {
 	if s.config == "" {
 		s.writeConfig(s.edge.Secret)
 	}
-	r := &running{site: s, cmd: s.command("run"), log: new(bytes.Buffer), done: make(chan error, 1)}
-	r.cmd.Stderr = r.log
-	if err := r.cmd.Start(); err != nil {
+	r := &running{site: s}
+	cmd := s.command("run")
+	cmd.Stderr = &r.log
+	var err error
+	if r.Process, err = rig.StartProcess("the agent", cmd); err != nil {
 		s.Fatal(err)
 	}
-	go func() { r.done <- r.cmd.Wait() }()
-	s.Cleanup(func() { r.cmd.Process.Kill() })
+	s.Cleanup(r.Kill)
 	s.eventually("the agent says where its door is", func() bool {
 		select {
-		case err := <-r.done:
-			s.Fatalf("the agent ended: %v\n%s", err, r.log)
+		case <-r.Done():
+			s.Fatalf("the agent ended: %v\n%s", r.Err(), &r.log)
 		default:
 		}
 		snap, err := status.Fetch(s.dir)
@@ -195,15 +185,9 @@ func (s *site) share(d cloudtest.Device, key string, value bool) {
 // running is an agent process.
 type running struct {
 	*site
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	*rig.Process
+	log  rig.Log
 	http string
-	done chan error
-}
-
-func (r *running) kill() {
-	r.cmd.Process.Kill()
-	<-r.done
 }
 
 func (r *running) snapshot() agent.Snapshot {

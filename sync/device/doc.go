@@ -10,6 +10,7 @@
 //
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets; memory only for what has come
+//	  │ mqtt       checks the packet and takes it apart, without a copy
 //	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON (schema)
 //	  │ payload    as above; a bad payload ends the session, MQTT 5 gets a reason
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
@@ -30,8 +31,8 @@
 //     evicted, of the host with the most such connections first (slots.go).
 //   - What has come over a device's connection is handled, even if the device connects again before
 //     it was read.
-//   - A right token is never refused because of wrong ones from the same address (limit.go). Tokens
-//     appear in no log and no answer.
+//   - No more guesses are judged than are delayed, and a token that was right lately is never held up
+//     by others' guesses (package guess). Tokens appear in no log and no answer.
 //   - Nothing is routed between devices. An MQTT device publishes to, and receives from, fixed
 //     topics only.
 //   - Neither the loop nor the committer ever waits for a device. What is sent to a device is kept
@@ -44,10 +45,11 @@
 //
 // # Files
 //
-//	doors.go slots.go limit.go complaints.go    what the protocols share
+//	doors.go slots.go                           what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
 //	requests.go claim.go provision.go           what devices ask, in either protocol
 //	packages.go                                 firmware and software
+//	mqtt/                                       bytes ⇄ MQTT packets
 //	payload/ schema/                            JSON → events; protobuf ⇄ JSON
 package device

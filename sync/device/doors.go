@@ -4,10 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
+	"edgesync/sync/complaint"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -41,9 +44,9 @@ type Ports struct {
 // called from any goroutine and do not block.
 type Doors struct {
 	Ports
-	complaints complaints
+	complaints *complaint.Log
 	slots      *slots
-	wrong      *wrongTokens // of all protocols: an address has one count
+	guesses    *guess.Limiter // of all protocols: an address has one count
 	// checking is held while a device gets its credentials, so that only one of several requests
 	// gets them.
 	checking sync.Mutex
@@ -65,7 +68,7 @@ type owner struct {
 // NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
 	d := &Doors{
-		Ports: p, wrong: newWrongTokens(),
+		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(),
 		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {
@@ -244,4 +247,14 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 	if len(deleted) > 0 {
 		send(appendDeleted(nil, deleted), nil, deleted)
 	}
+}
+
+// complainEvery is how often the same text is logged at most.
+const complainEvery = time.Minute
+
+// complain logs a mistake of a device, or one of ours that devices see, at most once in
+// complainEvery for each text, which is a constant. The limit does not look at the device or the
+// error: a thousand devices, or one that sends another mistake each time, must not fill the log.
+func (d *Doors) complain(text, device string, err error) {
+	d.complaints.Warn(time.Now(), text, "", "", "device", device, "error", err)
 }

@@ -9,15 +9,16 @@ import (
 	"edgesync/proto"
 )
 
-// Names of further parts of DownlinkMsg that are understood.
+// Names of the parts of DownlinkMsg that are no records.
 const (
 	partSyncCompleted = "syncCompletedMsg"
 	partEdge          = "edgeConfiguration"
 )
 
-// Apply stages what m brings, in the order of wire contract 6.2 but for entityData, which comes behind the entities; used tells whether any
-// part of it was understood and kept. What is not understood or malformed is counted and no error. An error means that the medium
-// refused; m may then be applied again.
+// Apply stages what m brings, in the order of CONTRACT.md 6.2, but entityData behind the entities.
+// used reports whether any part of m was understood and kept. A part that is malformed or not
+// understood is counted and is no error. An error means that the medium refused; m may then be
+// applied again.
 func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
@@ -25,7 +26,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.lock()
 	defer r.unlock()
 	if r.stagedBytes > maxStaged {
-		// The medium refused before. What waits must not grow without bound.
+		// The medium refused before. What is staged must not grow without bound.
 		if err := r.flush(); err != nil {
 			return false, err
 		}
@@ -33,60 +34,61 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.countReceived(m)
 	a := applier{r: r}
 	if m.SyncCompletedMsg != nil {
-		a.tell(partSyncCompleted, true, nil) // the loop's affair
+		a.note(partSyncCompleted, true, nil) // the loop acts on it
 	}
 	if c := m.EdgeConfiguration; c != nil {
 		kept, e := r.applyEdge(c)
-		a.tell(partEdge, kept, e)
+		a.note(partEdge, kept, e)
 	}
 	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
 	each(&a, devices, m.DeviceUpdateMsg, r.unlessEdited(r.applyDevice))
 	for _, u := range m.DeviceCredentialsUpdateMsg {
 		kept, e := r.credentialsDown([]byte(u.GetEntity()))
-		a.tell(deviceCredentials.part, kept, e)
+		a.note(deviceCredentials.part, kept, e)
 	}
 	each(&a, assetProfiles, m.AssetProfileUpdateMsg, r.applyEntity)
 	each(&a, assets, m.AssetUpdateMsg, r.unlessEdited(r.applyAsset))
 	each(&a, entityViews, m.EntityViewUpdateMsg, r.unlessEdited(r.applyEntity))
 	for _, e := range m.EntityData {
 		kept, err := r.applyEntityData(e)
-		a.tell(attributes.part, kept, err)
+		a.note(attributes.part, kept, err)
 	}
 	each(&a, ruleChains, m.RuleChainUpdateMsg, r.applyRuleChain)
 	for _, u := range m.RuleChainMetadataUpdateMsg {
 		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
-		a.tell(ruleChainMetadata.part, kept, e)
+		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
 	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
-		a.tell(alarmComments.part, kept, e)
+		a.note(alarmComments.part, kept, e)
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
 		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
-		a.tell(relations.part, kept, e)
+		a.note(relations.part, kept, e)
 	}
 	each(&a, widgetsBundles, m.WidgetsBundleUpdateMsg, r.applyEntity)
 	each(&a, widgetTypes, m.WidgetTypeUpdateMsg, r.applyEntity)
 	each(&a, users, m.UserUpdateMsg, r.applyUser)
 	for _, u := range m.UserCredentialsUpdateMsg {
 		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
-		a.tell(userCredentials.part, kept, e)
+		a.note(userCredentials.part, kept, e)
 	}
-	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never stored (wire contract 10.21).
+	// adminSettingsUpdateMsg holds mail passwords and the server's signing key: counted, never
+	// stored (CONTRACT.md 10.21).
 	for _, u := range m.OtaPackageUpdateMsg {
 		kept, e := r.applyOTA(u)
-		a.tell(otaPackages.part, kept, e)
+		a.note(otaPackages.part, kept, e)
 	}
 	for _, u := range m.TenantProfileUpdateMsg {
 		kept, e := r.applyNested(tenantProfiles, "id", []byte(u.GetEntity()))
-		a.tell(tenantProfiles.part, kept, e)
+		a.note(tenantProfiles.part, kept, e)
 	}
 	for _, u := range m.TenantUpdateMsg {
 		kept, e := r.applyNested(tenants, "id", []byte(u.GetEntity()))
-		a.tell(tenants.part, kept, e)
+		a.note(tenants.part, kept, e)
 	}
 	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
 	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.unlessGone(fieldOwner, r.applyEntity))
@@ -96,19 +98,20 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	return a.used, a.err
 }
 
-// applier gathers what came of the parts of one message.
+// applier gathers what became of the parts of one message.
 type applier struct {
 	r    *Registry
 	used bool
 	err  error
 }
 
-func (a *applier) tell(part string, kept bool, err error) {
+// note counts what became of one part.
+func (a *applier) note(part string, kept bool, err error) {
 	switch {
 	case errors.Is(err, errMalformed), errors.Is(err, errFull):
 		a.r.count(part, func(c *Count) { c.Malformed++ })
 		if errors.Is(err, errMalformed) {
-			// Its content may hold secrets; its part is all that is told.
+			// The content may hold secrets, so only the name of the part is logged.
 			a.r.log.Warn("the cloud sent something malformed, which is ignored", "part", part)
 		}
 	case err != nil:
@@ -119,7 +122,7 @@ func (a *applier) tell(part string, kept bool, err error) {
 	}
 }
 
-// update is the shape of most update messages (wire contract 1.5).
+// update is the shape of most update messages (CONTRACT.md 1.5).
 type update interface {
 	GetMsgType() proto.UpdateMsgType
 	GetIdMSB() int64
@@ -127,7 +130,7 @@ type update interface {
 	GetEntity() string
 }
 
-// change is an update in our terms.
+// change is an update message, decoded.
 type change struct {
 	kind    *kind
 	id      proto.UUID
@@ -141,7 +144,7 @@ func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, 
 			kind: k, id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), text: u.GetEntity(),
 			deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
 		})
-		a.tell(k.part, kept, err)
+		a.note(k.part, kept, err)
 	}
 }
 
@@ -158,7 +161,7 @@ func (r *Registry) countReceived(m *proto.DownlinkMsg) {
 	})
 }
 
-// count changes the counters of a part. There are as many as DownlinkMsg has fields.
+// count changes the counters of a part, of which there are as many as DownlinkMsg has fields.
 func (r *Registry) count(part string, change func(*Count)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,15 +173,15 @@ func (r *Registry) count(part string, change func(*Count)) {
 	change(c)
 }
 
-// mark notes that the sync that runs brought a record.
+// mark notes that the running sync brought a record.
 func (r *Registry) mark(k *kind, id proto.UUID) {
 	if r.seen != nil {
 		r.seen[k.id(id)] = struct{}{}
 	}
 }
 
-// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come DELETED by the hundred and cost one
-// look-up (wire contract 6.3).
+// applyEntity keeps the JSON of an entity that nothing here has to understand. Deletions of
+// entities that were never here come by the hundred; each costs one look-up (CONTRACT.md 6.3).
 func (r *Registry) applyEntity(c *change) (bool, error) {
 	if c.deleted {
 		return r.removeEntity(c.kind, c.id)
@@ -197,7 +200,7 @@ func (r *Registry) applyEntity(c *change) (bool, error) {
 	return true, nil
 }
 
-// removeEntity removes a record and, at the end of the message, what belonged to the entity.
+// removeEntity removes a record and notes the entity, so that cascade removes what belonged to it.
 func (r *Registry) removeEntity(k *kind, id proto.UUID) (bool, error) {
 	there, err := r.remove(k.key(id))
 	if there {
@@ -235,7 +238,8 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 	return kept, err
 }
 
-// resourceBulk is the word in registry.keep for a resource: JavaScript modules are part of widgets.
+// resourceBulk is the word in registry.keep that keeps a resource: JavaScript modules are part of
+// widgets.
 func resourceBulk(text []byte) string {
 	var j struct {
 		Type string `json:"resourceType"`
@@ -265,7 +269,8 @@ func (r *Registry) applyAsset(c *change) (bool, error) {
 	return kept, err
 }
 
-// applyEdge takes the configuration that comes when the edge's customer changes. Another edge cannot speak in our session.
+// applyEdge takes the configuration that comes when the edge's customer changes. A configuration of
+// another edge cannot come in this session and counts as malformed.
 func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
@@ -277,8 +282,9 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	return true, err
 }
 
-// cascade removes what belonged to entities that are gone: their attributes, credentials, relations, alarms and calculated fields. It
-// looks through those kinds once, however many are gone.
+// cascade removes what belonged to entities that are gone: their attributes, relations, alarms with
+// comments, and calculated fields. Each of these kinds is looked through once, however many
+// entities are gone.
 func (r *Registry) cascade() (err error) {
 	drop := func(key string) {
 		_, e := r.remove(key)

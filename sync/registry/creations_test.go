@@ -8,8 +8,9 @@ import (
 	"edgesync/proto"
 )
 
-// A device made here survives restarts, syncs that cannot know it yet, and the other name that the server may give it.
-func TestBirths(t *testing.T) {
+// A device made here survives restarts, syncs that cannot know it yet, and the other name that the
+// server may give it.
+func TestCreations(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
 	if err := r.SetEdge(edgeOf(0)); err != nil {
@@ -22,20 +23,24 @@ func TestBirths(t *testing.T) {
 	gateway := device(1, "gw")
 	gateway.Entity = strings.Replace(gateway.Entity, `"name"`, `"customerId":`+ref("CUSTOMER", 7)+`,"name"`, 1)
 	apply(t, r, devices(gateway))
-	b, taken, err := r.Prepare(&proto.NewDevice{Name: "Dev A", Type: "thermostat", Gateway: id(1), CredentialsID: "tok"}, time.UnixMilli(1767225600000))
+	b, taken, err := r.Prepare(&proto.NewDevice{
+		Name: "Dev A", Type: "thermostat", Gateway: id(1),
+		CredentialsID: "tok",
+	}, time.UnixMilli(1767225600000))
 	if taken || err != nil {
 		t.Fatal(taken, err)
 	}
-	want := `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) + `"},"createdTime":1767225600000,"tenantId":{"entityType":"TENANT","id":"` +
+	want := `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) +
+		`"},"createdTime":1767225600000,"tenantId":{"entityType":"TENANT","id":"` +
 		proto.FormatUUID(proto.UUIDOf(2, 0)) + `"},"name":"Dev A","type":"thermostat","customerId":` + ref("CUSTOMER", 7) +
 		`,"additionalInfo":{"lastConnectedGateway":"` + proto.FormatUUID(id(1)) + `"}}`
 	if b.Device != want {
 		t.Errorf("device %s, want %s", b.Device, want)
 	}
 	reopen() // a crash before it was announced
-	unborn := r.PendingCreations()
-	if len(unborn) != 1 || unborn[0] != b {
-		t.Fatalf("unborn %+v, want %+v", unborn, b)
+	pending := r.PendingCreations()
+	if len(pending) != 1 || pending[0] != b {
+		t.Fatalf("pending %+v, want %+v", pending, b)
 	}
 	if _, ok := r.ByToken("tok"); ok {
 		t.Error("found before it was announced")
@@ -66,7 +71,10 @@ func TestBirths(t *testing.T) {
 	}
 	// The name is taken in the cloud, which gives another. The gateway goes on with its own.
 	msb, lsb := proto.Halves(b.ID)
-	renamed := devices(&proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, MsgType: updated, Entity: `{"name":"Dev A_AbCdEfGhIjKlMnO","type":"thermostat"}`})
+	renamed := devices(&proto.DeviceUpdateMsg{
+		IdMSB: msb, IdLSB: lsb, MsgType: updated,
+		Entity: `{"name":"Dev A_AbCdEfGhIjKlMnO","type":"thermostat"}`,
+	})
 	for range 2 {
 		apply(t, r, renamed)
 		for range 2 {
@@ -110,7 +118,7 @@ func TestBirths(t *testing.T) {
 	b, _, _ = r.Prepare(&proto.NewDevice{Name: "Dev C"}, time.Now())
 	r.Adopt(b.ID, 40)
 	sync(39)
-	if r.Kinds() != "birth 1, devcreds 1, device 2" {
+	if r.Kinds() != "creation 1, devcreds 1, device 2" {
 		t.Errorf("left %s", r.Kinds())
 	}
 	sync(40)
@@ -124,7 +132,8 @@ func TestBirths(t *testing.T) {
 	}
 }
 
-// A device that was made here goes by its profile before the cloud has sent it back: over a restart too.
+// A device that was made here goes by its profile before the cloud has sent it back: over a restart
+// too.
 func TestProfileOfADeviceMadeHere(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

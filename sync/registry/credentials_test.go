@@ -1,14 +1,13 @@
 package registry_test
 
 import (
-	"testing"
-
-	"edgesync/proto"
-
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"testing"
 	"time"
+
+	"edgesync/proto"
 )
 
 func TestCredentials(t *testing.T) {
@@ -50,21 +49,25 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// MQTT logins in all combinations (device API 3.2).
+// MQTT logins in all combinations (API.md 3.2).
 func TestByMQTT(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
 	basic := func(n int, credentialsID, value string) *proto.DeviceCredentialsUpdateMsg {
-		return &proto.DeviceCredentialsUpdateMsg{Entity: `{"deviceId":` + ref("DEVICE", n) + `,"credentialsType":"MQTT_BASIC","credentialsId":"` + credentialsID +
+		return &proto.DeviceCredentialsUpdateMsg{Entity: `{"deviceId":` + ref("DEVICE", n) +
+			`,"credentialsType":"MQTT_BASIC","credentialsId":"` + credentialsID +
 			`","credentialsValue":` + fmt.Sprintf("%q", value) + `}`}
 	}
-	apply(t, r, devices(device(1, "token"), device(2, "client"), device(3, "user"), device(4, "both"), device(5, "all"), device(6, "userpass"), device(7, "x509")))
+	apply(t, r, devices(device(1, "token"), device(2, "client"), device(3, "user"), device(4, "both"),
+		device(5, "all"), device(6, "userpass"), device(7, "x509")))
 	// sha3-256 of "c2", "c4|u4" and "c5|u5", made with another implementation.
 	apply(t, r, tokens(
-		creds(1, "ACCESS_TOKEN", "tok"), basic(2, "9fbfbb164c773d3a34e2b83088ac7dbb8e1aaee2bcda545b5921ed9274757ac5", `{"clientId":"c2"}`), basic(3, "u3", `{"userName":"u3"}`),
+		creds(1, "ACCESS_TOKEN", "tok"), basic(2, "9fbfbb164c773d3a34e2b83088ac7dbb8e1aaee2bcda545b5921ed9274757ac5",
+			`{"clientId":"c2"}`), basic(3, "u3", `{"userName":"u3"}`),
 		basic(4, "4a350feb6fa79b0eac57e063e3885753ffaa23c9db0f33421c3e76430867ecb0", `{"clientId":"c4","userName":"u4"}`),
 		basic(5, "cd98ce8ae3e0624097cc213beca88825dfef89bebb85673be8d8cf1c9dbf725e", `{"clientId":"c5","userName":"u5","password":"p5"}`),
-		basic(6, "u6", `{"userName":"u6","password":"p6"}`), creds(7, "X509_CERTIFICATE", "4af11b2d8cb829de20255bc5375e8ab20cb77ef79fc83d301e5c1ab3dad477f8"),
+		basic(6, "u6", `{"userName":"u6","password":"p6"}`),
+		creds(7, "X509_CERTIFICATE", "4af11b2d8cb829de20255bc5375e8ab20cb77ef79fc83d301e5c1ab3dad477f8"),
 	))
 	for range 2 {
 		for _, c := range []struct{ client, user, password, want string }{
@@ -108,7 +111,7 @@ func TestByMQTT(t *testing.T) {
 	}
 }
 
-// Devices made here get the ids of credentials that the server would compute (wire contract 5.5).
+// Devices made here get the ids of credentials that the server would compute (CONTRACT.md 5.5).
 func TestPreparedCredentials(t *testing.T) {
 	r := open(t, t.TempDir())
 	der := []byte("not really a certificate")
@@ -187,7 +190,8 @@ func TestPreparedCredentials(t *testing.T) {
 	if b, taken, err := r.Prepare(&proto.NewDevice{Name: "token"}, time.Now()); !taken || err != nil || b.ID == (proto.UUID{}) {
 		t.Errorf("the name is taken: %v %v", taken, err)
 	}
-	if b, taken, err := r.Prepare(&proto.NewDevice{Name: "other", CredentialsID: "mine"}, time.Now()); !taken || err != nil || b.ID != (proto.UUID{}) {
+	if b, taken, err := r.Prepare(&proto.NewDevice{Name: "other", CredentialsID: "mine"}, time.Now()); !taken ||
+		err != nil || b.ID != (proto.UUID{}) {
 		t.Errorf("the token is taken: %v %v", taken, err)
 	}
 	if _, ok := r.ByName(strings.Repeat("é", 255)); ok || r.Devices() != 7 {

@@ -11,8 +11,10 @@ import (
 // FuzzCutString compares with a decoder that builds the whole object.
 func FuzzCutString(f *testing.F) {
 	for _, s := range []string{
-		`{"data":"AAEC","x":1}`, `{"x":{"data":"no"},"data":null}`, `{"a":"\"data\":\"x\"","data":"\\\"yes"}`, `{"data" : "v" }`, `{"data":["no"]}`,
-		`{"data":"a","data":"b"}`, `{"x":[{"data":"n"}],"data":"y","z":"data"}`, `{`, `{"data":"`, `{"data"`, `"data"`, ``, `{"\u0064ata":"x"}`,
+		`{"data":"AAEC","x":1}`, `{"x":{"data":"no"},"data":null}`, `{"a":"\"data\":\"x\"","data":"\\\"yes"}`,
+		`{"data" : "v" }`, `{"data":["no"]}`,
+		`{"data":"a","data":"b"}`, `{"x":[{"data":"n"}],"data":"y","z":"data"}`, `{`, `{"data":"`, `{"data"`,
+		`"data"`, ``, `{"\u0064ata":"x"}`,
 	} {
 		f.Add(s)
 	}
@@ -47,7 +49,8 @@ func FuzzCutString(f *testing.F) {
 // FuzzAttributes: whatever stands in a record, what is read of it can be written and read again.
 func FuzzAttributes(f *testing.F) {
 	f.Add(encodeAttributes([]attribute{
-		{1, proto.KV{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: -5}}, {-1, proto.KV{Key: []byte("b"), Type: proto.KeyValueType_JSON_V, Str: []byte("{}")}},
+		{1, proto.KV{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: -5}},
+		{-1, proto.KV{Key: []byte("b"), Type: proto.KeyValueType_JSON_V, Str: []byte("{}")}},
 	}))
 	f.Add([]byte{5, 1, 2})
 	f.Add([]byte{})

@@ -7,9 +7,10 @@ import (
 	"edgesync/proto"
 )
 
-// BeginSync starts to note what the cloud still sends. A sync adds and never removes (wire contract 3.5), and what it does not bring is no
-// longer ours. full tells whether it is a full one, which brings more kinds; committed is the Seq up to which the cloud has the
-// queue's events: a device made here after that is ours although the sync cannot bring it.
+// BeginSync starts to note what the cloud still sends. A sync adds and never removes (CONTRACT.md
+// 3.5), and what it does not bring is no longer this edge's. full means a full sync, which brings
+// more kinds. committed is the Seq up to which the cloud has the queue's events: a device that was
+// made here after that is kept although the sync cannot bring it.
 func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.write.Lock()
 	defer r.unlock()
@@ -24,9 +25,10 @@ func (r *Registry) AbortSync() {
 	r.seen = nil
 }
 
-// EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes it all durable. It tells how many
-// entities it removed. Without a BeginSync (the server's operator started the sync, wire contract 3.1) nothing is removed. After an
-// error it may be called again: what was to be removed is gone from memory and still staged.
+// EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes
+// all of it durable. removed counts the entities. Without a BeginSync (the server's operator
+// started the sync, CONTRACT.md 3.1) nothing is removed. After an error EndSync may be called
+// again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
 	r.lock()
 	defer r.unlock()
@@ -39,7 +41,7 @@ func (r *Registry) EndSync() (removed int, err error) {
 	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())
 }
 
-// sweep removes what was not seen, and credentials and metadata that belong to nothing.
+// sweep removes what was not seen, and credentials and metadata whose entity is gone.
 func (r *Registry) sweep() (removed int, err error) {
 	unseen := func(k *kind, drop func(id proto.UUID) (bool, error)) {
 		for _, id := range r.idsOf(k) {
@@ -54,8 +56,8 @@ func (r *Registry) sweep() (removed int, err error) {
 		}
 	}
 	unseen(devices, func(id proto.UUID) (bool, error) {
-		if b, ok := r.births[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
-			return false, nil // made here; the cloud cannot know it yet
+		if b, ok := r.creations[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
+			return false, nil // made or changed here; the cloud cannot know it yet
 		}
 		return r.removeDevice(id)
 	})
@@ -70,7 +72,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		if k.sync == everySync || k.sync == fullSync && r.fullSync {
 			unseen(k, func(id proto.UUID) (bool, error) {
 				if e, ok := r.edits[k.id(id)]; ok && e.seq > r.committed {
-					return false, nil // made here; the cloud cannot know it yet
+					return false, nil // made or changed here; the cloud cannot know it yet
 				}
 				if k == otaPackages {
 					r.dropOTA(id)
@@ -88,7 +90,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		}
 		return r.removeUser(id)
 	})
-	orphans := func(k, of *kind) {
+	dropUnowned := func(k, of *kind) {
 		for _, id := range r.idsOf(k) {
 			if !r.has(of.key(id)) {
 				_, e := r.remove(k.key(id))
@@ -96,23 +98,25 @@ func (r *Registry) sweep() (removed int, err error) {
 			}
 		}
 	}
-	orphans(deviceCredentials, devices)
-	orphans(userCredentials, users)
+	dropUnowned(deviceCredentials, devices)
+	dropUnowned(userCredentials, users)
 	if r.fullSync {
-		orphans(ruleChainMetadata, ruleChains)
+		dropUnowned(ruleChainMetadata, ruleChains)
 	}
 	return removed, err
 }
 
-// Synced tells whether a sync has completed once for this edge, now or in an earlier life. Any goroutine.
+// Synced reports whether a sync has completed once for this edge, now or in an earlier life. Any
+// goroutine.
 func (r *Registry) Synced() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.edge.synced
 }
 
-// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before (fresh, wire contract 7.4), once each,
-// and, if all is true, every other device too, because changed shared attributes come down in no other way (6.3). The loop's goroutine.
+// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here
+// before (fresh, CONTRACT.md 7.4), once each, and, if all is true, every other device too, because
+// changed shared attributes come down in no other way (CONTRACT.md 6.3). The loop's goroutine.
 func (r *Registry) ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool)) {
 	r.write.Lock()
 	fresh := r.fresh

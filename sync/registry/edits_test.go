@@ -10,16 +10,17 @@ import (
 	"edgesync/wal"
 )
 
-// place stands in for the queue.
-type place struct{ committed, end uint64 }
+// progress stands in for the queue.
+type progress struct{ committed, end uint64 }
 
-func (p *place) Committed() wal.Position { return wal.Position{Seq: p.committed} }
-func (p *place) End() wal.Position       { return wal.Position{Seq: p.end} }
+func (p *progress) Committed() wal.Position { return wal.Position{Seq: p.committed} }
+func (p *progress) End() wal.Position       { return wal.Position{Seq: p.end} }
 
-// Until the cloud knows of a change made here, what it sends is out of date, also after a restart and through a sync that began before.
+// Until the cloud knows of a change made here, what it sends is out of date, also after a restart
+// and through a sync that began before.
 func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, dir)
 	r.Follow(q)
 	apply(t, r, devices(device(1, "one"), device(2, "two")))
@@ -74,7 +75,8 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 		t.Errorf("removed %d, %v", n, err)
 	}
 	check("after that sync", "uno true uno")
-	r.BeginSync(false, q.committed) // one that does, and somebody has changed the name in the cloud and deleted the asset
+	// A sync that does, after somebody changed the name in the cloud and deleted the asset.
+	r.BeginSync(false, q.committed)
 	apply(t, r, devices(device(1, "eins")))
 	if n, err := r.EndSync(); n != 1 || err != nil {
 		t.Errorf("removed %d, %v", n, err)
@@ -93,21 +95,23 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, dir)
-	r.Follow(&place{}) // data_dir has a new queue
+	r.Follow(&progress{}) // data_dir has a new queue
 	apply(t, r, devices(device(1, "one")))
 	check("another queue", "one false ")
 	r.Close()
 }
 
-// A relation has no id, and no sync brings it: what the cloud still sends of one that was deleted or changed here is out of date for as long as it does not
-// know of that, also after a restart. Then its word counts.
+// A relation has no id, and no sync brings it. What the cloud sends of a relation that was deleted
+// or changed here is out of date until the cloud knows of that, also after a restart; then it
+// counts.
 func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, dir)
 	r.Follow(q)
 	rel := func(typ, info string) string {
-		return `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(2)) +
+		return `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(1)) +
+			`"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id(2)) +
 			`"},"type":"` + typ + `","typeGroup":"COMMON","additionalInfo":` + info + `}`
 	}
 	down := func(typ proto.UpdateMsgType, text string) {
@@ -173,10 +177,11 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
-// What belonged to an entity went with it, and does not come back with an older message either while the cloud does not know that the entity is gone: no
-// sync would take it away again (wire contract 3.2).
+// What belonged to a deleted entity is gone with it, and an older message does not bring it back
+// while the cloud does not know of the deletion: no sync would take it away again (CONTRACT.md
+// 3.2).
 func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
-	q := &place{committed: 9, end: 9}
+	q := &progress{committed: 9, end: 9}
 	r := open(t, t.TempDir())
 	defer r.Close()
 	r.Follow(q)
@@ -188,10 +193,16 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", 3) + `,"type":"Contains","typeGroup":"COMMON"}`},
 			{Entity: `{"from":` + ref("DEVICE", 3) + `,"to":` + ref("ASSET", 1) + `,"type":"Feeds","typeGroup":"COMMON"}`},
 		},
-		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"entityId":` + ref("DEVICE", 3) + `}`}},
+		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{
+			IdMSB: msb, IdLSB: lsb,
+			Entity: `{"entityId":` + ref("DEVICE", 3) + `}`,
+		}},
 		EntityData: []*proto.EntityDataProto{{
 			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
-			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 1}}},
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{
+				Key:  "k",
+				Type: proto.KeyValueType_LONG_V, LongV: 1,
+			}}},
 		}},
 	}
 	check := func(what, want string) {
@@ -218,9 +229,10 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 	check("made anew", all)
 }
 
-// What the cloud knows of need not be remembered: a link that stays up for months brings no sync that would forget it.
+// A change that the cloud knows need not be remembered: a link that stays up for months brings no
+// sync that would forget it.
 func TestEditsOfALongSessionAreBounded(t *testing.T) {
-	q := &place{}
+	q := &progress{}
 	r := open(t, t.TempDir())
 	defer r.Close()
 	r.Follow(q)

@@ -8,7 +8,8 @@ import (
 	"edgesync/proto"
 )
 
-// applyCustomer keeps a customer. Its users go with it: the server does not delete them one by one (wire contract 2.8).
+// applyCustomer keeps a customer. Its users go with it: the server does not delete them one by one
+// (CONTRACT.md 2.8).
 func (r *Registry) applyCustomer(c *change) (bool, error) {
 	kept, err := r.applyEntity(c)
 	if c.deleted {
@@ -18,8 +19,9 @@ func (r *Registry) applyCustomer(c *change) (bool, error) {
 	return kept, err
 }
 
-// mayAct tells whether a user may act here: tenant administrators and the users of the edge's own customer. Those of foreign customers come
-// to every edge of the tenant, with hashes and activation tokens (wire contract 6.3).
+// mayAct reports whether a user may act here: tenant administrators and the users of the edge's own
+// customer. Users of other customers come to every edge of the tenant, with hashes and activation
+// tokens (CONTRACT.md 6.3).
 func (r *Registry) mayAct(u *jsonUser) bool {
 	switch u.Authority {
 	case "TENANT_ADMIN":
@@ -45,7 +47,7 @@ func (r *Registry) applyUser(c *change) (bool, error) {
 		return false, errMalformed
 	}
 	if !r.mayAct(&u) {
-		return r.removeUser(c.id) // it may have been ours before
+		return r.removeUser(c.id) // the user may have been allowed before
 	}
 	return r.applyEntity(c)
 }
@@ -70,7 +72,8 @@ func (r *Registry) dropUsers(match func(u *jsonUser) bool) (n int, err error) {
 	return n, err
 }
 
-// storedUserCredentials is all that is kept of a user's credentials: tokens for activation and reset are of no use here.
+// storedUserCredentials is all that is kept of a user's credentials: tokens for activation and
+// reset have no use here.
 type storedUserCredentials struct {
 	Enabled  bool    `json:"enabled"`
 	Password *string `json:"password"` // bcrypt
@@ -101,10 +104,12 @@ func (r *Registry) applyUserCredentials(text []byte) (bool, error) {
 	return true, nil
 }
 
-// relationKeyLen: letter, from, to, and eight bytes of a hash of the rest.
+// relationKeyLen is the length of a relation's key: letter, from, to, and eight bytes of a hash of
+// the rest.
 const relationKeyLen = 1 + 16 + 16 + 8
 
-// relationKey names a relation by all that makes it one; false for what is none.
+// relationKey is the key of a relation, made of all that identifies it; false for what is no
+// relation.
 func relationKey(text []byte) (string, bool) {
 	var j jsonRelation
 	if !decode(text, &j) {
@@ -121,7 +126,8 @@ func relationKey(text []byte) (string, bool) {
 	return string(append(key, sum[:8]...)), true
 }
 
-// applyRelation keeps a relation; a deletion carries its JSON, for it has no id (wire contract 6.3).
+// applyRelation keeps a relation. A deletion carries the relation's JSON, because a relation has no
+// id (CONTRACT.md 6.3).
 func (r *Registry) applyRelation(t proto.UpdateMsgType, text []byte) (bool, error) {
 	key, ok := relationKey(text)
 	if !ok {
@@ -136,7 +142,8 @@ func (r *Registry) applyRelation(t proto.UpdateMsgType, text []byte) (bool, erro
 	return true, nil
 }
 
-// applyAlarm keeps an alarm while it is open. One that is cleared and acknowledged is history, which the cloud keeps.
+// applyAlarm keeps an alarm while it is open. One that is cleared and acknowledged is history,
+// which the cloud keeps.
 func (r *Registry) applyAlarm(c *change) (bool, error) {
 	if !c.deleted {
 		var j struct{ Acknowledged, Cleared bool }
@@ -150,8 +157,9 @@ func (r *Registry) applyAlarm(c *change) (bool, error) {
 	return r.applyEntity(c)
 }
 
-// applyComment keeps the comments of the alarms that are kept. A system comment is the only sign that an edge of a default installation gets of
-// an alarm that a user acknowledged or cleared (wire contract 6.3).
+// applyComment keeps the comments of the alarms that are kept. A system comment is the only sign
+// that an edge of a default installation gets of an alarm that a user acknowledged or cleared
+// (CONTRACT.md 6.3).
 func (r *Registry) applyComment(t proto.UpdateMsgType, text []byte) (bool, error) {
 	var j jsonComment
 	if !decode(text, &j) {

@@ -54,11 +54,12 @@ func everyKind(n int) *proto.DownlinkMsg {
 		AssetUpdateMsg:             []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"a"}`}},
 		EntityViewUpdateMsg:        []*proto.EntityViewUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"v"}`}},
 		RuleChainUpdateMsg:         []*proto.RuleChainUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"r","root":true}`}},
-		RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{Entity: `{"ruleChainId":` + ref("RULE_CHAIN", n) + `,"nodes":[]}`}},
-		DashboardUpdateMsg:         []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"b"}`}},
-		AlarmUpdateMsg:             []*proto.AlarmUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"originator":` + ref("DEVICE", n) + `}`}},
-		AlarmCommentUpdateMsg:      []*proto.AlarmCommentUpdateMsg{{Entity: `{"id":` + ref("", n) + `,"alarmId":` + ref("ALARM", n) + `}`}},
-		CustomerUpdateMsg:          []*proto.CustomerUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"c"}`}},
+		RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{Entity: `{"ruleChainId":` +
+			ref("RULE_CHAIN", n) + `,"nodes":[]}`}},
+		DashboardUpdateMsg:    []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"b"}`}},
+		AlarmUpdateMsg:        []*proto.AlarmUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"originator":` + ref("DEVICE", n) + `}`}},
+		AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{Entity: `{"id":` + ref("", n) + `,"alarmId":` + ref("ALARM", n) + `}`}},
+		CustomerUpdateMsg:     []*proto.CustomerUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"c"}`}},
 		RelationUpdateMsg: []*proto.RelationUpdateMsg{
 			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", n) + `,"type":"Contains","typeGroup":"COMMON"}`},
 			{Entity: `{"from":` + ref("ASSET", 1) + `,"to":` + ref("DEVICE", 2) + `,"type":"Contains","typeGroup":"COMMON"}`},
@@ -68,14 +69,23 @@ func everyKind(n int) *proto.DownlinkMsg {
 		UserUpdateMsg:            []*proto.UserUpdateMsg{user(n, "TENANT_ADMIN", 0), user(n+100, "CUSTOMER_USER", 7)},
 		UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{userCreds(n), userCreds(n + 100)},
 		AdminSettingsUpdateMsg:   []*proto.AdminSettingsUpdateMsg{{Entity: `{"key":"jwt","jsonValue":{"tokenSigningKey":"very-secret"}}`}},
-		OtaPackageUpdateMsg:      []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"o","data":"AAEC","dataSize":3}`}},
-		TenantUpdateMsg:          []*proto.TenantUpdateMsg{{Entity: `{"id":` + ref("TENANT", n) + `}`}},
-		TenantProfileUpdateMsg:   []*proto.TenantProfileUpdateMsg{{Entity: `{"id":` + ref("TENANT_PROFILE", n) + `}`}},
-		ResourceUpdateMsg:        []*proto.ResourceUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"resourceType":"IMAGE","data":"AA=="}`}},
-		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"entityId":` + ref("DEVICE", n) + `}`}},
+		OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{
+			IdMSB: msb, IdLSB: lsb,
+			Entity: `{"title":"o","data":"AAEC","dataSize":3}`,
+		}},
+		TenantUpdateMsg:        []*proto.TenantUpdateMsg{{Entity: `{"id":` + ref("TENANT", n) + `}`}},
+		TenantProfileUpdateMsg: []*proto.TenantProfileUpdateMsg{{Entity: `{"id":` + ref("TENANT_PROFILE", n) + `}`}},
+		ResourceUpdateMsg:      []*proto.ResourceUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"resourceType":"IMAGE","data":"AA=="}`}},
+		CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{
+			IdMSB: msb, IdLSB: lsb,
+			Entity: `{"entityId":` + ref("DEVICE", n) + `}`,
+		}},
 		EntityData: []*proto.EntityDataProto{{
 			EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
-			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 1}}},
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{
+				Key:  "k",
+				Type: proto.KeyValueType_LONG_V, LongV: 1,
+			}}},
 		}},
 		QueueUpdateMsg:            []*proto.QueueUpdateMsg{{Entity: `{}`}},
 		NotificationRuleUpdateMsg: []*proto.NotificationRuleUpdateMsg{{}},
@@ -96,13 +106,16 @@ func openKeeping(t testing.TB, dir string, keep ...string) *registry.Registry {
 }
 
 const (
-	always = "alarm 1, asset 1, assetprofile 1, attrs 1, chain 1, comment 1, customer 1, dashboard 1, devcreds 1, device 1, devprofile 1, field 1, metadata 1, " +
+	always = "alarm 1, asset 1, assetprofile 1, attrs 1, chain 1, comment 1, customer 1, dashboard 1, " +
+		"devcreds 1, device 1, devprofile 1, field 1, metadata 1, " +
 		"relation 2, tenant 1, tenantprofile 1, user 2, usercreds 2, view 1"
-	everything = "alarm 1, asset 1, assetprofile 1, attrs 1, bundle 1, chain 1, comment 1, customer 1, dashboard 1, devcreds 1, device 1, devprofile 1, field 1, " +
+	everything = "alarm 1, asset 1, assetprofile 1, attrs 1, bundle 1, chain 1, comment 1, customer 1, " +
+		"dashboard 1, devcreds 1, device 1, devprofile 1, field 1, " +
 		"metadata 1, ota 1, relation 2, resource 1, tenant 1, tenantprofile 1, user 2, usercreds 2, view 1, widget 1"
 )
 
-// registry.keep chooses the bulky kinds; what is not kept is counted; admin settings are never stored (wire contract 10.21).
+// registry.keep chooses the bulky kinds; what is not kept is counted; admin settings are never
+// stored (CONTRACT.md 10.21).
 func TestKeep(t *testing.T) {
 	for _, c := range []struct {
 		keep []string
@@ -131,7 +144,8 @@ func TestKeep(t *testing.T) {
 		}
 		for part, want := range map[string]registry.Count{
 			"adminSettingsUpdateMsg": {Received: 2}, "queueUpdateMsg": {Received: 2}, "widgetTypeUpdateMsg": {Received: 2, Kept: kept},
-			"otaPackageUpdateMsg": {Received: 2, Kept: kept}, "resourceUpdateMsg": {Received: 2, Kept: kept}, "relationUpdateMsg": {Received: 4, Kept: 4},
+			"otaPackageUpdateMsg": {Received: 2, Kept: kept}, "resourceUpdateMsg": {Received: 2, Kept: kept},
+			"relationUpdateMsg": {Received: 4, Kept: 4},
 		} {
 			if want.Part = part; counts[part] != want {
 				t.Errorf("keep %v: counted %+v, want %+v", c.keep, counts[part], want)
@@ -145,7 +159,7 @@ func TestKeep(t *testing.T) {
 		if err != nil || strings.Contains(string(stored), "very-secret") {
 			t.Errorf("the server's signing key is stored, %v", err)
 		}
-		// What is no longer to be kept goes at the next start.
+		// What registry.keep names no more is removed at the next start.
 		r = openKeeping(t, dir)
 		if got := r.Kinds(); got != always {
 			t.Errorf("after a restart that keeps nothing bulky: %s", got)
@@ -153,25 +167,29 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// With an entity goes what belonged to it.
+// What belonged to an entity is removed with it.
 func TestDeletionTakesAlong(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, everyKind(3))
 	msb, lsb := proto.Halves(id(3))
 	apply(t, r, devices(gone(3)))
-	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, chain 1, customer 1, dashboard 1, devprofile 1, metadata 1, relation 1, tenant 1, tenantprofile 1, view 1" {
+	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, chain 1, customer 1, dashboard 1, "+
+		"devprofile 1, metadata 1, relation 1, tenant 1, tenantprofile 1, view 1" {
 		t.Error(got)
 	}
 	apply(t, r, &proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}}})
 	apply(t, r, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{
-		MsgType: deleted, Entity: `{"typeGroup":"COMMON","type":"Contains","to":` + ref("DEVICE", 2) + `,"from":` + ref("ASSET", 1) + `,"additionalInfo":{}}`,
+		MsgType: deleted, Entity: `{"typeGroup":"COMMON","type":"Contains","to":` + ref("DEVICE", 2) + `,"from":` +
+			ref("ASSET", 1) + `,"additionalInfo":{}}`,
 	}}})
-	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, customer 1, dashboard 1, devprofile 1, tenant 1, tenantprofile 1, view 1" {
+	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, customer 1, dashboard 1, "+
+		"devprofile 1, tenant 1, tenantprofile 1, view 1" {
 		t.Error(got)
 	}
 }
 
-// DELETED of ids that were never here come by the hundred (wire contract 6.3): no write, no change, not used.
+// Deletions of ids that were never here come by the hundred (CONTRACT.md 6.3): no write, no change,
+// not used.
 func TestForeignDeletions(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -180,10 +198,13 @@ func TestForeignDeletions(t *testing.T) {
 	st, _ := os.Stat(filepath.Join(dir, "registry", "store"))
 	msb, lsb := proto.Halves(id(99))
 	if apply(t, r, &proto.DownlinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{gone(99)}, AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
-		DashboardUpdateMsg: []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}}, EntityViewUpdateMsg: []*proto.EntityViewUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
-		DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}}, UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
-		CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		DeviceUpdateMsg:        []*proto.DeviceUpdateMsg{gone(99)},
+		AssetUpdateMsg:         []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		DashboardUpdateMsg:     []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		EntityViewUpdateMsg:    []*proto.EntityViewUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		UserUpdateMsg:          []*proto.UserUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
+		CustomerUpdateMsg:      []*proto.CustomerUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}},
 	}) {
 		t.Error("used")
 	}

@@ -9,14 +9,18 @@ import (
 )
 
 var shortNames = map[*kind]string{
-	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile", assets: "asset", entityViews: "view",
-	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm", alarmComments: "comment", customers: "customer",
+	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile",
+	assets: "asset", entityViews: "view",
+	ruleChains: "chain", ruleChainMetadata: "metadata", dashboards: "dashboard", alarms: "alarm",
+	alarmComments: "comment", customers: "customer",
 	relations: "relation", widgetsBundles: "bundle", widgetTypes: "widget", users: "user", userCredentials: "usercreds", otaPackages: "ota",
-	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field", attributes: "attrs", births: "birth", calls: "call",
+	tenants: "tenant", tenantProfiles: "tenantprofile", resources: "resource", calculatedFields: "field",
+	attributes: "attrs", creations: "creation", calls: "call",
 	{letter: edits}: "edit",
 }
 
-// Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds named in but are left out.
+// Kinds counts the records of each kind, those not flushed included: "asset 1, device 2". Kinds
+// named in but are left out.
 func (r *Registry) Kinds(but ...string) string {
 	r.write.Lock()
 	defer r.write.Unlock()
@@ -59,7 +63,7 @@ func (r *Registry) Keys(name string) []string {
 	return nil
 }
 
-// Digests lists what credentials are looked up by, and DigestKey is the key of this life.
+// Digests lists the keys of the index of credentials; DigestKey is the key of this process.
 func (r *Registry) Digests() (list [][16]byte) {
 	for d := range r.credentials {
 		list = append(list, d)

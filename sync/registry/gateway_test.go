@@ -8,21 +8,22 @@ import (
 	"edgesync/sync/registry"
 )
 
-// told notes what a watcher hears of gateways' devices.
-type told struct{ list []registry.Device }
+// noted is what a watcher hears of gateways' devices.
+type noted struct{ list []registry.Device }
 
-func (w *told) DeviceChanged(d registry.Device, what registry.Change) {
+func (w *noted) DeviceChanged(d registry.Device, what registry.Change) {
 	if what&(registry.DeviceRenamed|registry.DeviceDeleted) != 0 {
 		w.list = append(w.list, d)
 	}
 }
 
-func (w *told) SharedAttributes(proto.UUID, []proto.KV, []string) {}
+func (w *noted) SharedAttributes(proto.UUID, []proto.KV, []string) {}
 
-// What counts as a gateway is what the server takes for true (device API 4.3), and a watcher hears what a gateway must be told.
+// A gateway is what the server takes for one (API.md 4.3), and a watcher hears what a gateway must
+// hear of its devices.
 func TestGatewaysAndTheirDevices(t *testing.T) {
 	r := open(t, t.TempDir())
-	w := new(told)
+	w := new(noted)
 	r.Watch(w)
 	info := func(n int, name, info string) *proto.DownlinkMsg {
 		m := device(n, name)
@@ -69,17 +70,21 @@ func TestGatewaysAndTheirDevices(t *testing.T) {
 	}
 }
 
-// What is written here reads back as what the server stores of it (device API 1.3).
-func TestWrittenValuesAreSettled(t *testing.T) {
+// What is written here reads back as what the server stores of it (API.md 1.3).
+func TestWrittenValuesAreAsTheServerStoresThem(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "d")))
 	double := func(key string, v float64) *proto.KeyValueProto {
 		return &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_DOUBLE_V, DoubleV: v}
 	}
-	if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{double("a", 1e7), double("b", 21.5), double("c", 1e-16)}}); err != nil {
+	if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{
+		double("a", 1e7),
+		double("b", 21.5), double("c", 1e-16),
+	}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SaveAttributes(id(1), registry.SharedScope, 1, []proto.KV{{Key: []byte("d"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e19}}); err != nil {
+	if err := r.SaveAttributes(id(1), registry.SharedScope, 1,
+		[]proto.KV{{Key: []byte("d"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e19}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := values(r, id(1), registry.ClientScope); got != `a=10000000 b=21.5 c="0.00000000000000010"` {

@@ -83,11 +83,16 @@ func TestHostileEntities(t *testing.T) {
 		m := everyKind(3)
 		m.DeviceUpdateMsg, m.DeviceCredentialsUpdateMsg, m.EntityData, m.UserUpdateMsg = nil, nil, nil, nil
 		for _, u := range []*string{
-			&m.AssetUpdateMsg[0].Entity, &m.AssetProfileUpdateMsg[0].Entity, &m.EntityViewUpdateMsg[0].Entity, &m.RuleChainUpdateMsg[0].Entity,
-			&m.RuleChainMetadataUpdateMsg[0].Entity, &m.DashboardUpdateMsg[0].Entity, &m.AlarmUpdateMsg[0].Entity, &m.AlarmCommentUpdateMsg[0].Entity,
-			&m.CustomerUpdateMsg[0].Entity, &m.RelationUpdateMsg[0].Entity, &m.RelationUpdateMsg[1].Entity, &m.WidgetsBundleUpdateMsg[0].Entity,
-			&m.WidgetTypeUpdateMsg[0].Entity, &m.OtaPackageUpdateMsg[0].Entity, &m.TenantUpdateMsg[0].Entity, &m.TenantProfileUpdateMsg[0].Entity,
-			&m.ResourceUpdateMsg[0].Entity, &m.CalculatedFieldUpdateMsg[0].Entity, &m.DeviceProfileUpdateMsg[0].Entity, &m.UserCredentialsUpdateMsg[0].Entity,
+			&m.AssetUpdateMsg[0].Entity, &m.AssetProfileUpdateMsg[0].Entity, &m.EntityViewUpdateMsg[0].Entity,
+			&m.RuleChainUpdateMsg[0].Entity,
+			&m.RuleChainMetadataUpdateMsg[0].Entity, &m.DashboardUpdateMsg[0].Entity, &m.AlarmUpdateMsg[0].Entity,
+			&m.AlarmCommentUpdateMsg[0].Entity,
+			&m.CustomerUpdateMsg[0].Entity, &m.RelationUpdateMsg[0].Entity, &m.RelationUpdateMsg[1].Entity,
+			&m.WidgetsBundleUpdateMsg[0].Entity,
+			&m.WidgetTypeUpdateMsg[0].Entity, &m.OtaPackageUpdateMsg[0].Entity, &m.TenantUpdateMsg[0].Entity,
+			&m.TenantProfileUpdateMsg[0].Entity,
+			&m.ResourceUpdateMsg[0].Entity, &m.CalculatedFieldUpdateMsg[0].Entity,
+			&m.DeviceProfileUpdateMsg[0].Entity, &m.UserCredentialsUpdateMsg[0].Entity,
 			&m.UserCredentialsUpdateMsg[1].Entity,
 		} {
 			*u = bad
@@ -99,7 +104,8 @@ func TestHostileEntities(t *testing.T) {
 	}
 	// Parts that need more than JSON.
 	apply(t, r, &proto.DownlinkMsg{
-		RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: `{"from":{"id":"x"},"to":{},"type":"T"}`}}, TenantUpdateMsg: []*proto.TenantUpdateMsg{{Entity: `{"id":{"id":"zz"}}`}},
+		RelationUpdateMsg:     []*proto.RelationUpdateMsg{{Entity: `{"from":{"id":"x"},"to":{},"type":"T"}`}},
+		TenantUpdateMsg:       []*proto.TenantUpdateMsg{{Entity: `{"id":{"id":"zz"}}`}},
 		AlarmCommentUpdateMsg: []*proto.AlarmCommentUpdateMsg{{Entity: `{"id":{"id":"1"}}`}},
 	})
 	if got := r.Kinds(); got != "" {

@@ -10,7 +10,8 @@ import (
 	"edgesync/proto"
 )
 
-// The parts of entity JSON that are read (wire contract 6.4). Other fields are tolerated, keys that come twice too.
+// The parts of entity JSON that are read (CONTRACT.md 6.4). Other fields are tolerated, and keys
+// that come twice.
 type (
 	jsonID struct {
 		ID string `json:"id"`
@@ -75,7 +76,7 @@ type (
 			Subtype string `json:"subtype"`
 		} `json:"comment"`
 	}
-	// jsonRef is an end of a relation: both are required (wire contract 5.1).
+	// jsonRef is an end of a relation: both are required (CONTRACT.md 5.1).
 	jsonRef struct {
 		Type string `json:"entityType"`
 		ID   string `json:"id"`
@@ -88,13 +89,14 @@ type (
 	}
 )
 
-// validName tells whether a name can be stored and sent: a string that is not UTF-8 would end every session (wire contract 1.1), and the
-// server refuses NUL and markup.
+// validName reports whether a name can be stored and sent: a string that is not UTF-8 would end
+// every session (CONTRACT.md 1.1), and the server refuses NUL and markup.
 func validName(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsAny(s, "\x00<>")
 }
 
-// checkJSON tells whether text is bounded enough to be decoded. It counts brackets only; the decoder finds all other mistakes.
+// checkJSON reports whether text is bounded enough to be decoded. It counts brackets only; the
+// decoder finds all other mistakes.
 func checkJSON(text []byte) bool {
 	if len(text) == 0 || len(text) > maxEntity {
 		return false
@@ -118,7 +120,7 @@ func checkJSON(text []byte) bool {
 	return true
 }
 
-// validObject tells whether text is a JSON object within the bounds.
+// validObject reports whether text is a JSON object within the bounds.
 func validObject(text []byte) bool {
 	return checkJSON(text) && json.Valid(text) && bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
@@ -148,7 +150,7 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 			return d, false
 		}
 	}
-	// People put anything there.
+	// additionalInfo is free text of people: anything may stand there.
 	var info map[string]json.RawMessage
 	if json.Unmarshal(j.AdditionalInfo, &info) == nil {
 		var last string
@@ -160,7 +162,8 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 	return d, true
 }
 
-// truth tells whether the server takes a value for true (device API 4.3): true, "true", a number that is not zero.
+// truth reports whether the server takes a value for true (API.md 4.3): true, "true", a number that
+// is not zero.
 func truth(raw json.RawMessage) bool {
 	var v any
 	_ = json.Unmarshal(raw, &v)
@@ -197,7 +200,7 @@ func decodeCredentials(text []byte) (c credentials, ok bool) {
 	return c, c.kind.UnmarshalText([]byte(j.Type)) == nil && c.id != ""
 }
 
-// Names of provisioning strategies (device API 5).
+// Names of provisioning strategies (API.md 5).
 const (
 	allowCreate         = "ALLOW_CREATE_NEW_DEVICES"
 	checkPreProvisioned = "CHECK_PRE_PROVISIONED_DEVICES"
@@ -217,12 +220,14 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 			c := &t.Payload
 			p.Protobuf = true
 			p.Schemas = Schemas{
-				Telemetry: boundedSchema(c.Telemetry), Attributes: boundedSchema(c.Attributes), Call: schemaOr(c.Call, callSchema), Answer: schemaOr(c.Answer, answerSchema),
+				Telemetry: boundedSchema(c.Telemetry), Attributes: boundedSchema(c.Attributes),
+				Call: schemaOr(c.Call, callSchema), Answer: schemaOr(c.Answer, answerSchema),
 				JSONToo: c.JSONToo, JSONDown: c.JSONToo && c.JSONDown,
 			}
 		}
 	}
-	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil && (j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
+	if s := j.Data.Provision.Secret; s != nil && j.ProvisionKey != nil &&
+		(j.ProvisionType == allowCreate || j.ProvisionType == checkPreProvisioned) {
 		var k bool
 		p.key, k = r.digest(*j.ProvisionKey)
 		p.secret, p.provisions = r.digest(*s)
@@ -231,9 +236,11 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 	return p, true
 }
 
-// What the server takes for schemas of commands and of their answers that a profile does not have (read in its source).
+// The schemas that the server uses for commands and their answers when a profile has none (read in
+// its source).
 const (
-	callSchema   = `syntax = "proto3"; package rpc; message RpcRequestMsg { optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
+	callSchema = `syntax = "proto3"; package rpc; message RpcRequestMsg { ` +
+		`optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
 	answerSchema = `syntax = "proto3"; package rpc; message RpcResponseMsg { optional string payload = 1; }`
 )
 
@@ -244,7 +251,7 @@ func schemaOr(text *string, otherwise string) string {
 	return boundedSchema(*text)
 }
 
-// boundedSchema leaves out a schema that would take too much memory: they are kept there.
+// boundedSchema leaves out a schema that would take too much memory, where schemas are kept.
 func boundedSchema(text string) string {
 	if len(text) > MaxSchema {
 		return ""

@@ -10,8 +10,9 @@ import (
 	"edgesync/proto"
 )
 
-// digest is what the id of credentials is indexed by; false for what cannot be one. The key is anew in each process, so the time of a
-// lookup tells nothing of the ids that are known.
+// digest is the key of the index of credentials; false for what cannot be an id of credentials. The
+// digest is keyed anew in each process, so the time of a lookup says nothing of the ids that are
+// known.
 func (r *Registry) digest(id string) (d digest, ok bool) {
 	if id == "" || len(id) > maxToken {
 		return digest{}, false
@@ -37,7 +38,8 @@ func (r *Registry) byCredentials(id string) (Device, bool) {
 	return Device{}, false
 }
 
-// ByToken finds the device with this access token. Only credentials of type ACCESS_TOKEN count. Any goroutine.
+// ByToken finds the device with this access token. Only credentials of type ACCESS_TOKEN count. Any
+// goroutine.
 func (r *Registry) ByToken(token string) (Device, bool) {
 	d, ok := r.byCredentials(token)
 	if !ok || d.Credentials != AccessToken {
@@ -46,7 +48,8 @@ func (r *Registry) ByToken(token string) (Device, bool) {
 	return d, true
 }
 
-// ByMQTT finds the device that these fields of an MQTT CONNECT prove, in the order of device API 3.2. Any goroutine.
+// ByMQTT finds the device that these fields of an MQTT CONNECT prove, in the order of API.md 3.2.
+// Any goroutine.
 func (r *Registry) ByMQTT(clientID, userName string, password []byte) (Device, bool) {
 	if len(clientID) > maxToken || len(userName) > maxToken {
 		return Device{}, false
@@ -61,7 +64,7 @@ func (r *Registry) ByMQTT(clientID, userName string, password []byte) (Device, b
 	switch d, v := r.basic(sha3Hex(clientID+"|"+userName), clientID, userName, password); v {
 	case basicValid:
 		return d, true
-	case basicPassword: // known, and the password is wrong: the user name must not be tried as a token
+	case basicPassword: // the user name must not be tried as a token then
 		return Device{}, false
 	}
 	if d, ok := r.byCredentials(userName); ok && d.Credentials == AccessToken {
@@ -71,7 +74,7 @@ func (r *Registry) ByMQTT(clientID, userName string, password []byte) (Device, b
 	return d, v == basicValid
 }
 
-// What came of comparing the fields of a CONNECT with MQTT_BASIC credentials.
+// Outcomes of comparing the fields of a CONNECT with MQTT_BASIC credentials.
 const (
 	basicUnknown = iota
 	basicOther
@@ -79,7 +82,8 @@ const (
 	basicValid
 )
 
-// basic compares the fields with the MQTT_BASIC credentials of that id; what is not stored is not compared.
+// basic compares the fields with the MQTT_BASIC credentials of that id. Fields that the credentials
+// leave out are not compared.
 func (r *Registry) basic(id, clientID, userName string, password []byte) (Device, int) {
 	d, ok := r.byCredentials(id)
 	if !ok || d.Credentials != MQTTBasic {
@@ -103,19 +107,21 @@ func (r *Registry) basic(id, clientID, userName string, password []byte) (Device
 	return d, basicValid
 }
 
-// sameSecret compares without telling by its time where the two differ, or how long they are.
+// sameSecret compares in a time that does not depend on where the two differ, or on how long they
+// are.
 func sameSecret(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// sha3Hex is the hash by which ThingsBoard makes ids of credentials (wire contract 5.5).
+// sha3Hex is the hash from which ThingsBoard makes ids of credentials (CONTRACT.md 5.5).
 func sha3Hex(s string) string {
 	sum := sha3.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
 }
 
-// ByCertificate finds the device with this X.509 certificate (DER). Validity dates and chain are the caller's to check. Any goroutine.
+// ByCertificate finds the device with this X.509 certificate (DER). Validity dates and chain are
+// the caller's to check. Any goroutine.
 func (r *Registry) ByCertificate(der []byte) (Device, bool) {
 	if len(der) == 0 || len(der) > maxCertificate {
 		return Device{}, false
@@ -140,8 +146,8 @@ func (r *Registry) ByID(id proto.UUID) (Device, bool) {
 	return Device{}, false
 }
 
-// ByName finds a device by its exact name, or by the name that it was made with here if the server gave it another because that was taken
-// (wire contract 4.8). Any goroutine.
+// ByName finds a device by its exact name, or by the name that it was made with here if the server
+// gave it another (CONTRACT.md 4.8). Any goroutine.
 func (r *Registry) ByName(name string) (Device, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -151,7 +157,8 @@ func (r *Registry) ByName(name string) (Device, bool) {
 	return Device{}, false
 }
 
-// Each calls fn for the devices, in no order, until it returns false. Any goroutine; fn must not call the registry.
+// Each calls fn for the devices, in no order, until it returns false. Any goroutine; fn must not
+// call the registry.
 func (r *Registry) Each(fn func(Device) bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -169,14 +176,15 @@ func (r *Registry) Devices() int {
 	return len(r.devices)
 }
 
-// HasDevice tells whether there is this device. Any goroutine.
+// HasDevice reports whether this device is here. Any goroutine.
 func (r *Registry) HasDevice(id proto.UUID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.devices[id] != nil
 }
 
-// Credentials reads a device's credentials, of whatever type, as ThingsBoard's JSON (wire contract 6.4). Any goroutine.
+// Credentials reads a device's credentials, of whatever type, as ThingsBoard's JSON (CONTRACT.md
+// 6.4). Any goroutine.
 func (r *Registry) Credentials(id proto.UUID) (json []byte, ok bool) {
 	return r.get(deviceCredentials.key(id))
 }
@@ -191,10 +199,10 @@ func (r *Registry) Profile(id proto.UUID) (Profile, bool) {
 	return Profile{}, false
 }
 
-// Provision finds the profile with this provisioning key and secret, if its strategy takes requests (device API 5). All profiles are
-// compared, so that the time tells nothing. Any goroutine.
+// Provision finds the profile with this provisioning key and secret, if its strategy takes requests
+// (API.md 5). All profiles are compared, so that the time says nothing. Any goroutine.
 func (r *Registry) Provision(key, secret string) (found Profile, ok bool) {
-	// digest refuses what is empty: a profile without a secret is open to nobody.
+	// digest refuses an empty text: a profile without a secret is open to nobody.
 	k, ok1 := r.digest(key)
 	s, ok2 := r.digest(secret)
 	if !ok1 || !ok2 {

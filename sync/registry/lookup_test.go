@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"edgesync/sync/registry"
-	"sync"
 )
 
 func TestLookupAllocatesNothing(t *testing.T) {
@@ -29,8 +29,9 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this life and the token: of one length whatever the token's, and not to be
-// foreseen, so that the time of a look-up tells nothing of the tokens that are known. Nothing is compared before that.
+// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this process and the token:
+// of one length whatever the token's, and not predictable, so that the time of a look-up says
+// nothing of the tokens that are known. Nothing is compared before that.
 func TestTokensAreFoundByAKeyedDigest(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -71,7 +72,8 @@ func BenchmarkByToken(b *testing.B) {
 			r := open(b, b.TempDir())
 			for i := range n {
 				m := devices(device(i, fmt.Sprintf("meter-%d", i)))
-				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN", fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
+				m.DeviceCredentialsUpdateMsg = tokens(creds(i, "ACCESS_TOKEN",
+					fmt.Sprintf("A1B2C3D4E5F6G7H8%05d", i))).DeviceCredentialsUpdateMsg
 				if _, err := r.Apply(m); err != nil {
 					b.Fatal(err)
 				}

@@ -3,14 +3,15 @@ package registry_test
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
-	"strings"
 )
 
-// 5,000 devices: what the heap holds of them. The bound leaves 20 MB of the 24 MB to all else.
+// 5,000 devices: what the heap holds of them. The bound leaves 20 MB of the 24 MB for everything
+// else.
 func TestMemoryOfFiveThousandDevices(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -42,7 +43,8 @@ func TestMemoryOfFiveThousandDevices(t *testing.T) {
 	}
 }
 
-// 5,000 devices with 20,000 attributes: what the heap holds. Values are read from flash when they are asked for.
+// 5,000 devices with 20,000 attributes: what the heap holds. Values are read from flash when they
+// are asked for.
 func TestMemoryOfAttributes(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -60,7 +62,8 @@ func TestMemoryOfAttributes(t *testing.T) {
 			m.EntityData = append(m.EntityData, &proto.EntityDataProto{
 				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: scope,
 				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{
-					{Key: "one", Type: proto.KeyValueType_STRING_V, StringV: strings.Repeat("x", 200)}, {Key: "two", Type: proto.KeyValueType_LONG_V, LongV: int64(n)},
+					{Key: "one", Type: proto.KeyValueType_STRING_V, StringV: strings.Repeat("x", 200)},
+					{Key: "two", Type: proto.KeyValueType_LONG_V, LongV: int64(n)},
 				}},
 			})
 		}
@@ -75,7 +78,8 @@ func TestMemoryOfAttributes(t *testing.T) {
 	r = open(t, dir)
 	used := heap() - before
 	t.Logf("%d bytes of heap for %s", used, r.Kinds())
-	if got := values(r, id(4999), registry.ServerScope, "two"); got != "two=4999" || r.Kinds() != "attrs 10000, devcreds 5000, device 5000" {
+	if got := values(r, id(4999), registry.ServerScope, "two"); got != "two=4999" ||
+		r.Kinds() != "attrs 10000, devcreds 5000, device 5000" {
 		t.Errorf("%s, %s", got, r.Kinds())
 	}
 	if used > 5<<20 {

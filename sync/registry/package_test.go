@@ -20,12 +20,19 @@ func TestPackage(t *testing.T) {
 	}
 	put := func(n, firmware, software, profile int) {
 		msb, lsb := proto.Halves(id(n))
-		entity := fmt.Sprintf(`{"name":"x%d","type":"default","firmwareId":%s,"softwareId":%s`, n, ref("OTA_PACKAGE", firmware), ref("OTA_PACKAGE", software))
+		entity := fmt.Sprintf(`{"name":"x%d","type":"default","firmwareId":%s,"softwareId":%s`, n,
+			ref("OTA_PACKAGE", firmware), ref("OTA_PACKAGE", software))
 		if profile == 0 {
-			apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: entity + "}"}}})
+			apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+				IdMSB: msb,
+				IdLSB: lsb, Entity: entity + "}",
+			}}})
 			return
 		}
-		apply(t, r, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: entity + `,"deviceProfileId":` + ref("DEVICE_PROFILE", profile) + "}"}}})
+		apply(t, r, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
+			IdMSB: msb, IdLSB: lsb,
+			Entity: entity + `,"deviceProfileId":` + ref("DEVICE_PROFILE", profile) + "}",
+		}}})
 	}
 	pack := func(n int, data string) {
 		msb, lsb := proto.Halves(id(n))

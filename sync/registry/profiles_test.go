@@ -14,11 +14,16 @@ func TestProfiles(t *testing.T) {
 		t.Helper()
 		apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: int64(n), Entity: text}}})
 	}
-	give(1, `{"name":"a","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k1","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s1"}}}`)
-	give(2, `{"name":"b","provisionType":"CHECK_PRE_PROVISIONED_DEVICES","provisionDeviceKey":"k2","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s2"}}}`)
-	give(3, `{"name":"c","provisionType":"DISABLED","provisionDeviceKey":"k3","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s3"}}}`)
-	give(4, `{"name":"d","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k4","profileData":{"provisionConfiguration":{"provisionDeviceSecret":null}}}`)
-	give(5, `{"name":"e","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"","profileData":{"provisionConfiguration":{"provisionDeviceSecret":""}}}`)
+	give(1, `{"name":"a","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k1",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s1"}}}`)
+	give(2, `{"name":"b","provisionType":"CHECK_PRE_PROVISIONED_DEVICES","provisionDeviceKey":"k2",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s2"}}}`)
+	give(3, `{"name":"c","provisionType":"DISABLED","provisionDeviceKey":"k3",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s3"}}}`)
+	give(4, `{"name":"d","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k4",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":null}}}`)
+	give(5, `{"name":"e","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":""}}}`)
 	give(6, `{"name":"m","transportType":"MQTT","default":true,"profileData":{"transportConfiguration":{"type":"MQTT","deviceTelemetryTopic":"t/x","deviceAttributesTopic":"t/y",
 		"deviceAttributesSubscribeTopic":"t/z","sendAckOnValidationException":true,"transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF"}}}}`)
 	long, fits := strings.Repeat("x", registry.MaxSchema+1), strings.Repeat("x", registry.MaxSchema)
@@ -28,7 +33,15 @@ func TestProfiles(t *testing.T) {
 	give(8, `{"name":"j","transportType":"MQTT","profileData":{"transportConfiguration":{"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"JSON",
 		"deviceTelemetryProtoSchema":"t","enableCompatibilityWithJsonPayloadFormat":true}}}}`)
 	for _, c := range []struct{ key, secret, want string }{
-		{"k1", "s1", "a"}, {"k2", "s2", "b"}, {"k1", "s2", ""}, {"k1", "", ""}, {"", "", ""}, {"k3", "s3", ""}, {"k4", "", ""}, {"k4", "null", ""}, {"k1", "s1 ", ""},
+		{"k1", "s1", "a"},
+		{"k2", "s2", "b"},
+		{"k1", "s2", ""},
+		{"k1", "", ""},
+		{"", "", ""},
+		{"k3", "s3", ""},
+		{"k4", "", ""},
+		{"k4", "null", ""},
+		{"k1", "s1 ", ""},
 	} {
 		p, ok := r.Provision(c.key, c.secret)
 		if ok != (c.want != "") || p.Name != c.want {
@@ -37,10 +50,12 @@ func TestProfiles(t *testing.T) {
 	}
 	p, ok := r.Profile(proto.UUIDOf(6, 0))
 	want := registry.Profile{
-		ID: proto.UUIDOf(6, 0), Name: "m", TelemetryTopic: "t/x", AttributesTopic: "t/y", SubscribeTopic: "t/z", Protobuf: true, AckInvalid: true, Default: true, ConfiguredForMQTT: true,
+		ID: proto.UUIDOf(6, 0), Name: "m", TelemetryTopic: "t/x", AttributesTopic: "t/y", SubscribeTopic: "t/z",
+		Protobuf: true, AckInvalid: true, Default: true, ConfiguredForMQTT: true,
 	}
 	// The server has schemas for commands and their answers where a profile has none.
-	if c, a := p.Schemas.Call, p.Schemas.Answer; !strings.Contains(c, "optional int32 requestId = 2;") || !strings.Contains(a, "optional string payload = 1;") {
+	if c, a := p.Schemas.Call, p.Schemas.Answer; !strings.Contains(c, "optional int32 requestId = 2;") ||
+		!strings.Contains(a, "optional string payload = 1;") {
 		t.Errorf("%s\n%s", c, a)
 	}
 	p.Schemas = registry.Schemas{}

@@ -10,9 +10,11 @@ import (
 	"edgesync/proto"
 )
 
-// What the REST API reads. Any goroutine may call these; what they call back must not call the registry.
+// What the REST API reads. Any goroutine may call these methods; the functions that they call must
+// not call the registry.
 
-// Entity reads an entity's JSON as the cloud sent it, or as it was made here. Devices count from when they are visible to lookups.
+// Entity reads an entity's JSON as the cloud sent it, or as it was made here. Devices count from
+// when they are visible to lookups.
 func (r *Registry) Entity(kind proto.Kind, id proto.UUID) ([]byte, bool) {
 	k := localKinds[kind]
 	if k == nil || k == devices && !r.HasDevice(id) {
@@ -21,7 +23,8 @@ func (r *Registry) Entity(kind proto.Kind, id proto.UUID) ([]byte, bool) {
 	return r.get(k.key(id))
 }
 
-// Entities calls fn for the entities of a kind, by id, until it returns false. text is fn's to keep.
+// Entities calls fn for the entities of a kind, by id, until it returns false. text is fn's to
+// keep.
 func (r *Registry) Entities(kind proto.Kind, fn func(id proto.UUID, text []byte) bool) {
 	k := localKinds[kind]
 	if k == nil {
@@ -67,7 +70,8 @@ func (r *Registry) Relation(text []byte) ([]byte, bool) {
 	return r.get(key)
 }
 
-// Here tells whether an entity is one whose data are of use here: devices, assets and entity views that are here, this edge, its tenant, its customer.
+// Here reports whether an entity is one whose data are kept here: devices, assets and entity views
+// that are here, this edge, its tenant, its customer.
 func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	if entityType == proto.DeviceEntity {
 		return r.HasDevice(id)
@@ -77,7 +81,7 @@ func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	return r.ours(entityType, id)
 }
 
-// Exists tells whether an entity of any kind that is kept is here.
+// Exists reports whether an entity of any kept kind is here.
 func (r *Registry) Exists(entityType string, id proto.UUID) bool {
 	switch entityType {
 	case "DASHBOARD":
@@ -104,8 +108,8 @@ func (r *Registry) DeviceProfile(name string) (Profile, bool) {
 	return Profile{}, false
 }
 
-// CredentialsJSON writes credentials of a device as ThingsBoard's JSON, with the id that belongs to their value (wire contract 5.5); holder is another
-// device that has that id, if there is one.
+// CredentialsJSON writes credentials of a device as ThingsBoard's JSON, with the id that belongs to
+// their value (CONTRACT.md 5.5). holder is another device that has this id; zero if there is none.
 func (r *Registry) CredentialsJSON(device proto.UUID, kind, id, value string) (text string, holder proto.UUID, err error) {
 	c := credentials{device: device, id: id, value: value}
 	if err := c.kind.UnmarshalText([]byte(kind)); err != nil {
@@ -120,7 +124,7 @@ func (r *Registry) CredentialsJSON(device proto.UUID, kind, id, value string) (t
 	return credentialsJSON(device, c), holder, nil
 }
 
-// ValidObject tells whether text is a JSON object within the registry's bounds of size and depth.
+// ValidObject reports whether text is a JSON object within the registry's bounds of size and depth.
 func ValidObject(text []byte) bool { return validObject(text) }
 
 // User is somebody who may act here.

@@ -50,7 +50,8 @@ func recorded(t *testing.T, name string) (frames []frame) {
 	return frames
 }
 
-// replay feeds a recording as the loop would, a sync being asked for at each connect in syncs, and calls step after each frame.
+// replay feeds a recording as the loop would, with a sync at each connect if syncs is true, and
+// calls step after each frame.
 func replay(t *testing.T, reg **registry.Registry, name string, syncs bool, step func(line int)) {
 	t.Helper()
 	for _, f := range recorded(t, name) {
@@ -124,7 +125,8 @@ func TestRecordedServerActions(t *testing.T) {
 	}
 }
 
-// The devices of the first session, then what the second sync brings after changes while the edge was away (wire contract 3.5).
+// The devices of the first session, then what the second sync brings after changes while the edge
+// was away (CONTRACT.md 3.5).
 func TestRecordedDiff(t *testing.T) {
 	r := open(t, t.TempDir())
 	candidates := []string{"utbQDYiP56HkmQTtkcZK", "offlineP56HkmQTtkcZK", "VFqzB6d19pks5teIZFs9"}
@@ -225,7 +227,8 @@ func TestRecordedEdge(t *testing.T) {
 	}
 }
 
-// Every server action of a recording leaves what it should, and a restart at any moment changes nothing (wire contract 6.3).
+// Every server action of a recording leaves what it should, and a restart at any moment changes
+// nothing (CONTRACT.md 6.3).
 func TestRecordedEntities(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -240,7 +243,8 @@ func TestRecordedEntities(t *testing.T) {
 		150: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
 		173: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, user 1, usercreds 1, view 1",
 		210: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, field 1, metadata 1, user 1, usercreds 1, view 1",
-		220: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, user 1, usercreds 1, view 1", // an OTA package and a resource are not kept
+		// An OTA package and a resource are not kept.
+		220: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, user 1, usercreds 1, view 1",
 		225: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
 		233: "asset 1, chain 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
 		238: "asset 1, chain 1, dashboard 1, devcreds 1, device 1, metadata 1",
@@ -270,7 +274,8 @@ func TestRecordedEntities(t *testing.T) {
 	}
 }
 
-// A recording of a tenant with a push-to-edge node: attributes, telemetry, alarms (wire contract 6.3, 7.3).
+// A recording of a tenant with a push-to-edge node: attributes, telemetry, alarms (CONTRACT.md 6.3,
+// 7.3).
 func TestRecordedPush(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -282,9 +287,11 @@ func TestRecordedPush(t *testing.T) {
 		97:  `again=1 deep={"a":1} fast=2 num=12 text="x"`,
 		109: `again=1 deep={"a":1} fast=2 num=12 off=2 text="x"`,
 	}
-	server := map[int]string{27: "se=1", 46: "inactivityTimeout=600000 se=1", 51: "ca=1 inactivityTimeout=600000 se=1"} // activity is not kept
+	// Activity is not kept.
+	server := map[int]string{27: "se=1", 46: "inactivityTimeout=600000 se=1", 51: "ca=1 inactivityTimeout=600000 se=1"}
 	kinds := map[int]string{
-		61: "alarm 1, attrs 3", 66: "alarm 1, attrs 3, comment 1", 71: "attrs 3", // cleared by a user's comment: history
+		// Cleared by a user's comment, so over.
+		61: "alarm 1, attrs 3", 66: "alarm 1, attrs 3, comment 1", 71: "attrs 3",
 		78: "attrs 3", 113: "alarm 1, attrs 3", 115: "alarm 1, attrs 3, comment 1",
 	}
 	met := 0

@@ -19,7 +19,7 @@ const (
 	maxLive    = 64 << 20 // bytes of them
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
-	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (wire contract 2.5)
+	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (CONTRACT.md 2.5)
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
 	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
@@ -33,26 +33,27 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// Registry is what the cloud has provisioned. See the package for who may call what.
+// Registry is what the cloud has provisioned. The package comment says who may call what.
 type Registry struct {
 	o     Options
 	store *store.Store
 	log   *slog.Logger
 	key   [32]byte // of digests, of this process
 
-	// write is held by whoever changes something; it is taken before mu. The fields below belong to its holder.
+	// write is held by whoever changes something; it is taken before mu. The fields below belong to
+	// its holder.
 	write      sync.Mutex
 	watcher    Watcher
 	notices    []notice              // of the change that is being made
-	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
-	fullSync   bool                  // it is a full one
-	committed  uint64                // Seq of the queue when it began
+	seen       map[recordID]struct{} // records that the running sync brought; nil when none runs
+	fullSync   bool                  // the running sync is a full one
+	committed  uint64                // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
-	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
-	births     map[proto.UUID]birth
+	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
+	creations  map[proto.UUID]creation
 	edits      map[recordID]edit // see edits.go
-	editsAt    int               // number of them at which those that the cloud has are forgotten
-	queue      Progress          // that they stand in; nil: not told
+	editsAt    int               // number of edits at which those that the cloud has are forgotten
+	queue      Progress          // that holds their events; nil: not named yet
 	warnedFull bool
 
 	unheard unheard
@@ -63,7 +64,7 @@ type Registry struct {
 	devices     map[proto.UUID]*entry
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
-	shadowed    bool // a name had two devices for a while: renames come one by one
+	shadowed    bool // a name had two devices for a while, because renames come one by one
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
@@ -77,10 +78,10 @@ type entry struct {
 	Device
 	credentialsID digest
 	indexed       bool   // credentialsID is in the index
-	alias         string // the name it was made with here, before the server gave it another
+	alias         string // the name it was made with here, if the server gave it another
 }
 
-// Device is what a door must know of a device.
+// Device is what a door needs of a device.
 type Device struct {
 	ID          proto.UUID
 	Name        string
@@ -88,16 +89,16 @@ type Device struct {
 	Label       string
 	ProfileID   proto.UUID
 	CustomerID  proto.UUID // proto.NullUUID: none
-	Gateway     bool       // speaks for other devices (device API, MQTT gateway)
+	Gateway     bool       // speaks for other devices (API.md 4.3)
 	Credentials CredentialsType
 	LastGateway proto.UUID // additionalInfo.lastConnectedGateway; zero: none
-	WasNamed    string     // before, when a Watcher hears of DeviceRenamed; "" if it still goes by that name too
+	WasNamed    string     // with DeviceRenamed: the name before; "" if that one still holds
 }
 
 // CredentialsType is how a device proves who it is.
 type CredentialsType uint8
 
-// The types of credentials (wire contract 6.4).
+// The types of credentials (CONTRACT.md 6.4).
 const (
 	NoCredentials CredentialsType = iota
 	AccessToken
@@ -105,8 +106,9 @@ const (
 	X509Certificate
 )
 
-// Count tells what came of one part of the DownlinkMsgs, in this life. The rest of what was received was acknowledged and not kept: it is
-// not for this edge, was never here, or is of a kind that registry.keep leaves out.
+// Count is what became of one part of the DownlinkMsgs, in the life of this process. The rest of
+// what was received was acknowledged and not kept: it is not for this edge, was never here, or is
+// of a kind that registry.keep leaves out.
 type Count struct {
 	Part      string // its name in DownlinkMsg
 	Received  uint64
@@ -114,7 +116,8 @@ type Count struct {
 	Malformed uint64 // not decodable, or beyond a bound
 }
 
-// Open opens the registry in o.Dir and makes it ready for lookups. Damaged content is left out, never an error: the next sync brings it again.
+// Open opens the registry in o.Dir and makes it ready for lookups. Damaged content is left out and
+// is never an error: the next sync brings it again.
 func Open(o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -126,7 +129,7 @@ func Open(o Options) (*Registry, error) {
 	r := &Registry{
 		o: o, store: s, log: o.Log, staged: make(map[string][]byte), counts: make(map[string]*Count),
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
-		profiles: make(map[proto.UUID]*profile), births: make(map[proto.UUID]birth), edits: make(map[recordID]edit),
+		profiles: make(map[proto.UUID]*profile), creations: make(map[proto.UUID]creation), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
 	}
 	r.unheard.room.L = &r.unheard.mu
@@ -145,9 +148,9 @@ func (r *Registry) load() {
 			}
 		}
 	}
-	each(births, func(id proto.UUID, value []byte) {
-		if b, ok := decodeBirth(value); ok {
-			r.births[id] = b
+	each(creations, func(id proto.UUID, value []byte) {
+		if b, ok := decodeCreation(value); ok {
+			r.creations[id] = b
 		}
 	})
 	each(deviceProfiles, func(id proto.UUID, value []byte) {
@@ -156,8 +159,8 @@ func (r *Registry) load() {
 		}
 	})
 	each(devices, func(id proto.UUID, value []byte) {
-		// What is not on its way to the cloud must not be found: its data would be there before it.
-		if b, ok := r.births[id]; ok && !b.queued {
+		// A pending creation must not be found: its data would be in the cloud before it.
+		if b, ok := r.creations[id]; ok && !b.queued {
 			return
 		}
 		if d, ok := decodeDevice(value); ok {
@@ -166,7 +169,7 @@ func (r *Registry) load() {
 	})
 	each(deviceCredentials, func(id proto.UUID, value []byte) {
 		if c, ok := decodeCredentials(value); ok {
-			r.index(id, c) // none moves: of two devices with one token only the last keeps its record
+			r.index(id, c) // no token moves: of two devices with one, only the last has kept its record
 		}
 	})
 	r.dropUnkept()
@@ -189,7 +192,8 @@ func (r *Registry) dropUnkept() {
 	}
 }
 
-// Flush makes everything staged durable with one fsync. After an error everything is still staged, and the next Flush tries again.
+// Flush makes everything staged durable with one fsync. After an error everything is still staged,
+// and the next Flush tries again.
 func (r *Registry) Flush() error {
 	r.write.Lock()
 	defer r.unlock()
@@ -219,5 +223,5 @@ func (r *Registry) Counts() []Count {
 	return list
 }
 
-// keeps tells whether registry.keep names a bulky kind.
+// keeps reports whether registry.keep names a bulky kind.
 func (r *Registry) keeps(bulky string) bool { return bulky == "" || slices.Contains(r.o.Keep, bulky) }

@@ -46,8 +46,11 @@ func id(n int) (u proto.UUID) {
 
 func device(n int, name string) *proto.DeviceUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"` + name + `","type":"default","label":null,"additionalInfo":{"gateway":true},` +
-		`"deviceData":{"configuration":{"type":"DEFAULT","type":"DEFAULT"}},"unknown":[1]}`}
+	return &proto.DeviceUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"name":"` + name + `","type":"default","label":null,"additionalInfo":{"gateway":true},` +
+			`"deviceData":{"configuration":{"type":"DEFAULT","type":"DEFAULT"}},"unknown":[1]}`,
+	}
 }
 
 func gone(n int) *proto.DeviceUpdateMsg {
@@ -94,12 +97,13 @@ func TestAnotherEdgeWipes(t *testing.T) {
 	}
 	r.BeginSync(false, 0)
 	apply(t, r, &proto.DownlinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device(1, "a")}, DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
+		DeviceUpdateMsg:            []*proto.DeviceUpdateMsg{device(1, "a")},
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
 	})
 	if n, err := r.EndSync(); n != 0 || err != nil || !r.Synced() {
 		t.Fatal(n, err)
 	}
-	// A downlink cannot make us another edge, a connect can.
+	// A downlink cannot make this another edge, a connect can.
 	if apply(t, r, &proto.DownlinkMsg{EdgeConfiguration: &proto.EdgeConfiguration{EdgeIdMSB: 2}}) || r.Devices() != 1 {
 		t.Error("a downlink wiped the registry")
 	}
@@ -121,11 +125,13 @@ func TestPowerCut(t *testing.T) {
 	r := open(t, base)
 	path := filepath.Join(base, "registry", "store")
 	apply(t, r, &proto.DownlinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device(1, "a")}, DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
+		DeviceUpdateMsg:            []*proto.DeviceUpdateMsg{device(1, "a")},
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
 	})
 	st, _ := os.Stat(path)
 	apply(t, r, &proto.DownlinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{gone(1), device(2, "b")}, DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(2, "ACCESS_TOKEN", "t1")},
+		DeviceUpdateMsg:            []*proto.DeviceUpdateMsg{gone(1), device(2, "b")},
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(2, "ACCESS_TOKEN", "t1")},
 	})
 	r.Close()
 	whole, err := os.ReadFile(path)

@@ -2,17 +2,16 @@ package registry_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"edgesync/proto"
-
-	"os"
-	"path/filepath"
 )
 
-// What is to be asked: what is new once, everything after a sync (wire contract 6.3, 7.4).
+// What is to be asked: what is new, once; everything after a sync (CONTRACT.md 6.3, 7.4).
 func TestToAsk(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "a"), device(2, "b")))
@@ -28,7 +27,10 @@ func TestToAsk(t *testing.T) {
 		t.Error(got)
 	}
 	msb, lsb := proto.Halves(id(3))
-	apply(t, r, &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: "{}"}}, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device(1, "a"), device(4, "d"), device(5, "e")}})
+	apply(t, r, &proto.DownlinkMsg{
+		AssetUpdateMsg:  []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: "{}"}},
+		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device(1, "a"), device(4, "d"), device(5, "e")},
+	})
 	apply(t, r, devices(gone(5)))
 	if got := ask(true); got != "ASSET 3 true, DEVICE 1 false, DEVICE 2 false, DEVICE 4 true" {
 		t.Error(got)
@@ -70,12 +72,13 @@ func TestSyncSweeps(t *testing.T) {
 	}
 }
 
-// What is stored already, and what was never ours, costs no write.
+// What is stored already, and what was never here, costs no write.
 func TestNothingNewIsNotWritten(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
 	m := &proto.DownlinkMsg{
-		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device(1, "a")}, DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
+		DeviceUpdateMsg:            []*proto.DeviceUpdateMsg{device(1, "a")},
+		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{creds(1, "ACCESS_TOKEN", "t1")},
 	}
 	apply(t, r, m)
 	size := func() int64 {
@@ -91,7 +94,8 @@ func TestNothingNewIsNotWritten(t *testing.T) {
 	}
 }
 
-// What a sync did not bring is no longer ours: of each kind, if the sync is one that brings it (wire contract 3.2, 3.5).
+// A record that a sync did not bring is removed, if the sync is one that brings its kind
+// (CONTRACT.md 3.2, 3.5).
 func TestDiffOfEveryKind(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		r := openKeeping(t, t.TempDir(), "widgets", "images", "ota")

@@ -11,14 +11,19 @@ import (
 
 func user(n int, authority string, customer int) *proto.UserUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.UserUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"email":"u@x","authority":"` + authority + `","customerId":` + ref("CUSTOMER", customer) + `}`}
+	return &proto.UserUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"email":"u@x","authority":"` + authority + `","customerId":` + ref("CUSTOMER", customer) + `}`,
+	}
 }
 
 func userCreds(n int) *proto.UserCredentialsUpdateMsg {
-	return &proto.UserCredentialsUpdateMsg{Entity: `{"userId":` + ref("USER", n) + `,"enabled":true,"password":"$2a$10$abc","activateToken":"secret-token","resetToken":"r"}`}
+	return &proto.UserCredentialsUpdateMsg{Entity: `{"userId":` + ref("USER", n) +
+		`,"enabled":true,"password":"$2a$10$abc","activateToken":"secret-token","resetToken":"r"}`}
 }
 
-// Only tenant administrators and users of the edge's own customer are stored, and they go with that customer (wire contract 2.8, 6.3).
+// Only tenant administrators and users of the edge's own customer are stored, and they go with that
+// customer (CONTRACT.md 2.8, 6.3).
 func TestUsers(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)

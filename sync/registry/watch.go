@@ -7,7 +7,8 @@ import (
 	"edgesync/proto"
 )
 
-// maxUnheard bounds the notices that the watcher has not heard yet, in bytes. A writer that finds as many waits.
+// maxUnheard bounds the notices that the watcher has not heard yet, in bytes. A writer that finds
+// as many waits.
 const maxUnheard = 1 << 20
 
 // notice is one call of the watcher: what was stored, in the form in which the watcher hears it.
@@ -39,10 +40,11 @@ func (n *notice) deliver() {
 	}
 }
 
-// unheard is the queue of notices. A writer adds its notices before it frees Registry.write, so they stand in
-// the order in which the changes were stored. The first writer that finds nobody at it delivers until the queue
-// is empty, with no lock held; the others go on at once, and what they added is heard behind what is ahead of it.
-// So there is one call of the watcher at a time, and no goroutine besides the writers'.
+// unheard is the queue of notices. A writer adds its notices before it frees Registry.write, so
+// they stand in the order in which the changes were stored. The first writer that finds nobody at
+// it delivers until the queue is empty, with no lock held; the others go on at once, and what they
+// added is heard behind what is ahead of it. So there is one call of the watcher at a time, and no
+// goroutine besides the writers'.
 type unheard struct {
 	mu         sync.Mutex // a leaf: no other lock is taken under it
 	room       sync.Cond  // of mu: bytes has fallen below the bound
@@ -143,8 +145,8 @@ func (r *Registry) notify(d Device, what Change) {
 	}
 }
 
-// notifyShared notes that the watcher is to hear of shared attributes. The values are copied, for the caller may
-// use their bytes again before they are heard. The caller holds write.
+// notifyShared notes that the watcher is to hear of shared attributes. The values are copied, for
+// the caller may use their bytes again before they are heard. The caller holds write.
 func (r *Registry) notifyShared(id proto.UUID, set []proto.KV, deleted []string) {
 	if r.watcher == nil {
 		return

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,11 +11,10 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
-
-	"fmt"
 )
 
-// slow is a witness that stays inside its first call until it may go on, and notes what it hears at the end of each call.
+// slow is a witness that stays inside its first call until it may go on, and notes what it hears at
+// the end of each call.
 type slow struct {
 	witness
 	called atomic.Bool
@@ -39,19 +39,25 @@ func (w *slow) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string)
 
 func setFan(t *testing.T, r *registry.Registry, v int64) {
 	t.Helper()
-	if err := r.SaveAttributes(id(1), registry.SharedScope, v, []proto.KV{{Key: []byte("fan"), Type: proto.KeyValueType_LONG_V, Long: v}}); err != nil {
+	if err := r.SaveAttributes(id(1), registry.SharedScope, v,
+		[]proto.KV{{Key: []byte("fan"), Type: proto.KeyValueType_LONG_V, Long: v}}); err != nil {
 		t.Error(err)
 	}
 }
 
-// A watcher hears of changes in the order in which they were stored, whoever makes them, and however long it takes to hear of one.
+// A watcher hears of changes in the order in which they were stored, whoever makes them, and
+// however long it takes to hear of one.
 func TestChangesAreHeardInTheirOrder(t *testing.T) {
 	named := func(n int, name string) *proto.DownlinkMsg { return devices(device(n, name)) }
 	profile := func(name string) *proto.DownlinkMsg {
-		return &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 5, IdLSB: 5, Entity: `{"name":"` + name + `"}`}}}
+		return &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+			IdMSB: 5, IdLSB: 5,
+			Entity: `{"name":"` + name + `"}`,
+		}}}
 	}
 	inProfile := device(1, "a")
-	inProfile.Entity = strings.Replace(inProfile.Entity, `"type"`, `"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
+	inProfile.Entity = strings.Replace(inProfile.Entity, `"type"`,
+		`"deviceProfileId":{"id":"`+proto.FormatUUID(proto.UUIDOf(5, 5))+`"},"type"`, 1)
 	down := func(m *proto.DownlinkMsg) func(t *testing.T, r *registry.Registry) {
 		return func(t *testing.T, r *registry.Registry) { apply(t, r, m) }
 	}
@@ -75,20 +81,38 @@ func TestChangesAreHeardInTheirOrder(t *testing.T) {
 		then  []func(t *testing.T, r *registry.Registry)
 		want  string
 	}{
-		"attributes": {fan(1), []func(*testing.T, *registry.Registry){fan(2), fan(3), unsetHere, fan(4)}, "1: fan=1 -; 1: fan=2 -; 1: fan=3 -; 1: -fan; 1: fan=4 -"},
+		"attributes": {
+			fan(1),
+			[]func(*testing.T, *registry.Registry){fan(2), fan(3), unsetHere, fan(4)},
+			"1: fan=1 -; 1: fan=2 -; 1: fan=3 -; 1: -fan; 1: fan=4 -",
+		},
 		"attributes of the cloud": {
 			down(attrs(1, "SHARED_SCOPE", 1, long("fan", 1))),
-			[]func(*testing.T, *registry.Registry){down(attrs(1, "SHARED_SCOPE", 2, long("fan", 2))), down(unset(1, "SHARED_SCOPE", "fan"))},
+			[]func(*testing.T, *registry.Registry){
+				down(attrs(1, "SHARED_SCOPE", 2, long("fan", 2))),
+				down(unset(1, "SHARED_SCOPE", "fan")),
+			},
 			"1: fan=1 -; 1: fan=2 -; 1: -fan",
 		},
 		"credentials": {
-			down(tokens(creds(1, "ACCESS_TOKEN", "t2"))), []func(*testing.T, *registry.Registry){down(named(1, "b")), down(tokens(creds(2, "ACCESS_TOKEN", "t2")))},
+			down(tokens(creds(1, "ACCESS_TOKEN", "t2"))),
+			[]func(*testing.T, *registry.Registry){down(named(1, "b")), down(tokens(creds(2, "ACCESS_TOKEN", "t2")))},
 			"a 4; b 2; b 4; e 4",
 		},
-		"names":    {down(named(1, "b")), []func(*testing.T, *registry.Registry){down(named(1, "c")), edit(registry.Edit{Kind: proto.KindDevice, ID: id(1), Text: device(1, "d").Entity})}, "b 2; c 2; d 2"},
-		"profiles": {down(devices(inProfile)), []func(*testing.T, *registry.Registry){down(profile("p")), down(profile("q")), down(named(1, "z"))}, "a 16; a 16; z 18"},
+		"names": {down(named(1, "b")), []func(*testing.T, *registry.Registry){
+			down(named(1, "c")),
+			edit(registry.Edit{Kind: proto.KindDevice, ID: id(1), Text: device(1, "d").Entity}),
+		}, "b 2; c 2; d 2"},
+		"profiles": {down(devices(inProfile)), []func(*testing.T, *registry.Registry){
+			down(profile("p")),
+			down(profile("q")), down(named(1, "z")),
+		}, "a 16; a 16; z 18"},
 		"deletions": {
-			down(devices(gone(1))), []func(*testing.T, *registry.Registry){down(named(1, "again")), edit(registry.Edit{Kind: proto.KindDevice, ID: id(2), Deleted: true})},
+			down(devices(gone(1))),
+			[]func(*testing.T, *registry.Registry){
+				down(named(1, "again")),
+				edit(registry.Edit{Kind: proto.KindDevice, ID: id(2), Deleted: true}),
+			},
 			"a 32; again 1; e 32",
 		},
 		"a sync": {down(named(3, "new")), []func(*testing.T, *registry.Registry){func(t *testing.T, r *registry.Registry) {
@@ -98,11 +122,14 @@ func TestChangesAreHeardInTheirOrder(t *testing.T) {
 				t.Errorf("removed %d, %v", n, err)
 			}
 		}, down(named(3, "newer"))}, "new 1; f 2; a 32; newer 2"},
-		"another edge": {down(named(2, "f")), []func(*testing.T, *registry.Registry){down(devices(gone(1))), func(t *testing.T, r *registry.Registry) {
-			if err := r.SetEdge(&proto.EdgeConfiguration{EdgeIdMSB: 2, Name: "two"}); err != nil {
-				t.Error(err)
-			}
-		}}, "f 2; a 32; f 32"},
+		"another edge": {down(named(2, "f")), []func(*testing.T, *registry.Registry){
+			down(devices(gone(1))),
+			func(t *testing.T, r *registry.Registry) {
+				if err := r.SetEdge(&proto.EdgeConfiguration{EdgeIdMSB: 2, Name: "two"}); err != nil {
+					t.Error(err)
+				}
+			},
+		}, "f 2; a 32; f 32"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,8 +185,8 @@ func TestTheLastHeardIsWhatIsStored(t *testing.T) {
 	}
 }
 
-// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB: then those wait
-// of whose changes it would hear. What is stored without it hearing of it never waits.
+// While the watcher is inside a call other writers go on, until what it has not heard takes 1 MiB.
+// Then writers of changes that it would hear wait; other changes never wait.
 func TestWritersWaitForAWatcherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -238,8 +265,8 @@ func (w *caller) call(device proto.UUID) {
 	_ = w.r.Flush()
 }
 
-// A watcher that calls the registry from inside its calls holds nobody up, itself included; a change that it makes itself
-// is heard after that call.
+// A watcher that calls the registry from inside its calls holds up nobody, itself included. A
+// change that it makes itself is heard after that call.
 func TestAWatcherMayCallTheRegistry(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := &caller{r: r}
@@ -276,7 +303,7 @@ func (w changer) SharedAttributes(device proto.UUID, set []proto.KV, deleted []s
 	w.witness.SharedAttributes(device, set, deleted)
 }
 
-// What a watcher hears is its own: the writer may use its buffers again.
+// What a watcher hears is a copy: the writer may use its buffers again.
 func TestWhatIsHeardIsCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -287,7 +314,8 @@ func TestWhatIsHeardIsCopied(t *testing.T) {
 		writers.Go(func() { setFan(t, r, 0) })
 		synctest.Wait()
 		key, value := []byte("key"), []byte("value")
-		if err := r.SaveAttributes(id(1), registry.SharedScope, 1, []proto.KV{{Key: key, Type: proto.KeyValueType_STRING_V, Str: value}}); err != nil {
+		if err := r.SaveAttributes(id(1), registry.SharedScope, 1,
+			[]proto.KV{{Key: key, Type: proto.KeyValueType_STRING_V, Str: value}}); err != nil {
 			t.Fatal(err)
 		}
 		copy(key, "xxx")
@@ -354,7 +382,7 @@ func (w *witness) since() string {
 	return s
 }
 
-// Who watches hears of every change once, and of a sync that brings nothing new not at all.
+// A watcher hears of every change once, and of nothing in a sync that brings nothing new.
 func TestWatcher(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := &witness{}

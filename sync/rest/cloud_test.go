@@ -1,27 +1,23 @@
 package rest_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
-	gosync "sync"
 	"testing"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/registry"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/rest"
 	"edgesync/wal"
 )
 
-// hands are doors behind which every device answers calls with its parameters.
+// hands are doors whose devices answer each call with its parameters.
 type hands struct{ a *agent.Agent }
 
 func (h *hands) Deliver(c *agent.Call) bool {
@@ -33,7 +29,8 @@ func (h *hands) Deliver(c *agent.Call) bool {
 	return true
 }
 
-// What is done over REST, with and without a link, arrives at the cloud as the real server would store it; and whoever the cloud knows gets in.
+// What is done over REST, with a link and without, arrives at the cloud as the real server would
+// store it; and users that the cloud knows can log in.
 func TestThroughToTheCloud(t *testing.T) {
 	if testing.Short() {
 		t.Skip("listens on a port; left out of -short")
@@ -53,25 +50,13 @@ func TestThroughToTheCloud(t *testing.T) {
 	go cloud.Serve(lis)
 	defer cloud.Stop()
 
-	// An agent as main.go wires it.
-	dir := t.TempDir()
+	// An agent as the command run wires it.
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1", "EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
+	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1",
+		"EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
 		"EDGESYNC_RECONNECT_INTERVAL=100ms", "EDGESYNC_RECONNECT_MAX_INTERVAL=200ms")
 	log := slog.New(slog.DiscardHandler)
-	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
-	defer r.queue.Close()
-	if r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil); err != nil {
-		t.Fatal(err)
-	}
-	defer r.dead.Close()
-	if r.reg, err = registry.Open(registry.Options{Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
-	defer r.reg.Close()
-	r.reg.Follow(r.queue)
+	r.open(t.TempDir())
 	r.intake = agent.NewIntake(r.queue)
 	r.intake.Observe(r.latest.Observe)
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
@@ -79,27 +64,20 @@ func TestThroughToTheCloud(t *testing.T) {
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	var running gosync.WaitGroup
-	running.Go(func() { r.agent.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
-			if time.Now().After(deadline) {
-				t.Fatalf("waited too long: %s; %+v", what, r.agent.Snapshot())
-			}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", r.agent.Snapshot())
 		}
-	}
+	}()
+	defer boxrig.Go(t.Context(), r.agent.Run)()
+	until := func(what string, ok func() bool) { t.Helper(); boxrig.Eventually(t, what, ok) }
 	until("the first sync", func() bool { s := r.agent.Snapshot(); return s.Synced && r.reg.HasDevice(sensor.ID) })
 	if a := r.login("boss@x", password); a.status != 401 {
 		t.Fatalf("without a password: %d", a.status)
 	}
 	cloud.Push(e.ID, &proto.DownlinkMsg{UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{{
-		Entity: `{"userId":{"entityType":"USER","id":"` + proto.FormatUUID(boss) + `"},"enabled":true,"password":"` + hash(t) + `","resetToken":null}`,
+		Entity: `{"userId":{"entityType":"USER","id":"` + proto.FormatUUID(boss) + `"},"enabled":true,"password":"` +
+			hash(t) + `","resetToken":null}`,
 	}}})
 	until("the user's password", func() bool { u, _ := r.reg.UserNamed("boss@x"); return u.Hash != "" })
 
@@ -145,18 +123,23 @@ func TestThroughToTheCloud(t *testing.T) {
 	// Made without a link, in one go.
 	cloud.Away(true)
 	until("the link to be gone", func() bool { return r.agent.Snapshot().State < agent.Draining })
-	devID, dev := idOf(do("POST", "/api/device?accessToken=tok", `{"name":"probe","type":"thermostat","label":"l","additionalInfo":{"description":"here"}}`))
+	devID, dev := idOf(do("POST", "/api/device?accessToken=tok",
+		`{"name":"probe","type":"thermostat","label":"l","additionalInfo":{"description":"here"}}`))
 	assetID, asset := idOf(do("POST", "/api/asset", `{"name":"roof","label":"high"}`))
 	boardID, board := idOf(do("POST", "/api/dashboard", `{"title":"board","configuration":{"a":1}}`))
 	do("POST", "/api/plugins/telemetry/DEVICE/"+devID+"/timeseries/ANY", `{"ts":1700000000000,"values":{"t":21.5}}`)
 	do("POST", "/api/plugins/telemetry/DEVICE/"+devID+"/attributes/SHARED_SCOPE", `{"fan":3}`)
 	do("POST", "/api/plugins/telemetry/ASSET/"+assetID+"/attributes/SERVER_SCOPE", `{"area":"12 m²"}`)
-	do("POST", "/api/relation", `{"from":{"entityType":"ASSET","id":"`+assetID+`"},"to":{"entityType":"DEVICE","id":"`+devID+`"},"type":"Contains"}`)
-	alarmID, alarm := idOf(do("POST", "/api/alarm", `{"type":"hot","severity":"MAJOR","originator":{"entityType":"DEVICE","id":"`+devID+`"},"details":{"t":91}}`))
+	do("POST", "/api/relation",
+		`{"from":{"entityType":"ASSET","id":"`+assetID+`"},"to":{"entityType":"DEVICE","id":"`+devID+`"},"type":"Contains"}`)
+	alarmID, alarm := idOf(do("POST", "/api/alarm",
+		`{"type":"hot","severity":"MAJOR","originator":{"entityType":"DEVICE","id":"`+devID+`"},"details":{"t":91}}`))
 	do("POST", "/api/alarm/"+alarmID+"/ack", "")
 	do("POST", "/api/device", `{"id":{"entityType":"DEVICE","id":"`+devID+`"},"name":"probe 2","type":"thermostat"}`)
-	do("POST", "/api/device/credentials", `{"deviceId":{"entityType":"DEVICE","id":"`+devID+`"},"credentialsType":"ACCESS_TOKEN","credentialsId":"tok 2"}`)
-	r.has("a call without a link", r.send("boss@x", "POST", "/api/rpc/twoway/"+devID, `{"method":"set","params":{"pin":4}}`).body, `{"pin":4}`)
+	do("POST", "/api/device/credentials",
+		`{"deviceId":{"entityType":"DEVICE","id":"`+devID+`"},"credentialsType":"ACCESS_TOKEN","credentialsId":"tok 2"}`)
+	r.has("a call without a link", r.send("boss@x", "POST", "/api/rpc/twoway/"+devID,
+		`{"method":"set","params":{"pin":4}}`).body, `{"pin":4}`)
 	cloud.Away(false)
 	level()
 
@@ -179,13 +162,16 @@ func TestThroughToTheCloud(t *testing.T) {
 	if l := tn.Relations(dev); len(l) != 1 || !strings.Contains(l[0], `"type":"Contains"`) {
 		t.Errorf("relations %s", l)
 	}
-	for what, ok := range map[string]bool{"device": r.reg.HasDevice(dev), "asset": r.reg.Exists("ASSET", asset), "dashboard": r.reg.Exists("DASHBOARD", board)} {
+	for what, ok := range map[string]bool{
+		"device": r.reg.HasDevice(dev), "asset": r.reg.Exists("ASSET", asset),
+		"dashboard": r.reg.Exists("DASHBOARD", board),
+	} {
 		if !ok {
 			t.Errorf("the sync took the %s away", what)
 		}
 	}
 
-	// Taken back, with a link.
+	// Undone, with a link.
 	do("POST", "/api/alarm/"+alarmID+"/clear", "")
 	level()
 	there("ALARM", alarm, `{"status":"CLEARED_ACK"}`)
@@ -210,6 +196,9 @@ func TestThroughToTheCloud(t *testing.T) {
 
 	// The user is deleted in the cloud.
 	m, l := proto.Halves(boss)
-	cloud.Push(e.ID, &proto.DownlinkMsg{UserUpdateMsg: []*proto.UserUpdateMsg{{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdMSB: m, IdLSB: l}}})
+	cloud.Push(e.ID, &proto.DownlinkMsg{UserUpdateMsg: []*proto.UserUpdateMsg{{
+		MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
+		IdMSB:   m, IdLSB: l,
+	}}})
 	until("the session to end", func() bool { return r.send("boss@x", "GET", "/api/auth/user", "").status == 401 })
 }

@@ -10,28 +10,47 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/registry"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/rest"
 	"edgesync/wal"
 )
 
-// FuzzBodies sends any body to each path that makes events. What is answered with 200 the cloud must take: nothing hopeless gets into the queue
-// (wire contract 4.5). What is refused leaves no event.
+// FuzzBodies sends any body to each path that makes events. What is answered with 200 the cloud
+// must take: nothing hopeless gets into the queue (CONTRACT.md 4.5). What is refused leaves no
+// event.
 func FuzzBodies(f *testing.F) {
 	paths := []string{
-		"/api/device", "/api/asset", "/api/entityView", "/api/dashboard", "/api/alarm", "/api/relation", "/api/device/credentials", "/api/device-with-credentials",
-		"/api/plugins/telemetry/DEVICE/" + text(meter) + "/attributes/SERVER_SCOPE", "/api/plugins/telemetry/DEVICE/" + text(meter) + "/timeseries/ANY",
+		"/api/device", "/api/asset", "/api/entityView", "/api/dashboard", "/api/alarm", "/api/relation",
+		"/api/device/credentials", "/api/device-with-credentials",
+		"/api/plugins/telemetry/DEVICE/" + text(meter) + "/attributes/SERVER_SCOPE",
+		"/api/plugins/telemetry/DEVICE/" + text(meter) + "/timeseries/ANY",
 		"/api/auth/login", "/api/auth/token", "/api/rpc/oneway/" + text(meter),
 	}
 	dev, as := ref("DEVICE", meter), ref("ASSET", hall)
 	for i, bodies := range [][]string{
-		{`{"name":"x","label":"l","additionalInfo":{"a":[1,null]},"deviceData":{"configuration":{"type":"DEFAULT"}}}`, `{"id":` + dev + `,"name":"y"}`, `{"name":"x","customerId":null,"type":"a\u0000b"}`},
+		{
+			`{"name":"x","label":"l","additionalInfo":{"a":[1,null]},"deviceData":{"configuration":{"type":"DEFAULT"}}}`,
+			`{"id":` + dev + `,"name":"y"}`, `{"name":"x","customerId":null,"type":"a\u0000b"}`,
+		},
 		{`{"name":"x","type":"t"}`, `{"id":` + as + `,"name":"y","label":"l"}`},
-		{`{"name":"x","entityId":` + dev + `,"keys":{"timeseries":["a"]},"startTimeMs":1}`, `{"name":"x","entityId":` + dev + `,"keys":{"timeseries":7}}`},
+		{
+			`{"name":"x","entityId":` + dev + `,"keys":{"timeseries":["a"]},"startTimeMs":1}`,
+			`{"name":"x","entityId":` + dev + `,"keys":{"timeseries":7}}`,
+		},
 		{`{"title":"x","configuration":{},"mobileOrder":3,"resources":[{}],"mobileHide":true}`},
-		{`{"type":"hot","severity":"MAJOR","originator":` + dev + `,"details":{"a":1},"propagateRelationTypes":["a"],"acknowledged":true}`, `{"type":"hot","severity":"MAJOR","originator":` + as + `,"details":7}`},
-		{`{"from":` + as + `,"to":` + dev + `,"type":"Contains","additionalInfo":{"a":1}}`, `{"from":` + dev + `,"to":` + dev + `,"type":"x","typeGroup":"RULE_NODE"}`},
-		{`{"deviceId":` + dev + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"t"}`, `{"deviceId":` + dev + `,"credentialsType":"MQTT_BASIC","credentialsValue":"{\"clientId\":\"c\"}"}`},
+		{
+			`{"type":"hot","severity":"MAJOR","originator":` + dev +
+				`,"details":{"a":1},"propagateRelationTypes":["a"],"acknowledged":true}`,
+			`{"type":"hot","severity":"MAJOR","originator":` + as + `,"details":7}`,
+		},
+		{
+			`{"from":` + as + `,"to":` + dev + `,"type":"Contains","additionalInfo":{"a":1}}`,
+			`{"from":` + dev + `,"to":` + dev + `,"type":"x","typeGroup":"RULE_NODE"}`,
+		},
+		{
+			`{"deviceId":` + dev + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"t"}`,
+			`{"deviceId":` + dev + `,"credentialsType":"MQTT_BASIC","credentialsValue":"{\"clientId\":\"c\"}"}`,
+		},
 		{`{"device":{"name":"z"},"credentials":{"credentialsType":"ACCESS_TOKEN","credentialsId":"u"}}`},
 		{`{"a":1,"b":"x","c":{"d":[]},"e":1e300}`, `{"a":null}`},
 		{`[{"ts":1,"values":{"a":1}},{"b":2}]`, `{"ts":9223372036854775807,"values":{"a":1}}`},
@@ -83,23 +102,16 @@ func FuzzBodies(f *testing.F) {
 func newFuzzRig(t *testing.T, dir string) (*rig, *cloudtest.Tenant) {
 	t.Helper()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	var err error
-	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
-	if r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil); err != nil {
-		t.Fatal(err)
-	}
-	if r.reg, err = registry.Open(registry.Options{Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
+	d := boxrig.OpenData(t, dir, nil, nil)
+	r.queue, r.dead, r.reg = d.Queue, d.Dead, d.Registry
 	tn := cloudtest.NewTenant()
 	tn.SetWidgetTypes(0)
 	tn.AddEdge(cloudtest.Edge{ID: id(edge), Name: "edge", RoutingKey: "key", Secret: "secret"})
 	tn.AddDevice(id(edge), cloudtest.Device{ID: id(meter), Name: "meter", CredentialsType: "ACCESS_TOKEN", CredentialsID: "m"})
 	tn.AddUser(id(admin), proto.NullUUID, root)
 	o := tn.Process(id(edge), &proto.UplinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{
-		IdMSB: msb(hall), IdLSB: lsb(hall), Entity: `{"name":"hall","type":"default","tenantId":{"entityType":"TENANT","id":"` + proto.FormatUUID(tn.TenantID()) + `"}}`,
+		IdMSB: msb(hall), IdLSB: lsb(hall),
+		Entity: `{"name":"hall","type":"default","tenantId":{"entityType":"TENANT","id":"` + proto.FormatUUID(tn.TenantID()) + `"}}`,
 	}}}, time.Now())
 	if !o.Success {
 		t.Fatal(o.Error)

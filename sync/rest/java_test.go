@@ -46,7 +46,8 @@ func javaUplinks(t *testing.T) map[int]*proto.UplinkMsg {
 // volatile are members that differ from run to run; those of credentials the server makes itself.
 var volatile = []string{"createdTime", "startTs", "endTs", "ackTs", "clearTs"}
 
-// plain is a message as JSON values, without what is volatile or null (wire contract 5.1: absent is null), JSON inside it included.
+// plain is a message as JSON values, without what is volatile or null (CONTRACT.md 5.1: absent is
+// null), JSON inside it included.
 func plain(m protoreflect.Message) map[string]any {
 	out := map[string]any{}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -127,7 +128,8 @@ func (r *rig) uplink() *proto.UplinkMsg {
 	return u
 }
 
-// For every act over REST that a Java edge was recorded with, ours sends the same, or what is told here with the reason.
+// For every act over REST that a Java edge was recorded with, this edge sends the same, or a
+// difference that is listed here with its reason.
 func TestAsTheJavaEdge(t *testing.T) {
 	const (
 		dev   = "6e9be130-e777-11f1-a01d-1d06ed9e169e" // assigned by the cloud
@@ -139,10 +141,15 @@ func TestAsTheJavaEdge(t *testing.T) {
 	r := newRig(t)
 	devID, _ := proto.ParseUUID(dev)
 	m, l := proto.Halves(devID)
-	r.apply(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: m, IdLSB: l, Entity: `{"name":"je-dev-463556","type":"default"}`}}})
+	r.apply(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
+		IdMSB: m, IdLSB: l,
+		Entity: `{"name":"je-dev-463556","type":"default"}`,
+	}}})
 	names := map[string]string{
-		"e54b4450-e76e-11f1-a921-83a0d2e65086": "TENANT", text(tenant): "TENANT", "e55f4180-e76e-11f1-a921-83a0d2e65086": "PROFILE", text(profile): "PROFILE",
-		"e5725450-e76e-11f1-a921-83a0d2e65086": "ASSETPROFILE", text(assetProfile): "ASSETPROFILE", made: "MADE", asset: "ASSET", alarm: "ALARM",
+		"e54b4450-e76e-11f1-a921-83a0d2e65086": "TENANT", text(tenant): "TENANT",
+		"e55f4180-e76e-11f1-a921-83a0d2e65086": "PROFILE", text(profile): "PROFILE",
+		"e5725450-e76e-11f1-a921-83a0d2e65086": "ASSETPROFILE", text(assetProfile): "ASSETPROFILE", made: "MADE",
+		asset: "ASSET", alarm: "ALARM",
 	}
 	our := map[string]string{} // what MADE, ASSET and ALARM are here
 	send := func(method, path, body string) string {
@@ -199,11 +206,15 @@ func TestAsTheJavaEdge(t *testing.T) {
 		return len(u.EntityData) == 1 && u.EntityData[0].PostTelemetryMsg.TsKvList[0].Kv[0].Key == "r"
 	})
 
-	learn("MADE", send("POST", "/api/device?accessToken=qDeO79MYTinT9Hd4sB1B", `{"name":"je-local-463556","type":"default","label":"made here"}`))
-	same(49, func(u *proto.UplinkMsg) { u.DeviceProfileUpdateMsg = nil }) // it would overwrite the tenant's profile (wire contract 5.5)
-	send("POST", "/api/device", `{"id":{"entityType":"DEVICE","id":"$MADE"},"name":"je-local-463556","type":"default","label":"relabelled"}`)
+	learn("MADE", send("POST", "/api/device?accessToken=qDeO79MYTinT9Hd4sB1B",
+		`{"name":"je-local-463556","type":"default","label":"made here"}`))
+	// It would overwrite the tenant's profile (CONTRACT.md 5.5).
+	same(49, func(u *proto.UplinkMsg) { u.DeviceProfileUpdateMsg = nil })
+	send("POST", "/api/device",
+		`{"id":{"entityType":"DEVICE","id":"$MADE"},"name":"je-local-463556","type":"default","label":"relabelled"}`)
 	same(52, func(u *proto.UplinkMsg) { u.DeviceCredentialsUpdateMsg = nil }) // they have not changed
-	send("POST", "/api/device/credentials", `{"deviceId":{"entityType":"DEVICE","id":"$MADE"},"credentialsType":"ACCESS_TOKEN","credentialsId":"jenew463556"}`)
+	send("POST", "/api/device/credentials",
+		`{"deviceId":{"entityType":"DEVICE","id":"$MADE"},"credentialsType":"ACCESS_TOKEN","credentialsId":"jenew463556"}`)
 	same(55, nil)
 	send("POST", "/api/device/credentials", `{"deviceId":{"entityType":"DEVICE","id":"$MADE"},"credentialsType":"MQTT_BASIC",`+
 		`"credentialsValue":"{\"clientId\":\"c463556\",\"userName\":\"u463556\",\"password\":\"p\"}"}`)
@@ -239,7 +250,9 @@ func TestAsTheJavaEdge(t *testing.T) {
 	better("the Java edge sends a comment only", alarms(proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE))
 	send("DELETE", "/api/alarm/$ALARM", "")
 	same(91, nil)
-	learn("VIEW", send("POST", "/api/entityView", `{"name":"je-view-463556","type":"default","entityId":{"entityType":"DEVICE","id":"`+dev+`"},"keys":{"timeseries":["a"],"attributes":{"cs":[],"ss":[],"sh":[]}}}`))
+	learn("VIEW", send("POST", "/api/entityView",
+		`{"name":"je-view-463556","type":"default","entityId":{"entityType":"DEVICE","id":"`+dev+`"},`+
+			`"keys":{"timeseries":["a"],"attributes":{"cs":[],"ss":[],"sh":[]}}}`))
 	names["b3ca2550-e777-11f1-aca9-3136bda109e4"] = "VIEW"
 	same(94, nil)
 	learn("BOARD", send("POST", "/api/dashboard", `{"title":"je-dash-463556","configuration":{}}`))

@@ -6,13 +6,14 @@ import (
 	"edgesync/proto"
 )
 
-// The latest value that is told here is what the server stores of it (device API 1.3).
+// The latest value that the API shows is what the server stores of it (API.md 1.3).
 func TestLatestIsAsTheServerStoresIt(t *testing.T) {
 	id := proto.UUID{1}
 	l := NewLatest(nil)
 	l.Observe([]proto.Event{{
 		Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id,
-		Fragment: proto.AppendTelemetry(nil, id, proto.DeviceEntity, 5, []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e7}}),
+		Fragment: proto.AppendTelemetry(nil, id, proto.DeviceEntity, 5,
+			[]proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e7}}),
 	}})
 	n := 0
 	l.each(id, func(ts int64, kv proto.KV) {

@@ -21,7 +21,8 @@ const (
 	wrongAddresses = 1024 // remembered at a time
 )
 
-// nobody is the hash that a password is compared with when there is no such user, so that the time does not tell.
+// nobody is the hash that a password is compared with when there is no such user, so that the time
+// of the answer does not show that.
 const nobody = "$2a$10$" + "7EqJtq98hPqEX7fNZaFWoOhi1C0UYy7XhP4g2wSx3vXbQ9y1mR7aG"
 
 // attempts counts wrong passwords by address.
@@ -30,18 +31,18 @@ type attempts struct {
 	full map[string]time.Time // when the address has its whole burst again
 }
 
-// allowed tells whether an address may try now.
+// allowed reports whether an address may try now.
 func (a *attempts) allowed(from string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.full[a.place(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
+	return a.full[a.countedAs(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
 }
 
 // wrong counts a wrong password.
 func (a *attempts) wrong(from string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	from = a.place(from, now)
+	from = a.countedAs(from, now)
 	t := a.full[from]
 	if t.Before(now) {
 		t = now
@@ -49,8 +50,9 @@ func (a *attempts) wrong(from string, now time.Time) {
 	a.full[from] = t.Add(wrongEvery)
 }
 
-// place is where an address is counted: by itself, or when there are too many, with all others.
-func (a *attempts) place(from string, now time.Time) string {
+// countedAs is the address under which attempts from an address are counted: itself, or, when there
+// are too many, "", which the rest share.
+func (a *attempts) countedAs(from string, now time.Time) string {
 	if _, known := a.full[from]; known || len(a.full) < wrongAddresses {
 		return from
 	}
@@ -65,7 +67,8 @@ func (a *attempts) place(from string, now time.Time) string {
 	return ""
 }
 
-// address is what is counted by: the address, or the half of an IPv6 address that a host has the whole other half of.
+// address is what attempts are counted by: an IPv4 address, or the first 64 bits of an IPv6
+// address, whose other 64 bits a host chooses itself.
 func address(remote string) string {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -100,7 +103,7 @@ func (c *call) login() (any, error) {
 	default:
 		return nil, tooMany
 	}
-	c.sessions.checking <- struct{}{} // those in front are few and each takes a bounded time
+	c.sessions.checking <- struct{}{} // few wait in front, and each check takes a bounded time
 	u, ok := c.Registry.UserNamed(in.Username)
 	ok = check(&u, in.Password) && ok
 	<-c.sessions.checking
@@ -123,7 +126,7 @@ func check(u *registry.User, password string) bool {
 	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && known
 }
 
-// refresh changes a refresh token for a new pair.
+// refresh gives a new pair of tokens for a refresh token.
 func (c *call) refresh() (any, error) {
 	var in struct {
 		Refresh string `json:"refreshToken"`

@@ -16,7 +16,15 @@ func TestLogin(t *testing.T) {
 	for _, c := range []struct {
 		name, word string
 		status     int
-	}{{root, password, 200}, {"ADMIN@X", password, 200}, {ours, password, 200}, {root, "wrong", 401}, {root, "", 401}, {"nobody@x", password, 401}, {"", password, 401}} {
+	}{
+		{root, password, 200},
+		{"ADMIN@X", password, 200},
+		{ours, password, 200},
+		{root, "wrong", 401},
+		{root, "", 401},
+		{"nobody@x", password, 401},
+		{"", password, 401},
+	} {
 		if a := r.login(c.name, c.word); a.status != c.status {
 			t.Errorf("%s %s: %d %s", c.name, c.word, a.status, a.body)
 		}
@@ -36,7 +44,10 @@ func TestLogin(t *testing.T) {
 	for _, header := range []string{"X-Authorization", "Authorization"} {
 		r.has("user", ask(header, "Bearer "+t1.Token).body, `{"email":"admin@x","authority":"TENANT_ADMIN"}`)
 	}
-	for _, bad := range []string{"", "Bearer", "Bearer ", "Bearer x", "Basic " + t1.Token, "Bearer " + t1.RefreshToken, "Bearer " + t1.Token[1:]} {
+	for _, bad := range []string{
+		"", "Bearer", "Bearer ", "Bearer x", "Basic " + t1.Token,
+		"Bearer " + t1.RefreshToken, "Bearer " + t1.Token[1:],
+	} {
 		if a := ask("X-Authorization", bad); a.status != 401 {
 			t.Errorf("%q: %d", bad, a.status)
 		}
@@ -82,10 +93,14 @@ func TestLogin(t *testing.T) {
 // Whoever may not act in the cloud any more may not act here.
 func TestSessionsEndWithTheirUser(t *testing.T) {
 	for name, m := range map[string]*proto.DownlinkMsg{
-		"deleted":      {UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: msb(user), IdLSB: lsb(user), MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE}}},
+		"deleted": {UserUpdateMsg: []*proto.UserUpdateMsg{{
+			IdMSB: msb(user), IdLSB: lsb(user),
+			MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
+		}}},
 		"moved":        {UserUpdateMsg: []*proto.UserUpdateMsg{userDown(user, ours, "CUSTOMER_USER", otherCustomer)}},
 		"new password": {UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{credentialsDown(user, "$2a$04$other")}},
-		"disabled":     {UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{{Entity: `{"userId":` + ref("USER", user) + `,"enabled":false,"password":null}`}}},
+		"disabled": {UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{{Entity: `{"userId":` +
+			ref("USER", user) + `,"enabled":false,"password":null}`}}},
 		"customer gone": {CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{
 			IdMSB: msb(customer), IdLSB: lsb(customer), MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
 		}}},

@@ -21,8 +21,9 @@ const (
 type step struct {
 	as, method, path, body string
 	status                 int
-	want                   string   // JSON that the answer must have
-	events                 []string // beginnings of the new events: action, kind; then a text that each must hold, behind " … "
+	want                   string // JSON that the answer must have
+	// Beginnings of the new events: action, kind; then a text that each must hold, behind " … ".
+	events []string
 }
 
 func (r *rig) run(steps []step) {
@@ -41,7 +42,8 @@ func (r *rig) run(steps []step) {
 				Message           string
 				Timestamp         int64
 			}
-			if json.Unmarshal([]byte(a.body), &f) != nil || f.Status != s.status || f.ErrorCode == 0 || f.Message == "" || f.Timestamp == 0 {
+			if json.Unmarshal([]byte(a.body), &f) != nil || f.Status != s.status || f.ErrorCode == 0 ||
+				f.Message == "" || f.Timestamp == 0 {
 				r.Errorf("%s: the error is %s", name, a.body)
 			}
 		}

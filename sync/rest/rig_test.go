@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +17,15 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
 )
 
-// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody at the other end.
+// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and
+// without a cloud.
 type rig struct {
 	*testing.T
 	reg    *registry.Registry
@@ -57,7 +58,7 @@ func text(n int) string { return proto.FormatUUID(id(n)) }
 
 func ref(typ string, n int) string { return `{"entityType":"` + typ + `","id":"` + text(n) + `"}` }
 
-// Who and what there is.
+// Numbers of the entities that are provisioned.
 const (
 	edge = iota + 1
 	tenant
@@ -74,31 +75,24 @@ const (
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var err error
-	r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")})
-	must(err)
-	r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil)
-	must(err)
-	r.reg, err = registry.Open(registry.Options{Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt")})
-	must(err)
-	t.Cleanup(func() { r.queue.Close(); r.dead.Close(); r.reg.Close() })
+	r.open(t.TempDir())
 	r.provision()
 	r.reader = r.queue.Reader()
 	r.build(slog.New(slog.DiscardHandler))
 	return r
 }
 
+// open opens a data directory, which is closed at the end of the test.
+func (r *rig) open(dir string) {
+	r.Helper()
+	d := boxrig.OpenData(r.T, dir, nil, nil)
+	r.queue, r.dead, r.reg = d.Queue, d.Dead, d.Registry
+	r.Cleanup(func() { _ = d.Close() })
+}
+
 func (r *rig) build(log *slog.Logger) {
 	r.Helper()
-	r.reg.Follow(r.queue)
 	r.intake = agent.NewIntake(r.queue)
 	r.intake.Remember(r.reg)
 	r.intake.Observe(r.latest.Observe)
@@ -109,12 +103,15 @@ func (r *rig) build(log *slog.Logger) {
 	})
 }
 
-// config is the default one with what is set, as key=value of the environment.
+// settings is the default configuration with what is set, as key=value of the environment.
 func settings(t *testing.T, env ...string) *config.Config {
 	t.Helper()
 	var f config.Flags
 	f.Register(flag.NewFlagSet("test", flag.ContinueOnError))
-	l, err := config.Load(&f, append([]string{"EDGESYNC_CLOUD_ROUTING_KEY=key", "EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir()}, env...))
+	l, err := config.Load(&f, append([]string{
+		"EDGESYNC_CLOUD_ROUTING_KEY=key",
+		"EDGESYNC_CLOUD_ROUTING_SECRET=secret", "EDGESYNC_DATA_DIR=" + t.TempDir(),
+	}, env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +141,11 @@ func (r *rig) apply(m *proto.DownlinkMsg) {
 
 func userDown(n int, email, authority string, of int) *proto.UserUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.UserUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"id":` + ref("USER", n) + `,"email":"` + email + `","authority":"` + authority + `","customerId":` + ref("CUSTOMER", of) + `}`}
+	return &proto.UserUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"id":` + ref("USER", n) + `,"email":"` + email + `","authority":"` + authority + `","customerId":` +
+			ref("CUSTOMER", of) + `}`,
+	}
 }
 
 func credentialsDown(n int, hash string) *proto.UserCredentialsUpdateMsg {
@@ -153,7 +154,11 @@ func credentialsDown(n int, hash string) *proto.UserCredentialsUpdateMsg {
 
 func deviceDown(n int, name, rest string) *proto.DeviceUpdateMsg {
 	msb, lsb := proto.Halves(id(n))
-	return &proto.DeviceUpdateMsg{IdMSB: msb, IdLSB: lsb, Entity: `{"id":` + ref("DEVICE", n) + `,"createdTime":5,"tenantId":` + ref("TENANT", tenant) + `,"name":"` + name + `","type":"default"` + rest + `}`}
+	return &proto.DeviceUpdateMsg{
+		IdMSB: msb, IdLSB: lsb,
+		Entity: `{"id":` + ref("DEVICE", n) + `,"createdTime":5,"tenantId":` + ref("TENANT", tenant) + `,"name":"` +
+			name + `","type":"default"` + rest + `}`,
+	}
 }
 
 func (r *rig) provision() {
@@ -171,16 +176,24 @@ func (r *rig) provision() {
 	am, al := proto.Halves(id(hall))
 	cm, cl := proto.Halves(id(customer))
 	r.apply(&proto.DownlinkMsg{
-		UserUpdateMsg:            []*proto.UserUpdateMsg{userDown(admin, "admin@x", "TENANT_ADMIN", 0), userDown(user, "User@x", "CUSTOMER_USER", customer)},
+		UserUpdateMsg: []*proto.UserUpdateMsg{
+			userDown(admin, "admin@x", "TENANT_ADMIN", 0),
+			userDown(user, "User@x", "CUSTOMER_USER", customer),
+		},
 		UserCredentialsUpdateMsg: []*proto.UserCredentialsUpdateMsg{credentialsDown(admin, h), credentialsDown(user, h)},
 		CustomerUpdateMsg:        []*proto.CustomerUpdateMsg{{IdMSB: cm, IdLSB: cl, Entity: `{"title":"ours"}`}},
 		DeviceProfileUpdateMsg:   []*proto.DeviceProfileUpdateMsg{{IdMSB: pm, IdLSB: pl, Entity: `{"name":"default","default":true}`}},
 		AssetProfileUpdateMsg:    []*proto.AssetProfileUpdateMsg{{IdMSB: qm, IdLSB: ql, Entity: `{"name":"default","default":true}`}},
-		DeviceUpdateMsg:          []*proto.DeviceUpdateMsg{deviceDown(meter, "meter", `,"customerId":`+ref("CUSTOMER", customer)), deviceDown(lamp, "lamp", "")},
+		DeviceUpdateMsg: []*proto.DeviceUpdateMsg{deviceDown(meter, "meter",
+			`,"customerId":`+ref("CUSTOMER", customer)), deviceDown(lamp, "lamp", "")},
 		DeviceCredentialsUpdateMsg: []*proto.DeviceCredentialsUpdateMsg{{
-			Entity: `{"id":{"id":"` + text(99) + `"},"createdTime":7,"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"meter-token","credentialsValue":null}`,
+			Entity: `{"id":{"id":"` + text(99) + `"},"createdTime":7,"deviceId":` + ref("DEVICE", meter) +
+				`,"credentialsType":"ACCESS_TOKEN","credentialsId":"meter-token","credentialsValue":null}`,
 		}},
-		AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: am, IdLSB: al, Entity: `{"id":` + ref("ASSET", hall) + `,"name":"hall","type":"default","customerId":` + ref("CUSTOMER", customer) + `}`}},
+		AssetUpdateMsg: []*proto.AssetUpdateMsg{{
+			IdMSB: am, IdLSB: al,
+			Entity: `{"id":` + ref("ASSET", hall) + `,"name":"hall","type":"default","customerId":` + ref("CUSTOMER", customer) + `}`,
+		}},
 	})
 }
 
@@ -244,7 +257,7 @@ func (r *rig) events() (list []string) {
 	return list
 }
 
-// contains tells whether got has everything that want has: objects may have more members.
+// contains reports whether got has everything that want has: objects may have more members.
 func contains(got, want any) bool {
 	switch w := want.(type) {
 	case map[string]any:

@@ -8,19 +8,20 @@ import (
 	"edgesync/proto"
 )
 
-// A rule chain whose metadata is missing is asked for at most once in askEvery; askedMost chains are remembered.
+// A rule chain whose metadata is missing is asked for at most once in askEvery; askedMost chains
+// are remembered.
 const (
 	askEvery  = time.Minute
 	askedMost = 64
 )
 
-// asks remembers which metadata were asked for.
+// asks remembers which metadata the cloud was asked for.
 type asks struct {
 	mu   sync.Mutex
 	when map[proto.UUID]time.Time
 }
 
-// due tells whether a chain is to be asked for now, and notes that it is.
+// due reports whether a chain is to be asked for now, and notes that it is.
 func (a *asks) due(id proto.UUID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -49,8 +50,8 @@ func (c *call) ruleChain() (any, error) {
 	return json.RawMessage(text), nil
 }
 
-// ruleChainMetadata is GET of a rule chain's nodes. If they are not here the cloud is asked for them (wire contract 5.9), and the answer is 404 until
-// they have come.
+// ruleChainMetadata is GET of a rule chain's nodes. If they are not here the cloud is asked for
+// them (CONTRACT.md 5.9), and the answer is 404 until they have come.
 func (c *call) ruleChainMetadata() (any, error) {
 	if _, err := c.ruleChain(); err != nil {
 		return nil, err
@@ -61,7 +62,8 @@ func (c *call) ruleChainMetadata() (any, error) {
 	}
 	if c.asks.due(id, c.now) {
 		f := proto.AppendRequest(nil, proto.KindRuleChainMetadataAsk, id, "")
-		if err := c.accept([]proto.Event{c.event(proto.KindRuleChainMetadataAsk, proto.ActionRuleChainMetadataRequest, id, f)}); err != nil {
+		if err := c.accept([]proto.Event{c.event(proto.KindRuleChainMetadataAsk, proto.ActionRuleChainMetadataRequest,
+			id, f)}); err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// A login of nobody costs what one of somebody does.
+// A login of an unknown user costs what a login of a known one does.
 func TestNobodysHashIsCompared(t *testing.T) {
 	if cost, err := bcrypt.Cost([]byte(nobody)); err != nil || cost != bcrypt.DefaultCost {
 		t.Errorf("cost %d, %v", cost, err)
@@ -64,15 +64,18 @@ func TestAttemptsAreBounded(t *testing.T) {
 		t.Errorf("%d addresses", len(a.full))
 	}
 	if a.allowed("somebody new", now) {
-		t.Error("those without a place of their own are not limited")
+		t.Error("addresses that are counted together are not limited")
 	}
 	if !a.allowed("0", now) {
-		t.Error("an address with a place suffers for the others")
+		t.Error("an address that is counted by itself suffers for the others")
 	}
 	if later := now.Add(wrongEvery * 5000); !a.allowed("somebody new", later) {
 		t.Error("not forgotten")
 	}
-	for remote, want := range map[string]string{"10.0.0.7:99": "10.0.0.7/32", "[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64", "[::ffff:10.0.0.7]:9": "10.0.0.7/32", "odd": ""} {
+	for remote, want := range map[string]string{
+		"10.0.0.7:99":           "10.0.0.7/32",
+		"[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64", "[::ffff:10.0.0.7]:9": "10.0.0.7/32", "odd": "",
+	} {
 		if got := address(remote); got != want {
 			t.Errorf("%s: %s, want %s", remote, got, want)
 		}
@@ -113,7 +116,10 @@ func BenchmarkLatestObserve(b *testing.B) {
 		{Key: []byte("door"), Type: proto.KeyValueType_BOOLEAN_V, Bool: true},
 	}
 	id := proto.UUID{1}
-	events := []proto.Event{{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id, Fragment: proto.AppendTelemetry(nil, id, "DEVICE", 1767225600123, kvs)}}
+	events := []proto.Event{{
+		Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: id,
+		Fragment: proto.AppendTelemetry(nil, id, "DEVICE", 1767225600123, kvs),
+	}}
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Observe(events)

@@ -5,40 +5,28 @@ import (
 	"strings"
 	"testing"
 
-	"edgesync/proto"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/registry"
 )
-
-// heard notes what live sessions of devices are told.
-type heard struct{ list []string }
-
-func (h *heard) DeviceChanged(d registry.Device, what registry.Change) {
-	h.list = append(h.list, fmt.Sprint(d.Name, " ", what))
-}
-
-func (h *heard) SharedAttributes(_ proto.UUID, set []proto.KV, deleted []string) {
-	for i := range set {
-		h.list = append(h.list, string(set[i].Key)+"="+string(proto.AppendJSONValue(nil, &set[i])))
-	}
-	for _, k := range deleted {
-		h.list = append(h.list, "-"+k)
-	}
-}
 
 // Sessions of devices follow what is changed here as they follow the cloud.
 func TestDevicesHearOfIt(t *testing.T) {
 	r := newRig(t)
-	h := new(heard)
-	r.reg.Watch(h)
+	var w boxrig.Watcher
+	r.reg.Watch(&w)
 	base := "/api/plugins/telemetry/DEVICE/" + text(meter)
 	for _, s := range []step{
 		{method: "POST", path: base + "/SHARED_SCOPE", body: `{"fan":2}`, want: "fan=2"},
 		{method: "DELETE", path: base + "/SHARED_SCOPE?keys=fan", want: "-fan"},
 		{method: "POST", path: base + "/SERVER_SCOPE", body: `{"fan":2}`, want: ""},
-		{method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2"}`, want: fmt.Sprint("meter 2 ", registry.DeviceRenamed)},
+		{
+			method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2"}`,
+			want: fmt.Sprint("meter 2 ", registry.DeviceRenamed),
+		},
 		{method: "POST", path: "/api/device", body: `{"id":` + ref("DEVICE", meter) + `,"name":"meter 2","label":"l"}`, want: ""},
 		{
-			method: "POST", path: "/api/device/credentials", body: `{"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"x"}`,
+			method: "POST", path: "/api/device/credentials",
+			body: `{"deviceId":` + ref("DEVICE", meter) + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"x"}`,
 			want: fmt.Sprint("meter 2 ", registry.CredentialsChanged),
 		},
 		{method: "DELETE", path: "/api/device/" + text(meter), want: fmt.Sprint("meter 2 ", registry.DeviceDeleted)},
@@ -47,9 +35,9 @@ func TestDevicesHearOfIt(t *testing.T) {
 		if a := r.send(root, s.method, s.path, s.body); a.status != 200 {
 			t.Fatalf("%s %s: %d %s", s.method, s.path, a.status, a.body)
 		}
-		if got := strings.Join(h.list, "; "); got != s.want {
+		changes, shared := w.Take()
+		if got := strings.Join(append(changes, shared...), "; "); got != s.want {
 			t.Errorf("%s %s: heard %q, want %q", s.method, s.path, got, s.want)
 		}
-		h.list = nil
 	}
 }

@@ -13,45 +13,48 @@ import (
 	"edgesync/wal"
 )
 
-// Events is where the page of cloud events looks: the queue's files, read anew for each request, nothing is kept. Its functions are called
-// from many goroutines and must not wait.
+// Events is where GET /api/edge/events looks: the queue's files, read anew for each request;
+// nothing is kept. Its functions are called from many goroutines and must not wait.
 type Events struct {
 	Queue string                         // the queue's directory
 	Name  func(proto.UUID) (name string) // of a device, "" if unknown
 	Dead  func(offset uint64) bool       // whether the event at offset is a dead letter
 
-	mu sync.Mutex // one reader at a time: a reader needs a buffer, and reads up to a segment to find its place
+	mu sync.Mutex // one reader at a time: each needs a buffer, and may read a whole segment to find an offset
 }
 
 const (
 	// eventsDefault and eventsMost bound the offsets of one answer.
 	eventsDefault = 50
 	eventsMost    = 200
-	// eventContent bounds the content shown of one event, in bytes of JSON, and eventDecoded what is decoded for that, in bytes of the event.
+	// eventContent bounds the content shown of one event, in bytes of JSON, and eventDecoded what
+	// is decoded for that, in bytes of the event.
 	eventContent = 1024
 	eventDecoded = 16 << 10
 )
 
-// Statuses of an event (specification, "Event Status"), beside these what became of those that the identity counts apart.
+// Statuses of an event. Beside PENDING and DEPLOYED they name what the counters count apart.
 const (
 	pending  = "PENDING"
-	deployed = "DEPLOYED" // behind the committed offset; dropped ones that are still in the files among them
+	deployed = "DEPLOYED" // not behind the committed offset; so are dropped ones still in the files
 	deadOne  = "DEAD"
 	damaged  = "DAMAGED" // unreadable, from Offset to Last
 )
 
-// EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to From+Limit-1, the oldest first. Offsets of the
-// queue's own frames, and of events removed by thinning, are left out.
+// EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to
+// From+Limit-1, the oldest first. Offsets of the queue's own frames, and of events removed by
+// thinning, are left out.
 type EventList struct {
 	From      uint64      `json:"from"`
 	Limit     uint64      `json:"limit"`
 	Committed uint64      `json:"committed"`
 	Last      uint64      `json:"last"`             // offset of the newest durable frame
-	Hidden    bool        `json:"hidden,omitempty"` // the contents are shown to requests from this machine only
+	Hidden    bool        `json:"hidden,omitempty"` // contents were left out: hide
 	Events    []EventLine `json:"events"`
 }
 
-// EventLine is one event for people. Content is a JSON object, its secrets masked; null if the event is too large to show, or does not decode.
+// EventLine is one event for people. Content is a JSON object, its secrets masked; null if the
+// event is too large to show, or does not decode.
 type EventLine struct {
 	Offset     uint64          `json:"offset"`
 	Last       uint64          `json:"last,omitempty"` // of a damaged stretch
@@ -66,7 +69,8 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; here tells that the request comes from this machine.
+// serveEvents answers with what the queue holds; here means that the request comes from this
+// machine.
 func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
 	s := src.Snapshot()
 	limit, ok := number(query.Get("limit"), eventsDefault)
@@ -89,8 +93,8 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 	_, _ = w.Write(data)
 }
 
-// local tells whether a request comes from this machine. What devices measure is nobody's business who merely reaches the port: elsewhere the
-// contents are left out.
+// local reports whether a request comes from this machine. What devices measure does not concern
+// everyone who reaches the port: elsewhere the contents are left out.
 func local(remote string) bool {
 	a, err := netip.ParseAddrPort(remote)
 	return err == nil && a.Addr().Unmap().IsLoopback()
@@ -103,7 +107,7 @@ func (l *EventList) hide() {
 	}
 }
 
-// number reads a number; an empty text is the usual one.
+// number reads a number; usual stands for an empty text.
 func number(text string, usual uint64) (n uint64, ok bool) {
 	if text == "" {
 		return usual, true
@@ -112,12 +116,13 @@ func number(text string, usual uint64) (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// read fills l with what is at its offsets. When they were dropped from the front of the queue long ago, it begins with what there is.
+// read fills l with what is at its offsets. If these were dropped from the front of the queue, l
+// begins with the oldest that is there.
 func (e *Events) read(l *EventList) error {
 	e.mu.Lock()
 	first := true
 	err := wal.Walk(e.Queue, l.From, func(r *wal.Record) bool {
-		if r.Offset > l.Last { // there may be what is not durable yet
+		if r.Offset > l.Last { // not durable yet
 			return false
 		}
 		if first {

@@ -23,7 +23,8 @@ func noEvents(t *testing.T) *Events {
 	return &Events{Queue: t.TempDir(), Name: func(proto.UUID) string { return "" }, Dead: func(uint64) bool { return false }}
 }
 
-// fill makes a queue of these events and commits some. Offset 1 is a control frame: the events begin at 2.
+// fill makes a queue of these events and commits some. Offset 1 is a control frame: the events
+// begin at 2.
 func fill(t *testing.T, deployed uint64, events ...wal.Event) (dir string, last uint64) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "queue")
@@ -104,8 +105,10 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	first, _ := json.Marshal(l.Events[0])
-	want := `{"offset":2,"status":"DEPLOYED","time":"1970-01-01T00:00:01Z","action":"TIMESERIES_UPDATED","type":"ENTITY_DATA","entity_type":"DEVICE",` +
-		`"entity":"01020300-0000-0000-0000-000000000000","name":"Sensor 7","bytes":` + fmt.Sprint(len(all[0].Fragment)) + `,"content":{"ts":1000,"values":{"n":"0"}}}`
+	want := `{"offset":2,"status":"DEPLOYED","time":"1970-01-01T00:00:01Z",` +
+		`"action":"TIMESERIES_UPDATED","type":"ENTITY_DATA","entity_type":"DEVICE",` +
+		`"entity":"01020300-0000-0000-0000-000000000000","name":"Sensor 7","bytes":` +
+		fmt.Sprint(len(all[0].Fragment)) + `,"content":{"ts":1000,"values":{"n":"0"}}}`
 	if string(first) != want {
 		t.Errorf("got  %s\nwant %s", first, want)
 	}
@@ -115,7 +118,8 @@ func TestEvents(t *testing.T) {
 	w := httptest.NewRecorder() // from elsewhere
 	Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return true }, Events: e}).
 		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/edge/events?from=2&limit=1", nil))
-	if got, want := w.Body.String(), `"bytes":`+fmt.Sprint(len(all[0].Fragment))+"}]"; w.Code != 200 || !strings.Contains(got, want) || !strings.Contains(got, `"hidden":true`) {
+	if got, want := w.Body.String(), `"bytes":`+fmt.Sprint(len(all[0].Fragment))+"}]"; w.Code != 200 ||
+		!strings.Contains(got, want) || !strings.Contains(got, `"hidden":true`) {
 		t.Errorf("from elsewhere: %s, want %s in it", got, want)
 	}
 	if l.Events[7].Content != nil || l.Events[8].Content != nil {
@@ -123,13 +127,17 @@ func TestEvents(t *testing.T) {
 	}
 
 	for query, want := range map[string][]uint64{
-		"?limit=3": {9, 10, 11}, "?from=4&limit=2": {4, 5}, "?from=0&limit=1": nil, "?from=0&limit=2": {2}, "?from=11": {11}, "?from=12": nil, "?from=9223372036854775808": nil,
+		"?limit=3": {9, 10, 11}, "?from=4&limit=2": {4, 5}, "?from=0&limit=1": nil, "?from=0&limit=2": {2},
+		"?from=11": {11}, "?from=12": nil, "?from=9223372036854775808": nil,
 	} {
 		if l, _ := askEvents(t, e, s, query, 200); !slices.Equal(offsets(l), want) || l.Events == nil {
 			t.Errorf("%s: %v, want %v", query, offsets(l), want)
 		}
 	}
-	for _, query := range []string{"?limit=0", "?limit=201", "?limit=x", "?from=-1", "?from=9223372036854775809", "?limit=99999999999999999999"} {
+	for _, query := range []string{
+		"?limit=0", "?limit=201", "?limit=x", "?from=-1", "?from=9223372036854775809",
+		"?limit=99999999999999999999",
+	} {
 		askEvents(t, e, s, query, 400)
 	}
 	s.LastOffset = 8 // what is behind it may not be durable yet
@@ -141,7 +149,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A page is bounded whatever the events are like, and it shows what is damaged in its place.
+// A page is bounded whatever the events are like, and it shows what is damaged at its offsets.
 func TestEventsAreBoundedAndTellOfDamage(t *testing.T) {
 	var all []wal.Event
 	for range eventsMost + 10 {

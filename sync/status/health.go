@@ -8,18 +8,19 @@ import (
 	agent "edgesync/sync"
 )
 
-// Level is how worried one should be.
+// Level is how much something needs a person.
 type Level string
 
-// The levels, from calm to worried.
+// The levels, from calm to urgent.
 const (
 	OK     Level = "ok"
-	Raised Level = "raised" // between the specification's "healthy" and "warning": nothing to do yet
+	Raised Level = "raised" // above healthy, and nothing to do yet
 	Warn   Level = "warning"
 	Bad    Level = "bad"
 )
 
-// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of the specification each.
+// Health is the judgement of a snapshot: one level and sentence for the whole, and a level for each
+// of queue, latency and link.
 type Health struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
@@ -28,7 +29,8 @@ type Health struct {
 	Link    Level  `json:"link"`
 }
 
-// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above the second.
+// Thresholds of ThingsBoard Edge's health indicators: healthy below the first, a warning above the
+// second.
 const (
 	queueHealthy, queueWarning     = 1000, 5000
 	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second
@@ -81,18 +83,21 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 	case h.Queue == Warn || h.Latency == Warn:
 		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
 	case s.Dead > 0:
-		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") + " kept in the dead-letter log" + because(s.LastError) + "."
+		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") +
+			" kept in the dead-letter log" + because(s.LastError) + "."
 	case s.Damaged > 0:
 		return Warn, plural(s.Damaged, "event was", "events were") + " damaged on the medium and could not be delivered."
 	case s.Dropped > 0:
-		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") + " dropped earlier, as queue.policy or queue.max_age says."
+		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") +
+			" dropped earlier, as queue.policy or queue.max_age says."
 	case s.Pending > 0:
 		return OK, "All is well; " + plural(s.Pending, "event is", "events are") + " on the way."
 	}
 	return OK, "All is well; the cloud has everything."
 }
 
-// Balanced tells whether the identity of the counters holds (architecture, rule 4).
+// Balanced reports whether the counters add up: every accepted event is deployed, pending, dropped,
+// dead or damaged.
 func Balanced(s *agent.Snapshot) bool {
 	return s.Accepted == s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged
 }

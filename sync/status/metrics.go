@@ -18,33 +18,76 @@ type metric struct {
 
 var metrics = []metric{
 	{"events_accepted_total", "counter", "Events acknowledged to devices.", func(s *agent.Snapshot) float64 { return float64(s.Accepted) }},
-	{"events_deployed_total", "counter", "Events acknowledged by the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Deployed) }},
+	{
+		"events_deployed_total", "counter", "Events acknowledged by the cloud.",
+		func(s *agent.Snapshot) float64 { return float64(s.Deployed) },
+	},
 	{"events_pending", "gauge", "Events waiting for the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Pending) }},
 	{"events_dropped_total", "counter", "Events dropped by quota or age.", func(s *agent.Snapshot) float64 { return float64(s.Dropped) }},
-	{"events_dead", "gauge", "Events that the cloud refused, in the dead-letter log or given up from there.", func(s *agent.Snapshot) float64 { return float64(s.Dead) }},
+	{
+		"events_dead", "gauge", "Events that the cloud refused, in the dead-letter log or given up from there.",
+		func(s *agent.Snapshot) float64 { return float64(s.Dead) },
+	},
 	{"events_damaged_total", "counter", "Events unreadable on the medium.", func(s *agent.Snapshot) float64 { return float64(s.Damaged) }},
-	{"oldest_pending_seconds", "gauge", "Age of the oldest pending event.", func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 }},
+	{
+		"oldest_pending_seconds", "gauge", "Age of the oldest pending event.",
+		func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 },
+	},
 	{"queue_bytes", "gauge", "Size of the queue on the medium.", func(s *agent.Snapshot) float64 { return float64(s.QueueBytes) }},
 	{"queue_writable", "gauge", "1 while the queue takes events.", func(s *agent.Snapshot) float64 { return bit(s.Writable) }},
-	{"clock_known", "gauge", "1 while the time is known, from this machine or from the cloud.", func(s *agent.Snapshot) float64 { return bit(s.Clock != clock.Unknown.String()) }},
+	{
+		"clock_known", "gauge", "1 while the time is known, from this machine or from the cloud.",
+		func(s *agent.Snapshot) float64 { return bit(s.Clock != clock.Unknown.String()) },
+	},
 	{"queue_commits_total", "counter", "Group commits since the start.", func(s *agent.Snapshot) float64 { return float64(s.Commits) }},
-	{"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for the queue since midnight UTC, as reckoned.", func(s *agent.Snapshot) float64 { return float64(s.FlashWearToday) }},
+	{
+		"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for the queue since midnight UTC, as reckoned.",
+		func(s *agent.Snapshot) float64 { return float64(s.FlashWearToday) },
+	},
 	{"fsyncs_today", "gauge", "Fsyncs of the queue since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FsyncsToday) }},
-	{"queue_commits_stretched_total", "counter", "Group commits that waited because the flash budget was short.", func(s *agent.Snapshot) float64 { return float64(s.Stretched) }},
-	{"flash_bytes_today", "gauge", "Bytes written since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) }},
-	{"committed_offset", "gauge", "Offset up to which the cloud has acknowledged.", func(s *agent.Snapshot) float64 { return float64(s.Committed) }},
+	{
+		"queue_commits_stretched_total", "counter", "Group commits that waited because the flash budget was short.",
+		func(s *agent.Snapshot) float64 { return float64(s.Stretched) },
+	},
+	{
+		"slow_fsyncs_total", "counter", "Fsyncs of the queue that took longer than 500 ms.",
+		func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) },
+	},
+	{
+		"flash_bytes_today", "gauge", "Bytes written since midnight UTC.",
+		func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) },
+	},
+	{
+		"committed_offset", "gauge", "Offset up to which the cloud has acknowledged.",
+		func(s *agent.Snapshot) float64 { return float64(s.Committed) },
+	},
 	{"last_offset", "gauge", "Offset of the newest durable frame.", func(s *agent.Snapshot) float64 { return float64(s.LastOffset) }},
 	{"in_flight_batches", "gauge", "Batches sent and not acknowledged.", func(s *agent.Snapshot) float64 { return float64(s.InFlight) }},
 	{"window_batches", "gauge", "Batches that may be in flight.", func(s *agent.Snapshot) float64 { return float64(s.Window) }},
 	{"rtt_seconds", "gauge", "Time that the last acknowledgement took.", func(s *agent.Snapshot) float64 { return s.RTTMS / 1000 }},
-	{"connects_total", "counter", "Sessions accepted by the cloud since the start.", func(s *agent.Snapshot) float64 { return float64(s.Connects) }},
-	{"reconnects_total", "counter", "Attempts to connect after the first.", func(s *agent.Snapshot) float64 { return float64(s.Reconnects) }},
+	{
+		"connects_total", "counter", "Sessions accepted by the cloud since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.Connects) },
+	},
+	{
+		"reconnects_total", "counter", "Attempts to connect after the first.",
+		func(s *agent.Snapshot) float64 { return float64(s.Reconnects) },
+	},
 	{"rate_limited", "gauge", "1 while the cloud limits the rate.", func(s *agent.Snapshot) float64 { return bit(s.RateLimited) }},
 	{"synced", "gauge", "1 once a sync has completed.", func(s *agent.Snapshot) float64 { return bit(s.Synced) }},
 	{"devices", "gauge", "Devices provisioned by the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Devices) }},
-	{"downlinks_total", "counter", "Messages received from the cloud since the start.", func(s *agent.Snapshot) float64 { return float64(s.Downlinks) }},
-	{"downlinks_unused_total", "counter", "Of them acknowledged and not kept.", func(s *agent.Snapshot) float64 { return float64(s.DownlinksUnused) }},
-	{"uplink_bytes_total", "counter", "Bytes sent before compression since the start.", func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) }},
+	{
+		"downlinks_total", "counter", "Messages received from the cloud since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.Downlinks) },
+	},
+	{
+		"downlinks_unused_total", "counter", "Of them acknowledged and not kept.",
+		func(s *agent.Snapshot) float64 { return float64(s.DownlinksUnused) },
+	},
+	{
+		"uplink_bytes_total", "counter", "Bytes sent before compression since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) },
+	},
 	{"resident_memory_bytes", "gauge", "Memory of the process.", func(s *agent.Snapshot) float64 { return float64(s.RSSBytes) }},
 	{"uptime_seconds", "gauge", "Time since the start.", func(s *agent.Snapshot) float64 { return float64(s.UptimeMS) / 1000 }},
 }

@@ -61,7 +61,8 @@ func TestRequests(t *testing.T) {
 	}
 	defer s.Close()
 	var got []agent.Letter
-	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil || !reflect.DeepEqual(got, f.letters) {
+	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil ||
+		!reflect.DeepEqual(got, f.letters) {
 		t.Errorf("%v, %d letters, want %d", err, len(got), len(f.letters))
 	}
 	if n, err := RetryDead(dir, 7); n != 7 || err != nil {
@@ -82,7 +83,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// What clients may send, byte for byte, and what they get: a snapshot if nothing, an answer else.
+// What clients may send, byte for byte, and what they get: a snapshot for nothing, an answer for
+// anything else.
 func TestSocketClients(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Serve(dir, sample, &fakeDead{})
@@ -148,7 +150,7 @@ func TestAskingAnOlderAgent(t *testing.T) {
 	}
 }
 
-// Letters that were delivered or discarded are dead no more, also when no agent runs.
+// Dead letters that were delivered or discarded count no more, also when no agent runs.
 func TestFetchReadsDeadLetters(t *testing.T) {
 	dir := t.TempDir()
 	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue")})

@@ -21,11 +21,12 @@ const (
 	maxSockPath = 107
 	// maxAnswer bounds the object that a client reads.
 	maxAnswer = 1 << 20
-	// sockTimeout is the patience with the other end.
+	// sockTimeout bounds a read or a write of the other end.
 	sockTimeout = 2 * time.Second
 )
 
-// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a bounded time.
+// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a
+// bounded time.
 type Server struct {
 	listener *net.UnixListener
 	path     string
@@ -36,10 +37,10 @@ type Server struct {
 	dead     Dead
 }
 
-// Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot() as one JSON object; one that sends a
-// request line gets the answer (Request). dead may be nil: then there is nothing to ask for.
-// The caller holds data_dir's lock, so a socket that is there already is left over from a crash and is replaced.
-// snapshot and dead are called from one goroutine of the server's.
+// Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot()
+// as one JSON object; a client that sends a request line gets the answer (Request). dead may be
+// nil: then requests are refused. The caller holds data_dir's lock, so a socket that is there
+// already was left by a crash and is replaced. One goroutine of the server calls snapshot and dead.
 func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, error) {
 	path := filepath.Join(dataDir, sockName)
 	info, err := os.Lstat(path)
@@ -62,7 +63,7 @@ func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, 
 		release()
 		return nil, fmt.Errorf("status: open %s: %w", path, err)
 	}
-	l.SetUnlinkOnClose(false) // Close does it, by a name that holds for paths of any length
+	l.SetUnlinkOnClose(false) // Close removes it, by a name that works for paths of any length
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		release()
@@ -82,7 +83,7 @@ func (s *Server) serve(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			time.Sleep(100 * time.Millisecond) // out of descriptors: do not spin
+			time.Sleep(100 * time.Millisecond) // no descriptors left: do not spin
 			continue
 		}
 		var answer any
@@ -94,7 +95,7 @@ func (s *Server) serve(ctx context.Context) {
 		}
 		if data, err := json.Marshal(answer); err == nil {
 			_ = c.SetDeadline(time.Now().Add(sockTimeout))
-			_, _ = c.Write(append(data, '\n')) // a client that went away is no event
+			_, _ = c.Write(append(data, '\n')) // nothing to do if the client went away
 		}
 		c.Close()
 	}
@@ -109,8 +110,8 @@ func (s *Server) Close() error {
 	return errors.Join(err, os.Remove(s.path))
 }
 
-// sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when data_dir is longer.
-// release is to be called when the name is no longer used.
+// sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when
+// data_dir is longer. The caller calls release when the name is no longer used.
 func sockAddress(dataDir string) (address string, release func(), err error) {
 	path := filepath.Join(dataDir, sockName)
 	if len(path) <= maxSockPath {
@@ -123,7 +124,8 @@ func sockAddress(dataDir string) (address string, release func(), err error) {
 	address = "/proc/self/fd/" + strconv.FormatUint(uint64(dir.Fd()), 10) + "/" + sockName
 	if _, err := os.Stat(filepath.Dir(address)); err != nil {
 		dir.Close()
-		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path, maxSockPath)
+		return "", nil, fmt.Errorf("status: %s is longer than the %d bytes that a socket's name may have: choose a shorter data_dir", path,
+			maxSockPath)
 	}
 	return address, func() { dir.Close() }, nil
 }

@@ -21,11 +21,12 @@ import (
 	"edgesync/wal"
 )
 
-// published are the names that other people's scripts read. A name may be added here, never changed or taken away.
+// published are the names that other people's scripts read. A name may be added here, never changed
+// or taken away.
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
-	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched medium downlink_parts calls_pending clock clock_since`)
+	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}})
@@ -54,10 +55,14 @@ func TestPublishedNamesStay(t *testing.T) {
 
 func sample() agent.Snapshot {
 	return agent.Snapshot{
-		State: agent.Draining, Since: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC), Running: true, Version: "1.2", Accepted: 1234567, Deployed: 1222150,
-		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080", RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234, FlashWearPerDay: 52 << 20, FlashYears: 84.25,
+		State: agent.Draining, Since: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC), Running: true, Version: "1.2",
+		Accepted: 1234567, Deployed: 1222150,
+		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080",
+		RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234,
+		FlashWearPerDay: 52 << 20, FlashYears: 84.25,
 		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
-		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3, UplinkBytes: 99, Writable: true, Commits: 1234,
+		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
+		UplinkBytes: 99, Writable: true, Commits: 1234,
 		Parts: []agent.Part{
 			{Name: "adminSettingsUpdateMsg", Received: 4},
 			{Name: "deviceUpdateMsg", Received: 9, Kept: 9},
@@ -132,12 +137,24 @@ func TestJudge(t *testing.T) {
 		queue, latency Level
 	}{
 		{"calm", calm, OK, "All is well; the cloud has everything.", OK, OK},
-		{"a few", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.State = 1, 10, agent.Processing }), OK, "1 event is on the way", OK, OK},
-		{"5000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 5000, 5009, 30000 }), OK, "5,000 events are", Raised, Raised},
+		{
+			"a few", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.State = 1, 10, agent.Processing }), OK,
+			"1 event is on the way", OK, OK,
+		},
+		{
+			"5000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 5000, 5009, 30000 }), OK,
+			"5,000 events are", Raised, Raised,
+		},
 		{"999", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 999, 1008, 4999 }), OK, "999 events are", OK, OK},
-		{"1000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1000, 1009, 5000 }), OK, "1,000 events are", Raised, Raised},
+		{
+			"1000", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1000, 1009, 5000 }), OK,
+			"1,000 events are", Raised, Raised,
+		},
 		{"5001", with(func(s *agent.Snapshot) { s.Pending, s.Accepted = 5001, 5010 }), Warn, "behind: 5,001 events wait", Warn, OK},
-		{"slow", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1, 10, 30001 }), Warn, "the oldest for 30s", OK, Warn},
+		{
+			"slow", with(func(s *agent.Snapshot) { s.Pending, s.Accepted, s.OldestPendingMS = 1, 10, 30001 }), Warn,
+			"the oldest for 30s", OK, Warn,
+		},
 		{"away", with(func(s *agent.Snapshot) {
 			s.State, s.LastError, s.NextAttemptMS = agent.Disconnected, "connection refused.", 12000
 		}), Warn, "No link to the cloud: connection refused; nothing waits; next attempt in 12s.", OK, OK},
@@ -151,7 +168,8 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		h := Judge(&tt.s)
-		if h.Level != tt.level || !strings.Contains(h.Text, tt.text) || h.Queue != tt.queue || h.Latency != tt.latency || (h.Link == Warn) != (tt.s.State < agent.Draining) {
+		if h.Level != tt.level || !strings.Contains(h.Text, tt.text) || h.Queue != tt.queue ||
+			h.Latency != tt.latency || (h.Link == Warn) != (tt.s.State < agent.Draining) {
 			t.Errorf("%s: %+v, want %s %q %s %s", tt.name, h, tt.level, tt.text, tt.queue, tt.latency)
 		}
 	}
@@ -199,7 +217,8 @@ func TestHealthAndReadiness(t *testing.T) {
 func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
 	for _, path := range []string{"/", "/api/edge/status", "/api/edge/events", "/metrics", "/healthz", "/readyz"} {
 		r := get(t, sample(), true, "GET", path)
-		if r.StatusCode != 200 || r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("X-Frame-Options") != "DENY" || r.Header.Get("Content-Type") == "" {
+		if r.StatusCode != 200 || r.Header.Get("X-Content-Type-Options") != "nosniff" ||
+			r.Header.Get("X-Frame-Options") != "DENY" || r.Header.Get("Content-Type") == "" {
 			t.Errorf("%s: %d %v", path, r.StatusCode, r.Header)
 		}
 		if r := get(t, sample(), true, "POST", path); r.StatusCode != 405 || r.Header.Get("Allow") != "GET, HEAD" {
@@ -211,7 +230,8 @@ func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
 	}
 }
 
-// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the script wants is there.
+// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the
+// script wants is there.
 func TestPage(t *testing.T) {
 	r := get(t, sample(), true, "GET", "/")
 	page, policy := body(t, r), r.Header.Get("Content-Security-Policy")
@@ -221,7 +241,8 @@ func TestPage(t *testing.T) {
 			t.Errorf("the policy %q does not allow the page's own %s", policy, tag)
 		}
 	}
-	if strings.Contains(page, "http://") || strings.Contains(page, "https://") || strings.Contains(page, "innerHTML") || strings.Contains(page, ` style="`) {
+	if strings.Contains(page, "http://") || strings.Contains(page, "https://") ||
+		strings.Contains(page, "innerHTML") || strings.Contains(page, ` style="`) {
 		t.Error("the page refers to something outside, or uses innerHTML or a style attribute")
 	}
 	for _, m := range regexp.MustCompile(`(?:el|text)\("([a-z-]+)"`).FindAllStringSubmatch(pageJS, -1) {
@@ -258,8 +279,10 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"edgesync_events_accepted_total 1234567\n", "edgesync_events_pending 12400\n", "edgesync_oldest_pending_seconds 250\n", "edgesync_rtt_seconds 0.04125\n",
-		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n", `edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
+		"edgesync_events_accepted_total 1234567\n", "edgesync_events_pending 12400\n",
+		"edgesync_oldest_pending_seconds 250\n", "edgesync_rtt_seconds 0.04125\n",
+		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n",
+		`edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
 		"# TYPE edgesync_events_pending gauge\n", "edgesync_queue_writable 1\n",
 	} {
 		if !strings.Contains(text, want) {
@@ -270,7 +293,10 @@ func TestMetrics(t *testing.T) {
 
 // short is a directory whose socket fits into 107 bytes; long one whose does not.
 func TestSocket(t *testing.T) {
-	for name, dir := range map[string]string{"short": t.TempDir(), "long": filepath.Join(t.TempDir(), strings.Repeat("d", 120), strings.Repeat("e", 120))} {
+	for name, dir := range map[string]string{
+		"short": t.TempDir(),
+		"long":  filepath.Join(t.TempDir(), strings.Repeat("d", 120), strings.Repeat("e", 120)),
+	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
@@ -337,16 +363,23 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 		if queue != filepath.Join(dir, "queue") {
 			t.Errorf("inspected %s", queue)
 		}
-		return wal.Stats{Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6, Last: 11, Bytes: 99, LastError: errors.New("eio")}, nil
+		return wal.Stats{
+			Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
+			Last: 11, Bytes: 99, LastError: errors.New("eio"),
+		}, nil
 	})
-	want := agent.Snapshot{Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6, LastOffset: 11, QueueBytes: 99, LastError: "eio"}
+	want := agent.Snapshot{
+		Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
+		LastOffset: 11, QueueBytes: 99, LastError: "eio",
+	}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("%v, got %+v, want %+v", err, s, want)
 	}
 	if s.Running || s.State != agent.Disconnected {
 		t.Error("it pretends that an agent runs")
 	}
-	if _, err := fetch(dir, func(string) (wal.Stats, error) { return wal.Stats{}, wal.ErrUnavailable }); !errors.Is(err, wal.ErrUnavailable) {
+	_, err = fetch(dir, func(string) (wal.Stats, error) { return wal.Stats{}, wal.ErrUnavailable })
+	if !errors.Is(err, wal.ErrUnavailable) {
 		t.Errorf("unreadable files: %v", err)
 	}
 }

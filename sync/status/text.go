@@ -11,7 +11,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// Print writes a snapshot for people to w, with colours only if w is a terminal that shows them. now is for ages.
+// Print writes a snapshot for people to w, in colours if colour is true. now is what ages are
+// counted to.
 func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p := painter{colour: colour}
 	h := Judge(s)
@@ -52,7 +53,8 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if s.RTTMS > 0 {
 		link += fmt.Sprintf(", answered in %.1f ms", s.RTTMS)
 	}
-	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"), plural(s.Reconnects, "reconnect", "reconnects"))
+	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
+		plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
 	if s.Medium != "" {
@@ -77,35 +79,37 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	return err
 }
 
-// left names what came from the cloud and was not kept, the most first, at most four kinds.
+// left names what came from the cloud and was not kept: at most four kinds, the most frequent
+// first.
 func left(parts []agent.Part) string {
 	var b strings.Builder
-	told := make(map[string]bool)
+	named := make(map[string]bool)
 	for range 5 {
 		most, at := uint64(0), -1
 		for i, p := range parts {
-			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !told[p.Name] {
+			if rest := p.Received - min(p.Received, p.Kept+p.Malformed); rest > most && !named[p.Name] {
 				most, at = rest, i
 			}
 		}
 		switch {
 		case at < 0:
 			return b.String()
-		case len(told) == 4:
+		case len(named) == 4:
 			b.WriteString(", …")
 			return b.String()
-		case len(told) > 0:
+		case len(named) > 0:
 			b.WriteString(", ")
 		}
-		told[parts[at].Name] = true
+		named[parts[at].Name] = true
 		b.WriteString(group(most) + " " + clean(agent.PartWords(parts[at].Name)))
 	}
 	return b.String()
 }
 
-// flash tells what the medium has borne today, and how long it will.
+// flash says what the medium has borne today, and how long it will last.
 func flash(s *agent.Snapshot) string {
-	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday), plural(s.CommitsToday, "commit", "commits"))
+	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
+		plural(s.CommitsToday, "commit", "commits"))
 	if s.FlashWearPerDay > 0 {
 		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
 	}
@@ -172,7 +176,8 @@ func (p *painter) bold(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, bounded.
+// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, 300
+// characters at most.
 func clean(s string) string {
 	const most = 300
 	var b strings.Builder
