@@ -7,6 +7,8 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/calls"
+	"edgesync/sync/cloudtest"
+	"edgesync/sync/config"
 )
 
 // Notices to a gateway wait for it, end without a word to the cloud, and come once, although the server makes the same calls (device API 4.3).
@@ -43,6 +45,19 @@ func TestNotices(t *testing.T) {
 		}
 		s.settle(time.Second)
 	}
+	// hours lets them pass without a link, and then comes back: a day of signs of life is 2,900 messages.
+	hours := func(s stage, n time.Duration) {
+		s.link.Refuse.Store(true)
+		s.cloud.EndSessions(cloudtest.EndReset)
+		s.settle(n * time.Hour)
+		s.link.Refuse.Store(false)
+		s.agent.Hint()
+		s.settle(time.Minute)
+		if !s.cloud.Connected(s.edge.ID) {
+			s.Fatal("did not come back")
+		}
+	}
+	seldom := func(c *config.Config) { c.Reconnect.MaxInterval = 24 * time.Hour }
 	const ab = MethodRenamed + ` {"A":"B"}`
 	for _, c := range []struct {
 		name string
@@ -53,7 +68,7 @@ func TestNotices(t *testing.T) {
 		{"held until the gateway takes calls", func(s stage) {
 			notify(s, MethodRenamed, `{"A":"B"}`)
 			notify(s, MethodDeleted, `"C"`)
-			s.settle(23 * time.Hour)
+			hours(s, 23)
 			there(s)
 		}, []string{ab, MethodDeleted + ` "C"`}, nil},
 		{"without a link", func(s stage) {
@@ -64,7 +79,7 @@ func TestNotices(t *testing.T) {
 		}, []string{ab}, nil},
 		{"ends after a day", func(s stage) {
 			notify(s, MethodRenamed, `{"A":"B"}`)
-			s.settle(24 * time.Hour)
+			hours(s, 24)
 			there(s)
 		}, nil, nil},
 		{"survives a restart", func(s stage) {
@@ -122,14 +137,15 @@ func TestNotices(t *testing.T) {
 			if n := len(s.agent.Pending(s.gateway)); n != calls.MaxNotices+1 {
 				s.Errorf("%d wait", n)
 			}
-			s.settle(25 * time.Hour)
+			s.settle(time.Hour) // the cloud's call ends, and the cloud gets that as its answer
+			hours(s, 24)
 			if n := s.agent.calls.Waiting(); n != 0 || len(s.reg.Calls()) != 0 {
 				s.Errorf("%d calls after a day, %d kept", n, len(s.reg.Calls()))
 			}
 		}, nil, []string{calls.TimedOut}}, // somebody has asked what waits
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBox(t, nil, func(b *box) {
+			inBox(t, seldom, func(b *box) {
 				s := stage{b, b.device("gateway").ID, new([]string)}
 				c.run(s)
 				s.settle(time.Minute)

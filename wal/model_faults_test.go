@@ -166,7 +166,7 @@ func (m *model) checkCrash(op string) {
 
 func (m *model) run(t *testing.T) {
 	m.t = t
-	time.Sleep(time.Until(time.UnixMilli(year2020).Add(time.Minute)))
+	elapse(time.Until(time.UnixMilli(year2020).Add(time.Minute)))
 	m.open()
 	for range 160 {
 		if t.Failed() {
@@ -191,7 +191,7 @@ func (m *model) run(t *testing.T) {
 			m.r.Seek(m.q.Committed())
 			m.unacked = 0
 		case 9, 10:
-			time.Sleep(time.Duration(m.rnd.IntN(8000)) * time.Millisecond)
+			elapse(time.Duration(m.rnd.IntN(8000)) * time.Millisecond)
 		case 11: // a fault comes or goes
 			f := ""
 			if m.rnd.IntN(2) == 0 {
@@ -211,7 +211,7 @@ func (m *model) run(t *testing.T) {
 		}
 	}
 	m.clear()
-	time.Sleep(2 * fileAfter)
+	elapse(2 * fileAfter)
 	m.append(5)
 	m.check()
 	m.corrupt()
@@ -243,7 +243,7 @@ func (m *model) clear() {
 	m.mu.Lock()
 	m.fault = ""
 	m.mu.Unlock()
-	time.Sleep(fileAfter + reopenEvery)
+	elapse(fileAfter + reopenEvery)
 	synctest.Wait()
 }
 
@@ -381,7 +381,7 @@ func (m *model) submit(n int) {
 			m.stats()
 		}
 	}
-	time.Sleep(3 * time.Second) // longer than queue.max_delay
+	elapse(3 * time.Second) // longer than queue.max_delay
 	synctest.Wait()
 	m.mu.Lock()
 	got := len(outcomes)

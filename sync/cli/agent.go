@@ -133,7 +133,8 @@ func (g *gateway) openQueue() (err error) {
 		Dir: g.queueDir(), CorruptDir: g.corruptDir(), MaxBytes: maxBytes, MaxAge: c.MaxAge, Policy: c.Policy,
 		FlashBudget: c.FlashBudget, MaxDelay: c.MaxDelay, CommitBytes: g.medium.CommitBytes, Fill: g.medium.InPlace(),
 		Reserve: reserveBytes, Log: g.log, Series: agent.ThinSeries, Now: g.clock.Stamp,
-		// The dead-letter log is opened before the id of the edge is known, and only then it is asked.
+		// The dead-letter log is opened before the id of the edge is known, and only then it is
+		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
 	}
 	if c.Durability == "interval" {
