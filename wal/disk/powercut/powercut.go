@@ -1,13 +1,13 @@
 // Package powercut works out, for tests, what a power cut may leave of a directory.
 //
-// A test looks at the directory (Disk.Scan) before each operation on the medium, and notes what of it is
-// durable: the content of each file as of its last fsync, and the names as of the last fsync of the
-// directory. From such a Point follows every State that the medium may show after a cut in the interval
-// that ends there (Point.States), and Build makes a directory of one.
+// A test looks at the directory (Disk.Scan) before each operation on the medium, and notes what of
+// it is durable: the content of each file as of its last fsync, and the names as of the last fsync
+// of the directory. From such a Point follows every State that the medium may show after a cut in
+// the interval that ends there (Point.States), and Build makes a directory of one.
 //
-// Of names that are not durable any may be there, in the order of the operations or not. Of a file's
-// unsynced end any length may be there, and behind it nothing, zeros or garbage. Of what is overwritten
-// any sector may be there.
+// Of names that are not durable any may be there, in the order of the operations or not. Of a
+// file's unsynced end any length may be there, and behind it nothing, zeros or garbage. Of what is
+// overwritten any sector may be there.
 package powercut
 
 import (
@@ -23,14 +23,15 @@ import (
 	"testing"
 )
 
-// Disk follows one directory. Files are known by their inode numbers. Whoever has it guards it.
+// Disk follows one directory. Files are known by their inode numbers. A Disk is not safe for
+// concurrent use.
 type Disk struct {
 	Dir    string
 	Names  map[string]uint64 // as of the last Scan
-	Data   map[uint64][]byte // of every file seen so far
+	Data   map[uint64][]byte // content of every file seen so far
 	Synced map[uint64][]byte // content as of the last fsync; none = empty
 	Kept   map[string]uint64 // names as of the last fsync of the directory
-	Ops    []NameOp          // on names, since then
+	Ops    []NameOp          // operations on names since that fsync
 }
 
 // New follows the directory dir, of which nothing is known to be durable.
@@ -49,7 +50,7 @@ type NameOp struct {
 
 // Point is the interval between two looks at a directory, with what of it is durable.
 type Point struct {
-	Op           string // for people
+	Op           string // name of the operation, for messages
 	Names        map[string]uint64
 	Data, Synced map[uint64][]byte
 	Kept         map[string]uint64
@@ -62,9 +63,9 @@ type State struct {
 	Point  *Point
 	Names  map[string]uint64
 	File   uint64 // the one whose unsynced part is in a special state; 0 = none
-	Shape  string // of that part
-	N      int    // bytes of it, or sectors, that are as written
-	Fresh  bool   // what else is unsynced is there as written; else not
+	Shape  string // shape of that part
+	N      int    // bytes or sectors of that part that are as written
+	Fresh  bool   // everything else that is unsynced is there as written; else not
 	Strict bool   // a medium that keeps the order of operations may show it: nothing counts as damaged
 }
 
@@ -81,8 +82,8 @@ func Garbage(n int) []byte {
 	return b
 }
 
-// Scan reads the directory, which nobody writes meanwhile. What has changed in it since the last time goes
-// to Ops. It returns what was there then.
+// Scan reads the directory, which nobody writes meanwhile. What has changed in it since the last
+// Scan goes to Ops. Scan returns the names as of the last Scan.
 func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, changed []NameOp) {
 	before, previous = d.Names, d.Data
 	d.Names, d.Data = map[string]uint64{}, map[uint64][]byte{}
@@ -122,7 +123,7 @@ func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, cha
 			changed = append(changed, NameOp{From: name})
 		}
 	}
-	// A file whose name was taken by another is seen no more, and may come back.
+	// A file whose name was taken by another is no longer seen, and may come back.
 	for n, b := range previous {
 		if _, ok := d.Data[n]; !ok {
 			d.Data[n] = b
@@ -133,13 +134,14 @@ func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, cha
 }
 
 func (s *State) String() string {
-	return fmt.Sprintf("%s, file %d %s %d, fresh %v, ordered %v, names %v", s.Point.Op, s.File, s.Shape, s.N, s.Fresh, s.Strict, slices.Sorted(maps.Keys(s.Names)))
+	return fmt.Sprintf("%s, file %d %s %d, fresh %v, ordered %v, names %v",
+		s.Point.Op, s.File, s.Shape, s.N, s.Fresh, s.Strict, slices.Sorted(maps.Keys(s.Names)))
 }
 
 // States lists what the medium may show of an interval.
 func (p *Point) States() (list []State) {
 	var nameStates []map[string]uint64
-	ordered := 0 // the first of them
+	ordered := 0 // the first state of that order
 	prefix := maps.Clone(p.Kept)
 	nameStates = append(nameStates, maps.Clone(prefix))
 	for _, o := range p.Ops {
@@ -150,7 +152,7 @@ func (p *Point) States() (list []State) {
 	if n := len(p.Ops); n > 1 && n <= 6 {
 		for set := 1; set < 1<<n; set++ {
 			if set&(set+1) == 0 {
-				continue // a prefix
+				continue // a prefix of the order
 			}
 			names := maps.Clone(p.Kept)
 			for i, o := range p.Ops {
@@ -170,21 +172,28 @@ func (p *Point) States() (list []State) {
 			}
 		}
 		slices.Sort(dirty)
-		list = append(list, State{Point: p, Names: names, Strict: strict}, State{Point: p, Names: names, Strict: strict, Fresh: true})
+		list = append(list,
+			State{Point: p, Names: names, Strict: strict},
+			State{Point: p, Names: names, Strict: strict, Fresh: true})
 		for _, n := range slices.Compact(dirty) {
 			for _, fresh := range []bool{false, true}[:min(2, len(dirty))] {
 				tail := len(p.Data[n]) - len(p.Synced[n])
 				add := func(shape string, k int, ordered bool) {
-					list = append(list, State{Point: p, Names: names, File: n, Shape: shape, N: k, Fresh: fresh, Strict: strict && ordered})
+					list = append(list, State{
+						Point: p, Names: names, File: n, Shape: shape, N: k, Fresh: fresh, Strict: strict && ordered,
+					})
 				}
-				if tail == 0 { // the committed file, where a slot is within one sector, or a tail that was filled beforehand
+				if tail == 0 { // slots with a sector each, or a tail that was filled beforehand
 					var sectors []int
 					for k := range (len(p.Data[n]) + 511) / 512 {
-						if lo, hi := k*512, min(k*512+512, len(p.Data[n])); !bytes.Equal(p.Synced[n][lo:hi], p.Data[n][lo:hi]) {
+						lo, hi := k*512, min(k*512+512, len(p.Data[n]))
+						if !bytes.Equal(p.Synced[n][lo:hi], p.Data[n][lo:hi]) {
 							sectors = append(sectors, k)
 						}
 					}
-					for i, k := range sectors { // those behind it are as written, so a medium that keeps the order tears the last one only
+					// Sectors behind it are as written, so a medium that keeps the order tears the
+					// last one only.
+					for i, k := range sectors {
 						add("torn sector", k, i == len(sectors)-1)
 						add("half a sector", k, i == len(sectors)-1)
 					}
@@ -215,8 +224,8 @@ func (o NameOp) do(names map[string]uint64) {
 	}
 }
 
-// Build makes the directory dir, unless the like of it was there before: then it returns false. seen
-// holds what was; more is what else the check of the state depends on.
+// Build makes the directory dir and returns true. It returns false, and makes nothing, if an equal
+// directory is in seen. Build adds to seen; more is what else the check of the state depends on.
 func (s *State) Build(t testing.TB, dir string, seen map[uint64]bool, more ...any) bool {
 	t.Helper()
 	files := s.files()
@@ -261,7 +270,7 @@ func (s *State) files() map[string][]byte {
 				clear(b[from : from+256])
 			case "torn sector":
 				lo, hi := s.N*512, min(s.N*512+512, len(b))
-				if name != s.Point.Slots { // what the write leaves as it is stays (doc.go, assumptions)
+				if name != s.Point.Slots { // what the write leaves as it is stays (see package wal, Assumptions)
 					for b[lo] == s.Point.Synced[n][lo] {
 						lo++
 					}
