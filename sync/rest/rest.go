@@ -187,8 +187,8 @@ func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
 	if len(text) <= smallAnswer {
 		return text, nil, nil
 	}
-	control := http.NewResponseController(c.w)
-	pass := c.going.Open(c.user.ID, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+	pass := new(share.Pass)
+	c.going.Open(pass, c.user.ID, reader{http.NewResponseController(c.w)})
 	if _, err := pass.Grow(len(text), c.r.Context().Done()); err != nil {
 		pass.Close()
 		return nil, nil, errBusy
@@ -196,11 +196,11 @@ func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
 	return text, pass, nil
 }
 
-// arriving is a body as the server gives it, which has time limits of its own.
-type arriving interface {
-	Stood(time.Duration) // a time that does not count
-	Cut()                // reading ends now
-}
+// reader is a client that reads an answer.
+type reader struct{ *http.ResponseController }
+
+// Cut implements share.Cutter.
+func (r reader) Cut() { _ = r.SetWriteDeadline(time.Unix(1, 0)) }
 
 // read reads the body. A large one has a pass, also where read returns an error.
 func (c *call) read(limit int64) (pass *share.Pass, err error) {
@@ -223,14 +223,12 @@ func (c *call) read(limit int64) (pass *share.Pass, err error) {
 			size := 2 * cap(body)
 			if size > smallBody {
 				if pass == nil {
-					cut := func() {}
-					if a, ok := c.r.Body.(arriving); ok {
-						cut = a.Cut
-					}
-					pass = c.coming.Open(c.user.ID, cut)
+					cut, _ := c.r.Body.(share.Cutter)
+					pass = new(share.Pass)
+					c.coming.Open(pass, c.user.ID, cut)
 				}
 				waited, err := pass.Grow(size, c.r.Context().Done())
-				if a, ok := c.r.Body.(arriving); ok {
+				if a, ok := c.r.Body.(interface{ Stood(time.Duration) }); ok { // device.NewServer's
 					a.Stood(waited)
 				}
 				if err != nil {
