@@ -23,9 +23,9 @@ const (
 // errLargeAnswer is wrapped by the error for a question whose answer would be too large.
 var errLargeAnswer = errors.New("the answer would be larger")
 
-// buildAnswer makes an answer of at most so many bytes. build is called with a bound and reports whether
-// the whole answer stays within it; beyond smallAnswer it is called again when the bytes are there. pass
-// is nil for a small answer, else the caller closes it.
+// buildAnswer makes an answer of at most so many bytes. build is called with a bound and reports
+// whether the whole answer stays within it; beyond smallAnswer it is called again when the bytes
+// are there. pass is nil for a small answer, else the caller closes it.
 func (d *Doors) buildAnswer(
 	device proto.UUID, most int, done <-chan struct{}, build func(limit int) (b []byte, whole bool),
 ) (b []byte, pass *share.Pass, err error) {
@@ -67,8 +67,8 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 	h.succeed(w, r, device, b)
 }
 
-// succeed answers with JSON. A large answer takes bytes of largeAnswers until the device has read it; it
-// returns false if there are none, or the device was too slow.
+// succeed answers with JSON. A large answer takes bytes of largeAnswers until the device has read
+// it; it returns false if there are none, or the device was too slow.
 func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID, body []byte) bool {
 	if len(body) <= smallAnswer {
 		w.Header().Set("Content-Type", "application/json")

@@ -136,8 +136,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones came
-// from its address, and ends the connection.
+// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones
+// came from its address, and ends the connection.
 func refuseGuess(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Retry-After", "60")
@@ -219,8 +219,8 @@ func (h *HTTP) withBody(
 	}
 }
 
-// work waits until a large body may be parsed and stored. It has come whole, so its sender has no part
-// in the time that this takes. It returns false when that is too long.
+// work waits until a large body may be parsed and stored. It has come whole, so its sender has no
+// part in the time that this takes. It returns false when that is too long.
 func (h *HTTP) work(r *http.Request) bool {
 	select {
 	case h.working <- struct{}{}:
@@ -319,8 +319,8 @@ func unsupported(head http.Header) (status int, why string) {
 
 var errBodySize = errors.New("device: body larger than allowed")
 
-// read fills the body. A body beyond freeBody takes the bytes of its buffer from budget; its pass is then
-// open, also where read returns an error.
+// read fills the body. A body beyond freeBody takes the bytes of its buffer from budget; its pass
+// is then open, also where read returns an error.
 func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) error {
 	s.body = s.body[:0]
 	coming, _ := r.Body.(*arrival) // nil in tests without a connection

@@ -15,9 +15,9 @@ import (
 )
 
 // Bounds of one MQTT connection and of all together. A device can make the agent hold its
-// unfinished packet, of which at most 2*smallPacket beside the bytes of mqttNet.large, and its unread
-// answers: beyond stallOut nothing more is read from the device, beyond maxOut its connection is
-// closed. It can make the agent hold nothing else.
+// unfinished packet, of which at most 2*smallPacket beside the bytes of mqttNet.large, and its
+// unread answers: beyond stallOut nothing more is read from the device, beyond maxOut its
+// connection is closed. It can make the agent hold nothing else.
 const (
 	maxRemaining = 65536     // of a packet's remaining length (API.md 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading

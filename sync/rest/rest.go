@@ -111,7 +111,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve returns the answer as JSON text, nil for none. A large one has a pass, which the caller closes.
+// serve returns the answer as JSON text, nil for none. A large one has a pass, which the caller
+// closes.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *share.Pass, error) {
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok || len(path) > maxPath || len(r.URL.RawQuery) > 16*maxPath {

@@ -36,8 +36,8 @@ type Budget struct {
 	waits  int           // transfers that wait for that
 }
 
-// Cutter ends what a transfer waits for at its far end. Cut is called once, under the budget's lock,
-// so it must not block; any goroutine may call it.
+// Cutter ends what a transfer waits for at its far end. Cut is called once, under the budget's
+// lock, so it must not block; any goroutine may call it.
 type Cutter interface{ Cut() }
 
 // New returns a budget of so many bytes.
@@ -64,8 +64,8 @@ type Pass struct {
 	evicted bool
 }
 
-// Open begins a transfer, which holds nothing yet. cut is what is called if it has to give way; it may be
-// nil. Open keeps p until Close.
+// Open begins a transfer, which holds nothing yet. cut is what is called if it has to give way; it
+// may be nil. Open keeps p until Close.
 func (b *Budget) Open(p *Pass, owner Owner, cut Cutter) {
 	*p = Pass{budget: b, owner: owner, cut: cut, until: time.Now().Add(Grace)}
 	b.mu.Lock()
@@ -77,8 +77,8 @@ func (b *Budget) Open(p *Pass, owner Owner, cut Cutter) {
 func (p *Pass) IsOpen() bool { return p.budget != nil }
 
 // Grow changes how many bytes the transfer holds, and waits for them where that must be, at most
-// Patience in all or until done is closed. waited is for how long; it does not count against the far
-// end, whose time limits the caller prolongs by it.
+// Patience in all or until done is closed. waited is for how long; it does not count against the
+// far end, whose time limits the caller prolongs by it.
 func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err error) {
 	b := p.budget
 	b.mu.Lock()
@@ -220,8 +220,8 @@ func (p *Pass) Moved(n int) error {
 	return nil
 }
 
-// Ours notes that we are the reason for what follows: nobody evicts the transfer. It returns ErrEvicted
-// where that has happened already.
+// Ours notes that we are the reason for what follows: nobody evicts the transfer. It returns
+// ErrEvicted where that has happened already.
 func (p *Pass) Ours() error {
 	p.budget.mu.Lock()
 	defer p.budget.mu.Unlock()

@@ -138,7 +138,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// Honest transfers that need more than there is do not wait for each other for ever: the oldest goes on.
+// Honest transfers that need more than there is do not wait for each other for ever: the oldest
+// goes on.
 func TestTheOldestGoesOn(t *testing.T) {
 	bubble(t, func(r rig) {
 		first, second := r.open(1), r.open(2)
