@@ -12,8 +12,9 @@ import (
 	"edgesync/wal"
 )
 
-// BenchmarkLogToWire takes events of three values from the segments' files to the bytes that go to gRPC: reading, checking, batching,
-// framing, acknowledging. It reports allocs/event, which stays at a constant a batch.
+// BenchmarkLogToWire takes events of three values from the files of the segments to the bytes that
+// go to gRPC: reading, checking, batching, framing, acknowledging. It reports allocs/event; a batch
+// costs a constant number of allocations.
 func BenchmarkLogToWire(b *testing.B) {
 	const events = 50_000
 	dir := b.TempDir()

@@ -15,10 +15,10 @@ import (
 	"edgesync/wal"
 )
 
-// Wire contract 5: the content of what goes up.
+// CONTRACT.md 5: the content of what goes up.
 func TestConformanceContent(t *testing.T) {
 	conform(t, []rule{
-		{"5.2 the deletion of time series is recorded and told, never sent, and holds nothing up", func(b *box) {
+		{"5.2 the deletion of time series goes to the dead deadLetters, never up, and holds nothing up", func(b *box) {
 			d := b.device("d")
 			b.sent(func(*proto.UplinkMsg) bool { return true })
 			b.post(d.ID, 1)
@@ -30,22 +30,22 @@ func TestConformanceContent(t *testing.T) {
 				b.Fatal(err)
 			}
 			b.post(d.ID, 2)
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2})
-			letters := func() (list []wal.DeadLetter) {
+			deadLetters := func() (list []wal.DeadLetter) {
 				if err := b.dead.Each(func(l *wal.DeadLetter) bool { list = append(list, *l); return true }); err != nil {
 					b.Fatal(err)
 				}
 				return list
 			}
-			if l := letters(); len(l) != 1 || !l[0].Resting || !strings.HasPrefix(l[0].Reason, "TIMESERIES_DELETED cannot be transferred") {
-				b.Errorf("letters %+v", l)
+			if l := deadLetters(); len(l) != 1 || !l[0].Resting || !strings.HasPrefix(l[0].Reason, "TIMESERIES_DELETED cannot be transferred") {
+				b.Errorf("dead letters %+v", l)
 			}
-			if _, err := b.agent.DeadLetters().Retry(b.Context(), letters()[0].Offset); err != nil {
+			if _, err := b.agent.DeadLetters().Retry(b.Context(), deadLetters()[0].Offset); err != nil {
 				b.Fatal(err)
 			}
-			b.settle(time.Minute)
-			b.expect("resting again", letters()[0].Resting, true)
+			b.elapse(time.Minute)
+			b.expect("resting again", deadLetters()[0].Resting, true)
 			b.expect("sent", len(b.sent(func(u *proto.UplinkMsg) bool {
 				return len(u.EntityData) > 0 && u.EntityData[0].AttributeDeleteMsg != nil
 			})), 0)
@@ -66,7 +66,7 @@ func TestConformanceContent(t *testing.T) {
 					b.Fatal(err)
 				}
 			}
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			for key, want := range map[string]cloudtest.Value{
 				"bool": {Type: proto.KeyValueType_BOOLEAN_V, Bool: true}, "long": {Type: proto.KeyValueType_LONG_V, Long: math.MinInt64},
 				"double": {Type: proto.KeyValueType_DOUBLE_V, Dbl: 0.3333333333333333}, "text": {Type: proto.KeyValueType_STRING_V, Str: "Grüße 温度 🌡"},
@@ -91,7 +91,7 @@ func TestConformanceContent(t *testing.T) {
 				b.expect("again", errors.Is(err, ErrNameTaken), true)
 				b.stop() // and a restart before there is a link
 				b.start()
-				b.settle(time.Second)
+				b.elapse(time.Second)
 				b.post(id, 4)
 			})
 			_, _, changes := b.doors.heard()
@@ -134,7 +134,7 @@ func TestConformanceContent(t *testing.T) {
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
-				b.settle(3 * time.Second)
+				b.elapse(3 * time.Second)
 				b.expect("status", state(), step.want)
 			}
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
@@ -158,19 +158,19 @@ func TestConformanceContent(t *testing.T) {
 			}
 			here := func() bool { _, ok := b.reg.Relation([]byte(text)); return ok }
 			relation(false)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{true, 1})
 			b.cloud.RateLimit(true) // the deletion waits in the queue
 			relation(true)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: entityCreated, Entity: text}}}) // as the answer to a question would bring it
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 1})
 			b.cloud.RateLimit(false)
-			b.settle(2 * time.Minute)
+			b.elapse(2 * time.Minute)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 0})
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: entityCreated, Entity: text}}}) // somebody makes it anew
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("here", here(), true)
 		}},
 		{"5.9 the metadata of a rule chain are asked for and come", func(b *box) {
@@ -192,7 +192,7 @@ func TestConformanceContent(t *testing.T) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.settle(10 * time.Second)
+			b.elapse(10 * time.Second)
 			b.expect("received", received()-before, 1)
 			_, ok := b.reg.Entity(proto.KindRuleChainMetadata, chain)
 			b.expect("here", ok, true)
@@ -200,25 +200,26 @@ func TestConformanceContent(t *testing.T) {
 	})
 }
 
-// What was announced on the way is not lost by a crash between record and event (see birth.go).
-func TestUnbornIsAnnouncedAtStart(t *testing.T) {
+// A device whose creation is recorded and not yet queued when the agent crashes is announced to the
+// cloud at the next start.
+func TestPendingCreationIsAnnouncedAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, nil)
 		defer func() { b.cloud.Stop(); b.link.Close() }()
 		b.start()
-		b.settle(time.Minute)
-		born, _, err := b.reg.Prepare(&proto.NewDevice{Name: "Dev C", CredentialsID: "c"}, time.Now())
+		b.elapse(time.Minute)
+		creation, _, err := b.reg.Prepare(&proto.NewDevice{Name: "Dev C", CredentialsID: "c"}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.stop() // between
+		b.stop() // before the creation is queued
 		b.start()
 		defer b.stop()
 		if _, ok := b.reg.ByToken("c"); !ok {
 			t.Error("not found after the start")
 		}
-		b.settle(time.Minute)
-		if d, _, ok := b.tenant.DeviceOf(born.ID); !ok || d.Name != "Dev C" {
+		b.elapse(time.Minute)
+		if d, _, ok := b.tenant.DeviceOf(creation.ID); !ok || d.Name != "Dev C" {
 			t.Errorf("in the cloud: %+v %v", d, ok)
 		}
 	})

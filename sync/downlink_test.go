@@ -11,7 +11,8 @@ import (
 	"edgesync/proto"
 )
 
-// Every downlink is acknowledged, after it is durable; what cannot be stored is not, and comes again.
+// Every downlink is acknowledged after it is durable; a downlink that cannot be stored is not
+// acknowledged and comes again.
 func TestDownlinks(t *testing.T) {
 	s := &script{}
 	s.sync = func(int, *proto.SyncRequestMsg) []*proto.DownlinkMsg {
@@ -22,7 +23,7 @@ func TestDownlinks(t *testing.T) {
 		}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if !slices.Equal(s.acks, []int32{11, 12, 13, 2001}) {
 			r.Errorf("acknowledged %v", s.acks)
 		}
@@ -37,7 +38,7 @@ func TestDownlinks(t *testing.T) {
 		r.reg.fail = errors.New("no space")
 		r.reg.mu.Unlock()
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 14, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{}}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if slices.Contains(s.acks, 14) {
 			r.Error("acknowledged what could not be stored")
 		}
@@ -45,14 +46,15 @@ func TestDownlinks(t *testing.T) {
 		r.reg.fail = nil
 		r.reg.mu.Unlock()
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 14, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{}}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if !slices.Contains(s.acks, 14) {
 			r.Error("not acknowledged when it came again")
 		}
 	})
 }
 
-// A sync that stands still is asked for again on the same stream, then over a new one (wire contract 3.6).
+// A sync that stands still is asked for again on the same stream, then over a new one (CONTRACT.md
+// 3.6).
 func TestSyncStandsStill(t *testing.T) {
 	s := &script{}
 	s.sync = func(session int, _ *proto.SyncRequestMsg) []*proto.DownlinkMsg {
@@ -62,7 +64,7 @@ func TestSyncStandsStill(t *testing.T) {
 		return []*proto.DownlinkMsg{{DownlinkMsgId: 1, SyncCompletedMsg: &proto.SyncCompletedMsg{}}}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(10 * time.Minute)
+		r.elapse(10 * time.Minute)
 		if got, want := seconds(s.connects), []float64{0, 363}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -73,19 +75,20 @@ func TestSyncStandsStill(t *testing.T) {
 			r.Errorf("ended %d, aborted %d; want 1, 2", r.reg.ended, r.reg.aborted)
 		}
 		if !slices.Equal(r.syncing, []bool{true, false, true, false}) { // asking again on the same stream is the same sync
-			r.Errorf("told %v about syncs", r.syncing)
+			r.Errorf("syncs reported as %v", r.syncing)
 		}
 	})
 }
 
-// A call to a device is acknowledged and answered at once: an open one would hold up every edge of the server (wire contract 6.1).
+// A call to a device is acknowledged and answered at once, because a call without acknowledgement
+// holds up every edge of the server (CONTRACT.md 6.1).
 func TestCallIsAnswered(t *testing.T) {
 	s := &script{}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		call := &proto.DeviceRpcCallMsg{DeviceIdMSB: 5, RequestUuidMSB: 6, RequestUuidLSB: 7, RequestId: 8, RequestMsg: &proto.RpcRequestMsg{Method: "x"}}
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 77, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{call}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if !slices.Contains(s.acks, 77) {
 			r.Error("not acknowledged")
 		}
@@ -96,34 +99,34 @@ func TestCallIsAnswered(t *testing.T) {
 	})
 }
 
-// The secret of an EdgeUpdateMsg is the one for the next connect (wire contract 2.8).
+// The secret in an EdgeUpdateMsg is used at the next connect (CONTRACT.md 2.8).
 func TestNewSecret(t *testing.T) {
 	var end atomic.Bool
 	s := &script{end: func(session int, _ *proto.RequestMsg) (bool, error) { return session == 1 && end.Load(), nil }}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		end.Store(true)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		if !slices.Equal(s.secrets, []string{"top-secret", "newer"}) {
 			r.Error("the new secret was not used")
 		}
 	})
 }
 
-// The server's clock is learnt from what it says about our own edge, so that a wrong clock here neither refuses every call nor carries out one whose
-// caller has given up (wire contract 8.1).
+// The server's clock is learnt from the attributes of the edge, so that an agent with a wrong clock
+// neither refuses every call nor carries out a call whose caller has given up (CONTRACT.md 8.1).
 func TestCallsByTheServersClock(t *testing.T) {
 	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
 		s := &script{ahead: ahead, takes: true}
 		inBubble(t, s, nil, func(r *rig) {
-			r.settle(2 * time.Second)
+			r.elapse(2 * time.Second)
 			call := func(n int64, timeout time.Duration) {
 				s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: int32(n), DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
 					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
 				}}}})
-				r.settle(time.Second)
+				r.elapse(time.Second)
 			}
 			answers := func() (words []string) {
 				s.mu.Lock()
@@ -146,7 +149,7 @@ func TestCallsByTheServersClock(t *testing.T) {
 			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT"}) {
 				r.Errorf("ahead %v: answers %v", ahead, got)
 			}
-			r.settle(20 * time.Second)
+			r.elapse(20 * time.Second)
 			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT", "1 TIMEOUT"}) {
 				r.Errorf("ahead %v: answers %v", ahead, got)
 			}
@@ -154,15 +157,15 @@ func TestCallsByTheServersClock(t *testing.T) {
 	}
 }
 
-// While the server's clock is not known every call gets the server's least timeout.
+// While the server's clock is not known, every call gets the shortest timeout of the server.
 func TestCallsBeforeTheClockIsKnown(t *testing.T) {
-	s := &script{deaf: true, takes: true}
+	s := &script{silent: true, takes: true}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
 			DeviceIdMSB: 5, RequestUuidMSB: 1, ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
 		}}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.calls) != 1 || time.Until(s.calls[0].Expires) != callMinimum-time.Second || s.calls[0].Params != "null" {
@@ -171,11 +174,12 @@ func TestCallsBeforeTheClockIsKnown(t *testing.T) {
 	})
 }
 
-// A server that answers no question, although it acknowledges it, is left after three minutes, not sooner (wire contract 10.17).
-func TestDeafServerIsLeft(t *testing.T) {
-	s := &script{deaf: true}
+// A server that acknowledges questions and sends no downlinks is left after three minutes, not
+// sooner (CONTRACT.md 10.17).
+func TestServerWithoutDownlinksIsLeft(t *testing.T) {
+	s := &script{silent: true}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(400 * time.Second)
+		r.elapse(400 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 183, 366}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}

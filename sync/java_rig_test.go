@@ -34,7 +34,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// javaTape is the recording.
+// javaTape is the recording java-edge, by its lines.
 type javaTape struct {
 	up   map[int]*proto.UplinkMsg
 	down map[int]*proto.DownlinkMsg
@@ -80,7 +80,7 @@ func readJavaTape(t *testing.T) *javaTape {
 	return tape
 }
 
-// javaRig is a whole agent with its doors, in the place of the recorded Java edge.
+// javaRig is a whole agent with its doors; it stands where the Java edge stood in the recording.
 type javaRig struct {
 	*testing.T
 	*javaTape
@@ -91,30 +91,33 @@ type javaRig struct {
 	reg     *registry.Registry
 	http    http.Handler
 	mqtt    *bufconn.Listener
-	told    map[int]bool
+	checked map[int]bool // lines whose uplink is compared or explained
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
 }
 
-func (r *javaRig) settle(d time.Duration) {
+// elapse lets d pass on the fake clock, then waits until every goroutine is idle.
+func (r *javaRig) elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// at lets it become that many milliseconds since the beginning of the recording.
+// at lets time pass until ms after the beginning of the recording, and asserts that nothing is sent
+// meanwhile.
 func (r *javaRig) at(ms int) {
 	r.Helper()
 	due := r.base.Add(time.Duration(ms) * time.Millisecond)
 	if due.Before(time.Now()) {
 		r.Fatalf("%d ms are over since %v", ms, time.Since(due))
 	}
-	r.settle(time.Until(due))
+	r.elapse(time.Until(due))
 	if u := r.new(); !pb.Equal(u, &proto.UplinkMsg{}) {
 		r.Errorf("sent before %d ms: %v", ms, u)
 	}
 }
 
-// new returns what was sent since it was called last, all parts in one message; probes and ids are left out.
+// new returns what was sent since the last call of new, all parts in one message; probes and ids
+// are left out.
 func (r *javaRig) new() *proto.UplinkMsg {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,16 +130,17 @@ func (r *javaRig) new() *proto.UplinkMsg {
 	return all
 }
 
-// same compares what is sent within two seconds with lines of the recording, put together; times that the edge itself gives may differ by one.
+// same compares what is sent within two seconds with lines of the recording, put together. Times
+// that the edge itself gives may differ by one second.
 func (r *javaRig) same(lines ...int) {
 	r.Helper()
-	r.settle(2 * time.Second)
+	r.elapse(2 * time.Second)
 	want := &proto.UplinkMsg{}
 	for _, line := range lines {
 		if r.up[line] == nil {
 			r.Fatalf("line %d is no uplink", line)
 		}
-		r.told[line] = true
+		r.checked[line] = true
 		pb.Merge(want, r.up[line])
 	}
 	want.UplinkMsgId = 0
@@ -161,22 +165,23 @@ func (r *javaRig) same(lines ...int) {
 	}
 }
 
-// better says why ours sends something else than the lines, and checks what.
+// better asserts what is sent within two seconds when that is not what the lines hold, and says
+// why.
 func (r *javaRig) better(reason, want string, lines ...int) {
 	r.Helper()
-	r.settle(2 * time.Second)
+	r.elapse(2 * time.Second)
 	for _, line := range lines {
 		if r.up[line] == nil {
 			r.Fatalf("line %d is no uplink", line)
 		}
-		r.told[line] = true
+		r.checked[line] = true
 	}
 	if got := oneLine(r.new()); got != want {
 		r.Errorf("lines %v (%s): sent\n%s, want\n%s", lines, reason, got, want)
 	}
 }
 
-// oneLine is a message as text that does not change from run to run.
+// oneLine returns a message as text that does not change from run to run.
 func oneLine(m pb.Message) string {
 	return strings.Join(strings.Fields(fmt.Sprint(m)), " ")
 }
@@ -191,13 +196,13 @@ func (r *javaRig) push(line int) {
 	m.DownlinkMsgId = 0 // the cloud gives one
 	before := r.cloud.Stats().DownlinkAcks
 	r.cloud.Push(r.edge, m)
-	r.settle(1500 * time.Millisecond)
+	r.elapse(1500 * time.Millisecond)
 	if got := r.cloud.Stats().DownlinkAcks - before; got != 1 {
 		r.Errorf("line %d: %d acknowledgements", line, got)
 	}
 }
 
-// post is a device's HTTP request.
+// post sends an HTTP request of a device.
 func (r *javaRig) post(token, what, body string) {
 	r.Helper()
 	w := httptest.NewRecorder()
@@ -209,12 +214,12 @@ func (r *javaRig) post(token, what, body string) {
 	}
 }
 
-// javaDevice is a device over MQTT 3.1.1. What it gets is in got, as topic and payload.
+// javaDevice is a device that talks MQTT 3.1.1.
 type javaDevice struct {
 	r    *javaRig
 	conn net.Conn
 	mu   gosync.Mutex
-	got  []string
+	got  []string                    // topics and payloads that arrived
 	on   func(topic, payload string) // called by the reading goroutine; may publish
 }
 
@@ -294,7 +299,7 @@ func (d *javaDevice) received(want ...string) {
 }
 
 func newJavaRig(t *testing.T) *javaRig {
-	r := &javaRig{T: t, javaTape: readJavaTape(t), told: map[int]bool{}, base: time.UnixMilli(1795463544805)}
+	r := &javaRig{T: t, javaTape: readJavaTape(t), checked: map[int]bool{}, base: time.UnixMilli(1795463544805)}
 	time.Sleep(time.Until(r.base))
 	tenant := cloudtest.NewTenant()
 	r.edge = proto.UUIDOf(5937482434482213361, -9129274334117131605)

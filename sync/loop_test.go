@@ -10,6 +10,7 @@ import (
 	"edgesync/sync/config"
 )
 
+// seconds returns durations in seconds, to the millisecond.
 func seconds(d []time.Duration) []float64 {
 	s := make([]float64, len(d))
 	for i := range d {
@@ -18,6 +19,7 @@ func seconds(d []time.Duration) []float64 {
 	return s
 }
 
+// upTo returns the timestamps 1 to n.
 func upTo(n int64) (ts []int64) {
 	for i := int64(1); i <= n; i++ {
 		ts = append(ts, i)
@@ -27,10 +29,10 @@ func upTo(n int64) (ts []int64) {
 
 func TestDeliversInOrder(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.state(Connected)
 		r.post(250)
-		r.settle(5 * time.Second)
+		r.elapse(5 * time.Second)
 		if got := r.script.order(); !slices.Equal(got, upTo(250)) {
 			r.Errorf("arrived: %v", got)
 		}
@@ -51,12 +53,12 @@ func TestDeliversInOrder(t *testing.T) {
 	})
 }
 
-// batch.timeout = 0 sends on arrival (architecture, "batch").
-func TestNoWaitForCompany(t *testing.T) {
+// A batch.timeout of 0 sends each event on arrival.
+func TestNoWaitForMoreEvents(t *testing.T) {
 	inBubble(t, &script{}, func(c *config.Config) { c.Batch.Timeout = 0 }, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(1)
-		r.settle(0)
+		r.elapse(0)
 		r.counts(1, 1, 0, 0)
 		if got := seconds(r.script.at); !slices.Equal(got, []float64{1}) {
 			r.Errorf("sent at %v", got)
@@ -74,7 +76,7 @@ func TestBackoffDoublesAndResets(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(1)
-		r.settle(10 * time.Minute)
+		r.elapse(10 * time.Minute)
 		if got, want := seconds(s.connects), []float64{0, 3, 9, 21, 45, 93, 153, 213}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -82,7 +84,8 @@ func TestBackoffDoublesAndResets(t *testing.T) {
 	})
 }
 
-// Refused credentials are tried again after 10 s, doubling to 5 minutes, with a sentence that helps and no secret in it.
+// Refused credentials are tried again after 10 s, doubling to 5 minutes; the last error says what
+// to check, and holds no secret.
 func TestRefusedCredentials(t *testing.T) {
 	s := &script{}
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
@@ -90,7 +93,7 @@ func TestRefusedCredentials(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(3)
-		r.settle(1000 * time.Second)
+		r.elapse(1000 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 10, 30, 70, 150, 310, 610, 910}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -109,27 +112,28 @@ func TestUnknownRoutingKey(t *testing.T) {
 		return &proto.ConnectResponseMsg{ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS, ErrorMsg: "Failed to find the edge! Routing key: key"}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "check cloud.routing_key") {
 			r.Errorf("last error: %q", e)
 		}
 	})
 }
 
-// The cloud is away for an hour: events stay, the agent comes back by itself within reconnect.max_interval, and a hint cuts the wait.
+// Events stay in the queue while the cloud is away for an hour, and a hint ends the wait for the
+// next attempt.
 func TestCloudAwayForAnHour(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
 		r.link.Refuse.Store(true)
 		r.link.Swallow.Store(true)
 		for range 60 {
 			r.post(10)
-			r.settle(time.Minute)
+			r.elapse(time.Minute)
 		}
 		r.counts(600, 0, 600, 0)
 		r.link.Refuse.Store(false)
 		r.link.Swallow.Store(false)
 		r.agent.Hint()
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.counts(600, 600, 0, 0)
 		if got := r.script.order(); !slices.Equal(got, upTo(600)) {
 			r.Errorf("arrived %d events, not in order", len(got))
@@ -137,7 +141,8 @@ func TestCloudAwayForAnHour(t *testing.T) {
 	})
 }
 
-// A cloud that accepts and never answers: after 60 s the session ends and everything is sent again, nothing is committed.
+// The session ends after 60 s without acknowledgements; nothing is committed, and everything is
+// sent again.
 func TestNoAcknowledgements(t *testing.T) {
 	s := &script{}
 	s.uplink = func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -148,12 +153,12 @@ func TestNoAcknowledgements(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(300)
-		r.settle(59 * time.Second)
+		r.elapse(59 * time.Second)
 		r.counts(300, 0, 300, 0)
 		if n := r.agent.Snapshot().InFlight; n != 2 {
 			r.Errorf("%d batches in flight, want 2", n)
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 63}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -176,15 +181,15 @@ func TestAcknowledgementsOutOfOrder(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(200)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.counts(200, 0, 200, 0) // the second is acknowledged, the first is not
 		r.script.streams[1](&proto.ResponseMsg{UplinkResponseMsg: ok(held)})
-		r.settle(0)
+		r.elapse(0)
 		r.counts(200, 200, 0, 0)
 	})
 }
 
-// A clean end is a disconnect like any other.
+// A clean end of the stream is a disconnect like any other.
 func TestCleanEnd(t *testing.T) {
 	s := &script{}
 	s.end = func(session int, m *proto.RequestMsg) (bool, error) {
@@ -192,7 +197,7 @@ func TestCleanEnd(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(1)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		if got, want := seconds(s.connects), []float64{0, 4}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -200,12 +205,13 @@ func TestCleanEnd(t *testing.T) {
 	})
 }
 
-// Another agent with the same key: three clean ends right after ACCEPTED, then straight to the longest wait.
+// Three clean ends right after ACCEPTED mean another agent with the same key, and the agent goes
+// straight to the longest wait.
 func TestSecondAgent(t *testing.T) {
 	s := &script{}
 	s.end = func(_ int, m *proto.RequestMsg) (bool, error) { return m.GetSyncRequestMsg() != nil, nil }
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(130 * time.Second)
+		r.elapse(130 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 3, 9, 69, 129}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -215,63 +221,66 @@ func TestSecondAgent(t *testing.T) {
 	})
 }
 
-// An idle link is probed after 30 s; a link that swallows everything is noticed 20 s later at the latest.
+// An idle link is probed after 30 s, and a link that swallows everything is noticed 20 s later at
+// the latest.
 func TestProbe(t *testing.T) {
 	s := &script{}
 	inBubble(t, s, func(c *config.Config) { c.Keepalive.Time = time.Hour }, func(r *rig) {
-		r.settle(100 * time.Second)
+		r.elapse(100 * time.Second)
 		s.mu.Lock()
 		if got, want := seconds(s.at), []float64{30, 60, 90}; !slices.Equal(got, want) {
 			r.Errorf("probes at %v, want %v", got, want)
 		}
 		s.mu.Unlock()
 		r.link.Swallow.Store(true) // the next probe goes at 120 s and is lost
-		r.settle(39 * time.Second)
+		r.elapse(39 * time.Second)
 		r.state(Connected)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.state(Disconnected)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "probe") {
 			r.Errorf("last error %q", e)
 		}
 		r.link.Swallow.Store(false)
-		r.settle(3 * time.Second)
+		r.elapse(3 * time.Second)
 		r.state(Connected)
 	})
 }
 
-// Keepalive notices a dead link while batches are in flight long before the limit for acknowledgements.
+// Keepalive notices a dead link while batches are in flight, long before the limit for
+// acknowledgements.
 func TestKeepaliveNoticesDeadLink(t *testing.T) {
 	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.link.Swallow.Store(true)
 		r.post(1)
-		r.settle(39*time.Second + 500*time.Millisecond)
+		r.elapse(39*time.Second + 500*time.Millisecond)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "keepalive") {
 			r.Errorf("last error %q", e)
 		}
 		r.link.Swallow.Store(false)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		r.counts(1, 1, 0, 0)
 	})
 }
 
-// A dial into a black hole ends after cloud.timeout, which doubles with each time in a row up to 60 s.
+// A dial into a black hole ends after cloud.timeout, which doubles with each attempt in a row, up
+// to 60 s.
 func TestBlackHole(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
 		r.link.Swallow.Store(true)
 		r.link.Hole.Store(true)
-		r.settle(60 * time.Minute)
+		r.elapse(60 * time.Minute)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "no answer in time (1m0s)") {
 			r.Errorf("last error %q", e)
 		}
 		r.link.Hole.Store(false)
 		r.link.Swallow.Store(false)
-		r.settle(2 * time.Minute)
+		r.elapse(2 * time.Minute)
 		r.state(Connected)
 	})
 }
 
-// Two updates of one entity's attributes are never in flight together (wire contract 4.3).
+// Two updates of one entity's attributes are never in flight together (CONTRACT.md 4.3).
 func TestAttributesOfOneEntityWait(t *testing.T) {
 	s := &script{}
 	inFlight, most := 0, 0
@@ -299,7 +308,7 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(5, 5, 0, 0)
 		if most != 1 {
 			r.Errorf("%d in flight together", most)
@@ -310,7 +319,7 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 	})
 }
 
-// A stop sends what is ready, waits for the acknowledgements due, and commits.
+// A stop sends what is ready, waits for the acknowledgements that are due, and commits.
 func TestStopFlushes(t *testing.T) {
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -318,9 +327,9 @@ func TestStopFlushes(t *testing.T) {
 		return ok(u)
 	}
 	inBubble(t, s, func(c *config.Config) { c.Batch.Timeout = time.Hour }, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(7)
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.counts(7, 0, 7, 0)
 		began := time.Now()
 		r.stop()
@@ -331,13 +340,13 @@ func TestStopFlushes(t *testing.T) {
 	})
 }
 
-// A stop does not wait for ever for a cloud that does not answer.
+// A stop waits at most stopTimeout for a cloud that does not answer.
 func TestStopIsBounded(t *testing.T) {
 	s := &script{uplink: func(int, *proto.UplinkMsg) *proto.UplinkResponseMsg { pause(10 * time.Second); return nil }}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(7)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		began := time.Now()
 		r.stop()
 		if took := r.stopped.Sub(began); took != stopTimeout {

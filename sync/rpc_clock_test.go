@@ -8,7 +8,8 @@ import (
 	"edgesync/sync/calls"
 )
 
-// TestCallBeforeClock: a call that comes before the server's clock is known ends by it all the same, although ours is a year behind.
+// A call that comes before the server's clock is known ends by the server's clock, although the
+// clock of the agent is a year behind.
 func TestCallBeforeClock(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	s := &script{ahead: year, takes: true}
@@ -19,14 +20,14 @@ func TestCallBeforeClock(t *testing.T) {
 		}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		s.mu.Lock()
 		delivered, early := len(s.calls), len(s.uplinks)
 		s.mu.Unlock()
 		if delivered != 1 || early != 0 {
 			t.Fatalf("%d calls delivered, %d answered", delivered, early)
 		}
-		r.settle(15 * time.Second)
+		r.elapse(15 * time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.uplinks) != 1 || len(s.uplinks[0].DeviceRpcCallMsg) != 1 || s.uplinks[0].DeviceRpcCallMsg[0].GetResponseMsg().GetError() != calls.TimedOut {

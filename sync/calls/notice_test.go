@@ -9,7 +9,8 @@ import (
 	"edgesync/proto"
 )
 
-// Notices are bounded, those that wait and those that are remembered for the cloud's call, and all of them are over after a day.
+// Notices are bounded, both those that wait and those that are remembered for the cloud's call, and
+// all of them end after a day.
 func TestNoticesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		device := proto.UUIDOf(7, 8)

@@ -11,7 +11,7 @@ import (
 	"edgesync/proto"
 )
 
-// inPieces is what the transport hands over.
+// inPieces cuts a message into pieces, as the transport hands it over.
 func inPieces(b []byte, size int) (list mem.BufferSlice) {
 	for len(b) > size {
 		list = append(list, mem.SliceBuffer(b[:size]))
@@ -35,7 +35,8 @@ func otaMessage(entity string) []byte {
 	return b
 }
 
-// A large message is decoded as a small one is, whatever is in it, and what is broken is refused.
+// A large message is decoded as the library decodes it, whatever is in it, and a broken message is
+// refused.
 func TestLargeMessages(t *testing.T) {
 	good := otaMessage(`{"data":"` + strings.Repeat("QUJD", 300_000) + `"}`)
 	for name, b := range map[string][]byte{
@@ -65,7 +66,8 @@ func mustMarshal(t *testing.T, m pb.Message) []byte {
 	return b
 }
 
-// Read in pieces, a message is what the library makes of it; what is refused, the library is asked about.
+// A message read in pieces is what the library makes of it. A message that unmarshalLarge refuses
+// is not compared, because the library decides about it.
 func FuzzLargeMessages(f *testing.F) {
 	small := otaMessage("{}")
 	f.Add(small, uint8(1))
@@ -80,7 +82,7 @@ func FuzzLargeMessages(f *testing.F) {
 	})
 }
 
-// BenchmarkLargeMessage tells what an OTA package of 8 MiB costs on its way in.
+// BenchmarkLargeMessage measures what the decoding of an OTA package of 8 MiB costs.
 func BenchmarkLargeMessage(b *testing.B) {
 	pieces := inPieces(otaMessage(strings.Repeat("QUJD", 2<<20)), 16<<10)
 	b.ReportAllocs()

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// A step that returns at the moment at which its timer fires took too long, whatever it returns: the error wraps ErrTimeout, so
-// that the next attempt is given more time, and names no error that is not there.
+// A step that returns at the moment at which its timer fires took too long, whatever it returns:
+// the error wraps ErrTimeout, so that the next attempt is given more time, and the error does not
+// name a nil.
 func TestStepEndsAsTheTimerFires(t *testing.T) {
 	broken := errors.New("broken")
 	for _, result := range []error{nil, broken} {
