@@ -40,7 +40,8 @@ func TestMoveToDeadFailsBesideBatchesInFlight(t *testing.T) {
 			}
 		}
 		use(broken)
-		if err := r.intake.Accept(r.Context(), []proto.Event{telemetryEvent(1, 0), telemetryEvent(2, 3000), telemetryEvent(3, 0)}); err != nil {
+		events := []proto.Event{telemetryEvent(1, 0), telemetryEvent(2, 3000), telemetryEvent(3, 0)}
+		if err := r.intake.Accept(r.Context(), events); err != nil {
 			r.Fatal(err)
 		}
 		r.elapse(10 * time.Second)

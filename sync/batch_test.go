@@ -24,6 +24,7 @@ func TestBatchTakes(t *testing.T) {
 		return event(o, proto.KindEntityData, proto.ActionPostAttributes, entity, 100)
 	}
 	device := func(o uint64) *wal.Entry { return event(o, proto.KindDevice, proto.ActionAdded, 1, 100) }
+	alarm := func(o uint64) *wal.Entry { return event(o, proto.KindAlarm, proto.ActionAdded, 1, 9) }
 	big := func(o uint64, size int) *wal.Entry {
 		return event(o, proto.KindEntityData, proto.ActionTimeseriesUpdated, 1, size)
 	}
@@ -42,10 +43,15 @@ func TestBatchTakes(t *testing.T) {
 		{"the server's limit closes", []*wal.Entry{telemetry(1, 1), telemetry(2, 1)}, limits{100, 200}, 1, false, true},
 		{"an attribute is urgent", []*wal.Entry{attribute(1, 1)}, limits{100, 4 << 20}, 1, true, false},
 		{"attributes of two entities go together", []*wal.Entry{attribute(1, 1), attribute(2, 2)}, limits{100, 4 << 20}, 2, true, false},
-		{"attributes of one entity do not", []*wal.Entry{attribute(1, 1), telemetry(2, 1), attribute(3, 1)}, limits{100, 4 << 20}, 2, true, true},
+		{
+			"attributes of one entity do not",
+			[]*wal.Entry{attribute(1, 1), telemetry(2, 1), attribute(3, 1)},
+			limits{100, 4 << 20},
+			2, true, true,
+		},
 		{"a device and its data go together", []*wal.Entry{device(1), telemetry(2, 1)}, limits{100, 4 << 20}, 2, true, false},
 		{"data before a device does not", []*wal.Entry{telemetry(1, 1), device(2)}, limits{100, 4 << 20}, 1, false, true},
-		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), event(2, proto.KindAlarm, proto.ActionAdded, 1, 9)}, limits{100, 4 << 20}, 1, false, true},
+		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), alarm(2)}, limits{100, 4 << 20}, 1, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b batch
@@ -58,7 +64,8 @@ func TestBatchTakes(t *testing.T) {
 				taken++
 			}
 			if taken != c.taken || b.events != c.taken || b.urgent != c.urgent || b.closed != c.closed {
-				t.Errorf("took %d (counted %d), urgent %v, closed %v; want %d, %v, %v", taken, b.events, b.urgent, b.closed, c.taken, c.urgent, c.closed)
+				t.Errorf("took %d (counted %d), urgent %v, closed %v; want %d, %v, %v",
+					taken, b.events, b.urgent, b.closed, c.taken, c.urgent, c.closed)
 			}
 			if b.end.Offset != uint64(taken) {
 				t.Errorf("end = %d, want %d", b.end.Offset, taken)

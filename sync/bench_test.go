@@ -38,7 +38,9 @@ func BenchmarkLogToWire(b *testing.B) {
 			{Key: []byte("door"), Type: proto.KeyValueType_BOOLEAN_V, Bool: i%2 == 0},
 		})
 		bytes += int64(len(fragment))
-		group = append(group, wal.Event{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: int64(i), Entity: id, Fragment: fragment})
+		group = append(group, wal.Event{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: int64(i), Entity: id, Fragment: fragment,
+		})
 		if len(group) == cap(group) {
 			if err := q.Append(b.Context(), group...); err != nil {
 				b.Fatal(err)
@@ -71,7 +73,8 @@ func BenchmarkLogToWire(b *testing.B) {
 			sent.state = acked
 			done += sent.events
 		}
-		for sent := l.sending.win.pop(); sent != nil; sent = l.sending.win.pop() { // without Commit, so that the same events can be read again
+		// Without Commit, so that the same events can be read again.
+		for sent := l.sending.win.pop(); sent != nil; sent = l.sending.win.pop() {
 			l.sending.win.put(sent)
 		}
 	}

@@ -169,7 +169,8 @@ func (b *box) stop() {
 	b.halt()
 	s := b.agent.Snapshot()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.reg.Close()); err != nil {
 		b.Error(err)
@@ -299,6 +300,11 @@ func rawCall(device proto.UUID, uuid int64, expires time.Time, persisted bool) *
 	}
 	c.DeviceIdMSB, c.DeviceIdLSB = proto.Halves(device)
 	return c
+}
+
+// pushCalls sends calls to the edge in one downlink.
+func (b *box) pushCalls(calls ...*proto.DeviceRpcCallMsg) {
+	b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: calls})
 }
 
 // answersTo lists the answers sent to a raw call: each the response or the word of the error.

@@ -26,7 +26,9 @@ func TestConformanceAttributes(t *testing.T) {
 					b.Fatal(err)
 				}
 				read := func(r *registry.Registry) (text string) {
-					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) { text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv)) })
+					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) {
+						text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv))
+					})
 					return text
 				}
 				b.expect("read back", read(b.reg), `ip="10.0.0.7"`)
@@ -49,7 +51,10 @@ func TestConformanceAttributes(t *testing.T) {
 		{"7.2 of shared attributes the newest time wins, in whatever order they come", func(b *box) {
 			d := b.device("d")
 			send := func(ts int64, value int) {
-				m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)}}
+				m := &proto.EntityDataProto{
+					EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+					AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)},
+				}
 				m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
 				b.elapse(2 * time.Second)
@@ -68,7 +73,10 @@ func TestConformanceAttributes(t *testing.T) {
 			b.cloud.DelayAcks(time.Second)
 			for n := range int64(5) {
 				kv := []proto.KV{{Key: []byte("n"), Type: proto.KeyValueType_LONG_V, Long: n}}
-				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv)}
+				e := proto.Event{
+					Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv),
+				}
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
@@ -104,7 +112,8 @@ func TestConformanceAttributes(t *testing.T) {
 			b.elapse(5 * time.Minute)
 			msb, lsb := proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE",
+				PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
 			}}})
 			b.elapse(2 * time.Second)
 			b.expect("stored of what was pushed", latest(), "5")
@@ -120,14 +129,18 @@ func TestConformanceAttributes(t *testing.T) {
 					Kind: proto.KindEntityData, Action: proto.ActionAttributesDeleted, Time: time.Now().UnixMilli(), Entity: d.ID,
 					Fragment: proto.AppendAttributeDelete(nil, d.ID, "DEVICE", "SHARED_SCOPE", []string{"fan"}),
 				}})
-				if err := errors.Join(err, b.reg.DeleteAttributes(d.ID, registry.SharedScope, []string{"fan"}, b.intake.End())); err != nil {
+				err = errors.Join(err, b.reg.DeleteAttributes(d.ID, registry.SharedScope, []string{"fan"}, b.intake.End()))
+				if err != nil {
 					b.Fatal(err)
 				}
 			})
 			// The server answers before it knows of the deletion, with a newer value of another
 			// attribute.
 			ts := time.Now().UnixMilli()
-			m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", 1, "limit", 3)}}
+			m := &proto.EntityDataProto{
+				EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", 1, "limit", 3)},
+			}
 			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
 			b.elapse(5 * time.Second)
@@ -141,7 +154,9 @@ func TestConformanceAttributes(t *testing.T) {
 		{"7.3 a scope that the server leaves blank is the server's", func(b *box) {
 			d := b.device("d")
 			ts := time.Now().UnixMilli()
-			m := &proto.EntityDataProto{EntityType: "DEVICE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("limit", 7)}}
+			m := &proto.EntityDataProto{
+				EntityType: "DEVICE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("limit", 7)},
+			}
 			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
 			b.elapse(2 * time.Second)

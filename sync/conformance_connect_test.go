@@ -26,7 +26,9 @@ func TestConformanceConnect(t *testing.T) {
 				return &proto.RpcResponseMsg{Response: `"` + c.RequestMsg.Method + `"`}
 			})
 			got := make(chan string, 1)
-			b.expect("sent", b.agent.Request(&Request{Device: d.ID, Method: "m\xff", Params: "\xff", Reply: func(r []byte, _ error) { got <- string(r) }}), nil)
+			b.expect("sent", b.agent.Request(&Request{
+				Device: d.ID, Method: "m\xff", Params: "\xff", Reply: func(r []byte, _ error) { got <- string(r) },
+			}), nil)
 			b.elapse(3 * time.Second)
 			select {
 			case text := <-got:
@@ -38,8 +40,10 @@ func TestConformanceConnect(t *testing.T) {
 		}},
 		{"1.5 what a newer server adds is acknowledged and does no harm, and JSON as the server writes it is understood", func(b *box) {
 			id := b.tenant.NewID()
-			d := &proto.DeviceUpdateMsg{Entity: `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id) + `"},"createdTime":1767225600000,"name":"odd","type":"default","label":null,` +
-				`"customerId":{"entityType":"CUSTOMER","id":"13814000-1dd2-11b2-8080-808080808080"},"additionalInfo":null,"version":null,"newMember":{"a":[1]},` +
+			d := &proto.DeviceUpdateMsg{Entity: `{"id":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id) + `"},` +
+				`"createdTime":1767225600000,"name":"odd","type":"default","label":null,` +
+				`"customerId":{"entityType":"CUSTOMER","id":"13814000-1dd2-11b2-8080-808080808080"},` +
+				`"additionalInfo":null,"version":null,"newMember":{"a":[1]},` +
 				`"deviceData":{"configuration":{"type":"DEFAULT","type":"DEFAULT"},"transportConfiguration":{"type":"DEFAULT"}}}`}
 			d.IdMSB, d.IdLSB = proto.Halves(id)
 			d.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 5}) // field 127, a number
@@ -69,7 +73,8 @@ func TestConformanceConnect(t *testing.T) {
 			before = b.cloud.Stats()
 			b.elapse(time.Hour)
 			s = b.cloud.Stats()
-			b.expect("connects, uplinks, events", []uint64{s.Connects, s.Uplinks - before.Uplinks, s.Events - before.Events}, []uint64{1, 120, 0})
+			b.expect("connects, uplinks, events", []uint64{s.Connects, s.Uplinks - before.Uplinks, s.Events - before.Events},
+				[]uint64{1, 120, 0})
 		}},
 		{"2.1 a server that answers pings and nothing else is left, and loses nothing", func(b *box) {
 			d := b.device("d")
@@ -101,10 +106,12 @@ func TestConformanceConnect(t *testing.T) {
 		}},
 		{"2.3 CONNECT carries key, secret, version and size, and the server's answer is taken", func(b *box) {
 			c := b.cloud.LastConnect()
-			b.expect("request", []any{c.EdgeRoutingKey, c.EdgeSecret, c.EdgeVersion, c.GetMaxInboundMessageSize()}, []any{"key", "hush-hush", "V_4_2_0", 8 << 20})
+			b.expect("request", []any{c.EdgeRoutingKey, c.EdgeSecret, c.EdgeVersion, c.GetMaxInboundMessageSize()},
+				[]any{"key", "hush-hush", "V_4_2_0", 8 << 20})
 			e := b.reg.Edge()
 			id, ok := b.reg.EdgeID()
-			b.expect("edge", []any{e.Name, id == b.edge.ID, ok, proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB) == b.tenant.TenantID()}, []any{"Gateway 7", true, true, true})
+			tenant := proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB)
+			b.expect("edge", []any{e.Name, id == b.edge.ID, ok, tenant == b.tenant.TenantID()}, []any{"Gateway 7", true, true, true})
 		}},
 		{"2.3 a wrong secret and an unknown key are distinguished, tried seldom, and forgiven", func(b *box) {
 			right := b.edge.Secret
@@ -189,8 +196,9 @@ func TestConformanceConnect(t *testing.T) {
 		}},
 		{"2.5 a downlink of the announced size arrives; one that the server drops delays the rest by a minute", func(b *box) {
 			sized := func(n int) *proto.DownlinkMsg {
-				m := &proto.DownlinkMsg{ResourceUpdateMsg: []*proto.ResourceUpdateMsg{{IdMSB: 1, IdLSB: 2, Entity: `{"data":"` + strings.Repeat("A", n-100) + `"}`}}}
-				m.ResourceUpdateMsg[0].Entity = strings.Replace(m.ResourceUpdateMsg[0].Entity, "AA", strings.Repeat("A", n-pb.Size(m)+2), 1)
+				resource := &proto.ResourceUpdateMsg{IdMSB: 1, IdLSB: 2, Entity: `{"data":"` + strings.Repeat("A", n-100) + `"}`}
+				m := &proto.DownlinkMsg{ResourceUpdateMsg: []*proto.ResourceUpdateMsg{resource}}
+				resource.Entity = strings.Replace(resource.Entity, "AA", strings.Repeat("A", n-pb.Size(m)+2), 1)
 				if pb.Size(m) != n {
 					b.Fatalf("%d bytes, want %d", pb.Size(m), n)
 				}
@@ -215,7 +223,10 @@ func TestConformanceConnect(t *testing.T) {
 				kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_STRING_V, Str: bytes.Repeat([]byte("x"), n-100)}}
 				fragment := func() []byte { return proto.AppendTelemetry(nil, d.ID, "DEVICE", ts, kv) }
 				kv[0].Str = append(kv[0].Str, bytes.Repeat([]byte("x"), n-proto.RequestSize(len(fragment()), 1<<31-1))...)
-				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: fragment()}
+				e := proto.Event{
+					Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: fragment(),
+				}
 				if got := proto.RequestSize(len(e.Fragment), 1<<31-1); got != n {
 					b.Fatalf("%d bytes, want %d", got, n)
 				}

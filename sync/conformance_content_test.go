@@ -38,7 +38,8 @@ func TestConformanceContent(t *testing.T) {
 				}
 				return list
 			}
-			if l := deadLetters(); len(l) != 1 || !l[0].Resting || !strings.HasPrefix(l[0].Reason, "TIMESERIES_DELETED cannot be transferred") {
+			if l := deadLetters(); len(l) != 1 || !l[0].Resting ||
+				!strings.HasPrefix(l[0].Reason, "TIMESERIES_DELETED cannot be transferred") {
 				b.Errorf("dead letters %+v", l)
 			}
 			if _, err := b.agent.DeadLetters().Retry(b.Context(), deadLetters()[0].Offset); err != nil {
@@ -61,15 +62,20 @@ func TestConformanceContent(t *testing.T) {
 			}
 			times := []int64{4102444800000, 1767225600123, 0, -1}
 			for _, ts := range times {
-				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendTelemetry(nil, d.ID, "DEVICE", ts, kv)}
+				e := proto.Event{
+					Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendTelemetry(nil, d.ID, "DEVICE", ts, kv),
+				}
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
 			}
 			b.elapse(5 * time.Second)
 			for key, want := range map[string]cloudtest.Value{
-				"bool": {Type: proto.KeyValueType_BOOLEAN_V, Bool: true}, "long": {Type: proto.KeyValueType_LONG_V, Long: math.MinInt64},
-				"double": {Type: proto.KeyValueType_DOUBLE_V, Dbl: 0.3333333333333333}, "text": {Type: proto.KeyValueType_STRING_V, Str: "Grüße 温度 🌡"},
+				"bool":    {Type: proto.KeyValueType_BOOLEAN_V, Bool: true},
+				"long":    {Type: proto.KeyValueType_LONG_V, Long: math.MinInt64},
+				"double":  {Type: proto.KeyValueType_DOUBLE_V, Dbl: 0.3333333333333333},
+				"text":    {Type: proto.KeyValueType_STRING_V, Str: "Grüße 温度 🌡"},
 				"a b/c.d": {Type: proto.KeyValueType_JSON_V, Str: `{"unit":"C"}`},
 			} {
 				b.expect("arrived", b.tenant.Arrivals(d.ID, key), times)
@@ -83,7 +89,8 @@ func TestConformanceContent(t *testing.T) {
 			var id proto.UUID
 			b.offlineThenSync(func() {
 				var err error
-				if id, err = b.agent.Create(b.Context(), &NewDevice{Name: "Dev A", Type: "thermostat", Gateway: gw.ID, CredentialsID: "tok-a"}); err != nil {
+				made := &NewDevice{Name: "Dev A", Type: "thermostat", Gateway: gw.ID, CredentialsID: "tok-a"}
+				if id, err = b.agent.Create(b.Context(), made); err != nil {
 					b.Fatal(err)
 				}
 				b.post(id, 1, 2, 3)
@@ -101,7 +108,8 @@ func TestConformanceContent(t *testing.T) {
 				}
 			}
 			d, edge, ok := b.tenant.DeviceOf(id)
-			b.expect("in the cloud", []any{d.Name, d.Profile, d.CredentialsID, edge == b.edge.ID, ok}, []any{"Dev A", "thermostat", "tok-a", true, true})
+			b.expect("in the cloud", []any{d.Name, d.Profile, d.CredentialsID, edge == b.edge.ID, ok},
+				[]any{"Dev A", "thermostat", "tok-a", true, true})
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4})
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
 			b.offline(func() {}) // a sync brings it: it is not taken for gone, nor made again
@@ -130,7 +138,10 @@ func TestConformanceContent(t *testing.T) {
 				{proto.ActionAlarmClear, proto.UpdateMsgType_ALARM_CLEAR_RPC_MESSAGE, false, "CLEARED_ACK"},
 				{proto.ActionDeleted, entityDeleted, true, ""},
 			} {
-				e := proto.Event{Kind: proto.KindAlarm, Action: step.action, Time: time.Now().UnixMilli(), Entity: id, Fragment: proto.AppendUpdate(nil, proto.KindAlarm, step.typ, id, b.alarm(id, d.ID))}
+				e := proto.Event{
+					Kind: proto.KindAlarm, Action: step.action, Time: time.Now().UnixMilli(), Entity: id,
+					Fragment: proto.AppendUpdate(nil, proto.KindAlarm, step.typ, id, b.alarm(id, d.ID)),
+				}
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
@@ -141,8 +152,13 @@ func TestConformanceContent(t *testing.T) {
 		}},
 		{"5.7 a relation that was deleted here stays deleted while the cloud does not know, whatever it answers", func(b *box) {
 			d, e := b.device("d"), b.device("e")
-			text := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) +
-				`"},"type":"Contains","typeGroup":"COMMON"}`
+			text := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},` +
+				`"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Contains","typeGroup":"COMMON"}`
+			// push sends the relation as the answer to a question does.
+			push := func() {
+				m := &proto.RelationUpdateMsg{MsgType: entityCreated, Entity: text}
+				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{m}})
+			}
 			relation := func(deleted bool) {
 				b.Helper()
 				action, typ := proto.ActionRelationAddOrUpdate, entityCreated
@@ -150,9 +166,11 @@ func TestConformanceContent(t *testing.T) {
 					action, typ = proto.ActionRelationDeleted, entityDeleted
 				}
 				err := b.intake.Accept(b.Context(), []proto.Event{{
-					Kind: proto.KindRelation, Action: action, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendUpdate(nil, proto.KindRelation, typ, proto.UUID{}, text),
+					Kind: proto.KindRelation, Action: action, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendUpdate(nil, proto.KindRelation, typ, proto.UUID{}, text),
 				}})
-				if err := errors.Join(err, b.reg.Edit(b.intake.End(), registry.Edit{Kind: proto.KindRelation, Text: text, Deleted: deleted})); err != nil {
+				edit := registry.Edit{Kind: proto.KindRelation, Text: text, Deleted: deleted}
+				if err := errors.Join(err, b.reg.Edit(b.intake.End(), edit)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -163,13 +181,13 @@ func TestConformanceContent(t *testing.T) {
 			b.cloud.RateLimit(true) // the deletion waits in the queue
 			relation(true)
 			b.elapse(5 * time.Second)
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: entityCreated, Entity: text}}}) // as the answer to a question would bring it
+			push()
 			b.elapse(5 * time.Second)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 1})
 			b.cloud.RateLimit(false)
 			b.elapse(2 * time.Minute)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 0})
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{MsgType: entityCreated, Entity: text}}}) // somebody makes it anew
+			push() // somebody has made the relation anew
 			b.elapse(5 * time.Second)
 			b.expect("here", here(), true)
 		}},
@@ -186,8 +204,8 @@ func TestConformanceContent(t *testing.T) {
 			b.reg.Entities(proto.KindRuleChain, func(id proto.UUID, _ []byte) bool { chain = id; return false })
 			before := received()
 			err := b.intake.Accept(b.Context(), []proto.Event{{
-				Kind: proto.KindRuleChainMetadataAsk, Action: proto.ActionRuleChainMetadataRequest, Time: time.Now().UnixMilli(), Entity: chain,
-				Fragment: proto.AppendRequest(nil, proto.KindRuleChainMetadataAsk, chain, ""),
+				Kind: proto.KindRuleChainMetadataAsk, Action: proto.ActionRuleChainMetadataRequest,
+				Time: time.Now().UnixMilli(), Entity: chain, Fragment: proto.AppendRequest(nil, proto.KindRuleChainMetadataAsk, chain, ""),
 			}})
 			if err != nil {
 				b.Fatal(err)

@@ -37,7 +37,7 @@ func TestConformanceDownlink(t *testing.T) {
 		}},
 		{"6.1 a call that overtakes its device waits for it", func(b *box) {
 			id := b.tenant.NewID()
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(id, 78, time.Now().Add(20*time.Second), false)}})
+			b.pushCalls(rawCall(id, 78, time.Now().Add(20*time.Second), false))
 			b.doors.take(id, func(c *Call) { b.agent.Answer(c.Device, c.ID, "1") })
 			b.elapse(1500 * time.Millisecond)
 			b.expect("answers", b.answersTo(78), []string{})
@@ -65,9 +65,9 @@ func TestConformanceDownlink(t *testing.T) {
 		{"6.1 a call is acknowledged before its device answers, and holds nobody up", func(b *box) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(*Call) {}) // takes the call and does not answer
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 90, time.Now().Add(time.Hour), false)}})
+			b.pushCalls(rawCall(d.ID, 90, time.Now().Add(time.Hour), false))
 			done := make(chan callResult, 1)
-			go func() { done <- b.call(d.ID, "1", false, 30*time.Second) }() // the cloud sends it from its queue of calls
+			go func() { done <- b.call(d.ID, "1", false, 30*time.Second) }() // from the cloud's queue of calls
 			b.elapse(1500 * time.Millisecond)
 			b.expect("waiting", len(b.agent.Pending(d.ID)), 2)
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "other", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-other"}
@@ -138,7 +138,8 @@ func TestConformanceDownlink(t *testing.T) {
 			b.expect("reported", shared, []string{"fan=1", "fan=2"})
 			msb, lsb := proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", AttributeDeleteMsg: &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"fan"}},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE",
+				AttributeDeleteMsg: &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"fan"}},
 			}}})
 			b.elapse(2 * time.Second)
 			_, shared, _ = b.doors.heard()
@@ -187,7 +188,8 @@ func TestConformanceDownlink(t *testing.T) {
 			msb, lsb := proto.Halves(b.tenant.NewID())
 			acks := b.cloud.Stats().DownlinkAcks
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("a", 1)},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
+				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("a", 1)},
 			}}})
 			b.elapse(2 * time.Second)
 			b.expect("acknowledged", b.cloud.Stats().DownlinkAcks-acks, 1)

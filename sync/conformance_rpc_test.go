@@ -69,7 +69,7 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("a late answer", b.agent.Answer(d.ID, 1, "{}"), false)
 		}},
 		{"8.1 an unknown device is NOT_FOUND", func(b *box) {
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(b.tenant.NewID(), 77, time.Now().Add(10*time.Second), false)}})
+			b.pushCalls(rawCall(b.tenant.NewID(), 77, time.Now().Add(10*time.Second), false))
 			b.elapse(6 * time.Second)
 			b.expect("answers", b.answersTo(77), []string{"NOT_FOUND"})
 		}},
@@ -92,9 +92,9 @@ func TestConformanceCalls(t *testing.T) {
 		{"8.1 an answer given without a link is sent after the reconnect, unless it has expired", func(b *box) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(*Call) {})
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{
+			b.pushCalls(
 				rawCall(d.ID, 80, time.Now().Add(time.Hour), false), rawCall(d.ID, 81, time.Now().Add(20*time.Second), false),
-			}})
+			)
 			b.elapse(2 * time.Second)
 			b.offline(func() {
 				calls := b.agent.Pending(d.ID)
@@ -111,7 +111,7 @@ func TestConformanceCalls(t *testing.T) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "4") })
 			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.DeviceRpcCallMsg) > 0 })
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(time.Hour), false)}})
+			b.pushCalls(rawCall(d.ID, 84, time.Now().Add(time.Hour), false))
 			b.elapse(3 * time.Second)
 			b.expect("answers", b.answersTo(84), []string{"4"})
 			b.cloud.DropAcksIf(nil)
@@ -122,9 +122,9 @@ func TestConformanceCalls(t *testing.T) {
 		}},
 		{"8.1 a persistent call survives a restart, and its answer ends it", func(b *box) {
 			d := b.device("d")
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{
+			b.pushCalls(
 				rawCall(d.ID, 82, time.Now().Add(24*time.Hour), true), rawCall(d.ID, 83, time.Now().Add(24*time.Hour), false),
-			}})
+			)
 			b.elapse(2 * time.Second)
 			b.stop()
 			b.start()
@@ -144,7 +144,7 @@ func TestConformanceCalls(t *testing.T) {
 			d := b.device("d")
 			one := rawCall(d.ID, 85, time.Now().Add(24*time.Hour), true)
 			one.Oneway = true
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one}})
+			b.pushCalls(rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one)
 			b.elapse(2 * time.Second)
 			var after string
 			b.offline(func() {
@@ -248,14 +248,15 @@ func TestConformanceCalls(t *testing.T) {
 				return list
 			}
 			ask := func(method, params string, timeout time.Duration) error {
-				return b.agent.Request(&Request{Device: d.ID, Method: method, Params: params, Timeout: timeout, Reply: func(r []byte, err error) {
+				reply := func(r []byte, err error) {
 					if err != nil {
 						r = []byte(err.Error())
 					}
 					mu.Lock()
 					defer mu.Unlock()
 					replies = append(replies, string(r))
-				}})
+				}
+				return b.agent.Request(&Request{Device: d.ID, Method: method, Params: params, Timeout: timeout, Reply: reply})
 			}
 			b.expect("sent", ask("getTime", "5", 0), nil)
 			b.elapse(3 * time.Second)

@@ -92,7 +92,8 @@ func TestConformanceSession(t *testing.T) {
 			b.post(d.ID, 2)
 			b.elapse(3 * time.Second)
 			s := b.agent.Snapshot()
-			b.expect("state, pending, dead", []any{s.State, s.Pending, s.Dead}, []any{Disconnected, 4, 0}) // creation, credentials, two values
+			// Pending are the creation, its credentials and two values.
+			b.expect("state, pending, dead", []any{s.State, s.Pending, s.Dead}, []any{Disconnected, 4, 0})
 			b.expect("last error", strings.Contains(s.LastError, "deleted in the cloud"), true)
 			b.elapse(10 * time.Minute)
 			s = b.agent.Snapshot()
@@ -100,7 +101,8 @@ func TestConformanceSession(t *testing.T) {
 			b.expect("last error", strings.Contains(s.LastError, "does not know this edge"), true)
 			b.tenant.AddEdge(b.edge)
 			b.elapse(10 * time.Minute)
-			b.expect("arrived", []any{b.tenant.Arrivals(id, "t"), b.tenant.Arrivals(d.ID, "t"), b.agent.Snapshot().Dead}, []any{[]int64{1}, []int64{2}, 0})
+			b.expect("arrived", []any{b.tenant.Arrivals(id, "t"), b.tenant.Arrivals(d.ID, "t"), b.agent.Snapshot().Dead},
+				[]any{[]int64{1}, []int64{2}, 0})
 		}},
 		{"2.8 a new name takes effect", func(b *box) {
 			b.edge.Name = "Gateway 8"
@@ -127,7 +129,8 @@ func TestConformanceSession(t *testing.T) {
 			b.cloud.AssignCustomer(b.edge.ID, own)
 			b.elapse(5 * time.Second)
 			b.tenant.AddCustomer(foreign, "foreign")
-			b.cloud.Push(b.edge.ID, b.tenant.AddUser(foreignUser, foreign, "foreign@x")) // every edge gets every user (CONTRACT.md 6.3)
+			// Every edge gets every user (CONTRACT.md 6.3).
+			b.cloud.Push(b.edge.ID, b.tenant.AddUser(foreignUser, foreign, "foreign@x"))
 			b.elapse(5 * time.Second)
 			users := func() uint64 {
 				n := uint64(0)

@@ -132,7 +132,8 @@ func TestConformanceSync(t *testing.T) {
 			})
 			here, _ := b.reg.Entity(proto.KindAsset, id)
 			there, _ := b.tenant.Entity("ASSET", id)
-			b.expect("label here, there", []bool{strings.Contains(string(here), `"big"`), strings.Contains(there, `"big"`)}, []bool{true, true})
+			b.expect("label here, there", []bool{strings.Contains(string(here), `"big"`), strings.Contains(there, `"big"`)},
+				[]bool{true, true})
 		}},
 		{"3.5 a change that the cloud refuses is undone by the next sync", func(b *box) {
 			d := b.device("kept")
@@ -150,7 +151,8 @@ func TestConformanceSync(t *testing.T) {
 		}},
 		{"3.5 what the server keeps for an edge that is away comes with the next connect", func(b *box) {
 			d, e, gone := b.device("d"), b.device("e"), b.device("gone")
-			relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Feeds","typeGroup":"COMMON"}`
+			relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},` +
+				`"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Feeds","typeGroup":"COMMON"}`
 			b.offline(func() {
 				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: relation}}})
 				b.cloud.DeleteDevice(gone.ID)

@@ -51,6 +51,7 @@ func (b *box) tenantRef() string {
 
 // alarm returns an alarm of a device as JSON.
 func (b *box) alarm(id, device proto.UUID) string {
-	return `{"id":{"entityType":"ALARM","id":"` + proto.FormatUUID(id) + `"},"tenantId":` + b.tenantRef() + `,"type":"hot","severity":"MAJOR","acknowledged":false,"cleared":false,` +
+	return `{"id":{"entityType":"ALARM","id":"` + proto.FormatUUID(id) + `"},"tenantId":` + b.tenantRef() +
+		`,"type":"hot","severity":"MAJOR","acknowledged":false,"cleared":false,` +
 		`"originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(device) + `"}}`
 }

@@ -105,9 +105,11 @@ func TestConformanceUplink(t *testing.T) {
 		{"4.5 what the server refuses for good rests at once with its words, and the rest goes on", func(b *box) {
 			d := b.device("d")
 			b.post(d.ID, 1)
-			text := `{"name":"d","type":"default","tenantId":` + b.tenantRef() + `,"deviceProfileId":{"entityType":"DEVICE_PROFILE","id":"` + proto.FormatUUID(b.tenant.NewID()) + `"}}`
+			text := `{"name":"d","type":"default","tenantId":` + b.tenantRef() +
+				`,"deviceProfileId":{"entityType":"DEVICE_PROFILE","id":"` + proto.FormatUUID(b.tenant.NewID()) + `"}}`
 			err := b.intake.Accept(b.Context(), []proto.Event{{
-				Kind: proto.KindDevice, Action: proto.ActionUpdated, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendUpdate(nil, proto.KindDevice, entityUpdated, d.ID, text),
+				Kind: proto.KindDevice, Action: proto.ActionUpdated, Time: time.Now().UnixMilli(), Entity: d.ID,
+				Fragment: proto.AppendUpdate(nil, proto.KindDevice, entityUpdated, d.ID, text),
 			}})
 			if err != nil {
 				b.Fatal(err)
@@ -120,7 +122,8 @@ func TestConformanceUplink(t *testing.T) {
 			if err := b.dead.Each(func(l *wal.DeadLetter) bool { deadLetters = append(deadLetters, *l); return true }); err != nil {
 				b.Fatal(err)
 			}
-			if len(deadLetters) != 1 || deadLetters[0].Reason != "Device is referencing non existing device profile!" || !deadLetters[0].Resting {
+			if len(deadLetters) != 1 || deadLetters[0].Reason != "Device is referencing non existing device profile!" ||
+				!deadLetters[0].Resting {
 				b.Errorf("dead letters %+v", deadLetters)
 			}
 			b.expect("connects", b.cloud.Stats().Connects-before, 0)
@@ -167,7 +170,8 @@ func TestConformanceUplink(t *testing.T) {
 			b.post(other.ID, 8)
 			b.elapse(2 * time.Second)
 			b.expect("of another device", b.tenant.Arrivals(other.ID, "t"), []int64{7, 8})
-			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{5, 0}) // creation, credentials, three values
+			// Dead are the creation, its credentials and three values.
+			b.expect("dead, pending", []uint64{b.agent.Snapshot().Dead, b.agent.Snapshot().Pending}, []int{5, 0})
 			dropped := b.tenant.Counts().Dropped
 			b.stop()
 			b.start()
@@ -202,7 +206,10 @@ func TestConformanceUplink(t *testing.T) {
 			const events = 150 // the log takes about a hundred
 			began := time.Now().UnixMilli()
 			for n := range int64(events) {
-				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: began + n, Entity: id, Fragment: proto.AppendTelemetry(nil, id, "DEVICE", n, kv)}
+				e := proto.Event{
+					Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Time: began + n, Entity: id,
+					Fragment: proto.AppendTelemetry(nil, id, "DEVICE", n, kv),
+				}
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
@@ -231,7 +238,8 @@ func TestConformanceUplink(t *testing.T) {
 			}
 			n := len(reported["queueDropped"])
 			b.expect("total", reported["queueDroppedTotal"][n-1], sum)
-			if from, to := reported["queueDroppedFrom"][0], reported["queueDroppedTo"][n-1]; from < began-60_000 || from > began+2 || to < began+30 || to >= began+events {
+			from, to := reported["queueDroppedFrom"][0], reported["queueDroppedTo"][n-1]
+			if from < began-60_000 || from > began+2 || to < began+30 || to >= began+events {
 				b.Errorf("from %d to %d, began %d", from, to, began)
 			}
 			// The creation was not pushed out, and what is left arrives behind the creation.
@@ -242,7 +250,8 @@ func TestConformanceUplink(t *testing.T) {
 			lost := b.tenant.Counts().Dropped
 			b.elapse(5 * time.Minute)
 			arrived := b.tenant.Arrivals(id, "t")
-			b.expect("arrived, first and last", []int64{int64(len(arrived)), arrived[0], arrived[len(arrived)-1]}, []int64{events - sum + 1, sum - 1, events - 1})
+			b.expect("arrived, first and last", []int64{int64(len(arrived)), arrived[0], arrived[len(arrived)-1]},
+				[]int64{events - sum + 1, sum - 1, events - 1})
 			b.expect("lost", b.tenant.Counts().Dropped, lost)
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
 		}},
@@ -311,7 +320,7 @@ func TestConformanceUplink(t *testing.T) {
 			again, err := b.agent.Create(b.Context(), &NewDevice{Name: "Dev B", Gateway: gw.ID})
 			b.expect("again", errors.Is(err, ErrNameTaken) && again == id, true)
 		}},
-		{"4.8 an alarm that was raised, cleared in the cloud and then sent again goes to the dead letters and holds nothing up", func(b *box) {
+		{"4.8 an alarm that is sent again after the cloud cleared it goes to the dead letters and holds nothing up", func(b *box) {
 			d := b.device("d")
 			alarm := b.tenant.NewID()
 			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.AlarmUpdateMsg) > 0 })
@@ -338,7 +347,8 @@ func TestConformanceUplink(t *testing.T) {
 			b.offline(func() { b.cloud.DropAcksIf(nil) })
 			b.expect("sent", len(b.sent(func(u *proto.UplinkMsg) bool { return len(u.DeviceUpdateMsg) > 0 })), 2)
 			cd, edge, ok := b.tenant.DeviceOf(id)
-			b.expect("device", []any{cd.Name, cd.CredentialsID, edge == b.edge.ID, ok, len(b.tenant.Devices())}, []any{"made", "m", true, true, 1})
+			b.expect("device", []any{cd.Name, cd.CredentialsID, edge == b.edge.ID, ok, len(b.tenant.Devices())},
+				[]any{"made", "m", true, true, 1})
 		}},
 	})
 }

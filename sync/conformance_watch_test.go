@@ -16,9 +16,9 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// The entities that a server takes data of (CONTRACT.md 4.7), the scopes of attributes (CONTRACT.md
-// 7.1), the words that answer a call (CONTRACT.md 8.1), and the groups of relations (CONTRACT.md
-// 5.7).
+// The entities that a server takes data of (CONTRACT.md 4.7), the scopes of attributes
+// (CONTRACT.md 7.1), the words that answer a call (CONTRACT.md 8.1), and the groups of relations
+// (CONTRACT.md 5.7).
 var (
 	dataTypes = []string{"DEVICE", "ASSET", "ENTITY_VIEW", "DASHBOARD", "TENANT", "CUSTOMER", "USER", "EDGE"}
 	scopes    = []string{"SERVER_SCOPE", "SHARED_SCOPE", "CLIENT_SCOPE"}
@@ -27,8 +27,9 @@ var (
 	// partsUp are the parts that may go up. Any other would overwrite what the tenant owns, or be
 	// lost in silence (CONTRACT.md 4.7, 5.5).
 	partsUp = []protoreflect.Name{
-		"entityData", "deviceUpdateMsg", "deviceCredentialsUpdateMsg", "alarmUpdateMsg", "relationUpdateMsg", "attributesRequestMsg", "relationRequestMsg",
-		"ruleChainMetadataRequestMsg", "calculatedFieldRequestMsg", "deviceRpcCallMsg", "assetUpdateMsg", "dashboardUpdateMsg", "entityViewUpdateMsg",
+		"entityData", "deviceUpdateMsg", "deviceCredentialsUpdateMsg", "alarmUpdateMsg", "relationUpdateMsg",
+		"attributesRequestMsg", "relationRequestMsg", "ruleChainMetadataRequestMsg", "calculatedFieldRequestMsg",
+		"deviceRpcCallMsg", "assetUpdateMsg", "dashboardUpdateMsg", "entityViewUpdateMsg",
 	}
 )
 
@@ -163,7 +164,9 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 			From, To        struct{ EntityType, ID string }
 			Type, TypeGroup string
 		}
-		if json.Unmarshal([]byte(m.Entity), &j) != nil || j.From.EntityType == "" || j.To.EntityType == "" || j.From.ID == "" || j.To.ID == "" || j.Type == "" || !slices.Contains(groups, j.TypeGroup) {
+		whole := json.Unmarshal([]byte(m.Entity), &j) == nil && j.From.EntityType != "" &&
+			j.From.ID != "" && j.To.EntityType != "" && j.To.ID != ""
+		if !whole || j.Type == "" || !slices.Contains(groups, j.TypeGroup) {
 			complain("5.7", "relation %s", m.Entity)
 		}
 	}
@@ -234,7 +237,9 @@ func TestNeverSees(t *testing.T) {
 		{"5.1", device(1, "{}")},
 		{"5.1", device(1, text+`,"version":3}`)},
 		{"5.6", &proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{{MsgType: entityDeleted, IdMSB: 1, Entity: text + "}"}}}},
-		{"5.7", &proto.UplinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: `{"from":{"entityType":"DEVICE","id":"x"},"to":{"id":"x"},"type":"t","typeGroup":"COMMON"}`}}}},
+		{"5.7", &proto.UplinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{
+			Entity: `{"from":{"entityType":"DEVICE","id":"x"},"to":{"id":"x"},"type":"t","typeGroup":"COMMON"}`,
+		}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{ResponseMsg: &proto.RpcResponseMsg{Error: "ODD"}}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{ResponseMsg: &proto.RpcResponseMsg{Response: "words"}}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{}}}},

@@ -110,7 +110,8 @@ func TestGapUndated(t *testing.T) {
 	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
 	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
 	content, _, err := proto.AppendContent(nil, e.Fragment)
-	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
+	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,` +
+		`"queueDroppedFrom":1780272000000}}`
 	if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
 		t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
 	}
@@ -128,7 +129,9 @@ func TestPostedHere(t *testing.T) {
 				b.Fatal(err)
 			}
 			var got []string
-			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) { got = append(got, string(kv.Str)) })
+			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) {
+				got = append(got, string(kv.Str))
+			})
 			b.expect("server attributes", got, []string{"provisioned"})
 			b.expect("shared attributes", b.shared(d.ID, "provisionState"), "")
 		})

@@ -38,7 +38,11 @@ func TestDeadLetterIsWoken(t *testing.T) {
 		r.post(3)
 		r.elapse(time.Minute)
 		list := r.deadLetters()
-		if len(list) != 3 || !list[0].Resting || list[0].Tries != 1 || list[0].Reason != "Validation error: no" || list[0].Action != "TIMESERIES_UPDATED" {
+		if len(list) != 3 {
+			r.Fatalf("dead letters %+v", list)
+		}
+		first := list[0]
+		if !first.Resting || first.Tries != 1 || first.Reason != "Validation error: no" || first.Action != "TIMESERIES_UPDATED" {
 			r.Fatalf("dead letters %+v", list)
 		}
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[1].Offset); n != 1 || err != nil {

@@ -53,8 +53,8 @@ func TestDownlinks(t *testing.T) {
 	})
 }
 
-// A sync that stands still is asked for again on the same stream, then over a new one (CONTRACT.md
-// 3.6).
+// A sync that stands still is asked for again on the same stream, then over a new one
+// (CONTRACT.md 3.6).
 func TestSyncStandsStill(t *testing.T) {
 	s := &script{}
 	s.sync = func(session int, _ *proto.SyncRequestMsg) []*proto.DownlinkMsg {
@@ -86,8 +86,9 @@ func TestCallIsAnswered(t *testing.T) {
 	s := &script{}
 	inBubble(t, s, nil, func(r *rig) {
 		r.elapse(time.Second)
-		call := &proto.DeviceRpcCallMsg{DeviceIdMSB: 5, RequestUuidMSB: 6, RequestUuidLSB: 7, RequestId: 8, RequestMsg: &proto.RpcRequestMsg{Method: "x"}}
-		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 77, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{call}}})
+		s.call(77, &proto.DeviceRpcCallMsg{
+			DeviceIdMSB: 5, RequestUuidMSB: 6, RequestUuidLSB: 7, RequestId: 8, RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+		})
 		r.elapse(time.Second)
 		if !slices.Contains(s.acks, 77) {
 			r.Error("not acknowledged")
@@ -105,7 +106,8 @@ func TestNewSecret(t *testing.T) {
 	s := &script{end: func(session int, _ *proto.RequestMsg) (bool, error) { return session == 1 && end.Load(), nil }}
 	inBubble(t, s, nil, func(r *rig) {
 		r.elapse(time.Second)
-		s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}}})
+		edge := &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}
+		s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: edge}})
 		r.elapse(time.Second)
 		end.Store(true)
 		r.elapse(time.Minute)
@@ -123,9 +125,10 @@ func TestCallsByTheServersClock(t *testing.T) {
 		inBubble(t, s, nil, func(r *rig) {
 			r.elapse(2 * time.Second)
 			call := func(n int64, timeout time.Duration) {
-				s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: int32(n), DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
-					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
-				}}}})
+				s.call(int32(n), &proto.DeviceRpcCallMsg{
+					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+					ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(),
+				})
 				r.elapse(time.Second)
 			}
 			answers := func() (words []string) {
@@ -162,9 +165,10 @@ func TestCallsBeforeTheClockIsKnown(t *testing.T) {
 	s := &script{silent: true, takes: true}
 	inBubble(t, s, nil, func(r *rig) {
 		r.elapse(2 * time.Second)
-		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
-			DeviceIdMSB: 5, RequestUuidMSB: 1, ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
-		}}}})
+		s.call(5, &proto.DeviceRpcCallMsg{
+			DeviceIdMSB: 5, RequestUuidMSB: 1, RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+			ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(),
+		})
 		r.elapse(time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()

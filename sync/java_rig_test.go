@@ -125,7 +125,9 @@ func (r *javaRig) new() *proto.UplinkMsg {
 	for _, u := range r.uplinks {
 		pb.Merge(all, u)
 	}
-	slices.SortStableFunc(all.AttributesRequestMsg, func(a, b *proto.AttributesRequestMsg) int { return strings.Compare(a.Scope, b.Scope) }) // in any order
+	slices.SortStableFunc(all.AttributesRequestMsg, func(a, b *proto.AttributesRequestMsg) int { // sent in any order
+		return strings.Compare(a.Scope, b.Scope)
+	})
 	r.uplinks, all.UplinkMsgId = nil, 0
 	return all
 }
@@ -289,7 +291,9 @@ func (d *javaDevice) received(want ...string) {
 	d.r.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range d.got { // the Java edge counts from 0; ours anywhere, so that a late answer of an earlier life meets no call of this one
+	// The Java edge numbers its calls from 0. This agent starts at a random number, so that a late
+	// answer to a call from before a restart meets no call of today.
+	for i := range d.got {
 		d.got[i] = callID.ReplaceAllString(d.got[i], "rpc/request/N ")
 	}
 	if !slices.Equal(d.got, want) {

@@ -18,17 +18,35 @@ import (
 	"time"
 
 	"edgesync/proto"
-	"edgesync/sync/device"
 )
 
 // javaByREST are the lines of the recording java-edge in which the Java edge sent what a user did
 // at its REST API; the tests of the local REST API compare them.
 var javaByREST = map[int]string{
-	35: "server attributes saved", 38: "shared attributes saved", 41: "same shared attribute again", 44: "server attribute deleted", 49: "device created",
-	52: "device updated", 55: "device credentials updated", 58: "device with MQTT basic credentials", 61: "asset created", 64: "relation added",
-	67: "relation with additional info", 70: "relation deleted", 75: "two relations, then all deleted", 79: "alarm severity updated: a comment",
-	82: "alarm comment", 85: "alarm acknowledged: a comment", 88: "alarm cleared: a comment", 91: "alarm deleted", 94: "entity view created",
-	97: "dashboard created", 100: "asset updated", 103: "asset deleted", 104: "asset deleted: its relation", 108: "device deleted",
+	35:  "server attributes saved",
+	38:  "shared attributes saved",
+	41:  "same shared attribute again",
+	44:  "server attribute deleted",
+	49:  "device created",
+	52:  "device updated",
+	55:  "device credentials updated",
+	58:  "device with MQTT basic credentials",
+	61:  "asset created",
+	64:  "relation added",
+	67:  "relation with additional info",
+	70:  "relation deleted",
+	75:  "two relations, then all deleted",
+	79:  "alarm severity updated: a comment",
+	82:  "alarm comment",
+	85:  "alarm acknowledged: a comment",
+	88:  "alarm cleared: a comment",
+	91:  "alarm deleted",
+	94:  "entity view created",
+	97:  "dashboard created",
+	100: "asset updated",
+	103: "asset deleted",
+	104: "asset deleted: its relation",
+	108: "device deleted",
 }
 
 // javaMore are the lines of javaByREST for which the local REST API sends something else.
@@ -62,7 +80,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newJavaRig(t)
 		r.elapse(5 * time.Second)
-		if c := r.cloud.LastConnect(); c.GetEdgeRoutingKey() != "key" || c.GetEdgeSecret() != "secret" || c.GetEdgeVersion() == 0 || c.GetMaxInboundMessageSize() == 0 {
+		c := r.cloud.LastConnect()
+		if c.GetEdgeRoutingKey() != "key" || c.GetEdgeSecret() != "secret" || c.GetEdgeVersion() == 0 || c.GetMaxInboundMessageSize() == 0 {
 			t.Errorf("connected with %v", c)
 		}
 		if s := r.cloud.Stats(); s.Syncs != 1 || s.SyncsCompleted != 1 || s.Downlinks == 0 || s.Downlinks != s.DownlinkAcks {
@@ -85,16 +104,19 @@ func TestAsTheJavaEdge(t *testing.T) {
 		r.post(token, "telemetry", `{"temperature":20.25}`)
 		r.same(17)
 		r.at(27851) // an array goes up in one message, in the device's order; the Java edge sent three, 2 before 1
-		r.post(token, "telemetry", `[{"ts":1767225601000,"values":{"a":1}},{"ts":1767225602000,"values":{"a":2}},{"ts":1767225603000,"values":{"a":3}}]`)
+		r.post(token, "telemetry", `[{"ts":1767225601000,"values":{"a":1}},{"ts":1767225602000,"values":{"a":2}},`+
+			`{"ts":1767225603000,"values":{"a":3}}]`)
 		r.same(21, 20, 22)
 		r.at(32650)
-		r.post(token, "telemetry", `{"i":9223372036854775807,"m":-9223372036854775808,"big":92233720368547758080,"e":1e3,"f":5.0,"num":"12","dec":"1.5","u":"żółw ☂",`+
-			`"long":"0.12345678901234567890"}`)
+		r.post(token, "telemetry", `{"i":9223372036854775807,"m":-9223372036854775808,"big":92233720368547758080,"e":1e3,"f":5.0,`+
+			`"num":"12","dec":"1.5","u":"żółw ☂","long":"0.12345678901234567890"}`)
 		r.same(27)
 		r.at(36690)
 		r.post(token, "attributes", `{"fw":1.2,"on":true,"n":7}`)
+		// Attributes without a time count from their arrival, so that a wrong clock of the edge
+		// cannot block the key (CONTRACT.md 7.2).
 		for _, l := range r.up[32].EntityData {
-			l.AttributeTs = nil // without a time they count from their arrival: a wrong clock of the edge cannot block the key (CONTRACT.md 7.2)
+			l.AttributeTs = nil
 		}
 		r.same(32)
 
@@ -114,7 +136,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 		r.at(167164)
 		r.push(123)
 		r.better("the Java edge answers with an id of its own, and the device's answer stays at the edge",
-			`deviceRpcCallMsg:{deviceIdMSB:7970211565720244721 deviceIdLSB:-6909334337722902882 requestUuidMSB:-886509354220107104 requestUuidLSB:-7715430190055509621 `+
+			`deviceRpcCallMsg:{deviceIdMSB:7970211565720244721 deviceIdLSB:-6909334337722902882 `+
+				`requestUuidMSB:-886509354220107104 requestUuidLSB:-7715430190055509621 `+
 				`requestId:2 expirationTime:1795463722855 responseMsg:{response:"{\"pin\":5}"}}`, 125)
 		d.received(`v1/devices/me/rpc/request/N {"method":"setGpio","params":{"pin":5}}`)
 
@@ -128,7 +151,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 		d.publish("v1/devices/me/rpc/request/5", `{"method":"getTime","params":{}}`)
 		r.elapse(time.Second)
 		u := r.new()
-		if c := u.GetDeviceRpcCallMsg(); len(c) != 1 || c[0].GetRequestMsg().GetMethod() != "getTime" || c[0].GetDeviceIdMSB() != 7970211565720244721 || c[0].GetSessionId() == "" {
+		if c := u.GetDeviceRpcCallMsg(); len(c) != 1 || c[0].GetRequestMsg().GetMethod() != "getTime" ||
+			c[0].GetDeviceIdMSB() != 7970211565720244721 || c[0].GetSessionId() == "" {
 			t.Errorf("the call of a device: %v; the Java edge sends none, and the device waits in vain (CONTRACT.md 8.2)", u)
 		}
 		d.received() // the cloud in a box has no answer
@@ -142,7 +166,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 		r.push(134)
 		r.elapse(10 * time.Second)
 		r.better("the caller hears the true word: nobody was there to call; the Java edge says TIMEOUT",
-			strings.Replace(oneLine(&proto.UplinkMsg{DeviceRpcCallMsg: r.up[136].DeviceRpcCallMsg}), "TIMEOUT", "NO_ACTIVE_CONNECTION", 1), 136)
+			strings.Replace(oneLine(&proto.UplinkMsg{DeviceRpcCallMsg: r.up[136].DeviceRpcCallMsg}), "TIMEOUT", "NO_ACTIVE_CONNECTION", 1),
+			136)
 
 		r.at(208000)
 		r.push(139)
@@ -166,7 +191,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 func fan() *proto.EntityDataProto {
 	ts := int64(1795463593703)
 	return &proto.EntityDataProto{
-		EntityIdMSB: 7970211565720244721, EntityIdLSB: -6909334337722902882, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+		EntityIdMSB: 7970211565720244721, EntityIdLSB: -6909334337722902882, EntityType: "DEVICE",
+		PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
 		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "fan", Type: proto.KeyValueType_BOOLEAN_V}}},
 	}
 }
@@ -187,12 +213,15 @@ func (r *javaRig) gateway(token string) {
 	if n := len(got.RelationUpdateMsg); n != 1 || !strings.Contains(got.RelationUpdateMsg[0].Entity, `"type":"Created"`) {
 		r.Errorf("%d relations to the gateway: %v", n, got.RelationUpdateMsg)
 	}
-	want = &proto.UplinkMsg{DeviceUpdateMsg: want.DeviceUpdateMsg, DeviceCredentialsUpdateMsg: want.DeviceCredentialsUpdateMsg} // the profile would overwrite the tenant's (CONTRACT.md 5.5)
+	// The profile is left out, because it would overwrite the tenant's (CONTRACT.md 5.5).
+	want = &proto.UplinkMsg{DeviceUpdateMsg: want.DeviceUpdateMsg, DeviceCredentialsUpdateMsg: want.DeviceCredentialsUpdateMsg}
 	got.RelationUpdateMsg = nil
 	a, b := plain(r.T, got), plain(r.T, want)
-	for key, reason := range map[string]string{
-		"label": "the user's", "customerId": "none is unassigned", "deviceProfileId": "one that the server does not know is refused; it goes by the type",
-		"deviceData": "the server makes the default one", // all CONTRACT.md 5.5
+	for key, reason := range map[string]string{ // all CONTRACT.md 5.5
+		"label":           "the user's",
+		"customerId":      "none is unassigned",
+		"deviceProfileId": "one that the server does not know is refused; it goes by the type",
+		"deviceData":      "the server makes the default one",
 	} {
 		if b[0][key] == nil || a[0][key] != nil {
 			r.Errorf("%s (%s): ours %v, the Java edge %v", key, reason, a[0][key], b[0][key])

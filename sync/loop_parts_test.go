@@ -13,8 +13,10 @@ var outlives = map[string]bool{"dialing": true, "search": true, "dependents": tr
 
 // kept are the fields that outlive the session although their part is reset at its end.
 var kept = map[string]bool{
-	"connection.state": true, "connection.since": true, "connection.lastErr": true, "connection.edge": true, "connection.firstAccepted": true,
-	"sending.reader": true, "sending.take": true, "sending.now": true, "sending.id": true, "sending.pause": true, "sending.pauseUntil": true, "sending.limited": true,
+	"connection.state": true, "connection.since": true, "connection.lastErr": true,
+	"connection.edge": true, "connection.firstAccepted": true,
+	"sending.reader": true, "sending.take": true, "sending.now": true, "sending.id": true,
+	"sending.pause": true, "sending.pauseUntil": true, "sending.limited": true,
 	"sending.win": true, "receiving.applied": true, "syncing.tell": true, "asking.asked": true, "direct.sent": true, "retries.tries": true,
 	"rpc.unrouted": true, "rpc.due": true, "rpc.notBefore": true, "rpc.server": true, "rpc.deliver": true,
 }

@@ -70,7 +70,10 @@ func TestBackoffDoublesAndResets(t *testing.T) {
 	s := &script{}
 	s.connect = func(session int, _ *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
 		if session <= 7 {
-			return &proto.ConnectResponseMsg{ResponseCode: proto.ConnectResponseCode_SERVER_UNAVAILABLE, ErrorMsg: "Failed to process edge connection!"}
+			return &proto.ConnectResponseMsg{
+				ResponseCode: proto.ConnectResponseCode_SERVER_UNAVAILABLE,
+				ErrorMsg:     "Failed to process edge connection!",
+			}
 		}
 		return accepted()
 	}
@@ -89,7 +92,10 @@ func TestBackoffDoublesAndResets(t *testing.T) {
 func TestRefusedCredentials(t *testing.T) {
 	s := &script{}
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
-		return &proto.ConnectResponseMsg{ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS, ErrorMsg: "Failed to validate the edge! Provided request secret: top-secret"}
+		return &proto.ConnectResponseMsg{
+			ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS,
+			ErrorMsg:     "Failed to validate the edge! Provided request secret: top-secret",
+		}
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(3)
@@ -109,7 +115,10 @@ func TestRefusedCredentials(t *testing.T) {
 func TestUnknownRoutingKey(t *testing.T) {
 	s := &script{}
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
-		return &proto.ConnectResponseMsg{ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS, ErrorMsg: "Failed to find the edge! Routing key: key"}
+		return &proto.ConnectResponseMsg{
+			ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS,
+			ErrorMsg:     "Failed to find the edge! Routing key: key",
+		}
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.elapse(time.Second)
@@ -300,9 +309,10 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 	inBubble(t, s, nil, func(r *rig) {
 		id := proto.UUID{9}
 		for i := range int64(5) {
+			kv := []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: i}}
 			e := proto.Event{
 				Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Entity: id,
-				Fragment: proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: i}}),
+				Fragment: proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, kv),
 			}
 			if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
 				r.Fatal(err)

@@ -29,17 +29,21 @@ func numbered(rng *rand.Rand, entity byte, n int) proto.Event {
 	case 0:
 		e.Kind, e.Action, e.Fragment = proto.KindDevice, proto.ActionUpdated, proto.AppendUpdate(nil, proto.KindDevice, updated, id, text)
 	case 1:
-		e.Kind, e.Action, e.Fragment = proto.KindAlarm, proto.ActionAlarmAck, proto.AppendUpdate(nil, proto.KindAlarm, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, id, text)
+		e.Kind, e.Action = proto.KindAlarm, proto.ActionAlarmAck
+		e.Fragment = proto.AppendUpdate(nil, proto.KindAlarm, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, id, text)
 	case 2:
-		e.Kind, e.Action, e.Fragment = proto.KindRelation, proto.ActionRelationAddOrUpdate, proto.AppendUpdate(nil, proto.KindRelation, 0, id, text)
+		e.Kind, e.Action = proto.KindRelation, proto.ActionRelationAddOrUpdate
+		e.Fragment = proto.AppendUpdate(nil, proto.KindRelation, 0, id, text)
 	case 3:
-		e.Kind, e.Action, e.Fragment = proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text)
+		e.Kind, e.Action = proto.KindDeviceCredentials, proto.ActionCredentialsUpdated
+		e.Fragment = proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text)
 	case 4, 5:
 		e.Action, e.Fragment = proto.ActionPostAttributes, proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, kv)
 	case 6:
 		e.Action, e.Fragment = proto.ActionAttributesUpdated, proto.AppendAttributesUpdated(nil, id, "DEVICE", "SERVER_SCOPE", int64(n), kv)
 	case 7:
-		e.Action, e.Fragment = proto.ActionAttributesDeleted, proto.AppendAttributeDelete(nil, id, "DEVICE", "SERVER_SCOPE", []string{fmt.Sprint(n)})
+		e.Action = proto.ActionAttributesDeleted
+		e.Fragment = proto.AppendAttributeDelete(nil, id, "DEVICE", "SERVER_SCOPE", []string{fmt.Sprint(n)})
 	default:
 		e.Action, e.Fragment = proto.ActionTimeseriesUpdated, proto.AppendTelemetry(nil, id, "DEVICE", int64(n), kv)
 	}
@@ -53,8 +57,8 @@ type worked struct {
 	attribute bool
 }
 
-// workOff lists what is in an uplink in the order in which the server works it off (CONTRACT.md
-// 4.2).
+// workOff lists what is in an uplink in the order in which the server works it off
+// (CONTRACT.md 4.2).
 func workOff(u *proto.UplinkMsg) (list []worked) {
 	fromJSON := func(text string) {
 		var j struct{ N, ID int }
@@ -163,7 +167,8 @@ func TestOrderProperty(t *testing.T) {
 				}
 				return false, nil
 			}
-			inBubble(t, s, func(c *config.Config) { c.Batch.Size = 1 + int(seed*7)%50; c.Batch.Timeout = 100 * time.Millisecond }, func(r *rig) {
+			batches := func(c *config.Config) { c.Batch.Size, c.Batch.Timeout = 1+int(seed*7)%50, 100*time.Millisecond }
+			inBubble(t, s, batches, func(r *rig) {
 				made := rand.New(rand.NewPCG(seed, 5))
 				for n := 1; n <= events; {
 					var group []proto.Event

@@ -18,7 +18,8 @@ func TestServerThatStopsReading(t *testing.T) {
 	s.sync = func(session int, _ *proto.SyncRequestMsg) []*proto.DownlinkMsg {
 		list := []*proto.DownlinkMsg{{DownlinkMsgId: 1, SyncCompletedMsg: &proto.SyncCompletedMsg{}}}
 		for n := int32(2); session == 1 && n < downlinks; n++ {
-			list = append(list, &proto.DownlinkMsg{DownlinkMsgId: n, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: int64(n), Entity: "{}"}}})
+			d := &proto.DeviceUpdateMsg{IdMSB: int64(n), Entity: "{}"}
+			list = append(list, &proto.DownlinkMsg{DownlinkMsgId: n, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}})
 		}
 		return list
 	}
@@ -42,7 +43,8 @@ func TestServerThatStopsReading(t *testing.T) {
 		if n := r.agent.Snapshot().Connects; n != 2 {
 			t.Errorf("%d sessions, want 2", n)
 		}
-		if want := probeAfter + probeTimeout; len(s.connects) != 2 || s.connects[1] < want || s.connects[1] > want+r.config.Reconnect.MaxInterval {
+		want := probeAfter + probeTimeout
+		if len(s.connects) != 2 || s.connects[1] < want || s.connects[1] > want+r.config.Reconnect.MaxInterval {
 			t.Errorf("dialled at %v, want once more after %v", s.connects, want)
 		}
 	})

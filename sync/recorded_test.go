@@ -50,7 +50,8 @@ func loadRecordings(t *testing.T) recordings {
 			}
 			var m proto.ResponseMsg
 			raw, err := base64.StdEncoding.DecodeString(j.Raw + j.Down)
-			if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") || err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
+			if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") ||
+				err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
 				continue // some long messages were cut in the recordings
 			}
 			name := j.Recording
@@ -100,9 +101,11 @@ func TestEveryRecordedDownlink(t *testing.T) {
 	list := loadRecordings(t)
 	// The downlinks in each recording, without those that were cut there.
 	want := map[string]int{
-		"connect-second": 2, "downlink-each": 53, "downlink-false-ack": 35, "downlink-no-ack": 53, "downlink-push": 21, "edge-update": 6, "eof": 2,
-		"java-edge": 7, "rpc": 38, "stall-others": 10, "sync-diff": 25, "sync-false-ack": 28, "sync-full": 64, "sync-meanwhile": 17, "sync-no-ack": 23,
-		"sync-one-missing-ack": 17, "sync-small-max": 5, "ts-types": 2, "uplink-alarm": 3, "uplink-attributes": 5, "uplink-bad": 7, "uplink-entities": 1,
+		"connect-second": 2, "downlink-each": 53, "downlink-false-ack": 35, "downlink-no-ack": 53, "downlink-push": 21,
+		"edge-update": 6, "eof": 2, "java-edge": 7, "rpc": 38, "stall-others": 10,
+		"sync-diff": 25, "sync-false-ack": 28, "sync-full": 64, "sync-meanwhile": 17, "sync-no-ack": 23,
+		"sync-one-missing-ack": 17, "sync-small-max": 5, "ts-types": 2,
+		"uplink-alarm": 3, "uplink-attributes": 5, "uplink-bad": 7, "uplink-entities": 1,
 		"uplink-relation": 1, "uplink-requests": 29, "uplink-rpc": 5,
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -123,7 +126,8 @@ func TestEveryRecordedDownlink(t *testing.T) {
 func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg) {
 	r := newRig(t, &script{takes: true}, nil)
 	var err error
-	if r.real, err = registry.Open(registry.Options{Dir: filepath.Join(r.dir, "registry"), CorruptDir: filepath.Join(r.dir, "corrupt")}); err != nil {
+	options := registry.Options{Dir: filepath.Join(r.dir, "registry"), CorruptDir: filepath.Join(r.dir, "corrupt")}
+	if r.real, err = registry.Open(options); err != nil {
 		t.Fatal(err)
 	}
 	r.run()
@@ -153,7 +157,9 @@ func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg)
 	received, updates := map[string]int{}, map[string]int{}
 	for _, line := range slices.Sorted(maps.Keys(list)) {
 		m := list[line]
-		m.EdgeConfiguration, m.DownlinkMsgId = nil, int32(1e6+line) // not to be another edge; ids may repeat in recordings of several streams
+		// Without the configuration of another edge, and with an id that does not repeat, as ids do
+		// in recordings of several streams.
+		m.EdgeConfiguration, m.DownlinkMsgId = nil, int32(1e6+line)
 		ids = append(ids, m.DownlinkMsgId)
 		count(m, received, updates)
 		if err := send(&proto.ResponseMsg{DownlinkMsg: m}); err != nil {

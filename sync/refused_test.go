@@ -206,8 +206,8 @@ func TestBrokenLinkBlamesNoEvent(t *testing.T) {
 	})
 }
 
-// An event that is refused for good rests in the dead-letter log at once and leaves nothing in
-// memory.
+// An event that is refused for good rests in the dead-letter log at once, and the commit that
+// passed it becomes durable.
 func TestDeadLettersLeaveNoTrace(t *testing.T) {
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {

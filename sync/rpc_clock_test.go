@@ -14,8 +14,9 @@ func TestCallBeforeClock(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	s := &script{ahead: year, takes: true}
 	s.sync = func(int, *proto.SyncRequestMsg) []*proto.DownlinkMsg {
+		call := rawCall(proto.UUID{7}, 9, time.Now().Add(year+20*time.Second), false)
 		return []*proto.DownlinkMsg{
-			{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(proto.UUID{7}, 9, time.Now().Add(year+20*time.Second), false)}},
+			{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{call}},
 			{DownlinkMsgId: 6, SyncCompletedMsg: &proto.SyncCompletedMsg{}},
 		}
 	}
@@ -30,7 +31,8 @@ func TestCallBeforeClock(t *testing.T) {
 		r.elapse(15 * time.Second)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.uplinks) != 1 || len(s.uplinks[0].DeviceRpcCallMsg) != 1 || s.uplinks[0].DeviceRpcCallMsg[0].GetResponseMsg().GetError() != calls.TimedOut {
+		if len(s.uplinks) != 1 || len(s.uplinks[0].DeviceRpcCallMsg) != 1 ||
+			s.uplinks[0].DeviceRpcCallMsg[0].GetResponseMsg().GetError() != calls.TimedOut {
 			t.Errorf("after its end the call is answered with %v", s.uplinks)
 		}
 	})

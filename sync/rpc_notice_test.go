@@ -35,7 +35,7 @@ func TestNotices(t *testing.T) {
 	cloud := func(s stage, n int64, method, params string) {
 		c := rawCall(s.gateway, n, time.Now().Add(time.Hour), true)
 		c.Oneway, c.RequestMsg = true, &proto.RpcRequestMsg{Method: method, Params: params}
-		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}})
+		s.pushCalls(c)
 		s.elapse(5 * time.Second)
 	}
 	notify := func(s stage, method, params string) {

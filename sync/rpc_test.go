@@ -21,7 +21,10 @@ func TestRequestLargerThanTheCloudTakes(t *testing.T) {
 		var got error
 		var took time.Duration
 		began := time.Now()
-		request := &Request{Device: proto.UUID{7}, Method: "m", Params: `"` + strings.Repeat("x", 2000) + `"`, Reply: func(_ []byte, err error) { got, took = err, time.Since(began) }}
+		request := &Request{
+			Device: proto.UUID{7}, Method: "m", Params: `"` + strings.Repeat("x", 2000) + `"`,
+			Reply: func(_ []byte, err error) { got, took = err, time.Since(began) },
+		}
 		if err := r.agent.Request(request); err != nil {
 			t.Fatal(err)
 		}

@@ -148,19 +148,27 @@ func (s *script) Deliver(c *Call) bool {
 	return true
 }
 
+// call sends a call over the first stream, in the downlink id.
+func (s *script) call(id int32, c *proto.DeviceRpcCallMsg) {
+	m := &proto.DownlinkMsg{DownlinkMsgId: id, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
+	s.streams[1](&proto.ResponseMsg{DownlinkMsg: m})
+}
+
 // edgeAttributes returns the server's answer to the question about the edge itself, with the time
 // of the server's clock.
 func edgeAttributes(id int32, now time.Time) *proto.DownlinkMsg {
 	ts := now.UnixMilli()
+	version := &proto.KeyValueProto{Key: "edgeVersion", Type: proto.KeyValueType_STRING_V, StringV: "V_4_2_0"}
 	return &proto.DownlinkMsg{DownlinkMsgId: id, EntityData: []*proto.EntityDataProto{{
 		EntityIdMSB: 1, EntityIdLSB: 2, EntityType: "EDGE", PostAttributeScope: "SERVER_SCOPE", AttributeTs: &ts,
-		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "edgeVersion", Type: proto.KeyValueType_STRING_V, StringV: "V_4_2_0"}}},
+		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{version}},
 	}}}
 }
 
 func accepted() *proto.ConnectResponseMsg {
 	limit := int32(4 << 20)
-	return &proto.ConnectResponseMsg{MaxInboundMessageSize: &limit, Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Name: "test", CloudType: "CE"}}
+	edge := &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Name: "test", CloudType: "CE"}
+	return &proto.ConnectResponseMsg{MaxInboundMessageSize: &limit, Configuration: edge}
 }
 
 func ok(u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -255,14 +263,18 @@ func newRig(t *testing.T, s *script, adjust func(*config.Config)) *rig {
 func (r *rig) run() {
 	s := r.script
 	s.start, s.streams = time.Now(), map[int]func(*proto.ResponseMsg) error{}
-	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
+	pings := keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}
+	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(pings), grpc.MaxRecvMsgSize(64<<20))
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.link)
 	reg := Registry(r.reg)
 	if r.real != nil {
 		reg = r.real
 	}
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock, Syncing: func(running bool) { r.syncing = append(r.syncing, running) }})
+	r.agent = NewAgent(Deps{
+		Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock,
+		Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
+	})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}
@@ -314,7 +326,8 @@ func (r *rig) identity() {
 	r.Helper()
 	s := r.agent.Snapshot()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		r.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		r.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }
 
@@ -323,7 +336,8 @@ func (r *rig) counts(accepted, deployed, pending, dead uint64) {
 	r.Helper()
 	s := r.agent.Snapshot()
 	if s.Accepted != accepted || s.Deployed != deployed || s.Pending != pending || s.Dead != dead {
-		r.Errorf("accepted %d, deployed %d, pending %d, dead %d; want %d, %d, %d, %d", s.Accepted, s.Deployed, s.Pending, s.Dead, accepted, deployed, pending, dead)
+		r.Errorf("accepted %d, deployed %d, pending %d, dead %d; want %d, %d, %d, %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dead, accepted, deployed, pending, dead)
 	}
 }
 

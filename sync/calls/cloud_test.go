@@ -40,7 +40,10 @@ func TestAnswerTooLarge(t *testing.T) {
 		Flush: func() error { return nil },
 	})
 	persisted := true
-	for n, c := range []*proto.DeviceRpcCallMsg{{DeviceIdMSB: 1, RequestUuidMSB: 1}, {DeviceIdMSB: 1, RequestUuidMSB: 2, Persisted: &persisted}} {
+	for n, c := range []*proto.DeviceRpcCallMsg{
+		{DeviceIdMSB: 1, RequestUuidMSB: 1},
+		{DeviceIdMSB: 1, RequestUuidMSB: 2, Persisted: &persisted},
+	} {
 		call, _ := table.Take(c, time.Now().Add(time.Minute))
 		table.Answer(call.Device, call.ID, `"much"`)
 		table.Save()

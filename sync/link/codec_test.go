@@ -23,9 +23,12 @@ func inPieces(b []byte, size int) (list mem.BufferSlice) {
 func otaMessage(entity string) []byte {
 	b, err := pb.Marshal(&proto.ResponseMsg{
 		DownlinkMsg: &proto.DownlinkMsg{
-			DownlinkMsgId:       7,
-			DeviceUpdateMsg:     []*proto.DeviceUpdateMsg{{IdMSB: 1, Entity: "{}"}},
-			OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: -5, IdLSB: 6, Entity: entity}, {MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdLSB: 9}},
+			DownlinkMsgId:   7,
+			DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: 1, Entity: "{}"}},
+			OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{
+				{IdMSB: -5, IdLSB: 6, Entity: entity},
+				{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdLSB: 9},
+			},
 		},
 		EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{Name: "edge"}},
 	})
@@ -39,10 +42,16 @@ func otaMessage(entity string) []byte {
 // refused.
 func TestLargeMessages(t *testing.T) {
 	good := otaMessage(`{"data":"` + strings.Repeat("QUJD", 300_000) + `"}`)
+	widget := &proto.WidgetTypeUpdateMsg{Entity: strings.Repeat("w", largeMessage)}
 	for name, b := range map[string][]byte{
-		"an OTA package": good, "twice, to be merged": append(good[:len(good):len(good)], good...), "cut": good[:len(good)-100], "bytes behind it": append(good[:len(good):len(good)], 0xff),
-		"no UTF-8":   bytes.Replace(good, []byte("QUJD"), []byte("\xffUJD"), 1),
-		"one widget": mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{{Entity: strings.Repeat("w", largeMessage)}}}}),
+		"an OTA package":      good,
+		"twice, to be merged": append(good[:len(good):len(good)], good...),
+		"cut":                 good[:len(good)-100],
+		"bytes behind it":     append(good[:len(good):len(good)], 0xff),
+		"no UTF-8":            bytes.Replace(good, []byte("QUJD"), []byte("\xffUJD"), 1),
+		"one widget": mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{
+			WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{widget},
+		}}),
 	} {
 		var got, want proto.ResponseMsg
 		wantErr := pb.Unmarshal(b, &want)
@@ -52,7 +61,8 @@ func TestLargeMessages(t *testing.T) {
 		}
 	}
 	var m proto.ResponseMsg
-	if err := unmarshalLarge(inPieces(good, 1000), &m); err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
+	err := unmarshalLarge(inPieces(good, 1000), &m)
+	if err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
 		t.Errorf("%v", err)
 	}
 }

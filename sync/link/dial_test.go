@@ -39,7 +39,8 @@ func TestStepEndsInTime(t *testing.T) {
 		if err := within(time.Second, cancel, "knock", func() error { time.Sleep(time.Second - 1); return nil }); err != nil {
 			t.Error(err)
 		}
-		if err := within(time.Second, cancel, "knock", func() error { return broken }); !errors.Is(err, broken) || errors.Is(err, ErrTimeout) || err.Error() != "knock: broken" {
+		err := within(time.Second, cancel, "knock", func() error { return broken })
+		if !errors.Is(err, broken) || errors.Is(err, ErrTimeout) || err.Error() != "knock: broken" {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)

@@ -64,7 +64,9 @@ func (a *authority) issue(host string, from, to time.Time) *tls.Config {
 	if err != nil {
 		a.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {
@@ -89,7 +91,8 @@ func (acceptor) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.R
 			return err
 		}
 		if m.GetConnectRequestMsg() != nil {
-			err = st.Send(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{Configuration: &proto.EdgeConfiguration{Name: "test"}}})
+			edge := &proto.EdgeConfiguration{Name: "test"}
+			err = st.Send(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{Configuration: edge}})
 		}
 		if err != nil {
 			return err
