@@ -14,8 +14,8 @@ import (
 	"edgesync/wal"
 )
 
-// Deps is what an agent works with. All of it outlives the agent; the caller closes it after Run has
-// returned.
+// Deps is what an agent works with. All of it outlives the agent; the caller closes it after Run
+// has returned.
 type Deps struct {
 	Config   *config.Config
 	Queue    *wal.Queue
@@ -24,13 +24,13 @@ type Deps struct {
 	Log      *slog.Logger
 	Version  string
 	Clock    *clock.Clock // begun; nil: the machine's clock is right
-	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is. The
-	// loop's goroutine calls it; it must not block.
+	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
+	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)
 }
 
-// Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine; the
-// other methods may be called from any.
+// Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;
+// the other methods may be called from any.
 type Agent struct {
 	Deps
 	dialer   link.Dialer
@@ -44,12 +44,15 @@ type Agent struct {
 	board    board
 }
 
-// NewAgent returns an agent that does nothing until Run, but for queueing the creations of devices that a
-// crash left behind.
+// NewAgent returns an agent that does nothing until Run, but for queueing the creations of devices
+// that a crash left behind.
 func NewAgent(d Deps) *Agent {
+	now := time.Now()
+	store := calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}
 	a := &Agent{
 		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive}, jitter: fullJitter,
-		started: time.Now(), hint: make(chan struct{}, 1), orders: make(chan *order), board: board{p: published{turn: time.Now(), since: time.Now()}}, calls: calls.NewTable(calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}),
+		started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
+		board: board{p: published{turn: now, since: now}},
 	}
 	a.announcePending()
 	return a
@@ -58,8 +61,8 @@ func NewAgent(d Deps) *Agent {
 // SetDoors says who delivers calls to devices. Before Run.
 func (a *Agent) SetDoors(d Doors) { a.doors = d }
 
-// Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt ends at
-// once.
+// Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt
+// ends at once.
 func (a *Agent) Hint() {
 	select {
 	case a.hint <- struct{}{}:

@@ -42,9 +42,9 @@ func (l *loop) setAside(e *wal.Entry) aside {
 // maxID is the largest id of an uplink, for the size of one whose id is not known yet.
 const maxID = 1<<31 - 1
 
-// moveAside moves the event that was set aside to the dead letters and passes it; what is in flight in
-// front of it stays as it is. False: the medium refuses. The event stays where it is, and is tried
-// again after a while.
+// moveAside moves the event that was set aside to the dead letters and passes it; what is in flight
+// in front of it stays as it is. False: the medium refuses. The event stays where it is, and is
+// tried again after a while.
 func (l *loop) moveAside(now time.Time) bool {
 	s := &l.sending
 	e, ok, err := l.peek(s.open.start, s.open.end)
@@ -66,8 +66,8 @@ func (l *loop) moveAside(now time.Time) bool {
 	return true
 }
 
-// pass moves the committed offset to end, over so many events in the dead-letter log and none that is
-// sent, once what is in flight is acknowledged.
+// pass moves the committed offset to end, over so many events in the dead-letter log and none that
+// is sent, once what is in flight is acknowledged.
 func (l *loop) pass(end wal.Position, dead int, now time.Time) {
 	if last := l.sending.win.last(); last != nil {
 		last.behind = passed{end: end, dead: last.behind.dead + dead, slots: last.behind.slots + 1}
@@ -90,9 +90,11 @@ func (a aside) text(serverMax int) string {
 // noForm is the reason of a dead letter that has no form on the wire.
 func noForm(action uint8) string {
 	if proto.Action(action) == proto.ActionClaim {
-		return "CLAIM cannot be transferred to the cloud: the edge protocol has no message for it; nobody can claim the device there while it is connected here"
+		return "CLAIM cannot be transferred to the cloud: the edge protocol has no message for it;" +
+			" nobody can claim the device there while it is connected here"
 	}
-	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it; it was carried out here only", proto.Action(action))
+	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it;"+
+		" it was carried out here only", proto.Action(action))
 }
 
 func tooLarge(what string, size, serverMax int) string {

@@ -6,10 +6,11 @@ import (
 	"edgesync/proto"
 )
 
-// After each sync the edge asks for what no sync brings (CONTRACT.md 3.2): shared and server attributes
-// of every device, because changes made while it was away, or in a default installation at any time,
-// come in no other way (CONTRACT.md 6.3); relations and calculated fields of what was not here before
-// (CONTRACT.md 7.4). Each answer brings all latest telemetry along, so the questions go a few at a time.
+// After each sync the edge asks for what no sync brings (CONTRACT.md 3.2): shared and server
+// attributes of every device, because changes made while it was away, or in a default installation
+// at any time, come in no other way (CONTRACT.md 6.3); relations and calculated fields of what was
+// not here before (CONTRACT.md 7.4). Each answer brings all latest telemetry along, so the
+// questions go a few at a time.
 
 // asking are the questions of a session.
 type asking struct {
@@ -17,8 +18,8 @@ type asking struct {
 	underWay    bool // the last questions are not acknowledged
 	due         time.Time
 	silentSince time.Time // our edge was asked about, and nothing has come down since; zero: no
-	// asked are the entities asked about lately. It outlives the session, and is bounded by askTogether,
-	// askPause and duplicateFor.
+	// asked are the entities asked about lately. It outlives the session, and is bounded by
+	// askTogether, askPause and duplicateFor.
 	asked map[proto.UUID]time.Time
 }
 
@@ -55,11 +56,13 @@ func (l *loop) planAsking(all bool) {
 // maybeAsk sends the next few questions.
 func (l *loop) maybeAsk(now time.Time) {
 	a := &l.asking
-	if len(a.questions) == 0 || l.syncing.running || a.underWay || l.sending.limited || now.Before(a.due) || l.conn.sess.Queued() >= receiveBelow {
+	waits := l.syncing.running || a.underWay || l.sending.limited || now.Before(a.due)
+	if len(a.questions) == 0 || waits || l.conn.sess.Queued() >= receiveBelow {
 		return
 	}
 	n := min(askTogether, len(a.questions))
-	// The server works the parts off in this order whatever stands first in the message (CONTRACT.md 4.2).
+	// The server works the parts off in this order whatever stands first in the message
+	// (CONTRACT.md 4.2).
 	var b []byte
 	for _, q := range a.questions[:n] {
 		if q.entityType != "EDGE" {
@@ -100,9 +103,9 @@ func (a *asking) again(asked []question, now time.Time) {
 	a.underWay, a.due = false, now.Add(pauseMax)
 }
 
-// dropDuplicates takes out of a message the telemetry that came only because we asked for attributes
-// (CONTRACT.md 7.3): it is from here, and would be written to flash at each connect. What the server
-// pushes at other times stays.
+// dropDuplicates takes out of a message the telemetry that came only because we asked for
+// attributes (CONTRACT.md 7.3): it is from here, and would be written to flash at each connect.
+// What the server pushes at other times stays.
 func (l *loop) dropDuplicates(d *proto.DownlinkMsg, now time.Time) {
 	for _, e := range d.GetEntityData() {
 		at, asked := l.asking.asked[proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())]

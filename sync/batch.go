@@ -7,9 +7,9 @@ import (
 	"edgesync/wal"
 )
 
-// batch is one UplinkMsg: consecutive events of the queue whose ranks do not fall, so that the server
-// works them off in their order (CONTRACT.md 4.2). buf holds room for the message's head and then the
-// fragments, one behind the other.
+// batch is one UplinkMsg: consecutive events of the queue whose ranks do not fall, so that the
+// server works them off in their order (CONTRACT.md 4.2). buf holds room for the message's head and
+// then the fragments, one behind the other.
 type batch struct {
 	id         int32
 	start, end wal.Position // events behind start, up to and including end
@@ -28,8 +28,8 @@ type batch struct {
 	behind     passed // what follows it and is not sent
 }
 
-// passed are the events directly behind a batch that are not sent: they are in the dead-letter log, or
-// cannot be read any more. They are committed with the batch.
+// passed are the events directly behind a batch that are not sent: they are in the dead-letter log,
+// or cannot be read any more. They are committed with the batch.
 type passed struct {
 	end   wal.Position // zero: there are none
 	dead  int          // of them in the dead-letter log
@@ -103,9 +103,9 @@ func (b *batch) updates(entity proto.UUID) bool {
 	return false
 }
 
-// isAttribute reports whether an event writes attributes. The server may apply two such writes of one
-// key in either order (CONTRACT.md 4.3), so they never travel together. The entity decides, because the
-// key stands inside the fragment.
+// isAttribute reports whether an event writes attributes. The server may apply two such writes of
+// one key in either order (CONTRACT.md 4.3), so they never travel together. The entity decides,
+// because the key stands inside the fragment.
 func isAttribute(a proto.Action) bool {
 	return a == proto.ActionAttributesUpdated || a == proto.ActionPostAttributes || a == proto.ActionAttributesDeleted
 }

@@ -32,11 +32,10 @@ var sections = func() (list []string) {
 
 // testDirs are the directories of the tests of the packages that the table names.
 var testDirs = map[string]string{
-	"cli": "cli", "config": "config", "clock": "clock", "link": "link", "calls": "calls", "sync": ".",
+	"sync": ".", "cli": "cli", "config": "config", "clock": "clock", "link": "link", "calls": "calls",
 	"registry": "registry", "rest": "rest", "cloudtest": "cloudtest",
-	"device": "device", "payload": filepath.Join("device", "payload"),
-	"proto":         filepath.Join("..", "proto"),
-	"scripts/cloud": filepath.Join("..", "scripts", "cloud"),
+	"device": "device", "payload": filepath.Join("device", "payload"), "mqtt": filepath.Join("device", "mqtt"),
+	"proto": filepath.Join("..", "proto"), "scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 
 // testNames returns the tests of a directory, each with the strings in it, which hold the names of

@@ -8,8 +8,9 @@ import (
 	"edgesync/wal"
 )
 
-// Create implements Births. The device is durable before its creation is queued, and found by nobody
-// until it is queued, so that no data of the device can stand before it in the queue (CONTRACT.md 4.7).
+// Create implements Births. The device is durable before its creation is queued, and found by
+// nobody until it is queued, so that no data of the device can stand before it in the queue
+// (CONTRACT.md 4.7).
 func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 	a.creating.Lock()
 	defer a.creating.Unlock()
@@ -40,12 +41,15 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 	events := []wal.Event{
 		event(proto.KindDevice, proto.ActionAdded, proto.AppendUpdate(nil, proto.KindDevice, created, b.ID, b.Device)),
 		// The server makes none by itself (CONTRACT.md 5.5).
-		event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, b.ID, b.Credentials)),
+		event(proto.KindDeviceCredentials, proto.ActionCredentialsUpdated,
+			proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, b.ID, b.Credentials)),
 	}
 	if b.Gateway != (proto.UUID{}) {
-		relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.Gateway) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) +
+		relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.Gateway) +
+			`"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(b.ID) +
 			`"},"type":"Created","typeGroup":"COMMON","additionalInfo":null}`
-		events = append(events, event(proto.KindRelation, proto.ActionRelationAddOrUpdate, proto.AppendUpdate(nil, proto.KindRelation, created, b.ID, relation)))
+		events = append(events, event(proto.KindRelation, proto.ActionRelationAddOrUpdate,
+			proto.AppendUpdate(nil, proto.KindRelation, created, b.ID, relation)))
 	}
 	if err := a.Queue.Append(ctx, events...); err != nil {
 		return err

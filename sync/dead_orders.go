@@ -13,8 +13,8 @@ import (
 // ErrBusy: the loop did not take an order in time. Nothing of it was done.
 var ErrBusy = errors.New("the agent is busy; nothing was done, try again")
 
-// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps its
-// name and meaning.
+// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps
+// its name and meaning.
 type Letter struct {
 	Offset  uint64    `json:"offset"`
 	Time    time.Time `json:"time"` // when the event was accepted
@@ -28,9 +28,9 @@ type Letter struct {
 	Size    int       `json:"bytes"` // of the event
 }
 
-// Dead are the dead letters of a running agent, for people to look at and to decide about. Its methods
-// may be called from any goroutine; those that change something are done by the loop, which owns the
-// tries.
+// Dead are the dead letters of a running agent, for people to look at and to decide about. Its
+// methods may be called from any goroutine; those that change something are done by the loop, which
+// owns the tries.
 type Dead struct{ a *Agent }
 
 // DeadLetters gives access to the agent's dead letters.
@@ -56,7 +56,8 @@ func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) e
 	}
 }
 
-// List returns at most limit letters from the offset from on, and the offset to go on from, 0 at the end.
+// List returns at most limit letters from the offset from on, and the offset to go on from, 0 at
+// the end.
 func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, next uint64, err error) {
 	var tries map[uint64]int
 	if err := d.a.carryOut(ctx, func(l *loop, _ time.Time) { tries = maps.Clone(l.retries.tries) }); err != nil {
@@ -76,8 +77,8 @@ func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, 
 	return list, next, err
 }
 
-// LetterOf shows a letter. tries are those in memory; the larger number of these and of the log's is
-// shown.
+// LetterOf shows a letter. tries are those in memory; the larger number of these and of the log's
+// is shown.
 func LetterOf(w *wal.DeadLetter, tries int) Letter {
 	return Letter{
 		Offset: w.Offset, Time: time.UnixMilli(w.Time).UTC(), Action: proto.Action(w.Action).String(), Kind: proto.Kind(w.Kind).String(),
@@ -86,8 +87,9 @@ func LetterOf(w *wal.DeadLetter, tries int) Letter {
 	}
 }
 
-// Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop tries
-// the first of them at once, the others each retry.interval. It returns how many letters there were.
+// Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop
+// tries the first of them at once, the others each retry.interval. It returns how many letters
+// there were.
 func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
 		which := named(offset)
@@ -101,9 +103,9 @@ func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
 	return n, errors.Join(busy, err)
 }
 
-// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is how
-// many it had to leave, because the commit that passed them is not durable yet: after a crash the queue
-// would send them again. That takes a few seconds.
+// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is
+// how many it had to leave, because the commit that passed them is not durable yet: after a crash
+// the queue would send them again. That takes a few seconds.
 func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
 		which, durable := named(offset), l.queue.DurablyCommitted().Offset

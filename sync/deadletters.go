@@ -19,8 +19,8 @@ func newRetries() retries { return retries{tries: make(map[uint64]int)} }
 
 func (r *retries) endSession() { *r = retries{tries: r.tries} }
 
-// of is how often a letter was tried. Tries are counted in memory and written when the letter comes to
-// rest, to spare the flash.
+// of is how often a letter was tried. Tries are counted in memory and written when the letter comes
+// to rest, to spare the flash.
 func (r *retries) of(d *wal.DeadLetter) int { return max(d.Tries, r.tries[d.Offset]) }
 
 // try is a dead letter on its way to the cloud once more.
@@ -31,12 +31,13 @@ type try struct {
 	dropped bool // somebody gave the letter up meanwhile, and it counts as discarded whatever the answer
 }
 
-// moveToDead writes an event to the dead-letter log, durably; false if the medium refuses, and then the
-// event stays where it is.
+// moveToDead writes an event to the dead-letter log, durably; false if the medium refuses, and then
+// the event stays where it is.
 func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Time) bool {
 	err := l.deadLog.Put(wal.DeadLetter{
-		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1,
-		Pinned: isCreation(&e.Event), // without it its dependents would be worth nothing
+		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now,
+		Resting: hopeless || l.cfg.Retry.Max <= 1,
+		Pinned:  isCreation(&e.Event), // without it its dependents would be worth nothing
 	})
 	if err != nil {
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
@@ -46,7 +47,8 @@ func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Ti
 	if isCreation(&e.Event) {
 		l.dependents.refused(e.Entity, e.Offset)
 	}
-	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
+	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now,
+		"action", proto.Action(e.Action), "offset", e.Offset)
 	if !hopeless {
 		l.retries.tries[e.Offset] = 1
 		if l.retries.due.IsZero() {
@@ -56,8 +58,8 @@ func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Ti
 	return true
 }
 
-// maybeRetry sends one waiting letter every retry.interval, the least tried first, beside the ordinary
-// batches.
+// maybeRetry sends one waiting letter every retry.interval, the least tried first, beside the
+// ordinary batches.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
 	if r.try != nil || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
@@ -136,8 +138,8 @@ func (l *loop) retryAnswered(r *proto.UplinkResponseMsg, now time.Time) {
 	}
 }
 
-// rest puts a letter to rest that can never be sent: picked again and again, it would hold the others
-// up.
+// rest puts a letter to rest that can never be sent: picked again and again, it would hold the
+// others up.
 func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 	delete(l.retries.tries, d.Offset)
 	d.Resting, d.Reason = true, reason

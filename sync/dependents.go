@@ -8,12 +8,12 @@ import (
 )
 
 // Data of an entity that the server does not have is acknowledged and dropped (CONTRACT.md 4.7). So
-// when the creation of an entity is refused, its later events, the dependents, follow it to the dead
-// letters. When the creation has been accepted they go up one after the other, and what the entity does
-// meanwhile queues up behind them, so that its order is kept.
+// when the creation of an entity is refused, its later events, the dependents, follow it to the
+// dead letters. When the creation has been accepted they go up one after the other, and what the
+// entity does meanwhile queues up behind them, so that its order is kept.
 
-// dependents are the entities whose creations were refused, each until its last dependent has left. It
-// outlives sessions, and is bounded by the dead-letter log.
+// dependents are the entities whose creations were refused, each until its last dependent has left.
+// It outlives sessions, and is bounded by the dead-letter log.
 type dependents struct {
 	creations map[proto.UUID]refusedCreation // by entity
 }
@@ -52,7 +52,8 @@ func (d *dependents) refused(entity proto.UUID, offset uint64) {
 	d.creations[entity] = refusedCreation{offset: offset}
 }
 
-// delivered notes that the cloud took a letter, and reports whether dependents of its entity may go.
+// delivered notes that the cloud took a letter, and reports whether dependents of its entity may
+// go.
 func (d *dependents) delivered(letter *wal.DeadLetter) bool {
 	c, ok := d.creations[letter.Entity]
 	if ok && c.offset == letter.Offset {
@@ -62,8 +63,8 @@ func (d *dependents) delivered(letter *wal.DeadLetter) bool {
 	return c.accepted
 }
 
-// forget lets the events of entities whose creations are accepted go their ordinary way again, but for
-// those with dependents left.
+// forget lets the events of entities whose creations are accepted go their ordinary way again, but
+// for those with dependents left.
 func (d *dependents) forget(left map[proto.UUID]bool) {
 	for id, c := range d.creations {
 		if c.accepted && !left[id] {
@@ -107,8 +108,8 @@ type picked struct {
 	dependents bool // some are there that cannot go yet
 }
 
-// pickLetter finds the letter to try next: a dependent whose creation is accepted, in their order, else
-// the least tried.
+// pickLetter finds the letter to try next: a dependent whose creation is accepted, in their order,
+// else the least tried.
 func (l *loop) pickLetter() (p picked, err error) {
 	// Not before the commit that passed it is durable: after a crash the queue would still count as
 	// pending what was delivered here.

@@ -121,8 +121,8 @@ func (d *doubling) Reset() { d.next = 0 }
 // Top makes the next value the largest.
 func (d *doubling) Top() { d.next = d.max }
 
-// fullJitter spreads reconnects of a whole fleet over the interval, so that a cloud that comes back is
-// not run down.
+// fullJitter spreads reconnects of a whole fleet over the interval, so that a cloud that comes back
+// is not run down.
 func fullJitter(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0

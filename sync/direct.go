@@ -38,7 +38,8 @@ func (d *direct) oldest() (t time.Time) {
 	return t
 }
 
-// sendDirect sends fragments as an uplink of their own, beside the batches; false if they are too large.
+// sendDirect sends fragments as an uplink of their own, beside the batches; false if they are too
+// large.
 func (l *loop) sendDirect(fragments []byte, s sent) bool {
 	if proto.RequestSize(len(fragments), maxID) > l.conn.sess.ServerMax() {
 		l.complain("a message is larger than the cloud takes and is not sent", "", s.at, "bytes", len(fragments))
@@ -82,8 +83,8 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 	return true
 }
 
-// callsOffline is for the end of a session: answers that were not acknowledged go again once there is a
-// link; the server ignores the second.
+// callsOffline is for the end of a session: answers that were not acknowledged go again once there
+// is a link; the server ignores the second.
 func (l *loop) callsOffline() {
 	l.calls.Offline()
 	for _, s := range l.direct.sent {

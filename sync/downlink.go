@@ -6,8 +6,8 @@ import (
 	"edgesync/proto"
 )
 
-// beforeApply is what a downlink goes through before the registry applies it, in this order. A step may
-// take parts out of the message.
+// beforeApply is what a downlink goes through before the registry applies it, in this order. A step
+// may take parts out of the message.
 var beforeApply = [...]func(l *loop, d *proto.DownlinkMsg, now time.Time){
 	(*loop).countSync,      // syncing.go: the sync makes progress
 	(*loop).heardDownlink,  // ask.go: the server polls for us
@@ -16,8 +16,9 @@ var beforeApply = [...]func(l *loop, d *proto.DownlinkMsg, now time.Time){
 	(*loop).takeCalls,      // rpc.go: calls to devices, and answers to theirs
 }
 
-// downlink stages one message in the registry. It is acknowledged after the fsync that serves all of
-// one turn. What cannot be stored is not acknowledged: the server sends it again (CONTRACT.md 6.1).
+// downlink stages one message in the registry. It is acknowledged after the fsync that serves all
+// of one turn. What cannot be stored is not acknowledged: the server sends it again (CONTRACT.md
+// 6.1).
 func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
 	l.counters.downlinks++
 	for _, step := range beforeApply {

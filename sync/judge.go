@@ -2,8 +2,8 @@ package sync
 
 import "strings"
 
-// Texts in which the server says why it refused an uplink (CONTRACT.md 4.5). Only their beginnings are
-// stable.
+// Texts in which the server says why it refused an uplink (CONTRACT.md 4.5). Only their beginnings
+// are stable.
 const (
 	textRateLimit = "Rate limit reached"
 	textEdgeGone  = "Can't assign device to non-existent edge!"
@@ -25,7 +25,8 @@ var hopeless = []string{
 	"No enum constant ", "Unexpected character", "Unexpected end-of-input", "No content to map", "Cannot deserialize value",
 	"Unexpected IOException", "End of input at line", "Validation error", "Unsupported msg type", "Incorrect ",
 	"Device should be assigned to tenant!", "Device is referencing", "Device credentials are already assigned", "Can't assign ",
-	"Can't delete ", "Can't unassign ", "Dashboard title should be specified!", "ERROR: duplicate key value violates unique constraint", "[{",
+	"Can't delete ", "Can't unassign ", "Dashboard title should be specified!",
+	"ERROR: duplicate key value violates unique constraint", "[{",
 }
 
 // judge classifies the error text of an UplinkResponseMsg.

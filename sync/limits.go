@@ -2,16 +2,16 @@ package sync
 
 import "time"
 
-// The time limits and other numbers of the loop. The table in doc.go says what each is for; those of
-// calls stand in sync/calls, those of one stream in sync/link.
+// The time limits and other numbers of the loop. The table in doc.go says what each is for; those
+// of calls stand in sync/calls, those of one stream in sync/link.
 const (
 	// Attempts (dial.go).
 	refusedMin = 10 * time.Second // after refused credentials, and while the edge is deleted in the cloud
 	refusedMax = 5 * time.Minute
 	timeoutMax = 60 * time.Second // for the dial and the answer to CONNECT, after doubling
-	// Three clean ends within ten seconds of ACCEPTED: the server completes the older stream of an edge
-	// that connects again (CONTRACT.md 2.6), so two agents with one key throw each other out for ever
-	// unless one of them waits.
+	// Three clean ends within ten seconds of ACCEPTED: the server completes the older stream of an
+	// edge that connects again (CONTRACT.md 2.6), so two agents with one key throw each other out
+	// for ever unless one of them waits.
 	quickEnd     = 10 * time.Second
 	quickEndsMax = 3
 
@@ -20,12 +20,12 @@ const (
 	probeAfter   = 30 * time.Second // of hearing nothing with nothing in flight
 	probeTimeout = 20 * time.Second
 	syncPatience = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
-	// The question for our own edge always has an answer. Without any downlink for so long the server
-	// does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold up all
-	// downlinks for two minutes (CONTRACT.md 6.1).
+	// The question for our own edge always has an answer. Without any downlink for so long the
+	// server does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold
+	// up all downlinks for two minutes (CONTRACT.md 6.1).
 	silenceAfter = 3 * time.Minute
-	// An event that was so often in a row alone in flight when the server ended the stream goes to the
-	// dead letters.
+	// An event that was so often in a row alone in flight when the server ended the stream goes to
+	// the dead letters.
 	poisonEnds = 3
 
 	// A turn (loop.go, receive.go, uplink.go).
@@ -33,9 +33,9 @@ const (
 	turnMessages = 96              // of the server that one turn takes, and acknowledgements held meanwhile
 	turnBytes    = 1 << 20         // of those messages; the one that reaches it is taken too
 	turnMoves    = 64              // events that one turn moves to the dead letters, each with an fsync
-	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so that
-	// there is room for turnMessages acknowledgements; batches leave windowMax free for what goes beside
-	// them.
+	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so
+	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
+	// goes beside them.
 	receiveBelow = 128
 
 	// Batches (batch.go).

@@ -13,8 +13,8 @@ import (
 	"edgesync/wal"
 )
 
-// loop is one run of the agent. Its one goroutine owns everything here; the goroutine of an attempt and
-// those of a session only send it messages. Nothing in it waits for the network: see doc.go.
+// loop is one run of the agent. Its one goroutine owns everything here; the goroutine of an attempt
+// and those of a session only send it messages. Nothing in it waits for the network: see doc.go.
 type loop struct {
 	// What the loop works with, see Deps.
 	cfg        *config.Config
@@ -31,8 +31,8 @@ type loop struct {
 	orders     <-chan *order
 	complaints *complaint.Log
 
-	// State, by the file that owns it. What belongs to one session is in these parts and nowhere else:
-	// forgetSession resets all of them.
+	// State, by the file that owns it. What belongs to one session is in these parts and nowhere
+	// else: forgetSession resets all of them.
 	conn      connection // state.go
 	sending   sending    // uplink.go
 	receiving receiving  // receive.go
@@ -55,8 +55,8 @@ type loop struct {
 
 // part is a part of the loop's state that belongs to a session.
 type part interface {
-	// endSession forgets what belongs to the session. It sets the whole part to a new value that names
-	// what is kept, so that a field that is added is forgotten unless it is named.
+	// endSession forgets what belongs to the session. It sets the whole part to a new value that
+	// names what is kept, so that a field that is added is forgotten unless it is named.
 	endSession()
 }
 
@@ -74,12 +74,13 @@ func (l *loop) sessionParts() []part {
 func newLoop(a *Agent) *loop {
 	c := a.Config
 	l := &loop{
-		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock, calls: a.calls, doors: a.doors, link: &a.dialer,
+		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
+		calls: a.calls, doors: a.doors, link: &a.dialer,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
-		syncing:    syncing{tell: a.Syncing},
+		syncing:    syncing{report: a.Syncing},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),
@@ -227,9 +228,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	return next
 }
 
-// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their creations
-// is only a mark, and reports what dead letters had to go. The events themselves are in the queue, so a
-// power cut costs the cache at most flushEvery, and flash little.
+// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their
+// creations is only a mark, and reports what dead letters had to go. The events themselves are in
+// the queue, so a power cut costs the cache at most flushEvery, and flash little.
 func (l *loop) maybeFlush(now time.Time) {
 	if now.Sub(l.flushed) < flushEvery {
 		return
@@ -241,9 +242,9 @@ func (l *loop) maybeFlush(now time.Time) {
 	}
 }
 
-// write hands a complete RequestMsg to the session. There is room: the window bounds batches, what goes
-// beside them asks for slots first, and receiveBelow and turnMessages bound acknowledgements. If there
-// is none all the same, the session ends and what was lost is sent again.
+// write hands a complete RequestMsg to the session. There is room: the window bounds batches, what
+// goes beside them asks for slots first, and receiveBelow and turnMessages bound acknowledgements.
+// If there is none all the same, the session ends and what was lost is sent again.
 func (l *loop) write(b []byte) {
 	if !l.conn.sess.Send(b) {
 		l.conn.overrun = true

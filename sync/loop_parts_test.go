@@ -17,7 +17,8 @@ var kept = map[string]bool{
 	"connection.edge": true, "connection.firstAccepted": true,
 	"sending.reader": true, "sending.take": true, "sending.now": true, "sending.id": true,
 	"sending.pause": true, "sending.pauseUntil": true, "sending.limited": true,
-	"sending.win": true, "receiving.applied": true, "syncing.tell": true, "asking.asked": true, "direct.sent": true, "retries.tries": true,
+	"sending.win": true, "receiving.applied": true, "syncing.report": true, "asking.asked": true,
+	"direct.sent": true, "retries.tries": true,
 	"rpc.unrouted": true, "rpc.due": true, "rpc.notBefore": true, "rpc.server": true, "rpc.deliver": true,
 }
 

@@ -14,8 +14,8 @@ type probing struct {
 
 func (p *probing) endSession() { *p = probing{} }
 
-// maybeProbe asks whether the server is there when nothing has been heard of it for a while and nothing
-// is in flight that it would answer.
+// maybeProbe asks whether the server is there when nothing has been heard of it for a while and
+// nothing is in flight that it would answer.
 func (l *loop) maybeProbe(now time.Time) {
 	if l.probing.id != 0 || len(l.sending.win.batches) > 0 || l.retries.try != nil || now.Sub(l.conn.lastReceived) < probeAfter {
 		return

@@ -56,8 +56,10 @@ type counters struct {
 func (l *loop) publish(now time.Time) {
 	c, s := &l.conn, &l.sending
 	l.board.write(published{
-		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt,
-		nextDial: l.dialing.next, limited: s.limited, edge: c.edge, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(), counters: l.counters,
+		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
+		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
+		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(),
+		counters: l.counters,
 	})
 }
 
@@ -66,11 +68,12 @@ func (a *Agent) Snapshot() Snapshot {
 	p := a.board.read()
 	now := time.Now()
 	s := Snapshot{
-		CallsPending: a.calls.Waiting(),
-		State:        p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr, InFlight: p.inFlight, Window: p.window,
-		RTTMS: float64(p.rtt.Microseconds()) / 1000, Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge,
-		Cloud: a.dialer.Addr(), Synced: p.synced, Sync: p.sync, Devices: p.devices, Downlinks: p.counters.downlinks,
-		DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes, UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
+		State: p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr,
+		InFlight: p.inFlight, Window: p.window, RTTMS: float64(p.rtt.Microseconds()) / 1000,
+		Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge, Cloud: a.dialer.Addr(),
+		Synced: p.synced, Sync: p.sync, Devices: p.devices, CallsPending: a.calls.Waiting(),
+		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
+		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
 	}
 	if p.counters.attempts > 0 {
 		s.Reconnects = p.counters.attempts - 1
@@ -107,7 +110,8 @@ const flashSoon = time.Minute
 // addFlash fills in what the queue's account of the flash says.
 func addFlash(s *Snapshot, q wal.Stats) {
 	t := q.Today
-	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday, s.Stretched = t.Written, t.Wear, t.Fsyncs, t.Commits, q.Stretched
+	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday = t.Written, t.Wear, t.Fsyncs, t.Commits
+	s.Stretched = q.Stretched
 	s.FlashCommit, s.SlowFsyncs = q.CommitBytes, q.SlowSyncs
 	if t.Events > 0 {
 		s.FlashAmplified = float64(t.Wear) / float64(t.Events)
@@ -117,9 +121,9 @@ func addFlash(s *Snapshot, q wal.Stats) {
 	}
 }
 
-// AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead when
-// it moves to the dead-letter log; what became of it there is taken from that log, so that the identity
-// holds.
+// AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead
+// when it moves to the dead-letter log; what became of it there is taken from that log, so that the
+// identity holds.
 func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
 	left := d.Delivered + d.Discarded
 	s.Accepted, s.Pending, s.Damaged = q.Accepted, q.Pending, q.Damaged

@@ -7,8 +7,8 @@ import (
 	"edgesync/sync/link"
 )
 
-// receiving is what one turn has taken of the server's messages. At its end all of it is made durable
-// by one fsync and acknowledged.
+// receiving is what one turn has taken of the server's messages. At its end all of it is made
+// durable by one fsync and acknowledged.
 type receiving struct {
 	messages int
 	bytes    int
@@ -17,11 +17,12 @@ type receiving struct {
 
 func (r *receiving) endSession() { *r = receiving{applied: r.applied[:0]} }
 
-// full reports whether the turn is to end: acknowledgements have to find slots, and what waits in the
-// registry for its fsync is in memory.
+// full reports whether the turn is to end: acknowledgements have to find slots, and what waits in
+// the registry for its fsync is in memory.
 func (r *receiving) full() bool { return r.messages >= turnMessages || r.bytes >= turnBytes }
 
-// inbox is the receiver's channel, or nil while there is no room to acknowledge what it would bring.
+// inbox is the receiver's channel, or nil while there is no room to acknowledge what it would
+// bring.
 func (l *loop) inbox() <-chan link.Inbound {
 	if l.conn.sess == nil || l.conn.sess.Queued() >= receiveBelow {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"edgesync/wal"
 )
 
-// search is the search for the event for whose sake the cloud refuses a batch, or ends the stream. It
-// outlives sessions.
+// search is the search for the event for whose sake the cloud refuses a batch, or ends the stream.
+// It outlives sessions.
 type search struct {
 	batchSize int    // events of a batch; less than batch.size while the search runs
 	until     uint64 // offset up to which it runs, one batch in flight; 0: it does not run
@@ -31,9 +31,9 @@ func (s *search) passed(committed wal.Position, batchSize int) {
 	}
 }
 
-// refusedBatch acts on the first refused batch once everything in flight is answered: from its first
-// event on all is sent again in order, one batch at a time, smaller ones while a culprit is searched.
-// What was behind it and accepted is sent twice, which is legal; a gap would not be.
+// refusedBatch acts on the first refused batch once everything in flight is answered: from its
+// first event on all is sent again in order, one batch at a time, smaller ones while a culprit is
+// searched. What was behind it and accepted is sent twice, which is legal; a gap would not be.
 func (l *loop) refusedBatch(b *batch, now time.Time) {
 	v := judge(b.reason)
 	switch {
@@ -55,8 +55,8 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 	l.rewind(b.start)
 }
 
-// moveRefused moves the one event of a batch, the first in the window, to the dead letters and passes
-// it.
+// moveRefused moves the one event of a batch, the first in the window, to the dead letters and
+// passes it.
 func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time) {
 	e, ok, err := l.peek(b.start, b.end)
 	if err != nil {
@@ -71,9 +71,10 @@ func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time
 	l.rewind(end)
 }
 
-// suspect remembers with which batch in flight the server ended the stream: a message that it cannot
-// read ends the session with no word of the reason (CONTRACT.md 1.1, 2.5). The batch that stands first
-// at two such ends is split, and moved to the dead letters when it ends the stream alone.
+// suspect remembers with which batch in flight the server ended the stream: a message that it
+// cannot read ends the session with no word of the reason (CONTRACT.md 1.1, 2.5). The batch that
+// stands first at two such ends is split, and moved to the dead letters when it ends the stream
+// alone.
 func (l *loop) suspect(err error, now time.Time) {
 	w, s := &l.sending.win, &l.search
 	if len(w.batches) == 0 || w.batches[0].state != inFlight || !link.CanBeAnswer(err) {

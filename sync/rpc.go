@@ -9,8 +9,8 @@ import (
 	"edgesync/sync/link"
 )
 
-// rpc is what the loop knows of calls beside their table. What waits and what was learned outlives the
-// session.
+// rpc is what the loop knows of calls beside their table. What waits and what was learned outlives
+// the session.
 type rpc struct {
 	unrouted  []unrouted
 	due       time.Time        // when the next call or request is over
@@ -44,7 +44,9 @@ func (a *Agent) Notify(device proto.UUID, method, params string) bool {
 }
 
 // CallDevice calls a device here and waits for its answer: calls.Table.Call. Any goroutine.
-func (a *Agent) CallDevice(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error) {
+func (a *Agent) CallDevice(
+	ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration,
+) (string, error) {
 	return a.calls.Call(ctx, device, method, params, oneway, timeout)
 }
 
@@ -108,16 +110,16 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 	}
 }
 
-// unrouted is a call for a device that is not here. It may have overtaken the device's creation, which
-// is still in the server's other queue (CONTRACT.md 6.1); or it is not ours at all, for servers of old
-// sent calls to the wrong edge (CONTRACT.md 8.1).
+// unrouted is a call for a device that is not here. It may have overtaken the device's creation,
+// which is still in the server's other queue (CONTRACT.md 6.1); or it is not ours at all, for
+// servers of old sent calls to the wrong edge (CONTRACT.md 8.1).
 type unrouted struct {
 	msg *proto.DeviceRpcCallMsg
 	due time.Time // when it counts as not ours
 }
 
-// maybeUnrouted looks whether the devices of unrouted calls have come, and returns when that is to be
-// done again at the latest; zero if none waits.
+// maybeUnrouted looks whether the devices of unrouted calls have come, and returns when that is to
+// be done again at the latest; zero if none waits.
 func (l *loop) maybeUnrouted(now time.Time) (next time.Time) {
 	list := l.rpc.unrouted
 	l.rpc.unrouted = nil
@@ -137,8 +139,8 @@ func (l *loop) maybeUnrouted(now time.Time) (next time.Time) {
 	return next
 }
 
-// maybeCall offers what was called here, keeps what was answered, ends what is overdue, and sends what
-// waits: past the backlog, at once (CONTRACT.md 8.1).
+// maybeCall offers what was called here, keeps what was answered, ends what is overdue, and sends
+// what waits: past the backlog, at once (CONTRACT.md 8.1).
 func (l *loop) maybeCall(now time.Time) {
 	if err := l.calls.Offer(l.rpc.deliver); err != nil {
 		l.complain("a notice to a gateway cannot be kept over a restart", err.Error(), now)

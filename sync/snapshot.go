@@ -35,9 +35,10 @@ func (s *State) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Snapshot is what `edgesync status --json` prints. A field once published keeps its name and meaning.
-// Counts are events over the life of data_dir and obey accepted = deployed + pending + dropped + dead +
-// damaged. Times are by the machine's clock as it is now, also of what happened before it was set.
+// Snapshot is what `edgesync status --json` prints. A field once published keeps its name and
+// meaning. Counts are events over the life of data_dir and obey accepted = deployed + pending +
+// dropped + dead + damaged. Times are by the machine's clock as it is now, also of what happened
+// before it was set.
 type Snapshot struct {
 	State           State      `json:"state"`
 	Since           time.Time  `json:"since"`
@@ -96,8 +97,8 @@ type Snapshot struct {
 }
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor
-// malformed was acknowledged and left: it is not for this edge, was never here, or is of a kind that
-// registry.keep leaves out.
+// malformed was acknowledged and left: it is not for this edge, was never here, or is of a kind
+// that registry.keep leaves out.
 type Part struct {
 	Name      string `json:"name"` // of the field of DownlinkMsg
 	Received  uint64 `json:"received"`

@@ -10,9 +10,9 @@ import (
 
 // This file holds every transition of the connection state:
 //
-//	Disconnected ──dial──> Reconnecting ──ACCEPTED──> Draining ──backlog through──> Processing <──> Connected
-//	     ^                      │                        │                              │              │
-//	     └──────failed──────────┴────────────────────────┴───────the session ended──────┴──────────────┘
+//	Disconnected ──dial─> Reconnecting ──ACCEPTED─> Draining ──through─> Processing <─> Connected
+//	     ^                     │                       │                     │              │
+//	     └───────failed────────┴───────────────────────┴──the session ended──┴──────────────┘
 
 // connection is the state of the link to the cloud, and its session.
 type connection struct {
@@ -40,10 +40,12 @@ var (
 	errAckTimeout   = errors.New("the cloud did not acknowledge a batch within " + ackTimeout.String())
 	errProbeTimeout = errors.New("the cloud did not answer a probe within " + probeTimeout.String())
 	errSyncStuck    = errors.New("the sync made no progress twice; asking anew over a new stream")
-	errSilence      = errors.New("the cloud sends nothing down, although it was asked, for " + silenceAfter.String() + "; asking anew over a new stream")
-	errOverrun      = errors.New("more was to be sent than the session holds; sending again over a new stream")
-	errEdgeGone     = errors.New("the edge was deleted in the cloud; events stay in the queue until it exists again (check cloud.routing_key)")
-	errSecondAgent  = errors.New("another agent uses this routing key: the cloud closes each stream right after accepting it")
+	errSilence      = errors.New("the cloud sends nothing down, although it was asked, for " + silenceAfter.String() +
+		"; asking anew over a new stream")
+	errOverrun  = errors.New("more was to be sent than the session holds; sending again over a new stream")
+	errEdgeGone = errors.New("the edge was deleted in the cloud; events stay in the queue until it exists again" +
+		" (check cloud.routing_key)")
+	errSecondAgent = errors.New("another agent uses this routing key: the cloud closes each stream right after accepting it")
 )
 
 func (l *loop) enter(s State, now time.Time) {
@@ -53,7 +55,8 @@ func (l *loop) enter(s State, now time.Time) {
 	}
 }
 
-// updateState moves between Draining, Processing and Connected by what is pending. Called once a turn.
+// updateState moves between Draining, Processing and Connected by what is pending. Called once a
+// turn.
 func (l *loop) updateState(now time.Time) {
 	if l.conn.sess == nil {
 		return
@@ -89,7 +92,8 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.enter(Draining, now)
 	l.setEdge(edge)
 	l.calls.Online()
-	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", c.backlogEnd-l.queue.Committed().Seq)
+	backlog := c.backlogEnd - l.queue.Committed().Seq
+	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", backlog)
 	if t := edge.GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
 	}

@@ -10,29 +10,29 @@ import (
 // syncing is the sync that runs. It belongs to a session.
 type syncing struct {
 	running  bool
-	received int       // messages
-	part     string    // what came last, in words
-	progress time.Time // last
-	retried  bool      // it stood still once in this session
-	tell     func(running bool)
+	received int                // messages
+	part     string             // what came last, in words
+	progress time.Time          // last
+	retried  bool               // it stood still once in this session
+	report   func(running bool) // Deps.Syncing; it outlives the session
 }
 
-func (s *syncing) endSession() { *s = syncing{tell: s.tell} }
+func (s *syncing) endSession() { *s = syncing{report: s.report} }
 
-// beginSync asks for what belongs to this edge: changes made while we were away come in no other way
-// (CONTRACT.md 3.5).
+// beginSync asks for what belongs to this edge: changes made while we were away come in no other
+// way (CONTRACT.md 3.5).
 func (l *loop) beginSync(now time.Time) {
 	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.FullySynced()
 	l.setSyncing(true)
-	l.syncing = syncing{running: true, progress: now, tell: l.syncing.tell}
+	l.syncing = syncing{running: true, progress: now, report: l.syncing.report}
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 
 // setSyncing notes whether a sync runs, and says so to Deps.Syncing.
 func (l *loop) setSyncing(running bool) {
-	if l.syncing.running != running && l.syncing.tell != nil {
-		l.syncing.tell(running)
+	if l.syncing.running != running && l.syncing.report != nil {
+		l.syncing.report(running)
 	}
 	l.syncing.running = running
 }
@@ -45,8 +45,8 @@ func (s *syncing) deadline() time.Time {
 	return s.progress.Add(syncPatience)
 }
 
-// syncOverdue restarts a sync that stands still: first by clearing the server's flag on this stream,
-// then by a new stream (CONTRACT.md 3.6).
+// syncOverdue restarts a sync that stands still: first by clearing the server's flag on this
+// stream, then by a new stream (CONTRACT.md 3.6).
 func (l *loop) syncOverdue(now time.Time) error {
 	s := &l.syncing
 	if !s.running || now.Before(s.deadline()) {
@@ -76,8 +76,8 @@ func (l *loop) countSync(d *proto.DownlinkMsg, now time.Time) {
 	}
 }
 
-// endSync handles the end of a sync. False: it cannot be stored, so it is not acknowledged and comes
-// again.
+// endSync handles the end of a sync. False: it cannot be stored, so it is not acknowledged and
+// comes again.
 func (l *loop) endSync(now time.Time) bool {
 	if !l.syncing.running {
 		return true
@@ -104,8 +104,8 @@ func (s *syncing) text() string {
 	return fmt.Sprintf("sync: %d received, %s", s.received, s.part)
 }
 
-// firstPart names the first part of a message, in the order of the fields in its definition, in words:
-// "device profiles".
+// firstPart names the first part of a message, in the order of the fields in its definition, in
+// words: "device profiles".
 func firstPart(d *proto.DownlinkMsg) string {
 	m := d.ProtoReflect()
 	fields := m.Descriptor().Fields()

@@ -9,7 +9,8 @@ import (
 	"edgesync/wal"
 )
 
-// sending is the way of the queue's events to the cloud: read, cut into batches, sent, acknowledged.
+// sending is the way of the queue's events to the cloud: read, cut into batches, sent,
+// acknowledged.
 type sending struct {
 	reader *wal.Reader
 	take   func(e *wal.Entry) bool
@@ -32,7 +33,10 @@ func newSending(r *wal.Reader) sending {
 
 func (s *sending) endSession() {
 	s.win.endSession()
-	*s = sending{reader: s.reader, take: s.take, now: s.now, win: s.win, id: s.id, pause: s.pause, pauseUntil: s.pauseUntil, limited: s.limited}
+	*s = sending{
+		reader: s.reader, take: s.take, now: s.now, win: s.win, id: s.id,
+		pause: s.pause, pauseUntil: s.pauseUntil, limited: s.limited,
+	}
 }
 
 // nextID returns an id for an uplink: positive, unlike all others in flight.
@@ -148,8 +152,8 @@ func (l *loop) date(e *wal.Entry) (date int64, ok bool) {
 	return date, ok
 }
 
-// peek reads the first event behind start and not behind end, with its time; not ok if it is no longer
-// there, because the quota dropped it meanwhile.
+// peek reads the first event behind start and not behind end, with its time; not ok if it is no
+// longer there, because the quota dropped it meanwhile.
 func (l *loop) peek(start, end wal.Position) (e wal.Entry, ok bool, err error) {
 	e, ok, err = l.queue.Peek(start, end.Offset)
 	// If it is not known there is none in the fragment, or the event would not have been taken.
@@ -210,8 +214,8 @@ func (l *loop) commit(now time.Time) {
 	}
 }
 
-// commitTo moves the committed offset to end, over so many events that were sent and so many that are
-// in the dead-letter log.
+// commitTo moves the committed offset to end, over so many events that were sent and so many that
+// are in the dead-letter log.
 func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
 	if err := l.queue.Commit(end, uint64(events), uint64(dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
 		l.complain("the committed offset cannot be written", err.Error(), now)

@@ -28,8 +28,8 @@ func (w *window) endSession() {
 	*w = window{size: windowStart, batches: w.batches, attrs: w.attrs, spare: w.spare, rtt: w.rtt}
 }
 
-// rewind forgets what was in flight. The buffers are not reused, because the transport may hold them
-// still.
+// rewind forgets what was in flight. The buffers are not reused, because the transport may hold
+// them still.
 func (w *window) rewind() {
 	clear(w.batches)
 	w.batches = w.batches[:0]
@@ -54,8 +54,8 @@ func (w *window) last() *batch {
 	return w.batches[len(w.batches)-1]
 }
 
-// admits reports whether b may be sent beside what is in flight. limit is the number of batches that
-// the caller allows at most.
+// admits reports whether b may be sent beside what is in flight. limit is the number of batches
+// that the caller allows at most.
 func (w *window) admits(b *batch, limit int) bool {
 	if len(w.batches) == 0 {
 		return true
@@ -80,7 +80,8 @@ func (w *window) push(b *batch) {
 	}
 }
 
-// find returns the batch in flight with that id; acknowledgements overtake each other (CONTRACT.md 4.3).
+// find returns the batch in flight with that id; acknowledgements overtake each other (CONTRACT.md
+// 4.3).
 func (w *window) find(id int32) *batch {
 	for _, b := range w.batches {
 		if b.id == id && b.state == inFlight {
@@ -106,10 +107,11 @@ func (w *window) pop() *batch {
 	return b
 }
 
-// adapt moves the size after the acknowledgement of b: enough batches to keep a long link busy, no more
-// than about half a second of unacknowledged work (CONTRACT.md 12). Once a session has shown that more
-// is too much, only a batch that left when the window was as full as it may be now says that one more
-// would do: what left before the window grew would add another while the first is on its way.
+// adapt moves the size after the acknowledgement of b: enough batches to keep a long link busy, no
+// more than about half a second of unacknowledged work (CONTRACT.md 12). Once a session has shown
+// that more is too much, only a batch that left when the window was as full as it may be now says
+// that one more would do: what left before the window grew would add another while the first is on
+// its way.
 func (w *window) adapt(b *batch, rtt time.Duration, wasFull bool) {
 	w.rtt = rtt
 	if w.best == 0 || rtt < w.best {

@@ -100,7 +100,8 @@ func (t *Table) Recall(c *proto.DeviceRpcCallMsg, expires time.Time) {
 	defer t.mu.Unlock()
 	if m := c.GetResponseMsg(); m != nil {
 		t.remember(proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()))
-		t.queue(&answer{msg: c, fragment: proto.AppendRPCAnswer(nil, c, m.GetResponse(), m.GetError()), expires: expires, kept: true, word: m.GetError()})
+		fragment := proto.AppendRPCAnswer(nil, c, m.GetResponse(), m.GetError())
+		t.queue(&answer{msg: c, fragment: fragment, expires: expires, kept: true, word: m.GetError()})
 		return
 	}
 	p := newPending(c, expires)
@@ -126,8 +127,8 @@ func (t *Table) Redate(local func(serverMillis int64) time.Time) {
 }
 
 // Save has the store forget the kept calls that are over, and makes durable what devices have
-// answered to the others. An answer that could not be kept is sent all the same. Errors are those of
-// the store. The loop's goroutine calls it.
+// answered to the others. An answer that could not be kept is sent all the same. Errors are those
+// of the store. The loop's goroutine calls it.
 func (t *Table) Save() (kept, dropped error) {
 	t.mu.Lock()
 	var list []*proto.DeviceRpcCallMsg
@@ -180,14 +181,15 @@ func (t *Table) Next(now time.Time) (Outgoing, bool) {
 		r := t.requests[t.unsent[0]] // nil if it is overdue already
 		t.unsent = slices.Delete(t.unsent, 0, 1)
 		if r != nil {
-			return Outgoing{Fragment: proto.AppendRPCRequest(nil, r.Device, r.id, serviceID, t.session, r.Method, r.Params), request: r.id}, true
+			fragment := proto.AppendRPCRequest(nil, r.Device, r.id, serviceID, t.session, r.Method, r.Params)
+			return Outgoing{Fragment: fragment, request: r.id}, true
 		}
 	}
 	return Outgoing{}, false
 }
 
-// Return puts back an answer that the cloud has not taken. False: o is a device's own call, which is
-// sent once.
+// Return puts back an answer that the cloud has not taken. False: o is a device's own call, which
+// is sent once.
 func (t *Table) Return(o Outgoing) bool {
 	if o.answer == nil {
 		return false
@@ -231,8 +233,8 @@ func (t *Table) TooLarge(o Outgoing) {
 	}
 }
 
-// Answered hands the cloud's answer to the device that asked. failure is the error word in it, cut to
-// a line; "" if there is none.
+// Answered hands the cloud's answer to the device that asked. failure is the error word in it, cut
+// to a line; "" if there is none.
 func (t *Table) Answered(c *proto.DeviceRpcCallMsg, failure string) {
 	t.mu.Lock()
 	r := t.requests[c.GetRequestId()]
@@ -253,7 +255,8 @@ func (t *Table) Answered(c *proto.DeviceRpcCallMsg, failure string) {
 	r.Reply([]byte(response), nil)
 }
 
-// Expire ends what has waited too long, and returns when the next end is due; zero if nothing waits.
+// Expire ends what has waited too long, and returns when the next end is due; zero if nothing
+// waits.
 func (t *Table) Expire(now time.Time) (next time.Time) {
 	late, next := t.expire(now)
 	for _, r := range late {

@@ -25,6 +25,6 @@
 //
 // # Files
 //
-// table.go is the table; doors.go what the doors do; cloud.go what the loop does; local.go the calls
-// made here; notice.go what a gateway is told of its devices.
+// table.go is the table; doors.go what the doors do; cloud.go what the loop does; local.go the
+// calls made here; notice.go the notices to a gateway about its devices.
 package calls

@@ -25,10 +25,10 @@ func (e *Error) Unwrap() error { return ErrNoAnswer }
 // localDone is what came of a call made here.
 type localDone struct{ response, word string }
 
-// Call calls a device, as the REST API does, and waits for its answer, JSON text; "{}" for a one-way
-// call once a transport took it. The call goes through the same table and the same doors as a call of
-// the cloud; only its answer stays here. params is JSON text, "" is null. The error is an *Error,
-// ErrTooMany, or that of ctx, whose end ends the call too.
+// Call calls a device, as the REST API does, and waits for its answer, JSON text; "{}" for a
+// one-way call once a transport took it. The call goes through the same table and the same doors as
+// a call of the cloud; only its answer stays here. params is JSON text, "" is null. The error is an
+// *Error, ErrTooMany, or that of ctx, whose end ends the call too.
 func (t *Table) Call(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error) {
 	end := make(chan localDone, 1)
 	switch {

@@ -8,13 +8,13 @@ import (
 )
 
 // A notice is a one-way call that the edge makes by itself: it says to a gateway that one of its
-// devices was renamed or deleted (API.md 4.3). Notices wait for the gateway like calls of the cloud,
-// over a restart too, and their answers stay here.
+// devices was renamed or deleted (API.md 4.3). Notices wait for the gateway like calls of the
+// cloud, over a restart too, and their answers stay here.
 //
-// The server makes the same calls by itself, and sends them through the edge while that is connected:
-// its rename and delete go through the calls of the REST API (CONTRACT.md 8.1). Chance decides which
-// of the two comes first, and the gateway is to hear of the change once. So a notice is remembered
-// until the cloud's call has come, and the cloud's call until the notice has.
+// The server makes the same calls by itself, and sends them through the edge while that is
+// connected: its rename and delete go through the calls of the REST API (CONTRACT.md 8.1). Chance
+// decides which of the two comes first, and the gateway is to hear of the change once. So a notice
+// is remembered until the cloud's call has come, and the cloud's call until the notice has.
 
 // Methods of notices. The parameters are {"old name":"new name"}, and the name.
 const (
@@ -28,7 +28,8 @@ const (
 	noticeLife = 24 * time.Hour // as long as the server's own
 )
 
-// unpaired is a notice whose call of the cloud has not come yet, or such a call whose notice has not.
+// unpaired is a notice whose call of the cloud has not come yet, or such a call whose notice has
+// not.
 type unpaired struct {
 	device proto.UUID
 	text   string // method and parameters
@@ -72,11 +73,11 @@ func (t *Table) pair(device proto.UUID, text string, notice bool, now time.Time)
 	return found
 }
 
-// Notify calls a device by itself: one-way, held until the device takes calls, at most a day, over a
-// restart too; nobody waits for an answer. MethodRenamed and MethodDeleted the cloud sends as well,
-// and the device gets one of the two. False: too many notices of this device wait already.
+// Notify calls a device by itself: one-way, held until the device takes calls, at most a day, over
+// a restart too; nobody waits for an answer. MethodRenamed and MethodDeleted the cloud sends as
+// well, and the device gets one of the two. False: too many notices of this device wait already.
 func (t *Table) Notify(device proto.UUID, method, params string) bool {
-	expires, id := time.Now().Add(noticeLife), serviceID // which tells it from the cloud's when it is read again
+	expires, id := time.Now().Add(noticeLife), serviceID // which marks it as ours when it is read again
 	m := &proto.DeviceRpcCallMsg{
 		Oneway: true, ExpirationTime: expires.UnixMilli(), ServiceId: &id, RequestMsg: &proto.RpcRequestMsg{Method: method, Params: params},
 	}

@@ -26,7 +26,8 @@ const (
 // serviceID comes back with the answer to a device's call (CONTRACT.md 8.2).
 const serviceID = "edgesync"
 
-// The error words of an answer. Any other text leaves the caller without an answer (CONTRACT.md 8.1).
+// The error words of an answer. Any other text leaves the caller without an answer (CONTRACT.md
+// 8.1).
 const (
 	NotFound     = "NOT_FOUND"
 	NoConnection = "NO_ACTIVE_CONNECTION"

@@ -81,8 +81,8 @@ func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg) error {
 	return nil
 }
 
-// without returns the next size bytes of r, which are fields of a message, without the fields of the
-// number which, messages or strings. take reads the n bytes of each of those.
+// without returns the next size bytes of r, which are fields of a message, without the fields of
+// the number which, messages or strings. take reads the n bytes of each of those.
 func without(r *mem.Reader, size int, which protowire.Number, take func(n int) error) (rest []byte, err error) {
 	end := r.Remaining() - size
 	for r.Remaining() > end {

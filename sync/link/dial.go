@@ -128,10 +128,15 @@ func (d *Dialer) client() (*grpc.ClientConn, error) {
 	target := "dns:///" + d.Addr()
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: d.Keepalive.Time, Timeout: d.Keepalive.Timeout, PermitWithoutStream: true}),
-		// One attempt per client: the waits between attempts are the loop's, and Open's timeout ends
-		// the attempt.
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Hour, Multiplier: 1, MaxDelay: time.Hour}, MinConnectTimeout: time.Minute}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: d.Keepalive.Time, Timeout: d.Keepalive.Timeout, PermitWithoutStream: true,
+		}),
+		// One attempt per client: the waits between attempts are the loop's, and Open's timeout
+		// ends the attempt.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: time.Hour, Multiplier: 1, MaxDelay: time.Hour},
+			MinConnectTimeout: time.Minute,
+		}),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
 	}
 	if d.Dial != nil {

@@ -12,7 +12,8 @@
 // # Invariants
 //
 //   - No method of a Session waits for the network. Send refuses a message for which there is no
-//     slot; Close returns at once, and Done tells when nothing of the session is left.
+//     slot; Close returns at once, and Done is closed when nothing of the session is
+//     left.
 //   - The goroutines of a session are its sender and its receiver, and one more while it closes.
 //     They end with the session, also when the server neither reads nor answers.
 //   - What is received and not handled is bounded by 64 messages of at most MaxDownlink bytes, what

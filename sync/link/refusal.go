@@ -15,7 +15,8 @@ import (
 
 // What an attempt or a session can end with, beside the errors of gRPC.
 var (
-	// ErrTimeout is an attempt whose dial, or whose answer to CONNECT, took longer than the timeout of Open.
+	// ErrTimeout is an attempt whose dial, or whose answer to CONNECT, took longer than the timeout
+	// of Open.
 	ErrTimeout = errors.New("no answer in time")
 	// ErrCleanEnd is the end of the stream with status OK: a second session of this edge, or a
 	// message that the server could not take (CONTRACT.md 2.5, 2.6).
@@ -77,7 +78,8 @@ func Explain(err error, c *config.Cloud) string {
 		case refused.Code != proto.ConnectResponseCode_BAD_CREDENTIALS:
 			return refused.Error()
 		case strings.Contains(refused.Text, "Failed to find the edge"):
-			return "the cloud does not know this edge: check cloud.routing_key, and that the edge exists in ThingsBoard (" + refused.Text + ")"
+			return "the cloud does not know this edge: check cloud.routing_key, and that the edge exists in ThingsBoard (" +
+				refused.Text + ")"
 		default:
 			return "the cloud refused the edge's secret: check cloud.routing_secret (" + refused.Text + ")"
 		}
@@ -122,7 +124,8 @@ func advice(err error, text string, c *config.Cloud) string {
 	case has("certificate has expired"):
 		return "the server's certificate has expired, or this machine's clock is wrong"
 	case !c.TLS.Enabled && has("error reading server preface", "malformed HTTP response", "frame too large"):
-		return "nothing that speaks plain gRPC answers there: wait if the server is starting; else set cloud.tls.enabled = true, or check cloud.port"
+		return "nothing that speaks plain gRPC answers there: wait if the server is starting;" +
+			" else set cloud.tls.enabled = true, or check cloud.port"
 	case has("connection refused"):
 		return "nothing listens there: check cloud.host and cloud.port, and that the server has edges enabled"
 	case errors.Is(err, ErrTimeout):
@@ -133,7 +136,8 @@ func advice(err error, text string, c *config.Cloud) string {
 	return ""
 }
 
-// withStatus returns the error in the chain of err that holds a gRPC status; err itself if none does.
+// withStatus returns the error in the chain of err that holds a gRPC status; err itself if none
+// does.
 func withStatus(err error) error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if _, ok := e.(interface{ GRPCStatus() *status.Status }); ok {

@@ -64,9 +64,12 @@ type session struct {
 }
 
 // begin makes a session of a stream that was accepted.
-func begin(ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg) *session {
+func begin(
+	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg,
+) *session {
 	s := &session{
-		conn: conn, stream: stream, cancel: cancel, config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
+		conn: conn, stream: stream, cancel: cancel,
+		config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
 		out: make(chan []byte, Slots), in: make(chan Inbound, inboxSlots),
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
 	}
