@@ -147,7 +147,7 @@ func TestConformanceAttributes(t *testing.T) {
 			b.expect("here", []string{b.shared(d.ID, "fan"), b.shared(d.ID, "limit")}, []string{"", "3"})
 			b.cloud.DropAcksIf(nil)
 			b.elapse(5 * time.Minute)
-			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // somebody sets it anew
+			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // a user sets it again
 			b.elapse(5 * time.Second)
 			b.expect("here", b.shared(d.ID, "fan"), "4")
 		}},

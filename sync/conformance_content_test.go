@@ -18,7 +18,7 @@ import (
 // CONTRACT.md 5: the content of what goes up.
 func TestConformanceContent(t *testing.T) {
 	conform(t, []rule{
-		{"5.2 the deletion of time series goes to the dead deadLetters, never up, and holds nothing up", func(b *box) {
+		{"5.2 the deletion of time series goes to the dead letters, never up, and holds nothing up", func(b *box) {
 			d := b.device("d")
 			b.sent(func(*proto.UplinkMsg) bool { return true })
 			b.post(d.ID, 1)
@@ -112,7 +112,7 @@ func TestConformanceContent(t *testing.T) {
 				[]any{"Dev A", "thermostat", "tok-a", true, true})
 			b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1, 2, 3, 4})
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
-			b.offline(func() {}) // a sync brings it: it is not taken for gone, nor made again
+			b.offline(func() {}) // a sync brings the device: it is not taken for gone, nor made again
 			b.expect("here", b.reg.HasDevice(id), true)
 			b.expect("devices", b.reg.Devices(), 2)
 		}},
@@ -187,7 +187,7 @@ func TestConformanceContent(t *testing.T) {
 			b.cloud.RateLimit(false)
 			b.elapse(2 * time.Minute)
 			b.expect("here, there", []any{here(), len(b.tenant.Relations(d.ID))}, []any{false, 0})
-			push() // somebody has made the relation anew
+			push() // a user has made the relation again
 			b.elapse(5 * time.Second)
 			b.expect("here", here(), true)
 		}},

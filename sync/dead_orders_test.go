@@ -30,7 +30,7 @@ func (r *rig) deadLetters() []Letter {
 	return list
 }
 
-// A dead letter that rests is woken by an order: its tries count anew and it goes up at once, the
+// A dead letter that rests is woken by an order: its tries count from 0 and it goes up at once, the
 // next dead letter after retry.interval.
 func TestDeadLetterIsWoken(t *testing.T) {
 	s, take := refusing("Validation error: no")
@@ -84,7 +84,7 @@ func TestListHasTriesInMemory(t *testing.T) {
 		}
 		r.elapse(time.Millisecond)
 		if list = r.deadLetters(); list[0].Tries != 1 {
-			r.Errorf("%d tries after the count began anew", list[0].Tries)
+			r.Errorf("%d tries after the count began again", list[0].Tries)
 		}
 	})
 }

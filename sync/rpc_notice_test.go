@@ -119,7 +119,7 @@ func TestNotices(t *testing.T) {
 			if s.agent.Notify(s.gateway, MethodDeleted, `"one more"`) {
 				s.Error("no bound")
 			}
-			cloud(s, 1, "do", `"x"`) // is taken all the same
+			cloud(s, 1, "do", `"x"`) // is taken although notices are not
 			if n := len(s.agent.Pending(s.gateway)); n != calls.MaxNotices+1 {
 				s.Errorf("%d wait", n)
 			}
