@@ -105,16 +105,18 @@ func TestUndatedAttributes(t *testing.T) {
 }
 
 func TestGapUndated(t *testing.T) {
-	m := newMachine(t)
-	c := m.clock(t.TempDir())
-	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
-	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
-	content, _, err := proto.AppendContent(nil, e.Fragment)
-	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,` +
-		`"queueDroppedFrom":1780272000000}}`
-	if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
-		t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
-	}
+	synctest.Test(t, func(t *testing.T) { // so that the two stamps are of one moment
+		m := newMachine(t)
+		c := m.clock(t.TempDir())
+		record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
+		e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
+		content, _, err := proto.AppendContent(nil, e.Fragment)
+		const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,` +
+			`"queueDroppedFrom":1780272000000}}`
+		if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
+			t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
+		}
+	})
 }
 
 func TestPostedHere(t *testing.T) {

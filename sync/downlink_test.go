@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,23 +95,6 @@ func TestCallIsAnswered(t *testing.T) {
 		a := s.uplinks[len(s.uplinks)-1].GetDeviceRpcCallMsg()
 		if len(a) != 1 || a[0].RequestUuidLSB != 7 || a[0].RequestId != 8 || a[0].GetResponseMsg().GetError() != "NO_ACTIVE_CONNECTION" {
 			r.Errorf("answer %v", a)
-		}
-	})
-}
-
-// The secret in an EdgeUpdateMsg is used at the next connect (CONTRACT.md 2.8).
-func TestNewSecret(t *testing.T) {
-	var end atomic.Bool
-	s := &script{end: func(session int, _ *proto.RequestMsg) (bool, error) { return session == 1 && end.Load(), nil }}
-	inBubble(t, s, nil, func(r *rig) {
-		r.elapse(time.Second)
-		edge := &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}
-		s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: edge}})
-		r.elapse(time.Second)
-		end.Store(true)
-		r.elapse(time.Minute)
-		if !slices.Equal(s.secrets, []string{"top-secret", "newer"}) {
-			r.Error("the new secret was not used")
 		}
 	})
 }

@@ -326,7 +326,7 @@ func newJavaRig(t *testing.T) *javaRig {
 	r.agent.DialWith(link.Dial)
 	intake := sync.NewIntake(data.Queue)
 	intake.Remember(r.reg)
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: r.reg, Packages: r.reg, Calls: r.agent, Births: r.agent, Log: log})
+	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: r.reg, Packages: r.reg, Calls: r.agent, Creations: r.agent, Log: log})
 	r.agent.SetDoors(doors)
 	r.reg.Watch(doors)
 	r.http = device.NewHTTP(doors, c.HTTP.MaxBody)

@@ -7,6 +7,8 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/calls"
+	"edgesync/sync/cloudtest"
+	"edgesync/sync/config"
 )
 
 // Notices to a gateway wait for the gateway, end without an answer to the cloud, and come once,
@@ -44,6 +46,20 @@ func TestNotices(t *testing.T) {
 		}
 		s.elapse(time.Second)
 	}
+	// hours lets n hours pass without a link, because a day of probes would be 2,900 messages, and
+	// then waits for the reconnect.
+	hours := func(s stage, n time.Duration) {
+		s.link.Refuse.Store(true)
+		s.cloud.EndSessions(cloudtest.EndReset)
+		s.elapse(n * time.Hour)
+		s.link.Refuse.Store(false)
+		s.agent.Hint()
+		s.elapse(time.Minute)
+		if !s.cloud.Connected(s.edge.ID) {
+			s.Fatal("did not come back")
+		}
+	}
+	seldom := func(c *config.Config) { c.Reconnect.MaxInterval = 24 * time.Hour }
 	const ab = MethodRenamed + ` {"A":"B"}`
 	for _, c := range []struct {
 		name string
@@ -54,7 +70,7 @@ func TestNotices(t *testing.T) {
 		{"held until the gateway takes calls", func(s stage) {
 			notify(s, MethodRenamed, `{"A":"B"}`)
 			notify(s, MethodDeleted, `"C"`)
-			s.elapse(23 * time.Hour)
+			hours(s, 23)
 			there(s)
 		}, []string{ab, MethodDeleted + ` "C"`}, nil},
 		{"without a link", func(s stage) {
@@ -65,7 +81,7 @@ func TestNotices(t *testing.T) {
 		}, []string{ab}, nil},
 		{"ends after a day", func(s stage) {
 			notify(s, MethodRenamed, `{"A":"B"}`)
-			s.elapse(24 * time.Hour)
+			hours(s, 24)
 			there(s)
 		}, nil, nil},
 		{"survives a restart", func(s stage) {
@@ -123,14 +139,15 @@ func TestNotices(t *testing.T) {
 			if n := len(s.agent.Pending(s.gateway)); n != calls.MaxNotices+1 {
 				s.Errorf("%d wait", n)
 			}
-			s.elapse(25 * time.Hour)
+			s.elapse(time.Hour) // the cloud's call ends, and the cloud gets the error as its answer
+			hours(s, 24)
 			if n := s.agent.calls.Waiting(); n != 0 || len(s.reg.Calls()) != 0 {
 				s.Errorf("%d calls after a day, %d kept", n, len(s.reg.Calls()))
 			}
 		}, nil, []string{calls.TimedOut}}, // the device has asked for its calls
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBox(t, nil, func(b *box) {
+			inBox(t, seldom, func(b *box) {
 				s := stage{b, b.device("gateway").ID, new([]string)}
 				c.run(s)
 				s.elapse(time.Minute)

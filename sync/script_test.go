@@ -362,7 +362,7 @@ type fakeRegistry struct {
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
-	time.Sleep(f.slow)
+	pause(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, m)
@@ -418,4 +418,6 @@ func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, boo
 }
 
 // pause lets d pass for one goroutine inside the bubble.
+//
+//sleeps:bubble the cloud's handlers call it; tests define them before the bubble begins
 func pause(d time.Duration) { time.Sleep(d) }

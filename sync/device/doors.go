@@ -33,10 +33,10 @@ type Ports struct {
 	Packages interface {
 		Package(device proto.UUID, software bool) (registry.Package, bool)
 	}
-	Calls  agent.Calls
-	Births agent.Births
-	Log    *slog.Logger
-	Clock  *clock.Clock // nil: the clock of the machine is right
+	Calls     agent.Calls
+	Creations agent.Creations
+	Log       *slog.Logger
+	Clock     *clock.Clock // nil: the clock of the machine is right
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
