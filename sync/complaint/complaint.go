@@ -35,8 +35,11 @@ const (
 	linesAgain     = 4 // of them, of subjects that had a line in the interval already
 )
 
-// maxReason bounds the remembered reason in bytes. A longer reason is compared by its beginning.
-const maxReason = 512
+// Bounds of what others put into a line, in bytes. A longer text is cut, and compared by its beginning.
+const (
+	maxReason  = 512
+	maxSubject = 256
+)
 
 // Log writes warnings to a logger, rate-limited by kind and subject. It is safe for concurrent use.
 type Log struct {
@@ -76,7 +79,8 @@ func New(log *slog.Logger, every time.Duration) *Log {
 // Warn logs a warning of a kind about a subject, unless the same was logged a short time before now. subject and reason may be
 // empty. args are further attributes of the line, as slog takes them.
 func (l *Log) Warn(now time.Time, kind, subject, reason string, args ...any) {
-	silent, leftOut, ok := l.due(now, pair{kind, subject}, reason[:min(len(reason), maxReason)])
+	subject, reason = subject[:min(len(subject), maxSubject)], reason[:min(len(reason), maxReason)]
+	silent, leftOut, ok := l.due(now, pair{kind, subject}, reason)
 	if !ok {
 		return
 	}
