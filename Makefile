@@ -16,7 +16,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
            google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/clock \
-           edgesync/sync/device edgesync/sync/device/payload
+           edgesync/sync/device edgesync/sync/device/payload edgesync/sync/device/mqtt
 GCFLAGS  = -gcflags=all=-l $(patsubst %,-gcflags=%=,$(HOT))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
@@ -90,6 +90,7 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt, go.mod, and the rules
 	go mod tidy -diff
 	@scripts/ci/rules
 	@scripts/ci/sqlite vet
+	@scripts/ci/mochi vet
 
 .PHONY: proto
 proto: $(TOOLS)/.installed ## regenerate the Go code of the messages from proto/*.proto
@@ -121,7 +122,7 @@ powercut: ## power cuts on a real ext4 while 16 writers append, CUTS (50) of eac
 	go test ./wal -count 1 -run '^TestRealPowerCut$$' -v -cuts $${CUTS:-50}
 
 .PHONY: bench
-bench: ## the numbers of the README, each beside its yardstick and its bound (Linux)
+bench: ## the numbers of scripts/bench/README.md, each beside its yardstick and its bound (Linux)
 	@mkdir -p build && go build -o build/bench ./scripts/bench
 	@build/bench
 	@$(MAKE) bench-sqlite

@@ -25,7 +25,8 @@ const (
 	nothingWords = "of a Go program with gRPC and HTTP that does nothing"
 )
 
-// site is a cloud in a box and the data directory of one agent, which is started and stopped many times.
+// site is a cloud in a box and the data directory of one agent, which is started and stopped many
+// times.
 type site struct {
 	t      *table
 	bin    rig.Binaries
@@ -89,7 +90,8 @@ func (s *site) start(ctx context.Context, cloud string) (*rig.Agent, error) {
 	return startAgent(ctx, s.bin.Agent, s.dir, s.settings(cloud))
 }
 
-// startAgent starts an agent whose configuration and log are in dir, and waits until it takes posts.
+// startAgent starts an agent whose configuration and log are in dir, and waits until it takes
+// posts.
 func startAgent(ctx context.Context, binary, dir string, settings rig.Config) (*rig.Agent, error) {
 	config := filepath.Join(dir, "config.toml")
 	if err := rig.WriteConfig(config, settings); err != nil {
@@ -115,7 +117,8 @@ func empty(ctx context.Context, a *rig.Agent) (agent.Snapshot, error) {
 		return failure == nil && last.Running && last.Pending == 0
 	})
 	if err != nil {
-		return last, fmt.Errorf("the queue did not drain: %w; %d pending, state %v, last error %q (%v)", err, last.Pending, last.State, last.LastError, failure)
+		return last, fmt.Errorf("the queue did not drain: %w; %d pending, state %v, last error %q (%v)",
+			err, last.Pending, last.State, last.LastError, failure)
 	}
 	return last, nil
 }
@@ -208,7 +211,8 @@ func (s *site) filled(ctx context.Context, n, perPost int, look func(a *rig.Agen
 	return a.Stop()
 }
 
-// drain measures how fast a full queue goes to the cloud, and the flash that filling and draining took.
+// drain measures how fast a full queue goes to the cloud, and the flash that filling and draining
+// took.
 func (s *site) drain(ctx context.Context) error {
 	bare, err := bareDrain(ctx, s.cloud.GRPC, s.meters, drainEvents)
 	if err != nil {
@@ -233,8 +237,8 @@ func (s *site) drain(ctx context.Context) error {
 		return err
 	}
 	defer a.Kill()
-	// From the moment that the first event has arrived to that in which all have, asked each 2 ms: what comes before is
-	// connecting and the sync.
+	// From the moment that the first event has arrived to that in which all have, asked each 2 ms:
+	// what comes before is connecting and the sync.
 	var first, last time.Time
 	var failure error
 	err = rig.Poll(ctx, 2*time.Millisecond, drainLimit, a.Done(), func() bool {
@@ -275,7 +279,8 @@ func (s *site) drain(ctx context.Context) error {
 		yardstick: 1, of: "byte of log", noBound: true,
 	})
 	s.t.add(line{
-		what: "bytes of log per event beyond the fragment", measured: (float64(log) - float64(end.UplinkBytes)) / drainEvents, format: "%.1f",
+		what: "bytes of log per event beyond the fragment", format: "%.1f",
+		measured:  (float64(log) - float64(end.UplinkBytes)) / drainEvents,
 		yardstick: float64(end.UplinkBytes) / drainEvents, of: "of fragment", bound: 32,
 	})
 	return a.Stop()
@@ -313,13 +318,17 @@ func (s *site) drainWire(ctx context.Context) error {
 	return a.Stop()
 }
 
-// million measures memory and start with so many events pending, a million if nothing else is asked for.
+// million measures memory and start with so many events pending, a million if nothing else is asked
+// for.
 func (s *site) million(ctx context.Context, pending int) error {
 	count := grouped(pending)
 	err := s.filled(ctx, pending, 500, func(a *rig.Agent, _, _ agent.Snapshot) error {
 		_, highest, err := rss(a.PID())
 		if err == nil {
-			s.t.add(line{what: "RSS at most, taking " + count + " events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+			s.t.add(line{
+				what: "RSS at most, taking " + count + " events, MB", measured: highest, format: "%.1f",
+				yardstick: s.nothingMB, of: nothingWords, bound: 24,
+			})
 		}
 		return err
 	})
@@ -356,7 +365,10 @@ func (s *site) million(ctx context.Context, pending int) error {
 	if err != nil {
 		return err
 	}
-	s.t.add(line{what: "RSS with " + count + " pending, MB", measured: now, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+	s.t.add(line{
+		what: "RSS with " + count + " pending, MB", measured: now, format: "%.1f",
+		yardstick: s.nothingMB, of: nothingWords, bound: 24,
+	})
 	if err := a.Stop(); err != nil {
 		return err
 	}
@@ -371,7 +383,10 @@ func (s *site) million(ctx context.Context, pending int) error {
 	if err != nil {
 		return err
 	}
-	s.t.add(line{what: "RSS at most, draining " + count + " events, MB", measured: highest, format: "%.1f", yardstick: s.nothingMB, of: nothingWords, bound: 24})
+	s.t.add(line{
+		what: "RSS at most, draining " + count + " events, MB", measured: highest, format: "%.1f",
+		yardstick: s.nothingMB, of: nothingWords, bound: 24,
+	})
 	return a.Stop()
 }
 

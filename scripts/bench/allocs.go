@@ -27,7 +27,8 @@ func measureAllocs(ctx context.Context, t *table) error {
 	return nil
 }
 
-// parseLogToWire finds allocs/event in the output of the benchmark, or allocs/op divided by events/op (1 if it does not say).
+// parseLogToWire finds allocs/event in the output of the benchmark, or allocs/op divided by
+// events/op (1 if it does not say).
 func parseLogToWire(out string) (float64, error) {
 	for l := range strings.Lines(out) {
 		f := strings.Fields(l)

@@ -14,7 +14,8 @@ import (
 	"edgesync/scripts/internal/rig"
 )
 
-// plainCloud accepts everybody and acknowledges everything, but for messages from refuseFrom on if that is not 0.
+// plainCloud accepts everybody and acknowledges everything, but for messages from refuseFrom on if
+// that is not 0.
 type plainCloud struct {
 	proto.UnimplementedEdgeRpcServiceServer
 	refuseFrom int32
@@ -77,7 +78,8 @@ func TestBareDrainSendsEverything(t *testing.T) {
 
 func TestBareDrainTellsOfARefusal(t *testing.T) {
 	cloud := &plainCloud{refuseFrom: 3}
-	if _, err := bareDrain(t.Context(), cloud.serve(t), newMeters(testDevices), 5000); err == nil || !strings.Contains(err.Error(), "refuses") {
+	_, err := bareDrain(t.Context(), cloud.serve(t), newMeters(testDevices), 5000)
+	if err == nil || !strings.Contains(err.Error(), "refuses") {
 		t.Errorf("err = %v, want one that tells of the refusal", err)
 	}
 }

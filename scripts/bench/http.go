@@ -15,11 +15,13 @@ import (
 	"time"
 )
 
-// httpConnections is how many devices post over HTTP, each over one connection that stays, each waiting for its answer.
+// httpConnections is how many devices post over HTTP, each over one connection that stays, each
+// waiting for its answer.
 const httpConnections = 16
 
-// http measures posts of one event over HTTP, answered when they are on flash. The yardstick is a bare write and fdatasync of as many events at a time as
-// there are connections: no group can be larger.
+// http measures posts of one event over HTTP, answered when they are on flash. The yardstick is a
+// bare write and fdatasync of as many events at a time as there are connections: no group can be
+// larger.
 func (s *site) http(ctx context.Context) error {
 	a, tokens, err := s.startLoaded(ctx, "http")
 	if err != nil {
@@ -73,7 +75,8 @@ func (s *site) http(ctx context.Context) error {
 	s.t.add(line{
 		what: fmt.Sprintf("HTTP posts/s, %d keep-alive connections", httpConnections), measured: r.perSecond, format: "%.0f", noBound: true,
 		yardstick: r.otherPerSecond,
-		of:        fmt.Sprintf("by write+fdatasync of groups of %d, %d bytes (the queue's are of %.1f)", httpConnections, len(group), together),
+		of: fmt.Sprintf("by write+fdatasync of groups of %d, %d bytes (the queue's are of %.1f)",
+			httpConnections, len(group), together),
 	})
 	s.t.add(line{what: "  CPU of the agent per 1,000 of them, ms", measured: r.cpu, format: "%.2f", noBound: true})
 	return nil
@@ -87,12 +90,14 @@ type httpPoster struct {
 }
 
 func newHTTPPoster(c net.Conn, address, token string) *httpPoster {
-	request := fmt.Sprintf("POST /api/v1/%s/telemetry HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	request := fmt.Sprintf("POST /api/v1/%s/telemetry HTTP/1.1\r\nHost: %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		token, address, len(oneEvent), oneEvent)
 	return &httpPoster{c, bufio.NewReaderSize(c, 4<<10), []byte(request)}
 }
 
-// postUntil posts one event after another. It reads answers by hand: an HTTP client would take more of the machine than the agent does.
+// postUntil posts one event after another. It reads answers by hand: an HTTP client would take more
+// of the machine than the agent does.
 func (p *httpPoster) postUntil(until time.Time) (n int, err error) {
 	for ; time.Now().Before(until); n++ {
 		if _, err := p.conn.Write(p.request); err != nil {

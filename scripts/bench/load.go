@@ -32,8 +32,9 @@ const ticksPerSecond = 100
 // loadDevices is how many devices there are to post.
 const loadDevices = 100
 
-// startLoaded starts an agent that knows loadDevices devices, has an MQTT door, no cloud, an empty queue in a directory of its own, and room for
-// millions of events. The tokens are those of the devices.
+// startLoaded starts an agent that knows loadDevices devices, has an MQTT door, no cloud, an empty
+// queue in a directory of its own, and room for millions of events. The tokens are those of the
+// devices.
 func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, tokens []string, err error) {
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -68,17 +69,20 @@ func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, toke
 
 // poster is one connection of a device.
 type poster interface {
-	// postUntil posts until then and returns how many events were acknowledged, which are all that were sent.
+	// postUntil posts until then and returns how many events were acknowledged, which are all that
+	// were sent.
 	postUntil(until time.Time) (int, error)
 }
 
-// load is many connections to one server, each of which posts from a goroutine of its own while run runs.
+// load is many connections to one server, each of which posts from a goroutine of its own while run
+// runs.
 type load struct {
 	to      server
 	posters []poster
 }
 
-// connect makes a connection for each token. The function returned closes all of them; so does the end of ctx.
+// connect makes a connection for each token. The function returned closes all of them; so does the
+// end of ctx.
 func connect(ctx context.Context, to server, tokens []string, open func(c net.Conn, token string) (poster, error)) (*load, func(), error) {
 	l := &load{to: to}
 	var conns []net.Conn
@@ -105,7 +109,8 @@ func connect(ctx context.Context, to server, tokens []string, open func(c net.Co
 	return l, func() { stop(); closeAll() }, nil
 }
 
-// run posts for loadTime and returns how many events were acknowledged, and the CPU time that the server took.
+// run posts for loadTime and returns how many events were acknowledged, and the CPU time that the
+// server took.
 func (l *load) run() (events int, cpu time.Duration, err error) {
 	before, err := cpuTime(l.to.pid)
 	if err != nil {
@@ -128,7 +133,8 @@ func (l *load) run() (events int, cpu time.Duration, err error) {
 	return events, after - before, nil
 }
 
-// rates are what a load and its yardstick came to: events a second in the round whose ratio is the median, CPU in ms per 1,000 events of all rounds.
+// rates are what a load and its yardstick came to: events a second in the round whose ratio is the
+// median, CPU in ms per 1,000 events of all rounds.
 type rates struct {
 	perSecond, cpu           float64
 	otherPerSecond, otherCPU float64

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// moment is how long the posters of the tests post: long enough for many posts, and nothing depends on how many.
+// moment is how long the posters of the tests post: long enough for many posts, and nothing depends
+// on how many.
 const moment = 20 * time.Millisecond
 
 // What counts is what was answered with 200, and anything else is an error.

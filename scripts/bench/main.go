@@ -32,8 +32,8 @@ func main() {
 	}
 }
 
-// run measures everything, or only one thing. A figure beyond its bound is no error, because the bounds are for the machine that
-// the README names; a figure that could not be had is one.
+// run measures everything, or only one thing. A figure beyond its bound is no error, because the
+// bounds are for the machine that the README names; a figure that could not be had is one.
 func run(ctx context.Context, only string, pending int) error {
 	// In the tree, not in /tmp, which is often memory: what is measured is a disk.
 	if err := os.MkdirAll("build", 0o755); err != nil {
@@ -69,7 +69,8 @@ func run(ctx context.Context, only string, pending int) error {
 		}
 	}
 	for _, writers := range []int{1, 16, 256} {
-		measure("appends", fmt.Sprintf("durable appends/s, writers: %d", writers), func() error { return measureAppends(ctx, t, dir, writers) })
+		what := fmt.Sprintf("durable appends/s, writers: %d", writers)
+		measure("appends", what, func() error { return measureAppends(ctx, t, dir, writers) })
 	}
 	measure("allocs", "allocations per event, log to wire", func() error { return measureAllocs(ctx, t) })
 

@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// mqtt measures publishes with QoS 1: acknowledged when they are on flash. The yardstick is mosquitto with its persistence on, which acknowledges what
-// it has in memory; the last line of the output says what that is worth.
+// mqtt measures publishes with QoS 1: acknowledged when they are on flash. The yardstick is
+// mosquitto with its persistence on, which acknowledges what it has in memory; the last line of the
+// output says what that is worth.
 func (s *site) mqtt(ctx context.Context) error {
 	a, tokens, err := s.startLoaded(ctx, "mqtt")
 	if err != nil {
@@ -41,13 +42,16 @@ func (s *site) mqtt(ctx context.Context) error {
 		}
 	}
 	if broker != nil {
-		s.t.note(broker.version + " with persistence on: it acknowledges what it has in memory and writes its file every 1,800 s (autosave_interval)\n" +
-			"and at its end, without fsync for a message; a power cut costs what came since. Nobody subscribes here, so it has nothing to keep or to deliver.")
+		s.t.note(broker.version + " with persistence on: it acknowledges what it has in memory and writes its file " +
+			"every 1,800 s (autosave_interval)\n" +
+			"and at its end, without fsync for a message; a power cut costs what came since. " +
+			"Nobody subscribes here, so it has nothing to keep or to deliver.")
 	}
 	return nil
 }
 
-// publishes measures with a client for each token, each with so many publishes in flight. other is nil if there is no yardstick.
+// publishes measures with a client for each token, each with so many publishes in flight. other is
+// nil if there is no yardstick.
 func (s *site) publishes(ctx context.Context, agent server, other *broker, tokens []string, window int) error {
 	ours, stop, err := publishers(ctx, agent, tokens, window)
 	if err != nil {
@@ -67,7 +71,8 @@ func (s *site) publishes(ctx context.Context, agent server, other *broker, token
 	if err != nil {
 		return err
 	}
-	row := line{what: fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", len(tokens), window), measured: r.perSecond, format: "%.0f", noBound: true}
+	what := fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", len(tokens), window)
+	row := line{what: what, measured: r.perSecond, format: "%.0f", noBound: true}
 	cost := line{what: "  CPU of the agent per 1,000 of them, ms", measured: r.cpu, format: "%.2f", noBound: true}
 	if other != nil {
 		row.yardstick, row.of = r.otherPerSecond, "of mosquitto, in memory"
@@ -105,7 +110,8 @@ func mosquitto(ctx context.Context, dir string) (*broker, func(), error) {
 	_, port, _ := net.SplitHostPort(address)
 	store := filepath.Join(dir, "mosquitto")
 	config := filepath.Join(dir, "mosquitto.conf")
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location " + store + "/\nuser root\nmax_inflight_messages 200\nlog_type none\n"
+	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence true\n" +
+		"persistence_location " + store + "/\nuser root\nmax_inflight_messages 200\nlog_type none\n"
 	if err := errors.Join(os.MkdirAll(store, 0o755), os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return nil, nil, err
 	}
@@ -170,7 +176,8 @@ func (p *publisher) connect(token string) error {
 	return nil
 }
 
-// postUntil publishes until then and returns how many publishes were acknowledged, which are all that were sent.
+// postUntil publishes until then and returns how many publishes were acknowledged, which are all
+// that were sent.
 func (p *publisher) postUntil(until time.Time) (int, error) {
 	before := p.acked
 	var ack [4]byte

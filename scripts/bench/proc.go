@@ -66,8 +66,9 @@ func versionRun(ctx context.Context, bin string) (ms float64, err error) {
 // doNothing, as the only argument, makes this program wait for the end of its input.
 const doNothing = "do-nothing"
 
-// nothingRSS is the yardstick for memory: this program, which holds gRPC and net/http too, doing nothing. In MB.
-// (The highest RSS that the kernel reports for a child that has ended is no use: it includes the parent's before the exec.)
+// nothingRSS is the yardstick for memory: this program, which holds gRPC and net/http too, doing
+// nothing. In MB. (The highest RSS that the kernel reports for a child that has ended is no use: it
+// includes the parent's before the exec.)
 func nothingRSS(ctx context.Context) (float64, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -22,10 +22,13 @@ const (
 	registryLimit = 2 * time.Minute
 )
 
-// registry measures the memory of an agent whose cloud has very many devices: over the first full sync and the arrival of all attributes, after it, and
-// after a restart from flash without a cloud, which must then know every device and every value. It has a cloud and a data directory of its own.
+// registry measures the memory of an agent whose cloud has very many devices: over the first full
+// sync and the arrival of all attributes, after it, and after a restart from flash without a cloud,
+// which must then know every device and every value. It has a cloud and a data directory of its
+// own.
 //
-// The cloud pushes the attributes as soon as the sync is over. The agent asks for them too, a few devices a second, which goes on meanwhile.
+// The cloud pushes the attributes as soon as the sync is over. The agent asks for them too, a few
+// devices a second, which goes on meanwhile.
 func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothingMB float64) error {
 	dir = filepath.Join(dir, "registry")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -69,7 +72,8 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 		return failure == nil && last.Devices == manyDevices && kept(last, "entityData") >= manyDevices && st.PendingDownlinks == 0
 	})
 	if err != nil {
-		return fmt.Errorf("the cloud's devices and attributes did not come: %w; %d devices, %d messages with attributes (%v)", err, last.Devices, kept(last, "entityData"), failure)
+		return fmt.Errorf("the cloud's devices and attributes did not come: %w; %d devices, %d messages with attributes (%v)",
+			err, last.Devices, kept(last, "entityData"), failure)
 	}
 	if err := pause(ctx, settle); err != nil {
 		return err
@@ -111,12 +115,14 @@ func kept(s agent.Snapshot, part string) uint64 {
 	return 0
 }
 
-// checkAttributes asks the agent, with the token of each device, for its shared attributes, and wants those that the cloud in a box gave it.
+// checkAttributes asks the agent, with the token of each device, for its shared attributes, and
+// wants those that the cloud in a box gave it.
 func checkAttributes(ctx context.Context, address string, devices []rig.Device) error {
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	for i, d := range devices {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/"+d.Token+"/attributes?sharedKeys=attr-1,attr-2,attr-3,attr-4,attr-5", nil)
+		url := "http://" + address + "/api/v1/" + d.Token + "/attributes?sharedKeys=attr-1,attr-2,attr-3,attr-4,attr-5"
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
 		}

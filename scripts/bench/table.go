@@ -20,7 +20,8 @@ type line struct {
 	noBound   bool // for information
 }
 
-// table prints lines as they come. It counts those beyond their bound, and what could not be measured.
+// table prints lines as they come. It counts those beyond their bound, and what could not be
+// measured.
 type table struct {
 	out    io.Writer
 	over   int

@@ -43,7 +43,8 @@ type listed struct {
 	Token string `json:"token"`
 }
 
-// handler is the control endpoint: GET /stats, /devices, /series?device=&key=, /arrivals?device=&key=, POST /command with a command line.
+// handler is the control endpoint: GET /stats, /devices, /series?device=&key=,
+// /arrivals?device=&key=, POST /command with a command line.
 func (o *operator) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, o.stats()) })

@@ -1,5 +1,6 @@
-// Command cloud is a ThingsBoard cloud for people who have no server: one edge, a few devices with tokens. It prints what arrives, and
-// can be told on its standard input to go away, to stall, to refuse, to rate-limit and to lose acknowledgements (type help).
+// Command cloud is a ThingsBoard cloud for people who have no server: one edge, a few devices with
+// tokens. It prints what arrives, and can be told on its standard input to go away, to stall, to
+// refuse, to rate-limit and to lose acknowledgements (type help).
 package main
 
 import (
@@ -62,7 +63,9 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 		TLS: cfg, Discard: discard, Seed: uint64(time.Now().UnixNano()),
 		Log: slog.New(slog.NewTextHandler(out, nil)),
 	}), out, stop)
-	o.addEdge(cloudtest.Edge{Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret, Customer: proto.NullUUID, Created: time.Now()})
+	o.addEdge(cloudtest.Edge{
+		Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret, Customer: proto.NullUUID, Created: time.Now(),
+	})
 	fmt.Printf("routing key: %s\nsecret: %s\nuser: %s password: %s\n", key, secret, cloudtest.AdminName, cloudtest.AdminPassword)
 	for i := range devices {
 		d := o.addDevice(fmt.Sprintf("Device %d", i+1), fmt.Sprintf("token-%d", i+1))

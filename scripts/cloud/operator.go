@@ -40,7 +40,8 @@ const maxSeen = 1000
 // maxAttrs bounds the attributes that attrs sets.
 const maxAttrs = 100
 
-// operator carries out commands, from standard input and from the control endpoint. Safe for concurrent use.
+// operator carries out commands, from standard input and from the control endpoint. Safe for
+// concurrent use.
 type operator struct {
 	cloud *cloudtest.Cloud
 	out   *printer
@@ -101,7 +102,10 @@ func (o *operator) run(line string) (string, error) {
 	if err != nil || len(w) == 0 {
 		return "", err
 	}
-	need := map[string]int{"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1}
+	need := map[string]int{
+		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "attrs": 1, "add": 1, "delete": 1,
+		"rename": 2, "show": 1,
+	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
 	}
@@ -168,12 +172,14 @@ func (o *operator) run(line string) (string, error) {
 	return "", fmt.Errorf("unknown command %q (try help)", w[0])
 }
 
-// sharedAttributes are n attributes of the device at place i of the list by name: "attr-1" is a whole number, the others are texts, all of them different.
+// sharedAttributes are n attributes of the device at place i of the list by name: "attr-1" is a
+// whole number, the others are texts, all of them different.
 func sharedAttributes(i, n int) []*proto.KeyValueProto {
 	kv := []*proto.KeyValueProto{{Key: "attr-1", Type: proto.KeyValueType_LONG_V, LongV: int64(i)}}
 	for k := 2; k <= n; k++ {
 		kv = append(kv, &proto.KeyValueProto{
-			Key: fmt.Sprintf("attr-%d", k), Type: proto.KeyValueType_STRING_V, StringV: fmt.Sprintf("text %d of the device at place %d", k, i),
+			Key: fmt.Sprintf("attr-%d", k), Type: proto.KeyValueType_STRING_V,
+			StringV: fmt.Sprintf("text %d of the device at place %d", k, i),
 		})
 	}
 	return kv

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate for the host of listen and localhost, good for a year, and writes it to file: it is its own CA.
+// selfSigned makes a certificate for the host of listen and localhost, good for a year, and writes
+// it to file: it is its own CA.
 func selfSigned(file, listen string) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -33,8 +33,9 @@ func (c *comparison) problems() []string {
 	return all
 }
 
-// compare sets the rows of one key beside the readings of a station. Both are sorted by time; arrivals are the timestamps in the
-// order in which the cloud first got them, which must be that of the file: a station speaks in order, and so order is kept.
+// compare sets the rows of one key beside the readings of a station. Both are sorted by time;
+// arrivals are the timestamps in the order in which the cloud first got them, which must be that of
+// the file: a station speaks in order, and so order is kept.
 func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	var c comparison
 	name := s.Name + ", " + s.Keys[key]
@@ -66,7 +67,8 @@ func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	}
 	for i := 1; i < len(arrivals); i++ {
 		if arrivals[i] < arrivals[i-1] {
-			c.Disorder = append(c.Disorder, fmt.Sprintf("%s: the row of %s arrived behind that of %s", name, stamp(arrivals[i]), stamp(arrivals[i-1])))
+			c.Disorder = append(c.Disorder,
+				fmt.Sprintf("%s: the row of %s arrived behind that of %s", name, stamp(arrivals[i]), stamp(arrivals[i-1])))
 		}
 	}
 	if n := len(s.Readings) - len(c.Missing) + len(c.Extra); len(arrivals) != n {
@@ -75,7 +77,8 @@ func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	return c
 }
 
-// sameValue compares JSON values: numbers as numbers, because 39.0 may come back as 39, and anything else by type and content.
+// sameValue compares JSON values: numbers as numbers, because 39.0 may come back as 39, and
+// anything else by type and content.
 func sameValue(file string, cloud json.RawMessage) bool {
 	if want, err := strconv.ParseFloat(file, 64); err == nil {
 		got, err := strconv.ParseFloat(string(cloud), 64)

@@ -1,24 +1,29 @@
-// Demo shows the main job of edgesync on real measurements and proves at the end that nothing was lost.
+// Demo shows the main job of edgesync on real measurements and proves at the end that nothing was
+// lost.
 //
-//	stations ──HTTP──> edgesync (own process, real configuration) ──gRPC──> cloud in a box (own process)
-//	    └── repeat a post until it is answered with 200                         └── asked for every row at the end
+//	stations ──HTTP──> edgesync (own process) ──gRPC──> cloud in a box (own process)
+//	    └── repeat a post until it is answered 200         └── asked for every row at the end
 //
-// Three stations post 18,979 readings with their own timestamps. The link to the cloud is cut for a while, the agent is killed
-// with SIGKILL and started again. Then every time series of the cloud is compared with the files row by row, in the order of
-// arrival too, and the agent's counters must add up: accepted = deployed + pending + dropped + dead + damaged.
-// It exits with 0 only if both hold.
+// Three stations post 18,979 readings with their own timestamps. The link to the cloud is cut for a
+// while, the agent is killed with SIGKILL and started again. Then every time series of the cloud is
+// compared with the files row by row, in the order of arrival too, and the agent's counters must
+// add up: accepted = deployed + pending + dropped + dead + damaged. It exits with 0 only if both
+// hold.
 //
-// A station repeats a post whose answer it did not get, and the agent repeats what the cloud did not acknowledge: each reading
-// arrives at least once. The cloud writes a repeated row over itself; the demo counts them.
+// A station repeats a post whose answer it did not get, and the agent repeats what the cloud did
+// not acknowledge: each reading arrives at least once. The cloud writes a repeated row over itself;
+// the demo counts them.
 //
 // # Data
 //
-// The files in data/ are measurements of the National Oceanic and Atmospheric Administration (NOAA) of the United States, in the
-// public domain, in the form in which the vega_datasets collection carries them, compressed and otherwise unchanged:
+// The files in data/ are measurements of the National Oceanic and Atmospheric Administration (NOAA)
+// of the United States, in the public domain, in the form in which the vega_datasets collection
+// carries them, compressed and otherwise unchanged:
 //
-//   - seattle-temps.csv, sf-temps.csv: hourly air temperature of Seattle and San Francisco in 2010, in degrees Fahrenheit
-//   - seattle-weather.csv: precipitation (mm), highest and lowest temperature (degrees Celsius), wind (m/s) and kind of weather of
-//     Seattle for each day of 2012 to 2015
+//   - seattle-temps.csv, sf-temps.csv: hourly air temperature of Seattle and San Francisco in 2010,
+//     in degrees Fahrenheit
+//   - seattle-weather.csv: precipitation (mm), highest and lowest temperature (degrees Celsius),
+//     wind (m/s) and kind of weather of Seattle for each day of 2012 to 2015
 //
 // Their times are local and name no zone; they are read as UTC.
 package main

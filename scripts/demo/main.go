@@ -38,7 +38,8 @@ func main() {
 	}
 }
 
-// run builds the programs and plays one round, or rounds until the context ends. It returns nil only if nothing was lost.
+// run builds the programs and plays one round, or rounds until the context ends. It returns nil
+// only if nothing was lost.
 func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 	stations, err := loadStations()
 	if err != nil {
@@ -130,7 +131,8 @@ func report(out io.Writer, r *result) {
 	f := r.Final
 	fmt.Fprintf(out, "\n  sent       %s readings in %s posts, of which %s had to be repeated\n",
 		thousands(uint64(r.Readings)), thousands(uint64(r.Posts)), thousands(uint64(r.Repeats)))
-	fmt.Fprintf(out, "  faults     link cut %s, agent killed with SIGKILL %s, backlog at most %s\n", times(r.Cuts), times(r.Kills), thousands(r.MaxBacklog))
+	fmt.Fprintf(out, "  faults     link cut %s, agent killed with SIGKILL %s, backlog at most %s\n",
+		times(r.Cuts), times(r.Kills), thousands(r.MaxBacklog))
 	fmt.Fprintf(out, "  identity   accepted %s = deployed %s + pending %s + dropped %s + dead %s + damaged %s\n",
 		thousands(f.Accepted), thousands(f.Deployed), thousands(f.Pending), thousands(f.Dropped), thousands(f.Dead), thousands(f.Damaged))
 	fmt.Fprintf(out, "  compared   %d time series row by row, in order: %s of %s values equal to the files\n",

@@ -296,7 +296,8 @@ func (r *round) judge(ctx context.Context, stations []Station, devices []rig.Dev
 	return nil
 }
 
-// identity returns what is wrong with the agent's counters; posted is how many events were answered with 200 at least.
+// identity returns what is wrong with the agent's counters; posted is how many events were answered
+// with 200 at least.
 func identity(s agent.Snapshot, posted uint64) []string {
 	var p []string
 	if sum := s.Deployed + s.Pending + s.Dropped + s.Dead + s.Damaged; s.Accepted != sum {

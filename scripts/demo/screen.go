@@ -41,7 +41,8 @@ type column struct {
 	mark    string
 }
 
-// screen shows what happens: redrawn in place on a terminal, line by line elsewhere. Safe for concurrent use.
+// screen shows what happens: redrawn in place on a terminal, line by line elsewhere. Safe for
+// concurrent use.
 type screen struct {
 	out  io.Writer
 	live bool // a terminal that can redraw
@@ -258,7 +259,8 @@ func (s *screen) lines() []string {
 		"  stations ──HTTP── " + box + " " + link + " cloud" +
 			fmt.Sprintf("     %s", paint(s.stateColour(), "● "+strings.ToUpper(s.stateName()))),
 		"",
-		fmt.Sprintf("  posted   %s %7s of %s", bar(posted, int64(s.readings), 40, green), thousands(uint64(posted)), thousands(uint64(s.readings))),
+		fmt.Sprintf("  posted   %s %7s of %s",
+			bar(posted, int64(s.readings), 40, green), thousands(uint64(posted)), thousands(uint64(s.readings))),
 		fmt.Sprintf("  in cloud %s %7s", bar(int64(s.status.Deployed), int64(s.readings), 40, blue), thousands(s.status.Deployed)),
 		"",
 		fmt.Sprintf("  backlog %s, at most %s", paint(bold, thousands(s.status.Pending)), thousands(s.highest)),

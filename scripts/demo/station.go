@@ -13,8 +13,8 @@ import (
 // largestPost is how many readings a station puts into one array when it has fallen behind.
 const largestPost = 200
 
-// sender posts the readings of one station over HTTP, at a steady pace, and repeats each post until it is answered with 200.
-// The goroutine of run owns it, but for the counters.
+// sender posts the readings of one station over HTTP, at a steady pace, and repeats each post until
+// it is answered with 200. The goroutine of run owns it, but for the counters.
 type sender struct {
 	station *Station
 	token   string
@@ -26,7 +26,8 @@ type sender struct {
 	repeats atomic.Int64 // posts that had to be repeated
 }
 
-// run sends everything within about the given time, if the agent lets it. An error means that the agent refused a post for good.
+// run sends everything within about the given time, if the agent lets it. An error means that the
+// agent refused a post for good.
 func (s *sender) run(ctx context.Context, over time.Duration) error {
 	begin := time.Now()
 	all := s.station.Readings
@@ -43,7 +44,8 @@ func (s *sender) run(ctx context.Context, over time.Duration) error {
 		if due <= next {
 			continue
 		}
-		// Every other post is a single reading; the one after it brings what has come together meanwhile.
+		// Every other post is a single reading; the one after it brings what has come together
+		// meanwhile.
 		n := 1
 		body = body[:0]
 		if post%2 == 1 && due-next > 1 {
@@ -82,7 +84,8 @@ func (s *sender) deliver(ctx context.Context, body []byte) error {
 		case err == nil && status < 500:
 			return fmt.Errorf("%s: the agent refused a post with %d %.200q", s.station.Name, status, text)
 		}
-		// No connection, a connection that broke, or 503: whether the readings were taken is unknown, so they go out again.
+		// No connection, a connection that broke, or 503: whether the readings were taken is
+		// unknown, so they go out again.
 		s.repeats.Add(1)
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A station whose posts fail in every way that can be survived repeats them, loses nothing and keeps its order.
+// A station whose posts fail in every way that can be survived repeats them, loses nothing and
+// keeps its order.
 func TestStationRepeatsUntilAccepted(t *testing.T) {
 	s := &Station{Name: "test", Keys: []string{"v"}}
 	for i := range 300 {

@@ -10,6 +10,7 @@
 //
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets; memory only for what has come
+//	  │ mqtt       checks the packet and takes it apart, without a copy
 //	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON (schema)
 //	  │ payload    as above; a bad payload ends the session, MQTT 5 gets a reason
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
@@ -49,5 +50,6 @@
 //	mqtt*.go                                    MQTT
 //	requests.go claim.go provision.go           what devices ask, in either protocol
 //	packages.go                                 firmware and software
+//	mqtt/                                       bytes ⇄ MQTT packets
 //	payload/ schema/                            JSON → events; protobuf ⇄ JSON
 package device

@@ -12,11 +12,12 @@ import (
 	"edgesync/sync/device/payload"
 )
 
-// MQTT is the device API over MQTT 3.1, 3.1.1 and 5 (device API 3 and 4). Its methods may be called
-// from many goroutines. Each connection has one goroutine, which reads.
+// MQTT is the door for devices that speak MQTT 3.1, 3.1.1 or 5 (API.md 3, 4). Its methods may be
+// called from any goroutine. One goroutine for each connection, serve, reads it and works on its
+// packets; one for the door, mqttNet.write, writes to all of them.
 //
-//	device ──▶ mqttConn: whole packets ──▶ session: what it says, topic, Parser ──▶ Intake.Submit
-//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── the committer, after its fsync
+//	device ──▶ mqttConn: whole packets ──▶ session: packet, topic, Parser ──▶ Intake.Submit
+//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── committer, after its fsync
 type MQTT struct {
 	*Doors
 	net     *mqttNet
@@ -29,7 +30,7 @@ type MQTT struct {
 
 	mu        sync.Mutex
 	listeners []net.Listener
-	conns     map[*mqttConn]struct{}
+	conns     map[*mqttConn]struct{} // all that are open; Doors bounds how many there are
 	closed    bool
 }
 
@@ -44,16 +45,17 @@ func NewMQTT(d *Doors) *MQTT {
 	return m
 }
 
-// TLSConfig is the configuration of a TLS listener: devices may show a certificate of their own,
-// which proves by itself who they are and needs no authority behind it (device API 3.2).
+// TLSConfig is the configuration of a TLS listener. A device may show a certificate of its own,
+// which proves by itself who the device is: no authority has to stand behind it (API.md 3.2).
 func TLSConfig(pair tls.Certificate) *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
-		SessionTicketsDisabled: true, // a resumed session would bring a certificate that was not shown
+		// A resumed session would bring a certificate that was not shown.
+		SessionTicketsDisabled: true,
 	}
 }
 
-// Serve accepts connections of l until Close; then it returns nil. l may be a TLS listener.
+// Serve accepts connections of l until Close, and then returns nil. l may be a TLS listener.
 func (m *MQTT) Serve(l net.Listener) error {
 	l = m.Listen(l)
 	m.mu.Lock()
@@ -105,7 +107,7 @@ func (m *MQTT) start(c net.Conn) {
 	m.served.Go(func() { m.serve(conn) })
 }
 
-// serve is a connection's life.
+// serve is a connection's life. It runs in a goroutine of its own.
 func (m *MQTT) serve(c *mqttConn) {
 	defer m.leave(c)
 	if t, ok := c.inner.(*tls.Conn); ok {
@@ -135,9 +137,6 @@ func (m *MQTT) serve(c *mqttConn) {
 
 // leave is the end of a connection.
 func (m *MQTT) leave(c *mqttConn) {
-	if r := recover(); r != nil { // the library trusts lengths in malformed packets
-		m.complain("an MQTT connection is closed because of a malformed packet", "", fmt.Errorf("%v", r))
-	}
 	if s := c.session.Load(); s != nil {
 		s.over()
 		m.gone(s)
@@ -149,8 +148,9 @@ func (m *MQTT) leave(c *mqttConn) {
 	m.mu.Unlock()
 }
 
-// Close ends all connections. What was submitted becomes durable or not as the intake decides;
-// whoever was not told will send it again.
+// Close ends all connections and waits for their goroutines. Events that were submitted become
+// durable or not as the intake decides; a device that got no acknowledgement sends its events
+// again.
 func (m *MQTT) Close() error {
 	m.mu.Lock()
 	if m.closed {
@@ -179,7 +179,7 @@ func (m *MQTT) Close() error {
 		m.served.Wait()
 		close(done)
 	}()
-	close(m.net.stop) // what is left to send the connections send themselves
+	close(m.net.stop) // each connection sends by itself what is left to send
 	select {
 	case <-done:
 	case <-time.After(lingerLimit + partingLimit):
@@ -191,7 +191,7 @@ func (m *MQTT) Close() error {
 	return nil
 }
 
-// Connections is how many there are now.
+// Connections is how many connections are open now.
 func (m *MQTT) Connections() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

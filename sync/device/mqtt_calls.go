@@ -1,7 +1,6 @@
 package device
 
 import (
-	"encoding/binary"
 	"slices"
 	"strconv"
 
@@ -9,18 +8,18 @@ import (
 	agent "edgesync/sync"
 )
 
-// owed is a call that counts as delivered when the device acknowledges it.
+// owed is a one-way call that counts as delivered when the device acknowledges its packet.
 type owed struct {
 	packet uint16
 	device proto.UUID
 	call   int32
 }
 
-// maxOwed bounds them: one beyond counts as delivered when it is written.
+// maxOwed bounds the owed calls of a session: a call beyond counts as delivered when it is written.
 const maxOwed = 64
 
-// deliver sends a command to the device, or to the gateway that calls it name; false if nobody
-// there takes commands.
+// deliver sends a command to the device, or to the gateway that calls the device name. It returns
+// false where nobody there takes commands.
 func (s *session) deliver(c *agent.Call, name string) bool {
 	what := subCall
 	if name != "" {
@@ -58,8 +57,8 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	return s.sendDown(to, b, g.qos, c)
 }
 
-// sendDown sends a command and notes that it is delivered, as soon as it is; false if the device
-// cannot take it.
+// sendDown sends a command and notes its delivery as soon as it is delivered. It returns false
+// where the device cannot take the command.
 func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) bool {
 	ok, later := s.sendCall(to, payload, qos, c)
 	if ok && !later {
@@ -68,8 +67,8 @@ func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) b
 	return ok
 }
 
-// pending sends the commands that wait, those sent before and not answered too, after a
-// subscription to them (device API 4.2).
+// pending sends the commands that have no answer yet, those that were sent before too, after the
+// packet in work has subscribed to commands (API.md 4.2).
 func (s *session) pending() {
 	if !s.asked {
 		return
@@ -91,14 +90,11 @@ func (s *session) pendingOf(id proto.UUID, name string) {
 	}
 }
 
-// acknowledged notes that the device acknowledged what a PUBACK's body says.
-func (s *session) acknowledged(body []byte) {
+// acknowledged notes a PUBACK of the device.
+func (s *session) acknowledged(id uint16) {
 	s.mu.Lock()
 	s.unacked = max(0, s.unacked-1)
-	at := -1
-	if len(body) >= 2 {
-		at = slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == binary.BigEndian.Uint16(body) })
-	}
+	at := slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == id })
 	if at < 0 {
 		s.mu.Unlock()
 		return

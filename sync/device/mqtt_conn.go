@@ -9,74 +9,79 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"edgesync/sync/device/mqtt"
 )
 
-// Bounds of one MQTT connection and of all together. What a device can make the agent hold: its
-// unfinished packet (at most smallPacket without leave), its unread answers (stalled at stallOut,
-// closed at maxOut), and nothing else.
+// Bounds of one MQTT connection and of all together. A device can make the agent hold its
+// unfinished packet, of which at most smallPacket without a token of mqttNet.large, and its unread
+// answers: beyond stallOut nothing more is read from the device, beyond maxOut its connection is
+// closed. It can make the agent hold nothing else.
 const (
-	maxRemaining = 65536     // of a packet's remaining length (device API 3.1)
+	maxRemaining = 65536     // of a packet's remaining length (API.md 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading
 	smallPacket  = 8 << 10   // larger packets are read largePackets at a time
 	largePackets = 16        // which bounds their memory to 1 MiB
-	stallOut     = 4 << 10   // unsent bytes beyond which nothing more is read from the device
-	maxOut       = 256 << 10 // unsent bytes of one connection: then it is closed
-	maxOutAll    = 4 << 20   // unsent bytes of all: then whoever is stalled and wants more is closed
+	stallOut     = 4 << 10   // unsent bytes; beyond, nothing more is read from the device
+	maxOut       = 256 << 10 // unsent bytes of one connection; beyond, it is closed
+	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, a stalled one that adds some is closed
 
 	connectLimit = 10 * time.Second       // from the connection to the end of its CONNECT
 	packetLimit  = 30 * time.Second       // from the first byte of a packet to its last
-	idleLimit    = 600 * time.Second      // without a packet (device API 3.1); one and a half keep-alives, if that is more
+	idleLimit    = 600 * time.Second      // without a packet (API.md 3.1), or 1.5 keep-alives
 	sendLimit    = 30 * time.Second       // without progress of what is to be sent
-	tailWait     = 100 * time.Millisecond // for what has come over TLS; of TCP it is known what has
-	tailLimit    = 2 * time.Second        // that a device which connects again waits for what came over its old connection
+	tailWait     = 100 * time.Millisecond // for what came over TLS; TCP says what has come
+	tailLimit    = 2 * time.Second        // for what came over the old connection of a device
 	maxTail      = 4 << 20                // bytes of that; more than sockets hold
 	lingerLimit  = 2 * time.Second        // for what is to be sent when the connection ends
-	partingLimit = time.Second            // for the device to close its side, so that it reads why
+	partingLimit = time.Second            // for the device to close its side and read why
 )
 
 var (
-	errSlowReader   = errors.New("it does not read what it is sent")
+	errSlowReader   = errors.New("the device does not read what it is sent")
 	errPacketLength = errors.New("a packet is longer than 65536 bytes")
-	errBadLength    = errors.New("the length of a packet is malformed")
 	errTakenOver    = errors.New("the device has connected again")
 )
 
-// mqttConn is a device's connection. Writing never blocks: the committer and the loop write too,
-// and no device may hold them up.
+// mqttConn is the connection of a device. The goroutine that runs MQTT.serve reads it. Write never
+// blocks, because the committer and the loop call it too, and no device may hold them up: the bytes
+// are sent by mqttNet's writer, or, where the device does not take them at once, by a goroutine
+// that runs drain until it has taken them all.
 type mqttConn struct {
 	net.Conn                 // the device's: TCP, TLS, or a pipe in tests
-	inner    net.Conn        // the same without its place among the connections
-	raw      syscall.RawConn // to write without waiting; nil where that is impossible
+	inner    net.Conn        // the same, not counted among the connections that have a slot
+	raw      syscall.RawConn // writes without waiting; nil where that is impossible
 	net      *mqttNet
 
-	// Of the goroutine that reads.
-	in    []byte // in[at:end] came and was not handed out
+	// Owned by the goroutine that reads.
+	in    []byte // in[at:end] has come and was not handed out
 	at    int
 	end   int
 	large bool // holds a token of net.large
 	idle  time.Duration
-	until time.Time // it ends then, whatever comes; zero: never
-	late  int       // bytes read since the device has connected again
+	until time.Time // the connection ends then, whatever comes; zero: never
+	late  int       // bytes read since the device connected again
 
-	session atomic.Pointer[session] // once CONNECT was accepted
+	session atomic.Pointer[session] // nil until CONNECT is accepted
 
-	mu       sync.Mutex
-	room     sync.Cond // out has become shorter, or the connection is over
-	out      []byte    // to be sent
-	queued   bool      // net's writer knows
-	draining bool      // a goroutine of its own waits until the device reads
-	tail     bool      // the device has connected again: what has come is still read
-	closing  bool      // ends when out is sent
-	dead     bool
+	mu       sync.Mutex // guards what follows
+	room     sync.Cond  // out has become shorter, or the connection is over
+	out      []byte     // to be sent
+	queued   bool       // the connection is in net.dirty
+	draining bool       // a goroutine runs drain
+	tail     bool       // the device has connected again: only what has come is still read
+	closing  bool       // the connection ends when out is sent
+	dead     bool       // the connection has ended
 }
 
-// mqttNet is what the connections share: the writer, and the bounds on memory.
+// mqttNet is what the connections share: the writer, and the bounds on memory. Any goroutine may
+// use it.
 type mqttNet struct {
 	large chan struct{} // a token for each large packet in memory
 	out   atomic.Int64  // unsent bytes of all connections
 
 	mu    sync.Mutex
-	dirty []*mqttConn // to be written; no more than there are connections
+	dirty []*mqttConn // have bytes to be sent; each connection once
 	kick  chan struct{}
 	stop  chan struct{}
 }
@@ -85,8 +90,8 @@ func newMQTTNet() *mqttNet {
 	return &mqttNet{large: make(chan struct{}, largePackets), kick: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
-// write is the writer: it sends what the connections have to send, as far as their devices take it.
-// One for the door.
+// write is the writer. It sends what the connections have to send, as far as their devices take it
+// at once. One goroutine for each door runs it, until stop is closed.
 func (n *mqttNet) write() {
 	var list []*mqttConn
 	for {
@@ -127,8 +132,8 @@ func (n *mqttNet) conn(c net.Conn) *mqttConn {
 	return m
 }
 
-// frame waits for a packet and returns it as a whole. It is valid until the next call. Memory is
-// taken for bytes that came, not for those that were announced.
+// frame waits for a packet and returns it as a whole. The packet is valid until the next call.
+// Memory is taken for bytes that have come, not for those that were announced.
 func (c *mqttConn) frame() ([]byte, error) {
 	if c.at == c.end {
 		c.at, c.end = 0, 0
@@ -183,11 +188,11 @@ func (c *mqttConn) frame() ([]byte, error) {
 			if err := c.Conn.SetReadDeadline(end); err != nil {
 				return nil, err
 			}
-			if c.over() { // Close came between, and its deadline is gone
+			if c.over() { // Close came between: its deadline was overwritten
 				return nil, net.ErrClosed
 			}
-			began = !first || c.session.Load() == nil // the limit for a CONNECT counts from the beginning
-			if c.takenOver() {                        // likewise
+			began = !first || c.session.Load() == nil // for a CONNECT the connection's begin counts
+			if c.takenOver() {                        // takeOver came between
 				continue
 			}
 		}
@@ -200,14 +205,14 @@ func (c *mqttConn) frame() ([]byte, error) {
 	}
 }
 
-// takeOver makes the connection one whose device has connected again: its reader reads what has
-// come, and then ends it.
+// takeOver notes that the device has connected again: the goroutine that reads takes what has come
+// over this connection, and then ends it.
 func (c *mqttConn) takeOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.dead && !c.closing && !c.tail {
 		c.tail = true
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // it may be waiting
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // the goroutine that reads may be waiting
 		c.room.Broadcast()
 	}
 }
@@ -218,7 +223,7 @@ func (c *mqttConn) takenOver() bool {
 	return c.tail
 }
 
-// readTail reads what has come, and tells how many bytes; 0: there are no more.
+// readTail reads what has come and returns how many bytes that were; 0: no more have come.
 func (c *mqttConn) readTail() (n int) {
 	free := c.in[c.end:cap(c.in)]
 	if c.raw == nil {
@@ -238,15 +243,15 @@ func (c *mqttConn) readTail() (n int) {
 	return max(n, 0)
 }
 
-// over tells whether the connection is ending.
+// over says whether the connection is ending.
 func (c *mqttConn) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dead || c.closing
 }
 
-// makeRoom makes place for more bytes behind those that came: the buffer grows with what has come,
-// not with what was announced.
+// makeRoom makes room for more bytes behind those that have come. The buffer grows with what has
+// come, not with what was announced.
 func (c *mqttConn) makeRoom() {
 	c.in = c.in[:cap(c.in)]
 	if c.at > 0 {
@@ -260,24 +265,18 @@ func (c *mqttConn) makeRoom() {
 	}
 }
 
-// packetSize is the size of the packet at the beginning of b, 0 if its header is not complete.
+// packetSize is the size of the packet at the beginning of b, 0 as long as its header is not
+// complete.
 func packetSize(b []byte) (int, error) {
-	remaining := 0
-	for i := 1; i < len(b); i++ {
-		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
-		switch {
-		case b[i]&0x80 == 0 && remaining > maxRemaining:
-			return 0, errPacketLength
-		case b[i]&0x80 == 0:
-			return 1 + i + remaining, nil
-		case i == 4:
-			return 0, errBadLength
-		}
+	header, remaining, err := mqtt.Header(b)
+	if remaining > maxRemaining {
+		err = errPacketLength
 	}
-	return 0, nil
+	return header + remaining, err
 }
 
-// awaitRoom holds up the reading from a device that does not read itself.
+// awaitRoom waits while more than stallOut bytes are unsent: from a device that does not read
+// nothing is read.
 func (c *mqttConn) awaitRoom() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -290,7 +289,7 @@ func (c *mqttConn) awaitRoom() error {
 	return nil
 }
 
-// Write implements net.Conn: it takes p as a whole, to be sent soon, or fails. It never blocks.
+// Write implements net.Conn. It takes p as a whole, to be sent soon, or fails, and never blocks.
 // What one call writes stays together.
 func (c *mqttConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
@@ -298,7 +297,8 @@ func (c *mqttConn) Write(p []byte) (int, error) {
 		c.mu.Unlock()
 		return 0, net.ErrClosed
 	}
-	if total := c.net.out.Add(int64(len(p))); len(c.out) > 0 && len(c.out)+len(p) > maxOut || len(c.out) > stallOut && total > maxOutAll {
+	total := c.net.out.Add(int64(len(p)))
+	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || len(c.out) > stallOut && total > maxOutAll {
 		c.net.out.Add(-int64(len(p)))
 		c.mu.Unlock()
 		c.kill()
@@ -316,7 +316,8 @@ func (c *mqttConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush sends what it can without waiting, and leaves the rest to a goroutine. The writer calls it.
+// flush sends what the device takes at once, and leaves the rest to a goroutine that runs drain.
+// mqttNet's writer calls it, and part.
 func (c *mqttConn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -364,8 +365,9 @@ func (c *mqttConn) sent(n int) {
 	c.room.Signal()
 }
 
-// drain sends as fast as the device reads, until there is nothing to send: for those that do not
-// take at once what there is.
+// drain sends as fast as the device reads, until there is nothing to send. It runs in a goroutine
+// of its own, of which a connection has at most one, for a device that did not take at once what it
+// was sent.
 func (c *mqttConn) drain() {
 	var chunk [4 << 10]byte
 	for {
@@ -383,7 +385,7 @@ func (c *mqttConn) drain() {
 		}
 		c.mu.Unlock()
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
-		n, err := c.inner.Write(chunk[:n]) // a session keeps its place also while it is slow
+		n, err := c.inner.Write(chunk[:n]) // inner: a session keeps its slot also while it is slow
 		c.mu.Lock()
 		if !c.dead {
 			c.sent(n)
@@ -395,8 +397,8 @@ func (c *mqttConn) drain() {
 	}
 }
 
-// Close implements net.Conn: reading and writing end, and what was written is still sent, if the
-// device takes it soon. The connection itself ends when the goroutine that reads calls part.
+// Close implements net.Conn. Reading and writing end; what was written is still sent, if the device
+// takes it within lingerLimit. The connection itself ends when the goroutine that reads calls part.
 func (c *mqttConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -409,9 +411,9 @@ func (c *mqttConn) Close() error {
 	return nil
 }
 
-// part ends the connection so that the device reads what was written last, and gives back what the
-// reading held. Closing it while bytes of the device are unread would make the kernel throw away
-// what we sent.
+// part ends the connection in such a way that the device reads what was written last, and gives
+// back what reading took. To close it while bytes of the device are unread would make the kernel
+// throw away what was sent. The goroutine that reads calls it at its end.
 func (c *mqttConn) part() {
 	_ = c.Close()
 	c.flush()
@@ -446,7 +448,7 @@ func (c *mqttConn) kill() {
 	c.die()
 }
 
-// die is kill for who holds mu.
+// die is kill for a caller that holds mu.
 func (c *mqttConn) die() {
 	if c.dead {
 		return
@@ -455,18 +457,18 @@ func (c *mqttConn) die() {
 	c.net.out.Add(-int64(len(c.out)))
 	c.out = nil
 	if t, ok := c.inner.(*tls.Conn); ok {
-		_ = t.NetConn().Close() // or the last words of TLS would wait for the device
+		_ = t.NetConn().Close() // first, or TLS would wait for the device to take its farewell
 	}
 	_ = c.Conn.Close()
 	c.room.Broadcast()
 }
 
-// settle makes the connection one that keeps its place; false if as many do as there are places.
-// One that takes over from another may do so all the same.
-func (c *mqttConn) settle(takesOver bool) bool {
+// keepSlot lets the connection keep its slot while it is open. It returns false where all slots are
+// kept already; a connection that takes over from another keeps its slot all the same.
+func (c *mqttConn) keepSlot(takesOver bool) bool {
 	p, ok := c.Conn.(*slot)
 	return !ok || p.become(served, takesOver)
 }
 
-// timedOut tells whether err is the end of one of the limits.
+// timedOut says whether err is the end of one of the time limits.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

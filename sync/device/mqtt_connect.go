@@ -5,46 +5,47 @@ import (
 	"crypto/tls"
 	"time"
 
-	"github.com/mochi-mqtt/server/v2/packets"
-
+	"edgesync/sync/device/mqtt"
 	"edgesync/sync/registry"
 )
 
-// welcome reads a CONNECT, answers it and returns the session, nil if there is none.
+// welcome reads a CONNECT, answers it and returns the session, nil where there is none. A CONNECT
+// that is malformed, or of another protocol, closes the connection without an answer (API.md 3.2).
 func (m *MQTT) welcome(conn *mqttConn, frame []byte) *session {
-	pk, err := readConnect(frame)
-	if err != nil {
+	var c mqtt.Connect
+	if err := c.Decode(frame); err != nil {
 		m.complain("an MQTT connection is closed because it does not begin as one", "", err)
 		return nil
 	}
-	s, code := m.connect(conn, &pk)
+	s, code := m.connect(conn, &c)
 	if s == nil {
 		if code != 0 {
-			_, _ = conn.Write(connack(&pk, code, ""))
+			_, _ = conn.Write((&mqtt.Connack{Code: code}).Append(nil, c.Version))
 		}
 		return nil
 	}
-	assigned := ""
-	if pk.Connect.ClientIdentifier == "" {
-		assigned = rand.Text()
+	// The CONNACK has no properties but those that MQTT 5 demands: clients would take a Receive
+	// Maximum or a Maximum Packet Size for the whole of their limits (API.md 9).
+	accepted := mqtt.Connack{ExpiresAtOnce: c.Properties.Number(mqtt.PropSessionExpiry) > 0}
+	if len(c.ClientID) == 0 {
+		accepted.AssignedID = rand.Text()
 	}
-	if s.write(connack(&pk, 0, assigned)) != nil {
+	if s.write(accepted.Append(nil, c.Version)) != nil {
 		return nil
 	}
 	return s
 }
 
-// connect decides about a CONNECT: a session that speaks for its device already, or nil and what to
-// answer; 0 closes without a word.
-func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
-	c := &pk.Connect
-	user, clientID := string(c.Username), c.ClientIdentifier
+// connect decides about a CONNECT. It returns a session that speaks for its device already, or nil
+// and the code to answer with; code 0 closes the connection without an answer.
+func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
+	clientID, user := string(c.ClientID), string(c.User)
 	s := &session{
-		m: m, conn: conn, version: pk.ProtocolVersion, receiveMax: 65535, maxPacket: int(min(pk.Properties.MaximumPacketSize, 1<<30)),
-		left: make(chan struct{}),
+		m: m, conn: conn, version: c.Version, receiveMax: 65535, left: make(chan struct{}),
+		maxPacket: int(min(c.Properties.Number(mqtt.PropMaximumPacketSize), 1<<30)),
 	}
 	s.room.L = &s.mu
-	if n := int(pk.Properties.ReceiveMaximum); n > 0 {
+	if n := int(c.Properties.Number(mqtt.PropReceiveMaximum)); n > 0 {
 		s.receiveMax = n
 	}
 	if user == provisionUser || clientID == provisionUser {
@@ -59,11 +60,11 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 		if !m.wrong.allow(conn.RemoteAddr().String(), time.Now()) && !m.wrong.wait(m.ctx) {
 			return nil, 0
 		}
-		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
+		return nil, refusal(c.Version, clientID, user, c.Password)
 	}
-	if _, takesOver := m.owner(dev.ID); !conn.settle(takesOver) {
-		m.complain("more MQTT devices want to be connected than there are places", dev.Name, nil)
-		return nil, unavailable(pk.ProtocolVersion)
+	if _, takesOver := m.owner(dev.ID); !conn.keepSlot(takesOver) {
+		m.complain("more MQTT devices want to be connected than there are slots", dev.Name, nil)
+		return nil, unavailable(c.Version)
 	}
 	s.device = dev
 	s.follow(dev.ProfileID)
@@ -71,21 +72,20 @@ func (m *MQTT) connect(conn *mqttConn, pk *packets.Packet) (*session, byte) {
 	if _, old := m.own(dev.ID, s, ""); old != nil {
 		m.await(old)
 	}
-	// What was revoked in between closes this session too: either the change finds it, or we see
-	// the change here.
+	// Credentials that were revoked in between end this session too: either the change finds the
+	// session, or the session finds the change here.
 	again, ok := m.authenticate(conn, clientID, user, c.Password)
 	if !ok || again.ID != dev.ID {
-		return nil, refusal(pk.ProtocolVersion, clientID, user, c.Password)
+		return nil, refusal(c.Version, clientID, user, c.Password)
 	}
 	s.follow(again.ProfileID) // the same for its profile
-	// The device's keep-alive does not end the session earlier than the server would (device API
-	// 3.1).
-	conn.idle = max(idleLimit, time.Duration(c.Keepalive)*time.Second*3/2)
+	// The device's keep-alive does not end the session earlier than the server would (API.md 3.1).
+	conn.idle = max(idleLimit, time.Duration(c.KeepAlive)*time.Second*3/2)
 	return s, 0
 }
 
-// await waits until what has come over the old connection of a device is handled, so that what it
-// sends next comes behind it.
+// await waits until what came over the old connection of a device is handled, at most tailLimit, so
+// that what the device sends over the new one comes behind it.
 func (m *MQTT) await(old *session) {
 	t := time.NewTimer(tailLimit)
 	defer t.Stop()
@@ -96,8 +96,8 @@ func (m *MQTT) await(old *session) {
 	}
 }
 
-// authenticate finds the device (device API 3.2): by the certificate, if there is one, else by what
-// CONNECT says.
+// authenticate finds the device by its certificate, if there is one, else by what CONNECT says
+// (API.md 3.2).
 func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool) {
 	if t, ok := conn.inner.(*tls.Conn); ok {
 		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
@@ -111,8 +111,8 @@ func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []by
 	return m.Lookups.ByMQTT(clientID, user, password)
 }
 
-// unavailable is the code for a device that is to try again later (device API 3.2; MQTT 5 has a
-// word of its own for that).
+// unavailable is the code for a device that is to try again later (API.md 3.2). MQTT 5 has a code
+// of its own for that.
 func unavailable(version byte) byte {
 	if version == 5 {
 		return 0x89 // server busy
@@ -120,8 +120,8 @@ func unavailable(version byte) byte {
 	return 3
 }
 
-// refusal is the code for wrong credentials, which depends on what was given and on nothing else
-// (device API 3.2).
+// refusal is the code for wrong credentials. It depends on which of them were given and on nothing
+// else (API.md 3.2).
 func refusal(version byte, clientID, user string, password []byte) byte {
 	switch {
 	case user == "" && len(password) == 0 && clientID != "":

@@ -20,35 +20,36 @@ var (
 	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices", maxSubDevices)
 )
 
-// gateway handles what is published below v1/gateway/ (device API 4.3).
-func (s *session) gateway(place uint32, t topic, payload []byte) {
+// gateway handles what is published below v1/gateway/ (API.md 4.3).
+func (s *session) gateway(slot uint32, t topic, payload []byte) {
 	if !s.device.Gateway {
 		s.m.complain("an MQTT device that is no gateway publishes to a gateway's topic", s.device.Name, nil)
 		if s.version == 5 {
-			s.finish(place, reasonNotAuthorized)
+			s.finish(slot, reasonNotAuthorized)
 		} else {
-			s.leaveOut(place) // the server gives no answer at all
+			s.leaveOut(slot) // the server gives no answer either
 		}
 		return
 	}
 	switch t.subject {
 	case subGatewayTelemetry, subGatewayAttributes:
-		s.gatewayData(place, t.subject, payload)
+		s.gatewayData(slot, t.subject, payload)
 	case subGatewayConnect, subGatewayDisconnect:
-		s.gatewayConnect(place, t.subject, payload)
+		s.gatewayConnect(slot, t.subject, payload)
 	case subGatewayAttributeRequest:
-		s.gatewayAttributeRequest(place, payload)
+		s.gatewayAttributeRequest(slot, payload)
 	case subGatewayCall:
-		s.gatewayAnswer(place, payload)
+		s.gatewayAnswer(slot, payload)
 	case subGatewayClaim:
-		s.gatewayClaim(place, payload)
+		s.gatewayClaim(slot, payload)
 	default:
-		s.finish(place, reasonTopic)
+		s.finish(slot, reasonTopic)
 	}
 }
 
-// speakFor finds the device that the gateway calls name, makes it if there is none, and makes this
-// session the one that speaks for it. kind is the name of its profile, "" for the default one.
+// speakFor finds the device that the gateway calls name, creates it where there is none, and makes
+// this session the one that speaks for it. kind is the name of the profile of a new device, "" for
+// the default one.
 func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if why := badName(name); why != "" {
 		return proto.UUID{}, errors.New(why)
@@ -58,14 +59,14 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 		id, known = d.ID, true
 	}
 	if !known {
-		// A device that was renamed in the cloud goes on under its old name (device API 4.3).
+		// A device that was renamed in the cloud goes on under its old name (API.md 4.3).
 		id, known = s.m.named(s, name)
 	}
 	if !known {
 		var err error
 		id, err = s.m.Births.Create(s.m.ctx, &agent.NewDevice{Name: name, Type: kind, Gateway: s.device.ID})
 		if err != nil && !errors.Is(err, agent.ErrNameTaken) {
-			return id, &birthError{err}
+			return id, &creationError{err}
 		}
 	}
 	if id == s.device.ID {
@@ -80,19 +81,21 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	return id, nil
 }
 
-// joined is a device that the publish in work has connected: its commands follow behind the
+// joined is a device that the publish in work has connected. Its commands follow behind the
 // acknowledgement.
 type joined struct {
 	id   proto.UUID
 	name string
 }
 
-// birthError is a failure to make a device: nobody's fault, so it is tried again.
-type birthError struct{ error }
+// creationError is a failure to create a device. It is not the fault of what the gateway sent, so
+// the gateway is to try again.
+type creationError struct{ error }
 
-func (e *birthError) Unwrap() error { return e.error }
+func (e *creationError) Unwrap() error { return e.error }
 
-// badName tells why the server would not make a device of that name (device API 4.3).
+// badName says why the server would not create a device of that name, "" where it would (API.md
+// 4.3).
 func badName(name string) string {
 	if why := payload.BadKey([]byte(name)); why != "" {
 		return "the name of a device " + why
@@ -100,21 +103,21 @@ func badName(name string) string {
 	return ""
 }
 
-// fail answers for an error of a gateway's message.
-func (s *session) fail(place uint32, err error) {
-	var birth *birthError
+// fail answers a gateway's publish that ended with an error.
+func (s *session) fail(slot uint32, err error) {
+	var creation *creationError
 	switch {
-	case errors.As(err, &birth):
+	case errors.As(err, &creation):
 		s.refuse(err)
 	case errors.Is(err, errItself):
 		s.end(reasonUnspecified)
 	default:
-		s.invalid(place, err)
+		s.invalid(slot, err)
 	}
 	s.joined = s.joined[:0]
 }
 
-// greet sends the devices that this publish connected what waits for them.
+// greet sends the devices that the publish in work has connected the commands that wait for them.
 func (s *session) greet() {
 	for _, j := range s.joined {
 		s.pendingOf(j.id, j.name)
@@ -123,33 +126,34 @@ func (s *session) greet() {
 }
 
 // gatewayData stores telemetry or attributes of several devices: all of the message or nothing.
-func (s *session) gatewayData(place uint32, what subject, payload []byte) {
+func (s *session) gatewayData(slot uint32, what subject, payload []byte) {
 	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.GatewayTelemetry
 	if what == subGatewayAttributes {
 		parse = p.GatewayAttributes
 	}
-	// First without making devices, so that a message that is refused leaves none behind.
+	// First without creating devices, so that a message that is refused leaves none behind.
 	if _, err := parse(payload, func(name string) (proto.UUID, error) {
 		if why := badName(name); why != "" {
 			return proto.UUID{}, errors.New(why)
 		}
 		return proto.UUID{}, nil
 	}, 0); err != nil {
-		s.fail(place, err)
+		s.fail(slot, err)
 		return
 	}
-	events, err := parse(payload, func(name string) (proto.UUID, error) { return s.speakFor(name, "") }, s.m.Clock.Stamp())
+	speakFor := func(name string) (proto.UUID, error) { return s.speakFor(name, "") }
+	events, err := parse(payload, speakFor, s.m.Clock.Stamp())
 	if err != nil {
-		s.fail(place, err)
+		s.fail(slot, err)
 		return
 	}
-	s.submit(place, events)
+	s.submit(slot, events)
 	s.greet()
 }
 
-func (s *session) gatewayConnect(place uint32, what subject, payload []byte) {
+func (s *session) gatewayConnect(slot uint32, what subject, payload []byte) {
 	var body struct {
 		Device json.RawMessage `json:"device"`
 		Type   json.RawMessage `json:"type"`
@@ -160,41 +164,41 @@ func (s *session) gatewayConnect(place uint32, what subject, payload []byte) {
 		err = errNoDevice
 	}
 	if err != nil {
-		s.malformed(place, err)
+		s.malformed(slot, err)
 		return
 	}
 	if what == subGatewayDisconnect {
 		if id, ok := s.m.named(s, name); ok {
 			s.m.disown(id, s)
 		}
-		s.finish(place, reasonNone)
+		s.finish(slot, reasonNone)
 		return
 	}
 	kind, given := text(body.Type)
 	if given && kind == "" {
-		s.invalid(place, errors.New("the type of a device is empty"))
+		s.invalid(slot, errors.New("the type of a device is empty"))
 		return
 	}
 	if _, err := s.speakFor(name, kind); err != nil {
-		s.fail(place, err)
+		s.fail(slot, err)
 		return
 	}
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	s.greet()
 }
 
-// malformed refuses a gateway's document: bad JSON like any other payload, anything else as the
-// server does (device API 4.3).
-func (s *session) malformed(place uint32, err error) {
+// malformed refuses a gateway's document: one that is no JSON like any other payload, anything else
+// as the server does (API.md 4.3).
+func (s *session) malformed(slot uint32, err error) {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) || errors.Is(err, errUTF8) {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
-	s.fatal(place, err)
+	s.fatal(slot, err)
 }
 
-func (s *session) gatewayAttributeRequest(place uint32, payload []byte) {
+func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 	var body struct {
 		ID     json.RawMessage `json:"id"`
 		Device json.RawMessage `json:"device"`
@@ -222,15 +226,15 @@ func (s *session) gatewayAttributeRequest(place uint32, payload []byte) {
 		err = errors.New(`"id", "device", "client" and "key" or "keys" are needed`)
 	}
 	if err != nil {
-		s.malformed(place, err)
+		s.malformed(slot, err)
 		return
 	}
 	device, err := s.speakFor(name, "")
 	if err != nil {
-		s.fail(place, err)
+		s.fail(slot, err)
 		return
 	}
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	s.greet()
 
 	b := append([]byte(nil), `{"id":`...)
@@ -266,7 +270,7 @@ func (s *session) gatewayAttributeRequest(place uint32, payload []byte) {
 }
 
 // gatewayAnswer takes the answer to a command.
-func (s *session) gatewayAnswer(place uint32, payload []byte) {
+func (s *session) gatewayAnswer(slot uint32, payload []byte) {
 	var body struct {
 		ID     json.RawMessage `json:"id"`
 		Device json.RawMessage `json:"device"`
@@ -275,37 +279,38 @@ func (s *session) gatewayAnswer(place uint32, payload []byte) {
 	err := readObject(payload, &body)
 	name, ok := text(body.Device)
 	id, idErr := number(body.ID)
-	if err == nil && (!ok || idErr != nil || id != int64(int32(id)) || body.Data == nil || string(body.Data) == "null") {
+	noData := body.Data == nil || string(body.Data) == "null"
+	if err == nil && (!ok || idErr != nil || id != int64(int32(id)) || noData) {
 		err = errors.New(`"device", "id" and "data" are needed`)
 	}
 	if err != nil {
-		s.malformed(place, err)
+		s.malformed(slot, err)
 		return
 	}
 	device, err := s.speakFor(name, "")
 	if err != nil {
-		s.fail(place, err)
+		s.fail(slot, err)
 		return
 	}
 	s.m.Calls.Answer(device, int32(id), string(body.Data))
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	s.greet()
 }
 
-func (s *session) gatewayClaim(place uint32, payload []byte) {
+func (s *session) gatewayClaim(slot uint32, payload []byte) {
 	var body map[string]json.RawMessage
 	if err := readObject(payload, &body); err != nil {
-		s.malformed(place, err)
+		s.malformed(slot, err)
 		return
 	}
 	claims := make(map[string][]proto.KV, len(body))
-	for name, raw := range body { // first without making devices
+	for name, raw := range body { // first without creating devices
 		said, err := readClaim(raw)
 		if why := badName(name); err == nil && why != "" {
 			err = errors.New(why)
 		}
 		if err != nil {
-			s.fail(place, err)
+			s.fail(slot, err)
 			return
 		}
 		claims[name] = said
@@ -314,16 +319,16 @@ func (s *session) gatewayClaim(place uint32, payload []byte) {
 	for name, said := range claims {
 		id, err := s.speakFor(name, "")
 		if err != nil {
-			s.fail(place, err)
+			s.fail(slot, err)
 			return
 		}
 		events = s.m.claimEvent(events, id, said)
 	}
-	s.submitClaims(place, events)
+	s.submitClaims(slot, events)
 	s.greet()
 }
 
-// text is a JSON scalar as text: a number counts as its digits (device API 4.3). false for null,
+// text is a JSON scalar as text, a number as its digits (API.md 4.3). It returns false for null,
 // objects, arrays, and what is absent.
 func text(raw json.RawMessage) (string, bool) {
 	switch {

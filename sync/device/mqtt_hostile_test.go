@@ -21,7 +21,7 @@ func deviceNumber(i int) registry.Device {
 	return registry.Device{ID: proto.UUID{0xcc, byte(i >> 8), byte(i)}}
 }
 
-// quiet tells whether nothing is left of connections that have ended.
+// quiet expects that nothing is left of connections that have ended.
 func (s *stand) quiet() {
 	s.Helper()
 	s.MQTT.mu.Lock()
@@ -31,24 +31,28 @@ func (s *stand) quiet() {
 	owners := len(s.owners)
 	s.Doors.mu.Unlock()
 	if conns != 0 || owners != 0 || s.net.out.Load() != 0 || len(s.net.large) != 0 {
-		s.Errorf("left: %d connections, %d owners, %d bytes, %d large packets", conns, owners, s.net.out.Load(), len(s.net.large))
+		s.Errorf("left: %d connections, %d owners, %d bytes, %d large packets",
+			conns, owners, s.net.out.Load(), len(s.net.large))
 	}
 }
 
-// Whoever is slow to say who it is, or to end a packet, or silent for long, is sent away at a known
-// time; whoever just rests is not.
+// A connection ends at a known time when its device is slow to send its CONNECT or to end a packet,
+// or silent for longer than it may be.
 func TestMQTTLimitsOfTime(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		connect []byte        // "" = none
-		then    []byte        // sent behind it, a byte a second
-		after   time.Duration // when the door closes, from the last whole packet on
+		connect []byte        // nil: none
+		then    []byte        // sent behind connect, a byte a second
+		after   time.Duration // from the last whole packet to the end of the connection
 	}{
 		{"silent", nil, nil, connectLimit},
 		{"half a CONNECT", nil, connectPacket(4, "c", "lamp", "")[:9], connectLimit},
 		{"a CONNECT that trickles", nil, connectPacket(4, strings.Repeat("c", 100), "lamp", ""), connectLimit},
 		{"half a packet", connectPacket(4, "c", "lamp", ""), []byte{0x30, 100, 0, 1}, packetLimit},
-		{"a packet that trickles", connectPacket(4, "c", "lamp", ""), append([]byte{0x30, 100}, make([]byte, 90)...), packetLimit},
+		{
+			"a packet that trickles", connectPacket(4, "c", "lamp", ""),
+			append([]byte{0x30, 100}, make([]byte, 90)...), packetLimit,
+		},
 		{"at rest", connectPacket(4, "c", "lamp", ""), nil, idleLimit},
 		{"at rest with a keep-alive of an hour", func() []byte {
 			b := connectPacket(4, "c", "lamp", "")
@@ -91,8 +95,8 @@ func TestMQTTLimitsOfTime(t *testing.T) {
 	}
 }
 
-// A device that publishes and never reads: it is held up, then sent away; the others are not held
-// up, and memory is bounded.
+// A device that publishes and never reads is held up, then its connection is closed. Other devices
+// are not held up, and memory is bounded.
 func TestMQTTNeverReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -124,7 +128,8 @@ func TestMQTTNeverReads(t *testing.T) {
 	})
 }
 
-// Over TLS too the end of a connection waits for nobody: the committer and the loop may cause it.
+// The end of a connection waits for nobody over TLS either: the committer and the loop may cause
+// it.
 func TestMQTTEndOverTLSDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -151,7 +156,7 @@ func TestMQTTEndOverTLSDoesNotWait(t *testing.T) {
 	})
 }
 
-// A device that takes no commands any more is closed when too much waits for it.
+// The connection of a device that reads no more is closed when too much waits to be sent.
 func TestMQTTNeverReadsWhatIsPushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -170,7 +175,7 @@ func TestMQTTNeverReadsWhatIsPushed(t *testing.T) {
 	})
 }
 
-// A device that acknowledges nothing gets no more QoS 1 messages than it said it takes.
+// A device that acknowledges nothing gets no more messages with QoS 1 than its Receive Maximum.
 func TestMQTTNeverAcknowledges(t *testing.T) {
 	s := newStand(t, true)
 	d := s.pipe(5)
@@ -200,7 +205,7 @@ func TestMQTTNeverAcknowledges(t *testing.T) {
 	}
 }
 
-// The largest packet passes; one byte more closes.
+// The largest packet passes; a packet of one byte more closes the connection.
 func TestMQTTPacketSize(t *testing.T) {
 	s := newStand(t, true)
 	for _, v := range versions {
@@ -219,7 +224,8 @@ func TestMQTTPacketSize(t *testing.T) {
 	}
 }
 
-// Many large packets that do not end hold little memory and nobody up who is small.
+// Many large packets that do not end hold little memory, and hold up nobody whose packets are
+// small.
 func TestMQTTManyLargePackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
@@ -255,7 +261,8 @@ func TestMQTTManyLargePackets(t *testing.T) {
 	})
 }
 
-// Broken packets end the connection and nothing else; what is no CONNECT first too.
+// A malformed packet ends its connection and nothing else; so does a first packet that is no
+// CONNECT.
 func TestMQTTMalformed(t *testing.T) {
 	s := newStand(t, true)
 	for i, b := range malformed() {
@@ -272,113 +279,38 @@ func TestMQTTMalformed(t *testing.T) {
 	s.dial(4, "lamp").alive()
 }
 
-// malformed packets; where a CONNECT precedes them they come from somebody we know.
-func malformed() [][]byte {
-	in5, in4 := connectPacket(5, "", "lamp", ""), connectPacket(4, "", "lamp", "")
-	join := func(parts ...[]byte) (b []byte) {
-		for _, p := range parts {
-			b = append(b, p...)
-		}
-		return b
-	}
-	return [][]byte{
-		{0xff, 0xff, 0xff, 0xff, 0xff},
-		{0x10, 0x80, 0x80, 0x80, 0x80, 0x01},
-		{0x10, 0},
-		connectPacket(4, strings.Repeat("x", smallPacket), "lamp", ""),
-		[]byte("GET / HTTP/1.1\r\n\r\n" + strings.Repeat("x", 200)),
-		packet(0x30, append(str("v1/devices/me/telemetry"), `{"a":1}`...)),
-		join(in5, packet(0x82, join([]byte{0, 1, 0}, str("v1/devices/me/attributes")))), // without its options: the library reads beyond the end
-		join(in4, packet(0x82, join([]byte{0, 1}, str("v1/devices/me/attributes")))),
-		join(in4, packet(0x36, join(str("x"), []byte{0, 1}))), // QoS 3
-		join(in4, packet(0x32, join(str("x"), []byte{0, 0}))), // packet id 0
-		join(in4, packet(0x32, str("x"))),
-		join(in4, packet(0x30, []byte{0xff, 0xff, 'x'})),
-		join(in4, packet(0x00, nil)),
-		join(in4, in4),
-		join(in5, packet(0x30, join(str("x"), []byte{0xff, 0xff, 0xff, 0xff, 0xff}))),
-		join(in5, packet(0x32, join(str(""), []byte{0, 1, 3, 0x23, 0, 1}))), // an alias that was not offered
-	}
-}
-
-// memoryConn is a connection whose device has sent all it ever will.
-type memoryConn struct {
-	net.Conn
-	mu   sync.Mutex
-	in   []byte
-	sent int
-}
-
-func (m *memoryConn) Read(p []byte) (int, error) {
-	if len(m.in) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, m.in)
-	m.in = m.in[n:]
-	return n, nil
-}
-
-func (m *memoryConn) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sent += len(p)
-	return len(p), nil
-}
-
-func (m *memoryConn) Close() error                     { return nil }
-func (m *memoryConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (m *memoryConn) SetDeadline(time.Time) error      { return nil }
-func (m *memoryConn) SetReadDeadline(time.Time) error  { return nil }
-func (m *memoryConn) SetWriteDeadline(time.Time) error { return nil }
-
-// FuzzMQTT feeds the door whatever a network can: nothing may be left behind, and what was stored
-// must be readable.
-func FuzzMQTT(f *testing.F) {
-	for _, b := range malformed() {
-		f.Add(b)
-	}
-	for _, v := range versions {
-		d := &tester{version: v}
-		for _, token := range []string{"lamp", "gateway", "provision", "wrong"} {
-			b := connectPacket(v, "", token, "")
-			for i, p := range [][2]string{
-				{"v1/devices/me/telemetry", `[{"ts":1,"values":{"a":1}}]`},
-				{"v2/a", `{"b":"x"}`},
-				{"v1/devices/me/attributes/request/1", `{"clientKeys":"a"}`},
-				{"v1/devices/me/rpc/request/1", `{"method":"getSessionLimits","params":{}}`},
-				{"v1/devices/me/rpc/response/1", `{}`},
-				{"v1/gateway/telemetry", `{"A":[{"a":1}],"B":[{"ts":1,"values":{"c":2}}]}`},
-				{"v1/gateway/connect", `{"device":"A"}`},
-				{"v1/gateway/attributes", `{"A":{"a":1}}`},
-				{"v1/gateway/attributes/request", `{"id":1,"device":"A","client":true,"keys":["a"]}`},
-				{"v1/gateway/rpc", `{"device":"A","id":1,"data":{}}`},
-				{"/provision/request", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`},
-				{"v1/devices/me/claim", ``},
-			} {
-				b = append(b, d.publishPacket(p[0], p[1], uint16(i))...)
-			}
-			sub := []byte{0, 9}
-			if v == 5 {
-				sub = append(sub, 0)
-			}
-			b = append(b, packet(0x82, append(append(sub, str("v1/devices/me/rpc/request/+")...), 1))...)
-			f.Add(append(b, 0xc0, 0, 0x40, 2, 0, 1, 0xe0, 0))
-		}
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
+// A device that speaks MQTT 5 is sent the reason before its connection ends, and the log has what
+// is wrong with the packet.
+func TestMQTTReasonsOfMalformedPackets(t *testing.T) {
+	for _, c := range []struct {
+		packet []byte
+		reason byte
+		log    string
+	}{
+		{packet(0x32, []byte{0, 1, 'x', 0, 0, 0}), reasonMalformed, "PUBLISH: packet id: 0"},
+		{packet(0x82, []byte{0, 1, 0, 0, 1, 'x'}), reasonMalformed, "SUBSCRIBE: options of a filter: cut off"},
+		{packet(0xa2, []byte{0, 1, 0}), reasonMalformed, "UNSUBSCRIBE: filters: none"},
+		{packet(0x40, []byte{1}), reasonMalformed, "PUBACK: packet id: cut off"},
+		{packet(0x60, []byte{0, 1}), reasonMalformed, "PUBREL: flags of the header: reserved bits are wrong"},
+		{[]byte{0x30, 0xff, 0xff, 0xff, 0xff}, reasonMalformed, "PUBLISH: remaining length: longer than 4 bytes"},
+		{[]byte{0x30, 0x81, 0x80, 0x04}, reasonMalformed, "a packet is longer than 65536 bytes"},
+		{
+			packet(0x30, []byte{0, 1, 'x', 4, 1, 0, 1, 0}), reasonProtocol,
+			"PUBLISH: properties: one that may come once comes twice",
+		},
+		{packet(0xf0, []byte{0x18, 0}), reasonProtocol, "AUTH: type: must not come now"},
+		{packet(0xd0, nil), reasonProtocol, "PINGRESP: type: must not come now"},
+		{connectPacket(5, "", "lamp", ""), reasonProtocol, "CONNECT: type: must not come now"},
+	} {
 		s := newStand(t, true)
-		s.log.Reset()
-		s.wrong.waiting = make(chan struct{}) // nobody waits
-		c := s.net.conn(&memoryConn{in: in})
-		s.MQTT.mu.Lock()
-		s.conns[c] = struct{}{}
-		s.MQTT.mu.Unlock()
-		s.serve(c)
-		s.quiet()
-		for _, e := range s.intake.durable() {
-			unmarshalFragment(t, e.Fragment)
+		d := s.dial(5, "lamp")
+		go d.Conn.Write(c.packet)
+		d.closed(c.reason)
+		s.MQTT.Close()
+		if text := s.log.String(); !strings.Contains(text, c.log) {
+			t.Errorf("%x: %q is not in the log\n%s", c.packet, c.log, text)
 		}
-	})
+	}
 }
 
 // A thousand connections take little memory each, and one goroutine.
@@ -435,7 +367,7 @@ func TestMQTTThousandConnections(t *testing.T) {
 	s.quiet()
 }
 
-// closesLate ends the connection just before the deadline of the next read is set.
+// closesLate closes the connection just before the deadline of the next read is set.
 type closesLate struct {
 	net.Conn
 	conn *mqttConn
@@ -449,8 +381,8 @@ func (c *closesLate) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// A connection that is closed while its reader is about to wait does not wait: a revoked device
-// would stay connected for ten minutes.
+// A connection that is closed while its reader is about to wait does not wait: else a revoked
+// device would stay connected for ten minutes.
 func TestCloseBeforeTheReaderWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()

@@ -16,25 +16,32 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Payloads in protobuf. What comes up becomes JSON and is then treated like a device's own JSON, as
-// on the server: so its values are converted by the same rules. What goes down is one of the
-// server's own messages, but for commands, which have the profile's schema. Which messages, their
-// numbers and when the one or the other form is used was read in the server's source
+// Payloads in protobuf. What comes up becomes JSON and is then treated like JSON of a device, as on
+// the server, so that its values are converted by the same rules. What goes down is one of the
+// server's own messages; only commands have the profile's schema. The messages, their field numbers
+// and the rules for the choice between JSON and protobuf were read in the server's source
 // (ProtoMqttAdaptor, DeviceSessionCtx, transport.proto, queue.proto).
 
-// What devices send that is not of the profile's schemas. Fields are optional here so that what is
-// not given is not there in JSON either.
+// Messages of devices that no schema of the profile describes. Fields are optional here so that a
+// field that is not given is not in the JSON either.
 var (
-	attributesRequest = fixed(`message AttributesRequest { optional string clientKeys = 1; optional string sharedKeys = 2; }`)
-	rpcRequest        = fixed(`message RpcRequest { string method = 1; string params = 2; }`)
-	claimDevice       = fixed(`message ClaimDevice { optional string secretKey = 1; optional int64 durationMs = 2; }`)
-	provisionMessage  = fixed(`enum CredentialsType { ACCESS_TOKEN = 0; X509_CERTIFICATE = 1; MQTT_BASIC = 2; LWM2M_CREDENTIALS = 3; }
+	attributesRequest = fixed(`message AttributesRequest {
+			optional string clientKeys = 1; optional string sharedKeys = 2;
+		}`)
+	rpcRequest       = fixed(`message RpcRequest { string method = 1; string params = 2; }`)
+	claimDevice      = fixed(`message ClaimDevice { optional string secretKey = 1; optional int64 durationMs = 2; }`)
+	provisionMessage = fixed(`enum CredentialsType {
+			ACCESS_TOKEN = 0; X509_CERTIFICATE = 1; MQTT_BASIC = 2; LWM2M_CREDENTIALS = 3;
+		}
 		message Profile { string key = 1; string secret = 2; }
 		message Token { string token = 1; }
 		message Certificate { string hash = 1; }
 		message Basic { string client = 1; string user = 2; string password = 3; }
 		message Credentials { Token token = 1; Certificate certificate = 2; Basic basic = 3; }
-		message Request { string name = 1; CredentialsType type = 2; Profile profile = 3; Credentials credentials = 4; bool gateway = 5; }`)
+		message Request {
+			string name = 1; CredentialsType type = 2; Profile profile = 3; Credentials credentials = 4;
+			bool gateway = 5;
+		}`)
 )
 
 func fixed(text string) func() *schema.Message {
@@ -49,11 +56,14 @@ func fixed(text string) func() *schema.Message {
 
 var errSchema = errors.New("the device profile has no protobuf schema for this, or none that can be used")
 
-// inJSON is what the device publishes, as JSON. On the topics with /p it is protobuf for every
-// profile; a profile with protobuf payloads makes it so on all others but those with /j, where it
-// may allow JSON beside it.
+// inJSON is what the device publishes, as JSON. On topics with /p a payload is protobuf whatever
+// the profile says. On topics without /p and /j it is protobuf where the profile says so; such a
+// profile may allow JSON beside it.
 func (r *rules) inJSON(t topic, payload []byte) ([]byte, error) {
-	if t.subject == subUnknown || t.subject >= subFirmware || t.family != familyV2Protobuf && (t.family == familyV2JSON || !r.Protobuf) {
+	if t.subject == subUnknown || t.subject >= subFirmware {
+		return payload, nil
+	}
+	if t.family != familyV2Protobuf && (t.family == familyV2JSON || !r.Protobuf) {
 		return payload, nil
 	}
 	b, err := r.fromProtobuf(t.subject, payload)
@@ -85,7 +95,7 @@ func (r *rules) fromProtobuf(what subject, payload []byte) ([]byte, error) {
 	return m.AppendJSON(nil, payload)
 }
 
-// fromRequest is the JSON of a device's own call, whose params are JSON text.
+// fromRequest is the JSON of a call of the device, whose params are JSON text.
 func fromRequest(payload []byte) ([]byte, error) {
 	b, err := rpcRequest().AppendJSON(nil, payload)
 	if err != nil {
@@ -105,7 +115,7 @@ func fromRequest(payload []byte) ([]byte, error) {
 	return append(append(append(b, `,"params":`...), c.Params...), '}'), nil
 }
 
-// downInProtobuf tells whether what goes down on topics of that spelling is protobuf.
+// downInProtobuf says whether what goes down on topics of that spelling is protobuf.
 func (r *rules) downInProtobuf(f family) bool {
 	switch f {
 	case familyV1:
@@ -116,7 +126,7 @@ func (r *rules) downInProtobuf(f family) bool {
 	return f == familyV2Protobuf
 }
 
-// appendVarint appends a field as the server's classes do: nothing for 0.
+// appendVarint appends a number as the server's classes do, which write nothing for 0.
 func appendVarint(dst []byte, field protowire.Number, v int64) []byte {
 	if v == 0 {
 		return dst
@@ -124,7 +134,7 @@ func appendVarint(dst []byte, field protowire.Number, v int64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.VarintType), uint64(v))
 }
 
-// appendText does the same for a string.
+// appendText appends a string as the server's classes do, which write nothing for an empty one.
 func appendText(dst []byte, field protowire.Number, v []byte) []byte {
 	if len(v) == 0 {
 		return dst
@@ -156,13 +166,13 @@ func attributesMessage(look registry.Lookups, device proto.UUID, id int32, q que
 	return b
 }
 
-// updateMessage tells of changed shared attributes, an AttributeUpdateNotificationMsg.
+// updateMessage has the changed shared attributes, an AttributeUpdateNotificationMsg.
 func (s *session) updateMessage(set []proto.KV, deleted []string) []byte {
 	keys, times := make([]string, len(set)), make([]int64, len(set))
 	for i := range set {
 		keys[i], times[i] = string(set[i].Key), s.m.Clock.Stamp()
 	}
-	next := 0 // they come in this order
+	next := 0 // the attributes come in the order of keys
 	s.m.Lookups.TimedAttributes(s.device.ID, registry.SharedScope, keys, func(ts int64, kv *proto.KV) {
 		for next < len(keys) && keys[next] != string(kv.Key) {
 			next++
@@ -181,7 +191,7 @@ func (s *session) updateMessage(set []proto.KV, deleted []string) []byte {
 	return b
 }
 
-// answerMessage is the answer to a device's own call, a ToServerRpcResponseMsg.
+// answerMessage is the answer to a call of the device, a ToServerRpcResponseMsg.
 func answerMessage(id int32, response []byte, err error) []byte {
 	b := appendVarint(nil, 1, int64(id))
 	if err != nil {
@@ -190,8 +200,8 @@ func answerMessage(id int32, response []byte, err error) []byte {
 	return appendText(b, 2, response)
 }
 
-// commandMessage is a command by the profile's schema. What of it the schema does not have is left
-// out.
+// commandMessage is a command in the form of the profile's schema. Fields that the schema does not
+// have are left out.
 func (r *rules) commandMessage(c *agent.Call) ([]byte, error) {
 	if r.call == nil {
 		return nil, errSchema
@@ -210,19 +220,21 @@ func (r *rules) commandMessage(c *agent.Call) ([]byte, error) {
 	return r.call.AppendWire(nil, append(b, '}'))
 }
 
-// cannotSend answers a command that the profile's schema has no form for, in the server's words.
+// cannotSend answers a command that does not fit the profile's schema, in the server's words.
 func (s *session) cannotSend(c *agent.Call, err error) {
 	s.m.complain("a command does not fit the protobuf schema of the device profile", s.device.Name, err)
-	b := proto.AppendJSONString([]byte(`{"result":"INVALID_ARGUMENTS","error":`), "Failed to convert device RPC command to MQTT msg: "+c.Method+c.Params)
+	b := []byte(`{"result":"INVALID_ARGUMENTS","error":`)
+	b = proto.AppendJSONString(b, "Failed to convert device RPC command to MQTT msg: "+c.Method+c.Params)
 	s.m.Calls.Answer(c.Device, c.ID, string(append(b, '}')))
 }
 
-// protobufProvision reads a request for credentials that is no JSON. An empty one is a request too,
-// whose key is empty.
+// protobufProvision reads a request for credentials that is no JSON. An empty payload is a request
+// too, with an empty key.
 func protobufProvision(payload []byte) (r provisionRequest, err error) {
 	b, err := provisionMessage().AppendJSON(nil, payload)
 	if err != nil {
-		return r, errors.New("the request is neither a JSON object of that form nor protobuf") // no more: it holds secrets
+		// The error says no more than that: the request holds secrets.
+		return r, errors.New("the request is neither a JSON object of that form nor protobuf")
 	}
 	var m struct {
 		Name        json.RawMessage
@@ -240,8 +252,9 @@ func protobufProvision(payload []byte) (r provisionRequest, err error) {
 	}
 	c, kind := &m.Credentials, strings.Trim(string(m.Type), `"`)
 	r = provisionRequest{
-		Key: &m.Profile.Key, Secret: &m.Profile.Secret, CredentialsType: &kind, Token: c.Token.Token, Hash: c.Certificate.Hash,
-		ClientID: c.Basic.Client, UserName: c.Basic.User, Password: c.Basic.Password, DeviceName: m.Name, Gateway: m.Gateway,
+		Key: &m.Profile.Key, Secret: &m.Profile.Secret, DeviceName: m.Name, Gateway: m.Gateway,
+		CredentialsType: &kind, Token: c.Token.Token, Hash: c.Certificate.Hash,
+		ClientID: c.Basic.Client, UserName: c.Basic.User, Password: c.Basic.Password,
 	}
 	return r, r.check()
 }
@@ -256,7 +269,8 @@ func provisionMessageOf(answer []byte) []byte {
 	_ = json.Unmarshal(answer, &a) // our own
 	value := string(a.Value)       // MQTT_BASIC credentials are their JSON
 	_ = json.Unmarshal(a.Value, &value)
-	statuses, types := []string{"", "SUCCESS", "NOT_FOUND", "FAILURE"}, []string{"ACCESS_TOKEN", "X509_CERTIFICATE", "MQTT_BASIC"}
+	statuses := []string{"", "SUCCESS", "NOT_FOUND", "FAILURE"}
+	types := []string{"ACCESS_TOKEN", "X509_CERTIFICATE", "MQTT_BASIC"}
 	b := appendVarint(nil, 1, int64(slices.Index(statuses, a.Status)))
 	return appendText(appendVarint(b, 2, int64(max(0, slices.Index(types, a.Type)))), 3, []byte(value))
 }

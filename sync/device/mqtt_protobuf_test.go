@@ -29,13 +29,17 @@ func (s *stand) inProtobuf(schemas registry.Schemas) {
 	s.book.profiles[proto.UUID{0xf0}] = registry.Profile{ConfiguredForMQTT: true, Protobuf: true, Schemas: schemas}
 }
 
-// The schemas of the tests. Their bytes are written by hand: field number * 8 + type, then the
-// value.
+// testSchemas are the schemas of the tests, whose messages are written by hand: field number * 8 +
+// type, then the value.
 var testSchemas = registry.Schemas{
-	Telemetry: `syntax = "proto3"; message Values { optional double temp = 1; int64 count_all = 2; string code = 3; } message Post { int64 ts = 1; Values values = 2; }`,
-	Attributes: `syntax = "proto3"; enum Mode { OFF = 0; ON = 1; } message Attributes { Mode mode = 1; optional bool fan = 2; repeated int32 pins = 3;
+	Telemetry: `syntax = "proto3";
+		message Values { optional double temp = 1; int64 count_all = 2; string code = 3; }
+		message Post { int64 ts = 1; Values values = 2; }`,
+	Attributes: `syntax = "proto3"; enum Mode { OFF = 0; ON = 1; }
+		message Attributes { Mode mode = 1; optional bool fan = 2; repeated int32 pins = 3;
 		message Place { float x = 1; } Place place = 4; bytes raw = 5; }`,
-	Call:   `syntax = "proto3"; message Pin { int32 pin = 1; bool on = 2; } message Command { string method = 1; int32 requestId = 2; Pin params = 3; }`,
+	Call: `syntax = "proto3"; message Pin { int32 pin = 1; bool on = 2; }
+		message Command { string method = 1; int32 requestId = 2; Pin params = 3; }`,
 	Answer: `syntax = "proto3"; message Done { bool ok = 1; }`,
 }
 
@@ -48,7 +52,7 @@ func raw(t testing.TB, text string) string {
 	return string(b)
 }
 
-// values is what an event says, in words.
+// values is what an event has, in words.
 func values(t *testing.T, e *proto.Event) string {
 	t.Helper()
 	m := unmarshalFragment(t, e.Fragment)
@@ -65,8 +69,8 @@ func values(t *testing.T, e *proto.Event) string {
 	return strings.TrimSpace(b.String())
 }
 
-// On every topic that is protobuf for such a profile, and with the values converted as those of
-// JSON are.
+// Data come in protobuf on every topic that is protobuf for such a profile, and their values are
+// converted like those of JSON.
 func TestProtobufData(t *testing.T) {
 	s := newStand(t, true)
 	s.inProtobuf(testSchemas)
@@ -93,7 +97,7 @@ func TestProtobufData(t *testing.T) {
 	}
 }
 
-// Refused as bad JSON is.
+// A payload that is no protobuf of the schema is refused like bad JSON.
 func TestProtobufInvalid(t *testing.T) {
 	bad := registry.Schemas{Telemetry: `syntax = "proto2"; message A {}`}
 	for _, c := range []struct {
@@ -139,7 +143,8 @@ func TestProtobufInvalid(t *testing.T) {
 	d.expect("v2/a/res/p/3 \x08\x03")
 }
 
-// With both flags: what is no protobuf is read as JSON, and JSON goes down on v1 topics.
+// With both flags of the profile a payload that is no protobuf is read as JSON, and JSON goes down
+// on v1 topics.
 func TestProtobufCompatibility(t *testing.T) {
 	s := newStand(t, true)
 	both := testSchemas
@@ -181,12 +186,16 @@ func TestProtobufCompatibility(t *testing.T) {
 	d.ask("v1/devices/me/telemetry", `{"a":1}`, 1)
 }
 
-// What goes down, read with the link's own messages, which have the same numbers.
+// Attributes go down in the server's own messages.
 func TestProtobufAttributes(t *testing.T) {
 	s := newStand(t, true)
 	s.inProtobuf(testSchemas)
-	s.book.attributes[registry.ClientScope][lampID] = []proto.KV{long("a", 1), {Key: []byte("b"), Type: proto.KeyValueType_STRING_V, Str: []byte("x")}}
-	s.book.attributes[registry.SharedScope][lampID] = []proto.KV{boolean("fan", true), {Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 21}}
+	s.book.attributes[registry.ClientScope][lampID] = []proto.KV{
+		long("a", 1), {Key: []byte("b"), Type: proto.KeyValueType_STRING_V, Str: []byte("x")},
+	}
+	s.book.attributes[registry.SharedScope][lampID] = []proto.KV{
+		boolean("fan", true), {Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 21},
+	}
 	d := s.dial(5, "lamp")
 	const (
 		a   = "08e807 1207 0a0161 1001 2001"
@@ -200,7 +209,11 @@ func TestProtobufAttributes(t *testing.T) {
 		{"0a03612c78 120366616e", "0807 120c" + a + " 1a0c" + fan + " 2001"},
 		{"120178", "0807"},
 	} {
-		for _, topic := range [][2]string{{"v1/devices/me/attributes/request/7", "v1/devices/me/attributes/response/7"}, {"v2/a/req/7", "v2/a/res/7"}, {"v2/a/req/p/7", "v2/a/res/p/7"}} {
+		for _, topic := range [][2]string{
+			{"v1/devices/me/attributes/request/7", "v1/devices/me/attributes/response/7"},
+			{"v2/a/req/7", "v2/a/res/7"},
+			{"v2/a/req/p/7", "v2/a/res/p/7"},
+		} {
 			d.ask(topic[0], raw(t, c.request), 1)
 			d.expect(topic[1] + " " + raw(t, c.want))
 		}
@@ -209,10 +222,11 @@ func TestProtobufAttributes(t *testing.T) {
 	d.expect(`v2/a/res/j/7 {"client":{"a":1}}`)
 
 	set := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 21}, boolean("fan", true)}
+	first, second := strings.Replace(tt, "e907", "e807", 1), strings.Replace(fan, "e807", "e907", 1)
 	for _, filter := range []string{"v1/devices/me/attributes", "v2/a", "v2/a/p"} {
 		d.subscribe(filter, 1)
 		s.SharedAttributes(lampID, set, nil)
-		d.expect(filter + " " + raw(t, "0a13"+strings.Replace(tt, "e907", "e807", 1)+"0a0c"+strings.Replace(fan, "e807", "e907", 1)))
+		d.expect(filter + " " + raw(t, "0a13"+first+"0a0c"+second))
 		s.SharedAttributes(lampID, nil, []string{"fan", "x"})
 		d.expect(filter + " " + raw(t, "120366616e 120178"))
 	}
@@ -227,7 +241,9 @@ func TestProtobufCommands(t *testing.T) {
 	d := s.dial(5, "lamp")
 	call := agent.Call{Device: lampID, ID: 12, Method: "set", Params: `{"pin":4,"on":true,"more":[1]}`}
 	for i, c := range [][3]string{
-		{"v1/devices/me/rpc/request/+", "v1/devices/me/rpc/request/12", "v1/devices/me/rpc/response/12"}, {"v2/r/req/+", "v2/r/req/12", "v2/r/res/12"}, {"v2/r/req/p/+", "v2/r/req/p/12", "v2/r/res/p/12"},
+		{"v1/devices/me/rpc/request/+", "v1/devices/me/rpc/request/12", "v1/devices/me/rpc/response/12"},
+		{"v2/r/req/+", "v2/r/req/12", "v2/r/res/12"},
+		{"v2/r/req/p/+", "v2/r/req/p/12", "v2/r/res/p/12"},
 	} {
 		d.subscribe(c[0], 0)
 		if !s.Deliver(&call) {
@@ -235,7 +251,8 @@ func TestProtobufCommands(t *testing.T) {
 		}
 		d.expect(c[1] + " " + raw(t, "0a03736574 100c 1a04 0804 1001"))
 		d.ask(c[2], raw(t, "0801"), 1)
-		if delivered, answers := s.calls.said(); len(delivered) != i+1 || len(answers) != i+1 || answers[i] != `01/12 {"ok":true}` {
+		delivered, answers := s.calls.said()
+		if len(delivered) != i+1 || len(answers) != i+1 || answers[i] != `01/12 {"ok":true}` {
 			t.Errorf("%s %s", delivered, answers)
 		}
 	}
@@ -243,7 +260,7 @@ func TestProtobufCommands(t *testing.T) {
 	s.Deliver(&call)
 	d.expect(`v2/r/req/j/12 {"method":"set","params":{"pin":4,"on":true,"more":[1]}}`)
 
-	// One that does not fit is answered for the device.
+	// A command that does not fit the schema is answered for the device.
 	d.subscribe("v2/r/req/p/+", 0)
 	call.Params = `"eco"`
 	if !s.Deliver(&call) {
@@ -251,17 +268,22 @@ func TestProtobufCommands(t *testing.T) {
 	}
 	d.alive()
 	_, answers := s.calls.said()
-	if want := `01/12 {"result":"INVALID_ARGUMENTS","error":"Failed to convert device RPC command to MQTT msg: set\"eco\""}`; answers[len(answers)-1] != want {
+	const text = `"Failed to convert device RPC command to MQTT msg: set\"eco\""`
+	if want := `01/12 {"result":"INVALID_ARGUMENTS","error":` + text + `}`; answers[len(answers)-1] != want {
 		t.Errorf("%s", answers)
 	}
 }
 
-// A device's own calls; getSessionLimits as well, on the v1 topic.
+// Calls of the device have requests and answers in protobuf, getSessionLimits on the v1 topic too.
 func TestProtobufRequests(t *testing.T) {
 	s := newStand(t, true)
 	s.inProtobuf(testSchemas)
 	d := s.dial(5, "lamp")
-	for _, c := range [][2]string{{"v1/devices/me/rpc/request/7", "v1/devices/me/rpc/response/7"}, {"v2/r/req/7", "v2/r/res/7"}, {"v2/r/req/p/7", "v2/r/res/p/7"}} {
+	for _, c := range [][2]string{
+		{"v1/devices/me/rpc/request/7", "v1/devices/me/rpc/response/7"},
+		{"v2/r/req/7", "v2/r/res/7"},
+		{"v2/r/req/p/7", "v2/r/res/p/7"},
+	} {
 		d.ask(c[0], raw(t, "0a0367657412037b7d20"), 1)
 		r := <-s.calls.requests
 		if r.Device != lampID || r.Method != "get" || strings.TrimSpace(r.Params) != "{}" {
@@ -299,7 +321,7 @@ func TestProtobufProvisioning(t *testing.T) {
 	d := s.pipe(5)
 	d.connect("", "provision", "")
 	for _, c := range []struct{ request, want string }{
-		{"", "\x08\x02"}, // NOT_FOUND, as a running server answered (device API 5)
+		{"", "\x08\x02"}, // NOT_FOUND, as a running server answered (API.md 5)
 		{request("N1", 0, token, 1), "\x08\x01\x1a\x04mine"},
 		{request("N1", 0, nil, 0), "\x08\x03"},
 		{request("N2", 1, hash, 0), "\x08\x01\x10\x01\x1a\x04MIIB"},
@@ -311,8 +333,12 @@ func TestProtobufProvisioning(t *testing.T) {
 			t.Errorf("%q on %s\nwant %q", got, topic, c.want)
 		}
 	}
-	if b := s.book.births; len(b) != 3 || !b[0].IsGateway || b[1].IsGateway || b[0].Name != "N1" || b[1].CredentialsType != "X509_CERTIFICATE" || b[2].CredentialsType != "MQTT_BASIC" {
-		t.Errorf("%+v", b)
+	var made []string
+	for _, b := range s.book.births {
+		made = append(made, fmt.Sprintf("%s %t %s", b.Name, b.IsGateway, b.CredentialsType))
+	}
+	if want := "[N1 true ACCESS_TOKEN N2 false X509_CERTIFICATE N3 false MQTT_BASIC]"; fmt.Sprint(made) != want {
+		t.Errorf("created %s, want %s", made, want)
 	}
 	d.publish("/provision/request", "\x0a\x05a", 1)
 	d.puback(1, reasonPayload)
@@ -321,7 +347,7 @@ func TestProtobufProvisioning(t *testing.T) {
 	d.closed(reasonUnspecified)
 }
 
-// The cache of schemas does not grow with what profiles say.
+// The cache of schemas does not grow with the number of schemas.
 func TestSchemasAreBounded(t *testing.T) {
 	var c schemas
 	for i := range 3 * maxSchemas {

@@ -1,101 +1,49 @@
 package device
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
-	"strings"
-	"unicode/utf8"
 
-	"github.com/mochi-mqtt/server/v2/packets"
+	"edgesync/sync/device/mqtt"
 )
 
-// The protocol: what a packet says, and the answers that need no thought. Packets are taken apart
-// by the library's packets package, which is the only part of it that is used. Its server would
-// hold for each connection a second goroutine and a stack of 16 KiB, the frames of its calls being
-// large, where ours rests on a shallow one; and what it is for, routing between clients, is what
-// this door must not do (device API 3.1).
-
-var (
-	errMalformed = errors.New("a malformed packet")
-	errProtocol  = errors.New("a packet that must not come now")
-	errGone      = errors.New("the device has disconnected")
-)
-
-// readConnect takes a CONNECT apart. An error closes the connection without a word (device API
-// 3.2).
-func readConnect(frame []byte) (pk packets.Packet, err error) {
-	body := bodyOf(frame)
-	if err := pk.FixedHeader.Decode(frame[0]); err != nil || pk.FixedHeader.Type != packets.Connect {
-		return pk, errProtocol
-	}
-	pk.FixedHeader.Remaining = len(body)
-	if err := pk.ConnectDecode(body); err != nil {
-		return pk, errMalformed
-	}
-	name := string(pk.Connect.ProtocolName)
-	if v := pk.ProtocolVersion; pk.ReservedBit != 0 || (name != "MQIsdp" || v != 3) && (name != "MQTT" || v != 4 && v != 5) {
-		return pk, errProtocol
-	}
-	return pk, nil
-}
-
-// connack answers a CONNECT. session present is always 0: no session outlives its connection. There
-// are no properties but those that MQTT 5 demands: clients would take a Receive Maximum or Maximum
-// Packet Size for the whole of their limits (device API 9).
-func connack(pk *packets.Packet, code byte, assigned string) []byte {
-	b := []byte{0x20, 2, 0, code}
-	if pk.ProtocolVersion != 5 {
-		return b
-	}
-	b = append(b, 0) // length of the properties
-	if code == 0 && pk.Properties.SessionExpiryInterval > 0 {
-		b = append(b, 0x11, 0, 0, 0, 0) // Session Expiry Interval
-	}
-	if code == 0 && assigned != "" {
-		b = binary.BigEndian.AppendUint16(append(b, 0x12), uint16(len(assigned))) // Assigned Client Identifier
-		b = append(b, assigned...)
-	}
-	b[1], b[4] = byte(len(b)-2), byte(len(b)-5)
-	return b
-}
-
-// bodyOf is a packet without its fixed header.
-func bodyOf(frame []byte) []byte {
-	i := 1
-	for frame[i]&0x80 != 0 {
-		i++
-	}
-	return frame[i+1:]
-}
+// errGone is the end of a session whose device has disconnected properly.
+var errGone = errors.New("the device has disconnected")
 
 // handle works on one packet of a device that is connected; an error ends the connection. frame is
-// valid during the call only.
+// valid during the call only. The goroutine that reads the connection calls it.
 func (s *session) handle(frame []byte) error {
-	body := bodyOf(frame)
-	switch frame[0] >> 4 {
-	case packets.Publish:
-		return s.handlePublish(frame[0], body)
-	case packets.Subscribe:
-		return s.handleSubscribe(frame[0], body)
-	case packets.Unsubscribe:
-		return s.handleUnsubscribe(frame[0], body)
-	case packets.Puback:
-		s.acknowledged(body)
-		return nil
-	case packets.Pubrel: // the third step of QoS 2
-		if len(body) < 2 || frame[0] != 0x62 {
-			return errMalformed
+	switch t := mqtt.TypeOf(frame); t {
+	case mqtt.TypePublish:
+		var p mqtt.Publish
+		if err := p.Decode(s.version, frame); err != nil {
+			return err
 		}
-		return s.write([]byte{0x70, 2, body[0], body[1]})
-	case packets.Pingreq:
-		return s.write([]byte{0xd0, 0})
-	case packets.Pubrec, packets.Pubcomp:
+		s.publish(string(p.Topic), p.Payload, p.ID, p.QoS)
 		return nil
-	case packets.Disconnect:
+	case mqtt.TypeSubscribe:
+		return s.handleSubscribe(frame)
+	case mqtt.TypeUnsubscribe:
+		return s.handleUnsubscribe(frame)
+	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubrel, mqtt.TypePubcomp:
+		id, err := mqtt.DecodeAck(frame)
+		if err != nil {
+			return err
+		}
+		switch t {
+		case mqtt.TypePuback:
+			s.acknowledged(id)
+		case mqtt.TypePubrel: // the third step of QoS 2
+			var b [4]byte
+			return s.write(mqtt.AppendAck(b[:0], mqtt.TypePubcomp, s.version, id, 0))
+		}
+		return nil
+	case mqtt.TypePingreq:
+		var b [2]byte
+		return s.write(mqtt.AppendPingresp(b[:0]))
+	case mqtt.TypeDisconnect:
 		return errGone
 	}
-	return errProtocol
+	return mqtt.Unexpected(frame)
 }
 
 func (s *session) write(b []byte) error {
@@ -103,120 +51,44 @@ func (s *session) write(b []byte) error {
 	return err
 }
 
-// handlePublish is the path of the data, so it does without the library but for the properties of
-// MQTT 5.
-func (s *session) handlePublish(head byte, body []byte) error {
-	qos := head >> 1 & 3
-	if qos == 3 || len(body) < 2 {
-		return errMalformed
+// handleSubscribe makes subscriptions work, then acknowledges them, then delivers what waited for
+// them (API.md 4.1).
+func (s *session) handleSubscribe(frame []byte) error {
+	var sub mqtt.Subscription
+	if err := sub.Decode(s.version, frame); err != nil {
+		return err
 	}
-	n := int(binary.BigEndian.Uint16(body))
-	if body = body[2:]; len(body) < n {
-		return errMalformed
-	}
-	name := string(body[:n])
-	if body = body[n:]; !utf8.ValidString(name) || strings.ContainsAny(name, "+#\x00") {
-		return errMalformed
-	}
-	var id uint16
-	if qos > 0 {
-		if len(body) < 2 {
-			return errMalformed
-		}
-		if id, body = binary.BigEndian.Uint16(body), body[2:]; id == 0 {
-			return errMalformed
-		}
-	}
-	if s.version == 5 {
-		if len(body) == 0 {
-			return errMalformed
-		}
-		if body[0] == 0 {
-			body = body[1:]
-		} else {
-			used, err := publishProperties(body)
-			if err != nil {
-				return err
-			}
-			body = body[used:]
-		}
-	}
-	s.publish(name, body, id, qos)
-	return nil
-}
-
-// publishProperties is the length of the properties of a PUBLISH. A topic alias was not offered.
-func publishProperties(body []byte) (int, error) {
-	var p packets.Properties
-	n, err := p.Decode(packets.Publish, bytes.NewBuffer(body))
-	if err != nil || n > len(body) || p.TopicAliasFlag || len(p.SubscriptionIdentifier) > 0 {
-		return 0, errMalformed
-	}
-	return n, nil
-}
-
-// handleSubscribe makes subscriptions work, then says so, then delivers what waited for them
-// (device API 4.1).
-func (s *session) handleSubscribe(head byte, body []byte) error {
-	pk := packets.Packet{ProtocolVersion: s.version}
-	if err := pk.FixedHeader.Decode(head); err != nil {
-		return errMalformed
-	}
-	pk.FixedHeader.Remaining = len(body)
-	if err := pk.SubscribeDecode(body); err != nil || pk.PacketID == 0 {
-		return errMalformed
-	}
-	codes := make([]byte, len(pk.Filters))
-	for i, f := range pk.Filters {
+	codes := make([]byte, 0, sub.Filters.Len())
+	for f := range sub.Filters.All() {
+		code := min(f.QoS, 1)
 		switch {
-		case s.subscribe(f.Filter, min(f.Qos, 1)):
-			codes[i] = min(f.Qos, 1)
+		case s.subscribe(string(f.Name), code):
 		case s.version == 5:
-			codes[i] = 0x8f
+			code = 0x8f // topic filter invalid
 		default:
-			codes[i] = 0x80
+			code = 0x80
 		}
+		codes = append(codes, code)
 	}
-	if err := s.answer(0x90, pk.PacketID, codes); err != nil {
+	if err := s.write(mqtt.AppendSuback(nil, s.version, sub.ID, codes)); err != nil {
 		return err
 	}
 	s.pending()
 	return nil
 }
 
-func (s *session) handleUnsubscribe(head byte, body []byte) error {
-	pk := packets.Packet{ProtocolVersion: s.version}
-	if err := pk.FixedHeader.Decode(head); err != nil {
-		return errMalformed
+func (s *session) handleUnsubscribe(frame []byte) error {
+	var sub mqtt.Subscription
+	if err := sub.Decode(s.version, frame); err != nil {
+		return err
 	}
-	pk.FixedHeader.Remaining = len(body)
-	if err := pk.UnsubscribeDecode(body); err != nil || pk.PacketID == 0 || len(pk.Filters) == 0 {
-		return errMalformed
-	}
-	var codes []byte
-	for _, f := range pk.Filters {
+	codes := make([]byte, 0, sub.Filters.Len())
+	for f := range sub.Filters.All() {
 		code := byte(0x11) // no subscription existed
-		if s.unsubscribe(f.Filter) {
+		if s.unsubscribe(string(f.Name)) {
 			code = 0
 		}
-		if s.version == 5 {
-			codes = append(codes, code)
-		}
+		codes = append(codes, code)
 	}
-	return s.answer(0xb0, pk.PacketID, codes)
-}
-
-// answer writes a SUBACK or UNSUBACK.
-func (s *session) answer(head byte, id uint16, codes []byte) error {
-	b := make([]byte, 0, 8+len(codes))
-	remaining := 2 + len(codes)
-	if s.version == 5 {
-		remaining++ // no properties
-	}
-	b = binary.AppendUvarint(append(b, head), uint64(remaining)) // the same coding
-	b = binary.BigEndian.AppendUint16(b, id)
-	if s.version == 5 {
-		b = append(b, 0)
-	}
-	return s.write(append(b, codes...))
+	return s.write(mqtt.AppendUnsuback(nil, s.version, sub.ID, codes))
 }

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// provisionLimit is how long a device without credentials may be connected (device API 5).
+// provisionLimit is how long a device that asks for credentials may be connected (API.md 5).
 const provisionLimit = 60 * time.Second
 
 // provisioning handles what a device without credentials publishes.
-func (s *session) provisioning(place uint32, name string, payload []byte) {
+func (s *session) provisioning(slot uint32, name string, payload []byte) {
 	if name != provisionTopic {
-		s.finish(place, reasonTopic)
+		s.finish(slot, reasonTopic)
 		s.end(reasonTopic)
 		return
 	}
@@ -23,23 +23,26 @@ func (s *session) provisioning(place uint32, name string, payload []byte) {
 	}
 	switch {
 	case errors.Is(err, errProvision):
-		s.fatal(place, err)
+		s.fatal(slot, err)
 		return
 	case err != nil:
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
-	// As slow as wrong credentials: keys and secrets can be guessed like tokens.
+	// A wrong key or secret is answered as slowly as a wrong token: both can be guessed.
 	answer, err := s.m.provisioned(s.m.ctx, &r)
 	if err != nil {
 		s.refuse(err)
 		return
 	}
-	if string(answer) == provisionNotFound && !s.m.wrong.allow(s.conn.RemoteAddr().String(), time.Now()) && !s.m.wrong.wait(s.m.ctx) {
-		s.end(reasonUnspecified)
-		return
+	if string(answer) == provisionNotFound {
+		wrong := s.m.wrong
+		if !wrong.allow(s.conn.RemoteAddr().String(), time.Now()) && !wrong.wait(s.m.ctx) {
+			s.end(reasonUnspecified)
+			return
+		}
 	}
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	if inProtobuf {
 		answer = provisionMessageOf(answer)
 	}

@@ -9,8 +9,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// attributeRequest answers from the registry, whether there is a link or not (device API 4.1).
-func (s *session) attributeRequest(place uint32, t topic, payload []byte) {
+// attributeRequest answers from the registry, whether there is a link or not (API.md 4.1).
+func (s *session) attributeRequest(slot uint32, t topic, payload []byte) {
 	var body struct {
 		ClientKeys json.RawMessage `json:"clientKeys"`
 		SharedKeys json.RawMessage `json:"sharedKeys"`
@@ -21,14 +21,14 @@ func (s *session) attributeRequest(place uint32, t topic, payload []byte) {
 	q.clientKeys, q.client, err1 = keyList(body.ClientKeys)
 	q.sharedKeys, q.shared, err2 = keyList(body.SharedKeys)
 	if err = errors.Join(err, err1, err2); err != nil {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
 	if !q.client && !q.shared {
 		q.client, q.shared = true, true
 	}
 	s.answerIn(subAttributeResponse, t.family)
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	g := s.sub(subAttributeResponse)
 	var answer []byte
 	if s.rules.Load().downInProtobuf(g.family) {
@@ -39,15 +39,15 @@ func (s *session) attributeRequest(place uint32, t topic, payload []byte) {
 	s.send(attributeResponseTopics[g.family]+strconv.Itoa(int(t.id)), answer, g.qos)
 }
 
-// request carries a device's own call to the cloud. getSessionLimits is answered here, at once.
-func (s *session) request(place uint32, t topic, payload []byte) {
+// request carries a call of the device to the cloud. getSessionLimits is answered here, at once.
+func (s *session) request(slot uint32, t topic, payload []byte) {
 	method, params, err := readCall(payload)
 	if err != nil {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
 	s.answerIn(subRequestAnswer, t.family)
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	answer := func(response []byte, err error) {
 		g := s.sub(subRequestAnswer)
 		switch {
@@ -68,7 +68,7 @@ func (s *session) request(place uint32, t topic, payload []byte) {
 	}
 }
 
-// callError is what a device is told when its call has no answer (device API 4.1).
+// callError is what a device is sent when its call has no answer (API.md 4.1).
 func callError(err error) []byte {
 	return append(proto.AppendJSONString([]byte(`{"error":`), callWord(err)), '}')
 }
@@ -81,23 +81,23 @@ func callWord(err error) string {
 }
 
 // claim records that a device may be claimed.
-func (s *session) claim(place uint32, payload []byte) {
+func (s *session) claim(slot uint32, payload []byte) {
 	said, err := readClaim(payload)
 	if err != nil {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
-	s.submitClaims(place, s.m.claimEvent(nil, s.device.ID, said))
+	s.submitClaims(slot, s.m.claimEvent(nil, s.device.ID, said))
 }
 
-func (s *session) submitClaims(place uint32, events []proto.Event) {
-	s.submitThen(place, events, func() { s.m.claimed(events) })
+func (s *session) submitClaims(slot uint32, events []proto.Event) {
+	s.submitThen(slot, events, func() { s.m.claimed(events) })
 }
 
-// update sends a chunk of the firmware or software that is assigned to the device (device API 4.1).
-// Its size stands in the payload of the first request; later ones with the same request id may
-// leave it out.
-func (s *session) update(place uint32, t topic, payload []byte) {
+// update sends a chunk of the firmware or software that is assigned to the device (API.md 4.1). The
+// size of a chunk stands in the payload of the first request; later requests with the same request
+// id may leave it out.
+func (s *session) update(slot uint32, t topic, payload []byte) {
 	last := &s.updates[0]
 	what, prefix := subFirmware, "v2/fw/response/"
 	if t.subject == subSoftware {
@@ -107,14 +107,14 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	case len(payload) > 0:
 		size, err := strconv.ParseInt(string(payload), 10, 32)
 		if err != nil {
-			s.invalid(place, errors.New("the size of a chunk is no number"))
+			s.invalid(slot, errors.New("the size of a chunk is no number"))
 			return
 		}
 		*last = chunks{t.request, size}
 	case last.request != t.request:
 		*last = chunks{request: t.request} // the whole file
 	}
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 	p, ok := s.m.Packages.Package(s.device.ID, what == subSoftware)
 	if !ok {
 		s.updateError("NOT_FOUND")
@@ -132,11 +132,10 @@ func (s *session) update(place uint32, t topic, payload []byte) {
 	}
 }
 
-// chunks is how a device reads a package: the id that it gave to the reading, and the size of a
-// chunk; not positive: the whole file.
+// chunks is how a device reads a package.
 type chunks struct {
-	request string
-	size    int64
+	request string // the id that the device gave to the reading
+	size    int64  // of a chunk, in bytes; not positive: the whole file
 }
 
 func (s *session) updateError(word string) {

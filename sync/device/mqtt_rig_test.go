@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,255 +13,14 @@ import (
 	"testing"
 	"time"
 
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/registry"
 )
 
-// deferred is an intake whose medium is under control: what was submitted becomes durable, or is
-// refused, when the test says so; at once when auto is set.
-type deferred struct {
-	mu      sync.Mutex
-	auto    bool
-	fail    error
-	events  []proto.Event // durable
-	waiting []func(error)
-	staged  [][]proto.Event
-	changed chan struct{} // one token for each submit
-}
-
-func newDeferred(auto bool) *deferred {
-	return &deferred{auto: auto, changed: make(chan struct{}, 1<<16)}
-}
-
-func (d *deferred) Submit(_ context.Context, events []proto.Event, done func(error)) error {
-	copied := make([]proto.Event, len(events))
-	for i, e := range events {
-		e.Fragment = append([]byte(nil), e.Fragment...)
-		copied[i] = e
-	}
-	d.mu.Lock()
-	d.staged, d.waiting = append(d.staged, copied), append(d.waiting, done)
-	auto := d.auto
-	d.mu.Unlock()
-	if auto {
-		d.commit(d.fail)
-	}
-	d.changed <- struct{}{}
-	return nil
-}
-
-func (d *deferred) Accept(ctx context.Context, events []proto.Event) error {
-	res := make(chan error, 1)
-	if err := d.Submit(ctx, events, func(err error) { res <- err }); err != nil {
-		return err
-	}
-	return <-res
-}
-
-// commit is one fsync.
-func (d *deferred) commit(err error) {
-	d.mu.Lock()
-	staged, waiting := d.staged, d.waiting
-	d.staged, d.waiting = nil, nil
-	if err == nil {
-		for _, s := range staged {
-			d.events = append(d.events, s...)
-		}
-	}
-	d.mu.Unlock()
-	for _, fn := range waiting {
-		fn(err)
-	}
-}
-
-func (d *deferred) durable() []proto.Event {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]proto.Event(nil), d.events...)
-}
-
-// book is a registry with what the test writes into it.
-type book struct {
-	mu         sync.Mutex
-	tokens     map[string]registry.Device
-	profiles   map[proto.UUID]registry.Profile
-	attributes map[registry.Scope]map[proto.UUID][]proto.KV
-	secrets    map[proto.UUID]string
-	births     []agent.NewDevice
-	birthError error
-	firmware   registry.Package // of the lamp
-}
-
-func (b *book) Package(id proto.UUID, software bool) (registry.Package, bool) {
-	return b.firmware, id == lampID && !software && b.firmware.Path != ""
-}
-
-func (b *book) ByToken(token string) (registry.Device, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d, ok := b.tokens[token]
-	return d, ok
-}
-
-func (b *book) enrol(token string, d registry.Device) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.tokens[token] = d
-}
-
-func (b *book) ByMQTT(clientID, user string, password []byte) (registry.Device, bool) {
-	if user == "" {
-		return b.ByToken("client:" + clientID)
-	}
-	return b.ByToken(user)
-}
-
-func (b *book) ByCertificate(der []byte) (registry.Device, bool) {
-	return b.ByToken("der:" + string(der))
-}
-
-func (b *book) find(ok func(registry.Device) bool) (registry.Device, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, d := range b.tokens {
-		if ok(d) {
-			return d, true
-		}
-	}
-	return registry.Device{}, false
-}
-
-func (b *book) ByName(name string) (registry.Device, bool) {
-	return b.find(func(d registry.Device) bool { return d.Name == name })
-}
-
-func (b *book) ByID(id proto.UUID) (registry.Device, bool) {
-	return b.find(func(d registry.Device) bool { return d.ID == id })
-}
-
-func (b *book) Profile(id proto.UUID) (registry.Profile, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p, ok := b.profiles[id]
-	return p, ok
-}
-
-func (b *book) Provision(key, secret string) (registry.Profile, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, p := range b.profiles {
-		if key == "key of "+p.Name && secret == "secret of "+p.Name {
-			return p, true
-		}
-	}
-	return registry.Profile{}, false
-}
-
-func (b *book) Attributes(id proto.UUID, scope registry.Scope, keys []string, fn func(*proto.KV)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := b.attributes[scope][id]
-	if keys == nil {
-		for i := range all {
-			fn(&all[i])
-		}
-	}
-	for _, k := range keys {
-		for i := range all {
-			if string(all[i].Key) == k {
-				fn(&all[i])
-			}
-		}
-	}
-}
-
-func (b *book) Credentials(id proto.UUID) ([]byte, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, ok := b.secrets[id]
-	return []byte(s), ok
-}
-
-func (b *book) Create(_ context.Context, n *agent.NewDevice) (proto.UUID, error) {
-	if d, ok := b.ByName(n.Name); ok {
-		return d.ID, agent.ErrNameTaken
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.birthError != nil {
-		return proto.UUID{}, b.birthError
-	}
-	b.births = append(b.births, *n)
-	id := proto.UUID{0xbb, byte(len(b.births))}
-	token := n.CredentialsID
-	if token == "" {
-		token = fmt.Sprint("generated", len(b.births))
-	}
-	b.tokens[token] = registry.Device{ID: id, Name: n.Name, Type: n.Type, Gateway: n.IsGateway}
-	value, kind := "null", n.CredentialsType
-	if n.CredentialsValue != "" {
-		value = string(proto.AppendJSONString(nil, n.CredentialsValue))
-	}
-	if kind == "" {
-		kind = "ACCESS_TOKEN"
-	}
-	b.secrets[id] = fmt.Sprintf(`{"credentialsType":%q,"credentialsId":%q,"credentialsValue":%s}`, kind, token, value)
-	return id, nil
-}
-
-// switchboard is the agent's RPC.
-type switchboard struct {
-	mu        sync.Mutex
-	pending   map[proto.UUID][]agent.Call
-	delivered []string
-	answers   []string
-	notices   []string
-	requests  chan *agent.Request
-	offline   error
-}
-
-func (s *switchboard) Pending(id proto.UUID) []agent.Call {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]agent.Call(nil), s.pending[id]...)
-}
-
-func (s *switchboard) Delivered(id proto.UUID, call int32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.delivered = append(s.delivered, fmt.Sprintf("%x/%d", id[:1], call))
-}
-
-func (s *switchboard) Answer(id proto.UUID, call int32, response string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answers = append(s.answers, fmt.Sprintf("%x/%d %s", id[:1], call, response))
-	return true
-}
-
-func (s *switchboard) Notify(id proto.UUID, method, params string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notices = append(s.notices, fmt.Sprintf("%x %s %s", id[:1], method, params))
-	return len(s.notices) < 5
-}
-
-func (s *switchboard) Request(r *agent.Request) error {
-	if s.offline != nil {
-		return s.offline
-	}
-	s.requests <- r
-	return nil
-}
-
-func (s *switchboard) said() (delivered, answers []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.delivered...), append([]string(nil), s.answers...)
-}
-
-// stand is an MQTT door with everything around it.
+// stand is an MQTT door with fakes of all that it needs.
 type stand struct {
 	*testing.T
 	*MQTT
@@ -284,13 +42,16 @@ func newStand(t *testing.T, auto bool) *stand {
 			"lamp":    {ID: lampID, Name: "Lamp", ProfileID: proto.UUID{0xf0}},
 			"gateway": {ID: gatewayID, Name: "Gateway", Gateway: true},
 		},
-		profiles:   map[proto.UUID]registry.Profile{{0xf0}: {ID: proto.UUID{0xf0}, Name: "default"}},
-		attributes: map[registry.Scope]map[proto.UUID][]proto.KV{registry.ClientScope: {}, registry.SharedScope: {}, registry.ServerScope: {}},
-		secrets:    map[proto.UUID]string{},
+		profiles: map[proto.UUID]registry.Profile{{0xf0}: {ID: proto.UUID{0xf0}, Name: "default"}},
+		attributes: map[registry.Scope]map[proto.UUID][]proto.KV{
+			registry.ClientScope: {}, registry.SharedScope: {}, registry.ServerScope: {},
+		},
+		secrets: map[proto.UUID]string{},
 	}
 	s.calls = &switchboard{pending: map[proto.UUID][]agent.Call{}, requests: make(chan *agent.Request, 16)}
 	s.MQTT = NewMQTT(NewDoors(Ports{
-		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book, Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
+		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book,
+		Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
 	}))
 	t.Cleanup(func() { s.MQTT.Close() })
 	return s
@@ -308,16 +69,16 @@ func (l *locked) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// tester is an MQTT client that does what a test says, and no more.
+// tester is an MQTT client that does what a test wants, and no more.
 type tester struct {
 	*testing.T
 	net.Conn
 	in      *bufio.Reader
 	version byte
-	connack []byte // body
+	connack []byte // the body of the CONNACK
 }
 
-// pipe opens a connection without a word.
+// pipe opens a connection and sends nothing.
 func (s *stand) pipe(version byte) *tester {
 	client, server := net.Pipe()
 	s.MQTT.start(server)
@@ -326,7 +87,7 @@ func (s *stand) pipe(version byte) *tester {
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: version}
 }
 
-// dial connects with an access token and expects to be let in.
+// dial connects with an access token and expects to be accepted.
 func (s *stand) dial(version byte, token string) *tester {
 	s.Helper()
 	c := s.pipe(version)
@@ -473,7 +234,8 @@ func (c *tester) message() (topic, payload string, qos byte) {
 	n := binary.BigEndian.Uint16(body)
 	topic, body, qos = string(body[2:2+n]), body[2+n:], head>>1&3
 	if qos > 0 {
-		_, _ = c.Conn.Write([]byte{0x40, 2, body[0], body[1]}) // the door may have closed behind it
+		// The door may have closed the connection behind the message.
+		_, _ = c.Conn.Write([]byte{0x40, 2, body[0], body[1]})
 		body = body[2:]
 	}
 	if c.version == 5 {
@@ -491,8 +253,8 @@ func (c *tester) expect(want string) {
 	}
 }
 
-// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason; reason
-// 0 means without one.
+// closed expects the end of the connection, in MQTT 5 behind a DISCONNECT with that reason. With
+// reason 0 it expects no DISCONNECT.
 func (c *tester) closed(reason byte) {
 	c.Helper()
 	head, body, err := c.next()
@@ -507,11 +269,20 @@ func (c *tester) closed(reason byte) {
 	}
 }
 
-// alive expects an answer to a ping, and nothing before it.
+// alive expects an answer to a PINGREQ, and nothing before it.
 func (c *tester) alive() {
 	c.Helper()
 	c.write([]byte{0xc0, 0})
 	if head, body := c.read(); head != 0xd0 {
 		c.Fatalf("got %#x %x, want PINGRESP", head, body)
 	}
+}
+
+func unmarshalFragment(t *testing.T, fragment []byte) *proto.EntityDataProto {
+	t.Helper()
+	var m proto.UplinkMsg
+	if err := pb.Unmarshal(fragment, &m); err != nil || len(m.EntityData) != 1 {
+		t.Fatalf("%v: %x", err, fragment)
+	}
+	return m.EntityData[0]
 }

@@ -8,19 +8,19 @@ import (
 	"edgesync/sync/registry"
 )
 
-// rules is what the profile of a device says of its topics and payloads, with the schemas ready for
-// use. It does not change: a changed profile makes new ones.
+// rules is what the profile of a device says about its topics and payloads, with the schemas ready
+// for use. It does not change: a changed profile makes a new one. Any goroutine may read it.
 type rules struct {
 	registry.Profile
-	telemetry  *schema.Message // nil: there is none, or none that can be used
+	telemetry  *schema.Message // nil: there is none, or it cannot be used; likewise the others
 	attributes *schema.Message
 	call       *schema.Message
 	answer     *schema.Message
 }
 
-// follow makes the session go by a profile as it is now: at the connect, and at each change, as the
-// server does (read in its source). The loop's goroutine and the one that reads the connection call
-// it; the later of two sees what is newer.
+// follow makes the session go by a profile as it is now: at the connect and at each change, as the
+// server does (read in its source). The loop and the goroutine that reads the connection call it;
+// of two calls at the same time the later one sees the newer profile.
 func (s *session) follow(profile proto.UUID) {
 	s.following.Lock()
 	defer s.following.Unlock()
@@ -34,7 +34,8 @@ func (s *session) follow(profile proto.UUID) {
 	s.rules.Store(r)
 }
 
-// schema is the message of a schema, nil if there is none.
+// schema is the message that a schema's text describes, nil where there is none or it cannot be
+// used.
 func (s *session) schema(of, text string) *schema.Message {
 	if text == "" {
 		return nil
@@ -46,10 +47,11 @@ func (s *session) schema(of, text string) *schema.Message {
 	return m
 }
 
-// maxSchemas bounds the schemas that are kept, ready for use.
+// maxSchemas bounds how many schemas are kept ready for use.
 const maxSchemas = 64
 
-// schemas keeps what schemas say, by their text: the devices of a profile share it. Any goroutine.
+// schemas keeps the messages of schemas by their text, so that the devices of a profile share them.
+// Any goroutine may use it.
 type schemas struct {
 	mu     sync.Mutex
 	byText map[string]*schema.Message
@@ -66,7 +68,7 @@ func (c *schemas) parse(text string) (*schema.Message, error) {
 		return nil, err
 	}
 	if len(c.byText) >= maxSchemas || c.byText == nil {
-		c.byText = make(map[string]*schema.Message) // sessions have theirs
+		c.byText = make(map[string]*schema.Message) // sessions keep those that they use
 	}
 	c.byText[text] = m
 	return m, nil

@@ -1,26 +1,27 @@
 package device
 
 import (
-	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/mqtt"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
-// ackWindow is how many publishes of a device may wait for the medium; while there are so many
-// nothing more is read from it. A power of two, above the 100 that getSessionLimits announces.
+// ackWindow is how many publishes of a device may wait for the medium; while there are so many,
+// nothing more is read from the device. It is a power of two, above the 100 that getSessionLimits
+// announces.
 const ackWindow = 128
 
-// Reasons, as MQTT 5 numbers them; earlier versions know none.
+// Reason codes of MQTT 5; earlier versions have none.
 const (
 	reasonNone          = 0x00
-	reasonMalformed     = 0x81
-	reasonProtocol      = 0x82
+	reasonMalformed     = mqtt.ReasonMalformed
+	reasonProtocol      = mqtt.ReasonProtocol
 	reasonUnspecified   = 0x83 // "implementation specific"
 	reasonShuttingDown  = 0x8b
 	reasonNotAuthorized = 0x87
@@ -31,44 +32,47 @@ const (
 	reasonPayload       = 0x99
 )
 
-// session is what a device has while it is connected over MQTT. Publishes come from the goroutine
-// that reads the connection, acknowledgements from the committer, commands and attributes from the
-// loop; mu keeps them apart, and none of them waits for the device.
+// session is what a device has while it is connected over MQTT. Three goroutines use it: the one
+// that runs MQTT.serve, which reads the connection and brings publishes; the committer, which
+// brings acknowledgements; the loop, which brings commands and attributes. mu keeps them apart.
+// Neither the committer nor the loop waits for the device.
 type session struct {
 	m          *MQTT
 	conn       *mqttConn
-	device     registry.Device // as it was at the connect
+	device     registry.Device // as it was when it connected
 	rules      atomic.Pointer[rules]
 	following  sync.Mutex // held while rules change
-	version    byte       // of MQTT: 3, 4 (3.1.1) or 5
-	provision  bool       // may only ask for credentials (device API 5)
-	maxPacket  int        // the device's own bound; 0 = none
-	receiveMax int        // QoS 1 messages that it takes unacknowledged
+	version    byte       // of MQTT: 3 (3.1), 4 (3.1.1) or 5
+	provision  bool       // the device may only ask for credentials (API.md 5)
+	maxPacket  int        // largest packet, in bytes, that the device takes; 0: any
+	receiveMax int        // QoS 1 messages that the device takes unacknowledged
 
-	devices map[proto.UUID]struct{} // of a gateway, those that it speaks for; guarded by Doors.mu
-	joined  []joined                // connected by the publish that is being processed; of the goroutine that reads
-	asked   bool                    // for commands, in the packet that is being processed; of the goroutine that reads
+	// The devices that a gateway speaks for, at most maxSubDevices; guarded by Doors.mu.
+	devices map[proto.UUID]struct{}
 
 	left chan struct{} // closed when nothing more of the connection will be handled
 
-	updates [2]chunks // of firmware and software; of the goroutine that reads
+	// Owned by the goroutine that reads.
+	joined  []joined  // devices that the publish in work has connected
+	asked   bool      // the packet in work subscribes to commands
+	updates [2]chunks // how the device reads firmware and software
 
-	mu    sync.Mutex
-	room  sync.Cond      // a place in acks has become free, or the session is over
+	mu    sync.Mutex     // guards what follows
+	room  sync.Cond      // a slot in acks has become free, or the session is over
 	acks  [ackWindow]ack // publishes from first to next, in the order in which they came
 	first uint32
 	next  uint32
 	ended bool
 
 	subs    [subProvision]grant // by subject
-	lastID  uint16
-	unacked int    // QoS 1 messages that the device has not acknowledged
-	owed    []owed // of them, one-way calls
+	lastID  uint16              // packet id of the last message with QoS 1
+	unacked int                 // QoS 1 messages that the device has not acknowledged
+	owed    []owed              // the one-way calls among them, at most maxOwed
 }
 
 // ack is a publish that is not acknowledged yet.
 type ack struct {
-	id     uint16 // 0: of QoS 0, or to be left without an answer
+	id     uint16 // 0: the publish has QoS 0, or gets no answer
 	reason byte
 	qos    byte
 	done   bool
@@ -81,8 +85,9 @@ type grant struct {
 	family family
 }
 
-// begin takes a place for a publish. It blocks while there is none; false when the session is over.
-func (s *session) begin(id uint16, qos byte) (place uint32, ok bool) {
+// begin takes a slot in acks for a publish, and waits while none is free. It returns false when the
+// session is over.
+func (s *session) begin(id uint16, qos byte) (slot uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.next-s.first == ackWindow && !s.ended {
@@ -91,19 +96,19 @@ func (s *session) begin(id uint16, qos byte) (place uint32, ok bool) {
 	if s.ended {
 		return 0, false
 	}
-	place = s.next
-	s.acks[place%ackWindow] = ack{id: id, qos: qos}
+	slot = s.next
+	s.acks[slot%ackWindow] = ack{id: id, qos: qos}
 	s.next++
-	return place, true
+	return slot, true
 }
 
-// finish acknowledges a publish as soon as all before it are.
-func (s *session) finish(place uint32, reason byte) {
+// finish acknowledges a publish as soon as all publishes before it are acknowledged.
+func (s *session) finish(slot uint32, reason byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := &s.acks[place%ackWindow]
+	a := &s.acks[slot%ackWindow]
 	a.reason, a.done = reason, true
-	if place != s.first || s.ended {
+	if slot != s.first || s.ended {
 		return
 	}
 	for s.first != s.next {
@@ -112,36 +117,35 @@ func (s *session) finish(place uint32, reason byte) {
 			break
 		}
 		s.first++
-		head := byte(0x40)
+		if a.id == 0 {
+			continue
+		}
+		what := mqtt.TypePuback
 		if a.qos == 2 {
-			head = 0x50 // PUBREC; what may come of it twice is as with QoS 1
+			what = mqtt.TypePubrec // the device may send it twice, as with QoS 1
 		}
-		switch {
-		case a.id == 0:
-		case a.reason != reasonNone && s.version == 5:
-			_, _ = s.conn.Write([]byte{head, 3, byte(a.id >> 8), byte(a.id), a.reason})
-		default:
-			_, _ = s.conn.Write([]byte{head, 2, byte(a.id >> 8), byte(a.id)})
-		}
+		var b [5]byte
+		_, _ = s.conn.Write(mqtt.AppendAck(b[:0], what, s.version, a.id, a.reason))
 	}
 	s.room.Signal()
 }
 
-// leaveOut frees the place of a publish that gets no answer.
-func (s *session) leaveOut(place uint32) {
+// leaveOut frees the slot of a publish that gets no answer.
+func (s *session) leaveOut(slot uint32) {
 	s.mu.Lock()
-	s.acks[place%ackWindow].id = 0
+	s.acks[slot%ackWindow].id = 0
 	s.mu.Unlock()
-	s.finish(place, reasonNone)
+	s.finish(slot, reasonNone)
 }
 
-// end closes the session; MQTT 5 hears why.
+// end closes the session. A device that speaks MQTT 5 is sent the reason.
 func (s *session) end(reason byte) {
 	s.mu.Lock()
 	if !s.ended {
 		s.ended = true
 		if s.version == 5 {
-			_, _ = s.conn.Write([]byte{0xe0, 2, reason, 0})
+			var b [4]byte
+			_, _ = s.conn.Write(mqtt.AppendDisconnect(b[:0], reason))
 		}
 	}
 	s.room.Broadcast()
@@ -149,15 +153,19 @@ func (s *session) end(reason byte) {
 	_ = s.conn.Close()
 }
 
-// close ends the session for what its device did.
+// close ends the session because of what its device did.
 func (s *session) close(err error) {
+	var bad *mqtt.Error
 	switch {
-	case errors.Is(err, errPacketLength), errors.Is(err, errBadLength), errors.Is(err, errMalformed):
+	case errors.Is(err, errPacketLength):
 		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
 		s.end(reasonMalformed)
-	case errors.Is(err, errProtocol):
+	case errors.As(err, &bad) && bad.Reason == reasonProtocol:
 		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
-		s.end(reasonProtocol)
+		s.end(bad.Reason)
+	case errors.As(err, &bad):
+		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
+		s.end(bad.Reason)
 	case errors.Is(err, errTakenOver):
 		s.end(reasonTakenOver)
 	}
@@ -171,16 +179,16 @@ func (s *session) over() {
 	s.mu.Unlock()
 }
 
-// publish handles what the device publishes; id is 0 for QoS 0. payload is valid during the call
+// publish handles what the device publishes. id is 0 for QoS 0; payload is valid during the call
 // only. The goroutine that reads the connection calls it, and is held up here when the medium is
 // slower than the device.
 func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
-	place, ok := s.begin(id, qos)
+	slot, ok := s.begin(id, qos)
 	if !ok {
 		return
 	}
 	if s.provision {
-		s.provisioning(place, name, payload)
+		s.provisioning(slot, name, payload)
 		return
 	}
 	t := readTopic(name)
@@ -189,37 +197,37 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 		t = r.ownTopic(t, name)
 	}
 	if t.badID {
-		s.invalid(place, errors.New("the number in the topic is none"))
+		s.invalid(slot, errors.New("the number in the topic is no int32"))
 		return
 	}
 	payload, err := r.inJSON(t, payload)
 	if err != nil {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
 	switch t.subject {
 	case subUnknown:
 		s.m.complain("an MQTT device publishes to a topic that does not exist", s.device.Name, nil)
-		s.finish(place, reasonTopic) // before MQTT 5 an acknowledgement like any other (device API 3.3)
+		s.finish(slot, reasonTopic) // before MQTT 5 an ordinary acknowledgement (API.md 3.3)
 	case subTelemetry, subAttributes:
-		s.data(place, t.subject, payload)
+		s.data(slot, t.subject, payload)
 	case subAttributeRequest:
-		s.attributeRequest(place, t, payload)
+		s.attributeRequest(slot, t, payload)
 	case subCallAnswer:
 		s.m.Calls.Answer(s.device.ID, t.id, string(payload))
-		s.finish(place, reasonNone)
+		s.finish(slot, reasonNone)
 	case subRequest:
-		s.request(place, t, payload)
+		s.request(slot, t, payload)
 	case subClaim:
-		s.claim(place, payload)
+		s.claim(slot, payload)
 	case subFirmware, subSoftware:
-		s.update(place, t, payload)
+		s.update(slot, t, payload)
 	default:
-		s.gateway(place, t, payload)
+		s.gateway(slot, t, payload)
 	}
 }
 
-// ownTopic applies the topics that the profile of the device defines (device API 4.1).
+// ownTopic applies the topics that the profile of the device defines (API.md 4.1).
 func (p *rules) ownTopic(t topic, name string) topic {
 	if !p.ConfiguredForMQTT {
 		return t
@@ -237,7 +245,7 @@ func (p *rules) ownTopic(t topic, name string) topic {
 }
 
 // data hands telemetry or attributes of the device itself to the intake.
-func (s *session) data(place uint32, what subject, payload []byte) {
+func (s *session) data(slot uint32, what subject, payload []byte) {
 	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.Telemetry
@@ -246,20 +254,20 @@ func (s *session) data(place uint32, what subject, payload []byte) {
 	}
 	events, err := parse(payload, s.device.ID, s.m.Clock.Stamp())
 	if err != nil {
-		s.invalid(place, err)
+		s.invalid(slot, err)
 		return
 	}
-	s.submit(place, events)
+	s.submit(slot, events)
 }
 
 // submit hands events to the intake; the acknowledgement follows when they are durable.
-func (s *session) submit(place uint32, events []proto.Event) { s.submitThen(place, events, nil) }
+func (s *session) submit(slot uint32, events []proto.Event) { s.submitThen(slot, events, nil) }
 
-// submitThen is submit with something to be done when the events are durable, which must not block;
-// or nil.
-func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
+// submitThen is submit with a function, or nil, that is called when the events are durable. It must
+// not block.
+func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 	if len(events) == 0 {
-		s.finish(place, reasonNone)
+		s.finish(slot, reasonNone)
 		return
 	}
 	done := func(err error) {
@@ -270,7 +278,7 @@ func (s *session) submitThen(place uint32, events []proto.Event, then func()) {
 		if then != nil {
 			then()
 		}
-		s.finish(place, reasonNone)
+		s.finish(slot, reasonNone)
 	}
 	if err := s.m.Intake.Submit(s.m.ctx, events, done); err != nil {
 		s.refuse(err)
@@ -285,41 +293,42 @@ func (m *MQTT) putParser(p *payload.Parser) {
 	}
 }
 
-// refuse ends the session because events were not stored: neither they nor what came behind them is
+// refuse ends the session because events were not stored. Neither they nor what came behind them is
 // acknowledged, so the device sends all of it again when it is back.
 func (s *session) refuse(err error) {
 	if s.m.ctx.Err() == nil {
-		s.m.complain("events of MQTT devices are refused; the devices are disconnected to try again", s.device.Name, err)
+		s.m.complain("events of MQTT devices are refused; the devices are disconnected to try again",
+			s.device.Name, err)
 	}
 	s.end(reasonQuota)
 }
 
-// invalid refuses a publish for what is in it: MQTT 5 has a word for that, earlier versions end the
-// session (device API 3.3).
-func (s *session) invalid(place uint32, err error) {
+// invalid refuses a publish for what is in it. MQTT 5 has a reason code for that; earlier versions
+// end the session (API.md 3.3).
+func (s *session) invalid(slot uint32, err error) {
 	s.m.complain("an MQTT device publishes what cannot be stored", s.device.Name, err)
 	s.mu.Lock()
-	withAck := s.acks[place%ackWindow].id != 0
+	withAck := s.acks[slot%ackWindow].id != 0
 	s.mu.Unlock()
 	switch {
 	case withAck && s.version == 5:
-		s.finish(place, reasonPayload)
+		s.finish(slot, reasonPayload)
 	case withAck && s.rules.Load().AckInvalid:
-		s.finish(place, reasonNone)
+		s.finish(slot, reasonNone)
 	default:
 		s.end(reasonPayload)
 	}
 }
 
-// fatal acknowledges a publish and ends the session, as the server does for a few mistakes (device
-// API 4.3).
-func (s *session) fatal(place uint32, err error) {
+// fatal acknowledges a publish and ends the session, as the server does for a few mistakes (API.md
+// 4.3).
+func (s *session) fatal(slot uint32, err error) {
 	s.m.complain("an MQTT device publishes what cannot be understood", s.device.Name, err)
-	s.finish(place, reasonUnspecified)
+	s.finish(slot, reasonUnspecified)
 	s.end(reasonUnspecified)
 }
 
-// filter tells whether the device may subscribe to it.
+// filter says what a filter is about, and whether the device may subscribe to it.
 func (s *session) filter(name string) (topic, bool) {
 	if s.provision {
 		return topic{subject: subProvision}, name == provisionReply
@@ -334,8 +343,8 @@ func (s *session) filter(name string) (topic, bool) {
 	return t, ok && s.device.Gateway
 }
 
-// subscribe grants a subscription with that quality of service; false if the filter is none of
-// those that there are.
+// subscribe grants a subscription with that quality of service. It returns false where the device
+// may not subscribe to the filter.
 func (s *session) subscribe(name string, qos byte) bool {
 	t, ok := s.filter(name)
 	if !ok {
@@ -348,15 +357,15 @@ func (s *session) subscribe(name string, qos byte) bool {
 		return true
 	}
 	if name == s.rules.Load().SubscribeTopic && name != attributesTopics[0] {
-		qos = 1 // and on the ordinary topic (device API 4.1)
+		qos = 1 // and it comes on the ordinary topic (API.md 4.1)
 	}
 	s.subs[t.subject] = grant{on: true, qos: qos, family: t.family}
 	s.asked = s.asked || t.subject == subCall || t.subject == subGatewayCall
 	return true
 }
 
-// unsubscribe ends a subscription, in all its spellings (device API 4.1), and tells whether there
-// was one.
+// unsubscribe ends a subscription in all its spellings (API.md 4.1), and says whether there was
+// one.
 func (s *session) unsubscribe(name string) bool {
 	t, ok := s.filter(name)
 	if !ok {
@@ -373,7 +382,7 @@ func (s *session) unsubscribe(name string) bool {
 	return was
 }
 
-// sub is the subscription to a subject. Without one the quality of service is 1 (device API 3.1).
+// sub is the subscription to a subject. Without one the quality of service is 1 (API.md 3.1).
 func (s *session) sub(what subject) grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -384,21 +393,22 @@ func (s *session) sub(what subject) grant {
 	return g
 }
 
-// answerIn notes the spelling of a request for its answer.
+// answerIn notes the spelling of a request, which is that of its answer.
 func (s *session) answerIn(what subject, f family) {
 	s.mu.Lock()
 	s.subs[what].family = f
 	s.mu.Unlock()
 }
 
-// send publishes to the device; false if it cannot take that.
+// send publishes to the device. It returns false where the device cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
 	ok, _ := s.sendCall(name, payload, qos, nil)
 	return ok
 }
 
-// sendCall is send for a call, or nil. A one-way call is over when it is delivered, and that is
-// when the device acknowledges it (device API 4.2): later tells that acknowledged will say so.
+// sendCall is send for a call c, or for something else where c is nil. A one-way call is over when
+// it is delivered, which is when the device acknowledges it (API.md 4.2): later says that
+// acknowledged will note the delivery.
 func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -408,28 +418,16 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	if s.unacked >= s.receiveMax {
 		qos = 0
 	}
-	remaining := 2 + len(name) + 2*int(qos) + len(payload)
-	if s.version == 5 {
-		remaining++ // no properties
-	}
-	b := make([]byte, 0, 5+remaining)
-	b = append(b, 0x30|qos<<1)
-	b = binary.AppendUvarint(b, uint64(remaining)) // the same coding
-	if s.maxPacket > 0 && len(b)+remaining > s.maxPacket {
+	size := mqtt.PublishSize(s.version, name, payload, qos)
+	if s.maxPacket > 0 && size > s.maxPacket {
 		return false, false
 	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(name)))
-	b = append(b, name...)
 	if qos > 0 {
 		if s.lastID++; s.lastID == 0 {
 			s.lastID = 1
 		}
-		b = binary.BigEndian.AppendUint16(b, s.lastID)
 	}
-	if s.version == 5 {
-		b = append(b, 0)
-	}
-	b = append(b, payload...)
+	b := mqtt.AppendPublish(make([]byte, 0, size), s.version, name, payload, qos, s.lastID)
 	if _, err := s.conn.Write(b); err != nil {
 		return false, false
 	}
@@ -443,8 +441,8 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	return true, false
 }
 
-// attributes sends a change of shared attributes, object in JSON, to the device, or to the gateway
-// that calls it name.
+// attributes sends a change of shared attributes, which object has in JSON, to the device, or to
+// the gateway that calls the device name.
 func (s *session) attributes(name string, object []byte, set []proto.KV, deleted []string) {
 	if name == "" {
 		if g := s.sub(subAttributes); g.on {

@@ -13,7 +13,7 @@ import (
 	"edgesync/proto"
 )
 
-// slowMedium holds up whoever submits until it is let go.
+// slowMedium is an intake that holds up every submit until hold is closed.
 type slowMedium struct {
 	*deferred
 	came chan struct{} // one token for each submit
@@ -26,8 +26,8 @@ func (m *slowMedium) Submit(ctx context.Context, events []proto.Event, done func
 	return m.deferred.Submit(ctx, events, done)
 }
 
-// When a device connects again what has come over its old connection is handled, also what was not
-// read yet; then that connection ends, and then the device hears that it is connected.
+// When a device connects again, what came over its old connection is handled, also what was not
+// read yet. Then the old connection ends, and then the device gets its CONNACK.
 func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 	const publishes = 50
 	for _, c := range []struct {
@@ -73,9 +73,10 @@ func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 			}
 			old, _ := s.owner(lampID)
 			for i := range publishes {
-				first.publish("v1/devices/me/telemetry", fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, i+1, i), c.qos*uint16(i+1))
+				payload := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, i+1, i)
+				first.publish("v1/devices/me/telemetry", payload, c.qos*uint16(i+1))
 			}
-			<-medium.came // its reader is held up behind the first
+			<-medium.came // the reader is held up behind the first publish
 			second.write(connectPacket(c.version, "", "lamp", ""))
 			for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
 				if o, _ := s.owner(lampID); o.session != old.session {
@@ -94,7 +95,8 @@ func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 				t.Errorf("%d of %d publishes were handled", len(events), publishes)
 			}
 			for i, e := range events {
-				if ts := unmarshalFragment(t, e.Fragment).GetPostTelemetryMsg().GetTsKvList()[0].GetTs(); ts != int64(i+1) {
+				list := unmarshalFragment(t, e.Fragment).GetPostTelemetryMsg().GetTsKvList()
+				if ts := list[0].GetTs(); ts != int64(i+1) {
 					t.Errorf("event %d is of %d", i, ts)
 				}
 			}
@@ -107,7 +109,7 @@ func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 	}
 }
 
-// The old session of a gateway does not take the devices back whose data it still handles.
+// The old session of a gateway does not take back the devices whose data it still handles.
 func TestMQTTTakeoverOfAGateway(t *testing.T) {
 	s := newStand(t, true)
 	first := s.dial(4, "gateway")

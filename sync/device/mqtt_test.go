@@ -65,11 +65,12 @@ func TestMQTTPublish(t *testing.T) {
 		d.ask("v2/a/j", `{"fw":"1.4"}`, 6)
 		d.ask("v1/devices/me/telemetry", `[]`, 7) // the server never answers this
 		d.publish("v1/devices/me/telemetry", `{"ts":3000,"values":{"a":3}}`, 0)
-		d.alive() // nothing was sent for QoS 0
+		d.alive() // nothing is sent for QoS 0
 		want := new(payload.Parser)
 		var all []proto.Event
 		for _, text := range []string{
-			`{"ts":1000,"values":{"a":1}}`, `[{"ts":1000,"values":{"a":1}},{"ts":2000,"values":{"a":2.5}}]`, `{"ts":1000,"values":{"a":"x"}}`,
+			`{"ts":1000,"values":{"a":1}}`, `[{"ts":1000,"values":{"a":1}},{"ts":2000,"values":{"a":2.5}}]`,
+			`{"ts":1000,"values":{"a":"x"}}`,
 			`{"fw":"1.2"}`, `{"fw":"1.3"}`, `{"fw":"1.4"}`, `{"ts":3000,"values":{"a":3}}`,
 		} {
 			parse := want.Telemetry
@@ -90,14 +91,16 @@ func TestMQTTPublish(t *testing.T) {
 			t.Fatalf("version %d: %d events, want %d", v, len(got), len(all))
 		}
 		for i := range got {
-			if got[i].Kind != all[i].Kind || got[i].Action != all[i].Action || got[i].Entity != lampID || string(got[i].Fragment) != string(all[i].Fragment) {
-				t.Errorf("version %d: event %d is %+v, want %+v", v, i, got[i], all[i])
+			g, w := &got[i], &all[i]
+			same := g.Kind == w.Kind && g.Action == w.Action && string(g.Fragment) == string(w.Fragment)
+			if !same || g.Entity != lampID {
+				t.Errorf("version %d: event %d is %+v, want %+v", v, i, *g, *w)
 			}
 		}
 	}
 }
 
-// A hundred publishes are under way before the first of them is durable; their acknowledgements
+// A hundred publishes are under way before the first of them is durable. Their acknowledgements
 // come after the commit, in order.
 func TestMQTTAcknowledgesAfterCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -131,7 +134,8 @@ func TestMQTTSlowFlashSlowsTheDevice(t *testing.T) {
 		d := s.dial(4, "lamp")
 		go func() {
 			for i := range 1000 {
-				if _, err := d.Conn.Write(d.publishPacket("v1/devices/me/telemetry", `{"n":1}`, uint16(i+1))); err != nil {
+				b := d.publishPacket("v1/devices/me/telemetry", `{"n":1}`, uint16(i+1))
+				if _, err := d.Conn.Write(b); err != nil {
 					return
 				}
 			}
@@ -158,8 +162,8 @@ func TestMQTTSlowFlashSlowsTheDevice(t *testing.T) {
 	})
 }
 
-// What the queue refuses is not acknowledged, nor what came behind it; the device is sent away to
-// try again.
+// Neither events that the queue refuses nor those behind them are acknowledged; the connection is
+// closed so that the device tries again.
 func TestMQTTRefusal(t *testing.T) {
 	for _, v := range versions {
 		s := newStand(t, false)
@@ -174,7 +178,10 @@ func TestMQTTRefusal(t *testing.T) {
 }
 
 func TestMQTTInvalidPayload(t *testing.T) {
-	for _, payload := range []string{``, `{`, `5`, `null`, `[5]`, `{"ts":"x","values":{}}`, `{"ts":1,"values":5}`, `{"":1}`, "{\"a\":\"\xff\"}", strings.Repeat("[", 60000)} {
+	for _, payload := range []string{
+		``, `{`, `5`, `null`, `[5]`, `{"ts":"x","values":{}}`, `{"ts":1,"values":5}`, `{"":1}`,
+		"{\"a\":\"\xff\"}", strings.Repeat("[", 60000),
+	} {
 		s := newStand(t, true)
 		d := s.dial(4, "lamp")
 		d.publish("v1/devices/me/telemetry", payload, 1)
@@ -197,7 +204,10 @@ func TestMQTTInvalidPayload(t *testing.T) {
 }
 
 func TestMQTTUnknownTopics(t *testing.T) {
-	for _, name := range []string{"", "x", "$SYS/a", "$share/a/b", "v1/devices/me", "v1/devices/me/telemetry/", "v2/t/x", "v2/a/req", "v1/devices/other/telemetry"} {
+	for _, name := range []string{
+		"", "x", "$SYS/a", "$share/a/b", "v1/devices/me", "v1/devices/me/telemetry/", "v2/t/x", "v2/a/req",
+		"v1/devices/other/telemetry",
+	} {
 		s := newStand(t, true)
 		d := s.dial(4, "lamp")
 		d.ask(name, `{"a":1}`, 1)
@@ -216,7 +226,7 @@ func TestMQTTUnknownTopics(t *testing.T) {
 	d.closed(0)
 }
 
-// Nothing but the fixed filters, and those of gateways for gateways only.
+// A device may subscribe to the fixed filters only, and to those of gateways only if it is one.
 func TestMQTTFilters(t *testing.T) {
 	s := newStand(t, true)
 	for _, v := range versions {
@@ -240,7 +250,10 @@ func TestMQTTFilters(t *testing.T) {
 				t.Errorf("%s of a device that is no gateway: %#x", f, code)
 			}
 		}
-		for _, f := range []string{"#", "+", "v1/devices/me/#", "v1/devices/+/attributes", "$share/g/v1/devices/me/attributes", "$SYS/#", "v2/fw/response/+", "v2/t/p", "x"} {
+		for _, f := range []string{
+			"#", "+", "v1/devices/me/#", "v1/devices/+/attributes", "$share/g/v1/devices/me/attributes",
+			"$SYS/#", "v2/fw/response/+", "v2/t/p", "x",
+		} {
 			if code := lamp.subscribe(f, 1); code != refused {
 				t.Errorf("%s: %#x", f, code)
 			}
@@ -248,7 +261,7 @@ func TestMQTTFilters(t *testing.T) {
 	}
 }
 
-// A second connection of a device takes over, whatever their client ids are; two devices with one
+// A second connection of a device takes over, whatever the client ids are. Two devices with one
 // client id do not disturb each other.
 func TestMQTTTakeover(t *testing.T) {
 	for _, v := range versions {
@@ -265,7 +278,7 @@ func TestMQTTTakeover(t *testing.T) {
 	}
 }
 
-// Live sessions follow what changes in the cloud.
+// Sessions end when the cloud deletes their devices or changes their credentials, and only then.
 func TestMQTTRevoked(t *testing.T) {
 	for _, what := range []registry.Change{registry.CredentialsChanged, registry.DeviceDeleted} {
 		s := newStand(t, true)
@@ -280,7 +293,8 @@ func TestMQTTRevoked(t *testing.T) {
 	}
 }
 
-// Beyond its limit an address waits for the answer to wrong tokens; a right one never does.
+// An address that brings too many wrong tokens waits for the answer to more of them; a right token
+// never waits.
 func TestMQTTWrongTokensAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)

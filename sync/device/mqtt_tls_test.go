@@ -16,26 +16,29 @@ import (
 	"edgesync/sync/registry"
 )
 
-// certificate makes a self-signed one that is valid in the given time.
+// certificate makes a self-signed certificate that is valid from one time to another.
 func certificate(t *testing.T, from, to time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to}, &x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
+	own := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to}
+	issuer := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, own, issuer, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Over TLS a certificate proves who a device is; without one tokens do, as everywhere.
+// Over TLS a certificate proves who a device is. Without a certificate a token does, as elsewhere.
 func TestMQTTCertificates(t *testing.T) {
 	s := newStand(t, true)
 	hour := time.Hour
 	now := time.Now()
-	good, old, unknown := certificate(t, now.Add(-hour), now.Add(hour)), certificate(t, now.Add(-2*hour), now.Add(-hour)), certificate(t, now.Add(-hour), now.Add(hour))
+	good, old := certificate(t, now.Add(-hour), now.Add(hour)), certificate(t, now.Add(-2*hour), now.Add(-hour))
+	unknown := certificate(t, now.Add(-hour), now.Add(hour))
 	s.book.enrol("der:"+string(good.Certificate[0]), registry.Device{ID: proto.UUID{7}, Name: "Certified"})
 	s.book.enrol("der:"+string(old.Certificate[0]), registry.Device{ID: proto.UUID{8}, Name: "Expired"})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -79,10 +82,11 @@ func TestMQTTCertificates(t *testing.T) {
 			}
 		})
 	}
-	if events := s.intake.durable(); len(events) != 3 || events[0].Entity != (proto.UUID{7}) || events[2].Entity != lampID {
+	events := s.intake.durable()
+	if len(events) != 3 || events[0].Entity != (proto.UUID{7}) || events[2].Entity != lampID {
 		t.Errorf("%+v", events)
 	}
-	// Whoever does not finish the handshake is sent away; garbage at once.
+	// A connection that does not begin with a handshake is closed at once.
 	raw, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// subject is what a topic is about (device API 4).
+// subject is what a topic is about (API.md 4).
 type subject uint8
 
 const (
@@ -16,8 +16,8 @@ const (
 	subAttributeRequest  // by a device
 	subAttributeResponse // a subscription
 	subCall              // a command for the device: a subscription
-	subCallAnswer        // of the device
-	subRequest           // a device's own call
+	subCallAnswer        // the device's answer to a command
+	subRequest           // a call of the device to the cloud
 	subRequestAnswer     // a subscription
 	subClaim
 	subFirmware // request for a chunk; also the subscription to the answers
@@ -35,8 +35,8 @@ const (
 	subProvision
 )
 
-// family is the spelling of a topic; answers use that of the latest request or subscription of
-// their kind (device API 4.1).
+// family is the spelling of a topic. Answers use that of the latest request or subscription of
+// their kind (API.md 4.1).
 type family uint8
 
 const (
@@ -52,7 +52,7 @@ type topic struct {
 	family  family
 	id      int32  // of a request or an answer
 	chunk   int32  // of a firmware request
-	badID   bool   // the number in it is none, or too large
+	badID   bool   // the number in it is no int32
 	request string // of a firmware request
 }
 
@@ -78,7 +78,11 @@ func readTopic(name string) topic {
 		for _, p := range [...]struct {
 			prefix  string
 			subject subject
-		}{{"attributes/request/", subAttributeRequest}, {"rpc/response/", subCallAnswer}, {"rpc/request/", subRequest}} {
+		}{
+			{"attributes/request/", subAttributeRequest},
+			{"rpc/response/", subCallAnswer},
+			{"rpc/request/", subRequest},
+		} {
 			if id, ok := strings.CutPrefix(rest, p.prefix); ok {
 				return topic{subject: p.subject}.withID(id)
 			}
@@ -125,7 +129,11 @@ func readTopic(name string) topic {
 		subject subject
 		id      bool
 	}{
-		{"t", subTelemetry, false}, {"a/req", subAttributeRequest, true}, {"r/res", subCallAnswer, true}, {"r/req", subRequest, true}, {"a", subAttributes, false},
+		{"t", subTelemetry, false},
+		{"a/req", subAttributeRequest, true},
+		{"r/res", subCallAnswer, true},
+		{"r/req", subRequest, true},
+		{"a", subAttributes, false},
 	} {
 		tail, ok := strings.CutPrefix(rest, p.prefix)
 		if !ok || tail != "" && tail[0] != '/' {
@@ -148,13 +156,13 @@ func readTopic(name string) topic {
 	return topic{}
 }
 
-// cutFamily removes /j or /p from the front of tail, if it stands there alone.
+// cutFamily removes mark, /j or /p, from the front of tail where it is a whole level of the topic.
 func cutFamily(tail, mark string) (string, bool) {
 	rest, ok := strings.CutPrefix(tail, mark)
 	return rest, ok && (rest == "" || rest[0] == '/')
 }
 
-// withID reads the number at the end of a topic. It may have zeros in front and a sign (device API
+// withID reads the number at the end of a topic, which may have a sign and leading zeros (API.md
 // 4.1).
 func (t topic) withID(text string) topic {
 	if strings.Contains(text, "/") {
@@ -174,7 +182,7 @@ func digits(s string) bool {
 }
 
 // filters are the filters that a device may subscribe to, and no others: nothing is routed between
-// devices (device API 4.1).
+// devices (API.md 4.1).
 var filters = map[string]topic{
 	"v1/devices/me/attributes":            {subject: subAttributes},
 	"v1/devices/me/attributes/response/+": {subject: subAttributeResponse},
@@ -198,7 +206,7 @@ var filters = map[string]topic{
 	"v2/sw/error":                         {subject: subUpdateError},
 }
 
-// gatewayFilters are those of gateways besides (device API 4.3, 9).
+// gatewayFilters are the filters that only gateways may subscribe to (API.md 4.3, 9).
 var gatewayFilters = map[string]topic{
 	"v1/gateway/attributes":          {subject: subGatewayAttributes},
 	"v1/gateway/attributes/response": {subject: subGatewayAttributeResponse},
@@ -206,10 +214,12 @@ var gatewayFilters = map[string]topic{
 	"v1/gateway/disconnect":          {subject: subGatewayDisconnect},
 }
 
-// The topics of what is sent to a device, by family, without the number at the end.
+// The topics of what is sent to a device, by family, without the number at their end.
 var (
 	attributesTopics        = [...]string{"v1/devices/me/attributes", "v2/a", "v2/a/j", "v2/a/p"}
-	attributeResponseTopics = [...]string{"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/"}
-	callTopics              = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
-	requestAnswerTopics     = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
+	attributeResponseTopics = [...]string{
+		"v1/devices/me/attributes/response/", "v2/a/res/", "v2/a/res/j/", "v2/a/res/p/",
+	}
+	callTopics          = [...]string{"v1/devices/me/rpc/request/", "v2/r/req/", "v2/r/req/j/", "v2/r/req/p/"}
+	requestAnswerTopics = [...]string{"v1/devices/me/rpc/response/", "v2/r/res/", "v2/r/res/j/", "v2/r/res/p/"}
 )

@@ -9,16 +9,16 @@ import (
 	"edgesync/proto"
 )
 
-// Names of further parts of DownlinkMsg that are understood.
+// Names of the parts of DownlinkMsg that are no records.
 const (
 	partSyncCompleted = "syncCompletedMsg"
 	partEdge          = "edgeConfiguration"
 )
 
-// Apply stages what m brings, in the order of CONTRACT.md 6.2 but for entityData, which comes
-// behind the entities; used reports whether any part of it was understood and kept. What is not
-// understood or malformed is counted and no error. An error means that the medium refused; m may
-// then be applied again.
+// Apply stages what m brings, in the order of CONTRACT.md 6.2, but entityData behind the entities.
+// used reports whether any part of m was understood and kept. A part that is malformed or not
+// understood is counted and is no error. An error means that the medium refused; m may then be
+// applied again.
 func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	if m == nil {
 		return false, nil
@@ -26,7 +26,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.lock()
 	defer r.unlock()
 	if r.stagedBytes > maxStaged {
-		// The medium refused before. What waits must not grow without bound.
+		// The medium refused before. What is staged must not grow without bound.
 		if err := r.flush(); err != nil {
 			return false, err
 		}
@@ -34,7 +34,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.countReceived(m)
 	a := applier{r: r}
 	if m.SyncCompletedMsg != nil {
-		a.note(partSyncCompleted, true, nil) // the loop's affair
+		a.note(partSyncCompleted, true, nil) // the loop acts on it
 	}
 	if c := m.EdgeConfiguration; c != nil {
 		kept, e := r.applyEdge(c)
@@ -98,19 +98,20 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	return a.used, a.err
 }
 
-// applier gathers what came of the parts of one message.
+// applier gathers what became of the parts of one message.
 type applier struct {
 	r    *Registry
 	used bool
 	err  error
 }
 
+// note counts what became of one part.
 func (a *applier) note(part string, kept bool, err error) {
 	switch {
 	case errors.Is(err, errMalformed), errors.Is(err, errFull):
 		a.r.count(part, func(c *Count) { c.Malformed++ })
 		if errors.Is(err, errMalformed) {
-			// Its content may hold secrets; its part is all that is told.
+			// The content may hold secrets, so only the name of the part is logged.
 			a.r.log.Warn("the cloud sent something malformed, which is ignored", "part", part)
 		}
 	case err != nil:
@@ -129,7 +130,7 @@ type update interface {
 	GetEntity() string
 }
 
-// change is an update in our terms.
+// change is an update message, decoded.
 type change struct {
 	kind    *kind
 	id      proto.UUID
@@ -160,7 +161,7 @@ func (r *Registry) countReceived(m *proto.DownlinkMsg) {
 	})
 }
 
-// count changes the counters of a part. There are as many as DownlinkMsg has fields.
+// count changes the counters of a part, of which there are as many as DownlinkMsg has fields.
 func (r *Registry) count(part string, change func(*Count)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,15 +173,15 @@ func (r *Registry) count(part string, change func(*Count)) {
 	change(c)
 }
 
-// mark notes that the sync that runs brought a record.
+// mark notes that the running sync brought a record.
 func (r *Registry) mark(k *kind, id proto.UUID) {
 	if r.seen != nil {
 		r.seen[k.id(id)] = struct{}{}
 	}
 }
 
-// applyEntity keeps the JSON of an entity that needs no understanding. Ids that we never had come
-// DELETED by the hundred and cost one look-up (CONTRACT.md 6.3).
+// applyEntity keeps the JSON of an entity that nothing here has to understand. Deletions of
+// entities that were never here come by the hundred; each costs one look-up (CONTRACT.md 6.3).
 func (r *Registry) applyEntity(c *change) (bool, error) {
 	if c.deleted {
 		return r.removeEntity(c.kind, c.id)
@@ -199,7 +200,7 @@ func (r *Registry) applyEntity(c *change) (bool, error) {
 	return true, nil
 }
 
-// removeEntity removes a record and, at the end of the message, what belonged to the entity.
+// removeEntity removes a record and notes the entity, so that cascade removes what belonged to it.
 func (r *Registry) removeEntity(k *kind, id proto.UUID) (bool, error) {
 	there, err := r.remove(k.key(id))
 	if there {
@@ -237,7 +238,8 @@ func (r *Registry) applyRuleChain(c *change) (bool, error) {
 	return kept, err
 }
 
-// resourceBulk is the word in registry.keep for a resource: JavaScript modules are part of widgets.
+// resourceBulk is the word in registry.keep that keeps a resource: JavaScript modules are part of
+// widgets.
 func resourceBulk(text []byte) string {
 	var j struct {
 		Type string `json:"resourceType"`
@@ -267,8 +269,8 @@ func (r *Registry) applyAsset(c *change) (bool, error) {
 	return kept, err
 }
 
-// applyEdge takes the configuration that comes when the edge's customer changes. Another edge
-// cannot speak in our session.
+// applyEdge takes the configuration that comes when the edge's customer changes. A configuration of
+// another edge cannot come in this session and counts as malformed.
 func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
@@ -280,9 +282,9 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	return true, err
 }
 
-// cascade removes what belonged to entities that are gone: their attributes, credentials,
-// relations, alarms and calculated fields. It looks through those kinds once, however many are
-// gone.
+// cascade removes what belonged to entities that are gone: their attributes, relations, alarms with
+// comments, and calculated fields. Each of these kinds is looked through once, however many
+// entities are gone.
 func (r *Registry) cascade() (err error) {
 	drop := func(key string) {
 		_, e := r.remove(key)

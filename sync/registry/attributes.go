@@ -14,8 +14,8 @@ import (
 	"edgesync/proto"
 )
 
-// The values stand on flash, one record for each entity and scope, and are read when they are asked
-// for; memory holds a key of 18 bytes for each record. A record is a list of
+// Attribute values stand on flash, one record for each entity and scope, and are read when they are
+// asked for; memory holds a key of 18 bytes for each record. A record is a list of
 //
 //	length uvarint | ts zigzag uvarint | KeyValueProto
 //
@@ -29,7 +29,7 @@ const (
 	maxKey             = 255 // bytes of a key (CONTRACT.md 4.7: characters)
 )
 
-// Latest is the scope under which the latest telemetry is kept that the cloud sent.
+// Latest is the scope of the latest telemetry that the cloud sent.
 const Latest Scope = 3
 
 const scopes = Scope(4) // how many there are
@@ -90,14 +90,14 @@ func encodeAttributes(list []attribute) []byte {
 
 func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
 
-// hidden are attributes that the server keeps about the activity of a device; they come along with
+// hidden are attributes in which the server notes the activity of a device. They come along with
 // others and would wear the flash (CONTRACT.md 6.3, 7.3).
 var hidden = []string{
 	"active", "lastConnectTime", "lastDisconnectTime", "lastActivityTime", "inactivityAlarmTime",
 	"lastInactivityAlarmTime",
 }
 
-// applyEntityData takes attributes and telemetry. Telemetry is only kept as latest value: it is
+// applyEntityData takes attributes and telemetry. Telemetry is kept as the latest value only and is
 // never sent up again (CONTRACT.md 7.3).
 func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err error) {
 	id := proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())
@@ -135,8 +135,8 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 	return kept, err
 }
 
-// ours reports whether data of an entity is of use here. Data of what we do not have comes to be
-// dropped.
+// ours reports whether an entity is one whose data are kept here. The server also sends data of
+// entities that are not here; they are dropped.
 func (r *Registry) ours(entityType string, id proto.UUID) bool {
 	switch entityType {
 	case proto.DeviceEntity:
@@ -161,7 +161,7 @@ func (r *Registry) ours(entityType string, id proto.UUID) bool {
 	return false
 }
 
-// kvsOf takes over what can be kept of a message.
+// kvsOf converts the values of a message that can be kept and leaves out the others.
 func kvsOf(list []*proto.KeyValueProto, scope Scope) []proto.KV {
 	kvs := make([]proto.KV, 0, len(list))
 	for _, m := range list {
@@ -189,13 +189,13 @@ func asStored(kvs []proto.KV) {
 
 func validJSON(text []byte) bool { return checkJSON(text) && json.Valid(text) }
 
-// newest is the time of values that come without one: no earlier than those that are there,
-// whatever this machine's clock shows.
+// newest stands for the time of values that come without one: no earlier than the values that are
+// stored, whatever this machine's clock shows.
 const newest = math.MinInt64
 
-// setAttributes writes the values that are not older than what is there: the newest writer wins
-// (CONTRACT.md 7.2). One of the same time counts, for what comes later is what the server has.
-// Shared ones go to the watcher, also when the value is the same (API.md 2).
+// setAttributes writes the values that are not older than the stored ones: the newest writer wins
+// (CONTRACT.md 7.2). A value of the same time counts, because what comes later is what the server
+// has. Shared values go to the watcher, also when the value is the same (API.md 2).
 func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (bool, error) {
 	key := attributeKey(scope, id)
 	old, _ := r.get(key)
@@ -220,7 +220,8 @@ func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []pro
 				changed = true
 				list[at] = attribute{ts, *kv}
 			} else if list[at].ts < ts {
-				// The time alone is not worth a write: an echo with the same value changes nothing.
+				// A new time alone is not worth a write: our own change coming back with the same
+				// value changes nothing on flash.
 				list[at].ts = ts
 			}
 		default:
@@ -248,7 +249,7 @@ func sameValue(a, b *proto.KV) bool {
 	return a.Type == b.Type && a.Bool == b.Bool && a.Long == b.Long && a.Double == b.Double && bytes.Equal(a.Str, b.Str)
 }
 
-// deleteAttributes removes by name, whatever the times are (CONTRACT.md 7.2).
+// deleteAttributes removes values by name, whatever their times are (CONTRACT.md 7.2).
 func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) (bool, error) {
 	key := attributeKey(scope, id)
 	old, _ := r.get(key)
@@ -272,9 +273,9 @@ func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) 
 	return len(list) != was, nil
 }
 
-// Posted takes attributes of a device that were written here and are in the queue already: they
-// answer requests at once. They become durable with the next Flush. What is posted always wins
-// here, as it does in the cloud (CONTRACT.md 7.2, pattern a). Any goroutine.
+// Posted takes attributes of a device that were written here and are in the queue already, so that
+// the device reads back what it wrote. They become durable with the next Flush. A posted value
+// always wins here, as it does in the cloud (CONTRACT.md 7.2). Any goroutine.
 func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error {
 	s, ok := parseScope(scope)
 	if !ok {
@@ -283,7 +284,7 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	if s == SharedScope {
 		r.lock()
 	} else {
-		r.write.Lock() // the watcher does not hear of it
+		r.write.Lock() // nothing that the watcher hears of
 	}
 	defer r.unlock()
 	if !r.has(devices.key(id)) {
@@ -295,7 +296,7 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	return err
 }
 
-// Attributes calls fn for the attributes of an entity: those named by keys, all of the scope if
+// Attributes calls fn for the attributes of an entity: those named by keys, or all of the scope if
 // keys is nil. The order is that of keys, or by name. kv is valid during the call only. Any
 // goroutine.
 func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV)) {

@@ -46,24 +46,24 @@ func TestAttributeCache(t *testing.T) {
 		heard                          string
 	}{
 		{attrs(1, "SHARED_SCOPE", 100, long("b", 1), long("a", 2)), "", "a=2 b=1", "", "", "1: b=1 a=2 -"},
-		// older: only what was not there
+		// Older: only the key that was not there counts.
 		{attrs(1, "SHARED_SCOPE", 99, long("a", 3), long("c", 3)), "", "a=2 b=1 c=3", "", "", "1: c=3 -"},
-		// of the same time: what comes later
+		// Of the same time: what comes later counts.
 		{attrs(1, "SHARED_SCOPE", 100, long("a", 4)), "", "a=4 b=1 c=3", "", "", "1: a=4 -"},
-		// the same value is told too
+		// The same value is heard too.
 		{attrs(1, "SHARED_SCOPE", 200, long("a", 4)), "", "a=4 b=1 c=3", "", "", "1: a=4 -"},
 		{attrs(1, "SERVER_SCOPE", 1, long("s", 1), long("lastActivityTime", 5)), "", "a=4 b=1 c=3", "s=1", "", ""},
 		{attrs(1, "", 1, long("t", 1)), "", "a=4 b=1 c=3", "s=1 t=1", "", ""}, // a blank scope (CONTRACT.md 7.3)
 		{attrs(1, "CLIENT_SCOPE", 1, long("x", 1)), "x=1", "a=4 b=1 c=3", "s=1 t=1", "", ""},
 		{attrs(1, "NO_SCOPE", 1, long("y", 1)), "x=1", "a=4 b=1 c=3", "s=1 t=1", "", ""},
 		{unset(1, "SHARED_SCOPE", "b", "nothing"), "x=1", "a=4 c=3", "s=1 t=1", "", "1: -b,nothing"},
-		// deleting what is not there is told too (API.md 2)
+		// The deletion of what is not there is heard too (API.md 2).
 		{unset(1, "SHARED_SCOPE", "nothing"), "x=1", "a=4 c=3", "s=1 t=1", "", "1: -nothing"},
 		{unset(1, "SHARED_SCOPE", "a", "c"), "x=1", "", "s=1 t=1", "", "1: -a,c"},
 		{&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
 			EntityIdMSB: 0x1100, EntityIdLSB: 1, EntityType: "DEVICE",
 			PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{
-				// not in order of time
+				// Not in order of time.
 				{Ts: 602, Kv: []*proto.KeyValueProto{long("t", 602)}},
 				{Ts: 600, Kv: []*proto.KeyValueProto{long("t", 600), long("u", 600)}},
 			}},
@@ -107,8 +107,8 @@ func TestAttributeCache(t *testing.T) {
 	}
 }
 
-// A device reads back at once what it posted, whatever time stands there; the cloud's later word
-// counts again.
+// A device reads back at once what it posted, whatever the time of the stored value; a later value
+// of the cloud counts again.
 func TestPosted(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -129,8 +129,8 @@ func TestPosted(t *testing.T) {
 	if got := values(r, id(1), registry.ClientScope); got != "a=3" {
 		t.Error(got)
 	}
-	// Server attributes too; and what the cloud sends without a time counts, although this
-	// machine's clock may be behind what stands here.
+	// Server attributes too. What the cloud sends without a time counts, although this machine's
+	// clock may be behind the time of the stored value.
 	if err := r.Posted(id(1), "SERVER_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("s", 1)}}); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,8 @@ func TestPosted(t *testing.T) {
 	if got := values(r, id(1), registry.ClientScope); got != "a=4" {
 		t.Error(got)
 	}
-	if err := r.Posted(id(9), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", 1)}}); err != nil || r.Kinds() != "attrs 2, device 1" {
+	err := r.Posted(id(9), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{long("a", 1)}})
+	if err != nil || r.Kinds() != "attrs 2, device 1" {
 		t.Errorf("%v, %s", err, r.Kinds())
 	}
 }

@@ -11,8 +11,8 @@ import (
 // maxCalls bounds the persistent calls kept over a restart.
 const maxCalls = 1024
 
-// KeepCall stages a call of the cloud that must outlive a restart: the server sends it once only
-// (CONTRACT.md 8.1). Kept once more, with its answer in it, it takes the place of the one before.
+// KeepCall stages a call of the cloud that must outlive a restart, because the server sends it once
+// only (CONTRACT.md 8.1). A call that is kept again, with its answer in it, replaces the first.
 func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 	r.write.Lock()
 	defer r.unlock()

@@ -14,20 +14,21 @@ import (
 // 4.3, 5), also without a link. The order keeps data from reaching the cloud before its device,
 // where it would be acknowledged and dropped (CONTRACT.md 4.7):
 //
-//	Prepare   record on flash, invisible        a crash here: PendingCreations lists it at the next start
+//	Prepare   records on flash, invisible: a pending creation. After a crash PendingCreations
+//	          lists it at the next start
 //	          the caller queues the entity event
 //	Adopt     visible to lookups
 //
-// A creation is remembered until the cloud sends the device down, so that a sync which began before it
-// does not take it for gone.
+// A creation is remembered until the cloud sends the device down, so that a sync which began before
+// the creation does not take the device for gone.
 
-// creation is what is remembered of a device made here.
+// creation is what is remembered of a device that was made here.
 type creation struct {
-	queued bool       // its creation is in the queue
-	known  bool       // the cloud has sent it down; only the alias is of use still
-	seq    uint64     // of the queue, at or behind its creation
+	queued bool       // its event is in the queue; false: a pending creation
+	known  bool       // the cloud has sent the device down; only the alias is still needed
+	seq    uint64     // of the queue, at or behind its event
 	parent proto.UUID // the gateway whose device it is; zero: none
-	alias  string     // the name it was made with, since the server gave it another
+	alias  string     // the name it was made with, if the server gave it another
 }
 
 const creationLen = 1 + 8 + 16
@@ -52,12 +53,12 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 	return creation{v[0]&1 != 0, v[0]&2 != 0, binary.BigEndian.Uint64(v[1:]), proto.UUID(v[9:creationLen]), string(v[creationLen:])}, true
 }
 
-// ErrName: a name is empty, too long, or cannot be sent.
+// ErrName means that a name is empty, too long, or cannot be sent.
 var ErrName = errors.New("registry: not a name")
 
-// Prepare makes a device durable and leaves it invisible until Adopt. taken: a device has that
-// name, and its id is in b, or the credentials are another's; nothing was made then, nor on any
-// error. Any goroutine.
+// Prepare makes a device durable and leaves it invisible until Adopt. taken means that the name
+// belongs to a device, whose id is in b, or that the credentials are another device's; then, and on
+// any error, nothing was made. Any goroutine.
 func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error) {
 	r.write.Lock()
 	defer r.unlock()
@@ -111,8 +112,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	return b, false, nil
 }
 
-// Adopt makes a prepared device visible; its creation is in the queue at or before seq. Any
-// goroutine.
+// Adopt makes a prepared device visible; its event is in the queue at or before seq. Any goroutine.
 func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 	r.lock()
 	defer r.unlock()
@@ -124,14 +124,14 @@ func (r *Registry) Adopt(id proto.UUID, seq uint64) error {
 	}
 	mark.queued, mark.seq = true, seq
 	r.creations[id] = mark
-	// Lost in a power cut, this is done again at the next start; a creation twice is legal
-	// (CONTRACT.md 4.8).
+	// If a power cut loses this record, the event is queued again at the next start; a second
+	// creation is legal (CONTRACT.md 4.8).
 	err := errors.Join(r.put(creations.key(id), mark.encode()), r.adopt(id, d))
-	delete(r.fresh, id) // there is nothing in the cloud to ask for
+	delete(r.fresh, id) // the cloud has nothing of it to ask for
 	return err
 }
 
-// Discard takes a prepared device back. Any goroutine.
+// Discard removes a prepared device. Any goroutine.
 func (r *Registry) Discard(id proto.UUID) error {
 	r.write.Lock()
 	defer r.unlock()
@@ -147,8 +147,8 @@ func (r *Registry) forget(id proto.UUID) (err error) {
 	return errors.Join(err, r.flush())
 }
 
-// PendingCreations lists the devices that were prepared and not adopted: a crash came between. Any
-// goroutine.
+// PendingCreations lists the devices that were prepared and not adopted, because a crash came
+// between. Any goroutine.
 func (r *Registry) PendingCreations() (list []proto.Creation) {
 	r.write.Lock()
 	defer r.unlock()
@@ -165,7 +165,7 @@ func (r *Registry) PendingCreations() (list []proto.Creation) {
 	return list
 }
 
-// known notes that the cloud knows a device, under which name.
+// known notes that the cloud knows a device, and under which name.
 func (r *Registry) known(id proto.UUID, name string) error {
 	b, ok := r.creations[id]
 	if !ok {
@@ -181,8 +181,8 @@ func (r *Registry) known(id proto.UUID, name string) error {
 	r.mu.RUnlock()
 	switch {
 	case renamedByServer(was, name):
-		// Whoever uses the device under the old name must find it, or it would be made again, and
-		// renamed again.
+		// A gateway that uses the old name must find the device, or it would make it again, and the
+		// server would rename it again.
 		r.log.Warn("the name of a device made here is taken in the cloud, which gave it another", "name", was, "now", name)
 		b.known, b.alias = true, was
 	case b.alias != "" && name == was:
@@ -196,7 +196,7 @@ func (r *Registry) known(id proto.UUID, name string) error {
 	return r.putFixed(creations.key(id), b.encode())
 }
 
-// complete computes the id of credentials that belongs to their value (CONTRACT.md 5.5).
+// complete computes the id of credentials from their value (CONTRACT.md 5.5).
 func (c *credentials) complete() error {
 	switch c.kind {
 	case AccessToken:

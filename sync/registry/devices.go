@@ -11,7 +11,7 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 	if c.deleted {
 		return r.removeDevice(c.id)
 	}
-	r.mark(devices, c.id) // first: a device whose update is malformed is ours all the same
+	r.mark(devices, c.id) // first: a device whose update is malformed is still this edge's
 	d, ok := decodeDevice([]byte(c.text))
 	if !ok {
 		return false, errMalformed
@@ -23,7 +23,7 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 	return true, errors.Join(err, r.adopt(c.id, d))
 }
 
-// adopt puts a device in force and tells what changed.
+// adopt puts a device in force and notes for the watcher what changed.
 func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 	r.mu.Lock()
 	var old Device
@@ -67,7 +67,7 @@ func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
 	return err
 }
 
-// putDevice makes d known under id. The caller holds mu.
+// putDevice indexes d under id. The caller holds mu.
 func (r *Registry) putDevice(id proto.UUID, d Device) {
 	e := r.devices[id]
 	if e == nil {
@@ -76,7 +76,8 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	}
 	r.unname(e)
 	d.ID, d.Credentials = id, e.Credentials
-	// made here, and not back from the cloud yet: by the profile's name, as the cloud will find it
+	// A device that was made here has no profile id until the cloud sends it back. It gets the
+	// profile of that name, as the cloud will find it.
 	if d.ProfileID == (proto.UUID{}) {
 		for _, p := range r.profiles {
 			if p.Name == d.Type {
@@ -107,7 +108,7 @@ func (r *Registry) unname(e *entry) {
 			continue
 		}
 		delete(r.names, n)
-		if !r.shadowed { // no other has it, as ever
+		if !r.shadowed { // no other device has the name
 			continue
 		}
 		for _, other := range r.devices {
@@ -118,8 +119,9 @@ func (r *Registry) unname(e *entry) {
 	}
 }
 
-// removeDevice forgets a device and its credentials: deleted or unassigned, they look the same
-// (CONTRACT.md 6.3). Ids that we never had come by the hundred and cost two look-ups.
+// removeDevice forgets a device and its credentials. Deleted and unassigned look the same
+// (CONTRACT.md 6.3). Deletions of devices that were never here come by the hundred and cost two
+// look-ups each.
 func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 	device, err := r.remove(devices.key(id))
 	creds, err2 := r.remove(deviceCredentials.key(id))
@@ -182,8 +184,8 @@ func (r *Registry) assign(c credentials) error {
 	if !moved {
 		return nil
 	}
-	// A token has one device. The other's credentials are out of date, and a restart must not bring
-	// them back.
+	// A token has one device. The other device's credentials are out of date, and a restart must
+	// not bring them back.
 	_, err := r.remove(deviceCredentials.key(loser))
 	if d, ok := r.ByID(loser); ok {
 		r.notify(d, CredentialsChanged)
@@ -191,8 +193,8 @@ func (r *Registry) assign(c credentials) error {
 	return err
 }
 
-// index gives credentials to a device, if it is known. When that takes their id away from another
-// device it tells from which. The caller holds mu.
+// index gives credentials to a device, if the device is known. moved means that another device,
+// loser, had their id and has lost it. The caller holds mu.
 func (r *Registry) index(id proto.UUID, c credentials) (loser proto.UUID, moved bool) {
 	e := r.devices[id]
 	if e == nil {
@@ -225,7 +227,7 @@ func (r *Registry) unindex(e *entry) {
 type profile struct {
 	Profile
 	key, secret digest // of provisioning
-	provisions  bool   // they count
+	provisions  bool   // key and secret count
 }
 
 func (r *Registry) applyProfile(c *change) (bool, error) {
@@ -268,8 +270,8 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	return true, nil
 }
 
-// renamedByServer reports whether the server gave a device made here another name because its own was
-// taken: the old one, an underscore and 15 letters (CONTRACT.md 5.5).
+// renamedByServer reports whether the server gave a device that was made here another name because
+// its own was taken: the old name, an underscore and 15 letters (CONTRACT.md 5.5).
 func renamedByServer(was, is string) bool {
 	suffix, ok := strings.CutPrefix(is, was+"_")
 	if !ok || len(suffix) != 15 {

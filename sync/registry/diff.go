@@ -8,9 +8,9 @@ import (
 )
 
 // BeginSync starts to note what the cloud still sends. A sync adds and never removes (CONTRACT.md
-// 3.5), and what it does not bring is no longer ours. full reports whether it is a full one, which
-// brings more kinds; committed is the Seq up to which the cloud has the queue's events: a device
-// made here after that is ours although the sync cannot bring it.
+// 3.5), and what it does not bring is no longer this edge's. full means a full sync, which brings
+// more kinds. committed is the Seq up to which the cloud has the queue's events: a device that was
+// made here after that is kept although the sync cannot bring it.
 func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.write.Lock()
 	defer r.unlock()
@@ -26,9 +26,9 @@ func (r *Registry) AbortSync() {
 }
 
 // EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes
-// it all durable. It tells how many entities it removed. Without a BeginSync (the server's operator
-// started the sync, CONTRACT.md 3.1) nothing is removed. After an error it may be called again:
-// what was to be removed is gone from memory and still staged.
+// all of it durable. removed counts the entities. Without a BeginSync (the server's operator
+// started the sync, CONTRACT.md 3.1) nothing is removed. After an error EndSync may be called
+// again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
 	r.lock()
 	defer r.unlock()
@@ -41,7 +41,7 @@ func (r *Registry) EndSync() (removed int, err error) {
 	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())
 }
 
-// sweep removes what was not seen, and credentials and metadata that belong to nothing.
+// sweep removes what was not seen, and credentials and metadata whose entity is gone.
 func (r *Registry) sweep() (removed int, err error) {
 	unseen := func(k *kind, drop func(id proto.UUID) (bool, error)) {
 		for _, id := range r.idsOf(k) {
@@ -57,7 +57,7 @@ func (r *Registry) sweep() (removed int, err error) {
 	}
 	unseen(devices, func(id proto.UUID) (bool, error) {
 		if b, ok := r.creations[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
-			return false, nil // made here; the cloud cannot know it yet
+			return false, nil // made or changed here; the cloud cannot know it yet
 		}
 		return r.removeDevice(id)
 	})
@@ -72,7 +72,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		if k.sync == everySync || k.sync == fullSync && r.fullSync {
 			unseen(k, func(id proto.UUID) (bool, error) {
 				if e, ok := r.edits[k.id(id)]; ok && e.seq > r.committed {
-					return false, nil // made here; the cloud cannot know it yet
+					return false, nil // made or changed here; the cloud cannot know it yet
 				}
 				if k == otaPackages {
 					r.dropOTA(id)

@@ -2,34 +2,53 @@
 // with credentials and profiles, attributes, and all other entities. It survives power cuts, so
 // that devices are served after a restart without a cloud.
 //
+//	DownlinkMsg ──Apply──▶ staged changes ──Flush (one write, one fsync)──▶ store.Store, DIR/store
+//	   │                      ▲  ▲  ▲
+//	   │      Posted          │  │  └─ Edit, SaveAttributes, …: changes of people, over REST
+//	   │      (by devices) ───┘  └──── Prepare, (queue), Adopt: devices made here
+//	   ├────▶ devices and indexes in memory ◀── ByToken, ByMQTT, ByName, … (a read lock)
+//	   └────▶ notices, in the order of the changes ──▶ Watcher: what live sessions must follow
+//
 // # Who calls what
 //
-//	DownlinkMsg ──Apply──▶ staged changes ──Flush (one write, one fsync)──▶ store.Store, file "store"
-//	                ├────▶ devices and indexes in memory ◀── ByToken, ByMQTT, ByName, … (any goroutine, a read lock)
-//	                └────▶ Watcher: what live sessions must follow
-//	device posts ──Posted─▶ client attributes, durable with the next Flush
-//	gateway ──Prepare, (queue), Adopt──▶ devices made here, see create.go
-//	people, (queue) ──Edit─▶ what is changed here, see edits.go
+// Any goroutine may call any method. Whoever changes something holds the write lock, mostly the
+// loop's goroutine; a lookup takes a read lock only and sees a change as soon as it is applied. The
+// cloud hears of a change when it is durable. The watcher hears of changes in the order in which
+// they were stored (watch.go; Watcher says what it may call).
 //
-// Whoever changes something holds the write lock, mostly the loop's goroutine. A lookup sees a
-// change as soon as it is applied; the cloud hears of it when it is durable. Applying is
-// idempotent, and what is stored already is not written again, because every connect brings a sync
-// with the same content.
+// Locks in the order in which they are taken: write, mu, unheard.mu. None is held while the watcher
+// is called.
 //
 // # Records
 //
-// Keys are a letter and mostly an id, big-endian; values are the JSON as the cloud sent it
-// (CONTRACT.md 6.4), but for those marked. The letters stand in records.go.
+// A record is a key and a value in the store. A key is a letter and mostly an id, big-endian; the
+// letters (records.go) never change. A value is the JSON of the cloud (CONTRACT.md 6.4), but for
+// these:
 //
-//	E   EdgeConfiguration, protobuf            @ scope id   attributes or latest telemetry of an entity, see attributes.go
-//	S   salt [16] | sha256(salt, secret)       l from to hash   relation
-//	Y   which sync has completed               n id   a device made here and not yet known to the cloud, see create.go
-//	x id   of a user's credentials what a login needs      j id   a persistent call that waits, protobuf
-//	g id   OTA package without its data, which is the file ota/ID
-//	i key  a record that was changed here, see edits.go
+//	E               EdgeConfiguration, protobuf
+//	S               salt [16] | sha256(salt, configured secret) [32]: edge.go
+//	Y               which sync has completed: edge.go
+//	@ scope id      attributes of an entity, or its latest telemetry: attributes.go
+//	l from to hash  a relation; hash [8] is of its type, group and types of both ends: entities.go
+//	x id            of a user's credentials what a login needs, JSON
+//	n id            a device that was made here: create.go
+//	j id            a persistent call, later its answer, protobuf: calls.go
+//	g id            an OTA package without its data; the data is the file DIR/ota/ID: ota.go
+//	i key           that the record with this key was changed here: edits.go
 //
-// Memory holds the devices, the names of profiles and a key for each record; values are read from
-// flash when they are asked for.
+// Memory holds the devices, the profiles and a key for each record; values are read from flash when
+// they are asked for.
+//
+// # Invariants
+//
+//   - Applying is idempotent, and what is stored already is not written again: every connect
+//     brings a sync with the same content.
+//   - A sync adds and never removes (CONTRACT.md 3.5). What it brings no more is removed at its
+//     end, but for what was made or changed here and the cloud cannot know yet.
+//   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
+//   - A pending creation is on flash and found by no lookup until its event is in the queue.
+//   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, watch.go.
+//     What goes beyond is acknowledged, counted and not kept.
 //
 // # What is not kept
 //
@@ -39,9 +58,9 @@
 //
 // # Trust
 //
-// JSON is bounded in size and depth before it is decoded; what is malformed is acknowledged,
+// JSON is bounded in size and depth before it is decoded. What is malformed is acknowledged,
 // counted and ignored. Entity JSON holds tokens and passwords: it never gets into a log or an
 // error, and the files can be read by their owner only. Credentials are looked up by a digest keyed
-// anew in each process and compared in constant time, so the time of a lookup tells nothing of
-// those that are known.
+// anew in each process, and secrets are compared in constant time, so that the time of a lookup
+// says nothing of the credentials that are known.
 package registry

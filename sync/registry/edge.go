@@ -13,18 +13,17 @@ import (
 	"edgesync/proto"
 )
 
-// edgeState is who we are.
+// edgeState is which edge this is, and how far its syncs are.
 type edgeState struct {
 	config *proto.EdgeConfiguration
 	synced bool
-	// full tells that a full sync has completed, and kept which bulky kinds it was to bring.
+	// full means that a full sync has completed; kept names the bulky kinds that it brought.
 	full bool
 	kept string
-	// bound is salt and hash of the configured secret that the stored one stands in for; empty: not
+	// bound is salt and hash of the configured secret that the stored secret replaces; empty: not
 	// known yet.
 	bound []byte
-	// configured is the secret that Secret was asked with last: the one this session connected
-	// with.
+	// configured is the secret that Secret was asked with last: the one of this session's connect.
 	configured    string
 	hasConfigured bool
 }
@@ -46,8 +45,8 @@ func (r *Registry) loadEdge() {
 	}
 }
 
-// What stands first in the record keySynced; behind syncedFull follow the bulky kinds that were
-// kept, sorted, with a comma behind each.
+// First byte of the record keySynced. Behind syncedFull follow the bulky kinds that were kept,
+// sorted, with a comma behind each.
 const (
 	syncedOnce = 1
 	syncedFull = 2
@@ -83,7 +82,7 @@ func (r *Registry) FullySynced() bool {
 	return r.edge.full
 }
 
-// EdgeID is the id of this edge; false while the cloud has not told it. Any goroutine.
+// EdgeID is the id of this edge; false while the cloud has not sent it. Any goroutine.
 func (r *Registry) EdgeID() (proto.UUID, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -94,8 +93,9 @@ func (r *Registry) EdgeID() (proto.UUID, bool) {
 	return proto.UUIDOf(c.GetEdgeIdMSB(), c.GetEdgeIdLSB()), true
 }
 
-// SetEdge stores who we are, durably. A different edge than before wipes all that the old one had.
-// After an error the new configuration is in force and not yet durable; the next Flush tries again.
+// SetEdge stores the edge's configuration, durably. Another edge than before wipes all that the old
+// one had. After an error the new configuration is in force and not yet durable; the next Flush
+// tries again.
 func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
 	r.lock()
 	defer r.unlock()
@@ -135,7 +135,7 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 		err = errors.Join(err, r.putFixed(keySecret, r.edge.bound))
 	}
 	if old != nil && !other && (old.CustomerIdMSB != c.CustomerIdMSB || old.CustomerIdLSB != c.CustomerIdLSB) {
-		// Of the old customer's users none is deleted one by one (CONTRACT.md 2.8).
+		// The server deletes none of the old customer's users one by one (CONTRACT.md 2.8).
 		_, e := r.dropUsers(func(u *jsonUser) bool { return !r.mayAct(u) })
 		err = errors.Join(err, e)
 	}
@@ -180,7 +180,7 @@ func (r *Registry) Edge() *proto.EdgeConfiguration {
 
 // Secret is the routing secret to connect with: the cloud's last one while configured is the secret
 // that was configured when the cloud's was stored, otherwise configured itself (CONTRACT.md 2.8).
-// Only a salted hash of the configured one is stored.
+// Only a salted hash of the configured secret is stored.
 func (r *Registry) Secret(configured string) string {
 	r.write.Lock()
 	defer r.unlock()
@@ -192,7 +192,8 @@ func (r *Registry) Secret(configured string) string {
 		return configured
 	}
 	if bound == nil {
-		// Stored before anybody asked: the first who asks has the secret of that time.
+		// The configuration was stored before anybody asked: the first who asks has the secret of
+		// that time.
 		bound = bind(configured)
 		r.mu.Lock()
 		r.edge.bound = bound

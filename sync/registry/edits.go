@@ -13,9 +13,9 @@ import (
 )
 
 // What people change here, over the REST API, is queued for the cloud first and then stored by
-// Edit. Until the cloud has acknowledged it, what the cloud still sends of that entity is older and
-// must not win: a sync between would bring back what was deleted, and undo what was changed. An
-// edit is remembered with the place of its event in the queue for that long.
+// Edit. Until the cloud has acknowledged the event, what the cloud sends of that entity is older
+// and must not win: a sync in between would bring back what was deleted, and undo what was changed.
+// For that long an edit is remembered with the Seq of its event.
 
 // Edit is one change of an entity made here.
 type Edit struct {
@@ -27,30 +27,30 @@ type Edit struct {
 	Deleted bool
 }
 
-// edit is what is remembered of one.
+// edit is what is remembered of an Edit.
 type edit struct {
 	seq     uint64 // of the queue, at or behind its event
 	deleted bool
 }
 
 const (
-	edits = 'i' // letter of their records, in front of the record's key that they are about
+	edits = 'i' // letter of the records of edits; the key of the edited record follows
 	// maxPast bounds the alarms that are over and kept all the same, because somebody here may
 	// still delete them.
 	maxPast = 128
-	// manyEdits are remembered before those are looked for that the cloud has: no sync forgets them
-	// while a link stays up.
+	// manyEdits is how many edits are remembered before those that the cloud has are looked for:
+	// while a link stays up no sync forgets them.
 	manyEdits = 256
 )
 
-// Progress tells how far the cloud is with the queue; *wal.Queue is one.
+// Progress says how far the cloud is with the queue; *wal.Queue is one.
 type Progress interface {
 	Committed() wal.Position
 	End() wal.Position
 }
 
-// Follow tells r which queue its edits stand in, before Apply is first called. Edits that the queue
-// never had are forgotten: it is another queue.
+// Follow names the queue that holds the events of the edits, before Apply is first called. Edits
+// whose events the queue never had are forgotten: it is another queue.
 func (r *Registry) Follow(q Progress) {
 	r.write.Lock()
 	defer r.unlock()
@@ -72,8 +72,7 @@ func (r *Registry) Follow(q Progress) {
 	}
 }
 
-// localKinds are the kinds of records that can be read by Entity and Entities, and some of them
-// changed here.
+// localKinds are the kinds that Entity and Entities read; some of them Edit changes.
 var localKinds = map[proto.Kind]*kind{
 	proto.KindDevice: devices, proto.KindDeviceCredentials: deviceCredentials, proto.KindAsset: assets, proto.KindEntityView: entityViews,
 	proto.KindDashboard: dashboards, proto.KindAlarm: alarms, proto.KindRelation: relations, proto.KindDeviceProfile: deviceProfiles,
@@ -82,7 +81,7 @@ var localKinds = map[proto.Kind]*kind{
 }
 
 // Edit stores changes made here, whose events are in the queue at or before seq, durably and in
-// their order. An error means that the medium refused or that there is no place; the cloud gets the
+// their order. An error means that the medium refused or that there is no room; the cloud gets the
 // changes all the same. Any goroutine.
 func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
 	r.lock()
@@ -122,7 +121,7 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 		if !ok {
 			return errors.Join(err, errMalformed)
 		}
-		// Not applyDevice, for which this would mean that the cloud knows the device.
+		// Not applyDevice, which would note that the cloud knows the device.
 		e2 = errors.Join(r.put(k.key(e.ID), []byte(e.Text)), r.adopt(e.ID, d))
 	case deviceCredentials:
 		_, e2 = r.applyCredentials([]byte(e.Text))
@@ -146,7 +145,7 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 func (r *Registry) remember(id recordID, e edit) (err error) {
 	if len(r.edits) >= r.editsAt && r.seen == nil && r.queue != nil {
 		err = r.forgetEdits(r.queue.Committed().Seq)
-		r.editsAt = max(manyEdits, 2*len(r.edits)) // if they all wait, each look finds nothing
+		r.editsAt = max(manyEdits, 2*len(r.edits)) // while all of them wait, each look finds nothing
 	}
 	r.edits[id] = e
 	value := binary.BigEndian.AppendUint64(nil, e.seq)
@@ -158,7 +157,7 @@ func (r *Registry) remember(id recordID, e edit) (err error) {
 	return errors.Join(err, r.put(string(edits)+string(id[:]), value))
 }
 
-// relationID is what edits know a relation by, which has no id.
+// relationID identifies a relation, which has no id, among the edits.
 func relationID(key string) (id recordID) {
 	sum := sha256.Sum256([]byte(key))
 	id[0] = relations.letter
@@ -167,8 +166,8 @@ func relationID(key string) (id recordID) {
 }
 
 // relationDown takes what the cloud sends of a relation. Neither an older answer nor an older
-// deletion counts against what was done with it here: the cloud will have ours last, and no sync
-// would tell the difference (CONTRACT.md 3.2).
+// deletion counts against what was done with the relation here: the cloud will have the change of
+// this edge last, and no sync would show the difference (CONTRACT.md 3.2).
 func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error) {
 	if key, ok := relationKey(text); ok && (r.edited(relationID(key)) || r.goneHere(proto.UUID([]byte(key[1:17]))) ||
 		r.goneHere(proto.UUID([]byte(key[17:33])))) {
@@ -177,15 +176,15 @@ func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error
 	return r.applyRelation(t, text)
 }
 
-// edited reports whether a record was changed here and what the cloud sends of it is out of date: it
-// does not know of the change yet, or did not when the sync began which now brings it.
+// edited reports whether a record was changed here and what the cloud sends of it is out of date:
+// the cloud does not know of the change yet, or did not when the running sync began.
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
 	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
 }
 
-// goneHere reports whether an entity was deleted here and the cloud does not know it yet: what it
-// sends of the entity's belongings is out of date, and no sync would take it away again
+// goneHere reports whether an entity was deleted here and the cloud does not know it yet. What the
+// cloud sends of the entity's belongings is then out of date, and no sync would take it away again
 // (CONTRACT.md 3.2).
 func (r *Registry) goneHere(id proto.UUID) bool {
 	for _, k := range []*kind{devices, assets, entityViews, dashboards} {
@@ -196,7 +195,8 @@ func (r *Registry) goneHere(id proto.UUID) bool {
 	return false
 }
 
-// unlessGone wraps the application of what belongs to an entity, which owner names.
+// unlessGone wraps the application of what belongs to an entity; owner finds the entity in the
+// JSON.
 func (r *Registry) unlessGone(owner func(text []byte) jsonID, apply func(c *change) (bool, error)) func(c *change) (bool, error) {
 	return func(c *change) (bool, error) {
 		if !c.deleted && len(r.edits) > 0 {
@@ -208,7 +208,7 @@ func (r *Registry) unlessGone(owner func(text []byte) jsonID, apply func(c *chan
 	}
 }
 
-// originator and fieldOwner are whom an alarm and a calculated field belong to.
+// originator is whom an alarm is about.
 func originator(text []byte) jsonID {
 	var j struct {
 		Originator jsonID `json:"originator"`
@@ -217,6 +217,7 @@ func originator(text []byte) jsonID {
 	return j.Originator
 }
 
+// fieldOwner is the entity that a calculated field belongs to.
 func fieldOwner(text []byte) jsonID {
 	var j struct {
 		Entity jsonID `json:"entityId"`
@@ -225,7 +226,8 @@ func fieldOwner(text []byte) jsonID {
 	return j.Entity
 }
 
-// unlessEdited wraps the application of what the cloud sends. Its deletions always count.
+// unlessEdited wraps the application of what the cloud sends of a record. The cloud's deletions
+// always count.
 func (r *Registry) unlessEdited(apply func(c *change) (bool, error)) func(c *change) (bool, error) {
 	return func(c *change) (bool, error) {
 		switch id := c.kind.id(c.id); {
@@ -250,7 +252,7 @@ func (r *Registry) forgetEdit(id recordID) error {
 	return err
 }
 
-// forgetEdits drops those that the cloud has, whose place is not behind committed.
+// forgetEdits drops the edits that the cloud has: their Seq is not behind committed.
 func (r *Registry) forgetEdits(committed uint64) (err error) {
 	for id, e := range r.edits {
 		if e.seq <= committed {
@@ -292,8 +294,8 @@ func (r *Registry) forgetPast() (err error) {
 	return err
 }
 
-// SaveAttributes stores attributes of an entity that were set here at ts, and DeleteAttributes
-// removes some; durably. Any goroutine.
+// SaveAttributes stores attributes of an entity that were set here at ts, durably. Any goroutine;
+// the bytes of kvs are the caller's again when it returns.
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
 	r.lock()
 	defer r.unlock()
@@ -303,29 +305,29 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 	return errors.Join(err, r.flush())
 }
 
-// DeleteAttributes removes attributes by name, which the event at or before seq in the queue tells
-// the cloud.
+// DeleteAttributes removes attributes by name, durably; the event at or before seq in the queue
+// says so to the cloud. Any goroutine.
 func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
 	r.lock()
 	defer r.unlock()
 	var err error
-	if scope != Latest { // of which no event tells the cloud
+	if scope != Latest { // of which the cloud gets no event
 		err = r.remember(scopeID(scope, id), edit{seq, true})
 	}
 	_, e := r.deleteAttributes(id, scope, names)
 	return errors.Join(err, e, r.flush())
 }
 
-// scopeID is what edits know the attributes of an entity and scope by.
+// scopeID identifies the attributes of an entity and scope among the edits.
 func scopeID(scope Scope, id proto.UUID) (key recordID) {
 	key[0] = '0' + byte(scope)
 	copy(key[1:], id[:])
 	return key
 }
 
-// unlessDeleted leaves out what the cloud sends of attributes while it does not know that some of
-// them were deleted here: those that are not here. A new one among them comes again with the answer
-// after the next connect.
+// unlessDeleted leaves out of what the cloud sends the attributes that are not stored here, while
+// the cloud does not know that some were deleted here. A new one among them comes again with the
+// answer after the next connect.
 func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []proto.KV {
 	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
 		return kvs

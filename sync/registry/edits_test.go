@@ -75,7 +75,7 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 		t.Errorf("removed %d, %v", n, err)
 	}
 	check("after that sync", "uno true uno")
-	// one that does, and somebody has changed the name in the cloud and deleted the asset
+	// A sync that does, after somebody changed the name in the cloud and deleted the asset.
 	r.BeginSync(false, q.committed)
 	apply(t, r, devices(device(1, "eins")))
 	if n, err := r.EndSync(); n != 1 || err != nil {
@@ -101,9 +101,9 @@ func TestEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
-// A relation has no id, and no sync brings it: what the cloud still sends of one that was deleted
-// or changed here is out of date for as long as it does not know of that, also after a restart.
-// Then its word counts.
+// A relation has no id, and no sync brings it. What the cloud sends of a relation that was deleted
+// or changed here is out of date until the cloud knows of that, also after a restart; then it
+// counts.
 func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	dir := t.TempDir()
 	q := &progress{committed: 9, end: 9}
@@ -177,9 +177,9 @@ func TestRelationEditsHoldUntilTheCloudKnows(t *testing.T) {
 	r.Close()
 }
 
-// What belonged to an entity went with it, and does not come back with an older message either
-// while the cloud does not know that the entity is gone: no sync would take it away again
-// (CONTRACT.md 3.2).
+// What belonged to a deleted entity is gone with it, and an older message does not bring it back
+// while the cloud does not know of the deletion: no sync would take it away again (CONTRACT.md
+// 3.2).
 func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 	q := &progress{committed: 9, end: 9}
 	r := open(t, t.TempDir())
@@ -229,8 +229,8 @@ func TestNothingComesBackToWhatWasDeletedHere(t *testing.T) {
 	check("made anew", all)
 }
 
-// What the cloud knows of need not be remembered: a link that stays up for months brings no sync
-// that would forget it.
+// A change that the cloud knows need not be remembered: a link that stays up for months brings no
+// sync that would forget it.
 func TestEditsOfALongSessionAreBounded(t *testing.T) {
 	q := &progress{}
 	r := open(t, t.TempDir())

@@ -20,7 +20,7 @@ func (r *Registry) applyCustomer(c *change) (bool, error) {
 }
 
 // mayAct reports whether a user may act here: tenant administrators and the users of the edge's own
-// customer. Those of foreign customers come to every edge of the tenant, with hashes and activation
+// customer. Users of other customers come to every edge of the tenant, with hashes and activation
 // tokens (CONTRACT.md 6.3).
 func (r *Registry) mayAct(u *jsonUser) bool {
 	switch u.Authority {
@@ -47,7 +47,7 @@ func (r *Registry) applyUser(c *change) (bool, error) {
 		return false, errMalformed
 	}
 	if !r.mayAct(&u) {
-		return r.removeUser(c.id) // it may have been ours before
+		return r.removeUser(c.id) // the user may have been allowed before
 	}
 	return r.applyEntity(c)
 }
@@ -73,7 +73,7 @@ func (r *Registry) dropUsers(match func(u *jsonUser) bool) (n int, err error) {
 }
 
 // storedUserCredentials is all that is kept of a user's credentials: tokens for activation and
-// reset are of no use here.
+// reset have no use here.
 type storedUserCredentials struct {
 	Enabled  bool    `json:"enabled"`
 	Password *string `json:"password"` // bcrypt
@@ -104,10 +104,12 @@ func (r *Registry) applyUserCredentials(text []byte) (bool, error) {
 	return true, nil
 }
 
-// relationKeyLen: letter, from, to, and eight bytes of a hash of the rest.
+// relationKeyLen is the length of a relation's key: letter, from, to, and eight bytes of a hash of
+// the rest.
 const relationKeyLen = 1 + 16 + 16 + 8
 
-// relationKey names a relation by all that makes it one; false for what is none.
+// relationKey is the key of a relation, made of all that identifies it; false for what is no
+// relation.
 func relationKey(text []byte) (string, bool) {
 	var j jsonRelation
 	if !decode(text, &j) {
@@ -124,7 +126,8 @@ func relationKey(text []byte) (string, bool) {
 	return string(append(key, sum[:8]...)), true
 }
 
-// applyRelation keeps a relation; a deletion carries its JSON, for it has no id (CONTRACT.md 6.3).
+// applyRelation keeps a relation. A deletion carries the relation's JSON, because a relation has no
+// id (CONTRACT.md 6.3).
 func (r *Registry) applyRelation(t proto.UpdateMsgType, text []byte) (bool, error) {
 	key, ok := relationKey(text)
 	if !ok {

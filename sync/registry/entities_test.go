@@ -106,9 +106,11 @@ func openKeeping(t testing.TB, dir string, keep ...string) *registry.Registry {
 }
 
 const (
-	always = "alarm 1, asset 1, assetprofile 1, attrs 1, chain 1, comment 1, customer 1, dashboard 1, devcreds 1, device 1, devprofile 1, field 1, metadata 1, " +
+	always = "alarm 1, asset 1, assetprofile 1, attrs 1, chain 1, comment 1, customer 1, dashboard 1, " +
+		"devcreds 1, device 1, devprofile 1, field 1, metadata 1, " +
 		"relation 2, tenant 1, tenantprofile 1, user 2, usercreds 2, view 1"
-	everything = "alarm 1, asset 1, assetprofile 1, attrs 1, bundle 1, chain 1, comment 1, customer 1, dashboard 1, devcreds 1, device 1, devprofile 1, field 1, " +
+	everything = "alarm 1, asset 1, assetprofile 1, attrs 1, bundle 1, chain 1, comment 1, customer 1, " +
+		"dashboard 1, devcreds 1, device 1, devprofile 1, field 1, " +
 		"metadata 1, ota 1, relation 2, resource 1, tenant 1, tenantprofile 1, user 2, usercreds 2, view 1, widget 1"
 )
 
@@ -157,7 +159,7 @@ func TestKeep(t *testing.T) {
 		if err != nil || strings.Contains(string(stored), "very-secret") {
 			t.Errorf("the server's signing key is stored, %v", err)
 		}
-		// What is no longer to be kept goes at the next start.
+		// What registry.keep names no more is removed at the next start.
 		r = openKeeping(t, dir)
 		if got := r.Kinds(); got != always {
 			t.Errorf("after a restart that keeps nothing bulky: %s", got)
@@ -165,13 +167,14 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// With an entity goes what belonged to it.
+// What belonged to an entity is removed with it.
 func TestDeletionTakesAlong(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, everyKind(3))
 	msb, lsb := proto.Halves(id(3))
 	apply(t, r, devices(gone(3)))
-	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, chain 1, customer 1, dashboard 1, devprofile 1, metadata 1, relation 1, tenant 1, tenantprofile 1, view 1" {
+	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, chain 1, customer 1, dashboard 1, "+
+		"devprofile 1, metadata 1, relation 1, tenant 1, tenantprofile 1, view 1" {
 		t.Error(got)
 	}
 	apply(t, r, &proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{{IdMSB: msb, IdLSB: lsb, MsgType: deleted}}})
@@ -179,12 +182,13 @@ func TestDeletionTakesAlong(t *testing.T) {
 		MsgType: deleted, Entity: `{"typeGroup":"COMMON","type":"Contains","to":` + ref("DEVICE", 2) + `,"from":` +
 			ref("ASSET", 1) + `,"additionalInfo":{}}`,
 	}}})
-	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, customer 1, dashboard 1, devprofile 1, tenant 1, tenantprofile 1, view 1" {
+	if got := r.Kinds("user", "usercreds"); got != "asset 1, assetprofile 1, customer 1, dashboard 1, "+
+		"devprofile 1, tenant 1, tenantprofile 1, view 1" {
 		t.Error(got)
 	}
 }
 
-// DELETED of ids that were never here come by the hundred (CONTRACT.md 6.3): no write, no change,
+// Deletions of ids that were never here come by the hundred (CONTRACT.md 6.3): no write, no change,
 // not used.
 func TestForeignDeletions(t *testing.T) {
 	dir := t.TempDir()

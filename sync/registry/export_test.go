@@ -63,7 +63,7 @@ func (r *Registry) Keys(name string) []string {
 	return nil
 }
 
-// Digests lists what credentials are looked up by, and DigestKey is the key of this life.
+// Digests lists the keys of the index of credentials; DigestKey is the key of this process.
 func (r *Registry) Digests() (list [][16]byte) {
 	for d := range r.credentials {
 		list = append(list, d)

@@ -19,8 +19,8 @@ func (w *noted) DeviceChanged(d registry.Device, what registry.Change) {
 
 func (w *noted) SharedAttributes(proto.UUID, []proto.KV, []string) {}
 
-// What counts as a gateway is what the server takes for true (API.md 4.3), and a watcher hears what
-// a gateway must be told.
+// A gateway is what the server takes for one (API.md 4.3), and a watcher hears what a gateway must
+// hear of its devices.
 func TestGatewaysAndTheirDevices(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := new(noted)
@@ -71,7 +71,7 @@ func TestGatewaysAndTheirDevices(t *testing.T) {
 }
 
 // What is written here reads back as what the server stores of it (API.md 1.3).
-func TestWrittenValuesAreSettled(t *testing.T) {
+func TestWrittenValuesAreAsTheServerStoresThem(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "d")))
 	double := func(key string, v float64) *proto.KeyValueProto {

@@ -10,8 +10,8 @@ import (
 	"edgesync/proto"
 )
 
-// The parts of entity JSON that are read (CONTRACT.md 6.4). Other fields are tolerated, keys that
-// come twice too.
+// The parts of entity JSON that are read (CONTRACT.md 6.4). Other fields are tolerated, and keys
+// that come twice.
 type (
 	jsonID struct {
 		ID string `json:"id"`
@@ -89,8 +89,8 @@ type (
 	}
 )
 
-// validName reports whether a name can be stored and sent: a string that is not UTF-8 would end every
-// session (CONTRACT.md 1.1), and the server refuses NUL and markup.
+// validName reports whether a name can be stored and sent: a string that is not UTF-8 would end
+// every session (CONTRACT.md 1.1), and the server refuses NUL and markup.
 func validName(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsAny(s, "\x00<>")
 }
@@ -150,7 +150,7 @@ func decodeDevice(text []byte) (d Device, ok bool) {
 			return d, false
 		}
 	}
-	// People put anything there.
+	// additionalInfo is free text of people: anything may stand there.
 	var info map[string]json.RawMessage
 	if json.Unmarshal(j.AdditionalInfo, &info) == nil {
 		var last string
@@ -236,10 +236,11 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 	return p, true
 }
 
-// What the server takes for schemas of commands and of their answers that a profile does not have
-// (read in its source).
+// The schemas that the server uses for commands and their answers when a profile has none (read in
+// its source).
 const (
-	callSchema   = `syntax = "proto3"; package rpc; message RpcRequestMsg { optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
+	callSchema = `syntax = "proto3"; package rpc; message RpcRequestMsg { ` +
+		`optional string method = 1; optional int32 requestId = 2; optional string params = 3; }`
 	answerSchema = `syntax = "proto3"; package rpc; message RpcResponseMsg { optional string payload = 1; }`
 )
 
@@ -250,7 +251,7 @@ func schemaOr(text *string, otherwise string) string {
 	return boundedSchema(*text)
 }
 
-// boundedSchema leaves out a schema that would take too much memory: they are kept there.
+// boundedSchema leaves out a schema that would take too much memory, where schemas are kept.
 func boundedSchema(text string) string {
 	if len(text) > MaxSchema {
 		return ""

@@ -10,8 +10,9 @@ import (
 	"edgesync/proto"
 )
 
-// digest is what the id of credentials is indexed by; false for what cannot be one. The key is anew
-// in each process, so the time of a lookup tells nothing of the ids that are known.
+// digest is the key of the index of credentials; false for what cannot be an id of credentials. The
+// digest is keyed anew in each process, so the time of a lookup says nothing of the ids that are
+// known.
 func (r *Registry) digest(id string) (d digest, ok bool) {
 	if id == "" || len(id) > maxToken {
 		return digest{}, false
@@ -63,7 +64,7 @@ func (r *Registry) ByMQTT(clientID, userName string, password []byte) (Device, b
 	switch d, v := r.basic(sha3Hex(clientID+"|"+userName), clientID, userName, password); v {
 	case basicValid:
 		return d, true
-	case basicPassword: // known, and the password is wrong: the user name must not be tried as a token
+	case basicPassword: // the user name must not be tried as a token then
 		return Device{}, false
 	}
 	if d, ok := r.byCredentials(userName); ok && d.Credentials == AccessToken {
@@ -73,7 +74,7 @@ func (r *Registry) ByMQTT(clientID, userName string, password []byte) (Device, b
 	return d, v == basicValid
 }
 
-// What came of comparing the fields of a CONNECT with MQTT_BASIC credentials.
+// Outcomes of comparing the fields of a CONNECT with MQTT_BASIC credentials.
 const (
 	basicUnknown = iota
 	basicOther
@@ -81,8 +82,8 @@ const (
 	basicValid
 )
 
-// basic compares the fields with the MQTT_BASIC credentials of that id; what is not stored is not
-// compared.
+// basic compares the fields with the MQTT_BASIC credentials of that id. Fields that the credentials
+// leave out are not compared.
 func (r *Registry) basic(id, clientID, userName string, password []byte) (Device, int) {
 	d, ok := r.byCredentials(id)
 	if !ok || d.Credentials != MQTTBasic {
@@ -106,13 +107,14 @@ func (r *Registry) basic(id, clientID, userName string, password []byte) (Device
 	return d, basicValid
 }
 
-// sameSecret compares without telling by its time where the two differ, or how long they are.
+// sameSecret compares in a time that does not depend on where the two differ, or on how long they
+// are.
 func sameSecret(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// sha3Hex is the hash by which ThingsBoard makes ids of credentials (CONTRACT.md 5.5).
+// sha3Hex is the hash from which ThingsBoard makes ids of credentials (CONTRACT.md 5.5).
 func sha3Hex(s string) string {
 	sum := sha3.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
@@ -145,7 +147,7 @@ func (r *Registry) ByID(id proto.UUID) (Device, bool) {
 }
 
 // ByName finds a device by its exact name, or by the name that it was made with here if the server
-// gave it another because that was taken (CONTRACT.md 4.8). Any goroutine.
+// gave it another (CONTRACT.md 4.8). Any goroutine.
 func (r *Registry) ByName(name string) (Device, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -174,7 +176,7 @@ func (r *Registry) Devices() int {
 	return len(r.devices)
 }
 
-// HasDevice reports whether there is this device. Any goroutine.
+// HasDevice reports whether this device is here. Any goroutine.
 func (r *Registry) HasDevice(id proto.UUID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -198,9 +200,9 @@ func (r *Registry) Profile(id proto.UUID) (Profile, bool) {
 }
 
 // Provision finds the profile with this provisioning key and secret, if its strategy takes requests
-// (API.md 5). All profiles are compared, so that the time tells nothing. Any goroutine.
+// (API.md 5). All profiles are compared, so that the time says nothing. Any goroutine.
 func (r *Registry) Provision(key, secret string) (found Profile, ok bool) {
-	// digest refuses what is empty: a profile without a secret is open to nobody.
+	// digest refuses an empty text: a profile without a secret is open to nobody.
 	k, ok1 := r.digest(key)
 	s, ok2 := r.digest(secret)
 	if !ok1 || !ok2 {

@@ -29,8 +29,8 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this life and the token: of
-// one length whatever the token's, and not to be foreseen, so that the time of a look-up tells
+// Tokens are looked up by the first 16 bytes of SHA-256 over a key of this process and the token:
+// of one length whatever the token's, and not predictable, so that the time of a look-up says
 // nothing of the tokens that are known. Nothing is compared before that.
 func TestTokensAreFoundByAKeyedDigest(t *testing.T) {
 	dir := t.TempDir()

@@ -10,7 +10,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// 5,000 devices: what the heap holds of them. The bound leaves 20 MB of the 24 MB to all else.
+// 5,000 devices: what the heap holds of them. The bound leaves 20 MB of the 24 MB for everything
+// else.
 func TestMemoryOfFiveThousandDevices(t *testing.T) {
 	heap := func() int64 {
 		var m runtime.MemStats

@@ -19,7 +19,7 @@ import (
 )
 
 // The binary of an OTA package is a file of its own, DIR/ota/ID; the record holds the rest of its
-// JSON. The file is there before the record is, and a file without a record is removed at open.
+// JSON. The file is written before the record, and a file without a record is removed at open.
 
 // maxOTA bounds the binaries of all packages in bytes.
 const maxOTA = 32 << 20
@@ -28,7 +28,7 @@ func (r *Registry) otaPath(id proto.UUID) string {
 	return filepath.Join(r.o.Dir, "ota", proto.FormatUUID(id))
 }
 
-// applyOTA keeps a package: its data, megabytes of base64 inside the JSON, goes to the file in
+// applyOTA keeps a package. Its data, megabytes of base64 inside the JSON, goes to the file in
 // small pieces and is never decoded as a whole.
 func (r *Registry) applyOTA(u *proto.OtaPackageUpdateMsg) (bool, error) {
 	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
@@ -78,7 +78,7 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 		return fmt.Errorf("registry: %w", err)
 	}
 	if r.otaBytes(id)+int64(base64.StdEncoding.DecodedLen(len(data))) > maxOTA {
-		r.log.Warn("no place for an OTA package", "bytes", size, "limit", maxOTA)
+		r.log.Warn("no room for an OTA package", "bytes", size, "limit", maxOTA)
 		return errFull
 	}
 	err = disk.ReplaceFunc(r.otaPath(id), func(w io.Writer) error {
@@ -98,7 +98,7 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 	return err
 }
 
-// otaBytes is the size of all packages but one.
+// otaBytes is the size of the files of all packages but one.
 func (r *Registry) otaBytes(but proto.UUID) (n int64) {
 	for _, id := range r.idsOf(otaPackages) {
 		if st, err := os.Stat(r.otaPath(id)); err == nil && id != but {
@@ -123,8 +123,8 @@ func (r *Registry) dropAllOTA() {
 	}
 }
 
-// loadOTA removes what a crash left: files without a record, and records without the file they need
-// come again with the next full sync.
+// loadOTA removes files without a record, which a crash may leave. A record without its file comes
+// again with the next full sync.
 func (r *Registry) loadOTA() {
 	files, err := os.ReadDir(filepath.Join(r.o.Dir, "ota"))
 	if err != nil {
@@ -138,8 +138,8 @@ func (r *Registry) loadOTA() {
 	}
 }
 
-// OTA tells what is known of a package, as ThingsBoard's JSON without its data, and the file that
-// holds its binary ("" if it has none: then the JSON names a URL). Any goroutine.
+// OTA is what is known of a package: ThingsBoard's JSON without its data, and the path of the file
+// with its binary ("" if there is none: then the JSON names a URL). Any goroutine.
 func (r *Registry) OTA(id proto.UUID) (info []byte, path string, ok bool) {
 	info, ok = r.get(otaPackages.key(id))
 	if !ok {
@@ -151,9 +151,9 @@ func (r *Registry) OTA(id proto.UUID) (info []byte, path string, ok bool) {
 	return info, path, true
 }
 
-// cutString takes the string value of a field at the top level out of a JSON object: rest is the
-// object with null in its place, value its text between the quotes, as it stands there. A field
-// that is absent or null gives "". Nothing of value is copied.
+// cutString takes the string value of a field at the top level out of a JSON object. rest is the
+// object with null instead, value the text between the quotes as it stands there. A field that is
+// absent or null gives "". Nothing of value is copied.
 func cutString(text, field string) (rest []byte, value string, ok bool) {
 	depth, i := 0, 0
 	name := `"` + field + `"`
@@ -195,7 +195,7 @@ func cutString(text, field string) (rest []byte, value string, ok bool) {
 	return []byte(text), "", len(text) <= maxEntity
 }
 
-// stringEnd is the place behind the string that begins at i; -1 if it has no end.
+// stringEnd is the index behind the string that begins at i; -1 if it has no end.
 func stringEnd(text string, i int) int {
 	for i++; i < len(text); {
 		j := strings.IndexAny(text[i:], `"\`)

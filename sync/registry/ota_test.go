@@ -27,7 +27,8 @@ func TestOTA(t *testing.T) {
 	pack := func(n int, data []byte, checksum string) *proto.DownlinkMsg {
 		msb, lsb := proto.Halves(id(n))
 		return &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
-			`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":%q,"version":"1","checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d}`,
+			`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":%q,"version":"1",`+
+				`"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d}`,
 			base64.StdEncoding.EncodeToString(data), checksum, len(data))}}}
 	}
 	good := hex.EncodeToString(sum[:])
@@ -40,7 +41,9 @@ func TestOTA(t *testing.T) {
 		if !ok || err != nil || string(file) != string(data) {
 			t.Fatalf("%v %v: %d bytes", ok, err, len(file))
 		}
-		if want := fmt.Sprintf(`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":null,"version":"1","checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d}`, good, len(data)); string(info) != want {
+		want := fmt.Sprintf(`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":null,"version":"1",`+
+			`"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d}`, good, len(data))
+		if string(info) != want {
 			t.Errorf("info %s", info)
 		}
 		r.Close()

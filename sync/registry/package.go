@@ -14,7 +14,8 @@ type Package struct {
 }
 
 // Package finds the firmware, or the software, that is assigned to a device: its own, else that of
-// its profile. false if there is none, or none with a binary here (registry.keep). Any goroutine.
+// its profile. false if none is assigned, or none whose binary is here (registry.keep). Any
+// goroutine.
 func (r *Registry) Package(device proto.UUID, software bool) (p Package, ok bool) {
 	d, ok := r.ByID(device)
 	if !ok {

@@ -30,17 +30,22 @@ type Change uint8
 
 // The changes, and what a live session does.
 const (
-	DeviceCreated Change = 1 << iota // nothing; a gateway may be waiting for it
-	// a direct session goes on; a gateway's sub-session goes on under the old name (API.md 4.3)
+	// DeviceCreated: nothing to do; a gateway may be waiting for the device.
+	DeviceCreated Change = 1 << iota
+	// DeviceRenamed: a direct session goes on; a gateway's sub-session goes on under the old name
+	// (API.md 4.3).
 	DeviceRenamed
-	// close the direct session (API.md 3.1); not told when the same ones were saved again
+	// CredentialsChanged: close the direct session (API.md 3.1). Not reported when the same
+	// credentials were saved again.
 	CredentialsChanged
-	// additionalInfo.gateway was switched; evaluated at the next connect (API.md 4.3)
+	// GatewayChanged: additionalInfo.gateway was switched; it counts at the next connect (API.md
+	// 4.3).
 	GatewayChanged
-	// another profile, or its topics, payload type or schemas: a direct session goes by the new one
-	// at once
+	// ProfileChanged: another profile, or its topics, payload type or schemas. A direct session
+	// goes by the new profile at once.
 	ProfileChanged
-	// or unassigned, they look the same (CONTRACT.md 6.3): close every session of it
+	// DeviceDeleted: deleted or unassigned, which look the same (CONTRACT.md 6.3). Close every
+	// session of the device.
 	DeviceDeleted
 )
 
@@ -56,9 +61,9 @@ const (
 
 var _ Lookups = (*Registry)(nil)
 
-// Lookups is what the doors ask the registry; *Registry answers from memory or with one read of
-// flash, whether there is a link or not. Any goroutine. Secrets are compared in constant time, and
-// lookups go by keyed digests.
+// Lookups is what the doors ask the registry. *Registry answers from memory or with one read of
+// flash, with a link or without. Any goroutine. Secrets are compared in constant time, and lookups
+// go by keyed digests.
 type Lookups interface {
 	// ByToken finds the device with this access token. Only credentials of type ACCESS_TOKEN count.
 	ByToken(token string) (Device, bool)
@@ -77,10 +82,10 @@ type Lookups interface {
 	// Provision finds the profile with this provisioning key and secret, whose strategy is not
 	// disabled (API.md 5).
 	Provision(key, secret string) (Profile, bool)
-	// Attributes calls fn for the attributes of a device: those named by keys, all of the scope if
-	// keys is nil. The order is that of keys, or by name. kv is valid during the call only. What
-	// devices post as client attributes the intake puts here by itself when it is accepted, so the
-	// doors have nothing to do for it. proto.AppendJSONValue writes a value.
+	// Attributes calls fn for the attributes of a device: those named by keys, or all of the scope
+	// if keys is nil. The order is that of keys, or by name. kv is valid during the call only. What
+	// a device posts as client attributes the intake puts here when it is accepted; the doors do
+	// nothing for it. proto.AppendJSONValue writes a value.
 	Attributes(device proto.UUID, scope Scope, keys []string, fn func(kv *proto.KV))
 	// TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the
 	// Unix epoch.
@@ -94,7 +99,8 @@ type Lookups interface {
 type Profile struct {
 	ID   proto.UUID
 	Name string
-	// DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES, X509_CERTIFICATE_CHAIN
+	// The strategy: DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES or
+	// X509_CERTIFICATE_CHAIN.
 	Provisioning      string
 	TelemetryTopic    string // of an MQTT profile that sets its own; else ""
 	AttributesTopic   string
@@ -117,7 +123,7 @@ type Schemas struct {
 	Call       string // of commands to the device; the server's own if the profile has none
 	Answer     string // of the answers to them; the same
 	JSONToo    bool   // enableCompatibilityWithJsonPayloadFormat: what is no protobuf is read as JSON
-	// useJsonPayloadFormatForDefaultDownlinkTopics, which counts with the other only: JSON goes
-	// down on v1 topics
+	// useJsonPayloadFormatForDefaultDownlinkTopics, which counts only together with the other: JSON
+	// goes down on v1 topics.
 	JSONDown bool
 }

@@ -14,11 +14,16 @@ func TestProfiles(t *testing.T) {
 		t.Helper()
 		apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: int64(n), Entity: text}}})
 	}
-	give(1, `{"name":"a","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k1","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s1"}}}`)
-	give(2, `{"name":"b","provisionType":"CHECK_PRE_PROVISIONED_DEVICES","provisionDeviceKey":"k2","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s2"}}}`)
-	give(3, `{"name":"c","provisionType":"DISABLED","provisionDeviceKey":"k3","profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s3"}}}`)
-	give(4, `{"name":"d","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k4","profileData":{"provisionConfiguration":{"provisionDeviceSecret":null}}}`)
-	give(5, `{"name":"e","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"","profileData":{"provisionConfiguration":{"provisionDeviceSecret":""}}}`)
+	give(1, `{"name":"a","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k1",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s1"}}}`)
+	give(2, `{"name":"b","provisionType":"CHECK_PRE_PROVISIONED_DEVICES","provisionDeviceKey":"k2",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s2"}}}`)
+	give(3, `{"name":"c","provisionType":"DISABLED","provisionDeviceKey":"k3",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"s3"}}}`)
+	give(4, `{"name":"d","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"k4",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":null}}}`)
+	give(5, `{"name":"e","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"",`+
+		`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":""}}}`)
 	give(6, `{"name":"m","transportType":"MQTT","default":true,"profileData":{"transportConfiguration":{"type":"MQTT","deviceTelemetryTopic":"t/x","deviceAttributesTopic":"t/y",
 		"deviceAttributesSubscribeTopic":"t/z","sendAckOnValidationException":true,"transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF"}}}}`)
 	long, fits := strings.Repeat("x", registry.MaxSchema+1), strings.Repeat("x", registry.MaxSchema)

@@ -10,8 +10,8 @@ import (
 	"edgesync/proto"
 )
 
-// What the REST API reads. Any goroutine may call these; what they call back must not call the
-// registry.
+// What the REST API reads. Any goroutine may call these methods; the functions that they call must
+// not call the registry.
 
 // Entity reads an entity's JSON as the cloud sent it, or as it was made here. Devices count from
 // when they are visible to lookups.
@@ -70,7 +70,7 @@ func (r *Registry) Relation(text []byte) ([]byte, bool) {
 	return r.get(key)
 }
 
-// Here reports whether an entity is one whose data are of use here: devices, assets and entity views
+// Here reports whether an entity is one whose data are kept here: devices, assets and entity views
 // that are here, this edge, its tenant, its customer.
 func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	if entityType == proto.DeviceEntity {
@@ -81,7 +81,7 @@ func (r *Registry) Here(entityType string, id proto.UUID) bool {
 	return r.ours(entityType, id)
 }
 
-// Exists reports whether an entity of any kind that is kept is here.
+// Exists reports whether an entity of any kept kind is here.
 func (r *Registry) Exists(entityType string, id proto.UUID) bool {
 	switch entityType {
 	case "DASHBOARD":
@@ -109,7 +109,7 @@ func (r *Registry) DeviceProfile(name string) (Profile, bool) {
 }
 
 // CredentialsJSON writes credentials of a device as ThingsBoard's JSON, with the id that belongs to
-// their value (CONTRACT.md 5.5); holder is another device that has that id, if there is one.
+// their value (CONTRACT.md 5.5). holder is another device that has this id; zero if there is none.
 func (r *Registry) CredentialsJSON(device proto.UUID, kind, id, value string) (text string, holder proto.UUID, err error) {
 	c := credentials{device: device, id: id, value: value}
 	if err := c.kind.UnmarshalText([]byte(kind)); err != nil {

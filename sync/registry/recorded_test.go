@@ -50,7 +50,7 @@ func recorded(t *testing.T, name string) (frames []frame) {
 	return frames
 }
 
-// replay feeds a recording as the loop would, a sync being asked for at each connect in syncs, and
+// replay feeds a recording as the loop would, with a sync at each connect if syncs is true, and
 // calls step after each frame.
 func replay(t *testing.T, reg **registry.Registry, name string, syncs bool, step func(line int)) {
 	t.Helper()
@@ -243,7 +243,7 @@ func TestRecordedEntities(t *testing.T) {
 		150: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
 		173: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, user 1, usercreds 1, view 1",
 		210: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, field 1, metadata 1, user 1, usercreds 1, view 1",
-		// an OTA package and a resource are not kept
+		// An OTA package and a resource are not kept.
 		220: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, user 1, usercreds 1, view 1",
 		225: "asset 1, chain 1, customer 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
 		233: "asset 1, chain 1, dashboard 1, devcreds 1, device 1, metadata 1, view 1",
@@ -287,10 +287,10 @@ func TestRecordedPush(t *testing.T) {
 		97:  `again=1 deep={"a":1} fast=2 num=12 text="x"`,
 		109: `again=1 deep={"a":1} fast=2 num=12 off=2 text="x"`,
 	}
-	// activity is not kept
+	// Activity is not kept.
 	server := map[int]string{27: "se=1", 46: "inactivityTimeout=600000 se=1", 51: "ca=1 inactivityTimeout=600000 se=1"}
 	kinds := map[int]string{
-		// cleared by a user's comment: history
+		// Cleared by a user's comment, so over.
 		61: "alarm 1, attrs 3", 66: "alarm 1, attrs 3, comment 1", 71: "attrs 3",
 		78: "attrs 3", 113: "alarm 1, attrs 3", 115: "alarm 1, attrs 3, comment 1",
 	}

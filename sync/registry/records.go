@@ -33,12 +33,12 @@ type kind struct {
 	sync   syncMode
 }
 
-// syncMode says which syncs bring all records of a kind (CONTRACT.md 3.2). One that such a sync did
-// not bring is no longer ours.
+// syncMode says which syncs bring all records of a kind (CONTRACT.md 3.2). A record that such a
+// sync did not bring is no longer this edge's.
 type syncMode uint8
 
 const (
-	noSync    syncMode = iota // the edge must ask; they go with what they belong to
+	noSync    syncMode = iota // none: the edge must ask; they go with what they belong to
 	everySync                 // "A" in the contract's table
 	fullSync                  // "F"
 )
@@ -68,7 +68,7 @@ var (
 	resources         = &kind{'s', "resourceUpdateMsg", "images", fullSync}
 	calculatedFields  = &kind{'f', "calculatedFieldUpdateMsg", "", noSync}
 	attributes        = &kind{'@', "entityData", "", noSync}
-	creations            = &kind{letter: 'n'} // made here, see create.go
+	creations         = &kind{letter: 'n'} // made here, see create.go
 	// persistent calls that wait for their device, then their answers, see calls.go
 	calls      = &kind{letter: 'j'}
 	sweptKinds = []*kind{
@@ -79,7 +79,8 @@ var (
 	keySynced          = "Y"
 )
 
-// get reads a record, staged changes included. An unreadable one counts as absent. Any goroutine.
+// get reads a record, staged changes included. An unreadable record counts as absent. Any
+// goroutine.
 func (r *Registry) get(key string) ([]byte, bool) {
 	r.mu.RLock()
 	v, ok := r.staged[key]
@@ -94,7 +95,7 @@ func (r *Registry) get(key string) ([]byte, bool) {
 	return v, ok
 }
 
-// has reports whether there is a record, without reading it.
+// has reports whether there is a record, without reading it. Any goroutine.
 func (r *Registry) has(key string) bool {
 	r.mu.RLock()
 	v, ok := r.staged[key]
@@ -110,7 +111,7 @@ var (
 	errMalformed = errors.New("registry: malformed")
 )
 
-// put stages a record unless it is stored already. errFull tells that there is no place for it.
+// put stages a record unless it is stored already. errFull means that there is no room for it.
 func (r *Registry) put(key string, value []byte) error {
 	if value == nil {
 		value = []byte{} // nil deletes
@@ -128,7 +129,7 @@ func (r *Registry) put(key string, value []byte) error {
 	return r.stage(key, value)
 }
 
-// putFixed is put for the few records that always have a place.
+// putFixed is put for the few records for which there is always room.
 func (r *Registry) putFixed(key string, value []byte) error {
 	if r.same(key, value) {
 		return nil
@@ -155,7 +156,7 @@ func (r *Registry) remove(key string) (bool, error) {
 	return true, r.stage(key, nil)
 }
 
-// stage takes a change; a nil value deletes. The bytes are kept.
+// stage takes a change; a nil value deletes. value belongs to the registry from now on.
 func (r *Registry) stage(key string, value []byte) error {
 	r.mu.Lock()
 	if old, ok := r.staged[key]; ok {
@@ -186,7 +187,7 @@ func (r *Registry) flush() error {
 		} else {
 			b.Delete(k)
 		}
-		// Every record stands for itself, so a batch of unusual size may go in parts.
+		// Every record stands for itself, so a batch of unusual size may be written in parts.
 		if b.Size() > maxFlush {
 			if err := r.store.Apply(&b); err != nil {
 				return fmt.Errorf("registry: %w", err)

@@ -33,7 +33,7 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// Registry is what the cloud has provisioned. See the package for who may call what.
+// Registry is what the cloud has provisioned. The package comment says who may call what.
 type Registry struct {
 	o     Options
 	store *store.Store
@@ -45,15 +45,15 @@ type Registry struct {
 	write      sync.Mutex
 	watcher    Watcher
 	notices    []notice              // of the change that is being made
-	seen       map[recordID]struct{} // records met in the sync that runs; nil when none does
-	fullSync   bool                  // it is a full one
-	committed  uint64                // Seq of the queue when it began
+	seen       map[recordID]struct{} // records that the running sync brought; nil when none runs
+	fullSync   bool                  // the running sync is a full one
+	committed  uint64                // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
-	fresh      map[proto.UUID]struct{} // devices and assets that nobody has asked about yet
-	creations     map[proto.UUID]creation
+	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
+	creations  map[proto.UUID]creation
 	edits      map[recordID]edit // see edits.go
-	editsAt    int               // number of them at which those that the cloud has are forgotten
-	queue      Progress          // that they stand in; nil: not told
+	editsAt    int               // number of edits at which those that the cloud has are forgotten
+	queue      Progress          // that holds their events; nil: not named yet
 	warnedFull bool
 
 	unheard unheard
@@ -64,7 +64,7 @@ type Registry struct {
 	devices     map[proto.UUID]*entry
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
-	shadowed    bool // a name had two devices for a while: renames come one by one
+	shadowed    bool // a name had two devices for a while, because renames come one by one
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
@@ -78,10 +78,10 @@ type entry struct {
 	Device
 	credentialsID digest
 	indexed       bool   // credentialsID is in the index
-	alias         string // the name it was made with here, before the server gave it another
+	alias         string // the name it was made with here, if the server gave it another
 }
 
-// Device is what a door must know of a device.
+// Device is what a door needs of a device.
 type Device struct {
 	ID          proto.UUID
 	Name        string
@@ -89,10 +89,10 @@ type Device struct {
 	Label       string
 	ProfileID   proto.UUID
 	CustomerID  proto.UUID // proto.NullUUID: none
-	Gateway     bool       // speaks for other devices (device API, MQTT gateway)
+	Gateway     bool       // speaks for other devices (API.md 4.3)
 	Credentials CredentialsType
 	LastGateway proto.UUID // additionalInfo.lastConnectedGateway; zero: none
-	WasNamed    string     // before, when a Watcher hears of DeviceRenamed; "" if it still goes by that name too
+	WasNamed    string     // with DeviceRenamed: the name before; "" if that one still holds
 }
 
 // CredentialsType is how a device proves who it is.
@@ -106,9 +106,9 @@ const (
 	X509Certificate
 )
 
-// Count tells what came of one part of the DownlinkMsgs, in this life. The rest of what was
-// received was acknowledged and not kept: it is not for this edge, was never here, or is of a kind
-// that registry.keep leaves out.
+// Count is what became of one part of the DownlinkMsgs, in the life of this process. The rest of
+// what was received was acknowledged and not kept: it is not for this edge, was never here, or is
+// of a kind that registry.keep leaves out.
 type Count struct {
 	Part      string // its name in DownlinkMsg
 	Received  uint64
@@ -116,8 +116,8 @@ type Count struct {
 	Malformed uint64 // not decodable, or beyond a bound
 }
 
-// Open opens the registry in o.Dir and makes it ready for lookups. Damaged content is left out,
-// never an error: the next sync brings it again.
+// Open opens the registry in o.Dir and makes it ready for lookups. Damaged content is left out and
+// is never an error: the next sync brings it again.
 func Open(o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -159,7 +159,7 @@ func (r *Registry) load() {
 		}
 	})
 	each(devices, func(id proto.UUID, value []byte) {
-		// What is not on its way to the cloud must not be found: its data would be there before it.
+		// A pending creation must not be found: its data would be in the cloud before it.
 		if b, ok := r.creations[id]; ok && !b.queued {
 			return
 		}
@@ -169,7 +169,7 @@ func (r *Registry) load() {
 	})
 	each(deviceCredentials, func(id proto.UUID, value []byte) {
 		if c, ok := decodeCredentials(value); ok {
-			r.index(id, c) // none moves: of two devices with one token only the last keeps its record
+			r.index(id, c) // no token moves: of two devices with one, only the last has kept its record
 		}
 	})
 	r.dropUnkept()

@@ -103,7 +103,7 @@ func TestAnotherEdgeWipes(t *testing.T) {
 	if n, err := r.EndSync(); n != 0 || err != nil || !r.Synced() {
 		t.Fatal(n, err)
 	}
-	// A downlink cannot make us another edge, a connect can.
+	// A downlink cannot make this another edge, a connect can.
 	if apply(t, r, &proto.DownlinkMsg{EdgeConfiguration: &proto.EdgeConfiguration{EdgeIdMSB: 2}}) || r.Devices() != 1 {
 		t.Error("a downlink wiped the registry")
 	}

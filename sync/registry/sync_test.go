@@ -11,7 +11,7 @@ import (
 	"edgesync/proto"
 )
 
-// What is to be asked: what is new once, everything after a sync (CONTRACT.md 6.3, 7.4).
+// What is to be asked: what is new, once; everything after a sync (CONTRACT.md 6.3, 7.4).
 func TestToAsk(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "a"), device(2, "b")))
@@ -72,7 +72,7 @@ func TestSyncSweeps(t *testing.T) {
 	}
 }
 
-// What is stored already, and what was never ours, costs no write.
+// What is stored already, and what was never here, costs no write.
 func TestNothingNewIsNotWritten(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
@@ -94,7 +94,7 @@ func TestNothingNewIsNotWritten(t *testing.T) {
 	}
 }
 
-// What a sync did not bring is no longer ours: of each kind, if the sync is one that brings it
+// A record that a sync did not bring is removed, if the sync is one that brings its kind
 // (CONTRACT.md 3.2, 3.5).
 func TestDiffOfEveryKind(t *testing.T) {
 	for _, full := range []bool{false, true} {

@@ -185,9 +185,8 @@ func TestTheLastHeardIsWhatIsStored(t *testing.T) {
 	}
 }
 
-// While the watcher is inside a call the others go on, until what it has not heard takes 1 MiB:
-// then those wait of whose changes it would hear. What is stored without it hearing of it never
-// waits.
+// While the watcher is inside a call other writers go on, until what it has not heard takes 1 MiB.
+// Then writers of changes that it would hear wait; other changes never wait.
 func TestWritersWaitForAWatcherThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -266,7 +265,7 @@ func (w *caller) call(device proto.UUID) {
 	_ = w.r.Flush()
 }
 
-// A watcher that calls the registry from inside its calls holds nobody up, itself included; a
+// A watcher that calls the registry from inside its calls holds up nobody, itself included. A
 // change that it makes itself is heard after that call.
 func TestAWatcherMayCallTheRegistry(t *testing.T) {
 	r := open(t, t.TempDir())
@@ -304,7 +303,7 @@ func (w changer) SharedAttributes(device proto.UUID, set []proto.KV, deleted []s
 	w.witness.SharedAttributes(device, set, deleted)
 }
 
-// What a watcher hears is its own: the writer may use its buffers again.
+// What a watcher hears is a copy: the writer may use its buffers again.
 func TestWhatIsHeardIsCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, t.TempDir())
@@ -383,7 +382,7 @@ func (w *witness) since() string {
 	return s
 }
 
-// Who watches hears of every change once, and of a sync that brings nothing new not at all.
+// A watcher hears of every change once, and of nothing in a sync that brings nothing new.
 func TestWatcher(t *testing.T) {
 	r := open(t, t.TempDir())
 	w := &witness{}

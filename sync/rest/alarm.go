@@ -39,7 +39,7 @@ type alarmDoc struct {
 
 var severities = []string{"CRITICAL", "MAJOR", "MINOR", "WARNING", "INDETERMINATE"}
 
-// encode writes an alarm with what follows from the rest.
+// encode writes an alarm, with the name and the status that follow from its other fields.
 func (a *alarmDoc) encode() []byte {
 	a.Name = a.Type
 	a.Status = a.status()
@@ -101,7 +101,7 @@ func (c *call) storedAlarm(id proto.UUID) (a alarmDoc, err error) {
 	if a, ok = decodeAlarm(text); !ok {
 		return a, errNotFound
 	}
-	if a.ID == nil { // from the cloud it may stand outside only
+	if a.ID == nil { // the cloud may send the id outside the JSON only
 		a.ID = &reference{"ALARM", proto.FormatUUID(id)}
 	}
 	if c.admin() {
@@ -127,15 +127,15 @@ func (c *call) activeAlarm(originator *reference, typ string) (found alarmDoc, o
 	return found, ok
 }
 
-// alarmEvent is one event about an alarm; every one carries the whole of it.
+// alarmEvent is one event about an alarm; each carries the whole alarm.
 func (c *call) alarmEvent(action proto.Action, t proto.UpdateMsgType, a *alarmDoc) proto.Event {
 	return c.event(proto.KindAlarm, action, a.id(), proto.AppendUpdate(nil, proto.KindAlarm, t, a.id(), string(a.encode())))
 }
 
-// saveAlarm is POST of an alarm: with an id it changes that one, without it the active one of its
-// originator and type, or makes one. The server does the same with a creation, but keeps its own id
-// then; and a creation that comes after the clearing it refuses for good (CONTRACT.md 4.8, 5.6). So
-// what is here already goes up as an update.
+// saveAlarm is POST of an alarm. With an id it changes that alarm; without one it changes the
+// active alarm of the same originator and type, or makes one. The server does the same with a
+// creation, but keeps its own id then, and refuses for good a creation that comes after the
+// clearing (CONTRACT.md 4.8, 5.6). So an alarm that is here already goes up as an update.
 func (c *call) saveAlarm() (any, error) {
 	var in alarmDoc
 	if !registry.ValidObject(c.body) {
@@ -202,7 +202,7 @@ func (c *call) saveAlarm() (any, error) {
 		action, t = proto.ActionUpdated, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE
 	}
 	events := []proto.Event{c.alarmEvent(action, t, &a)}
-	// The server does not take these from a creation or an update.
+	// The server takes neither from a creation or an update: each needs an event of its own.
 	if in.Acknowledged && !a.Acknowledged {
 		a.Acknowledged, a.Ack = true, stamp(in.Ack, now)
 		events = append(events, c.alarmEvent(proto.ActionAlarmAck, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, &a))
@@ -311,7 +311,7 @@ func (c *call) deleteAlarm() (any, error) {
 }
 
 // alarmsOf is GET of the alarms of an originator, the newest first, a page at a time; searchStatus
-// and status choose.
+// and status select.
 func (c *call) alarmsOf() (any, error) {
 	id, err := c.argID(1)
 	if err != nil {

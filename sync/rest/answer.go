@@ -26,7 +26,7 @@ const (
 	wordsNotOffered = "no such path here"
 )
 
-// failure is an answer that is no success.
+// failure is an answer other than a success.
 type failure struct {
 	status, code int
 	message      string

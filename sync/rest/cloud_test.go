@@ -21,7 +21,7 @@ import (
 	"edgesync/wal"
 )
 
-// hands are doors behind which every device answers calls with its parameters.
+// hands are doors whose devices answer each call with its parameters.
 type hands struct{ a *agent.Agent }
 
 func (h *hands) Deliver(c *agent.Call) bool {
@@ -33,8 +33,8 @@ func (h *hands) Deliver(c *agent.Call) bool {
 	return true
 }
 
-// What is done over REST, with and without a link, arrives at the cloud as the real server would
-// store it; and whoever the cloud knows gets in.
+// What is done over REST, with a link and without, arrives at the cloud as the real server would
+// store it; and users that the cloud knows can log in.
 func TestThroughToTheCloud(t *testing.T) {
 	if testing.Short() {
 		t.Skip("listens on a port; left out of -short")
@@ -54,7 +54,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	go cloud.Serve(lis)
 	defer cloud.Stop()
 
-	// An agent as main.go wires it.
+	// An agent as the command run wires it.
 	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
 	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1",
@@ -199,7 +199,7 @@ func TestThroughToTheCloud(t *testing.T) {
 		}
 	}
 
-	// Taken back, with a link.
+	// Undone, with a link.
 	do("POST", "/api/alarm/"+alarmID+"/clear", "")
 	level()
 	there("ALARM", alarm, `{"status":"CLEARED_ACK"}`)

@@ -41,7 +41,7 @@ func (b *credentialsBody) check() (id, value string, err error) {
 	return id, value, nil
 }
 
-// certificateBody is a certificate without what PEM puts around it.
+// certificateBody is a certificate without the frame and the line breaks of PEM.
 func certificateBody(pem string) string {
 	pem = strings.ReplaceAll(strings.ReplaceAll(pem, "-----BEGIN CERTIFICATE-----", ""), "-----END CERTIFICATE-----", "")
 	return strings.Join(strings.Fields(pem), "")
@@ -68,7 +68,7 @@ func (c *call) credentials() (any, error) {
 }
 
 // identified is what is shown of credentials. Those made here have no id of their own until the
-// server gives them one, and clients want one.
+// server gives them one, and clients expect one.
 func (d document) identified(device proto.UUID) json.RawMessage {
 	if isNull(d["id"]) {
 		d["id"] = json.RawMessage(`{"id":"` + proto.FormatUUID(device) + `"}`)
@@ -79,7 +79,7 @@ func (d document) identified(device proto.UUID) json.RawMessage {
 	return d.encode()
 }
 
-// saveCredentials is POST of credentials: they replace those of their device.
+// saveCredentials is POST of credentials, which replace those of their device.
 func (c *call) saveCredentials() (any, error) {
 	var in credentialsBody
 	if !registry.ValidObject(c.body) || json.Unmarshal(c.body, &in) != nil {
@@ -109,7 +109,7 @@ func (c *call) saveCredentials() (any, error) {
 		return nil, bad("Device credentials are already assigned to another device!")
 	}
 	out, _ := decodeDocument([]byte(text))
-	if old, ok := c.Registry.Credentials(id); ok { // the id and the time of what is replaced
+	if old, ok := c.Registry.Credentials(id); ok { // keep the id and the time of what is replaced
 		if was, ok := decodeDocument(old); ok {
 			for _, f := range []string{"id", "createdTime"} {
 				if !isNull(was[f]) {

@@ -15,7 +15,7 @@ import (
 type entityDef struct {
 	kind   proto.Kind
 	typ    string // as ThingsBoard spells it
-	word   string // for people
+	word   string // in messages
 	name   string // the field with the name
 	fields []field
 }
@@ -36,8 +36,8 @@ const (
 	object                // a JSON object
 	list                  // a JSON array
 	kept                  // what is stored already, and nothing else
-	profile               // of a device or asset that is here
-	customer              // that is here
+	profile               // a device or asset profile that is here
+	customer              // a customer that is here
 	owner                 // a device or asset that is here
 )
 
@@ -167,8 +167,8 @@ func (c *call) validRef(def *entityDef, f field, typ string, id proto.UUID, old 
 	}
 }
 
-// validDeviceData reports whether the server can read the data: an unknown type would make it refuse
-// the device (CONTRACT.md 4.5).
+// validDeviceData reports whether the server can read the data: because of an unknown type it would
+// refuse the device (CONTRACT.md 4.5).
 func validDeviceData(v json.RawMessage) bool {
 	type part *struct{ Type string }
 	var j struct {
@@ -188,11 +188,11 @@ func validDeviceData(v json.RawMessage) bool {
 	return false
 }
 
-// tenant is the tenant of this edge, without which nothing can be made here.
+// tenant is the tenant of this edge. Until the cloud has sent it, nothing can be made here.
 func (c *call) tenant() (json.RawMessage, error) {
 	e := c.Registry.Edge()
 	if e == nil {
-		return nil, &failure{http.StatusServiceUnavailable, codeGeneral, "the cloud has not told yet which tenant this edge belongs to"}
+		return nil, &failure{http.StatusServiceUnavailable, codeGeneral, "the cloud has not said yet which tenant this edge belongs to"}
 	}
 	return refJSON("TENANT", proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB)), nil
 }
@@ -221,7 +221,8 @@ func (c *call) build(def *entityDef, in, old document, id proto.UUID) (document,
 			return nil, err
 		}
 	}
-	for f, v := range in { // fields that the server has, of whatever release, and that a script brings back
+	// Fields of the server, of whatever release, that a script sends back.
+	for f, v := range in {
 		if _, known := out[f]; !known && old[f] != nil {
 			out[f] = v
 		}
@@ -235,8 +236,8 @@ func (c *call) build(def *entityDef, in, old document, id proto.UUID) (document,
 	return out, nil
 }
 
-// completeDevice brings type and profile together: the type is the name of the profile. A profile
-// that is not here the server finds or makes by that name.
+// completeDevice makes type and profile agree: the type is the name of the profile. A profile that
+// is not here the server finds or makes by that name.
 func (c *call) completeDevice(d document) {
 	if id, _, ok := d.id("deviceProfileId"); ok {
 		p, _ := c.Registry.Profile(id)
@@ -250,6 +251,7 @@ func (c *call) completeDevice(d document) {
 	}
 }
 
+// completeAsset is completeDevice for assets.
 func (c *call) completeAsset(d document) {
 	want, _, byID := d.id("assetProfileId")
 	name := d.text("type")

@@ -49,7 +49,7 @@ func refJSON(typ string, id proto.UUID) json.RawMessage {
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
 
-// badText tells why the server would refuse a text for good; "" if it would not.
+// badText says why the server would refuse a text for good; "" if it would not.
 func badText(s string) string {
 	switch {
 	case utf8.RuneCountInString(s) > 255:
@@ -60,7 +60,7 @@ func badText(s string) string {
 	return ""
 }
 
-// same reports whether two texts are the same JSON, but for blanks and order.
+// same reports whether two texts are the same JSON, apart from blanks and order.
 func same(a, b json.RawMessage) bool {
 	var x, y any
 	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {

@@ -12,8 +12,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// named finds another entity of that name, which must not be: the server would rename ours
-// (CONTRACT.md 4.8). Dashboards may share theirs.
+// named finds another entity of that name. There must be none, or the server would rename the new
+// one (CONTRACT.md 4.8). Dashboards may share their names.
 func (c *call) named(def *entityDef, name string, but proto.UUID) (found proto.UUID, taken bool) {
 	switch def {
 	case dashboardDef:
@@ -32,7 +32,7 @@ func (c *call) named(def *entityDef, name string, but proto.UUID) (found proto.U
 	return found, taken
 }
 
-// save is POST of an entity: with an id it replaces that one, without it makes one.
+// save is POST of an entity: with an id it replaces that entity, without one it makes an entity.
 func (c *call) save(def *entityDef) (any, error) {
 	in, err := c.object()
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *call) nameIs(id proto.UUID, name string) bool {
 	return ok && d.ID == id
 }
 
-// read1 reads an entity that the user may see.
+// read1 reads one entity, if the user may see it.
 func (c *call) read1(def *entityDef, id proto.UUID) (document, error) {
 	text, ok := c.Registry.Entity(def.kind, id)
 	if !ok {
@@ -145,7 +145,7 @@ func (c *call) read1(def *entityDef, id proto.UUID) (document, error) {
 	return d, nil
 }
 
-// sees reports whether an entity is the user's: a customer's user sees what is assigned to the
+// sees reports whether the user may see an entity: a customer's user sees what is assigned to the
 // customer.
 func (c *call) sees(def *entityDef, d document) bool {
 	if c.admin() {
@@ -223,9 +223,9 @@ func (c *call) referenced(id proto.UUID) (yes bool) {
 			}
 			of, _, _ := d.id("entityId")
 			if own == "" {
-				yes = of == id // a view of it
+				yes = of == id // an entity view of it
 			} else {
-				yes = of != id // a field of another, which takes values of it
+				yes = of != id // a calculated field of another entity, which takes values of it
 			}
 			return !yes
 		}

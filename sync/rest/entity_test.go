@@ -14,7 +14,8 @@ func TestDevices(t *testing.T) {
 		{
 			root, "POST", "/api/device?accessToken=tok-1",
 			`{"name":"probe","label":"made here","additionalInfo":{"gateway":true},"unknown":1}`, 200,
-			`{"name":"probe","type":"default","label":"made here","customerId":{"id":"13814000-1dd2-11b2-8080-808080808080"},"deviceProfileId":` + ref("DEVICE_PROFILE", profile) +
+			`{"name":"probe","type":"default","label":"made here",` +
+				`"customerId":{"id":"13814000-1dd2-11b2-8080-808080808080"},"deviceProfileId":` + ref("DEVICE_PROFILE", profile) +
 				`,"tenantId":` + ref("TENANT", tenant) + `,"deviceData":{"configuration":{"type":"DEFAULT"}},"version":null}`,
 			[]string{`ADDED DEVICE … "label":"made here"`, `CREDENTIALS_UPDATED DEVICE_CREDENTIALS … ACCESS_TOKEN`},
 		},
@@ -72,7 +73,7 @@ func TestDevices(t *testing.T) {
 				`,"name":"meter","label":"mine","customerId":` + ref("CUSTOMER", customer) + `}`, 200, `{"label":"mine"}`,
 			[]string{"UPDATED DEVICE"},
 		},
-		// out of his own hands
+		// The user would give the device away.
 		{ours, "POST", "/api/device", `{"id":` + ref("DEVICE", meter) + `,"name":"meter"}`, 403, "-", nil},
 		{root, "GET", "/api/tenant/devices?deviceName=meter", "", 200, `{"id":` + ref("DEVICE", meter) + `}`, nil},
 		{root, "GET", "/api/tenant/device?deviceName=meter", "", 200, `{"id":` + ref("DEVICE", meter) + `}`, nil},
@@ -139,7 +140,9 @@ func TestCredentials(t *testing.T) {
 		{ours, "POST", path, body(`"credentialsType":"ACCESS_TOKEN","credentialsId":"x"`), 403, "-", nil},
 		{
 			root, "POST", path,
-			body(`"credentialsType":"X509_CERTIFICATE","credentialsValue":"-----BEGIN CERTIFICATE-----\nQUJD\nREVG\n-----END CERTIFICATE-----\n"`), 200, `{"credentialsValue":"QUJDREVG"}`,
+			body(`"credentialsType":"X509_CERTIFICATE",` +
+				`"credentialsValue":"-----BEGIN CERTIFICATE-----\nQUJD\nREVG\n-----END CERTIFICATE-----\n"`),
+			200, `{"credentialsValue":"QUJDREVG"}`,
 			[]string{"CREDENTIALS_UPDATED DEVICE_CREDENTIALS"},
 		},
 		{
@@ -271,9 +274,9 @@ func TestAlarms(t *testing.T) {
 			[]string{`ALARM_CLEAR ALARM … ALARM_CLEAR_RPC_MESSAGE`},
 		},
 		{root, "POST", path + "/clear", "", 400, `{"message":"Alarm was already cleared!"}`, nil},
-		// a script may still look at it and delete it
+		// A script may still read and delete it.
 		{root, "GET", "/api/alarm/info/" + alarmID, "", 200, `{"status":"CLEARED_ACK"}`, nil},
-		// A new one under a new id: that of the old the server would refuse (CONTRACT.md 4.8).
+		// A new alarm gets a new id: with the old id the server would refuse it (CONTRACT.md 4.8).
 		{
 			root, "POST", "/api/alarm", raise(meter, `,"severity":"MINOR","cleared":true`), 200,
 			`{"status":"CLEARED_UNACK"}`,
@@ -281,7 +284,7 @@ func TestAlarms(t *testing.T) {
 		},
 		{root, "GET", "/api/alarm/DEVICE/" + text(meter) + "?pageSize=10&page=0&searchStatus=UNACK", "", 200, `{"totalElements":1}`, nil},
 		{root, "GET", "/api/alarm/DEVICE/" + text(meter) + "?pageSize=10&page=0&status=CLEARED_ACK", "", 200, `{"totalElements":1}`, nil},
-		// with its JSON (CONTRACT.md 5.6)
+		// With its JSON (CONTRACT.md 5.6).
 		{root, "DELETE", path, "", 200, "true", []string{`DELETED ALARM … "severity":"MAJOR"`}},
 		{root, "DELETE", path, "", 404, "-", nil},
 	})

@@ -128,8 +128,8 @@ func (r *rig) uplink() *proto.UplinkMsg {
 	return u
 }
 
-// For every act over REST that a Java edge was recorded with, ours sends the same, or what is told
-// here with the reason.
+// For every act over REST that a Java edge was recorded with, this edge sends the same, or a
+// difference that is listed here with its reason.
 func TestAsTheJavaEdge(t *testing.T) {
 	const (
 		dev   = "6e9be130-e777-11f1-a01d-1d06ed9e169e" // assigned by the cloud
@@ -208,7 +208,7 @@ func TestAsTheJavaEdge(t *testing.T) {
 
 	learn("MADE", send("POST", "/api/device?accessToken=qDeO79MYTinT9Hd4sB1B",
 		`{"name":"je-local-463556","type":"default","label":"made here"}`))
-	// it would overwrite the tenant's profile (CONTRACT.md 5.5)
+	// It would overwrite the tenant's profile (CONTRACT.md 5.5).
 	same(49, func(u *proto.UplinkMsg) { u.DeviceProfileUpdateMsg = nil })
 	send("POST", "/api/device",
 		`{"id":{"entityType":"DEVICE","id":"$MADE"},"name":"je-local-463556","type":"default","label":"relabelled"}`)
@@ -251,7 +251,8 @@ func TestAsTheJavaEdge(t *testing.T) {
 	send("DELETE", "/api/alarm/$ALARM", "")
 	same(91, nil)
 	learn("VIEW", send("POST", "/api/entityView",
-		`{"name":"je-view-463556","type":"default","entityId":{"entityType":"DEVICE","id":"`+dev+`"},"keys":{"timeseries":["a"],"attributes":{"cs":[],"ss":[],"sh":[]}}}`))
+		`{"name":"je-view-463556","type":"default","entityId":{"entityType":"DEVICE","id":"`+dev+`"},`+
+			`"keys":{"timeseries":["a"],"attributes":{"cs":[],"ss":[],"sh":[]}}}`))
 	names["b3ca2550-e777-11f1-aca9-3136bda109e4"] = "VIEW"
 	same(94, nil)
 	learn("BOARD", send("POST", "/api/dashboard", `{"title":"je-dash-463556","configuration":{}}`))

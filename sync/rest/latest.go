@@ -19,9 +19,9 @@ const (
 	latestCost  = 96        // bytes that a value takes beside its own
 )
 
-// Latest holds the latest value of each time series that was accepted here, in memory: what is
-// older than the process is what the cloud sent. An entity that was not heard of for long gives
-// way. Safe for concurrent use.
+// Latest holds the latest value of each time series that was accepted here, in memory. What is
+// older than the process is known from the cloud only. Over the bound the entity gives way that
+// sent nothing for the longest time. Safe for concurrent use.
 type Latest struct {
 	clock *clock.Clock
 
@@ -33,7 +33,7 @@ type Latest struct {
 
 // series are the values of one entity.
 type series struct {
-	turn uint64 // when it was last heard of
+	turn uint64 // of the last value; a higher one is later
 	list []value
 }
 
@@ -42,8 +42,8 @@ type value struct {
 	ts      int64
 }
 
-// NewLatest returns an empty one. What comes before the clock is set is of then, as well as that is
-// known.
+// NewLatest returns an empty Latest. A value that comes before the clock is set gets the time of c
+// when it comes, which may be an estimate.
 func NewLatest(c *clock.Clock) *Latest {
 	return &Latest{clock: c, entities: make(map[proto.UUID]*series)}
 }
@@ -117,7 +117,7 @@ func (l *Latest) observe(id proto.UUID, fragment []byte) {
 	}
 }
 
-// part is the first field of that number, which holds bytes.
+// part returns the first field of that number that holds bytes.
 func part(b []byte, want protowire.Number) ([]byte, bool) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -137,8 +137,8 @@ func part(b []byte, want protowire.Number) ([]byte, bool) {
 	return nil, false
 }
 
-// set takes one value. A device mostly sends the same keys in the same order, so its place is
-// likely to be next; set returns what then is.
+// set takes one value. A device mostly sends the same keys in the same order, so the value is
+// looked for at the index next first. set returns the index behind the one that it used.
 func (l *Latest) set(s *series, ts int64, kv []byte, next int) int {
 	key, ok := part(kv, 1)
 	if !ok || len(kv) > latestValue {
@@ -162,7 +162,7 @@ func (l *Latest) set(s *series, ts int64, kv []byte, next int) int {
 	return at + 1
 }
 
-// evict forgets the entity that was heard of least lately.
+// evict forgets the entity that sent nothing for the longest time.
 func (l *Latest) evict() {
 	var id proto.UUID
 	var oldest *series

@@ -6,7 +6,7 @@ import (
 	"edgesync/proto"
 )
 
-// The latest value that is told here is what the server stores of it (API.md 1.3).
+// The latest value that the API shows is what the server stores of it (API.md 1.3).
 func TestLatestIsAsTheServerStoresIt(t *testing.T) {
 	id := proto.UUID{1}
 	l := NewLatest(nil)

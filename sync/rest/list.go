@@ -56,7 +56,7 @@ func (c *call) byName(def *entityDef, parameter string) (any, error) {
 	return found, nil
 }
 
-// listOfEdge is GET of an edge's entities: there is only this one.
+// listOfEdge is GET of an edge's entities; this edge is the only one.
 func (c *call) listOfEdge(def *entityDef) (any, error) {
 	id, err := c.argID(0)
 	if err != nil {
@@ -110,5 +110,5 @@ func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
 	return p, nil
 }
 
-// maxAnswer ends a page in bytes: of dashboards a thousand would not fit into memory.
+// maxAnswer bounds a page in bytes: a thousand dashboards would not fit into memory.
 const maxAnswer = 2 << 20

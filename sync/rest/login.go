@@ -22,7 +22,7 @@ const (
 )
 
 // nobody is the hash that a password is compared with when there is no such user, so that the time
-// does not tell.
+// of the answer does not show that.
 const nobody = "$2a$10$" + "7EqJtq98hPqEX7fNZaFWoOhi1C0UYy7XhP4g2wSx3vXbQ9y1mR7aG"
 
 // attempts counts wrong passwords by address.
@@ -50,7 +50,8 @@ func (a *attempts) wrong(from string, now time.Time) {
 	a.full[from] = t.Add(wrongEvery)
 }
 
-// place is where an address is counted: by itself, or when there are too many, with all others.
+// countedAs is the address under which attempts from an address are counted: itself, or, when there
+// are too many, "", which the rest share.
 func (a *attempts) countedAs(from string, now time.Time) string {
 	if _, known := a.full[from]; known || len(a.full) < wrongAddresses {
 		return from
@@ -66,8 +67,8 @@ func (a *attempts) countedAs(from string, now time.Time) string {
 	return ""
 }
 
-// address is what is counted by: the address, or the half of an IPv6 address that a host has the
-// whole other half of.
+// address is what attempts are counted by: an IPv4 address, or the first 64 bits of an IPv6
+// address, whose other 64 bits a host chooses itself.
 func address(remote string) string {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -102,7 +103,7 @@ func (c *call) login() (any, error) {
 	default:
 		return nil, tooMany
 	}
-	c.sessions.checking <- struct{}{} // those in front are few and each takes a bounded time
+	c.sessions.checking <- struct{}{} // few wait in front, and each check takes a bounded time
 	u, ok := c.Registry.UserNamed(in.Username)
 	ok = check(&u, in.Password) && ok
 	<-c.sessions.checking
@@ -125,7 +126,7 @@ func check(u *registry.User, password string) bool {
 	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && known
 }
 
-// refresh changes a refresh token for a new pair.
+// refresh gives a new pair of tokens for a refresh token.
 func (c *call) refresh() (any, error) {
 	var in struct {
 		Refresh string `json:"refreshToken"`

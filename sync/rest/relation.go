@@ -22,8 +22,8 @@ var relationGroups = []string{"COMMON", "DASHBOARD", "RULE_CHAIN", "RULE_NODE", 
 
 const commonGroup = "COMMON"
 
-// check finds what the server would refuse for good, or acknowledge and lose: both ends must be
-// there.
+// checkRelation finds what the server would refuse for good, or acknowledge and lose: both ends
+// must be here.
 func (c *call) checkRelation(d *relationDoc) error {
 	for _, end := range []*reference{d.From, d.To} {
 		if end == nil {
@@ -65,8 +65,8 @@ func (d *relationDoc) from() proto.UUID {
 	return id
 }
 
-// relationEvent is one event about a relation, and the same change here. A relation has no id; its
-// events are told by where it begins.
+// relationEvent is one event about a relation, and the same change here. A relation has no id; the
+// entity of its events is the one where the relation begins.
 func (c *call) relationEvent(d *relationDoc, text []byte, deleted bool) (proto.Event, registry.Edit) {
 	action, t := proto.ActionRelationAddOrUpdate, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
 	if deleted {
@@ -180,7 +180,7 @@ func (c *call) relationsFrom(entityType, id, typ string, to bool) (any, error) {
 }
 
 // deleteRelations deletes all common relations of an entity. RELATIONS_DELETED has no form on the
-// wire (CONTRACT.md 5.2), so each that is known here goes up as a deletion of its own.
+// wire (CONTRACT.md 5.2), so each relation that is known here goes up as a deletion of its own.
 func (c *call) deleteRelations() (any, error) {
 	id, ok := proto.ParseUUID(c.query("entityId"))
 	if !ok {
@@ -192,7 +192,7 @@ func (c *call) deleteRelations() (any, error) {
 	c.edit.Lock()
 	defer c.edit.Unlock()
 	list := append(c.relationsOf(id, false, "", commonGroup), c.relationsOf(id, true, "", commonGroup)...)
-	// In portions, for an entity may have thousands.
+	// In portions, because an entity may have thousands.
 	for part := range slices.Chunk(list, 100) {
 		var events []proto.Event
 		var edits []registry.Edit

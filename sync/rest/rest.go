@@ -21,7 +21,7 @@ import (
 // Bounds of requests.
 const (
 	maxBody      = 256 << 10 // bytes of a body
-	maxLogin     = 4 << 10   // of a body with a password
+	maxLogin     = 4 << 10   // bytes of a body with a password
 	bodiesAtOnce = 4         // read and worked on at a time; further ones wait
 	readsAtOnce  = 4         // requests without a body, the same
 	maxPath      = 1 << 10
@@ -33,7 +33,7 @@ type Caller interface {
 	CallDevice(ctx context.Context, device proto.UUID, method, params string, oneway bool, timeout time.Duration) (string, error)
 }
 
-// Options are what the API stands on.
+// Options are what the API needs of its surroundings.
 type Options struct {
 	Registry *registry.Registry
 	Intake   *agent.Intake
@@ -51,8 +51,8 @@ type Handler struct {
 	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
 	reads    chan struct{}
-	// edit is held from the look at what is there to the change of it, so that no two changes miss
-	// each other.
+	// edit is held from the look at what is stored to the change of it, so that no change is lost
+	// to another.
 	edit sync.Mutex
 }
 
@@ -73,7 +73,7 @@ type call struct {
 	args  []string // of the path
 	body  []byte
 	now   time.Time
-	stamp int64 // of the events that it makes: sync.Clock
+	stamp int64 // time of its events: clock.Clock.Stamp
 }
 
 func (c *call) admin() bool { return c.user.Authority == "TENANT_ADMIN" }
@@ -177,8 +177,9 @@ func (c *call) read(limit int64) error {
 	return nil
 }
 
-// commit makes events durable in the queue, and then the changes that they tell of in the registry.
-// It does not end with the request: half of it must not be left to chance.
+// commit makes events durable in the queue, and then the same changes in the registry. It does not
+// end with the request: the queue must not have a change that the registry lacks because a client
+// went away.
 func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	if err := c.accept(events); err != nil {
 		return err
@@ -186,7 +187,7 @@ func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	return c.stored(c.Registry.Edit(c.Intake.End(), edits...))
 }
 
-// stored turns a failure to store what is in the queue already into an answer.
+// stored turns a failure to store what is in the queue already into an answer, and logs it.
 func (c *call) stored(err error) error {
 	if err == nil {
 		return nil

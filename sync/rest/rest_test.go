@@ -22,7 +22,7 @@ type step struct {
 	as, method, path, body string
 	status                 int
 	want                   string // JSON that the answer must have
-	// beginnings of the new events: action, kind; then a text that each must hold, behind " … "
+	// Beginnings of the new events: action, kind; then a text that each must hold, behind " … ".
 	events []string
 }
 

@@ -24,8 +24,8 @@ import (
 	"edgesync/wal"
 )
 
-// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and nobody
-// at the other end.
+// rig is the API on a real registry and a real queue, with what a cloud has provisioned, and
+// without a cloud.
 type rig struct {
 	*testing.T
 	reg    *registry.Registry
@@ -58,7 +58,7 @@ func text(n int) string { return proto.FormatUUID(id(n)) }
 
 func ref(typ string, n int) string { return `{"entityType":"` + typ + `","id":"` + text(n) + `"}` }
 
-// Who and what there is.
+// Numbers of the entities that are provisioned.
 const (
 	edge = iota + 1
 	tenant
@@ -110,7 +110,7 @@ func (r *rig) build(log *slog.Logger) {
 	})
 }
 
-// config is the default one with what is set, as key=value of the environment.
+// settings is the default configuration with what is set, as key=value of the environment.
 func settings(t *testing.T, env ...string) *config.Config {
 	t.Helper()
 	var f config.Flags

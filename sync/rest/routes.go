@@ -9,7 +9,7 @@ type route struct {
 	method, path string
 	who          who
 	do           func(c *call) (any, error)
-	waits        bool // for a device, with a small body: others may go on meanwhile
+	waits        bool // for a device: gives its slot to other requests meanwhile
 }
 
 type who uint8
@@ -100,7 +100,7 @@ var routes = []route{
 	{"POST", "plugins/rpc/twoway/*", users, func(c *call) (any, error) { return c.rpc(false, true) }, true},
 }
 
-// match finds the route of a request; allowed are the methods that the path knows if it is another.
+// match finds the route of a request. If the path knows other methods only, allowed lists them.
 func match(method, path string) (r *route, args []string, allowed string) {
 	segments := strings.Split(path, "/")
 	for i := range routes {

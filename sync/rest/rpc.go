@@ -19,8 +19,8 @@ const (
 	rpcMost    = 30 * time.Second
 )
 
-// rpc calls a device here. v1 is the older form, which tells the two ends of a call without an
-// answer apart.
+// rpc calls a device here. v1 is the older form, which has different answers for a call that was
+// not answered and for one that nobody took.
 func (c *call) rpc(oneway, v1 bool) (any, error) {
 	var in struct {
 		Method     string
@@ -54,7 +54,7 @@ func (c *call) rpc(oneway, v1 bool) (any, error) {
 	}
 	var params bytes.Buffer
 	if len(in.Params) > 0 {
-		_ = json.Compact(&params, in.Params) // it was decoded
+		_ = json.Compact(&params, in.Params) // was decoded, so it is JSON
 	}
 	response, err := c.Calls.CallDevice(c.r.Context(), id, in.Method, params.String(), oneway, timeout)
 	var end *agent.CallError

@@ -15,7 +15,7 @@ const (
 	askedMost = 64
 )
 
-// asks remembers which metadata were asked for.
+// asks remembers which metadata the cloud was asked for.
 type asks struct {
 	mu   sync.Mutex
 	when map[proto.UUID]time.Time

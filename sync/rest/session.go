@@ -26,7 +26,7 @@ type digest = [sha256.Size]byte
 // session is somebody who is logged in. Tokens are known by their digests only.
 type session struct {
 	user             proto.UUID
-	password         digest // of the hash that let him in: another one ends the session
+	password         digest // of the password's hash at login: another one ends the session
 	token, refresh   digest
 	expires, renewal time.Time // until when the two tokens count
 	used             time.Time
@@ -111,7 +111,7 @@ func (h *Handler) session(r *http.Request, now time.Time) (registry.User, error)
 	return h.userOf(o)
 }
 
-// userOf is the user of a session while he may act here, with the password he came with.
+// userOf is the user of a session while the user may act here and has the password of the login.
 func (h *Handler) userOf(o *session) (registry.User, error) {
 	none := &failure{http.StatusUnauthorized, codeAuth, wordsNoSession}
 	if o == nil {
@@ -135,9 +135,9 @@ func bearer(r *http.Request) string {
 	return ""
 }
 
-// newToken makes a token that has the form of a JWT, because ThingsBoard's own clients look into
-// theirs to learn when it ends. For us it is opaque: the whole of it is looked up, what it says is
-// never read, and where the signature belongs stand 260 random bits.
+// newToken makes a token in the form of a JWT, because ThingsBoard's own clients look into theirs
+// to learn when it ends. To the edge the token is opaque: it is looked up as a whole, its claims
+// are never read, and 260 random bits stand where the signature belongs.
 func newToken(u *registry.User, now time.Time, life time.Duration) string {
 	claims, _ := json.Marshal(map[string]any{ // of plain values
 		"iss": "edgesync", "iat": now.Unix(), "exp": now.Add(life).Unix(), "userId": proto.FormatUUID(u.ID),

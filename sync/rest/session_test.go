@@ -12,7 +12,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// A login of nobody costs what one of somebody does.
+// A login of an unknown user costs what a login of a known one does.
 func TestNobodysHashIsCompared(t *testing.T) {
 	if cost, err := bcrypt.Cost([]byte(nobody)); err != nil || cost != bcrypt.DefaultCost {
 		t.Errorf("cost %d, %v", cost, err)
@@ -64,10 +64,10 @@ func TestAttemptsAreBounded(t *testing.T) {
 		t.Errorf("%d addresses", len(a.full))
 	}
 	if a.allowed("somebody new", now) {
-		t.Error("those without a place of their own are not limited")
+		t.Error("addresses that are counted together are not limited")
 	}
 	if !a.allowed("0", now) {
-		t.Error("an address with a place suffers for the others")
+		t.Error("an address that is counted by itself suffers for the others")
 	}
 	if later := now.Add(wrongEvery * 5000); !a.allowed("somebody new", later) {
 		t.Error("not forgotten")

@@ -28,7 +28,8 @@ type subject struct {
 	id  proto.UUID
 }
 
-// onEntity finds the entity that the path names first, if the user may touch its data.
+// onEntity wraps what a path does with the data of an entity: it finds the entity that the path
+// names, if the user may touch its data.
 func onEntity(do func(c *call, of subject) (any, error)) func(c *call) (any, error) {
 	return func(c *call) (any, error) {
 		id, err := c.argID(1)
@@ -153,7 +154,7 @@ func (c *call) saveAttributes(of subject) (any, error) {
 	c.edit.Lock()
 	defer c.edit.Unlock()
 	// The server takes what is newer than what it has (CONTRACT.md 7.2), and its clock may be ahead
-	// of ours.
+	// of this machine's.
 	ts, count := c.Clock.Now(), len(kvs)
 	c.Registry.TimedAttributes(of.id, scope, nil, func(was int64, kv *proto.KV) {
 		count++
@@ -246,8 +247,8 @@ type point struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// latest are the latest values of an entity, of what was accepted here and of what the cloud sent
-// the newer.
+// latest returns the newest value of each time series of an entity, of what was accepted here and
+// of what the cloud sent.
 func (c *call) latest(id proto.UUID) map[string]struct {
 	ts int64
 	kv proto.KV
@@ -294,7 +295,7 @@ func (c *call) timeseries(of subject) (any, error) {
 		}
 		text := valueJSON(&v.kv)
 		if !strict && text[0] != '"' {
-			text = proto.AppendJSONString(nil, string(text)) // as text, which is ThingsBoard's default
+			text = proto.AppendJSONString(nil, string(text)) // a text is ThingsBoard's default
 		}
 		out[k] = []point{{v.ts, text}}
 	}
@@ -310,8 +311,8 @@ func (c *call) timeseriesKeys(of subject) (any, error) {
 	return names, nil
 }
 
-// saveTimeseries is POST of telemetry. Scope and time to live of the path are for the server's
-// database and of no meaning here.
+// saveTimeseries is POST of telemetry. Scope and time to live in the path are for the server's
+// database and mean nothing here.
 func (c *call) saveTimeseries(of subject) (any, error) {
 	lists, err := c.parse(new(payload.Parser).Telemetry, of.id)
 	if err != nil {
@@ -330,13 +331,13 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	return nil, c.accept(events)
 }
 
-// goneScope marks the record of deleted time series in the queue and in the dead-letter log, where
+// goneScope marks the event of deleted time series in the queue and in the dead-letter log, where
 // people look at it.
 const goneScope = "TIMESERIES"
 
-// deleteTimeseries is DELETE of time series: of the latest values here. The protocol has no message
-// for it (CONTRACT.md 5.2), so the event is recorded and ends in the dead-letter log, which says
-// so, and the answer says so too.
+// deleteTimeseries is DELETE of time series: here, of the latest values. The protocol has no
+// message for it (CONTRACT.md 5.2), so the event ends in the dead-letter log, with this reason, and
+// the answer carries a warning.
 func (c *call) deleteTimeseries(of subject) (any, error) {
 	keys, err := c.keysToDelete()
 	if err != nil {

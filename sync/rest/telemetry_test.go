@@ -109,7 +109,7 @@ func TestTimeseries(t *testing.T) {
 		},
 		{root, "GET", base + "/keys/timeseries", "", 200, `["t"]`, nil},
 	})
-	// What the cloud sent counts where nothing newer came here.
+	// What the cloud sent counts unless a newer value came here.
 	r.apply(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
 		EntityIdMSB: msb(meter), EntityIdLSB: lsb(meter), EntityType: "DEVICE",
 		PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5, Kv: []*proto.KeyValueProto{

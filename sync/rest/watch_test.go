@@ -9,7 +9,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// heard notes what live sessions of devices are told.
+// heard notes what sessions of devices would hear.
 type heard struct{ list []string }
 
 func (h *heard) DeviceChanged(d registry.Device, what registry.Change) {

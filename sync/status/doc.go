@@ -1,23 +1,40 @@
-// Package status is what people look at: the page, its JSON, the metrics and health checks,
-// `edgesync status`.
+// Package status is what people look at: the page, its JSON, the metrics, the health checks and
+// `edgesync status`; and the socket by which `edgesync dead` asks the agent.
 //
-// It owns no state. The agent hands it a function that returns a sync.Snapshot, and every door
-// shows that same snapshot:
+// The package owns no state. The agent hands it a function that returns a sync.Snapshot, and every
+// door shows that same snapshot:
 //
 //	            ┌── GET /                  page.html, asks the JSON every two seconds
 //	            ├── GET /api/edge/status   the snapshot and its Health, as JSON
-//	            ├── GET /api/edge/events   what is on flash at some offsets, decoded for the question, as JSON
+//	            ├── GET /api/edge/events   what is on flash at some offsets, decoded, as JSON
 //	snapshot ───┼── GET /metrics           Prometheus text
 //	            ├── GET /healthz           200 while the loop turns and the queue can be written
 //	            ├── GET /readyz            200 when devices can be served
-//	            └── data_dir/agent.sock    one JSON object to whoever connects ── Fetch ── `edgesync status`
-//	dead letters ────── data_dir/agent.sock    to whoever connects and sends a line: Request, Answer ── `edgesync dead`
+//	            └── data_dir/agent.sock    one JSON object to whoever connects: Fetch
+//	dead letters ── data_dir/agent.sock    to whoever sends a line: Request, Answer
 //
-// Without an agent Fetch reads the files of queue and dead letters and says so (running = false).
+// Without an agent Fetch reads the files of the queue and of the dead letters, and says so (running
+// = false).
 //
-// Rules: nothing that is served on a port can change the agent; what agent.sock (0600) can change
-// is what Dead offers; nothing here waits for the cloud; no answer holds a secret (a snapshot has
-// none, and last_error was redacted by who wrote it); text from the cloud reaches a terminal or a
-// page only as text. Judge says in one sentence what is wrong, by the specification's "Health
-// Indicators", the same on page and terminal.
+// # Formats
+//
+// The JSON of /api/edge/status is a Report, of /api/edge/events an EventList. A client of
+// agent.sock sends nothing and gets a Snapshot, or sends one Request as a line of JSON and gets an
+// Answer. The names in all of them are read by scripts and stay.
+//
+// # Invariants
+//
+//   - What is served on a port cannot change the agent. What agent.sock (mode 0600) can change is
+//     what Dead offers.
+//   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
+//   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
+//     secrets in events are masked.
+//   - Text from the cloud reaches a terminal or a page as text only.
+//   - Judge says in one sentence what is wrong, the same on page and terminal.
+//
+// # Files
+//
+// handler.go serves the paths, events.go the page of events, metrics.go the metrics; health.go
+// judges; sock.go and request.go are the agent's end of agent.sock, fetch.go the client's; text.go
+// and show.go print for a terminal.
 package status

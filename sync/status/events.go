@@ -13,14 +13,14 @@ import (
 	"edgesync/wal"
 )
 
-// Events is where the page of cloud events looks: the queue's files, read anew for each request,
+// Events is where GET /api/edge/events looks: the queue's files, read anew for each request;
 // nothing is kept. Its functions are called from many goroutines and must not wait.
 type Events struct {
 	Queue string                         // the queue's directory
 	Name  func(proto.UUID) (name string) // of a device, "" if unknown
 	Dead  func(offset uint64) bool       // whether the event at offset is a dead letter
 
-	mu sync.Mutex // one reader at a time: a reader needs a buffer, and reads up to a segment to find its place
+	mu sync.Mutex // one reader at a time: each needs a buffer, and may read a whole segment to find an offset
 }
 
 const (
@@ -33,11 +33,10 @@ const (
 	eventDecoded = 16 << 10
 )
 
-// Statuses of an event (specification, "Event Status"), beside these what became of those that the
-// identity counts apart.
+// Statuses of an event. Beside PENDING and DEPLOYED they name what the counters count apart.
 const (
 	pending  = "PENDING"
-	deployed = "DEPLOYED" // behind the committed offset; dropped ones that are still in the files among them
+	deployed = "DEPLOYED" // not behind the committed offset; so are dropped ones still in the files
 	deadOne  = "DEAD"
 	damaged  = "DAMAGED" // unreadable, from Offset to Last
 )
@@ -50,7 +49,7 @@ type EventList struct {
 	Limit     uint64      `json:"limit"`
 	Committed uint64      `json:"committed"`
 	Last      uint64      `json:"last"`             // offset of the newest durable frame
-	Hidden    bool        `json:"hidden,omitempty"` // the contents are shown to requests from this machine only
+	Hidden    bool        `json:"hidden,omitempty"` // contents were left out: hide
 	Events    []EventLine `json:"events"`
 }
 
@@ -70,7 +69,7 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; here tells that the request comes from this
+// serveEvents answers with what the queue holds; here means that the request comes from this
 // machine.
 func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
 	s := src.Snapshot()
@@ -94,8 +93,8 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 	_, _ = w.Write(data)
 }
 
-// local reports whether a request comes from this machine. What devices measure is nobody's business
-// who merely reaches the port: elsewhere the contents are left out.
+// local reports whether a request comes from this machine. What devices measure does not concern
+// everyone who reaches the port: elsewhere the contents are left out.
 func local(remote string) bool {
 	a, err := netip.ParseAddrPort(remote)
 	return err == nil && a.Addr().Unmap().IsLoopback()
@@ -108,7 +107,7 @@ func (l *EventList) hide() {
 	}
 }
 
-// number reads a number; an empty text is the usual one.
+// number reads a number; usual stands for an empty text.
 func number(text string, usual uint64) (n uint64, ok bool) {
 	if text == "" {
 		return usual, true
@@ -117,13 +116,13 @@ func number(text string, usual uint64) (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// read fills l with what is at its offsets. When they were dropped from the front of the queue long
-// ago, it begins with what there is.
+// read fills l with what is at its offsets. If these were dropped from the front of the queue, l
+// begins with the oldest that is there.
 func (e *Events) read(l *EventList) error {
 	e.mu.Lock()
 	first := true
 	err := wal.Walk(e.Queue, l.From, func(r *wal.Record) bool {
-		if r.Offset > l.Last { // there may be what is not durable yet
+		if r.Offset > l.Last { // not durable yet
 			return false
 		}
 		if first {

@@ -105,7 +105,8 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	first, _ := json.Marshal(l.Events[0])
-	want := `{"offset":2,"status":"DEPLOYED","time":"1970-01-01T00:00:01Z","action":"TIMESERIES_UPDATED","type":"ENTITY_DATA","entity_type":"DEVICE",` +
+	want := `{"offset":2,"status":"DEPLOYED","time":"1970-01-01T00:00:01Z",` +
+		`"action":"TIMESERIES_UPDATED","type":"ENTITY_DATA","entity_type":"DEVICE",` +
 		`"entity":"01020300-0000-0000-0000-000000000000","name":"Sensor 7","bytes":` +
 		fmt.Sprint(len(all[0].Fragment)) + `,"content":{"ts":1000,"values":{"n":"0"}}}`
 	if string(first) != want {
@@ -148,7 +149,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A page is bounded whatever the events are like, and it shows what is damaged in its place.
+// A page is bounded whatever the events are like, and it shows what is damaged at its offsets.
 func TestEventsAreBoundedAndTellOfDamage(t *testing.T) {
 	var all []wal.Event
 	for range eventsMost + 10 {

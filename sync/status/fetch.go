@@ -17,8 +17,8 @@ import (
 	"edgesync/wal"
 )
 
-// Fetch asks the agent that runs on dataDir; without one it reads the queue's files, and Running is
-// false.
+// Fetch asks the agent that runs on dataDir for its snapshot. Without an agent it reads the files
+// of the queue, and Running is false.
 func Fetch(dataDir string) (agent.Snapshot, error) { return fetch(dataDir, wal.Inspect) }
 
 func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snapshot, error) {
@@ -33,7 +33,8 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	queue := filepath.Join(dataDir, "queue")
 	if _, err := os.Stat(queue); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return s, fmt.Errorf("status: no agent runs on %s and there is no queue in it: name the right directory with --data_dir or --config", strconv.Quote(dataDir))
+			return s, fmt.Errorf("status: no agent runs on %s and there is no queue in it: "+
+				"name the right directory with --data_dir or --config", strconv.Quote(dataDir))
 		}
 		return s, fmt.Errorf("status: %w", err)
 	}
@@ -46,7 +47,7 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 		return s, fmt.Errorf("status: no agent runs on %s; read its dead letters: %w", strconv.Quote(dataDir), err)
 	}
 	failed := st.LastError
-	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // of a process
+	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // meant the process that read the files
 	s = agent.Snapshot{State: agent.Disconnected}
 	agent.AddCounts(&s, st, dead, time.Now())
 	if failed != nil {
@@ -66,7 +67,7 @@ func ask(dataDir string) (s agent.Snapshot, err error) {
 	return s, err
 }
 
-// exchange connects to agent.sock, sends a line, or nothing, and reads the answer.
+// exchange connects to agent.sock, sends line (nothing if it is empty), and reads the answer.
 func exchange(dataDir string, line []byte, patience time.Duration) ([]byte, error) {
 	address, release, err := sockAddress(dataDir)
 	if err != nil {
@@ -82,11 +83,12 @@ func exchange(dataDir string, line []byte, patience time.Duration) ([]byte, erro
 		return nil, err
 	}
 	if len(line) > 0 {
-		_, _ = c.Write(line) // an agent that does not read requests may have answered and closed already
+		_, _ = c.Write(line) // an older agent, which reads no requests, may have closed already
 	}
 	_ = c.(*net.UnixConn).CloseWrite() // so that it need not wait for more
 	data, err := io.ReadAll(io.LimitReader(c, maxAnswer))
-	if len(data) > 0 && errors.Is(err, syscall.ECONNRESET) { // it closed without reading our line; the answer is whole
+	// The agent closed without reading the line; its answer is whole.
+	if len(data) > 0 && errors.Is(err, syscall.ECONNRESET) {
 		err = nil
 	}
 	return data, err

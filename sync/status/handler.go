@@ -12,23 +12,23 @@ import (
 	agent "edgesync/sync"
 )
 
-// Source is where the handler looks. Both functions are called from many goroutines at once and
-// must not wait.
+// Source is what the handler shows. Its functions are called from many goroutines at once and must
+// not wait.
 type Source struct {
 	Snapshot func() agent.Snapshot
-	// Turning reports whether the loop still turns: it has come round not long ago.
+	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
 }
 
-// Report is the JSON of the page: a snapshot and what to think of it.
+// Report is the JSON of the page: a snapshot and its judgement.
 type Report struct {
 	agent.Snapshot
 	Health Health `json:"health"`
 }
 
-// The page's parts; joined once, so that the browser can be told to run exactly these and nothing
-// else.
+// The page's parts, joined once. The content policy holds their hashes, so that a browser runs
+// exactly these and nothing else.
 var (
 	//go:embed page.html
 	pageHTML string
@@ -89,7 +89,7 @@ func Handler(src Source) http.Handler {
 func servePage(w http.ResponseWriter, _ Source, _ url.Values) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", contentPolicy)
-	_, _ = w.Write([]byte(page)) // a reader that went away is no event
+	_, _ = w.Write([]byte(page)) // nothing to do if the reader went away
 }
 
 func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
@@ -104,7 +104,7 @@ func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
 }
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud
-// does (architecture).
+// does.
 func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	switch {
@@ -118,7 +118,7 @@ func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 }
 
 // serveReady answers 200 when devices can be served: the queue is writable and a sync has completed
-// once (architecture).
+// once.
 func serveReady(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
 	state := "\nstate: " + s.State.String()

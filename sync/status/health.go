@@ -8,19 +8,19 @@ import (
 	agent "edgesync/sync"
 )
 
-// Level is how worried one should be.
+// Level is how much something needs a person.
 type Level string
 
-// The levels, from calm to worried.
+// The levels, from calm to urgent.
 const (
 	OK     Level = "ok"
-	Raised Level = "raised" // between the specification's "healthy" and "warning": nothing to do yet
+	Raised Level = "raised" // above healthy, and nothing to do yet
 	Warn   Level = "warning"
 	Bad    Level = "bad"
 )
 
-// Health is a judgement of a snapshot for people. Queue, Latency and Link judge one indicator of
-// the specification each.
+// Health is the judgement of a snapshot: one level and sentence for the whole, and a level for each
+// of queue, latency and link.
 type Health struct {
 	Level   Level  `json:"level"`
 	Text    string `json:"text"`
@@ -29,8 +29,8 @@ type Health struct {
 	Link    Level  `json:"link"`
 }
 
-// Thresholds of the specification, "Health Indicators": healthy below the first, a warning above
-// the second.
+// Thresholds of ThingsBoard Edge's health indicators: healthy below the first, a warning above the
+// second.
 const (
 	queueHealthy, queueWarning     = 1000, 5000
 	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second
@@ -96,7 +96,8 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 	return OK, "All is well; the cloud has everything."
 }
 
-// Balanced reports whether the identity of the counters holds (architecture, rule 4).
+// Balanced reports whether the counters add up: every accepted event is deployed, pending, dropped,
+// dead or damaged.
 func Balanced(s *agent.Snapshot) bool {
 	return s.Accepted == s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged
 }

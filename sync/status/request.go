@@ -19,18 +19,18 @@ import (
 const (
 	// maxRequest bounds a request line in bytes, its end included.
 	maxRequest = 1024
-	// requestGrace is how long a client has to begin a request. One that sends nothing and leaves
-	// its side open, as those who only want the status may, waits so long for it.
+	// requestGrace is how long a client has to begin a request. A client that sends nothing and
+	// leaves its side open, because it only wants the status, waits this long for it.
 	requestGrace = 200 * time.Millisecond
-	// requestPatience is a client's, with an agent that may be busy for 3 s and have another client
-	// before this one.
+	// requestPatience is how long a client waits: the agent may be busy for 3 s and may serve
+	// another client first.
 	requestPatience = 10 * time.Second
-	// lettersPerAnswer keeps an answer far below maxAnswer: a letter takes at most about 7 KiB of
-	// it.
+	// lettersPerAnswer keeps an answer far below maxAnswer: a dead letter takes at most about 7 KiB
+	// of it.
 	lettersPerAnswer = 100
 )
 
-// What one may ask for.
+// What a request may ask for.
 const (
 	doList  = "dead_list"
 	doRetry = "dead_retry"
@@ -38,8 +38,8 @@ const (
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
-// line feed or by closing its side. dead_list lists letters from the offset on; dead_retry and
-// dead_drop are about the letter at the offset, or about all.
+// line feed or by closing the client's side. dead_list lists dead letters from the offset on;
+// dead_retry and dead_drop are about the dead letter at the offset, or about all.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -50,8 +50,8 @@ type Request struct {
 type Answer struct {
 	OK      bool           `json:"ok"`
 	Error   string         `json:"error,omitempty"`
-	Count   int            `json:"count"`           // of letters that it was done to
-	Later   int            `json:"later,omitempty"` // of letters that cannot be dropped yet: ask again in a few seconds
+	Count   int            `json:"count"`           // dead letters that were listed, retried or dropped
+	Later   int            `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
 	Letters []agent.Letter `json:"letters,omitempty"`
 	Next    uint64         `json:"next,omitempty"` // offset to go on listing from
 }
@@ -64,8 +64,8 @@ type Dead interface {
 	Drop(ctx context.Context, offset uint64) (n, later int, err error)
 }
 
-// readRequest reads a line from a client; nothing if it sends none. A line that is too long comes
-// without its end, and is no JSON.
+// readRequest reads a line from a client; nothing if the client sends none. A line that is too long
+// comes back without its end, which is no JSON.
 func readRequest(c net.Conn) []byte {
 	_ = c.SetReadDeadline(time.Now().Add(requestGrace))
 	buf := make([]byte, maxRequest)
@@ -96,7 +96,7 @@ func parseRequest(line []byte) (r Request, err error) {
 	if err := d.Decode(&r); err != nil {
 		return Request{}, errors.New("the request is no JSON object of the kind {\"do\":\"dead_list\"}")
 	}
-	if _, err := d.Token(); err != io.EOF { // what follows may be no JSON at all
+	if _, err := d.Token(); err != io.EOF { // io.EOF: nothing follows
 		return Request{}, errors.New("there is more than one request in the line")
 	}
 	switch r.Do {
@@ -138,18 +138,18 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 	return &a
 }
 
-// ErrNoAgent: nobody answers on agent.sock.
+// ErrNoAgent means that nobody answers on agent.sock.
 var ErrNoAgent = errors.New("no agent answers")
 
-// Ask sends a request to the agent that runs on dataDir. ErrNoAgent if none does.
+// Ask sends a request to the agent that runs on dataDir, or returns ErrNoAgent.
 func Ask(dataDir string, r Request) (a Answer, err error) {
 	line, err := json.Marshal(&r)
 	if err != nil {
 		return a, err
 	}
 	line = append(line, '\n')
-	// A busy machine may keep us from writing for longer than requestGrace. Then the agent has read
-	// nothing and answers with its status.
+	// On a busy machine it may take longer than requestGrace to write the line. The agent has read
+	// nothing then and answers with its status.
 	for range 5 {
 		data, err := exchange(dataDir, line, requestPatience)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {

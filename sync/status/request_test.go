@@ -83,7 +83,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// What clients may send, byte for byte, and what they get: a snapshot if nothing, an answer else.
+// What clients may send, byte for byte, and what they get: a snapshot for nothing, an answer for
+// anything else.
 func TestSocketClients(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Serve(dir, sample, &fakeDead{})
@@ -149,7 +150,7 @@ func TestAskingAnOlderAgent(t *testing.T) {
 	}
 }
 
-// Letters that were delivered or discarded are dead no more, also when no agent runs.
+// Dead letters that were delivered or discarded count no more, also when no agent runs.
 func TestFetchReadsDeadLetters(t *testing.T) {
 	dir := t.TempDir()
 	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue")})

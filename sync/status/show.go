@@ -20,7 +20,7 @@ type View struct {
 }
 
 // Show prints the state of the agent on a data directory to w. With Watch an agent that is away for
-// a while is shown, not an error.
+// a while is shown, and is no error.
 func Show(ctx context.Context, w io.Writer, v View) error {
 	terminal := isTerminal(w)
 	print := func() error {
@@ -49,7 +49,7 @@ func Show(ctx context.Context, w io.Writer, v View) error {
 				_, err = fmt.Fprintln(w, clean(err.Error()))
 			}
 			if err != nil {
-				return err // nobody reads any more
+				return err // the reader is gone
 			}
 		}
 		select {

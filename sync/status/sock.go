@@ -21,7 +21,7 @@ const (
 	maxSockPath = 107
 	// maxAnswer bounds the object that a client reads.
 	maxAnswer = 1 << 20
-	// sockTimeout is the patience with the other end.
+	// sockTimeout bounds a read or a write of the other end.
 	sockTimeout = 2 * time.Second
 )
 
@@ -38,10 +38,9 @@ type Server struct {
 }
 
 // Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot()
-// as one JSON object; one that sends a request line gets the answer (Request). dead may be nil:
-// then there is nothing to ask for. The caller holds data_dir's lock, so a socket that is there
-// already is left over from a crash and is replaced. snapshot and dead are called from one
-// goroutine of the server's.
+// as one JSON object; a client that sends a request line gets the answer (Request). dead may be
+// nil: then requests are refused. The caller holds data_dir's lock, so a socket that is there
+// already was left by a crash and is replaced. One goroutine of the server calls snapshot and dead.
 func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, error) {
 	path := filepath.Join(dataDir, sockName)
 	info, err := os.Lstat(path)
@@ -64,7 +63,7 @@ func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, 
 		release()
 		return nil, fmt.Errorf("status: open %s: %w", path, err)
 	}
-	l.SetUnlinkOnClose(false) // Close does it, by a name that holds for paths of any length
+	l.SetUnlinkOnClose(false) // Close removes it, by a name that works for paths of any length
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		release()
@@ -84,7 +83,7 @@ func (s *Server) serve(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			time.Sleep(100 * time.Millisecond) // out of descriptors: do not spin
+			time.Sleep(100 * time.Millisecond) // no descriptors left: do not spin
 			continue
 		}
 		var answer any
@@ -96,7 +95,7 @@ func (s *Server) serve(ctx context.Context) {
 		}
 		if data, err := json.Marshal(answer); err == nil {
 			_ = c.SetDeadline(time.Now().Add(sockTimeout))
-			_, _ = c.Write(append(data, '\n')) // a client that went away is no event
+			_, _ = c.Write(append(data, '\n')) // nothing to do if the client went away
 		}
 		c.Close()
 	}
@@ -112,7 +111,7 @@ func (s *Server) Close() error {
 }
 
 // sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when
-// data_dir is longer. release is to be called when the name is no longer used.
+// data_dir is longer. The caller calls release when the name is no longer used.
 func sockAddress(dataDir string) (address string, release func(), err error) {
 	path := filepath.Join(dataDir, sockName)
 	if len(path) <= maxSockPath {

@@ -378,7 +378,8 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 	if s.Running || s.State != agent.Disconnected {
 		t.Error("it pretends that an agent runs")
 	}
-	if _, err := fetch(dir, func(string) (wal.Stats, error) { return wal.Stats{}, wal.ErrUnavailable }); !errors.Is(err, wal.ErrUnavailable) {
+	_, err = fetch(dir, func(string) (wal.Stats, error) { return wal.Stats{}, wal.ErrUnavailable })
+	if !errors.Is(err, wal.ErrUnavailable) {
 		t.Errorf("unreadable files: %v", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// Print writes a snapshot for people to w, with colours only if w is a terminal that shows them.
-// now is for ages.
+// Print writes a snapshot for people to w, in colours if colour is true. now is what ages are
+// counted to.
 func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p := painter{colour: colour}
 	h := Judge(s)
@@ -79,7 +79,8 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	return err
 }
 
-// left names what came from the cloud and was not kept, the most first, at most four kinds.
+// left names what came from the cloud and was not kept: at most four kinds, the most frequent
+// first.
 func left(parts []agent.Part) string {
 	var b strings.Builder
 	named := make(map[string]bool)
@@ -105,7 +106,7 @@ func left(parts []agent.Part) string {
 	return b.String()
 }
 
-// flash tells what the medium has borne today, and how long it will.
+// flash says what the medium has borne today, and how long it will last.
 func flash(s *agent.Snapshot) string {
 	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
 		plural(s.CommitsToday, "commit", "commits"))
@@ -175,7 +176,8 @@ func (p *painter) bold(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, bounded.
+// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, 300
+// characters at most.
 func clean(s string) string {
 	const most = 300
 	var b strings.Builder

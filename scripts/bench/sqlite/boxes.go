@@ -22,7 +22,8 @@ import (
 // fragment is the size of an event's content in bytes: three values of telemetry have about 95.
 const fragment = 100
 
-// group is what one commit makes durable. next numbers the events of a box over all its groups, in their Time.
+// group is what one commit makes durable. next numbers the events of a box over all its groups, in
+// their Time.
 type group struct {
 	events []wal.Event
 	next   int64
@@ -79,7 +80,8 @@ func openQueue(dir string) (*queue, error) {
 		return nil, err
 	}
 	q, err := wal.Open(wal.Options{
-		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew, Fill: on.InPlace(), Log: slog.New(slog.DiscardHandler),
+		Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt"), Policy: wal.RejectNew,
+		Fill: on.InPlace(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
@@ -133,13 +135,15 @@ const (
 
 func (k kind) String() string { return [...]string{"plain", "tuned", "lean"}[k] }
 
-// settings are SQLite's. With the file held exclusively there are no locks and there is no shared memory; 8 MiB of cache.
+// settings are SQLite's. With the file held exclusively there are no locks and there is no shared
+// memory; 8 MiB of cache.
 func (k kind) settings() []string {
 	if k == plain {
 		return []string{"PRAGMA synchronous=FULL"}
 	}
 	return []string{
-		"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY",
+		"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
+		"PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY",
 	}
 }
 
@@ -227,7 +231,8 @@ func openTable(dir string, k kind) (*table, error) {
 		{&t.begin, "BEGIN IMMEDIATE"},
 		{&t.commit, "COMMIT"},
 		{&t.insert, k.insert()},
-		{&t.pick, "SELECT seq, ts, entity_body, entity_id, cloud_event_type, cloud_event_action FROM cloud_event WHERE seq > ? AND status = 'PENDING' ORDER BY seq LIMIT ?"},
+		{&t.pick, "SELECT seq, ts, entity_body, entity_id, cloud_event_type, cloud_event_action FROM cloud_event" +
+			" WHERE seq > ? AND status = 'PENDING' ORDER BY seq LIMIT ?"},
 		{&t.update, "UPDATE cloud_event SET status = 'DEPLOYED' WHERE status = 'PENDING' AND seq > ? AND seq <= ?"},
 		{&t.remove, "DELETE FROM cloud_event WHERE status = 'DEPLOYED' AND seq > ? AND seq <= ?"},
 		{&t.count, "SELECT count(*) FROM cloud_event WHERE status = 'PENDING' AND seq > ?"},
@@ -278,7 +283,8 @@ func (t *table) put(g *group) error {
 		} else {
 			var id [16]byte // in order, as time-based ones nearly are: kind to the index
 			binary.BigEndian.PutUint64(id[:], uint64(e.Time))
-			err = t.do(t.insert, e.Time, e.Entity[:], e.Time, e.Fragment, id[:], e.Time, t.tenant[:], t.tenant[:], "TIMESERIES", "DEVICE", "TIMESERIES_UPDATED")
+			err = t.do(t.insert, e.Time, e.Entity[:], e.Time, e.Fragment, id[:], e.Time, t.tenant[:], t.tenant[:],
+				"TIMESERIES", "DEVICE", "TIMESERIES_UPDATED")
 		}
 		if err != nil {
 			return err
@@ -287,7 +293,8 @@ func (t *table) put(g *group) error {
 	return t.do(t.commit)
 }
 
-// settle marks what was acknowledged since the last time, and now and then deletes what is marked, in the transaction under way.
+// settle marks what was acknowledged since the last time, and now and then deletes what is marked,
+// in the transaction under way.
 func (t *table) settle() error {
 	if t.acked == t.marked {
 		return nil

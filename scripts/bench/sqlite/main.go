@@ -1,22 +1,27 @@
-// Bench-sqlite compares the queue with what stands in its place elsewhere: an outbox table with a status column, in SQLite. Both get
-// the same events in the same groups on the same directory, in turns in one run, and so does a bare loop of write and fdatasync.
+// Bench-sqlite compares the queue with what stands in its place elsewhere: an outbox table with a
+// status column, in SQLite. Both get the same events in the same groups on the same directory, in
+// turns in one run, and so does a bare loop of write and fdatasync.
 //
 //	ingest    groups of so many events, each durable before the next
-//	together  the same, and whenever a hundred are pending a batch of a hundred is read in order and acknowledged
+//	together  the same, and whenever a hundred are pending a batch of a hundred is read in order
+//	          and acknowledged
 //	drain     a backlog, in batches of a hundred
 //
-// There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key, an index for the reader, and marks a
-// batch in a transaction of its own; of SQLite's settings it changes synchronous=FULL only, so that it has SQLite's own rollback journal.
-// The bound is on this one. "tuned" is the same table with a write-ahead log, the file held exclusively and a larger cache. "lean" is the
-// best that could be thought of: tuned, with no more columns than our frames have fields, the order as the primary key and so no index at
-// all, and marks in the transaction of the next group.
+// There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key, an
+// index for the reader, and marks a batch in a transaction of its own; of SQLite's settings it
+// changes synchronous=FULL only, so that it has SQLite's own rollback journal. The bound is on this
+// one. "tuned" is the same table with a write-ahead log, the file held exclusively and a larger
+// cache. "lean" is the best that could be thought of: tuned, with no more columns than our frames
+// have fields, the order as the primary key and so no index at all, and marks in the transaction of
+// the next group.
 //
-// What a commit of either costs depends on the medium: where an fsync takes long all three come near each other, but for the number of
-// commits. On ext4 SQLite has an advantage over files that grow, ours and the bare one: its log keeps its size, so that fdatasync writes
-// no journal.
+// What a commit of either costs depends on the medium: where an fsync takes long all three come
+// near each other, but for the number of commits. On ext4 SQLite has an advantage over files that
+// grow, ours and the bare one: its log keeps its size, so that fdatasync writes no journal.
 //
-// It is a module of its own, so that the product depends on no SQLite. The driver is github.com/mattn/go-sqlite3, SQLite itself in C,
-// which is faster than its translations to Go; it takes a C compiler.
+// It is a module of its own, so that the product depends on no SQLite. The driver is
+// github.com/mattn/go-sqlite3, SQLite itself in C, which is faster than its translations to Go; it
+// takes a C compiler.
 package main
 
 import (
@@ -66,8 +71,10 @@ func run(in string, round time.Duration) (under int, err error) {
 	defer os.RemoveAll(dir)
 	fmt.Printf("%s/%s, %d CPUs, %s, SQLite %s: synchronous=FULL, one connection, prepared statements; tuned and lean: journal_mode=WAL\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), sqlite)
-	fmt.Printf("events of %d bytes; events per second; bytes written to the disk per event byte, without the file system's journal\n\n", fragment)
-	fmt.Printf("%-40s %9s %9s %9s %8s %8s  %-10s %s\n", "what", "edgesync", "SQLite", "bare", "/SQLite", "/bare", "bound", "written: ours, SQLite's")
+	fmt.Printf("events of %d bytes; events per second; "+
+		"bytes written to the disk per event byte, without the file system's journal\n\n", fragment)
+	fmt.Printf("%-40s %9s %9s %9s %8s %8s  %-10s %s\n",
+		"what", "edgesync", "SQLite", "bare", "/SQLite", "/bare", "bound", "written: ours, SQLite's")
 	for _, drain := range []bool{false, true} {
 		for _, size := range []int{1, 16, 100, 256} {
 			for _, k := range []kind{plain, tuned, lean} {
@@ -97,7 +104,8 @@ func run(in string, round time.Duration) (under int, err error) {
 type box interface {
 	// put makes a group durable.
 	put(*group) error
-	// drain reads the next events in order, n at most, and marks them as acknowledged by the cloud. It returns how many there were.
+	// drain reads the next events in order, n at most, and marks them as acknowledged by the cloud.
+	// It returns how many there were.
 	drain(n int) (int, error)
 	// pending counts the events that are not acknowledged.
 	pending() (int, error)

@@ -1,5 +1,7 @@
-// Command paho drives Eclipse's Go client, the one that most devices written in Go use, against an agent: paho ADDRESS TOKEN. It is a module of its
-// own, so that the agent's does not grow by it; clients_test.go runs it. It prints "ready" when the cloud may act, and "ok" when all came as it should.
+// Command paho drives Eclipse's Go client, the one that most devices written in Go use, against an
+// agent: paho ADDRESS TOKEN. It is a module of its own, so that the agent's does not grow by it;
+// clients_test.go runs it. It prints "ready" when the cloud may act, and "ok" when all came as it
+// should.
 package main
 
 import (
@@ -53,7 +55,8 @@ func run(address, token string) error {
 	}
 	defer c.Disconnect(100)
 	attributes, calls := make(chan string, 1), make(chan string, 1)
-	if err := wait("subscribe", c.Subscribe("v1/devices/me/attributes", 1, func(_ mqtt.Client, m mqtt.Message) { attributes <- string(m.Payload()) })); err != nil {
+	heard := func(_ mqtt.Client, m mqtt.Message) { attributes <- string(m.Payload()) }
+	if err := wait("subscribe", c.Subscribe("v1/devices/me/attributes", 1, heard)); err != nil {
 		return err
 	}
 	if err := wait("subscribe", c.Subscribe("v1/devices/me/rpc/request/+", 1, func(c mqtt.Client, m mqtt.Message) {
