@@ -115,7 +115,10 @@ func TestCitations(t *testing.T) {
 	for law, file := range laws {
 		known[law] = sectionsOf(t, file)
 	}
-	for law, want := range map[string][]string{"CONTRACT.md": {"0", "4.3", "5.11", "9", "10.17", "12", "13.9"}, "API.md": {"1.3", "2", "4.3", "9"}} {
+	for law, want := range map[string][]string{
+		"CONTRACT.md": {"0", "4.3", "5.11", "9", "10.17", "12", "13.9"},
+		"API.md":      {"1.3", "2", "4.3", "9"},
+	} {
 		for _, s := range want {
 			if !known[law][s] {
 				t.Errorf("%s has no section %s, so its headings are not read right", law, s)
@@ -162,6 +165,46 @@ func TestNoOldCitations(t *testing.T) {
 			t.Errorf("%s: %q; cite as CONTRACT.md 4.3 or API.md 1.3, or name the file", name, found)
 		}
 	})
+}
+
+var (
+	link   = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
+	title  = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	fenced = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```")
+	sign   = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+)
+
+// Every link of a document to another one, or to a heading, leads somewhere.
+func TestLinks(t *testing.T) {
+	n := 0
+	repositoryTexts(t, func(name, text string) {
+		if filepath.Ext(name) != ".md" {
+			return
+		}
+		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			n++
+			file := name
+			if m[1] != "" {
+				file = filepath.Join(filepath.Dir(name), filepath.FromSlash(m[1]))
+			}
+			b, err := os.ReadFile(filepath.Join("..", file))
+			if err != nil {
+				t.Errorf("%s links to %s: %v", name, m[0], err)
+				continue
+			}
+			found := m[2] == ""
+			for _, h := range title.FindAllStringSubmatch(fenced.ReplaceAllString(string(b), ""), -1) {
+				anchor := strings.ReplaceAll(sign.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")
+				found = found || anchor == m[2]
+			}
+			if !found {
+				t.Errorf("%s links to %s, which is no heading there", name, m[0])
+			}
+		}
+	})
+	if n < 30 {
+		t.Errorf("only %d links", n)
+	}
 }
 
 // Every rule in the tables of rules belongs to a section of the contract, and every message in

@@ -151,7 +151,7 @@ const flashSoon = time.Minute
 func addFlash(s *Snapshot, q wal.Stats) {
 	t := q.Today
 	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday, s.Stretched = t.Written, t.Wear, t.Fsyncs, t.Commits, q.Stretched
-	s.FlashCommit = q.CommitBytes
+	s.FlashCommit, s.SlowFsyncs = q.CommitBytes, q.SlowSyncs
 	if t.Events > 0 {
 		s.FlashAmplified = float64(t.Wear) / float64(t.Events)
 	}

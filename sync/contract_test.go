@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// sections are those of the wire contract that have rules, with the number of numbered ones below each.
+// sections are those of CONTRACT.md that have rules, with the number of numbered ones below each.
 var sections = func() (list []string) {
 	for _, s := range []struct{ section, below int }{{0, 0}, {1, 6}, {2, 8}, {3, 6}, {4, 8}, {5, 11}, {6, 5}, {7, 4}, {8, 2}, {9, 0}, {10, 30}, {11, 0}, {12, 0}} {
 		if s.below == 0 {
@@ -29,8 +29,10 @@ var sections = func() (list []string) {
 
 // testDirs are where the packages named in the table have their tests.
 var testDirs = map[string]string{
-	"cli": "cli", "config": "config", "clock": "clock", "proto": filepath.Join("..", "proto"), "sync": ".", "registry": "registry", "rest": "rest", "device": "device", "cloudtest": "cloudtest",
-	"scripts/cloud": filepath.Join("..", "scripts", "cloud"),
+	"sync": ".", "cli": "cli", "config": "config", "clock": "clock", "link": "link", "calls": "calls",
+	"registry": "registry", "rest": "rest", "cloudtest": "cloudtest",
+	"device": "device", "payload": filepath.Join("device", "payload"), "mqtt": filepath.Join("device", "mqtt"),
+	"proto": filepath.Join("..", "proto"), "scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 
 // testNames are the tests of a directory with the names of their subtests, as far as these stand in them as they are.

@@ -51,7 +51,7 @@ func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded fun
 // tellDiscarded has the cloud told what the bound of the dead-letter log has pushed out.
 func (l *loop) tellDiscarded(now time.Time) {
 	if g := l.Dead.TakeGap(); g.Events > 0 {
-		l.queue.Tell(g)
+		l.queue.AddGap(g)
 		l.complain("the dead-letter log is full, and its oldest letters were dropped", "what the cloud goes on refusing", now, "letters", g.Events)
 	}
 }

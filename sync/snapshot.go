@@ -66,6 +66,7 @@ type Snapshot struct {
 	CommitsToday    uint64     `json:"commits_today"`
 	Medium          string     `json:"medium"`            // file system and device of data_dir, and what a commit costs there
 	Stretched       uint64     `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
+	SlowFsyncs      uint64     `json:"slow_fsyncs"`       // of this life, above wal.SlowSync
 	UptimeMS        int64      `json:"uptime_ms"`
 	QueueBytes      int64      `json:"queue_bytes"`
 	Committed       uint64     `json:"committed"`       // offset

@@ -9,8 +9,9 @@ import (
 
 const day = 24 * time.Hour
 
-// budget is the token bucket of the flash (architecture, "Flash budget"): while there are tokens every commit is immediate. What it
-// gives in any 24 hours is at most perDay: the bucket's content and what flows in meanwhile. The holder of Queue.own owns it.
+// budget is the token bucket of the flash (config.toml.example, queue.flash_budget): while it has
+// tokens every commit is immediate. What it gives in any 24 hours is at most perDay: the bucket's
+// content and what flows in meanwhile. The holder of Queue.own owns it.
 type budget struct {
 	perDay int64 // bytes; 0 = unlimited
 	tokens int64 // bytes; negative after a commit that could not wait
@@ -20,7 +21,7 @@ type budget struct {
 // capacity is what may be spent at once: an hour's share.
 func (b *budget) capacity() int64 { return b.perDay / 24 }
 
-// perSecond is what flows in, in bytes: what the bucket does not hold.
+// perSecond is what flows in a second, in bytes: what of a day the bucket itself does not hold.
 func (b *budget) perSecond() float64 { return float64(b.perDay-b.capacity()) / day.Seconds() }
 
 func (b *budget) refill(now time.Time) {
@@ -29,14 +30,14 @@ func (b *budget) refill(now time.Time) {
 	} else if d := now.Sub(b.at); d > 0 {
 		in := int64(min(d, day).Seconds() * b.perSecond())
 		if in == 0 {
-			return // too short a time to count; it is not lost, because at stays
+			return // too short a time to count; at stays, so it is not lost
 		}
 		b.tokens = min(b.capacity(), b.tokens+in)
 	}
 	b.at = now
 }
 
-// wait is how long it takes until a commit of so many bytes has its tokens; 0 = it has them now.
+// wait is how long it takes until a commit of so many bytes has its tokens; 0 = now.
 func (b *budget) wait(cost int64, now time.Time) time.Duration {
 	if b.perDay <= 0 {
 		return 0
@@ -49,7 +50,8 @@ func (b *budget) wait(cost int64, now time.Time) time.Duration {
 	return time.Duration(float64(missing) / b.perSecond() * float64(time.Second))
 }
 
-// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not slow the days after it.
+// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not
+// slow the days after it.
 func (b *budget) spend(cost int64, now time.Time) {
 	if b.perDay <= 0 {
 		return
@@ -58,7 +60,8 @@ func (b *budget) spend(cost int64, now time.Time) {
 	b.tokens = max(b.tokens-cost, -b.capacity())
 }
 
-// Account is what was written to the medium since midnight UTC, or since this process began if that was later.
+// Account is what was written to the medium since midnight UTC, or since this process began if that
+// was later.
 type Account struct {
 	Written int64  // bytes handed to files
 	Wear    int64  // bytes that the medium has written for it, by what a commit costs it
@@ -99,8 +102,8 @@ func (l *ledger) turn() {
 	}
 }
 
-// wear is what a write of n bytes behind at bytes of a file costs the medium: whole blocks, and what every commit costs beside the
-// block that it always touches.
+// wear is what a write of n bytes at position at of a file costs the medium in bytes: commit, which
+// covers the first block, and each further block that it touches.
 func wear(at, n, commit int64) int64 {
 	blocks := (at+max(n, 1)-1)/disk.Block - at/disk.Block + 1
 	return commit + (blocks-1)*disk.Block

@@ -10,8 +10,9 @@ import (
 	"edgesync/wal/disk"
 )
 
-// The committed file holds the committed position in two slots that lie in different sectors and are written in turn, so that a torn
-// write leaves the other one. Its loss means that events are sent again, never that one is skipped.
+// The committed file holds the committed position in two slots, which lie in different sectors and
+// are written in turn, so that a torn write leaves the other one. Its loss means that events are
+// sent again, never that one is skipped.
 const (
 	committedName = "committed"
 	slotSize      = 4 + 4 + 8 + 2 + maxControlSize // magic, CRC-32C, generation, length, control and zeros behind it
@@ -19,7 +20,7 @@ const (
 	slotMagic     = 0x32636573 // "sec2"
 )
 
-// committedFile is the file and what stands in it. The committer's goroutine owns it after Open.
+// committedFile is the open file. The holder of Queue.own owns it after Open.
 type committedFile struct {
 	f          *os.File
 	generation uint64
@@ -39,7 +40,8 @@ func appendSlot(dst []byte, generation uint64, c *control) []byte {
 }
 
 func parseSlot(b []byte) (generation uint64, c control, ok bool) {
-	if len(b) < slotSize || binary.LittleEndian.Uint32(b) != slotMagic || binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:slotSize], castagnoli) {
+	if len(b) < slotSize || binary.LittleEndian.Uint32(b) != slotMagic ||
+		binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:slotSize], castagnoli) {
 		return 0, c, false
 	}
 	n := int(binary.LittleEndian.Uint16(b[16:]))
@@ -67,14 +69,14 @@ func readCommitted(dir string) (c control, generation uint64, ok bool) {
 	return c, generation, ok
 }
 
-// unwritten tells whether the file is there and nothing was written to it yet.
+// unwritten reports whether the file is there and nothing was written to it yet.
 func unwritten(dir string) bool {
 	b, err := disk.Read(filepath.Join(dir, committedName), slotDistance+slotSize)
 	return err == nil && zeros(b)
 }
 
-// openCommitted opens or creates the file. A new one gets its full size at once, so that a full disk does not keep the offset from
-// being written. What is no file is set aside.
+// openCommitted opens or creates the file. A new one gets its full size at once, so that a full
+// disk does not keep the position from being written. What is no regular file is set aside.
 func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {
 	path := filepath.Join(dir, committedName)
 	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {

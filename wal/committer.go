@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// run is the committer: it makes group after group durable and looks after the files between them.
+// run is the committer's goroutine: it makes group after group durable, and looks after the files
+// between them.
 func (q *Queue) run() {
 	defer close(q.closed)
 	timer := time.NewTimer(fileAfter)
@@ -28,7 +29,7 @@ func (q *Queue) run() {
 	}
 }
 
-// work commits what is due and does the upkeep; it returns when to come again at the latest.
+// work commits what is due and does the upkeep. It returns when to come again at the latest.
 func (q *Queue) work() time.Duration {
 	q.own.Lock()
 	defer q.own.Unlock()
@@ -39,15 +40,16 @@ func (q *Queue) work() time.Duration {
 			return min(q.maintain(now), d)
 		}
 		again := q.flush(true)
-		d = q.maintain(time.Now()) // between groups too: writers that never pause must not hold it up
+		d = q.maintain(time.Now()) // between groups too, or writers that never pause would hold the upkeep up
 		if !again {
 			return d
 		}
 	}
 }
 
-// hold is how long the pending group should still collect, because the flash budget is short; at most queue.max_delay from its first
-// event on, and not beyond what a group holds. behind is the group in front of it if that is not durable, and so not charged, yet.
+// hold is how long the pending group should still collect because the flash budget is short: at
+// most queue.max_delay from its first event on, and not beyond what a group holds. behind is the
+// group in front of it if that is not durable, and so not charged, yet.
 func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	if q.o.FlashBudget <= 0 {
 		return 0
@@ -66,18 +68,18 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
 }
 
-// commit writes one group and makes it durable: one write for each segment it touches and one fsync. With Options.Interval the fsync
-// comes later.
+// commit writes one group and makes it durable: one write for each segment it touches and one
+// fsync. With Options.Interval the fsync comes later.
 func (q *Queue) commit(g *group) error {
 	w, err := q.put(g, nil)
 	if err != nil {
 		return err
 	}
-	return q.settle(w)
+	return q.makeDurable(w)
 }
 
-// settle makes a group durable that is written.
-func (q *Queue) settle(w *written) error {
+// makeDurable syncs a group that is written, and accepts it.
+func (q *Queue) makeDurable(w *written) error {
 	if q.o.Interval == 0 {
 		if err := q.fsync(w.newest().first); err != nil {
 			return q.poison(err, time.Now())
@@ -87,16 +89,16 @@ func (q *Queue) settle(w *written) error {
 	return nil
 }
 
-// written is a group that the library has written, with what the queue will be once it is durable.
+// written is a group that the library has written, and what the queue will be once that is durable.
 type written struct {
-	g     *group
-	end   Position
-	tail  segment   // what was the tail
-	begun []segment // segments that begin with it
-	bytes int
-	told  Position // committed position that it, or one before it, tells
-	gap   Gap      // not told by it
-	err   error    // or why it is not written; then nothing above counts but g
+	g         *group
+	end       Position
+	tail      segment   // what was the tail
+	begun     []segment // segments that begin with it
+	bytes     int
+	committed Position // that its control frame, or an earlier one, holds
+	gap       Gap      // that no event up to it reports
+	err       error    // or why it is not written; then only g counts
 }
 
 // newest is the segment in which the group ends.
@@ -107,7 +109,8 @@ func (w *written) newest() *segment {
 	return &w.tail
 }
 
-// put makes room for a group and has the library write it. behind is the group in front of it if that is not durable yet.
+// put makes room for a group and has the library write it. behind is the group in front of it, if
+// that is not durable yet.
 func (q *Queue) put(g *group, behind *written) (*written, error) {
 	now := time.Now()
 	if q.store == nil {
@@ -117,7 +120,7 @@ func (q *Queue) put(g *group, behind *written) (*written, error) {
 	}
 	recorded := false
 	if behind == nil {
-		if len(g.buf) > 0 { // a lone control frame, which proves that the medium takes writes again, does not wait for room
+		if len(g.buf) > 0 { // a lone control frame is a probe of the medium, and does not wait for room
 			if err := q.quota(int64(len(g.buf)), now); err != nil {
 				return nil, err
 			}
@@ -129,17 +132,18 @@ func (q *Queue) put(g *group, behind *written) (*written, error) {
 	}
 	w := q.compose(g, behind, recorded)
 	if err := q.write(now, w, behind != nil); err != nil {
-		if behind != nil { // the one in front of it comes first
+		if behind != nil { // the outcome of the one in front of it comes first
 			return nil, err
 		}
 		return nil, q.poison(err, now)
 	}
-	q.lastWrite, q.telling = now, w.told
+	q.lastWrite, q.framing = now, w.committed
 	return w, nil
 }
 
-// compose makes the library's batch of a group. The library begins a new segment when the present one has reached its size, in the middle
-// of a batch too. Each begins with a control frame, so that start-up and damage need no other segment to know the count.
+// compose makes the library's batch of a group. The library begins a new segment when the present
+// one has reached its size, in the middle of a batch too. Each segment begins with a control frame,
+// so that start-up and repair need no other segment to know the count.
 func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	w := &q.groups[0]
 	if behind == w {
@@ -152,7 +156,7 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	if behind != nil {
 		w.end, w.tail, state.gap = behind.end, *behind.newest(), behind.gap
 	}
-	w.told = state.committed
+	w.committed = state.committed
 	s := &w.tail
 	begin := func() {
 		w.begun = append(w.begun, segment{first: w.end.Offset + 1})
@@ -178,7 +182,7 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 		return state.append(appendFrame(room[:0], frameControl, &Event{Time: q.o.Now()}))
 	}
 	q.batch.Clear()
-	if state.committed.Offset != q.telling.Offset || !q.proven {
+	if state.committed.Offset != q.framing.Offset || !q.proven {
 		put(control())
 	}
 	at := 0
@@ -201,7 +205,7 @@ func (q *Queue) compose(g *group, behind *written, recorded bool) *written {
 	return w
 }
 
-// accept is for a group that is durable or, with Options.Interval, written.
+// accept takes a group into the queue that is durable or, with Options.Interval, written.
 func (q *Queue) accept(w *written) {
 	now := time.Now()
 	if !q.proven {
@@ -218,7 +222,7 @@ func (q *Queue) accept(w *written) {
 	q.lastErr = nil
 	q.gap = w.gap
 	if q.dirty.IsZero() {
-		q.synced, q.told = w.end, w.told
+		q.synced, q.framed = w.end, w.committed
 	}
 	q.mu.Unlock()
 	if !q.dirty.IsZero() {
@@ -229,23 +233,27 @@ func (q *Queue) accept(w *written) {
 	size := w.newest().bytes
 	q.tail.noteCommit(size)
 	if q.o.Fill && q.tail.small(size, q.o.SegmentSize) {
-		poke(q.kick) // the upkeep fills it
+		poke(q.kick) // for the upkeep to fill it
 	}
 	poke(q.wake)
 }
 
-// cost is what a commit of n bytes costs the medium, by whose end the tail has its size.
+// cost is what a commit of n bytes costs the medium, after which the tail has its size.
 func (q *Queue) cost(tail segment, n int64) int64 {
 	return wear(tail.bytes-min(tail.bytes, n), n, q.commitCost())
 }
 
-// stateLocked is what control frames and the committed file tell.
+// stateLocked is what control frames and the committed file hold.
 func (q *Queue) stateLocked() control {
-	return control{seq: q.end.Seq, committed: q.committed, counters: q.counters, ahead: q.ahead, thin: q.thin, gap: q.gap}
+	return control{
+		seq: q.end.Seq, committed: q.committed, counters: q.counters,
+		ahead: q.ahead, thin: q.thin, gap: q.gap,
+	}
 }
 
-// recordGap puts the event that tells of what was dropped behind those of the group. The control frame behind it tells that this is
-// done: a crash between the two at worst makes the same record twice.
+// recordGap puts the event that reports what was dropped behind those of the group. The control
+// frame behind it says that this is done: a crash between the two at worst makes the same record
+// twice.
 func (q *Queue) recordGap(g *group) bool {
 	e, ok := q.record()
 	if !ok {
@@ -258,7 +266,8 @@ func (q *Queue) recordGap(g *group) bool {
 	return true
 }
 
-// record makes the event that tells of what was dropped; false if there is nothing to tell, or not yet.
+// record makes the event that reports what was dropped; false if there is nothing to report, or not
+// yet.
 func (q *Queue) record() (e Event, ok bool) {
 	if q.o.Record == nil {
 		return e, false
@@ -273,7 +282,7 @@ func (q *Queue) record() (e Event, ok bool) {
 	return e, ok && e.Kind <= maxKind && len(e.Fragment) <= MaxFragment
 }
 
-// write hands the batch to the library.
+// write has the library append the batch. beside: while the fsync of the group in front of it runs.
 func (q *Queue) write(now time.Time, w *written, beside bool) error {
 	if err := q.ops.Append(beside, q.append); err != nil {
 		return err
@@ -284,13 +293,13 @@ func (q *Queue) write(now time.Time, w *written, beside bool) error {
 	q.ledger.add(Account{Fsyncs: uint64(begun)}) // the library's, of segments that are full
 	if q.o.Interval > 0 && q.dirty.IsZero() {
 		q.dirty = now
-		poke(q.kick) // the committer is to come back for it
+		poke(q.kick) // for the committer to come back
 	}
 	return nil
 }
 
-// fsync makes durable what was written, up to the segment that is the tail now. If that is empty the library has done it, when it ended
-// the segment before.
+// fsync makes durable what was written, up to the segment that is the tail now. If that is empty,
+// the library has done so when it ended the segment before.
 func (q *Queue) fsync(tail uint64) error {
 	var f *os.File
 	if q.newTail {
@@ -301,10 +310,12 @@ func (q *Queue) fsync(tail uint64) error {
 			return err
 		}
 	}
+	began := time.Now()
 	if err := q.ops.SyncData(f); err != nil {
 		return err
 	}
 	if f != nil {
+		q.slow.note(began, q.o.Dir, q.log)
 		q.ledger.add(Account{Fsyncs: 1})
 	}
 	if q.newNames {
@@ -317,8 +328,9 @@ func (q *Queue) fsync(tail uint64) error {
 	return nil
 }
 
-// settleWrites makes durable what was accepted before its fsync (Options.Interval); false if the medium refuses.
-func (q *Queue) settleWrites(now time.Time) bool {
+// syncWrites makes durable what was accepted before its fsync (Options.Interval); false if the
+// medium refuses.
+func (q *Queue) syncWrites(now time.Time) bool {
 	if q.dirty.IsZero() || q.store == nil {
 		return q.store != nil
 	}
@@ -331,7 +343,7 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	}
 	q.dirty = time.Time{}
 	q.mu.Lock()
-	q.synced, q.told = end, q.telling
+	q.synced, q.framed = end, q.framing
 	q.mu.Unlock()
 	n := q.unsynced
 	q.unsynced = 0
@@ -341,7 +353,7 @@ func (q *Queue) settleWrites(now time.Time) bool {
 	return true
 }
 
-// charge takes what a write cost the medium from the budget and puts it into the account.
+// charge takes from the budget what a write costs the medium, and puts it into the account.
 func (q *Queue) charge(bytes int64, now time.Time) {
 	q.budget.spend(bytes, now)
 	q.ledger.add(Account{Wear: bytes})

@@ -2,24 +2,26 @@ package wal
 
 import "encoding/binary"
 
-// counters are the cumulative numbers that go with a committed position: what became of the events up to it.
+// counters are cumulative and go with a committed position: what became of the events up to it.
 type counters struct {
 	deployed, dropped, dead, damaged uint64
 }
 
 func (c counters) sum() uint64 { return c.deployed + c.dropped + c.dead + c.damaged }
 
-// control is the payload of a control frame and of a slot of the committed file: where everything stands.
+// control is the payload of a control frame and of a slot of the committed file: where the queue
+// stands.
 type control struct {
 	seq       uint64 // events accepted before this frame
 	committed Position
 	counters  counters
 	ahead     uint64   // events that thinning has removed behind the committed position; they count as dropped
 	thin      thinning // the replacement of segments that may be under way
-	gap       Gap      // dropped, and not yet told by an event of its own
+	gap       Gap      // dropped, and not yet reported by an event
 }
 
-// controlFields is how many numbers a control holds, each a uvarint: most of them are small or zero.
+// controlFields is how many numbers a control holds, each a uvarint: most of them are small or
+// zero.
 const (
 	controlFields  = 15
 	maxControlSize = controlFields * binary.MaxVarintLen64
@@ -27,8 +29,10 @@ const (
 
 func (c *control) fields() [controlFields]uint64 {
 	return [controlFields]uint64{
-		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
-		c.ahead, c.thin.into, c.thin.from, c.thin.bytes, uint64(c.thin.level)<<8 | uint64(c.gap.Why), c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last),
+		c.seq, c.committed.Offset, c.committed.Seq,
+		c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.ahead, c.thin.into, c.thin.from, c.thin.bytes, uint64(c.thin.level)<<8 | uint64(c.gap.Why),
+		c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last),
 	}
 }
 
@@ -60,7 +64,8 @@ func parseControl(b []byte) (c control, ok bool) {
 // valid rejects what cannot be, so that sums never overflow.
 func (c *control) valid() bool {
 	for _, v := range [...]uint64{
-		c.seq, c.committed.Offset, c.committed.Seq, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
+		c.seq, c.committed.Offset, c.committed.Seq,
+		c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
 		c.ahead, c.thin.into, c.thin.from, c.gap.Events,
 	} {
 		if v > maxOffset {
@@ -70,7 +75,8 @@ func (c *control) valid() bool {
 	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
 }
 
-// newer tells whether c was written later than d: committed positions, the number of the dropped and that of the accepted only grow.
+// newer reports whether c was written later than d. The committed position, the number of the
+// dropped and that of the accepted only grow.
 func (c *control) newer(d *control) bool {
 	if c.committed.Offset != d.committed.Offset {
 		return c.committed.Offset > d.committed.Offset
@@ -78,7 +84,7 @@ func (c *control) newer(d *control) bool {
 	if dropped, before := c.counters.dropped+c.ahead, d.counters.dropped+d.ahead; dropped != before {
 		return dropped > before
 	}
-	return c.seq > d.seq // a gap was told
+	return c.seq > d.seq // a gap was reported
 }
 
 func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }

@@ -15,7 +15,8 @@ import (
 	"edgesync/wal/store"
 )
 
-// DeadLetter is an event that the cloud refuses, with the story of it. Its identity is the offset it had in the queue.
+// DeadLetter is an event that the cloud refuses, and why. Its identity is the offset it had in the
+// queue.
 type DeadLetter struct {
 	Event
 	Offset  uint64
@@ -23,38 +24,39 @@ type DeadLetter struct {
 	Tries   int       // deliveries tried
 	At      time.Time // of the first refusal, to the millisecond
 	Resting bool      // no more tries by itself
-	Pinned  bool      // others depend on it: the bound pushes it out last
+	Pinned  bool      // others depend on it: the bound discards it last
 }
 
 // Bounds of a DeadLog beside its bytes.
 const (
 	MaxReason      = 1 << 10 // bytes of a reason kept
-	MaxDeadLetters = 32768   // letters kept: about 4 MiB of memory
+	MaxDeadLetters = 32768   // dead letters kept: about 4 MiB of memory
 )
 
-// DeadLog is the bounded, durable log of dead letters: a Store in the file "letters" of its directory. Damaged
-// bytes of it are kept in "corrupt" beside the directory.
+// DeadLog is the bounded, durable log of dead letters: a store.Store in the file "letters" of its
+// directory. Damaged bytes of it are kept in "corrupt" beside the directory.
 //
-//	key    offset u64, big-endian         value  letter
+//	key    offset u64, big-endian         value  dead letter
 //	key    "n"                            value  delivered u64 | discarded u64
 //
-// A letter is version u8 | flags u8 (1 = resting, 2 = pinned) | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 |
-// len(reason) u16 | reason | fragment. Counters and the removal that they count are in one batch, so they agree after a power cut.
-// All methods may be called from any goroutine.
+// A dead letter is version u8 | flags u8 (1 = resting, 2 = pinned) | kind u8 | action u8 | entity
+// [16] | time i64 | at i64 | tries u32 | len(reason) u16 | reason | fragment. Counters and the
+// removal that they count are in one batch, so they agree after a power cut. All methods may be
+// called from any goroutine.
 type DeadLog struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows but store, which has its own
 	store    *store.Store
 	maxBytes int64
 	log      *slog.Logger
 	letters  []deadEntry // by offset
-	bytes    int64       // of the letters in letters
+	bytes    int64       // of the dead letters in letters
 	count    deadCount
-	gap      Gap // pushed out by the bound, since it was taken last
+	gap      Gap // discarded by the bound since TakeGap was called last
 	batch    store.Batch
-	value    []byte // the last letter encoded
+	value    []byte // the last dead letter encoded
 }
 
-// deadEntry is what is in memory of a letter.
+// deadEntry is what is in memory of a dead letter.
 type deadEntry struct {
 	offset  uint64
 	size    uint32 // in the file
@@ -62,7 +64,7 @@ type deadEntry struct {
 	pinned  bool
 }
 
-// worth orders the letters that the bound pushes out: the least first.
+// worth orders the dead letters that the bound discards: the least first.
 func (e *deadEntry) worth() int {
 	switch {
 	case e.pinned:
@@ -75,13 +77,13 @@ func (e *deadEntry) worth() int {
 
 type deadCount struct{ delivered, discarded uint64 }
 
-// DeadStats counts the letters. Delivered and Discarded are over the life of the directory.
+// DeadStats counts the dead letters. Delivered and Discarded are over the life of the directory.
 type DeadStats struct {
 	Letters   int // kept now, resting ones too
 	Resting   int
 	Delivered uint64 // accepted by the cloud at a later try
 	Discarded uint64 // given up: by the bound or by a user
-	Bytes     int64  // of the letters kept; the file may be twice as long, and 64 KiB, between compactions
+	Bytes     int64  // of those kept; between compactions the file may be twice as long, and 64 KiB
 }
 
 const (
@@ -92,10 +94,11 @@ const (
 	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
 )
 
-var errBadLetter = errors.New("wal: dead letter does not decode")
+var errBadDeadLetter = errors.New("wal: dead letter does not decode")
 
-// OpenDead opens the log in dir, its letters bounded to maxBytes (0 = 16 MiB). Letters whose offset is above committed are forgotten: a crash came
-// between their writing and the commit, and the queue holds them still.
+// OpenDead opens the log in dir, its dead letters bounded to maxBytes (0 = 16 MiB). Dead letters
+// whose offset is above committed are forgotten: a crash came between their writing and the commit,
+// and the queue still holds them.
 func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*DeadLog, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -141,7 +144,8 @@ func (d *DeadLog) stored() (c deadCount) {
 	return c
 }
 
-// read fills letters from the store. What must not be there goes into the batch as a deletion; the count that it returns goes with it.
+// read fills letters from the store. What must not be there goes into the batch as a deletion, and
+// the count that it returns goes with it.
 func (d *DeadLog) read(committed uint64) deadCount {
 	count := d.stored()
 	var value []byte
@@ -152,14 +156,14 @@ func (d *DeadLog) read(committed uint64) deadCount {
 		v, _, err := d.store.Get(key, value[:0])
 		value = v
 		if err == nil && len(key) != 8 {
-			err = errBadLetter
+			err = errBadDeadLetter
 		}
 		var l DeadLetter
 		if err == nil {
-			err = decodeLetter(value, &l)
+			err = decodeDeadLetter(value, &l)
 		}
 		if err != nil {
-			// It cannot be told to anyone any more, and it was counted as dead when it came here.
+			// Nothing of it is known any more, and it was counted as dead when it was put here.
 			d.log.Warn("a dead letter is unreadable and is discarded", "error", err)
 			count.discarded++
 			d.batch.Delete(key)
@@ -177,8 +181,9 @@ func (d *DeadLog) read(committed uint64) deadCount {
 	return count
 }
 
-// overflow lists the letters that must go when the others hold so many bytes and are so many: the oldest that rest, then the
-// oldest, then the pinned ones. The letter at offset spare is not among them (0 is no letter's offset).
+// overflow lists the dead letters that must go when the others hold so many bytes and are so many:
+// the oldest that rest, then the oldest, then the pinned ones. The one at offset spare is not among
+// them (0 is no event's offset).
 func (d *DeadLog) overflow(bytes int64, letters int, spare uint64) (gone []deadEntry) {
 	for worth := range 3 {
 		for _, e := range d.letters {
@@ -195,7 +200,8 @@ func (d *DeadLog) overflow(bytes int64, letters int, spare uint64) (gone []deadE
 	return gone
 }
 
-// commit makes the batch durable, with the deletion of gone and the counters in it, and then brings memory level: gone leave, put comes.
+// commit makes the batch durable, with the deletion of gone and the counters in it, and then
+// updates memory: gone leaves, put comes.
 func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) error {
 	for _, e := range gone {
 		d.batch.Delete(deadKey(e.offset))
@@ -213,7 +219,7 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	for _, e := range gone {
 		if i, ok := d.find(e.offset); ok {
 			d.bytes -= int64(e.size)
-			d.letters[i].size = 0 // no letter has this size
+			d.letters[i].size = 0 // no dead letter has this size
 		}
 	}
 	if len(gone) > 0 {
@@ -233,19 +239,24 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 }
 
 func (d *DeadLog) find(offset uint64) (int, bool) {
-	return slices.BinarySearchFunc(d.letters, offset, func(e deadEntry, o uint64) int { return cmp.Compare(e.offset, o) })
+	return slices.BinarySearchFunc(d.letters, offset, func(e deadEntry, o uint64) int {
+		return cmp.Compare(e.offset, o)
+	})
 }
 
-// Put stores a letter durably; a letter with the same offset is replaced. When the bound is reached older letters are discarded and
-// counted in the same write; a letter that is larger than the bound itself is counted as discarded and not kept.
+// Put stores a dead letter durably; one with the same offset is replaced. When the bound is reached
+// older ones are discarded and counted in the same write. A dead letter that is larger than the
+// bound itself is counted as discarded and not kept.
 func (d *DeadLog) Put(l DeadLetter) error {
 	if len(l.Fragment) > MaxFragment {
 		return fmt.Errorf("%w: dead letter of %d bytes", ErrTooLarge, len(l.Fragment))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.value = appendLetter(d.value[:0], &l)
-	put := deadEntry{offset: l.Offset, size: uint32(store.PutSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned}
+	d.value = appendDeadLetter(d.value[:0], &l)
+	put := deadEntry{
+		offset: l.Offset, size: uint32(store.PutSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned,
+	}
 	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
 	var old []deadEntry
 	if i, ok := d.find(l.Offset); ok {
@@ -276,7 +287,8 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	return err
 }
 
-// survey reads the times of letters that are about to be pushed out; one that cannot be read leaves them unknown.
+// survey reads the times of dead letters that are about to be discarded; one that cannot be read
+// leaves them unknown.
 func (d *DeadLog) survey(gone []deadEntry) (g Gap) {
 	var value []byte
 	for _, e := range gone {
@@ -284,14 +296,15 @@ func (d *DeadLog) survey(gone []deadEntry) (g Gap) {
 		value = v
 		var l DeadLetter
 		if err == nil && ok {
-			_ = decodeLetter(value, &l)
+			_ = decodeDeadLetter(value, &l)
 		}
 		g.add(Gap{Events: 1, First: l.Time, Last: l.Time, Why: WhyDead})
 	}
 	return g
 }
 
-// TakeGap returns what the bound has pushed out since it was called last, or since the log was opened.
+// TakeGap returns what the bound has discarded since TakeGap was called last, or since the log was
+// opened.
 func (d *DeadLog) TakeGap() Gap {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -300,7 +313,8 @@ func (d *DeadLog) TakeGap() Gap {
 	return g
 }
 
-// Remove forgets a letter durably and counts it as delivered or discarded. Of a letter that is not there nothing is counted.
+// Remove forgets a dead letter durably, and counts it as delivered or discarded. One that is not
+// there is not counted.
 func (d *DeadLog) Remove(offset uint64, delivered bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -317,13 +331,13 @@ func (d *DeadLog) Remove(offset uint64, delivered bool) error {
 	return d.commit(count, []deadEntry{d.letters[i]}, nil)
 }
 
-// Get reads one letter.
+// Get reads one dead letter.
 func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 	var l DeadLetter
 	value, ok, err := d.store.Get(deadKey(offset), nil)
 	if err == nil && ok {
 		l.Offset = offset
-		err = decodeLetter(value, &l)
+		err = decodeDeadLetter(value, &l)
 	}
 	if err != nil || !ok {
 		return DeadLetter{}, false, err
@@ -331,7 +345,7 @@ func (d *DeadLog) Get(offset uint64) (DeadLetter, bool, error) {
 	return l, true, nil
 }
 
-// Has tells whether there is a letter at offset. It does not touch the medium.
+// Has reports whether there is a dead letter at offset. It does not touch the medium.
 func (d *DeadLog) Has(offset uint64) bool {
 	d.mu.Lock()
 	_, ok := d.find(offset)
@@ -339,8 +353,9 @@ func (d *DeadLog) Has(offset uint64) bool {
 	return ok
 }
 
-// Each calls fn for the letters in order of their offsets until it returns false. The letter is valid only until fn returns; fn may
-// put and remove letters. One that cannot be read is passed over; the error tells of the last such one, at the end.
+// Each calls fn for the dead letters in order of their offsets until it returns false. The dead
+// letter is valid only until fn returns; fn may put and remove others. One that cannot be read is
+// passed over; the error is that of the last such one, at the end.
 func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
 	d.mu.Lock()
 	letters := slices.Clone(d.letters)
@@ -354,7 +369,7 @@ func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
 		value = v
 		l := DeadLetter{Offset: e.offset}
 		if err == nil && ok {
-			err = decodeLetter(value, &l)
+			err = decodeDeadLetter(value, &l)
 		}
 		if err != nil {
 			worst = fmt.Errorf("wal: dead letter %d: %w", e.offset, err)
@@ -389,7 +404,7 @@ func deadKey(offset uint64) string {
 	return string(k[:])
 }
 
-func appendLetter(p []byte, l *DeadLetter) []byte {
+func appendDeadLetter(p []byte, l *DeadLetter) []byte {
 	var flags byte
 	if l.Resting {
 		flags |= deadResting
@@ -408,16 +423,16 @@ func appendLetter(p []byte, l *DeadLetter) []byte {
 	return append(p, l.Fragment...)
 }
 
-// wakeLetter changes an encoded letter to one that does not rest and was not tried.
-func wakeLetter(p []byte) {
+// wakeDeadLetter changes an encoded dead letter to one that does not rest and was not tried.
+func wakeDeadLetter(p []byte) {
 	p[1] &^= deadResting
 	binary.LittleEndian.PutUint32(p[36:], 0)
 }
 
-// decodeLetter fills all of l but its offset. The fragment lies in p.
-func decodeLetter(p []byte, l *DeadLetter) error {
+// decodeDeadLetter fills all of l but its offset. The fragment lies in p.
+func decodeDeadLetter(p []byte, l *DeadLetter) error {
 	if len(p) < deadFixed || p[0] != deadVersion {
-		return errBadLetter
+		return errBadDeadLetter
 	}
 	l.Resting, l.Pinned = p[1]&deadResting != 0, p[1]&deadPinned != 0
 	l.Kind, l.Action = p[2], p[3]
@@ -427,7 +442,7 @@ func decodeLetter(p []byte, l *DeadLetter) error {
 	tries := binary.LittleEndian.Uint32(p[36:])
 	n := int(binary.LittleEndian.Uint16(p[40:]))
 	if tries > math.MaxInt32 || n > len(p)-deadFixed {
-		return errBadLetter
+		return errBadDeadLetter
 	}
 	l.Tries = int(tries)
 	l.Reason = string(p[deadFixed : deadFixed+n])

@@ -1,10 +1,10 @@
 package wal
 
-// reviveBytes bounds the letters that are rewritten in one batch.
+// reviveBytes bounds in bytes the dead letters that are rewritten in one batch.
 const reviveBytes = 1 << 20
 
-// Discard forgets, durably and in one write, the letters at the offsets that which names, and counts them as discarded. It returns how
-// many there were.
+// Discard forgets, durably and in one write, the dead letters whose offsets the function which
+// picks, and counts them as discarded. It returns how many there were.
 func (d *DeadLog) Discard(which func(offset uint64) bool) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -25,12 +25,13 @@ func (d *DeadLog) Discard(which func(offset uint64) bool) (int, error) {
 	return len(gone), nil
 }
 
-// Revive wakes the letters at the offsets that which names: they rest no more, and no tries count. It returns how many there were; with
-// an error, how many of them are durably awake. A letter that cannot be read is passed over.
+// Revive wakes the dead letters whose offsets the function which picks: they no longer rest, and no
+// tries count. It returns how many there were; with an error, how many of them are durably awake.
+// One that cannot be read is passed over.
 func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var woken []int // places in letters of what is in the batch
+	var woken []int // indexes into letters of what is in the batch
 	apply := func() error {
 		err := d.store.Apply(&d.batch)
 		d.batch.Reset()
@@ -51,7 +52,7 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 		value, ok, err := d.store.Get(deadKey(e.offset), d.value[:0])
 		d.value = value
 		var l DeadLetter
-		if err != nil || !ok || decodeLetter(value, &l) != nil {
+		if err != nil || !ok || decodeDeadLetter(value, &l) != nil {
 			continue
 		}
 		if len(woken) > 0 && d.batch.Size()+len(value) > reviveBytes {
@@ -59,7 +60,7 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 				return n, err
 			}
 		}
-		wakeLetter(value)
+		wakeDeadLetter(value)
 		d.batch.Put(deadKey(e.offset), value)
 		woken = append(woken, i)
 	}

@@ -155,15 +155,15 @@ func TestDeadLogCountsWithRemoval(t *testing.T) {
 
 func FuzzDecodeLetter(f *testing.F) {
 	l := letter(1, true, "fragment")
-	f.Add(appendLetter(nil, &l))
+	f.Add(appendDeadLetter(nil, &l))
 	f.Add([]byte{deadVersion})
 	f.Add(make([]byte, deadFixed))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var l DeadLetter
-		if decodeLetter(p, &l) != nil || len(l.Reason) > MaxReason || p[1] > deadResting {
+		if decodeDeadLetter(p, &l) != nil || len(l.Reason) > MaxReason || p[1] > deadResting {
 			return
 		}
-		if got := appendLetter(nil, &l); string(got) != string(p) {
+		if got := appendDeadLetter(nil, &l); string(got) != string(p) {
 			t.Fatalf("%x became %x", p, got)
 		}
 	})

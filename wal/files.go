@@ -9,7 +9,8 @@ import (
 
 func segmentName(first uint64) string { return fmt.Sprintf("%020d", first) }
 
-// sortUint64 sorts numbers. An instance of slices.Sort would be some kB more of code, for what happens at a start.
+// sortUint64 sorts numbers. An instance of slices.Sort would be some kB more of code, for what
+// happens at a start.
 func sortUint64(v []uint64) {
 	sort.Slice(v, func(i, j int) bool { return v[i] < v[j] })
 }

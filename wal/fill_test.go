@@ -61,7 +61,7 @@ func TestFill(t *testing.T) {
 		if got := pendingNumbers(t, q); !slices.Equal(got, span(1, 110)) {
 			t.Fatalf("read %s", sprint(got))
 		}
-		if c, err := Verify(o.Dir, func(s string) { t.Error(s) }); err != nil || c.Events != 110 {
+		if c, err := Verify(o.Dir, func(d *CorruptError) { t.Error(d) }); err != nil || c.Events != 110 {
 			t.Fatalf("verify: %+v, %v", c, err)
 		}
 		crashed := openQueue(t, testOptions(copyDir(t, o.Dir)))

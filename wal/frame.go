@@ -27,13 +27,14 @@ const (
 	minTime, maxTime = -1 << 47, 1<<47 - 1
 )
 
-// frameType is the two high bits of a frame's type byte. 0 is invalid, so that zeros never are a frame.
+// frameType is the two high bits of a frame's type byte. 0 is invalid, so that zeros are never a
+// frame.
 type frameType uint8
 
 const (
 	frameEvent   frameType = 1
 	frameControl frameType = 2
-	frameLost    frameType = 3 // stands where repair found nothing readable, so that offsets do not shift
+	frameLost    frameType = 3 // repair found nothing readable at this offset
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -55,19 +56,20 @@ func (f frame) event(e *Event) {
 	copy(e.Entity[:], f[offEntity:headerSize])
 }
 
-// sum is the checksum over the full offset and everything behind the checksum itself: a frame at another offset than its own, as old
-// content of a block would be, does not match.
+// sum is the checksum over the full offset and everything behind the checksum itself. A frame at
+// another offset than its own, such as old content of a block, does not match.
 func (f frame) sum(offset uint64) uint32 {
-	crc := ^uint32(0) // by hand for the offset: an array would escape to the heap
+	crc := ^uint32(0) // byte by byte for the offset: an array would escape to the heap
 	for i := 0; i < 64; i += 8 {
 		crc = castagnoli[byte(crc)^byte(offset>>i)] ^ crc>>8
 	}
 	return crc32.Update(^crc, castagnoli, f[offType:])
 }
 
-// intact tells whether f is a whole frame that was written for this offset.
+// intact reports whether f is a whole frame that was written for this offset.
 func (f frame) intact(offset uint64) bool {
-	return len(f) >= headerSize && f.typ() != 0 && f.low() == uint16(offset) && binary.LittleEndian.Uint32(f[offCRC:]) == f.sum(offset)
+	return len(f) >= headerSize && f.typ() != 0 && f.low() == uint16(offset) &&
+		binary.LittleEndian.Uint32(f[offCRC:]) == f.sum(offset)
 }
 
 // seal gives the frame its offset and checksum.
@@ -101,8 +103,8 @@ func prefixSize(n int) int {
 // entrySize is how many bytes of the segment a frame takes.
 func entrySize(n int) int { return prefixSize(n) + n }
 
-// next finds the frame at the beginning of b, which should be the one of this offset: its bytes, and how many bytes of b it takes with
-// its length. bad means that it is damaged or not whole.
+// next finds the frame at the beginning of b, which should be the one of this offset, and how many
+// bytes of b it takes with its length. bad means that it is damaged or not whole.
 func next(b []byte, offset uint64) (f frame, n int, bad bool) {
 	size, p := binary.Uvarint(b)
 	if !plausible(size, p) || uint64(len(b)-p) < size {
@@ -112,8 +114,9 @@ func next(b []byte, offset uint64) (f frame, n int, bad bool) {
 	return f, p + int(size), !f.intact(offset)
 }
 
-// follow is next for segments that thinning may have rewritten: the frame may be one of a later offset below limit. Where a frame is
-// intact right behind another, whatever lay between was removed on purpose.
+// follow is next for segments that thinning may have rewritten: the frame may be of a later offset
+// below limit. Where a frame is intact right behind another, the frames between were removed on
+// purpose.
 func follow(b []byte, offset, limit uint64) (f frame, at uint64, n int, bad bool) {
 	size, p := binary.Uvarint(b)
 	if !plausible(size, p) || uint64(len(b)-p) < size {
@@ -129,14 +132,16 @@ func appendEntry(dst []byte, f frame) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(f))), f...)
 }
 
-// plausible tells whether a length, read from p bytes, may stand before a frame. The library writes lengths as short as they can be.
+// plausible reports whether a length that was read from p bytes may stand before a frame. The
+// library writes lengths as short as they can be.
 func plausible(size uint64, p int) bool {
 	return p > 0 && size >= headerSize && size <= maxFrame && p == prefixSize(int(size))
 }
 
-// resync looks in b for the next intact frame whose offset lies in [from, limit) and returns where its length begins, and its offset.
-// A candidate is told by its length and by the low bits of its offset, which must fit into what lies before it; only then the checksum
-// is tried. The work is bounded: bytes made up to hold nothing but candidates are given up.
+// resync looks in b for the next intact frame whose offset lies in [from, limit). It returns where
+// the frame's length begins, and its offset. A candidate has a plausible length, and low bits of an
+// offset in that range; only then is the checksum tried. The work is bounded: bytes made up to hold
+// nothing but candidates are given up.
 func resync(b []byte, from, limit uint64) (at int, offset uint64, ok bool) {
 	budget := 32*int64(len(b)) + maxFrame
 	for at = 1; at+1+headerSize <= len(b) && budget > 0; at++ {

@@ -31,8 +31,8 @@ func (w Why) String() string {
 	return strings.Join(s, "+")
 }
 
-// Gap is what was dropped: how many events, the times of the first and the last of them (milliseconds since the Unix epoch; 0: could
-// not be read), and why.
+// Gap is what was dropped: how many events, the times of the first and the last of them in
+// milliseconds since the Unix epoch (0 = could not be read), and why.
 type Gap struct {
 	Events      uint64
 	First, Last int64
@@ -57,9 +57,9 @@ func (g *Gap) add(o Gap) {
 // see takes an event that is given up into the gap.
 func (g *Gap) see(time int64) { g.add(Gap{Events: 1, First: time, Last: time}) }
 
-// Tell has a gap told by an event of its own, soon, as if the queue had dropped the events itself. They count elsewhere; until the event is in the
-// log a crash forgets what is to be told.
-func (q *Queue) Tell(g Gap) {
+// AddGap has a gap reported by an event soon, as if the queue had dropped the events itself. They
+// count elsewhere. A crash before that event is in the log forgets the gap.
+func (q *Queue) AddGap(g Gap) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.gap.add(g)

@@ -31,7 +31,8 @@ func Segments(dir string) ([]SegmentInfo, error) {
 	return infos, nil
 }
 
-// Newest is the Time of the newest event in a directory, 0 if there is none in its last two segments. Nothing is changed.
+// Newest is the Time of the newest event in a directory, 0 if its last two segments hold none.
+// Nothing is changed.
 func Newest(dir string) (newest int64, err error) {
 	firsts, err := listSegments(dir)
 	if err != nil {
@@ -48,9 +49,10 @@ func Newest(dir string) (newest int64, err error) {
 	return newest, err
 }
 
-// InspectDead reads a log of dead letters without lock and without changing anything; a process may hold it meanwhile. It calls fn, which
-// may be nil, for each letter in order of the offsets until fn returns false; letters above committed do not count (OpenDead). A log
-// that does not exist is empty.
+// InspectDead reads a log of dead letters without a lock and without changing anything; a process
+// may hold it meanwhile. It calls fn, which may be nil, for each dead letter in order of the
+// offsets until fn returns false. Those above committed do not count (OpenDead). A log that does
+// not exist is empty.
 func InspectDead(dir string, committed uint64, fn func(l *DeadLetter) bool) (DeadStats, error) {
 	s, err := store.Inspect(filepath.Join(dir, "letters"))
 	if err != nil {
@@ -65,9 +67,10 @@ func InspectDead(dir string, committed uint64, fn func(l *DeadLetter) bool) (Dea
 	return d.Stats(), err
 }
 
-// Peek reads the first event behind the position p if it stands at or before the offset last, and copies its fragment; not ok if there is none
-// any more. It has a reader of its own: the queue's stays where it is, and what that has read stays safe from thinning. An error is the
-// medium's. Any goroutine.
+// Peek reads the first event behind the position p, if it stands at or before the offset last, and
+// copies its fragment; not ok if there is none any more. It has a reader of its own, so that the
+// queue's reader stays where it is, and what that has read stays safe from thinning. An error is
+// the medium's. It may be called from any goroutine.
 func (q *Queue) Peek(p Position, last uint64) (e Entry, ok bool, err error) {
 	r := &Reader{q: q, pos: p}
 	defer r.Close()

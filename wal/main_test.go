@@ -219,12 +219,12 @@ func sprint(n []uint64) string {
 	return fmt.Sprint(n)
 }
 
-// settleNow makes durable what was accepted, whatever Options.Interval.
-func settleNow(t testing.TB, q *Queue) {
+// syncNow makes durable what was accepted, whatever Options.Interval.
+func syncNow(t testing.TB, q *Queue) {
 	t.Helper()
 	q.own.Lock()
 	defer q.own.Unlock()
-	if !q.settleWrites(time.Now()) {
+	if !q.syncWrites(time.Now()) {
 		t.Fatal("the medium refuses")
 	}
 }

@@ -11,12 +11,14 @@ import (
 	"edgesync/wal/disk"
 )
 
-// mostMissing bounds the offsets for which Repair makes frames in one place: 31 bytes each.
+// mostMissing bounds the offsets in a row for which Repair makes lost frames: 31 bytes each.
 const mostMissing = 1 << 16
 
-// Repair does what opening does to a directory, and beyond that reads the older segments too: what is unreadable there is marked as lost,
-// as opening does in the last one, so that Verify finds the directory intact afterwards. What was cut or replaced is kept in corrupt,
-// bounded; everything done is told to log. Calling it again changes nothing. disk.ErrLocked if another process holds the directory.
+// Repair does what opening does to a directory, and reads the older segments too: what is
+// unreadable there is marked as lost, as opening does in the last one, so that Verify finds the
+// directory intact afterwards. What was cut or replaced is kept in corrupt, bounded; everything
+// done is logged. Calling it again changes nothing. disk.ErrLocked means that another process holds
+// the directory.
 func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return err // and do not make one
@@ -32,9 +34,10 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 		return err
 	}
 	_, damages := committedDamage(dir)
-	p := settle(dir, t, c, ok, c.committed.Offset)
+	p := standingOf(dir, t, c, ok, c.committed.Offset)
 	if p.end.Offset > t.last {
-		log.Error("the end of the queue is missing; its offsets are not used again", "last", t.last, "known", p.end.Offset)
+		log.Error("the end of the queue is missing; its offsets are not used again",
+			"last", t.last, "known", p.end.Offset)
 		if err := disk.Replace(filepath.Join(dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}
@@ -63,12 +66,14 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	for _, d := range damages {
 		log.Warn("writing the committed file anew", "because", d, "committed", p.committed.Offset)
 	}
-	return rewriteCommitted(dir, corrupt, generation, control{seq: p.end.Seq, committed: p.committed, counters: p.counters, ahead: p.ahead, gap: p.gap})
+	return rewriteCommitted(dir, corrupt, generation,
+		control{seq: p.end.Seq, committed: p.committed, counters: p.counters, ahead: p.ahead, gap: p.gap})
 }
 
-// mend replaces what is unreadable in a segment that is not the last, and what is missing behind it up to limit, by lost frames. Counts do
-// not change by that: a Reader counts a lost frame as it counts an unreadable one. A segment that the medium refuses to read is left: it
-// may come back.
+// mend replaces what is unreadable in a segment that is not the last, and what is missing behind it
+// up to limit, by lost frames. Counts do not change by that: a Reader counts a lost frame as it
+// counts an unreadable one. A segment that the medium refuses to read is left, because it may come
+// back.
 func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	path := filepath.Join(dir, segmentName(first))
 	data, err := disk.Read(path, tailBytes)
@@ -92,7 +97,8 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 		if !ok {
 			break
 		}
-		log.Error("unreadable events in an older segment, marked as lost", "file", path, "position", pos, "bytes", jump, "offsets", found-offset)
+		log.Error("unreadable events in an older segment, marked as lost",
+			"file", path, "position", pos, "bytes", jump, "offsets", found-offset)
 		whole = false
 		for ; offset < found; offset++ {
 			out = appendLost(out, offset)
@@ -100,13 +106,16 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 		pos += jump
 	}
 	if missing := limit - offset; missing > mostMissing {
-		log.Error("a segment does not join the next one and is left as it is", "file", path, "last", offset-1, "next", limit)
+		log.Error("a segment does not join the next one and is left as it is",
+			"file", path, "last", offset-1, "next", limit)
 		return nil
 	} else if missing > 0 {
-		log.Error("the end of an older segment is missing, marked as lost", "file", path, "position", pos, "bytes", len(data)-pos, "offsets", missing)
+		log.Error("the end of an older segment is missing, marked as lost",
+			"file", path, "position", pos, "bytes", len(data)-pos, "offsets", missing)
 		whole = false
 	} else if pos < len(data) {
-		log.Warn("cutting bytes behind the last event of an older segment", "file", path, "position", pos, "bytes", len(data)-pos)
+		log.Warn("cutting bytes behind the last event of an older segment",
+			"file", path, "position", pos, "bytes", len(data)-pos)
 		whole = false
 	}
 	if whole {
@@ -119,7 +128,7 @@ func mend(dir, corrupt string, first, limit uint64, log *slog.Logger) error {
 	return disk.Replace(path, out)
 }
 
-// mendFront makes a segment of lost frames in the place of one that is gone.
+// mendFront makes a segment of lost frames where one is gone.
 func mendFront(dir string, from, limit uint64) error {
 	from = max(from, limit-min(limit, mostMissing)) // the rest stays missing; reading passes over it
 	var out []byte
@@ -129,7 +138,8 @@ func mendFront(dir string, from, limit uint64) error {
 	return disk.Replace(filepath.Join(dir, segmentName(from)), out)
 }
 
-// mendEnd appends lost frames for events that are known to have been accepted and of which nothing is there.
+// mendEnd appends lost frames for events that are known to have been accepted and of which nothing
+// is there.
 func mendEnd(dir, corrupt string, thin thinning, seq uint64, log *slog.Logger) error {
 	t, err := repair(dir, corrupt, thin, log)
 	if err != nil || t.seq >= seq || !t.seqSure {

@@ -253,7 +253,7 @@ func (m *model) reopen() {
 
 // corrupt changes one bit of a copy: that costs at most the event that it is in, and the rest is delivered.
 func (m *model) corrupt() {
-	settleNow(m.t, m.q)
+	syncNow(m.t, m.q)
 	o := m.o
 	o.Dir, o.CorruptDir, o.ops, o.Record, o.MaxBytes, o.MaxAge = copyDir(m.t, m.o.Dir), "", nil, nil, 0, 0
 	drain := func(q *Queue) (offsets []uint64) {
@@ -297,7 +297,7 @@ func (m *model) corrupt() {
 		m.t.Errorf("byte %d of %d of %s: %v are missing of %d: %+v", at, len(b), filepath.Base(p), missing, len(want), s)
 	}
 	appendThin(m.t, q, m.next, m.next+9)
-	settleNow(m.t, q)
+	syncNow(m.t, q)
 	if left := thinPending(m.t, q); !slices.Equal(left, span(m.next, m.next+9)) {
 		m.t.Errorf("ten more read back as %v", left)
 	}
@@ -480,7 +480,7 @@ func (m *model) commit() {
 // check compares everything that is pending with the slice.
 func (m *model) check() {
 	m.clear()
-	settleNow(m.t, m.q)
+	syncNow(m.t, m.q)
 	s := m.stats()
 	r := &Reader{q: m.q, pos: m.q.Committed()}
 	defer r.Close()

@@ -22,8 +22,8 @@ const (
 	maxSegmentSize = 16 << 20
 )
 
-// Open repairs what needs repair and opens the queue. It fails only for a directory that another process holds (disk.ErrLocked) or that
-// cannot be read or written, never for damaged content.
+// Open repairs what needs repair and opens the queue. It fails only for a directory that another
+// process holds (disk.ErrLocked) or that cannot be read or written, never for damaged content.
 func Open(o Options) (*Queue, error) {
 	o.SegmentSize = segmentSize(o)
 	if o.Policy == "" {
@@ -37,8 +37,10 @@ func Open(o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		o: o, log: o.Log, kick: make(chan struct{}, 1), outcomes: make(chan *outcome, 1),
-		syncs: make(chan fileSync, 1), syncErr: make(chan error, 2), many: make(chan struct{}, 1), enough: math.MaxInt, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
-		pending: new(group), spare: append(make([]*group, 0, 2), new(group)), damaged: make(map[uint64]struct{}), lastWrite: time.Now(), opened: time.Now(),
+		syncs: make(chan fileSync, 1), syncErr: make(chan error, 2), many: make(chan struct{}, 1), enough: math.MaxInt,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+		pending: new(group), spare: append(make([]*group, 0, 2), new(group)), damaged: make(map[uint64]struct{}),
+		lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget},
 	}
 	if q.o.Now == nil {
@@ -56,7 +58,7 @@ func Open(o Options) (*Queue, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	if fresh { // or a power cut might take it away with all that is in it
+	if fresh { // a power cut must not take it away with all that is in it
 		if err := q.ops.SyncDir(filepath.Dir(filepath.Clean(o.Dir))); err != nil {
 			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
 		}
@@ -75,7 +77,8 @@ func Open(o Options) (*Queue, error) {
 	return q, nil
 }
 
-// segmentSize is the size of segments: as asked for, within bounds, and so small that a quota holds several.
+// segmentSize is the size of segments in bytes: as asked for, within bounds, and so small that a
+// quota holds several.
 func segmentSize(o Options) int {
 	n := o.SegmentSize
 	if n <= 0 {
@@ -87,7 +90,8 @@ func segmentSize(o Options) int {
 	return min(max(n, minSegmentSize), maxSegmentSize)
 }
 
-// open repairs the directory, opens the library's log and works out where things stand; at start, and again after a failure.
+// open repairs the directory, opens the library's log and works out where things stand: at start,
+// and again after a failure.
 func (q *Queue) open() error {
 	var c control
 	var ok bool
@@ -113,16 +117,18 @@ func (q *Queue) open() error {
 		}
 		q.filed, reach = c.committed, c.committed.Offset
 		if unread {
-			q.log.Warn("the committed offset cannot be read from its file; what the log itself does not know to be acknowledged is sent again", "dir", q.o.Dir)
+			q.log.Warn("the committed offset cannot be read from its file; "+
+				"what the log itself does not know to be acknowledged is sent again", "dir", q.o.Dir)
 		}
 	} else {
 		q.mu.Lock()
 		c, ok, reach = q.stateLocked(), true, q.end.Offset
 		q.mu.Unlock()
 	}
-	p := settle(q.o.Dir, t, c, ok, reach)
+	p := standingOf(q.o.Dir, t, c, ok, reach)
 	if p.end.Offset > t.last {
-		q.log.Error("the end of the queue is missing; its offsets are not used again", "dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
+		q.log.Error("the end of the queue is missing; its offsets are not used again",
+			"dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
 		if err := disk.Replace(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}
@@ -130,7 +136,8 @@ func (q *Queue) open() error {
 	if q.store, err = openLog(&q.o, p.end.Offset); err != nil {
 		return err
 	}
-	// What a killed process wrote and did not sync is found all the same, and relied on from here on.
+	// What a killed process wrote and did not sync is found all the same, and relied on from here
+	// on.
 	segments, err := sizes(q.o.Dir)
 	if err == nil {
 		err = q.ops.Adopt(func() error { return errors.Join(q.store.Sync(), disk.SyncDir(q.o.Dir)) })
@@ -144,14 +151,14 @@ func (q *Queue) open() error {
 	defer q.mu.Unlock()
 	q.newest, q.newNames, q.newTail = t.time, false, false
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
-		p = settle(q.o.Dir, t, q.stateLocked(), true, reach)
+		p = standingOf(q.o.Dir, t, q.stateLocked(), true, reach)
 	}
 	q.running = true
-	q.told = q.filed
-	if t.found && t.newest.committed.Offset > q.told.Offset {
-		q.told = t.newest.committed
+	q.framed = q.filed
+	if t.found && t.newest.committed.Offset > q.framed.Offset {
+		q.framed = t.newest.committed
 	}
-	q.telling = q.told
+	q.framing = q.framed
 	p.committed.Thinned = q.committed.Thinned
 	q.end, q.synced, q.committed, q.counters, q.ahead, q.gap = p.end, p.end, p.committed, p.counters, p.ahead, p.gap
 	q.replacing, q.thin = 0, thinning{}
@@ -160,9 +167,12 @@ func (q *Queue) open() error {
 	return nil
 }
 
-// openLog opens the library's log and makes sure that it sees what we do.
+// openLog opens the library's log, and makes sure that its last offset is the queue's.
 func openLog(o *Options, end uint64) (*tlog.Log, error) {
-	store, err := tlog.Open(o.Dir, &tlog.Options{NoSync: true, SegmentSize: o.SegmentSize, SegmentCacheSize: 1, NoCopy: true, AllowEmpty: true, DirPerms: 0o700, FilePerms: 0o600})
+	store, err := tlog.Open(o.Dir, &tlog.Options{
+		NoSync: true, SegmentSize: o.SegmentSize, SegmentCacheSize: 1, NoCopy: true, AllowEmpty: true,
+		DirPerms: 0o700, FilePerms: 0o600,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -174,77 +184,6 @@ func openLog(o *Options, end uint64) (*tlog.Log, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
-}
-
-// place is where a directory stands.
-type place struct {
-	end, committed Position
-	counters       counters
-	ahead          uint64
-	gap            Gap
-}
-
-// settle works out where things stand. c is what the committed file tells, or after a failure the memory, if ok; of it and the newest
-// control frame of the tail the later one counts. If both are lost everything that is still there is sent again.
-//
-// When the log is known to have reached further than the tail does now, what is missing was acknowledged to devices and cannot be read
-// any more. Its offsets are not used again: an old committed offset, or a reader, would pass over what is written there.
-func settle(dir string, t tail, c control, ok bool, reach uint64) (p place) {
-	p.end = Position{Offset: t.last, Seq: t.seq}
-	known := uint64(0) // events known to have been accepted
-	lost := !ok
-	if ok {
-		known = c.seq
-	}
-	if t.found && (!ok || t.newest.newer(&c)) {
-		c, ok = t.newest, true
-	}
-	if !ok {
-		if first, seq, found := startSeq(dir); found {
-			p.committed = Position{Offset: first - 1, Seq: min(seq, p.end.Seq)}
-			p.counters.deployed = p.committed.Seq
-		}
-		return p
-	}
-	p.committed, p.counters, p.ahead, p.gap = c.committed, c.counters, c.ahead, c.gap
-	if !t.seqSure {
-		p.end.Seq = c.committed.Seq + max(t.last, c.committed.Offset) - c.committed.Offset
-	}
-	p.end.Seq = max(p.end.Seq, c.committed.Seq, known)
-	p.end.Offset = max(p.end.Offset, reach, c.committed.Offset)
-	if p.committed.Offset == p.end.Offset { // nothing is left to read: what is missing is counted now
-		p.counters.damaged += p.end.Seq - p.committed.Seq
-		p.committed = p.end
-	}
-	if first, seq, found := startSeq(dir); lost && found && p.committed.Offset < first-1 && seq >= p.committed.Seq {
-		// A control frame from before a drop. Only what the committed offset had passed is dropped, so what is gone was not pending.
-		seq = min(seq, p.end.Seq)
-		passed := seq - p.committed.Seq
-		already := min(p.ahead, passed) // counted when it was thinned
-		p.counters.deployed += passed - already
-		p.counters.dropped += already
-		p.ahead -= already
-		p.committed.Offset, p.committed.Seq = first-1, seq
-	}
-	p.ahead = min(p.ahead, p.end.Seq-p.committed.Seq)
-	return p
-}
-
-// startSeq finds the first offset that is still there and how many events were accepted before it.
-func startSeq(dir string) (first, seq uint64, ok bool) {
-	firsts, err := listSegments(dir)
-	if err != nil || len(firsts) == 0 {
-		return 0, 0, false
-	}
-	for i, f := range firsts[:min(4, len(firsts))] {
-		if seq, ok := headSeq(dir, f); ok {
-			if i > 0 { // what lies before cannot be told from control frames
-				seq -= min(seq, f-firsts[0])
-			}
-			return firsts[0], seq, true
-		}
-	}
-	return firsts[0], 0, true
 }
 
 // head reads the control frame at the head of a segment.
@@ -265,13 +204,13 @@ func headOf(path string, first uint64) (frame, control, bool) {
 	return f, c, ok
 }
 
-// headSeq reads how many events were accepted before the segment.
+// headSeq reads how many events were accepted before a segment.
 func headSeq(dir string, first uint64) (uint64, bool) {
 	_, c, ok := head(dir, first)
 	return c.seq, ok
 }
 
-// sizes lists the segments of a directory. One that goes away meanwhile was dropped.
+// sizes lists the segments of a directory. One that vanishes meanwhile was dropped.
 func sizes(dir string) ([]segment, error) {
 	firsts, err := listSegments(dir)
 	if err != nil {
@@ -291,7 +230,7 @@ func sizes(dir string) ([]segment, error) {
 	return list, nil
 }
 
-// setSegments is called with the lock held.
+// setSegments takes the list of segments. The caller holds mu.
 func (q *Queue) setSegments(list []segment) {
 	q.segments, q.bytes = list, 0
 	for _, s := range list {
@@ -299,7 +238,8 @@ func (q *Queue) setSegments(list []segment) {
 	}
 }
 
-// Inspect reads the counters of a directory without changing anything; a process may hold it meanwhile.
+// Inspect reads the counters of a directory without changing anything; a process may hold it
+// meanwhile.
 func Inspect(dir string) (Stats, error) {
 	var err error
 	for range 5 { // segments may be dropped under our eyes
@@ -337,7 +277,7 @@ func inspect(dir string) (Stats, error) {
 		segments = []segment{{first: 1}}
 	}
 	c, _, ok := readCommitted(dir)
-	p := settle(dir, t, c, ok, c.committed.Offset)
+	p := standingOf(dir, t, c, ok, c.committed.Offset)
 	q := &Queue{
 		o: Options{Dir: dir}, log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{}),
 		end: p.end, synced: p.end, committed: p.committed, counters: p.counters, ahead: p.ahead,

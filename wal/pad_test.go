@@ -64,7 +64,7 @@ func TestPadded(t *testing.T) {
 		t.Fatalf("read %s", sprint(got))
 	}
 	closeQueue(t, q)
-	if _, err := Verify(o.Dir, func(s string) { t.Error(s) }); err != nil {
+	if _, err := Verify(o.Dir, func(d *CorruptError) { t.Error(d) }); err != nil {
 		t.Fatal(err)
 	}
 }

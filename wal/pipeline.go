@@ -10,26 +10,29 @@ import (
 	tlog "github.com/tidwall/wal"
 )
 
-// With many writers the queue is as fast as the medium only if that never waits for us. Half of them wait for the fsync under way; the
-// other half has handed over the next group long before it ends. So that group is written meanwhile, and its fsync begins at once; then
-// the first half is told.
+// With many writers the queue is as fast as the medium only if the medium never waits for the
+// queue. One part of the writers waits for the fsync under way; the other part has handed over the
+// next group long before that fsync ends. So that group is written meanwhile, and its fsync begins
+// at once; then the first part gets its outcome.
 //
 //	library   write A          write B          write C
 //	medium           fsync A ------->fsync B ------->fsync C
-//	writers                           A is told        B is told
+//	writers                           outcome of A     outcome of B
 //
-// A group that is written in this way only goes on in the tail: whatever needs more, a new segment, room, a record of a gap, patience for
-// the flash budget, waits until nothing is under way. So the upkeep has its turn at the end of each segment at the latest, and after pipelineMost.
+// A group that is written in this way only goes on in the tail. Whatever needs more (a new segment,
+// room, a record of a gap, patience for the flash budget) waits until nothing is under way. So the
+// upkeep has its turn at the end of each segment at the latest, and after pipelineMost.
 //
-// On a slow medium there is nothing to win: what is written early saves microseconds of a fsync of milliseconds, and those who come a little
-// later than most wait for one more of them (with one of 50 ms, 100 to 150 ms instead of 100). So it is for quick ones only.
+// On a slow medium there is nothing to win: writing early saves microseconds of an fsync of
+// milliseconds, and writers who come a little later than most wait for one more fsync (with one of
+// 50 ms, 100 to 150 ms instead of 100). So pipelines are for quick mediums only.
 const (
 	pipelineMost  = time.Second
-	pipelineBelow = 2 * time.Millisecond // that the fsync before took
+	pipelineBelow = 2 * time.Millisecond // of the fsync before
 )
 
-// flush commits the group that is pending; false if there is none. The committer may go on with a pipeline of others; a caller of Append is not
-// to be held up for them.
+// flush commits the pending group; false if there is none. The committer may go on with a pipeline
+// of others; a caller of Append must not be held up for them.
 func (q *Queue) flush(committer bool) bool {
 	q.mu.Lock()
 	g := q.takeLocked()
@@ -42,10 +45,10 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && max(g.appends, q.toldLast) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(g.appends, q.lastAppends) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
-		q.finish(g, q.settle(w))
+		q.finish(g, q.makeDurable(w))
 	}
 	return true
 }
@@ -69,7 +72,7 @@ func (q *Queue) takeLocked() *group {
 	return g
 }
 
-// finish tells those who wait for a group what became of it.
+// finish hands the outcome of a group to those who wait for it.
 func (q *Queue) finish(g *group, err error) {
 	for _, fn := range g.done {
 		fn(err)
@@ -82,7 +85,7 @@ func (q *Queue) finish(g *group, err error) {
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	q.toldLast = g.appends
+	q.lastAppends = g.appends
 	*g = group{buf: g.buf[:0], sizes: g.sizes[:0], done: g.done[:0]}
 	q.mu.Lock()
 	if len(q.spare) < cap(q.spare) {
@@ -91,7 +94,8 @@ func (q *Queue) finish(g *group, err error) {
 	q.mu.Unlock()
 }
 
-// announce wakes those who wait. To wake hundreds takes as long as to prepare the next group, so it is left to a goroutine of its own.
+// announce wakes those who wait. To wake hundreds takes as long as to prepare the next group, so a
+// goroutine of its own does that.
 func (q *Queue) announce(o *outcome, waiting int) {
 	if waiting >= manyWaiting {
 		select {
@@ -103,7 +107,7 @@ func (q *Queue) announce(o *outcome, waiting int) {
 	close(o.done)
 }
 
-// wakeMany is the goroutine that announce leaves large groups to.
+// wakeMany is the goroutine that announces the outcomes of large groups.
 func (q *Queue) wakeMany() {
 	for o := range q.outcomes {
 		close(o.done)
@@ -123,6 +127,7 @@ func (q *Queue) syncMany() {
 		err := q.ops.FinishSync(s.f)
 		q.syncTook.Store(int64(time.Since(began)))
 		if err == nil {
+			q.slow.note(began, q.o.Dir, q.log)
 			q.ledger.add(Account{Fsyncs: 1})
 		}
 		if err == nil && s.names {
@@ -134,19 +139,20 @@ func (q *Queue) syncMany() {
 	}
 }
 
-// pipeline makes w durable, and group after group behind it as long as each could be written while the one in front of it was synced.
+// pipeline makes w durable, and group after group behind it, as long as each could be written while
+// the one in front of it was synced.
 func (q *Queue) pipeline(w *written) {
 	if err := q.startSync(w); err != nil {
 		q.finish(w.g, q.poison(err, time.Now()))
 		return
 	}
-	q.expect(q.toldLast)
+	q.expect(q.lastAppends)
 	until := time.Now().Add(pipelineMost)
 	for w != nil {
 		next, err := q.await(w, until)
 		if err != nil {
 			if next != nil && next.err == nil {
-				<-q.syncErr // whatever it says
+				<-q.syncErr // whatever its outcome
 			}
 			err = q.poison(err, time.Now())
 			q.finish(w.g, err)
@@ -169,7 +175,7 @@ func (q *Queue) pipeline(w *written) {
 	}
 }
 
-// startSync leaves the fsync of a written group to syncMany.
+// startSync has syncMany make a written group durable.
 func (q *Queue) startSync(w *written) error {
 	f, err := q.openTail(w.newest().first)
 	if err != nil {
@@ -179,12 +185,13 @@ func (q *Queue) startSync(w *written) error {
 	if err := q.ops.StartSync(s.f, s.names); err != nil {
 		return err
 	}
-	q.newNames = false // or the failure has the directory synced
+	q.newNames = false // after a failure opening syncs the directory
 	q.syncs <- s
 	return nil
 }
 
-// expect has submit tell when most of the appends wait that will: those there, and one for each writer that is told now.
+// expect has submit signal when most of the appends wait that will: those there, and one for each
+// writer that gets its outcome now.
 func (q *Queue) expect(appends int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -193,11 +200,11 @@ func (q *Queue) expect(appends int) {
 	default:
 	}
 	q.enough = max(1, appends*7/8)
-	q.tellEnoughLocked()
+	q.signalEnoughLocked()
 }
 
-// tellEnoughLocked tells once that enough wait.
-func (q *Queue) tellEnoughLocked() {
+// signalEnoughLocked puts one token into many when enough appends wait.
+func (q *Queue) signalEnoughLocked() {
 	if q.pending.appends >= q.enough {
 		q.enough = math.MaxInt
 		poke(q.many)
@@ -211,10 +218,11 @@ func (q *Queue) waiting() int {
 	return q.pending.appends
 }
 
-// await waits for the fsync of w under way, and writes the next group meanwhile if enough wait for it.
+// await waits for the fsync of w under way, and writes the next group meanwhile if enough wait for
+// it.
 func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 	select {
-	case <-q.many: // they did when the fsync began
+	case <-q.many: // enough waited when the fsync began
 		next = q.beside(w, until)
 	default:
 	}
@@ -231,17 +239,20 @@ func (q *Queue) await(w *written, until time.Time) (next *written, err error) {
 	}
 }
 
-// beside writes the next group while w is synced, and has it synced behind w; nil if that cannot be.
+// beside writes the next group while w is synced, and has it synced behind w; nil if that cannot
+// be.
 func (q *Queue) beside(w *written, until time.Time) *written {
 	now := time.Now()
-	if !now.Before(until) || time.Duration(q.syncTook.Load()) >= pipelineBelow || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
+	slow := time.Duration(q.syncTook.Load()) >= pipelineBelow
+	if !now.Before(until) || slow || q.o.Record != nil && w.gap.Events > 0 || q.hold(now, w) > 0 {
 		return nil
 	}
 	q.mu.Lock()
 	p := q.pending
 	q.crowd = p.appends >= manyWaiting
 	need := int64(len(p.buf) + (len(p.sizes)+1)*maxPrefix + headerSize + maxControlSize)
-	if w.newest().bytes+need > int64(q.o.SegmentSize-q.o.SegmentSize/padShareCrowd) || q.o.MaxBytes > 0 && q.bytes+int64(w.bytes)+need > q.o.MaxBytes {
+	if w.newest().bytes+need > int64(q.o.SegmentSize-q.o.SegmentSize/padShareCrowd) ||
+		q.o.MaxBytes > 0 && q.bytes+int64(w.bytes)+need > q.o.MaxBytes {
 		q.mu.Unlock()
 		return nil
 	}

@@ -347,7 +347,7 @@ func checkCut(t *testing.T, run cutRun, o Options, s *cutState) {
 	for i := range uint64(10) {
 		fresh = append(fresh, next+i*thinEvery)
 	}
-	settleNow(t, q)
+	syncNow(t, q)
 	r := q.Reader()
 	defer r.Close()
 	after, records := read()

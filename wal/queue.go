@@ -21,20 +21,22 @@ import (
 
 // Sentinels that callers test for.
 var (
-	// ErrClosed: the queue was closed.
+	// ErrClosed means that the queue was closed.
 	ErrClosed = errors.New("wal: queue is closed")
-	// ErrFull: the quota is reached and the policy is to refuse.
+	// ErrFull means that the quota is reached and the policy is to refuse.
 	ErrFull = errors.New("wal: queue is full")
-	// ErrTooLarge: a fragment is larger than MaxFragment.
+	// ErrTooLarge means that a fragment is larger than MaxFragment.
 	ErrTooLarge = errors.New("wal: event is too large")
-	// ErrUnavailable: the medium refuses writes at the moment (full, failing, read-only); nothing was accepted.
+	// ErrUnavailable means that the medium refuses writes at the moment (full, failing, read-only);
+	// nothing was accepted.
 	ErrUnavailable = errors.New("wal: queue cannot be written")
 )
 
-// MaxFragment bounds one event's fragment in bytes: what the server takes in one message (wire contract 2.5).
+// MaxFragment bounds one event's fragment in bytes: what the server takes in one message
+// (CONTRACT.md 2.5).
 const MaxFragment = 4 << 20
 
-// Event is what a caller appends. What Kind and Action mean is the caller's affair.
+// Event is what a caller appends. The queue does not interpret Kind, Action and Entity.
 type Event struct {
 	Kind     uint8 // 0 to 63
 	Action   uint8
@@ -49,8 +51,9 @@ type Entry struct {
 	Position
 }
 
-// Position is a place in the queue. Offset is the library's index of a frame; control frames take offsets too, so Seq counts
-// the events up to and including that offset over the life of the directory. Thinned counts those of them that thinning has removed
+// Position is an offset of the queue and what was counted up to it. Offset is the library's index
+// of a frame. Control frames take offsets too, so Seq counts the events up to and including that
+// offset over the life of the directory. Thinned counts those of them that thinning has removed
 // behind the position at which the queue was opened; it is never stored.
 type Position struct {
 	Offset  uint64
@@ -60,65 +63,51 @@ type Position struct {
 
 // Options of a queue.
 type Options struct {
-	Dir         string        // segments and the committed-offset file
+	Dir         string        // segments and the committed file
 	CorruptDir  string        // where cut and damaged bytes are kept
 	SegmentSize int           // bytes; 0 = 512 KiB
 	MaxBytes    int64         // quota; 0 = unlimited
 	MaxAge      time.Duration // 0 = unlimited
 	Policy      string        // at the quota: DropOldest (also if empty), RejectNew or Thin
-	Interval    time.Duration // between fsyncs; events are accepted once written, before the fsync. 0 = accepted after the fsync
+	Interval    time.Duration // between fsyncs: events are accepted once written. 0 = after their fsync
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
-	Reserve     int64         // bytes kept in a file, given back when a full disk would keep the committed position from being written
-	Fill        bool          // the file system overwrites in place: reserve room for the tail, and fill it beforehand while commits are small
+	Reserve     int64         // bytes of the file "reserve": room for the committed file on a full disk
+	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
 	Log         *slog.Logger
 
-	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the epoch. Outside the years 2020 to 2099 it says
-	// that the time is not known, and then nothing is too old. nil: the machine's clock.
+	// Now is the time for frames of the queue's own and for MaxAge, in milliseconds since the
+	// epoch. A time outside the years 2020 to 2099 means that it is not known, and then nothing is
+	// too old. nil: the machine's clock.
 	Now func() int64
-	// Series tells whether an event may be thinned, and which series of its entity it belongs to: each series is thinned by itself.
-	// nil: none may. It is called by the goroutine that commits.
+	// Series says whether an event may be thinned, and which series of its entity it belongs to:
+	// each series is thinned by itself. nil: none may. The goroutine that commits calls it.
 	Series func(kind, action uint8, fragment []byte) (series uint64, may bool)
-	// Record makes the event that tells of a gap; total is how many events were dropped over the life of the directory. ok is false
-	// while it cannot be made; it is asked again. nil: gaps are only counted. It is called by the goroutine that commits.
+	// Record makes the event that reports a gap; total is how many events were dropped over the
+	// life of the directory. ok is false while it cannot be made, and then it is asked again. nil:
+	// gaps are only counted. The goroutine that commits calls it.
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
-	padUpTo    int64 // room that is given up at the end of a segment (pad.go) though nobody waits, in tests
-	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting, other numbers in tests
+	padUpTo    int64 // room that tests have given up at the end of a segment (pad.go) though nobody waits
+	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting
 
 	ops disk.Ops // nil = disk.System; tests put a medium in its place
-}
-
-// Stats is a snapshot of the counters. Events are counted over the life of the directory.
-type Stats struct {
-	Accepted, Deployed, Pending, Dropped, Dead, Damaged uint64
-
-	First, Last, Committed uint64        // offsets
-	Bytes                  int64         // on the medium, all segments
-	OldestPending          int64         // Time of the oldest pending event, 0 = none
-	Today                  Account       // what was written
-	Since                  time.Duration // how long the account of today covers
-	Commits                uint64        // group commits of this process's life
-	Stretched              uint64        // of them, those that the flash budget made wait
-	CommitBytes            int64         // what one commit costs the medium
-	Segments               int
-	Writable               bool
-	LastError              error
 }
 
 // Policies at the quota.
 const (
 	DropOldest = "drop_oldest" // the oldest events give way
 	RejectNew  = "reject_new"  // Append fails with ErrFull
-	Thin       = "thin"        // every second event of each series gives way, evenly over the whole backlog; see Options.Series
+	Thin       = "thin"        // every second event of each series gives way, evenly over the backlog (Options.Series)
 )
 
-// DefaultSegmentSize in bytes. A segment is what is dropped at a time and what the library holds in memory, the newest and
-// the one before it (hazard "the default 20 MB segments live in RAM").
+// DefaultSegmentSize is the size of a segment in bytes. A segment is what is dropped at a time. The
+// library holds the newest and the one before it in memory, so its own default of 20 MB would not
+// do.
 const DefaultSegmentSize = 512 << 10
 
-// segment is what is known of one file.
+// segment is what is known of one segment file.
 type segment struct {
 	first uint64 // offset of its first frame
 	bytes int64
@@ -127,18 +116,21 @@ type segment struct {
 
 const levelUnknown = -1
 
-// Queue is the durable queue of events. Its methods are safe for concurrent use. Whoever holds own makes the calls into the library
-// and writes the files: the committer's goroutine, or a goroutine in Append that found nobody at it, which spares a lone writer two
-// switches between goroutines; syncMany only calls fsync, for him. Readers read the files by themselves.
+// Queue is the durable queue of events. Its methods are safe for concurrent use.
+//
+// The holder of own calls the library and writes the files: the committer's goroutine, or a
+// goroutine in Append that found nobody committing, which spares a lone writer two switches between
+// goroutines. syncMany only calls fsync, on behalf of the holder. Readers read the files by
+// themselves. doc.go has the order of the locks.
 type Queue struct {
 	o    Options
 	log  *slog.Logger
 	lock *os.File // keeps the flock
 
-	kick     chan struct{} // something for the committer to do
-	outcomes chan *outcome // of large groups, to be announced
-	syncs    chan fileSync // to be synced while the next group is written
-	syncErr  chan error    // how that went
+	kick     chan struct{} // there is something for the committer to do
+	outcomes chan *outcome // of large groups, for wakeMany
+	syncs    chan fileSync // for syncMany, while the next group is written
+	syncErr  chan error    // its outcomes, in order
 	many     chan struct{} // enough wait for the next group
 	wake     chan struct{}
 	closing  chan struct{}
@@ -148,65 +140,62 @@ type Queue struct {
 	commits, stretched atomic.Int64
 	syncTook           atomic.Int64 // nanoseconds of the last fsync by syncMany
 	ledger             ledger
+	slow               slowSyncs
+	oldest             oldest
 	opened             time.Time
 
 	mu        sync.Mutex    // guards everything below, up to own
 	pending   *group        // being filled
-	spare     []*group      // at most two: one group is synced while the next is written and a third is filled
-	enough    int           // appends in the pending group that are worth a token in many
+	spare     []*group      // at most two: one group is synced, the next written, a third filled
+	enough    int           // appends in the pending group at which many gets a token
 	space     chan struct{} // closed when the pending group is taken; nil if nobody waits
 	shut      bool
 	newest    int64     // time of the last frame when the queue was opened
 	end       Position  // of what was accepted
-	synced    Position  // of what is durable: readers see no more. It lags behind end with Options.Interval only
+	synced    Position  // of what is durable, for readers; behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
 	bytes     int64
 	committed Position
 	counters  counters
 	ahead     uint64 // events behind committed that thinning has removed
-	gap       Gap    // not yet told by an event
-	frontier  uint64 // last offset of the segment that the reader is in; thinning stays behind it
+	gap       Gap    // that no event reports yet
+	frontier  uint64 // last offset of the segment that the reader is in; thinning begins behind it
 	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
-	urgent    bool   // the committed position wants to go to its file
+	urgent    bool   // the committed position is due in its file
 	lastErr   error
-	epoch     uint64 // changes when files may have been replaced under the readers
-	oldest    struct {
-		behind uint64 // committed offset it was looked up for
-		time   int64
-		known  bool
-	}
-	damaged map[uint64]struct{} // segments whose damage was logged; bounded by the segments
+	epoch     uint64              // changes when files may have been replaced under the readers
+	damaged   map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
-	own       sync.Mutex // guards what follows; taken before mu
-	ops       disk.Ops
-	store     *tlog.Log
-	append    func() error // has store write batch
-	file      *committedFile
-	proven    bool // false after a failure, until a write has succeeded
-	batch     tlog.Batch
-	groups    [2]written // the newest groups, in turn
-	toldLast  int        // appends of the group that was finished last
-	crowd     bool       // many writers had the next group ready while the last fsync for many ran
-	tail      tailFile
-	budget    budget
-	thin      thinning  // under way
-	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
-	unsynced  int64     // bytes since then
-	newNames  bool      // among what is not synced are the names of segments that hold something
-	newTail   bool      // nothing is in the tail yet, and its name is not synced
-	running   bool      // it was open before: memory knows better than the files
-	reserved  bool      // the reserve is there
-	told      Position  // committed position of the newest durable control frame; written under mu
-	telling   Position  // the same, of the newest one written
-	filed     Position  // committed position in the file; written under mu, because Commit looks at it
-	lastWrite time.Time
-	lastDrop  time.Time
-	lastAge   time.Time
-	retryAt   time.Time
-	reserveAt time.Time // next try to fill the reserve
+	own         sync.Mutex // guards what follows; taken before mu
+	ops         disk.Ops
+	store       *tlog.Log
+	append      func() error // has store write batch
+	file        *committedFile
+	proven      bool // false after a failure, until a write has succeeded
+	batch       tlog.Batch
+	groups      [2]written // the newest groups, in turn
+	lastAppends int        // of the group that was finished last
+	crowd       bool       // many writers had the next group ready while the last fsync for many ran
+	tail        tailFile
+	budget      budget
+	thin        thinning  // under way
+	dirty       time.Time // of the first write since the last fsync, with Options.Interval; zero = none
+	unsynced    int64     // bytes since then
+	newNames    bool      // among what is not synced are the names of segments that hold something
+	newTail     bool      // nothing is in the tail yet, and its name is not synced
+	running     bool      // it was open before: memory knows better than the files
+	reserved    bool      // the reserve is there
+	framed      Position  // committed position in the newest durable control frame; written under mu
+	framing     Position  // the same, in the newest one that is written
+	filed       Position  // committed position in the file; written under mu, because Commit looks at it
+	lastWrite   time.Time
+	lastDrop    time.Time
+	lastAge     time.Time
+	retryAt     time.Time
+	reserveAt   time.Time // next try to fill the reserve
 }
 
-// group is what one commit makes durable. Its frames lack offsets and checksums until then.
+// group is what one commit makes durable. Its frames get their offsets and checksums then.
 type group struct {
 	buf     []byte
 	sizes   []int
@@ -218,14 +207,15 @@ type group struct {
 	outcome *outcome      // of those who wait; nil if none does
 }
 
-// outcome is what became of a group. Closing done wakes all who wait for it at once; err is set before.
+// outcome is what became of a group. Closing done wakes all who wait for it at once; err is set
+// before that.
 type outcome struct {
 	done chan struct{}
 	err  error
 }
 
 const (
-	groupBytes  = 1 << 20         // more than that waits for the commit under way: bounded memory, and slow flash slows the devices
+	groupBytes  = 1 << 20         // more waits for the commit under way, and so do the devices
 	fileAfter   = 5 * time.Second // of quiet, the committed position goes to its file
 	fileBytes   = 1 << 20         // acknowledged bytes after which it does so in any case
 	dropEvery   = time.Second
@@ -235,9 +225,10 @@ const (
 	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
 )
 
-// Append makes events durable, all or none, in one group commit shared with all that wait. It blocks while the group is full; ctx
-// bounds that wait only: what has been handed over is either durable or refused when Append returns. Errors wrap ErrClosed, ErrFull,
-// ErrTooLarge or ErrUnavailable.
+// Append makes events durable, all or none, in one group commit shared with all that wait. It
+// blocks while the group is full; ctx bounds that wait only. What has been handed over is either
+// durable or refused when Append returns. Errors wrap ErrClosed, ErrFull, ErrTooLarge or
+// ErrUnavailable.
 func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	o, first, err := q.submit(ctx, events, nil)
 	if err != nil {
@@ -259,8 +250,8 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	return o.err
 }
 
-// Submit is Append without waiting: done is called once, in commit order, from the committer's goroutine; it must not block. If Submit
-// returns an error done is not called.
+// Submit is Append without waiting: done is called once, in commit order, from the committer's
+// goroutine, and must not block. If Submit returns an error, done is not called.
 func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) error {
 	_, first, err := q.submit(ctx, events, done)
 	if first {
@@ -269,8 +260,8 @@ func (q *Queue) Submit(ctx context.Context, events []Event, done func(error)) er
 	return err
 }
 
-// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the caller waits for the outcome. The
-// first of a group must see to it that it is committed.
+// submit puts events into the pending group. fn is called with its outcome; a nil fn means that the
+// caller waits for the outcome. The first of a group must see to it that the group is committed.
 func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *outcome, first bool, err error) {
 	size, bytes := 0, 0
 	for i := range events {
@@ -313,7 +304,7 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *
 	}
 	g.appends++
 	g.events += int64(bytes)
-	q.tellEnoughLocked()
+	q.signalEnoughLocked()
 	if fn != nil {
 		g.done = append(g.done, fn)
 	} else if g.outcome == nil {
@@ -331,9 +322,11 @@ func poke(c chan struct{}) {
 	}
 }
 
-// Commit moves the committed position forward to p. Of the events between, deployed were acknowledged by the cloud and dead moved to
-// the dead-letter log; the rest could not be read and count as damaged. A p at or below the committed one is ignored. It is durable
-// with the next group commit, or in its file after a moment; a crash before that means that those events are sent again.
+// Commit moves the committed position forward to p. Of the events between, deployed were
+// acknowledged by the cloud and dead moved to the dead letters; the rest could not be read and
+// count as damaged. A p at or below the committed position is ignored. The position is durable with
+// the next group commit, or in its file after a moment; a crash before that means that those events
+// are sent again.
 func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -359,17 +352,20 @@ func (q *Queue) Commit(p Position, deployed, dead uint64) error {
 	q.counters.damaged += delta - deployed - dead - thinned
 	q.ahead -= thinned
 	q.committed = p
-	q.levelLocked()
-	if frames := q.end.Offset - q.segments[0].first + 1; (p.Offset-min(p.Offset, q.filed.Offset))*uint64(q.bytes) >= fileBytes*frames {
+	q.balanceLocked()
+	frames, since := q.end.Offset-q.segments[0].first+1, p.Offset-min(p.Offset, q.filed.Offset)
+	if since*uint64(q.bytes) >= fileBytes*frames { // by the mean size of a frame
 		q.urgent = true
 		poke(q.kick)
 	}
 	return nil
 }
 
-// levelLocked settles what cannot be told apart while events are pending: where the frames around a gap are damaged, the events that
-// thinning has removed there count as damaged when they are passed, and are taken for dropped at last.
-func (q *Queue) levelLocked() {
+// balanceLocked keeps ahead within what is pending. Where the frames around a gap are damaged, the
+// events that thinning has removed there count as damaged when they are passed. Once too few events
+// are pending for ahead, that many of the damaged are known to have been thinned, and count as
+// dropped.
+func (q *Queue) balanceLocked() {
 	if rest := q.end.Seq - q.committed.Seq; q.ahead > rest {
 		n := q.ahead - rest
 		moved := min(n, q.counters.damaged)
@@ -389,12 +385,13 @@ func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 // Committed is the committed position.
 func (q *Queue) Committed() Position { _, c, _ := q.bounds(); return c }
 
-// DurablyCommitted is the committed position that a crash now would leave: the newest that stands in a control frame or in its file.
+// DurablyCommitted is the committed position that a crash now would leave: the newest in a control
+// frame or in its file.
 func (q *Queue) DurablyCommitted() Position {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.told.Offset > q.filed.Offset {
-		return q.told
+	if q.framed.Offset > q.filed.Offset {
+		return q.framed
 	}
 	return q.filed
 }
@@ -402,7 +399,8 @@ func (q *Queue) DurablyCommitted() Position {
 // End is the position of the last durable frame.
 func (q *Queue) End() Position { e, _, _ := q.bounds(); return e }
 
-// Newest is the time of the last frame that was there when the queue was opened, 0 if its last segment had none: how late it is at least.
+// Newest is the time of the last frame that was there when the queue was opened, 0 if its last
+// segment had none. The time now is at least that.
 func (q *Queue) Newest() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -412,8 +410,9 @@ func (q *Queue) Newest() int64 {
 // Wake gets a token after each group commit, for one consumer.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
 
-// enter returns the first offset of the segment that holds offset, or of the first segment behind it, and keeps the thinning away
-// from it if the queue's reader goes there. ok is false while the thinning is there.
+// enter returns the first offset of the segment that holds offset, or of the first segment behind
+// it. If the queue's reader goes there (main), thinning stays away from it. ok is false while
+// thinning is replacing that segment.
 func (q *Queue) enter(offset uint64, main bool) (first uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -438,7 +437,8 @@ func (q *Queue) leave(offset uint64) {
 	q.mu.Unlock()
 }
 
-// extent returns where a segment ends: the first offset of the next one, and how many of its bytes are durable; -1 = all there are.
+// extent returns where a segment ends: the first offset of the next one, and how many of its bytes
+// are durable (-1 = all there are).
 func (q *Queue) extent(first uint64) (limit uint64, bytes int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -449,14 +449,15 @@ func (q *Queue) extent(first uint64) (limit uint64, bytes int64) {
 	return math.MaxUint64, q.segments[len(q.segments)-1].bytes
 }
 
-// dropped tells whether a segment is no longer among those of the queue.
+// dropped reports whether a segment is no longer among those of the queue.
 func (q *Queue) dropped(first uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return !slices.ContainsFunc(q.segments, func(s segment) bool { return s.first == first })
 }
 
-// damage notes that frames from one offset to another cannot be read, keeps the file for people, and logs it once a segment.
+// damage notes that frames from one offset to another cannot be read, keeps the file for people,
+// and logs that once a segment.
 func (q *Queue) damage(first, from, to uint64) {
 	q.mu.Lock()
 	_, known := q.damaged[first]
@@ -466,52 +467,15 @@ func (q *Queue) damage(first, from, to uint64) {
 		return
 	}
 	path := filepath.Join(q.o.Dir, segmentName(first))
-	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged", "file", path, "from", from, "to", to)
+	q.log.Error("events in the queue cannot be read; they are passed over and counted as damaged",
+		"file", path, "from", from, "to", to)
 	if b, err := disk.Read(path, disk.CorruptBytes/2); err == nil {
 		disk.Keep(q.o.CorruptDir, segmentName(first)+".damaged", b, q.log)
 	}
 }
 
-// Stats is a snapshot.
-func (q *Queue) Stats() Stats {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s := Stats{
-		Accepted: q.end.Seq, Deployed: q.counters.deployed, Pending: q.end.Seq - q.committed.Seq - q.ahead, Dropped: q.counters.dropped + q.ahead,
-		Dead: q.counters.dead, Damaged: q.counters.damaged, First: q.segments[0].first, Last: q.end.Offset, Committed: q.committed.Offset,
-		Bytes: q.bytes, Today: q.ledger.today(), Commits: uint64(q.commits.Load()), Stretched: uint64(q.stretched.Load()), CommitBytes: q.o.CommitBytes,
-		Segments: len(q.segments), Writable: q.lastErr == nil && !q.shut, LastError: q.lastErr,
-	}
-	now := time.Now()
-	s.Since = min(now.Sub(q.opened), now.Sub(now.UTC().Truncate(day)))
-	s.OldestPending = q.oldestLocked()
-	return s
-}
-
-// oldestLocked is the time of the first event behind the committed position. It is read once for each position that is asked for.
-func (q *Queue) oldestLocked() int64 {
-	if q.end.Seq == q.committed.Seq {
-		return 0
-	}
-	behind := q.committed.Offset
-	if q.oldest.known && q.oldest.behind == behind {
-		return q.oldest.time
-	}
-	r := &Reader{q: q, pos: q.committed, buf: make([]byte, 16<<10)}
-	var found int64
-	known := false
-	q.mu.Unlock() // the reader takes it
-	err := r.Read(func(e *Entry) bool { found, known = e.Time, true; return false })
-	r.Close()
-	q.mu.Lock()
-	if err != nil || !known {
-		return 0
-	}
-	q.oldest.behind, q.oldest.time, q.oldest.known = behind, found, true
-	return found
-}
-
-// Close makes everything durable, the committed position too, and releases the directory. Appends that come later get ErrClosed.
+// Close makes everything durable, the committed position too, and releases the directory. Later
+// appends get ErrClosed.
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	q.shut = true

@@ -29,7 +29,8 @@ func (q *Queue) quota(n int64, now time.Time) error {
 			return nil // whatever the quota, an empty queue takes a group
 		}
 		if q.o.Policy == RejectNew {
-			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q", ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
+			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q",
+				ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
 		}
 		if q.o.Policy == Thin && q.thinOnce(now) {
 			continue
@@ -46,10 +47,10 @@ func (q *Queue) quota(n int64, now time.Time) error {
 	}
 }
 
-// dropOldest gives up what is not yet committed in the first n segments, or in more until one that is not empty follows. The loss is
-// counted, durably, before anything is deleted.
+// dropOldest gives up what is not yet committed in the first n segments, or in more until one that
+// is not empty follows. The loss is counted, durably, before anything is deleted.
 func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
-	if !q.settleWrites(now) {
+	if !q.syncWrites(now) {
 		return false
 	}
 	q.mu.Lock()
@@ -83,24 +84,25 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 		}
 		p := Position{next - 1, min(max(seq, q.committed.Seq), q.end.Seq), max(thinned, q.committed.Thinned)}
 		all := p.Seq - q.committed.Seq
-		already := min(p.Thinned-q.committed.Thinned, q.ahead, all) // counted and told when they were thinned
+		already := min(p.Thinned-q.committed.Thinned, q.ahead, all) // counted and reported when they were thinned
 		lost = all - already
 		q.counters.dropped += all
 		q.ahead -= already
 		q.committed = p
 		gap.Events, gap.Why = lost, why
 		q.gap.add(gap)
-		q.levelLocked()
+		q.balanceLocked()
 	}
 	q.mu.Unlock()
 	if lost > 0 {
-		q.log.Warn("the queue has dropped its oldest events", "reason", why.String(), "events", lost, "up_to_offset", next-1)
+		q.log.Warn("the queue has dropped its oldest events",
+			"reason", why.String(), "events", lost, "up_to_offset", next-1)
 	}
 	return q.save() && q.drop(n, now)
 }
 
-// survey reads what is about to be dropped: the events behind a position and before the offset next, and how many the thinning has
-// removed up to there.
+// survey reads what is about to be dropped: the events behind a position and before the offset
+// next. It returns their gap, and how many thinning has removed up to there.
 func (q *Queue) survey(from Position, next uint64) (g Gap, thinned uint64) {
 	r := &Reader{q: q, pos: from}
 	defer r.Close()
@@ -115,12 +117,14 @@ func (q *Queue) survey(from Position, next uint64) (g Gap, thinned uint64) {
 	return g, r.pos.Thinned
 }
 
-// clockKnown tells whether t is of a clock that was set: machines without one begin in 1970, and what they wrote then is not old.
+// clockKnown reports whether t is of a clock that was set: machines without one begin in 1970, and
+// what they wrote then is not old.
 func clockKnown(t int64) bool { return t >= year2020 && t < year2100 }
 
 const year2020, year2100 = 1577836800000, 4102444800000
 
-// expire drops whole segments whose events were all written longer ago than MaxAge: those in front of a segment whose head is that old.
+// expire drops whole segments whose events were all written longer ago than MaxAge: those in front
+// of a segment whose head is that old.
 func (q *Queue) expire(now time.Time) {
 	today := q.o.Now()
 	if !clockKnown(today) {
@@ -135,11 +139,11 @@ func (q *Queue) expire(now time.Time) {
 			continue
 		}
 		f, _, ok := head(q.o.Dir, first)
-		if !ok { // a damaged one tells nothing
+		if !ok { // a damaged head says nothing
 			continue
 		}
 		age := today - f.time()
-		if !clockKnown(f.time()) || age < 0 { // nor does one from a wrong clock; a later one tells for all in front of it
+		if !clockKnown(f.time()) || age < 0 { // nor does one from a wrong clock; a later head counts for all before it
 			continue
 		}
 		if age <= q.o.MaxAge.Milliseconds() {

@@ -161,7 +161,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 	}
 	for {
 		q.own.Lock()
-		q.settleWrites(time.Now())
+		q.syncWrites(time.Now())
 		q.own.Unlock()
 		read()
 		commit()

@@ -15,17 +15,19 @@ import (
 
 const (
 	readerBuffer = 64 << 10
-	// giveUpAfter is how long a segment may refuse to be read before its events count as damaged: a medium that comes back must not
-	// cost events, one that never does must not block the rest.
+	// giveUpAfter is how long a segment may refuse to be read before its events count as damaged. A
+	// medium that comes back must not cost events; one that never does must not block the rest.
 	giveUpAfter = time.Minute
 )
 
-// Reader reads events in order, straight from the segments' files and only what is durable; it never touches the library, so it
-// neither waits for an fsync nor races with one. One goroutine uses a Reader.
+// Reader reads events in order, straight from the segments' files, and only what is durable. It
+// never calls the library, so it neither waits for an fsync nor races with one. One goroutine uses
+// a Reader.
 type Reader struct {
-	q    *Queue
-	pos  Position // of the last frame consumed
-	main bool     // its place keeps the thinning away
+	q      *Queue
+	pos    Position // of the last frame consumed
+	main   bool     // its position keeps thinning away
+	passed bool     // it reads what is committed too, as far as that is still there
 
 	epoch    uint64   // of the files; see Queue
 	f        *os.File // the segment that contains pos.Offset+1, or nil
@@ -39,14 +41,15 @@ type Reader struct {
 	entry    Entry // handed to the callback
 }
 
-// Reader returns a reader that stands at the committed position, for the one consumer of the queue: what lies at or before the segment
-// that it is in is not thinned.
+// Reader returns a reader that stands at the committed position, for the one consumer of the queue:
+// the segment that it is in, and all before that, are not thinned.
 func (q *Queue) Reader() *Reader { return &Reader{q: q, pos: q.Committed(), main: true} }
 
 // Position is that of the last frame consumed.
 func (r *Reader) Position() Position { return r.pos }
 
-// Seek moves the reader to a position that it or the queue has reported before; the next Read begins behind it.
+// Seek moves the reader to a position that it or the queue has reported before; the next Read
+// begins behind it.
 func (r *Reader) Seek(p Position) {
 	r.pos = p
 	if r.main {
@@ -54,7 +57,8 @@ func (r *Reader) Seek(p Position) {
 	}
 }
 
-// errReplacing: the segment is being thinned; there is a wake-up when it is done.
+// errReplacing means that the segment is being thinned. A token in Queue.Wake follows when that is
+// done.
 var errReplacing = errors.New("wal: segment is being replaced")
 
 // Close releases the reader's file.
@@ -68,12 +72,14 @@ func (r *Reader) Close() {
 	}
 }
 
-// Read calls fn for each event behind the reader's position until fn returns false (that event is then not consumed: the next Read
-// begins with it) or the last durable event has been read. Frames that cannot be read are passed over; Position.Seq counts them, so
-// that Commit can tell them from what was deployed. An error is the medium's and nothing is passed over; try again later.
+// Read calls fn for each event behind the reader's position until the last durable event has been
+// read, or fn returns false. That event is then not consumed: the next Read begins with it. Frames
+// that cannot be read are passed over; Position.Seq counts them, so that Commit can tell them from
+// what was deployed. An error is the medium's, and nothing is passed over for it: try again later.
+// Where the medium refuses to read a segment it is a CorruptError.
 func (r *Reader) Read(fn func(e *Entry) bool) error {
 	end, committed, epoch := r.q.bounds()
-	if r.pos.Offset < committed.Offset { // the quota dropped what was here
+	if r.pos.Offset < committed.Offset && !r.passed { // the quota dropped what was here
 		r.pos = committed
 	}
 	if r.epoch != epoch { // the files may have been replaced
@@ -141,13 +147,13 @@ func (r *Reader) Read(fn func(e *Entry) bool) error {
 	return nil
 }
 
-// unread puts the frame that step returned last back; step begins at the offset at.
+// unread puts the frame that step returned last back, so that step begins at the offset at.
 func (r *Reader) unread(n int, at uint64) {
 	r.r -= entrySize(n)
 	r.at = at
 }
 
-// lost passes over everything up to the offset limit, where nothing can be read any more.
+// lost passes over everything up to the offset limit, of which nothing can be read any more.
 func (r *Reader) lost(limit uint64, end Position) {
 	limit = max(limit, r.pos.Offset+2) // never stand still
 	r.q.damage(r.first, r.pos.Offset+1, limit-1)
@@ -174,8 +180,8 @@ func (r *Reader) failed(err error, limit uint64, end Position) error {
 	return err
 }
 
-// locate opens the segment that holds the frame behind the position and skips to it. false means that the position has moved instead,
-// over what is gone.
+// locate opens the segment that holds the frame behind the position, and skips to it. false means
+// that the position has moved over what is gone instead.
 func (r *Reader) locate(end Position) (bool, error) {
 	want := r.pos.Offset + 1
 	first, ok := r.q.enter(want, r.main)
@@ -224,7 +230,7 @@ func (r *Reader) locate(end Position) (bool, error) {
 	return true, nil
 }
 
-// passTo moves over what is gone: dropped by the quota and counted as such, or missing.
+// passTo moves over what is gone: what the quota dropped and counted, or what is missing.
 func (r *Reader) passTo(offset uint64, end Position) {
 	if _, committed, _ := r.q.bounds(); committed.Offset > r.pos.Offset {
 		r.pos = committed
@@ -238,8 +244,8 @@ func (r *Reader) passTo(offset uint64, end Position) {
 	}
 }
 
-// step returns the next intact frame of the open segment and its offset; nil if there is none below limit, the first offset of the
-// next segment. bytes bounds what of the file is durable; -1 = all.
+// step returns the next intact frame of the open segment and its offset; nil if there is none below
+// limit, the first offset of the next segment. bytes bounds what of the file is durable; -1 = all.
 func (r *Reader) step(limit uint64, bytes int64) (frame, uint64, error) {
 	if r.f == nil {
 		return nil, 0, nil
@@ -296,7 +302,8 @@ func (r *Reader) resync(limit uint64, bytes int64) (frame, uint64, error) {
 	return f, offset, nil
 }
 
-// fill reads more of the file, so that need bytes are in the buffer if there are as many; false if nothing could be added.
+// fill reads more of the file, so that need bytes are in the buffer if the file has as many; false
+// if nothing could be added.
 func (r *Reader) fill(need int, bytes int64) (bool, error) {
 	if r.r > 0 {
 		copy(r.buf, r.buf[r.r:r.w])
@@ -317,7 +324,8 @@ func (r *Reader) fill(need int, bytes int64) (bool, error) {
 	r.w += n
 	r.filePos += int64(n)
 	if err != nil && err != io.EOF {
-		return false, fmt.Errorf("segment %s at %d: %w", segmentName(r.first), r.filePos, err)
+		name := segmentName(r.first)
+		return false, &CorruptError{name, r.at, fmt.Errorf("segment %s at %d: %w", name, r.filePos, err)}
 	}
 	return n > 0, nil
 }

@@ -11,10 +11,11 @@ import (
 	"edgesync/wal/disk"
 )
 
-// poison gives the library's handle up after an error: what it holds in memory no longer agrees with the file (hazard "after ENOSPC a
-// retry returns nil"). What was not acknowledged is cut from the files, now or before the next try.
+// poison gives the library's handle up after an error: what it holds in memory no longer agrees
+// with the file (after ENOSPC a second try of the library returns nil). What was not acknowledged
+// is cut from the files, now or before the next try.
 func (q *Queue) poison(cause error, now time.Time) error {
-	if q.store != nil { // it is not there when the log could not be opened again
+	if q.store != nil { // nil when the log could not be opened again
 		q.store.Close()
 	}
 	q.store, q.proven, q.dirty, q.unsynced = nil, false, time.Time{}, 0
@@ -59,12 +60,12 @@ func (q *Queue) cutBack() error {
 	}
 	path := filepath.Join(q.o.Dir, segmentName(tail.first))
 	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
-		return err // nothing behind it; what may be missing is repair's affair
+		return err // nothing behind it; repair sees to what may be missing
 	}
 	return errors.Join(err, disk.Truncate(path, tail.bytes))
 }
 
-// reopen tries to come back, at most once in a while.
+// reopen tries to come back, at most once in reopenEvery.
 func (q *Queue) reopen(now time.Time) error {
 	q.mu.Lock()
 	last := q.lastErr
@@ -84,7 +85,8 @@ func (q *Queue) reopen(now time.Time) error {
 		q.mu.Unlock()
 		return err
 	}
-	// On a disk that this queue has filled nothing can be written before what is acknowledged has gone.
+	// On a disk that this queue has filled, nothing can be written before acknowledged segments are
+	// gone.
 	if n := q.droppable(q.Committed().Offset); n > 0 && !q.drop(n, now) && q.store == nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -101,7 +103,7 @@ func (q *Queue) shutdown() {
 			err = q.open()
 		}
 	}
-	if !q.dirty.IsZero() && !q.settleWrites(time.Now()) {
+	if !q.dirty.IsZero() && !q.syncWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}
 	if q.Committed().Offset != q.filed.Offset && !q.save() {

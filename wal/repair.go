@@ -16,24 +16,27 @@ import (
 	"edgesync/wal/disk"
 )
 
-// tailBytes bounds what is read of the last segment: a segment overshoots its size by at most one frame.
+// tailBytes bounds what is read of the last segment: a segment overshoots its size by at most one
+// frame.
 const tailBytes = 64 << 20
 
-// tail is what repair found in the last segment; it is all that is read at start, however long the backlog.
+// tail is what repair found in the last segment. That is all that is read at start, however long
+// the backlog.
 type tail struct {
 	first   uint64 // offset of its first frame; 1 if there is no segment at all
 	last    uint64 // offset of its last frame; first-1 if it is empty
 	bytes   int64
 	seq     uint64 // events accepted up to last
-	seqSure bool   // a control frame told seq; else it counts from 0 at first
+	seqSure bool   // seq is from a control frame; else it counts from 0 at first
 	newest  control
 	found   bool  // newest holds something
 	time    int64 // of the last frame that has one
 }
 
-// repair makes dir a log that the library opens: left-over temporary files go, a tail that is torn, zeroed or garbage is cut, and
-// unreadable frames between readable ones are replaced one by one by frames that say so, so that offsets never shift against the
-// committed one. Cut bytes and damaged files are kept in corrupt. It reads the last segment only. Calling it again changes nothing.
+// repair makes dir a log that the library opens. Left-over temporary files go; a tail that is torn,
+// zeroed or garbage is cut; unreadable frames between readable ones become lost frames one by one,
+// so that offsets never shift against the committed one. Cut bytes and damaged files are kept in
+// corrupt. It reads the last segment only. Calling it again changes nothing.
 func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
 	if err := resumeThinning(disk.System{}, dir, thin, log); err != nil {
 		return tail{}, err
@@ -54,11 +57,13 @@ func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) 
 	return t, nil
 }
 
-// tidy leaves only what the library may see: segments in their places. It returns their first offsets, sorted.
+// tidy leaves only what the library may see: segments under their names. It returns their first
+// offsets, sorted.
 //
-// A TEMP file is half a file. A START file is the library's copy of the end of a segment, made to replace it: while that segment is
-// still there the copy is not needed, and when it is gone the copy takes its place. What the library would take for a segment but is
-// none (a directory, a link, an END file, a number beyond any offset) is set aside.
+// A TEMP file was not finished. A START file is the library's copy of the end of a segment, made to
+// replace it: while that segment is still there the copy is not needed, and when it is gone the
+// copy takes its name. What the library would take for a segment but is none (a directory, a link,
+// an END file, a number beyond any offset) is set aside.
 func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -124,10 +129,11 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 		return tail{}, err
 	}
 	t, out, pos := scan(data, first, func(at, bytes int, offsets uint64) {
-		log.Error("unreadable events in the last segment", "file", path, "position", at, "bytes", bytes, "offsets", offsets)
+		log.Error("unreadable events in the last segment",
+			"file", path, "position", at, "bytes", bytes, "offsets", offsets)
 	})
 	if cut := len(data) - pos; cut > 0 {
-		level := slog.LevelDebug // zeros: room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of
+		level := slog.LevelDebug // zeros are room that was set aside (fill.go), or of a write that nobody relies on
 		if !zeros(data[pos:]) {
 			level = slog.LevelWarn
 			disk.Keep(corrupt, segmentName(first)+".tail", data[pos:], log)
@@ -149,8 +155,9 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 	return t, nil
 }
 
-// scan walks through the bytes of a last segment. pos is where its readable part ends. out is the content with every unreadable
-// stretch in front of readable frames replaced, or nil if there is none; each such stretch is reported.
+// scan walks through the bytes of a last segment. pos is where its readable part ends. out is the
+// content with every unreadable stretch in front of readable frames replaced, or nil if there is
+// none; each such stretch is reported.
 func scan(data []byte, first uint64, report func(at, bytes int, offsets uint64)) (t tail, out []byte, pos int) {
 	t = tail{first: first, last: first - 1}
 	for pos < len(data) {
@@ -185,7 +192,7 @@ func scan(data []byte, first uint64, report func(at, bytes int, offsets uint64))
 	return t, out, pos
 }
 
-// add takes a frame into the account of the tail.
+// add counts a frame into the tail.
 func (t *tail) add(f frame) {
 	t.last++
 	if f.typ() != frameLost {
@@ -194,7 +201,7 @@ func (t *tail) add(f frame) {
 	switch f.typ() {
 	case frameEvent:
 		t.seq++
-	case frameLost: // counts as an event until a control frame tells better; the head of a segment is one itself
+	case frameLost: // an event until a control frame says otherwise; the head of a segment is a control frame
 		if t.last != t.first {
 			t.seq++
 		}
@@ -205,7 +212,8 @@ func (t *tail) add(f frame) {
 	}
 }
 
-// countBefore finds how many events came before a last segment that does not tell by itself, and what was committed by then.
+// countBefore finds how many events came before a last segment without a control frame, and what
+// was committed by then.
 func (t *tail) countBefore(dir string, firsts []uint64) {
 	if t.seqSure {
 		return
@@ -226,8 +234,8 @@ func appendLost(dst []byte, offset uint64) []byte {
 	return dst
 }
 
-// lostEvents is how many events unreadable frames of a segment count for, until a control frame tells better: one each, but for the
-// segment's head, which is a control frame.
+// lostEvents is how many events the unreadable frames of a segment count for until a control frame
+// says otherwise: one each, but for the segment's head, which is a control frame.
 func lostEvents(first, from, to uint64) uint64 {
 	n := to + 1 - from
 	if from <= first && first <= to {
@@ -236,8 +244,8 @@ func lostEvents(first, from, to uint64) uint64 {
 	return n
 }
 
-// seqBefore finds how many events were accepted before offset by the control frames of earlier segments, walking back at most a few of
-// them, and the newest of those frames.
+// seqBefore finds how many events were accepted before offset by the control frames of earlier
+// segments, and the newest of those frames. It goes back by a few segments at most.
 func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest control, ok bool) {
 	for i := len(firsts) - 1; i >= 0 && i >= len(firsts)-4; i-- {
 		data, err := disk.Read(filepath.Join(dir, segmentName(firsts[i])), tailBytes)

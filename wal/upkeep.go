@@ -12,29 +12,30 @@ import (
 	"edgesync/wal/disk"
 )
 
-// maintain tries to come back after a failure, syncs what waits for it, writes the committed position to its file and drops segments,
-// when due. It returns when to come again at the latest.
+// maintain does what is due between groups: it tries to come back after a failure, syncs what waits
+// for it, writes the committed position to its file and drops segments. It returns when to come
+// again at the latest.
 func (q *Queue) maintain(now time.Time) time.Duration {
 	if !q.proven && !now.Before(q.retryAt) {
-		q.commit(new(group)) // a control frame, as a probe: devices that are refused at the door would never bring one
+		q.commit(new(group)) // a control frame, as a probe: devices that are refused bring no group
 	}
 	wait := fileAfter
 	if !q.dirty.IsZero() {
 		if d := q.o.Interval - now.Sub(q.dirty); d > 0 {
 			wait = min(wait, d)
 		} else {
-			q.settleWrites(now)
+			q.syncWrites(now)
 		}
 	}
 	q.mu.Lock()
 	committed := q.committed
 	quiet := q.lastWrite.Add(fileAfter).Sub(now)
-	untold := committed.Offset != q.told.Offset && committed.Offset != q.filed.Offset
-	due := committed.Offset != q.filed.Offset && q.urgent || untold && quiet <= 0
+	unframed := committed.Offset != q.framed.Offset && committed.Offset != q.filed.Offset
+	due := committed.Offset != q.filed.Offset && q.urgent || unframed && quiet <= 0
 	q.mu.Unlock()
 	if due {
 		q.save()
-	} else if untold {
+	} else if unframed {
 		wait = min(wait, quiet)
 	}
 	if q.store != nil {
@@ -64,7 +65,8 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	return wait
 }
 
-// save makes the committed position durable in its file; false if the medium refuses, which costs a few duplicates after a crash.
+// save makes the committed position durable in its file; false if the medium refuses. Then a crash
+// costs a few duplicates.
 func (q *Queue) save() bool {
 	q.mu.Lock()
 	c := q.stateLocked()
@@ -76,13 +78,14 @@ func (q *Queue) save() bool {
 		err = q.file.write(&c, q.ops)
 	}
 	if err != nil {
-		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice", "error", err)
+		q.log.Warn("the committed offset cannot be written; after a crash more events would be sent twice",
+			"error", err)
 		return false
 	}
 	q.mu.Lock()
-	q.filed = c.committed // Commit looks at it
-	if q.told.Offset < c.committed.Offset {
-		q.told = c.committed
+	q.filed = c.committed
+	if q.framed.Offset < c.committed.Offset {
+		q.framed = c.committed
 	}
 	q.mu.Unlock()
 	q.ledger.add(Account{Written: slotSize, Fsyncs: 1})
@@ -90,10 +93,11 @@ func (q *Queue) save() bool {
 	return true
 }
 
-// The reserve is a file of random bytes, because some file systems compress.
+// reserveName is the file of the reserve. It holds random bytes, because some file systems
+// compress.
 const reserveName = "reserve"
 
-// fillReserve takes the reserve's room, if there is as much.
+// fillReserve writes the reserve, if there is room for it.
 func (q *Queue) fillReserve() {
 	path := filepath.Join(q.o.Dir, reserveName)
 	if i, err := os.Lstat(path); err == nil && i.Mode().IsRegular() && i.Size() == q.o.Reserve {
@@ -122,14 +126,16 @@ func noise(b []byte) {
 
 func (q *Queue) releaseReserve() {
 	q.reserved, q.reserveAt = false, time.Now().Add(refillEvery)
-	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written", "dir", q.o.Dir, "bytes", q.o.Reserve)
+	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written",
+		"dir", q.o.Dir, "bytes", q.o.Reserve)
 	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), disk.SyncDir(q.o.Dir)); err != nil {
 		q.log.Warn("the reserve cannot be given back", "error", err)
 	}
 }
 
-// droppable counts the segments at the front of which everything is committed. What follows them must begin with a control frame,
-// which tells the count of events; so an empty tail never becomes the first.
+// droppable counts the segments at the front that hold only what is committed. What follows them
+// must begin with a control frame, which holds the count of events; so an empty tail never becomes
+// the first.
 func (q *Queue) droppable(committed uint64) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -144,14 +150,15 @@ func (q *Queue) droppable(committed uint64) (n int) {
 	return n
 }
 
-// drop removes the first n segments; the committed position is durable before. The library's TruncateFront would write what is left of
-// a segment anew, and fails in a damaged one, so the files are deleted here, the oldest first, and the library opens the log again,
-// which costs it one segment's reading and no writing.
+// drop removes the first n segments; the committed position is durable before. The library's
+// TruncateFront would write anew what is left of a segment, and fails in a damaged one. So the
+// files are deleted here, the oldest first, and the library opens the log again, which costs it the
+// reading of one segment and no writing.
 func (q *Queue) drop(n int, now time.Time) bool {
 	q.lastDrop = now
 	list := q.firsts(n + 1)
 	next := list[n]
-	if q.filed.Offset+1 < next && !q.save() || !q.settleWrites(now) {
+	if q.filed.Offset+1 < next && !q.save() || !q.syncWrites(now) {
 		return false
 	}
 	names := make([]string, n)
@@ -177,7 +184,7 @@ func (q *Queue) drop(n int, now time.Time) bool {
 	return q.reopenLog("segments were dropped", now)
 }
 
-// reopenLog lets the library see which segments there are now.
+// reopenLog has the library see which segments there are now.
 func (q *Queue) reopenLog(after string, now time.Time) bool {
 	q.mu.Lock()
 	end := q.end.Offset

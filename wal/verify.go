@@ -16,23 +16,23 @@ import (
 // Checked is what Verify has read.
 type Checked struct {
 	Segments, Frames, Events, Damages int
-	Lost                              int // frames that repair marked so
+	Lost                              int // frames that repair marked as lost
 	Thinned                           uint64
 	Bytes                             int64
 }
 
-// Verify reads every frame of every segment, and the committed file, and reports each damage in words, with file, position and offsets.
-// Nothing is changed; a process may hold the directory. Frames that repair marked as lost are intact, and counted. An error means that
-// the directory cannot be read.
-func Verify(dir string, report func(damage string)) (c Checked, err error) {
-	complain := func(damage string) {
+// Verify reads every frame of every segment, and the committed file, and reports each damage.
+// Nothing is changed; a process may hold the directory. Frames that repair marked as lost are
+// intact, and counted. An error means that the directory cannot be read.
+func Verify(dir string, report func(damage *CorruptError)) (c Checked, err error) {
+	complain := func(damage *CorruptError) {
 		c.Damages++
 		report(damage)
 	}
 	known, _, _ := readCommitted(dir) // before the segments: it only grows
 	committed, damaged := committedDamage(dir)
-	for _, s := range damaged {
-		complain(s)
+	for _, text := range damaged {
+		complain(&CorruptError{Segment: committedName, Err: errors.New(text)})
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -41,7 +41,9 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 	for _, e := range entries {
 		number, suffix := e.Name()[:min(20, len(e.Name()))], e.Name()[min(20, len(e.Name())):]
 		if _, ok := segmentFirst(number); digits(number) && suffix == "" && (!ok || !e.Type().IsRegular()) {
-			complain(e.Name() + " has the name of a segment and is none")
+			complain(&CorruptError{
+				Segment: e.Name(), Err: errors.New(e.Name() + " has the name of a segment and is none"),
+			})
 		}
 	}
 	var first, begin, end, seq uint64 // of the segment; of all; events accepted up to end
@@ -58,9 +60,9 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 		c.Bytes += r.Bytes
 		switch r.Found {
 		case FoundTorn:
-			complain(r.String())
+			complain(r.Corrupt())
 		case FoundDamage, FoundMissing:
-			complain(r.String())
+			complain(r.Corrupt())
 			if r.Last >= r.Offset {
 				seq += lostEvents(first, r.Offset, r.Last)
 			}
@@ -90,12 +92,18 @@ func Verify(dir string, report func(damage string)) (c Checked, err error) {
 	}
 	switch st, inspectErr := Inspect(dir); {
 	case committed > end:
-		complain(fmt.Sprintf("the end of the queue is missing: the committed file tells of offset %d, the segments end at %d", committed, end))
+		complain(&CorruptError{Offset: end + 1, Err: fmt.Errorf(
+			"the end of the queue is missing: the committed file goes up to offset %d, the segments to %d",
+			committed, end)})
 	case sure && known.seq > seq:
-		complain(fmt.Sprintf("%d events at the end of the queue are missing: the committed file tells of %d that were accepted, the segments of %d",
-			known.seq-seq, known.seq, seq))
+		complain(&CorruptError{Offset: end + 1, Err: fmt.Errorf(
+			"%d events at the end of the queue are missing: "+
+				"the committed file counts %d that were accepted, the segments %d",
+			known.seq-seq, known.seq, seq)})
 	case inspectErr == nil && begin > st.Committed+1:
-		complain(fmt.Sprintf("offsets %d to %d are missing in front of the first segment, and the cloud has not acknowledged them", st.Committed+1, begin-1))
+		complain(&CorruptError{Offset: st.Committed + 1, Err: fmt.Errorf(
+			"offsets %d to %d are missing in front of the first segment, and the cloud has not acknowledged them",
+			st.Committed+1, begin-1)})
 	}
 	return c, nil
 }
@@ -108,7 +116,8 @@ func lastSegment(dir string) (first uint64, ok bool) {
 	return firsts[len(firsts)-1], true
 }
 
-// committedDamage reads the committed file: the offset that it tells, and what is wrong with it. An empty slot was never written.
+// committedDamage reads the committed file: the offset that it holds, and what is wrong with it. An
+// empty slot was never written.
 func committedDamage(dir string) (offset uint64, damages []string) {
 	for range walkTries { // an agent may be writing it
 		var b []byte
@@ -133,7 +142,8 @@ func committedDamage(dir string) (offset uint64, damages []string) {
 			if _, c, ok := parseSlot(slot); ok {
 				offset = max(offset, c.committed.Offset)
 			} else if len(bytes.Trim(slot, "\x00")) > 0 {
-				damages = append(damages, "the committed file at "+strconv.Itoa(at)+": slot "+strconv.Itoa(i)+" is damaged")
+				damages = append(damages,
+					"the committed file at "+strconv.Itoa(at)+": slot "+strconv.Itoa(i)+" is damaged")
 			}
 		}
 		if len(damages) == 0 {

@@ -20,7 +20,7 @@ import (
 func verify(t testing.TB, dir string) (Checked, []string) {
 	t.Helper()
 	var damages []string
-	c, err := Verify(dir, func(s string) { damages = append(damages, s) })
+	c, err := Verify(dir, func(d *CorruptError) { damages = append(damages, d.Error()) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,49 +11,51 @@ import (
 	"time"
 )
 
-// Found says what Walk met.
+// Found is the kind of what Walk met.
 type Found uint8
 
 // What may be met in a queue directory.
 const (
 	FoundEvent   Found = iota + 1
 	FoundControl       // a frame of the queue's own book-keeping
-	FoundLost          // a frame that repair put in the place of an unreadable one
+	FoundLost          // a lost frame, which repair has written for an unreadable one
 	FoundDamage        // bytes that are no frame; offsets are concerned if Last is at least Offset
 	FoundMissing       // offsets for which there are no bytes
 	FoundTorn          // bytes at the end of the log that are no frame: a write that was not finished, or damage
 	FoundThinned       // offsets of events that thinning has removed on purpose
 )
 
-// Record is what Walk met at one place of the queue's files.
+// Record is what Walk met at one position of the queue's files.
 type Record struct {
 	Found
 	Offset, Last uint64  // first and last offset; of a torn end Last is unknown and Offset-1
-	Event        Event   // of an event; of other frames only its Time. The Fragment is valid until the callback returns
+	Event        Event   // of other frames only its Time; the Fragment is valid until the callback returns
 	Control      Control // of a control frame
 	File         string  // the segment's name
 	At, Bytes    int64   // where in the file
 	Err          error   // of the medium, if that is why it is damage
 }
 
-// Control is what a control frame tells: the events accepted before it, the committed offset, and the counters that go with it.
+// Control is what a control frame holds: the events accepted before it, the committed offset, and
+// the counters that go with it.
 type Control struct {
 	Accepted, Committed, Deployed, Dropped, Dead, Damaged uint64
 }
 
-// A place at the end of the log that does not read is looked at again so often, with such pauses: an agent may be writing there.
+// What does not read at the end of the log is looked at again so often, with such pauses, because
+// an agent may be writing there.
 const (
 	walkTries = 3
 	walkPause = 20 * time.Millisecond
 )
 
-// Walk calls fn for everything from the offset from on, in order, until fn returns false. It only reads, takes no lock and needs memory
-// for one frame, or for one segment where that is damaged; a process may write and drop segments meanwhile. What that process has
-// written and not yet made durable may be among what is met. An error is of the directory; a file that cannot be read is a Record.
+// Walk calls fn for everything from the offset from on, in order, until fn returns false. It only
+// reads, takes no lock, and needs memory for one frame, or for one segment where that is damaged. A
+// process may write and drop segments meanwhile; what it has written and not yet made durable may
+// be among what is met. An error is of the directory; a file that cannot be read is a Record.
 func Walk(dir string, from uint64, fn func(*Record) bool) error {
-	w := walker{dir: dir, fn: fn, want: max(from, 1), r: Reader{
-		q: &Queue{log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{})}, buf: make([]byte, readerBuffer),
-	}}
+	q := &Queue{log: slog.New(slog.DiscardHandler), damaged: make(map[uint64]struct{})}
+	w := walker{dir: dir, fn: fn, want: max(from, 1), r: Reader{q: q, buf: make([]byte, readerBuffer)}}
 	w.r.q.o.Dir = dir
 	defer w.r.Close()
 	firsts, err := listSegments(dir)
@@ -91,14 +93,14 @@ func Walk(dir string, from uint64, fn func(*Record) bool) error {
 			firsts = firsts[after(firsts, first):]
 		} else if i := after(firsts, w.want); i > 0 { // thinning has moved it into the one before
 			firsts = firsts[i-1:]
-		} else if len(firsts) > 0 { // dropped under our eyes: that is no damage
+		} else if len(firsts) > 0 { // dropped meanwhile: that is no damage
 			w.want = firsts[0]
 		}
 	}
 	return nil
 }
 
-// after is the place of the first segment that begins behind offset.
+// after is the index of the first segment that begins behind offset.
 func after(firsts []uint64, offset uint64) int {
 	return sort.Search(len(firsts), func(i int) bool { return firsts[i] > offset })
 }
@@ -107,12 +109,12 @@ func after(firsts []uint64, offset uint64) int {
 type walker struct {
 	dir  string
 	fn   func(*Record) bool
-	want uint64 // the next offset to tell of
+	want uint64 // the next offset to report
 	r    Reader
 	rec  Record
 }
 
-// segment tells of one segment from want on. gone: the file is not there. more: fn wants to go on.
+// segment reports one segment from want on. gone: the file is not there. more: fn wants to go on.
 func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 	r := &w.r
 	r.Close()
@@ -123,14 +125,14 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 	}
 	w.rec.File = segmentName(first)
 	if err != nil {
-		return false, w.tell(Record{Found: FoundDamage, Offset: max(w.want, first), Last: limit - 1, Err: err})
+		return false, w.report(Record{Found: FoundDamage, Offset: max(w.want, first), Last: limit - 1, Err: err})
 	}
 	r.f, r.first, r.at = f, first, first
 	r.r, r.w, r.filePos = 0, 0, 0
 	if r.buf == nil {
 		r.buf = make([]byte, readerBuffer)
 	}
-	if first > w.want && !w.tell(Record{Found: FoundMissing, Offset: w.want, Last: first - 1}) {
+	if first > w.want && !w.report(Record{Found: FoundMissing, Offset: w.want, Last: first - 1}) {
 		return false, false
 	}
 	for tries := 0; ; {
@@ -151,20 +153,20 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			if last {
 				rec.Found, rec.Last = FoundTorn, at-1
 			}
-			return false, w.tell(rec)
+			return false, w.report(rec)
 		case f == nil && last:
-			// Zeros are room that was set aside (fill.go), or what a power cut leaves of a write that nobody was told of.
+			// Zeros are room that was set aside (fill.go), or of a write that nobody relies on.
 			if n := w.size() - pos; n > 0 && r.r < r.w && !zeros(r.buf[r.r:r.w]) {
-				return false, w.tell(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
+				return false, w.report(Record{Found: FoundTorn, Offset: at, Last: at - 1, At: pos, Bytes: n})
 			}
 			return false, true
-		case f == nil && at >= limit && w.replacing() == first: // what follows is the copy of a segment that is still there
+		case f == nil && at >= limit && w.replacing() == first: // what follows is a copy of the next segment
 			return false, true
 		case f == nil:
 			if n := w.size() - pos; n > 0 {
-				return false, w.tell(Record{Found: FoundDamage, Offset: at, Last: limit - 1, At: pos, Bytes: n})
+				return false, w.report(Record{Found: FoundDamage, Offset: at, Last: limit - 1, At: pos, Bytes: n})
 			}
-			return false, at >= limit || w.tell(Record{Found: FoundMissing, Offset: at, Last: limit - 1, At: pos})
+			return false, at >= limit || w.report(Record{Found: FoundMissing, Offset: at, Last: limit - 1, At: pos})
 		}
 		n := int64(entrySize(len(f)))
 		if offset > at {
@@ -172,7 +174,7 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 			if r.hurt {
 				rec.Found, rec.Bytes = FoundDamage, here-n-pos
 			}
-			if !w.tell(rec) {
+			if !w.report(rec) {
 				return false, false
 			}
 		}
@@ -184,25 +186,26 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 		case frameControl:
 			rec.Found, rec.Event.Time = FoundControl, f.time()
 			if c, ok := parseControl(f.payload()); ok {
-				rec.Control = Control{c.seq, c.committed.Offset, c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged}
+				n := &c.counters
+				rec.Control = Control{c.seq, c.committed.Offset, n.deployed, n.dropped, n.dead, n.damaged}
 			}
 		default:
 			rec.Found, rec.Event.Time = FoundLost, f.time()
 		}
-		if !w.tell(rec) {
+		if !w.report(rec) {
 			return false, false
 		}
 	}
 }
 
-// replacing is the segment that thinning is replacing, as the committed file tells.
+// replacing is the segment that thinning is replacing, from the committed file; 0 = none.
 func (w *walker) replacing() uint64 {
 	c, _, _ := readCommitted(w.dir)
 	return c.thin.into
 }
 
-// tell hands a record over if it concerns what is wanted.
-func (w *walker) tell(rec Record) bool {
+// report hands a record over if it concerns what is wanted.
+func (w *walker) report(rec Record) bool {
 	if rec.Last >= rec.Offset {
 		if rec.Last < w.want {
 			return true
@@ -223,8 +226,29 @@ func (w *walker) size() int64 {
 	return 0
 }
 
+// Corrupt is the damage that the record stands for; nil if it is none.
+func (r *Record) Corrupt() *CorruptError {
+	if r.Found != FoundDamage && r.Found != FoundMissing && r.Found != FoundTorn {
+		return nil
+	}
+	text := r.text()
+	err := errors.New(text)
+	if r.Err != nil {
+		err = fmt.Errorf("%s (%w)", text, r.Err)
+	}
+	return &CorruptError{Segment: r.File, Offset: r.Offset, Err: err}
+}
+
 // String describes damage for people.
 func (r *Record) String() string {
+	if r.Err != nil {
+		return r.text() + " (" + r.Err.Error() + ")"
+	}
+	return r.text()
+}
+
+// text is String without the medium's error.
+func (r *Record) text() string {
 	offsets := fmt.Sprintf("offsets %d to %d", r.Offset, r.Last)
 	if r.Last == r.Offset {
 		offsets = fmt.Sprintf("offset %d", r.Offset)
@@ -245,9 +269,6 @@ func (r *Record) String() string {
 		s = offsets + " was unreadable and repair marked it as lost"
 	default:
 		s = offsets
-	}
-	if r.Err != nil {
-		s += " (" + r.Err.Error() + ")"
 	}
 	return fmt.Sprintf("segment %s at %d: %s", r.File, r.At, s)
 }

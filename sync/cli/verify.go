@@ -31,7 +31,7 @@ func (t *tool) verify() error {
 
 // readAll reads the whole queue, and prints each damage and a summary.
 func (t *tool) readAll(queue string) (wal.Checked, error) {
-	c, err := wal.Verify(queue, func(damage string) { fmt.Fprintln(t.stdout, damage) })
+	c, err := wal.Verify(queue, func(damage *wal.CorruptError) { fmt.Fprintln(t.stdout, damage) })
 	if err != nil {
 		return c, fmt.Errorf("verify the queue at %s: %w", queue, err)
 	}

@@ -50,6 +50,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Stretched) },
 	},
 	{
+		"slow_fsyncs_total", "counter", "Fsyncs of the queue that took longer than 500 ms.",
+		func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) },
+	},
+	{
 		"flash_bytes_today", "gauge", "Bytes written since midnight UTC.",
 		func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) },
 	},

@@ -17,10 +17,10 @@ const (
 	CorruptBytes = 4 << 20
 )
 
-// Keep copies bytes that were cut or could not be read into the directory dir, under name, or name and
-// a number where that is taken, for people to look at. Of more than half of CorruptBytes it keeps the
-// first half. It does its best only, because a full disk must not hinder a repair: what fails is
-// logged. With dir == "" nothing is kept.
+// Keep copies bytes that were cut or could not be read into the directory dir, under name, or name
+// and a number where that is taken, for people to look at. Of more than half of CorruptBytes it
+// keeps the first half. It does its best only, because a full disk must not hinder a repair: what
+// fails is logged. With dir == "" nothing is kept.
 func Keep(dir, name string, data []byte, log *slog.Logger) {
 	if dir == "" || len(data) == 0 {
 		return

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// DataDir is a data directory that this process holds: whoever has the flock on its file "lock" is the
-// one agent there. OpenDataDir makes one; its methods may be called from any goroutine.
+// DataDir is a data directory that this process holds: whoever has the flock on its file "lock" is
+// the one agent there. OpenDataDir makes one; its methods may be called from any goroutine.
 type DataDir struct {
 	Path string
 	lock *os.File // referenced until Close: a collected os.File would drop the lock
@@ -22,9 +22,9 @@ type heldError struct{ text string }
 func (e heldError) Error() string        { return e.text }
 func (e heldError) Is(target error) bool { return target == ErrLocked }
 
-// OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A lock
-// that is held gives ErrLocked, with the holder's process id where it is known. Any other error says
-// why the directory cannot be used.
+// OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A
+// lock that is held gives ErrLocked, with the holder's process id where it is known. Any other
+// error says why the directory cannot be used.
 func OpenDataDir(path string) (*DataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, unusable(path, err)
@@ -51,8 +51,8 @@ func OpenDataDir(path string) (*DataDir, error) {
 }
 
 func unusable(path string, err error) error {
-	return fmt.Errorf("the data directory %s cannot be used: %w; give the user of edgesync the right to write there, or set data_dir",
-		strconv.Quote(path), Reason(err))
+	return fmt.Errorf("the data directory %s cannot be used: %w; "+
+		"give the user of edgesync the right to write there, or set data_dir", strconv.Quote(path), Reason(err))
 }
 
 // Close releases the directory.
@@ -64,10 +64,11 @@ const (
 	autoMax = 1 << 30
 )
 
-// AutoMaxBytes is the quota in bytes for queue.max_bytes = "auto": half of what is free at the first
-// start, at least 1 MiB and at most 1 GiB. It is decided once and kept in the file max_bytes, because a
-// quota that shrinks while others fill the disk would drop events. Whoever removes the file has it
-// decided anew. An error comes with a quota that can be used for this life of the process.
+// AutoMaxBytes is the quota in bytes for queue.max_bytes = "auto": half of what is free at the
+// first start, at least 1 MiB and at most 1 GiB. It is decided once and kept in the file max_bytes,
+// because a quota that shrinks while others fill the disk would drop events. Whoever removes the
+// file has it decided anew. An error comes with a quota that can be used for this life of the
+// process.
 func (d *DataDir) AutoMaxBytes() (int64, error) {
 	name := filepath.Join(d.Path, "max_bytes")
 	if data, err := ReadBounded(name, 64); err == nil {

@@ -1,2 +1,21 @@
-// Package disk holds what every room does with files: the data directory, durable replacement and bounded reads.
+// Package disk holds what every package does with files and directories, so that there is one way
+// to do it: what is durable, bounded and locked is so in the same manner everywhere.
+//
+//	Replace, ReplaceFunc  new content: write NAME.TEMP, fsync, rename, fsync of the directory
+//	SyncDir               names become durable; a file system without such an fsync is no error
+//	Read, ReadBounded     a file is never read beyond a limit
+//	Salvage, Worn         what a worn medium still gives back
+//	Keep, SetAside        damaged bytes go to corrupt/ for people: 8 files, 4 MiB
+//	Lock                  one process a directory (file LOCK)
+//	DataDir               the agent's directory: its lock (file lock), the quota kept in max_bytes
+//	Ops, System           the operations by which a queue changes its medium; tests fake them
+//
+// # Invariants
+//
+//   - After a crash a replaced file has its old content or its new one. After nil it has the new
+//     one.
+//   - Nothing here retries or waits. An error is the operating system's, wrapped.
+//   - corrupt/ never hinders a repair: what cannot be kept there is logged.
+//
+// Package powercut below works out, for tests, what a power cut may leave of a directory.
 package disk

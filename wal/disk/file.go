@@ -12,8 +12,8 @@ import (
 )
 
 // SyncDir makes durable what was created, renamed and deleted in the directory dir. A file system
-// that has no fsync for directories (EINVAL, ENOTSUP: vfat over FUSE, 9p, some network file systems)
-// is no error: there is nothing more that a program could do.
+// that has no fsync for directories (EINVAL, ENOTSUP: vfat over FUSE, 9p, some network file
+// systems) is no error: there is nothing more that a program could do.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -35,9 +35,9 @@ func noDirectorySync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
 
-// Replace puts data in the place of the file at path, which may not exist yet: after a crash the old
-// content is there or the new one, and after Replace has returned nil the new one. Until then the
-// content stands in path+".TEMP"; after an error that file is gone. The file gets mode 0600.
+// Replace puts data in the place of the file at path, which may not exist yet: after a crash the
+// old content is there or the new one, and after Replace has returned nil the new one. Until then
+// the content stands in path+".TEMP"; after an error that file is gone. The file gets mode 0600.
 func Replace(path string, data []byte) error {
 	return ReplaceFunc(path, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -48,8 +48,8 @@ func Replace(path string, data []byte) error {
 // Temp is the suffix of a file that is being written to replace another. A crash may leave one.
 const Temp = ".TEMP"
 
-// ReplaceFunc is Replace for content that write produces, which need not be in memory as a whole. An
-// error of write is returned as it is, and leaves the old file.
+// ReplaceFunc is Replace for content that write produces, which need not be in memory as a whole.
+// An error of write is returned as it is, and leaves the old file.
 func ReplaceFunc(path string, write func(io.Writer) error) error {
 	temp := path + Temp
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -73,8 +73,8 @@ func ReplaceFunc(path string, write func(io.Writer) error) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// Overwrite puts b in the place of the content of an existing file, without a second copy of it: for a
-// disk that has no room for Replace. A crash may leave a mixture of both.
+// Overwrite puts b in the place of the content of an existing file, without a second copy of it:
+// for a disk that has no room for Replace. A crash may leave a mixture of both.
 func Overwrite(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -106,8 +106,8 @@ func Truncate(path string, size int64) error {
 // ErrTooLarge means that a file is larger than its reader allows.
 var ErrTooLarge = errors.New("too large")
 
-// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is read to its
-// end.
+// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is read
+// to its end.
 func ReadBounded(path string, limit int64) ([]byte, error) {
 	b, err := Read(path, limit+1)
 	if err != nil {
@@ -137,14 +137,14 @@ func Read(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// Worn reports whether an error is of the medium itself (EIO, EBADMSG, EUCLEAN). Others pass (too many
-// open files, no memory) or need a person (permissions).
+// Worn reports whether an error is of the medium itself (EIO, EBADMSG, EUCLEAN). Others pass (too
+// many open files, no memory) or need a person (permissions).
 func Worn(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADMSG) || errors.Is(err, syscall.EUCLEAN)
 }
 
-// Salvage reads what can be read of the first limit bytes of a file that the medium refuses to read as
-// a whole. Each block of 4 KiB that is Worn becomes zeros.
+// Salvage reads what can be read of the first limit bytes of a file that the medium refuses to read
+// as a whole. Each block of 4 KiB that is Worn becomes zeros.
 func Salvage(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -172,8 +172,8 @@ func salvage(r io.ReaderAt, size int64) ([]byte, error) {
 	return b, nil
 }
 
-// Retry repeats a system call that a signal has interrupted (EINTR), which package syscall does not do
-// by itself.
+// Retry repeats a system call that a signal has interrupted (EINTR), which package syscall does not
+// do by itself.
 func Retry(call func() error) error {
 	for {
 		if err := call(); err != syscall.EINTR {

@@ -11,9 +11,9 @@ import (
 // ErrLocked means that another process holds a directory. The process ends with exit code 75.
 var ErrLocked = errors.New("directory is held by another process")
 
-// Lock takes the directory dir for this process, by flock(2) on the file LOCK in it. It does not wait:
-// a directory that is held gives ErrLocked. The lock lasts until the file is closed, so the caller must
-// keep a reference: a collected os.File would drop the lock.
+// Lock takes the directory dir for this process, by flock(2) on the file LOCK in it. It does not
+// wait: a directory that is held gives ErrLocked. The lock lasts until the file is closed, so the
+// caller must keep a reference: a collected os.File would drop the lock.
 func Lock(dir string) (*os.File, error) {
 	f, held, err := flock(filepath.Join(dir, "LOCK"))
 	if held {
@@ -26,8 +26,8 @@ func Lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// flock opens or creates a file and locks it. With held the file is open, and another process has the
-// lock.
+// flock opens or creates a file and locks it. With held the file is open, and another process has
+// the lock.
 func flock(path string) (f *os.File, held bool, err error) {
 	f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

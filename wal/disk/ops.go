@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// Ops are the operations by which a queue changes its medium. System performs them; tests put a medium
-// in its place that refuses one of them, is slow, or looks at the files before each. Whoever owns the
-// files calls them, one at a time; FinishSync alone may run while Append does.
+// Ops are the operations by which a queue changes its medium. System performs them; tests put a
+// medium in its place that refuses one of them, is slow, or looks at the files before each. Whoever
+// owns the files calls them, one at a time; FinishSync alone may run while Append does.
 type Ops interface {
-	// Append runs write, by which the queue's library appends a group to the segments. With beside the
-	// fsync of the group in front of it is still running.
+	// Append runs write, by which the queue's library appends a group to the segments. With beside
+	// the fsync of the group in front of it is still running.
 	Append(beside bool, write func() error) error
 	// Adopt runs sync, which makes durable what was found when the directory was opened.
 	Adopt(sync func() error) error
 
-	// SyncData is fdatasync(2): f's data, and its size if that has changed. f is nil where the library
-	// has synced what it wrote, because a segment has ended with it.
+	// SyncData is fdatasync(2): f's data, and its size if that has changed. f is nil where the
+	// library has synced what it wrote, because a segment has ended with it.
 	SyncData(f *os.File) error
-	// StartSync and FinishSync are SyncData in two halves. The owner of the files calls StartSync, in the
-	// order of the groups, and may write on; another goroutine calls FinishSync, which waits for the
-	// medium. names says that the fsync of the directory follows.
+	// StartSync and FinishSync are SyncData in two halves. The owner of the files calls StartSync,
+	// in the order of the groups, and may write on; another goroutine calls FinishSync, which waits
+	// for the medium. names says that the fsync of the directory follows.
 	StartSync(f *os.File, names bool) error
 	FinishSync(f *os.File) error
 	// Sync is fsync(2) of the file of the committed position.
@@ -32,17 +32,17 @@ type Ops interface {
 	// SyncDir makes durable what was created in a directory; see the function of that name.
 	SyncDir(dir string) error
 
-	// Allocate reserves blocks for the first size bytes of f. The size of the file stays. Without such a
-	// call in the file system it does nothing.
+	// Allocate reserves blocks for the first size bytes of f. The size of the file stays. Without
+	// such a call in the file system it does nothing.
 	Allocate(f *os.File, size int64) error
 	// Fill writes zeros from one position of f to another, durably.
 	Fill(f *os.File, from, to int64) error
 	// Truncate cuts f.
 	Truncate(f *os.File, size int64) error
 
-	// Replace, Rename and Remove change names. Replace is durable; see the function of that name. Remove
-	// deletes files of a directory in their order, as far as it comes, and makes that durable; one that is
-	// not there counts as deleted.
+	// Replace, Rename and Remove change names. Replace is durable; see the function of that name.
+	// Remove deletes files of a directory in their order, as far as it comes, and makes that
+	// durable; one that is not there counts as deleted.
 	Replace(path string, data []byte) error
 	Rename(from, to string) error
 	Remove(dir string, names []string) (gone int, err error)
@@ -98,8 +98,8 @@ func (System) Allocate(f *os.File, size int64) error {
 	return err
 }
 
-// Fill implements Ops. It writes block by block: of one large write the kernel makes one large piece of
-// page cache, and counts all of it as written at each commit into it.
+// Fill implements Ops. It writes block by block: of one large write the kernel makes one large
+// piece of page cache, and counts all of it as written at each commit into it.
 func (System) Fill(f *os.File, from, to int64) error {
 	var block [Block]byte
 	for from < to {

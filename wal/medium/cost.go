@@ -13,17 +13,18 @@ import (
 
 // Bounds of the trial at start: it must neither hold the start up nor wear the flash.
 const (
-	trialName    = "trial.TEMP" // in the directory; a left-over one goes with the next trial and with the queue's repair
+	trialName    = "trial.TEMP" // in the directory; the next trial or the queue's repair removes one that was left
 	trialFrame   = 132          // bytes: a frame of an event of 100
-	trialCommits = 4            // behind one that warms up: it pays for the new file
+	trialCommits = 4            // after one that pays for the new file
 	trialTime    = 2 * time.Second
-	trialMost    = 1 << 20 // a commit that seems to cost more is somebody else's writing
+	trialMost    = 1 << 20 // bytes; a commit that seems to cost more counts the writes of others
 )
 
-// CommitCost measures what one small commit to a file in dir costs the medium, in bytes: five times a frame and an fsync, while the
-// kernel counts the sectors that reach the device; of the last four the lower median, because others who write at the time can only
-// add. Where the kernel does not count, bytes is what can be known otherwise or AssumedCommit, and in RAM 0; source says which, for
-// people. It takes at most 2 s, writes 660 bytes and leaves no file.
+// CommitCost measures what one small commit to a file in dir costs the medium, in bytes: five times
+// a frame and an fsync, while the kernel counts the sectors that reach the device. Of the last four
+// commits the lower median counts, because others who write at the time can only add. Where the
+// kernel does not count, bytes is what can be known otherwise or AssumedCommit, and in RAM 0;
+// source says which, for people. It takes at most 2 s, writes 660 bytes and leaves no file.
 func CommitCost(dir string) (bytes int64, source string) {
 	m, d, err := read("/", dir)
 	if err != nil {
@@ -55,8 +56,9 @@ func typical(costs []uint64) (int64, bool) {
 	return int64(n), n > 0 && n <= trialMost
 }
 
-// trial makes the commits and returns what each of them added to the count; fewer when time or the medium does not allow more. An
-// fsync cannot be called off: one that outlasts the limit is left to end by itself, and its file goes then.
+// trial makes the commits and returns what each of them added to the count; fewer when time or the
+// medium does not allow more. An fsync cannot be called off: one that outlasts the limit is left to
+// end by itself, and its file goes then.
 func trial(dir string, count func() (uint64, bool), limit time.Duration) ([]uint64, error) {
 	f, remove, err := trialFile(dir)
 	if err != nil {
@@ -113,8 +115,9 @@ func trial(dir string, count func() (uint64, bool), limit time.Duration) ([]uint
 	}
 }
 
-// trialFile creates the file to try with. On ext4 and xfs it has no name, so that even a crash leaves nothing; elsewhere an fsync of
-// such a file costs other than that of a real one (f2fs makes a checkpoint, btrfs logs nothing), so it gets a name.
+// trialFile creates the file to try with. On ext4 and xfs it has no name, so that even a crash
+// leaves nothing. Elsewhere an fsync of such a file costs other than that of a real one (f2fs makes
+// a checkpoint, btrfs logs nothing), so it gets a name.
 func trialFile(dir string) (f *os.File, remove func(), err error) {
 	path := filepath.Join(dir, trialName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

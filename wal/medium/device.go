@@ -10,7 +10,7 @@ import (
 
 // mount is one line of /proc/self/mountinfo (proc(5)).
 type mount struct {
-	number  string // major:minor of what st_dev tells; major 0 is anonymous
+	number  string // major:minor, as in st_dev; major 0 is anonymous
 	point   string
 	fs      string
 	source  string
@@ -34,7 +34,7 @@ func parseMounts(table string) (mounts []mount) {
 	return mounts
 }
 
-// unescape undoes what the kernel does to blanks and its like: a backslash and three octal digits.
+// unescape undoes how the kernel writes blanks and the like: a backslash and three octal digits.
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
@@ -63,30 +63,32 @@ func (m *mount) option(name string) string {
 	return ""
 }
 
-// mountOf finds the mount that an absolute path is on: the deepest one; of those on the same point the last, which hides the others.
-// Mounts with the number that stat(2) tells of the path go before those without: a deep mount may be hidden by a later one above it,
-// and btrfs tells a number that no mount has.
+// mountOf finds the mount that an absolute path is on: the deepest one, and of those on the same
+// point the last, which hides the others. Mounts with the number that stat(2) gives for the path go
+// before those without: a deep mount may be hidden by a later one above it, and btrfs gives a
+// number that no mount has.
 func mountOf(mounts []mount, path, number string) (found mount, ok bool) {
 	for _, m := range mounts {
 		if !within(m.point, path) {
 			continue
 		}
-		if same, had := m.number == number, found.number == number; !ok || same && !had || same == had && len(m.point) >= len(found.point) {
+		same, had := m.number == number, found.number == number
+		if !ok || same && !had || same == had && len(m.point) >= len(found.point) {
 			found, ok = m, true
 		}
 	}
 	return found, ok
 }
 
-// deviceNumber writes a st_dev as the kernel's tables do. Bits 8 to 19 and above 43 are the major number, the others the minor one,
-// in the 32 bits of MIPS and the 64 of the others alike.
+// deviceNumber writes a st_dev as the kernel's tables do. Bits 8 to 19 and above 43 are the major
+// number, the others the minor one, in the 32 bits of MIPS and the 64 of the others alike.
 func deviceNumber(dev uint64) string {
 	major := dev>>8&0xfff | dev>>32&^0xfff
 	minor := dev&0xff | dev>>12&^0xff&0xffffffff
 	return strconv.FormatUint(major, 10) + ":" + strconv.FormatUint(minor, 10)
 }
 
-// within tells whether a path is the directory or something below it.
+// within reports whether a path is the directory or something below it.
 func within(dir, path string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }
@@ -95,16 +97,17 @@ func within(dir, path string) bool {
 type device struct {
 	name  string
 	ram   bool
-	stat  string // file whose seventh number counts the sectors of 512 bytes written so far; "" = none that means anything
-	write int64  // the smallest write, in bytes, of flash that is driven without a translation layer; 0 = unknown
+	stat  string // file whose seventh number counts the sectors of 512 bytes written so far; "" = none
+	write int64  // smallest write in bytes, of flash without a translation layer; 0 = unknown
 	fs    string // of the file system that writes there, behind overlays
 }
 
 // overlays bounds how many overlays are looked through.
 const overlays = 3
 
-// deviceUnder finds the mount that the absolute path is on and the device under it; an overlay leads to the device of its upper
-// directory. number is the path's st_dev, if known; root is where /proc and /sys are. False if the table of mounts cannot be read.
+// deviceUnder finds the mount that the absolute path is on, and the device under it; an overlay
+// leads to the device of its upper directory. number is the path's st_dev, if known; root is where
+// /proc and /sys are. False if the table of mounts cannot be read.
 func deviceUnder(root, path, number string) (on mount, d device, ok bool) {
 	mounts := parseMounts(readSmall(root, "proc/self/mountinfo"))
 	on, ok = mountOf(mounts, path, number)
@@ -113,7 +116,8 @@ func deviceUnder(root, path, number string) (on mount, d device, ok bool) {
 		if !ok || m.fs != "overlay" {
 			break
 		}
-		// The path is that of the moment of mounting; in a container it leads nowhere, and nothing is known.
+		// The path is that of the moment of mounting; in a container it leads nowhere, and nothing
+		// is known.
 		upper := m.option("upperdir")
 		if !filepath.IsAbs(upper) || !exists(filepath.Join(root, upper)) {
 			return on, device{}, true
@@ -121,7 +125,7 @@ func deviceUnder(root, path, number string) (on mount, d device, ok bool) {
 		m, ok = mountOf(mounts, filepath.Clean(upper), "")
 	}
 	if !ok || m.fs == "overlay" {
-		return on, device{}, on.point != "" // of an overlay on nothing that is known at least the kind is
+		return on, device{}, on.point != "" // under an overlay nothing is known; the kind still is
 	}
 	d = m.device(root)
 	d.fs = m.fs
@@ -137,7 +141,8 @@ func (m *mount) device(root string) device {
 	case "ubifs":
 		return ubiVolume(sys, m.source)
 	case "jffs2":
-		// It writes through the MTD layer, so that the block device's counter, where there is one, stands still.
+		// It writes through the MTD layer, so that the block device's counter, where there is one,
+		// stands still.
 		_, minor, _ := strings.Cut(m.number, ":")
 		mtd := "mtd" + minor
 		return device{name: "/dev/" + mtd, write: number64(readSmall(sys, "class/mtd", mtd, "writesize"))}
@@ -168,7 +173,8 @@ func (m *mount) device(root string) device {
 	return d
 }
 
-// remote is a source that names a server's directory ("server:/export"), else nothing: "none" and "overlay" are no devices.
+// remote is a source that names a server's directory ("server:/export"), else nothing: "none" and
+// "overlay" are no devices.
 func remote(source string) string {
 	if strings.Contains(source, ":/") || strings.HasPrefix(source, "//") {
 		return source
@@ -176,8 +182,9 @@ func remote(source string) string {
 	return ""
 }
 
-// ubiVolume finds the volume that ubifs was mounted from. The source is, as mount(8) was told, ubiX_Y, ubiY (of the first device),
-// ubiX:NAME or ubi:NAME, with ! for : too, and the first may be written as a path in /dev.
+// ubiVolume finds the volume that ubifs was mounted from. The source is, as mount(8) was told,
+// ubiX_Y, ubiY (of the first device), ubiX:NAME or ubi:NAME, with ! for : too, and the first may be
+// written as a path in /dev.
 func ubiVolume(sys, source string) device {
 	class := filepath.Join(sys, "class/ubi")
 	volume := strings.TrimPrefix(source, "/dev/")
@@ -203,7 +210,7 @@ func ubiVolume(sys, source string) device {
 	return device{name: "/dev/" + volume, write: number64(readSmall(class, on, "min_io_size"))}
 }
 
-// numbered tells whether a name is the word and a number.
+// numbered reports whether a name is the word and a number.
 func numbered(name, word string) bool {
 	rest, ok := strings.CutPrefix(name, word)
 	return ok && rest != "" && strings.Trim(rest, "0123456789") == ""
@@ -217,15 +224,17 @@ func number64(s string) int64 {
 	return n
 }
 
-// Bounds of a smallest write that is believed: below is NOR flash, where it says nothing of what a commit costs.
+// Bounds of a smallest write that is believed. Below is NOR flash, where it says nothing about the
+// cost of a commit.
 const (
 	minPage = 256
 	maxPage = 64 << 10
 )
 
-// commit is what one commit costs as far as can be known without trying. ubifs writes the inode (160 bytes) and, compressed, the block
-// of 4 KiB that changed with a header of 48, which is half full in the mean, and fills up to the smallest write; jffs2 fills its write
-// buffer up once (fs/ubifs/ubifs-media.h, fs/jffs2/wbuf.c).
+// commit is what one commit costs as far as can be known without trying. ubifs writes the inode
+// (160 bytes) and, compressed, the block of 4 KiB that changed with a header of 48, which is half
+// full in the mean, and fills up to the smallest write; jffs2 fills its write buffer up once
+// (fs/ubifs/ubifs-media.h, fs/jffs2/wbuf.c).
 func (d *device) commit() (bytes int64, source string) {
 	if d.write < minPage || d.write > maxPage {
 		return AssumedCommit, "assumed"
@@ -238,8 +247,9 @@ func (d *device) commit() (bytes int64, source string) {
 	return bytes, fmt.Sprintf("minimal I/O size %d of %s", d.write, d.name)
 }
 
-// written is how many bytes were written to the device since the machine started; false where the kernel does not count.
-// The file's format is Documentation/block/stat.rst; a sector there has 512 bytes whatever the disk's are.
+// written is how many bytes were written to the device since the machine started; false where the
+// kernel does not count. The file's format is Documentation/block/stat.rst; a sector there has 512
+// bytes whatever the disk's are.
 func (d *device) written() (bytes uint64, ok bool) {
 	if d.stat == "" {
 		return 0, false

@@ -12,29 +12,33 @@ import (
 	"edgesync/wal/disk"
 )
 
-// Medium is what the kernel tells of the medium under a directory.
+// Medium is what the kernel says of the medium under a directory.
 type Medium struct {
-	// FS is the kind of file system as mount(8) names it, "ext4"; where the mounts cannot be read, what its magic number tells ("ext2/3/4"),
-	// or "0x" and that number.
+	// FS is the kind of file system as mount(8) names it, "ext4". Where the mounts cannot be read
+	// it is what the magic number says ("ext2/3/4"), or "0x" and that number.
 	FS string
-	// RAM: a power cut empties it. tmpfs and ramfs, an overlay whose upper directory is there (an OpenWrt that has no overlay partition
-	// yet), and a file system on a RAM disk or zram.
+	// RAM means that a power cut empties it: tmpfs and ramfs, an overlay whose upper directory is
+	// there (an OpenWrt that has no overlay partition yet), and a file system on a RAM disk or
+	// zram.
 	RAM bool
-	// ReadOnly: mounted so, or made so by the kernel after errors.
+	// ReadOnly means mounted so, or made so by the kernel after errors.
 	ReadOnly bool
-	// Device is what is written to: "/dev/mmcblk0" (the disk, not its partition), "/dev/ubi0_1", "/dev/mtd5", "server:/export";
-	// "" where the kernel does not tell.
+	// Device is what is written to: "/dev/mmcblk0" (the disk, not its partition), "/dev/ubi0_1",
+	// "/dev/mtd5", "server:/export"; "" where the kernel does not say.
 	Device string
-	// CommitBytes is what one small commit (a write and an fsync) costs the medium, in bytes; 0 in RAM, never negative.
+	// CommitBytes is what one small commit (a write and an fsync) costs the medium, in bytes; 0 in
+	// RAM, never negative.
 	CommitBytes int64
-	// CommitSource says for people where CommitBytes comes from: "measured on /dev/mmcblk0", "minimal I/O size 2048 of /dev/ubi0_1",
-	// "assumed", "in RAM".
+	// CommitSource says for people where CommitBytes comes from: "measured on /dev/mmcblk0",
+	// "minimal I/O size 2048 of /dev/ubi0_1", "assumed", "in RAM".
 	CommitSource string
-	// Free is what this process may still write there, and Total the size of the file system, both in bytes.
+	// Free is what this process may still write there, and Total the size of the file system, both
+	// in bytes.
 	Free, Total int64
 }
 
-// String is the medium in words: "ext4 on /dev/mmcblk0, 8192 bytes a commit (measured on /dev/mmcblk0)".
+// String is the medium in words: "ext4 on /dev/mmcblk0, 8192 bytes a commit (measured on
+// /dev/mmcblk0)".
 func (m Medium) String() string {
 	s := m.FS
 	if m.Device != "" {
@@ -46,25 +50,28 @@ func (m Medium) String() string {
 	return s
 }
 
-// InPlace tells whether the file system is known to overwrite a file's blocks where they are, and to write its journal only when more than
-// data has changed: a commit into room that the file has costs half there (Options.Fill). Those that write every change to a new
-// place (f2fs, ubifs, jffs2, btrfs) gain nothing by it.
+// InPlace reports whether the file system is known to overwrite a file's blocks where they are, and
+// to write its journal only when more than data has changed. A commit into room that the file has
+// costs half there (wal.Options.Fill). File systems that write every change to new blocks (f2fs,
+// ubifs, jffs2, btrfs) gain nothing by it.
 func (m Medium) InPlace() bool { return !m.RAM && strings.HasPrefix(m.FS, "ext") }
 
-// AssumedCommit is the cost of a commit in bytes where the kernel does not tell (architecture, "Flash budget": ext4 writes a block of
-// data and one of its journal).
+// AssumedCommit is the cost of a commit in bytes where the kernel does not say: ext4 writes a block
+// of data and one of its journal.
 const AssumedCommit = 8 << 10
 
-// Read asks the kernel for the medium under dir, which must exist. It writes nothing: the cost of a commit is what can be known
-// without trying, Probe measures it. It reads a few small files of /proc and /sys and may be called for each status page. The
-// error is that of statfs; whatever else cannot be had leaves its field empty.
+// Read asks the kernel for the medium under dir, which must exist. It writes nothing: the cost of a
+// commit is what can be known without trying, Probe measures it. It reads a few small files of
+// /proc and /sys and may be called for each status page. The error is that of statfs; whatever else
+// cannot be had leaves its field empty.
 func Read(dir string) (Medium, error) {
 	m, _, err := read("/", dir)
 	return m, err
 }
 
-// Probe is Read, and measures the cost of a commit as CommitCost does. A medium that refuses the trial as read-only is
-// ReadOnly, whatever its mount says. For the start of the process that owns dir, before the queue there is opened.
+// Probe is Read, and measures the cost of a commit as CommitCost does. A medium that refuses the
+// trial as read-only is ReadOnly, whatever its mount says. The process that owns dir calls it at
+// start, before the queue there is opened.
 func Probe(dir string) (Medium, error) {
 	m, d, err := read("/", dir)
 	if err != nil {
@@ -115,7 +122,8 @@ func read(root, dir string) (Medium, device, error) {
 
 const rdonly = 1 // ST_RDONLY of statfs(2)
 
-// kindOf names a file system by its magic number (linux/magic.h) and tells whether it lives in RAM.
+// kindOf names a file system by its magic number (linux/magic.h), and reports whether it lives in
+// RAM.
 func kindOf(magic uint32) (name string, ram bool) {
 	switch magic {
 	case 0x01021994:
@@ -174,7 +182,7 @@ func product(blocks uint64, unit int64) int64 {
 	return int64(blocks) * unit
 }
 
-// absolute is the path of dir from the root, without symbolic links: as the table of mounts has it.
+// absolute is the path of dir from the root, without symbolic links, as the table of mounts has it.
 func absolute(dir string) (string, error) {
 	path, err := filepath.EvalSymlinks(dir)
 	if err == nil {

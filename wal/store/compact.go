@@ -14,7 +14,8 @@ const freshSuffix = ".new"
 // freshFrame is how much of a fresh file goes into one frame.
 const freshFrame = 64 << 10
 
-// compactIfWorth rewrites the store when most of it is garbage. Failure is not the caller's affair: the old file stays in use.
+// compactIfWorth rewrites the store when most of it is garbage. After a failure the old file stays
+// in use.
 func (s *Store) compactIfWorth() {
 	garbage := s.size - headerSize - s.live
 	if garbage <= compactFloor || garbage <= s.size/2 || s.size < s.wait {
@@ -25,14 +26,15 @@ func (s *Store) compactIfWorth() {
 	}
 }
 
-// postpone puts off the next compaction until the file has grown, so that a full disk is not asked at every batch.
+// postpone puts off the next compaction until the file has grown, so that a full disk is not asked
+// at every batch.
 func (s *Store) postpone(err error) {
 	s.wait = s.size + compactFloor
 	s.o.Log.Warn("store could not be compacted; it goes on growing for now", "file", s.o.Path, "error", err)
 }
 
-// rewrite writes the living pairs, which may be none, into a new file that takes the place of the old one. At any moment one of the two
-// is complete under the store's name.
+// rewrite writes the living pairs, of which there may be none, into a new file that takes the name
+// of the old one. At any moment one of the two is complete under the store's name.
 func (s *Store) rewrite() (err error) {
 	name := s.o.Path + freshSuffix
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -65,7 +67,7 @@ func (s *Store) rewrite() (err error) {
 	if err := os.Rename(name, s.o.Path); err != nil {
 		return fmt.Errorf("store: replace %s: %w", s.o.Path, err)
 	}
-	// From here on the name stands for the new file, so it is the one in use whatever comes.
+	// The name stands for the new file now, so that is the one in use, whatever fails after this.
 	done = true
 	if s.file != nil {
 		s.file.Close()
@@ -78,7 +80,8 @@ func (s *Store) rewrite() (err error) {
 	return s.syncName()
 }
 
-// syncName makes it durable that the name stands for the file in use. Before that a power cut could bring the old one back.
+// syncName makes it durable that the name stands for the file in use. Before that a power cut could
+// bring the old file back.
 func (s *Store) syncName() error {
 	if !s.renamed {
 		return nil
@@ -122,7 +125,8 @@ func (s *Store) copyTo(n *Store) error {
 			s.o.Log.Warn("a stored value is unreadable and was left out", "error", err)
 			continue
 		}
-		// A value that fills a batch alone must not share one, or the frame would be too long to be read back.
+		// A value that fills a batch alone must not share one, or the frame would be too long to be
+		// read back.
 		if b.Len() > 0 && int64(b.Size())+PutSize(len(k), len(value)) > freshFrame {
 			if err := flush(); err != nil {
 				return err

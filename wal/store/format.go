@@ -22,7 +22,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errBadOps = errors.New("store: batch does not decode")
 
-// Batch collects changes that a Store applies together. The zero value is empty and ready; one goroutine uses it.
+// Batch collects changes that a Store applies together. The zero value is empty and ready; one
+// goroutine uses it.
 type Batch struct {
 	buf      []byte // room for the frame's header, then the ops
 	ops      int
@@ -83,7 +84,7 @@ func (b *Batch) Reset() {
 	b.buf, b.ops, b.tooLarge = b.buf[:0], 0, false
 }
 
-// frame fills in the header for the place where the batch will lie.
+// frame fills in the header for the position at which the batch will lie.
 func (b *Batch) frame(marker [8]byte, position int64) []byte {
 	n := len(b.buf) - frameHeader
 	copy(b.buf, marker[:])
@@ -93,14 +94,15 @@ func (b *Batch) frame(marker [8]byte, position int64) []byte {
 	return b.buf
 }
 
-// sumAt is the checksum of p at a position: a frame is good in one place only.
+// sumAt is the checksum of p at a position: a frame is good at one position only.
 func sumAt(position int64, p []byte) uint32 {
 	var at [8]byte
 	binary.LittleEndian.PutUint64(at[:], uint64(position))
 	return crc32.Update(crc32.Checksum(at[:], castagnoli), castagnoli, p)
 }
 
-// frameLen reads a frame's header found at a position: the length of its ops, and whether it is a header at all.
+// frameLen reads a frame's header found at a position: the length of its ops, and whether it is a
+// header at all.
 func frameLen(h []byte, marker [8]byte, position int64) (n int, ok bool) {
 	if len(h) < frameHeader || [8]byte(h[:8]) != marker {
 		return 0, false
@@ -115,7 +117,7 @@ func frameLen(h []byte, marker [8]byte, position int64) (n int, ok bool) {
 	return int(l), true
 }
 
-// frameGood tells whether ops are what the header h promises, and can be decoded.
+// frameGood reports whether ops are what the header h promises, and can be decoded.
 func frameGood(h, ops []byte, position int64) bool {
 	return binary.LittleEndian.Uint32(h[16:]) == sumAt(position, ops) && decodeOps(ops, func(change) {}) == nil
 }
@@ -159,7 +161,7 @@ func decodeOps(p []byte, fn func(change)) error {
 	return nil
 }
 
-// uvarint reads a number that fits an int of 31 bits and moves at behind it.
+// uvarint reads a number that fits an int of 31 bits, and moves at behind it.
 func uvarint(p []byte, at *int) (int, bool) {
 	v, n := binary.Uvarint(p[*at:])
 	if n <= 0 || v > math.MaxInt32/2 {
@@ -169,7 +171,8 @@ func uvarint(p []byte, at *int) (int, bool) {
 	return int(v), true
 }
 
-// PutSize is the length in the file of the op that puts such a pair.
+// PutSize is the length in bytes that a pair takes in the file, of a key and a value of these
+// lengths.
 func PutSize(key, value int) int64 {
 	return int64(1 + uvarintLen(key) + uvarintLen(value) + key + value + 4)
 }

@@ -35,7 +35,7 @@ func (s *Store) load() error {
 		return fmt.Errorf("store: read %s: %w", s.o.Path, err)
 	}
 	if !known {
-		// Nothing in it can be told from noise. Empty files come from file systems that lose what was renamed.
+		// Nothing in it can be told from noise. Some file systems leave a renamed file empty.
 		if size > 0 {
 			s.o.Log.Warn("store is unreadable and was set aside", "file", s.o.Path, "bytes", size)
 			s.stats.Damaged, s.stats.DamagedBytes = 1, size
@@ -58,7 +58,7 @@ func (s *Store) load() error {
 	if s.stats.Damaged > 0 {
 		s.o.Log.Warn("store has damaged parts, which were left out", "file", s.o.Path,
 			"parts", s.stats.Damaged, "bytes", s.stats.DamagedBytes)
-		// A copy without them; without room for it the damage is met again at the next open.
+		// A copy leaves them out. Without room for it the next open meets the damage again.
 		if err := s.rewrite(); err != nil {
 			s.postpone(err)
 		}
@@ -66,7 +66,8 @@ func (s *Store) load() error {
 	return nil
 }
 
-// findMarker learns the file's marker from the header, or from the first frame if both copies of it are damaged.
+// findMarker learns the file's marker from the header, or from the first frame if both copies of it
+// are damaged.
 func (s *Store) findMarker(size int64) (bool, error) {
 	h := make([]byte, headerSize+frameHeader)
 	n, err := s.file.ReadAt(h, 0)
@@ -94,7 +95,7 @@ func (s *Store) findMarker(size int64) (bool, error) {
 	return ok, err
 }
 
-// good reads the ops of the frame whose header h was found at a position into buf and checks them.
+// good reads the ops of the frame whose header h was found at a position into buf, and checks them.
 func (s *Store) good(position, size int64, length int, h, buf []byte) (bool, []byte, error) {
 	if position+frameHeader+int64(length) > size {
 		return false, buf, nil
@@ -109,7 +110,7 @@ func (s *Store) good(position, size int64, length int, h, buf []byte) (bool, []b
 	return frameGood(h, buf, position), buf, nil
 }
 
-// ioError makes the end of the file, which a frame may promise to lie behind, no error.
+// ioError makes the end of the file no error: a frame's length may point behind it.
 func ioError(err error) error {
 	if err == io.EOF {
 		return nil
@@ -208,7 +209,7 @@ func (s *Store) read(key string, v extent, dst []byte) ([]byte, error) {
 	return dst[:full-4], nil
 }
 
-// keep copies a bad stretch of the file into the corrupt directory, as far as the bounds allow. That it cannot is no reason to stop.
+// keep copies a bad stretch of the file into the corrupt directory, as far as the bounds allow.
 func (s *Store) keep(from, to int64) {
 	if s.o.CorruptDir == "" {
 		return
@@ -216,7 +217,7 @@ func (s *Store) keep(from, to int64) {
 	p := make([]byte, min(to-from, keepBytes))
 	n, _ := s.file.ReadAt(p, from)
 	if p = bytes.TrimRight(p[:n], "\x00"); len(p) == 0 {
-		return // zeroes are no evidence
+		return // zeros show nothing
 	}
 	name := filepath.Base(filepath.Dir(s.o.Path)) + "-" + filepath.Base(s.o.Path) + "-"
 	name += fmt.Sprintf("%020d-%d.bad", time.Now().UnixNano(), from)

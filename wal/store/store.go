@@ -16,17 +16,18 @@ import (
 
 // Sentinels of a Store.
 var (
-	// ErrWrite: the medium refused a batch (full, failing, read-only). Nothing of it was applied; try again later.
+	// ErrWrite means that the medium refused a batch (full, failing, read-only). Nothing of it was
+	// applied; try again later.
 	ErrWrite = errors.New("store: cannot be written")
-	// ErrValueDamaged: a value cannot be read back as it was written.
+	// ErrValueDamaged means that a value cannot be read back as it was written.
 	ErrValueDamaged = errors.New("store: value is damaged")
-	// ErrBatchTooLarge: a batch is larger than MaxBatch, or a key longer than MaxKey.
+	// ErrBatchTooLarge means that a batch is larger than MaxBatch, or a key longer than MaxKey.
 	ErrBatchTooLarge = errors.New("store: batch is too large")
 )
 
 // Bounds of a Store.
 const (
-	MaxBatch = 8 << 20 // bytes of one batch: a DownlinkMsg of 4 MiB with room to spare
+	MaxBatch = 8 << 20 // bytes of one batch: a DownlinkMsg of 4 MiB, with room to spare
 	MaxKey   = 1 << 10 // bytes of a key
 )
 
@@ -36,11 +37,11 @@ const compactFloor = 64 << 10
 // Options says where a Store lives.
 type Options struct {
 	Path       string // the file; its directory is made with mode 0700
-	CorruptDir string // where cut and damaged bytes are kept; "" = they are thrown away
+	CorruptDir string // where cut and damaged bytes are kept (disk.Keep); "" = nowhere
 	Log        *slog.Logger
 
-	wrap    func(*os.File) storage // faults for tests
-	syncDir func(dir string) error // the same; nil = disk.SyncDir
+	wrap    func(*os.File) storage // tests put a file with faults in its place
+	syncDir func(dir string) error // nil = disk.SyncDir; tests put another in its place
 }
 
 // storage is what a Store needs of its file.
@@ -52,25 +53,12 @@ type storage interface {
 	Close() error
 }
 
-// Store is a small durable map from byte strings to byte strings: an append-only file of checksummed batches. Keys are in memory,
-// values are read from the file. It needs nothing of the file system but append, truncate and rename, because
-// memory-mapped stores fail on JFFS2 (architecture, "Facts about the required WAL library").
-//
-//	file    header frame*
-//	header  twice: "edgstor1" | marker [8] | crc32c of both, u32        the marker is random, so that no value can imitate a frame
-//	frame   marker [8] | length u32 | crc32c of position and length, u32 | crc32c of position and ops, u32 | ops
-//	op      1 | len(key) uvarint | len(value) uvarint | key | value | crc32c of key and value, u32        put
-//	        2 | len(key) uvarint | key                                                                    delete
-//
-// Integers of fixed size are little-endian; position is the offset of the frame in the file, u64. A frame is a batch: it counts as a
-// whole or not at all. What follows the last intact frame is cut at open; what is damaged before it is jumped over. When more
-// than half of the file, and more than 64 KiB, is garbage, the living pairs are written to a new file that replaces it.
-//
-// All methods may be called from any goroutine. The caller keeps other processes away.
+// Store is the map: see the overview of the package. All methods may be called from any goroutine.
+// The caller keeps other processes away.
 type Store struct {
 	o Options
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	file    storage
 	marker  [8]byte
 	keys    map[string]extent
@@ -79,7 +67,7 @@ type Store struct {
 	broken  bool  // a write failed: the file may be longer than size
 	renamed bool  // a new file has taken the name, which is not durable yet
 	closed  bool
-	wait    int64 // no compaction before the file has this size: the last attempt failed
+	wait    int64 // the last compaction failed: none before the file has this size
 	stats   Stats
 }
 
@@ -93,7 +81,7 @@ type extent struct {
 type Stats struct {
 	Keys         int
 	Bytes        int64  // size of the file
-	Live         int64  // of them needed
+	Live         int64  // of them, what a compaction would keep
 	Damaged      int    // damaged stretches met in the middle at open
 	DamagedBytes int64  // their length
 	CutBytes     int64  // cut from the end at open
@@ -101,8 +89,8 @@ type Stats struct {
 	Written      int64  // bytes written since open
 }
 
-// Open opens or creates the store at o.Path, repairing what needs repair. Damaged content is never an error; a medium that cannot
-// be read or written is.
+// Open opens or creates the store at o.Path, repairing what needs repair. Damaged content is never
+// an error; a medium that cannot be read or written is.
 func Open(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -113,7 +101,7 @@ func Open(o Options) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("store: make the directory of %s: %w", o.Path, err)
 	}
-	// What a crash left of a compaction. The rename never happened, so it was never the store.
+	// A crash left this of a compaction before the rename, so it was never the store.
 	if err := os.Remove(o.Path + freshSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store: remove the unfinished copy of %s: %w", o.Path, err)
 	}
@@ -127,8 +115,9 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// Inspect reads the store at path without changing anything; a process may hold it meanwhile. The Store
-// takes no batches. A file that does not exist, or in which nothing can be told from noise, is empty.
+// Inspect reads the store at path without changing anything; a process may hold it meanwhile. The
+// Store that it returns takes no batches. A file that does not exist, or in which nothing can be
+// told from noise, is empty.
 func Inspect(path string) (*Store, error) {
 	s := &Store{o: Options{Path: path, Log: slog.New(slog.DiscardHandler)}, keys: make(map[string]extent)}
 	f, err := os.Open(path)
@@ -177,8 +166,8 @@ func (s *Store) open() (size int64, err error) {
 	return st.Size(), nil
 }
 
-// Apply makes a batch durable, all or nothing, with one write and one fsync. An error wraps ErrWrite when the medium
-// refused; the same batch may then be applied again.
+// Apply makes a batch durable, all or nothing, with one write and one fsync. An error wraps
+// ErrWrite when the medium refused; the same batch may then be applied again.
 func (s *Store) Apply(b *Batch) error {
 	if b.Len() == 0 {
 		return nil
@@ -201,7 +190,7 @@ func (s *Store) Apply(b *Batch) error {
 	}
 	if err != nil {
 		s.broken = true
-		// Now is the best moment to give the space back; if it fails, the next Apply tries again.
+		// The space is given back now, or by the next Apply.
 		return s.refused(errors.Join(err, s.recover()))
 	}
 	s.adopt(frame[frameHeader:], s.size+frameHeader)
@@ -215,7 +204,8 @@ func (s *Store) refused(err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrWrite, s.o.Path, err)
 }
 
-// recover cuts what a failed write left behind the last good frame, and finishes a compaction.
+// recover cuts what a failed write left behind the last good frame, and makes the name of a
+// compacted file durable.
 func (s *Store) recover() error {
 	if err := s.syncName(); err != nil {
 		return err
@@ -248,7 +238,8 @@ func (s *Store) adopt(ops []byte, off int64) {
 	})
 }
 
-// Get appends the value of key to dst. ErrValueDamaged tells that there is one and that it is unreadable.
+// Get appends the value of key to dst. ErrValueDamaged means that there is one and that it is
+// unreadable.
 func (s *Store) Get(key string, dst []byte) (value []byte, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,7 +254,7 @@ func (s *Store) Get(key string, dst []byte) (value []byte, ok bool, err error) {
 	return value, err == nil, err
 }
 
-// Has tells whether there is a value for key, without reading it.
+// Has reports whether there is a value for key, without reading it.
 func (s *Store) Has(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

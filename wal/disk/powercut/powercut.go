@@ -1,13 +1,13 @@
 // Package powercut works out, for tests, what a power cut may leave of a directory.
 //
-// A test looks at the directory (Disk.Scan) before each operation on the medium, and notes what of it is
-// durable: the content of each file as of its last fsync, and the names as of the last fsync of the
-// directory. From such a Point follows every State that the medium may show after a cut in the interval
-// that ends there (Point.States), and Build makes a directory of one.
+// A test looks at the directory (Disk.Scan) before each operation on the medium, and notes what of
+// it is durable: the content of each file as of its last fsync, and the names as of the last fsync
+// of the directory. From such a Point follows every State that the medium may show after a cut in
+// the interval that ends there (Point.States), and Build makes a directory of one.
 //
-// Of names that are not durable any may be there, in the order of the operations or not. Of a file's
-// unsynced end any length may be there, and behind it nothing, zeros or garbage. Of what is overwritten
-// any sector may be there.
+// Of names that are not durable any may be there, in the order of the operations or not. Of a
+// file's unsynced end any length may be there, and behind it nothing, zeros or garbage. Of what is
+// overwritten any sector may be there.
 package powercut
 
 import (
@@ -81,8 +81,8 @@ func Garbage(n int) []byte {
 	return b
 }
 
-// Scan reads the directory, which nobody writes meanwhile. What has changed in it since the last time goes
-// to Ops. It returns what was there then.
+// Scan reads the directory, which nobody writes meanwhile. What has changed in it since the last
+// time goes to Ops. It returns what was there then.
 func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, changed []NameOp) {
 	before, previous = d.Names, d.Data
 	d.Names, d.Data = map[string]uint64{}, map[uint64][]byte{}
@@ -133,7 +133,8 @@ func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, cha
 }
 
 func (s *State) String() string {
-	return fmt.Sprintf("%s, file %d %s %d, fresh %v, ordered %v, names %v", s.Point.Op, s.File, s.Shape, s.N, s.Fresh, s.Strict, slices.Sorted(maps.Keys(s.Names)))
+	return fmt.Sprintf("%s, file %d %s %d, fresh %v, ordered %v, names %v",
+		s.Point.Op, s.File, s.Shape, s.N, s.Fresh, s.Strict, slices.Sorted(maps.Keys(s.Names)))
 }
 
 // States lists what the medium may show of an interval.
@@ -170,21 +171,28 @@ func (p *Point) States() (list []State) {
 			}
 		}
 		slices.Sort(dirty)
-		list = append(list, State{Point: p, Names: names, Strict: strict}, State{Point: p, Names: names, Strict: strict, Fresh: true})
+		list = append(list,
+			State{Point: p, Names: names, Strict: strict},
+			State{Point: p, Names: names, Strict: strict, Fresh: true})
 		for _, n := range slices.Compact(dirty) {
 			for _, fresh := range []bool{false, true}[:min(2, len(dirty))] {
 				tail := len(p.Data[n]) - len(p.Synced[n])
 				add := func(shape string, k int, ordered bool) {
-					list = append(list, State{Point: p, Names: names, File: n, Shape: shape, N: k, Fresh: fresh, Strict: strict && ordered})
+					list = append(list, State{
+						Point: p, Names: names, File: n, Shape: shape, N: k, Fresh: fresh, Strict: strict && ordered,
+					})
 				}
-				if tail == 0 { // the committed file, where a slot is within one sector, or a tail that was filled beforehand
+				if tail == 0 { // slots with a sector each, or a tail that was filled beforehand
 					var sectors []int
 					for k := range (len(p.Data[n]) + 511) / 512 {
-						if lo, hi := k*512, min(k*512+512, len(p.Data[n])); !bytes.Equal(p.Synced[n][lo:hi], p.Data[n][lo:hi]) {
+						lo, hi := k*512, min(k*512+512, len(p.Data[n]))
+						if !bytes.Equal(p.Synced[n][lo:hi], p.Data[n][lo:hi]) {
 							sectors = append(sectors, k)
 						}
 					}
-					for i, k := range sectors { // those behind it are as written, so a medium that keeps the order tears the last one only
+					// Sectors behind it are as written, so a medium that keeps the order tears the
+					// last one only.
+					for i, k := range sectors {
 						add("torn sector", k, i == len(sectors)-1)
 						add("half a sector", k, i == len(sectors)-1)
 					}
@@ -215,8 +223,8 @@ func (o NameOp) do(names map[string]uint64) {
 	}
 }
 
-// Build makes the directory dir, unless the like of it was there before: then it returns false. seen
-// holds what was; more is what else the check of the state depends on.
+// Build makes the directory dir, unless the like of it was there before: then it returns false.
+// seen holds what was; more is what else the check of the state depends on.
 func (s *State) Build(t testing.TB, dir string, seen map[uint64]bool, more ...any) bool {
 	t.Helper()
 	files := s.files()
@@ -261,7 +269,7 @@ func (s *State) files() map[string][]byte {
 				clear(b[from : from+256])
 			case "torn sector":
 				lo, hi := s.N*512, min(s.N*512+512, len(b))
-				if name != s.Point.Slots { // what the write leaves as it is stays (doc.go, assumptions)
+				if name != s.Point.Slots { // what the write leaves as it is stays (see package wal, Assumptions)
 					for b[lo] == s.Point.Synced[n][lo] {
 						lo++
 					}
