@@ -31,10 +31,10 @@
 //
 // # Files
 //
-//	event.go     Event, Kind (a part of UplinkMsg; the server's order), Action; names.go their names
+//	event.go     Event, Kind (a part of UplinkMsg; its order there), Action; names.go their names
 //	encode*.go   the appenders: entity data, entities and requests, whole RequestMsgs
 //	undated.go   events from before the time was known: how the true time gets into them
 //	series.go    which series a fragment belongs to, for thinning
 //	content.go   a fragment as JSON for people, without secrets (mask.go)
-//	json.go      values as ThingsBoard writes them; stored.go the value that the server makes of one
+//	json.go      values as ThingsBoard writes them; stored.go what the server makes of a value
 package proto

@@ -11,12 +11,11 @@
 package proto
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -560,8 +559,8 @@ func (x *ConnectRequestMsg) GetMaxInboundMessageSize() int32 {
 	return 0
 }
 
-// Answer to the connect request. Read it before looking at the status of the call (CONTRACT.md
-// 2.3). errorMsg can contain the secret: never log it as it is.
+// Answer to the connect request. Read it before looking at the status of the call
+// (CONTRACT.md 2.3). errorMsg can contain the secret: never log it as it is.
 type ConnectResponseMsg struct {
 	state                 protoimpl.MessageState `protogen:"open.v1"`
 	ResponseCode          ConnectResponseCode    `protobuf:"varint,1,opt,name=responseCode,proto3,enum=edge.ConnectResponseCode" json:"responseCode,omitempty"`
@@ -2141,8 +2140,8 @@ func (x *DownlinkResponseMsg) GetDownlinkMsgId() int32 {
 	return 0
 }
 
-// What the server sends. Each must be answered by a DownlinkResponseMsg with its id (CONTRACT.md
-// 6.1).
+// What the server sends. Each must be answered by a DownlinkResponseMsg with its id
+// (CONTRACT.md 6.1).
 type DownlinkMsg struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	DownlinkMsgId    int32                  `protobuf:"varint,1,opt,name=downlinkMsgId,proto3" json:"downlinkMsgId,omitempty"`
@@ -4875,75 +4874,72 @@ func file_edge_proto_rawDescGZIP() []byte {
 	return file_edge_proto_rawDescData
 }
 
-var (
-	file_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-	file_edge_proto_msgTypes  = make([]protoimpl.MessageInfo, 56)
-	file_edge_proto_goTypes   = []any{
-		RequestMsgType(0),                     // 0: edge.RequestMsgType
-		ConnectResponseCode(0),                // 1: edge.ConnectResponseCode
-		UpdateMsgType(0),                      // 2: edge.UpdateMsgType
-		EdgeVersion(0),                        // 3: edge.EdgeVersion
-		(*RequestMsg)(nil),                    // 4: edge.RequestMsg
-		(*ResponseMsg)(nil),                   // 5: edge.ResponseMsg
-		(*EdgeUpdateMsg)(nil),                 // 6: edge.EdgeUpdateMsg
-		(*ConnectRequestMsg)(nil),             // 7: edge.ConnectRequestMsg
-		(*ConnectResponseMsg)(nil),            // 8: edge.ConnectResponseMsg
-		(*SyncRequestMsg)(nil),                // 9: edge.SyncRequestMsg
-		(*SyncCompletedMsg)(nil),              // 10: edge.SyncCompletedMsg
-		(*EdgeConfiguration)(nil),             // 11: edge.EdgeConfiguration
-		(*EntityDataProto)(nil),               // 12: edge.EntityDataProto
-		(*AttributeDeleteMsg)(nil),            // 13: edge.AttributeDeleteMsg
-		(*RuleChainMetadataRequestMsg)(nil),   // 14: edge.RuleChainMetadataRequestMsg
-		(*AttributesRequestMsg)(nil),          // 15: edge.AttributesRequestMsg
-		(*RelationRequestMsg)(nil),            // 16: edge.RelationRequestMsg
-		(*CalculatedFieldRequestMsg)(nil),     // 17: edge.CalculatedFieldRequestMsg
-		(*UserCredentialsRequestMsg)(nil),     // 18: edge.UserCredentialsRequestMsg
-		(*DeviceCredentialsRequestMsg)(nil),   // 19: edge.DeviceCredentialsRequestMsg
-		(*WidgetBundleTypesRequestMsg)(nil),   // 20: edge.WidgetBundleTypesRequestMsg
-		(*EntityViewsRequestMsg)(nil),         // 21: edge.EntityViewsRequestMsg
-		(*DeviceRpcCallMsg)(nil),              // 22: edge.DeviceRpcCallMsg
-		(*RpcRequestMsg)(nil),                 // 23: edge.RpcRequestMsg
-		(*RpcResponseMsg)(nil),                // 24: edge.RpcResponseMsg
-		(*UplinkMsg)(nil),                     // 25: edge.UplinkMsg
-		(*UplinkResponseMsg)(nil),             // 26: edge.UplinkResponseMsg
-		(*DownlinkResponseMsg)(nil),           // 27: edge.DownlinkResponseMsg
-		(*DownlinkMsg)(nil),                   // 28: edge.DownlinkMsg
-		(*AdminSettingsUpdateMsg)(nil),        // 29: edge.AdminSettingsUpdateMsg
-		(*AiModelUpdateMsg)(nil),              // 30: edge.AiModelUpdateMsg
-		(*AlarmCommentUpdateMsg)(nil),         // 31: edge.AlarmCommentUpdateMsg
-		(*AlarmUpdateMsg)(nil),                // 32: edge.AlarmUpdateMsg
-		(*ApiKeyUpdateMsg)(nil),               // 33: edge.ApiKeyUpdateMsg
-		(*AssetProfileUpdateMsg)(nil),         // 34: edge.AssetProfileUpdateMsg
-		(*AssetUpdateMsg)(nil),                // 35: edge.AssetUpdateMsg
-		(*CalculatedFieldUpdateMsg)(nil),      // 36: edge.CalculatedFieldUpdateMsg
-		(*CustomerUpdateMsg)(nil),             // 37: edge.CustomerUpdateMsg
-		(*DashboardUpdateMsg)(nil),            // 38: edge.DashboardUpdateMsg
-		(*DeviceCredentialsUpdateMsg)(nil),    // 39: edge.DeviceCredentialsUpdateMsg
-		(*DeviceProfileUpdateMsg)(nil),        // 40: edge.DeviceProfileUpdateMsg
-		(*DeviceUpdateMsg)(nil),               // 41: edge.DeviceUpdateMsg
-		(*EntityViewUpdateMsg)(nil),           // 42: edge.EntityViewUpdateMsg
-		(*NotificationRuleUpdateMsg)(nil),     // 43: edge.NotificationRuleUpdateMsg
-		(*NotificationTargetUpdateMsg)(nil),   // 44: edge.NotificationTargetUpdateMsg
-		(*NotificationTemplateUpdateMsg)(nil), // 45: edge.NotificationTemplateUpdateMsg
-		(*OAuth2ClientUpdateMsg)(nil),         // 46: edge.OAuth2ClientUpdateMsg
-		(*OAuth2DomainUpdateMsg)(nil),         // 47: edge.OAuth2DomainUpdateMsg
-		(*OtaPackageUpdateMsg)(nil),           // 48: edge.OtaPackageUpdateMsg
-		(*QueueUpdateMsg)(nil),                // 49: edge.QueueUpdateMsg
-		(*RelationUpdateMsg)(nil),             // 50: edge.RelationUpdateMsg
-		(*ResourceUpdateMsg)(nil),             // 51: edge.ResourceUpdateMsg
-		(*RuleChainMetadataUpdateMsg)(nil),    // 52: edge.RuleChainMetadataUpdateMsg
-		(*RuleChainUpdateMsg)(nil),            // 53: edge.RuleChainUpdateMsg
-		(*TenantProfileUpdateMsg)(nil),        // 54: edge.TenantProfileUpdateMsg
-		(*TenantUpdateMsg)(nil),               // 55: edge.TenantUpdateMsg
-		(*UserCredentialsUpdateMsg)(nil),      // 56: edge.UserCredentialsUpdateMsg
-		(*UserUpdateMsg)(nil),                 // 57: edge.UserUpdateMsg
-		(*WidgetTypeUpdateMsg)(nil),           // 58: edge.WidgetTypeUpdateMsg
-		(*WidgetsBundleUpdateMsg)(nil),        // 59: edge.WidgetsBundleUpdateMsg
-		(*PostTelemetryMsg)(nil),              // 60: transport.PostTelemetryMsg
-		(*PostAttributeMsg)(nil),              // 61: transport.PostAttributeMsg
-	}
-)
-
+var file_edge_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_edge_proto_goTypes = []any{
+	(RequestMsgType)(0),                   // 0: edge.RequestMsgType
+	(ConnectResponseCode)(0),              // 1: edge.ConnectResponseCode
+	(UpdateMsgType)(0),                    // 2: edge.UpdateMsgType
+	(EdgeVersion)(0),                      // 3: edge.EdgeVersion
+	(*RequestMsg)(nil),                    // 4: edge.RequestMsg
+	(*ResponseMsg)(nil),                   // 5: edge.ResponseMsg
+	(*EdgeUpdateMsg)(nil),                 // 6: edge.EdgeUpdateMsg
+	(*ConnectRequestMsg)(nil),             // 7: edge.ConnectRequestMsg
+	(*ConnectResponseMsg)(nil),            // 8: edge.ConnectResponseMsg
+	(*SyncRequestMsg)(nil),                // 9: edge.SyncRequestMsg
+	(*SyncCompletedMsg)(nil),              // 10: edge.SyncCompletedMsg
+	(*EdgeConfiguration)(nil),             // 11: edge.EdgeConfiguration
+	(*EntityDataProto)(nil),               // 12: edge.EntityDataProto
+	(*AttributeDeleteMsg)(nil),            // 13: edge.AttributeDeleteMsg
+	(*RuleChainMetadataRequestMsg)(nil),   // 14: edge.RuleChainMetadataRequestMsg
+	(*AttributesRequestMsg)(nil),          // 15: edge.AttributesRequestMsg
+	(*RelationRequestMsg)(nil),            // 16: edge.RelationRequestMsg
+	(*CalculatedFieldRequestMsg)(nil),     // 17: edge.CalculatedFieldRequestMsg
+	(*UserCredentialsRequestMsg)(nil),     // 18: edge.UserCredentialsRequestMsg
+	(*DeviceCredentialsRequestMsg)(nil),   // 19: edge.DeviceCredentialsRequestMsg
+	(*WidgetBundleTypesRequestMsg)(nil),   // 20: edge.WidgetBundleTypesRequestMsg
+	(*EntityViewsRequestMsg)(nil),         // 21: edge.EntityViewsRequestMsg
+	(*DeviceRpcCallMsg)(nil),              // 22: edge.DeviceRpcCallMsg
+	(*RpcRequestMsg)(nil),                 // 23: edge.RpcRequestMsg
+	(*RpcResponseMsg)(nil),                // 24: edge.RpcResponseMsg
+	(*UplinkMsg)(nil),                     // 25: edge.UplinkMsg
+	(*UplinkResponseMsg)(nil),             // 26: edge.UplinkResponseMsg
+	(*DownlinkResponseMsg)(nil),           // 27: edge.DownlinkResponseMsg
+	(*DownlinkMsg)(nil),                   // 28: edge.DownlinkMsg
+	(*AdminSettingsUpdateMsg)(nil),        // 29: edge.AdminSettingsUpdateMsg
+	(*AiModelUpdateMsg)(nil),              // 30: edge.AiModelUpdateMsg
+	(*AlarmCommentUpdateMsg)(nil),         // 31: edge.AlarmCommentUpdateMsg
+	(*AlarmUpdateMsg)(nil),                // 32: edge.AlarmUpdateMsg
+	(*ApiKeyUpdateMsg)(nil),               // 33: edge.ApiKeyUpdateMsg
+	(*AssetProfileUpdateMsg)(nil),         // 34: edge.AssetProfileUpdateMsg
+	(*AssetUpdateMsg)(nil),                // 35: edge.AssetUpdateMsg
+	(*CalculatedFieldUpdateMsg)(nil),      // 36: edge.CalculatedFieldUpdateMsg
+	(*CustomerUpdateMsg)(nil),             // 37: edge.CustomerUpdateMsg
+	(*DashboardUpdateMsg)(nil),            // 38: edge.DashboardUpdateMsg
+	(*DeviceCredentialsUpdateMsg)(nil),    // 39: edge.DeviceCredentialsUpdateMsg
+	(*DeviceProfileUpdateMsg)(nil),        // 40: edge.DeviceProfileUpdateMsg
+	(*DeviceUpdateMsg)(nil),               // 41: edge.DeviceUpdateMsg
+	(*EntityViewUpdateMsg)(nil),           // 42: edge.EntityViewUpdateMsg
+	(*NotificationRuleUpdateMsg)(nil),     // 43: edge.NotificationRuleUpdateMsg
+	(*NotificationTargetUpdateMsg)(nil),   // 44: edge.NotificationTargetUpdateMsg
+	(*NotificationTemplateUpdateMsg)(nil), // 45: edge.NotificationTemplateUpdateMsg
+	(*OAuth2ClientUpdateMsg)(nil),         // 46: edge.OAuth2ClientUpdateMsg
+	(*OAuth2DomainUpdateMsg)(nil),         // 47: edge.OAuth2DomainUpdateMsg
+	(*OtaPackageUpdateMsg)(nil),           // 48: edge.OtaPackageUpdateMsg
+	(*QueueUpdateMsg)(nil),                // 49: edge.QueueUpdateMsg
+	(*RelationUpdateMsg)(nil),             // 50: edge.RelationUpdateMsg
+	(*ResourceUpdateMsg)(nil),             // 51: edge.ResourceUpdateMsg
+	(*RuleChainMetadataUpdateMsg)(nil),    // 52: edge.RuleChainMetadataUpdateMsg
+	(*RuleChainUpdateMsg)(nil),            // 53: edge.RuleChainUpdateMsg
+	(*TenantProfileUpdateMsg)(nil),        // 54: edge.TenantProfileUpdateMsg
+	(*TenantUpdateMsg)(nil),               // 55: edge.TenantUpdateMsg
+	(*UserCredentialsUpdateMsg)(nil),      // 56: edge.UserCredentialsUpdateMsg
+	(*UserUpdateMsg)(nil),                 // 57: edge.UserUpdateMsg
+	(*WidgetTypeUpdateMsg)(nil),           // 58: edge.WidgetTypeUpdateMsg
+	(*WidgetsBundleUpdateMsg)(nil),        // 59: edge.WidgetsBundleUpdateMsg
+	(*PostTelemetryMsg)(nil),              // 60: transport.PostTelemetryMsg
+	(*PostAttributeMsg)(nil),              // 61: transport.PostAttributeMsg
+}
 var file_edge_proto_depIdxs = []int32{
 	0,   // 0: edge.RequestMsg.msgType:type_name -> edge.RequestMsgType
 	7,   // 1: edge.RequestMsg.connectRequestMsg:type_name -> edge.ConnectRequestMsg

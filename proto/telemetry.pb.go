@@ -11,12 +11,11 @@
 package proto
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -436,19 +435,16 @@ func file_telemetry_proto_rawDescGZIP() []byte {
 	return file_telemetry_proto_rawDescData
 }
 
-var (
-	file_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-	file_telemetry_proto_msgTypes  = make([]protoimpl.MessageInfo, 5)
-	file_telemetry_proto_goTypes   = []any{
-		KeyValueType(0),          // 0: transport.KeyValueType
-		(*KeyValueProto)(nil),    // 1: transport.KeyValueProto
-		(*TsKvListProto)(nil),    // 2: transport.TsKvListProto
-		(*PostTelemetryMsg)(nil), // 3: transport.PostTelemetryMsg
-		(*PostAttributeMsg)(nil), // 4: transport.PostAttributeMsg
-		(*TsKvProto)(nil),        // 5: transport.TsKvProto
-	}
-)
-
+var file_telemetry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_telemetry_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_telemetry_proto_goTypes = []any{
+	(KeyValueType)(0),        // 0: transport.KeyValueType
+	(*KeyValueProto)(nil),    // 1: transport.KeyValueProto
+	(*TsKvListProto)(nil),    // 2: transport.TsKvListProto
+	(*PostTelemetryMsg)(nil), // 3: transport.PostTelemetryMsg
+	(*PostAttributeMsg)(nil), // 4: transport.PostAttributeMsg
+	(*TsKvProto)(nil),        // 5: transport.TsKvProto
+}
 var file_telemetry_proto_depIdxs = []int32{
 	0, // 0: transport.KeyValueProto.type:type_name -> transport.KeyValueType
 	1, // 1: transport.TsKvListProto.kv:type_name -> transport.KeyValueProto

@@ -7,33 +7,33 @@ import (
 	"edgesync/wal"
 )
 
-const (
-	// batchBytes bounds the fragments of one batch (architecture, "batch"); an event that is alone larger goes alone.
-	batchBytes = 256 << 10
-	// spareBatches bounds the buffers kept for reuse.
-	spareBatches = 4
-)
-
-// batch is one UplinkMsg: consecutive events of the queue whose ranks do not fall, so that the server works them off in their
-// order (wire contract 4.2). buf holds room for the message's head and then the fragments, one behind the other.
+// batch is one UplinkMsg: consecutive events of the queue whose ranks do not fall, so that the
+// server works them off in their order (CONTRACT.md 4.2). buf holds room for the message's head and
+// then the fragments, one behind the other.
 type batch struct {
 	id         int32
 	start, end wal.Position // events behind start, up to and including end
 	buf        []byte
 	events     int
-	dead       int          // 1: the one event was moved to the dead-letter log, nothing is sent
 	rank       uint8        // of the last event
 	barrier    bool         // nothing else may be in flight beside it
-	urgent     bool         // goes without waiting for company
+	urgent     bool         // goes without waiting for more events
 	closed     bool         // takes no more events
-	unsendable bool         // its one event has no form on the wire
-	orphan     bool         // its one event goes to the dead-letter log, behind a refused creation
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
 	sentAt     time.Time
-	place      int // in the window when it left, from 1
+	slot       int // of the window that it took when it left, from 1
 	state      batchState
 	reason     string // of a refusal
+	behind     passed // what follows it and is not sent
+}
+
+// passed are the events directly behind a batch that are not sent: they are in the dead-letter log,
+// or cannot be read any more. They are committed with the batch.
+type passed struct {
+	end   wal.Position // zero: there are none
+	dead  int          // of them in the dead-letter log
+	slots int          // of the window that they take: after a refusal they are passed again
 }
 
 type batchState uint8
@@ -68,7 +68,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	case b.closed:
 		return false
 	case b.empty():
-	case !action.Sendable(), b.events >= l.events, size > batchBytes, proto.RequestSize(size, 1<<31-1) > l.server, rank < b.rank,
+	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, maxID) > l.server, rank < b.rank,
 		kind.Barrier() && !b.barrier, // in front of a barrier everything else must be through
 		attribute && b.updates(e.Entity):
 		b.closed = true
@@ -78,7 +78,6 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 		b.opened = now
 		b.barrier = kind.Barrier()
 	}
-	b.unsendable = !action.Sendable() // it is the only one
 	b.buf = append(b.buf, e.Fragment...)
 	b.events++
 	b.rank = rank
@@ -89,7 +88,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	if attribute || b.barrier || kind == proto.KindRPC {
 		b.urgent = true
 	}
-	if b.unsendable || b.events >= l.events || b.fragments() >= batchBytes {
+	if b.events >= l.events || b.fragments() >= batchBytes {
 		b.closed = true
 	}
 	return true
@@ -104,8 +103,9 @@ func (b *batch) updates(entity proto.UUID) bool {
 	return false
 }
 
-// isAttribute tells whether an event writes attributes: the server may apply two such writes of one key in either order
-// (wire contract 4.3), so they never travel together. Judged by entity, because the key stands inside the fragment.
+// isAttribute reports whether an event writes attributes. The server may apply two such writes of
+// one key in either order (CONTRACT.md 4.3), so they never travel together. The entity decides,
+// because the key stands inside the fragment.
 func isAttribute(a proto.Action) bool {
 	return a == proto.ActionAttributesUpdated || a == proto.ActionPostAttributes || a == proto.ActionAttributesDeleted
 }

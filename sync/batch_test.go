@@ -130,7 +130,7 @@ func TestWindowPopsPrefix(t *testing.T) {
 
 func TestWindowAdapts(t *testing.T) {
 	w := newWindow()
-	full := func() *batch { return &batch{place: w.size} }
+	full := func() *batch { return &batch{slot: w.size} }
 	for i := range 20 {
 		w.adapt(full(), 10*time.Millisecond, true)
 		if want := min(windowStart+i+1, windowMax); w.size != want {
@@ -153,7 +153,7 @@ func TestWindowAdapts(t *testing.T) {
 		t.Errorf("a window that was not full grew to %d", w.size)
 	}
 	w.adapt(full(), 20*time.Millisecond, true)
-	w.adapt(&batch{place: 1}, 20*time.Millisecond, true)
+	w.adapt(&batch{slot: 1}, 20*time.Millisecond, true)
 	if w.size != 2 {
 		t.Errorf("size %d, want 2: the second batch left while one alone might be in flight, and tells nothing of two", w.size)
 	}

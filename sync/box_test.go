@@ -1,13 +1,8 @@
 package sync
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -15,10 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/test/bufconn"
-
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/wal"
@@ -32,10 +26,8 @@ type box struct {
 	edge   cloudtest.Edge
 	config *config.Config
 	dir    string
-	lis    *bufconn.Listener
-	away   atomic.Bool // dials fail
-	log    logText
-	conn   atomic.Pointer[hungConn] // dialled last
+	link   *boxrig.Link
+	log    boxrig.Log
 
 	agent  *Agent
 	queue  *wal.Queue
@@ -48,24 +40,6 @@ type box struct {
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
 	bad     []string // that never should have gone out
-}
-
-// logText is what the agent logged.
-type logText struct {
-	mu   gosync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // innocent asserts that nothing went out that never should, and that neither log nor status tell a secret, whatever was done in the test.
@@ -86,12 +60,11 @@ func (b *box) innocent() {
 
 // testDoors takes the calls of the devices that have a hand in it, and notes what it hears.
 type testDoors struct {
-	mu      gosync.Mutex
-	agent   *Agent
-	hands   map[proto.UUID]func(c *Call)
-	calls   []Call
-	shared  []string
-	changes []string
+	boxrig.Watcher
+	mu    gosync.Mutex
+	agent *Agent
+	hands map[proto.UUID]func(c *Call)
+	calls []Call
 }
 
 func (d *testDoors) Deliver(c *Call) bool {
@@ -106,23 +79,6 @@ func (d *testDoors) Deliver(c *Call) bool {
 	return true
 }
 
-func (d *testDoors) DeviceChanged(dev registry.Device, what registry.Change) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.changes = append(d.changes, fmt.Sprintf("%s %d", dev.Name, what))
-}
-
-func (d *testDoors) SharedAttributes(_ proto.UUID, set []proto.KV, deleted []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range set {
-		d.shared = append(d.shared, string(set[i].Key)+"="+string(proto.AppendJSONValue(nil, &set[i])))
-	}
-	for _, k := range deleted {
-		d.shared = append(d.shared, "-"+k)
-	}
-}
-
 // take lets f handle the calls of a device from now on; nil: nobody is there.
 func (d *testDoors) take(device proto.UUID, f func(c *Call)) {
 	d.mu.Lock()
@@ -131,10 +87,10 @@ func (d *testDoors) take(device proto.UUID, f func(c *Call)) {
 }
 
 func (d *testDoors) heard() (calls []Call, shared, changes []string) {
+	changes, shared = d.Take()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	calls, shared, changes = d.calls, d.shared, d.changes
-	d.calls, d.shared, d.changes = nil, nil, nil
+	calls, d.calls = d.calls, nil
 	return calls, shared, changes
 }
 
@@ -147,7 +103,7 @@ func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) {
 		defer func() {
 			b.stop()
 			b.cloud.Stop()
-			b.lis.Close()
+			b.link.Close()
 			b.innocent()
 		}()
 		b.settle(time.Minute)
@@ -162,7 +118,7 @@ func newBox(t *testing.T, adjust func(*config.Config)) *box {
 	if adjust != nil {
 		adjust(&c)
 	}
-	b := &box{T: t, tenant: cloudtest.NewTenant(), config: &c, dir: c.DataDir, lis: bufconn.Listen(1 << 20)}
+	b := &box{T: t, tenant: cloudtest.NewTenant(), config: &c, dir: c.DataDir, link: boxrig.NewLink()}
 	b.tenant.SetWidgetTypes(5)
 	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway 7", RoutingKey: "key", Secret: "hush-hush"}
 	b.tenant.AddEdge(b.edge)
@@ -173,15 +129,14 @@ func newBox(t *testing.T, adjust func(*config.Config)) *box {
 		b.uplinks = append(b.uplinks, u)
 		b.bad = append(b.bad, never(u, b.tenant.TenantID())...)
 	})
-	go b.cloud.Serve(b.lis)
+	go b.cloud.Serve(b.link)
 	return b
 }
 
 // start opens data_dir and runs the agent on it, as main does.
 func (b *box) start() {
 	b.Helper()
-	var err error
-	log := slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := b.log.Logger()
 	var known atomic.Pointer[registry.Registry]
 	record := GapRecord(nil, func() (id proto.UUID, ok bool) {
 		if r := known.Load(); r != nil {
@@ -189,41 +144,18 @@ func (b *box) start() {
 		}
 		return id, ok
 	}, func() uint64 { return b.dead.Stats().Discarded })
-	if b.queue, err = wal.Open(wal.Options{Dir: filepath.Join(b.dir, "queue"), CorruptDir: filepath.Join(b.dir, "corrupt"), Record: record}); err != nil {
-		b.Fatal(err)
-	}
-	if b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), 1<<20, b.queue.Committed().Offset, log); err != nil {
-		b.Fatal(err)
-	}
-	if b.reg, err = registry.Open(registry.Options{Dir: filepath.Join(b.dir, "registry"), CorruptDir: filepath.Join(b.dir, "corrupt")}); err != nil {
-		b.Fatal(err)
-	}
-	b.reg.Follow(b.queue)
+	data := boxrig.OpenData(b.T, b.dir, log, record)
+	b.queue, b.dead, b.reg = data.Queue, data.Dead, data.Registry
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
-	b.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
-		if b.away.Load() {
-			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
-		}
-		c, err := b.lis.DialContext(ctx)
-		if err != nil {
-			return nil, err
-		}
-		h := &hungConn{Conn: c, closed: make(chan struct{})}
-		b.conn.Store(h)
-		return h, nil
-	}
+	b.agent.dialer.Dial = b.link.Dial
 	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
 	b.reg.Watch(b.doors)
 	b.intake = NewIntake(b.queue)
 	b.intake.Remember(b.reg)
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan struct{})
-	agent := b.agent
-	go func() { defer close(done); agent.Run(ctx) }()
-	b.halt = gosync.OnceFunc(func() { cancel(); <-done })
+	b.halt = boxrig.Go(b.Context(), b.agent.Run)
 }
 
 // stop is a clean stop; nothing may have vanished.
@@ -247,14 +179,14 @@ func (b *box) settle(d time.Duration) {
 // offline cuts the link for as long as f runs.
 func (b *box) offline(f func()) {
 	b.Helper()
-	b.away.Store(true)
+	b.link.Refuse.Store(true)
 	b.cloud.EndSessions(cloudtest.EndReset)
 	b.settle(2 * time.Second)
 	if b.cloud.Connected(b.edge.ID) {
 		b.Fatal("still connected")
 	}
 	f()
-	b.away.Store(false)
+	b.link.Refuse.Store(false)
 	b.settle(3 * time.Minute)
 	if !b.cloud.Connected(b.edge.ID) {
 		b.Fatal("did not come back")
@@ -273,47 +205,6 @@ func (b *box) offlineThenSync(f func()) {
 	}
 	b.cloud.RateLimit(false)
 	b.settle(2 * time.Minute)
-}
-
-// hang lets nothing that is written arrive any more, not even the end of the connection, as when the power of this side fails.
-func (b *box) hang() { b.conn.Load().mute.Store(true) }
-
-// freeze lets nothing through either way.
-func (b *box) freeze() {
-	b.conn.Load().deaf.Store(true)
-	b.hang()
-}
-
-// hungConn is a connection that can die without a word.
-type hungConn struct {
-	net.Conn
-	mute, deaf atomic.Bool
-	closed     chan struct{}
-	once       gosync.Once
-}
-
-func (c *hungConn) Write(b []byte) (int, error) {
-	if c.mute.Load() {
-		return len(b), nil
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *hungConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.deaf.Load() {
-		<-c.closed
-		return 0, net.ErrClosed
-	}
-	return n, err
-}
-
-func (c *hungConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	if c.mute.Load() {
-		return c.SetReadDeadline(time.Now()) // for whoever reads here; the other side notices nothing
-	}
-	return c.Conn.Close()
 }
 
 // device makes a device in the cloud, assigns it to the edge, and waits until it is here.

@@ -11,6 +11,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/link"
 )
 
 // Wire contract 1, 2.1 to 2.5: frames, the connection, its limits.
@@ -87,7 +88,7 @@ func TestConformanceConnect(t *testing.T) {
 		{"2.1 a link that freezes is left by both sides, and what was posted meanwhile arrives", func(b *box) {
 			d := b.device("d")
 			b.settle(30 * time.Second)
-			b.freeze()
+			b.link.Freeze()
 			b.settle(5 * time.Second)
 			b.post(d.ID, 1, 2)
 			b.settle(11 * time.Second)
@@ -123,11 +124,11 @@ func TestConformanceConnect(t *testing.T) {
 			}
 			other := b.edge
 			other.Secret = "another"
-			b.away.Store(true)
+			b.link.Refuse.Store(true)
 			b.cloud.EndSessions(cloudtest.EndReset)
 			b.settle(time.Second)
 			b.tenant.SaveEdge(other) // nobody tells the edge
-			b.away.Store(false)
+			b.link.Refuse.Store(false)
 			b.settle(time.Minute)
 			refused("check cloud.routing_secret")
 			b.tenant.SaveEdge(b.edge)
@@ -196,11 +197,11 @@ func TestConformanceConnect(t *testing.T) {
 				return m
 			}
 			acks := b.cloud.Stats().DownlinkAcks
-			b.cloud.Push(b.edge.ID, sized(maxDownlink))
+			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink))
 			b.settle(2 * time.Second)
 			s := b.cloud.Stats()
 			b.expect("acknowledged, dropped, connects", []uint64{s.DownlinkAcks - acks, s.TooBig, s.Connects}, []uint64{1, 0, 1})
-			b.cloud.Push(b.edge.ID, sized(maxDownlink+1))
+			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink+1))
 			b.settle(2 * time.Second)
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "behind", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-behind"}
 			b.cloud.AddDevice(b.edge.ID, d)

@@ -204,7 +204,7 @@ func TestConformanceContent(t *testing.T) {
 func TestUnbornIsAnnouncedAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, nil)
-		defer func() { b.cloud.Stop(); b.lis.Close() }()
+		defer func() { b.cloud.Stop(); b.link.Close() }()
 		b.start()
 		b.settle(time.Minute)
 		born, _, err := b.reg.Prepare(&proto.NewDevice{Name: "Dev C", CredentialsID: "c"}, time.Now())

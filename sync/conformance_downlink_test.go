@@ -78,7 +78,7 @@ func TestConformanceDownlink(t *testing.T) {
 			b.expect("word", (<-done).word, "TIMEOUT")
 		}},
 		{"6.1 what the agent took and could not acknowledge before a power cut comes again and is applied once", func(b *box) {
-			b.hang() // nothing of ours arrives any more, what the cloud sends does
+			b.link.Hang() // nothing of ours arrives any more, what the cloud sends does
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "d", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-d"}
 			b.cloud.AddDevice(b.edge.ID, d)
 			b.settle(2 * time.Second)
@@ -123,7 +123,7 @@ func TestConformanceDownlink(t *testing.T) {
 			_, shared, _ := b.doors.heard()
 			b.expect("told", shared, []string{"fan=3"})
 			b.stop() // and offline, after a restart
-			b.away.Store(true)
+			b.link.Refuse.Store(true)
 			b.start()
 			b.settle(time.Second)
 			b.expect("cached", b.shared(d.ID, "fan"), "3")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/calls"
 )
 
 // Wire contract 8: calls both ways.
@@ -179,7 +180,7 @@ func TestConformanceCalls(t *testing.T) {
 			}
 			b.cloud.Push(b.edge.ID, m)
 			b.settle(2 * time.Second)
-			b.expect("pending", len(b.agent.Pending(d.ID)), maxCallsOfDevice)
+			b.expect("pending", len(b.agent.Pending(d.ID)), calls.MaxOfDevice)
 			b.expect("refused", b.answersTo(116), []string{"INTERNAL"})
 		}},
 		{"8.1 a call made here goes through the same doors, and its answer stays here", func(b *box) {
@@ -220,7 +221,7 @@ func TestConformanceCalls(t *testing.T) {
 			defer cancel()
 			_, err := b.agent.CallDevice(ctx, d.ID, "set", "1", false, time.Hour)
 			b.expect("the caller went away", []any{errors.Is(err, context.DeadlineExceeded), len(b.agent.Pending(d.ID))}, []any{true, 0})
-			for range maxCallsOfDevice {
+			for range calls.MaxOfDevice {
 				go b.agent.CallDevice(b.Context(), d.ID, "set", "1", false, 5*time.Second)
 			}
 			b.settle(time.Second)
@@ -268,12 +269,12 @@ func TestConformanceCalls(t *testing.T) {
 			b.settle(2 * time.Second)
 			b.expect("answers", got(), []string{ErrTimeout.Error()})
 			b.offline(func() { b.expect("offline", errors.Is(ask("getTime", "5", 0), ErrOffline), true) })
-			for range maxRequests {
+			for range calls.MaxRequests {
 				b.expect("sent", ask("getTime", "5", time.Minute), nil)
 			}
 			b.expect("one more", errors.Is(ask("getTime", "5", 0), ErrTooMany), true)
 			b.settle(2 * time.Minute)
-			b.expect("replies", len(got()), maxRequests)
+			b.expect("replies", len(got()), calls.MaxRequests)
 		}},
 	})
 }

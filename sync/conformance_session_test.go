@@ -49,8 +49,8 @@ func TestConformanceSession(t *testing.T) {
 		{"2.6 two agents with one key do not throw each other out without end, and say so", func(b *box) {
 			other := newBox(b.T, nil)
 			other.cloud.Stop()
-			other.lis.Close()
-			other.cloud, other.tenant, other.edge, other.lis = b.cloud, b.tenant, b.edge, b.lis
+			other.link.Close()
+			other.cloud, other.tenant, other.edge, other.link = b.cloud, b.tenant, b.edge, b.link
 			other.start()
 			defer other.stop()
 			b.settle(10 * time.Minute)
@@ -65,7 +65,7 @@ func TestConformanceSession(t *testing.T) {
 		{"2.6 an old session that the server still holds after a power cut here is replaced, also where its end comes late", func(b *box) {
 			for _, late := range []bool{false, true} {
 				b.cloud.HalfOpenOld(late)
-				b.hang()
+				b.link.Hang()
 				b.stop()
 				b.expect("the old one is there", b.cloud.Sessions(), 1)
 				b.start()

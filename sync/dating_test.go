@@ -103,15 +103,17 @@ func TestUndatedAttributes(t *testing.T) {
 }
 
 func TestGapUndated(t *testing.T) {
-	m := newMachine(t)
-	c := m.clock(t.TempDir())
-	record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
-	e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
-	content, _, err := proto.AppendContent(nil, e.Fragment)
-	const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
-	if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
-		t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
-	}
+	synctest.Test(t, func(t *testing.T) { // so that the two stamps are of one moment
+		m := newMachine(t)
+		c := m.clock(t.TempDir())
+		record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
+		e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
+		content, _, err := proto.AppendContent(nil, e.Fragment)
+		const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
+		if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
+			t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
+		}
+	})
 }
 
 func TestPostedHere(t *testing.T) {
@@ -152,7 +154,7 @@ func TestUndated(t *testing.T) {
 					}
 					return ok(u)
 				}
-				r.refuse.Store(true)
+				r.link.Refuse.Store(true)
 				r.run()
 				r.settle(90 * time.Second)
 				var want []int64
@@ -178,7 +180,7 @@ func TestUndated(t *testing.T) {
 				if s := r.agent.Snapshot(); s.Clock != "unknown" || s.OldestPendingMS != 3*1234 {
 					t.Errorf("clock %q, the oldest waits for %d ms", s.Clock, s.OldestPendingMS)
 				}
-				r.refuse.Store(false)
+				r.link.Refuse.Store(false)
 				r.agent.Hint()
 				if tt.after > 0 {
 					r.settle(tt.after - 20*time.Second)
@@ -200,7 +202,7 @@ func TestUndated(t *testing.T) {
 func TestUndatedLetter(t *testing.T) {
 	inClockBubble(t, false, func(r *rig, m *machine) {
 		r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg { return no(u, "Entity not found") }
-		r.refuse.Store(true)
+		r.link.Refuse.Store(true)
 		r.run()
 		r.settle(time.Minute)
 		e := telemetryEvent(r.agent.Clock.Stamp(), 0)
@@ -209,7 +211,7 @@ func TestUndatedLetter(t *testing.T) {
 		if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
 			t.Fatal(err)
 		}
-		r.refuse.Store(false)
+		r.link.Refuse.Store(false)
 		r.settle(2 * time.Minute)
 		n := 0
 		if err := r.dead.Each(func(d *wal.DeadLetter) bool {

@@ -13,10 +13,8 @@ import (
 // ErrBusy: the loop did not take an order in time. Nothing of it was done.
 var ErrBusy = errors.New("the agent is busy; nothing was done, try again")
 
-// orderPatience bounds the wait for the loop, which a slow flash may hold up.
-const orderPatience = 3 * time.Second
-
-// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps its name and meaning.
+// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps
+// its name and meaning.
 type Letter struct {
 	Offset  uint64    `json:"offset"`
 	Time    time.Time `json:"time"` // when the event was accepted
@@ -30,8 +28,9 @@ type Letter struct {
 	Size    int       `json:"bytes"` // of the event
 }
 
-// Dead are the dead letters of a running agent, for people to look at and to decide about. Its methods may be called from any
-// goroutine; those that change something are done by the loop, which owns the tries.
+// Dead are the dead letters of a running agent, for people to look at and to decide about. Its
+// methods may be called from any goroutine; those that change something are done by the loop, which
+// owns the tries.
 type Dead struct{ a *Agent }
 
 // DeadLetters gives access to the agent's dead letters.
@@ -43,7 +42,7 @@ type order struct {
 	done chan struct{}
 }
 
-// carryOut has the loop call do. ErrBusy if the loop has not begun within orderPatience, or does not run.
+// carryOut has the loop call do. ErrBusy if the loop does not begin within orderPatience.
 func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) error {
 	ctx, cancel := context.WithTimeout(ctx, orderPatience)
 	defer cancel()
@@ -57,10 +56,11 @@ func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) e
 	}
 }
 
-// List returns at most limit letters from the offset from on, and the offset to go on from, 0 at the end.
+// List returns at most limit letters from the offset from on, and the offset to go on from, 0 at
+// the end.
 func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, next uint64, err error) {
 	var tries map[uint64]int
-	if err := d.a.carryOut(ctx, func(l *loop, _ time.Time) { tries = maps.Clone(l.tries) }); err != nil {
+	if err := d.a.carryOut(ctx, func(l *loop, _ time.Time) { tries = maps.Clone(l.retries.tries) }); err != nil {
 		return nil, 0, err
 	}
 	err = d.a.Dead.Each(func(w *wal.DeadLetter) bool {
@@ -77,7 +77,8 @@ func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, 
 	return list, next, err
 }
 
-// LetterOf shows a letter; tries are those in memory, if there are more than in the log.
+// LetterOf shows a letter. tries are those in memory; the larger number of these and of the log's
+// is shown.
 func LetterOf(w *wal.DeadLetter, tries int) Letter {
 	return Letter{
 		Offset: w.Offset, Time: time.UnixMilli(w.Time).UTC(), Action: proto.Action(w.Action).String(), Kind: proto.Kind(w.Kind).String(),
@@ -86,27 +87,29 @@ func LetterOf(w *wal.DeadLetter, tries int) Letter {
 	}
 }
 
-// Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop tries the first of them at once, the
-// others each retry.interval. It returns how many letters there were.
+// Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop
+// tries the first of them at once, the others each retry.interval. It returns how many letters
+// there were.
 func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
 		which := named(offset)
-		n, err = l.Dead.Revive(which)
-		maps.DeleteFunc(l.tries, func(o uint64, _ int) bool { return which(o) })
-		if t := l.deadTry; t != nil && which(t.letter.Offset) {
+		n, err = l.deadLog.Revive(which)
+		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return which(o) })
+		if t := l.retries.try; t != nil && which(t.letter.Offset) {
 			t.letter.Tries, t.letter.Resting = 0, false
 		}
-		l.deadDue = time.Time{}
+		l.retries.due = time.Time{}
 	})
 	return n, errors.Join(busy, err)
 }
 
-// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is how many it had to leave, because the
-// commit that passed them is not durable yet: after a crash the queue would send them again. That takes a few seconds.
+// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is
+// how many it had to leave, because the commit that passed them is not durable yet: after a crash
+// the queue would send them again. That takes a few seconds.
 func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
 		which, durable := named(offset), l.queue.DurablyCommitted().Offset
-		n, err = l.Dead.Discard(func(o uint64) bool {
+		n, err = l.deadLog.Discard(func(o uint64) bool {
 			if which(o) && o > durable {
 				later++
 				return false
@@ -117,8 +120,8 @@ func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error)
 			return
 		}
 		gone := func(o uint64) bool { return which(o) && o <= durable }
-		maps.DeleteFunc(l.tries, func(o uint64, _ int) bool { return gone(o) })
-		if t := l.deadTry; t != nil && gone(t.letter.Offset) {
+		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return gone(o) })
+		if t := l.retries.try; t != nil && gone(t.letter.Offset) {
 			t.dropped = true
 		}
 	})
@@ -133,13 +136,4 @@ func named(offset uint64) func(uint64) bool {
 func (l *loop) obey(o *order, now time.Time) {
 	defer close(o.done)
 	o.do(l, now)
-}
-
-// rest puts a letter to rest that can never be sent: picked again and again, it would hold the others up.
-func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
-	delete(l.tries, d.Offset)
-	d.Resting, d.Reason = true, reason
-	if err := l.Dead.Put(d); err != nil {
-		l.complain("the dead-letter log cannot be written", err.Error(), now)
-	}
 }

@@ -1,101 +1,120 @@
 package sync
 
 import (
-	"fmt"
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
-// deadTry is a letter of the dead-letter log on its way to the cloud once more.
-type deadTry struct {
-	id     int32
-	letter wal.DeadLetter
-	sentAt time.Time
-	// dropped: somebody gave the letter up meanwhile, and it counts as discarded whatever the answer.
-	dropped bool
+// retries are the tries to send dead letters once more.
+type retries struct {
+	due   time.Time // of the next; zero: at once
+	try   *try
+	tries map[uint64]int // so far, by offset, of letters tried in this life; bounded by the log
 }
 
-// bury writes an event to the dead-letter log, durably; false if the medium refuses, and then the event stays where it is.
-func (l *loop) bury(e wal.Entry, reason string, hopeless bool, now time.Time) bool {
-	err := l.Dead.Put(wal.DeadLetter{
-		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now, Resting: hopeless || l.cfg.Retry.Max <= 1,
-		Pinned: isCreation(&e.Event), // without it its orphans would be worth nothing
+func newRetries() retries { return retries{tries: make(map[uint64]int)} }
+
+func (r *retries) endSession() { *r = retries{tries: r.tries} }
+
+// of is how often a letter was tried. Tries are counted in memory and written when the letter comes
+// to rest, to spare the flash.
+func (r *retries) of(d *wal.DeadLetter) int { return max(d.Tries, r.tries[d.Offset]) }
+
+// try is a dead letter on its way to the cloud once more.
+type try struct {
+	id      int32
+	letter  wal.DeadLetter
+	sentAt  time.Time
+	dropped bool // somebody gave the letter up meanwhile, and it counts as discarded whatever the answer
+}
+
+// moveToDead writes an event to the dead-letter log, durably; false if the medium refuses, and then
+// the event stays where it is.
+func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Time) bool {
+	err := l.deadLog.Put(wal.DeadLetter{
+		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now,
+		Resting: hopeless || l.cfg.Retry.Max <= 1,
+		Pinned:  isCreation(&e.Event), // without it its dependents would be worth nothing
 	})
 	if err != nil {
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
-		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
+		l.sending.pauseUntil = now.Add(l.cfg.Retry.Interval)
 		return false
 	}
 	if isCreation(&e.Event) {
-		l.unborn[e.Entity] = unborn{creation: e.Offset}
+		l.dependents.refused(e.Entity, e.Offset)
 	}
-	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now, "action", proto.Action(e.Action), "offset", e.Offset)
+	l.complain("the cloud refuses an event; it is in the dead-letter log", reason, now,
+		"action", proto.Action(e.Action), "offset", e.Offset)
 	if !hopeless {
-		l.tries[e.Offset] = 1
-		if l.deadDue.IsZero() {
-			l.deadDue = now.Add(l.cfg.Retry.Interval)
+		l.retries.tries[e.Offset] = 1
+		if l.retries.due.IsZero() {
+			l.retries.due = now.Add(l.cfg.Retry.Interval)
 		}
 	}
 	return true
 }
 
-// maybeRetryDead sends one waiting letter every retry.interval, the least tried first, beside the ordinary batches.
-func (l *loop) maybeRetryDead(now time.Time) {
-	if l.deadTry != nil || l.single || l.limited || l.stopping || now.Before(l.deadDue) || !l.maySend(now) {
+// maybeRetry sends one waiting letter every retry.interval, the least tried first, beside the
+// ordinary batches.
+func (l *loop) maybeRetry(now time.Time) {
+	r := &l.retries
+	if r.try != nil || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
 		return
 	}
-	s := l.Dead.Stats()
+	s := l.deadLog.Stats()
 	if s.Letters == s.Resting {
-		l.deadDue = time.Time{}
-		clear(l.tries)
-		l.forgetBorn(nil)
+		r.due = time.Time{}
+		clear(r.tries)
+		l.dependents.forget(nil)
 		return
 	}
-	l.deadDue = now.Add(l.cfg.Retry.Interval)
-	pick, found, orphans, err := l.pickLetter()
+	r.due = now.Add(l.cfg.Retry.Interval)
+	p, err := l.pickLetter()
 	if err != nil {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 		return
 	}
-	if !found {
-		if orphans && len(l.unborn) > 0 { // which may wait for a person
-			l.deadDue = now.Add(l.orphanWait())
+	if !p.found {
+		if p.dependents && l.dependents.any() { // which may wait for a person
+			r.due = now.Add(l.dependents.pause())
 		}
 		return
 	}
-	if size := proto.RequestSize(len(pick.Fragment), 1<<31-1); size > l.sess.serverMax {
-		l.rest(pick, fmt.Sprintf("event of %d bytes is larger than the %d bytes that the cloud takes", size, l.sess.serverMax), now)
+	if size := proto.RequestSize(len(p.letter.Fragment), maxID); size > l.conn.sess.ServerMax() {
+		l.rest(p.letter, tooLarge("event", size, l.conn.sess.ServerMax()), now)
 		return
 	}
-	if !proto.Action(pick.Action).Sendable() {
-		l.rest(pick, notTransferable(pick.Action), now)
+	if !proto.Action(p.letter.Action).Sendable() {
+		l.rest(p.letter, noForm(p.letter.Action), now)
 		return
 	}
-	l.deadTry = &deadTry{id: l.nextID(), letter: pick, sentAt: now}
-	buf := append(make([]byte, proto.UplinkHeader, proto.UplinkHeader+len(pick.Fragment)), pick.Fragment...)
-	l.write(proto.FrameUplink(buf, l.deadTry.id))
+	r.try = &try{id: l.nextID(), letter: p.letter, sentAt: now}
+	buf := append(make([]byte, proto.UplinkHeader, proto.UplinkHeader+len(p.letter.Fragment)), p.letter.Fragment...)
+	l.write(proto.FrameUplink(buf, r.try.id))
 }
 
-func (l *loop) triesOf(d *wal.DeadLetter) int { return max(d.Tries, l.tries[d.Offset]) }
-
-// deadAnswer handles the answer to a letter. Tries are counted in memory and written when the letter comes to rest, to spare the flash.
-func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
-	d, dropped := l.deadTry.letter, l.deadTry.dropped
-	l.deadTry = nil
+// retryAnswered handles the answer to a letter.
+func (l *loop) retryAnswered(r *proto.UplinkResponseMsg, now time.Time) {
+	d, dropped := l.retries.try.letter, l.retries.try.dropped
+	l.retries.try = nil
 	var err error
 	if r.GetSuccess() {
 		l.progress()
-		delete(l.tries, d.Offset)
-		l.letterDelivered(&d, now)
-		err = l.Dead.Remove(d.Offset, true)
+		delete(l.retries.tries, d.Offset)
+		if l.dependents.delivered(&d) {
+			l.retries.due = now // the next dependent at once
+		}
+		err = l.deadLog.Remove(d.Offset, true)
 	} else {
-		text := redact(r.GetErrorMsg(), l.secret())
+		text := link.Redact(r.GetErrorMsg(), l.secret())
 		switch judge(text) {
 		case refusedLimit:
-			l.limited = true
-			l.pauseUntil = now.Add(l.pause.Next())
+			l.sending.limited = true
+			l.sending.pauseUntil = now.Add(l.sending.pause.Next())
 			return
 		case refusedEdgeGone:
 			l.ended(errEdgeGone, now)
@@ -106,15 +125,25 @@ func (l *loop) deadAnswer(r *proto.UplinkResponseMsg, now time.Time) {
 		if dropped {
 			return
 		}
-		n := l.triesOf(&d) + 1
-		l.tries[d.Offset] = n
+		n := l.retries.of(&d) + 1
+		l.retries.tries[d.Offset] = n
 		if d.Resting = d.Resting || n >= l.cfg.Retry.Max; d.Resting {
-			delete(l.tries, d.Offset)
-			d.Tries, d.Reason = n, firstLine(text)
-			err = l.Dead.Put(d)
+			delete(l.retries.tries, d.Offset)
+			d.Tries, d.Reason = n, link.FirstLine(text)
+			err = l.deadLog.Put(d)
 		}
 	}
 	if err != nil {
+		l.complain("the dead-letter log cannot be written", err.Error(), now)
+	}
+}
+
+// rest puts a letter to rest that can never be sent: picked again and again, it would hold the
+// others up.
+func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
+	delete(l.retries.tries, d.Offset)
+	d.Resting, d.Reason = true, reason
+	if err := l.deadLog.Put(d); err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 	}
 }

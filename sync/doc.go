@@ -1,46 +1,206 @@
-// Package sync is the agent: its configuration, the intake where events enter, and the one loop that carries them to the cloud and
-// brings back what the cloud provisions.
+// Package sync is the agent: the intake where events enter, and the one loop that carries them to
+// the cloud and brings back what the cloud provisions.
 //
-//	doors ──> Intake ──> wal.Queue ──> loop ──fragments, concatenated──> sender ──┐
-//	                        ^            │                                         │ one gRPC stream
-//	                        └──Commit────┤<──────────acks, downlinks── receiver ──┘ (wire contract 2)
+//	doors ──> Intake ──> wal.Queue ──> loop ──Send──> link.Session ──> cloud
+//	                        ^            │ ^                             │
+//	                        └──Commit────┤ └──Inbox── acks, downlinks ───┘
 //	                                     ├──> Registry (apply, one fsync, then acknowledge)
-//	                                     ├──> wal.DeadLog (what the cloud refuses, retried from there)
-//	                                     └──> Doors (calls to devices; their answers and own calls go up at once, past the queue)
+//	                                     ├──> wal.DeadLog (what the cloud refuses)
+//	                                     └──> calls.Table <──> Doors (past the queue)
+//
+// # The walk of a telemetry event
+//
+//	device/payload   JSON becomes proto.Event: a fragment of the wire's bytes, made once
+//	intake.go        Accept or Submit hands it to the queue; the device gets its 200 after the fsync
+//	loop.go          the queue wakes the loop; turn calls maybeSend
+//	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
+//	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
+//	aside.go         an event that is not to be sent goes to the dead letters instead
+//	window.go        admits says whether one more batch may be in flight
+//	link/session.go  Send takes the bytes; the sender writes them to the stream
+//	uplink.go        the answer: commit moves the committed offset, or the batch is refused
+//	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
+//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again from there; rest ends that
+//	dependents.go    what stands behind a refused creation waits with it
+//
+// What happens to a device whose creation is refused: creation.go made it durable here and queued
+// its creation. deadletters.go moves the refused creation to the dead letters, pinned; the device
+// stays usable here. dependents.go sends each later event of the device after it, until a try of
+// the creation succeeds; then they go up in their order. A creation that is refused for good rests,
+// and so do its dependents, until a person retries or drops it (dead_orders.go).
+//
+// # The walk of a downlink
+//
+//	link/session.go  the receiver puts it into the inbox
+//	receive.go       received takes up to 96 messages or 1 MiB a turn, and hands each to handle
+//	downlink.go      beforeApply is the list of what comes before the registry
+//	registry         Apply stages it
+//	receive.go       acknowledge: one fsync (Flush), then an acknowledgement for each message
+//	ask.go           what is new is asked about
 //
 // # Who owns what
 //
-// The loop's goroutine owns the session, the window, the backoff and the state. The receiver and the sender of a session and the
-// dialler of an attempt only pass messages over bounded channels. The loop never blocks on the network; while the server does not
-// read, the sender waits and the window stays full. What people decide about dead letters (Dead) is an order that the loop carries out
-// between two turns; nobody else touches the tries.
+// The loop's goroutine owns all of type loop: the session, the window, the backoff, the state. The
+// goroutine of an attempt, and the receiver and the sender of a session, only pass messages over
+// bounded channels. What belongs to one session stands in parts that forgetSession resets. What
+// people decide about dead letters (Dead) is an order that the loop carries out between two turns.
 //
-// # Positions
+// # Nothing in the loop waits for the network
 //
-// The queue knows what is durable and what is committed. The loop knows, for this session only, what it has read and sent. When a
-// session ends it forgets that and reads again from the committed offset: at-least-once, in order.
+//   - Session.Send refuses a message that finds no slot, and then the session ends (errOverrun). It
+//     cannot come to that: the window bounds batches; calls and questions look for slots first;
+//     receiving stops while 128 of 256 slots are taken, and a turn holds at most 96
+//     acknowledgements.
+//   - Session.Close returns at once; the next attempt waits, in its own goroutine, until the
+//     session is gone. Only stop waits for both, and the process ends after 10 s in any case.
+//   - The result of an attempt has a channel of size 1, and there is one attempt at a time.
+//   - Callbacks promise not to block: Doors.Deliver and registry.Watcher hand bytes to a buffer of
+//     the connection or drop the connection; Request.Reply and calls of the REST API have a channel
+//     of size 1 for their one answer; Deps.Syncing sets the collector.
+//   - Orders are taken when the loop comes to it; whoever gives one waits, at most 3 s.
+//
+// The loop does wait for the medium: Registry.Flush, DeadLog.Put and Queue.Commit. A turn moves at
+// most 64 events to the dead letters. /healthz fails when a turn takes a minute.
 //
 // # Invariants
 //
-//   - The committed offset moves only over events that the cloud acknowledged with success, that are durably in the dead-letter log,
-//     or that cannot be read any more (counted as damaged).
-//   - A batch holds consecutive events whose ranks do not fall, so that the server works them off in their order (wire contract 4.2).
-//     Nothing is in flight beside an entity event, and no two updates of one entity's attributes are in flight together.
-//   - After a refusal everything in flight is awaited, then all from the first refused event on is sent again, one batch at a time,
-//     halving until the culprit stands alone and goes to the dead-letter log.
-//   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and never carried out twice: calls.go keeps
-//     it until it is answered or expires, by the server's clock; of a persistent one call and answer survive a restart.
-//   - Data of a device made here never stands before its creation in the queue (birth.go).
-//   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is not acknowledged and comes again.
-//   - An event that was taken before the time was known leaves with the time that it had, as soon as that shows, or with an estimate after
-//     clockPatience; which one it is stands on flash before it leaves, so that it is the same when it is sent again (clock.go).
-//   - Timers are monotonic: a clock that jumps ends no wait and prolongs none, but for calls kept over a restart, which the server's clock ends.
-//   - Every wait has a bound, and all of them stand at the top of loop.go, state.go, backoff.go and downlink.go.
+//   - The queue knows what is durable and what is committed. The loop knows, for this session only,
+//     what it has read and sent. When a session ends it reads again from the committed offset:
+//     at-least-once, in order.
+//   - The committed offset moves only over events that the cloud acknowledged with success, that
+//     are durably in the dead-letter log, or that cannot be read any more (counted as damaged).
+//   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
+//     in their order (CONTRACT.md 4.2). Nothing is in flight beside an entity event, and no two
+//     updates of one entity's attributes are in flight together.
+//   - After a refusal everything in flight is awaited, then all from the first refused event on is
+//     sent again, one batch at a time, halving until the culprit stands alone.
+//   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
+//     never carried out twice: see package calls.
+//   - Data of a device made here never stands before its creation in the queue (creation.go).
+//   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is
+//     not acknowledged and comes again.
+//   - An event that was taken before the time was known leaves with the time that it had, as soon
+//     as that shows, or with an estimate after clock.Patience; which one it is stands on flash
+//     before it leaves, so that it is the same when it is sent again.
+//   - Timers are monotonic: a clock that jumps ends no wait and prolongs none, but for calls kept
+//     over a restart, which the server's clock ends.
+//
+// # Lock order
+//
+//	Agent.creating (creation.go) -> registry -> queue
+//	calls.Table, Agent.board, Intake.pool: innermost, and held while nothing else is called
+//
+// The loop holds no lock while it calls registry, queue, dead-letter log or doors.
+//
+// # Checklists
+//
+// To add a kind of message that goes up:
+//
+//  1. proto/event.go: its Kind or Action, its rank and whether it is a barrier (CONTRACT.md 4.2),
+//     Sendable; names.go its name. The numbers are stored in the queue and never change.
+//  2. proto/encode*.go: the appender of its fragment, and a test against the generated code.
+//  3. Where it enters: device/payload, rest or creation.go make the event and hand it to Intake.
+//  4. cloudtest: what the server makes of it; testdata/contract.tsv: the rule and its test.
+//
+// One that comes down: registry.Apply and its stores; ask.go if no sync brings it; a step in
+// beforeApply (downlink.go) if it must be seen before.
+//
+// To add a configuration key:
+//
+//  1. config/keys.go: a row in keys, which is everything: flag, variable, default, bounds, help.
+//  2. config/config.go: its field in Config. config.toml.example: its line, which a test compares.
+//  3. Where it is used: from Deps.Config, by name.
+//
+// To add a metric:
+//
+//  1. snapshot.go: a field of Snapshot with its unit; a name once published keeps its meaning.
+//  2. publish.go: published and publish, if the loop knows the value; Snapshot or AddCounts fills
+//     it.
+//  3. status/metrics.go: a row in the table; status/text.go if people are to see it too.
 //
 // # Files
 //
-// agent.go is the outside of it; loop.go the select; state.go every transition of the connection state; session.go and codec*.go the stream;
-// batch.go, window.go and uplink.go sending; calls.go RPC both ways, calls_kept.go what of it survives a restart, calls_local.go calls made
-// here; ask.go what is asked after a sync; birth.go devices made here; clock*.go the time; deadletters.go the retries, dead_orders.go what people want done
-// with them; downlink.go what comes down; config*.go the configuration.
+// agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
+// loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
+// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
+// refused.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go, creation.go. Down:
+// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+//
+// # The surface that scripts build on
+//
+// What follows keeps its names and meanings. Keys, defaults and bounds are in config.toml.example.
+//
+//   - Configuration: --config FILE, else /etc/edgesync/config.toml, else ./config.toml. No file at
+//     all is fine, a named one that is missing is not. Then the environment, then flags; later
+//     wins.
+//   - Environment: each key as EDGESYNC_ and its path in capitals, with _ for the dots. A variable
+//     set to the empty string sets its key to empty (a listener: off). An unknown EDGESYNC_ name is
+//     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
+//     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
+//     in ThingsBoard Edge's own files, and that is logged.
+//   - data_dir: all state, in queue/, dead/, registry/, clock, max_bytes, corrupt/, lock and
+//     agent.sock. The lock is taken before any port is opened.
+//   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
+//     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
+//     and in `status`. Empty is off, and then the address in `status` is "".
+//   - /healthz: 200 while the loop turns and the queue takes events, whatever the cloud does.
+//     /readyz: 200 when devices can be served: the queue takes events, and a sync has completed
+//     once, now or in an earlier life; else 503. The body names the connection state.
+//   - `edgesync status --json` asks the running agent through agent.sock; without one it reads the
+//     files. Fields: type Snapshot. Counts are events, the agent's own among them, over the life of
+//     data_dir, and survive SIGKILL.
+//   - accepted = deployed + pending + dropped + dead + damaged, always. dead counts what lies in
+//     the dead-letter log, also while it is tried again from there; damaged what was acknowledged
+//     to a device and cannot be read any more.
+//   - Exit codes: 0 fine; 1 failed, an unwritable data_dir too; 2 usage; 75 another agent holds
+//     data_dir; 78 configuration, a missing routing key too.
+//   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back.
+//
+// # Time limits
+//
+// Each number stands once: in limits.go, or where the table says. Tests run it under a fake clock.
+//
+//	the first dial                         at once
+//	after a lost session or a failed dial  a random part of reconnect.interval (3 s), doubling to
+//	                                       reconnect.max_interval (60 s) until the first
+//	                                       acknowledgement; SIGHUP ends the wait
+//	refused credentials, a deleted edge    10 s doubling to 5 min
+//	three clean ends within 10 s of ACCEPTED
+//	                                       60 s: another agent uses this key
+//	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
+//	                                       in a row to 60 s
+//	the oldest batch without an answer     60 s, then a new stream
+//	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
+//	                                       stream
+//	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)
+//	no downlink although asked             3 min, then a new stream
+//	a sync without progress                3 min, then once again; then a new stream
+//	a batch                                batch.size (100) events, 256 KiB, batch.timeout (1 s);
+//	                                       an entity event, an attribute or an alarm sends what is
+//	                                       there
+//	the window                             2 to 16 batches, 1 MiB; one more while acknowledgements
+//	                                       come within 250 ms of the best of the session, one less
+//	                                       when they take 500 ms longer
+//	a rate limit of the server             1 s doubling to 60 s, one batch in flight
+//	a refused event                        moved to the dead letters at once, tried again from
+//	                                       there every retry.interval (3 s), retry.max (10) times;
+//	                                       a hopeless text (CONTRACT.md 4.5) rests
+//	an event that ends the stream alone    three times, then moved to the dead letters
+//	questions after a sync                 20 entities an uplink, one each second
+//	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
+//	                                       for a device that is not here waits 3 s for it (calls)
+//	a device's own call                    60 s (calls), over HTTP 30 s (device)
+//	calls and answers that wait            16 of a device, 1,024 of all, 256 answers, 1 MiB each
+//	                                       (calls)
+//	a clock without a time                 5 min after the first connection, then an estimate
+//	                                       (clock)
+//	the committed offset                   rides on the next commit; its own fsync after 5 s of
+//	                                       quiet, or 1 MiB of acknowledged events (wal/queue.go)
+//	a turn                                 96 messages or 1 MiB of the server, 64 events moved to
+//	                                       the dead letters; at least one each 5 s
+//	a stop                                 5 s for acknowledgements, 3 s for answers to devices,
+//	                                       10 s in all (cli)
+//	the same complaint in the log          at most every 30 s
+//	wrong credentials of one address       10, then one every 6 s; right ones are never held up
+//	                                       (device, rest)
 package sync

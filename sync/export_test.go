@@ -7,5 +7,5 @@ import (
 
 // DialWith replaces the network of an agent that does not run yet.
 func (a *Agent) DialWith(dial func(ctx context.Context, addr string) (net.Conn, error)) {
-	a.link.dial = dial
+	a.dialer.Dial = dial
 }

@@ -8,8 +8,8 @@ import (
 	"edgesync/wal"
 )
 
-// ThinSeries tells the queue what it may thin (queue.policy = "thin"): telemetry, each series of an entity by itself. Attributes, alarms,
-// entity events and the records of gaps stay.
+// ThinSeries says to the queue what it may thin (queue.policy = "thin"): telemetry, each series of
+// an entity by itself. Attributes, alarms, entity events and the records of gaps stay.
 func ThinSeries(kind, action uint8, fragment []byte) (series uint64, may bool) {
 	if proto.Kind(kind) != proto.KindEntityData || proto.Action(action) != proto.ActionTimeseriesUpdated {
 		return 0, false
@@ -20,8 +20,9 @@ func ThinSeries(kind, action uint8, fragment []byte) (series uint64, may bool) {
 // actionOfGap marks the records of gaps: they are telemetry, and not to be thinned.
 const actionOfGap = proto.ActionNone
 
-// GapRecord makes the event that tells the cloud what was dropped, as telemetry of the edge entity (wire contract 5.3). edge is the id of the edge,
-// false while it is not known; discarded, which is not called before, how many dead letters were dropped in all. Both are called from the
+// GapRecord makes the event that says to the cloud what was dropped, as telemetry of the edge
+// entity (CONTRACT.md 5.3). edge is the id of the edge, false while it is not known; discarded,
+// which is not called before, how many dead letters were dropped in all. Both are called from the
 // goroutine that commits. Times of before the clock was known are left out.
 func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded func() uint64) func(wal.Gap, uint64) (wal.Event, bool) {
 	return func(g wal.Gap, total uint64) (wal.Event, bool) {
@@ -48,10 +49,12 @@ func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded fun
 	}
 }
 
-// tellDiscarded has the cloud told what the bound of the dead-letter log has pushed out.
-func (l *loop) tellDiscarded(now time.Time) {
-	if g := l.Dead.TakeGap(); g.Events > 0 {
+// reportDiscarded has the queue report to the cloud what the bound of the dead-letter log has
+// pushed out.
+func (l *loop) reportDiscarded(now time.Time) {
+	if g := l.deadLog.TakeGap(); g.Events > 0 {
 		l.queue.AddGap(g)
-		l.complain("the dead-letter log is full, and its oldest letters were dropped", "what the cloud goes on refusing", now, "letters", g.Events)
+		l.complain("the dead-letter log is full, and its oldest letters were dropped",
+			"what the cloud goes on refusing", now, "letters", g.Events)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"edgesync/wal"
 )
 
-// Intake is where events of the doors enter: rules first (none in this release), then the queue. Safe for concurrent use.
+// Intake is where events of the doors enter: rules first (none in this release), then the queue.
+// Safe for concurrent use.
 type Intake struct {
 	queue *wal.Queue
 	cache Cache
@@ -21,8 +22,8 @@ type Intake struct {
 
 // Cache shows at once what was written here; *registry.Registry is one.
 type Cache interface {
-	// Posted takes attributes of a device that are in the queue. An error tells that they could not be kept; the cloud gets them
-	// all the same.
+	// Posted takes attributes of a device that are in the queue. An error says that they could not
+	// be kept; the cloud gets them all the same.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 }
 
@@ -34,14 +35,16 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
-// Observe lets f see all events that are accepted, from now on: those of Submit on their way to the medium. It is called by many goroutines at once and must not keep the events.
-// Before the doors open.
+// Observe lets f see all events that are accepted, from now on; it sees those of Submit on their
+// way to the medium. f is called by many goroutines at once and must not keep the events. Before
+// the doors open.
 func (i *Intake) Observe(f func(events []proto.Event)) { i.seen = f }
 
 // End is the Seq of the newest event that is in the queue.
 func (i *Intake) End() uint64 { return i.queue.End().Seq }
 
-// Accept returns nil when all events are durable; on any error none of them counts as accepted. Errors wrap those of wal.
+// Accept returns nil when all events are durable; on any error none of them counts as accepted.
+// Errors wrap those of wal.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	p := i.frame(events)
 	err := i.queue.Append(ctx, *p...)
@@ -62,10 +65,12 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 	return nil
 }
 
-// Submit is Accept without waiting for the medium: done is called once, in the order in which the caller's events were taken, mostly from the
-// queue's own goroutine, and must not block. If Submit returns an error done is not called. It waits while the group commit before is full
-// (ctx bounds that), and for the medium when attributes are among the events: the cache, which the queue's goroutine may not wait for, is to have
-// them before the device hears of it. The events and their fragments are the caller's again when it returns.
+// Submit is Accept without waiting for the medium. done is called once, in the order in which the
+// caller's events were taken, mostly from the queue's own goroutine, and must not block. If Submit
+// returns an error, done is not called. Submit waits while the group commit before is full (ctx
+// bounds that), and for the medium when attributes are among the events: the cache, which the
+// queue's goroutine may not wait for, is to have the attributes before the device gets its answer.
+// The events and their fragments are the caller's again when Submit returns.
 func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
 	if i.cache != nil {
 		for k := range events {
@@ -108,7 +113,8 @@ func isPosted(e *proto.Event) bool {
 	return (e.Action == proto.ActionPostAttributes || e.Action == proto.ActionAttributesUpdated) && e.Kind == proto.KindEntityData
 }
 
-// remember shows the cache the attributes of an event. It is in the queue, so nothing that goes wrong here may be told to the device.
+// remember shows the cache the attributes of an event. The event is in the queue, so no error from
+// here may reach the device.
 func (i *Intake) remember(e *proto.Event) {
 	var u proto.UplinkMsg
 	if pb.Unmarshal(e.Fragment, &u) != nil {
@@ -116,7 +122,9 @@ func (i *Intake) remember(e *proto.Event) {
 	}
 	for _, d := range u.GetEntityData() {
 		p, scope := d.GetPostAttributesMsg(), d.GetPostAttributeScope()
-		if p == nil && scope == "SERVER_SCOPE" { // the mark of a provisioned device; who sets shared ones for people tells the cache itself
+		// The mark of a provisioned device. Whoever sets shared attributes for people, the REST
+		// API, writes them into the cache itself.
+		if p == nil && scope == "SERVER_SCOPE" {
 			p = d.GetAttributesUpdatedMsg()
 		}
 		if p != nil && d.GetEntityType() == proto.DeviceEntity {

@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// unmapCode lets go of the pages of the program's own file, its code and constants: most of what start-up, TLS and a first sync touch is
-// never touched again, and two thirds of the memory of an idle agent were such pages. They are clean; what is needed comes back from the
-// page cache, or from the file, at the next touch. It changes nothing but what is counted as resident.
+// unmapCode lets go of the pages of the program's own file, its code and constants: most of what
+// start-up, TLS and a first sync touch is never touched again, and two thirds of the memory of an
+// idle agent were such pages. They are clean; what is needed comes back from the page cache, or
+// from the file, at the next touch. It changes nothing but what is counted as resident.
 func unmapCode() {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -27,8 +28,8 @@ func unmapCode() {
 	}
 }
 
-// codeMapping reads a line of /proc/self/maps. ok is true for a mapping of the file exe that is private and cannot be written: to drop
-// pages of any other kind would lose data.
+// codeMapping reads a line of /proc/self/maps. ok is true for a mapping of the file exe that is
+// private and cannot be written: to drop pages of any other kind would lose data.
 func codeMapping(line []byte, exe string) (start, length uintptr, ok bool) {
 	f := bytes.Fields(line)
 	if len(f) != 6 || string(f[5]) != exe || len(f[1]) != 4 || f[1][0] != 'r' || f[1][1] != '-' || f[1][3] != 'p' {

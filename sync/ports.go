@@ -6,129 +6,131 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/calls"
 )
 
 // What the doors test for.
 var (
-	// ErrTimeout: the cloud did not answer a device's call in time.
-	ErrTimeout = errors.New("the cloud did not answer in time")
-	// ErrOffline: there is no link to the cloud now.
-	ErrOffline = errors.New("no link to the cloud")
-	// ErrTooMany: as many calls as are allowed are on their way.
-	ErrTooMany = errors.New("too many calls are on their way")
+	ErrTimeout  = calls.ErrTimeout
+	ErrOffline  = calls.ErrOffline
+	ErrTooMany  = calls.ErrTooMany
+	ErrTooLarge = calls.ErrTooLarge
+	ErrCall     = calls.ErrNoAnswer
 	// ErrNameTaken: there is a device of that name.
 	ErrNameTaken = errors.New("there is a device of that name")
 )
 
-// Registry is what the loop needs of sync/registry. The loop's goroutine alone calls these methods.
+// Registry is what the loop needs of sync/registry. The loop's goroutine calls the methods, and
+// where it is said, any goroutine.
 type Registry interface {
-	// Apply stages what m brings; used tells whether any part of it was understood and kept.
+	// Apply stages what m brings; used reports whether any part of it was understood and kept.
 	// An error means that it could not be stored (the medium); m may then be applied again later.
 	Apply(m *proto.DownlinkMsg) (used bool, err error)
 	// Flush makes everything staged durable: one fsync for all of it.
 	Flush() error
-	// BeginSync and EndSync bracket a sync. What was not seen between is no longer ours and is removed (wire contract 3.5);
-	// EndSync tells how many entities that were, makes it durable and remembers that a sync has completed. full tells whether the sync is a
-	// full one, committed is the Seq that the cloud has acknowledged so far.
+	// BeginSync and EndSync bracket a sync. What was not seen between is no longer ours and is
+	// removed (CONTRACT.md 3.5); EndSync returns the number of entities removed, makes all of it
+	// durable, and remembers that a sync has completed. full says whether the sync is a full one;
+	// committed is the Seq that the cloud has acknowledged so far.
 	BeginSync(full bool, committed uint64)
 	EndSync() (removed int, err error)
 	// AbortSync forgets that a sync began: the link was lost before its end.
 	AbortSync()
-	// Synced tells whether a sync has completed once for this edge, now or in an earlier life; FullySynced, whether a full one has that
-	// brought every bulky kind that is to be kept now.
+	// Synced reports whether a sync has completed once for this edge, now or in an earlier life;
+	// FullySynced, whether a full one has, with every bulky kind that is to be kept now.
 	Synced() bool
 	FullySynced() bool
-	// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not here before, once each, and, if all is
-	// true, every other device too.
+	// ToAsk calls fn for what the cloud should be asked about: devices and assets that were not
+	// here before, once each, and, if all is true, every other device too.
 	ToAsk(all bool, fn func(id proto.UUID, entityType string, fresh bool))
-	// KeepCall and DropCall stage a persistent call, later its answer in its place, and its end; Calls lists those kept over a restart.
+	// KeepCall and DropCall stage a persistent call, later its answer in its place, and its end;
+	// Calls lists those kept over a restart.
 	KeepCall(c *proto.DeviceRpcCallMsg) error
 	DropCall(c *proto.DeviceRpcCallMsg) error
 	Calls() []*proto.DeviceRpcCallMsg
-	// Prepare makes a device durable and invisible; taken: a device has that name (its id is in b) or its credentials are another's,
-	// and nothing was made. Adopt makes it visible once its creation is in the queue at or before seq; Discard takes it back. PendingCreations
-	// lists what a crash left between. Any goroutine.
+	// Prepare makes a device durable and invisible. taken: a device has that name (its id is in b)
+	// or those credentials, and nothing was made. Adopt makes the device visible once its creation
+	// is in the queue at or before seq; Discard takes the device back. PendingCreations lists what
+	// a crash left between the two. Any goroutine.
 	Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error)
 	Adopt(id proto.UUID, seq uint64) error
 	Discard(id proto.UUID) error
 	PendingCreations() []proto.Creation
-	// Posted takes attributes of a device that are in the queue, so that it reads back what it wrote. Any goroutine.
+	// Posted takes attributes of a device that are in the queue, so that it reads back what it
+	// wrote. Any goroutine.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
-	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and wipes what the old edge had.
+	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and
+	// wipes what the old edge had.
 	SetEdge(c *proto.EdgeConfiguration) error
 	// Edge is the last stored configuration; nil if none. The secret in it is the one to use while
 	// configuredSecret is unchanged since it was stored; otherwise Secret returns configuredSecret.
 	Edge() *proto.EdgeConfiguration
 	Secret(configuredSecret string) string
-	// Devices counts the devices; HasDevice tells whether there is this one.
+	// Devices is the number of devices; HasDevice reports whether there is this one.
 	Devices() int
 	HasDevice(id proto.UUID) bool
 }
 
-// Doors is what the loop needs of sync/device; main.go hands it over before Run. The method never blocks and may be called by the
-// loop's goroutine only; calling the agent's methods from inside is allowed.
+// Doors is what the loop needs of sync/device; Agent.SetDoors takes it. The loop's goroutine calls
+// the method, which must not block; it may call the agent's methods.
 //
-// What changes about devices (credentials, names, shared attributes) the doors hear from the registry itself: registry.Watcher.
+// The registry itself says to the doors what changes about devices (credentials, names, shared
+// attributes): registry.Watcher.
 type Doors interface {
-	// Deliver offers a new call to whoever speaks for the device: its subscribed MQTT session, its gateway's, every waiting HTTP poll
-	// (device API 4.2: to all of them). True: somebody who takes calls is there. The agent keeps the call until it is answered or
-	// expires, so a door stores none: it asks Pending at each new subscription and each poll.
+	// Deliver offers a new call to whoever speaks for the device: its subscribed MQTT session, its
+	// gateway's, every waiting HTTP poll (API.md 4.2: to all of them). True: somebody who takes
+	// calls is there. The agent keeps the call until it is answered or expires, so a door stores
+	// none: it asks Pending at each new subscription and each poll.
 	Deliver(c *Call) bool
 }
 
-// Call is a command of the cloud for a device (wire contract 8.1).
-type Call struct {
-	Device  proto.UUID
-	ID      int32 // what the device sees: unique in this life; the first is any number below 2^24
-	Method  string
-	Params  string    // JSON text, a scalar too; "null" if the cloud sent none
-	OneWay  bool      // needs no answer of the device; whoever hands it over says Delivered
-	Expires time.Time // by this machine's clock
-}
+// Call is a command for a device: calls.Call.
+type Call = calls.Call
 
-// What a gateway is told of its devices (device API 4.3): the parameters are {"old name":"new name"}, and the name.
+// Request is a device's own call to the cloud: calls.Request.
+type Request = calls.Request
+
+// CallError is the end of a call made here that brought no answer: calls.Error.
+type CallError = calls.Error
+
+// The methods of notices to a gateway: see calls.Table.Notify.
 const (
-	MethodRenamed = "gateway_device_renamed"
-	MethodDeleted = "gateway_device_deleted"
+	MethodRenamed = calls.MethodRenamed
+	MethodDeleted = calls.MethodDeleted
 )
 
-// Calls is what the doors need of the agent for RPC both ways; *Agent is one. All methods may be called from any goroutine and return
-// at once.
+// Calls is what the doors need of the agent for RPC both ways; *Agent is one. All methods may be
+// called from any goroutine and return at once.
 type Calls interface {
-	// Pending returns the unexpired calls for a device that have no answer yet, oldest first, those delivered before included
-	// (device API 4.2). At most 16 of others and 64 notices.
+	// Pending returns the unexpired calls for a device that have no answer yet, oldest first, those
+	// delivered before included (API.md 4.2). At most 16, and 64 notices.
 	Pending(device proto.UUID) []Call
-	// Delivered says that a transport took the call: the bytes were written, or a poll was answered with it. It answers a one-way
-	// call; for a two-way one it decides the error word at its expiry.
+	// Delivered says that a transport took the call: the bytes were written, or a poll was answered
+	// with it. A one-way call is answered by that; a two-way call that expires ends with TIMEOUT
+	// from now on, and no longer with NO_ACTIVE_CONNECTION.
 	Delivered(device proto.UUID, id int32)
-	// Answer is the device's answer, JSON text; it goes up at once, past the backlog. Empty is sent as {}, what is no JSON as a JSON string.
-	// False: no such call is pending (unknown, answered already, expired), which no device needs to know.
+	// Answer is the device's answer, JSON text; it goes up at once, past the backlog. Empty is sent
+	// as {}, what is no JSON as a JSON string. False: no such call is pending (unknown, answered
+	// already, expired), which no device needs to know.
 	Answer(device proto.UUID, id int32, response string) bool
-	// Notify calls a device by itself: one-way, held until it takes calls, at most a day, over a restart too; nobody waits for an answer. MethodRenamed
-	// and MethodDeleted the cloud sends as well, and the device gets one of the two. False: too many notices of this device wait already.
+	// Notify calls a device by itself: one-way, held until the device takes calls, at most a day,
+	// over a restart too; nobody waits for an answer. The cloud sends MethodRenamed and
+	// MethodDeleted as well, and the device gets one of the two. False: too many notices of this
+	// device wait already.
 	Notify(device proto.UUID, method, params string) bool
-	// Request sends a device's own call to the cloud (wire contract 8.2). An error means that it was not sent, and that Reply will not
-	// be called: ErrOffline or ErrTooMany.
+	// Request sends a device's own call to the cloud (CONTRACT.md 8.2). An error means that it
+	// was not sent, and that Reply will not be called: ErrOffline or ErrTooMany.
 	Request(r *Request) error
 }
 
-// Request is a device's own call to the cloud.
-type Request struct {
-	Device  proto.UUID
-	Method  string
-	Params  string        // JSON text; "" is sent as null
-	Timeout time.Duration // until Reply(nil, ErrTimeout); 0 = 60 s (device API 6)
-	// Reply is called exactly once, by the loop's goroutine, and must not block: with the answer's JSON text, or with ErrTimeout, or
-	// with an error that holds the cloud's error word.
-	Reply func(response []byte, err error)
-}
-
-// Births is what the doors need of the agent to make devices: a gateway that names an unknown one (device API 4.3), provisioning
-// (device API 5). *Agent is one. Safe for concurrent use.
-type Births interface {
-	// Create makes a device at the edge and returns its id when it is durable here and on its way to the cloud as entity event, with
-	// credentials and, for a gateway's, the relation (wire contract 5.5). Data accepted after the return reaches the cloud behind it.
-	// If a device of that name is there it returns that one's id and ErrNameTaken. Other errors: nothing was made, try again.
+// Creations is what the doors need of the agent to make devices: a gateway that names an unknown one
+// (API.md 4.3), provisioning (API.md 5). *Agent is one. Safe for concurrent use.
+type Creations interface {
+	// Create makes a device at the edge and returns its id when it is durable here and on its way
+	// to the cloud as entity event, with credentials and, for a gateway's device, the relation
+	// (CONTRACT.md 5.5). Data accepted after the return reaches the cloud behind it. If a device of
+	// that name is there, Create returns the id of that one and ErrNameTaken. Other errors: nothing
+	// was made, try again.
 	Create(ctx context.Context, n *NewDevice) (proto.UUID, error)
 }
 

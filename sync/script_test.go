@@ -6,20 +6,18 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	gosync "sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/test/bufconn"
 
 	"edgesync/proto"
 	"edgesync/sync/clock"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/wal"
@@ -201,12 +199,9 @@ type rig struct {
 	intake  *Intake
 	script  *script
 	dir     string
-	cut     atomic.Bool // the link swallows what is written: a dead NAT entry, no reset
-	refuse  atomic.Bool // dials are refused
-	hole    atomic.Bool // dials get no answer
 	stop    func()
 	stopped time.Time // when the agent had stopped
-	lis     *bufconn.Listener
+	link    *boxrig.Link
 	clock   *clock.Clock
 	seq     int64
 	syncing []bool // what Deps.Syncing was told
@@ -237,7 +232,7 @@ func newRig(t *testing.T, s *script, adjust func(*config.Config)) *rig {
 	if adjust != nil {
 		adjust(&c)
 	}
-	r := &rig{T: t, config: &c, script: s, reg: &fakeRegistry{}, dir: c.DataDir}
+	r := &rig{T: t, config: &c, script: s, reg: &fakeRegistry{}, dir: c.DataDir, link: boxrig.NewLink()}
 	var err error
 	r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(r.dir, "queue"), CorruptDir: filepath.Join(r.dir, "corrupt")})
 	if err != nil {
@@ -255,10 +250,9 @@ func newRig(t *testing.T, s *script, adjust func(*config.Config)) *rig {
 func (r *rig) run() {
 	s := r.script
 	s.start, s.streams = time.Now(), map[int]func(*proto.ResponseMsg) error{}
-	r.lis = bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
 	proto.RegisterEdgeRpcServiceServer(g, s)
-	go g.Serve(r.lis)
+	go g.Serve(r.link)
 	reg := Registry(r.reg)
 	if r.real != nil {
 		reg = r.real
@@ -268,39 +262,14 @@ func (r *rig) run() {
 		r.agent.SetDoors(s)
 	}
 	r.agent.jitter = func(d time.Duration) time.Duration { return d }
-	r.agent.link.dial = func(ctx context.Context, _ string) (net.Conn, error) {
-		if r.refuse.Load() {
-			return nil, &net.OpError{Op: "dial", Err: io.ErrClosedPipe}
-		}
-		if r.hole.Load() {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		c, err := r.lis.DialContext(ctx)
-		return &leakyConn{c, &r.cut}, err
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); r.agent.Run(ctx) }()
+	r.agent.dialer.Dial = r.link.Dial
+	halt := boxrig.Go(r.Context(), r.agent.Run)
 	r.stop = gosync.OnceFunc(func() {
-		cancel()
-		<-done
+		halt()
 		r.stopped = time.Now()
 		g.Stop()
-		r.lis.Close()
+		r.link.Close()
 	})
-}
-
-type leakyConn struct {
-	net.Conn
-	cut *atomic.Bool
-}
-
-func (c *leakyConn) Write(b []byte) (int, error) {
-	if c.cut.Load() {
-		return len(b), nil
-	}
-	return c.Conn.Write(b)
 }
 
 // post appends n telemetry events of one device with the timestamps 1, 2, 3, …
@@ -361,6 +330,7 @@ func (r *rig) state(want State) {
 
 // fakeRegistry remembers what it was told.
 type fakeRegistry struct {
+	slow    time.Duration // each Apply, by the bubble's clock
 	mu      gosync.Mutex
 	fail    error
 	applied []*proto.DownlinkMsg
@@ -372,6 +342,7 @@ type fakeRegistry struct {
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
+	pause(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, m)
@@ -427,4 +398,6 @@ func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, boo
 }
 
 // pause lets time pass for a goroutine inside the bubble.
+//
+//sleeps:bubble the cloud's handlers call it; tests define them before the bubble begins
 func pause(d time.Duration) { time.Sleep(d) }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// State is the state of the link to the cloud (architecture, "The connection states").
+// State is the state of the link to the cloud; state.go draws them.
 type State uint8
 
 // The states.
@@ -35,9 +35,10 @@ func (s *State) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Snapshot is what `edgesync status --json` prints. A field once published keeps its name and meaning. Counts are events over the
-// life of data_dir and obey accepted = deployed + pending + dropped + dead + damaged. Times are by the machine's clock as it is now, also of what
-// happened before it was set.
+// Snapshot is what `edgesync status --json` prints. A field once published keeps its name and
+// meaning. Counts are events over the life of data_dir and obey accepted = deployed + pending +
+// dropped + dead + damaged. Times are by the machine's clock as it is now, also of what happened
+// before it was set.
 type Snapshot struct {
 	State           State      `json:"state"`
 	Since           time.Time  `json:"since"`
@@ -95,8 +96,9 @@ type Snapshot struct {
 	ExtraWarnings   []string   `json:"warnings,omitempty"`
 }
 
-// Part tells what came of one part of the cloud's messages, in this life. What is neither kept nor malformed was acknowledged and left: it is not for this
-// edge, was never here, or is of a kind that registry.keep leaves out.
+// Part says what came of one part of the cloud's messages, in this life. What is neither kept nor
+// malformed was acknowledged and left: it is not for this edge, was never here, or is of a kind
+// that registry.keep leaves out.
 type Part struct {
 	Name      string `json:"name"` // of the field of DownlinkMsg
 	Received  uint64 `json:"received"`

@@ -4,43 +4,68 @@ import (
 	"errors"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"edgesync/proto"
+	"edgesync/sync/link"
 )
 
-// This file holds every transition of the connection state (architecture, "The connection states"):
+// This file holds every transition of the connection state:
 //
-//	Disconnected ──dial──> Reconnecting ──ACCEPTED──> Draining ──backlog through──> Processing <──> Connected
-//	     ^                      │                        │                              │              │
-//	     └──────failed──────────┴────────────────────────┴───────the session ended──────┴──────────────┘
+//	Disconnected ──dial─> Reconnecting ──ACCEPTED─> Draining ──through─> Processing <─> Connected
+//	     ^                     │                       │                     │              │
+//	     └───────failed────────┴───────────────────────┴──the session ended──┴──────────────┘
+
+// connection is the state of the link to the cloud, and its session.
+type connection struct {
+	state         State
+	since         time.Time
+	lastErr       string
+	edge          string    // its name
+	firstAccepted time.Time // of this life
+
+	// Of the session.
+	sess         link.Session // nil: none
+	acceptedAt   time.Time
+	acknowledged bool // something
+	lastReceived time.Time
+	backlogEnd   uint64 // Seq of the last event from before the session
+	overrun      bool   // a message found no slot
+}
+
+func (c *connection) endSession() {
+	*c = connection{state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge, firstAccepted: c.firstAccepted}
+}
 
 // Ends of a session that are ours to declare.
 var (
 	errAckTimeout   = errors.New("the cloud did not acknowledge a batch within " + ackTimeout.String())
 	errProbeTimeout = errors.New("the cloud did not answer a probe within " + probeTimeout.String())
 	errSyncStuck    = errors.New("the sync made no progress twice; asking anew over a new stream")
-	errEdgeGone     = errors.New("the edge was deleted in the cloud; events stay in the queue until it exists again (check cloud.routing_key)")
+	errSilence      = errors.New("the cloud sends nothing down, although it was asked, for " + silenceAfter.String() +
+		"; asking anew over a new stream")
+	errOverrun  = errors.New("more was to be sent than the session holds; sending again over a new stream")
+	errEdgeGone = errors.New("the edge was deleted in the cloud; events stay in the queue until it exists again" +
+		" (check cloud.routing_key)")
+	errSecondAgent = errors.New("another agent uses this routing key: the cloud closes each stream right after accepting it")
 )
 
 func (l *loop) enter(s State, now time.Time) {
-	if l.state != s {
-		l.log.Debug("state", "from", l.state, "to", s)
-		l.state, l.since = s, now
+	if l.conn.state != s {
+		l.log.Debug("state", "from", l.conn.state, "to", s)
+		l.conn.state, l.conn.since = s, now
 	}
 }
 
-// settleState moves between Draining, Processing and Connected by what is pending. Called once a turn.
-func (l *loop) settleState(now time.Time) {
-	if l.sess == nil {
+// updateState moves between Draining, Processing and Connected by what is pending. Called once a
+// turn.
+func (l *loop) updateState(now time.Time) {
+	if l.conn.sess == nil {
 		return
 	}
 	committed, end := l.queue.Committed(), l.queue.End()
 	switch {
-	case committed.Seq >= end.Seq && len(l.win.batches) == 0:
+	case committed.Seq >= end.Seq && len(l.sending.win.batches) == 0:
 		l.enter(Connected, now)
-	case l.state == Draining && committed.Seq < l.backlogEnd:
+	case l.conn.state == Draining && committed.Seq < l.conn.backlogEnd:
 	default:
 		l.enter(Processing, now)
 	}
@@ -48,135 +73,72 @@ func (l *loop) settleState(now time.Time) {
 
 // dialed handles the outcome of an attempt.
 func (l *loop) dialed(r dialResult, now time.Time) {
-	l.dialing = false
+	l.dialing.running = false
 	if r.err != nil {
-		l.failed(r.err, now)
+		l.disconnected(r.err, l.dialing.afterFailure(r.err), now)
 		return
 	}
-	s := r.sess
-	l.sess, l.acceptedAt, l.lastReceived = s, now, now
-	if l.firstAccepted.IsZero() {
-		l.firstAccepted = now
+	c, edge := &l.conn, r.sess.Config()
+	c.sess, c.acceptedAt, c.lastReceived = r.sess, now, now
+	if c.firstAccepted.IsZero() {
+		c.firstAccepted = now
 	}
+	c.lastErr = ""
+	c.backlogEnd = l.queue.End().Seq
 	l.counters.connects++
-	l.refusals.Reset()
-	l.dialTimeout.Reset()
-	l.acknowledged, l.probeID, l.probeAt = false, 0, time.Time{}
-	l.lastErr = ""
-	l.reader.Seek(l.queue.Committed())
-	l.backlogEnd = l.queue.End().Seq
+	l.dialing.refusals.Reset()
+	l.dialing.timeout.Reset()
+	l.sending.reader.Seek(l.queue.Committed())
 	l.enter(Draining, now)
-	l.setEdge(s.config)
-	l.clock.fresh, l.questions, l.asking, l.askDue, l.deafSince = false, nil, false, time.Time{}, time.Time{}
-	l.callsOnline()
-	l.log.Info("connected", "cloud", l.link.addr(), "edge", s.config.GetName(), "backlog", l.backlogEnd-l.queue.Committed().Seq)
-	if t := s.config.GetCloudType(); t != "" && t != "CE" {
+	l.setEdge(edge)
+	l.calls.Online()
+	backlog := c.backlogEnd - l.queue.Committed().Seq
+	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", backlog)
+	if t := edge.GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
 	}
 	l.beginSync(now)
 }
 
-// failed plans the next attempt after one that did not reach ACCEPTED.
-func (l *loop) failed(err error, now time.Time) {
-	var wait time.Duration
-	var refused *RefusedError
-	switch {
-	case errors.As(err, &refused) && refused.Code == proto.ConnectResponseCode_BAD_CREDENTIALS:
-		wait = l.refusals.Next()
-	case errors.Is(err, errDialTimeout):
-		l.dialTimeout.Next()
-		wait = l.jitter(l.reconnect.Next())
-	default:
-		l.dialTimeout.Reset()
-		wait = l.jitter(l.reconnect.Next())
+// progress notes the first acknowledgement of a session: only now the link counts as good and the
+// backoff starts anew.
+func (l *loop) progress() {
+	if !l.conn.acknowledged {
+		l.conn.acknowledged = true
+		l.dialing.reconnect.Reset()
 	}
-	l.disconnected(err, wait, now)
 }
 
 // ended takes leave of a session. What was in flight is sent again in the next one.
 func (l *loop) ended(err error, now time.Time) {
 	l.suspect(err, now)
-	l.sess.close()
-	l.sess = nil
-	l.win.reset()
-	l.open = nil
-	l.deadTry = nil
-	l.deadDue = time.Time{}
-	l.answers = l.answers[:0]
+	l.conn.sess.Close()
+	l.dialing.before = l.conn.sess
+	lived := now.Sub(l.conn.acceptedAt)
 	l.callsOffline()
-	if l.syncing {
+	if l.syncing.running {
 		l.setSyncing(false)
 		l.reg.AbortSync()
 	}
-	wait := time.Duration(-1)
-	switch {
-	case errors.Is(err, errEdgeGone):
-		wait = l.refusals.Next()
-	case errors.Is(err, errCleanEnd) && now.Sub(l.acceptedAt) < quickEnd:
-		if l.quickEnds++; l.quickEnds >= quickEndsMax {
-			l.reconnect.Top()
-			wait = l.reconnect.Peek()
-			err = errSecondAgent
-		}
-	default:
-		l.quickEnds = 0
-	}
-	if wait < 0 {
-		wait = l.jitter(l.reconnect.Next())
-	}
+	l.forgetSession()
+	wait, err := l.dialing.afterEnd(err, lived)
 	l.disconnected(err, wait, now)
 }
 
-// Three clean ends within ten seconds of ACCEPTED: the server completes the older stream of an edge that connects again
-// (wire contract 2.6), so two agents with one key throw each other out for ever unless one of them waits.
-const (
-	quickEnd     = 10 * time.Second
-	quickEndsMax = 3
-)
-
-var errSecondAgent = errors.New("another agent uses this routing key: the cloud closes each stream right after accepting it")
-
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
-	l.nextDial = now.Add(wait)
-	l.lastErr = redact(explain(err, &l.cfg.Cloud), l.secret())
-	l.complain("not connected", l.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
+	l.dialing.next = now.Add(wait)
+	l.conn.lastErr = link.Redact(link.Explain(err, &l.cfg.Cloud), l.secret())
+	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 
-// suspect remembers with which batch in flight the server ended the stream: a message that it cannot read ends the session with
-// no word of the reason (wire contract 1.1, 2.5). The batch that stands first at two such ends is split, and parked when it ends the
-// stream alone.
-func (l *loop) suspect(err error, now time.Time) {
-	if len(l.win.batches) == 0 || !poisonEnd(err) {
+// setEdge remembers who we are, and a new secret (CONTRACT.md 2.8).
+func (l *loop) setEdge(c *proto.EdgeConfiguration) {
+	if c == nil {
 		return
 	}
-	b := l.win.batches[0]
-	if b.dead > 0 || b.state != inFlight {
-		return
+	l.conn.edge = c.GetName()
+	if err := l.reg.SetEdge(c); err != nil {
+		l.complain("the edge's configuration cannot be stored", err.Error(), time.Now())
 	}
-	if l.endsAt != b.start.Offset {
-		l.endsAt, l.ends = b.start.Offset, 1
-		return
-	}
-	l.ends++
-	switch {
-	case b.events > 1:
-		l.narrow(b)
-		l.ends = 0
-	case l.ends >= poisonEnds && len(l.win.batches) == 1:
-		l.ends = 0
-		l.park(b, "the stream ended each time this event was in flight: "+firstLine(err.Error()), true, now)
-	}
-}
-
-// poisonEnds is how often in a row an event must have been alone in flight when the server ended the stream.
-const poisonEnds = 3
-
-// poisonEnd tells whether an end of the stream can be the server's answer to a message. A broken link shows as Unavailable.
-func poisonEnd(err error) bool {
-	if errors.Is(err, errCleanEnd) {
-		return true
-	}
-	s, ok := status.FromError(unwrapStatus(err))
-	return ok && s.Code() != codes.Unavailable && s.Code() != codes.OK
 }

@@ -1,253 +1,232 @@
 package sync
 
 import (
-	"fmt"
+	"errors"
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/link"
 	"edgesync/wal"
 )
 
-// maySend tells whether batches may go out at all now.
-func (l *loop) maySend(now time.Time) bool {
-	return l.sess != nil && !now.Before(l.pauseUntil) && l.win.firstRefused() == nil && len(l.sess.out) < outQueue-windowMax
+// sending is the way of the queue's events to the cloud: read, cut into batches, sent,
+// acknowledged.
+type sending struct {
+	reader *wal.Reader
+	take   func(e *wal.Entry) bool
+	now    time.Time // of this turn, for take
+	open   *batch    // being filled
+	aside  aside     // the event behind what was read, if it is not to be sent
+	more   bool      // events to be set aside are left for the next turn
+	win    window
+	id     int32 // of the last uplink
+
+	// After a rate limit or a failure of the medium. It outlives the session.
+	pause      doubling
+	pauseUntil time.Time
+	limited    bool // the last answer to a batch was the rate limit
 }
 
-// ready tells whether a batch goes as it is, or waits for company: one event alone costs ten times the bytes (wire contract 2.1).
+func newSending(r *wal.Reader) sending {
+	return sending{reader: r, pause: doubling{min: pauseMin, max: pauseMax}, win: newWindow()}
+}
+
+func (s *sending) endSession() {
+	s.win.endSession()
+	*s = sending{
+		reader: s.reader, take: s.take, now: s.now, win: s.win, id: s.id,
+		pause: s.pause, pauseUntil: s.pauseUntil, limited: s.limited,
+	}
+}
+
+// nextID returns an id for an uplink: positive, unlike all others in flight.
+func (l *loop) nextID() int32 {
+	s := &l.sending
+	if s.id++; s.id <= 0 {
+		s.id = 1
+	}
+	return s.id
+}
+
+// maySend reports whether batches may go out at all now.
+func (l *loop) maySend(now time.Time) bool {
+	s := &l.sending
+	return l.conn.sess != nil && !now.Before(s.pauseUntil) && s.win.firstRefused() == nil && l.conn.sess.Queued() < link.Slots-windowMax
+}
+
+// ready reports whether a batch goes as it is, or waits for more events: one event alone costs ten
+// times the bytes (CONTRACT.md 2.1).
 func (l *loop) ready(b *batch, now time.Time) bool {
 	return b.closed || b.urgent || l.stopping || l.cfg.Batch.Timeout == 0 || now.Sub(b.opened) >= l.cfg.Batch.Timeout
 }
 
-// maybeSend fills and sends batches while the window admits them.
+// maybeSend fills and sends batches while the window admits them, and sets aside the events between
+// them that are not to be sent.
 func (l *loop) maybeSend(now time.Time) {
-	for l.maySend(now) {
-		b := l.fill(now)
-		if b == nil {
+	s := &l.sending
+	s.more = false
+	for moves := 0; l.maySend(now) && l.fill(now); {
+		b := s.open
+		switch {
+		case s.aside.why != 0:
+			if s.more = moves == turnMoves; s.more || !l.moveAside(now) {
+				return
+			}
+			moves++
+			continue
+		case b.empty() && b.end.Seq == b.start.Seq:
 			return
-		}
-		if b.empty() {
-			if b.end.Seq == b.start.Seq {
-				return
-			}
-			// Only events that cannot be read any more: nothing to send, but they are passed.
-			b.state = acked
-			l.push(b)
-			l.commit(now)
-			continue
-		}
-		if b.orphan {
-			if !l.parkOrphan(b, now) {
-				return
-			}
-			continue
-		}
-		size := proto.RequestSize(b.fragments(), 1<<31-1)
-		if b.unsendable || size > l.sess.serverMax {
-			if !l.parkUnsendable(b, size, now) {
-				return
-			}
+		case b.empty(): // only events that cannot be read any more
+			l.pass(b.end, 0, now)
+			b.reset(b.end)
 			continue
 		}
 		limit := windowMax
-		if l.single || l.limited {
+		if l.search.active() || s.limited {
 			limit = 1
 		}
-		if !l.ready(b, now) || !l.win.admits(b, limit) {
+		if !l.ready(b, now) || !s.win.admits(b, limit) {
 			return
 		}
 		b.id, b.sentAt, b.state = l.nextID(), now, inFlight
 		l.write(proto.FrameUplink(b.buf, b.id))
-		l.push(b)
+		s.win.push(b)
+		s.open = nil
 	}
 }
 
-func (l *loop) push(b *batch) {
-	l.win.push(b)
-	l.open = nil
-}
-
-// fill puts more events into the open batch if it takes any, and returns it; nil if the queue cannot be read.
-func (l *loop) fill(now time.Time) *batch {
-	if l.open == nil {
-		l.open = l.win.get()
-		l.open.reset(l.reader.Position())
+// fill puts more events into the open batch if it takes any; false if the queue cannot be read.
+func (l *loop) fill(now time.Time) bool {
+	s := &l.sending
+	if s.open == nil {
+		s.open = s.win.get()
+		s.open.reset(s.reader.Position())
 	}
-	if l.open.closed {
-		return l.open
+	if s.open.closed || s.aside.why != 0 {
+		return true
 	}
-	if err := l.reader.Read(l.take); err != nil {
+	if err := s.reader.Read(s.take); err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
-		if l.open.empty() {
-			return nil
+		if s.open.empty() && s.aside.why == 0 {
+			return false
 		}
 	}
-	l.open.end = l.reader.Position()
-	return l.open
+	s.open.end = s.reader.Position()
+	return true
 }
 
-// date is the time of an event, as the queue has it or, for one that was taken before the time was known, as it has shown since. ok is false while the
-// event must wait for it.
+// take is what the reader offers each event to; false leaves it in the queue.
+func (l *loop) take(e *wal.Entry) bool {
+	s := &l.sending
+	if s.aside.why != 0 {
+		return false
+	}
+	date, ok := l.date(e)
+	if !ok {
+		return false
+	}
+	if a := l.setAside(e); a.why != 0 {
+		if !s.open.empty() {
+			s.open.closed = true
+			return false
+		}
+		s.aside = a
+		return true
+	}
+	if !s.open.take(e, limits{events: l.search.batchSize, server: l.conn.sess.ServerMax()}, s.now) {
+		return false
+	}
+	if date != e.Time {
+		proto.SetTime(s.open.buf[len(s.open.buf)-len(e.Fragment):], e.Time, date)
+	}
+	return true
+}
+
+// date is the time of an event, as the queue has it or, for one that was taken before the time was
+// known, as it has shown since. ok is false while the event must wait for it.
 func (l *loop) date(e *wal.Entry) (date int64, ok bool) {
-	date, ok = l.Clock.Date(e.Offset, e.Time)
+	date, ok = l.clock.Date(e.Offset, e.Time)
 	if !ok && proto.SetTime(e.Fragment, e.Time, e.Time) == 0 { // there is no time in it
 		return e.Time, true
 	}
 	return date, ok
 }
 
-// peek reads the one event of b, with its time; not ok if it is no longer there, because the quota dropped it meanwhile.
-func (l *loop) peek(b *batch) (e wal.Entry, ok bool, err error) {
-	e, ok, err = l.queue.Peek(b.start, b.end.Offset)
+// peek reads the first event behind start and not behind end, with its time; not ok if it is no
+// longer there, because the quota dropped it meanwhile.
+func (l *loop) peek(start, end wal.Position) (e wal.Entry, ok bool, err error) {
+	e, ok, err = l.queue.Peek(start, end.Offset)
 	// If it is not known there is none in the fragment, or the event would not have been taken.
-	if date, _ := l.Clock.Date(e.Offset, e.Time); ok && date != e.Time {
+	if date, _ := l.clock.Date(e.Offset, e.Time); ok && date != e.Time {
 		proto.SetTime(e.Fragment, e.Time, date)
 		e.Time = date
 	}
 	return e, ok, err
 }
 
-// parkUnsendable moves an event to the dead-letter log that can never be sent: it is alone larger than the server takes, would end the
-// stream, and the status would not tell why (wire contract 2.5); or it has no form on the wire (5.2).
-func (l *loop) parkUnsendable(b *batch, size int, now time.Time) bool {
-	return l.parkOpen(b, true, now, func(e *wal.Entry) string {
-		if b.unsendable {
-			return notTransferable(e.Action)
-		}
-		return fmt.Sprintf("%v event of %d bytes is larger than the %d bytes that the cloud takes", proto.Action(e.Action), size, l.sess.serverMax)
-	})
-}
-
-// parkOpen moves the one event of the open batch, which is not to be sent, to the dead-letter log and passes it; what is in flight in front of it
-// stays as it is. False: the medium refuses; the batch stays open, and it is tried again after a while.
-func (l *loop) parkOpen(b *batch, hopeless bool, now time.Time, reason func(e *wal.Entry) string) bool {
-	e, ok, err := l.peek(b)
-	if err != nil {
-		l.complain("the queue cannot be read", err.Error(), now)
-		l.pauseUntil = now.Add(l.cfg.Retry.Interval)
-		return false
-	}
-	if ok { // else the quota has dropped it meanwhile, or it cannot be read any more
-		if !l.bury(e, reason(&e), hopeless, now) {
-			return false
-		}
-		b.dead = 1
-	}
-	b.events, b.state = 0, acked
-	l.push(b)
-	l.commit(now)
-	return true
-}
-
-// notTransferable is the reason of a dead letter that has no form on the wire.
-func notTransferable(action uint8) string {
-	if proto.Action(action) == proto.ActionClaim {
-		return "CLAIM cannot be transferred to the cloud: the edge protocol has no message for it; nobody can claim the device there while it is connected here"
-	}
-	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it; it was carried out here only", proto.Action(action))
-}
-
+// uplinkResponse handles the acknowledgement of an uplink, or its refusal.
 func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
-	id := r.GetUplinkMsgId()
-	if l.probeID != 0 && id == l.probeID {
-		l.probeID = 0
+	s, id := &l.sending, r.GetUplinkMsgId()
+	if l.probing.id != 0 && id == l.probing.id {
+		l.probing = probing{}
 		l.progress()
 		return
 	}
-	if l.deadTry != nil && id == l.deadTry.id {
-		l.deadAnswer(r, now)
+	if l.retries.try != nil && id == l.retries.try.id {
+		l.retryAnswered(r, now)
 		return
 	}
-	if l.directAnswer(r, now) {
+	if l.directAnswered(r, now) {
 		return
 	}
-	b := l.win.find(id)
+	b := s.win.find(id)
 	if b == nil {
 		return // late
 	}
 	if r.GetSuccess() {
 		l.progress()
-		l.win.adapt(b, now.Sub(b.sentAt), len(l.win.batches) >= l.win.size)
+		s.win.adapt(b, now.Sub(b.sentAt), s.win.slots() >= s.win.size)
 		b.state = acked
-		if l.limited {
-			l.limited = false
-			l.pause.Reset()
+		if s.limited {
+			s.limited = false
+			s.pause.Reset()
 		}
 		l.commit(now)
 	} else {
-		b.state, b.reason = refused, redact(r.GetErrorMsg(), l.secret())
+		b.state, b.reason = refused, link.Redact(r.GetErrorMsg(), l.secret())
 	}
-	if f := l.win.firstRefused(); f != nil && l.win.unanswered() == 0 {
+	if f := s.win.firstRefused(); f != nil && s.win.unanswered() == 0 {
 		l.refusedBatch(f, now)
 	}
 }
 
-// progress is the first acknowledgement of a session: only now the link counts as good and the backoff starts anew.
-func (l *loop) progress() {
-	if !l.acknowledged {
-		l.acknowledged = true
-		l.reconnect.Reset()
+// commit moves the committed offset over the contiguous acknowledged prefix of the window, and over
+// what was set aside behind it.
+func (l *loop) commit(now time.Time) {
+	w := &l.sending.win
+	for b := w.pop(); b != nil; b = w.pop() {
+		end := b.end
+		if b.behind.end.Offset != 0 {
+			end = b.behind.end
+		}
+		l.commitTo(end, b.events, b.behind.dead, now)
+		w.put(b)
 	}
 }
 
-// refusedBatch acts on the first refused batch once everything in flight is answered: from its first event on all is sent again in
-// order, one batch at a time, smaller ones while a culprit is searched. What was behind it and accepted is sent twice, which is
-// legal; a gap would not be.
-func (l *loop) refusedBatch(b *batch, now time.Time) {
-	switch judge(b.reason) {
-	case refusedEdgeGone:
-		l.ended(errEdgeGone, now)
-		return
-	case refusedLimit:
-		l.limited = true
-		wait := l.pause.Next()
-		l.pauseUntil = now.Add(wait)
-		l.complain("the cloud limits the rate", firstLine(b.reason), now, "pause", wait)
-	case refusedHopeless:
-		if b.events == 1 {
-			l.park(b, b.reason, true, now)
-			return
-		}
-		l.narrow(b)
-	default:
-		if b.events == 1 {
-			l.park(b, b.reason, false, now)
-			return
-		}
-		l.narrow(b)
+// commitTo moves the committed offset to end, over so many events that were sent and so many that
+// are in the dead-letter log.
+func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
+	if err := l.queue.Commit(end, uint64(events), uint64(dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
+		l.complain("the committed offset cannot be written", err.Error(), now)
 	}
-	l.rewind(b.start)
-}
-
-// narrow halves what is sent at a time, up to the end of the batch that holds the culprit.
-func (l *loop) narrow(b *batch) {
-	l.maxEvents, l.single, l.suspectEnd = max(1, b.events/2), true, b.end.Offset
+	l.search.passed(end, l.cfg.Batch.Size)
 }
 
 // rewind forgets the window and reads again from p on. Every batch in it is answered or never sent.
 func (l *loop) rewind(p wal.Position) {
-	size, slowed, best, rtt := l.win.size, l.win.slowed, l.win.best, l.win.rtt
-	l.win.reset()
-	l.win.size, l.win.slowed, l.win.best, l.win.rtt = size, slowed, best, rtt
-	l.open = nil
-	l.reader.Seek(p)
-}
-
-// park moves the one event of a batch, the first in the window, to the dead-letter log and passes it.
-func (l *loop) park(b *batch, reason string, hopeless bool, now time.Time) {
-	e, ok, err := l.peek(b)
-	if err != nil {
-		l.complain("the queue cannot be read", err.Error(), now)
-	}
-	if !ok || !l.bury(e, firstLine(reason), hopeless, now) {
-		l.rewind(b.start)
-		return
-	}
-	end := b.end
-	if err := l.queue.Commit(end, 0, 1); err != nil {
-		l.complain("the committed offset cannot be written", err.Error(), now)
-	}
-	if l.suspectEnd != 0 && end.Offset >= l.suspectEnd {
-		l.suspectEnd, l.single, l.maxEvents = 0, false, l.cfg.Batch.Size
-	}
-	l.rewind(end)
+	s := &l.sending
+	s.win.rewind()
+	s.open, s.aside = nil, aside{}
+	s.reader.Seek(p)
 }

@@ -6,20 +6,11 @@ import (
 	"edgesync/proto"
 )
 
-// Numbers of the window (architecture, "window").
-const (
-	windowStart = 2
-	windowMax   = 16
-	windowBytes = 1 << 20
-	growWithin  = 250 * time.Millisecond // over the best round trip of the session
-	shrinkFrom  = 500 * time.Millisecond
-)
-
-// window is the batches in flight, oldest first, and how many may be. The loop's goroutine owns it.
+// window is the batches in flight, oldest first, and how many may be.
 type window struct {
 	batches []*batch
 	bytes   int
-	size    int                     // batches that may be in flight
+	size    int                     // slots, one for a batch
 	slowed  bool                    // it was too large once in this session
 	best    time.Duration           // quickest acknowledgement of this session
 	rtt     time.Duration           // of the last acknowledgement
@@ -31,21 +22,45 @@ func newWindow() window {
 	return window{size: windowStart, attrs: make(map[proto.UUID]struct{})}
 }
 
-// reset forgets what was in flight: after the end of a session all of it is sent again. The buffers are not reused, because the
-// transport may hold them still.
-func (w *window) reset() {
+// endSession forgets what was in flight and what was learned of the link: all of it is sent again.
+func (w *window) endSession() {
+	w.rewind()
+	*w = window{size: windowStart, batches: w.batches, attrs: w.attrs, spare: w.spare, rtt: w.rtt}
+}
+
+// rewind forgets what was in flight. The buffers are not reused, because the transport may hold
+// them still.
+func (w *window) rewind() {
 	clear(w.batches)
 	w.batches = w.batches[:0]
-	w.bytes, w.best, w.size, w.slowed = 0, 0, windowStart, false
+	w.bytes = 0
 	clear(w.attrs)
 }
 
-// admits tells whether b may be sent beside what is in flight. limit is the number of batches that the caller allows at most.
+// slots is how many are taken: one by each batch, one by each event that is passed behind it.
+func (w *window) slots() int {
+	n := len(w.batches)
+	for _, b := range w.batches {
+		n += b.behind.slots
+	}
+	return n
+}
+
+// last is the newest batch in flight; nil if there is none.
+func (w *window) last() *batch {
+	if len(w.batches) == 0 {
+		return nil
+	}
+	return w.batches[len(w.batches)-1]
+}
+
+// admits reports whether b may be sent beside what is in flight. limit is the number of batches
+// that the caller allows at most.
 func (w *window) admits(b *batch, limit int) bool {
 	if len(w.batches) == 0 {
 		return true
 	}
-	if len(w.batches) >= min(w.size, limit) || w.bytes+len(b.buf) > windowBytes || b.barrier || w.batches[len(w.batches)-1].barrier {
+	if w.slots() >= min(w.size, limit) || w.bytes+len(b.buf) > windowBytes || b.barrier || w.batches[len(w.batches)-1].barrier {
 		return false
 	}
 	for _, e := range b.attrs {
@@ -58,17 +73,18 @@ func (w *window) admits(b *batch, limit int) bool {
 
 func (w *window) push(b *batch) {
 	w.batches = append(w.batches, b)
-	b.place = len(w.batches)
+	b.slot = w.slots()
 	w.bytes += len(b.buf)
 	for _, e := range b.attrs {
 		w.attrs[e] = struct{}{}
 	}
 }
 
-// find returns the batch in flight with that id; acknowledgements overtake each other (wire contract 4.3).
+// find returns the batch in flight with that id; acknowledgements overtake each other (CONTRACT.md
+// 4.3).
 func (w *window) find(id int32) *batch {
 	for _, b := range w.batches {
-		if b.id == id && b.state == inFlight && b.dead == 0 {
+		if b.id == id && b.state == inFlight {
 			return b
 		}
 	}
@@ -91,9 +107,11 @@ func (w *window) pop() *batch {
 	return b
 }
 
-// adapt moves the size after the acknowledgement of b: enough batches to keep a long link busy, no more than about half a second of
-// unacknowledged work (wire contract 12). Once a session has shown that more is too much, only a batch that left when the window was as
-// full as it may be now tells that one more would do: what left before it grew would add another while the first is on its way.
+// adapt moves the size after the acknowledgement of b: enough batches to keep a long link busy, no
+// more than about half a second of unacknowledged work (CONTRACT.md 12). Once a session has shown
+// that more is too much, only a batch that left when the window was as full as it may be now says
+// that one more would do: what left before the window grew would add another while the first is on
+// its way.
 func (w *window) adapt(b *batch, rtt time.Duration, wasFull bool) {
 	w.rtt = rtt
 	if w.best == 0 || rtt < w.best {
@@ -102,7 +120,7 @@ func (w *window) adapt(b *batch, rtt time.Duration, wasFull bool) {
 	switch {
 	case rtt >= w.best+shrinkFrom:
 		w.size, w.slowed = max(1, w.size-1), true
-	case rtt <= w.best+growWithin && wasFull && (!w.slowed || b.place >= w.size):
+	case rtt <= w.best+growWithin && wasFull && (!w.slowed || b.slot >= w.size):
 		w.size = min(windowMax, w.size+1)
 	}
 }

@@ -65,6 +65,12 @@ func (c *cutReader) commit(t *testing.T) {
 	c.pending = 0
 }
 
+// elapse lets the time of a bubble pass, and waits for what then happens. Outside a bubble it panics.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // cutWork appends groups of one to five events, reads, commits, has quiet times and opens again.
 func cutWork(seed uint64, groups int, event func(n uint64) Event, faults, drain bool) func(t *testing.T, d *cutDisk, o Options) {
 	return func(t *testing.T, d *cutDisk, o Options) {
@@ -80,7 +86,7 @@ func cutWork(seed uint64, groups int, event func(n uint64) Event, faults, drain 
 			}
 			d.add(t, q, groupOf(event, next, n), refuse)
 			if refuse != "" {
-				time.Sleep(reopenEvery)
+				elapse(reopenEvery)
 			}
 			next += uint64(n)
 			if drain && i%3 == 1 {
@@ -90,7 +96,7 @@ func cutWork(seed uint64, groups int, event func(n uint64) Event, faults, drain 
 				r.commit(t)
 			}
 			if i%9 == 8 {
-				time.Sleep(fileAfter + dropEvery)
+				elapse(fileAfter + dropEvery)
 			}
 			if i == groups/2 {
 				r.r.Close()
@@ -127,14 +133,14 @@ func cutChains(seed uint64, chains int, faults bool) func(t *testing.T, d *cutDi
 			}
 			beside += d.chain(t, q, groups, refuse, at)
 			if refuse != "" {
-				time.Sleep(reopenEvery)
+				elapse(reopenEvery)
 			}
 			if i%2 == 1 {
 				r.read(t, 2+rnd.IntN(20))
 				r.commit(t)
 			}
 			if i%5 == 4 {
-				time.Sleep(fileAfter + dropEvery)
+				elapse(fileAfter + dropEvery)
 			}
 		}
 		r.r.Close()
@@ -174,6 +180,7 @@ func cutRuns() []cutRun {
 func TestPowerCut(t *testing.T) {
 	for i, run := range cutRuns() {
 		t.Run(run.name, func(t *testing.T) {
+			t.Parallel()
 			o := testOptions(filepath.Join(memDir(t), "queue"))
 			o.SegmentSize = minSegmentSize
 			run.options(&o)

@@ -183,11 +183,11 @@ type Queue struct {
 	unsynced    int64     // bytes since then
 	newNames    bool      // among what is not synced are the names of segments that hold something
 	newTail     bool      // nothing is in the tail yet, and its name is not synced
-	running     bool      // it was open before: memory knows better than the files
+	running     bool      // it was open before: memory is newer than the files
 	reserved    bool      // the reserve is there
-	framed      Position  // committed position in the newest durable control frame; written under mu
+	framed      Position  // committed position in the newest durable control frame; written under mu too
 	framing     Position  // the same, in the newest one that is written
-	filed       Position  // committed position in the file; written under mu, because Commit looks at it
+	filed       Position  // committed position in its file; written under mu too
 	lastWrite   time.Time
 	lastDrop    time.Time
 	lastAge     time.Time
@@ -222,7 +222,7 @@ const (
 	dropAtOnce  = 8 // segments
 	reopenEvery = time.Second
 	manyWaiting = 32
-	refillEvery = 30 * time.Second // a used reserve is tried to be filled again
+	refillEvery = 30 * time.Second // after which a used reserve is filled again
 )
 
 // Append makes events durable, all or none, in one group commit shared with all that wait. It

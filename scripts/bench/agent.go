@@ -20,12 +20,12 @@ const (
 	drainEvents  = 200_000
 	slowEvents   = 200 // at ten a second
 	perPost      = 100
-	settle       = 3 * time.Second
+	steadyAfter  = 3 * time.Second // how long an idle process gets until it is measured
 	drainLimit   = 5 * time.Minute
 	nothingWords = "of a Go program with gRPC and HTTP that does nothing"
 )
 
-// site is a cloud in a box and the data directory of one agent, which is started and stopped many
+// site is a cloud in a box and one data directory, on which agents are started and stopped many
 // times.
 type site struct {
 	t      *table
@@ -33,8 +33,8 @@ type site struct {
 	dir    string
 	cloud  *rig.Cloud
 	meters []*meter
-	port   string // HTTP, the same each time
-	dead   string // an address where nobody listens: the cloud that is not there
+	port   string // of the HTTP door, the same for each agent
+	dead   string // an address where nobody listens: a cloud that is away
 
 	versionMS, nothingMB float64 // yardsticks
 }
@@ -66,7 +66,7 @@ func newSite(ctx context.Context, t *table, bin rig.Binaries, dir string) (*site
 	return s, nil
 }
 
-// freeAddress is an address of this machine that nobody listens on now.
+// freeAddress returns an address of this machine on which nobody listens now.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,10 +77,10 @@ func freeAddress() (string, error) {
 
 func (s *site) config() string { return filepath.Join(s.dir, "config.toml") }
 
-// roomForMillions is the queue of agents that take so many events.
+// roomForMillions is the queue's configuration for agents that take millions of events.
 const roomForMillions = "\n[queue]\nmax_bytes = \"8GiB\"\n"
 
-// settings are the agent's, with a cloud at that address.
+// settings are the settings of an agent with a cloud at that address.
 func (s *site) settings(cloud string) rig.Config {
 	return rig.Config{DataDir: filepath.Join(s.dir, "data"), Cloud: cloud, HTTPListen: s.port, Extra: roomForMillions}
 }
@@ -108,7 +108,7 @@ func startAgent(ctx context.Context, binary, dir string, settings rig.Config) (*
 	return a, nil
 }
 
-// empty waits until nothing is pending and returns the status then.
+// empty waits until no event is pending and returns the status of that moment.
 func empty(ctx context.Context, a *rig.Agent) (agent.Snapshot, error) {
 	var last agent.Snapshot
 	var failure error
@@ -117,13 +117,13 @@ func empty(ctx context.Context, a *rig.Agent) (agent.Snapshot, error) {
 		return failure == nil && last.Running && last.Pending == 0
 	})
 	if err != nil {
-		return last, fmt.Errorf("the queue did not drain: %w; %d pending, state %v, last error %q (%v)",
-			err, last.Pending, last.State, last.LastError, failure)
+		return last, fmt.Errorf("the queue did not drain: %w; %d pending, state %v, last error %q (%v)", err,
+			last.Pending, last.State, last.LastError, failure)
 	}
 	return last, nil
 }
 
-// idleAndSlow measures an agent with nothing to do, and then one with ten events a second.
+// idleAndSlow measures an agent without events, and then one with ten events a second.
 func (s *site) idleAndSlow(ctx context.Context) error {
 	p, err := newProxy(s.cloud.GRPC)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *site) idleAndSlow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, steadyAfter); err != nil {
 		return err
 	}
 	now, _, err := rss(a.PID())
@@ -181,7 +181,7 @@ func (s *site) wire(when string, up, down int64, events int, payload uint64, bou
 	s.t.add(line{what: "bytes received per event, " + when, measured: float64(down) / float64(events), format: "%.1f", noBound: true})
 }
 
-// filled starts an agent without a cloud, fills its queue and stops it; look is called before that.
+// filled starts an agent without a cloud, fills its queue, calls look and stops the agent.
 func (s *site) filled(ctx context.Context, n, perPost int, look func(a *rig.Agent, before, after agent.Snapshot) error) error {
 	a, err := s.start(ctx, s.dead)
 	if err != nil {
@@ -211,8 +211,8 @@ func (s *site) filled(ctx context.Context, n, perPost int, look func(a *rig.Agen
 	return a.Stop()
 }
 
-// drain measures how fast a full queue goes to the cloud, and the flash that filling and draining
-// took.
+// drain measures how fast the backlog goes to the cloud, and the bytes that filling and draining
+// wrote.
 func (s *site) drain(ctx context.Context) error {
 	bare, err := bareDrain(ctx, s.cloud.GRPC, s.meters, drainEvents)
 	if err != nil {
@@ -237,8 +237,8 @@ func (s *site) drain(ctx context.Context) error {
 		return err
 	}
 	defer a.Kill()
-	// From the moment that the first event has arrived to that in which all have, asked each 2 ms:
-	// what comes before is connecting and the sync.
+	// The time runs from the arrival of the first event to that of the last, looked up every 2 ms.
+	// It leaves out connecting and the sync, which come before.
 	var first, last time.Time
 	var failure error
 	err = rig.Poll(ctx, 2*time.Millisecond, drainLimit, a.Done(), func() bool {
@@ -279,14 +279,14 @@ func (s *site) drain(ctx context.Context) error {
 		yardstick: 1, of: "byte of log", noBound: true,
 	})
 	s.t.add(line{
-		what: "bytes of log per event beyond the fragment", format: "%.1f",
-		measured:  (float64(log) - float64(end.UplinkBytes)) / drainEvents,
+		what:     "bytes of log per event beyond the fragment",
+		measured: (float64(log) - float64(end.UplinkBytes)) / drainEvents, format: "%.1f",
 		yardstick: float64(end.UplinkBytes) / drainEvents, of: "of fragment", bound: 32,
 	})
 	return a.Stop()
 }
 
-// launch starts the agent and does not wait for it.
+// launch starts the agent and does not wait until it answers.
 func (s *site) launch(ctx context.Context, cloud string) (*rig.Agent, error) {
 	if err := rig.WriteConfig(s.config(), s.settings(cloud)); err != nil {
 		return nil, err
@@ -318,8 +318,8 @@ func (s *site) drainWire(ctx context.Context) error {
 	return a.Stop()
 }
 
-// million measures memory and start with so many events pending, a million if nothing else is asked
-// for.
+// million measures memory and start with that many pending events: a million unless --pending says
+// otherwise.
 func (s *site) million(ctx context.Context, pending int) error {
 	count := grouped(pending)
 	err := s.filled(ctx, pending, 500, func(a *rig.Agent, _, _ agent.Snapshot) error {
@@ -358,7 +358,7 @@ func (s *site) million(ctx context.Context, pending int) error {
 		what: "exec to the first accepted event, " + count, measured: float64(took.Microseconds()) / 1000, format: "%.1f ms",
 		yardstick: s.versionMS, of: "for `edgesync version`", bound: 1000,
 	})
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, steadyAfter); err != nil {
 		return err
 	}
 	now, _, err := rss(a.PID())
@@ -366,8 +366,8 @@ func (s *site) million(ctx context.Context, pending int) error {
 		return err
 	}
 	s.t.add(line{
-		what: "RSS with " + count + " pending, MB", measured: now, format: "%.1f",
-		yardstick: s.nothingMB, of: nothingWords, bound: 24,
+		what: "RSS with " + count + " pending, MB", measured: now, format: "%.1f", yardstick: s.nothingMB,
+		of: nothingWords, bound: 24,
 	})
 	if err := a.Stop(); err != nil {
 		return err
@@ -399,7 +399,7 @@ func grouped(n int) string {
 	return s
 }
 
-// pause waits, for a process to settle.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

@@ -22,13 +22,13 @@ func measureAllocs(ctx context.Context, t *table) error {
 	if err != nil {
 		return err
 	}
-	// Constant per batch of 100, so a few hundredths per event.
+	// The allocations are constant per batch of 100, which gives a few hundredths per event.
 	t.add(line{what: "allocations per event, log to wire", measured: allocs, format: "%.3f", bound: 0.5})
 	return nil
 }
 
-// parseLogToWire finds allocs/event in the output of the benchmark, or allocs/op divided by
-// events/op (1 if it does not say).
+// parseLogToWire finds allocs/event in the output of the benchmark, or else divides allocs/op by
+// events/op (1 if missing).
 func parseLogToWire(out string) (float64, error) {
 	for l := range strings.Lines(out) {
 		f := strings.Fields(l)

@@ -21,13 +21,14 @@ import (
 
 const (
 	appendRounds = 15
-	appendTime   = 200 * time.Millisecond // of each half of a round
-	fragmentSize = 100                    // bytes: an event of three values has about 95
+	appendTime   = 200 * time.Millisecond // of the queue's turn in a round, and of the yardstick's
+	fragmentSize = 100                    // in bytes; an event of three values has about 95
 )
 
-// measureAppends takes turns: a fifth of a second of the queue with so many writers, then as many
-// groups of the same size written with write and fdatasync and nothing else, and so on. The median
-// of the rounds counts: the disk of a shared machine is slow now and then.
+// measureAppends measures the queue and its yardstick in turns. In each round the queue takes
+// appends of that many writers for a fifth of a second; then write and fdatasync alone write as
+// many groups of the same size. The median of the rounds counts, because the disk of a shared
+// machine is slow now and then.
 func measureAppends(ctx context.Context, t *table, dir string, writers int) error {
 	what := fmt.Sprintf("durable appends/s, %d writers", writers)
 	if writers == 1 {
@@ -87,7 +88,9 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 	}
 	ours, bare := medianPair(rates, rawRates)
 	bound := 0.9
-	if writers > 100 { // the library's copy of the tail grows by appending, and no gateway has so many
+	if writers > 100 {
+		// More writers than any gateway has: with so large groups the library's copy of the tail,
+		// which grows by appending, takes its share.
 		bound = 0.85
 	}
 	t.add(line{
@@ -99,7 +102,7 @@ func measureAppends(ctx context.Context, t *table, dir string, writers int) erro
 	return nil
 }
 
-// medianPair is the round whose ratio is the median of all.
+// medianPair returns the round whose ratio is the median.
 func medianPair(a, b []float64) (float64, float64) {
 	order := make([]int, len(a))
 	for i := range order {
@@ -110,7 +113,7 @@ func medianPair(a, b []float64) (float64, float64) {
 	return a[m], b[m]
 }
 
-// hammer appends with so many goroutines for appendTime.
+// hammer appends for appendTime, from that many goroutines.
 func hammer(ctx context.Context, q *wal.Queue, writers int) (int64, time.Duration, error) {
 	var events atomic.Int64
 	var stop atomic.Bool

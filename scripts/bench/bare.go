@@ -20,9 +20,9 @@ const (
 	bareWindow = 16
 )
 
-// bareDrain is the yardstick for draining: a gRPC client with the generated code and no queue sends
-// n events in messages that were built beforehand, a hundred to a message and at most sixteen
-// messages unacknowledged. It returns events per second.
+// bareDrain is the yardstick for draining: a gRPC client with the generated code and no queue. It
+// sends n events in messages that were built beforehand, a hundred events a message and at most
+// sixteen messages unacknowledged, and returns the events per second.
 func bareDrain(ctx context.Context, cloud string, meters []*meter, n int) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

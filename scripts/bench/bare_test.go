@@ -14,8 +14,8 @@ import (
 	"edgesync/scripts/internal/rig"
 )
 
-// plainCloud accepts everybody and acknowledges everything, but for messages from refuseFrom on if
-// that is not 0.
+// plainCloud accepts every edge and acknowledges every uplink; if refuseFrom is not 0 it refuses
+// uplinks from that one on.
 type plainCloud struct {
 	proto.UnimplementedEdgeRpcServiceServer
 	refuseFrom int32
@@ -78,8 +78,8 @@ func TestBareDrainSendsEverything(t *testing.T) {
 
 func TestBareDrainTellsOfARefusal(t *testing.T) {
 	cloud := &plainCloud{refuseFrom: 3}
-	_, err := bareDrain(t.Context(), cloud.serve(t), newMeters(testDevices), 5000)
-	if err == nil || !strings.Contains(err.Error(), "refuses") {
-		t.Errorf("err = %v, want one that tells of the refusal", err)
+	if _, err := bareDrain(t.Context(), cloud.serve(t), newMeters(testDevices), 5000); err == nil ||
+		!strings.Contains(err.Error(), "refuses") {
+		t.Errorf("err = %v, want one that names the refusal", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"edgesync/scripts/internal/rig"
 )
 
-// meter is a made-up device. One goroutine uses it.
+// meter is an invented device. Only one goroutine uses it at a time.
 type meter struct {
 	rig.Device
 	random                         *rand.Rand
@@ -26,7 +26,7 @@ type meter struct {
 	temperature, humidity, battery float64
 }
 
-// newMeters turns the cloud's devices into meters; always the same values for the same devices.
+// newMeters turns the cloud's devices into meters. The same devices always get the same values.
 func newMeters(devices []rig.Device) []*meter {
 	var m []*meter
 	for i, d := range devices {
@@ -38,7 +38,7 @@ func newMeters(devices []rig.Device) []*meter {
 	return m
 }
 
-// step moves the meter on by a second.
+// step advances the meter by a second.
 func (m *meter) step() {
 	m.ts += 1000
 	m.temperature = math.Round((m.temperature+m.random.NormFloat64()*0.1)*10) / 10
@@ -60,7 +60,7 @@ func (m *meter) appendJSON(b []byte) []byte {
 	return append(b, "}}"...)
 }
 
-// message is the next event as the cloud gets it.
+// message returns the next event as the cloud gets it.
 func (m *meter) message(id proto.UUID) *proto.EntityDataProto {
 	m.step()
 	kv := func(key string, v float64) *proto.KeyValueProto {
@@ -76,7 +76,8 @@ func (m *meter) message(id proto.UUID) *proto.EntityDataProto {
 	}
 }
 
-// post sends the next n events of a meter as one array, or as one object if n is 1, and wants 200.
+// post sends the next n events of a meter as one array, or as one object if n is 1. Any answer but
+// 200 is an error.
 func (m *meter) post(ctx context.Context, client *http.Client, address string, n int, body []byte) ([]byte, error) {
 	body = body[:0]
 	if n > 1 {

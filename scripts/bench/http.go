@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// httpConnections is how many devices post over HTTP, each over one connection that stays, each
-// waiting for its answer.
+// httpConnections is how many devices post over HTTP. Each keeps one connection and waits for each
+// answer.
 const httpConnections = 16
 
-// http measures posts of one event over HTTP, answered when they are on flash. The yardstick is a
-// bare write and fdatasync of as many events at a time as there are connections: no group can be
-// larger.
+// http measures posts of one event over HTTP, which are answered once the event is on flash. The
+// yardstick is a bare write and fdatasync of as many events at a time as there are connections,
+// because no group can be larger.
 func (s *site) http(ctx context.Context) error {
 	a, tokens, err := s.startLoaded(ctx, "http")
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *site) http(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	// A short run tells how long an event is in the file.
+	// A short run shows how many bytes an event takes in the file.
 	before, err := a.Status(ctx)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (s *site) http(ctx context.Context) error {
 	return nil
 }
 
-// httpPoster is one connection that stays.
+// httpPoster is one device with a connection that it keeps.
 type httpPoster struct {
 	conn    net.Conn
 	in      *bufio.Reader
@@ -96,8 +96,8 @@ func newHTTPPoster(c net.Conn, address, token string) *httpPoster {
 	return &httpPoster{c, bufio.NewReaderSize(c, 4<<10), []byte(request)}
 }
 
-// postUntil posts one event after another. It reads answers by hand: an HTTP client would take more
-// of the machine than the agent does.
+// postUntil posts one event after another. It reads answers by hand, because an HTTP client would
+// take more of the machine than the agent takes.
 func (p *httpPoster) postUntil(until time.Time) (n int, err error) {
 	for ; time.Now().Before(until); n++ {
 		if _, err := p.conn.Write(p.request); err != nil {

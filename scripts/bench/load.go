@@ -17,24 +17,24 @@ import (
 	"edgesync/scripts/internal/rig"
 )
 
-// A load lasts so many rounds of that time, in turns with its yardstick.
+// A load lasts loadRounds rounds of loadTime each, in turns with its yardstick.
 const (
 	loadRounds = 5
 	loadTime   = time.Second
 )
 
-// oneEvent is what each post of a load holds.
+// oneEvent is the body of each post of a load.
 const oneEvent = `{"ts":1767225600000,"values":{"temperature":21.5,"humidity":40,"wind":3.25}}`
 
-// ticksPerSecond is what the kernel counts CPU time in, on every Linux that we know.
+// ticksPerSecond is the unit in which the kernel counts CPU time, the same on every known Linux.
 const ticksPerSecond = 100
 
-// loadDevices is how many devices there are to post.
+// loadDevices is how many devices post.
 const loadDevices = 100
 
-// startLoaded starts an agent that knows loadDevices devices, has an MQTT door, no cloud, an empty
-// queue in a directory of its own, and room for millions of events. The tokens are those of the
-// devices.
+// startLoaded starts an agent that knows loadDevices devices and has an MQTT door, no cloud, room
+// for millions of events, and an empty queue in a directory of its own. It returns the tokens of
+// the devices.
 func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, tokens []string, err error) {
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -69,19 +69,17 @@ func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, toke
 
 // poster is one connection of a device.
 type poster interface {
-	// postUntil posts until then and returns how many events were acknowledged, which are all that
-	// were sent.
+	// postUntil posts until that time, waits for all acknowledgements and returns their number.
 	postUntil(until time.Time) (int, error)
 }
 
-// load is many connections to one server, each of which posts from a goroutine of its own while run
-// runs.
+// load is many connections to one server. During run each posts from a goroutine of its own.
 type load struct {
 	to      server
 	posters []poster
 }
 
-// connect makes a connection for each token. The function returned closes all of them; so does the
+// connect makes a connection for each token. The returned function closes all of them; so does the
 // end of ctx.
 func connect(ctx context.Context, to server, tokens []string, open func(c net.Conn, token string) (poster, error)) (*load, func(), error) {
 	l := &load{to: to}
@@ -109,7 +107,7 @@ func connect(ctx context.Context, to server, tokens []string, open func(c net.Co
 	return l, func() { stop(); closeAll() }, nil
 }
 
-// run posts for loadTime and returns how many events were acknowledged, and the CPU time that the
+// run posts for loadTime. It returns how many events were acknowledged and how much CPU time the
 // server took.
 func (l *load) run() (events int, cpu time.Duration, err error) {
 	before, err := cpuTime(l.to.pid)
@@ -133,14 +131,14 @@ func (l *load) run() (events int, cpu time.Duration, err error) {
 	return events, after - before, nil
 }
 
-// rates are what a load and its yardstick came to: events a second in the round whose ratio is the
-// median, CPU in ms per 1,000 events of all rounds.
+// rates are the results of a load and of its yardstick: events a second in the round whose ratio is
+// the median, and CPU time in ms per 1,000 events of all rounds.
 type rates struct {
 	perSecond, cpu           float64
 	otherPerSecond, otherCPU float64
 }
 
-// measure runs the load and another one in turns, after one of each that does not count.
+// measure runs the load and another one in turns, after one run of each that does not count.
 func (l *load) measure(other func() (events int, cpu time.Duration, err error)) (rates, error) {
 	var per, events, cpu [2][]float64
 	for round := range loadRounds + 1 {
@@ -153,7 +151,7 @@ func (l *load) measure(other func() (events int, cpu time.Duration, err error)) 
 			if round > 0 {
 				per[i] = append(per[i], float64(n)/time.Since(begin).Seconds())
 				events[i] = append(events[i], float64(n))
-				cpu[i] = append(cpu[i], float64(used.Microseconds())) // for one event in µs is for 1,000 in ms
+				cpu[i] = append(cpu[i], float64(used.Microseconds())) // µs per event are ms per 1,000 events
 			}
 		}
 	}
@@ -170,7 +168,7 @@ func sum(list []float64) (total float64) {
 	return total
 }
 
-// cpuTime is what a process has used, in user and system mode.
+// cpuTime returns the CPU time that a process has used, in user and system mode.
 func cpuTime(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// moment is how long the posters of the tests post: long enough for many posts, and nothing depends
-// on how many.
+// moment is how long the posters of the tests post: long enough for many posts. No assertion
+// depends on their number.
 const moment = 20 * time.Millisecond
 
-// What counts is what was answered with 200, and anything else is an error.
+// TestHTTPPosterCountsWhatIsAccepted: posts that were answered with 200 are counted, and any other
+// answer is an error.
 func TestHTTPPosterCountsWhatIsAccepted(t *testing.T) {
 	var accepted atomic.Int64
 	var refuse atomic.Bool
@@ -51,7 +52,8 @@ func TestHTTPPosterCountsWhatIsAccepted(t *testing.T) {
 	}
 }
 
-// What counts is what was acknowledged, and no more is in flight than the window.
+// TestPublisherCountsWhatIsAcknowledged: acknowledged publishes are counted, and no more than the
+// window are in flight.
 func TestPublisherCountsWhatIsAcknowledged(t *testing.T) {
 	client, broker := net.Pipe()
 	defer client.Close()
@@ -83,7 +85,7 @@ func TestPublisherCountsWhatIsAcknowledged(t *testing.T) {
 				t.Errorf("published %q", b)
 			}
 			at := len(b) - len(oneEvent) - 2
-			// All that the window allows, then all acknowledgements at once.
+			// All publishes that the window allows, then all acknowledgements at once.
 			if waiting = append(waiting, 0x40, 2, b[at], b[at+1]); in.Buffered() == 0 {
 				if len(waiting)/4 > p.window {
 					t.Errorf("%d in flight", len(waiting)/4)
@@ -110,7 +112,7 @@ func TestCPUTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		// Work until the kernel has counted some.
+		// Use CPU time until the kernel has counted some.
 		if after, err := cpuTime(os.Getpid()); err != nil || after > before {
 			if err != nil {
 				t.Error(err)

@@ -33,9 +33,10 @@ func main() {
 }
 
 // run measures everything, or only one thing. A figure beyond its bound is no error, because the
-// bounds are for the machine that the README names; a figure that could not be had is one.
+// bounds are for the machine that scripts/bench/README.md names; a figure that could not be
+// measured is one.
 func run(ctx context.Context, only string, pending int) error {
-	// In the tree, not in /tmp, which is often memory: what is measured is a disk.
+	// The directory is in the tree, not in /tmp: a disk is measured, and /tmp is often memory.
 	if err := os.MkdirAll("build", 0o755); err != nil {
 		return err
 	}
@@ -47,7 +48,9 @@ func run(ctx context.Context, only string, pending int) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
+	built := rig.Doing(os.Stderr, "building edgesync and the cloud in a box")
 	bin, err := rig.Build(ctx, dir)
+	built()
 	if err != nil {
 		return err
 	}
@@ -64,13 +67,17 @@ func run(ctx context.Context, only string, pending int) error {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := f(); err != nil {
+		// The table goes to standard output, which may be a file.
+		done := rig.Doing(os.Stderr, "measuring "+what)
+		err := f()
+		done()
+		if err != nil {
 			t.missing(what, err)
 		}
 	}
 	for _, writers := range []int{1, 16, 256} {
-		what := fmt.Sprintf("durable appends/s, writers: %d", writers)
-		measure("appends", what, func() error { return measureAppends(ctx, t, dir, writers) })
+		measure("appends", fmt.Sprintf("durable appends/s, writers: %d", writers),
+			func() error { return measureAppends(ctx, t, dir, writers) })
 	}
 	measure("allocs", "allocations per event, log to wire", func() error { return measureAllocs(ctx, t) })
 
@@ -81,7 +88,9 @@ func run(ctx context.Context, only string, pending int) error {
 		}
 		defer s.cloud.Kill()
 		// The first agent learns the devices.
+		synced := rig.Doing(os.Stderr, "waiting for an agent to sync")
 		a, err := s.start(ctx, s.cloud.GRPC)
+		synced()
 		if err != nil {
 			return err
 		}
@@ -93,7 +102,8 @@ func run(ctx context.Context, only string, pending int) error {
 		measure("wire", "bytes on the wire, draining", func() error { return s.drainWire(ctx) })
 		measure("registry", "memory with "+grouped(manyDevices)+" devices", func() error { return registry(ctx, t, bin, dir, s.nothingMB) })
 		measure("million", grouped(pending)+" pending", func() error { return s.million(ctx, pending) })
-		// Last: what they leave pending is more than the others can wait for.
+		// HTTP and MQTT come last: the others cannot wait until the events that these leave are
+		// gone.
 		measure("http", "posts over HTTP", func() error { return s.http(ctx) })
 		measure("mqtt", "publishes over MQTT", func() error { return s.mqtt(ctx) })
 	}

@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// mqtt measures publishes with QoS 1: acknowledged when they are on flash. The yardstick is
-// mosquitto with its persistence on, which acknowledges what it has in memory; the last line of the
-// output says what that is worth.
+// mqtt measures publishes with QoS 1, which are acknowledged once the event is on flash. The
+// yardstick is mosquitto with persistence, which acknowledges messages that it has in memory; the
+// last line of the output says so.
 func (s *site) mqtt(ctx context.Context) error {
 	a, tokens, err := s.startLoaded(ctx, "mqtt")
 	if err != nil {
@@ -42,15 +42,14 @@ func (s *site) mqtt(ctx context.Context) error {
 		}
 	}
 	if broker != nil {
-		s.t.note(broker.version + " with persistence on: it acknowledges what it has in memory and writes its file " +
-			"every 1,800 s (autosave_interval)\n" +
-			"and at its end, without fsync for a message; a power cut costs what came since. " +
+		s.t.note(broker.version + " with persistence: it acknowledges messages in memory and writes its file every 1,800 s\n" +
+			"(autosave_interval) and at its end, without an fsync for a message; a power cut costs what came since.\n" +
 			"Nobody subscribes here, so it has nothing to keep or to deliver.")
 	}
 	return nil
 }
 
-// publishes measures with a client for each token, each with so many publishes in flight. other is
+// publishes measures with a client for each token, each with window publishes in flight. other is
 // nil if there is no yardstick.
 func (s *site) publishes(ctx context.Context, agent server, other *broker, tokens []string, window int) error {
 	ours, stop, err := publishers(ctx, agent, tokens, window)
@@ -71,8 +70,10 @@ func (s *site) publishes(ctx context.Context, agent server, other *broker, token
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", len(tokens), window)
-	row := line{what: what, measured: r.perSecond, format: "%.0f", noBound: true}
+	row := line{
+		what:     fmt.Sprintf("MQTT QoS 1 publishes/s, %d × %d in flight", len(tokens), window),
+		measured: r.perSecond, format: "%.0f", noBound: true,
+	}
 	cost := line{what: "  CPU of the agent per 1,000 of them, ms", measured: r.cpu, format: "%.2f", noBound: true}
 	if other != nil {
 		row.yardstick, row.of = r.otherPerSecond, "of mosquitto, in memory"
@@ -83,13 +84,13 @@ func (s *site) publishes(ctx context.Context, agent server, other *broker, token
 	return nil
 }
 
-// server is where a load goes.
+// server is the destination of a load.
 type server struct {
 	address string
 	pid     int
 }
 
-// broker is a mosquitto.
+// broker is a mosquitto process.
 type broker struct {
 	server
 	version string
@@ -101,7 +102,7 @@ func mosquitto(ctx context.Context, dir string) (*broker, func(), error) {
 	if err != nil {
 		return nil, nil, errors.New("mosquitto is not installed")
 	}
-	help, _ := exec.CommandContext(ctx, bin, "-h").Output() // ends with an exit code of its own
+	help, _ := exec.CommandContext(ctx, bin, "-h").Output() // -h exits with a code that is no error
 	version, _, _ := bytes.Cut(help, []byte("\n"))
 	address, err := freeAddress()
 	if err != nil {
@@ -110,8 +111,8 @@ func mosquitto(ctx context.Context, dir string) (*broker, func(), error) {
 	_, port, _ := net.SplitHostPort(address)
 	store := filepath.Join(dir, "mosquitto")
 	config := filepath.Join(dir, "mosquitto.conf")
-	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence true\n" +
-		"persistence_location " + store + "/\nuser root\nmax_inflight_messages 200\nlog_type none\n"
+	text := "listener " + port + " 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location " + store +
+		"/\nuser root\nmax_inflight_messages 200\nlog_type none\n"
 	if err := errors.Join(os.MkdirAll(store, 0o755), os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return nil, nil, err
 	}
@@ -139,7 +140,7 @@ func mosquitto(ctx context.Context, dir string) (*broker, func(), error) {
 	}
 }
 
-// publishers connects a client for each token; each will have so many publishes in flight.
+// publishers connects a client for each token; each will have window publishes in flight.
 func publishers(ctx context.Context, to server, tokens []string, window int) (*load, func(), error) {
 	return connect(ctx, to, tokens, func(c net.Conn, token string) (poster, error) {
 		p := &publisher{in: bufio.NewReaderSize(c, 4<<10), out: bufio.NewWriterSize(c, 16<<10), window: window}
@@ -153,7 +154,7 @@ type publisher struct {
 	out         *bufio.Writer
 	window      int
 	packet      []byte
-	at          int // of the id in it
+	at          int // offset of the packet id
 	sent, acked int
 }
 
@@ -176,8 +177,7 @@ func (p *publisher) connect(token string) error {
 	return nil
 }
 
-// postUntil publishes until then and returns how many publishes were acknowledged, which are all
-// that were sent.
+// postUntil publishes until that time, waits for all acknowledgements and returns their number.
 func (p *publisher) postUntil(until time.Time) (int, error) {
 	before := p.acked
 	var ack [4]byte

@@ -38,7 +38,7 @@ func procField(pid int, file, name string) (int64, error) {
 	return 0, fmt.Errorf("/proc/%d/%s has no %s", pid, file, name)
 }
 
-// rss returns the resident memory of a process now and at its highest, in MB (10^6 bytes).
+// rss returns the resident memory of a process, now and at its highest, in MB (10^6 bytes).
 func rss(pid int) (now, highest float64, err error) {
 	a, err := procField(pid, "status", "VmRSS")
 	if err != nil {
@@ -48,7 +48,8 @@ func rss(pid int) (now, highest float64, err error) {
 	return float64(a) / 1e6, float64(b) / 1e6, err
 }
 
-// versionRun is the yardstick for the start: the best of five runs of `edgesync version`, in ms.
+// versionRun measures the yardstick for the start: the best of five runs of `edgesync version`, in
+// ms.
 func versionRun(ctx context.Context, bin string) (ms float64, err error) {
 	for i := range 5 {
 		begin := time.Now()
@@ -66,9 +67,9 @@ func versionRun(ctx context.Context, bin string) (ms float64, err error) {
 // doNothing, as the only argument, makes this program wait for the end of its input.
 const doNothing = "do-nothing"
 
-// nothingRSS is the yardstick for memory: this program, which holds gRPC and net/http too, doing
-// nothing. In MB. (The highest RSS that the kernel reports for a child that has ended is no use: it
-// includes the parent's before the exec.)
+// nothingRSS measures the yardstick for memory, in MB: the resident memory of this program, which
+// links gRPC and net/http too, while it does nothing. (The kernel's highest RSS of an ended child
+// is of no use: it includes the parent's before the exec.)
 func nothingRSS(ctx context.Context) (float64, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -35,7 +35,7 @@ func (p *proxy) accept() {
 	for {
 		from, err := p.listener.Accept()
 		if err != nil {
-			return // closed
+			return // the listener is closed
 		}
 		to, err := net.Dial("tcp", p.target)
 		if err != nil {

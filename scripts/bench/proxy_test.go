@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What passes arrives unchanged and is counted on the right side.
+// TestProxyCounts: bytes pass unchanged and are counted in their direction.
 func TestProxyCounts(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

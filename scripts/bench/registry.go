@@ -22,13 +22,13 @@ const (
 	registryLimit = 2 * time.Minute
 )
 
-// registry measures the memory of an agent whose cloud has very many devices: over the first full
-// sync and the arrival of all attributes, after it, and after a restart from flash without a cloud,
-// which must then know every device and every value. It has a cloud and a data directory of its
-// own.
+// registry measures the memory of an agent whose cloud has very many devices: during the first full
+// sync and the arrival of all attributes, after it, and after a restart from flash without a cloud.
+// The restarted agent must know every device and every value. The measurement has a cloud and a
+// data directory of its own.
 //
-// The cloud pushes the attributes as soon as the sync is over. The agent asks for them too, a few
-// devices a second, which goes on meanwhile.
+// The cloud pushes the attributes as soon as the sync is over. Meanwhile the agent also asks for
+// them, a few devices a second.
 func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothingMB float64) error {
 	dir = filepath.Join(dir, "registry")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -72,10 +72,10 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 		return failure == nil && last.Devices == manyDevices && kept(last, "entityData") >= manyDevices && st.PendingDownlinks == 0
 	})
 	if err != nil {
-		return fmt.Errorf("the cloud's devices and attributes did not come: %w; %d devices, %d messages with attributes (%v)",
-			err, last.Devices, kept(last, "entityData"), failure)
+		return fmt.Errorf("the cloud's devices and attributes did not come: %w; "+
+			"%d devices, %d messages with attributes (%v)", err, last.Devices, kept(last, "entityData"), failure)
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, steadyAfter); err != nil {
 		return err
 	}
 	now, highest, err := rss(a.PID())
@@ -91,7 +91,7 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 	if a, err = start(dead); err != nil {
 		return err
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := pause(ctx, steadyAfter); err != nil {
 		return err
 	}
 	if now, highest, err = rss(a.PID()); err != nil {
@@ -105,7 +105,7 @@ func registry(ctx context.Context, t *table, bin rig.Binaries, dir string, nothi
 	return a.Stop()
 }
 
-// kept is how many messages of a part were kept.
+// kept returns how many messages of a part were kept.
 func kept(s agent.Snapshot, part string) uint64 {
 	for _, p := range s.Parts {
 		if p.Name == part {
@@ -115,14 +115,14 @@ func kept(s agent.Snapshot, part string) uint64 {
 	return 0
 }
 
-// checkAttributes asks the agent, with the token of each device, for its shared attributes, and
-// wants those that the cloud in a box gave it.
+// checkAttributes asks the agent for the shared attributes of each device, with the device's token,
+// and compares them with those that the cloud in a box set.
 func checkAttributes(ctx context.Context, address string, devices []rig.Device) error {
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	for i, d := range devices {
-		url := "http://" + address + "/api/v1/" + d.Token + "/attributes?sharedKeys=attr-1,attr-2,attr-3,attr-4,attr-5"
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+			"http://"+address+"/api/v1/"+d.Token+"/attributes?sharedKeys=attr-1,attr-2,attr-3,attr-4,attr-5", nil)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func checkAttributes(ctx context.Context, address string, devices []rig.Device) 
 			Shared map[string]any `json:"shared"`
 		}
 		err = json.Unmarshal(body, &got)
-		if text := fmt.Sprintf("text %d of the device at place %d", attributesOf, i); err != nil || len(got.Shared) != attributesOf ||
+		if text := fmt.Sprintf("text %d of device %d", attributesOf, i); err != nil || len(got.Shared) != attributesOf ||
 			got.Shared["attr-1"] != float64(i) || got.Shared[fmt.Sprintf("attr-%d", attributesOf)] != text {
 			return fmt.Errorf("after the restart %s is answered %s with %.200q for its attributes", d.Name, res.Status, body)
 		}

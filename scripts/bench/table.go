@@ -13,15 +13,15 @@ type line struct {
 	measured  float64
 	format    string // of measured, bound and yardstick
 	yardstick float64
-	of        string // what the yardstick is; "" = none
-	atLeast   bool   // bound is a lower one
+	of        string // name of the yardstick; "" = none
+	atLeast   bool   // bound is a lower bound
 	bound     float64
 	onRatio   bool // the bound is on measured/yardstick
 	noBound   bool // for information
 }
 
-// table prints lines as they come. It counts those beyond their bound, and what could not be
-// measured.
+// table prints lines as they come. It counts the figures beyond their bounds and those that could
+// not be measured.
 type table struct {
 	out    io.Writer
 	over   int
@@ -53,7 +53,7 @@ func (t *table) add(l line) {
 		}
 		bound = sign + " " + bound
 		verdict = "PASS"
-		// Written so that a measurement that is no number does not pass.
+		// Written so that NaN does not pass.
 		if l.atLeast && !(got >= l.bound) || !l.atLeast && !(got <= l.bound) {
 			verdict = "over"
 			if l.atLeast {
@@ -65,11 +65,11 @@ func (t *table) add(l line) {
 	fmt.Fprintf(t.out, "%-46s %12s %8s  %-16s %-5s %s\n", l.what, num(l.measured), ratio, bound, verdict, against)
 }
 
-// missing says that something could not be measured, and why.
+// missing prints that a figure could not be measured, and why.
 func (t *table) missing(what string, why error) {
 	t.absent++
 	fmt.Fprintf(t.out, "%-46s %12s  %v\n", what, "not measured", why)
 }
 
-// note says what the lines above do not.
+// note prints a remark on the lines above.
 func (t *table) note(text string) { fmt.Fprintln(t.out, text) }

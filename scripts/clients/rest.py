@@ -1,5 +1,7 @@
-"""Drives ThingsBoard's own Python REST client (tb-ce-client) against an agent, as a script of an integrator does. rest_test.go runs it: rest.py URL. It
-prints "ok" when all came as it should; what is left at its end is "py kept" with "py hall" and the relation between them."""
+"""Drives ThingsBoard's own Python REST client (tb-ce-client) against an agent, as a script of an
+integrator does: rest.py URL. The end-to-end test of the REST API runs it. It prints "ok" when
+everything came as it should. At its end "py kept", "py hall" and the relation between them
+remain."""
 
 import json
 import sys
@@ -30,10 +32,10 @@ def refused(what, status, call):
 
 def answer_one_call(token):
     """The device: waits for a call and answers it with its parameters."""
-    with urllib.request.urlopen(f"{URL}/api/v1/{token}/rpc?timeout=20000", timeout=30) as r:
+    with urllib.request.urlopen(f"{URL}/api/v1/{token}/rpc?timeout=20000", timeout=120) as r:
         call = json.load(r)
     body = json.dumps(call["params"]).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{URL}/api/v1/{token}/rpc/{call['id']}", data=body), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{URL}/api/v1/{token}/rpc/{call['id']}", data=body), timeout=120).close()
 
 
 refused("a wrong password", 401, lambda: ThingsboardClient(URL, username="tenant@example.org", password="wrong"))
@@ -63,15 +65,18 @@ expect("attributes", c.get_attributes("DEVICE", did), [])
 
 poll = threading.Thread(target=answer_one_call, args=("py-token-2",))
 poll.start()
-expect("call", c.handle_two_way_device_rpc_request_v2(did, '{"method":"set","params":{"pin":4},"timeout":15000}'), "{'pin': 4}")  # which the client makes of JSON
+# The client prints JSON as a Python literal.
+expect("call", c.handle_two_way_device_rpc_request_v2(did, '{"method":"set","params":{"pin":4},"timeout":60000}'), "{'pin': 4}")
 poll.join()
 
 hall = c.save_asset(model.Asset(name="py hall", type="default"))
 for end in (device, kept):
-    c.save_relation(model.EntityRelation.from_dict({"from": hall.id.to_dict(), "to": end.id.to_dict(), "type": "Contains", "typeGroup": "COMMON"}))
+    c.save_relation(model.EntityRelation.from_dict({
+        "from": hall.id.to_dict(), "to": end.id.to_dict(), "type": "Contains", "typeGroup": "COMMON"}))
 expect("relations", len(c.find_entity_relations_by_from("ASSET", str(hall.id.id))), 2)
 
-alarm = c.save_alarm(model.Alarm(type="hot", originator=device.id, severity="MAJOR", acknowledged=False, cleared=False, name="hot", status="ACTIVE_UNACK"))
+alarm = c.save_alarm(model.Alarm(type="hot", originator=device.id, severity="MAJOR", acknowledged=False, cleared=False,
+                                 name="hot", status="ACTIVE_UNACK"))
 aid = str(alarm.id.id)
 c.ack_alarm(aid)
 c.clear_alarm(aid)

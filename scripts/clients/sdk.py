@@ -1,5 +1,7 @@
-"""Drives ThingsBoard's own Python SDK (tb-mqtt-client) against an agent: what a device, a gateway, a device without credentials and one with new firmware
-do, in the SDK's words. clients_test.go runs it: sdk.py ROLE PORT SECRET. It prints "ready" when the cloud may act, and "ok" when all came as it should."""
+"""Drives ThingsBoard's own Python SDK (tb-mqtt-client) against an agent: sdk.py ROLE PORT SECRET.
+The roles are a device, a gateway, a device without credentials and a device with new firmware. The
+end-to-end test of the MQTT clients runs it. It prints "ready" when the cloud may act, and "ok" when
+everything came as it should."""
 
 import hashlib
 import queue
@@ -10,7 +12,7 @@ from tb_device_mqtt import ProvisionClient, TBDeviceMqttClient
 from tb_gateway_mqtt import TBGatewayMqttClient
 
 ROLE, PORT, SECRET = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-LIMIT = 20  # seconds for anything
+LIMIT = 120  # seconds that each wait may take: long, for machines under load
 TS = 1767225600000
 
 
@@ -33,7 +35,7 @@ def published(what, info):
 
 
 def connect(client):
-    client.connect()  # without its callback, which it sets only after it has begun to connect
+    client.connect()  # without a callback: the SDK sets it only after it has begun to connect
     for _ in range(LIMIT * 20):
         if client.is_connected():
             return
@@ -53,7 +55,7 @@ def device():
         client.send_rpc_reply(request_id, {"did": request["method"]})
 
     client.set_server_side_rpc_request_handler(called)
-    # Many at a time, numbers as strings too; each is waited for only at the end.
+    # Many are sent at a time, some numbers as strings; each is waited for at the end.
     infos = [client.send_telemetry({"ts": TS + n, "values": {"n": n, "text": str(n)}}) for n in range(1, 51)]
     for n, info in enumerate(infos):
         published(f"telemetry {n}", info)
@@ -111,7 +113,8 @@ def provision():
 
 
 def firmware():
-    """SECRET is the token and what is to come: TOKEN:TITLE:SHA256. The SDK writes what it got to a file named TITLE in the working directory."""
+    """SECRET is TOKEN:TITLE:SHA256: the token, then the firmware that will come. The SDK writes the
+    firmware to a file named TITLE in the working directory."""
     token, title, checksum = SECRET.split(":")
     client = TBDeviceMqttClient("127.0.0.1", PORT, token, chunk_size=4096)
     connect(client)

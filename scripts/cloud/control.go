@@ -17,8 +17,8 @@ type stats struct {
 	Connected  bool   `json:"connected"`
 	Pending    int    `json:"pending_downlinks"`
 	Points     uint64 `json:"points"`     // rows of time series written
-	Duplicates uint64 `json:"duplicates"` // of them written before
-	Dropped    uint64 `json:"dropped"`    // acknowledged and not stored, as the server does with what it cannot use
+	Duplicates uint64 `json:"duplicates"` // values for a row that existed already
+	Dropped    uint64 `json:"dropped"`    // acknowledged and not stored, as on the server
 }
 
 func (o *operator) stats() stats {
@@ -29,7 +29,8 @@ func (o *operator) stats() stats {
 	}
 }
 
-// row is one row of a time series in GET /series. Value is a JSON value; JSON texts come as text.
+// row is one row of a time series in GET /series. Value is a JSON value; a stored JSON text comes
+// as a string.
 type row struct {
 	TS     int64 `json:"ts"`
 	Value  any   `json:"value"`

@@ -1,6 +1,13 @@
 // Command cloud is a ThingsBoard cloud for people who have no server: one edge, a few devices with
-// tokens. It prints what arrives, and can be told on its standard input to go away, to stall, to
-// refuse, to rate-limit and to lose acknowledgements (type help).
+// tokens. It prints the uplinks that arrive. Commands on its standard input make it go away, stall,
+// refuse, limit rates and lose acknowledgements; help lists them. With --control the same commands,
+// and what the cloud has stored, are available over HTTP: the demo and the benchmarks use it so.
+//
+//	main.go      flags, listening
+//	operator.go  the commands
+//	show.go      how uplinks are printed
+//	control.go   the HTTP endpoint of --control
+//	tls.go       the certificate of --tls
 package main
 
 import (
@@ -64,7 +71,8 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 		Log: slog.New(slog.NewTextHandler(out, nil)),
 	}), out, stop)
 	o.addEdge(cloudtest.Edge{
-		Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret, Customer: proto.NullUUID, Created: time.Now(),
+		Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret,
+		Customer: proto.NullUUID, Created: time.Now(),
 	})
 	fmt.Printf("routing key: %s\nsecret: %s\nuser: %s password: %s\n", key, secret, cloudtest.AdminName, cloudtest.AdminPassword)
 	for i := range devices {
@@ -104,7 +112,7 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 	return nil
 }
 
-// commands runs the lines of r until it ends; the cloud keeps running then.
+// commands runs the lines of r as commands. The cloud keeps running after the last line.
 func (o *operator) commands(r io.Reader) {
 	sc := bufio.NewScanner(r)
 	for sc.Scan() {

@@ -40,7 +40,7 @@ const maxSeen = 1000
 // maxAttrs bounds the attributes that attrs sets.
 const maxAttrs = 100
 
-// operator carries out commands, from standard input and from the control endpoint. Safe for
+// operator executes commands, from standard input and from the control endpoint. Safe for
 // concurrent use.
 type operator struct {
 	cloud *cloudtest.Cloud
@@ -49,8 +49,8 @@ type operator struct {
 	edge  cloudtest.Edge
 
 	mu     sync.Mutex
-	latest map[proto.UUID]map[string]string // last value of each key, for show
-	timers map[string]*time.Timer           // what ends an away or a stall
+	latest map[proto.UUID]map[string]string // the last value of each key, for show
+	timers map[string]*time.Timer           // each ends an away or a stall
 }
 
 func newOperator(c *cloudtest.Cloud, out *printer, quit func()) *operator {
@@ -75,7 +75,7 @@ func (o *operator) addEdge(e cloudtest.Edge) {
 	o.cloud.Tenant().AddEdge(e)
 }
 
-// addDevice creates a device of the edge; without a token it gets one at random.
+// addDevice creates a device of the edge, with a random token if token is "".
 func (o *operator) addDevice(name, token string) cloudtest.Device {
 	if token == "" {
 		var b [10]byte
@@ -96,15 +96,15 @@ func (o *operator) device(name string) (cloudtest.Device, error) {
 	return cloudtest.Device{}, fmt.Errorf("no device %q", name)
 }
 
-// run carries out one command line and returns what there is to print.
+// run executes one command line and returns the text to print.
 func (o *operator) run(line string) (string, error) {
 	w, err := words(line)
 	if err != nil || len(w) == 0 {
 		return "", err
 	}
 	need := map[string]int{
-		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2, "attrs": 1, "add": 1, "delete": 1,
-		"rename": 2, "show": 1,
+		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2,
+		"attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
@@ -172,20 +172,20 @@ func (o *operator) run(line string) (string, error) {
 	return "", fmt.Errorf("unknown command %q (try help)", w[0])
 }
 
-// sharedAttributes are n attributes of the device at place i of the list by name: "attr-1" is a
-// whole number, the others are texts, all of them different.
+// sharedAttributes returns n attributes for device i of the list by name: "attr-1" is a whole
+// number, the others are texts. No two values are equal.
 func sharedAttributes(i, n int) []*proto.KeyValueProto {
 	kv := []*proto.KeyValueProto{{Key: "attr-1", Type: proto.KeyValueType_LONG_V, LongV: int64(i)}}
 	for k := 2; k <= n; k++ {
 		kv = append(kv, &proto.KeyValueProto{
 			Key: fmt.Sprintf("attr-%d", k), Type: proto.KeyValueType_STRING_V,
-			StringV: fmt.Sprintf("text %d of the device at place %d", k, i),
+			StringV: fmt.Sprintf("text %d of device %d", k, i),
 		})
 	}
 	return kv
 }
 
-// runDevice carries out the commands that name a device.
+// runDevice executes the commands that name a device.
 func (o *operator) runDevice(w []string, d cloudtest.Device) (string, error) {
 	switch w[0] {
 	case "rpc":
@@ -215,7 +215,7 @@ func (o *operator) runDevice(w []string, d cloudtest.Device) (string, error) {
 	return o.show(d), nil
 }
 
-// during switches a fault on and off again after a while; 0s ends it now.
+// during switches a fault on, and off again after the duration in text; 0s switches it off now.
 func (o *operator) during(name, text string, f func(bool)) (string, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
@@ -267,7 +267,8 @@ func words(line string) ([]string, error) {
 	}
 }
 
-// keyValue types a value as JSON would: true, 12, 1.5, {"a":1}, else text.
+// keyValue gives a value the type that JSON gives it (true, 12, 1.5, {"a":1}); anything else is
+// text.
 func keyValue(key, v string) *proto.KeyValueProto {
 	kv := &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_STRING_V, StringV: v}
 	if b, err := strconv.ParseBool(v); err == nil && len(v) > 1 {

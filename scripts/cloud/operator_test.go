@@ -87,7 +87,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// attrs gives every device attributes of its own.
+// TestAttrs: attrs gives every device attributes of its own.
 func TestAttrs(t *testing.T) {
 	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: &bytes.Buffer{}}, func() {})
 	o.addEdge(cloudtest.Edge{Name: "edge", RoutingKey: "k", Secret: "s"})
@@ -97,12 +97,12 @@ func TestAttrs(t *testing.T) {
 	if answer, err := o.run("attrs 3"); err != nil || answer != "6 attributes of 2 devices set" {
 		t.Errorf("got %q, %v", answer, err)
 	}
-	for place, d := range o.cloud.Tenant().Devices() {
+	for i, d := range o.cloud.Tenant().Devices() {
 		number, _, _ := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-1")
 		text, _, _ := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-3")
 		_, _, more := o.cloud.Tenant().Attribute(d.ID, "SHARED_SCOPE", "attr-4")
-		if number.Long != int64(place) || text.Str != fmt.Sprintf("text 3 of the device at place %d", place) || more {
-			t.Errorf("%s at place %d has %v, %q, and a fourth: %v", d.Name, place, number.Long, text.Str, more)
+		if number.Long != int64(i) || text.Str != fmt.Sprintf("text 3 of device %d", i) || more {
+			t.Errorf("%s, device %d, has %v, %q, and a fourth: %v", d.Name, i, number.Long, text.Str, more)
 		}
 	}
 }

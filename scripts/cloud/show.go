@@ -78,7 +78,7 @@ func valueText(v *proto.KeyValueProto) string {
 	return strconv.Quote(v.StringV)
 }
 
-// show is what arrived of a device since the start: the last value of each key.
+// show returns what arrived from a device since the start: the last value of each key.
 func (o *operator) show(d cloudtest.Device) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

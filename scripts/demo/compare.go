@@ -9,7 +9,7 @@ import (
 	"edgesync/scripts/internal/rig"
 )
 
-// comparison is what came of comparing one time series of the cloud with the file.
+// comparison is the result of comparing one time series of the cloud with the file.
 type comparison struct {
 	Rows       int // of the file that the cloud has with the right value
 	Duplicates int // writes beyond the first
@@ -19,12 +19,12 @@ type comparison struct {
 	Disorder   []string
 }
 
-// ok tells whether the cloud has exactly the file, in its order.
+// ok reports whether the cloud has exactly the rows of the file, in the order of the file.
 func (c *comparison) ok() bool {
 	return len(c.Missing)+len(c.Wrong)+len(c.Extra)+len(c.Disorder) == 0
 }
 
-// problems lists everything found, the worst first.
+// problems lists all differences, the worst first.
 func (c *comparison) problems() []string {
 	var all []string
 	for _, l := range [][]string{c.Missing, c.Wrong, c.Extra, c.Disorder} {
@@ -33,9 +33,9 @@ func (c *comparison) problems() []string {
 	return all
 }
 
-// compare sets the rows of one key beside the readings of a station. Both are sorted by time;
-// arrivals are the timestamps in the order in which the cloud first got them, which must be that of
-// the file: a station speaks in order, and so order is kept.
+// compare compares the rows of one key with the readings of a station, both sorted by time.
+// arrivals are the timestamps in the order in which the cloud first got them. A station posts in
+// order, so this must be the order of the file.
 func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	var c comparison
 	name := s.Name + ", " + s.Keys[key]
@@ -67,8 +67,8 @@ func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	}
 	for i := 1; i < len(arrivals); i++ {
 		if arrivals[i] < arrivals[i-1] {
-			c.Disorder = append(c.Disorder,
-				fmt.Sprintf("%s: the row of %s arrived behind that of %s", name, stamp(arrivals[i]), stamp(arrivals[i-1])))
+			c.Disorder = append(c.Disorder, fmt.Sprintf("%s: the row of %s arrived behind that of %s", name,
+				stamp(arrivals[i]), stamp(arrivals[i-1])))
 		}
 	}
 	if n := len(s.Readings) - len(c.Missing) + len(c.Extra); len(arrivals) != n {
@@ -77,8 +77,8 @@ func compare(s *Station, key int, rows []rig.Row, arrivals []int64) comparison {
 	return c
 }
 
-// sameValue compares JSON values: numbers as numbers, because 39.0 may come back as 39, and
-// anything else by type and content.
+// sameValue compares JSON values: numbers as numbers, because 39.0 may come back as 39, and other
+// values by type and content.
 func sameValue(file string, cloud json.RawMessage) bool {
 	if want, err := strconv.ParseFloat(file, 64); err == nil {
 		got, err := strconv.ParseFloat(string(cloud), 64)

@@ -19,7 +19,7 @@ var station = &Station{
 	},
 }
 
-// stored is what a cloud holds that got everything once.
+// stored returns the rows and arrivals of a cloud that got everything once.
 func stored(key int) ([]rig.Row, []int64) {
 	var rows []rig.Row
 	var arrivals []int64
@@ -46,9 +46,10 @@ func TestCompareFindsEachFault(t *testing.T) {
 		{"strings all there", 1, func(*world) {}, "", 0},
 		{"39 for 39.0", 0, func(w *world) { w.rows[0].Value = json.RawMessage("39") }, "", 0},
 		{"duplicates", 0, func(w *world) { w.rows[0].Writes, w.rows[2].Writes = 3, 2 }, "", 3},
-		{"first row missing", 0, func(w *world) {
-			w.rows, w.arrivals = w.rows[1:], w.arrivals[1:]
-		}, "the row of 1970-01-01 00:00 is missing", 0},
+		{
+			"first row missing", 0, func(w *world) { w.rows, w.arrivals = w.rows[1:], w.arrivals[1:] },
+			"the row of 1970-01-01 00:00 is missing", 0,
+		},
 		{"middle row missing", 0, func(w *world) {
 			w.rows = append(w.rows[:1:1], w.rows[2])
 			w.arrivals = []int64{1000, 3000}
@@ -57,9 +58,10 @@ func TestCompareFindsEachFault(t *testing.T) {
 		{"nothing there", 0, func(w *world) { *w = world{} }, "is missing", 0},
 		{"wrong number", 0, func(w *world) { w.rows[1].Value = json.RawMessage("-1.4") }, "is -1.5 in the file and -1.4 in the cloud", 0},
 		{"number became a string", 0, func(w *world) { w.rows[1].Value = json.RawMessage(`"-1.5"`) }, `and "-1.5" in the cloud`, 0},
-		{"wrong string", 1, func(w *world) {
-			w.rows[1].Value = json.RawMessage(`"snow"`)
-		}, `is "sun" in the file and "snow" in the cloud`, 0},
+		{
+			"wrong string", 1, func(w *world) { w.rows[1].Value = json.RawMessage(`"snow"`) },
+			`is "sun" in the file and "snow" in the cloud`, 0,
+		},
 		{"string became a number", 1, func(w *world) { w.rows[1].Value = json.RawMessage(`1`) }, `and 1 in the cloud`, 0},
 		{"value not JSON", 1, func(w *world) { w.rows[1].Value = nil }, `is "sun" in the file`, 0},
 		{"extra row", 0, func(w *world) {
@@ -136,9 +138,10 @@ func TestIdentityFindsWhatDoesNotAddUp(t *testing.T) {
 	}{
 		{"one vanished", func(s *agent.Snapshot) { s.Deployed-- }, "accepted is 105, but"},
 		{"one too many", func(s *agent.Snapshot) { s.Deployed++ }, "accepted is 105, but"},
-		{"fewer than posted", func(s *agent.Snapshot) {
-			s.Accepted, s.Deployed = 99, 99
-		}, "100 events were answered with 200, and accepted is 99"},
+		{
+			"fewer than posted", func(s *agent.Snapshot) { s.Accepted, s.Deployed = 99, 99 },
+			"100 events were answered with 200, and accepted is 99",
+		},
 		{"dropped", func(s *agent.Snapshot) { s.Dropped, s.Deployed = 1, 104 }, "dropped 1, dead 0, damaged 0"},
 		{"dead", func(s *agent.Snapshot) { s.Dead, s.Deployed = 1, 104 }, "dropped 0, dead 1, damaged 0"},
 		{"damaged", func(s *agent.Snapshot) { s.Damaged, s.Deployed = 1, 104 }, "dropped 0, dead 0, damaged 1"},

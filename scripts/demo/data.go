@@ -18,14 +18,14 @@ type Reading struct {
 	Values []string
 }
 
-// Station is a device with what it has to say, sorted by time.
+// Station is a device with its readings, sorted by time.
 type Station struct {
 	Name     string
 	Keys     []string
 	Readings []Reading
 }
 
-// source says how to read one file: which column is the time, and how it is written.
+// source describes how to read one file: which column is the time, and how the time is written.
 type source struct {
 	name, file, layout string
 	timeColumn         string
@@ -96,7 +96,7 @@ func (src source) load() (Station, error) {
 			if i == timeColumn {
 				continue
 			}
-			// A number goes out exactly as the file writes it.
+			// A number is posted exactly as the file writes it.
 			if _, err := strconv.ParseFloat(v, 64); err != nil {
 				v = strconv.Quote(v)
 			}

@@ -1,8 +1,9 @@
-// Demo shows the main job of edgesync on real measurements and proves at the end that nothing was
+// Demo shows the main job of edgesync on real measurements, and checks at the end that nothing was
 // lost.
 //
-//	stations ──HTTP──> edgesync (own process) ──gRPC──> cloud in a box (own process)
-//	    └── repeat a post until it is answered 200         └── asked for every row at the end
+//	stations ──HTTP──> edgesync (process, real configuration) ──gRPC──> cloud in a box (process)
+//	    └── repeat a post until it is answered with 200                       └── asked for every
+//	                                                                              row at the end
 //
 // Three stations post 18,979 readings with their own timestamps. The link to the cloud is cut for a
 // while, the agent is killed with SIGKILL and started again. Then every time series of the cloud is
@@ -10,9 +11,16 @@
 // add up: accepted = deployed + pending + dropped + dead + damaged. It exits with 0 only if both
 // hold.
 //
-// A station repeats a post whose answer it did not get, and the agent repeats what the cloud did
-// not acknowledge: each reading arrives at least once. The cloud writes a repeated row over itself;
-// the demo counts them.
+// A station repeats a post whose answer it did not get, and the agent repeats events that the cloud
+// did not acknowledge: each reading arrives at least once. The cloud writes a repeated row over the
+// same row; the demo counts these duplicates.
+// # Files
+//
+//	main.go     building, rounds, the report at the end
+//	round.go    one round: processes, faults, the check of the counters
+//	station.go  what posts the readings of one station
+//	compare.go  the comparison of a time series with its file; data.go the files
+//	screen.go   the chart and the lines on the terminal
 //
 // # Data
 //

@@ -49,8 +49,9 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "building edgesync and the cloud in a box …")
+	built := rig.Doing(out, "building edgesync and the cloud in a box")
 	bin, err := rig.Build(ctx, dir)
+	built()
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return err
@@ -73,7 +74,7 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 		var res *result
 		res, err = r.run(ctx, stations)
 		r.screen.end()
-		if ctx.Err() != nil { // Ctrl-C ends demo-forever, and spoils the ordinary demo
+		if ctx.Err() != nil { // Ctrl-C ends demo-forever normally and fails the ordinary demo
 			err = nil
 			if !forever {
 				err = errors.New("interrupted")
@@ -98,7 +99,7 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 	}
 	_ = os.Remove(bin.Agent)
 	_ = os.Remove(bin.Cloud)
-	_ = os.Remove(dir) // stays when a round left its logs
+	_ = os.Remove(dir) // fails if a round left its logs, which is intended
 	if forever {
 		fmt.Fprintf(out, "\n%d rounds, %s readings, %d cuts, %d kills, %s duplicates\n",
 			sum.rounds, thousands(uint64(sum.readings)), sum.cuts, sum.kills, thousands(uint64(sum.duplicates)))
@@ -106,7 +107,7 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 	return err
 }
 
-// totals of all rounds.
+// totals are the sums over all rounds.
 type totals struct {
 	rounds, readings, cuts, kills, duplicates int
 }
@@ -126,13 +127,13 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// report prints what the round proves.
+// report prints the result of a round.
 func report(out io.Writer, r *result) {
 	f := r.Final
 	fmt.Fprintf(out, "\n  sent       %s readings in %s posts, of which %s had to be repeated\n",
 		thousands(uint64(r.Readings)), thousands(uint64(r.Posts)), thousands(uint64(r.Repeats)))
-	fmt.Fprintf(out, "  faults     link cut %s, agent killed with SIGKILL %s, backlog at most %s\n",
-		times(r.Cuts), times(r.Kills), thousands(r.MaxBacklog))
+	fmt.Fprintf(out, "  faults     link cut %s, agent killed with SIGKILL %s, backlog at most %s\n", times(r.Cuts),
+		times(r.Kills), thousands(r.MaxBacklog))
 	fmt.Fprintf(out, "  identity   accepted %s = deployed %s + pending %s + dropped %s + dead %s + damaged %s\n",
 		thousands(f.Accepted), thousands(f.Deployed), thousands(f.Pending), thousands(f.Dropped), thousands(f.Dead), thousands(f.Damaged))
 	fmt.Fprintf(out, "  compared   %d time series row by row, in order: %s of %s values equal to the files\n",

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	sendingTime = 20 * time.Second // of the stations
+	sendingTime = 20 * time.Second // how long the stations take
 	drainLimit  = 90 * time.Second // from the last post to an empty queue
 	deadTime    = time.Second      // between SIGKILL and the next start
 )
@@ -47,7 +47,7 @@ func randomFaults(r *rand.Rand) []fault {
 		case 0:
 			lasts := time.Duration(1+r.IntN(5)) * time.Second
 			faults = append(faults, fault{at: at, command: fmt.Sprintf("away %v", lasts), lasts: lasts})
-			if r.IntN(2) == 0 { // one into the cut
+			if r.IntN(2) == 0 { // one kill during the cut
 				faults = append(faults, fault{at: at + lasts/2})
 			}
 			at += lasts
@@ -64,7 +64,7 @@ func randomFaults(r *rand.Rand) []fault {
 	return faults
 }
 
-// result is what a round proves.
+// result is the outcome of a round.
 type result struct {
 	Final      agent.Snapshot
 	Readings   int
@@ -73,17 +73,17 @@ type result struct {
 	Series     int
 	Rows       int // values compared and found equal
 	Values     int // values that the files have
-	Duplicates int // readings that the cloud got more than once, counted by write
+	Duplicates int // writes of readings beyond the first
 	Cuts       int
 	Kills      int
 	MaxBacklog uint64
 	Problems   []string
 }
 
-// lostNothing tells whether the round is a success.
+// lostNothing reports whether the round is a success.
 func (r *result) lostNothing() bool { return len(r.Problems) == 0 }
 
-// round is one run of the story. The goroutine of run owns it.
+// round is one round of the demo. The goroutine of run owns it.
 type round struct {
 	bin     rig.Binaries
 	dir     string
@@ -95,7 +95,7 @@ type round struct {
 	result  result
 }
 
-// run plays the story. An error means that it could not be played to its end.
+// run plays the round. An error means that it could not be played to its end.
 func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -178,7 +178,7 @@ func (r *round) startAgent(ctx context.Context) error {
 	return nil
 }
 
-// story lets the faults happen while the stations send, until all stations are done.
+// story makes the faults happen while the stations send, and returns when all stations are done.
 func (r *round) story(ctx context.Context, finished <-chan error, stations int) error {
 	begin := time.Now()
 	faults := r.faults
@@ -248,7 +248,7 @@ func (r *round) happen(ctx context.Context, f fault) error {
 		r.screen.link(false, "cut")
 		r.screen.say("the link to the cloud is cut for %v", f.lasts)
 	default:
-		r.screen.say("the cloud is told: %s", f.command)
+		r.screen.say("command to the cloud: %s", f.command)
 	}
 	return r.cloud.Command(ctx, f.command)
 }
@@ -269,7 +269,7 @@ func (r *round) drain(ctx context.Context) error {
 	return nil
 }
 
-// judge compares what the cloud has with the files and adds up the agent's counters.
+// judge compares the cloud's rows with the files and adds up the agent's counters.
 func (r *round) judge(ctx context.Context, stations []Station, devices []rig.Device) error {
 	for i := range stations {
 		s := &stations[i]
@@ -296,8 +296,8 @@ func (r *round) judge(ctx context.Context, stations []Station, devices []rig.Dev
 	return nil
 }
 
-// identity returns what is wrong with the agent's counters; posted is how many events were answered
-// with 200 at least.
+// identity returns what is wrong with the agent's counters. posted is how many events, at least,
+// were answered with 200.
 func identity(s agent.Snapshot, posted uint64) []string {
 	var p []string
 	if sum := s.Deployed + s.Pending + s.Dropped + s.Dead + s.Damaged; s.Accepted != sum {
@@ -315,7 +315,7 @@ func identity(s agent.Snapshot, posted uint64) []string {
 // cleanUp removes the directory of a round, or keeps its logs when it failed.
 func (r *round) cleanUp(failed bool) (kept string) {
 	if failed {
-		_ = os.Remove(r.path("config.toml")) // the logs are what helps
+		_ = os.Remove(r.path("config.toml")) // it holds a secret, and the logs suffice
 		return r.dir
 	}
 	_ = os.RemoveAll(r.dir)

@@ -35,21 +35,21 @@ const (
 
 // column is half a second of the chart.
 type column struct {
-	backlog uint64 // the most seen; that of the column before until a status comes
+	backlog uint64 // the highest seen; until a status comes, the previous column's
 	seen    bool
 	colour  string
 	mark    string
 }
 
-// screen shows what happens: redrawn in place on a terminal, line by line elsewhere. Safe for
+// screen shows the progress: redrawn in place on a terminal, line by line elsewhere. Safe for
 // concurrent use.
 type screen struct {
 	out  io.Writer
-	live bool // a terminal that can redraw
+	live bool // the output is a terminal and can be redrawn
 	head string
 
 	mu       sync.Mutex
-	begun    time.Time // the clock of the story
+	begun    time.Time // when the clock of the story started
 	senders  []*sender
 	readings int
 	status   agent.Snapshot
@@ -67,7 +67,7 @@ func newScreen(out io.Writer, live bool, head string) *screen {
 	return &screen{out: out, live: live, head: head, begun: time.Now()}
 }
 
-// isTerminal tells whether f can be drawn on and nobody asked for plain output.
+// isTerminal reports whether f is a terminal and no variable asks for plain output.
 func isTerminal(f *os.File) bool {
 	if os.Getenv("CI") != "" || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
 		return false
@@ -76,7 +76,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// begin tells the screen what will be sent.
+// begin starts the picture, with the stations and the number of readings that they will send.
 func (s *screen) begin(senders []*sender, readings int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *screen) say(format string, args ...any) {
 	}
 }
 
-// link and killed say how the world stands, with a mark for the chart.
+// link and killed set whether the link and the agent are up, with a mark for the chart.
 func (s *screen) link(up bool, mark string) { s.change(func() { s.down = !up }, mark) }
 
 func (s *screen) killed(dead bool, mark string) { s.change(func() { s.dead = dead }, mark) }
@@ -120,12 +120,12 @@ func (s *screen) maxBacklog() uint64 {
 	return s.highest
 }
 
-// watch asks the agent how it is until the context ends, and draws.
+// watch asks the agent for its status and draws, until the context ends.
 func (s *screen) watch(ctx context.Context, bin, config string) {
 	answers := make(chan agent.Snapshot)
 	go func() {
 		for ctx.Err() == nil {
-			// While the agent is dead its files are read, which is just what a user would get.
+			// While the agent is dead the status comes from its files, as it does for a user.
 			if st, err := rig.Status(ctx, bin, config); err == nil {
 				select {
 				case answers <- st:
@@ -161,7 +161,7 @@ func (s *screen) watch(ctx context.Context, bin, config string) {
 	}
 }
 
-// show takes a new status.
+// show adopts a new status.
 func (s *screen) show(st agent.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,7 +174,7 @@ func (s *screen) show(st agent.Snapshot) {
 	}
 }
 
-// advance brings the chart up to the clock.
+// advance appends columns to the chart up to the present.
 func (s *screen) advance() {
 	for n := int(time.Since(s.begun)/chartStep) + 1; len(s.chart) < n; {
 		var c column
@@ -213,14 +213,14 @@ func (s *screen) posted() (n int64) {
 	return n
 }
 
-// draw writes the whole picture over the last one. The caller holds the lock.
+// draw draws the whole picture over the last one. The caller holds the lock.
 func (s *screen) draw() {
 	lines := s.lines()
 	var b strings.Builder
 	if s.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", s.drawn)
 	} else {
-		b.WriteString("\x1b[?25l") // the cursor only flickers
+		b.WriteString("\x1b[?25l") // hide the cursor, which would flicker
 	}
 	for _, l := range lines {
 		b.WriteString("\r\x1b[2K")
@@ -241,7 +241,7 @@ func (s *screen) end() {
 	}
 }
 
-// lines is the picture, always with the same number of lines and none wider than 78 columns.
+// lines returns the picture, always with the same number of lines and none wider than 78 columns.
 func (s *screen) lines() []string {
 	link := paint(green, "───── link ─────")
 	if s.down {
@@ -259,8 +259,8 @@ func (s *screen) lines() []string {
 		"  stations ──HTTP── " + box + " " + link + " cloud" +
 			fmt.Sprintf("     %s", paint(s.stateColour(), "● "+strings.ToUpper(s.stateName()))),
 		"",
-		fmt.Sprintf("  posted   %s %7s of %s",
-			bar(posted, int64(s.readings), 40, green), thousands(uint64(posted)), thousands(uint64(s.readings))),
+		fmt.Sprintf("  posted   %s %7s of %s", bar(posted, int64(s.readings), 40, green), thousands(uint64(posted)),
+			thousands(uint64(s.readings))),
 		fmt.Sprintf("  in cloud %s %7s", bar(int64(s.status.Deployed), int64(s.readings), 40, blue), thousands(s.status.Deployed)),
 		"",
 		fmt.Sprintf("  backlog %s, at most %s", paint(bold, thousands(s.status.Pending)), thousands(s.highest)),
@@ -279,7 +279,7 @@ func (s *screen) lines() []string {
 
 var eighths = []rune(" ▁▂▃▄▅▆▇█")
 
-// bars is the chart of the backlog: chartRows rows, and one with the marks.
+// bars returns the chart of the backlog: chartRows rows, and one with the marks.
 func (s *screen) bars() []string {
 	chart := s.chart
 	if len(chart) > columns {
@@ -318,7 +318,7 @@ func (s *screen) bars() []string {
 	return append(rows, paint(dim, string(marks)))
 }
 
-// bar is a horizontal bar of that many columns.
+// bar returns a horizontal bar of that many columns.
 func bar(n, of int64, width int, colour string) string {
 	full := 0
 	if of > 0 {
@@ -329,7 +329,7 @@ func bar(n, of int64, width int, colour string) string {
 
 func paint(colour, text string) string { return "\x1b[" + colour + "m" + text + "\x1b[" + plain + "m" }
 
-// clip bounds a line by columns, each character taken as one.
+// clip cuts a line at that many columns; each character counts as one.
 func clip(text string, width int) string {
 	if r := []rune(text); len(r) > width {
 		return string(r[:width-1]) + "…"

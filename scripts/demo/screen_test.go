@@ -14,8 +14,8 @@ import (
 
 var escape = regexp.MustCompile("\x1b\\[[0-9;?]*[a-zA-Z]")
 
-// The picture always has the same height and fits into 78 columns, and the chart falls again when
-// the backlog does.
+// TestPictureKeepsItsSize: the picture always has the same height and fits into 78 columns, and the
+// chart falls when the backlog falls.
 func TestPictureKeepsItsSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

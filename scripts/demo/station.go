@@ -13,8 +13,8 @@ import (
 // largestPost is how many readings a station puts into one array when it has fallen behind.
 const largestPost = 200
 
-// sender posts the readings of one station over HTTP, at a steady pace, and repeats each post until
-// it is answered with 200. The goroutine of run owns it, but for the counters.
+// sender posts the readings of one station over HTTP at a steady pace and repeats each post until
+// it is answered with 200. The goroutine of run owns everything but the counters.
 type sender struct {
 	station *Station
 	token   string
@@ -26,8 +26,8 @@ type sender struct {
 	repeats atomic.Int64 // posts that had to be repeated
 }
 
-// run sends everything within about the given time, if the agent lets it. An error means that the
-// agent refused a post for good.
+// run sends all readings within about the given time, if the agent keeps up. An error means that
+// the agent refused a post for good.
 func (s *sender) run(ctx context.Context, over time.Duration) error {
 	begin := time.Now()
 	all := s.station.Readings
@@ -44,7 +44,7 @@ func (s *sender) run(ctx context.Context, over time.Duration) error {
 		if due <= next {
 			continue
 		}
-		// Every other post is a single reading; the one after it brings what has come together
+		// Every other post is a single reading. The next one brings all readings that became due
 		// meanwhile.
 		n := 1
 		body = body[:0]
@@ -84,8 +84,8 @@ func (s *sender) deliver(ctx context.Context, body []byte) error {
 		case err == nil && status < 500:
 			return fmt.Errorf("%s: the agent refused a post with %d %.200q", s.station.Name, status, text)
 		}
-		// No connection, a connection that broke, or 503: whether the readings were taken is
-		// unknown, so they go out again.
+		// No connection, a broken connection, or 503: it is unknown whether the readings were
+		// accepted, so they are sent again.
 		s.repeats.Add(1)
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A station whose posts fail in every way that can be survived repeats them, loses nothing and
-// keeps its order.
+// TestStationRepeatsUntilAccepted: a station whose posts fail in every temporary way repeats them,
+// loses nothing and keeps the order.
 func TestStationRepeatsUntilAccepted(t *testing.T) {
 	s := &Station{Name: "test", Keys: []string{"v"}}
 	for i := range 300 {

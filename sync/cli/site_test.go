@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -16,10 +15,12 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
+	"edgesync/sync/cloudtest/rig"
 	"edgesync/sync/status"
 )
 
-// asAgent makes the test binary be the agent, so that tests can kill a real process of exactly this code.
+// asAgent makes the test binary be the agent, so that tests can kill a real process of exactly this
+// code.
 const asAgent = "TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// site is a cloud in a box on a real port and a place for agents.
+// site is a cloud in a box on a real port, and a data directory for agents.
 type site struct {
 	*testing.T
 	cloud  *cloudtest.Cloud
@@ -50,10 +51,16 @@ func newSite(t *testing.T, dir string) *site {
 	s := &site{T: t, dir: dir, cloud: cloudtest.New(cloudtest.Options{})}
 	tenant := s.cloud.Tenant()
 	tenant.SetWidgetTypes(20)
-	s.edge = cloudtest.Edge{ID: tenant.NewID(), Name: "edge", Type: "default", RoutingKey: "key", Secret: "s3cr3t-of-the-edge", Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour)}
+	s.edge = cloudtest.Edge{
+		ID: tenant.NewID(), Name: "edge", Type: "default", RoutingKey: "key",
+		Secret: "s3cr3t-of-the-edge", Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour),
+	}
 	tenant.AddEdge(s.edge)
 	for i := range 3 {
-		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: fmt.Sprint("station ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("token-", i)})
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+			ID: tenant.NewID(), Name: fmt.Sprint("station ", i),
+			CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("token-", i),
+		})
 	}
 	s.listen("127.0.0.1:0")
 	t.Cleanup(s.cloud.Stop)
@@ -72,26 +79,19 @@ func (s *site) listen(addr string) {
 	go s.cloud.Serve(lis)
 }
 
-// eventually polls, because other processes tell nothing when they change.
+const patience = rig.Patience
+
 func (s *site) eventually(what string, ok func() bool) {
 	s.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
-		if ok() {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.Fatalf("waited too long: %s", what)
-		}
-	}
+	rig.Eventually(s.T, what, ok)
 }
 
 func (s *site) writeConfig(secret string) {
 	s.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.config = filepath.Join(s.TempDir(), "config.toml")
-	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
+	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n"+
+		"[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
 		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s", s.dir, host, port, secret, s.extra)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)
@@ -121,17 +121,18 @@ func (s *site) start() *running {
 	if s.config == "" {
 		s.writeConfig(s.edge.Secret)
 	}
-	r := &running{site: s, cmd: s.command("run"), log: new(bytes.Buffer), done: make(chan error, 1)}
-	r.cmd.Stderr = r.log
-	if err := r.cmd.Start(); err != nil {
+	r := &running{site: s}
+	cmd := s.command("run")
+	cmd.Stderr = &r.log
+	var err error
+	if r.Process, err = rig.StartProcess("the agent", cmd); err != nil {
 		s.Fatal(err)
 	}
-	go func() { r.done <- r.cmd.Wait() }()
-	s.Cleanup(func() { r.cmd.Process.Kill() })
+	s.Cleanup(r.Kill)
 	s.eventually("the agent says where its door is", func() bool {
 		select {
-		case err := <-r.done:
-			s.Fatalf("the agent ended: %v\n%s", err, r.log)
+		case <-r.Done():
+			s.Fatalf("the agent ended: %v\n%s", r.Err(), &r.log)
 		default:
 		}
 		snap, err := status.Fetch(s.dir)
@@ -173,7 +174,8 @@ func (s *site) mustBeNamed(name string) cloudtest.Device {
 // arrived waits until the cloud has so many rows of a key.
 func (s *site) arrived(d cloudtest.Device, key string, rows int) {
 	s.Helper()
-	s.eventually(fmt.Sprintf("%d rows of %s of %s", rows, key, d.Name), func() bool { return len(s.cloud.Tenant().Series(d.ID, key)) == rows })
+	s.eventually(fmt.Sprintf("%d rows of %s of %s", rows, key, d.Name),
+		func() bool { return len(s.cloud.Tenant().Series(d.ID, key)) == rows })
 }
 
 func (s *site) share(d cloudtest.Device, key string, value bool) {
@@ -183,15 +185,9 @@ func (s *site) share(d cloudtest.Device, key string, value bool) {
 // running is an agent process.
 type running struct {
 	*site
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	*rig.Process
+	log  rig.Log
 	http string
-	done chan error
-}
-
-func (r *running) kill() {
-	r.cmd.Process.Kill()
-	<-r.done
 }
 
 func (r *running) snapshot() agent.Snapshot {
@@ -204,7 +200,7 @@ func (r *running) snapshot() agent.Snapshot {
 
 // post returns the status of a telemetry post, 0 if there was none.
 func post(addr, token, body string) (int, http.Header) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: patience}
 	res, err := client.Post("http://"+addr+"/api/v1/"+token+"/telemetry", "application/json", strings.NewReader(body))
 	if err != nil {
 		return 0, nil
@@ -217,6 +213,7 @@ func post(addr, token, body string) (int, http.Header) {
 func balanced(t *testing.T, s agent.Snapshot) {
 	t.Helper()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted,
+			s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }

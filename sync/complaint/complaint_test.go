@@ -68,7 +68,7 @@ func TestNoSubjectHidesAnother(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	l, read := lines(time.Minute)
 	for n := range 10 * maxKept {
-		l.Warn(start.Add(time.Duration(n)), "refused", fmt.Sprint("device ", n), strings.Repeat("x", 10*maxReason))
+		l.Warn(start.Add(time.Duration(n)*time.Minute), "refused", fmt.Sprint("device ", n), strings.Repeat("x", 10*maxReason))
 	}
 	if len(read()) != 10*maxKept || len(l.kept) != maxKept {
 		t.Errorf("%d pairs are kept, want %d", len(l.kept), maxKept)
@@ -78,7 +78,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%q: %d bytes of a reason are kept", p.subject, len(k.reason))
 		}
 	}
-	l.Warn(start, "refused", fmt.Sprint("device ", 10*maxKept-1), strings.Repeat("x", 10*maxReason))
+	l.Warn(start.Add((10*maxKept-1)*time.Minute), "refused", fmt.Sprint("device ", 10*maxKept-1), strings.Repeat("x", 10*maxReason))
 	expect(t, read()) // the newest are those that are kept
 }
 
@@ -89,5 +89,68 @@ func TestArgumentsOfTheCallerStay(t *testing.T) {
 	l.Warn(start, "refused", "d", "r", args...)
 	if got := args[:4][2]; got != nil {
 		t.Errorf("the caller's array now holds %v", got)
+	}
+}
+
+// A subject whose reason is another each time has its few lines, and the next subject has one at once.
+func TestAChangingReasonFillsNoLog(t *testing.T) {
+	l, read := lines(time.Minute)
+	for n := range 10000 {
+		l.Warn(start, "refused", "hostile", fmt.Sprint("byte ", n))
+	}
+	l.Warn(start, "refused", "quiet", "full")
+	expect(t, read(),
+		`msg=refused device=hostile reason="byte 0"`, `msg=refused device=hostile reason="byte 1"`,
+		`msg=refused device=hostile reason="byte 2"`, "msg=refused device=quiet reason=full")
+	l.Warn(start.Add(time.Minute), "refused", "hostile", "byte 2")
+	expect(t, read(), `msg=refused device=hostile reason="byte 2" repeated=9997`)
+}
+
+// Subjects whose reasons change leave lines of their kind for others.
+func TestChangingReasonsHideNobody(t *testing.T) {
+	l, read := lines(time.Minute)
+	for n := range 1000 {
+		l.Warn(start, "refused", fmt.Sprint("hostile ", n%3), fmt.Sprint("byte ", n))
+	}
+	if got := read(); len(got) != 3+linesAgain {
+		t.Errorf("%d lines, want %d", len(got), 3+linesAgain)
+	}
+	l.Warn(start, "refused", "quiet", "full")
+	if got := read(); len(got) != 1 || !strings.HasPrefix(got[0], "msg=refused device=quiet reason=full") {
+		t.Errorf("logged %q", got)
+	}
+}
+
+// A thousand subjects have the lines of their kind, the rest are counted, and another kind has its own
+// lines. Old subjects that come again count as well.
+func TestManySubjectsFillNoLog(t *testing.T) {
+	l, read := lines(time.Minute)
+	for n := range 1000 {
+		l.Warn(start, "refused", fmt.Sprint("device ", n), "full")
+	}
+	if got := read(); len(got) != linesOfKind {
+		t.Errorf("%d lines, want %d", len(got), linesOfKind)
+	}
+	l.Warn(start, "slow", "device 999", "")
+	expect(t, read(), `msg=slow device="device 999"`)
+	later := start.Add(time.Minute)
+	l.Warn(later, "refused", "device 999", "full")
+	expect(t, read(), `msg=refused device="device 999" reason=full left_out=992`)
+	for n := range 1000 {
+		l.Warn(later, "refused", fmt.Sprint("device ", n), "full")
+	}
+	if got := read(); len(got) != linesOfKind-1 {
+		t.Errorf("%d lines in the second interval, want %d", len(got), linesOfKind-1)
+	}
+}
+
+// A program with endless kinds keeps the latest.
+func TestKindsAreBounded(t *testing.T) {
+	l, _ := lines(time.Minute)
+	for n := range 10 * maxKinds {
+		l.Warn(start.Add(time.Duration(n)), fmt.Sprint("kind ", n), "", "")
+	}
+	if len(l.kinds) != maxKinds {
+		t.Errorf("%d kinds are kept, want %d", len(l.kinds), maxKinds)
 	}
 }

@@ -31,8 +31,8 @@
 //     evicted, of the host with the most such connections first (slots.go).
 //   - What has come over a device's connection is handled, even if the device connects again before
 //     it was read.
-//   - A right token is never refused because of wrong ones from the same address (limit.go). Tokens
-//     appear in no log and no answer.
+//   - No more guesses are judged than are delayed, and a token that was right lately is never held up
+//     by others' guesses (package guess). Tokens appear in no log and no answer.
 //   - Nothing is routed between devices. An MQTT device publishes to, and receives from, fixed
 //     topics only.
 //   - Neither the loop nor the committer ever waits for a device. What is sent to a device is kept
@@ -45,7 +45,7 @@
 //
 // # Files
 //
-//	doors.go slots.go limit.go                  what the protocols share
+//	doors.go slots.go                           what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
 //	requests.go claim.go provision.go           what devices ask, in either protocol

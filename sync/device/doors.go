@@ -10,6 +10,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
 	"edgesync/sync/complaint"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -32,10 +33,10 @@ type Ports struct {
 	Packages interface {
 		Package(device proto.UUID, software bool) (registry.Package, bool)
 	}
-	Calls  agent.Calls
-	Births agent.Births
-	Log    *slog.Logger
-	Clock  *clock.Clock // nil: the clock of the machine is right
+	Calls     agent.Calls
+	Creations agent.Creations
+	Log       *slog.Logger
+	Clock     *clock.Clock // nil: the clock of the machine is right
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
@@ -45,7 +46,7 @@ type Doors struct {
 	Ports
 	complaints *complaint.Log
 	slots      *slots
-	wrong      *wrongTokens // of all protocols: an address has one count
+	guesses    *guess.Limiter // of all protocols: an address has one count
 	// checking is held while a device gets its credentials, so that only one of several requests
 	// gets them.
 	checking sync.Mutex
@@ -67,7 +68,7 @@ type owner struct {
 // NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
 	d := &Doors{
-		Ports: p, complaints: complaint.New(p.Log, complainEvery), wrong: newWrongTokens(),
+		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(),
 		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {

@@ -13,7 +13,9 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, and an error when none of
@@ -30,8 +32,10 @@ const DefaultMaxBody = 1 << 20
 
 // Bounds of large bodies, so that memory stays bounded whatever the number of connections.
 const (
-	smallBody  = 16 << 10 // bytes; a larger body needs a slot to be read and parsed
-	largeSlots = 4        // slots for large bodies
+	smallBody   = 16 << 10         // bytes; a larger body takes bytes of largeBodies as it comes
+	largeBodies = 4<<20 + 64<<10   // bytes of all large bodies in memory
+	largeSlots  = 4                // large bodies that are parsed and stored at a time
+	slotLimit   = 30 * time.Second // how long a body that has come whole waits for that
 )
 
 // retryAfter is how long a refused device is to wait, in seconds.
@@ -55,7 +59,8 @@ type HTTP struct {
 	*Doors
 	maxBody int64
 
-	large   chan struct{} // by largeSlots: one token for each large body in memory
+	bodies  *share.Budget // of largeBodies
+	working chan struct{} // a token for each large body that is parsed and stored
 	scratch sync.Pool     // of *scratch
 }
 
@@ -76,7 +81,8 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 	}
 	return &HTTP{
 		Doors: d, maxBody: maxBody,
-		large:   make(chan struct{}, largeSlots),
+		bodies:  share.New(largeBodies),
+		working: make(chan struct{}, largeSlots),
 		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
 	}
 }
@@ -105,10 +111,22 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.provision(w, r)
 		return
 	}
+	attempt, err := h.guesses.Begin(r.Context(), guess.Address(r.RemoteAddr), h.guesses.Secret("token", to.token))
+	if err != nil {
+		refuseGuess(w)
+		return
+	}
 	device, ok := h.Lookups.ByToken(to.token)
+	if !ok { // 401, whatever the body is
+		attempt.Wrong()
+		if attempt.Late {
+			w.Header().Set("Connection", "close")
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	attempt.Right(device.ID)
 	switch {
-	case !ok:
-		h.refuseToken(w, r)
 	case get:
 		h.get(w, r, &device, to)
 	default:
@@ -116,18 +134,12 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseToken answers 401, whatever the body is. Beyond the limit of its address the answer is slow
-// and ends the connection.
-func (h *HTTP) refuseToken(w http.ResponseWriter, r *http.Request) {
-	if !h.wrong.allow(r.RemoteAddr, time.Now()) {
-		w.Header().Set("Connection", "close")
-		if !h.wrong.wait(r.Context()) {
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(http.StatusTooManyRequests)
-			return
-		}
-	}
-	w.WriteHeader(http.StatusUnauthorized)
+// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones came
+// from its address, and ends the connection.
+func refuseGuess(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Retry-After", "60")
+	w.WriteHeader(http.StatusTooManyRequests)
 }
 
 // post answers requests that have a body.
@@ -137,7 +149,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 		limit = min(limit, maxRPCBody)
 	}
 	var wait func()
-	h.withBody(w, r, limit, to.endpoint == claiming, func(s *scratch) bool {
+	h.withBody(w, r, device.ID, limit, to.endpoint == claiming, func(s *scratch) bool {
 		switch to.endpoint {
 		case telemetry:
 			return h.store(w, r, s, device, s.parser.Telemetry)
@@ -160,7 +172,8 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 // withBody reads the body and calls fn with it, unless it has answered with an error. fn reports
 // whether the scratch may be used again.
 func (h *HTTP) withBody(
-	w http.ResponseWriter, r *http.Request, limit int64, mayBeEmpty bool, fn func(*scratch) (reuse bool),
+	w http.ResponseWriter, r *http.Request, sender proto.UUID, limit int64, mayBeEmpty bool,
+	fn func(*scratch) (reuse bool),
 ) {
 	if status, why := unsupported(r.Header); status != 0 {
 		fail(w, status, codeBadRequest, why)
@@ -178,30 +191,58 @@ func (h *HTTP) withBody(
 		}
 	}()
 
-	large := false
-	err := s.read(r.Body, limit, func() error {
-		select {
-		case h.large <- struct{}{}:
-			large = true
-			return nil
-		case <-r.Context().Done():
-			return r.Context().Err()
-		}
-	})
-	if large {
-		defer func() { <-h.large }()
+	pass, err := s.read(r, h.bodies, sender, limit)
+	if pass != nil {
+		defer pass.Close()
+	}
+	if pass != nil && err == nil {
+		err = pass.Ours()
 	}
 	switch {
 	case errors.Is(err, errBodySize):
 		tooLarge(w, limit)
+	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
+		w.Header().Set("Connection", "close")
+		h.busy(w, r, "large bodies wait for each other; those that come slowly are refused", err)
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
 	case len(s.body) == 0 && !mayBeEmpty:
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
-	default:
+	case pass == nil:
 		reuse = fn(s)
+	case h.work(r):
+		defer func() { <-h.working }()
+		reuse = fn(s)
+	default:
+		h.busy(w, r, "large bodies wait too long to be stored", errors.New("the medium is slow"))
 	}
+}
+
+// work waits until a large body may be parsed and stored. It has come whole, so its sender has no part
+// in the time that this takes. It returns false when that is too long.
+func (h *HTTP) work(r *http.Request) bool {
+	select {
+	case h.working <- struct{}{}:
+		return true
+	default:
+	}
+	t := time.NewTimer(slotLimit)
+	defer t.Stop()
+	select {
+	case h.working <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-r.Context().Done():
+	}
+	return false
+}
+
+// busy answers that a request is not served now because of others, whatever the device sent.
+func (h *HTTP) busy(w http.ResponseWriter, r *http.Request, text string, err error) {
+	h.complain(text, guess.Address(r.RemoteAddr).Addr().String(), err)
+	w.Header().Set("Retry-After", retryAfter)
+	fail(w, http.StatusServiceUnavailable, codeGeneral, err.Error())
 }
 
 // store hands the events in the body to the intake and answers. It returns false if the intake may
@@ -278,32 +319,52 @@ func unsupported(head http.Header) (status int, why string) {
 
 var errBodySize = errors.New("device: body larger than allowed")
 
-// read fills the body from r. Before the body grows beyond smallBody it calls leave, once.
-func (s *scratch) read(r io.Reader, limit int64, leave func() error) error {
+// read fills the body. A body beyond smallBody takes the bytes of its buffer from budget; it then has
+// a pass, also where read returns an error.
+func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) (pass *share.Pass, err error) {
 	s.body = s.body[:0]
-	asked := false
+	coming, _ := r.Body.(*arrival) // nil in tests without a connection
+	take := func(size int) error {
+		if pass == nil {
+			pass = budget.Open(sender, coming.cut)
+		}
+		waited, err := pass.Grow(size, r.Context().Done())
+		coming.stood(waited)
+		return err
+	}
 	for {
 		if len(s.body) == cap(s.body) {
 			// The buffer grows with what has come, not with what was announced.
-			grown := make([]byte, len(s.body), 2*cap(s.body))
+			size := 2 * cap(s.body)
+			if size > smallBody {
+				size = max(min(size, int(limit)+1), cap(s.body)+1)
+				if err := take(size); err != nil {
+					return pass, err
+				}
+			}
+			grown := make([]byte, len(s.body), size)
 			copy(grown, s.body)
 			s.body = grown
 		}
-		n, err := r.Read(s.body[len(s.body):cap(s.body)])
+		n, err := r.Body.Read(s.body[len(s.body):cap(s.body)])
 		s.body = s.body[:len(s.body)+n]
+		if pass == nil && len(s.body) > smallBody { // in a buffer that was there
+			if err := take(cap(s.body)); err != nil {
+				return pass, err
+			}
+		}
+		if pass != nil {
+			if err := pass.Moved(n); err != nil {
+				return pass, err
+			}
+		}
 		switch {
 		case int64(len(s.body)) > limit:
-			return errBodySize
+			return pass, errBodySize
 		case errors.Is(err, io.EOF):
-			return nil
+			return pass, nil
 		case err != nil:
-			return err
-		}
-		if len(s.body) > smallBody && !asked {
-			if err := leave(); err != nil {
-				return err
-			}
-			asked = true
+			return pass, err
 		}
 	}
 }

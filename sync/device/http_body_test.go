@@ -1,11 +1,19 @@
 package device
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestBodySizes(t *testing.T) {
@@ -68,37 +76,161 @@ func TestLargestBody(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesAtOnce expects that a fifth large body waits until one of four is done.
+// TestLargeBodiesAtOnce expects that a fifth large body waits to be parsed until one of four is done,
+// and that what waits holds no more than its bytes.
 func TestLargeBodiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		intake := &fakeIntake{hold: make(chan struct{})}
 		h := newTestDoor(intake, 0)
 		large := `{"a":"` + strings.Repeat("x", 4*smallBody) + `"}`
-		var read [largeSlots + 1]*countingReader
 		var wg sync.WaitGroup
-		for i := range read {
-			read[i] = &countingReader{r: strings.NewReader(large)}
+		for range largeSlots + 1 {
 			wg.Go(func() {
-				h.ServeHTTP(httptest.NewRecorder(), telemetryPost(read[i]))
+				h.ServeHTTP(httptest.NewRecorder(), telemetryPost(strings.NewReader(large)))
 			})
 		}
 		synctest.Wait()
-		waiting := 0
-		for _, r := range read {
-			if r.n < len(large) {
-				waiting++
-			}
-			if r.n < len(large) && r.n > 3*smallBody {
-				t.Errorf("a waiting request holds %d bytes", r.n)
-			}
+		if n := intake.waiting.Load(); n != largeSlots {
+			t.Errorf("%d large requests are in work, want %d", n, largeSlots)
 		}
-		if waiting != 1 {
-			t.Errorf("%d large requests wait, want 1", waiting)
+		if n := h.bodies.Used(); n > (largeSlots+1)*2*len(large) {
+			t.Errorf("%d bytes are held", n)
 		}
 		close(intake.hold)
 		wg.Wait()
-		if _, events := intake.count(); events != len(read) {
+		if _, events := intake.count(); events != largeSlots+1 {
 			t.Errorf("%d events", events)
 		}
+		if n := h.bodies.Used(); n != 0 {
+			t.Errorf("%d bytes are left", n)
+		}
 	})
+}
+
+// TestSlowLargeBodies opens hundreds of large bodies of one device that go on slowly, or not at all.
+// Others' large bodies must be stored at once; what gives way is asked to come again.
+func TestSlowLargeBodies(t *testing.T) {
+	for name, every := range map[string]time.Duration{"that stop": 4 * time.Minute, "that trickle": 10 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, true)
+				h := NewHTTP(s.Doors, 0)
+				l := newPipeListener()
+				srv := NewServer(h, slog.New(slog.DiscardHandler))
+				go srv.Serve(s.Listen(l))
+				dial := func(head string) net.Conn {
+					client, server := net.Pipe()
+					l.conns <- from{server, hostile}
+					io.WriteString(client, head)
+					return client
+				}
+				part := strings.Repeat(" ", 3*smallBody)
+				var mu sync.Mutex
+				answers := map[int]int{}
+				for range 200 {
+					c := dial("POST /api/v1/gateway/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+					go func() {
+						io.WriteString(c, part)
+						for {
+							time.Sleep(every)
+							if _, err := io.WriteString(c, "                                "); err != nil {
+								return
+							}
+						}
+					}()
+					go func() {
+						defer c.Close()
+						resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil {
+							answers[0]++
+							return
+						}
+						answers[resp.StatusCode]++
+						if resp.StatusCode == 503 && resp.Header.Get("Retry-After") != "5" {
+							t.Error("no Retry-After")
+						}
+					}()
+					if n := h.bodies.Used(); n > largeBodies {
+						t.Fatalf("%d bytes are held", n)
+					}
+				}
+				synctest.Wait()
+				for range 5 {
+					began := time.Now()
+					large := `{"a":"` + strings.Repeat("x", 500<<10) + `"}`
+					c := dial("POST /api/v1/lamp/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: " +
+						strconv.Itoa(len(large)) + "\r\n\r\n")
+					go io.WriteString(c, large)
+					resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+					if took := time.Since(began); err != nil || resp.StatusCode != 200 || took > 3*time.Second {
+						t.Errorf("%v %v after %v", resp, err, took)
+					}
+					c.Close()
+				}
+				time.Sleep(5 * time.Minute)
+				synctest.Wait()
+				mu.Lock()
+				if answers[503] < 100 || answers[200] > 0 {
+					t.Errorf("the hostile device's answers: %v", answers)
+				}
+				t.Log(answers)
+				mu.Unlock()
+				if n := h.bodies.Used(); n != 0 {
+					t.Errorf("%d bytes are left", n)
+				}
+				srv.Close()
+				s.MQTT.Close()
+			})
+		})
+	}
+}
+
+// TestOurSlowMediumIsNotTheSendersFault lets the medium stand for most of a minute while large bodies
+// wait: they are stored, or asked to come again, and none of them is told that it was wrong.
+func TestOurSlowMediumIsNotTheSendersFault(t *testing.T) {
+	for after, want := range map[time.Duration]int{20 * time.Second: 200, 50 * time.Second: 503} {
+		synctest.Test(t, func(t *testing.T) {
+			intake := &fakeIntake{hold: make(chan struct{})}
+			h := newTestDoor(intake, 0)
+			l := newPipeListener()
+			srv := NewServer(h, slog.New(slog.DiscardHandler))
+			go srv.Serve(h.Listen(l))
+			time.AfterFunc(after, func() { close(intake.hold) })
+			large := `{"a":"` + strings.Repeat("x", 900<<10) + `"}`
+			var got [12]int
+			var wg sync.WaitGroup
+			for i := range got {
+				wg.Go(func() {
+					client, server := net.Pipe()
+					defer client.Close()
+					l.conns <- from{server, fmt.Sprintf("192.0.2.%d:1", i)}
+					go io.WriteString(client, post+"Content-Length: "+strconv.Itoa(len(large))+"\r\n\r\n"+large)
+					resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					got[i] = resp.StatusCode
+					if resp.StatusCode == 503 && resp.Header.Get("Retry-After") == "" {
+						t.Error("no Retry-After")
+					}
+				})
+			}
+			wg.Wait()
+			stored := 0
+			for _, code := range got {
+				if code == 200 {
+					stored++
+				} else if code != 503 {
+					t.Errorf("medium slow for %v: answers %v", after, got)
+				}
+			}
+			if _, events := intake.count(); events != stored || stored < 4 {
+				t.Errorf("medium slow for %v: %d events, answers %v, want %d for most", after, events, got, want)
+			}
+			srv.Close()
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
@@ -22,10 +23,13 @@ type fakeIntake struct {
 	got   []string // fragments
 	err   error
 	hold  chan struct{} // if not nil, Accept waits for it or the context
+
+	waiting atomic.Int64 // calls that wait for hold
 }
 
 func (f *fakeIntake) Accept(ctx context.Context, events []proto.Event) error {
 	if f.hold != nil {
+		f.waiting.Add(1)
 		select {
 		case <-f.hold:
 		case <-ctx.Done():
@@ -98,7 +102,7 @@ var thermometerID = proto.UUID{0x78, 0x4f, 0x39, 0x4c}
 func newTestDoor(intake Intake, maxBody int64) *HTTP {
 	book := &book{tokens: map[string]registry.Device{goodToken: {ID: thermometerID, Name: "thermometer"}}}
 	return NewHTTP(NewDoors(Ports{
-		Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Births: book,
+		Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Creations: book,
 		Log: slog.New(slog.DiscardHandler),
 	}), maxBody)
 }

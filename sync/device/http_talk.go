@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -272,24 +274,22 @@ func headerText(text string) string {
 // provision answers a device that has no credentials yet (API.md 5).
 func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 	// The body is small because its sender is not known yet.
-	h.withBody(w, r, min(h.maxBody, smallBody), false,
+	h.withBody(w, r, proto.UUID{}, min(h.maxBody, smallBody), false,
 		func(s *scratch) bool {
 			request, err := readProvision(s.body)
 			if err != nil {
 				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 				return true
 			}
-			answer, err := h.provisioned(r.Context(), &request)
+			answer, err := h.provisioned(r.Context(), r.RemoteAddr, &request)
+			if errors.Is(err, guess.ErrTooMany) {
+				refuseGuess(w)
+				return true
+			}
 			if err != nil {
 				h.complain("a device could not be provisioned; the device is asked to retry", "", err)
 				w.Header().Set("Retry-After", retryAfter)
 				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
-				return true
-			}
-			if string(answer) == provisionNotFound && !h.wrong.allow(r.RemoteAddr, time.Now()) &&
-				!h.wrong.wait(r.Context()) {
-				w.Header().Set("Retry-After", "60")
-				w.WriteHeader(http.StatusTooManyRequests)
 				return true
 			}
 			w.Header().Set("Content-Type", "text/plain;charset=UTF-8")

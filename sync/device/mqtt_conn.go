@@ -11,17 +11,18 @@ import (
 	"time"
 
 	"edgesync/sync/device/mqtt"
+	"edgesync/sync/share"
 )
 
 // Bounds of one MQTT connection and of all together. A device can make the agent hold its
-// unfinished packet, of which at most smallPacket without a token of mqttNet.large, and its unread
+// unfinished packet, of which at most 2*smallPacket beside the bytes of mqttNet.large, and its unread
 // answers: beyond stallOut nothing more is read from the device, beyond maxOut its connection is
 // closed. It can make the agent hold nothing else.
 const (
 	maxRemaining = 65536     // of a packet's remaining length (API.md 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading
-	smallPacket  = 8 << 10   // larger packets are read largePackets at a time
-	largePackets = 16        // which bounds their memory to 1 MiB
+	smallPacket  = 8 << 10   // a larger packet takes bytes of largePackets as it comes
+	largePackets = 1 << 20   // bytes of all large packets
 	stallOut     = 4 << 10   // unsent bytes; beyond, nothing more is read from the device
 	maxOut       = 256 << 10 // unsent bytes of one connection; beyond, it is closed
 	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, a stalled one that adds some is closed
@@ -57,7 +58,7 @@ type mqttConn struct {
 	in    []byte // in[at:end] has come and was not handed out
 	at    int
 	end   int
-	large bool // holds a token of net.large
+	large *share.Pass // of the large packet; nil: the packet is small
 	idle  time.Duration
 	until time.Time // the connection ends then, whatever comes; zero: never
 	late  int       // bytes read since the device connected again
@@ -77,7 +78,7 @@ type mqttConn struct {
 // mqttNet is what the connections share: the writer, and the bounds on memory. Any goroutine may
 // use it.
 type mqttNet struct {
-	large chan struct{} // a token for each large packet in memory
+	large *share.Budget // of largePackets
 	out   atomic.Int64  // unsent bytes of all connections
 
 	mu    sync.Mutex
@@ -87,7 +88,7 @@ type mqttNet struct {
 }
 
 func newMQTTNet() *mqttNet {
-	return &mqttNet{large: make(chan struct{}, largePackets), kick: make(chan struct{}, 1), stop: make(chan struct{})}
+	return &mqttNet{large: share.New(largePackets), kick: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 // write is the writer. It sends what the connections have to send, as far as their devices take it
@@ -141,29 +142,42 @@ func (c *mqttConn) frame() ([]byte, error) {
 			c.in = nil
 		}
 	}
-	if c.large && c.end-c.at <= smallPacket {
-		c.large = false
-		<-c.net.large
+	if c.large != nil {
+		if c.large.Theirs(); c.end-c.at <= smallPacket {
+			c.small()
+		}
 	}
 	if err := c.awaitRoom(); err != nil {
 		return nil, err
 	}
 	began := false
+	var end time.Time // of the wait for the packet
 	for {
 		size, err := packetSize(c.in[c.at:c.end])
-		if err == nil && size > smallPacket && c.session.Load() == nil {
+		if err == nil && size > smallPacket && !c.known() {
 			err = errPacketLength // nobody needs so much to say who it is
 		}
 		if err != nil {
 			return nil, err
 		}
 		if size > 0 && c.end-c.at >= size {
+			if c.large != nil {
+				if err := c.large.Ours(); err != nil {
+					return nil, err
+				}
+			}
 			c.at += size
 			return c.in[c.at-size : c.at], nil
 		}
-		if c.end-c.at > smallPacket && !c.large {
-			c.net.large <- struct{}{}
-			c.large = true
+		if c.end-c.at > smallPacket {
+			waited, err := c.grow()
+			if err != nil {
+				return nil, err
+			}
+			if waited > 0 && began { // that was not the device's fault
+				end = end.Add(waited)
+				_ = c.Conn.SetReadDeadline(end)
+			}
 		}
 		if c.takenOver() {
 			c.makeRoom()
@@ -181,7 +195,7 @@ func (c *mqttConn) frame() ([]byte, error) {
 			if first || c.session.Load() == nil {
 				limit = c.idle
 			}
-			end := time.Now().Add(limit)
+			end = time.Now().Add(limit)
 			if !c.until.IsZero() && c.until.Before(end) {
 				end = c.until
 			}
@@ -197,8 +211,16 @@ func (c *mqttConn) frame() ([]byte, error) {
 			}
 		}
 		c.makeRoom()
+		if c.large != nil && c.large.Evicted() { // whose cut the deadline may have overwritten
+			return nil, share.ErrEvicted
+		}
 		n, err := c.Conn.Read(c.in[c.end:cap(c.in)])
 		c.end += n
+		if c.large != nil {
+			if err := c.large.Moved(n); err != nil {
+				return nil, err
+			}
+		}
 		if err != nil && n == 0 && !c.takenOver() {
 			return nil, err
 		}
@@ -248,6 +270,36 @@ func (c *mqttConn) over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dead || c.closing
+}
+
+// known says whether the connection is that of a device, which has shown who it is.
+func (c *mqttConn) known() bool {
+	s := c.session.Load()
+	return s != nil && !s.provision
+}
+
+// grow takes bytes of largePackets for the buffer as it will be when more has been read.
+func (c *mqttConn) grow() (waited time.Duration, err error) {
+	if c.large == nil {
+		var owner share.Owner
+		if s := c.session.Load(); s != nil {
+			owner = s.device.ID
+		}
+		c.large = c.net.large.Open(owner, func() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) })
+	}
+	size := cap(c.in)
+	if c.at == 0 && c.end == size {
+		size = min(2*size, maxRemaining+8)
+	}
+	return c.large.Grow(size, c.net.stop)
+}
+
+// small gives back the bytes of a large packet.
+func (c *mqttConn) small() {
+	if c.large != nil {
+		c.large.Close()
+		c.large = nil
+	}
 }
 
 // makeRoom makes room for more bytes behind those that have come. The buffer grows with what has
@@ -435,10 +487,7 @@ func (c *mqttConn) part() {
 	}
 	c.kill()
 	c.in = nil
-	if c.large {
-		c.large = false
-		<-c.net.large
-	}
+	c.small()
 }
 
 // kill ends the connection at once.

@@ -3,9 +3,12 @@ package device
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"time"
 
 	"edgesync/sync/device/mqtt"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -55,11 +58,13 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 		conn.session.Store(s)
 		return s, 0
 	}
-	dev, ok := m.authenticate(conn, clientID, user, c.Password)
-	if !ok {
-		if !m.wrong.allow(conn.RemoteAddr().String(), time.Now()) && !m.wrong.wait(m.ctx) {
-			return nil, 0
-		}
+	dev, ok, err := m.judge(conn, clientID, user, c.Password)
+	switch {
+	case errors.Is(err, guess.ErrTooMany):
+		return nil, tooManyGuesses(c.Version)
+	case err != nil:
+		return nil, 0
+	case !ok:
 		return nil, refusal(c.Version, clientID, user, c.Password)
 	}
 	if _, takesOver := m.owner(dev.ID); !conn.keepSlot(takesOver) {
@@ -84,6 +89,56 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 	return s, 0
 }
 
+// judge is authenticate for a CONNECT that has just come: guesses wait, or are not looked at, which is
+// an error. A certificate, which TLS has proved, cannot be guessed.
+func (m *MQTT) judge(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool, error) {
+	if len(certificates(conn)) > 0 {
+		dev, ok := m.authenticate(conn, clientID, user, password)
+		return dev, ok, nil
+	}
+	// The client id is part of the secret only where there is no password. Many clients make up another
+	// one each time.
+	token, whole := m.guesses.Secret("token", user), m.guesses.Secret("client", clientID, user)
+	if len(password) > 0 {
+		whole = m.guesses.Secret("basic", user, string(password))
+	}
+	from := guess.Address(conn.RemoteAddr().String())
+	if user == "" || !m.guesses.Knows(from, token) {
+		token = whole
+	}
+	attempt, err := m.guesses.Begin(m.ctx, from, token)
+	if err != nil {
+		return registry.Device{}, false, err
+	}
+	dev, ok := m.authenticate(conn, clientID, user, password)
+	if !ok {
+		attempt.Wrong()
+		return dev, false, nil
+	}
+	// Where the user name alone is the secret, that is remembered: it is the same over HTTP.
+	if d, ok := m.Lookups.ByToken(user); ok && user != "" && d.ID == dev.ID {
+		whole = m.guesses.Secret("token", user)
+	}
+	attempt.RightAs(dev.ID, whole)
+	return dev, true, nil
+}
+
+// tooManyGuesses is the code for a CONNECT that is not looked at (API.md 3.2).
+func tooManyGuesses(version byte) byte {
+	if version == 5 {
+		return 0x9f // connection rate exceeded
+	}
+	return 3
+}
+
+// certificates are what the device has shown over TLS.
+func certificates(conn *mqttConn) []*x509.Certificate {
+	if t, ok := conn.inner.(*tls.Conn); ok {
+		return t.ConnectionState().PeerCertificates
+	}
+	return nil
+}
+
 // await waits until what came over the old connection of a device is handled, at most tailLimit, so
 // that what the device sends over the new one comes behind it.
 func (m *MQTT) await(old *session) {
@@ -99,14 +154,12 @@ func (m *MQTT) await(old *session) {
 // authenticate finds the device by its certificate, if there is one, else by what CONNECT says
 // (API.md 3.2).
 func (m *MQTT) authenticate(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool) {
-	if t, ok := conn.inner.(*tls.Conn); ok {
-		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
-			now := time.UnixMilli(m.Clock.Now()) // not 1970
-			if now.Before(certs[0].NotBefore) || now.After(certs[0].NotAfter) {
-				return registry.Device{}, false
-			}
-			return m.Lookups.ByCertificate(certs[0].Raw)
+	if certs := certificates(conn); len(certs) > 0 {
+		now := time.UnixMilli(m.Clock.Now()) // not 1970
+		if now.Before(certs[0].NotBefore) || now.After(certs[0].NotAfter) {
+			return registry.Device{}, false
 		}
+		return m.Lookups.ByCertificate(certs[0].Raw)
 	}
 	return m.Lookups.ByMQTT(clientID, user, password)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"edgesync/sync/guess"
 )
 
 // malformed are packets that end the connection. Those behind a CONNECT come from a device that is
@@ -112,7 +114,7 @@ func FuzzMQTT(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := newStand(t, true)
 		s.log.Reset()
-		s.wrong.waiting = make(chan struct{}) // wrong tokens do not wait
+		s.guesses = guess.NewStrict() // guesses do not wait
 		c := s.net.conn(&memoryConn{in: in})
 		s.MQTT.mu.Lock()
 		s.conns[c] = struct{}{}

@@ -64,7 +64,7 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	}
 	if !known {
 		var err error
-		id, err = s.m.Births.Create(s.m.ctx, &agent.NewDevice{Name: name, Type: kind, Gateway: s.device.ID})
+		id, err = s.m.Creations.Create(s.m.ctx, &agent.NewDevice{Name: name, Type: kind, Gateway: s.device.ID})
 		if err != nil && !errors.Is(err, agent.ErrNameTaken) {
 			return id, &creationError{err}
 		}

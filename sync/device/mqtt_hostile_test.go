@@ -30,9 +30,9 @@ func (s *stand) quiet() {
 	s.Doors.mu.Lock()
 	owners := len(s.owners)
 	s.Doors.mu.Unlock()
-	if conns != 0 || owners != 0 || s.net.out.Load() != 0 || len(s.net.large) != 0 {
-		s.Errorf("left: %d connections, %d owners, %d bytes, %d large packets",
-			conns, owners, s.net.out.Load(), len(s.net.large))
+	if conns != 0 || owners != 0 || s.net.out.Load() != 0 || s.net.large.Used() != 0 {
+		s.Errorf("left: %d connections, %d owners, %d bytes, %d bytes of large packets",
+			conns, owners, s.net.out.Load(), s.net.large.Used())
 	}
 }
 
@@ -247,14 +247,102 @@ func TestMQTTManyLargePackets(t *testing.T) {
 		s.MQTT.mu.Unlock()
 		d := s.dial(4, "gateway")
 		d.ask("v1/devices/me/telemetry", `{"a":1}`, 1)
-		if n := len(s.net.large); n != largePackets {
-			t.Errorf("%d packets may be large", n)
+		if n := s.net.large.Used(); n > largePackets || n < largePackets/2 {
+			t.Errorf("large packets hold %d bytes", n)
 		}
-		if bound := largePackets*(maxRemaining+8) + 100*2*smallPacket; total > bound {
+		if bound := largePackets + 100*2*smallPacket; total > bound {
 			t.Errorf("%d bytes are held, at most %d", total, bound)
 		}
 		d.Close()
 		time.Sleep(10 * packetLimit)
+		synctest.Wait()
+		s.quiet()
+		s.MQTT.Close()
+	})
+}
+
+// A large packet that goes on does not wait for twenty that do not.
+func TestMQTTLargePacketsDoNotWaitForStalledOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		body := append([]byte{0x32, 0x80, 0x80, 4}, make([]byte, 60000)...)
+		for i := range 20 {
+			s.book.enrol(fmt.Sprint("large", i), deviceNumber(i))
+			client, server := net.Pipe()
+			s.MQTT.start(server)
+			client.Write(connectPacket(4, "", fmt.Sprint("large", i), ""))
+			io.ReadFull(client, make([]byte, 4))
+			go client.Write(body)
+		}
+		synctest.Wait()
+		d := s.dial(4, "gateway")
+		for i := range uint16(20) {
+			began := time.Now()
+			d.ask("v1/devices/me/telemetry", `{"a":"`+strings.Repeat("x", 60000)+`"}`, i+1)
+			if took := time.Since(began); took > 3*time.Second || i > 0 && took > 0 {
+				t.Errorf("large packet %d took %v", i, took)
+			}
+		}
+		d.Close()
+		time.Sleep(10 * packetLimit)
+		synctest.Wait()
+		s.quiet()
+		s.MQTT.Close()
+	})
+}
+
+// Connections of nobody, also those that ask for credentials, have no share in large packets.
+func TestMQTTNobodyHoldsLargePackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		body := append([]byte{0x32, 0x80, 0x80, 4}, make([]byte, 60000)...)
+		for i := range 40 {
+			client, server := net.Pipe()
+			s.MQTT.start(server)
+			if i%2 == 0 {
+				client.Write(connectPacket(4, "", provisionUser, ""))
+				io.ReadFull(client, make([]byte, 4))
+			}
+			go client.Write(body)
+			defer client.Close()
+		}
+		synctest.Wait()
+		if n := s.net.large.Used(); n != 0 {
+			t.Errorf("nobody holds %d bytes", n)
+		}
+		d := s.dial(4, "lamp")
+		began := time.Now()
+		d.ask("v1/devices/me/telemetry", `{"a":"`+strings.Repeat("x", 60000)+`"}`, 1)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a large packet took %v", took)
+		}
+		d.Close()
+		time.Sleep(2 * provisionLimit)
+		synctest.Wait()
+		s.quiet()
+		s.MQTT.Close()
+	})
+}
+
+// While the medium is slow, large packets wait for it and no device is cut off for that.
+func TestMQTTLargePacketsOutlastASlowMedium(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, false)
+		text := `{"a":"` + strings.Repeat("x", 60000) + `"}`
+		var devices []*tester
+		for i := range 15 {
+			s.book.enrol(fmt.Sprint("large", i), deviceNumber(i))
+			d := s.dial(4, fmt.Sprint("large", i))
+			_ = d.SetDeadline(time.Time{})
+			d.publish("v1/devices/me/telemetry", text, 1)
+			devices = append(devices, d)
+		}
+		time.Sleep(2 * packetLimit)
+		s.intake.commit(nil)
+		for _, d := range devices {
+			d.puback(1, 0)
+			d.Close()
+		}
 		synctest.Wait()
 		s.quiet()
 		s.MQTT.Close()

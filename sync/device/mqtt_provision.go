@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"edgesync/sync/guess"
 )
 
 // provisionLimit is how long a device that asks for credentials may be connected (API.md 5).
@@ -29,18 +31,14 @@ func (s *session) provisioning(slot uint32, name string, payload []byte) {
 		s.invalid(slot, err)
 		return
 	}
-	// A wrong key or secret is answered as slowly as a wrong token: both can be guessed.
-	answer, err := s.m.provisioned(s.m.ctx, &r)
+	answer, err := s.m.provisioned(s.m.ctx, s.conn.RemoteAddr().String(), &r)
+	if errors.Is(err, guess.ErrTooMany) {
+		s.end(reasonQuota)
+		return
+	}
 	if err != nil {
 		s.refuse(err)
 		return
-	}
-	if string(answer) == provisionNotFound {
-		wrong := s.m.wrong
-		if !wrong.allow(s.conn.RemoteAddr().String(), time.Now()) && !wrong.wait(s.m.ctx) {
-			s.end(reasonUnspecified)
-			return
-		}
 	}
 	s.finish(slot, reasonNone)
 	if inProtobuf {

@@ -6,10 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/cloudtest/rig"
 	"edgesync/sync/registry"
 )
 
@@ -27,7 +25,7 @@ type stand struct {
 	intake *deferred
 	book   *book
 	calls  *switchboard
-	log    *strings.Builder
+	log    *rig.Log
 }
 
 var (
@@ -36,7 +34,7 @@ var (
 )
 
 func newStand(t *testing.T, auto bool) *stand {
-	s := &stand{T: t, intake: newDeferred(auto), log: new(strings.Builder)}
+	s := &stand{T: t, intake: newDeferred(auto), log: new(rig.Log)}
 	s.book = &book{
 		tokens: map[string]registry.Device{
 			"lamp":    {ID: lampID, Name: "Lamp", ProfileID: proto.UUID{0xf0}},
@@ -50,23 +48,11 @@ func newStand(t *testing.T, auto bool) *stand {
 	}
 	s.calls = &switchboard{pending: map[proto.UUID][]agent.Call{}, requests: make(chan *agent.Request, 16)}
 	s.MQTT = NewMQTT(NewDoors(Ports{
-		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book,
-		Log: slog.New(slog.NewTextHandler(&locked{w: s.log}, nil)),
+		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Creations: s.book,
+		Log: s.log.Logger(),
 	}))
 	t.Cleanup(func() { s.MQTT.Close() })
 	return s
-}
-
-// locked makes a writer safe for concurrent use.
-type locked struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }
 
 // tester is an MQTT client that does what a test wants, and no more.

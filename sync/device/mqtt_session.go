@@ -10,6 +10,7 @@ import (
 	"edgesync/sync/device/mqtt"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // ackWindow is how many publishes of a device may wait for the medium; while there are so many,
@@ -166,6 +167,10 @@ func (s *session) close(err error) {
 	case errors.As(err, &bad):
 		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
 		s.end(bad.Reason)
+	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
+		s.m.complain("large MQTT packets wait for each other; the devices whose packets come slowly are disconnected",
+			s.device.Name, err)
+		s.end(reasonQuota)
 	case errors.Is(err, errTakenOver):
 		s.end(reasonTakenOver)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -298,15 +299,15 @@ func TestMQTTRevoked(t *testing.T) {
 func TestMQTTWrongTokensAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)
-		for i := range wrongBurst + 2 {
+		for i := range guess.Burst + 2 {
 			began := time.Now()
 			d := s.pipe(4)
 			if code := d.connect("c", "guess", ""); code != 5 {
 				t.Fatalf("CONNACK %d", code)
 			}
 			slow := time.Duration(0)
-			if i >= wrongBurst {
-				slow = wrongDelay
+			if i >= guess.Burst {
+				slow = guess.Delay
 			}
 			if took := time.Since(began); took != slow {
 				t.Errorf("try %d took %v, want %v", i, took, slow)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -84,6 +85,7 @@ type book struct {
 	births     []agent.NewDevice
 	birthError error
 	firmware   registry.Package // of the lamp
+	looked     atomic.Int64     // tokens and secrets that were looked up
 }
 
 func (b *book) Package(id proto.UUID, software bool) (registry.Package, bool) {
@@ -91,6 +93,7 @@ func (b *book) Package(id proto.UUID, software bool) (registry.Package, bool) {
 }
 
 func (b *book) ByToken(token string) (registry.Device, bool) {
+	b.looked.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d, ok := b.tokens[token]
@@ -141,6 +144,7 @@ func (b *book) Profile(id proto.UUID) (registry.Profile, bool) {
 }
 
 func (b *book) Provision(key, secret string) (registry.Profile, bool) {
+	b.looked.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.profiles {

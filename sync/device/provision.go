@@ -9,6 +9,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -17,6 +18,16 @@ const serverScope = "SERVER_SCOPE"
 
 // provisionState is the attribute that marks a device that has its credentials (API.md 5).
 const provisionState = "provisionState"
+
+// The strategies of a profile for which a device gets its credentials here (API.md 5).
+const (
+	provisionCreates = "ALLOW_CREATE_NEW_DEVICES"
+	provisionChecks  = "CHECK_PRE_PROVISIONED_DEVICES"
+)
+
+func provisionsHere(strategy string) bool {
+	return strategy == provisionCreates || strategy == provisionChecks
+}
 
 // The answers of provisioning that are no success (API.md 5).
 const (
@@ -65,19 +76,26 @@ func (r *provisionRequest) check() error {
 	return nil
 }
 
-// provisioned answers a device that asks for credentials (API.md 5). An error means that the device
-// should ask again later.
-func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []byte, err error) {
+// provisioned answers a device that asks for credentials from a network address (API.md 5). An error
+// means that the device should ask again later; guess.ErrTooMany, that its secret was not looked at.
+func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequest) (answer []byte, err error) {
+	secret := d.guesses.Secret("provision", *r.Key, *r.Secret)
+	attempt, err := d.guesses.Begin(ctx, guess.Address(remote), secret)
+	if err != nil {
+		return nil, err
+	}
 	profile, ok := d.Lookups.Provision(*r.Key, *r.Secret)
-	if !ok {
+	if !ok || !provisionsHere(profile.Provisioning) {
+		attempt.Wrong()
 		return []byte(provisionNotFound), nil
 	}
+	attempt.Right(profile.ID)
 	d.checking.Lock()
 	defer d.checking.Unlock()
 	name, _ := text(r.DeviceName)
 	var id proto.UUID
 	switch profile.Provisioning {
-	case "ALLOW_CREATE_NEW_DEVICES":
+	case provisionCreates:
 		if name == "" {
 			name = rand.Text()[:20]
 		}
@@ -90,12 +108,12 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 				return []byte(provisionFailure), nil
 			}
 		}
-		if id, err = d.Births.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
+		if id, err = d.Creations.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
 			return []byte(provisionFailure), nil
 		} else if err != nil {
 			return nil, err
 		}
-	case "CHECK_PRE_PROVISIONED_DEVICES":
+	case provisionChecks:
 		dev, ok := d.Lookups.ByName(name)
 		if !ok || dev.ProfileID != profile.ID {
 			return []byte(provisionFailure), nil
@@ -106,8 +124,6 @@ func (d *Doors) provisioned(ctx context.Context, r *provisionRequest) (answer []
 			return []byte(provisionFailure), nil
 		}
 		id = dev.ID
-	default:
-		return []byte(provisionNotFound), nil
 	}
 	credentials, ok := d.Lookups.Credentials(id)
 	if !ok {

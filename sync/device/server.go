@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -72,19 +73,25 @@ func (u arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.Handler.ServeHTTP(w, r)
 }
 
-// arrival is a body that is being received.
+// arrival is a body that is being received. Its methods but Read and Close may be called on nil.
 type arrival struct {
 	io.ReadCloser
 	slot  *slot
-	begun time.Time
-	bytes int64
 	whole bool
+
+	mu      sync.Mutex // guards what follows
+	begun   time.Time
+	bytes   int64
+	refused bool // nothing more is to be read
 }
 
 // Read implements io.Reader. When the body has come whole, its sender has done all that it must.
 func (a *arrival) Read(b []byte) (int, error) {
 	n, err := a.ReadCloser.Read(b)
-	if a.bytes += int64(n); a.whole {
+	a.mu.Lock()
+	a.bytes += int64(n)
+	a.mu.Unlock()
+	if a.whole {
 		return n, err
 	}
 	if a.whole = err == io.EOF; !a.whole {
@@ -99,6 +106,34 @@ func (a *arrival) Read(b []byte) (int, error) {
 
 // extend sets the deadline of the body, which grows with the bytes that have come.
 func (a *arrival) extend() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refused {
+		return
+	}
 	limit := bodyGrace + time.Duration(a.bytes)*time.Second/bodyRate
 	_ = a.slot.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
+}
+
+// stood notes that the body was not read for a time because of us, which does not count against its
+// sender.
+func (a *arrival) stood(d time.Duration) {
+	if a == nil || d == 0 {
+		return
+	}
+	a.mu.Lock()
+	a.begun = a.begun.Add(d)
+	a.mu.Unlock()
+	a.extend()
+}
+
+// cut ends reading. Any goroutine may call it.
+func (a *arrival) cut() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused = true
+	_ = a.slot.SetReadDeadline(time.Unix(1, 0))
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"edgesync/sync/guess"
 )
 
 // Bounds of the connections of all doors together. A thousand of them fit into 32 MB, whichever
@@ -106,7 +108,7 @@ type slot struct {
 
 // take gives a connection a slot, or returns nil if there is none and nothing can be evicted.
 func (p *slots) take(c net.Conn) *slot {
-	prefix := addressOf(c.RemoteAddr().String())
+	prefix := guess.Address(c.RemoteAddr().String())
 	n := &slot{Conn: c, slots: p, since: time.Now()}
 	p.mu.Lock()
 	full := len(p.open) >= p.most+extraSlots
@@ -237,19 +239,4 @@ func (c *slot) cut() {
 		_ = t.NetConn().Close()
 	}
 	_ = c.Conn.Close()
-}
-
-// addressOf returns the part of an address that stands for a host: all of IPv4, the first 64 bits
-// of IPv6. It is zero for what is no address.
-func addressOf(remote string) (prefix netip.Prefix) {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return prefix
-	}
-	addr, bits := ap.Addr().Unmap().WithZone(""), 32
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, _ = addr.Prefix(bits)
-	return prefix
 }

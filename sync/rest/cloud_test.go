@@ -1,22 +1,18 @@
 package rest_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
-	gosync "sync"
 	"testing"
-	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/registry"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/rest"
 	"edgesync/wal"
 )
@@ -55,50 +51,26 @@ func TestThroughToTheCloud(t *testing.T) {
 	defer cloud.Stop()
 
 	// An agent as the command run wires it.
-	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
 	c := settings(t, "EDGESYNC_CLOUD_HOST=127.0.0.1",
 		"EDGESYNC_CLOUD_PORT="+strconv.Itoa(lis.Addr().(*net.TCPAddr).Port), "EDGESYNC_BATCH_TIMEOUT=20ms",
 		"EDGESYNC_RECONNECT_INTERVAL=100ms", "EDGESYNC_RECONNECT_MAX_INTERVAL=200ms")
 	log := slog.New(slog.DiscardHandler)
-	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
-	defer r.queue.Close()
-	if r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil); err != nil {
-		t.Fatal(err)
-	}
-	defer r.dead.Close()
-	if r.reg, err = registry.Open(registry.Options{
-		Dir:        filepath.Join(dir, "registry"),
-		CorruptDir: filepath.Join(dir, "corrupt"),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer r.reg.Close()
-	r.reg.Follow(r.queue)
+	r.open(t.TempDir())
 	r.intake = agent.NewIntake(r.queue)
 	r.intake.Observe(r.latest.Observe)
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.agent.SetDoors(&hands{r.agent})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
+		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	var running gosync.WaitGroup
-	running.Go(func() { r.agent.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
-			if time.Now().After(deadline) {
-				t.Fatalf("waited too long: %s; %+v", what, r.agent.Snapshot())
-			}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", r.agent.Snapshot())
 		}
-	}
+	}()
+	defer boxrig.Go(t.Context(), r.agent.Run)()
+	until := func(what string, ok func() bool) { t.Helper(); boxrig.Eventually(t, what, ok) }
 	until("the first sync", func() bool { s := r.agent.Snapshot(); return s.Synced && r.reg.HasDevice(sensor.ID) })
 	if a := r.login("boss@x", password); a.status != 401 {
 		t.Fatalf("without a password: %d", a.status)

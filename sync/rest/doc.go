@@ -1,5 +1,5 @@
 // Package rest is the local REST API: ThingsBoard's own paths and bodies, so that scripts written
-// for ThingsBoard work against the edge.
+// for ThingsBoard work against the edge. REST.md lists the paths for users.
 //
 //	POST /api/auth/login    a user that the cloud sent here, by bcrypt hash → an opaque token
 //	  │ routes.go           path, method, authority

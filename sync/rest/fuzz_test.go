@@ -10,7 +10,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/registry"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/rest"
 	"edgesync/wal"
 )
@@ -102,19 +102,8 @@ func FuzzBodies(f *testing.F) {
 func newFuzzRig(t *testing.T, dir string) (*rig, *cloudtest.Tenant) {
 	t.Helper()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	var err error
-	if r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")}); err != nil {
-		t.Fatal(err)
-	}
-	if r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil); err != nil {
-		t.Fatal(err)
-	}
-	if r.reg, err = registry.Open(registry.Options{
-		Dir:        filepath.Join(dir, "registry"),
-		CorruptDir: filepath.Join(dir, "corrupt"),
-	}); err != nil {
-		t.Fatal(err)
-	}
+	d := boxrig.OpenData(t, dir, nil, nil)
+	r.queue, r.dead, r.reg = d.Queue, d.Dead, d.Registry
 	tn := cloudtest.NewTenant()
 	tn.SetWidgetTypes(0)
 	tn.AddEdge(cloudtest.Edge{ID: id(edge), Name: "edge", RoutingKey: "key", Secret: "secret"})

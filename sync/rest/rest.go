@@ -35,13 +35,13 @@ type Caller interface {
 
 // Options are what the API needs of its surroundings.
 type Options struct {
-	Registry *registry.Registry
-	Intake   *agent.Intake
-	Births   agent.Births
-	Calls    Caller
-	Latest   *Latest
-	Log      *slog.Logger
-	Clock    *clock.Clock // nil: the machine's is right
+	Registry  *registry.Registry
+	Intake    *agent.Intake
+	Creations agent.Creations
+	Calls     Caller
+	Latest    *Latest
+	Log       *slog.Logger
+	Clock     *clock.Clock // nil: the machine's is right
 }
 
 // Handler serves the paths below /api/, but for those of devices.

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
@@ -75,38 +75,31 @@ const (
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir := t.TempDir()
 	r := &rig{T: t, latest: rest.NewLatest(nil), tokens: map[string]string{}}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var err error
-	r.queue, err = wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")})
-	must(err)
-	r.dead, err = wal.OpenDead(filepath.Join(dir, "dead"), 1<<20, 0, nil)
-	must(err)
-	r.reg, err = registry.Open(registry.Options{Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt")})
-	must(err)
-	t.Cleanup(func() { r.queue.Close(); r.dead.Close(); r.reg.Close() })
+	r.open(t.TempDir())
 	r.provision()
 	r.reader = r.queue.Reader()
 	r.build(slog.New(slog.DiscardHandler))
 	return r
 }
 
+// open opens a data directory, which is closed at the end of the test.
+func (r *rig) open(dir string) {
+	r.Helper()
+	d := boxrig.OpenData(r.T, dir, nil, nil)
+	r.queue, r.dead, r.reg = d.Queue, d.Dead, d.Registry
+	r.Cleanup(func() { _ = d.Close() })
+}
+
 func (r *rig) build(log *slog.Logger) {
 	r.Helper()
-	r.reg.Follow(r.queue)
 	r.intake = agent.NewIntake(r.queue)
 	r.intake.Remember(r.reg)
 	r.intake.Observe(r.latest.Observe)
 	c := settings(r.T)
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
+		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
 	})
 }
 

@@ -5,31 +5,15 @@ import (
 	"strings"
 	"testing"
 
-	"edgesync/proto"
+	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/registry"
 )
-
-// heard notes what sessions of devices would hear.
-type heard struct{ list []string }
-
-func (h *heard) DeviceChanged(d registry.Device, what registry.Change) {
-	h.list = append(h.list, fmt.Sprint(d.Name, " ", what))
-}
-
-func (h *heard) SharedAttributes(_ proto.UUID, set []proto.KV, deleted []string) {
-	for i := range set {
-		h.list = append(h.list, string(set[i].Key)+"="+string(proto.AppendJSONValue(nil, &set[i])))
-	}
-	for _, k := range deleted {
-		h.list = append(h.list, "-"+k)
-	}
-}
 
 // Sessions of devices follow what is changed here as they follow the cloud.
 func TestDevicesHearOfIt(t *testing.T) {
 	r := newRig(t)
-	h := new(heard)
-	r.reg.Watch(h)
+	var w boxrig.Watcher
+	r.reg.Watch(&w)
 	base := "/api/plugins/telemetry/DEVICE/" + text(meter)
 	for _, s := range []step{
 		{method: "POST", path: base + "/SHARED_SCOPE", body: `{"fan":2}`, want: "fan=2"},
@@ -51,9 +35,9 @@ func TestDevicesHearOfIt(t *testing.T) {
 		if a := r.send(root, s.method, s.path, s.body); a.status != 200 {
 			t.Fatalf("%s %s: %d %s", s.method, s.path, a.status, a.body)
 		}
-		if got := strings.Join(h.list, "; "); got != s.want {
+		changes, shared := w.Take()
+		if got := strings.Join(append(changes, shared...), "; "); got != s.want {
 			t.Errorf("%s %s: heard %q, want %q", s.method, s.path, got, s.want)
 		}
-		h.list = nil
 	}
 }

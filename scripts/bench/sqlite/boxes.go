@@ -22,14 +22,14 @@ import (
 // fragment is the size of an event's content in bytes: three values of telemetry have about 95.
 const fragment = 100
 
-// group is what one commit makes durable. next numbers the events of a box over all its groups, in
-// their Time.
+// group is the events that one commit makes durable. next numbers the events of a box over all its
+// groups; the number stands in Event.Time.
 type group struct {
 	events []wal.Event
 	next   int64
 }
 
-// newGroups makes two alike, one for each box.
+// newGroups makes two equal groups, one for each box.
 func newGroups(size int) (g [2]*group) {
 	for i := range g {
 		g[i] = &group{events: make([]wal.Event, size)}
@@ -51,7 +51,7 @@ func (g *group) number() {
 	}
 }
 
-// bare writes groups and makes each durable, and nothing else.
+// bare only writes groups and makes each durable.
 func (a *account) bare(f *os.File, b []byte, groups, size int) error {
 	begin := time.Now()
 	for range groups {
@@ -67,7 +67,7 @@ func (a *account) bare(f *os.File, b []byte, groups, size int) error {
 	return nil
 }
 
-// queue is ours.
+// queue is the box around wal.Queue.
 type queue struct {
 	q    *wal.Queue
 	r    *wal.Reader
@@ -124,7 +124,7 @@ func (b *queue) close() error {
 	return b.q.Close()
 }
 
-// kind of outbox; see the package's comment.
+// kind is the kind of an outbox; see the package comment.
 type kind int
 
 const (
@@ -135,8 +135,8 @@ const (
 
 func (k kind) String() string { return [...]string{"plain", "tuned", "lean"}[k] }
 
-// settings are SQLite's. With the file held exclusively there are no locks and there is no shared
-// memory; 8 MiB of cache.
+// settings are the pragmas of SQLite. An exclusively held file needs neither locks nor shared
+// memory; the cache is 8 MiB.
 func (k kind) settings() []string {
 	if k == plain {
 		return []string{"PRAGMA synchronous=FULL"}
@@ -166,11 +166,13 @@ func (k kind) insert() string {
 	if k == lean {
 		return "INSERT INTO cloud_event (seq, entity_id, ts, entity_body, cloud_event_type, cloud_event_action) VALUES (?,?,?,?,?,?)"
 	}
-	return `INSERT INTO cloud_event (seq, entity_id, ts, entity_body, id, created_time, tenant_id, edge_id, cloud_event_type, entity_type, cloud_event_action)
+	return `INSERT INTO cloud_event (seq, entity_id, ts, entity_body, id, created_time, tenant_id, edge_id,
+  cloud_event_type, entity_type, cloud_event_action)
 		VALUES (?,?,?,?,?,?,?,?,?,?,?)`
 }
 
-// table is the outbox: one connection that holds the file, and statements that are prepared once.
+// table is the box around an outbox table: one connection that holds the file, and statements that
+// are prepared once.
 type table struct {
 	conn driver.Conn
 	kind kind
@@ -181,14 +183,14 @@ type table struct {
 	tenant [16]byte
 	read   int64 // seq of the last event read
 	acked  int64 // seq of the last event acknowledged
-	marked int64 // of the last one marked
-	gone   int64 // of the last one deleted
+	marked int64 // seq of the last event marked
+	gone   int64 // seq of the last event deleted
 }
 
-// deleteEvery is after how many acknowledged events they are deleted.
+// deleteEvery is how many acknowledged events are deleted together.
 const deleteEvery = 10_000
 
-// version is that of SQLite itself.
+// version returns the version of SQLite.
 func version() (string, error) {
 	c, err := (&sqlite3.SQLiteDriver{}).Open(":memory:")
 	if err != nil {
@@ -231,8 +233,8 @@ func openTable(dir string, k kind) (*table, error) {
 		{&t.begin, "BEGIN IMMEDIATE"},
 		{&t.commit, "COMMIT"},
 		{&t.insert, k.insert()},
-		{&t.pick, "SELECT seq, ts, entity_body, entity_id, cloud_event_type, cloud_event_action FROM cloud_event" +
-			" WHERE seq > ? AND status = 'PENDING' ORDER BY seq LIMIT ?"},
+		{&t.pick, "SELECT seq, ts, entity_body, entity_id, cloud_event_type, cloud_event_action " +
+			"FROM cloud_event WHERE seq > ? AND status = 'PENDING' ORDER BY seq LIMIT ?"},
 		{&t.update, "UPDATE cloud_event SET status = 'DEPLOYED' WHERE status = 'PENDING' AND seq > ? AND seq <= ?"},
 		{&t.remove, "DELETE FROM cloud_event WHERE status = 'DEPLOYED' AND seq > ? AND seq <= ?"},
 		{&t.count, "SELECT count(*) FROM cloud_event WHERE status = 'PENDING' AND seq > ?"},
@@ -246,7 +248,7 @@ func openTable(dir string, k kind) (*table, error) {
 	return t, nil
 }
 
-// exec runs a statement that is not prepared.
+// exec runs a statement without preparing it.
 func (t *table) exec(sql string) error {
 	p, err := t.conn.Prepare(sql)
 	if err != nil {
@@ -256,7 +258,7 @@ func (t *table) exec(sql string) error {
 	return t.do(p.(driver.StmtQueryContext))
 }
 
-// do runs a prepared statement whose rows are of no interest.
+// do runs a prepared statement and discards its rows.
 func (t *table) do(s driver.StmtQueryContext, values ...driver.Value) error {
 	for i, v := range values {
 		t.row[i].Value = v
@@ -271,7 +273,7 @@ func (t *table) put(g *group) error {
 		return err
 	}
 	if t.kind == lean {
-		if err := t.settle(); err != nil {
+		if err := t.markAcked(); err != nil {
 			return err
 		}
 	}
@@ -281,7 +283,7 @@ func (t *table) put(g *group) error {
 		if t.kind == lean {
 			err = t.do(t.insert, e.Time, e.Entity[:], e.Time, e.Fragment, int64(e.Kind), int64(e.Action))
 		} else {
-			var id [16]byte // in order, as time-based ones nearly are: kind to the index
+			var id [16]byte // ascending, as time-based ids nearly are: the best case for the index
 			binary.BigEndian.PutUint64(id[:], uint64(e.Time))
 			err = t.do(t.insert, e.Time, e.Entity[:], e.Time, e.Fragment, id[:], e.Time, t.tenant[:], t.tenant[:],
 				"TIMESERIES", "DEVICE", "TIMESERIES_UPDATED")
@@ -293,9 +295,9 @@ func (t *table) put(g *group) error {
 	return t.do(t.commit)
 }
 
-// settle marks what was acknowledged since the last time, and now and then deletes what is marked,
-// in the transaction under way.
-func (t *table) settle() error {
+// markAcked marks, in the transaction under way, the events acknowledged since the last call; every
+// deleteEvery events it deletes the marked ones.
+func (t *table) markAcked() error {
 	if t.acked == t.marked {
 		return nil
 	}
@@ -344,7 +346,7 @@ func (t *table) drain(n int) (int, error) {
 	if err := t.do(t.begin); err != nil {
 		return count, err
 	}
-	if err := t.settle(); err != nil {
+	if err := t.markAcked(); err != nil {
 		return count, err
 	}
 	return count, t.do(t.commit)

@@ -1,27 +1,26 @@
-// Bench-sqlite compares the queue with what stands in its place elsewhere: an outbox table with a
-// status column, in SQLite. Both get the same events in the same groups on the same directory, in
-// turns in one run, and so does a bare loop of write and fdatasync.
+// Bench-sqlite compares the queue with the usual alternative: an outbox table with a status column,
+// in SQLite. Both get the same events in the same groups in the same directory, in turns in one
+// run, and so does a bare loop of write and fdatasync.
 //
-//	ingest    groups of so many events, each durable before the next
-//	together  the same, and whenever a hundred are pending a batch of a hundred is read in order
-//	          and acknowledged
+//	ingest    groups of events, each durable before the next
+//	together  the same; of each hundred pending a batch is read in order and acknowledged
 //	drain     a backlog, in batches of a hundred
 //
-// There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key, an
-// index for the reader, and marks a batch in a transaction of its own; of SQLite's settings it
-// changes synchronous=FULL only, so that it has SQLite's own rollback journal. The bound is on this
-// one. "tuned" is the same table with a write-ahead log, the file held exclusively and a larger
-// cache. "lean" is the best that could be thought of: tuned, with no more columns than our frames
-// have fields, the order as the primary key and so no index at all, and marks in the transaction of
-// the next group.
+// There are three outboxes. "plain" has the columns of cloud_event, its id as the primary key and
+// an index for the reader, and marks a batch in a transaction of its own. It changes one setting of
+// SQLite, synchronous=FULL, and so keeps SQLite's rollback journal. The bound is on "plain".
+// "tuned" is the same table with a write-ahead log, the file held exclusively and a larger cache.
+// "lean" is the best possible table: tuned, with no more columns than the queue's frames have
+// fields, the order as the primary key and therefore no index at all, and marks in the transaction
+// of the next group.
 //
-// What a commit of either costs depends on the medium: where an fsync takes long all three come
-// near each other, but for the number of commits. On ext4 SQLite has an advantage over files that
-// grow, ours and the bare one: its log keeps its size, so that fdatasync writes no journal.
+// The cost of a commit depends on the medium. Where an fsync takes long, only the number of commits
+// makes a difference. On ext4 SQLite has an advantage over files that grow, as the queue's and the
+// bare one do: its log keeps its size, so that fdatasync writes no journal.
 //
-// It is a module of its own, so that the product depends on no SQLite. The driver is
-// github.com/mattn/go-sqlite3, SQLite itself in C, which is faster than its translations to Go; it
-// takes a C compiler.
+// The command is a module of its own, so that the product does not depend on SQLite. The driver is
+// github.com/mattn/go-sqlite3, which is SQLite itself in C and faster than the translations to Go;
+// it needs a C compiler.
 package main
 
 import (
@@ -46,12 +45,13 @@ func main() {
 		os.Exit(1)
 	}
 	if under > 0 {
-		fmt.Printf("\n%d figures are beyond their bounds\n", under) // no error: the bounds are for the machine that the README names
+		// No error: the bounds are for the machine of scripts/bench/README.md.
+		fmt.Printf("\n%d figures are beyond their bounds\n", under)
 	}
 }
 
 const (
-	rounds = 4   // in turns, so that what else the machine does meets all alike
+	rounds = 4   // in turns, so that other load on the machine affects all alike
 	bound  = 5   // times SQLite, at groups of 100, ingest and drain together
 	batch  = 100 // events read and acknowledged at a time
 )
@@ -71,10 +71,10 @@ func run(in string, round time.Duration) (under int, err error) {
 	defer os.RemoveAll(dir)
 	fmt.Printf("%s/%s, %d CPUs, %s, SQLite %s: synchronous=FULL, one connection, prepared statements; tuned and lean: journal_mode=WAL\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), sqlite)
-	fmt.Printf("events of %d bytes; events per second; "+
-		"bytes written to the disk per event byte, without the file system's journal\n\n", fragment)
-	fmt.Printf("%-40s %9s %9s %9s %8s %8s  %-10s %s\n",
-		"what", "edgesync", "SQLite", "bare", "/SQLite", "/bare", "bound", "written: ours, SQLite's")
+	fmt.Printf("events of %d bytes; events per second; bytes written to the disk per event byte, "+
+		"without the file system's journal\n\n", fragment)
+	fmt.Printf("%-40s %9s %9s %9s %8s %8s  %-10s %s\n", "what", "edgesync", "SQLite", "bare", "/SQLite", "/bare",
+		"bound", "written: ours, SQLite's")
 	for _, drain := range []bool{false, true} {
 		for _, size := range []int{1, 16, 100, 256} {
 			for _, k := range []kind{plain, tuned, lean} {
@@ -100,19 +100,19 @@ func run(in string, round time.Duration) (under int, err error) {
 	return under, nil
 }
 
-// box is what is compared.
+// box is one of the three things compared.
 type box interface {
 	// put makes a group durable.
 	put(*group) error
-	// drain reads the next events in order, n at most, and marks them as acknowledged by the cloud.
-	// It returns how many there were.
+	// drain reads the next events in order, at most n, marks them as acknowledged by the cloud and
+	// returns their number.
 	drain(n int) (int, error)
 	// pending counts the events that are not acknowledged.
 	pending() (int, error)
 	close() error
 }
 
-// account is what one box has done.
+// account is the work that one box has done.
 type account struct {
 	events, groups int
 	written        int64 // bytes that the kernel was made to write, by /proc/self/io
@@ -121,7 +121,7 @@ type account struct {
 
 func (a *account) rate() float64 { return float64(a.events) / a.took.Seconds() }
 
-// measure takes turns, prints a line and tells whether the bound was kept.
+// measure runs the boxes in turns, prints a line and reports whether the bound was kept.
 func measure(dir, what string, size int, round time.Duration, drain bool, k kind) (ok bool, err error) {
 	dir = filepath.Join(dir, strings.ReplaceAll(what, " ", "-"))
 	ours, err := openQueue(dir)
@@ -173,7 +173,7 @@ func measure(dir, what string, size int, round time.Duration, drain bool, k kind
 	ratio := a.rate() / b.rate()
 	if drain && size == batch && k == plain {
 		verdict = fmt.Sprintf(">= %d PASS", bound)
-		if !(ratio >= bound) { // written so that what is no number does not pass
+		if !(ratio >= bound) { // written so that NaN does not pass
 			verdict, ok = fmt.Sprintf(">= %d under", bound), false
 		}
 	}
@@ -184,7 +184,7 @@ func measure(dir, what string, size int, round time.Duration, drain bool, k kind
 
 func (a *account) amplification() float64 { return float64(a.written) / float64(a.events*fragment) }
 
-// run lets a box work for a while.
+// run lets a box work for d.
 func (a *account) run(b box, g *group, d time.Duration, drain bool) error {
 	w, err := written()
 	if err != nil {
@@ -252,7 +252,7 @@ func backlog(dir string, k kind) (err error) {
 	return nil
 }
 
-// written is what this process has made the kernel write to disks so far, in bytes.
+// written returns how many bytes this process has made the kernel write to disks so far.
 func written() (int64, error) {
 	b, err := os.ReadFile("/proc/self/io")
 	if err != nil {

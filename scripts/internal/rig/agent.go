@@ -14,7 +14,7 @@ import (
 	agent "edgesync/sync"
 )
 
-// Config is the agent's configuration file, as far as the demo and the benchmarks differ in it.
+// Config is the part of the agent's configuration file in which the demo and the benchmarks differ.
 type Config struct {
 	DataDir    string
 	Cloud      string // host:port
@@ -43,7 +43,7 @@ listen = %q
 [mqtt]
 listen = %q
 
-# The link comes and goes by the second here, so waiting up to a minute for the next attempt would only be dull.
+# The link comes and goes by the second here. Attempts up to a minute apart would only prolong it.
 [reconnect]
 interval = "500ms"
 max_interval = "2s"
@@ -58,17 +58,17 @@ type Agent struct {
 	HTTP        string // host:port of the door for devices
 }
 
-// StartAgent starts the agent and waits until it says where its HTTP door is.
+// StartAgent starts the agent and waits until its status has the address of its HTTP door.
 func StartAgent(ctx context.Context, bin, config, logPath string) (*Agent, error) {
 	a, err := Launch(ctx, bin, config, logPath)
 	if err != nil {
 		return nil, err
 	}
 	var last error
-	err = Poll(ctx, 20*time.Millisecond, StartLimit, a.done, func() bool {
+	err = Poll(ctx, 20*time.Millisecond, StartLimit, a.Done(), func() bool {
 		var s agent.Snapshot
 		s, last = a.Status(ctx)
-		// A status read from the files, or answered by an agent that is not this one, does not count.
+		// A status that comes from the files, or from another agent, does not count.
 		if last == nil && s.Running && s.HTTPAddress != "" {
 			a.HTTP = dialable(s.HTTPAddress)
 			return true
@@ -86,7 +86,7 @@ func StartAgent(ctx context.Context, bin, config, logPath string) (*Agent, error
 	}
 }
 
-// Launch starts the agent and does not wait. HTTP is empty.
+// Launch starts the agent and returns at once, with HTTP empty.
 func Launch(ctx context.Context, bin, config, logPath string) (*Agent, error) {
 	p, err := start(ctx, "the agent", logPath, nil, bin, "run", "--config", config)
 	if err != nil {
@@ -95,7 +95,7 @@ func Launch(ctx context.Context, bin, config, logPath string) (*Agent, error) {
 	return &Agent{process: p, bin: bin, config: config}, nil
 }
 
-// dialable turns a listener on all addresses into one that can be dialled.
+// dialable turns the address of a listener on all addresses into one that can be dialled.
 func dialable(addr string) string {
 	if host, port, err := net.SplitHostPort(addr); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
 		return net.JoinHostPort("127.0.0.1", port)
@@ -103,12 +103,14 @@ func dialable(addr string) string {
 	return addr
 }
 
-// Status asks `edgesync status --json`: the public way, so that what is shown is what a user would see.
+// Status runs `edgesync status --json`. This is the public way, so that the demo shows what a user
+// sees.
 func (a *Agent) Status(ctx context.Context) (agent.Snapshot, error) {
 	return Status(ctx, a.bin, a.config)
 }
 
-// Status asks for the status of whatever agent uses this configuration; without one, of its files.
+// Status returns the status of the agent that uses this configuration; without a running agent, of
+// its files.
 func Status(ctx context.Context, bin, config string) (agent.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -127,12 +129,12 @@ func Status(ctx context.Context, bin, config string) (agent.Snapshot, error) {
 	return s, nil
 }
 
-// WaitReady waits until /readyz answers 200: the devices are known.
+// WaitReady waits until /readyz answers 200, which means that the agent knows its devices.
 func (a *Agent) WaitReady(ctx context.Context) error {
 	client := &http.Client{Timeout: 2 * time.Second}
 	defer client.CloseIdleConnections()
 	said := "nothing"
-	err := Poll(ctx, 20*time.Millisecond, StartLimit, a.done, func() bool {
+	err := Poll(ctx, 20*time.Millisecond, StartLimit, a.Done(), func() bool {
 		res, err := client.Get("http://" + a.HTTP + "/readyz")
 		if err != nil {
 			said = err.Error()

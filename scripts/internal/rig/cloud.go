@@ -20,7 +20,8 @@ const (
 	Secret     = "demo-secret"
 )
 
-// maxAnswer bounds an answer of the control port: 9,000 rows of a series take less than 1 MB.
+// maxAnswer bounds an answer of the control port, in bytes; 9,000 rows of a series take less than 1
+// MB.
 const maxAnswer = 64 << 20
 
 // Cloud is a running cloud in a box. Safe for concurrent use.
@@ -30,7 +31,7 @@ type Cloud struct {
 	control string
 }
 
-// Device of the cloud, as its control port lists it.
+// Device is a device of the cloud, as the control port lists it.
 type Device struct {
 	Name  string `json:"name"`
 	ID    string `json:"id"`
@@ -44,7 +45,7 @@ type Row struct {
 	Writes int             `json:"writes"`
 }
 
-// Stats counts what arrived since the cloud started.
+// Stats are the counters of the cloud since its start.
 type Stats struct {
 	Uplinks    uint64 `json:"uplinks"`
 	Events     uint64 `json:"events"`
@@ -52,7 +53,7 @@ type Stats struct {
 	Duplicates uint64 `json:"duplicates"`
 	Dropped    uint64 `json:"dropped"`
 
-	PendingDownlinks int `json:"pending_downlinks"` // events that wait for the edge now
+	PendingDownlinks int `json:"pending_downlinks"` // events that wait for the edge
 }
 
 // StartCloud starts the cloud in a box with that many devices and waits until it listens.
@@ -74,7 +75,7 @@ func StartCloud(ctx context.Context, bin, logPath string, devices int, extra ...
 			return nil, err
 		}
 		return c, nil
-	case <-p.done:
+	case <-p.Done():
 		return nil, p.died()
 	case <-time.After(StartLimit):
 		p.Kill()
@@ -98,7 +99,7 @@ func parseListening(line string) (grpc, control string, err error) {
 	return grpc, control, nil
 }
 
-// firstLine hands over the first line that begins with "listening" and swallows the rest.
+// firstLine sends the first line that begins with "listening" to a channel and discards all others.
 type firstLine struct {
 	mu   sync.Mutex
 	buf  []byte
@@ -172,7 +173,7 @@ func (c *Cloud) Devices(ctx context.Context) ([]Device, error) {
 	return d, err
 }
 
-// Stats counts what arrived.
+// Stats returns the counters.
 func (c *Cloud) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
 	err := c.get(ctx, "/stats", nil, &s)
@@ -193,7 +194,7 @@ func (c *Cloud) Arrivals(ctx context.Context, device, key string) ([]int64, erro
 	return ts, err
 }
 
-// Command tells the cloud to misbehave, in its own words: "away 8s", "stall 5s", "dropacks 3", "kick".
+// Command runs a command line of scripts/cloud: "away 8s", "stall 5s", "dropacks 3", "kick".
 func (c *Cloud) Command(ctx context.Context, line string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.control+"/command", strings.NewReader(line+"\n"))
 	if err != nil {

@@ -1,10 +1,11 @@
-// Package rig sets up what the demo and the benchmarks run against: the two programs built from this tree, the cloud in a box as a
-// process, and the agent as a process with a real configuration file.
+// Package rig starts the processes of the demo and of the benchmarks: the cloud in a box, and the
+// agent with a real configuration file, both built from this tree.
 //
 //	rig.Build ──> edgesync, cloud (binaries in a temporary directory)
-//	StartCloud ──> Cloud   gRPC address for the agent, control address for Series, Arrivals, Stats, Command
+//	StartCloud ──> Cloud   gRPC address for the agent; Series, Arrivals, Stats, Command over HTTP
 //	StartAgent ──> Agent   HTTP address for the stations, Status by `edgesync status --json`
 //
-// Everything here has a time limit: what does not come up within StartLimit is an error that names the log file.
-// Each process ends with the context that it was started under, and on Linux also with its parent.
+// Every wait has a limit: a process that does not come up within StartLimit is an error that names
+// the log file. Each process ends with the context under which it was started, and on Linux also
+// with its parent.
 package rig

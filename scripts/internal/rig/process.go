@@ -8,23 +8,21 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
+
+	children "edgesync/sync/cloudtest/rig"
 )
 
-// StartLimit is how long a process may take until it answers, StopLimit how long until it has ended after SIGTERM
-// (the agent promises 10 s).
-const (
-	StartLimit = 20 * time.Second
-	StopLimit  = 12 * time.Second
-)
+// StartLimit is how long a process may take until it answers.
+const StartLimit = 20 * time.Second
 
 // Binaries are the paths of the built programs.
 type Binaries struct {
 	Agent, Cloud string
 }
 
-// Build builds the agent and the cloud in a box into dir, from the module of the working directory; the agent as it ships, by the Makefile.
+// Build builds the agent and the cloud in a box into dir, from the module of the working directory.
+// The Makefile builds the agent, with the flags of the releases.
 func Build(ctx context.Context, dir string) (Binaries, error) {
 	b := Binaries{Agent: dir + "/edgesync", Cloud: dir + "/cloud"}
 	for _, args := range [][]string{
@@ -40,42 +38,37 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	return b, nil
 }
 
-// process is a child whose end can be waited for by many.
+// process is a child process with a log file.
 type process struct {
+	*children.Process
 	name    string
-	cmd     *exec.Cmd
 	logPath string
-	done    chan struct{} // closed when it has ended
-	err     error         // of Wait; valid after done
 }
 
-// start runs a program whose standard error is appended to logPath; so is its standard output unless stdout takes it.
+// start runs a program whose standard error is appended to logPath; so is its standard output
+// unless stdout takes it.
 func start(ctx context.Context, name, logPath string, stdout io.Writer, bin string, args ...string) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{name: name, logPath: logPath, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, bin, args...)
-	p.cmd.Stdout, p.cmd.Stderr = stdout, log
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Stdout, cmd.Stderr = stdout, log
 	if stdout == nil {
-		p.cmd.Stdout = log
+		cmd.Stdout = log
 	}
-	p.cmd.Env = cleanEnviron()
-	p.cmd.SysProcAttr = childAttributes()
-	p.cmd.WaitDelay = time.Second
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+	cmd.Env = cleanEnviron()
+	cmd.SysProcAttr = childAttributes()
+	cmd.WaitDelay = time.Second
+	p, err := children.StartProcess(name, cmd)
+	if err != nil {
+		return nil, err
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	return p, nil
+	return &process{p, name, logPath}, nil
 }
 
-// cleanEnviron is the environment without variables that would configure the agent behind the back of its file.
+// cleanEnviron returns the environment without the variables that configure the agent.
 func cleanEnviron() []string {
 	var env []string
 	for _, kv := range os.Environ() {
@@ -89,36 +82,17 @@ func cleanEnviron() []string {
 	return env
 }
 
-// PID of the process.
-func (p *process) PID() int { return p.cmd.Process.Pid }
-
-// Done is closed when the process has ended.
-func (p *process) Done() <-chan struct{} { return p.done }
-
-// Kill sends SIGKILL and waits for the end.
-func (p *process) Kill() {
-	_ = p.cmd.Process.Kill() // fails only if it has ended
-	<-p.done
-}
-
-// Stop sends SIGTERM and waits; after StopLimit it kills and returns an error. An exit code other than 0 is an error too.
+// Stop is [children.Process.Stop] with the log file in the error.
 func (p *process) Stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(StopLimit):
-		p.Kill()
-		return fmt.Errorf("%s did not end within %v of SIGTERM; its log is %s", p.name, StopLimit, p.logPath)
-	}
-	if p.err != nil {
-		return fmt.Errorf("%s ended badly: %w; its log is %s", p.name, p.err, p.logPath)
+	if err := p.Process.Stop(); err != nil {
+		return fmt.Errorf("%w; its log is %s", err, p.logPath)
 	}
 	return nil
 }
 
-// died describes an end that nobody asked for.
+// died describes an unexpected end.
 func (p *process) died() error {
-	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.err, Tail(p.logPath, 10))
+	return fmt.Errorf("%s ended by itself: %w\n%s", p.name, p.Err(), Tail(p.logPath, 10))
 }
 
 // Tail returns the last lines of a log file, with its path.
@@ -134,8 +108,8 @@ func Tail(path string, lines int) string {
 	return fmt.Sprintf("last lines of %s:\n  %s", path, strings.Join(all, "\n  "))
 }
 
-// Poll calls try every interval until it returns true, the limit passes, the context ends or gone is closed (nil: never).
-// The error tells which of the last three.
+// Poll calls try every interval until it returns true, the limit passes, the context ends or gone
+// is closed (nil: never). The error says which of the last three happened.
 func Poll(ctx context.Context, interval, limit time.Duration, gone <-chan struct{}, try func() bool) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
@@ -155,7 +129,7 @@ func Poll(ctx context.Context, interval, limit time.Duration, gone <-chan struct
 	return nil
 }
 
-// What Poll returns.
+// The errors of Poll, beside that of the context.
 var (
 	ErrGone  = errors.New("the process ended")
 	ErrLimit = errors.New("time limit passed")

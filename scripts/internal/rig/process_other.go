@@ -4,5 +4,5 @@ package rig
 
 import "syscall"
 
-// childAttributes: the signal at the parent's death is Linux's own.
+// childAttributes returns nil: only Linux has a signal at the parent's death.
 func childAttributes() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,44 @@
+package rig
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"edgesync/sync/registry"
+	"edgesync/wal"
+)
+
+// Data is a data directory that is open as an agent has it open.
+type Data struct {
+	Queue    *wal.Queue
+	Dead     *wal.DeadLog // at most 1 MiB
+	Registry *registry.Registry
+}
+
+// OpenData opens the data directory dir, which is made if it does not exist, and lets the registry
+// follow the queue. log takes what the dead letters log. record is wal.Options.Record and may be
+// nil. The caller closes.
+func OpenData(t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, uint64) (wal.Event, bool)) *Data {
+	t.Helper()
+	var d Data
+	var err error
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if d.Queue, err = wal.Open(wal.Options{Dir: in("queue"), CorruptDir: in("corrupt"), Record: record}); err != nil {
+		t.Fatal(err)
+	}
+	if d.Dead, err = wal.OpenDead(in("dead"), 1<<20, d.Queue.Committed().Offset, log); err != nil {
+		t.Fatal(err)
+	}
+	if d.Registry, err = registry.Open(registry.Options{Dir: in("registry"), CorruptDir: in("corrupt")}); err != nil {
+		t.Fatal(err)
+	}
+	d.Registry.Follow(d.Queue)
+	return &d
+}
+
+// Close closes everything. The agent must have ended.
+func (d *Data) Close() error {
+	return errors.Join(d.Queue.Close(), d.Dead.Close(), d.Registry.Close())
+}

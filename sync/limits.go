@@ -1,0 +1,82 @@
+package sync
+
+import "time"
+
+// The time limits and other numbers of the loop. The table in doc.go says what each is for; those
+// of calls stand in sync/calls, those of one stream in sync/link.
+const (
+	// Attempts (dial.go).
+	refusedMin = 10 * time.Second // after refused credentials, and while the edge is deleted in the cloud
+	refusedMax = 5 * time.Minute
+	timeoutMax = 60 * time.Second // for the dial and the answer to CONNECT, after doubling
+	// Three clean ends within ten seconds of ACCEPTED: the server completes the older stream of an
+	// edge that connects again (CONTRACT.md 2.6), so two agents with one key throw each other out
+	// for ever unless one of them waits.
+	quickEnd     = 10 * time.Second
+	quickEndsMax = 3
+
+	// What ends a session (loop.go).
+	ackTimeout   = 60 * time.Second // oldest unacknowledged uplink
+	probeAfter   = 30 * time.Second // of hearing nothing with nothing in flight
+	probeTimeout = 20 * time.Second
+	syncPatience = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
+	// The question for our own edge always has an answer. Without any downlink for so long the
+	// server does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold
+	// up all downlinks for two minutes (CONTRACT.md 6.1).
+	silenceAfter = 3 * time.Minute
+	// An event that was so often in a row alone in flight when the server ended the stream goes to
+	// the dead letters.
+	poisonEnds = 3
+
+	// A turn (loop.go, receive.go, uplink.go).
+	heartbeat    = 5 * time.Second // the loop turns at least this often
+	turnMessages = 96              // of the server that one turn takes, and acknowledgements held meanwhile
+	turnBytes    = 1 << 20         // of those messages; the one that reaches it is taken too
+	turnMoves    = 64              // events that one turn moves to the dead letters, each with an fsync
+	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so
+	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
+	// goes beside them.
+	receiveBelow = 128
+
+	// Batches (batch.go).
+	batchBytes   = 256 << 10 // of the fragments; an event that is alone larger goes alone
+	spareBatches = 4         // buffers kept for reuse
+
+	// The window (window.go; CONTRACT.md 12).
+	windowStart = 2
+	windowMax   = 16
+	windowBytes = 1 << 20
+	growWithin  = 250 * time.Millisecond // over the best round trip of the session
+	shrinkFrom  = 500 * time.Millisecond
+
+	// After a rate limit of the server.
+	pauseMin    = time.Second
+	pauseMax    = 60 * time.Second
+	answerPause = 2 * time.Second // before an answer is tried again: its caller waits ten seconds in all
+
+	// Questions after a sync (ask.go).
+	askTogether  = 20 // entities in one uplink
+	askPause     = time.Second
+	duplicateFor = 3 * time.Minute // after a question telemetry only comes back; another edge may hold it up for two (CONTRACT.md 6.1)
+
+	// Calls (rpc.go).
+	callMinimum  = 5 * time.Second // the server's least timeout: what a call gets while its clock is not known
+	unroutedWait = 3 * time.Second // for the device of a call: the server looks for new events every second
+	maxUnrouted  = 32              // calls that wait for their devices
+
+	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
+	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused
+	commitPause    = time.Second      // the same while they wait for a commit to be durable
+	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
+
+	// Quiet (quiet.go).
+	quietFor    = 2 * time.Second  // after work, before memory is given back
+	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often
+
+	// The rest.
+	flushEvery    = time.Minute      // what is staged in the registry and waits for nobody
+	complainEvery = 30 * time.Second // the same complaint is logged at most this often
+	stopTimeout   = 5 * time.Second  // for the acknowledgements due at a stop
+	turnLimit     = 60 * time.Second // of one turn, before health is denied: a slow flash may hold it for seconds
+	announceLimit = 5 * time.Second  // for a full or failing queue at the start
+)

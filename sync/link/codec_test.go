@@ -1,0 +1,92 @@
+package link
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/mem"
+	pb "google.golang.org/protobuf/proto"
+
+	"edgesync/proto"
+)
+
+// inPieces is what the transport hands over.
+func inPieces(b []byte, size int) (list mem.BufferSlice) {
+	for len(b) > size {
+		list = append(list, mem.SliceBuffer(b[:size]))
+		b = b[size:]
+	}
+	return append(list, mem.SliceBuffer(b))
+}
+
+func otaMessage(entity string) []byte {
+	b, err := pb.Marshal(&proto.ResponseMsg{
+		DownlinkMsg: &proto.DownlinkMsg{
+			DownlinkMsgId:       7,
+			DeviceUpdateMsg:     []*proto.DeviceUpdateMsg{{IdMSB: 1, Entity: "{}"}},
+			OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: -5, IdLSB: 6, Entity: entity}, {MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdLSB: 9}},
+		},
+		EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{Name: "edge"}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// A large message is decoded as a small one is, whatever is in it, and what is broken is refused.
+func TestLargeMessages(t *testing.T) {
+	good := otaMessage(`{"data":"` + strings.Repeat("QUJD", 300_000) + `"}`)
+	for name, b := range map[string][]byte{
+		"an OTA package": good, "twice, to be merged": append(good[:len(good):len(good)], good...), "cut": good[:len(good)-100], "bytes behind it": append(good[:len(good):len(good)], 0xff),
+		"no UTF-8":   bytes.Replace(good, []byte("QUJD"), []byte("\xffUJD"), 1),
+		"one widget": mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{{Entity: strings.Repeat("w", largeMessage)}}}}),
+	} {
+		var got, want proto.ResponseMsg
+		wantErr := pb.Unmarshal(b, &want)
+		gotErr := rawCodec{}.Unmarshal(inPieces(b, 16<<10), &Inbound{Msg: &got})
+		if (gotErr == nil) != (wantErr == nil) || wantErr == nil && !pb.Equal(&got, &want) {
+			t.Errorf("%s: %v, the library says %v", name, gotErr, wantErr)
+		}
+	}
+	var m proto.ResponseMsg
+	if err := unmarshalLarge(inPieces(good, 1000), &m); err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
+		t.Errorf("%v", err)
+	}
+}
+
+func mustMarshal(t *testing.T, m pb.Message) []byte {
+	t.Helper()
+	b, err := pb.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Read in pieces, a message is what the library makes of it; what is refused, the library is asked about.
+func FuzzLargeMessages(f *testing.F) {
+	small := otaMessage("{}")
+	f.Add(small, uint8(1))
+	f.Add(append(small[:len(small):len(small)], small...), uint8(7))
+	f.Add([]byte{0x1a, 0x05, 0xb2, 0x01, 0x02, 0x92, 0x01}, uint8(3))
+	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
+		var got, want proto.ResponseMsg
+		err := unmarshalLarge(inPieces(b, int(size)+1), &got)
+		if wantErr := pb.Unmarshal(b, &want); err == nil && (wantErr != nil || !pb.Equal(&got, &want)) {
+			t.Errorf("%v, want %v %v", &got, &want, wantErr)
+		}
+	})
+}
+
+// BenchmarkLargeMessage tells what an OTA package of 8 MiB costs on its way in.
+func BenchmarkLargeMessage(b *testing.B) {
+	pieces := inPieces(otaMessage(strings.Repeat("QUJD", 2<<20)), 16<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := (rawCodec{}).Unmarshal(pieces, &Inbound{Msg: new(proto.ResponseMsg)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

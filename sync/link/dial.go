@@ -1,0 +1,170 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"edgesync/proto"
+	"edgesync/sync/config"
+)
+
+const (
+	// handleMsgs is the one method of the server (CONTRACT.md 1.1).
+	handleMsgs = "/edge.EdgeRpcService/handleMsgs"
+	// MaxDownlink is the largest DownlinkMsg in bytes that is announced to the server, which drops
+	// larger ones for good (CONTRACT.md 2.5).
+	MaxDownlink = 8 << 20
+	// responseMargin is what a ResponseMsg may add to the DownlinkMsg in it.
+	responseMargin = 1 << 10
+	// DefaultServerMax is the server's limit in bytes for a RequestMsg if it names none
+	// (CONTRACT.md 2.5).
+	DefaultServerMax = 4 << 20
+)
+
+// Dialer opens sessions with one cloud. It is read only, and safe for concurrent use.
+type Dialer struct {
+	Cloud     config.Cloud
+	Keepalive config.Keepalive
+	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// Addr is the cloud's host and port.
+func (d *Dialer) Addr() string { return net.JoinHostPort(d.Cloud.Host, strconv.Itoa(d.Cloud.Port)) }
+
+// Open dials, connects, and waits for the answer; the session outlives the call and ends with ctx.
+// timeout bounds dial and TLS, and again the answer to CONNECT. Errors wrap ErrTimeout,
+// a *RefusedError, or what the network, TLS or gRPC says.
+func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration) (_ Session, err error) {
+	conn, err := d.client()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			cancel()
+			conn.Close()
+		}
+	}()
+	var stream grpc.ClientStream
+	err = within(timeout, cancel, "connect to "+d.Addr(), func() (err error) {
+		stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
+			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(MaxDownlink+responseMargin))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var answer *proto.ConnectResponseMsg
+	err = within(timeout, cancel, "wait for the answer of "+d.Addr(), func() (err error) {
+		answer, err = d.greet(stream, secret)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
+		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
+	}
+	return begin(ctx, cancel, conn, stream, answer), nil
+}
+
+// within runs one step of an attempt and cancels it after timeout. Whatever the step returns once
+// the timer has fired, the step took too long: its result may be of a stream that is cancelled this
+// moment.
+func within(timeout time.Duration, cancel func(), step string, do func() error) error {
+	timer := time.AfterFunc(timeout, cancel)
+	err := do()
+	switch {
+	case !timer.Stop():
+		return fmt.Errorf("%s: %w (%v)", step, ErrTimeout, timeout)
+	case err != nil:
+		return fmt.Errorf("%s: %w", step, err)
+	}
+	return nil
+}
+
+// greet sends the connect request and waits for its answer.
+func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectResponseMsg, error) {
+	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), MaxDownlink)
+	if err := stream.SendMsg(req); err != nil && err != io.EOF {
+		return nil, err
+	}
+	for {
+		in := Inbound{Msg: new(proto.ResponseMsg)}
+		if err := stream.RecvMsg(&in); err != nil {
+			return nil, endOf(err)
+		}
+		if r := in.Msg.GetConnectResponseMsg(); r != nil {
+			return r, nil
+		}
+		// Nothing else is due before the answer.
+	}
+}
+
+func (d *Dialer) client() (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if d.Cloud.TLS.Enabled {
+		c, err := d.tlsConfig()
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(c)
+	}
+	target := "dns:///" + d.Addr()
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: d.Keepalive.Time, Timeout: d.Keepalive.Timeout, PermitWithoutStream: true,
+		}),
+		// One attempt per client: the waits between attempts are the loop's, and Open's timeout
+		// ends the attempt.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: time.Hour, Multiplier: 1, MaxDelay: time.Hour},
+			MinConnectTimeout: time.Minute,
+		}),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+	}
+	if d.Dial != nil {
+		target = "passthrough:///" + d.Addr()
+		opts = append(opts, grpc.WithContextDialer(d.Dial))
+	}
+	conn, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("cloud.host %q, cloud.port %d: %w", d.Cloud.Host, d.Cloud.Port, err)
+	}
+	return conn, nil
+}
+
+// tlsConfig reads the CA file anew at each dial, so that a renewed file needs no restart.
+func (d *Dialer) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{ServerName: d.Cloud.TLS.ServerName, MinVersion: tls.VersionTLS12}
+	if c.ServerName == "" {
+		c.ServerName = d.Cloud.Host
+	}
+	if f := d.Cloud.TLS.CAFile; f != "" {
+		pem, err := os.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("cloud.tls.ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cloud.tls.ca_file %s: no PEM certificate in it", f)
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,27 @@
+// Package link is the session with the cloud: one gRPC stream, from the dial to its end.
+//
+//	Dialer.Open ──dial, TLS, CONNECT──> Session
+//
+//	loop ──Send──> 256 slots ──sender──>   ┐
+//	                                       │ one gRPC stream (CONTRACT.md 2)
+//	loop <──Inbox── 64 slots <──receiver── ┘
+//
+// Session is an interface because it is the seam that tests fake: what is above it knows neither
+// gRPC nor the network.
+//
+// # Invariants
+//
+//   - No method of a Session waits for the network. Send refuses a message for which there is no
+//     slot; Close returns at once, and Done is closed when nothing of the session is
+//     left.
+//   - The goroutines of a session are its sender and its receiver, and one more while it closes.
+//     They end with the session, also when the server neither reads nor answers.
+//   - What is received and not handled is bounded by 64 messages of at most MaxDownlink bytes, what
+//     is to be sent by 256 messages. Then HTTP/2 holds up the server, and Send the caller.
+//   - The secret stands in no error: the server's words pass Redact.
+//
+// # Files
+//
+// dial.go opens a session; session.go carries messages; codec.go and codec_large.go turn bytes into
+// messages, gzip.go compresses; refusal.go says in words why a session did not begin or has ended.
+package link

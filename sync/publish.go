@@ -1,0 +1,154 @@
+package sync
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	gosync "sync"
+	"time"
+
+	"edgesync/sync/clock"
+	"edgesync/wal"
+)
+
+// board is where the loop publishes its state, once a turn, for other goroutines.
+type board struct {
+	mu gosync.Mutex
+	p  published
+}
+
+func (b *board) read() published {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.p
+}
+
+func (b *board) write(p published) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.p = p
+}
+
+// published is what the loop says about itself.
+type published struct {
+	turn     time.Time
+	state    State
+	since    time.Time
+	lastErr  string
+	inFlight int
+	window   int
+	rtt      time.Duration
+	nextDial time.Time
+	limited  bool
+	edge     string
+	synced   bool
+	sync     string
+	devices  int
+	counters counters
+}
+
+// counters of this process's life.
+type counters struct {
+	connects, attempts, downlinks, unused, uplinkBytes uint64
+}
+
+// publish lets other goroutines see the loop's state.
+func (l *loop) publish(now time.Time) {
+	c, s := &l.conn, &l.sending
+	l.board.write(published{
+		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
+		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
+		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(),
+		counters: l.counters,
+	})
+}
+
+// Snapshot is the agent's state now. The addresses of the doors are left for the caller to fill in.
+func (a *Agent) Snapshot() Snapshot {
+	p := a.board.read()
+	now := time.Now()
+	s := Snapshot{
+		State: p.state, Since: now.Add(p.since.Sub(now)).UTC(), Running: true, Version: a.Version, LastError: p.lastErr,
+		InFlight: p.inFlight, Window: p.window, RTTMS: float64(p.rtt.Microseconds()) / 1000,
+		Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge, Cloud: a.dialer.Addr(),
+		Synced: p.synced, Sync: p.sync, Devices: p.devices, CallsPending: a.calls.Waiting(),
+		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
+		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
+	}
+	if p.counters.attempts > 0 {
+		s.Reconnects = p.counters.attempts - 1
+	}
+	if d := p.nextDial.Sub(now); d > 0 && !p.nextDial.IsZero() {
+		s.NextAttemptMS = d.Milliseconds()
+	}
+	known, clockSince := a.Clock.State()
+	s.Clock = known.String()
+	if !clockSince.IsZero() {
+		s.ClockSince = &clockSince
+	}
+	q := a.Queue.Stats()
+	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
+	AddCounts(&s, q, a.Dead.Stats(), a.now())
+	if known == clock.Unknown {
+		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
+	}
+	if e := a.Config.Queue.FlashEndurance; e > 0 && s.FlashWearPerDay > 0 {
+		s.FlashYears = float64(e) / float64(s.FlashWearPerDay) / 365.25
+	}
+	return s
+}
+
+// clockWarning is what people see while the time is not known.
+const clockWarning = "the clock of this machine is not set: telemetry without a time of its own waits until it is (is NTP reachable?)"
+
+// now is the time as well as it is known.
+func (a *Agent) now() time.Time { return time.UnixMilli(a.Clock.Now()) }
+
+// flashSoon is how long an account must be before a rate is computed from it.
+const flashSoon = time.Minute
+
+// addFlash fills in what the queue's account of the flash says.
+func addFlash(s *Snapshot, q wal.Stats) {
+	t := q.Today
+	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday = t.Written, t.Wear, t.Fsyncs, t.Commits
+	s.Stretched = q.Stretched
+	s.FlashCommit, s.SlowFsyncs = q.CommitBytes, q.SlowSyncs
+	if t.Events > 0 {
+		s.FlashAmplified = float64(t.Wear) / float64(t.Events)
+	}
+	if q.Since >= flashSoon {
+		s.FlashWearPerDay = int64(float64(t.Wear) / q.Since.Hours() * 24)
+	}
+}
+
+// AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead
+// when it moves to the dead-letter log; what became of it there is taken from that log, so that the
+// identity holds.
+func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
+	left := d.Delivered + d.Discarded
+	s.Accepted, s.Pending, s.Damaged = q.Accepted, q.Pending, q.Damaged
+	s.Deployed, s.Dropped, s.Dead = q.Deployed+d.Delivered, q.Dropped+d.Discarded, q.Dead-min(left, q.Dead)
+	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
+	s.Commits, s.Writable = q.Commits, q.Writable
+	addFlash(s, q)
+	if q.OldestPending > 0 {
+		s.OldestPendingMS = max(0, now.UnixMilli()-q.OldestPending)
+	}
+	if q.LastError != nil {
+		s.ExtraWarnings = append(s.ExtraWarnings, "the queue cannot be written: "+q.LastError.Error())
+	}
+}
+
+// rss is the resident memory of this process in bytes; 0 where the kernel does not say.
+func rss() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}

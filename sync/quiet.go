@@ -1,0 +1,42 @@
+package sync
+
+import (
+	"runtime/debug"
+	"time"
+
+	"edgesync/sync/link"
+)
+
+// quiet is what is known about work and rest, for giving memory back. It outlives sessions.
+type quiet struct {
+	worked   bool // since memory was given back last
+	gaveBack time.Time
+}
+
+// maybeGiveBack returns memory to a small machine once it has been quiet for a while after work: a
+// first sync is megabytes of which little is kept, and the collector alone would hold them.
+func (l *loop) maybeGiveBack(now time.Time) {
+	q := &l.quiet
+	switch {
+	case l.conn.state != Connected || l.syncing.running:
+		q.worked = true
+	case q.worked && !now.Before(l.giveBackDue()):
+		*q = quiet{worked: len(l.asking.questions) > 0, gaveBack: now}
+		link.ReleaseMemory()
+		debug.FreeOSMemory()
+		unmapCode()
+	}
+}
+
+// giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of
+// devices, it is quiet between two of them.
+func (l *loop) giveBackDue() time.Time {
+	if len(l.asking.questions) > 0 {
+		return l.quiet.gaveBack.Add(askGiveBack)
+	}
+	last := l.conn.since // of Connected
+	if l.conn.lastReceived.After(last) {
+		last = l.conn.lastReceived
+	}
+	return last.Add(quietFor)
+}

@@ -1,0 +1,93 @@
+package sync
+
+import (
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/link"
+)
+
+// receiving is what one turn has taken of the server's messages. At its end all of it is made
+// durable by one fsync and acknowledged.
+type receiving struct {
+	messages int
+	bytes    int
+	applied  []int32 // ids of downlinks that are applied and not yet durable; at most turnMessages
+}
+
+func (r *receiving) endSession() { *r = receiving{applied: r.applied[:0]} }
+
+// full reports whether the turn is to end: acknowledgements have to find slots, and what waits in
+// the registry for its fsync is in memory.
+func (r *receiving) full() bool { return r.messages >= turnMessages || r.bytes >= turnBytes }
+
+// inbox is the receiver's channel, or nil while there is no room to acknowledge what it would
+// bring.
+func (l *loop) inbox() <-chan link.Inbound {
+	if l.conn.sess == nil || l.conn.sess.Queued() >= receiveBelow {
+		return nil
+	}
+	return l.conn.sess.Inbox()
+}
+
+// received handles what the receiver brought, and what else waits behind it up to the bounds of a
+// turn, so that one fsync serves many downlinks.
+func (l *loop) received(in link.Inbound, now time.Time) {
+	for {
+		if in.Err != nil {
+			l.acknowledge(now)
+			l.ended(in.Err, now)
+			return
+		}
+		l.conn.lastReceived = now
+		l.receiving.messages++
+		l.receiving.bytes += in.Size
+		l.handle(in.Msg, now)
+		if l.conn.sess == nil {
+			return
+		}
+		if !l.receiving.full() {
+			select {
+			case in = <-l.inbox():
+				continue
+			default:
+			}
+		}
+		l.acknowledge(now)
+		return
+	}
+}
+
+func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {
+	if r := m.GetUplinkResponseMsg(); r != nil {
+		l.uplinkResponse(r, now)
+		if l.conn.sess == nil {
+			return
+		}
+	}
+	if d := m.GetDownlinkMsg(); d != nil {
+		l.downlink(d, now)
+	}
+	if u := m.GetEdgeUpdateMsg(); u != nil {
+		l.setEdge(u.GetConfiguration())
+	}
+}
+
+// acknowledge makes durable what was applied in this turn and acknowledges it.
+func (l *loop) acknowledge(now time.Time) {
+	applied := l.receiving.applied
+	l.receiving = receiving{applied: applied[:0]}
+	if len(applied) == 0 {
+		return
+	}
+	if err := l.reg.Flush(); err != nil {
+		l.complain("messages of the cloud cannot be stored", err.Error(), now)
+	} else {
+		for _, id := range applied {
+			l.write(proto.AppendDownlinkResponse(nil, id, ""))
+		}
+	}
+	if !l.syncing.running {
+		l.planAsking(false)
+	}
+}
