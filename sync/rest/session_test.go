@@ -102,7 +102,12 @@ func TestChecksOfACrowd(t *testing.T) {
 		}
 		crowd(3)
 		synctest.Wait()
-		if n := len(c.waiting); n != maxChecks {
+		waiting := func() int {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.waiting)
+		}
+		if n := waiting(); n != maxChecks {
 			t.Errorf("%d wait", n)
 		}
 		for rank, who := range []string{"who was here lately", "an address without wrong ones", "with one wrong one"} {
@@ -123,10 +128,11 @@ func TestChecksOfACrowd(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if n := len(c.waiting); n != 0 {
+		if n := waiting(); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
-		time.Sleep(1000 * time.Second)
+		time.Sleep(1001 * time.Second)
+		synctest.Wait()
 		if c.busy {
 			t.Error("still busy")
 		}
