@@ -41,6 +41,8 @@ type Limiter struct {
 
 	mu      sync.Mutex // guards what follows
 	full    map[bucket]time.Time
+	open    map[bucket]int       // attempts that count and are being judged
+	ended   sync.Cond            // one of them has ended
 	delayed map[netip.Prefix]int // attempts in their delay
 	waits   int                  // of all addresses
 	right   memory
@@ -54,10 +56,12 @@ func New() *Limiter { return newLimiter(Waiting) }
 func NewStrict() *Limiter { return newLimiter(0) }
 
 func newLimiter(waiting int) *Limiter {
-	return &Limiter{
+	l := &Limiter{
 		seed: maphash.MakeSeed(), begun: time.Now(), waiting: waiting,
-		full: make(map[bucket]time.Time), delayed: make(map[netip.Prefix]int),
+		full: make(map[bucket]time.Time), open: make(map[bucket]int), delayed: make(map[netip.Prefix]int),
 	}
+	l.ended.L = &l.mu
+	return l
 }
 
 // Secret returns what stands for the parts of a secret. Secrets of different kinds are different.
@@ -80,7 +84,7 @@ type Attempt struct {
 	from    netip.Prefix
 	secret  Secret
 	bucket  bucket
-	paid    bool // counts in bucket already
+	paid    bool // counts in bucket, and is not ended
 	// Known reports whether the secret, or the name, was right lately from this address.
 	Known bool
 	// Late reports whether the attempt was delayed.
@@ -91,6 +95,10 @@ type Attempt struct {
 }
 
 // Begin returns when a secret that comes from an address may be judged: at once, or after Delay.
+// Many devices behind one address may come at the same moment, after a restart for example. So an
+// attempt that finds the burst used up by attempts that are being judged waits for their end: only
+// wrong ones use it up for longer.
+//
 // Its errors are ErrTooMany and that of ctx; the secret is then not to be judged.
 func (l *Limiter) Begin(ctx context.Context, from netip.Prefix, secret Secret) (Attempt, error) {
 	a := Attempt{limiter: l, from: from, secret: secret, bucket: bucket{from: from}}
@@ -99,6 +107,9 @@ func (l *Limiter) Begin(ctx context.Context, from netip.Prefix, secret Secret) (
 		l.mu.Unlock()
 		a.Known = true
 		return a, nil
+	}
+	for !l.room(a.bucket, time.Now()) && l.open[a.bucket] > 0 {
+		l.ended.Wait()
 	}
 	wait, err := l.enter(&a, time.Now())
 	l.mu.Unlock()
@@ -145,6 +156,12 @@ func (l *Limiter) BeginAs(from netip.Prefix, name Secret) (Attempt, error) {
 	return a, nil
 }
 
+// room reports whether one more attempt may be judged at once. The caller holds mu.
+func (l *Limiter) room(b bucket, now time.Time) bool {
+	t := l.full[l.counted(b, now)]
+	return t.Before(now) || t.Add(Every).Sub(now) <= Burst*Every
+}
+
 // enter counts an attempt, or says that it must wait. The caller holds mu.
 func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	a.bucket = l.counted(a.bucket, now)
@@ -155,6 +172,7 @@ func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	a.Debt = int((t.Sub(now) + Every - 1) / Every)
 	if t = t.Add(Every); t.Sub(now) <= Burst*Every {
 		l.full[a.bucket], a.paid = t, true
+		l.open[a.bucket]++
 		return false, nil
 	}
 	if l.waits >= l.waiting || l.delayed[a.from] >= OfAddress {
@@ -192,8 +210,8 @@ func (a *Attempt) RightAs(owner [16]byte, secret Secret) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a.paid {
+		l.end(a)
 		l.pay(a.bucket, -Every)
-		a.paid = false
 	}
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -206,7 +224,9 @@ func (a *Attempt) Wrong() {
 	l := a.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a.Known && !a.paid { // right once, and no more
+	if a.paid {
+		l.end(a)
+	} else if a.Known { // right once, and no more
 		now := time.Now()
 		l.right.forget(a.secret)
 		a.bucket = l.counted(a.bucket, now)
@@ -215,6 +235,15 @@ func (a *Attempt) Wrong() {
 		}
 		l.pay(a.bucket, Every)
 	}
+}
+
+// end notes that a counted attempt is judged, or never will be. The caller holds mu.
+func (l *Limiter) end(a *Attempt) {
+	a.paid = false
+	if l.open[a.bucket]--; l.open[a.bucket] == 0 {
+		delete(l.open, a.bucket)
+	}
+	l.ended.Broadcast()
 }
 
 // pay changes a count by d, up to Burst. The caller holds mu.
@@ -237,8 +266,8 @@ func (a *Attempt) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a.paid {
+		l.end(a)
 		l.pay(a.bucket, -Every)
-		a.paid = false
 	}
 }
 
