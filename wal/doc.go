@@ -165,6 +165,8 @@
 //	                                            counted as damaged when committed
 //	beside events that thinning has removed     those count as damaged when passed, and as
 //	                                            dropped once the queue is empty
+//	a name of the queue's for what is no file   goes to corrupt (disk.MakeWay); the file counts as
+//	                                            missing
 //
 // Repair, which a person calls, treats older segments as the last one, and puts lost frames where
 // offsets are missing; a Reader counts both alike. Verify reports each damage as a CorruptError.

@@ -63,8 +63,14 @@ func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) 
 // A TEMP file was not finished. A START file is the library's copy of the end of a segment, made to
 // replace it: while that segment is still there the copy is not needed, and when it is gone the
 // copy takes its name. What the library would take for a segment but is none (a directory, a link,
-// an END file, a number beyond any offset) is set aside.
+// an END file, a number beyond any offset) is set aside, and so is what stands where another file
+// of the queue belongs.
 func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
+	for _, name := range [...]string{committedName, reserveName} {
+		if err := disk.MakeWay(filepath.Join(dir, name), disk.File, corrupt, log); err != nil {
+			return nil, err
+		}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +93,8 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 				return nil, err
 			}
 			changed = true
-		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"):
+		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"),
+			strings.HasSuffix(name, disk.Temp) || strings.HasSuffix(name, thinSuffix):
 			log.Warn("setting aside what is no segment", "file", path)
 			if err := disk.SetAside(path, corrupt); err != nil {
 				return nil, err
