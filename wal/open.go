@@ -137,9 +137,9 @@ func (q *Queue) open() error {
 		q.mu.Unlock()
 	}
 	p := standingOf(q.o.Dir, t, c, ok, reach)
-	if p.end.Offset > t.last {
+	if p.behind(&t) {
 		q.log.Error("the end of the queue is missing; its offsets are not used again",
-			"dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
+			"dir", q.o.Dir, "last", t.last, "known", p.end.Offset, "events", p.end.Seq)
 		if err := disk.Replace(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}

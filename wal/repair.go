@@ -28,6 +28,7 @@ type tail struct {
 	bytes   int64
 	seq     uint64 // events accepted up to last
 	seqSure bool   // seq is from a control frame; else it counts from 0 at first
+	guessed bool   // lost frames follow that control frame, each counted as an event
 	newest  control
 	found   bool  // newest holds something
 	time    int64 // of the last frame that has one
@@ -211,10 +212,11 @@ func (t *tail) add(f frame) {
 	case frameLost: // an event until a control frame says otherwise; the head of a segment is a control frame
 		if t.last != t.first {
 			t.seq++
+			t.guessed = true
 		}
 	case frameControl:
 		if c, ok := parseControl(f.payload()); ok {
-			t.seq, t.seqSure, t.newest, t.found = c.seq, true, c, true
+			t.seq, t.seqSure, t.guessed, t.newest, t.found = c.seq, true, false, c, true
 		}
 	}
 }
@@ -227,9 +229,10 @@ func (t *tail) countBefore(dir string, firsts []uint64) {
 	}
 	if t.first == 1 {
 		t.seqSure = true
-	} else if before, newest, ok := seqBefore(dir, firsts[:len(firsts)-1], t.first); ok {
-		t.seq += before
-		t.seqSure, t.newest, t.found = true, newest, true
+	} else if before, ok := countedBefore(dir, firsts[:len(firsts)-1], t.first); ok {
+		t.seq += before.seq
+		t.seqSure, t.newest, t.found = true, before.newest, true
+		t.guessed = t.guessed || before.guessed
 	}
 }
 
@@ -251,9 +254,9 @@ func lostEvents(first, from, to uint64) uint64 {
 	return n
 }
 
-// seqBefore finds how many events were accepted before offset by the control frames of earlier
+// countedBefore finds how many events were accepted before offset by the control frames of earlier
 // segments, and the newest of those frames. It goes back by a few segments at most.
-func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest control, ok bool) {
+func countedBefore(dir string, firsts []uint64, offset uint64) (t tail, ok bool) {
 	for i := len(firsts) - 1; i >= 0 && i >= len(firsts)-4; i-- {
 		data, err := disk.Read(filepath.Join(dir, segmentName(firsts[i])), tailBytes)
 		if err != nil {
@@ -268,6 +271,7 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest c
 					break
 				}
 				t.seq += lostEvents(t.first, t.last+1, found-1)
+				t.guessed = true
 				t.last, pos = found-1, pos+at
 				continue
 			}
@@ -277,10 +281,12 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest c
 			pos += n
 		}
 		if t.seqSure {
-			return t.seq + lostEvents(t.first, t.last+1, offset-1), t.newest, true
+			t.seq += lostEvents(t.first, t.last+1, offset-1)
+			t.guessed = t.guessed || t.last+1 < offset
+			return t, true
 		}
 	}
-	return 0, newest, false
+	return tail{}, false
 }
 
 func zeros(b []byte) bool {
