@@ -176,6 +176,13 @@
 // Verify, Walk, Inspect and InspectDead only read, take no lock, and may be used while a process
 // writes and drops.
 //
+// # Dead letters
+//
+// A DeadLog holds at most maxBytes and MaxDeadLetters. Its room has three shares (DeadClass): 1/16
+// for what can never be sent, 7/16 for what was refused, 8/16 for refused creations and what waits
+// behind them. What can never be sent stays within its share and gives way first. Each of the two
+// others may use what is free, and loses nothing of its share to the other.
+//
 // # Files
 //
 //	queue.go, stats.go          what callers use
