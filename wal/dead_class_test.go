@@ -11,7 +11,7 @@ import (
 
 // kinds are dead letters of each kind, all of the same size.
 func deadOf(kind DeadClass, offset uint64) DeadLetter {
-	l := letter(offset, kind == DeadNever, strings.Repeat("x", 100))
+	l := deadLetter(offset, kind == DeadNever, strings.Repeat("x", 100))
 	l.Class, l.Pinned = kind, false
 	return l
 }
@@ -115,7 +115,7 @@ func TestCreationIsKeptLongerThanDependents(t *testing.T) {
 // Dead letters of before there were kinds: a pinned one was a creation.
 func TestDeadLettersWithoutKind(t *testing.T) {
 	for flags, want := range map[byte]DeadClass{0: DeadRefused, deadResting: DeadRefused, deadPinned: DeadCreation, deadPinned | deadResting: DeadCreation} {
-		l := letter(1, false, "x")
+		l := deadLetter(1, false, "x")
 		p := appendDeadLetter(nil, &l)
 		p[1] = flags
 		var got DeadLetter

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -19,10 +20,11 @@ import (
 	"unsafe"
 )
 
-var cuts = flag.Int("cuts", 5, "rounds of TestPowerCut, for each way to cut")
+var cuts = flag.Int("cuts", 5, "rounds of TestRealPowerCut, for each way to cut")
 
-// loopDisk is an ext4 file system on a loop device, whose power can be cut: from then on nothing reaches the medium, and mounting it again
-// finds what had. States that no file system happens to show are states_test.go's affair.
+// loopDisk is an ext4 file system on a loop device whose power can be cut. After a cut nothing more
+// reaches the medium, and the next mount finds what had reached it. states_test.go covers the
+// states that no file system happens to show.
 type loopDisk struct {
 	mount, loop string
 	source      string // what is mounted
@@ -38,12 +40,63 @@ func command(name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// newDisk makes one, or skips the test and says why.
-func newDisk(t *testing.T, flakey bool) *loopDisk {
-	t.Helper()
+// ownMounts marks the process of inOwnMounts.
+const ownMounts = "TEST_OWN_MOUNTS"
+
+// inOwnMounts runs f in a process of its own, which has its own mounts: whatever ends that process,
+// no mount and no loop device is left behind. The calling test ends as the test in that process
+// does.
+func inOwnMounts(t *testing.T, f func(t *testing.T)) {
+	if os.Getenv(ownMounts) != "" {
+		f(t)
+		return
+	}
 	if os.Getuid() != 0 {
 		t.Skip("loop devices and mounts need root")
 	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := "^" + strings.ReplaceAll(regexp.QuoteMeta(t.Name()), "/", "$/^") + "$"
+	args := []string{"-test.run", only, "-test.v", "-cuts", strconv.Itoa(*cuts)}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), ownMounts+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // Pdeathsig looks at the thread that started the process
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	switch {
+	case len(out) == 0 && err != nil:
+		t.Skipf("no mounts of its own for a process: %v", err)
+	case err != nil:
+		t.Fatalf("%v\n%s", err, text)
+	case strings.Contains(text, "--- SKIP: "+t.Name()):
+		t.Skip(reason(text))
+	case !strings.Contains(text, "--- PASS: "+t.Name()):
+		t.Fatalf("did not run:\n%s", text)
+	}
+	t.Log(reason(text))
+}
+
+// reason is what a test logged, in the output of go test -v: the indented lines.
+func reason(text string) string {
+	var said []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "    ") && !strings.HasPrefix(strings.TrimSpace(line), "---") {
+			said = append(said, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(said, "\n")
+}
+
+// newDisk makes a loopDisk, or skips the test and says why.
+func newDisk(t *testing.T, flakey bool) *loopDisk {
+	t.Helper()
 	if strings.HasPrefix(runtime.GOARCH, "mips") {
 		t.Skip("the calls have other numbers there, and an emulator does not pass them on")
 	}
@@ -61,15 +114,26 @@ func newDisk(t *testing.T, flakey bool) *loopDisk {
 		t.Skip(err)
 	}
 	if flakey {
+		if _, err := exec.LookPath("dmsetup"); err != nil {
+			t.Skip(err)
+		}
 		if out, err := command("dmsetup", "targets"); err != nil || !strings.Contains(out, "flakey") {
-			t.Skipf("no dm-flakey here: %v", err)
+			t.Skipf("the kernel has no dm-flakey: %v", err)
 		}
 	}
 	var err error
 	if d.loop, err = command("losetup", "--find", "--show", image); err != nil {
 		t.Skip(err)
 	}
-	t.Cleanup(func() { command("losetup", "--detach", d.loop) })
+	// The device is open here. The kernel frees it when nobody has it open any more.
+	held, err := os.Open(d.loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { held.Close() })
+	if _, err := command("losetup", "--detach", d.loop); err != nil {
+		t.Fatal(err)
+	}
 	d.source, d.restore = d.loop, func() error { return nil }
 	d.cut = func() error { return shutdown(d.mount) }
 	if flakey {
@@ -80,7 +144,8 @@ func newDisk(t *testing.T, flakey bool) *loopDisk {
 	return d
 }
 
-// flakey puts a device over the loop that drops all writes from the cut on, silently, as a disk without power does.
+// flakey puts a device over the loop that drops all writes from the cut on, silently, as a disk
+// without power does.
 func (d *loopDisk) flakey(t *testing.T) {
 	name := fmt.Sprintf("edgesync-powercut-%d", os.Getpid())
 	good := fmt.Sprintf("0 %d linear %s 0", 24<<20/512, d.loop)
@@ -102,7 +167,8 @@ func (d *loopDisk) flakey(t *testing.T) {
 	d.restore = func() error { return load(good) }
 }
 
-// shutdown stops ext4 without writing its journal out: every later write, and what only the page cache holds, is lost.
+// shutdown stops ext4 without writing its journal out: every later write, and what only the page
+// cache holds, is lost.
 func shutdown(mount string) error {
 	const ioctl, noLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN, as fstests use it
 	f, err := os.Open(mount)
@@ -148,11 +214,16 @@ func (d *loopDisk) up(t *testing.T) {
 	}
 }
 
-// The power goes while sixteen writers append: what was acknowledged is there when the file system is back, in order, nothing damaged
-// and nothing invented (number fails on what nobody wrote). The child is that of TestKill.
+// The power goes while sixteen writers append. When the file system is back, what was acknowledged
+// is there, in order, with nothing damaged and nothing invented (number fails on what nobody
+// wrote). The child is that of TestKill.
 func TestRealPowerCut(t *testing.T) {
-	t.Run("flakey", func(t *testing.T) { powerCuts(t, newDisk(t, true)) })
-	t.Run("shutdown", func(t *testing.T) { powerCuts(t, newDisk(t, false)) })
+	t.Run("flakey", func(t *testing.T) {
+		inOwnMounts(t, func(t *testing.T) { powerCuts(t, newDisk(t, true)) })
+	})
+	t.Run("shutdown", func(t *testing.T) {
+		inOwnMounts(t, func(t *testing.T) { powerCuts(t, newDisk(t, false)) })
+	})
 }
 
 func powerCuts(t *testing.T, d *loopDisk) {
@@ -187,8 +258,9 @@ func powerCuts(t *testing.T, d *loopDisk) {
 		var rec [17]byte
 		for i := 0; ; i++ {
 			if i == after {
-				// A real cut lets no fsync return; ext4 may answer one that is under way with success. So either all calls are over
-				// before the cut and every report counts, or the cut comes at any moment and those read before it count.
+				// A real cut lets no fsync return. ext4 may answer an fsync that is under way with
+				// success. So either all calls are over before the cut and every report counts, or
+				// the cut comes at any moment and only the reports read before it count.
 				if still {
 					err = stop(child.Process)
 				}

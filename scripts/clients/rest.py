@@ -32,10 +32,10 @@ def refused(what, status, call):
 
 def answer_one_call(token):
     """The device: waits for a call and answers it with its parameters."""
-    with urllib.request.urlopen(f"{URL}/api/v1/{token}/rpc?timeout=20000", timeout=30) as r:
+    with urllib.request.urlopen(f"{URL}/api/v1/{token}/rpc?timeout=20000", timeout=120) as r:
         call = json.load(r)
     body = json.dumps(call["params"]).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{URL}/api/v1/{token}/rpc/{call['id']}", data=body), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{URL}/api/v1/{token}/rpc/{call['id']}", data=body), timeout=120).close()
 
 
 refused("a wrong password", 401, lambda: ThingsboardClient(URL, username="tenant@example.org", password="wrong"))
@@ -66,7 +66,7 @@ expect("attributes", c.get_attributes("DEVICE", did), [])
 poll = threading.Thread(target=answer_one_call, args=("py-token-2",))
 poll.start()
 # The client prints JSON as a Python literal.
-expect("call", c.handle_two_way_device_rpc_request_v2(did, '{"method":"set","params":{"pin":4},"timeout":15000}'), "{'pin': 4}")
+expect("call", c.handle_two_way_device_rpc_request_v2(did, '{"method":"set","params":{"pin":4},"timeout":60000}'), "{'pin': 4}")
 poll.join()
 
 hall = c.save_asset(model.Asset(name="py hall", type="default"))

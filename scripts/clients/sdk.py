@@ -12,7 +12,7 @@ from tb_device_mqtt import ProvisionClient, TBDeviceMqttClient
 from tb_gateway_mqtt import TBGatewayMqttClient
 
 ROLE, PORT, SECRET = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-LIMIT = 20  # seconds that each wait may take
+LIMIT = 120  # seconds that each wait may take: long, for machines under load
 TS = 1767225600000
 
 

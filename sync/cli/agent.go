@@ -141,7 +141,8 @@ func (g *gateway) openQueue() (err error) {
 		Dir: g.queueDir(), CorruptDir: g.corruptDir(), MaxBytes: maxBytes, MaxAge: c.MaxAge, Policy: c.Policy,
 		FlashBudget: c.FlashBudget, MaxDelay: c.MaxDelay, CommitBytes: g.medium.CommitBytes, Fill: g.medium.InPlace(),
 		Reserve: reserveBytes, Log: g.log, Series: agent.ThinSeries, Now: g.clock.Stamp,
-		// The dead-letter log is opened before the id of the edge is known, and only then it is asked.
+		// The dead-letter log is opened before the id of the edge is known, and only then it is
+		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
 	}
 	if c.Durability == "interval" {
@@ -220,12 +221,12 @@ func (g *gateway) connect() error {
 		Clock: g.clock, Syncing: syncing,
 	})
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Births: g.agent, Log: g.log, Clock: g.clock,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Births: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
+		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
 	})
 	g.known.Store(g.registry)
 	return nil

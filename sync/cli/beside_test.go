@@ -11,7 +11,8 @@ import (
 	"edgesync/sync/status"
 )
 
-// The commands beside a running agent: dead letters are listed, woken and dropped through it, and the queue is looked into.
+// The commands beside a running agent: dead letters are listed, woken and dropped through it, and
+// the queue is looked into.
 func TestCommandsBesideAgent(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	s.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
@@ -32,11 +33,11 @@ func TestCommandsBesideAgent(t *testing.T) {
 		return code == 0 && strings.Count(out, "  rests  ") == 3 && strings.Contains(out, "Validation error: not today")
 	})
 	out, code := s.tool("dead", "list", "--json")
-	letters := offsets(t, out)
-	if code != 0 || len(letters) != 3 {
+	dead := offsets(t, out)
+	if code != 0 || len(dead) != 3 {
 		t.Fatalf("list: %d, %s", code, out)
 	}
-	middle := fmt.Sprint(letters[1])
+	middle := fmt.Sprint(dead[1])
 	if out, code = s.tool("dead", "show", middle); code != 0 || !strings.Contains(out, `"n": 1`) {
 		t.Errorf("show: %d\n%s", code, out)
 	}
@@ -45,10 +46,10 @@ func TestCommandsBesideAgent(t *testing.T) {
 	if out, code = s.tool("dead", "retry", middle); code != 0 || !strings.Contains(out, "1 dead letter woken; the agent tries") {
 		t.Errorf("retry: %d\n%s", code, out)
 	}
-	s.eventually("the woken letter arrives", func() bool { n := r.snapshot(); return n.Deployed == 1 && n.Dead == 2 })
+	s.eventually("the woken event arrives", func() bool { n := r.snapshot(); return n.Deployed == 1 && n.Dead == 2 })
 	balanced(t, r.snapshot())
 	if out, code = s.tool("dead", "retry", middle); code != exitFailed || !strings.Contains(out, "no dead letter at offset "+middle) {
-		t.Errorf("retry of a letter that is gone: %d\n%s", code, out)
+		t.Errorf("retry of a dead letter that is gone: %d\n%s", code, out)
 	}
 	if out, code = s.tool("dead", "drop", "all"); code != 0 || out != "2 dead letters dropped\n" {
 		t.Errorf("drop: %d\n%s", code, out)
@@ -84,7 +85,8 @@ func TestClaim(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	d := s.mustBeNamed("station 0")
-	res, err := http.Post("http://"+r.http+"/api/v1/token-0/claim", "application/json", strings.NewReader(`{"secretKey":"hush-hush","durationMs":60000}`))
+	res, err := http.Post("http://"+r.http+"/api/v1/token-0/claim", "application/json",
+		strings.NewReader(`{"secretKey":"hush-hush","durationMs":60000}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +102,8 @@ func TestClaim(t *testing.T) {
 		return string(out)
 	}
 	list := run("dead", "list")
-	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) || !strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
+	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) ||
+		!strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
 		t.Errorf("dead list:\n%s", list)
 	}
 	offset := strings.Fields(strings.Split(list, "\n")[1])[0]

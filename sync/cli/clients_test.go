@@ -39,7 +39,7 @@ func installed(t *testing.T, name string) string {
 // drive runs a program that says "ready" when the cloud may act, and "ok" at its end.
 func drive(t *testing.T, during func(), name string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = t.TempDir()
@@ -74,13 +74,15 @@ func TestMosquittoClients(t *testing.T) {
 	for _, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
 		for _, qos := range []string{"0", "1", "2"} {
 			n++
-			out, err := exec.Command(pub, "-V", version, "-h", host, "-p", port, "-u", "token-0", "-i", "client", "-q", qos, "-t", "v1/devices/me/telemetry",
+			out, err := exec.Command(pub, "-V", version, "-h", host, "-p", port, "-u", "token-0", "-i", "client",
+				"-q", qos, "-t", "v1/devices/me/telemetry",
 				"-m", fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1000+n, n)).CombinedOutput()
 			if err != nil {
 				t.Errorf("%s, QoS %s: %v\n%s", version, qos, err, out)
 			}
 		}
-		out, err := exec.Command(pub, "-V", version, "-h", host, "-p", port, "-u", "wrong", "-t", "v1/devices/me/telemetry", "-m", "{}").CombinedOutput()
+		out, err := exec.Command(pub, "-V", version, "-h", host, "-p", port, "-u", "wrong", "-t",
+			"v1/devices/me/telemetry", "-m", "{}").CombinedOutput()
 		if err == nil {
 			t.Errorf("%s: a wrong token is let in\n%s", version, out)
 		}
@@ -92,7 +94,8 @@ func TestMosquittoClients(t *testing.T) {
 	// A subscriber gets what the cloud changes; so the first line ends it.
 	for _, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
 		var said, errs bytes.Buffer
-		cmd := exec.Command(sub, "-V", version, "-h", host, "-p", port, "-u", "token-1", "-i", "client", "-q", "1", "-t", "v1/devices/me/attributes", "-C", "1", "-W", "20", "-d")
+		cmd := exec.Command(sub, "-V", version, "-h", host, "-p", port, "-u", "token-1", "-i", "client", "-q", "1",
+			"-t", "v1/devices/me/attributes", "-C", "1", "-W", "120", "-d")
 		cmd.Stdout, cmd.Stderr = &said, &errs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -100,7 +103,8 @@ func TestMosquittoClients(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
 		station := s.mustBeNamed("station 1")
-		// The subscription shows in nothing that can be waited for, so the attribute is set until it is seen; the same value again counts.
+		// The subscription shows in nothing that can be waited for, so the attribute is set until
+		// it is seen; the same value again counts.
 		tick := time.NewTicker(200 * time.Millisecond)
 		for ended := false; !ended; {
 			select {
@@ -125,7 +129,11 @@ func TestCurl(t *testing.T) {
 	ask := func(args ...string) string {
 		t.Helper()
 		path := args[0]
-		out, err := exec.Command(curl, append([]string{"-sS", "--fail-with-body", "--max-time", "20", "http://" + r.http + "/api/v1/token-0/" + path}, args[1:]...)...).CombinedOutput()
+		out, err := exec.Command(curl,
+			append([]string{
+				"-sS", "--fail-with-body", "--max-time", "120",
+				"http://" + r.http + "/api/v1/token-0/" + path,
+			}, args[1:]...)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%q: %v\n%s", args, err, out)
 		}
@@ -141,7 +149,7 @@ func TestCurl(t *testing.T) {
 	// A long poll answers a command of the cloud.
 	answer := make(chan string, 1)
 	go func() {
-		got, err := s.cloud.CallRPC(context.Background(), d.ID, "setGpio", `{"pin":1}`, false, 20*time.Second)
+		got, err := s.cloud.CallRPC(context.Background(), d.ID, "setGpio", `{"pin":1}`, false, patience)
 		answer <- fmt.Sprint(got, err)
 	}()
 	id, rest, _ := strings.Cut(strings.TrimPrefix(ask("rpc?timeout=20000"), `{"id":`), ",")
@@ -157,7 +165,8 @@ func TestCurl(t *testing.T) {
 func TestPahoGo(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "paho")
-	if out, err := exec.Command("go", "build", "-C", filepath.Join("..", "..", "scripts", "clients", "paho"), "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", filepath.Join("..", "..", "scripts", "clients", "paho"), "-o",
+		bin, ".").CombinedOutput(); err != nil {
 		absent(t, "the client cannot be built; scripts/ci/prepare clients downloads its module: %v\n%s", err, out)
 	}
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
@@ -168,7 +177,7 @@ func TestPahoGo(t *testing.T) {
 		s.arrived(d, "n", 500)
 		s.share(d, "fan", true)
 		go func() {
-			got, err := s.cloud.CallRPC(context.Background(), d.ID, "setGpio", `{"pin":1}`, false, 20*time.Second)
+			got, err := s.cloud.CallRPC(context.Background(), d.ID, "setGpio", `{"pin":1}`, false, patience)
 			answer <- fmt.Sprint(got, err)
 		}()
 	}, bin, r.snapshot().MQTTAddress, "token-0")
@@ -177,7 +186,7 @@ func TestPahoGo(t *testing.T) {
 		if got != `{"did":"it"}<nil>` {
 			t.Errorf("the cloud got %s", got)
 		}
-	case <-time.After(25 * time.Second):
+	case <-time.After(2 * patience):
 		t.Error("the cloud got no answer")
 	}
 }

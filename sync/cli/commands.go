@@ -62,8 +62,8 @@ wins. config.toml.example describes every key. Exit codes: 0 fine, 1 failed, 2 w
 
 var commands = []string{"run", "status", "wal", "dead", "check", "version", "help"}
 
-// Main is the program edgesync on the arguments, environment and streams of this process. It returns
-// the exit code.
+// Main is the program edgesync on the arguments, environment and streams of this process. It
+// returns the exit code.
 func Main(b Build) int {
 	p := &program{Build: b, env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
 	return p.run(context.Background(), os.Args[1:])
@@ -139,8 +139,9 @@ func (p *program) help(command string) int {
 	return exitOK
 }
 
-// parse reads the flags of run, check or status into settings. own registers the command's own flags
-// and names them; nil: there are none. done: nothing more is to do than to end with this code.
+// parse reads the flags of run, check or status into settings. own registers the command's own
+// flags and names them; nil: there are none. done: nothing more is to do than to end with this
+// code.
 func (p *program) parse(name string, args []string, settings *config.Flags, own func(*flag.FlagSet) []string) (code int, done bool) {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)

@@ -29,7 +29,8 @@ func (t *tool) deadShow(dir string, offset uint64) error {
 	if s.Offset != offset {
 		return errNoLetter(offset)
 	}
-	// The content may be megabytes, too much for the memory of a small agent, so it comes from the file.
+	// The content may be megabytes, too much for the memory of a small agent, so it comes from the
+	// file.
 	_, err = wal.InspectDead(filepath.Join(dir, "dead"), math.MaxUint64, func(w *wal.DeadLetter) bool {
 		if w.Offset < offset {
 			return true

@@ -14,22 +14,27 @@ func TestDeadOnFiles(t *testing.T) {
 	dir := makeQueue(t)
 	here := "--data_dir=" + dir
 	code, out, errs := call(t, nil, "dead", "list", here)
-	if code != 0 || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "         4  2026-01-02T05:04:05.678Z  TIMESERIES_UPDATED    "+firstID+"      3  rests") ||
+	if code != 0 || errs != "" || strings.Count(out, "\n") != 2 ||
+		!strings.Contains(out, "         4  2026-01-02T05:04:05.678Z  TIMESERIES_UPDATED    "+firstID+"      3  rests") ||
 		!strings.Contains(out, "Validation error: ?[31mno") {
 		t.Errorf("list: %d, %s\n%s", code, errs, out)
 	}
 	_, out, _ = call(t, nil, "dead", "list", "--json", here)
 	var l agent.Letter
-	if err := json.Unmarshal([]byte(out), &l); err != nil || l.Offset != 4 || l.Tries != 3 || !l.Resting || l.Entity != firstID || l.Kind != "ENTITY_DATA" || !l.At.Equal(base.Add(time.Minute)) {
+	if err := json.Unmarshal([]byte(out), &l); err != nil || l.Offset != 4 || l.Tries != 3 || !l.Resting ||
+		l.Entity != firstID || l.Kind != "ENTITY_DATA" || !l.At.Equal(base.Add(time.Minute)) {
 		t.Errorf("list: %v, %s", err, out)
 	}
-	if code, out, _ = call(t, nil, "dead", "show", "4", here); code != 0 || !strings.Contains(out, `"temperature": 23`) || !strings.Contains(out, "DEVICE "+firstID) || strings.Contains(out, "\x1b") {
+	if code, out, _ = call(t, nil, "dead", "show", "4", here); code != 0 ||
+		!strings.Contains(out, `"temperature": 23`) || !strings.Contains(out, "DEVICE "+firstID) || strings.Contains(out, "\x1b") {
 		t.Errorf("show: %d\n%s", code, out)
 	}
-	if code, out, _ = call(t, nil, "dead", "show", "--json", "4", here); code != 0 || !strings.Contains(out, `"content":{"ts":3000,"values":{"temperature":23}}`) {
+	if code, out, _ = call(t, nil, "dead", "show", "--json", "4", here); code != 0 ||
+		!strings.Contains(out, `"content":{"ts":3000,"values":{"temperature":23}}`) {
 		t.Errorf("show: %d\n%s", code, out)
 	}
-	if code, _, errs = call(t, nil, "dead", "show", "5", here); code != exitFailed || !strings.Contains(errs, "no dead letter at offset 5") {
+	if code, _, errs = call(t, nil, "dead", "show", "5", here); code != exitFailed ||
+		!strings.Contains(errs, "no dead letter at offset 5") {
 		t.Errorf("show of none: %d, %s", code, errs)
 	}
 
@@ -66,7 +71,8 @@ func TestDeadOnFiles(t *testing.T) {
 	}
 	_, out, _ = call(t, nil, "status", "--json", here)
 	var s agent.Snapshot
-	if err := json.Unmarshal([]byte(out), &s); err != nil || s.Accepted != 7 || s.Deployed != 2 || s.Dropped != 1 || s.Dead != 0 || s.Pending != 4 {
+	if err := json.Unmarshal([]byte(out), &s); err != nil || s.Accepted != 7 || s.Deployed != 2 || s.Dropped != 1 ||
+		s.Dead != 0 || s.Pending != 4 {
 		t.Errorf("status: %v, %s", err, out)
 	}
 }

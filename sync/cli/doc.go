@@ -1,19 +1,19 @@
 // Package cli is the command line of edgesync: its commands, flags and exit codes, and the assembly
 // of all packages into one running agent.
 //
-//	main ──> Main ──> program.run ──┬─> run             agent.go, ports.go, memory.go: until a signal
-//	                                ├─> check           check.go: what is configured, and from where
-//	                                ├─> status          package status asks the running agent
-//	                                ├─> wal ...         wal.go, stat.go, dump.go, verify.go
-//	                                ├─> dead ...        dead.go, dead_show.go
-//	                                └─> version, help   commands.go
+//	main ─> Main ─> program.run ─┬─> run             agent.go, ports.go, memory.go: until a signal
+//	                             ├─> check           check.go: what is configured, and from where
+//	                             ├─> status          package status asks the running agent
+//	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
+//	                             ├─> dead ...        dead.go, dead_show.go
+//	                             └─> version, help   commands.go
 //
 // # The surface
 //
 // People write scripts against the commands, their flags, their JSON and their exit codes, so these
-// do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78 wrong
-// configuration. Text for people goes to stdout, errors and logs go to stderr. An argument that no
-// command expects is never repeated in a message: it may be a secret.
+// do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78
+// wrong configuration. Text for people goes to stdout, errors and logs go to stderr. An argument
+// that no command expects is never repeated in a message: it may be a secret.
 //
 // # Assembly
 //

@@ -124,7 +124,10 @@ func (d *dumper) control(r *wal.Record) {
 	d.line = append(o.buf, '\n')
 }
 
-var foundNames = map[wal.Found]string{wal.FoundDamage: "damaged", wal.FoundMissing: "missing", wal.FoundLost: "lost", wal.FoundTorn: "torn", wal.FoundThinned: "thinned"}
+var foundNames = map[wal.Found]string{
+	wal.FoundDamage: "damaged", wal.FoundMissing: "missing", wal.FoundLost: "lost",
+	wal.FoundTorn: "torn", wal.FoundThinned: "thinned",
+}
 
 func (d *dumper) damage(r *wal.Record) {
 	if !d.json {

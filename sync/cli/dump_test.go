@@ -51,11 +51,13 @@ func TestDumpForPeople(t *testing.T) {
 	if code != 0 || errs != "" || len(lines) != 8 {
 		t.Fatalf("%d, %q, %d lines:\n%s", code, errs, len(lines), out)
 	}
-	if want := "         2  2026-01-02T03:04:05.678Z  DEPLOYED  TIMESERIES_UPDATED   DEVICE " + firstID + "  ts=1000 temperature=21"; lines[1] != want {
+	if want := "         2  2026-01-02T03:04:05.678Z  DEPLOYED  TIMESERIES_UPDATED   DEVICE " + firstID +
+		"  ts=1000 temperature=21"; lines[1] != want {
 		t.Errorf("got  %q\nwant %q", lines[1], want)
 	}
 	for i, want := range []string{
-		"control ", "DEPLOYED ", "DEPLOYED ", "DEAD ", `scope=CLIENT_SCOPE evil="a\u001b[31m?`, "PENDING   CREDENTIALS_UPDATED  DEVICE " + secondID, "long long", "does not decode",
+		"control ", "DEPLOYED ", "DEPLOYED ", "DEAD ", `scope=CLIENT_SCOPE evil="a\u001b[31m?`,
+		"PENDING   CREDENTIALS_UPDATED  DEVICE " + secondID, "long long", "does not decode",
 	} {
 		if !strings.Contains(lines[i], want) {
 			t.Errorf("line %d lacks %q: %q", i, want, lines[i])
@@ -78,8 +80,10 @@ func TestDumpJSON(t *testing.T) {
 	list := objects(t, out)
 	got := list[1]
 	content, _ := json.Marshal(got["content"])
-	if got["type"] != "event" || got["time"] != "2026-01-02T03:04:05.678Z" || got["state"] != "DEPLOYED" || got["action"] != "TIMESERIES_UPDATED" || got["kind"] != "ENTITY_DATA" ||
-		got["entity_type"] != "DEVICE" || got["entity"] != firstID || string(content) != `{"ts":1000,"values":{"temperature":21}}` || got["bytes"].(float64) < 20 {
+	if got["type"] != "event" || got["time"] != "2026-01-02T03:04:05.678Z" || got["state"] != "DEPLOYED" ||
+		got["action"] != "TIMESERIES_UPDATED" || got["kind"] != "ENTITY_DATA" ||
+		got["entity_type"] != "DEVICE" || got["entity"] != firstID ||
+		string(content) != `{"ts":1000,"values":{"temperature":21}}` || got["bytes"].(float64) < 20 {
 		t.Errorf("%v", got)
 	}
 	if list[0]["type"] != "control" || list[0]["accepted"] != 0.0 {
@@ -96,9 +100,12 @@ func TestDumpJSON(t *testing.T) {
 	}
 }
 
-// TestStamped: both of one width, so that columns stay where they are.
+// Times and uptimes have one width, so that columns stay where they are.
 func TestStamped(t *testing.T) {
-	for ms, want := range map[int64]string{base.UnixMilli(): "2026-01-02T03:04:05.678Z", proto.Undated(90_250): "uptime 1m30.25s         "} {
+	for ms, want := range map[int64]string{
+		base.UnixMilli():      "2026-01-02T03:04:05.678Z",
+		proto.Undated(90_250): "uptime 1m30.25s         ",
+	} {
 		if got := stamped(ms); got != want {
 			t.Errorf("%d is shown as %q", ms, got)
 		}

@@ -18,19 +18,25 @@ import (
 
 const firmwareTitle = "sensor-fw"
 
-// assignFirmware makes a package of the binary in the cloud, sends it down and assigns it to a device, as ThingsBoard does: the attributes tell the
-// device. It returns the binary's checksum.
+// assignFirmware makes a package of the binary in the cloud, sends it down and assigns it to a
+// device, as ThingsBoard does: attributes announce it to the device. It returns the binary's
+// checksum.
 func (s *site) assignFirmware(d cloudtest.Device, binary []byte) string {
 	s.Helper()
 	sum := sha256.Sum256(binary)
 	checksum := hex.EncodeToString(sum[:])
 	id := s.cloud.Tenant().NewID()
 	msb, lsb := proto.Halves(id)
-	s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
-		`{"id":{"entityType":"OTA_PACKAGE","id":%q},"type":"FIRMWARE","title":%q,"version":"2.10","tag":"x","hasData":true,"fileName":"fw.bin","contentType":"application/x-fw",
-		"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d,"data":%q}`, proto.FormatUUID(id), firmwareTitle, checksum, len(binary), base64.StdEncoding.EncodeToString(binary))}}})
+	s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{
+		IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
+			`{"id":{"entityType":"OTA_PACKAGE","id":%q},"type":"FIRMWARE","title":%q,"version":"2.10","tag":"x",
+			"hasData":true,"fileName":"fw.bin","contentType":"application/x-fw",
+			"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d,"data":%q}`,
+			proto.FormatUUID(id), firmwareTitle, checksum, len(binary), base64.StdEncoding.EncodeToString(binary)),
+	}}})
 	device := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, Entity: fmt.Sprintf(
-		`{"id":{"entityType":"DEVICE","id":%q},"name":%q,"type":"default","firmwareId":{"entityType":"OTA_PACKAGE","id":%q}}`, proto.FormatUUID(d.ID), d.Name, proto.FormatUUID(id))}
+		`{"id":{"entityType":"DEVICE","id":%q},"name":%q,"type":"default","firmwareId":{"entityType":"OTA_PACKAGE","id":%q}}`,
+		proto.FormatUUID(d.ID), d.Name, proto.FormatUUID(id))}
 	device.IdMSB, device.IdLSB = proto.Halves(d.ID)
 	s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{device}})
 	text := func(key, value string) *proto.KeyValueProto {
@@ -43,7 +49,7 @@ func (s *site) assignFirmware(d cloudtest.Device, binary []byte) string {
 	return checksum
 }
 
-// firmware is a binary that a wrong order, a chunk twice or a lost one would spoil.
+// firmware is a binary that shows a wrong order of chunks, a chunk twice and a lost chunk.
 func firmware(size int) []byte {
 	b := make([]byte, 0, size+32)
 	for sum := sha256.Sum256(nil); len(b) < size; sum = sha256.Sum256(sum[:]) {
@@ -62,7 +68,8 @@ func TestFirmwareOverHTTP(t *testing.T) {
 	want := firmware(1<<20 + 7)
 	s.assignFirmware(s.mustBeNamed("station 0"), want)
 	get := func(query string) ([]byte, error) {
-		return exec.Command(curl, "-sS", "--fail", "--max-time", "20", "http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.1"+query).Output()
+		return exec.Command(curl, "-sS", "--fail", "--max-time", "120",
+			"http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.1"+query).Output()
 	}
 	s.eventually("the package is here", func() bool {
 		got, err := get("")
@@ -82,13 +89,15 @@ func TestFirmwareOverHTTP(t *testing.T) {
 	if !bytes.Equal(joined, want) {
 		t.Errorf("%d bytes in chunks", len(joined))
 	}
-	if _, err := exec.Command(curl, "-sS", "--fail", "--max-time", "20", "http://"+r.http+"/api/v1/token-1/firmware?title="+firmwareTitle+"&version=2.10").Output(); err == nil {
+	if _, err := exec.Command(curl, "-sS", "--fail", "--max-time", "120",
+		"http://"+r.http+"/api/v1/token-1/firmware?title="+firmwareTitle+"&version=2.10").Output(); err == nil {
 		t.Error("a device that has none assigned got it")
 	}
 }
 
-// ThingsBoard's own Python SDK updates itself: it hears of the package, loads it chunk by chunk, verifies it and tells how far it is. That its own
-// subscription is refused, as by the server, does not disturb it (device API 9).
+// ThingsBoard's own Python SDK updates itself: it gets word of the package, loads it chunk by
+// chunk, verifies it and reports how far it is. The SDK goes on although a subscription of its own
+// is refused, as by the server (API.md 9).
 func TestFirmwareWithThePythonSDK(t *testing.T) {
 	t.Parallel()
 	python := python(t, "sdk")
@@ -99,7 +108,8 @@ func TestFirmwareWithThePythonSDK(t *testing.T) {
 	d := s.mustBeNamed("station 0")
 	binary := firmware(50_001)
 	sum := sha256.Sum256(binary)
-	drive(t, func() { s.assignFirmware(d, binary) }, python, sdk(t), "firmware", port, "token-0:"+firmwareTitle+":"+hex.EncodeToString(sum[:]))
+	drive(t, func() { s.assignFirmware(d, binary) }, python, sdk(t), "firmware", port,
+		"token-0:"+firmwareTitle+":"+hex.EncodeToString(sum[:]))
 	s.eventually("the cloud hears of the update", func() bool {
 		var states []string // some come within one millisecond, and the later one counts
 		for _, row := range s.cloud.Tenant().Series(d.ID, "fw_state") {

@@ -14,13 +14,17 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// ThingsBoard's own gateway, with a connector that listens on a socket: what comes in there is in the cloud, under a device that nobody made.
+// ThingsBoard's own gateway has a connector that listens on a socket: what comes in there is in the
+// cloud, under a device that the gateway introduced.
 func TestThingsBoardGateway(t *testing.T) {
 	t.Parallel()
 	python := python(t, "gateway")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
-	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: "gateway", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true})
+	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+		ID: tenant.NewID(), Name: "gateway",
+		CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true,
+	})
 	r := s.synced()
 	_, port, _ := net.SplitHostPort(r.snapshot().MQTTAddress)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -99,8 +103,9 @@ func TestThingsBoardGateway(t *testing.T) {
 		t.Errorf("%+v", meter)
 	}
 
-	// It is told of a new name, and goes on under that one; it is told of a deletion, and introduces the device again, with its type and under the name
-	// that it has there. Its answers are for nobody.
+	// The gateway is notified of a new name, and goes on under the new one. It is notified of a
+	// deletion, and introduces the device again, with its type and its name in the gateway. Its
+	// answers to notices do not go to the cloud.
 	answers := make(chan *proto.DeviceRpcCallMsg, 16)
 	s.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
 		for _, c := range u.DeviceRpcCallMsg {
@@ -130,7 +135,8 @@ func TestThingsBoardGateway(t *testing.T) {
 		t.Error("it goes on under the old name")
 	}
 	s.cloud.DeleteDevice(meter.ID)
-	// A value that comes while the gateway forgets the device it sends without introducing it: it strikes it off its lists one by one.
+	// A value that comes while the gateway forgets the device it sends without introducing it: it
+	// strikes it off its lists one by one.
 	s.eventually("the gateway has forgotten the device", func() bool {
 		return bytes.Contains(logged(), []byte("was removed from __saved_devices"))
 	})

@@ -16,7 +16,7 @@ import (
 // hostileMemory bounds the agent's memory whatever a thousand connections do, in bytes.
 const hostileMemory = 32 << 20
 
-// crowd opens n connections, writes text to each and keeps them. What the agent does about them is its affair.
+// crowd opens n connections, writes text to each and keeps them. The agent may close them.
 func crowd(t *testing.T, addr string, n int, text func(i int) []byte) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, 0, n)
@@ -31,18 +31,22 @@ func crowd(t *testing.T, addr string, n int, text func(i int) []byte) []net.Conn
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-		_, _ = c.Write(text(i)) // it may have been shown the door
+		_, _ = c.Write(text(i)) // the agent may have closed it
 	}
 	return conns
 }
 
-// A thousand MQTT devices and more fit into little memory; then more slow clients than there are places, on both doors: health checks and honest
-// devices get through all the same, nobody's session ends, and the memory stays bounded.
+// A thousand MQTT devices and more fit into little memory; then come more slow clients than there
+// are slots, on both doors: health checks and honest devices get through all the same, no session
+// ends, and the memory stays bounded.
 func TestThousandConnections(t *testing.T) {
 	const devices = 1000
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	for i := range devices {
-		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i)})
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+			ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i),
+			CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i),
+		})
 	}
 	// The test binary holds more, and one with the race detector much more.
 	s.exe = filepath.Join(t.TempDir(), "edgesync")

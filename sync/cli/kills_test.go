@@ -38,8 +38,8 @@ func ask(t *testing.T, addr, token, method, path, body string) (int, string) {
 	return res.StatusCode, string(text)
 }
 
-// Devices post until they hear 200; the agent is killed again and again, the link cut in between. Every reading is in the cloud, and
-// each station's readings arrived in order.
+// Devices post until they hear 200; the agent is killed again and again, the link cut in between.
+// Every reading is in the cloud, and each station's readings arrived in order.
 func TestNothingIsLostThroughKills(t *testing.T) {
 	const kills, readings = 6, 400
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
@@ -110,12 +110,16 @@ func TestNothingIsLostThroughKills(t *testing.T) {
 	t.Logf("%d kills, %d readings, %d duplicates", kills, 3*readings, duplicates)
 }
 
-// Devices publish many readings at a time over MQTT; the agent is killed again and again. What was acknowledged is in the cloud.
+// Devices publish many readings at a time over MQTT; the agent is killed again and again. What was
+// acknowledged is in the cloud.
 func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 	const devices, kills, readings, window = 100, 20, 200, 20
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	for i := range devices {
-		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i)})
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+			ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i),
+			CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i),
+		})
 	}
 	var address atomic.Value
 	r := s.start()
@@ -172,7 +176,8 @@ func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 	}
 }
 
-// What the REST API answers with 200 survives kill -9, here and on its way to the cloud; and it stands beside the other paths.
+// What the REST API answers with 200 survives kill -9, here and on its way to the cloud. Its paths
+// stand beside the others.
 func TestRESTSurvivesKills(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	boss := s.cloud.Tenant().NewID()
@@ -198,7 +203,10 @@ func TestRESTSurvivesKills(t *testing.T) {
 		return token
 	}
 	token := login()
-	for path, want := range map[string]int{"/api/edge/status": 200, "/api/edge/events": 200, "/": 200, "/healthz": 200, "/api/auth/user": 200, "/api/nothing": 404, "/nothing": 404, "/api/v1/token-1/nothing": 404} {
+	for path, want := range map[string]int{
+		"/api/edge/status": 200, "/api/edge/events": 200, "/": 200,
+		"/healthz": 200, "/api/auth/user": 200, "/api/nothing": 404, "/nothing": 404, "/api/v1/token-1/nothing": 404,
+	} {
 		if code, text := ask(t, r.http, token, "GET", path, ""); code != want {
 			t.Errorf("%s: %d %s", path, code, text)
 		}
@@ -223,7 +231,8 @@ func TestRESTSurvivesKills(t *testing.T) {
 		t.Fatalf("%d %s", code, text)
 	}
 	id, _ := proto.ParseUUID(d.ID.ID)
-	if code, text := ask(t, r.http, token, "POST", "/api/plugins/telemetry/DEVICE/"+d.ID.ID+"/attributes/SHARED_SCOPE", `{"fan":2}`); code != 200 {
+	if code, text := ask(t, r.http, token, "POST",
+		"/api/plugins/telemetry/DEVICE/"+d.ID.ID+"/attributes/SHARED_SCOPE", `{"fan":2}`); code != 200 {
 		t.Errorf("attribute: %d %s", code, text)
 	}
 	r.Kill()

@@ -5,7 +5,8 @@ import "runtime/debug"
 const (
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
 	memoryLimit = 24 << 20
-	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little work.
+	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
+	// work.
 	gcPercent = 50
 	// syncGCPercent is gcPercent while a sync runs, in which thousands of devices come in a second.
 	syncGCPercent = 20

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// publisher is an MQTT 3.1.1 client that publishes readings with QoS 1, many at a time, and sends again what was not acknowledged
-// when its connection ends, as client libraries do.
+// publisher is an MQTT 3.1.1 client that publishes readings with QoS 1, many at a time, and sends
+// again what was not acknowledged when its connection ends, as client libraries do.
 type publisher struct {
 	token   string
 	first   int // the oldest reading without an acknowledgement
@@ -35,7 +35,7 @@ func mqttPacket(head byte, parts ...[]byte) []byte {
 	return append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...)
 }
 
-// mqttMessage is the next message that comes down; what else comes is passed over.
+// mqttMessage is the next message that comes down. Other packets are passed over.
 func mqttMessage(t testing.TB, in *bufio.Reader) (topic, payload string) {
 	t.Helper()
 	for {
@@ -57,11 +57,11 @@ func mqttMessage(t testing.TB, in *bufio.Reader) (topic, payload string) {
 
 // mqttDial connects with a token and returns the code of the CONNACK.
 func mqttDial(addr, token string) (net.Conn, *bufio.Reader, byte, error) {
-	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	c, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	_, _ = c.Write(mqttPacket(0x10, mqttString("MQTT"), []byte{4, 0x82, 0, 60}, mqttString(""), mqttString(token)))
 	in := bufio.NewReader(c)
 	var ack [4]byte
@@ -106,7 +106,8 @@ func (p *publisher) session(addr string) {
 	}
 }
 
-// Live sessions follow the cloud: new credentials and an unassignment end them, and only what is valid now gets in again.
+// Live sessions follow the cloud: new credentials and an unassignment end them, and only what is
+// valid now gets in again.
 func TestMQTTSessionsFollowTheCloud(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -131,7 +132,7 @@ func TestMQTTSessionsFollowTheCloud(t *testing.T) {
 	_, b := dial("token-1", 0)
 	c, rest := dial("token-2", 0)
 	if n := r.snapshot().MQTTConnections; n != 3 {
-		t.Errorf("status tells of %d connections", n)
+		t.Errorf("status shows %d connections", n)
 	}
 	s.cloud.SetCredentials(first.ID, "ACCESS_TOKEN", "token-new", "")
 	ends("other credentials", a)
@@ -146,7 +147,8 @@ func TestMQTTSessionsFollowTheCloud(t *testing.T) {
 	}
 }
 
-// A command waits for a device that is away, and comes again to one that came back without having answered.
+// A command waits for a device that is away, and comes again to a device that came back without
+// having answered it.
 func TestMQTTCommandWaits(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -154,7 +156,7 @@ func TestMQTTCommandWaits(t *testing.T) {
 	d := s.mustBeNamed("station 0")
 	answer := make(chan string, 1)
 	go func() {
-		got, err := s.cloud.CallRPC(t.Context(), d.ID, "setGpio", `{"pin":1}`, false, 25*time.Second)
+		got, err := s.cloud.CallRPC(t.Context(), d.ID, "setGpio", `{"pin":1}`, false, patience)
 		answer <- fmt.Sprint(got, " ", err)
 	}()
 	var id string

@@ -57,8 +57,8 @@ func (p *ports) serveMQTT(l net.Listener) {
 	}
 }
 
-// listenHTTP opens the listener for HTTP devices, the REST API and the page. serveHTTP serves it when
-// all that the page shows is set.
+// listenHTTP opens the listener for HTTP devices, the REST API and the page. serveHTTP serves it
+// when all that the page shows is set.
 func (g *gateway) listenHTTP() error {
 	if g.config.HTTP.Listen == "" {
 		return nil
@@ -104,7 +104,8 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
-// listenSock serves agent.sock, by which the other commands ask this agent. An agent without it runs.
+// listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
+// runs.
 func (g *gateway) listenSock() error {
 	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
 	if err != nil {

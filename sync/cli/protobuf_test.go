@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -24,8 +23,9 @@ func protobufField(number protowire.Number, parts ...string) string {
 	return string(protowire.AppendString(b, text))
 }
 
-// A device that knows nothing but protobuf, from its provisioning on: the profile comes from the cloud, its telemetry gets there, attributes and
-// commands come down; and what the cloud changes in the profile counts at once.
+// A device that knows nothing but protobuf, from its provisioning on: the profile comes from the
+// cloud, its telemetry gets there, attributes and commands come down; and what the cloud changes in
+// the profile counts at once.
 func TestProtobufDevice(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
@@ -33,11 +33,15 @@ func TestProtobufDevice(t *testing.T) {
 	msb, lsb := proto.Halves(id)
 	push := func(kind proto.UpdateMsgType, telemetry string) {
 		schema, _ := json.Marshal(telemetry)
-		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{MsgType: kind, IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
-			`{"id":{"entityType":"DEVICE_PROFILE","id":%q},"name":"meters","type":"DEFAULT","transportType":"MQTT","provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"key",
+		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+			MsgType: kind, IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(`{"id":{"entityType":"DEVICE_PROFILE","id":%q},"name":"meters","type":"DEFAULT","transportType":"MQTT",
+			"provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"key",
 			"profileData":{"provisionConfiguration":{"type":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceSecret":"secret"},"transportConfiguration":{"type":"MQTT",
-			"deviceTelemetryTopic":"v1/devices/me/telemetry","deviceAttributesTopic":"v1/devices/me/attributes","deviceAttributesSubscribeTopic":"v1/devices/me/attributes",
-			"transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":%s}}}}`, proto.FormatUUID(id), schema)}}})
+			"deviceTelemetryTopic":"v1/devices/me/telemetry","deviceAttributesTopic":"v1/devices/me/attributes",
+			"deviceAttributesSubscribeTopic":"v1/devices/me/attributes",
+			"transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":%s}}}}`,
+				proto.FormatUUID(id), schema),
+		}}})
 	}
 	push(proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, `syntax = "proto3"; message Reading { optional int64 energy_total = 1; }`)
 	addr := r.snapshot().MQTTAddress
@@ -75,22 +79,25 @@ func TestProtobufDevice(t *testing.T) {
 	if got := s.cloud.Tenant().Series(meter.ID, "energyTotal")[0].Value.Long; got != 150 {
 		t.Errorf("the cloud has %d", got)
 	}
-	c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v1/devices/me/attributes"), []byte{0}, mqttString("v1/devices/me/rpc/request/+"), []byte{0}))
+	c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v1/devices/me/attributes"), []byte{0},
+		mqttString("v1/devices/me/rpc/request/+"), []byte{0}))
 	if head, err := in.Peek(5); err != nil || head[0] != 0x40 || head[4] != 0x90 {
 		t.Fatalf("%x %v, want PUBACK and SUBACK", head, err)
 	}
 	s.share(meter, "fan", true)
 	topic, payload := mqttMessage(t, in)
-	if want := protobufField(2, protobufField(1, "fan"), "\x18\x01"); topic != "v1/devices/me/attributes" || len(payload) < len(want) || payload[len(payload)-len(want):] != want {
+	if want := protobufField(2, protobufField(1, "fan"), "\x18\x01"); topic != "v1/devices/me/attributes" ||
+		len(payload) < len(want) || payload[len(payload)-len(want):] != want {
 		t.Errorf("%s %q", topic, payload)
 	}
 	answer := make(chan string, 1)
 	go func() {
-		got, err := s.cloud.CallRPC(t.Context(), meter.ID, "reset", `"now"`, false, 20*time.Second)
+		got, err := s.cloud.CallRPC(t.Context(), meter.ID, "reset", `"now"`, false, patience)
 		answer <- fmt.Sprint(got, " ", err)
 	}()
 	topic, payload = mqttMessage(t, in)
-	if want := protobufField(1, "reset"); len(payload) < len(want) || payload[:len(want)] != want || payload[len(payload)-5:] != protobufField(3, "now") {
+	if want := protobufField(1, "reset"); len(payload) < len(want) || payload[:len(want)] != want ||
+		payload[len(payload)-5:] != protobufField(3, "now") {
 		t.Errorf("%s %q", topic, payload)
 	}
 	publish(c, "v1/devices/me/rpc/response/"+topic[len("v1/devices/me/rpc/request/"):], protobufField(1, "done"))

@@ -21,14 +21,14 @@ import (
 // makes.
 func python(t *testing.T, environment string) string {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "build", "python", environment, "bin", "python"))
+	dir, err := filepath.Abs(filepath.Join("..", "..", "build", "python", environment))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "packages")); err != nil { // written when all is installed
 		absent(t, "the Python environment %s is missing; scripts/ci/prepare python makes it", environment)
 	}
-	return path
+	return filepath.Join(dir, "bin", "python")
 }
 
 // sdk is the program that drives ThingsBoard's Python SDK.
@@ -46,7 +46,10 @@ func TestPythonSDK(t *testing.T) {
 	python := python(t, "sdk")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	tenant := s.cloud.Tenant()
-	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: "gateway", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true})
+	s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+		ID: tenant.NewID(), Name: "gateway",
+		CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-g", Gateway: true,
+	})
 	s.cloud.AnswerRPC(func(m *proto.DeviceRpcCallMsg) *proto.RpcResponseMsg {
 		return &proto.RpcResponseMsg{Response: `{"time":5}`}
 	})
@@ -59,7 +62,7 @@ func TestPythonSDK(t *testing.T) {
 	called := make(chan string, 1)
 	call := func(d cloudtest.Device, method, params string) {
 		go func() {
-			got, err := s.cloud.CallRPC(context.Background(), d.ID, method, params, false, 20*time.Second)
+			got, err := s.cloud.CallRPC(context.Background(), d.ID, method, params, false, patience)
 			called <- fmt.Sprint(got, err)
 		}()
 	}
@@ -77,7 +80,7 @@ func TestPythonSDK(t *testing.T) {
 			if got != want+"<nil>" {
 				t.Errorf("the cloud got %s", got)
 			}
-		case <-time.After(25 * time.Second):
+		case <-time.After(2 * patience):
 			t.Errorf("the cloud got nothing, want %s", want)
 		}
 	}
@@ -114,7 +117,8 @@ func TestPythonSDK(t *testing.T) {
 
 // provisionOnce provisions a device over HTTP.
 func provisionOnce(addr string) (int, string) {
-	res, err := http.Post("http://"+addr+"/api/v1/provision", "application/json", strings.NewReader(`{"deviceName":"First","provisionDeviceKey":"key","provisionDeviceSecret":"secret"}`))
+	res, err := http.Post("http://"+addr+"/api/v1/provision", "application/json",
+		strings.NewReader(`{"deviceName":"First","provisionDeviceKey":"key","provisionDeviceSecret":"secret"}`))
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -128,9 +132,10 @@ func TestRESTClient(t *testing.T) {
 	python := python(t, "rest")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, python, filepath.Join("..", "..", "scripts", "clients", "rest.py"), "http://"+r.http).CombinedOutput()
+	out, err := exec.CommandContext(ctx, python, filepath.Join("..", "..", "scripts", "clients", "rest.py"),
+		"http://"+r.http).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -14,7 +14,8 @@ import (
 	"edgesync/wal"
 )
 
-// The queue of makeQueue: two devices' telemetry, attributes and new credentials, an hour apart from base on.
+// The queue of makeQueue: two devices' telemetry, attributes and new credentials, an hour apart
+// from base on.
 var (
 	base   = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 	first  = proto.UUID{0x78, 15: 1}
@@ -30,8 +31,9 @@ func number(key string, v int64) []proto.KV {
 	return []proto.KV{{Key: []byte(key), Type: proto.KeyValueType_LONG_V, Long: v}}
 }
 
-// makeQueue makes a data directory whose queue holds seven events, at the offsets 2 to 8, as the first frame of a segment is a control
-// frame. Three are committed: two deployed, one dead. The letters of offsets 4 and 5 are in the log, one of which counts.
+// makeQueue makes a data directory whose queue holds seven events, at the offsets 2 to 8, as the
+// first frame of a segment is a control frame. Three are committed: two deployed, one dead. The
+// dead-letter log holds the offsets 4 and 5, of which only 4 is committed and counts.
 func makeQueue(t *testing.T) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
@@ -42,16 +44,31 @@ func makeQueue(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	events := []wal.Event{
-		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: first, Fragment: proto.AppendTelemetry(nil, first, "DEVICE", 1000, number("temperature", 21))},
-		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: second, Fragment: proto.AppendTelemetry(nil, second, "DEVICE", 2000, number("temperature", 22))},
-		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: first, Fragment: proto.AppendTelemetry(nil, first, "DEVICE", 3000, number("temperature", 23))},
-		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionPostAttributes), Entity: first, Fragment: proto.AppendPostAttributes(nil, first, "DEVICE", "CLIENT_SCOPE", []proto.KV{
-			{Key: []byte("evil"), Type: proto.KeyValueType_STRING_V, Str: []byte("a\x1b[31m\u009b b")},
-		})},
+		{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: first,
+			Fragment: proto.AppendTelemetry(nil, first, "DEVICE", 1000, number("temperature", 21)),
+		},
+		{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: second,
+			Fragment: proto.AppendTelemetry(nil, second, "DEVICE", 2000, number("temperature", 22)),
+		},
+		{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: first,
+			Fragment: proto.AppendTelemetry(nil, first, "DEVICE", 3000, number("temperature", 23)),
+		},
+		{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionPostAttributes), Entity: first,
+			Fragment: proto.AppendPostAttributes(nil, first, "DEVICE", "CLIENT_SCOPE", []proto.KV{
+				{Key: []byte("evil"), Type: proto.KeyValueType_STRING_V, Str: []byte("a\x1b[31m\u009b b")},
+			}),
+		},
 		{Kind: uint8(proto.KindDeviceCredentials), Action: uint8(proto.ActionCredentialsUpdated), Entity: second, Fragment: credentials},
-		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: second, Fragment: proto.AppendTelemetry(nil, second, "DEVICE", 4000, []proto.KV{
-			{Key: []byte("text"), Type: proto.KeyValueType_STRING_V, Str: []byte(strings.Repeat("long ", 100))},
-		})},
+		{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: second,
+			Fragment: proto.AppendTelemetry(nil, second, "DEVICE", 4000, []proto.KV{
+				{Key: []byte("text"), Type: proto.KeyValueType_STRING_V, Str: []byte(strings.Repeat("long ", 100))},
+			}),
+		},
 		{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Entity: second, Fragment: []byte("no fragment")},
 	}
 	q, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "queue"), CorruptDir: filepath.Join(dir, "corrupt")})
@@ -71,10 +88,13 @@ func makeQueue(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	letter := wal.DeadLetter{Event: events[2], Offset: 4, Reason: "Validation error: \x1b[31mno", Tries: 3, At: base.Add(time.Minute), Resting: true}
-	early := letter
+	dead := wal.DeadLetter{
+		Event: events[2], Offset: 4, Reason: "Validation error: \x1b[31mno", Tries: 3,
+		At: base.Add(time.Minute), Resting: true,
+	}
+	early := dead
 	early.Offset = 5 // a crash came before its commit: the queue still has it
-	if err := errors.Join(d.Put(letter), d.Put(early), d.Close()); err != nil {
+	if err := errors.Join(d.Put(dead), d.Put(early), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -19,7 +19,8 @@ import (
 	"edgesync/sync/status"
 )
 
-// asAgent makes the test binary be the agent, so that tests can kill a real process of exactly this code.
+// asAgent makes the test binary be the agent, so that tests can kill a real process of exactly this
+// code.
 const asAgent = "TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// site is a cloud in a box on a real port and a place for agents.
+// site is a cloud in a box on a real port, and a data directory for agents.
 type site struct {
 	*testing.T
 	cloud  *cloudtest.Cloud
@@ -50,10 +51,16 @@ func newSite(t *testing.T, dir string) *site {
 	s := &site{T: t, dir: dir, cloud: cloudtest.New(cloudtest.Options{})}
 	tenant := s.cloud.Tenant()
 	tenant.SetWidgetTypes(20)
-	s.edge = cloudtest.Edge{ID: tenant.NewID(), Name: "edge", Type: "default", RoutingKey: "key", Secret: "s3cr3t-of-the-edge", Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour)}
+	s.edge = cloudtest.Edge{
+		ID: tenant.NewID(), Name: "edge", Type: "default", RoutingKey: "key",
+		Secret: "s3cr3t-of-the-edge", Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour),
+	}
 	tenant.AddEdge(s.edge)
 	for i := range 3 {
-		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{ID: tenant.NewID(), Name: fmt.Sprint("station ", i), CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("token-", i)})
+		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+			ID: tenant.NewID(), Name: fmt.Sprint("station ", i),
+			CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("token-", i),
+		})
 	}
 	s.listen("127.0.0.1:0")
 	t.Cleanup(s.cloud.Stop)
@@ -72,6 +79,8 @@ func (s *site) listen(addr string) {
 	go s.cloud.Serve(lis)
 }
 
+const patience = rig.Patience
+
 func (s *site) eventually(what string, ok func() bool) {
 	s.Helper()
 	rig.Eventually(s.T, what, ok)
@@ -81,7 +90,8 @@ func (s *site) writeConfig(secret string) {
 	s.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.config = filepath.Join(s.TempDir(), "config.toml")
-	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
+	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n"+
+		"[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
 		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s", s.dir, host, port, secret, s.extra)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)
@@ -164,7 +174,8 @@ func (s *site) mustBeNamed(name string) cloudtest.Device {
 // arrived waits until the cloud has so many rows of a key.
 func (s *site) arrived(d cloudtest.Device, key string, rows int) {
 	s.Helper()
-	s.eventually(fmt.Sprintf("%d rows of %s of %s", rows, key, d.Name), func() bool { return len(s.cloud.Tenant().Series(d.ID, key)) == rows })
+	s.eventually(fmt.Sprintf("%d rows of %s of %s", rows, key, d.Name),
+		func() bool { return len(s.cloud.Tenant().Series(d.ID, key)) == rows })
 }
 
 func (s *site) share(d cloudtest.Device, key string, value bool) {
@@ -189,7 +200,7 @@ func (r *running) snapshot() agent.Snapshot {
 
 // post returns the status of a telemetry post, 0 if there was none.
 func post(addr, token, body string) (int, http.Header) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: patience}
 	res, err := client.Post("http://"+addr+"/api/v1/"+token+"/telemetry", "application/json", strings.NewReader(body))
 	if err != nil {
 		return 0, nil
@@ -202,6 +213,7 @@ func post(addr, token, body string) (int, http.Header) {
 func balanced(t *testing.T, s agent.Snapshot) {
 	t.Helper()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted,
+			s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }

@@ -20,7 +20,8 @@ const (
 	lineContent = 160
 )
 
-// stamped shows a time, or the time since the machine's start of a frame that was written before the clock was set.
+// stamped shows a time, or the time since the machine's start of a frame that was written before
+// the clock was set.
 func stamped(ms int64) string {
 	if up, undated := proto.Uptime(ms); undated {
 		return fmt.Sprintf("%-*s", len("2006-01-02T15:04:05.000Z"), "uptime "+(time.Duration(up)*time.Millisecond).String())

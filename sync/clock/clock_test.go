@@ -21,8 +21,8 @@ type machine struct {
 	boot string
 	true int64        // what a right clock shows, ms
 	on   int64        // true time of the start
-	lag  atomic.Int64 // what its own clock is behind
-	end  uint64
+	lag  atomic.Int64 // what the board's own clock is behind, ms
+	end  uint64       // offset of the newest frame of the queue
 }
 
 const june = int64(1780272000000) // 2026-06-01
@@ -31,18 +31,16 @@ func newMachine(t *testing.T) *machine {
 	return &machine{T: t, dir: t.TempDir(), boot: "boot-1", true: june, on: june}
 }
 
-// beforeCut is how long before its start the machine of inClockBubble saw the time last.
-// inClockBubble runs f with a rig that does not run yet, on a machine that has just started, with its clock in 1970.
 func (m *machine) pass(d time.Duration) { m.true += d.Milliseconds() }
 
-// restart is a power cut of length d, after which the clock begins at start (ms).
+// restart is a power cut of length d, after which the board's clock shows start (ms).
 func (m *machine) restart(boot string, d time.Duration, start int64) {
 	m.pass(d)
 	m.boot, m.on = boot, m.true
 	m.lag.Store(m.true - start)
 }
 
-// clock is that of a new process, with the newest frame of the queue stamped so.
+// clock is the clock of a new process. newest is the stamp of the queue's newest frame.
 func (m *machine) clock(newest int64) *Clock {
 	c := Open(m.dir, Machine{
 		Wall: func() int64 { return m.true - m.lag.Load() }, Uptime: func() int64 { return m.true - m.on }, Boot: m.boot,
@@ -74,8 +72,8 @@ func (m *machine) file() string {
 	return string(b)
 }
 
-// TestClockJump: from 1970 to now by NTP, and back.
-func TestClockJump(t *testing.T) {
+// NTP sets a clock from 1970 to now; then it is set back.
+func TestJump(t *testing.T) {
 	m := newMachine(t)
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
@@ -119,8 +117,8 @@ func TestClockJump(t *testing.T) {
 	m.dated(c, 9, june, june, true) // not a mark
 }
 
-// TestClockKilled: the process is killed before and after the clock is set, in the same start of the machine.
-func TestClockKilled(t *testing.T) {
+// The process is killed before and after the clock is set, in the same start of the machine.
+func TestKilled(t *testing.T) {
 	m := newMachine(t)
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
@@ -144,8 +142,9 @@ func TestClockKilled(t *testing.T) {
 	}
 }
 
-// TestClockPower: starts without a clock in a row get times in their order, from the last time seen on; one with a clock does not change them.
-func TestClockPower(t *testing.T) {
+// Starts without a clock in a row get times in their order, from the last time seen on; a start
+// with a clock does not change them.
+func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
 	c := m.clock(0)
 	m.pass(30 * time.Minute)
@@ -178,8 +177,9 @@ func TestClockPower(t *testing.T) {
 	}
 }
 
-// TestClockStopped: a clock that goes on from the last time seen, as OpenWrt sets it from its newest file, is not believed against the cloud's.
-func TestClockStopped(t *testing.T) {
+// A clock that goes on from the last time seen, as OpenWrt sets it from its newest file, is not
+// believed against the cloud's.
+func TestStoppedClock(t *testing.T) {
 	m := newMachine(t)
 	m.pass(time.Hour)
 	stopped := m.true
@@ -208,8 +208,8 @@ func TestClockStopped(t *testing.T) {
 	}
 }
 
-// TestClockCloud: what the cloud says dates what was taken before, and heals a time that was seen by mistake.
-func TestClockCloud(t *testing.T) {
+// The cloud's time dates what was taken before, and corrects a time that was seen by mistake.
+func TestCloudsTime(t *testing.T) {
 	m := newMachine(t)
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
@@ -242,8 +242,8 @@ func TestClockCloud(t *testing.T) {
 	}
 }
 
-// TestClockSettles: after the waiting the estimate counts, also in the next process, until the clock is set.
-func TestClockSettles(t *testing.T) {
+// Once it is accepted the estimate counts, also in the next process, until the clock is set.
+func TestAcceptedEstimate(t *testing.T) {
 	m := newMachine(t)
 	m.restart("boot-1", 0, 0)
 	c := m.clock(0)
@@ -262,8 +262,9 @@ func TestClockSettles(t *testing.T) {
 	m.dated(c, 1, stamp, taken, true)
 }
 
-// TestClockFile: it is written once an hour and at the end, not for events, and a damaged or unwritable one stops nothing.
-func TestClockFile(t *testing.T) {
+// The file is written once an hour and at the end, not for events; a file that is damaged or cannot
+// be written stops nothing.
+func TestFile(t *testing.T) {
 	m := newMachine(t)
 	c := m.clock(0)
 	last, writes := m.file(), 0
@@ -285,7 +286,10 @@ func TestClockFile(t *testing.T) {
 		t.Errorf("the stop leaves %q, want %d", m.file(), m.true)
 	}
 
-	for _, content := range []string{"", "\x00\x00\x00", "edgesync clock 1\nseen 5\nboot", "edgesync clock 1\nseen -5\n", strings.Repeat("boot x 1 1 =\n", 100)} {
+	for _, content := range []string{
+		"", "\x00\x00\x00", "edgesync clock 1\nseen 5\nboot",
+		"edgesync clock 1\nseen -5\n", strings.Repeat("boot x 1 1 =\n", 100),
+	} {
 		if err := os.WriteFile(filepath.Join(m.dir, "clock"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -312,8 +316,9 @@ func TestClockFile(t *testing.T) {
 	m.dated(c, 1, proto.Undated(7), m.on+7, true)
 }
 
-// TestClockBoots: the number of starts that are remembered is bounded, and starts that took no event are not counted.
-func TestClockBoots(t *testing.T) {
+// The number of starts that are remembered is bounded, and starts that took no event are not
+// counted.
+func TestStartsAreBounded(t *testing.T) {
 	m := newMachine(t)
 	stamp := int64(0)
 	for i := range 3 * maxBoots {
@@ -334,8 +339,7 @@ func TestClockBoots(t *testing.T) {
 	}
 }
 
-// TestUndatedAttributes: what holds no time does not wait for one.
-// TestMachine: what the kernel tells, beside what /proc has.
+// What the kernel says of this machine agrees with what /proc shows.
 func TestMachine(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no /proc")
@@ -356,8 +360,8 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// TestClockQueueRemoved: offsets begin anew when somebody has removed the queue, but not the file of the clock.
-func TestClockQueueRemoved(t *testing.T) {
+// Offsets begin anew when somebody has removed the queue, but not the file of the clock.
+func TestQueueRemoved(t *testing.T) {
 	m := newMachine(t)
 	m.end = 1000
 	m.restart("boot-1", 0, 0)
@@ -371,9 +375,8 @@ func TestClockQueueRemoved(t *testing.T) {
 	m.dated(c, 1, stamp, taken, true)
 }
 
-// TestGapUndated: what tells of a gap gets its time later, like telemetry, and says nothing of times that are not known.
-// TestPostedHere: the mark of a provisioned device counts here before the cloud has it.
-func FuzzParseClock(f *testing.F) {
+// What is read from a file is bounded, and reads the same when it is written again.
+func FuzzParse(f *testing.F) {
 	f.Add(format(june, []boot{{"boot-1", 1, june, exactly}, {"boot-2", 77, june + 5, notYet}}))
 	f.Add("edgesync clock 1\nseen 5\nboot a 1 2 ~\nboot b 1 2 ~\n")
 	f.Fuzz(func(t *testing.T, s string) {
@@ -387,6 +390,3 @@ func FuzzParseClock(f *testing.F) {
 		}
 	})
 }
-
-// TestUndated: what came before the clock was set waits for it, goes with the true time, and not before that is on flash; own times stay.
-// TestUndatedLetter: an event that the cloud refuses rests in the dead-letter log with the true time.

@@ -5,33 +5,30 @@ import (
 	"strings"
 )
 
-// boot is a start of the machine with the clock not set, and what its events are to be dated with.
+// boot is a start of the machine with the clock not set, and what dates its events.
 type boot struct {
 	id     string
-	from   uint64 // offset of the first frame that may be its
-	offset int64  // time of the start, milliseconds since the epoch; an estimate, unless known says other
-	known  byte
+	from   uint64 // offset in the queue of the first frame that may be of this start
+	offset int64  // time of the start, milliseconds since the epoch
+	known  byte   // how the time is known
 }
 
 // What is known of the time of a start.
 const (
-	notYet  = '?' // the estimate is used when another start has come
+	notYet  = '?' // by an estimate that counts once another start has come
 	exactly = '='
-	roughly = '~' // the estimate is in use
+	roughly = '~' // by an estimate that is in use
 )
 
 const (
-	// maxBoots bounds the starts that are remembered: those in a row in which no clock was set, while nothing was sent.
+	// maxBoots bounds the starts that are remembered. They are starts in a row in which no clock
+	// was set.
 	maxBoots  = 64
 	header    = "edgesync clock 1"
 	maxBootID = 64
 )
 
-// formatClock is the content of the file "clock":
-//
-//	edgesync clock 1
-//	seen 1767225600000
-//	boot 6f1c… 4711 1767225590000 =
+// format is the content of the file "clock" (doc.go).
 func format(seen int64, boots []boot) string {
 	b := append([]byte(header+"\nseen "), strconv.FormatInt(seen, 10)...)
 	for i := range boots {
@@ -43,7 +40,8 @@ func format(seen int64, boots []boot) string {
 	return string(append(b, '\n'))
 }
 
-// parseClock reads what formatClock wrote; not ok if anything in it is wrong, and then what stands before is returned.
+// parse reads what format wrote. ok is false if anything in it is wrong; then what stands before
+// that is returned.
 func parse(s string) (seen int64, boots []boot, ok bool) {
 	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
 	if len(lines) < 2 || len(lines) > 2+maxBoots || lines[0] != header {
@@ -68,7 +66,8 @@ func parse(s string) (seen int64, boots []boot, ok bool) {
 	return seen, boots, true
 }
 
-// parseTime takes times that fit where they are used, up to the year 2106.
+// parseTime reads milliseconds since the epoch, up to the year 2106: marks (proto.Undated) begin
+// above that.
 func parseTime(s string) (int64, bool) {
 	t, err := strconv.ParseInt(s, 10, 64)
 	return t, err == nil && t >= 0 && t < 1<<42-1<<36

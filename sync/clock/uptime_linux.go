@@ -6,10 +6,11 @@ import (
 	"unsafe"
 )
 
-// clockBoottime is CLOCK_BOOTTIME of Linux: as CLOCK_MONOTONIC, and going on in standby.
+// clockBoottime is CLOCK_BOOTTIME of Linux: like CLOCK_MONOTONIC, but it goes on in standby.
 const clockBoottime = 7
 
-// uptime returns a function that tells the milliseconds since the machine's start; since now, where the kernel does not tell.
+// uptime returns a function that returns the milliseconds since the machine's start; since now,
+// where the kernel does not say.
 func uptime() func() int64 {
 	began := time.Now()
 	return func() int64 {

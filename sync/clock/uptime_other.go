@@ -4,7 +4,7 @@ package clock
 
 import "time"
 
-// uptime returns a function that tells the milliseconds since now.
+// uptime returns a function that returns the milliseconds since now.
 func uptime() func() int64 {
 	began := time.Now()
 	return func() int64 { return time.Since(began).Milliseconds() }

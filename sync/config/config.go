@@ -2,8 +2,9 @@ package config
 
 import "time"
 
-// Config is the resolved configuration, made by Load and read-only afterwards. Its defaults are those of config.toml.example (a
-// test proves it). Keys, units, bounds and other names of every field stand in one table, in config_keys.go.
+// Config is the resolved configuration, made by Load and read-only afterwards. Its defaults are
+// those of config.toml.example, as a test proves. The key, unit, bounds and other names of every
+// field stand in one table, in keys.go.
 type Config struct {
 	DataDir   string
 	Cloud     Cloud
@@ -19,14 +20,14 @@ type Config struct {
 	Log       struct{ Level string } // "debug", "info", "warn", "error"
 }
 
-// Cloud says where the server is and who we are.
+// Cloud says where the server is, and which edge this is.
 type Cloud struct {
 	Host              string // name or address, IPv6 without brackets
 	Port              int
-	Timeout           time.Duration // dial and TLS; answer to CONNECT
+	Timeout           time.Duration // for dialling and TLS, and for the answer to the connect request
 	RoutingKey        string
 	RoutingSecret     string
-	RoutingSecretFile string // its content (trimmed) is the secret
+	RoutingSecretFile string // its content, trimmed, is the secret
 	EdgeVersion       int
 	TLS               TLS
 }
@@ -41,25 +42,25 @@ type TLS struct {
 // Batch limits one uplink.
 type Batch struct {
 	Size    int           // events
-	Timeout time.Duration // waiting for company; 0 = none
+	Timeout time.Duration // longest wait of an event for more events; 0 = none
 }
 
 // Retry is for events that the cloud refused.
 type Retry struct {
-	Interval time.Duration
-	Max      int
+	Interval time.Duration // between tries
+	Max      int           // tries before an event rests in the dead-letter log
 }
 
 // Reconnect is the backoff between sessions.
 type Reconnect struct {
-	Interval    time.Duration
-	MaxInterval time.Duration
+	Interval    time.Duration // first bound of the random pause; it doubles
+	MaxInterval time.Duration // largest bound
 }
 
-// Keepalive is HTTP/2 pings.
+// Keepalive is for the HTTP/2 pings of the cloud link.
 type Keepalive struct {
-	Time    time.Duration
-	Timeout time.Duration
+	Time    time.Duration // silence before a ping
+	Timeout time.Duration // for the answer to a ping
 }
 
 // Queue is the durable queue.
@@ -70,14 +71,14 @@ type Queue struct {
 	MaxAge         time.Duration // 0 = unlimited
 	Policy         string        // "drop_oldest", "reject_new", "thin"
 	FlashBudget    int64         // bytes a day, 0 = unlimited
-	MaxDelay       time.Duration // longest stretch of a group commit under the budget
+	MaxDelay       time.Duration // longest time that commits are collected under the budget
 	FlashEndurance int64         // bytes that the medium bears over its life, 0 = not known
 }
 
-// HTTP is the door for devices, the page and the health checks.
+// HTTP is the listener for devices, the REST API, the page and the health checks.
 type HTTP struct {
-	Listen  string
-	MaxBody int64
+	Listen  string // empty = off
+	MaxBody int64  // of a request, in bytes
 }
 
 // MQTT is the door for MQTT devices.
@@ -86,9 +87,10 @@ type MQTT struct {
 	TLS    MQTTTLS
 }
 
-// MQTTTLS is the same door with TLS. Devices may prove who they are by certificates of their own.
+// MQTTTLS is the door for MQTT devices that speak TLS. Devices may log in with certificates of
+// their own.
 type MQTTTLS struct {
 	Listen   string // empty = off
-	CertFile string // PEM: the certificate, then those of its authorities
+	CertFile string // PEM: the certificate, then the certificates of its authorities
 	KeyFile  string
 }

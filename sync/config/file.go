@@ -14,10 +14,11 @@ import (
 	"edgesync/wal/disk"
 )
 
-// maxConfigFile bounds the configuration file in bytes, the secret's file and the authority's too.
+// maxConfigFile bounds the configuration file, the secret's file and the authority's file, in
+// bytes.
 const maxConfigFile = 1 << 20
 
-// readBounded reads a file of at most maxConfigFile bytes. Pipes are welcome (--config <(decrypt …)).
+// readBounded reads a file of at most maxConfigFile bytes. A pipe will do: --config <(decrypt …).
 func readBounded(name string) ([]byte, error) {
 	data, err := disk.ReadBounded(name, maxConfigFile)
 	if errors.Is(err, disk.ErrTooLarge) {
@@ -26,7 +27,8 @@ func readBounded(name string) ([]byte, error) {
 	return data, err
 }
 
-// readSecret reads the routing secret. The notice is for a file that others can read.
+// readSecret reads the routing secret from its file. The notice warns of a file that others can
+// read.
 func readSecret(name string) (secret, notice string, err error) {
 	data, err := readBounded(name)
 	if err != nil {
@@ -45,7 +47,7 @@ func readSecret(name string) (secret, notice string, err error) {
 	return secret, notice, nil
 }
 
-// checkCA tells whether the file holds at least one certificate.
+// checkCA is the error about a file that does not hold at least one certificate.
 func checkCA(name string) error {
 	data, err := readBounded(name)
 	if err != nil {
@@ -57,7 +59,8 @@ func checkCA(name string) error {
 	return nil
 }
 
-// syntaxError says where a TOML document breaks. The library quotes pieces of the line, so it is not believed where a secret may stand.
+// syntaxError says where a TOML document breaks. The library quotes pieces of the line, so its
+// message is left out where a secret may stand.
 func syntaxError(name string, data []byte, err error) error {
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
@@ -70,7 +73,8 @@ func syntaxError(name string, data []byte, err error) error {
 	return fmt.Errorf("%s: not TOML: %s", where, printable(pe.Message))
 }
 
-// nearSecret tells whether the line, or one of its neighbours (a broken text runs on), could hold a secret.
+// nearSecret reports whether the line, or a neighbour of it, could hold a secret: a broken text
+// runs on.
 func nearSecret(lines []string, line int) bool {
 	for i := max(line-3, 0); i < min(line+2, len(lines)); i++ {
 		if strings.Contains(strings.ToLower(lines[i]), "secret") {

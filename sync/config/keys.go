@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// key is one row of the table that everything about a configuration key is made of: its name in TOML (section.name), its flag
-// (--section.name), its variable (EDGESYNC_SECTION_NAME), its default, bounds and help.
+// key is one row of the table of all configuration keys: its name in TOML (section.name), from
+// which its flag (--section.name) and its variable (EDGESYNC_SECTION_NAME) follow, its default,
+// bounds and help.
 type key struct {
 	path  string
 	def   string // as a person would write it; parsed like any other value
@@ -25,13 +26,14 @@ type key struct {
 	check    func(string) error
 
 	secret bool // the value is never printed
-	// aliases are variables of other programs with the same meaning; those of the specification and of ThingsBoard Edge.
+	// aliases are variables of ThingsBoard Edge and of other programs with the same meaning.
 	aliases []alias
-	// spelled are names under which other documents know the key: offered when somebody writes them.
+	// spelled are other names of the key. Somebody who writes one is offered the key.
 	spelled []string
 }
 
-// alias is a variable of another program. With convert, the text is translated first; it gets the key's present value.
+// alias is a variable of another program. convert, if there is one, translates its text; present is
+// the value that the key has so far.
 type alias struct {
 	name    string
 	convert func(text, present string) (value, notice string, err error)
@@ -47,8 +49,8 @@ const (
 	hour = int64(time.Hour)
 )
 
-// keys is in the order of config.toml.example, of `check` and of the help. Defaults and bounds: architecture, "The surface that
-// users script against" and "Time limits and other numbers"; specification, "Configuration".
+// keys is in the order of config.toml.example, which explains the defaults and bounds, of `check`
+// and of the help.
 var keys = []key{
 	{
 		path: "data_dir", def: "edgesync-data", field: func(c *Config) any { return &c.DataDir }, check: notEmpty,
@@ -63,8 +65,10 @@ var keys = []key{
 		doc: "port of its gRPC service for edges", aliases: []alias{{name: "CLOUD_RPC_PORT"}},
 	},
 	{
-		path: "cloud.timeout", def: "5s", field: func(c *Config) any { return &c.Cloud.Timeout }, unit: time.Millisecond, min: 100 * ms, max: hour,
-		doc: "patience for dialling and TLS, and for the answer to the connect request", aliases: []alias{{"CLOUD_RPC_TIMEOUT", rpcTimeout}},
+		path: "cloud.timeout", def: "5s",
+		field: func(c *Config) any { return &c.Cloud.Timeout }, unit: time.Millisecond, min: 100 * ms, max: hour,
+		doc:     "longest wait for dialling and TLS, and for the answer to the connect request",
+		aliases: []alias{{"CLOUD_RPC_TIMEOUT", rpcTimeout}},
 	},
 	{
 		path: "cloud.routing_key", field: func(c *Config) any { return &c.Cloud.RoutingKey },
@@ -99,51 +103,66 @@ var keys = []key{
 		doc: "most events in one message to the cloud",
 	},
 	{
-		path: "batch.timeout", def: "1s", field: func(c *Config) any { return &c.Batch.Timeout }, unit: time.Millisecond, max: 60 * sec,
-		doc: "longest wait of an event for company; 0: send on arrival",
+		path: "batch.timeout", def: "1s",
+		field: func(c *Config) any { return &c.Batch.Timeout }, unit: time.Millisecond, max: 60 * sec,
+		doc: "longest wait of an event for more events; 0: send on arrival",
 	},
 	{
-		path: "retry.interval", def: "3s", field: func(c *Config) any { return &c.Retry.Interval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		path: "retry.interval", def: "3s",
+		field: func(c *Config) any { return &c.Retry.Interval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
 		doc: "pause between tries of an event that the cloud refused",
 	},
 	{
-		path: "retry.max", def: "10", field: func(c *Config) any { return &c.Retry.Max }, max: 1000000, spelled: []string{"max.retries"},
+		path: "retry.max", def: "10",
+		field: func(c *Config) any { return &c.Retry.Max }, max: 1000000, spelled: []string{"max.retries"},
 		doc: "tries of a refused event before it rests in the dead-letter log",
 	},
 	{
-		path: "reconnect.interval", def: "3s", field: func(c *Config) any { return &c.Reconnect.Interval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		path: "reconnect.interval", def: "3s",
+		field: func(c *Config) any { return &c.Reconnect.Interval },
+		unit:  time.Millisecond, min: 10 * ms, max: 24 * hour,
 		doc: "first bound of the random pause before a new connection; it doubles",
 	},
 	{
-		path: "reconnect.max_interval", def: "60s", field: func(c *Config) any { return &c.Reconnect.MaxInterval }, unit: time.Millisecond, min: 10 * ms, max: 24 * hour,
+		path: "reconnect.max_interval", def: "60s",
+		field: func(c *Config) any { return &c.Reconnect.MaxInterval },
+		unit:  time.Millisecond, min: 10 * ms, max: 24 * hour,
 		doc: "largest bound of that pause", spelled: []string{"reconnect.max.interval"},
 	},
 	{
-		path: "keepalive.time", def: "30s", field: func(c *Config) any { return &c.Keepalive.Time }, unit: time.Second, min: 10 * sec, max: 24 * hour,
+		path: "keepalive.time", def: "30s",
+		field: func(c *Config) any { return &c.Keepalive.Time }, unit: time.Second, min: 10 * sec, max: 24 * hour,
 		doc: "silence after which the link is pinged",
 	},
 	{
-		path: "keepalive.timeout", def: "10s", field: func(c *Config) any { return &c.Keepalive.Timeout }, unit: time.Second, min: sec, max: hour,
-		doc: "patience for the answer to a ping, then the link is given up",
+		path: "keepalive.timeout", def: "10s",
+		field: func(c *Config) any { return &c.Keepalive.Timeout }, unit: time.Second, min: sec, max: hour,
+		doc: "longest wait for the answer to a ping; then the link is given up",
 	},
 	{
-		path: "queue.durability", def: "always", field: func(c *Config) any { return &c.Queue.Durability }, choices: []string{"always", "interval"},
+		path: "queue.durability", def: "always",
+		field: func(c *Config) any { return &c.Queue.Durability }, choices: []string{"always", "interval"},
 		doc: "always: on flash before a device hears \"accepted\"; interval: written before, on flash every sync_interval",
 	},
 	{
-		path: "queue.sync_interval", def: "1s", field: func(c *Config) any { return &c.Queue.SyncInterval }, unit: time.Millisecond, min: 10 * ms, max: 60 * sec,
-		doc: "what a power cut may cost with durability \"interval\"",
+		path: "queue.sync_interval", def: "1s",
+		field: func(c *Config) any { return &c.Queue.SyncInterval },
+		unit:  time.Millisecond, min: 10 * ms, max: 60 * sec,
+		doc: "time between two syncs with durability \"interval\": a power cut costs at most what came in it",
 	},
 	{
-		path: "queue.max_bytes", def: "auto", field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
+		path: "queue.max_bytes", def: "auto",
+		field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
 		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB",
 	},
 	{
-		path: "queue.max_age", def: "0", field: func(c *Config) any { return &c.Queue.MaxAge }, unit: time.Second, max: 50 * 365 * 24 * hour,
+		path: "queue.max_age", def: "0",
+		field: func(c *Config) any { return &c.Queue.MaxAge }, unit: time.Second, max: 50 * 365 * 24 * hour,
 		doc: "age at which a waiting event is dropped and counted; 0: never",
 	},
 	{
-		path: "queue.policy", def: "drop_oldest", field: func(c *Config) any { return &c.Queue.Policy }, choices: []string{"drop_oldest", "reject_new", "thin"},
+		path: "queue.policy", def: "drop_oldest",
+		field: func(c *Config) any { return &c.Queue.Policy }, choices: []string{"drop_oldest", "reject_new", "thin"},
 		doc: "what gives way when the room is used up: drop_oldest, reject_new, thin",
 	},
 	{
@@ -151,32 +170,39 @@ var keys = []key{
 		doc: "bytes a day to write before commits are collected; 0: unlimited",
 	},
 	{
-		path: "queue.max_delay", def: "1s", field: func(c *Config) any { return &c.Queue.MaxDelay }, unit: time.Millisecond, max: 60 * sec,
+		path: "queue.max_delay", def: "1s",
+		field: func(c *Config) any { return &c.Queue.MaxDelay }, unit: time.Millisecond, max: 60 * sec,
 		doc: "longest that a device waits for its answer when the flash budget is short",
 	},
 	{
-		path: "queue.flash_endurance", def: "0", field: func(c *Config) any { return &c.Queue.FlashEndurance }, max: 1 << 60,
-		doc: "bytes that the medium bears, from its data sheet; status then tells how many years it lasts; 0: not known",
+		path: "queue.flash_endurance", def: "0",
+		field: func(c *Config) any { return &c.Queue.FlashEndurance }, max: 1 << 60,
+		doc: "bytes that the medium bears, from its data sheet; status then shows how many years it lasts; 0: not known",
 	},
 	{
-		path: "registry.keep", field: func(c *Config) any { return &c.Registry.Keep }, choices: []string{"widgets", "images", "ota"},
+		path:  "registry.keep",
+		field: func(c *Config) any { return &c.Registry.Keep }, choices: []string{"widgets", "images", "ota"},
 		doc: "bulky things from the cloud to keep: widgets, images, ota",
 	},
 	{
-		path: "sync.full", def: "first", field: func(c *Config) any { return &c.Sync.Full }, choices: []string{"first", "never", "always"},
+		path: "sync.full", def: "first",
+		field: func(c *Config) any { return &c.Sync.Full }, choices: []string{"first", "never", "always"},
 		doc: "when to ask the cloud for everything it has for this edge: first, never, always",
 	},
 	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,
-		doc: "address for devices, the page, /metrics, /healthz, /readyz; empty: off", aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},
+		doc:     "address for devices, the page, /metrics, /healthz, /readyz; empty: off",
+		aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},
 	},
 	{
-		path: "http.max_body", def: "1MiB", field: func(c *Config) any { return &c.HTTP.MaxBody }, min: kib, max: 3 * mib,
+		path: "http.max_body", def: "1MiB",
+		field: func(c *Config) any { return &c.HTTP.MaxBody }, min: kib, max: 3 * mib,
 		doc: "largest request of a device",
 	},
 	{
 		path: "mqtt.listen", def: ":1883", field: func(c *Config) any { return &c.MQTT.Listen }, check: checkListen,
-		doc: "address for MQTT devices; empty: off", aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
+		doc:     "address for MQTT devices; empty: off",
+		aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
 	},
 	{
 		path: "mqtt.tls.listen", field: func(c *Config) any { return &c.MQTT.TLS.Listen }, check: checkListen,
@@ -191,7 +217,10 @@ var keys = []key{
 		doc: "PEM file with its key",
 	},
 	{
-		path: "log.level", def: "info", field: func(c *Config) any { return &c.Log.Level }, choices: []string{"debug", "info", "warn", "error"},
+		path: "log.level", def: "info", field: func(c *Config) any { return &c.Log.Level }, choices: []string{
+			"debug",
+			"info", "warn", "error",
+		},
 		doc: "debug, info, warn, error",
 	},
 }
@@ -201,7 +230,7 @@ func (k *key) env() string { return envPrefix + strings.ToUpper(strings.ReplaceA
 
 const envPrefix = "EDGESYNC_"
 
-// keyOf finds a key by its path.
+// keyOf is the key with a path; nil if there is none.
 func keyOf(path string) *key {
 	for i := range keys {
 		if keys[i].path == path {
@@ -252,17 +281,19 @@ func checkListen(s string) error {
 	return nil
 }
 
-// rpcTimeout reads the specification's CLOUD_RPC_TIMEOUT: milliseconds. ThingsBoard Edge's own files give seconds under the same
-// name (wire contract 2.2), so a number that would be absurd in milliseconds is taken as seconds, and that is said.
+// rpcTimeout reads CLOUD_RPC_TIMEOUT, in milliseconds. ThingsBoard Edge's own files give seconds
+// under the same name (CONTRACT.md 2.2), so a number that cannot mean milliseconds is taken as
+// seconds, with a notice.
 func rpcTimeout(text, _ string) (value, notice string, err error) {
 	if n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 63); err == nil && n > 0 && n < 100 {
-		return strconv.FormatUint(n, 10) + "s", fmt.Sprintf("CLOUD_RPC_TIMEOUT=%d is taken as %d seconds: below 100 it cannot mean milliseconds", n, n), nil
+		return strconv.FormatUint(n, 10) +
+			"s", fmt.Sprintf("CLOUD_RPC_TIMEOUT=%d is taken as %d seconds: below 100 it cannot mean milliseconds", n, n), nil
 	}
 	return text, "", nil
 }
 
-// bindAddress and bindPort translate ThingsBoard Edge's two variables of a listener into our one key. An address alone does not
-// open a listener that is off.
+// bindAddress translates the first of ThingsBoard Edge's two variables of a listener into our one
+// key. An address alone does not open a listener that is off.
 func bindAddress(text, present string) (value, notice string, err error) {
 	_, port, err := net.SplitHostPort(present)
 	if err != nil {
@@ -271,6 +302,8 @@ func bindAddress(text, present string) (value, notice string, err error) {
 	return net.JoinHostPort(strings.Trim(strings.TrimSpace(text), "[]"), port), "", nil
 }
 
+// bindPort translates the second of ThingsBoard Edge's two variables of a listener into our one
+// key.
 func bindPort(text, present string) (value, notice string, err error) {
 	host, _, err := net.SplitHostPort(present)
 	if err != nil {

@@ -9,23 +9,24 @@ import (
 	"strings"
 )
 
-// ErrConfig is what every error about the configuration is: exit code 78.
+// ErrInvalid is what every error about the configuration is. It ends the program with exit code 78.
 var ErrInvalid = errors.New("configuration")
 
-// ConfigError lists everything that is wrong, one sentence each, so that nobody has to repair and try again and again.
-// It never contains a secret.
+// Error lists everything that is wrong, one sentence each, so that nobody has to repair and try
+// again and again. It never contains a secret.
 type Error struct{ Problems []error }
 
 // Error is one problem a line.
 func (e *Error) Error() string { return errors.Join(e.Problems...).Error() }
 
-// Is makes errors.Is(err, ErrConfig) true.
+// Is makes errors.Is(err, ErrInvalid) true.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
-// Unwrap gives the problems.
+// Unwrap returns the problems.
 func (e *Error) Unwrap() []error { return e.Problems }
 
-// Flags are what the command line says about the configuration: --config and one flag for every key.
+// Flags are what the command line says about the configuration: --config and one flag for every
+// key.
 type Flags struct {
 	file  string
 	named bool
@@ -37,7 +38,8 @@ type assignment struct {
 	value string
 }
 
-// Register adds the flags to fs. Values are only noted: Load judges them together with everything else.
+// Register adds the flags to fs. Values are only noted: Load checks them together with everything
+// else.
 func (f *Flags) Register(fs *flag.FlagSet) {
 	fs.Func("config", "configuration file", func(s string) error {
 		f.file, f.named = s, true
@@ -85,8 +87,8 @@ func Defaults() (c Config) {
 	return c
 }
 
-// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives it) and flags; later wins
-// (architecture, "The surface that users script against"). An error is a *Error; the Loaded is there nevertheless, with
+// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives
+// it) and flags; later wins. An error is an *Error; the Loaded is there all the same, with
 // everything that could be understood. What a link to the cloud needs beyond that is for Complete.
 func Load(f *Flags, environ []string) (*Loaded, error) {
 	l := &Loaded{Config: Defaults(), sources: make(map[string]string, len(keys))}
@@ -103,7 +105,8 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 	return l, e.orNil()
 }
 
-// Complete reads the secret's file and checks what only a link to the cloud needs. Its error is a *Error.
+// Complete reads the secret's file and checks what only a link to the cloud needs. Its error is an
+// *Error.
 func (l *Loaded) Complete() error {
 	var e Error
 	c := &l.Config.Cloud
@@ -126,7 +129,8 @@ func (l *Loaded) Complete() error {
 		l.sources["cloud.routing_secret"] = c.RoutingSecretFile
 	case c.RoutingSecret == "":
 		e.add("cloud.routing_secret is missing: in ThingsBoard open Edge management, Instances, this edge, " +
-			"\"Copy edge secret\"; put it into the configuration file, a file of its own (cloud.routing_secret_file) or CLOUD_ROUTING_SECRET")
+			"\"Copy edge secret\"; put it into the configuration file, " +
+			"a file of its own (cloud.routing_secret_file) or CLOUD_ROUTING_SECRET")
 	}
 	if c.TLS.CAFile != "" {
 		if !c.TLS.Enabled {
@@ -209,5 +213,6 @@ func Help() string {
 	return b.String()
 }
 
-// Nearest is the one of the names that a person who wrote name most likely meant; "" when none is near.
+// Nearest is the name, of names, that a person who wrote name most likely meant; "" when none is
+// near.
 func Nearest(name string, names ...string) string { return nearest(name, names) }

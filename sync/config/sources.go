@@ -18,7 +18,8 @@ import (
 // configFiles are looked for in this order when no file is named.
 var configFiles = []string{"/etc/edgesync/config.toml", "config.toml"}
 
-// readFile reads the TOML file: the one that is named, which must be there, else the first of configFiles that is.
+// readFile reads the TOML file: the one that is named, which must exist, else the first of
+// configFiles that exists.
 func (l *Loaded) readFile(f *Flags, e *Error) {
 	names := configFiles
 	if f.named {
@@ -67,7 +68,8 @@ type tomlReader struct {
 	unknown int
 }
 
-// probe takes a value out of the library; the error that it returns comes back with the line of the key.
+// probe takes a value out of the TOML library. It returns an error, because the library adds the
+// line of the key to errors only.
 type probe struct{ value any }
 
 var errProbe = errors.New("probe")
@@ -124,7 +126,7 @@ func (d *tomlReader) table(prefix string, table map[string]toml.Primitive) {
 	}
 }
 
-// readEnv takes the variables: first those that other programs share, then our own, which win.
+// readEnv takes the variables of other programs first, then our own, which win.
 func (l *Loaded) readEnv(environ []string, e *Error) {
 	vars := make(map[string]string)
 	for _, kv := range environ {
@@ -165,7 +167,8 @@ func (l *Loaded) readEnv(environ []string, e *Error) {
 				e.add("environment: unknown variable %s%s", quote(name), suggestEnv(name))
 			}
 		case strings.HasPrefix(name, "CLOUD_R"):
-			// Perhaps ThingsBoard Edge's, of no use here; perhaps a slip that would go unnoticed.
+			// This may be a variable of ThingsBoard Edge that has no use here, or a slip that would
+			// go unnoticed.
 			if s := nearest(name, foreign); s != "" && s != name {
 				l.notice(fmt.Sprintf("the variable %s is not known and was ignored; did you mean %s?", quote(name), s))
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 )
 
+// suggestEnv is the tail of a message about an unknown variable.
 func suggestEnv(name string) string {
 	path := strings.ToLower(strings.TrimPrefix(name, envPrefix))
 	if k := keyOf(nearest(path, paths())); k != nil {
@@ -75,14 +76,14 @@ func SuggestFlag(name string, others ...string) string {
 	return ""
 }
 
-// nearest is the candidate that a person most likely meant; "" when none is near. Each candidate may end in a key's path.
+// nearest is the candidate that a person most likely meant; "" when none is near.
 func nearest(name string, candidates []string) string {
 	best, least := "", max(2, len(name)/3)+1
 	name = plain(name)
 	for _, c := range candidates {
 		p := plain(c)
 		d := distance(name, p)
-		// A known name with its section left out, or with one put before it.
+		// A known name without its section, or with one more before it.
 		if len(name) >= 3 && (strings.HasSuffix(p, "."+name) || strings.HasSuffix(name, "."+p)) {
 			d = min(d, 1)
 		}
@@ -97,7 +98,8 @@ func plain(s string) string {
 	return strings.NewReplacer("_", ".", "-", ".").Replace(strings.ToLower(s))
 }
 
-// distance counts the insertions, deletions, replacements and swaps of neighbours between two short names.
+// distance counts the insertions, deletions, replacements and swaps of neighbours that make one
+// short name of the other.
 func distance(a, b string) int {
 	const limit = 80
 	if len(a) > limit || len(b) > limit {

@@ -13,8 +13,9 @@ import (
 // maxText bounds a value in bytes: paths, names and keys are shorter.
 const maxText = 4096
 
-// set parses v, a value as TOML has it (string, int64, float64, bool, []any) or the text of a variable or flag, and stores it in c.
-// The error says what is allowed; key, value and source are the caller's to add.
+// set parses v, a value as TOML has it (string, int64, float64, bool, []any) or the text of a
+// variable or flag, and stores it in c. The error says what is allowed; the caller adds key, value
+// and source.
 func (k *key) set(c *Config, v any) error {
 	switch f := k.field(c).(type) {
 	case *string:
@@ -81,7 +82,7 @@ func (k *key) set(c *Config, v any) error {
 	return nil
 }
 
-// get is the value that c has for the key, as one would write it; secrets too.
+// get is the value that c has for the key, as a person would write it. It shows secrets.
 func (k *key) get(c *Config) string {
 	switch f := k.field(c).(type) {
 	case *string:
@@ -182,7 +183,7 @@ var unitNames = map[time.Duration]string{time.Millisecond: "milliseconds", time.
 
 var errNotDuration = errors.New(`is not a time such as "3s", "500ms", "1h30m" or "7d"`)
 
-// parseDuration reads "3s", "1h30m", "7d", or a plain number of unit.
+// parseDuration reads "3s", "1h30m", "7d", or a plain number, which counts unit.
 func parseDuration(v any, unit time.Duration) (time.Duration, error) {
 	var s string
 	switch v := v.(type) {
@@ -267,10 +268,11 @@ func parseSize(v any) (int64, error) {
 	return int64(n), err
 }
 
-// isNumber keeps out what ParseFloat takes beside plain decimals: hexadecimals, "inf", underscores.
+// isNumber reports whether s is a plain decimal. ParseFloat takes hexadecimals, "inf" and
+// underscores too.
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789.-+") == "" }
 
-// scale multiplies without overflow.
+// scale multiplies, and returns bad where the product does not fit.
 func scale(f, unit float64, bad error) (time.Duration, error) {
 	f = math.Round(f * unit)
 	if math.IsNaN(f) || math.Abs(f) >= math.MaxInt64 {

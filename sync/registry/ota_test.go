@@ -19,15 +19,12 @@ func TestOTA(t *testing.T) {
 	dir := t.TempDir()
 	r := openKeeping(t, dir, "ota")
 	data := make([]byte, 3<<20)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range data {
-		data[i] = byte(rng.Uint32())
-	}
+	rand.NewChaCha8([32]byte{1}).Read(data)
 	sum := sha256.Sum256(data)
 	pack := func(n int, data []byte, checksum string) *proto.DownlinkMsg {
 		msb, lsb := proto.Halves(id(n))
 		return &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
-			`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":%q,"version":"1",`+
+			`{"title":"fw \"data\": \\","x":{"data":"inner"},"data":"%s","version":"1",`+
 				`"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":%d}`,
 			base64.StdEncoding.EncodeToString(data), checksum, len(data))}}}
 	}
@@ -73,9 +70,23 @@ func TestOTA(t *testing.T) {
 	if files() != 1 || r.Kinds() != "ota 2" {
 		t.Errorf("%d files, %s", files(), r.Kinds())
 	}
-	// Beyond the bound nothing is taken.
+	// Beyond the bound nothing is taken. The sizes of the files count, so small ones are made
+	// longer: ten of 3 MiB leave less room than another needs.
+	small := data[:1000]
+	smallSum := sha256.Sum256(small)
 	for n := 10; n < 22; n++ {
-		apply(t, r, pack(n, data, good))
+		if n >= 19 {
+			if apply(t, r, pack(n, data, good)) {
+				t.Errorf("package %d was kept", n)
+			}
+			continue
+		}
+		if !apply(t, r, pack(n, small, hex.EncodeToString(smallSum[:]))) {
+			t.Errorf("package %d was not kept", n)
+		}
+		if _, path, ok := r.OTA(id(n)); !ok || os.Truncate(path, int64(len(data))) != nil {
+			t.Fatalf("package %d has no file", n)
+		}
 	}
 	if n := files(); n != 10 {
 		t.Errorf("%d files of 3 MiB with a bound of 32 MiB", n)

@@ -9,6 +9,8 @@
 //   - It stands in a function, or a method with a name that is not exported, all references to
 //     which, in test files and others, stand inside a bubble; at least one has to.
 //   - It stands in a function that calls synctest.Wait too, which panics outside a bubble.
+//   - It stands in a function whose comment has a line "//sleeps:bubble REASON": all its callers
+//     are inside, and the reason says why the code does not show it.
 //   - It stands in a method of a type that nothing outside a bubble mentions, except signatures.
 //
 // References are matched by name alone, so two methods of one name stand and fall together.
@@ -67,7 +69,7 @@ func search(root string) (found []token.Position, err error) {
 			outside: map[string]bool{"": true}, seen: map[string]bool{},
 		}
 		for _, file := range dirs[dir] {
-			f, err := parser.ParseFile(p.fset, file, nil, parser.SkipObjectResolution)
+			f, err := parser.ParseFile(p.fset, file, nil, parser.SkipObjectResolution|parser.ParseComments)
 			if err != nil {
 				return nil, errors.Join(err, errors.New(dir+" does not parse"))
 			}
@@ -280,7 +282,7 @@ func (p *pkg) declaration(f *ast.File, d ast.Decl) {
 	test := p.isTest(f)
 	switch d := d.(type) {
 	case *ast.FuncDecl:
-		if d.Body == nil {
+		if d.Body == nil || vouched(d.Doc) {
 			return
 		}
 		in, receiver := d.Name.Name, receiverOf(d)
@@ -312,6 +314,14 @@ func (p *pkg) declaration(f *ast.File, d ast.Decl) {
 			p.note(in, "", s, test)
 		}
 	}
+}
+
+// vouched reports whether the comment of a function gives a reason why its callers are in a bubble.
+func vouched(doc *ast.CommentGroup) bool {
+	return doc != nil && slices.ContainsFunc(doc.List, func(c *ast.Comment) bool {
+		reason, ok := strings.CutPrefix(c.Text, "//sleeps:bubble ")
+		return ok && strings.TrimSpace(reason) != ""
+	})
 }
 
 // receiverOf is the name of a method's type, or "" of a function.

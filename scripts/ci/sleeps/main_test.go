@@ -26,6 +26,9 @@ func TestSearch(t *testing.T) {
 		{"one call is outside", "func nap() { time.Sleep(1) }\n" +
 			"func TestA(t *testing.T) { nap(); BUBBLE{ nap() }) }", []int{9}},
 		{"nobody calls it", "func nap() { time.Sleep(1) }", []int{9}},
+		{"vouched for", "// nap sleeps.\n//\n//sleeps:bubble handlers call it\nfunc nap() { time.Sleep(1) }\n" +
+			"func TestA(t *testing.T) { nap() }", nil},
+		{"vouched for without a reason", "//sleeps:bubble\nfunc nap() { time.Sleep(1) }\nfunc TestA(t *testing.T) { nap() }", []int{10}},
 		{"over two functions", "func nap() { time.Sleep(1) }\nfunc more() { nap() }\nfunc TestA(t *testing.T) { more() }", []int{9}},
 		{"a wrapper", "func bubble(t *testing.T, f func()) { BUBBLE{ f() }) }\n" +
 			"func TestA(t *testing.T) { bubble(t, func() { time.Sleep(1) }) }", nil},

@@ -14,8 +14,8 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// limit bounds each wait.
-const limit = 20 * time.Second
+// limit bounds each wait. It is long, for machines under load.
+const limit = 2 * time.Minute
 
 func main() {
 	if err := run(os.Args[1], os.Args[2]); err != nil {

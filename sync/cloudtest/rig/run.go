@@ -22,8 +22,9 @@ func Go(ctx context.Context, loop func(context.Context)) (halt func()) {
 	})
 }
 
-// patience is how long Eventually waits: long enough for a busy machine.
-const patience = 30 * time.Second
+// Patience is how long a test waits for a condition or for another program: long enough for a
+// machine with twice as much to do as it can.
+const Patience = 2 * time.Minute
 
 // Eventually polls until ok returns true, because another process does not report its changes. It
 // ends the test after 30 s; what says for what it waited.
@@ -31,7 +32,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+	for deadline := time.Now().Add(Patience); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long: %s", what)
 		}

@@ -1,0 +1,27 @@
+// Package config is the configuration of an agent: its keys, where their values come from, and what
+// is said about a wrong one.
+//
+//	defaults ─> TOML file ─> environment ─> flags       later wins
+//	   │            │             │           │
+//	   └────────────┴── key.set ──┴───────────┘
+//	                       │
+//	                    Loaded: Config, the source of each value, notices; or all problems
+//
+// Everything about a key stands in one row of the table keys (keys.go): its name in the file
+// (section.name), its flag (--section.name), its variable (EDGESYNC_SECTION_NAME), default, unit,
+// bounds, choices and help. config.toml.example describes every key for people; a test holds it
+// against the table.
+//
+// # Invariants
+//
+//   - A Config is checked when it is made and read-only from then on.
+//   - All problems are reported at once, each with the source of the value and what is allowed.
+//   - No error, notice or Value contains a secret, however wrong it is written.
+//   - An unknown name in the file, among EDGESYNC_ variables or among flags is an error with the
+//     nearest known name. Reports are bounded (maxUnknown).
+//
+// # A new key
+//
+// Add a field to Config (config.go), a row to keys (keys.go), a section to config.toml.example, and
+// a row to TestEveryKey. The flag, the variable, `check` and the help follow from the row.
+package config
