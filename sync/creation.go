@@ -8,7 +8,7 @@ import (
 	"edgesync/wal"
 )
 
-// Create implements Births. The device is durable before its creation is queued, and found by
+// Create implements Creations. The device is durable before its creation is queued, and found by
 // nobody until it is queued, so that no data of the device can stand before it in the queue
 // (CONTRACT.md 4.7).
 func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {

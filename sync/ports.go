@@ -123,9 +123,9 @@ type Calls interface {
 	Request(r *Request) error
 }
 
-// Births is what the doors need of the agent to make devices: a gateway that names an unknown one
-// (API.md 4.3), provisioning (API.md 5). *Agent is one. Safe for concurrent use.
-type Births interface {
+// Creations is what the doors need of the agent to make devices: a gateway that names an unknown
+// one (API.md 4.3), provisioning (API.md 5). *Agent is one. Safe for concurrent use.
+type Creations interface {
 	// Create makes a device at the edge and returns its id when it is durable here and on its way
 	// to the cloud as entity event, with credentials and, for a gateway's device, the relation
 	// (CONTRACT.md 5.5). Data accepted after the return reaches the cloud behind it. If a device of

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Durable appends against raw write+fdatasync of groups of the same size, in the same run. "ratio" is ours to raw.
+// BenchmarkAppend measures durable appends against raw write and fdatasync of groups of the same
+// size, in the same run. "ratio" is ours to raw.
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -94,7 +95,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// Bytes written for each byte of events, ingest and drain together, in groups of 100 events of 100 bytes.
+// BenchmarkWriteAmplification reports the bytes written for each byte of events, ingest and drain
+// together, in groups of 100 events of 100 bytes.
 func BenchmarkWriteAmplification(b *testing.B) {
 	q := openQueue(b, Options{Dir: queueDir(b)})
 	group := make([]Event, 100)

@@ -16,12 +16,15 @@ import (
 
 // An event a second for a day, each from a device that waits for its answer: what the medium writes
 // for them stays under the budget, no answer comes later than queue.max_delay, and all events are
-// there. It is ten events a second, 1 GiB a day and a delay of 1 s, ten times as slow: as many events
-// share a commit, with a tenth of the work.
+// there. This is the case of ten events a second, 1 GiB a day and a delay of 1 s, ten times as
+// slow: as many events share a commit, with a tenth of the work.
 func TestBudgetHoldsForADay(t *testing.T) {
 	const slower = 10
 	synctest.Test(t, func(t *testing.T) {
-		o := Options{Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20, FlashBudget: 1 << 30 / slower, MaxDelay: slower * time.Second}
+		o := Options{
+			Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20,
+			FlashBudget: 1 << 30 / slower, MaxDelay: slower * time.Second,
+		}
 		var fsyncs atomic.Uint64
 		o.ops = byStep(func(op string) error {
 			if op == "sync" {
@@ -63,8 +66,8 @@ func TestBudgetHoldsForADay(t *testing.T) {
 	})
 }
 
-// While tokens last every commit is immediate; when they are gone a lone event waits for its tokens, at most queue.max_delay; a group
-// that is full does not wait.
+// While tokens last, every commit is immediate. When the tokens are gone, a lone event waits for
+// its tokens, at most queue.max_delay. A full group does not wait.
 func TestBudgetLetsBurstsThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -126,7 +129,7 @@ func TestBudgetArithmetic(t *testing.T) {
 	if d := b.wait(1, now.Add(-time.Hour)); d <= 0 || d > 2*time.Hour {
 		t.Fatalf("after the clock went back: %v", d)
 	}
-	if d := b.wait(1<<40, now.Add(48*time.Hour)); d != 0 { // more than the bucket ever holds
+	if d := b.wait(1<<40, now.Add(48*time.Hour)); d != 0 { // more tokens than the bucket ever holds
 		t.Fatalf("a commit beyond the bucket would wait %v", d)
 	}
 	for _, w := range [][3]int64{{0, 1, 8192}, {4095, 1, 8192}, {4095, 2, 12288}, {100, 0, 8192}, {0, 40960, 8192 + 9*4096}} {
@@ -136,7 +139,8 @@ func TestBudgetArithmetic(t *testing.T) {
 	}
 }
 
-// With an interval events are accepted before their fsync, the reader sees them after it, and there is one fsync an interval.
+// With an interval, events are accepted before their fsync and read after it, and there is one
+// fsync an interval.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -177,7 +181,8 @@ func TestInterval(t *testing.T) {
 			t.Fatalf("%d fsyncs", n)
 		}
 		s := q.Stats()
-		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 || s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
+		if s.Today.Fsyncs != uint64(fsyncs.Load()) || s.Commits != 70 ||
+			s.Today.Wear < fsyncs.Load()*medium.AssumedCommit || s.Today.Wear > (fsyncs.Load()+4)*medium.AssumedCommit {
 			t.Fatalf("%d fsyncs: %+v", fsyncs.Load(), s)
 		}
 		appendEvents(t, q, 71, 1)
@@ -188,7 +193,8 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// An fsync that fails: devices are refused until the queue is back, what was accepted before stays, and it is synced then.
+// After a failed fsync devices are refused until the queue is back. What was accepted before stays,
+// and is synced then.
 func TestIntervalFailingSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What Verify reports names the file and the first offset that is concerned.
+// Verify names the file and the first offset that is concerned.
 func TestVerifyNamesWhatIsCorrupt(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -40,14 +40,15 @@ func TestVerifyNamesWhatIsCorrupt(t *testing.T) {
 	}
 }
 
-// A segment that the medium refuses to read is a CorruptError that wraps the medium's.
+// A Reader reports a segment that the medium refuses to read as a CorruptError, which wraps the
+// error of the medium.
 func TestReaderNamesWhatIsCorrupt(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
 	appendEvents(t, q, 1, 5)
 	path := tailOf(t, o.Dir)
 	data := readFile(t, path)
-	// A directory in the place of the file can be opened and not be read.
+	// A directory under the name of the file can be opened but not read.
 	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 		t.Fatal(err)
 	}

@@ -14,34 +14,40 @@ import (
 	"edgesync/wal/disk/powercut"
 )
 
-// Power cuts. A run of the queue is stopped before each step on the medium, and the directory is looked at: what the process sees, and
-// what of it is durable by the last fsync of each file and of the directory. From that follows every state that the medium may show
-// after a cut between this step and the one before, and each of them must open with all that was acknowledged.
+// cutDisk follows what of a queue's directory is durable, for the tests of power cuts.
 //
-// Of names that are not durable any may be there, in the order of the operations or not; of a file's unsynced end any length, and behind it
-// nothing, zeros or garbage; of what is overwritten, in the committed file or in a filled tail, any of its sectors. The runs have about 640,000
-// such states, 525,000 different ones; 3,000 of them are opened by default, all with -powercut=all, which takes some six minutes.
+// A run of the queue is stopped before each step on the medium, and the directory is looked at:
+// what the process sees, and what of it is durable by the last fsync of each file and of the
+// directory. From that follows every state that the medium may show after a cut between this step
+// and the one before. Each of these states must open with all that was acknowledged.
 //
-// What is durable follows from the names of the steps: that an fsync is done in them is not looked at here.
+// Of names that are not durable any may be there, in the order of the operations or not. Of a
+// file's unsynced end any length may be there, and behind it nothing, zeros or garbage. Of what is
+// overwritten, in the committed file or in a filled tail, any sector may be there. The runs have
+// about 640,000 such states, 525,000 of them different. By default 3,000 are opened; -powercut=all
+// opens all, which takes some six minutes.
+//
+// What is durable follows from the names of the steps. That an fsync is done in these steps is not
+// checked here.
 type cutDisk struct {
 	*powercut.Disk
 	interval bool
 
 	mu     sync.Mutex // guards what follows: the committer looks at the disk too
 	last   string     // step that the run is in
-	failed bool       // it was made to fail
+	failed bool       // the step was made to fail
 	points []*cutPoint
 
 	queue    *Queue
 	all      []uint64 // numbers of the events accepted, then those in flight
-	acked    int      // of them are accepted
-	ackedAt  int      // at the last step
-	safe     int      // of them are durable with Options.Interval
-	soon     int      // of them will be when the directory is synced too
-	durable  uint64   // events that were committed durably when the queue said so last
+	acked    int      // number of those in all that are accepted
+	ackedAt  int      // acked as of the last step
+	safe     int      // number of those in all that are durable with Options.Interval
+	soon     int      // number of those in all that are durable once the directory is synced too
+	durable  uint64   // events that the queue last reported as committed durably
 	atLast   cutBounds
-	refusing string // step that fails
-	refuseIn int    // at this occurrence of it
+	refusing string // step to refuse
+	refuseIn int    // which occurrence of that step is refused
 	flight   []cutFlight
 	onSync   func() // called once behind the next step "sync", without mu
 }
@@ -77,7 +83,7 @@ func (p *cutPoint) states() (list []cutState) {
 func newCutDisk(o *Options) *cutDisk {
 	d := &cutDisk{Disk: powercut.New(o.Dir), interval: o.Interval > 0}
 	o.ops = byStep(func(op string) error {
-		if op == "fsync" { // of another goroutine: "sync" was its beginning, told is its end
+		if op == "fsync" { // of another goroutine: the step "sync" began it, accepted ends it
 			return nil
 		}
 		d.mu.Lock()
@@ -100,13 +106,13 @@ func newCutDisk(o *Options) *cutDisk {
 	return d
 }
 
-// look takes the state before a step.
+// look takes the state of the directory before a step.
 func (d *cutDisk) look(op string) {
 	before, previous, changed := d.Scan()
 	data := d.Data
 
-	// A cut in the step before, if that has more than one part: what came behind it in this interval, a slot of the committed file, is not
-	// yet there.
+	// A cut within the step before, if that step has more than one part. What came behind the step
+	// in this interval, a slot of the committed file, is not there yet.
 	d.Synced = maps.Clone(d.Synced)
 	steps := d.last == "drop" || d.last == "thin" || d.last == "thin-write" || d.last == "open"
 	if steps && !d.failed {
@@ -118,11 +124,11 @@ func (d *cutDisk) look(op string) {
 		d.Data = data
 	}
 	switch {
-	case op == "write-beside": // the fsync is under way still; told ends that
+	case op == "write-beside": // the fsync is still under way; accepted ends it
 		segments := d.segments(d.Names)
 		n := d.Names[segments[len(segments)-1]]
 		d.flight = append(d.flight, cutFlight{n, data[n], d.last == "sync-names"})
-	case d.failed || d.last == "": // the handle was given up, which syncs it, and the files were cut back
+	case d.failed || d.last == "": // the handle was given up, which syncs, and the files were cut back
 		maps.Copy(d.Synced, data)
 		d.Kept, d.Ops = d.Names, nil
 	case isStep(d.last, "sync"):
@@ -152,7 +158,8 @@ func (d *cutDisk) look(op string) {
 	}
 	d.bounds()
 
-	// The library syncs a segment before it begins the next one: a cut before that sees the segments up to this one.
+	// The library syncs a segment before it begins the next one: a cut before that sees the
+	// segments up to this one.
 	segments := d.segments(d.Names)
 	for _, name := range segments[:max(0, len(segments)-1)] {
 		if n := d.Names[name]; !bytes.Equal(d.Synced[n], data[n]) {
@@ -183,9 +190,9 @@ func (d *cutDisk) bounds() {
 	d.atLast.durable = d.durable
 }
 
-// told takes so many events that were accepted now. If the group behind them is written already, a cut must leave them all the same, whatever
-// it leaves of that.
-func (d *cutDisk) told(events int) {
+// accepted notes that so many more events are accepted. If the group behind these events is already
+// written, a cut must leave these events all the same, whatever it leaves of that group.
+func (d *cutDisk) accepted(events int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.acked += events
@@ -200,11 +207,12 @@ func (d *cutDisk) told(events int) {
 		d.Kept, d.Ops = d.Names, nil
 	}
 	d.bounds()
-	d.point("told", d.Names, d.Ops)
+	d.point("accepted", d.Names, d.Ops)
 }
 
-// chain appends groups so close to each other that each is written while the one in front of it is synced, as when the writers of each come
-// again with the one after the next. A step of them may be refused. It returns how many were written so.
+// chain appends groups so close to each other that each is written while the one in front of it is
+// synced, as when the writers of each group come again with the group after the next. A step of the
+// chain may be refused. chain returns how many groups were written beside an fsync.
 func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string, at int) (beside int) {
 	t.Helper()
 	d.mu.Lock()
@@ -222,7 +230,7 @@ func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string,
 		d.hand(g)
 	}, func(g []Event, err error) bool {
 		if err == nil {
-			d.told(len(g))
+			d.accepted(len(g))
 		}
 		return err == nil
 	})
@@ -231,7 +239,7 @@ func (d *cutDisk) chain(t *testing.T, q *Queue, groups [][]Event, refuse string,
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.points[before:] {
-		if strings.HasSuffix(p.Op, " to told") {
+		if strings.HasSuffix(p.Op, " to accepted") {
 			beside++
 		}
 	}
@@ -253,7 +261,7 @@ func (d *cutDisk) segments(names map[string]uint64) (s []string) {
 	return s
 }
 
-// point notes an interval that ends now. d.mu is held.
+// point notes an interval that ends now. The caller holds d.mu.
 func (d *cutDisk) point(op string, names map[string]uint64, ops []powercut.NameOp) {
 	p := &cutPoint{
 		Point: powercut.Point{
@@ -273,7 +281,7 @@ func (d *cutDisk) point(op string, names map[string]uint64, ops []powercut.NameO
 	d.points = append(d.points, p)
 }
 
-// hand notes that events are handed over. d.mu is held.
+// hand notes that events are handed over. The caller holds d.mu.
 func (d *cutDisk) hand(events []Event) {
 	for i := range events {
 		d.all = append(d.all, binary.LittleEndian.Uint64(events[i].Fragment))
@@ -281,7 +289,7 @@ func (d *cutDisk) hand(events []Event) {
 	d.all = slices.Clip(d.all)
 }
 
-// add appends events of the next numbers, which the medium may be made to refuse.
+// add appends events of the next numbers. The medium may be made to refuse them.
 func (d *cutDisk) add(t *testing.T, q *Queue, events []Event, refuse string) {
 	t.Helper()
 	d.mu.Lock()
@@ -306,7 +314,7 @@ func (d *cutDisk) add(t *testing.T, q *Queue, events []Event, refuse string) {
 	d.acked = len(d.all)
 }
 
-// end takes what is durable at the end of the run.
+// end notes what is durable at the end of the run.
 func (d *cutDisk) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -320,7 +328,8 @@ type cutState struct {
 	p *cutPoint
 }
 
-// build makes the directory, unless the like of it was there before: then it returns false.
+// build makes the directory and returns true. It returns false, and makes nothing, if an equal
+// directory was there before.
 func (s *cutState) build(t testing.TB, dir string, seen map[uint64]bool) bool {
 	t.Helper()
 	return s.Build(t, dir, seen, s.p.cutBounds, len(s.p.all), s.p.committed)

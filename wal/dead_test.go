@@ -23,7 +23,7 @@ func openDead(t testing.TB, dir string, maxBytes int64, committed uint64) *DeadL
 	return d
 }
 
-func letter(offset uint64, resting bool, fragment string) DeadLetter {
+func deadLetter(offset uint64, resting bool, fragment string) DeadLetter {
 	return DeadLetter{
 		Event: Event{Kind: 2, Action: 4, Time: 1700000000000, Entity: [16]byte{15: 7}, Fragment: []byte(fragment)}, Offset: offset,
 		Reason: "refused", Tries: 3, At: time.UnixMilli(1700000001234).UTC(), Resting: resting,
@@ -49,18 +49,18 @@ func TestDeadLogLife(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dead")
 	d := openDead(t, dir, 1<<20, 0)
 	for _, o := range []uint64{7, 3, 300, 9} {
-		put(t, d, letter(o, false, "fragment"))
+		put(t, d, deadLetter(o, false, "fragment"))
 	}
-	rest := letter(7, true, "fragment")
+	rest := deadLetter(7, true, "fragment")
 	rest.Tries = 10
-	put(t, d, rest) // replaces
+	put(t, d, rest) // replaces the one of this offset
 	if err := errors.Join(d.Remove(3, true), d.Remove(9, false), d.Remove(1000, true)); err != nil {
 		t.Fatal(err)
 	}
 	check := func(d *DeadLog, want ...uint64) {
 		t.Helper()
 		if got := offsets(t, d); !slices.Equal(got, want) {
-			t.Fatalf("letters %v, want %v", got, want)
+			t.Fatalf("dead letters %v, want %v", got, want)
 		}
 		st := d.Stats()
 		if st.Letters != len(want) || st.Resting != 1 || st.Delivered != 1 || st.Discarded != 1 {
@@ -80,7 +80,7 @@ func TestDeadLogLife(t *testing.T) {
 		t.Errorf("%d bytes before and %d after a restart", bytes, d.Stats().Bytes)
 	}
 	d.Close()
-	// The queue was committed up to 299 only: it holds 300 still.
+	// The queue was committed up to 299 only: event 300 is still in it.
 	d = openDead(t, dir, 1<<20, 299)
 	check(d, 7)
 	d.Close()
@@ -92,19 +92,19 @@ func TestDeadLogBound(t *testing.T) {
 	body := strings.Repeat("x", 100)
 	dir := filepath.Join(t.TempDir(), "dead")
 	d := openDead(t, dir, 3*one, 0)
-	put(t, d, letter(1, false, body))
-	put(t, d, letter(2, true, body))
-	put(t, d, letter(3, false, body))
-	put(t, d, letter(4, false, body)) // the one that rests goes
+	put(t, d, deadLetter(1, false, body))
+	put(t, d, deadLetter(2, true, body))
+	put(t, d, deadLetter(3, false, body))
+	put(t, d, deadLetter(4, false, body)) // the one that rests goes
 	if got := offsets(t, d); !slices.Equal(got, []uint64{1, 3, 4}) {
-		t.Fatalf("letters %v", got)
+		t.Fatalf("dead letters %v", got)
 	}
-	put(t, d, letter(5, false, body)) // then the oldest
-	put(t, d, letter(3, true, body))  // replacing needs no room
+	put(t, d, deadLetter(5, false, body)) // then the oldest
+	put(t, d, deadLetter(3, true, body))  // replacing needs no room
 	if got := offsets(t, d); !slices.Equal(got, []uint64{3, 4, 5}) {
-		t.Fatalf("letters %v", got)
+		t.Fatalf("dead letters %v", got)
 	}
-	put(t, d, letter(6, false, strings.Repeat("x", int(3*one)))) // never fits
+	put(t, d, deadLetter(6, false, strings.Repeat("x", int(3*one)))) // never fits, whatever is removed
 	if st := d.Stats(); st.Discarded != 3 || st.Bytes != 3*one || st.Letters != 3 {
 		t.Fatalf("stats %+v", st)
 	}
@@ -114,27 +114,27 @@ func TestDeadLogBound(t *testing.T) {
 	d.Close()
 	d = openDead(t, dir, 2*one, 100) // a smaller bound
 	if got, st, g := offsets(t, d), d.Stats(), d.TakeGap(); !slices.Equal(got, []uint64{4, 5}) || st.Discarded != 4 || g.Events != 1 {
-		t.Fatalf("letters %v, %+v, %+v", got, st, g)
+		t.Fatalf("dead letters %v, %+v, %+v", got, st, g)
 	}
-	pinned := letter(7, true, body)
+	pinned := deadLetter(7, true, body)
 	pinned.Pinned = true
 	put(t, d, pinned)
-	put(t, d, letter(8, false, body))
-	put(t, d, letter(9, false, body))
+	put(t, d, deadLetter(8, false, body))
+	put(t, d, deadLetter(9, false, body))
 	d.Close()
 	d = openDead(t, dir, 2*one, 100)
-	put(t, d, letter(10, false, body))
+	put(t, d, deadLetter(10, false, body))
 	if got := offsets(t, d); !slices.Equal(got, []uint64{7, 10}) {
-		t.Fatalf("letters %v", got)
+		t.Fatalf("dead letters %v", got)
 	}
 }
 
-// A power cut at every byte of a removal: letter and counter change together.
+// A power cut at every byte of a removal: dead letter and counter change together.
 func TestDeadLogCountsWithRemoval(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "dead")
 	d := openDead(t, dir, 1<<20, 0)
-	put(t, d, letter(1, false, "x"))
+	put(t, d, deadLetter(1, false, "x"))
 	before := d.store.Stats().Bytes
 	if err := d.Remove(1, true); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestDeadLogCountsWithRemoval(t *testing.T) {
 }
 
 func FuzzDecodeLetter(f *testing.F) {
-	l := letter(1, true, "fragment")
+	l := deadLetter(1, true, "fragment")
 	f.Add(appendDeadLetter(nil, &l))
 	f.Add([]byte{deadVersion})
 	f.Add(make([]byte, deadFixed))
@@ -169,7 +169,7 @@ func FuzzDecodeLetter(f *testing.F) {
 	})
 }
 
-// Waking and discarding many at once, and a look from outside that changes nothing.
+// Reviving and discarding many dead letters at once, and a look from outside that changes nothing.
 func TestDeadLogBulk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dead")
 	if st, err := InspectDead(dir, 0, nil); err != nil || st != (DeadStats{}) {
@@ -178,7 +178,7 @@ func TestDeadLogBulk(t *testing.T) {
 	d := openDead(t, dir, 8<<20, 0)
 	large := strings.Repeat("x", 300<<10)
 	for o := uint64(1); o <= 9; o++ {
-		put(t, d, letter(o, o != 5, large)) // more than one batch
+		put(t, d, deadLetter(o, o != 5, large)) // more than one batch
 	}
 	odd := func(o uint64) bool { return o%2 == 1 }
 	before := d.Stats()
@@ -200,16 +200,16 @@ func TestDeadLogBulk(t *testing.T) {
 			t.Errorf("stats %+v", st)
 		}
 		for i, l := range letters {
-			want := letter(uint64(4+i), (4+i)%2 == 0, large)
+			want := deadLetter(uint64(4+i), (4+i)%2 == 0, large)
 			if (4+i)%2 == 1 {
 				want.Tries = 0
 			}
 			if !reflect.DeepEqual(l, want) {
-				t.Errorf("letter %d: %+v", l.Offset, l.Event.Kind)
+				t.Errorf("dead letter %d: %+v", l.Offset, l.Event.Kind)
 			}
 		}
 		if len(letters) != 6 {
-			t.Errorf("%d letters", len(letters))
+			t.Errorf("%d dead letters", len(letters))
 		}
 	}
 	read := func(committed uint64) (DeadStats, []DeadLetter) {
@@ -235,7 +235,7 @@ func TestDeadLogBulk(t *testing.T) {
 	writeFile(t, path, torn)
 	check(read(100))
 	if st, list := read(5); st.Letters != 2 || len(list) != 2 {
-		t.Errorf("up to 5: %+v, %d letters", st, len(list))
+		t.Errorf("up to 5: %+v, %d dead letters", st, len(list))
 	}
 	if got := readFile(t, path); string(got) != string(torn) {
 		t.Error("looking has changed the file")

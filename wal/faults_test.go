@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// fault is what the committer's calls are answered with while it is armed.
+// fault is the error that the medium's step of one name answers with while the fault is armed.
 type fault struct {
 	op  atomic.Pointer[string]
 	err error
@@ -28,7 +28,7 @@ func (f *fault) inject(op string) error {
 	return nil
 }
 
-// isStep tells whether op is that step; an fsync of the names too is an fsync.
+// isStep reports whether op is the step of that name. An fsync of the names too is an fsync.
 func isStep(op, name string) bool { return op == name || name == "sync" && op == "sync-names" }
 
 // openFaulty opens a queue whose writes can be made to fail.
@@ -65,7 +65,7 @@ func TestFailedWriteRefusesAndComesBack(t *testing.T) {
 					t.Fatalf("stats while the medium fails: %+v", s)
 				}
 				f.clear()
-				time.Sleep(fileAfter) // nothing is appended: it comes back by itself
+				time.Sleep(fileAfter) // nothing is appended: the queue comes back by itself
 				if s := q.Stats(); !s.Writable || s.LastError != nil {
 					t.Fatalf("not back by itself: %+v", s)
 				}
@@ -85,7 +85,7 @@ func TestFailedWriteRefusesAndComesBack(t *testing.T) {
 	}
 }
 
-// A crash right after a refused group: what was cut does not come back.
+// A crash right after a refused group does not bring back what was cut.
 func TestRefusedEventsStayAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -109,7 +109,7 @@ func TestRefusedEventsStayAway(t *testing.T) {
 	})
 }
 
-// The committed position that was held in memory over a failure reaches the medium afterwards.
+// A committed position that was held in memory during a failure reaches the medium afterwards.
 func TestCommittedSurvivesFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -131,7 +131,8 @@ func TestCommittedSurvivesFailure(t *testing.T) {
 	})
 }
 
-// Repair may replace the tail's file when the queue comes back; a reader that holds the old one must not count new events as damaged.
+// Repair may replace the tail's file when the queue comes back. A reader that holds the old file
+// must not count new events as damaged.
 func TestReaderSurvivesReplacedTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -158,8 +159,9 @@ func TestReaderSurvivesReplacedTail(t *testing.T) {
 	})
 }
 
-// The tail loses acknowledged frames while the process runs, and the queue comes back from a failure: their offsets are not used again,
-// so that neither reader nor committed position passes over new events.
+// The tail loses acknowledged frames while the process runs, and the queue comes back from a
+// failure. The offsets of these frames are not used again, so that neither the reader nor the
+// committed position passes over new events.
 func TestTailLostWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -190,7 +192,7 @@ func TestTailLostWhileRunning(t *testing.T) {
 	})
 }
 
-// A segment that vanishes under a reader costs its events and not one more.
+// A segment that vanishes under a reader costs the events in it and not one more.
 func TestSegmentVanishesUnderReader(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -281,7 +283,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The log cannot be opened again after segments were dropped: devices are refused, and the queue comes back by itself.
+// The log cannot be opened again after segments were dropped. Devices are refused until the queue
+// comes back by itself.
 func TestLogThatDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))

@@ -15,7 +15,7 @@ import (
 	"edgesync/wal/medium"
 )
 
-// fillQueue is a queue whose tail has been filled beforehand, with events 1 to 100.
+// fillQueue opens a queue whose tail is filled beforehand, and appends events 1 to 100.
 func fillQueue(t testing.TB, o Options) *Queue {
 	t.Helper()
 	o.Fill, o.SegmentSize = true, 64<<10
@@ -38,13 +38,14 @@ func tailStat(t testing.TB, o Options) syscall.Stat_t {
 	return s
 }
 
-// Small commits fill the tail: they cost half from then on. What is read, counted and inspected does not change; a crash at any byte of
-// it loses nothing; segments that are full have no zeros; a clean end leaves none.
+// Small commits fill the tail, and cost half from then on. What is read, counted and inspected does
+// not change. A crash at any byte of the tail loses nothing. Full segments have no zeros, and a
+// clean end leaves none.
 func TestFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
 		q := fillQueue(t, o)
-		time.Sleep(2 * fileAfter) // the upkeep has come round
+		time.Sleep(2 * fileAfter) // long enough for the upkeep
 		if n := tailSize(t, o); n != 64<<10 {
 			t.Fatalf("the tail has %d bytes", n)
 		}
@@ -71,7 +72,7 @@ func TestFill(t *testing.T) {
 		appendEvents(t, crashed, 111, 3)
 		closeQueue(t, crashed)
 
-		// Committed segments go, which makes the library read the tail.
+		// Dropping the committed segments makes the library read the tail.
 		appendEvents(t, q, 111, 1500)
 		if got := commitRead(t, q); !slices.Equal(got, span(1, 1610)) {
 			t.Fatalf("read %s", sprint(got))
@@ -94,7 +95,7 @@ func TestFill(t *testing.T) {
 	})
 }
 
-// Full segments hold frames to their last byte, whatever they were filled with.
+// Full segments hold frames to their last byte, whatever they were filled with before.
 func TestFillLeavesNoZerosBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -128,7 +129,8 @@ func TestFillLeavesNoZerosBehind(t *testing.T) {
 	})
 }
 
-// No room for the zeros: nothing is refused for it, and it is not tried at every commit. A failure with a filled tail heals.
+// Where the medium has no room for the zeros, no event is refused for it, and filling is not tried
+// again at every commit. The queue comes back from a failure with a filled tail.
 func TestFillFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -177,7 +179,8 @@ func TestFillFails(t *testing.T) {
 	})
 }
 
-// A segment that is begun has the room for all of it, and the size of what is written; the next one too.
+// A segment that is begun has the room for all of it reserved, and the size of what is written. So
+// has the next segment.
 func TestReserveTail(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.Fill, o.SegmentSize = true, 64<<10
@@ -208,7 +211,7 @@ func TestReserveTail(t *testing.T) {
 	}
 	closeQueue(t, q)
 
-	// Where the file system writes every change to a new place, nothing is.
+	// Where the file system writes every change elsewhere, no room is reserved.
 	o = testOptions(o.Dir + ".other")
 	o.SegmentSize = 64 << 10
 	q = openQueue(t, o)
@@ -219,7 +222,7 @@ func TestReserveTail(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// What the tail holds stays where no room can be reserved behind it.
+// The events in the tail stay where no room can be reserved behind them.
 func TestReserveTailRefused(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 64 << 10
@@ -243,7 +246,8 @@ func TestReserveTailRefused(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// A disk that has less than a segment is not filled for it, and what is left takes events. When there is room it is reserved.
+// A disk with less room than a segment is not filled by reserving, and what room is left takes
+// events. When there is room again, it is reserved.
 func TestReserveTailFails(t *testing.T) {
 	d := newDisk(t, false)
 	free := func() int64 {

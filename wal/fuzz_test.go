@@ -34,7 +34,8 @@ func lengthOf(n int) []byte {
 	return append(b, byte(n))
 }
 
-// What is taken for a frame is what seal would write there, and a search ends on one.
+// FuzzFrame: what is taken for a frame is what seal would write there, and a search ends on a
+// frame.
 func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, offset uint64) {
 		offset = offset%maxOffset + 1
@@ -56,7 +57,8 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// Whatever the last segment holds, the queue opens, takes events and gives them back; repairing again changes nothing.
+// FuzzRepair: whatever the last segment holds, the queue opens, takes events and gives them back.
+// Repairing again changes nothing.
 func FuzzRepair(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o := testOptions(queueDir(t))
@@ -112,7 +114,7 @@ func FuzzRepair(f *testing.F) {
 	})
 }
 
-// Whatever the committed file holds, what is taken from it is a state that can be.
+// FuzzCommitted: whatever the committed file holds, what is read from it is a possible state.
 func FuzzCommitted(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
@@ -131,7 +133,8 @@ func FuzzCommitted(f *testing.F) {
 	})
 }
 
-// walk lists what can be read of a sealed segment, as the reader does: its events' fragments by their offsets.
+// walk lists what a reader can read of a sealed segment: the fragments of its events by their
+// offsets.
 func walk(data []byte, first, limit uint64) map[uint64][]byte {
 	events := make(map[uint64][]byte)
 	for offset := first; len(data) > 0 && offset < limit; {
@@ -152,20 +155,24 @@ func walk(data []byte, first, limit uint64) map[uint64][]byte {
 	return events
 }
 
-// thinnedSegment is a sealed segment of n events that was thinned before, and the offset behind it.
+// thinnedSegment returns a sealed segment of n events after one thinning, and the offset behind it.
 func thinnedSegment(n uint64) (data []byte, limit uint64) {
 	s := sieve{series: func(uint8, uint8, []byte) (uint64, bool) { return 0, true }, room: 1 << 20}
 	s.segment(segmentOfEvents(n), 1, n+2, true, 1)
 	return s.out, n + 2
 }
 
-// Whatever a sealed segment holds: thinning it keeps within its bounds, invents no event, counts what it leaves out, and gives a segment
-// without damage; and the reader reads what can be read, of the old one and of the new one.
+// FuzzThin: whatever a sealed segment holds, thinning keeps within its bounds, invents no event,
+// counts what it leaves out, and makes a segment without damage. The reader reads all that can be
+// read, of the old segment and of the new one.
 func FuzzThin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size uint16) {
 		const first = 1
 		limit := first + uint64(size)
-		s := sieve{series: func(kind, _ uint8, fragment []byte) (uint64, bool) { return uint64(len(fragment) % 3), kind != 5 }, room: len(b) + 4096}
+		series := func(kind, _ uint8, fragment []byte) (uint64, bool) {
+			return uint64(len(fragment) % 3), kind != 5
+		}
+		s := sieve{series: series, room: len(b) + 4096}
 		s.segment(b, first, limit, true, 1)
 		if len(s.out) > s.room+maxFrame+maxPrefix {
 			t.Fatalf("%d bytes from %d", len(s.out), len(b))
@@ -230,7 +237,7 @@ func FuzzThin(f *testing.F) {
 	})
 }
 
-// What a control frame tells is a state that can be, and is written as it was read.
+// FuzzControl: a control frame that parses is a possible state, and is written as it was read.
 func FuzzControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, ok := parseControl(b)
@@ -247,35 +254,51 @@ func FuzzControl(f *testing.F) {
 	})
 }
 
-// The committed seeds follow the format; UPDATE_SEEDS=1 writes them anew.
+// The seeds in the repository follow the format. UPDATE_SEEDS=1 writes them anew.
 func TestSeeds(t *testing.T) {
 	whole := segmentOfEvents(12)
 	flipped := bytes.Clone(whole)
 	flipped[200] ^= 4
 	slots := make([]byte, slotDistance+slotSize)
-	copy(slots, appendSlot(nil, 4, &control{seq: 9, committed: Position{Offset: 8, Seq: 7}, counters: counters{deployed: 5, dead: 2}}))
-	copy(slots[slotDistance:], appendSlot(nil, 5, &control{seq: 9, committed: Position{Offset: 9, Seq: 8}, counters: counters{deployed: 6, dead: 2}}))
+	copy(slots, appendSlot(nil, 4, &control{
+		seq: 9, committed: Position{Offset: 8, Seq: 7}, counters: counters{deployed: 5, dead: 2},
+	}))
+	copy(slots[slotDistance:], appendSlot(nil, 5, &control{
+		seq: 9, committed: Position{Offset: 9, Seq: 8}, counters: counters{deployed: 6, dead: 2},
+	}))
 	torn := bytes.Clone(slots)
 	torn[slotDistance+30] ^= 1
 	first := frames(t, whole, 1)
 	thinned, limit := thinnedSegment(12)
 	thinTorn := bytes.Clone(thinned)
 	thinTorn[len(thinned)/2] ^= 1
-	told := (&control{
+	full := (&control{
 		seq: 900, committed: Position{Offset: 80, Seq: 70}, counters: counters{50, 10, 7, 3}, ahead: 100,
 		thin: thinning{into: 90, from: 300, bytes: 4096, level: 3}, gap: Gap{Events: 5, First: -7, Last: 1_700_000_000_000, Why: WhyThin},
 	}).append(nil)
 	seeds := map[string][]byte{
-		"FuzzRepair/whole": whole, "FuzzRepair/torn": whole[:len(whole)-5], "FuzzRepair/flipped": flipped, "FuzzRepair/empty": {},
-		"FuzzRepair/zeros": append(bytes.Clone(whole), make([]byte, 600)...), "FuzzRepair/garbage": append(bytes.Clone(whole), garbage(600)...),
+		"FuzzRepair/whole":        whole,
+		"FuzzRepair/torn":         whole[:len(whole)-5],
+		"FuzzRepair/flipped":      flipped,
+		"FuzzRepair/empty":        {},
+		"FuzzRepair/zeros":        append(bytes.Clone(whole), make([]byte, 600)...),
+		"FuzzRepair/garbage":      append(bytes.Clone(whole), garbage(600)...),
 		"FuzzRepair/hole":         append(bytes.Clone(whole[:first[3]]), whole[first[6]:]...),
 		"FuzzFrame/event":         whole[first[1]:first[2]],
 		"FuzzFrame/behind":        append(garbage(50), whole[first[1]:first[2]]...),
 		"FuzzFrame/length":        {0xff, 0xff, 0xff, 0x7f, 0x40},
 		"FuzzFrame/long-length":   {0x9e, 0x00, 0x40},
-		"FuzzCommitted/two-slots": slots, "FuzzCommitted/torn": torn, "FuzzCommitted/one": slots[:slotSize], "FuzzCommitted/short": slots[:20],
-		"FuzzThin/whole": whole, "FuzzThin/thinned": thinned, "FuzzThin/flipped": thinTorn, "FuzzThin/torn": thinned[:len(thinned)-3],
-		"FuzzControl/told": told, "FuzzControl/short": told[:9], "FuzzControl/zero": (&control{}).append(nil),
+		"FuzzCommitted/two-slots": slots,
+		"FuzzCommitted/torn":      torn,
+		"FuzzCommitted/one":       slots[:slotSize],
+		"FuzzCommitted/short":     slots[:20],
+		"FuzzThin/whole":          whole,
+		"FuzzThin/thinned":        thinned,
+		"FuzzThin/flipped":        thinTorn,
+		"FuzzThin/torn":           thinned[:len(thinned)-3],
+		"FuzzControl/full":        full,
+		"FuzzControl/short":       full[:9],
+		"FuzzControl/zero":        (&control{}).append(nil),
 	}
 	for name, b := range seeds {
 		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// After segments were dropped the library opens the log again. When that fails, because the medium gives other bytes back than were
-// written, devices are refused for a moment and the queue comes back by itself.
+// After segments were dropped the library opens the log again. When that fails, because the medium
+// gives back other bytes than were written, devices are refused for a moment and the queue comes
+// back by itself.
 func TestDropSurvivesDamagedTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -85,8 +86,8 @@ func TestTailDeletedWhileRunning(t *testing.T) {
 	})
 }
 
-// While a thinned backlog is drained nothing of it counts as damaged, and nothing is reported as unreadable, wherever in a segment the
-// removed events were.
+// While a thinned backlog is drained, nothing of it counts as damaged or is reported as unreadable,
+// wherever in a segment the removed events were.
 func TestThinnedIsNotDamaged(t *testing.T) {
 	o := thinOptions(t)
 	q := openQueue(t, o)
@@ -120,9 +121,10 @@ func TestThinnedIsNotDamaged(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// The head of a segment rots between two thinnings: it is left as it is, and its events can still be read.
+// The head of a segment rots between two thinnings. The segment is left as it is, and its events
+// can still be read.
 func TestThinnedHeadRots(t *testing.T) {
-	for k := range 2 { // it may be the first or the second of two that are joined
+	for k := range 2 { // the rotten one is the first, then the second, of two that are joined
 		o := thinOptions(t)
 		rot := ""
 		o.ops = byStep(func(op string) error {
@@ -158,30 +160,31 @@ func TestThinnedHeadRots(t *testing.T) {
 	}
 }
 
-// A gap that was told is not told again after opening.
-func TestGapIsToldOnce(t *testing.T) {
+// A gap that a record reports is not reported again after opening.
+func TestGapIsReportedOnce(t *testing.T) {
 	o := thinOptions(t)
 	o.Policy = DropOldest
-	var told []Gap
+	var reported []Gap
 	o.Record = func(g Gap, _ uint64) (Event, bool) {
-		told = append(told, g)
-		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
+		reported = append(reported, g)
+		return Event{Action: gapAction, Fragment: make([]byte, 16)}, true
 	}
 	q := openQueue(t, o)
-	for n := uint64(1); len(told) == 0; n++ {
+	for n := uint64(1); len(reported) == 0; n++ {
 		appendThin(t, q, n, n)
 	}
 	dropped := q.Stats().Dropped
 	closeQueue(t, q)
 	q = openQueue(t, o)
 	appendThin(t, q, 5001, 5010)
-	if len(told) != 1 || told[0].Events != dropped || q.Stats().Dropped != dropped {
-		t.Fatalf("%d events were dropped, told: %+v", dropped, told)
+	if len(reported) != 1 || reported[0].Events != dropped || q.Stats().Dropped != dropped {
+		t.Fatalf("%d events were dropped, reported: %+v", dropped, reported)
 	}
 	closeQueue(t, q)
 }
 
-// The committed position that stands in a control frame counts when the tail is a new segment that tells nothing yet (doc.go, row C5).
+// The committed position in a control frame counts when the tail is a new segment without a control
+// frame yet (doc.go, row C5).
 func TestCommittedBeforeEmptyTail(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 512
@@ -210,8 +213,8 @@ func TestCommittedBeforeEmptyTail(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// What a killed process left unsynced in the kernel's memory is made durable before it is relied on: as accepted, as committed, and for
-// dropping segments.
+// What a killed process left unsynced in the kernel's memory is made durable before anything relies
+// on it: before it counts as accepted or as committed, and before segments are dropped.
 func TestOpenSyncsWhatItFinds(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -226,8 +229,9 @@ func TestOpenSyncsWhatItFinds(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// A board without a clock of its own wrote part of the backlog in 1970, or the clock once stood in the far future: such a segment does
-// not keep older ones from being dropped once a later one tells that they are too old.
+// A board without a clock of its own wrote part of the backlog in 1970, or the clock once stood in
+// the far future. Such a segment does not keep older ones from being dropped, once a later segment
+// shows that they are too old.
 func TestAgeBehindWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -249,7 +253,8 @@ func TestAgeBehindWrongClock(t *testing.T) {
 	})
 }
 
-// A queue at its quota that refuses new events comes back from a failing medium all the same: it is full then, not unwritable.
+// A queue at its quota that refuses new events comes back from a failing medium all the same. It is
+// full then, not unwritable.
 func TestFullQueueComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := quotaOptions(t, RejectNew)
@@ -274,8 +279,8 @@ func TestFullQueueComesBack(t *testing.T) {
 	})
 }
 
-// The probe of a medium that failed writes a frame even where a segment begins: an fsync alone proves nothing on a full medium, and tells
-// nothing of what is committed.
+// The probe of a medium that failed writes a frame even where a segment begins. An fsync alone
+// proves nothing on a full medium, and stores no committed position.
 func TestProbeWritesIntoEmptyTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -309,7 +314,8 @@ func TestProbeWritesIntoEmptyTail(t *testing.T) {
 	})
 }
 
-// A new directory is durable before anything is accepted into it, so that a power cut does not take it away as a whole.
+// A new directory is durable before anything is accepted into it, so that a power cut does not take
+// it away as a whole.
 func TestNewDirectoryIsSynced(t *testing.T) {
 	o := testOptions(queueDir(t))
 	var ops []string
@@ -330,7 +336,8 @@ func TestNewDirectoryIsSynced(t *testing.T) {
 	}
 }
 
-// With interval durability, what was accepted before the medium failed is synced by Close if the medium takes it again by then.
+// With an interval, what was accepted before the medium failed is synced by Close, if the medium
+// takes it again by then.
 func TestCloseSyncsAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -369,7 +376,8 @@ func TestResyncInLargeFile(t *testing.T) {
 	}
 }
 
-// What is committed while the queue comes back from a failure stays committed, and counts as deployed, not as damaged.
+// What is committed while the queue comes back from a failure stays committed. It counts as
+// deployed, not as damaged.
 func TestCommitWhileComingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))

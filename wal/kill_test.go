@@ -25,7 +25,7 @@ const (
 	killWindow  = 100 // events that the child delivers before it commits
 )
 
-// The children's queues differ.
+// The kinds of queue that a child may open.
 const (
 	killPlain = iota
 	killSmall // a segment holds a few groups
@@ -57,9 +57,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killChild appends with many writers and commits what it reads until it is killed. It reports on its standard output, with two numbers
-// each: 'a' an event that was accepted, 'd' one that the cloud got and how many were accepted up to it, 'c' how many are committed, and
-// of them durably.
+// killChild appends with many writers and commits what it reads until it is killed. It reports on
+// its standard output, each report with two numbers: 'a' an event that was accepted; 'd' an event
+// that the cloud got, and how many events were accepted up to it; 'c' how many events are
+// committed, and how many of them durably.
 func killChild(dir string, mode int) {
 	q, err := Open(killOptions(mode, dir))
 	if err != nil {
@@ -116,12 +117,13 @@ type killed struct {
 	dir       string
 	acked     map[uint64]bool
 	delivered map[uint64]int
-	again     int // bound of what was delivered twice
+	again     int // most events that may have been delivered twice
 }
 
-// Accepted means durable: SIGKILL at any moment loses no acknowledged event, and each writer's events stay in order. What the cloud
-// gets twice after a kill is at most one window and what was acknowledged since the newest durable control frame or committed file
-// (architecture, rule 1; doc.go, "Committed file" and rows C1 to C7).
+// Accepted means durable: SIGKILL at any moment loses no acknowledged event, and each writer's
+// events stay in order. What the cloud gets twice after a kill is at most one window, and what was
+// acknowledged since the newest durable control frame or committed file (doc.go, "Committed file"
+// and rows C1 to C7).
 func TestKill(t *testing.T) {
 	rounds := *kills
 	switch {
@@ -201,7 +203,8 @@ func TestKill(t *testing.T) {
 			}
 		}
 		if bound := killWindow + committed - durable; uint64(again) > bound {
-			t.Fatalf("round %d: %d events are sent again: delivered up to %d, committed %d, durably %d", round, again, delivered, committed, durable)
+			t.Fatalf("round %d: %d events are sent again: delivered up to %d, committed %d, durably %d",
+				round, again, delivered, committed, durable)
 		}
 		k.again += again
 	}
@@ -238,7 +241,8 @@ func TestKill(t *testing.T) {
 		if again > k.again {
 			t.Fatalf("mode %d: %d events were delivered twice, at most %d could be", mode, again, k.again)
 		}
-		t.Logf("mode %d, %d kills: %d events acknowledged, %d delivered, %d of them twice, %d dropped", mode, (rounds+killModes-1-mode)/killModes, len(k.acked), len(k.delivered), again, s.Dropped)
+		t.Logf("mode %d, %d kills: %d events acknowledged, %d delivered, %d of them twice, %d dropped",
+			mode, (rounds+killModes-1-mode)/killModes, len(k.acked), len(k.delivered), again, s.Dropped)
 		closeQueue(t, q)
 	}
 }

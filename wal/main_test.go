@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// testOptions are those of a queue with segments so small that a few hundred events fill several.
+// testOptions returns options with segments so small that a few hundred events fill several.
 func testOptions(dir string) Options {
 	return Options{Dir: dir, CorruptDir: filepath.Join(filepath.Dir(dir), filepath.Base(dir)+".corrupt"), SegmentSize: 2048}
 }
@@ -35,7 +35,8 @@ func closeQueue(t testing.TB, q *Queue) {
 	}
 }
 
-// testEvent is the event of number n; everything in it follows from n, so that what is read back can be judged whole.
+// testEvent returns the event of number n. Everything in the event follows from n, so that an event
+// that is read back can be checked as a whole.
 func testEvent(n uint64) Event {
 	e := Event{Kind: uint8(n % 64), Action: uint8(n), Time: int64(1_700_000_000_000 + n), Fragment: make([]byte, 8+n*7%90)}
 	binary.LittleEndian.PutUint64(e.Entity[:], n*3)
@@ -46,14 +47,15 @@ func testEvent(n uint64) Event {
 	return e
 }
 
-// number tells which event e is, and fails when anything in it is not that event's.
+// number returns the number of an event, and fails if anything in it is not as in testEvent.
 func number(t testing.TB, e *Event) uint64 {
 	t.Helper()
 	if len(e.Fragment) < 8 {
 		t.Fatalf("an event was invented: fragment %x", e.Fragment)
 	}
 	n := binary.LittleEndian.Uint64(e.Fragment)
-	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) || want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
+	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) ||
+		want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
 		t.Fatalf("event %d reads back as %+v", n, e)
 	}
 	return n
@@ -68,7 +70,7 @@ func appendEvents(t testing.TB, q *Queue, from, count uint64) {
 	}
 }
 
-// readNumbers reads everything behind the reader's position.
+// readNumbers returns the numbers of the events behind the reader's position.
 func readNumbers(t testing.TB, r *Reader) (numbers []uint64) {
 	t.Helper()
 	if err := r.Read(func(e *Entry) bool {
@@ -97,11 +99,12 @@ func span(from, to uint64) (s []uint64) {
 func checkIdentity(t testing.TB, s Stats) {
 	t.Helper()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		t.Fatalf("accepted %d is not deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		t.Fatalf("accepted %d is not deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }
 
-// stored leaves of Stats what a directory tells, without what only the running process knows.
+// stored returns Stats without the fields that only the running process knows.
 func stored(s Stats) Stats {
 	s.Commits, s.Today, s.Since, s.CommitBytes, s.Writable, s.LastError = 0, Account{}, 0, 0, false, nil
 	return s
@@ -118,7 +121,7 @@ func checkInspect(t testing.TB, q *Queue) {
 	}
 }
 
-// commitRead commits everything that can be read as deployed and returns the numbers.
+// commitRead reads all events, commits them as deployed and returns their numbers.
 func commitRead(t testing.TB, q *Queue) []uint64 {
 	t.Helper()
 	r := q.Reader()
@@ -130,7 +133,8 @@ func commitRead(t testing.TB, q *Queue) []uint64 {
 	return numbers
 }
 
-// memDir is a directory in RAM where there is one: for the many copies of directories that the tests make.
+// memDir makes a directory in RAM where that is possible, for the many copies of directories that
+// the tests make.
 func memDir(t testing.TB) string {
 	t.Helper()
 	const shm = "/dev/shm"
@@ -219,7 +223,7 @@ func sprint(n []uint64) string {
 	return fmt.Sprint(n)
 }
 
-// syncNow makes durable what was accepted, whatever Options.Interval.
+// syncNow makes durable what was accepted, whatever Options.Interval is.
 func syncNow(t testing.TB, q *Queue) {
 	t.Helper()
 	q.own.Lock()

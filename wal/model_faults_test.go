@@ -21,8 +21,9 @@ import (
 
 var modelSeeds = flag.Uint64("seeds", 48, "runs of TestModelFaults")
 
-// A queue against a slice with everything at once: quotas with each policy, age, interval durability, the flash budget, records of gaps,
-// media that are full or fail at any step for a while, crashes at any step, opening again. The seed of a failing run is in its name.
+// A queue is compared with a slice, with everything at once: quotas with each policy, age, an
+// interval, the flash budget, records of gaps, media that are full or fail at any step for a while,
+// crashes at any step, and opening again. The seed of a failing run is in its name.
 func TestModelFaults(t *testing.T) {
 	seeds := *modelSeeds
 	if testing.Short() {
@@ -32,12 +33,13 @@ func TestModelFaults(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			m := newModel(t, seed)
 			synctest.Test(t, m.run)
-			t.Logf("%s: %d events accepted, %d refused, %d records, %d crashes, %d faults, %d beside", m.kind, len(m.all), m.refused, m.records, m.crashes, m.faults, m.beside)
+			t.Logf("%s: %d events accepted, %d refused, %d records, %d crashes, %d faults, %d beside",
+				m.kind, len(m.all), m.refused, m.records, m.crashes, m.faults, m.beside)
 		})
 	}
 }
 
-// record stands in model.all for an event that tells of a gap.
+// modelRecord stands in model.all for the record of a gap.
 const modelRecord = 0
 
 type model struct {
@@ -51,9 +53,9 @@ type model struct {
 
 	mu       sync.Mutex // guards what follows: steps come from the committer too
 	all      []uint64   // numbers of the accepted events; a Seq is an index into it plus 1
-	flying   []uint64   // being appended
+	flying   []uint64   // numbers of the events being appended
 	fault    string     // step that fails
-	crash    int        // one in so many steps is looked at as if the process had been killed there; 0 = none
+	crash    int        // one in so many steps is checked as if the process were killed there; 0 = none
 	onSync   func()     // called once at the next fsync
 	beside   int        // groups written beside the fsync of another
 	crashed  *rand.Rand
@@ -67,7 +69,10 @@ type model struct {
 }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 5)), crashed: rand.New(rand.NewPCG(seed, 6)), next: 1, work: filepath.Join(memDir(t), "queue")}
+	m := &model{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 5)), crashed: rand.New(rand.NewPCG(seed, 6)),
+		next: 1, work: filepath.Join(memDir(t), "queue"),
+	}
 	m.o = testOptions(filepath.Join(memDir(t), "queue"))
 	m.o.SegmentSize = minSegmentSize + m.rnd.IntN(1500)
 	m.o.padUpTo = int64(m.rnd.IntN(2) * 150)
@@ -94,7 +99,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	}
 	if seed/2%2 == 1 && m.o.FlashBudget == 0 { // or a record may come before the events of a group that waits
 		m.o.Record = func(g Gap, total uint64) (Event, bool) {
-			e := Event{Action: tellsGap, Fragment: make([]byte, 16)}
+			e := Event{Action: gapAction, Fragment: make([]byte, 16)}
 			binary.LittleEndian.PutUint64(e.Fragment[8:], total)
 			return e, g.Events > 0
 		}
@@ -107,7 +112,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// step fails one, and looks at a crash there.
+// step fails the step that is to fail, and checks a crash at some.
 func (m *model) step(op string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -129,8 +134,8 @@ func (m *model) step(op string) error {
 	return nil
 }
 
-// checkCrash opens the directory as it is at this moment: a killed process leaves everything that it has written, and what is accepted
-// is written, whatever the fsync.
+// checkCrash opens a copy of the directory as it is at this moment. A killed process leaves
+// everything that it has written, and what is accepted is written, whatever the fsync.
 func (m *model) checkCrash(op string) {
 	files := dirFiles(m.t, m.o.Dir)
 	names := make(map[string]uint64)
@@ -141,12 +146,15 @@ func (m *model) checkCrash(op string) {
 	}
 	known := slices.DeleteFunc(slices.Concat(m.all, m.flying), func(n uint64) bool { return n == modelRecord })
 	accepted := len(slices.DeleteFunc(slices.Clone(m.all), func(n uint64) bool { return n == modelRecord }))
-	p := &cutPoint{Point: powercut.Point{Op: op, Names: names, Data: data, Synced: data, Slots: committedName}, all: known, committed: m.q.Committed().Seq}
+	p := &cutPoint{
+		Point: powercut.Point{Op: op, Names: names, Data: data, Synced: data, Slots: committedName},
+		all:   known, committed: m.q.Committed().Seq,
+	}
 	p.need, p.durable = uint64(accepted), m.q.DurablyCommitted().Seq
 	run := cutRun{event: thinEvent, thins: m.o.Policy == Thin, records: m.o.Record != nil || m.o.MaxBytes > 0 || m.o.MaxAge > 0}
 	o := m.o
 	o.Dir, o.CorruptDir, o.ops, o.Record, o.FlashBudget = m.work, "", nil, nil, 0
-	o.MaxBytes, o.MaxAge = 0, 0 // it is to give back what is there
+	o.MaxBytes, o.MaxAge = 0, 0 // nothing is to be dropped
 	s := &cutState{powercut.State{Point: &p.Point, Names: names, Strict: true}, p}
 	s.build(m.t, m.work, map[uint64]bool{})
 	checkCut(m.t, run, o, s)
@@ -187,7 +195,9 @@ func (m *model) run(t *testing.T) {
 		case 11: // a fault comes or goes
 			f := ""
 			if m.rnd.IntN(2) == 0 {
-				f = []string{"write", "write-beside", "sync", "fsync", "syncdir", "committed", "drop", "thin-write", "thin", "all"}[m.rnd.IntN(10)]
+				f = []string{
+					"write", "write-beside", "sync", "fsync", "syncdir", "committed", "drop", "thin-write", "thin", "all",
+				}[m.rnd.IntN(10)]
 			}
 			m.mu.Lock()
 			m.fault = f
@@ -245,13 +255,15 @@ func (m *model) reopen() {
 	before := stored(m.q.Stats())
 	m.note(before)
 	m.open()
-	if after := stored(m.q.Stats()); after.Accepted != before.Accepted || after.Committed != before.Committed || after.Dropped != before.Dropped || after.Pending != before.Pending {
+	if after := stored(m.q.Stats()); after.Accepted != before.Accepted ||
+		after.Committed != before.Committed || after.Dropped != before.Dropped || after.Pending != before.Pending {
 		m.t.Fatalf("closed with\n%+v, opened with\n%+v", before, after)
 	}
 	checkInspect(m.t, m.q)
 }
 
-// corrupt changes one bit of a copy: that costs at most the event that it is in, and the rest is delivered.
+// corrupt changes one bit of a copy. That costs at most the event with the changed bit, and the
+// rest is delivered.
 func (m *model) corrupt() {
 	syncNow(m.t, m.q)
 	o := m.o
@@ -261,7 +273,7 @@ func (m *model) corrupt() {
 		defer r.Close()
 		if err := r.Read(func(e *Entry) bool {
 			offsets = append(offsets, e.Offset)
-			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != tellsGap && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
+			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != gapAction && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
 				m.t.Errorf("an event was invented: %+v", e)
 			}
 			return true
@@ -317,7 +329,7 @@ func (m *model) take(n int) (events []Event) {
 	return events
 }
 
-// landed takes the outcome of what was appended.
+// landed notes the outcome of an append.
 func (m *model) landed(err error) {
 	m.mu.Lock()
 	switch {
@@ -339,7 +351,7 @@ func (m *model) append(n int) {
 	m.landed(m.q.Append(context.Background(), events...))
 }
 
-// submit hands a few groups over without waiting; their outcomes come in order.
+// submit hands a few groups over without waiting. Their outcomes come in order.
 func (m *model) submit(n int) {
 	m.stats()
 	events := m.take(n)
@@ -363,7 +375,7 @@ func (m *model) submit(n int) {
 		}
 		synctest.Wait()
 		m.mu.Lock()
-		held := len(outcomes) <= i // the budget lets it collect
+		held := len(outcomes) <= i // the flash budget lets the group collect
 		m.mu.Unlock()
 		if !held {
 			m.stats()
@@ -380,7 +392,8 @@ func (m *model) submit(n int) {
 	m.stats()
 }
 
-// chain hands over groups so close to each other that each can be written while the one in front of it is synced.
+// chain hands over groups so close to each other that each can be written while the one in front of
+// it is synced.
 func (m *model) chain(groups, size int) {
 	m.append(1) // so that few are expected to come again
 	list := slices.Collect(slices.Chunk(m.take(groups*size), size))
@@ -401,102 +414,4 @@ func (m *model) chain(groups, size int) {
 		return true
 	})
 	m.stats()
-}
-
-// note takes the records that the queue has appended by itself, which stand behind a group.
-func (m *model) note(s Stats) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	extra := int(s.Accepted) - len(m.all)
-	if extra < 0 || extra > 0 && m.o.Record == nil {
-		m.t.Fatalf("%d events were accepted: %+v", len(m.all), s)
-	}
-	for range extra {
-		m.all = append(m.all, modelRecord)
-		m.records++
-	}
-}
-
-func (m *model) stats() Stats {
-	m.t.Helper()
-	synctest.Wait()
-	s := m.q.Stats()
-	m.note(s)
-	checkIdentity(m.t, s)
-	if s.Damaged != 0 || s.Deployed > m.deployed {
-		m.t.Fatalf("%d deployed: %+v", m.deployed, s)
-	}
-	if m.o.MaxBytes == 0 && m.o.MaxAge == 0 && (s.Dropped != 0 || s.Deployed != m.deployed) {
-		m.t.Fatalf("%d deployed: %+v", m.deployed, s)
-	}
-	return s
-}
-
-func (m *model) see(e *Entry, last uint64) {
-	m.t.Helper()
-	if e.Seq <= last || e.Seq > uint64(len(m.all)) {
-		m.t.Fatalf("event %d behind %d, of %d", e.Seq, last, len(m.all))
-	}
-	n := m.all[e.Seq-1]
-	if want := thinEvent(n); n == modelRecord && e.Action != tellsGap || n != modelRecord && (!slices.Equal(want.Fragment, e.Fragment) || want.Action != e.Action || want.Time != e.Time) {
-		m.t.Fatalf("event %d is %d, read %+v", e.Seq, n, e)
-	}
-	// What lies between was dropped: allowed behind a committed position that the quota has moved, or where it was thinned.
-	for seq := max(last, m.q.Committed().Seq) + 1; seq < e.Seq; seq++ {
-		if k := m.all[seq-1]; m.o.Policy != Thin || k%thinEvery == 0 {
-			m.t.Fatalf("event %d (%d) is missing behind %d, before %d", seq, k, last, e.Seq)
-		}
-	}
-}
-
-func (m *model) read(n int) {
-	m.stats()
-	last := m.r.Position().Seq
-	if err := m.r.Read(func(e *Entry) bool {
-		if n == 0 {
-			return false
-		}
-		n--
-		m.see(e, last)
-		last = e.Seq
-		m.unacked++
-		return true
-	}); err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-func (m *model) commit() {
-	before := m.q.Committed().Seq
-	p := m.r.Position()
-	if err := m.q.Commit(p, m.unacked, 0); err != nil {
-		m.t.Fatal(err)
-	}
-	m.deployed += min(m.unacked, p.Seq-min(before, p.Seq))
-	m.unacked = 0
-	m.stats()
-}
-
-// check compares everything that is pending with the slice.
-func (m *model) check() {
-	m.clear()
-	syncNow(m.t, m.q)
-	s := m.stats()
-	r := &Reader{q: m.q, pos: m.q.Committed()}
-	defer r.Close()
-	last, count := r.pos.Seq, uint64(0)
-	if err := r.Read(func(e *Entry) bool {
-		m.see(e, last)
-		last = e.Seq
-		count++
-		return true
-	}); err != nil {
-		m.t.Fatal(err)
-	}
-	if count != s.Pending || r.pos.Seq != uint64(len(m.all)) {
-		m.t.Fatalf("%d events are read, up to %d of %d: %+v", count, r.pos.Seq, len(m.all), s)
-	}
-	if last < uint64(len(m.all)) && s.Pending > 0 { // the last event is never thinned
-		m.t.Fatalf("event %d is missing at the end: %+v", last+1, s)
-	}
 }

@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// A queue against a slice: append, read, seek, commit, crash (a copy of the directory at that moment), opening again, a byte changed,
-// segments dropped, the quota. The seed of a failing run is in its name.
+// A queue is compared with a slice: append, read, seek, commit, crash (a copy of the directory at
+// that moment), opening again, a changed byte, dropped segments, and the quota. The seed of a
+// failing run is in its name.
 func TestModel(t *testing.T) {
 	seeds := uint64(24)
 	if testing.Short() {
@@ -45,7 +46,8 @@ func runModel(t *testing.T, seed uint64) {
 	var deployed, missing uint64
 	damaged := false
 
-	// read takes up to n events and checks that they follow in order; unless something was damaged or dropped, without a gap.
+	// read takes up to n events and checks that they follow in order, without a gap unless
+	// something was damaged or dropped.
 	read := func(n int) {
 		if n == 0 {
 			return
@@ -101,7 +103,7 @@ func runModel(t *testing.T, seed uint64) {
 				consumed = numbers[i]
 				marks, numbers = marks[:i+1], numbers[:i+1]
 			}
-		case 8: // commit what was read, or part of it
+		case 8: // commit all or part of what was read
 			if len(marks) == 0 {
 				break
 			}
@@ -139,13 +141,14 @@ func runModel(t *testing.T, seed uint64) {
 				t.Fatalf("order: %s", sprint(got))
 			}
 			if !damaged && o.MaxBytes == 0 {
-				if len(got) > 0 && (got[0] > committed+1 || got[0] <= durable) || len(got) == 0 && committed < last || !slices.Equal(got, span(last+1-uint64(len(got)), last)) {
+				if len(got) > 0 && (got[0] > committed+1 || got[0] <= durable) ||
+					len(got) == 0 && committed < last || !slices.Equal(got, span(last+1-uint64(len(got)), last)) {
 					t.Fatalf("after a crash with %d appended, %d committed, %d of them durable: %s", last, committed, durable, sprint(got))
 				}
 			}
 			checkIdentity(t, c.Stats())
 			closeQueue(t, c)
-		case 11: // one byte changes, seldom, while it is closed
+		case 11: // one byte changes, seldom, while the queue is closed
 			if seed%4 != 1 || rnd.IntN(4) > 0 {
 				break
 			}
@@ -176,7 +179,8 @@ func runModel(t *testing.T, seed uint64) {
 	}
 }
 
-// Writers, a reader that commits, another that only looks, statistics and drops at once.
+// Writers, a reader that commits, another reader that only looks, statistics and drops work at
+// once.
 func TestConcurrentUse(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 4096

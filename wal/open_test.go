@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// readSoFar is how many bytes this process has read from files, as the kernel counts.
+// readSoFar returns how many bytes this process has read from files, as the kernel counts.
 func readSoFar(t *testing.T) int64 {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/io")
@@ -27,7 +27,8 @@ func readSoFar(t *testing.T) int64 {
 	return 0
 }
 
-// Opening reads the last segment, however long the backlog: by repair, and by the library; and a few bytes beside it.
+// Opening reads the last segment twice, by repair and by the library, and a few bytes beside it,
+// however long the backlog is.
 func TestOpenReadsOneSegment(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 16 << 10

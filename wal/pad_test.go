@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// A group that ends with the segment needs no fsync but the library's; a following one begins the next segment, and syncs its name. The
-// numbers are those of the control frames, nothing is counted twice, and every place of the segment reads back.
+// A group that ends with the segment needs no fsync but the library's. The group behind it begins
+// the next segment, and syncs its name. The numbers are those of the control frames, nothing is
+// counted twice, and every offset of the segment reads back.
 func TestPadded(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.padUpTo = 400
@@ -35,7 +36,7 @@ func TestPadded(t *testing.T) {
 	}
 	checkInspect(t, q)
 
-	// A crash now, with the new name there or not.
+	// A crash here may leave the new name there or not.
 	for _, gone := range []bool{false, true} {
 		dir := copyDir(t, o.Dir)
 		if gone {
@@ -44,7 +45,8 @@ func TestPadded(t *testing.T) {
 			}
 		}
 		crashed := openQueue(t, testOptions(dir))
-		if got := pendingNumbers(t, crashed); !slices.Equal(got, span(1, appended)) || crashed.Stats().Damaged != 0 || crashed.Stats().Accepted != appended {
+		if got := pendingNumbers(t, crashed); !slices.Equal(got, span(1, appended)) ||
+			crashed.Stats().Damaged != 0 || crashed.Stats().Accepted != appended {
 			t.Fatalf("after a crash %s, %+v", sprint(got), crashed.Stats())
 		}
 		appendEvents(t, crashed, appended+1, 5)
@@ -69,7 +71,8 @@ func TestPadded(t *testing.T) {
 	}
 }
 
-// Segments are ended so only where somebody waits for the fsync that it saves, and never in interval mode, where nobody does.
+// Segments are padded only where somebody waits for the fsync that the padding saves, and never
+// with an interval, where nobody does.
 func TestPadsWhenOthersWait(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -96,7 +99,8 @@ func TestPadsWhenOthersWait(t *testing.T) {
 	}
 }
 
-// Whatever room is left, the frame takes it up, and no more than a byte beyond it, unless its numbers do by themselves.
+// The padded frame takes up the room, whatever is left, and at most a byte more, unless its numbers
+// alone take more.
 func TestPaddedSize(t *testing.T) {
 	c := control{seq: 12345, committed: Position{Offset: 99, Seq: 7}, counters: counters{deployed: 7}}
 	bare := frame(c.append(appendFrame(nil, frameControl, &Event{Time: 5})))
@@ -115,7 +119,8 @@ func TestPaddedSize(t *testing.T) {
 	}
 }
 
-// Thinning leaves the zeros out: merged again and again, they would be most of a segment.
+// Thinning leaves out the zeros of the padding: merged again and again, they would be most of a
+// segment.
 func TestThinnedIsNotPadded(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.padUpTo = 400
@@ -153,7 +158,7 @@ func TestThinnedIsNotPadded(t *testing.T) {
 	}
 }
 
-// tailBefore is the path of the last segment but one.
+// tailBefore returns the path of the last segment but one.
 func tailBefore(t testing.TB, dir string) string {
 	t.Helper()
 	firsts, err := listSegments(dir)

@@ -1,10 +1,8 @@
 package wal
 
 import (
-	"context"
 	"errors"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -14,156 +12,9 @@ import (
 	"edgesync/wal/medium"
 )
 
-// watched lets a test see the steps of a queue, hold the fsyncs of its pipeline, and do something at a step.
-type watched struct {
-	fault
-	mu     sync.Mutex
-	steps  []string
-	at     map[string]func() // what is done at the next step of that name
-	fsyncs chan error        // an fsync waits for one of them; nil = none does
-	takes  time.Duration     // an fsync
-}
-
-func (m *watched) inject(op string) error {
-	m.mu.Lock()
-	m.steps = append(m.steps, op)
-	f := m.at[op]
-	delete(m.at, op)
-	m.mu.Unlock()
-	if f != nil {
-		f()
-	}
-	if op == "fsync" {
-		time.Sleep(m.takes)
-		if m.fsyncs != nil {
-			return <-m.fsyncs
-		}
-	}
-	return m.fault.inject(op)
-}
-
-func (m *watched) since() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.steps
-	m.steps = nil
-	return s
-}
-
-// pipelined is a queue whose groups a test times.
-type pipelined struct {
-	*watched
-	t     *testing.T
-	q     *Queue
-	told  []string
-	next  uint64
-	toldM sync.Mutex
-}
-
-// openSeen opens a queue on a medium that lets the test see its steps.
-func openSeen(t *testing.T, o Options) *pipelined {
-	p := &pipelined{watched: &watched{fault: fault{err: syscall.ENOSPC}, at: map[string]func(){}}, t: t, next: 1}
-	o.ops = byStep(p.inject)
-	p.q = openQueue(t, o)
-	return p
-}
-
-// openPipelined opens a queue with two events in it, of one append each, so that one more is enough for the next group.
-func openPipelined(t *testing.T, o Options) *pipelined {
-	o.besideFrom = 1
-	p := openSeen(t, o)
-	for range 2 {
-		appendEvents(t, p.q, p.next, 1)
-		p.next++
-	}
-	synctest.Wait()
-	p.since()
-	return p
-}
-
-// submit hands over n events in one group; what becomes of them is noted under the name.
-func (p *pipelined) submit(name string, n int) {
-	var events []Event
-	for range n {
-		events = append(events, testEvent(p.next))
-		p.next++
-	}
-	if err := p.q.Submit(context.Background(), events, func(err error) {
-		p.toldM.Lock()
-		defer p.toldM.Unlock()
-		if err != nil {
-			name += " refused"
-		}
-		p.told = append(p.told, name)
-	}); err != nil {
-		p.t.Error(err)
-	}
-}
-
-// expect compares what was told, what a reader finds, and what a crash now would leave, with what should be.
-func (p *pipelined) expect(what string, steps, told []string, durable, written uint64) {
-	p.t.Helper()
-	synctest.Wait()
-	p.toldM.Lock()
-	defer p.toldM.Unlock()
-	if got := p.since(); !slices.Equal(got, steps) || !slices.Equal(p.told, told) {
-		p.t.Fatalf("%s: steps %q, told %q; want %q and %q", what, got, p.told, steps, told)
-	}
-	if got := pendingNumbers(p.t, p.q); !slices.Equal(got, span(1, durable)) {
-		p.t.Fatalf("%s: a reader finds %s, want 1 to %d", what, sprint(got), durable)
-	}
-	if s := p.q.Stats(); s.Accepted != durable {
-		p.t.Fatalf("%s: %d accepted, want %d", what, s.Accepted, durable)
-	}
-	o := testOptions(copyDir(p.t, p.q.o.Dir))
-	crashed := openQueue(p.t, o)
-	if got := pendingNumbers(p.t, crashed); !slices.Equal(got, span(1, written)) {
-		p.t.Fatalf("%s: a killed process leaves %s, want 1 to %d", what, sprint(got), written)
-	}
-	closeQueue(p.t, crashed)
-}
-
-func roomy(t *testing.T) Options {
-	o := testOptions(queueDir(t))
-	o.SegmentSize = 16 << 10
-	return o
-}
-
-// submitChain hands over groups so close to each other that each can be written while the one in front of it is synced, as when the writers of
-// each come again with the one after the next: the first now, the second at the fsync that onSync is to wait for, each further one when one
-// has come to its end and ended says so. It returns when all that were handed over have. handed and ended may be called by the goroutine that
-// commits.
-func submitChain(t testing.TB, q *Queue, groups [][]Event, onSync func(func()), handed func(g []Event), ended func(g []Event, err error) bool) {
-	t.Helper()
-	var all sync.WaitGroup
-	var submit func()
-	submit = func() {
-		if len(groups) == 0 {
-			return
-		}
-		g := groups[0]
-		groups = groups[1:]
-		handed(g)
-		all.Add(1)
-		if err := q.Submit(context.Background(), g, func(err error) {
-			defer all.Done()
-			if ended(g, err) {
-				submit()
-			}
-		}); err != nil {
-			t.Error(err)
-		}
-	}
-	q.own.Lock()
-	onSync(submit)
-	submit()
-	q.own.Unlock()
-	all.Wait()
-	onSync(nil)
-}
-
-// While the fsync of a group runs, the next is written; its own fsync begins when that one is over, and nobody is told before the end of
-// the fsync that covers his events.
+// The next group is written while the fsync of the one in front of it runs. Its own fsync begins
+// when that fsync is over. No caller gets an outcome before the end of the fsync that covers its
+// events.
 func TestPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := openPipelined(t, roomy(t))
@@ -178,9 +29,10 @@ func TestPipeline(t *testing.T) {
 		p.submit("c", 2)
 		p.expect("c waits", nil, nil, 2, 8)
 		p.fsyncs <- nil
-		p.expect("a is durable: b is synced, and c waits until those of a may have come again", []string{"fsync"}, []string{"a", "a2"}, 5, 8)
+		p.expect("a is durable: b is synced, and c waits until the writers of a may have come again",
+			[]string{"fsync"}, []string{"a", "a2"}, 5, 8)
 		p.submit("c2", 2)
-		p.expect("which they have", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
+		p.expect("the writers of a have come again", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
 		p.fsyncs <- nil
 		p.expect("b is durable", []string{"fsync"}, []string{"a", "a2", "b"}, 8, 12)
 		p.fsyncs <- nil
@@ -192,14 +44,15 @@ func TestPipeline(t *testing.T) {
 	})
 }
 
-// Whatever fails in a pipeline: what was durable before is accepted, the rest refused and cut off, and the queue comes back by itself.
+// Whatever fails in a pipeline, what was durable before is accepted, the rest is refused and cut
+// off, and the queue comes back by itself.
 func TestPipelineRefused(t *testing.T) {
 	for _, test := range []struct {
-		name   string
-		step   string  // that fails for b, while a is synced
-		fsyncs []error // what becomes of those of a, and of b if it comes to that
-		told   []string
-		left   uint64
+		name     string
+		step     string  // step that fails for b while a is synced
+		fsyncs   []error // how the fsyncs of a and b end, as far as there are any
+		outcomes []string
+		left     uint64
 	}{
 		{"the write of the second", "write-beside", []error{nil}, []string{"a", "b refused"}, 5},
 		{"the beginning of its fsync", "sync", []error{nil}, []string{"a", "b refused"}, 5},
@@ -213,7 +66,7 @@ func TestPipelineRefused(t *testing.T) {
 				p := openPipelined(t, roomy(t))
 				p.fsyncs = make(chan error)
 				p.submit("a", 3)
-				synctest.Wait() // it is in its fsync
+				synctest.Wait() // a is in its fsync
 				p.arm(test.step)
 				p.submit("b", 3)
 				synctest.Wait()
@@ -222,7 +75,7 @@ func TestPipelineRefused(t *testing.T) {
 				}
 				synctest.Wait()
 				p.since()
-				p.expect("refused", nil, test.told, test.left, test.left)
+				p.expect("refused", nil, test.outcomes, test.left, test.left)
 				if s := p.q.Stats(); s.Writable || !errors.Is(s.LastError, ErrUnavailable) {
 					t.Fatalf("%+v", s)
 				}
@@ -233,13 +86,13 @@ func TestPipelineRefused(t *testing.T) {
 				p.submit("again", 4)
 				synctest.Wait()
 				p.since()
-				p.expect("and back", nil, append(test.told, "again"), test.left+4, test.left+4)
+				p.expect("and back", nil, append(test.outcomes, "again"), test.left+4, test.left+4)
 			})
 		})
 	}
 }
 
-// What a group may need beyond room in the tail is seen to when nothing is under way.
+// A group that needs more than room in the tail waits until no fsync is under way.
 func TestPipelineStops(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -250,9 +103,13 @@ func TestPipelineStops(t *testing.T) {
 		{"nothing is needed", func(*Options) {}, 3, true},
 		{"at the end of the segment", func(o *Options) { o.SegmentSize = 1024 }, 8, false},
 		{"at the quota", func(o *Options) { o.MaxBytes, o.Policy = 700, RejectNew }, 3, false},
-		{"without tokens of the flash budget", func(o *Options) { o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second }, 3, false},
+		{"without tokens of the flash budget", func(o *Options) {
+			o.FlashBudget, o.MaxDelay = 24*40*medium.AssumedCommit, time.Second
+		}, 3, false},
 		{"with an interval", func(o *Options) { o.Interval = time.Second }, 3, false},
-		{"with a gap to be told", func(o *Options) { o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false } }, 3, false},
+		{"with a gap to be reported", func(o *Options) {
+			o.Record = func(Gap, uint64) (Event, bool) { return Event{}, false }
+		}, 3, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -277,10 +134,10 @@ func TestPipelineStops(t *testing.T) {
 	}
 }
 
-// The group under way is charged when it is durable, but its tokens are not there for the next one.
+// A group under way is charged when it is durable. Its tokens are not there for the next group.
 func TestPipelineSpendsTokensOnce(t *testing.T) {
 	for _, test := range []struct {
-		commits int64 // that there are tokens for
+		commits int64 // commits that there are tokens for
 		beside  bool
 	}{{1, false}, {2, true}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -301,38 +158,10 @@ func TestPipelineSpendsTokensOnce(t *testing.T) {
 	}
 }
 
-// writers are so many that hand over their next event when the one before is accepted, each of them so often.
-func (p *pipelined) writers(writers, each uint64) {
-	var all sync.WaitGroup
-	var submit func(n uint64)
-	submit = func(n uint64) {
-		if err := p.q.Submit(context.Background(), []Event{testEvent(n)}, func(err error) {
-			if err != nil {
-				p.t.Errorf("event %d: %v", n, err)
-			}
-			if n++; n%each != 0 {
-				submit(n)
-			} else {
-				all.Done()
-			}
-		}); err != nil {
-			p.t.Error(err)
-		}
-	}
-	all.Add(int(writers))
-	p.q.own.Lock()
-	for w := range writers {
-		if w == writers/2 { // the first half is one group
-			p.q.own.Unlock()
-			synctest.Wait()
-		}
-		submit((w + 1) * each)
-	}
-	all.Wait()
-}
-
-// With fsyncs of a millisecond group follows group; each writer's events stay in their order, none is missing or there twice, and the upkeep
-// has its turn though the segment has not ended and nobody pauses. With slow ones nothing is written beside them, once the first has shown it.
+// With fsyncs of a millisecond, group follows group. Each writer's events stay in order, none is
+// missing or there twice, and the upkeep has its turn though the segment has not ended and no
+// writer pauses. With slow fsyncs nothing is written beside them, once the first has shown that
+// they are slow.
 func TestPipelineOfManyWriters(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -360,7 +189,8 @@ func TestPipelineOfManyWriters(t *testing.T) {
 					longest = max(longest, run)
 				}
 				if !test.beside && beside > 1 || longest > int(pipelineMost/time.Millisecond)+1 {
-					t.Errorf("%d groups were written beside the fsync of another, up to %d in one pipeline, in %v", beside, longest, time.Since(began))
+					t.Errorf("%d groups were written beside the fsync of another, up to %d in one pipeline, in %v",
+						beside, longest, time.Since(began))
 				}
 				if test.beside && (beside < each || time.Since(began) < pipelineMost) {
 					t.Errorf("%d groups in %v prove little", beside, time.Since(began))
@@ -385,7 +215,8 @@ func TestPipelineOfManyWriters(t *testing.T) {
 	}
 }
 
-// A pipeline is for many who wait, not for many events: a few who hand over a hundred at a time have nothing to write while they wait.
+// A pipeline is for many who wait, not for many events. A few writers who hand over a hundred
+// events at a time have nothing to write while they wait.
 func TestPipelineIsForManyAppends(t *testing.T) {
 	for _, test := range []struct {
 		appends, events int
@@ -420,7 +251,7 @@ func TestPipelineIsForManyAppends(t *testing.T) {
 	}
 }
 
-// Append that commits by itself returns with its own group, whoever comes after it.
+// An Append that commits by itself returns with its own group, whoever comes after it.
 func TestAppendLeadsNoPipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := openPipelined(t, roomy(t))
@@ -433,7 +264,8 @@ func TestAppendLeadsNoPipeline(t *testing.T) {
 	})
 }
 
-// A group that begins a segment has the directory synced with it, once; one that ends with its segment is durable by the library's fsync.
+// A group that begins a segment has the directory synced with it, once. A group that ends with its
+// segment is durable by the library's fsync.
 func TestPipelineSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -468,12 +300,13 @@ func TestPipelineSegments(t *testing.T) {
 	})
 }
 
-// A gap that a group tells of is not in the control frame of the group that is written before that one is durable.
-func TestPipelineTellsGapOnce(t *testing.T) {
+// A gap that a group reports is not in the control frame of the next group, which is written before
+// the first is durable.
+func TestPipelineReportsGapOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := roomy(t)
 		o.Record = func(g Gap, _ uint64) (Event, bool) {
-			return Event{Action: tellsGap, Fragment: make([]byte, 16)}, g.Events > 0
+			return Event{Action: gapAction, Fragment: make([]byte, 16)}, g.Events > 0
 		}
 		p := openPipelined(t, o)
 		r := p.q.Reader()
@@ -501,7 +334,7 @@ func TestPipelineTellsGapOnce(t *testing.T) {
 		crashed := openQueue(t, o)
 		appendEvents(t, crashed, p.next, 1)
 		if s := crashed.Stats(); s.Accepted != 2+3+1+4+1 {
-			t.Errorf("%d accepted, want 11, of which one tells of the gap", s.Accepted)
+			t.Errorf("%d accepted, want 11, of which one reports the gap", s.Accepted)
 		}
 	})
 }

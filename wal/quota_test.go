@@ -29,7 +29,8 @@ func TestQuotaDropsOldest(t *testing.T) {
 		t.Fatalf("%d bytes of at most %d", s.Bytes, o.MaxBytes)
 	}
 	got := pendingNumbers(t, q)
-	if want := span(s.Dropped+1, events); s.Dropped == 0 || !slices.Equal(got, want) || s.Pending != uint64(len(want)) || s.Accepted != events {
+	if want := span(s.Dropped+1, events); s.Dropped == 0 ||
+		!slices.Equal(got, want) || s.Pending != uint64(len(want)) || s.Accepted != events {
 		t.Fatalf("read %s, stats %+v", sprint(got), s)
 	}
 	// The position was durable before anything was deleted.
@@ -45,7 +46,8 @@ func TestQuotaDropsOldest(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// A commit that arrives for events that the quota has dropped meanwhile changes nothing and counts nothing twice.
+// A commit for events that the quota has dropped meanwhile changes nothing, and counts nothing
+// twice.
 func TestCommitAfterDrop(t *testing.T) {
 	q := openQueue(t, quotaOptions(t, DropOldest))
 	appendEvents(t, q, 1, 20)
@@ -90,7 +92,8 @@ func TestQuotaRefusesNew(t *testing.T) {
 	}
 }
 
-// An event of the greatest size ends a segment alone in it; dropping goes on behind it, and a quota below it does not stop the queue.
+// An event of the greatest size is alone in its segment. Dropping goes on behind it, and a quota
+// below its size does not stop the queue.
 func TestQuotaAndLargestEvents(t *testing.T) {
 	for _, policy := range []string{DropOldest, RejectNew} {
 		t.Run(policy, func(t *testing.T) {
@@ -148,7 +151,7 @@ func TestMaxAge(t *testing.T) {
 		time.Sleep(40 * time.Minute)
 		s := q.Stats()
 		checkIdentity(t, s)
-		// Whole segments only: what shares one with younger events stays.
+		// Only whole segments are dropped: what shares one with younger events stays.
 		if got := pendingNumbers(t, q); s.Dropped > 100 || s.Dropped < 60 || !slices.Equal(got, span(s.Dropped+1, 200)) {
 			t.Fatalf("read %s, stats %+v", sprint(got), s)
 		}
@@ -156,7 +159,8 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// Whose time is not known drops nothing for its age, whatever the machine's clock shows, and says itself how late it was when it was last open.
+// Without a known time a queue drops nothing for its age, whatever the machine's clock shows.
+// Newest says how late it was when the queue was last open.
 func TestMaxAgeOfGivenTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
@@ -171,7 +175,7 @@ func TestMaxAgeOfGivenTime(t *testing.T) {
 		}
 		appendEvents(t, q, 1, 200)
 		time.Sleep(3 * time.Hour)
-		given.Store(known) // the clock is set: those before it are not old, but unknown
+		given.Store(known) // the clock is set: the age of the events before is unknown, not high
 		appendEvents(t, q, 201, 200)
 		time.Sleep(3 * time.Hour)
 		if s := q.Stats(); s.Dropped != 0 {
@@ -195,7 +199,8 @@ func TestMaxAgeOfGivenTime(t *testing.T) {
 	})
 }
 
-// Segments below the committed offset go away, with the writers never pausing, and nothing is written anew for it.
+// Segments below the committed offset are dropped though the writers never pause, and dropping
+// rewrites nothing.
 func TestCommittedSegmentsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))
@@ -214,7 +219,7 @@ func TestCommittedSegmentsAreDropped(t *testing.T) {
 		checkInspect(t, q)
 		closeQueue(t, q)
 
-		// Only an empty tail is left, by hand: offsets and counts go on.
+		// Somebody leaves only an empty tail: offsets and counts go on.
 		p := segmentsOf(t, o.Dir)
 		for _, p := range p {
 			os.Remove(p)
@@ -232,7 +237,8 @@ func TestCommittedSegmentsAreDropped(t *testing.T) {
 	})
 }
 
-// A committed offset beyond the end hides nothing that is appended later, not even behind a crash (the file still holds the old one).
+// A committed offset beyond the end hides nothing that is appended later, not even after a crash,
+// when the file still holds the old offset.
 func TestCommittedBeyondEndThenCrash(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Writers that wait and writers that do not, the reader that commits and goes back, lookers, a quota that thins and drops, segments that
-// come and go, a medium that fails now and then, and Close in the middle of it, at once.
+// Everything happens at once: writers that wait and writers that do not, a reader that commits and
+// goes back, lookers, a quota that thins and drops, segments that come and go, a medium that fails
+// now and then, and Close in the middle of it.
 func TestEverythingAtOnce(t *testing.T) {
 	for _, interval := range []time.Duration{0, 2 * time.Millisecond} {
 		t.Run(interval.String(), func(t *testing.T) { everythingAtOnce(t, interval) })
@@ -27,7 +28,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 	o.besideFrom = 2
 	o.FlashBudget, o.MaxDelay, o.CommitBytes = 24*64<<10, time.Millisecond, 512
 	o.Record = func(g Gap, _ uint64) (Event, bool) {
-		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
+		return Event{Action: gapAction, Fragment: make([]byte, 16)}, true
 	}
 	var ops atomic.Int64
 	o.ops = byStep(func(op string) error {
@@ -117,7 +118,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 			}
 			last = e.Seq
 			unacked++
-			if e.Action != tellsGap {
+			if e.Action != gapAction {
 				delivered[binary.LittleEndian.Uint64(e.Fragment)]++
 			}
 			return rand.IntN(40) > 0
@@ -156,8 +157,8 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 			unacked = 0
 		}
 	}
-	for settled := false; !settled; { // the medium may still refuse
-		settled = q.Append(context.Background(), Event{Action: tellsGap, Fragment: make([]byte, 16)}) == nil
+	for accepted := false; !accepted; { // the medium may still refuse
+		accepted = q.Append(context.Background(), Event{Action: gapAction, Fragment: make([]byte, 16)}) == nil
 	}
 	for {
 		q.own.Lock()
@@ -190,7 +191,8 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 		t.Errorf("nothing was dropped: %+v", s)
 	}
 	accepted := len(acked)
-	// Close while everybody appends: each gets an outcome, and what was accepted is there afterwards.
+	// Close while everybody appends: each append gets an outcome, and what was accepted is there
+	// afterwards.
 	clear(acked)
 	var late sync.WaitGroup
 	begun := make(chan struct{}, writers)

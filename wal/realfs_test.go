@@ -14,7 +14,7 @@ import (
 	"edgesync/wal/medium"
 )
 
-// mountTmpfs mounts a small one, or skips the test and says why.
+// mountTmpfs mounts a small tmpfs, or skips the test and says why.
 func mountTmpfs(t *testing.T, options string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -28,7 +28,8 @@ func mountTmpfs(t *testing.T, options string) string {
 	return dir
 }
 
-// appendUntilRefused appends events from number next on and returns the first number that was refused, and why.
+// appendUntilRefused appends events from number next on. It returns the first number that was
+// refused and the error.
 func appendUntilRefused(t *testing.T, q *Queue, next uint64) (uint64, error) {
 	t.Helper()
 	for limit := next + 100_000; next < limit; next++ {
@@ -40,8 +41,9 @@ func appendUntilRefused(t *testing.T, q *Queue, next uint64) (uint64, error) {
 	return 0, nil
 }
 
-// Another program fills the disk while the queue is open, and makes room later: what was accepted stays, the committed position still
-// reaches the medium, and the queue comes back without anybody's help. (TestFullDisk fills and opens anew.)
+// Another program fills the disk while the queue is open, and makes room later. What was accepted
+// stays, the committed position still reaches the medium, and the queue comes back by itself.
+// (TestFullDisk fills the disk and opens anew.)
 func TestDiskFilledByOthers(t *testing.T) {
 	mount := mountTmpfs(t, "size=1m")
 	synctest.Test(t, func(t *testing.T) {
@@ -53,14 +55,14 @@ func TestDiskFilledByOthers(t *testing.T) {
 		if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("fill the disk: %v", err)
 		}
-		next, err := appendUntilRefused(t, q, 501) // the last page of the tail still takes some
+		next, err := appendUntilRefused(t, q, 501) // the last page of the tail still takes some events
 		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("append on a full disk: %v", err)
 		}
 		if s := q.Stats(); s.Writable || s.Accepted != next-1 {
 			t.Fatalf("%+v", s)
 		}
-		// Half of a segment is acknowledged, so that nothing can be dropped.
+		// Only half of a segment is acknowledged, so that nothing can be dropped.
 		r := q.Reader()
 		count := uint64(0)
 		if err := r.Read(func(e *Entry) bool {
@@ -84,7 +86,7 @@ func TestDiskFilledByOthers(t *testing.T) {
 		if got := pendingNumbers(t, q); !slices.Equal(got, span(201, next-1)) {
 			t.Fatalf("read %s of %d", sprint(got), next-1)
 		}
-		// A crash now, and the disk is still full.
+		// A crash here, while the disk is still full.
 		if s, err := Inspect(o.Dir); err != nil || s.Accepted != next-1 || s.Deployed != 200 {
 			t.Fatalf("%+v, %v", s, err)
 		}
@@ -105,7 +107,7 @@ func TestDiskFilledByOthers(t *testing.T) {
 	})
 }
 
-// The queue itself fills the disk; the cloud's acknowledgements alone make room again.
+// The queue itself fills the disk. Only the cloud's acknowledgements make room again.
 func TestDiskFilledByQueue(t *testing.T) {
 	mount := mountTmpfs(t, "size=1m")
 	synctest.Test(t, func(t *testing.T) {
@@ -134,8 +136,9 @@ func TestDiskFilledByQueue(t *testing.T) {
 	})
 }
 
-// The directory becomes read-only under an open queue, and writable again. The kernel refuses to remount a file system on which files
-// are open for writing, so a read-only mount of the same directory is put over it: what is opened from then on gets EROFS.
+// The directory becomes read-only under an open queue, and writable again. The kernel refuses to
+// remount a file system on which files are open for writing. So a read-only mount of the same
+// directory is put over it: what is opened from then on gets EROFS.
 func TestReadOnlyRemount(t *testing.T) {
 	mount := mountTmpfs(t, "size=4m")
 	o := testOptions(filepath.Join(mount, "queue"))
@@ -143,7 +146,8 @@ func TestReadOnlyRemount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue(t, o)
 		appendEvents(t, q, 1, 500)
-		if m, err := medium.Read(o.Dir); err != nil || m.ReadOnly || !m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
+		if m, err := medium.Read(o.Dir); err != nil || m.ReadOnly ||
+			!m.RAM || m.FS != "tmpfs" || m.Total != 4<<20 || m.Device != "" || m.CommitBytes != 0 {
 			t.Fatalf("%+v, %v", m, err)
 		}
 		if err := syscall.Mount(mount, mount, "", syscall.MS_BIND, ""); err != nil {

@@ -33,8 +33,8 @@ func (l *lines) with(text string) (found []string) {
 	return found
 }
 
-// Every fsync above the bound is counted. A line is logged when more than one in a hundred of them
-// is above it, and one in ten minutes at most.
+// Every fsync above the bound is counted. A line is logged when more than one in a hundred fsyncs
+// is above the bound, and at most one line in ten minutes.
 func TestSlowSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))

@@ -14,15 +14,18 @@ import (
 	"edgesync/wal/disk/powercut"
 )
 
-// state is a directory as a crash, a worn medium or a person may leave it. Every state must open, and serve.
+// state is a directory as a crash, a worn medium or a person may leave it. Every state must open,
+// and serve.
 type state struct {
 	name string
-	// make changes the directory of a queue that was closed with events 1 to stateEvents, of which 1 to stateCommitted are committed.
+	// make changes the directory of a closed queue with events 1 to stateEvents, of which 1 to
+	// stateCommitted are committed.
 	make func(t *testing.T, dir string)
-	// lost are events that cannot be read any more; again tells that committed ones are sent again.
+	// lost reports whether an event cannot be read any more. again says that committed events are
+	// sent again.
 	lost  func(n uint64) bool
 	again bool
-	some  bool // which are lost depends on the layout: any, but at least one
+	some  bool // which events are lost depends on the layout: any, but at least one
 }
 
 const (
@@ -46,7 +49,8 @@ func addTail(b []byte) func(*testing.T, string) {
 
 func garbage(n int) []byte { return powercut.Garbage(n) }
 
-// flip changes one bit of the k-th frame of a segment, at a byte of its entry: 0 is the length, 1 to 30 the header, beyond the fragment.
+// flip changes one bit of the k-th frame of a segment, at a byte of its entry: 0 is the length, 1
+// to 30 are the header, and the fragment follows.
 func flip(segment, k, at int) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		s := segmentsOf(t, dir)
@@ -80,25 +84,44 @@ func states() []state {
 		{name: "header in a sealed segment", make: flip(2, 3, 9), some: true},
 		{name: "fragment in a sealed segment", make: flip(2, 3, 33), some: true},
 		{name: "head of a sealed segment", make: flip(2, 0, 0)},
-		{name: "two sealed segments without their heads", make: func(t *testing.T, dir string) { flip(2, 0, 9)(t, dir); flip(3, 0, 9)(t, dir) }},
-		{name: "missing first segment", make: func(t *testing.T, dir string) { os.Remove(segmentsOf(t, dir)[0]) }, some: true},
-		{name: "missing middle segment", make: func(t *testing.T, dir string) { os.Remove(segmentsOf(t, dir)[2]) }, some: true},
+		{name: "two sealed segments without their heads", make: func(t *testing.T, dir string) {
+			flip(2, 0, 9)(t, dir)
+			flip(3, 0, 9)(t, dir)
+		}},
+		{name: "missing first segment", make: func(t *testing.T, dir string) {
+			os.Remove(segmentsOf(t, dir)[0])
+		}, some: true},
+		{name: "missing middle segment", make: func(t *testing.T, dir string) {
+			os.Remove(segmentsOf(t, dir)[2])
+		}, some: true},
 		{name: "two missing middle segments", make: func(t *testing.T, dir string) {
 			s := segmentsOf(t, dir)
 			os.Remove(s[2])
 			os.Remove(s[3])
 		}, some: true},
 		{name: "missing last segment", make: func(t *testing.T, dir string) { os.Remove(tailOf(t, dir)) }, some: true},
-		{name: "empty middle segment", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], nil) }, some: true},
-		{name: "empty last segment", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir), nil) }, some: true},
-		{name: "sealed segment of garbage", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], garbage(2000)) }, some: true},
-		{name: "sealed segment of zeros", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[2], make([]byte, 2000)) }, some: true},
+		{name: "empty middle segment", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], nil)
+		}, some: true},
+		{name: "empty last segment", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir), nil)
+		}, some: true},
+		{name: "sealed segment of garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], garbage(2000))
+		}, some: true},
+		{name: "sealed segment of zeros", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[2], make([]byte, 2000))
+		}, some: true},
 		{name: "two adjacent sealed segments of garbage", make: func(t *testing.T, dir string) {
 			writeFile(t, segmentsOf(t, dir)[2], garbage(2000))
 			writeFile(t, segmentsOf(t, dir)[3], garbage(2000))
 		}, some: true},
-		{name: "last segment of garbage", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir), garbage(3000)) }, some: true},
-		{name: "sealed segment cut short", make: func(t *testing.T, dir string) { os.Truncate(segmentsOf(t, dir)[2], 700) }, some: true},
+		{name: "last segment of garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir), garbage(3000))
+		}, some: true},
+		{name: "sealed segment cut short", make: func(t *testing.T, dir string) {
+			os.Truncate(segmentsOf(t, dir)[2], 700)
+		}, some: true},
 		{name: "no segments, committed file there", make: func(t *testing.T, dir string) {
 			for _, p := range segmentsOf(t, dir) {
 				os.Remove(p)
@@ -111,8 +134,12 @@ func states() []state {
 			}
 			writeFile(t, filepath.Join(dir, committedName), nil)
 		}, some: true},
-		{name: "committed missing", make: func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, committedName)) }, again: true},
-		{name: "committed is garbage", make: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, committedName), garbage(9000)) }, again: true},
+		{name: "committed missing", make: func(t *testing.T, dir string) {
+			os.Remove(filepath.Join(dir, committedName))
+		}, again: true},
+		{name: "committed is garbage", make: func(t *testing.T, dir string) {
+			writeFile(t, filepath.Join(dir, committedName), garbage(9000))
+		}, again: true},
 		{name: "committed is a directory", make: func(t *testing.T, dir string) {
 			p := filepath.Join(dir, committedName)
 			os.Remove(p)
@@ -120,7 +147,9 @@ func states() []state {
 				t.Fatal(err)
 			}
 		}, again: true},
-		{name: "committed cut in its second slot", make: func(t *testing.T, dir string) { os.Truncate(filepath.Join(dir, committedName), slotDistance+20) }, again: true},
+		{name: "committed cut in its second slot", make: func(t *testing.T, dir string) {
+			os.Truncate(filepath.Join(dir, committedName), slotDistance+20)
+		}, again: true},
 		{name: "committed with both slots flipped", make: func(t *testing.T, dir string) {
 			p := filepath.Join(dir, committedName)
 			b := readFile(t, p)
@@ -131,8 +160,12 @@ func states() []state {
 			}
 			writeFile(t, p, b)
 		}, again: true},
-		{name: "left-over TEMP", make: func(t *testing.T, dir string) { writeFile(t, tailOf(t, dir)+".TEMP", garbage(100)) }},
-		{name: "left-over END", make: func(t *testing.T, dir string) { writeFile(t, segmentsOf(t, dir)[1]+".END", nil) }},
+		{name: "left-over TEMP", make: func(t *testing.T, dir string) {
+			writeFile(t, tailOf(t, dir)+".TEMP", garbage(100))
+		}},
+		{name: "left-over END", make: func(t *testing.T, dir string) {
+			writeFile(t, segmentsOf(t, dir)[1]+".END", nil)
+		}},
 		{name: "START and END", make: func(t *testing.T, dir string) {
 			s := segmentsOf(t, dir)
 			writeFile(t, s[1]+".START", readFile(t, s[1]))
@@ -157,25 +190,29 @@ func states() []state {
 		{name: "START of garbage far away", make: func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, segmentName(999_999)+".START"), garbage(400))
 		}},
-		{name: "names the library cannot place", make: func(t *testing.T, dir string) {
-			for _, n := range []string{"18446744073709551615", "09999999999999999999", "00000000000000000000", "99999999999999999999", "0000000000000000000x", "notes.txt", ".hidden", "18446744073709551615.START"} {
+		{name: "names the library does not know", make: func(t *testing.T, dir string) {
+			for _, n := range []string{
+				"18446744073709551615", "09999999999999999999", "00000000000000000000", "99999999999999999999",
+				"0000000000000000000x", "notes.txt", ".hidden", "18446744073709551615.START",
+			} {
 				writeFile(t, filepath.Join(dir, n), []byte("not a segment"))
 			}
 		}},
-		{name: "a directory in a segment's place", make: func(t *testing.T, dir string) {
+		{name: "a directory under a segment's name", make: func(t *testing.T, dir string) {
 			p := segmentsOf(t, dir)[2]
 			os.Remove(p)
 			os.Mkdir(p, 0o700)
 			os.Mkdir(filepath.Join(dir, segmentName(5_000_000)), 0o700)
 		}, some: true},
-		{name: "a symbolic link in a segment's place", make: func(t *testing.T, dir string) {
+		{name: "a symbolic link under a segment's name", make: func(t *testing.T, dir string) {
 			os.Symlink("/dev/null", filepath.Join(dir, segmentName(7_000_000)))
 		}},
 	}
 	return list
 }
 
-// baseDir is a directory of a queue with stateEvents events of which stateCommitted are committed, so closed.
+// baseDir makes the directory of a closed queue with stateEvents events, of which stateCommitted
+// are committed.
 func baseDir(t testing.TB) string {
 	dir := queueDir(t)
 	q := openQueue(t, testOptions(dir))
@@ -220,7 +257,7 @@ func TestTornTail(t *testing.T) {
 		}
 		checkState(t, dir, state{name: "torn", lost: func(n uint64) bool { return n == stateEvents }})
 	}
-	// And with old content of a block behind it, which is intact elsewhere.
+	// Old content of a block, which is intact elsewhere, stands behind the torn frame.
 	dir := copyDir(t, base)
 	writeFile(t, filepath.Join(dir, filepath.Base(p)), append(slices.Clone(data[:from]), data[starts[1]:from]...))
 	checkState(t, dir, state{name: "old content", lost: func(n uint64) bool { return n == stateEvents }})
@@ -280,7 +317,8 @@ func checkState(t *testing.T, dir string, s state) {
 	q = openQueue(t, o)
 	again := q.Stats()
 	checkIdentity(t, again)
-	if again.Accepted != after.Accepted || again.Deployed != after.Deployed || again.Dead != after.Dead || again.Damaged != after.Damaged || again.Pending != 0 || again.Last < after.Last {
+	if again.Accepted != after.Accepted || again.Deployed != after.Deployed || again.Dead != after.Dead ||
+		again.Damaged != after.Damaged || again.Pending != 0 || again.Last < after.Last {
 		t.Fatalf("after opening again:\n%+v, before\n%+v", again, after)
 	}
 	checkInspect(t, q)
@@ -303,8 +341,9 @@ func TestTwoOpeners(t *testing.T) {
 	openQueue(t, testOptions(dir))
 }
 
-// Segments are dropped only when the committed offset has passed them. When its file is lost and the newest control frame is older than a
-// drop, what is gone in front was passed, and is not damage.
+// Segments are dropped only when the committed offset has passed them. When the committed file is
+// lost, and the newest control frame is older than a drop, the events gone in front were passed and
+// are not damaged.
 func TestCommittedLostAfterDrop(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -335,10 +374,10 @@ func TestCommittedLostAfterDrop(t *testing.T) {
 	checkInspect(t, q)
 }
 
-// A committed file that does not read costs duplicates, so it is told. One that was not written yet, as after a kill in the first seconds, is nothing
-// to tell: it is zeros.
-func TestUnreadableCommittedFileIsTold(t *testing.T) {
-	const told = "the committed offset cannot be read"
+// A committed file that cannot be read costs duplicates, so it is logged. A committed file that was
+// not written yet, as after a kill in the first seconds, is zeros, and is not logged.
+func TestUnreadableCommittedFileIsLogged(t *testing.T) {
+	const line = "the committed offset cannot be read"
 	for _, c := range []struct {
 		name string
 		make func(t *testing.T, path string)
@@ -356,7 +395,7 @@ func TestUnreadableCommittedFileIsTold(t *testing.T) {
 			var log bytes.Buffer
 			o.Log = slog.New(slog.NewTextHandler(&log, nil))
 			closeQueue(t, openQueue(t, o))
-			if strings.Contains(log.String(), told) != c.want {
+			if strings.Contains(log.String(), line) != c.want {
 				t.Fatalf("log:\n%s", log.String())
 			}
 		})

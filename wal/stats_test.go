@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A snapshot is of one moment, its oldest event too, whatever is committed while that is read.
+// A snapshot shows one moment, its oldest event included, whatever is committed while the oldest
+// event is read.
 func TestStatsAreOfOneMoment(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.SegmentSize = 1 << 20
@@ -33,7 +34,7 @@ func TestStatsAreOfOneMoment(t *testing.T) {
 			for looked.Load() < int64(i)/10 { // so that some are committed during each look
 				runtime.Gosched()
 			}
-			for range i % 10 * 40 { // at another moment of the look each time
+			for range i % 10 * 40 { // at a different moment of each look
 				q.Committed()
 			}
 			if err := q.Commit(p, 1, 0); err != nil {
@@ -54,7 +55,8 @@ func TestStatsAreOfOneMoment(t *testing.T) {
 			want = testEvent(s.Deployed + 1).Time
 		}
 		if s.OldestPending != want {
-			t.Fatalf("look %d: %d are deployed and %d pending, the oldest of %d, want %d", looked.Load(), s.Deployed, s.Pending, s.OldestPending, want)
+			t.Fatalf("look %d: %d are deployed and %d pending, the oldest of %d, want %d",
+				looked.Load(), s.Deployed, s.Pending, s.OldestPending, want)
 		}
 	}
 	if looked.Load() < events/10 {
@@ -63,8 +65,8 @@ func TestStatsAreOfOneMoment(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// The oldest event of a snapshot is the one behind its own committed position, though more has been
-// committed by the time that it is read.
+// The oldest event of a snapshot is the one behind the snapshot's own committed position, even if
+// more is committed by the time that the event is read.
 func TestOldestOfAPassedPosition(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)

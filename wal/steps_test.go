@@ -7,8 +7,8 @@ import (
 	"edgesync/wal/disk"
 )
 
-// byStep is a medium that tells a test of each operation before it happens, by a short name, and
-// refuses it with the test's error. What it does not refuse the real medium does.
+// byStep is a medium that reports each operation to a test before it happens, by a short name, and
+// refuses the operation with the test's error. What byStep does not refuse the real medium does.
 type byStep func(op string) error
 
 var system disk.System

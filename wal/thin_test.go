@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// Events of the thinning tests: action 1 is telemetry of one of three entities with one of two series each, action 2 must stay.
+// Events of the thinning tests: action 1 is telemetry of one of three entities with one of two
+// series each; events of action 2 must stay.
 const (
-	thinEvery = 10 // of so many events one must stay
-	tellsGap  = 99 // action of the record of a gap
+	thinEvery = 10 // one event in so many must stay
+	gapAction = 99 // action of the record of a gap
 )
 
 func thinEvent(n uint64) Event {
@@ -50,11 +51,11 @@ func appendThin(t testing.TB, q *Queue, from, to uint64) {
 	}
 }
 
-// thinRead reads the numbers of what is left, without the records of gaps.
+// thinRead returns the numbers of the events that are left, without the records of gaps.
 func thinRead(t testing.TB, r *Reader) (numbers []uint64) {
 	t.Helper()
 	if err := r.Read(func(e *Entry) bool {
-		if e.Action != tellsGap {
+		if e.Action != gapAction {
 			numbers = append(numbers, binary.LittleEndian.Uint64(e.Fragment))
 		}
 		return true
@@ -71,8 +72,9 @@ func thinPending(t testing.TB, q *Queue) []uint64 {
 	return thinRead(t, r)
 }
 
-// checkThinned: in order, nothing that must stay is missing, and what is left is spread over the whole backlog: of ten stretches
-// of it none has less than a quarter of an even share.
+// checkThinned checks that the events are in order, that none that must stay is missing, and that
+// what is left is spread over the whole backlog: none of ten stretches of the backlog has less than
+// a quarter of an even share.
 func checkThinned(t testing.TB, left []uint64, last uint64) {
 	t.Helper()
 	if !slices.IsSorted(left) {
@@ -101,8 +103,9 @@ func checkThinned(t testing.TB, left []uint64, last uint64) {
 	}
 }
 
-// A long outage under the policy "thin": the room lasts, the whole time is covered, nothing that must stay goes, the counts agree, also
-// after opening again and after everything went to the cloud.
+// A long outage under the policy "thin": the room lasts, the whole time is covered, nothing that
+// must stay goes, and the counts agree, also after opening again and after everything went to the
+// cloud.
 func TestThin(t *testing.T) {
 	o := thinOptions(t)
 	q := openQueue(t, o)
@@ -133,7 +136,7 @@ func TestThin(t *testing.T) {
 	if a := q.Stats(); a.Pending != s.Pending || a.Dropped != s.Dropped {
 		t.Fatalf("opened with %+v, closed with %+v", a, s)
 	}
-	// In parts, with positions handed back, as the loop does.
+	// Read in parts and seek back to positions, as the loop does.
 	r := q.Reader()
 	defer r.Close()
 	var got []uint64
@@ -166,7 +169,8 @@ func TestThin(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// A backlog that holds nothing that may be thinned gives way as with drop_oldest, and the segments are not written again and again.
+// A backlog without anything that may be thinned is dropped as with drop_oldest, and its segments
+// are not written again and again.
 func TestThinWithNothingToThin(t *testing.T) {
 	o := thinOptions(t)
 	o.Series = func(uint8, uint8, []byte) (uint64, bool) { return 0, false }
@@ -187,20 +191,21 @@ func TestThinWithNothingToThin(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// What the reader has reached is not thinned under it: its positions hold.
+// What the reader has reached is not thinned: its positions stay valid.
 func TestThinKeepsAwayFromTheReader(t *testing.T) {
 	o := thinOptions(t)
 	q := openQueue(t, o)
 	appendThin(t, q, 1, 200)
 	r := q.Reader()
 	defer r.Close()
-	got := thinRead(t, r) // in flight, so to say
+	got := thinRead(t, r) // delivered, not yet acknowledged
 	if !slices.Equal(got, span(1, 200)) {
 		t.Fatalf("read %s", sprint(got))
 	}
 	p := r.Position()
-	// Nor while one event of it is looked at again.
-	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); err != nil || !ok || e.Offset != 11 || e.Seq != 10 || binary.LittleEndian.Uint64(e.Fragment) != 10 {
+	// Nor is it thinned while one event of it is looked at again.
+	if e, ok, err := q.Peek(Position{Offset: 10, Seq: 9}, 11); err != nil || !ok || e.Offset != 11 ||
+		e.Seq != 10 || binary.LittleEndian.Uint64(e.Fragment) != 10 {
 		t.Fatalf("event 10: %v, %v, %v", e, ok, err)
 	}
 	if e, ok, err := q.Peek(p, p.Offset+1); ok || err != nil {
@@ -225,7 +230,8 @@ func TestThinKeepsAwayFromTheReader(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// A crash before and after each step of a thinning: it has happened or it has not, and the counts agree (doc.go, rows C9 to C12).
+// A crash before or after each step of a thinning: the thinning has happened or has not, and the
+// counts agree (doc.go, rows C9 to C12).
 func TestThinCrashes(t *testing.T) {
 	o := thinOptions(t)
 	var snapshots []string
@@ -242,7 +248,8 @@ func TestThinCrashes(t *testing.T) {
 		t.Fatalf("only %d steps", len(snapshots))
 	}
 	for i, dir := range snapshots {
-		// Also with half of the files done: the replaced one there, the one that moved into it not yet gone.
+		// A state may have half of the files done: the thinned segment is there, and the segment
+		// that moved into it is not gone yet.
 		o := o
 		o.Dir, o.ops = dir, nil
 		q := openQueue(t, o)
@@ -276,7 +283,7 @@ func commitThin(t testing.TB, q *Queue) {
 	}
 }
 
-// The medium fails in the middle of a replacement: the queue comes back by itself and finishes it.
+// The medium fails in the middle of a replacement. The queue comes back by itself and finishes it.
 func TestThinSurvivesFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := thinOptions(t)
@@ -310,7 +317,7 @@ func TestThinSurvivesFailure(t *testing.T) {
 	})
 }
 
-// Damage in a thinned segment costs what cannot be read; jumps over what was removed are no damage.
+// Damage in a thinned segment costs what cannot be read. Jumps over removed events are no damage.
 func TestThinnedSegmentDamaged(t *testing.T) {
 	o := thinOptions(t)
 	q := openQueue(t, o)
@@ -336,30 +343,31 @@ func TestThinnedSegmentDamaged(t *testing.T) {
 	closeQueue(t, q)
 }
 
-// Each drop is told by an event: how many, from when to when, why; and what is told adds up to what was dropped.
-func TestGapsAreTold(t *testing.T) {
+// Each drop is reported by an event: how many events, from when to when, and why. The reported
+// numbers add up to the number of dropped events.
+func TestGapsAreReported(t *testing.T) {
 	for _, policy := range []string{DropOldest, Thin} {
 		t.Run(policy, func(t *testing.T) {
 			o := thinOptions(t)
 			o.Policy = policy
-			var told []Gap
+			var reported []Gap
 			var totals []uint64
 			known := false
 			o.Record = func(g Gap, total uint64) (Event, bool) {
 				if !known {
 					return Event{}, false
 				}
-				told, totals = append(told, g), append(totals, total)
-				e := Event{Kind: 2, Action: tellsGap, Time: g.Last, Fragment: make([]byte, 16)}
+				reported, totals = append(reported, g), append(totals, total)
+				e := Event{Kind: 2, Action: gapAction, Time: g.Last, Fragment: make([]byte, 16)}
 				binary.LittleEndian.PutUint64(e.Fragment, g.Events)
 				return e, true
 			}
 			q := openQueue(t, o)
 			appendThin(t, q, 1, 600)
-			if s := q.Stats(); s.Dropped == 0 || len(told) != 0 {
-				t.Fatalf("%d told: %+v", len(told), s)
+			if s := q.Stats(); s.Dropped == 0 || len(reported) != 0 {
+				t.Fatalf("%d reported: %+v", len(reported), s)
 			}
-			closeQueue(t, q) // what is to be told survives
+			closeQueue(t, q) // what is to be reported survives
 			known = true
 			q = openQueue(t, o)
 			appendThin(t, q, 601, 900)
@@ -368,18 +376,19 @@ func TestGapsAreTold(t *testing.T) {
 			if policy == Thin {
 				why = WhyThin
 			}
-			for i, g := range told {
-				if sum += g.Events; sum != totals[i] || g.Why != why || g.First < 1_700_000_000_000 || g.Last < g.First || g.Last > 1_700_000_900_000 {
+			for i, g := range reported {
+				if sum += g.Events; sum != totals[i] || g.Why != why ||
+					g.First < 1_700_000_000_000 || g.Last < g.First || g.Last > 1_700_000_900_000 {
 					t.Fatalf("gap %d: %+v, total %d", i, g, totals[i])
 				}
 			}
-			if s := q.Stats(); sum != s.Dropped || len(told) < 2 || s.Accepted != 900+uint64(len(told)) {
-				t.Fatalf("%d gaps of %d events: %+v", len(told), sum, s)
+			if s := q.Stats(); sum != s.Dropped || len(reported) < 2 || s.Accepted != 900+uint64(len(reported)) {
+				t.Fatalf("%d gaps of %d events: %+v", len(reported), sum, s)
 			}
 			records := 0
 			r := q.Reader()
 			if err := r.Read(func(e *Entry) bool {
-				if e.Action == tellsGap {
+				if e.Action == gapAction {
 					records++
 				}
 				return true
@@ -392,38 +401,42 @@ func TestGapsAreTold(t *testing.T) {
 	}
 }
 
-// What was dropped with nothing appended afterwards is told all the same, once it can be.
-func TestGapIsToldInQuietTimes(t *testing.T) {
+// A drop with nothing appended afterwards is reported all the same, once that is possible.
+func TestGapIsReportedInQuietTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
 		o := thinOptions(t)
 		o.MaxBytes, o.MaxAge = 0, time.Hour
-		var told []Gap
+		var reported []Gap
 		o.Record = func(g Gap, _ uint64) (Event, bool) {
-			told = append(told, g)
-			return Event{Action: tellsGap, Fragment: make([]byte, 9)}, true
+			reported = append(reported, g)
+			return Event{Action: gapAction, Fragment: make([]byte, 9)}, true
 		}
 		q := openQueue(t, o)
 		appendThin(t, q, 1, 200)
 		time.Sleep(2 * time.Hour)
 		s := q.Stats()
-		// It is asked once to see whether there is something to tell, and once to tell it.
-		if g := told[len(told)-1]; s.Accepted != 201 || s.Dropped == 0 || g.Events != s.Dropped || g.Why != WhyAge || len(told) != 2 {
-			t.Fatalf("told %+v: %+v", told, s)
+		// Record is called once to see whether there is something to report, and once to report it.
+		if g := reported[len(reported)-1]; s.Accepted != 201 || s.Dropped == 0 || g.Events != s.Dropped ||
+			g.Why != WhyAge || len(reported) != 2 {
+			t.Fatalf("reported %+v: %+v", reported, s)
 		}
 		closeQueue(t, q)
 	})
 }
 
 func TestWhy(t *testing.T) {
-	for w, want := range map[Why]string{WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full", 0: "unknown (0)", 64: "unknown (64)"} {
+	for w, want := range map[Why]string{
+		WhyQuota: "quota", WhyAge | WhyThin: "age+thin", WhyQuota | WhyDead: "quota+dead letters full",
+		0: "unknown (0)", 64: "unknown (64)",
+	} {
 		if w.String() != want {
 			t.Errorf("%d is %q, want %q", w, w, want)
 		}
 	}
 }
 
-// The reserve makes room for the committed position on a full medium, and comes back.
+// The reserve makes room for the committed position on a full medium, and is restored afterwards.
 func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions(queueDir(t))

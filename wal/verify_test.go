@@ -16,7 +16,7 @@ import (
 	"edgesync/wal/disk"
 )
 
-// verify returns what Verify reports.
+// verify returns the lines that Verify reports.
 func verify(t testing.TB, dir string) (Checked, []string) {
 	t.Helper()
 	var damages []string
@@ -53,11 +53,12 @@ func contents(t testing.TB, dir string) map[string]string {
 	return m
 }
 
-// Whatever a crash or a worn medium leaves: Verify tells what is damaged and changes nothing, Repair makes it whole and loses no more
-// than opening would, and doing it again changes nothing.
+// Whatever a crash or a worn medium leaves, Verify reports what is damaged and changes nothing.
+// Repair makes it whole, loses no more than opening would, and changes nothing when done again.
 func TestVerifyAndRepairStates(t *testing.T) {
 	intact := []string{
-		"untouched", "zeroed tail", "left-over TEMP", "left-over END", "START and END", "START before anything was deleted", "START of garbage far away",
+		"untouched", "zeroed tail", "left-over TEMP", "left-over END", "START and END",
+		"START before anything was deleted", "START of garbage far away",
 	}
 	base := baseDir(t)
 	for _, s := range states() {
@@ -100,8 +101,8 @@ func TestVerifyAndRepairStates(t *testing.T) {
 	}
 }
 
-// Places are told exactly.
-func TestVerifyTellsPlaces(t *testing.T) {
+// Verify reports the exact offsets.
+func TestVerifyReportsOffsets(t *testing.T) {
 	dir := baseDir(t)
 	paths := segmentsOf(t, dir)
 	data := readFile(t, paths[2])
@@ -114,7 +115,10 @@ func TestVerifyTellsPlaces(t *testing.T) {
 	writeFile(t, paths[len(paths)-1], append(slices.Clone(tail), garbage(77)...))
 	before, _ := verify(t, copyDir(t, baseDir(t)))
 	c, damages := verify(t, dir)
-	want := Record{Found: FoundDamage, Offset: first + 3, Last: first + 4, File: filepath.Base(paths[2]), At: int64(starts[3]), Bytes: int64(starts[5] - starts[3])}
+	want := Record{
+		Found: FoundDamage, Offset: first + 3, Last: first + 4, File: filepath.Base(paths[2]),
+		At: int64(starts[3]), Bytes: int64(starts[5] - starts[3]),
+	}
 	if len(damages) != 2 || damages[0] != want.String() || !strings.Contains(damages[1], "77 bytes at the end") {
 		t.Errorf("%q, want %q first", damages, want.String())
 	}
@@ -126,7 +130,7 @@ func TestVerifyTellsPlaces(t *testing.T) {
 	}
 }
 
-// Walk tells everything once and in order, from any offset.
+// Walk reports everything once and in order, from any offset.
 func TestWalkFromAnywhere(t *testing.T) {
 	dir := baseDir(t)
 	flip(2, 3, 9)(t, dir)
@@ -171,7 +175,7 @@ func TestWalkFromAnywhere(t *testing.T) {
 	}
 }
 
-// A queue that is written, committed and dropped meanwhile never looks damaged.
+// Verify and Walk never find damage in a queue that is written, committed and dropped meanwhile.
 func TestWalkBesideAQueue(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)
@@ -210,7 +214,8 @@ func TestWalkBesideAQueue(t *testing.T) {
 	writer.Wait()
 }
 
-// What thinning has removed is no damage, and repair leaves it alone; damage in a thinned segment is both told and mended.
+// What thinning has removed is no damage, and Repair leaves it alone. Damage in a thinned segment
+// is reported and repaired.
 func TestVerifyThinned(t *testing.T) {
 	o := thinOptions(t)
 	q := openQueue(t, o)

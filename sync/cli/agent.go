@@ -197,12 +197,12 @@ func (g *gateway) connect() error {
 		Clock: g.clock, Syncing: syncing,
 	})
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Births: g.agent, Log: g.log, Clock: g.clock,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Births: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
+		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
 	})
 	g.known.Store(g.registry)
 	return nil

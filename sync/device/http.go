@@ -326,10 +326,10 @@ func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID,
 	coming, _ := r.Body.(*arrival) // nil in tests without a connection
 	take := func(size int) error {
 		if pass == nil {
-			pass = budget.Open(sender, coming.cut)
+			pass = budget.Open(sender, coming.Cut)
 		}
 		waited, err := pass.Grow(size, r.Context().Done())
-		coming.stood(waited)
+		coming.Stood(waited)
 		return err
 	}
 	for {

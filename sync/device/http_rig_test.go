@@ -102,7 +102,7 @@ var thermometerID = proto.UUID{0x78, 0x4f, 0x39, 0x4c}
 func newTestDoor(intake Intake, maxBody int64) *HTTP {
 	book := &book{tokens: map[string]registry.Device{goodToken: {ID: thermometerID, Name: "thermometer"}}}
 	return NewHTTP(NewDoors(Ports{
-		Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Births: book,
+		Intake: waiting{intake}, Lookups: book, Packages: book, Calls: &switchboard{}, Creations: book,
 		Log: slog.New(slog.DiscardHandler),
 	}), maxBody)
 }

@@ -25,12 +25,13 @@ const (
 	largePackets = 1 << 20   // bytes of all large packets
 	stallOut     = 4 << 10   // unsent bytes; beyond, nothing more is read from the device
 	maxOut       = 256 << 10 // unsent bytes of one connection; beyond, it is closed
-	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, a stalled one that adds some is closed
+	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, one that is stalled, or is sent much, is closed
 
 	connectLimit = 10 * time.Second       // from the connection to the end of its CONNECT
 	packetLimit  = 30 * time.Second       // from the first byte of a packet to its last
 	idleLimit    = 600 * time.Second      // without a packet (API.md 3.1), or 1.5 keep-alives
 	sendLimit    = 30 * time.Second       // without progress of what is to be sent
+	scarceLimit  = 4 * time.Second        // the same, while half of maxOutAll is unsent
 	tailWait     = 100 * time.Millisecond // for what came over TLS; TCP says what has come
 	tailLimit    = 2 * time.Second        // for what came over the old connection of a device
 	maxTail      = 4 << 20                // bytes of that; more than sockets hold
@@ -350,7 +351,7 @@ func (c *mqttConn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	total := c.net.out.Add(int64(len(p)))
-	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || len(c.out) > stallOut && total > maxOutAll {
+	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || max(len(c.out), len(p)) > stallOut && total > maxOutAll {
 		c.net.out.Add(-int64(len(p)))
 		c.mu.Unlock()
 		c.kill()
@@ -432,6 +433,9 @@ func (c *mqttConn) drain() {
 			return
 		}
 		limit := sendLimit
+		if c.net.out.Load() > maxOutAll/2 {
+			limit = scarceLimit
+		}
 		if c.closing {
 			limit = lingerLimit
 		}

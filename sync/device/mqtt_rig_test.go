@@ -48,7 +48,7 @@ func newStand(t *testing.T, auto bool) *stand {
 	}
 	s.calls = &switchboard{pending: map[proto.UUID][]agent.Call{}, requests: make(chan *agent.Request, 16)}
 	s.MQTT = NewMQTT(NewDoors(Ports{
-		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Births: s.book,
+		Intake: s.intake, Lookups: s.book, Packages: s.book, Calls: s.calls, Creations: s.book,
 		Log: s.log.Logger(),
 	}))
 	t.Cleanup(func() { s.MQTT.Close() })

@@ -108,7 +108,7 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 				return []byte(provisionFailure), nil
 			}
 		}
-		if id, err = d.Births.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
+		if id, err = d.Creations.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
 			return []byte(provisionFailure), nil
 		} else if err != nil {
 			return nil, err

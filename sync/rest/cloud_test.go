@@ -62,7 +62,7 @@ func TestThroughToTheCloud(t *testing.T) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.agent.SetDoors(&hands{r.agent})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
+		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: r.agent, Latest: r.latest, Log: log,
 	})
 	defer func() {
 		if t.Failed() {

@@ -112,7 +112,7 @@ func (c *call) createWith(in document, n *proto.NewDevice) (any, error) {
 	}
 	text := out.encode()
 	n.Name, n.Entity = out.text("name"), string(text)
-	switch id, err := c.Births.Create(c.r.Context(), n); {
+	switch id, err := c.Creations.Create(c.r.Context(), n); {
 	case errors.Is(err, agent.ErrNameTaken) && id == (proto.UUID{}), errors.Is(err, agent.ErrNameTaken) && !c.nameIs(id, n.Name):
 		return nil, bad("Device credentials are already assigned to another device!")
 	case errors.Is(err, agent.ErrNameTaken):

@@ -99,7 +99,7 @@ func (r *rig) build(log *slog.Logger) {
 	c := settings(r.T)
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
-		Registry: r.reg, Intake: r.intake, Births: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
+		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
 	})
 }
 

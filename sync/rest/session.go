@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -34,18 +35,16 @@ type session struct {
 
 // sessions holds who is logged in, in memory: a restart ends all of them.
 type sessions struct {
-	mu       sync.Mutex
-	byToken  map[digest]*session
-	byRenew  map[digest]*session
-	attempts attempts
-	checking chan struct{} // holds a token while a password is checked: bcrypt takes a second on a small machine
-	waiting  chan struct{}
+	mu      sync.Mutex
+	byToken map[digest]*session
+	byRenew map[digest]*session
+	guesses *guess.Limiter
+	checks  checks
 }
 
 func newSessions() *sessions {
 	return &sessions{
-		byToken: make(map[digest]*session), byRenew: make(map[digest]*session), attempts: attempts{full: map[string]time.Time{}},
-		checking: make(chan struct{}, 1), waiting: make(chan struct{}, maxChecks),
+		byToken: make(map[digest]*session), byRenew: make(map[digest]*session), guesses: guess.NewStrict(),
 	}
 }
 

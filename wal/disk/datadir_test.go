@@ -19,7 +19,8 @@ func TestDataDirIsHeldByOne(t *testing.T) {
 		t.Errorf("a fresh directory: %v, %v, want 0700", info.Mode(), err)
 	}
 	_, err = OpenDataDir(path)
-	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) || !strings.Contains(err.Error(), path) {
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("second holder: %v, want ErrLocked with process and path", err)
 	}
 	if err := d.Close(); err != nil {
@@ -39,7 +40,8 @@ func TestUnusableDataDir(t *testing.T) {
 	}
 	for _, path := range []string{file, filepath.Join(file, "below")} {
 		_, err := OpenDataDir(path)
-		if err == nil || errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "set data_dir") || !strings.Contains(err.Error(), path) {
+		if err == nil || errors.Is(err, ErrLocked) ||
+			!strings.Contains(err.Error(), "set data_dir") || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want what to do and where", path, err)
 		}
 	}
@@ -49,7 +51,15 @@ func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 	for _, tt := range []struct {
 		blocks, size uint64
 		want         int64
-	}{{0, 4096, 1 << 20}, {100, 4096, 1 << 20}, {1000, 4096, 2048000}, {1 << 19, 4096, 1 << 30}, {1 << 40, 4096, 1 << 30}, {1 << 63, 1 << 20, 1 << 30}, {7, 0, 1 << 20}} {
+	}{
+		{0, 4096, 1 << 20},
+		{100, 4096, 1 << 20},
+		{1000, 4096, 2048000},
+		{1 << 19, 4096, 1 << 30},
+		{1 << 40, 4096, 1 << 30},
+		{1 << 63, 1 << 20, 1 << 30},
+		{7, 0, 1 << 20},
+	} {
 		if got := clampAuto(tt.blocks, tt.size); got != tt.want {
 			t.Errorf("%d blocks of %d: %d, want %d", tt.blocks, tt.size, got, tt.want)
 		}
@@ -72,7 +82,7 @@ func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := d.AutoMaxBytes()
-		// What is free may have changed a little since; only what was kept is exact.
+		// Free room may have changed a little since. Only the size of what was kept is exact.
 		if err != nil || (want == 2000000) != (got == 2000000) || got < 1<<20 || got > 1<<30 {
 			t.Errorf("file %q: %d, %v", content, got, err)
 		}

@@ -14,7 +14,7 @@ import (
 	"edgesync/wal/disk/powercut"
 )
 
-// holes answers some reads as a worn medium does.
+// holes fails some reads, as a worn medium does.
 type holes struct {
 	data []byte
 	bad  int64
@@ -44,8 +44,8 @@ type failing struct{}
 
 func (failing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EMFILE }
 
-// A file system that cannot sync directories takes a replacement all the same: the file stands. One
-// that can, and fails, does not.
+// A file system that cannot sync directories takes a replacement all the same: the file is there. A
+// file system that can sync directories, and fails, does not.
 func TestReplaceWithoutDirectorySync(t *testing.T) {
 	defer func() { fsyncDir = (*os.File).Sync }()
 	for _, test := range []struct {
@@ -100,7 +100,7 @@ func TestReplaceFails(t *testing.T) {
 	}
 }
 
-// Of what is kept the oldest goes first, until the directory is within its bounds.
+// The oldest of the kept files goes first, until the directory is within its bounds.
 func TestKeepIsBounded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "corrupt")
 	log := slog.New(slog.DiscardHandler)

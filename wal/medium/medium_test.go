@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// machine builds a tree with the /proc and /sys of some machine: names of files and what is in them, or " -> " and where a link leads.
+// machine builds a tree with the /proc and /sys of a machine: names of files and their content, or
+// " -> " and the target of a link.
 func machine(t *testing.T, mounts string, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -44,34 +45,35 @@ func writeFile(t testing.TB, path string, b []byte) {
 	}
 }
 
-// An SD card with two partitions.
+// card is an SD card with two partitions, and what else a machine may have.
 var card = map[string]string{
-	"sys/dev/block/179:0":                               " -> ../../devices/mmc/block/mmcblk0",
-	"sys/dev/block/179:2":                               " -> ../../devices/mmc/block/mmcblk0/mmcblk0p2",
-	"sys/devices/mmc/block/mmcblk0/stat":                "1 1 1 1 1 1 9000 1 1 1 1",
-	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/stat":      "   44412    15795  2735770     8773   356052    64027  500    42670        1    17140    56889\n",
+	"sys/dev/block/179:0":                " -> ../../devices/mmc/block/mmcblk0",
+	"sys/dev/block/179:2":                " -> ../../devices/mmc/block/mmcblk0/mmcblk0p2",
+	"sys/devices/mmc/block/mmcblk0/stat": "1 1 1 1 1 1 9000 1 1 1 1",
+	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/stat": "   44412    15795  2735770     8773" +
+		"   356052    64027  500    42670        1    17140    56889\n",
 	"sys/devices/mmc/block/mmcblk0/mmcblk0p2/partition": "2\n",
-	"sys/dev/block/7:0":                                 " -> ../../devices/virtual/block/loop0",
-	"sys/devices/virtual/block/loop0/stat":              "1 1 1 1 1 1 40 1 1 1 1",
-	"sys/devices/virtual/block/zram1/stat":              "1 1 1 1 1 1 40 1 1 1 1",
-	"sys/dev/block/253:1":                               " -> ../../devices/virtual/block/zram1",
-	"sys/devices/pci/block/sda/sda2/partition":          "2",
-	"sys/devices/pci/block/sda/sda2/stat":               "1 1 1 1 1 1 77 1 1 1 1",
-	"sys/class/block/sda2":                              " -> ../../devices/pci/block/sda/sda2",
-	"sys/devices/pci/block/cciss!c0d0/stat":             "1 1 1",
-	"sys/dev/block/104:0":                               " -> ../../devices/pci/block/cciss!c0d0",
-	"overlay/upper/etc/config":                          "",
-	"tmp/root/upper/x":                                  "",
-	"sys/class/mtd/mtd5/writesize":                      "1\n",
-	"sys/class/mtd/mtd6/writesize":                      "2048\n",
-	"sys/class/ubi/ubi0/min_io_size":                    "2048\n",
-	"sys/class/ubi/ubi0_0/name":                         "rootfs\n",
-	"sys/class/ubi/ubi0_1/name":                         "rootfs_data\n",
-	"sys/class/ubi/ubi1/min_io_size":                    "512\n",
-	"sys/class/ubi/ubi1_0/name":                         "data\n",
-	"sys/class/block/mtdblock5/stat":                    "1 1 1 1 1 1 0 1 1 1 1",
-	"sys/devices/virtual/block/mtdblock5/stat":          "1 1 1 1 1 1 0 1 1 1 1",
-	"sys/dev/block/31:5":                                " -> ../../devices/virtual/block/mtdblock5",
+	"sys/dev/block/7:0":                        " -> ../../devices/virtual/block/loop0",
+	"sys/devices/virtual/block/loop0/stat":     "1 1 1 1 1 1 40 1 1 1 1",
+	"sys/devices/virtual/block/zram1/stat":     "1 1 1 1 1 1 40 1 1 1 1",
+	"sys/dev/block/253:1":                      " -> ../../devices/virtual/block/zram1",
+	"sys/devices/pci/block/sda/sda2/partition": "2",
+	"sys/devices/pci/block/sda/sda2/stat":      "1 1 1 1 1 1 77 1 1 1 1",
+	"sys/class/block/sda2":                     " -> ../../devices/pci/block/sda/sda2",
+	"sys/devices/pci/block/cciss!c0d0/stat":    "1 1 1",
+	"sys/dev/block/104:0":                      " -> ../../devices/pci/block/cciss!c0d0",
+	"overlay/upper/etc/config":                 "",
+	"tmp/root/upper/x":                         "",
+	"sys/class/mtd/mtd5/writesize":             "1\n",
+	"sys/class/mtd/mtd6/writesize":             "2048\n",
+	"sys/class/ubi/ubi0/min_io_size":           "2048\n",
+	"sys/class/ubi/ubi0_0/name":                "rootfs\n",
+	"sys/class/ubi/ubi0_1/name":                "rootfs_data\n",
+	"sys/class/ubi/ubi1/min_io_size":           "512\n",
+	"sys/class/ubi/ubi1_0/name":                "data\n",
+	"sys/class/block/mtdblock5/stat":           "1 1 1 1 1 1 0 1 1 1 1",
+	"sys/devices/virtual/block/mtdblock5/stat": "1 1 1 1 1 1 0 1 1 1 1",
+	"sys/dev/block/31:5":                       " -> ../../devices/virtual/block/mtdblock5",
 }
 
 const openwrt = `15 20 0:3 / /proc rw,nosuid - proc proc rw
@@ -120,7 +122,9 @@ func TestDeviceUnder(t *testing.T) {
 			AssumedCommit, "assumed", 0,
 		},
 		"OpenWrt on NOR": {
-			openwrt + "19 20 31:5 / /overlay rw,noatime - jffs2 /dev/mtdblock5 rw\n20 0 0:18 / / rw,noatime - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 31:5 / /overlay rw,noatime - jffs2 /dev/mtdblock5 rw\n" +
+				"20 0 0:18 / / rw,noatime - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/mtd5", write: 1, fs: "jffs2"},
@@ -134,14 +138,18 @@ func TestDeviceUnder(t *testing.T) {
 			2048, "minimal I/O size 2048 of /dev/mtd6", 0,
 		},
 		"OpenWrt on UBI": {
-			openwrt + "19 20 0:17 / /overlay rw,noatime - ubifs /dev/ubi0_1 rw,assert=read-only,ubi=0,vol=1\n20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 0:17 / /overlay rw,noatime - ubifs /dev/ubi0_1 rw,assert=read-only,ubi=0,vol=1\n" +
+				"20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/ubi0_1", write: 2048, fs: "ubifs"},
 			4096, "minimal I/O size 2048 of /dev/ubi0_1", 0,
 		},
 		"OpenWrt on an SD card": {
-			openwrt + "19 20 7:0 / /overlay rw,noatime - f2fs /dev/loop0 rw\n20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
+			openwrt +
+				"19 20 7:0 / /overlay rw,noatime - f2fs /dev/loop0 rw\n" +
+				"20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n",
 			"/etc/edgesync", "0:18",
 			"overlay",
 			device{name: "/dev/loop0", fs: "f2fs"},
@@ -161,7 +169,8 @@ func TestDeviceUnder(t *testing.T) {
 			AssumedCommit, "assumed", 0,
 		},
 		"a container": {
-			"30 1 0:60 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B,upperdir=/var/lib/docker/overlay2/9/diff,workdir=/w\n",
+			"30 1 0:60 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B," +
+				"upperdir=/var/lib/docker/overlay2/9/diff,workdir=/w\n",
 			"/srv", "0:60",
 			"overlay",
 			device{},
@@ -277,7 +286,8 @@ func TestDeviceNumber(t *testing.T) {
 
 func TestKindOf(t *testing.T) {
 	for magic, want := range map[uint32]string{
-		0x01021994: "tmpfs", 0x858458f6: "ramfs", 0xef53: "ext2/3/4", 0xf2f52010: "f2fs", 0x24051905: "ubifs", 0x72b6: "jffs2", 0x12345: "0x12345",
+		0x01021994: "tmpfs", 0x858458f6: "ramfs", 0xef53: "ext2/3/4", 0xf2f52010: "f2fs",
+		0x24051905: "ubifs", 0x72b6: "jffs2", 0x12345: "0x12345",
 	} {
 		name, ram := kindOf(magic)
 		if name != want || ram != (want == "tmpfs" || want == "ramfs") {
@@ -289,7 +299,7 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
-// FuzzMounts: the table names whatever somebody has mounted.
+// FuzzMounts: a table names whatever somebody has mounted, and is parsed without harm.
 func FuzzMounts(f *testing.F) {
 	f.Add(openwrt, "/tmp/x")
 	f.Add("25 1 0:33 /@ / rw - btrfs /dev/sda2 rw,subvol=/@\n", "/")
@@ -309,11 +319,11 @@ func FuzzMounts(f *testing.F) {
 	})
 }
 
-// The trial takes what the most commits cost, whoever else writes.
+// The trial takes what most commits cost, whoever else writes.
 func TestTrial(t *testing.T) {
 	for name, tt := range map[string]struct {
-		adds []uint64 // of each commit, the first warms up
-		want int64    // 0 = tells nothing
+		adds []uint64 // bytes added by each commit; the first warms up
+		want int64    // 0 = no result
 	}{
 		"alike":              {[]uint64{12288, 8192, 8192, 8192, 8192}, 8192},
 		"two others write":   {[]uint64{8192, 1 << 19, 8192, 8192, 99 << 10}, 8192},
@@ -348,7 +358,8 @@ func wantEmpty(t *testing.T, dir string) {
 	}
 }
 
-// Where nothing is counted nothing is tried more than once; a counter that ran over tells nothing.
+// Where the kernel counts nothing, only one commit is tried. A counter that ran over gives no
+// result.
 func TestTrialWithoutCounter(t *testing.T) {
 	for _, counts := range []bool{false, true} {
 		calls, total := 0, uint64(1000)
@@ -362,7 +373,7 @@ func TestTrialWithoutCounter(t *testing.T) {
 	}
 }
 
-// A medium on which an fsync takes for ever holds the start up no longer than the limit.
+// A medium whose fsync takes for ever delays the start by no more than the limit.
 func TestTrialIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -404,7 +415,7 @@ func TestTrialFile(t *testing.T) {
 	}
 }
 
-// This machine, whatever it is.
+// Probe works on this machine, whatever it is.
 func TestProbe(t *testing.T) {
 	dir := t.TempDir()
 	m, err := Probe(dir)

@@ -20,7 +20,7 @@ import (
 
 var powercutStates = flag.String("powercut", "some", "states that TestPowerCut opens: some or all")
 
-// cutFile is a Store's file that is looked at before each step.
+// cutFile is a Store's file. The directory is looked at before each step on it.
 type cutFile struct {
 	*os.File
 	d *cutStore
@@ -56,10 +56,10 @@ type cutStore struct {
 	disk     *powercut.Disk
 	versions []map[string]string // content after each batch that was handed over
 	quiet    bool
-	acked    int // index of the newest that was acknowledged
+	acked    int // index of the newest version that was acknowledged
 	states   []powercut.State
-	oldest   []int // of each state: the version that must be there at least
-	newest   []int // and at most
+	oldest   []int // of each state: the oldest version that may be there
+	newest   []int // of each state: the newest version that may be there
 }
 
 func (c *cutStore) look(op string) {
@@ -71,13 +71,14 @@ func (c *cutStore) look(op string) {
 			c.states, c.oldest, c.newest = append(c.states, s), append(c.oldest, c.acked), append(c.newest, len(c.versions)-1)
 		}
 	}
-	// A new file's name is not durable until it has taken the store's, which is synced at once; but a cut may come between the two.
+	// A new file's name is not durable until the file has taken the store's name, which is synced
+	// at once. A cut may come between the two.
 	if len(d.Ops) > 0 && d.Ops[len(d.Ops)-1].To == "store" {
 		d.Kept, d.Ops = d.Names, nil
 	}
 }
 
-// memDir is a directory in RAM where there is one: every state is a directory of its own.
+// memDir makes a directory in RAM where that is possible: every state is a directory of its own.
 func memDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "edgesync-")
@@ -88,7 +89,8 @@ func memDir(t *testing.T) string {
 	return dir
 }
 
-// A power cut before each step of a Store, compactions among them, leaves what was applied, and of a batch under way all or nothing.
+// A power cut before each step of a Store, compactions among them, leaves what was applied, and of
+// a batch under way all or nothing.
 func TestPowerCut(t *testing.T) {
 	dir := filepath.Join(memDir(t), "s")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -116,7 +118,8 @@ func TestPowerCut(t *testing.T) {
 				next[key] = value
 			}
 		}
-		// A large value comes unwatched, because every byte of it would be a state; when it goes there is a compaction.
+		// A large value is written unwatched, because every byte of it would be a state. Deleting
+		// it causes a compaction.
 		switch c.quiet = i%10 == 2; i % 10 {
 		case 2:
 			value := strings.Repeat("x", compactFloor+1000)
@@ -179,8 +182,8 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d of %d states looked at, %d different ones opened, %d compactions", len(order), len(c.states), len(seen), compactions)
 }
 
-// The directory cannot be synced after a compaction: nothing more is accepted into the new file before it is, because a power cut could
-// bring the old one back.
+// The directory cannot be synced after a compaction. Nothing more is accepted into the new file
+// before it can, because a power cut could bring the old file back.
 func TestUnsyncedCompaction(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s", "store")
 	var fail error

@@ -37,7 +37,7 @@ func apply(t testing.TB, s *Store, pairs ...string) {
 	}
 }
 
-// content reads all of a store.
+// content returns all keys of a store with their values.
 func content(t testing.TB, s *Store) map[string]string {
 	t.Helper()
 	m := make(map[string]string)
@@ -81,7 +81,8 @@ func TestKeepsWhatWasApplied(t *testing.T) {
 	}
 }
 
-// A power cut at every byte of the last batch, in three shapes of tail: the batch is there as a whole only if all of it is.
+// A power cut at every byte of the last batch, in three shapes of tail: the batch is there as a
+// whole only if all of its bytes are.
 func TestTornAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
@@ -120,7 +121,8 @@ func TestTornAtEveryByte(t *testing.T) {
 	}
 }
 
-// Every byte of the file damaged in turn: at most the batch that holds it is lost, and never is anything there that was not written.
+// Every byte of the file is damaged in turn. At most the batch with that byte is lost, and nothing
+// is there that was not written.
 func TestDamagedMiddle(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
@@ -153,7 +155,7 @@ func TestDamagedMiddle(t *testing.T) {
 		s := openStore(t, p)
 		wantContent(t, s, want)
 		s.Close()
-		// The damage is met once: the copy without it took its place.
+		// The damage is found once: the copy without it has replaced the file.
 		s = openStore(t, p)
 		wantContent(t, s, want)
 		if st := s.Stats(); st.Damaged != 0 {
@@ -175,7 +177,7 @@ func TestLostHeader(t *testing.T) {
 	wantContent(t, s, map[string]string{"a": "1"})
 	s.Close()
 
-	// Nothing but noise: set aside, and a new store begins.
+	// A file of noise is set aside, and a new store begins.
 	os.WriteFile(path, bytes.Repeat([]byte("noise"), 100), 0o600)
 	s = openStore(t, path)
 	wantContent(t, s, map[string]string{})
@@ -184,7 +186,8 @@ func TestLostHeader(t *testing.T) {
 	}
 }
 
-// A value that looks like a frame must not become one when the search for the next frame passes through it.
+// A value that looks like a frame must not become one when the search for the next frame passes
+// through it.
 func TestValueIsNoFrame(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "store")
@@ -237,7 +240,7 @@ func TestBounds(t *testing.T) {
 	wantContent(t, s, map[string]string{})
 }
 
-// badFile fails on demand, leaving half of what was to be written.
+// badFile fails on demand, and leaves half of what was to be written.
 type badFile struct {
 	storage
 	write, sync, cut *bool

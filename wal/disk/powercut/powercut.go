@@ -23,14 +23,15 @@ import (
 	"testing"
 )
 
-// Disk follows one directory. Files are known by their inode numbers. Whoever has it guards it.
+// Disk follows one directory. Files are known by their inode numbers. A Disk is not safe for
+// concurrent use.
 type Disk struct {
 	Dir    string
 	Names  map[string]uint64 // as of the last Scan
-	Data   map[uint64][]byte // of every file seen so far
+	Data   map[uint64][]byte // content of every file seen so far
 	Synced map[uint64][]byte // content as of the last fsync; none = empty
 	Kept   map[string]uint64 // names as of the last fsync of the directory
-	Ops    []NameOp          // on names, since then
+	Ops    []NameOp          // operations on names since that fsync
 }
 
 // New follows the directory dir, of which nothing is known to be durable.
@@ -49,7 +50,7 @@ type NameOp struct {
 
 // Point is the interval between two looks at a directory, with what of it is durable.
 type Point struct {
-	Op           string // for people
+	Op           string // name of the operation, for messages
 	Names        map[string]uint64
 	Data, Synced map[uint64][]byte
 	Kept         map[string]uint64
@@ -62,9 +63,9 @@ type State struct {
 	Point  *Point
 	Names  map[string]uint64
 	File   uint64 // the one whose unsynced part is in a special state; 0 = none
-	Shape  string // of that part
-	N      int    // bytes of it, or sectors, that are as written
-	Fresh  bool   // what else is unsynced is there as written; else not
+	Shape  string // shape of that part
+	N      int    // bytes or sectors of that part that are as written
+	Fresh  bool   // everything else that is unsynced is there as written; else not
 	Strict bool   // a medium that keeps the order of operations may show it: nothing counts as damaged
 }
 
@@ -82,7 +83,7 @@ func Garbage(n int) []byte {
 }
 
 // Scan reads the directory, which nobody writes meanwhile. What has changed in it since the last
-// time goes to Ops. It returns what was there then.
+// Scan goes to Ops. Scan returns the names as of the last Scan.
 func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, changed []NameOp) {
 	before, previous = d.Names, d.Data
 	d.Names, d.Data = map[string]uint64{}, map[uint64][]byte{}
@@ -122,7 +123,7 @@ func (d *Disk) Scan() (before map[string]uint64, previous map[uint64][]byte, cha
 			changed = append(changed, NameOp{From: name})
 		}
 	}
-	// A file whose name was taken by another is seen no more, and may come back.
+	// A file whose name was taken by another is no longer seen, and may come back.
 	for n, b := range previous {
 		if _, ok := d.Data[n]; !ok {
 			d.Data[n] = b
@@ -140,7 +141,7 @@ func (s *State) String() string {
 // States lists what the medium may show of an interval.
 func (p *Point) States() (list []State) {
 	var nameStates []map[string]uint64
-	ordered := 0 // the first of them
+	ordered := 0 // the first state of that order
 	prefix := maps.Clone(p.Kept)
 	nameStates = append(nameStates, maps.Clone(prefix))
 	for _, o := range p.Ops {
@@ -151,7 +152,7 @@ func (p *Point) States() (list []State) {
 	if n := len(p.Ops); n > 1 && n <= 6 {
 		for set := 1; set < 1<<n; set++ {
 			if set&(set+1) == 0 {
-				continue // a prefix
+				continue // a prefix of the order
 			}
 			names := maps.Clone(p.Kept)
 			for i, o := range p.Ops {
@@ -223,8 +224,8 @@ func (o NameOp) do(names map[string]uint64) {
 	}
 }
 
-// Build makes the directory dir, unless the like of it was there before: then it returns false.
-// seen holds what was; more is what else the check of the state depends on.
+// Build makes the directory dir and returns true. It returns false, and makes nothing, if an equal
+// directory is in seen. Build adds to seen; more is what else the check of the state depends on.
 func (s *State) Build(t testing.TB, dir string, seen map[uint64]bool, more ...any) bool {
 	t.Helper()
 	files := s.files()
