@@ -20,7 +20,8 @@ const (
 	Addresses = 1024            // addresses that have a count of their own
 )
 
-// ErrTooMany is returned for an attempt that is not judged. Whoever makes it should try again later.
+// ErrTooMany is returned for an attempt that is not judged. Whoever makes it should try again
+// later.
 var ErrTooMany = errors.New("too many wrong attempts; try again later")
 
 // Secret stands for a secret, or a name. It is a keyed hash and tells nothing about it.
@@ -48,8 +49,8 @@ type Limiter struct {
 // New returns a Limiter that delays attempts beyond the burst.
 func New() *Limiter { return newLimiter(Waiting) }
 
-// NewStrict returns a Limiter that refuses attempts beyond the burst: for secrets whose judging takes
-// long by itself.
+// NewStrict returns a Limiter that refuses attempts beyond the burst: for secrets whose judging
+// takes long by itself.
 func NewStrict() *Limiter { return newLimiter(0) }
 
 func newLimiter(waiting int) *Limiter {
@@ -84,13 +85,13 @@ type Attempt struct {
 	Known bool
 	// Late reports whether the attempt was delayed.
 	Late bool
-	// Debt is how many attempts counted for the address when this one began, of those that were wrong
-	// or are being judged.
+	// Debt is how many attempts counted for the address when this one began, of those that were
+	// wrong or are being judged.
 	Debt int
 }
 
-// Begin returns when a secret that comes from an address may be judged: at once, or after Delay. Its
-// errors are ErrTooMany and that of ctx; the secret is then not to be judged.
+// Begin returns when a secret that comes from an address may be judged: at once, or after Delay.
+// Its errors are ErrTooMany and that of ctx; the secret is then not to be judged.
 func (l *Limiter) Begin(ctx context.Context, from netip.Prefix, secret Secret) (Attempt, error) {
 	a := Attempt{limiter: l, from: from, secret: secret, bucket: bucket{from: from}}
 	l.mu.Lock()
@@ -128,9 +129,9 @@ func (l *Limiter) Knows(from netip.Prefix, secret Secret) bool {
 	return l.right.has(secret, l.hash(from), l.minute())
 }
 
-// BeginAs is Begin for a secret of somebody with a name, such as a password, which is guessed by name.
-// Where the name is known at the address it has a count of its own there, so that guesses at other
-// names do not hold it up.
+// BeginAs is Begin for a secret of somebody with a name, such as a password, which is guessed by
+// name. Where the name is known at the address it has a count of its own there, so that guesses at
+// other names do not hold it up.
 func (l *Limiter) BeginAs(from netip.Prefix, name Secret) (Attempt, error) {
 	a := Attempt{limiter: l, from: from, secret: name, bucket: bucket{from: from}}
 	l.mu.Lock()
@@ -164,8 +165,8 @@ func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	return true, nil
 }
 
-// counted is what an attempt is counted by: the zero bucket where there are too many. The caller holds
-// mu.
+// counted is what an attempt is counted by: the zero bucket where there are too many. The caller
+// holds mu.
 func (l *Limiter) counted(b bucket, now time.Time) bucket {
 	if _, known := l.full[b]; known || len(l.full) < Addresses {
 		return b
@@ -181,8 +182,8 @@ func (l *Limiter) counted(b bucket, now time.Time) bucket {
 	return bucket{}
 }
 
-// Right ends an attempt whose secret was right, and remembers that. owner is whose secret it is: who
-// has many secrets pushes only his own out of the memory. It allocates nothing.
+// Right ends an attempt whose secret was right, and remembers that. owner is whose secret it is:
+// who has many secrets pushes only his own out of the memory. It allocates nothing.
 func (a *Attempt) Right(owner [16]byte) { a.RightAs(owner, a.secret) }
 
 // RightAs is Right where less than the whole of what came was needed: secret is that part.
@@ -250,9 +251,9 @@ func (l *Limiter) hash(from netip.Prefix) uint32 {
 	return uint32(maphash.Bytes(l.seed, b[:]))
 }
 
-// Address returns the part of a network address, such as "192.0.2.7:1883", that stands for a host: all
-// of IPv4, the first 64 bits of IPv6, whose other 64 bits a host chooses itself. It is zero for what
-// is no address.
+// Address returns the part of a network address, such as "192.0.2.7:1883", that stands for a host:
+// all of IPv4, the first 64 bits of IPv6, whose other 64 bits a host chooses itself. It is zero for
+// what is no address.
 func Address(remote string) (prefix netip.Prefix) {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {

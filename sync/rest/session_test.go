@@ -58,6 +58,25 @@ func TestSessionsExpire(t *testing.T) {
 	}
 }
 
+// Many users have maxSessions sessions, and the one that was used least lately gives way.
+func TestSessionsOfManyUsersAreBounded(t *testing.T) {
+	s := newSessions()
+	now := time.Now()
+	var tokens []string
+	for i := range maxSessions + 5 {
+		token, _ := s.begin(&registry.User{ID: proto.UUID{byte(i)}, Hash: "h"}, now.Add(time.Duration(i)))
+		tokens = append(tokens, token)
+	}
+	for i, token := range tokens {
+		if o, _ := s.find(token, false, now); (o != nil) != (i >= 5) {
+			t.Errorf("session %d: %v", i, o != nil)
+		}
+	}
+	if len(s.byToken) != maxSessions || len(s.byRenew) != maxSessions {
+		t.Errorf("%d sessions", len(s.byToken))
+	}
+}
+
 // A crowd of addresses with wrong passwords keeps nobody out: neither who was here lately, nor an
 // address that has sent no wrong ones.
 func TestChecksOfACrowd(t *testing.T) {

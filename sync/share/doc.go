@@ -9,9 +9,9 @@
 //
 //   - The bytes held never exceed the budget, but for what an evicted transfer frees in a moment.
 //   - A pass takes bytes for what has moved, not for what was announced.
-//   - Nobody waits behind somebody who does not go on. When bytes run short, these give way, in this
-//     order: a transfer that is slower than Rate; the youngest of an owner that has several; and for
-//     the oldest transfer of all, the youngest.
-//   - Who finds nobody to give way waits, at most Patience in all, and then gets ErrFull. The time of
-//     waiting, and that in which we are the reason, do not count against a transfer.
+//   - Nobody waits behind somebody who does not go on. When bytes run short, these give way, in
+//     this order: a transfer that is slower than Rate; the youngest of an owner that has several;
+//     and for the oldest transfer of all, the youngest.
+//   - Who finds nobody to give way waits, at most Patience in all, and then gets ErrFull. The
+//     time of waiting, and that in which we are the reason, do not count against a transfer.
 package share
