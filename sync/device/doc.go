@@ -4,20 +4,20 @@
 //
 //	POST /api/v1/TOKEN/telemetry
 //	  │ HTTP       checks the token (401), the size (413), the type (415)
-//	  │ payload    JSON → values as the server would convert them → events; 400 says what and where
-//	  │ Intake     all events of the request in one call, all or none; returns when they are durable
+//	  │ payload    JSON → values as the server would convert them → events; 400 says what
+//	  │ Intake     all events of the request in one call, all or none; returns when durable
 //	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
 //
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets; memory only for what has come
 //	  │ mqtt       checks the packet and takes it apart, without a copy
-//	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON (schema)
+//	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON
 //	  │ payload    as above; a bad payload ends the session, MQTT 5 gets a reason
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
 //	  ▼ PUBACK     from the committer, in order, through the writer
 //
 //	a command, a changed attribute, a deleted device
-//	  │ Doors      which session speaks for the device now, itself or its gateway; which polls wait
+//	  │ Doors      which session speaks for the device, itself or its gateway; which polls wait
 //	  ▼ session or poll
 //
 // # Invariants

@@ -16,8 +16,8 @@ import (
 // called from any goroutine. One goroutine for each connection, serve, reads it and works on its
 // packets; one for the door, mqttNet.write, writes to all of them.
 //
-//	device ──▶ mqttConn: whole packets ──▶ session: packet, topic, Parser ──▶ Intake.Submit
-//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── committer, after its fsync
+//	device ─▶ mqttConn: whole packets ─▶ session: packet, topic, Parser ─▶ Intake.Submit
+//	       ◀─ writer, never blocks ◀─ PUBACK, in order ◀─ session ◀─ committer, after its fsync
 type MQTT struct {
 	*Doors
 	net     *mqttNet

@@ -2,7 +2,7 @@
 // memory: it counts the bytes that others hold for a transfer, and says who has to give way.
 //
 //	Open ── Grow ── Moved … Grow ── Moved ──┬── Ours ── Close
-//	        bytes that are held             │  the far end has done its part: nobody evicts the pass
+//	        bytes that are held             │  the far end has done its part: no more eviction
 //	                                        └── evicted: the transfer is ended by its cut
 //
 // # Invariants
