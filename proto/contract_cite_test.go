@@ -153,7 +153,8 @@ func TestCitations(t *testing.T) {
 }
 
 // oldCitation is how the laws were cited before they stood in the repository.
-var oldCitation = regexp.MustCompile(`(?i)\b(?:wire contract|device API),? (?:section )?\d|[( ]architecture,|\barchitecture\.md\b|\bexchanges/[a-z]`)
+var oldCitation = regexp.MustCompile(`(?i)\b(?:wire contract|device API),? (?:section )?\d|` +
+	`[( ]architecture,|\barchitecture\.md\b|\bexchanges/[a-z]`)
 
 // Nothing cites what is not in the repository.
 func TestNoOldCitations(t *testing.T) {
@@ -171,7 +172,7 @@ var (
 	link   = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
 	title  = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	fenced = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```")
-	sign   = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	sign   = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
 // Every link of a document to another one, or to a heading, leads somewhere.
