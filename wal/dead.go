@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"edgesync/wal/disk"
 	"edgesync/wal/store"
 )
 
@@ -391,6 +392,9 @@ func (d *DeadLog) Stats() DeadStats {
 	}
 	return st
 }
+
+// Meter has what is written from now on go to m.
+func (d *DeadLog) Meter(m disk.Meter) { d.store.Meter(m) }
 
 // Close releases the log.
 func (d *DeadLog) Close() error { return d.store.Close() }
