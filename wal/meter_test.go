@@ -11,7 +11,8 @@ import (
 	"edgesync/wal/store"
 )
 
-// What others write is in the account of the day: bytes, fsyncs, and what the medium writes for them.
+// What others write is in the account of the day: bytes, fsyncs, and what the medium writes for
+// them.
 func TestAccountHoldsWhatOthersWrite(t *testing.T) {
 	o := testOptions(queueDir(t))
 	o.CommitBytes = 10_000
