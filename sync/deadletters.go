@@ -150,8 +150,8 @@ func (l *loop) retryAnswered(r *proto.UplinkResponseMsg, now time.Time) {
 	}
 }
 
-// rest puts a letter to rest that can never be sent: picked again and again, it would hold the
-// others up.
+// rest marks a dead letter as resting because it can never be sent. Without that it would be picked
+// again and again, before the others.
 func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 	delete(l.retries.tries, d.Offset)
 	d.Resting, d.Reason, d.Class = true, reason, l.deadClass(&d.Event, d.Offset)

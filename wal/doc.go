@@ -1,13 +1,18 @@
 // Package wal puts events on flash: a queue on github.com/tidwall/wal (Queue), and the log of the
 // events that the cloud refuses (DeadLog). It knows nothing of what the bytes mean.
 //
-// Three packages below do what needs neither: wal/disk files and directories, wal/medium what the
-// kernel says of the medium, wal/store the small durable map that DeadLog and the registry lie in.
+// Three packages below know neither the queue nor the dead letters: wal/disk is files and
+// directories, wal/medium what the kernel says of the medium, wal/store the small durable map that
+// DeadLog and the registry lie in.
+//
+// Where the formats of a data directory are described: queue/ here; dead/ in dead.go and
+// wal/store/doc.go; registry/ in sync/registry/doc.go; clock in sync/clock/doc.go.
 //
 // # Queue directory
 //
 //	00000000000000000001   segments of the library, each named after the offset of its first frame
-//	00000000000000004093   (512 KiB by default; dropped whole, from the front)
+//	00000000000000004093   (an eighth of Options.MaxBytes, at least 64 KiB and at most 512 KiB by
+//	                       default; dropped whole, from the front)
 //	committed              the committed position, two slots
 //	reserve                room that is given back when a full medium refuses the committed file
 //	LOCK                   flock: one process a directory

@@ -16,8 +16,8 @@ import (
 )
 
 const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that
-they hold nothing else up, and are tried again every retry.interval, up to retry.max times. Then, or
-at once if the cloud's answer leaves no hope, they rest.
+they hold nothing else up, and tried again, one each retry.interval, the least tried first. After
+retry.max tries, or at once if the cloud's answer leaves no hope, a dead letter rests.
 
 Usage:
   edgesync dead list               one line a dead letter: offset, when the event was accepted,
