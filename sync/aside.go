@@ -9,7 +9,7 @@ import (
 )
 
 // aside is one event of the queue that is not to be sent. It goes to the dead letters, and the
-// committed offset passes it behind the batches in flight in front of it.
+// committed offset moves past it once the batches before it are acknowledged.
 type aside struct {
 	why    reason
 	action uint8

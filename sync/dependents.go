@@ -24,8 +24,11 @@ type refusedCreation struct {
 	accepted bool // meanwhile
 }
 
-// dependentReason is what stands on the letter of a dependent.
-const dependentReason = "the creation of its entity was refused; it waits for that"
+// dependentReason is the reason of a dependent. The log also holds it as older releases wrote it.
+const (
+	dependentReason      = "waits for the creation of its entity, which was refused"
+	olderDependentReason = "the creation of its entity was refused; it waits for that"
+)
 
 // isCreation reports whether an event brings the entity into being that it is about.
 func isCreation(e *wal.Event) bool {
@@ -91,8 +94,8 @@ func (l *loop) loadRefusedCreations() {
 		switch {
 		case isCreation(&d.Event):
 			l.dependents.refused(d.Entity, d.Offset)
-		case d.Reason == dependentReason && (!ok || c.accepted):
-			known[d.Entity] = refusedCreation{accepted: true} // else the creation would stand before it
+		case (d.Reason == dependentReason || d.Reason == olderDependentReason) && (!ok || c.accepted):
+			known[d.Entity] = refusedCreation{accepted: true} // no creation lies before it, so that was accepted
 		}
 		return true
 	})

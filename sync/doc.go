@@ -11,7 +11,7 @@
 // # The walk of a telemetry event
 //
 //	device/payload   JSON becomes proto.Event: a fragment of the wire's bytes, made once
-//	intake.go        Accept or Submit hands it to the queue; the device gets its 200 after the fsync
+//	intake.go        Accept or Submit hands it to the queue; the 200 follows the fsync
 //	loop.go          the queue wakes the loop; turn calls maybeSend
 //	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
 //	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
@@ -20,14 +20,15 @@
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
-//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again from there; rest ends that
+//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again; rest ends that
 //	dependents.go    what stands behind a refused creation waits with it
 //
 // What happens to a device whose creation is refused: creation.go made it durable here and queued
 // its creation. deadletters.go moves the refused creation to the dead letters, pinned; the device
 // stays usable here. dependents.go sends each later event of the device after it, until a try of
 // the creation succeeds; then they go up in their order. A creation that is refused for good rests,
-// and so do its dependents, until a person retries or drops it (dead_orders.go).
+// and its dependents wait, until a person retries it (dead_orders.go). If a person drops it, the
+// cloud never has the device, and drops its data in silence (CONTRACT.md 4.7).
 //
 // # The walk of a downlink
 //
@@ -56,8 +57,8 @@
 //   - The result of an attempt has a channel of size 1, and there is one attempt at a time.
 //   - Callbacks promise not to block: Doors.Deliver and registry.Watcher hand bytes to a buffer of
 //     the connection or drop the connection; Request.Reply and calls of the REST API have a channel
-//     of size 1 for their one answer; Deps.Syncing sets the collector.
-//   - Orders are taken when the loop comes to it; whoever gives one waits, at most 3 s.
+//     of size 1 for their one answer; Deps.Syncing sets how eagerly the garbage collector works.
+//   - An order waits until the loop takes it; who gave it waits at most 3 s for that.
 //
 // The loop does wait for the medium: Registry.Flush, DeadLog.Put and Queue.Commit. A turn moves at
 // most 64 events to the dead letters. /healthz fails when a turn takes a minute.
@@ -68,22 +69,24 @@
 //     what it has read and sent. When a session ends it reads again from the committed offset:
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
-//     are durably in the dead-letter log, or that cannot be read any more (counted as damaged).
+//     are durably in the dead-letter log, that the quota or max_age has dropped, or that cannot be
+//     read any more (counted as damaged).
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
 //     in their order (CONTRACT.md 4.2). Nothing is in flight beside an entity event, and no two
 //     updates of one entity's attributes are in flight together.
-//   - After a refusal everything in flight is awaited, then all from the first refused event on is
-//     sent again, one batch at a time, halving until the culprit stands alone.
+//   - After a refusal everything in flight is awaited. Then everything from the first refused batch
+//     on is sent again, one batch at a time, in ever smaller batches, until the refused event
+//     stands alone.
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
 //   - Data of a device made here never stands before its creation in the queue (creation.go).
 //   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is
 //     not acknowledged and comes again.
-//   - An event that was taken before the time was known leaves with the time that it had, as soon
-//     as that shows, or with an estimate after clock.Patience; which one it is stands on flash
-//     before it leaves, so that it is the same when it is sent again.
-//   - Timers are monotonic: a clock that jumps ends no wait and prolongs none, but for calls kept
-//     over a restart, which the server's clock ends.
+//   - An event that was accepted before the time was known is sent with its true time once the
+//     clock is known, or with an estimate after clock.Patience. Which of the two is written to
+//     flash before the event is sent, so that a repetition carries the same time.
+//   - Timers are monotonic: a clock that jumps changes no wait. Only calls kept over a restart end
+//     by the server's clock.
 //
 // # Lock order
 //
@@ -97,7 +100,7 @@
 // To add a kind of message that goes up:
 //
 //  1. proto/event.go: its Kind or Action, its rank and whether it is a barrier (CONTRACT.md 4.2),
-//     Sendable; names.go its name. The numbers are stored in the queue and never change.
+//     Sendable; proto/names.go its name. The numbers are stored in the queue and never change.
 //  2. proto/encode*.go: the appender of its fragment, and a test against the generated code.
 //  3. Where it enters: device/payload, rest or creation.go make the event and hand it to Intake.
 //  4. cloudtest: what the server makes of it; testdata/contract.tsv: the rule and its test.
@@ -105,17 +108,13 @@
 // One that comes down: registry.Apply and its stores; ask.go if no sync brings it; a step in
 // beforeApply (downlink.go) if it must be seen before.
 //
-// To add a configuration key:
-//
-//  1. config/keys.go: a row in keys, which is everything: flag, variable, default, bounds, help.
-//  2. config/config.go: its field in Config. config.toml.example: its line, which a test compares.
-//  3. Where it is used: from Deps.Config, by name.
+// To add a configuration key: see package config.
 //
 // To add a metric:
 //
 //  1. snapshot.go: a field of Snapshot with its unit; a name once published keeps its meaning.
 //  2. publish.go: published and publish, if the loop knows the value; Snapshot or AddCounts fills
-//     it.
+//     it; cli/agent.go, snapshot, if only the assembly knows it (addresses, medium).
 //  3. status/metrics.go: a row in the table; status/text.go if people are to see it too.
 //
 // # Files
@@ -158,7 +157,8 @@
 //
 // # Time limits
 //
-// Each number stands once: in limits.go, or where the table says. Tests run it under a fake clock.
+// Each number is a constant in limits.go, or where the table says; tests check the waits under a
+// fake clock.
 //
 //	the first dial                         at once
 //	after a lost session or a failed dial  a random part of reconnect.interval (3 s), doubling to
@@ -166,7 +166,8 @@
 //	                                       acknowledgement; SIGHUP ends the wait
 //	refused credentials, a deleted edge    10 s doubling to 5 min
 //	three clean ends within 10 s of ACCEPTED
-//	                                       60 s: another agent uses this key
+//	                                       reconnect.max_interval (60 s): another agent uses this
+//	                                       key
 //	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
 //	                                       in a row to 60 s
 //	the oldest batch without an answer     60 s, then a new stream
@@ -178,13 +179,15 @@
 //	a batch                                batch.size (100) events, 256 KiB, batch.timeout (1 s);
 //	                                       an entity event, an attribute or an alarm sends what is
 //	                                       there
-//	the window                             2 to 16 batches, 1 MiB; one more while acknowledgements
-//	                                       come within 250 ms of the best of the session, one less
-//	                                       when they take 500 ms longer
+//	the window                             1 to 16 batches, 2 at first, 1 MiB; one more while
+//	                                       acknowledgements come within 250 ms of the best of the
+//	                                       session, one less when they take 500 ms longer
 //	a rate limit of the server             1 s doubling to 60 s, one batch in flight
-//	a refused event                        moved to the dead letters at once, tried again from
-//	                                       there every retry.interval (3 s), retry.max (10) times;
-//	                                       a hopeless text (CONTRACT.md 4.5) rests
+//	a refused event                        moved to the dead letters at once; a hopeless text
+//	                                       (CONTRACT.md 4.5) rests there
+//	dead letters that wait                 one of them every retry.interval (3 s), the least tried
+//	                                       first; after retry.max (10) tries, the first refusal
+//	                                       among them, a dead letter rests
 //	an event that ends the stream alone    three times, then moved to the dead letters
 //	questions after a sync                 20 entities an uplink, one each second
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one

@@ -11,7 +11,7 @@ import (
 	"edgesync/wal"
 )
 
-// Intake is where events of the doors enter: rules first (none in this release), then the queue.
+// Intake is where the doors hand over events, for the queue.
 // Safe for concurrent use.
 type Intake struct {
 	queue *wal.Queue

@@ -49,7 +49,8 @@ var javaByREST = map[int]string{
 	108: "device deleted",
 }
 
-// javaMore are the lines of javaByREST for which the local REST API sends something else.
+// javaMore are the lines of javaByREST where the local REST API sends something else, or nothing,
+// and what.
 var javaMore = map[int]string{
 	79:  "the alarm; the Java edge sends only a comment on it",
 	82:  "nothing: no comments are made here",

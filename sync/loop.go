@@ -228,8 +228,8 @@ func (l *loop) deadline(now time.Time) time.Time {
 	return next
 }
 
-// maybeFlush makes durable what devices wrote into the cache of attributes, and what of their
-// creations is only a mark, and reports what dead letters had to go. The events themselves are in
+// maybeFlush makes the cached attributes and the marks of announced devices durable, and reports
+// which dead letters the bound has pushed out. The events themselves are in
 // the queue, so a power cut costs the cache at most flushEvery, and flash little.
 func (l *loop) maybeFlush(now time.Time) {
 	if now.Sub(l.flushed) < flushEvery {

@@ -118,7 +118,7 @@ func TestRoomTable(t *testing.T) {
 		}
 	}
 	rooms := []float64{1, 8, 64, 256, 1024}
-	for _, row := range tableAfter(t, text, "So long the first of these fits") {
+	for _, row := range tableAfter(t, text, "How long the first of these events fits") {
 		rate, err := strconv.ParseFloat(row[0], 64)
 		if err != nil || len(row) != 1+len(rooms) {
 			t.Fatalf("%q (%v)", row, err)

@@ -62,7 +62,7 @@ func TestPoisonIsIsolated(t *testing.T) {
 	})
 }
 
-// A refused event is tried again from the dead-letter log every retry.interval, at most retry.max
+// The one dead letter of a log is tried again every retry.interval until it was tried retry.max
 // times, and counts as deployed when the cloud takes it at last.
 func TestDeadLetterIsRetried(t *testing.T) {
 	for _, c := range []struct {

@@ -156,7 +156,7 @@ func (l *loop) date(e *wal.Entry) (date int64, ok bool) {
 // longer there, because the quota dropped it meanwhile.
 func (l *loop) peek(start, end wal.Position) (e wal.Entry, ok bool, err error) {
 	e, ok, err = l.queue.Peek(start, end.Offset)
-	// If it is not known there is none in the fragment, or the event would not have been taken.
+	// Where the time is not known the fragment holds none: else take would have refused the event.
 	if date, _ := l.clock.Date(e.Offset, e.Time); ok && date != e.Time {
 		proto.SetTime(e.Fragment, e.Time, date)
 		e.Time = date

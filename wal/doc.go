@@ -1,13 +1,18 @@
 // Package wal puts events on flash: a queue on github.com/tidwall/wal (Queue), and the log of the
 // events that the cloud refuses (DeadLog). It knows nothing of what the bytes mean.
 //
-// Three packages below do what needs neither: wal/disk files and directories, wal/medium what the
-// kernel says of the medium, wal/store the small durable map that DeadLog and the registry lie in.
+// Three packages below know neither the queue nor the dead letters: wal/disk is files and
+// directories, wal/medium what the kernel says of the medium, wal/store the small durable map that
+// DeadLog and the registry lie in.
+//
+// Where the formats of a data directory are described: queue/ here; dead/ in dead.go and
+// wal/store/doc.go; registry/ in sync/registry/doc.go; clock in sync/clock/doc.go.
 //
 // # Queue directory
 //
 //	00000000000000000001   segments of the library, each named after the offset of its first frame
-//	00000000000000004093   (512 KiB by default; dropped whole, from the front)
+//	00000000000000004093   (an eighth of Options.MaxBytes, at least 64 KiB and at most 512 KiB by
+//	                       default; dropped whole, from the front)
 //	committed              the committed position, two slots
 //	reserve                room that is given back when a full medium refuses the committed file
 //	LOCK                   flock: one process a directory
@@ -165,11 +170,23 @@
 //	                                            counted as damaged when committed
 //	beside events that thinning has removed     those count as damaged when passed, and as
 //	                                            dropped once the queue is empty
+//	the committed file, segments in front       what is missing behind the newest position that any
+//	                                            control frame knows is damaged, never deployed
+//	every segment                               counting goes on from the committed file
+//	a name of the queue's for what is no file   goes to corrupt (disk.MakeWay); the file counts as
+//	                                            missing
 //
 // Repair, which a person calls, treats older segments as the last one, and puts lost frames where
 // offsets are missing; a Reader counts both alike. Verify reports each damage as a CorruptError.
 // Verify, Walk, Inspect and InspectDead only read, take no lock, and may be used while a process
 // writes and drops.
+//
+// # Dead letters
+//
+// A DeadLog holds at most maxBytes and MaxDeadLetters. Its room has three shares (DeadClass): 1/16
+// for what can never be sent, 7/16 for what was refused, 8/16 for refused creations and what waits
+// behind them. What can never be sent stays within its share and gives way first. Each of the two
+// others may use what is free, and loses nothing of its share to the other.
 //
 // # Files
 //

@@ -17,7 +17,8 @@
 //   - A call that nobody answers ends 250 ms before its caller gives up, so that the caller hears
 //     the reason.
 //   - A persistent call, and later its answer in its place, is kept in the registry until the cloud
-//     has acknowledged the answer; the answer is kept before it is sent (Table.Save).
+//     has acknowledged the answer; the answer is kept before it is sent (Table.Save), but for
+//     TIMEOUT and NO_ACTIVE_CONNECTION, which are made here and can be made again.
 //   - A device's own call is sent once. It does not go again over a new session: it might be
 //     carried out twice.
 //   - Everything is bounded: 16 calls and 64 notices of a device, 1,024 calls in all, 256 calls of

@@ -99,8 +99,8 @@ type pending struct {
 	request proto.UUID
 	offered bool             // somebody was there to take it
 	kept    bool             // in the registry, over a restart
-	local   chan<- localDone // whoever here waits for the answer, of size 1; nil: the cloud does, or nobody
-	notice  bool             // nobody does
+	local   chan<- localDone // who here waits for the answer, of size 1; nil: the cloud waits for it, or, for a notice, nobody
+	notice  bool             // made by the edge itself; nobody waits for its answer
 }
 
 // answer is on its way to the cloud.
@@ -208,7 +208,7 @@ func (t *Table) finish(c *pending, response, word string) {
 func (a *answer) fill(response, word string) {
 	a.word = word
 	a.fragment = proto.AppendRPCAnswer(nil, a.msg, response, word)
-	if a.kept && word != NoConnection && word != TimedOut { // else nobody was called, and it is over in a moment
+	if a.kept && word != NoConnection && word != TimedOut { // these are made here and can be made again
 		a.msg.ResponseMsg = &proto.RpcResponseMsg{Response: response, Error: word}
 		a.unsaved = true
 	}

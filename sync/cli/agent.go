@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -72,7 +73,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openRegistry, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openRegistry, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -107,6 +108,13 @@ func (g *gateway) lock() (err error) {
 		return err
 	}
 	g.opened(g.dir.Close)
+	if err := g.dir.MakeWay("agent.sock", disk.Socket); err != nil {
+		g.warn(err.Error())
+	}
+	if g.dir.OpenToAll() {
+		g.warn("data_dir may be written by every user of this machine: whoever is on it can take away what waits there; " +
+			"run chmod o-w " + strconv.Quote(g.dir.Path))
+	}
 	g.medium, err = medium.Probe(g.dir.Path)
 	switch {
 	case err != nil:
@@ -144,13 +152,14 @@ func (g *gateway) openQueue() (err error) {
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	g.opened(g.queue.Close)
+	g.clock.Meter(g.queue.Meter)
 	g.clock.Begin(g.queue.Newest(), g.queue.End().Offset+1)
 	g.opened(func() error { g.clock.Close(); return nil })
 	return nil
 }
 
 func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
-func (g *gateway) corruptDir() string { return filepath.Join(g.dir.Path, "corrupt") }
+func (g *gateway) corruptDir() string { return g.dir.Corrupt() }
 
 // edgeID is the id of this edge; false while the cloud has not given it. Any goroutine may ask.
 func (g *gateway) edgeID() (id proto.UUID, ok bool) {
@@ -165,6 +174,7 @@ func (g *gateway) openDead() (err error) {
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
+	g.dead.Meter(g.queue.Meter)
 	g.opened(g.dead.Close)
 	return nil
 }
@@ -172,11 +182,28 @@ func (g *gateway) openDead() (err error) {
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
+		Meter: g.queue.Meter,
 	})
 	if err != nil {
 		return fmt.Errorf("open the registry: %w", err)
 	}
 	g.opened(g.registry.Close)
+	return nil
+}
+
+// reportAside warns of what was of the wrong type and lies beside what is in use until a person has
+// looked at it.
+func (g *gateway) reportAside() error {
+	names := g.dir.Aside()
+	if len(names) == 0 {
+		return nil
+	}
+	for i, name := range names {
+		names[i] = strconv.Quote(name)
+	}
+	text := strings.Join(names[:min(len(names), 8)], ", ")
+	g.warn("set aside in data_dir, because of the wrong type where a file or directory of the agent belongs (" +
+		strconv.Itoa(len(names)) + "): " + text + "; look at it there, and delete it")
 	return nil
 }
 

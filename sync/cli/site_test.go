@@ -198,7 +198,7 @@ func (r *running) snapshot() agent.Snapshot {
 	return snap
 }
 
-// post returns the status of a telemetry post, 0 if there was none.
+// post posts telemetry and returns status and headers; 0 and nil without an answer.
 func post(addr, token, body string) (int, http.Header) {
 	client := http.Client{Timeout: patience}
 	res, err := client.Post("http://"+addr+"/api/v1/"+token+"/telemetry", "application/json", strings.NewReader(body))

@@ -20,6 +20,7 @@ type Clock struct {
 	Machine
 	path  string
 	log   *slog.Logger
+	meter disk.Meter   // of what is written; set before Begin
 	floor atomic.Int64 // what the wall clock must show at least to be believed, as of the last look
 
 	mu     gosync.Mutex // guards what follows
@@ -84,6 +85,11 @@ const (
 // nothing else.
 func Open(dir string, m Machine, build time.Time, log *slog.Logger) *Clock {
 	c := &Clock{Machine: m, path: filepath.Join(dir, "clock"), log: log}
+	for _, path := range [...]string{c.path, c.path + disk.Temp} {
+		if err := disk.MakeWay(path, disk.File, filepath.Join(dir, "corrupt"), log); err != nil {
+			log.Warn("the file of the clock is in the way of a new one", "error", err)
+		}
+	}
 	c.open(build)
 	return c
 }
@@ -94,7 +100,7 @@ func wallTime() int64 { return time.Now().UnixMilli() }
 var leastBuild = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (c *Clock) open(build time.Time) {
-	if data, err := disk.ReadBounded(c.path, maxFile); err == nil {
+	if data, err := disk.ReadRegular(c.path, maxFile); err == nil {
 		var ok bool
 		if c.seen, c.boots, ok = parse(string(data)); !ok {
 			c.log.Warn("the file of the clock is damaged; the times of events from before the clock was set are estimated", "file", c.path)
@@ -108,6 +114,9 @@ func (c *Clock) open(build time.Time) {
 	c.lost = max(c.seen, build.UnixMilli())
 	c.raise(c.lost - slack.Milliseconds())
 }
+
+// Meter has what is written go to m. It is called before Begin.
+func (c *Clock) Meter(m disk.Meter) { c.meter = m }
 
 // raise sets the floor as of now.
 func (c *Clock) raise(floor int64) {
@@ -331,13 +340,15 @@ func (c *Clock) save(up int64, now bool) {
 		return
 	}
 	c.filedAt = up
-	if err := disk.Replace(c.path, []byte(format(c.seen, c.boots))); err != nil {
+	content := format(c.seen, c.boots)
+	if err := disk.Replace(c.path, []byte(content)); err != nil {
 		if text := err.Error(); text != c.failed {
 			c.failed = text
 			c.log.Warn("the time cannot be written to data_dir", "file", c.path, "error", err)
 		}
 		return
 	}
+	c.meter.Add(0, int64(len(content)), 2)
 	c.filed, c.dirty, c.failed = c.seen, false, ""
 }
 

@@ -22,6 +22,10 @@
 //
 // # A new key
 //
-// Add a field to Config (config.go), a row to keys (keys.go), a section to config.toml.example, and
-// a row to TestEveryKey. The flag, the variable, `check` and the help follow from the row.
+//  1. config.go: a field of Config.
+//  2. keys.go: a row of keys. The flag, the variable, `check` and the help follow from it.
+//  3. config.toml.example: a line `#name = default`, in the order of the keys.
+//  4. config_test.go: TestKeysAreFixed, TestEveryKey, and TestDefaults if the default is not empty.
+//
+// The code that uses the key reads it from Deps.Config, by name.
 package config

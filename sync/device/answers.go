@@ -23,9 +23,9 @@ const (
 // errLargeAnswer is wrapped by the error for a question whose answer would be too large.
 var errLargeAnswer = errors.New("the answer would be larger")
 
-// buildAnswer makes an answer of at most so many bytes. build is called with a bound and reports whether
-// the whole answer stays within it; beyond smallAnswer it is called again when the bytes are there. pass
-// is nil for a small answer, else the caller closes it.
+// buildAnswer makes an answer of at most so many bytes. build is called with a bound and reports
+// whether the whole answer stays within it; beyond smallAnswer it is called again when the bytes
+// are there. pass is nil for a small answer, else the caller closes it.
 func (d *Doors) buildAnswer(
 	device proto.UUID, most int, done <-chan struct{}, build func(limit int) (b []byte, whole bool),
 ) (b []byte, pass *share.Pass, err error) {
@@ -33,7 +33,8 @@ func (d *Doors) buildAnswer(
 	if whole {
 		return b, nil, nil
 	}
-	pass = d.answers.Open(device, nil)
+	pass = new(share.Pass)
+	d.answers.Open(pass, device, nil)
 	_ = pass.Ours()
 	if _, err = pass.Grow(most, done); err == nil {
 		if b, whole = build(most); !whole {
@@ -66,8 +67,8 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 	h.succeed(w, r, device, b)
 }
 
-// succeed answers with JSON. A large answer takes bytes of largeAnswers until the device has read it; it
-// returns false if there are none, or the device was too slow.
+// succeed answers with JSON. A large answer takes bytes of largeAnswers until the device has read
+// it; it returns false if there are none, or the device was too slow.
 func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID, body []byte) bool {
 	if len(body) <= smallAnswer {
 		w.Header().Set("Content-Type", "application/json")
@@ -75,8 +76,8 @@ func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID
 		_, _ = w.Write(body)
 		return true
 	}
-	control := http.NewResponseController(w)
-	pass := h.answers.Open(device, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+	var pass share.Pass
+	h.answers.Open(&pass, device, reader{http.NewResponseController(w)})
 	defer pass.Close()
 	if _, err := pass.Grow(len(body), r.Context().Done()); err != nil {
 		h.busy(w, r, "large answers wait for each other; those that are read slowly are cut off", err)
@@ -93,6 +94,12 @@ func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID
 	}
 	return true
 }
+
+// reader is a device that reads an answer.
+type reader struct{ *http.ResponseController }
+
+// Cut implements share.Cutter.
+func (r reader) Cut() { _ = r.SetWriteDeadline(time.Unix(1, 0)) }
 
 // once removes the keys that are in the list already: a key is answered once, however often it is
 // asked.

@@ -26,7 +26,8 @@ func texts(n, size int) (list []proto.KV) {
 	return list
 }
 
-// TestKeysAreAnsweredOnce asks for one key two thousand times, in every way in which a device can ask.
+// TestKeysAreAnsweredOnce asks for one key two thousand times, in every way in which a device can
+// ask.
 func TestKeysAreAnsweredOnce(t *testing.T) {
 	const size = 10 << 10
 	s, do := httpStand(t)
@@ -62,8 +63,8 @@ func TestKeysAreAnsweredOnce(t *testing.T) {
 	check("protobuf", string(message), 2)
 }
 
-// TestAnswersAreBounded expects that an answer which would be too large is refused as the API refuses,
-// and that one which just fits comes whole.
+// TestAnswersAreBounded expects that an answer which would be too large is refused as the API
+// refuses, and that one which just fits comes whole.
 func TestAnswersAreBounded(t *testing.T) {
 	s, do := httpStand(t)
 	set := func(n int) {
@@ -108,8 +109,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// TestSlowReadersOfLargeAnswers lets one device ask on hundreds of connections and read nothing. The
-// answers hold no more than their budget, and others are answered.
+// TestSlowReadersOfLargeAnswers lets one device ask on hundreds of connections and read nothing.
+// The answers hold no more than their budget, and others are answered.
 func TestSlowReadersOfLargeAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)

@@ -281,9 +281,9 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 // complainEvery is how often the same complaint about a device is logged at most.
 const complainEvery = time.Minute
 
-// complain logs a mistake of a device, or one of ours that devices see. text is a constant; device is
-// the name of a device, or an address, or "". How many lines that makes at most package complaint
-// says: a thousand devices, or one that sends another mistake each time, fill no log.
+// complain logs a mistake of a device, or one of ours that devices see. text is a constant; device
+// is the name of a device, or an address, or "". How many lines that makes at most package
+// complaint says: a thousand devices, or one that sends another mistake each time, fill no log.
 func (d *Doors) complain(text, device string, err error) {
 	reason := ""
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestComplaintsAreBounded expects a few lines a minute for each text, however many devices and errors
-// there are, with the device and its reason in each.
+// TestComplaintsAreBounded expects a few lines a minute for each text, however many devices and
+// errors there are, with the device and its reason in each.
 func TestComplaintsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b strings.Builder

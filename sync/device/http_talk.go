@@ -51,8 +51,9 @@ func (h *HTTP) readAttributes(w http.ResponseWriter, r *http.Request, device *re
 	if !q.client && !q.shared {
 		q = question{client: true, shared: true}
 	}
-	h.reply(w, r, device.ID, func(limit int) ([]byte, bool) {
-		return readAttributes(h.Lookups, device.ID, q, limit)
+	id := device.ID // the device itself stays off the heap
+	h.reply(w, r, id, func(limit int) ([]byte, bool) {
+		return readAttributes(h.Lookups, id, q, limit)
 	})
 }
 
@@ -160,8 +161,9 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		err  error
 	}
 	got := make(chan reply, 1)
+	id := device.ID // the device itself stays off the heap
 	err = h.Doors.request(&agent.Request{
-		Device: device.ID, Method: method, Params: params, Timeout: waitLimit,
+		Device: id, Method: method, Params: params, Timeout: waitLimit,
 		Reply: func(b []byte, err error) { got <- reply{append([]byte(nil), b...), err} },
 	})
 	if err != nil {
@@ -176,9 +178,9 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 			case errors.Is(a.err, agent.ErrTimeout):
 				nothingCame(w, http.StatusServiceUnavailable)
 			case a.err != nil:
-				h.succeed(w, r, device.ID, callError(a.err))
+				h.succeed(w, r, id, callError(a.err))
 			default:
-				h.succeed(w, r, device.ID, a.body)
+				h.succeed(w, r, id, a.body)
 			}
 		case <-r.Context().Done():
 		}

@@ -243,9 +243,9 @@ func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 	s.greet()
 }
 
-// gatewayAttributes answers a gateway's question about attributes of its device: those of the keys in
-// one scope, or all of both scopes if there are no keys. An answer of more than limit bytes is not
-// whole.
+// gatewayAttributes answers a gateway's question about attributes of its device: those of the keys
+// in one scope, or all of both scopes if there are no keys. An answer of more than limit bytes is
+// not whole.
 func (s *session) gatewayAttributes(
 	id int64, name string, device proto.UUID, client bool, keys []string, limit int,
 ) (b []byte, whole bool) {

@@ -49,8 +49,8 @@ func (s *session) schema(of, text string) *schema.Message {
 	return m
 }
 
-// maxSchemas bounds the schemas that are kept ready for use, in bytes of their texts. What is made of a
-// text takes some ten times as much.
+// maxSchemas bounds the schemas that are kept ready for use, in bytes of their texts. What is made
+// of a text takes some ten times as much.
 const maxSchemas = 128 << 10
 
 // schemas keeps the messages of schemas by their text, so that the devices of a profile share them.

@@ -35,8 +35,8 @@ const (
 	subProvision
 )
 
-// maxRequestID is the most digits of the id that a device gives to the reading of a package: a session
-// keeps the last one.
+// maxRequestID is the most digits of the id that a device gives to the reading of a package: a
+// session keeps the last one.
 const maxRequestID = 32
 
 // family is the spelling of a topic. Answers use that of the latest request or subscription of

@@ -73,8 +73,8 @@ func (u arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.Handler.ServeHTTP(w, r)
 }
 
-// arrival is a body that is being received. Its methods but Read and Close may be called on nil. The
-// handlers of other packages use Stood and Cut too.
+// arrival is a body that is being received. Its methods but Read and Close may be called on nil.
+// The handlers of other packages use Stood and Cut too.
 type arrival struct {
 	io.ReadCloser
 	slot  *slot

@@ -7,8 +7,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// Bounds of the calls of devices to the cloud that wait for their answers. The agent takes 256 of them
-// in all; a device's share of these is such that eight hostile devices must agree to take all.
+// Bounds of the calls of devices to the cloud that wait for their answers. The agent takes 256 of
+// them in all; a device's share of these is such that eight hostile devices must agree to take all.
 const (
 	maxUpcalls     = 32        // of one device
 	maxUpcallBytes = 256 << 10 // bytes of their methods and parameters, of one device
@@ -25,8 +25,8 @@ type upcalls struct {
 // upcallShare is what one device has of them.
 type upcallShare struct{ calls, bytes int }
 
-// request sends a device's own call to the cloud, within the bounds of the device and of all. An error
-// means that Reply will not be called.
+// request sends a device's own call to the cloud, within the bounds of the device and of all. An
+// error means that Reply will not be called.
 func (d *Doors) request(r *agent.Request) error {
 	size := upcallCost + len(r.Method) + len(r.Params)
 	d.mu.Lock()

@@ -17,7 +17,7 @@
 //   - The goroutines of a session are its sender and its receiver, and one more while it closes.
 //     They end with the session, also when the server neither reads nor answers.
 //   - What is received and not handled is bounded by 64 messages of at most MaxDownlink bytes, what
-//     is to be sent by 256 messages. Then HTTP/2 holds up the server, and Send the caller.
+//     is to be sent by 256 messages. Then HTTP/2 holds up the server, and Send refuses.
 //   - The secret stands in no error: the server's words pass Redact.
 //
 // # Files

@@ -16,8 +16,8 @@
 // cloud hears of a change when it is durable. The watcher hears of changes in the order in which
 // they were stored (watch.go; Watcher says what it may call).
 //
-// Locks in the order in which they are taken: write, mu, unheard.mu. None is held while the watcher
-// is called.
+// Locks in the order in which they are taken: write, mu, and unheard.mu, the lock of the queue of
+// notices (watch.go). None is held while the watcher is called.
 //
 // # Records
 //
@@ -43,8 +43,9 @@
 //
 //   - Applying is idempotent, and what is stored already is not written again: every connect
 //     brings a sync with the same content.
-//   - A sync adds and never removes (CONTRACT.md 3.5). What it brings no more is removed at its
-//     end, but for what was made or changed here and the cloud cannot know yet.
+//   - The server's sync never says what is gone (CONTRACT.md 3.5). So at the end
+//     of a sync the registry removes what the sync did not bring, but for what was made or changed
+//     here and the cloud cannot know yet.
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.
 //   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, room.go,

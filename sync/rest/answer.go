@@ -48,8 +48,8 @@ var (
 
 func bad(message string) error { return &failure{http.StatusBadRequest, codeArguments, message} }
 
-// answer writes a success: nothing, or JSON text. A reader that is too slow while others wait is cut
-// off.
+// answer writes a success: nothing, or JSON text. A reader that is too slow while others wait is
+// cut off.
 func answer(w http.ResponseWriter, text []byte, pass *share.Pass) {
 	if text == nil {
 		w.WriteHeader(http.StatusOK)

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// checks lets one password at a time be compared, which takes a second on a small machine. Those that
-// wait are let in by rank, then in their order, and few of an address wait: a crowd of addresses with
-// wrong passwords does not keep out who has the right one. Its methods may be called from many
-// goroutines.
+// checks lets one password at a time be compared, which takes a second on a small machine. Those
+// that wait are let in by rank, then in their order, and few of an address wait: a crowd of
+// addresses with wrong passwords does not keep out who has the right one. Its methods may be called
+// from many goroutines.
 type checks struct {
 	mu      sync.Mutex // guards what follows
 	busy    bool
@@ -24,8 +24,8 @@ type waiter struct {
 	turn chan bool // of size 1: whether it is its turn, or it has given way
 }
 
-// enter waits until a password may be compared, and returns false where that is not to be soon. leave
-// must follow where it returned true.
+// enter waits until a password may be compared, and returns false where that is not to be soon.
+// leave must follow where it returned true.
 func (c *checks) enter(ctx context.Context, from netip.Prefix, rank int) bool {
 	c.mu.Lock()
 	if !c.busy {
@@ -60,7 +60,8 @@ func (c *checks) enter(ctx context.Context, from netip.Prefix, rank int) bool {
 	return false
 }
 
-// admit adds a waiter; of its address, or of all, the one that is worst gives way. The caller holds mu.
+// admit adds a waiter; of its address, or of all, the one that is worst gives way. The caller holds
+// mu.
 func (c *checks) admit(w *waiter) bool {
 	var worst, own *waiter
 	of := 0

@@ -111,7 +111,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve returns the answer as JSON text, nil for none. A large one has a pass, which the caller closes.
+// serve returns the answer as JSON text, nil for none. A large one has a pass, which the caller
+// closes.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *share.Pass, error) {
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok || len(path) > maxPath || len(r.URL.RawQuery) > 16*maxPath {
@@ -187,8 +188,8 @@ func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
 	if len(text) <= smallAnswer {
 		return text, nil, nil
 	}
-	control := http.NewResponseController(c.w)
-	pass := c.going.Open(c.user.ID, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+	pass := new(share.Pass)
+	c.going.Open(pass, c.user.ID, reader{http.NewResponseController(c.w)})
 	if _, err := pass.Grow(len(text), c.r.Context().Done()); err != nil {
 		pass.Close()
 		return nil, nil, errBusy
@@ -196,11 +197,11 @@ func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
 	return text, pass, nil
 }
 
-// arriving is a body as the server gives it, which has time limits of its own.
-type arriving interface {
-	Stood(time.Duration) // a time that does not count
-	Cut()                // reading ends now
-}
+// reader is a client that reads an answer.
+type reader struct{ *http.ResponseController }
+
+// Cut implements share.Cutter.
+func (r reader) Cut() { _ = r.SetWriteDeadline(time.Unix(1, 0)) }
 
 // read reads the body. A large one has a pass, also where read returns an error.
 func (c *call) read(limit int64) (pass *share.Pass, err error) {
@@ -223,14 +224,12 @@ func (c *call) read(limit int64) (pass *share.Pass, err error) {
 			size := 2 * cap(body)
 			if size > smallBody {
 				if pass == nil {
-					cut := func() {}
-					if a, ok := c.r.Body.(arriving); ok {
-						cut = a.Cut
-					}
-					pass = c.coming.Open(c.user.ID, cut)
+					cut, _ := c.r.Body.(share.Cutter)
+					pass = new(share.Pass)
+					c.coming.Open(pass, c.user.ID, cut)
 				}
 				waited, err := pass.Grow(size, c.r.Context().Done())
-				if a, ok := c.r.Body.(arriving); ok {
+				if a, ok := c.r.Body.(interface{ Stood(time.Duration) }); ok { // device.NewServer's
 					a.Stood(waited)
 				}
 				if err != nil {

@@ -18,6 +18,7 @@ import (
 // Bounds of sessions. The times are ThingsBoard's defaults.
 const (
 	maxSessions = 64 // the one that was used least lately gives way
+	ofUser      = 16 // of them, of one user: nobody pushes others out by logging in
 	tokenLife   = 9000 * time.Second
 	refreshLife = 7 * 24 * time.Hour
 )
@@ -57,13 +58,23 @@ func (s *sessions) begin(u *registry.User, now time.Time) (token, refresh string
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.byRenew) >= maxSessions {
-		var oldest *session
-		for _, o := range s.byRenew {
-			if oldest == nil || o.used.Before(oldest.used) {
-				oldest = o
-			}
+	var oldest, own *session
+	of := 0
+	for _, o := range s.byRenew {
+		if oldest == nil || o.used.Before(oldest.used) {
+			oldest = o
 		}
+		if o.user != u.ID {
+			continue
+		}
+		if of++; own == nil || o.used.Before(own.used) {
+			own = o
+		}
+	}
+	switch {
+	case of >= ofUser:
+		s.drop(own)
+	case len(s.byRenew) >= maxSessions:
 		s.drop(oldest)
 	}
 	s.byToken[n.token], s.byRenew[n.refresh] = n, n

@@ -58,6 +58,25 @@ func TestSessionsExpire(t *testing.T) {
 	}
 }
 
+// Many users have maxSessions sessions, and the one that was used least lately gives way.
+func TestSessionsOfManyUsersAreBounded(t *testing.T) {
+	s := newSessions()
+	now := time.Now()
+	var tokens []string
+	for i := range maxSessions + 5 {
+		token, _ := s.begin(&registry.User{ID: proto.UUID{byte(i)}, Hash: "h"}, now.Add(time.Duration(i)))
+		tokens = append(tokens, token)
+	}
+	for i, token := range tokens {
+		if o, _ := s.find(token, false, now); (o != nil) != (i >= 5) {
+			t.Errorf("session %d: %v", i, o != nil)
+		}
+	}
+	if len(s.byToken) != maxSessions || len(s.byRenew) != maxSessions {
+		t.Errorf("%d sessions", len(s.byToken))
+	}
+}
+
 // A crowd of addresses with wrong passwords keeps nobody out: neither who was here lately, nor an
 // address that has sent no wrong ones.
 func TestChecksOfACrowd(t *testing.T) {
@@ -83,7 +102,12 @@ func TestChecksOfACrowd(t *testing.T) {
 		}
 		crowd(3)
 		synctest.Wait()
-		if n := len(c.waiting); n != maxChecks {
+		waiting := func() int {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.waiting)
+		}
+		if n := waiting(); n != maxChecks {
 			t.Errorf("%d wait", n)
 		}
 		for rank, who := range []string{"who was here lately", "an address without wrong ones", "with one wrong one"} {
@@ -104,10 +128,11 @@ func TestChecksOfACrowd(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if n := len(c.waiting); n != 0 {
+		if n := waiting(); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
-		time.Sleep(1000 * time.Second)
+		time.Sleep(1001 * time.Second)
+		synctest.Wait()
 		if c.busy {
 			t.Error("still busy")
 		}

@@ -83,13 +83,13 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 	case h.Queue == Warn || h.Latency == Warn:
 		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
 	case s.Dead > 0:
-		return Warn, "The cloud refused " + plural(s.Dead, "event; it is", "events; they are") +
-			" kept in the dead-letter log" + because(s.LastError) + "."
+		return Warn, plural(s.Dead, "event could not be handed to the cloud; it is", "events could not be handed to the cloud; they are") +
+			" kept in the dead-letter log (`edgesync dead list`)" + because(s.LastError) + "."
 	case s.Damaged > 0:
 		return Warn, plural(s.Damaged, "event was", "events were") + " damaged on the medium and could not be delivered."
 	case s.Dropped > 0:
 		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") +
-			" dropped earlier, as queue.policy or queue.max_age says."
+			" dropped earlier: by queue.policy, queue.max_age, or from the dead letters."
 	case s.Pending > 0:
 		return OK, "All is well; " + plural(s.Pending, "event is", "events are") + " on the way."
 	}

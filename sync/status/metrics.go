@@ -23,9 +23,9 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Deployed) },
 	},
 	{"events_pending", "gauge", "Events waiting for the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Pending) }},
-	{"events_dropped_total", "counter", "Events dropped by quota or age.", func(s *agent.Snapshot) float64 { return float64(s.Dropped) }},
+	{"events_dropped_total", "counter", "Events dropped by quota, age or thinning, and dead letters given up.", func(s *agent.Snapshot) float64 { return float64(s.Dropped) }},
 	{
-		"events_dead", "gauge", "Events that the cloud refused, in the dead-letter log or given up from there.",
+		"events_dead", "gauge", "Events that lie in the dead-letter log.",
 		func(s *agent.Snapshot) float64 { return float64(s.Dead) },
 	},
 	{"events_damaged_total", "counter", "Events unreadable on the medium.", func(s *agent.Snapshot) float64 { return float64(s.Damaged) }},
@@ -75,7 +75,7 @@ var metrics = []metric{
 	},
 	{"rate_limited", "gauge", "1 while the cloud limits the rate.", func(s *agent.Snapshot) float64 { return bit(s.RateLimited) }},
 	{"synced", "gauge", "1 once a sync has completed.", func(s *agent.Snapshot) float64 { return bit(s.Synced) }},
-	{"devices", "gauge", "Devices provisioned by the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Devices) }},
+	{"devices", "gauge", "Devices known here.", func(s *agent.Snapshot) float64 { return float64(s.Devices) }},
 	{
 		"downlinks_total", "counter", "Messages received from the cloud since the start.",
 		func(s *agent.Snapshot) float64 { return float64(s.Downlinks) },

@@ -8,36 +8,36 @@ import (
 	"edgesync/sync/device/mqtt"
 )
 
-// difference is one between the verdicts of the two codecs that is as it should be.
+// difference is a known disagreement between our codec and mochi's that is right as it is.
 type difference struct {
 	name string
 	why  string
-	// applies tells whether it explains that one codec refuses a packet, with that error, and the
-	// other accepts it.
+	// applies reports whether the difference explains that one codec refuses a packet, with that
+	// error, and the other accepts it.
 	applies func(version byte, frame []byte, err error) bool
 }
 
-// weRefuse are the differences where the other codec accepts the packet. Where it panics, reading
-// behind the end of a SUBSCRIBE whose last filter has no options, we refuse as well.
+// weRefuse are the differences where mochi's codec accepts the packet. Where mochi's panics, reading
+// behind the end of a SUBSCRIBE whose last filter has no options, ours refuses as well.
 var weRefuse = []difference{
 	{
 		"a property twice",
-		"MQTT 5 calls it a protocol error in the section of each property; the other takes the last",
+		"MQTT 5 calls it a protocol error in the section of each property; mochi takes the last",
 		ourFault("properties", "one that may come once comes twice"),
 	},
 	{
 		"a property that is longer than the list of properties",
-		"the value is cut off where the list ends; the other reads on in what follows",
+		"the value is cut off where the list ends; mochi reads on in what follows",
 		ourFault("properties", "a value is cut off"),
 	},
 	{
 		"a variable byte integer of more than four bytes",
-		"MQTT 5, 1.5.5: at most four; the other knows no end of zeros",
+		"MQTT 5, 1.5.5: at most four; mochi takes zeros without end",
 		ourFault("properties", "a length of more than 4 bytes"),
 	},
 }
 
-// theyRefuse are the differences where we accept the packet.
+// theyRefuse are the differences where mochi's codec refuses the packet and ours accepts it.
 var theyRefuse = []difference{
 	{
 		"flags of PUBACK, PUBREC, PUBCOMP, PINGREQ and DISCONNECT",
@@ -78,7 +78,7 @@ func ourFault(field, fault string) func(byte, []byte, error) bool {
 	}
 }
 
-// explained tells which of the differences explains a verdict.
+// explained returns the difference that explains a verdict.
 func explained(by []difference, version byte, frame []byte, err error) (name string, ok bool) {
 	for _, d := range by {
 		if d.applies(version, frame, err) {
