@@ -13,7 +13,8 @@ import (
 
 // hostile holds what a terminal may act on: C0, DEL, C1, bidi controls, separators of lines and
 // paragraphs, invisible letters, and bytes that are no UTF-8.
-const hostile = "a\x00\x07\x1b[2J\r\t\x7f\u0085\u009b31m\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\U000e0041\xff\xc3z"
+const hostile = "a\x00\x07\x1b[2J\r\t\x7f\u0085\u009b31m\u061c\u200b\u200e\u200f\u2028\u2029" +
+	"\u202a\u202e\u2066\u2069\ufeff\U000e0041\xff\xc3z"
 
 func harmless(t *testing.T, s string) {
 	t.Helper()

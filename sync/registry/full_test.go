@@ -13,7 +13,9 @@ import (
 // small opens a registry with room for a MiB.
 func small(t *testing.T, dir string) *registry.Registry {
 	t.Helper()
-	r, err := registry.Open(registry.Options{Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt"), MaxBytes: 1 << 20})
+	r, err := registry.Open(registry.Options{
+		Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt"), MaxBytes: 1 << 20,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
