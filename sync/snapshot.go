@@ -57,7 +57,7 @@ type Snapshot struct {
 	MQTTTLSAddress  string     `json:"mqtt_tls_address,omitempty"`
 	MQTTConnections int        `json:"mqtt_connections"`
 	RSSBytes        int64      `json:"rss_bytes"`
-	FlashBytesToday int64      `json:"flash_bytes_today"`   // written to files by the queue since midnight UTC, this life
+	FlashBytesToday int64      `json:"flash_bytes_today"`   // written to data_dir since midnight UTC, this life
 	FlashWearToday  int64      `json:"flash_wear_today"`    // what the medium has written for it, by flash_commit_bytes
 	FlashWearPerDay int64      `json:"flash_wear_per_day"`  // at the rate of today; 0 = too early to tell
 	FlashYears      float64    `json:"flash_years"`         // that the medium lasts at this rate; 0 = queue.flash_endurance is not set

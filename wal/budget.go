@@ -60,8 +60,17 @@ func (b *budget) spend(cost int64, now time.Time) {
 	b.tokens = max(b.tokens-cost, -b.capacity())
 }
 
+// Meter puts what others have written to the medium into the account of the day, and takes it from
+// the flash budget: commits wait for it. It is the disk.Meter of the files beside the queue, never
+// blocks, and may be called from any goroutine.
+func (q *Queue) Meter(at, bytes int64, fsyncs int) {
+	cost := wear(at, bytes, q.o.CommitBytes) + int64(max(fsyncs-1, 0))*q.o.CommitBytes
+	q.elsewhere.Add(cost)
+	q.ledger.add(Account{Written: bytes, Wear: cost, Fsyncs: uint64(fsyncs)})
+}
+
 // Account is what was written to the medium since midnight UTC, or since this process began if that
-// was later.
+// was later, by the queue and by whom it meters (Queue.Meter).
 type Account struct {
 	Written int64  // bytes handed to files
 	Wear    int64  // bytes that the medium has written for it, by what a commit costs it

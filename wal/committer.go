@@ -54,6 +54,9 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	if q.o.FlashBudget <= 0 {
 		return 0
 	}
+	if n := q.elsewhere.Swap(0); n > 0 {
+		q.budget.spend(n, now)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	g := q.pending

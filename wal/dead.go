@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"edgesync/wal/disk"
 	"edgesync/wal/store"
 )
 
@@ -41,9 +42,9 @@ const (
 //	key    "n"                            value  delivered u64 | discarded u64
 //
 // A dead letter is version u8 | flags u8 (1 = resting, 2 = pinned, 4 = DeadNever, 8 = DeadCreation)
-// | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 | len(reason) u16 | reason | fragment. Counters and the
-// removal that they count are in one batch, so they agree after a power cut. All methods may be
-// called from any goroutine.
+// | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 | len(reason) u16 | reason |
+// fragment. Counters and the removal that they count are in one batch, so they agree after a power
+// cut. All methods may be called from any goroutine.
 type DeadLog struct {
 	mu       sync.Mutex // guards what follows but store, which has its own
 	store    *store.Store
@@ -391,6 +392,9 @@ func (d *DeadLog) Stats() DeadStats {
 	}
 	return st
 }
+
+// Meter has what is written from now on go to m.
+func (d *DeadLog) Meter(m disk.Meter) { d.store.Meter(m) }
 
 // Close releases the log.
 func (d *DeadLog) Close() error { return d.store.Close() }

@@ -341,8 +341,8 @@ func TestTwoOpeners(t *testing.T) {
 	openQueue(t, testOptions(dir))
 }
 
-// When the committed file is lost and segments in front are gone, nobody knows whether the cloud has
-// acknowledged what was in them: that is damage, and never deployed.
+// When the committed file is lost and segments in front are gone, nobody knows whether the cloud
+// has acknowledged what was in them: that is damage, and never deployed.
 func TestCommittedLostAfterDrop(t *testing.T) {
 	o := testOptions(queueDir(t))
 	q := openQueue(t, o)

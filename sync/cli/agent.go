@@ -152,6 +152,7 @@ func (g *gateway) openQueue() (err error) {
 		return fmt.Errorf("open the queue: %w", err)
 	}
 	g.opened(g.queue.Close)
+	g.clock.Meter(g.queue.Meter)
 	g.clock.Begin(g.queue.Newest(), g.queue.End().Offset+1)
 	g.opened(func() error { g.clock.Close(); return nil })
 	return nil
@@ -173,6 +174,7 @@ func (g *gateway) openDead() (err error) {
 	if err != nil {
 		return fmt.Errorf("open the dead-letter log: %w", err)
 	}
+	g.dead.Meter(g.queue.Meter)
 	g.opened(g.dead.Close)
 	return nil
 }
@@ -180,6 +182,7 @@ func (g *gateway) openDead() (err error) {
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
+		Meter: g.queue.Meter,
 	})
 	if err != nil {
 		return fmt.Errorf("open the registry: %w", err)

@@ -141,16 +141,25 @@ func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 			}
 		})
 	}
+	ended := make(chan struct{})
+	go func() {
+		publishers.Wait()
+		close(ended)
+	}()
 	random := rand.New(rand.NewPCG(3, 4))
 	for range kills {
 		for range devices*readings/(kills+2) + random.IntN(50) {
-			<-progress
+			select {
+			case <-progress:
+			case <-ended:
+				t.Fatal("the publishers ended before the kills did")
+			}
 		}
 		r.Kill()
 		r = s.start()
 		address.Store(r.snapshot().MQTTAddress)
 	}
-	publishers.Wait()
+	<-ended
 	s.eventually("the backlog drains", func() bool { n := r.snapshot(); return n.Accepted > 0 && n.Pending == 0 })
 	balanced(t, r.snapshot())
 	for _, d := range s.cloud.Tenant().Devices() {

@@ -20,6 +20,7 @@ type Clock struct {
 	Machine
 	path  string
 	log   *slog.Logger
+	meter disk.Meter   // of what is written; set before Begin
 	floor atomic.Int64 // what the wall clock must show at least to be believed, as of the last look
 
 	mu     gosync.Mutex // guards what follows
@@ -113,6 +114,9 @@ func (c *Clock) open(build time.Time) {
 	c.lost = max(c.seen, build.UnixMilli())
 	c.raise(c.lost - slack.Milliseconds())
 }
+
+// Meter has what is written go to m. It is called before Begin.
+func (c *Clock) Meter(m disk.Meter) { c.meter = m }
 
 // raise sets the floor as of now.
 func (c *Clock) raise(floor int64) {
@@ -336,13 +340,15 @@ func (c *Clock) save(up int64, now bool) {
 		return
 	}
 	c.filedAt = up
-	if err := disk.Replace(c.path, []byte(format(c.seen, c.boots))); err != nil {
+	content := format(c.seen, c.boots)
+	if err := disk.Replace(c.path, []byte(content)); err != nil {
 		if text := err.Error(); text != c.failed {
 			c.failed = text
 			c.log.Warn("the time cannot be written to data_dir", "file", c.path, "error", err)
 		}
 		return
 	}
+	c.meter.Add(0, int64(len(content)), 2)
 	c.filed, c.dirty, c.failed = c.seen, false, ""
 }
 

@@ -86,9 +86,11 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 		r.log.Warn("no room for an OTA package", "bytes", size, "limit", maxOTA)
 		return errFull
 	}
+	var wrote int64
 	err = disk.ReplaceFunc(r.otaPath(id), func(w io.Writer) error {
 		sum := sha256.New()
 		n, err := io.Copy(io.MultiWriter(w, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
+		wrote = n
 		var corrupt base64.CorruptInputError
 		if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
 			err == nil && (size > 0 && n != size || algorithm == "SHA256" &&
@@ -97,6 +99,7 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 		}
 		return err
 	})
+	r.o.Meter.Add(0, wrote, 2)
 	if err != nil && err != errMalformed {
 		return fmt.Errorf("registry: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"edgesync/proto"
+	"edgesync/wal/disk"
 	"edgesync/wal/store"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 	CorruptDir string   // where damaged bytes are kept
 	Keep       []string // bulky kinds to keep: "widgets", "images", "ota"
 	Log        *slog.Logger
+	Meter      disk.Meter // of what is written
 }
 
 // Registry is what the cloud has provisioned. The package comment says who may call what.
@@ -122,7 +124,7 @@ func Open(o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s, err := store.Open(store.Options{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log})
+	s, err := store.Open(store.Options{Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log, Meter: o.Meter})
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}

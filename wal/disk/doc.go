@@ -9,6 +9,7 @@
 //	MakeWay, Open         what is of the wrong type (a pipe where a file should be) goes there too
 //	Lock                  one process a directory (file LOCK)
 //	DataDir               the agent's directory: its lock (file lock), the quota kept in max_bytes
+//	Meter                 accounts for what is written, by whoever writes
 //	Ops, System           the operations by which a queue changes its medium; tests fake them
 //
 // # Invariants

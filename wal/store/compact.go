@@ -78,6 +78,7 @@ func (s *Store) rewrite() (err error) {
 	s.broken, s.wait = false, 0
 	s.stats.Compactions++
 	s.stats.Written += s.size
+	s.o.Meter.Add(0, s.size, 2)
 	s.renamed = true
 	return s.syncName()
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Path       string // the file; its directory is made with mode 0700
 	CorruptDir string // where cut and damaged bytes are kept (disk.Keep); "" = nowhere
 	Log        *slog.Logger
+	Meter      disk.Meter // of what is written
 
 	wrap    func(*os.File) storage // tests put a file with faults in its place
 	syncDir func(dir string) error // nil = disk.SyncDir; tests put another in its place
@@ -205,6 +206,7 @@ func (s *Store) Apply(b *Batch) error {
 	s.adopt(frame[frameHeader:], s.size+frameHeader)
 	s.size += int64(len(frame))
 	s.stats.Written += int64(len(frame))
+	s.o.Meter.Add(s.size-int64(len(frame)), int64(len(frame)), 1)
 	s.compactIfWorth()
 	return nil
 }
@@ -229,7 +231,15 @@ func (s *Store) recover() error {
 		return err
 	}
 	s.broken = false
+	s.o.Meter.Add(s.size, 0, 1)
 	return nil
+}
+
+// Meter has what is written from now on go to m.
+func (s *Store) Meter(m disk.Meter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Meter = m
 }
 
 // adopt takes the ops of a good frame into the map; off is where they begin in the file.
