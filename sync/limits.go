@@ -37,6 +37,7 @@ const (
 	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
 	// goes beside them.
 	receiveBelow = 128
+	slotsPause   = 20 * time.Millisecond // between two looks while so many are taken
 
 	// Batches (batch.go).
 	batchBytes   = 256 << 10 // of the fragments; an event that is alone larger goes alone

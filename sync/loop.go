@@ -200,6 +200,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if s.more {
 		at(now)
 	}
+	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
+		at(now.Add(slotsPause))
+	}
 	if s.open != nil && !s.open.empty() && l.maySend(now) && !l.ready(s.open, now) {
 		at(s.open.opened.Add(l.cfg.Batch.Timeout))
 	}

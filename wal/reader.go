@@ -201,7 +201,9 @@ func (r *Reader) locate(end Position) (bool, error) {
 		}
 		f, err := disk.Open(filepath.Join(r.q.o.Dir, segmentName(first)), os.O_RDONLY, 0)
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) && r.q.dropped(first) {
+			// While segments are being dropped their files go first, so the committed position
+			// counts too.
+			if _, committed, _ := r.q.bounds(); errors.Is(err, fs.ErrNotExist) && (committed.Offset >= want || r.q.dropped(first)) {
 				r.passTo(want-1, end)
 				return false, nil
 			}

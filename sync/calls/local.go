@@ -82,6 +82,12 @@ func (t *Table) Offer(deliver func(*Call) bool) error {
 	var err error
 	kept := false
 	for _, c := range news {
+		t.mu.Lock()
+		pending := slices.Contains(t.calls[c.Device], c)
+		t.mu.Unlock()
+		if !pending { // it is over: its caller has gone, or the cloud's call has taken its place
+			continue
+		}
 		if c.notice && !c.kept {
 			err = errors.Join(err, t.store.Keep(c.msg))
 			kept = true

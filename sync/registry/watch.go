@@ -58,7 +58,13 @@ func (u *unheard) waitForRoom() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for u.bytes >= maxUnheard {
-		u.room.Wait()
+		if u.delivering {
+			u.room.Wait()
+			continue
+		}
+		u.mu.Unlock() // who delivered has panicked
+		u.deliver()
+		u.mu.Lock()
 	}
 }
 
@@ -86,7 +92,10 @@ func (u *unheard) deliver() {
 		return
 	}
 	u.delivering = true
-	defer func() { u.delivering = false }() // also when the watcher panics
+	defer func() { // also when the watcher panics
+		u.delivering = false
+		u.room.Broadcast()
+	}()
 	for len(u.queue) > 0 {
 		n := u.queue[0]
 		u.queue[0] = notice{}

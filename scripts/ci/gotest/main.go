@@ -31,7 +31,7 @@ const silence = 30 * time.Second
 func main() {
 	emulated := flag.Bool("emulated", false, "the tests run on an emulated processor")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: gotest [-emulated] ARGUMENTS OF go test")
+		fmt.Fprintln(os.Stderr, "usage: gotest [-emulated] -- ARGUMENTS OF go test")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
