@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"edgesync/sync/config"
+	"edgesync/sync/plain"
 	"edgesync/sync/status"
 )
 
@@ -74,6 +75,7 @@ type program struct {
 	Build
 	env            environment
 	stdout, stderr io.Writer
+	terminal       io.Writer // stdout for `edgesync status`, which prints colours and escapes texts itself
 }
 
 // environment is a list of NAME=value, as os.Environ gives it.
@@ -92,6 +94,8 @@ func (e environment) has(name string) bool {
 // run does what the arguments say and returns the exit code. The end of ctx stops an agent as a
 // signal does.
 func (p *program) run(ctx context.Context, args []string) int {
+	p.terminal = p.stdout
+	p.stdout, p.stderr = plain.NewWriter(p.stdout), plain.NewWriter(p.stderr)
 	if len(args) == 0 {
 		fmt.Fprint(p.stderr, help)
 		return exitUsage
@@ -179,7 +183,7 @@ func (p *program) statusCommand(ctx context.Context, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err = status.Show(ctx, p.stdout, status.View{
+	err = status.Show(ctx, p.terminal, status.View{
 		DataDir: l.Config.DataDir, JSON: asJSON, Watch: watch, Plain: p.env.has("NO_COLOR") || p.env.has("TERM=dumb"),
 	})
 	if err != nil {

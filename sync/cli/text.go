@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"edgesync/proto"
+	"edgesync/sync/plain"
 )
 
 const (
@@ -48,14 +48,7 @@ func orDash(s string) string {
 func flatten(content []byte, most int) string {
 	var b strings.Builder
 	flattenObject(&b, content, "", most)
-	s := b.String()
-	if len(s) > most {
-		for most > 0 && !utf8.RuneStart(s[most]) {
-			most--
-		}
-		s = s[:most] + "…"
-	}
-	return printable(s)
+	return printable(plain.Cut(b.String(), most))
 }
 
 func flattenObject(b *strings.Builder, content []byte, prefix string, most int) {

@@ -3,10 +3,12 @@ package registry
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"edgesync/proto"
+	"edgesync/wal/store"
 )
 
 // Names of the parts of DownlinkMsg that are no records.
@@ -26,9 +28,10 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	r.lock()
 	defer r.unlock()
 	if r.stagedBytes > maxStaged {
-		// The medium refused before. What is staged must not grow without bound.
+		// The medium refused before. What is staged must not grow without bound, but what takes
+		// credentials out of force does so now: it is small, and comes again until it is stored.
 		if err := r.flush(); err != nil {
-			return false, err
+			return false, errors.Join(err, r.applySecurity(m))
 		}
 	}
 	r.countReceived(m)
@@ -98,6 +101,45 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	return a.used, a.err
 }
 
+// applySecurity puts in force what m says of devices and users that are gone and of credentials. m
+// is applied whole later, when the medium takes writes again; nothing is counted here.
+func (r *Registry) applySecurity(m *proto.DownlinkMsg) (err error) {
+	if r.stagedBytes > 2*maxStaged {
+		// No more may be staged: credentials are taken out of memory only.
+		for _, u := range m.DeviceCredentialsUpdateMsg {
+			if c, _ := decodeCredentials([]byte(u.GetEntity())); c.device != (proto.UUID{}) {
+				r.mu.Lock()
+				if e := r.devices[c.device]; e != nil {
+					r.unindex(e)
+				}
+				r.mu.Unlock()
+			}
+		}
+		return nil
+	}
+	a := applier{r: r}
+	each(&a, devices, onlyDeleted(m.DeviceUpdateMsg), r.unlessEdited(r.applyDevice))
+	for _, u := range m.DeviceCredentialsUpdateMsg {
+		_, e := r.credentialsDown([]byte(u.GetEntity()))
+		a.err = errors.Join(a.err, e)
+	}
+	each(&a, users, onlyDeleted(m.UserUpdateMsg), r.applyUser)
+	for _, u := range m.UserCredentialsUpdateMsg {
+		_, e := r.applyUserCredentials([]byte(u.GetEntity()))
+		a.err = errors.Join(a.err, e)
+	}
+	return a.err
+}
+
+func onlyDeleted[T update](list []T) (deleted []T) {
+	for _, u := range list {
+		if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
+			deleted = append(deleted, u)
+		}
+	}
+	return deleted
+}
+
 // applier gathers what became of the parts of one message.
 type applier struct {
 	r    *Registry
@@ -108,6 +150,8 @@ type applier struct {
 // note counts what became of one part.
 func (a *applier) note(part string, kept bool, err error) {
 	switch {
+	case errors.Is(err, store.ErrWrite), errors.Is(err, fs.ErrClosed):
+		a.err = errors.Join(a.err, err) // what a message could not take out of force on flash is due again
 	case errors.Is(err, errMalformed), errors.Is(err, errFull):
 		a.r.count(part, func(c *Count) { c.Malformed++ })
 		if errors.Is(err, errMalformed) {

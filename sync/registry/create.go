@@ -62,6 +62,9 @@ var ErrName = errors.New("registry: not a name")
 func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation, taken bool, err error) {
 	r.write.Lock()
 	defer r.unlock()
+	if len(r.creations) >= maxCreations {
+		return b, false, errFull
+	}
 	if n.Name == "" || len([]rune(n.Name)) > 255 || !validName(n.Name) || !validName(n.Type) || len([]rune(n.Type)) > 255 {
 		return b, false, ErrName
 	}

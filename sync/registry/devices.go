@@ -17,6 +17,10 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 		return false, errMalformed
 	}
 	if err := r.put(devices.key(c.id), []byte(c.text)); err != nil {
+		if r.HasDevice(c.id) {
+			// What the device may do counts from now on, whether it can be stored or not.
+			err = errors.Join(err, r.adopt(c.id, d))
+		}
 		return false, err
 	}
 	err := r.known(c.id, d.Name)
@@ -149,10 +153,31 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 
 // credentialsDown takes credentials that the cloud sends.
 func (r *Registry) credentialsDown(text []byte) (bool, error) {
-	if c, ok := decodeCredentials(text); ok && (r.edited(deviceCredentials.id(c.device)) || r.goneHere(c.device)) {
+	c, ok := decodeCredentials(text)
+	if (ok || c.device != proto.UUID{}) && (r.edited(deviceCredentials.id(c.device)) || r.goneHere(c.device)) {
 		return false, nil
 	}
+	if !ok && c.device != (proto.UUID{}) {
+		// Credentials of a type that is unknown here: the device has others than before.
+		return false, errors.Join(errMalformed, r.revoke(c.device))
+	}
 	return r.applyCredentials(text)
+}
+
+// revoke takes a device's credentials out of force, now and after a restart.
+func (r *Registry) revoke(id proto.UUID) error {
+	_, err := r.remove(deviceCredentials.key(id))
+	r.mu.Lock()
+	e := r.devices[id]
+	had := e != nil && e.Credentials != NoCredentials
+	if had {
+		r.unindex(e)
+	}
+	r.mu.Unlock()
+	if d, ok := r.ByID(id); ok && had {
+		r.notify(d, CredentialsChanged)
+	}
+	return err
 }
 
 func (r *Registry) applyCredentials(text []byte) (bool, error) {
@@ -166,14 +191,19 @@ func (r *Registry) applyCredentials(text []byte) (bool, error) {
 	if had {
 		was, had = decodeCredentials(old)
 	}
-	if err := r.put(key, text); err != nil {
-		return false, err
+	err := r.put(key, text)
+	if errors.Is(err, errFull) {
+		// The old credentials must not come back with a restart. The new ones are in force until
+		// then; the next sync brings them again.
+		_, e := r.remove(key)
+		err = errors.Join(err, e)
 	}
-	err := r.assign(c)
+	// In force at once, also where the medium refuses: the message comes again then.
+	err = errors.Join(err, r.assign(c))
 	if d, ok := r.ByID(c.device); ok && (!had || c != was) {
 		r.notify(d, CredentialsChanged)
 	}
-	return true, err
+	return err == nil, err
 }
 
 // assign puts credentials in force.
@@ -234,11 +264,9 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	key := deviceProfiles.key(c.id)
 	if c.deleted {
 		there, err := r.remove(key)
-		if there {
-			r.mu.Lock()
-			delete(r.profiles, c.id)
-			r.mu.Unlock()
-		}
+		r.mu.Lock()
+		delete(r.profiles, c.id)
+		r.mu.Unlock()
 		return there, err
 	}
 	r.mark(deviceProfiles, c.id)
@@ -246,8 +274,11 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	if !ok {
 		return false, errMalformed
 	}
-	if err := r.put(key, []byte(c.text)); err != nil {
-		return false, err
+	err := r.put(key, []byte(c.text))
+	if errors.Is(err, errFull) {
+		// The old secret of provisioning must not come back with a restart.
+		_, e := r.remove(key)
+		err = errors.Join(err, e)
 	}
 	var changed []Device
 	r.mu.Lock()
@@ -267,7 +298,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	for _, d := range changed {
 		r.notify(d, ProfileChanged)
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // renamedByServer reports whether the server gave a device that was made here another name because

@@ -48,8 +48,12 @@
 //     here and the cloud cannot know yet.
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.
-//   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, watch.go.
-//     What goes beyond is acknowledged, counted and not kept.
+//   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, room.go,
+//     watch.go. What goes beyond is acknowledged, counted and not kept.
+//   - What the cloud says of credentials takes effect, also where it cannot be stored: credentials,
+//     users and profiles have a reserve, and beyond it the old record is removed, so that a restart
+//     does not bring it back. While the medium refuses to be written the change counts in memory,
+//     and its message is not acknowledged.
 //
 // # What is not kept
 //

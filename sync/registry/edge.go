@@ -11,6 +11,7 @@ import (
 	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
+	"edgesync/sync/plain"
 )
 
 // edgeState is which edge this is, and how far its syncs are.
@@ -115,6 +116,7 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	if c.Secret == "" && old != nil && !other {
 		c.Secret = old.Secret
 	}
+	c.Name = plain.Cut(c.Name, maxName)
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err
@@ -149,6 +151,7 @@ func (r *Registry) wipe() {
 	r.mu.Lock()
 	clear(r.staged)
 	r.stagedBytes = 0
+	r.room = room{most: r.room.most}
 	for _, key := range r.store.Keys("") {
 		r.staged[key] = nil
 		r.stagedBytes += len(key)

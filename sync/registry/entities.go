@@ -49,7 +49,13 @@ func (r *Registry) applyUser(c *change) (bool, error) {
 	if !r.mayAct(&u) {
 		return r.removeUser(c.id) // the user may have been allowed before
 	}
-	return r.applyEntity(c)
+	kept, err := r.applyEntity(c)
+	if err != nil && !errors.Is(err, errMalformed) && r.has(users.key(c.id)) && !r.same(users.key(c.id), []byte(c.text)) {
+		// What the user may do has changed and cannot be stored: nothing is left of it.
+		_, e := r.removeUser(c.id)
+		err = errors.Join(err, e)
+	}
+	return kept, err
 }
 
 func (r *Registry) removeUser(id proto.UUID) (bool, error) {
@@ -98,7 +104,12 @@ func (r *Registry) applyUserCredentials(text []byte) (bool, error) {
 	if err != nil {
 		return false, errMalformed
 	}
-	if err := r.put(userCredentials.key(id), value); err != nil {
+	key := userCredentials.key(id)
+	if err := r.put(key, value); err != nil {
+		if errors.Is(err, errFull) { // the old password is out of force all the same
+			_, e := r.remove(key)
+			err = errors.Join(err, e)
+		}
 		return false, err
 	}
 	return true, nil

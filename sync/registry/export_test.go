@@ -72,3 +72,12 @@ func (r *Registry) Digests() (list [][16]byte) {
 }
 
 func (r *Registry) DigestKey() [32]byte { return r.key }
+
+// RefuseWrites makes the store refuse all further writes.
+func (r *Registry) RefuseWrites() { _ = r.store.Close() }
+
+// ShareOf is the bound of a registry on a medium with so many bytes free.
+var ShareOf = shareOf
+
+// Staged counts the bytes that wait for a flush.
+func (r *Registry) Staged() int { return r.stagedBytes }

@@ -186,13 +186,14 @@ type credentials struct {
 	value  string // of types that have one
 }
 
+// decodeCredentials reads a device's credentials. Of those of an unknown type it reads the device.
 func decodeCredentials(text []byte) (c credentials, ok bool) {
 	var j jsonCredentials
 	if !decode(text, &j) {
 		return c, false
 	}
 	if c.device, ok = proto.ParseUUID(j.DeviceID.ID); !ok {
-		return c, false
+		return credentials{}, false
 	}
 	if c.id = j.ID; j.Value != nil {
 		c.value = *j.Value

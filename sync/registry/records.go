@@ -119,10 +119,11 @@ func (r *Registry) put(key string, value []byte) error {
 	if r.same(key, value) {
 		return nil
 	}
-	if st := r.store.Stats(); st.Live+int64(r.stagedBytes+len(value)) > maxLive || (!r.has(key) && st.Keys+len(r.staged) >= maxRecords) {
+	if bytes, records := r.grows(key, value); !r.room.has(key, bytes, records) {
 		if !r.warnedFull {
 			r.warnedFull = true
-			r.log.Warn("the registry is full; what the cloud provisions beyond is not kept", "records", st.Keys, "bytes", st.Live)
+			r.log.Warn("the registry is full; what the cloud provisions beyond is not kept",
+				"records", r.room.all.records, "bytes", r.room.all.bytes, "most", r.room.most)
 		}
 		return errFull
 	}
@@ -158,6 +159,8 @@ func (r *Registry) remove(key string) (bool, error) {
 
 // stage takes a change; a nil value deletes. value belongs to the registry from now on.
 func (r *Registry) stage(key string, value []byte) error {
+	bytes, records := r.grows(key, value)
+	r.room.count(key, bytes, records)
 	r.mu.Lock()
 	if old, ok := r.staged[key]; ok {
 		r.stagedBytes -= len(key) + len(old)

@@ -17,7 +17,7 @@ import (
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
 const (
 	maxRecords = 65536    // records of all kinds
-	maxLive    = 64 << 20 // bytes of them
+	maxLive    = 64 << 20 // bytes of them, where that much is free: room.go
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (CONTRACT.md 2.5)
@@ -31,6 +31,7 @@ type Options struct {
 	Dir        string   // of its store
 	CorruptDir string   // where damaged bytes are kept
 	Keep       []string // bulky kinds to keep: "widgets", "images", "ota"
+	MaxBytes   int64    // bound of all records; 0: an eighth of what is free, 2 MiB to 64 MiB
 	Log        *slog.Logger
 	Meter      disk.Meter // of what is written
 }
@@ -57,6 +58,7 @@ type Registry struct {
 	editsAt    int               // number of edits at which those that the cloud has are forgotten
 	queue      Progress          // that holds their events; nil: not named yet
 	warnedFull bool
+	room       room
 
 	unheard unheard
 
@@ -136,6 +138,10 @@ func Open(o Options) (*Registry, error) {
 	}
 	r.unheard.room.L = &r.unheard.mu
 	rand.Read(r.key[:])
+	if r.room.most = o.MaxBytes; o.MaxBytes == 0 {
+		r.room.most = shareOf(freeFor(o.Dir))
+	}
+	r.countStored()
 	r.load()
 	return r, nil
 }

@@ -29,12 +29,15 @@
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
 //     secrets in events are masked.
-//   - Text from the cloud reaches a terminal or a page as text only.
+//   - Text from the cloud reaches a terminal or a page as text only (package plain), and has at most
+//     1 KiB in a snapshot that leaves the agent.
+//   - Contents of events are shown to who asks this machine for this machine: from loopback, with a
+//     Host of loopback and without the headers of a proxy (local.go).
 //   - Judge says in one sentence what is wrong, the same on page and terminal.
 //
 // # Files
 //
-// handler.go serves the paths, events.go the page of events, metrics.go the metrics; health.go
-// judges; sock.go and request.go are the agent's end of agent.sock, fetch.go the client's; text.go
-// and show.go print for a terminal.
+// handler.go serves the paths, events.go the page of events, and local.go says who sees contents;
+// metrics.go has the metrics, health.go judges; sock.go and request.go are the agent's end of
+// agent.sock, fetch.go is the client's; text.go and show.go print for a terminal.
 package status

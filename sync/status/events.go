@@ -3,7 +3,6 @@ package status
 import (
 	"encoding/json"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"sync"
@@ -69,8 +68,8 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; here means that the request comes from this
-// machine.
+// serveEvents answers with what the queue holds; here means that the request was made
+// on this machine (local).
 func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
 	s := src.Snapshot()
 	limit, ok := number(query.Get("limit"), eventsDefault)
@@ -91,13 +90,6 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(data)
-}
-
-// local reports whether a request comes from this machine. What devices measure does not concern
-// everyone who reaches the port: elsewhere the contents are left out.
-func local(remote string) bool {
-	a, err := netip.ParseAddrPort(remote)
-	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
 func (l *EventList) hide() {

@@ -58,7 +58,7 @@ func askEvents(t *testing.T, e *Events, s agent.Snapshot, query string, code int
 	w := httptest.NewRecorder()
 	h := Handler(Source{Snapshot: func() agent.Snapshot { return s }, Turning: func() bool { return true }, Events: e})
 	r := httptest.NewRequest(http.MethodGet, "/api/edge/events"+query, nil)
-	r.RemoteAddr = "[::ffff:127.0.0.1]:4711"
+	r.RemoteAddr, r.Host = "[::ffff:127.0.0.1]:4711", "localhost:8080"
 	h.ServeHTTP(w, r)
 	text = w.Body.String()
 	if w.Code != code {

@@ -65,7 +65,7 @@ func Handler(src Source) http.Handler {
 			answer = serveReport
 		case "/api/edge/events":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
-				serveEvents(w, src, query, local(r.RemoteAddr))
+				serveEvents(w, src, query, local(r))
 			}
 		case "/metrics":
 			answer = serveMetrics
@@ -94,6 +94,7 @@ func servePage(w http.ResponseWriter, _ Source, _ url.Values) {
 
 func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
+	cut(&s)
 	data, err := json.Marshal(Report{s, Judge(&s)})
 	if err != nil {
 		http.Error(w, "status cannot be written", http.StatusInternalServerError)

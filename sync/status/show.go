@@ -9,6 +9,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/plain"
 )
 
 // View is what `edgesync status` was asked for.
@@ -23,13 +24,14 @@ type View struct {
 // a while is shown, and is no error.
 func Show(ctx context.Context, w io.Writer, v View) error {
 	terminal := isTerminal(w)
+	escaped := plain.NewWriter(w) // for JSON; what Print writes holds colours
 	print := func() error {
 		s, err := Fetch(v.DataDir)
 		if err != nil {
 			return err
 		}
 		if v.JSON {
-			return json.NewEncoder(w).Encode(&s)
+			return json.NewEncoder(escaped).Encode(&s)
 		}
 		return Print(w, &s, time.Now(), terminal && !v.Plain)
 	}
@@ -44,7 +46,7 @@ func Show(ctx context.Context, w io.Writer, v View) error {
 		}
 		if err := print(); err != nil {
 			if v.JSON {
-				err = json.NewEncoder(w).Encode(&agent.Snapshot{LastError: clean(err.Error())})
+				err = json.NewEncoder(escaped).Encode(&agent.Snapshot{LastError: clean(err.Error())})
 			} else {
 				_, err = fmt.Fprintln(w, clean(err.Error()))
 			}

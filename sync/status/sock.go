@@ -91,6 +91,7 @@ func (s *Server) serve(ctx context.Context) {
 			answer = s.answer(ctx, line)
 		} else {
 			snap := s.snapshot()
+			cut(&snap)
 			answer = &snap
 		}
 		if data, err := json.Marshal(answer); err == nil {

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	agent "edgesync/sync"
+	"edgesync/sync/plain"
 )
 
 // Print writes a snapshot for people to w, in colours if colour is true. now is what ages are
@@ -176,23 +176,28 @@ func (p *painter) bold(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// clean makes text from elsewhere harmless for a terminal: no escapes, no line breaks, 300
-// characters at most.
-func clean(s string) string {
-	const most = 300
-	var b strings.Builder
-	n := 0
-	for _, r := range s {
-		if n++; n > most {
-			b.WriteRune('…')
-			break
-		}
-		if !unicode.IsPrint(r) {
-			r = ' '
-		}
-		b.WriteRune(r)
+// Bounds of texts in a snapshot. Names and error texts come from the cloud, which may send megabytes.
+const (
+	maxLine     = 600     // bytes of one text in one line for people
+	maxShown    = 1 << 10 // bytes of one text in JSON
+	maxWarnings = 32      // warnings beside the judgement
+)
+
+// clean makes text from elsewhere harmless for a terminal and bounds it.
+func clean(s string) string { return plain.Text(s, maxLine) }
+
+// cut bounds the texts of a snapshot. The snapshot's slices may be shared and are not changed.
+func cut(s *agent.Snapshot) {
+	for _, text := range []*string{
+		&s.Version, &s.LastError, &s.Edge, &s.Cloud, &s.Sync, &s.Medium, &s.HTTPAddress, &s.MQTTAddress, &s.MQTTTLSAddress,
+	} {
+		*text = plain.Cut(*text, maxShown)
 	}
-	return b.String()
+	warnings := s.ExtraWarnings[:min(len(s.ExtraWarnings), maxWarnings)]
+	s.ExtraWarnings = nil
+	for _, w := range warnings {
+		s.ExtraWarnings = append(s.ExtraWarnings, plain.Cut(w, maxShown))
+	}
 }
 
 // group writes a number with commas between the thousands.

@@ -10,7 +10,7 @@ import (
 
 // A call made here whose caller has gone before the loop offered it must not reach the device: it
 // would be carried out although its caller was answered already.
-func TestReviewFinishedCallIsNotOffered(t *testing.T) {
+func TestFinishedCallIsNotOffered(t *testing.T) {
 	table := calls.NewTable(calls.Store{
 		Keep: func(*proto.DeviceRpcCallMsg) error { return nil }, Drop: func(*proto.DeviceRpcCallMsg) error { return nil },
 		Flush: func() error { return nil },

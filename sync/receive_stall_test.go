@@ -12,7 +12,7 @@ import (
 
 // A server that reads one acknowledgement a millisecond gets them at that rate: the loop must go on
 // receiving as soon as there are slots again, not at its next heartbeat.
-func TestReviewReceivingGoesOnWhenSlotsAreFree(t *testing.T) {
+func TestReceivingGoesOnWhenSlotsAreFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
 		l := loopAlone(t)

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
+// lockedBuilder is a log that many goroutines write.
 type lockedBuilder struct {
 	mu sync.Mutex
 	strings.Builder
@@ -20,8 +20,9 @@ func (b *lockedBuilder) Write(p []byte) (int, error) {
 	return b.Builder.Write(p)
 }
 
-// The same without help: a small quota, writers, and people who ask for the status.
-func TestReviewStatsBesideTheQuota(t *testing.T) {
+// A small quota drops segments all the time beside people who ask for the status: no drop is
+// reported as damage.
+func TestStatsBesideTheQuota(t *testing.T) {
 	var log lockedBuilder
 	o := testOptions(queueDir(t))
 	o.MaxBytes, o.Policy = 32<<10, "drop_oldest"
@@ -36,9 +37,8 @@ func TestReviewStatsBesideTheQuota(t *testing.T) {
 			}
 		})
 	}
-	end := time.Now().Add(15 * time.Second)
 	n := uint64(1)
-	for time.Now().Before(end) {
+	for range 200 {
 		var all []Event
 		for range 20 {
 			all = append(all, testEvent(n))
