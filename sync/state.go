@@ -109,7 +109,8 @@ func (l *loop) progress() {
 	}
 }
 
-// ended closes a session and plans the next attempt. What was in flight is sent again in the next one.
+// ended closes a session and plans the next attempt. What was in flight is sent again in the next
+// session.
 func (l *loop) ended(err error, now time.Time) {
 	l.suspect(err, now)
 	l.conn.sess.Close()

@@ -21,7 +21,8 @@
 // before the loop ends:
 //
 //	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> registry ─> loop, doors, REST
-//	                ─> MQTT listeners ─> HTTP listener ─> agent.sock ─> HTTP is served ─> the loop runs
+//	                ─> MQTT listeners ─> HTTP listener ─> agent.sock ─> HTTP is served
+//	                ─> the loop runs
 //
 // The lock comes before every port, so that a second agent fails before it takes one. The ports
 // close before the queue does, so that every event whose device was answered "accepted" is on flash

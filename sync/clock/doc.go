@@ -11,8 +11,8 @@
 // time since the machine's start as a mark (proto.Undated). Their dates follow from the time of
 // that start:
 //
-//	Unknown   only an estimate is known: this start was after the one before it, and not before the
-//	          last time seen
+//	Unknown   only an estimate is known: this start was after the one before it, and not before
+//	          the last time seen
 //	System    the machine's clock is right
 //	Cloud     the machine's clock is wrong, and the cloud's serves
 //

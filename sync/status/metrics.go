@@ -23,7 +23,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Deployed) },
 	},
 	{"events_pending", "gauge", "Events waiting for the cloud.", func(s *agent.Snapshot) float64 { return float64(s.Pending) }},
-	{"events_dropped_total", "counter", "Events dropped by quota, age or thinning, and dead letters given up.", func(s *agent.Snapshot) float64 { return float64(s.Dropped) }},
+	{
+		"events_dropped_total", "counter", "Events dropped by quota, age or thinning, and dead letters given up.",
+		func(s *agent.Snapshot) float64 { return float64(s.Dropped) },
+	},
 	{
 		"events_dead", "gauge", "Events that lie in the dead-letter log.",
 		func(s *agent.Snapshot) float64 { return float64(s.Dead) },

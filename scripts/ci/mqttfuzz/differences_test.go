@@ -17,8 +17,8 @@ type difference struct {
 	applies func(version byte, frame []byte, err error) bool
 }
 
-// weRefuse are the differences where mochi's codec accepts the packet. Where mochi's panics, reading
-// behind the end of a SUBSCRIBE whose last filter has no options, ours refuses as well.
+// weRefuse are the differences where mochi's codec accepts the packet. Where mochi's panics,
+// reading behind the end of a SUBSCRIBE whose last filter has no options, ours refuses as well.
 var weRefuse = []difference{
 	{
 		"a property twice",
