@@ -18,6 +18,7 @@ type dialing struct {
 	next      time.Time       // not before; zero: at once
 	before    link.Session    // the last session, which may still be closing
 	quickEnds int             // in a row, see quickEnd
+	serverMax int             // the largest limit that a session of this life announced
 	jitter    func(time.Duration) time.Duration
 	reconnect doubling
 	refusals  doubling

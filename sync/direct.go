@@ -11,7 +11,8 @@ import (
 // direct are the uplinks beside the batches that the server has not acknowledged. It belongs to a
 // session: see callsOffline.
 type direct struct {
-	sent map[int32]sent // by id
+	sent   map[int32]sent // by id
+	scouts int            // of them, see outage.go
 }
 
 // sent is one of them: an answer or a device's own call, or questions.
@@ -19,6 +20,7 @@ type sent struct {
 	call  calls.Outgoing
 	at    time.Time
 	asked []question
+	scout bool // an event of the queue, ahead of its turn (outage.go)
 }
 
 func newDirect() direct { return direct{sent: make(map[int32]sent)} }
@@ -58,6 +60,9 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 		return false
 	}
 	delete(l.direct.sent, r.GetUplinkMsgId())
+	if s.scout {
+		l.scoutAnswered(r.GetSuccess())
+	}
 	if r.GetSuccess() {
 		l.progress()
 	} else {
@@ -72,6 +77,9 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 			} else if l.calls.Return(s.call) {
 				l.rpc.notBefore = now.Add(answerPause)
 			}
+			return true
+		}
+		if s.scout {
 			return true
 		}
 		l.complain("the cloud refuses an answer or a question", link.FirstLine(text), now)

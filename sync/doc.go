@@ -20,6 +20,7 @@
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
+//	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
 //	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again from there; rest ends that
 //	dependents.go    what stands behind a refused creation waits with it
 //
@@ -74,6 +75,9 @@
 //     updates of one entity's attributes are in flight together.
 //   - After a refusal everything in flight is awaited, then all from the first refused event on is
 //     sent again, one batch at a time, halving until the culprit stands alone.
+//   - An event goes to the dead letters because it is refused while others pass. When the cloud
+//     refuses everything, one event goes there, or those of one entity if the texts are hopeless
+//     ones, and the others stay in the queue (outage.go).
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
 //   - Data of a device made here never stands before its creation in the queue (creation.go).
@@ -123,8 +127,8 @@
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
-// refused.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go, creation.go. Down:
-// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+// refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
+// creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -182,9 +186,14 @@
 //	                                       come within 250 ms of the best of the session, one less
 //	                                       when they take 500 ms longer
 //	a rate limit of the server             1 s doubling to 60 s, one batch in flight
-//	a refused event                        moved to the dead letters at once, tried again from
-//	                                       there every retry.interval (3 s), retry.max (10) times;
-//	                                       a hopeless text (CONTRACT.md 4.5) rests
+//	a refused event                        moved to the dead letters when others pass; tried again
+//	                                       from there every retry.interval (3 s), retry.max (10)
+//	                                       times; a hopeless text (CONTRACT.md 4.5) rests
+//	dead letters that wait                 once one was accepted, the others as fast as they are
+//	                                       accepted, up to batch.size in one uplink
+//	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of
+//	                                       dead letters one, retry.interval doubling to 60 s, and
+//	                                       no try counts
 //	an event that ends the stream alone    three times, then moved to the dead letters
 //	questions after a sync                 20 entities an uplink, one each second
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one

@@ -64,6 +64,11 @@ const (
 	unroutedWait = 3 * time.Second // for the device of a call: the server looks for new events every second
 	maxUnrouted  = 32              // calls that wait for their devices
 
+	// A cloud that refuses everything (outage.go).
+	scoutsARound = 4    // events from behind the head that one round sends
+	scoutsLooked = 4096 // events that one look for a scout reads
+	maxScouted   = 64   // entities that a look passes over; then it begins at the head again
+
 	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
 	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused
 	commitPause    = time.Second      // the same while they wait for a commit to be durable

@@ -46,6 +46,7 @@ type loop struct {
 	// State that outlives a session.
 	dialing    dialing    // dial.go
 	search     search     // refused.go
+	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
 	flushed    time.Time  // the registry, last
@@ -151,6 +152,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
+	l.maybeKnock(now)
 	l.maybeProbe(now)
 	l.updateState(now)
 	l.maybeGiveBack(now)
@@ -215,6 +217,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	}
 	if l.retries.try == nil && l.retries.due.After(now) {
 		at(l.retries.due)
+	}
+	if l.outage.holding && l.outage.next.After(now) {
+		at(l.outage.next)
 	}
 	at(l.syncing.deadline())
 	if a := &l.asking; len(a.questions) > 0 && !a.underWay && !l.syncing.running && a.due.After(now) {

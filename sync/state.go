@@ -13,6 +13,8 @@ import (
 //	Disconnected ──dial─> Reconnecting ──ACCEPTED─> Draining ──through─> Processing <─> Connected
 //	     ^                     │                       │                     │              │
 //	     └───────failed────────┴───────────────────────┴──the session ended──┴──────────────┘
+//
+// Draining, Processing and Connected change to Refused and back (outage.go).
 
 // connection is the state of the link to the cloud, and its session.
 type connection struct {
@@ -55,7 +57,7 @@ func (l *loop) enter(s State, now time.Time) {
 	}
 }
 
-// updateState moves between Draining, Processing and Connected by what is pending. Called once a
+// updateState moves between Draining, Processing, Connected and Refused by what is pending. Called once a
 // turn.
 func (l *loop) updateState(now time.Time) {
 	if l.conn.sess == nil {
@@ -63,9 +65,13 @@ func (l *loop) updateState(now time.Time) {
 	}
 	committed, end := l.queue.Committed(), l.queue.End()
 	switch {
+	case l.outage.holding:
+		l.enter(Refused, now)
 	case committed.Seq >= end.Seq && len(l.sending.win.batches) == 0:
 		l.enter(Connected, now)
 	case l.conn.state == Draining && committed.Seq < l.conn.backlogEnd:
+	case l.conn.state == Refused && committed.Seq < l.conn.backlogEnd:
+		l.enter(Draining, now)
 	default:
 		l.enter(Processing, now)
 	}
@@ -97,6 +103,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	if t := edge.GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
 	}
+	l.reviveFitting(now)
 	l.beginSync(now)
 }
 
