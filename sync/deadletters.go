@@ -187,7 +187,7 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 		l.lettersDelivered(t.letters, now)
 		return
 	}
-	text := link.Redact(answer.GetErrorMsg(), l.secret())
+	text := l.redact(answer.GetErrorMsg())
 	v := judge(text)
 	switch v {
 	case refusedLimit:

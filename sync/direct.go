@@ -66,7 +66,7 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 	if r.GetSuccess() {
 		l.progress()
 	} else {
-		text := link.Redact(r.GetErrorMsg(), l.secret())
+		text := l.redact(r.GetErrorMsg())
 		switch judge(text) {
 		case refusedEdgeGone:
 			l.ended(errEdgeGone, now)

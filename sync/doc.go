@@ -168,12 +168,15 @@
 //	after a lost session or a failed dial  a random part of reconnect.interval (3 s), doubling to
 //	                                       reconnect.max_interval (60 s) until the first
 //	                                       acknowledgement; SIGHUP ends the wait
-//	refused credentials, a deleted edge    10 s doubling to 5 min
+//	refused credentials, a deleted edge    10 s doubling to 5 min; of a renewed secret and the
+//	                                       configured one in turn
 //	three clean ends within 10 s of ACCEPTED
 //	                                       60 s: another agent uses this key
 //	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
 //	                                       in a row to 60 s
-//	the oldest batch without an answer     60 s, then a new stream
+//	the oldest batch without an answer     ten times what answers take on this link, at least 5 s,
+//	                                       at most 60 s (60 s while that is not known), then a new
+//	                                       stream; doubled with each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)

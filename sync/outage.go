@@ -13,13 +13,18 @@ import (
 // knocks from time to time.
 //
 // The first event that is refused alone is moved to the dead letters at once, from where it is
-// tried again. When the next one is refused too and nothing was accepted between, the loop holds. In each
-// round it sends one after the other, alone: that first dead letter, the event at the head of the
-// queue, and a few scouts. A scout is an event from behind the head, of another device where there
-// is one. The dead letter or the head accepted: the cloud takes events again. A scout accepted: the
-// head is tried once more, and when it is refused even now it is moved to the dead letters. Nothing
-// accepted: the next round comes after a pause, which doubles. A scout that was accepted is sent a
-// second time in its turn, as is what was behind a refused batch.
+// tried again. When the next one is refused too and nothing was accepted between, the loop holds.
+// In each round it sends one after the other, alone: that first dead letter, the event at the head
+// of the queue, and a few scouts. A scout is an event from behind the head, of another device where
+// there is one.
+//
+//   - The dead letter or the head is accepted: the cloud takes events again.
+//   - A scout is accepted: the head is tried once more, and when it is refused even now it is moved
+//     to the dead letters.
+//   - Nothing is accepted: the next round comes after a pause, which doubles.
+//
+// A scout that was accepted is sent a second time in its turn, as is what was behind a refused
+// batch.
 
 // outage is what the loop knows of a cloud that may refuse everything. It outlives sessions.
 type outage struct {

@@ -275,3 +275,57 @@ func TestTriesDuringAnOutageDoNotCount(t *testing.T) {
 		r.counts(8, 8, 0, 0)
 	})
 }
+
+// A lost acknowledgement costs ten times what acknowledgements take on this link, at least 5 s and at most 60 s; a server that has become slow is given
+// twice the time with each session that ends so, until it answers.
+func TestLostAcknowledgement(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		takes time.Duration // each acknowledgement
+		lose  bool          // one; else the server becomes slow
+		slow  time.Duration
+		want  []float64 // connects
+	}{
+		{"a quick link", 100 * time.Millisecond, true, 0, []float64{0, 101 + 5 + 3}},
+		{"a slow link", 1200 * time.Millisecond, true, 0, []float64{0, 101 + 12 + 3}},
+		{"a very slow link", 9 * time.Second, true, 0, []float64{0, 101 + 60 + 3}},
+		{"a server that has become slow", 100 * time.Millisecond, false, 15 * time.Second, []float64{0, 101 + 5 + 3, 109 + 1 + 10 + 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			takes := c.takes
+			var lose bool
+			s := &script{}
+			s.uplink = func(n int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+				if len(u.EntityData) == 0 {
+					return ok(u)
+				}
+				if lose {
+					lose = false
+					return nil
+				}
+				send, wait := s.streams[n], takes
+				go func() {
+					pause(wait)
+					send(&proto.ResponseMsg{UplinkResponseMsg: ok(u)})
+				}()
+				return nil
+			}
+			inBubble(t, s, nil, func(r *rig) {
+				for range 10 {
+					r.post(1)
+					r.settle(10 * time.Second)
+				}
+				r.counts(10, 10, 0, 0)
+				if lose = c.lose; !lose {
+					takes = c.slow
+				}
+				r.post(1)
+				r.settle(3 * time.Minute)
+				r.counts(11, 11, 0, 0)
+				if got := seconds(s.connects); !slices.Equal(got, c.want) {
+					r.Errorf("connects at %v, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}

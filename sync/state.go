@@ -39,7 +39,7 @@ func (c *connection) endSession() {
 
 // Ends of a session that are ours to declare.
 var (
-	errAckTimeout   = errors.New("the cloud did not acknowledge a batch within " + ackTimeout.String())
+	errAckTimeout   = errors.New("the cloud did not acknowledge a batch")
 	errProbeTimeout = errors.New("the cloud did not answer a probe within " + probeTimeout.String())
 	errSyncStuck    = errors.New("the sync made no progress twice; asking anew over a new stream")
 	errSilence      = errors.New("the cloud sends nothing down, although it was asked, for " + silenceAfter.String() +
@@ -81,6 +81,7 @@ func (l *loop) updateState(now time.Time) {
 func (l *loop) dialed(r dialResult, now time.Time) {
 	l.dialing.running = false
 	if r.err != nil {
+		l.secretRefused(r.err)
 		l.disconnected(r.err, l.dialing.afterFailure(r.err), now)
 		return
 	}
@@ -96,7 +97,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.dialing.timeout.Reset()
 	l.sending.reader.Seek(l.queue.Committed())
 	l.enter(Draining, now)
-	l.setEdge(edge)
+	l.setEdge(l.keepSecret(edge))
 	l.calls.Online()
 	backlog := c.backlogEnd - l.queue.Committed().Seq
 	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", backlog)
@@ -135,7 +136,7 @@ func (l *loop) ended(err error, now time.Time) {
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
-	l.conn.lastErr = link.Redact(link.Explain(err, &l.cfg.Cloud), l.secret())
+	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 

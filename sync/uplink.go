@@ -199,7 +199,7 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		l.commit(now)
 		l.takesEvents()
 	} else {
-		b.state, b.reason = refused, link.Redact(r.GetErrorMsg(), l.secret())
+		b.state, b.reason = refused, l.redact(r.GetErrorMsg())
 	}
 	if f := s.win.firstRefused(); f != nil && s.win.unanswered() == 0 {
 		l.refusedBatch(f, now)
