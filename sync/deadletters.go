@@ -1,6 +1,8 @@
 package sync
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"edgesync/proto"
@@ -238,12 +240,8 @@ func (l *loop) lettersDelivered(letters []wal.DeadLetter, now time.Time) {
 		l.dependents.delivered(&letters[i])
 	}
 	_, err := l.deadLog.Deliver(func(offset uint64) bool {
-		for i := range letters {
-			if letters[i].Offset == offset {
-				return true
-			}
-		}
-		return false
+		_, ok := slices.BinarySearchFunc(letters, offset, func(d wal.DeadLetter, o uint64) int { return cmp.Compare(d.Offset, o) })
+		return ok
 	})
 	if err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
@@ -266,6 +264,9 @@ func (l *loop) reviveFitting(now time.Time) {
 		return
 	}
 	l.dialing.serverMax = l.conn.sess.ServerMax()
+	if l.deadLog.Stats().Resting == 0 {
+		return
+	}
 	fits := make(map[uint64]bool)
 	err := l.deadLog.Each(func(d *wal.DeadLetter) bool {
 		if d.Resting && isTooLargeReason(d.Reason) && l.unsendable(d) == "" {

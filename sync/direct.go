@@ -72,7 +72,10 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 			l.ended(errEdgeGone, now)
 			return true
 		case refusedLimit: // nothing is wrong with it: it goes again, a little later
-			if s.asked != nil {
+			if s.scout {
+				l.sending.limited = true
+				l.sending.pauseUntil = now.Add(l.sending.pause.Next())
+			} else if s.asked != nil {
 				l.asking.again(s.asked, now)
 			} else if l.calls.Return(s.call) {
 				l.rpc.notBefore = now.Add(answerPause)

@@ -96,6 +96,7 @@ func newLoop(a *Agent) *loop {
 	}
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
+	l.recallOutage(time.Now())
 	return l
 }
 

@@ -37,11 +37,14 @@ type outage struct {
 	sending bool  // the head is being sent
 	next    time.Time
 	pause   doubling
+	reason  string // to report
 	passes  bool // a scout was accepted; the head was not
 
 	// Where to look for the next scout, and the entities that were tried and those that are created
 	// behind the head. At most maxScouted of each.
-	scouts  int // of this round
+	scouts  int    // of this round
+	alone   bool   // the last round found no scout
+	end     uint64 // Seq of the last event then
 	from    wal.Position
 	scouted []proto.UUID
 	created []proto.UUID
@@ -76,6 +79,21 @@ func (o *outage) moved(e *wal.Event, offset uint64) (passes bool) {
 	return false
 }
 
+// recallOutage takes the first dead letter that waits for the one that was refused last: the outage
+// may go on from an earlier life. The first event that is accepted shows that it does not.
+func (l *loop) recallOutage(now time.Time) {
+	err := l.deadLog.Waiting(0, func(d *wal.DeadLetter) bool {
+		if l.dependents.waits(d) {
+			return true
+		}
+		l.outage.moved(&d.Event, d.Offset)
+		return false
+	})
+	if err != nil {
+		l.complain("the dead-letter log cannot be read", err.Error(), now)
+	}
+}
+
 // hold keeps the queue as it is, because the cloud refuses everything.
 func (l *loop) hold(reason string, now time.Time) {
 	o := &l.outage
@@ -84,7 +102,8 @@ func (l *loop) hold(reason string, now time.Time) {
 		o.pause = doubling{min: pauseMin, max: pauseMax}
 	}
 	l.search.one()
-	l.conn.lastErr = "the cloud takes no event at the moment; all stay in the queue: " + link.FirstLine(reason)
+	o.reason = "the cloud takes no event at the moment; all stay in the queue: " + link.FirstLine(reason)
+	l.conn.lastErr = o.reason
 	l.complain("the cloud refuses everything; events stay in the queue", link.FirstLine(reason), now)
 }
 
@@ -110,6 +129,9 @@ func (l *loop) release() {
 // maybeKnock sends the next event of a round, when it is due and nothing else is in flight.
 func (l *loop) maybeKnock(now time.Time) {
 	o := &l.outage
+	if o.holding && o.alone && l.queue.End().Seq > o.end { // the first that could be a scout
+		o.alone, o.knock, o.next = false, knockScouts, now
+	}
 	for o.holding && !l.stopping && !now.Before(o.next) && l.maySend(now) && l.knocks() == 0 {
 		switch o.knock {
 		case knockLetter:
@@ -129,6 +151,7 @@ func (l *loop) maybeKnock(now time.Time) {
 				o.scouts++
 				continue
 			}
+			o.alone, o.end = o.scouts == 0, l.queue.End().Seq
 			o.knock, o.scouts = knockLetter, 0
 			o.next = now.Add(o.pause.Next())
 		}

@@ -112,7 +112,7 @@ func TestCloudThatRefusesEverything(t *testing.T) {
 					cut.Store(c.cut)
 					r.settle(time.Second)
 				}
-				if !c.cut {
+				if !c.cut || r.agent.Snapshot().State == Refused {
 					r.state(Refused)
 					if got := r.agent.Snapshot().LastError; !strings.Contains(got, c.text) || !strings.Contains(got, "stay in the queue") {
 						r.Errorf("last error %q", got)
@@ -328,4 +328,25 @@ func TestLostAcknowledgement(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What comes when only refused events wait is not made to wait for the next round.
+func TestFirstScoutGoesAtOnce(t *testing.T) {
+	s := &script{uplink: func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+		if slices.ContainsFunc(stamps(u), func(ts int64) bool { return ts <= 2 }) {
+			return no(u, "database is busy")
+		}
+		return ok(u)
+	}}
+	inBubble(t, s, nil, func(r *rig) {
+		r.postOf(9, 1)
+		r.settle(2 * time.Second)
+		r.postOf(9, 1)
+		r.settle(5 * time.Minute)
+		r.state(Refused)
+		r.counts(2, 0, 1, 1)
+		r.postOf(9, 1)
+		r.settle(2 * time.Second)
+		r.counts(3, 1, 0, 2)
+	})
 }

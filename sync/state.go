@@ -90,7 +90,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	if c.firstAccepted.IsZero() {
 		c.firstAccepted = now
 	}
-	c.lastErr = ""
+	c.lastErr = l.outage.reason
 	c.backlogEnd = l.queue.End().Seq
 	l.counters.connects++
 	l.dialing.refusals.Reset()
