@@ -12,7 +12,8 @@ BUILT   ?= $(shell git log -1 --format=%ct 2>/dev/null)
 # grpcnotrace leaves out golang.org/x/net/trace, and with it html/template: 2.4 MB on MIPS.
 TAGS     = grpcnotrace,nethttpomithttp2
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
-# Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on MIPS, and no slower that anyone sees.
+# Only what runs for every event is compiled with inlining: without it the rest is 1 MB smaller on
+# MIPS, and no slower that anyone sees.
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
            google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/clock \
@@ -29,7 +30,8 @@ TOOLS              = $(CURDIR)/build/tools
 
 # Names of build/ as edgesync-linux-<arch>; what each means is in scripts/ci/cross.
 CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
-# The bounds on the stripped mipsle binary, in bytes: packed, as flash with squashfs holds it, and as the file is.
+# The bounds on the stripped mipsle binary, in bytes: packed, as flash with squashfs holds it, and
+# as the file is.
 MAX_MIPSLE_XZ = 3000000
 MAX_MIPSLE    = 13400000
 # Packages whose unit tests also run on the emulated 32-bit processors.
@@ -42,7 +44,8 @@ help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-# Where `make build` puts the binary. The demo and the benchmarks have their own built so: what they run is what ships.
+# Where `make build` puts the binary. The demo and the benchmarks have their own built so: what they
+# run is what ships.
 OUT ?= edgesync
 
 .PHONY: build
@@ -57,7 +60,8 @@ demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 
 demo-forever: build/demo ## the same, round after round with faults at random moments, until Ctrl-C
 	@build/demo --forever
 
-# Compiles what the demo compiles again, so that it does so at once: with empty caches this takes minutes.
+# Compiles what the demo compiles again, so that it does so at once: with empty caches this takes
+# minutes.
 .PHONY: build/demo
 build/demo: export STEPS_BEGAN := $(shell date +%s)
 build/demo:

@@ -152,6 +152,21 @@ func TestCitations(t *testing.T) {
 	}
 }
 
+// oldCitation is how the laws were cited before they stood in the repository.
+var oldCitation = regexp.MustCompile(`(?i)\b(?:wire contract|device API),? (?:section )?\d|[( ]architecture,|\barchitecture\.md\b|\bexchanges/[a-z]`)
+
+// Nothing cites what is not in the repository.
+func TestNoOldCitations(t *testing.T) {
+	repositoryTexts(t, func(name, text string) {
+		if name == "proto/contract_cite_test.go" {
+			return
+		}
+		for _, found := range oldCitation.FindAllString(wrapped.ReplaceAllString(text, " "), -1) {
+			t.Errorf("%s: %q; cite as CONTRACT.md 4.3 or API.md 1.3, or name the file", name, found)
+		}
+	})
+}
+
 var (
 	link   = regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
 	title  = regexp.MustCompile(`(?m)^#+ (.*)$`)

@@ -11,9 +11,9 @@ import (
 	"edgesync/wal"
 )
 
-// The dead-letter log cannot be written while batches are in flight in front of the event that must go there: they are not forgotten, so that a
-// refusal that comes afterwards is acted on.
-func TestParkingFailsBesideBatchesInFlight(t *testing.T) {
+// Batches in flight are not forgotten when an event behind them must go to the dead-letter log and
+// the log cannot be written: a refusal of them that comes later still counts.
+func TestMoveToDeadFailsBesideBatchesInFlight(t *testing.T) {
 	s := &script{}
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
 		c := accepted()
@@ -27,7 +27,7 @@ func TestParkingFailsBesideBatchesInFlight(t *testing.T) {
 		return ok(u)
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		broken, err := wal.OpenDead(filepath.Join(t.TempDir(), "dead"), 1<<20, 0, slog.New(slog.DiscardHandler))
 		if err != nil {
 			r.Fatal(err)
@@ -40,13 +40,14 @@ func TestParkingFailsBesideBatchesInFlight(t *testing.T) {
 			}
 		}
 		use(broken)
-		if err := r.intake.Accept(r.Context(), []proto.Event{telemetryEvent(1, 0), telemetryEvent(2, 3000), telemetryEvent(3, 0)}); err != nil {
+		events := []proto.Event{telemetryEvent(1, 0), telemetryEvent(2, 3000), telemetryEvent(3, 0)}
+		if err := r.intake.Accept(r.Context(), events); err != nil {
 			r.Fatal(err)
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(3, 0, 3, 0)
 		use(r.dead)
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(3, 0, 3, 0) // the first is not answered yet
 		s.mu.Lock()
 		first, send := s.uplinks[0], s.streams[1]
@@ -54,7 +55,7 @@ func TestParkingFailsBesideBatchesInFlight(t *testing.T) {
 		if err := send(&proto.ResponseMsg{UplinkResponseMsg: no(first, "No enum constant X")}); err != nil {
 			r.Fatal(err)
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(3, 1, 0, 2)
 		if got := s.order(); !slices.Equal(got, []int64{1, 3}) {
 			r.Errorf("arrived %v", got)

@@ -15,7 +15,7 @@ func event(offset uint64, kind proto.Kind, action proto.Action, entity byte, siz
 	}
 }
 
-// A batch closes before an event that may not stand behind the others (architecture, rule 3; wire contract 4.2, 4.3).
+// A batch closes before an event that may not stand behind the events in it (CONTRACT.md 4.2, 4.3).
 func TestBatchTakes(t *testing.T) {
 	telemetry := func(o uint64, entity byte) *wal.Entry {
 		return event(o, proto.KindEntityData, proto.ActionTimeseriesUpdated, entity, 100)
@@ -24,6 +24,7 @@ func TestBatchTakes(t *testing.T) {
 		return event(o, proto.KindEntityData, proto.ActionPostAttributes, entity, 100)
 	}
 	device := func(o uint64) *wal.Entry { return event(o, proto.KindDevice, proto.ActionAdded, 1, 100) }
+	alarm := func(o uint64) *wal.Entry { return event(o, proto.KindAlarm, proto.ActionAdded, 1, 9) }
 	big := func(o uint64, size int) *wal.Entry {
 		return event(o, proto.KindEntityData, proto.ActionTimeseriesUpdated, 1, size)
 	}
@@ -35,17 +36,22 @@ func TestBatchTakes(t *testing.T) {
 		urgent bool
 		closed bool
 	}{
-		{"two events wait for company", []*wal.Entry{telemetry(1, 1), telemetry(2, 2)}, limits{100, 4 << 20}, 2, false, false},
+		{"two events wait for more events", []*wal.Entry{telemetry(1, 1), telemetry(2, 2)}, limits{100, 4 << 20}, 2, false, false},
 		{"the event limit closes", []*wal.Entry{telemetry(1, 1), telemetry(2, 2), telemetry(3, 1)}, limits{2, 4 << 20}, 2, false, true},
 		{"the byte limit closes", []*wal.Entry{big(1, 200<<10), big(2, 56<<10), big(3, 1)}, limits{100, 4 << 20}, 2, false, true},
 		{"one large event goes alone", []*wal.Entry{big(1, 300<<10), big(2, 1)}, limits{100, 4 << 20}, 1, false, true},
 		{"the server's limit closes", []*wal.Entry{telemetry(1, 1), telemetry(2, 1)}, limits{100, 200}, 1, false, true},
 		{"an attribute is urgent", []*wal.Entry{attribute(1, 1)}, limits{100, 4 << 20}, 1, true, false},
 		{"attributes of two entities go together", []*wal.Entry{attribute(1, 1), attribute(2, 2)}, limits{100, 4 << 20}, 2, true, false},
-		{"attributes of one entity do not", []*wal.Entry{attribute(1, 1), telemetry(2, 1), attribute(3, 1)}, limits{100, 4 << 20}, 2, true, true},
+		{
+			"attributes of one entity do not",
+			[]*wal.Entry{attribute(1, 1), telemetry(2, 1), attribute(3, 1)},
+			limits{100, 4 << 20},
+			2, true, true,
+		},
 		{"a device and its data go together", []*wal.Entry{device(1), telemetry(2, 1)}, limits{100, 4 << 20}, 2, true, false},
 		{"data before a device does not", []*wal.Entry{telemetry(1, 1), device(2)}, limits{100, 4 << 20}, 1, false, true},
-		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), event(2, proto.KindAlarm, proto.ActionAdded, 1, 9)}, limits{100, 4 << 20}, 1, false, true},
+		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), alarm(2)}, limits{100, 4 << 20}, 1, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b batch
@@ -58,7 +64,8 @@ func TestBatchTakes(t *testing.T) {
 				taken++
 			}
 			if taken != c.taken || b.events != c.taken || b.urgent != c.urgent || b.closed != c.closed {
-				t.Errorf("took %d (counted %d), urgent %v, closed %v; want %d, %v, %v", taken, b.events, b.urgent, b.closed, c.taken, c.urgent, c.closed)
+				t.Errorf("took %d (counted %d), urgent %v, closed %v; want %d, %v, %v",
+					taken, b.events, b.urgent, b.closed, c.taken, c.urgent, c.closed)
 			}
 			if b.end.Offset != uint64(taken) {
 				t.Errorf("end = %d, want %d", b.end.Offset, taken)
@@ -104,7 +111,7 @@ func TestWindowAdmits(t *testing.T) {
 	}
 }
 
-// Acknowledgements overtake each other: only the contiguous prefix is committed.
+// Acknowledgements overtake each other, and only batches without a gap before them are committed.
 func TestWindowPopsPrefix(t *testing.T) {
 	w := newWindow()
 	for id := int32(1); id <= 3; id++ {
@@ -155,17 +162,17 @@ func TestWindowAdapts(t *testing.T) {
 	w.adapt(full(), 20*time.Millisecond, true)
 	w.adapt(&batch{slot: 1}, 20*time.Millisecond, true)
 	if w.size != 2 {
-		t.Errorf("size %d, want 2: the second batch left while one alone might be in flight, and tells nothing of two", w.size)
+		t.Errorf("size %d, want 2: the second batch left while the size was 1, and says nothing about 2", w.size)
 	}
 }
 
-// A server that takes a second for a batch must not collect batches, for everything else waits behind them: answers of devices, and
-// acknowledgements of downlinks (wire contract 12).
+// A server that takes a second for a batch must not collect batches, because answers of devices and
+// acknowledgements of downlinks wait behind them (CONTRACT.md 12).
 func TestWindowOfASlowServer(t *testing.T) {
 	for _, test := range []struct {
 		name         string
 		work, travel time.Duration // of a batch; there and back
-		least, most  int           // batches in flight, once it has found out
+		least, most  int           // batches in flight, after the first hundred
 	}{
 		{"slow server", time.Second, 0, 1, 2},
 		{"slow server far away", time.Second, 700 * time.Millisecond, 1, 2},
@@ -232,7 +239,7 @@ func TestFullJitterStaysInBounds(t *testing.T) {
 	}
 }
 
-// The texts are those of wire contract 4.5.
+// The verdict on a refusal depends on its text (CONTRACT.md 4.5).
 func TestJudge(t *testing.T) {
 	for text, want := range map[string]verdict{
 		"Failed to process uplink message. Rate limit reached":                             refusedLimit,

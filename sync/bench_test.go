@@ -14,11 +14,12 @@ import (
 	"edgesync/wal"
 )
 
-// sink keeps what goes to gRPC, so that it is made.
+// sink keeps what goes to gRPC, so that the compiler does not leave it out.
 var sink mem.BufferSlice
 
-// BenchmarkLogToWire takes events of three values from the segments' files to the bytes that go to gRPC: reading, checking, batching,
-// framing, acknowledging. It reports allocs/event, which stays at a constant a batch.
+// BenchmarkLogToWire takes events of three values from the files of the segments to the bytes that
+// go to gRPC: reading, checking, batching, framing, acknowledging. It reports allocs/event; a batch
+// costs a constant number of allocations.
 func BenchmarkLogToWire(b *testing.B) {
 	const events = 50_000
 	dir := b.TempDir()
@@ -42,7 +43,9 @@ func BenchmarkLogToWire(b *testing.B) {
 			{Key: []byte("door"), Type: proto.KeyValueType_BOOLEAN_V, Bool: i%2 == 0},
 		})
 		bytes += int64(len(fragment))
-		group = append(group, wal.Event{Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: int64(i), Entity: id, Fragment: fragment})
+		group = append(group, wal.Event{
+			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: int64(i), Entity: id, Fragment: fragment,
+		})
 		if len(group) == cap(group) {
 			if err := q.Append(b.Context(), group...); err != nil {
 				b.Fatal(err)
@@ -75,7 +78,8 @@ func BenchmarkLogToWire(b *testing.B) {
 			sent.state = acked
 			done += sent.events
 		}
-		for sent := l.sending.win.pop(); sent != nil; sent = l.sending.win.pop() { // without Commit, so that the same events can be read again
+		// Without Commit, so that the same events can be read again.
+		for sent := l.sending.win.pop(); sent != nil; sent = l.sending.win.pop() {
 			l.sending.win.put(sent)
 		}
 	}

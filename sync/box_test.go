@@ -18,7 +18,8 @@ import (
 	"edgesync/wal"
 )
 
-// box is an agent with a real registry on a real queue against the cloud in a box, inside a bubble with a fake clock.
+// box is an agent with a real registry on a real queue against the cloud in a box, inside a bubble
+// with a fake clock.
 type box struct {
 	*testing.T
 	cloud  *cloudtest.Cloud
@@ -39,10 +40,11 @@ type box struct {
 
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
-	bad     []string // that never should have gone out
+	bad     []string // what the uplinks must never hold, see never
 }
 
-// innocent asserts that nothing went out that never should, and that neither log nor status tell a secret, whatever was done in the test.
+// innocent asserts that no uplink held what it must never hold, and that neither log nor status
+// shows a secret, whatever the test did.
 func (b *box) innocent() {
 	b.Helper()
 	for _, s := range b.bad {
@@ -52,40 +54,42 @@ func (b *box) innocent() {
 	for what, text := range map[string]string{"log": b.log.String(), "last error": b.agent.Snapshot().LastError} {
 		for _, secret := range []string{"hush-hush", "token-"} {
 			if strings.Contains(text, secret) {
-				b.Errorf("the %s tells a secret: %s", what, text)
+				b.Errorf("the %s shows a secret: %s", what, text)
 			}
 		}
 	}
 }
 
-// testDoors takes the calls of the devices that have a hand in it, and notes what it hears.
+// testDoors gives each call to the handler of its device, if there is one, and records what is
+// reported to it.
 type testDoors struct {
 	boxrig.Watcher
-	mu    gosync.Mutex
-	agent *Agent
-	hands map[proto.UUID]func(c *Call)
-	calls []Call
+	mu       gosync.Mutex
+	agent    *Agent
+	handlers map[proto.UUID]func(c *Call)
+	calls    []Call
 }
 
 func (d *testDoors) Deliver(c *Call) bool {
 	d.mu.Lock()
 	d.calls = append(d.calls, *c)
-	hand := d.hands[c.Device]
+	handler := d.handlers[c.Device]
 	d.mu.Unlock()
-	if hand == nil {
+	if handler == nil {
 		return false
 	}
-	hand(c)
+	handler(c)
 	return true
 }
 
-// take lets f handle the calls of a device from now on; nil: nobody is there.
+// take lets f handle the calls of a device from now on; with nil the device is not there.
 func (d *testDoors) take(device proto.UUID, f func(c *Call)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.hands[device] = f
+	d.handlers[device] = f
 }
 
+// heard returns and forgets the calls, the changes of shared attributes and the changes of devices.
 func (d *testDoors) heard() (calls []Call, shared, changes []string) {
 	changes, shared = d.Take()
 	d.mu.Lock()
@@ -94,7 +98,8 @@ func (d *testDoors) heard() (calls []Call, shared, changes []string) {
 	return calls, shared, changes
 }
 
-// inBox runs f with an agent that is connected and synchronised, and checks the identity at the end.
+// inBox runs f with an agent that is connected and synchronised, and checks the balance of the
+// counters at the end.
 func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +111,7 @@ func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) {
 			b.link.Close()
 			b.innocent()
 		}()
-		b.settle(time.Minute)
+		b.elapse(time.Minute)
 		f(b)
 	})
 }
@@ -133,7 +138,7 @@ func newBox(t *testing.T, adjust func(*config.Config)) *box {
 	return b
 }
 
-// start opens data_dir and runs the agent on it, as main does.
+// start opens data_dir and runs the agent on it, as the command run does.
 func (b *box) start() {
 	b.Helper()
 	log := b.log.Logger()
@@ -150,7 +155,7 @@ func (b *box) start() {
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	b.agent.dialer.Dial = b.link.Dial
-	b.doors = &testDoors{agent: b.agent, hands: map[proto.UUID]func(*Call){}}
+	b.doors = &testDoors{agent: b.agent, handlers: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
 	b.reg.Watch(b.doors)
 	b.intake = NewIntake(b.queue)
@@ -158,20 +163,22 @@ func (b *box) start() {
 	b.halt = boxrig.Go(b.Context(), b.agent.Run)
 }
 
-// stop is a clean stop; nothing may have vanished.
+// stop stops the agent cleanly and asserts that no event has vanished.
 func (b *box) stop() {
 	b.Helper()
 	b.halt()
 	s := b.agent.Snapshot()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.reg.Close()); err != nil {
 		b.Error(err)
 	}
 }
 
-func (b *box) settle(d time.Duration) {
+// elapse lets d pass on the fake clock, then waits until every goroutine is idle.
+func (b *box) elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -181,19 +188,20 @@ func (b *box) offline(f func()) {
 	b.Helper()
 	b.link.Refuse.Store(true)
 	b.cloud.EndSessions(cloudtest.EndReset)
-	b.settle(2 * time.Second)
+	b.elapse(2 * time.Second)
 	if b.cloud.Connected(b.edge.ID) {
 		b.Fatal("still connected")
 	}
 	f()
 	b.link.Refuse.Store(false)
-	b.settle(3 * time.Minute)
+	b.elapse(3 * time.Minute)
 	if !b.cloud.Connected(b.edge.ID) {
 		b.Fatal("did not come back")
 	}
 }
 
-// offlineThenSync is offline, and then lets the whole sync come before anything of the queue is taken.
+// offlineThenSync is offline, and after the reconnect lets the whole sync come down before the
+// cloud takes any event of the queue.
 func (b *box) offlineThenSync(f func()) {
 	b.Helper()
 	b.offline(func() {
@@ -204,15 +212,15 @@ func (b *box) offlineThenSync(f func()) {
 		b.Fatalf("sync %q, %d pending", s.Sync, s.Pending)
 	}
 	b.cloud.RateLimit(false)
-	b.settle(2 * time.Minute)
+	b.elapse(2 * time.Minute)
 }
 
-// device makes a device in the cloud, assigns it to the edge, and waits until it is here.
+// device makes a device in the cloud, assigns it to the edge, and waits until the registry has it.
 func (b *box) device(name string) cloudtest.Device {
 	b.Helper()
 	d := cloudtest.Device{ID: b.tenant.NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-" + name}
 	b.cloud.AddDevice(b.edge.ID, d)
-	b.settle(5 * time.Second)
+	b.elapse(5 * time.Second)
 	if !b.reg.HasDevice(d.ID) {
 		b.Fatalf("device %s did not come", name)
 	}
@@ -233,12 +241,13 @@ func (b *box) sent(match func(u *proto.UplinkMsg) bool) (list []*proto.UplinkMsg
 	return list
 }
 
-// attribute is a shared value of a device in the cache, as JSON; "" if there is none.
+// shared returns a shared attribute of a device in the registry, as JSON; "" if there is none.
 func (b *box) shared(device proto.UUID, key string) (text string) {
 	b.reg.Attributes(device, registry.SharedScope, []string{key}, func(kv *proto.KV) { text = string(proto.AppendJSONValue(nil, kv)) })
 	return text
 }
 
+// longs returns key-value pairs of type LONG; kv alternates keys and ints.
 func longs(kv ...any) (list []*proto.KeyValueProto) {
 	for i := 0; i < len(kv); i += 2 {
 		list = append(list, &proto.KeyValueProto{Key: kv[i].(string), Type: proto.KeyValueType_LONG_V, LongV: int64(kv[i+1].(int))})
@@ -262,14 +271,14 @@ func (b *box) post(device proto.UUID, times ...int64) {
 	}
 }
 
-// callResult is what the cloud's caller got.
+// callResult is what the caller in the cloud got.
 type callResult struct {
 	response string
-	word     string
+	word     string // of the error; "" if there is none
 	took     time.Duration
 }
 
-// call calls a device as the REST API does, and waits.
+// call calls a device as the server's REST API does, and waits for the answer.
 func (b *box) call(device proto.UUID, params string, oneway bool, timeout time.Duration) callResult {
 	began := time.Now()
 	response, err := b.cloud.CallRPC(b.Context(), device, "do", params, oneway, timeout)
@@ -283,7 +292,7 @@ func (b *box) call(device proto.UUID, params string, oneway bool, timeout time.D
 	return r
 }
 
-// rawCall is a call as the server would send it.
+// rawCall returns a call as the server sends it.
 func rawCall(device proto.UUID, uuid int64, expires time.Time, persisted bool) *proto.DeviceRpcCallMsg {
 	c := &proto.DeviceRpcCallMsg{
 		RequestUuidMSB: uuid, RequestUuidLSB: -uuid, RequestId: int32(uuid), ExpirationTime: expires.UnixMilli(), Persisted: &persisted,
@@ -293,7 +302,12 @@ func rawCall(device proto.UUID, uuid int64, expires time.Time, persisted bool) *
 	return c
 }
 
-// answersTo lists the answers sent to a raw call: response, or the error word.
+// pushCalls sends calls to the edge in one downlink.
+func (b *box) pushCalls(calls ...*proto.DeviceRpcCallMsg) {
+	b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: calls})
+}
+
+// answersTo lists the answers sent to a raw call: each the response or the word of the error.
 func (b *box) answersTo(uuid int64) (list []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

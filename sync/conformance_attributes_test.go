@@ -11,7 +11,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Wire contract 7: attributes.
+// CONTRACT.md 7: attributes.
 func TestConformanceAttributes(t *testing.T) {
 	conform(t, []rule{
 		{"7.2 a device reads back what it posted, offline too, after a power cut a minute later too", func(b *box) {
@@ -26,11 +26,13 @@ func TestConformanceAttributes(t *testing.T) {
 					b.Fatal(err)
 				}
 				read := func(r *registry.Registry) (text string) {
-					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) { text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv)) })
+					r.Attributes(d.ID, registry.ClientScope, nil, func(kv *proto.KV) {
+						text += string(kv.Key) + "=" + string(proto.AppendJSONValue(nil, kv))
+					})
 					return text
 				}
 				b.expect("read back", read(b.reg), `ip="10.0.0.7"`)
-				b.settle(flushEvery + heartbeat)
+				b.elapse(flushEvery + heartbeat)
 				dir := b.TempDir() // what is on flash now
 				store, err := os.ReadFile(filepath.Join(b.dir, "registry", "store"))
 				if err == nil {
@@ -49,10 +51,13 @@ func TestConformanceAttributes(t *testing.T) {
 		{"7.2 of shared attributes the newest time wins, in whatever order they come", func(b *box) {
 			d := b.device("d")
 			send := func(ts int64, value int) {
-				m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)}}
+				m := &proto.EntityDataProto{
+					EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+					AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)},
+				}
 				m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
-				b.settle(2 * time.Second)
+				b.elapse(2 * time.Second)
 			}
 			now := time.Now().UnixMilli()
 			send(now, 2)
@@ -61,34 +66,37 @@ func TestConformanceAttributes(t *testing.T) {
 			send(now+1, 3)
 			b.expect("here", b.shared(d.ID, "fan"), "3")
 			_, shared, _ := b.doors.heard()
-			b.expect("told", shared, []string{"fan=2", "fan=3"})
+			b.expect("reported", shared, []string{"fan=2", "fan=3"})
 		}},
 		{"7.2 attributes of a device go up one after the other, each acknowledged before the next", func(b *box) {
 			d := b.device("d")
 			b.cloud.DelayAcks(time.Second)
 			for n := range int64(5) {
 				kv := []proto.KV{{Key: []byte("n"), Type: proto.KeyValueType_LONG_V, Long: n}}
-				e := proto.Event{Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID, Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv)}
+				e := proto.Event{
+					Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: time.Now().UnixMilli(), Entity: d.ID,
+					Fragment: proto.AppendPostAttributes(nil, d.ID, "DEVICE", proto.ClientScope, kv),
+				}
 				if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
 					b.Fatal(err)
 				}
 			}
 			for n := range int64(5) {
-				b.settle(time.Second)
+				b.elapse(time.Second)
 				v, _, _ := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "n")
 				if v.Long > n+1 {
 					b.Errorf("after %d s the cloud has %d", n+1, v.Long)
 				}
 				b.expect("in flight", b.agent.Snapshot().InFlight <= 1, true)
 			}
-			b.settle(10 * time.Second)
+			b.elapse(10 * time.Second)
 			v, _, _ := b.tenant.Attribute(d.ID, "CLIENT_SCOPE", "n")
 			b.expect("in the end, pending", []any{v.Long, b.agent.Snapshot().Pending}, []any{4, 0})
 		}},
-		{"7.3 the echo of old telemetry is not sent up again", func(b *box) {
+		{"7.3 old telemetry that comes back is not sent up again", func(b *box) {
 			d := b.device("d")
 			b.post(d.ID, 1000, 2000, 3000)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			points := b.tenant.Counts()
 			b.offline(func() {})
 			b.offline(func() {})
@@ -100,19 +108,20 @@ func TestConformanceAttributes(t *testing.T) {
 				b.reg.Attributes(d.ID, registry.Latest, nil, func(kv *proto.KV) { text += string(proto.AppendJSONValue(nil, kv)) })
 				return text
 			}
-			b.expect("stored of the echo", latest(), "")
-			b.settle(5 * time.Minute)
+			b.expect("stored of what comes back", latest(), "")
+			b.elapse(5 * time.Minute)
 			msb, lsb := proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE",
+				PostTelemetryMsg: &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5000, Kv: longs("t", 5)}}},
 			}}})
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("stored of what was pushed", latest(), "5")
 		}},
 		{"7.3 an attribute that was deleted here does not come back with an answer that does not know of it", func(b *box) {
 			d := b.device("d")
 			b.cloud.SetSharedAttributes(d.ID, longs("fan", 1, "limit", 2), true)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("here", b.shared(d.ID, "fan"), "1")
 			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.EntityData) > 0 })
 			b.offline(func() {
@@ -120,30 +129,37 @@ func TestConformanceAttributes(t *testing.T) {
 					Kind: proto.KindEntityData, Action: proto.ActionAttributesDeleted, Time: time.Now().UnixMilli(), Entity: d.ID,
 					Fragment: proto.AppendAttributeDelete(nil, d.ID, "DEVICE", "SHARED_SCOPE", []string{"fan"}),
 				}})
-				if err := errors.Join(err, b.reg.DeleteAttributes(d.ID, registry.SharedScope, []string{"fan"}, b.intake.End())); err != nil {
+				err = errors.Join(err, b.reg.DeleteAttributes(d.ID, registry.SharedScope, []string{"fan"}, b.intake.End()))
+				if err != nil {
 					b.Fatal(err)
 				}
 			})
-			// What the server sent before it knew, and a newer value of what is here.
+			// The server answers before it knows of the deletion, with a newer value of another
+			// attribute.
 			ts := time.Now().UnixMilli()
-			m := &proto.EntityDataProto{EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", 1, "limit", 3)}}
+			m := &proto.EntityDataProto{
+				EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", 1, "limit", 3)},
+			}
 			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("here", []string{b.shared(d.ID, "fan"), b.shared(d.ID, "limit")}, []string{"", "3"})
 			b.cloud.DropAcksIf(nil)
-			b.settle(5 * time.Minute)
-			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // somebody sets it anew
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Minute)
+			b.cloud.SetSharedAttributes(d.ID, longs("fan", 4), true) // a user sets it again
+			b.elapse(5 * time.Second)
 			b.expect("here", b.shared(d.ID, "fan"), "4")
 		}},
 		{"7.3 a scope that the server leaves blank is the server's", func(b *box) {
 			d := b.device("d")
 			ts := time.Now().UnixMilli()
-			m := &proto.EntityDataProto{EntityType: "DEVICE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("limit", 7)}}
+			m := &proto.EntityDataProto{
+				EntityType: "DEVICE", AttributeTs: &ts, AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("limit", 7)},
+			}
 			m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			var got []string
 			b.reg.Attributes(d.ID, registry.ServerScope, nil, func(kv *proto.KV) { got = append(got, string(kv.Key)) })
 			b.expect("here", got, []string{"limit"})

@@ -15,7 +15,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Wire contract 6: what comes down.
+// CONTRACT.md 6: what comes down.
 func TestConformanceDownlink(t *testing.T) {
 	conform(t, []rule{
 		{"6.1 what comes twice under new ids is applied once", func(b *box) {
@@ -31,18 +31,18 @@ func TestConformanceDownlink(t *testing.T) {
 		{"6.1 two minutes without downlinks are no dead link", func(b *box) {
 			b.cloud.SilenceDownlinks(true)
 			before := b.cloud.Stats().Connects
-			b.settle(150 * time.Second)
+			b.elapse(150 * time.Second)
 			b.expect("connects", b.cloud.Stats().Connects, before)
 			b.cloud.SilenceDownlinks(false)
 		}},
 		{"6.1 a call that overtakes its device waits for it", func(b *box) {
 			id := b.tenant.NewID()
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(id, 78, time.Now().Add(20*time.Second), false)}})
+			b.pushCalls(rawCall(id, 78, time.Now().Add(20*time.Second), false))
 			b.doors.take(id, func(c *Call) { b.agent.Answer(c.Device, c.ID, "1") })
-			b.settle(1500 * time.Millisecond)
+			b.elapse(1500 * time.Millisecond)
 			b.expect("answers", b.answersTo(78), []string{})
 			b.cloud.AddDevice(b.edge.ID, cloudtest.Device{ID: id, Name: "late", CredentialsType: "ACCESS_TOKEN", CredentialsID: "l"})
-			b.settle(1500 * time.Millisecond)
+			b.elapse(1500 * time.Millisecond)
 			b.expect("answers", b.answersTo(78), []string{"1"})
 		}},
 		{"6.1 a call that comes twice is carried out once", func(b *box) {
@@ -51,49 +51,49 @@ func TestConformanceDownlink(t *testing.T) {
 			b.doors.take(d.ID, func(*Call) { n.Add(1) })
 			m := &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 79, time.Now().Add(time.Minute), false)}}
 			b.cloud.Push(b.edge.ID, m)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.cloud.Push(b.edge.ID, m)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("deliveries", n.Load(), 1)
 			b.expect("answered", b.agent.Answer(d.ID, b.agent.Pending(d.ID)[0].ID, "5"), true)
-			b.settle(time.Second)
+			b.elapse(time.Second)
 			b.cloud.Push(b.edge.ID, m)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("deliveries", n.Load(), 1)
 			b.expect("answers", b.answersTo(79), []string{"5"})
 		}},
 		{"6.1 a call is acknowledged before its device answers, and holds nobody up", func(b *box) {
 			d := b.device("d")
-			b.doors.take(d.ID, func(*Call) {}) // takes it and is silent
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 90, time.Now().Add(time.Hour), false)}})
+			b.doors.take(d.ID, func(*Call) {}) // takes the call and does not answer
+			b.pushCalls(rawCall(d.ID, 90, time.Now().Add(time.Hour), false))
 			done := make(chan callResult, 1)
-			go func() { done <- b.call(d.ID, "1", false, 30*time.Second) }() // by the queue of calls
-			b.settle(1500 * time.Millisecond)
+			go func() { done <- b.call(d.ID, "1", false, 30*time.Second) }() // from the cloud's queue of calls
+			b.elapse(1500 * time.Millisecond)
 			b.expect("waiting", len(b.agent.Pending(d.ID)), 2)
 			other := cloudtest.Device{ID: b.tenant.NewID(), Name: "other", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-other"}
 			b.cloud.AddDevice(b.edge.ID, other)
-			b.settle(1500 * time.Millisecond)
+			b.elapse(1500 * time.Millisecond)
 			b.expect("another device is here", b.reg.HasDevice(other.ID), true)
 			b.expect("resent", b.cloud.Stats().Resent, 0)
 			b.expect("word", (<-done).word, "TIMEOUT")
 		}},
 		{"6.1 what the agent took and could not acknowledge before a power cut comes again and is applied once", func(b *box) {
-			b.link.Hang() // nothing of ours arrives any more, what the cloud sends does
+			b.link.Hang() // what the agent sends does not arrive any more, what the cloud sends does
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "d", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-d"}
 			b.cloud.AddDevice(b.edge.ID, d)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("here, not acknowledged", []any{b.reg.HasDevice(d.ID), b.cloud.Pending(b.edge.ID)}, []any{true, 1})
 			b.stop()
 			b.start()
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			_, _, changes := b.doors.heard()
 			b.expect("pending, devices, changes", []any{b.cloud.Pending(b.edge.ID), b.reg.Devices(), changes}, []any{0, 1, []string{}})
 		}},
 		{"6.1 what is acknowledged is on flash", func(b *box) {
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "d", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-d"}
 			b.cloud.AddDevice(b.edge.ID, d)
-			b.settle(1100 * time.Millisecond)
+			b.elapse(1100 * time.Millisecond)
 			b.expect("waiting in the cloud", b.cloud.Pending(b.edge.ID), 0)
 			store, err := os.ReadFile(filepath.Join(b.dir, "registry", "store")) // as a power cut would leave it
 			dir := b.TempDir()
@@ -111,7 +111,7 @@ func TestConformanceDownlink(t *testing.T) {
 			before := b.reg.Devices()
 			acks := b.cloud.Stats().DownlinkAcks
 			b.cloud.FloodDeleted(500)
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("acknowledged", b.cloud.Stats().DownlinkAcks-acks, 500)
 			b.expect("devices", b.reg.Devices(), before)
 			b.expect("pending", b.cloud.Pending(b.edge.ID), 0)
@@ -121,28 +121,29 @@ func TestConformanceDownlink(t *testing.T) {
 			b.offline(func() { b.cloud.SetSharedAttributes(d.ID, longs("fan", 3), false) })
 			b.expect("cached", b.shared(d.ID, "fan"), "3")
 			_, shared, _ := b.doors.heard()
-			b.expect("told", shared, []string{"fan=3"})
-			b.stop() // and offline, after a restart
+			b.expect("reported", shared, []string{"fan=3"})
+			b.stop() // and once more offline, after a restart
 			b.link.Refuse.Store(true)
 			b.start()
-			b.settle(time.Second)
+			b.elapse(time.Second)
 			b.expect("cached", b.shared(d.ID, "fan"), "3")
 		}},
 		{"6.3 a push-to-edge node brings shared attributes within seconds", func(b *box) {
 			d := b.device("d")
 			b.cloud.SetSharedAttributes(d.ID, longs("fan", 1), true)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.cloud.SetSharedAttributes(d.ID, longs("fan", 2), true)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			_, shared, _ := b.doors.heard()
-			b.expect("told", shared, []string{"fan=1", "fan=2"})
+			b.expect("reported", shared, []string{"fan=1", "fan=2"})
 			msb, lsb := proto.Halves(d.ID)
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", AttributeDeleteMsg: &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"fan"}},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE",
+				AttributeDeleteMsg: &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"fan"}},
 			}}})
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			_, shared, _ = b.doors.heard()
-			b.expect("told", shared, []string{"-fan"})
+			b.expect("reported", shared, []string{"-fan"})
 			b.expect("cached", b.shared(d.ID, "fan"), "")
 		}},
 		{"6.3 a name, credentials and the end of an assignment take effect within seconds", func(b *box) {
@@ -152,14 +153,14 @@ func TestConformanceDownlink(t *testing.T) {
 					b.Fatal(err)
 				}
 			}
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.cloud.SetCredentials(d.ID, "ACCESS_TOKEN", "token-new", "")
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			got, ok := b.reg.ByToken("token-new")
 			_, old := b.reg.ByToken("token-d")
 			b.expect("device", []any{got.Name, ok, old}, []any{"renamed", true, false})
 			b.cloud.UnassignDevice(d.ID)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			_, ok = b.reg.ByToken("token-new")
 			b.expect("unassigned", ok, false)
 			_, _, changes := b.doors.heard()
@@ -169,9 +170,9 @@ func TestConformanceDownlink(t *testing.T) {
 			d := b.device("d")
 			id := b.tenant.NewID()
 			b.edit(registry.Edit{Kind: proto.KindAlarm, ID: id, Text: b.alarm(id, d.ID)}, proto.ActionAdded, entityCreated)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.cloud.Push(b.edge.ID, b.tenant.AckAlarm(id, time.Now()))
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			text, ok := b.reg.Entity(proto.KindAlarm, id)
 			var j struct{ Acknowledged, Cleared bool }
 			if err := json.Unmarshal(text, &j); err != nil {
@@ -179,7 +180,7 @@ func TestConformanceDownlink(t *testing.T) {
 			}
 			b.expect("acknowledged, cleared, here", []bool{j.Acknowledged, j.Cleared, ok}, []bool{true, false, true})
 			b.cloud.Push(b.edge.ID, b.tenant.ClearAlarm(id, time.Now()))
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			_, ok = b.reg.Entity(proto.KindAlarm, id)
 			b.expect("here when it is over", ok, false)
 		}},
@@ -187,9 +188,10 @@ func TestConformanceDownlink(t *testing.T) {
 			msb, lsb := proto.Halves(b.tenant.NewID())
 			acks := b.cloud.Stats().DownlinkAcks
 			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
-				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("a", 1)},
+				EntityIdMSB: msb, EntityIdLSB: lsb, EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE",
+				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("a", 1)},
 			}}})
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("acknowledged", b.cloud.Stats().DownlinkAcks-acks, 1)
 		}},
 	})

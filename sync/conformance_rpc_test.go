@@ -13,7 +13,7 @@ import (
 	"edgesync/sync/calls"
 )
 
-// Wire contract 8: calls both ways.
+// CONTRACT.md 8: calls both ways.
 func TestConformanceCalls(t *testing.T) {
 	conform(t, []rule{
 		{"8.1 a two-way call is answered", func(b *box) {
@@ -41,8 +41,8 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("answer", r.response+r.word, "{}")
 			b.doors.take(d.ID, nil)
 			go func() {
-				b.settle(3 * time.Second)
-				for _, c := range b.agent.Pending(d.ID) { // a poll comes
+				b.elapse(3 * time.Second)
+				for _, c := range b.agent.Pending(d.ID) { // the device polls
 					b.agent.Delivered(c.Device, c.ID)
 				}
 			}()
@@ -60,8 +60,8 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("before the server's timeout", r.took < 6*time.Second && r.took > 5*time.Second, true)
 			b.doors.take(d.ID, nil)
 			go func() {
-				b.settle(3 * time.Second)
-				b.agent.Pending(d.ID) // somebody came, and is silent
+				b.elapse(3 * time.Second)
+				b.agent.Pending(d.ID) // the device asks for its calls, and does not answer
 			}()
 			r = b.call(d.ID, "1", false, 6*time.Second)
 			b.expect("word", r.word, "TIMEOUT")
@@ -69,8 +69,8 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("a late answer", b.agent.Answer(d.ID, 1, "{}"), false)
 		}},
 		{"8.1 an unknown device is NOT_FOUND", func(b *box) {
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(b.tenant.NewID(), 77, time.Now().Add(10*time.Second), false)}})
-			b.settle(6 * time.Second)
+			b.pushCalls(rawCall(b.tenant.NewID(), 77, time.Now().Add(10*time.Second), false))
+			b.elapse(6 * time.Second)
 			b.expect("answers", b.answersTo(77), []string{"NOT_FOUND"})
 		}},
 		{"8.1 an answer goes past the backlog", func(b *box) {
@@ -86,23 +86,23 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("answer", r.response+r.word, "1")
 			b.expect("backlog left", b.agent.Snapshot().Pending > 2000, true)
 			b.cloud.SlowHandler(0, 0)
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("pending", b.agent.Snapshot().Pending, 0)
 		}},
 		{"8.1 an answer given without a link is sent after the reconnect, unless it has expired", func(b *box) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(*Call) {})
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{
+			b.pushCalls(
 				rawCall(d.ID, 80, time.Now().Add(time.Hour), false), rawCall(d.ID, 81, time.Now().Add(20*time.Second), false),
-			}})
-			b.settle(2 * time.Second)
+			)
+			b.elapse(2 * time.Second)
 			b.offline(func() {
 				calls := b.agent.Pending(d.ID)
 				b.expect("pending", len(calls), 2)
 				for _, c := range calls {
 					b.agent.Answer(d.ID, c.ID, "9")
 				}
-				b.settle(time.Minute)
+				b.elapse(time.Minute)
 			})
 			b.expect("answers", b.answersTo(80), []string{"9"})
 			b.expect("expired", b.answersTo(81), []string{})
@@ -111,48 +111,48 @@ func TestConformanceCalls(t *testing.T) {
 			d := b.device("d")
 			b.doors.take(d.ID, func(c *Call) { b.agent.Answer(c.Device, c.ID, "4") })
 			b.cloud.DropAcksIf(func(u *proto.UplinkMsg) bool { return len(u.DeviceRpcCallMsg) > 0 })
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(time.Hour), false)}})
-			b.settle(3 * time.Second)
+			b.pushCalls(rawCall(d.ID, 84, time.Now().Add(time.Hour), false))
+			b.elapse(3 * time.Second)
 			b.expect("answers", b.answersTo(84), []string{"4"})
 			b.cloud.DropAcksIf(nil)
 			b.offline(func() {})
 			b.expect("answers", b.answersTo(84), []string{"4", "4"})
-			b.settle(5 * time.Minute)
+			b.elapse(5 * time.Minute)
 			b.expect("answers", len(b.answersTo(84)), 2)
 		}},
 		{"8.1 a persistent call survives a restart, and its answer ends it", func(b *box) {
 			d := b.device("d")
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{
+			b.pushCalls(
 				rawCall(d.ID, 82, time.Now().Add(24*time.Hour), true), rawCall(d.ID, 83, time.Now().Add(24*time.Hour), false),
-			}})
-			b.settle(2 * time.Second)
+			)
+			b.elapse(2 * time.Second)
 			b.stop()
 			b.start()
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			calls := b.agent.Pending(d.ID)
 			b.expect("pending", len(calls), 1)
 			b.expect("call", []string{calls[0].Method, calls[0].Params}, []string{"do", `"x"`})
 			b.agent.Answer(d.ID, calls[0].ID, "3")
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("answers", b.answersTo(82), []string{"3"})
 			b.stop()
 			b.start()
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("pending", len(b.agent.Pending(d.ID)), 0)
 		}},
 		{"8.1 what a device answered to a persistent call without a link survives a crash, and it is not called again", func(b *box) {
 			d := b.device("d")
 			one := rawCall(d.ID, 85, time.Now().Add(24*time.Hour), true)
 			one.Oneway = true
-			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one}})
-			b.settle(2 * time.Second)
+			b.pushCalls(rawCall(d.ID, 84, time.Now().Add(24*time.Hour), true), one)
+			b.elapse(2 * time.Second)
 			var after string
 			b.offline(func() {
 				calls := b.agent.Pending(d.ID)
 				b.expect("pending", len(calls), 2)
 				b.agent.Answer(d.ID, calls[0].ID, `{"pin":4}`)
 				b.agent.Delivered(d.ID, calls[1].ID)
-				b.settle(time.Second)
+				b.elapse(time.Second)
 				after = filepath.Join(b.TempDir(), "data") // as a crash would leave it
 				if err := os.CopyFS(after, os.DirFS(b.dir)); err != nil {
 					b.Fatal(err)
@@ -160,7 +160,7 @@ func TestConformanceCalls(t *testing.T) {
 				b.stop()
 				b.dir = after
 				b.start()
-				b.settle(2 * time.Second)
+				b.elapse(2 * time.Second)
 				b.expect("pending after the restart", len(b.agent.Pending(d.ID)), 0)
 			})
 			b.expect("answers", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
@@ -168,7 +168,7 @@ func TestConformanceCalls(t *testing.T) {
 			b.expect("calls after the restart", len(calls), 0)
 			b.stop()
 			b.start()
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("answers in the end", append(b.answersTo(84), b.answersTo(85)...), []string{`{"pin":4}`, "{}"})
 			b.expect("kept", len(b.reg.Calls()), 0)
 		}},
@@ -179,7 +179,7 @@ func TestConformanceCalls(t *testing.T) {
 				m.DeviceRpcCallMsg = append(m.DeviceRpcCallMsg, rawCall(d.ID, int64(100+i), time.Now().Add(time.Hour), false))
 			}
 			b.cloud.Push(b.edge.ID, m)
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("pending", len(b.agent.Pending(d.ID)), calls.MaxOfDevice)
 			b.expect("refused", b.answersTo(116), []string{"INTERNAL"})
 		}},
@@ -224,10 +224,10 @@ func TestConformanceCalls(t *testing.T) {
 			for range calls.MaxOfDevice {
 				go b.agent.CallDevice(b.Context(), d.ID, "set", "1", false, 5*time.Second)
 			}
-			b.settle(time.Second)
+			b.elapse(time.Second)
 			_, err = b.agent.CallDevice(b.Context(), d.ID, "set", "1", false, 5*time.Second)
 			b.expect("one more", errors.Is(err, ErrTooMany), true)
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("pending", len(b.agent.Pending(d.ID)), 0)
 		}},
 		{"8.2 a device's own call is answered", func(b *box) {
@@ -248,32 +248,33 @@ func TestConformanceCalls(t *testing.T) {
 				return list
 			}
 			ask := func(method, params string, timeout time.Duration) error {
-				return b.agent.Request(&Request{Device: d.ID, Method: method, Params: params, Timeout: timeout, Reply: func(r []byte, err error) {
+				reply := func(r []byte, err error) {
 					if err != nil {
 						r = []byte(err.Error())
 					}
 					mu.Lock()
 					defer mu.Unlock()
 					replies = append(replies, string(r))
-				}})
+				}
+				return b.agent.Request(&Request{Device: d.ID, Method: method, Params: params, Timeout: timeout, Reply: reply})
 			}
 			b.expect("sent", ask("getTime", "5", 0), nil)
-			b.settle(3 * time.Second)
+			b.elapse(3 * time.Second)
 			b.expect("sent", ask("bad", "5", 0), nil)
-			b.settle(3 * time.Second)
+			b.elapse(3 * time.Second)
 			b.expect("answers", got(), []string{`{"was":5}`, "the cloud answered INTERNAL"})
 			b.cloud.AnswerRPC(nil) // a tenant without the node
 			b.expect("sent", ask("getTime", "5", 7*time.Second), nil)
-			b.settle(6 * time.Second)
+			b.elapse(6 * time.Second)
 			b.expect("answers", got(), []string{})
-			b.settle(2 * time.Second)
+			b.elapse(2 * time.Second)
 			b.expect("answers", got(), []string{ErrTimeout.Error()})
 			b.offline(func() { b.expect("offline", errors.Is(ask("getTime", "5", 0), ErrOffline), true) })
 			for range calls.MaxRequests {
 				b.expect("sent", ask("getTime", "5", time.Minute), nil)
 			}
 			b.expect("one more", errors.Is(ask("getTime", "5", 0), ErrTooMany), true)
-			b.settle(2 * time.Minute)
+			b.elapse(2 * time.Minute)
 			b.expect("replies", len(got()), calls.MaxRequests)
 		}},
 	})

@@ -10,7 +10,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// Wire contract 3: synchronisation.
+// CONTRACT.md 3: synchronisation.
 func TestConformanceSync(t *testing.T) {
 	conform(t, []rule{
 		{"3.1 the first sync is full, those after it are not", func(b *box) {
@@ -24,21 +24,21 @@ func TestConformanceSync(t *testing.T) {
 			b.stop()
 			before := b.cloud.Stats().Downlinks
 			b.start()
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("full after a restart", b.cloud.Stats().Downlinks-before > 20, false)
 			b.expect("synced", b.agent.Snapshot().Synced, true)
 		}},
 		{"3.1 a full sync that an operator starts comes unasked, is acknowledged, and takes nothing away", func(b *box) {
 			d := b.device("d")
-			b.tenant.Unassign(d.ID) // of which nobody tells
+			b.tenant.Unassign(d.ID) // the edge hears nothing of it
 			before := b.cloud.Stats()
 			b.expect("started", b.cloud.StartSync(b.edge.ID), true)
-			b.settle(30 * time.Second)
+			b.elapse(30 * time.Second)
 			s := b.cloud.Stats()
 			b.expect("completed, resent", []uint64{s.SyncsCompleted - before.SyncsCompleted, s.Resent}, []uint64{1, 0})
 			b.expect("full", s.Downlinks-before.Downlinks > 20, true)
 			b.expect("here", b.reg.HasDevice(d.ID), true)
-			b.offline(func() {}) // a sync of ours does
+			b.offline(func() {}) // the sync that the edge asks for does
 			b.expect("here", b.reg.HasDevice(d.ID), false)
 		}},
 		{"3.2 everything of a full sync is acknowledged, and shown by part", func(b *box) {
@@ -58,9 +58,9 @@ func TestConformanceSync(t *testing.T) {
 			b.cloud.NeverCompleteSync(true)
 			b.stop()
 			b.start()
-			b.settle(10 * time.Second)
+			b.elapse(10 * time.Second)
 			b.post(d.ID, 1, 2)
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("syncing", b.agent.Snapshot().Sync != "", true)
 			b.expect("arrived", b.tenant.Arrivals(d.ID, "t"), []int64{1, 2})
 			b.cloud.NeverCompleteSync(false)
@@ -105,9 +105,9 @@ func TestConformanceSync(t *testing.T) {
 					b.Errorf("heard %s", c)
 				}
 			}
-			cd.Label = "newest" // what the cloud says later counts
+			cd.Label = "newest" // what comes from the cloud later wins
 			b.cloud.Push(b.edge.ID, b.tenant.SaveDevice(cd))
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			d, _ = b.reg.ByID(changed.ID)
 			b.expect("label here", d.Label, "newest")
 		}},
@@ -132,7 +132,8 @@ func TestConformanceSync(t *testing.T) {
 			})
 			here, _ := b.reg.Entity(proto.KindAsset, id)
 			there, _ := b.tenant.Entity("ASSET", id)
-			b.expect("label here, there", []bool{strings.Contains(string(here), `"big"`), strings.Contains(there, `"big"`)}, []bool{true, true})
+			b.expect("label here, there", []bool{strings.Contains(string(here), `"big"`), strings.Contains(there, `"big"`)},
+				[]bool{true, true})
 		}},
 		{"3.5 a change that the cloud refuses is undone by the next sync", func(b *box) {
 			d := b.device("kept")
@@ -143,14 +144,15 @@ func TestConformanceSync(t *testing.T) {
 				return ""
 			})
 			b.edit(registry.Edit{Kind: proto.KindDevice, ID: d.ID, Deleted: true}, proto.ActionDeleted, entityDeleted)
-			b.settle(time.Minute)
+			b.elapse(time.Minute)
 			b.expect("dead", b.agent.Snapshot().Dead, 1)
 			b.offline(func() {})
 			b.expect("here", b.reg.HasDevice(d.ID), true)
 		}},
 		{"3.5 what the server keeps for an edge that is away comes with the next connect", func(b *box) {
 			d, e, gone := b.device("d"), b.device("e"), b.device("gone")
-			relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Feeds","typeGroup":"COMMON"}`
+			relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(d.ID) + `"},` +
+				`"to":{"entityType":"DEVICE","id":"` + proto.FormatUUID(e.ID) + `"},"type":"Feeds","typeGroup":"COMMON"}`
 			b.offline(func() {
 				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: relation}}})
 				b.cloud.DeleteDevice(gone.ID)
@@ -163,21 +165,21 @@ func TestConformanceSync(t *testing.T) {
 			b.cloud.NeverCompleteSync(true)
 			b.stop()
 			b.start()
-			b.settle(5 * time.Second)
+			b.elapse(5 * time.Second)
 			b.expect("syncing", b.agent.Snapshot().Sync != "", true)
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "late", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-late"}
-			b.cloud.AddDevice(b.edge.ID, d) // held back until the sync is over (3.4)
+			b.cloud.AddDevice(b.edge.ID, d) // held back until the sync is over (CONTRACT.md 3.4)
 			b.cloud.NeverCompleteSync(false)
-			b.settle(10 * time.Minute)
+			b.elapse(10 * time.Minute)
 			b.expect("sync, here", []any{b.agent.Snapshot().Sync, b.reg.HasDevice(d.ID)}, []any{"", true})
 		}},
 		{"3.6 a sync that never completes is asked for again", func(b *box) {
 			b.cloud.NeverCompleteSync(true)
 			b.offline(func() {})
-			b.settle(10 * time.Second)
+			b.elapse(10 * time.Second)
 			b.expect("sync", strings.HasPrefix(b.agent.Snapshot().Sync, "sync: "), true)
 			b.cloud.NeverCompleteSync(false)
-			b.settle(10 * time.Minute)
+			b.elapse(10 * time.Minute)
 			b.expect("sync", b.agent.Snapshot().Sync, "")
 		}},
 	})

@@ -9,13 +9,14 @@ import (
 	"edgesync/sync/registry"
 )
 
-// rule is one of the wire contract, named by its section, against the cloud in a box.
+// rule is a rule of CONTRACT.md, named by its section, and the test of it against the cloud in a
+// box.
 type rule struct {
 	name string
 	f    func(b *box)
 }
 
-// conform tests each rule with a box of its own, connected and synchronised.
+// conform runs the test of each rule in a box of its own, connected and synchronised.
 func conform(t *testing.T, rules []rule) {
 	t.Helper()
 	for _, r := range rules {
@@ -29,7 +30,7 @@ const (
 	entityDeleted = proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
 )
 
-// edit queues a change that people made here and stores it, as the REST API does.
+// edit queues and stores a change that a user made at the edge, as the REST API does.
 func (b *box) edit(e registry.Edit, action proto.Action, t proto.UpdateMsgType) {
 	b.Helper()
 	text := e.Text
@@ -48,8 +49,9 @@ func (b *box) tenantRef() string {
 	return `{"entityType":"TENANT","id":"` + proto.FormatUUID(b.tenant.TenantID()) + `"}`
 }
 
-// alarm is an alarm of a device as JSON.
+// alarm returns an alarm of a device as JSON.
 func (b *box) alarm(id, device proto.UUID) string {
-	return `{"id":{"entityType":"ALARM","id":"` + proto.FormatUUID(id) + `"},"tenantId":` + b.tenantRef() + `,"type":"hot","severity":"MAJOR","acknowledged":false,"cleared":false,` +
+	return `{"id":{"entityType":"ALARM","id":"` + proto.FormatUUID(id) + `"},"tenantId":` + b.tenantRef() +
+		`,"type":"hot","severity":"MAJOR","acknowledged":false,"cleared":false,` +
 		`"originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(device) + `"}}`
 }

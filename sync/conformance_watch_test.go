@@ -16,21 +16,26 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// What a server takes data for (wire contract 4.7), where attributes are (7.1), and what a call may be answered with (8.1).
+// The entities that a server takes data of (CONTRACT.md 4.7), the scopes of attributes
+// (CONTRACT.md 7.1), the words that answer a call (CONTRACT.md 8.1), and the groups of relations
+// (CONTRACT.md 5.7).
 var (
 	dataTypes = []string{"DEVICE", "ASSET", "ENTITY_VIEW", "DASHBOARD", "TENANT", "CUSTOMER", "USER", "EDGE"}
 	scopes    = []string{"SERVER_SCOPE", "SHARED_SCOPE", "CLIENT_SCOPE"}
 	words     = []string{"", "NOT_FOUND", "FORBIDDEN", "NO_ACTIVE_CONNECTION", "TIMEOUT", "INTERNAL"}
 	groups    = []string{"COMMON", "DASHBOARD", "RULE_CHAIN", "RULE_NODE", "EDGE", "EDGE_AUTO_ASSIGN_RULE_CHAIN"}
-	// The parts that go up; what is not among them would overwrite what is the tenant's, or be lost in silence (4.7, 5.5).
+	// partsUp are the parts that may go up. Any other would overwrite what the tenant owns, or be
+	// lost in silence (CONTRACT.md 4.7, 5.5).
 	partsUp = []protoreflect.Name{
-		"entityData", "deviceUpdateMsg", "deviceCredentialsUpdateMsg", "alarmUpdateMsg", "relationUpdateMsg", "attributesRequestMsg", "relationRequestMsg",
-		"ruleChainMetadataRequestMsg", "calculatedFieldRequestMsg", "deviceRpcCallMsg", "assetUpdateMsg", "dashboardUpdateMsg", "entityViewUpdateMsg",
+		"entityData", "deviceUpdateMsg", "deviceCredentialsUpdateMsg", "alarmUpdateMsg", "relationUpdateMsg",
+		"attributesRequestMsg", "relationRequestMsg", "ruleChainMetadataRequestMsg", "calculatedFieldRequestMsg",
+		"deviceRpcCallMsg", "assetUpdateMsg", "dashboardUpdateMsg", "entityViewUpdateMsg",
 	}
 )
 
-// never tells what of an uplink must never go out: what the server would refuse for good, acknowledge and lose, or choke on (wire contract 12). Every
-// uplink of every test against the cloud in a box is looked at.
+// never returns what must never go out and stands in an uplink: what the server would refuse for
+// good, acknowledge and lose, or end the stream for (CONTRACT.md 12). Every uplink of every test
+// against the cloud in a box goes through never.
 func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 	complain := func(section, format string, a ...any) { bad = append(bad, section+": "+fmt.Sprintf(format, a...)) }
 	if n := pb.Size(&proto.RequestMsg{MsgType: proto.RequestMsgType_UPLINK_RPC_MESSAGE, UplinkMsg: u}); n > cloudtest.MaxRequest {
@@ -57,8 +62,8 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 			}
 		}
 	}
-	type place struct{ id, scope string }
-	attributes := map[place]bool{}
+	type entityScope struct{ id, scope string }
+	attributes := map[entityScope]bool{}
 	for _, e := range u.EntityData {
 		if e.EntityIdMSB == 0 && e.EntityIdLSB == 0 || !slices.Contains(dataTypes, e.EntityType) {
 			complain("4.7", "data of %q %x%x", e.EntityType, e.EntityIdMSB, e.EntityIdLSB)
@@ -101,7 +106,7 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 			if !slices.Contains(scopes, scope) {
 				complain("7.1", "scope %q", scope)
 			}
-			p := place{fmt.Sprintf("%x %x", e.EntityIdMSB, e.EntityIdLSB), scope}
+			p := entityScope{fmt.Sprintf("%x %x", e.EntityIdMSB, e.EntityIdLSB), scope}
 			if attributes[p] {
 				complain("4.3", "attributes of one entity twice")
 			}
@@ -159,7 +164,9 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 			From, To        struct{ EntityType, ID string }
 			Type, TypeGroup string
 		}
-		if json.Unmarshal([]byte(m.Entity), &j) != nil || j.From.EntityType == "" || j.To.EntityType == "" || j.From.ID == "" || j.To.ID == "" || j.Type == "" || !slices.Contains(groups, j.TypeGroup) {
+		whole := json.Unmarshal([]byte(m.Entity), &j) == nil && j.From.EntityType != "" &&
+			j.From.ID != "" && j.To.EntityType != "" && j.To.ID != ""
+		if !whole || j.Type == "" || !slices.Contains(groups, j.TypeGroup) {
 			complain("5.7", "relation %s", m.Entity)
 		}
 	}
@@ -178,7 +185,7 @@ func never(u *proto.UplinkMsg, tenant proto.UUID) (bad []string) {
 	return bad
 }
 
-// What looks on in all those tests sees each of them.
+// The watch over all uplinks sees each thing that must never go out.
 func TestNeverSees(t *testing.T) {
 	tenant := proto.UUID{7: 9, 15: 1}
 	data := func(change func(e *proto.EntityDataProto)) *proto.UplinkMsg {
@@ -230,7 +237,9 @@ func TestNeverSees(t *testing.T) {
 		{"5.1", device(1, "{}")},
 		{"5.1", device(1, text+`,"version":3}`)},
 		{"5.6", &proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{{MsgType: entityDeleted, IdMSB: 1, Entity: text + "}"}}}},
-		{"5.7", &proto.UplinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: `{"from":{"entityType":"DEVICE","id":"x"},"to":{"id":"x"},"type":"t","typeGroup":"COMMON"}`}}}},
+		{"5.7", &proto.UplinkMsg{RelationUpdateMsg: []*proto.RelationUpdateMsg{{
+			Entity: `{"from":{"entityType":"DEVICE","id":"x"},"to":{"id":"x"},"type":"t","typeGroup":"COMMON"}`,
+		}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{ResponseMsg: &proto.RpcResponseMsg{Error: "ODD"}}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{ResponseMsg: &proto.RpcResponseMsg{Response: "words"}}}}},
 		{"8.1", &proto.UplinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{}}}},

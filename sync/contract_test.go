@@ -14,9 +14,12 @@ import (
 	"testing"
 )
 
-// sections are those of CONTRACT.md that have rules, with the number of numbered ones below each.
+// sections are the sections of CONTRACT.md that have rules; below is the number of numbered
+// sections in each.
 var sections = func() (list []string) {
-	for _, s := range []struct{ section, below int }{{0, 0}, {1, 6}, {2, 8}, {3, 6}, {4, 8}, {5, 11}, {6, 5}, {7, 4}, {8, 2}, {9, 0}, {10, 30}, {11, 0}, {12, 0}} {
+	for _, s := range []struct{ section, below int }{
+		{0, 0}, {1, 6}, {2, 8}, {3, 6}, {4, 8}, {5, 11}, {6, 5}, {7, 4}, {8, 2}, {9, 0}, {10, 30}, {11, 0}, {12, 0},
+	} {
 		if s.below == 0 {
 			list = append(list, strconv.Itoa(s.section))
 		}
@@ -27,7 +30,7 @@ var sections = func() (list []string) {
 	return list
 }()
 
-// testDirs are where the packages named in the table have their tests.
+// testDirs are the directories of the tests of the packages that the table names.
 var testDirs = map[string]string{
 	"sync": ".", "cli": "cli", "config": "config", "clock": "clock", "link": "link", "calls": "calls",
 	"registry": "registry", "rest": "rest", "cloudtest": "cloudtest",
@@ -35,7 +38,8 @@ var testDirs = map[string]string{
 	"proto": filepath.Join("..", "proto"), "scripts/cloud": filepath.Join("..", "scripts", "cloud"),
 }
 
-// testNames are the tests of a directory with the names of their subtests, as far as these stand in them as they are.
+// testNames returns the tests of a directory, each with the strings in it, which hold the names of
+// its subtests.
 func testNames(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
@@ -68,8 +72,8 @@ func testNames(t *testing.T, dir string) map[string][]string {
 	return names
 }
 
-// indexProblems holds the table against the tests: every numbered section has a row, every row a test that there is or a reason, and every conformance
-// test stands in a row of its own section.
+// indexProblems holds the table against the tests: every numbered section has a row, every row has
+// a test that exists or a reason, and every conformance test stands in a row of its own section.
 func indexProblems(table string, tests func(pkg string) map[string][]string) (problems []string) {
 	complain := func(format string, a ...any) { problems = append(problems, fmt.Sprintf(format, a...)) }
 	covered, cited := map[string]bool{}, map[string]bool{}
@@ -118,10 +122,10 @@ func indexProblems(table string, tests func(pkg string) map[string][]string) (pr
 	return problems
 }
 
-// sectionOf is how the names of conformance tests begin.
+// sectionOf matches the section with which the name of a conformance test begins.
 var sectionOf = regexp.MustCompile(`^\d+\.\d+ `)
 
-// The table of rules and the tests that prove them is true to the sources.
+// The table of rules and of the tests that prove them agrees with the sources.
 func TestContractIndex(t *testing.T) {
 	table, err := os.ReadFile(filepath.Join("testdata", "contract.tsv"))
 	if err != nil {
@@ -137,7 +141,7 @@ func TestContractIndex(t *testing.T) {
 	for _, p := range indexProblems(string(table), tests) {
 		t.Error(p)
 	}
-	// It finds what is wrong.
+	// Each kind of fault in the table is found.
 	rest := func(without string) string {
 		var b strings.Builder
 		for line := range strings.Lines(string(table)) {

@@ -24,8 +24,8 @@ import (
 // machine is a board that has just started in a bubble, with its clock in 1970.
 type machine struct {
 	*testing.T
-	began time.Time    // when the clock was opened, by the bubble's time; truly it was june
-	lag   atomic.Int64 // what the board's own clock is behind
+	began time.Time    // when the clock was opened, by the bubble's time; the true time was june
+	lag   atomic.Int64 // ms that the board's own clock is behind
 	path  string       // of the clock's file
 }
 
@@ -37,10 +37,11 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// now is true time.
+// now returns the true time.
 func (m *machine) now() int64 { return june + time.Since(m.began).Milliseconds() }
 
-// clock is that of a new process, which saw the time last beforeCut before the start.
+// clock returns the clock of a new process; the last time in its file is beforeCut before the
+// start.
 func (m *machine) clock(dir string) *clock.Clock {
 	m.path = filepath.Join(dir, "clock")
 	if err := os.WriteFile(m.path, []byte("edgesync clock 1\nseen "+strconv.FormatInt(june-beforeCut, 10)+"\n"), 0o600); err != nil {
@@ -53,7 +54,7 @@ func (m *machine) clock(dir string) *clock.Clock {
 	return c
 }
 
-// file is the lines of the clock's file.
+// file returns the lines of the clock's file.
 func (m *machine) file() []string {
 	b, err := os.ReadFile(m.path)
 	if err != nil && !os.IsNotExist(err) {
@@ -62,13 +63,14 @@ func (m *machine) file() []string {
 	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
-const beforeCut = 600_000
+const beforeCut = 600_000 // ms
 
-func inClockBubble(t *testing.T, deaf bool, f func(r *rig, m *machine)) {
+// inClockBubble is inBubble with a clock of a machine that started in 1970.
+func inClockBubble(t *testing.T, silent bool, f func(r *rig, m *machine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
-		r := newRig(t, &script{deaf: deaf, ahead: time.UnixMilli(june).Sub(m.began)}, nil)
+		r := newRig(t, &script{silent: silent, ahead: time.UnixMilli(june).Sub(m.began)}, nil)
 		r.clock = m.clock(r.dir)
 		defer func() {
 			r.stop()
@@ -84,7 +86,7 @@ func inClockBubble(t *testing.T, deaf bool, f func(r *rig, m *machine)) {
 func TestUndatedAttributes(t *testing.T) {
 	inClockBubble(t, true, func(r *rig, _ *machine) {
 		r.run()
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		kv := []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: r.agent.Clock.Stamp()}}
 		if err := r.intake.Accept(r.Context(), []proto.Event{{
 			Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Time: r.agent.Clock.Stamp(), Entity: proto.UUID{1},
@@ -92,7 +94,7 @@ func TestUndatedAttributes(t *testing.T) {
 		}}); err != nil {
 			t.Fatal(err)
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(1, 1, 0, 0)
 		r.script.mu.Lock()
 		defer r.script.mu.Unlock()
@@ -109,7 +111,8 @@ func TestGapUndated(t *testing.T) {
 		record := GapRecord(c, func() (proto.UUID, bool) { return proto.UUID{1}, true }, func() uint64 { return 0 })
 		e, ok := record(wal.Gap{Events: 5, First: june, Last: c.Stamp(), Why: wal.WhyQuota}, 7)
 		content, _, err := proto.AppendContent(nil, e.Fragment)
-		const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,"queueDroppedFrom":1780272000000}}`
+		const want = `{"ts":null,"values":{"queueDropped":5,"queueDroppedReason":"quota","queueDroppedTotal":7,` +
+			`"queueDroppedFrom":1780272000000}}`
 		if !ok || err != nil || string(content) != want || e.Time != c.Stamp() {
 			t.Errorf("%v, %v, %d: %s\nwant %s", ok, err, e.Time, content, want)
 		}
@@ -128,7 +131,9 @@ func TestPostedHere(t *testing.T) {
 				b.Fatal(err)
 			}
 			var got []string
-			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) { got = append(got, string(kv.Str)) })
+			b.reg.Attributes(d.ID, registry.ServerScope, []string{"provisionState"}, func(kv *proto.KV) {
+				got = append(got, string(kv.Str))
+			})
 			b.expect("server attributes", got, []string{"provisioned"})
 			b.expect("shared attributes", b.shared(d.ID, "provisionState"), "")
 		})
@@ -138,16 +143,16 @@ func TestPostedHere(t *testing.T) {
 func TestUndated(t *testing.T) {
 	for name, tt := range map[string]struct {
 		set      func(m *machine)
-		deaf     bool
+		silent   bool
 		after    time.Duration // of the connection, when events begin to go
 		estimate bool
 	}{
-		"by NTP":          {deaf: true, after: 2 * time.Minute, set: func(m *machine) { m.lag.Store(0) }},
+		"by NTP":          {silent: true, after: 2 * time.Minute, set: func(m *machine) { m.lag.Store(0) }},
 		"by the cloud":    {set: func(*machine) {}},
-		"never, estimate": {deaf: true, after: 5 * time.Minute, set: func(*machine) {}, estimate: true},
+		"never, estimate": {silent: true, after: 5 * time.Minute, set: func(*machine) {}, estimate: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inClockBubble(t, tt.deaf, func(r *rig, m *machine) {
+			inClockBubble(t, tt.silent, func(r *rig, m *machine) {
 				r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
 					if lines := m.file(); len(stamps(u)) > 0 && (len(lines) != 3 || strings.HasSuffix(lines[2], "?")) {
 						t.Errorf("events go while the file says %q", lines)
@@ -156,12 +161,12 @@ func TestUndated(t *testing.T) {
 				}
 				r.link.Refuse.Store(true)
 				r.run()
-				r.settle(90 * time.Second)
+				r.elapse(90 * time.Second)
 				var want []int64
 				post := func(own int64) {
 					e := telemetryEvent(r.agent.Clock.Stamp(), 0)
 					e.Time = r.agent.Clock.Stamp()
-					date := m.now() // what it is truly
+					date := m.now() // the true time
 					if tt.estimate {
 						date = m.now() - beforeCut
 					}
@@ -172,7 +177,7 @@ func TestUndated(t *testing.T) {
 					if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
 						t.Fatal(err)
 					}
-					r.settle(1234 * time.Millisecond)
+					r.elapse(1234 * time.Millisecond)
 				}
 				post(0)
 				post(12345)
@@ -183,13 +188,13 @@ func TestUndated(t *testing.T) {
 				r.link.Refuse.Store(false)
 				r.agent.Hint()
 				if tt.after > 0 {
-					r.settle(tt.after - 20*time.Second)
+					r.elapse(tt.after - 20*time.Second)
 					if got := r.script.order(); len(got) > 0 {
 						t.Errorf("%v went while the clock was not set", got)
 					}
 				}
 				tt.set(m)
-				r.settle(30 * time.Second)
+				r.elapse(30 * time.Second)
 				if got := r.script.order(); !slices.Equal(got, want) {
 					t.Errorf("arrived %v, want %v", got, want)
 				}
@@ -199,12 +204,12 @@ func TestUndated(t *testing.T) {
 	}
 }
 
-func TestUndatedLetter(t *testing.T) {
+func TestUndatedDeadLetter(t *testing.T) {
 	inClockBubble(t, false, func(r *rig, m *machine) {
 		r.script.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg { return no(u, "Entity not found") }
 		r.link.Refuse.Store(true)
 		r.run()
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		e := telemetryEvent(r.agent.Clock.Stamp(), 0)
 		e.Time = r.agent.Clock.Stamp()
 		date := m.now()
@@ -212,17 +217,17 @@ func TestUndatedLetter(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.link.Refuse.Store(false)
-		r.settle(2 * time.Minute)
+		r.elapse(2 * time.Minute)
 		n := 0
 		if err := r.dead.Each(func(d *wal.DeadLetter) bool {
 			n++
 			var u proto.UplinkMsg
 			if err := pb.Unmarshal(d.Fragment, &u); err != nil || d.Time != date || !slices.Equal(stamps(&u), []int64{date}) {
-				t.Errorf("the letter is of %d and holds %v, want %d; %v", d.Time, stamps(&u), date, err)
+				t.Errorf("the dead letter is of %d and holds %v, want %d; %v", d.Time, stamps(&u), date, err)
 			}
 			return true
 		}); err != nil || n != 1 {
-			t.Errorf("%d letters, %v", n, err)
+			t.Errorf("%d dead letters, %v", n, err)
 		}
 		for _, ts := range r.script.order() {
 			if ts != date {

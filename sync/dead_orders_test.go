@@ -10,7 +10,7 @@ import (
 	"edgesync/proto"
 )
 
-// refusing is a script that refuses everything with a text, until told otherwise.
+// refusing returns a script that refuses all data with a text until the flag is set.
 func refusing(text string) (*script, *atomic.Bool) {
 	var take atomic.Bool
 	return &script{uplink: func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -21,7 +21,7 @@ func refusing(text string) (*script, *atomic.Bool) {
 	}}, &take
 }
 
-func (r *rig) letters() []Letter {
+func (r *rig) deadLetters() []Letter {
 	r.Helper()
 	list, next, err := r.agent.DeadLetters().List(r.Context(), 0, 100)
 	if err != nil || next != 0 {
@@ -30,21 +30,26 @@ func (r *rig) letters() []Letter {
 	return list
 }
 
-// A letter that rests is woken by hand: its tries count anew and it goes at once, the others as fast as they are accepted.
-func TestLetterIsWoken(t *testing.T) {
+// A dead letter that rests is woken by an order: its tries count from 0 and it goes up at once, the
+// others as fast as they are accepted.
+func TestDeadLetterIsWoken(t *testing.T) {
 	s, take := refusing("Validation error: no")
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(3)
-		r.settle(time.Minute)
-		list := r.letters()
-		if len(list) != 3 || !list[0].Resting || list[0].Tries != 1 || list[0].Reason != "Validation error: no" || list[0].Action != "TIMESERIES_UPDATED" {
-			r.Fatalf("letters %+v", list)
+		r.elapse(time.Minute)
+		list := r.deadLetters()
+		if len(list) != 3 {
+			r.Fatalf("dead letters %+v", list)
+		}
+		first := list[0]
+		if !first.Resting || first.Tries != 1 || first.Reason != "Validation error: no" || first.Action != "TIMESERIES_UPDATED" {
+			r.Fatalf("dead letters %+v", list)
 		}
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[1].Offset); n != 1 || err != nil {
 			r.Fatalf("retry: %d, %v", n, err)
 		}
-		r.settle(time.Millisecond)
-		if got := r.letters()[1]; !got.Resting || got.Tries != 1 || len(s.uplinks) == 0 || stamps(s.uplinks[len(s.uplinks)-1])[0] != 2 {
+		r.elapse(time.Millisecond)
+		if got := r.deadLetters()[1]; !got.Resting || got.Tries != 1 || len(s.uplinks) == 0 || stamps(s.uplinks[len(s.uplinks)-1])[0] != 2 {
 			r.Errorf("refused once more: %+v", got)
 		}
 		r.counts(3, 0, 0, 3)
@@ -52,7 +57,7 @@ func TestLetterIsWoken(t *testing.T) {
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), 0); n != 3 || err != nil {
 			r.Fatalf("retry of all: %d, %v", n, err)
 		}
-		r.settle(time.Millisecond) // the others follow the first that is accepted at once
+		r.elapse(time.Millisecond) // the others follow the first that is accepted at once
 		r.counts(3, 3, 0, 0)
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[1].Offset); n != 0 || err != nil {
 			r.Errorf("retry of one that was delivered: %d, %v", n, err)
@@ -60,28 +65,29 @@ func TestLetterIsWoken(t *testing.T) {
 	})
 }
 
-// The list tells the tries of this life, which are not in the log yet.
-func TestListTellsTriesInMemory(t *testing.T) {
+// The list counts the tries since the start of the agent, which are not in the log yet.
+func TestListHasTriesInMemory(t *testing.T) {
 	s, _ := refusing("database is busy")
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(1)
-		r.settle(10 * time.Second)
-		list := r.letters()
+		r.elapse(10 * time.Second)
+		list := r.deadLetters()
 		if len(list) != 1 || list[0].Tries < 3 || list[0].Resting {
 			r.Fatalf("after 10 s: %+v", list)
 		}
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), list[0].Offset); n != 1 || err != nil {
 			r.Fatalf("retry: %d, %v", n, err)
 		}
-		r.settle(time.Millisecond)
-		if list = r.letters(); list[0].Tries != 1 {
-			r.Errorf("%d tries after the count began anew", list[0].Tries)
+		r.elapse(time.Millisecond)
+		if list = r.deadLetters(); list[0].Tries != 1 {
+			r.Errorf("%d tries after the count began again", list[0].Tries)
 		}
 	})
 }
 
-// What is dropped counts as dropped, only when the commit that passed it is durable, and an answer that comes later changes nothing.
-func TestLetterIsDropped(t *testing.T) {
+// A dead letter can be dropped only when the commit that passed its event is durable; it then
+// counts as dropped, and an answer that comes later changes nothing.
+func TestDeadLetterIsDropped(t *testing.T) {
 	var answer atomic.Bool
 	answer.Store(true)
 	s := &script{}
@@ -97,16 +103,16 @@ func TestLetterIsDropped(t *testing.T) {
 	inBubble(t, s, nil, func(r *rig) {
 		dead := r.agent.DeadLetters()
 		r.post(1)
-		r.settle(r.config.Batch.Timeout + time.Millisecond)
-		list := r.letters()
+		r.elapse(r.config.Batch.Timeout + time.Millisecond)
+		list := r.deadLetters()
 		if len(list) != 1 {
-			r.Fatalf("letters %+v", list)
+			r.Fatalf("dead letters %+v", list)
 		}
 		if n, later, err := dead.Drop(r.Context(), 0); n != 0 || later != 1 || err != nil {
 			r.Errorf("before the commit is durable: %d, %d, %v", n, later, err)
 		}
 		answer.Store(false)
-		r.settle(15 * time.Second) // durable, and a try in flight
+		r.elapse(15 * time.Second) // durable, and a try in flight
 		if n, later, err := dead.Drop(r.Context(), list[0].Offset); n != 1 || later != 0 || err != nil {
 			r.Fatalf("drop: %d, %d, %v", n, later, err)
 		}
@@ -118,8 +124,8 @@ func TestLetterIsDropped(t *testing.T) {
 			r.Fatal("no try is in flight")
 		}
 		s.streams[1](&proto.ResponseMsg{UplinkResponseMsg: no(last, "Validation error: no")})
-		r.settle(time.Second)
-		if list = r.letters(); len(list) != 0 {
+		r.elapse(time.Second)
+		if list = r.deadLetters(); len(list) != 0 {
 			r.Errorf("the late answer brought %+v back", list)
 		}
 		if got := r.agent.Snapshot(); got.Dropped != 1 || got.Dead != 0 {
@@ -131,8 +137,9 @@ func TestLetterIsDropped(t *testing.T) {
 	})
 }
 
-// A letter larger than the cloud takes comes to rest again when it is woken, and does not hold the others up.
-func TestOversizedLetterHoldsNobodyUp(t *testing.T) {
+// A dead letter larger than the cloud takes rests again when it is woken, and does not hold up the
+// others.
+func TestOversizedDeadLetterHoldsNothingUp(t *testing.T) {
 	s, take := refusing("Validation error: no")
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
 		r := accepted()
@@ -145,12 +152,12 @@ func TestOversizedLetterHoldsNobodyUp(t *testing.T) {
 			r.Fatal(err)
 		}
 		r.post(1)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		take.Store(true)
 		if n, err := r.agent.DeadLetters().Retry(r.Context(), 0); n != 2 || err != nil {
 			r.Fatalf("retry: %d, %v", n, err)
 		}
-		r.settle(2 * r.config.Retry.Interval)
+		r.elapse(2 * r.config.Retry.Interval)
 		r.counts(2, 1, 0, 1)
 		if d := r.dead.Stats(); d.Resting != 1 {
 			r.Errorf("dead letters: %+v", d)
@@ -170,12 +177,12 @@ func TestOrdersToALoopThatHasEnded(t *testing.T) {
 	})
 }
 
-// Long lists come in parts.
-func TestLettersInParts(t *testing.T) {
+// A long list of dead letters comes in parts.
+func TestDeadLettersInParts(t *testing.T) {
 	s, _ := refusing("Validation error: no")
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(7)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		var got []uint64
 		for from := uint64(0); ; {
 			list, next, err := r.agent.DeadLetters().List(r.Context(), from, 3)
@@ -191,7 +198,7 @@ func TestLettersInParts(t *testing.T) {
 			from = next
 		}
 		if len(got) != 7 || !slices.IsSorted(got) || got[0] == got[6] {
-			r.Errorf("letters %v", got)
+			r.Errorf("dead letters %v", got)
 		}
 	})
 }

@@ -65,6 +65,7 @@ func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Ti
 		Event: e.Event, Offset: e.Offset, Reason: reason, Tries: 1, At: now,
 		Resting: hopeless || l.cfg.Retry.Max <= 1,
 		Pinned:  isCreation(&e.Event), // without it its dependents would be worth nothing
+		Class:   l.deadClass(&e.Event, e.Offset),
 	})
 	if err != nil {
 		l.complain("a refused event cannot be moved to the dead-letter log; it is tried again", err.Error(), now)
@@ -83,6 +84,17 @@ func (l *loop) moveToDead(e wal.Entry, reason string, hopeless bool, now time.Ti
 		}
 	}
 	return true
+}
+
+// deadClass is the share of the dead-letter log that an event belongs to.
+func (l *loop) deadClass(e *wal.Event, offset uint64) wal.DeadClass {
+	switch {
+	case !proto.Action(e.Action).Sendable():
+		return wal.DeadNever
+	case isCreation(e) || l.dependents.has(e.Entity, offset):
+		return wal.DeadCreation
+	}
+	return wal.DeadRefused
 }
 
 // maybeRetry sends waiting letters beside the ordinary batches: one every retry.interval, the least
@@ -251,7 +263,7 @@ func (l *loop) lettersDelivered(letters []wal.DeadLetter, now time.Time) {
 // rest puts a letter to rest: picked again and again, it would hold the others up.
 func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 	delete(l.retries.tries, d.Offset)
-	d.Resting, d.Reason = true, reason
+	d.Resting, d.Reason, d.Class = true, reason, l.deadClass(&d.Event, d.Offset)
 	if err := l.deadLog.Put(d); err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 	}

@@ -11,7 +11,7 @@
 // # The walk of a telemetry event
 //
 //	device/payload   JSON becomes proto.Event: a fragment of the wire's bytes, made once
-//	intake.go        Accept or Submit hands it to the queue; the device gets its 200 after the fsync
+//	intake.go        Accept or Submit hands it to the queue; the 200 follows the fsync
 //	loop.go          the queue wakes the loop; turn calls maybeSend
 //	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
 //	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
@@ -21,7 +21,7 @@
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
 //	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
-//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again from there; rest ends that
+//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again; rest ends that
 //	dependents.go    what stands behind a refused creation waits with it
 //
 // What happens to a device whose creation is refused: creation.go made it durable here and queued

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,7 +10,8 @@ import (
 	"edgesync/proto"
 )
 
-// Every downlink is acknowledged, after it is durable; what cannot be stored is not, and comes again.
+// Every downlink is acknowledged after it is durable; a downlink that cannot be stored is not
+// acknowledged and comes again.
 func TestDownlinks(t *testing.T) {
 	s := &script{}
 	s.sync = func(int, *proto.SyncRequestMsg) []*proto.DownlinkMsg {
@@ -20,7 +22,7 @@ func TestDownlinks(t *testing.T) {
 		}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if !slices.Equal(s.acks, []int32{11, 12, 13, 2001}) {
 			r.Errorf("acknowledged %v", s.acks)
 		}
@@ -35,7 +37,7 @@ func TestDownlinks(t *testing.T) {
 		r.reg.fail = errors.New("no space")
 		r.reg.mu.Unlock()
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 14, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{}}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if slices.Contains(s.acks, 14) {
 			r.Error("acknowledged what could not be stored")
 		}
@@ -43,14 +45,15 @@ func TestDownlinks(t *testing.T) {
 		r.reg.fail = nil
 		r.reg.mu.Unlock()
 		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 14, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{}}}})
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		if !slices.Contains(s.acks, 14) {
 			r.Error("not acknowledged when it came again")
 		}
 	})
 }
 
-// A sync that stands still is asked for again on the same stream, then over a new one (wire contract 3.6).
+// A sync that stands still is asked for again on the same stream, then over a new one
+// (CONTRACT.md 3.6).
 func TestSyncStandsStill(t *testing.T) {
 	s := &script{}
 	s.sync = func(session int, _ *proto.SyncRequestMsg) []*proto.DownlinkMsg {
@@ -60,7 +63,7 @@ func TestSyncStandsStill(t *testing.T) {
 		return []*proto.DownlinkMsg{{DownlinkMsgId: 1, SyncCompletedMsg: &proto.SyncCompletedMsg{}}}
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(10 * time.Minute)
+		r.elapse(10 * time.Minute)
 		if got, want := seconds(s.connects), []float64{0, 363}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -71,16 +74,98 @@ func TestSyncStandsStill(t *testing.T) {
 			r.Errorf("ended %d, aborted %d; want 1, 2", r.reg.ended, r.reg.aborted)
 		}
 		if !slices.Equal(r.syncing, []bool{true, false, true, false}) { // asking again on the same stream is the same sync
-			r.Errorf("told %v about syncs", r.syncing)
+			r.Errorf("syncs reported as %v", r.syncing)
 		}
 	})
 }
 
-// A server that answers no question, although it acknowledges it, is left after three minutes, not sooner (wire contract 10.17).
-func TestDeafServerIsLeft(t *testing.T) {
-	s := &script{deaf: true}
+// A call to a device is acknowledged and answered at once, because a call without acknowledgement
+// holds up every edge of the server (CONTRACT.md 6.1).
+func TestCallIsAnswered(t *testing.T) {
+	s := &script{}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(400 * time.Second)
+		r.elapse(time.Second)
+		s.call(77, &proto.DeviceRpcCallMsg{
+			DeviceIdMSB: 5, RequestUuidMSB: 6, RequestUuidLSB: 7, RequestId: 8, RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+		})
+		r.elapse(time.Second)
+		if !slices.Contains(s.acks, 77) {
+			r.Error("not acknowledged")
+		}
+		a := s.uplinks[len(s.uplinks)-1].GetDeviceRpcCallMsg()
+		if len(a) != 1 || a[0].RequestUuidLSB != 7 || a[0].RequestId != 8 || a[0].GetResponseMsg().GetError() != "NO_ACTIVE_CONNECTION" {
+			r.Errorf("answer %v", a)
+		}
+	})
+}
+
+// The server's clock is learnt from the attributes of the edge, so that an agent with a wrong clock
+// neither refuses every call nor carries out a call whose caller has given up (CONTRACT.md 8.1).
+func TestCallsByTheServersClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		s := &script{ahead: ahead, takes: true}
+		inBubble(t, s, nil, func(r *rig) {
+			r.elapse(2 * time.Second)
+			call := func(n int64, timeout time.Duration) {
+				s.call(int32(n), &proto.DeviceRpcCallMsg{
+					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+					ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(),
+				})
+				r.elapse(time.Second)
+			}
+			answers := func() (words []string) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for _, u := range s.uplinks {
+					for _, c := range u.DeviceRpcCallMsg {
+						words = append(words, fmt.Sprintf("%d %s", c.RequestId, c.ResponseMsg.GetError()))
+					}
+				}
+				return words
+			}
+			call(1, 10*time.Second)
+			call(2, -time.Second) // too old
+			s.mu.Lock()
+			calls := s.calls
+			s.mu.Unlock()
+			if len(calls) != 1 || time.Until(calls[0].Expires).Round(time.Second) != 8*time.Second {
+				r.Errorf("ahead %v: delivered %v", ahead, calls)
+			}
+			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT"}) {
+				r.Errorf("ahead %v: answers %v", ahead, got)
+			}
+			r.elapse(20 * time.Second)
+			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT", "1 TIMEOUT"}) {
+				r.Errorf("ahead %v: answers %v", ahead, got)
+			}
+		})
+	}
+}
+
+// While the server's clock is not known, every call gets the shortest timeout of the server.
+func TestCallsBeforeTheClockIsKnown(t *testing.T) {
+	s := &script{silent: true, takes: true}
+	inBubble(t, s, nil, func(r *rig) {
+		r.elapse(2 * time.Second)
+		s.call(5, &proto.DeviceRpcCallMsg{
+			DeviceIdMSB: 5, RequestUuidMSB: 1, RequestMsg: &proto.RpcRequestMsg{Method: "x"},
+			ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(),
+		})
+		r.elapse(time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.calls) != 1 || time.Until(s.calls[0].Expires) != callMinimum-time.Second || s.calls[0].Params != "null" {
+			r.Errorf("delivered %v", s.calls)
+		}
+	})
+}
+
+// A server that acknowledges questions and sends no downlinks is left after three minutes, not
+// sooner (CONTRACT.md 10.17).
+func TestServerWithoutDownlinksIsLeft(t *testing.T) {
+	s := &script{silent: true}
+	inBubble(t, s, nil, func(r *rig) {
+		r.elapse(400 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 183, 366}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}

@@ -11,7 +11,8 @@ import (
 	"edgesync/wal"
 )
 
-// fakeSession is a stream whose other end is the test: what is sent stays in its slots until the test takes it.
+// fakeSession is a session whose other end is the test: a message that is sent stays in its slot
+// until the test takes it.
 type fakeSession struct {
 	out    chan []byte
 	in     chan link.Inbound
@@ -48,7 +49,7 @@ func (s *fakeSession) Send(b []byte) bool {
 	}
 }
 
-// loopAlone is a loop that nobody runs, on an empty queue, with a session whose other end is the test.
+// loopAlone returns a loop that does not run, on an empty queue, with a fakeSession.
 func loopAlone(t *testing.T) *loop {
 	t.Helper()
 	dir := t.TempDir()

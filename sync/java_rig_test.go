@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	gosync "sync"
@@ -33,7 +34,7 @@ import (
 	"edgesync/sync/registry"
 )
 
-// javaTape is the recording.
+// javaTape is the recording java-edge, by its lines.
 type javaTape struct {
 	up   map[int]*proto.UplinkMsg
 	down map[int]*proto.DownlinkMsg
@@ -79,7 +80,7 @@ func readJavaTape(t *testing.T) *javaTape {
 	return tape
 }
 
-// javaRig is a whole agent with its doors, in the place of the recorded Java edge.
+// javaRig is a whole agent with its doors; it stands where the Java edge stood in the recording.
 type javaRig struct {
 	*testing.T
 	*javaTape
@@ -90,30 +91,33 @@ type javaRig struct {
 	reg     *registry.Registry
 	http    http.Handler
 	mqtt    *bufconn.Listener
-	told    map[int]bool
+	checked map[int]bool // lines whose uplink is compared or explained
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
 }
 
-func (r *javaRig) settle(d time.Duration) {
+// elapse lets d pass on the fake clock, then waits until every goroutine is idle.
+func (r *javaRig) elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// at lets it become that many milliseconds since the beginning of the recording.
+// at lets time pass until ms after the beginning of the recording, and asserts that nothing is sent
+// meanwhile.
 func (r *javaRig) at(ms int) {
 	r.Helper()
 	due := r.base.Add(time.Duration(ms) * time.Millisecond)
 	if due.Before(time.Now()) {
 		r.Fatalf("%d ms are over since %v", ms, time.Since(due))
 	}
-	r.settle(time.Until(due))
+	r.elapse(time.Until(due))
 	if u := r.new(); !pb.Equal(u, &proto.UplinkMsg{}) {
 		r.Errorf("sent before %d ms: %v", ms, u)
 	}
 }
 
-// new returns what was sent since it was called last, all parts in one message; probes and ids are left out.
+// new returns what was sent since the last call of new, all parts in one message; probes and ids
+// are left out.
 func (r *javaRig) new() *proto.UplinkMsg {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,21 +125,24 @@ func (r *javaRig) new() *proto.UplinkMsg {
 	for _, u := range r.uplinks {
 		pb.Merge(all, u)
 	}
-	slices.SortStableFunc(all.AttributesRequestMsg, func(a, b *proto.AttributesRequestMsg) int { return strings.Compare(a.Scope, b.Scope) }) // in any order
+	slices.SortStableFunc(all.AttributesRequestMsg, func(a, b *proto.AttributesRequestMsg) int { // sent in any order
+		return strings.Compare(a.Scope, b.Scope)
+	})
 	r.uplinks, all.UplinkMsgId = nil, 0
 	return all
 }
 
-// same compares what is sent within two seconds with lines of the recording, put together; times that the edge itself gives may differ by one.
+// same compares what is sent within two seconds with lines of the recording, put together. Times
+// that the edge itself gives may differ by one second.
 func (r *javaRig) same(lines ...int) {
 	r.Helper()
-	r.settle(2 * time.Second)
+	r.elapse(2 * time.Second)
 	want := &proto.UplinkMsg{}
 	for _, line := range lines {
 		if r.up[line] == nil {
 			r.Fatalf("line %d is no uplink", line)
 		}
-		r.told[line] = true
+		r.checked[line] = true
 		pb.Merge(want, r.up[line])
 	}
 	want.UplinkMsgId = 0
@@ -160,22 +167,23 @@ func (r *javaRig) same(lines ...int) {
 	}
 }
 
-// better says why ours sends something else than the lines, and checks what.
+// better asserts what is sent within two seconds when that is not what the lines hold, and says
+// why.
 func (r *javaRig) better(reason, want string, lines ...int) {
 	r.Helper()
-	r.settle(2 * time.Second)
+	r.elapse(2 * time.Second)
 	for _, line := range lines {
 		if r.up[line] == nil {
 			r.Fatalf("line %d is no uplink", line)
 		}
-		r.told[line] = true
+		r.checked[line] = true
 	}
 	if got := oneLine(r.new()); got != want {
 		r.Errorf("lines %v (%s): sent\n%s, want\n%s", lines, reason, got, want)
 	}
 }
 
-// oneLine is a message as text that does not change from run to run.
+// oneLine returns a message as text that does not change from run to run.
 func oneLine(m pb.Message) string {
 	return strings.Join(strings.Fields(fmt.Sprint(m)), " ")
 }
@@ -190,13 +198,13 @@ func (r *javaRig) push(line int) {
 	m.DownlinkMsgId = 0 // the cloud gives one
 	before := r.cloud.Stats().DownlinkAcks
 	r.cloud.Push(r.edge, m)
-	r.settle(1500 * time.Millisecond)
+	r.elapse(1500 * time.Millisecond)
 	if got := r.cloud.Stats().DownlinkAcks - before; got != 1 {
 		r.Errorf("line %d: %d acknowledgements", line, got)
 	}
 }
 
-// post is a device's HTTP request.
+// post sends an HTTP request of a device.
 func (r *javaRig) post(token, what, body string) {
 	r.Helper()
 	w := httptest.NewRecorder()
@@ -208,14 +216,16 @@ func (r *javaRig) post(token, what, body string) {
 	}
 }
 
-// javaDevice is a device over MQTT 3.1.1. What it gets is in got, as topic and payload.
+// javaDevice is a device that talks MQTT 3.1.1.
 type javaDevice struct {
 	r    *javaRig
 	conn net.Conn
 	mu   gosync.Mutex
-	got  []string
+	got  []string                    // topics and payloads that arrived
 	on   func(topic, payload string) // called by the reading goroutine; may publish
 }
+
+var callID = regexp.MustCompile(`rpc/request/\d+ `)
 
 func field(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
 
@@ -281,7 +291,9 @@ func (d *javaDevice) received(want ...string) {
 	d.r.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range d.got { // the Java edge counts from 0; ours anywhere, so that a late answer of an earlier life meets no call of this one
+	// The Java edge numbers its calls from 0. This agent starts at a random number, so that a late
+	// answer to a call from before a restart meets no call of today.
+	for i := range d.got {
 		d.got[i] = callID.ReplaceAllString(d.got[i], "rpc/request/N ")
 	}
 	if !slices.Equal(d.got, want) {
@@ -291,7 +303,7 @@ func (d *javaDevice) received(want ...string) {
 }
 
 func newJavaRig(t *testing.T) *javaRig {
-	r := &javaRig{T: t, javaTape: readJavaTape(t), told: map[int]bool{}, base: time.UnixMilli(1795463544805)}
+	r := &javaRig{T: t, javaTape: readJavaTape(t), checked: map[int]bool{}, base: time.UnixMilli(1795463544805)}
 	time.Sleep(time.Until(r.base))
 	tenant := cloudtest.NewTenant()
 	r.edge = proto.UUIDOf(5937482434482213361, -9129274334117131605)
@@ -334,9 +346,13 @@ func newJavaRig(t *testing.T) *javaRig {
 	return r
 }
 
-// credentialsIn is the token that a recorded downlink brings.
-func credentialsIn(m *proto.DownlinkMsg) string {
-	var j struct{ CredentialsID string }
-	_ = json.Unmarshal([]byte(m.GetDeviceCredentialsUpdateMsg()[0].GetEntity()), &j)
-	return j.CredentialsID
+// answer makes the device answer the next calls; empty: not at all.
+func (d *javaDevice) answer(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.on = func(topic, _ string) {
+		if id, ok := strings.CutPrefix(topic, "v1/devices/me/rpc/request/"); ok && text != "" {
+			d.publish("v1/devices/me/rpc/response/"+id, text)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package sync
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"edgesync/sync/config"
 )
 
+// seconds returns durations in seconds, to the millisecond.
 func seconds(d []time.Duration) []float64 {
 	s := make([]float64, len(d))
 	for i := range d {
@@ -18,6 +18,7 @@ func seconds(d []time.Duration) []float64 {
 	return s
 }
 
+// upTo returns the timestamps 1 to n.
 func upTo(n int64) (ts []int64) {
 	for i := int64(1); i <= n; i++ {
 		ts = append(ts, i)
@@ -27,10 +28,10 @@ func upTo(n int64) (ts []int64) {
 
 func TestDeliversInOrder(t *testing.T) {
 	inBubble(t, &script{}, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.state(Connected)
 		r.post(250)
-		r.settle(5 * time.Second)
+		r.elapse(5 * time.Second)
 		if got := r.script.order(); !slices.Equal(got, upTo(250)) {
 			r.Errorf("arrived: %v", got)
 		}
@@ -51,12 +52,12 @@ func TestDeliversInOrder(t *testing.T) {
 	})
 }
 
-// batch.timeout = 0 sends on arrival (architecture, "batch").
-func TestNoWaitForCompany(t *testing.T) {
+// A batch.timeout of 0 sends each event on arrival.
+func TestNoWaitForMoreEvents(t *testing.T) {
 	inBubble(t, &script{}, func(c *config.Config) { c.Batch.Timeout = 0 }, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(1)
-		r.settle(0)
+		r.elapse(0)
 		r.counts(1, 1, 0, 0)
 		if got := seconds(r.script.at); !slices.Equal(got, []float64{1}) {
 			r.Errorf("sent at %v", got)
@@ -64,7 +65,8 @@ func TestNoWaitForCompany(t *testing.T) {
 	})
 }
 
-// A cloud that accepts and never answers: after 60 s the session ends and everything is sent again, nothing is committed.
+// The session ends after 60 s without acknowledgements; nothing is committed, and everything is
+// sent again.
 func TestNoAcknowledgements(t *testing.T) {
 	s := &script{}
 	s.uplink = func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -75,12 +77,12 @@ func TestNoAcknowledgements(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(300)
-		r.settle(59 * time.Second)
+		r.elapse(59 * time.Second)
 		r.counts(300, 0, 300, 0)
 		if n := r.agent.Snapshot().InFlight; n != 2 {
 			r.Errorf("%d batches in flight, want 2", n)
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		if got, want := seconds(s.connects), []float64{0, 63}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
@@ -103,15 +105,15 @@ func TestAcknowledgementsOutOfOrder(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(200)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.counts(200, 0, 200, 0) // the second is acknowledged, the first is not
 		r.script.streams[1](&proto.ResponseMsg{UplinkResponseMsg: ok(held)})
-		r.settle(0)
+		r.elapse(0)
 		r.counts(200, 200, 0, 0)
 	})
 }
 
-// Two updates of one entity's attributes are never in flight together (wire contract 4.3).
+// Two updates of one entity's attributes are never in flight together (CONTRACT.md 4.3).
 func TestAttributesOfOneEntityWait(t *testing.T) {
 	s := &script{}
 	inFlight, most := 0, 0
@@ -131,15 +133,16 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 	inBubble(t, s, nil, func(r *rig) {
 		id := proto.UUID{9}
 		for i := range int64(5) {
+			kv := []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: i}}
 			e := proto.Event{
 				Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Entity: id,
-				Fragment: proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, []proto.KV{{Key: []byte("a"), Type: proto.KeyValueType_LONG_V, Long: i}}),
+				Fragment: proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, kv),
 			}
 			if err := r.intake.Accept(r.Context(), []proto.Event{e}); err != nil {
 				r.Fatal(err)
 			}
 		}
-		r.settle(10 * time.Second)
+		r.elapse(10 * time.Second)
 		r.counts(5, 5, 0, 0)
 		if most != 1 {
 			r.Errorf("%d in flight together", most)
@@ -150,25 +153,7 @@ func TestAttributesOfOneEntityWait(t *testing.T) {
 	})
 }
 
-// A call to a device is acknowledged and answered at once: an open one would hold up every edge of the server (wire contract 6.1).
-func TestCallIsAnswered(t *testing.T) {
-	s := &script{}
-	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
-		call := &proto.DeviceRpcCallMsg{DeviceIdMSB: 5, RequestUuidMSB: 6, RequestUuidLSB: 7, RequestId: 8, RequestMsg: &proto.RpcRequestMsg{Method: "x"}}
-		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 77, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{call}}})
-		r.settle(time.Second)
-		if !slices.Contains(s.acks, 77) {
-			r.Error("not acknowledged")
-		}
-		a := s.uplinks[len(s.uplinks)-1].GetDeviceRpcCallMsg()
-		if len(a) != 1 || a[0].RequestUuidLSB != 7 || a[0].RequestId != 8 || a[0].GetResponseMsg().GetError() != "NO_ACTIVE_CONNECTION" {
-			r.Errorf("answer %v", a)
-		}
-	})
-}
-
-// A stop sends what is ready, waits for the acknowledgements due, and commits.
+// A stop sends what is ready, waits for the acknowledgements that are due, and commits.
 func TestStopFlushes(t *testing.T) {
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -176,9 +161,9 @@ func TestStopFlushes(t *testing.T) {
 		return ok(u)
 	}
 	inBubble(t, s, func(c *config.Config) { c.Batch.Timeout = time.Hour }, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(7)
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.counts(7, 0, 7, 0)
 		began := time.Now()
 		r.stop()
@@ -189,13 +174,13 @@ func TestStopFlushes(t *testing.T) {
 	})
 }
 
-// A stop does not wait for ever for a cloud that does not answer.
+// A stop waits at most stopTimeout for a cloud that does not answer.
 func TestStopIsBounded(t *testing.T) {
 	s := &script{uplink: func(int, *proto.UplinkMsg) *proto.UplinkResponseMsg { pause(10 * time.Second); return nil }}
 	inBubble(t, s, nil, func(r *rig) {
-		r.settle(time.Second)
+		r.elapse(time.Second)
 		r.post(7)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		began := time.Now()
 		r.stop()
 		if took := r.stopped.Sub(began); took != stopTimeout {
@@ -203,64 +188,5 @@ func TestStopIsBounded(t *testing.T) {
 		}
 		pause(10 * time.Second) // until the cloud's handler has returned
 		r.counts(7, 0, 7, 0)
-	})
-}
-
-// The server's clock is learnt from what it says about our own edge, so that a wrong clock here neither refuses every call nor carries out one whose
-// caller has given up (wire contract 8.1).
-func TestCallsByTheServersClock(t *testing.T) {
-	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
-		s := &script{ahead: ahead, takes: true}
-		inBubble(t, s, nil, func(r *rig) {
-			r.settle(2 * time.Second)
-			call := func(n int64, timeout time.Duration) {
-				s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: int32(n), DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
-					DeviceIdMSB: 5, RequestUuidMSB: n, RequestId: int32(n), ExpirationTime: time.Now().Add(ahead + timeout).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
-				}}}})
-				r.settle(time.Second)
-			}
-			answers := func() (words []string) {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				for _, u := range s.uplinks {
-					for _, c := range u.DeviceRpcCallMsg {
-						words = append(words, fmt.Sprintf("%d %s", c.RequestId, c.ResponseMsg.GetError()))
-					}
-				}
-				return words
-			}
-			call(1, 10*time.Second)
-			call(2, -time.Second) // too old
-			s.mu.Lock()
-			calls := s.calls
-			s.mu.Unlock()
-			if len(calls) != 1 || time.Until(calls[0].Expires).Round(time.Second) != 8*time.Second {
-				r.Errorf("ahead %v: delivered %v", ahead, calls)
-			}
-			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT"}) {
-				r.Errorf("ahead %v: answers %v", ahead, got)
-			}
-			r.settle(20 * time.Second)
-			if got := answers(); !slices.Equal(got, []string{"2 TIMEOUT", "1 TIMEOUT"}) {
-				r.Errorf("ahead %v: answers %v", ahead, got)
-			}
-		})
-	}
-}
-
-// While the server's clock is not known every call gets the server's least timeout.
-func TestCallsBeforeTheClockIsKnown(t *testing.T) {
-	s := &script{deaf: true, takes: true}
-	inBubble(t, s, nil, func(r *rig) {
-		r.settle(2 * time.Second)
-		s.streams[1](&proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 5, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{{
-			DeviceIdMSB: 5, RequestUuidMSB: 1, ExpirationTime: time.Now().Add(-time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "x"},
-		}}}})
-		r.settle(time.Second)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.calls) != 1 || time.Until(s.calls[0].Expires) != callMinimum-time.Second || s.calls[0].Params != "null" {
-			r.Errorf("delivered %v", s.calls)
-		}
 	})
 }

@@ -27,7 +27,7 @@ func TestCodeMapping(t *testing.T) {
 	}
 }
 
-// Constants, code and data are as they were after the pages went.
+// Constants, code and data are unchanged after the pages of the code are given back.
 func TestUnmapCode(t *testing.T) {
 	before := strings.Join(stateNames[:], " ")
 	unmapCode()

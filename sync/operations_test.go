@@ -15,7 +15,8 @@ import (
 	"edgesync/wal"
 )
 
-// tableAfter returns the cells of the first table behind a text of OPERATIONS.md, without its head.
+// tableAfter returns the cells of the first table behind a text of OPERATIONS.md, without the head
+// of the table.
 func tableAfter(t *testing.T, text, after string) (rows [][]string) {
 	t.Helper()
 	_, text, ok := strings.Cut(text, after)
@@ -38,7 +39,7 @@ func tableAfter(t *testing.T, text, after string) (rows [][]string) {
 	return nil
 }
 
-// logBytes is what an event of these values takes of the log.
+// logBytes returns the bytes that an event with these values takes in the log.
 func logBytes(t *testing.T, kv []proto.KV) float64 {
 	t.Helper()
 	q, err := wal.Open(wal.Options{Dir: filepath.Join(t.TempDir(), "queue")})
@@ -63,7 +64,7 @@ func logBytes(t *testing.T, kv []proto.KV) float64 {
 	return float64(q.Stats().Bytes-before) / n
 }
 
-// hoursOf reads "17 min", "2.9 h", "31 d" and "3.4 years".
+// hoursOf returns the hours in a text such as "17 min", "2.9 h", "31 d" or "3.4 years".
 func hoursOf(t *testing.T, text string) float64 {
 	t.Helper()
 	number, unit, _ := strings.Cut(text, " ")
@@ -75,7 +76,8 @@ func hoursOf(t *testing.T, text string) float64 {
 	return f * hours
 }
 
-// OPERATIONS.md says truly how many bytes an event takes, and how long the queue can be offline.
+// The tables of OPERATIONS.md are right about the bytes of an event, and about how long the queue
+// can be offline.
 func TestRoomTable(t *testing.T) {
 	b, err := os.ReadFile("OPERATIONS.md")
 	if err != nil {

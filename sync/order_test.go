@@ -17,7 +17,8 @@ import (
 	"edgesync/sync/config"
 )
 
-// numbered is an event of one of several entities that carries its number, in one of the forms that events have.
+// numbered returns an event of an entity in one of the forms that events have; the event carries
+// the number n.
 func numbered(rng *rand.Rand, entity byte, n int) proto.Event {
 	id := proto.UUID{15: entity + 1}
 	text := fmt.Sprintf(`{"n":%d,"id":%d}`, n, entity)
@@ -28,17 +29,21 @@ func numbered(rng *rand.Rand, entity byte, n int) proto.Event {
 	case 0:
 		e.Kind, e.Action, e.Fragment = proto.KindDevice, proto.ActionUpdated, proto.AppendUpdate(nil, proto.KindDevice, updated, id, text)
 	case 1:
-		e.Kind, e.Action, e.Fragment = proto.KindAlarm, proto.ActionAlarmAck, proto.AppendUpdate(nil, proto.KindAlarm, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, id, text)
+		e.Kind, e.Action = proto.KindAlarm, proto.ActionAlarmAck
+		e.Fragment = proto.AppendUpdate(nil, proto.KindAlarm, proto.UpdateMsgType_ALARM_ACK_RPC_MESSAGE, id, text)
 	case 2:
-		e.Kind, e.Action, e.Fragment = proto.KindRelation, proto.ActionRelationAddOrUpdate, proto.AppendUpdate(nil, proto.KindRelation, 0, id, text)
+		e.Kind, e.Action = proto.KindRelation, proto.ActionRelationAddOrUpdate
+		e.Fragment = proto.AppendUpdate(nil, proto.KindRelation, 0, id, text)
 	case 3:
-		e.Kind, e.Action, e.Fragment = proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text)
+		e.Kind, e.Action = proto.KindDeviceCredentials, proto.ActionCredentialsUpdated
+		e.Fragment = proto.AppendUpdate(nil, proto.KindDeviceCredentials, 0, id, text)
 	case 4, 5:
 		e.Action, e.Fragment = proto.ActionPostAttributes, proto.AppendPostAttributes(nil, id, "DEVICE", proto.ClientScope, kv)
 	case 6:
 		e.Action, e.Fragment = proto.ActionAttributesUpdated, proto.AppendAttributesUpdated(nil, id, "DEVICE", "SERVER_SCOPE", int64(n), kv)
 	case 7:
-		e.Action, e.Fragment = proto.ActionAttributesDeleted, proto.AppendAttributeDelete(nil, id, "DEVICE", "SERVER_SCOPE", []string{fmt.Sprint(n)})
+		e.Action = proto.ActionAttributesDeleted
+		e.Fragment = proto.AppendAttributeDelete(nil, id, "DEVICE", "SERVER_SCOPE", []string{fmt.Sprint(n)})
 	default:
 		e.Action, e.Fragment = proto.ActionTimeseriesUpdated, proto.AppendTelemetry(nil, id, "DEVICE", int64(n), kv)
 	}
@@ -52,7 +57,8 @@ type worked struct {
 	attribute bool
 }
 
-// workOff lists what is in an uplink in the order in which the server works it off (wire contract 4.2).
+// workOff lists what is in an uplink in the order in which the server works it off
+// (CONTRACT.md 4.2).
 func workOff(u *proto.UplinkMsg) (list []worked) {
 	fromJSON := func(text string) {
 		var j struct{ N, ID int }
@@ -88,8 +94,9 @@ func workOff(u *proto.UplinkMsg) (list []worked) {
 	return list
 }
 
-// Whatever the mixture of events, and whatever happens to acknowledgements, messages and link: the cloud works off the events of each entity in their
-// order; nothing is in flight beside an entity event, nor two writes of one entity's attributes (wire contract 4.2, 4.3, 4.7).
+// The cloud works off the events of each entity in their order, whatever the mixture of events and
+// whatever happens to acknowledgements, messages and link; nothing is in flight beside an entity
+// event, and no two writes of one entity's attributes are (CONTRACT.md 4.2, 4.3, 4.7).
 func TestOrderProperty(t *testing.T) {
 	for seed := range uint64(10) {
 		refusing := seed%2 == 1
@@ -156,11 +163,12 @@ func TestOrderProperty(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if len(r.GetUplinkMsg().GetEntityData()) > 0 && rng.IntN(40) == 0 {
-					return true, status.Error(codes.Unavailable, "the link broke") // with the message in it
+					return true, status.Error(codes.Unavailable, "the link broke") // the message is lost with it
 				}
 				return false, nil
 			}
-			inBubble(t, s, func(c *config.Config) { c.Batch.Size = 1 + int(seed*7)%50; c.Batch.Timeout = 100 * time.Millisecond }, func(r *rig) {
+			batches := func(c *config.Config) { c.Batch.Size, c.Batch.Timeout = 1+int(seed*7)%50, 100*time.Millisecond }
+			inBubble(t, s, batches, func(r *rig) {
 				made := rand.New(rand.NewPCG(seed, 5))
 				for n := 1; n <= events; {
 					var group []proto.Event
@@ -173,9 +181,9 @@ func TestOrderProperty(t *testing.T) {
 					if err := r.intake.Accept(r.Context(), group); err != nil {
 						t.Fatal(err)
 					}
-					r.settle(time.Duration(made.IntN(300)) * time.Millisecond)
+					r.elapse(time.Duration(made.IntN(300)) * time.Millisecond)
 				}
-				r.settle(2 * time.Hour)
+				r.elapse(2 * time.Hour)
 				r.counts(events, events, 0, 0)
 				mu.Lock()
 				defer mu.Unlock()
@@ -206,7 +214,8 @@ func TestOrderProperty(t *testing.T) {
 						}
 					}
 				}
-				// What was sent again counts by its last arrival: that is what stays in the cloud. Without refusals the first is in order too.
+				// An event that was sent again counts by its last arrival, because that is what
+				// stays in the cloud. Without refusals the first arrivals are in order too.
 				check("last arrival", last)
 				if !refusing {
 					check("first arrival", first)

@@ -38,7 +38,7 @@ type outage struct {
 	next    time.Time
 	pause   doubling
 	reason  string // to report
-	passes  bool // a scout was accepted; the head was not
+	passes  bool   // a scout was accepted; the head was not
 
 	// Where to look for the next scout, and the entities that were tried and those that are created
 	// behind the head. At most maxScouted of each.

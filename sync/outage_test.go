@@ -67,8 +67,9 @@ func (a *lastArrivals) inOrder() []int64 {
 	return order
 }
 
-// A cloud that refuses everything for a while costs no event, whether its text sounds passing or hopeless, whether one device speaks or many, whether
-// they go on, and over a restart of the session. At most the first refused event is moved to the dead letters.
+// A cloud that refuses everything for a while costs no event, whether its text sounds passing or
+// hopeless, whether one device speaks or many, whether they go on, and over a restart of the
+// session. At most the first refused event is moved to the dead letters.
 func TestCloudThatRefusesEverything(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -110,7 +111,7 @@ func TestCloudThatRefusesEverything(t *testing.T) {
 						total += 10
 					}
 					cut.Store(c.cut)
-					r.settle(time.Second)
+					r.elapse(time.Second)
 				}
 				if !c.cut || r.agent.Snapshot().State == Refused {
 					r.state(Refused)
@@ -128,7 +129,7 @@ func TestCloudThatRefusesEverything(t *testing.T) {
 					r.Errorf("%d uplinks to a cloud that refuses everything", sent)
 				}
 				take.Store(true)
-				r.settle(2 * time.Minute)
+				r.elapse(2 * time.Minute)
 				want := uint64(total)
 				if c.text == noDatabase {
 					r.counts(want, want, 0, 0)
@@ -150,8 +151,9 @@ func TestCloudThatRefusesEverything(t *testing.T) {
 	}
 }
 
-// Events that are refused while others pass are poison, however many stand in front of the others: they go to the dead letters and hold nobody up for
-// long, also in a cloud that ends the stream instead.
+// Events that are refused while others pass are poison, however many stand in front of the others:
+// they go to the dead letters and hold nobody up for long, also in a cloud that ends the stream
+// instead.
 func TestPoisonInFrontHoldsNobodyUp(t *testing.T) {
 	bad := func(u *proto.UplinkMsg) bool {
 		return slices.ContainsFunc(stamps(u), func(ts int64) bool { return ts <= 12 })
@@ -177,7 +179,7 @@ func TestPoisonInFrontHoldsNobodyUp(t *testing.T) {
 				}
 				inBubble(t, s, nil, func(r *rig) {
 					r.postOf(devices, 500)
-					r.settle(limit)
+					r.elapse(limit)
 					r.counts(500, 488, 0, 12)
 				})
 			})
@@ -185,8 +187,8 @@ func TestPoisonInFrontHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// A server that announces a tiny limit takes nothing that is in the queue; what waits goes up when it announces a proper one, the first event too, which
-// has gone to the dead letters.
+// A server that announces a tiny limit takes nothing that is in the queue; what waits goes up when
+// it announces a proper one, the first event too, which has gone to the dead letters.
 func TestTinyThenProperLimit(t *testing.T) {
 	for _, devices := range []int{1, 20} {
 		var limit atomic.Int32
@@ -200,21 +202,22 @@ func TestTinyThenProperLimit(t *testing.T) {
 		s.end = func(int, *proto.RequestMsg) (bool, error) { return end.CompareAndSwap(true, false), nil }
 		inBubble(t, s, nil, func(r *rig) {
 			r.postOf(devices, 3000)
-			r.settle(2 * time.Minute)
-			if got := r.agent.Snapshot(); got.Dead > 1 || got.Dropped != 0 || got.State != Refused || !strings.Contains(got.LastError, "40 bytes") {
+			r.elapse(2 * time.Minute)
+			got := r.agent.Snapshot()
+			if got.Dead > 1 || got.Dropped != 0 || got.State != Refused || !strings.Contains(got.LastError, "40 bytes") {
 				r.Errorf("%d devices: dead %d, dropped %d, %v, %q", devices, got.Dead, got.Dropped, got.State, got.LastError)
 			}
 			limit.Store(4 << 20)
 			end.Store(true)
-			r.settle(3 * time.Minute)
+			r.elapse(3 * time.Minute)
 			r.counts(3000, 3000, 0, 0)
 			r.state(Connected)
 		})
 	}
 }
 
-// Letters that wait go as fast as they are accepted once one was, in the order of each device; those that the cloud still refuses hold the others up by
-// one try each at most.
+// Letters that wait go as fast as they are accepted once one was, in the order of each device;
+// those that the cloud still refuses hold the others up by one try each at most.
 func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 	var take atomic.Bool
 	arrived := &lastArrivals{}
@@ -230,13 +233,13 @@ func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.postOf(7, 1000)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		if got := r.agent.Snapshot(); got.Deployed != 500 || got.Dead != 500 {
 			r.Fatalf("deployed %d, dead %d", got.Deployed, got.Dead)
 		}
 		take.Store(true)
 		arrived.list = nil
-		r.settle(20 * time.Second)
+		r.elapse(20 * time.Second)
 		r.counts(1000, 999, 0, 1)
 		got := arrived.inOrder()
 		byDevice := map[int64][]int64{}
@@ -252,7 +255,8 @@ func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 	})
 }
 
-// While the cloud takes no letter at all no try counts, so that none of several comes to rest for an outage; a single letter is tried retry.max times.
+// While the cloud takes no letter at all no try counts, so that none of several comes to rest for
+// an outage; a single letter is tried retry.max times.
 func TestTriesDuringAnOutageDoNotCount(t *testing.T) {
 	var take atomic.Bool
 	s := &script{}
@@ -266,18 +270,19 @@ func TestTriesDuringAnOutageDoNotCount(t *testing.T) {
 	}
 	inBubble(t, s, func(c *config.Config) { c.Retry.Max = 3 }, func(r *rig) {
 		r.postOf(4, 8)
-		r.settle(10 * time.Minute)
+		r.elapse(10 * time.Minute)
 		if d := r.dead.Stats(); d.Letters != 4 || d.Resting != 0 {
 			r.Errorf("dead letters: %+v", d)
 		}
 		take.Store(true)
-		r.settle(time.Minute + time.Second)
+		r.elapse(time.Minute + time.Second)
 		r.counts(8, 8, 0, 0)
 	})
 }
 
-// A lost acknowledgement costs ten times what acknowledgements take on this link, at least 5 s and at most 60 s; a server that has become slow is given
-// twice the time with each session that ends so, until it answers.
+// A lost acknowledgement costs ten times what acknowledgements take on this link, at least 5 s and
+// at most 60 s; a server that has become slow is given twice the time with each session that ends
+// so, until it answers.
 func TestLostAcknowledgement(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -313,14 +318,14 @@ func TestLostAcknowledgement(t *testing.T) {
 			inBubble(t, s, nil, func(r *rig) {
 				for range 10 {
 					r.post(1)
-					r.settle(10 * time.Second)
+					r.elapse(10 * time.Second)
 				}
 				r.counts(10, 10, 0, 0)
 				if lose = c.lose; !lose {
 					takes = c.slow
 				}
 				r.post(1)
-				r.settle(3 * time.Minute)
+				r.elapse(3 * time.Minute)
 				r.counts(11, 11, 0, 0)
 				if got := seconds(s.connects); !slices.Equal(got, c.want) {
 					r.Errorf("connects at %v, want %v", got, c.want)
@@ -340,13 +345,13 @@ func TestFirstScoutGoesAtOnce(t *testing.T) {
 	}}
 	inBubble(t, s, nil, func(r *rig) {
 		r.postOf(9, 1)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.postOf(9, 1)
-		r.settle(5 * time.Minute)
+		r.elapse(5 * time.Minute)
 		r.state(Refused)
 		r.counts(2, 0, 1, 1)
 		r.postOf(9, 1)
-		r.settle(2 * time.Second)
+		r.elapse(2 * time.Second)
 		r.counts(3, 1, 0, 2)
 	})
 }

@@ -123,8 +123,8 @@ type Calls interface {
 	Request(r *Request) error
 }
 
-// Creations is what the doors need of the agent to make devices: a gateway that names an unknown one
-// (API.md 4.3), provisioning (API.md 5). *Agent is one. Safe for concurrent use.
+// Creations is what the doors need of the agent to make devices: a gateway that names an unknown
+// one (API.md 4.3), provisioning (API.md 5). *Agent is one. Safe for concurrent use.
 type Creations interface {
 	// Create makes a device at the edge and returns its id when it is durable here and on its way
 	// to the cloud as entity event, with credentials and, for a gateway's device, the relation

@@ -10,21 +10,22 @@ import (
 	"edgesync/sync/link"
 )
 
-// A server that sends 20,000 downlinks and reads nothing meanwhile, as the script does, holds nothing up but its own session: the loop
-// turns on, and a new stream is opened.
+// A server that sends 20,000 downlinks and reads nothing meanwhile, as the script does, holds up
+// its own session only: the loop goes on, and a new stream is opened.
 func TestServerThatStopsReading(t *testing.T) {
 	const downlinks = 20_000
 	s := &script{}
 	s.sync = func(session int, _ *proto.SyncRequestMsg) []*proto.DownlinkMsg {
 		list := []*proto.DownlinkMsg{{DownlinkMsgId: 1, SyncCompletedMsg: &proto.SyncCompletedMsg{}}}
 		for n := int32(2); session == 1 && n < downlinks; n++ {
-			list = append(list, &proto.DownlinkMsg{DownlinkMsgId: n, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: int64(n), Entity: "{}"}}})
+			d := &proto.DeviceUpdateMsg{IdMSB: int64(n), Entity: "{}"}
+			list = append(list, &proto.DownlinkMsg{DownlinkMsgId: n, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}})
 		}
 		return list
 	}
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, s, nil)
-		r.reg.slow = time.Millisecond // so that there is always one more in the inbox
+		r.reg.slow = time.Millisecond // so that there is always one more message in the inbox
 		r.run()
 		defer func() {
 			r.stop()
@@ -33,7 +34,7 @@ func TestServerThatStopsReading(t *testing.T) {
 			}
 		}()
 		for range 12 {
-			r.settle(10 * time.Second)
+			r.elapse(10 * time.Second)
 			if at := r.agent.board.read().turn; time.Since(at) > heartbeat {
 				t.Fatalf("the last turn was %v ago", time.Since(at))
 			}
@@ -42,13 +43,15 @@ func TestServerThatStopsReading(t *testing.T) {
 		if n := r.agent.Snapshot().Connects; n != 2 {
 			t.Errorf("%d sessions, want 2", n)
 		}
-		if want := probeAfter + probeTimeout; len(s.connects) != 2 || s.connects[1] < want || s.connects[1] > want+r.config.Reconnect.MaxInterval {
+		want := probeAfter + probeTimeout
+		if len(s.connects) != 2 || s.connects[1] < want || s.connects[1] > want+r.config.Reconnect.MaxInterval {
 			t.Errorf("dialled at %v, want once more after %v", s.connects, want)
 		}
 	})
 }
 
-// One turn takes a bounded number of messages and of bytes, and holds no more acknowledgements than there are slots for.
+// A turn takes a bounded number of messages and of bytes, and holds no more acknowledgements than
+// there are slots.
 func TestTurnIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -79,7 +82,8 @@ func TestTurnIsBounded(t *testing.T) {
 	}
 }
 
-// A message that finds no slot is not waited for: the session ends, and what was lost is sent again over the next one.
+// The session ends when a message finds no slot, and what was lost is sent again over the next
+// session.
 func TestOverrunEndsTheSession(t *testing.T) {
 	l := loopAlone(t)
 	sess := l.conn.sess.(*fakeSession)

@@ -21,10 +21,10 @@ import (
 	"edgesync/sync/registry"
 )
 
-// recordings are the downlinks of all recordings of the real server, by their lines.
+// recordings are the downlinks of all recordings of the real server, by recording and line.
 type recordings map[string]map[int]*proto.DownlinkMsg
 
-// loadRecordings reads what this package and those below it carry of them.
+// loadRecordings reads the recordings in the testdata of this package and of those below it.
 func loadRecordings(t *testing.T) recordings {
 	t.Helper()
 	below, err := filepath.Glob(filepath.Join("*", "testdata", "*.jsonl"))
@@ -50,8 +50,9 @@ func loadRecordings(t *testing.T) recordings {
 			}
 			var m proto.ResponseMsg
 			raw, err := base64.StdEncoding.DecodeString(j.Raw + j.Down)
-			if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") || err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
-				continue // the recordings cut some long ones
+			if j.Down == "" && !strings.HasPrefix(j.Type, "downlinkMsg") ||
+				err != nil || pb.Unmarshal(raw, &m) != nil || m.DownlinkMsg == nil {
+				continue // some long messages were cut in the recordings
 			}
 			name := j.Recording
 			if name == "" {
@@ -69,16 +70,17 @@ func loadRecordings(t *testing.T) recordings {
 	return list
 }
 
-// notKept are the parts that are acknowledged and not stored although they are no deletions: everywhere, or in one recording.
+// notKept are the parts that are acknowledged and not stored although they are no deletions: in
+// every recording, or in the one named first.
 var notKept = map[string]string{
 	"adminSettingsUpdateMsg":              "holds mail passwords and the server's signing key",
-	"aiModelUpdateMsg":                    "of no use here, and holds a key",
-	"apiKeyUpdateMsg":                     "of no use here, and is a secret",
+	"aiModelUpdateMsg":                    "not used here, and holds a key",
+	"apiKeyUpdateMsg":                     "not used here, and is a secret",
 	"deviceRpcCallMsg":                    "taken by the loop, not by the registry",
-	"notificationRuleUpdateMsg":           "of no use here",
-	"notificationTargetUpdateMsg":         "of no use here",
-	"notificationTemplateUpdateMsg":       "of no use here",
-	"queueUpdateMsg":                      "of no use here",
+	"notificationRuleUpdateMsg":           "not used here",
+	"notificationTargetUpdateMsg":         "not used here",
+	"notificationTemplateUpdateMsg":       "not used here",
+	"queueUpdateMsg":                      "not used here",
 	"resourceUpdateMsg":                   "only if registry.keep says so",
 	"widgetTypeUpdateMsg":                 "only if registry.keep says so",
 	"widgetsBundleUpdateMsg":              "only if registry.keep says so",
@@ -87,20 +89,23 @@ var notKept = map[string]string{
 	"otaPackageUpdateMsg":                 "only if registry.keep says so",
 	"downlink-push alarmUpdateMsg":        "acknowledged and cleared, and its comment has said so before: it is not kept any more",
 	"downlink-push alarmCommentUpdateMsg": "one comes before its alarm, whose creation was not pushed",
-	"downlink-push entityData":            "telemetry of a device that was asked about just now counts as the echo of the question",
+	"downlink-push entityData":            "telemetry of a device that was asked about just now counts as the answer to the question",
 	"uplink-alarm alarmCommentUpdateMsg":  "the alarm went up from the recorded edge and is not here",
 	"uplink-requests entityData":          "the devices went up from the recorded edge and are not here",
 }
 
-// Every downlink of the real server in every recording is applied and acknowledged at its first coming. What stands in a message is kept, but for
-// deletions of what is not here, and for notKept.
+// Every downlink in every recording of the real server is applied and acknowledged when it comes
+// for the first time. What stands in a message is kept, except for deletions of what is not here,
+// and for notKept.
 func TestEveryRecordedDownlink(t *testing.T) {
 	list := loadRecordings(t)
-	// As many as there are in the recordings, without those that were cut there.
+	// The downlinks in each recording, without those that were cut there.
 	want := map[string]int{
-		"connect-second": 2, "downlink-each": 53, "downlink-false-ack": 35, "downlink-no-ack": 53, "downlink-push": 21, "edge-update": 6, "eof": 2,
-		"java-edge": 7, "rpc": 38, "stall-others": 10, "sync-diff": 25, "sync-false-ack": 28, "sync-full": 64, "sync-meanwhile": 17, "sync-no-ack": 23,
-		"sync-one-missing-ack": 17, "sync-small-max": 5, "ts-types": 2, "uplink-alarm": 3, "uplink-attributes": 5, "uplink-bad": 7, "uplink-entities": 1,
+		"connect-second": 2, "downlink-each": 53, "downlink-false-ack": 35, "downlink-no-ack": 53, "downlink-push": 21,
+		"edge-update": 6, "eof": 2, "java-edge": 7, "rpc": 38, "stall-others": 10,
+		"sync-diff": 25, "sync-false-ack": 28, "sync-full": 64, "sync-meanwhile": 17, "sync-no-ack": 23,
+		"sync-one-missing-ack": 17, "sync-small-max": 5, "ts-types": 2,
+		"uplink-alarm": 3, "uplink-attributes": 5, "uplink-bad": 7, "uplink-entities": 1,
 		"uplink-relation": 1, "uplink-requests": 29, "uplink-rpc": 5,
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -121,7 +126,8 @@ func TestEveryRecordedDownlink(t *testing.T) {
 func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg) {
 	r := newRig(t, &script{takes: true}, nil)
 	var err error
-	if r.real, err = registry.Open(registry.Options{Dir: filepath.Join(r.dir, "registry"), CorruptDir: filepath.Join(r.dir, "corrupt")}); err != nil {
+	options := registry.Options{Dir: filepath.Join(r.dir, "registry"), CorruptDir: filepath.Join(r.dir, "corrupt")}
+	if r.real, err = registry.Open(options); err != nil {
 		t.Fatal(err)
 	}
 	r.run()
@@ -131,7 +137,7 @@ func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg)
 			t.Error(err)
 		}
 	}()
-	r.settle(time.Minute)
+	r.elapse(time.Minute)
 	counts := func() map[string]registry.Count {
 		m := map[string]registry.Count{}
 		for _, c := range r.real.Counts() {
@@ -151,15 +157,17 @@ func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg)
 	received, updates := map[string]int{}, map[string]int{}
 	for _, line := range slices.Sorted(maps.Keys(list)) {
 		m := list[line]
-		m.EdgeConfiguration, m.DownlinkMsgId = nil, int32(1e6+line) // not to be another edge; ids may repeat in recordings of several streams
+		// Without the configuration of another edge, and with an id that does not repeat, as ids do
+		// in recordings of several streams.
+		m.EdgeConfiguration, m.DownlinkMsgId = nil, int32(1e6+line)
 		ids = append(ids, m.DownlinkMsgId)
 		count(m, received, updates)
 		if err := send(&proto.ResponseMsg{DownlinkMsg: m}); err != nil {
 			t.Fatal(err)
 		}
-		r.settle(0)
+		r.elapse(0)
 	}
-	r.settle(time.Minute)
+	r.elapse(time.Minute)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := len(s.acks)
@@ -177,7 +185,8 @@ func replayDownlinks(t *testing.T, name string, list map[int]*proto.DownlinkMsg)
 	}
 }
 
-// count adds up the elements of the parts of m: all of them, and those that are no deletion.
+// count adds the elements of the parts of m to received, and those that are no deletions to
+// updates.
 func count(m *proto.DownlinkMsg, received, updates map[string]int) {
 	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		name := string(f.Name())

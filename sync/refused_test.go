@@ -13,6 +13,7 @@ import (
 	"edgesync/proto"
 )
 
+// poison returns an uplink handler that refuses each message that holds the timestamp ts.
 func poison(ts int64, text string) func(int, *proto.UplinkMsg) *proto.UplinkResponseMsg {
 	return func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
 		if slices.Contains(stamps(u), ts) {
@@ -22,23 +23,25 @@ func poison(ts int64, text string) func(int, *proto.UplinkMsg) *proto.UplinkResp
 	}
 }
 
-// One bad event never blocks the rest: it is found by halving, moved to the dead-letter log, and everything else arrives in order.
+// A refused event never blocks the others: halving finds it, it goes to the dead letters, and
+// everything else arrives in order.
 func TestPoisonIsIsolated(t *testing.T) {
 	s := &script{uplink: poison(73, "Validation error: no\n\tat org.x")}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(1000)
-		r.settle(20 * time.Second)
+		r.elapse(20 * time.Second)
 		r.counts(1000, 999, 0, 1)
-		// What was behind the refused batch in the window arrived twice; the last time in order.
+		// What stood behind the refused batch in the window arrived twice, and the last arrival is
+		// in order.
 		last := map[int64]int{}
-		place := 0
+		arrivals := 0
 		for _, u := range s.uplinks {
 			if slices.Contains(stamps(u), 73) {
 				continue
 			}
 			for _, ts := range stamps(u) {
-				place++
-				last[ts] = place
+				arrivals++
+				last[ts] = arrivals
 			}
 		}
 		if len(last) != 999 {
@@ -59,8 +62,8 @@ func TestPoisonIsIsolated(t *testing.T) {
 	})
 }
 
-// A refused event is tried again from the dead-letter log every retry.interval, at most retry.max times, and counts as deployed
-// when the cloud takes it at last.
+// A refused event is tried again from the dead-letter log every retry.interval, at most retry.max
+// times, and counts as deployed when the cloud takes it at last.
 func TestDeadLetterIsRetried(t *testing.T) {
 	for _, c := range []struct {
 		name           string
@@ -85,7 +88,7 @@ func TestDeadLetterIsRetried(t *testing.T) {
 			}
 			inBubble(t, s, nil, func(r *rig) {
 				r.post(1)
-				r.settle(5 * time.Minute)
+				r.elapse(5 * time.Minute)
 				r.counts(1, c.deployed, 0, c.dead)
 				if d := r.dead.Stats(); d.Resting != c.resting {
 					r.Errorf("%d rest, want %d", d.Resting, c.resting)
@@ -98,7 +101,8 @@ func TestDeadLetterIsRetried(t *testing.T) {
 	}
 }
 
-// The rate limit is no failure: pause, one batch at a time, nothing lost, nothing dead.
+// A rate limit is no failure: the agent pauses and sends one batch at a time, and nothing is lost
+// or goes to the dead letters.
 func TestRateLimit(t *testing.T) {
 	s := &script{}
 	n := 0
@@ -110,23 +114,25 @@ func TestRateLimit(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(500)
-		r.settle(3 * time.Second)
+		r.elapse(3 * time.Second)
 		if !r.agent.Snapshot().RateLimited {
 			r.Error("the limit is not visible")
 		}
-		r.settle(2 * time.Minute)
+		r.elapse(2 * time.Minute)
 		r.counts(500, 500, 0, 0)
 		if r.agent.Snapshot().RateLimited {
 			r.Error("still limited")
 		}
-		// Two were in flight at the first limit; then one by one after 1, 2, 4, 8 s and a fifth pause.
+		// Two batches were in flight at the first limit; then batches go one by one, after 1, 2, 4,
+		// 8 and 16 s.
 		if got, want := seconds(s.at)[:7], []float64{0, 0, 1, 3, 7, 15, 31}; !slices.Equal(got, want) {
 			r.Errorf("uplinks at %v, want %v", got, want)
 		}
 	})
 }
 
-// An event that is alone larger than the server takes is never sent: the server's status would not tell why.
+// An event that is larger than the server takes is never sent, because the status with which the
+// server would end the stream does not say why.
 func TestOversizedEvent(t *testing.T) {
 	s := &script{}
 	s.connect = func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
@@ -139,7 +145,7 @@ func TestOversizedEvent(t *testing.T) {
 		if err := r.intake.Accept(r.Context(), events); err != nil {
 			r.Fatal(err)
 		}
-		r.settle(5 * time.Second)
+		r.elapse(5 * time.Second)
 		r.counts(3, 2, 0, 1)
 		if got := s.order(); !slices.Equal(got, []int64{1, 3}) {
 			r.Errorf("arrived %v", got)
@@ -147,7 +153,8 @@ func TestOversizedEvent(t *testing.T) {
 	})
 }
 
-// The edge was deleted in the cloud: the stream stays open there, so ours stops by itself and keeps the queue (wire contract 2.6).
+// The agent of an edge that was deleted in the cloud ends the session and keeps the queue, because
+// the server leaves the stream open (CONTRACT.md 2.6).
 func TestEdgeDeleted(t *testing.T) {
 	s := &script{}
 	var gone atomic.Bool
@@ -160,20 +167,20 @@ func TestEdgeDeleted(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(5)
-		r.settle(5 * time.Second)
+		r.elapse(5 * time.Second)
 		r.state(Disconnected)
 		r.counts(5, 0, 5, 0)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "deleted in the cloud") {
 			r.Errorf("last error %q", e)
 		}
 		gone.Store(false)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		r.counts(5, 5, 0, 0)
 	})
 }
 
-// A message that the server cannot even parse ends the stream with UNKNOWN and no word of the reason (wire contract 1.1). It must
-// not end every session for ever.
+// A message that the server cannot parse ends the stream with UNKNOWN and without a reason
+// (CONTRACT.md 1.1), and must not end every later session.
 func TestPoisonThatEndsTheStream(t *testing.T) {
 	s := &script{}
 	s.end = func(_ int, m *proto.RequestMsg) (bool, error) {
@@ -181,12 +188,12 @@ func TestPoisonThatEndsTheStream(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(60)
-		r.settle(2 * time.Hour)
+		r.elapse(2 * time.Hour)
 		r.counts(60, 59, 0, 1)
 	})
 }
 
-// A link that breaks in the middle of a batch, again and again, is no poison.
+// An event is not blamed for a link that breaks in the middle of a batch again and again.
 func TestBrokenLinkBlamesNoEvent(t *testing.T) {
 	s := &script{}
 	s.end = func(session int, m *proto.RequestMsg) (bool, error) {
@@ -194,12 +201,13 @@ func TestBrokenLinkBlamesNoEvent(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(60)
-		r.settle(time.Hour)
+		r.elapse(time.Hour)
 		r.counts(60, 60, 0, 0)
 	})
 }
 
-// Hopeless events rest at once and leave nothing in memory; others are retried only when the commit that passed them is durable.
+// An event that is refused for good rests in the dead-letter log at once, and the commit that
+// passed it becomes durable.
 func TestDeadLettersLeaveNoTrace(t *testing.T) {
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -210,7 +218,7 @@ func TestDeadLettersLeaveNoTrace(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(20)
-		r.settle(time.Minute)
+		r.elapse(time.Minute)
 		r.counts(20, 0, 0, 20)
 		if d := r.dead.Stats(); d.Resting != 20 {
 			r.Errorf("dead letters: %+v", d)

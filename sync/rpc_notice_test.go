@@ -11,48 +11,50 @@ import (
 	"edgesync/sync/config"
 )
 
-// Notices to a gateway wait for it, end without a word to the cloud, and come once, although the server makes the same calls (device API 4.3).
+// Notices to a gateway wait for the gateway, end without an answer to the cloud, and come once,
+// although the server makes the same calls (API.md 4.3).
 func TestNotices(t *testing.T) {
 	type stage struct {
 		*box
 		gateway proto.UUID
 		got     *[]string
 	}
-	// there lets the gateway take calls: it acknowledges each at once.
+	// there lets the gateway take calls, and acknowledges each at once.
 	there := func(s stage) {
 		s.doors.take(s.gateway, func(c *Call) {
 			*s.got = append(*s.got, c.Method+" "+c.Params)
 			s.agent.Delivered(c.Device, c.ID)
-			if s.agent.Answer(c.Device, c.ID, `{"success":true}`) { // comes behind, and is nobody's
+			if s.agent.Answer(c.Device, c.ID, `{"success":true}`) { // nobody waits for an answer to a notice
 				s.Error("the answer to a notice counts")
 			}
 		})
-		for _, c := range s.agent.Pending(s.gateway) { // as at a subscription
+		for _, c := range s.agent.Pending(s.gateway) { // as when it subscribes
 			s.doors.Deliver(&c)
 		}
-		s.settle(time.Second)
+		s.elapse(time.Second)
 	}
-	// cloud is the server's own call; n makes it another one each time.
+	// cloud lets the server call the gateway; n numbers its calls.
 	cloud := func(s stage, n int64, method, params string) {
 		c := rawCall(s.gateway, n, time.Now().Add(time.Hour), true)
 		c.Oneway, c.RequestMsg = true, &proto.RpcRequestMsg{Method: method, Params: params}
-		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}})
-		s.settle(5 * time.Second)
+		s.pushCalls(c)
+		s.elapse(5 * time.Second)
 	}
 	notify := func(s stage, method, params string) {
 		if !s.agent.Notify(s.gateway, method, params) {
 			s.Error("too many")
 		}
-		s.settle(time.Second)
+		s.elapse(time.Second)
 	}
-	// hours lets them pass without a link, and then comes back: a day of signs of life is 2,900 messages.
+	// hours lets n hours pass without a link, because a day of probes would be 2,900 messages, and
+	// then waits for the reconnect.
 	hours := func(s stage, n time.Duration) {
 		s.link.Refuse.Store(true)
 		s.cloud.EndSessions(cloudtest.EndReset)
-		s.settle(n * time.Hour)
+		s.elapse(n * time.Hour)
 		s.link.Refuse.Store(false)
 		s.agent.Hint()
-		s.settle(time.Minute)
+		s.elapse(time.Minute)
 		if !s.cloud.Connected(s.edge.ID) {
 			s.Fatal("did not come back")
 		}
@@ -86,11 +88,11 @@ func TestNotices(t *testing.T) {
 			notify(s, MethodRenamed, `{"A":"B"}`)
 			s.stop()
 			s.start()
-			s.settle(time.Minute)
+			s.elapse(time.Minute)
 			there(s)
 			s.stop()
 			s.start()
-			s.settle(time.Minute)
+			s.elapse(time.Minute)
 			there(s)
 		}, []string{ab}, nil},
 		{"the cloud's call comes first", func(s stage) {
@@ -133,22 +135,22 @@ func TestNotices(t *testing.T) {
 			if s.agent.Notify(s.gateway, MethodDeleted, `"one more"`) {
 				s.Error("no bound")
 			}
-			cloud(s, 1, "do", `"x"`) // has a place all the same
+			cloud(s, 1, "do", `"x"`) // is taken although notices are not
 			if n := len(s.agent.Pending(s.gateway)); n != calls.MaxNotices+1 {
 				s.Errorf("%d wait", n)
 			}
-			s.settle(time.Hour) // the cloud's call ends, and the cloud gets that as its answer
+			s.elapse(time.Hour) // the cloud's call ends, and the cloud gets the error as its answer
 			hours(s, 24)
 			if n := s.agent.calls.Waiting(); n != 0 || len(s.reg.Calls()) != 0 {
 				s.Errorf("%d calls after a day, %d kept", n, len(s.reg.Calls()))
 			}
-		}, nil, []string{calls.TimedOut}}, // somebody has asked what waits
+		}, nil, []string{calls.TimedOut}}, // the device has asked for its calls
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBox(t, seldom, func(b *box) {
 				s := stage{b, b.device("gateway").ID, new([]string)}
 				c.run(s)
-				s.settle(time.Minute)
+				s.elapse(time.Minute)
 				b.expect("the gateway got", *s.got, c.want)
 				var up []string
 				for n := range int64(2) {

@@ -23,29 +23,31 @@ import (
 	"edgesync/wal"
 )
 
-// script is a cloud that answers exactly as a test says, without delays of its own, so that a test under a fake clock can compare
-// durations exactly. The cloud in a box (cloudtest) is the one that behaves as the real server does.
+// script is a cloud that answers exactly as a test says, without delays of its own, so that a test
+// under a fake clock can compare durations exactly. It does not behave as the real server does; the
+// cloud in a box (cloudtest) does.
 type script struct {
 	proto.UnimplementedEdgeRpcServiceServer
 	start time.Time
 
-	// What to do; each may be nil. A nil answer means none. end ends the stream with what it returns.
+	// What to do with each message; each function may be nil, and a nil answer means none. end ends
+	// the stream with the error that it returns.
 	connect func(session int, c *proto.ConnectRequestMsg) *proto.ConnectResponseMsg
 	uplink  func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg
 	sync    func(session int, s *proto.SyncRequestMsg) []*proto.DownlinkMsg
 	end     func(session int, r *proto.RequestMsg) (end bool, err error)
-	deaf    bool          // questions bring nothing down
+	silent  bool          // a question is acknowledged, and brings no downlinks
 	ahead   time.Duration // of the server's clock
 	takes   bool          // calls
 
 	mu       gosync.Mutex
 	connects []time.Duration    // since start
-	uplinks  []*proto.UplinkMsg // but for questions
+	uplinks  []*proto.UplinkMsg // without questions
 	asked    []*proto.AttributesRequestMsg
-	calls    []Call // that doors were given; they exist if takes is set
-	at       []time.Duration
-	acks     []int32 // downlink ids acknowledged with success
-	syncs    []bool  // fullSync of each request
+	calls    []Call          // delivered, if takes is set
+	at       []time.Duration // of uplinks, since start
+	acks     []int32         // downlink ids acknowledged with success
+	syncs    []bool          // fullSync of each request
 	escapes  int
 	secrets  []string
 	streams  map[int]func(*proto.ResponseMsg) error
@@ -75,11 +77,11 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 			s.streams[session] = send
 		}
 		if u := m.GetUplinkMsg(); len(u.GetAttributesRequestMsg()) > 0 {
-			// What the edge asks after each sync, answered with attributes of the edge.
+			// The edge asks after each sync; the answer is an attribute of the edge.
 			s.asked = append(s.asked, u.AttributesRequestMsg...)
 			s.mu.Unlock()
 			send(&proto.ResponseMsg{UplinkResponseMsg: ok(u)})
-			if !s.deaf {
+			if !s.silent {
 				send(&proto.ResponseMsg{DownlinkMsg: edgeAttributes(int32(2000+session), time.Now().Add(s.ahead))})
 			}
 			continue
@@ -138,7 +140,7 @@ func (s *script) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.
 	}
 }
 
-// Deliver makes the script the doors too: it takes every call and answers none.
+// Deliver takes every call and answers none: the script stands for the doors too.
 func (s *script) Deliver(c *Call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,18 +148,27 @@ func (s *script) Deliver(c *Call) bool {
 	return true
 }
 
-// edgeAttributes is the server's answer to the question about the edge itself, stamped with its clock.
+// call sends a call over the first stream, in the downlink id.
+func (s *script) call(id int32, c *proto.DeviceRpcCallMsg) {
+	m := &proto.DownlinkMsg{DownlinkMsgId: id, DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
+	s.streams[1](&proto.ResponseMsg{DownlinkMsg: m})
+}
+
+// edgeAttributes returns the server's answer to the question about the edge itself, with the time
+// of the server's clock.
 func edgeAttributes(id int32, now time.Time) *proto.DownlinkMsg {
 	ts := now.UnixMilli()
+	version := &proto.KeyValueProto{Key: "edgeVersion", Type: proto.KeyValueType_STRING_V, StringV: "V_4_2_0"}
 	return &proto.DownlinkMsg{DownlinkMsgId: id, EntityData: []*proto.EntityDataProto{{
 		EntityIdMSB: 1, EntityIdLSB: 2, EntityType: "EDGE", PostAttributeScope: "SERVER_SCOPE", AttributeTs: &ts,
-		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{{Key: "edgeVersion", Type: proto.KeyValueType_STRING_V, StringV: "V_4_2_0"}}},
+		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{version}},
 	}}}
 }
 
 func accepted() *proto.ConnectResponseMsg {
 	limit := int32(4 << 20)
-	return &proto.ConnectResponseMsg{MaxInboundMessageSize: &limit, Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Name: "test", CloudType: "CE"}}
+	edge := &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Name: "test", CloudType: "CE"}
+	return &proto.ConnectResponseMsg{MaxInboundMessageSize: &limit, Configuration: edge}
 }
 
 func ok(u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -178,6 +189,7 @@ func (s *script) order() (ts []int64) {
 	return ts
 }
 
+// stamps returns the timestamps of all telemetry in an uplink.
 func stamps(u *proto.UplinkMsg) (ts []int64) {
 	for _, e := range u.GetEntityData() {
 		for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
@@ -194,7 +206,7 @@ type rig struct {
 	queue   *wal.Queue
 	dead    *wal.DeadLog
 	reg     *fakeRegistry
-	real    *registry.Registry // in its place, if set before run
+	real    *registry.Registry // used instead of reg, if set before run
 	config  *config.Config
 	intake  *Intake
 	script  *script
@@ -204,16 +216,17 @@ type rig struct {
 	link    *boxrig.Link
 	clock   *clock.Clock
 	seq     int64
-	syncing []bool // what Deps.Syncing was told
+	syncing []bool // arguments of the calls of Deps.Syncing
 }
 
-// inBubble runs f with a rig that is running already, and checks the identity at its end.
+// inBubble runs f with a rig that is running already, and checks the balance of the counters at the
+// end.
 func inBubble(t *testing.T, s *script, adjust func(*config.Config), f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, s, adjust)
 		r.run()
-		defer func() { // also when f gives up: what still runs would hold the bubble
+		defer func() { // also when f ends the test: a goroutine that still runs would hold the bubble
 			r.stop()
 			r.identity()
 			if err := errors.Join(r.queue.Close(), r.dead.Close()); err != nil {
@@ -250,14 +263,18 @@ func newRig(t *testing.T, s *script, adjust func(*config.Config)) *rig {
 func (r *rig) run() {
 	s := r.script
 	s.start, s.streams = time.Now(), map[int]func(*proto.ResponseMsg) error{}
-	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}), grpc.MaxRecvMsgSize(64<<20))
+	pings := keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}
+	g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(pings), grpc.MaxRecvMsgSize(64<<20))
 	proto.RegisterEdgeRpcServiceServer(g, s)
 	go g.Serve(r.link)
 	reg := Registry(r.reg)
 	if r.real != nil {
 		reg = r.real
 	}
-	r.agent = NewAgent(Deps{Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock, Syncing: func(running bool) { r.syncing = append(r.syncing, running) }})
+	r.agent = NewAgent(Deps{
+		Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock,
+		Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
+	})
 	if s.takes {
 		r.agent.SetDoors(s)
 	}
@@ -285,6 +302,7 @@ func (r *rig) post(n int) {
 	}
 }
 
+// telemetryEvent returns an event with the value ts at the time ts, and a text of padding bytes.
 func telemetryEvent(ts int64, padding int) proto.Event {
 	id := proto.UUID{1}
 	kv := []proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_LONG_V, Long: ts}}
@@ -297,18 +315,19 @@ func telemetryEvent(ts int64, padding int) proto.Event {
 	}
 }
 
-// settle lets time pass and everything come to rest.
-func (r *rig) settle(d time.Duration) {
+// elapse lets d pass on the fake clock, then waits until every goroutine is idle.
+func (r *rig) elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// identity asserts that nothing vanished.
+// identity asserts that no event vanished.
 func (r *rig) identity() {
 	r.Helper()
 	s := r.agent.Snapshot()
 	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
-		r.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
+		r.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
 }
 
@@ -317,7 +336,8 @@ func (r *rig) counts(accepted, deployed, pending, dead uint64) {
 	r.Helper()
 	s := r.agent.Snapshot()
 	if s.Accepted != accepted || s.Deployed != deployed || s.Pending != pending || s.Dead != dead {
-		r.Errorf("accepted %d, deployed %d, pending %d, dead %d; want %d, %d, %d, %d", s.Accepted, s.Deployed, s.Pending, s.Dead, accepted, deployed, pending, dead)
+		r.Errorf("accepted %d, deployed %d, pending %d, dead %d; want %d, %d, %d, %d",
+			s.Accepted, s.Deployed, s.Pending, s.Dead, accepted, deployed, pending, dead)
 	}
 }
 
@@ -328,7 +348,7 @@ func (r *rig) state(want State) {
 	}
 }
 
-// fakeRegistry remembers what it was told.
+// fakeRegistry records the calls of its methods.
 type fakeRegistry struct {
 	slow    time.Duration // each Apply, by the bubble's clock
 	mu      gosync.Mutex
@@ -397,7 +417,7 @@ func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, boo
 	return proto.Creation{}, false, errors.New("not here")
 }
 
-// pause lets time pass for a goroutine inside the bubble.
+// pause lets d pass for one goroutine inside the bubble.
 //
 //sleeps:bubble the cloud's handlers call it; tests define them before the bubble begins
 func pause(d time.Duration) { time.Sleep(d) }

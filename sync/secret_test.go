@@ -10,8 +10,9 @@ import (
 	"edgesync/proto"
 )
 
-// A secret that was renewed and then taken back, as by a server that was restored from a backup: after a refusal the configured and the renewed one are
-// tried in turn, and the one that is accepted is kept.
+// A secret that was renewed and then taken back, as by a server that was restored from a backup:
+// after a refusal the configured and the renewed one are tried in turn, and the one that is
+// accepted is kept.
 func TestRenewedSecretTakenBack(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -28,7 +29,10 @@ func TestRenewedSecretTakenBack(t *testing.T) {
 			s.connect = func(n int, m *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
 				if renewed.Load() && (m.GetEdgeSecret() != c.accepted || c.accepted == "newer" && refusals < 2) {
 					refusals++
-					return &proto.ConnectResponseMsg{ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS, ErrorMsg: "Failed to validate the edge! Provided request secret: " + m.GetEdgeSecret()}
+					return &proto.ConnectResponseMsg{
+						ResponseCode: proto.ConnectResponseCode_BAD_CREDENTIALS,
+						ErrorMsg:     "Failed to validate the edge! Provided request secret: " + m.GetEdgeSecret(),
+					}
 				}
 				a := accepted()
 				if c.accepted == "newer" && renewed.Load() {
@@ -37,19 +41,20 @@ func TestRenewedSecretTakenBack(t *testing.T) {
 				return a
 			}
 			inBubble(t, s, nil, func(r *rig) {
-				r.settle(time.Second)
-				s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}}})
-				r.settle(time.Second)
+				r.elapse(time.Second)
+				renewal := &proto.EdgeConfiguration{EdgeIdMSB: 1, EdgeIdLSB: 2, Secret: "newer"}
+				s.streams[1](&proto.ResponseMsg{EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: renewal}})
+				r.elapse(time.Second)
 				renewed.Store(true)
 				end.Store(true)
-				r.settle(33 * time.Second) // the stream ends with the probe, and the renewed one is refused
+				r.elapse(33 * time.Second) // the stream ends with the probe, and the renewed one is refused
 				if e := r.agent.Snapshot().LastError; strings.Contains(e, "newer") || strings.Contains(e, "top-secret") {
 					r.Errorf("last error %q", e)
 				}
-				r.settle(time.Minute)
+				r.elapse(time.Minute)
 				r.state(Connected)
 				end.Store(true)
-				r.settle(time.Minute)
+				r.elapse(time.Minute)
 				if !slices.Equal(s.secrets, c.want) {
 					r.Errorf("secrets %v, want %v", s.secrets, c.want)
 				}

@@ -6,11 +6,14 @@ import (
 	"edgesync/proto"
 )
 
-// The part that status names is the first in the order of the definition, each time.
+// The part of a message that status names is always the first in the order of the definition.
 func TestFirstPart(t *testing.T) {
 	d := &proto.DownlinkMsg{
-		DownlinkMsgId: 1, WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{{}}, DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{}}, RelationUpdateMsg: []*proto.RelationUpdateMsg{{}},
-		AssetUpdateMsg: []*proto.AssetUpdateMsg{{}},
+		DownlinkMsgId:       1,
+		WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{{}},
+		DeviceUpdateMsg:     []*proto.DeviceUpdateMsg{{}},
+		RelationUpdateMsg:   []*proto.RelationUpdateMsg{{}},
+		AssetUpdateMsg:      []*proto.AssetUpdateMsg{{}},
 	}
 	for range 100 {
 		if got := firstPart(d); got != "devices" {

@@ -16,12 +16,15 @@ import (
 
 // An event a second for a day, each from a device that waits for its answer: what the medium writes
 // for them stays under the budget, no answer comes later than queue.max_delay, and all events are
-// there. It is ten events a second, 1 GiB a day and a delay of 1 s, ten times as slow: as many events
-// share a commit, with a tenth of the work.
+// there. This is the case of ten events a second, 1 GiB a day and a delay of 1 s, ten times as
+// slow: as many events share a commit, with a tenth of the work.
 func TestBudgetHoldsForADay(t *testing.T) {
 	const slower = 10
 	synctest.Test(t, func(t *testing.T) {
-		o := Options{Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20, FlashBudget: 1 << 30 / slower, MaxDelay: slower * time.Second}
+		o := Options{
+			Dir: filepath.Join(memDir(t), "queue"), MaxBytes: 8 << 20,
+			FlashBudget: 1 << 30 / slower, MaxDelay: slower * time.Second,
+		}
 		var fsyncs atomic.Uint64
 		o.ops = byStep(func(op string) error {
 			if op == "sync" {

@@ -79,12 +79,10 @@ func unwritten(dir string) bool {
 // disk does not keep the position from being written. What is no regular file is set aside.
 func openCommitted(dir, corrupt string, generation uint64) (*committedFile, error) {
 	path := filepath.Join(dir, committedName)
-	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {
-		if err := disk.SetAside(path, corrupt); err != nil {
-			return nil, err
-		}
+	if err := disk.MakeWay(path, disk.File, corrupt, nil); err != nil { // tidy has done so at a start
+		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := disk.Open(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

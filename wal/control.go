@@ -75,11 +75,14 @@ func (c *control) valid() bool {
 	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
 }
 
-// newer reports whether c was written later than d. The committed position, the number of the
-// dropped and that of the accepted only grow.
+// newer reports whether c was written later than d. The committed position, the events counted up
+// to it, the number of the dropped and that of the accepted only grow.
 func (c *control) newer(d *control) bool {
 	if c.committed.Offset != d.committed.Offset {
 		return c.committed.Offset > d.committed.Offset
+	}
+	if c.committed.Seq != d.committed.Seq { // more is known to be missing in front of it
+		return c.committed.Seq > d.committed.Seq
 	}
 	if dropped, before := c.counters.dropped+c.ahead, d.counters.dropped+d.ahead; dropped != before {
 		return dropped > before

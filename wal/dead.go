@@ -24,7 +24,8 @@ type DeadLetter struct {
 	Tries   int       // deliveries tried
 	At      time.Time // of the first refusal, to the millisecond
 	Resting bool      // no more tries by itself
-	Pinned  bool      // others depend on it: the bound discards it last
+	Pinned  bool      // others depend on it: of its class the bound discards it last
+	Class   DeadClass // a pinned one is a DeadCreation at least
 }
 
 // Bounds of a DeadLog beside its bytes.
@@ -39,8 +40,8 @@ const (
 //	key    offset u64, big-endian         value  dead letter
 //	key    "n"                            value  delivered u64 | discarded u64
 //
-// A dead letter is version u8 | flags u8 (1 = resting, 2 = pinned) | kind u8 | action u8 | entity
-// [16] | time i64 | at i64 | tries u32 | len(reason) u16 | reason | fragment. Counters and the
+// A dead letter is version u8 | flags u8 (1 = resting, 2 = pinned, 4 = DeadNever, 8 = DeadCreation)
+// | kind u8 | action u8 | entity [16] | time i64 | at i64 | tries u32 | len(reason) u16 | reason | fragment. Counters and the
 // removal that they count are in one batch, so they agree after a power cut. All methods may be
 // called from any goroutine.
 type DeadLog struct {
@@ -49,7 +50,7 @@ type DeadLog struct {
 	maxBytes int64
 	log      *slog.Logger
 	letters  []deadEntry // by offset
-	bytes    int64       // of the dead letters in letters
+	use      deadUse     // of letters
 	count    deadCount
 	gap      Gap // discarded by the bound since TakeGap was called last
 	batch    store.Batch
@@ -62,9 +63,10 @@ type deadEntry struct {
 	size    uint32 // in the file
 	resting bool
 	pinned  bool
+	class   DeadClass
 }
 
-// worth orders the dead letters that the bound discards: the least first.
+// worth orders the dead letters of a class that the bound discards: the least first.
 func (e *deadEntry) worth() int {
 	switch {
 	case e.pinned:
@@ -84,6 +86,8 @@ type DeadStats struct {
 	Delivered uint64 // accepted by the cloud at a later try
 	Discarded uint64 // given up: by the bound or by a user
 	Bytes     int64  // of those kept; between compactions the file may be twice as long, and 64 KiB
+
+	Classes [deadClasses]DeadShare // of those kept, by DeadClass
 }
 
 const (
@@ -91,6 +95,8 @@ const (
 	deadVersion  = 1
 	deadResting  = 1
 	deadPinned   = 2
+	deadNever    = 4
+	deadCreation = 8
 	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
 )
 
@@ -126,7 +132,7 @@ func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*
 func (d *DeadLog) load(committed uint64) error {
 	d.count = d.stored()
 	count := d.read(committed)
-	gone := d.overflow(d.bytes, len(d.letters), 0)
+	gone, _ := d.overflow(d.use, 0)
 	count.discarded += uint64(len(gone))
 	gap := d.survey(gone)
 	err := d.commit(count, gone, nil)
@@ -174,30 +180,19 @@ func (d *DeadLog) read(committed uint64) deadCount {
 			d.batch.Delete(key)
 			continue
 		}
-		e := deadEntry{offset: offset, size: uint32(store.PutSize(8, len(value))), resting: l.Resting, pinned: l.Pinned}
+		e := entryOf(&l, len(value))
+		e.offset = offset
 		d.letters = append(d.letters, e)
-		d.bytes += int64(e.size)
+		d.use.add(&e)
 	}
 	return count
 }
 
-// overflow lists the dead letters that must go when the others hold so many bytes and are so many:
-// the oldest that rest, then the oldest, then the pinned ones. The one at offset spare is not among
-// them (0 is no event's offset).
-func (d *DeadLog) overflow(bytes int64, letters int, spare uint64) (gone []deadEntry) {
-	for worth := range 3 {
-		for _, e := range d.letters {
-			if bytes <= d.maxBytes && letters <= MaxDeadLetters {
-				return gone
-			}
-			if e.worth() == worth && e.offset != spare {
-				gone = append(gone, e)
-				bytes -= int64(e.size)
-				letters--
-			}
-		}
+// entryOf is what is in memory of a dead letter that is encoded to so many bytes.
+func entryOf(l *DeadLetter, size int) deadEntry {
+	return deadEntry{
+		offset: l.Offset, size: uint32(store.PutSize(8, size)), resting: l.Resting, pinned: l.Pinned, class: l.Class,
 	}
-	return gone
 }
 
 // commit makes the batch durable, with the deletion of gone and the counters in it, and then
@@ -218,7 +213,7 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	d.count = count
 	for _, e := range gone {
 		if i, ok := d.find(e.offset); ok {
-			d.bytes -= int64(e.size)
+			d.use.remove(&d.letters[i])
 			d.letters[i].size = 0 // no dead letter has this size
 		}
 	}
@@ -228,12 +223,12 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	if put != nil {
 		i, ok := d.find(put.offset)
 		if ok {
-			d.bytes -= int64(d.letters[i].size)
+			d.use.remove(&d.letters[i])
 			d.letters[i] = *put
 		} else {
 			d.letters = slices.Insert(d.letters, i, *put)
 		}
-		d.bytes += int64(put.size)
+		d.use.add(put)
 	}
 	return nil
 }
@@ -245,27 +240,27 @@ func (d *DeadLog) find(offset uint64) (int, bool) {
 }
 
 // Put stores a dead letter durably; one with the same offset is replaced. When the bound is reached
-// older ones are discarded and counted in the same write. A dead letter that is larger than the
-// bound itself is counted as discarded and not kept.
+// older ones of its class are discarded and counted in the same write (DeadClass). A dead letter
+// that does not fit beside the shares of the other classes is counted as discarded and not kept.
 func (d *DeadLog) Put(l DeadLetter) error {
 	if len(l.Fragment) > MaxFragment {
 		return fmt.Errorf("%w: dead letter of %d bytes", ErrTooLarge, len(l.Fragment))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	l.Class = l.class()
 	d.value = appendDeadLetter(d.value[:0], &l)
-	put := deadEntry{
-		offset: l.Offset, size: uint32(store.PutSize(8, len(d.value))), resting: l.Resting, pinned: l.Pinned,
-	}
-	bytes, letters := d.bytes+int64(put.size), len(d.letters)+1
+	put := entryOf(&l, len(d.value))
+	use := d.use
+	use.add(&put)
 	var old []deadEntry
 	if i, ok := d.find(l.Offset); ok {
-		bytes -= int64(d.letters[i].size)
-		letters--
+		use.remove(&d.letters[i])
 		old = d.letters[i : i+1 : i+1]
 	}
 	count := d.count
-	if int64(put.size) > d.maxBytes {
+	gone, ok := d.overflow(use, l.Offset)
+	if !ok {
 		count.discarded++
 		err := d.commit(count, slices.Clone(old), nil)
 		if err == nil {
@@ -273,7 +268,6 @@ func (d *DeadLog) Put(l DeadLetter) error {
 		}
 		return err
 	}
-	gone := d.overflow(bytes, letters, l.Offset)
 	count.discarded += uint64(len(gone))
 	gap := d.survey(gone)
 	d.batch.Put(deadKey(l.Offset), d.value)
@@ -386,7 +380,10 @@ func (d *DeadLog) Each(fn func(l *DeadLetter) bool) error {
 func (d *DeadLog) Stats() DeadStats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	st := DeadStats{Letters: len(d.letters), Delivered: d.count.delivered, Discarded: d.count.discarded, Bytes: d.bytes}
+	st := DeadStats{
+		Letters: len(d.letters), Delivered: d.count.delivered, Discarded: d.count.discarded, Bytes: d.use.sum().Bytes,
+		Classes: d.use,
+	}
 	for _, e := range d.letters {
 		if e.resting {
 			st.Resting++
@@ -397,6 +394,14 @@ func (d *DeadLog) Stats() DeadStats {
 
 // Close releases the log.
 func (d *DeadLog) Close() error { return d.store.Close() }
+
+// class is the class that counts: what others depend on is a creation.
+func (l *DeadLetter) class() DeadClass {
+	if l.Pinned || l.Class >= deadClasses {
+		return DeadCreation
+	}
+	return l.Class
+}
 
 func deadKey(offset uint64) string {
 	var k [8]byte
@@ -411,6 +416,12 @@ func appendDeadLetter(p []byte, l *DeadLetter) []byte {
 	}
 	if l.Pinned {
 		flags |= deadPinned
+	}
+	switch l.Class {
+	case DeadNever:
+		flags |= deadNever
+	case DeadCreation:
+		flags |= deadCreation
 	}
 	reason := l.Reason[:min(len(l.Reason), MaxReason)]
 	p = append(p, deadVersion, flags, l.Kind, l.Action)
@@ -435,6 +446,14 @@ func decodeDeadLetter(p []byte, l *DeadLetter) error {
 		return errBadDeadLetter
 	}
 	l.Resting, l.Pinned = p[1]&deadResting != 0, p[1]&deadPinned != 0
+	l.Class = DeadRefused
+	switch {
+	case p[1]&deadNever != 0:
+		l.Class = DeadNever
+	case p[1]&deadCreation != 0:
+		l.Class = DeadCreation
+	}
+	l.Class = l.class() // before there were classes creations were pinned
 	l.Kind, l.Action = p[2], p[3]
 	l.Entity = [16]byte(p[4:20])
 	l.Time = int64(binary.LittleEndian.Uint64(p[20:]))

@@ -192,7 +192,11 @@ func TestDeadLogBulk(t *testing.T) {
 		t.Fatalf("discard: %d, %v", n, err)
 	}
 	var waiting []uint64
-	if err := d.Waiting(6, func(l *DeadLetter) bool { waiting = append(waiting, l.Offset); return len(waiting) < 2 }); err != nil || !slices.Equal(waiting, []uint64{7, 9}) {
+	err := d.Waiting(6, func(l *DeadLetter) bool {
+		waiting = append(waiting, l.Offset)
+		return len(waiting) < 2
+	})
+	if err != nil || !slices.Equal(waiting, []uint64{7, 9}) {
 		t.Errorf("waiting from 6 on: %v, %v", waiting, err)
 	}
 	if n, err := d.Discard(func(o uint64) bool { return o == 2 }); n != 0 || err != nil {
@@ -251,7 +255,8 @@ func TestDeadLogBulk(t *testing.T) {
 	check(read(100))
 }
 
-// Dead letters that were delivered together are removed and counted in one write, and those that are not there are not counted.
+// Dead letters that were delivered together are removed and counted in one write, and those that
+// are not there are not counted.
 func TestDeadLogDeliver(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dead")
 	d, err := OpenDead(dir, 0, 0, nil)
@@ -266,7 +271,11 @@ func TestDeadLogDeliver(t *testing.T) {
 		t.Errorf("delivered %d, then %d: %v, %v", n, again, err, e)
 	}
 	var waiting []uint64
-	if err := d.Waiting(0, func(l *DeadLetter) bool { waiting = append(waiting, l.Offset); return true }); err != nil || len(waiting) != 75 || waiting[0] != 51 || waiting[74] != 199 {
+	err = d.Waiting(0, func(l *DeadLetter) bool {
+		waiting = append(waiting, l.Offset)
+		return true
+	})
+	if err != nil || len(waiting) != 75 || waiting[0] != 51 || waiting[74] != 199 {
 		t.Errorf("waiting %v: %v", waiting, err)
 	}
 	if err := d.Close(); err != nil {

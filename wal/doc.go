@@ -165,11 +165,23 @@
 //	                                            counted as damaged when committed
 //	beside events that thinning has removed     those count as damaged when passed, and as
 //	                                            dropped once the queue is empty
+//	the committed file, segments in front       what is missing behind the newest position that any
+//	                                            control frame knows is damaged, never deployed
+//	every segment                               counting goes on from the committed file
+//	a name of the queue's for what is no file   goes to corrupt (disk.MakeWay); the file counts as
+//	                                            missing
 //
 // Repair, which a person calls, treats older segments as the last one, and puts lost frames where
 // offsets are missing; a Reader counts both alike. Verify reports each damage as a CorruptError.
 // Verify, Walk, Inspect and InspectDead only read, take no lock, and may be used while a process
 // writes and drops.
+//
+// # Dead letters
+//
+// A DeadLog holds at most maxBytes and MaxDeadLetters. Its room has three shares (DeadClass): 1/16
+// for what can never be sent, 7/16 for what was refused, 8/16 for refused creations and what waits
+// behind them. What can never be sent stays within its share and gives way first. Each of the two
+// others may use what is free, and loses nothing of its share to the other.
 //
 // # Files
 //

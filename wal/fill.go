@@ -43,7 +43,7 @@ func (q *Queue) openTail(first uint64) (*os.File, error) {
 	t := &q.tail
 	if t.f == nil || t.first != first {
 		t.close()
-		f, err := os.OpenFile(filepath.Join(q.o.Dir, segmentName(first)), os.O_WRONLY, 0)
+		f, err := disk.Open(filepath.Join(q.o.Dir, segmentName(first)), os.O_WRONLY, 0)
 		if err != nil {
 			return nil, err
 		}

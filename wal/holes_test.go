@@ -167,7 +167,7 @@ func TestGapIsReportedOnce(t *testing.T) {
 	var reported []Gap
 	o.Record = func(g Gap, _ uint64) (Event, bool) {
 		reported = append(reported, g)
-		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
+		return Event{Action: gapAction, Fragment: make([]byte, 16)}, true
 	}
 	q := openQueue(t, o)
 	for n := uint64(1); len(reported) == 0; n++ {

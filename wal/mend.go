@@ -23,7 +23,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return err // and do not make one
 	}
-	lock, err := disk.Lock(dir)
+	lock, err := lockQueue(dir, corrupt, log)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (m *model) see(e *Entry, last uint64) {
 		m.t.Fatalf("event %d behind %d, of %d", e.Seq, last, len(m.all))
 	}
 	n := m.all[e.Seq-1]
-	if want := thinEvent(n); n == modelRecord && e.Action != tellsGap ||
+	if want := thinEvent(n); n == modelRecord && e.Action != gapAction ||
 		n != modelRecord && (!slices.Equal(want.Fragment, e.Fragment) || want.Action != e.Action || want.Time != e.Time) {
 		m.t.Fatalf("event %d is %d, read %+v", e.Seq, n, e)
 	}

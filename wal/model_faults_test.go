@@ -99,7 +99,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	}
 	if seed/2%2 == 1 && m.o.FlashBudget == 0 { // or a record may come before the events of a group that waits
 		m.o.Record = func(g Gap, total uint64) (Event, bool) {
-			e := Event{Action: tellsGap, Fragment: make([]byte, 16)}
+			e := Event{Action: gapAction, Fragment: make([]byte, 16)}
 			binary.LittleEndian.PutUint64(e.Fragment[8:], total)
 			return e, g.Events > 0
 		}
@@ -273,7 +273,7 @@ func (m *model) corrupt() {
 		defer r.Close()
 		if err := r.Read(func(e *Entry) bool {
 			offsets = append(offsets, e.Offset)
-			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != tellsGap && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
+			if n := binary.LittleEndian.Uint64(e.Fragment); e.Action != gapAction && !slices.Equal(e.Fragment, thinEvent(n).Fragment) {
 				m.t.Errorf("an event was invented: %+v", e)
 			}
 			return true

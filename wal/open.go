@@ -53,6 +53,9 @@ func Open(o Options) (*Queue, error) {
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	if err := disk.MakeWay(o.Dir, disk.Dir, o.CorruptDir, q.log); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
 	_, err := os.Lstat(o.Dir)
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -63,7 +66,7 @@ func Open(o Options) (*Queue, error) {
 			return nil, fmt.Errorf("queue: %w", errors.Join(err, os.Remove(o.Dir)))
 		}
 	}
-	lock, err := disk.Lock(o.Dir)
+	lock, err := lockQueue(o.Dir, o.CorruptDir, q.log)
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -75,6 +78,14 @@ func Open(o Options) (*Queue, error) {
 	go q.wakeMany()
 	go q.syncMany()
 	return q, nil
+}
+
+// lockQueue takes the directory for this process.
+func lockQueue(dir, corrupt string, log *slog.Logger) (*os.File, error) {
+	if err := disk.MakeWay(filepath.Join(dir, "LOCK"), disk.File, corrupt, log); err != nil {
+		return nil, err
+	}
+	return disk.Lock(dir)
 }
 
 // segmentSize is the size of segments in bytes: as asked for, within bounds, and so small that a
@@ -126,9 +137,9 @@ func (q *Queue) open() error {
 		q.mu.Unlock()
 	}
 	p := standingOf(q.o.Dir, t, c, ok, reach)
-	if p.end.Offset > t.last {
+	if p.behind(&t) {
 		q.log.Error("the end of the queue is missing; its offsets are not used again",
-			"dir", q.o.Dir, "last", t.last, "known", p.end.Offset)
+			"dir", q.o.Dir, "last", t.last, "known", p.end.Offset, "events", p.end.Seq)
 		if err := disk.Replace(filepath.Join(q.o.Dir, segmentName(p.end.Offset+1)), nil); err != nil {
 			return err
 		}

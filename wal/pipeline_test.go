@@ -306,7 +306,7 @@ func TestPipelineReportsGapOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := roomy(t)
 		o.Record = func(g Gap, _ uint64) (Event, bool) {
-			return Event{Action: tellsGap, Fragment: make([]byte, 16)}, g.Events > 0
+			return Event{Action: gapAction, Fragment: make([]byte, 16)}, g.Events > 0
 		}
 		p := openPipelined(t, o)
 		r := p.q.Reader()

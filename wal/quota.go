@@ -66,7 +66,9 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 	q.mu.Unlock()
 	seq, ok := headSeq(q.o.Dir, next)
 	if !ok {
-		seq, _, ok = seqBefore(q.o.Dir, q.firsts(n), next)
+		var before tail
+		before, ok = countedBefore(q.o.Dir, q.firsts(n), next)
+		seq = before.seq
 	}
 	gap := Gap{}
 	thinned := from.Thinned

@@ -28,7 +28,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 	o.besideFrom = 2
 	o.FlashBudget, o.MaxDelay, o.CommitBytes = 24*64<<10, time.Millisecond, 512
 	o.Record = func(g Gap, _ uint64) (Event, bool) {
-		return Event{Action: tellsGap, Fragment: make([]byte, 16)}, true
+		return Event{Action: gapAction, Fragment: make([]byte, 16)}, true
 	}
 	var ops atomic.Int64
 	o.ops = byStep(func(op string) error {
@@ -118,7 +118,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 			}
 			last = e.Seq
 			unacked++
-			if e.Action != tellsGap {
+			if e.Action != gapAction {
 				delivered[binary.LittleEndian.Uint64(e.Fragment)]++
 			}
 			return rand.IntN(40) > 0
@@ -158,7 +158,7 @@ func everythingAtOnce(t *testing.T, interval time.Duration) {
 		}
 	}
 	for accepted := false; !accepted; { // the medium may still refuse
-		accepted = q.Append(context.Background(), Event{Action: tellsGap, Fragment: make([]byte, 16)}) == nil
+		accepted = q.Append(context.Background(), Event{Action: gapAction, Fragment: make([]byte, 16)}) == nil
 	}
 	for {
 		q.own.Lock()

@@ -172,7 +172,8 @@ func (r *Reader) failed(err error, limit uint64, end Position) error {
 	if r.failedAt.IsZero() {
 		r.failedAt = now
 	}
-	if errors.Is(err, fs.ErrNotExist) || disk.Worn(err) && now.Sub(r.failedAt) >= giveUpAfter {
+	if errors.Is(err, fs.ErrNotExist) ||
+		(disk.Worn(err) || errors.Is(err, disk.ErrIrregular)) && now.Sub(r.failedAt) >= giveUpAfter {
 		r.failedAt = time.Time{}
 		r.lost(min(limit, end.Offset+1), end)
 		return nil
@@ -198,11 +199,14 @@ func (r *Reader) locate(end Position) (bool, error) {
 			r.passTo(first-1, end)
 			return false, nil
 		}
-		f, err := os.Open(filepath.Join(r.q.o.Dir, segmentName(first)))
+		f, err := disk.Open(filepath.Join(r.q.o.Dir, segmentName(first)), os.O_RDONLY, 0)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) && r.q.dropped(first) {
 				r.passTo(want-1, end)
 				return false, nil
+			}
+			if errors.Is(err, disk.ErrIrregular) {
+				err = &CorruptError{segmentName(first), want, err}
 			}
 			limit, _ := r.q.extent(first)
 			return false, r.failed(err, limit, end)

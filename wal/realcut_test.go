@@ -22,9 +22,9 @@ import (
 
 var cuts = flag.Int("cuts", 5, "rounds of TestRealPowerCut, for each way to cut")
 
-// loopDisk is an ext4 file system on a loop device, whose power can be cut: from then on nothing
-// reaches the medium, and mounting it again finds what had. States that no file system happens to
-// show are the affair of states_test.go.
+// loopDisk is an ext4 file system on a loop device whose power can be cut. After a cut nothing more
+// reaches the medium, and the next mount finds what had reached it. states_test.go covers the
+// states that no file system happens to show.
 type loopDisk struct {
 	mount, loop string
 	source      string // what is mounted
@@ -94,7 +94,7 @@ func reason(text string) string {
 	return strings.Join(said, "\n")
 }
 
-// newDisk makes one, or skips the test and says why.
+// newDisk makes a loopDisk, or skips the test and says why.
 func newDisk(t *testing.T, flakey bool) *loopDisk {
 	t.Helper()
 	if strings.HasPrefix(runtime.GOARCH, "mips") {
@@ -125,7 +125,7 @@ func newDisk(t *testing.T, flakey bool) *loopDisk {
 	if d.loop, err = command("losetup", "--find", "--show", image); err != nil {
 		t.Skip(err)
 	}
-	// Held open here, and given free by the kernel when nobody has it open any more.
+	// The device is open here. The kernel frees it when nobody has it open any more.
 	held, err := os.Open(d.loop)
 	if err != nil {
 		t.Fatal(err)
@@ -214,9 +214,9 @@ func (d *loopDisk) up(t *testing.T) {
 	}
 }
 
-// The power goes while sixteen writers append: what was acknowledged is there when the file system
-// is back, in order, nothing damaged and nothing invented (number fails on what nobody wrote). The
-// child is that of TestKill.
+// The power goes while sixteen writers append. When the file system is back, what was acknowledged
+// is there, in order, with nothing damaged and nothing invented (number fails on what nobody
+// wrote). The child is that of TestKill.
 func TestRealPowerCut(t *testing.T) {
 	t.Run("flakey", func(t *testing.T) {
 		inOwnMounts(t, func(t *testing.T) { powerCuts(t, newDisk(t, true)) })
@@ -258,9 +258,9 @@ func powerCuts(t *testing.T, d *loopDisk) {
 		var rec [17]byte
 		for i := 0; ; i++ {
 			if i == after {
-				// A real cut lets no fsync return; ext4 may answer one that is under way with
+				// A real cut lets no fsync return. ext4 may answer an fsync that is under way with
 				// success. So either all calls are over before the cut and every report counts, or
-				// the cut comes at any moment and those read before it count.
+				// the cut comes at any moment and only the reports read before it count.
 				if still {
 					err = stop(child.Process)
 				}

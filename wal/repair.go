@@ -28,6 +28,7 @@ type tail struct {
 	bytes   int64
 	seq     uint64 // events accepted up to last
 	seqSure bool   // seq is from a control frame; else it counts from 0 at first
+	guessed bool   // lost frames follow that control frame, each counted as an event
 	newest  control
 	found   bool  // newest holds something
 	time    int64 // of the last frame that has one
@@ -63,8 +64,14 @@ func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) 
 // A TEMP file was not finished. A START file is the library's copy of the end of a segment, made to
 // replace it: while that segment is still there the copy is not needed, and when it is gone the
 // copy takes its name. What the library would take for a segment but is none (a directory, a link,
-// an END file, a number beyond any offset) is set aside.
+// an END file, a number beyond any offset) is set aside, and so is what stands where another file
+// of the queue belongs.
 func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
+	for _, name := range [...]string{committedName, reserveName} {
+		if err := disk.MakeWay(filepath.Join(dir, name), disk.File, corrupt, log); err != nil {
+			return nil, err
+		}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +94,8 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 				return nil, err
 			}
 			changed = true
-		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"):
+		case digits(number) && (suffix == "" || suffix == ".START" || suffix == ".END"),
+			strings.HasSuffix(name, disk.Temp) || strings.HasSuffix(name, thinSuffix):
 			log.Warn("setting aside what is no segment", "file", path)
 			if err := disk.SetAside(path, corrupt); err != nil {
 				return nil, err
@@ -204,10 +212,11 @@ func (t *tail) add(f frame) {
 	case frameLost: // an event until a control frame says otherwise; the head of a segment is a control frame
 		if t.last != t.first {
 			t.seq++
+			t.guessed = true
 		}
 	case frameControl:
 		if c, ok := parseControl(f.payload()); ok {
-			t.seq, t.seqSure, t.newest, t.found = c.seq, true, c, true
+			t.seq, t.seqSure, t.guessed, t.newest, t.found = c.seq, true, false, c, true
 		}
 	}
 }
@@ -220,9 +229,10 @@ func (t *tail) countBefore(dir string, firsts []uint64) {
 	}
 	if t.first == 1 {
 		t.seqSure = true
-	} else if before, newest, ok := seqBefore(dir, firsts[:len(firsts)-1], t.first); ok {
-		t.seq += before
-		t.seqSure, t.newest, t.found = true, newest, true
+	} else if before, ok := countedBefore(dir, firsts[:len(firsts)-1], t.first); ok {
+		t.seq += before.seq
+		t.seqSure, t.newest, t.found = true, before.newest, true
+		t.guessed = t.guessed || before.guessed
 	}
 }
 
@@ -244,9 +254,9 @@ func lostEvents(first, from, to uint64) uint64 {
 	return n
 }
 
-// seqBefore finds how many events were accepted before offset by the control frames of earlier
+// countedBefore finds how many events were accepted before offset by the control frames of earlier
 // segments, and the newest of those frames. It goes back by a few segments at most.
-func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest control, ok bool) {
+func countedBefore(dir string, firsts []uint64, offset uint64) (t tail, ok bool) {
 	for i := len(firsts) - 1; i >= 0 && i >= len(firsts)-4; i-- {
 		data, err := disk.Read(filepath.Join(dir, segmentName(firsts[i])), tailBytes)
 		if err != nil {
@@ -261,6 +271,7 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest c
 					break
 				}
 				t.seq += lostEvents(t.first, t.last+1, found-1)
+				t.guessed = true
 				t.last, pos = found-1, pos+at
 				continue
 			}
@@ -270,10 +281,12 @@ func seqBefore(dir string, firsts []uint64, offset uint64) (seq uint64, newest c
 			pos += n
 		}
 		if t.seqSure {
-			return t.seq + lostEvents(t.first, t.last+1, offset-1), t.newest, true
+			t.seq += lostEvents(t.first, t.last+1, offset-1)
+			t.guessed = t.guessed || t.last+1 < offset
+			return t, true
 		}
 	}
-	return 0, newest, false
+	return tail{}, false
 }
 
 func zeros(b []byte) bool {

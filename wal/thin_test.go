@@ -17,7 +17,7 @@ import (
 // series each; events of action 2 must stay.
 const (
 	thinEvery = 10 // one event in so many must stay
-	tellsGap  = 99 // action of the record of a gap
+	gapAction = 99 // action of the record of a gap
 )
 
 func thinEvent(n uint64) Event {
@@ -55,7 +55,7 @@ func appendThin(t testing.TB, q *Queue, from, to uint64) {
 func thinRead(t testing.TB, r *Reader) (numbers []uint64) {
 	t.Helper()
 	if err := r.Read(func(e *Entry) bool {
-		if e.Action != tellsGap {
+		if e.Action != gapAction {
 			numbers = append(numbers, binary.LittleEndian.Uint64(e.Fragment))
 		}
 		return true
@@ -358,7 +358,7 @@ func TestGapsAreReported(t *testing.T) {
 					return Event{}, false
 				}
 				reported, totals = append(reported, g), append(totals, total)
-				e := Event{Kind: 2, Action: tellsGap, Time: g.Last, Fragment: make([]byte, 16)}
+				e := Event{Kind: 2, Action: gapAction, Time: g.Last, Fragment: make([]byte, 16)}
 				binary.LittleEndian.PutUint64(e.Fragment, g.Events)
 				return e, true
 			}
@@ -388,7 +388,7 @@ func TestGapsAreReported(t *testing.T) {
 			records := 0
 			r := q.Reader()
 			if err := r.Read(func(e *Entry) bool {
-				if e.Action == tellsGap {
+				if e.Action == gapAction {
 					records++
 				}
 				return true
@@ -410,7 +410,7 @@ func TestGapIsReportedInQuietTimes(t *testing.T) {
 		var reported []Gap
 		o.Record = func(g Gap, _ uint64) (Event, bool) {
 			reported = append(reported, g)
-			return Event{Action: tellsGap, Fragment: make([]byte, 9)}, true
+			return Event{Action: gapAction, Fragment: make([]byte, 9)}, true
 		}
 		q := openQueue(t, o)
 		appendThin(t, q, 1, 200)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sort"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Found is the kind of what Walk met.
@@ -119,7 +121,7 @@ func (w *walker) segment(first, limit uint64, last bool) (gone, more bool) {
 	r := &w.r
 	r.Close()
 	path := filepath.Join(w.dir, segmentName(first))
-	f, err := os.Open(path)
+	f, err := disk.Open(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, true
 	}

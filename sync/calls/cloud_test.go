@@ -9,7 +9,7 @@ import (
 	"edgesync/proto"
 )
 
-// A device's own call that is larger than the cloud takes ends at once, not when its time is over.
+// A device's own call that is larger than the cloud takes ends at once, not after its timeout.
 func TestRequestTooLarge(t *testing.T) {
 	table := NewTable(Store{})
 	table.Online()
@@ -29,7 +29,8 @@ func TestRequestTooLarge(t *testing.T) {
 	}
 }
 
-// The caller of a device whose answer is larger than the cloud takes hears so, instead of nothing; so does the registry.
+// The caller of a device gets an error when the answer is larger than the cloud takes, and the
+// registry keeps the error instead of the answer.
 func TestAnswerTooLarge(t *testing.T) {
 	var kept []string
 	dropped := 0
@@ -39,7 +40,10 @@ func TestAnswerTooLarge(t *testing.T) {
 		Flush: func() error { return nil },
 	})
 	persisted := true
-	for n, c := range []*proto.DeviceRpcCallMsg{{DeviceIdMSB: 1, RequestUuidMSB: 1}, {DeviceIdMSB: 1, RequestUuidMSB: 2, Persisted: &persisted}} {
+	for n, c := range []*proto.DeviceRpcCallMsg{
+		{DeviceIdMSB: 1, RequestUuidMSB: 1},
+		{DeviceIdMSB: 1, RequestUuidMSB: 2, Persisted: &persisted},
+	} {
 		call, _ := table.Take(c, time.Now().Add(time.Minute))
 		table.Answer(call.Device, call.ID, `"much"`)
 		table.Save()

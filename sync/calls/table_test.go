@@ -8,7 +8,7 @@ import (
 	"edgesync/proto"
 )
 
-// Without a link neither calls nor answers grow without bound; the oldest answers give way.
+// Calls and answers are bounded without a link, and the oldest answers are dropped for new ones.
 func TestCallTableIsBounded(t *testing.T) {
 	a := NewTable(Store{})
 	now := time.Now()
@@ -53,7 +53,7 @@ func TestCallTableIsBounded(t *testing.T) {
 	if word := add(1, 1); word != "" || a.Answer(proto.UUIDOf(1, 0), -1, "{}") {
 		t.Error("a call that is over is taken again")
 	}
-	// An answer that is too large for the link tells so.
+	// An answer that is too large for the link becomes an error.
 	add(2, 1000)
 	c := a.Pending(proto.UUIDOf(2, 0))[0]
 	a.Answer(c.Device, c.ID, strings.Repeat("x", maxResponse+1))
@@ -63,7 +63,7 @@ func TestCallTableIsBounded(t *testing.T) {
 	}
 }
 
-// Answers to persistent calls that give way are given up in the registry too.
+// An answer to a persistent call that is dropped for a newer one is dropped from the registry too.
 func TestAnswersThatGiveWayAreNotKept(t *testing.T) {
 	a := NewTable(Store{})
 	big, persisted := strings.Repeat("x", maxResponse-100), true

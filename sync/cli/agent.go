@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -72,7 +73,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openRegistry, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openRegistry, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -107,6 +108,13 @@ func (g *gateway) lock() (err error) {
 		return err
 	}
 	g.opened(g.dir.Close)
+	if err := g.dir.MakeWay("agent.sock", disk.Socket); err != nil {
+		g.warn(err.Error())
+	}
+	if g.dir.OpenToAll() {
+		g.warn("data_dir may be written by every user of this machine: whoever is on it can take away what waits there; " +
+			"run chmod o-w " + strconv.Quote(g.dir.Path))
+	}
 	g.medium, err = medium.Probe(g.dir.Path)
 	switch {
 	case err != nil:
@@ -150,7 +158,7 @@ func (g *gateway) openQueue() (err error) {
 }
 
 func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
-func (g *gateway) corruptDir() string { return filepath.Join(g.dir.Path, "corrupt") }
+func (g *gateway) corruptDir() string { return g.dir.Corrupt() }
 
 // edgeID is the id of this edge; false while the cloud has not given it. Any goroutine may ask.
 func (g *gateway) edgeID() (id proto.UUID, ok bool) {
@@ -177,6 +185,22 @@ func (g *gateway) openRegistry() (err error) {
 		return fmt.Errorf("open the registry: %w", err)
 	}
 	g.opened(g.registry.Close)
+	return nil
+}
+
+// reportAside warns of what was of the wrong type and lies beside what is in use until a person has
+// looked at it.
+func (g *gateway) reportAside() error {
+	names := g.dir.Aside()
+	if len(names) == 0 {
+		return nil
+	}
+	for i, name := range names {
+		names[i] = strconv.Quote(name)
+	}
+	text := strings.Join(names[:min(len(names), 8)], ", ")
+	g.warn("set aside in data_dir, because of the wrong type where a file or directory of the agent belongs (" +
+		strconv.Itoa(len(names)) + "): " + text + "; look at it there, and delete it")
 	return nil
 }
 

@@ -27,8 +27,8 @@ func olderDataDir(t *testing.T) string {
 	return dir
 }
 
-// A data directory of an older release opens with all that it holds: sync/OPERATIONS.md promises so.
-// Who changes a format adds a directory as it was before, and leaves this one.
+// A data directory of an older release opens with all that it holds: sync/OPERATIONS.md promises
+// so. Who changes a format adds a directory as it was before, and leaves this one.
 func TestOlderDataDirectory(t *testing.T) {
 	dir := olderDataDir(t)
 	code, out, errs := call(t, nil, "status", "--json", "--data_dir", dir)

@@ -20,17 +20,17 @@ they hold nothing else up, and are tried again every retry.interval, up to retry
 at once if the cloud's answer leaves no hope, they rest.
 
 Usage:
-  edgesync dead list               one line a dead letter: offset, when the event was accepted, action,
-                                   entity, tries, state, size, reason
+  edgesync dead list               one line a dead letter: offset, when the event was accepted,
+                                   action, entity, tries, state, size, reason
   edgesync dead show OFFSET        one dead letter and its content; secrets are shown as ***
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
                                    the first at once, the others once it is accepted; without an
                                    agent they are tried when one runs
   edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
 
---json prints one JSON object a line. The data directory is the configured one (--data_dir, --config).
-With a running agent these commands ask it; without one they work on its files. Exit code 1: no such
-dead letter; 75: an agent holds the directory and does not answer.
+--json prints one JSON object a line. The data directory is the configured one (--data_dir,
+--config). With a running agent these commands ask it; without one they work on its files.
+Exit code 1: no such dead letter; 75: an agent holds the directory and does not answer.
 
 Examples:
   edgesync dead list

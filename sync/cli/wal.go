@@ -18,8 +18,8 @@ directory itself, such as a copy. stat, dump and verify only read and take no lo
 may be a few seconds ahead of its files; edgesync status asks the agent.
 
 Flags of dump:
-  --since TIME, --until TIME   events accepted from TIME on, up to TIME: 2026-01-31T12:00:00Z, or how
-                               long ago: 90s, 2h, 7d
+  --since TIME, --until TIME   events accepted from TIME on, up to TIME: 2026-01-31T12:00:00Z, or
+                               how long ago: 90s, 2h, 7d
   --entity UUID                of one device or other entity
   --action NAME                TIMESERIES_UPDATED, POST_ATTRIBUTES, ...
   --kind NAME                  ENTITY_DATA, DEVICE, DEVICE_CREDENTIALS, ALARM, ...
@@ -29,8 +29,8 @@ Flags of dump:
   --all                        the queue's own control frames too, and what thinning has removed
   --json                       one JSON object a line, with the full content
 
-States: PENDING waits for the cloud; DEPLOYED is behind the committed position, which counts what was
-dropped too; DEAD is in the dead-letter log (edgesync help dead). What is damaged is shown between the
+States: PENDING waits for the cloud; DEPLOYED lies before the committed position, what was dropped
+too; DEAD is in the dead-letter log (edgesync help dead). What is damaged is shown between the
 events, with file and position.
 
 Examples:

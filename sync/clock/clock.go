@@ -84,6 +84,11 @@ const (
 // nothing else.
 func Open(dir string, m Machine, build time.Time, log *slog.Logger) *Clock {
 	c := &Clock{Machine: m, path: filepath.Join(dir, "clock"), log: log}
+	for _, path := range [...]string{c.path, c.path + disk.Temp} {
+		if err := disk.MakeWay(path, disk.File, filepath.Join(dir, "corrupt"), log); err != nil {
+			log.Warn("the file of the clock is in the way of a new one", "error", err)
+		}
+	}
 	c.open(build)
 	return c
 }
@@ -94,7 +99,7 @@ func wallTime() int64 { return time.Now().UnixMilli() }
 var leastBuild = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (c *Clock) open(build time.Time) {
-	if data, err := disk.ReadBounded(c.path, maxFile); err == nil {
+	if data, err := disk.ReadRegular(c.path, maxFile); err == nil {
 		var ok bool
 		if c.seen, c.boots, ok = parse(string(data)); !ok {
 			c.log.Warn("the file of the clock is damaged; the times of events from before the clock was set are estimated", "file", c.path)

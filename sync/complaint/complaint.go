@@ -1,17 +1,19 @@
-// Package complaint limits the warnings of a process that runs for months: a cloud that is away for a week, or a device that
-// sends nonsense every second, fills no log.
+// Package complaint limits the warnings of a process that runs for months: a cloud that is away for
+// a week, or a device that sends nonsense every second, fills no log.
 //
-// A warning has a kind (what is wrong, a constant text), a subject (with whom: a device, an address; "" for the process itself)
-// and a reason. The first warning of a kind and subject is logged at once. A repetition is logged when its reason is another, or
-// when the interval has passed since the last line, together with the number of warnings that were left out between.
+// A warning has a kind (what is wrong, a constant text), a subject (with whom: a device, an
+// address; "" for the process itself) and a reason. The first warning of a kind and subject is
+// logged at once. A repetition is logged when its reason is another, or when the interval has
+// passed since the last line, together with the number of warnings that were left out between.
 //
-// The lines are bounded, whatever a hostile sender does. Of one kind at most linesOfKind are written in an interval, and of one
-// subject at most linesOfSubject of these; linesAgain in all are for subjects that had one already, so that subjects whose reasons
-// change each time leave lines for the others. What
-// exceeds linesOfKind, such as a thousand subjects at once, is counted, and the next line of the kind says how many.
+// The lines are bounded, whatever a hostile sender does. Of one kind at most linesOfKind are
+// written in an interval, and of one subject at most linesOfSubject of these; linesAgain in all are
+// for subjects that had one already, so that subjects whose reasons change each time leave lines
+// for the others. What exceeds linesOfKind, such as a thousand subjects at once, is counted, and
+// the next line of the kind says how many.
 //
-// The memory is bounded: beyond maxKept pairs of kind and subject the pair whose last line is oldest is forgotten; beyond
-// maxKinds kinds the kind whose interval is oldest.
+// The memory is bounded: beyond maxKept pairs of kind and subject the pair whose last line is
+// oldest is forgotten; beyond maxKinds kinds the kind whose interval is oldest.
 package complaint
 
 import (
@@ -23,20 +25,24 @@ import (
 // maxKept bounds the remembered pairs of kind and subject. One pair takes less than 1 KiB.
 const maxKept = 256
 
-// maxKinds bounds the kinds whose lines are counted. A kind is a constant of the program, so that only
-// a program with more of them reaches the bound.
+// maxKinds bounds the kinds whose lines are counted. A kind is a constant of the program, so that
+// only a program with more of them reaches the bound.
 const maxKinds = 64
 
-// The lines of one interval. With the 30 kinds of the doors that is at most 240 lines a minute under
-// any attack, and some 3 KiB a second of log.
+// The lines of one interval. With the 30 kinds of the doors that is at most 240 lines a minute
+// under any attack, and some 3 KiB a second of log.
 const (
 	linesOfKind    = 8
 	linesOfSubject = 3 // of them, of one subject
 	linesAgain     = 4 // of them, of subjects that had a line in the interval already
 )
 
-// maxReason bounds the remembered reason in bytes. A longer reason is compared by its beginning.
-const maxReason = 512
+// Bounds of what others put into a line, in bytes. A longer text is cut, and compared by its
+// beginning.
+const (
+	maxReason  = 512
+	maxSubject = 256
+)
 
 // Log writes warnings to a logger, rate-limited by kind and subject. It is safe for concurrent use.
 type Log struct {
@@ -73,10 +79,12 @@ func New(log *slog.Logger, every time.Duration) *Log {
 	return &Log{log: log, every: every, kept: make(map[pair]*last), kinds: make(map[string]*budget)}
 }
 
-// Warn logs a warning of a kind about a subject, unless the same was logged a short time before now. subject and reason may be
-// empty. args are further attributes of the line, as slog takes them.
+// Warn logs a warning of a kind about a subject, unless the same was logged a short time before
+// now. subject and reason may be empty. args are further attributes of the line, as slog takes
+// them.
 func (l *Log) Warn(now time.Time, kind, subject, reason string, args ...any) {
-	silent, leftOut, ok := l.due(now, pair{kind, subject}, reason[:min(len(reason), maxReason)])
+	subject, reason = subject[:min(len(subject), maxSubject)], reason[:min(len(reason), maxReason)]
+	silent, leftOut, ok := l.due(now, pair{kind, subject}, reason)
 	if !ok {
 		return
 	}
@@ -96,8 +104,8 @@ func (l *Log) Warn(now time.Time, kind, subject, reason string, args ...any) {
 	l.log.Warn(kind, args...)
 }
 
-// due notes a warning, and says whether it is to be written, and how many were left out before it: of
-// the same subject, and of others for which the interval had no line left.
+// due notes a warning, and says whether it is to be written, and how many were left out before it:
+// of the same subject, and of others for which the interval had no line left.
 func (l *Log) due(now time.Time, p pair, reason string) (silent, leftOut int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

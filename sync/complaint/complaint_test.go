@@ -92,7 +92,8 @@ func TestArgumentsOfTheCallerStay(t *testing.T) {
 	}
 }
 
-// A subject whose reason is another each time has its few lines, and the next subject has one at once.
+// A subject whose reason is another each time has its few lines, and the next subject has one at
+// once.
 func TestAChangingReasonFillsNoLog(t *testing.T) {
 	l, read := lines(time.Minute)
 	for n := range 10000 {
@@ -121,8 +122,8 @@ func TestChangingReasonsHideNobody(t *testing.T) {
 	}
 }
 
-// A thousand subjects have the lines of their kind, the rest are counted, and another kind has its own
-// lines. Old subjects that come again count as well.
+// A thousand subjects have the lines of their kind, the rest are counted, and another kind has its
+// own lines. Old subjects that come again count as well.
 func TestManySubjectsFillNoLog(t *testing.T) {
 	l, read := lines(time.Minute)
 	for n := range 1000 {

@@ -4,20 +4,20 @@
 //
 //	POST /api/v1/TOKEN/telemetry
 //	  │ HTTP       checks the token (401), the size (413), the type (415)
-//	  │ payload    JSON → values as the server would convert them → events; 400 says what and where
-//	  │ Intake     all events of the request in one call, all or none; returns when they are durable
+//	  │ payload    JSON → values as the server would convert them → events; 400 says why and where
+//	  │ Intake     all events of the request in one call, all or none; returns when durable
 //	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
 //
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets; memory only for what has come
 //	  │ mqtt       checks the packet and takes it apart, without a copy
-//	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON (schema)
+//	  │ session    the meaning of the topic; the order of acknowledgements; protobuf → JSON
 //	  │ payload    as above; a bad payload ends the session, MQTT 5 gets a reason
 //	  │ Submitter  returns at once, so that a hundred publishes share one fsync
 //	  ▼ PUBACK     from the committer, in order, through the writer
 //
 //	a command, a changed attribute, a deleted device
-//	  │ Doors      which session speaks for the device now, itself or its gateway; which polls wait
+//	  │ Doors      which session speaks for the device now, itself or its gateway; polls
 //	  ▼ session or poll
 //
 // # Invariants
@@ -25,14 +25,20 @@
 //   - 200 and PUBACK are sent only after the intake has called the events durable. If anything
 //     fails before, nothing of the request is kept.
 //   - What the server would acknowledge and then lose is refused here, with a reason (API.md 1.4).
-//   - All that a network brings is bounded: bodies, nesting, elements, keys, written-out numbers,
-//     connections, large requests at a time, addresses that are remembered for wrong tokens.
+//   - All that a network brings is bounded, in bytes: the table in sync/doc.go says how. No few
+//     shared slots are taken before a sender has shown that it goes on: large bodies, packets and
+//     answers take bytes as they move, and who is slow, or takes much, gives way (package share).
+//   - What waits because of us, for the medium or for others, does not count against its sender,
+//     and is answered with 503 and Retry-After, not as a mistake.
+//   - Nobody who has not shown who it is has a share in what few can have.
+//   - A key is answered once, however often it is asked; an answer that would be too large is
+//     refused.
 //   - Somebody new always gets in. When slots run short, a connection that makes no progress is
 //     evicted, of the host with the most such connections first (slots.go).
-//   - What has come over a device's connection is handled, even if the device connects again before
-//     it was read.
-//   - No more guesses are judged than are delayed, and a token that was right lately is never held up
-//     by others' guesses (package guess). Tokens appear in no log and no answer.
+//   - What has come over a device's connection is handled, even if the device connects again
+//     before it was read.
+//   - No more guesses are judged than are delayed, and a token that was right lately is never
+//     held up by others' guesses (package guess). Tokens appear in no log and no answer.
 //   - Nothing is routed between devices. An MQTT device publishes to, and receives from, fixed
 //     topics only.
 //   - Neither the loop nor the committer ever waits for a device. What is sent to a device is kept
@@ -48,7 +54,8 @@
 //	doors.go slots.go                           what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
-//	requests.go claim.go provision.go           what devices ask, in either protocol
+//	requests.go answers.go claim.go provision.go    what devices ask, in either protocol
+//	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
 //	mqtt/                                       bytes ⇄ MQTT packets
 //	payload/ schema/                            JSON → events; protobuf ⇄ JSON

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"edgesync/sync/complaint"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // Submitter takes events without making the caller wait for the medium. done is called once: with
@@ -46,6 +48,7 @@ type Doors struct {
 	Ports
 	complaints *complaint.Log
 	slots      *slots
+	answers    *share.Budget  // of largeAnswers
 	guesses    *guess.Limiter // of all protocols: an address has one count
 	// checking is held while a device gets its credentials, so that only one of several requests
 	// gets them.
@@ -54,9 +57,11 @@ type Doors struct {
 	mu sync.Mutex
 	// owners has at most one session for each device (API.md 3.1), so connections and known devices
 	// bound it.
-	owners map[proto.UUID]owner
-	polls  map[proto.UUID][]*poll // HTTP requests that wait
-	claims []claimed              // the latest, at most maxClaims
+	owners  map[proto.UUID]owner
+	names   int                    // bytes of the names among owners, with nameCost each
+	polls   map[proto.UUID][]*poll // HTTP requests that wait
+	claims  []claimed              // the latest, at most maxClaims
+	upcalls upcalls                // calls of devices to the cloud
 }
 
 // owner is the session that speaks for a device.
@@ -68,13 +73,36 @@ type owner struct {
 // NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
 	d := &Doors{
-		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(),
+		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(), answers: share.New(largeAnswers),
 		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {
 		d.complain("there are more connections than slots; those that make no progress are closed", "", nil)
 	})
 	return d
+}
+
+// Bounds of the devices that gateways speak for, in bytes of what the gateways call them.
+const (
+	nameCost        = 160     // bytes that a device takes beside its name
+	maxGatewayNames = 1 << 20 // of one gateway
+	allGatewayNames = 8 << 20 // of all
+)
+
+// mayJoin reports whether there is room for one more name of a gateway.
+func (d *Doors) mayJoin(s *session, name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	size := nameCost + len(name)
+	return len(s.devices) < maxSubDevices && s.names+size <= maxGatewayNames && d.names+size <= allGatewayNames
+}
+
+// count notes that s has one name more, or one less. The caller holds mu.
+func (d *Doors) count(s *session, name string, n int) {
+	if name != "" {
+		s.names += n * (nameCost + len(name))
+		d.names += n * (nameCost + len(name))
+	}
 }
 
 // own makes s the session that speaks for the device, in place of any other. A direct connection
@@ -86,8 +114,10 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 	old, ok := d.owners[id]
 	switch {
 	case ok && old.session == s:
-		if old.name != "" && name != "" {
-			d.owners[id] = owner{s, name} // a gateway may have followed a renaming
+		if old.name != "" && name != "" && old.name != name { // a gateway may have followed a renaming
+			d.count(s, old.name, -1)
+			d.count(s, name, 1)
+			d.owners[id] = owner{s, strings.Clone(name)}
 		}
 		d.mu.Unlock()
 		return false, nil
@@ -96,7 +126,11 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 		d.mu.Unlock()
 		return false, nil
 	}
-	d.owners[id] = owner{s, name}
+	if ok {
+		d.count(old.session, old.name, -1)
+	}
+	d.count(s, name, 1)
+	d.owners[id] = owner{s, strings.Clone(name)} // the name may be a part of a whole payload
 	if name != "" {
 		if s.devices == nil {
 			s.devices = make(map[proto.UUID]struct{})
@@ -118,7 +152,8 @@ func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replace
 func (d *Doors) disown(id proto.UUID, s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.owners[id].session == s {
+	if o := d.owners[id]; o.session == s {
+		d.count(s, o.name, -1)
 		delete(d.owners, id)
 	}
 	delete(s.devices, id)
@@ -132,7 +167,8 @@ func (d *Doors) gone(s *session) {
 		delete(d.owners, s.device.ID)
 	}
 	for id := range s.devices {
-		if d.owners[id].session == s {
+		if o := d.owners[id]; o.session == s {
+			d.count(s, o.name, -1)
 			delete(d.owners, id)
 		}
 	}
@@ -155,13 +191,6 @@ func (d *Doors) named(s *session, name string) (proto.UUID, bool) {
 func (d *Doors) speaks(s *session, id proto.UUID) bool {
 	o, ok := d.owner(id)
 	return ok && o.session == s
-}
-
-// speaksFor returns for how many devices of a gateway s speaks.
-func (d *Doors) speaksFor(s *session) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(s.devices)
 }
 
 // namesOf returns the devices that s speaks for, each with what the gateway calls it.
@@ -249,12 +278,16 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 	}
 }
 
-// complainEvery is how often the same text is logged at most.
+// complainEvery is how often the same complaint about a device is logged at most.
 const complainEvery = time.Minute
 
-// complain logs a mistake of a device, or one of ours that devices see, at most once in
-// complainEvery for each text, which is a constant. The limit does not look at the device or the
-// error: a thousand devices, or one that sends another mistake each time, must not fill the log.
+// complain logs a mistake of a device, or one of ours that devices see. text is a constant; device
+// is the name of a device, or an address, or "". How many lines that makes at most package
+// complaint says: a thousand devices, or one that sends another mistake each time, fill no log.
 func (d *Doors) complain(text, device string, err error) {
-	d.complaints.Warn(time.Now(), text, "", "", "device", device, "error", err)
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	d.complaints.Warn(time.Now(), text, device, reason)
 }

@@ -123,8 +123,8 @@ func TestWrongCredentialsOfAllDoors(t *testing.T) {
 	})
 }
 
-// TestGuessesAreNotJudged expects that beyond the limit of an address secrets are not even looked up,
-// in any door and in any field, and that what was right lately from there goes on.
+// TestGuessesAreNotJudged expects that beyond the limit of an address secrets are not even looked
+// up, in any door and in any field, and that what was right lately from there goes on.
 func TestGuessesAreNotJudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, true)

@@ -32,8 +32,9 @@ const DefaultMaxBody = 1 << 20
 
 // Bounds of large bodies, so that memory stays bounded whatever the number of connections.
 const (
-	smallBody   = 16 << 10         // bytes; a larger body takes bytes of largeBodies as it comes
-	largeBodies = 4<<20 + 64<<10   // bytes of all large bodies in memory
+	freeBody    = 4 << 10          // bytes; a larger body takes bytes of largeBodies as it comes
+	largeBodies = 4<<20 + 64<<10   // bytes of all such bodies in memory
+	smallBody   = 16 << 10         // bytes; a larger body needs a slot to be parsed and stored
 	largeSlots  = 4                // large bodies that are parsed and stored at a time
 	slotLimit   = 30 * time.Second // how long a body that has come whole waits for that
 )
@@ -71,6 +72,7 @@ const maxRetained = 64 << 10
 // scratch are the pooled buffers of one request.
 type scratch struct {
 	body   []byte
+	pass   share.Pass // of a body beyond freeBody
 	parser payload.Parser
 }
 
@@ -134,8 +136,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones came
-// from its address, and ends the connection.
+// refuseGuess answers a request whose token or secret is not judged, because too many wrong ones
+// came from its address, and ends the connection.
 func refuseGuess(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Retry-After", "60")
@@ -191,12 +193,10 @@ func (h *HTTP) withBody(
 		}
 	}()
 
-	pass, err := s.read(r, h.bodies, sender, limit)
-	if pass != nil {
-		defer pass.Close()
-	}
-	if pass != nil && err == nil {
-		err = pass.Ours()
+	defer s.pass.Close()
+	err := s.read(r, h.bodies, sender, limit)
+	if s.pass.IsOpen() && err == nil {
+		err = s.pass.Ours()
 	}
 	switch {
 	case errors.Is(err, errBodySize):
@@ -209,7 +209,7 @@ func (h *HTTP) withBody(
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
 	case len(s.body) == 0 && !mayBeEmpty:
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
-	case pass == nil:
+	case len(s.body) <= smallBody:
 		reuse = fn(s)
 	case h.work(r):
 		defer func() { <-h.working }()
@@ -219,8 +219,8 @@ func (h *HTTP) withBody(
 	}
 }
 
-// work waits until a large body may be parsed and stored. It has come whole, so its sender has no part
-// in the time that this takes. It returns false when that is too long.
+// work waits until a large body may be parsed and stored. It has come whole, so its sender has no
+// part in the time that this takes. It returns false when that is too long.
 func (h *HTTP) work(r *http.Request) bool {
 	select {
 	case h.working <- struct{}{}:
@@ -319,27 +319,27 @@ func unsupported(head http.Header) (status int, why string) {
 
 var errBodySize = errors.New("device: body larger than allowed")
 
-// read fills the body. A body beyond smallBody takes the bytes of its buffer from budget; it then has
-// a pass, also where read returns an error.
-func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) (pass *share.Pass, err error) {
+// read fills the body. A body beyond freeBody takes the bytes of its buffer from budget; its pass
+// is then open, also where read returns an error.
+func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) error {
 	s.body = s.body[:0]
 	coming, _ := r.Body.(*arrival) // nil in tests without a connection
 	take := func(size int) error {
-		if pass == nil {
-			pass = budget.Open(sender, coming.cut)
+		if !s.pass.IsOpen() {
+			budget.Open(&s.pass, sender, coming)
 		}
-		waited, err := pass.Grow(size, r.Context().Done())
-		coming.stood(waited)
+		waited, err := s.pass.Grow(size, r.Context().Done())
+		coming.Stood(waited)
 		return err
 	}
 	for {
 		if len(s.body) == cap(s.body) {
 			// The buffer grows with what has come, not with what was announced.
 			size := 2 * cap(s.body)
-			if size > smallBody {
+			if size > freeBody {
 				size = max(min(size, int(limit)+1), cap(s.body)+1)
 				if err := take(size); err != nil {
-					return pass, err
+					return err
 				}
 			}
 			grown := make([]byte, len(s.body), size)
@@ -348,23 +348,23 @@ func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID,
 		}
 		n, err := r.Body.Read(s.body[len(s.body):cap(s.body)])
 		s.body = s.body[:len(s.body)+n]
-		if pass == nil && len(s.body) > smallBody { // in a buffer that was there
+		if !s.pass.IsOpen() && len(s.body) > freeBody { // in a buffer that was there
 			if err := take(cap(s.body)); err != nil {
-				return pass, err
+				return err
 			}
 		}
-		if pass != nil {
-			if err := pass.Moved(n); err != nil {
-				return pass, err
+		if s.pass.IsOpen() {
+			if err := s.pass.Moved(n); err != nil {
+				return err
 			}
 		}
 		switch {
 		case int64(len(s.body)) > limit:
-			return pass, errBodySize
+			return errBodySize
 		case errors.Is(err, io.EOF):
-			return pass, nil
+			return nil
 		case err != nil:
-			return pass, err
+			return err
 		}
 	}
 }

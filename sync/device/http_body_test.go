@@ -76,8 +76,8 @@ func TestLargestBody(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesAtOnce expects that a fifth large body waits to be parsed until one of four is done,
-// and that what waits holds no more than its bytes.
+// TestLargeBodiesAtOnce expects that a fifth large body waits to be parsed until one of four is
+// done, and that what waits holds no more than its bytes.
 func TestLargeBodiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		intake := &fakeIntake{hold: make(chan struct{})}
@@ -107,8 +107,8 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 	})
 }
 
-// TestSlowLargeBodies opens hundreds of large bodies of one device that go on slowly, or not at all.
-// Others' large bodies must be stored at once; what gives way is asked to come again.
+// TestSlowLargeBodies opens hundreds of large bodies of one device that go on slowly, or not at
+// all. Others' large bodies must be stored at once; what gives way is asked to come again.
 func TestSlowLargeBodies(t *testing.T) {
 	for name, every := range map[string]time.Duration{"that stop": 4 * time.Minute, "that trickle": 10 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -187,8 +187,8 @@ func TestSlowLargeBodies(t *testing.T) {
 	}
 }
 
-// TestOurSlowMediumIsNotTheSendersFault lets the medium stand for most of a minute while large bodies
-// wait: they are stored, or asked to come again, and none of them is told that it was wrong.
+// TestOurSlowMediumIsNotTheSendersFault lets the medium stand for most of a minute while large
+// bodies wait: they are stored, or asked to come again, and none of them is told that it was wrong.
 func TestOurSlowMediumIsNotTheSendersFault(t *testing.T) {
 	for after, want := range map[time.Duration]int{20 * time.Second: 200, 50 * time.Second: 503} {
 		synctest.Test(t, func(t *testing.T) {

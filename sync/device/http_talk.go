@@ -44,21 +44,17 @@ func (h *HTTP) readAttributes(w http.ResponseWriter, r *http.Request, device *re
 		for _, v := range query[name] {
 			keys = append(keys, splitKeys(v)...)
 		}
-		return keys
+		return once(keys)
 	}
 	q := question{clientKeys: list("clientKeys"), sharedKeys: list("sharedKeys")}
 	q.client, q.shared = len(q.clientKeys) > 0, len(q.sharedKeys) > 0
 	if !q.client && !q.shared {
 		q = question{client: true, shared: true}
 	}
-	succeed(w, appendAttributes(nil, h.Lookups, device.ID, q))
-}
-
-// succeed answers with JSON.
-func succeed(w http.ResponseWriter, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(body)
+	id := device.ID // the device itself stays off the heap
+	h.reply(w, r, id, func(limit int) ([]byte, bool) {
+		return readAttributes(h.Lookups, id, q, limit)
+	})
 }
 
 // readTimeout reads ?timeout= and returns how long to wait and the status for when nothing comes.
@@ -95,7 +91,7 @@ func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Dev
 	if what == pollCalls {
 		// The oldest command without an answer, also if it was delivered before (API.md 2).
 		if calls := h.Calls.Pending(device.ID); len(calls) > 0 {
-			h.sendCommand(w, &calls[0])
+			h.sendCommand(w, r, &calls[0])
 			return
 		}
 	}
@@ -109,9 +105,9 @@ func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Dev
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, "Device was deleted!")
 		case got.call != nil:
-			h.sendCommand(w, got.call)
+			h.sendCommand(w, r, got.call)
 		default:
-			succeed(w, got.body)
+			h.succeed(w, r, device.ID, got.body)
 		}
 	case <-timer.C:
 		nothingCame(w, status)
@@ -130,11 +126,12 @@ func nothingCame(w http.ResponseWriter, status int) {
 }
 
 // sendCommand answers a poll with a command.
-func (h *HTTP) sendCommand(w http.ResponseWriter, c *agent.Call) {
+func (h *HTTP) sendCommand(w http.ResponseWriter, r *http.Request, c *agent.Call) {
 	b := append([]byte(nil), `{"id":`...)
 	b = strconv.AppendInt(b, int64(c.ID), 10)
-	succeed(w, appendCommand(append(b, ','), c))
-	h.Calls.Delivered(c.Device, c.ID)
+	if h.succeed(w, r, c.Device, appendCommand(append(b, ','), c)) {
+		h.Calls.Delivered(c.Device, c.ID)
+	}
 }
 
 // answer takes the answer to a command. An answer to an unknown command gets the same reply.
@@ -164,8 +161,9 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		err  error
 	}
 	got := make(chan reply, 1)
-	err = h.Calls.Request(&agent.Request{
-		Device: device.ID, Method: method, Params: params, Timeout: waitLimit,
+	id := device.ID // the device itself stays off the heap
+	err = h.Doors.request(&agent.Request{
+		Device: id, Method: method, Params: params, Timeout: waitLimit,
 		Reply: func(b []byte, err error) { got <- reply{append([]byte(nil), b...), err} },
 	})
 	if err != nil {
@@ -180,9 +178,9 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 			case errors.Is(a.err, agent.ErrTimeout):
 				nothingCame(w, http.StatusServiceUnavailable)
 			case a.err != nil:
-				succeed(w, callError(a.err))
+				h.succeed(w, r, id, callError(a.err))
 			default:
-				succeed(w, a.body)
+				h.succeed(w, r, id, a.body)
 			}
 		case <-r.Context().Done():
 		}

@@ -17,7 +17,7 @@ import (
 // packets; one for the door, mqttNet.write, writes to all of them.
 //
 //	device ──▶ mqttConn: whole packets ──▶ session: packet, topic, Parser ──▶ Intake.Submit
-//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── committer, after its fsync
+//	       ◀── writer, never blocks ◀── PUBACK, in order ◀── session ◀── committer, after fsync
 type MQTT struct {
 	*Doors
 	net     *mqttNet

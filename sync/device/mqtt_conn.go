@@ -15,22 +15,24 @@ import (
 )
 
 // Bounds of one MQTT connection and of all together. A device can make the agent hold its
-// unfinished packet, of which at most 2*smallPacket beside the bytes of mqttNet.large, and its unread
-// answers: beyond stallOut nothing more is read from the device, beyond maxOut its connection is
-// closed. It can make the agent hold nothing else.
+// unfinished packet, of which at most 2*smallPacket beside the bytes of mqttNet.large, and its
+// unread answers: beyond stallOut nothing more is read from the device, beyond maxOut its
+// connection is closed. It can make the agent hold nothing else.
 const (
 	maxRemaining = 65536     // of a packet's remaining length (API.md 3.1)
 	readBuffer   = 512       // bytes that a connection keeps for reading
-	smallPacket  = 8 << 10   // a larger packet takes bytes of largePackets as it comes
+	firstPacket  = 8 << 10   // of a packet of nobody: who it is, or for what credentials
+	smallPacket  = 4 << 10   // a larger packet takes bytes of largePackets as it comes
 	largePackets = 1 << 20   // bytes of all large packets
 	stallOut     = 4 << 10   // unsent bytes; beyond, nothing more is read from the device
 	maxOut       = 256 << 10 // unsent bytes of one connection; beyond, it is closed
-	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, a stalled one that adds some is closed
+	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, one that is stalled, or is sent much, is closed
 
 	connectLimit = 10 * time.Second       // from the connection to the end of its CONNECT
 	packetLimit  = 30 * time.Second       // from the first byte of a packet to its last
 	idleLimit    = 600 * time.Second      // without a packet (API.md 3.1), or 1.5 keep-alives
 	sendLimit    = 30 * time.Second       // without progress of what is to be sent
+	scarceLimit  = 4 * time.Second        // the same, while half of maxOutAll is unsent
 	tailWait     = 100 * time.Millisecond // for what came over TLS; TCP says what has come
 	tailLimit    = 2 * time.Second        // for what came over the old connection of a device
 	maxTail      = 4 << 20                // bytes of that; more than sockets hold
@@ -58,7 +60,7 @@ type mqttConn struct {
 	in    []byte // in[at:end] has come and was not handed out
 	at    int
 	end   int
-	large *share.Pass // of the large packet; nil: the packet is small
+	large share.Pass // of the large packet
 	idle  time.Duration
 	until time.Time // the connection ends then, whatever comes; zero: never
 	late  int       // bytes read since the device connected again
@@ -142,9 +144,9 @@ func (c *mqttConn) frame() ([]byte, error) {
 			c.in = nil
 		}
 	}
-	if c.large != nil {
+	if c.large.IsOpen() {
 		if c.large.Theirs(); c.end-c.at <= smallPacket {
-			c.small()
+			c.large.Close()
 		}
 	}
 	if err := c.awaitRoom(); err != nil {
@@ -154,14 +156,14 @@ func (c *mqttConn) frame() ([]byte, error) {
 	var end time.Time // of the wait for the packet
 	for {
 		size, err := packetSize(c.in[c.at:c.end])
-		if err == nil && size > smallPacket && !c.known() {
+		if err == nil && size > firstPacket && !c.known() {
 			err = errPacketLength // nobody needs so much to say who it is
 		}
 		if err != nil {
 			return nil, err
 		}
 		if size > 0 && c.end-c.at >= size {
-			if c.large != nil {
+			if c.large.IsOpen() {
 				if err := c.large.Ours(); err != nil {
 					return nil, err
 				}
@@ -169,7 +171,7 @@ func (c *mqttConn) frame() ([]byte, error) {
 			c.at += size
 			return c.in[c.at-size : c.at], nil
 		}
-		if c.end-c.at > smallPacket {
+		if c.end-c.at > smallPacket && c.known() {
 			waited, err := c.grow()
 			if err != nil {
 				return nil, err
@@ -211,12 +213,12 @@ func (c *mqttConn) frame() ([]byte, error) {
 			}
 		}
 		c.makeRoom()
-		if c.large != nil && c.large.Evicted() { // whose cut the deadline may have overwritten
+		if c.large.IsOpen() && c.large.Evicted() { // whose cut the deadline may have overwritten
 			return nil, share.ErrEvicted
 		}
 		n, err := c.Conn.Read(c.in[c.end:cap(c.in)])
 		c.end += n
-		if c.large != nil {
+		if c.large.IsOpen() {
 			if err := c.large.Moved(n); err != nil {
 				return nil, err
 			}
@@ -280,12 +282,8 @@ func (c *mqttConn) known() bool {
 
 // grow takes bytes of largePackets for the buffer as it will be when more has been read.
 func (c *mqttConn) grow() (waited time.Duration, err error) {
-	if c.large == nil {
-		var owner share.Owner
-		if s := c.session.Load(); s != nil {
-			owner = s.device.ID
-		}
-		c.large = c.net.large.Open(owner, func() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) })
+	if !c.large.IsOpen() {
+		c.net.large.Open(&c.large, c.session.Load().device.ID, c)
 	}
 	size := cap(c.in)
 	if c.at == 0 && c.end == size {
@@ -294,13 +292,8 @@ func (c *mqttConn) grow() (waited time.Duration, err error) {
 	return c.large.Grow(size, c.net.stop)
 }
 
-// small gives back the bytes of a large packet.
-func (c *mqttConn) small() {
-	if c.large != nil {
-		c.large.Close()
-		c.large = nil
-	}
-}
+// Cut implements share.Cutter: the connection reads no more.
+func (c *mqttConn) Cut() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // makeRoom makes room for more bytes behind those that have come. The buffer grows with what has
 // come, not with what was announced.
@@ -350,7 +343,7 @@ func (c *mqttConn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	total := c.net.out.Add(int64(len(p)))
-	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || len(c.out) > stallOut && total > maxOutAll {
+	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || max(len(c.out), len(p)) > stallOut && total > maxOutAll {
 		c.net.out.Add(-int64(len(p)))
 		c.mu.Unlock()
 		c.kill()
@@ -432,6 +425,9 @@ func (c *mqttConn) drain() {
 			return
 		}
 		limit := sendLimit
+		if c.net.out.Load() > maxOutAll/2 {
+			limit = scarceLimit
+		}
 		if c.closing {
 			limit = lingerLimit
 		}
@@ -487,7 +483,7 @@ func (c *mqttConn) part() {
 	}
 	c.kill()
 	c.in = nil
-	c.small()
+	c.large.Close()
 }
 
 // kill ends the connection at once.

@@ -89,15 +89,15 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 	return s, 0
 }
 
-// judge is authenticate for a CONNECT that has just come: guesses wait, or are not looked at, which is
-// an error. A certificate, which TLS has proved, cannot be guessed.
+// judge is authenticate for a CONNECT that has just come: guesses wait, or are not looked at, which
+// is an error. A certificate, which TLS has proved, cannot be guessed.
 func (m *MQTT) judge(conn *mqttConn, clientID, user string, password []byte) (registry.Device, bool, error) {
 	if len(certificates(conn)) > 0 {
 		dev, ok := m.authenticate(conn, clientID, user, password)
 		return dev, ok, nil
 	}
-	// The client id is part of the secret only where there is no password. Many clients make up another
-	// one each time.
+	// The client id is part of the secret only where there is no password. Many clients make up
+	// another one each time.
 	token, whole := m.guesses.Secret("token", user), m.guesses.Secret("client", clientID, user)
 	if len(password) > 0 {
 		whole = m.guesses.Secret("basic", user, string(password))

@@ -25,7 +25,7 @@ func malformed() [][]byte {
 		{0xff, 0xff, 0xff, 0xff, 0xff},
 		{0x10, 0x80, 0x80, 0x80, 0x80, 0x01},
 		{0x10, 0},
-		connectPacket(4, strings.Repeat("x", smallPacket), "lamp", ""),
+		connectPacket(4, strings.Repeat("x", firstPacket), "lamp", ""),
 		[]byte("GET / HTTP/1.1\r\n\r\n" + strings.Repeat("x", 200)),
 		packet(0x30, append(str("v1/devices/me/telemetry"), `{"a":1}`...)),
 		// A filter without its options.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -17,7 +18,7 @@ const maxSubDevices = 4096
 var (
 	errNoDevice = errors.New(`a "device" with a name is needed`)
 	errItself   = errors.New("a gateway names itself as its device")
-	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices", maxSubDevices)
+	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices, or for too many of long names", maxSubDevices)
 )
 
 // gateway handles what is published below v1/gateway/ (API.md 4.3).
@@ -72,7 +73,7 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if id == s.device.ID {
 		return id, errItself
 	}
-	if !s.m.speaks(s, id) && s.m.speaksFor(s) >= maxSubDevices {
+	if !s.m.speaks(s, id) && !s.m.mayJoin(s, name) {
 		return id, errTooMany
 	}
 	if fresh, _ := s.m.own(id, s, name); fresh {
@@ -221,6 +222,7 @@ func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 			k, kOK := text(raw)
 			keys, ok = append(keys, k), ok && kOK
 		}
+		keys = once(keys)
 	}
 	if err == nil && (!ok || !clientOK || idErr != nil) {
 		err = errors.New(`"id", "device", "client" and "key" or "keys" are needed`)
@@ -234,15 +236,27 @@ func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 		s.fail(slot, err)
 		return
 	}
-	s.finish(slot, reasonNone)
+	s.reply(slot, v1Gateway+"attributes/response", s.sub(subGatewayAttributeResponse).qos,
+		func(limit int) ([]byte, bool) {
+			return s.gatewayAttributes(id, name, device, client == "true", keys, limit)
+		})
 	s.greet()
+}
 
-	b := append([]byte(nil), `{"id":`...)
-	b = append(b, fmt.Sprint(id)...)
+// gatewayAttributes answers a gateway's question about attributes of its device: those of the keys
+// in one scope, or all of both scopes if there are no keys. An answer of more than limit bytes is
+// not whole.
+func (s *session) gatewayAttributes(
+	id int64, name string, device proto.UUID, client bool, keys []string, limit int,
+) (b []byte, whole bool) {
+	b, whole = strconv.AppendInt(append(b, `{"id":`...), id, 10), true
 	b = append(b, `,"device":`...)
 	b = proto.AppendJSONString(b, name)
 	n := 0
 	add := func(kv *proto.KV) {
+		if whole = whole && len(b)+memberSize(kv) <= limit; !whole {
+			return
+		}
 		switch n++; {
 		case len(keys) == 1:
 			b = proto.AppendJSONValue(append(b, `,"value":`...), kv)
@@ -258,7 +272,7 @@ func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 	case len(keys) == 0: // all of both scopes
 		s.m.Lookups.Attributes(device, registry.ClientScope, nil, add)
 		s.m.Lookups.Attributes(device, registry.SharedScope, nil, add)
-	case client == "true":
+	case client:
 		s.m.Lookups.Attributes(device, registry.ClientScope, keys, add)
 	default:
 		s.m.Lookups.Attributes(device, registry.SharedScope, keys, add)
@@ -266,7 +280,7 @@ func (s *session) gatewayAttributeRequest(slot uint32, payload []byte) {
 	if n > 0 && len(keys) != 1 {
 		b = append(b, '}')
 	}
-	s.send(v1Gateway+"attributes/response", append(b, '}'), s.sub(subGatewayAttributeResponse).qos)
+	return append(b, '}'), whole
 }
 
 // gatewayAnswer takes the answer to a command.

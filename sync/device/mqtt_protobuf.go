@@ -148,11 +148,18 @@ func appendTimed(dst []byte, field protowire.Number, ts int64, kv *proto.KV) []b
 	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), inner)
 }
 
-// attributesMessage answers an attribute request, a GetAttributeResponseMsg.
-func attributesMessage(look registry.Lookups, device proto.UUID, id int32, q question) []byte {
-	b := appendVarint(nil, 1, int64(id))
+// attributesMessage answers an attribute request, a GetAttributeResponseMsg. An answer of more than
+// limit bytes is not whole.
+func attributesMessage(
+	look registry.Lookups, device proto.UUID, id int32, q question, limit int,
+) (b []byte, whole bool) {
+	b, whole = appendVarint(nil, 1, int64(id)), true
 	part := func(field protowire.Number, scope registry.Scope, keys []string) {
-		look.TimedAttributes(device, scope, keys, func(ts int64, kv *proto.KV) { b = appendTimed(b, field, ts, kv) })
+		look.TimedAttributes(device, scope, keys, func(ts int64, kv *proto.KV) {
+			if whole = whole && len(b)+memberSize(kv) <= limit; whole {
+				b = appendTimed(b, field, ts, kv)
+			}
+		})
 	}
 	if q.client {
 		part(2, registry.ClientScope, q.clientKeys)
@@ -163,7 +170,7 @@ func attributesMessage(look registry.Lookups, device proto.UUID, id int32, q que
 	if len(q.clientKeys)+len(q.sharedKeys) > 1 {
 		b = appendVarint(b, 4, 1)
 	}
-	return b
+	return b, whole
 }
 
 // updateMessage has the changed shared attributes, an AttributeUpdateNotificationMsg.

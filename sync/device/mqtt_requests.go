@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/share"
 )
 
 // attributeRequest answers from the registry, whether there is a link or not (API.md 4.1).
@@ -28,15 +30,34 @@ func (s *session) attributeRequest(slot uint32, t topic, payload []byte) {
 		q.client, q.shared = true, true
 	}
 	s.answerIn(subAttributeResponse, t.family)
-	s.finish(slot, reasonNone)
 	g := s.sub(subAttributeResponse)
-	var answer []byte
-	if s.rules.Load().downInProtobuf(g.family) {
-		answer = attributesMessage(s.m.Lookups, s.device.ID, t.id, q)
-	} else {
-		answer = appendAttributes(nil, s.m.Lookups, s.device.ID, q)
+	to := attributeResponseTopics[g.family] + strconv.Itoa(int(t.id))
+	s.reply(slot, to, g.qos, func(limit int) ([]byte, bool) {
+		if s.rules.Load().downInProtobuf(g.family) {
+			return attributesMessage(s.m.Lookups, s.device.ID, t.id, q, limit)
+		}
+		return readAttributes(s.m.Lookups, s.device.ID, q, limit)
+	})
+}
+
+// reply acknowledges a question and sends the answer that build makes. A question whose answer is
+// too large, or comes when the answers of all devices take too much, gets none: MQTT 5 has a reason
+// for that, earlier versions have not (API.md 3.3).
+func (s *session) reply(slot uint32, to string, qos byte, build func(limit int) ([]byte, bool)) {
+	b, pass, err := s.m.buildAnswer(s.device.ID, maxAnswerMQTT, s.m.ctx.Done(), build)
+	if pass != nil {
+		defer pass.Close()
+		if s.m.net.out.Load()+int64(len(b)) > maxOutAll {
+			err = share.ErrFull
+		}
 	}
-	s.send(attributeResponseTopics[g.family]+strconv.Itoa(int(t.id)), answer, g.qos)
+	if err != nil {
+		s.m.complain("an MQTT device gets no answer to a question about attributes", s.device.Name, err)
+		s.finish(slot, reasonQuota)
+		return
+	}
+	s.finish(slot, reasonNone)
+	s.send(to, b, qos)
 }
 
 // request carries a call of the device to the cloud. getSessionLimits is answered here, at once.
@@ -63,7 +84,7 @@ func (s *session) request(slot uint32, t topic, payload []byte) {
 		return
 	}
 	r := agent.Request{Device: s.device.ID, Method: method, Params: params, Reply: answer}
-	if err := s.m.Calls.Request(&r); err != nil {
+	if err := s.m.Doors.request(&r); err != nil {
 		answer(nil, err)
 	}
 }
@@ -110,9 +131,9 @@ func (s *session) update(slot uint32, t topic, payload []byte) {
 			s.invalid(slot, errors.New("the size of a chunk is no number"))
 			return
 		}
-		*last = chunks{t.request, size}
+		*last = chunks{strings.Clone(t.request), size}
 	case last.request != t.request:
-		*last = chunks{request: t.request} // the whole file
+		*last = chunks{request: strings.Clone(t.request)} // the whole file
 	}
 	s.finish(slot, reasonNone)
 	p, ok := s.m.Packages.Package(s.device.ID, what == subSoftware)

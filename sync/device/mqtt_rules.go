@@ -31,6 +31,8 @@ func (s *session) follow(profile proto.UUID) {
 		r.telemetry, r.attributes = s.schema("telemetry", t.Telemetry), s.schema("attributes", t.Attributes)
 		r.call, r.answer = s.schema("commands", t.Call), s.schema("answers to commands", t.Answer)
 	}
+	// A session keeps what it needs, and not a copy of each text.
+	r.Schemas.Telemetry, r.Schemas.Attributes, r.Schemas.Call, r.Schemas.Answer = "", "", "", ""
 	s.rules.Store(r)
 }
 
@@ -47,14 +49,16 @@ func (s *session) schema(of, text string) *schema.Message {
 	return m
 }
 
-// maxSchemas bounds how many schemas are kept ready for use.
-const maxSchemas = 64
+// maxSchemas bounds the schemas that are kept ready for use, in bytes of their texts. What is made
+// of a text takes some ten times as much.
+const maxSchemas = 128 << 10
 
 // schemas keeps the messages of schemas by their text, so that the devices of a profile share them.
 // Any goroutine may use it.
 type schemas struct {
 	mu     sync.Mutex
 	byText map[string]*schema.Message
+	bytes  int // of the texts
 }
 
 func (c *schemas) parse(text string) (*schema.Message, error) {
@@ -67,9 +71,10 @@ func (c *schemas) parse(text string) (*schema.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.byText) >= maxSchemas || c.byText == nil {
-		c.byText = make(map[string]*schema.Message) // sessions keep those that they use
+	if c.bytes+len(text) > maxSchemas || c.byText == nil {
+		c.byText, c.bytes = make(map[string]*schema.Message), 0 // sessions keep those that they use
 	}
 	c.byText[text] = m
+	c.bytes += len(text)
 	return m, nil
 }

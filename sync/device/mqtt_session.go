@@ -50,6 +50,7 @@ type session struct {
 
 	// The devices that a gateway speaks for, at most maxSubDevices; guarded by Doors.mu.
 	devices map[proto.UUID]struct{}
+	names   int // bytes of their names, with nameCost each; the same
 
 	left chan struct{} // closed when nothing more of the connection will be handled
 

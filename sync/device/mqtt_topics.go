@@ -35,6 +35,10 @@ const (
 	subProvision
 )
 
+// maxRequestID is the most digits of the id that a device gives to the reading of a package: a
+// session keeps the last one.
+const maxRequestID = 32
+
 // family is the spelling of a topic. Answers use that of the latest request or subscription of
 // their kind (API.md 4.1).
 type family uint8
@@ -118,7 +122,7 @@ func readTopic(name string) topic {
 		}
 		id, n, ok := strings.Cut(rest[len("fw/request/"):], "/chunk/")
 		chunk, err := strconv.ParseInt(n, 10, 32)
-		if !ok || !digits(id) || !digits(n) || err != nil {
+		if !ok || !digits(id) || len(id) > maxRequestID || !digits(n) || err != nil {
 			return topic{}
 		}
 		return topic{subject: s, request: id, chunk: int32(chunk)}

@@ -76,8 +76,9 @@ func (r *provisionRequest) check() error {
 	return nil
 }
 
-// provisioned answers a device that asks for credentials from a network address (API.md 5). An error
-// means that the device should ask again later; guess.ErrTooMany, that its secret was not looked at.
+// provisioned answers a device that asks for credentials from a network address (API.md 5). An
+// error means that the device should ask again later; guess.ErrTooMany, that its secret was not
+// looked at.
 func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequest) (answer []byte, err error) {
 	secret := d.guesses.Secret("provision", *r.Key, *r.Secret)
 	attempt, err := d.guesses.Begin(ctx, guess.Address(remote), secret)

@@ -60,7 +60,7 @@ func keyList(raw json.RawMessage) (keys []string, given bool, err error) {
 }
 
 // splitKeys returns the names in a list separated by commas. It is never nil, which would mean all
-// names.
+// names. Each name is in it once.
 func splitKeys(text string) []string {
 	keys := make([]string, 0, 4)
 	for k := range strings.SplitSeq(text, ",") {
@@ -68,7 +68,7 @@ func splitKeys(text string) []string {
 			keys = append(keys, k)
 		}
 	}
-	return keys
+	return once(keys)
 }
 
 // question is which attributes a device wants to know.
@@ -77,14 +77,17 @@ type question struct {
 	clientKeys, sharedKeys []string // nil: all
 }
 
-// appendAttributes answers a question from the registry, with a member for each scope that has
-// values (API.md 2, 4.1).
-func appendAttributes(dst []byte, look registry.Lookups, device proto.UUID, q question) []byte {
-	dst = append(dst, '{')
+// readAttributes answers a question from the registry, with a member for each scope that has values
+// (API.md 2, 4.1). An answer of more than limit bytes is not whole.
+func readAttributes(look registry.Lookups, device proto.UUID, q question, limit int) (dst []byte, whole bool) {
+	dst, whole = append(dst, '{'), true
 	parts := 0
 	part := func(name string, scope registry.Scope, keys []string) {
 		values := 0
 		look.Attributes(device, scope, keys, func(kv *proto.KV) {
+			if whole = whole && len(dst)+memberSize(kv) <= limit; !whole {
+				return
+			}
 			if values++; values == 1 {
 				if parts++; parts > 1 {
 					dst = append(dst, ',')
@@ -105,7 +108,7 @@ func appendAttributes(dst []byte, look registry.Lookups, device proto.UUID, q qu
 	if q.shared {
 		part("shared", registry.SharedScope, q.sharedKeys)
 	}
-	return append(dst, '}')
+	return append(dst, '}'), whole
 }
 
 func appendMember(dst []byte, kv *proto.KV) []byte {

@@ -74,6 +74,7 @@ func (u arrivals) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // arrival is a body that is being received. Its methods but Read and Close may be called on nil.
+// The handlers of other packages use Stood and Cut too.
 type arrival struct {
 	io.ReadCloser
 	slot  *slot
@@ -115,9 +116,9 @@ func (a *arrival) extend() {
 	_ = a.slot.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
 }
 
-// stood notes that the body was not read for a time because of us, which does not count against its
+// Stood notes that the body was not read for a time because of us, which does not count against its
 // sender.
-func (a *arrival) stood(d time.Duration) {
+func (a *arrival) Stood(d time.Duration) {
 	if a == nil || d == 0 {
 		return
 	}
@@ -127,8 +128,8 @@ func (a *arrival) stood(d time.Duration) {
 	a.extend()
 }
 
-// cut ends reading. Any goroutine may call it.
-func (a *arrival) cut() {
+// Cut ends reading. Any goroutine may call it.
+func (a *arrival) Cut() {
 	if a == nil {
 		return
 	}

@@ -9,14 +9,16 @@
 //
 // # Invariants
 //
-//   - Beyond Burst, an attempt is judged after its delay or not at all, so that nobody learns from an
-//     address more than Burst + elapsed/Every answers at once and OfAddress answers a Delay.
+//   - Beyond Burst, an attempt is judged after its delay or not at all, so that nobody learns
+//     from an address more than Burst + elapsed/Every answers at once and OfAddress answers a
+//     Delay.
 //   - A secret that was right lately from an address is judged at once when it comes from there
 //     again, whoever guesses, from wherever. The price is that who shares an address with a device
 //     can try the secrets of that device, and of no other, without a delay.
 //   - One host of IPv6 has 2^64 addresses, so the first 64 bits count.
 //   - Attempts that wait take nothing but a place among Waiting.
-//   - Secrets are kept as keyed 64-bit hashes in memory, never on a medium. The key is of the process.
+//   - Secrets are kept as keyed 64-bit hashes in memory, never on a medium. The key is of the
+//     process.
 //
 // # Bounds
 //

@@ -20,7 +20,8 @@ const (
 	Addresses = 1024            // addresses that have a count of their own
 )
 
-// ErrTooMany is returned for an attempt that is not judged. Whoever makes it should try again later.
+// ErrTooMany is returned for an attempt that is not judged. Whoever makes it should try again
+// later.
 var ErrTooMany = errors.New("too many wrong attempts; try again later")
 
 // Secret stands for a secret, or a name. It is a keyed hash and tells nothing about it.
@@ -40,6 +41,8 @@ type Limiter struct {
 
 	mu      sync.Mutex // guards what follows
 	full    map[bucket]time.Time
+	open    map[bucket]int       // attempts that count and are being judged
+	ended   sync.Cond            // one of them has ended
 	delayed map[netip.Prefix]int // attempts in their delay
 	waits   int                  // of all addresses
 	right   memory
@@ -48,15 +51,17 @@ type Limiter struct {
 // New returns a Limiter that delays attempts beyond the burst.
 func New() *Limiter { return newLimiter(Waiting) }
 
-// NewStrict returns a Limiter that refuses attempts beyond the burst: for secrets whose judging takes
-// long by itself.
+// NewStrict returns a Limiter that refuses attempts beyond the burst: for secrets whose judging
+// takes long by itself.
 func NewStrict() *Limiter { return newLimiter(0) }
 
 func newLimiter(waiting int) *Limiter {
-	return &Limiter{
+	l := &Limiter{
 		seed: maphash.MakeSeed(), begun: time.Now(), waiting: waiting,
-		full: make(map[bucket]time.Time), delayed: make(map[netip.Prefix]int),
+		full: make(map[bucket]time.Time), open: make(map[bucket]int), delayed: make(map[netip.Prefix]int),
 	}
+	l.ended.L = &l.mu
+	return l
 }
 
 // Secret returns what stands for the parts of a secret. Secrets of different kinds are different.
@@ -79,18 +84,22 @@ type Attempt struct {
 	from    netip.Prefix
 	secret  Secret
 	bucket  bucket
-	paid    bool // counts in bucket already
+	paid    bool // counts in bucket, and is not ended
 	// Known reports whether the secret, or the name, was right lately from this address.
 	Known bool
 	// Late reports whether the attempt was delayed.
 	Late bool
-	// Debt is how many attempts counted for the address when this one began, of those that were wrong
-	// or are being judged.
+	// Debt is how many attempts counted for the address when this one began, of those that were
+	// wrong or are being judged.
 	Debt int
 }
 
-// Begin returns when a secret that comes from an address may be judged: at once, or after Delay. Its
-// errors are ErrTooMany and that of ctx; the secret is then not to be judged.
+// Begin returns when a secret that comes from an address may be judged: at once, or after Delay.
+// Many devices behind one address may come at the same moment, after a restart for example. So an
+// attempt that finds the burst used up by attempts that are being judged waits for their end: only
+// wrong ones use it up for longer.
+//
+// Its errors are ErrTooMany and that of ctx; the secret is then not to be judged.
 func (l *Limiter) Begin(ctx context.Context, from netip.Prefix, secret Secret) (Attempt, error) {
 	a := Attempt{limiter: l, from: from, secret: secret, bucket: bucket{from: from}}
 	l.mu.Lock()
@@ -98,6 +107,9 @@ func (l *Limiter) Begin(ctx context.Context, from netip.Prefix, secret Secret) (
 		l.mu.Unlock()
 		a.Known = true
 		return a, nil
+	}
+	for !l.room(a.bucket, time.Now()) && l.open[a.bucket] > 0 {
+		l.ended.Wait()
 	}
 	wait, err := l.enter(&a, time.Now())
 	l.mu.Unlock()
@@ -128,9 +140,9 @@ func (l *Limiter) Knows(from netip.Prefix, secret Secret) bool {
 	return l.right.has(secret, l.hash(from), l.minute())
 }
 
-// BeginAs is Begin for a secret of somebody with a name, such as a password, which is guessed by name.
-// Where the name is known at the address it has a count of its own there, so that guesses at other
-// names do not hold it up.
+// BeginAs is Begin for a secret of somebody with a name, such as a password, which is guessed by
+// name. Where the name is known at the address it has a count of its own there, so that guesses at
+// other names do not hold it up.
 func (l *Limiter) BeginAs(from netip.Prefix, name Secret) (Attempt, error) {
 	a := Attempt{limiter: l, from: from, secret: name, bucket: bucket{from: from}}
 	l.mu.Lock()
@@ -144,6 +156,12 @@ func (l *Limiter) BeginAs(from netip.Prefix, name Secret) (Attempt, error) {
 	return a, nil
 }
 
+// room reports whether one more attempt may be judged at once. The caller holds mu.
+func (l *Limiter) room(b bucket, now time.Time) bool {
+	t := l.full[l.counted(b, now)]
+	return t.Before(now) || t.Add(Every).Sub(now) <= Burst*Every
+}
+
 // enter counts an attempt, or says that it must wait. The caller holds mu.
 func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	a.bucket = l.counted(a.bucket, now)
@@ -154,6 +172,7 @@ func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	a.Debt = int((t.Sub(now) + Every - 1) / Every)
 	if t = t.Add(Every); t.Sub(now) <= Burst*Every {
 		l.full[a.bucket], a.paid = t, true
+		l.open[a.bucket]++
 		return false, nil
 	}
 	if l.waits >= l.waiting || l.delayed[a.from] >= OfAddress {
@@ -164,8 +183,8 @@ func (l *Limiter) enter(a *Attempt, now time.Time) (wait bool, err error) {
 	return true, nil
 }
 
-// counted is what an attempt is counted by: the zero bucket where there are too many. The caller holds
-// mu.
+// counted is what an attempt is counted by: the zero bucket where there are too many. The caller
+// holds mu.
 func (l *Limiter) counted(b bucket, now time.Time) bucket {
 	if _, known := l.full[b]; known || len(l.full) < Addresses {
 		return b
@@ -181,8 +200,8 @@ func (l *Limiter) counted(b bucket, now time.Time) bucket {
 	return bucket{}
 }
 
-// Right ends an attempt whose secret was right, and remembers that. owner is whose secret it is: who
-// has many secrets pushes only his own out of the memory. It allocates nothing.
+// Right ends an attempt whose secret was right, and remembers that. owner is whose secret it is:
+// who has many secrets pushes only his own out of the memory. It allocates nothing.
 func (a *Attempt) Right(owner [16]byte) { a.RightAs(owner, a.secret) }
 
 // RightAs is Right where less than the whole of what came was needed: secret is that part.
@@ -191,8 +210,8 @@ func (a *Attempt) RightAs(owner [16]byte, secret Secret) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a.paid {
+		l.end(a)
 		l.pay(a.bucket, -Every)
-		a.paid = false
 	}
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -205,7 +224,9 @@ func (a *Attempt) Wrong() {
 	l := a.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a.Known && !a.paid { // right once, and no more
+	if a.paid {
+		l.end(a)
+	} else if a.Known { // right once, and no more
 		now := time.Now()
 		l.right.forget(a.secret)
 		a.bucket = l.counted(a.bucket, now)
@@ -214,6 +235,15 @@ func (a *Attempt) Wrong() {
 		}
 		l.pay(a.bucket, Every)
 	}
+}
+
+// end notes that a counted attempt is judged, or never will be. The caller holds mu.
+func (l *Limiter) end(a *Attempt) {
+	a.paid = false
+	if l.open[a.bucket]--; l.open[a.bucket] == 0 {
+		delete(l.open, a.bucket)
+	}
+	l.ended.Broadcast()
 }
 
 // pay changes a count by d, up to Burst. The caller holds mu.
@@ -236,8 +266,8 @@ func (a *Attempt) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a.paid {
+		l.end(a)
 		l.pay(a.bucket, -Every)
-		a.paid = false
 	}
 }
 
@@ -250,9 +280,9 @@ func (l *Limiter) hash(from netip.Prefix) uint32 {
 	return uint32(maphash.Bytes(l.seed, b[:]))
 }
 
-// Address returns the part of a network address, such as "192.0.2.7:1883", that stands for a host: all
-// of IPv4, the first 64 bits of IPv6, whose other 64 bits a host chooses itself. It is zero for what
-// is no address.
+// Address returns the part of a network address, such as "192.0.2.7:1883", that stands for a host:
+// all of IPv4, the first 64 bits of IPv6, whose other 64 bits a host chooses itself. It is zero for
+// what is no address.
 func Address(remote string) (prefix netip.Prefix) {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {

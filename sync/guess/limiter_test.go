@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,13 +45,61 @@ func bubble(t *testing.T, l func() *Limiter, fn func(r rig)) {
 	synctest.Test(t, func(t *testing.T) { fn(rig{t, l()}) })
 }
 
-// 4,000 guesses a second for ten seconds: what is judged is the burst and what was delayed.
+// A restart brings all devices behind one address at the same moment: right ones are judged at
+// once, however many are being judged; wrong ones use up the burst as ever.
+func TestManyDevicesOfOneAddress(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		bubble(t, New, func(r rig) {
+			var begun []Attempt
+			for n := range Burst {
+				a, err := r.Begin(r.Context(), attacker, r.Secret("token", fmt.Sprint("held", n)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun = append(begun, a)
+			}
+			var wg sync.WaitGroup
+			var atOnce, refused atomic.Int64
+			for n := range 90 {
+				wg.Go(func() {
+					switch took, err := r.try(attacker, fmt.Sprint("device", n), right); {
+					case err != nil:
+						refused.Add(1)
+					case took == 0:
+						atOnce.Add(1)
+					}
+				})
+			}
+			synctest.Wait()
+			if got := atOnce.Load() + refused.Load(); got != 0 {
+				t.Errorf("%d attempts did not wait for those that are being judged", got)
+			}
+			for n := range begun {
+				if right {
+					begun[n].Right([16]byte{byte(n)})
+				} else {
+					begun[n].Wrong()
+				}
+			}
+			wg.Wait()
+			want, wantRefused := int64(90), int64(0)
+			if !right {
+				want, wantRefused = 0, 90-OfAddress
+			}
+			if atOnce.Load() != want || refused.Load() != wantRefused {
+				t.Errorf("right %v: %d judged at once, %d refused; want %d, %d", right, atOnce.Load(), refused.Load(), want, wantRefused)
+			}
+		})
+	}
+}
+
+// 4,000 guesses a second for three seconds: what is judged is the burst and what was delayed.
 func TestNoMoreAreJudgedThanAreDelayed(t *testing.T) {
 	bubble(t, New, func(r rig) {
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		atOnce, late, refused := 0, 0, 0
-		for n := range 40000 {
+		for n := range 12000 {
 			wg.Go(func() {
 				took, err := r.try(attacker, fmt.Sprint("guess", n), false)
 				mu.Lock()
@@ -67,7 +116,7 @@ func TestNoMoreAreJudgedThanAreDelayed(t *testing.T) {
 			time.Sleep(time.Second / 4000)
 		}
 		wg.Wait()
-		if atOnce != Burst+1 || late != 10*OfAddress || atOnce+late+refused != 40000 {
+		if atOnce != Burst || late != 3*OfAddress || atOnce+late+refused != 12000 {
 			r.Errorf("judged %d at once and %d late, refused %d", atOnce, late, refused)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 	"edgesync/proto"
 )
 
-// inPieces is what the transport hands over.
+// inPieces cuts a message into pieces, as the transport hands it over.
 func inPieces(b []byte, size int) (list mem.BufferSlice) {
 	for len(b) > size {
 		list = append(list, mem.SliceBuffer(b[:size]))
@@ -23,9 +23,12 @@ func inPieces(b []byte, size int) (list mem.BufferSlice) {
 func otaMessage(entity string) []byte {
 	b, err := pb.Marshal(&proto.ResponseMsg{
 		DownlinkMsg: &proto.DownlinkMsg{
-			DownlinkMsgId:       7,
-			DeviceUpdateMsg:     []*proto.DeviceUpdateMsg{{IdMSB: 1, Entity: "{}"}},
-			OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: -5, IdLSB: 6, Entity: entity}, {MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdLSB: 9}},
+			DownlinkMsgId:   7,
+			DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{IdMSB: 1, Entity: "{}"}},
+			OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{
+				{IdMSB: -5, IdLSB: 6, Entity: entity},
+				{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdLSB: 9},
+			},
 		},
 		EdgeUpdateMsg: &proto.EdgeUpdateMsg{Configuration: &proto.EdgeConfiguration{Name: "edge"}},
 	})
@@ -35,13 +38,20 @@ func otaMessage(entity string) []byte {
 	return b
 }
 
-// A large message is decoded as a small one is, whatever is in it, and what is broken is refused.
+// A large message is decoded as the library decodes it, whatever is in it, and a broken message is
+// refused.
 func TestLargeMessages(t *testing.T) {
 	good := otaMessage(`{"data":"` + strings.Repeat("QUJD", 300_000) + `"}`)
+	widget := &proto.WidgetTypeUpdateMsg{Entity: strings.Repeat("w", largeMessage)}
 	for name, b := range map[string][]byte{
-		"an OTA package": good, "twice, to be merged": append(good[:len(good):len(good)], good...), "cut": good[:len(good)-100], "bytes behind it": append(good[:len(good):len(good)], 0xff),
-		"no UTF-8":   bytes.Replace(good, []byte("QUJD"), []byte("\xffUJD"), 1),
-		"one widget": mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{{Entity: strings.Repeat("w", largeMessage)}}}}),
+		"an OTA package":      good,
+		"twice, to be merged": append(good[:len(good):len(good)], good...),
+		"cut":                 good[:len(good)-100],
+		"bytes behind it":     append(good[:len(good):len(good)], 0xff),
+		"no UTF-8":            bytes.Replace(good, []byte("QUJD"), []byte("\xffUJD"), 1),
+		"one widget": mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{
+			WidgetTypeUpdateMsg: []*proto.WidgetTypeUpdateMsg{widget},
+		}}),
 	} {
 		var got, want proto.ResponseMsg
 		wantErr := pb.Unmarshal(b, &want)
@@ -51,7 +61,8 @@ func TestLargeMessages(t *testing.T) {
 		}
 	}
 	var m proto.ResponseMsg
-	if err := unmarshalLarge(inPieces(good, 1000), &m); err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
+	err := unmarshalLarge(inPieces(good, 1000), &m)
+	if err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
 		t.Errorf("%v", err)
 	}
 }
@@ -65,7 +76,8 @@ func mustMarshal(t *testing.T, m pb.Message) []byte {
 	return b
 }
 
-// Read in pieces, a message is what the library makes of it; what is refused, the library is asked about.
+// A message read in pieces is what the library makes of it. A message that unmarshalLarge refuses
+// is not compared, because the library decides about it.
 func FuzzLargeMessages(f *testing.F) {
 	small := otaMessage("{}")
 	f.Add(small, uint8(1))
@@ -80,7 +92,7 @@ func FuzzLargeMessages(f *testing.F) {
 	})
 }
 
-// BenchmarkLargeMessage tells what an OTA package of 8 MiB costs on its way in.
+// BenchmarkLargeMessage measures what the decoding of an OTA package of 8 MiB costs.
 func BenchmarkLargeMessage(b *testing.B) {
 	pieces := inPieces(otaMessage(strings.Repeat("QUJD", 2<<20)), 16<<10)
 	b.ReportAllocs()

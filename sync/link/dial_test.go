@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// A step that returns at the moment at which its timer fires took too long, whatever it returns: the error wraps ErrTimeout, so
-// that the next attempt is given more time, and names no error that is not there.
+// A step that returns at the moment at which its timer fires took too long, whatever it returns:
+// the error wraps ErrTimeout, so that the next attempt is given more time, and the error does not
+// name a nil.
 func TestStepEndsAsTheTimerFires(t *testing.T) {
 	broken := errors.New("broken")
 	for _, result := range []error{nil, broken} {
@@ -38,7 +39,8 @@ func TestStepEndsInTime(t *testing.T) {
 		if err := within(time.Second, cancel, "knock", func() error { time.Sleep(time.Second - 1); return nil }); err != nil {
 			t.Error(err)
 		}
-		if err := within(time.Second, cancel, "knock", func() error { return broken }); !errors.Is(err, broken) || errors.Is(err, ErrTimeout) || err.Error() != "knock: broken" {
+		err := within(time.Second, cancel, "knock", func() error { return broken })
+		if !errors.Is(err, broken) || errors.Is(err, ErrTimeout) || err.Error() != "knock: broken" {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/encoding"
 )
 
-// compressed is one message, compressed.
+// compressed returns a message, compressed.
 func compressed(t *testing.T, c encoding.Compressor, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -28,7 +28,7 @@ func compressed(t *testing.T, c encoding.Compressor, text string) []byte {
 	return b.Bytes()
 }
 
-// What one message compresses is what any gzip reader inflates, also with two at a time.
+// Any gzip reader inflates a compressed message, also when two messages are compressed at a time.
 func TestCompressor(t *testing.T) {
 	c := new(compressor)
 	var first bytes.Buffer
@@ -62,7 +62,8 @@ func TestCompressor(t *testing.T) {
 	}
 }
 
-// The compressor outlives collections, so that a stream makes one and not one for every two of them; released it is garbage.
+// A compressor survives garbage collections, so that a stream makes one and not a new one after
+// every second collection; a released compressor is collected.
 func TestCompressorIsKept(t *testing.T) {
 	c := new(compressor)
 	allocated := func() uint64 {
@@ -83,7 +84,7 @@ func TestCompressorIsKept(t *testing.T) {
 	}
 }
 
-// The stream is compressed with this one, not with gRPC's own.
+// The stream is compressed with the compressor of this package, not with that of gRPC.
 func TestCompressorIsRegistered(t *testing.T) {
 	if got := encoding.GetCompressor(gzipName); got != encoding.Compressor(uplinkGzip) {
 		t.Errorf("%q is a %T", gzipName, got)

@@ -64,7 +64,9 @@ func (a *authority) issue(host string, from, to time.Time) *tls.Config {
 	if err != nil {
 		a.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {
@@ -89,7 +91,8 @@ func (acceptor) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.R
 			return err
 		}
 		if m.GetConnectRequestMsg() != nil {
-			err = st.Send(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{Configuration: &proto.EdgeConfiguration{Name: "test"}}})
+			edge := &proto.EdgeConfiguration{Name: "test"}
+			err = st.Send(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{Configuration: edge}})
 		}
 		if err != nil {
 			return err
@@ -97,7 +100,7 @@ func (acceptor) HandleMsgs(st grpc.BidiStreamingServer[proto.RequestMsg, proto.R
 	}
 }
 
-// listen serves an acceptor on a real port; nil = without TLS.
+// listen serves an acceptor on a real port and returns the port; with nil it serves without TLS.
 func listen(t *testing.T, c *tls.Config) int {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -115,8 +118,8 @@ func listen(t *testing.T, c *tls.Config) int {
 	return lis.Addr().(*net.TCPAddr).Port
 }
 
-// Each way in which a link cannot come about is told in a sentence that names what to change.
-func TestLinkTellsWhatIsWrong(t *testing.T) {
+// The error of each way in which a link cannot be opened is one sentence that says what to change.
+func TestOpenSaysWhatIsWrong(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	now := time.Now()
 	valid := a.issue("127.0.0.1", now.Add(-time.Hour), now.Add(time.Hour))
@@ -130,11 +133,11 @@ func TestLinkTellsWhatIsWrong(t *testing.T) {
 	}
 	refusing := closed.Addr().(*net.TCPAddr).Port
 	closed.Close()
-	deaf, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody answers
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody answers
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { deaf.Close() })
+	t.Cleanup(func() { silent.Close() })
 
 	garbage := filepath.Join(t.TempDir(), "garbage.pem")
 	if err := os.WriteFile(garbage, []byte("no certificate"), 0o600); err != nil {
@@ -160,8 +163,8 @@ func TestLinkTellsWhatIsWrong(t *testing.T) {
 		{"no CA file", secure, config.TLS{Enabled: true, CAFile: "/nonexistent/ca.pem"}, "cloud.tls.ca_file"},
 		{"garbage in the CA file", secure, config.TLS{Enabled: true, CAFile: garbage}, "no PEM certificate"},
 		{"refused", refusing, config.TLS{}, "check cloud.host and cloud.port"},
-		{"no answer", deaf.Addr().(*net.TCPAddr).Port, config.TLS{}, "no answer in time"},
-		{"no answer to TLS", deaf.Addr().(*net.TCPAddr).Port, config.TLS{Enabled: true, CAFile: a.file}, "no answer in time"},
+		{"no answer", silent.Addr().(*net.TCPAddr).Port, config.TLS{}, "no answer in time"},
+		{"no answer to TLS", silent.Addr().(*net.TCPAddr).Port, config.TLS{Enabled: true, CAFile: a.file}, "no answer in time"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,11 @@ func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, c
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
+	for _, path := range [...]string{r.otaPath(id), r.otaPath(id) + disk.Temp} {
+		if err := disk.MakeWay(path, disk.File, r.o.CorruptDir, r.log); err != nil {
+			return fmt.Errorf("registry: %w", err)
+		}
+	}
 	if r.otaBytes(id)+int64(base64.StdEncoding.DecodedLen(len(data))) > maxOTA {
 		r.log.Warn("no room for an OTA package", "bytes", size, "limit", maxOTA)
 		return errFull
@@ -123,17 +128,24 @@ func (r *Registry) dropAllOTA() {
 	}
 }
 
-// loadOTA removes files without a record, which a crash may leave. A record without its file comes
-// again with the next full sync.
+// loadOTA removes files without a record, which a crash may leave, and sets aside what is no file.
+// A record without its file comes again with the next full sync.
 func (r *Registry) loadOTA() {
-	files, err := os.ReadDir(filepath.Join(r.o.Dir, "ota"))
+	dir := filepath.Join(r.o.Dir, "ota")
+	if err := disk.MakeWay(dir, disk.Dir, r.o.CorruptDir, r.log); err != nil {
+		r.log.Warn("OTA packages cannot be kept", "error", err)
+	}
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, f := range files {
+		if err := disk.MakeWay(filepath.Join(dir, f.Name()), disk.File, r.o.CorruptDir, r.log); err != nil {
+			r.log.Warn("an OTA package cannot be kept", "error", err)
+		}
 		id, ok := proto.ParseUUID(f.Name())
 		if !ok || !r.has(otaPackages.key(id)) {
-			os.Remove(filepath.Join(r.o.Dir, "ota", f.Name()))
+			os.Remove(filepath.Join(dir, f.Name()))
 		}
 	}
 }

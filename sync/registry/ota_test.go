@@ -70,8 +70,8 @@ func TestOTA(t *testing.T) {
 	if files() != 1 || r.Kinds() != "ota 2" {
 		t.Errorf("%d files, %s", files(), r.Kinds())
 	}
-	// Beyond the bound nothing is taken. The sizes of the files count, so small ones are made longer:
-	// ten of 3 MiB leave less room than another needs.
+	// Beyond the bound nothing is taken. The sizes of the files count, so small ones are made
+	// longer: ten of 3 MiB leave less room than another needs.
 	small := data[:1000]
 	smallSum := sha256.Sum256(small)
 	for n := 10; n < 22; n++ {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"edgesync/sync/share"
 )
 
 // ThingsBoard's numbers in error answers.
@@ -22,9 +24,13 @@ const (
 	wordsNoSession  = "Authentication failed"
 	wordsExpired    = "Token has expired"
 	wordsNotStored  = "not stored, the queue takes no events now; send it again later"
+	wordsBusy       = "too much is being transferred; try again later"
 	wordsNotHere    = "on its way to the cloud, but not stored here: the medium refuses or there is no room"
 	wordsNotOffered = "no such path here"
 )
+
+// retryAfter is how long a refused client is to wait, in seconds.
+const retryAfter = "5"
 
 // failure is an answer other than a success.
 type failure struct {
@@ -36,29 +42,27 @@ func (f *failure) Error() string { return f.message }
 
 var (
 	errForbidden = &failure{http.StatusForbidden, codePermission, wordsForbidden}
+	errBusy      = &failure{http.StatusServiceUnavailable, codeGeneral, wordsBusy}
 	errNotFound  = &failure{http.StatusNotFound, codeNotFound, wordsNotFound}
 )
 
 func bad(message string) error { return &failure{http.StatusBadRequest, codeArguments, message} }
 
-// answer writes a success: nothing, JSON text, or what is marshalled to it.
-func answer(w http.ResponseWriter, result any) {
-	var text []byte
-	switch v := result.(type) {
-	case nil:
+// answer writes a success: nothing, or JSON text. A reader that is too slow while others wait is
+// cut off.
+func answer(w http.ResponseWriter, text []byte, pass *share.Pass) {
+	if text == nil {
 		w.WriteHeader(http.StatusOK)
 		return
-	case json.RawMessage:
-		text = v
-	default:
-		var err error
-		if text, err = json.Marshal(v); err != nil {
-			fail(w, &failure{http.StatusInternalServerError, codeGeneral, "internal error"})
-			return
-		}
 	}
 	w.Header().Set("Content-Type", headerJSON)
-	_, _ = w.Write(text)
+	for len(text) > 0 {
+		n, err := w.Write(text[:min(len(text), answerChunk)])
+		text = text[n:]
+		if err != nil || pass != nil && pass.Moved(n) != nil {
+			panic(http.ErrAbortHandler) // what has come is not to be taken for the whole
+		}
+	}
 }
 
 // fail answers with an error as ThingsBoard words it.
@@ -71,7 +75,7 @@ func fail(w http.ResponseWriter, f *failure) {
 	}{f.status, f.message, f.code, time.Now().UnixMilli()})
 	w.Header().Set("Content-Type", headerJSON)
 	if f.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.WriteHeader(f.status)
 	_, _ = w.Write(text)

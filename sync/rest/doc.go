@@ -3,7 +3,7 @@
 //
 //	POST /api/auth/login    a user that the cloud sent here, by bcrypt hash → an opaque token
 //	  │ routes.go           path, method, authority
-//	  │ rest.go             a slot, then the body: bounded, and read only for who is logged in
+//	  │ rest.go             the body: bounded, and read only for who is logged in; then a slot
 //	  │ entity.go, …        what the server would refuse for good is refused here, with a reason
 //	  │                     (CONTRACT.md 4.5, 4.7, 4.8)
 //	  │ Intake              the event, durable; else 503, and nothing has changed
@@ -18,6 +18,8 @@
 //     is assigned to the customer.
 //   - A user who is deleted, disabled or gets another password in the cloud has no session any more
 //     at the next request.
+//   - Nobody's slow bodies, unread answers, logins or wrong passwords keep others out: bytes are
+//     shared as in the doors (package share), guesses are counted as there (package guess).
 //   - Sessions, addresses with wrong passwords, latest values, bodies and calls on their way are
 //     bounded; the bounds stand at the top of their files.
 //
@@ -32,7 +34,7 @@
 //	rest.go        the handler: one request from its path to the queue and the registry
 //	routes.go      which path does what, for whom
 //	answer.go      successes and failures as ThingsBoard words them
-//	session.go     who is logged in; login.go: passwords and their limits
+//	session.go     who is logged in; login.go, checks.go: passwords and their limits
 //	entity.go      devices, assets, entity views, dashboards; list.go: pages of them
 //	definition.go  what such an entity may hold; document.go: its JSON, field by field
 //	credentials.go, alarm.go, relation.go, rulechain.go

@@ -87,7 +87,7 @@ func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
 	}
 	p := page{Data: []json.RawMessage{}}
 	search := strings.ToLower(c.query("textSearch"))
-	bytes := 0
+	bytes, full := 0, false
 	c.Registry.Entities(def.kind, func(_ proto.UUID, text []byte) bool {
 		d, ok := decodeDocument(text)
 		if !ok || !c.sees(def, d) || !strings.Contains(strings.ToLower(d.text(def.name)), search) {
@@ -98,7 +98,7 @@ func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
 				return true
 			}
 		}
-		if p.Elements/size == number && bytes < maxAnswer {
+		if full = full || bytes > 0 && bytes+len(text) > maxAnswer; p.Elements/size == number && !full {
 			p.Data = append(p.Data, text)
 			bytes += len(text)
 		}
@@ -110,5 +110,8 @@ func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
 	return p, nil
 }
 
-// maxAnswer bounds a page in bytes: a thousand dashboards would not fit into memory.
+// maxAnswer bounds a page beyond its first entity, and the attributes of an answer, in bytes: a
+// thousand dashboards would not fit into memory.
 const maxAnswer = 2 << 20
+
+var errLargeAnswer = bad("the answer would be larger than " + strconv.Itoa(maxAnswer) + " bytes: ask for fewer keys")

@@ -3,84 +3,27 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
-	"net/netip"
-	"sync"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
-// Bounds of logins.
+// Bounds of logins. Package guess bounds the wrong ones of an address.
 const (
-	maxChecks      = 8  // passwords that wait to be checked
-	maxCost        = 14 // of a bcrypt hash, which doubles the work with each step
-	wrongBurst     = 10 // wrong passwords at once, for each address
-	wrongEvery     = 6 * time.Second
-	wrongAddresses = 1024 // remembered at a time
+	maxChecks   = 64               // passwords that wait to be checked
+	ofAddress   = 2                // of them, from one address
+	checkLimit  = 30 * time.Second // for which one waits
+	maxCost     = 14               // of a bcrypt hash, which doubles the work with each step
+	retryChecks = "60"             // seconds, for a login that was not checked
 )
 
 // nobody is the hash that a password is compared with when there is no such user, so that the time
 // of the answer does not show that.
 const nobody = "$2a$10$" + "7EqJtq98hPqEX7fNZaFWoOhi1C0UYy7XhP4g2wSx3vXbQ9y1mR7aG"
-
-// attempts counts wrong passwords by address.
-type attempts struct {
-	mu   sync.Mutex
-	full map[string]time.Time // when the address has its whole burst again
-}
-
-// allowed reports whether an address may try now.
-func (a *attempts) allowed(from string, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.full[a.countedAs(from, now)].Sub(now) <= (wrongBurst-1)*wrongEvery
-}
-
-// wrong counts a wrong password.
-func (a *attempts) wrong(from string, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	from = a.countedAs(from, now)
-	t := a.full[from]
-	if t.Before(now) {
-		t = now
-	}
-	a.full[from] = t.Add(wrongEvery)
-}
-
-// countedAs is the address under which attempts from an address are counted: itself, or, when there
-// are too many, "", which the rest share.
-func (a *attempts) countedAs(from string, now time.Time) string {
-	if _, known := a.full[from]; known || len(a.full) < wrongAddresses {
-		return from
-	}
-	for k, t := range a.full {
-		if !t.After(now) {
-			delete(a.full, k)
-		}
-	}
-	if len(a.full) < wrongAddresses {
-		return from
-	}
-	return ""
-}
-
-// address is what attempts are counted by: an IPv4 address, or the first 64 bits of an IPv6
-// address, whose other 64 bits a host chooses itself.
-func address(remote string) string {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return ""
-	}
-	addr, bits := ap.Addr().Unmap().WithZone(""), 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits)
-	return p.String()
-}
 
 type tokens struct {
 	Token   string `json:"token"`
@@ -92,25 +35,32 @@ func (c *call) login() (any, error) {
 	if !registry.ValidObject(c.body) || json.Unmarshal(c.body, &in) != nil || in.Username == "" || in.Password == "" {
 		return nil, &failure{http.StatusUnauthorized, codeAuth, "Authentication method not supported: expected username and password"}
 	}
-	from := address(c.r.RemoteAddr)
+	from := guess.Address(c.r.RemoteAddr)
 	tooMany := &failure{http.StatusTooManyRequests, codeTooMany, "Too many attempts; try again later"}
-	if !c.sessions.attempts.allowed(from, c.now) {
+	name := c.sessions.guesses.Secret("user", strings.ToLower(in.Username))
+	attempt, err := c.sessions.guesses.BeginAs(from, name)
+	if err != nil {
+		c.w.Header().Set("Retry-After", retryChecks)
 		return nil, tooMany
 	}
-	select {
-	case c.sessions.waiting <- struct{}{}:
-		defer func() { <-c.sessions.waiting }()
-	default:
+	// Who was here lately goes first, then addresses without wrong passwords.
+	rank := attempt.Debt + 1
+	if attempt.Known {
+		rank = 0
+	}
+	if !c.sessions.checks.enter(c.r.Context(), from, rank) {
+		attempt.Release()
+		c.w.Header().Set("Retry-After", retryAfter)
 		return nil, tooMany
 	}
-	c.sessions.checking <- struct{}{} // few wait in front, and each check takes a bounded time
 	u, ok := c.Registry.UserNamed(in.Username)
 	ok = check(&u, in.Password) && ok
-	<-c.sessions.checking
+	c.sessions.checks.leave()
 	if !ok {
-		c.sessions.attempts.wrong(from, c.now)
+		attempt.Wrong()
 		return nil, &failure{http.StatusUnauthorized, codeAuth, wordsBadLogin}
 	}
+	attempt.Right(u.ID)
 	t, r := c.sessions.begin(&u, time.Now())
 	return tokens{t, r}, nil
 }

@@ -16,16 +16,23 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // Bounds of requests.
 const (
 	maxBody      = 256 << 10 // bytes of a body
 	maxLogin     = 4 << 10   // bytes of a body with a password
-	bodiesAtOnce = 4         // read and worked on at a time; further ones wait
+	smallBody    = 16 << 10  // bytes; a larger body takes bytes of largeBodies as it comes
+	largeBodies  = 1 << 20   // bytes of all large bodies in memory
+	bodiesAtOnce = 4         // requests with a body that are worked on at a time; further ones wait
 	readsAtOnce  = 4         // requests without a body, the same
+	smallAnswer  = 16 << 10  // bytes; a larger answer takes bytes of largeAnswers until it is read
+	largeAnswers = 8 << 20   // bytes of all large answers in memory
+	answerChunk  = 16 << 10  // bytes that are written at a time
 	maxPath      = 1 << 10
 	acceptLimit  = 20 * time.Second // how long the queue may take
+	slotLimit    = 30 * time.Second // how long a request waits to be worked on
 )
 
 // Caller calls devices; *sync.Agent is one.
@@ -51,6 +58,8 @@ type Handler struct {
 	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
 	reads    chan struct{}
+	coming   *share.Budget // of largeBodies
+	going    *share.Budget // of largeAnswers
 	// edit is held from the look at what is stored to the change of it, so that no change is lost
 	// to another.
 	edit sync.Mutex
@@ -61,6 +70,7 @@ func New(o Options) *Handler {
 	return &Handler{
 		Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}},
 		bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce),
+		coming: share.New(largeBodies), going: share.New(largeAnswers),
 	}
 }
 
@@ -85,11 +95,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
-	result, err := h.serve(w, r)
+	text, pass, err := h.serve(w, r)
+	if pass != nil {
+		defer pass.Close()
+	}
 	var f *failure
 	switch {
 	case err == nil:
-		answer(w, result)
+		answer(w, text, pass)
 	case errors.As(err, &f):
 		fail(w, f)
 	default:
@@ -98,83 +111,159 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (any, error) {
+// serve returns the answer as JSON text, nil for none. A large one has a pass, which the caller
+// closes.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *share.Pass, error) {
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok || len(path) > maxPath || len(r.URL.RawQuery) > 16*maxPath {
-		return nil, &failure{http.StatusNotFound, codeNotFound, wordsNotOffered}
+		return nil, nil, &failure{http.StatusNotFound, codeNotFound, wordsNotOffered}
 	}
 	route, args, allowed := match(r.Method, path)
 	switch {
 	case route == nil && allowed != "":
 		w.Header().Set("Allow", allowed)
-		return nil, &failure{http.StatusMethodNotAllowed, codeArguments, "use " + allowed + " here"}
+		return nil, nil, &failure{http.StatusMethodNotAllowed, codeArguments, "use " + allowed + " here"}
 	case route == nil:
-		return nil, &failure{http.StatusNotFound, codeNotFound, wordsNotOffered}
+		return nil, nil, &failure{http.StatusNotFound, codeNotFound, wordsNotOffered}
 	}
 	c := &call{Handler: h, w: w, r: r, args: args, now: time.Now(), stamp: h.Clock.Stamp()}
 	if route.who != anybody {
 		var err error
 		if c.user, err = h.session(r, c.now); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if route.who == admins && !c.admin() {
-			return nil, errForbidden
+			return nil, nil, errForbidden
 		}
 	}
 	hasBody := r.Method == http.MethodPost && r.ContentLength != 0
-	if route.who == anybody {
-		if hasBody {
-			if err := c.read(maxLogin); err != nil {
-				return nil, err
-			}
+	if hasBody {
+		limit := int64(maxBody)
+		if route.who == anybody {
+			limit = maxLogin
 		}
-		return route.do(c)
+		pass, err := c.read(limit) // before it takes a slot
+		if pass != nil {
+			defer pass.Close()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if route.who == anybody {
+		return c.encode(route.do(c))
 	}
 	slots := h.reads
 	if hasBody {
 		slots = h.bodies
 	}
+	t := time.NewTimer(slotLimit)
+	defer t.Stop()
 	select {
 	case slots <- struct{}{}:
+	case <-t.C:
+		return nil, nil, errBusy
 	case <-r.Context().Done():
-		return nil, r.Context().Err()
+		return nil, nil, errBusy // nobody reads it
 	}
 	release := sync.OnceFunc(func() { <-slots })
 	defer release()
-	if hasBody {
-		if err := c.read(maxBody); err != nil {
-			return nil, err
-		}
-	}
 	if route.waits {
 		release()
 	}
-	return route.do(c)
+	return c.encode(route.do(c))
 }
 
-// read reads the body.
-func (c *call) read(limit int64) error {
-	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return &failure{http.StatusUnsupportedMediaType, codeArguments, "a compressed body is not supported"}
+// encode is what a path returned as JSON text, nil for nothing.
+func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
+	if err != nil || result == nil {
+		return nil, nil, err
 	}
+	text, ok := result.(json.RawMessage)
+	if !ok {
+		if text, err = json.Marshal(result); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(text) <= smallAnswer {
+		return text, nil, nil
+	}
+	pass := new(share.Pass)
+	c.going.Open(pass, c.user.ID, reader{http.NewResponseController(c.w)})
+	if _, err := pass.Grow(len(text), c.r.Context().Done()); err != nil {
+		pass.Close()
+		return nil, nil, errBusy
+	}
+	return text, pass, nil
+}
+
+// reader is a client that reads an answer.
+type reader struct{ *http.ResponseController }
+
+// Cut implements share.Cutter.
+func (r reader) Cut() { _ = r.SetWriteDeadline(time.Unix(1, 0)) }
+
+// read reads the body. A large one has a pass, also where read returns an error.
+func (c *call) read(limit int64) (pass *share.Pass, err error) {
+	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, &failure{http.StatusUnsupportedMediaType, codeArguments, "a compressed body is not supported"}
+	}
+	whole := false
+	defer func() {
+		if !whole {
+			c.w.Header().Set("Connection", "close")
+		}
+	}()
 	tooLarge := &failure{http.StatusRequestEntityTooLarge, codeArguments, "the body is too large"}
 	if c.r.ContentLength > limit {
-		c.w.Header().Set("Connection", "close")
-		return tooLarge
+		return nil, tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
-	switch {
-	case err != nil:
-		c.w.Header().Set("Connection", "close")
-		return bad("the body ended before its end")
-	case int64(len(body)) > limit:
-		c.w.Header().Set("Connection", "close")
-		return tooLarge
-	case !utf8.Valid(body):
-		return bad("the body is not UTF-8")
+	body := make([]byte, 0, min(max(c.r.ContentLength, 0)+1, 512))
+	for {
+		if len(body) == cap(body) {
+			size := 2 * cap(body)
+			if size > smallBody {
+				if pass == nil {
+					cut, _ := c.r.Body.(share.Cutter)
+					pass = new(share.Pass)
+					c.coming.Open(pass, c.user.ID, cut)
+				}
+				waited, err := pass.Grow(size, c.r.Context().Done())
+				if a, ok := c.r.Body.(interface{ Stood(time.Duration) }); ok { // device.NewServer's
+					a.Stood(waited)
+				}
+				if err != nil {
+					return pass, errBusy
+				}
+			}
+			grown := make([]byte, len(body), size)
+			copy(grown, body)
+			body = grown
+		}
+		n, err := c.r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if pass != nil && pass.Moved(n) != nil {
+			return pass, errBusy
+		}
+		switch {
+		case int64(len(body)) > limit:
+			return pass, tooLarge
+		case err != nil && !errors.Is(err, io.EOF):
+			return pass, bad("the body ended before its end")
+		case err == nil:
+			continue
+		}
+		break
+	}
+	whole = true
+	if pass != nil && pass.Ours() != nil {
+		return pass, errBusy
+	}
+	if !utf8.Valid(body) {
+		return pass, bad("the body is not UTF-8")
 	}
 	c.body = body
-	return nil
+	return pass, nil
 }
 
 // commit makes events durable in the queue, and then the same changes in the registry. It does not

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
 // Bounds of sessions. The times are ThingsBoard's defaults.
 const (
 	maxSessions = 64 // the one that was used least lately gives way
+	ofUser      = 16 // of them, of one user: nobody pushes others out by logging in
 	tokenLife   = 9000 * time.Second
 	refreshLife = 7 * 24 * time.Hour
 )
@@ -34,18 +36,16 @@ type session struct {
 
 // sessions holds who is logged in, in memory: a restart ends all of them.
 type sessions struct {
-	mu       sync.Mutex
-	byToken  map[digest]*session
-	byRenew  map[digest]*session
-	attempts attempts
-	checking chan struct{} // holds a token while a password is checked: bcrypt takes a second on a small machine
-	waiting  chan struct{}
+	mu      sync.Mutex
+	byToken map[digest]*session
+	byRenew map[digest]*session
+	guesses *guess.Limiter
+	checks  checks
 }
 
 func newSessions() *sessions {
 	return &sessions{
-		byToken: make(map[digest]*session), byRenew: make(map[digest]*session), attempts: attempts{full: map[string]time.Time{}},
-		checking: make(chan struct{}, 1), waiting: make(chan struct{}, maxChecks),
+		byToken: make(map[digest]*session), byRenew: make(map[digest]*session), guesses: guess.NewStrict(),
 	}
 }
 
@@ -58,13 +58,23 @@ func (s *sessions) begin(u *registry.User, now time.Time) (token, refresh string
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.byRenew) >= maxSessions {
-		var oldest *session
-		for _, o := range s.byRenew {
-			if oldest == nil || o.used.Before(oldest.used) {
-				oldest = o
-			}
+	var oldest, own *session
+	of := 0
+	for _, o := range s.byRenew {
+		if oldest == nil || o.used.Before(oldest.used) {
+			oldest = o
 		}
+		if o.user != u.ID {
+			continue
+		}
+		if of++; own == nil || o.used.Before(own.used) {
+			own = o
+		}
+	}
+	switch {
+	case of >= ofUser:
+		s.drop(own)
+	case len(s.byRenew) >= maxSessions:
 		s.drop(oldest)
 	}
 	s.byToken[n.token], s.byRenew[n.refresh] = n, n

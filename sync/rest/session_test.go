@@ -1,14 +1,18 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"edgesync/proto"
+	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 )
 
@@ -54,32 +58,85 @@ func TestSessionsExpire(t *testing.T) {
 	}
 }
 
-func TestAttemptsAreBounded(t *testing.T) {
-	a := attempts{full: map[string]time.Time{}}
+// Many users have maxSessions sessions, and the one that was used least lately gives way.
+func TestSessionsOfManyUsersAreBounded(t *testing.T) {
+	s := newSessions()
 	now := time.Now()
-	for i := range 5000 {
-		a.wrong(fmt.Sprint(i), now)
+	var tokens []string
+	for i := range maxSessions + 5 {
+		token, _ := s.begin(&registry.User{ID: proto.UUID{byte(i)}, Hash: "h"}, now.Add(time.Duration(i)))
+		tokens = append(tokens, token)
 	}
-	if len(a.full) > wrongAddresses+1 {
-		t.Errorf("%d addresses", len(a.full))
-	}
-	if a.allowed("somebody new", now) {
-		t.Error("addresses that are counted together are not limited")
-	}
-	if !a.allowed("0", now) {
-		t.Error("an address that is counted by itself suffers for the others")
-	}
-	if later := now.Add(wrongEvery * 5000); !a.allowed("somebody new", later) {
-		t.Error("not forgotten")
-	}
-	for remote, want := range map[string]string{
-		"10.0.0.7:99":           "10.0.0.7/32",
-		"[2001:db8:1:2:3::4]:9": "2001:db8:1:2::/64", "[::ffff:10.0.0.7]:9": "10.0.0.7/32", "odd": "",
-	} {
-		if got := address(remote); got != want {
-			t.Errorf("%s: %s, want %s", remote, got, want)
+	for i, token := range tokens {
+		if o, _ := s.find(token, false, now); (o != nil) != (i >= 5) {
+			t.Errorf("session %d: %v", i, o != nil)
 		}
 	}
+	if len(s.byToken) != maxSessions || len(s.byRenew) != maxSessions {
+		t.Errorf("%d sessions", len(s.byToken))
+	}
+}
+
+// A crowd of addresses with wrong passwords keeps nobody out: neither who was here lately, nor an
+// address that has sent no wrong ones.
+func TestChecksOfACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c checks
+		address := func(i int) netip.Prefix { return guess.Address(fmt.Sprintf("10.0.0.%d:1", i)) }
+		if !c.enter(t.Context(), address(0), 1) {
+			t.Fatal("nobody is there")
+		}
+		go func() { // each check takes a second
+			for range 1000 {
+				time.Sleep(time.Second)
+				c.leave()
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		crowd := func(rank int) {
+			for i := range 60 {
+				for range 5 {
+					go c.enter(ctx, address(i), rank)
+				}
+			}
+		}
+		crowd(3)
+		synctest.Wait()
+		waiting := func() int {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.waiting)
+		}
+		if n := waiting(); n != maxChecks {
+			t.Errorf("%d wait", n)
+		}
+		for rank, who := range []string{"who was here lately", "an address without wrong ones", "with one wrong one"} {
+			crowd(3)
+			began := time.Now()
+			if ok := c.enter(t.Context(), address(100+rank), rank); !ok || time.Since(began) > time.Second {
+				t.Errorf("%s: %v after %v", who, ok, time.Since(began))
+			}
+		}
+		// The same address does not take more than its places, but for better ones.
+		crowd(3)
+		if c.enter(t.Context(), address(0), 3) {
+			t.Error("a third one of an address is let in")
+		}
+		began := time.Now()
+		if ok := c.enter(t.Context(), address(0), 0); !ok || time.Since(began) > time.Second {
+			t.Errorf("the right one at a bad address: %v after %v", ok, time.Since(began))
+		}
+		cancel()
+		synctest.Wait()
+		if n := waiting(); n != 0 {
+			t.Errorf("%d still wait", n)
+		}
+		time.Sleep(1001 * time.Second)
+		synctest.Wait()
+		if c.busy {
+			t.Error("still busy")
+		}
+	})
 }
 
 func TestMatch(t *testing.T) {

@@ -76,7 +76,12 @@ func (c *call) keys() ([]string, error) {
 	for i := range list {
 		list[i] = strings.TrimSpace(list[i])
 	}
-	list = slices.DeleteFunc(list, func(k string) bool { return k == "" })
+	seen := make(map[string]struct{}, len(list)) // a key is answered once
+	list = slices.DeleteFunc(list, func(k string) bool {
+		_, twice := seen[k]
+		seen[k] = struct{}{}
+		return k == "" || twice
+	})
 	if len(list) > maxKeys {
 		return nil, bad("too many keys")
 	}
@@ -215,13 +220,18 @@ func (c *call) attributes(of subject) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := []attribute{}
+	found, size := []attribute{}, 0
 	for _, s := range asked {
 		c.Registry.TimedAttributes(of.id, s, nil, func(ts int64, kv *proto.KV) {
-			if keys == nil || slices.Contains(keys, string(kv.Key)) {
-				found = append(found, attribute{ts, string(kv.Key), valueJSON(kv)})
+			if size <= maxAnswer && (keys == nil || slices.Contains(keys, string(kv.Key))) {
+				a := attribute{ts, string(kv.Key), valueJSON(kv)}
+				size += len(a.Key) + len(a.Value)
+				found = append(found, a)
 			}
 		})
+	}
+	if size > maxAnswer {
+		return nil, errLargeAnswer
 	}
 	return found, nil
 }
@@ -286,8 +296,11 @@ func (c *call) timeseries(of subject) (any, error) {
 			keys = append(keys, k)
 		}
 	}
-	out := make(map[string][]point, len(keys))
+	out, size := make(map[string][]point, len(keys)), 0
 	for _, k := range keys {
+		if size > maxAnswer {
+			return nil, errLargeAnswer
+		}
 		v, ok := all[k]
 		if !ok {
 			out[k] = []point{{c.Clock.Now(), json.RawMessage("null")}}
@@ -298,6 +311,7 @@ func (c *call) timeseries(of subject) (any, error) {
 			text = proto.AppendJSONString(nil, string(text)) // a text is ThingsBoard's default
 		}
 		out[k] = []point{{v.ts, text}}
+		size += len(k) + len(text)
 	}
 	return out, nil
 }

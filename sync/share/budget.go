@@ -33,7 +33,12 @@ type Budget struct {
 	used   int
 	passes []*Pass       // in the order of their age; each holds some bytes, or asks for its first
 	freed  chan struct{} // closed when bytes become free
+	waits  int           // transfers that wait for that
 }
+
+// Cutter ends what a transfer waits for at its far end. Cut is called once, under the budget's
+// lock, so it must not block; any goroutine may call it.
+type Cutter interface{ Cut() }
 
 // New returns a budget of so many bytes.
 func New(most int) *Budget { return &Budget{most: most, freed: make(chan struct{})} }
@@ -45,11 +50,11 @@ func (b *Budget) Used() int {
 	return b.used
 }
 
-// Pass is one transfer. One goroutine uses it, but for Evicted and the cut.
+// Pass is one transfer, from Open to Close. It may then be opened again. One goroutine uses it.
 type Pass struct {
 	budget *Budget
 	owner  Owner
-	cut    func()
+	cut    Cutter
 
 	held    int
 	until   time.Time // from then on it is slow; each byte that moves puts that off
@@ -59,19 +64,21 @@ type Pass struct {
 	evicted bool
 }
 
-// Open begins a transfer, which holds nothing yet. cut is called once if it has to give way; it ends
-// what the transfer waits for, and must not block. It may be nil.
-func (b *Budget) Open(owner Owner, cut func()) *Pass {
-	p := &Pass{budget: b, owner: owner, cut: cut, until: time.Now().Add(Grace)}
+// Open begins a transfer, which holds nothing yet. cut is what is called if it has to give way; it
+// may be nil. Open keeps p until Close.
+func (b *Budget) Open(p *Pass, owner Owner, cut Cutter) {
+	*p = Pass{budget: b, owner: owner, cut: cut, until: time.Now().Add(Grace)}
 	b.mu.Lock()
 	b.passes = append(b.passes, p)
 	b.mu.Unlock()
-	return p
 }
 
+// IsOpen reports whether the transfer has begun and not ended.
+func (p *Pass) IsOpen() bool { return p.budget != nil }
+
 // Grow changes how many bytes the transfer holds, and waits for them where that must be, at most
-// Patience in all or until done is closed. waited is for how long; it does not count against the far
-// end, whose time limits the caller prolongs by it.
+// Patience in all or until done is closed. waited is for how long; it does not count against the
+// far end, whose time limits the caller prolongs by it.
 func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err error) {
 	b := p.budget
 	b.mu.Lock()
@@ -102,7 +109,7 @@ func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err e
 			v.evicted = true
 			b.remove(v)
 			if v.cut != nil {
-				v.cut()
+				v.cut.Cut()
 			}
 			continue
 		}
@@ -112,6 +119,7 @@ func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err e
 		}
 		p.waits = true
 		freed := b.freed
+		b.waits++
 		b.mu.Unlock()
 		t := time.NewTimer(min(left, recheck))
 		select {
@@ -122,6 +130,7 @@ func (p *Pass) Grow(held int, done <-chan struct{}) (waited time.Duration, err e
 		}
 		t.Stop()
 		b.mu.Lock()
+		b.waits--
 		if err != nil {
 			return 0, err
 		}
@@ -182,9 +191,10 @@ func (b *Budget) free(n int) {
 	if n == 0 {
 		return
 	}
-	b.used -= n
-	close(b.freed)
-	b.freed = make(chan struct{})
+	if b.used -= n; b.waits > 0 {
+		close(b.freed)
+		b.freed = make(chan struct{})
+	}
 }
 
 // remove takes a pass out, with its bytes. The caller holds mu.
@@ -210,8 +220,8 @@ func (p *Pass) Moved(n int) error {
 	return nil
 }
 
-// Ours notes that we are the reason for what follows: nobody evicts the transfer. It returns ErrEvicted
-// where that has happened already.
+// Ours notes that we are the reason for what follows: nobody evicts the transfer. It returns
+// ErrEvicted where that has happened already.
 func (p *Pass) Ours() error {
 	p.budget.mu.Lock()
 	defer p.budget.mu.Unlock()
@@ -231,14 +241,23 @@ func (p *Pass) Theirs() {
 
 // Evicted reports whether the transfer had to give way.
 func (p *Pass) Evicted() bool {
-	p.budget.mu.Lock()
-	defer p.budget.mu.Unlock()
+	b := p.budget
+	if b == nil {
+		return p.evicted
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return p.evicted
 }
 
-// Close ends the transfer and frees its bytes. A second call does nothing.
+// Close ends the transfer and frees its bytes. It does nothing where the transfer has not begun.
 func (p *Pass) Close() {
-	p.budget.mu.Lock()
-	defer p.budget.mu.Unlock()
-	p.budget.remove(p)
+	b := p.budget
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove(p)
+	p.budget, p.cut = nil, nil
 }

@@ -17,7 +17,16 @@ func bubble(t *testing.T, fn func(r rig)) {
 	synctest.Test(t, func(t *testing.T) { fn(rig{t, New(100)}) })
 }
 
-func (r rig) open(owner byte) *Pass { return r.Open(Owner{owner}, nil) }
+func (r rig) open(owner byte) *Pass {
+	p := new(Pass)
+	r.Open(p, Owner{owner}, nil)
+	return p
+}
+
+// counter counts how often it is cut.
+type counter int
+
+func (c *counter) Cut() { *c++ }
 
 // grow expects a pass to get its bytes after a time, or an error.
 func (r rig) grow(p *Pass, held int, after time.Duration, want error) {
@@ -32,15 +41,16 @@ func (r rig) grow(p *Pass, held int, after time.Duration, want error) {
 
 func TestOneOfManyGivesWay(t *testing.T) {
 	bubble(t, func(r rig) {
-		var hostile [10]*Pass
-		cut := 0
+		var hostile [10]Pass
+		var cut counter
 		for i := range hostile {
-			hostile[i] = r.Open(Owner{1}, func() { cut++ })
-			r.grow(hostile[i], 10, 0, nil)
+			r.Open(&hostile[i], Owner{1}, &cut)
+			r.grow(&hostile[i], 10, 0, nil)
 		}
 		honest := r.open(2)
 		r.grow(honest, 15, 0, nil)
-		for i, p := range hostile {
+		for i := range hostile {
+			p := &hostile[i]
 			if p.Evicted() != (i >= 8) {
 				r.Errorf("pass %d: evicted %v", i, p.Evicted())
 			}
@@ -51,8 +61,9 @@ func TestOneOfManyGivesWay(t *testing.T) {
 		if err := hostile[0].Moved(1); err != nil {
 			r.Error(err)
 		}
-		for _, p := range hostile {
-			p.Close()
+		for i := range hostile {
+			hostile[i].Close()
+			hostile[i].Close()
 		}
 		honest.Close()
 		if r.Used() != 0 || len(r.passes) != 0 {
@@ -127,7 +138,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// Honest transfers that need more than there is do not wait for each other for ever: the oldest goes on.
+// Honest transfers that need more than there is do not wait for each other for ever: the oldest
+// goes on.
 func TestTheOldestGoesOn(t *testing.T) {
 	bubble(t, func(r rig) {
 		first, second := r.open(1), r.open(2)
@@ -161,4 +173,20 @@ func TestManyOfOneOwnerWait(t *testing.T) {
 			r.Error("evicted")
 		}
 	})
+}
+
+// What a large body of a device costs.
+func TestATransferAllocatesNothing(t *testing.T) {
+	b, p, cut := New(100), new(Pass), new(counter)
+	if n := testing.AllocsPerRun(100, func() {
+		b.Open(p, Owner{1}, cut)
+		if _, err := p.Grow(10, nil); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Moved(10)
+		_ = p.Ours()
+		p.Close()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

@@ -28,18 +28,9 @@ func Keep(dir, name string, data []byte, log *slog.Logger) {
 	if len(data) > CorruptBytes/2 {
 		data = data[:CorruptBytes/2]
 	}
-	err := os.MkdirAll(dir, 0o700)
+	err := makeCorrupt(dir)
 	if err == nil {
-		path := filepath.Join(dir, name)
-		for i := 1; ; i++ {
-			if _, statErr := os.Lstat(path); statErr != nil || i > 1000 {
-				break
-			}
-			path = filepath.Join(dir, name+"."+strconv.Itoa(i))
-		}
-		if err = os.WriteFile(path, data, 0o600); err != nil {
-			os.Remove(path)
-		}
+		err = writeNew(unused(filepath.Join(dir, name)), data)
 	}
 	if err != nil {
 		log.Warn("damaged bytes could not be kept", "dir", dir, "error", err)
@@ -47,23 +38,59 @@ func Keep(dir, name string, data []byte, log *slog.Logger) {
 	boundDir(dir)
 }
 
+// makeCorrupt makes the directory corrupt. What else has that name is renamed beside itself.
+func makeCorrupt(dir string) error {
+	return errors.Join(MakeWay(dir, Dir, "", nil), os.MkdirAll(dir, 0o700))
+}
+
+// unused is the path, or the path and a number where that is taken.
+func unused(path string) string {
+	free := path
+	for i := 1; i <= 1000; i++ {
+		if _, err := os.Lstat(free); err != nil {
+			break
+		}
+		free = path + "." + strconv.Itoa(i)
+	}
+	return free
+}
+
+// writeNew writes a file that is not there yet, or nothing.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+// setAside is the suffix of what SetAside has moved.
+const setAside = ".unreadable"
+
 // SetAside moves a file or directory out of sight, durably: into the directory corrupt, or beside
-// itself where that fails or corrupt is "". Its name gets the suffix ".unreadable".
+// itself where that fails or corrupt is "". Its name gets the suffix ".unreadable", and a number
+// where that is taken.
 func SetAside(path, corrupt string) error {
 	err := fs.ErrNotExist
 	if corrupt != "" {
-		if err = os.MkdirAll(corrupt, 0o700); err == nil {
-			err = os.Rename(path, filepath.Join(corrupt, filepath.Base(path)+".unreadable"))
+		if err = makeCorrupt(corrupt); err == nil {
+			err = os.Rename(path, unused(filepath.Join(corrupt, filepath.Base(path)+setAside)))
 			boundDir(corrupt)
 		}
 	}
 	if err != nil {
-		err = os.Rename(path, path+".unreadable")
+		err = os.Rename(path, unused(path+setAside))
 	}
 	return errors.Join(err, SyncDir(filepath.Dir(path)))
 }
 
-// boundDir deletes the oldest files of dir until it is within its bounds.
+// boundDir deletes the oldest files of dir until it is within its bounds. Of what is no file
+// (pipes, sockets, links, empty directories) it keeps CorruptFiles too. A directory that holds
+// something stays: nobody here knows what that is.
 func boundDir(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -74,21 +101,31 @@ func boundDir(dir string) {
 		size int64
 		mod  int64
 	}
-	var files []file
+	var files, others []file
 	var total int64
 	for _, e := range entries {
-		if i, err := e.Info(); err == nil && i.Mode().IsRegular() {
+		i, err := e.Info()
+		switch {
+		case err != nil:
+		case i.Mode().IsRegular():
 			files = append(files, file{e.Name(), i.Size(), i.ModTime().UnixNano()})
 			total += i.Size()
+		default:
+			others = append(others, file{e.Name(), 0, i.ModTime().UnixNano()})
 		}
 	}
-	// An instance of slices.SortFunc would be some kB more of code, for what happens after damage.
-	sort.Slice(files, func(i, j int) bool {
-		a, b := &files[i], &files[j]
-		return a.mod < b.mod || a.mod == b.mod && a.name < b.name
-	})
+	for _, list := range [...][]file{files, others} {
+		// An instance of slices.SortFunc would be some kB more of code, for what happens after damage.
+		sort.Slice(list, func(i, j int) bool {
+			a, b := &list[i], &list[j]
+			return a.mod < b.mod || a.mod == b.mod && a.name < b.name
+		})
+	}
 	for i := 0; i < len(files)-1 && (len(files)-i > CorruptFiles || total > CorruptBytes); i++ {
 		os.Remove(filepath.Join(dir, files[i].name))
 		total -= files[i].size
+	}
+	for i := 0; i < len(others)-CorruptFiles; i++ {
+		os.Remove(filepath.Join(dir, others[i].name)) // fails for a directory that is not empty
 	}
 }

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,9 +25,13 @@ func (e heldError) Is(target error) bool { return target == ErrLocked }
 
 // OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A
 // lock that is held gives ErrLocked, with the holder's process id where it is known. Any other
-// error says why the directory cannot be used.
+// error says why the directory cannot be used. What is of the wrong type is set aside (Aside).
 func OpenDataDir(path string) (*DataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, unusable(path, err)
+	}
+	d := &DataDir{Path: path}
+	if err := errors.Join(d.MakeWay("corrupt", Dir), d.MakeWay("lock", File)); err != nil {
 		return nil, unusable(path, err)
 	}
 	f, held, err := flock(filepath.Join(path, "lock"))
@@ -47,7 +52,44 @@ func OpenDataDir(path string) (*DataDir, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return &DataDir{Path: path, lock: f}, nil
+	d.lock = f
+	return d, nil
+}
+
+// Corrupt is the directory for what is set aside.
+func (d *DataDir) Corrupt() string { return filepath.Join(d.Path, "corrupt") }
+
+// MakeWay is the function of that name, for a name in the directory. It logs nothing: Aside reports.
+func (d *DataDir) MakeWay(name string, want Kind) error {
+	corrupt := d.Corrupt()
+	if name == filepath.Base(corrupt) {
+		corrupt = ""
+	}
+	return MakeWay(filepath.Join(d.Path, name), want, corrupt, nil)
+}
+
+// Aside lists what was set aside because it was of the wrong type and is still there: names
+// below the directory.
+func (d *DataDir) Aside() []string {
+	var names []string
+	for _, below := range [...]string{"", filepath.Base(d.Corrupt())} {
+		entries, err := os.ReadDir(filepath.Join(d.Path, below))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.Contains(e.Name(), setAside) {
+				names = append(names, filepath.Join(below, e.Name()))
+			}
+		}
+	}
+	return names
+}
+
+// OpenToAll reports whether every user of the machine may write into the directory.
+func (d *DataDir) OpenToAll() bool {
+	i, err := os.Stat(d.Path)
+	return err == nil && i.Mode().Perm()&0o002 != 0
 }
 
 func unusable(path string, err error) error {
@@ -71,7 +113,11 @@ const (
 // process.
 func (d *DataDir) AutoMaxBytes() (int64, error) {
 	name := filepath.Join(d.Path, "max_bytes")
-	if data, err := ReadBounded(name, 64); err == nil {
+	way := errors.Join(d.MakeWay("max_bytes", File), d.MakeWay("max_bytes"+Temp, File))
+	if way != nil {
+		return autoMin, fmt.Errorf("read the quota of the queue: %w", way)
+	}
+	if data, err := ReadRegular(name, 64); err == nil {
 		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 		if err == nil && n >= autoMin && n <= autoMax {
 			return n, nil

@@ -3,9 +3,10 @@
 //
 //	Replace, ReplaceFunc  new content: write NAME.TEMP, fsync, rename, fsync of the directory
 //	SyncDir               names become durable; a file system without such an fsync is no error
-//	Read, ReadBounded     a file is never read beyond a limit
+//	Read, ReadRegular     a file is never read beyond a limit; ReadBounded takes a pipe too
 //	Salvage, Worn         what a worn medium still gives back
 //	Keep, SetAside        damaged bytes go to corrupt/ for people: 8 files, 4 MiB
+//	MakeWay, Open         what is of the wrong type (a pipe where a file should be) goes there too
 //	Lock                  one process a directory (file LOCK)
 //	DataDir               the agent's directory: its lock (file lock), the quota kept in max_bytes
 //	Ops, System           the operations by which a queue changes its medium; tests fake them
@@ -16,6 +17,8 @@
 //     one.
 //   - Nothing here retries or waits. An error is the operating system's, wrapped.
 //   - corrupt/ never hinders a repair: what cannot be kept there is logged.
+//   - No open waits: a pipe in a data directory is no file (Open). Only ReadBounded, which the
+//     configuration is read with, takes one.
 //
 // Package powercut below works out, for tests, what a power cut may leave of a directory.
 package disk

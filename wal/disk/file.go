@@ -52,7 +52,7 @@ const Temp = ".TEMP"
 // An error of write is returned as it is, and leaves the old file.
 func ReplaceFunc(path string, write func(io.Writer) error) error {
 	temp := path + Temp
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := Open(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func ReplaceFunc(path string, write func(io.Writer) error) error {
 // Overwrite puts b in the place of the content of an existing file, without a second copy of it:
 // for a disk that has no room for Replace. A crash may leave a mixture of both.
 func Overwrite(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func Overwrite(path string, b []byte) error {
 
 // Truncate cuts an existing file to size bytes, durably.
 func Truncate(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := Open(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -106,10 +106,22 @@ func Truncate(path string, size int64) error {
 // ErrTooLarge means that a file is larger than its reader allows.
 var ErrTooLarge = errors.New("too large")
 
-// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is read
-// to its end.
+// ReadBounded reads a file of at most limit bytes; a larger one gives ErrTooLarge. A pipe is waited
+// for and read to its end, which no file of a data directory may ask for: see ReadRegular.
 func ReadBounded(path string, limit int64) ([]byte, error) {
-	b, err := Read(path, limit+1)
+	return readBounded(path, limit, os.OpenFile)
+}
+
+// ReadRegular is ReadBounded for what must be a regular file (Open).
+func ReadRegular(path string, limit int64) ([]byte, error) { return readBounded(path, limit, Open) }
+
+func readBounded(path string, limit int64, open func(string, int, fs.FileMode) (*os.File, error)) ([]byte, error) {
+	f, err := open(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +139,9 @@ func Reason(err error) error {
 	return err
 }
 
-// Read reads the first limit bytes of a file, or as many as it has.
+// Read reads the first limit bytes of a regular file, or as many as it has.
 func Read(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +158,7 @@ func Worn(err error) bool {
 // Salvage reads what can be read of the first limit bytes of a file that the medium refuses to read
 // as a whole. Each block of 4 KiB that is Worn becomes zeros.
 func Salvage(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func Lock(dir string) (*os.File, error) {
 // flock opens or creates a file and locks it. With held the file is open, and another process has
 // the lock.
 func flock(path string) (f *os.File, held bool, err error) {
-	f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err = Open(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, false, err
 	}

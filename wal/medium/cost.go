@@ -9,6 +9,8 @@ import (
 	"sort"
 	"syscall"
 	"time"
+
+	"edgesync/wal/disk"
 )
 
 // Bounds of the trial at start: it must neither hold the start up nor wear the flash.
@@ -120,6 +122,9 @@ func trial(dir string, count func() (uint64, bool), limit time.Duration) ([]uint
 // a checkpoint, btrfs logs nothing), so it gets a name.
 func trialFile(dir string) (f *os.File, remove func(), err error) {
 	path := filepath.Join(dir, trialName)
+	if err := disk.MakeWay(path, disk.File, filepath.Join(dir, "corrupt"), nil); err != nil {
+		return nil, nil, err
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+
+	"edgesync/wal/disk"
 )
 
 // freshSuffix is the suffix of a file that is being written to replace the store.
@@ -37,7 +39,7 @@ func (s *Store) postpone(err error) {
 // of the old one. At any moment one of the two is complete under the store's name.
 func (s *Store) rewrite() (err error) {
 	name := s.o.Path + freshSuffix
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := disk.Open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("store: create %s: %w", name, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 
 	"edgesync/wal/disk"
 )
@@ -98,8 +99,16 @@ func Open(o Options) (*Store, error) {
 	if o.syncDir == nil {
 		o.syncDir = disk.SyncDir
 	}
+	if err := disk.MakeWay(filepath.Dir(o.Path), disk.Dir, o.CorruptDir, o.Log); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("store: make the directory of %s: %w", o.Path, err)
+	}
+	for _, path := range [...]string{o.Path, o.Path + freshSuffix} {
+		if err := disk.MakeWay(path, disk.File, o.CorruptDir, o.Log); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
 	}
 	// A crash left this of a compaction before the rename, so it was never the store.
 	if err := os.Remove(o.Path + freshSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -117,11 +126,11 @@ func Open(o Options) (*Store, error) {
 
 // Inspect reads the store at path without changing anything; a process may hold it meanwhile. The
 // Store that it returns takes no batches. A file that does not exist, or in which nothing can be
-// told from noise, is empty.
+// told from noise, is empty; so is what is no file.
 func Inspect(path string) (*Store, error) {
 	s := &Store{o: Options{Path: path, Log: slog.New(slog.DiscardHandler)}, keys: make(map[string]extent)}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := disk.Open(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, disk.ErrIrregular) {
 		s.closed = true
 		return s, nil
 	}
@@ -147,7 +156,7 @@ func Inspect(path string) (*Store, error) {
 
 // open gives the file at the store's path to s.
 func (s *Store) open() (size int64, err error) {
-	f, err := os.OpenFile(s.o.Path, os.O_RDWR, 0)
+	f, err := disk.Open(s.o.Path, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -22,8 +22,8 @@ func Go(ctx context.Context, loop func(context.Context)) (halt func()) {
 	})
 }
 
-// Patience is how long a test waits for a condition or for another program: long enough for a machine
-// with twice as much to do as it can.
+// Patience is how long a test waits for a condition or for another program: long enough for a
+// machine with twice as much to do as it can.
 const Patience = 2 * time.Minute
 
 // Eventually polls until ok returns true, because another process does not report its changes. It

@@ -6,7 +6,7 @@
 //	{"ts":1767225600000,"values":{"temperature":21.5,"door":true}}
 //	  │ scanner    strict RFC 8259 text, byte by byte, without recursion
 //	  │ object     keys checked, the last of equal keys wins, nulls dropped   (object.go, key.go)
-//	  │ value      long, double, bool, string or JSON, by the text of the value          (value.go)
+//	  │ value      long, double, bool, string or JSON, by the text of the value         (value.go)
 //	  │ proto      the fragment: one EntityDataProto of the uplink message, in wire form
 //	  ▼ []proto.Event, one for each element of a telemetry array, one for an object of attributes
 //
