@@ -238,7 +238,9 @@ func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 			r.Fatalf("deployed %d, dead %d", got.Deployed, got.Dead)
 		}
 		take.Store(true)
+		arrived.mu.Lock()
 		arrived.list = nil
+		arrived.mu.Unlock()
 		r.elapse(20 * time.Second)
 		r.counts(1000, 999, 0, 1)
 		got := arrived.inOrder()
