@@ -299,18 +299,20 @@ func TestLostAcknowledgement(t *testing.T) {
 		{"a server that has become slow", 100 * time.Millisecond, false, 15 * time.Second, []float64{0, 101 + 5 + 3, 109 + 1 + 10 + 3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			takes := c.takes
-			var lose bool
+			var takes atomic.Int64
+			takes.Store(int64(c.takes))
+			var lose atomic.Bool
 			s := &script{}
 			s.uplink = func(n int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
 				if len(u.EntityData) == 0 {
 					return ok(u)
 				}
-				if lose {
-					lose = false
+				if lose.CompareAndSwap(true, false) {
 					return nil
 				}
-				send, wait := s.streams[n], takes
+				s.mu.Lock()
+				send, wait := s.streams[n], time.Duration(takes.Load())
+				s.mu.Unlock()
 				go func() {
 					pause(wait)
 					send(&proto.ResponseMsg{UplinkResponseMsg: ok(u)})
@@ -323,8 +325,9 @@ func TestLostAcknowledgement(t *testing.T) {
 					r.elapse(10 * time.Second)
 				}
 				r.counts(10, 10, 0, 0)
-				if lose = c.lose; !lose {
-					takes = c.slow
+				lose.Store(c.lose)
+				if !c.lose {
+					takes.Store(int64(c.slow))
 				}
 				r.post(1)
 				r.elapse(3 * time.Minute)
