@@ -2,6 +2,7 @@ package sync
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -14,6 +15,7 @@ type aside struct {
 	why    reason
 	action uint8
 	size   int // of a RequestMsg with it alone
+	offset uint64
 }
 
 // reason is why an event is set aside; 0: it is not.
@@ -34,7 +36,7 @@ func (l *loop) setAside(e *wal.Entry) aside {
 	case !proto.Action(e.Action).Sendable():
 		return aside{why: hasNoForm, action: e.Action}
 	case size > l.conn.sess.ServerMax():
-		return aside{why: isTooLarge, action: e.Action, size: size}
+		return aside{why: isTooLarge, action: e.Action, size: size, offset: e.Offset}
 	}
 	return aside{}
 }
@@ -59,6 +61,10 @@ func (l *loop) moveAside(now time.Time) bool {
 			return false
 		}
 		dead = 1
+	}
+	if s.aside.why == isTooLarge && l.outage.moved(&e.Event, e.Offset) {
+		l.search.end(l.cfg.Batch.Size)
+		l.conn.lastErr = ""
 	}
 	s.aside = aside{}
 	l.pass(s.open.end, dead, now)
@@ -95,6 +101,11 @@ func noForm(action uint8) string {
 	}
 	return fmt.Sprintf("%v cannot be transferred to the cloud: the edge protocol has no message for it;"+
 		" it was carried out here only", proto.Action(action))
+}
+
+// isTooLargeReason reports whether tooLarge has made a reason.
+func isTooLargeReason(reason string) bool {
+	return strings.Contains(reason, " bytes is larger than the ") && strings.HasSuffix(reason, " bytes that the cloud takes")
 }
 
 func tooLarge(what string, size, serverMax int) string {

@@ -3,6 +3,7 @@ package sync
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,51 @@ func TestConformanceUplink(t *testing.T) {
 				b.Errorf("dead letters %+v", deadLetters)
 			}
 			b.expect("connects", b.cloud.Stats().Connects-before, 0)
+		}},
+		{"4.5 a cloud that refuses everything for a while costs nothing, whatever is written and made meanwhile", func(b *box) {
+			first, second := b.device("first"), b.device("second")
+			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+				if len(u.AttributesRequestMsg) > 0 {
+					return ""
+				}
+				return "Failed to obtain JDBC Connection"
+			})
+			var made []proto.UUID
+			for n := int64(1); n <= 90; n++ {
+				b.post(first.ID, n)
+				b.post(second.ID, n)
+				if n%10 == 0 {
+					id, err := b.agent.Create(b.Context(), &NewDevice{Name: fmt.Sprint("made ", n), CredentialsID: fmt.Sprint("token-made-", n)})
+					if err != nil {
+						b.Fatal(err)
+					}
+					made = append(made, id)
+				}
+				for _, id := range made {
+					b.post(id, n)
+				}
+				if n%40 == 0 {
+					b.cloud.EndSessions(cloudtest.EndReset)
+				}
+				if n == 60 {
+					b.stop()
+					b.start()
+				}
+				b.elapse(1500 * time.Millisecond)
+			}
+			if s := b.agent.Snapshot(); s.Dead > 1 || s.Dropped != 0 || s.State != Refused {
+				b.Errorf("dead %d, dropped %d, %v", s.Dead, s.Dropped, s.State)
+			}
+			b.cloud.RefuseUplink(nil)
+			b.elapse(2 * time.Minute)
+			b.expect("arrived of first", slices.Equal(b.tenant.Arrivals(first.ID, "t"), upTo(90)), true)
+			b.expect("arrived of second", slices.Equal(b.tenant.Arrivals(second.ID, "t"), upTo(90)), true)
+			for i, id := range made {
+				got := b.tenant.Arrivals(id, "t")
+				b.expect("arrived of a device made here", slices.Equal(got, upTo(90)[10*i+9:]), true)
+			}
+			s := b.agent.Snapshot()
+			b.expect("dead, dropped, state", []any{s.Dead, s.Dropped, s.State}, []any{0, 0, Connected})
 		}},
 		{"4.6 a rate limit costs neither answers nor questions", func(b *box) {
 			d := b.device("d")

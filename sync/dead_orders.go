@@ -88,17 +88,21 @@ func LetterOf(w *wal.DeadLetter, tries int) Letter {
 }
 
 // Retry wakes the letter at offset, or all when that is 0: no tries count any more, and the loop
-// tries the first of them at once, the others each retry.interval. It returns how many letters
-// there were.
+// tries the first of them at once, the others as fast as they are accepted. It returns how many
+// letters there were.
 func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
 		which := named(offset)
 		n, err = l.deadLog.Revive(which)
 		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return which(o) })
-		if t := l.retries.try; t != nil && which(t.letter.Offset) {
-			t.letter.Tries, t.letter.Resting = 0, false
+		if t := l.retries.try; t != nil {
+			for i := range t.letters {
+				if which(t.letters[i].Offset) {
+					t.letters[i].Tries, t.letters[i].Resting = 0, false
+				}
+			}
 		}
-		l.retries.due = time.Time{}
+		l.retries.due, l.retries.flowing = time.Time{}, false
 	})
 	return n, errors.Join(busy, err)
 }
@@ -121,7 +125,7 @@ func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error)
 		}
 		gone := func(o uint64) bool { return which(o) && o <= durable }
 		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return gone(o) })
-		if t := l.retries.try; t != nil && gone(t.letter.Offset) {
+		if t := l.retries.try; t != nil && gone(t.letters[0].Offset) {
 			t.dropped = true
 		}
 	})

@@ -1,6 +1,8 @@
 package sync
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"edgesync/proto"
@@ -13,6 +15,31 @@ type retries struct {
 	due   time.Time // of the next; zero: at once
 	try   *try
 	tries map[uint64]int // so far, by offset, of letters tried in this life; bounded by the log
+
+	// While the cloud takes letters they go in their order, more and more in one uplink.
+	flowing bool
+	cursor  uint64 // the offset from which the next is looked for
+	size    int    // letters in one uplink
+	misses  int    // letters refused in a row
+
+	refused refusedLetters
+}
+
+// refusedLetters says whether the cloud refuses all letters: then it is no fault of theirs, no try
+// counts, and the next comes after a pause, which doubles.
+type refusedLetters struct {
+	offset  uint64 // of the first that was refused since anything was accepted
+	several bool   // others were refused too
+	pause   doubling
+}
+
+// add notes that a letter was refused, and reports whether all are.
+func (r *refusedLetters) add(offset uint64) bool {
+	if r.offset == 0 {
+		r.offset = offset
+	}
+	r.several = r.several || r.offset != offset
+	return r.several
 }
 
 func newRetries() retries { return retries{tries: make(map[uint64]int)} }
@@ -23,12 +50,12 @@ func (r *retries) endSession() { *r = retries{tries: r.tries} }
 // to rest, to spare the flash.
 func (r *retries) of(d *wal.DeadLetter) int { return max(d.Tries, r.tries[d.Offset]) }
 
-// try is a dead letter on its way to the cloud once more.
+// try is one or more dead letters on their way to the cloud once more, in one uplink.
 type try struct {
 	id      int32
-	letter  wal.DeadLetter
+	letters []wal.DeadLetter // with their fragments if it is one
 	sentAt  time.Time
-	dropped bool // somebody gave the letter up meanwhile, and it counts as discarded whatever the answer
+	dropped bool // somebody gave the first letter up meanwhile, and it counts as discarded whatever the answer
 }
 
 // moveToDead writes an event to the dead-letter log, durably; false if the medium refuses, and then
@@ -70,21 +97,32 @@ func (l *loop) deadClass(e *wal.Event, offset uint64) wal.DeadClass {
 	return wal.DeadRefused
 }
 
-// maybeRetry sends one waiting letter every retry.interval, the least tried first, beside the
-// ordinary batches.
+// maybeRetry sends waiting letters beside the ordinary batches: one every retry.interval, the least
+// tried first, and once the cloud takes one, the others as fast as it takes them.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
-	if r.try != nil || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
+	if r.try != nil || l.outage.holding || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
 		return
 	}
 	s := l.deadLog.Stats()
 	if s.Letters == s.Resting {
-		r.due = time.Time{}
+		r.due, r.flowing = time.Time{}, false
 		clear(r.tries)
 		l.dependents.forget(nil)
 		return
 	}
 	r.due = now.Add(l.cfg.Retry.Interval)
+	if r.flowing {
+		letters, err := l.nextLetters(now)
+		if err != nil {
+			l.complain("the dead-letter log cannot be read", err.Error(), now)
+		}
+		if len(letters) > 0 {
+			l.tryLetters(letters, now)
+			return
+		}
+		r.flowing = false
+	}
 	p, err := l.pickLetter()
 	if err != nil {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
@@ -96,55 +134,127 @@ func (l *loop) maybeRetry(now time.Time) {
 		}
 		return
 	}
-	if size := proto.RequestSize(len(p.letter.Fragment), maxID); size > l.conn.sess.ServerMax() {
-		l.rest(p.letter, tooLarge("event", size, l.conn.sess.ServerMax()), now)
+	if why := l.unsendable(&p.letter); why != "" {
+		l.rest(p.letter, why, now)
 		return
 	}
-	if !proto.Action(p.letter.Action).Sendable() {
-		l.rest(p.letter, noForm(p.letter.Action), now)
-		return
-	}
-	r.try = &try{id: l.nextID(), letter: p.letter, sentAt: now}
-	buf := append(make([]byte, proto.UplinkHeader, proto.UplinkHeader+len(p.letter.Fragment)), p.letter.Fragment...)
-	l.write(proto.FrameUplink(buf, r.try.id))
+	l.tryLetters([]wal.DeadLetter{p.letter}, now)
 }
 
-// retryAnswered handles the answer to a letter.
-func (l *loop) retryAnswered(r *proto.UplinkResponseMsg, now time.Time) {
-	d, dropped := l.retries.try.letter, l.retries.try.dropped
-	l.retries.try = nil
-	var err error
-	if r.GetSuccess() {
-		l.progress()
-		delete(l.retries.tries, d.Offset)
-		if l.dependents.delivered(&d) {
-			l.retries.due = now // the next dependent at once
+// unsendable is why a letter cannot be sent at all; "" if it can.
+func (l *loop) unsendable(d *wal.DeadLetter) string {
+	switch size := proto.RequestSize(len(d.Fragment), maxID); {
+	case size > l.conn.sess.ServerMax():
+		return tooLarge("event", size, l.conn.sess.ServerMax())
+	case !proto.Action(d.Action).Sendable():
+		return noForm(d.Action)
+	}
+	return ""
+}
+
+// nextLetters are those that go next in one uplink while the cloud takes letters: in their order,
+// and together only what a batch of the queue would hold together. A creation goes alone.
+func (l *loop) nextLetters(now time.Time) (letters []wal.DeadLetter, err error) {
+	r := &l.retries
+	committed := l.queue.DurablyCommitted().Offset // see pickLetter
+	var b batch
+	b.reset(wal.Position{})
+	size := limits{events: r.size, server: l.conn.sess.ServerMax()}
+	err = l.deadLog.Waiting(r.cursor, func(d *wal.DeadLetter) bool {
+		if d.Offset > committed {
+			return false
 		}
-		err = l.deadLog.Remove(d.Offset, true)
-	} else {
-		text := link.Redact(r.GetErrorMsg(), l.secret())
-		switch judge(text) {
-		case refusedLimit:
-			l.sending.limited = true
-			l.sending.pauseUntil = now.Add(l.sending.pause.Next())
-			return
-		case refusedEdgeGone:
-			l.ended(errEdgeGone, now)
-			return
-		case refusedHopeless:
-			d.Resting = true
+		if l.dependents.waits(d) || l.unsendable(d) != "" { // pickLetter lets it rest
+			return true
 		}
-		if dropped {
-			return
+		alone := isCreation(&d.Event) || r.size == 1
+		if alone && len(letters) > 0 || !b.take(&wal.Entry{Event: d.Event, Position: wal.Position{Offset: d.Offset}}, size, now) {
+			return false
 		}
-		n := l.retries.of(&d) + 1
-		l.retries.tries[d.Offset] = n
-		if d.Resting = d.Resting || n >= l.cfg.Retry.Max; d.Resting {
-			delete(l.retries.tries, d.Offset)
-			d.Tries, d.Reason = n, link.FirstLine(text)
-			err = l.deadLog.Put(d)
+		c := *d
+		c.Fragment = append([]byte(nil), d.Fragment...)
+		letters = append(letters, c)
+		return !alone
+	})
+	return letters, err
+}
+
+// tryLetters sends letters in one uplink.
+func (l *loop) tryLetters(letters []wal.DeadLetter, now time.Time) {
+	l.retries.try = &try{id: l.nextID(), letters: letters, sentAt: now}
+	buf := make([]byte, proto.UplinkHeader)
+	for i := range letters {
+		buf = append(buf, letters[i].Fragment...)
+		if len(letters) > 1 {
+			letters[i].Fragment = nil
 		}
 	}
+	l.write(proto.FrameUplink(buf, l.retries.try.id))
+}
+
+// retryAnswered handles the answer to letters.
+func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
+	r := &l.retries
+	t := r.try
+	r.try = nil
+	if answer.GetSuccess() {
+		l.lettersDelivered(t.letters, now)
+		return
+	}
+	text := l.redact(answer.GetErrorMsg())
+	v := judge(text)
+	switch v {
+	case refusedLimit:
+		l.sending.limited = true
+		l.sending.pauseUntil = now.Add(l.sending.pause.Next())
+		return
+	case refusedEdgeGone:
+		l.ended(errEdgeGone, now)
+		return
+	}
+	if n := len(t.letters); n > 1 { // the culprit is searched at once
+		r.size, r.due = n/2, now
+		return
+	}
+	d := t.letters[0]
+	all := r.refused.add(d.Offset)
+	r.cursor, r.size = d.Offset+1, 1
+	if r.misses++; r.flowing && r.misses < 2 {
+		r.due = now
+	} else if all {
+		r.refused.pause.min, r.refused.pause.max = l.cfg.Retry.Interval, max(pauseMax, l.cfg.Retry.Interval)
+		r.due = now.Add(r.refused.pause.Next())
+	}
+	if t.dropped || v != refusedHopeless && (all || l.outage.holding) {
+		return
+	}
+	n := r.of(&d) + 1
+	r.tries[d.Offset] = n
+	if v == refusedHopeless || n >= l.cfg.Retry.Max {
+		d.Tries = n
+		l.rest(d, link.FirstLine(text), now)
+	}
+}
+
+// lettersDelivered removes the letters that the cloud took, and lets the others follow.
+func (l *loop) lettersDelivered(letters []wal.DeadLetter, now time.Time) {
+	r := &l.retries
+	l.progress()
+	l.takesEvents()
+	if !r.flowing {
+		r.flowing, r.cursor, r.size = true, 0, 1
+	} else {
+		r.cursor = letters[len(letters)-1].Offset + 1
+	}
+	r.size, r.misses, r.due = min(2*r.size, l.cfg.Batch.Size), 0, now
+	for i := range letters {
+		delete(r.tries, letters[i].Offset)
+		l.dependents.delivered(&letters[i])
+	}
+	_, err := l.deadLog.Deliver(func(offset uint64) bool {
+		_, ok := slices.BinarySearchFunc(letters, offset, func(d wal.DeadLetter, o uint64) int { return cmp.Compare(d.Offset, o) })
+		return ok
+	})
 	if err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 	}
@@ -156,6 +266,31 @@ func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 	delete(l.retries.tries, d.Offset)
 	d.Resting, d.Reason, d.Class = true, reason, l.deadClass(&d.Event, d.Offset)
 	if err := l.deadLog.Put(d); err != nil {
+		l.complain("the dead-letter log cannot be written", err.Error(), now)
+	}
+}
+
+// reviveFitting wakes the letters that rest because an earlier session could not take their size
+// and this one can.
+func (l *loop) reviveFitting(now time.Time) {
+	if l.conn.sess.ServerMax() <= l.dialing.serverMax {
+		return
+	}
+	l.dialing.serverMax = l.conn.sess.ServerMax()
+	if l.deadLog.Stats().Resting == 0 {
+		return
+	}
+	fits := make(map[uint64]bool)
+	err := l.deadLog.Each(func(d *wal.DeadLetter) bool {
+		if d.Resting && isTooLargeReason(d.Reason) && l.unsendable(d) == "" {
+			fits[d.Offset] = true
+		}
+		return true
+	})
+	if err == nil && len(fits) > 0 {
+		_, err = l.deadLog.Revive(func(offset uint64) bool { return fits[offset] })
+	}
+	if err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 	}
 }

@@ -50,20 +50,23 @@ func (d *dependents) has(entity proto.UUID, offset uint64) bool {
 	return refused && offset > c.offset
 }
 
+// waits reports whether a letter must stay because the creation of its entity is refused.
+func (d *dependents) waits(letter *wal.DeadLetter) bool {
+	return d.has(letter.Entity, letter.Offset) && !d.creations[letter.Entity].accepted
+}
+
 // refused notes that the creation of an entity was refused.
 func (d *dependents) refused(entity proto.UUID, offset uint64) {
 	d.creations[entity] = refusedCreation{offset: offset}
 }
 
-// delivered notes that the cloud took a letter, and reports whether dependents of its entity may
-// go.
-func (d *dependents) delivered(letter *wal.DeadLetter) bool {
+// delivered notes that the cloud took a letter.
+func (d *dependents) delivered(letter *wal.DeadLetter) {
 	c, ok := d.creations[letter.Entity]
 	if ok && c.offset == letter.Offset {
 		c.accepted = true
 		d.creations[letter.Entity] = c
 	}
-	return c.accepted
 }
 
 // forget lets the events of entities whose creations are accepted go their ordinary way again, but

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
 	"edgesync/sync/config"
 	"edgesync/sync/link"
@@ -13,15 +15,17 @@ import (
 
 // dialing is the attempt that runs or waits. It outlives sessions.
 type dialing struct {
-	running   bool
-	results   chan dialResult // of size 1: one attempt at a time
-	next      time.Time       // not before; zero: at once
-	before    link.Session    // the last session, which may still be closing
-	quickEnds int             // in a row, see quickEnd
-	jitter    func(time.Duration) time.Duration
-	reconnect doubling
-	refusals  doubling
-	timeout   doubling
+	running    bool
+	results    chan dialResult // of size 1: one attempt at a time
+	next       time.Time       // not before; zero: at once
+	before     link.Session    // the last session, which may still be closing
+	quickEnds  int             // in a row, see quickEnd
+	configured bool            // the next attempt uses the configured secret, not the renewed one
+	serverMax  int             // the largest limit that a session of this life announced
+	jitter     func(time.Duration) time.Duration
+	reconnect  doubling
+	refusals   doubling
+	timeout    doubling
 }
 
 type dialResult struct {
@@ -60,7 +64,37 @@ func (l *loop) maybeDial(ctx context.Context, now time.Time) {
 	}()
 }
 
-func (l *loop) secret() string { return l.reg.Secret(l.cfg.Cloud.RoutingSecret) }
+// secret is the one to connect with: the renewed one if there is one, but for a server that refused
+// that and does not know it any more, as after a restore from a backup. Then both are tried in turn.
+func (l *loop) secret() string {
+	if l.dialing.configured {
+		return l.cfg.Cloud.RoutingSecret
+	}
+	return l.reg.Secret(l.cfg.Cloud.RoutingSecret)
+}
+
+// secretRefused makes the next attempt use the other secret.
+func (l *loop) secretRefused(err error) {
+	var refused *link.RefusedError
+	if errors.As(err, &refused) && refused.Code == proto.ConnectResponseCode_BAD_CREDENTIALS {
+		l.dialing.configured = !l.dialing.configured
+	}
+}
+
+// keepSecret makes the secret that was accepted the one of the next attempts, over a restart too.
+func (l *loop) keepSecret(c *proto.EdgeConfiguration) *proto.EdgeConfiguration {
+	if l.dialing.configured && c.GetSecret() == "" {
+		c = pb.CloneOf(c)
+		c.Secret = l.cfg.Cloud.RoutingSecret
+	}
+	l.dialing.configured = false
+	return c
+}
+
+// redact removes the secrets from a text of the server.
+func (l *loop) redact(text string) string {
+	return link.Redact(link.Redact(text, l.reg.Secret(l.cfg.Cloud.RoutingSecret)), l.cfg.Cloud.RoutingSecret)
+}
 
 // afterFailure is the wait after an attempt that did not reach ACCEPTED.
 func (d *dialing) afterFailure(err error) time.Duration {

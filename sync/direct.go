@@ -11,7 +11,8 @@ import (
 // direct are the uplinks beside the batches that the server has not acknowledged. It belongs to a
 // session: see callsOffline.
 type direct struct {
-	sent map[int32]sent // by id
+	sent   map[int32]sent // by id
+	scouts int            // of them, see outage.go
 }
 
 // sent is one of them: an answer or a device's own call, or questions.
@@ -19,6 +20,7 @@ type sent struct {
 	call  calls.Outgoing
 	at    time.Time
 	asked []question
+	scout bool // an event of the queue, ahead of its turn (outage.go)
 }
 
 func newDirect() direct { return direct{sent: make(map[int32]sent)} }
@@ -58,20 +60,29 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 		return false
 	}
 	delete(l.direct.sent, r.GetUplinkMsgId())
+	if s.scout {
+		l.scoutAnswered(r.GetSuccess())
+	}
 	if r.GetSuccess() {
 		l.progress()
 	} else {
-		text := link.Redact(r.GetErrorMsg(), l.secret())
+		text := l.redact(r.GetErrorMsg())
 		switch judge(text) {
 		case refusedEdgeGone:
 			l.ended(errEdgeGone, now)
 			return true
 		case refusedLimit: // nothing is wrong with it: it goes again, a little later
-			if s.asked != nil {
+			if s.scout {
+				l.sending.limited = true
+				l.sending.pauseUntil = now.Add(l.sending.pause.Next())
+			} else if s.asked != nil {
 				l.asking.again(s.asked, now)
 			} else if l.calls.Return(s.call) {
 				l.rpc.notBefore = now.Add(answerPause)
 			}
+			return true
+		}
+		if s.scout {
 			return true
 		}
 		l.complain("the cloud refuses an answer or a question", link.FirstLine(text), now)

@@ -20,6 +20,7 @@
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
+//	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
 //	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again; rest ends that
 //	dependents.go    what stands behind a refused creation waits with it
 //
@@ -77,6 +78,9 @@
 //   - After a refusal everything in flight is awaited. Then everything from the first refused batch
 //     on is sent again, one batch at a time, in ever smaller batches, until the refused event
 //     stands alone.
+//   - An event goes to the dead letters because it is refused while others pass. When the cloud
+//     refuses everything, one event goes there, or those of one entity if the texts are hopeless
+//     ones, and the others stay in the queue (outage.go).
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
 //   - Data of a device made here never stands before its creation in the queue (creation.go).
@@ -122,8 +126,8 @@
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
-// refused.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go, creation.go. Down:
-// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+// refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
+// creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -164,13 +168,16 @@
 //	after a lost session or a failed dial  a random part of reconnect.interval (3 s), doubling to
 //	                                       reconnect.max_interval (60 s) until the first
 //	                                       acknowledgement; SIGHUP ends the wait
-//	refused credentials, a deleted edge    10 s doubling to 5 min
+//	refused credentials, a deleted edge    10 s doubling to 5 min; of a renewed secret and the
+//	                                       configured one in turn
 //	three clean ends within 10 s of ACCEPTED
 //	                                       reconnect.max_interval (60 s): another agent uses this
 //	                                       key
 //	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
 //	                                       in a row to 60 s
-//	the oldest batch without an answer     60 s, then a new stream
+//	the oldest batch without an answer     ten times what answers take on this link, at least 5 s,
+//	                                       at most 60 s (60 s while that is not known), then a new
+//	                                       stream; doubled with each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)
@@ -183,11 +190,16 @@
 //	                                       acknowledgements come within 250 ms of the best of the
 //	                                       session, one less when they take 500 ms longer
 //	a rate limit of the server             1 s doubling to 60 s, one batch in flight
-//	a refused event                        moved to the dead letters at once; a hopeless text
-//	                                       (CONTRACT.md 4.5) rests there
+//	a refused event                        moved to the dead letters when others pass; a hopeless
+//	                                       text (CONTRACT.md 4.5) rests there
 //	dead letters that wait                 one of them every retry.interval (3 s), the least tried
-//	                                       first; after retry.max (10) tries, the first refusal
-//	                                       among them, a dead letter rests
+//	                                       first; once one was accepted, the others as fast as they
+//	                                       are accepted, up to batch.size in one uplink; after
+//	                                       retry.max (10) tries, the first refusal among them, a
+//	                                       dead letter rests
+//	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of
+//	                                       dead letters one, retry.interval doubling to 60 s, and
+//	                                       no try counts
 //	an event that ends the stream alone    three times, then moved to the dead letters
 //	questions after a sync                 20 entities an uplink, one each second
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one

@@ -16,10 +16,16 @@ const (
 	quickEndsMax = 3
 
 	// What ends a session (loop.go).
-	ackTimeout   = 60 * time.Second // oldest unacknowledged uplink
-	probeAfter   = 30 * time.Second // of hearing nothing with nothing in flight
-	probeTimeout = 20 * time.Second
-	syncPatience = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
+	// The oldest unacknowledged uplink: ackTimes what acknowledgements take on this link, within
+	// these bounds; the largest until ackSamples have been measured. Each session that ends so
+	// doubles it, until a batch is acknowledged.
+	ackTimeoutMin = 5 * time.Second
+	ackTimeout    = 60 * time.Second
+	ackTimes      = 10
+	ackSamples    = 8
+	probeAfter    = 30 * time.Second // of hearing nothing with nothing in flight
+	probeTimeout  = 20 * time.Second
+	syncPatience  = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
 	// The question for our own edge always has an answer. Without any downlink for so long the
 	// server does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold
 	// up all downlinks for two minutes (CONTRACT.md 6.1).
@@ -64,6 +70,11 @@ const (
 	callMinimum  = 5 * time.Second // the server's least timeout: what a call gets while its clock is not known
 	unroutedWait = 3 * time.Second // for the device of a call: the server looks for new events every second
 	maxUnrouted  = 32              // calls that wait for their devices
+
+	// A cloud that refuses everything (outage.go).
+	scoutsARound = 4    // events from behind the head that one round sends
+	scoutsLooked = 4096 // events that one look for a scout reads
+	maxScouted   = 64   // entities that a look passes over; then it begins at the head again
 
 	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
 	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused

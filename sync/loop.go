@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -46,6 +47,7 @@ type loop struct {
 	// State that outlives a session.
 	dialing    dialing    // dial.go
 	search     search     // refused.go
+	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
 	flushed    time.Time  // the registry, last
@@ -94,6 +96,7 @@ func newLoop(a *Agent) *loop {
 	}
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
+	l.recallOutage(time.Now())
 	return l
 }
 
@@ -151,6 +154,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
+	l.maybeKnock(now)
 	l.maybeProbe(now)
 	l.updateState(now)
 	l.maybeGiveBack(now)
@@ -159,12 +163,14 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 // overdue says why the session counts as dead: by missing progress, never by silence of downlinks
 // alone, which another edge can cause for two minutes (CONTRACT.md 6.1).
 func (l *loop) overdue(now time.Time) error {
-	late := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= ackTimeout }
+	patience := l.sending.win.patience()
+	late := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= patience }
 	switch {
 	case l.conn.overrun:
 		return errOverrun
 	case late(l.sending.win.oldest()), l.retries.try != nil && late(l.retries.try.sentAt), late(l.direct.oldest()):
-		return errAckTimeout
+		l.sending.win.timeouts++
+		return fmt.Errorf("%w within %v", errAckTimeout, patience.Round(time.Second))
 	case l.probing.id != 0 && now.Sub(l.probing.at) >= probeTimeout:
 		return errProbeTimeout
 	case l.asking.unanswered(now):
@@ -209,7 +215,11 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if s.pauseUntil.After(now) {
 		at(s.pauseUntil)
 	}
-	after(s.win.oldest(), ackTimeout)
+	patience := s.win.patience()
+	after(s.win.oldest(), patience)
+	if l.retries.try != nil {
+		after(l.retries.try.sentAt, patience)
+	}
 	switch {
 	case l.probing.id != 0:
 		at(l.probing.at.Add(probeTimeout))
@@ -219,11 +229,14 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if l.retries.try == nil && l.retries.due.After(now) {
 		at(l.retries.due)
 	}
+	if l.outage.holding && l.outage.next.After(now) {
+		at(l.outage.next)
+	}
 	at(l.syncing.deadline())
 	if a := &l.asking; len(a.questions) > 0 && !a.underWay && !l.syncing.running && a.due.After(now) {
 		at(a.due)
 	}
-	after(l.direct.oldest(), ackTimeout)
+	after(l.direct.oldest(), patience)
 	after(l.asking.silentSince, silenceAfter)
 	if l.quiet.worked && l.conn.state == Connected && !l.syncing.running {
 		at(l.giveBackDue())

@@ -9,7 +9,7 @@ import (
 )
 
 // outlives are the fields of the loop that no end of a session resets.
-var outlives = map[string]bool{"dialing": true, "search": true, "dependents": true, "quiet": true, "counters": true}
+var outlives = map[string]bool{"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "counters": true}
 
 // kept are the fields that outlive the session although their part is reset at its end.
 var kept = map[string]bool{
@@ -45,9 +45,10 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
 	l.probing = probing{id: 1, at: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
-	l.direct.sent[1] = sent{}
+	l.direct.sent[1], l.direct.scouts = sent{}, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.try = time.Now(), &try{}
+	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedLetters{offset: 1}
 	for _, p := range l.sessionParts() {
 		filled(t, reflect.ValueOf(p).Elem())
 	}

@@ -31,7 +31,7 @@ func TestCodeMapping(t *testing.T) {
 func TestUnmapCode(t *testing.T) {
 	before := strings.Join(stateNames[:], " ")
 	unmapCode()
-	if got := strings.Join(stateNames[:], " "); got != before || got != "disconnected reconnecting draining processing connected" {
+	if got := strings.Join(stateNames[:], " "); got != before || got != "disconnected reconnecting draining processing connected refused" {
 		t.Fatalf("after the code was unmapped: %q", got)
 	}
 	if _, err := os.Stat("/proc/self/exe"); err != nil {

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"math"
 	"time"
 
 	"edgesync/sync/link"
@@ -24,10 +25,16 @@ func (s *search) active() bool { return s.until != 0 }
 // narrow halves what is sent at a time, up to the end of the batch that holds the culprit.
 func (s *search) narrow(b *batch) { s.batchSize, s.until = max(1, b.events/2), b.end.Offset }
 
+// one sends single events until end is called.
+func (s *search) one() { s.batchSize, s.until = 1, math.MaxUint64 }
+
+// end ends the search.
+func (s *search) end(batchSize int) { s.batchSize, s.until = batchSize, 0 }
+
 // passed ends the search once the committed offset is behind it.
 func (s *search) passed(committed wal.Position, batchSize int) {
 	if committed.Offset >= s.until {
-		s.batchSize, s.until = batchSize, 0
+		s.end(batchSize)
 	}
 }
 
@@ -62,11 +69,20 @@ func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
 	}
+	if ok && !l.outage.mayMove(&e.Event, e.Offset, hopeless) {
+		l.rewind(b.start)
+		l.hold(reason, now)
+		return
+	}
 	if !ok || !l.moveToDead(e, link.FirstLine(reason), hopeless, now) {
 		l.rewind(b.start)
 		return
 	}
 	end := b.end
+	if l.outage.moved(&e.Event, e.Offset) {
+		l.search.end(l.cfg.Batch.Size)
+		l.conn.lastErr = ""
+	}
 	l.commitTo(end, 0, 1, now)
 	l.rewind(end)
 }

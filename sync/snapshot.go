@@ -15,9 +15,10 @@ const (
 	Draining
 	Processing
 	Connected
+	Refused // the cloud takes no event at the moment; all stay in the queue
 )
 
-var stateNames = [...]string{"disconnected", "reconnecting", "draining", "processing", "connected"}
+var stateNames = [...]string{"disconnected", "reconnecting", "draining", "processing", "connected", "refused"}
 
 // String is the state's name in status and logs.
 func (s State) String() string { return stateNames[s] }

@@ -13,6 +13,8 @@ import (
 //	Disconnected ──dial─> Reconnecting ──ACCEPTED─> Draining ──through─> Processing <─> Connected
 //	     ^                     │                       │                     │              │
 //	     └───────failed────────┴───────────────────────┴──the session ended──┴──────────────┘
+//
+// Draining, Processing and Connected change to Refused and back (outage.go).
 
 // connection is the state of the link to the cloud, and its session.
 type connection struct {
@@ -37,7 +39,7 @@ func (c *connection) endSession() {
 
 // Ends of a session that are ours to declare.
 var (
-	errAckTimeout   = errors.New("the cloud did not acknowledge a batch within " + ackTimeout.String())
+	errAckTimeout   = errors.New("the cloud did not acknowledge a batch")
 	errProbeTimeout = errors.New("the cloud did not answer a probe within " + probeTimeout.String())
 	errSyncStuck    = errors.New("the sync made no progress twice; asking anew over a new stream")
 	errSilence      = errors.New("the cloud sends nothing down, although it was asked, for " + silenceAfter.String() +
@@ -55,7 +57,7 @@ func (l *loop) enter(s State, now time.Time) {
 	}
 }
 
-// updateState moves between Draining, Processing and Connected by what is pending. Called once a
+// updateState moves between Draining, Processing, Connected and Refused by what is pending. Called once a
 // turn.
 func (l *loop) updateState(now time.Time) {
 	if l.conn.sess == nil {
@@ -63,9 +65,13 @@ func (l *loop) updateState(now time.Time) {
 	}
 	committed, end := l.queue.Committed(), l.queue.End()
 	switch {
+	case l.outage.holding:
+		l.enter(Refused, now)
 	case committed.Seq >= end.Seq && len(l.sending.win.batches) == 0:
 		l.enter(Connected, now)
 	case l.conn.state == Draining && committed.Seq < l.conn.backlogEnd:
+	case l.conn.state == Refused && committed.Seq < l.conn.backlogEnd:
+		l.enter(Draining, now)
 	default:
 		l.enter(Processing, now)
 	}
@@ -75,6 +81,7 @@ func (l *loop) updateState(now time.Time) {
 func (l *loop) dialed(r dialResult, now time.Time) {
 	l.dialing.running = false
 	if r.err != nil {
+		l.secretRefused(r.err)
 		l.disconnected(r.err, l.dialing.afterFailure(r.err), now)
 		return
 	}
@@ -83,20 +90,21 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	if c.firstAccepted.IsZero() {
 		c.firstAccepted = now
 	}
-	c.lastErr = ""
+	c.lastErr = l.outage.reason
 	c.backlogEnd = l.queue.End().Seq
 	l.counters.connects++
 	l.dialing.refusals.Reset()
 	l.dialing.timeout.Reset()
 	l.sending.reader.Seek(l.queue.Committed())
 	l.enter(Draining, now)
-	l.setEdge(edge)
+	l.setEdge(l.keepSecret(edge))
 	l.calls.Online()
 	backlog := c.backlogEnd - l.queue.Committed().Seq
 	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", backlog)
 	if t := edge.GetCloudType(); t != "" && t != "CE" {
 		l.log.Warn("the cloud is no ThingsBoard CE; only the common protocol is spoken", "cloudType", t)
 	}
+	l.reviveFitting(now)
 	l.beginSync(now)
 }
 
@@ -129,7 +137,7 @@ func (l *loop) ended(err error, now time.Time) {
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
-	l.conn.lastErr = link.Redact(link.Explain(err, &l.cfg.Cloud), l.secret())
+	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 

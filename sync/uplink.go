@@ -65,9 +65,14 @@ func (l *loop) ready(b *batch, now time.Time) bool {
 func (l *loop) maybeSend(now time.Time) {
 	s := &l.sending
 	s.more = false
-	for moves := 0; l.maySend(now) && l.fill(now); {
+	for moves := 0; (!l.outage.holding || l.outage.sending) && l.maySend(now) && l.fill(now); {
 		b := s.open
 		switch {
+		case s.aside.why == isTooLarge && !l.outage.mayMove(&wal.Event{}, s.aside.offset, false):
+			if len(s.win.batches) == 0 {
+				l.hold(s.aside.text(l.conn.sess.ServerMax()), now)
+			}
+			return
 		case s.aside.why != 0:
 			if s.more = moves == turnMoves; s.more || !l.moveAside(now) {
 				return
@@ -192,8 +197,9 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			s.pause.Reset()
 		}
 		l.commit(now)
+		l.takesEvents()
 	} else {
-		b.state, b.reason = refused, link.Redact(r.GetErrorMsg(), l.secret())
+		b.state, b.reason = refused, l.redact(r.GetErrorMsg())
 	}
 	if f := s.win.firstRefused(); f != nil && s.win.unanswered() == 0 {
 		l.refusedBatch(f, now)

@@ -16,6 +16,11 @@ type window struct {
 	rtt     time.Duration           // of the last acknowledgement
 	attrs   map[proto.UUID]struct{} // entities with attribute updates in flight
 	spare   []*batch
+
+	// What acknowledgements take on this link; it outlives the session.
+	slowest  time.Duration // of the last ones: each later one takes a sixteenth of it away
+	measured int           // acknowledgements, up to ackSamples
+	timeouts int           // sessions that ended for want of one, in a row
 }
 
 func newWindow() window {
@@ -25,7 +30,29 @@ func newWindow() window {
 // endSession forgets what was in flight and what was learned of the link: all of it is sent again.
 func (w *window) endSession() {
 	w.rewind()
-	*w = window{size: windowStart, batches: w.batches, attrs: w.attrs, spare: w.spare, rtt: w.rtt}
+	*w = window{
+		size: windowStart, batches: w.batches, attrs: w.attrs, spare: w.spare, rtt: w.rtt,
+		slowest: w.slowest, measured: w.measured, timeouts: w.timeouts,
+	}
+}
+
+// measure notes how long an acknowledgement took.
+func (w *window) measure(took time.Duration) {
+	w.slowest = max(took, w.slowest-w.slowest/16)
+	w.measured = min(ackSamples, w.measured+1)
+	w.timeouts = 0
+}
+
+// patience is how long an uplink may wait for its acknowledgement.
+func (w *window) patience() time.Duration {
+	if w.measured < ackSamples {
+		return ackTimeout
+	}
+	d := max(ackTimeoutMin, ackTimes*w.slowest)
+	for n := 0; n < w.timeouts && d < ackTimeout; n++ {
+		d *= 2
+	}
+	return min(d, ackTimeout)
 }
 
 // rewind forgets what was in flight. The buffers are not reused, because the transport may hold
@@ -114,6 +141,7 @@ func (w *window) pop() *batch {
 // its way.
 func (w *window) adapt(b *batch, rtt time.Duration, wasFull bool) {
 	w.rtt = rtt
+	w.measure(rtt)
 	if w.best == 0 || rtt < w.best {
 		w.best = rtt
 	}

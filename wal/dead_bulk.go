@@ -1,5 +1,7 @@
 package wal
 
+import "fmt"
+
 // reviveBytes bounds in bytes the dead letters that are rewritten in one batch.
 const reviveBytes = 1 << 20
 
@@ -69,4 +71,71 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 		d.value = nil
 	}
 	return n, err
+}
+
+// Deliver forgets, durably and in one write, the dead letters whose offsets the function which
+// picks, and counts them as delivered. It returns how many there were.
+func (d *DeadLog) Deliver(which func(offset uint64) bool) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var gone []deadEntry
+	for _, e := range d.letters {
+		if which(e.offset) {
+			gone = append(gone, e)
+		}
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	count := d.count
+	count.delivered += uint64(len(gone))
+	if err := d.commit(count, gone, nil); err != nil {
+		return 0, err
+	}
+	return len(gone), nil
+}
+
+// waitingTogether is how many dead letters Waiting takes note of at a time.
+const waitingTogether = 64
+
+// Waiting calls fn for the dead letters that do not rest, from the offset from on and in order,
+// until it returns false. What rests is not read. Else it is as Each, but for its cost: that of the
+// dead letters that fn gets.
+func (d *DeadLog) Waiting(from uint64, fn func(l *DeadLetter) bool) error {
+	var (
+		offsets [waitingTogether]uint64
+		value   []byte
+		worst   error
+	)
+	for {
+		n := 0
+		d.mu.Lock()
+		i, _ := d.find(from)
+		for ; i < len(d.letters) && n < len(offsets); i++ {
+			if !d.letters[i].resting {
+				offsets[n] = d.letters[i].offset
+				n++
+			}
+		}
+		d.mu.Unlock()
+		for _, offset := range offsets[:n] {
+			v, ok, err := d.store.Get(deadKey(offset), value[:0])
+			value = v
+			l := DeadLetter{Offset: offset}
+			if err == nil && ok {
+				err = decodeDeadLetter(value, &l)
+			}
+			if err != nil {
+				worst = fmt.Errorf("wal: dead letter %d: %w", offset, err)
+				continue
+			}
+			if ok && !fn(&l) {
+				return worst
+			}
+		}
+		if n < len(offsets) {
+			return worst
+		}
+		from = offsets[n-1] + 1
+	}
 }

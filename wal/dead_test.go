@@ -191,6 +191,14 @@ func TestDeadLogBulk(t *testing.T) {
 	if n, err := d.Discard(func(o uint64) bool { return o < 4 || o == 77 }); n != 3 || err != nil {
 		t.Fatalf("discard: %d, %v", n, err)
 	}
+	var waiting []uint64
+	err := d.Waiting(6, func(l *DeadLetter) bool {
+		waiting = append(waiting, l.Offset)
+		return len(waiting) < 2
+	})
+	if err != nil || !slices.Equal(waiting, []uint64{7, 9}) {
+		t.Errorf("waiting from 6 on: %v, %v", waiting, err)
+	}
 	if n, err := d.Discard(func(o uint64) bool { return o == 2 }); n != 0 || err != nil {
 		t.Fatalf("discard again: %d, %v", n, err)
 	}
@@ -245,4 +253,39 @@ func TestDeadLogBulk(t *testing.T) {
 		t.Errorf("after opening again: %v", got)
 	}
 	check(read(100))
+}
+
+// Dead letters that were delivered together are removed and counted in one write, and those that
+// are not there are not counted.
+func TestDeadLogDeliver(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dead")
+	d, err := OpenDead(dir, 0, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for o := uint64(1); o <= 200; o++ {
+		put(t, d, deadLetter(o, o%2 == 0, "x"))
+	}
+	n, err := d.Deliver(func(o uint64) bool { return o <= 50 || o > 1000 })
+	if again, e := d.Deliver(func(o uint64) bool { return o <= 50 }); n != 50 || again != 0 || err != nil || e != nil {
+		t.Errorf("delivered %d, then %d: %v, %v", n, again, err, e)
+	}
+	var waiting []uint64
+	err = d.Waiting(0, func(l *DeadLetter) bool {
+		waiting = append(waiting, l.Offset)
+		return true
+	})
+	if err != nil || len(waiting) != 75 || waiting[0] != 51 || waiting[74] != 199 {
+		t.Errorf("waiting %v: %v", waiting, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = OpenDead(dir, 0, 1000, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if st := d.Stats(); st.Letters != 150 || st.Delivered != 50 || st.Discarded != 0 {
+		t.Errorf("after opening again: %+v", st)
+	}
 }

@@ -24,7 +24,7 @@ Usage:
                                    action, entity, tries, state, size, reason
   edgesync dead show OFFSET        one dead letter and its content; secrets are shown as ***
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
-                                   the first at once, the others each retry.interval; without an
+                                   the first at once, the others once it is accepted; without an
                                    agent they are tried when one runs
   edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
 
@@ -185,7 +185,7 @@ func at(offset uint64) func(uint64) bool {
 
 func (t *tool) deadRetry(dir string, offset uint64) error {
 	n, err := status.RetryDead(dir, offset)
-	how := "the agent tries the first now, the others each retry.interval"
+	how := "the agent tries the first now, the others once it is accepted"
 	if errors.Is(err, status.ErrNoAgent) {
 		how = "no agent runs; they are tried when one does"
 		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = d.Revive(at(offset)); return err })

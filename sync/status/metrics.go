@@ -103,7 +103,7 @@ func bit(b bool) float64 {
 }
 
 // states in the order of the life of a link.
-var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected}
+var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
 func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
 	s := src.Snapshot()
