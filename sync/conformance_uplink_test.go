@@ -142,7 +142,8 @@ func TestConformanceUplink(t *testing.T) {
 				b.post(first.ID, n)
 				b.post(second.ID, n)
 				if n%10 == 0 {
-					id, err := b.agent.Create(b.Context(), &NewDevice{Name: fmt.Sprint("made ", n), CredentialsID: fmt.Sprint("token-made-", n)})
+					made := &NewDevice{Name: fmt.Sprint("made ", n), CredentialsID: fmt.Sprint("token-made-", n)}
+					id, err := b.agent.Create(b.Context(), made)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -13,9 +13,9 @@ import (
 // ErrBusy: the loop did not take an order in time. Nothing of it was done.
 var ErrBusy = errors.New("the agent is busy; nothing was done, try again")
 
-// Letter is a dead letter as `edgesync dead list --json` prints it. A field once published keeps
-// its name and meaning.
-type Letter struct {
+// DeadLetter is a dead letter as `edgesync dead list --json` prints it. A field once published
+// keeps its name and meaning.
+type DeadLetter struct {
 	Offset  uint64    `json:"offset"`
 	Time    time.Time `json:"time"` // when the event was accepted
 	Action  string    `json:"action"`
@@ -58,7 +58,7 @@ func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) e
 
 // List returns at most limit letters from the offset from on, and the offset to go on from, 0 at
 // the end.
-func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, next uint64, err error) {
+func (d Dead) List(ctx context.Context, from uint64, limit int) (list []DeadLetter, next uint64, err error) {
 	var tries map[uint64]int
 	if err := d.a.carryOut(ctx, func(l *loop, _ time.Time) { tries = maps.Clone(l.retries.tries) }); err != nil {
 		return nil, 0, err
@@ -71,16 +71,16 @@ func (d Dead) List(ctx context.Context, from uint64, limit int) (list []Letter, 
 			next = w.Offset
 			return false
 		}
-		list = append(list, LetterOf(w, tries[w.Offset]))
+		list = append(list, DeadLetterOf(w, tries[w.Offset]))
 		return true
 	})
 	return list, next, err
 }
 
-// LetterOf shows a letter. tries are those in memory; the larger number of these and of the log's
-// is shown.
-func LetterOf(w *wal.DeadLetter, tries int) Letter {
-	return Letter{
+// DeadLetterOf shows a letter. tries are those in memory; the larger number of these and of the
+// log's is shown.
+func DeadLetterOf(w *wal.DeadLetter, tries int) DeadLetter {
+	return DeadLetter{
 		Offset: w.Offset, Time: time.UnixMilli(w.Time).UTC(), Action: proto.Action(w.Action).String(), Kind: proto.Kind(w.Kind).String(),
 		Entity: proto.FormatUUID(w.Entity), Tries: max(w.Tries, tries),
 		Resting: w.Resting, Reason: w.Reason, At: w.At, Size: len(w.Fragment),

@@ -21,7 +21,7 @@ func refusing(text string) (*script, *atomic.Bool) {
 	}}, &take
 }
 
-func (r *rig) deadLetters() []Letter {
+func (r *rig) deadLetters() []DeadLetter {
 	r.Helper()
 	list, next, err := r.agent.DeadLetters().List(r.Context(), 0, 100)
 	if err != nil || next != 0 {

@@ -22,19 +22,19 @@ type retries struct {
 	size    int    // letters in one uplink
 	misses  int    // letters refused in a row
 
-	refused refusedLetters
+	refused refusedDeadLetters
 }
 
-// refusedLetters says whether the cloud refuses all letters: then it is no fault of theirs, no try
-// counts, and the next comes after a pause, which doubles.
-type refusedLetters struct {
+// refusedDeadLetters says whether the cloud refuses all letters: then it is no fault of theirs, no
+// try counts, and the next comes after a pause, which doubles.
+type refusedDeadLetters struct {
 	offset  uint64 // of the first that was refused since anything was accepted
 	several bool   // others were refused too
 	pause   doubling
 }
 
 // add notes that a letter was refused, and reports whether all are.
-func (r *refusedLetters) add(offset uint64) bool {
+func (r *refusedDeadLetters) add(offset uint64) bool {
 	if r.offset == 0 {
 		r.offset = offset
 	}
@@ -113,17 +113,17 @@ func (l *loop) maybeRetry(now time.Time) {
 	}
 	r.due = now.Add(l.cfg.Retry.Interval)
 	if r.flowing {
-		letters, err := l.nextLetters(now)
+		letters, err := l.nextDeadLetters(now)
 		if err != nil {
 			l.complain("the dead-letter log cannot be read", err.Error(), now)
 		}
 		if len(letters) > 0 {
-			l.tryLetters(letters, now)
+			l.tryDeadLetters(letters, now)
 			return
 		}
 		r.flowing = false
 	}
-	p, err := l.pickLetter()
+	p, err := l.pickDeadLetter()
 	if err != nil {
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 		return
@@ -138,7 +138,7 @@ func (l *loop) maybeRetry(now time.Time) {
 		l.rest(p.letter, why, now)
 		return
 	}
-	l.tryLetters([]wal.DeadLetter{p.letter}, now)
+	l.tryDeadLetters([]wal.DeadLetter{p.letter}, now)
 }
 
 // unsendable is why a letter cannot be sent at all; "" if it can.
@@ -152,11 +152,11 @@ func (l *loop) unsendable(d *wal.DeadLetter) string {
 	return ""
 }
 
-// nextLetters are those that go next in one uplink while the cloud takes letters: in their order,
-// and together only what a batch of the queue would hold together. A creation goes alone.
-func (l *loop) nextLetters(now time.Time) (letters []wal.DeadLetter, err error) {
+// nextDeadLetters are those that go next in one uplink while the cloud takes letters: in their
+// order, and together only what a batch of the queue would hold together. A creation goes alone.
+func (l *loop) nextDeadLetters(now time.Time) (letters []wal.DeadLetter, err error) {
 	r := &l.retries
-	committed := l.queue.DurablyCommitted().Offset // see pickLetter
+	committed := l.queue.DurablyCommitted().Offset // see pickDeadLetter
 	var b batch
 	b.reset(wal.Position{})
 	size := limits{events: r.size, server: l.conn.sess.ServerMax()}
@@ -164,7 +164,7 @@ func (l *loop) nextLetters(now time.Time) (letters []wal.DeadLetter, err error) 
 		if d.Offset > committed {
 			return false
 		}
-		if l.dependents.waits(d) || l.unsendable(d) != "" { // pickLetter lets it rest
+		if l.dependents.waits(d) || l.unsendable(d) != "" { // pickDeadLetter lets it rest
 			return true
 		}
 		alone := isCreation(&d.Event) || r.size == 1
@@ -179,8 +179,8 @@ func (l *loop) nextLetters(now time.Time) (letters []wal.DeadLetter, err error) 
 	return letters, err
 }
 
-// tryLetters sends letters in one uplink.
-func (l *loop) tryLetters(letters []wal.DeadLetter, now time.Time) {
+// tryDeadLetters sends letters in one uplink.
+func (l *loop) tryDeadLetters(letters []wal.DeadLetter, now time.Time) {
 	l.retries.try = &try{id: l.nextID(), letters: letters, sentAt: now}
 	buf := make([]byte, proto.UplinkHeader)
 	for i := range letters {
@@ -198,7 +198,7 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 	t := r.try
 	r.try = nil
 	if answer.GetSuccess() {
-		l.lettersDelivered(t.letters, now)
+		l.deadLettersDelivered(t.letters, now)
 		return
 	}
 	text := l.redact(answer.GetErrorMsg())
@@ -236,8 +236,8 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 	}
 }
 
-// lettersDelivered removes the letters that the cloud took, and lets the others follow.
-func (l *loop) lettersDelivered(letters []wal.DeadLetter, now time.Time) {
+// deadLettersDelivered removes the letters that the cloud took, and lets the others follow.
+func (l *loop) deadLettersDelivered(letters []wal.DeadLetter, now time.Time) {
 	r := &l.retries
 	l.progress()
 	l.takesEvents()

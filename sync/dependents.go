@@ -114,9 +114,9 @@ type picked struct {
 	dependents bool // some are there that cannot go yet
 }
 
-// pickLetter finds the letter to try next: a dependent whose creation is accepted, in their order,
-// else the least tried.
-func (l *loop) pickLetter() (p picked, err error) {
+// pickDeadLetter finds the letter to try next: a dependent whose creation is accepted, in their
+// order, else the least tried.
+func (l *loop) pickDeadLetter() (p picked, err error) {
 	// Not before the commit that passed it is durable: after a crash the queue would still count as
 	// pending what was delivered here.
 	committed := l.queue.DurablyCommitted().Offset

@@ -65,7 +65,8 @@ func (l *loop) maybeDial(ctx context.Context, now time.Time) {
 }
 
 // secret is the one to connect with: the renewed one if there is one, but for a server that refused
-// that and does not know it any more, as after a restore from a backup. Then both are tried in turn.
+// that and does not know it any more, as after a restore from a backup. Then both are tried in
+// turn.
 func (l *loop) secret() string {
 	if l.dialing.configured {
 		return l.cfg.Cloud.RoutingSecret

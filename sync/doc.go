@@ -127,7 +127,8 @@
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
-// creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+// creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go,
+// rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -193,8 +194,8 @@
 //	a refused event                        moved to the dead letters when others pass; a hopeless
 //	                                       text (CONTRACT.md 4.5) rests there
 //	dead letters that wait                 one of them every retry.interval (3 s), the least tried
-//	                                       first; once one was accepted, the others as fast as they
-//	                                       are accepted, up to batch.size in one uplink; after
+//	                                       first; once one was accepted, the others as fast as
+//	                                       they are accepted, up to batch.size in one uplink; after
 //	                                       retry.max (10) tries, the first refusal among them, a
 //	                                       dead letter rests
 //	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of

@@ -48,7 +48,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.direct.sent[1], l.direct.scouts = sent{}, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.try = time.Now(), &try{}
-	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedLetters{offset: 1}
+	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedDeadLetters{offset: 1}
 	for _, p := range l.sessionParts() {
 		filled(t, reflect.ValueOf(p).Elem())
 	}

@@ -54,7 +54,7 @@ type outage struct {
 type knock uint8
 
 const (
-	knockLetter knock = iota
+	knockDeadLetter knock = iota
 	knockHead
 	knockScouts
 )
@@ -111,7 +111,7 @@ func (l *loop) hold(reason string, now time.Time) {
 func (l *loop) takesEvents() {
 	held := l.outage.holding
 	l.outage = outage{}
-	l.retries.refused = refusedLetters{}
+	l.retries.refused = refusedDeadLetters{}
 	if held {
 		l.release()
 	}
@@ -134,9 +134,9 @@ func (l *loop) maybeKnock(now time.Time) {
 	}
 	for o.holding && !l.stopping && !now.Before(o.next) && l.maySend(now) && l.knocks() == 0 {
 		switch o.knock {
-		case knockLetter:
+		case knockDeadLetter:
 			o.knock = knockHead
-			l.tryFirstLetter(now)
+			l.tryFirstDeadLetter(now)
 		case knockHead:
 			o.knock = knockScouts
 			o.sending = true
@@ -152,7 +152,7 @@ func (l *loop) maybeKnock(now time.Time) {
 				continue
 			}
 			o.alone, o.end = o.scouts == 0, l.queue.End().Seq
-			o.knock, o.scouts = knockLetter, 0
+			o.knock, o.scouts = knockDeadLetter, 0
 			o.next = now.Add(o.pause.Next())
 		}
 	}
@@ -167,8 +167,8 @@ func (l *loop) knocks() int {
 	return n
 }
 
-// tryFirstLetter sends the dead letter that was refused first, if it waits to be tried.
-func (l *loop) tryFirstLetter(now time.Time) {
+// tryFirstDeadLetter sends the dead letter that was refused first, if it waits to be tried.
+func (l *loop) tryFirstDeadLetter(now time.Time) {
 	if l.outage.offset > l.queue.DurablyCommitted().Offset {
 		return
 	}
@@ -177,7 +177,7 @@ func (l *loop) tryFirstLetter(now time.Time) {
 	case err != nil:
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
 	case ok && !d.Resting && !l.dependents.waits(&d) && l.unsendable(&d) == "":
-		l.tryLetters([]wal.DeadLetter{d}, now)
+		l.tryDeadLetters([]wal.DeadLetter{d}, now)
 	}
 }
 

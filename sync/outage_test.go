@@ -218,7 +218,7 @@ func TestTinyThenProperLimit(t *testing.T) {
 
 // Letters that wait go as fast as they are accepted once one was, in the order of each device;
 // those that the cloud still refuses hold the others up by one try each at most.
-func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
+func TestDeadLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 	var take atomic.Bool
 	arrived := &lastArrivals{}
 	s := &script{}
@@ -248,7 +248,8 @@ func TestLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 		for _, ts := range got {
 			byDevice[ts%7] = append(byDevice[ts%7], ts)
 		}
-		// The letter that was accepted first, and said that the others may go, may have stood anywhere.
+		// The letter that was accepted first, and said that the others may go, may have stood
+		// anywhere.
 		for d, list := range byDevice {
 			if !slices.IsSorted(list[1:]) {
 				r.Errorf("device %d: %v", d, list)

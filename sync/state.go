@@ -57,8 +57,8 @@ func (l *loop) enter(s State, now time.Time) {
 	}
 }
 
-// updateState moves between Draining, Processing, Connected and Refused by what is pending. Called once a
-// turn.
+// updateState moves between Draining, Processing, Connected and Refused by what is pending. Called
+// once a turn.
 func (l *loop) updateState(now time.Time) {
 	if l.conn.sess == nil {
 		return

@@ -65,8 +65,8 @@ func (u *deadUse) sum() (s DeadShare) {
 
 // overflow lists the dead letters that must go when each class takes what u says: those that can
 // never be sent, and then those of a class that is beyond its share. Of a class the oldest that
-// rest go first, then the oldest, then the pinned ones. The one at offset spare is not among them (0
-// is no event's offset). Not ok: what would be left is still beyond the bound.
+// rest go first, then the oldest, then the pinned ones. The one at offset spare is not among them
+// (0 is no event's offset). Not ok: what would be left is still beyond the bound.
 func (d *DeadLog) overflow(u deadUse, spare uint64) (gone []deadEntry, ok bool) {
 	give := func(class DeadClass, enough func() bool) {
 		for worth := 0; worth < 3 && !enough(); worth++ {

@@ -114,7 +114,9 @@ func TestCreationIsKeptLongerThanDependents(t *testing.T) {
 
 // Dead letters of before there were kinds: a pinned one was a creation.
 func TestDeadLettersWithoutKind(t *testing.T) {
-	for flags, want := range map[byte]DeadClass{0: DeadRefused, deadResting: DeadRefused, deadPinned: DeadCreation, deadPinned | deadResting: DeadCreation} {
+	for flags, want := range map[byte]DeadClass{
+		0: DeadRefused, deadResting: DeadRefused, deadPinned: DeadCreation, deadPinned | deadResting: DeadCreation,
+	} {
 		l := deadLetter(1, false, "x")
 		p := appendDeadLetter(nil, &l)
 		p[1] = flags

@@ -170,8 +170,8 @@
 //	                                            counted as damaged when committed
 //	beside events that thinning has removed     those count as damaged when passed, and as
 //	                                            dropped once the queue is empty
-//	the committed file, segments in front       what is missing behind the newest position that any
-//	                                            control frame knows is damaged, never deployed
+//	the committed file, segments in front       what is missing behind the newest position that
+//	                                            a control frame knows is damaged, never deployed
 //	every segment                               counting goes on from the committed file
 //	a name of the queue's for what is no file   goes to corrupt (disk.MakeWay); the file counts as
 //	                                            missing

@@ -103,17 +103,17 @@ func deadOffset(name string, args []string) (offset uint64, what string) {
 	return 0, what
 }
 
-// eachLetter calls fn with each dead letter from an offset on, until it returns false. It asks the
-// agent, or reads the files where no agent runs.
-func eachLetter(dir string, from uint64, fn func(*agent.Letter) bool) error {
-	err := status.Letters(dir, from, fn)
+// eachDeadLetter calls fn with each dead letter from an offset on, until it returns false. It asks
+// the agent, or reads the files where no agent runs.
+func eachDeadLetter(dir string, from uint64, fn func(*agent.DeadLetter) bool) error {
+	err := status.DeadLetters(dir, from, fn)
 	if !errors.Is(err, status.ErrNoAgent) {
 		return err
 	}
 	st, err := wal.Inspect(filepath.Join(dir, "queue"))
 	if err == nil {
 		_, err = wal.InspectDead(filepath.Join(dir, "dead"), st.Committed, func(w *wal.DeadLetter) bool {
-			l := agent.LetterOf(w, 0)
+			l := agent.DeadLetterOf(w, 0)
 			return w.Offset < from || fn(&l)
 		})
 	}
@@ -123,7 +123,7 @@ func eachLetter(dir string, from uint64, fn func(*agent.Letter) bool) error {
 	return nil
 }
 
-func restState(l *agent.Letter) string {
+func restState(l *agent.DeadLetter) string {
 	if l.Resting {
 		return "rests"
 	}
@@ -133,7 +133,7 @@ func restState(l *agent.Letter) string {
 func (t *tool) deadList(dir string) error {
 	n := 0
 	var failed error
-	err := eachLetter(dir, 0, func(l *agent.Letter) bool {
+	err := eachDeadLetter(dir, 0, func(l *agent.DeadLetter) bool {
 		n++
 		if t.json {
 			failed = json.NewEncoder(t.stdout).Encode(l)
@@ -153,8 +153,8 @@ func (t *tool) deadList(dir string) error {
 	return errors.Join(err, failed)
 }
 
-// errNoLetter is the error about an offset at which there is no dead letter.
-func errNoLetter(offset uint64) error {
+// errNoDeadLetter is the error about an offset at which there is no dead letter.
+func errNoDeadLetter(offset uint64) error {
 	return fmt.Errorf("no dead letter at offset %d; edgesync dead list shows those there are", offset)
 }
 
@@ -218,7 +218,7 @@ func (t *tool) report(done, how string, offset uint64, n int, err error) error {
 	case err != nil:
 		return err
 	case n == 0 && offset != 0:
-		return errNoLetter(offset)
+		return errNoDeadLetter(offset)
 	case t.json:
 		_, err = fmt.Fprintf(t.stdout, "{\"%s\":%d}\n", done, n)
 		return err

@@ -13,21 +13,21 @@ import (
 	"edgesync/wal"
 )
 
-// shownLetter is the JSON of dead show.
-type shownLetter struct {
-	agent.Letter
+// shownDeadLetter is the JSON of dead show.
+type shownDeadLetter struct {
+	agent.DeadLetter
 	EntityType string          `json:"entity_type"`
 	Content    json.RawMessage `json:"content"`
 }
 
 func (t *tool) deadShow(dir string, offset uint64) error {
-	var s shownLetter
-	err := eachLetter(dir, offset, func(l *agent.Letter) bool { s.Letter = *l; return false })
+	var s shownDeadLetter
+	err := eachDeadLetter(dir, offset, func(l *agent.DeadLetter) bool { s.DeadLetter = *l; return false })
 	if err != nil {
 		return err
 	}
 	if s.Offset != offset {
-		return errNoLetter(offset)
+		return errNoDeadLetter(offset)
 	}
 	// The content may be megabytes, too much for the memory of a small agent, so it comes from the
 	// file.
@@ -48,10 +48,10 @@ func (t *tool) deadShow(dir string, offset uint64) error {
 	if t.json {
 		return json.NewEncoder(t.stdout).Encode(&s)
 	}
-	return t.printLetter(&s)
+	return t.printDeadLetter(&s)
 }
 
-func (t *tool) printLetter(s *shownLetter) error {
+func (t *tool) printDeadLetter(s *shownDeadLetter) error {
 	content := bytes.NewBufferString("(does not decode)")
 	if len(s.Content) > 0 {
 		content.Reset()
@@ -62,7 +62,7 @@ func (t *tool) printLetter(s *shownLetter) error {
 	_, err := fmt.Fprintf(t.stdout, "offset   %d\naccepted %s\naction   %s\nentity   %s %s\nsize     %d bytes\n"+
 		"refused  %s, tries %d, %s\nreason   %s\ncontent  %s\n",
 		s.Offset, s.Time.Format(stamp), s.Action, printable(orDash(s.EntityType)), s.Entity, s.Size,
-		s.At.Format(stamp), s.Tries, restState(&s.Letter), printable(s.Reason), printableLines(content.String()))
+		s.At.Format(stamp), s.Tries, restState(&s.DeadLetter), printable(s.Reason), printableLines(content.String()))
 	return err
 }
 

@@ -20,7 +20,7 @@ func TestDeadOnFiles(t *testing.T) {
 		t.Errorf("list: %d, %s\n%s", code, errs, out)
 	}
 	_, out, _ = call(t, nil, "dead", "list", "--json", here)
-	var l agent.Letter
+	var l agent.DeadLetter
 	if err := json.Unmarshal([]byte(out), &l); err != nil || l.Offset != 4 || l.Tries != 3 || !l.Resting ||
 		l.Entity != firstID || l.Kind != "ENTITY_DATA" || !l.At.Equal(base.Add(time.Minute)) {
 		t.Errorf("list: %v, %s", err, out)

@@ -75,7 +75,8 @@ var wrongTypes = []struct {
 			return err
 		}
 		defer here.Close()
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/%s", here.Fd(), filepath.Base(path)), Net: "unix"})
+		name := fmt.Sprintf("/proc/self/fd/%d/%s", here.Fd(), filepath.Base(path))
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 		if err != nil {
 			return err
 		}
@@ -204,7 +205,9 @@ func TestCommandsPassOverWrongTypes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, args := range [][]string{{"status"}, {"wal", "verify"}, {"wal", "dump"}, {"dead", "list"}, {"wal", "repair"}, {"wal", "verify"}} {
+	for _, args := range [][]string{
+		{"status"}, {"wal", "verify"}, {"wal", "dump"}, {"dead", "list"}, {"wal", "repair"}, {"wal", "verify"},
+	} {
 		done := make(chan string, 1)
 		go func() {
 			code, out, errs := call(t, nil, append(args, "--data_dir", dir)...)
@@ -225,7 +228,10 @@ func TestCommandsPassOverWrongTypes(t *testing.T) {
 // The whole agent on a directory full of pipes: it starts, and a value reaches the cloud.
 func TestAgentStartsAmongPipes(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
-	for _, name := range []string{"lock", "clock", "max_bytes", "agent.sock", "corrupt", "queue/LOCK", "queue/committed", "queue/00000000000000000001", "registry/store"} {
+	for _, name := range []string{
+		"lock", "clock", "max_bytes", "agent.sock", "corrupt", "queue/LOCK", "queue/committed", "queue/00000000000000000001",
+		"registry/store",
+	} {
 		path := filepath.Join(s.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)

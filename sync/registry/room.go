@@ -22,8 +22,8 @@ const (
 	freeShare    = 8       // the room is this part of what is free: a compaction needs as much again
 	reserveShare = 8       // this part of the room is the reserve
 	deviceShare  = 4       // this part of the room may hold what devices write of themselves
-	// maxCreations bounds the devices that were made here and that the cloud does not know yet; each
-	// has three records.
+	// maxCreations bounds the devices that were made here and that the cloud does not know yet;
+	// each has three records.
 	maxCreations = maxRecords / 2 / 3
 )
 

@@ -29,8 +29,8 @@
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
 //     secrets in events are masked.
-//   - Text from the cloud reaches a terminal or a page as text only (package plain), and has at most
-//     1 KiB in a snapshot that leaves the agent.
+//   - Text from the cloud reaches a terminal or a page as text only (package plain), and has at
+//     most 1 KiB in a snapshot that leaves the agent.
 //   - Contents of events are shown to who asks this machine for this machine: from loopback, with a
 //     Host of loopback and without the headers of a proxy (local.go).
 //   - Judge says in one sentence what is wrong, the same on page and terminal.

@@ -43,7 +43,8 @@ func TestContentsAreShownLocallyOnly(t *testing.T) {
 		}
 	}
 	for _, host := range []string{
-		"", "evil.example", "evil.example:8080", "localhost.evil.example", "evil.localhost:8080", "127.0.0.1.evil.example", "192.168.1.5:8080",
+		"", "evil.example", "evil.example:8080", "localhost.evil.example", "evil.localhost:8080",
+		"127.0.0.1.evil.example", "192.168.1.5:8080",
 		"[2001:db8::1]:8080", "0.0.0.0:8080", "[::]:8080", "2130706433", "127.1", "0x7f.0.0.1", "::1:8080", "127.0.0.1:", "localhost:x",
 		"localhost:8080:1", "[localhost]", "user@localhost", "[::1%25lo]", "::ffff:127.0.0.1", "localhost:99999",
 	} {

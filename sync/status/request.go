@@ -52,14 +52,14 @@ type Answer struct {
 	Error   string         `json:"error,omitempty"`
 	Count   int            `json:"count"`           // dead letters that were listed, retried or dropped
 	Later   int            `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
-	Letters []agent.Letter `json:"letters,omitempty"`
+	Letters []agent.DeadLetter `json:"letters,omitempty"`
 	Next    uint64         `json:"next,omitempty"` // offset to go on listing from
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
 // 0 means all.
 type Dead interface {
-	List(ctx context.Context, from uint64, limit int) (list []agent.Letter, next uint64, err error)
+	List(ctx context.Context, from uint64, limit int) (list []agent.DeadLetter, next uint64, err error)
 	Retry(ctx context.Context, offset uint64) (n int, err error)
 	Drop(ctx context.Context, offset uint64) (n, later int, err error)
 }
@@ -176,9 +176,9 @@ func Ask(dataDir string, r Request) (a Answer, err error) {
 	return a, errors.New("the agent that runs knows no requests: is it older than this program? Restart it")
 }
 
-// Letters asks for all dead letters and calls fn for each, in order of the offsets, until it
+// DeadLetters asks for all dead letters and calls fn for each, in order of the offsets, until it
 // returns false.
-func Letters(dataDir string, from uint64, fn func(*agent.Letter) bool) error {
+func DeadLetters(dataDir string, from uint64, fn func(*agent.DeadLetter) bool) error {
 	for {
 		a, err := Ask(dataDir, Request{Do: doList, Offset: from})
 		if err != nil {

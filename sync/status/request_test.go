@@ -18,12 +18,12 @@ import (
 
 // fakeDead remembers what it was asked.
 type fakeDead struct {
-	letters []agent.Letter
+	letters []agent.DeadLetter
 	asked   []string
 	err     error
 }
 
-func (f *fakeDead) List(_ context.Context, from uint64, limit int) (list []agent.Letter, next uint64, err error) {
+func (f *fakeDead) List(_ context.Context, from uint64, limit int) (list []agent.DeadLetter, next uint64, err error) {
 	for _, l := range f.letters {
 		if l.Offset >= from && len(list) == limit {
 			return list, l.Offset, f.err
@@ -52,7 +52,7 @@ func TestRequests(t *testing.T) {
 	}
 	f := &fakeDead{}
 	for o := uint64(1); o <= 250; o++ {
-		f.letters = append(f.letters, agent.Letter{Offset: o, Reason: strings.Repeat("\x01", wal.MaxReason), At: time.UnixMilli(5).UTC()})
+		f.letters = append(f.letters, agent.DeadLetter{Offset: o, Reason: strings.Repeat("\x01", wal.MaxReason), At: time.UnixMilli(5).UTC()})
 	}
 	want := sample()
 	s, err := Serve(dir, func() agent.Snapshot { return want }, f)
@@ -60,8 +60,8 @@ func TestRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var got []agent.Letter
-	if err := Letters(dir, 0, func(l *agent.Letter) bool { got = append(got, *l); return true }); err != nil ||
+	var got []agent.DeadLetter
+	if err := DeadLetters(dir, 0, func(l *agent.DeadLetter) bool { got = append(got, *l); return true }); err != nil ||
 		!reflect.DeepEqual(got, f.letters) {
 		t.Errorf("%v, %d letters, want %d", err, len(got), len(f.letters))
 	}

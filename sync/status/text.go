@@ -176,7 +176,8 @@ func (p *painter) bold(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// Bounds of texts in a snapshot. Names and error texts come from the cloud, which may send megabytes.
+// Bounds of texts in a snapshot. Names and error texts come from the cloud, which may send
+// megabytes.
 const (
 	maxLine     = 600     // bytes of one text in one line for people
 	maxShown    = 1 << 10 // bytes of one text in JSON

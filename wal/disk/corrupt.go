@@ -115,7 +115,8 @@ func boundDir(dir string) {
 		}
 	}
 	for _, list := range [...][]file{files, others} {
-		// An instance of slices.SortFunc would be some kB more of code, for what happens after damage.
+		// An instance of slices.SortFunc would be some kB more of code, for what happens after
+		// damage.
 		sort.Slice(list, func(i, j int) bool {
 			a, b := &list[i], &list[j]
 			return a.mod < b.mod || a.mod == b.mod && a.name < b.name

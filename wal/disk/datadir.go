@@ -59,7 +59,8 @@ func OpenDataDir(path string) (*DataDir, error) {
 // Corrupt is the directory for what is set aside.
 func (d *DataDir) Corrupt() string { return filepath.Join(d.Path, "corrupt") }
 
-// MakeWay is the function of that name, for a name in the directory. It logs nothing: Aside reports.
+// MakeWay is the function of that name, for a name in the directory. It logs nothing: Aside
+// reports.
 func (d *DataDir) MakeWay(name string, want Kind) error {
 	corrupt := d.Corrupt()
 	if name == filepath.Base(corrupt) {
