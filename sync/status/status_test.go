@@ -159,7 +159,10 @@ func TestJudge(t *testing.T) {
 			s.State, s.LastError, s.NextAttemptMS = agent.Disconnected, "connection refused.", 12000
 		}), Warn, "No link to the cloud: connection refused; nothing waits; next attempt in 12s.", OK, OK},
 		{"limited", with(func(s *agent.Snapshot) { s.RateLimited = true }), Warn, "limits the rate", OK, OK},
-		{"dead", with(func(s *agent.Snapshot) { s.Dead, s.Accepted = 2, 11 }), Warn, "2 events could not be handed to the cloud; they are kept", OK, OK},
+		{
+			"dead", with(func(s *agent.Snapshot) { s.Dead, s.Accepted = 2, 11 }), Warn,
+			"2 events could not be handed to the cloud; they are kept", OK, OK,
+		},
 		{"damaged", with(func(s *agent.Snapshot) { s.Damaged, s.Accepted = 1, 10 }), Warn, "1 event was damaged", OK, OK},
 		{"dropped", with(func(s *agent.Snapshot) { s.Dropped, s.Accepted = 1, 10 }), Warn, "1 event was dropped", OK, OK},
 		{"lost", with(func(s *agent.Snapshot) { s.Accepted = 10 }), Bad, "do not add up", OK, OK},
