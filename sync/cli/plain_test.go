@@ -60,10 +60,23 @@ func TestNothingReachesATerminal(t *testing.T) {
 	}
 	at := "--data_dir=" + dir
 	for _, args := range [][]string{
-		{"wal", "dump", at}, {"wal", "dump", "--json", at}, {"wal", "stat", at}, {"dead", "list", at}, {"dead", "list", "--json", at},
-		{"dead", "show", at, "2"}, {"dead", "show", "--json", at, "2"}, {"status", at}, {"status", "--json", at},
-		{"check", "--cloud.host=" + evil, "--data_dir=" + evil}, {evil}, {"help", evil}, {"wal", evil}, {"status", "--" + evil},
-		{"wal", "dump", "--data_dir=" + evil}, {"wal", "dump", "--kind=" + evil, at}, {"run", "--config=" + evil},
+		{"wal", "dump", at},
+		{"wal", "dump", "--json", at},
+		{"wal", "stat", at},
+		{"dead", "list", at},
+		{"dead", "list", "--json", at},
+		{"dead", "show", at, "2"},
+		{"dead", "show", "--json", at, "2"},
+		{"status", at},
+		{"status", "--json", at},
+		{"check", "--cloud.host=" + evil, "--data_dir=" + evil},
+		{evil},
+		{"help", evil},
+		{"wal", evil},
+		{"status", "--" + evil},
+		{"wal", "dump", "--data_dir=" + evil},
+		{"wal", "dump", "--kind=" + evil, at},
+		{"run", "--config=" + evil},
 	} {
 		_, out, errs := call(t, nil, args...)
 		what := strings.Join(args, " ")

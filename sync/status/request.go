@@ -48,12 +48,12 @@ type Request struct {
 
 // Answer is the one line of JSON that a request gets.
 type Answer struct {
-	OK      bool           `json:"ok"`
-	Error   string         `json:"error,omitempty"`
-	Count   int            `json:"count"`           // dead letters that were listed, retried or dropped
-	Later   int            `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
+	OK      bool               `json:"ok"`
+	Error   string             `json:"error,omitempty"`
+	Count   int                `json:"count"`           // dead letters that were listed, retried or dropped
+	Later   int                `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
 	Letters []agent.DeadLetter `json:"letters,omitempty"`
-	Next    uint64         `json:"next,omitempty"` // offset to go on listing from
+	Next    uint64             `json:"next,omitempty"` // offset to go on listing from
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset

@@ -52,7 +52,8 @@ func TestRequests(t *testing.T) {
 	}
 	f := &fakeDead{}
 	for o := uint64(1); o <= 250; o++ {
-		f.letters = append(f.letters, agent.DeadLetter{Offset: o, Reason: strings.Repeat("\x01", wal.MaxReason), At: time.UnixMilli(5).UTC()})
+		reason := strings.Repeat("\x01", wal.MaxReason)
+		f.letters = append(f.letters, agent.DeadLetter{Offset: o, Reason: reason, At: time.UnixMilli(5).UTC()})
 	}
 	want := sample()
 	s, err := Serve(dir, func() agent.Snapshot { return want }, f)
