@@ -195,9 +195,9 @@
 //	                                       text (CONTRACT.md 4.5) rests there
 //	dead letters that wait                 one of them every retry.interval (3 s), the least tried
 //	                                       first; once one was accepted, the others as fast as
-//	                                       they are accepted, up to batch.size in one uplink; after
-//	                                       retry.max (10) tries, the first refusal among them, a
-//	                                       dead letter rests
+//	                                       they are accepted, up to batch.size in one uplink;
+//	                                       after retry.max (10) tries, the first refusal among
+//	                                       them, a dead letter rests
 //	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of
 //	                                       dead letters one, retry.interval doubling to 60 s, and
 //	                                       no try counts
