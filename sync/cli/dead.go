@@ -16,8 +16,9 @@ import (
 )
 
 const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that
-they hold nothing else up, and tried again, one each retry.interval, the least tried first. After
-retry.max tries, or at once if the cloud's answer leaves no hope, a dead letter rests.
+they hold nothing else up, and tried again, one each retry.interval, the least tried first; once
+one is accepted, the others follow at once. After retry.max tries, or at once if the cloud's answer
+leaves no hope, a dead letter rests.
 
 Usage:
   edgesync dead list               one line a dead letter: offset, when the event was accepted,
