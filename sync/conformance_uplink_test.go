@@ -142,8 +142,8 @@ func TestConformanceUplink(t *testing.T) {
 				b.post(first.ID, n)
 				b.post(second.ID, n)
 				if n%10 == 0 {
-					made := &NewDevice{Name: fmt.Sprint("made ", n), CredentialsID: fmt.Sprint("token-made-", n)}
-					id, err := b.agent.Create(b.Context(), made)
+					fresh := &NewDevice{Name: fmt.Sprint("made ", n), CredentialsID: fmt.Sprint("token-made-", n)}
+					id, err := b.agent.Create(b.Context(), fresh)
 					if err != nil {
 						b.Fatal(err)
 					}
