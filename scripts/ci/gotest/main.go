@@ -181,7 +181,15 @@ func (r *report) testEnds(e *event, text string, now time.Time) {
 func indent(pkg string) string { return "        in " + pkg }
 
 func (r *report) packageEnds(e *event, text string, now time.Time) {
+	unfinished := r.running[e.Package] // of a package that panicked, ran out of time or was killed
 	delete(r.running, e.Package)
+	for _, test := range unfinished {
+		if b := r.said[e.Package+" "+test]; b != nil {
+			text = b.String() + text
+			delete(r.said, e.Package+" "+test)
+		}
+		r.failed = append(r.failed, e.Package+" "+test+" did not end")
+	}
 	switch e.Action {
 	case "pass":
 		r.print(now, "ok    %s  %.1f s", e.Package, e.Elapsed)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What a run of three packages says: one passes, one fails, one does not compile.
+// What a run of four packages says: one passes, one fails, one does not compile, one does not end.
 const recorded = `{"Action":"start","Package":"p"}
 {"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
@@ -26,6 +26,11 @@ const recorded = `{"Action":"start","Package":"p"}
 {"Action":"output","Package":"q","Output":"FAIL\n"}
 {"Action":"fail","Package":"q","Elapsed":3}
 {"Action":"skip","Package":"none","Elapsed":0}
+{"Action":"start","Package":"s"}
+{"Action":"run","Package":"s","Test":"TestD"}
+{"Action":"output","Package":"s","Test":"TestD","Output":"panic: test timed out after 9m0s\n"}
+{"Action":"output","Package":"s","Output":"FAIL s 540s\n"}
+{"Action":"fail","Package":"s","Elapsed":540}
 {"ImportPath":"r","Action":"build-output","Output":"r.go:1: undefined: x\n"}
 go: a line that is no event
 `
@@ -52,7 +57,8 @@ func TestReport(t *testing.T) {
 		for _, want := range []string{
 			"ok    p  2.0 s\n", "c_test.go:1: two is not three\n", "FAIL  q  3.0 s\n", "r.go:1: undefined: x\n",
 			"go: a line that is no event\n",
-			"1 tests passed, 2 failed, 1 were skipped in ", "  failed   q TestC\n", "  " + c.word + "  p TestB: no tmpfs here: EPERM\n",
+			"panic: test timed out after 9m0s\nFAIL s 540s\nFAIL  s  540.0 s\n", "  failed   s TestD did not end\n",
+			"1 tests passed, 4 failed, 1 were skipped in ", "  failed   q TestC\n", "  " + c.word + "  p TestB: no tmpfs here: EPERM\n",
 		} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s: %q is missing in\n%s", c.name, want, out.String())
