@@ -92,7 +92,7 @@ $(GOTEST):
 
 .PHONY: race
 race: $(GOTEST) ## the tests with the race detector
-	CGO_ENABLED=1 $(GOTEST) -- -race -timeout 9m ./...
+	CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m ./...
 
 $(TOOLS)/.installed: Makefile
 	@mkdir -p $(TOOLS)
