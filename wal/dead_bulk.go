@@ -10,17 +10,28 @@ const reviveBytes = 1 << 20
 func (d *DeadLog) Discard(which func(offset uint64) bool) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var gone []deadEntry
+	gone := d.picked(which)
+	count := d.count
+	count.discarded += uint64(len(gone))
+	return d.forget(count, gone)
+}
+
+// picked is the dead letters whose offsets the function which picks. The caller holds mu.
+func (d *DeadLog) picked(which func(offset uint64) bool) (picked []deadEntry) {
 	for _, e := range d.letters {
 		if which(e.offset) {
-			gone = append(gone, e)
+			picked = append(picked, e)
 		}
 	}
+	return picked
+}
+
+// forget writes that dead letters are gone, with the count that says what became of them. It
+// returns how many there were; without any it writes nothing. The caller holds mu.
+func (d *DeadLog) forget(count deadCount, gone []deadEntry) (int, error) {
 	if len(gone) == 0 {
 		return 0, nil
 	}
-	count := d.count
-	count.discarded += uint64(len(gone))
 	if err := d.commit(count, gone, nil); err != nil {
 		return 0, err
 	}
@@ -78,21 +89,10 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 func (d *DeadLog) Deliver(which func(offset uint64) bool) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var gone []deadEntry
-	for _, e := range d.letters {
-		if which(e.offset) {
-			gone = append(gone, e)
-		}
-	}
-	if len(gone) == 0 {
-		return 0, nil
-	}
+	gone := d.picked(which)
 	count := d.count
 	count.delivered += uint64(len(gone))
-	if err := d.commit(count, gone, nil); err != nil {
-		return 0, err
-	}
-	return len(gone), nil
+	return d.forget(count, gone)
 }
 
 // waitingTogether is how many dead letters Waiting takes note of at a time.
