@@ -1,0 +1,521 @@
+package script
+
+import (
+	"encoding/base64"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// tbelFunction is a function of TBEL by its name; nil if there is none (RULES.md 5.5).
+func tbelFunction(name string) builtin {
+	for _, family := range []func(string) builtin{parseFunction, bytesFunction, hexFunction, valueFunction} {
+		if fn := family(name); fn != nil {
+			return fn
+		}
+	}
+	return nil
+}
+
+// textOrNull is a text argument of parseInt and its like: null is a blank text to them.
+func textOrNull(v Value) string {
+	if v.k <= Null {
+		return ""
+	}
+	return javaText(v)
+}
+
+func parseFunction(name string) builtin {
+	whole := func(size int) builtin {
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 2)
+			radix := 0
+			if len(a) > 1 {
+				radix = int(argInt(a[1]))
+			}
+			return parseWhole(textOrNull(a[0]), radix, size, true)
+		}
+	}
+	// hex makes parseHexToX, parseBigEndianHexToX and parseLittleEndianHexToX of one parser.
+	hex := func(parse func(s string, bigEndian bool) Value) builtin {
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 2)
+			bigEndian := !strings.HasPrefix(name, "parseLittle")
+			if len(a) > 1 {
+				bigEndian = argBool(a[1])
+			}
+			return parse(textOrNull(a[0]), bigEndian)
+		}
+	}
+	switch name {
+	case "parseInt":
+		return whole(32)
+	case "parseLong":
+		return whole(64)
+	case "parseFloat":
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 2)
+			radix := 0
+			if len(a) > 1 {
+				radix = int(argInt(a[1]))
+			}
+			return parseFloatText(textOrNull(a[0]), radix, false, true)
+		}
+	case "parseDouble":
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 2)
+			radix := 0
+			if len(a) > 1 {
+				radix = int(argInt(a[1]))
+			}
+			return parseDoubleText(textOrNull(a[0]), radix, true)
+		}
+	case "parseHexToInt", "parseBigEndianHexToInt", "parseLittleEndianHexToInt":
+		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 32, big) })
+	case "parseHexToLong", "parseBigEndianHexToLong", "parseLittleEndianHexToLong":
+		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 64, big) })
+	case "parseHexToFloat", "parseBigEndianHexToFloat", "parseLittleEndianHexToFloat":
+		return hex(func(s string, big bool) Value { return parseFloatText(s, 16, true, big) })
+	case "parseHexToDouble", "parseBigEndianHexToDouble", "parseLittleEndianHexToDouble":
+		return hex(func(s string, big bool) Value { return parseDoubleText(s, 16, big) })
+	case "parseHexIntLongToFloat":
+		return func(_ *run, a []Value) Value {
+			need(a, 2, 2)
+			n := parseWhole(textOrNull(a[0]), 16, 64, argBool(a[1]))
+			if n.k == Null {
+				return null
+			}
+			return floatOf(float32(int32(n.n)))
+		}
+	case "isBinary", "isOctal", "isDecimal", "isHexadecimal":
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 1)
+			s, radix, ok := textOrNull(a[0]), int32(10), false
+			switch name {
+			case "isBinary":
+				radix, ok = 2, onlyDigits(s, "01")
+			case "isOctal":
+				radix, ok = 8, onlyDigits(s, "01234567")
+			case "isDecimal":
+				ok = isDecimal(s)
+			default:
+				radix, ok = 16, isHexadecimal(s)
+			}
+			if !ok {
+				radix = -1
+			}
+			return intOf(radix)
+		}
+	}
+	return nil
+}
+
+func bytesFunction(name string) builtin {
+	// from makes parseBytesToX.
+	from := func(most int, make func(b []byte) Value) builtin {
+		return func(_ *run, a []Value) Value { return make(part(a, most)) }
+	}
+	switch name {
+	case "parseBytesToInt":
+		return from(4, func(b []byte) Value { return intOf(int32(unsigned(b))) })
+	case "parseBytesToLong":
+		return from(8, func(b []byte) Value { return longOf(int64(unsigned(b))) })
+	case "parseBytesToFloat":
+		return from(4, func(b []byte) Value {
+			f := math.Float32frombits(uint32(unsigned(b)))
+			if f != f {
+				panic(failed("the bytes are a Not-a-Number (NaN) value"))
+			}
+			return floatOf(f)
+		})
+	case "parseBytesToDouble":
+		return from(8, func(b []byte) Value {
+			f := math.Float64frombits(unsigned(b))
+			if f != f {
+				panic(failed("the bytes are a Not-a-Number (NaN) value"))
+			}
+			return doubleOf(f)
+		})
+	case "parseBytesIntToFloat":
+		return from(4, func(b []byte) Value { return floatOf(float32(unsigned(b))) })
+	case "parseBytesLongToDouble":
+		return from(8, func(b []byte) Value { return doubleOf(float64(unsigned(b))) })
+	case "bytesToHex":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			items := argList(a[0])
+			for _, v := range items {
+				if n := argLong(v); a[0].k != Array && n > 127 {
+					panic(failed("Value out of range: " + strconv.FormatInt(n, 10)))
+				}
+			}
+			r.step(len(items) >> 2)
+			return r.text(bytesToHex(bytesOf(a[0])))
+		}
+	case "bytesToString", "decodeToString":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 2)
+			set := "UTF-8"
+			if len(a) > 1 {
+				set = argText(a[1])
+			}
+			return r.text(charset(bytesOf(a[0]), set))
+		}
+	case "stringToBytes":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 2)
+			if a[0].k != Text {
+				panic(failed("Invalid type parameter. Expected 'String'"))
+			}
+			set := "UTF-8"
+			if len(a) > 1 {
+				set = argText(a[1])
+			}
+			return r.bytesList(encode(a[0].s, set))
+		}
+	case "decodeToJson":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			if a[0].isList() {
+				return r.parseJSON(charset(bytesOf(a[0]), "UTF-8"))
+			}
+			return r.parseJSON(argText(a[0]))
+		}
+	case "printUnsignedBytes":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			b := bytesOf(a[0])
+			out := make([]Value, len(b))
+			for i, c := range b {
+				out[i] = intOf(int32(c))
+			}
+			return r.list(out)
+		}
+	case "parseByteToBinaryArray", "parseLongToBinaryArray":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 3)
+			count := 8
+			if name == "parseLongToBinaryArray" {
+				count = 64
+			}
+			if len(a) > 1 {
+				count = int(argInt(a[1]))
+			}
+			v := r.list(bits01(uint64(argLong(a[0])), count, len(a) < 3 || argBool(a[2])))
+			v.k = Array
+			return v
+		}
+	case "parseBytesToBinaryArray":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 2)
+			var out []Value
+			for _, c := range bytesOf(a[0]) {
+				out = append(out, bits01(uint64(c), 8, true)...)
+			}
+			if len(a) > 1 {
+				n := int(argInt(a[1]))
+				if n < 0 || n > len(out) {
+					panic(failed("more bits than the bytes have"))
+				}
+				out = out[len(out)-n:]
+			}
+			v := r.list(out)
+			v.k = Array
+			return v
+		}
+	case "parseBinaryArrayToInt":
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 3)
+			items := argList(a[0])
+			from, length := 0, len(items)
+			if len(a) > 1 {
+				from = int(argInt(a[1]))
+				length -= from
+			}
+			if len(a) > 2 {
+				length = int(argInt(a[2]))
+			}
+			if from < 0 || length < 0 || length > len(items)-from {
+				panic(failed("the bits are out of bounds"))
+			}
+			n := int64(0)
+			for _, v := range items[from : from+length] {
+				n = n<<1 | argLong(v)&1
+			}
+			if n > math.MaxInt32 {
+				return longOf(n)
+			}
+			return intOf(int32(n))
+		}
+	}
+	return nil
+}
+
+func hexFunction(name string) builtin {
+	// flags are bigEndian, prefix and length of intToHex and its like.
+	flags := func(a []Value) (bigEndian, prefix bool, length int) {
+		bigEndian = len(a) < 2 || argBool(a[1])
+		prefix = len(a) > 2 && argBool(a[2])
+		if len(a) > 3 {
+			if length = int(argInt(a[3])); length < 0 {
+				length = 0
+			}
+		}
+		return bigEndian, prefix, length
+	}
+	switch name {
+	case "intToHex", "longToHex":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 4)
+			bigEndian, prefix, length := flags(a)
+			if name == "intToHex" {
+				return r.text(numberToHex(int64(argInt(a[0])), bigEndian, prefix, length, 8))
+			}
+			return r.text(numberToHex(argLong(a[0]), bigEndian, prefix, length, 16))
+		}
+	case "intLongToRadixString":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 4)
+			radix := 10
+			if len(a) > 1 {
+				radix = int(argInt(a[1]))
+			}
+			bigEndian := len(a) < 3 || argBool(a[2])
+			return r.text(radixText(argLong(a[0]), radix, bigEndian, len(a) > 3 && argBool(a[3])))
+		}
+	case "floatToHex", "doubleToHex":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 2)
+			s := ""
+			if name == "floatToHex" {
+				n := math.Float32bits(float32(argDouble(a[0])))
+				s = bytesToHex([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+			} else {
+				n := math.Float64bits(argDouble(a[0]))
+				b := make([]byte, 8)
+				for i := range b {
+					b[i] = byte(n >> uint(56-8*i))
+				}
+				s = bytesToHex(b)
+			}
+			if len(a) > 1 && !argBool(a[1]) {
+				s = reverseHex(s)
+			}
+			return r.text("0x" + s)
+		}
+	case "hexToBytes":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, textOrNull(a[0]))) }
+	case "hexToBytesArray":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, textOrNull(a[0]))) }
+	case "btoa":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			return r.text(base64.StdEncoding.EncodeToString([]byte(argText(a[0]))))
+		}
+	case "atob":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			return r.text(charset(decodeBase64(argText(a[0])), "UTF-8"))
+		}
+	case "base64ToHex":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(bytesToHex(decodeBase64(argText(a[0])))) }
+	case "hexToBase64":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			return r.text(base64.StdEncoding.EncodeToString(hexToBytes(r, textOrNull(a[0]))))
+		}
+	case "base64ToBytes":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(decodeBase64(argText(a[0]))) }
+	case "base64ToBytesList":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(decodeBase64(argText(a[0]))) }
+	case "bytesToBase64":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			return r.text(base64.StdEncoding.EncodeToString(bytesOf(a[0])))
+		}
+	}
+	return nil
+}
+
+func valueFunction(name string) builtin {
+	is := func(kinds ...Kind) builtin {
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 1)
+			for _, k := range kinds {
+				if a[0].k == k {
+					return boolOf(true)
+				}
+			}
+			return boolOf(false)
+		}
+	}
+	switch name {
+	case "isMap":
+		return is(Map)
+	case "isList":
+		return is(List)
+	case "isArray":
+		return is(Array)
+	case "isSet":
+		return is(Set)
+	case "toFixed":
+		return func(_ *run, a []Value) Value {
+			need(a, 2, 2)
+			v := a[0]
+			if v.k != Double {
+				v = floatOf(float32(argDouble(v)))
+			}
+			return fixed(v, int(argInt(a[1])))
+		}
+	case "toInt":
+		return func(_ *run, a []Value) Value { need(a, 1, 1); return roundAway(a[0]) }
+	case "isNaN":
+		return func(_ *run, a []Value) Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
+	case "padStart", "padEnd":
+		return func(r *run, a []Value) Value {
+			need(a, 3, 3)
+			s, with := argText(a[0]), argText(a[2])
+			if units(with) != 1 {
+				panic(failed("one character is needed to pad with"))
+			}
+			n := int(argInt(a[1])) - units(s)
+			if n <= 0 {
+				return textOf(s)
+			}
+			if n > maxMemory/len(with) {
+				panic(limitError("a text beyond the memory of a script"))
+			}
+			r.use(n * len(with))
+			if name == "padStart" {
+				return r.text(strings.Repeat(with, n) + s)
+			}
+			return r.text(s + strings.Repeat(with, n))
+		}
+	case "newSet":
+		return func(r *run, _ []Value) Value { r.use(objectSize); return Value{k: Set, o: &object{}} }
+	case "toSet":
+		return func(r *run, a []Value) Value {
+			need(a, 1, 1)
+			r.use(objectSize)
+			o := &object{}
+			for _, v := range argList(a[0]) {
+				r.addToSet(o, v)
+			}
+			return Value{k: Set, o: o}
+		}
+	case "toFlatMap":
+		return toFlatMap
+	case "encodeURI":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(encodeURI(argText(a[0]))) }
+	case "decodeURI":
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(decodeURI(argText(a[0]))) }
+	case "raiseError":
+		return func(_ *run, a []Value) Value {
+			need(a, 1, 2)
+			s := javaText(a[0])
+			if len(a) > 1 && a[1].k > Null {
+				s += " for value " + javaText(a[1])
+			}
+			panic(failed(s))
+		}
+	case "isInsideCircle":
+		return func(_ *run, a []Value) Value {
+			need(a, 3, 3)
+			return boolOf(insideCircle(argDouble(a[0]), argDouble(a[1]), argText(a[2])))
+		}
+	case "isInsidePolygon":
+		return func(_ *run, a []Value) Value {
+			need(a, 3, 3)
+			return boolOf(insidePolygon(argDouble(a[0]), argDouble(a[1]), argText(a[2])))
+		}
+	}
+	return nil
+}
+
+// toFlatMap(map[, excludeKeys][, pathInKey]).
+func toFlatMap(r *run, a []Value) Value {
+	need(a, 1, 3)
+	var exclude []Value
+	path := true
+	for _, v := range a[1:] {
+		if v.k == Bool {
+			path = v.Bool()
+		} else {
+			exclude = argList(v)
+		}
+	}
+	out := r.newMap()
+	r.flatten(out.o, Value{k: Map, o: argMap(a[0])}, exclude, "", path, 0)
+	return out
+}
+
+func (r *run) flatten(out *object, v Value, exclude []Value, at string, path bool, depth int) {
+	r.step(1)
+	if depth > textDepth {
+		panic(limitError("a map that is nested beyond the bounds"))
+	}
+	r.use(len(at))
+	switch v.k {
+	case List, Array, Set:
+		for i, item := range v.o.items {
+			r.flatten(out, item, exclude, at+"."+strconv.Itoa(i), path, depth+1)
+		}
+	case Map:
+		for i, item := range v.o.items {
+			key := v.o.keys[i]
+			if r.indexOf(exclude, key) >= 0 {
+				continue
+			}
+			next := javaText(key)
+			if !blank(at) {
+				next = at + "." + next
+			}
+			r.flatten(out, item, exclude, next, path, depth+1)
+		}
+	default:
+		if !path {
+			at = lastPart(at)
+		}
+		r.put(out, textOf(at), v)
+	}
+}
+
+// lastPart is the key of a path; the number of a list's member keeps one part more.
+func lastPart(at string) string {
+	key := at[strings.LastIndexByte(at, '.')+1:]
+	if !onlyDigits(key, "0123456789") {
+		return key
+	}
+	end := strings.LastIndexByte(at, '.')
+	if end < 0 {
+		return key
+	}
+	return at[strings.LastIndexByte(at[:end], '.')+1:]
+}
+
+// uriKept are the bytes that encodeURI leaves as they are, beside letters and digits.
+const uriKept = "-_.!~*'();/?:@&=+$,#"
+
+func encodeURI(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte(uriKept, c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(hexDigits[c>>4])
+		b.WriteByte(hexDigits[c&15])
+	}
+	return b.String()
+}
+
+func decodeURI(s string) string {
+	out, err := url.PathUnescape(s)
+	if err != nil {
+		panic(failed("no encoded URI: " + err.Error()))
+	}
+	return out
+}

@@ -1,0 +1,537 @@
+package script
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// listMethod is the methods of lists and arrays of TBEL.
+func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
+	items := o.o.items
+	r.step(len(items) >> 5)
+	if v, ok := r.readList(o, name, a); ok {
+		return v, true
+	}
+	if o.k == Array {
+		return Value{}, false // it has a fixed length
+	}
+	r.change(o)
+	switch name {
+	case "push", "add":
+		if len(a) == 2 && name == "add" {
+			i := argInt(a[0])
+			if i < 0 || int(i) > len(items) {
+				panic(failed("index " + strconv.Itoa(int(i)) + " is out of bounds for length " + strconv.Itoa(len(items))))
+			}
+			r.use(valueSize)
+			o.o.items = slices.Insert(items, int(i), a[1])
+			return null, true
+		}
+		need(a, 1, 1)
+		r.use(valueSize)
+		o.o.items = append(items, a[0])
+		return boolOf(true), true
+	case "pop":
+		if len(items) == 0 {
+			return null, true
+		}
+		o.o.items = items[:len(items)-1]
+		return items[len(items)-1], true
+	case "shift":
+		if len(items) == 0 {
+			panic(failed("index 0 is out of bounds for length 0"))
+		}
+		v := items[0]
+		o.o.items = slices.Delete(items, 0, 1)
+		return v, true
+	case "unshift":
+		r.use(len(a) * valueSize)
+		o.o.items = slices.Insert(items, 0, a...)
+		return null, true
+	case "remove":
+		need(a, 1, 1)
+		if a[0].k == Int {
+			i := r.listIndex(o, a[0])
+			v := items[i]
+			o.o.items = slices.Delete(items, i, i+1)
+			return v, true
+		}
+		i := r.indexOf(items, a[0])
+		if i >= 0 {
+			o.o.items = slices.Delete(items, i, i+1)
+		}
+		return boolOf(i >= 0), true
+	case "set":
+		need(a, 2, 2)
+		i := r.listIndex(o, a[0])
+		old := items[i]
+		items[i] = a[1]
+		return old, true
+	case "clear":
+		o.o.items = nil
+		return null, true
+	case "addAll":
+		need(a, 1, 2)
+		more := slices.Clone(argList(a[len(a)-1]))
+		at := len(items)
+		if len(a) == 2 {
+			if at = int(argInt(a[0])); at < 0 || at > len(items) {
+				panic(failed("the index is out of bounds"))
+			}
+		}
+		r.use(len(more) * valueSize)
+		o.o.items = slices.Insert(items, at, more...)
+		return boolOf(len(more) > 0), true
+	case "removeAll", "retainAll":
+		need(a, 1, 1)
+		other, keep := argList(a[0]), name == "retainAll"
+		kept := items[:0:0]
+		for _, v := range items {
+			if (r.indexOf(other, v) >= 0) == keep {
+				kept = append(kept, v)
+			}
+		}
+		o.o.items = kept
+		return boolOf(len(kept) != len(items)), true
+	case "splice":
+		return r.splice(o, a), true
+	case "sort":
+		need(a, 0, 1)
+		r.sortList(items, len(a) == 0 || argBool(a[0]))
+		return null, true
+	case "reverse":
+		slices.Reverse(items)
+		return null, true
+	case "fill":
+		need(a, 1, 3)
+		from, to := bounds(a[1:], len(items))
+		for i := from; i < to; i++ {
+			items[i] = a[0]
+		}
+		return o, true
+	}
+	return Value{}, false
+}
+
+// bounds are from and to of slice and its like: negative ones count from the end.
+func bounds(a []Value, n int) (from, to int) {
+	to = n
+	clip := func(v Value) int {
+		i := int(argInt(v))
+		if i < 0 {
+			i += n
+		}
+		return max(0, min(i, n))
+	}
+	if len(a) > 0 {
+		from = clip(a[0])
+	}
+	if len(a) > 1 {
+		to = clip(a[1])
+	}
+	return from, max(from, to)
+}
+
+// copied is a new list of the items.
+func (r *run) copied(items []Value) Value { return r.list(slices.Clone(items)) }
+
+// readList is the methods that change nothing.
+func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
+	items := o.o.items
+	switch name {
+	case "size", "length":
+		return intOf(int32(len(items))), true
+	case "isEmpty":
+		return boolOf(len(items) == 0), true
+	case "get":
+		need(a, 1, 1)
+		return items[r.listIndex(o, a[0])], true
+	case "contains":
+		need(a, 1, 1)
+		return boolOf(r.indexOf(items, a[0]) >= 0), true
+	case "containsAll":
+		need(a, 1, 1)
+		for _, v := range argList(a[0]) {
+			if r.indexOf(items, v) < 0 {
+				return boolOf(false), true
+			}
+		}
+		return boolOf(true), true
+	case "indexOf":
+		need(a, 1, 2)
+		from, _ := bounds(a[1:], len(items))
+		if i := r.indexOf(items[from:], a[0]); i >= 0 {
+			return intOf(int32(from + i)), true
+		}
+		return intOf(-1), true
+	case "lastIndexOf":
+		need(a, 1, 1)
+		for i := len(items) - 1; i >= 0; i-- {
+			if r.same(items[i], a[0], 0) {
+				return intOf(int32(i)), true
+			}
+		}
+		return intOf(-1), true
+	case "slice", "subList":
+		need(a, 0, 2)
+		from, to := bounds(a, len(items))
+		return r.copied(items[from:to]), true
+	case "join":
+		need(a, 0, 1)
+		separator := ","
+		if len(a) > 0 {
+			separator = argText(a[0])
+		}
+		return r.join(items, separator), true
+	case "toSorted":
+		need(a, 0, 1)
+		v := r.copied(items)
+		r.sortList(v.o.items, len(a) == 0 || argBool(a[0]))
+		return v, true
+	case "toReversed":
+		v := r.copied(items)
+		slices.Reverse(v.o.items)
+		return v, true
+	case "concat":
+		need(a, 1, 1)
+		return r.list(slices.Concat(items, argList(a[0]))), true
+	case "toSpliced":
+		v := r.copied(items)
+		r.splice(v, a)
+		return v, true
+	case "with":
+		need(a, 2, 2)
+		i := int(argInt(a[0]))
+		if i < 0 {
+			i += len(items)
+		}
+		if i < 0 || i >= len(items) {
+			panic(failed("Index: " + strconv.Itoa(i) + ", Size: " + strconv.Itoa(len(items))))
+		}
+		return r.list(slices.Insert(slices.Clone(items), i, a[1])), true
+	case "toList":
+		return r.copied(items), true
+	case "toUnmodifiable":
+		v := r.copied(items)
+		v.o.text = readOnly
+		return v, true
+	}
+	return Value{}, false
+}
+
+// join prints the members; the engine also takes the brackets of lists away, and the blank behind a
+// comma.
+func (r *run) join(items []Value, separator string) Value {
+	var b []byte
+	for i, v := range items {
+		if v.k <= Null {
+			panic(failed("null pointer: join of a list with null"))
+		}
+		if i > 0 {
+			b = append(b, separator...)
+		}
+		b = appendText(b, v, 0)
+	}
+	r.step(len(b) >> 5)
+	s := strings.ReplaceAll(string(b), ", ", ",")
+	s = strings.ReplaceAll(s, "[", "")
+	return r.text(strings.ReplaceAll(s, "]", ""))
+}
+
+func (r *run) splice(o Value, a []Value) Value {
+	need(a, 1, 1000)
+	items := o.o.items
+	from, _ := bounds(a[:1], len(items))
+	n := len(items) - from
+	var with []Value
+	if len(a) > 1 {
+		n = max(0, min(int(argInt(a[1])), n))
+		with = slices.Clone(a[2:])
+	}
+	removed := r.copied(items[from : from+n])
+	r.use(len(with) * valueSize)
+	o.o.items = slices.Replace(items, from, from+n, with...)
+	return removed
+}
+
+// sortList sorts numbers, also those in texts, by value, everything else as texts.
+func (r *run) sortList(items []Value, ascending bool) {
+	r.step(len(items))
+	numbers := true
+	for _, v := range items {
+		if _, _, ok := operand(v); !ok {
+			numbers = false
+			break
+		}
+	}
+	slices.SortStableFunc(items, func(a, b Value) int {
+		n := 0
+		if numbers {
+			x, _, _ := operand(a)
+			y, _, _ := operand(b)
+			if x < y {
+				n = -1
+			} else if x > y {
+				n = 1
+			}
+		} else {
+			n = compareTexts(javaText(a), javaText(b))
+		}
+		if !ascending {
+			n = -n
+		}
+		return n
+	})
+}
+
+// setMethod is the methods of sets of TBEL.
+func (r *run) setMethod(o Value, name string, a []Value) (Value, bool) {
+	items := o.o.items
+	r.step(len(items) >> 5)
+	switch name {
+	case "size", "isEmpty", "contains", "containsAll", "toList":
+		return r.readList(o, name, a)
+	case "toSorted":
+		v, _ := r.readList(o, name, a)
+		return Value{k: Set, o: v.o}, true
+	case "toUnmodifiable":
+		v, _ := r.readList(o, name, a)
+		v.o.text = readOnly
+		return Value{k: Set, o: v.o}, true
+	}
+	r.change(o)
+	switch name {
+	case "add":
+		need(a, 1, 1)
+		return boolOf(r.addToSet(o.o, a[0])), true
+	case "addAll":
+		need(a, 1, 1)
+		changed := false
+		for _, v := range slices.Clone(argList(a[0])) {
+			changed = r.addToSet(o.o, v) || changed
+		}
+		return boolOf(changed), true
+	case "remove":
+		need(a, 1, 1)
+		i := r.indexOf(items, a[0])
+		if i >= 0 {
+			o.o.items = slices.Delete(items, i, i+1)
+		}
+		return boolOf(i >= 0), true
+	case "clear":
+		o.o.items = nil
+		return null, true
+	case "sort":
+		need(a, 0, 1)
+		r.sortList(items, len(a) == 0 || argBool(a[0]))
+		return null, true
+	}
+	return Value{}, false
+}
+
+func (r *run) addToSet(o *object, v Value) bool {
+	if r.indexOf(o.items, v) >= 0 {
+		return false
+	}
+	r.use(valueSize)
+	o.items = append(o.items, v)
+	return true
+}
+
+// mapMethod is the methods of maps of TBEL.
+func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
+	m := o.o
+	if v, ok := r.readMap(o, name, a); ok {
+		return v, true
+	}
+	r.change(o)
+	r.step(len(m.keys) >> 6)
+	switch name {
+	case "put":
+		need(a, 2, 2)
+		old, _ := m.get(mapKey(a[0]))
+		r.put(m, mapKey(a[0]), a[1])
+		return orNull(old), true
+	case "remove":
+		need(a, 1, 1)
+		old, _ := m.remove(mapKey(a[0]))
+		return orNull(old), true
+	case "putIfAbsent":
+		need(a, 2, 2)
+		old, ok := m.get(mapKey(a[0]))
+		if !ok {
+			r.put(m, mapKey(a[0]), a[1])
+		}
+		return orNull(old), true
+	case "replace":
+		need(a, 2, 3)
+		old, ok := m.get(mapKey(a[0]))
+		if len(a) == 3 {
+			ok = ok && r.same(old, a[1], 0)
+			if ok {
+				r.put(m, mapKey(a[0]), a[2])
+			}
+			return boolOf(ok), true
+		}
+		if ok {
+			r.put(m, mapKey(a[0]), a[1])
+		}
+		return orNull(old), true
+	case "putAll":
+		need(a, 1, 1)
+		from := argMap(a[0])
+		for i, k := range slices.Clone(from.keys) {
+			r.put(m, k, from.items[i])
+		}
+		return null, true
+	case "clear":
+		*m = object{}
+		return null, true
+	case "sortByKey", "sortByValue", "reverse", "invert":
+		need(a, 0, 1)
+		made := r.reordered(m, name, len(a) == 0 || argBool(a[0]))
+		m.keys, m.items, m.index = made.keys, made.items, nil
+		return null, true
+	}
+	return Value{}, false
+}
+
+func orNull(v Value) Value {
+	if v.k == Unset {
+		return null
+	}
+	return v
+}
+
+// readMap is the methods that change nothing.
+func (r *run) readMap(o Value, name string, a []Value) (Value, bool) {
+	m := o.o
+	switch name {
+	case "get":
+		need(a, 1, 1)
+		v, _ := m.get(mapKey(a[0]))
+		return orNull(v), true
+	case "getOrDefault":
+		need(a, 2, 2)
+		if v, ok := m.get(mapKey(a[0])); ok {
+			return v, true
+		}
+		return a[1], true
+	case "containsKey":
+		need(a, 1, 1)
+		return boolOf(m.find(mapKey(a[0])) >= 0), true
+	case "containsValue":
+		need(a, 1, 1)
+		return boolOf(r.indexOf(m.items, a[0]) >= 0), true
+	case "size":
+		return intOf(int32(len(m.keys))), true
+	case "isEmpty":
+		return boolOf(len(m.keys) == 0), true
+	case "keys":
+		return r.copied(m.keys), true
+	case "values":
+		return r.copied(m.items), true
+	case "keySet":
+		v := r.copied(m.keys)
+		v.o.text = name // a view: keepable refuses it
+		return Value{k: Set, o: v.o}, true
+	case "entrySet":
+		return Value{k: Set, o: &object{items: r.entries(o)}}, true
+	case "toSortedByKey", "toSorted":
+		need(a, 0, 1)
+		return Value{k: Map, o: r.reordered(m, "sortByKey", len(a) == 0 || argBool(a[0]))}, true
+	case "toSortedByValue":
+		need(a, 0, 1)
+		return Value{k: Map, o: r.reordered(m, "sortByValue", len(a) == 0 || argBool(a[0]))}, true
+	case "toReversed":
+		return Value{k: Map, o: r.reordered(m, "reverse", true)}, true
+	case "toInverted":
+		return Value{k: Map, o: r.reordered(m, "invert", true)}, true
+	case "slice", "clone", "toUnmodifiable":
+		need(a, 0, 2)
+		from, to := bounds(a, len(m.keys))
+		r.use(objectSize + 2*valueSize*(to-from))
+		made := &object{keys: slices.Clone(m.keys[from:to]), items: slices.Clone(m.items[from:to])}
+		if name == "toUnmodifiable" {
+			made.text = readOnly
+		}
+		return Value{k: Map, o: made}, true
+	}
+	return Value{}, false
+}
+
+// reordered is a copy of a map in another order, or with keys and values exchanged.
+func (r *run) reordered(m *object, how string, ascending bool) *object {
+	r.step(len(m.keys))
+	r.use(objectSize + 2*valueSize*len(m.keys))
+	made := &object{}
+	if how == "invert" {
+		for i, v := range m.items {
+			r.invert(m, made, m.keys[i], v)
+		}
+		return made
+	}
+	pairs := make([]Value, len(m.keys)) // places, as ints
+	by := make([]Value, len(m.keys))
+	for i := range pairs {
+		pairs[i] = intOf(int32(i))
+		by[i] = m.keys[i]
+		if how == "sortByValue" {
+			by[i] = m.items[i]
+		}
+	}
+	if how == "reverse" {
+		slices.Reverse(pairs)
+	} else {
+		numbers := true
+		for _, v := range by {
+			if _, _, ok := operand(v); !ok {
+				numbers = false
+			}
+		}
+		slices.SortStableFunc(pairs, func(p, q Value) int {
+			a, b, n := by[p.n], by[q.n], 0
+			if numbers {
+				x, _, _ := operand(a)
+				y, _, _ := operand(b)
+				if x < y {
+					n = -1
+				} else if x > y {
+					n = 1
+				}
+			} else {
+				n = compareTexts(javaText(a), javaText(b))
+			}
+			if !ascending {
+				return -n
+			}
+			return n
+		})
+	}
+	for _, p := range pairs {
+		made.keys = append(made.keys, m.keys[p.n])
+		made.items = append(made.items, m.items[p.n])
+	}
+	return made
+}
+
+// invert puts key under value; a value of several keys gets the list of them.
+func (r *run) invert(m, made *object, key, value Value) {
+	times := 0
+	for _, v := range m.items {
+		r.step(1)
+		if javaText(v) == javaText(value) {
+			times++
+		}
+	}
+	if times == 1 {
+		made.put(mapKey(value), key)
+		return
+	}
+	if list, ok := made.get(mapKey(value)); ok && list.k == List {
+		list.o.items = append(list.o.items, key)
+		return
+	}
+	made.put(mapKey(value), r.list([]Value{key}))
+}

@@ -1,0 +1,534 @@
+package script
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The conversions and operators of JavaScript (RULES.md 5.7). Every number is a Double.
+
+// closure is a function as a value: one of the script with the scope that it was made in, or one of
+// the language.
+type closure struct {
+	p      *proto
+	sc     *scope
+	native builtin
+}
+
+func nativeOf(fn builtin) Value { return Value{k: Function, o: &object{fn: &closure{native: fn}}} }
+
+// failure makes an error value: name is TypeError and the like.
+func failure(name, message string) Value {
+	return Value{k: Failure, o: &object{text: name, items: []Value{textOf(message)}}}
+}
+
+func typeError(message string) *thrownValue { return &thrownValue{failure("TypeError", message)} }
+
+func truthy(v Value) bool {
+	switch v.k {
+	case Unset, Null:
+		return false
+	case Bool:
+		return v.n != 0
+	case Double:
+		f := v.Number()
+		return f == f && f != 0
+	case Text:
+		return v.s != ""
+	}
+	return true
+}
+
+// scriptNumber is ToNumber.
+func scriptNumber(r *run, v Value) float64 {
+	switch v.k {
+	case Null:
+		return 0
+	case Bool:
+		return float64(v.n)
+	case Double, Int, Long, Float:
+		return v.Number()
+	case Text:
+		return textNumber(v.s)
+	case Date:
+		if v.o.date.bad() {
+			return math.NaN()
+		}
+		return float64(v.o.date.millis())
+	case List:
+		return textNumber(scriptText(v))
+	}
+	return math.NaN()
+}
+
+// textNumber is the number that a whole text is, else NaN; a blank text is 0.
+func textNumber(s string) float64 {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0
+	}
+	if len(s) > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') {
+		n, err := strconv.ParseUint(s[2:], 16, 64)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(n)
+	}
+	switch s {
+	case "Infinity", "+Infinity":
+		return math.Inf(1)
+	case "-Infinity":
+		return math.Inf(-1)
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != '+' && c != '-' {
+			return math.NaN()
+		}
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil && !math.IsInf(f, 0) {
+		return math.NaN()
+	}
+	return f
+}
+
+// scriptText is ToString.
+func scriptText(v Value) string {
+	switch v.k {
+	case Unset:
+		return "undefined"
+	case Text:
+		return v.s
+	}
+	return string(appendScriptText(nil, v, 0))
+}
+
+func appendScriptText(b []byte, v Value, depth int) []byte {
+	if depth > textDepth || len(b) > maxMemory {
+		panic(limitError("a text of a value that is nested or long beyond the bounds"))
+	}
+	switch v.k {
+	case Unset:
+		return append(b, "undefined"...)
+	case Null:
+		return append(b, "null"...)
+	case Bool:
+		return strconv.AppendBool(b, v.n != 0)
+	case Text:
+		return append(b, v.s...)
+	case List:
+		for i, item := range v.o.items {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if item.k > Null {
+				b = appendScriptText(b, item, depth+1)
+			}
+		}
+		return b
+	case Map:
+		return append(b, "[object Object]"...)
+	case Date:
+		if v.o.date.bad() {
+			return append(b, "Invalid Date"...)
+		}
+		t := v.o.date.in(time.UTC)
+		return append(b, t.Format("Mon Jan 02 2006 15:04:05 GMT+0000 (Coordinated Universal Time)")...)
+	case Function:
+		return append(b, "function () { [native code] }"...)
+	case Regexp:
+		return append(append(append(append(b, '/'), v.o.re.source...), '/'), v.o.re.flags...)
+	case Failure:
+		return append(append(append(b, v.o.text...), ": "...), v.o.items[0].s...)
+	case Class:
+		return append(append(append(b, "[object "...), v.o.text...), ']')
+	}
+	return appendScript(b, v.Number())
+}
+
+// primitive is ToPrimitive; a Date is a text to "+" and "==", a number to everything else.
+func primitive(v Value, preferText bool) Value {
+	switch {
+	case v.k == Date && !preferText:
+		if v.o.date.bad() {
+			return doubleOf(math.NaN())
+		}
+		return doubleOf(float64(v.o.date.millis()))
+	case v.k >= List:
+		return textOf(scriptText(v))
+	}
+	return v
+}
+
+func toInt32(f float64) int32 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return int32(uint32(int64(math.Mod(math.Trunc(f), 1<<32))))
+}
+
+func scriptBinary(r *run, op operator, a, b Value) Value {
+	switch op {
+	case opAdd:
+		if a.k == Double && b.k == Double {
+			return doubleOf(a.Number() + b.Number())
+		}
+		a, b = primitive(a, true), primitive(b, true)
+		if a.k == Text || b.k == Text {
+			s, t := scriptText(a), scriptText(b)
+			r.use(len(s) + len(t) + 16)
+			return textOf(s + t)
+		}
+		return doubleOf(scriptNumber(r, a) + scriptNumber(r, b))
+	case opEq:
+		return boolOf(looseEqual(r, a, b))
+	case opNotEq:
+		return boolOf(!looseEqual(r, a, b))
+	case opSame:
+		return boolOf(scriptSame(r, a, b))
+	case opNotSame:
+		return boolOf(!scriptSame(r, a, b))
+	case opIn:
+		return boolOf(hasMember(b, scriptText(a)))
+	case opLess, opLessEq, opMore, opMoreEq:
+		a, b = primitive(a, false), primitive(b, false)
+		if a.k == Text && b.k == Text {
+			return boolOf(holds(op, compareTexts(a.s, b.s), 0))
+		}
+		return boolOf(holds(op, scriptNumber(r, a), scriptNumber(r, b)))
+	}
+	x, y := scriptNumber(r, a), scriptNumber(r, b)
+	switch op {
+	case opSub:
+		return doubleOf(x - y)
+	case opMul:
+		return doubleOf(x * y)
+	case opDiv:
+		return doubleOf(x / y)
+	case opMod:
+		return doubleOf(math.Mod(x, y))
+	case opPow:
+		return doubleOf(javaPow(x, y))
+	}
+	i, j := toInt32(x), toInt32(y)
+	switch op {
+	case opAnd:
+		i &= j
+	case opOr:
+		i |= j
+	case opXor:
+		i ^= j
+	case opShl:
+		i <<= uint(j) & 31
+	case opShr:
+		i >>= uint(j) & 31
+	case opUshr:
+		return doubleOf(float64(uint32(i) >> (uint(j) & 31)))
+	}
+	return doubleOf(float64(i))
+}
+
+// scriptSame is ===.
+func scriptSame(_ *run, a, b Value) bool {
+	if a.k != b.k {
+		return false
+	}
+	switch a.k {
+	case Double:
+		return a.Number() == b.Number()
+	case Text:
+		return a.s == b.s
+	case Class:
+		return a.o.text == b.o.text
+	}
+	return a.n == b.n && a.o == b.o
+}
+
+// looseEqual is ==.
+func looseEqual(r *run, a, b Value) bool {
+	switch {
+	case a.k <= Null || b.k <= Null:
+		return a.k <= Null && b.k <= Null
+	case a.k == b.k || a.k >= List && b.k >= List:
+		return scriptSame(r, a, b)
+	}
+	if a.k >= List {
+		a = primitive(a, true)
+	}
+	if b.k >= List {
+		b = primitive(b, true)
+	}
+	if a.k == Text && b.k == Text {
+		return a.s == b.s
+	}
+	return scriptNumber(r, a) == scriptNumber(r, b)
+}
+
+func typeOf(v Value) string {
+	switch v.k {
+	case Unset:
+		return "undefined"
+	case Bool:
+		return "boolean"
+	case Int, Long, Float, Double:
+		return "number"
+	case Text, Char:
+		return "string"
+	case Function:
+		return "function"
+	}
+	return "object"
+}
+
+func scriptInstance(v Value, class string) bool {
+	switch class {
+	case "Array":
+		return v.k == List
+	case "Date":
+		return v.k == Date
+	case "RegExp":
+		return v.k == Regexp
+	case "Error":
+		return v.k == Failure
+	case "TypeError", "RangeError", "SyntaxError", "ReferenceError":
+		return v.k == Failure && v.o.text == class
+	case "Object":
+		return v.k >= List
+	case "String", "Number", "Boolean":
+		return false // of texts and numbers that are no objects
+	}
+	panic(unsupported("instanceof " + class))
+}
+
+// scriptKey is a value as the name of a member.
+func scriptKey(v Value) Value {
+	if v.k == Text {
+		return v
+	}
+	return textOf(scriptText(v))
+}
+
+// arrayIndex reads the name of a list's member: 0, 1 …
+func arrayIndex(s string) (int, bool) {
+	if s == "" || len(s) > 9 || s[0] == '0' && len(s) > 1 || !onlyDigits(s, "0123456789") {
+		return 0, false
+	}
+	n, err := strconv.Atoi(s)
+	return n, err == nil
+}
+
+// putScript sets a member of an object. Names that are whole numbers come first, in their order.
+func (o *object) putScript(key, v Value) bool {
+	n, ok := arrayIndex(key.s)
+	if !ok || o.find(key) >= 0 {
+		return o.put(key, v)
+	}
+	at := 0
+	for at < len(o.keys) {
+		if m, ok := arrayIndex(o.keys[at].s); !ok || m > n {
+			break
+		}
+		at++
+	}
+	if at == len(o.keys) {
+		return o.put(key, v)
+	}
+	o.keys = append(o.keys, Value{})
+	o.items = append(o.items, Value{})
+	copy(o.keys[at+1:], o.keys[at:])
+	copy(o.items[at+1:], o.items[at:])
+	o.keys[at], o.items[at] = key, v
+	o.index = nil
+	return true
+}
+
+func hasMember(o Value, key string) bool {
+	switch o.k {
+	case Map:
+		return o.o.find(textOf(key)) >= 0
+	case List:
+		i, ok := arrayIndex(key)
+		return ok && i < len(o.o.items) || key == "length"
+	case Function, Date, Regexp, Failure, Class:
+		return false
+	}
+	panic(typeError("Cannot use 'in' operator to search for '" + key + "' in " + scriptText(o)))
+}
+
+// scriptMember is o[key] and o.key.
+func (r *run) scriptMember(o, key Value) Value {
+	switch o.k {
+	case Map:
+		if v, ok := o.o.get(scriptKey(key)); ok {
+			return v
+		}
+		return undefined
+	case List:
+		if key.k == Double {
+			if f := key.Number(); f >= 0 && f < float64(len(o.o.items)) && f == math.Trunc(f) {
+				return o.o.items[int(f)]
+			}
+			return undefined
+		}
+		k := scriptText(key)
+		if k == "length" {
+			return doubleOf(float64(len(o.o.items)))
+		}
+		if i, ok := arrayIndex(k); ok && i < len(o.o.items) {
+			return o.o.items[i]
+		}
+		if o.o.props != nil {
+			v, _ := o.o.props.get(textOf(k))
+			return v
+		}
+	case Text:
+		k := scriptText(key)
+		if k == "length" {
+			return doubleOf(float64(units(o.s)))
+		}
+		if i, ok := arrayIndex(k); ok && i < units(o.s) {
+			return textOf(cut(o.s, i, i+1))
+		}
+	case Unset, Null:
+		panic(typeError("Cannot read properties of " + scriptText(o) + " (reading '" + scriptText(key) + "')"))
+	case Failure:
+		switch scriptText(key) {
+		case "message":
+			return o.o.items[0]
+		case "name":
+			return textOf(o.o.text)
+		}
+	case Regexp:
+		switch scriptText(key) {
+		case "source":
+			return textOf(o.o.re.source)
+		case "flags":
+			return textOf(o.o.re.flags)
+		case "global":
+			return boolOf(strings.Contains(o.o.re.flags, "g"))
+		case "lastIndex":
+			return doubleOf(float64(o.o.re.last))
+		}
+	case Class:
+		return classMember(o.o.text, scriptText(key))
+	case Function:
+		if o.o.props != nil {
+			v, _ := o.o.props.get(scriptKey(key))
+			return v
+		}
+	}
+	return undefined
+}
+
+// setScriptMember is o[key] = v.
+func (r *run) setScriptMember(o, key, v Value) {
+	switch o.k {
+	case Map:
+		r.step(len(o.o.keys) >> 6)
+		if o.o.putScript(scriptKey(key), v) {
+			r.use(2 * valueSize)
+		}
+	case List:
+		r.setItem(o, scriptText(key), v)
+	case Function:
+		if o.o.props == nil {
+			o.o.props = &object{}
+		}
+		if o.o.props.put(scriptKey(key), v) {
+			r.use(2 * valueSize)
+		}
+	case Regexp:
+		if scriptText(key) == "lastIndex" {
+			o.o.re.last = int(toInt32(scriptNumber(r, v)))
+		}
+	case Failure:
+		if scriptText(key) == "message" {
+			o.o.items[0] = textOf(scriptText(v))
+		}
+	case Unset, Null:
+		panic(typeError("Cannot set properties of " + scriptText(o) + " (setting '" + scriptText(key) + "')"))
+	}
+}
+
+func (r *run) setItem(o Value, key string, v Value) {
+	n := len(o.o.items)
+	if key == "length" {
+		want := int(toInt32(scriptNumber(r, v)))
+		if want < 0 {
+			panic(&thrownValue{failure("RangeError", "Invalid array length")})
+		}
+		r.growTo(o, want)
+		clear(o.o.items[want:])
+		o.o.items = o.o.items[:want]
+		return
+	}
+	i, ok := arrayIndex(key)
+	if !ok {
+		if o.o.props == nil {
+			o.o.props = &object{}
+		}
+		if o.o.props.put(textOf(key), v) {
+			r.use(2 * valueSize)
+		}
+		return
+	}
+	if i >= n {
+		r.growTo(o, i+1)
+	}
+	o.o.items[i] = v
+}
+
+// growTo makes a list at least n long.
+func (r *run) growTo(o Value, n int) {
+	more := n - len(o.o.items)
+	if more <= 0 {
+		return
+	}
+	if more > maxMemory/valueSize {
+		panic(limitError("a list beyond the memory of a script"))
+	}
+	r.use(more * valueSize)
+	o.o.items = append(o.o.items, make([]Value, more)...)
+}
+
+// scriptMembers is what for-in (keys) and for-of run over.
+func (r *run) scriptMembers(v Value, keys bool) []Value {
+	switch v.k {
+	case List:
+		r.step(len(v.o.items) >> 3)
+		if !keys {
+			return append([]Value(nil), v.o.items...)
+		}
+		r.use(len(v.o.items) * valueSize)
+		out := make([]Value, len(v.o.items))
+		for i := range out {
+			out[i] = textOf(strconv.Itoa(i))
+		}
+		return out
+	case Map:
+		if keys {
+			r.step(len(v.o.keys) >> 3)
+			return append([]Value(nil), v.o.keys...)
+		}
+	case Text:
+		r.step(len(v.s))
+		r.use(len(v.s) * valueSize)
+		var out []Value
+		if !keys {
+			for _, c := range v.s {
+				out = append(out, textOf(string(c)))
+			}
+			return out
+		}
+		for i := range units(v.s) {
+			out = append(out, textOf(strconv.Itoa(i)))
+		}
+		return out
+	}
+	if keys {
+		return nil
+	}
+	panic(typeError(typeOf(v) + " is not iterable"))
+}

@@ -1,0 +1,191 @@
+package script
+
+import "strings"
+
+// textMethod is the methods of a text of TBEL, which are Java's.
+func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
+	r.step(len(s) >> 6)
+	switch len(a) {
+	case 0:
+		return r.textMethod0(s, name)
+	case 1:
+		return r.textMethod1(s, name, a[0])
+	}
+	switch {
+	case name == "substring" && len(a) == 2:
+		from, to, n := int(argInt(a[0])), int(argInt(a[1])), units(s)
+		if from < 0 || to > n || from > to {
+			panic(failed("substring beyond the text"))
+		}
+		return textOf(cut(s, from, to)), true
+	case name == "replace" && len(a) == 2:
+		out := strings.ReplaceAll(s, argText(a[0]), r.growing(s, argText(a[0]), argText(a[1])))
+		return r.text(out), true
+	case (name == "replaceAll" || name == "replaceFirst") && len(a) == 2:
+		p := r.pattern(argText(a[0]), tbelPattern)
+		return r.text(p.replace(r, s, argText(a[1]), name == "replaceFirst")), true
+	case name == "split" && len(a) == 2:
+		return r.split(s, argText(a[0]), int(argInt(a[1]))), true
+	case (name == "indexOf" || name == "lastIndexOf") && len(a) == 2:
+		from := int(argInt(a[1]))
+		what := argText(a[0])
+		if name == "indexOf" {
+			b := byteIndex(s, from)
+			i := strings.Index(s[b:], what)
+			if i < 0 {
+				return intOf(-1), true
+			}
+			return intOf(int32(unitIndex(s, b+i))), true
+		}
+		if from < 0 {
+			return intOf(-1), true
+		}
+		end := min(len(s), byteIndex(s, from)+len(what))
+		return intOf(int32(unitIndex(s, strings.LastIndex(s[:end], what)))), true
+	case name == "startsWith" && len(a) == 2:
+		from := int(argInt(a[1]))
+		return boolOf(from >= 0 && from <= units(s) && strings.HasPrefix(s[byteIndex(s, from):], argText(a[0]))), true
+	}
+	return Value{}, false
+}
+
+// growing checks that replacing old by with does not outgrow the memory, and returns with.
+func (r *run) growing(s, old, with string) string {
+	if n := strings.Count(s, old); n > 0 && len(with) > len(old) {
+		if n > maxMemory/len(with) {
+			panic(limitError("a text beyond the memory of a script"))
+		}
+		r.use(n * (len(with) - len(old)))
+	}
+	return with
+}
+
+func (r *run) textMethod0(s, name string) (Value, bool) {
+	switch name {
+	case "length":
+		return intOf(int32(units(s))), true
+	case "isEmpty":
+		return boolOf(s == ""), true
+	case "isBlank":
+		return boolOf(blank(s)), true
+	case "toUpperCase":
+		return r.text(strings.ToUpper(s)), true
+	case "toLowerCase":
+		return r.text(strings.ToLower(s)), true
+	case "trim":
+		return textOf(strings.TrimFunc(s, func(c rune) bool { return c <= ' ' })), true
+	case "strip":
+		return textOf(strings.TrimSpace(s)), true
+	case "stripLeading":
+		return textOf(strings.TrimLeft(s, " \t\n\r\f\v")), true
+	case "stripTrailing":
+		return textOf(strings.TrimRight(s, " \t\n\r\f\v")), true
+	case "toString", "intern":
+		return textOf(s), true
+	case "toCharArray":
+		n := units(s)
+		r.use(objectSize + n*valueSize)
+		out := make([]Value, 0, n)
+		for i := 0; i < n; i++ {
+			out = append(out, charOf(unitAt(s, i)))
+		}
+		r.step(n)
+		return arrayOf(out), true
+	case "getBytes":
+		return r.bytesArray([]byte(s)), true
+	case "hashCode":
+		return intOf(int32(javaHash(s))), true
+	}
+	return Value{}, false
+}
+
+func (r *run) textMethod1(s, name string, arg Value) (Value, bool) {
+	switch name {
+	case "charAt", "codePointAt":
+		i := int(argInt(arg))
+		if i < 0 || i >= units(s) {
+			panic(failed("string index out of range"))
+		}
+		if name == "codePointAt" {
+			for _, c := range s[byteIndex(s, i):] {
+				return intOf(c), true
+			}
+		}
+		return charOf(unitAt(s, i)), true
+	case "substring":
+		from := int(argInt(arg))
+		if from < 0 || from > units(s) {
+			panic(failed("substring beyond the text"))
+		}
+		return textOf(s[byteIndex(s, from):]), true
+	case "indexOf":
+		return intOf(int32(unitIndex(s, strings.Index(s, argText(arg))))), true
+	case "lastIndexOf":
+		return intOf(int32(unitIndex(s, strings.LastIndex(s, argText(arg))))), true
+	case "contains":
+		return boolOf(strings.Contains(s, argText(arg))), true
+	case "startsWith":
+		return boolOf(strings.HasPrefix(s, argText(arg))), true
+	case "endsWith":
+		return boolOf(strings.HasSuffix(s, argText(arg))), true
+	case "equals":
+		return boolOf(arg.isText() && arg.Text() == s), true
+	case "equalsIgnoreCase":
+		return boolOf(arg.isText() && strings.EqualFold(arg.Text(), s)), true
+	case "compareTo":
+		return intOf(int32(compareTexts(s, argText(arg)))), true
+	case "compareToIgnoreCase":
+		return intOf(int32(compareTexts(strings.ToLower(s), strings.ToLower(argText(arg))))), true
+	case "concat":
+		return r.text(s + argText(arg)), true
+	case "repeat":
+		n := int(argInt(arg))
+		if n < 0 {
+			panic(failed("count is negative"))
+		}
+		if s != "" && n > maxMemory/len(s) {
+			panic(limitError("a text beyond the memory of a script"))
+		}
+		r.use(n * len(s))
+		return textOf(strings.Repeat(s, n)), true
+	case "split":
+		return r.split(s, argText(arg), 0), true
+	case "matches":
+		return boolOf(r.pattern(argText(arg), tbelPattern).full(r, s)), true
+	}
+	return Value{}, false
+}
+
+// split is Java's: without a limit empty texts at the end are left out.
+func (r *run) split(s, pattern string, limit int) Value {
+	var parts []string
+	if plainPattern(pattern) {
+		if s == "" {
+			parts = []string{""}
+		} else if limit > 0 {
+			parts = strings.SplitN(s, pattern, limit)
+		} else {
+			parts = strings.Split(s, pattern)
+		}
+	} else {
+		parts = r.pattern(pattern, tbelPattern).split(r, s, limit)
+	}
+	if limit == 0 {
+		for len(parts) > 1 && parts[len(parts)-1] == "" {
+			parts = parts[:len(parts)-1]
+		}
+		if len(parts) == 1 && parts[0] == "" && s != "" {
+			parts = nil
+		}
+	}
+	r.use(objectSize + len(parts)*valueSize)
+	r.step(len(parts) >> 2)
+	out := make([]Value, len(parts))
+	for i, p := range parts {
+		out[i] = textOf(p)
+	}
+	return arrayOf(out)
+}
+
+// plainPattern reports whether a pattern is a plain text that is not empty.
+func plainPattern(p string) bool { return p != "" && !strings.ContainsAny(p, `\.[]{}()*+?^$|`) }
