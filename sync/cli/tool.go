@@ -14,10 +14,11 @@ import (
 	"edgesync/sync/config"
 )
 
-// tool is a command that works on the files of a data directory: wal NAME or dead NAME.
+// tool is a command of two words: wal NAME and dead NAME work on the files of a data directory, rules
+// NAME on a file of its own.
 type tool struct {
 	*program
-	topic    string // for help: "wal" or "dead"
+	topic    string // for help: "wal", "dead" or "rules"
 	settings config.Flags
 	flags    *flag.FlagSet
 	own      []string // names of its flags beside the configuration's
