@@ -13,7 +13,7 @@ import (
 // 127, as Java's is signed.
 
 // bytesOf makes bytes of a list of numbers from -128 to 255, or of numeric texts.
-func bytesOf(v Value) []byte {
+func (r *run) bytesOf(v Value) []byte {
 	items := argList(v)
 	out := make([]byte, len(items))
 	for i, item := range items {
@@ -28,7 +28,7 @@ func bytesOf(v Value) []byte {
 			}
 			n = p.Integer()
 		default:
-			panic(failed("The value '" + javaText(item) + "' could not be correctly converted to a byte"))
+			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
 		}
 		if n > 255 || n < -128 {
 			panic(failed("The value '" + strconv.FormatInt(n, 10) + "' could not be correctly converted to a byte"))
@@ -318,9 +318,9 @@ func radixText(n int64, radix int, bigEndian, prefix bool) string {
 }
 
 // part is the bytes that parseBytesTo… read: list, offset, length, in the order of a big endian number.
-func part(a []Value, most int) []byte {
+func (r *run) part(a []Value, most int) []byte {
 	need(a, 1, 4)
-	b := bytesOf(a[0])
+	b := r.bytesOf(a[0])
 	offset := 0
 	if len(a) > 1 {
 		offset = int(argInt(a[1]))

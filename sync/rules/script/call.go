@@ -123,6 +123,7 @@ func (r *run) enter(p *proto, up *scope, args []Value) Value {
 		r.use(objectSize + p.slots*valueSize)
 	}
 	caller, ret := r.sc, r.ret
+	r.callers = append(r.callers, caller)
 	r.sc, r.ret = sc, null
 	if r.lang == JavaScript {
 		r.ret = undefined
@@ -130,6 +131,7 @@ func (r *run) enter(p *proto, up *scope, args []Value) Value {
 	p.body(r)
 	v := r.ret
 	r.sc, r.ret = caller, ret
+	r.callers = r.callers[:len(r.callers)-1]
 	r.calls--
 	r.frames -= p.nesting
 	if !p.escapes {
@@ -153,7 +155,7 @@ func (c *compiler) construct(n *node) evalFn {
 			if len(a) == 0 {
 				return textOf("")
 			}
-			return r.text(javaText(a[0]))
+			return r.text(r.javaText(a[0]))
 		}
 	case "ArrayList":
 		if class == "java.util.ArrayList" {
@@ -199,11 +201,11 @@ func argBool(v Value) bool {
 }
 
 // argText is a text argument; null fails, other values are printed.
-func argText(v Value) string {
+func (r *run) argText(v Value) string {
 	if v.k <= Null {
 		panic(failed("null pointer: a text is needed"))
 	}
-	return javaText(v)
+	return r.javaText(v)
 }
 
 func argList(v Value) []Value {
@@ -230,13 +232,13 @@ func need(args []Value, least, most int) {
 // mathFunction is Math.name of TBEL; nil if there is none.
 func mathFunction(name string) builtin {
 	if f := mathOne(name); f != nil {
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return doubleOf(f(argDouble(a[0])))
 		}
 	}
 	if f := mathTwo(name); f != nil {
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 2, 2)
 			return doubleOf(f(argDouble(a[0]), argDouble(a[1])))
 		}
@@ -246,16 +248,16 @@ func mathFunction(name string) builtin {
 		return mathAbs
 	case "max", "min":
 		isMax := name == "max"
-		return func(_ *run, a []Value) Value { return extreme(a, isMax) }
+		return func(r *run, a []Value) Value { return extreme(a, isMax) }
 	case "round":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return longOf(toLong(math.Floor(argDouble(a[0]) + 0.5)))
 		}
 	case "random":
 		return func(r *run, a []Value) Value { return doubleOf(r.rand()) }
 	case "floorDiv", "floorMod":
-		return func(_ *run, a []Value) Value { return floorDivision(a, name == "floorMod") }
+		return func(r *run, a []Value) Value { return floorDivision(a, name == "floorMod") }
 	}
 	return nil
 }
@@ -482,7 +484,7 @@ func tbelClass(class, name string) builtin {
 		case "parse":
 			return func(r *run, a []Value) Value {
 				need(a, 1, 1)
-				return r.parseJSON(argText(a[0]))
+				return r.parseJSON(r.argText(a[0]))
 			}
 		}
 	case "Date":
@@ -505,15 +507,15 @@ func (r *run) parseJSON(s string) Value {
 
 // boxClass is the functions of String, Integer, Long, Double, Float, Boolean and Character.
 func boxClass(class, name string) builtin {
-	one := func(f func(v Value) Value) builtin {
-		return func(_ *run, a []Value) Value { need(a, 1, 1); return f(a[0]) }
+	one := func(f func(r *run, v Value) Value) builtin {
+		return func(r *run, a []Value) Value { need(a, 1, 1); return f(r, a[0]) }
 	}
 	number := func(kind Kind, parse func(s string) (float64, error)) builtin {
-		return one(func(v Value) Value {
+		return one(func(r *run, v Value) Value {
 			if v.isNumber() {
-				return castTo(v, kind.String())
+				return r.castTo(v, kind.String())
 			}
-			s := argText(v)
+			s := r.argText(v)
 			if kind == Int || kind == Long {
 				n, err := strconv.ParseInt(s, 10, map[Kind]int{Int: 32, Long: 64}[kind])
 				if err != nil {
@@ -533,14 +535,14 @@ func boxClass(class, name string) builtin {
 	}
 	switch class + "." + name {
 	case "String.valueOf":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(javaText(a[0])) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(r.javaText(a[0])) }
 	case "String.format":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 64)
 			if len(a) == 2 && a[1].k == Array {
-				return r.text(formatJava(r, argText(a[0]), a[1].o.items))
+				return r.text(formatJava(r, r.argText(a[0]), a[1].o.items))
 			}
-			return r.text(formatJava(r, argText(a[0]), a[1:]))
+			return r.text(formatJava(r, r.argText(a[0]), a[1:]))
 		}
 	case "String.join":
 		return func(r *run, a []Value) Value {
@@ -551,10 +553,10 @@ func boxClass(class, name string) builtin {
 			}
 			parts := make([]string, len(items))
 			for i, v := range items {
-				parts[i] = javaText(v)
+				parts[i] = r.javaText(v)
 				r.use(len(parts[i]))
 			}
-			return r.text(strings.Join(parts, argText(a[0])))
+			return r.text(strings.Join(parts, r.argText(a[0])))
 		}
 	case "Integer.parseInt", "Integer.valueOf":
 		return number(Int, nil)
@@ -565,20 +567,23 @@ func boxClass(class, name string) builtin {
 	case "Float.parseFloat", "Float.valueOf":
 		return number(Float, func(s string) (float64, error) { return strconv.ParseFloat(s, 32) })
 	case "Double.isNaN", "Float.isNaN":
-		return one(func(v Value) Value { return boolOf(math.IsNaN(argDouble(v))) })
+		return one(func(r *run, v Value) Value { return boolOf(math.IsNaN(argDouble(v))) })
 	case "Boolean.parseBoolean", "Boolean.valueOf":
-		return one(func(v Value) Value { return boolOf(strings.EqualFold(javaText(v), "true")) })
+		return one(func(r *run, v Value) Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
 	case "Integer.toHexString":
-		return one(func(v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
+		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
 	case "Integer.toBinaryString":
-		return one(func(v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
+		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
 	case "Integer.toString", "Long.toString", "Double.toString", "Float.toString":
-		return one(func(v Value) Value { return textOf(argText(v)) })
+		return one(func(r *run, v Value) Value { return textOf(r.argText(v)) })
 	case "Character.isDigit":
-		return one(func(v Value) Value { s := argText(v); return boolOf(len(s) == 1 && s[0] >= '0' && s[0] <= '9') })
+		return one(func(r *run, v Value) Value {
+			s := r.argText(v)
+			return boolOf(len(s) == 1 && s[0] >= '0' && s[0] <= '9')
+		})
 	case "Character.isLetter":
-		return one(func(v Value) Value {
-			s := argText(v)
+		return one(func(r *run, v Value) Value {
+			s := r.argText(v)
 			return boolOf(s != "" && nameStart([]rune(s)[0]) && s != "_" && s != "$")
 		})
 	}

@@ -74,7 +74,7 @@ func (c *compiler) expr(n *node) evalFn {
 		return c.stepOf(n)
 	case nCast:
 		e, to := c.expr(n.kids[0]), n.s
-		return func(r *run) Value { return castTo(e(r), to) }
+		return func(r *run) Value { return r.castTo(e(r), to) }
 	case nProject:
 		return c.project(n)
 	}
@@ -295,7 +295,7 @@ func (c *compiler) inlineMap(n *node) evalFn {
 		for i := 0; i < len(kids); i += 2 {
 			key := kids[i](r)
 			if js {
-				key = scriptKey(key)
+				key = r.scriptKey(key)
 			} else {
 				key = mapKey(key)
 			}
@@ -497,7 +497,7 @@ func (c *compiler) logic(n *node) evalFn {
 }
 
 // castTo is (int) v and its like.
-func castTo(v Value, to string) Value {
+func (r *run) castTo(v Value, to string) Value {
 	switch strings.ToLower(to) {
 	case "int", "integer":
 		return intOf(argInt(v))
@@ -508,7 +508,7 @@ func castTo(v Value, to string) Value {
 	case "double":
 		return doubleOf(argDouble(v))
 	case "string":
-		return textOf(javaText(v))
+		return textOf(r.javaText(v))
 	case "boolean":
 		b, ok := asBool(v)
 		if !ok {

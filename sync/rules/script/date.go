@@ -53,12 +53,12 @@ func (r *run) dateOfText(a []Value) moment {
 		need(a, 2, 4)
 		zone := r.zone()
 		if len(a) > 2 {
-			r.english(argText(a[2]), argText(a[1]))
+			r.english(r.argText(a[2]), r.argText(a[1]))
 		}
 		if len(a) > 3 {
-			zone = r.zoneNamed(argText(a[3]))
+			zone = r.zoneNamed(r.argText(a[3]))
 		}
-		t, ok := parsePattern(s, argText(a[1]), zone)
+		t, ok := parsePattern(s, r.argText(a[1]), zone)
 		if !ok {
 			panic(failed("Cannot parse value [" + s + "] as instant"))
 		}
@@ -82,11 +82,11 @@ func dateClass(name string) builtin {
 	case "parse":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
-			s := argText(a[0])
+			s := r.argText(a[0])
 			var t time.Time
 			ok := false
 			if len(a) == 2 {
-				t, ok = parsePattern(s, argText(a[1]), r.zone())
+				t, ok = parsePattern(s, r.argText(a[1]), r.zone())
 			} else {
 				dateOnly := false
 				t, dateOnly, ok = r.parseISO(s)
@@ -98,7 +98,7 @@ func dateClass(name string) builtin {
 			return longOf(t.UnixMilli())
 		}
 	case "UTC":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 7)
 			f := append([]Value(nil), a...)
 			for len(f) < 3 {

@@ -40,10 +40,10 @@ func (r *run) dateText(m moment, name string, a []Value) (string, bool) {
 		o.zone = time.UTC
 	}
 	if len(a) > 1 && a[1].k > Null {
-		o.read(r, argText(a[1]))
+		o.read(r, r.argText(a[1]))
 	}
 	if len(a) > 0 && a[0].k > Null {
-		locale := argText(a[0])
+		locale := r.argText(a[0])
 		root = strings.EqualFold(locale, "UTC")
 		if !root {
 			r.english(locale, o.pattern)

@@ -71,7 +71,7 @@ func thrown(x any) (err *Error, ok bool) {
 	case *Error:
 		return e, true
 	case *thrownValue:
-		return failed(scriptText(e.v)), true
+		return failed(string(appendScriptText(nil, e.v, 0))), true
 	case runtime.Error:
 		// A fault of the engine must not end the agent: the message fails as with a script's fault.
 		return &Error{Reason: Internal, Message: e.Error()}, true

@@ -34,7 +34,7 @@ func formatJava(r *run, format string, args []Value) string {
 			if at >= len(args) {
 				panic(failed("Format specifier '%" + string(d.verb) + "'"))
 			}
-			s := d.pad(d.print(args[at]))
+			s := d.pad(d.print(r, args[at]))
 			r.use(len(s))
 			b.WriteString(s)
 		}
@@ -118,11 +118,11 @@ func (d *directive) pad(s string) string {
 	return strings.Repeat(" ", n) + s
 }
 
-func (d *directive) print(v Value) string {
+func (d *directive) print(r *run, v Value) string {
 	wrong := func() *Error { return failed(string(d.verb) + " != " + v.k.String()) }
 	switch d.verb {
 	case 's', 'S':
-		s := javaText(v)
+		s := r.javaText(v)
 		if d.precision >= 0 && d.precision < units(s) {
 			s = cut(s, 0, d.precision)
 		}

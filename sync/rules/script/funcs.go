@@ -19,33 +19,33 @@ func tbelFunction(name string) builtin {
 }
 
 // textOrNull is a text argument of parseInt and its like: null is a blank text to them.
-func textOrNull(v Value) string {
+func (r *run) textOrNull(v Value) string {
 	if v.k <= Null {
 		return ""
 	}
-	return javaText(v)
+	return r.javaText(v)
 }
 
 func parseFunction(name string) builtin {
 	whole := func(size int) builtin {
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
 				radix = int(argInt(a[1]))
 			}
-			return parseWhole(textOrNull(a[0]), radix, size, true)
+			return parseWhole(r.textOrNull(a[0]), radix, size, true)
 		}
 	}
 	// hex makes parseHexToX, parseBigEndianHexToX and parseLittleEndianHexToX of one parser.
 	hex := func(parse func(s string, bigEndian bool) Value) builtin {
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			bigEndian := !strings.HasPrefix(name, "parseLittle")
 			if len(a) > 1 {
 				bigEndian = argBool(a[1])
 			}
-			return parse(textOrNull(a[0]), bigEndian)
+			return parse(r.textOrNull(a[0]), bigEndian)
 		}
 	}
 	switch name {
@@ -54,22 +54,22 @@ func parseFunction(name string) builtin {
 	case "parseLong":
 		return whole(64)
 	case "parseFloat":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
 				radix = int(argInt(a[1]))
 			}
-			return parseFloatText(textOrNull(a[0]), radix, false, true)
+			return parseFloatText(r.textOrNull(a[0]), radix, false, true)
 		}
 	case "parseDouble":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
 				radix = int(argInt(a[1]))
 			}
-			return parseDoubleText(textOrNull(a[0]), radix, true)
+			return parseDoubleText(r.textOrNull(a[0]), radix, true)
 		}
 	case "parseHexToInt", "parseBigEndianHexToInt", "parseLittleEndianHexToInt":
 		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 32, big) })
@@ -80,18 +80,18 @@ func parseFunction(name string) builtin {
 	case "parseHexToDouble", "parseBigEndianHexToDouble", "parseLittleEndianHexToDouble":
 		return hex(func(s string, big bool) Value { return parseDoubleText(s, 16, big) })
 	case "parseHexIntLongToFloat":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 2, 2)
-			n := parseWhole(textOrNull(a[0]), 16, 64, argBool(a[1]))
+			n := parseWhole(r.textOrNull(a[0]), 16, 64, argBool(a[1]))
 			if n.k == Null {
 				return null
 			}
 			return floatOf(float32(int32(n.n)))
 		}
 	case "isBinary", "isOctal", "isDecimal", "isHexadecimal":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			s, radix, ok := textOrNull(a[0]), int32(10), false
+			s, radix, ok := r.textOrNull(a[0]), int32(10), false
 			switch name {
 			case "isBinary":
 				radix, ok = 2, onlyDigits(s, "01")
@@ -114,7 +114,7 @@ func parseFunction(name string) builtin {
 func bytesFunction(name string) builtin {
 	// from makes parseBytesToX.
 	from := func(most int, make func(b []byte) Value) builtin {
-		return func(_ *run, a []Value) Value { return make(part(a, most)) }
+		return func(r *run, a []Value) Value { return make(r.part(a, most)) }
 	}
 	switch name {
 	case "parseBytesToInt":
@@ -151,16 +151,16 @@ func bytesFunction(name string) builtin {
 				}
 			}
 			r.step(len(items) >> 2)
-			return r.text(bytesToHex(bytesOf(a[0])))
+			return r.text(bytesToHex(r.bytesOf(a[0])))
 		}
 	case "bytesToString", "decodeToString":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			set := "UTF-8"
 			if len(a) > 1 {
-				set = argText(a[1])
+				set = r.argText(a[1])
 			}
-			return r.text(charset(bytesOf(a[0]), set))
+			return r.text(charset(r.bytesOf(a[0]), set))
 		}
 	case "stringToBytes":
 		return func(r *run, a []Value) Value {
@@ -170,7 +170,7 @@ func bytesFunction(name string) builtin {
 			}
 			set := "UTF-8"
 			if len(a) > 1 {
-				set = argText(a[1])
+				set = r.argText(a[1])
 			}
 			return r.bytesList(encode(a[0].s, set))
 		}
@@ -178,14 +178,14 @@ func bytesFunction(name string) builtin {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			if a[0].isList() {
-				return r.parseJSON(charset(bytesOf(a[0]), "UTF-8"))
+				return r.parseJSON(charset(r.bytesOf(a[0]), "UTF-8"))
 			}
-			return r.parseJSON(argText(a[0]))
+			return r.parseJSON(r.argText(a[0]))
 		}
 	case "printUnsignedBytes":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			b := bytesOf(a[0])
+			b := r.bytesOf(a[0])
 			out := make([]Value, len(b))
 			for i, c := range b {
 				out[i] = intOf(int32(c))
@@ -210,7 +210,7 @@ func bytesFunction(name string) builtin {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			var out []Value
-			for _, c := range bytesOf(a[0]) {
+			for _, c := range r.bytesOf(a[0]) {
 				out = append(out, bits01(uint64(c), 8, true)...)
 			}
 			if len(a) > 1 {
@@ -225,7 +225,7 @@ func bytesFunction(name string) builtin {
 			return v
 		}
 	case "parseBinaryArrayToInt":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 3)
 			items := argList(a[0])
 			from, length := 0, len(items)
@@ -305,34 +305,34 @@ func hexFunction(name string) builtin {
 			return r.text("0x" + s)
 		}
 	case "hexToBytes":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, textOrNull(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, r.textOrNull(a[0]))) }
 	case "hexToBytesArray":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, textOrNull(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, r.textOrNull(a[0]))) }
 	case "btoa":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			return r.text(base64.StdEncoding.EncodeToString([]byte(argText(a[0]))))
+			return r.text(base64.StdEncoding.EncodeToString([]byte(r.argText(a[0]))))
 		}
 	case "atob":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			return r.text(charset(decodeBase64(argText(a[0])), "UTF-8"))
+			return r.text(charset(decodeBase64(r.argText(a[0])), "UTF-8"))
 		}
 	case "base64ToHex":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(bytesToHex(decodeBase64(argText(a[0])))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(bytesToHex(decodeBase64(r.argText(a[0])))) }
 	case "hexToBase64":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			return r.text(base64.StdEncoding.EncodeToString(hexToBytes(r, textOrNull(a[0]))))
+			return r.text(base64.StdEncoding.EncodeToString(hexToBytes(r, r.textOrNull(a[0]))))
 		}
 	case "base64ToBytes":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(decodeBase64(argText(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(decodeBase64(r.argText(a[0]))) }
 	case "base64ToBytesList":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(decodeBase64(argText(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(decodeBase64(r.argText(a[0]))) }
 	case "bytesToBase64":
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
-			return r.text(base64.StdEncoding.EncodeToString(bytesOf(a[0])))
+			return r.text(base64.StdEncoding.EncodeToString(r.bytesOf(a[0])))
 		}
 	}
 	return nil
@@ -340,7 +340,7 @@ func hexFunction(name string) builtin {
 
 func valueFunction(name string) builtin {
 	is := func(kinds ...Kind) builtin {
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			for _, k := range kinds {
 				if a[0].k == k {
@@ -360,7 +360,7 @@ func valueFunction(name string) builtin {
 	case "isSet":
 		return is(Set)
 	case "toFixed":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 2, 2)
 			v := a[0]
 			if v.k != Double {
@@ -369,13 +369,13 @@ func valueFunction(name string) builtin {
 			return fixed(v, int(argInt(a[1])))
 		}
 	case "toInt":
-		return func(_ *run, a []Value) Value { need(a, 1, 1); return roundAway(a[0]) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return roundAway(a[0]) }
 	case "isNaN":
-		return func(_ *run, a []Value) Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
 	case "padStart", "padEnd":
 		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
-			s, with := argText(a[0]), argText(a[2])
+			s, with := r.argText(a[0]), r.argText(a[2])
 			if units(with) != 1 {
 				panic(failed("one character is needed to pad with"))
 			}
@@ -407,27 +407,27 @@ func valueFunction(name string) builtin {
 	case "toFlatMap":
 		return toFlatMap
 	case "encodeURI":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(encodeURI(argText(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(encodeURI(r.argText(a[0]))) }
 	case "decodeURI":
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(decodeURI(argText(a[0]))) }
+		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(decodeURI(r.argText(a[0]))) }
 	case "raiseError":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
-			s := javaText(a[0])
+			s := r.javaText(a[0])
 			if len(a) > 1 && a[1].k > Null {
-				s += " for value " + javaText(a[1])
+				s += " for value " + r.javaText(a[1])
 			}
 			panic(failed(s))
 		}
 	case "isInsideCircle":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
-			return boolOf(insideCircle(argDouble(a[0]), argDouble(a[1]), argText(a[2])))
+			return boolOf(insideCircle(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))
 		}
 	case "isInsidePolygon":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
-			return boolOf(insidePolygon(argDouble(a[0]), argDouble(a[1]), argText(a[2])))
+			return boolOf(insidePolygon(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))
 		}
 	}
 	return nil
@@ -467,7 +467,7 @@ func (r *run) flatten(out *object, v Value, exclude []Value, at string, path boo
 			if r.indexOf(exclude, key) >= 0 {
 				continue
 			}
-			next := javaText(key)
+			next := r.javaText(key)
 			if !blank(at) {
 				next = at + "." + next
 			}

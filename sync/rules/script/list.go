@@ -181,7 +181,7 @@ func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
 		need(a, 0, 1)
 		separator := ","
 		if len(a) > 0 {
-			separator = argText(a[0])
+			separator = r.argText(a[0])
 		}
 		return r.join(items, separator), true
 	case "toSorted":
@@ -276,7 +276,7 @@ func (r *run) sortList(items []Value, ascending bool) {
 				n = 1
 			}
 		} else {
-			n = compareTexts(javaText(a), javaText(b))
+			n = compareTexts(r.javaText(a), r.javaText(b))
 		}
 		if !ascending {
 			n = -n
@@ -501,7 +501,7 @@ func (r *run) reordered(m *object, how string, ascending bool) *object {
 					n = 1
 				}
 			} else {
-				n = compareTexts(javaText(a), javaText(b))
+				n = compareTexts(r.javaText(a), r.javaText(b))
 			}
 			if !ascending {
 				return -n
@@ -521,7 +521,7 @@ func (r *run) invert(m, made *object, key, value Value) {
 	times := 0
 	for _, v := range m.items {
 		r.step(1)
-		if javaText(v) == javaText(value) {
+		if r.javaText(v) == r.javaText(value) {
 			times++
 		}
 	}

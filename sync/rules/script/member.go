@@ -103,7 +103,7 @@ func (r *run) index(o, key Value) Value {
 		}
 		return charOf(unitAt(o.s, i))
 	case Null, Unset:
-		panic(failed("null pointer: [" + javaText(key) + "] of null"))
+		panic(failed("null pointer: [" + r.javaText(key) + "] of null"))
 	case Entry, Date:
 		if key.k == Text {
 			return r.property(o, key.s)
@@ -136,14 +136,14 @@ func (r *run) setIndex(o, key, v Value) {
 		o.o.items[r.listIndex(o, key)] = v
 		return
 	case Null, Unset:
-		panic(failed("could not access property: " + javaText(key) + "; parent is null"))
+		panic(failed("could not access property: " + r.javaText(key) + "; parent is null"))
 	case Entry:
 		if key.k == Text && key.s == "value" {
 			o.o.items[1] = v
 			return
 		}
 	}
-	panic(failed("nothing of " + o.k.String() + " can be set: " + javaText(key)))
+	panic(failed("nothing of " + o.k.String() + " can be set: " + r.javaText(key)))
 }
 
 // change refuses to change what toUnmodifiable gave.
@@ -229,13 +229,13 @@ func (r *run) method(o Value, name string, a []Value) Value {
 	case Int, Long, Float, Double:
 		switch name {
 		case "intValue":
-			return castTo(o, "int")
+			return r.castTo(o, "int")
 		case "longValue":
-			return castTo(o, "long")
+			return r.castTo(o, "long")
 		case "floatValue":
-			return castTo(o, "float")
+			return r.castTo(o, "float")
 		case "doubleValue":
-			return castTo(o, "double")
+			return r.castTo(o, "double")
 		}
 	case Bool:
 		if name == "booleanValue" {
@@ -244,7 +244,7 @@ func (r *run) method(o Value, name string, a []Value) Value {
 	}
 	switch name {
 	case "toString":
-		return r.text(javaText(o))
+		return r.text(r.javaText(o))
 	case "equals":
 		need(a, 1, 1)
 		return boolOf(r.same(o, a[0], 0))

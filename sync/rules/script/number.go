@@ -286,8 +286,8 @@ func jsonNumber(s string) (Value, bool) {
 	return doubleOf(f), true
 }
 
-// javaText is a value as Java's String.valueOf prints it.
-func javaText(v Value) string {
+// plainText is a value as Java's String.valueOf prints it.
+func plainText(v Value) string {
 	switch v.k {
 	case Unset, Null:
 		return "null"
@@ -295,6 +295,15 @@ func javaText(v Value) string {
 		return v.s
 	}
 	return string(appendText(nil, v, 0))
+}
+
+// javaText is the same inside a run: the text of a list or map costs steps.
+func (r *run) javaText(v Value) string {
+	s := plainText(v)
+	if v.k >= List {
+		r.step(len(s) >> 4)
+	}
+	return s
 }
 
 // textDepth bounds how deep a value is printed: a list may hold itself.

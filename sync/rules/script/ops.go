@@ -26,7 +26,7 @@ func tbelBinary(r *run, op operator, a, b Value) Value {
 	case opContains:
 		return boolOf(r.contains(a, b))
 	case opMatches:
-		return boolOf(r.pattern(javaText(b), tbelPattern).full(r, javaText(a)))
+		return boolOf(r.pattern(r.javaText(b), tbelPattern).full(r, r.javaText(a)))
 	}
 	panic(failed("an operator that TBEL does not have"))
 }
@@ -47,7 +47,7 @@ func (r *run) add(a, b Value) Value {
 		}
 		return r.list(items)
 	}
-	s, t := javaText(a), javaText(b)
+	s, t := r.javaText(a), r.javaText(b)
 	r.use(len(s) + len(t) + 16)
 	return textOf(s + t)
 }
@@ -371,13 +371,20 @@ func r0Equal(r *run, a, b Value) bool { return r.equal(a, b) }
 
 // same is Java's equals: of one kind and of one content; dates are the same only if they are one.
 func (r *run) same(a, b Value, depth int) bool {
+	if a.k < List {
+		if a.k != b.k {
+			return a.isText() && b.isText() && a.Text() == b.Text()
+		}
+		return a.n == b.n && a.s == b.s
+	}
 	r.step(1)
 	if depth > textDepth {
 		panic(limitError("a comparison of values that are nested beyond the bounds"))
 	}
 	if a.k != b.k {
-		return a.isText() && b.isText() && a.Text() == b.Text()
+		return false
 	}
+	r.step(len(a.o.items) >> 4)
 	switch a.k {
 	case List, Array, Entry:
 		if a.o == b.o {
@@ -416,14 +423,13 @@ func (r *run) same(a, b Value, depth int) bool {
 			}
 		}
 		return true
-	case Text:
-		return a.s == b.s
 	}
-	return a.n == b.n && a.o == b.o
+	return a.o == b.o
 }
 
 // indexOf is the place of a value among others, or -1.
 func (r *run) indexOf(list []Value, v Value) int {
+	r.step(1 + len(list)>>4)
 	for i := range list {
 		if r.same(list[i], v, 0) {
 			return i
@@ -435,7 +441,7 @@ func (r *run) indexOf(list []Value, v Value) int {
 func (r *run) contains(a, b Value) bool {
 	switch {
 	case a.isText():
-		return strings.Contains(a.Text(), javaText(b))
+		return strings.Contains(a.Text(), r.javaText(b))
 	case a.isList():
 		return r.indexOf(a.o.items, b) >= 0
 	case a.k == Map:

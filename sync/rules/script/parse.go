@@ -6,7 +6,7 @@ const (
 	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
 	maxSource = 50_000
 	// maxDepth bounds how deep statements and expressions of a script are nested.
-	maxDepth = 100
+	maxDepth = 200
 )
 
 // parser makes the syntax tree of one script. It panics with a *syntaxError.

@@ -2,6 +2,7 @@ package script
 
 import (
 	"regexp"
+	resyntax "regexp/syntax"
 	"strconv"
 	"strings"
 )
@@ -17,6 +18,7 @@ const (
 const (
 	maxPattern = 1000   // bytes of a pattern
 	maxMatches = 20_000 // matches of one replace, split or match
+	maxStates  = 2_000  // states of the machine that a pattern becomes: what {n} repeats counts n times
 )
 
 // bounded asks for one match more than a script may make.
@@ -29,7 +31,7 @@ func bounded(n int) int {
 
 // matches finds up to n matches with their groups, all if n is negative.
 func (p *pattern) matches(r *run, s string, n int) [][]int {
-	r.step(1 + len(s)>>3)
+	p.cost(r, s)
 	found := p.re.FindAllStringSubmatchIndex(s, bounded(n))
 	r.step(len(found))
 	if len(found) > maxMatches {
@@ -47,6 +49,28 @@ type pattern struct {
 	re      *regexp.Regexp
 	whole   *regexp.Regexp // the same for the whole text; nil until it is needed
 	last    int            // where the next exec of JavaScript begins, in bytes
+	states  int
+}
+
+// cost accounts for one pass of the pattern over a text.
+func (p *pattern) cost(r *run, s string) { r.step(1 + len(s)*p.states>>7) }
+
+// states is about how many states the machine of an expression has.
+func states(re *resyntax.Regexp) int {
+	n := 1
+	switch re.Op {
+	case resyntax.OpLiteral:
+		n = len(re.Rune)
+	case resyntax.OpRepeat:
+		n = max(re.Min, re.Max, 1) * (1 + states(re.Sub[0]))
+	default:
+		for _, sub := range re.Sub {
+			if n += states(sub); n > maxStates {
+				break
+			}
+		}
+	}
+	return min(n, maxStates+1)
 }
 
 // pattern compiles a pattern, or finds it among the last ones of this run.
@@ -83,11 +107,21 @@ func compilePattern(source, flags string, d dialect) *pattern {
 	if mode != "" {
 		text = "(?" + mode + ")" + text
 	}
-	re, err := regexp.Compile(text)
+	size := 0
+	tree, err := resyntax.Parse(text, resyntax.Perl)
+	if err == nil {
+		if size = states(tree); size > maxStates {
+			panic(unsupported("a regular expression of so many states"))
+		}
+	}
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile(text)
+	}
 	if err != nil {
 		panic(failed("a regular expression that does not compile: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
 	}
-	return &pattern{source: source, dialect: d, flags: flags, re: re}
+	return &pattern{source: source, dialect: d, flags: flags, re: re, states: size}
 }
 
 // translate turns a pattern of Java or JavaScript into Go's. It panics with the part that Go's
@@ -209,7 +243,7 @@ func posixClass(name string) string {
 
 // full reports whether the pattern matches the whole text.
 func (p *pattern) full(r *run, s string) bool {
-	r.step(1 + len(s)>>3)
+	p.cost(r, s)
 	if p.whole == nil {
 		p.whole = regexp.MustCompile(`\A(?:` + p.re.String() + `)\z`)
 	}

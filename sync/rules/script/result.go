@@ -68,7 +68,7 @@ func (w *writer) value(b []byte, v Value, depth int) []byte {
 		return w.members(b, v, depth)
 	case Entry:
 		b = append(b, '{')
-		b = w.text(b, javaText(v.o.items[0]))
+		b = w.text(b, plainText(v.o.items[0]))
 		b = append(b, ':')
 		return append(w.value(b, v.o.items[1], depth+1), '}')
 	case Date:
@@ -101,7 +101,7 @@ func (w *writer) members(b []byte, v Value, depth int) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = w.text(b, javaText(v.o.keys[i]))
+		b = w.text(b, plainText(v.o.keys[i]))
 		b = append(b, ':')
 		b = w.value(b, item, depth+1)
 	}

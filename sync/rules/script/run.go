@@ -11,8 +11,9 @@ import (
 const (
 	maxSteps  = 100_000 // statements, rounds of loops, calls, and pieces of work inside functions
 	maxCalls  = 64      // calls of the script's own functions that are open at once
-	maxMemory = 1 << 20 // bytes of texts, lists and maps that the run made
-	maxFrames = 6_000   // closures that are open at once, counted by the nesting of the source
+	maxMemory = 1 << 20 // bytes of texts, lists and maps that the variables of the run hold
+	maxMade   = 4 << 20 // bytes of all that the run makes, what is garbage already too
+	maxFrames = 3_000   // closures that are open at once, counted by the nesting of the source
 )
 
 // What the parts of a value are accounted with, in bytes. They are a 64-bit machine's, rounded up.
@@ -88,20 +89,23 @@ type scope struct {
 
 // run is the state of one run. One goroutine owns it; runs are reused.
 type run struct {
-	lang   Language
-	args   Args
-	env    Env
-	steps  int
-	memory int
-	calls  int
-	frames int
-	sc     *scope
-	ret    Value
-	argv   []Value  // the arguments of the calls that are being made
-	spare  []*scope // scopes to use again
-	top    *scope   // the scope of the arguments
-	root   *scope   // the same, if it can be used again
-	cache  []*pattern
+	lang    Language
+	args    Args
+	env     Env
+	steps   int
+	memory  int // bytes that may be made before what is held is counted
+	base    int // memory at the last count
+	made    int // bytes that may be made at all
+	calls   int
+	frames  int
+	sc      *scope
+	ret     Value
+	argv    []Value  // the arguments of the calls that are being made
+	spare   []*scope // scopes to use again
+	callers []*scope // of the calls that are open
+	top     *scope   // the scope of the arguments
+	root    *scope   // the same, if it can be used again
+	cache   []*pattern
 }
 
 var runs = sync.Pool{New: func() any { return &run{} }}
@@ -116,14 +120,8 @@ func (r *run) step(n int) {
 // use accounts for n bytes of memory.
 func (r *run) use(n int) {
 	if r.memory -= n; r.memory < 0 {
-		r.recount()
+		r.recount(n)
 	}
-}
-
-// recount looks what the variables still hold when the run has made maxMemory bytes. Texts that are
-// built piece by piece leave garbage, which is no memory of the script.
-func (r *run) recount() {
-	panic(limitError("the script made more than " + strconv.Itoa(maxMemory) + " bytes of values"))
 }
 
 // text makes a text that a function built.
@@ -193,7 +191,8 @@ func (p *Program) Run(env Env, args Args) (v Value, err error) {
 		r.release()
 	}()
 	r.lang, r.args, r.env = p.lang, args, env
-	r.steps, r.memory, r.calls, r.frames = maxSteps, maxMemory, 0, p.main.nesting
+	r.steps, r.memory, r.base, r.made = maxSteps, maxMemory, maxMemory, maxMade
+	r.calls, r.frames = 0, p.main.nesting
 	r.sc = r.newScope(p.main.slots, nil)
 	r.top, r.root = r.sc, r.sc
 	if p.main.escapes {
@@ -216,7 +215,8 @@ func (r *run) release() {
 	}
 	r.args, r.env, r.sc, r.top, r.root, r.ret = Args{}, Env{}, nil, nil, nil, Value{}
 	clear(r.argv[:cap(r.argv)])
-	r.argv = r.argv[:0]
+	clear(r.callers[:cap(r.callers)])
+	r.argv, r.callers = r.argv[:0], r.callers[:0]
 	if len(r.spare) > 8 || cap(r.argv) > 256 {
 		return // a run that grew is left to the collector
 	}

@@ -85,7 +85,7 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 	case "join":
 		separator := ","
 		if v := arg(a, 0); v.k != Unset {
-			separator = scriptText(v)
+			separator = r.scriptText(v)
 		}
 		var b []byte
 		for i, v := range items {
@@ -101,7 +101,7 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 		}
 		return r.text(string(b)), true
 	case "toString":
-		return r.text(scriptText(o)), true
+		return r.text(r.scriptText(o)), true
 	case "indexOf", "lastIndexOf", "includes":
 		at := -1
 		for i := range items {
@@ -154,7 +154,7 @@ func (r *run) eachArray(o Value, name string, a []Value) (Value, bool) {
 	}
 	items, f := slices.Clone(o.o.items), arg(a, 0)
 	if f.k != Function && (f.k != Class || f.o.fn == nil) {
-		panic(typeError(scriptText(f) + " is not a function"))
+		panic(typeError(r.scriptText(f) + " is not a function"))
 	}
 	if strings.HasPrefix(name, "reduce") {
 		return r.reduce(o, items, f, a, name == "reduceRight"), true
@@ -258,6 +258,6 @@ func (r *run) sortScript(items []Value, f Value) {
 			}
 			return 0
 		}
-		return compareTexts(scriptText(x), scriptText(y))
+		return compareTexts(r.scriptText(x), r.scriptText(y))
 	})
 }

@@ -21,10 +21,10 @@ func globalFunction(name string) builtin {
 	switch name {
 	case "parseInt":
 		return func(r *run, a []Value) Value {
-			return doubleOf(parseIntScript(scriptText(arg(a, 0)), scriptNumber(r, arg(a, 1))))
+			return doubleOf(parseIntScript(r.scriptText(arg(a, 0)), scriptNumber(r, arg(a, 1))))
 		}
 	case "parseFloat":
-		return func(_ *run, a []Value) Value { return doubleOf(parseFloatScript(scriptText(arg(a, 0)))) }
+		return func(r *run, a []Value) Value { return doubleOf(parseFloatScript(r.scriptText(arg(a, 0)))) }
 	case "isNaN":
 		return func(r *run, a []Value) Value { return boolOf(math.IsNaN(scriptNumber(r, arg(a, 0)))) }
 	case "isFinite":
@@ -44,10 +44,10 @@ func globalFunction(name string) builtin {
 			if len(a) == 0 {
 				return textOf("")
 			}
-			return r.text(scriptText(a[0]))
+			return r.text(r.scriptText(a[0]))
 		}
 	case "Boolean":
-		return func(_ *run, a []Value) Value { return boolOf(truthy(arg(a, 0))) }
+		return func(r *run, a []Value) Value { return boolOf(truthy(arg(a, 0))) }
 	case "Array":
 		return func(r *run, a []Value) Value {
 			if len(a) == 1 && a[0].k == Double {
@@ -65,18 +65,18 @@ func globalFunction(name string) builtin {
 			return r.newMap()
 		}
 	case "Date":
-		return func(r *run, _ []Value) Value { return r.text(scriptText(dateOf(momentOf(r.now())))) }
+		return func(r *run, _ []Value) Value { return r.text(r.scriptText(dateOf(momentOf(r.now())))) }
 	case "Error", "TypeError", "RangeError", "SyntaxError":
 		return func(r *run, a []Value) Value {
 			r.use(objectSize)
 			if len(a) == 0 {
 				return failure(name, "")
 			}
-			return failure(name, scriptText(a[0]))
+			return failure(name, r.scriptText(a[0]))
 		}
 	case "RegExp":
 		return func(r *run, a []Value) Value {
-			source, flags := scriptText(arg(a, 0)), ""
+			source, flags := r.scriptText(arg(a, 0)), ""
 			if v := arg(a, 0); v.k == Regexp {
 				source, flags = v.o.re.source, v.o.re.flags
 			}
@@ -88,10 +88,10 @@ func globalFunction(name string) builtin {
 			return Value{k: Regexp, o: &object{re: compilePattern(source, flags, scriptPattern)}}
 		}
 	case "encodeURI":
-		return func(r *run, a []Value) Value { return r.text(encodeURI(scriptText(arg(a, 0)))) }
+		return func(r *run, a []Value) Value { return r.text(encodeURI(r.scriptText(arg(a, 0)))) }
 	case "encodeURIComponent":
 		return func(r *run, a []Value) Value {
-			s := strings.ReplaceAll(url.QueryEscape(scriptText(arg(a, 0))), "+", "%20")
+			s := strings.ReplaceAll(url.QueryEscape(r.scriptText(arg(a, 0))), "+", "%20")
 			for _, c := range "!'()*" {
 				s = strings.ReplaceAll(s, url.QueryEscape(string(c)), string(c))
 			}
@@ -99,7 +99,7 @@ func globalFunction(name string) builtin {
 		}
 	case "decodeURI", "decodeURIComponent":
 		return func(r *run, a []Value) Value {
-			s, err := url.PathUnescape(scriptText(arg(a, 0)))
+			s, err := url.PathUnescape(r.scriptText(arg(a, 0)))
 			if err != nil {
 				panic(&thrownValue{failure("URIError", "URI malformed")})
 			}
@@ -255,7 +255,7 @@ func classFunction(class, name string) builtin {
 	}
 	switch class + "." + name {
 	case "Array.isArray":
-		return func(_ *run, a []Value) Value { return boolOf(arg(a, 0).k == List) }
+		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == List) }
 	case "Array.from":
 		return func(r *run, a []Value) Value {
 			items := r.scriptMembers(arg(a, 0), false)
@@ -268,15 +268,15 @@ func classFunction(class, name string) builtin {
 	case "Array.of":
 		return func(r *run, a []Value) Value { return r.list(append([]Value(nil), a...)) }
 	case "Number.isInteger", "Number.isSafeInteger":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			f := arg(a, 0).Number()
 			ok := arg(a, 0).k == Double && f == math.Trunc(f) && !math.IsInf(f, 0)
 			return boolOf(ok && (name == "isInteger" || math.Abs(f) < 1<<53))
 		}
 	case "Number.isNaN":
-		return func(_ *run, a []Value) Value { return boolOf(arg(a, 0).k == Double && math.IsNaN(a[0].Number())) }
+		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == Double && math.IsNaN(a[0].Number())) }
 	case "Number.isFinite":
-		return func(_ *run, a []Value) Value {
+		return func(r *run, a []Value) Value {
 			f := arg(a, 0).Number()
 			return boolOf(arg(a, 0).k == Double && !math.IsNaN(f) && !math.IsInf(f, 0))
 		}
@@ -368,7 +368,7 @@ func scriptJSON(name string) builtin {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a reviver of JSON.parse"))
 			}
-			s := scriptText(arg(a, 0))
+			s := r.scriptText(arg(a, 0))
 			r.step(len(s) >> 4)
 			r.use(len(s))
 			var d Doc
@@ -419,7 +419,7 @@ func objectFunction(name string) builtin {
 			return to
 		}
 	case "freeze":
-		return func(_ *run, a []Value) Value { return arg(a, 0) }
+		return func(r *run, a []Value) Value { return arg(a, 0) }
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func scriptDateClass(name string) builtin {
 	case "now":
 		return func(r *run, _ []Value) Value { return doubleOf(float64(r.now().UnixMilli())) }
 	case "parse":
-		return func(r *run, a []Value) Value { return doubleOf(r.parseDateScript(scriptText(arg(a, 0)))) }
+		return func(r *run, a []Value) Value { return doubleOf(r.parseDateScript(r.scriptText(arg(a, 0)))) }
 	case "UTC":
 		return func(r *run, a []Value) Value { return doubleOf(r.fieldsMillis(a, time.UTC)) }
 	}

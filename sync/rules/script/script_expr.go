@@ -103,7 +103,7 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 		return func(r *run) Value {
 			var b []byte
 			for _, e := range parts {
-				b = append(b, scriptText(e(r))...)
+				b = append(b, r.scriptText(e(r))...)
 				if len(b) > maxMemory {
 					panic(limitError("a text beyond the memory of a script"))
 				}
@@ -149,7 +149,7 @@ func (c *compiler) deletion(n *node) evalFn {
 	}
 	return func(r *run) Value {
 		o := obj(r)
-		name := scriptText(key(r))
+		name := r.scriptText(key(r))
 		switch o.k {
 		case Map:
 			r.step(len(o.o.keys) >> 6)
@@ -225,7 +225,7 @@ func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 		obj, name := c.expr(callee.kids[0]), func(*run) string { return callee.s }
 		if callee.op == nIndex {
 			key := c.expr(callee.kids[1])
-			name = func(r *run) string { return scriptText(key(r)) }
+			name = func(r *run) string { return r.scriptText(key(r)) }
 		}
 		safe := nullSafe(callee)
 		return func(r *run) Value {
@@ -321,7 +321,7 @@ func (c *compiler) try(n *node) stmtFn {
 
 // guard runs a statement and catches what it throws; the run is then where it was before.
 func (r *run) guard(body stmtFn) (f flow, thrown Value, ok bool) {
-	sc, calls, frames, args, ret := r.sc, r.calls, r.frames, len(r.argv), r.ret
+	sc, calls, frames, args, callers, ret := r.sc, r.calls, r.frames, len(r.argv), len(r.callers), r.ret
 	defer func() {
 		x := recover()
 		if x == nil {
@@ -338,7 +338,8 @@ func (r *run) guard(body stmtFn) (f flow, thrown Value, ok bool) {
 		default:
 			panic(x)
 		}
-		r.sc, r.calls, r.frames, r.argv, r.ret = sc, calls, frames, r.argv[:args], ret
+		r.sc, r.calls, r.frames, r.ret = sc, calls, frames, ret
+		r.argv, r.callers = r.argv[:args], r.callers[:callers]
 	}()
 	return body(r), Value{}, true
 }

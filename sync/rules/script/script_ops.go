@@ -58,7 +58,7 @@ func scriptNumber(r *run, v Value) float64 {
 		}
 		return float64(v.o.date.millis())
 	case List:
-		return textNumber(scriptText(v))
+		return textNumber(r.scriptText(v))
 	}
 	return math.NaN()
 }
@@ -94,15 +94,19 @@ func textNumber(s string) float64 {
 	return f
 }
 
-// scriptText is ToString.
-func scriptText(v Value) string {
+// scriptText is ToString; the text of a list costs steps.
+func (r *run) scriptText(v Value) string {
 	switch v.k {
 	case Unset:
 		return "undefined"
 	case Text:
 		return v.s
 	}
-	return string(appendScriptText(nil, v, 0))
+	s := string(appendScriptText(nil, v, 0))
+	if v.k >= List {
+		r.step(len(s) >> 4)
+	}
+	return s
 }
 
 func appendScriptText(b []byte, v Value, depth int) []byte {
@@ -149,7 +153,7 @@ func appendScriptText(b []byte, v Value, depth int) []byte {
 }
 
 // primitive is ToPrimitive; a Date is a text to "+" and "==", a number to everything else.
-func primitive(v Value, preferText bool) Value {
+func (r *run) primitive(v Value, preferText bool) Value {
 	switch {
 	case v.k == Date && !preferText:
 		if v.o.date.bad() {
@@ -157,7 +161,7 @@ func primitive(v Value, preferText bool) Value {
 		}
 		return doubleOf(float64(v.o.date.millis()))
 	case v.k >= List:
-		return textOf(scriptText(v))
+		return textOf(r.scriptText(v))
 	}
 	return v
 }
@@ -175,9 +179,9 @@ func scriptBinary(r *run, op operator, a, b Value) Value {
 		if a.k == Double && b.k == Double {
 			return doubleOf(a.Number() + b.Number())
 		}
-		a, b = primitive(a, true), primitive(b, true)
+		a, b = r.primitive(a, true), r.primitive(b, true)
 		if a.k == Text || b.k == Text {
-			s, t := scriptText(a), scriptText(b)
+			s, t := r.scriptText(a), r.scriptText(b)
 			r.use(len(s) + len(t) + 16)
 			return textOf(s + t)
 		}
@@ -191,9 +195,9 @@ func scriptBinary(r *run, op operator, a, b Value) Value {
 	case opNotSame:
 		return boolOf(!scriptSame(r, a, b))
 	case opIn:
-		return boolOf(hasMember(b, scriptText(a)))
+		return boolOf(r.hasMember(b, r.scriptText(a)))
 	case opLess, opLessEq, opMore, opMoreEq:
-		a, b = primitive(a, false), primitive(b, false)
+		a, b = r.primitive(a, false), r.primitive(b, false)
 		if a.k == Text && b.k == Text {
 			return boolOf(holds(op, compareTexts(a.s, b.s), 0))
 		}
@@ -255,10 +259,10 @@ func looseEqual(r *run, a, b Value) bool {
 		return scriptSame(r, a, b)
 	}
 	if a.k >= List {
-		a = primitive(a, true)
+		a = r.primitive(a, true)
 	}
 	if b.k >= List {
-		b = primitive(b, true)
+		b = r.primitive(b, true)
 	}
 	if a.k == Text && b.k == Text {
 		return a.s == b.s
@@ -303,11 +307,11 @@ func scriptInstance(v Value, class string) bool {
 }
 
 // scriptKey is a value as the name of a member.
-func scriptKey(v Value) Value {
+func (r *run) scriptKey(v Value) Value {
 	if v.k == Text {
 		return v
 	}
-	return textOf(scriptText(v))
+	return textOf(r.scriptText(v))
 }
 
 // arrayIndex reads the name of a list's member: 0, 1 …
@@ -344,7 +348,7 @@ func (o *object) putScript(key, v Value) bool {
 	return true
 }
 
-func hasMember(o Value, key string) bool {
+func (r *run) hasMember(o Value, key string) bool {
 	switch o.k {
 	case Map:
 		return o.o.find(textOf(key)) >= 0
@@ -354,14 +358,14 @@ func hasMember(o Value, key string) bool {
 	case Function, Date, Regexp, Failure, Class:
 		return false
 	}
-	panic(typeError("Cannot use 'in' operator to search for '" + key + "' in " + scriptText(o)))
+	panic(typeError("Cannot use 'in' operator to search for '" + key + "' in " + r.scriptText(o)))
 }
 
 // scriptMember is o[key] and o.key.
 func (r *run) scriptMember(o, key Value) Value {
 	switch o.k {
 	case Map:
-		if v, ok := o.o.get(scriptKey(key)); ok {
+		if v, ok := o.o.get(r.scriptKey(key)); ok {
 			return v
 		}
 		return undefined
@@ -372,7 +376,7 @@ func (r *run) scriptMember(o, key Value) Value {
 			}
 			return undefined
 		}
-		k := scriptText(key)
+		k := r.scriptText(key)
 		if k == "length" {
 			return doubleOf(float64(len(o.o.items)))
 		}
@@ -384,7 +388,7 @@ func (r *run) scriptMember(o, key Value) Value {
 			return v
 		}
 	case Text:
-		k := scriptText(key)
+		k := r.scriptText(key)
 		if k == "length" {
 			return doubleOf(float64(units(o.s)))
 		}
@@ -392,16 +396,16 @@ func (r *run) scriptMember(o, key Value) Value {
 			return textOf(cut(o.s, i, i+1))
 		}
 	case Unset, Null:
-		panic(typeError("Cannot read properties of " + scriptText(o) + " (reading '" + scriptText(key) + "')"))
+		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + r.scriptText(key) + "')"))
 	case Failure:
-		switch scriptText(key) {
+		switch r.scriptText(key) {
 		case "message":
 			return o.o.items[0]
 		case "name":
 			return textOf(o.o.text)
 		}
 	case Regexp:
-		switch scriptText(key) {
+		switch r.scriptText(key) {
 		case "source":
 			return textOf(o.o.re.source)
 		case "flags":
@@ -412,10 +416,10 @@ func (r *run) scriptMember(o, key Value) Value {
 			return doubleOf(float64(o.o.re.last))
 		}
 	case Class:
-		return classMember(o.o.text, scriptText(key))
+		return classMember(o.o.text, r.scriptText(key))
 	case Function:
 		if o.o.props != nil {
-			v, _ := o.o.props.get(scriptKey(key))
+			v, _ := o.o.props.get(r.scriptKey(key))
 			return v
 		}
 	}
@@ -427,28 +431,28 @@ func (r *run) setScriptMember(o, key, v Value) {
 	switch o.k {
 	case Map:
 		r.step(len(o.o.keys) >> 6)
-		if o.o.putScript(scriptKey(key), v) {
+		if o.o.putScript(r.scriptKey(key), v) {
 			r.use(2 * valueSize)
 		}
 	case List:
-		r.setItem(o, scriptText(key), v)
+		r.setItem(o, r.scriptText(key), v)
 	case Function:
 		if o.o.props == nil {
 			o.o.props = &object{}
 		}
-		if o.o.props.put(scriptKey(key), v) {
+		if o.o.props.put(r.scriptKey(key), v) {
 			r.use(2 * valueSize)
 		}
 	case Regexp:
-		if scriptText(key) == "lastIndex" {
+		if r.scriptText(key) == "lastIndex" {
 			o.o.re.last = int(toInt32(scriptNumber(r, v)))
 		}
 	case Failure:
-		if scriptText(key) == "message" {
-			o.o.items[0] = textOf(scriptText(v))
+		if r.scriptText(key) == "message" {
+			o.o.items[0] = textOf(r.scriptText(v))
 		}
 	case Unset, Null:
-		panic(typeError("Cannot set properties of " + scriptText(o) + " (setting '" + scriptText(key) + "')"))
+		panic(typeError("Cannot set properties of " + r.scriptText(o) + " (setting '" + r.scriptText(key) + "')"))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func (r *run) scriptMethod(o Value, name string, a []Value) Value {
 	switch o.k {
 	case Unset, Null:
-		panic(typeError("Cannot read properties of " + scriptText(o) + " (reading '" + name + "')"))
+		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + name + "')"))
 	case Map:
 		if f, ok := o.o.get(textOf(name)); ok {
 			return r.callValue(f, a, name)
@@ -35,9 +35,9 @@ func (r *run) scriptMethod(o Value, name string, a []Value) Value {
 	case Regexp:
 		switch name {
 		case "test":
-			return boolOf(r.exec(o.o.re, scriptText(arg(a, 0))).k != Null)
+			return boolOf(r.exec(o.o.re, r.scriptText(arg(a, 0))).k != Null)
 		case "exec":
-			return r.exec(o.o.re, scriptText(arg(a, 0)))
+			return r.exec(o.o.re, r.scriptText(arg(a, 0)))
 		}
 	case Function:
 		switch name {
@@ -61,12 +61,12 @@ func (r *run) scriptMethod(o Value, name string, a []Value) Value {
 	}
 	switch name {
 	case "toString":
-		return r.text(scriptText(o))
+		return r.text(r.scriptText(o))
 	case "valueOf":
 		return o
 	case "hasOwnProperty", "propertyIsEnumerable":
 		if o.k == Map || o.k == List {
-			return boolOf(hasMember(o, scriptText(arg(a, 0))))
+			return boolOf(r.hasMember(o, r.scriptText(arg(a, 0))))
 		}
 		return boolOf(false)
 	}
@@ -186,19 +186,19 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 		return doubleOf(float64(unitAt(s, int(i)))), true
 	case "indexOf":
 		from := byteIndex(s, r.place(arg(a, 1), n, 0, false))
-		i := strings.Index(s[from:], scriptText(arg(a, 0)))
+		i := strings.Index(s[from:], r.scriptText(arg(a, 0)))
 		if i < 0 {
 			return doubleOf(-1), true
 		}
 		return doubleOf(float64(unitIndex(s, from+i))), true
 	case "lastIndexOf":
-		return doubleOf(float64(unitIndex(s, strings.LastIndex(s, scriptText(arg(a, 0)))))), true
+		return doubleOf(float64(unitIndex(s, strings.LastIndex(s, r.scriptText(arg(a, 0)))))), true
 	case "includes":
-		return boolOf(strings.Contains(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], scriptText(arg(a, 0)))), true
+		return boolOf(strings.Contains(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
 	case "startsWith":
-		return boolOf(strings.HasPrefix(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], scriptText(arg(a, 0)))), true
+		return boolOf(strings.HasPrefix(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
 	case "endsWith":
-		return boolOf(strings.HasSuffix(s[:byteIndex(s, r.place(arg(a, 1), n, n, false))], scriptText(arg(a, 0)))), true
+		return boolOf(strings.HasSuffix(s[:byteIndex(s, r.place(arg(a, 1), n, n, false))], r.scriptText(arg(a, 0)))), true
 	case "slice":
 		from, to := r.place(arg(a, 0), n, 0, true), r.place(arg(a, 1), n, n, true)
 		return textOf(cut(s, from, max(from, to))), true
@@ -220,7 +220,7 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 		return textOf(strings.TrimRight(s, " \t\n\r\f\v\u00a0\ufeff")), true
 	case "concat":
 		for _, v := range a {
-			t := scriptText(v)
+			t := r.scriptText(v)
 			r.use(len(s) + len(t))
 			s += t
 		}
@@ -241,7 +241,7 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 	case "padStart", "padEnd":
 		return r.padScript(s, name == "padStart", a), true
 	case "localeCompare":
-		return doubleOf(sign(float64(compareTexts(s, scriptText(arg(a, 0)))))), true
+		return doubleOf(sign(float64(compareTexts(s, r.scriptText(arg(a, 0)))))), true
 	case "normalize":
 		panic(unsupported("normalize of a text"))
 	}
@@ -251,7 +251,7 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 func (r *run) padScript(s string, start bool, a []Value) Value {
 	with := " "
 	if v := arg(a, 1); v.k != Unset {
-		with = scriptText(v)
+		with = r.scriptText(v)
 	}
 	more := int(toInt32(scriptNumber(r, arg(a, 0)))) - units(s)
 	if more <= 0 || with == "" {
@@ -311,7 +311,7 @@ func (r *run) patternOf(v Value) *pattern {
 	if v.k == Regexp {
 		return v.o.re
 	}
-	return r.pattern(scriptText(v), scriptPattern)
+	return r.pattern(r.scriptText(v), scriptPattern)
 }
 
 // groups is the list that exec and match give: the match and its groups, with index.
@@ -344,7 +344,6 @@ func (r *run) exec(p *pattern, s string) Value {
 	if global {
 		from = p.last
 	}
-	r.step(1 + len(s)>>3)
 	if from <= len(s) {
 		for _, m := range p.matches(r, s, -1*boolInt(global)+1*boolInt(!global)) {
 			if m[0] < from {
@@ -403,7 +402,7 @@ func (r *run) splitScript(s string, by, limit Value) Value {
 		parts = append(parts, s[at:])
 	default:
 		r.step(len(s) >> 3)
-		if text := scriptText(by); text != "" || s != "" {
+		if text := r.scriptText(by); text != "" || s != "" {
 			parts = strings.Split(s, text)
 		}
 	}
@@ -430,14 +429,14 @@ func (r *run) replaceScript(s string, what, with Value, all bool) Value {
 			panic(typeError("replaceAll must be called with a global RegExp"))
 		}
 	} else {
-		p = &pattern{dialect: scriptPattern, re: r.pattern(quoteMeta(scriptText(what)), scriptPattern).re}
+		p = r.pattern(quoteMeta(r.scriptText(what)), scriptPattern)
 		if all {
 			n = -1
 		}
 	}
 	text := ""
 	if with.k != Function {
-		text = scriptText(with)
+		text = r.scriptText(with)
 	}
 	return r.text(p.replaceEach(r, s, n, func(b []byte, m []int) []byte {
 		if with.k != Function {
@@ -452,7 +451,7 @@ func (r *run) replaceScript(s string, what, with Value, all bool) Value {
 			args = append(args, v)
 		}
 		args = append(args, doubleOf(float64(unitIndex(s, m[0]))), textOf(s))
-		return append(b, scriptText(r.callValue(with, args, "the replacement"))...)
+		return append(b, r.scriptText(r.callValue(with, args, "the replacement"))...)
 	}))
 }
 

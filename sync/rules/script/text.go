@@ -19,16 +19,16 @@ func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
 		}
 		return textOf(cut(s, from, to)), true
 	case name == "replace" && len(a) == 2:
-		out := strings.ReplaceAll(s, argText(a[0]), r.growing(s, argText(a[0]), argText(a[1])))
+		out := strings.ReplaceAll(s, r.argText(a[0]), r.growing(s, r.argText(a[0]), r.argText(a[1])))
 		return r.text(out), true
 	case (name == "replaceAll" || name == "replaceFirst") && len(a) == 2:
-		p := r.pattern(argText(a[0]), tbelPattern)
-		return r.text(p.replace(r, s, argText(a[1]), name == "replaceFirst")), true
+		p := r.pattern(r.argText(a[0]), tbelPattern)
+		return r.text(p.replace(r, s, r.argText(a[1]), name == "replaceFirst")), true
 	case name == "split" && len(a) == 2:
-		return r.split(s, argText(a[0]), int(argInt(a[1]))), true
+		return r.split(s, r.argText(a[0]), int(argInt(a[1]))), true
 	case (name == "indexOf" || name == "lastIndexOf") && len(a) == 2:
 		from := int(argInt(a[1]))
-		what := argText(a[0])
+		what := r.argText(a[0])
 		if name == "indexOf" {
 			b := byteIndex(s, from)
 			i := strings.Index(s[b:], what)
@@ -44,7 +44,7 @@ func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
 		return intOf(int32(unitIndex(s, strings.LastIndex(s[:end], what)))), true
 	case name == "startsWith" && len(a) == 2:
 		from := int(argInt(a[1]))
-		return boolOf(from >= 0 && from <= units(s) && strings.HasPrefix(s[byteIndex(s, from):], argText(a[0]))), true
+		return boolOf(from >= 0 && from <= units(s) && strings.HasPrefix(s[byteIndex(s, from):], r.argText(a[0]))), true
 	}
 	return Value{}, false
 }
@@ -119,25 +119,25 @@ func (r *run) textMethod1(s, name string, arg Value) (Value, bool) {
 		}
 		return textOf(s[byteIndex(s, from):]), true
 	case "indexOf":
-		return intOf(int32(unitIndex(s, strings.Index(s, argText(arg))))), true
+		return intOf(int32(unitIndex(s, strings.Index(s, r.argText(arg))))), true
 	case "lastIndexOf":
-		return intOf(int32(unitIndex(s, strings.LastIndex(s, argText(arg))))), true
+		return intOf(int32(unitIndex(s, strings.LastIndex(s, r.argText(arg))))), true
 	case "contains":
-		return boolOf(strings.Contains(s, argText(arg))), true
+		return boolOf(strings.Contains(s, r.argText(arg))), true
 	case "startsWith":
-		return boolOf(strings.HasPrefix(s, argText(arg))), true
+		return boolOf(strings.HasPrefix(s, r.argText(arg))), true
 	case "endsWith":
-		return boolOf(strings.HasSuffix(s, argText(arg))), true
+		return boolOf(strings.HasSuffix(s, r.argText(arg))), true
 	case "equals":
 		return boolOf(arg.isText() && arg.Text() == s), true
 	case "equalsIgnoreCase":
 		return boolOf(arg.isText() && strings.EqualFold(arg.Text(), s)), true
 	case "compareTo":
-		return intOf(int32(compareTexts(s, argText(arg)))), true
+		return intOf(int32(compareTexts(s, r.argText(arg)))), true
 	case "compareToIgnoreCase":
-		return intOf(int32(compareTexts(strings.ToLower(s), strings.ToLower(argText(arg))))), true
+		return intOf(int32(compareTexts(strings.ToLower(s), strings.ToLower(r.argText(arg))))), true
 	case "concat":
-		return r.text(s + argText(arg)), true
+		return r.text(s + r.argText(arg)), true
 	case "repeat":
 		n := int(argInt(arg))
 		if n < 0 {
@@ -149,9 +149,9 @@ func (r *run) textMethod1(s, name string, arg Value) (Value, bool) {
 		r.use(n * len(s))
 		return textOf(strings.Repeat(s, n)), true
 	case "split":
-		return r.split(s, argText(arg), 0), true
+		return r.split(s, r.argText(arg), 0), true
 	case "matches":
-		return boolOf(r.pattern(argText(arg), tbelPattern).full(r, s)), true
+		return boolOf(r.pattern(r.argText(arg), tbelPattern).full(r, s)), true
 	}
 	return Value{}, false
 }

@@ -142,7 +142,7 @@ func (v Value) Len() int {
 func (v Value) At(i int) Value { return v.o.items[i] }
 
 // Key is the key of pair i of a map; i < Len.
-func (v Value) Key(i int) string { return javaText(v.o.keys[i]) }
+func (v Value) Key(i int) string { return plainText(v.o.keys[i]) }
 
 // Member is the value of a key of a map; ok is false where v is no map or has no such key.
 func (v Value) Member(key string) (member Value, ok bool) {
