@@ -36,7 +36,7 @@ func (c *compiler) call(n *node) evalFn {
 				// The engine loses a literal argument here (RULES.md 5.5).
 				return func(*run) Value { panic(failed("null pointer: stringToBytes of a literal")) }
 			}
-			return callBuiltin(fn, args, callee.s)
+			return callBuiltin(fn, args)
 		}
 		name := callee.s
 		return func(*run) Value { panic(failed("null pointer or function not found: " + name)) }
@@ -48,7 +48,7 @@ func (c *compiler) call(n *node) evalFn {
 					name := class.s + "." + callee.s
 					return func(*run) Value { panic(failed("unable to resolve method: " + name)) }
 				}
-				return callBuiltin(fn, args, callee.s)
+				return callBuiltin(fn, args)
 			}
 		}
 		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
@@ -70,7 +70,7 @@ func (c *compiler) call(n *node) evalFn {
 	panic(syntax(n.at, "a call of what is no function"))
 }
 
-func callBuiltin(fn builtin, args []evalFn, name string) evalFn {
+func callBuiltin(fn builtin, args []evalFn) evalFn {
 	if len(args) == 1 {
 		// One argument is the usual case: it needs no stack.
 		arg := args[0]
@@ -84,7 +84,6 @@ func callBuiltin(fn builtin, args []evalFn, name string) evalFn {
 			return v
 		}
 	}
-	_ = name
 	return func(r *run) Value {
 		r.step(1)
 		base := r.push(args)
@@ -146,26 +145,29 @@ func (c *compiler) construct(n *node) evalFn {
 	if c.lang == JavaScript {
 		return c.scriptNew(n, args)
 	}
-	var fn builtin
-	switch class[strings.LastIndexByte(class, '.')+1:] {
+	fn := tbelNew(class)
+	if fn == nil {
+		return func(*run) Value { panic(failed("could not resolve class: " + class)) }
+	}
+	return callBuiltin(fn, args)
+}
+
+// tbelNew is what makes a new object of a class; nil if there is none.
+func tbelNew(class string) builtin {
+	switch class {
 	case "Date":
-		fn = newDate
-	case "String":
-		fn = func(r *run, a []Value) Value {
+		return newDate
+	case "String", "java.lang.String":
+		return func(r *run, a []Value) Value {
 			if len(a) == 0 {
 				return textOf("")
 			}
 			return r.text(r.javaText(a[0]))
 		}
-	case "ArrayList":
-		if class == "java.util.ArrayList" {
-			fn = func(r *run, a []Value) Value { return r.list(nil) }
-		}
+	case "java.util.ArrayList":
+		return func(r *run, _ []Value) Value { return r.list(nil) }
 	}
-	if fn == nil {
-		return func(*run) Value { panic(failed("could not resolve class: " + class)) }
-	}
-	return callBuiltin(fn, args, class)
+	return nil
 }
 
 // The conversions of arguments, as the engine makes them: numbers to the wanted kind, numeric texts

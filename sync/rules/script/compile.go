@@ -81,6 +81,7 @@ type frame struct {
 	deepest int
 	escapes bool
 	loops   int // loops and switches around
+	made    int // names that assignments made
 }
 
 type compiler struct {
@@ -246,8 +247,19 @@ func (c *compiler) block(list []*node, last bool) stmtFn {
 	defer c.close()
 	if c.lang == JavaScript {
 		c.hoist(list, false)
+		return c.statements(list, last)
 	}
-	return c.statements(list, last)
+	from, made := c.f.slots, c.f.made
+	body := c.statements(list, last)
+	to := c.f.slots
+	if c.f.made == made {
+		return body
+	}
+	// A name that an assignment made is gone when the block is entered again.
+	return func(r *run) flow {
+		clear(r.sc.vars[from:to])
+		return body(r)
+	}
 }
 
 // body is a statement with names of its own: a branch or a loop's body.

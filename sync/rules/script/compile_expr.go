@@ -541,6 +541,7 @@ func (c *compiler) assign(n *node) evalFn {
 			return func(*run) Value { panic(failed("ReferenceError: " + name + " is not defined")) }
 		}
 		p = place{0, c.declare(target.s)}
+		c.f.made++
 	}
 	slot, tbel := p.slot, c.lang == TBEL
 	if p.depth == 0 {

@@ -270,7 +270,7 @@ func (c *compiler) scriptNew(n *node, args []evalFn) evalFn {
 	default:
 		panic(&syntaxError{at: n.at, message: "new " + class, unsupported: true})
 	}
-	return callBuiltin(fn, args, class)
+	return callBuiltin(fn, args)
 }
 
 // try compiles try, catch and finally. Bounds and what is not supported cannot be caught.
