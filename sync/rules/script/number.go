@@ -33,11 +33,13 @@ func appendJava(b []byte, f float64, bits int) []byte {
 	}
 	var buf, store [48]byte
 	digits, exp := shortDigits(buf[:0], store[:0], f, bits)
-	safe, whole := 15, float64(1<<53)
+	// Up to so many digits the fewest are Java's too, but for whole numbers whose neighbours are
+	// further than one away, and for the least numbers, which get two digits.
+	safe, whole, least := 15, float64(1<<53), 0x1p-1022
 	if bits == 32 {
-		safe, whole = 6, 1<<24
+		safe, whole, least = 6, 1<<24, 0x1p-126
 	}
-	if len(digits) > safe || f >= whole && f == math.Trunc(f) {
+	if len(digits) > safe || f >= whole && f == math.Trunc(f) || f < least {
 		digits, exp = slowDigits(f, bits)
 	}
 	return layOut(b, digits, exp)
@@ -149,15 +151,17 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 		b.Mul(b, scale)
 		m.Mul(m, scale)
 	}
-	if b.Cmp(s) < 0 { // the logarithm was rounded up
+	for b.Cmp(s) < 0 { // the logarithm was too big, of the least numbers by far
 		exp--
 		b.Mul(b, ten)
 		m.Mul(m, ten)
-	} else if t := new(big.Int).Mul(s, ten); b.Cmp(t) >= 0 {
-		exp++
-		s = t
 	}
 	tens, q, sum := new(big.Int).Mul(s, ten), new(big.Int), new(big.Int)
+	for b.Cmp(tens) >= 0 {
+		exp++
+		s.Set(tens)
+		tens.Mul(tens, ten)
+	}
 	low, high := false, false
 	for !low && !high {
 		q.QuoRem(b, s, b)
