@@ -294,8 +294,10 @@ func TestTBELDates(t *testing.T) {
 		{"return new Date('Tue, 3 Jun 2008 11:05:30 GMT').getTime();", "1212491130000 :long"},
 		{"return new Date('03.06.2008', 'dd.MM.yyyy').toISOString();", `"2008-06-03T00:00:00Z" :string`},
 		{"return new Date(1767225600123).toLocaleString('en-US');", `"1/1/26, 12:00:00 AM" :string`},
-		{"return new Date(1767225600123).toLocaleString('en-US', '{\"pattern\":\"yyyy/MM/dd HH:mm:ss.SSS EEE\",\"timeZone\":\"+05:30\"}');",
-			`"2026/01/01 05:30:00.123 Thu" :string`},
+		{
+			"return new Date(1767225600123).toLocaleString('en-US', '{\"pattern\":\"yyyy/MM/dd HH:mm:ss.SSS EEE\",\"timeZone\":\"+05:30\"}');",
+			`"2026/01/01 05:30:00.123 Thu" :string`,
+		},
 		{"return new Date(0).toLocaleString('uk');", "error: not supported"},
 		{"return new Date(0).toLocaleString('en', 'Mars/Phobos');", "error: not supported"},
 		{"var d = new Date(2026, 1, 31); d.addMonths(1); return d.toISOString();", `"2026-02-28T00:00:00Z" :string`},

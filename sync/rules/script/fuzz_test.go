@@ -1,10 +1,13 @@
 package script
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 const fuzzMessage = `{"t":21.5,"i":7,"big":3000000000,"s":"abc","num":"42","b":true,"e":"","o":{"p":{"q":5},"x":"y"},"l":[3,1,2],"lo":[{"k":"a","v":1}]}`
@@ -247,4 +250,44 @@ func (g *generator) call(depth int) string {
 	return g.of("f("+x+", "+g.paren(0)+")", "h(3)", "f("+x+")", "c.push("+x+")", "m.put('z', "+x+")", "msg.keys()", "c.size()",
 		"parseInt("+x+")", "Math.max("+x+", 2)", "('' + "+x+").length()", "toFlatMap(msg)", "JSON.stringify("+x+")", "m.remove('k')",
 		"msg.containsKey('t')", "msg.entrySet()", "($ in c if $ != null)")
+}
+
+// FuzzMessage holds the parser of messages against encoding/json: the same texts are JSON, and what is
+// built prints as the same value.
+func FuzzMessage(f *testing.F) {
+	for _, s := range []string{
+		fuzzMessage, cornerMessage, `[1,-0,1e5,1.50,"a\u00e9\ud83d\ude00\"",true,null,{"a":{"b":[]}}]`, `{"a":1,"a":2}`, `""`, "[[[]]]", "1e999", `"\ud800"`,
+	} {
+		f.Add(s)
+	}
+	p, err := Compile(JavaScript, "return msg;", Arguments)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var d Doc
+		if err := d.Parse(s); (err == nil) != json.Valid([]byte(s)) {
+			if errors.Is(err, &Error{Reason: Limit}) || strings.Count(s, "[")+strings.Count(s, "{") > maxNesting {
+				return
+			}
+			t.Fatalf("%q: %v", s, err)
+		} else if err != nil || !utf8.ValidString(s) {
+			return
+		}
+		v, err := p.Run(testClock, Args{Msg: &d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := JavaScript.AppendJSON(nil, v, AsScript)
+		var got, want any
+		if err != nil || json.Unmarshal(b, &got) != nil {
+			t.Fatalf("%q gives %s, %v", s, b, err)
+		}
+		if json.Unmarshal([]byte(s), &want) != nil {
+			return // a number beyond float64
+		}
+		if !reflect.DeepEqual(got, want) && !strings.Contains(s, `\u`) { // lone surrogates differ
+			t.Fatalf("%q gives %s", s, b)
+		}
+	})
 }

@@ -179,6 +179,16 @@ func (r *run) freeScope(sc *scope) {
 // message. An error is an *Error with reason Failed or Limit, or Unsupported for what shows itself
 // only at run time (a pattern, a zone, a format). Run is safe for concurrent use.
 func (p *Program) Run(env Env, args Args) (v Value, err error) {
+	size := len(args.MsgType)
+	if args.Msg != nil {
+		size += len(args.Msg.src)
+	}
+	for i := range args.Metadata {
+		size += len(args.Metadata[i].Key) + len(args.Metadata[i].Value)
+	}
+	if size > maxMessage {
+		return Value{}, limitError("a message of " + strconv.Itoa(size) + " bytes; at most " + strconv.Itoa(maxMessage) + " are allowed")
+	}
 	r := runs.Get().(*run)
 	defer func() {
 		if x := recover(); x != nil {
