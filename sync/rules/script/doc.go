@@ -44,9 +44,8 @@
 // The law is what the engine of the server does, as ../RULES.md and the recordings say, also where it
 // is odd: users' numbers depend on it. Metadata have the order of Java's HashMap, doubles the digits
 // of Java 17. Inline lists and maps are read with the engine's quirks (RULES.md 5.4.10), so that a
-// script gives the same here and there; what fails to compile there fails here, with two exceptions:
-// a list behind a map in one inline map is taken unless it holds a literal, and `x` in `{k: x}` may be
-// any expression.
+// script gives the same here and there. What fails to compile there fails here too, as far as the
+// recordings show it; a list behind a map in one inline map is taken unless it holds a literal.
 //
 // # Not supported
 //

@@ -253,7 +253,7 @@ func numericText(s string) (f float64, ok bool) {
 	return f, true
 }
 
-// numberLiteral reads the text of a number in JSON: int, long, else double.
+// jsonNumber reads the text of a number in JSON: int, long, else double.
 func jsonNumber(s string) (Value, bool) {
 	whole := true
 	for i := 0; i < len(s); i++ {

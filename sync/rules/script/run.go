@@ -58,9 +58,8 @@ type Env struct {
 
 // Program is a compiled script. It does not change: any number of goroutines may run it.
 type Program struct {
-	lang  Language
-	main  *proto
-	roots int // slots of the arguments in the first environment
+	lang Language
+	main *proto
 }
 
 // Language is the language of the script.

@@ -50,7 +50,6 @@ func scriptMillis(f [7]int, zone *time.Location) float64 {
 	if f[0] > 300_000 || f[0] < -300_000 {
 		return math.NaN()
 	}
-	t := time.Date(f[0], time.Month(1), 1, 0, 0, 0, 0, time.UTC)
 	years := f[1] / 12
 	if f[1]%12 < 0 {
 		years--
@@ -59,7 +58,7 @@ func scriptMillis(f [7]int, zone *time.Location) float64 {
 	if y := f[0] + years; y > 300_000 || y < -300_000 {
 		return math.NaN()
 	}
-	t = time.Date(f[0]+years, time.Month(month+1), 1, 0, 0, 0, 0, time.UTC)
+	t := time.Date(f[0]+years, time.Month(month+1), 1, 0, 0, 0, 0, time.UTC)
 	sec := t.Unix() + int64(f[2]-1)*86400 + int64(f[3])*3600 + int64(f[4])*60 + int64(f[5])
 	ms := sec*1000 + int64(f[6])
 	if zone != time.UTC {

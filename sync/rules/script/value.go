@@ -57,15 +57,14 @@ type Value struct {
 
 // object is what the kinds from List on share when a Value is copied.
 type object struct {
-	items []Value        // of a list, array, set; the values of a map; the key and value of an entry
-	keys  []Value        // of a map, parallel to items
-	index map[Value]int  // from key to place, for maps above indexFrom keys; nil until it is needed
-	text  string         // of a class its name, of a regexp its source
-	date  moment         // of a date
-	fn    *closure       // of a function
-	re    *pattern       // of a regexp
-	props *object        // of a function or a list of JavaScript: members beside the items
-	class map[string]any // of a class: unused members are nil
+	items []Value       // of a list, array, set; the values of a map; the key and value of an entry
+	keys  []Value       // of a map, parallel to items
+	index map[Value]int // from key to place, for maps above indexFrom keys; nil until it is needed
+	text  string        // of a class its name, of a regexp its source
+	date  moment        // of a date
+	fn    *closure      // of a function
+	re    *pattern      // of a regexp
+	props *object       // of a function or a list of JavaScript: members beside the items
 }
 
 // indexFrom is the number of keys from which a map gets an index.

@@ -1,0 +1,200 @@
+package script
+
+import "slices"
+
+// mapMethod is the methods of maps of TBEL.
+func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
+	m := o.o
+	if v, ok := r.readMap(o, name, a); ok {
+		return v, true
+	}
+	r.change(o)
+	r.step(len(m.keys) >> 6)
+	switch name {
+	case "put":
+		need(a, 2, 2)
+		old, _ := m.get(mapKey(a[0]))
+		r.put(m, mapKey(a[0]), a[1])
+		return orNull(old), true
+	case "remove":
+		need(a, 1, 1)
+		old, _ := m.remove(mapKey(a[0]))
+		return orNull(old), true
+	case "putIfAbsent":
+		need(a, 2, 2)
+		old, ok := m.get(mapKey(a[0]))
+		if !ok {
+			r.put(m, mapKey(a[0]), a[1])
+		}
+		return orNull(old), true
+	case "replace":
+		need(a, 2, 3)
+		old, ok := m.get(mapKey(a[0]))
+		if len(a) == 3 {
+			ok = ok && r.same(old, a[1], 0)
+			if ok {
+				r.put(m, mapKey(a[0]), a[2])
+			}
+			return boolOf(ok), true
+		}
+		if ok {
+			r.put(m, mapKey(a[0]), a[1])
+		}
+		return orNull(old), true
+	case "putAll":
+		need(a, 1, 1)
+		from := argMap(a[0])
+		for i, k := range slices.Clone(from.keys) {
+			r.put(m, k, from.items[i])
+		}
+		return null, true
+	case "clear":
+		*m = object{}
+		return null, true
+	case "sortByKey", "sortByValue", "reverse", "invert":
+		need(a, 0, 1)
+		made := r.reordered(m, name, len(a) == 0 || argBool(a[0]))
+		m.keys, m.items, m.index = made.keys, made.items, nil
+		return null, true
+	}
+	return Value{}, false
+}
+
+func orNull(v Value) Value {
+	if v.k == Unset {
+		return null
+	}
+	return v
+}
+
+// readMap is the methods that change nothing.
+func (r *run) readMap(o Value, name string, a []Value) (Value, bool) {
+	m := o.o
+	switch name {
+	case "get":
+		need(a, 1, 1)
+		v, _ := m.get(mapKey(a[0]))
+		return orNull(v), true
+	case "getOrDefault":
+		need(a, 2, 2)
+		if v, ok := m.get(mapKey(a[0])); ok {
+			return v, true
+		}
+		return a[1], true
+	case "containsKey":
+		need(a, 1, 1)
+		return boolOf(m.find(mapKey(a[0])) >= 0), true
+	case "containsValue":
+		need(a, 1, 1)
+		return boolOf(r.indexOf(m.items, a[0]) >= 0), true
+	case "size":
+		return intOf(int32(len(m.keys))), true
+	case "isEmpty":
+		return boolOf(len(m.keys) == 0), true
+	case "keys":
+		return r.copied(m.keys), true
+	case "values":
+		return r.copied(m.items), true
+	case "keySet":
+		v := r.copied(m.keys)
+		v.o.text = name // a view: keepable refuses it
+		return Value{k: Set, o: v.o}, true
+	case "entrySet":
+		return Value{k: Set, o: &object{items: r.entries(o)}}, true
+	case "toSortedByKey", "toSorted":
+		need(a, 0, 1)
+		return Value{k: Map, o: r.reordered(m, "sortByKey", len(a) == 0 || argBool(a[0]))}, true
+	case "toSortedByValue":
+		need(a, 0, 1)
+		return Value{k: Map, o: r.reordered(m, "sortByValue", len(a) == 0 || argBool(a[0]))}, true
+	case "toReversed":
+		return Value{k: Map, o: r.reordered(m, "reverse", true)}, true
+	case "toInverted":
+		return Value{k: Map, o: r.reordered(m, "invert", true)}, true
+	case "slice", "clone", "toUnmodifiable":
+		need(a, 0, 2)
+		from, to := bounds(a, len(m.keys))
+		r.use(objectSize + 2*valueSize*(to-from))
+		made := &object{keys: slices.Clone(m.keys[from:to]), items: slices.Clone(m.items[from:to])}
+		if name == "toUnmodifiable" {
+			made.text = readOnly
+		}
+		return Value{k: Map, o: made}, true
+	}
+	return Value{}, false
+}
+
+// reordered is a copy of a map in another order, or with keys and values exchanged.
+func (r *run) reordered(m *object, how string, ascending bool) *object {
+	r.step(len(m.keys))
+	r.use(objectSize + 2*valueSize*len(m.keys))
+	made := &object{}
+	if how == "invert" {
+		for i, v := range m.items {
+			r.invert(m, made, m.keys[i], v)
+		}
+		return made
+	}
+	pairs := make([]Value, len(m.keys)) // places, as ints
+	by := make([]Value, len(m.keys))
+	for i := range pairs {
+		pairs[i] = intOf(int32(i))
+		by[i] = m.keys[i]
+		if how == "sortByValue" {
+			by[i] = m.items[i]
+		}
+	}
+	if how == "reverse" {
+		slices.Reverse(pairs)
+	} else {
+		numbers := true
+		for _, v := range by {
+			if _, _, ok := operand(v); !ok {
+				numbers = false
+			}
+		}
+		slices.SortStableFunc(pairs, func(p, q Value) int {
+			a, b, n := by[p.n], by[q.n], 0
+			if numbers {
+				x, _, _ := operand(a)
+				y, _, _ := operand(b)
+				if x < y {
+					n = -1
+				} else if x > y {
+					n = 1
+				}
+			} else {
+				n = compareTexts(r.javaText(a), r.javaText(b))
+			}
+			if !ascending {
+				return -n
+			}
+			return n
+		})
+	}
+	for _, p := range pairs {
+		made.keys = append(made.keys, m.keys[p.n])
+		made.items = append(made.items, m.items[p.n])
+	}
+	return made
+}
+
+// invert puts key under value; a value of several keys gets the list of them.
+func (r *run) invert(m, made *object, key, value Value) {
+	times := 0
+	for _, v := range m.items {
+		r.step(1)
+		if r.javaText(v) == r.javaText(value) {
+			times++
+		}
+	}
+	if times == 1 {
+		made.put(mapKey(value), key)
+		return
+	}
+	if list, ok := made.get(mapKey(value)); ok && list.k == List {
+		list.o.items = append(list.o.items, key)
+		return
+	}
+	made.put(mapKey(value), r.list([]Value{key}))
+}
