@@ -65,8 +65,8 @@ func (p *program) rules(args []string) int {
 	return t.end(evalFile(p.stdout, rest[0], strings.ToUpper(*lang)))
 }
 
-// evalFile runs the scripts of a file. The error says which line could not be read; the lines before
-// it and behind it are evaluated all the same, unless it was too long.
+// evalFile runs the scripts of a file. The error says which line could not be read; the lines
+// before it and behind it are evaluated all the same, unless it was too long.
 func evalFile(w io.Writer, name, lang string) error {
 	in := io.Reader(os.Stdin)
 	if name != "-" {

@@ -19,7 +19,8 @@ func TestRulesEval(t *testing.T) {
 	tbel := write("scripts.jsonl", strings.Join([]string{
 		`{"n":1,"script":"return msg.t / 2;","msg":{"t":7}}`,
 		``,
-		`{"n":"two","script":"return {m: metadata, t: msgType};","msg":{},"metadata":{"deviceName":"a","deviceType":"b","x":null},"msgType":"X"}`,
+		`{"n":"two","script":"return {m: metadata, t: msgType};","msg":{},` +
+			`"metadata":{"deviceName":"a","deviceType":"b","x":null},"msgType":"X"}`,
 		`{"n":3,"script":"return msg.nope.x;","msg":{}}`,
 		`{"n":4,"script":"let a = 1;","msg":{}}`,
 		`{"n":5,"script":"while (true) { }","msg":{}}`,

@@ -14,8 +14,8 @@ import (
 	"edgesync/sync/config"
 )
 
-// tool is a command of two words: wal NAME and dead NAME work on the files of a data directory, rules
-// NAME on a file of its own.
+// tool is a command of two words: wal NAME and dead NAME work on the files of a data directory,
+// rules NAME on a file of its own.
 type tool struct {
 	*program
 	topic    string // for help: "wal", "dead" or "rules"

@@ -34,7 +34,8 @@ func TestBounds(t *testing.T) {
 		{"var m = {}; var i = 0; while (true) { m['k' + i] = i; i++; }", limit},
 		{"var l = []; l.push('x'.repeat(1000)); while (true) { l = [l, l.toList()]; }", limit},
 		{"return '%10000d'.replaceAll('d', 'd%10000d').length();", "14 :int"},
-		{"var f = '%9999s'; f = f + f + f + f + f + f; f = f + f + f + f; f = f + f + f + f + f; return String.format(f, 1).length();", "error: script failed"},
+		{"var f = '%9999s'; f = f + f + f + f + f + f; f = f + f + f + f; f = f + f + f + f + f; return " +
+			"String.format(f, 1).length();", "error: script failed"},
 		{"return 'aaaaaaaaaa'.repeat(1000).replace('a', 'b'.repeat(1000)).length();", limit},
 		// a text that grows piece by piece is no memory but its last state
 		{"var s = ''; for (var i = 0; i < 900; i++) { s = s + 'ten bytes '; } return s.length();", "9000 :int"},
@@ -100,7 +101,8 @@ func TestSourceBounds(t *testing.T) {
 func TestMessageBounds(t *testing.T) {
 	var d Doc
 	for _, s := range []string{
-		"", "{", "{}x", "[1,]", "{\"a\":1,}", "{a:1}", "01", "1.", "-", "+1", "nul", "\"\\x\"", "\"\n\"", "\"\\u12\"", "[1 2]", "{\"a\" 1}", "\"",
+		"", "{", "{}x", "[1,]", "{\"a\":1,}", "{a:1}", "01", "1.", "-", "+1", "nul", "\"\\x\"", "\"\n\"", "\"\\u12\"", "[1 2]",
+		"{\"a\" 1}", "\"",
 		"NaN", "'a'", "{\"a\":}", "[", strings.Repeat("[", maxNesting+2) + strings.Repeat("]", maxNesting+2), "1e", "\"\\",
 	} {
 		if err := d.Parse(s); err == nil {
@@ -110,7 +112,10 @@ func TestMessageBounds(t *testing.T) {
 	if err := d.Parse(`"` + strings.Repeat("a", maxMessage) + `"`); !errors.Is(err, &Error{Reason: Limit}) {
 		t.Error(err)
 	}
-	for _, s := range []string{"null", " 1.5e-3 ", "[]", "{}", "[[],{\"\":[{}]}]", `"\ud83d\ude00\ud83d"`, "-0", strings.Repeat("[", 100) + strings.Repeat("]", 100)} {
+	for _, s := range []string{
+		"null", " 1.5e-3 ", "[]", "{}", "[[],{\"\":[{}]}]", `"\ud83d\ude00\ud83d"`, "-0",
+		strings.Repeat("[", 100) + strings.Repeat("]", 100),
+	} {
 		if err := d.Parse(s); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
@@ -160,7 +165,8 @@ func TestFiltersAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestConcurrentRuns: one program and one message on many goroutines; nobody sees another's changes.
+// TestConcurrentRuns: one program and one message on many goroutines; nobody sees another's
+// changes.
 func TestConcurrentRuns(t *testing.T) {
 	source := "msg.x = msg.i; foreach (k : msg.keys()) { metadata.put(k, 'v'); } msg.o.p.q += 1;\n" +
 		"function f(n) { if (n == 0) { return 'a1b'.replaceAll('[0-9]', '-'); } return f(n - 1); }\n" +
@@ -169,7 +175,8 @@ func TestConcurrentRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	js, err := Compile(JavaScript, "var r = /b/g; msg.o.p.q++; return [msg.o.p.q, r.test(msg.s), r.lastIndex].map(function (x) { return x; });", Arguments)
+	js, err := Compile(JavaScript,
+		"var r = /b/g; msg.o.p.q++; return [msg.o.p.q, r.test(msg.s), r.lastIndex].map(function (x) { return x; });", Arguments)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -317,7 +317,8 @@ func radixText(n int64, radix int, bigEndian, prefix bool) string {
 	panic(failed("Invalid radix: [" + strconv.Itoa(radix) + "]"))
 }
 
-// part is the bytes that parseBytesTo… read: list, offset, length, in the order of a big endian number.
+// part is the bytes that parseBytesTo… read: list, offset, length, in the order of a big endian
+// number.
 func (r *run) part(a []Value, most int) []byte {
 	need(a, 1, 4)
 	b := r.bytesOf(a[0])

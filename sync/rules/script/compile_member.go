@@ -67,8 +67,8 @@ func (c *compiler) argument(n *node) int {
 	return -1
 }
 
-// member reads a.b or a[e]. A path of constant keys into msg or metadata looks in the message's text
-// and builds nothing, as long as nothing else made the script build it.
+// member reads a.b or a[e]. A path of constant keys into msg or metadata looks in the message's
+// text and builds nothing, as long as nothing else made the script build it.
 func (c *compiler) member(n *node) evalFn {
 	if path, slot := c.path(n); path != nil {
 		slow := c.anyMember(n)

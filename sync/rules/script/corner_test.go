@@ -270,11 +270,17 @@ func TestTBELFunctions(t *testing.T) {
 		{"return JSON.parse('{\"a\":[1,2.0,3000000000,null]}');", `{"a":[1,2.0,3000000000,null]} :map`},
 		{"return JSON.parse('{\"a\":1,}');", "error: script failed"},
 		{"return JSON.stringify({a: null, b: [null]});", `"{\"b\":[null]}" :string`},
-		{"return String.format('%5d|%-5s|%05.1f|%x|%,d|%%|%2$s', 42, 'a', 2.25, 255, 1234567);", `"   42|a    |002.3|ff|1,234,567|%|a" :string`},
+		{
+			"return String.format('%5d|%-5s|%05.1f|%x|%,d|%%|%2$s', 42, 'a', 2.25, 255, 1234567);",
+			`"   42|a    |002.3|ff|1,234,567|%|a" :string`,
+		},
 		{"return String.format('%d', 1.5);", "error: script failed"},
 		{"return String.format('%h', 1);", "error: not supported"},
 		{"return stringToBytes('x');", "error: script failed"},
-		{"return isInsideCircle(50.0, 30.0, '{\"latitude\":50.0,\"longitude\":30.1,\"radius\":5,\"radiusUnit\":\"KILOMETER\"}');", "false :bool"},
+		{
+			"return isInsideCircle(50.0, 30.0, '{\"latitude\":50.0,\"longitude\":30.1,\"radius\":5,\"radiusUnit\":\"KILOMETER\"}');",
+			"false :bool",
+		},
 		{"return isInsidePolygon(5, 5, '[[[0,0],[0,10],[10,10],[10,0]],[[4,4],[4,6],[6,6],[6,4]]]');", "false :bool"},
 		{"return toSet([1, 1, 2]);", "[1,2] :list"},
 		{"return foo(1);", "error: script failed"},
@@ -295,7 +301,8 @@ func TestTBELDates(t *testing.T) {
 		{"return new Date('03.06.2008', 'dd.MM.yyyy').toISOString();", `"2008-06-03T00:00:00Z" :string`},
 		{"return new Date(1767225600123).toLocaleString('en-US');", `"1/1/26, 12:00:00 AM" :string`},
 		{
-			"return new Date(1767225600123).toLocaleString('en-US', '{\"pattern\":\"yyyy/MM/dd HH:mm:ss.SSS EEE\",\"timeZone\":\"+05:30\"}');",
+			"return new Date(1767225600123).toLocaleString('en-US', '{\"pattern\":\"yyyy/MM/dd HH:mm:ss.SSS " +
+				"EEE\",\"timeZone\":\"+05:30\"}');",
 			`"2026/01/01 05:30:00.123 Thu" :string`,
 		},
 		{"return new Date(0).toLocaleString('uk');", "error: not supported"},
@@ -393,10 +400,12 @@ func TestResultAsStored(t *testing.T) {
 func TestJavaNumbers(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0.0", math.Copysign(0, -1): "-0.0", 1: "1.0", 0.1: "0.1", 1e7: "1.0E7", 9999999: "9999999.0", 0.001: "0.001", 0.00099: "9.9E-4",
-		1e-5: "1.0E-5", 2e-3: "0.002", 1.0 / 3: "0.3333333333333333", 1e21: "1.0E21", 1e23: "9.999999999999999E22", 2e23: "1.9999999999999998E23",
+		1e-5: "1.0E-5", 2e-3: "0.002", 1.0 / 3: "0.3333333333333333", 1e21: "1.0E21", 1e23: "9.999999999999999E22",
+		2e23:            "1.9999999999999998E23",
 		math.MaxFloat64: "1.7976931348623157E308", math.SmallestNonzeroFloat64: "4.9E-324", 123456789012345000: "1.23456789012344992E17",
 		9007199254740993: "9.007199254740992E15", 1.1e18: "1.1E18", math.Inf(1): "Infinity", math.Inf(-1): "-Infinity",
-		2.2250738585072014e-308: "2.2250738585072014E-308", 5.684341886080802e-14: "5.6843418860808015E-14", 8.41e21: "8.409999999999999E21",
+		2.2250738585072014e-308: "2.2250738585072014E-308", 5.684341886080802e-14: "5.6843418860808015E-14",
+		8.41e21:         "8.409999999999999E21",
 		-1767225600.123: "-1.767225600123E9", 100: "100.0", 12345.678: "12345.678",
 	} {
 		if got := doubleText(f); got != want {
@@ -432,7 +441,10 @@ func TestJavaNumbers(t *testing.T) {
 // TestMetadataInJavasOrder: by the hash of the key, as the HashMap of the server holds them.
 func TestMetadataInJavasOrder(t *testing.T) {
 	list := []Pair{}
-	for _, k := range []string{"deviceName", "deviceType", "ts", "requestId", "scope", "userId", "userName", "userEmail", "cs_limit", "ss_max", "k11", "k12", "k13"} {
+	for _, k := range []string{
+		"deviceName", "deviceType", "ts", "requestId", "scope", "userId", "userName", "userEmail",
+		"cs_limit", "ss_max", "k11", "k12", "k13",
+	} {
 		list = append(list, Pair{k, ""})
 	}
 	order := func(list []Pair) string {

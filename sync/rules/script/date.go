@@ -230,7 +230,8 @@ func (r *run) dateSet(m *moment, name string, a []Value) bool {
 	return true
 }
 
-// dateAdd is addYears and its like. Months and years keep the day, or take the last one of the month.
+// dateAdd is addYears and its like. Months and years keep the day, or take the last one of the
+// month.
 func (r *run) dateAdd(m *moment, name string, a []Value) bool {
 	need(a, 1, 1)
 	n := argLong(a[0])

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// dateText is toISOString, toLocaleString and their like. Locales are English, and the root that the
-// engine takes where a script names none; nothing else is on a router.
+// dateText is toISOString, toLocaleString and their like. Locales are English, and the root that
+// the engine takes where a script names none; nothing else is on a router.
 func (r *run) dateText(m moment, name string, a []Value) (string, bool) {
 	need(a, 0, 2)
 	switch name {
@@ -165,7 +165,8 @@ func zoneShort(t time.Time) string {
 	return t.Format("MST")
 }
 
-// eachField calls do for every run of one letter of a Java pattern, and literal for what is between.
+// eachField calls do for every run of one letter of a Java pattern, and literal for what is
+// between.
 func eachField(pattern string, do func(letter byte, n int), literal func(s string)) {
 	for i := 0; i < len(pattern); {
 		c := pattern[i]

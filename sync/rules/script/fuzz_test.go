@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-const fuzzMessage = `{"t":21.5,"i":7,"big":3000000000,"s":"abc","num":"42","b":true,"e":"","o":{"p":{"q":5},"x":"y"},"l":[3,1,2],"lo":[{"k":"a","v":1}]}`
+const fuzzMessage = `{"t":21.5,"i":7,"big":3000000000,"s":"abc","num":"42",` +
+	`"b":true,"e":"","o":{"p":{"q":5},"x":"y"},"l":[3,1,2],"lo":[{"k":"a","v":1}]}`
 
 var fuzzMetadata = []Pair{{"deviceName", "th-1"}, {"ts", "1767225600123"}}
 
@@ -46,8 +47,8 @@ func execute(t testing.TB, lang Language, source string) (text string, err error
 	return string(b), err
 }
 
-// FuzzSource feeds any text to both languages. Nothing may fail inside the engine, and what runs runs
-// within its bounds: an endless script would hang this target.
+// FuzzSource feeds any text to both languages. Nothing may fail inside the engine, and what runs
+// runs within its bounds: an endless script would hang this target.
 func FuzzSource(f *testing.F) {
 	for _, name := range []string{"tbel.jsonl", "js.jsonl"} {
 		for i, l := range corpus(f, name) {
@@ -184,11 +185,14 @@ func (g *generator) statement(depth int) string {
 	case 4:
 		g.loops++
 		i := fmt.Sprintf("i%d", g.loops)
-		return fmt.Sprintf("for (var %s = 0; %s < %d; %s++) { %s%s}", i, i, 1+g.pick(4), i, g.statements(depth-1), g.of("", "if (a > 3) { break; } ", ""))
+		return fmt.Sprintf("for (var %s = 0; %s < %d; %s++) { %s%s}", i, i, 1+g.pick(4), i, g.statements(depth-1), g.of("",
+			"if (a > 3) { break; } ", ""))
 	case 5:
-		return "foreach (" + g.of("e", "x") + " : " + g.of("c", "msg.l", "m", "msg.o", "msg.lo", "msg") + ") { " + g.statements(depth-1) + "}"
+		return "foreach (" + g.of("e", "x") + " : " + g.of("c", "msg.l", "m", "msg.o", "msg.lo", "msg") + ") { " +
+			g.statements(depth-1) + "}"
 	case 6:
-		return "switch (" + g.expr(1) + ") { case " + g.expr(1) + ": " + g.statements(depth-1) + " return " + g.expr(1) + "; default: " + g.statements(depth-1) + "}"
+		return "switch (" + g.expr(1) + ") { case " + g.expr(1) + ": " + g.statements(depth-1) + " return " + g.expr(1) +
+			"; default: " + g.statements(depth-1) + "}"
 	case 7:
 		return g.of("a++;", "a--;", "++a;", "b++;")
 	case 8:
@@ -252,11 +256,12 @@ func (g *generator) call(depth int) string {
 		"msg.containsKey('t')", "msg.entrySet()", "($ in c if $ != null)")
 }
 
-// FuzzMessage holds the parser of messages against encoding/json: the same texts are JSON, and what is
-// built prints as the same value.
+// FuzzMessage holds the parser of messages against encoding/json: the same texts are JSON, and what
+// is built prints as the same value.
 func FuzzMessage(f *testing.F) {
 	for _, s := range []string{
-		fuzzMessage, cornerMessage, `[1,-0,1e5,1.50,"a\u00e9\ud83d\ude00\"",true,null,{"a":{"b":[]}}]`, `{"a":1,"a":2}`, `""`, "[[[]]]", "1e999", `"\ud800"`,
+		fuzzMessage, cornerMessage, `[1,-0,1e5,1.50,"a\u00e9\ud83d\ude00\"",true,null,{"a":{"b":[]}}]`, `{"a":1,"a":2}`, `""`,
+		"[[[]]]", "1e999", `"\ud800"`,
 	} {
 		f.Add(s)
 	}

@@ -62,8 +62,8 @@ func distance(lat1, lon1, lat2, lon2 float64) float64 {
 
 type point struct{ x, y float64 }
 
-// insidePolygon: a list of points [lat, lon], or a list of such lists, of which each further one that
-// lies inside cuts a hole.
+// insidePolygon: a list of points [lat, lon], or a list of such lists, of which each further one
+// that lies inside cuts a hole.
 func insidePolygon(lat, lon float64, area string) bool {
 	d := parsePlaces(area)
 	if d.cells[0].kind != cellList {

@@ -2,7 +2,8 @@ package script
 
 import "strconv"
 
-// mapMethod reports whether a name behind a map's point means the method, not the key (RULES.md 5.4.7).
+// mapMethod reports whether a name behind a map's point means the method, not the key (RULES.md
+// 5.4.7).
 func mapMethod(name string) bool {
 	switch name {
 	case "size", "values", "keys", "empty", "isEmpty":

@@ -2,9 +2,10 @@ package script
 
 import "strconv"
 
-// recount counts what the variables hold, when the run has made as many bytes as it may hold: a text
-// that is built piece by piece leaves garbage, which is no memory of the script. n bytes are about to
-// be made. What is held only by an expression that is being evaluated is not seen; maxMade bounds it.
+// recount counts what the variables hold, when the run has made as many bytes as it may hold: a
+// text that is built piece by piece leaves garbage, which is no memory of the script. n bytes are
+// about to be made. What is held only by an expression that is being evaluated is not seen; maxMade
+// bounds it.
 func (r *run) recount(n int) {
 	h := holder{seen: map[*object]bool{}, scopes: map[*scope]bool{}}
 	h.scope(r.sc)

@@ -94,9 +94,10 @@ func layOut(b, digits []byte, exp int) []byte {
 	return strconv.AppendInt(b, int64(exp), 10)
 }
 
-// slowDigits makes the digits as Java did up to version 18, where they differ from the fewest: whole
-// numbers below 2^63 keep every digit that their bits can tell apart; of all others digits are made
-// until what is left is less than half a unit of the last bit, and at least two in exponent form.
+// slowDigits makes the digits as Java did up to version 18, where they differ from the fewest:
+// whole numbers below 2^63 keep every digit that their bits can tell apart; of all others digits
+// are made until what is left is less than half a unit of the last bit, and at least two in
+// exponent form.
 func slowDigits(f float64, bits int) (digits []byte, exp int) {
 	mantissa, e := math.Frexp(f) // f = mantissa * 2^e, mantissa from 1/2 to below 1
 	size := 53

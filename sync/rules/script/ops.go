@@ -6,8 +6,8 @@ import (
 	"unicode/utf16"
 )
 
-// The operators of TBEL (RULES.md 5.4). Operands of one number kind are computed in that kind, mixed
-// ones as doubles that are then narrowed to the bigger kind, as the engine does.
+// The operators of TBEL (RULES.md 5.4). Operands of one number kind are computed in that kind,
+// mixed ones as doubles that are then narrowed to the bigger kind, as the engine does.
 
 func tbelBinary(r *run, op operator, a, b Value) Value {
 	switch op {
@@ -323,7 +323,8 @@ func uncomparable(a, b Value) *Error {
 	return failed("uncomparable values: " + a.k.String() + " and " + b.k.String())
 }
 
-// compareTexts is Java's compareTo: the difference of the first units that differ, or of the lengths.
+// compareTexts is Java's compareTo: the difference of the first units that differ, or of the
+// lengths.
 func compareTexts(a, b string) int {
 	if ascii(a) && ascii(b) {
 		for i := 0; i < len(a) && i < len(b); i++ {

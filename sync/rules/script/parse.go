@@ -108,7 +108,8 @@ func (p *parser) ahead() token {
 	return t
 }
 
-// end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the line.
+// end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
+// line.
 func (p *parser) end() {
 	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
 		return

@@ -172,8 +172,8 @@ func (r row) tree(js bool) *node {
 	return values[0]
 }
 
-// folded builds a row of literals from left to right; arithmetic among itself keeps its binding, and
-// && or || behind the first operator begins anew.
+// folded builds a row of literals from left to right; arithmetic among itself keeps its binding,
+// and && or || behind the first operator begins anew.
 func (r row) folded() *node {
 	acc, i := r.operands[0], 0
 	for i < len(r.ops) {

@@ -176,7 +176,8 @@ func translate(s string, d dialect) string {
 	return b.String()
 }
 
-// translateEscape writes what the backslash before s[i] means and returns the place of its last byte.
+// translateEscape writes what the backslash before s[i] means and returns the place of its last
+// byte.
 func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 	switch c := s[i]; {
 	case c >= '1' && c <= '9' || c == 'k':
@@ -250,8 +251,8 @@ func (p *pattern) full(r *run, s string) bool {
 	return p.whole.MatchString(s)
 }
 
-// replace is replaceAll and replaceFirst of Java: $1 and ${name} are groups, \ takes the next byte as
-// it is.
+// replace is replaceAll and replaceFirst of Java: $1 and ${name} are groups, \ takes the next byte
+// as it is.
 func (p *pattern) replace(r *run, s, with string, first bool) string {
 	n := -1
 	if first {

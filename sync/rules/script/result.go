@@ -15,8 +15,8 @@ type Form uint8
 const (
 	// AsScript prints what JSON.stringify of the language gives: 1e+21.
 	AsScript Form = iota
-	// AsStored prints what a server makes of that text when the server reads it and writes it again:
-	// 1.0E21 (RULES.md 5.1).
+	// AsStored prints what a server makes of that text when the server reads it and writes it
+	// again: 1.0E21 (RULES.md 5.1).
 	AsStored
 )
 

@@ -178,7 +178,10 @@ func (r *run) setScriptDate(o Value, name string, a []Value, zone *time.Location
 	}
 	t := o.o.date.in(zone)
 	f := [7]int{t.Year(), int(t.Month()) - 1, t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond() / 1e6}
-	first, ok := map[string]int{"setFullYear": 0, "setMonth": 1, "setDate": 2, "setHours": 3, "setMinutes": 4, "setSeconds": 5, "setMilliseconds": 6}[name]
+	first, ok := map[string]int{
+		"setFullYear": 0, "setMonth": 1, "setDate": 2, "setHours": 3, "setMinutes": 4, "setSeconds": 5,
+		"setMilliseconds": 6,
+	}[name]
 	if !ok {
 		return Value{}, false
 	}

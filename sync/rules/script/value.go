@@ -6,8 +6,8 @@ import (
 	"unicode/utf16"
 )
 
-// Kind is the type of a Value. The number kinds are Java's: which one a number has decides how it is
-// divided and how it is printed (RULES.md 5.4).
+// Kind is the type of a Value. The number kinds are Java's: which one a number has decides how it
+// is divided and how it is printed (RULES.md 5.4).
 type Kind uint8
 
 // The kinds of a Value.

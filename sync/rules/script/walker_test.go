@@ -1,8 +1,8 @@
 package script
 
 // walker evaluates TBEL over the syntax tree, with names in maps: another way to the same results,
-// for the fuzz target that compares them. The operators, members and functions are the engine's; what
-// is compared is the compiler: names and blocks, control flow, order of evaluation, calls.
+// for the fuzz target that compares them. The operators, members and functions are the engine's;
+// what is compared is the compiler: names and blocks, control flow, order of evaluation, calls.
 type walker struct {
 	r     *run
 	names *names
