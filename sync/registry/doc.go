@@ -28,6 +28,7 @@
 //	E               EdgeConfiguration, protobuf
 //	S               salt [16] | sha256(salt, configured secret) [32]: edge.go
 //	Y               which sync has completed: edge.go
+//	W               the change to another edge that is being made: wipe.go
 //	@ scope id      attributes of an entity, or its latest telemetry: attributes.go
 //	l from to hash  a relation; hash [8] is of its type, group and types of both ends: entities.go
 //	x id            of a user's credentials what a login needs, JSON

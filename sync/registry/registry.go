@@ -142,6 +142,9 @@ func Open(o Options) (*Registry, error) {
 		r.room.most = shareOf(freeFor(o.Dir))
 	}
 	r.countStored()
+	if err := r.finishWipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: finish the change to another edge: %w", err), s.Close())
+	}
 	r.load()
 	return r, nil
 }

@@ -1,0 +1,429 @@
+package sync
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+	boxrig "edgesync/sync/cloudtest/rig"
+	"edgesync/sync/config"
+	"edgesync/wal"
+)
+
+// remake cuts the link, runs f, has the cloud make the edge anew, and lets the link come back.
+func (b *box) remake(f func()) {
+	b.Helper()
+	b.link.Refuse.Store(true)
+	b.cloud.EndSessions(cloudtest.EndReset)
+	b.elapse(2 * time.Second)
+	f()
+	b.edge = b.cloud.RemakeEdge(b.edge.ID)
+	b.link.Refuse.Store(false)
+	b.elapse(5 * time.Minute)
+	if !b.cloud.Connected(b.edge.ID) {
+		b.Fatal("did not come back")
+	}
+}
+
+// named is the id of the device of that name in the cloud.
+func (b *box) named(name string) proto.UUID {
+	b.Helper()
+	for _, d := range b.tenant.Devices() {
+		if d.Name == name {
+			return d.ID
+		}
+	}
+	b.Fatalf("the cloud has no device %s", name)
+	return proto.UUID{}
+}
+
+// rows are the times of the rows that the cloud has of a device, by name, each once.
+func (b *box) rows(name string) string {
+	var list []string
+	for _, p := range b.tenant.Series(b.named(name), "t") {
+		if p.Value.Long != p.TS {
+			b.Errorf("%s at %d: %d", name, p.TS, p.Value.Long)
+		}
+		list = append(list, fmt.Sprint(p.TS))
+	}
+	return strings.Join(list, " ")
+}
+
+// balance is accepted, deployed, pending, dropped, dead, and what is kept of former edges.
+func (b *box) balance() string {
+	s := b.agent.Snapshot()
+	kept := uint64(0)
+	if s.Former != nil {
+		kept = s.Former.Events
+	}
+	if s.Accepted != s.Deployed+s.Pending+s.Dropped+s.Dead+s.Damaged {
+		b.Errorf("unbalanced: %+v", s)
+	}
+	return fmt.Sprintf("%d accepted, %d deployed, %d pending, %d dropped, %d dead, %d kept",
+		s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, kept)
+}
+
+// retryByName is what the command does. It returns how many events were sent.
+func (b *box) retryByName() (sent int) {
+	b.Helper()
+	for {
+		n, more, busy, err := b.agent.DeadLetters().RetryByName(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		sent += n
+		if !more {
+			b.elapse(time.Minute)
+			return sent
+		}
+		if busy {
+			b.elapse(time.Minute)
+		}
+	}
+}
+
+// Events that wait while the edge is made anew are kept apart, never counted as deployed, and go to
+// the devices of the same names when a person says so; those of others stay and are listed.
+func TestEdgeMadeAnewWhileEventsWait(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one, two := b.device("one"), b.device("two")
+		b.post(one.ID, 1000)
+		b.elapse(10 * time.Second)
+		formerEdge := b.edge
+		b.remake(func() {
+			b.post(one.ID, 2000, 3000)
+			b.post(two.ID, 2500)
+			b.tenant.Unassign(two.ID) // the new edge has no such device
+		})
+		b.expect("set apart", b.balance(), "4 accepted, 1 deployed, 0 pending, 0 dropped, 3 dead, 3 kept")
+		f := b.agent.Snapshot().Former
+		b.expect("told", []any{f.Entities, f.Moving, f.Command}, []any{2, false, "edgesync dead retry --by-name"})
+		b.expect("edge", f.Edge, fmt.Sprintf("%q (%s)", formerEdge.Name, proto.FormatUUID(formerEdge.ID)))
+		b.expect("nothing arrived", b.rows("one"), "")
+
+		b.expect("sent", b.retryByName(), 2)
+		b.expect("arrived", b.rows("one"), "2000 3000")
+		b.expect("left", b.balance(), "4 accepted, 3 deployed, 0 pending, 0 dropped, 1 dead, 1 kept")
+		list, _, err := b.agent.DeadLetters().FormerEvents(b.Context())
+		if err != nil || len(list) != 1 || list[0].Name != "two" || list[0].Events != 1 || list[0].Type != "DEVICE" {
+			b.Errorf("left %+v, %v", list, err)
+		}
+		b.expect("again", b.retryByName(), 0)
+
+		b.cloud.AddDevice(b.edge.ID, cloudtest.Device{ID: b.tenant.NewID(), Name: "two again"})
+		b.elapse(5 * time.Second)
+		if err := b.cloud.RenameDevice(b.named("two again"), "two2"); err != nil {
+			b.Error(err)
+		}
+		b.expect("not by another name", b.retryByName(), 0)
+		if n, err := b.agent.DeadLetters().DropFormer(b.Context()); n != 1 || err != nil {
+			b.Errorf("dropped %d, %v", n, err)
+		}
+		b.expect("given up", b.balance(), "4 accepted, 3 deployed, 0 pending, 1 dropped, 0 dead, 0 kept")
+	})
+}
+
+// Events of an entity that the new edge has under the same id are not lost, and go up by
+// themselves: the edge was made anew in its tenant, and its devices are the same ones.
+func TestEdgeMadeAnewWithTheSameDevices(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		b.post(one.ID, 1000, 2000)
+		b.tenant.DeleteEdge(b.edge.ID)
+		b.edge.ID = b.tenant.NewID()
+		b.tenant.AddEdge(b.edge)
+		b.tenant.Delete(one.ID)
+		b.tenant.AddDevice(b.edge.ID, one)
+		b.link.Refuse.Store(false)
+		b.elapse(5 * time.Minute)
+		b.expect("arrived", b.rows("one"), "1000 2000")
+		b.expect("sums", b.balance(), "2 accepted, 2 deployed, 0 pending, 0 dropped, 0 dead, 0 kept")
+	})
+}
+
+// A device made here whose creation the former edge never took is made at the new one, with its
+// data, and is served meanwhile.
+func TestEdgeMadeAnewWithACreationOnItsWay(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		var id proto.UUID
+		b.remake(func() {
+			b.post(one.ID, 1000)
+			var err error
+			if id, err = b.agent.Create(b.Context(), &NewDevice{Name: "made here"}); err != nil {
+				b.Fatal(err)
+			}
+			b.post(id, 1500, 2500)
+		})
+		b.expect("served", b.reg.HasDevice(id), true)
+		b.expect("the same", b.named("made here") == id, true)
+		b.expect("arrived", b.rows("made here"), "1500 2500")
+		_, edge, _ := b.tenant.DeviceOf(id)
+		b.expect("assigned", edge == b.edge.ID, true)
+		b.expect("sums", b.balance(), "5 accepted, 4 deployed, 0 pending, 0 dropped, 1 dead, 1 kept")
+		b.expect("dropped in silence", b.tenant.Counts().Dropped, 0)
+	})
+}
+
+// moveToServer stops the agent and starts it on another server, which has an edge of its own with
+// devices of these names.
+func (b *box) moveToServer(names ...string) {
+	b.Helper()
+	b.stop()
+	b.cloud.Stop()
+	b.link.Close()
+	b.link, b.tenant = boxrig.NewLink(), cloudtest.NewTenant()
+	b.tenant.SetWidgetTypes(5)
+	b.edge = cloudtest.Edge{ID: b.tenant.NewID(), Name: "Gateway elsewhere", RoutingKey: "key-2", Secret: "hush-hush-2"}
+	b.tenant.AddEdge(b.edge)
+	for _, name := range names {
+		b.tenant.AddDevice(b.edge.ID, cloudtest.Device{ID: b.tenant.NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-" + name})
+	}
+	b.cloud = cloudtest.New(cloudtest.Options{Tenant: b.tenant, Seed: 2})
+	go b.cloud.Serve(b.link)
+	b.config.Cloud.RoutingKey, b.config.Cloud.RoutingSecret = b.edge.RoutingKey, b.edge.Secret
+	b.start()
+	b.elapse(5 * time.Minute)
+}
+
+// The gateway goes to another server while everything waits: telemetry, attributes, an alarm, a
+// device made here behind a gateway. At the end each is there, by the names of the devices, or kept.
+func TestMovedToAnotherServer(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one, gateway := b.device("one"), b.device("gateway")
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		b.post(one.ID, 1000, 2000)
+		id, err := b.agent.Create(b.Context(), &NewDevice{Name: "behind", Gateway: gateway.ID})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.post(id, 3000)
+		b.post(gateway.ID, 4000)
+		alarm, alarmID := b.highAlarm(one.ID), proto.NewUUID()
+		accept := func(k proto.Kind, action proto.Action, entity proto.UUID, fragment []byte) {
+			e := proto.Event{Kind: k, Action: action, Time: time.Now().UnixMilli(), Entity: entity, Fragment: fragment}
+			if err := b.intake.Accept(b.Context(), []proto.Event{e}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		accept(proto.KindAlarm, proto.ActionAdded, alarmID,
+			proto.AppendUpdate(nil, proto.KindAlarm, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, alarmID,
+				strings.Replace(alarm, "ALARM-ID", proto.FormatUUID(alarmID), 1)))
+		accept(proto.KindEntityData, proto.ActionPostAttributes, one.ID, proto.AppendPostAttributes(nil, one.ID, "DEVICE", "CLIENT_SCOPE", []proto.KV{{
+			Key: []byte("serial"), Type: proto.KeyValueType_STRING_V, Str: []byte("s-1"),
+		}}))
+		b.moveToServer("one", "gateway")
+		b.expect("made here", []any{b.named("behind") == id, b.rows("behind")}, []any{true, "3000"})
+		_, edge, _ := b.tenant.DeviceOf(id)
+		b.expect("assigned", edge == b.edge.ID, true)
+		b.expect("sums", b.balance(), "9 accepted, 4 deployed, 0 pending, 0 dropped, 5 dead, 5 kept")
+		b.expect("related to the gateway of that name", strings.Contains(strings.Join(b.tenant.Relations(id), "\n"), proto.FormatUUID(b.named("gateway"))), true)
+		b.expect("sent", b.retryByName(), 5)
+		b.expect("sums at the end", b.balance(), "9 accepted, 9 deployed, 0 pending, 0 dropped, 0 dead, 0 kept")
+		b.expect("rows", []string{b.rows("one"), b.rows("gateway")}, []string{"1000 2000", "4000"})
+		v, _, _ := b.tenant.Attribute(b.named("one"), "CLIENT_SCOPE", "serial")
+		b.expect("attribute", v.Str, "s-1")
+		b.expect("dropped in silence", b.tenant.Counts().Dropped, 0)
+	})
+}
+
+// highAlarm is the JSON of an alarm of a device as the REST API makes it.
+func (b *box) highAlarm(device proto.UUID) string {
+	return fmt.Sprintf(`{"id":{"entityType":"ALARM","id":"ALARM-ID"},"createdTime":1,"tenantId":{"entityType":"TENANT","id":"%s"},`+
+		`"type":"High","originator":{"entityType":"DEVICE","id":"%s"},"severity":"CRITICAL","acknowledged":false,"cleared":false,`+
+		`"startTs":1,"endTs":1,"ackTs":0,"clearTs":0,"details":{}}`, proto.FormatUUID(b.tenant.TenantID()), proto.FormatUUID(device))
+}
+
+// The edge is deleted while a device made here is on its way: the server saves the device, assigns
+// it to nobody and refuses. Made again with the same key, the edge gets it.
+func TestEdgeDeletedUnderACreation(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.cloud.DeleteEdge(b.edge.ID)
+		id, err := b.agent.Create(b.Context(), &NewDevice{Name: "made here"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.post(id, 1000)
+		b.elapse(10 * time.Second)
+		_, edge, there := b.tenant.DeviceOf(id)
+		b.expect("saved, and nobody's", []any{there, edge == proto.UUID{}}, []any{true, true})
+		b.edge.ID = b.tenant.NewID()
+		b.tenant.AddEdge(b.edge)
+		b.elapse(15 * time.Minute)
+		_, edge, _ = b.tenant.DeviceOf(id)
+		b.expect("assigned", edge == b.edge.ID, true)
+		b.expect("served", b.reg.HasDevice(id), true)
+		b.expect("arrived", b.rows("made here"), "1000")
+		b.post(id, 2000)
+		b.elapse(time.Minute)
+		b.expect("and goes on", b.rows("made here"), "1000 2000")
+		b.expect("pending", b.agent.Snapshot().Pending, 0)
+	})
+}
+
+// A configuration of another edge within a session is hostile or a mistake: it wipes nothing.
+func TestConfigurationOfAnotherEdgeWithinASession(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		other := &proto.EdgeConfiguration{EdgeIdMSB: 77, EdgeIdLSB: 78, Name: "evil", Secret: "evil-secret"}
+		for range 3 {
+			b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EdgeConfiguration: other})
+			b.cloud.SendEdgeUpdate(b.edge.ID, other)
+			b.elapse(5 * time.Second)
+		}
+		id, _ := b.reg.EdgeID()
+		b.expect("edge, device", []any{id == b.edge.ID, b.reg.HasDevice(one.ID)}, []any{true, true})
+		b.expect("secret", b.reg.Secret("hush-hush"), "hush-hush")
+		b.expect("warnings", strings.Count(b.log.String(), "the configuration of another edge within a session"), 1)
+		b.post(one.ID, 1000)
+		b.elapse(10 * time.Second)
+		b.expect("arrived", b.rows("one"), "1000")
+	})
+}
+
+// A server that was restored from a backup knows the older secret again.
+func TestSecretRestoredFromABackup(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		renewed := b.edge
+		renewed.Secret = "hush-hush-2"
+		b.cloud.SaveEdge(renewed)
+		b.elapse(5 * time.Second)
+		b.expect("renewed", b.reg.Secret("hush-hush"), "hush-hush-2")
+		b.cloud.RestoreEdge(b.edge)
+		b.elapse(2 * time.Minute)
+		b.expect("connected", b.cloud.Connected(b.edge.ID), true)
+		b.post(one.ID, 1000)
+		b.elapse(10 * time.Second)
+		b.expect("arrived", b.rows("one"), "1000")
+	})
+}
+
+// Dead letters of the former edge are set apart too, and no try sends one of them to the new edge.
+func TestDeadLettersOfTheFormerEdge(t *testing.T) {
+	inBox(t, func(c *config.Config) { c.Retry.Interval = time.Hour }, func(b *box) {
+		one := b.device("one")
+		for n := range 300 { // more than one batch
+			err := b.dead.Put(wal.DeadLetter{
+				Event: wal.Event{
+					Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: 1, Entity: one.ID,
+					Fragment: proto.AppendTelemetry(nil, one.ID, "DEVICE", int64(n+1), []proto.KV{{
+						Key: []byte("t"), Type: proto.KeyValueType_LONG_V, Long: int64(n + 1),
+					}}),
+				},
+				Offset: uint64(n + 1), Reason: "refused", Tries: 1,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.post(one.ID, func() (list []int64) {
+			for n := range 300 {
+				list = append(list, int64(10_000+n))
+			}
+			return list
+		}()...)
+		b.elapse(time.Minute)
+		b.remake(func() {})
+		b.expect("letters", b.dead.Stats().Letters, 0)
+		b.expect("kept", b.former.Stats(nil).Kept, 300)
+		b.expect("nothing arrived", b.rows("one"), "")
+		b.expect("sent", b.retryByName(), 300)
+		b.expect("rows", len(b.tenant.Series(b.named("one"), "t")), 300)
+	})
+}
+
+// copyDir copies a directory as a kill -9 leaves it.
+func copyDir(t *testing.T, from, to string) {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Error(err)
+	}
+}
+
+// The process is killed after each write of the change, and of the return by name: the next start
+// goes on, and each event is in the new cloud or kept.
+func TestKilledWhileTheEdgeChanges(t *testing.T) {
+	for n, more := 1, true; more; n++ {
+		t.Run(fmt.Sprint("write ", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { more = killAt(t, n) })
+		})
+		if n > 200 {
+			t.Fatal("endless")
+		}
+	}
+}
+
+func killAt(t *testing.T, n int) (more bool) {
+	b := newBox(t, nil)
+	killed := filepath.Join(t.TempDir(), "killed")
+	writes, counting := 0, false
+	b.meters = append(b.meters, func(int64, int64, int) {
+		if counting {
+			if writes++; writes == n {
+				copyDir(t, b.dir, killed)
+				b.link.Refuse.Store(true) // the first life delivers no more
+				b.cloud.EndSessions(cloudtest.EndReset)
+			}
+		}
+	})
+	b.start()
+	defer func() {
+		b.stop()
+		b.cloud.Stop()
+		b.link.Close()
+		b.innocent()
+	}()
+	b.elapse(time.Minute)
+	one, two := b.device("one"), b.device("two")
+	b.post(one.ID, 1)
+	b.elapse(time.Minute)
+	var id proto.UUID
+	b.link.Refuse.Store(true)
+	b.cloud.EndSessions(cloudtest.EndReset)
+	b.elapse(2 * time.Second)
+	for ts := int64(1000); ts < 1300; ts++ {
+		b.post(one.ID, ts)
+	}
+	b.post(two.ID, 2000)
+	var err error
+	if id, err = b.agent.Create(b.Context(), &NewDevice{Name: "made here"}); err != nil {
+		b.Fatal(err)
+	}
+	b.post(id, 3000)
+	b.tenant.Unassign(two.ID)
+	b.edge = b.cloud.RemakeEdge(b.edge.ID)
+	counting = true
+	b.link.Refuse.Store(false)
+	b.elapse(5 * time.Minute)
+	if writes < n {
+		b.retryByName()
+	}
+	counting = false
+	if more = writes >= n; more {
+		b.stop()
+		b.dir = killed
+		b.link.Refuse.Store(false)
+		b.start()
+		b.elapse(5 * time.Minute)
+		b.retryByName()
+	}
+	b.expect("one", len(b.tenant.Series(b.named("one"), "t")), 300)
+	b.expect("made here", b.rows("made here"), "3000")
+	b.expect("pending", b.agent.Snapshot().Pending, 0)
+	list, st, _ := b.agent.DeadLetters().FormerEvents(b.Context())
+	if len(list) != 1 || list[0].Name != "two" || st.Kept != 1 {
+		b.Errorf("left %+v, %+v", list, st)
+	}
+	return more
+}
