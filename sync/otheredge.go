@@ -92,8 +92,11 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 		return nil
 	}
 	mine, err := l.madeHere()
+	if err == nil {
+		err = l.reg.Flush() // names are read from flash
+	}
 	if err == nil && l.former.store != nil {
-		err = l.former.store.Begin(edgeOf(was), l.queue.End().Offset, l.reg.Named)
+		err = l.former.store.Begin(edgeOf(was), l.queue.Committed().Offset, l.queue.End().Offset, l.reg.Named)
 	}
 	if err == nil {
 		err = l.reg.ChangeEdge(c, mine)

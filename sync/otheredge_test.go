@@ -310,6 +310,72 @@ func TestSecretRestoredFromABackup(t *testing.T) {
 	})
 }
 
+// The wrong key, taken back: what the former edge's events are about is here again under its id, so
+// they are found, and what came under the wrong edge's is not mixed up with them.
+func TestWrongEdgeTakenBack(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		right := b.edge
+		wrong := cloudtest.Edge{ID: b.tenant.NewID(), Name: "wrong", RoutingKey: "wrong", Secret: "hush-hush"}
+		b.tenant.AddEdge(wrong)
+		stray := cloudtest.Device{ID: b.tenant.NewID(), Name: "stray", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-stray"}
+		b.tenant.AddDevice(wrong.ID, stray)
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		b.post(one.ID, 1000)
+		switchTo := func(e cloudtest.Edge, f func()) {
+			b.stop()
+			b.edge, b.config.Cloud.RoutingKey = e, e.RoutingKey
+			b.start()
+			if f != nil {
+				f()
+			}
+			b.link.Refuse.Store(false)
+			b.elapse(5 * time.Minute)
+			b.expect("connected", b.cloud.Connected(e.ID), true)
+		}
+		switchTo(wrong, nil)
+		b.expect("kept", b.balance(), "1 accepted, 0 deployed, 0 pending, 0 dropped, 1 dead, 1 kept")
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		b.post(stray.ID, 2000)
+		switchTo(right, func() { b.elapse(time.Second) })
+		b.expect("both kept", b.balance(), "2 accepted, 0 deployed, 0 pending, 0 dropped, 2 dead, 2 kept")
+		list, _, err := b.agent.DeadLetters().FormerEvents(b.Context())
+		if err != nil || len(list) != 2 || !strings.Contains(list[0].Edge, right.Name) || !strings.Contains(list[1].Edge, wrong.Name) {
+			b.Errorf("left %+v, %v", list, err)
+		}
+		b.expect("sent", b.retryByName(), 1)
+		b.expect("arrived", b.rows("one"), "1000")
+		b.expect("not the other's", b.balance(), "2 accepted, 1 deployed, 0 pending, 0 dropped, 1 dead, 1 kept")
+	})
+}
+
+// Devices go on posting while the edge changes: what comes under ids of the former edge after the
+// change is set apart too, as long as it is not known what the new edge has.
+func TestPostsDuringTheChange(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		b.remake(func() {
+			for ts := int64(1); ts <= 5; ts++ {
+				b.post(one.ID, ts)
+			}
+			b.cloud.NeverCompleteSync(true)
+		})
+		b.expect("waits for the sync", b.balance(), "5 accepted, 0 deployed, 5 pending, 0 dropped, 0 dead, 0 kept")
+		b.post(one.ID, 6) // of a door that had looked the device up before
+		b.cloud.NeverCompleteSync(false)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(5 * time.Minute)
+		b.expect("kept", b.balance(), "6 accepted, 0 deployed, 0 pending, 0 dropped, 6 dead, 6 kept")
+		b.expect("sent", b.retryByName(), 6)
+		b.expect("arrived", b.rows("one"), "1 2 3 4 5 6")
+		b.expect("dropped in silence", b.tenant.Counts().Dropped, 0)
+	})
+}
+
 // Dead letters of the former edge are set apart too, and no try sends one of them to the new edge.
 func TestDeadLettersOfTheFormerEdge(t *testing.T) {
 	inBox(t, func(c *config.Config) { c.Retry.Interval = time.Hour }, func(b *box) {

@@ -229,9 +229,9 @@ func (s *Store) apply(b *store.Batch) error {
 
 // Begin marks every event of the queue as the former edge's, and remembers its entities by name,
 // durably. each calls its argument for every entity, the most important first, until it returns
-// false. newest is the offset of the newest event in the queue. A mark that is there is replaced:
+// false. committed and newest are offsets of the queue. A mark that is there is replaced:
 // what it was about belongs to the new mark's edge, but for entities that have events here.
-func (s *Store) Begin(edge Edge, newest uint64, each func(fn func(id proto.UUID, entityType, name string) bool)) error {
+func (s *Store) Begin(edge Edge, committed, newest uint64, each func(fn func(id proto.UUID, entityType, name string) bool)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.openStore(); err != nil {
@@ -246,6 +246,9 @@ func (s *Store) Begin(edge Edge, newest uint64, each func(fn func(id proto.UUID,
 	c := s.count
 	if c.last > newest {
 		c.last = 0 // the queue was begun anew
+	}
+	if s.kept() == 0 {
+		c.since = committed
 	}
 	b.Put(keyCount, c.encode())
 	b.Delete(keyLetters)

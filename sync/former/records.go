@@ -11,7 +11,8 @@ import (
 
 // Keys of the store. Numbers are big-endian.
 //
-//	"c"         generation u32 | counted u64 | last u64 | returned u64 | discarded u64 | damaged u64
+//	"c"         generation u32 | counted u64 | last u64 | returned u64 | discarded u64 | damaged u64 |
+//	            since u64
 //	"m"         the end of the mark u64 | 1 once the dead letters have moved u8 | edge u8
 //	"e" edge    of a former edge: id | tenant | customer, [16] each | name
 //	"n" id      of an entity: edge u8 | kept u64 | sent u64 | len(type) u8 | type | name
@@ -19,7 +20,7 @@ import (
 const (
 	keyCount, keyMark, keyEdge, keyEntity, keyLetters = "c", "m", "e", "n", "b"
 
-	countLen  = 4 + 5*8
+	countLen  = 4 + 6*8
 	markLen   = 8 + 1 + 1
 	edgeLen   = 3 * 16
 	entityLen = 1 + 8 + 8 + 1
@@ -43,6 +44,7 @@ type count struct {
 	counted                      uint64 // offset among the events up to which they are counted
 	last                         uint64 // offset in the queue of the last one that came from there
 	returned, discarded, damaged uint64
+	since                        uint64 // offset in the queue behind which the first that is here may lie
 }
 
 // mark says which events of the queue are the former edge's.
@@ -71,7 +73,7 @@ func (e *entity) cost() int { return entityCost + len(e.typ) + len(e.name) }
 
 func (c *count) encode() []byte {
 	v := binary.BigEndian.AppendUint32(nil, c.generation)
-	for _, n := range [...]uint64{c.counted, c.last, c.returned, c.discarded, c.damaged} {
+	for _, n := range [...]uint64{c.counted, c.last, c.returned, c.discarded, c.damaged, c.since} {
 		v = binary.BigEndian.AppendUint64(v, n)
 	}
 	return v
@@ -107,7 +109,7 @@ func decodeCount(v []byte) (c count, ok bool) {
 		return c, false
 	}
 	u := func(i int) uint64 { return binary.BigEndian.Uint64(v[4+8*i:]) }
-	return count{binary.BigEndian.Uint32(v), u(0), u(1), u(2), u(3), u(4)}, true
+	return count{binary.BigEndian.Uint32(v), u(0), u(1), u(2), u(3), u(4), u(5)}, true
 }
 
 func decodeMark(v []byte) (m mark, ok bool) {

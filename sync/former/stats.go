@@ -3,6 +3,7 @@ package former
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -92,16 +93,28 @@ func (s *Store) List(limit int) (list []Left) {
 	return list
 }
 
-// Inspect reads a directory without changing anything; a process may hold it meanwhile.
-func Inspect(dir string, limit int) (Stats, []Left, error) {
-	s := &Store{o: Options{Dir: dir}, entities: make(map[proto.UUID]*entity)}
+// Inspect reads a directory without changing anything; a process may hold it meanwhile. Of the Store
+// that it returns only Stats, List, Keeps and NameOf may be called.
+func Inspect(dir string) (*Store, error) {
+	s := &Store{o: Options{Dir: dir}, entities: make(map[proto.UUID]*entity), closed: true}
 	st, err := store.Inspect(filepath.Join(dir, "store"))
 	if err != nil {
-		return Stats{}, nil, err
+		return nil, fmt.Errorf("former: %w", err)
 	}
 	defer st.Close()
-	err = s.load(st)
-	return s.Stats(nil), s.List(limit), err
+	if err := s.load(st); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Keeps reports, for people, whether an event of the queue that was passed is kept here. It may be
+// wrong for an entity of which some events returned and others did not.
+func (s *Store) Keeps(id proto.UUID, offset uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entities[id]
+	return e != nil && e.kept > 0 && offset > s.count.since && offset <= s.count.last
 }
 
 // NameOf is the type and the name of an entity of a former edge; empty if they are not known.

@@ -141,6 +141,10 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, 
 	}
 	r.mu.Unlock()
 	err = r.putFixed(keyEdge, value)
+	if !other { // a change that could not be carried out, and is taken back
+		_, e := r.remove(keyWipe)
+		err = errors.Join(err, e)
+	}
 	if rebind {
 		err = errors.Join(err, r.putFixed(keySecret, r.edge.bound))
 	}
