@@ -336,7 +336,7 @@ func (r *Registry) cascade() (err error) {
 	}
 	for id := range r.gone {
 		for scope := range scopes {
-			drop(attributeKey(scope, id))
+			err = errors.Join(err, r.dropAttributes(id, scope))
 		}
 		delete(r.fresh, id)
 	}

@@ -332,10 +332,6 @@ func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []p
 	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
 		return kvs
 	}
-	old, _ := r.get(attributeKey(scope, id))
-	list, _ := decodeAttributes(old)
-	return slices.DeleteFunc(kvs, func(kv proto.KV) bool {
-		_, here := slices.BinarySearchFunc(list, kv.Key, byKey)
-		return !here
-	})
+	stored := r.attributesOf(id, scope)
+	return slices.DeleteFunc(kvs, func(kv proto.KV) bool { return stored.find(kv.Key) == nil })
 }
