@@ -13,13 +13,14 @@ import (
 // The attributes of one entity and scope stand on flash in records, so that a change of one
 // attribute writes its record and not all that the entity has. Each record holds a range of names:
 //
-//	@ scope id            the names up to the next record's, and before version 2 all of them
+//	@ scope id            the names up to the next record's
 //	@ scope id "hum"      the names from "hum" on
 //	@ scope id "temp"     the names from "temp" on
 //
 // A record of more than attributeRecord bytes is split when one of its values is written; a value
-// that is larger stands alone. So a store from before is read as it is, and split where it changes.
-// Memory holds which records there are beside the first; few entities have more than that one.
+// that is larger stands alone. A store of a time when the first record held all is read as it is,
+// and split where it changes. Memory holds which records there are beside the first; few entities
+// have more than that one.
 //
 // A value outside its record's range does not count. It can be there when the medium has lost the
 // write that split the record, so that the record from before counts again.

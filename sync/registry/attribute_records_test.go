@@ -209,3 +209,28 @@ func TestAttributesAgainstAMap(t *testing.T) {
 		t.Errorf("of a device that is gone is left %s", got)
 	}
 }
+
+// While the medium refuses, what devices and people write is staged up to the bound and then not
+// kept, whatever the queue still takes.
+func TestAttributesAreBoundedWhileTheMediumRefuses(t *testing.T) {
+	r, _ := metered(t, t.TempDir())
+	for n := range 8 {
+		apply(t, r, devices(device(n, fmt.Sprint("d", n))))
+	}
+	r.RefuseWrites()
+	var errs int
+	for i := range 100 {
+		name, value := fmt.Sprintf("name-%02d", i), strings.Repeat("v", 100<<10)
+		scope, kv := []registry.Scope{registry.ServerScope, registry.SharedScope}[i%2], proto.KVOf(text(name, value))
+		err := r.SaveAttributes(id(i%8), scope, int64(i), []proto.KV{kv})
+		if e := r.Posted(id(i%8), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{text(name, value)}}); e != nil {
+			err = e
+		}
+		if err != nil {
+			errs++
+		}
+	}
+	if n := r.Staged(); n > 1<<20+400<<10 || errs < 90 {
+		t.Errorf("%d bytes are staged, and %d of 100 errors were returned", n, errs)
+	}
+}

@@ -251,6 +251,9 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	if !r.has(devices.key(id)) {
 		return nil
 	}
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	kvs := kvsOf(p.GetKv(), s)
 	asStored(kvs)
 	_, err := r.setAttributes(id, s, newest, kvs)

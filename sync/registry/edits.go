@@ -299,6 +299,9 @@ func (r *Registry) forgetPast() (err error) {
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
 	r.lock()
 	defer r.unlock()
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return !fits(&kv) })
 	asStored(kept)
 	_, err := r.setAttributes(id, scope, ts, kept)

@@ -190,6 +190,15 @@ func (r *Registry) stageAll(changes []staging) error {
 	return nil
 }
 
+// relieve flushes what is staged beyond its bound because the medium has refused it; while it still
+// does, nothing more may be staged.
+func (r *Registry) relieve() error {
+	if r.stagedBytes <= maxStaged {
+		return nil
+	}
+	return r.flush()
+}
+
 func (r *Registry) flush() error {
 	if len(r.staged) == 0 {
 		return nil
