@@ -131,7 +131,8 @@ func TestFlashBudgetHoldsForADayOfEverything(t *testing.T) {
 		}
 		d.pass(t, 59*time.Minute)
 		s := d.queue.Stats()
-		t.Logf("%d bytes of %d, %d commits, %d writes of the registry, an attribute waited %v at most", s.Today.Wear, budget, s.Commits, d.flush, d.held)
+		t.Logf("%d bytes of %d, %d commits, %d writes of the registry, an attribute waited %v at most",
+			s.Today.Wear, budget, s.Commits, d.flush, d.held)
 		if s.Today.Wear > budget || s.Today.Wear < budget*8/10 {
 			t.Errorf("a day cost %d bytes, its budget is %d", s.Today.Wear, budget)
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // Attribute values stand on flash, few of an entity and scope in one record, more of them in
-// several (attribute_records.go), and are read when they are asked for; memory holds the key of each
-// record. A record is a list of
+// several (attribute_records.go), and are read when they are asked for; memory holds the key of
+// each record. A record is a list of
 //
 //	length uvarint | ts zigzag uvarint | KeyValueProto
 //
