@@ -120,6 +120,9 @@ func decodeWipe(v []byte) (stays map[proto.UUID]bool, config []byte, ok bool) {
 
 // staysAt reports whether a record belongs to a device that stays.
 func staysAt(key string, stays map[proto.UUID]bool) bool {
+	if key[0] == attributes.letter {
+		return len(key) >= 2+16 && stays[proto.UUID([]byte(key[2:]))]
+	}
 	if len(key) != keyLen || !stays[proto.UUID([]byte(key[1:]))] {
 		return false
 	}
@@ -156,6 +159,7 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
+	clear(r.further)
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	for id := range r.creations {
 		if !stays[id] {
@@ -168,9 +172,9 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 			r.index(id, k.creds)
 		}
 	}
-	r.mu.Unlock()
 	r.room = room{most: r.room.most}
 	r.countStored()
+	r.mu.Unlock()
 	r.seen = nil
 	clear(r.edits)
 	clear(r.gone)
