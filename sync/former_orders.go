@@ -68,6 +68,9 @@ func (d Dead) RetryByName(context.Context) (n int, more, busy bool, err error) {
 		Append: func(events ...wal.Event) error {
 			ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
 			defer cancel()
+			for i := range events { // they are accepted now: queue.max_age counts from here
+				events[i].Time = a.now().UnixMilli()
+			}
 			return a.Queue.Append(ctx, events...)
 		},
 	})

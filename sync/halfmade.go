@@ -8,11 +8,12 @@ import (
 	"edgesync/wal"
 )
 
-// A server on which the edge was deleted saves a device that is made here, assigns it to nobody, and
-// refuses (CONTRACT.md 2.6, 4.2). Sent again, to the edge that was made anew, the creation would be
-// an update, which assigns nothing. So such a device is half-made, which is durable, and its next
-// creation goes up behind its deletion, in one uplink: the server works them off in that order.
-// Nothing is lost with what is deleted, because all data of the device stands behind its creation.
+// A server on which the edge was deleted saves a device that is made here, assigns it to nobody,
+// and refuses (CONTRACT.md 2.6, 4.2). Sent again, to the edge that was made anew, the creation would
+// be an update, which assigns nothing. So such a device is half-made, which is durable, and its
+// next creation goes up behind its deletion, in one uplink: the server works them off in that
+// order. Nothing is lost with what is deleted, because all data of the device stands behind its
+// creation.
 
 // halfMade are the devices whose creation in the queue goes behind a deletion: by id the offset of
 // that creation, which is the first that was read, for another one would delete data. It outlives
@@ -73,8 +74,8 @@ func deletionOf(id proto.UUID) []byte {
 	return proto.AppendUpdate(nil, proto.KindDevice, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, id, "")
 }
 
-// made notes that the cloud has taken the creations of half-made devices. It comes before the commit
-// that passes them, so that no other creation of such a device is taken for the first one.
+// made notes that the cloud has taken the creations of half-made devices. It comes before the
+// commit that passes them, so that no other creation of such a device is taken for the first one.
 func (l *loop) made(list []proto.UUID, now time.Time) {
 	for _, id := range list {
 		l.setHalfMade(id, false, now)

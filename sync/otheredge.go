@@ -72,8 +72,8 @@ func (l *loop) recallFormer() {
 	if f.store == nil {
 		return
 	}
-	edge, end, letters, ok := f.store.Marked()
-	f.active = ok && l.reg.Edge() != nil && edgeOf(l.reg.Edge()).ID != edge.ID
+	edge, end, letters, ok := f.store.Marked(edgeOf(l.reg.Edge()).ID)
+	f.active = ok && l.reg.Edge() != nil
 	f.from, f.end, f.letters = configurationOf(edge), end, letters
 }
 
@@ -193,7 +193,7 @@ func (a *apart) take(s *former.Store, e *wal.Entry, date int64) bool {
 		return false
 	}
 	a.events++
-	if s.Has(e.Offset) {
+	if s.Has(&e.Event, e.Offset) {
 		return true
 	}
 	ev := former.Event{Event: e.Event, Offset: e.Offset}

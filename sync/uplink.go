@@ -52,7 +52,8 @@ func (l *loop) nextID() int32 {
 // maySend reports whether batches may go out at all now.
 func (l *loop) maySend(now time.Time) bool {
 	s := &l.sending
-	return l.conn.sess != nil && !l.former.waits(l.reg) && !now.Before(s.pauseUntil) && s.win.firstRefused() == nil && l.conn.sess.Queued() < link.Slots-windowMax
+	return l.conn.sess != nil && !l.former.waits(l.reg) && !now.Before(s.pauseUntil) && s.win.firstRefused() == nil &&
+		l.conn.sess.Queued() < link.Slots-windowMax
 }
 
 // ready reports whether a batch goes as it is, or waits for more events: one event alone costs ten

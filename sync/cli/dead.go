@@ -40,7 +40,8 @@ not mean them.
 
 --json prints one JSON object a line. The data directory is the configured one (--data_dir,
 --config). With a running agent these commands ask it; without one they work on its files.
---by-name needs an agent that runs. Exit code 1: no such dead letter; 75: an agent holds the directory and does not answer.
+--by-name needs an agent that runs. Exit code 1: no such dead letter; 75: an agent holds the
+directory and does not answer.
 
 Examples:
   edgesync dead list

@@ -29,9 +29,9 @@
 //	Put        events, fsync; then counters, fsync. Between the two: opening counts what is behind
 //	           the last event that was counted
 //	Finish     once the committed offset behind the mark's end is durable: the mark goes
-//	Return     the queue takes a batch, fsync; then counters, fsync. Between the two: that batch is
-//	           sent twice, and counts as accepted twice
-//	Drop       one batch says that all is gone; the files follow, at the next opening at the latest
+//	Return     the queue takes a batch, fsync; then counters, fsync. Between the two: that batch
+//	           is sent twice, and counts as accepted twice
+//	Drop       one batch says that all is gone; the files follow, at the next opening at last
 //
 // # Sums
 //

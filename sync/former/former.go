@@ -197,12 +197,7 @@ func (b *batch) write(s *Store, out *store.Batch) {
 // entityOf is the id of the entity that an event counts for: that of an alarm's originator, else
 // the event's own; zero where there is no room for another.
 func (s *Store) entityOf(e *wal.Event, fragment []byte) proto.UUID {
-	id := e.Entity
-	if proto.Kind(e.Kind) == proto.KindAlarm {
-		if o, ok := proto.OriginatorOf(fragment); ok {
-			id = o
-		}
-	}
+	id := countsFor(e, fragment)
 	if s.entities[id] != nil {
 		return id
 	}
@@ -216,6 +211,16 @@ func (s *Store) entityOf(e *wal.Event, fragment []byte) proto.UUID {
 	}
 	s.add(id, n)
 	return id
+}
+
+// countsFor is entityOf as far as the event says it.
+func countsFor(e *wal.Event, fragment []byte) proto.UUID {
+	if proto.Kind(e.Kind) == proto.KindAlarm {
+		if o, ok := proto.OriginatorOf(fragment); ok {
+			return o
+		}
+	}
+	return e.Entity
 }
 
 func (s *Store) apply(b *store.Batch) error {
@@ -242,6 +247,11 @@ func (s *Store) Begin(edge Edge, committed, newest uint64, each func(fn func(id 
 	n := s.edgeNumber(edge)
 	b.Put(keyEdge+string(rune(n)), edge.encode())
 	m := mark{end: maxEnd, edge: n}
+	if s.marked {
+		if m.before = s.mark.before; s.mark.edge != n {
+			m.before = s.mark.edge + 1
+		}
+	}
 	b.Put(keyMark, m.encode())
 	c := s.count
 	if c.last > newest {
@@ -295,15 +305,20 @@ func (s *Store) edgeNumber(edge Edge) uint8 {
 }
 
 // Marked is the edge that the mark is about, and the offset of the queue up to which events may be
-// its own; end is the largest uint64 until Close. ok is false without a mark. letters reports
-// whether its dead letters have moved.
-func (s *Store) Marked() (edge Edge, end uint64, letters, ok bool) {
+// its own; end is the largest uint64 until End is called. letters reports whether its dead letters
+// have moved. present is the edge that the registry has. ok is false without a mark, and for one
+// that is void: it is about that edge, because a crash came before the registry changed.
+func (s *Store) Marked(present proto.UUID) (edge Edge, end uint64, letters, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.marked {
+	if !s.marked || int(s.mark.edge) >= len(s.edges) {
 		return Edge{}, 0, false, false
 	}
-	return s.edges[s.mark.edge], s.mark.end, s.mark.letters, true
+	edge = s.edges[s.mark.edge]
+	if n := int(s.mark.before); edge.ID == present && n > 0 && n <= len(s.edges) {
+		edge = s.edges[n-1]
+	}
+	return edge, s.mark.end, s.mark.letters, edge.ID != present
 }
 
 // change makes another mark durable.
@@ -365,11 +380,19 @@ func (s *Store) forgetEmpty() {
 }
 
 // Has reports whether an event of the queue is here already: a crash came between Put and the
-// commit behind it.
-func (s *Store) Has(offset uint64) bool {
+// commit behind it, or what was in flight in front of it is sent again.
+func (s *Store) Has(e *wal.Event, offset uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return offset <= s.count.last
+	if offset > s.count.last {
+		return false
+	}
+	// One that was passed because its entity was here has no event of that entity beside it.
+	n := s.entities[countsFor(e, e.Fragment)]
+	if n == nil {
+		n = s.entities[proto.UUID{}]
+	}
+	return n != nil && n.kept > 0
 }
 
 // HasLetter is Has for a dead letter of the last batch.

@@ -113,6 +113,31 @@ func (r *target) offsets() string {
 	return strings.Join(list, " ")
 }
 
+func has(s *Store, id proto.UUID, offset uint64) bool {
+	e := telemetry(id, "DEVICE", offset)
+	return s.Has(&e.Event, offset)
+}
+
+// A mark is void while the registry still has the edge that it is about, but for an unfinished one
+// that it has replaced.
+func TestMarkIsVoidUntilTheEdgeChanges(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "former"), 0)
+	begin(t, s)
+	none := func(func(proto.UUID, string, string) bool) {}
+	marked := func(present Edge) string {
+		e, _, _, ok := s.Marked(present.ID)
+		if !ok {
+			return "none"
+		}
+		return e.Name
+	}
+	expect(t, "before the change, behind it", []string{marked(old), marked(now)}, []string{"none", "old"})
+	check(t, s.Begin(now, 0, 1000, none)) // from the new edge to a third one, or back
+	expect(t, "back", []string{marked(now), marked(old), marked(Edge{ID: proto.UUID{9}})}, []string{"old", "new", "new"})
+	check(t, s.Finish())
+	expect(t, "finished", marked(old), "none")
+}
+
 func expect(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -148,9 +173,9 @@ func TestKeepAndReturn(t *testing.T) {
 	check(t, s.Close())
 
 	s = open(t, dir, 0)
-	edge, end, letters, ok := s.Marked()
+	edge, end, letters, ok := s.Marked(now.ID)
 	expect(t, "mark", []any{edge, end, letters, ok}, []any{old, 900, false, true})
-	expect(t, "has", []any{s.Has(9), s.Has(10)}, []any{true, false})
+	expect(t, "has", []any{has(s, one, 9), has(s, one, 10), has(s, proto.UUID{5}, 9)}, []any{true, false, false})
 	expect(t, "keeps", []any{s.Keeps(one, 7), s.Keeps(one, 10), s.Keeps(proto.UUID{5}, 7)}, []any{true, false, false})
 	check(t, s.LettersMoved())
 	check(t, s.Finish())
@@ -223,7 +248,7 @@ func TestCrashBeforeTheNumber(t *testing.T) {
 		for range 2 {
 			s = open(t, dir, 0)
 			expect(t, "kept", s.Stats(nil).Kept, 3)
-			expect(t, "has", []any{s.Has(7), s.Has(8), s.HasLetter(6)}, []any{true, false, letter})
+			expect(t, "has", []any{has(s, two, 7), has(s, two, 8), s.HasLetter(6)}, []any{true, false, letter})
 			check(t, s.Close())
 		}
 	}
@@ -249,7 +274,7 @@ func TestFull(t *testing.T) {
 		t.Fatalf("%d taken, %v", taken, err)
 	}
 	expect(t, "kept", s.Stats(nil).Kept, taken)
-	if s.Has(taken + 1) {
+	if has(s, one, taken+1) {
 		t.Error("the one that was refused counts as kept")
 	}
 }
@@ -329,7 +354,7 @@ func TestInspect(t *testing.T) {
 
 // FuzzRecords: no record makes opening fail or takes more than its own bytes.
 func FuzzRecords(f *testing.F) {
-	c, m := count{1, 2, 3, 4, 5, 6, 7}, mark{math.MaxUint64, true, 1}
+	c, m := count{1, 2, 3, 4, 5, 6, 7}, mark{math.MaxUint64, true, 1, 2}
 	e := entity{1, 2, 3, "DEVICE", "name"}
 	f.Add(c.encode())
 	f.Add(m.encode())

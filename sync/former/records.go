@@ -11,9 +11,10 @@ import (
 
 // Keys of the store. Numbers are big-endian.
 //
-//	"c"         generation u32 | counted u64 | last u64 | returned u64 | discarded u64 | damaged u64 |
-//	            since u64
-//	"m"         the end of the mark u64 | 1 once the dead letters have moved u8 | edge u8
+//	"c"         generation u32 | counted u64 | last u64 | returned u64 | discarded u64 |
+//	            damaged u64 | since u64
+//	"m"         the end of the mark u64 | 1 once the dead letters have moved u8 | edge u8 |
+//	            number of the edge of the mark that it has replaced, plus 1, u8
 //	"e" edge    of a former edge: id | tenant | customer, [16] each | name
 //	"n" id      of an entity: edge u8 | kept u64 | sent u64 | len(type) u8 | type | name
 //	"b"         offsets u64 of the dead letters of the last batch
@@ -21,7 +22,7 @@ const (
 	keyCount, keyMark, keyEdge, keyEntity, keyLetters = "c", "m", "e", "n", "b"
 
 	countLen  = 4 + 6*8
-	markLen   = 8 + 1 + 1
+	markLen   = 8 + 1 + 1 + 1
 	edgeLen   = 3 * 16
 	entityLen = 1 + 8 + 8 + 1
 )
@@ -52,6 +53,9 @@ type mark struct {
 	end     uint64 // offset; maxEnd: not known yet
 	letters bool   // the dead letters have moved
 	edge    uint8
+	// before is the edge, plus 1, of an unfinished mark that this one has replaced; 0: there was
+	// none. It counts while edge is still the present one.
+	before uint8
 }
 
 // Edge is a former edge.
@@ -85,7 +89,7 @@ func (m *mark) encode() []byte {
 	if m.letters {
 		letters = 1
 	}
-	return append(v, letters, m.edge)
+	return append(v, letters, m.edge, m.before)
 }
 
 func (e *Edge) encode() []byte {
@@ -113,10 +117,10 @@ func decodeCount(v []byte) (c count, ok bool) {
 }
 
 func decodeMark(v []byte) (m mark, ok bool) {
-	if len(v) != markLen || v[8] > 1 || v[9] >= maxEdges {
+	if len(v) != markLen || v[8] > 1 || v[9] >= maxEdges || v[10] > maxEdges {
 		return m, false
 	}
-	return mark{binary.BigEndian.Uint64(v), v[8] == 1, v[9]}, true
+	return mark{binary.BigEndian.Uint64(v), v[8] == 1, v[9], v[10]}, true
 }
 
 func decodeEdge(v []byte) (e Edge, ok bool) {

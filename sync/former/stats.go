@@ -93,8 +93,8 @@ func (s *Store) List(limit int) (list []Left) {
 	return list
 }
 
-// Inspect reads a directory without changing anything; a process may hold it meanwhile. Of the Store
-// that it returns only Stats, List, Keeps and NameOf may be called.
+// Inspect reads a directory without changing anything; a process may hold it meanwhile. Of the
+// Store that it returns only Stats, List, Keeps and NameOf may be called.
 func Inspect(dir string) (*Store, error) {
 	s := &Store{o: Options{Dir: dir}, entities: make(map[proto.UUID]*entity), closed: true}
 	st, err := store.Inspect(filepath.Join(dir, "store"))

@@ -54,7 +54,10 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 	if len(v) < creationLen || len(v) > creationLen+maxName {
 		return b, false
 	}
-	return creation{v[0]&1 != 0, v[0]&2 != 0, binary.BigEndian.Uint64(v[1:]), proto.UUID(v[9:creationLen]), string(v[creationLen:]), v[0]&4 != 0}, true
+	return creation{
+		queued: v[0]&1 != 0, known: v[0]&2 != 0, half: v[0]&4 != 0, seq: binary.BigEndian.Uint64(v[1:]),
+		parent: proto.UUID(v[9:creationLen]), alias: string(v[creationLen:]),
+	}, true
 }
 
 // ErrName means that a name is empty, too long, or cannot be sent.

@@ -266,4 +266,7 @@ func (r *Registry) Knows(id proto.UUID) bool {
 	return false
 }
 
-var knownKinds = []*kind{assets, entityViews, customers, dashboards, users, alarms, alarmComments, deviceProfiles, assetProfiles, ruleChains}
+// knownKinds are those of Knows beside devices.
+var knownKinds = []*kind{
+	assets, entityViews, customers, dashboards, users, alarms, alarmComments, deviceProfiles, assetProfiles, ruleChains,
+}

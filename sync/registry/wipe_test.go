@@ -90,7 +90,8 @@ func changeEdge(t *testing.T, n int) (more bool) {
 		change() // the cloud says it again at the next connect
 	}
 	for range 2 {
-		if got := state(r, "t1", "token of taken", "token of waits", "token of hidden"); got != "waits/default//ACCESS_TOKEN token of waits=waits" {
+		got := state(r, "t1", "token of taken", "token of waits", "token of hidden")
+		if got != "waits/default//ACCESS_TOKEN token of waits=waits" {
 			t.Errorf("devices %s", got)
 		}
 		if r.Synced() || r.Edge().GetName() != "other" || r.Knows(taken) || !r.Knows(waits) || r.Knows(id(3)) {
@@ -131,7 +132,8 @@ func TestNamed(t *testing.T) {
 	apply(t, r, devices(device(1, "a")))
 	msb, lsb := proto.Halves(id(2))
 	apply(t, r, &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"an asset"}`}}})
-	apply(t, r, &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb + 1, Entity: `{"title":"a board"}`}}})
+	board := &proto.DashboardUpdateMsg{IdMSB: msb, IdLSB: lsb + 1, Entity: `{"title":"a board"}`}
+	apply(t, r, &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{board}})
 	var list []string
 	r.Named(func(_ proto.UUID, typ, name string) bool {
 		list = append(list, typ+" "+name)
@@ -145,7 +147,8 @@ func TestNamed(t *testing.T) {
 	if n != 2 {
 		t.Errorf("%d after the end", n)
 	}
-	for known, want := range map[proto.UUID]bool{id(1): true, id(2): true, id(7): true, proto.UUIDOf(1, 0): true, proto.UUIDOf(2, 0): true, id(9): false} {
+	edge, tenant := proto.UUIDOf(1, 0), proto.UUIDOf(2, 0)
+	for known, want := range map[proto.UUID]bool{id(1): true, id(2): true, id(7): true, edge: true, tenant: true, id(9): false} {
 		if r.Knows(known) != want {
 			t.Errorf("knows %v: %v", known, !want)
 		}

@@ -129,7 +129,7 @@ func parseRequest(line []byte) (r Request, err error) {
 			return Request{}, errors.New("what is asked about former edges takes no offset and no \"all\"")
 		}
 	default:
-		return Request{}, errors.New("unknown request; known are dead_list, dead_retry, dead_drop, former_list, former_retry and former_drop")
+		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop, and former_ with the same")
 	}
 	return r, nil
 }
