@@ -9,9 +9,9 @@ import (
 )
 
 // A server on which the edge was deleted saves a device that is made here, assigns it to nobody,
-// and refuses (CONTRACT.md 2.6, 4.2). Sent again, to the edge that was made anew, the creation would
-// be an update, which assigns nothing. So such a device is half-made, which is durable, and its
-// next creation goes up behind its deletion, in one uplink: the server works them off in that
+// and refuses (CONTRACT.md 2.6, 4.2). Sent again, to the edge that was made anew, the creation
+// would be an update, which assigns nothing. So such a device is half-made, which is durable, and
+// its next creation goes up behind its deletion, in one uplink: the server works them off in that
 // order. Nothing is lost with what is deleted, because all data of the device stands behind its
 // creation.
 
