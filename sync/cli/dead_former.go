@@ -89,7 +89,7 @@ func (t *tool) formerRetry(dir string) error {
 	}
 	fmt.Fprintf(t.stdout, "%s on the way, by the names of the devices\n", several(sent, "event", "events"))
 	if events > 0 {
-		fmt.Fprintf(t.stdout, "%s stay: no device of that type and name is here, or it is no telemetry, attribute or alarm\n",
+		fmt.Fprintf(t.stdout, "%s kept: no device of that type and name is here, or it is no telemetry, attribute or alarm\n",
 			several(int(events), "event", "events"))
 		t.printLeft(list, entities)
 	}
