@@ -65,7 +65,7 @@ func Open(o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{o: o, entities: make(map[proto.UUID]*entity)}
-	if _, err := os.Stat(o.Dir); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(o.Dir); errors.Is(err, os.ErrNotExist) {
 		return s, nil // most gateways never need one
 	}
 	if err := s.openStore(); err != nil {
@@ -76,7 +76,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.removeOld()
 	var err error
-	if _, there := os.Stat(s.eventsDir()); there == nil {
+	if _, there := os.Lstat(s.eventsDir()); there == nil {
 		err = errors.Join(s.openEvents(), s.recount())
 	} else if n := s.kept(); n > 0 { // somebody has removed them
 		c := s.count
@@ -425,6 +425,11 @@ func (s *Store) Put(ctx context.Context, events []Event) error {
 	if err := s.events.Append(ctx, list...); err != nil {
 		return fmt.Errorf("former: %w", err)
 	}
+	bytes := 0
+	for i := range list {
+		bytes += len(list[i].Fragment)
+	}
+	s.o.Meter.Add(0, int64(bytes), 1)
 	clear(s.letters)
 	// The counters are those of what is in the events, whatever becomes of this write: what is not
 	// counted on flash is counted at the next opening.
