@@ -3,6 +3,7 @@ package sync
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type box struct {
 	dead   *wal.DeadLog
 	former *former.Store
 	meters []disk.Meter // see boxrig.OpenData
+	room   int64        // of former, in bytes; 0: no bound
 	reg    *registry.Registry
 	intake *Intake
 	doors  *testDoors
@@ -155,6 +157,15 @@ func (b *box) start() {
 	}, func() uint64 { return b.dead.Stats().Discarded })
 	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
 	b.queue, b.dead, b.former, b.reg = data.Queue, data.Dead, data.Former, data.Registry
+	if b.room > 0 {
+		if err := b.former.Close(); err != nil {
+			b.Fatal(err)
+		}
+		var err error
+		if b.former, err = former.Open(former.Options{Dir: filepath.Join(b.dir, "former"), MaxBytes: b.room}); err != nil {
+			b.Fatal(err)
+		}
+	}
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -404,11 +405,114 @@ func TestDeadLettersOfTheFormerEdge(t *testing.T) {
 		}()...)
 		b.elapse(time.Minute)
 		b.remake(func() {})
+		for _, u := range b.sent(func(*proto.UplinkMsg) bool { return true }) {
+			b.Logf("%v", u)
+		}
 		b.expect("letters", b.dead.Stats().Letters, 0)
 		b.expect("kept", b.former.Stats(nil).Kept, 300)
 		b.expect("nothing arrived", b.rows("one"), "")
 		b.expect("sent", b.retryByName(), 300)
 		b.expect("rows", len(b.tenant.Series(b.named("one"), "t")), 300)
+	})
+}
+
+// A creation that the former edge refused lies among the dead letters with its dependents. It is
+// tried again at the new edge, and its data follow.
+func TestRefusedCreationAtAnotherEdge(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+			if len(u.DeviceUpdateMsg) > 0 {
+				return "Database is down"
+			}
+			return ""
+		})
+		id, err := b.agent.Create(b.Context(), &NewDevice{Name: "made here"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.post(id, 1000, 2000)
+		b.post(one.ID, 3000)
+		b.elapse(20 * time.Second)
+		if b.dead.Stats().Letters == 0 {
+			b.Fatal("nothing was refused")
+		}
+		b.remake(func() {
+			b.cloud.RefuseUplink(nil)
+			b.post(id, 4000)
+		})
+		b.elapse(5 * time.Minute)
+		b.expect("served", b.reg.HasDevice(id), true)
+		b.expect("arrived", b.rows("made here"), "1000 2000 4000")
+		b.expect("letters", b.dead.Stats().Letters, 0)
+		b.expect("nothing of it is kept apart", b.former.Stats(nil).Kept, 0)
+	})
+}
+
+// Without room for what is to be set apart the queue keeps it, says so, and goes on once there is
+// room again: nothing is lost, and nothing is counted as what it is not.
+func TestNoRoomToSetApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t, nil)
+		b.room = 16 << 10
+		b.start()
+		defer func() {
+			b.stop()
+			b.cloud.Stop()
+			b.link.Close()
+			b.innocent()
+		}()
+		b.elapse(time.Minute)
+		one := b.device("one")
+		b.remake(func() {
+			for ts := int64(1); ts <= 1000; ts++ {
+				b.post(one.ID, ts)
+			}
+		})
+		s := b.agent.Snapshot()
+		if s.Deployed != 0 || s.Pending == 0 || s.Pending+s.Dead != 1000 || s.Former == nil || s.Former.Events != s.Dead {
+			b.Errorf("%s", b.balance())
+		}
+		if !strings.Contains(b.log.String(), "edgesync dead drop former") {
+			b.Error("the log does not say what helps")
+		}
+		b.stop()
+		b.room = 0
+		b.start()
+		b.elapse(5 * time.Minute)
+		b.expect("all set apart", b.balance(), "1000 accepted, 0 deployed, 0 pending, 0 dropped, 1000 dead, 1000 kept")
+		b.expect("sent", b.retryByName(), 1000)
+		b.expect("rows", len(b.tenant.Series(b.named("one"), "t")), 1000)
+	})
+}
+
+// A change that cannot be made durable is none: the session is not used, nothing goes up, and the
+// next attempt makes it good.
+func TestChangeThatCannotBeWritten(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		one := b.device("one")
+		if err := b.reg.Close(); err != nil { // the medium refuses
+			b.Fatal(err)
+		}
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		b.post(one.ID, 1000)
+		b.edge = b.cloud.RemakeEdge(b.edge.ID)
+		b.link.Refuse.Store(false)
+		b.elapse(2 * time.Minute)
+		s := b.agent.Snapshot()
+		b.expect("nothing went", []any{s.Pending, s.Deployed, s.Dead, b.reg.HasDevice(one.ID)}, []any{1, 0, 0, true})
+		if !strings.Contains(s.LastError, "the change to another edge cannot be written") {
+			b.Errorf("last error %q", s.LastError)
+		}
+		b.halt()
+		_ = errors.Join(b.queue.Close(), b.dead.Close(), b.former.Close())
+		b.start()
+		b.elapse(5 * time.Minute)
+		b.expect("kept", b.balance(), "1 accepted, 0 deployed, 0 pending, 0 dropped, 1 dead, 1 kept")
+		b.expect("sent", b.retryByName(), 1)
+		b.expect("arrived", b.rows("one"), "1000")
 	})
 }
 

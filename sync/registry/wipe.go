@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	pb "google.golang.org/protobuf/proto"
 
@@ -29,14 +30,26 @@ func (r *Registry) wipe(config []byte, mine func(id proto.UUID, seq uint64) bool
 	}
 	intent := binary.BigEndian.AppendUint32(nil, 0)
 	stays := make(map[proto.UUID]bool)
+	var refused []proto.UUID
 	for id, b := range r.creations {
 		if !b.known && (!b.queued || mine != nil && mine(id, b.seq)) {
 			stays[id] = true
 			intent = append(intent, id[:]...)
+			if b.queued && r.queue != nil && b.seq <= r.queue.Committed().Seq {
+				refused = append(refused, id)
+			}
 		}
 	}
 	binary.BigEndian.PutUint32(intent, uint32(len(stays)))
 	var b store.Batch
+	// A creation that was passed and is kept was refused. It has no place in the queue that says
+	// when a sync must bring the device, so none takes it for gone.
+	for _, id := range refused {
+		c := r.creations[id]
+		c.seq = math.MaxUint64
+		r.creations[id] = c
+		b.Put(creations.key(id), c.encode())
+	}
 	b.Put(keyWipe, append(intent, config...))
 	if err := r.applyWipe(&b); err != nil {
 		return err
