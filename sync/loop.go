@@ -50,7 +50,10 @@ type loop struct {
 	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
-	flushed    time.Time  // the registry, last
+	former     formerEdge // otheredge.go
+	halfMade   halfMade   // halfmade.go
+	looked     time.Time  // for what nobody waits for, last
+	flushed    time.Time  // the registry without anybody who waits, last
 	stopping   bool
 	counters   counters
 }
@@ -88,12 +91,15 @@ func newLoop(a *Agent) *loop {
 		direct:     newDirect(),
 		retries:    newRetries(),
 		dependents: newDependents(),
+		halfMade:   make(halfMade),
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
 	if e := l.reg.Edge(); e != nil {
 		l.conn.edge = e.GetName()
 	}
+	l.former.store = a.Former
+	l.recallFormer()
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
@@ -151,6 +157,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		return
 	}
 	l.maybeCall(now)
+	l.maybeSetApart(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
@@ -203,7 +210,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 		return next
 	}
 	s := &l.sending
-	if s.more {
+	if s.more || l.former.more {
 		at(now)
 	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
@@ -245,14 +252,19 @@ func (l *loop) deadline(now time.Time) time.Time {
 }
 
 // maybeFlush makes the cached attributes and the marks of announced devices durable, and reports
-// which dead letters the bound has pushed out. The events themselves are in
-// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+// which dead letters the bound has pushed out. The events themselves are in the queue, so a power
+// cut costs the cache at most flushEvery, and flash little. While the flash budget is short the
+// cache waits longer, so that devices and the cloud need not.
 func (l *loop) maybeFlush(now time.Time) {
-	if now.Sub(l.flushed) < flushEvery {
+	if now.Sub(l.looked) < flushEvery {
+		return
+	}
+	l.looked = now
+	l.reportDiscarded(now)
+	if !l.queue.Spare() && now.Sub(l.flushed) < flushLatest {
 		return
 	}
 	l.flushed = now
-	l.reportDiscarded(now)
 	if err := l.reg.Flush(); err != nil {
 		l.complain("the registry cannot be written", err.Error(), now)
 	}
