@@ -45,45 +45,45 @@ func (r *run) rand() float64 {
 func mathOne(name string) func(float64) float64 {
 	switch name {
 	case "acos":
-		return math.Acos
+		return preciseAcos
 	case "asin":
-		return math.Asin
+		return preciseAsin
 	case "atan":
-		return math.Atan
+		return preciseAtan
 	case "cbrt":
-		return math.Cbrt
+		return preciseCbrt
 	case "ceil":
 		return math.Ceil
 	case "cos":
-		return math.Cos
+		return preciseCos
 	case "cosh":
-		return math.Cosh
+		return preciseCosh
 	case "exp":
-		return math.Exp
+		return preciseExp
 	case "expm1":
-		return math.Expm1
+		return preciseExpm1
 	case "floor":
 		return math.Floor
 	case "log":
-		return math.Log
+		return preciseLog
 	case "log10":
-		return math.Log10
+		return preciseLog10
 	case "log1p":
-		return math.Log1p
+		return preciseLog1p
 	case "rint":
 		return math.RoundToEven
 	case "signum":
 		return sign
 	case "sin":
-		return math.Sin
+		return preciseSin
 	case "sinh":
-		return math.Sinh
+		return preciseSinh
 	case "sqrt":
 		return math.Sqrt
 	case "tan":
-		return math.Tan
+		return preciseTan
 	case "tanh":
-		return math.Tanh
+		return preciseTanh
 	case "toDegrees":
 		return func(f float64) float64 { return f * (180 / math.Pi) }
 	case "toRadians":
@@ -95,21 +95,13 @@ func mathOne(name string) func(float64) float64 {
 func mathTwo(name string) func(x, y float64) float64 {
 	switch name {
 	case "atan2":
-		return math.Atan2
+		return preciseAtan2
 	case "hypot":
-		return math.Hypot
+		return preciseHypot
 	case "pow":
-		return javaPow
+		return precisePow
 	}
 	return nil
-}
-
-// javaPow differs from Go's with a base of one: 1 ** NaN is NaN.
-func javaPow(x, y float64) float64 {
-	if math.IsNaN(y) || math.Abs(x) == 1 && math.IsInf(y, 0) {
-		return math.NaN()
-	}
-	return math.Pow(x, y)
 }
 
 func sign(f float64) float64 {

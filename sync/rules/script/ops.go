@@ -93,7 +93,7 @@ func arithmetic(op operator, a, b Value) Value {
 			case opMod:
 				return floatOf(float32(math.Mod(float64(x), float64(y))))
 			}
-			return doubleOf(math.Pow(float64(x), float64(y)))
+			return doubleOf(precisePow(float64(x), float64(y)))
 		}
 	}
 	x, kx, okx := operand(a)
@@ -118,7 +118,7 @@ func arithmetic(op operator, a, b Value) Value {
 	case opMod:
 		f = math.Mod(x, y)
 	default:
-		f = math.Pow(x, y)
+		f = precisePow(x, y)
 	}
 	return narrow(f, kind)
 }
@@ -152,7 +152,7 @@ func intArithmetic(op operator, x, y int64) Value {
 		}
 		return intOf(int32(x % y))
 	}
-	f := math.Pow(float64(x), float64(y))
+	f := precisePow(float64(x), float64(y))
 	if f > math.MaxInt32 {
 		return doubleOf(f)
 	}
@@ -178,7 +178,7 @@ func longArithmetic(op operator, x, y int64) Value {
 		}
 		return longOf(x % y)
 	}
-	f := math.Pow(float64(x), float64(y))
+	f := precisePow(float64(x), float64(y))
 	if f > math.MaxInt64 {
 		return doubleOf(f)
 	}

@@ -214,7 +214,7 @@ func scriptBinary(r *run, op operator, a, b Value) Value {
 	case opMod:
 		return doubleOf(math.Mod(x, y))
 	case opPow:
-		return doubleOf(javaPow(x, y))
+		return doubleOf(precisePow(x, y))
 	}
 	i, j := toInt32(x), toInt32(y)
 	switch op {
