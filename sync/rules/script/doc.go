@@ -57,7 +57,7 @@
 // 2,000 states; locales but en-US, except for patterns of numbers; of String.format %h, %a, %g, %t
 // and the flags # and (; the words with, import and soundslike of TBEL; of JavaScript this,
 // classes, new of own functions, generators, async, spread, destructuring, default parameters,
-// labels, getters, prototypes, indented JSON.stringify. A let in the head of a for is one variable
+// labels, getters and prototypes. A let in the head of a for is one variable
 // for all rounds.
 //
 // A zone by name (Europe/Berlin) needs zoneinfo on the machine. None is in the program, since it

@@ -377,7 +377,7 @@ func (p *parser) choice(at int) *node {
 		}
 		p.expect(":")
 		for !p.word("case") && !p.word("default") && !p.is("}") {
-			c.kids = append(c.kids, p.statement())
+			c.kids = append(c.kids, p.body())
 			if !p.js && c.kids[len(c.kids)-1].op == nBreak && !p.tok.newline && !p.is("}") {
 				// The engine tears such a switch apart (RULES.md 5.3).
 				p.fail("unknown class or illegal statement: break and the next case on one line")

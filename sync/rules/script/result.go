@@ -36,7 +36,20 @@ func (l Language) AppendJSON(b []byte, v Value, form Form) (out []byte, err erro
 type writer struct {
 	lang Language
 	form Form
-	most int // bytes of the whole text
+	most int    // bytes of the whole text
+	gap  string // JSON.stringify of JavaScript: each level is on lines of its own, so far in
+}
+
+// line begins a new line at a depth, where the text is to be indented.
+func (w *writer) line(b []byte, depth int) []byte {
+	if w.gap == "" {
+		return b
+	}
+	b = append(b, '\n')
+	for range depth {
+		b = append(b, w.gap...)
+	}
+	return b
 }
 
 func (w *writer) value(b []byte, v Value, depth int) []byte {
@@ -61,7 +74,10 @@ func (w *writer) value(b []byte, v Value, depth int) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = w.value(b, item, depth+1)
+			b = w.value(w.line(b, depth+1), item, depth+1)
+		}
+		if len(v.o.items) > 0 {
+			b = w.line(b, depth)
 		}
 		return append(b, ']')
 	case Map:
@@ -101,9 +117,14 @@ func (w *writer) members(b []byte, v Value, depth int) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = w.text(b, plainText(v.o.keys[i]))
-		b = append(b, ':')
+		b = w.text(w.line(b, depth+1), plainText(v.o.keys[i]))
+		if b = append(b, ':'); w.gap != "" {
+			b = append(b, ' ')
+		}
 		b = w.value(b, item, depth+1)
+	}
+	if !first {
+		b = w.line(b, depth)
 	}
 	return append(b, '}')
 }

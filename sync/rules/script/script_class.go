@@ -353,14 +353,18 @@ func scriptJSON(name string) builtin {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a replacer of JSON.stringify"))
 			}
-			if s := arg(a, 2); s.k > Null && !(s.k == Double && s.Number() == 0) {
-				panic(unsupported("the indentation of JSON.stringify"))
+			gap := ""
+			switch s := arg(a, 2); s.k {
+			case Double:
+				gap = strings.Repeat(" ", int(max(0, min(s.Number(), 10))))
+			case Text:
+				gap = cut(s.s, 0, min(10, units(s.s)))
 			}
 			v := arg(a, 0)
 			if v.k == Unset || v.k == Function {
 				return undefined
 			}
-			w := writer{lang: JavaScript, most: maxResult}
+			w := writer{lang: JavaScript, most: maxResult, gap: gap}
 			return r.text(string(w.value(nil, v, 0)))
 		}
 	case "parse":
