@@ -108,6 +108,7 @@ const (
 )
 
 // binding is how tight an operator binds; 0 is none.
+//go:noinline
 func binding(op operator) int {
 	switch op {
 	case opFirst, opLogicOr:

@@ -27,7 +27,7 @@ func (c *compiler) call(n *node) evalFn {
 		if depth, p := c.findProto(callee.s); p != nil {
 			return callProto(p, depth, args)
 		}
-		if fn := tbelFunction(callee.s); fn != nil {
+		if fn := tbelFunction(wordOf(callee.s)); fn != nil {
 			if callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
 				// The engine loses a literal argument here (RULES.md 5.5).
 				return func(*run) Value { panic(failed("null pointer: stringToBytes of a literal")) }
@@ -39,7 +39,7 @@ func (c *compiler) call(n *node) evalFn {
 	case nMember:
 		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
 			if _, shadowed := c.find(class.s); !shadowed {
-				fn := tbelClass(class.s, callee.s)
+				fn := tbelClass(wordOf(class.s), wordOf(callee.s))
 				if fn == nil {
 					name := class.s + "." + callee.s
 					return func(*run) Value { panic(failed("unable to resolve method: " + name)) }
@@ -48,6 +48,7 @@ func (c *compiler) call(n *node) evalFn {
 			}
 		}
 		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
+		method := wordOf(name)
 		return func(r *run) Value {
 			r.step(1)
 			o := obj(r)
@@ -58,7 +59,7 @@ func (c *compiler) call(n *node) evalFn {
 				panic(failed("null pointer: " + name + "() of null"))
 			}
 			base := r.push(args)
-			v := r.method(o, name, r.argv[base:])
+			v := r.method(o, name, method, r.argv[base:])
 			r.argv = r.argv[:base]
 			return v
 		}
@@ -104,6 +105,7 @@ func callProto(p *proto, depth int, args []evalFn) evalFn {
 }
 
 // enter runs a function of the script.
+//go:noinline
 func (r *run) enter(p *proto, up *scope, args []Value) Value {
 	r.step(1)
 	if r.calls++; r.calls > maxCalls {
@@ -141,13 +143,14 @@ func (c *compiler) construct(n *node) evalFn {
 	if c.lang == JavaScript {
 		return c.scriptNew(n, args)
 	}
-	fn := tbelNew(class)
+	fn := tbelNew(wordOf(class))
 	if fn == nil {
 		return func(*run) Value { panic(failed("could not resolve class: " + class)) }
 	}
 	return callBuiltin(fn, args)
 }
 
+//go:noinline
 func argDouble(v Value) float64 {
 	if f, _, ok := operand(v); ok {
 		return f
@@ -155,6 +158,7 @@ func argDouble(v Value) float64 {
 	panic(failed("no number: " + v.k.String()))
 }
 
+//go:noinline
 func argInt(v Value) int32 {
 	if v.k == Int {
 		return int32(v.n)
@@ -162,6 +166,7 @@ func argInt(v Value) int32 {
 	return toInt(argDouble(v))
 }
 
+//go:noinline
 func argLong(v Value) int64 {
 	if v.k == Int || v.k == Long {
 		return int64(v.n)
@@ -169,6 +174,7 @@ func argLong(v Value) int64 {
 	return toLong(argDouble(v))
 }
 
+//go:noinline
 func argBool(v Value) bool {
 	b, ok := asBool(v)
 	if !ok {
@@ -178,6 +184,7 @@ func argBool(v Value) bool {
 }
 
 // argText is a text argument; null fails, other values are printed.
+//go:noinline
 func (r *run) argText(v Value) string {
 	if v.k <= Null {
 		panic(failed("null pointer: a text is needed"))
@@ -185,6 +192,7 @@ func (r *run) argText(v Value) string {
 	return r.javaText(v)
 }
 
+//go:noinline
 func argList(v Value) []Value {
 	if !v.isList() {
 		panic(failed("no list: " + v.k.String()))
@@ -192,6 +200,7 @@ func argList(v Value) []Value {
 	return v.o.items
 }
 
+//go:noinline
 func argMap(v Value) *object {
 	if v.k != Map {
 		panic(failed("no map: " + v.k.String()))
@@ -200,6 +209,7 @@ func argMap(v Value) *object {
 }
 
 // need fails unless there are so many arguments.
+//go:noinline
 func need(args []Value, least, most int) {
 	if len(args) < least || len(args) > most {
 		panic(failed("unable to resolve method: wrong number of arguments: " + strconv.Itoa(len(args))))

@@ -7,18 +7,18 @@ import (
 )
 
 // tbelNew is what makes a new object of a class; nil if there is none.
-func tbelNew(class string) builtin {
+func tbelNew(class word) builtin {
 	switch class {
-	case "Date":
+	case wDate:
 		return newDate
-	case "String", "java.lang.String":
+	case wString, wJavalangString:
 		return func(r *run, a []Value) Value {
 			if len(a) == 0 {
 				return textOf("")
 			}
 			return r.text(r.javaText(a[0]))
 		}
-	case "java.util.ArrayList":
+	case wJavautilArrayList:
 		return func(r *run, _ []Value) Value { return r.list(nil) }
 	}
 	return nil
@@ -28,25 +28,25 @@ func tbelNew(class string) builtin {
 // to numbers. null and everything else fails.
 
 // tbelClass is Class.name(…) of TBEL; nil if there is none.
-func tbelClass(class, name string) builtin {
+func tbelClass(class, name word) builtin {
 	switch class {
-	case "Math":
+	case wMath:
 		return mathFunction(name)
-	case "JSON":
+	case wJSON:
 		switch name {
-		case "stringify":
+		case wStringify:
 			return func(r *run, a []Value) Value {
 				need(a, 1, 1)
 				w := writer{lang: TBEL, most: maxResult}
 				return r.text(string(w.value(nil, a[0], 0)))
 			}
-		case "parse":
+		case wParse:
 			return func(r *run, a []Value) Value {
 				need(a, 1, 1)
 				return r.parseJSON(r.argText(a[0]))
 			}
 		}
-	case "Date":
+	case wDate:
 		return dateClass(name)
 	}
 	return boxClass(class, name)
@@ -65,7 +65,7 @@ func (r *run) parseJSON(s string) Value {
 }
 
 // boxClass is the functions of String, Integer, Long, Double, Float, Boolean and Character.
-func boxClass(class, name string) builtin {
+func boxClass(class, name word) builtin {
 	one := func(f func(r *run, v Value) Value) builtin {
 		return func(r *run, a []Value) Value { need(a, 1, 1); return f(r, a[0]) }
 	}
@@ -92,10 +92,10 @@ func boxClass(class, name string) builtin {
 			return narrow(f, kind)
 		})
 	}
-	switch class + "." + name {
-	case "String.valueOf":
+	switch wordOf(class.String() + "." + name.String()) {
+	case wStringvalueOf:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(r.javaText(a[0])) }
-	case "String.format":
+	case wStringformat:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 64)
 			if len(a) == 2 && a[1].k == Array {
@@ -103,7 +103,7 @@ func boxClass(class, name string) builtin {
 			}
 			return r.text(formatJava(r, r.argText(a[0]), a[1:]))
 		}
-	case "String.join":
+	case wStringjoin:
 		return func(r *run, a []Value) Value {
 			need(a, 2, 64)
 			items := a[1:]
@@ -117,30 +117,30 @@ func boxClass(class, name string) builtin {
 			}
 			return r.text(strings.Join(parts, r.argText(a[0])))
 		}
-	case "Integer.parseInt", "Integer.valueOf":
+	case wIntegerparseInt, wIntegervalueOf:
 		return number(Int, nil)
-	case "Long.parseLong", "Long.valueOf":
+	case wLongparseLong, wLongvalueOf:
 		return number(Long, nil)
-	case "Double.parseDouble", "Double.valueOf":
+	case wDoubleparseDouble, wDoublevalueOf:
 		return number(Double, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
-	case "Float.parseFloat", "Float.valueOf":
+	case wFloatparseFloat, wFloatvalueOf:
 		return number(Float, func(s string) (float64, error) { return strconv.ParseFloat(s, 32) })
-	case "Double.isNaN", "Float.isNaN":
+	case wDoubleisNaN, wFloatisNaN:
 		return one(func(r *run, v Value) Value { return boolOf(math.IsNaN(argDouble(v))) })
-	case "Boolean.parseBoolean", "Boolean.valueOf":
+	case wBooleanparseBoolean, wBooleanvalueOf:
 		return one(func(r *run, v Value) Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
-	case "Integer.toHexString":
+	case wIntegertoHexString:
 		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
-	case "Integer.toBinaryString":
+	case wIntegertoBinaryString:
 		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
-	case "Integer.toString", "Long.toString", "Double.toString", "Float.toString":
+	case wIntegertoString, wLongtoString, wDoubletoString, wFloattoString:
 		return one(func(r *run, v Value) Value { return textOf(r.argText(v)) })
-	case "Character.isDigit":
+	case wCharacterisDigit:
 		return one(func(r *run, v Value) Value {
 			s := r.argText(v)
 			return boolOf(len(s) == 1 && s[0] >= '0' && s[0] <= '9')
 		})
-	case "Character.isLetter":
+	case wCharacterisLetter:
 		return one(func(r *run, v Value) Value {
 			s := r.argText(v)
 			return boolOf(s != "" && nameStart([]rune(s)[0]) && s != "_" && s != "$")

@@ -90,6 +90,7 @@ type compiler struct {
 	later []func()
 }
 
+//go:noinline
 func (c *compiler) enter(up *frame) *frame {
 	f := &frame{up: up}
 	c.f = f
@@ -122,6 +123,7 @@ func (c *compiler) declare(name string) int {
 // place says where a name lives: in which scope, counted from the current one, and at which slot.
 type place struct{ depth, slot int }
 
+//go:noinline
 func (c *compiler) find(name string) (place, bool) {
 	depth := 0
 	for f := c.f; f != nil; f = f.up {
@@ -165,6 +167,7 @@ func (c *compiler) function(p *proto, f *frame, params []string, body []*node) {
 }
 
 // deeper counts the nesting of what is being compiled.
+//go:noinline
 func (c *compiler) deeper() func() {
 	f := c.f
 	if f.nesting++; f.nesting > f.deepest {
@@ -387,6 +390,7 @@ func (c *compiler) variable(n *node, last bool) stmtFn {
 }
 
 // keepable refuses the views of a map that the engine does not let into a variable.
+//go:noinline
 func keepable(v Value) {
 	if v.k == Set && v.o.text != "" {
 		panic(failed("the result of " + v.o.text + "() cannot be kept in a variable: use keys() or loop over it"))

@@ -126,6 +126,7 @@ func (c *compiler) unary(n *node) evalFn {
 }
 
 // isTrue is the value of a condition of TBEL, which has to be a boolean.
+//go:noinline
 func isTrue(v Value, where string) bool {
 	if v.k != Bool {
 		panic(failed(where + " needs a boolean, not " + v.k.String()))
@@ -178,7 +179,7 @@ func (c *compiler) binary(n *node) evalFn {
 				panic(&syntaxError{at: n.at, message: "instanceof with anything but a name", unsupported: true})
 			}
 			class := n.kids[1].s
-			return func(r *run) Value { return boolOf(scriptInstance(a(r), class)) }
+			return func(r *run) Value { return boolOf(scriptInstance(a(r), wordOf(class))) }
 		}
 		return func(r *run) Value {
 			x := a(r)
@@ -190,8 +191,9 @@ func (c *compiler) binary(n *node) evalFn {
 		cmp := c.comparison(n)
 		return func(r *run) Value { return boolOf(cmp(r)) }
 	case opInstance:
-		a, class := c.expr(n.kids[0]), className(n.kids[1])
-		if class == "" {
+		a, name := c.expr(n.kids[0]), className(n.kids[1])
+		class := wordOf(name)
+		if name == "" {
 			panic(syntax(n.at, "instanceof needs a class"))
 		}
 		return func(r *run) Value { return boolOf(instanceOf(a(r), class)) }
@@ -234,38 +236,38 @@ func className(n *node) string {
 }
 
 // instanceOf compares the kind of a value with a class of Java.
-func instanceOf(v Value, class string) bool {
+func instanceOf(v Value, class word) bool {
 	switch class {
-	case "Integer", "int":
+	case wInteger, wInt:
 		return v.k == Int
-	case "Long", "long":
+	case wLong, w_long:
 		return v.k == Long
-	case "Float", "float":
+	case wFloat, w_float:
 		return v.k == Float
-	case "Double", "double":
+	case wDouble, w_double:
 		return v.k == Double
-	case "Number":
+	case wNumber:
 		return v.isNumber()
-	case "String":
+	case wString:
 		return v.k == Text
-	case "Boolean", "boolean":
+	case wBoolean, w_boolean:
 		return v.k == Bool
-	case "Character", "char":
+	case wCharacter, wChar:
 		return v.k == Char
-	case "List", "ArrayList", "ExecutionArrayList":
+	case wList, wArrayList, wExecutionArrayList:
 		return v.k == List
-	case "Collection":
+	case wCollection:
 		return v.k == List || v.k == Set
-	case "Set":
+	case wSet:
 		return v.k == Set
-	case "Map", "HashMap", "LinkedHashMap", "ExecutionHashMap":
+	case wMap, wHashMap, wLinkedHashMap, wExecutionHashMap:
 		return v.k == Map
-	case "Date":
+	case wDate:
 		return v.k == Date
-	case "Object":
+	case wObject:
 		return v.k > Null
 	}
-	panic(failed("unresolvable property or identifier: " + class))
+	panic(failed("unresolvable property or identifier: " + class.String()))
 }
 
 func (c *compiler) logic(n *node) evalFn {

@@ -132,7 +132,7 @@ func (c *compiler) path(n *node) (path []string, slot int) {
 				return nil, 0
 			}
 			key = k.v.s
-		} else if c.lang == TBEL && mapMethod(key) {
+		} else if c.lang == TBEL && mapMethod(wordOf(key)) {
 			return nil, 0
 		}
 		path = append([]string{key}, path...)
@@ -188,7 +188,8 @@ func (c *compiler) anyMember(n *node) evalFn {
 			return r.scriptMember(o, key)
 		}
 	}
-	special := mapMethod(name)
+	known := wordOf(name)
+	special := mapMethod(known)
 	return func(r *run) Value {
 		o := obj(r)
 		if o.k == Map && !special {
@@ -200,6 +201,6 @@ func (c *compiler) anyMember(n *node) evalFn {
 		if o.k == Null && safe {
 			return null
 		}
-		return r.property(o, name)
+		return r.property(o, name, known)
 	}
 }

@@ -75,11 +75,11 @@ func (r *run) dateOfText(a []Value) moment {
 }
 
 // dateClass is Date.name(…).
-func dateClass(name string) builtin {
+func dateClass(name word) builtin {
 	switch name {
-	case "now":
+	case wNow:
 		return func(r *run, _ []Value) Value { return longOf(momentOf(r.now()).millis()) }
-	case "parse":
+	case wParse:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			s := r.argText(a[0])
@@ -97,7 +97,7 @@ func dateClass(name string) builtin {
 			}
 			return longOf(t.UnixMilli())
 		}
-	case "UTC":
+	case wUTC:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 7)
 			f := append([]Value(nil), a...)
@@ -116,36 +116,36 @@ func dateClass(name string) builtin {
 }
 
 // dateGet is the methods without arguments that read a field.
-func (r *run) dateGet(o Value, name string) (Value, bool) {
+func (r *run) dateGet(o Value, name word) (Value, bool) {
 	m := o.o.date
 	zone := r.zone()
-	if rest, ok := strings.CutPrefix(name, "getUTC"); ok {
-		name, zone = "get"+rest, time.UTC
+	if rest, ok := strings.CutPrefix(name.String(), "getUTC"); ok {
+		name, zone = wordOf("get"+rest), time.UTC
 	}
 	t := m.in(zone)
 	n := 0
 	switch name {
-	case "getTime", "valueOf", "parseSecondMilli":
+	case wGetTime, wValueOf, wParseSecondMilli:
 		return longOf(m.millis()), true
-	case "parseSecond":
+	case wParseSecond:
 		return longOf(m.sec), true
-	case "getFullYear":
+	case wGetFullYear:
 		n = t.Year()
-	case "getMonth":
+	case wGetMonth:
 		n = int(t.Month())
-	case "getDate":
+	case wGetDate:
 		n = t.Day()
-	case "getDay":
+	case wGetDay:
 		if n = int(t.Weekday()); n == 0 {
 			n = 7
 		}
-	case "getHours":
+	case wGetHours:
 		n = t.Hour()
-	case "getMinutes":
+	case wGetMinutes:
 		n = t.Minute()
-	case "getSeconds":
+	case wGetSeconds:
 		n = t.Second()
-	case "getMilliseconds":
+	case wGetMilliseconds:
 		n = t.Nanosecond() / 1e6
 	default:
 		return Value{}, false
@@ -153,7 +153,7 @@ func (r *run) dateGet(o Value, name string) (Value, bool) {
 	return intOf(int32(n)), true
 }
 
-func (r *run) dateMethod(o Value, name string, a []Value) (Value, bool) {
+func (r *run) dateMethod(o Value, name word, a []Value) (Value, bool) {
 	if len(a) == 0 {
 		if v, ok := r.dateGet(o, name); ok {
 			return v, true
@@ -161,11 +161,11 @@ func (r *run) dateMethod(o Value, name string, a []Value) (Value, bool) {
 	}
 	m := &o.o.date
 	switch {
-	case strings.HasPrefix(name, "set"):
+	case strings.HasPrefix(name.String(), "set"):
 		return null, r.dateSet(m, name, a)
-	case strings.HasPrefix(name, "add"):
+	case strings.HasPrefix(name.String(), "add"):
 		return null, r.dateAdd(m, name, a)
-	case strings.HasPrefix(name, "to"):
+	case strings.HasPrefix(name.String(), "to"):
 		s, ok := r.dateText(*m, name, a)
 		if !ok {
 			return Value{}, false
@@ -176,12 +176,12 @@ func (r *run) dateMethod(o Value, name string, a []Value) (Value, bool) {
 }
 
 // dateSet is the setters: field and the smaller ones behind it.
-func (r *run) dateSet(m *moment, name string, a []Value) bool {
+func (r *run) dateSet(m *moment, name word, a []Value) bool {
 	zone := r.zone()
-	if rest, ok := strings.CutPrefix(name, "setUTC"); ok {
-		name, zone = "set"+rest, time.UTC
+	if rest, ok := strings.CutPrefix(name.String(), "setUTC"); ok {
+		name, zone = wordOf("set"+rest), time.UTC
 	}
-	if name == "setTime" {
+	if name == wSetTime {
 		need(a, 1, 1)
 		*m = momentMillis(argLong(a[0]))
 		return true
@@ -191,19 +191,19 @@ func (r *run) dateSet(m *moment, name string, a []Value) bool {
 	fields := [...]*int{&c.year, &c.month, &c.day, &c.hour, &c.minute, &c.second, &c.nano}
 	first, most := 0, 0
 	switch name {
-	case "setFullYear":
+	case wSetFullYear:
 		first, most = 0, 3
-	case "setMonth":
+	case wSetMonth:
 		first, most = 1, 2
-	case "setDate":
+	case wSetDate:
 		first, most = 2, 1
-	case "setHours":
+	case wSetHours:
 		first, most = 3, 4
-	case "setMinutes":
+	case wSetMinutes:
 		first, most = 4, 3
-	case "setSeconds":
+	case wSetSeconds:
 		first, most = 5, 2
-	case "setMilliseconds":
+	case wSetMilliseconds:
 		first, most = 6, 1
 	default:
 		return false
@@ -232,31 +232,31 @@ func (r *run) dateSet(m *moment, name string, a []Value) bool {
 
 // dateAdd is addYears and its like. Months and years keep the day, or take the last one of the
 // month.
-func (r *run) dateAdd(m *moment, name string, a []Value) bool {
+func (r *run) dateAdd(m *moment, name word, a []Value) bool {
 	need(a, 1, 1)
 	n := argLong(a[0])
 	if n > 1<<40 || n < -1<<40 {
-		if name != "addNanos" {
+		if name != wAddNanos {
 			panic(failed("the date exceeds the minimum or maximum instant"))
 		}
 	}
 	t := m.in(r.zone())
 	switch name {
-	case "addYears":
+	case wAddYears:
 		t = addMonths(t, n*12)
-	case "addMonths":
+	case wAddMonths:
 		t = addMonths(t, n)
-	case "addWeeks":
+	case wAddWeeks:
 		t = addSeconds(t, n*7*86400)
-	case "addDays":
+	case wAddDays:
 		t = addSeconds(t, n*86400)
-	case "addHours":
+	case wAddHours:
 		t = addSeconds(t, n*3600)
-	case "addMinutes":
+	case wAddMinutes:
 		t = addSeconds(t, n*60)
-	case "addSeconds":
+	case wAddSeconds:
 		t = addSeconds(t, n)
-	case "addNanos":
+	case wAddNanos:
 		t = t.Add(time.Duration(n))
 	default:
 		return false

@@ -8,35 +8,35 @@ import (
 
 // dateText is toISOString, toLocaleString and their like. Locales are English, and the root that
 // the engine takes where a script names none; nothing else is on a router.
-func (r *run) dateText(m moment, name string, a []Value) (string, bool) {
+func (r *run) dateText(m moment, name word, a []Value) (string, bool) {
 	need(a, 0, 2)
 	switch name {
-	case "toISOString", "toJSON":
+	case wToISOString, wToJSON:
 		return m.iso(), true
 	}
 	root, date, clock := true, "", ""
 	switch name {
-	case "toString":
+	case wToString:
 		root, date, clock = false, "FULL", "FULL"
-	case "toUTCString":
+	case wToUTCString:
 		date, clock = "FULL", "MEDIUM"
-	case "toDateString":
+	case wToDateString:
 		date = "FULL"
-	case "toTimeString":
+	case wToTimeString:
 		root, clock = false, "FULL"
-	case "toLocaleDateString":
+	case wToLocaleDateString:
 		if date = "FULL"; len(a) == 2 {
 			date = "SHORT"
 		}
-	case "toLocaleTimeString":
+	case wToLocaleTimeString:
 		root, clock = false, "MEDIUM"
-	case "toLocaleString":
+	case wToLocaleString:
 		date, clock = "SHORT", "MEDIUM"
 	default:
 		return "", false
 	}
 	o := options{zone: r.zone()}
-	if name == "toUTCString" {
+	if name == wToUTCString {
 		o.zone = time.UTC
 	}
 	if len(a) > 1 && a[1].k > Null {
@@ -54,7 +54,7 @@ func (r *run) dateText(m moment, name string, a []Value) (string, bool) {
 		r.use(len(o.pattern))
 		return formatPattern(t, o.pattern), true
 	}
-	if strings.HasPrefix(name, "toLocale") {
+	if strings.HasPrefix(name.String(), "toLocale") {
 		if date != "" && o.date != "" {
 			date = o.date
 		}

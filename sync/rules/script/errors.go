@@ -47,11 +47,15 @@ func (e *Error) Is(target error) bool {
 
 // failed, limitError and unsupported make what the evaluation panics with; Run turns it into an
 // error. A panic unwinds closures without a check after each of them.
+//go:noinline
 func failed(message string) *Error      { return &Error{Reason: Failed, Message: message} }
+//go:noinline
 func limitError(message string) *Error  { return &Error{Reason: Limit, Message: message} }
+//go:noinline
 func unsupported(message string) *Error { return &Error{Reason: Unsupported, Message: message} }
 
 // position turns a place in bytes into a line and a column.
+//go:noinline
 func position(source string, at int) (line, column int) {
 	line, column = 1, 1
 	for i := 0; i < at && i < len(source); i++ {

@@ -98,8 +98,10 @@ func (d *directive) parse(s string, i int) int {
 	return i
 }
 
+//go:noinline
 func (d *directive) has(flag string) bool { return strings.Contains(d.flags, flag) }
 
+//go:noinline
 func (d *directive) pad(s string) string {
 	n := d.width - units(s)
 	if n <= 0 {
@@ -207,6 +209,7 @@ func halfUp(v Value, digits int) string {
 	return s
 }
 
+//go:noinline
 func (d *directive) sign(s string) string {
 	if d.has(",") {
 		whole, rest := s, ""

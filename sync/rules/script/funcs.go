@@ -8,8 +8,8 @@ import (
 )
 
 // tbelFunction is a function of TBEL by its name; nil if there is none (RULES.md 5.5).
-func tbelFunction(name string) builtin {
-	for _, family := range []func(string) builtin{parseFunction, bytesFunction, hexFunction, valueFunction} {
+func tbelFunction(name word) builtin {
+	for _, family := range []func(word) builtin{parseFunction, bytesFunction, hexFunction, valueFunction} {
 		if fn := family(name); fn != nil {
 			return fn
 		}
@@ -25,7 +25,7 @@ func (r *run) textOrNull(v Value) string {
 	return r.javaText(v)
 }
 
-func parseFunction(name string) builtin {
+func parseFunction(name word) builtin {
 	whole := func(size int) builtin {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
@@ -40,7 +40,7 @@ func parseFunction(name string) builtin {
 	hex := func(parse func(s string, bigEndian bool) Value) builtin {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
-			bigEndian := !strings.HasPrefix(name, "parseLittle")
+			bigEndian := !strings.HasPrefix(name.String(), "parseLittle")
 			if len(a) > 1 {
 				bigEndian = argBool(a[1])
 			}
@@ -48,11 +48,11 @@ func parseFunction(name string) builtin {
 		}
 	}
 	switch name {
-	case "parseInt":
+	case wParseInt:
 		return whole(32)
-	case "parseLong":
+	case wParseLong:
 		return whole(64)
-	case "parseFloat":
+	case wParseFloat:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			radix := 0
@@ -61,7 +61,7 @@ func parseFunction(name string) builtin {
 			}
 			return parseFloatText(r.textOrNull(a[0]), radix, false, true)
 		}
-	case "parseDouble":
+	case wParseDouble:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			radix := 0
@@ -70,15 +70,15 @@ func parseFunction(name string) builtin {
 			}
 			return parseDoubleText(r.textOrNull(a[0]), radix, true)
 		}
-	case "parseHexToInt", "parseBigEndianHexToInt", "parseLittleEndianHexToInt":
+	case wParseHexToInt, wParseBigEndianHexToInt, wParseLittleEndianHexToInt:
 		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 32, big) })
-	case "parseHexToLong", "parseBigEndianHexToLong", "parseLittleEndianHexToLong":
+	case wParseHexToLong, wParseBigEndianHexToLong, wParseLittleEndianHexToLong:
 		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 64, big) })
-	case "parseHexToFloat", "parseBigEndianHexToFloat", "parseLittleEndianHexToFloat":
+	case wParseHexToFloat, wParseBigEndianHexToFloat, wParseLittleEndianHexToFloat:
 		return hex(func(s string, big bool) Value { return parseFloatText(s, 16, true, big) })
-	case "parseHexToDouble", "parseBigEndianHexToDouble", "parseLittleEndianHexToDouble":
+	case wParseHexToDouble, wParseBigEndianHexToDouble, wParseLittleEndianHexToDouble:
 		return hex(func(s string, big bool) Value { return parseDoubleText(s, 16, big) })
-	case "parseHexIntLongToFloat":
+	case wParseHexIntLongToFloat:
 		return func(r *run, a []Value) Value {
 			need(a, 2, 2)
 			n := parseWhole(r.textOrNull(a[0]), 16, 64, argBool(a[1]))
@@ -87,16 +87,16 @@ func parseFunction(name string) builtin {
 			}
 			return floatOf(float32(int32(n.n)))
 		}
-	case "isBinary", "isOctal", "isDecimal", "isHexadecimal":
+	case wIsBinary, wIsOctal, wIsDecimal, wIsHexadecimal:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			s, radix, ok := r.textOrNull(a[0]), int32(10), false
 			switch name {
-			case "isBinary":
+			case wIsBinary:
 				radix, ok = 2, onlyDigits(s, "01")
-			case "isOctal":
+			case wIsOctal:
 				radix, ok = 8, onlyDigits(s, "01234567")
-			case "isDecimal":
+			case wIsDecimal:
 				ok = isDecimal(s)
 			default:
 				radix, ok = 16, isHexadecimal(s)
@@ -110,17 +110,17 @@ func parseFunction(name string) builtin {
 	return nil
 }
 
-func bytesFunction(name string) builtin {
+func bytesFunction(name word) builtin {
 	// from makes parseBytesToX.
 	from := func(most int, make func(b []byte) Value) builtin {
 		return func(r *run, a []Value) Value { return make(r.part(a, most)) }
 	}
 	switch name {
-	case "parseBytesToInt":
+	case wParseBytesToInt:
 		return from(4, func(b []byte) Value { return intOf(int32(unsigned(b))) })
-	case "parseBytesToLong":
+	case wParseBytesToLong:
 		return from(8, func(b []byte) Value { return longOf(int64(unsigned(b))) })
-	case "parseBytesToFloat":
+	case wParseBytesToFloat:
 		return from(4, func(b []byte) Value {
 			f := math.Float32frombits(uint32(unsigned(b)))
 			if f != f {
@@ -128,7 +128,7 @@ func bytesFunction(name string) builtin {
 			}
 			return floatOf(f)
 		})
-	case "parseBytesToDouble":
+	case wParseBytesToDouble:
 		return from(8, func(b []byte) Value {
 			f := math.Float64frombits(unsigned(b))
 			if f != f {
@@ -136,11 +136,11 @@ func bytesFunction(name string) builtin {
 			}
 			return doubleOf(f)
 		})
-	case "parseBytesIntToFloat":
+	case wParseBytesIntToFloat:
 		return from(4, func(b []byte) Value { return floatOf(float32(unsigned(b))) })
-	case "parseBytesLongToDouble":
+	case wParseBytesLongToDouble:
 		return from(8, func(b []byte) Value { return doubleOf(float64(unsigned(b))) })
-	case "bytesToHex":
+	case wBytesToHex:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			items := argList(a[0])
@@ -152,7 +152,7 @@ func bytesFunction(name string) builtin {
 			r.step(len(items) >> 2)
 			return r.text(bytesToHex(r.bytesOf(a[0])))
 		}
-	case "bytesToString", "decodeToString":
+	case wBytesToString, wDecodeToString:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			set := "UTF-8"
@@ -161,7 +161,7 @@ func bytesFunction(name string) builtin {
 			}
 			return r.text(charset(r.bytesOf(a[0]), set))
 		}
-	case "stringToBytes":
+	case wStringToBytes:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			if a[0].k != Text {
@@ -173,7 +173,7 @@ func bytesFunction(name string) builtin {
 			}
 			return r.bytesList(encode(a[0].s, set))
 		}
-	case "decodeToJson":
+	case wDecodeToJson:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			if a[0].isList() {
@@ -181,7 +181,7 @@ func bytesFunction(name string) builtin {
 			}
 			return r.parseJSON(r.argText(a[0]))
 		}
-	case "printUnsignedBytes":
+	case wPrintUnsignedBytes:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			b := r.bytesOf(a[0])
@@ -191,11 +191,11 @@ func bytesFunction(name string) builtin {
 			}
 			return r.list(out)
 		}
-	case "parseByteToBinaryArray", "parseLongToBinaryArray":
+	case wParseByteToBinaryArray, wParseLongToBinaryArray:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 3)
 			count := 8
-			if name == "parseLongToBinaryArray" {
+			if name == wParseLongToBinaryArray {
 				count = 64
 			}
 			if len(a) > 1 {
@@ -205,7 +205,7 @@ func bytesFunction(name string) builtin {
 			v.k = Array
 			return v
 		}
-	case "parseBytesToBinaryArray":
+	case wParseBytesToBinaryArray:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			var out []Value
@@ -223,7 +223,7 @@ func bytesFunction(name string) builtin {
 			v.k = Array
 			return v
 		}
-	case "parseBinaryArrayToInt":
+	case wParseBinaryArrayToInt:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 3)
 			items := argList(a[0])
@@ -251,7 +251,7 @@ func bytesFunction(name string) builtin {
 	return nil
 }
 
-func hexFunction(name string) builtin {
+func hexFunction(name word) builtin {
 	// flags are bigEndian, prefix and length of intToHex and its like.
 	flags := func(a []Value) (bigEndian, prefix bool, length int) {
 		bigEndian = len(a) < 2 || argBool(a[1])
@@ -264,16 +264,16 @@ func hexFunction(name string) builtin {
 		return bigEndian, prefix, length
 	}
 	switch name {
-	case "intToHex", "longToHex":
+	case wIntToHex, wLongToHex:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 4)
 			bigEndian, prefix, length := flags(a)
-			if name == "intToHex" {
+			if name == wIntToHex {
 				return r.text(numberToHex(int64(argInt(a[0])), bigEndian, prefix, length, 8))
 			}
 			return r.text(numberToHex(argLong(a[0]), bigEndian, prefix, length, 16))
 		}
-	case "intLongToRadixString":
+	case wIntLongToRadixString:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 4)
 			radix := 10
@@ -283,11 +283,11 @@ func hexFunction(name string) builtin {
 			bigEndian := len(a) < 3 || argBool(a[2])
 			return r.text(radixText(argLong(a[0]), radix, bigEndian, len(a) > 3 && argBool(a[3])))
 		}
-	case "floatToHex", "doubleToHex":
+	case wFloatToHex, wDoubleToHex:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			s := ""
-			if name == "floatToHex" {
+			if name == wFloatToHex {
 				n := math.Float32bits(float32(argDouble(a[0])))
 				s = bytesToHex([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 			} else {
@@ -303,32 +303,32 @@ func hexFunction(name string) builtin {
 			}
 			return r.text("0x" + s)
 		}
-	case "hexToBytes":
+	case wHexToBytes:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, r.textOrNull(a[0]))) }
-	case "hexToBytesArray":
+	case wHexToBytesArray:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, r.textOrNull(a[0]))) }
-	case "btoa":
+	case wBtoa:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString([]byte(r.argText(a[0]))))
 		}
-	case "atob":
+	case wAtob:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return r.text(charset(decodeBase64(r.argText(a[0])), "UTF-8"))
 		}
-	case "base64ToHex":
+	case wBase64ToHex:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(bytesToHex(decodeBase64(r.argText(a[0])))) }
-	case "hexToBase64":
+	case wHexToBase64:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString(hexToBytes(r, r.textOrNull(a[0]))))
 		}
-	case "base64ToBytes":
+	case wBase64ToBytes:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(decodeBase64(r.argText(a[0]))) }
-	case "base64ToBytesList":
+	case wBase64ToBytesList:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(decodeBase64(r.argText(a[0]))) }
-	case "bytesToBase64":
+	case wBytesToBase64:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString(r.bytesOf(a[0])))
@@ -337,7 +337,7 @@ func hexFunction(name string) builtin {
 	return nil
 }
 
-func valueFunction(name string) builtin {
+func valueFunction(name word) builtin {
 	is := func(kinds ...Kind) builtin {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
@@ -350,15 +350,15 @@ func valueFunction(name string) builtin {
 		}
 	}
 	switch name {
-	case "isMap":
+	case wIsMap:
 		return is(Map)
-	case "isList":
+	case wIsList:
 		return is(List)
-	case "isArray":
+	case wIsArray:
 		return is(Array)
-	case "isSet":
+	case wIsSet:
 		return is(Set)
-	case "toFixed":
+	case wToFixed:
 		return func(r *run, a []Value) Value {
 			need(a, 2, 2)
 			v := a[0]
@@ -367,11 +367,11 @@ func valueFunction(name string) builtin {
 			}
 			return fixed(v, int(argInt(a[1])))
 		}
-	case "toInt":
+	case wToInt:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return roundAway(a[0]) }
-	case "isNaN":
+	case wIsNaN:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
-	case "padStart", "padEnd":
+	case wPadStart, wPadEnd:
 		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
 			s, with := r.argText(a[0]), r.argText(a[2])
@@ -386,14 +386,14 @@ func valueFunction(name string) builtin {
 				panic(limitError("a text beyond the memory of a script"))
 			}
 			r.use(n * len(with))
-			if name == "padStart" {
+			if name == wPadStart {
 				return r.text(strings.Repeat(with, n) + s)
 			}
 			return r.text(s + strings.Repeat(with, n))
 		}
-	case "newSet":
+	case wNewSet:
 		return func(r *run, _ []Value) Value { r.use(objectSize); return Value{k: Set, o: &object{}} }
-	case "toSet":
+	case wToSet:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			r.use(objectSize)
@@ -403,13 +403,13 @@ func valueFunction(name string) builtin {
 			}
 			return Value{k: Set, o: o}
 		}
-	case "toFlatMap":
+	case wToFlatMap:
 		return toFlatMap
-	case "encodeURI":
+	case wEncodeURI:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(encodeURI(r.argText(a[0]))) }
-	case "decodeURI":
+	case wDecodeURI:
 		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(decodeURI(r.argText(a[0]))) }
-	case "raiseError":
+	case wRaiseError:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 2)
 			s := r.javaText(a[0])
@@ -418,12 +418,12 @@ func valueFunction(name string) builtin {
 			}
 			panic(failed(s))
 		}
-	case "isInsideCircle":
+	case wIsInsideCircle:
 		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
 			return boolOf(insideCircle(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))
 		}
-	case "isInsidePolygon":
+	case wIsInsidePolygon:
 		return func(r *run, a []Value) Value {
 			need(a, 3, 3)
 			return boolOf(insidePolygon(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))

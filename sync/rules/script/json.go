@@ -68,6 +68,7 @@ func skipBlanks(s string, i int) int {
 }
 
 // value reads the value at i and returns the place behind it.
+//go:noinline
 func (d *Doc) value(i, depth int) (int, bool) {
 	s := d.src
 	if i >= len(s) || depth > maxNesting {
@@ -92,11 +93,13 @@ func (d *Doc) value(i, depth int) (int, bool) {
 	return d.leaf(cellNumber, i, j), true
 }
 
+//go:noinline
 func (d *Doc) leaf(kind cellKind, start, end int) int {
 	d.cells = append(d.cells, cell{kind, uint32(start), uint32(end), uint32(len(d.cells) + 1)})
 	return end
 }
 
+//go:noinline
 func (d *Doc) text(i int) (int, bool) {
 	s := d.src
 	start, kind := i+1, cellText
@@ -201,6 +204,7 @@ func scanNumber(s string, i int) (int, bool) {
 
 // find is the cell of the value of a key of the map in cell at; 0 if there is none. Of equal keys
 // the last one counts.
+//go:noinline
 func (d *Doc) find(at uint32, key string) uint32 {
 	found := uint32(0)
 	for i, end := at+1, d.cells[at].next; i < end; i = d.cells[i+1].next {

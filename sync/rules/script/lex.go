@@ -40,6 +40,7 @@ var puncts = []string{
 	"++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<", ">>", "**", "->", "<>", "~=",
 }
 
+//go:noinline
 func syntax(at int, message string) *syntaxError { return &syntaxError{at: at, message: message} }
 
 // syntaxError is what the lexer, the parser and the compiler panic with; Compile turns it into an
@@ -99,6 +100,7 @@ func (l *lexer) next() token {
 	return t
 }
 
+//go:noinline
 func (l *lexer) digitAt(i int) bool { return i < len(l.src) && l.src[i] >= '0' && l.src[i] <= '9' }
 
 // skip passes blanks and comments and says whether a line ended in them.
@@ -135,6 +137,7 @@ func (l *lexer) skip() (newline bool) {
 }
 
 // number reads a number literal. TBEL's are Java's: the suffix and the size decide the kind.
+//go:noinline
 func (l *lexer) number() Value {
 	at := l.pos
 	bad := func() *syntaxError { return syntax(at, "invalid number literal: "+l.src[at:min(l.pos+1, len(l.src))]) }
@@ -228,11 +231,13 @@ func whole(n int64, suffix byte) Value {
 	return longOf(n)
 }
 
+//go:noinline
 func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // text reads a text literal up to its quote.
+//go:noinline
 func (l *lexer) text(quote byte) string {
 	at := l.pos
 	l.pos++

@@ -7,7 +7,7 @@ import (
 )
 
 // listMethod is the methods of lists and arrays of TBEL.
-func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
+func (r *run) listMethod(o Value, name word, a []Value) (Value, bool) {
 	items := o.o.items
 	r.step(len(items) >> 5)
 	if v, ok := r.readList(o, name, a); ok {
@@ -18,8 +18,8 @@ func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
 	}
 	r.change(o)
 	switch name {
-	case "push", "add":
-		if len(a) == 2 && name == "add" {
+	case wPush, wAdd:
+		if len(a) == 2 && name == wAdd {
 			i := argInt(a[0])
 			if i < 0 || int(i) > len(items) {
 				panic(failed("index " + strconv.Itoa(int(i)) + " is out of bounds for length " + strconv.Itoa(len(items))))
@@ -32,24 +32,24 @@ func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
 		r.use(valueSize)
 		o.o.items = append(items, a[0])
 		return boolOf(true), true
-	case "pop":
+	case wPop:
 		if len(items) == 0 {
 			return null, true
 		}
 		o.o.items = items[:len(items)-1]
 		return items[len(items)-1], true
-	case "shift":
+	case wShift:
 		if len(items) == 0 {
 			panic(failed("index 0 is out of bounds for length 0"))
 		}
 		v := items[0]
 		o.o.items = slices.Delete(items, 0, 1)
 		return v, true
-	case "unshift":
+	case wUnshift:
 		r.use(len(a) * valueSize)
 		o.o.items = slices.Insert(items, 0, a...)
 		return null, true
-	case "remove":
+	case wRemove:
 		need(a, 1, 1)
 		if a[0].k == Int {
 			i := r.listIndex(o, a[0])
@@ -62,16 +62,16 @@ func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
 			o.o.items = slices.Delete(items, i, i+1)
 		}
 		return boolOf(i >= 0), true
-	case "set":
+	case w_set:
 		need(a, 2, 2)
 		i := r.listIndex(o, a[0])
 		old := items[i]
 		items[i] = a[1]
 		return old, true
-	case "clear":
+	case wClear:
 		o.o.items = nil
 		return null, true
-	case "addAll":
+	case wAddAll:
 		need(a, 1, 2)
 		more := slices.Clone(argList(a[len(a)-1]))
 		at := len(items)
@@ -83,9 +83,9 @@ func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
 		r.use(len(more) * valueSize)
 		o.o.items = slices.Insert(items, at, more...)
 		return boolOf(len(more) > 0), true
-	case "removeAll", "retainAll":
+	case wRemoveAll, wRetainAll:
 		need(a, 1, 1)
-		other, keep := argList(a[0]), name == "retainAll"
+		other, keep := argList(a[0]), name == wRetainAll
 		kept := items[:0:0]
 		for _, v := range items {
 			if (r.indexOf(other, v) >= 0) == keep {
@@ -94,16 +94,16 @@ func (r *run) listMethod(o Value, name string, a []Value) (Value, bool) {
 		}
 		o.o.items = kept
 		return boolOf(len(kept) != len(items)), true
-	case "splice":
+	case wSplice:
 		return r.splice(o, a), true
-	case "sort":
+	case wSort:
 		need(a, 0, 1)
 		r.sortList(items, len(a) == 0 || argBool(a[0]))
 		return null, true
-	case "reverse":
+	case wReverse:
 		slices.Reverse(items)
 		return null, true
-	case "fill":
+	case wFill:
 		need(a, 1, 3)
 		from, to := bounds(a[1:], len(items))
 		for i := from; i < to; i++ {
@@ -134,23 +134,24 @@ func bounds(a []Value, n int) (from, to int) {
 }
 
 // copied is a new list of the items.
+//go:noinline
 func (r *run) copied(items []Value) Value { return r.list(slices.Clone(items)) }
 
 // readList is the methods that change nothing.
-func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
+func (r *run) readList(o Value, name word, a []Value) (Value, bool) {
 	items := o.o.items
 	switch name {
-	case "size", "length":
+	case wSize, wLength:
 		return intOf(int32(len(items))), true
-	case "isEmpty":
+	case wIsEmpty:
 		return boolOf(len(items) == 0), true
-	case "get":
+	case wGet:
 		need(a, 1, 1)
 		return items[r.listIndex(o, a[0])], true
-	case "contains":
+	case wContains:
 		need(a, 1, 1)
 		return boolOf(r.indexOf(items, a[0]) >= 0), true
-	case "containsAll":
+	case wContainsAll:
 		need(a, 1, 1)
 		for _, v := range argList(a[0]) {
 			if r.indexOf(items, v) < 0 {
@@ -158,14 +159,14 @@ func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
 			}
 		}
 		return boolOf(true), true
-	case "indexOf":
+	case wIndexOf:
 		need(a, 1, 2)
 		from, _ := bounds(a[1:], len(items))
 		if i := r.indexOf(items[from:], a[0]); i >= 0 {
 			return intOf(int32(from + i)), true
 		}
 		return intOf(-1), true
-	case "lastIndexOf":
+	case wLastIndexOf:
 		need(a, 1, 1)
 		for i := len(items) - 1; i >= 0; i-- {
 			if r.same(items[i], a[0], 0) {
@@ -173,34 +174,34 @@ func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
 			}
 		}
 		return intOf(-1), true
-	case "slice", "subList":
+	case wSlice, wSubList:
 		need(a, 0, 2)
 		from, to := bounds(a, len(items))
 		return r.copied(items[from:to]), true
-	case "join":
+	case wJoin:
 		need(a, 0, 1)
 		separator := ","
 		if len(a) > 0 {
 			separator = r.argText(a[0])
 		}
 		return r.join(items, separator), true
-	case "toSorted":
+	case wToSorted:
 		need(a, 0, 1)
 		v := r.copied(items)
 		r.sortList(v.o.items, len(a) == 0 || argBool(a[0]))
 		return v, true
-	case "toReversed":
+	case wToReversed:
 		v := r.copied(items)
 		slices.Reverse(v.o.items)
 		return v, true
-	case "concat":
+	case wConcat:
 		need(a, 1, 1)
 		return r.list(slices.Concat(items, argList(a[0]))), true
-	case "toSpliced":
+	case wToSpliced:
 		v := r.copied(items)
 		r.splice(v, a)
 		return v, true
-	case "with":
+	case wWith:
 		need(a, 2, 2)
 		i := int(argInt(a[0]))
 		if i < 0 {
@@ -210,9 +211,9 @@ func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
 			panic(failed("Index: " + strconv.Itoa(i) + ", Size: " + strconv.Itoa(len(items))))
 		}
 		return r.list(slices.Insert(slices.Clone(items), i, a[1])), true
-	case "toList":
+	case wToList:
 		return r.copied(items), true
-	case "toUnmodifiable":
+	case wToUnmodifiable:
 		v := r.copied(items)
 		v.o.text = readOnly
 		return v, true
@@ -222,6 +223,7 @@ func (r *run) readList(o Value, name string, a []Value) (Value, bool) {
 
 // join prints the members; the engine also takes the brackets of lists away, and the blank behind a
 // comma.
+//go:noinline
 func (r *run) join(items []Value, separator string) Value {
 	var b []byte
 	for i, v := range items {

@@ -3,7 +3,7 @@ package script
 import "slices"
 
 // mapMethod is the methods of maps of TBEL.
-func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
+func (r *run) mapMethod(o Value, name word, a []Value) (Value, bool) {
 	m := o.o
 	if v, ok := r.readMap(o, name, a); ok {
 		return v, true
@@ -11,23 +11,23 @@ func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
 	r.change(o)
 	r.step(len(m.keys) >> 6)
 	switch name {
-	case "put":
+	case wPut:
 		need(a, 2, 2)
 		old, _ := m.get(mapKey(a[0]))
 		r.put(m, mapKey(a[0]), a[1])
 		return orNull(old), true
-	case "remove":
+	case wRemove:
 		need(a, 1, 1)
 		old, _ := m.remove(mapKey(a[0]))
 		return orNull(old), true
-	case "putIfAbsent":
+	case wPutIfAbsent:
 		need(a, 2, 2)
 		old, ok := m.get(mapKey(a[0]))
 		if !ok {
 			r.put(m, mapKey(a[0]), a[1])
 		}
 		return orNull(old), true
-	case "replace":
+	case wReplace:
 		need(a, 2, 3)
 		old, ok := m.get(mapKey(a[0]))
 		if len(a) == 3 {
@@ -41,17 +41,17 @@ func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
 			r.put(m, mapKey(a[0]), a[1])
 		}
 		return orNull(old), true
-	case "putAll":
+	case wPutAll:
 		need(a, 1, 1)
 		from := argMap(a[0])
 		for i, k := range slices.Clone(from.keys) {
 			r.put(m, k, from.items[i])
 		}
 		return null, true
-	case "clear":
+	case wClear:
 		*m = object{}
 		return null, true
-	case "sortByKey", "sortByValue", "reverse", "invert":
+	case wSortByKey, wSortByValue, wReverse, wInvert:
 		need(a, 0, 1)
 		made := r.reordered(m, name, len(a) == 0 || argBool(a[0]))
 		m.keys, m.items, m.index = made.keys, made.items, nil
@@ -60,6 +60,7 @@ func (r *run) mapMethod(o Value, name string, a []Value) (Value, bool) {
 	return Value{}, false
 }
 
+//go:noinline
 func orNull(v Value) Value {
 	if v.k == Unset {
 		return null
@@ -68,55 +69,55 @@ func orNull(v Value) Value {
 }
 
 // readMap is the methods that change nothing.
-func (r *run) readMap(o Value, name string, a []Value) (Value, bool) {
+func (r *run) readMap(o Value, name word, a []Value) (Value, bool) {
 	m := o.o
 	switch name {
-	case "get":
+	case wGet:
 		need(a, 1, 1)
 		v, _ := m.get(mapKey(a[0]))
 		return orNull(v), true
-	case "getOrDefault":
+	case wGetOrDefault:
 		need(a, 2, 2)
 		if v, ok := m.get(mapKey(a[0])); ok {
 			return v, true
 		}
 		return a[1], true
-	case "containsKey":
+	case wContainsKey:
 		need(a, 1, 1)
 		return boolOf(m.find(mapKey(a[0])) >= 0), true
-	case "containsValue":
+	case wContainsValue:
 		need(a, 1, 1)
 		return boolOf(r.indexOf(m.items, a[0]) >= 0), true
-	case "size":
+	case wSize:
 		return intOf(int32(len(m.keys))), true
-	case "isEmpty":
+	case wIsEmpty:
 		return boolOf(len(m.keys) == 0), true
-	case "keys":
+	case wKeys:
 		return r.copied(m.keys), true
-	case "values":
+	case wValues:
 		return r.copied(m.items), true
-	case "keySet":
+	case wKeySet:
 		v := r.copied(m.keys)
-		v.o.text = name // a view: keepable refuses it
+		v.o.text = name.String() // a view: keepable refuses it
 		return Value{k: Set, o: v.o}, true
-	case "entrySet":
+	case wEntrySet:
 		return Value{k: Set, o: &object{items: r.entries(o)}}, true
-	case "toSortedByKey", "toSorted":
+	case wToSortedByKey, wToSorted:
 		need(a, 0, 1)
-		return Value{k: Map, o: r.reordered(m, "sortByKey", len(a) == 0 || argBool(a[0]))}, true
-	case "toSortedByValue":
+		return Value{k: Map, o: r.reordered(m, wSortByKey, len(a) == 0 || argBool(a[0]))}, true
+	case wToSortedByValue:
 		need(a, 0, 1)
-		return Value{k: Map, o: r.reordered(m, "sortByValue", len(a) == 0 || argBool(a[0]))}, true
-	case "toReversed":
-		return Value{k: Map, o: r.reordered(m, "reverse", true)}, true
-	case "toInverted":
-		return Value{k: Map, o: r.reordered(m, "invert", true)}, true
-	case "slice", "clone", "toUnmodifiable":
+		return Value{k: Map, o: r.reordered(m, wSortByValue, len(a) == 0 || argBool(a[0]))}, true
+	case wToReversed:
+		return Value{k: Map, o: r.reordered(m, wReverse, true)}, true
+	case wToInverted:
+		return Value{k: Map, o: r.reordered(m, wInvert, true)}, true
+	case wSlice, wClone, wToUnmodifiable:
 		need(a, 0, 2)
 		from, to := bounds(a, len(m.keys))
 		r.use(objectSize + 2*valueSize*(to-from))
 		made := &object{keys: slices.Clone(m.keys[from:to]), items: slices.Clone(m.items[from:to])}
-		if name == "toUnmodifiable" {
+		if name == wToUnmodifiable {
 			made.text = readOnly
 		}
 		return Value{k: Map, o: made}, true
@@ -125,11 +126,11 @@ func (r *run) readMap(o Value, name string, a []Value) (Value, bool) {
 }
 
 // reordered is a copy of a map in another order, or with keys and values exchanged.
-func (r *run) reordered(m *object, how string, ascending bool) *object {
+func (r *run) reordered(m *object, how word, ascending bool) *object {
 	r.step(len(m.keys))
 	r.use(objectSize + 2*valueSize*len(m.keys))
 	made := &object{}
-	if how == "invert" {
+	if how == wInvert {
 		for i, v := range m.items {
 			r.invert(m, made, m.keys[i], v)
 		}
@@ -140,11 +141,11 @@ func (r *run) reordered(m *object, how string, ascending bool) *object {
 	for i := range pairs {
 		pairs[i] = intOf(int32(i))
 		by[i] = m.keys[i]
-		if how == "sortByValue" {
+		if how == wSortByValue {
 			by[i] = m.items[i]
 		}
 	}
-	if how == "reverse" {
+	if how == wReverse {
 		slices.Reverse(pairs)
 	} else {
 		numbers := true

@@ -3,7 +3,7 @@ package script
 import "math"
 
 // mathFunction is Math.name of TBEL; nil if there is none.
-func mathFunction(name string) builtin {
+func mathFunction(name word) builtin {
 	if f := mathOne(name); f != nil {
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
@@ -17,24 +17,25 @@ func mathFunction(name string) builtin {
 		}
 	}
 	switch name {
-	case "abs":
+	case wAbs:
 		return mathAbs
-	case "max", "min":
-		isMax := name == "max"
+	case wMax, wMin:
+		isMax := name == wMax
 		return func(r *run, a []Value) Value { return extreme(a, isMax) }
-	case "round":
+	case wRound:
 		return func(r *run, a []Value) Value {
 			need(a, 1, 1)
 			return longOf(toLong(math.Floor(argDouble(a[0]) + 0.5)))
 		}
-	case "random":
+	case wRandom:
 		return func(r *run, a []Value) Value { return doubleOf(r.rand()) }
-	case "floorDiv", "floorMod":
-		return func(r *run, a []Value) Value { return floorDivision(a, name == "floorMod") }
+	case wFloorDiv, wFloorMod:
+		return func(r *run, a []Value) Value { return floorDivision(a, name == wFloorMod) }
 	}
 	return nil
 }
 
+//go:noinline
 func (r *run) rand() float64 {
 	if r.env.Random != nil {
 		return r.env.Random()
@@ -42,68 +43,70 @@ func (r *run) rand() float64 {
 	return 0.5
 }
 
-func mathOne(name string) func(float64) float64 {
+//go:noinline
+func mathOne(name word) func(float64) float64 {
 	switch name {
-	case "acos":
+	case wAcos:
 		return preciseAcos
-	case "asin":
+	case wAsin:
 		return preciseAsin
-	case "atan":
+	case wAtan:
 		return preciseAtan
-	case "cbrt":
+	case wCbrt:
 		return preciseCbrt
-	case "ceil":
+	case wCeil:
 		return math.Ceil
-	case "cos":
+	case wCos:
 		return preciseCos
-	case "cosh":
+	case wCosh:
 		return preciseCosh
-	case "exp":
+	case wExp:
 		return preciseExp
-	case "expm1":
+	case wExpm1:
 		return preciseExpm1
-	case "floor":
+	case wFloor:
 		return math.Floor
-	case "log":
+	case wLog:
 		return preciseLog
-	case "log10":
+	case wLog10:
 		return preciseLog10
-	case "log1p":
+	case wLog1p:
 		return preciseLog1p
-	case "rint":
+	case wRint:
 		return math.RoundToEven
-	case "signum":
+	case wSignum:
 		return sign
-	case "sin":
+	case wSin:
 		return preciseSin
-	case "sinh":
+	case wSinh:
 		return preciseSinh
-	case "sqrt":
+	case wSqrt:
 		return math.Sqrt
-	case "tan":
+	case wTan:
 		return preciseTan
-	case "tanh":
+	case wTanh:
 		return preciseTanh
-	case "toDegrees":
+	case wToDegrees:
 		return func(f float64) float64 { return f * (180 / math.Pi) }
-	case "toRadians":
+	case wToRadians:
 		return func(f float64) float64 { return f * (math.Pi / 180) }
 	}
 	return nil
 }
 
-func mathTwo(name string) func(x, y float64) float64 {
+func mathTwo(name word) func(x, y float64) float64 {
 	switch name {
-	case "atan2":
+	case wAtan2:
 		return preciseAtan2
-	case "hypot":
+	case wHypot:
 		return preciseHypot
-	case "pow":
+	case wPow:
 		return precisePow
 	}
 	return nil
 }
 
+//go:noinline
 func sign(f float64) float64 {
 	switch {
 	case f > 0:
@@ -205,29 +208,29 @@ func floorDivision(a []Value, mod bool) Value {
 }
 
 // classConstant is Class.name of TBEL.
-func classConstant(class, name string) (Value, bool) {
-	switch class + "." + name {
-	case "Math.PI":
+func classConstant(class, name word) (Value, bool) {
+	switch wordOf(class.String() + "." + name.String()) {
+	case wMathPI:
 		return doubleOf(math.Pi), true
-	case "Math.E":
+	case wMathE:
 		return doubleOf(math.E), true
-	case "Integer.MAX_VALUE":
+	case wIntegerMAXVALUE:
 		return intOf(math.MaxInt32), true
-	case "Integer.MIN_VALUE":
+	case wIntegerMINVALUE:
 		return intOf(math.MinInt32), true
-	case "Long.MAX_VALUE":
+	case wLongMAXVALUE:
 		return longOf(math.MaxInt64), true
-	case "Long.MIN_VALUE":
+	case wLongMINVALUE:
 		return longOf(math.MinInt64), true
-	case "Double.MAX_VALUE":
+	case wDoubleMAXVALUE:
 		return doubleOf(math.MaxFloat64), true
-	case "Double.MIN_VALUE":
+	case wDoubleMINVALUE:
 		return doubleOf(math.SmallestNonzeroFloat64), true
-	case "Double.NaN":
+	case wDoubleNaN:
 		return doubleOf(math.NaN()), true
-	case "Double.POSITIVE_INFINITY":
+	case wDoublePOSITIVEINFINITY:
 		return doubleOf(math.Inf(1)), true
-	case "Double.NEGATIVE_INFINITY":
+	case wDoubleNEGATIVEINFINITY:
 		return doubleOf(math.Inf(-1)), true
 	}
 	return Value{}, false

@@ -4,15 +4,16 @@ import "strconv"
 
 // mapMethod reports whether a name behind a map's point means the method, not the key (RULES.md
 // 5.4.7).
-func mapMethod(name string) bool {
+func mapMethod(name word) bool {
 	switch name {
-	case "size", "values", "keys", "empty", "isEmpty":
+	case wSize, wValues, wKeys, wEmpty, wIsEmpty:
 		return true
 	}
 	return false
 }
 
 // mapKey is a value as the key of a map: a char is its text.
+//go:noinline
 func mapKey(v Value) Value {
 	switch v.k {
 	case Char:
@@ -24,57 +25,57 @@ func mapKey(v Value) Value {
 }
 
 // property is o.name without brackets, for everything but an ordinary key of a map.
-func (r *run) property(o Value, name string) Value {
+func (r *run) property(o Value, text string, name word) Value {
 	switch o.k {
 	case Null, Unset:
-		panic(failed("null pointer: ." + name + " of null"))
+		panic(failed("null pointer: ." + text + " of null"))
 	case Map:
 		switch name {
-		case "empty":
-			name = "isEmpty"
-		case "size", "values", "keys", "isEmpty":
+		case wEmpty:
+			name = wIsEmpty
+		case wSize, wValues, wKeys, wIsEmpty:
 		default:
-			if v, ok := o.o.get(textOf(name)); ok {
+			if v, ok := o.o.get(textOf(text)); ok {
 				return v
 			}
 			return null
 		}
-		return r.method(o, name, nil)
+		return r.method(o, text, name, nil)
 	case List, Array, Set:
 		switch name {
-		case "length", "size":
+		case wLength, wSize:
 			return intOf(int32(len(o.o.items)))
-		case "empty", "isEmpty":
+		case wEmpty, wIsEmpty:
 			return boolOf(len(o.o.items) == 0)
 		}
 	case Text:
 		switch name {
-		case "length":
+		case wLength:
 			return intOf(int32(units(o.s)))
-		case "empty", "isEmpty":
+		case wEmpty, wIsEmpty:
 			return boolOf(o.s == "")
-		case "blank", "isBlank":
+		case wBlank, wIsBlank:
 			return boolOf(blank(o.s))
-		case "bytes":
+		case wBytes:
 			return r.bytesArray([]byte(o.s))
 		}
 	case Entry:
 		switch name {
-		case "key":
+		case wKey:
 			return o.o.items[0]
-		case "value":
+		case wValue:
 			return o.o.items[1]
 		}
 	case Class:
-		if v, ok := classConstant(o.o.text, name); ok {
+		if v, ok := classConstant(wordOf(o.o.text), name); ok {
 			return v
 		}
 	case Date:
-		if v, ok := r.dateGet(o, "get"+upperFirst(name)); ok {
+		if v, ok := r.dateGet(o, wordOf("get"+upperFirst(text))); ok {
 			return v
 		}
 	}
-	panic(failed("could not access property: " + name))
+	panic(failed("could not access property: " + text))
 }
 
 func upperFirst(s string) string {
@@ -107,7 +108,7 @@ func (r *run) index(o, key Value) Value {
 		panic(failed("null pointer: [" + r.javaText(key) + "] of null"))
 	case Entry, Date:
 		if key.k == Text {
-			return r.property(o, key.s)
+			return r.property(o, key.s, wordOf(key.s))
 		}
 	}
 	panic(failed("no index into " + o.k.String()))
@@ -148,6 +149,7 @@ func (r *run) setIndex(o, key, v Value) {
 }
 
 // change refuses to change what toUnmodifiable gave.
+//go:noinline
 func (r *run) change(o Value) {
 	if o.o.text == readOnly {
 		panic(failed("the value cannot be changed: it is unmodifiable"))
@@ -193,7 +195,7 @@ func (r *run) entries(v Value) []Value {
 }
 
 // method calls o.name(args) of TBEL.
-func (r *run) method(o Value, name string, a []Value) Value {
+func (r *run) method(o Value, text string, name word, a []Value) Value {
 	switch o.k {
 	case Text, Char:
 		if v, ok := r.textMethod(o.Text(), name, a); ok {
@@ -213,11 +215,11 @@ func (r *run) method(o Value, name string, a []Value) Value {
 		}
 	case Entry:
 		switch name {
-		case "getKey":
+		case wGetKey:
 			return o.o.items[0]
-		case "getValue":
+		case wGetValue:
 			return o.o.items[1]
-		case "setValue":
+		case wSetValue:
 			need(a, 1, 1)
 			old := o.o.items[1]
 			o.o.items[1] = a[0]
@@ -229,31 +231,31 @@ func (r *run) method(o Value, name string, a []Value) Value {
 		}
 	case Int, Long, Float, Double:
 		switch name {
-		case "intValue":
+		case wIntValue:
 			return r.castTo(o, "int")
-		case "longValue":
+		case wLongValue:
 			return r.castTo(o, "long")
-		case "floatValue":
+		case wFloatValue:
 			return r.castTo(o, "float")
-		case "doubleValue":
+		case wDoubleValue:
 			return r.castTo(o, "double")
 		}
 	case Bool:
-		if name == "booleanValue" {
+		if name == wBooleanValue {
 			return o
 		}
 	}
 	switch name {
-	case "toString":
+	case wToString:
 		return r.text(r.javaText(o))
-	case "equals":
+	case wEquals:
 		need(a, 1, 1)
 		return boolOf(r.same(o, a[0], 0))
-	case "hashCode":
+	case wHashCode:
 		if o.isText() {
 			return intOf(int32(javaHash(o.Text())))
 		}
-	case "compareTo":
+	case wCompareTo:
 		need(a, 1, 1)
 		if o.isNumber() && a[0].isNumber() {
 			x, y := o.Number(), a[0].Number()
@@ -266,5 +268,5 @@ func (r *run) method(o Value, name string, a []Value) Value {
 			return intOf(n)
 		}
 	}
-	panic(failed("unable to resolve method: " + o.k.String() + "." + name + "() [arglength=" + strconv.Itoa(len(a)) + "]"))
+	panic(failed("unable to resolve method: " + o.k.String() + "." + text + "() [arglength=" + strconv.Itoa(len(a)) + "]"))
 }

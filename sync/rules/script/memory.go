@@ -43,6 +43,7 @@ func (h *holder) scope(sc *scope) {
 	}
 }
 
+//go:noinline
 func (h *holder) value(v Value) {
 	h.bytes += len(v.s)
 	if v.o == nil || h.seen[v.o] || h.bytes > maxMemory {

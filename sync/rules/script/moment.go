@@ -17,16 +17,21 @@ type moment struct {
 // maxYear bounds what a date may be set to, as Java's does.
 const maxYear = 999_999
 
+//go:noinline
 func momentOf(t time.Time) moment { return moment{sec: t.Unix(), nano: int32(t.Nanosecond())} }
 
+//go:noinline
 func momentMillis(ms int64) moment { return momentOf(time.UnixMilli(ms)) }
 
+//go:noinline
 func (m moment) millis() int64 { return m.sec*1000 + int64(m.nano)/1e6 }
 func (m moment) bad() bool     { return m.invalid }
 
+//go:noinline
 func (m moment) in(zone *time.Location) time.Time { return time.Unix(m.sec, int64(m.nano)).In(zone) }
 
 // checked refuses what Java's dates cannot hold.
+//go:noinline
 func checked(t time.Time) moment {
 	if y := t.Year(); y > maxYear || y < -maxYear {
 		panic(failed("the date exceeds the minimum or maximum instant"))

@@ -186,6 +186,7 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 	return digits, exp
 }
 
+//go:noinline
 func roundUp(digits []byte, exp int) ([]byte, int) {
 	for i := len(digits) - 1; i >= 0; i-- {
 		if digits[i] < '9' {
@@ -224,6 +225,7 @@ func toLong(f float64) int64 {
 
 // numericText reads a text as a number of an operator: decimal digits with an optional sign, point
 // and exponent. ok is false for any other text, an empty one too.
+//go:noinline
 func numericText(s string) (f float64, ok bool) {
 	if s == "" || len(s) > 64 {
 		return 0, false
@@ -303,6 +305,7 @@ func plainText(v Value) string {
 }
 
 // javaText is the same inside a run: the text of a list or map costs steps.
+//go:noinline
 func (r *run) javaText(v Value) string {
 	s := plainText(v)
 	if v.k >= List {

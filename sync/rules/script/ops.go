@@ -31,6 +31,7 @@ func tbelBinary(r *run, op operator, a, b Value) Value {
 	panic(failed("an operator that TBEL does not have"))
 }
 
+//go:noinline
 func (r *run) add(a, b Value) Value {
 	if a.k == Int && b.k == Int {
 		return wide(int64(int32(a.n)) + int64(int32(b.n)))
@@ -53,6 +54,7 @@ func (r *run) add(a, b Value) Value {
 }
 
 // wide is an int if the number fits, else a long.
+//go:noinline
 func wide(n int64) Value {
 	if n == int64(int32(n)) {
 		return intOf(int32(n))
@@ -61,6 +63,7 @@ func wide(n int64) Value {
 }
 
 // operand is the number of an operand of arithmetic. kind is Text for a numeric text.
+//go:noinline
 func operand(v Value) (f float64, kind Kind, ok bool) {
 	if v.isNumber() {
 		return v.Number(), v.k, true
@@ -124,6 +127,7 @@ func arithmetic(op operator, a, b Value) Value {
 }
 
 // narrow makes a number of a kind, as Java's casts do.
+//go:noinline
 func narrow(f float64, kind Kind) Value {
 	switch kind {
 	case Int:
@@ -253,6 +257,7 @@ func bits(op operator, a, b Value) Value {
 }
 
 // asBool is what a number or a text is beside a boolean.
+//go:noinline
 func asBool(v Value) (b, ok bool) {
 	switch {
 	case v.k == Bool:

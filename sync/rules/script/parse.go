@@ -37,22 +37,28 @@ func parse(source string, lang Language) (body []*node) {
 	return body
 }
 
+//go:noinline
 func (p *parser) advance() {
 	p.prevEnd = p.pos
 	p.tok = p.lexer.next()
 }
 
+//go:noinline
 func (p *parser) fail(message string) {
 	panic(syntax(p.tok.at, message))
 }
 
+//go:noinline
 func (p *parser) refuse(message string) {
 	panic(&syntaxError{at: p.tok.at, message: message, unsupported: true})
 }
 
+//go:noinline
 func (p *parser) is(punct string) bool  { return p.tok.kind == tPunct && p.tok.s == punct }
+//go:noinline
 func (p *parser) word(name string) bool { return p.tok.kind == tName && p.tok.s == name }
 
+//go:noinline
 func (p *parser) accept(punct string) bool {
 	if p.is(punct) {
 		p.advance()
@@ -61,6 +67,7 @@ func (p *parser) accept(punct string) bool {
 	return false
 }
 
+//go:noinline
 func (p *parser) acceptWord(name string) bool {
 	if p.word(name) {
 		p.advance()
@@ -69,6 +76,7 @@ func (p *parser) acceptWord(name string) bool {
 	return false
 }
 
+//go:noinline
 func (p *parser) expect(punct string) {
 	if !p.accept(punct) {
 		p.fail("expected " + punct + ", found " + p.shown())
@@ -94,6 +102,7 @@ func (p *parser) name() string {
 	return s
 }
 
+//go:noinline
 func (p *parser) deeper() {
 	if p.depth++; p.depth > maxDepth {
 		p.refuse("a script that is nested so deep")
@@ -110,6 +119,7 @@ func (p *parser) ahead() token {
 
 // end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
 // line.
+//go:noinline
 func (p *parser) end() {
 	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
 		return

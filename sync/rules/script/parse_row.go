@@ -131,6 +131,7 @@ type row struct {
 	at       []int
 }
 
+//go:noinline
 func join(op operator, at int, a, b *node) *node {
 	n := &node{op: nBinary, bin: op, at: at, kids: []*node{a, b}}
 	switch op {

@@ -10,38 +10,48 @@ import "math"
 // pair is the sum of two doubles, of which the second is below half a unit of the first.
 type pair struct{ hi, lo float64 }
 
+//go:noinline
 func twoSum(a, b float64) pair {
 	s := a + b
 	t := s - a
 	return pair{s, (a - (s - t)) + (b - t)}
 }
 
+//go:noinline
 func twoProduct(a, b float64) pair {
 	p := a * b
 	return pair{p, math.FMA(a, b, -p)}
 }
 
+//go:noinline
 func quickSum(a, b float64) pair {
 	s := a + b
 	return pair{s, b - (s - a)}
 }
 
+//go:noinline
 func (a pair) add(b pair) pair {
 	s, t := twoSum(a.hi, b.hi), twoSum(a.lo, b.lo)
 	s = quickSum(s.hi, s.lo+t.hi)
 	return quickSum(s.hi, s.lo+t.lo)
 }
 
+//go:noinline
 func (a pair) neg() pair       { return pair{-a.hi, -a.lo} }
+//go:noinline
 func (a pair) sub(b pair) pair { return a.add(b.neg()) }
+//go:noinline
 func (a pair) value() float64  { return a.hi + a.lo }
+//go:noinline
 func one(f float64) pair       { return pair{f, 0} }
 
+//go:noinline
 func (a pair) mul(b pair) pair {
 	p := twoProduct(a.hi, b.hi)
 	return quickSum(p.hi, math.FMA(a.hi, b.lo, math.FMA(a.lo, b.hi, p.lo)))
 }
 
+//go:noinline
 func (a pair) div(b pair) pair {
 	q1 := a.hi / b.hi
 	r := a.sub(b.mul(one(q1)))
@@ -51,6 +61,7 @@ func (a pair) div(b pair) pair {
 	return s.add(one(r.hi / b.hi))
 }
 
+//go:noinline
 func (a pair) scaled(f float64) pair { return pair{a.hi * f, a.lo * f} } // f is a power of two
 
 func (a pair) sqrt() pair {
@@ -131,6 +142,7 @@ func anglePair(y, x pair) float64 {
 }
 
 // usual reports whether f is finite and of a size that the steps above are made for.
+//go:noinline
 func usual(f float64) bool {
 	a := math.Abs(f)
 	return a > 1e-280 && a < 1e280

@@ -30,6 +30,7 @@ func bounded(n int) int {
 }
 
 // matches finds up to n matches with their groups, all if n is negative.
+//go:noinline
 func (p *pattern) matches(r *run, s string, n int) [][]int {
 	p.cost(r, s)
 	found := p.re.FindAllStringSubmatchIndex(s, bounded(n))
@@ -53,6 +54,7 @@ type pattern struct {
 }
 
 // cost accounts for one pass of the pattern over a text.
+//go:noinline
 func (p *pattern) cost(r *run, s string) { r.step(1 + len(s)*p.states>>7) }
 
 // states is about how many states the machine of an expression has.

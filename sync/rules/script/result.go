@@ -41,6 +41,7 @@ type writer struct {
 }
 
 // line begins a new line at a depth, where the text is to be indented.
+//go:noinline
 func (w *writer) line(b []byte, depth int) []byte {
 	if w.gap == "" {
 		return b
@@ -52,6 +53,7 @@ func (w *writer) line(b []byte, depth int) []byte {
 	return b
 }
 
+//go:noinline
 func (w *writer) value(b []byte, v Value, depth int) []byte {
 	if len(b) > w.most {
 		panic(limitError("a result of more than " + strconv.Itoa(maxResult) + " bytes"))
@@ -129,6 +131,7 @@ func (w *writer) members(b []byte, v Value, depth int) []byte {
 	return append(b, '}')
 }
 
+//go:noinline
 func (w *writer) number(b []byte, v Value) []byte {
 	f := v.Number()
 	if w.lang == JavaScript {
@@ -153,6 +156,7 @@ func (w *writer) number(b []byte, v Value) []byte {
 	return appendJava(b, f, bits)
 }
 
+//go:noinline
 func (w *writer) text(b []byte, s string) []byte {
 	digits := "0123456789ABCDEF"
 	if w.lang == JavaScript {

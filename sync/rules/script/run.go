@@ -110,6 +110,7 @@ type run struct {
 var runs = sync.Pool{New: func() any { return &run{} }}
 
 // step accounts for n pieces of work.
+//go:noinline
 func (r *run) step(n int) {
 	if r.steps -= n; r.steps < 0 {
 		panic(limitError("the script made more than " + strconv.Itoa(maxSteps) + " steps"))
@@ -117,6 +118,7 @@ func (r *run) step(n int) {
 }
 
 // use accounts for n bytes of memory.
+//go:noinline
 func (r *run) use(n int) {
 	if r.memory -= n; r.memory < 0 {
 		r.recount(n)
@@ -124,22 +126,26 @@ func (r *run) use(n int) {
 }
 
 // text makes a text that a function built.
+//go:noinline
 func (r *run) text(s string) Value {
 	r.use(len(s) + 16)
 	return textOf(s)
 }
 
+//go:noinline
 func (r *run) list(vs []Value) Value {
 	r.use(objectSize + len(vs)*valueSize)
 	return listOf(vs)
 }
 
+//go:noinline
 func (r *run) newMap() Value {
 	r.use(objectSize)
 	return newMap()
 }
 
 // put sets a key of a map. A map of TBEL never holds null (RULES.md 5.4.3).
+//go:noinline
 func (r *run) put(o *object, key, v Value) {
 	if v.k == Null && r.lang == TBEL {
 		o.remove(key)
@@ -232,6 +238,7 @@ func (r *run) release() {
 	runs.Put(r)
 }
 
+//go:noinline
 func (r *run) now() time.Time {
 	if r.env.Now != nil {
 		return r.env.Now()
@@ -239,6 +246,7 @@ func (r *run) now() time.Time {
 	return time.Now()
 }
 
+//go:noinline
 func (r *run) zone() *time.Location {
 	if r.env.Zone != nil {
 		return r.env.Zone

@@ -7,32 +7,32 @@ import (
 )
 
 // arrayMethod is the methods of arrays of JavaScript.
-func (r *run) arrayMethod(o Value, name string, a []Value) (Value, bool) {
+func (r *run) arrayMethod(o Value, name word, a []Value) (Value, bool) {
 	items := o.o.items
 	r.step(len(items) >> 5)
 	switch name {
-	case "push":
+	case wPush:
 		r.use(len(a) * valueSize)
 		o.o.items = append(items, a...)
 		return doubleOf(float64(len(o.o.items))), true
-	case "pop":
+	case wPop:
 		if len(items) == 0 {
 			return undefined, true
 		}
 		o.o.items = items[:len(items)-1]
 		return items[len(items)-1], true
-	case "shift":
+	case wShift:
 		if len(items) == 0 {
 			return undefined, true
 		}
 		v := items[0]
 		o.o.items = slices.Delete(items, 0, 1)
 		return v, true
-	case "unshift":
+	case wUnshift:
 		r.use(len(a) * valueSize)
 		o.o.items = slices.Insert(items, 0, a...)
 		return doubleOf(float64(len(o.o.items))), true
-	case "splice":
+	case wSplice:
 		if len(a) == 0 {
 			return r.list(nil), true
 		}
@@ -46,13 +46,13 @@ func (r *run) arrayMethod(o Value, name string, a []Value) (Value, bool) {
 		r.use(len(with) * valueSize)
 		o.o.items = slices.Replace(items, from, from+n, with...)
 		return removed, true
-	case "reverse":
+	case wReverse:
 		slices.Reverse(items)
 		return o, true
-	case "sort":
+	case wSort:
 		r.sortScript(items, arg(a, 0))
 		return o, true
-	case "fill":
+	case wFill:
 		from, to := r.place(arg(a, 1), len(items), 0, true), r.place(arg(a, 2), len(items), len(items), true)
 		for i := from; i < to; i++ {
 			items[i] = arg(a, 0)
@@ -65,13 +65,13 @@ func (r *run) arrayMethod(o Value, name string, a []Value) (Value, bool) {
 	return r.eachArray(o, name, a)
 }
 
-func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
+func (r *run) readArray(o Value, name word, a []Value) (Value, bool) {
 	items := o.o.items
 	switch name {
-	case "slice":
+	case wSlice:
 		from, to := r.place(arg(a, 0), len(items), 0, true), r.place(arg(a, 1), len(items), len(items), true)
 		return r.copied(items[from:max(from, to)]), true
-	case "concat":
+	case wConcat:
 		out := slices.Clone(items)
 		for _, v := range a {
 			if v.k == List {
@@ -82,7 +82,7 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 			}
 		}
 		return r.list(out), true
-	case "join":
+	case wJoin:
 		separator := ","
 		if v := arg(a, 0); v.k != Unset {
 			separator = r.scriptText(v)
@@ -100,26 +100,26 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 			}
 		}
 		return r.text(string(b)), true
-	case "toString":
+	case wToString:
 		return r.text(r.scriptText(o)), true
-	case "indexOf", "lastIndexOf", "includes":
+	case wIndexOf, wLastIndexOf, wIncludes:
 		at := -1
 		for i := range items {
 			j := i
-			if name == "lastIndexOf" {
+			if name == wLastIndexOf {
 				j = len(items) - 1 - i
 			}
-			nan := name == "includes" && items[j].k == Double && arg(a, 0).k == Double && items[j].Number() != items[j].Number()
+			nan := name == wIncludes && items[j].k == Double && arg(a, 0).k == Double && items[j].Number() != items[j].Number()
 			if scriptSame(r, items[j], arg(a, 0)) || nan && math.IsNaN(a[0].Number()) {
 				at = j
 				break
 			}
 		}
-		if name == "includes" {
+		if name == wIncludes {
 			return boolOf(at >= 0), true
 		}
 		return doubleOf(float64(at)), true
-	case "at":
+	case wAt:
 		i := toInt32(scriptNumber(r, arg(a, 0)))
 		if i < 0 {
 			i += int32(len(items))
@@ -128,7 +128,7 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 			return undefined, true
 		}
 		return items[i], true
-	case "flat":
+	case wFlat:
 		var out []Value
 		for _, v := range items {
 			if v.k == List {
@@ -139,16 +139,16 @@ func (r *run) readArray(o Value, name string, a []Value) (Value, bool) {
 			}
 		}
 		return r.list(out), true
-	case "keys":
+	case wKeys:
 		return r.list(r.scriptMembers(o, true)), true
 	}
 	return Value{}, false
 }
 
 // eachArray is the methods that call a function for each member.
-func (r *run) eachArray(o Value, name string, a []Value) (Value, bool) {
+func (r *run) eachArray(o Value, name word, a []Value) (Value, bool) {
 	switch name {
-	case "map", "filter", "forEach", "some", "every", "find", "findIndex", "reduce", "reduceRight", "flatMap":
+	case w_map, wFilter, wForEach, wSome, wEvery, wFind, wFindIndex, wReduce, wReduceRight, wFlatMap:
 	default:
 		return Value{}, false
 	}
@@ -156,8 +156,8 @@ func (r *run) eachArray(o Value, name string, a []Value) (Value, bool) {
 	if f.k != Function && (f.k != Class || f.o.fn == nil) {
 		panic(typeError(r.scriptText(f) + " is not a function"))
 	}
-	if strings.HasPrefix(name, "reduce") {
-		return r.reduce(o, items, f, a, name == "reduceRight"), true
+	if strings.HasPrefix(name.String(), "reduce") {
+		return r.reduce(o, items, f, a, name == wReduceRight), true
 	}
 	call := func(i int) Value {
 		r.step(1)
@@ -168,45 +168,45 @@ func (r *run) eachArray(o Value, name string, a []Value) (Value, bool) {
 	for i := range items {
 		v := call(i)
 		switch name {
-		case "map":
+		case w_map:
 			out = append(out, v)
-		case "flatMap":
+		case wFlatMap:
 			if v.k == List {
 				r.use(len(v.o.items) * valueSize)
 				out = append(out, v.o.items...)
 			} else {
 				out = append(out, v)
 			}
-		case "filter":
+		case wFilter:
 			if truthy(v) {
 				out = append(out, items[i])
 			}
-		case "some":
+		case wSome:
 			if truthy(v) {
 				return boolOf(true), true
 			}
-		case "every":
+		case wEvery:
 			if !truthy(v) {
 				return boolOf(false), true
 			}
-		case "find":
+		case wFind:
 			if truthy(v) {
 				return items[i], true
 			}
-		case "findIndex":
+		case wFindIndex:
 			if truthy(v) {
 				return doubleOf(float64(i)), true
 			}
 		}
 	}
 	switch name {
-	case "map", "filter", "flatMap":
+	case w_map, wFilter, wFlatMap:
 		return r.list(out), true
-	case "some":
+	case wSome:
 		return boolOf(false), true
-	case "every":
+	case wEvery:
 		return boolOf(true), true
-	case "findIndex":
+	case wFindIndex:
 		return doubleOf(-1), true
 	}
 	return undefined, true

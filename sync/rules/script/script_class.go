@@ -9,6 +9,7 @@ import (
 )
 
 // arg is argument i, or undefined.
+//go:noinline
 func arg(a []Value, i int) Value {
 	if i < len(a) {
 		return a[i]
@@ -17,38 +18,38 @@ func arg(a []Value, i int) Value {
 }
 
 // globalFunction is a function of JavaScript by its name; nil if there is none.
-func globalFunction(name string) builtin {
+func globalFunction(name word) builtin {
 	switch name {
-	case "parseInt":
+	case wParseInt:
 		return func(r *run, a []Value) Value {
 			return doubleOf(parseIntScript(r.scriptText(arg(a, 0)), scriptNumber(r, arg(a, 1))))
 		}
-	case "parseFloat":
+	case wParseFloat:
 		return func(r *run, a []Value) Value { return doubleOf(parseFloatScript(r.scriptText(arg(a, 0)))) }
-	case "isNaN":
+	case wIsNaN:
 		return func(r *run, a []Value) Value { return boolOf(math.IsNaN(scriptNumber(r, arg(a, 0)))) }
-	case "isFinite":
+	case wIsFinite:
 		return func(r *run, a []Value) Value {
 			f := scriptNumber(r, arg(a, 0))
 			return boolOf(!math.IsNaN(f) && !math.IsInf(f, 0))
 		}
-	case "Number":
+	case wNumber:
 		return func(r *run, a []Value) Value {
 			if len(a) == 0 {
 				return doubleOf(0)
 			}
 			return doubleOf(scriptNumber(r, a[0]))
 		}
-	case "String":
+	case wString:
 		return func(r *run, a []Value) Value {
 			if len(a) == 0 {
 				return textOf("")
 			}
 			return r.text(r.scriptText(a[0]))
 		}
-	case "Boolean":
+	case wBoolean:
 		return func(r *run, a []Value) Value { return boolOf(truthy(arg(a, 0))) }
-	case "Array":
+	case wArray:
 		return func(r *run, a []Value) Value {
 			if len(a) == 1 && a[0].k == Double {
 				v := r.list(nil)
@@ -57,24 +58,24 @@ func globalFunction(name string) builtin {
 			}
 			return r.list(append([]Value(nil), a...))
 		}
-	case "Object":
+	case wObject:
 		return func(r *run, a []Value) Value {
 			if v := arg(a, 0); v.k > Null {
 				return v
 			}
 			return r.newMap()
 		}
-	case "Date":
+	case wDate:
 		return func(r *run, _ []Value) Value { return r.text(r.scriptText(dateOf(momentOf(r.now())))) }
-	case "Error", "TypeError", "RangeError", "SyntaxError":
+	case wError, wTypeError, wRangeError, wSyntaxError:
 		return func(r *run, a []Value) Value {
 			r.use(objectSize)
 			if len(a) == 0 {
-				return failure(name, "")
+				return failure(name.String(), "")
 			}
-			return failure(name, r.scriptText(a[0]))
+			return failure(name.String(), r.scriptText(a[0]))
 		}
-	case "RegExp":
+	case wRegExp:
 		return func(r *run, a []Value) Value {
 			source, flags := r.scriptText(arg(a, 0)), ""
 			if v := arg(a, 0); v.k == Regexp {
@@ -87,9 +88,9 @@ func globalFunction(name string) builtin {
 			r.use(objectSize + 100*len(source))
 			return Value{k: Regexp, o: &object{re: compilePattern(source, flags, scriptPattern)}}
 		}
-	case "encodeURI":
+	case wEncodeURI:
 		return func(r *run, a []Value) Value { return r.text(encodeURI(r.scriptText(arg(a, 0)))) }
-	case "encodeURIComponent":
+	case wEncodeURIComponent:
 		return func(r *run, a []Value) Value {
 			s := strings.ReplaceAll(url.QueryEscape(r.scriptText(arg(a, 0))), "+", "%20")
 			for _, c := range "!'()*" {
@@ -97,7 +98,7 @@ func globalFunction(name string) builtin {
 			}
 			return r.text(s)
 		}
-	case "decodeURI", "decodeURIComponent":
+	case wDecodeURI, wDecodeURIComponent:
 		return func(r *run, a []Value) Value {
 			s, err := url.PathUnescape(r.scriptText(arg(a, 0)))
 			if err != nil {
@@ -199,90 +200,90 @@ func parseFloatScript(s string) float64 {
 }
 
 // classMember is Class.name where it is no call.
-func classMember(class, name string) Value {
-	switch class + "." + name {
-	case "Math.PI":
+func classMember(class, name word) Value {
+	switch wordOf(class.String() + "." + name.String()) {
+	case wMathPI:
 		return doubleOf(math.Pi)
-	case "Math.E":
+	case wMathE:
 		return doubleOf(math.E)
-	case "Math.LN2":
+	case wMathLN2:
 		return doubleOf(math.Ln2)
-	case "Math.LN10":
+	case wMathLN10:
 		return doubleOf(math.Ln10)
-	case "Math.LOG2E":
+	case wMathLOG2E:
 		return doubleOf(math.Log2E)
-	case "Math.LOG10E":
+	case wMathLOG10E:
 		return doubleOf(math.Log10E)
-	case "Math.SQRT2":
+	case wMathSQRT2:
 		return doubleOf(math.Sqrt2)
-	case "Number.MAX_VALUE":
+	case wNumberMAXVALUE:
 		return doubleOf(math.MaxFloat64)
-	case "Number.MIN_VALUE":
+	case wNumberMINVALUE:
 		return doubleOf(math.SmallestNonzeroFloat64)
-	case "Number.NaN":
+	case wNumberNaN:
 		return doubleOf(math.NaN())
-	case "Number.POSITIVE_INFINITY":
+	case wNumberPOSITIVEINFINITY:
 		return doubleOf(math.Inf(1))
-	case "Number.NEGATIVE_INFINITY":
+	case wNumberNEGATIVEINFINITY:
 		return doubleOf(math.Inf(-1))
-	case "Number.MAX_SAFE_INTEGER":
+	case wNumberMAXSAFEINTEGER:
 		return doubleOf(1<<53 - 1)
-	case "Number.MIN_SAFE_INTEGER":
+	case wNumberMINSAFEINTEGER:
 		return doubleOf(-(1<<53 - 1))
-	case "Number.EPSILON":
+	case wNumberEPSILON:
 		return doubleOf(math.Nextafter(1, 2) - 1)
 	}
 	if fn := classFunction(class, name); fn != nil {
 		return nativeOf(fn)
 	}
-	if name == "prototype" {
+	if name == wPrototype {
 		panic(unsupported("prototypes of JavaScript"))
 	}
 	return undefined
 }
 
 // classFunction is Class.name(…); nil if there is none.
-func classFunction(class, name string) builtin {
+func classFunction(class, name word) builtin {
 	switch class {
-	case "Math":
+	case wMath:
 		return scriptMath(name)
-	case "JSON":
+	case wJSON:
 		return scriptJSON(name)
-	case "Object":
+	case wObject:
 		return objectFunction(name)
-	case "Date":
+	case wDate:
 		return scriptDateClass(name)
 	}
-	switch class + "." + name {
-	case "Array.isArray":
+	switch wordOf(class.String() + "." + name.String()) {
+	case wArrayisArray:
 		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == List) }
-	case "Array.from":
+	case wArrayfrom:
 		return func(r *run, a []Value) Value {
 			items := r.scriptMembers(arg(a, 0), false)
 			v := r.list(items)
 			if f := arg(a, 1); f.k == Function {
-				return r.scriptMethod(v, "map", []Value{f})
+				return r.scriptMethod(v, "map", wMap, []Value{f})
 			}
 			return v
 		}
-	case "Array.of":
+	case wArrayof:
 		return func(r *run, a []Value) Value { return r.list(append([]Value(nil), a...)) }
-	case "Number.isInteger", "Number.isSafeInteger":
+	case wNumberisInteger, wNumberisSafeInteger:
 		return func(r *run, a []Value) Value {
 			f := arg(a, 0).Number()
 			ok := arg(a, 0).k == Double && f == math.Trunc(f) && !math.IsInf(f, 0)
-			return boolOf(ok && (name == "isInteger" || math.Abs(f) < 1<<53))
+			return boolOf(ok && (name == wIsInteger || math.Abs(f) < 1<<53))
 		}
-	case "Number.isNaN":
+	case wNumberisNaN:
 		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == Double && math.IsNaN(a[0].Number())) }
-	case "Number.isFinite":
+	case wNumberisFinite:
 		return func(r *run, a []Value) Value {
 			f := arg(a, 0).Number()
 			return boolOf(arg(a, 0).k == Double && !math.IsNaN(f) && !math.IsInf(f, 0))
 		}
-	case "Number.parseFloat", "Number.parseInt":
+	case wNumberparseFloat, wNumberparseInt:
 		return globalFunction(name)
-	case "String.fromCharCode":
+	case wStringfromCharCode:
 		return func(r *run, a []Value) Value {
 			codes := make([]uint16, len(a))
 			for i, v := range a {
@@ -294,39 +295,39 @@ func classFunction(class, name string) builtin {
 	return nil
 }
 
-func scriptMath(name string) builtin {
+func scriptMath(name word) builtin {
 	one := mathOne(name)
 	switch name {
-	case "toDegrees", "toRadians", "rint", "signum":
+	case wToDegrees, wToRadians, wRint, wSignum:
 		return nil
-	case "abs":
+	case wAbs:
 		one = math.Abs
-	case "trunc":
+	case wTrunc:
 		one = math.Trunc
-	case "sign":
+	case wSign:
 		one = sign
-	case "round":
+	case wRound:
 		one = func(f float64) float64 { return math.Floor(f + 0.5) }
-	case "log2":
+	case wLog2:
 		one = math.Log2
-	case "fround":
+	case wFround:
 		one = func(f float64) float64 { return float64(float32(f)) }
-	case "acosh":
+	case wAcosh:
 		one = math.Acosh
-	case "asinh":
+	case wAsinh:
 		one = math.Asinh
-	case "atanh":
+	case wAtanh:
 		one = math.Atanh
-	case "random":
+	case wRandom:
 		return func(r *run, _ []Value) Value { return doubleOf(r.rand()) }
-	case "max", "min":
+	case wMax, wMin:
 		return func(r *run, a []Value) Value {
 			f := math.Inf(-1)
-			if name == "min" {
+			if name == wMin {
 				f = math.Inf(1)
 			}
 			for _, v := range a {
-				if name == "max" {
+				if name == wMax {
 					f = math.Max(f, scriptNumber(r, v))
 				} else {
 					f = math.Min(f, scriptNumber(r, v))
@@ -346,9 +347,9 @@ func scriptMath(name string) builtin {
 	return nil
 }
 
-func scriptJSON(name string) builtin {
+func scriptJSON(name word) builtin {
 	switch name {
-	case "stringify":
+	case wStringify:
 		return func(r *run, a []Value) Value {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a replacer of JSON.stringify"))
@@ -367,7 +368,7 @@ func scriptJSON(name string) builtin {
 			w := writer{lang: JavaScript, most: maxResult, gap: gap}
 			return r.text(string(w.value(nil, v, 0)))
 		}
-	case "parse":
+	case wParse:
 		return func(r *run, a []Value) Value {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a reviver of JSON.parse"))
@@ -388,7 +389,7 @@ func scriptJSON(name string) builtin {
 	return nil
 }
 
-func objectFunction(name string) builtin {
+func objectFunction(name word) builtin {
 	object := func(v Value) Value {
 		if v.k <= Null {
 			panic(typeError("Cannot convert undefined or null to object"))
@@ -396,23 +397,23 @@ func objectFunction(name string) builtin {
 		return v
 	}
 	switch name {
-	case "keys", "values", "entries":
+	case wKeys, wValues, wEntries:
 		return func(r *run, a []Value) Value {
 			v := object(arg(a, 0))
 			keys := r.scriptMembers(v, true)
-			if name == "keys" {
+			if name == wKeys {
 				return r.list(keys)
 			}
 			out := make([]Value, len(keys))
 			for i, k := range keys {
 				out[i] = r.scriptMember(v, k)
-				if name == "entries" {
+				if name == wEntries {
 					out[i] = r.list([]Value{k, out[i]})
 				}
 			}
 			return r.list(out)
 		}
-	case "assign":
+	case wAssign:
 		return func(r *run, a []Value) Value {
 			to := object(arg(a, 0))
 			for _, from := range a[1:] {
@@ -422,7 +423,7 @@ func objectFunction(name string) builtin {
 			}
 			return to
 		}
-	case "freeze":
+	case wFreeze:
 		return func(r *run, a []Value) Value { return arg(a, 0) }
 	}
 	return nil

@@ -92,56 +92,56 @@ func (r *run) parseDateScript(s string) float64 {
 	return math.NaN()
 }
 
-func scriptDateClass(name string) builtin {
+func scriptDateClass(name word) builtin {
 	switch name {
-	case "now":
+	case wNow:
 		return func(r *run, _ []Value) Value { return doubleOf(float64(r.now().UnixMilli())) }
-	case "parse":
+	case wParse:
 		return func(r *run, a []Value) Value { return doubleOf(r.parseDateScript(r.scriptText(arg(a, 0)))) }
-	case "UTC":
+	case wUTC:
 		return func(r *run, a []Value) Value { return doubleOf(r.fieldsMillis(a, time.UTC)) }
 	}
 	return nil
 }
 
-func (r *run) scriptDateMethod(o Value, name string, a []Value) (Value, bool) {
+func (r *run) scriptDateMethod(o Value, name word, a []Value) (Value, bool) {
 	m := o.o.date
 	zone := r.zone()
 	field := name
 	for _, verb := range []string{"get", "set"} {
-		if rest, ok := strings.CutPrefix(name, verb+"UTC"); ok {
-			field, zone = verb+rest, time.UTC
+		if rest, ok := strings.CutPrefix(name.String(), verb+"UTC"); ok {
+			field, zone = wordOf(verb+rest), time.UTC
 		}
 	}
-	if strings.HasPrefix(field, "set") {
+	if strings.HasPrefix(field.String(), "set") {
 		return r.setScriptDate(o, field, a, zone)
 	}
-	if strings.HasPrefix(field, "get") || field == "valueOf" {
+	if strings.HasPrefix(field.String(), "get") || field == wValueOf {
 		if m.bad() {
 			return doubleOf(math.NaN()), true
 		}
 		t := m.in(zone)
 		n := 0.0
 		switch field {
-		case "getTime", "valueOf":
+		case wGetTime, wValueOf:
 			n = float64(m.millis())
-		case "getFullYear":
+		case wGetFullYear:
 			n = float64(t.Year())
-		case "getMonth":
+		case wGetMonth:
 			n = float64(t.Month() - 1)
-		case "getDate":
+		case wGetDate:
 			n = float64(t.Day())
-		case "getDay":
+		case wGetDay:
 			n = float64(t.Weekday())
-		case "getHours":
+		case wGetHours:
 			n = float64(t.Hour())
-		case "getMinutes":
+		case wGetMinutes:
 			n = float64(t.Minute())
-		case "getSeconds":
+		case wGetSeconds:
 			n = float64(t.Second())
-		case "getMilliseconds":
+		case wGetMilliseconds:
 			n = float64(t.Nanosecond() / 1e6)
-		case "getTimezoneOffset":
+		case wGetTimezoneOffset:
 			_, offset := t.Zone()
 			n = float64(-offset / 60)
 		default:
@@ -150,38 +150,52 @@ func (r *run) scriptDateMethod(o Value, name string, a []Value) (Value, bool) {
 		return doubleOf(n), true
 	}
 	switch name {
-	case "toISOString":
+	case wToISOString:
 		if m.bad() {
 			panic(&thrownValue{failure("RangeError", "Invalid time value")})
 		}
 		return r.text(m.millisISO()), true
-	case "toJSON":
+	case wToJSON:
 		if m.bad() {
 			return null, true
 		}
 		return r.text(m.millisISO()), true
-	case "toUTCString", "toGMTString":
+	case wToUTCString, wToGMTString:
 		return r.text(m.in(time.UTC).Format("Mon, 02 Jan 2006 15:04:05 GMT")), true
-	case "toDateString":
+	case wToDateString:
 		return r.text(m.in(zone).Format("Mon Jan 02 2006")), true
-	case "toLocaleString", "toLocaleDateString", "toLocaleTimeString", "toTimeString":
-		panic(unsupported(name + " of a date"))
+	case wToLocaleString, wToLocaleDateString, wToLocaleTimeString, wToTimeString:
+		panic(unsupported(name.String() + " of a date"))
 	}
 	return Value{}, false
 }
 
 // setScriptDate is the setters; they give the milliseconds.
-func (r *run) setScriptDate(o Value, name string, a []Value, zone *time.Location) (Value, bool) {
-	if name == "setTime" {
+func (r *run) setScriptDate(o Value, name word, a []Value, zone *time.Location) (Value, bool) {
+	if name == wSetTime {
 		o.o.date = dateOfNumber(scriptNumber(r, arg(a, 0))).o.date
 		return doubleOf(float64(o.o.date.millis())), true
 	}
 	t := o.o.date.in(zone)
 	f := [7]int{t.Year(), int(t.Month()) - 1, t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond() / 1e6}
-	first, ok := map[string]int{
-		"setFullYear": 0, "setMonth": 1, "setDate": 2, "setHours": 3, "setMinutes": 4, "setSeconds": 5,
-		"setMilliseconds": 6,
-	}[name]
+	first, ok := 0, true
+	switch name {
+	case wSetFullYear:
+	case wSetMonth:
+		first = 1
+	case wSetDate:
+		first = 2
+	case wSetHours:
+		first = 3
+	case wSetMinutes:
+		first = 4
+	case wSetSeconds:
+		first = 5
+	case wSetMilliseconds:
+		first = 6
+	default:
+		ok = false
+	}
 	if !ok {
 		return Value{}, false
 	}

@@ -119,7 +119,7 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 		}
 	case nTypeof:
 		if k := n.kids[0]; k.op == nName {
-			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && globalFunction(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
+			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && globalFunction(wordOf(k.s)) == nil && k.s != "NaN" && k.s != "Infinity" {
 				return func(*run) Value { return textOf("undefined") }
 			}
 		}
@@ -189,7 +189,7 @@ func (c *compiler) scriptGlobal(n *node) evalFn {
 	case "Infinity":
 		v = doubleOf(math.Inf(1))
 	default:
-		switch fn := globalFunction(name); {
+		switch fn := globalFunction(wordOf(name)); {
 		case fn != nil:
 			v = nativeOf(fn)
 			v.o.text = name
@@ -208,6 +208,7 @@ func (c *compiler) scriptGlobal(n *node) evalFn {
 }
 
 // callValue calls a function value.
+//go:noinline
 func (r *run) callValue(f Value, args []Value, name string) Value {
 	if f.k != Function && f.k != Class || f.o.fn == nil {
 		panic(typeError(name + " is not a function"))
@@ -222,10 +223,14 @@ func (r *run) callValue(f Value, args []Value, name string) Value {
 func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 	callee := n.kids[0]
 	if callee.op == nMember || callee.op == nIndex {
-		obj, name := c.expr(callee.kids[0]), func(*run) string { return callee.s }
+		obj, known := c.expr(callee.kids[0]), wordOf(callee.s)
+		name := func(*run) (string, word) { return callee.s, known }
 		if callee.op == nIndex {
 			key := c.expr(callee.kids[1])
-			name = func(r *run) string { return r.scriptText(key(r)) }
+			name = func(r *run) (string, word) {
+				s := r.scriptText(key(r))
+				return s, wordOf(s)
+			}
 		}
 		safe := nullSafe(callee)
 		return func(r *run) Value {
@@ -234,9 +239,9 @@ func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 			if o.k <= Null && safe {
 				return undefined
 			}
-			method := name(r)
+			text, method := name(r)
 			base := r.push(args)
-			v := r.scriptMethod(o, method, r.argv[base:])
+			v := r.scriptMethod(o, text, method, r.argv[base:])
 			r.argv = r.argv[:base]
 			return v
 		}
@@ -266,7 +271,7 @@ func (c *compiler) scriptNew(n *node, args []evalFn) evalFn {
 	case "Date":
 		fn = newScriptDate
 	case "Array", "Object", "Error", "TypeError", "RangeError", "SyntaxError", "RegExp":
-		fn = globalFunction(class)
+		fn = globalFunction(wordOf(class))
 	default:
 		panic(&syntaxError{at: n.at, message: "new " + class, unsupported: true})
 	}

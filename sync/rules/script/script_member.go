@@ -98,25 +98,25 @@ func (r *run) scriptMember(o, key Value) Value {
 	case Unset, Null:
 		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + r.scriptText(key) + "')"))
 	case Failure:
-		switch r.scriptText(key) {
-		case "message":
+		switch wordOf(r.scriptText(key)) {
+		case wMessage:
 			return o.o.items[0]
-		case "name":
+		case wName:
 			return textOf(o.o.text)
 		}
 	case Regexp:
-		switch r.scriptText(key) {
-		case "source":
+		switch wordOf(r.scriptText(key)) {
+		case wSource:
 			return textOf(o.o.re.source)
-		case "flags":
+		case wFlags:
 			return textOf(o.o.re.flags)
-		case "global":
+		case wGlobal:
 			return boolOf(strings.Contains(o.o.re.flags, "g"))
-		case "lastIndex":
+		case wLastIndex:
 			return doubleOf(float64(o.o.re.last))
 		}
 	case Class:
-		return classMember(o.o.text, r.scriptText(key))
+		return classMember(wordOf(o.o.text), wordOf(r.scriptText(key)))
 	case Function:
 		if o.o.props != nil {
 			v, _ := o.o.props.get(r.scriptKey(key))

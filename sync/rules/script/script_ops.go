@@ -17,15 +17,19 @@ type closure struct {
 	native builtin
 }
 
+//go:noinline
 func nativeOf(fn builtin) Value { return Value{k: Function, o: &object{fn: &closure{native: fn}}} }
 
 // failure makes an error value: name is TypeError and the like.
+//go:noinline
 func failure(name, message string) Value {
 	return Value{k: Failure, o: &object{text: name, items: []Value{textOf(message)}}}
 }
 
+//go:noinline
 func typeError(message string) *thrownValue { return &thrownValue{failure("TypeError", message)} }
 
+//go:noinline
 func truthy(v Value) bool {
 	switch v.k {
 	case Unset, Null:
@@ -42,6 +46,7 @@ func truthy(v Value) bool {
 }
 
 // scriptNumber is ToNumber.
+//go:noinline
 func scriptNumber(r *run, v Value) float64 {
 	switch v.k {
 	case Null:
@@ -95,6 +100,7 @@ func textNumber(s string) float64 {
 }
 
 // scriptText is ToString; the text of a list costs steps.
+//go:noinline
 func (r *run) scriptText(v Value) string {
 	switch v.k {
 	case Unset:
@@ -286,22 +292,22 @@ func typeOf(v Value) string {
 	return "object"
 }
 
-func scriptInstance(v Value, class string) bool {
+func scriptInstance(v Value, class word) bool {
 	switch class {
-	case "Array":
+	case wArray:
 		return v.k == List
-	case "Date":
+	case wDate:
 		return v.k == Date
-	case "RegExp":
+	case wRegExp:
 		return v.k == Regexp
-	case "Error":
+	case wError:
 		return v.k == Failure
-	case "TypeError", "RangeError", "SyntaxError", "ReferenceError":
-		return v.k == Failure && v.o.text == class
-	case "Object":
+	case wTypeError, wRangeError, wSyntaxError, wReferenceError:
+		return v.k == Failure && v.o.text == class.String()
+	case wObject:
 		return v.k >= List
-	case "String", "Number", "Boolean":
+	case wString, wNumber, wBoolean:
 		return false // of texts and numbers that are no objects
 	}
-	panic(unsupported("instanceof " + class))
+	panic(unsupported("instanceof " + class.String()))
 }

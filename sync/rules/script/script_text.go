@@ -8,13 +8,13 @@ import (
 )
 
 // scriptMethod calls o.name(args) of JavaScript.
-func (r *run) scriptMethod(o Value, name string, a []Value) Value {
+func (r *run) scriptMethod(o Value, text string, name word, a []Value) Value {
 	switch o.k {
 	case Unset, Null:
-		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + name + "')"))
+		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + text + "')"))
 	case Map:
-		if f, ok := o.o.get(textOf(name)); ok {
-			return r.callValue(f, a, name)
+		if f, ok := o.o.get(textOf(text)); ok {
+			return r.callValue(f, a, text)
 		}
 	case Text:
 		if v, ok := r.scriptTextMethod(o.s, name, a); ok {
@@ -34,59 +34,59 @@ func (r *run) scriptMethod(o Value, name string, a []Value) Value {
 		}
 	case Regexp:
 		switch name {
-		case "test":
+		case wTest:
 			return boolOf(r.exec(o.o.re, r.scriptText(arg(a, 0))).k != Null)
-		case "exec":
+		case wExec:
 			return r.exec(o.o.re, r.scriptText(arg(a, 0)))
 		}
 	case Function:
 		switch name {
-		case "call":
-			return r.callValue(o, a[min(1, len(a)):], name)
-		case "apply":
+		case wCall:
+			return r.callValue(o, a[min(1, len(a)):], text)
+		case wApply:
 			if list := arg(a, 1); list.k == List {
-				return r.callValue(o, list.o.items, name)
+				return r.callValue(o, list.o.items, text)
 			}
-			return r.callValue(o, nil, name)
-		case "bind":
+			return r.callValue(o, nil, text)
+		case wBind:
 			panic(unsupported("bind of a function"))
 		}
-		if f := r.scriptMember(o, textOf(name)); f.k == Function {
-			return r.callValue(f, a, name)
+		if f := r.scriptMember(o, textOf(text)); f.k == Function {
+			return r.callValue(f, a, text)
 		}
 	case Class:
-		if fn := classFunction(o.o.text, name); fn != nil {
+		if fn := classFunction(wordOf(o.o.text), name); fn != nil {
 			return fn(r, a)
 		}
 	}
 	switch name {
-	case "toString":
+	case wToString:
 		return r.text(r.scriptText(o))
-	case "valueOf":
+	case wValueOf:
 		return o
-	case "hasOwnProperty", "propertyIsEnumerable":
+	case wHasOwnProperty, wPropertyIsEnumerable:
 		if o.k == Map || o.k == List {
 			return boolOf(r.hasMember(o, r.scriptText(arg(a, 0))))
 		}
 		return boolOf(false)
 	}
-	panic(typeError(name + " is not a function"))
+	panic(typeError(text + " is not a function"))
 }
 
 // numberMethod is the methods of a number.
-func (r *run) numberMethod(f float64, name string, a []Value) (Value, bool) {
+func (r *run) numberMethod(f float64, name word, a []Value) (Value, bool) {
 	digits := func() int {
 		n := scriptNumber(r, arg(a, 0))
 		if math.IsNaN(n) {
 			n = 0
 		}
 		if n < 0 || n > 100 {
-			panic(&thrownValue{failure("RangeError", name+"() digits argument must be between 0 and 100")})
+			panic(&thrownValue{failure("RangeError", name.String()+"() digits argument must be between 0 and 100")})
 		}
 		return int(n)
 	}
 	switch name {
-	case "toFixed":
+	case wToFixed:
 		n := digits()
 		if math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) >= 1e21 {
 			return textOf(string(appendScript(nil, f))), true
@@ -97,7 +97,7 @@ func (r *run) numberMethod(f float64, name string, a []Value) (Value, bool) {
 			s = "-" + s
 		}
 		return r.text(s), true
-	case "toPrecision":
+	case wToPrecision:
 		if arg(a, 0).k == Unset {
 			return textOf(string(appendScript(nil, f))), true
 		}
@@ -117,7 +117,7 @@ func (r *run) numberMethod(f float64, name string, a []Value) (Value, bool) {
 			}
 		}
 		return r.text(strconv.FormatFloat(f, 'f', n-1, 64)), true
-	case "toString":
+	case wToString:
 		radix := 10
 		if v := arg(a, 0); v.k != Unset {
 			radix = int(scriptNumber(r, v))
@@ -132,13 +132,14 @@ func (r *run) numberMethod(f float64, name string, a []Value) (Value, bool) {
 			panic(unsupported("toString of a fraction in another radix"))
 		}
 		return r.text(strconv.FormatInt(int64(f), radix)), true
-	case "toExponential", "toLocaleString":
-		panic(unsupported(name + " of a number"))
+	case wToExponential, wToLocaleString:
+		panic(unsupported(name.String() + " of a number"))
 	}
 	return Value{}, false
 }
 
 // place is an index argument: negative ones count from the end if from is set.
+//go:noinline
 func (r *run) place(v Value, n, missing int, fromEnd bool) int {
 	if v.k == Unset {
 		return missing
@@ -154,28 +155,28 @@ func (r *run) place(v Value, n, missing int, fromEnd bool) int {
 	return int(max(0, min(f, float64(n))))
 }
 
-func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
+func (r *run) scriptTextMethod(s string, name word, a []Value) (Value, bool) {
 	r.step(len(s) >> 6)
 	n := units(s)
 	switch name {
-	case "toString", "valueOf":
+	case wToString, wValueOf:
 		return textOf(s), true
-	case "charAt", "at":
+	case wCharAt, wAt:
 		i := scriptNumber(r, arg(a, 0))
 		if i != i {
 			i = 0
 		}
-		if i < 0 && name == "at" {
+		if i < 0 && name == wAt {
 			i += float64(n)
 		}
 		if i = math.Trunc(i); i < 0 || i >= float64(n) {
-			if name == "at" {
+			if name == wAt {
 				return undefined, true
 			}
 			return textOf(""), true
 		}
 		return textOf(cut(s, int(i), int(i)+1)), true
-	case "charCodeAt", "codePointAt":
+	case wCharCodeAt, wCodePointAt:
 		i := scriptNumber(r, arg(a, 0))
 		if i != i {
 			i = 0
@@ -184,48 +185,48 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 			return doubleOf(math.NaN()), true
 		}
 		return doubleOf(float64(unitAt(s, int(i)))), true
-	case "indexOf":
+	case wIndexOf:
 		from := byteIndex(s, r.place(arg(a, 1), n, 0, false))
 		i := strings.Index(s[from:], r.scriptText(arg(a, 0)))
 		if i < 0 {
 			return doubleOf(-1), true
 		}
 		return doubleOf(float64(unitIndex(s, from+i))), true
-	case "lastIndexOf":
+	case wLastIndexOf:
 		return doubleOf(float64(unitIndex(s, strings.LastIndex(s, r.scriptText(arg(a, 0)))))), true
-	case "includes":
+	case wIncludes:
 		return boolOf(strings.Contains(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
-	case "startsWith":
+	case wStartsWith:
 		return boolOf(strings.HasPrefix(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
-	case "endsWith":
+	case wEndsWith:
 		return boolOf(strings.HasSuffix(s[:byteIndex(s, r.place(arg(a, 1), n, n, false))], r.scriptText(arg(a, 0)))), true
-	case "slice":
+	case wSlice:
 		from, to := r.place(arg(a, 0), n, 0, true), r.place(arg(a, 1), n, n, true)
 		return textOf(cut(s, from, max(from, to))), true
-	case "substring":
+	case wSubstring:
 		from, to := r.place(arg(a, 0), n, 0, false), r.place(arg(a, 1), n, n, false)
 		return textOf(cut(s, min(from, to), max(from, to))), true
-	case "substr":
+	case wSubstr:
 		from := r.place(arg(a, 0), n, 0, true)
 		return textOf(cut(s, from, from+r.place(arg(a, 1), n-from, n-from, false))), true
-	case "toUpperCase", "toLocaleUpperCase":
+	case wToUpperCase, wToLocaleUpperCase:
 		return r.text(strings.ToUpper(s)), true
-	case "toLowerCase", "toLocaleLowerCase":
+	case wToLowerCase, wToLocaleLowerCase:
 		return r.text(strings.ToLower(s)), true
-	case "trim":
+	case wTrim:
 		return textOf(strings.TrimSpace(s)), true
-	case "trimStart", "trimLeft":
+	case wTrimStart, wTrimLeft:
 		return textOf(strings.TrimLeft(s, " \t\n\r\f\v\u00a0\ufeff")), true
-	case "trimEnd", "trimRight":
+	case wTrimEnd, wTrimRight:
 		return textOf(strings.TrimRight(s, " \t\n\r\f\v\u00a0\ufeff")), true
-	case "concat":
+	case wConcat:
 		for _, v := range a {
 			t := r.scriptText(v)
 			r.use(len(s) + len(t))
 			s += t
 		}
 		return textOf(s), true
-	case "repeat":
+	case wRepeat:
 		f := scriptNumber(r, arg(a, 0))
 		if f < 0 || math.IsInf(f, 0) {
 			panic(&thrownValue{failure("RangeError", "Invalid count value")})
@@ -238,11 +239,11 @@ func (r *run) scriptTextMethod(s, name string, a []Value) (Value, bool) {
 		}
 		r.use(int(f) * len(s))
 		return textOf(strings.Repeat(s, int(f))), true
-	case "padStart", "padEnd":
-		return r.padScript(s, name == "padStart", a), true
-	case "localeCompare":
+	case wPadStart, wPadEnd:
+		return r.padScript(s, name == wPadStart, a), true
+	case wLocaleCompare:
 		return doubleOf(sign(float64(compareTexts(s, r.scriptText(arg(a, 0)))))), true
-	case "normalize":
+	case wNormalize:
 		panic(unsupported("normalize of a text"))
 	}
 	return r.patternMethod(s, name, a)
@@ -270,14 +271,14 @@ func (r *run) padScript(s string, start bool, a []Value) Value {
 }
 
 // patternMethod is the methods of a text that take a text or a regular expression.
-func (r *run) patternMethod(s, name string, a []Value) (Value, bool) {
+func (r *run) patternMethod(s string, name word, a []Value) (Value, bool) {
 	first := arg(a, 0)
 	switch name {
-	case "split":
+	case wSplit:
 		return r.splitScript(s, first, arg(a, 1)), true
-	case "replace", "replaceAll":
-		return r.replaceScript(s, first, arg(a, 1), name == "replaceAll"), true
-	case "match":
+	case wReplace, wReplaceAll:
+		return r.replaceScript(s, first, arg(a, 1), name == wReplaceAll), true
+	case wMatch:
 		p := r.patternOf(first)
 		if !strings.Contains(p.flags, "g") {
 			p.last = 0
@@ -291,13 +292,13 @@ func (r *run) patternMethod(s, name string, a []Value) (Value, bool) {
 			return null, true
 		}
 		return r.list(out), true
-	case "matchAll":
+	case wMatchAll:
 		var out []Value
 		for _, m := range r.patternOf(first).matches(r, s, -1) {
 			out = append(out, r.groups(r.patternOf(first), s, m))
 		}
 		return r.list(out), true
-	case "search":
+	case wSearch:
 		m := r.patternOf(first).matches(r, s, 1)
 		if len(m) == 0 {
 			return doubleOf(-1), true
@@ -361,6 +362,7 @@ func (r *run) exec(p *pattern, s string) Value {
 	return null
 }
 
+//go:noinline
 func boolInt(b bool) int {
 	if b {
 		return 1

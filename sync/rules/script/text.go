@@ -3,7 +3,7 @@ package script
 import "strings"
 
 // textMethod is the methods of a text of TBEL, which are Java's.
-func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
+func (r *run) textMethod(s string, name word, a []Value) (Value, bool) {
 	r.step(len(s) >> 6)
 	switch len(a) {
 	case 0:
@@ -12,24 +12,24 @@ func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
 		return r.textMethod1(s, name, a[0])
 	}
 	switch {
-	case name == "substring" && len(a) == 2:
+	case name == wSubstring && len(a) == 2:
 		from, to, n := int(argInt(a[0])), int(argInt(a[1])), units(s)
 		if from < 0 || to > n || from > to {
 			panic(failed("substring beyond the text"))
 		}
 		return textOf(cut(s, from, to)), true
-	case name == "replace" && len(a) == 2:
+	case name == wReplace && len(a) == 2:
 		out := strings.ReplaceAll(s, r.argText(a[0]), r.growing(s, r.argText(a[0]), r.argText(a[1])))
 		return r.text(out), true
-	case (name == "replaceAll" || name == "replaceFirst") && len(a) == 2:
+	case (name == wReplaceAll || name == wReplaceFirst) && len(a) == 2:
 		p := r.pattern(r.argText(a[0]), tbelPattern)
-		return r.text(p.replace(r, s, r.argText(a[1]), name == "replaceFirst")), true
-	case name == "split" && len(a) == 2:
+		return r.text(p.replace(r, s, r.argText(a[1]), name == wReplaceFirst)), true
+	case name == wSplit && len(a) == 2:
 		return r.split(s, r.argText(a[0]), int(argInt(a[1]))), true
-	case (name == "indexOf" || name == "lastIndexOf") && len(a) == 2:
+	case (name == wIndexOf || name == wLastIndexOf) && len(a) == 2:
 		from := int(argInt(a[1]))
 		what := r.argText(a[0])
-		if name == "indexOf" {
+		if name == wIndexOf {
 			b := byteIndex(s, from)
 			i := strings.Index(s[b:], what)
 			if i < 0 {
@@ -42,7 +42,7 @@ func (r *run) textMethod(s, name string, a []Value) (Value, bool) {
 		}
 		end := min(len(s), byteIndex(s, from)+len(what))
 		return intOf(int32(unitIndex(s, strings.LastIndex(s[:end], what)))), true
-	case name == "startsWith" && len(a) == 2:
+	case name == wStartsWith && len(a) == 2:
 		from := int(argInt(a[1]))
 		return boolOf(from >= 0 && from <= units(s) && strings.HasPrefix(s[byteIndex(s, from):], r.argText(a[0]))), true
 	}
@@ -60,29 +60,29 @@ func (r *run) growing(s, old, with string) string {
 	return with
 }
 
-func (r *run) textMethod0(s, name string) (Value, bool) {
+func (r *run) textMethod0(s string, name word) (Value, bool) {
 	switch name {
-	case "length":
+	case wLength:
 		return intOf(int32(units(s))), true
-	case "isEmpty":
+	case wIsEmpty:
 		return boolOf(s == ""), true
-	case "isBlank":
+	case wIsBlank:
 		return boolOf(blank(s)), true
-	case "toUpperCase":
+	case wToUpperCase:
 		return r.text(strings.ToUpper(s)), true
-	case "toLowerCase":
+	case wToLowerCase:
 		return r.text(strings.ToLower(s)), true
-	case "trim":
+	case wTrim:
 		return textOf(strings.TrimFunc(s, func(c rune) bool { return c <= ' ' })), true
-	case "strip":
+	case wStrip:
 		return textOf(strings.TrimSpace(s)), true
-	case "stripLeading":
+	case wStripLeading:
 		return textOf(strings.TrimLeft(s, " \t\n\r\f\v")), true
-	case "stripTrailing":
+	case wStripTrailing:
 		return textOf(strings.TrimRight(s, " \t\n\r\f\v")), true
-	case "toString", "intern":
+	case wToString, wIntern:
 		return textOf(s), true
-	case "toCharArray":
+	case wToCharArray:
 		n := units(s)
 		r.use(objectSize + n*valueSize)
 		out := make([]Value, 0, n)
@@ -91,54 +91,54 @@ func (r *run) textMethod0(s, name string) (Value, bool) {
 		}
 		r.step(n)
 		return arrayOf(out), true
-	case "getBytes":
+	case wGetBytes:
 		return r.bytesArray([]byte(s)), true
-	case "hashCode":
+	case wHashCode:
 		return intOf(int32(javaHash(s))), true
 	}
 	return Value{}, false
 }
 
-func (r *run) textMethod1(s, name string, arg Value) (Value, bool) {
+func (r *run) textMethod1(s string, name word, arg Value) (Value, bool) {
 	switch name {
-	case "charAt", "codePointAt":
+	case wCharAt, wCodePointAt:
 		i := int(argInt(arg))
 		if i < 0 || i >= units(s) {
 			panic(failed("string index out of range"))
 		}
-		if name == "codePointAt" {
+		if name == wCodePointAt {
 			for _, c := range s[byteIndex(s, i):] {
 				return intOf(c), true
 			}
 		}
 		return charOf(unitAt(s, i)), true
-	case "substring":
+	case wSubstring:
 		from := int(argInt(arg))
 		if from < 0 || from > units(s) {
 			panic(failed("substring beyond the text"))
 		}
 		return textOf(s[byteIndex(s, from):]), true
-	case "indexOf":
+	case wIndexOf:
 		return intOf(int32(unitIndex(s, strings.Index(s, r.argText(arg))))), true
-	case "lastIndexOf":
+	case wLastIndexOf:
 		return intOf(int32(unitIndex(s, strings.LastIndex(s, r.argText(arg))))), true
-	case "contains":
+	case wContains:
 		return boolOf(strings.Contains(s, r.argText(arg))), true
-	case "startsWith":
+	case wStartsWith:
 		return boolOf(strings.HasPrefix(s, r.argText(arg))), true
-	case "endsWith":
+	case wEndsWith:
 		return boolOf(strings.HasSuffix(s, r.argText(arg))), true
-	case "equals":
+	case wEquals:
 		return boolOf(arg.isText() && arg.Text() == s), true
-	case "equalsIgnoreCase":
+	case wEqualsIgnoreCase:
 		return boolOf(arg.isText() && strings.EqualFold(arg.Text(), s)), true
-	case "compareTo":
+	case wCompareTo:
 		return intOf(int32(compareTexts(s, r.argText(arg)))), true
-	case "compareToIgnoreCase":
+	case wCompareToIgnoreCase:
 		return intOf(int32(compareTexts(strings.ToLower(s), strings.ToLower(r.argText(arg))))), true
-	case "concat":
+	case wConcat:
 		return r.text(s + r.argText(arg)), true
-	case "repeat":
+	case wRepeat:
 		n := int(argInt(arg))
 		if n < 0 {
 			panic(failed("count is negative"))
@@ -148,9 +148,9 @@ func (r *run) textMethod1(s, name string, arg Value) (Value, bool) {
 		}
 		r.use(n * len(s))
 		return textOf(strings.Repeat(s, n)), true
-	case "split":
+	case wSplit:
 		return r.split(s, r.argText(arg), 0), true
-	case "matches":
+	case wMatches:
 		return boolOf(r.pattern(r.argText(arg), tbelPattern).full(r, s)), true
 	}
 	return Value{}, false

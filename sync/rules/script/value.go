@@ -75,22 +75,34 @@ var (
 	undefined = Value{}
 )
 
+//go:noinline
 func boolOf(b bool) Value {
 	if b {
 		return Value{k: Bool, n: 1}
 	}
 	return Value{k: Bool}
 }
+//go:noinline
 func intOf(i int32) Value        { return Value{k: Int, n: uint64(int64(i))} }
+//go:noinline
 func longOf(i int64) Value       { return Value{k: Long, n: uint64(i)} }
+//go:noinline
 func floatOf(f float32) Value    { return Value{k: Float, n: math.Float64bits(float64(f))} }
+//go:noinline
 func doubleOf(f float64) Value   { return Value{k: Double, n: math.Float64bits(f)} }
+//go:noinline
 func charOf(c uint16) Value      { return Value{k: Char, n: uint64(c)} }
+//go:noinline
 func textOf(s string) Value      { return Value{k: Text, s: s} }
+//go:noinline
 func listOf(vs []Value) Value    { return Value{k: List, o: &object{items: vs}} }
+//go:noinline
 func arrayOf(vs []Value) Value   { return Value{k: Array, o: &object{items: vs}} }
+//go:noinline
 func dateOf(m moment) Value      { return Value{k: Date, o: &object{date: m}} }
+//go:noinline
 func newMap() Value              { return Value{k: Map, o: &object{}} }
+//go:noinline
 func entryOf(key, v Value) Value { return Value{k: Entry, o: &object{items: []Value{key, v}}} }
 
 // Kind is the type of the value.
@@ -151,11 +163,15 @@ func (v Value) Member(key string) (member Value, ok bool) {
 	return v.o.get(textOf(key))
 }
 
+//go:noinline
 func (v Value) isNumber() bool { return v.k >= Int && v.k <= Double }
+//go:noinline
 func (v Value) isList() bool   { return v.k >= List && v.k <= Set }
+//go:noinline
 func (v Value) isText() bool   { return v.k == Text || v.k == Char }
 
 // find is the place of a key, or -1.
+//go:noinline
 func (o *object) find(key Value) int {
 	if len(o.keys) < indexFrom {
 		for i := range o.keys {
@@ -177,6 +193,7 @@ func (o *object) find(key Value) int {
 	return -1
 }
 
+//go:noinline
 func (o *object) get(key Value) (Value, bool) {
 	if i := o.find(key); i >= 0 {
 		return o.items[i], true
@@ -185,6 +202,7 @@ func (o *object) get(key Value) (Value, bool) {
 }
 
 // put sets a key and says whether the key is new. The caller accounts for the memory.
+//go:noinline
 func (o *object) put(key, v Value) bool {
 	if i := o.find(key); i >= 0 {
 		o.items[i] = v
@@ -198,6 +216,7 @@ func (o *object) put(key, v Value) bool {
 	return true
 }
 
+//go:noinline
 func (o *object) remove(key Value) (Value, bool) {
 	i := o.find(key)
 	if i < 0 {
@@ -211,6 +230,7 @@ func (o *object) remove(key Value) (Value, bool) {
 }
 
 // units is the length of a text in UTF-16 units, as Java and JavaScript count.
+//go:noinline
 func units(s string) int {
 	n := len(s)
 	for i := 0; i < len(s); i++ {
@@ -232,6 +252,7 @@ func longUnits(s string) int {
 	return n
 }
 
+//go:noinline
 func ascii(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= 0x80 {

@@ -252,11 +252,11 @@ func (w *walker) expr(n *node) Value {
 		if n.op == nIndex {
 			return r.index(o, w.expr(n.kids[1]))
 		}
-		return r.property(o, n.s)
+		return r.property(o, n.s, wordOf(n.s))
 	case nCall:
 		return w.call(n)
 	case nNew:
-		fn := tbelNew(n.s)
+		fn := tbelNew(wordOf(n.s))
 		if fn == nil {
 			panic(failed("class " + n.s))
 		}
@@ -286,7 +286,7 @@ func (w *walker) expr(n *node) Value {
 		return v
 	case nBinary:
 		if n.bin == opInstance {
-			return boolOf(instanceOf(w.expr(n.kids[0]), className(n.kids[1])))
+			return boolOf(instanceOf(w.expr(n.kids[0]), wordOf(className(n.kids[1]))))
 		}
 		a := w.expr(n.kids[0])
 		return tbelBinary(r, n.bin, a, w.expr(n.kids[1]))
@@ -388,7 +388,7 @@ func (w *walker) call(n *node) Value {
 			w.depth--
 			return v
 		}
-		fn := tbelFunction(callee.s)
+		fn := tbelFunction(wordOf(callee.s))
 		if fn == nil || callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
 			panic(failed("function not found"))
 		}
@@ -398,7 +398,7 @@ func (w *walker) call(n *node) Value {
 		panic(syntax(n.at, "a call of what is no function"))
 	}
 	if class := callee.kids[0]; class.op == nName && (&compiler{}).isClass(class.s) && w.find(class.s) == nil {
-		fn := tbelClass(class.s, callee.s)
+		fn := tbelClass(wordOf(class.s), wordOf(callee.s))
 		if fn == nil {
 			panic(failed("method not found"))
 		}
@@ -411,7 +411,7 @@ func (w *walker) call(n *node) Value {
 		}
 		panic(failed("null pointer"))
 	}
-	return w.r.method(o, callee.s, w.exprs(n.kids[1:]))
+	return w.r.method(o, callee.s, wordOf(callee.s), w.exprs(n.kids[1:]))
 }
 
 func (w *walker) project(n *node) Value {
