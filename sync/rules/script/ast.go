@@ -7,7 +7,7 @@ type node struct {
 	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo: until; nFor*: see there
 	at   int      // place in the source, in bytes
 	s    string   // a name
-	v    Value    // a literal
+	v    *Value   // a literal
 	kids []*node
 	fn   *function // nFunction
 }
@@ -108,6 +108,7 @@ const (
 )
 
 // binding is how tight an operator binds; 0 is none.
+//
 //go:noinline
 func binding(op operator) int {
 	switch op {

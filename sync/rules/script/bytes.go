@@ -13,7 +13,7 @@ import (
 // 127, as Java's is signed.
 
 // bytesOf makes bytes of a list of numbers from -128 to 255, or of numeric texts.
-func (r *run) bytesOf(v Value) []byte {
+func (r *run) bytesOf(v *Value) []byte {
 	items := argList(v)
 	out := make([]byte, len(items))
 	for i, item := range items {
@@ -38,20 +38,20 @@ func (r *run) bytesOf(v Value) []byte {
 	return out
 }
 
-func signedBytes(b []byte) []Value {
-	out := make([]Value, len(b))
+func signedBytes(b []byte) []*Value {
+	out := make([]*Value, len(b))
 	for i, c := range b {
 		out[i] = intOf(int32(int8(c)))
 	}
 	return out
 }
 
-func (r *run) bytesList(b []byte) Value {
+func (r *run) bytesList(b []byte) *Value {
 	r.step(len(b) >> 3)
 	return r.list(signedBytes(b))
 }
 
-func (r *run) bytesArray(b []byte) Value {
+func (r *run) bytesArray(b []byte) *Value {
 	v := r.bytesList(b)
 	v.k = Array
 	return v
@@ -88,21 +88,23 @@ func bytesToHex(b []byte) string {
 }
 
 // reverseHex turns the order of the bytes of a hexadecimal text around.
+//
+//go:noinline
 func reverseHex(s string) string {
-	if strings.HasPrefix(s, "-") {
+	if hasPrefix(s, "-") {
 		panic(failed("The hexadecimal string must be without a negative sign."))
 	}
 	prefix := ""
-	if strings.HasPrefix(s, "0x") {
+	if hasPrefix(s, "0x") {
 		prefix, s = "0x", s[2:]
 	}
 	if len(s)%2 > 0 {
 		panic(failed("The hexadecimal string must be even-length."))
 	}
 	var b strings.Builder
-	b.WriteString(prefix)
+	putText(&b, prefix)
 	for i := len(s) - 2; i >= 0; i -= 2 {
-		b.WriteString(s[i : i+2])
+		putText(&b, s[i:i+2])
 	}
 	return b.String()
 }
@@ -128,19 +130,19 @@ func onlyDigits(s, digits string) bool {
 
 // isDecimal: -?digits with an optional fraction.
 func isDecimal(s string) bool {
-	whole, fraction, point := strings.Cut(strings.TrimPrefix(s, "-"), ".")
+	whole, fraction, point := strings.Cut(trimPrefix(s, "-"), ".")
 	return onlyDigits(whole, "0123456789") && (!point || onlyDigits(fraction, "0123456789"))
 }
 
 // isExponent: a decimal number with an exponent, as 1e3; it comes before a hexadecimal reading.
 func isExponent(s string) bool {
 	mantissa, exponent, ok := strings.Cut(strings.ToLower(s), "e")
-	exponent = strings.TrimPrefix(strings.TrimPrefix(exponent, "-"), "+")
+	exponent = trimPrefix(trimPrefix(exponent, "-"), "+")
 	return ok && isDecimal(mantissa) && onlyDigits(exponent, "0123456789")
 }
 
 func isHexadecimal(s string) bool {
-	s = strings.TrimPrefix(s, "-")
+	s = trimPrefix(s, "-")
 	if len(s) > 2 && (s[:2] == "0x" || s[:2] == "0X") {
 		s = s[2:]
 	}
@@ -164,21 +166,21 @@ func radixOf(text string, radix int, value string) int {
 	case radix == 0:
 		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
 	case radix != 2 && radix != 8 && radix != 10 && radix != 16:
-		panic(failed("Invalid radix: [" + strconv.Itoa(radix) + "]"))
+		panic(failed("Invalid radix: [" + decimal(radix) + "]"))
 	default:
-		panic(failed("Failed radix [" + strconv.Itoa(radix) + `] for value: "` + value + `"`))
+		panic(failed("Failed radix [" + decimal(radix) + `] for value: "` + value + `"`))
 	}
-	if strings.HasPrefix(value, "0x") {
+	if hasPrefix(value, "0x") {
 		found = 16
 	}
-	if found == 16 && len(strings.TrimPrefix(value, "-"))%2 > 0 {
+	if found == 16 && len(trimPrefix(value, "-"))%2 > 0 {
 		panic(failed(`The hexadecimal value: "` + value + `" must be of even length, or if the decimal value must be a number!`))
 	}
 	return found
 }
 
 // parseWhole is parseInt and parseLong: size is 32 or 64 bits; null for a blank text.
-func parseWhole(value string, radix, size int, bigEndian bool) Value {
+func parseWhole(value string, radix, size int, bigEndian bool) *Value {
 	if blank(value) {
 		return null
 	}
@@ -206,7 +208,7 @@ func parseWhole(value string, radix, size int, bigEndian bool) Value {
 	return longOf(n)
 }
 
-func parseFloatText(value string, radix int, hexOnly, bigEndian bool) Value {
+func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
 	if blank(value) {
 		return null
 	}
@@ -231,7 +233,7 @@ func parseFloatText(value string, radix int, hexOnly, bigEndian bool) Value {
 	return floatOf(float32(f))
 }
 
-func parseDoubleText(value string, radix int, bigEndian bool) Value {
+func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	text := numberText(value)
 	if radix == 0 {
 		if f, err := strconv.ParseFloat(text, 64); err == nil && isExponent(text) {
@@ -286,7 +288,7 @@ func numberToHex(n int64, bigEndian, prefix bool, length, most int) string {
 	}
 	if length > 0 {
 		if length > len(hex) {
-			panic(failed("begin " + strconv.Itoa(len(hex)-length) + ", length " + strconv.Itoa(len(hex))))
+			panic(failed("begin " + decimal(len(hex)-length) + ", length " + decimal(len(hex))))
 		}
 		hex = hex[len(hex)-length:]
 	}
@@ -314,12 +316,12 @@ func radixText(n int64, radix int, bigEndian, prefix bool) string {
 		}
 		return s
 	}
-	panic(failed("Invalid radix: [" + strconv.Itoa(radix) + "]"))
+	panic(failed("Invalid radix: [" + decimal(radix) + "]"))
 }
 
 // part is the bytes that parseBytesTo… read: list, offset, length, in the order of a big endian
 // number.
-func (r *run) part(a []Value, most int) []byte {
+func (r *run) part(a []*Value, most int) []byte {
 	need(a, 1, 4)
 	b := r.bytesOf(a[0])
 	offset := 0
@@ -327,18 +329,18 @@ func (r *run) part(a []Value, most int) []byte {
 		offset = int(argInt(a[1]))
 	}
 	if offset < 0 || offset > len(b) {
-		panic(failed("Offset: " + strconv.Itoa(offset) + " is out of bounds for array with length: " + strconv.Itoa(len(b)) + "!"))
+		panic(failed("Offset: " + decimal(offset) + " is out of bounds for array with length: " + decimal(len(b)) + "!"))
 	}
 	length := min(len(b)-offset, most)
 	if len(a) > 2 {
 		length = int(argInt(a[2]))
 	}
 	if length < 0 || length > len(b)-offset {
-		panic(failed("Offset: " + strconv.Itoa(offset) + " and Length: " + strconv.Itoa(length) +
-			" is out of bounds for array with length: " + strconv.Itoa(len(b)) + "!"))
+		panic(failed("Offset: " + decimal(offset) + " and Length: " + decimal(length) +
+			" is out of bounds for array with length: " + decimal(len(b)) + "!"))
 	}
 	if length > most {
-		panic(failed("Length: " + strconv.Itoa(length) + " is too large. Maximum " + strconv.Itoa(most) + " bytes is allowed!"))
+		panic(failed("Length: " + decimal(length) + " is too large. Maximum " + decimal(most) + " bytes is allowed!"))
 	}
 	b = b[offset : offset+length]
 	if len(a) > 3 && !argBool(a[3]) {
@@ -349,6 +351,7 @@ func (r *run) part(a []Value, most int) []byte {
 	return b
 }
 
+//go:noinline
 func unsigned(b []byte) (n uint64) {
 	for _, c := range b {
 		n = n<<8 | uint64(c)
@@ -357,11 +360,11 @@ func unsigned(b []byte) (n uint64) {
 }
 
 // bits01 is the last n bits of a number, as a list of 0 and 1.
-func bits01(n uint64, count int, bigEndian bool) []Value {
+func bits01(n uint64, count int, bigEndian bool) []*Value {
 	if count < 0 || count > 64 {
 		panic(failed("a number of bits from 0 to 64 is needed"))
 	}
-	out := make([]Value, count)
+	out := make([]*Value, count)
 	for i := range out {
 		bit := int32(n >> uint(count-1-i) & 1)
 		if bigEndian {
@@ -374,7 +377,7 @@ func bits01(n uint64, count int, bigEndian bool) []Value {
 }
 
 // fixed rounds half up in decimal digits, as BigDecimal does with the text of the number.
-func fixed(v Value, digits int) Value {
+func fixed(v *Value, digits int) *Value {
 	f := v.Number()
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		panic(failed("Character N is neither a decimal digit number, decimal point, nor \"e\" notation exponential mark."))
@@ -397,7 +400,7 @@ func fixed(v Value, digits int) Value {
 }
 
 // roundAway is toInt: half away from zero.
-func roundAway(v Value) Value {
+func roundAway(v *Value) *Value {
 	f := argDouble(v)
 	return intOf(toInt(math.Round(f)))
 }
@@ -432,16 +435,16 @@ func charset(b []byte, name string) string {
 	case "ISO-8859-1", "LATIN1":
 		var s strings.Builder
 		for _, c := range b {
-			s.WriteRune(rune(c))
+			putRune(&s, rune(c))
 		}
 		return s.String()
 	case "US-ASCII", "ASCII":
 		var s strings.Builder
 		for _, c := range b {
 			if c >= 0x80 {
-				s.WriteRune(utf8.RuneError)
+				putRune(&s, utf8.RuneError)
 			} else {
-				s.WriteByte(c)
+				putByte(&s, c)
 			}
 		}
 		return s.String()
@@ -456,7 +459,7 @@ func encode(s, name string) []byte {
 		return []byte(s)
 	case "ISO-8859-1", "LATIN1", "US-ASCII", "ASCII":
 		most := rune(0xFF)
-		if strings.Contains(strings.ToUpper(name), "ASCII") {
+		if hasText(strings.ToUpper(name), "ASCII") {
 			most = 0x7F
 		}
 		out := make([]byte, 0, len(s))

@@ -1,9 +1,7 @@
 package script
 
-import "strconv"
-
 // builtin is a function of the language. It may keep no reference to args.
-type builtin func(r *run, args []Value) Value
+type builtin func(r *run, args []*Value) *Value
 
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
@@ -30,26 +28,26 @@ func (c *compiler) call(n *node) evalFn {
 		if fn := tbelFunction(wordOf(callee.s)); fn != nil {
 			if callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
 				// The engine loses a literal argument here (RULES.md 5.5).
-				return func(*run) Value { panic(failed("null pointer: stringToBytes of a literal")) }
+				return func(*run) *Value { panic(failed("null pointer: stringToBytes of a literal")) }
 			}
 			return callBuiltin(fn, args)
 		}
 		name := callee.s
-		return func(*run) Value { panic(failed("null pointer or function not found: " + name)) }
+		return func(*run) *Value { panic(failed("null pointer or function not found: " + name)) }
 	case nMember:
 		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
 			if _, shadowed := c.find(class.s); !shadowed {
 				fn := tbelClass(wordOf(class.s), wordOf(callee.s))
 				if fn == nil {
 					name := class.s + "." + callee.s
-					return func(*run) Value { panic(failed("unable to resolve method: " + name)) }
+					return func(*run) *Value { panic(failed("unable to resolve method: " + name)) }
 				}
 				return callBuiltin(fn, args)
 			}
 		}
 		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
 		method := wordOf(name)
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			r.step(1)
 			o := obj(r)
 			if o.k == Null {
@@ -71,7 +69,7 @@ func callBuiltin(fn builtin, args []evalFn) evalFn {
 	if len(args) == 1 {
 		// One argument is the usual case: it needs no stack.
 		arg := args[0]
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			r.step(1)
 			v := arg(r)
 			base := len(r.argv)
@@ -81,7 +79,7 @@ func callBuiltin(fn builtin, args []evalFn) evalFn {
 			return v
 		}
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		r.step(1)
 		base := r.push(args)
 		v := fn(r, r.argv[base:])
@@ -92,7 +90,7 @@ func callBuiltin(fn builtin, args []evalFn) evalFn {
 
 // callProto compiles the call of a function of the script; depth is how far out it was declared.
 func callProto(p *proto, depth int, args []evalFn) evalFn {
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		base := r.push(args)
 		up := r.sc
 		for d := depth; d > 0; d-- {
@@ -105,11 +103,12 @@ func callProto(p *proto, depth int, args []evalFn) evalFn {
 }
 
 // enter runs a function of the script.
+//
 //go:noinline
-func (r *run) enter(p *proto, up *scope, args []Value) Value {
+func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	r.step(1)
 	if r.calls++; r.calls > maxCalls {
-		panic(limitError("calls are nested more than " + strconv.Itoa(maxCalls) + " deep"))
+		panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
 	}
 	if r.frames += p.nesting; r.frames > maxFrames {
 		panic(limitError("calls of long expressions are nested too deep"))
@@ -145,13 +144,13 @@ func (c *compiler) construct(n *node) evalFn {
 	}
 	fn := tbelNew(wordOf(class))
 	if fn == nil {
-		return func(*run) Value { panic(failed("could not resolve class: " + class)) }
+		return func(*run) *Value { panic(failed("could not resolve class: " + class)) }
 	}
 	return callBuiltin(fn, args)
 }
 
 //go:noinline
-func argDouble(v Value) float64 {
+func argDouble(v *Value) float64 {
 	if f, _, ok := operand(v); ok {
 		return f
 	}
@@ -159,7 +158,7 @@ func argDouble(v Value) float64 {
 }
 
 //go:noinline
-func argInt(v Value) int32 {
+func argInt(v *Value) int32 {
 	if v.k == Int {
 		return int32(v.n)
 	}
@@ -167,7 +166,7 @@ func argInt(v Value) int32 {
 }
 
 //go:noinline
-func argLong(v Value) int64 {
+func argLong(v *Value) int64 {
 	if v.k == Int || v.k == Long {
 		return int64(v.n)
 	}
@@ -175,7 +174,7 @@ func argLong(v Value) int64 {
 }
 
 //go:noinline
-func argBool(v Value) bool {
+func argBool(v *Value) bool {
 	b, ok := asBool(v)
 	if !ok {
 		panic(failed("no boolean: " + v.k.String()))
@@ -184,8 +183,9 @@ func argBool(v Value) bool {
 }
 
 // argText is a text argument; null fails, other values are printed.
+//
 //go:noinline
-func (r *run) argText(v Value) string {
+func (r *run) argText(v *Value) string {
 	if v.k <= Null {
 		panic(failed("null pointer: a text is needed"))
 	}
@@ -193,7 +193,7 @@ func (r *run) argText(v Value) string {
 }
 
 //go:noinline
-func argList(v Value) []Value {
+func argList(v *Value) []*Value {
 	if !v.isList() {
 		panic(failed("no list: " + v.k.String()))
 	}
@@ -201,7 +201,7 @@ func argList(v Value) []Value {
 }
 
 //go:noinline
-func argMap(v Value) *object {
+func argMap(v *Value) *object {
 	if v.k != Map {
 		panic(failed("no map: " + v.k.String()))
 	}
@@ -209,9 +209,10 @@ func argMap(v Value) *object {
 }
 
 // need fails unless there are so many arguments.
+//
 //go:noinline
-func need(args []Value, least, most int) {
+func need(args []*Value, least, most int) {
 	if len(args) < least || len(args) > most {
-		panic(failed("unable to resolve method: wrong number of arguments: " + strconv.Itoa(len(args))))
+		panic(failed("unable to resolve method: wrong number of arguments: " + decimal(len(args))))
 	}
 }

@@ -12,14 +12,14 @@ func tbelNew(class word) builtin {
 	case wDate:
 		return newDate
 	case wString, wJavalangString:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if len(a) == 0 {
 				return textOf("")
 			}
 			return r.text(r.javaText(a[0]))
 		}
 	case wJavautilArrayList:
-		return func(r *run, _ []Value) Value { return r.list(nil) }
+		return func(r *run, _ []*Value) *Value { return r.list(nil) }
 	}
 	return nil
 }
@@ -35,13 +35,13 @@ func tbelClass(class, name word) builtin {
 	case wJSON:
 		switch name {
 		case wStringify:
-			return func(r *run, a []Value) Value {
+			return func(r *run, a []*Value) *Value {
 				need(a, 1, 1)
 				w := writer{lang: TBEL, most: maxResult}
 				return r.text(string(w.value(nil, a[0], 0)))
 			}
 		case wParse:
-			return func(r *run, a []Value) Value {
+			return func(r *run, a []*Value) *Value {
 				need(a, 1, 1)
 				return r.parseJSON(r.argText(a[0]))
 			}
@@ -53,7 +53,7 @@ func tbelClass(class, name word) builtin {
 }
 
 // parseJSON builds the value of a JSON text.
-func (r *run) parseJSON(s string) Value {
+func (r *run) parseJSON(s string) *Value {
 	r.step(len(s) >> 4)
 	r.use(len(s))
 	var d Doc
@@ -66,11 +66,11 @@ func (r *run) parseJSON(s string) Value {
 
 // boxClass is the functions of String, Integer, Long, Double, Float, Boolean and Character.
 func boxClass(class, name word) builtin {
-	one := func(f func(r *run, v Value) Value) builtin {
-		return func(r *run, a []Value) Value { need(a, 1, 1); return f(r, a[0]) }
+	one := func(f func(r *run, v *Value) *Value) builtin {
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return f(r, a[0]) }
 	}
 	number := func(kind Kind, parse func(s string) (float64, error)) builtin {
-		return one(func(r *run, v Value) Value {
+		return one(func(r *run, v *Value) *Value {
 			if v.isNumber() {
 				return r.castTo(v, kind.String())
 			}
@@ -94,9 +94,9 @@ func boxClass(class, name word) builtin {
 	}
 	switch wordOf(class.String() + "." + name.String()) {
 	case wStringvalueOf:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(r.javaText(a[0])) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.text(r.javaText(a[0])) }
 	case wStringformat:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 64)
 			if len(a) == 2 && a[1].k == Array {
 				return r.text(formatJava(r, r.argText(a[0]), a[1].o.items))
@@ -104,7 +104,7 @@ func boxClass(class, name word) builtin {
 			return r.text(formatJava(r, r.argText(a[0]), a[1:]))
 		}
 	case wStringjoin:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 2, 64)
 			items := a[1:]
 			if len(items) == 1 && items[0].isList() {
@@ -126,22 +126,22 @@ func boxClass(class, name word) builtin {
 	case wFloatparseFloat, wFloatvalueOf:
 		return number(Float, func(s string) (float64, error) { return strconv.ParseFloat(s, 32) })
 	case wDoubleisNaN, wFloatisNaN:
-		return one(func(r *run, v Value) Value { return boolOf(math.IsNaN(argDouble(v))) })
+		return one(func(r *run, v *Value) *Value { return boolOf(math.IsNaN(argDouble(v))) })
 	case wBooleanparseBoolean, wBooleanvalueOf:
-		return one(func(r *run, v Value) Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
+		return one(func(r *run, v *Value) *Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
 	case wIntegertoHexString:
-		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
+		return one(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
 	case wIntegertoBinaryString:
-		return one(func(r *run, v Value) Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
+		return one(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
 	case wIntegertoString, wLongtoString, wDoubletoString, wFloattoString:
-		return one(func(r *run, v Value) Value { return textOf(r.argText(v)) })
+		return one(func(r *run, v *Value) *Value { return textOf(r.argText(v)) })
 	case wCharacterisDigit:
-		return one(func(r *run, v Value) Value {
+		return one(func(r *run, v *Value) *Value {
 			s := r.argText(v)
 			return boolOf(len(s) == 1 && s[0] >= '0' && s[0] <= '9')
 		})
 	case wCharacterisLetter:
-		return one(func(r *run, v Value) Value {
+		return one(func(r *run, v *Value) *Value {
 			s := r.argText(v)
 			return boolOf(s != "" && nameStart([]rune(s)[0]) && s != "_" && s != "$")
 		})

@@ -3,7 +3,6 @@ package script
 import (
 	"fmt"
 	"runtime"
-	"strings"
 )
 
 // Names are what the script calls its arguments. A generator says prevMsg, prevMetadata and
@@ -98,17 +97,21 @@ func (c *compiler) enter(up *frame) *frame {
 	return f
 }
 
+//go:noinline
 func (c *compiler) open() {
 	c.f.blocks = append(c.f.blocks, map[string]int{})
 	c.f.protos = append(c.f.protos, map[string]*proto{})
 }
 
+//go:noinline
 func (c *compiler) close() {
 	c.f.blocks = c.f.blocks[:len(c.f.blocks)-1]
 	c.f.protos = c.f.protos[:len(c.f.protos)-1]
 }
 
 // declare makes a name of the innermost block; a name that is there already stays.
+//
+//go:noinline
 func (c *compiler) declare(name string) int {
 	block := c.f.blocks[len(c.f.blocks)-1]
 	if slot, ok := block[name]; ok {
@@ -167,6 +170,7 @@ func (c *compiler) function(p *proto, f *frame, params []string, body []*node) {
 }
 
 // deeper counts the nesting of what is being compiled.
+//
 //go:noinline
 func (c *compiler) deeper() func() {
 	f := c.f
@@ -260,7 +264,7 @@ func (c *compiler) block(list []*node, last bool) stmtFn {
 	}
 	// A name that an assignment made is gone when the block is entered again.
 	return func(r *run) flow {
-		clear(r.sc.vars[from:to])
+		unset(r.sc.vars[from:to])
 		return body(r)
 	}
 }
@@ -390,8 +394,9 @@ func (c *compiler) variable(n *node, last bool) stmtFn {
 }
 
 // keepable refuses the views of a map that the engine does not let into a variable.
+//
 //go:noinline
-func keepable(v Value) {
+func keepable(v *Value) {
 	if v.k == Set && v.o.text != "" {
 		panic(failed("the result of " + v.o.text + "() cannot be kept in a variable: use keys() or loop over it"))
 	}
@@ -419,7 +424,7 @@ func (c *compiler) branch(n *node, last bool) stmtFn {
 }
 
 // variable is where a name's value is kept.
-func (r *run) variable(p place) *Value {
+func (r *run) variable(p place) **Value {
 	sc := r.sc
 	for d := p.depth; d > 0; d-- {
 		sc = sc.up
@@ -433,5 +438,5 @@ func (c *compiler) isClass(name string) bool {
 	if c.lang == JavaScript {
 		list = " Math JSON Date String Number Boolean Object Array RegExp Error TypeError RangeError SyntaxError "
 	}
-	return strings.Contains(list, " "+name+" ")
+	return hasText(list, " "+name+" ")
 }

@@ -11,7 +11,7 @@ func (c *compiler) assign(n *node) evalFn {
 	if op != opNone {
 		old := c.expr(target)
 		right, binary := e, c.operation()
-		e = func(r *run) Value {
+		e = func(r *run) *Value {
 			x := old(r)
 			return binary(r, op, x, right(r))
 		}
@@ -19,14 +19,14 @@ func (c *compiler) assign(n *node) evalFn {
 	if !known {
 		if c.lang == JavaScript {
 			name := target.s
-			return func(*run) Value { panic(failed("ReferenceError: " + name + " is not defined")) }
+			return func(*run) *Value { panic(failed("ReferenceError: " + name + " is not defined")) }
 		}
 		p = place{0, c.declare(target.s)}
 		c.f.made++
 	}
 	slot, tbel := p.slot, c.lang == TBEL
 	if p.depth == 0 {
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			v := e(r)
 			if tbel {
 				keepable(v)
@@ -35,7 +35,7 @@ func (c *compiler) assign(n *node) evalFn {
 			return v
 		}
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		v := e(r)
 		if tbel {
 			keepable(v)
@@ -46,7 +46,9 @@ func (c *compiler) assign(n *node) evalFn {
 }
 
 // operation is the function behind the operators of two operands.
-func (c *compiler) operation() func(*run, operator, Value, Value) Value {
+//
+//go:noinline
+func (c *compiler) operation() func(*run, operator, *Value, *Value) *Value {
 	if c.lang == JavaScript {
 		return scriptBinary
 	}
@@ -56,7 +58,7 @@ func (c *compiler) operation() func(*run, operator, Value, Value) Value {
 func (c *compiler) assignMember(n *node) evalFn {
 	target, op := n.kids[0], n.bin
 	obj := c.expr(target.kids[0])
-	key := func(*run) Value { return textOf(target.s) }
+	key := func(*run) *Value { return textOf(target.s) }
 	if target.op == nIndex {
 		key = c.expr(target.kids[1])
 	}
@@ -66,10 +68,10 @@ func (c *compiler) assignMember(n *node) evalFn {
 		get, set = (*run).scriptMember, (*run).setScriptMember
 	}
 	binary := c.operation()
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		o := obj(r)
 		k := key(r)
-		var v Value
+		var v *Value
 		if op == opNone {
 			v = value(r)
 		} else {
@@ -90,7 +92,7 @@ func (c *compiler) stepOf(n *node) evalFn {
 	if js {
 		one = doubleOf(1)
 	}
-	change := func(r *run, old Value) (was, is Value) {
+	change := func(r *run, old *Value) (was, is *Value) {
 		if js {
 			old = doubleOf(scriptNumber(r, old))
 		} else if !old.isNumber() {
@@ -98,7 +100,7 @@ func (c *compiler) stepOf(n *node) evalFn {
 		}
 		return old, binary(r, op, old, one)
 	}
-	pick := func(was, is Value) Value {
+	pick := func(was, is *Value) *Value {
 		if before {
 			return is
 		}
@@ -110,18 +112,18 @@ func (c *compiler) stepOf(n *node) evalFn {
 		if !ok {
 			return read // it fails
 		}
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			was, is := change(r, read(r))
 			*r.variable(p) = is
 			return pick(was, is)
 		}
 	}
 	obj := c.expr(target.kids[0])
-	key := func(*run) Value { return textOf(target.s) }
+	key := func(*run) *Value { return textOf(target.s) }
 	if target.op == nIndex {
 		key = c.expr(target.kids[1])
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		o := obj(r)
 		k := key(r)
 		was, is := change(r, r.scriptMember(o, k))
@@ -141,12 +143,12 @@ func (c *compiler) project(n *node) evalFn {
 	if len(n.kids) > 2 {
 		cond = c.condition(n.kids[2])
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		from := list(r)
 		if !from.isList() {
 			panic(failed("a projection needs a list, not " + from.k.String()))
 		}
-		var out []Value
+		var out []*Value
 		for _, v := range from.o.items {
 			r.step(1)
 			r.use(valueSize)

@@ -2,6 +2,7 @@ package script
 
 import "strings"
 
+//go:noinline
 func (c *compiler) exprs(list []*node) []evalFn {
 	fns := make([]evalFn, len(list))
 	for i, n := range list {
@@ -16,7 +17,7 @@ func (c *compiler) expr(n *node) evalFn {
 	switch n.op {
 	case nLiteral:
 		v := n.v
-		return func(*run) Value { return v }
+		return func(*run) *Value { return v }
 	case nName:
 		return c.name(n)
 	case nMember, nIndex:
@@ -27,10 +28,10 @@ func (c *compiler) expr(n *node) evalFn {
 		return c.construct(n)
 	case nList:
 		items := c.exprs(n.kids)
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			r.step(1)
 			r.use(objectSize + len(items)*valueSize)
-			list := make([]Value, len(items))
+			list := make([]*Value, len(items))
 			for i, e := range items {
 				list[i] = e(r)
 			}
@@ -48,9 +49,9 @@ func (c *compiler) expr(n *node) evalFn {
 		a, b := c.expr(n.kids[0]), c.expr(n.kids[1])
 		none := isEmpty
 		if c.lang == JavaScript {
-			none = func(v Value) bool { return v.k <= Null }
+			none = func(v *Value) bool { return v.k <= Null }
 		}
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			if v := a(r); !none(v) {
 				return v
 			}
@@ -58,11 +59,11 @@ func (c *compiler) expr(n *node) evalFn {
 		}
 	case nCond:
 		cond, then := c.condition(n.kids[0]), c.expr(n.kids[1])
-		other := func(*run) Value { return null }
+		other := func(*run) *Value { return null }
 		if len(n.kids) > 2 {
 			other = c.expr(n.kids[2])
 		}
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			if cond(r) {
 				return then(r)
 			}
@@ -74,7 +75,7 @@ func (c *compiler) expr(n *node) evalFn {
 		return c.stepOf(n)
 	case nCast:
 		e, to := c.expr(n.kids[0]), n.s
-		return func(r *run) Value { return r.castTo(e(r), to) }
+		return func(r *run) *Value { return r.castTo(e(r), to) }
 	case nProject:
 		return c.project(n)
 	}
@@ -84,10 +85,10 @@ func (c *compiler) expr(n *node) evalFn {
 func (c *compiler) inlineMap(n *node) evalFn {
 	kids := c.exprs(n.kids)
 	js := c.lang == JavaScript
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		r.step(1)
 		r.use(objectSize)
-		o := &object{keys: make([]Value, 0, len(kids)/2), items: make([]Value, 0, len(kids)/2)}
+		o := &object{keys: make([]*Value, 0, len(kids)/2), items: make([]*Value, 0, len(kids)/2)}
 		for i := 0; i < len(kids); i += 2 {
 			key := kids[i](r)
 			if js {
@@ -97,7 +98,7 @@ func (c *compiler) inlineMap(n *node) evalFn {
 			}
 			r.put(o, key, kids[i+1](r))
 		}
-		return Value{k: Map, o: o}
+		return &Value{k: Map, o: o}
 	}
 }
 
@@ -108,11 +109,11 @@ func (c *compiler) unary(n *node) evalFn {
 	}
 	switch n.bin {
 	case opNot:
-		return func(r *run) Value { return boolOf(!isTrue(e(r), "the negation")) }
+		return func(r *run) *Value { return boolOf(!isTrue(e(r), "the negation")) }
 	case opMinus:
-		return func(r *run) Value { return negate(e(r)) }
+		return func(r *run) *Value { return negate(e(r)) }
 	case opInvert:
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			switch v := e(r); v.k {
 			case Int:
 				return intOf(^int32(v.n))
@@ -126,8 +127,9 @@ func (c *compiler) unary(n *node) evalFn {
 }
 
 // isTrue is the value of a condition of TBEL, which has to be a boolean.
+//
 //go:noinline
-func isTrue(v Value, where string) bool {
+func isTrue(v *Value, where string) bool {
 	if v.k != Bool {
 		panic(failed(where + " needs a boolean, not " + v.k.String()))
 	}
@@ -135,6 +137,8 @@ func isTrue(v Value, where string) bool {
 }
 
 // condition compiles an expression whose value is only asked for its truth.
+//
+//go:noinline
 func (c *compiler) condition(n *node) func(*run) bool {
 	if n.op == nBinary && c.lang == TBEL {
 		switch n.bin {
@@ -151,23 +155,60 @@ func (c *compiler) condition(n *node) func(*run) bool {
 
 func (c *compiler) comparison(n *node) func(*run) bool {
 	a, b, op := c.expr(n.kids[0]), c.expr(n.kids[1]), n.bin
-	if op == opEq || op == opNotEq {
-		want := op == opEq
-		return func(r *run) bool {
-			x, y := a(r), b(r)
-			if x.k == y.k && (x.k == Int || x.k == Bool) {
-				return (x.n == y.n) == want
-			}
-			return r.equal(x, y) == want
-		}
+	slow := func(r *run) bool {
+		x := a(r)
+		return compareAny(r, op, x, b(r))
+	}
+	// A key against a literal is what most filters are: it makes no value.
+	peek, lit := c.peeker(n.kids[0]), n.kids[1].v
+	if peek == nil || n.kids[1].op != nLiteral {
+		return slow
 	}
 	return func(r *run) bool {
-		x, y := a(r), b(r)
-		if x.isNumber() && y.isNumber() {
-			return holds(op, x.Number(), y.Number())
+		if v, ok := peek(r); ok {
+			if holds, ok := quick(op, &v, lit); ok {
+				return holds
+			}
 		}
-		return tbelCompare(op, x, y)
+		return slow(r)
 	}
+}
+
+// compareAny is the six operators of comparison.
+func compareAny(r *run, op operator, x, y *Value) bool {
+	switch op {
+	case opEq:
+		return r.equal(x, y)
+	case opNotEq:
+		return !r.equal(x, y)
+	}
+	return tbelCompare(op, x, y)
+}
+
+// quick compares scalars of the kinds that need no rule; ok is false for all others. It keeps neither.
+func quick(op operator, v, lit *Value) (result, ok bool) {
+	equal := false
+	switch {
+	case v.isNumber() && lit.isNumber():
+		if op != opEq && op != opNotEq {
+			return holds(op, v.Number(), lit.Number()), true
+		}
+		equal = v.Number() == lit.Number()
+		if v.k <= Long && lit.k <= Long {
+			equal = v.n == lit.n
+		}
+	case op != opEq && op != opNotEq:
+		return false, v.k == Null
+	case v.k == Text && lit.k == Text:
+		equal = v.s == lit.s
+	case v.k == Null || lit.k == Null:
+		equal = v.k == lit.k
+	case v.k == Bool && lit.k == Bool:
+		equal = v.n == lit.n
+	default:
+		return false, false
+	}
+	return equal == (op == opEq), true
 }
 
 func (c *compiler) binary(n *node) evalFn {
@@ -179,9 +220,9 @@ func (c *compiler) binary(n *node) evalFn {
 				panic(&syntaxError{at: n.at, message: "instanceof with anything but a name", unsupported: true})
 			}
 			class := n.kids[1].s
-			return func(r *run) Value { return boolOf(scriptInstance(a(r), wordOf(class))) }
+			return func(r *run) *Value { return boolOf(scriptInstance(a(r), wordOf(class))) }
 		}
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			x := a(r)
 			return scriptBinary(r, op, x, b(r))
 		}
@@ -189,24 +230,24 @@ func (c *compiler) binary(n *node) evalFn {
 	switch op {
 	case opLess, opLessEq, opMore, opMoreEq, opEq, opNotEq:
 		cmp := c.comparison(n)
-		return func(r *run) Value { return boolOf(cmp(r)) }
+		return func(r *run) *Value { return boolOf(cmp(r)) }
 	case opInstance:
 		a, name := c.expr(n.kids[0]), className(n.kids[1])
 		class := wordOf(name)
 		if name == "" {
 			panic(syntax(n.at, "instanceof needs a class"))
 		}
-		return func(r *run) Value { return boolOf(instanceOf(a(r), class)) }
+		return func(r *run) *Value { return boolOf(instanceOf(a(r), class)) }
 	}
 	a, b := c.expr(n.kids[0]), c.expr(n.kids[1])
 	switch op {
 	case opAdd:
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			x := a(r)
 			return r.add(x, b(r))
 		}
 	case opSub, opMul, opDiv, opMod, opPow:
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			x, y := a(r), b(r)
 			if x.k == Double && y.k == Double {
 				switch op {
@@ -221,7 +262,7 @@ func (c *compiler) binary(n *node) evalFn {
 			return arithmetic(op, x, y)
 		}
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		x := a(r)
 		return tbelBinary(r, op, x, b(r))
 	}
@@ -236,7 +277,7 @@ func className(n *node) string {
 }
 
 // instanceOf compares the kind of a value with a class of Java.
-func instanceOf(v Value, class word) bool {
+func instanceOf(v *Value, class word) bool {
 	switch class {
 	case wInteger, wInt:
 		return v.k == Int
@@ -274,7 +315,7 @@ func (c *compiler) logic(n *node) evalFn {
 	if c.lang == JavaScript {
 		a, b := c.expr(n.kids[0]), c.expr(n.kids[1])
 		and := n.op == nAnd
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			if v := a(r); truthy(v) != and {
 				return v
 			}
@@ -289,13 +330,13 @@ func (c *compiler) logic(n *node) evalFn {
 		}
 	}
 	if n.op == nAnd {
-		return func(r *run) Value { return boolOf(a(r) && b(r)) }
+		return func(r *run) *Value { return boolOf(a(r) && b(r)) }
 	}
-	return func(r *run) Value { return boolOf(a(r) || b(r)) }
+	return func(r *run) *Value { return boolOf(a(r) || b(r)) }
 }
 
 // castTo is (int) v and its like.
-func (r *run) castTo(v Value, to string) Value {
+func (r *run) castTo(v *Value, to string) *Value {
 	switch strings.ToLower(to) {
 	case "int", "integer":
 		return intOf(argInt(v))

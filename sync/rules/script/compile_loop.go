@@ -14,7 +14,7 @@ func (c *compiler) forLoop(n *node) stmtFn {
 	if n.kids[1] != nil {
 		cond = c.condition(n.kids[1])
 	}
-	step := func(*run) Value { return null }
+	step := func(*run) *Value { return null }
 	if n.kids[2] != nil {
 		step = c.expr(n.kids[2])
 	}

@@ -9,46 +9,50 @@ func (c *compiler) name(n *node) evalFn {
 			return c.scriptGlobal(n)
 		}
 		if name == "empty" {
-			return func(*run) Value { return textOf("") }
+			return func(*run) *Value { return textOf("") }
 		}
 		if c.isClass(name) {
-			v := Value{k: Class, o: &object{text: name}}
-			return func(*run) Value { return v }
+			v := &Value{k: Class, o: &object{text: name}}
+			return func(*run) *Value { return v }
 		}
-		return func(*run) Value { panic(failed("unresolvable property or identifier: " + name)) }
+		return func(*run) *Value { panic(failed("unresolvable property or identifier: " + name)) }
 	}
 	if c.isArgument(p) {
 		switch p.slot {
 		case slotMsg:
-			return func(r *run) Value { return r.message(r.top) }
+			return func(r *run) *Value { return r.message(r.top) }
 		case slotMetadata:
-			return func(r *run) Value { return r.metadata(r.top) }
+			return func(r *run) *Value { return r.metadata(r.top) }
+		case slotType:
+			return func(r *run) *Value { return r.kind(r.top) }
 		}
 	}
 	slot := p.slot
 	if c.lang == JavaScript {
 		if p.depth == 0 {
-			return func(r *run) Value { return r.sc.vars[slot] }
+			return func(r *run) *Value { return r.sc.vars[slot] }
 		}
-		return func(r *run) Value { return *r.variable(p) }
+		return func(r *run) *Value { return *r.variable(p) }
 	}
 	if p.depth == 0 {
-		return func(r *run) Value {
-			if v := &r.sc.vars[slot]; v.k != Unset {
-				return *v
+		return func(r *run) *Value {
+			if v := r.sc.vars[slot]; v.k != Unset {
+				return v
 			}
 			panic(failed("unresolvable property or identifier: " + name))
 		}
 	}
-	return func(r *run) Value {
-		if v := r.variable(p); v.k != Unset {
-			return *v
+	return func(r *run) *Value {
+		if v := *r.variable(p); v.k != Unset {
+			return v
 		}
 		panic(failed("unresolvable property or identifier: " + name))
 	}
 }
 
 // isArgument reports whether a place is one of the script's arguments.
+//
+//go:noinline
 func (c *compiler) isArgument(p place) bool {
 	depth := 0
 	for f := c.f; f.up != nil; f = f.up {
@@ -58,6 +62,8 @@ func (c *compiler) isArgument(p place) bool {
 }
 
 // argument is the slot of the argument that a name stands for, or -1.
+//
+//go:noinline
 func (c *compiler) argument(n *node) int {
 	if n.op == nName {
 		if p, ok := c.find(n.s); ok && c.isArgument(p) {
@@ -70,35 +76,51 @@ func (c *compiler) argument(n *node) int {
 // member reads a.b or a[e]. A path of constant keys into msg or metadata looks in the message's
 // text and builds nothing, as long as nothing else made the script build it.
 func (c *compiler) member(n *node) evalFn {
-	if path, slot := c.path(n); path != nil {
-		slow := c.anyMember(n)
-		lang := c.lang
-		if slot == slotMetadata && len(path) == 1 {
-			key := path[0]
-			return func(r *run) Value {
-				if r.top.vars[slotMetadata].k != Unset {
-					return slow(r)
-				}
-				for i := range r.args.Metadata {
-					if p := &r.args.Metadata[i]; p.Key == key {
-						return textOf(p.Value)
-					}
-				}
-				return slow(r)
-			}
+	slow, peek := c.anyMember(n), c.peeker(n)
+	if peek == nil {
+		return slow
+	}
+	return func(r *run) *Value {
+		if v, ok := peek(r); ok {
+			return kept(v)
 		}
-		if slot == slotMsg {
-			return func(r *run) Value {
-				if r.top.vars[slotMsg].k == Unset && r.args.Msg != nil {
-					if v, ok := r.args.Msg.at(path, lang); ok {
-						return v
-					}
-				}
-				return slow(r)
-			}
+		return slow(r)
+	}
+}
+
+// peeker gives the scalar that a path into the arguments leads to, without making a value of it. ok
+// is false where the arguments were built or changed, or the path leads elsewhere.
+func (c *compiler) peeker(n *node) func(*run) (v Value, ok bool) {
+	if c.argument(n) == slotType {
+		return func(r *run) (Value, bool) {
+			return Value{k: Text, s: r.args.MsgType}, r.top.vars[slotType].k == Unset
 		}
 	}
-	return c.anyMember(n)
+	path, slot := c.path(n)
+	lang := c.lang
+	switch {
+	case path == nil:
+	case slot == slotMsg:
+		return func(r *run) (Value, bool) {
+			if r.top.vars[slotMsg].k != Unset || r.args.Msg == nil {
+				return Value{}, false
+			}
+			return r.args.Msg.at(path, lang)
+		}
+	case len(path) == 1:
+		key := path[0]
+		return func(r *run) (Value, bool) {
+			if r.top.vars[slotMetadata].k == Unset {
+				for i := range r.args.Metadata {
+					if p := &r.args.Metadata[i]; p.Key == key {
+						return Value{k: Text, s: p.Value}, true
+					}
+				}
+			}
+			return Value{}, false
+		}
+	}
+	return nil
 }
 
 // at looks up a scalar by its path. ok is false for everything else: lists, maps, and keys that are
@@ -113,7 +135,7 @@ func (d *Doc) at(path []string, lang Language) (Value, bool) {
 			return Value{}, false
 		}
 		if at = d.find(at, key); at == 0 {
-			return null, lang == TBEL && i == len(path)-1
+			return Value{k: Null}, lang == TBEL && i == len(path)-1
 		}
 	}
 	if k := d.cells[at].kind; k == cellList || k == cellMap {
@@ -161,7 +183,7 @@ func (c *compiler) anyMember(n *node) evalFn {
 	if n.op == nIndex {
 		index := c.expr(n.kids[1])
 		if c.lang == JavaScript {
-			return func(r *run) Value {
+			return func(r *run) *Value {
 				o := obj(r)
 				if o.k <= Null && safe {
 					return undefined
@@ -169,7 +191,7 @@ func (c *compiler) anyMember(n *node) evalFn {
 				return r.scriptMember(o, index(r))
 			}
 		}
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			o := obj(r)
 			if o.k == Null && safe {
 				return null
@@ -180,7 +202,7 @@ func (c *compiler) anyMember(n *node) evalFn {
 	name := n.s
 	key := textOf(name)
 	if c.lang == JavaScript {
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			o := obj(r)
 			if o.k <= Null && safe {
 				return undefined
@@ -190,7 +212,7 @@ func (c *compiler) anyMember(n *node) evalFn {
 	}
 	known := wordOf(name)
 	special := mapMethod(known)
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		o := obj(r)
 		if o.k == Map && !special {
 			if v, ok := o.o.get(key); ok {

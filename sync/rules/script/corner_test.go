@@ -21,7 +21,7 @@ func corner(t *testing.T, lang Language, source string) string {
 		if err := d.Parse(cornerMessage); err != nil {
 			t.Fatal(err)
 		}
-		var v Value
+		var v *Value
 		v, err = p.Run(testClock, Args{Msg: &d, Metadata: []Pair{{"deviceName", "th-1"}, {"ts", "1767225600123"}}, MsgType: "T"})
 		if err == nil {
 			var b []byte

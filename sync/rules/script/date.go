@@ -7,7 +7,7 @@ import (
 
 // The Date of TBEL (RULES.md 5.5): months from 1, Monday is 1.
 
-func newDate(r *run, a []Value) Value {
+func newDate(r *run, a []*Value) *Value {
 	r.use(objectSize)
 	switch {
 	case len(a) == 0:
@@ -28,7 +28,7 @@ func newDate(r *run, a []Value) Value {
 }
 
 // dateOfFields is year, month, day, hour, minute, second, millisecond.
-func dateOfFields(a []Value, zone *time.Location) moment {
+func dateOfFields(a []*Value, zone *time.Location) moment {
 	f := [7]int{}
 	for i, v := range a {
 		f[i] = int(argInt(v))
@@ -47,7 +47,7 @@ func dateOfFields(a []Value, zone *time.Location) moment {
 }
 
 // dateOfText is text[, pattern[, locale[, zone]]].
-func (r *run) dateOfText(a []Value) moment {
+func (r *run) dateOfText(a []*Value) moment {
 	s := a[0].Text()
 	if len(a) > 1 {
 		need(a, 2, 4)
@@ -78,9 +78,9 @@ func (r *run) dateOfText(a []Value) moment {
 func dateClass(name word) builtin {
 	switch name {
 	case wNow:
-		return func(r *run, _ []Value) Value { return longOf(momentOf(r.now()).millis()) }
+		return func(r *run, _ []*Value) *Value { return longOf(momentOf(r.now()).millis()) }
 	case wParse:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			s := r.argText(a[0])
 			var t time.Time
@@ -98,9 +98,9 @@ func dateClass(name word) builtin {
 			return longOf(t.UnixMilli())
 		}
 	case wUTC:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 7)
-			f := append([]Value(nil), a...)
+			f := append([]*Value(nil), a...)
 			for len(f) < 3 {
 				f = append(f, intOf(0))
 			}
@@ -116,7 +116,7 @@ func dateClass(name word) builtin {
 }
 
 // dateGet is the methods without arguments that read a field.
-func (r *run) dateGet(o Value, name word) (Value, bool) {
+func (r *run) dateGet(o *Value, name word) (*Value, bool) {
 	m := o.o.date
 	zone := r.zone()
 	if rest, ok := strings.CutPrefix(name.String(), "getUTC"); ok {
@@ -148,12 +148,12 @@ func (r *run) dateGet(o Value, name word) (Value, bool) {
 	case wGetMilliseconds:
 		n = t.Nanosecond() / 1e6
 	default:
-		return Value{}, false
+		return nil, false
 	}
 	return intOf(int32(n)), true
 }
 
-func (r *run) dateMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) dateMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	if len(a) == 0 {
 		if v, ok := r.dateGet(o, name); ok {
 			return v, true
@@ -161,22 +161,22 @@ func (r *run) dateMethod(o Value, name word, a []Value) (Value, bool) {
 	}
 	m := &o.o.date
 	switch {
-	case strings.HasPrefix(name.String(), "set"):
+	case hasPrefix(name.String(), "set"):
 		return null, r.dateSet(m, name, a)
-	case strings.HasPrefix(name.String(), "add"):
+	case hasPrefix(name.String(), "add"):
 		return null, r.dateAdd(m, name, a)
-	case strings.HasPrefix(name.String(), "to"):
+	case hasPrefix(name.String(), "to"):
 		s, ok := r.dateText(*m, name, a)
 		if !ok {
-			return Value{}, false
+			return nil, false
 		}
 		return r.text(s), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // dateSet is the setters: field and the smaller ones behind it.
-func (r *run) dateSet(m *moment, name word, a []Value) bool {
+func (r *run) dateSet(m *moment, name word, a []*Value) bool {
 	zone := r.zone()
 	if rest, ok := strings.CutPrefix(name.String(), "setUTC"); ok {
 		name, zone = wordOf("set"+rest), time.UTC
@@ -232,7 +232,7 @@ func (r *run) dateSet(m *moment, name word, a []Value) bool {
 
 // dateAdd is addYears and its like. Months and years keep the day, or take the last one of the
 // month.
-func (r *run) dateAdd(m *moment, name word, a []Value) bool {
+func (r *run) dateAdd(m *moment, name word, a []*Value) bool {
 	need(a, 1, 1)
 	n := argLong(a[0])
 	if n > 1<<40 || n < -1<<40 {

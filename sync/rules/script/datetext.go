@@ -8,7 +8,7 @@ import (
 
 // dateText is toISOString, toLocaleString and their like. Locales are English, and the root that
 // the engine takes where a script names none; nothing else is on a router.
-func (r *run) dateText(m moment, name word, a []Value) (string, bool) {
+func (r *run) dateText(m moment, name word, a []*Value) (string, bool) {
 	need(a, 0, 2)
 	switch name {
 	case wToISOString, wToJSON:
@@ -54,7 +54,7 @@ func (r *run) dateText(m moment, name word, a []Value) (string, bool) {
 		r.use(len(o.pattern))
 		return formatPattern(t, o.pattern), true
 	}
-	if strings.HasPrefix(name.String(), "toLocale") {
+	if hasPrefix(name.String(), "toLocale") {
 		if date != "" && o.date != "" {
 			date = o.date
 		}
@@ -69,10 +69,10 @@ func (r *run) dateText(m moment, name word, a []Value) (string, bool) {
 // prints the same in every locale.
 func (r *run) english(locale, pattern string) {
 	l := strings.ToLower(locale)
-	if l == "" || l == "en" || strings.HasPrefix(l, "en-us") || l == "utc" {
+	if l == "" || l == "en" || hasPrefix(l, "en-us") || l == "utc" {
 		return
 	}
-	if pattern != "" && !strings.ContainsAny(pattern, "EaGzO") && !strings.Contains(pattern, "MMM") {
+	if pattern != "" && !strings.ContainsAny(pattern, "EaGzO") && !hasText(pattern, "MMM") {
 		return
 	}
 	panic(unsupported("the locale " + locale + ": only en-US is known"))
@@ -92,7 +92,7 @@ func (o *options) read(r *run, s string) {
 	}
 	text := func(key string) string {
 		if at := d.find(0, key); at != 0 {
-			return d.scalar(at, TBEL).Text()
+			return d.item(at, TBEL).Text()
 		}
 		return ""
 	}
@@ -158,6 +158,7 @@ func styled(t time.Time, date, clock string, root bool) string {
 	return d + glue + c
 }
 
+//go:noinline
 func zoneShort(t time.Time) string {
 	if t.Location() == time.UTC {
 		return "UTC"
@@ -196,16 +197,17 @@ func eachField(pattern string, do func(letter byte, n int), literal func(s strin
 	}
 }
 
+//go:noinline
 func padded(n, width int) string {
-	s := strconv.Itoa(n)
+	s := decimal(n)
 	return strings.Repeat("0", max(0, min(width, 20)-len(s))) + s
 }
 
 func formatPattern(t time.Time, pattern string) string {
 	var b strings.Builder
 	eachField(pattern, func(letter byte, n int) {
-		b.WriteString(fieldText(t, letter, n))
-	}, func(s string) { b.WriteString(s) })
+		putText(&b, fieldText(t, letter, n))
+	}, func(s string) { putText(&b, s) })
 	return b.String()
 }
 
@@ -334,7 +336,7 @@ func parsePattern(s, pattern string, zone *time.Location) (time.Time, bool) {
 		case 'a':
 			pm = word([]string{"AM", "PM"}) == 2
 		case 'Z', 'X', 'x':
-			if strings.HasPrefix(s, "Z") {
+			if hasPrefix(s, "Z") {
 				s, zone = s[1:], time.UTC
 				return
 			}
@@ -345,7 +347,7 @@ func parsePattern(s, pattern string, zone *time.Location) (time.Time, bool) {
 			panic(unsupported("the letter " + string(letter) + " of a date pattern"))
 		}
 	}, func(text string) {
-		if !strings.HasPrefix(s, text) {
+		if !hasPrefix(s, text) {
 			ok = false
 			return
 		}

@@ -3,7 +3,6 @@ package script
 import (
 	"errors"
 	"runtime"
-	"strconv"
 )
 
 // Reason says why a script did not compile or gave no value.
@@ -19,6 +18,8 @@ const (
 )
 
 // String names the reason.
+//
+//go:noinline
 func (r Reason) String() string {
 	return [...]string{"syntax error", "not supported", "script failed", "limit exceeded", "internal fault"}[r]
 }
@@ -34,7 +35,7 @@ type Error struct {
 func (e *Error) Error() string {
 	s := e.Reason.String() + ": " + e.Message
 	if e.Line > 0 {
-		s += " (line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Column) + ")"
+		s += " (line " + decimal(e.Line) + ", column " + decimal(e.Column) + ")"
 	}
 	return s
 }
@@ -47,14 +48,18 @@ func (e *Error) Is(target error) bool {
 
 // failed, limitError and unsupported make what the evaluation panics with; Run turns it into an
 // error. A panic unwinds closures without a check after each of them.
+//
 //go:noinline
-func failed(message string) *Error      { return &Error{Reason: Failed, Message: message} }
+func failed(message string) *Error { return &Error{Reason: Failed, Message: message} }
+
 //go:noinline
-func limitError(message string) *Error  { return &Error{Reason: Limit, Message: message} }
+func limitError(message string) *Error { return &Error{Reason: Limit, Message: message} }
+
 //go:noinline
 func unsupported(message string) *Error { return &Error{Reason: Unsupported, Message: message} }
 
 // position turns a place in bytes into a line and a column.
+//
 //go:noinline
 func position(source string, at int) (line, column int) {
 	line, column = 1, 1
@@ -67,7 +72,7 @@ func position(source string, at int) (line, column int) {
 }
 
 // thrownValue is what `throw` of JavaScript panics with.
-type thrownValue struct{ v Value }
+type thrownValue struct{ v *Value }
 
 // thrown makes an error of what a run panicked with; ok is false for what is none of ours.
 func thrown(x any) (err *Error, ok bool) {

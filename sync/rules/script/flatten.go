@@ -2,14 +2,13 @@ package script
 
 import (
 	"net/url"
-	"strconv"
 	"strings"
 )
 
 // toFlatMap(map[, excludeKeys][, pathInKey]).
-func toFlatMap(r *run, a []Value) Value {
+func toFlatMap(r *run, a []*Value) *Value {
 	need(a, 1, 3)
-	var exclude []Value
+	var exclude []*Value
 	path := true
 	for _, v := range a[1:] {
 		if v.k == Bool {
@@ -19,11 +18,11 @@ func toFlatMap(r *run, a []Value) Value {
 		}
 	}
 	out := r.newMap()
-	r.flatten(out.o, Value{k: Map, o: argMap(a[0])}, exclude, "", path, 0)
+	r.flatten(out.o, &Value{k: Map, o: argMap(a[0])}, exclude, "", path, 0)
 	return out
 }
 
-func (r *run) flatten(out *object, v Value, exclude []Value, at string, path bool, depth int) {
+func (r *run) flatten(out *object, v *Value, exclude []*Value, at string, path bool, depth int) {
 	r.step(1)
 	if depth > textDepth {
 		panic(limitError("a map that is nested beyond the bounds"))
@@ -32,7 +31,7 @@ func (r *run) flatten(out *object, v Value, exclude []Value, at string, path boo
 	switch v.k {
 	case List, Array, Set:
 		for i, item := range v.o.items {
-			r.flatten(out, item, exclude, at+"."+strconv.Itoa(i), path, depth+1)
+			r.flatten(out, item, exclude, at+"."+decimal(i), path, depth+1)
 		}
 	case Map:
 		for i, item := range v.o.items {
@@ -74,13 +73,13 @@ func encodeURI(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte(uriKept, c) >= 0 {
-			b.WriteByte(c)
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || hasByte(uriKept, c) {
+			putByte(&b, c)
 			continue
 		}
-		b.WriteByte('%')
-		b.WriteByte(hexDigits[c>>4])
-		b.WriteByte(hexDigits[c&15])
+		putByte(&b, '%')
+		putByte(&b, hexDigits[c>>4])
+		putByte(&b, hexDigits[c&15])
 	}
 	return b.String()
 }

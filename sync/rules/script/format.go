@@ -9,21 +9,21 @@ import (
 
 // formatJava is String.format for %s %d %f %e %x %X %o %c %b %n %% with flags, width and precision,
 // and numbered arguments. Everything else is not supported.
-func formatJava(r *run, format string, args []Value) string {
+func formatJava(r *run, format string, args []*Value) string {
 	var b strings.Builder
 	next := 0
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' {
-			b.WriteByte(format[i])
+			putByte(&b, format[i])
 			continue
 		}
 		var d directive
 		i = d.parse(format, i+1)
 		switch d.verb {
 		case '%':
-			b.WriteString(d.pad("%"))
+			putText(&b, d.pad("%"))
 		case 'n':
-			b.WriteByte('\n')
+			putByte(&b, '\n')
 		default:
 			at := next
 			if d.index > 0 {
@@ -36,7 +36,7 @@ func formatJava(r *run, format string, args []Value) string {
 			}
 			s := d.pad(d.print(r, args[at]))
 			r.use(len(s))
-			b.WriteString(s)
+			putText(&b, s)
 		}
 		if b.Len() > maxMemory {
 			panic(limitError("a text beyond the memory of a script"))
@@ -99,7 +99,7 @@ func (d *directive) parse(s string, i int) int {
 }
 
 //go:noinline
-func (d *directive) has(flag string) bool { return strings.Contains(d.flags, flag) }
+func (d *directive) has(flag string) bool { return hasText(d.flags, flag) }
 
 //go:noinline
 func (d *directive) pad(s string) string {
@@ -110,7 +110,7 @@ func (d *directive) pad(s string) string {
 	if d.has("-") {
 		return s + strings.Repeat(" ", n)
 	}
-	if d.has("0") && strings.IndexByte("dfeExXo", d.verb) >= 0 {
+	if d.has("0") && hasByte("dfeExXo", d.verb) {
 		sign := 0
 		if s != "" && (s[0] == '-' || s[0] == '+' || s[0] == ' ') {
 			sign = 1
@@ -120,7 +120,7 @@ func (d *directive) pad(s string) string {
 	return strings.Repeat(" ", n) + s
 }
 
-func (d *directive) print(r *run, v Value) string {
+func (d *directive) print(r *run, v *Value) string {
 	wrong := func() *Error { return failed(string(d.verb) + " != " + v.k.String()) }
 	switch d.verb {
 	case 's', 'S':
@@ -193,7 +193,7 @@ func (d *directive) print(r *run, v Value) string {
 
 // halfUp prints a number with so many digits behind the point. Java rounds the decimal text of the
 // number half up, where Go rounds the binary number.
-func halfUp(v Value, digits int) string {
+func halfUp(v *Value, digits int) string {
 	size := 64
 	if v.k == Float {
 		size = 32
@@ -216,16 +216,16 @@ func (d *directive) sign(s string) string {
 		if i := strings.IndexAny(s, ".e"); i >= 0 {
 			whole, rest = s[:i], s[i:]
 		}
-		digits := strings.TrimPrefix(whole, "-")
+		digits := trimPrefix(whole, "-")
 		var parts []string
 		for len(digits) > 3 {
 			parts = append([]string{digits[len(digits)-3:]}, parts...)
 			digits = digits[:len(digits)-3]
 		}
 		parts = append([]string{digits}, parts...)
-		s = whole[:len(whole)-len(strings.TrimPrefix(whole, "-"))] + strings.Join(parts, ",") + rest
+		s = whole[:len(whole)-len(trimPrefix(whole, "-"))] + strings.Join(parts, ",") + rest
 	}
-	if !strings.HasPrefix(s, "-") {
+	if !hasPrefix(s, "-") {
 		if d.has("+") {
 			return "+" + s
 		}

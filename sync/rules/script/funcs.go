@@ -18,7 +18,9 @@ func tbelFunction(name word) builtin {
 }
 
 // textOrNull is a text argument of parseInt and its like: null is a blank text to them.
-func (r *run) textOrNull(v Value) string {
+//
+//go:noinline
+func (r *run) textOrNull(v *Value) string {
 	if v.k <= Null {
 		return ""
 	}
@@ -27,7 +29,7 @@ func (r *run) textOrNull(v Value) string {
 
 func parseFunction(name word) builtin {
 	whole := func(size int) builtin {
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
@@ -37,10 +39,10 @@ func parseFunction(name word) builtin {
 		}
 	}
 	// hex makes parseHexToX, parseBigEndianHexToX and parseLittleEndianHexToX of one parser.
-	hex := func(parse func(s string, bigEndian bool) Value) builtin {
-		return func(r *run, a []Value) Value {
+	hex := func(parse func(s string, bigEndian bool) *Value) builtin {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
-			bigEndian := !strings.HasPrefix(name.String(), "parseLittle")
+			bigEndian := !hasPrefix(name.String(), "parseLittle")
 			if len(a) > 1 {
 				bigEndian = argBool(a[1])
 			}
@@ -53,7 +55,7 @@ func parseFunction(name word) builtin {
 	case wParseLong:
 		return whole(64)
 	case wParseFloat:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
@@ -62,7 +64,7 @@ func parseFunction(name word) builtin {
 			return parseFloatText(r.textOrNull(a[0]), radix, false, true)
 		}
 	case wParseDouble:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			radix := 0
 			if len(a) > 1 {
@@ -71,15 +73,15 @@ func parseFunction(name word) builtin {
 			return parseDoubleText(r.textOrNull(a[0]), radix, true)
 		}
 	case wParseHexToInt, wParseBigEndianHexToInt, wParseLittleEndianHexToInt:
-		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 32, big) })
+		return hex(func(s string, big bool) *Value { return parseWhole(s, 16, 32, big) })
 	case wParseHexToLong, wParseBigEndianHexToLong, wParseLittleEndianHexToLong:
-		return hex(func(s string, big bool) Value { return parseWhole(s, 16, 64, big) })
+		return hex(func(s string, big bool) *Value { return parseWhole(s, 16, 64, big) })
 	case wParseHexToFloat, wParseBigEndianHexToFloat, wParseLittleEndianHexToFloat:
-		return hex(func(s string, big bool) Value { return parseFloatText(s, 16, true, big) })
+		return hex(func(s string, big bool) *Value { return parseFloatText(s, 16, true, big) })
 	case wParseHexToDouble, wParseBigEndianHexToDouble, wParseLittleEndianHexToDouble:
-		return hex(func(s string, big bool) Value { return parseDoubleText(s, 16, big) })
+		return hex(func(s string, big bool) *Value { return parseDoubleText(s, 16, big) })
 	case wParseHexIntLongToFloat:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
 			n := parseWhole(r.textOrNull(a[0]), 16, 64, argBool(a[1]))
 			if n.k == Null {
@@ -88,7 +90,7 @@ func parseFunction(name word) builtin {
 			return floatOf(float32(int32(n.n)))
 		}
 	case wIsBinary, wIsOctal, wIsDecimal, wIsHexadecimal:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			s, radix, ok := r.textOrNull(a[0]), int32(10), false
 			switch name {
@@ -112,16 +114,16 @@ func parseFunction(name word) builtin {
 
 func bytesFunction(name word) builtin {
 	// from makes parseBytesToX.
-	from := func(most int, make func(b []byte) Value) builtin {
-		return func(r *run, a []Value) Value { return make(r.part(a, most)) }
+	from := func(most int, make func(b []byte) *Value) builtin {
+		return func(r *run, a []*Value) *Value { return make(r.part(a, most)) }
 	}
 	switch name {
 	case wParseBytesToInt:
-		return from(4, func(b []byte) Value { return intOf(int32(unsigned(b))) })
+		return from(4, func(b []byte) *Value { return intOf(int32(unsigned(b))) })
 	case wParseBytesToLong:
-		return from(8, func(b []byte) Value { return longOf(int64(unsigned(b))) })
+		return from(8, func(b []byte) *Value { return longOf(int64(unsigned(b))) })
 	case wParseBytesToFloat:
-		return from(4, func(b []byte) Value {
+		return from(4, func(b []byte) *Value {
 			f := math.Float32frombits(uint32(unsigned(b)))
 			if f != f {
 				panic(failed("the bytes are a Not-a-Number (NaN) value"))
@@ -129,7 +131,7 @@ func bytesFunction(name word) builtin {
 			return floatOf(f)
 		})
 	case wParseBytesToDouble:
-		return from(8, func(b []byte) Value {
+		return from(8, func(b []byte) *Value {
 			f := math.Float64frombits(unsigned(b))
 			if f != f {
 				panic(failed("the bytes are a Not-a-Number (NaN) value"))
@@ -137,11 +139,11 @@ func bytesFunction(name word) builtin {
 			return doubleOf(f)
 		})
 	case wParseBytesIntToFloat:
-		return from(4, func(b []byte) Value { return floatOf(float32(unsigned(b))) })
+		return from(4, func(b []byte) *Value { return floatOf(float32(unsigned(b))) })
 	case wParseBytesLongToDouble:
-		return from(8, func(b []byte) Value { return doubleOf(float64(unsigned(b))) })
+		return from(8, func(b []byte) *Value { return doubleOf(float64(unsigned(b))) })
 	case wBytesToHex:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			items := argList(a[0])
 			for _, v := range items {
@@ -153,7 +155,7 @@ func bytesFunction(name word) builtin {
 			return r.text(bytesToHex(r.bytesOf(a[0])))
 		}
 	case wBytesToString, wDecodeToString:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			set := "UTF-8"
 			if len(a) > 1 {
@@ -162,7 +164,7 @@ func bytesFunction(name word) builtin {
 			return r.text(charset(r.bytesOf(a[0]), set))
 		}
 	case wStringToBytes:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			if a[0].k != Text {
 				panic(failed("Invalid type parameter. Expected 'String'"))
@@ -174,7 +176,7 @@ func bytesFunction(name word) builtin {
 			return r.bytesList(encode(a[0].s, set))
 		}
 	case wDecodeToJson:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			if a[0].isList() {
 				return r.parseJSON(charset(r.bytesOf(a[0]), "UTF-8"))
@@ -182,17 +184,17 @@ func bytesFunction(name word) builtin {
 			return r.parseJSON(r.argText(a[0]))
 		}
 	case wPrintUnsignedBytes:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			b := r.bytesOf(a[0])
-			out := make([]Value, len(b))
+			out := make([]*Value, len(b))
 			for i, c := range b {
 				out[i] = intOf(int32(c))
 			}
 			return r.list(out)
 		}
 	case wParseByteToBinaryArray, wParseLongToBinaryArray:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 3)
 			count := 8
 			if name == wParseLongToBinaryArray {
@@ -206,9 +208,9 @@ func bytesFunction(name word) builtin {
 			return v
 		}
 	case wParseBytesToBinaryArray:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
-			var out []Value
+			var out []*Value
 			for _, c := range r.bytesOf(a[0]) {
 				out = append(out, bits01(uint64(c), 8, true)...)
 			}
@@ -224,7 +226,7 @@ func bytesFunction(name word) builtin {
 			return v
 		}
 	case wParseBinaryArrayToInt:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 3)
 			items := argList(a[0])
 			from, length := 0, len(items)
@@ -253,7 +255,7 @@ func bytesFunction(name word) builtin {
 
 func hexFunction(name word) builtin {
 	// flags are bigEndian, prefix and length of intToHex and its like.
-	flags := func(a []Value) (bigEndian, prefix bool, length int) {
+	flags := func(a []*Value) (bigEndian, prefix bool, length int) {
 		bigEndian = len(a) < 2 || argBool(a[1])
 		prefix = len(a) > 2 && argBool(a[2])
 		if len(a) > 3 {
@@ -265,7 +267,7 @@ func hexFunction(name word) builtin {
 	}
 	switch name {
 	case wIntToHex, wLongToHex:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 4)
 			bigEndian, prefix, length := flags(a)
 			if name == wIntToHex {
@@ -274,7 +276,7 @@ func hexFunction(name word) builtin {
 			return r.text(numberToHex(argLong(a[0]), bigEndian, prefix, length, 16))
 		}
 	case wIntLongToRadixString:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 4)
 			radix := 10
 			if len(a) > 1 {
@@ -284,7 +286,7 @@ func hexFunction(name word) builtin {
 			return r.text(radixText(argLong(a[0]), radix, bigEndian, len(a) > 3 && argBool(a[3])))
 		}
 	case wFloatToHex, wDoubleToHex:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			s := ""
 			if name == wFloatToHex {
@@ -304,32 +306,35 @@ func hexFunction(name word) builtin {
 			return r.text("0x" + s)
 		}
 	case wHexToBytes:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, r.textOrNull(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.bytesList(hexToBytes(r, r.textOrNull(a[0]))) }
 	case wHexToBytesArray:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, r.textOrNull(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.bytesArray(hexToBytes(r, r.textOrNull(a[0]))) }
 	case wBtoa:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString([]byte(r.argText(a[0]))))
 		}
 	case wAtob:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return r.text(charset(decodeBase64(r.argText(a[0])), "UTF-8"))
 		}
 	case wBase64ToHex:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(bytesToHex(decodeBase64(r.argText(a[0])))) }
+		return func(r *run, a []*Value) *Value {
+			need(a, 1, 1)
+			return r.text(bytesToHex(decodeBase64(r.argText(a[0]))))
+		}
 	case wHexToBase64:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString(hexToBytes(r, r.textOrNull(a[0]))))
 		}
 	case wBase64ToBytes:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesArray(decodeBase64(r.argText(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.bytesArray(decodeBase64(r.argText(a[0]))) }
 	case wBase64ToBytesList:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.bytesList(decodeBase64(r.argText(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.bytesList(decodeBase64(r.argText(a[0]))) }
 	case wBytesToBase64:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return r.text(base64.StdEncoding.EncodeToString(r.bytesOf(a[0])))
 		}
@@ -339,7 +344,7 @@ func hexFunction(name word) builtin {
 
 func valueFunction(name word) builtin {
 	is := func(kinds ...Kind) builtin {
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			for _, k := range kinds {
 				if a[0].k == k {
@@ -359,7 +364,7 @@ func valueFunction(name word) builtin {
 	case wIsSet:
 		return is(Set)
 	case wToFixed:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
 			v := a[0]
 			if v.k != Double {
@@ -368,11 +373,11 @@ func valueFunction(name word) builtin {
 			return fixed(v, int(argInt(a[1])))
 		}
 	case wToInt:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return roundAway(a[0]) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return roundAway(a[0]) }
 	case wIsNaN:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return boolOf(math.IsNaN(argDouble(a[0]))) }
 	case wPadStart, wPadEnd:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 3, 3)
 			s, with := r.argText(a[0]), r.argText(a[2])
 			if units(with) != 1 {
@@ -392,25 +397,25 @@ func valueFunction(name word) builtin {
 			return r.text(s + strings.Repeat(with, n))
 		}
 	case wNewSet:
-		return func(r *run, _ []Value) Value { r.use(objectSize); return Value{k: Set, o: &object{}} }
+		return func(r *run, _ []*Value) *Value { r.use(objectSize); return &Value{k: Set, o: &object{}} }
 	case wToSet:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			r.use(objectSize)
 			o := &object{}
 			for _, v := range argList(a[0]) {
 				r.addToSet(o, v)
 			}
-			return Value{k: Set, o: o}
+			return &Value{k: Set, o: o}
 		}
 	case wToFlatMap:
 		return toFlatMap
 	case wEncodeURI:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(encodeURI(r.argText(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.text(encodeURI(r.argText(a[0]))) }
 	case wDecodeURI:
-		return func(r *run, a []Value) Value { need(a, 1, 1); return r.text(decodeURI(r.argText(a[0]))) }
+		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.text(decodeURI(r.argText(a[0]))) }
 	case wRaiseError:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 2)
 			s := r.javaText(a[0])
 			if len(a) > 1 && a[1].k > Null {
@@ -419,12 +424,12 @@ func valueFunction(name word) builtin {
 			panic(failed(s))
 		}
 	case wIsInsideCircle:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 3, 3)
 			return boolOf(insideCircle(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))
 		}
 	case wIsInsidePolygon:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 3, 3)
 			return boolOf(insidePolygon(argDouble(a[0]), argDouble(a[1]), r.argText(a[2])))
 		}

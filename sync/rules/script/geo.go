@@ -21,7 +21,7 @@ func insideCircle(lat, lon float64, area string) bool {
 	number := func(key string) float64 {
 		if d.cells[0].kind == cellMap {
 			if at := d.find(0, key); at != 0 {
-				return argDouble(d.scalar(at, TBEL))
+				return argDouble(d.item(at, TBEL))
 			}
 		}
 		panic(failed("the circle has no " + key))
@@ -29,7 +29,7 @@ func insideCircle(lat, lon float64, area string) bool {
 	unit := 1.0
 	if d.cells[0].kind == cellMap {
 		if at := d.find(0, "radiusUnit"); at != 0 {
-			unit = unitOf(d.scalar(at, TBEL).Text())
+			unit = unitOf(d.item(at, TBEL).Text())
 		}
 	}
 	return distance(lat, lon, number("latitude"), number("longitude")) <= number("radius")*unit
@@ -95,7 +95,7 @@ func (d *Doc) ring(at uint32) (ring []point, ok bool) {
 		if d.cells[i].kind != cellList || d.cells[i].next < i+3 || d.cells[i+1].kind != cellNumber || d.cells[i+2].kind != cellNumber {
 			return nil, false
 		}
-		ring = append(ring, point{d.scalar(i+1, TBEL).Number(), d.scalar(i+2, TBEL).Number()})
+		ring = append(ring, point{d.item(i+1, TBEL).Number(), d.item(i+2, TBEL).Number()})
 	}
 	return ring, true
 }

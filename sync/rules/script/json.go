@@ -1,6 +1,7 @@
 package script
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -48,7 +49,7 @@ const (
 func (d *Doc) Parse(src string) error {
 	d.src, d.cells = src, d.cells[:0]
 	if len(src) > maxMessage {
-		return limitError("a message of " + strconv.Itoa(len(src)) + " bytes; at most " + strconv.Itoa(maxMessage) + " are allowed")
+		return limitError("a message of " + decimal(len(src)) + " bytes; at most " + decimal(maxMessage) + " are allowed")
 	}
 	i, ok := d.value(skipBlanks(src, 0), 0)
 	if ok {
@@ -57,9 +58,10 @@ func (d *Doc) Parse(src string) error {
 		}
 	}
 	d.cells = d.cells[:0]
-	return failed("no JSON at byte " + strconv.Itoa(i))
+	return failed("no JSON at byte " + decimal(i))
 }
 
+//go:noinline
 func skipBlanks(s string, i int) int {
 	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
 		i++
@@ -68,6 +70,7 @@ func skipBlanks(s string, i int) int {
 }
 
 // value reads the value at i and returns the place behind it.
+//
 //go:noinline
 func (d *Doc) value(i, depth int) (int, bool) {
 	s := d.src
@@ -79,11 +82,11 @@ func (d *Doc) value(i, depth int) (int, bool) {
 		return d.text(i)
 	case c == '{' || c == '[':
 		return d.container(i, depth, c == '{')
-	case c == 't' && strings.HasPrefix(s[i:], "true"):
+	case c == 't' && hasPrefix(s[i:], "true"):
 		return d.leaf(cellTrue, i, i+4), true
-	case c == 'f' && strings.HasPrefix(s[i:], "false"):
+	case c == 'f' && hasPrefix(s[i:], "false"):
 		return d.leaf(cellFalse, i, i+5), true
-	case c == 'n' && strings.HasPrefix(s[i:], "null"):
+	case c == 'n' && hasPrefix(s[i:], "null"):
 		return d.leaf(cellNull, i, i+4), true
 	}
 	j, ok := scanNumber(s, i)
@@ -121,7 +124,7 @@ func (d *Doc) text(i int) (int, bool) {
 					return i, false
 				}
 				i += 4
-			} else if !strings.Contains(`"\/bfnrt`, s[i:i+1]) {
+			} else if !hasText(`"\/bfnrt`, s[i:i+1]) {
 				return i, false
 			}
 		case c < ' ':
@@ -204,6 +207,7 @@ func scanNumber(s string, i int) (int, bool) {
 
 // find is the cell of the value of a key of the map in cell at; 0 if there is none. Of equal keys
 // the last one counts.
+//
 //go:noinline
 func (d *Doc) find(at uint32, key string) uint32 {
 	found := uint32(0)
@@ -220,26 +224,41 @@ func (d *Doc) find(at uint32, key string) uint32 {
 func (d *Doc) scalar(at uint32, lang Language) Value {
 	switch c := &d.cells[at]; c.kind {
 	case cellTrue:
-		return boolOf(true)
+		return Value{k: Bool, n: 1}
 	case cellFalse:
-		return boolOf(false)
+		return Value{k: Bool}
 	case cellNumber:
-		s := d.src[c.start:c.end]
-		v, _ := jsonNumber(s)
-		if lang == JavaScript {
-			return doubleOf(v.Number())
+		v := jsonNumber(d.src[c.start:c.end])
+		if lang == JavaScript && v.k != Double {
+			return Value{k: Double, n: math.Float64bits(float64(int64(v.n)))}
 		}
 		return v
 	case cellText:
-		return textOf(d.src[c.start:c.end])
+		return Value{k: Text, s: d.src[c.start:c.end]}
 	case cellEscape:
-		return textOf(d.unescape(c))
+		return Value{k: Text, s: d.unescape(c)}
 	}
-	return null
+	return Value{k: Null}
+}
+
+// item is the same as a value to keep.
+func (d *Doc) item(at uint32, lang Language) *Value { return kept(d.scalar(at, lang)) }
+
+// kept is a scalar as a value to keep.
+func kept(v Value) *Value {
+	switch v.k {
+	case Null:
+		return null
+	case Bool:
+		return boolOf(v.n != 0)
+	case Int:
+		return intOf(int32(v.n))
+	}
+	return &Value{k: v.k, n: v.n, s: v.s}
 }
 
 // build makes the value of a cell, with every member. A map of TBEL has no member that is null.
-func (d *Doc) build(r *run, at uint32, lang Language) Value {
+func (d *Doc) build(r *run, at uint32, lang Language) *Value {
 	c := &d.cells[at]
 	switch c.kind {
 	case cellList:
@@ -248,7 +267,7 @@ func (d *Doc) build(r *run, at uint32, lang Language) Value {
 			n++
 		}
 		r.use(objectSize + n*valueSize)
-		items := make([]Value, 0, n)
+		items := make([]*Value, 0, n)
 		for i := at + 1; i < c.next; i = d.cells[i].next {
 			items = append(items, d.build(r, i, lang))
 		}
@@ -259,9 +278,9 @@ func (d *Doc) build(r *run, at uint32, lang Language) Value {
 			n++
 		}
 		r.use(objectSize + 2*n*valueSize)
-		o := &object{keys: make([]Value, 0, n), items: make([]Value, 0, n)}
+		o := &object{keys: make([]*Value, 0, n), items: make([]*Value, 0, n)}
 		for i := at + 1; i < c.next; i = d.cells[i+1].next {
-			key := d.scalar(i, lang)
+			key := d.item(i, lang)
 			switch v := d.build(r, i+1, lang); {
 			case lang == JavaScript:
 				o.putScript(key, v)
@@ -271,11 +290,11 @@ func (d *Doc) build(r *run, at uint32, lang Language) Value {
 				o.remove(key)
 			}
 		}
-		return Value{k: Map, o: o}
+		return &Value{k: Map, o: o}
 	case cellEscape:
 		r.use(int(c.end - c.start))
 	}
-	return d.scalar(at, lang)
+	return d.item(at, lang)
 }
 
 func (d *Doc) unescape(c *cell) string {
@@ -284,21 +303,21 @@ func (d *Doc) unescape(c *cell) string {
 	b.Grow(len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
-			b.WriteByte(s[i])
+			putByte(&b, s[i])
 			continue
 		}
 		i++
 		switch s[i] {
 		case 'b':
-			b.WriteByte('\b')
+			putByte(&b, '\b')
 		case 'f':
-			b.WriteByte('\f')
+			putByte(&b, '\f')
 		case 'n':
-			b.WriteByte('\n')
+			putByte(&b, '\n')
 		case 'r':
-			b.WriteByte('\r')
+			putByte(&b, '\r')
 		case 't':
-			b.WriteByte('\t')
+			putByte(&b, '\t')
 		case 'u':
 			n, _ := strconv.ParseUint(s[i+1:i+5], 16, 16)
 			c := rune(n)
@@ -310,9 +329,9 @@ func (d *Doc) unescape(c *cell) string {
 					i += 6
 				}
 			}
-			b.WriteRune(c)
+			putRune(&b, c)
 		default:
-			b.WriteByte(s[i])
+			putByte(&b, s[i])
 		}
 	}
 	return b.String()

@@ -23,7 +23,7 @@ type token struct {
 	kind    tokenKind
 	at      int
 	s       string
-	v       Value
+	v       *Value
 	newline bool // a line ended before it
 }
 
@@ -82,7 +82,7 @@ func (l *lexer) next() token {
 	default:
 		t.kind = tPunct
 		for _, p := range puncts {
-			if strings.HasPrefix(l.src[l.pos:], p) {
+			if hasPrefix(l.src[l.pos:], p) {
 				if p == ".?" && l.js || p == "?." && l.digitAt(l.pos+2) {
 					continue
 				}
@@ -112,20 +112,20 @@ func (l *lexer) skip() (newline bool) {
 			l.pos++
 		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v':
 			l.pos++
-		case c == 0xC2 && strings.HasPrefix(l.src[l.pos:], "\u00a0"):
+		case c == 0xC2 && hasPrefix(l.src[l.pos:], "\u00a0"):
 			l.pos += 2
-		case strings.HasPrefix(l.src[l.pos:], "\ufeff"):
+		case hasPrefix(l.src[l.pos:], "\ufeff"):
 			l.pos += 3
-		case strings.HasPrefix(l.src[l.pos:], "//"):
+		case hasPrefix(l.src[l.pos:], "//"):
 			for l.pos < len(l.src) && l.src[l.pos] != '\n' {
 				l.pos++
 			}
-		case strings.HasPrefix(l.src[l.pos:], "/*"):
-			end := strings.Index(l.src[l.pos+2:], "*/")
+		case hasPrefix(l.src[l.pos:], "/*"):
+			end := indexText(l.src[l.pos+2:], "*/")
 			if end < 0 {
 				panic(syntax(l.pos, "a comment without end"))
 			}
-			if strings.Contains(l.src[l.pos:l.pos+2+end], "\n") {
+			if hasText(l.src[l.pos:l.pos+2+end], "\n") {
 				newline = true
 			}
 			l.pos += end + 4
@@ -137,11 +137,12 @@ func (l *lexer) skip() (newline bool) {
 }
 
 // number reads a number literal. TBEL's are Java's: the suffix and the size decide the kind.
+//
 //go:noinline
-func (l *lexer) number() Value {
+func (l *lexer) number() *Value {
 	at := l.pos
 	bad := func() *syntaxError { return syntax(at, "invalid number literal: "+l.src[at:min(l.pos+1, len(l.src))]) }
-	end := func(v Value) Value {
+	end := func(v *Value) *Value {
 		if c, _ := utf8.DecodeRuneInString(l.src[l.pos:]); l.pos < len(l.src) && (nameStart(c) || unicode.IsDigit(c)) {
 			panic(bad())
 		}
@@ -224,7 +225,7 @@ func (l *lexer) suffix() byte {
 	return 0
 }
 
-func whole(n int64, suffix byte) Value {
+func whole(n int64, suffix byte) *Value {
 	if suffix != 'l' && n == int64(int32(n)) {
 		return intOf(int32(n))
 	}
@@ -237,6 +238,7 @@ func isHex(c byte) bool {
 }
 
 // text reads a text literal up to its quote.
+//
 //go:noinline
 func (l *lexer) text(quote byte) string {
 	at := l.pos
@@ -263,7 +265,7 @@ func (l *lexer) text(quote byte) string {
 			l.pos++
 			l.escape(&b)
 		default:
-			b.WriteByte(c)
+			putByte(&b, c)
 			l.pos++
 		}
 	}
@@ -271,6 +273,8 @@ func (l *lexer) text(quote byte) string {
 }
 
 // escape reads what follows a backslash.
+//
+//go:noinline
 func (l *lexer) escape(b *strings.Builder) {
 	if l.pos >= len(l.src) {
 		panic(syntax(l.pos, "unterminated string literal"))
@@ -279,33 +283,33 @@ func (l *lexer) escape(b *strings.Builder) {
 	l.pos += n
 	switch c {
 	case 'n':
-		b.WriteByte('\n')
+		putByte(b, '\n')
 	case 't':
-		b.WriteByte('\t')
+		putByte(b, '\t')
 	case 'r':
-		b.WriteByte('\r')
+		putByte(b, '\r')
 	case 'b':
-		b.WriteByte('\b')
+		putByte(b, '\b')
 	case 'f':
-		b.WriteByte('\f')
+		putByte(b, '\f')
 	case '\\', '\'', '"':
-		b.WriteRune(c)
+		putRune(b, c)
 	case 'u':
-		b.WriteRune(rune(l.hexDigits(4)))
+		putRune(b, rune(l.hexDigits(4)))
 	default:
 		if !l.js {
 			panic(syntax(l.pos-n, "illegal escape sequence"))
 		}
 		switch c {
 		case 'x':
-			b.WriteRune(rune(l.hexDigits(2)))
+			putRune(b, rune(l.hexDigits(2)))
 		case '0':
-			b.WriteByte(0)
+			putByte(b, 0)
 		case 'v':
-			b.WriteByte('\v')
+			putByte(b, '\v')
 		case '\n':
 		default:
-			b.WriteRune(c)
+			putRune(b, c)
 		}
 	}
 }

@@ -2,19 +2,18 @@ package script
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
 // listMethod is the methods of lists and arrays of TBEL.
-func (r *run) listMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
 	r.step(len(items) >> 5)
 	if v, ok := r.readList(o, name, a); ok {
 		return v, true
 	}
 	if o.k == Array {
-		return Value{}, false // it has a fixed length
+		return nil, false // it has a fixed length
 	}
 	r.change(o)
 	switch name {
@@ -22,7 +21,7 @@ func (r *run) listMethod(o Value, name word, a []Value) (Value, bool) {
 		if len(a) == 2 && name == wAdd {
 			i := argInt(a[0])
 			if i < 0 || int(i) > len(items) {
-				panic(failed("index " + strconv.Itoa(int(i)) + " is out of bounds for length " + strconv.Itoa(len(items))))
+				panic(failed("index " + decimal(int(i)) + " is out of bounds for length " + decimal(len(items))))
 			}
 			r.use(valueSize)
 			o.o.items = slices.Insert(items, int(i), a[1])
@@ -111,13 +110,13 @@ func (r *run) listMethod(o Value, name word, a []Value) (Value, bool) {
 		}
 		return o, true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // bounds are from and to of slice and its like: negative ones count from the end.
-func bounds(a []Value, n int) (from, to int) {
+func bounds(a []*Value, n int) (from, to int) {
 	to = n
-	clip := func(v Value) int {
+	clip := func(v *Value) int {
 		i := int(argInt(v))
 		if i < 0 {
 			i += n
@@ -134,11 +133,12 @@ func bounds(a []Value, n int) (from, to int) {
 }
 
 // copied is a new list of the items.
+//
 //go:noinline
-func (r *run) copied(items []Value) Value { return r.list(slices.Clone(items)) }
+func (r *run) copied(items []*Value) *Value { return r.list(slices.Clone(items)) }
 
 // readList is the methods that change nothing.
-func (r *run) readList(o Value, name word, a []Value) (Value, bool) {
+func (r *run) readList(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
 	switch name {
 	case wSize, wLength:
@@ -208,7 +208,7 @@ func (r *run) readList(o Value, name word, a []Value) (Value, bool) {
 			i += len(items)
 		}
 		if i < 0 || i >= len(items) {
-			panic(failed("Index: " + strconv.Itoa(i) + ", Size: " + strconv.Itoa(len(items))))
+			panic(failed("Index: " + decimal(i) + ", Size: " + decimal(len(items))))
 		}
 		return r.list(slices.Insert(slices.Clone(items), i, a[1])), true
 	case wToList:
@@ -218,13 +218,14 @@ func (r *run) readList(o Value, name word, a []Value) (Value, bool) {
 		v.o.text = readOnly
 		return v, true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // join prints the members; the engine also takes the brackets of lists away, and the blank behind a
 // comma.
+//
 //go:noinline
-func (r *run) join(items []Value, separator string) Value {
+func (r *run) join(items []*Value, separator string) *Value {
 	var b []byte
 	for i, v := range items {
 		if v.k <= Null {
@@ -241,12 +242,12 @@ func (r *run) join(items []Value, separator string) Value {
 	return r.text(strings.ReplaceAll(s, "]", ""))
 }
 
-func (r *run) splice(o Value, a []Value) Value {
+func (r *run) splice(o *Value, a []*Value) *Value {
 	need(a, 1, 1000)
 	items := o.o.items
 	from, _ := bounds(a[:1], len(items))
 	n := len(items) - from
-	var with []Value
+	var with []*Value
 	if len(a) > 1 {
 		n = max(0, min(int(argInt(a[1])), n))
 		with = slices.Clone(a[2:])
@@ -258,7 +259,7 @@ func (r *run) splice(o Value, a []Value) Value {
 }
 
 // sortList sorts numbers, also those in texts, by value, everything else as texts.
-func (r *run) sortList(items []Value, ascending bool) {
+func (r *run) sortList(items []*Value, ascending bool) {
 	r.step(len(items))
 	numbers := true
 	for _, v := range items {
@@ -267,7 +268,7 @@ func (r *run) sortList(items []Value, ascending bool) {
 			break
 		}
 	}
-	slices.SortStableFunc(items, func(a, b Value) int {
+	slices.SortStableFunc(items, func(a, b *Value) int {
 		n := 0
 		if numbers {
 			x, _, _ := operand(a)

@@ -3,7 +3,7 @@ package script
 import "slices"
 
 // mapMethod is the methods of maps of TBEL.
-func (r *run) mapMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) mapMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	m := o.o
 	if v, ok := r.readMap(o, name, a); ok {
 		return v, true
@@ -57,19 +57,19 @@ func (r *run) mapMethod(o Value, name word, a []Value) (Value, bool) {
 		m.keys, m.items, m.index = made.keys, made.items, nil
 		return null, true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 //go:noinline
-func orNull(v Value) Value {
-	if v.k == Unset {
+func orNull(v *Value) *Value {
+	if v == nil {
 		return null
 	}
 	return v
 }
 
 // readMap is the methods that change nothing.
-func (r *run) readMap(o Value, name word, a []Value) (Value, bool) {
+func (r *run) readMap(o *Value, name word, a []*Value) (*Value, bool) {
 	m := o.o
 	switch name {
 	case wGet:
@@ -99,19 +99,19 @@ func (r *run) readMap(o Value, name word, a []Value) (Value, bool) {
 	case wKeySet:
 		v := r.copied(m.keys)
 		v.o.text = name.String() // a view: keepable refuses it
-		return Value{k: Set, o: v.o}, true
+		return &Value{k: Set, o: v.o}, true
 	case wEntrySet:
-		return Value{k: Set, o: &object{items: r.entries(o)}}, true
+		return &Value{k: Set, o: &object{items: r.entries(o)}}, true
 	case wToSortedByKey, wToSorted:
 		need(a, 0, 1)
-		return Value{k: Map, o: r.reordered(m, wSortByKey, len(a) == 0 || argBool(a[0]))}, true
+		return &Value{k: Map, o: r.reordered(m, wSortByKey, len(a) == 0 || argBool(a[0]))}, true
 	case wToSortedByValue:
 		need(a, 0, 1)
-		return Value{k: Map, o: r.reordered(m, wSortByValue, len(a) == 0 || argBool(a[0]))}, true
+		return &Value{k: Map, o: r.reordered(m, wSortByValue, len(a) == 0 || argBool(a[0]))}, true
 	case wToReversed:
-		return Value{k: Map, o: r.reordered(m, wReverse, true)}, true
+		return &Value{k: Map, o: r.reordered(m, wReverse, true)}, true
 	case wToInverted:
-		return Value{k: Map, o: r.reordered(m, wInvert, true)}, true
+		return &Value{k: Map, o: r.reordered(m, wInvert, true)}, true
 	case wSlice, wClone, wToUnmodifiable:
 		need(a, 0, 2)
 		from, to := bounds(a, len(m.keys))
@@ -120,9 +120,9 @@ func (r *run) readMap(o Value, name word, a []Value) (Value, bool) {
 		if name == wToUnmodifiable {
 			made.text = readOnly
 		}
-		return Value{k: Map, o: made}, true
+		return &Value{k: Map, o: made}, true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // reordered is a copy of a map in another order, or with keys and values exchanged.
@@ -136,8 +136,8 @@ func (r *run) reordered(m *object, how word, ascending bool) *object {
 		}
 		return made
 	}
-	pairs := make([]Value, len(m.keys)) // places, as ints
-	by := make([]Value, len(m.keys))
+	pairs := make([]*Value, len(m.keys)) // places, as ints
+	by := make([]*Value, len(m.keys))
 	for i := range pairs {
 		pairs[i] = intOf(int32(i))
 		by[i] = m.keys[i]
@@ -154,7 +154,7 @@ func (r *run) reordered(m *object, how word, ascending bool) *object {
 				numbers = false
 			}
 		}
-		slices.SortStableFunc(pairs, func(p, q Value) int {
+		slices.SortStableFunc(pairs, func(p, q *Value) int {
 			a, b, n := by[p.n], by[q.n], 0
 			if numbers {
 				x, _, _ := operand(a)
@@ -181,7 +181,7 @@ func (r *run) reordered(m *object, how word, ascending bool) *object {
 }
 
 // invert puts key under value; a value of several keys gets the list of them.
-func (r *run) invert(m, made *object, key, value Value) {
+func (r *run) invert(m, made *object, key, value *Value) {
 	times := 0
 	for _, v := range m.items {
 		r.step(1)
@@ -197,5 +197,5 @@ func (r *run) invert(m, made *object, key, value Value) {
 		list.o.items = append(list.o.items, key)
 		return
 	}
-	made.put(mapKey(value), r.list([]Value{key}))
+	made.put(mapKey(value), r.list([]*Value{key}))
 }

@@ -5,13 +5,13 @@ import "math"
 // mathFunction is Math.name of TBEL; nil if there is none.
 func mathFunction(name word) builtin {
 	if f := mathOne(name); f != nil {
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return doubleOf(f(argDouble(a[0])))
 		}
 	}
 	if f := mathTwo(name); f != nil {
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
 			return doubleOf(f(argDouble(a[0]), argDouble(a[1])))
 		}
@@ -21,16 +21,16 @@ func mathFunction(name word) builtin {
 		return mathAbs
 	case wMax, wMin:
 		isMax := name == wMax
-		return func(r *run, a []Value) Value { return extreme(a, isMax) }
+		return func(r *run, a []*Value) *Value { return extreme(a, isMax) }
 	case wRound:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
 			return longOf(toLong(math.Floor(argDouble(a[0]) + 0.5)))
 		}
 	case wRandom:
-		return func(r *run, a []Value) Value { return doubleOf(r.rand()) }
+		return func(r *run, a []*Value) *Value { return doubleOf(r.rand()) }
 	case wFloorDiv, wFloorMod:
-		return func(r *run, a []Value) Value { return floorDivision(a, name == wFloorMod) }
+		return func(r *run, a []*Value) *Value { return floorDivision(a, name == wFloorMod) }
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func sign(f float64) float64 {
 	return f
 }
 
-func mathAbs(_ *run, a []Value) Value {
+func mathAbs(_ *run, a []*Value) *Value {
 	need(a, 1, 1)
 	switch v := a[0]; v.k {
 	case Int:
@@ -137,7 +137,7 @@ func mathAbs(_ *run, a []Value) Value {
 }
 
 // extreme is Math.max and Math.min: an int among the two makes it the int's (RULES.md 5.4.9).
-func extreme(a []Value, isMax bool) Value {
+func extreme(a []*Value, isMax bool) *Value {
 	need(a, 2, 2)
 	x, y := a[0], a[1]
 	kind := Double
@@ -176,14 +176,14 @@ func extreme(a []Value, isMax bool) Value {
 }
 
 // intAs is an argument of an int overload; a long beside an int stays a long.
-func intAs(v Value) int64 {
+func intAs(v *Value) int64 {
 	if v.k == Long {
 		return int64(v.n)
 	}
 	return int64(argInt(v))
 }
 
-func floorDivision(a []Value, mod bool) Value {
+func floorDivision(a []*Value, mod bool) *Value {
 	need(a, 2, 2)
 	x, y := argLong(a[0]), argLong(a[1])
 	if y == 0 {
@@ -208,7 +208,7 @@ func floorDivision(a []Value, mod bool) Value {
 }
 
 // classConstant is Class.name of TBEL.
-func classConstant(class, name word) (Value, bool) {
+func classConstant(class, name word) (*Value, bool) {
 	switch wordOf(class.String() + "." + name.String()) {
 	case wMathPI:
 		return doubleOf(math.Pi), true
@@ -233,5 +233,5 @@ func classConstant(class, name word) (Value, bool) {
 	case wDoubleNEGATIVEINFINITY:
 		return doubleOf(math.Inf(-1)), true
 	}
-	return Value{}, false
+	return nil, false
 }

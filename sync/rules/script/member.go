@@ -1,7 +1,5 @@
 package script
 
-import "strconv"
-
 // mapMethod reports whether a name behind a map's point means the method, not the key (RULES.md
 // 5.4.7).
 func mapMethod(name word) bool {
@@ -13,8 +11,9 @@ func mapMethod(name word) bool {
 }
 
 // mapKey is a value as the key of a map: a char is its text.
+//
 //go:noinline
-func mapKey(v Value) Value {
+func mapKey(v *Value) *Value {
 	switch v.k {
 	case Char:
 		return textOf(v.Text())
@@ -25,7 +24,7 @@ func mapKey(v Value) Value {
 }
 
 // property is o.name without brackets, for everything but an ordinary key of a map.
-func (r *run) property(o Value, text string, name word) Value {
+func (r *run) property(o *Value, text string, name word) *Value {
 	switch o.k {
 	case Null, Unset:
 		panic(failed("null pointer: ." + text + " of null"))
@@ -78,6 +77,7 @@ func (r *run) property(o Value, text string, name word) Value {
 	panic(failed("could not access property: " + text))
 }
 
+//go:noinline
 func upperFirst(s string) string {
 	if s != "" && s[0] >= 'a' && s[0] <= 'z' {
 		return string(s[0]-'a'+'A') + s[1:]
@@ -86,7 +86,7 @@ func upperFirst(s string) string {
 }
 
 // index is o[key].
-func (r *run) index(o, key Value) Value {
+func (r *run) index(o, key *Value) *Value {
 	switch o.k {
 	case Map:
 		if v, ok := o.o.get(mapKey(key)); ok {
@@ -101,7 +101,7 @@ func (r *run) index(o, key Value) Value {
 		}
 		i := int(int32(key.n))
 		if i < 0 || i >= units(o.s) {
-			panic(failed("string index out of bounds: " + strconv.Itoa(i)))
+			panic(failed("string index out of bounds: " + decimal(i)))
 		}
 		return charOf(unitAt(o.s, i))
 	case Null, Unset:
@@ -115,19 +115,19 @@ func (r *run) index(o, key Value) Value {
 }
 
 // listIndex checks an index of a list.
-func (r *run) listIndex(o, key Value) int {
+func (r *run) listIndex(o, key *Value) int {
 	if key.k != Int {
 		panic(failed("the index of a list has to be an int, not " + key.k.String()))
 	}
 	i := int(int32(key.n))
 	if i < 0 || i >= len(o.o.items) {
-		panic(failed("index " + strconv.Itoa(i) + " is out of bounds for length " + strconv.Itoa(len(o.o.items))))
+		panic(failed("index " + decimal(i) + " is out of bounds for length " + decimal(len(o.o.items))))
 	}
 	return i
 }
 
 // setIndex is o[key] = v and o.key = v.
-func (r *run) setIndex(o, key, v Value) {
+func (r *run) setIndex(o, key, v *Value) {
 	switch o.k {
 	case Map:
 		r.change(o)
@@ -149,8 +149,9 @@ func (r *run) setIndex(o, key, v Value) {
 }
 
 // change refuses to change what toUnmodifiable gave.
+//
 //go:noinline
-func (r *run) change(o Value) {
+func (r *run) change(o *Value) {
 	if o.o.text == readOnly {
 		panic(failed("the value cannot be changed: it is unmodifiable"))
 	}
@@ -160,18 +161,18 @@ func (r *run) change(o Value) {
 const readOnly = "unmodifiable"
 
 // members is what a loop runs over: a copy, so that the loop may change what it loops over.
-func (r *run) members(v Value, keys bool, lang Language) []Value {
+func (r *run) members(v *Value, keys bool, lang Language) []*Value {
 	if lang == JavaScript {
 		return r.scriptMembers(v, keys)
 	}
 	switch v.k {
 	case List, Array, Set:
 		r.step(len(v.o.items) >> 3)
-		return append([]Value(nil), v.o.items...)
+		return append([]*Value(nil), v.o.items...)
 	case Map:
 		return r.entries(v)
 	case Text:
-		out := make([]Value, 0, len(v.s))
+		out := make([]*Value, 0, len(v.s))
 		for i, n := 0, units(v.s); i < n; i++ {
 			out = append(out, charOf(unitAt(v.s, i)))
 			r.step(1)
@@ -183,11 +184,11 @@ func (r *run) members(v Value, keys bool, lang Language) []Value {
 	panic(failed("a loop over " + v.k.String()))
 }
 
-func (r *run) entries(v Value) []Value {
+func (r *run) entries(v *Value) []*Value {
 	n := len(v.o.items)
 	r.step(n >> 3)
 	r.use(n * (objectSize + 3*valueSize))
-	out := make([]Value, n)
+	out := make([]*Value, n)
 	for i := range out {
 		out[i] = entryOf(v.o.keys[i], v.o.items[i])
 	}
@@ -195,7 +196,7 @@ func (r *run) entries(v Value) []Value {
 }
 
 // method calls o.name(args) of TBEL.
-func (r *run) method(o Value, text string, name word, a []Value) Value {
+func (r *run) method(o *Value, text string, name word, a []*Value) *Value {
 	switch o.k {
 	case Text, Char:
 		if v, ok := r.textMethod(o.Text(), name, a); ok {
@@ -268,5 +269,5 @@ func (r *run) method(o Value, text string, name word, a []Value) Value {
 			return intOf(n)
 		}
 	}
-	panic(failed("unable to resolve method: " + o.k.String() + "." + text + "() [arglength=" + strconv.Itoa(len(a)) + "]"))
+	panic(failed("unable to resolve method: " + o.k.String() + "." + text + "() [arglength=" + decimal(len(a)) + "]"))
 }

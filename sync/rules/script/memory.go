@@ -1,7 +1,5 @@
 package script
 
-import "strconv"
-
 // recount counts what the variables hold, when the run has made as many bytes as it may hold: a
 // text that is built piece by piece leaves garbage, which is no memory of the script. n bytes are
 // about to be made. What is held only by an expression that is being evaluated is not seen; maxMade
@@ -21,7 +19,7 @@ func (r *run) recount(n int) {
 	budget := maxMemory - h.bytes - n
 	r.made -= r.base - r.memory // what was made since the last count
 	if budget < 0 || r.made < 0 {
-		panic(limitError("the script made or holds more than " + strconv.Itoa(maxMemory) + " bytes of values"))
+		panic(limitError("the script made or holds more than " + decimal(maxMemory) + " bytes of values"))
 	}
 	r.memory = min(budget, r.made)
 	r.base = r.memory
@@ -44,13 +42,16 @@ func (h *holder) scope(sc *scope) {
 }
 
 //go:noinline
-func (h *holder) value(v Value) {
-	h.bytes += len(v.s)
+func (h *holder) value(v *Value) {
+	if v == nil {
+		return
+	}
+	h.bytes += valueSize + len(v.s)
 	if v.o == nil || h.seen[v.o] || h.bytes > maxMemory {
 		return
 	}
 	h.seen[v.o] = true
-	h.bytes += objectSize + valueSize*(len(v.o.items)+len(v.o.keys))
+	h.bytes += objectSize + 8*(len(v.o.items)+len(v.o.keys))
 	for _, item := range v.o.items {
 		h.value(item)
 	}
@@ -58,7 +59,7 @@ func (h *holder) value(v Value) {
 		h.value(k)
 	}
 	if v.o.props != nil {
-		h.value(Value{o: v.o.props})
+		h.value(&Value{o: v.o.props})
 	}
 	if v.o.fn != nil && v.o.fn.sc != nil {
 		h.scope(v.o.fn.sc)

@@ -25,12 +25,15 @@ func momentMillis(ms int64) moment { return momentOf(time.UnixMilli(ms)) }
 
 //go:noinline
 func (m moment) millis() int64 { return m.sec*1000 + int64(m.nano)/1e6 }
-func (m moment) bad() bool     { return m.invalid }
+
+//go:noinline
+func (m moment) bad() bool { return m.invalid }
 
 //go:noinline
 func (m moment) in(zone *time.Location) time.Time { return time.Unix(m.sec, int64(m.nano)).In(zone) }
 
 // checked refuses what Java's dates cannot hold.
+//
 //go:noinline
 func checked(t time.Time) moment {
 	if y := t.Year(); y > maxYear || y < -maxYear {
@@ -41,7 +44,7 @@ func checked(t time.Time) moment {
 
 // yearText is a year of four digits at least.
 func yearText(y int) string {
-	s := strconv.Itoa(y)
+	s := decimal(y)
 	if y < 0 {
 		s = s[1:]
 	}
@@ -80,12 +83,15 @@ func (m moment) millisISO() string {
 // full is toString of TBEL in UTC, which is also the JSON form.
 func (m moment) full() string { return fullText(m.in(time.UTC)) }
 
+//go:noinline
 func fullText(t time.Time) string {
 	return t.Format("Monday, January 2, 2006 at 3:04:05 PM ") + zoneTitle(t)
 }
 
 // zoneTitle is the name of a zone as the long forms print it. Names of zones are not on a router;
 // only UTC's is known.
+//
+//go:noinline
 func zoneTitle(t time.Time) string {
 	if t.Location() == time.UTC {
 		return "Coordinated Universal Time"
@@ -108,7 +114,7 @@ func (r *run) zoneNamed(name string) *time.Location {
 	case "", "UTC", "Z", "GMT", "UT", "Etc/UTC", "Etc/GMT":
 		return time.UTC
 	}
-	offset := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "UTC"), "GMT"), "UT")
+	offset := trimPrefix(trimPrefix(trimPrefix(name, "UTC"), "GMT"), "UT")
 	if offset[:min(1, len(offset))] == "+" || offset[:min(1, len(offset))] == "-" {
 		if seconds, rest, ok := parseOffset(offset); ok && rest == "" {
 			return time.FixedZone("", seconds)
@@ -174,6 +180,8 @@ func parseOffset(s string) (seconds int, rest string, ok bool) {
 }
 
 // digitsAt reads exactly n digits.
+//
+//go:noinline
 func digitsAt(s string, n int) (v int, rest string, ok bool) {
 	if len(s) < n || !onlyDigits(s[:n], "0123456789") {
 		return 0, s, false
@@ -224,11 +232,11 @@ func (r *run) parseISO(s string) (t time.Time, dateOnly, ok bool) {
 	if c.minute, rest, ok = digitsAt(rest[1:], 2); !ok {
 		return t, false, false
 	}
-	if strings.HasPrefix(rest, ":") {
+	if hasPrefix(rest, ":") {
 		if c.second, rest, ok = digitsAt(rest[1:], 2); !ok {
 			return t, false, false
 		}
-		if strings.HasPrefix(rest, ".") {
+		if hasPrefix(rest, ".") {
 			n := 1
 			for n < len(rest) && n <= 9 && rest[n] >= '0' && rest[n] <= '9' {
 				n++
@@ -238,7 +246,7 @@ func (r *run) parseISO(s string) (t time.Time, dateOnly, ok bool) {
 		}
 	}
 	zone := r.zone()
-	switch rest = strings.TrimPrefix(rest, " "); {
+	switch rest = trimPrefix(rest, " "); {
 	case rest == "":
 	case rest == "Z" || rest == "UTC" || rest == "GMT":
 		zone = time.UTC

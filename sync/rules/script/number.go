@@ -144,7 +144,7 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 		s.Lsh(s, 1)
 	}
 	ten := big.NewInt(10)
-	exp = int(math.Floor(math.Log10(f)))
+	exp = int(math.Floor(math.Log(f) / math.Ln10))
 	scale := new(big.Int).Exp(ten, big.NewInt(int64(max(exp, -exp))), nil)
 	if exp >= 0 {
 		s.Mul(s, scale)
@@ -199,6 +199,8 @@ func roundUp(digits []byte, exp int) ([]byte, int) {
 }
 
 // toInt and toLong narrow a double as Java does: NaN is 0, what is too big saturates.
+//
+//go:noinline
 func toInt(f float64) int32 {
 	switch {
 	case f != f:
@@ -211,6 +213,7 @@ func toInt(f float64) int32 {
 	return int32(f)
 }
 
+//go:noinline
 func toLong(f float64) int64 {
 	switch {
 	case f != f:
@@ -225,6 +228,7 @@ func toLong(f float64) int64 {
 
 // numericText reads a text as a number of an operator: decimal digits with an optional sign, point
 // and exponent. ok is false for any other text, an empty one too.
+//
 //go:noinline
 func numericText(s string) (f float64, ok bool) {
 	if s == "" || len(s) > 64 {
@@ -257,7 +261,7 @@ func numericText(s string) (f float64, ok bool) {
 }
 
 // jsonNumber reads the text of a number in JSON: int, long, else double.
-func jsonNumber(s string) (Value, bool) {
+func jsonNumber(s string) Value {
 	whole := true
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c == '.' || c == 'e' || c == 'E' {
@@ -265,36 +269,36 @@ func jsonNumber(s string) (Value, bool) {
 			break
 		}
 	}
+	if whole && len(s) < 10 { // fits without a check
+		n, i := int32(0), 0
+		if s[0] == '-' {
+			i = 1
+		}
+		for ; i < len(s); i++ {
+			n = n*10 + int32(s[i]-'0')
+		}
+		if s[0] == '-' {
+			n = -n
+		}
+		return Value{k: Int, n: uint64(int64(n))}
+	}
 	if whole {
-		if len(s) < 10 { // fits without a check
-			n, i, neg := int32(0), 0, false
-			if s[0] == '-' {
-				neg, i = true, 1
-			}
-			for ; i < len(s); i++ {
-				n = n*10 + int32(s[i]-'0')
-			}
-			if neg {
-				n = -n
-			}
-			return intOf(n), true
-		}
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			k := Long
 			if n == int64(int32(n)) {
-				return intOf(int32(n)), true
+				k = Int
 			}
-			return longOf(n), true
+			return Value{k: k, n: uint64(n)}
 		}
 	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !math.IsInf(f, 0) {
-		return Value{}, false
-	}
-	return doubleOf(f), true
+	f, _ := strconv.ParseFloat(s, 64) // JSON's grammar is checked; beyond the range it is infinite
+	return Value{k: Double, n: math.Float64bits(f)}
 }
 
 // plainText is a value as Java's String.valueOf prints it.
-func plainText(v Value) string {
+//
+//go:noinline
+func plainText(v *Value) string {
 	switch v.k {
 	case Unset, Null:
 		return "null"
@@ -305,8 +309,9 @@ func plainText(v Value) string {
 }
 
 // javaText is the same inside a run: the text of a list or map costs steps.
+//
 //go:noinline
-func (r *run) javaText(v Value) string {
+func (r *run) javaText(v *Value) string {
 	s := plainText(v)
 	if v.k >= List {
 		r.step(len(s) >> 4)
@@ -317,7 +322,7 @@ func (r *run) javaText(v Value) string {
 // textDepth bounds how deep a value is printed: a list may hold itself.
 const textDepth = 64
 
-func appendText(b []byte, v Value, depth int) []byte {
+func appendText(b []byte, v *Value, depth int) []byte {
 	if depth > textDepth || len(b) > maxMemory {
 		panic(limitError("a text of a value that is nested or long beyond the bounds"))
 	}

@@ -9,7 +9,7 @@ import (
 // The operators of TBEL (RULES.md 5.4). Operands of one number kind are computed in that kind,
 // mixed ones as doubles that are then narrowed to the bigger kind, as the engine does.
 
-func tbelBinary(r *run, op operator, a, b Value) Value {
+func tbelBinary(r *run, op operator, a, b *Value) *Value {
 	switch op {
 	case opAdd:
 		return r.add(a, b)
@@ -32,7 +32,7 @@ func tbelBinary(r *run, op operator, a, b Value) Value {
 }
 
 //go:noinline
-func (r *run) add(a, b Value) Value {
+func (r *run) add(a, b *Value) *Value {
 	if a.k == Int && b.k == Int {
 		return wide(int64(int32(a.n)) + int64(int32(b.n)))
 	}
@@ -40,7 +40,7 @@ func (r *run) add(a, b Value) Value {
 		return arithmetic(opAdd, a, b)
 	}
 	if a.k == List || a.k == Set {
-		items := append(make([]Value, 0, len(a.o.items)+1), a.o.items...)
+		items := append(make([]*Value, 0, len(a.o.items)+1), a.o.items...)
 		if b.k == List || b.k == Set {
 			items = append(items, b.o.items...)
 		} else {
@@ -54,8 +54,9 @@ func (r *run) add(a, b Value) Value {
 }
 
 // wide is an int if the number fits, else a long.
+//
 //go:noinline
-func wide(n int64) Value {
+func wide(n int64) *Value {
 	if n == int64(int32(n)) {
 		return intOf(int32(n))
 	}
@@ -63,8 +64,9 @@ func wide(n int64) Value {
 }
 
 // operand is the number of an operand of arithmetic. kind is Text for a numeric text.
+//
 //go:noinline
-func operand(v Value) (f float64, kind Kind, ok bool) {
+func operand(v *Value) (f float64, kind Kind, ok bool) {
 	if v.isNumber() {
 		return v.Number(), v.k, true
 	}
@@ -75,7 +77,7 @@ func operand(v Value) (f float64, kind Kind, ok bool) {
 	return 0, Null, false
 }
 
-func arithmetic(op operator, a, b Value) Value {
+func arithmetic(op operator, a, b *Value) *Value {
 	if a.k == b.k {
 		switch a.k {
 		case Int:
@@ -127,8 +129,9 @@ func arithmetic(op operator, a, b Value) Value {
 }
 
 // narrow makes a number of a kind, as Java's casts do.
+//
 //go:noinline
-func narrow(f float64, kind Kind) Value {
+func narrow(f float64, kind Kind) *Value {
 	switch kind {
 	case Int:
 		return intOf(toInt(f))
@@ -140,7 +143,7 @@ func narrow(f float64, kind Kind) Value {
 	return doubleOf(f)
 }
 
-func intArithmetic(op operator, x, y int64) Value {
+func intArithmetic(op operator, x, y int64) *Value {
 	switch op {
 	case opAdd:
 		return wide(x + y)
@@ -163,7 +166,7 @@ func intArithmetic(op operator, x, y int64) Value {
 	return intOf(toInt(f))
 }
 
-func longArithmetic(op operator, x, y int64) Value {
+func longArithmetic(op operator, x, y int64) *Value {
 	switch op {
 	case opAdd:
 		return longOf(x + y)
@@ -189,7 +192,7 @@ func longArithmetic(op operator, x, y int64) Value {
 	return longOf(toLong(f))
 }
 
-func negate(v Value) Value {
+func negate(v *Value) *Value {
 	switch v.k {
 	case Int:
 		return intOf(-int32(v.n))
@@ -204,8 +207,8 @@ func negate(v Value) Value {
 }
 
 // bits computes on int and long, true as 1; any other operand gives null.
-func bits(op operator, a, b Value) Value {
-	whole := func(v Value) (int64, bool, bool) {
+func bits(op operator, a, b *Value) *Value {
+	whole := func(v *Value) (int64, bool, bool) {
 		switch v.k {
 		case Bool, Int:
 			return int64(v.n), false, true
@@ -257,8 +260,9 @@ func bits(op operator, a, b Value) Value {
 }
 
 // asBool is what a number or a text is beside a boolean.
+//
 //go:noinline
-func asBool(v Value) (b, ok bool) {
+func asBool(v *Value) (b, ok bool) {
 	switch {
 	case v.k == Bool:
 		return v.n != 0, true
@@ -286,7 +290,7 @@ func holds[T int | int64 | float64](op operator, x, y T) bool {
 	return x >= y
 }
 
-func tbelCompare(op operator, a, b Value) bool {
+func tbelCompare(op operator, a, b *Value) bool {
 	if a.k == Null || b.k == Null || a.k == Unset || b.k == Unset {
 		return false
 	}
@@ -324,12 +328,15 @@ func tbelCompare(op operator, a, b Value) bool {
 	return false
 }
 
-func uncomparable(a, b Value) *Error {
+//go:noinline
+func uncomparable(a, b *Value) *Error {
 	return failed("uncomparable values: " + a.k.String() + " and " + b.k.String())
 }
 
 // compareTexts is Java's compareTo: the difference of the first units that differ, or of the
 // lengths.
+//
+//go:noinline
 func compareTexts(a, b string) int {
 	if ascii(a) && ascii(b) {
 		for i := 0; i < len(a) && i < len(b); i++ {
@@ -348,7 +355,7 @@ func compareTexts(a, b string) int {
 	return len(x) - len(y)
 }
 
-func (r *run) equal(a, b Value) bool {
+func (r *run) equal(a, b *Value) bool {
 	if a.k == Null || b.k == Null || a.k == Unset || b.k == Unset {
 		return a.k <= Null && b.k <= Null
 	}
@@ -373,10 +380,10 @@ func (r *run) equal(a, b Value) bool {
 }
 
 // tbelSame is what a switch compares with.
-func tbelSame(r *run, a, b Value) bool { return r.equal(a, b) }
+func tbelSame(r *run, a, b *Value) bool { return r.equal(a, b) }
 
 // same is Java's equals: of one kind and of one content; dates are the same only if they are one.
-func (r *run) same(a, b Value, depth int) bool {
+func (r *run) same(a, b *Value, depth int) bool {
 	if a.k < List {
 		if a.k != b.k {
 			return a.isText() && b.isText() && a.Text() == b.Text()
@@ -434,7 +441,7 @@ func (r *run) same(a, b Value, depth int) bool {
 }
 
 // indexOf is the place of a value among others, or -1.
-func (r *run) indexOf(list []Value, v Value) int {
+func (r *run) indexOf(list []*Value, v *Value) int {
 	r.step(1 + len(list)>>4)
 	for i := range list {
 		if r.same(list[i], v, 0) {
@@ -444,10 +451,10 @@ func (r *run) indexOf(list []Value, v Value) int {
 	return -1
 }
 
-func (r *run) contains(a, b Value) bool {
+func (r *run) contains(a, b *Value) bool {
 	switch {
 	case a.isText():
-		return strings.Contains(a.Text(), r.javaText(b))
+		return hasText(a.Text(), r.javaText(b))
 	case a.isList():
 		return r.indexOf(a.o.items, b) >= 0
 	case a.k == Map:
@@ -457,7 +464,9 @@ func (r *run) contains(a, b Value) bool {
 }
 
 // isEmpty is what `empty` and `or` of TBEL take for nothing.
-func isEmpty(v Value) bool {
+//
+//go:noinline
+func isEmpty(v *Value) bool {
 	switch v.k {
 	case Unset, Null:
 		return true

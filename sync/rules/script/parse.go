@@ -1,7 +1,5 @@
 package script
 
-import "strings"
-
 const (
 	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
 	maxSource = 50_000
@@ -54,7 +52,8 @@ func (p *parser) refuse(message string) {
 }
 
 //go:noinline
-func (p *parser) is(punct string) bool  { return p.tok.kind == tPunct && p.tok.s == punct }
+func (p *parser) is(punct string) bool { return p.tok.kind == tPunct && p.tok.s == punct }
+
 //go:noinline
 func (p *parser) word(name string) bool { return p.tok.kind == tName && p.tok.s == name }
 
@@ -83,6 +82,7 @@ func (p *parser) expect(punct string) {
 	}
 }
 
+//go:noinline
 func (p *parser) shown() string {
 	if p.tok.kind == tEnd {
 		return "the end"
@@ -110,6 +110,8 @@ func (p *parser) deeper() {
 }
 
 // ahead is the token behind tok, without reading it.
+//
+//go:noinline
 func (p *parser) ahead() token {
 	saved := p.lexer
 	t := p.lexer.next()
@@ -119,6 +121,7 @@ func (p *parser) ahead() token {
 
 // end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
 // line.
+//
 //go:noinline
 func (p *parser) end() {
 	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
@@ -152,7 +155,7 @@ func (p *parser) statement() *node {
 		if n := p.keyword(at); n != nil {
 			return n
 		}
-		if !p.js && strings.Contains(types, " "+p.tok.s+" ") && p.ahead().kind == tName {
+		if !p.js && hasText(types, " "+p.tok.s+" ") && p.ahead().kind == tName {
 			p.advance()
 			return p.declaration(at)
 		}
@@ -277,6 +280,7 @@ func (p *parser) function(name string) *function {
 	return f
 }
 
+//go:noinline
 func (p *parser) condition() *node {
 	p.expect("(")
 	e := p.expression()

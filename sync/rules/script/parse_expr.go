@@ -1,7 +1,5 @@
 package script
 
-import "strings"
-
 func (p *parser) expression() *node {
 	e := p.assignment()
 	for p.js && p.is(",") {
@@ -159,7 +157,7 @@ func (p *parser) cast(at int) *node {
 	}
 	saved, tok, end := p.lexer, p.tok, p.prevEnd
 	p.advance()
-	if p.tok.kind == tName && strings.Contains(types, " "+p.tok.s+" ") {
+	if p.tok.kind == tName && hasText(types, " "+p.tok.s+" ") {
 		name := p.tok.s
 		p.advance()
 		if p.accept(")") && (p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(")) {
@@ -171,6 +169,8 @@ func (p *parser) cast(at int) *node {
 }
 
 // postfix reads members, indexes and calls behind e.
+//
+//go:noinline
 func (p *parser) postfix(e *node) *node {
 	for links := 0; ; links++ {
 		if links > maxDepth {
@@ -202,6 +202,8 @@ func (p *parser) postfix(e *node) *node {
 }
 
 // inner reads something inside brackets, where the rules of inline maps end.
+//
+//go:noinline
 func (p *parser) inner(read func() *node) *node {
 	half, nest, inOff := p.half, p.nest, p.inOff
 	p.half, p.nest, p.inOff = false, nil, false
@@ -228,6 +230,7 @@ func (p *parser) arguments() (args []*node) {
 	return args
 }
 
+//go:noinline
 func (p *parser) primary() *node {
 	at := p.tok.at
 	switch p.tok.kind {

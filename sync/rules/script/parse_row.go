@@ -198,6 +198,7 @@ func (r row) folded() *node {
 	return acc
 }
 
+//go:noinline
 func stepOp(s string) operator {
 	if s == "++" {
 		return opAdd

@@ -37,13 +37,16 @@ func (a pair) add(b pair) pair {
 }
 
 //go:noinline
-func (a pair) neg() pair       { return pair{-a.hi, -a.lo} }
+func (a pair) neg() pair { return pair{-a.hi, -a.lo} }
+
 //go:noinline
 func (a pair) sub(b pair) pair { return a.add(b.neg()) }
+
 //go:noinline
-func (a pair) value() float64  { return a.hi + a.lo }
+func (a pair) value() float64 { return a.hi + a.lo }
+
 //go:noinline
-func one(f float64) pair       { return pair{f, 0} }
+func one(f float64) pair { return pair{f, 0} }
 
 //go:noinline
 func (a pair) mul(b pair) pair {
@@ -142,6 +145,7 @@ func anglePair(y, x pair) float64 {
 }
 
 // usual reports whether f is finite and of a size that the steps above are made for.
+//
 //go:noinline
 func usual(f float64) bool {
 	a := math.Abs(f)
@@ -156,8 +160,11 @@ func preciseExp(x float64) float64 {
 }
 
 func preciseExpm1(x float64) float64 {
-	if !(math.Abs(x) < 700) || math.Abs(x) < 1e-5 {
-		return math.Expm1(x)
+	if math.Abs(x) < 1e-8 {
+		return one(x).add(twoProduct(x, x).scaled(0.5)).value()
+	}
+	if !(math.Abs(x) < 700) {
+		return math.Exp(x) - 1
 	}
 	return expPair(one(x)).sub(one(1)).value()
 }
@@ -171,14 +178,17 @@ func preciseLog(x float64) float64 {
 
 func preciseLog10(x float64) float64 {
 	if x < 0 || !usual(x) {
-		return math.Log10(x)
+		return math.Log(x) / math.Ln10
 	}
 	return logPair(one(x)).div(ln10).value()
 }
 
 func preciseLog1p(x float64) float64 {
-	if !(x > -1) || !usual(x) || math.Abs(x) < 1e-5 {
-		return math.Log1p(x)
+	if math.Abs(x) < 1e-8 {
+		return one(x).sub(twoProduct(x, x).scaled(0.5)).value()
+	}
+	if !(x > -1) || !usual(x) {
+		return math.Log(1 + x)
 	}
 	return logPair(twoSum(1, x)).value()
 }
@@ -201,15 +211,18 @@ func preciseCos(x float64) float64 {
 
 func preciseTan(x float64) float64 {
 	if !usual(x) || math.Abs(x) > 1<<20 {
-		return math.Tan(x)
+		return math.Sin(x) / math.Cos(x)
 	}
 	s, c := sinCos(one(x))
 	return s.div(c).value()
 }
 
 func preciseAtan(x float64) float64 {
+	if math.Abs(x) < 1e-9 || x != x {
+		return x
+	}
 	if !usual(x) {
-		return math.Atan(x)
+		return math.Copysign(math.Pi/2, x)
 	}
 	return anglePair(one(x), one(1))
 }
@@ -222,15 +235,27 @@ func preciseAtan2(y, x float64) float64 {
 }
 
 func preciseAsin(x float64) float64 {
-	if !usual(x) || math.Abs(x) >= 1 {
-		return math.Asin(x)
+	switch a := math.Abs(x); {
+	case a < 1e-9:
+		return x
+	case a == 1:
+		return math.Copysign(math.Pi/2, x)
+	case !(a < 1):
+		return math.NaN()
 	}
 	return anglePair(one(x), twoSum(1, x).mul(twoSum(1, -x)).sqrt())
 }
 
 func preciseAcos(x float64) float64 {
-	if !usual(x) || math.Abs(x) >= 1 {
-		return math.Acos(x)
+	switch a := math.Abs(x); {
+	case x == 1:
+		return 0
+	case x == -1:
+		return math.Pi
+	case !(a < 1):
+		return math.NaN()
+	case a < 1e-200:
+		return math.Pi / 2
 	}
 	return anglePair(twoSum(1, x).mul(twoSum(1, -x)).sqrt(), one(x))
 }
@@ -242,8 +267,12 @@ func hyperbolic(x float64) (up, down pair) {
 }
 
 func preciseSinh(x float64) float64 {
-	if a := math.Abs(x); !(a < 700) || a < 1e-5 {
-		return math.Sinh(x)
+	switch a := math.Abs(x); {
+	case a < 1e-8 || math.IsInf(x, 0):
+		return x
+	case !(a < 700): // half of it first: the whole is beyond the range
+		half := math.Exp(a / 2)
+		return math.Copysign(half/2*half, x)
 	}
 	up, down := hyperbolic(x)
 	return up.sub(down).scaled(0.5).value()
@@ -251,15 +280,19 @@ func preciseSinh(x float64) float64 {
 
 func preciseCosh(x float64) float64 {
 	if !(math.Abs(x) < 700) {
-		return math.Cosh(x)
+		half := math.Exp(math.Abs(x) / 2)
+		return half / 2 * half
 	}
 	up, down := hyperbolic(x)
 	return up.add(down).scaled(0.5).value()
 }
 
 func preciseTanh(x float64) float64 {
-	if a := math.Abs(x); !(a < 22) || a < 1e-5 {
-		return math.Tanh(x)
+	switch a := math.Abs(x); {
+	case a < 1e-8 || x != x:
+		return x
+	case a >= 22:
+		return math.Copysign(1, x)
 	}
 	up, down := hyperbolic(x)
 	return up.sub(down).div(up.add(down)).value()

@@ -100,6 +100,17 @@ func TestPreciseMath(t *testing.T) {
 		{preciseExp(1), math.E},
 		{precisePow(1e300, 2), math.Inf(1)},
 		{preciseExp(-1000), 0},
+		{preciseSinh(-1e-10), -1e-10},
+		{preciseTanh(30), 1},
+		{preciseExpm1(1e-10), 1.00000000005e-10},
+		{preciseLog1p(1e-10), 9.999999999500001e-11},
+		{preciseAsin(-1), -math.Pi / 2},
+		{preciseAtan(math.Inf(1)), math.Pi / 2},
+		{preciseAcos(1), 0},
+		{preciseTan(0), 0},
+		{preciseSinh(711), math.Inf(1)},
+		{preciseSinh(710), 1.1169973830808557e308},
+		{preciseLog10(0), math.Inf(-1)},
 	} {
 		if c.got != c.want {
 			t.Errorf("%v, want %v", c.got, c.want)

@@ -30,13 +30,14 @@ func bounded(n int) int {
 }
 
 // matches finds up to n matches with their groups, all if n is negative.
+//
 //go:noinline
 func (p *pattern) matches(r *run, s string, n int) [][]int {
 	p.cost(r, s)
 	found := p.re.FindAllStringSubmatchIndex(s, bounded(n))
 	r.step(len(found))
 	if len(found) > maxMatches {
-		panic(limitError("a regular expression with more than " + strconv.Itoa(maxMatches) + " matches"))
+		panic(limitError("a regular expression with more than " + decimal(maxMatches) + " matches"))
 	}
 	return found
 }
@@ -54,6 +55,7 @@ type pattern struct {
 }
 
 // cost accounts for one pass of the pattern over a text.
+//
 //go:noinline
 func (p *pattern) cost(r *run, s string) { r.step(1 + len(s)*p.states>>7) }
 
@@ -93,7 +95,7 @@ func (r *run) pattern(source string, d dialect) *pattern {
 
 func compilePattern(source, flags string, d dialect) *pattern {
 	if len(source) > maxPattern {
-		panic(unsupported("a regular expression of more than " + strconv.Itoa(maxPattern) + " bytes"))
+		panic(unsupported("a regular expression of more than " + decimal(maxPattern) + " bytes"))
 	}
 	text := translate(source, d)
 	mode := ""
@@ -121,7 +123,7 @@ func compilePattern(source, flags string, d dialect) *pattern {
 		re, err = regexp.Compile(text)
 	}
 	if err != nil {
-		panic(failed("a regular expression that does not compile: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")))
+		panic(failed("a regular expression that does not compile: " + trimPrefix(err.Error(), "error parsing regexp: ")))
 	}
 	return &pattern{source: source, dialect: d, flags: flags, re: re, states: size}
 }
@@ -141,38 +143,38 @@ func translate(s string, d dialect) string {
 				if d == tbelPattern {
 					panic(unsupported("a character class inside a character class"))
 				}
-				b.WriteString(`\[`)
+				putText(&b, `\[`)
 				continue
-			case c == '&' && strings.HasPrefix(s[i:], "&&") && d == tbelPattern:
+			case c == '&' && hasPrefix(s[i:], "&&") && d == tbelPattern:
 				panic(unsupported("the intersection && of a character class"))
 			case c == ']':
 				class--
 			}
-			b.WriteByte(c)
+			putByte(&b, c)
 		case c == '[':
 			class++
-			b.WriteByte(c)
+			putByte(&b, c)
 			if i+1 < len(s) && s[i+1] == '^' {
 				i++
-				b.WriteByte('^')
+				putByte(&b, '^')
 			}
 			if i+1 < len(s) && s[i+1] == ']' {
 				i++
-				b.WriteString(`\]`)
+				putText(&b, `\]`)
 			}
-		case c == '(' && strings.HasPrefix(s[i:], "(?"):
+		case c == '(' && hasPrefix(s[i:], "(?"):
 			for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!", "(?>"} {
-				if strings.HasPrefix(s[i:], look) {
+				if hasPrefix(s[i:], look) {
 					panic(unsupported("look-around and atomic groups of a regular expression: " + look))
 				}
 			}
-			b.WriteByte(c)
+			putByte(&b, c)
 		case c == '+' && i > 0 && (s[i-1] == '+' || s[i-1] == '*' || s[i-1] == '?' || s[i-1] == '}') && !(i > 1 && s[i-2] == '\\'):
 			panic(unsupported("possessive quantifiers of a regular expression"))
 		case c == '$' && d == tbelPattern:
-			b.WriteString(`(?:\n?\z)`)
+			putText(&b, `(?:\n?\z)`)
 		default:
-			b.WriteByte(c)
+			putByte(&b, c)
 		}
 	}
 	return b.String()
@@ -186,27 +188,27 @@ func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 		panic(unsupported("back references of a regular expression"))
 	case c == 'u' && i+4 < len(s):
 		if n, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
-			b.WriteString(`\x{` + strconv.FormatUint(n, 16) + `}`)
+			putText(b, `\x{`+strconv.FormatUint(n, 16)+`}`)
 			return i + 4
 		}
 	case c == 'h' && d == tbelPattern:
-		b.WriteString(`[ \t\x{a0}]`)
+		putText(b, `[ \t\x{a0}]`)
 		return i
 	case c == 'R' && d == tbelPattern:
-		b.WriteString(`(?:\r\n|[\n\x{0b}\f\r\x{85}])`)
+		putText(b, `(?:\r\n|[\n\x{0b}\f\r\x{85}])`)
 		return i
 	case c == 'e':
-		b.WriteString(`\x1b`)
+		putText(b, `\x1b`)
 		return i
 	case c == 'G' || c == 'X' || c == 'c':
 		panic(unsupported(`\` + string(c) + " of a regular expression"))
 	case c == 'Z' && d == tbelPattern:
-		b.WriteString(`(?:\n?\z)`)
+		putText(b, `(?:\n?\z)`)
 		return i
 	case c == '0' && d == scriptPattern:
-		b.WriteString(`\x00`)
+		putText(b, `\x00`)
 		return i
-	case (c == 'p' || c == 'P') && strings.HasPrefix(s[i+1:], "{"):
+	case (c == 'p' || c == 'P') && hasPrefix(s[i+1:], "{"):
 		end := strings.IndexByte(s[i:], '}')
 		if end < 0 {
 			panic(failed("a regular expression that does not compile: \\p without end"))
@@ -216,21 +218,21 @@ func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 			if c == 'P' {
 				posix = "^" + posix
 			}
-			b.WriteString("[" + posix + "]")
+			putText(b, "["+posix+"]")
 			return i + end
 		}
-		name = strings.TrimPrefix(strings.TrimPrefix(name, "Is"), "script=")
-		b.WriteString(`\` + string(c) + "{" + name + "}")
+		name = trimPrefix(trimPrefix(name, "Is"), "script=")
+		putText(b, `\`+string(c)+"{"+name+"}")
 		return i + end
 	case d == scriptPattern && !strings.ContainsRune(`dDwWsSbBnrtfvxpPQEA`, rune(c)) && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'):
-		b.WriteByte(c)
+		putByte(b, c)
 		return i
 	case c >= 0x80:
-		b.WriteByte(c)
+		putByte(b, c)
 		return i
 	}
-	b.WriteByte('\\')
-	b.WriteByte(s[i])
+	putByte(b, '\\')
+	putByte(b, s[i])
 	return i
 }
 
@@ -271,12 +273,12 @@ func (p *pattern) replace(r *run, s, with string, first bool) string {
 				i++
 				g := int(with[i] - '0')
 				if 2*g+1 >= len(m) {
-					panic(failed("No group " + strconv.Itoa(g)))
+					panic(failed("No group " + decimal(g)))
 				}
 				if m[2*g] >= 0 {
 					b = append(b, s[m[2*g]:m[2*g+1]]...)
 				}
-			case c == '$' && strings.HasPrefix(with[i:], "${") && strings.Contains(with[i:], "}"):
+			case c == '$' && hasPrefix(with[i:], "${") && hasText(with[i:], "}"):
 				end := strings.IndexByte(with[i:], '}')
 				g := p.re.SubexpIndex(with[i+2 : i+end])
 				if g < 0 {

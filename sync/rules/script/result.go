@@ -22,7 +22,7 @@ const (
 
 // AppendJSON appends the JSON text of a value that a script of this language gave. A text above
 // 300,000 bytes, nesting above 128 and a map with a null key are errors, and b is then unusable.
-func (l Language) AppendJSON(b []byte, v Value, form Form) (out []byte, err error) {
+func (l Language) AppendJSON(b []byte, v *Value, form Form) (out []byte, err error) {
 	defer func() {
 		if e, ok := recover().(*Error); ok {
 			err = e
@@ -41,6 +41,7 @@ type writer struct {
 }
 
 // line begins a new line at a depth, where the text is to be indented.
+//
 //go:noinline
 func (w *writer) line(b []byte, depth int) []byte {
 	if w.gap == "" {
@@ -54,12 +55,12 @@ func (w *writer) line(b []byte, depth int) []byte {
 }
 
 //go:noinline
-func (w *writer) value(b []byte, v Value, depth int) []byte {
+func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	if len(b) > w.most {
-		panic(limitError("a result of more than " + strconv.Itoa(maxResult) + " bytes"))
+		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
 	}
 	if depth > maxNesting {
-		panic(limitError("a result that is nested more than " + strconv.Itoa(maxNesting) + " deep"))
+		panic(limitError("a result that is nested more than " + decimal(maxNesting) + " deep"))
 	}
 	switch v.k {
 	case Bool:
@@ -105,7 +106,7 @@ func (w *writer) value(b []byte, v Value, depth int) []byte {
 	return append(b, "null"...)
 }
 
-func (w *writer) members(b []byte, v Value, depth int) []byte {
+func (w *writer) members(b []byte, v *Value, depth int) []byte {
 	b = append(b, '{')
 	first := true
 	for i, item := range v.o.items {
@@ -132,7 +133,7 @@ func (w *writer) members(b []byte, v Value, depth int) []byte {
 }
 
 //go:noinline
-func (w *writer) number(b []byte, v Value) []byte {
+func (w *writer) number(b []byte, v *Value) []byte {
 	f := v.Number()
 	if w.lang == JavaScript {
 		switch {
@@ -163,7 +164,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		digits = "0123456789abcdef"
 	}
 	if len(b)+len(s) > w.most {
-		panic(limitError("a result of more than " + strconv.Itoa(maxResult) + " bytes"))
+		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
 	}
 	b = append(b, '"')
 	start := 0

@@ -2,7 +2,6 @@ package script
 
 import (
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -32,6 +31,8 @@ const (
 )
 
 // String names the language as scriptLang of a node does.
+//
+//go:noinline
 func (l Language) String() string {
 	if l == JavaScript {
 		return "JS"
@@ -67,7 +68,7 @@ func (p *Program) Language() Language { return p.lang }
 
 // evalFn evaluates an expression; stmtFn executes a statement and says how to go on.
 type (
-	evalFn func(*run) Value
+	evalFn func(*run) *Value
 	stmtFn func(*run) flow
 )
 
@@ -82,7 +83,7 @@ const (
 
 // scope holds the variables of one call; up is the call that the function was made in.
 type scope struct {
-	vars []Value
+	vars []*Value
 	up   *scope
 }
 
@@ -98,8 +99,8 @@ type run struct {
 	calls   int
 	frames  int
 	sc      *scope
-	ret     Value
-	argv    []Value  // the arguments of the calls that are being made
+	ret     *Value
+	argv    []*Value // the arguments of the calls that are being made
 	spare   []*scope // scopes to use again
 	callers []*scope // of the calls that are open
 	top     *scope   // the scope of the arguments
@@ -110,14 +111,16 @@ type run struct {
 var runs = sync.Pool{New: func() any { return &run{} }}
 
 // step accounts for n pieces of work.
+//
 //go:noinline
 func (r *run) step(n int) {
 	if r.steps -= n; r.steps < 0 {
-		panic(limitError("the script made more than " + strconv.Itoa(maxSteps) + " steps"))
+		panic(limitError("the script made more than " + decimal(maxSteps) + " steps"))
 	}
 }
 
 // use accounts for n bytes of memory.
+//
 //go:noinline
 func (r *run) use(n int) {
 	if r.memory -= n; r.memory < 0 {
@@ -126,27 +129,29 @@ func (r *run) use(n int) {
 }
 
 // text makes a text that a function built.
+//
 //go:noinline
-func (r *run) text(s string) Value {
+func (r *run) text(s string) *Value {
 	r.use(len(s) + 16)
 	return textOf(s)
 }
 
 //go:noinline
-func (r *run) list(vs []Value) Value {
+func (r *run) list(vs []*Value) *Value {
 	r.use(objectSize + len(vs)*valueSize)
 	return listOf(vs)
 }
 
 //go:noinline
-func (r *run) newMap() Value {
+func (r *run) newMap() *Value {
 	r.use(objectSize)
 	return newMap()
 }
 
 // put sets a key of a map. A map of TBEL never holds null (RULES.md 5.4.3).
+//
 //go:noinline
-func (r *run) put(o *object, key, v Value) {
+func (r *run) put(o *object, key, v *Value) {
 	if v.k == Null && r.lang == TBEL {
 		o.remove(key)
 		return
@@ -157,6 +162,7 @@ func (r *run) put(o *object, key, v Value) {
 	}
 }
 
+//go:noinline
 func (r *run) newScope(n int, up *scope) *scope {
 	var sc *scope
 	if k := len(r.spare); k > 0 {
@@ -166,14 +172,23 @@ func (r *run) newScope(n int, up *scope) *scope {
 		sc = &scope{}
 	}
 	if cap(sc.vars) < n {
-		sc.vars = make([]Value, n, n+4)
+		sc.vars = make([]*Value, n, n+4)
 	} else {
 		sc.vars = sc.vars[:n]
 	}
+	unset(sc.vars)
 	sc.up = up
 	return sc
 }
 
+// unset makes variables undefined.
+func unset(vars []*Value) {
+	for i := range vars {
+		vars[i] = undefined
+	}
+}
+
+//go:noinline
 func (r *run) freeScope(sc *scope) {
 	clear(sc.vars)
 	sc.up = nil
@@ -183,7 +198,7 @@ func (r *run) freeScope(sc *scope) {
 // Run executes the script on a message. The value stays valid; its texts share the text of the
 // message. An error is an *Error with reason Failed or Limit, or Unsupported for what shows itself
 // only at run time (a pattern, a zone, a format). Run is safe for concurrent use.
-func (p *Program) Run(env Env, args Args) (v Value, err error) {
+func (p *Program) Run(env Env, args Args) (v *Value, err error) {
 	size := len(args.MsgType)
 	if args.Msg != nil {
 		size += len(args.Msg.src)
@@ -192,7 +207,7 @@ func (p *Program) Run(env Env, args Args) (v Value, err error) {
 		size += len(args.Metadata[i].Key) + len(args.Metadata[i].Value)
 	}
 	if size > maxMessage {
-		return Value{}, limitError("a message of " + strconv.Itoa(size) + " bytes; at most " + strconv.Itoa(maxMessage) + " are allowed")
+		return nil, limitError("a message of " + decimal(size) + " bytes; at most " + decimal(maxMessage) + " are allowed")
 	}
 	r := runs.Get().(*run)
 	defer func() {
@@ -201,7 +216,7 @@ func (p *Program) Run(env Env, args Args) (v Value, err error) {
 			if !ok {
 				panic(x)
 			}
-			v, err = Value{}, e
+			v, err = nil, e
 		}
 		r.release()
 	}()
@@ -214,7 +229,6 @@ func (p *Program) Run(env Env, args Args) (v Value, err error) {
 		// The scope belongs to closures of the result from now on; it is not used again.
 		r.root = nil
 	}
-	r.sc.vars[slotType] = textOf(args.MsgType)
 	r.ret = null
 	if p.lang == JavaScript {
 		r.ret = undefined
@@ -224,11 +238,13 @@ func (p *Program) Run(env Env, args Args) (v Value, err error) {
 }
 
 // release gives the run back without what it held of the message.
+//
+//go:noinline
 func (r *run) release() {
 	if r.root != nil {
 		r.freeScope(r.root)
 	}
-	r.args, r.env, r.sc, r.top, r.root, r.ret = Args{}, Env{}, nil, nil, nil, Value{}
+	r.args, r.env, r.sc, r.top, r.root, r.ret = Args{}, Env{}, nil, nil, nil, nil
 	clear(r.argv[:cap(r.argv)])
 	clear(r.callers[:cap(r.callers)])
 	r.argv, r.callers = r.argv[:0], r.callers[:0]
@@ -263,9 +279,9 @@ const (
 )
 
 // message is the built msg.
-func (r *run) message(sc *scope) Value {
+func (r *run) message(sc *scope) *Value {
 	v := &sc.vars[slotMsg]
-	if v.k == Unset {
+	if (*v).k == Unset {
 		*v = null
 		if r.args.Msg != nil && len(r.args.Msg.cells) > 0 {
 			*v = r.args.Msg.build(r, 0, r.lang)
@@ -274,13 +290,22 @@ func (r *run) message(sc *scope) Value {
 	return *v
 }
 
+// kind is msgType as a value.
+func (r *run) kind(sc *scope) *Value {
+	v := &sc.vars[slotType]
+	if (*v).k == Unset {
+		*v = textOf(r.args.MsgType)
+	}
+	return *v
+}
+
 // metadata is the built metadata, in the order of Java's HashMap with TBEL.
-func (r *run) metadata(sc *scope) Value {
+func (r *run) metadata(sc *scope) *Value {
 	v := &sc.vars[slotMetadata]
-	if v.k == Unset {
+	if (*v).k == Unset {
 		pairs := r.args.Metadata
 		r.use(objectSize + 2*valueSize*len(pairs))
-		o := &object{keys: make([]Value, 0, len(pairs)), items: make([]Value, 0, len(pairs))}
+		o := &object{keys: make([]*Value, 0, len(pairs)), items: make([]*Value, 0, len(pairs))}
 		if r.lang == TBEL {
 			hashOrder(pairs, func(p Pair) { o.put(textOf(p.Key), textOf(p.Value)) })
 		} else {
@@ -288,7 +313,7 @@ func (r *run) metadata(sc *scope) Value {
 				o.put(textOf(p.Key), textOf(p.Value))
 			}
 		}
-		*v = Value{k: Map, o: o}
+		*v = &Value{k: Map, o: o}
 	}
 	return *v
 }

@@ -3,11 +3,10 @@ package script
 import (
 	"math"
 	"slices"
-	"strings"
 )
 
 // arrayMethod is the methods of arrays of JavaScript.
-func (r *run) arrayMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) arrayMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
 	r.step(len(items) >> 5)
 	switch name {
@@ -65,7 +64,7 @@ func (r *run) arrayMethod(o Value, name word, a []Value) (Value, bool) {
 	return r.eachArray(o, name, a)
 }
 
-func (r *run) readArray(o Value, name word, a []Value) (Value, bool) {
+func (r *run) readArray(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
 	switch name {
 	case wSlice:
@@ -129,7 +128,7 @@ func (r *run) readArray(o Value, name word, a []Value) (Value, bool) {
 		}
 		return items[i], true
 	case wFlat:
-		var out []Value
+		var out []*Value
 		for _, v := range items {
 			if v.k == List {
 				r.use(len(v.o.items) * valueSize)
@@ -142,29 +141,29 @@ func (r *run) readArray(o Value, name word, a []Value) (Value, bool) {
 	case wKeys:
 		return r.list(r.scriptMembers(o, true)), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // eachArray is the methods that call a function for each member.
-func (r *run) eachArray(o Value, name word, a []Value) (Value, bool) {
+func (r *run) eachArray(o *Value, name word, a []*Value) (*Value, bool) {
 	switch name {
 	case w_map, wFilter, wForEach, wSome, wEvery, wFind, wFindIndex, wReduce, wReduceRight, wFlatMap:
 	default:
-		return Value{}, false
+		return nil, false
 	}
 	items, f := slices.Clone(o.o.items), arg(a, 0)
 	if f.k != Function && (f.k != Class || f.o.fn == nil) {
 		panic(typeError(r.scriptText(f) + " is not a function"))
 	}
-	if strings.HasPrefix(name.String(), "reduce") {
+	if hasPrefix(name.String(), "reduce") {
 		return r.reduce(o, items, f, a, name == wReduceRight), true
 	}
-	call := func(i int) Value {
+	call := func(i int) *Value {
 		r.step(1)
-		args := [3]Value{items[i], doubleOf(float64(i)), o}
+		args := [3]*Value{items[i], doubleOf(float64(i)), o}
 		return r.callValue(f, args[:], "the callback")
 	}
-	var out []Value
+	var out []*Value
 	for i := range items {
 		v := call(i)
 		switch name {
@@ -212,9 +211,9 @@ func (r *run) eachArray(o Value, name word, a []Value) (Value, bool) {
 	return undefined, true
 }
 
-func (r *run) reduce(o Value, items []Value, f Value, a []Value, right bool) Value {
+func (r *run) reduce(o *Value, items []*Value, f *Value, a []*Value, right bool) *Value {
 	i := 0
-	var acc Value
+	var acc *Value
 	switch {
 	case len(a) > 1:
 		acc = a[1]
@@ -233,22 +232,22 @@ func (r *run) reduce(o Value, items []Value, f Value, a []Value, right bool) Val
 		if right {
 			j = len(items) - 1 - i
 		}
-		args := [4]Value{acc, items[j], doubleOf(float64(j)), o}
+		args := [4]*Value{acc, items[j], doubleOf(float64(j)), o}
 		acc = r.callValue(f, args[:], "the callback")
 	}
 	return acc
 }
 
 // sortScript sorts by a function, or by the texts of the members; undefined goes to the end.
-func (r *run) sortScript(items []Value, f Value) {
+func (r *run) sortScript(items []*Value, f *Value) {
 	r.step(len(items))
-	slices.SortStableFunc(items, func(x, y Value) int {
+	slices.SortStableFunc(items, func(x, y *Value) int {
 		switch {
 		case x.k == Unset || y.k == Unset:
 			return boolInt(x.k == Unset) - boolInt(y.k == Unset)
 		case f.k == Function:
 			r.step(1)
-			args := [2]Value{x, y}
+			args := [2]*Value{x, y}
 			n := scriptNumber(r, r.callValue(f, args[:], "the comparison"))
 			switch {
 			case n < 0:

@@ -9,8 +9,9 @@ import (
 )
 
 // arg is argument i, or undefined.
+//
 //go:noinline
-func arg(a []Value, i int) Value {
+func arg(a []*Value, i int) *Value {
 	if i < len(a) {
 		return a[i]
 	}
@@ -21,54 +22,54 @@ func arg(a []Value, i int) Value {
 func globalFunction(name word) builtin {
 	switch name {
 	case wParseInt:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			return doubleOf(parseIntScript(r.scriptText(arg(a, 0)), scriptNumber(r, arg(a, 1))))
 		}
 	case wParseFloat:
-		return func(r *run, a []Value) Value { return doubleOf(parseFloatScript(r.scriptText(arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value { return doubleOf(parseFloatScript(r.scriptText(arg(a, 0)))) }
 	case wIsNaN:
-		return func(r *run, a []Value) Value { return boolOf(math.IsNaN(scriptNumber(r, arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value { return boolOf(math.IsNaN(scriptNumber(r, arg(a, 0)))) }
 	case wIsFinite:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			f := scriptNumber(r, arg(a, 0))
 			return boolOf(!math.IsNaN(f) && !math.IsInf(f, 0))
 		}
 	case wNumber:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if len(a) == 0 {
 				return doubleOf(0)
 			}
 			return doubleOf(scriptNumber(r, a[0]))
 		}
 	case wString:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if len(a) == 0 {
 				return textOf("")
 			}
 			return r.text(r.scriptText(a[0]))
 		}
 	case wBoolean:
-		return func(r *run, a []Value) Value { return boolOf(truthy(arg(a, 0))) }
+		return func(r *run, a []*Value) *Value { return boolOf(truthy(arg(a, 0))) }
 	case wArray:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if len(a) == 1 && a[0].k == Double {
 				v := r.list(nil)
 				r.setItem(v, "length", a[0])
 				return v
 			}
-			return r.list(append([]Value(nil), a...))
+			return r.list(append([]*Value(nil), a...))
 		}
 	case wObject:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if v := arg(a, 0); v.k > Null {
 				return v
 			}
 			return r.newMap()
 		}
 	case wDate:
-		return func(r *run, _ []Value) Value { return r.text(r.scriptText(dateOf(momentOf(r.now())))) }
+		return func(r *run, _ []*Value) *Value { return r.text(r.scriptText(dateOf(momentOf(r.now())))) }
 	case wError, wTypeError, wRangeError, wSyntaxError:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			r.use(objectSize)
 			if len(a) == 0 {
 				return failure(name.String(), "")
@@ -76,7 +77,7 @@ func globalFunction(name word) builtin {
 			return failure(name.String(), r.scriptText(a[0]))
 		}
 	case wRegExp:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			source, flags := r.scriptText(arg(a, 0)), ""
 			if v := arg(a, 0); v.k == Regexp {
 				source, flags = v.o.re.source, v.o.re.flags
@@ -86,12 +87,12 @@ func globalFunction(name word) builtin {
 			}
 			r.step(100 + 10*len(source))
 			r.use(objectSize + 100*len(source))
-			return Value{k: Regexp, o: &object{re: compilePattern(source, flags, scriptPattern)}}
+			return &Value{k: Regexp, o: &object{re: compilePattern(source, flags, scriptPattern)}}
 		}
 	case wEncodeURI:
-		return func(r *run, a []Value) Value { return r.text(encodeURI(r.scriptText(arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value { return r.text(encodeURI(r.scriptText(arg(a, 0)))) }
 	case wEncodeURIComponent:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			s := strings.ReplaceAll(url.QueryEscape(r.scriptText(arg(a, 0))), "+", "%20")
 			for _, c := range "!'()*" {
 				s = strings.ReplaceAll(s, url.QueryEscape(string(c)), string(c))
@@ -99,7 +100,7 @@ func globalFunction(name word) builtin {
 			return r.text(s)
 		}
 	case wDecodeURI, wDecodeURIComponent:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			s, err := url.PathUnescape(r.scriptText(arg(a, 0)))
 			if err != nil {
 				panic(&thrownValue{failure("URIError", "URI malformed")})
@@ -168,7 +169,7 @@ func parseFloatScript(s string) float64 {
 	if i < len(s) && (s[i] == '+' || s[i] == '-') {
 		i++
 	}
-	if strings.HasPrefix(s[i:], "Infinity") {
+	if hasPrefix(s[i:], "Infinity") {
 		return math.Inf(1 - 2*strings.Count(s[:i], "-"))
 	}
 	digits, end := 0, i
@@ -200,7 +201,7 @@ func parseFloatScript(s string) float64 {
 }
 
 // classMember is Class.name where it is no call.
-func classMember(class, name word) Value {
+func classMember(class, name word) *Value {
 	switch wordOf(class.String() + "." + name.String()) {
 	case wMathPI:
 		return doubleOf(math.Pi)
@@ -256,35 +257,35 @@ func classFunction(class, name word) builtin {
 	}
 	switch wordOf(class.String() + "." + name.String()) {
 	case wArrayisArray:
-		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == List) }
+		return func(r *run, a []*Value) *Value { return boolOf(arg(a, 0).k == List) }
 	case wArrayfrom:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			items := r.scriptMembers(arg(a, 0), false)
 			v := r.list(items)
 			if f := arg(a, 1); f.k == Function {
-				return r.scriptMethod(v, "map", wMap, []Value{f})
+				return r.scriptMethod(v, "map", wMap, []*Value{f})
 			}
 			return v
 		}
 	case wArrayof:
-		return func(r *run, a []Value) Value { return r.list(append([]Value(nil), a...)) }
+		return func(r *run, a []*Value) *Value { return r.list(append([]*Value(nil), a...)) }
 	case wNumberisInteger, wNumberisSafeInteger:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			f := arg(a, 0).Number()
 			ok := arg(a, 0).k == Double && f == math.Trunc(f) && !math.IsInf(f, 0)
 			return boolOf(ok && (name == wIsInteger || math.Abs(f) < 1<<53))
 		}
 	case wNumberisNaN:
-		return func(r *run, a []Value) Value { return boolOf(arg(a, 0).k == Double && math.IsNaN(a[0].Number())) }
+		return func(r *run, a []*Value) *Value { return boolOf(arg(a, 0).k == Double && math.IsNaN(a[0].Number())) }
 	case wNumberisFinite:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			f := arg(a, 0).Number()
 			return boolOf(arg(a, 0).k == Double && !math.IsNaN(f) && !math.IsInf(f, 0))
 		}
 	case wNumberparseFloat, wNumberparseInt:
 		return globalFunction(name)
 	case wStringfromCharCode:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			codes := make([]uint16, len(a))
 			for i, v := range a {
 				codes[i] = uint16(toInt32(scriptNumber(r, v)))
@@ -312,16 +313,10 @@ func scriptMath(name word) builtin {
 		one = math.Log2
 	case wFround:
 		one = func(f float64) float64 { return float64(float32(f)) }
-	case wAcosh:
-		one = math.Acosh
-	case wAsinh:
-		one = math.Asinh
-	case wAtanh:
-		one = math.Atanh
 	case wRandom:
-		return func(r *run, _ []Value) Value { return doubleOf(r.rand()) }
+		return func(r *run, _ []*Value) *Value { return doubleOf(r.rand()) }
 	case wMax, wMin:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			f := math.Inf(-1)
 			if name == wMin {
 				f = math.Inf(1)
@@ -337,10 +332,10 @@ func scriptMath(name word) builtin {
 		}
 	}
 	if one != nil {
-		return func(r *run, a []Value) Value { return doubleOf(one(scriptNumber(r, arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value { return doubleOf(one(scriptNumber(r, arg(a, 0)))) }
 	}
 	if two := mathTwo(name); two != nil {
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			return doubleOf(two(scriptNumber(r, arg(a, 0)), scriptNumber(r, arg(a, 1))))
 		}
 	}
@@ -350,7 +345,7 @@ func scriptMath(name word) builtin {
 func scriptJSON(name word) builtin {
 	switch name {
 	case wStringify:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a replacer of JSON.stringify"))
 			}
@@ -369,7 +364,7 @@ func scriptJSON(name word) builtin {
 			return r.text(string(w.value(nil, v, 0)))
 		}
 	case wParse:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			if f := arg(a, 1); f.k > Null {
 				panic(unsupported("a reviver of JSON.parse"))
 			}
@@ -390,7 +385,7 @@ func scriptJSON(name word) builtin {
 }
 
 func objectFunction(name word) builtin {
-	object := func(v Value) Value {
+	object := func(v *Value) *Value {
 		if v.k <= Null {
 			panic(typeError("Cannot convert undefined or null to object"))
 		}
@@ -398,23 +393,23 @@ func objectFunction(name word) builtin {
 	}
 	switch name {
 	case wKeys, wValues, wEntries:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			v := object(arg(a, 0))
 			keys := r.scriptMembers(v, true)
 			if name == wKeys {
 				return r.list(keys)
 			}
-			out := make([]Value, len(keys))
+			out := make([]*Value, len(keys))
 			for i, k := range keys {
 				out[i] = r.scriptMember(v, k)
 				if name == wEntries {
-					out[i] = r.list([]Value{k, out[i]})
+					out[i] = r.list([]*Value{k, out[i]})
 				}
 			}
 			return r.list(out)
 		}
 	case wAssign:
-		return func(r *run, a []Value) Value {
+		return func(r *run, a []*Value) *Value {
 			to := object(arg(a, 0))
 			for _, from := range a[1:] {
 				for _, k := range r.scriptMembers(from, true) {
@@ -424,7 +419,7 @@ func objectFunction(name word) builtin {
 			return to
 		}
 	case wFreeze:
-		return func(r *run, a []Value) Value { return arg(a, 0) }
+		return func(r *run, a []*Value) *Value { return arg(a, 0) }
 	}
 	return nil
 }

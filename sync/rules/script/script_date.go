@@ -9,14 +9,14 @@ import (
 // The Date of JavaScript: months from 0, Sunday is 0.
 
 // dateOfNumber is a date of milliseconds; NaN and what is beyond the range is an invalid date.
-func dateOfNumber(f float64) Value {
+func dateOfNumber(f float64) *Value {
 	if f != f || math.Abs(f) > 8.64e15 {
 		return dateOf(moment{invalid: true})
 	}
 	return dateOf(momentMillis(int64(f)))
 }
 
-func newScriptDate(r *run, a []Value) Value {
+func newScriptDate(r *run, a []*Value) *Value {
 	r.use(objectSize)
 	switch {
 	case len(a) == 0:
@@ -31,7 +31,7 @@ func newScriptDate(r *run, a []Value) Value {
 
 // fieldsMillis is year, month, day, hour, minute, second, millisecond; fields beyond their range
 // carry over.
-func (r *run) fieldsMillis(a []Value, zone *time.Location) float64 {
+func (r *run) fieldsMillis(a []*Value, zone *time.Location) float64 {
 	f := [7]int{0, 0, 1}
 	for i := 0; i < len(a) && i < 7; i++ {
 		n := scriptNumber(r, a[i])
@@ -82,7 +82,7 @@ func (r *run) parseDateScript(s string) float64 {
 		"Mon, 2 Jan 2006 15:04:05 MST", "Mon Jan 02 2006 15:04:05 GMT-0700", "Jan 2, 2006 15:04:05", "Jan 2, 2006",
 		"1/2/2006 15:04:05", "1/2/2006", "2006/1/2 15:04:05", "2006/1/2",
 	} {
-		if at := strings.Index(s, " ("); at > 0 {
+		if at := indexText(s, " ("); at > 0 {
 			s = s[:at]
 		}
 		if t, err := time.ParseInLocation(layout, s, r.zone()); err == nil {
@@ -95,16 +95,16 @@ func (r *run) parseDateScript(s string) float64 {
 func scriptDateClass(name word) builtin {
 	switch name {
 	case wNow:
-		return func(r *run, _ []Value) Value { return doubleOf(float64(r.now().UnixMilli())) }
+		return func(r *run, _ []*Value) *Value { return doubleOf(float64(r.now().UnixMilli())) }
 	case wParse:
-		return func(r *run, a []Value) Value { return doubleOf(r.parseDateScript(r.scriptText(arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value { return doubleOf(r.parseDateScript(r.scriptText(arg(a, 0)))) }
 	case wUTC:
-		return func(r *run, a []Value) Value { return doubleOf(r.fieldsMillis(a, time.UTC)) }
+		return func(r *run, a []*Value) *Value { return doubleOf(r.fieldsMillis(a, time.UTC)) }
 	}
 	return nil
 }
 
-func (r *run) scriptDateMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) scriptDateMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	m := o.o.date
 	zone := r.zone()
 	field := name
@@ -113,10 +113,10 @@ func (r *run) scriptDateMethod(o Value, name word, a []Value) (Value, bool) {
 			field, zone = wordOf(verb+rest), time.UTC
 		}
 	}
-	if strings.HasPrefix(field.String(), "set") {
+	if hasPrefix(field.String(), "set") {
 		return r.setScriptDate(o, field, a, zone)
 	}
-	if strings.HasPrefix(field.String(), "get") || field == wValueOf {
+	if hasPrefix(field.String(), "get") || field == wValueOf {
 		if m.bad() {
 			return doubleOf(math.NaN()), true
 		}
@@ -145,7 +145,7 @@ func (r *run) scriptDateMethod(o Value, name word, a []Value) (Value, bool) {
 			_, offset := t.Zone()
 			n = float64(-offset / 60)
 		default:
-			return Value{}, false
+			return nil, false
 		}
 		return doubleOf(n), true
 	}
@@ -167,11 +167,11 @@ func (r *run) scriptDateMethod(o Value, name word, a []Value) (Value, bool) {
 	case wToLocaleString, wToLocaleDateString, wToLocaleTimeString, wToTimeString:
 		panic(unsupported(name.String() + " of a date"))
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // setScriptDate is the setters; they give the milliseconds.
-func (r *run) setScriptDate(o Value, name word, a []Value, zone *time.Location) (Value, bool) {
+func (r *run) setScriptDate(o *Value, name word, a []*Value, zone *time.Location) (*Value, bool) {
 	if name == wSetTime {
 		o.o.date = dateOfNumber(scriptNumber(r, arg(a, 0))).o.date
 		return doubleOf(float64(o.o.date.millis())), true
@@ -197,7 +197,7 @@ func (r *run) setScriptDate(o Value, name word, a []Value, zone *time.Location) 
 		ok = false
 	}
 	if !ok {
-		return Value{}, false
+		return nil, false
 	}
 	ms := math.NaN()
 	if len(a) > 0 && !o.o.date.bad() {

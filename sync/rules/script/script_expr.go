@@ -60,9 +60,9 @@ func (c *compiler) makeFunction(fn *function) *proto {
 }
 
 func closureOf(p *proto) evalFn {
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		r.use(objectSize)
-		return Value{k: Function, o: &object{fn: &closure{p: p, sc: r.sc}}}
+		return &Value{k: Function, o: &object{fn: &closure{p: p, sc: r.sc}}}
 	}
 }
 
@@ -93,14 +93,14 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 		defer c.close()
 		slot := c.declare(n.s)
 		e := closureOf(c.makeFunction(n.fn))
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			v := e(r)
 			r.sc.vars[slot] = v
 			return v
 		}
 	case nTemplate:
 		parts := c.exprs(n.kids)
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			var b []byte
 			for _, e := range parts {
 				b = append(b, r.scriptText(e(r))...)
@@ -112,27 +112,27 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 		}
 	case nRegexp:
 		p := compilePattern(n.s, n.v.s, scriptPattern)
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			r.use(objectSize)
 			mine := *p
-			return Value{k: Regexp, o: &object{re: &mine}}
+			return &Value{k: Regexp, o: &object{re: &mine}}
 		}
 	case nTypeof:
 		if k := n.kids[0]; k.op == nName {
 			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && globalFunction(wordOf(k.s)) == nil && k.s != "NaN" && k.s != "Infinity" {
-				return func(*run) Value { return textOf("undefined") }
+				return func(*run) *Value { return textOf("undefined") }
 			}
 		}
 		e := c.expr(n.kids[0])
-		return func(r *run) Value { return textOf(typeOf(e(r))) }
+		return func(r *run) *Value { return textOf(typeOf(e(r))) }
 	case nDelete:
 		return c.deletion(n)
 	case nComma:
 		a, b := c.expr(n.kids[0]), c.expr(n.kids[1])
-		return func(r *run) Value { a(r); return b(r) }
+		return func(r *run) *Value { a(r); return b(r) }
 	case nVoid:
 		e := c.expr(n.kids[0])
-		return func(r *run) Value { e(r); return undefined }
+		return func(r *run) *Value { e(r); return undefined }
 	}
 	panic(syntax(n.at, "not an expression"))
 }
@@ -140,14 +140,14 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 func (c *compiler) deletion(n *node) evalFn {
 	k := n.kids[0]
 	if k.op != nMember && k.op != nIndex {
-		return func(*run) Value { return boolOf(false) }
+		return func(*run) *Value { return boolOf(false) }
 	}
 	obj := c.expr(k.kids[0])
-	key := func(*run) Value { return textOf(k.s) }
+	key := func(*run) *Value { return textOf(k.s) }
 	if k.op == nIndex {
 		key = c.expr(k.kids[1])
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		o := obj(r)
 		name := r.scriptText(key(r))
 		switch o.k {
@@ -168,13 +168,13 @@ func (c *compiler) deletion(n *node) evalFn {
 func (c *compiler) scriptUnary(op operator, e evalFn) evalFn {
 	switch op {
 	case opNot:
-		return func(r *run) Value { return boolOf(!truthy(e(r))) }
+		return func(r *run) *Value { return boolOf(!truthy(e(r))) }
 	case opMinus:
-		return func(r *run) Value { return doubleOf(-scriptNumber(r, e(r))) }
+		return func(r *run) *Value { return doubleOf(-scriptNumber(r, e(r))) }
 	case opPlus:
-		return func(r *run) Value { return doubleOf(scriptNumber(r, e(r))) }
+		return func(r *run) *Value { return doubleOf(scriptNumber(r, e(r))) }
 	case opInvert:
-		return func(r *run) Value { return doubleOf(float64(^toInt32(scriptNumber(r, e(r))))) }
+		return func(r *run) *Value { return doubleOf(float64(^toInt32(scriptNumber(r, e(r))))) }
 	}
 	return e
 }
@@ -194,22 +194,23 @@ func (c *compiler) scriptGlobal(n *node) evalFn {
 			v = nativeOf(fn)
 			v.o.text = name
 			if c.isClass(name) {
-				v = Value{k: Class, o: &object{text: name, fn: &closure{native: fn}}}
+				v = &Value{k: Class, o: &object{text: name, fn: &closure{native: fn}}}
 			}
 		case c.isClass(name):
-			v = Value{k: Class, o: &object{text: name}}
+			v = &Value{k: Class, o: &object{text: name}}
 		default:
-			return func(*run) Value {
+			return func(*run) *Value {
 				panic(&thrownValue{failure("ReferenceError", name+" is not defined")})
 			}
 		}
 	}
-	return func(*run) Value { return v }
+	return func(*run) *Value { return v }
 }
 
 // callValue calls a function value.
+//
 //go:noinline
-func (r *run) callValue(f Value, args []Value, name string) Value {
+func (r *run) callValue(f *Value, args []*Value, name string) *Value {
 	if f.k != Function && f.k != Class || f.o.fn == nil {
 		panic(typeError(name + " is not a function"))
 	}
@@ -233,7 +234,7 @@ func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 			}
 		}
 		safe := nullSafe(callee)
-		return func(r *run) Value {
+		return func(r *run) *Value {
 			r.step(1)
 			o := obj(r)
 			if o.k <= Null && safe {
@@ -250,7 +251,7 @@ func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 	if callee.op == nName {
 		shown = callee.s
 	}
-	return func(r *run) Value {
+	return func(r *run) *Value {
 		r.step(1)
 		fn := f(r)
 		base := r.push(args)
@@ -325,7 +326,7 @@ func (c *compiler) try(n *node) stmtFn {
 }
 
 // guard runs a statement and catches what it throws; the run is then where it was before.
-func (r *run) guard(body stmtFn) (f flow, thrown Value, ok bool) {
+func (r *run) guard(body stmtFn) (f flow, thrown *Value, ok bool) {
 	sc, calls, frames, args, callers, ret := r.sc, r.calls, r.frames, len(r.argv), len(r.callers), r.ret
 	defer func() {
 		x := recover()
@@ -346,5 +347,5 @@ func (r *run) guard(body stmtFn) (f flow, thrown Value, ok bool) {
 		r.sc, r.calls, r.frames, r.ret = sc, calls, frames, ret
 		r.argv, r.callers = r.argv[:args], r.callers[:callers]
 	}()
-	return body(r), Value{}, true
+	return body(r), nil, true
 }

@@ -3,11 +3,10 @@ package script
 import (
 	"math"
 	"strconv"
-	"strings"
 )
 
 // scriptKey is a value as the name of a member.
-func (r *run) scriptKey(v Value) Value {
+func (r *run) scriptKey(v *Value) *Value {
 	if v.k == Text {
 		return v
 	}
@@ -24,7 +23,7 @@ func arrayIndex(s string) (int, bool) {
 }
 
 // putScript sets a member of an object. Names that are whole numbers come first, in their order.
-func (o *object) putScript(key, v Value) bool {
+func (o *object) putScript(key, v *Value) bool {
 	n, ok := arrayIndex(key.s)
 	if !ok || o.find(key) >= 0 {
 		return o.put(key, v)
@@ -39,8 +38,8 @@ func (o *object) putScript(key, v Value) bool {
 	if at == len(o.keys) {
 		return o.put(key, v)
 	}
-	o.keys = append(o.keys, Value{})
-	o.items = append(o.items, Value{})
+	o.keys = append(o.keys, nil)
+	o.items = append(o.items, nil)
 	copy(o.keys[at+1:], o.keys[at:])
 	copy(o.items[at+1:], o.items[at:])
 	o.keys[at], o.items[at] = key, v
@@ -48,7 +47,8 @@ func (o *object) putScript(key, v Value) bool {
 	return true
 }
 
-func (r *run) hasMember(o Value, key string) bool {
+//go:noinline
+func (r *run) hasMember(o *Value, key string) bool {
 	switch o.k {
 	case Map:
 		return o.o.find(textOf(key)) >= 0
@@ -62,7 +62,7 @@ func (r *run) hasMember(o Value, key string) bool {
 }
 
 // scriptMember is o[key] and o.key.
-func (r *run) scriptMember(o, key Value) Value {
+func (r *run) scriptMember(o, key *Value) *Value {
 	switch o.k {
 	case Map:
 		if v, ok := o.o.get(r.scriptKey(key)); ok {
@@ -84,8 +84,9 @@ func (r *run) scriptMember(o, key Value) Value {
 			return o.o.items[i]
 		}
 		if o.o.props != nil {
-			v, _ := o.o.props.get(textOf(k))
-			return v
+			if v, ok := o.o.props.get(textOf(k)); ok {
+				return v
+			}
 		}
 	case Text:
 		k := r.scriptText(key)
@@ -111,7 +112,7 @@ func (r *run) scriptMember(o, key Value) Value {
 		case wFlags:
 			return textOf(o.o.re.flags)
 		case wGlobal:
-			return boolOf(strings.Contains(o.o.re.flags, "g"))
+			return boolOf(hasText(o.o.re.flags, "g"))
 		case wLastIndex:
 			return doubleOf(float64(o.o.re.last))
 		}
@@ -119,15 +120,16 @@ func (r *run) scriptMember(o, key Value) Value {
 		return classMember(wordOf(o.o.text), wordOf(r.scriptText(key)))
 	case Function:
 		if o.o.props != nil {
-			v, _ := o.o.props.get(r.scriptKey(key))
-			return v
+			if v, ok := o.o.props.get(r.scriptKey(key)); ok {
+				return v
+			}
 		}
 	}
 	return undefined
 }
 
 // setScriptMember is o[key] = v.
-func (r *run) setScriptMember(o, key, v Value) {
+func (r *run) setScriptMember(o, key, v *Value) {
 	switch o.k {
 	case Map:
 		r.step(len(o.o.keys) >> 6)
@@ -156,7 +158,7 @@ func (r *run) setScriptMember(o, key, v Value) {
 	}
 }
 
-func (r *run) setItem(o Value, key string, v Value) {
+func (r *run) setItem(o *Value, key string, v *Value) {
 	n := len(o.o.items)
 	if key == "length" {
 		want := int(toInt32(scriptNumber(r, v)))
@@ -185,7 +187,7 @@ func (r *run) setItem(o Value, key string, v Value) {
 }
 
 // growTo makes a list at least n long.
-func (r *run) growTo(o Value, n int) {
+func (r *run) growTo(o *Value, n int) {
 	more := n - len(o.o.items)
 	if more <= 0 {
 		return
@@ -194,32 +196,33 @@ func (r *run) growTo(o Value, n int) {
 		panic(limitError("a list beyond the memory of a script"))
 	}
 	r.use(more * valueSize)
-	o.o.items = append(o.o.items, make([]Value, more)...)
+	o.o.items = append(o.o.items, make([]*Value, more)...)
+	unset(o.o.items[len(o.o.items)-more:])
 }
 
 // scriptMembers is what for-in (keys) and for-of run over.
-func (r *run) scriptMembers(v Value, keys bool) []Value {
+func (r *run) scriptMembers(v *Value, keys bool) []*Value {
 	switch v.k {
 	case List:
 		r.step(len(v.o.items) >> 3)
 		if !keys {
-			return append([]Value(nil), v.o.items...)
+			return append([]*Value(nil), v.o.items...)
 		}
 		r.use(len(v.o.items) * valueSize)
-		out := make([]Value, len(v.o.items))
+		out := make([]*Value, len(v.o.items))
 		for i := range out {
-			out[i] = textOf(strconv.Itoa(i))
+			out[i] = textOf(decimal(i))
 		}
 		return out
 	case Map:
 		if keys {
 			r.step(len(v.o.keys) >> 3)
-			return append([]Value(nil), v.o.keys...)
+			return append([]*Value(nil), v.o.keys...)
 		}
 	case Text:
 		r.step(len(v.s))
 		r.use(len(v.s) * valueSize)
-		var out []Value
+		var out []*Value
 		if !keys {
 			for _, c := range v.s {
 				out = append(out, textOf(string(c)))
@@ -227,7 +230,7 @@ func (r *run) scriptMembers(v Value, keys bool) []Value {
 			return out
 		}
 		for i := range units(v.s) {
-			out = append(out, textOf(strconv.Itoa(i)))
+			out = append(out, textOf(decimal(i)))
 		}
 		return out
 	}

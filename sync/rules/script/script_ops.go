@@ -18,19 +18,20 @@ type closure struct {
 }
 
 //go:noinline
-func nativeOf(fn builtin) Value { return Value{k: Function, o: &object{fn: &closure{native: fn}}} }
+func nativeOf(fn builtin) *Value { return &Value{k: Function, o: &object{fn: &closure{native: fn}}} }
 
 // failure makes an error value: name is TypeError and the like.
+//
 //go:noinline
-func failure(name, message string) Value {
-	return Value{k: Failure, o: &object{text: name, items: []Value{textOf(message)}}}
+func failure(name, message string) *Value {
+	return &Value{k: Failure, o: &object{text: name, items: []*Value{textOf(message)}}}
 }
 
 //go:noinline
 func typeError(message string) *thrownValue { return &thrownValue{failure("TypeError", message)} }
 
 //go:noinline
-func truthy(v Value) bool {
+func truthy(v *Value) bool {
 	switch v.k {
 	case Unset, Null:
 		return false
@@ -46,8 +47,9 @@ func truthy(v Value) bool {
 }
 
 // scriptNumber is ToNumber.
+//
 //go:noinline
-func scriptNumber(r *run, v Value) float64 {
+func scriptNumber(r *run, v *Value) float64 {
 	switch v.k {
 	case Null:
 		return 0
@@ -100,8 +102,9 @@ func textNumber(s string) float64 {
 }
 
 // scriptText is ToString; the text of a list costs steps.
+//
 //go:noinline
-func (r *run) scriptText(v Value) string {
+func (r *run) scriptText(v *Value) string {
 	switch v.k {
 	case Unset:
 		return "undefined"
@@ -115,7 +118,7 @@ func (r *run) scriptText(v Value) string {
 	return s
 }
 
-func appendScriptText(b []byte, v Value, depth int) []byte {
+func appendScriptText(b []byte, v *Value, depth int) []byte {
 	if depth > textDepth || len(b) > maxMemory {
 		panic(limitError("a text of a value that is nested or long beyond the bounds"))
 	}
@@ -159,7 +162,7 @@ func appendScriptText(b []byte, v Value, depth int) []byte {
 }
 
 // primitive is ToPrimitive; a Date is a text to "+" and "==", a number to everything else.
-func (r *run) primitive(v Value, preferText bool) Value {
+func (r *run) primitive(v *Value, preferText bool) *Value {
 	switch {
 	case v.k == Date && !preferText:
 		if v.o.date.bad() {
@@ -172,6 +175,7 @@ func (r *run) primitive(v Value, preferText bool) Value {
 	return v
 }
 
+//go:noinline
 func toInt32(f float64) int32 {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0
@@ -179,7 +183,7 @@ func toInt32(f float64) int32 {
 	return int32(uint32(int64(math.Mod(math.Trunc(f), 1<<32))))
 }
 
-func scriptBinary(r *run, op operator, a, b Value) Value {
+func scriptBinary(r *run, op operator, a, b *Value) *Value {
 	switch op {
 	case opAdd:
 		if a.k == Double && b.k == Double {
@@ -241,7 +245,7 @@ func scriptBinary(r *run, op operator, a, b Value) Value {
 }
 
 // scriptSame is ===.
-func scriptSame(_ *run, a, b Value) bool {
+func scriptSame(_ *run, a, b *Value) bool {
 	if a.k != b.k {
 		return false
 	}
@@ -257,7 +261,7 @@ func scriptSame(_ *run, a, b Value) bool {
 }
 
 // looseEqual is ==.
-func looseEqual(r *run, a, b Value) bool {
+func looseEqual(r *run, a, b *Value) bool {
 	switch {
 	case a.k <= Null || b.k <= Null:
 		return a.k <= Null && b.k <= Null
@@ -276,7 +280,8 @@ func looseEqual(r *run, a, b Value) bool {
 	return scriptNumber(r, a) == scriptNumber(r, b)
 }
 
-func typeOf(v Value) string {
+//go:noinline
+func typeOf(v *Value) string {
 	switch v.k {
 	case Unset:
 		return "undefined"
@@ -292,7 +297,7 @@ func typeOf(v Value) string {
 	return "object"
 }
 
-func scriptInstance(v Value, class word) bool {
+func scriptInstance(v *Value, class word) bool {
 	switch class {
 	case wArray:
 		return v.k == List

@@ -8,7 +8,7 @@ import (
 )
 
 // scriptMethod calls o.name(args) of JavaScript.
-func (r *run) scriptMethod(o Value, text string, name word, a []Value) Value {
+func (r *run) scriptMethod(o *Value, text string, name word, a []*Value) *Value {
 	switch o.k {
 	case Unset, Null:
 		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + text + "')"))
@@ -74,7 +74,7 @@ func (r *run) scriptMethod(o Value, text string, name word, a []Value) Value {
 }
 
 // numberMethod is the methods of a number.
-func (r *run) numberMethod(f float64, name word, a []Value) (Value, bool) {
+func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 	digits := func() int {
 		n := scriptNumber(r, arg(a, 0))
 		if math.IsNaN(n) {
@@ -93,7 +93,7 @@ func (r *run) numberMethod(f float64, name word, a []Value) (Value, bool) {
 		}
 		// Halves of the exact binary number go away from zero.
 		s := new(big.Rat).SetFloat64(f).FloatString(n)
-		if f < 0 && !strings.HasPrefix(s, "-") {
+		if f < 0 && !hasPrefix(s, "-") {
 			s = "-" + s
 		}
 		return r.text(s), true
@@ -106,7 +106,7 @@ func (r *run) numberMethod(f float64, name word, a []Value) (Value, bool) {
 			panic(&thrownValue{failure("RangeError", "toPrecision() argument must be between 1 and 100")})
 		}
 		if f != 0 {
-			if e := int(math.Floor(math.Log10(math.Abs(f)))); e < -6 || e >= n {
+			if e := int(math.Floor(preciseLog10(math.Abs(f)))); e < -6 || e >= n {
 				s := strconv.FormatFloat(f, 'e', n-1, 64)
 				if i := len(s) - 2; s[i] == '0' {
 					s = s[:i] + s[i+1:]
@@ -135,12 +135,13 @@ func (r *run) numberMethod(f float64, name word, a []Value) (Value, bool) {
 	case wToExponential, wToLocaleString:
 		panic(unsupported(name.String() + " of a number"))
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // place is an index argument: negative ones count from the end if from is set.
+//
 //go:noinline
-func (r *run) place(v Value, n, missing int, fromEnd bool) int {
+func (r *run) place(v *Value, n, missing int, fromEnd bool) int {
 	if v.k == Unset {
 		return missing
 	}
@@ -155,7 +156,7 @@ func (r *run) place(v Value, n, missing int, fromEnd bool) int {
 	return int(max(0, min(f, float64(n))))
 }
 
-func (r *run) scriptTextMethod(s string, name word, a []Value) (Value, bool) {
+func (r *run) scriptTextMethod(s string, name word, a []*Value) (*Value, bool) {
 	r.step(len(s) >> 6)
 	n := units(s)
 	switch name {
@@ -187,7 +188,7 @@ func (r *run) scriptTextMethod(s string, name word, a []Value) (Value, bool) {
 		return doubleOf(float64(unitAt(s, int(i)))), true
 	case wIndexOf:
 		from := byteIndex(s, r.place(arg(a, 1), n, 0, false))
-		i := strings.Index(s[from:], r.scriptText(arg(a, 0)))
+		i := indexText(s[from:], r.scriptText(arg(a, 0)))
 		if i < 0 {
 			return doubleOf(-1), true
 		}
@@ -195,9 +196,9 @@ func (r *run) scriptTextMethod(s string, name word, a []Value) (Value, bool) {
 	case wLastIndexOf:
 		return doubleOf(float64(unitIndex(s, strings.LastIndex(s, r.scriptText(arg(a, 0)))))), true
 	case wIncludes:
-		return boolOf(strings.Contains(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
+		return boolOf(hasText(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
 	case wStartsWith:
-		return boolOf(strings.HasPrefix(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
+		return boolOf(hasPrefix(s[byteIndex(s, r.place(arg(a, 1), n, 0, false)):], r.scriptText(arg(a, 0)))), true
 	case wEndsWith:
 		return boolOf(strings.HasSuffix(s[:byteIndex(s, r.place(arg(a, 1), n, n, false))], r.scriptText(arg(a, 0)))), true
 	case wSlice:
@@ -249,7 +250,7 @@ func (r *run) scriptTextMethod(s string, name word, a []Value) (Value, bool) {
 	return r.patternMethod(s, name, a)
 }
 
-func (r *run) padScript(s string, start bool, a []Value) Value {
+func (r *run) padScript(s string, start bool, a []*Value) *Value {
 	with := " "
 	if v := arg(a, 1); v.k != Unset {
 		with = r.scriptText(v)
@@ -271,7 +272,7 @@ func (r *run) padScript(s string, start bool, a []Value) Value {
 }
 
 // patternMethod is the methods of a text that take a text or a regular expression.
-func (r *run) patternMethod(s string, name word, a []Value) (Value, bool) {
+func (r *run) patternMethod(s string, name word, a []*Value) (*Value, bool) {
 	first := arg(a, 0)
 	switch name {
 	case wSplit:
@@ -280,11 +281,11 @@ func (r *run) patternMethod(s string, name word, a []Value) (Value, bool) {
 		return r.replaceScript(s, first, arg(a, 1), name == wReplaceAll), true
 	case wMatch:
 		p := r.patternOf(first)
-		if !strings.Contains(p.flags, "g") {
+		if !hasText(p.flags, "g") {
 			p.last = 0
 			return r.exec(p, s), true
 		}
-		var out []Value
+		var out []*Value
 		for _, m := range p.matches(r, s, -1) {
 			out = append(out, textOf(s[m[0]:m[1]]))
 		}
@@ -293,7 +294,7 @@ func (r *run) patternMethod(s string, name word, a []Value) (Value, bool) {
 		}
 		return r.list(out), true
 	case wMatchAll:
-		var out []Value
+		var out []*Value
 		for _, m := range r.patternOf(first).matches(r, s, -1) {
 			out = append(out, r.groups(r.patternOf(first), s, m))
 		}
@@ -305,10 +306,10 @@ func (r *run) patternMethod(s string, name word, a []Value) (Value, bool) {
 		}
 		return doubleOf(float64(unitIndex(s, m[0][0]))), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
-func (r *run) patternOf(v Value) *pattern {
+func (r *run) patternOf(v *Value) *pattern {
 	if v.k == Regexp {
 		return v.o.re
 	}
@@ -316,9 +317,10 @@ func (r *run) patternOf(v Value) *pattern {
 }
 
 // groups is the list that exec and match give: the match and its groups, with index.
-func (r *run) groups(p *pattern, s string, m []int) Value {
-	out := make([]Value, len(m)/2)
+func (r *run) groups(p *pattern, s string, m []int) *Value {
+	out := make([]*Value, len(m)/2)
 	for i := range out {
+		out[i] = undefined
 		if m[2*i] >= 0 {
 			out[i] = textOf(s[m[2*i]:m[2*i+1]])
 		}
@@ -339,8 +341,8 @@ func (r *run) groups(p *pattern, s string, m []int) Value {
 }
 
 // exec is one match; with the flag g it begins behind the last one.
-func (r *run) exec(p *pattern, s string) Value {
-	global := strings.Contains(p.flags, "g")
+func (r *run) exec(p *pattern, s string) *Value {
+	global := hasText(p.flags, "g")
 	from := 0
 	if global {
 		from = p.last
@@ -370,7 +372,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-func (r *run) splitScript(s string, by, limit Value) Value {
+func (r *run) splitScript(s string, by, limit *Value) *Value {
 	var parts []string
 	most := -1
 	if limit.k != Unset {
@@ -412,7 +414,7 @@ func (r *run) splitScript(s string, by, limit Value) Value {
 		parts = parts[:most]
 	}
 	r.use(objectSize + len(parts)*valueSize)
-	out := make([]Value, len(parts))
+	out := make([]*Value, len(parts))
 	for i, p := range parts {
 		out[i] = textOf(p)
 	}
@@ -420,12 +422,12 @@ func (r *run) splitScript(s string, by, limit Value) Value {
 }
 
 // replaceScript replaces by a text with $1, $& and $$, or by what a function gives.
-func (r *run) replaceScript(s string, what, with Value, all bool) Value {
+func (r *run) replaceScript(s string, what, with *Value, all bool) *Value {
 	var p *pattern
 	n := 1
 	if what.k == Regexp {
 		p = what.o.re
-		if strings.Contains(p.flags, "g") {
+		if hasText(p.flags, "g") {
 			n = -1
 		} else if all {
 			panic(typeError("replaceAll must be called with a global RegExp"))
@@ -444,7 +446,7 @@ func (r *run) replaceScript(s string, what, with Value, all bool) Value {
 		if with.k != Function {
 			return expandScript(b, s, text, m)
 		}
-		args := make([]Value, 0, len(m)/2+2)
+		args := make([]*Value, 0, len(m)/2+2)
 		for i := 0; i+1 < len(m); i += 2 {
 			v := undefined
 			if m[i] >= 0 {
@@ -460,10 +462,10 @@ func (r *run) replaceScript(s string, what, with Value, all bool) Value {
 func quoteMeta(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		if strings.IndexByte(`\.+*?()|[]{}^$`, s[i]) >= 0 {
-			b.WriteByte('\\')
+		if hasByte(`\.+*?()|[]{}^$`, s[i]) {
+			putByte(&b, '\\')
 		}
-		b.WriteByte(s[i])
+		putByte(&b, s[i])
 	}
 	return b.String()
 }

@@ -3,7 +3,7 @@ package script
 import "slices"
 
 // setMethod is the methods of sets of TBEL.
-func (r *run) setMethod(o Value, name word, a []Value) (Value, bool) {
+func (r *run) setMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
 	r.step(len(items) >> 5)
 	switch name {
@@ -11,11 +11,11 @@ func (r *run) setMethod(o Value, name word, a []Value) (Value, bool) {
 		return r.readList(o, name, a)
 	case wToSorted:
 		v, _ := r.readList(o, name, a)
-		return Value{k: Set, o: v.o}, true
+		return &Value{k: Set, o: v.o}, true
 	case wToUnmodifiable:
 		v, _ := r.readList(o, name, a)
 		v.o.text = readOnly
-		return Value{k: Set, o: v.o}, true
+		return &Value{k: Set, o: v.o}, true
 	}
 	r.change(o)
 	switch name {
@@ -44,10 +44,10 @@ func (r *run) setMethod(o Value, name word, a []Value) (Value, bool) {
 		r.sortList(items, len(a) == 0 || argBool(a[0]))
 		return null, true
 	}
-	return Value{}, false
+	return nil, false
 }
 
-func (r *run) addToSet(o *object, v Value) bool {
+func (r *run) addToSet(o *object, v *Value) bool {
 	if r.indexOf(o.items, v) >= 0 {
 		return false
 	}

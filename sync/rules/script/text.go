@@ -3,7 +3,7 @@ package script
 import "strings"
 
 // textMethod is the methods of a text of TBEL, which are Java's.
-func (r *run) textMethod(s string, name word, a []Value) (Value, bool) {
+func (r *run) textMethod(s string, name word, a []*Value) (*Value, bool) {
 	r.step(len(s) >> 6)
 	switch len(a) {
 	case 0:
@@ -31,7 +31,7 @@ func (r *run) textMethod(s string, name word, a []Value) (Value, bool) {
 		what := r.argText(a[0])
 		if name == wIndexOf {
 			b := byteIndex(s, from)
-			i := strings.Index(s[b:], what)
+			i := indexText(s[b:], what)
 			if i < 0 {
 				return intOf(-1), true
 			}
@@ -44,12 +44,14 @@ func (r *run) textMethod(s string, name word, a []Value) (Value, bool) {
 		return intOf(int32(unitIndex(s, strings.LastIndex(s[:end], what)))), true
 	case name == wStartsWith && len(a) == 2:
 		from := int(argInt(a[1]))
-		return boolOf(from >= 0 && from <= units(s) && strings.HasPrefix(s[byteIndex(s, from):], r.argText(a[0]))), true
+		return boolOf(from >= 0 && from <= units(s) && hasPrefix(s[byteIndex(s, from):], r.argText(a[0]))), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // growing checks that replacing old by with does not outgrow the memory, and returns with.
+//
+//go:noinline
 func (r *run) growing(s, old, with string) string {
 	if n := strings.Count(s, old); n > 0 && len(with) > len(old) {
 		if n > maxMemory/len(with) {
@@ -60,7 +62,7 @@ func (r *run) growing(s, old, with string) string {
 	return with
 }
 
-func (r *run) textMethod0(s string, name word) (Value, bool) {
+func (r *run) textMethod0(s string, name word) (*Value, bool) {
 	switch name {
 	case wLength:
 		return intOf(int32(units(s))), true
@@ -85,7 +87,7 @@ func (r *run) textMethod0(s string, name word) (Value, bool) {
 	case wToCharArray:
 		n := units(s)
 		r.use(objectSize + n*valueSize)
-		out := make([]Value, 0, n)
+		out := make([]*Value, 0, n)
 		for i := 0; i < n; i++ {
 			out = append(out, charOf(unitAt(s, i)))
 		}
@@ -96,10 +98,10 @@ func (r *run) textMethod0(s string, name word) (Value, bool) {
 	case wHashCode:
 		return intOf(int32(javaHash(s))), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
-func (r *run) textMethod1(s string, name word, arg Value) (Value, bool) {
+func (r *run) textMethod1(s string, name word, arg *Value) (*Value, bool) {
 	switch name {
 	case wCharAt, wCodePointAt:
 		i := int(argInt(arg))
@@ -119,13 +121,13 @@ func (r *run) textMethod1(s string, name word, arg Value) (Value, bool) {
 		}
 		return textOf(s[byteIndex(s, from):]), true
 	case wIndexOf:
-		return intOf(int32(unitIndex(s, strings.Index(s, r.argText(arg))))), true
+		return intOf(int32(unitIndex(s, indexText(s, r.argText(arg))))), true
 	case wLastIndexOf:
 		return intOf(int32(unitIndex(s, strings.LastIndex(s, r.argText(arg))))), true
 	case wContains:
-		return boolOf(strings.Contains(s, r.argText(arg))), true
+		return boolOf(hasText(s, r.argText(arg))), true
 	case wStartsWith:
-		return boolOf(strings.HasPrefix(s, r.argText(arg))), true
+		return boolOf(hasPrefix(s, r.argText(arg))), true
 	case wEndsWith:
 		return boolOf(strings.HasSuffix(s, r.argText(arg))), true
 	case wEquals:
@@ -153,11 +155,11 @@ func (r *run) textMethod1(s string, name word, arg Value) (Value, bool) {
 	case wMatches:
 		return boolOf(r.pattern(r.argText(arg), tbelPattern).full(r, s)), true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // split is Java's: without a limit empty texts at the end are left out.
-func (r *run) split(s, pattern string, limit int) Value {
+func (r *run) split(s, pattern string, limit int) *Value {
 	var parts []string
 	if plainPattern(pattern) {
 		if s == "" {
@@ -180,7 +182,7 @@ func (r *run) split(s, pattern string, limit int) Value {
 	}
 	r.use(objectSize + len(parts)*valueSize)
 	r.step(len(parts) >> 2)
-	out := make([]Value, len(parts))
+	out := make([]*Value, len(parts))
 	for i, p := range parts {
 		out[i] = textOf(p)
 	}
@@ -188,4 +190,6 @@ func (r *run) split(s, pattern string, limit int) Value {
 }
 
 // plainPattern reports whether a pattern is a plain text that is not empty.
+//
+//go:noinline
 func plainPattern(p string) bool { return p != "" && !strings.ContainsAny(p, `\.[]{}()*+?^$|`) }

@@ -39,6 +39,8 @@ var kindNames = [...]string{
 }
 
 // String is the name of the kind as `edgesync rules eval` prints it.
+//
+//go:noinline
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -46,8 +48,8 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Value is one value of a script. The zero Value is Unset. Values are copied; lists, sets, maps and
-// dates are shared between the copies, as in the language.
+// Value is one value of a script. It does not change, but for what a list, set, map or date holds.
+// Scripts pass values by pointer: copies of so many words would double the code on a router.
 type Value struct {
 	s string
 	o *object
@@ -55,64 +57,95 @@ type Value struct {
 	k Kind
 }
 
-// object is what the kinds from List on share when a Value is copied.
+// object is what the values of the kinds from List on hold.
 type object struct {
-	items []Value       // of a list, array, set; the values of a map; the key and value of an entry
-	keys  []Value       // of a map, parallel to items
-	index map[Value]int // from key to place, for maps above indexFrom keys; nil until it is needed
-	text  string        // of a class its name, of a regexp its source
-	date  moment        // of a date
-	fn    *closure      // of a function
-	re    *pattern      // of a regexp
-	props *object       // of a function or a list of JavaScript: members beside the items
+	items []*Value         // of a list, array, set; the values of a map; the key and value of an entry
+	keys  []*Value         // of a map, parallel to items
+	index map[indexKey]int // from key to place, for maps above indexFrom keys; nil until it is needed
+	text  string           // of a class its name, of a regexp its source
+	date  moment           // of a date
+	fn    *closure         // of a function
+	re    *pattern         // of a regexp
+	props *object          // of a function or a list of JavaScript: members beside the items
 }
 
 // indexFrom is the number of keys from which a map gets an index.
 const indexFrom = 12
 
 var (
-	null      = Value{k: Null}
-	undefined = Value{}
+	null      = &Value{k: Null}
+	undefined = &Value{}
+	yes       = &Value{k: Bool, n: 1}
+	no        = &Value{k: Bool}
+	ints      = smallInts()
 )
 
-//go:noinline
-func boolOf(b bool) Value {
-	if b {
-		return Value{k: Bool, n: 1}
+// smallInts are the ints from 0 to 127, which need no memory of their own.
+func smallInts() (list [128]Value) {
+	for i := range list {
+		list[i] = Value{k: Int, n: uint64(i)}
 	}
-	return Value{k: Bool}
+	return list
 }
+
 //go:noinline
-func intOf(i int32) Value        { return Value{k: Int, n: uint64(int64(i))} }
+func boolOf(b bool) *Value {
+	if b {
+		return yes
+	}
+	return no
+}
+
 //go:noinline
-func longOf(i int64) Value       { return Value{k: Long, n: uint64(i)} }
+func intOf(i int32) *Value {
+	if uint32(i) < uint32(len(ints)) {
+		return &ints[i]
+	}
+	return &Value{k: Int, n: uint64(int64(i))}
+}
+
 //go:noinline
-func floatOf(f float32) Value    { return Value{k: Float, n: math.Float64bits(float64(f))} }
+func longOf(i int64) *Value { return &Value{k: Long, n: uint64(i)} }
+
 //go:noinline
-func doubleOf(f float64) Value   { return Value{k: Double, n: math.Float64bits(f)} }
+func floatOf(f float32) *Value { return &Value{k: Float, n: math.Float64bits(float64(f))} }
+
 //go:noinline
-func charOf(c uint16) Value      { return Value{k: Char, n: uint64(c)} }
+func doubleOf(f float64) *Value { return &Value{k: Double, n: math.Float64bits(f)} }
+
 //go:noinline
-func textOf(s string) Value      { return Value{k: Text, s: s} }
+func charOf(c uint16) *Value { return &Value{k: Char, n: uint64(c)} }
+
 //go:noinline
-func listOf(vs []Value) Value    { return Value{k: List, o: &object{items: vs}} }
+func textOf(s string) *Value { return &Value{k: Text, s: s} }
+
 //go:noinline
-func arrayOf(vs []Value) Value   { return Value{k: Array, o: &object{items: vs}} }
+func listOf(vs []*Value) *Value { return &Value{k: List, o: &object{items: vs}} }
+
 //go:noinline
-func dateOf(m moment) Value      { return Value{k: Date, o: &object{date: m}} }
+func arrayOf(vs []*Value) *Value { return &Value{k: Array, o: &object{items: vs}} }
+
 //go:noinline
-func newMap() Value              { return Value{k: Map, o: &object{}} }
+func dateOf(m moment) *Value { return &Value{k: Date, o: &object{date: m}} }
+
 //go:noinline
-func entryOf(key, v Value) Value { return Value{k: Entry, o: &object{items: []Value{key, v}}} }
+func newMap() *Value { return &Value{k: Map, o: &object{}} }
+
+//go:noinline
+func entryOf(key, v *Value) *Value { return &Value{k: Entry, o: &object{items: []*Value{key, v}}} }
 
 // Kind is the type of the value.
-func (v Value) Kind() Kind { return v.k }
+//
+//go:noinline
+func (v *Value) Kind() Kind { return v.k }
 
 // Bool is the value of a Bool, else false.
-func (v Value) Bool() bool { return v.k == Bool && v.n != 0 }
+//
+//go:noinline
+func (v *Value) Bool() bool { return v.k == Bool && v.n != 0 }
 
 // Integer is the value of an Int or a Long, else 0.
-func (v Value) Integer() int64 {
+func (v *Value) Integer() int64 {
 	if v.k == Int || v.k == Long || v.k == Char {
 		return int64(v.n)
 	}
@@ -120,7 +153,9 @@ func (v Value) Integer() int64 {
 }
 
 // Number is the value of any number kind, else NaN.
-func (v Value) Number() float64 {
+//
+//go:noinline
+func (v *Value) Number() float64 {
 	switch v.k {
 	case Int, Long, Char:
 		return float64(int64(v.n))
@@ -131,7 +166,9 @@ func (v Value) Number() float64 {
 }
 
 // Text is the text of a Text or a Char, else "".
-func (v Value) Text() string {
+//
+//go:noinline
+func (v *Value) Text() string {
 	switch v.k {
 	case Text:
 		return v.s
@@ -142,7 +179,9 @@ func (v Value) Text() string {
 }
 
 // Len is the number of members of a list, array, set or map, else 0.
-func (v Value) Len() int {
+//
+//go:noinline
+func (v *Value) Len() int {
 	if v.k >= List && v.k <= Map {
 		return len(v.o.items)
 	}
@@ -150,66 +189,81 @@ func (v Value) Len() int {
 }
 
 // At is member i of a list, array or set, or the value of pair i of a map; i < Len.
-func (v Value) At(i int) Value { return v.o.items[i] }
+func (v *Value) At(i int) *Value { return v.o.items[i] }
 
 // Key is the key of pair i of a map; i < Len.
-func (v Value) Key(i int) string { return plainText(v.o.keys[i]) }
+func (v *Value) Key(i int) string { return plainText(v.o.keys[i]) }
 
 // Member is the value of a key of a map; ok is false where v is no map or has no such key.
-func (v Value) Member(key string) (member Value, ok bool) {
+func (v *Value) Member(key string) (member *Value, ok bool) {
 	if v.k != Map {
-		return Value{}, false
+		return nil, false
 	}
 	return v.o.get(textOf(key))
 }
 
 //go:noinline
-func (v Value) isNumber() bool { return v.k >= Int && v.k <= Double }
+func (v *Value) isNumber() bool { return v.k >= Int && v.k <= Double }
+
 //go:noinline
-func (v Value) isList() bool   { return v.k >= List && v.k <= Set }
+func (v *Value) isList() bool { return v.k >= List && v.k <= Set }
+
 //go:noinline
-func (v Value) isText() bool   { return v.k == Text || v.k == Char }
+func (v *Value) isText() bool { return v.k == Text || v.k == Char }
+
+// indexKey is a key by its content.
+type indexKey struct {
+	s string
+	o *object
+	n uint64
+	k Kind
+}
+
+//go:noinline
+func (v *Value) indexKey() indexKey { return indexKey{v.s, v.o, v.n, v.k} }
 
 // find is the place of a key, or -1.
+//
 //go:noinline
-func (o *object) find(key Value) int {
+func (o *object) find(key *Value) int {
 	if len(o.keys) < indexFrom {
 		for i := range o.keys {
-			if k := &o.keys[i]; k.k == key.k && k.n == key.n && k.s == key.s && k.o == key.o {
+			if k := o.keys[i]; k == key || k.k == key.k && k.n == key.n && k.s == key.s && k.o == key.o {
 				return i
 			}
 		}
 		return -1
 	}
 	if o.index == nil {
-		o.index = make(map[Value]int, 2*len(o.keys))
+		o.index = make(map[indexKey]int, 2*len(o.keys))
 		for i, k := range o.keys {
-			o.index[k] = i
+			o.index[k.indexKey()] = i
 		}
 	}
-	if i, ok := o.index[key]; ok {
+	if i, ok := o.index[key.indexKey()]; ok {
 		return i
 	}
 	return -1
 }
 
 //go:noinline
-func (o *object) get(key Value) (Value, bool) {
+func (o *object) get(key *Value) (*Value, bool) {
 	if i := o.find(key); i >= 0 {
 		return o.items[i], true
 	}
-	return Value{}, false
+	return nil, false
 }
 
 // put sets a key and says whether the key is new. The caller accounts for the memory.
+//
 //go:noinline
-func (o *object) put(key, v Value) bool {
+func (o *object) put(key, v *Value) bool {
 	if i := o.find(key); i >= 0 {
 		o.items[i] = v
 		return false
 	}
 	if o.index != nil {
-		o.index[key] = len(o.keys)
+		o.index[key.indexKey()] = len(o.keys)
 	}
 	o.keys = append(o.keys, key)
 	o.items = append(o.items, v)
@@ -217,10 +271,10 @@ func (o *object) put(key, v Value) bool {
 }
 
 //go:noinline
-func (o *object) remove(key Value) (Value, bool) {
+func (o *object) remove(key *Value) (*Value, bool) {
 	i := o.find(key)
 	if i < 0 {
-		return Value{}, false
+		return nil, false
 	}
 	v := o.items[i]
 	o.keys = append(o.keys[:i], o.keys[i+1:]...)
@@ -230,6 +284,7 @@ func (o *object) remove(key Value) (Value, bool) {
 }
 
 // units is the length of a text in UTF-16 units, as Java and JavaScript count.
+//
 //go:noinline
 func units(s string) int {
 	n := len(s)
@@ -279,6 +334,8 @@ func cut(s string, a, b int) string {
 }
 
 // unitIndex turns a place in bytes into a place in UTF-16 units; -1 stays.
+//
+//go:noinline
 func unitIndex(s string, i int) int {
 	if i < 0 {
 		return i
@@ -287,6 +344,8 @@ func unitIndex(s string, i int) int {
 }
 
 // byteIndex turns a place in UTF-16 units into a place in bytes; beyond the end it is the end.
+//
+//go:noinline
 func byteIndex(s string, u int) int {
 	if u <= 0 {
 		return 0
@@ -305,4 +364,6 @@ func byteIndex(s string, u int) int {
 }
 
 // blank reports whether a text is empty but for blanks, in Java's sense.
+//
+//go:noinline
 func blank(s string) bool { return strings.TrimSpace(s) == "" }

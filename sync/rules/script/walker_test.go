@@ -10,7 +10,7 @@ type walker struct {
 }
 
 type names struct {
-	vars  map[string]Value
+	vars  map[string]*Value
 	funcs map[string]*function
 	up    *names
 }
@@ -34,7 +34,7 @@ func (w *walker) function(name string) (*function, *names) {
 }
 
 // walk runs a script and gives its value.
-func walk(source string, env Env, args Args) (v Value, err error) {
+func walk(source string, env Env, args Args) (v *Value, err error) {
 	defer func() {
 		if x := recover(); x != nil {
 			if s, ok := x.(*syntaxError); ok {
@@ -50,9 +50,10 @@ func walk(source string, env Env, args Args) (v Value, err error) {
 	}()
 	body := parse(source, TBEL)
 	r := &run{lang: TBEL, args: args, env: env, steps: 10 * maxSteps, memory: 10 * maxMemory, made: 10 * maxMemory}
-	r.top = &scope{vars: make([]Value, argSlots)}
+	r.top = &scope{vars: make([]*Value, argSlots)}
+	unset(r.top.vars)
 	r.sc = r.top
-	w := &walker{r: r, names: &names{vars: map[string]Value{}}}
+	w := &walker{r: r, names: &names{vars: map[string]*Value{}}}
 	w.names.vars["msg"] = r.message(r.top)
 	w.names.vars["metadata"] = r.metadata(r.top)
 	w.names.vars["msgType"] = textOf(args.MsgType)
@@ -61,7 +62,7 @@ func walk(source string, env Env, args Args) (v Value, err error) {
 }
 
 // block runs statements; ret is the result so far.
-func (w *walker) block(list []*node, ret Value, last bool) (flow, Value) {
+func (w *walker) block(list []*node, ret *Value, last bool) (flow, *Value) {
 	for _, n := range list {
 		if n.op == nDeclare {
 			if w.names.funcs == nil {
@@ -83,9 +84,9 @@ func (w *walker) block(list []*node, ret Value, last bool) (flow, Value) {
 	return onward, ret
 }
 
-func (w *walker) inner(n *node, ret Value, last bool) (flow, Value) {
+func (w *walker) inner(n *node, ret *Value, last bool) (flow, *Value) {
 	outer := w.names
-	w.names = &names{vars: map[string]Value{}, up: outer}
+	w.names = &names{vars: map[string]*Value{}, up: outer}
 	defer func() { w.names = outer }()
 	if n.op == nBlock {
 		return w.block(n.kids, ret, last)
@@ -95,7 +96,7 @@ func (w *walker) inner(n *node, ret Value, last bool) (flow, Value) {
 
 func (w *walker) truth(n *node) bool { return isTrue(w.expr(n), "a condition") }
 
-func (w *walker) statement(n *node, ret Value, last bool) (flow, Value) {
+func (w *walker) statement(n *node, ret *Value, last bool) (flow, *Value) {
 	w.r.step(1)
 	switch n.op {
 	case nEmpty, nDeclare:
@@ -122,7 +123,7 @@ func (w *walker) statement(n *node, ret Value, last bool) (flow, Value) {
 		}
 	case nFor, nWhile, nDo, nEach:
 		outer := w.names
-		w.names = &names{vars: map[string]Value{}, up: outer}
+		w.names = &names{vars: map[string]*Value{}, up: outer}
 		defer func() { w.names = outer }()
 		return w.loop(n, ret)
 	case nSwitch:
@@ -144,7 +145,7 @@ func (w *walker) statement(n *node, ret Value, last bool) (flow, Value) {
 	return onward, ret
 }
 
-func (w *walker) loop(n *node, ret Value) (flow, Value) {
+func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 	body := n.kids[len(n.kids)-1]
 	again := func() bool { return w.truth(n.kids[0]) }
 	next := func() bool { return true }
@@ -189,7 +190,7 @@ func (w *walker) loop(n *node, ret Value) (flow, Value) {
 	return onward, ret
 }
 
-func (w *walker) choice(n *node, ret Value, last bool) (flow, Value) {
+func (w *walker) choice(n *node, ret *Value, last bool) (flow, *Value) {
 	v := w.expr(n.kids[0])
 	from := -1
 	for i, c := range n.kids[1:] {
@@ -207,7 +208,7 @@ func (w *walker) choice(n *node, ret Value, last bool) (flow, Value) {
 		return onward, ret
 	}
 	outer := w.names
-	w.names = &names{vars: map[string]Value{}, up: outer}
+	w.names = &names{vars: map[string]*Value{}, up: outer}
 	defer func() { w.names = outer }()
 	for _, c := range n.kids[1+from:] {
 		f, v := w.block(c.kids[1:], ret, last)
@@ -220,15 +221,15 @@ func (w *walker) choice(n *node, ret Value, last bool) (flow, Value) {
 	return onward, ret
 }
 
-func (w *walker) exprs(list []*node) []Value {
-	out := make([]Value, 0, len(list))
+func (w *walker) exprs(list []*node) []*Value {
+	out := make([]*Value, 0, len(list))
 	for _, n := range list {
 		out = append(out, w.expr(n))
 	}
 	return out
 }
 
-func (w *walker) expr(n *node) Value {
+func (w *walker) expr(n *node) *Value {
 	r := w.r
 	switch n.op {
 	case nLiteral:
@@ -241,7 +242,7 @@ func (w *walker) expr(n *node) Value {
 			return textOf("")
 		}
 		if (&compiler{}).isClass(n.s) {
-			return Value{k: Class, o: &object{text: n.s}}
+			return &Value{k: Class, o: &object{text: n.s}}
 		}
 		panic(failed("unresolvable: " + n.s))
 	case nMember, nIndex:
@@ -327,17 +328,17 @@ func (w *walker) expr(n *node) Value {
 	panic(syntax(n.at, "not an expression"))
 }
 
-func narrowInvert(v Value) Value {
+func narrowInvert(v *Value) *Value {
 	if v.k == Int {
 		return intOf(^int32(v.n))
 	}
 	return longOf(^int64(v.n))
 }
 
-func (w *walker) assign(n *node) Value {
+func (w *walker) assign(n *node) *Value {
 	target := n.kids[0]
 	if target.op == nName {
-		var v Value
+		var v *Value
 		if n.bin == opNone {
 			v = w.expr(n.kids[1])
 		} else {
@@ -357,7 +358,7 @@ func (w *walker) assign(n *node) Value {
 	if target.op == nIndex {
 		key = w.expr(target.kids[1])
 	}
-	var v Value
+	var v *Value
 	if n.bin == opNone {
 		v = w.expr(n.kids[1])
 	} else {
@@ -368,7 +369,7 @@ func (w *walker) assign(n *node) Value {
 	return v
 }
 
-func (w *walker) call(n *node) Value {
+func (w *walker) call(n *node) *Value {
 	callee := n.kids[0]
 	if callee.op == nName {
 		if f, home := w.function(callee.s); f != nil {
@@ -377,7 +378,7 @@ func (w *walker) call(n *node) Value {
 				panic(limitError("depth"))
 			}
 			outer := w.names
-			w.names = &names{vars: map[string]Value{}, up: home}
+			w.names = &names{vars: map[string]*Value{}, up: home}
 			for i, p := range f.params {
 				if i < len(args) {
 					w.names.vars[p] = args[i]
@@ -414,15 +415,15 @@ func (w *walker) call(n *node) Value {
 	return w.r.method(o, callee.s, wordOf(callee.s), w.exprs(n.kids[1:]))
 }
 
-func (w *walker) project(n *node) Value {
+func (w *walker) project(n *node) *Value {
 	from := w.expr(n.kids[1])
 	if !from.isList() {
 		panic(failed("no list"))
 	}
 	outer := w.names
-	w.names = &names{vars: map[string]Value{}, up: outer}
+	w.names = &names{vars: map[string]*Value{}, up: outer}
 	defer func() { w.names = outer }()
-	var out []Value
+	var out []*Value
 	for _, v := range from.o.items {
 		w.r.step(1)
 		w.names.vars["$"] = v

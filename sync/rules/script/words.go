@@ -495,9 +495,12 @@ var wordTexts = [...]string{
 }
 
 // String is the text of a word.
+//
+//go:noinline
 func (w word) String() string { return wordTexts[w] }
 
 // wordOf finds the word of a text; wNone if no language knows the text.
+//
 //go:noinline
 func wordOf(s string) word {
 	low, high := 1, len(wordTexts)
