@@ -46,11 +46,13 @@ func signedBytes(b []byte) []*Value {
 	return out
 }
 
+//go:noinline
 func (r *run) bytesList(b []byte) *Value {
 	r.step(len(b) >> 3)
 	return r.list(signedBytes(b))
 }
 
+//go:noinline
 func (r *run) bytesArray(b []byte) *Value {
 	v := r.bytesList(b)
 	v.k = Array
@@ -79,6 +81,7 @@ func hexToBytes(r *run, s string) []byte {
 
 const hexDigits = "0123456789ABCDEF"
 
+//go:noinline
 func bytesToHex(b []byte) string {
 	out := make([]byte, 0, 2*len(b))
 	for _, c := range b {

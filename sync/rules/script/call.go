@@ -65,6 +65,7 @@ func (c *compiler) call(n *node) evalFn {
 	panic(syntax(n.at, "a call of what is no function"))
 }
 
+//go:noinline
 func callBuiltin(fn builtin, args []evalFn) evalFn {
 	if len(args) == 1 {
 		// One argument is the usual case: it needs no stack.

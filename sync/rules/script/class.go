@@ -66,32 +66,6 @@ func (r *run) parseJSON(s string) *Value {
 
 // boxClass is the functions of String, Integer, Long, Double, Float, Boolean and Character.
 func boxClass(class, name word) builtin {
-	one := func(f func(r *run, v *Value) *Value) builtin {
-		return func(r *run, a []*Value) *Value { need(a, 1, 1); return f(r, a[0]) }
-	}
-	number := func(kind Kind, parse func(s string) (float64, error)) builtin {
-		return one(func(r *run, v *Value) *Value {
-			if v.isNumber() {
-				return r.castTo(v, kind.String())
-			}
-			s := r.argText(v)
-			if kind == Int || kind == Long {
-				n, err := strconv.ParseInt(s, 10, map[Kind]int{Int: 32, Long: 64}[kind])
-				if err != nil {
-					panic(failed("For input string: " + strconv.Quote(s)))
-				}
-				if kind == Int {
-					return intOf(int32(n))
-				}
-				return longOf(n)
-			}
-			f, err := parse(strings.TrimSpace(s))
-			if err != nil {
-				panic(failed("For input string: " + strconv.Quote(s)))
-			}
-			return narrow(f, kind)
-		})
-	}
 	switch wordOf(class.String() + "." + name.String()) {
 	case wStringvalueOf:
 		return func(r *run, a []*Value) *Value { need(a, 1, 1); return r.text(r.javaText(a[0])) }
@@ -118,33 +92,70 @@ func boxClass(class, name word) builtin {
 			return r.text(strings.Join(parts, r.argText(a[0])))
 		}
 	case wIntegerparseInt, wIntegervalueOf:
-		return number(Int, nil)
+		return boxNumber(Int)
 	case wLongparseLong, wLongvalueOf:
-		return number(Long, nil)
+		return boxNumber(Long)
 	case wDoubleparseDouble, wDoublevalueOf:
-		return number(Double, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+		return boxNumber(Double)
 	case wFloatparseFloat, wFloatvalueOf:
-		return number(Float, func(s string) (float64, error) { return strconv.ParseFloat(s, 32) })
+		return boxNumber(Float)
 	case wDoubleisNaN, wFloatisNaN:
-		return one(func(r *run, v *Value) *Value { return boolOf(math.IsNaN(argDouble(v))) })
+		return ofOne(func(r *run, v *Value) *Value { return boolOf(math.IsNaN(argDouble(v))) })
 	case wBooleanparseBoolean, wBooleanvalueOf:
-		return one(func(r *run, v *Value) *Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
+		return ofOne(func(r *run, v *Value) *Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
 	case wIntegertoHexString:
-		return one(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
+		return ofOne(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
 	case wIntegertoBinaryString:
-		return one(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
+		return ofOne(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
 	case wIntegertoString, wLongtoString, wDoubletoString, wFloattoString:
-		return one(func(r *run, v *Value) *Value { return textOf(r.argText(v)) })
+		return ofOne(func(r *run, v *Value) *Value { return textOf(r.argText(v)) })
 	case wCharacterisDigit:
-		return one(func(r *run, v *Value) *Value {
+		return ofOne(func(r *run, v *Value) *Value {
 			s := r.argText(v)
 			return boolOf(len(s) == 1 && s[0] >= '0' && s[0] <= '9')
 		})
 	case wCharacterisLetter:
-		return one(func(r *run, v *Value) *Value {
+		return ofOne(func(r *run, v *Value) *Value {
 			s := r.argText(v)
 			return boolOf(s != "" && nameStart([]rune(s)[0]) && s != "_" && s != "$")
 		})
 	}
 	return nil
+}
+
+// ofOne is a function of one argument.
+//
+//go:noinline
+func ofOne(f func(r *run, v *Value) *Value) builtin {
+	return func(r *run, a []*Value) *Value {
+		need(a, 1, 1)
+		return f(r, a[0])
+	}
+}
+
+// boxNumber is parseInt and valueOf of a class of numbers: they read the whole text, or convert a
+// number.
+//
+//go:noinline
+func boxNumber(kind Kind) builtin {
+	return ofOne(func(r *run, v *Value) *Value {
+		if v.isNumber() {
+			return r.castTo(v, kind.String())
+		}
+		s := r.argText(v)
+		size := 64
+		if kind == Int || kind == Float {
+			size = 32
+		}
+		if kind == Int || kind == Long {
+			if n, err := strconv.ParseInt(s, 10, size); err == nil && kind == Int {
+				return intOf(int32(n))
+			} else if err == nil {
+				return longOf(n)
+			}
+		} else if f, err := strconv.ParseFloat(strings.TrimSpace(s), size); err == nil {
+			return narrow(f, kind)
+		}
+		panic(failed("For input string: " + strconv.Quote(s)))
+	})
 }

@@ -270,6 +270,8 @@ func (c *compiler) block(list []*node, last bool) stmtFn {
 }
 
 // body is a statement with names of its own: a branch or a loop's body.
+//
+//go:noinline
 func (c *compiler) body(n *node, last bool) stmtFn {
 	list := []*node{n}
 	if n.op == nBlock {
@@ -358,6 +360,7 @@ func (c *compiler) expressionStatement(n *node, last bool) stmtFn {
 	}
 }
 
+//go:noinline
 func (c *compiler) variable(n *node, last bool) stmtFn {
 	var e evalFn
 	if len(n.kids) > 0 {
@@ -424,6 +427,8 @@ func (c *compiler) branch(n *node, last bool) stmtFn {
 }
 
 // variable is where a name's value is kept.
+//
+//go:noinline
 func (r *run) variable(p place) **Value {
 	sc := r.sc
 	for d := p.depth; d > 0; d-- {
@@ -433,6 +438,8 @@ func (r *run) variable(p place) **Value {
 }
 
 // classNames are the names that carry functions; a variable of that name comes first.
+//
+//go:noinline
 func (c *compiler) isClass(name string) bool {
 	list := " Math JSON Date String Integer Long Double Float Boolean Character "
 	if c.lang == JavaScript {

@@ -90,6 +90,8 @@ func (c *compiler) member(n *node) evalFn {
 
 // peeker gives the scalar that a path into the arguments leads to, without making a value of it. ok
 // is false where the arguments were built or changed, or the path leads elsewhere.
+//
+//go:noinline
 func (c *compiler) peeker(n *node) func(*run) (v Value, ok bool) {
 	if c.argument(n) == slotType {
 		return func(r *run) (Value, bool) {
@@ -168,6 +170,8 @@ func (c *compiler) path(n *node) (path []string, slot int) {
 }
 
 // nullSafe reports whether a member chain holds a null-safe point: what is behind it is null too.
+//
+//go:noinline
 func nullSafe(n *node) bool {
 	for n.op == nMember || n.op == nIndex || n.op == nCall {
 		if n.flag {

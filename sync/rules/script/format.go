@@ -121,7 +121,6 @@ func (d *directive) pad(s string) string {
 }
 
 func (d *directive) print(r *run, v *Value) string {
-	wrong := func() *Error { return failed(string(d.verb) + " != " + v.k.String()) }
 	switch d.verb {
 	case 's', 'S':
 		s := r.javaText(v)
@@ -143,7 +142,7 @@ func (d *directive) print(r *run, v *Value) string {
 			return string(rune(int32(v.n)))
 		}
 		if v.k != Char && !(v.k == Text && units(v.s) == 1) {
-			panic(wrong())
+			panic(d.wrong(v))
 		}
 		return v.Text()
 	}
@@ -153,12 +152,12 @@ func (d *directive) print(r *run, v *Value) string {
 	switch d.verb {
 	case 'd':
 		if v.k != Int && v.k != Long {
-			panic(wrong())
+			panic(d.wrong(v))
 		}
 		return d.sign(strconv.FormatInt(int64(v.n), 10))
 	case 'x', 'X', 'o':
 		if v.k != Int && v.k != Long {
-			panic(wrong())
+			panic(d.wrong(v))
 		}
 		n, base := v.n, 16
 		if v.k == Int {
@@ -174,7 +173,7 @@ func (d *directive) print(r *run, v *Value) string {
 		return s
 	}
 	if v.k != Float && v.k != Double {
-		panic(wrong())
+		panic(d.wrong(v))
 	}
 	f := v.Number()
 	if math.IsNaN(f) || math.IsInf(f, 0) {
@@ -235,3 +234,8 @@ func (d *directive) sign(s string) string {
 	}
 	return s
 }
+
+// wrong is a value of a kind that the directive does not print.
+//
+//go:noinline
+func (d *directive) wrong(v *Value) *Error { return failed(string(d.verb) + " != " + v.k.String()) }

@@ -28,58 +28,27 @@ func (r *run) textOrNull(v *Value) string {
 }
 
 func parseFunction(name word) builtin {
-	whole := func(size int) builtin {
-		return func(r *run, a []*Value) *Value {
-			need(a, 1, 2)
-			radix := 0
-			if len(a) > 1 {
-				radix = int(argInt(a[1]))
-			}
-			return parseWhole(r.textOrNull(a[0]), radix, size, true)
-		}
-	}
-	// hex makes parseHexToX, parseBigEndianHexToX and parseLittleEndianHexToX of one parser.
-	hex := func(parse func(s string, bigEndian bool) *Value) builtin {
-		return func(r *run, a []*Value) *Value {
-			need(a, 1, 2)
-			bigEndian := !hasPrefix(name.String(), "parseLittle")
-			if len(a) > 1 {
-				bigEndian = argBool(a[1])
-			}
-			return parse(r.textOrNull(a[0]), bigEndian)
-		}
-	}
 	switch name {
 	case wParseInt:
-		return whole(32)
+		return wholeParser(32)
 	case wParseLong:
-		return whole(64)
+		return wholeParser(64)
 	case wParseFloat:
 		return func(r *run, a []*Value) *Value {
-			need(a, 1, 2)
-			radix := 0
-			if len(a) > 1 {
-				radix = int(argInt(a[1]))
-			}
-			return parseFloatText(r.textOrNull(a[0]), radix, false, true)
+			return parseFloatText(r.textOrNull(a0(a)), r.radixOf(a), false, true)
 		}
 	case wParseDouble:
 		return func(r *run, a []*Value) *Value {
-			need(a, 1, 2)
-			radix := 0
-			if len(a) > 1 {
-				radix = int(argInt(a[1]))
-			}
-			return parseDoubleText(r.textOrNull(a[0]), radix, true)
+			return parseDoubleText(r.textOrNull(a0(a)), r.radixOf(a), true)
 		}
 	case wParseHexToInt, wParseBigEndianHexToInt, wParseLittleEndianHexToInt:
-		return hex(func(s string, big bool) *Value { return parseWhole(s, 16, 32, big) })
+		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseWhole(s, 16, 32, big) })
 	case wParseHexToLong, wParseBigEndianHexToLong, wParseLittleEndianHexToLong:
-		return hex(func(s string, big bool) *Value { return parseWhole(s, 16, 64, big) })
+		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseWhole(s, 16, 64, big) })
 	case wParseHexToFloat, wParseBigEndianHexToFloat, wParseLittleEndianHexToFloat:
-		return hex(func(s string, big bool) *Value { return parseFloatText(s, 16, true, big) })
+		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseFloatText(s, 16, true, big) })
 	case wParseHexToDouble, wParseBigEndianHexToDouble, wParseLittleEndianHexToDouble:
-		return hex(func(s string, big bool) *Value { return parseDoubleText(s, 16, big) })
+		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseDoubleText(s, 16, big) })
 	case wParseHexIntLongToFloat:
 		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
@@ -113,17 +82,13 @@ func parseFunction(name word) builtin {
 }
 
 func bytesFunction(name word) builtin {
-	// from makes parseBytesToX.
-	from := func(most int, make func(b []byte) *Value) builtin {
-		return func(r *run, a []*Value) *Value { return make(r.part(a, most)) }
-	}
 	switch name {
 	case wParseBytesToInt:
-		return from(4, func(b []byte) *Value { return intOf(int32(unsigned(b))) })
+		return fromBytes(4, func(b []byte) *Value { return intOf(int32(unsigned(b))) })
 	case wParseBytesToLong:
-		return from(8, func(b []byte) *Value { return longOf(int64(unsigned(b))) })
+		return fromBytes(8, func(b []byte) *Value { return longOf(int64(unsigned(b))) })
 	case wParseBytesToFloat:
-		return from(4, func(b []byte) *Value {
+		return fromBytes(4, func(b []byte) *Value {
 			f := math.Float32frombits(uint32(unsigned(b)))
 			if f != f {
 				panic(failed("the bytes are a Not-a-Number (NaN) value"))
@@ -131,7 +96,7 @@ func bytesFunction(name word) builtin {
 			return floatOf(f)
 		})
 	case wParseBytesToDouble:
-		return from(8, func(b []byte) *Value {
+		return fromBytes(8, func(b []byte) *Value {
 			f := math.Float64frombits(unsigned(b))
 			if f != f {
 				panic(failed("the bytes are a Not-a-Number (NaN) value"))
@@ -139,9 +104,9 @@ func bytesFunction(name word) builtin {
 			return doubleOf(f)
 		})
 	case wParseBytesIntToFloat:
-		return from(4, func(b []byte) *Value { return floatOf(float32(unsigned(b))) })
+		return fromBytes(4, func(b []byte) *Value { return floatOf(float32(unsigned(b))) })
 	case wParseBytesLongToDouble:
-		return from(8, func(b []byte) *Value { return doubleOf(float64(unsigned(b))) })
+		return fromBytes(8, func(b []byte) *Value { return doubleOf(float64(unsigned(b))) })
 	case wBytesToHex:
 		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
@@ -343,26 +308,15 @@ func hexFunction(name word) builtin {
 }
 
 func valueFunction(name word) builtin {
-	is := func(kinds ...Kind) builtin {
-		return func(r *run, a []*Value) *Value {
-			need(a, 1, 1)
-			for _, k := range kinds {
-				if a[0].k == k {
-					return boolOf(true)
-				}
-			}
-			return boolOf(false)
-		}
-	}
 	switch name {
 	case wIsMap:
-		return is(Map)
+		return isKind(Map)
 	case wIsList:
-		return is(List)
+		return isKind(List)
 	case wIsArray:
-		return is(Array)
+		return isKind(Array)
 	case wIsSet:
-		return is(Set)
+		return isKind(Set)
 	case wToFixed:
 		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
@@ -435,4 +389,58 @@ func valueFunction(name word) builtin {
 		}
 	}
 	return nil
+}
+
+// wholeParser is parseInt and parseLong.
+//
+//go:noinline
+func wholeParser(size int) builtin {
+	return func(r *run, a []*Value) *Value {
+		return parseWhole(r.textOrNull(a0(a)), r.radixOf(a), size, true)
+	}
+}
+
+// radixOf is the second of at most two arguments; 0 if it is not given.
+func (r *run) radixOf(a []*Value) int {
+	need(a, 1, 2)
+	if len(a) > 1 {
+		return int(argInt(a[1]))
+	}
+	return 0
+}
+
+// a0 is the first argument.
+//
+//go:noinline
+func a0(a []*Value) *Value {
+	need(a, 1, 64)
+	return a[0]
+}
+
+// hexParser is parseHexToX and its forms for either order of the bytes.
+//
+//go:noinline
+func hexParser(bigEndian bool, parse func(s string, bigEndian bool) *Value) builtin {
+	return func(r *run, a []*Value) *Value {
+		need(a, 1, 2)
+		big := bigEndian
+		if len(a) > 1 {
+			big = argBool(a[1])
+		}
+		return parse(r.textOrNull(a[0]), big)
+	}
+}
+
+// fromBytes is parseBytesToX of at most so many bytes.
+//
+//go:noinline
+func fromBytes(most int, of func(b []byte) *Value) builtin {
+	return func(r *run, a []*Value) *Value { return of(r.part(a, most)) }
+}
+
+// isKind is isMap and its like.
+//
+//go:noinline
+func isKind(k Kind) builtin {
+	return ofOne(func(_ *run, v *Value) *Value { return boolOf(v.k == k) })
 }

@@ -242,9 +242,13 @@ func (d *Doc) scalar(at uint32, lang Language) Value {
 }
 
 // item is the same as a value to keep.
+//
+//go:noinline
 func (d *Doc) item(at uint32, lang Language) *Value { return kept(d.scalar(at, lang)) }
 
 // kept is a scalar as a value to keep.
+//
+//go:noinline
 func kept(v Value) *Value {
 	switch v.k {
 	case Null:

@@ -328,6 +328,8 @@ func (p *parser) declaration(at int) *node {
 }
 
 // body is the statement of a branch or a loop.
+//
+//go:noinline
 func (p *parser) body() *node {
 	if p.is("{") {
 		return p.block()

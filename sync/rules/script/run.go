@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -182,6 +183,8 @@ func (r *run) newScope(n int, up *scope) *scope {
 }
 
 // unset makes variables undefined.
+//
+//go:noinline
 func unset(vars []*Value) {
 	for i := range vars {
 		vars[i] = undefined
@@ -325,15 +328,14 @@ func hashOrder(pairs []Pair, do func(Pair)) {
 	for len(pairs) > int(buckets/4*3) {
 		buckets *= 2
 	}
-	var small [16]uint64
-	places := small[:0]
+	places := make([]*Value, len(pairs))
 	for i, p := range pairs {
 		h := javaHash(p.Key)
-		places = append(places, uint64((h^h>>16)&(buckets-1))<<32|uint64(i))
+		places[i] = longOf(int64((h^h>>16)&(buckets-1))<<32 | int64(i))
 	}
-	slices.Sort(places)
+	slices.SortStableFunc(places, func(a, b *Value) int { return cmp.Compare(a.n, b.n) })
 	for _, place := range places {
-		do(pairs[uint32(place)])
+		do(pairs[uint32(place.n)])
 	}
 }
 

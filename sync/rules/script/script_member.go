@@ -158,6 +158,7 @@ func (r *run) setScriptMember(o, key, v *Value) {
 	}
 }
 
+//go:noinline
 func (r *run) setItem(o *Value, key string, v *Value) {
 	n := len(o.o.items)
 	if key == "length" {
@@ -187,6 +188,8 @@ func (r *run) setItem(o *Value, key string, v *Value) {
 }
 
 // growTo makes a list at least n long.
+//
+//go:noinline
 func (r *run) growTo(o *Value, n int) {
 	more := n - len(o.o.items)
 	if more <= 0 {
