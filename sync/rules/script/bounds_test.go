@@ -133,7 +133,8 @@ func TestMessageBounds(t *testing.T) {
 	}
 }
 
-// TestFiltersAllocateLittle: keys against literals make no value; what else a filter reads makes one.
+// TestFiltersAllocateLittle: keys against literals make no value; what else a filter reads makes
+// one.
 func TestFiltersAllocateLittle(t *testing.T) {
 	var d Doc
 	if err := d.Parse(fuzzMessage); err != nil {

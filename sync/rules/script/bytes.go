@@ -31,7 +31,7 @@ func (r *run) bytesOf(v *Value) []byte {
 			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
 		}
 		if n > 255 || n < -128 {
-			panic(failed("The value '" + strconv.FormatInt(n, 10) + "' could not be correctly converted to a byte"))
+			panic(failed("The value '" + formatInt(n, 10) + "' could not be correctly converted to a byte"))
 		}
 		out[i] = byte(n)
 	}
@@ -115,8 +115,8 @@ func reverseHex(s string) string {
 // numberText is a text without what parseInt and its like do not mind.
 func numberText(s string) string {
 	s = strings.TrimSpace(s)
-	s = strings.ReplaceAll(strings.ReplaceAll(s, "0x", ""), "0X", "")
-	return strings.ReplaceAll(s, ",", ".")
+	s = replaceAll(replaceAll(s, "0x", ""), "0X", "")
+	return replaceAll(s, ",", ".")
 }
 
 func onlyDigits(s, digits string) bool {
@@ -203,7 +203,7 @@ func parseWhole(value string, radix, size int, bigEndian bool) *Value {
 	}
 	n, err := strconv.ParseInt(text, radix, size)
 	if err != nil {
-		panic(failed("For input string: " + strconv.Quote(value)))
+		panic(failed("For input string: " + quote(value)))
 	}
 	if size == 32 {
 		return intOf(int32(n))
@@ -225,13 +225,13 @@ func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
 	if (radix != 0 || !isExponent(text)) && radixOf(text, radix, value) == 16 {
 		n, err := strconv.ParseInt(text, 16, 64)
 		if err != nil {
-			panic(failed("For input string: " + strconv.Quote(value)))
+			panic(failed("For input string: " + quote(value)))
 		}
 		return floatOf(math.Float32frombits(uint32(n)))
 	}
 	f, err := strconv.ParseFloat(strings.TrimSpace(value), 32)
-	if err != nil && !math.IsInf(f, 0) {
-		panic(failed("For input string: " + strconv.Quote(value)))
+	if err != nil && !infinite(f) {
+		panic(failed("For input string: " + quote(value)))
 	}
 	return floatOf(float32(f))
 }
@@ -251,14 +251,14 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	}
 	if radixOf(text, radix, value) == 10 {
 		f, err := strconv.ParseFloat(text, 64)
-		if err != nil && !math.IsInf(f, 0) {
-			panic(failed("For input string: " + strconv.Quote(value)))
+		if err != nil && !infinite(f) {
+			panic(failed("For input string: " + quote(value)))
 		}
 		return doubleOf(f)
 	}
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil {
-		panic(failed("For input string: " + strconv.Quote(value)))
+		panic(failed("For input string: " + quote(value)))
 	}
 	return doubleOf(math.Float64frombits(n))
 }
@@ -266,7 +266,7 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 // numberToHex is intToHex and longToHex: whole bytes, without leading zeros or, if it is negative,
 // without leading FF but one.
 func numberToHex(n int64, bigEndian, prefix bool, length, most int) string {
-	hex := strings.ToUpper(strconv.FormatUint(uint64(n), 16))
+	hex := strings.ToUpper(formatUint(uint64(n), 16))
 	if len(hex)%2 > 0 {
 		hex = "0" + hex
 	}
@@ -305,13 +305,13 @@ func numberToHex(n int64, bigEndian, prefix bool, length, most int) string {
 func radixText(n int64, radix int, bigEndian, prefix bool) string {
 	switch {
 	case radix >= 25 && radix <= 36 || radix == 10:
-		return strconv.FormatInt(n, radix)
+		return formatInt(n, radix)
 	case radix == 8:
-		return strconv.FormatUint(uint64(n), 8)
+		return formatUint(uint64(n), 8)
 	case radix == 16:
 		return numberToHex(n, bigEndian, prefix, 0, 0)
 	case radix == 2:
-		s := strconv.FormatUint(uint64(n), 2)
+		s := formatUint(uint64(n), 2)
 		for _, width := range []int{8, 16, 32, 64} {
 			if len(s) <= width {
 				return strings.Repeat("0", width-len(s)) + s
@@ -382,14 +382,14 @@ func bits01(n uint64, count int, bigEndian bool) []*Value {
 // fixed rounds half up in decimal digits, as BigDecimal does with the text of the number.
 func fixed(v *Value, digits int) *Value {
 	f := v.Number()
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	if (f != f) || infinite(f) {
 		panic(failed("Character N is neither a decimal digit number, decimal point, nor \"e\" notation exponential mark."))
 	}
 	if digits > 400 {
 		digits = 400
 	}
 	// A float is widened first, as BigDecimal.valueOf does: all its binary digits count.
-	text := strconv.FormatFloat(f, 'g', -1, 64)
+	text := formatFloat(f, 'g', -1, 64)
 	x, ok := new(big.Rat).SetString(text)
 	if !ok || digits < 0 || digits > 400 {
 		panic(unsupported("toFixed to so many digits"))

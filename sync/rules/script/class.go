@@ -104,9 +104,9 @@ func boxClass(class, name word) builtin {
 	case wBooleanparseBoolean, wBooleanvalueOf:
 		return ofOne(func(r *run, v *Value) *Value { return boolOf(strings.EqualFold(r.javaText(v), "true")) })
 	case wIntegertoHexString:
-		return ofOne(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 16)) })
+		return ofOne(func(r *run, v *Value) *Value { return textOf(formatUint(uint64(uint32(argInt(v))), 16)) })
 	case wIntegertoBinaryString:
-		return ofOne(func(r *run, v *Value) *Value { return textOf(strconv.FormatUint(uint64(uint32(argInt(v))), 2)) })
+		return ofOne(func(r *run, v *Value) *Value { return textOf(formatUint(uint64(uint32(argInt(v))), 2)) })
 	case wIntegertoString, wLongtoString, wDoubletoString, wFloattoString:
 		return ofOne(func(r *run, v *Value) *Value { return textOf(r.argText(v)) })
 	case wCharacterisDigit:
@@ -156,6 +156,6 @@ func boxNumber(kind Kind) builtin {
 		} else if f, err := strconv.ParseFloat(strings.TrimSpace(s), size); err == nil {
 			return narrow(f, kind)
 		}
-		panic(failed("For input string: " + strconv.Quote(s)))
+		panic(failed("For input string: " + quote(s)))
 	})
 }

@@ -185,7 +185,8 @@ func compareAny(r *run, op operator, x, y *Value) bool {
 	return tbelCompare(op, x, y)
 }
 
-// quick compares scalars of the kinds that need no rule; ok is false for all others. It keeps neither.
+// quick compares scalars of the kinds that need no rule; ok is false for all others. It keeps
+// neither.
 func quick(op operator, v, lit *Value) (result, ok bool) {
 	equal := false
 	switch {

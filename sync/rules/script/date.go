@@ -122,7 +122,7 @@ func (r *run) dateGet(o *Value, name word) (*Value, bool) {
 	if rest, ok := strings.CutPrefix(name.String(), "getUTC"); ok {
 		name, zone = wordOf("get"+rest), time.UTC
 	}
-	t := m.in(zone)
+	t := fieldsOf(m.in(zone))
 	n := 0
 	switch name {
 	case wGetTime, wValueOf, wParseSecondMilli:
@@ -130,23 +130,23 @@ func (r *run) dateGet(o *Value, name word) (*Value, bool) {
 	case wParseSecond:
 		return longOf(m.sec), true
 	case wGetFullYear:
-		n = t.Year()
+		n = t.year
 	case wGetMonth:
-		n = int(t.Month())
+		n = t.month
 	case wGetDate:
-		n = t.Day()
+		n = t.day
 	case wGetDay:
-		if n = int(t.Weekday()); n == 0 {
+		if n = t.weekday; n == 0 {
 			n = 7
 		}
 	case wGetHours:
-		n = t.Hour()
+		n = t.hour
 	case wGetMinutes:
-		n = t.Minute()
+		n = t.minute
 	case wGetSeconds:
-		n = t.Second()
+		n = t.second
 	case wGetMilliseconds:
-		n = t.Nanosecond() / 1e6
+		n = t.nano / 1e6
 	default:
 		return nil, false
 	}
@@ -186,8 +186,8 @@ func (r *run) dateSet(m *moment, name word, a []*Value) bool {
 		*m = momentMillis(argLong(a[0]))
 		return true
 	}
-	t := m.in(zone)
-	c := clock{t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond()}
+	f := fieldsOf(m.in(zone))
+	c := clock{f.year, f.month, f.day, f.hour, f.minute, f.second, f.nano}
 	fields := [...]*int{&c.year, &c.month, &c.day, &c.hour, &c.minute, &c.second, &c.nano}
 	first, most := 0, 0
 	switch name {

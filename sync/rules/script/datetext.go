@@ -212,12 +212,13 @@ func formatPattern(t time.Time, pattern string) string {
 }
 
 func fieldText(t time.Time, letter byte, n int) string {
+	f := fieldsOf(t)
 	switch letter {
 	case 'y', 'u':
 		if n == 2 {
-			return padded(((t.Year()%100)+100)%100, 2)
+			return padded(((f.year%100)+100)%100, 2)
 		}
-		return padded(t.Year(), n)
+		return padded(f.year, n)
 	case 'M', 'L':
 		switch {
 		case n == 3:
@@ -225,33 +226,33 @@ func fieldText(t time.Time, letter byte, n int) string {
 		case n == 4:
 			return t.Format("January")
 		case n < 3:
-			return padded(int(t.Month()), n)
+			return padded(f.month, n)
 		}
 	case 'd':
-		return padded(t.Day(), n)
+		return padded(f.day, n)
 	case 'D':
-		return padded(t.YearDay(), n)
+		return padded(f.yearDay, n)
 	case 'E':
 		if n == 4 {
 			return t.Format("Monday")
 		}
 		return t.Format("Mon")
 	case 'e':
-		return padded(int(t.Weekday())+1, n)
+		return padded(f.weekday+1, n)
 	case 'H':
-		return padded(t.Hour(), n)
+		return padded(f.hour, n)
 	case 'k':
-		return padded((t.Hour()+23)%24+1, n)
+		return padded((f.hour+23)%24+1, n)
 	case 'h':
-		return padded((t.Hour()+11)%12+1, n)
+		return padded((f.hour+11)%12+1, n)
 	case 'K':
-		return padded(t.Hour()%12, n)
+		return padded(f.hour%12, n)
 	case 'm':
-		return padded(t.Minute(), n)
+		return padded(f.minute, n)
 	case 's':
-		return padded(t.Second(), n)
+		return padded(f.second, n)
 	case 'S':
-		return (padded(t.Nanosecond(), 9) + strings.Repeat("0", min(n, 9)))[:min(n, 9)]
+		return (padded(f.nano, 9) + strings.Repeat("0", min(n, 9)))[:min(n, 9)]
 	case 'a':
 		return t.Format("PM")
 	case 'Z':

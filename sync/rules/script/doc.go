@@ -18,15 +18,23 @@
 //	run.go, memory.go       one run: scopes, bounds, the arguments
 //	json.go, result.go      a message as cells of its text, a result as JSON
 //	value.go, number.go     values: Java's int, long, float and double are four kinds
+//	words.go, plain.go      names as numbers, and what else keeps the code small
 //	ops.go, member.go       operators and members of TBEL (RULES.md 5.4)
 //	text.go, list.go, map.go, set.go, math.go, class.go, bytes.go, funcs.go, flatten.go, geo.go,
-//	moment.go, date*.go, regex.go, format.go
+//	moment.go, date*.go, regex.go, format.go, precise.go
 //	                        methods and functions of TBEL (RULES.md 5.5)
 //	script_*.go             what JavaScript computes (RULES.md 5.7)
 //
 // A script mostly reads few keys of a message. A path of constant keys, as msg.a.b or
-// metadata.deviceName, is looked up in the message's text: nothing is built and nothing allocated.
-// The first use of msg that is more than that builds it whole, so that changes are seen everywhere.
+// metadata.deviceName, is looked up in the message's text: nothing is built, and where the key is
+// compared with a literal nothing is allocated. The first use of msg that is more than that builds
+// it whole, so that changes are seen everywhere.
+//
+// # Size
+//
+// On a router (mipsle, without a floating point unit) the code is what costs, not the data: a line
+// of Go is some 45 bytes. So values are pointers, names are told apart as numbers, and small
+// functions are kept from being copied into their callers (go:noinline).
 //
 // # Bounds
 //
@@ -57,8 +65,7 @@
 // 2,000 states; locales but en-US, except for patterns of numbers; of String.format %h, %a, %g, %t
 // and the flags # and (; the words with, import and soundslike of TBEL; of JavaScript this,
 // classes, new of own functions, generators, async, spread, destructuring, default parameters,
-// labels, getters and prototypes. A let in the head of a for is one variable
-// for all rounds.
+// labels, getters and prototypes. A let in the head of a for is one variable for all rounds.
 //
 // A zone by name (Europe/Berlin) needs zoneinfo on the machine. None is in the program, since it
 // costs 450 kB and most routers have none either: such a script then fails at run time, with the

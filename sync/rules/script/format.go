@@ -154,7 +154,7 @@ func (d *directive) print(r *run, v *Value) string {
 		if v.k != Int && v.k != Long {
 			panic(d.wrong(v))
 		}
-		return d.sign(strconv.FormatInt(int64(v.n), 10))
+		return d.sign(formatInt(int64(v.n), 10))
 	case 'x', 'X', 'o':
 		if v.k != Int && v.k != Long {
 			panic(d.wrong(v))
@@ -166,7 +166,7 @@ func (d *directive) print(r *run, v *Value) string {
 		if d.verb == 'o' {
 			base = 8
 		}
-		s := strconv.FormatUint(n, base)
+		s := formatUint(n, base)
 		if d.verb == 'X' {
 			s = strings.ToUpper(s)
 		}
@@ -176,7 +176,7 @@ func (d *directive) print(r *run, v *Value) string {
 		panic(d.wrong(v))
 	}
 	f := v.Number()
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	if (f != f) || infinite(f) {
 		return strings.TrimSuffix(doubleText(f), ".0")
 	}
 	precision := d.precision
@@ -186,7 +186,7 @@ func (d *directive) print(r *run, v *Value) string {
 	if d.verb == 'f' {
 		return d.sign(halfUp(v, precision))
 	}
-	s := strconv.FormatFloat(f, d.verb, precision, 64)
+	s := formatFloat(f, d.verb, precision, 64)
 	return d.sign(s)
 }
 
@@ -197,7 +197,7 @@ func halfUp(v *Value, digits int) string {
 	if v.k == Float {
 		size = 32
 	}
-	x, ok := new(big.Rat).SetString(strconv.FormatFloat(v.Number(), 'g', -1, size))
+	x, ok := new(big.Rat).SetString(formatFloat(v.Number(), 'g', -1, size))
 	if !ok {
 		return doubleText(v.Number())
 	}

@@ -3,7 +3,6 @@ package script
 import (
 	"encoding/base64"
 	"math"
-	"strconv"
 	"strings"
 )
 
@@ -28,6 +27,7 @@ func (r *run) textOrNull(v *Value) string {
 }
 
 func parseFunction(name word) builtin {
+	bigEndian := !hasPrefix(name.String(), "parseLittle")
 	switch name {
 	case wParseInt:
 		return wholeParser(32)
@@ -42,13 +42,13 @@ func parseFunction(name word) builtin {
 			return parseDoubleText(r.textOrNull(a0(a)), r.radixOf(a), true)
 		}
 	case wParseHexToInt, wParseBigEndianHexToInt, wParseLittleEndianHexToInt:
-		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseWhole(s, 16, 32, big) })
+		return hexParser(bigEndian, func(s string, big bool) *Value { return parseWhole(s, 16, 32, big) })
 	case wParseHexToLong, wParseBigEndianHexToLong, wParseLittleEndianHexToLong:
-		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseWhole(s, 16, 64, big) })
+		return hexParser(bigEndian, func(s string, big bool) *Value { return parseWhole(s, 16, 64, big) })
 	case wParseHexToFloat, wParseBigEndianHexToFloat, wParseLittleEndianHexToFloat:
-		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseFloatText(s, 16, true, big) })
+		return hexParser(bigEndian, func(s string, big bool) *Value { return parseFloatText(s, 16, true, big) })
 	case wParseHexToDouble, wParseBigEndianHexToDouble, wParseLittleEndianHexToDouble:
-		return hexParser(!hasPrefix(name.String(), "parseLittle"), func(s string, big bool) *Value { return parseDoubleText(s, 16, big) })
+		return hexParser(bigEndian, func(s string, big bool) *Value { return parseDoubleText(s, 16, big) })
 	case wParseHexIntLongToFloat:
 		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
@@ -113,7 +113,7 @@ func bytesFunction(name word) builtin {
 			items := argList(a[0])
 			for _, v := range items {
 				if n := argLong(v); a[0].k != Array && n > 127 {
-					panic(failed("Value out of range: " + strconv.FormatInt(n, 10)))
+					panic(failed("Value out of range: " + formatInt(n, 10)))
 				}
 			}
 			r.step(len(items) >> 2)

@@ -1,7 +1,6 @@
 package script
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"unicode"
@@ -187,7 +186,7 @@ func (l *lexer) number() *Value {
 	suffix := l.suffix()
 	if double || suffix == 'f' || suffix == 'd' || l.js {
 		f, err := strconv.ParseFloat(digits, 64)
-		if err != nil && !math.IsInf(f, 0) || suffix == 'l' {
+		if err != nil && !infinite(f) || suffix == 'l' {
 			panic(bad())
 		}
 		if l.js && len(digits) > 1 && digits[0] == '0' && !double {

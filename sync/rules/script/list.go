@@ -2,7 +2,6 @@ package script
 
 import (
 	"slices"
-	"strings"
 )
 
 // listMethod is the methods of lists and arrays of TBEL.
@@ -24,7 +23,7 @@ func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 				panic(failed("index " + decimal(int(i)) + " is out of bounds for length " + decimal(len(items))))
 			}
 			r.use(valueSize)
-			o.o.items = slices.Insert(items, int(i), a[1])
+			o.o.items = insert(items, int(i), a[1])
 			return null, true
 		}
 		need(a, 1, 1)
@@ -42,23 +41,23 @@ func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 			panic(failed("index 0 is out of bounds for length 0"))
 		}
 		v := items[0]
-		o.o.items = slices.Delete(items, 0, 1)
+		o.o.items = cutOut(items, 0, 1)
 		return v, true
 	case wUnshift:
 		r.use(len(a) * valueSize)
-		o.o.items = slices.Insert(items, 0, a...)
+		o.o.items = insert(items, 0, a...)
 		return null, true
 	case wRemove:
 		need(a, 1, 1)
 		if a[0].k == Int {
 			i := r.listIndex(o, a[0])
 			v := items[i]
-			o.o.items = slices.Delete(items, i, i+1)
+			o.o.items = cutOut(items, i, i+1)
 			return v, true
 		}
 		i := r.indexOf(items, a[0])
 		if i >= 0 {
-			o.o.items = slices.Delete(items, i, i+1)
+			o.o.items = cutOut(items, i, i+1)
 		}
 		return boolOf(i >= 0), true
 	case w_set:
@@ -72,7 +71,7 @@ func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 		return null, true
 	case wAddAll:
 		need(a, 1, 2)
-		more := slices.Clone(argList(a[len(a)-1]))
+		more := clone(argList(a[len(a)-1]))
 		at := len(items)
 		if len(a) == 2 {
 			if at = int(argInt(a[0])); at < 0 || at > len(items) {
@@ -80,7 +79,7 @@ func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 			}
 		}
 		r.use(len(more) * valueSize)
-		o.o.items = slices.Insert(items, at, more...)
+		o.o.items = insert(items, at, more...)
 		return boolOf(len(more) > 0), true
 	case wRemoveAll, wRetainAll:
 		need(a, 1, 1)
@@ -100,7 +99,7 @@ func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
 		r.sortList(items, len(a) == 0 || argBool(a[0]))
 		return null, true
 	case wReverse:
-		slices.Reverse(items)
+		reverse(items)
 		return null, true
 	case wFill:
 		need(a, 1, 3)
@@ -135,7 +134,7 @@ func bounds(a []*Value, n int) (from, to int) {
 // copied is a new list of the items.
 //
 //go:noinline
-func (r *run) copied(items []*Value) *Value { return r.list(slices.Clone(items)) }
+func (r *run) copied(items []*Value) *Value { return r.list(clone(items)) }
 
 // readList is the methods that change nothing.
 func (r *run) readList(o *Value, name word, a []*Value) (*Value, bool) {
@@ -192,7 +191,7 @@ func (r *run) readList(o *Value, name word, a []*Value) (*Value, bool) {
 		return v, true
 	case wToReversed:
 		v := r.copied(items)
-		slices.Reverse(v.o.items)
+		reverse(v.o.items)
 		return v, true
 	case wConcat:
 		need(a, 1, 1)
@@ -210,7 +209,7 @@ func (r *run) readList(o *Value, name word, a []*Value) (*Value, bool) {
 		if i < 0 || i >= len(items) {
 			panic(failed("Index: " + decimal(i) + ", Size: " + decimal(len(items))))
 		}
-		return r.list(slices.Insert(slices.Clone(items), i, a[1])), true
+		return r.list(insert(clone(items), i, a[1])), true
 	case wToList:
 		return r.copied(items), true
 	case wToUnmodifiable:
@@ -232,14 +231,14 @@ func (r *run) join(items []*Value, separator string) *Value {
 			panic(failed("null pointer: join of a list with null"))
 		}
 		if i > 0 {
-			b = append(b, separator...)
+			b = addText(b, separator)
 		}
 		b = appendText(b, v, 0)
 	}
 	r.step(len(b) >> 5)
-	s := strings.ReplaceAll(string(b), ", ", ",")
-	s = strings.ReplaceAll(s, "[", "")
-	return r.text(strings.ReplaceAll(s, "]", ""))
+	s := replaceAll(string(b), ", ", ",")
+	s = replaceAll(s, "[", "")
+	return r.text(replaceAll(s, "]", ""))
 }
 
 func (r *run) splice(o *Value, a []*Value) *Value {
@@ -250,7 +249,7 @@ func (r *run) splice(o *Value, a []*Value) *Value {
 	var with []*Value
 	if len(a) > 1 {
 		n = max(0, min(int(argInt(a[1])), n))
-		with = slices.Clone(a[2:])
+		with = clone(a[2:])
 	}
 	removed := r.copied(items[from : from+n])
 	r.use(len(with) * valueSize)

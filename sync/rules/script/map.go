@@ -44,7 +44,7 @@ func (r *run) mapMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	case wPutAll:
 		need(a, 1, 1)
 		from := argMap(a[0])
-		for i, k := range slices.Clone(from.keys) {
+		for i, k := range clone(from.keys) {
 			r.put(m, k, from.items[i])
 		}
 		return null, true
@@ -116,7 +116,7 @@ func (r *run) readMap(o *Value, name word, a []*Value) (*Value, bool) {
 		need(a, 0, 2)
 		from, to := bounds(a, len(m.keys))
 		r.use(objectSize + 2*valueSize*(to-from))
-		made := &object{keys: slices.Clone(m.keys[from:to]), items: slices.Clone(m.items[from:to])}
+		made := &object{keys: clone(m.keys[from:to]), items: clone(m.items[from:to])}
 		if name == wToUnmodifiable {
 			made.text = readOnly
 		}
@@ -146,7 +146,7 @@ func (r *run) reordered(m *object, how word, ascending bool) *object {
 		}
 	}
 	if how == wReverse {
-		slices.Reverse(pairs)
+		reverse(pairs)
 	} else {
 		numbers := true
 		for _, v := range by {

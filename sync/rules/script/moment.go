@@ -276,3 +276,16 @@ func (r *run) parseRFC1123(s string) (time.Time, bool) {
 	t, err := time.ParseInLocation("Mon, 2 Jan 2006 15:04:05", s, r.zone())
 	return t, err == nil
 }
+
+// fields are the parts of a date, read at once: what the library does for one of them takes more
+// code than the call.
+type fields struct{ year, month, day, hour, minute, second, nano, weekday, yearDay, offset int }
+
+//go:noinline
+func fieldsOf(t time.Time) (f fields) {
+	f.year, f.month, f.day = t.Year(), int(t.Month()), t.Day()
+	f.hour, f.minute, f.second, f.nano = t.Hour(), t.Minute(), t.Second(), t.Nanosecond()
+	f.weekday, f.yearDay = int(t.Weekday()), t.YearDay()
+	_, f.offset = t.Zone()
+	return f
+}

@@ -13,20 +13,20 @@ func doubleText(f float64) string { return string(appendJava(nil, f, 64)) }
 // whose digits are not always the fewest: see slowDigits.
 func appendJava(b []byte, f float64, bits int) []byte {
 	switch {
-	case math.IsNaN(f):
-		return append(b, "NaN"...)
-	case math.IsInf(f, 0):
+	case (f != f):
+		return addText(b, "NaN")
+	case infinite(f):
 		if f < 0 {
-			b = append(b, '-')
+			b = addByte(b, '-')
 		}
-		return append(b, "Infinity"...)
+		return addText(b, "Infinity")
 	}
 	if math.Signbit(f) {
-		b = append(b, '-')
+		b = addByte(b, '-')
 		f = -f
 	}
 	if f == 0 {
-		return append(b, "0.0"...)
+		return addText(b, "0.0")
 	}
 	if f < 1e7 && f == math.Trunc(f) && bits == 64 {
 		return append(strconv.AppendInt(b, int64(f), 10), ".0"...)
@@ -55,7 +55,7 @@ func shortDigits(b, digits []byte, f float64, bits int) ([]byte, int) {
 			break
 		}
 		if c != '.' {
-			digits = append(digits, c)
+			digits = addByte(digits, c)
 		}
 	}
 	return digits, exp
@@ -69,18 +69,18 @@ func layOut(b, digits []byte, exp int) []byte {
 			if i < len(digits) {
 				b = append(b, digits[i])
 			} else {
-				b = append(b, '0')
+				b = addByte(b, '0')
 			}
 		}
-		b = append(b, '.')
+		b = addByte(b, '.')
 		if len(digits) <= exp+1 {
-			return append(b, '0')
+			return addByte(b, '0')
 		}
 		return append(b, digits[exp+1:]...)
 	case exp < 0 && exp >= -3:
-		b = append(b, "0."...)
+		b = addText(b, "0.")
 		for i := exp + 1; i < 0; i++ {
-			b = append(b, '0')
+			b = addByte(b, '0')
 		}
 		return append(b, digits...)
 	}
@@ -88,9 +88,9 @@ func layOut(b, digits []byte, exp int) []byte {
 	if len(digits) > 1 {
 		b = append(b, digits[1:]...)
 	} else {
-		b = append(b, '0')
+		b = addByte(b, '0')
 	}
-	b = append(b, 'E')
+	b = addByte(b, 'E')
 	return strconv.AppendInt(b, int64(exp), 10)
 }
 
@@ -166,7 +166,7 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 	low, high := false, false
 	for !low && !high {
 		q.QuoRem(b, s, b)
-		digits = append(digits, byte('0'+q.Int64()))
+		digits = addByte(digits, byte('0'+q.Int64()))
 		b.Mul(b, ten)
 		m.Mul(m, ten)
 		low, high = b.Cmp(m) < 0, sum.Add(b, m).Cmp(tens) > 0
@@ -254,7 +254,7 @@ func numericText(s string) (f float64, ok bool) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !math.IsInf(f, 0) {
+	if err != nil && !infinite(f) {
 		return 0, false
 	}
 	return f, true
@@ -328,7 +328,7 @@ func appendText(b []byte, v *Value, depth int) []byte {
 	}
 	switch v.k {
 	case Unset, Null:
-		return append(b, "null"...)
+		return addText(b, "null")
 	case Bool:
 		return strconv.AppendBool(b, v.n != 0)
 	case Int, Long:
@@ -338,35 +338,35 @@ func appendText(b []byte, v *Value, depth int) []byte {
 	case Double:
 		return appendJava(b, v.Number(), 64)
 	case Char, Text:
-		return append(b, v.Text()...)
+		return addText(b, v.Text())
 	case List, Array, Set:
-		b = append(b, '[')
+		b = addByte(b, '[')
 		for i, item := range v.o.items {
 			if i > 0 {
-				b = append(b, ", "...)
+				b = addText(b, ", ")
 			}
 			b = appendText(b, item, depth+1)
 		}
-		return append(b, ']')
+		return addByte(b, ']')
 	case Map:
-		b = append(b, '{')
+		b = addByte(b, '{')
 		for i, item := range v.o.items {
 			if i > 0 {
-				b = append(b, ", "...)
+				b = addText(b, ", ")
 			}
 			b = appendText(b, v.o.keys[i], depth+1)
-			b = append(b, '=')
+			b = addByte(b, '=')
 			b = appendText(b, item, depth+1)
 		}
-		return append(b, '}')
+		return addByte(b, '}')
 	case Entry:
 		b = appendText(b, v.o.items[0], depth+1)
-		b = append(b, '=')
+		b = addByte(b, '=')
 		return appendText(b, v.o.items[1], depth+1)
 	case Date:
 		return append(b, v.o.date.full()...)
 	case Class:
-		return append(b, v.o.text...)
+		return addText(b, v.o.text)
 	}
-	return append(b, "[object]"...)
+	return addText(b, "[object]")
 }

@@ -249,7 +249,7 @@ func (p *parser) template(at int) *node {
 			p.pos++
 			p.templateEscape(&b)
 		default:
-			b = append(b, c)
+			b = addByte(b, c)
 			p.pos++
 		}
 	}

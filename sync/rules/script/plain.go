@@ -1,6 +1,8 @@
 package script
 
 import (
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,3 +36,41 @@ func putText(b *strings.Builder, s string) { b.WriteString(s) }
 
 //go:noinline
 func putRune(b *strings.Builder, c rune) { b.WriteRune(c) }
+
+//go:noinline
+func addText(b []byte, s string) []byte { return append(b, s...) }
+
+//go:noinline
+func addByte(b []byte, c byte) []byte { return append(b, c) }
+
+//go:noinline
+func replaceAll(s, old, with string) string { return strings.ReplaceAll(s, old, with) }
+
+//go:noinline
+func quote(s string) string { return strconv.Quote(s) }
+
+//go:noinline
+func formatInt(n int64, base int) string { return strconv.FormatInt(n, base) }
+
+//go:noinline
+func formatUint(n uint64, base int) string { return strconv.FormatUint(n, base) }
+
+//go:noinline
+func formatFloat(f float64, form byte, digits, bits int) string {
+	return strconv.FormatFloat(f, form, digits, bits)
+}
+
+//go:noinline
+func infinite(f float64) bool { return math.IsInf(f, 0) }
+
+//go:noinline
+func clone(vs []*Value) []*Value { return slices.Clone(vs) }
+
+//go:noinline
+func cutOut(vs []*Value, from, to int) []*Value { return slices.Delete(vs, from, to) }
+
+//go:noinline
+func insert(vs []*Value, at int, more ...*Value) []*Value { return slices.Insert(vs, at, more...) }
+
+//go:noinline
+func reverse(vs []*Value) { slices.Reverse(vs) }

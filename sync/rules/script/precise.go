@@ -3,9 +3,9 @@ package script
 import "math"
 
 // The functions of Math, rounded correctly but for about one argument in a million. Go's own differ
-// from Java's in the last digit for every fifth argument, which would show in what a device reports;
-// Java's are correctly rounded nearly always. Numbers of twice the precision do it: they cost some
-// hundred operations a call.
+// from Java's in the last digit for every fifth argument, which would show in what a device
+// reports; Java's are correctly rounded nearly always. Numbers of twice the precision do it: they
+// cost some hundred operations a call.
 
 // pair is the sum of two doubles, of which the second is below half a unit of the first.
 type pair struct{ hi, lo float64 }
@@ -317,7 +317,7 @@ func preciseHypot(x, y float64) float64 {
 
 // precisePow is pow of Java. Go's differs with a base of one too: 1 ** NaN is NaN in Java.
 func precisePow(x, y float64) float64 {
-	if math.IsNaN(y) || math.Abs(x) == 1 && math.IsInf(y, 0) {
+	if (y != y) || math.Abs(x) == 1 && math.IsInf(y, 0) {
 		return math.NaN()
 	}
 	f := math.Pow(x, y)

@@ -39,7 +39,8 @@ func TestPreciseMath(t *testing.T) {
 			t.Errorf("%s(%v) = %v, want %v", name, x, got, f)
 		}
 	}
-	// between checks an inverse: the exact value lies within half a unit of y, as f says of its bounds.
+	// between checks an inverse: the exact value lies within half a unit of y, as f says of its
+	// bounds.
 	between := func(name string, x, y float64, f func(*big.Float) *big.Float) {
 		t.Helper()
 		half := func(other float64) *big.Float {

@@ -188,7 +188,7 @@ func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 		panic(unsupported("back references of a regular expression"))
 	case c == 'u' && i+4 < len(s):
 		if n, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
-			putText(b, `\x{`+strconv.FormatUint(n, 16)+`}`)
+			putText(b, `\x{`+formatUint(n, 16)+`}`)
 			return i + 4
 		}
 	case c == 'h' && d == tbelPattern:
@@ -268,7 +268,7 @@ func (p *pattern) replace(r *run, s, with string, first bool) string {
 			switch {
 			case c == '\\' && i+1 < len(with):
 				i++
-				b = append(b, with[i])
+				b = addByte(b, with[i])
 			case c == '$' && i+1 < len(with) && with[i+1] >= '0' && with[i+1] <= '9':
 				i++
 				g := int(with[i] - '0')
@@ -291,7 +291,7 @@ func (p *pattern) replace(r *run, s, with string, first bool) string {
 			case c == '$' || c == '\\':
 				panic(failed("Illegal group reference"))
 			default:
-				b = append(b, c)
+				b = addByte(b, c)
 			}
 		}
 		return b
@@ -310,7 +310,7 @@ func (p *pattern) replaceEach(r *run, s string, n int, with func(b []byte, m []i
 		}
 		at = m[1]
 	}
-	return string(append(b, s[at:]...))
+	return string(addText(b, s[at:]))
 }
 
 // split is Java's split: an empty match at the beginning gives no empty text.

@@ -47,7 +47,7 @@ func (w *writer) line(b []byte, depth int) []byte {
 	if w.gap == "" {
 		return b
 	}
-	b = append(b, '\n')
+	b = addByte(b, '\n')
 	for range depth {
 		b = append(b, w.gap...)
 	}
@@ -72,42 +72,42 @@ func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	case Char, Text:
 		return w.text(b, v.Text())
 	case List, Array, Set:
-		b = append(b, '[')
+		b = addByte(b, '[')
 		for i, item := range v.o.items {
 			if i > 0 {
-				b = append(b, ',')
+				b = addByte(b, ',')
 			}
 			b = w.value(w.line(b, depth+1), item, depth+1)
 		}
 		if len(v.o.items) > 0 {
 			b = w.line(b, depth)
 		}
-		return append(b, ']')
+		return addByte(b, ']')
 	case Map:
 		return w.members(b, v, depth)
 	case Entry:
-		b = append(b, '{')
+		b = addByte(b, '{')
 		b = w.text(b, plainText(v.o.items[0]))
-		b = append(b, ':')
+		b = addByte(b, ':')
 		return append(w.value(b, v.o.items[1], depth+1), '}')
 	case Date:
 		if w.lang == JavaScript {
 			if v.o.date.bad() {
-				return append(b, "null"...)
+				return addText(b, "null")
 			}
 			return w.text(b, v.o.date.millisISO())
 		}
 		return w.text(b, v.o.date.full())
 	case Regexp, Failure:
-		return append(b, "{}"...)
+		return addText(b, "{}")
 	case Class:
 		panic(failed("a class is no value: " + v.o.text))
 	}
-	return append(b, "null"...)
+	return addText(b, "null")
 }
 
 func (w *writer) members(b []byte, v *Value, depth int) []byte {
-	b = append(b, '{')
+	b = addByte(b, '{')
 	first := true
 	for i, item := range v.o.items {
 		if w.lang == JavaScript && (item.k == Unset || item.k == Function) {
@@ -117,19 +117,19 @@ func (w *writer) members(b []byte, v *Value, depth int) []byte {
 			panic(failed("a map with a null key has no JSON form"))
 		}
 		if !first {
-			b = append(b, ',')
+			b = addByte(b, ',')
 		}
 		first = false
 		b = w.text(w.line(b, depth+1), plainText(v.o.keys[i]))
-		if b = append(b, ':'); w.gap != "" {
-			b = append(b, ' ')
+		if b = addByte(b, ':'); w.gap != "" {
+			b = addByte(b, ' ')
 		}
 		b = w.value(b, item, depth+1)
 	}
 	if !first {
 		b = w.line(b, depth)
 	}
-	return append(b, '}')
+	return addByte(b, '}')
 }
 
 //go:noinline
@@ -137,8 +137,8 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	f := v.Number()
 	if w.lang == JavaScript {
 		switch {
-		case math.IsNaN(f) || math.IsInf(f, 0):
-			return append(b, "null"...)
+		case (f != f) || infinite(f):
+			return addText(b, "null")
 		case w.form == AsStored && f != math.Trunc(f) || math.Abs(f) >= 1e21:
 			if w.form == AsStored {
 				return appendJava(b, f, 64)
@@ -150,8 +150,8 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	if v.k == Float {
 		bits = 32
 	}
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		b = append(b, '"')
+	if (f != f) || infinite(f) {
+		b = addByte(b, '"')
 		return append(appendJava(b, f, bits), '"')
 	}
 	return appendJava(b, f, bits)
@@ -166,14 +166,14 @@ func (w *writer) text(b []byte, s string) []byte {
 	if len(b)+len(s) > w.most {
 		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
 	}
-	b = append(b, '"')
+	b = addByte(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			_, n := utf8.DecodeRuneInString(s[i:])
 			if n == 1 { // no UTF-8: the result has to be JSON
-				b = append(append(b, s[start:i]...), "�"...)
+				b = addText(addText(b, s[start:i]), "�")
 				start = i + 1
 			}
 			i += n
@@ -183,40 +183,40 @@ func (w *writer) text(b []byte, s string) []byte {
 			i++
 			continue
 		}
-		b = append(b, s[start:i]...)
+		b = addText(b, s[start:i])
 		switch c {
 		case '"', '\\':
 			b = append(b, '\\', c)
 		case '\b':
-			b = append(b, `\b`...)
+			b = addText(b, `\b`)
 		case '\f':
-			b = append(b, `\f`...)
+			b = addText(b, `\f`)
 		case '\n':
-			b = append(b, `\n`...)
+			b = addText(b, `\n`)
 		case '\r':
-			b = append(b, `\r`...)
+			b = addText(b, `\r`)
 		case '\t':
-			b = append(b, `\t`...)
+			b = addText(b, `\t`)
 		default:
 			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 		}
 		i++
 		start = i
 	}
-	return append(append(b, s[start:]...), '"')
+	return addByte(addText(b, s[start:]), '"')
 }
 
 // appendScript prints a number as JavaScript's String(x) does.
 func appendScript(b []byte, f float64) []byte {
 	switch a := math.Abs(f); {
-	case math.IsNaN(f):
-		return append(b, "NaN"...)
+	case (f != f):
+		return addText(b, "NaN")
 	case math.IsInf(f, 1):
-		return append(b, "Infinity"...)
+		return addText(b, "Infinity")
 	case math.IsInf(f, -1):
-		return append(b, "-Infinity"...)
+		return addText(b, "-Infinity")
 	case f == 0:
-		return append(b, '0')
+		return addByte(b, '0')
 	case a >= 1e-6 && a < 1e21:
 		return strconv.AppendFloat(b, f, 'f', -1, 64)
 	}

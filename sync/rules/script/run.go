@@ -18,7 +18,7 @@ const (
 
 // What the parts of a value are accounted with, in bytes. They are a 64-bit machine's, rounded up.
 const (
-	valueSize  = 40
+	valueSize  = 56
 	objectSize = 160
 )
 

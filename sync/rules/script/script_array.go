@@ -25,11 +25,11 @@ func (r *run) arrayMethod(o *Value, name word, a []*Value) (*Value, bool) {
 			return undefined, true
 		}
 		v := items[0]
-		o.o.items = slices.Delete(items, 0, 1)
+		o.o.items = cutOut(items, 0, 1)
 		return v, true
 	case wUnshift:
 		r.use(len(a) * valueSize)
-		o.o.items = slices.Insert(items, 0, a...)
+		o.o.items = insert(items, 0, a...)
 		return doubleOf(float64(len(o.o.items))), true
 	case wSplice:
 		if len(a) == 0 {
@@ -41,12 +41,12 @@ func (r *run) arrayMethod(o *Value, name word, a []*Value) (*Value, bool) {
 			n = r.place(a[1], n, 0, false)
 		}
 		removed := r.copied(items[from : from+n])
-		with := slices.Clone(a[min(2, len(a)):])
+		with := clone(a[min(2, len(a)):])
 		r.use(len(with) * valueSize)
 		o.o.items = slices.Replace(items, from, from+n, with...)
 		return removed, true
 	case wReverse:
-		slices.Reverse(items)
+		reverse(items)
 		return o, true
 	case wSort:
 		r.sortScript(items, arg(a, 0))
@@ -71,7 +71,7 @@ func (r *run) readArray(o *Value, name word, a []*Value) (*Value, bool) {
 		from, to := r.place(arg(a, 0), len(items), 0, true), r.place(arg(a, 1), len(items), len(items), true)
 		return r.copied(items[from:max(from, to)]), true
 	case wConcat:
-		out := slices.Clone(items)
+		out := clone(items)
 		for _, v := range a {
 			if v.k == List {
 				r.use(len(v.o.items) * valueSize)
@@ -89,7 +89,7 @@ func (r *run) readArray(o *Value, name word, a []*Value) (*Value, bool) {
 		var b []byte
 		for i, v := range items {
 			if i > 0 {
-				b = append(b, separator...)
+				b = addText(b, separator)
 			}
 			if v.k > Null {
 				b = appendScriptText(b, v, 0)
@@ -151,7 +151,7 @@ func (r *run) eachArray(o *Value, name word, a []*Value) (*Value, bool) {
 	default:
 		return nil, false
 	}
-	items, f := slices.Clone(o.o.items), arg(a, 0)
+	items, f := clone(o.o.items), arg(a, 0)
 	if f.k != Function && (f.k != Class || f.o.fn == nil) {
 		panic(typeError(r.scriptText(f) + " is not a function"))
 	}

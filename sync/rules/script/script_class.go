@@ -32,7 +32,7 @@ func globalFunction(name word) builtin {
 	case wIsFinite:
 		return func(r *run, a []*Value) *Value {
 			f := scriptNumber(r, arg(a, 0))
-			return boolOf(!math.IsNaN(f) && !math.IsInf(f, 0))
+			return boolOf(!(f != f) && !infinite(f))
 		}
 	case wNumber:
 		return func(r *run, a []*Value) *Value {
@@ -93,9 +93,9 @@ func globalFunction(name word) builtin {
 		return func(r *run, a []*Value) *Value { return r.text(encodeURI(r.scriptText(arg(a, 0)))) }
 	case wEncodeURIComponent:
 		return func(r *run, a []*Value) *Value {
-			s := strings.ReplaceAll(url.QueryEscape(r.scriptText(arg(a, 0))), "+", "%20")
+			s := replaceAll(url.QueryEscape(r.scriptText(arg(a, 0))), "+", "%20")
 			for _, c := range "!'()*" {
-				s = strings.ReplaceAll(s, url.QueryEscape(string(c)), string(c))
+				s = replaceAll(s, url.QueryEscape(string(c)), string(c))
 			}
 			return r.text(s)
 		}
@@ -272,7 +272,7 @@ func classFunction(class, name word) builtin {
 	case wNumberisInteger, wNumberisSafeInteger:
 		return func(r *run, a []*Value) *Value {
 			f := arg(a, 0).Number()
-			ok := arg(a, 0).k == Double && f == math.Trunc(f) && !math.IsInf(f, 0)
+			ok := arg(a, 0).k == Double && f == math.Trunc(f) && !infinite(f)
 			return boolOf(ok && (name == wIsInteger || math.Abs(f) < 1<<53))
 		}
 	case wNumberisNaN:
@@ -280,7 +280,7 @@ func classFunction(class, name word) builtin {
 	case wNumberisFinite:
 		return func(r *run, a []*Value) *Value {
 			f := arg(a, 0).Number()
-			return boolOf(arg(a, 0).k == Double && !math.IsNaN(f) && !math.IsInf(f, 0))
+			return boolOf(arg(a, 0).k == Double && !(f != f) && !infinite(f))
 		}
 	case wNumberparseFloat, wNumberparseInt:
 		return globalFunction(name)

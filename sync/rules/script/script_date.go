@@ -120,34 +120,36 @@ func (r *run) scriptDateMethod(o *Value, name word, a []*Value) (*Value, bool) {
 		if m.bad() {
 			return doubleOf(math.NaN()), true
 		}
-		t := m.in(zone)
-		n := 0.0
+		t := fieldsOf(m.in(zone))
+		n, ms := 0, false
 		switch field {
 		case wGetTime, wValueOf:
-			n = float64(m.millis())
+			ms = true
 		case wGetFullYear:
-			n = float64(t.Year())
+			n = t.year
 		case wGetMonth:
-			n = float64(t.Month() - 1)
+			n = t.month - 1
 		case wGetDate:
-			n = float64(t.Day())
+			n = t.day
 		case wGetDay:
-			n = float64(t.Weekday())
+			n = t.weekday
 		case wGetHours:
-			n = float64(t.Hour())
+			n = t.hour
 		case wGetMinutes:
-			n = float64(t.Minute())
+			n = t.minute
 		case wGetSeconds:
-			n = float64(t.Second())
+			n = t.second
 		case wGetMilliseconds:
-			n = float64(t.Nanosecond() / 1e6)
+			n = t.nano / 1e6
 		case wGetTimezoneOffset:
-			_, offset := t.Zone()
-			n = float64(-offset / 60)
+			n = -t.offset / 60
 		default:
 			return nil, false
 		}
-		return doubleOf(n), true
+		if ms {
+			return doubleOf(float64(m.millis())), true
+		}
+		return doubleOf(float64(n)), true
 	}
 	switch name {
 	case wToISOString:
@@ -176,8 +178,8 @@ func (r *run) setScriptDate(o *Value, name word, a []*Value, zone *time.Location
 		o.o.date = dateOfNumber(scriptNumber(r, arg(a, 0))).o.date
 		return doubleOf(float64(o.o.date.millis())), true
 	}
-	t := o.o.date.in(zone)
-	f := [7]int{t.Year(), int(t.Month()) - 1, t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond() / 1e6}
+	t := fieldsOf(o.o.date.in(zone))
+	f := [7]int{t.year, t.month - 1, t.day, t.hour, t.minute, t.second, t.nano / 1e6}
 	first, ok := 0, true
 	switch name {
 	case wSetFullYear:

@@ -95,7 +95,7 @@ func textNumber(s string) float64 {
 		}
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !math.IsInf(f, 0) {
+	if err != nil && !infinite(f) {
 		return math.NaN()
 	}
 	return f
@@ -124,17 +124,17 @@ func appendScriptText(b []byte, v *Value, depth int) []byte {
 	}
 	switch v.k {
 	case Unset:
-		return append(b, "undefined"...)
+		return addText(b, "undefined")
 	case Null:
-		return append(b, "null"...)
+		return addText(b, "null")
 	case Bool:
 		return strconv.AppendBool(b, v.n != 0)
 	case Text:
-		return append(b, v.s...)
+		return addText(b, v.s)
 	case List:
 		for i, item := range v.o.items {
 			if i > 0 {
-				b = append(b, ',')
+				b = addByte(b, ',')
 			}
 			if item.k > Null {
 				b = appendScriptText(b, item, depth+1)
@@ -142,21 +142,21 @@ func appendScriptText(b []byte, v *Value, depth int) []byte {
 		}
 		return b
 	case Map:
-		return append(b, "[object Object]"...)
+		return addText(b, "[object Object]")
 	case Date:
 		if v.o.date.bad() {
-			return append(b, "Invalid Date"...)
+			return addText(b, "Invalid Date")
 		}
 		t := v.o.date.in(time.UTC)
 		return append(b, t.Format("Mon Jan 02 2006 15:04:05 GMT+0000 (Coordinated Universal Time)")...)
 	case Function:
-		return append(b, "function () { [native code] }"...)
+		return addText(b, "function () { [native code] }")
 	case Regexp:
-		return append(append(append(append(b, '/'), v.o.re.source...), '/'), v.o.re.flags...)
+		return addText(addByte(addText(addByte(b, '/'), v.o.re.source), '/'), v.o.re.flags)
 	case Failure:
-		return append(append(append(b, v.o.text...), ": "...), v.o.items[0].s...)
+		return addText(addText(addText(b, v.o.text), ": "), v.o.items[0].s)
 	case Class:
-		return append(append(append(b, "[object "...), v.o.text...), ']')
+		return addByte(addText(addText(b, "[object "), v.o.text), ']')
 	}
 	return appendScript(b, v.Number())
 }
@@ -177,7 +177,7 @@ func (r *run) primitive(v *Value, preferText bool) *Value {
 
 //go:noinline
 func toInt32(f float64) int32 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	if (f != f) || infinite(f) {
 		return 0
 	}
 	return int32(uint32(int64(math.Mod(math.Trunc(f), 1<<32))))

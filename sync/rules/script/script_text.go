@@ -3,7 +3,6 @@ package script
 import (
 	"math"
 	"math/big"
-	"strconv"
 	"strings"
 )
 
@@ -77,7 +76,7 @@ func (r *run) scriptMethod(o *Value, text string, name word, a []*Value) *Value 
 func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 	digits := func() int {
 		n := scriptNumber(r, arg(a, 0))
-		if math.IsNaN(n) {
+		if n != n {
 			n = 0
 		}
 		if n < 0 || n > 100 {
@@ -88,7 +87,7 @@ func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 	switch name {
 	case wToFixed:
 		n := digits()
-		if math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) >= 1e21 {
+		if (f != f) || infinite(f) || math.Abs(f) >= 1e21 {
 			return textOf(string(appendScript(nil, f))), true
 		}
 		// Halves of the exact binary number go away from zero.
@@ -107,22 +106,22 @@ func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 		}
 		if f != 0 {
 			if e := int(math.Floor(preciseLog10(math.Abs(f)))); e < -6 || e >= n {
-				s := strconv.FormatFloat(f, 'e', n-1, 64)
+				s := formatFloat(f, 'e', n-1, 64)
 				if i := len(s) - 2; s[i] == '0' {
 					s = s[:i] + s[i+1:]
 				}
 				return r.text(s), true
 			} else {
-				return r.text(strconv.FormatFloat(f, 'f', max(0, n-1-e), 64)), true
+				return r.text(formatFloat(f, 'f', max(0, n-1-e), 64)), true
 			}
 		}
-		return r.text(strconv.FormatFloat(f, 'f', n-1, 64)), true
+		return r.text(formatFloat(f, 'f', n-1, 64)), true
 	case wToString:
 		radix := 10
 		if v := arg(a, 0); v.k != Unset {
 			radix = int(scriptNumber(r, v))
 		}
-		if radix == 10 || f != f || math.IsInf(f, 0) {
+		if radix == 10 || f != f || infinite(f) {
 			return textOf(string(appendScript(nil, f))), true
 		}
 		if radix < 2 || radix > 36 {
@@ -131,7 +130,7 @@ func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 		if f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
 			panic(unsupported("toString of a fraction in another radix"))
 		}
-		return r.text(strconv.FormatInt(int64(f), radix)), true
+		return r.text(formatInt(int64(f), radix)), true
 	case wToExponential, wToLocaleString:
 		panic(unsupported(name.String() + " of a number"))
 	}
@@ -229,7 +228,7 @@ func (r *run) scriptTextMethod(s string, name word, a []*Value) (*Value, bool) {
 		return textOf(s), true
 	case wRepeat:
 		f := scriptNumber(r, arg(a, 0))
-		if f < 0 || math.IsInf(f, 0) {
+		if f < 0 || infinite(f) {
 			panic(&thrownValue{failure("RangeError", "Invalid count value")})
 		}
 		if s == "" || f != f {
@@ -473,13 +472,13 @@ func quoteMeta(s string) string {
 func expandScript(b []byte, s, with string, m []int) []byte {
 	for i := 0; i < len(with); i++ {
 		if with[i] != '$' || i+1 == len(with) {
-			b = append(b, with[i])
+			b = addByte(b, with[i])
 			continue
 		}
 		c := with[i+1]
 		switch {
 		case c == '$':
-			b = append(b, '$')
+			b = addByte(b, '$')
 		case c == '&':
 			b = append(b, s[m[0]:m[1]]...)
 		case c == '`':
@@ -491,7 +490,7 @@ func expandScript(b []byte, s, with string, m []int) []byte {
 				b = append(b, s[m[g]:m[g+1]]...)
 			}
 		default:
-			b = append(b, '$')
+			b = addByte(b, '$')
 			continue
 		}
 		i++

@@ -1,7 +1,5 @@
 package script
 
-import "slices"
-
 // setMethod is the methods of sets of TBEL.
 func (r *run) setMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	items := o.o.items
@@ -25,7 +23,7 @@ func (r *run) setMethod(o *Value, name word, a []*Value) (*Value, bool) {
 	case wAddAll:
 		need(a, 1, 1)
 		changed := false
-		for _, v := range slices.Clone(argList(a[0])) {
+		for _, v := range clone(argList(a[0])) {
 			changed = r.addToSet(o.o, v) || changed
 		}
 		return boolOf(changed), true
@@ -33,7 +31,7 @@ func (r *run) setMethod(o *Value, name word, a []*Value) (*Value, bool) {
 		need(a, 1, 1)
 		i := r.indexOf(items, a[0])
 		if i >= 0 {
-			o.o.items = slices.Delete(items, i, i+1)
+			o.o.items = cutOut(items, i, i+1)
 		}
 		return boolOf(i >= 0), true
 	case wClear:

@@ -19,7 +19,7 @@ func (r *run) textMethod(s string, name word, a []*Value) (*Value, bool) {
 		}
 		return textOf(cut(s, from, to)), true
 	case name == wReplace && len(a) == 2:
-		out := strings.ReplaceAll(s, r.argText(a[0]), r.growing(s, r.argText(a[0]), r.argText(a[1])))
+		out := replaceAll(s, r.argText(a[0]), r.growing(s, r.argText(a[0]), r.argText(a[1])))
 		return r.text(out), true
 	case (name == wReplaceAll || name == wReplaceFirst) && len(a) == 2:
 		p := r.pattern(r.argText(a[0]), tbelPattern)

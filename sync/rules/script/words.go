@@ -1,7 +1,8 @@
 package script
 
-// word is a name that one of the languages knows: of a method, a function, a class or a member. Where
-// names are told apart they are numbers: comparing texts takes a router as much code as all the rest.
+// word is a name that one of the languages knows: of a method, a function, a class or a member.
+// Where names are told apart they are numbers: comparing texts takes a router as much code as all
+// the rest.
 type word uint16
 
 // The words, in the order of their texts in wordTexts.
