@@ -33,13 +33,14 @@ or JS; a FILE whose name begins with js is JavaScript. args are other names for 
 msgType, in this order.
 
 A line of the output:
-  {"n":1,"json":"true","type":"bool"}              the result as JSON text, and its type: int, long,
-                                                   float, double, string, char, bool, list, map, null
-  {"n":2,"error":"script failed: …","stage":"run"} stage is compile, run or limit
+  {"n":1,"json":"true","type":"bool"}          the result as JSON text, and its type: int, long,
+                                               float, double, string, char, bool, list, map, null
+  {"n":2,"error":"script failed: …","stage":"run"}
+                                               stage is compile, run or limit
 
 Scripts run as in a rule chain: 100,000 steps, 1 MiB of values, 64 calls deep; the zone is UTC. What
-is not supported is an error that says so. A line is at most 1 MiB. Exit code 1: a line is no JSON or
-too long; errors of scripts are results.
+is not supported is an error that says so. A line is at most 1 MiB. Exit code 1: a line is no JSON
+or too long; errors of scripts are results.
 `
 
 // maxScriptLine bounds one line of a file of scripts, in bytes.

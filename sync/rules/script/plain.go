@@ -20,7 +20,7 @@ func trimPrefix(s, prefix string) string { return strings.TrimPrefix(s, prefix) 
 func indexText(s, part string) int { return strings.Index(s, part) }
 
 //go:noinline
-func hasText(s, part string) bool { return strings.Index(s, part) >= 0 }
+func hasText(s, part string) bool { return strings.Contains(s, part) }
 
 //go:noinline
 func hasByte(s string, c byte) bool { return strings.IndexByte(s, c) >= 0 }

@@ -68,7 +68,7 @@ func TestPreciseMath(t *testing.T) {
 		near("hypot", x, preciseHypot(x, 3), op().Sqrt(op().Add(op().Mul(number(x), number(x)), number(9))))
 		between("asin", float64(i)/61, preciseAsin(float64(i)/61), sin)
 		y := float64(i%13)*0.31 - 2
-		ln := number(0) // log x by bisection of exp, from Go's value
+		var ln *big.Float // log x by bisection of exp, from Go's value
 		for low, high := number(math.Log(x)-1e-9), number(math.Log(x)+1e-9); ; {
 			ln = op().Quo(op().Add(low, high), number(2))
 			if d, _ := op().Sub(high, low).Float64(); d < 1e-60 {
