@@ -21,8 +21,8 @@ import (
 const rulesHelp = `edgesync rules tries what rule chains do, without an agent and without a cloud.
 
 Usage:
-  edgesync rules eval FILE   run scripts, one JSON object a line, and print what each gives; FILE may
-                             be - for standard input
+  edgesync rules eval FILE   run scripts, one JSON object a line, and print what each gives; FILE
+                             may be - for standard input
                              --lang=JS: scripts are JavaScript unless a line says otherwise
 
 A line of FILE:
