@@ -213,6 +213,15 @@ func (p *Program) Run(env Env, args Args) (v *Value, err error) {
 		return nil, limitError("a message of " + decimal(size) + " bytes; at most " + decimal(maxMessage) + " are allowed")
 	}
 	r := runs.Get().(*run)
+	v, err = p.on(r, env, args)
+	if cap(r.argv) <= 256 { // a run that grew is left to the collector
+		runs.Put(r)
+	}
+	return v, err
+}
+
+// on executes the script on a run that nobody else uses, and leaves it ready for the next one.
+func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
 	defer func() {
 		if x := recover(); x != nil {
 			e, ok := thrown(x)
@@ -240,7 +249,7 @@ func (p *Program) Run(env Env, args Args) (v *Value, err error) {
 	return r.ret, nil
 }
 
-// release gives the run back without what it held of the message.
+// release forgets what the run held of the message.
 //
 //go:noinline
 func (r *run) release() {
@@ -251,10 +260,10 @@ func (r *run) release() {
 	clear(r.argv[:cap(r.argv)])
 	clear(r.callers[:cap(r.callers)])
 	r.argv, r.callers = r.argv[:0], r.callers[:0]
-	if len(r.spare) > 8 || cap(r.argv) > 256 {
-		return // a run that grew is left to the collector
+	if len(r.spare) > 8 {
+		clear(r.spare[8:])
+		r.spare = r.spare[:8]
 	}
-	runs.Put(r)
 }
 
 //go:noinline
