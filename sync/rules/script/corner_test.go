@@ -219,6 +219,8 @@ func TestTBELStatements(t *testing.T) {
 		{"return `x`;", "error: syntax error"},
 		{"return 'u\\u00e9';", "error: syntax error"},
 		{"return '\\q';", "error: syntax error"},
+		{"return 'a\nb';", `"a\nb" :string`},
+		{"return 'a;", "error: syntax error"},
 		{"return 1_000;", "error: syntax error"},
 		{"return 0b1;", "error: syntax error"},
 		{"return 010 + 0x10;", "24 :int"},

@@ -258,7 +258,7 @@ func (l *lexer) text(quote byte) string {
 		case c == quote:
 			l.pos++
 			return b.String()
-		case c == '\n':
+		case c == '\n' && l.js: // TBEL takes a text over several lines
 			panic(syntax(at, "unterminated string literal"))
 		case c == '\\':
 			l.pos++
