@@ -321,9 +321,9 @@ func (c *compiler) statement(n *node, last bool) stmtFn {
 			}
 			return func(r *run) flow { r.ret = none; return returned }
 		}
-		e := c.expr(n.kids[0])
+		e, cost := c.expr(n.kids[0]), weight(n)
 		return func(r *run) flow {
-			r.step(1)
+			r.step(cost)
 			r.ret = e(r)
 			return returned
 		}
@@ -345,16 +345,16 @@ func (c *compiler) statement(n *node, last bool) stmtFn {
 }
 
 func (c *compiler) expressionStatement(n *node, last bool) stmtFn {
-	e := c.expr(n)
+	e, cost := c.expr(n), weight(n)
 	if last {
 		return func(r *run) flow {
-			r.step(1)
+			r.step(cost)
 			r.ret = e(r)
 			return onward
 		}
 	}
 	return func(r *run) flow {
-		r.step(1)
+		r.step(cost)
 		e(r)
 		return onward
 	}
@@ -376,9 +376,9 @@ func (c *compiler) variable(n *node, last bool) stmtFn {
 	} else {
 		slot = c.declare(n.s)
 	}
-	tbel := c.lang == TBEL
+	tbel, cost := c.lang == TBEL, weight(n)
 	return func(r *run) flow {
-		r.step(1)
+		r.step(cost)
 		v := null
 		if e != nil {
 			v = e(r)
@@ -406,10 +406,11 @@ func keepable(v *Value) {
 }
 
 func (c *compiler) branch(n *node, last bool) stmtFn {
+	cost := weight(n.kids[0])
 	cond, then := c.condition(n.kids[0]), c.body(n.kids[1], last)
 	if len(n.kids) == 2 {
 		return func(r *run) flow {
-			r.step(1)
+			r.step(cost)
 			if cond(r) {
 				return then(r)
 			}
@@ -418,7 +419,7 @@ func (c *compiler) branch(n *node, last bool) stmtFn {
 	}
 	other := c.body(n.kids[2], last)
 	return func(r *run) flow {
-		r.step(1)
+		r.step(cost)
 		if cond(r) {
 			return then(r)
 		}
@@ -446,4 +447,19 @@ func (c *compiler) isClass(name string) bool {
 		list = " Math JSON Date String Number Boolean Object Array RegExp Error TypeError RangeError SyntaxError "
 	}
 	return hasText(list, " "+name+" ")
+}
+
+// weight is how many steps a statement counts: one, and one for each eight pieces of its
+// expressions. Bodies of functions count for themselves.
+func weight(n *node) int { return 1 + pieces(n)>>3 }
+
+func pieces(n *node) int {
+	if n == nil {
+		return 0
+	}
+	count := 1
+	for _, k := range n.kids {
+		count += pieces(k)
+	}
+	return count
 }

@@ -182,7 +182,7 @@ func compareAny(r *run, op operator, x, y *Value) bool {
 	case opNotEq:
 		return !r.equal(x, y)
 	}
-	return tbelCompare(op, x, y)
+	return r.compare(op, x, y)
 }
 
 // quick compares scalars of the kinds that need no rule; ok is false for all others. It keeps

@@ -18,6 +18,7 @@ func (c *compiler) forLoop(n *node) stmtFn {
 	if n.kids[2] != nil {
 		step = c.expr(n.kids[2])
 	}
+	cost := weight(n.kids[1]) + weight(n.kids[2]) - 1
 	c.f.loops++
 	body := c.body(n.kids[3], false)
 	c.f.loops--
@@ -26,7 +27,7 @@ func (c *compiler) forLoop(n *node) stmtFn {
 			first(r)
 		}
 		for cond(r) {
-			r.step(1)
+			r.step(cost)
 			switch f := body(r); f {
 			case broke:
 				return onward
@@ -40,14 +41,14 @@ func (c *compiler) forLoop(n *node) stmtFn {
 }
 
 func (c *compiler) whileLoop(n *node) stmtFn {
-	cond := c.condition(n.kids[0])
+	cond, cost := c.condition(n.kids[0]), weight(n.kids[0])
 	c.f.loops++
 	body := c.body(n.kids[1], false)
 	c.f.loops--
 	do, until := n.op == nDo, n.flag
 	return func(r *run) flow {
 		for do || cond(r) {
-			r.step(1)
+			r.step(cost)
 			switch f := body(r); f {
 			case broke:
 				return onward
@@ -95,7 +96,7 @@ func (c *compiler) eachLoop(n *node) stmtFn {
 }
 
 func (c *compiler) choice(n *node, last bool) stmtFn {
-	value := c.expr(n.kids[0])
+	value, cost := c.expr(n.kids[0]), weight(n.kids[0])+len(n.kids)>>3
 	c.open()
 	defer c.close()
 	c.f.loops++
@@ -126,7 +127,7 @@ func (c *compiler) choice(n *node, last bool) stmtFn {
 		same = scriptSame
 	}
 	return func(r *run) flow {
-		r.step(1)
+		r.step(cost)
 		v := value(r)
 		from := other
 		for i := range clauses {

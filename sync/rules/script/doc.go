@@ -38,7 +38,8 @@
 //
 // # Bounds
 //
-// A run makes at most 100,000 steps (statements, rounds, calls, and work inside functions by size),
+// A run makes at most 100,000 steps (statements and rounds by the size of their expressions, calls,
+// and work inside functions by its size: well below a second on a router, however hostile),
 // has at most 64 calls of its own functions open, holds at most 1 MiB of texts, lists and maps and
 // makes at most 4 MiB of them in all, garbage included. What only an expression holds that is being
 // evaluated counts to the 4 MiB. A script is at most 50,000 bytes and nested 200 deep, the

@@ -34,6 +34,7 @@ func formatJava(r *run, format string, args []*Value) string {
 			if at >= len(args) {
 				panic(failed("Format specifier '%" + string(d.verb) + "'"))
 			}
+			r.step(8 + d.precision>>3)
 			s := d.pad(d.print(r, args[at]))
 			r.use(len(s))
 			putText(&b, s)

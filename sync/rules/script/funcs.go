@@ -324,7 +324,9 @@ func valueFunction(name word) builtin {
 			if v.k != Double {
 				v = floatOf(float32(argDouble(v)))
 			}
-			return fixed(v, int(argInt(a[1])))
+			digits := int(argInt(a[1]))
+			r.step(4 + max(0, digits)>>3)
+			return fixed(v, digits)
 		}
 	case wToInt:
 		return func(r *run, a []*Value) *Value { need(a, 1, 1); return roundAway(a[0]) }

@@ -18,7 +18,7 @@ func (r *run) mapMethod(o *Value, name word, a []*Value) (*Value, bool) {
 		return orNull(old), true
 	case wRemove:
 		need(a, 1, 1)
-		old, _ := m.remove(mapKey(a[0]))
+		old, _ := r.drop(m, mapKey(a[0]))
 		return orNull(old), true
 	case wPutIfAbsent:
 		need(a, 2, 2)

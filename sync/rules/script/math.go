@@ -2,17 +2,23 @@ package script
 
 import "math"
 
+// mathSteps is what a function of Math counts: without a floating point unit it takes as long as so
+// many statements.
+const mathSteps = 16
+
 // mathFunction is Math.name of TBEL; nil if there is none.
 func mathFunction(name word) builtin {
 	if f := mathOne(name); f != nil {
 		return func(r *run, a []*Value) *Value {
 			need(a, 1, 1)
+			r.step(mathSteps)
 			return doubleOf(f(argDouble(a[0])))
 		}
 	}
 	if f := mathTwo(name); f != nil {
 		return func(r *run, a []*Value) *Value {
 			need(a, 2, 2)
+			r.step(mathSteps)
 			return doubleOf(f(argDouble(a[0]), argDouble(a[1])))
 		}
 	}

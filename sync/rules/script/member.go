@@ -99,6 +99,7 @@ func (r *run) index(o, key *Value) *Value {
 		if key.k != Int {
 			panic(failed("the index of a text has to be an int"))
 		}
+		r.step(len(o.s) >> 6)
 		i := int(int32(key.n))
 		if i < 0 || i >= units(o.s) {
 			panic(failed("string index out of bounds: " + decimal(i)))

@@ -313,8 +313,11 @@ func plainText(v *Value) string {
 //go:noinline
 func (r *run) javaText(v *Value) string {
 	s := plainText(v)
-	if v.k >= List {
-		r.step(len(s) >> 4)
+	switch {
+	case v.k >= List:
+		r.step(len(s) >> 3)
+	case v.k == Float || v.k == Double:
+		r.step(4) // digits are dear
 	}
 	return s
 }

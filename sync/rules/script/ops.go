@@ -3,7 +3,7 @@ package script
 import (
 	"math"
 	"strings"
-	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // The operators of TBEL (RULES.md 5.4). Operands of one number kind are computed in that kind,
@@ -16,7 +16,7 @@ func tbelBinary(r *run, op operator, a, b *Value) *Value {
 	case opSub, opMul, opDiv, opMod, opPow:
 		return arithmetic(op, a, b)
 	case opLess, opLessEq, opMore, opMoreEq:
-		return boolOf(tbelCompare(op, a, b))
+		return boolOf(r.compare(op, a, b))
 	case opEq:
 		return boolOf(r.equal(a, b))
 	case opNotEq:
@@ -290,7 +290,7 @@ func holds[T int | int64 | float64](op operator, x, y T) bool {
 	return x >= y
 }
 
-func tbelCompare(op operator, a, b *Value) bool {
+func (r *run) compare(op operator, a, b *Value) bool {
 	if a.k == Null || b.k == Null || a.k == Unset || b.k == Unset {
 		return false
 	}
@@ -301,6 +301,7 @@ func tbelCompare(op operator, a, b *Value) bool {
 		return holds(op, a.Number(), b.Number())
 	}
 	if a.isText() && b.isText() {
+		r.step(min(len(a.s), len(b.s)) >> 6)
 		return holds(op, compareTexts(a.Text(), b.Text()), 0)
 	}
 	if a.k == Bool || b.k == Bool {
@@ -336,7 +337,7 @@ func uncomparable(a, b *Value) *Error {
 // compareTexts is Java's compareTo: the difference of the first units that differ, or of the
 // lengths.
 //
-//go:noinline
+// go:noinline
 func compareTexts(a, b string) int {
 	if ascii(a) && ascii(b) {
 		for i := 0; i < len(a) && i < len(b); i++ {
@@ -346,13 +347,23 @@ func compareTexts(a, b string) int {
 		}
 		return len(a) - len(b)
 	}
-	x, y := utf16.Encode([]rune(a)), utf16.Encode([]rune(b))
-	for i := 0; i < len(x) && i < len(y); i++ {
-		if x[i] != y[i] {
-			return int(x[i]) - int(y[i])
+	rest := b
+	for i, c := range a {
+		if rest == "" {
+			return units(a[i:])
 		}
+		d, n := utf8.DecodeRuneInString(rest)
+		if c != d {
+			x, xx := surrogates(c)
+			y, yy := surrogates(d)
+			if x == y {
+				return int(xx) - int(yy)
+			}
+			return int(x) - int(y)
+		}
+		rest = rest[n:]
 	}
-	return len(x) - len(y)
+	return -units(rest)
 }
 
 func (r *run) equal(a, b *Value) bool {
@@ -366,6 +377,7 @@ func (r *run) equal(a, b *Value) bool {
 		}
 		return a.Number() == b.Number()
 	case a.isText() && b.isText():
+		r.step(min(len(a.s), len(b.s)) >> 9)
 		return a.Text() == b.Text()
 	case a.k == Bool || b.k == Bool:
 		x, okx := asBool(a)

@@ -154,7 +154,7 @@ func (r *run) newMap() *Value {
 //go:noinline
 func (r *run) put(o *object, key, v *Value) {
 	if v.k == Null && r.lang == TBEL {
-		o.remove(key)
+		r.drop(o, key)
 		return
 	}
 	r.step(len(o.keys) >> 6)
@@ -163,7 +163,14 @@ func (r *run) put(o *object, key, v *Value) {
 	}
 }
 
+// drop takes a key out of a map. What is behind the key moves up, and an index is made anew.
+//
 //go:noinline
+func (r *run) drop(o *object, key *Value) (*Value, bool) {
+	r.step(len(o.keys) >> 2)
+	return o.remove(key)
+}
+
 func (r *run) newScope(n int, up *scope) *scope {
 	var sc *scope
 	if k := len(r.spare); k > 0 {

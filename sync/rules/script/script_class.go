@@ -332,10 +332,14 @@ func scriptMath(name word) builtin {
 		}
 	}
 	if one != nil {
-		return func(r *run, a []*Value) *Value { return doubleOf(one(scriptNumber(r, arg(a, 0)))) }
+		return func(r *run, a []*Value) *Value {
+			r.step(mathSteps)
+			return doubleOf(one(scriptNumber(r, arg(a, 0))))
+		}
 	}
 	if two := mathTwo(name); two != nil {
 		return func(r *run, a []*Value) *Value {
+			r.step(mathSteps)
 			return doubleOf(two(scriptNumber(r, arg(a, 0)), scriptNumber(r, arg(a, 1))))
 		}
 	}

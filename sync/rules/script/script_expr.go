@@ -152,8 +152,7 @@ func (c *compiler) deletion(n *node) evalFn {
 		name := r.scriptText(key(r))
 		switch o.k {
 		case Map:
-			r.step(len(o.o.keys) >> 6)
-			o.o.remove(textOf(name))
+			r.drop(o.o, textOf(name))
 		case List:
 			if i, ok := arrayIndex(name); ok && i < len(o.o.items) {
 				o.o.items[i] = undefined

@@ -89,6 +89,7 @@ func (r *run) scriptMember(o, key *Value) *Value {
 			}
 		}
 	case Text:
+		r.step(len(o.s) >> 6)
 		k := r.scriptText(key)
 		if k == "length" {
 			return doubleOf(float64(units(o.s)))

@@ -113,7 +113,7 @@ func (r *run) scriptText(v *Value) string {
 	}
 	s := string(appendScriptText(nil, v, 0))
 	if v.k >= List {
-		r.step(len(s) >> 4)
+		r.step(len(s) >> 3)
 	}
 	return s
 }
@@ -209,6 +209,7 @@ func scriptBinary(r *run, op operator, a, b *Value) *Value {
 	case opLess, opLessEq, opMore, opMoreEq:
 		a, b = r.primitive(a, false), r.primitive(b, false)
 		if a.k == Text && b.k == Text {
+			r.step(min(len(a.s), len(b.s)) >> 6)
 			return boolOf(holds(op, compareTexts(a.s, b.s), 0))
 		}
 		return boolOf(holds(op, scriptNumber(r, a), scriptNumber(r, b)))
@@ -245,7 +246,7 @@ func scriptBinary(r *run, op operator, a, b *Value) *Value {
 }
 
 // scriptSame is ===.
-func scriptSame(_ *run, a, b *Value) bool {
+func scriptSame(r *run, a, b *Value) bool {
 	if a.k != b.k {
 		return false
 	}
@@ -253,6 +254,7 @@ func scriptSame(_ *run, a, b *Value) bool {
 	case Double:
 		return a.Number() == b.Number()
 	case Text:
+		r.step(min(len(a.s), len(b.s)) >> 9)
 		return a.s == b.s
 	case Class:
 		return a.o.text == b.o.text

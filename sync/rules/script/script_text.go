@@ -87,6 +87,7 @@ func (r *run) numberMethod(f float64, name word, a []*Value) (*Value, bool) {
 	switch name {
 	case wToFixed:
 		n := digits()
+		r.step(4 + n>>3)
 		if (f != f) || infinite(f) || math.Abs(f) >= 1e21 {
 			return textOf(string(appendScript(nil, f))), true
 		}

@@ -322,7 +322,29 @@ func unitAt(s string, i int) uint16 {
 	if ascii(s) {
 		return uint16(s[i])
 	}
-	return utf16.Encode([]rune(s))[i]
+	at := 0
+	for _, c := range s {
+		first, second := surrogates(c)
+		switch {
+		case at == i:
+			return first
+		case second != 0:
+			if at++; at == i {
+				return second
+			}
+		}
+		at++
+	}
+	return 0
+}
+
+// surrogates are the UTF-16 units of a rune; second is 0 if one is enough.
+func surrogates(c rune) (first, second uint16) {
+	if c <= 0xFFFF {
+		return uint16(c), 0
+	}
+	a, b := utf16.EncodeRune(c)
+	return uint16(a), uint16(b)
 }
 
 // cut is the part of a text from unit a to unit b.
