@@ -337,7 +337,7 @@ func uncomparable(a, b *Value) *Error {
 // compareTexts is Java's compareTo: the difference of the first units that differ, or of the
 // lengths.
 //
-// go:noinline
+//go:noinline
 func compareTexts(a, b string) int {
 	if ascii(a) && ascii(b) {
 		for i := 0; i < len(a) && i < len(b); i++ {
