@@ -62,6 +62,24 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 	return nil
 }
 
+// Connected implements Creations.
+func (a *Agent) Connected(ctx context.Context, device, gateway proto.UUID) error {
+	a.creating.Lock()
+	defer a.creating.Unlock()
+	entity, ok := a.Registry.WithGateway(device, gateway)
+	if !ok {
+		return nil
+	}
+	f := proto.AppendUpdate(nil, proto.KindDevice, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, device, entity)
+	err := a.Queue.Append(ctx, wal.Event{
+		Kind: uint8(proto.KindDevice), Action: uint8(proto.ActionUpdated), Time: a.Clock.Stamp(), Entity: device, Fragment: f,
+	})
+	if err != nil {
+		return fmt.Errorf("note the gateway of a device: %w", err)
+	}
+	return a.Registry.SetGateway(device, entity, a.Queue.End().Seq)
+}
+
 // announcePending queues the creations that a crash left behind, before any door is open.
 func (a *Agent) announcePending() {
 	for _, b := range a.Registry.PendingCreations() {

@@ -56,6 +56,11 @@ type Registry interface {
 	Adopt(id proto.UUID, seq uint64) error
 	Discard(id proto.UUID) error
 	PendingCreations() []proto.Creation
+	// WithGateway is the JSON of a device with the gateway as its lastConnectedGateway; ok is false
+	// where that stands there already, or the device is not here. SetGateway stores that JSON; its
+	// event is in the queue at or before seq. Any goroutine.
+	WithGateway(device, gateway proto.UUID) (entity string, ok bool)
+	SetGateway(device proto.UUID, entity string, seq uint64) error
 	// Posted takes attributes of a device that are in the queue, so that it reads back what it
 	// wrote. Any goroutine.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
@@ -132,6 +137,10 @@ type Creations interface {
 	// that name is there, Create returns the id of that one and ErrNameTaken. Other errors: nothing
 	// was made, try again.
 	Create(ctx context.Context, n *NewDevice) (proto.UUID, error)
+	// Connected notes, here and in the cloud, that a gateway speaks for a device that was made
+	// before: lastConnectedGateway in its additionalInfo (API.md 4.3). It returns nil when that is
+	// durable here and on its way, or stood there already.
+	Connected(ctx context.Context, device, gateway proto.UUID) error
 }
 
 // NewDevice describes a device to be made at the edge.

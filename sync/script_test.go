@@ -411,6 +411,8 @@ func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                        
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
+func (f *fakeRegistry) WithGateway(_, _ proto.UUID) (string, bool)               { return "", false }
+func (f *fakeRegistry) SetGateway(proto.UUID, string, uint64) error              { return nil }
 func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }
 func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
 func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, bool, error) {

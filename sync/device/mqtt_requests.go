@@ -108,11 +108,11 @@ func (s *session) claim(slot uint32, payload []byte) {
 		s.invalid(slot, err)
 		return
 	}
-	s.submitClaims(slot, s.m.claimEvent(nil, s.device.ID, said))
-}
-
-func (s *session) submitClaims(slot uint32, events []proto.Event) {
-	s.submitThen(slot, events, func() { s.m.claimed(events) })
+	events := s.m.claimEvent(nil, s.device.ID, said)
+	s.submitThen(slot, events, func() {
+		s.m.claimed(events)
+		s.finish(slot, reasonNone)
+	})
 }
 
 // update sends a chunk of the firmware or software that is assigned to the device (API.md 4.1). The

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -55,6 +56,9 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 
 // ErrName means that a name is empty, too long, or cannot be sent.
 var ErrName = errors.New("registry: not a name")
+
+// ErrFull means that there is no room for another device.
+var ErrFull = errFull
 
 // Prepare makes a device durable and leaves it invisible until Adopt. taken means that the name
 // belongs to a device, whose id is in b, or that the credentials are another device's; then, and on
@@ -268,6 +272,35 @@ func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) 
 		b = append(b, '"')
 	}
 	return string(append(b, "}}"...))
+}
+
+// WithGateway is the JSON of a device with the gateway as its lastConnectedGateway. ok is false
+// where that stands there already, or the device is not here. Any goroutine.
+func (r *Registry) WithGateway(device, gateway proto.UUID) (entity string, ok bool) {
+	if d, here := r.ByID(device); !here || d.LastGateway == gateway {
+		return "", false
+	}
+	text, _ := r.get(devices.key(device))
+	var fields, info map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
+		return "", false
+	}
+	if json.Unmarshal(fields["additionalInfo"], &info) != nil || info == nil {
+		info = map[string]json.RawMessage{} // of null, or of what is no object
+	}
+	info["lastConnectedGateway"] = json.RawMessage(`"` + proto.FormatUUID(gateway) + `"`)
+	var err error
+	if fields["additionalInfo"], err = json.Marshal(info); err != nil {
+		return "", false
+	}
+	b, err := json.Marshal(fields)
+	return string(b), err == nil
+}
+
+// SetGateway stores the JSON of WithGateway, whose event is in the queue at or before seq. Any
+// goroutine.
+func (r *Registry) SetGateway(device proto.UUID, entity string, seq uint64) error {
+	return r.Edit(seq, Edit{Kind: proto.KindDevice, ID: device, Text: entity})
 }
 
 func credentialsJSON(device proto.UUID, c credentials) string {

@@ -19,8 +19,8 @@ type Data struct {
 
 // OpenData opens the data directory dir, which is made if it does not exist, and lets the registry
 // follow the queue. log takes what the dead letters log. record is wal.Options.Record and may be
-// nil. The caller closes.
-func OpenData(t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, uint64) (wal.Event, bool)) *Data {
+// nil. keep is registry.Options.Keep. The caller closes.
+func OpenData(t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, uint64) (wal.Event, bool), keep ...string) *Data {
 	t.Helper()
 	var d Data
 	var err error
@@ -31,7 +31,7 @@ func OpenData(t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, u
 	if d.Dead, err = wal.OpenDead(in("dead"), 1<<20, d.Queue.Committed().Offset, log); err != nil {
 		t.Fatal(err)
 	}
-	if d.Registry, err = registry.Open(registry.Options{Dir: in("registry"), CorruptDir: in("corrupt")}); err != nil {
+	if d.Registry, err = registry.Open(registry.Options{Dir: in("registry"), CorruptDir: in("corrupt"), Keep: keep}); err != nil {
 		t.Fatal(err)
 	}
 	d.Registry.Follow(d.Queue)
