@@ -160,6 +160,7 @@ func (r *Registry) wipe() {
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
+	clear(r.assigned)
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	r.mu.Unlock()
 	r.seen = nil
