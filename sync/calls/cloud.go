@@ -38,7 +38,7 @@ func newPending(c *proto.DeviceRpcCallMsg, expires time.Time) *pending {
 	return &pending{
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(),
-			Params: asJSON(c.GetRequestMsg().GetParams(), "null"), OneWay: c.GetOneway(), Expires: expires,
+			Params: paramsJSON(c.GetRequestMsg().GetParams()), OneWay: c.GetOneway(), Expires: expires,
 		},
 		request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
 	}

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"edgesync/proto"
-	agent "edgesync/sync"
 	"edgesync/sync/device/mqtt"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
@@ -67,7 +66,6 @@ type session struct {
 	subs    [subProvision]grant // by subject
 	lastID  uint16              // packet id of the last message with QoS 1
 	unacked int                 // QoS 1 messages that the device has not acknowledged
-	owed    []owed              // the one-way calls among them, at most maxOwed
 }
 
 // ack is a publish that is not acknowledged yet.
@@ -428,25 +426,17 @@ func (s *session) answerIn(what subject, f family) {
 
 // send publishes to the device. It returns false where the device cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
-	ok, _ := s.sendCall(name, payload, qos, nil)
-	return ok
-}
-
-// sendCall is send for a call c, or for something else where c is nil. A one-way call is over when
-// it is delivered, which is when the device acknowledges it (API.md 4.2): later says that
-// acknowledged will note the delivery.
-func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false, false
+		return false
 	}
 	if s.unacked >= s.receiveMax {
 		qos = 0
 	}
 	size := mqtt.PublishSize(s.version, name, payload, qos)
 	if s.maxPacket > 0 && size > s.maxPacket {
-		return false, false
+		return false
 	}
 	if qos > 0 {
 		if s.lastID++; s.lastID == 0 {
@@ -455,16 +445,12 @@ func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call)
 	}
 	b := mqtt.AppendPublish(make([]byte, 0, size), s.version, name, payload, qos, s.lastID)
 	if _, err := s.conn.Write(b); err != nil {
-		return false, false
+		return false
 	}
 	if qos > 0 {
 		s.unacked++
-		if c != nil && c.OneWay && len(s.owed) < maxOwed {
-			s.owed = append(s.owed, owed{s.lastID, c.Device, c.ID})
-			return true, true
-		}
 	}
-	return true, false
+	return true
 }
 
 // attributes sends a change of shared attributes, which object has in JSON, to the device, or to

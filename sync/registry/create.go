@@ -2,10 +2,10 @@ package registry
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -57,6 +57,10 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 // ErrName means that a name is empty, too long, or cannot be sent.
 var ErrName = errors.New("registry: not a name")
 
+// ErrCredentials means that credentials are of a type that is unknown here, or that their value is
+// none of that type.
+var ErrCredentials = errors.New("registry: not credentials")
+
 // ErrFull means that there is no room for another device.
 var ErrFull = errFull
 
@@ -79,7 +83,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	c := credentials{kind: AccessToken, id: n.CredentialsID}
 	if n.CredentialsType != "" {
 		if err := c.kind.UnmarshalText([]byte(n.CredentialsType)); err != nil {
-			return b, false, err
+			return b, false, errors.Join(ErrCredentials, err)
 		}
 		c.value = n.CredentialsValue
 	}
@@ -213,7 +217,7 @@ func (c *credentials) complete() error {
 	case MQTTBasic:
 		var b jsonBasic
 		if !decode([]byte(c.value), &b) || b.ClientID == "" && b.UserName == "" {
-			return errMalformed
+			return ErrCredentials
 		}
 		switch {
 		case b.ClientID == "":
@@ -224,16 +228,21 @@ func (c *credentials) complete() error {
 			c.id = sha3Hex(b.ClientID + "|" + b.UserName)
 		}
 	case X509Certificate:
-		if _, err := base64.StdEncoding.DecodeString(c.value); err != nil || c.value == "" {
-			return errMalformed
+		// The server keeps whatever text is left, and computes the id from it.
+		if c.value = certificateBody.Replace(c.value); c.value == "" {
+			return ErrCredentials
 		}
 		c.id = sha3Hex(c.value)
 	}
 	if len(c.id) > maxToken {
-		return errMalformed
+		return ErrCredentials
 	}
 	return nil
 }
+
+// certificateBody takes the armour and the line breaks of PEM from a certificate, as the server does
+// (CONTRACT.md 5.5).
+var certificateBody = strings.NewReplacer("-----BEGIN CERTIFICATE-----", "", "-----END CERTIFICATE-----", "", "\n", "", "\r", "")
 
 func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) string {
 	profile := n.Type

@@ -1,0 +1,163 @@
+package sync_test
+
+import (
+	"crypto/sha3"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgesync/proto"
+)
+
+// TestProvisioningThroughTheCloud asks for credentials over HTTP and MQTT in forms of which each has
+// one answer, and finds in the cloud what was answered (API.md 5).
+func TestProvisioningThroughTheCloud(t *testing.T) {
+	const failure = `{"errorMsg":"Failed to provision device!","status":"FAILURE"}`
+	certificate := func(text string) string {
+		return `{"credentialsValue":"` + text + `","credentialsType":"X509_CERTIFICATE","status":"SUCCESS"}`
+	}
+	token := func(text string) string {
+		return `{"credentialsValue":"` + text + `","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`
+	}
+	for _, c := range []struct{ members, answer, name, id string }{
+		{
+			`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\nMIIB\nAAEC\n-----END CERTIFICATE-----\n"`,
+			certificate("MIIBAAEC"), "a", sha3Hex("MIIBAAEC"),
+		},
+		{
+			`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\r\nMIIB\r\nAA==\r\n-----END CERTIFICATE-----"`,
+			certificate("MIIBAA=="), "a", sha3Hex("MIIBAA=="),
+		},
+		{`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"no base64!"`, certificate("no base64!"), "a", sha3Hex("no base64!")},
+		{`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"`, failure, "", ""},
+		{`"deviceName":"\t a b \n","token":"t"`, token("t"), "a b", "t"},
+		{`"deviceName":" dev ","token":"t"`, failure, "", ""}, // the name is taken
+		{`"deviceName":"a < b","token":"t"`, failure, "", ""},
+		{`"deviceName":"` + strings.Repeat("x", 256) + `"`, failure, "", ""},
+		{`"deviceName":"a","token":"` + strings.Repeat("t", 2000) + `"`, failure, "", ""},
+		{`"deviceName":"a","token":"token-dev"`, failure, "", ""}, // is taken
+	} {
+		for _, over := range []string{"HTTP", "MQTT"} {
+			t.Run(over+" "+c.members[:min(60, len(c.members))], func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := newPlayer(t)
+					before := len(p.cloud.Tenant().Devices())
+					body := `{"provisionDeviceKey":"pk","provisionDeviceSecret":"ps",` + c.members + `}`
+					var answer string
+					if over == "HTTP" {
+						q := httptest.NewRequestWithContext(p.Context(), "POST", "/api/v1/provision", strings.NewReader(body))
+						w := httptest.NewRecorder()
+						p.http.ServeHTTP(w, q)
+						answer = w.Body.String()
+						if w.Code != 200 {
+							t.Errorf("status %d", w.Code)
+						}
+					} else {
+						d := p.connect(`v4 {"user": "provision"}`)
+						d.publish("q1 /provision/request " + body)
+						p.elapse(time.Second)
+						d.mu.Lock()
+						if len(d.bodies) == 1 {
+							_, answer, _ = strings.Cut(d.bodies[0], " ")
+						}
+						d.mu.Unlock()
+					}
+					if answer != c.answer {
+						t.Errorf("got  %s\nwant %s", answer, c.answer)
+					}
+					p.elapse(30 * time.Second)
+					d, ok := p.named(c.name)
+					if ok != (c.name != "") || ok && d.CredentialsID != c.id || !ok && len(p.cloud.Tenant().Devices()) != before {
+						t.Errorf("the cloud has %v %+v", ok, d)
+					}
+				})
+			})
+		}
+	}
+}
+
+func sha3Hex(text string) string {
+	sum := sha3.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// TestTextsStayTexts sends texts that look like something else to a device and to a gateway: they
+// hear the type that the cloud has sent, in every form (API.md 2, 4.1, 4.3). What devices publish is
+// converted as ever (API.md 1.3).
+func TestTextsStayTexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		texts := map[string]string{
+			"a": "42", "b": "1.10", "c": "true", "d": "null", "e": "-0", "f": "٣٤", "g": "0012", "h": "12345678901234567890", "i": "1e5", "j": `{"x":1}`,
+			"k": ".5", "l": "NaN", "m": "14.0",
+		}
+		var kvs []*proto.KeyValueProto
+		for _, key := range slices.Sorted(maps.Keys(texts)) {
+			kvs = append(kvs, &proto.KeyValueProto{Key: key, Type: proto.KeyValueType_STRING_V, StringV: texts[key]})
+		}
+		push := func(id proto.UUID) {
+			msb, lsb := proto.Halves(id)
+			p.cloud.Push(p.edge, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
+				EntityType: "DEVICE", EntityIdMSB: msb, EntityIdLSB: lsb, PostAttributeScope: "SHARED_SCOPE",
+				AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: kvs},
+			}}})
+			p.elapse(5 * time.Second)
+		}
+		same := func(what, text string, path ...string) {
+			t.Helper()
+			var v any
+			_ = json.Unmarshal([]byte(text), &v)
+			for _, name := range path {
+				fields, _ := v.(map[string]any)
+				v = fields[name]
+			}
+			want, _ := json.Marshal(texts)
+			if got, _ := json.Marshal(v); string(got) != string(want) {
+				t.Errorf("%s: %s", what, text)
+			}
+		}
+		d := p.connect(`v4 {"user": "token-dev"}`)
+		d.subscribe(`["v1/devices/me/attributes", "v1/devices/me/attributes/response/+"]`)
+		g := p.connect(`v5 {"user": "token-gw"}`)
+		g.subscribe(`["v1/gateway/attributes", "v1/gateway/attributes/response"]`)
+		g.publish(`q1 v1/gateway/connect {"device":"after"}`)
+		polled := make(chan string, 1)
+		go func() {
+			w := httptest.NewRecorder()
+			p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes/updates?timeout=20000", nil))
+			polled <- w.Body.String()
+		}()
+		p.elapse(time.Second)
+		push(p.device.ID)
+		push(p.after.ID)
+		same("poll", <-polled)
+		d.publish(`q1 v1/devices/me/attributes/request/1 {}`)
+		g.publish(`q1 v1/gateway/attributes/request {"id":1,"device":"after","client":false,"keys":[]}`)
+		w := httptest.NewRecorder()
+		p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes", nil))
+		same("HTTP", w.Body.String(), "shared")
+		p.elapse(time.Second)
+		last := func(c *doorsClient, back int) string {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			_, text, _ := strings.Cut(c.bodies[len(c.bodies)-back], " ")
+			return text[strings.IndexByte(text, '{'):]
+		}
+		same("push", last(d, 2))
+		same("answer", last(d, 1), "shared")
+		same("push to the gateway", last(g, 2), "data")
+		same("answer to the gateway", last(g, 1), "values")
+
+		d.publish(`q1 v1/devices/me/attributes {"x":"42"}`)
+		p.elapse(30 * time.Second)
+		if v, _, _ := p.cloud.Tenant().Attribute(p.device.ID, "CLIENT_SCOPE", "x"); v.Type != proto.KeyValueType_LONG_V || v.Long != 42 {
+			t.Errorf("a device's %+v", v)
+		}
+	})
+}
