@@ -45,7 +45,9 @@ func (p *player) connect(text string) *doorsClient {
 	return c
 }
 
-func mqttText(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
+func mqttText(s string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
 
 func (c *doorsClient) send(head byte, body []byte) {
 	_, _ = c.conn.Write(append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...))

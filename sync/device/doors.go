@@ -56,14 +56,14 @@ type Doors struct {
 	mu sync.Mutex
 	// owners has at most one session for each device (API.md 3.1), so connections and known devices
 	// bound it.
-	owners  map[proto.UUID]owner
-	names   int                    // bytes of the names among owners, with nameCost each
-	turns   uint64                 // how often gateways have named devices
+	owners map[proto.UUID]owner
+	names  int    // bytes of the names among owners, with nameCost each
+	turns  uint64 // how often gateways have named devices
 	// gateways are the sessions that speak for devices besides their own.
 	gateways map[*session]struct{}
-	polls   map[proto.UUID][]*poll // HTTP requests that wait
-	claims  []claimed              // the latest, at most maxClaims
-	upcalls upcalls                // calls of devices to the cloud
+	polls    map[proto.UUID][]*poll // HTTP requests that wait
+	claims   []claimed              // the latest, at most maxClaims
+	upcalls  upcalls                // calls of devices to the cloud
 }
 
 // owner is the session that speaks for a device.

@@ -426,16 +426,25 @@ func (s *session) answerIn(what subject, f family) {
 
 // send publishes to the device. It returns false where the device cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
+	return s.sendFile(name, payload, nil, qos)
+}
+
+// sendFile is send with a part of a file behind the payload, or nil; the file is closed.
+func (s *session) sendFile(name string, payload []byte, f *outFile, qos byte) bool {
+	n := len(payload)
+	if f != nil {
+		n += int(f.left)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
-		return false
-	}
 	if s.unacked >= s.receiveMax {
 		qos = 0
 	}
-	size := mqtt.PublishSize(s.version, name, payload, qos)
-	if s.maxPacket > 0 && size > s.maxPacket {
+	size := mqtt.PublishSize(s.version, name, n, qos)
+	if s.ended || s.maxPacket > 0 && size > s.maxPacket {
+		if f != nil {
+			f.Close()
+		}
 		return false
 	}
 	if qos > 0 {
@@ -443,8 +452,8 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 			s.lastID = 1
 		}
 	}
-	b := mqtt.AppendPublish(make([]byte, 0, size), s.version, name, payload, qos, s.lastID)
-	if _, err := s.conn.Write(b); err != nil {
+	b := mqtt.AppendPublishHead(make([]byte, 0, size-n+len(payload)), s.version, name, n, qos, s.lastID)
+	if _, err := s.conn.writeFile(append(b, payload...), f); err != nil {
 		return false
 	}
 	if qos > 0 {

@@ -1,21 +1,11 @@
 package device
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"os"
 
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
 )
-
-// maxChunk is the most of a package in one MQTT message, in bytes: what getSessionLimits announces
-// (API.md 4.1).
-const maxChunk = 64 << 10
-
-// errLargeChunk is wrapped by the error for a chunk of more than maxChunk bytes.
-var errLargeChunk = errors.New("larger than one MQTT message takes")
 
 // openChunk opens a package and returns where the chunk of that size begins and how many bytes it
 // has. A size that is not positive asks for the whole file, whatever the chunk. A chunk behind the
@@ -34,21 +24,6 @@ func openChunk(path string, size, chunk int64) (f *os.File, from, n int64, err e
 	}
 	from = min(size*max(chunk, 0), st.Size())
 	return f, from, min(size, st.Size()-from), nil
-}
-
-// readChunk reads a chunk for one MQTT message. The error for a larger chunk wraps errLargeChunk.
-func readChunk(path string, size, chunk int64) ([]byte, error) {
-	f, from, n, err := openChunk(path, size, chunk)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if n > maxChunk {
-		return nil, fmt.Errorf("a chunk of %d bytes is %w", n, errLargeChunk)
-	}
-	b := make([]byte, n)
-	_, err = io.ReadFull(io.NewSectionReader(f, from, n), b)
-	return b, err
 }
 
 // means reports whether a device that asks for the title or version asked means text. The server

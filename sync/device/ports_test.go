@@ -84,7 +84,7 @@ type book struct {
 	secrets    map[proto.UUID]string
 	births     []agent.NewDevice
 	birthError error
-	connected  []string // devices whose gateway was noted
+	connected  []string         // devices whose gateway was noted
 	firmware   registry.Package // of the lamp
 	looked     atomic.Int64     // tokens and secrets that were looked up
 }

@@ -68,7 +68,7 @@ type Registry struct {
 	devices     map[proto.UUID]*entry
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
-	shadowed    bool // a name had two devices for a while, because renames come one by one
+	shadowed    bool                    // a name had two devices for a while, because renames come one by one
 	assigned    map[proto.UUID]assigned // of devices and profiles that name packages
 	profiles    map[proto.UUID]*profile
 	edge        edgeState

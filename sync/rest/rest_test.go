@@ -118,8 +118,15 @@ func TestAnswersThatAreNoJSON(t *testing.T) {
 		says           string
 		twoway, oneway int
 	}{
-		{"plain words", 406, 200}, {"{", 406, 200}, {"tru", 406, 200}, {"{} {}", 406, 200}, {"\x00", 406, 200},
-		{"7", 200, 200}, {"null", 200, 200}, {`"x"`, 200, 200}, {"{}", 200, 200},
+		{"plain words", 406, 200},
+		{"{", 406, 200},
+		{"tru", 406, 200},
+		{"{} {}", 406, 200},
+		{"\x00", 406, 200},
+		{"7", 200, 200},
+		{"null", 200, 200},
+		{`"x"`, 200, 200},
+		{"{}", 200, 200},
 	} {
 		says = c.says
 		for kind, want := range map[string]int{"twoway": c.twoway, "oneway": c.oneway} {
