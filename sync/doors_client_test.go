@@ -131,7 +131,14 @@ func (c *doorsClient) note(head byte, body []byte) {
 		c.disconnect = append(c.disconnect, int(body[0]))
 	case 3:
 		n := binary.BigEndian.Uint16(body)
-		topic, payload := string(body[2:2+n]), string(body[4+n:])
+		topic, rest := string(body[2:2+n]), body[2+n:]
+		if head>>1&3 > 0 {
+			rest = rest[2:]
+		}
+		if c.version == 5 {
+			rest = rest[1:]
+		}
+		payload := string(rest)
 		var j any
 		_ = json.Unmarshal([]byte(payload), &j)
 		c.bodies = append(c.bodies, topic+" "+payload)

@@ -80,6 +80,7 @@ type player struct {
 	device, gateway, after cloudtest.Device
 	names                  *strings.Replacer // of what the recording calls <…>
 	client                 *doorsClient
+	sum                    string // of the package that was assigned
 }
 
 func newPlayer(t *testing.T) *player {
@@ -131,7 +132,7 @@ func (p *player) play(id string, requests []string) map[string]any {
 		switch word {
 		case "GET", "POST":
 			if id == "http.firmware.attributes-set" {
-				p.assign()
+				p.assign(p.device)
 				got["shared"] = p.post(request)["body"].(map[string]any)["json"]
 				continue
 			}
@@ -305,7 +306,7 @@ func (p *player) call(id proto.UUID, oneway bool, reply string) map[string]any {
 }
 
 // assign gives the device a firmware, as a server does: the package, and the device that names it.
-func (p *player) assign() {
+func (p *player) assign(d cloudtest.Device) {
 	data := bytes.Repeat([]byte("edge"), 256)
 	sum := sha256.Sum256(data)
 	id := p.cloud.Tenant().NewID()
@@ -313,11 +314,12 @@ func (p *player) assign() {
 	p.cloud.Push(p.edge, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
 		`{"type":"FIRMWARE","title":"fw","version":"1.0","tag":null,"url":null,"fileName":"f","contentType":"a/b","checksumAlgorithm":"SHA256",`+
 			`"checksum":%q,"dataSize":1024,"data":%q}`, hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(data))}}})
-	msb, lsb = proto.Halves(p.device.ID)
+	msb, lsb = proto.Halves(d.ID)
 	p.cloud.Push(p.edge, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
 		MsgType: proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, IdMSB: msb, IdLSB: lsb,
-		Entity: `{"name":"dev","type":"default","firmwareId":{"entityType":"OTA_PACKAGE","id":"` + proto.FormatUUID(id) + `"}}`,
+		Entity: `{"name":"` + d.Name + `","type":"default","firmwareId":{"entityType":"OTA_PACKAGE","id":"` + proto.FormatUUID(id) + `"}}`,
 	}}})
 	p.elapse(5 * time.Second)
-	p.names = strings.NewReplacer("<title>", "fw", "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9", hex.EncodeToString(sum[:]))
+	p.sum = hex.EncodeToString(sum[:])
+	p.names = strings.NewReplacer("<title>", "fw", "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9", p.sum)
 }

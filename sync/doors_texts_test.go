@@ -161,3 +161,66 @@ func TestTextsStayTexts(t *testing.T) {
 		}
 	})
 }
+
+// TestFirmwareIsAnnounced assigns a package to a device and to one of a gateway: both, and a poll,
+// are told of it at once, in texts, and what the cloud says later does not change that (API.md 2,
+// 4.1, CONTRACT.md 13.3).
+func TestFirmwareIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		d := p.connect(`v4 {"user": "token-dev"}`)
+		d.subscribe(`["v1/devices/me/attributes", "v1/devices/me/attributes/response/+"]`)
+		g := p.connect(`v5 {"user": "token-gw"}`)
+		g.subscribe(`["v1/gateway/attributes"]`)
+		g.publish(`q1 v1/gateway/connect {"device":"after"}`)
+		polled := make(chan string, 1)
+		go func() {
+			w := httptest.NewRecorder()
+			p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes/updates?timeout=29000", nil))
+			polled <- w.Body.String()
+		}()
+		p.elapse(time.Second)
+		p.assign(p.device)
+		p.assign(p.after)
+		sum := p.sum
+		want := `{"fw_title":"fw","fw_version":"1.0","fw_size":1024,"fw_checksum_algorithm":"SHA256","fw_checksum":"` + sum + `"}`
+		told := func(c *doorsClient, want ...string) {
+			t.Helper()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if !slices.Equal(c.bodies, want) {
+				t.Errorf("told %q, want %q", c.bodies, want)
+			}
+			c.bodies = nil
+		}
+		if got := <-polled; got != want {
+			t.Errorf("polled %s", got)
+		}
+		told(d, "v1/devices/me/attributes "+want)
+		told(g, `v1/gateway/attributes {"device":"after","data":`+want+"}")
+		msb, lsb := proto.Halves(p.device.ID)
+		p.cloud.Push(p.edge, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{
+			EntityType: "DEVICE", EntityIdMSB: msb, EntityIdLSB: lsb, PostAttributeScope: "SHARED_SCOPE",
+			AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{
+				{Key: "fw_title", Type: proto.KeyValueType_STRING_V, StringV: "fw"},
+				{Key: "fw_version", Type: proto.KeyValueType_DOUBLE_V, DoubleV: 1},
+				{Key: "fw_size", Type: proto.KeyValueType_LONG_V, LongV: 1024},
+				{Key: "fan", Type: proto.KeyValueType_LONG_V, LongV: 1},
+			}},
+		}}})
+		p.elapse(5 * time.Second)
+		told(d, `v1/devices/me/attributes {"fan":1}`)
+		d.publish(`q1 v1/devices/me/attributes/request/1 {"sharedKeys":"fw_version,fw_size"}`)
+		p.elapse(time.Second)
+		told(d, `v1/devices/me/attributes/response/1 {"shared":{"fw_version":"1.0","fw_size":1024}}`)
+		// What is told names the package that can be fetched.
+		d.publish(`q1 v2/fw/request/1/chunk/0 `)
+		p.elapse(time.Second)
+		told(d, "v2/fw/response/1/chunk/0 "+strings.Repeat("edge", 256))
+		w := httptest.NewRecorder()
+		p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/firmware?title=fw&version=1.0", nil))
+		if w.Code != 200 || w.Body.Len() != 1024 {
+			t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
+}

@@ -26,9 +26,9 @@ func openChunk(path string, size, chunk int64) (f *os.File, from, n int64, err e
 	return f, from, min(size, st.Size()-from), nil
 }
 
-// means reports whether a device that asks for the title or version asked means text. The server
-// turns the version "2.10" into a number on its way down to the edge, so the devices of the edge
-// are sent 2.1 (CONTRACT.md 10.13).
+// means reports whether a device that asks for the title or version asked means text. A device may
+// have been told of the package before it was here: then the server has turned the version "2.10"
+// into 2.1 on its way down to the edge (CONTRACT.md 10.13).
 func means(asked, text string) bool {
 	if asked == text {
 		return true
