@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/cloudtest"
 )
 
 // TestProvisioningThroughTheCloud asks for credentials over HTTP and MQTT in forms of which each has
@@ -222,5 +223,56 @@ func TestFirmwareIsAnnounced(t *testing.T) {
 		if w.Code != 200 || w.Body.Len() != 1024 {
 			t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
 		}
+	})
+}
+
+// TestGatewaysAreNotedWhenTheLinkIsUp lets a gateway name a device while the link is down: the
+// device goes up later, as the cloud has changed it meanwhile, and no more often than once an hour,
+// whoever names it (API.md 4.3).
+func TestGatewaysAreNotedWhenTheLinkIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		p.cloud.AddDevice(p.edge, cloudtest.Device{
+			ID: p.cloud.Tenant().NewID(), Name: "gw2", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-gw2", Gateway: true,
+		})
+		p.elapse(10 * time.Second)
+		p.cloud.Away(true)
+		p.elapse(time.Minute)
+		one := p.connect(`v4 {"user": "token-gw"}`)
+		say := func(c *doorsClient) {
+			c.publish(`q1 v1/gateway/telemetry {"after":[{"x":1}]}`)
+			p.elapse(10 * time.Second)
+		}
+		last := func(want string) {
+			t.Helper()
+			info, _ := p.entity(p.after.ID)["additionalInfo"].(map[string]any)
+			if got, _ := info["lastConnectedGateway"].(string); got != want {
+				t.Errorf("the cloud has the gateway %q, want %q", got, want)
+			}
+		}
+		say(one)
+		msg := p.cloud.Tenant().SaveDevice(cloudtest.Device{ID: p.after.ID, Name: "after", Label: "new", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-after"})
+		p.cloud.Away(false)
+		p.elapse(5 * time.Minute)
+		last("")
+		p.cloud.Push(p.edge, msg)
+		p.elapse(time.Minute)
+		say(one)
+		p.elapse(time.Minute)
+		last(proto.FormatUUID(p.gateway.ID))
+		if label := p.entity(p.after.ID)["label"]; label != "new" {
+			t.Errorf("the label is %v", label)
+		}
+		two := p.connect(`v4 {"user": "token-gw2"}`)
+		for range 5 {
+			say(two)
+			say(one)
+		}
+		p.elapse(time.Minute)
+		last(proto.FormatUUID(p.gateway.ID))
+		p.elapse(time.Hour)
+		say(p.connect(`v4 {"user": "token-gw2"}`)) // the old connection has ended, silent
+		p.elapse(time.Minute)
+		last(proto.FormatUUID(p.mustBe("gw2")))
 	})
 }

@@ -138,8 +138,9 @@ type Creations interface {
 	// was made, try again.
 	Create(ctx context.Context, n *NewDevice) (proto.UUID, error)
 	// Connected notes, here and in the cloud, that a gateway speaks for a device that was made
-	// before: lastConnectedGateway in its additionalInfo (API.md 4.3). It returns nil when that is
-	// durable here and on its way, or stood there already.
+	// before: lastConnectedGateway in its additionalInfo (API.md 4.3). It does nothing where that
+	// stands there already, while the link is down or behind, and within an hour of the last time:
+	// so the doors say it whenever the gateway names the device, until the registry shows it.
 	Connected(ctx context.Context, device, gateway proto.UUID) error
 }
 

@@ -78,10 +78,10 @@ func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	}
 	if fresh, _ := s.m.own(id, s, name); fresh {
 		s.joined = append(s.joined, joined{id, name})
-		if known && d.LastGateway != s.device.ID {
-			if err := s.m.Creations.Connected(s.m.ctx, id, s.device.ID); err != nil {
-				s.m.complain("the cloud is not told through which gateway a device is connected", name, err)
-			}
+	}
+	if known && d.LastGateway != s.device.ID {
+		if err := s.m.Creations.Connected(s.m.ctx, id, s.device.ID); err != nil {
+			s.m.complain("the cloud is not told through which gateway a device is connected", name, err)
 		}
 	}
 	return id, nil
