@@ -102,7 +102,8 @@ func newPlayer(t *testing.T) *player {
 			`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"ps"}}}`,
 	}}})
 	p.elapse(10 * time.Second)
-	p.names = strings.NewReplacer("<dev.token>", "token-dev", "<gw.token>", "token-gw", "<gw>", "gw", "<after>", "after", "<a>", "A", "<b>", "B",
+	p.names = strings.NewReplacer("<dev.token>", "token-dev", "<gw.token>", "token-gw", "<gw>", "gw",
+		"<after>", "after", "<a>", "A", "<b>", "B",
 		"<child>", "child", "<new>", "new", "<profile.key>", "pk", "<profile.secret>", "ps", "<profile>", "made",
 		"<issued>", "MIIBnonsense-1", "<gw.id>", proto.FormatUUID(p.gateway.ID), "<title>", "fw")
 	return p
@@ -171,7 +172,8 @@ func (p *player) play(id string, requests []string) map[string]any {
 	switch {
 	case id == "gw.connect.existing-device":
 		got["after"] = map[string]any{
-			"additionalInfo": p.entity(p.after.ID)["additionalInfo"], "customer": "none", "label": nil, "relations": []string{}, "type": "default",
+			"additionalInfo": p.entity(p.after.ID)["additionalInfo"], "customer": "none", "label": nil,
+			"relations": []string{}, "type": "default",
 		}
 	case strings.HasPrefix(id, "provision."):
 		got["device"] = p.provisioned()
@@ -268,7 +270,9 @@ func (p *player) provisioned() any {
 	if !ok {
 		return "no such device"
 	}
-	m := map[string]any{"additionalInfo": nil, "credentialsType": d.CredentialsType, "credentialsValue": nil, "type": d.Profile, "provisionState": nil}
+	m := map[string]any{
+		"additionalInfo": nil, "credentialsType": d.CredentialsType, "credentialsValue": nil, "type": d.Profile, "provisionState": nil,
+	}
 	if d.CredentialsValue != "" {
 		m["credentialsValue"] = d.CredentialsValue
 	}
@@ -312,8 +316,9 @@ func (p *player) assign(d cloudtest.Device) {
 	id := p.cloud.Tenant().NewID()
 	msb, lsb := proto.Halves(id)
 	p.cloud.Push(p.edge, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(
-		`{"type":"FIRMWARE","title":"fw","version":"1.0","tag":null,"url":null,"fileName":"f","contentType":"a/b","checksumAlgorithm":"SHA256",`+
-			`"checksum":%q,"dataSize":1024,"data":%q}`, hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(data))}}})
+		`{"type":"FIRMWARE","title":"fw","version":"1.0","tag":null,"url":null,"fileName":"f","contentType":"a/b",`+
+			`"checksumAlgorithm":"SHA256","checksum":%q,"dataSize":1024,"data":%q}`,
+		hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(data))}}})
 	msb, lsb = proto.Halves(d.ID)
 	p.cloud.Push(p.edge, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
 		MsgType: proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, IdMSB: msb, IdLSB: lsb,

@@ -16,8 +16,8 @@ import (
 	"edgesync/sync/cloudtest"
 )
 
-// TestProvisioningThroughTheCloud asks for credentials over HTTP and MQTT in forms of which each has
-// one answer, and finds in the cloud what was answered (API.md 5).
+// TestProvisioningThroughTheCloud asks for credentials over HTTP and MQTT in forms of which each
+// has one answer, and finds in the cloud what was answered (API.md 5).
 func TestProvisioningThroughTheCloud(t *testing.T) {
 	const failure = `{"errorMsg":"Failed to provision device!","status":"FAILURE"}`
 	certificate := func(text string) string {
@@ -26,17 +26,18 @@ func TestProvisioningThroughTheCloud(t *testing.T) {
 	token := func(text string) string {
 		return `{"credentialsValue":"` + text + `","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`
 	}
+	const of = `"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":`
 	for _, c := range []struct{ members, answer, name, id string }{
 		{
-			`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\nMIIB\nAAEC\n-----END CERTIFICATE-----\n"`,
+			of + `"-----BEGIN CERTIFICATE-----\nMIIB\nAAEC\n-----END CERTIFICATE-----\n"`,
 			certificate("MIIBAAEC"), "a", sha3Hex("MIIBAAEC"),
 		},
 		{
-			`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\r\nMIIB\r\nAA==\r\n-----END CERTIFICATE-----"`,
+			of + `"-----BEGIN CERTIFICATE-----\r\nMIIB\r\nAA==\r\n-----END CERTIFICATE-----"`,
 			certificate("MIIBAA=="), "a", sha3Hex("MIIBAA=="),
 		},
-		{`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"no base64!"`, certificate("no base64!"), "a", sha3Hex("no base64!")},
-		{`"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"`, failure, "", ""},
+		{of + `"no base64!"`, certificate("no base64!"), "a", sha3Hex("no base64!")},
+		{of + `"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"`, failure, "", ""},
 		{`"deviceName":"\t a b \n","token":"t"`, token("t"), "a b", "t"},
 		{`"deviceName":" dev ","token":"t"`, failure, "", ""}, // the name is taken
 		{`"deviceName":"a < b","token":"t"`, failure, "", ""},
@@ -83,20 +84,27 @@ func TestProvisioningThroughTheCloud(t *testing.T) {
 	}
 }
 
+// get asks for something of the device over HTTP.
+func (p *player) get(path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/"+path, nil))
+	return w
+}
+
 func sha3Hex(text string) string {
 	sum := sha3.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
 // TestTextsStayTexts sends texts that look like something else to a device and to a gateway: they
-// hear the type that the cloud has sent, in every form (API.md 2, 4.1, 4.3). What devices publish is
-// converted as ever (API.md 1.3).
+// hear the type that the cloud has sent, in every form (API.md 2, 4.1, 4.3). What devices publish
+// is converted as ever (API.md 1.3).
 func TestTextsStayTexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlayer(t)
 		texts := map[string]string{
-			"a": "42", "b": "1.10", "c": "true", "d": "null", "e": "-0", "f": "٣٤", "g": "0012", "h": "12345678901234567890", "i": "1e5", "j": `{"x":1}`,
-			"k": ".5", "l": "NaN", "m": "14.0",
+			"a": "42", "b": "1.10", "c": "true", "d": "null", "e": "-0", "f": "٣٤", "g": "0012", "h": "12345678901234567890", "i": "1e5",
+			"j": `{"x":1}`, "k": ".5", "l": "NaN", "m": "14.0",
 		}
 		var kvs []*proto.KeyValueProto
 		for _, key := range slices.Sorted(maps.Keys(texts)) {
@@ -130,9 +138,7 @@ func TestTextsStayTexts(t *testing.T) {
 		g.publish(`q1 v1/gateway/connect {"device":"after"}`)
 		polled := make(chan string, 1)
 		go func() {
-			w := httptest.NewRecorder()
-			p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes/updates?timeout=20000", nil))
-			polled <- w.Body.String()
+			polled <- p.get("attributes/updates?timeout=20000").Body.String()
 		}()
 		p.elapse(time.Second)
 		push(p.device.ID)
@@ -140,9 +146,7 @@ func TestTextsStayTexts(t *testing.T) {
 		same("poll", <-polled)
 		d.publish(`q1 v1/devices/me/attributes/request/1 {}`)
 		g.publish(`q1 v1/gateway/attributes/request {"id":1,"device":"after","client":false,"keys":[]}`)
-		w := httptest.NewRecorder()
-		p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes", nil))
-		same("HTTP", w.Body.String(), "shared")
+		same("HTTP", p.get("attributes").Body.String(), "shared")
 		p.elapse(time.Second)
 		last := func(c *doorsClient, back int) string {
 			c.mu.Lock()
@@ -176,9 +180,7 @@ func TestFirmwareIsAnnounced(t *testing.T) {
 		g.publish(`q1 v1/gateway/connect {"device":"after"}`)
 		polled := make(chan string, 1)
 		go func() {
-			w := httptest.NewRecorder()
-			p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/attributes/updates?timeout=29000", nil))
-			polled <- w.Body.String()
+			polled <- p.get("attributes/updates?timeout=29000").Body.String()
 		}()
 		p.elapse(time.Second)
 		p.assign(p.device)
@@ -218,9 +220,7 @@ func TestFirmwareIsAnnounced(t *testing.T) {
 		d.publish(`q1 v2/fw/request/1/chunk/0 `)
 		p.elapse(time.Second)
 		told(d, "v2/fw/response/1/chunk/0 "+strings.Repeat("edge", 256))
-		w := httptest.NewRecorder()
-		p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/firmware?title=fw&version=1.0", nil))
-		if w.Code != 200 || w.Body.Len() != 1024 {
+		if w := p.get("firmware?title=fw&version=1.0"); w.Code != 200 || w.Body.Len() != 1024 {
 			t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
 		}
 	})
@@ -251,7 +251,8 @@ func TestGatewaysAreNotedWhenTheLinkIsUp(t *testing.T) {
 			}
 		}
 		say(one)
-		msg := p.cloud.Tenant().SaveDevice(cloudtest.Device{ID: p.after.ID, Name: "after", Label: "new", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-after"})
+		p.after.Label = "new"
+		msg := p.cloud.Tenant().SaveDevice(p.after)
 		p.cloud.Away(false)
 		p.elapse(5 * time.Minute)
 		last("")

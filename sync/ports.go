@@ -114,9 +114,9 @@ type Calls interface {
 	// with it. A one-way call is answered by that; a two-way call that expires ends with TIMEOUT
 	// from now on, and no longer with NO_ACTIVE_CONNECTION.
 	Delivered(device proto.UUID, id int32)
-	// Answer is the device's answer; it goes up at once, past the backlog. Empty is sent as {}, what
-	// is no JSON as it is: its caller gets 406 (API.md 4.2). False: no such call is pending (unknown,
-	// answered already, expired), which no device needs to know.
+	// Answer is the device's answer; it goes up at once, past the backlog. Empty is sent as {},
+	// what is no JSON as it is: its caller gets 406 (API.md 4.2). False: no such call is pending
+	// (unknown, answered already, expired), which no device needs to know.
 	Answer(device proto.UUID, id int32, response string) bool
 	// Notify calls a device by itself: one-way, held until the device takes calls, at most a day,
 	// over a restart too; nobody waits for an answer. The cloud sends MethodRenamed and

@@ -97,8 +97,8 @@ func TestHTTPCallsBeyondTheShare(t *testing.T) {
 	})
 }
 
-// TestNamesOfGatewaysAreBounded connects devices of long names beyond the bound: each is served, and
-// the one that was silent longest gives its place.
+// TestNamesOfGatewaysAreBounded connects devices of long names beyond the bound: each is served,
+// and the one that was silent longest gives its place.
 func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	s := newStand(t, true)
 	name := func(i int) string { return fmt.Sprintf("%04d", i) + strings.Repeat("世", 240) }
@@ -163,8 +163,8 @@ func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	}
 }
 
-// TestNamesOfAllGatewaysAreBounded fills the room of all gateways: of the devices of all of them the
-// one that was silent longest gives its place.
+// TestNamesOfAllGatewaysAreBounded fills the room of all gateways: of the devices of all of them
+// the one that was silent longest gives its place.
 func TestNamesOfAllGatewaysAreBounded(t *testing.T) {
 	s := newStand(t, true)
 	name := func(g, i int) string { return fmt.Sprintf("%02d %04d", g, i) + strings.Repeat("世", 240) }

@@ -218,14 +218,16 @@ func TestMQTTGatewayFailures(t *testing.T) {
 		return g
 	}
 	// No JSON: nothing of it counts.
-	for _, text := range []string{"telemetry {", `telemetry {"A":[{"a":1}]} x`, `attributes {"A":{"a":1},"B":{"a":}`, `connect {"device":`} {
+	for _, text := range []string{
+		"telemetry {", `telemetry {"A":[{"a":1}]} x`, `attributes {"A":{"a":1},"B":{"a":}`, `connect {"device":`,
+	} {
 		g := publish(5, text)
 		g.puback(1, reasonPayload)
 		g.alive()
 		publish(4, text).closed(0)
 	}
-	// A name or type that no device can have is refused as often as it comes, so it does not end the
-	// session.
+	// A name or type that no device can have is refused as often as it comes, so it does not end
+	// the session.
 	for _, text := range []string{
 		`telemetry {"":[{"a":1}]}`, `telemetry {"<b>x":[{"a":1}]}`, `attributes {"` + long + `":{"a":1}}`, `claim {"":{}}`,
 		`connect {"device":"A","type":""}`, `connect {"device":"` + long + `"}`,
@@ -277,8 +279,8 @@ func TestMQTTGatewayFailures(t *testing.T) {
 	d.ask("v1/devices/me/telemetry", `{"a":1}`, 2) // the one before has no answer
 }
 
-// TestGatewayPartsAreJudgedAlone sends messages in which one device's part is wrong: the data of the
-// others are stored (API.md 4.3).
+// TestGatewayPartsAreJudgedAlone sends messages in which one device's part is wrong: the data of
+// the others are stored (API.md 4.3).
 func TestGatewayPartsAreJudgedAlone(t *testing.T) {
 	const stays, closed = true, false
 	for _, c := range []struct {

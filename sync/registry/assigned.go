@@ -44,8 +44,8 @@ func assignedIn(text []byte) (a assigned) {
 	return a
 }
 
-// noteAssigned notes which packages a device or a profile names now. The caller holds write, if others
-// can call.
+// noteAssigned notes which packages a device or a profile names now. The caller holds write, if
+// others can call.
 func (r *Registry) noteAssigned(id proto.UUID, a assigned) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,8 @@ func (r *Registry) announceOne(device proto.UUID, prefix string, had, is proto.U
 // announcedBy are the keys of the attributes that announce a package.
 func announcedBy(prefix string) []string {
 	return []string{
-		prefix + "title", prefix + "version", prefix + "tag", prefix + "size", prefix + "checksum_algorithm", prefix + "checksum", prefix + "url",
+		prefix + "title", prefix + "version", prefix + "tag", prefix + "size", prefix + "checksum_algorithm", prefix + "checksum",
+		prefix + "url",
 	}
 }
 

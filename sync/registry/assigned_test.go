@@ -102,7 +102,8 @@ func TestAssignedPackages(t *testing.T) {
 	cloudSays(3, &proto.KeyValueProto{Key: "sw_version", Type: proto.KeyValueType_LONG_V, LongV: 3})
 	expect("what the cloud says of it counts", 3, "sw_version=3", "d3 sw_version=3")
 	pack(103, "03", `"tag":"103 03","url":"http://a/b","data":null,"dataSize":null`)
-	expect("it comes", 3, `sw_checksum="5e7" sw_checksum_algorithm="MD5" sw_tag="103 03" sw_title="103" sw_url="http://a/b" sw_version="03"`,
+	expect("it comes", 3,
+		`sw_checksum="5e7" sw_checksum_algorithm="MD5" sw_tag="103 03" sw_title="103" sw_url="http://a/b" sw_version="03"`,
 		`d3 sw_title="103" sw_version="03" sw_tag="103 03" sw_checksum_algorithm="MD5" sw_checksum="5e7" sw_url="http://a/b"`)
 	pack(103, "03", data)
 	expect("with a file instead", 3, `sw_checksum="5e7" sw_checksum_algorithm="MD5" sw_size=3 sw_title="103" sw_version="03"`,
@@ -147,9 +148,15 @@ func TestWithGateway(t *testing.T) {
 	r := openKeeping(t, t.TempDir())
 	gateway := proto.FormatUUID(id(9))
 	for n, c := range [][2]string{
-		{`{"name":"a","additionalInfo":null,"x":{"k":1,"k":2}}`, `{"additionalInfo":{"lastConnectedGateway":"GW"},"name":"a","x":{"k":1,"k":2}}`},
+		{
+			`{"name":"a","additionalInfo":null,"x":{"k":1,"k":2}}`,
+			`{"additionalInfo":{"lastConnectedGateway":"GW"},"name":"a","x":{"k":1,"k":2}}`,
+		},
 		{`{"name":"b"}`, `{"additionalInfo":{"lastConnectedGateway":"GW"},"name":"b"}`},
-		{`{"name":"c","additionalInfo":{"gateway":true,"description":"ü"}}`, `{"additionalInfo":{"description":"ü","gateway":true,"lastConnectedGateway":"GW"},"name":"c"}`},
+		{
+			`{"name":"c","additionalInfo":{"gateway":true,"description":"ü"}}`,
+			`{"additionalInfo":{"description":"ü","gateway":true,"lastConnectedGateway":"GW"},"name":"c"}`,
+		},
 		{`{"name":"d","additionalInfo":"text"}`, `{"additionalInfo":{"lastConnectedGateway":"GW"},"name":"d"}`},
 		{`{"name":"e","additionalInfo":{"lastConnectedGateway":"GW"}}`, ""},
 		{"", ""}, // not here

@@ -240,8 +240,8 @@ func (c *credentials) complete() error {
 	return nil
 }
 
-// certificateBody takes the armour and the line breaks of PEM from a certificate, as the server does
-// (CONTRACT.md 5.5).
+// certificateBody takes the armour and the line breaks of PEM from a certificate, as the server
+// does (CONTRACT.md 5.5).
 var certificateBody = strings.NewReplacer("-----BEGIN CERTIFICATE-----", "", "-----END CERTIFICATE-----", "", "\n", "", "\r", "")
 
 func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) string {
