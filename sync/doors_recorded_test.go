@@ -81,6 +81,7 @@ type player struct {
 	names                  *strings.Replacer // of what the recording calls <…>
 	client                 *doorsClient
 	sum                    string // of the package that was assigned
+	polled                 chan string
 }
 
 func newPlayer(t *testing.T) *player {
