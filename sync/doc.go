@@ -206,6 +206,7 @@
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
 //	                                       for a device that is not here waits 3 s for it (calls)
 //	a device's own call                    60 s (calls), over HTTP 30 s (device)
+//	the gateway of a known device          noted in the cloud at most once an hour (creation.go)
 //	calls and answers that wait            16 of a device, 1,024 of all, 256 answers, 1 MiB each
 //	                                       (calls)
 //	a clock without a time                 5 min after the first connection, then an estimate

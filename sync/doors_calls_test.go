@@ -87,7 +87,12 @@ func TestCallsThroughTheDoors(t *testing.T) {
 					return
 				}
 				for _, c := range []struct{ reply, want string }{
-					{"plain words", "rpc: 406 "}, {"{", "rpc: 406 "}, {"tru", "rpc: 406 "}, {`{"ok":true}`, `{"ok":true}`}, {"7", "7"}, {"null", "null"},
+					{"plain words", "rpc: 406 "},
+					{"{", "rpc: 406 "},
+					{"tru", "rpc: 406 "},
+					{`{"ok":true}`, `{"ok":true}`},
+					{"7", "7"},
+					{"null", "null"},
 				} {
 					if w.name == "a poll" {
 						for len(p.polled) > 0 {
