@@ -127,13 +127,16 @@ func TestMQTTFirmware(t *testing.T) {
 func TestMQTTWholeFile(t *testing.T) {
 	const size = 782832
 	for _, version := range versions {
-		for _, ask := range []struct{ name, payload string }{
+		for i, ask := range []struct{ name, payload string }{
 			{"v2/fw/request/1/chunk/0", ""},
 			{"v2/fw/request/1/chunk/7", "0"},
 			{"v2/fw/request/1/chunk/0", "-1"},
 			{"v2/fw/request/1/chunk/0", "782832"},
 			{"v2/fw/request/1/chunk/0", "2000000000"},
 		} {
+			if i > 0 && version != 4 {
+				break // what is asked means the same in every version
+			}
 			s := newStand(t, true)
 			data := withFirmware(t, s, size)
 			d := s.dial(version, "lamp")
