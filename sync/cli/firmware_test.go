@@ -69,7 +69,7 @@ func TestFirmwareOverHTTP(t *testing.T) {
 	s.assignFirmware(s.mustBeNamed("station 0"), want)
 	get := func(query string) ([]byte, error) {
 		return exec.Command(curl, "-sS", "--fail", "--max-time", "120",
-			"http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.1"+query).Output()
+			"http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.10"+query).Output()
 	}
 	s.eventually("the package is here", func() bool {
 		got, err := get("")
