@@ -134,7 +134,8 @@ func TestWholeFirmwareOverMQTT(t *testing.T) {
 		t.Fatalf("CONNACK %d, %v", code, err)
 	}
 	defer c.Close()
-	c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v2/fw/response/+/chunk/+"), []byte{0}, mqttString("v1/devices/me/attributes"), []byte{0}))
+	c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v2/fw/response/+/chunk/+"), []byte{0},
+		mqttString("v1/devices/me/attributes"), []byte{0}))
 	checksum := s.assignFirmware(d, want)
 	_, told := mqttMessage(t, in)
 	if announced := fmt.Sprintf(`{"fw_title":%q,"fw_version":"2.10","fw_tag":"x","fw_size":782832,`+
