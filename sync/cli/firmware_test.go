@@ -120,8 +120,8 @@ func TestFirmwareWithThePythonSDK(t *testing.T) {
 	balanced(t, r.snapshot())
 }
 
-// A device asks for the whole package in one message, over TCP, and for chunks of any size, while it
-// goes on publishing (API.md 4.1).
+// A device asks for the whole package in one message, over TCP, and for chunks of any size, while
+// it goes on publishing (API.md 4.1).
 func TestWholeFirmwareOverMQTT(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
