@@ -54,66 +54,69 @@ func TestCallsThroughTheDoors(t *testing.T) {
 			p.client.publish(`q1 v1/gateway/connect {"device":"after"}`)
 		}, func(p *player) proto.UUID { return p.after.ID }, nil},
 	}
-	for _, w := range ways {
-		t.Run(w.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := newPlayer(t)
-				p.polled = make(chan string, 1)
-				call := func(oneway bool) (answer func() string) {
-					done := make(chan string, 1)
-					go func() {
-						response, err := p.cloud.CallRPC(p.Context(), w.device(p), "m", "1", oneway, 10*time.Second)
-						if err != nil {
-							response = err.Error()
-						}
-						done <- response
-					}()
-					p.elapse(2 * time.Second)
-					return func() string {
-						select {
-						case text := <-done:
-							return text
-						default:
-							return "none"
-						}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		p.polled = make(chan string, 1)
+		for n, w := range ways {
+			p.begin(n)
+			p.elapse(time.Minute) // a poll of the way before ends
+			for len(p.polled) > 0 {
+				<-p.polled
+			}
+			call := func(oneway bool) (answer func() string) {
+				done := make(chan string, 1)
+				go func() {
+					response, err := p.cloud.CallRPC(p.Context(), w.device(p), "m", "1", oneway, 10*time.Second)
+					if err != nil {
+						response = err.Error()
+					}
+					done <- response
+				}()
+				p.elapse(2 * time.Second)
+				return func() string {
+					select {
+					case text := <-done:
+						return text
+					default:
+						return "none"
 					}
 				}
-				w.connect(p)
-				p.elapse(time.Second)
-				if got := call(true)(); got != "{}" {
-					t.Errorf("the one-way call: %s", got)
-				}
-				if w.reply == nil {
-					return
-				}
-				for _, c := range []struct{ reply, want string }{
-					{"plain words", "rpc: 406 "},
-					{"{", "rpc: 406 "},
-					{"tru", "rpc: 406 "},
-					{`{"ok":true}`, `{"ok":true}`},
-					{"7", "7"},
-					{"null", "null"},
-				} {
-					if w.name == "a poll" {
-						for len(p.polled) > 0 {
-							<-p.polled
-						}
-						poll(p)
-						p.elapse(time.Second)
+			}
+			w.connect(p)
+			p.elapse(time.Second)
+			if got := call(true)(); got != "{}" {
+				t.Errorf("%s, the one-way call: %s", w.name, got)
+			}
+			if w.reply == nil {
+				continue
+			}
+			for _, c := range []struct{ reply, want string }{
+				{"plain words", "rpc: 406 "},
+				{"{", "rpc: 406 "},
+				{"tru", "rpc: 406 "},
+				{`{"ok":true}`, `{"ok":true}`},
+				{"7", "7"},
+				{"null", "null"},
+			} {
+				if w.name == "a poll" {
+					for len(p.polled) > 0 {
+						<-p.polled
 					}
-					answer := call(false)
-					if got := answer(); got != "none" {
-						t.Errorf("the call is answered before its reply: %s", got)
-					}
-					w.reply(p, p.lastCall(), c.reply)
-					p.elapse(2 * time.Second)
-					if got := answer(); !strings.HasPrefix(got, c.want) {
-						t.Errorf("the reply %s: %s, want %s", c.reply, got, c.want)
-					}
+					poll(p)
+					p.elapse(time.Second)
 				}
-			})
-		})
-	}
+				answer := call(false)
+				if got := answer(); got != "none" {
+					t.Errorf("%s: the call is answered before its reply: %s", w.name, got)
+				}
+				w.reply(p, p.lastCall(), c.reply)
+				p.elapse(2 * time.Second)
+				if got := answer(); !strings.HasPrefix(got, c.want) {
+					t.Errorf("%s, the reply %s: %s, want %s", w.name, c.reply, got, c.want)
+				}
+			}
+		}
+	})
 }
 
 // lastCall is the number of the command that the device got last.

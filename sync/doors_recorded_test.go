@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,45 +51,45 @@ func TestDoorsAnswerAsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	rows := 0
-	for s := bufio.NewScanner(f); s.Scan(); rows++ {
-		var row struct {
-			ID      string
-			Request []string
-			Server  map[string]any
-		}
-		if err := json.Unmarshal(s.Bytes(), &row); err != nil {
-			t.Fatal(err)
-		}
-		t.Run(row.ID, func(t *testing.T) {
-			_, err := new(payload.Parser).Telemetry([]byte(`{"v":NaN}`), proto.UUID{1}, 0)
-			if err != nil && slices.Contains(lenientRows, row.ID) {
-				t.Skip("the reader is strict: ", err)
+	_, strict := new(payload.Parser).Telemetry([]byte(`{"v":NaN}`), proto.UUID{1}, 0)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		rows := 0
+		for s := bufio.NewScanner(f); s.Scan(); rows++ {
+			var row struct {
+				ID      string
+				Request []string
+				Server  map[string]any
 			}
-			synctest.Test(t, func(t *testing.T) {
-				p := newPlayer(t)
-				got := p.play(row.ID, row.Request)
-				if d, ok := doorsDiffer[row.ID]; ok {
-					d.adjust(row.Server)
+			if err := json.Unmarshal(s.Bytes(), &row); err != nil {
+				t.Fatal(err)
+			}
+			if strict != nil && slices.Contains(lenientRows, row.ID) {
+				t.Log("not tried, because the reader is strict: ", row.ID)
+				continue
+			}
+			p.begin(rows)
+			got := p.play(row.ID, row.Request)
+			if d, ok := doorsDiffer[row.ID]; ok {
+				d.adjust(row.Server)
+			}
+			for part, want := range row.Server {
+				if !reflect.DeepEqual(p.plain(got[part]), p.plain(want)) {
+					t.Errorf("%s, %s:\ngot  %s\nwant %s", row.ID, part, p.text(got[part]), p.text(want))
 				}
-				for part, want := range row.Server {
-					if !reflect.DeepEqual(p.plain(got[part]), p.plain(want)) {
-						t.Errorf("%s:\ngot  %s\nwant %s", part, p.text(got[part]), p.text(want))
-					}
-				}
-			})
-		})
-	}
-	if rows != 29 {
-		t.Errorf("%d rows", rows)
-	}
+			}
+		}
+		if rows != 29 {
+			t.Errorf("%d rows", rows)
+		}
+	})
 }
 
-// player plays one recorded request.
+// player plays recorded requests.
 type player struct {
 	*doorsRig
 	device, gateway, after cloudtest.Device
-	names                  *strings.Replacer // of what the recording calls <…>
+	words                  map[string]string // of what the recording calls <…>
 	client                 *doorsClient
 	sum                    string // of the package that was assigned
 	polled                 chan string
@@ -113,11 +114,31 @@ func newPlayer(t *testing.T) *player {
 			`"profileData":{"provisionConfiguration":{"provisionDeviceSecret":"ps"}}}`,
 	}}})
 	p.elapse(10 * time.Second)
-	p.names = strings.NewReplacer("<dev.token>", "token-dev", "<gw.token>", "token-gw", "<gw>", "gw",
-		"<after>", "after", "<a>", "A", "<b>", "B",
-		"<child>", "child", "<new>", "new", "<profile.key>", "pk", "<profile.secret>", "ps", "<profile>", "made",
-		"<issued>", "MIIBnonsense-1", "<gw.id>", proto.FormatUUID(p.gateway.ID), "<title>", "fw")
+	p.begin(0)
 	return p
+}
+
+// begin lets the recording's names stand for new devices and credentials, and ends the connection
+// of the row before.
+func (p *player) begin(row int) {
+	if p.client != nil {
+		p.client.conn.Close()
+		p.client = nil
+	}
+	n := strconv.Itoa(row)
+	p.words = map[string]string{
+		"<dev.token>": "token-dev", "<gw.token>": "token-gw", "<gw>": "gw", "<after>": "after",
+		"<gw.id>": proto.FormatUUID(p.gateway.ID), "<profile.key>": "pk", "<profile.secret>": "ps", "<profile>": "made", "<title>": "fw",
+		"<a>": "A" + n, "<b>": "B" + n, "<child>": "child" + n, "<new>": "new" + n, "<issued>": "MIIBnonsense-" + n,
+	}
+}
+
+// named is a text of the recording with the names of this run.
+func (p *player) named(text string) string {
+	for word, name := range p.words {
+		text = strings.ReplaceAll(text, word, name)
+	}
+	return text
 }
 
 // plain makes values comparable: as they are in JSON, with the names of this run.
@@ -131,7 +152,7 @@ func (p *player) text(v any) string {
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(v)
-	return p.names.Replace(b.String())
+	return p.named(b.String())
 }
 
 // play sends the requests, and returns what came of them under the names of the recording.
@@ -139,7 +160,7 @@ func (p *player) play(id string, requests []string) map[string]any {
 	got := map[string]any{}
 	called := false
 	for i, request := range requests {
-		request = p.names.Replace(request)
+		request = p.named(request)
 		word, rest, _ := strings.Cut(request, " ")
 		switch word {
 		case "GET", "POST":
@@ -154,7 +175,7 @@ func (p *player) play(id string, requests []string) map[string]any {
 			}
 			got[name] = p.post(request)
 			if token, ok := p.issued(got[name]); ok && i == 0 {
-				p.names = strings.NewReplacer("<credentialsId>", token, "<new>", "new", "<profile>", "made", "<issued>", "MIIBnonsense-1")
+				p.words["<credentialsId>"] = token
 			}
 		case "CONNECT":
 			p.client = p.connect(rest)
@@ -162,7 +183,7 @@ func (p *player) play(id string, requests []string) map[string]any {
 			p.client.subscribe(rest)
 		case "PUBLISH":
 			if strings.Contains(rest, `"id":0`) { // the answer to a call, made now
-				got["caller"], called = p.call(p.mustBe("child"), false, rest), true
+				got["caller"], called = p.call(p.mustBe(p.named("<child>")), false, rest), true
 				continue
 			}
 			p.client.publish(rest)
@@ -191,7 +212,7 @@ func (p *player) play(id string, requests []string) map[string]any {
 	case strings.HasPrefix(id, "value."):
 		got["stored"] = p.stored("dev")
 	default:
-		got["stored a"], got["stored b"], got["child"] = p.stored("A"), p.stored("B"), p.stored("child")
+		got["stored a"], got["stored b"], got["child"] = p.stored(p.named("<a>")), p.stored(p.named("<b>")), p.stored(p.named("<child>"))
 	}
 	return got
 }
@@ -221,7 +242,7 @@ func (p *player) post(text string) map[string]any {
 	return a
 }
 
-func (p *player) named(name string) (cloudtest.Device, bool) {
+func (p *player) find(name string) (cloudtest.Device, bool) {
 	for _, d := range p.cloud.Tenant().Devices() {
 		if d.Name == name {
 			return d, true
@@ -231,7 +252,7 @@ func (p *player) named(name string) (cloudtest.Device, bool) {
 }
 
 func (p *player) mustBe(name string) proto.UUID {
-	d, ok := p.named(name)
+	d, ok := p.find(name)
 	if !ok {
 		p.Fatalf("no device %s", name)
 	}
@@ -240,7 +261,7 @@ func (p *player) mustBe(name string) proto.UUID {
 
 // stored is what the cloud has of a device.
 func (p *player) stored(name string) any {
-	d, ok := p.named(name)
+	d, ok := p.find(name)
 	if !ok {
 		return "no such device"
 	}
@@ -277,7 +298,7 @@ func (p *player) entity(id proto.UUID) (fields map[string]any) {
 
 // provisioned is the device "new" as the cloud has it.
 func (p *player) provisioned() any {
-	d, ok := p.named("new")
+	d, ok := p.find(p.named("<new>"))
 	if !ok {
 		return "no such device"
 	}
@@ -337,5 +358,5 @@ func (p *player) assign(d cloudtest.Device) {
 	}}})
 	p.elapse(5 * time.Second)
 	p.sum = hex.EncodeToString(sum[:])
-	p.names = strings.NewReplacer("<title>", "fw", "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9", p.sum)
+	p.words["785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9"] = p.sum
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,62 +27,65 @@ func TestProvisioningThroughTheCloud(t *testing.T) {
 	token := func(text string) string {
 		return `{"credentialsValue":"` + text + `","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`
 	}
-	const of = `"deviceName":"a","credentialsType":"X509_CERTIFICATE","hash":`
-	for _, c := range []struct{ members, answer, name, id string }{
+	const of = `"deviceName":"a#","credentialsType":"X509_CERTIFICATE","hash":`
+	cases := []struct{ members, answer, name, id string }{ // # is a number that is new each time
+		{of + `"-----BEGIN CERTIFICATE-----\nMIIB#\nAAEC\n-----END CERTIFICATE-----\n"`, certificate("MIIB#AAEC"), "a#", "sha3 MIIB#AAEC"},
 		{
-			of + `"-----BEGIN CERTIFICATE-----\nMIIB\nAAEC\n-----END CERTIFICATE-----\n"`,
-			certificate("MIIBAAEC"), "a", sha3Hex("MIIBAAEC"),
+			of + `"-----BEGIN CERTIFICATE-----\r\nMIIB#\r\nAA==\r\n-----END CERTIFICATE-----"`,
+			certificate("MIIB#AA=="), "a#", "sha3 MIIB#AA==",
 		},
-		{
-			of + `"-----BEGIN CERTIFICATE-----\r\nMIIB\r\nAA==\r\n-----END CERTIFICATE-----"`,
-			certificate("MIIBAA=="), "a", sha3Hex("MIIBAA=="),
-		},
-		{of + `"no base64!"`, certificate("no base64!"), "a", sha3Hex("no base64!")},
+		{of + `"no base64! #"`, certificate("no base64! #"), "a#", "sha3 no base64! #"},
 		{of + `"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----"`, failure, "", ""},
-		{`"deviceName":"\t a b \n","token":"t"`, token("t"), "a b", "t"},
-		{`"deviceName":" dev ","token":"t"`, failure, "", ""}, // the name is taken
-		{`"deviceName":"a < b","token":"t"`, failure, "", ""},
+		{`"deviceName":"\t a b# \n","token":"t#"`, token("t#"), "a b#", "t#"},
+		{`"deviceName":" dev ","token":"t#"`, failure, "", ""}, // the name is taken
+		{`"deviceName":"a < b","token":"t#"`, failure, "", ""},
 		{`"deviceName":"` + strings.Repeat("x", 256) + `"`, failure, "", ""},
-		{`"deviceName":"a","token":"` + strings.Repeat("t", 2000) + `"`, failure, "", ""},
-		{`"deviceName":"a","token":"token-dev"`, failure, "", ""}, // is taken
-	} {
-		for _, over := range []string{"HTTP", "MQTT"} {
-			t.Run(over+" "+c.members[:min(60, len(c.members))], func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					p := newPlayer(t)
-					before := len(p.cloud.Tenant().Devices())
-					body := `{"provisionDeviceKey":"pk","provisionDeviceSecret":"ps",` + c.members + `}`
-					var answer string
-					if over == "HTTP" {
-						q := httptest.NewRequestWithContext(p.Context(), "POST", "/api/v1/provision", strings.NewReader(body))
-						w := httptest.NewRecorder()
-						p.http.ServeHTTP(w, q)
-						answer = w.Body.String()
-						if w.Code != 200 {
-							t.Errorf("status %d", w.Code)
-						}
-					} else {
-						d := p.connect(`v4 {"user": "provision"}`)
-						d.publish("q1 /provision/request " + body)
-						p.elapse(time.Second)
-						d.mu.Lock()
-						if len(d.bodies) == 1 {
-							_, answer, _ = strings.Cut(d.bodies[0], " ")
-						}
-						d.mu.Unlock()
-					}
-					if answer != c.answer {
-						t.Errorf("got  %s\nwant %s", answer, c.answer)
-					}
-					p.elapse(30 * time.Second)
-					d, ok := p.named(c.name)
-					if ok != (c.name != "") || ok && d.CredentialsID != c.id || !ok && len(p.cloud.Tenant().Devices()) != before {
-						t.Errorf("the cloud has %v %+v", ok, d)
-					}
-				})
-			})
-		}
+		{`"deviceName":"a#","token":"` + strings.Repeat("t", 2000) + `"`, failure, "", ""},
+		{`"deviceName":"a#","token":"token-dev"`, failure, "", ""}, // is taken
 	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		for n := range 2 * len(cases) {
+			c := cases[n/2]
+			for _, text := range []*string{&c.members, &c.answer, &c.name, &c.id} {
+				*text = strings.ReplaceAll(*text, "#", strconv.Itoa(n))
+			}
+			if hashed, ok := strings.CutPrefix(c.id, "sha3 "); ok {
+				sum := sha3.Sum256([]byte(hashed))
+				c.id = hex.EncodeToString(sum[:])
+			}
+			before := len(p.cloud.Tenant().Devices())
+			body := `{"provisionDeviceKey":"pk","provisionDeviceSecret":"ps",` + c.members + `}`
+			var answer string
+			if n%2 == 0 {
+				q := httptest.NewRequestWithContext(p.Context(), "POST", "/api/v1/provision", strings.NewReader(body))
+				w := httptest.NewRecorder()
+				p.http.ServeHTTP(w, q)
+				answer = w.Body.String()
+				if w.Code != 200 {
+					t.Errorf("%s: status %d", c.members, w.Code)
+				}
+			} else {
+				d := p.connect(`v4 {"user": "provision"}`)
+				d.publish("q1 /provision/request " + body)
+				p.elapse(time.Second)
+				d.mu.Lock()
+				if len(d.bodies) == 1 {
+					_, answer, _ = strings.Cut(d.bodies[0], " ")
+				}
+				d.mu.Unlock()
+				d.conn.Close()
+			}
+			if answer != c.answer {
+				t.Errorf("%s:\ngot  %s\nwant %s", c.members, answer, c.answer)
+			}
+			p.elapse(30 * time.Second)
+			d, ok := p.find(c.name)
+			if ok != (c.name != "") || ok && d.CredentialsID != c.id || !ok && len(p.cloud.Tenant().Devices()) != before {
+				t.Errorf("%s: the cloud has %v %+v", c.members, ok, d)
+			}
+		}
+	})
 }
 
 // get asks for something of the device over HTTP.
@@ -89,11 +93,6 @@ func (p *player) get(path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	p.http.ServeHTTP(w, httptest.NewRequestWithContext(p.Context(), "GET", "/api/v1/token-dev/"+path, nil))
 	return w
-}
-
-func sha3Hex(text string) string {
-	sum := sha3.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
 }
 
 // TestTextsStayTexts sends texts that look like something else to a device and to a gateway: they
