@@ -316,6 +316,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 
 // acknowledgedAtStop takes of what still comes only the acknowledgements of batches.
 func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
+	defer in.Handled()
 	r := in.Msg.GetUplinkResponseMsg()
 	if r == nil || !r.GetSuccess() {
 		return

@@ -42,7 +42,11 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 		l.conn.lastReceived = now
 		l.receiving.messages++
 		l.receiving.bytes += in.Size
+		if in.TooLarge {
+			l.leaveOut(&in, now)
+		}
 		l.handle(in.Msg, now)
+		in.Handled()
 		if l.conn.sess == nil {
 			return
 		}
@@ -56,6 +60,13 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 		l.acknowledge(now)
 		return
 	}
+}
+
+// leaveOut notes that what a message held is not here. The message is acknowledged all the same: it
+// would only come again (CONTRACT.md 6.1).
+func (l *loop) leaveOut(in *link.Inbound, now time.Time) {
+	l.reg.Incomplete()
+	l.complain("a message of the cloud is left out: it would take too much memory", "", now, "bytes", in.Size, "most", link.MaxCost)
 }
 
 func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {

@@ -95,7 +95,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	}
 	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
 	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.unlessGone(fieldOwner, r.applyEntity))
-	if len(r.gone) > 0 && r.seen == nil {
+	if len(r.gone) > 0 && r.roll == nil || len(r.gone) >= maxGone {
 		a.err = errors.Join(a.err, r.cascade())
 	}
 	return a.used, a.err
@@ -184,6 +184,11 @@ type change struct {
 
 func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, error)) {
 	for _, u := range list {
+		if len(u.GetEntity()) > maxEntity && k != otaPackages { // before it is copied
+			a.r.mark(k, proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()))
+			a.note(k.part, false, errMalformed)
+			continue
+		}
 		kept, err := apply(&change{
 			kind: k, id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), text: u.GetEntity(),
 			deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
@@ -219,8 +224,8 @@ func (r *Registry) count(part string, change func(*Count)) {
 
 // mark notes that the running sync brought a record.
 func (r *Registry) mark(k *kind, id proto.UUID) {
-	if r.seen != nil {
-		r.seen[k.id(id)] = struct{}{}
+	if r.roll != nil {
+		r.roll.mark(k.id(id))
 	}
 }
 

@@ -116,7 +116,7 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	if c.Secret == "" && old != nil && !other {
 		c.Secret = old.Secret
 	}
-	c.Name = plain.Cut(c.Name, maxName)
+	boundEdge(c)
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err
@@ -144,6 +144,14 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	return err
 }
 
+// boundEdge cuts the texts of a configuration, which stays in memory. What nothing here needs is
+// left out, and so is a secret that is too long to be one.
+func boundEdge(c *proto.EdgeConfiguration) {
+	c.Name, c.Type, c.CloudType = plain.Cut(c.Name, maxName), plain.Cut(c.Type, maxName), plain.Cut(c.CloudType, maxName)
+	c.RoutingKey, c.Secret, c.AdditionalInfo = bounded(c.RoutingKey), bounded(c.Secret), ""
+	c.ProtoReflect().SetUnknown(nil)
+}
+
 // wipe stages the removal of every record and empties memory.
 func (r *Registry) wipe() {
 	var was []Device
@@ -157,12 +165,13 @@ func (r *Registry) wipe() {
 		r.stagedBytes += len(key)
 	}
 	clear(r.devices)
+	r.texts = 0
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	r.mu.Unlock()
-	r.seen = nil
+	r.roll = nil
 	clear(r.creations)
 	clear(r.edits)
 	clear(r.gone)

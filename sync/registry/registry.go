@@ -24,6 +24,8 @@ const (
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
 	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
+	maxTexts   = 4 << 20  // bytes of the names, labels and types of all devices, which are in memory
+	maxGone    = 4096     // entities that went during a sync, before what belonged to them is removed
 )
 
 // Options of a registry.
@@ -48,7 +50,7 @@ type Registry struct {
 	write      sync.Mutex
 	watcher    Watcher
 	notices    []notice              // of the change that is being made
-	seen       map[recordID]struct{} // records that the running sync brought; nil when none runs
+	roll       *roll                 // what the running sync is to bring; nil when none runs
 	fullSync   bool                  // the running sync is a full one
 	committed  uint64                // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
@@ -66,6 +68,7 @@ type Registry struct {
 	staged      map[string][]byte // by key; nil deletes
 	stagedBytes int
 	devices     map[proto.UUID]*entry
+	texts       int // bytes of their names, labels and types
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
 	shadowed    bool // a name had two devices for a while, because renames come one by one
