@@ -45,7 +45,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
 	l.probing = probing{id: 1, at: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
-	l.direct.sent[1], l.direct.scouts = sent{}, 1
+	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.try = time.Now(), &try{}
 	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedDeadLetters{offset: 1}

@@ -6,6 +6,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/link"
+	"edgesync/sync/plain"
 )
 
 // This file holds every transition of the connection state:
@@ -146,7 +147,7 @@ func (l *loop) setEdge(c *proto.EdgeConfiguration) {
 	if c == nil {
 		return
 	}
-	l.conn.edge = c.GetName()
+	l.conn.edge = plain.Cut(c.GetName(), maxText)
 	if err := l.reg.SetEdge(c); err != nil {
 		l.complain("the edge's configuration cannot be stored", err.Error(), time.Now())
 	}

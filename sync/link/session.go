@@ -123,6 +123,7 @@ func begin(
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
 		held: held{freed: make(chan struct{}, 1)},
 	}
+	s.config.AdditionalInfo = "" // nothing needs it, and it may be long
 	if s.serverMax <= 0 {
 		s.serverMax = DefaultServerMax
 	}

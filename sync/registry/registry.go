@@ -49,10 +49,10 @@ type Registry struct {
 	// its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice              // of the change that is being made
-	roll       *roll                 // what the running sync is to bring; nil when none runs
-	fullSync   bool                  // the running sync is a full one
-	committed  uint64                // Seq that the cloud had acknowledged when it began
+	notices    []notice // of the change that is being made
+	roll       *roll    // what the running sync is to bring; nil when none runs
+	fullSync   bool     // the running sync is a full one
+	committed  uint64   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
 	creations  map[proto.UUID]creation
@@ -68,7 +68,7 @@ type Registry struct {
 	staged      map[string][]byte // by key; nil deletes
 	stagedBytes int
 	devices     map[proto.UUID]*entry
-	texts       int // bytes of their names, labels and types
+	texts       int               // bytes of their names, labels and types
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
 	shadowed    bool // a name had two devices for a while, because renames come one by one

@@ -55,7 +55,10 @@ func TestIncompleteSyncRemovesNothing(t *testing.T) {
 	r := open(t, t.TempDir())
 	apply(t, r, devices(device(1, "a"), device(2, "b")))
 	r.Incomplete() // outside a sync it means nothing
-	for _, c := range []struct{ incomplete bool; left int }{{true, 2}, {false, 1}} {
+	for _, c := range []struct {
+		incomplete bool
+		left       int
+	}{{true, 2}, {false, 1}} {
 		r.BeginSync(false, 0)
 		apply(t, r, devices(device(2, "b")))
 		if c.incomplete {
