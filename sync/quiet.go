@@ -28,6 +28,13 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	}
 }
 
+// makeRoom gives memory back before something large comes: what the last of its kind left is garbage
+// by now, and two in memory at a time are more than a small machine has. Any goroutine.
+func makeRoom() {
+	debug.FreeOSMemory()
+	unmapCode()
+}
+
 // giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of
 // devices, it is quiet between two of them.
 func (l *loop) giveBackDue() time.Time {

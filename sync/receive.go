@@ -46,18 +46,21 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 			l.leaveOut(&in, now)
 		}
 		l.handle(in.Msg, now)
-		in.Handled()
 		if l.conn.sess == nil {
 			return
 		}
 		if !l.receiving.full() {
+			in.Handled()
 			select {
 			case in = <-l.inbox():
 				continue
 			default:
 			}
 		}
+		// A large message ends the turn. What is staged of it is written before the next comes.
+		in.Empty()
 		l.acknowledge(now)
+		in.Handled()
 		return
 	}
 }

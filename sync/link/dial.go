@@ -45,6 +45,9 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
+	// Large is called before a message that takes 1 MiB or more is decoded, by the goroutine that
+	// receives; nil = nothing is done.
+	Large func()
 	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
@@ -87,7 +90,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
 	}
-	return begin(ctx, cancel, conn, stream, answer), nil
+	return begin(ctx, cancel, conn, stream, answer, d.Large), nil
 }
 
 // within runs one step of an attempt and cancels it after timeout. Whatever the step returns once

@@ -58,8 +58,18 @@ type Inbound struct {
 	of   *held
 }
 
-// Handled says that nothing of the message is needed any more. The receiver waits for that.
+// Empty says that Msg is not needed any more: a copy of the Inbound that still stands on some stack
+// would keep it in memory. Parts of the message that somebody holds stay as they are.
+func (in *Inbound) Empty() {
+	if in.of != nil {
+		in.Msg.Reset()
+	}
+}
+
+// Handled says that nothing is left of the message in memory, and empties it. The receiver waits
+// for this call.
 func (in *Inbound) Handled() {
+	in.Empty()
 	if in.of != nil {
 		in.of.give(in.cost)
 		in.of = nil
@@ -108,16 +118,17 @@ type session struct {
 	received  chan struct{}
 	done      chan struct{}
 	held      held
+	large     func() // Dialer.Large
 	config    *proto.EdgeConfiguration
 	serverMax int
 }
 
 // begin makes a session of a stream that was accepted.
 func begin(
-	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg,
+	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg, large func(),
 ) *session {
 	s := &session{
-		conn: conn, stream: stream, cancel: cancel,
+		conn: conn, stream: stream, cancel: cancel, large: large,
 		config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
 		out: make(chan []byte, Slots), in: make(chan Inbound, inboxSlots),
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
@@ -195,6 +206,9 @@ func (s *session) next(ctx context.Context, w *wire) Inbound {
 	cost := costOf(w.data)
 	if !s.held.take(cost, ctx.Done()) {
 		return Inbound{Err: ctx.Err()}
+	}
+	if cost >= largeMessage && s.large != nil {
+		s.large()
 	}
 	in, err := w.decode(cost)
 	if err != nil {

@@ -12,7 +12,8 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 		return r.removeDevice(c.id)
 	}
 	r.mark(devices, c.id) // first: a device whose update is malformed is still this edge's
-	d, ok := decodeDevice([]byte(c.text))
+	text := []byte(c.text)
+	d, ok := decodeDevice(text)
 	if !ok {
 		return false, errMalformed
 	}
@@ -23,7 +24,7 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 		d.Name, d.Type, d.Label = old.Name, old.Type, old.Label
 		return false, errors.Join(errFull, r.adopt(c.id, d))
 	}
-	if err := r.put(devices.key(c.id), []byte(c.text)); err != nil {
+	if err := r.put(devices.key(c.id), text); err != nil {
 		if r.HasDevice(c.id) {
 			// What the device may do counts from now on, whether it can be stored or not.
 			err = errors.Join(err, r.adopt(c.id, d))

@@ -32,6 +32,9 @@ type Batch struct {
 
 // Put sets key to value. Both are copied.
 func (b *Batch) Put(key string, value []byte) {
+	if len(value) <= MaxBatch { // at once: the checksum behind a large value must not have it copied
+		b.buf = slices.Grow(b.buf, frameHeader+1+2*binary.MaxVarintLen64+len(key)+len(value)+crc32.Size)
+	}
 	if !b.begin(key, opPut) || uint64(len(value)) > MaxBatch {
 		b.tooLarge = true
 		return
