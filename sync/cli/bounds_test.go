@@ -190,15 +190,15 @@ var strains = []strain{
 			return other
 		})
 	}},
-	{name: "the link, devices of 4 MiB", drive: func(r *running) {
+	{name: "the link, devices of 1 MiB", drive: func(r *running) {
 		d := r.cloud.Tenant().Devices()[1]
 		n := 0
-		flooded(r, 20, func() *proto.DownlinkMsg {
+		flooded(r, 50, func() *proto.DownlinkMsg {
 			n++
 			m := &proto.DeviceUpdateMsg{Entity: `{"name":"station 1","type":"default","additionalInfo":{"description":"` +
-				strings.Repeat("d", 4<<20-200-n%2) + `"}}`}
+				strings.Repeat("d", 1<<20-200-n%2) + `"}}`}
 			m.IdMSB, m.IdLSB = proto.Halves(d.ID)
-			return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m}}
+			return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m, m, m, m, m, m, m}}
 		})
 	}},
 	{name: "the link, entities of 100 KiB", drive: func(r *running) {

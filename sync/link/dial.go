@@ -45,8 +45,8 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
-	// Large is called before a message that takes 1 MiB or more is decoded, by the goroutine that
-	// receives; nil = nothing is done.
+	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
+	// by the goroutine that receives; nil = nothing is done.
 	Large func()
 	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

@@ -181,8 +181,17 @@ func endOf(err error) error {
 func (s *session) receive(ctx context.Context) {
 	defer close(s.received)
 	var w wire // escapes once a session, not once a message
+	large := false
 	for {
+		// What is held must leave room, so that beside the room there is at most one large message.
+		if !s.held.take(0, ctx.Done()) {
+			return
+		}
+		if large && s.large != nil {
+			s.large() // it is handled now
+		}
 		in := s.next(ctx, &w)
+		large = in.cost >= largeMessage
 		select {
 		case s.in <- in:
 		case <-ctx.Done():
@@ -194,12 +203,8 @@ func (s *session) receive(ctx context.Context) {
 	}
 }
 
-// next receives one message. It reads from the stream only while what is held leaves room, so that
-// beside the room there is at most one large message.
+// next receives one message, and decodes it when there is room for it.
 func (s *session) next(ctx context.Context, w *wire) Inbound {
-	if !s.held.take(0, ctx.Done()) {
-		return Inbound{Err: ctx.Err()}
-	}
 	if err := s.stream.RecvMsg(w); err != nil {
 		return Inbound{Err: endOf(err)}
 	}

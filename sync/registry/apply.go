@@ -46,6 +46,9 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
 	each(&a, devices, m.DeviceUpdateMsg, r.unlessEdited(r.applyDevice))
 	for _, u := range m.DeviceCredentialsUpdateMsg {
+		if !a.fits(deviceCredentials, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.credentialsDown([]byte(u.GetEntity()))
 		a.note(deviceCredentials.part, kept, e)
 	}
@@ -58,17 +61,26 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	}
 	each(&a, ruleChains, m.RuleChainUpdateMsg, r.applyRuleChain)
 	for _, u := range m.RuleChainMetadataUpdateMsg {
+		if !a.fits(ruleChainMetadata, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
 		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
 	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
 	for _, u := range m.AlarmCommentUpdateMsg {
+		if !a.fits(alarmComments, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
 		a.note(alarmComments.part, kept, e)
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
+		if !a.fits(relations, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
 		a.note(relations.part, kept, e)
 	}
@@ -76,6 +88,9 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	each(&a, widgetTypes, m.WidgetTypeUpdateMsg, r.applyEntity)
 	each(&a, users, m.UserUpdateMsg, r.applyUser)
 	for _, u := range m.UserCredentialsUpdateMsg {
+		if !a.fits(userCredentials, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
 		a.note(userCredentials.part, kept, e)
 	}
@@ -86,10 +101,16 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.note(otaPackages.part, kept, e)
 	}
 	for _, u := range m.TenantProfileUpdateMsg {
+		if !a.fits(tenantProfiles, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(tenantProfiles, "id", []byte(u.GetEntity()))
 		a.note(tenantProfiles.part, kept, e)
 	}
 	for _, u := range m.TenantUpdateMsg {
+		if !a.fits(tenants, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(tenants, "id", []byte(u.GetEntity()))
 		a.note(tenants.part, kept, e)
 	}
@@ -184,9 +205,8 @@ type change struct {
 
 func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, error)) {
 	for _, u := range list {
-		if len(u.GetEntity()) > maxEntity && k != otaPackages { // before it is copied
-			a.r.mark(k, proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()))
-			a.note(k.part, false, errMalformed)
+		if !a.fits(k, u.GetEntity()) {
+			a.r.mark(k, proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())) // it is still this edge's
 			continue
 		}
 		kept, err := apply(&change{
@@ -195,6 +215,23 @@ func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, 
 		})
 		a.note(k.part, kept, err)
 	}
+}
+
+// fits reports whether an entity's JSON is within its bound. One that is not is noted here, before
+// anything is copied.
+func (a *applier) fits(k *kind, text string) bool {
+	most := maxParsed
+	switch k {
+	case dashboards, ruleChains, widgetsBundles, widgetTypes, resources:
+		most = maxEntity
+	case otaPackages: // read in pieces
+		return true
+	}
+	if len(text) <= most {
+		return true
+	}
+	a.note(k.part, false, errMalformed)
+	return false
 }
 
 // countReceived counts the parts of m by their names.
