@@ -2,7 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/cloudtest"
 )
 
 // oneBound and allBounds are what the agent's memory may take at most, in bytes, with any one of
@@ -167,7 +171,7 @@ func flooded(r *running, messages int, f func() *proto.DownlinkMsg) {
 }
 
 func dashboardOf(id proto.UUID, bytes int) *proto.DownlinkMsg {
-	m := &proto.DashboardUpdateMsg{Entity: `{"title":"` + strings.Repeat("x", bytes-12) + `"}`}
+	m := &proto.DashboardUpdateMsg{Entity: `{"title":"t","x":"` + strings.Repeat("x", bytes-20) + `"}`}
 	m.IdMSB, m.IdLSB = proto.Halves(id)
 	return &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{m}}
 }
@@ -261,4 +265,147 @@ var strains = []strain{
 			<-refused
 		}
 	}},
+	{name: "REST, entities of 4 MiB", drive: func(r *running) {
+		ids := r.dashboards(6)
+		get := r.reads(r.admin())
+		for i := range 10 {
+			get.slow("/api/dashboard/" + proto.FormatUUID(ids[i%len(ids)]))
+		}
+		for range 10 {
+			get.fast("/api/tenant/dashboards?pageSize=1000&page=0", "/api/dashboard/"+proto.FormatUUID(ids[0]))
+		}
+		get.wait()
+	}},
+	{name: "REST, alarms and relations", drive: func(r *running) {
+		d := r.cloud.Tenant().Devices()[1]
+		of := proto.FormatUUID(d.ID)
+		text := strings.Repeat("x", 1<<20-1000)
+		for n := range 20 {
+			m := &proto.AlarmUpdateMsg{Entity: fmt.Sprintf(
+				`{"type":"a%d","createdTime":%d,"originator":{"entityType":"DEVICE","id":%q},"severity":"MAJOR","details":{"x":%q}}`, n, n, of, text)}
+			m.IdMSB, m.IdLSB = proto.Halves(r.cloud.Tenant().NewID())
+			r.cloud.Push(r.edge.ID, &proto.DownlinkMsg{
+				AlarmUpdateMsg: []*proto.AlarmUpdateMsg{m},
+				RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: fmt.Sprintf(
+					`{"from":{"entityType":"DEVICE","id":%q},"to":{"entityType":"DEVICE","id":%q},"type":"t%d","typeGroup":"COMMON","additionalInfo":{"x":%q}}`,
+					of, of, n, text[:900_000])}},
+			})
+		}
+		r.eventually("they are here", func() bool { return r.part("alarmUpdateMsg") == 20 && r.part("relationUpdateMsg") >= 20 })
+		get := r.reads(r.admin())
+		for range 10 {
+			get.slow("/api/alarm/DEVICE/" + of + "?pageSize=1000&page=0")
+			get.slow("/api/relations/from/DEVICE/" + of)
+			get.slow("/api/relations/from/DEVICE/" + of + "/t1")
+		}
+		for range 5 {
+			get.fast("/api/alarm/DEVICE/"+of+"?pageSize=1000&page=0", "/api/relations/from/DEVICE/"+of, "/api/relations/to/DEVICE/"+of+"/t1")
+		}
+		get.wait()
+	}},
+	{name: "the page and its parts", drive: func(r *running) {
+		for n := range 200 {
+			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"t":%q}}`, n+1, strings.Repeat("<", 900)))
+		}
+		get := r.reads("")
+		for range 30 {
+			get.slow("/api/edge/events?limit=200")
+			get.slow("/api/edge/status")
+			get.slow("/metrics")
+			get.slow("/")
+		}
+		for range 5 {
+			get.fast("/api/edge/events?limit=200", "/api/edge/status", "/metrics", "/")
+		}
+		get.wait()
+	}},
 }
+
+// part counts what the agent kept of a part of the cloud's messages.
+func (r *running) part(name string) uint64 {
+	for _, p := range r.snapshot().Parts {
+		if p.Name == name {
+			return p.Kept
+		}
+	}
+	return 0
+}
+
+// dashboards sends down so many dashboards of 4 MiB.
+func (r *running) dashboards(n int) (ids []proto.UUID) {
+	r.Helper()
+	had := r.part("dashboardUpdateMsg")
+	for range n {
+		id := r.cloud.Tenant().NewID()
+		ids = append(ids, id)
+		r.cloud.Push(r.edge.ID, dashboardOf(id, 4<<20))
+	}
+	r.eventually("the dashboards are here", func() bool { return r.part("dashboardUpdateMsg") >= had+uint64(n) })
+	return ids
+}
+
+// admin logs in and returns the token.
+func (r *running) admin() string {
+	r.Helper()
+	res, err := http.Post("http://"+r.http+"/api/auth/login", "application/json",
+		strings.NewReader(`{"username":"`+cloudtest.AdminName+`","password":"`+cloudtest.AdminPassword+`"}`))
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer res.Body.Close()
+	var j struct{ Token string }
+	if err := json.NewDecoder(res.Body).Decode(&j); err != nil || j.Token == "" {
+		r.Fatalf("%s, %v", res.Status, err)
+	}
+	return j.Token
+}
+
+// reads are clients that ask over HTTP.
+type reads struct {
+	r     *running
+	token string
+	work  sync.WaitGroup
+}
+
+func (r *running) reads(token string) *reads { return &reads{r: r, token: token} }
+
+func (g *reads) text(path string) string {
+	head := "GET " + path + " HTTP/1.1\r\nHost: x\r\n"
+	if g.token != "" {
+		head += "X-Authorization: Bearer " + g.token + "\r\n"
+	}
+	return head + "\r\n"
+}
+
+// slow asks on a connection of its own, again and again, and reads nothing.
+func (g *reads) slow(path string) {
+	g.r.Helper()
+	c, err := net.Dial("tcp", g.r.http)
+	if err != nil {
+		g.r.Fatal(err)
+	}
+	g.r.Cleanup(func() { c.Close() })
+	_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	_, _ = c.Write([]byte(strings.Repeat(g.text(path), 20)))
+}
+
+// fast asks for each of the paths at once and reads all of the answers.
+func (g *reads) fast(paths ...string) {
+	for _, path := range paths {
+		g.work.Go(func() {
+			q, _ := http.NewRequest("GET", "http://"+g.r.http+path, nil)
+			if g.token != "" {
+				q.Header.Set("X-Authorization", "Bearer "+g.token)
+			}
+			client := http.Client{Timeout: 2 * time.Second}
+			res, err := client.Do(q)
+			if err != nil {
+				return // cut off, as one of many
+			}
+			defer res.Body.Close()
+			_, _ = io.Copy(io.Discard, res.Body)
+		})
+	}
+}
+
+func (g *reads) wait() { g.work.Wait() }

@@ -4,7 +4,7 @@ import "runtime/debug"
 
 const (
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
-	memoryLimit = 20 << 20
+	memoryLimit = 18 << 20
 	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
 	// work.
 	gcPercent = 50

@@ -224,6 +224,8 @@ func (a *applier) fits(k *kind, text string) bool {
 	switch k {
 	case dashboards, ruleChains, widgetsBundles, widgetTypes, resources:
 		most = maxEntity
+	case users, userCredentials, deviceCredentials: // read with each request
+		most = maxSecret
 	case otaPackages: // read in pieces
 		return true
 	}
@@ -277,13 +279,23 @@ func (r *Registry) applyEntity(c *change) (bool, error) {
 	}
 	r.mark(c.kind, c.id)
 	text := []byte(c.text)
-	if !validObject(text) {
+	if !validObject(text) || !namesFit(text) {
 		return false, errMalformed
 	}
 	if err := r.put(c.kind.key(c.id), text); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// namesFit reports whether what people and the REST API call an entity by is of a length that can
+// be meant.
+func namesFit(text []byte) bool {
+	var j struct{ Name, Title, Label, Email json.RawMessage }
+	if json.Unmarshal(text, &j) != nil {
+		return false
+	}
+	return len(j.Name) <= maxName+2 && len(j.Title) <= maxName+2 && len(j.Label) <= maxName+2 && len(j.Email) <= maxName+2
 }
 
 // removeEntity removes a record and notes the entity, so that cascade removes what belonged to it.
