@@ -224,7 +224,7 @@ func (a *applier) fits(k *kind, text string) bool {
 	switch k {
 	case dashboards, ruleChains, widgetsBundles, widgetTypes, resources:
 		most = maxEntity
-	case users, userCredentials, deviceCredentials: // read with each request
+	case users, userCredentials: // read with each request
 		most = maxSecret
 	case otaPackages: // read in pieces
 		return true

@@ -115,3 +115,48 @@ func TestTextsOfDevicesAreBounded(t *testing.T) {
 		t.Errorf("%d devices once the others have gone", got)
 	}
 }
+
+// What people call an entity by has a bound, and so has the JSON of each kind: one beyond it is not
+// kept, and is this edge's all the same.
+func TestTextsOfEntitiesAreBounded(t *testing.T) {
+	r := open(t, t.TempDir())
+	msb, lsb := proto.Halves(id(7))
+	asset := func(text string) *proto.DownlinkMsg {
+		return &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: text}}}
+	}
+	board := func(text string) *proto.DownlinkMsg {
+		return &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: text}}}
+	}
+	user := func(text string) *proto.DownlinkMsg {
+		return &proto.DownlinkMsg{UserUpdateMsg: []*proto.UserUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: text}}}
+	}
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for _, c := range []struct {
+		name string
+		m    *proto.DownlinkMsg
+		kept bool
+	}{
+		{"a name", asset(`{"name":"` + long(1<<10) + `"}`), true},
+		{"a long name", asset(`{"name":"` + long(1<<10+1) + `"}`), false},
+		{"a long label", asset(`{"name":"a","label":"` + long(1<<10+1) + `"}`), false},
+		{"a long title", board(`{"title":"` + long(1<<10+1) + `"}`), false},
+		{"a long address", user(`{"authority":"TENANT_ADMIN","email":"` + long(1<<10+1) + `"}`), false},
+		{"a user of 64 KiB", user(`{"authority":"TENANT_ADMIN","x":"` + long(64<<10-36) + `"}`), true},
+		{"a larger user", user(`{"authority":"TENANT_ADMIN","x":"` + long(64<<10) + `"}`), false},
+		{"an asset of 1 MiB", asset(`{"x":"` + long(1<<20-8) + `"}`), true},
+		{"a larger asset", asset(`{"x":"` + long(1<<20) + `"}`), false},
+		{"a dashboard of 4 MiB", board(`{"x":"` + long(4<<20-8) + `"}`), true},
+		{"a larger dashboard", board(`{"x":"` + long(4<<20) + `"}`), false},
+	} {
+		if got := apply(t, r, c.m); got != c.kept {
+			t.Errorf("%s: kept %v", c.name, got)
+		}
+	}
+	r.BeginSync(true, 0)
+	apply(t, r, asset(`{"x":"`+long(1<<20)+`"}`))
+	apply(t, r, board(`{"x":"`+long(4<<20)+`"}`))
+	apply(t, r, user(`{"authority":"TENANT_ADMIN","x":"`+long(64<<10)+`"}`))
+	if n, err := r.EndSync(); n != 0 || err != nil {
+		t.Errorf("removed %d, %v", n, err)
+	}
+}
