@@ -206,7 +206,12 @@ type change struct {
 func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, error)) {
 	for _, u := range list {
 		if !a.fits(k, u.GetEntity()) {
-			a.r.mark(k, proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())) // it is still this edge's
+			id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
+			a.r.mark(k, id) // it is still this edge's
+			if k == users { // what the user may do has changed
+				_, e := a.r.removeUser(id)
+				a.err = errors.Join(a.err, e)
+			}
 			continue
 		}
 		kept, err := apply(&change{
@@ -224,8 +229,8 @@ func (a *applier) fits(k *kind, text string) bool {
 	switch k {
 	case dashboards, ruleChains, widgetsBundles, widgetTypes, resources:
 		most = maxEntity
-	case users, userCredentials: // read with each request
-		most = maxSecret
+	case users: // read with each request
+		most = maxUser
 	case otaPackages: // read in pieces
 		return true
 	}
@@ -279,8 +284,11 @@ func (r *Registry) applyEntity(c *change) (bool, error) {
 	}
 	r.mark(c.kind, c.id)
 	text := []byte(c.text)
-	if !validObject(text) || !namesFit(text) {
+	if !validObject(text) {
 		return false, errMalformed
+	}
+	if !namesFit(text) {
+		return false, errLong
 	}
 	if err := r.put(c.kind.key(c.id), text); err != nil {
 		return false, err

@@ -22,7 +22,7 @@ const (
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (CONTRACT.md 2.5)
 	maxParsed  = 1 << 20  // the same of kinds whose JSON is taken apart, which takes three times as much
-	maxSecret  = 64 << 10 // the same of users and of their credentials
+	maxUser    = 64 << 10 // the same of users
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
 	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
