@@ -27,6 +27,10 @@ type Deps struct {
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)
+	// Devices is called with the number of devices that are known here whenever it has changed by
+	// more than 1,024 since the last call; nil: nobody is. By the loop's goroutine; it must not
+	// block.
+	Devices func(n int)
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;

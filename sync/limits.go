@@ -92,6 +92,7 @@ const (
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back
 	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often
+	devicesStep = 1024             // by which the number of devices changes before it is reported again
 
 	// The rest.
 	flushEvery    = time.Minute      // what is staged in the registry and waits for nobody

@@ -51,6 +51,7 @@ type loop struct {
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
 	flushed    time.Time  // the registry, last
+	grown      grown
 	stopping   bool
 	counters   counters
 }
@@ -83,6 +84,7 @@ func newLoop(a *Agent) *loop {
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
 		syncing:    syncing{report: a.Syncing},
+		grown:      grown{report: a.Devices},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),

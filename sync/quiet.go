@@ -47,3 +47,16 @@ func (l *loop) giveBackDue() time.Time {
 	}
 	return last.Add(quietFor)
 }
+
+// grown says how many devices there are to who sets the bounds of memory. It outlives sessions.
+type grown struct {
+	report func(devices int) // Deps.Devices
+	last   int               // that were reported
+}
+
+func (g *grown) to(devices int) {
+	if change := devices - g.last; g.report != nil && (change > devicesStep || change < -devicesStep) {
+		g.last = devices
+		g.report(devices)
+	}
+}
