@@ -31,6 +31,7 @@ func (l *loop) maybeGiveBack(now time.Time) {
 // makeRoom gives memory back before something large comes: what the last of its kind left is garbage
 // by now, and two in memory at a time are more than a small machine has. Any goroutine.
 func makeRoom() {
+	link.ReleaseMemory()
 	debug.FreeOSMemory()
 	unmapCode()
 }

@@ -8,7 +8,7 @@ const (
 	memoryLimit = 18 << 20
 	// deviceMemory is by how much a device raises the limit: a limit below what is in use would
 	// have the collector run without a pause, and the agent stand still.
-	deviceMemory = 800
+	deviceMemory = 350
 	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
 	// work.
 	gcPercent = 50
