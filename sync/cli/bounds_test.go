@@ -35,6 +35,9 @@ type strain struct {
 	drive func(r *running)
 	// before the agent starts.
 	before func(s *site)
+	most   int // bytes, where that is not oneBound
+	// alone: it is not driven beside the others, because it changes what the cloud does to all.
+	alone bool
 }
 
 // builtAgent is the program as it is shipped: the test binary holds more, and one with the race
@@ -115,9 +118,23 @@ func TestMemoryAtEveryBound(t *testing.T) {
 	}
 	for _, c := range strains {
 		t.Run(c.name, func(t *testing.T) {
-			strained(t, oneBound, c)
+			strained(t, max(oneBound, c.most), c)
 		})
 	}
+}
+
+// The same with all of them at once.
+func TestMemoryAtAllBounds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	var list []strain
+	for _, c := range strains {
+		if !c.alone {
+			list = append(list, c)
+		}
+	}
+	strained(t, allBounds, list...)
 }
 
 func strained(t *testing.T, most int, list ...strain) {
@@ -135,9 +152,11 @@ func strained(t *testing.T, most int, list ...strain) {
 	r := s.synced()
 	began := r.memory("VmHWM")
 	h := r.honest()
+	var work sync.WaitGroup
 	for _, c := range list {
-		c.drive(r)
+		work.Go(func() { c.drive(r) })
 	}
+	work.Wait()
 	held := r.memory("VmRSS")
 	s.calm()
 	was := h.accepted.Load()
@@ -167,6 +186,8 @@ func (s *site) calm() {
 // flooded sends a message without a pause until the agent has taken so many, however it comes.
 func flooded(r *running, messages int, f func() *proto.DownlinkMsg) {
 	r.Helper()
+	r.floods.Lock() // the cloud sends one thing without a pause
+	defer r.floods.Unlock()
 	had := r.snapshot().Downlinks
 	r.cloud.Flood(f)
 	r.eventually(fmt.Sprintf("%d messages are taken", messages), func() bool { return r.snapshot().Downlinks >= had+uint64(messages) })
@@ -184,13 +205,13 @@ const maxMessage = 8<<20 - 1<<10
 var strains = []strain{
 	{name: "the link, messages of 8 MiB", drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, maxMessage)
-		flooded(r, 30, func() *proto.DownlinkMsg { return m })
+		flooded(r, 10, func() *proto.DownlinkMsg { return m })
 	}},
 	{name: "the link, entities of 4 MiB", drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, 4<<20)
 		other := dashboardOf(r.edge.ID, 4<<20-1)
 		n := 0
-		flooded(r, 20, func() *proto.DownlinkMsg {
+		flooded(r, 8, func() *proto.DownlinkMsg {
 			if n++; n%2 == 0 {
 				return m
 			}
@@ -200,7 +221,7 @@ var strains = []strain{
 	{name: "the link, devices of 1 MiB", drive: func(r *running) {
 		d := r.cloud.Tenant().Devices()[1]
 		n := 0
-		flooded(r, 50, func() *proto.DownlinkMsg {
+		flooded(r, 6, func() *proto.DownlinkMsg {
 			n++
 			m := &proto.DeviceUpdateMsg{Entity: `{"name":"station 1","type":"default","additionalInfo":{"description":"` +
 				strings.Repeat("d", 1<<20-200-n%2) + `"}}`}
@@ -210,7 +231,7 @@ var strains = []strain{
 	}},
 	{name: "the link, entities of 100 KiB", drive: func(r *running) {
 		n := 0
-		flooded(r, 1000, func() *proto.DownlinkMsg { n++; return dashboardOf(r.edge.ID, 100<<10+n%7) })
+		flooded(r, 300, func() *proto.DownlinkMsg { n++; return dashboardOf(r.edge.ID, 100<<10+n%7) })
 	}},
 	{name: "the link, millions of parts", drive: func(r *running) {
 		m := &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{PostTelemetryMsg: &proto.PostTelemetryMsg{
@@ -219,7 +240,7 @@ var strains = []strain{
 		for i := range m.EntityData[0].PostTelemetryMsg.TsKvList[0].Kv {
 			m.EntityData[0].PostTelemetryMsg.TsKvList[0].Kv[i] = &proto.KeyValueProto{}
 		}
-		flooded(r, 10, func() *proto.DownlinkMsg { return m })
+		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
 	{name: "the link, as many parts as are decoded", drive: func(r *running) {
 		m := &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{PostTelemetryMsg: &proto.PostTelemetryMsg{
@@ -229,19 +250,20 @@ var strains = []strain{
 		for range 70_000 {
 			l.Kv = append(l.Kv, &proto.KeyValueProto{})
 		}
-		flooded(r, 20, func() *proto.DownlinkMsg { return m })
+		flooded(r, 8, func() *proto.DownlinkMsg { return m })
 	}},
 	{name: "a sync without an end", drive: func(r *running) {
 		r.cloud.LongSync(0, 0)
 		had := r.snapshot().Downlinks
 		r.cloud.StartSync(r.edge.ID)
-		r.eventually("a long sync", func() bool { return r.snapshot().Downlinks >= had+20_000 })
+		r.eventually("a long sync", func() bool { return r.snapshot().Downlinks >= had+5_000 })
+		r.cloud.LongSync(-1, 0)
 	}},
 	{name: "calls that wait", drive: func(r *running) {
 		params := `"` + strings.Repeat("p", 60<<10) + `"`
 		devices := r.cloud.Tenant().Devices()
 		n := 0
-		flooded(r, 3000, func() *proto.DownlinkMsg {
+		flooded(r, 1500, func() *proto.DownlinkMsg {
 			n++
 			c := &proto.DeviceRpcCallMsg{
 				RequestId: int32(n), ExpirationTime: time.Now().Add(time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "m", Params: params},
@@ -254,7 +276,7 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
 		})
 	}},
-	{name: "long reasons of refusals", drive: func(r *running) {
+	{name: "long reasons of refusals", alone: true, drive: func(r *running) {
 		reason := "no, because " + strings.Repeat("why ", 1<<20)
 		refused := make(chan struct{}, 1000)
 		r.cloud.RefuseUplink(func(*proto.UplinkMsg) string {
@@ -268,7 +290,7 @@ var strains = []strain{
 			<-refused
 		}
 	}},
-	{name: "the registry, full of devices", before: func(s *site) {
+	{name: "the registry, full of devices", most: allBounds, alone: true, before: func(s *site) {
 		for i := range 33_000 {
 			s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
 				ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("pump ", i),
@@ -317,6 +339,69 @@ var strains = []strain{
 			get.fast("/api/alarm/DEVICE/"+of+"?pageSize=1000&page=0", "/api/relations/from/DEVICE/"+of, "/api/relations/to/DEVICE/"+of+"/t1")
 		}
 		get.wait()
+	}},
+	{name: "answers of the doors", drive: func(r *running) {
+		d := r.cloud.Tenant().Devices()[2]
+		var kv []*proto.KeyValueProto
+		for n := range 20 {
+			kv = append(kv, &proto.KeyValueProto{Key: fmt.Sprint("k", n), Type: proto.KeyValueType_STRING_V, StringV: strings.Repeat("v", 45<<10)})
+		}
+		r.cloud.SetSharedAttributes(d.ID, kv, true)
+		r.eventually("the attributes are here", func() bool { return r.part("entityData") > 0 })
+		get := r.reads("")
+		for range 40 {
+			get.slow("/api/v1/token-2/attributes")
+		}
+		get.fast("/api/v1/token-2/attributes", "/api/v1/token-2/attributes", "/api/v1/token-2/attributes")
+		get.wait()
+	}},
+	{name: "bodies of devices", drive: func(r *running) {
+		body := `{"ts":1,"values":{"v":"` + strings.Repeat("v", 1<<20-100) + `"}}`
+		for range 20 { // they never end
+			c, err := net.Dial("tcp", r.http)
+			if err != nil {
+				r.Fatal(err)
+			}
+			r.Cleanup(func() { c.Close() })
+			fmt.Fprintf(c, "POST /api/v1/token-1/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)-10])
+		}
+		var work sync.WaitGroup
+		for range 8 {
+			work.Go(func() { post(r.http, "token-2", body) })
+		}
+		work.Wait()
+	}},
+	{name: "the window, with events of 256 KiB", before: func(s *site) { s.cloud.DelayAcks(100 * time.Millisecond) }, drive: func(r *running) {
+		for n := range 40 {
+			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"v":%q}}`, n+1, strings.Repeat("v", 250<<10)))
+		}
+	}},
+	{name: "dead letters", drive: func(r *running) {
+		r.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
+			for _, d := range u.GetEntityData() {
+				for _, l := range d.GetPostTelemetryMsg().GetTsKvList() {
+					for _, kv := range l.GetKv() {
+						if kv.GetKey() == "bad" {
+							return "Validation error: no"
+						}
+					}
+				}
+			}
+			return ""
+		})
+		for n := range 100 {
+			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"bad":%q}}`, n+1, strings.Repeat("b", 4000)))
+		}
+		r.eventually("they rest", func() bool { return r.snapshot().Dead == 100 })
+	}},
+	{name: "a tiny, then a proper limit of the cloud", alone: true, before: func(s *site) { s.cloud.AnnounceMax(300) }, drive: func(r *running) {
+		for n := range 20 {
+			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"long":%q}}`, n+1, strings.Repeat("l", 2000)))
+		}
+		r.eventually("they are set aside", func() bool { return r.snapshot().Dead == 20 })
+		r.cloud.AnnounceMax(0)
+		r.cloud.EndSessions(cloudtest.EndOK)
+		r.eventually("they arrive", func() bool { n := r.snapshot(); return n.Dead == 0 && n.Pending == 0 })
 	}},
 	{name: "the page and its parts", drive: func(r *running) {
 		for n := range 200 {
