@@ -164,6 +164,7 @@ func (r *Registry) wipe() {
 		r.staged[key] = nil
 		r.stagedBytes += len(key)
 	}
+	clear(r.further)
 	clear(r.devices)
 	r.texts = 0
 	clear(r.credentials)
