@@ -38,6 +38,9 @@ type strain struct {
 	most   int // bytes, where that is not oneBound
 	// alone: it is not driven beside the others, because it changes what the cloud does to all.
 	alone bool
+	// cloud: it is the cloud that strains, by what it sends without a pause. It begins when the
+	// others are at their bounds, for it would hold up what they wait for.
+	cloud bool
 }
 
 // builtAgent is the program as it is shipped: the test binary holds more, and one with the race
@@ -152,11 +155,15 @@ func strained(t *testing.T, most int, list ...strain) {
 	r := s.synced()
 	began := r.memory("VmHWM")
 	h := r.honest()
-	var work sync.WaitGroup
-	for _, c := range list {
-		work.Go(func() { c.drive(r) })
+	for _, cloud := range []bool{false, true} {
+		var work sync.WaitGroup
+		for _, c := range list {
+			if c.cloud == cloud {
+				work.Go(func() { c.drive(r) })
+			}
+		}
+		work.Wait()
 	}
-	work.Wait()
 	held := r.memory("VmRSS")
 	s.calm()
 	was := h.accepted.Load()
@@ -203,11 +210,11 @@ func dashboardOf(id proto.UUID, bytes int) *proto.DownlinkMsg {
 const maxMessage = 8<<20 - 1<<10
 
 var strains = []strain{
-	{name: "the link, messages of 8 MiB", drive: func(r *running) {
+	{name: "the link, messages of 8 MiB", cloud: true, drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, maxMessage)
 		flooded(r, 10, func() *proto.DownlinkMsg { return m })
 	}},
-	{name: "the link, entities of 4 MiB", drive: func(r *running) {
+	{name: "the link, entities of 4 MiB", cloud: true, drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, 4<<20)
 		other := dashboardOf(r.edge.ID, 4<<20-1)
 		n := 0
@@ -218,7 +225,7 @@ var strains = []strain{
 			return other
 		})
 	}},
-	{name: "the link, devices of 1 MiB", drive: func(r *running) {
+	{name: "the link, devices of 1 MiB", cloud: true, drive: func(r *running) {
 		d := r.cloud.Tenant().Devices()[1]
 		n := 0
 		flooded(r, 6, func() *proto.DownlinkMsg {
@@ -229,11 +236,11 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m, m, m, m, m, m, m}}
 		})
 	}},
-	{name: "the link, entities of 100 KiB", drive: func(r *running) {
+	{name: "the link, entities of 100 KiB", cloud: true, drive: func(r *running) {
 		n := 0
 		flooded(r, 300, func() *proto.DownlinkMsg { n++; return dashboardOf(r.edge.ID, 100<<10+n%7) })
 	}},
-	{name: "the link, millions of parts", drive: func(r *running) {
+	{name: "the link, millions of parts", cloud: true, drive: func(r *running) {
 		m := &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{PostTelemetryMsg: &proto.PostTelemetryMsg{
 			TsKvList: []*proto.TsKvListProto{{Kv: make([]*proto.KeyValueProto, 2<<20)}},
 		}}}}
@@ -242,7 +249,7 @@ var strains = []strain{
 		}
 		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
-	{name: "the link, as many parts as are decoded", drive: func(r *running) {
+	{name: "the link, as many parts as are decoded", cloud: true, drive: func(r *running) {
 		m := &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{PostTelemetryMsg: &proto.PostTelemetryMsg{
 			TsKvList: []*proto.TsKvListProto{{}},
 		}}}}
@@ -252,14 +259,14 @@ var strains = []strain{
 		}
 		flooded(r, 8, func() *proto.DownlinkMsg { return m })
 	}},
-	{name: "a sync without an end", drive: func(r *running) {
+	{name: "a sync without an end", cloud: true, drive: func(r *running) {
 		r.cloud.LongSync(0, 0)
 		had := r.snapshot().Downlinks
 		r.cloud.StartSync(r.edge.ID)
 		r.eventually("a long sync", func() bool { return r.snapshot().Downlinks >= had+5_000 })
 		r.cloud.LongSync(-1, 0)
 	}},
-	{name: "calls that wait", drive: func(r *running) {
+	{name: "calls that wait", cloud: true, drive: func(r *running) {
 		params := `"` + strings.Repeat("p", 60<<10) + `"`
 		devices := r.cloud.Tenant().Devices()
 		n := 0
