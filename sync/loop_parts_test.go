@@ -9,7 +9,10 @@ import (
 )
 
 // outlives are the fields of the loop that no end of a session resets.
-var outlives = map[string]bool{"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "grown": true, "counters": true}
+var outlives = map[string]bool{
+	"dialing": true, "search": true, "dependents": true, "outage": true,
+	"quiet": true, "grown": true, "counters": true,
+}
 
 // kept are the fields that outlive the session although their part is reset at its end.
 var kept = map[string]bool{

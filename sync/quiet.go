@@ -28,8 +28,8 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	}
 }
 
-// makeRoom gives memory back before something large comes: what the last of its kind left is garbage
-// by now, and two in memory at a time are more than a small machine has. Any goroutine.
+// makeRoom gives memory back before something large comes: what the last of its kind left is
+// garbage by now, and two in memory at a time are more than a small machine has. Any goroutine.
 func makeRoom() {
 	link.ReleaseMemory()
 	debug.FreeOSMemory()

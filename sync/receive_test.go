@@ -85,8 +85,8 @@ func TestTurnIsBounded(t *testing.T) {
 	}
 }
 
-// A message that is too large to be decoded is acknowledged, so that it does not come again, and the
-// sync that runs removes nothing.
+// A message that is too large to be decoded is acknowledged, so that it does not come again, and
+// the sync that runs removes nothing.
 func TestTooLargeIsLeftOut(t *testing.T) {
 	l := loopAlone(t)
 	reg := l.reg.(*fakeRegistry)

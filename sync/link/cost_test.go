@@ -99,7 +99,10 @@ func TestInboxIsBoundedInBytes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stream := &streamOf{b: dashboards(c.bytes)}
-				s := &session{stream: stream, in: make(chan Inbound, inboxSlots), received: make(chan struct{}), held: held{freed: make(chan struct{}, 1)}}
+				s := &session{
+					stream: stream, in: make(chan Inbound, inboxSlots), received: make(chan struct{}),
+					held: held{freed: make(chan struct{}, 1)},
+				}
 				go s.receive(t.Context())
 				for range 3 {
 					synctest.Wait()

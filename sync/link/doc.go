@@ -26,5 +26,6 @@
 // # Files
 //
 // dial.go opens a session; session.go carries messages; codec.go and codec_large.go turn bytes into
-// messages, cost.go says what they will take, gzip.go compresses; refusal.go says in words why a session did not begin or has ended.
+// messages, cost.go says what they will take, gzip.go compresses; refusal.go says in
+// words why a session did not begin or has ended.
 package link

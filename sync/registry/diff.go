@@ -43,8 +43,8 @@ func (r *Registry) AbortSync() {
 
 // EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes
 // all of it durable. removed counts the entities. Without a BeginSync (the server's operator
-// started the sync, CONTRACT.md 3.1), or after Incomplete, nothing is removed. After an error EndSync may be called
-// again: what was to be removed is gone from memory and still staged.
+// started the sync, CONTRACT.md 3.1), or after Incomplete, nothing is removed. After an error
+// EndSync may be called again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
 	r.lock()
 	defer r.unlock()

@@ -325,7 +325,7 @@ func (c *call) alarmsOf() (any, error) {
 		return nil, err
 	}
 	of := reference{c.args[0], proto.FormatUUID(id)}
-	// The alarms of the page are read again: a thousand with their details would not fit into memory.
+	// Those of the page are read again: a thousand with their details would not fit into memory.
 	type listed struct {
 		id      proto.UUID
 		created int64
