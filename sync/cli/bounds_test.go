@@ -36,7 +36,8 @@ type strain struct {
 	// before the agent starts.
 	before func(s *site)
 	most   int // bytes, where that is not oneBound
-	// alone: it is not driven beside the others, because it changes what the cloud does to all.
+	// alone: it is not driven beside the others, because it changes what the cloud does to all, or
+	// because another one of its kind is driven there.
 	alone bool
 	// cloud: it is the cloud that strains, by what it sends without a pause. It begins when the
 	// others are at their bounds, for it would hold up what they wait for.
@@ -215,7 +216,7 @@ var strains = []strain{
 		m := dashboardOf(r.edge.ID, maxMessage)
 		flooded(r, 10, func() *proto.DownlinkMsg { return m })
 	}},
-	{name: "the link, entities of 4 MiB", cloud: true, drive: func(r *running) {
+	{name: "the link, entities of 4 MiB", cloud: true, alone: true, drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, 4<<20)
 		other := dashboardOf(r.edge.ID, 4<<20-1)
 		n := 0
@@ -226,7 +227,7 @@ var strains = []strain{
 			return other
 		})
 	}},
-	{name: "the link, devices of 1 MiB", cloud: true, drive: func(r *running) {
+	{name: "the link, devices of 1 MiB", cloud: true, alone: true, drive: func(r *running) {
 		d := r.cloud.Tenant().Devices()[1]
 		n := 0
 		flooded(r, 6, func() *proto.DownlinkMsg {
@@ -237,7 +238,7 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m, m, m, m, m, m, m}}
 		})
 	}},
-	{name: "the link, entities of 100 KiB", cloud: true, drive: func(r *running) {
+	{name: "the link, entities of 100 KiB", cloud: true, alone: true, drive: func(r *running) {
 		n := 0
 		flooded(r, 300, func() *proto.DownlinkMsg { n++; return dashboardOf(r.edge.ID, 100<<10+n%7) })
 	}},
@@ -393,7 +394,7 @@ var strains = []strain{
 			post(r.http, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"v":%q}}`, n+1, strings.Repeat("v", 250<<10)))
 		}
 	}},
-	{name: "dead letters", drive: func(r *running) {
+	{name: "dead letters", alone: true, drive: func(r *running) {
 		r.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
 			for _, d := range u.GetEntityData() {
 				for _, l := range d.GetPostTelemetryMsg().GetTsKvList() {

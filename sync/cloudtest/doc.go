@@ -13,10 +13,10 @@
 //	             ▲─────────────────────────────────────┘         then pages of 50)
 //
 // Each session has three goroutines, and one more while it is flooded. The reader processes the
-// messages of its stream strictly in order, the delivery goroutine owns packs and syncs, and only the writer writes to the stream. The
-// goroutine of the gRPC call waits for the verdict on how the stream ends. Cloud.mu guards what
-// sessions share. No goroutine blocks on the network or on a timer while it holds a mutex, so that
-// the clock of a synctest bubble advances.
+// messages of its stream strictly in order, the delivery goroutine owns packs and syncs, and only
+// the writer writes to the stream. The goroutine of the gRPC call waits for the verdict on how
+// the stream ends. Cloud.mu guards what sessions share. No goroutine blocks on the network or on
+// a timer while it holds a mutex, so that the clock of a synctest bubble advances.
 //
 // # Invariants
 //
