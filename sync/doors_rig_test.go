@@ -42,7 +42,7 @@ func newDoorsRig(t *testing.T, edge cloudtest.Edge, keep ...string) *doorsRig {
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = edge.RoutingKey, edge.Secret
 	log := slog.New(slog.DiscardHandler)
-	data := rig.OpenData(t, c.DataDir, log, nil, keep...)
+	data := rig.OpenDataKeeping(t, c.DataDir, log, nil, keep)
 	r.reg = data.Registry
 	r.agent = sync.NewAgent(sync.Deps{Config: &c, Queue: data.Queue, Dead: data.Dead, Registry: r.reg, Log: log, Version: "test"})
 	r.agent.DialWith(link.Dial)
