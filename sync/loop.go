@@ -45,12 +45,14 @@ type loop struct {
 	retries   retries    // deadletters.go
 
 	// State that outlives a session.
-	dialing    dialing    // dial.go
-	search     search     // refused.go
-	outage     outage     // outage.go
-	dependents dependents // dependents.go
-	quiet      quiet      // quiet.go
-	flushed    time.Time  // the registry, last
+	dialing    dialing           // dial.go
+	search     search            // refused.go
+	outage     outage            // outage.go
+	dependents dependents        // dependents.go
+	room       roomAccount       // room.go
+	refused    *refusedCreations // for publish
+	quiet      quiet             // quiet.go
+	flushed    time.Time         // the registry, last
 	stopping   bool
 	counters   counters
 }
@@ -88,6 +90,7 @@ func newLoop(a *Agent) *loop {
 		direct:     newDirect(),
 		retries:    newRetries(),
 		dependents: newDependents(),
+		room:       roomAccount{room: &a.room},
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
@@ -97,6 +100,10 @@ func newLoop(a *Agent) *loop {
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
+	if err := l.countBacklog(); err != nil {
+		l.complain("the queue cannot be read", err.Error(), time.Now())
+	}
+	l.publish(time.Now())
 	return l
 }
 
@@ -226,8 +233,12 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
-	if l.retries.try == nil && l.retries.due.After(now) {
-		at(l.retries.due)
+	if r := &l.retries; r.try == nil {
+		for _, due := range [...]time.Time{r.due, r.birthsDue} {
+			if due.After(now) {
+				at(due)
+			}
+		}
 	}
 	if l.outage.holding && l.outage.next.After(now) {
 		at(l.outage.next)

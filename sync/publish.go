@@ -44,6 +44,7 @@ type published struct {
 	synced   bool
 	sync     string
 	devices  int
+	refused  *refusedCreations // nil: no creation is
 	counters counters
 }
 
@@ -55,11 +56,15 @@ type counters struct {
 // publish lets other goroutines see the loop's state.
 func (l *loop) publish(now time.Time) {
 	c, s := &l.conn, &l.sending
+	if l.dependents.changed {
+		l.refused = l.dependents.describe()
+	}
+	l.tellRoom()
 	l.board.write(published{
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(),
-		counters: l.counters,
+		refused: l.refused, counters: l.counters,
 	})
 }
 
@@ -89,6 +94,13 @@ func (a *Agent) Snapshot() Snapshot {
 	q := a.Queue.Stats()
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), a.now())
+	if r := s.RefusedCreations; r != nil {
+		r.Full, r.TurnedAway = a.room.full(), a.room.refused.Load()
+		r.Room = a.Dead.Room(wal.DeadCreation).Bytes
+		if p.refused != nil {
+			r.Devices, r.Cause, r.Names = p.refused.devices, p.refused.cause, p.refused.names
+		}
+	}
 	if known == clock.Unknown {
 		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
 	}
@@ -130,6 +142,9 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
 	s.Deployed, s.Dropped, s.Dead = q.Deployed+d.Delivered, q.Dropped+d.Discarded, q.Dead-min(left, q.Dead)
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
+	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
+		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned, Bytes: u.Bytes}
+	}
 	addFlash(s, q)
 	if q.OldestPending > 0 {
 		s.OldestPendingMS = max(0, now.UnixMilli()-q.OldestPending)

@@ -94,7 +94,9 @@ type Snapshot struct {
 	Clock           string     `json:"clock"`            // "system"; "cloud": the machine's is not set, the cloud's serves; "unknown"
 	ClockSince      *time.Time `json:"clock_since,omitempty"`
 	Parts           []Part     `json:"downlink_parts,omitempty"`
-	ExtraWarnings   []string   `json:"warnings,omitempty"`
+
+	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
+	ExtraWarnings    []string          `json:"warnings,omitempty"`
 }
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor

@@ -19,7 +19,16 @@ type sending struct {
 	aside  aside     // the event behind what was read, if it is not to be sent
 	more   bool      // events to be set aside are left for the next turn
 	win    window
-	id     int32 // of the last uplink
+
+	// Dependents that were read, and are written to the dead letters at the end of the turn; until
+	// then nothing is committed. At most asideEvents and asideBytes.
+	waiting      []wal.DeadLetter
+	waitingBytes int
+	unstored     bool // the medium has refused them
+
+	births limitedBirth // refused.go
+
+	id int32 // of the last uplink
 
 	// After a rate limit or a failure of the medium. It outlives the session.
 	pause      doubling
@@ -65,6 +74,20 @@ func (l *loop) ready(b *batch, now time.Time) bool {
 func (l *loop) maybeSend(now time.Time) {
 	s := &l.sending
 	s.more = false
+	l.sendBatches(now)
+	if !l.storeAside(now) {
+		return
+	}
+	l.commit(now) // what storeAside held up earlier
+	if b := s.open; b != nil && b.empty() && b.inside > 0 {
+		l.pass(b.end, b.inside, 0, now)
+		b.reset(b.end)
+	}
+}
+
+// sendBatches fills and sends batches while the window admits them.
+func (l *loop) sendBatches(now time.Time) {
+	s := &l.sending
 	for moves := 0; (!l.outage.holding || l.outage.sending) && l.maySend(now) && l.fill(now); {
 		b := s.open
 		switch {
@@ -79,10 +102,13 @@ func (l *loop) maybeSend(now time.Time) {
 			}
 			moves++
 			continue
-		case b.empty() && b.end.Seq == b.start.Seq:
+		case b.empty() && (b.end.Seq == b.start.Seq || b.inside > 0 && !b.closed):
 			return
-		case b.empty(): // only events that cannot be read any more
-			l.pass(b.end, 0, now)
+		case b.empty(): // only events that are set aside, or cannot be read any more
+			if !l.storeAside(now) {
+				return
+			}
+			l.pass(b.end, b.inside, 0, now)
 			b.reset(b.end)
 			continue
 		}
@@ -130,11 +156,14 @@ func (l *loop) take(e *wal.Entry) bool {
 	if !ok {
 		return false
 	}
-	if a := l.setAside(e); a.why != 0 {
-		if !s.open.empty() {
-			s.open.closed = true
-			return false
-		}
+	switch a := l.setAside(e); {
+	case a.why == 0:
+	case a.why.waits():
+		return l.takeAside(e, a.why, date)
+	case !s.open.empty() || s.open.inside > 0:
+		s.open.closed = true
+		return false
+	default:
 		s.aside = a
 		return true
 	}
@@ -181,6 +210,10 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		l.retryAnswered(r, now)
 		return
 	}
+	if s.births.probe != 0 && id == s.births.probe {
+		s.births.probe, s.births.othersPass = 0, r.GetSuccess()
+		return
+	}
 	if l.directAnswered(r, now) {
 		return
 	}
@@ -196,8 +229,13 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			s.limited = false
 			s.pause.Reset()
 		}
+		creates := b.creates // before commit gives b back
 		l.commit(now)
 		l.takesEvents()
+		if creates && l.dependents.any() {
+			l.retries.births = flow{on: true, size: 1}
+			l.takesCreations(now)
+		}
 	} else {
 		b.state, b.reason = refused, l.redact(r.GetErrorMsg())
 	}
@@ -207,15 +245,18 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 }
 
 // commit moves the committed offset over the contiguous acknowledged prefix of the window, and over
-// what was set aside behind it.
+// what was set aside inside it and behind it, once that is in the dead-letter log.
 func (l *loop) commit(now time.Time) {
 	w := &l.sending.win
+	if !l.storeAside(now) {
+		return
+	}
 	for b := w.pop(); b != nil; b = w.pop() {
 		end := b.end
 		if b.behind.end.Offset != 0 {
 			end = b.behind.end
 		}
-		l.commitTo(end, b.events, b.behind.dead, now)
+		l.commitTo(end, b.events, b.inside+b.behind.dead, now)
 		w.put(b)
 	}
 }
@@ -234,5 +275,6 @@ func (l *loop) rewind(p wal.Position) {
 	s := &l.sending
 	s.win.rewind()
 	s.open, s.aside = nil, aside{}
+	s.forgetAside()
 	s.reader.Seek(p)
 }

@@ -198,7 +198,7 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 	n, later, err := status.DropDead(dir, offset)
 	if errors.Is(err, status.ErrNoAgent) {
 		later = 0
-		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = d.Discard(at(offset)); return err })
+		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = agent.DropDead(d, offset); return err })
 	}
 	for try := 0; err == nil && later > 0 && try < dropTries; try++ {
 		time.Sleep(time.Second)
