@@ -7,6 +7,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/link"
+	"edgesync/sync/plain"
 	"edgesync/wal"
 )
 
@@ -77,10 +78,14 @@ func (d *dependents) waits(entity proto.UUID, offset uint64) bool {
 	return d.has(entity, offset) && !d.creations[entity].accepted
 }
 
-// refused notes that the creation of an entity was refused.
+// refused notes that the creation of an entity was refused. A crash may have had it announced twice:
+// then everything waits for the first one.
 func (d *dependents) refused(entity proto.UUID, offset uint64) {
-	d.creations[entity] = refusedCreation{offset: offset, name: d.creations[entity].name}
 	d.changed = true
+	if c, ok := d.creations[entity]; ok && !c.accepted && c.until == 0 && c.offset <= offset {
+		return
+	}
+	d.creations[entity] = refusedCreation{offset: offset, name: d.creations[entity].name}
 }
 
 // named notes what a creation creates.
@@ -136,7 +141,7 @@ func createdName(fragment []byte) string {
 	if pb.Unmarshal(fragment, &u) != nil || len(u.GetDeviceUpdateMsg()) != 1 {
 		return ""
 	}
-	return shortened(nameIn(u.GetDeviceUpdateMsg()[0].GetEntity()), createdNameBytes)
+	return plain.Cut(nameIn(u.GetDeviceUpdateMsg()[0].GetEntity()), createdNameBytes)
 }
 
 // loadRefusedCreations finds what was refused in an earlier life.

@@ -36,3 +36,18 @@ func TestDependentsOfAnEarlierLife(t *testing.T) {
 		}
 	}
 }
+
+// A creation that was announced twice, because of a crash, holds back what came between.
+func TestCreationAnnouncedTwice(t *testing.T) {
+	d := newDependents()
+	id := proto.UUID{1}
+	d.refused(id, 5)
+	d.refused(id, 8)
+	if !d.waits(id, 6) || !d.waits(id, 9) || d.waits(id, 4) {
+		t.Errorf("%+v", d.creations)
+	}
+	d.delivered(&wal.DeadLetter{Event: wal.Event{Entity: id}, Offset: 5})
+	if d.waits(id, 6) || !d.has(id, 6) || !d.has(id, 9) {
+		t.Errorf("%+v", d.creations)
+	}
+}

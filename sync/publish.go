@@ -94,8 +94,9 @@ func (a *Agent) Snapshot() Snapshot {
 	q := a.Queue.Stats()
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), a.now())
+	s.TurnedAway = a.room.refused.Load()
 	if r := s.RefusedCreations; r != nil {
-		r.Full, r.TurnedAway = a.room.full(), a.room.refused.Load()
+		r.Full = a.room.full()
 		r.Room = a.Dead.Room(wal.DeadCreation).Bytes
 		if p.refused != nil {
 			r.Devices, r.Cause, r.Names = p.refused.devices, p.refused.cause, p.refused.names

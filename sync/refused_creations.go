@@ -3,20 +3,18 @@ package sync
 import (
 	"encoding/json"
 	"slices"
-	"unicode/utf8"
 )
 
 // RefusedCreations is what status says of devices that the cloud refuses to create. A field once
 // published keeps its name and meaning.
 type RefusedCreations struct {
-	Devices    int      `json:"devices"` // entities whose creation is refused
-	Events     int      `json:"events"`  // that wait for one, and are counted as dead
-	Bytes      int64    `json:"bytes"`   // of all of these in the dead-letter log
-	Room       int64    `json:"room"`    // bytes that they may take
-	Full       bool     `json:"full"`    // new data of these devices gets 503
-	TurnedAway uint64   `json:"turned_away"`
-	Cause      string   `json:"cause"`           // what the cloud said last, without secrets
-	Names      []string `json:"names,omitempty"` // of some of the devices: at most 8, of 128 bytes
+	Devices int      `json:"devices"`         // entities whose creation is refused
+	Events  int      `json:"events"`          // that wait for one, and are counted as dead
+	Bytes   int64    `json:"bytes"`           // of all of these in the dead-letter log
+	Room    int64    `json:"room"`            // bytes that they may take
+	Full    bool     `json:"full"`            // new data of these devices gets 503
+	Cause   string   `json:"cause"`           // what the cloud said last, without secrets
+	Names   []string `json:"names,omitempty"` // of some of the devices: at most 8, of 128 bytes
 }
 
 // refusedCreations is what the loop knows of RefusedCreations.
@@ -54,14 +52,4 @@ func nameIn(entity string) string {
 		return ""
 	}
 	return e.Name
-}
-
-// shortened is s with at most so many bytes, cut at the end of a rune.
-func shortened(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for most -= len("…"); most > 0 && !utf8.RuneStart(s[most]); most-- {
-	}
-	return s[:most] + "…"
 }

@@ -57,6 +57,18 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) },
 	},
 	{
+		"refused_creations", "gauge", "Devices that the cloud refuses to create.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Devices) },
+	},
+	{
+		"events_waiting_for_creation", "gauge", "Of events_dead, those that wait for the creation of their device.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Events) },
+	},
+	{
+		"events_turned_away_total", "counter", "Events of such devices for which there was no room, since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.TurnedAway) },
+	},
+	{
 		"flash_bytes_today", "gauge", "Bytes written since midnight UTC.",
 		func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) },
 	},
@@ -93,6 +105,13 @@ var metrics = []metric{
 	},
 	{"resident_memory_bytes", "gauge", "Memory of the process.", func(s *agent.Snapshot) float64 { return float64(s.RSSBytes) }},
 	{"uptime_seconds", "gauge", "Time since the start.", func(s *agent.Snapshot) float64 { return float64(s.UptimeMS) / 1000 }},
+}
+
+func refusedOf(s *agent.Snapshot) agent.RefusedCreations {
+	if s.RefusedCreations == nil {
+		return agent.RefusedCreations{}
+	}
+	return *s.RefusedCreations
 }
 
 func bit(b bool) float64 {
