@@ -80,13 +80,25 @@ func (l *loop) takeAside(e *wal.Entry, why reason, date int64) bool {
 	if why == isUntried {
 		d.Pinned, d.Reason = true, creationAside
 	}
+	if len(s.waiting) == 0 {
+		s.waitingSince = s.now
+	}
+	if l.dependents.creations[e.Entity].accepted {
+		s.waitingSince = time.Time{} // it may go up soon
+	}
 	s.waiting = append(s.waiting, d)
 	s.waitingBytes += len(d.Fragment)
 	return true
 }
 
-// storeAside writes what takeAside has taken, in one write; false if the medium refuses, and then
-// nothing may be committed.
+// asideDue reports whether what takeAside has taken is to be written now. It waits a moment for
+// more: each write costs an fsync.
+func (s *sending) asideDue(now time.Time) bool {
+	return len(s.waiting) >= asideEvents || s.waitingBytes >= asideBytes || now.Sub(s.waitingSince) >= asideWait
+}
+
+// storeAside writes what takeAside has taken, in one write, and commits what was held for it; false
+// if the medium refuses.
 func (l *loop) storeAside(now time.Time) bool {
 	s := &l.sending
 	if len(s.waiting) == 0 {
@@ -107,15 +119,16 @@ func (l *loop) storeAside(now time.Time) bool {
 			soonest(&l.retries.due, now.Add(commitPause))
 		}
 	}
-	s.forgetAside()
-	l.dependents.changed = true
+	clear(s.waiting)
+	s.waiting, s.waitingBytes, s.unstored = s.waiting[:0], 0, false
+	l.commitHeld(now)
 	return true
 }
 
-// forgetAside forgets what storeAside has not written: it is written, or is read again.
+// forgetAside forgets what storeAside could not write, and what was held for it: it is read again.
 func (s *sending) forgetAside() {
 	clear(s.waiting)
-	s.waiting, s.waitingBytes, s.unstored = s.waiting[:0], 0, false
+	s.waiting, s.waitingBytes, s.unstored, s.held = s.waiting[:0], 0, false, held{}
 }
 
 // maxID is the largest id of an uplink, for the size of one whose id is not known yet.
@@ -156,7 +169,7 @@ func (l *loop) pass(end wal.Position, dead, slots int, now time.Time) {
 		last.behind = passed{end: end, dead: last.behind.dead + dead, slots: last.behind.slots + slots}
 		return
 	}
-	l.commitTo(end, 0, dead, now)
+	l.advance(end, 0, dead, now)
 }
 
 // text is what stands on the dead letter.

@@ -68,10 +68,14 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 func (i *Intake) admit(events []proto.Event) (kept []proto.Event, err error) {
 	refused := 0
 	for k := range events {
-		if i.room.take(&events[k]) {
-			kept = append(kept, events[k])
-		} else {
+		switch took := i.room.take(&events[k]); {
+		case !took && refused == 0: // seldom, so that a publish costs nothing else where all of it is taken
+			kept = append(make([]proto.Event, 0, len(events)), events[:k]...)
 			refused++
+		case !took:
+			refused++
+		case refused > 0:
+			kept = append(kept, events[k])
 		}
 	}
 	switch {

@@ -39,8 +39,9 @@ const (
 	turnMessages = 96              // of the server that one turn takes, and acknowledgements held meanwhile
 	turnBytes    = 1 << 20         // of those messages; the one that reaches it is taken too
 	turnMoves    = 64              // events that one turn moves to the dead letters, each with an fsync
-	asideEvents  = 1024            // dependents that one turn moves there, with one fsync for all of them
+	asideEvents  = 1024            // dependents that are moved there together, with one fsync for all of them
 	asideBytes   = 512 << 10       // of those; the one that reaches it is taken too
+	asideWait    = time.Second     // after the first of them, for others
 	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so
 	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
 	// goes beside them.

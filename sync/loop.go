@@ -213,6 +213,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if s.more {
 		at(now)
 	}
+	if len(s.waiting) > 0 && !s.unstored {
+		at(s.waitingSince.Add(asideWait))
+	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
 		at(now.Add(slotsPause))
 	}
@@ -318,6 +321,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 			open = false
 		}
 	}
+	l.storeAside(time.Now())
 	sess.Close()
 	<-sess.Done()
 	l.conn.sess = nil

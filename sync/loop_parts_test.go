@@ -55,6 +55,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.retries.flow, l.retries.births, l.retries.refused = flow{on: true}, flow{on: true}, refusedDeadLetters{offset: 1}
 	l.retries.pause, l.retries.passed[1] = doubling{min: 1}, true
 	l.sending.waiting, l.sending.waitingBytes, l.sending.unstored = []wal.DeadLetter{{}}, 1, true
+	l.sending.waitingSince, l.sending.held = time.Now(), held{events: 1}
 	l.sending.births = limitedBirth{at: 1}
 	for _, p := range l.sessionParts() {
 		filled(t, reflect.ValueOf(p).Elem())

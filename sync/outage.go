@@ -121,6 +121,8 @@ func (l *loop) takesEvents() {
 // release lets events go their ordinary way again.
 func (l *loop) release() {
 	l.search.end(l.cfg.Batch.Size)
+	l.storeAside(l.sending.now)
+	l.sending.forgetAside()
 	l.sending.open, l.sending.aside = nil, aside{}
 	l.sending.reader.Seek(l.queue.Committed())
 	l.conn.lastErr = ""
@@ -186,6 +188,7 @@ func (l *loop) tryFirstDeadLetter(now time.Time) {
 // scout of a round is the farthest that one look reaches: many events at the head may be at fault.
 func (l *loop) sendScout(now time.Time) bool {
 	o := &l.outage
+	l.storeAside(now)
 	l.rewind(l.queue.Committed())
 	reader := l.sending.reader
 	head := reader.Position()

@@ -86,7 +86,7 @@ func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time
 		l.search.end(l.cfg.Batch.Size)
 		l.conn.lastErr = ""
 	}
-	l.commitTo(end, 0, 1+b.inside, now)
+	l.advance(end, 0, 1+b.inside, now)
 	l.rewind(end)
 }
 
@@ -127,7 +127,7 @@ func (l *loop) moveLimited(b *batch, now time.Time) bool {
 		return false
 	}
 	*s = limitedBirth{}
-	l.commitTo(e.Position, 0, 1+skipped, now)
+	l.advance(e.Position, 0, 1+skipped, now)
 	l.rewind(e.Position)
 	return true
 }

@@ -38,10 +38,11 @@ type Room struct {
 // limited reports whether any creation is refused: one atomic load, on the way of every event.
 func (r *Room) limited() bool { return r != nil && r.waiting.Load() != nil }
 
-// take reports whether an event may enter the queue, and counts it if it is one that waits.
+// take reports whether an event may enter the queue, and counts it if it is one that waits. What
+// people change about entities always may: it is little, and all of it or nothing.
 func (r *Room) take(e *proto.Event) bool {
 	waiting := r.waiting.Load()
-	if waiting == nil {
+	if waiting == nil || e.Kind != proto.KindEntityData {
 		return true
 	}
 	if _, ok := (*waiting)[e.Entity]; !ok {
@@ -92,12 +93,14 @@ func (l *loop) tellRoom() {
 		d.changed = false
 		return
 	}
-	read := l.sending.reader.Position().Offset
-	if read >= a.start {
-		a.startBytes, a.startEvents = 0, 0
-	}
-	if a.marked && read >= a.mark {
-		a.bytes, a.events, a.marked = a.markBytes, a.markEvents, false
+	if len(l.sending.waiting) == 0 { // else not all that was read is there
+		read := l.sending.reader.Position().Offset
+		if read >= a.start {
+			a.startBytes, a.startEvents = 0, 0
+		}
+		if a.marked && read >= a.mark {
+			a.bytes, a.events, a.marked = a.markBytes, a.markEvents, false
+		}
 	}
 	if !a.marked {
 		// What is counted here may enter the queue a moment later, behind the mark; roomReserve is

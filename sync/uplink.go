@@ -20,11 +20,13 @@ type sending struct {
 	more   bool      // events to be set aside are left for the next turn
 	win    window
 
-	// Dependents that were read, and are written to the dead letters at the end of the turn; until
-	// then nothing is committed. At most asideEvents and asideBytes.
+	// Dependents that were read, and are written to the dead letters together (aside.go). What is to
+	// be committed meanwhile is held.
 	waiting      []wal.DeadLetter
 	waitingBytes int
+	waitingSince time.Time
 	unstored     bool // the medium has refused them
+	held         held
 
 	births limitedBirth // refused.go
 
@@ -75,10 +77,9 @@ func (l *loop) maybeSend(now time.Time) {
 	s := &l.sending
 	s.more = false
 	l.sendBatches(now)
-	if !l.storeAside(now) {
-		return
+	if s.asideDue(now) || l.stopping {
+		l.storeAside(now)
 	}
-	l.commit(now) // what storeAside held up earlier
 	if b := s.open; b != nil && b.empty() && b.inside > 0 {
 		l.pass(b.end, b.inside, 0, now)
 		b.reset(b.end)
@@ -105,9 +106,6 @@ func (l *loop) sendBatches(now time.Time) {
 		case b.empty() && (b.end.Seq == b.start.Seq || b.inside > 0 && !b.closed):
 			return
 		case b.empty(): // only events that are set aside, or cannot be read any more
-			if !l.storeAside(now) {
-				return
-			}
 			l.pass(b.end, b.inside, 0, now)
 			b.reset(b.end)
 			continue
@@ -245,34 +243,55 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 }
 
 // commit moves the committed offset over the contiguous acknowledged prefix of the window, and over
-// what was set aside inside it and behind it, once that is in the dead-letter log.
+// what was set aside inside it and behind it.
 func (l *loop) commit(now time.Time) {
 	w := &l.sending.win
-	if !l.storeAside(now) {
-		return
-	}
 	for b := w.pop(); b != nil; b = w.pop() {
 		end := b.end
 		if b.behind.end.Offset != 0 {
 			end = b.behind.end
 		}
-		l.commitTo(end, b.events, b.inside+b.behind.dead, now)
+		l.advance(end, b.events, b.inside+b.behind.dead, now)
 		w.put(b)
 	}
 }
 
-// commitTo moves the committed offset to end, over so many events that were sent and so many that
-// are in the dead-letter log.
-func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
-	if err := l.queue.Commit(end, uint64(events), uint64(dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
-		l.complain("the committed offset cannot be written", err.Error(), now)
-	}
-	l.search.passed(end, l.cfg.Batch.Size)
+// held is what is to be committed when the dependents before its end are in the dead-letter log.
+type held struct {
+	end          wal.Position
+	events, dead int
 }
 
-// rewind forgets the window and reads again from p on. Every batch in it is answered or never sent.
+// advance moves the committed offset to end, over so many events that were sent and so many that
+// are in the dead-letter log, or are to be written there: then it moves when they are.
+func (l *loop) advance(end wal.Position, events, dead int, now time.Time) {
+	h := &l.sending.held
+	*h = held{end: end, events: h.events + events, dead: h.dead + dead}
+	l.search.passed(end, l.cfg.Batch.Size)
+	if len(l.sending.waiting) == 0 {
+		l.commitHeld(now)
+	}
+}
+
+// commitHeld moves the committed offset over what advance has held.
+func (l *loop) commitHeld(now time.Time) {
+	h := l.sending.held
+	if h.end.Offset == 0 {
+		return
+	}
+	l.sending.held = held{}
+	if err := l.queue.Commit(h.end, uint64(h.events), uint64(h.dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
+		l.complain("the committed offset cannot be written", err.Error(), now)
+	}
+}
+
+// rewind forgets the window and reads again from p on, or from the committed offset where what was
+// set aside cannot be written. Every batch in the window is answered or never sent.
 func (l *loop) rewind(p wal.Position) {
 	s := &l.sending
+	if !l.storeAside(s.now) {
+		p = l.queue.Committed()
+	}
 	s.win.rewind()
 	s.open, s.aside = nil, aside{}
 	s.forgetAside()
