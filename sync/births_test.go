@@ -125,9 +125,9 @@ func TestRefusedCreationsSlowNobodyDown(t *testing.T) {
 	})
 }
 
-// 45,000 events that a refused device sends in fifteen seconds take nothing from the device beside it,
-// which sends two a second: each of its events is with the cloud within batch.timeout. What finds no
-// room is refused at the door, and nothing that was accepted is dropped.
+// 45,000 events that a refused device sends in fifteen seconds take nothing from the device beside
+// it, which sends two a second: each of its events is with the cloud within batch.timeout. What
+// finds no room is refused at the door, and nothing that was accepted is dropped.
 func TestFloodOfARefusedDevice(t *testing.T) {
 	inBoxOf(t, 4<<20, nil, func(b *box) {
 		honest := b.device("honest").ID

@@ -78,8 +78,8 @@ func (d *dependents) waits(entity proto.UUID, offset uint64) bool {
 	return d.has(entity, offset) && !d.creations[entity].accepted
 }
 
-// refused notes that the creation of an entity was refused. A crash may have had it announced twice:
-// then everything waits for the first one.
+// refused notes that the creation of an entity was refused. A crash may have had it announced
+// twice: then everything waits for the first one.
 func (d *dependents) refused(entity proto.UUID, offset uint64) {
 	d.changed = true
 	if c, ok := d.creations[entity]; ok && !c.accepted && c.until == 0 && c.offset <= offset {

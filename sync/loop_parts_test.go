@@ -73,7 +73,8 @@ func TestEndOfSessionForgets(t *testing.T) {
 	if len(w.batches) != 0 || w.bytes != 0 || len(w.attrs) != 0 || w.size != windowStart || w.best != 0 || w.slowed {
 		t.Errorf("the window keeps %+v", w)
 	}
-	if len(l.receiving.applied) != 0 || len(l.direct.sent) != 0 || len(l.retries.passed) != 0 || l.rpc.server.fresh || l.rpc.server.millis != 1 {
+	if len(l.receiving.applied) != 0 || len(l.direct.sent) != 0 || len(l.retries.passed) != 0 ||
+		l.rpc.server.fresh || l.rpc.server.millis != 1 {
 		t.Error("what is kept is not what it should be")
 	}
 }

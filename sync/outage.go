@@ -61,8 +61,8 @@ const (
 
 // mayMove reports whether a refused event may go to the dead letters: others pass, as far as it is
 // known. A hopeless text is about the event: what the same entity sent before it counts as one with
-// it. A creation may always go: the cloud may refuse creations only, and what the entity sends waits
-// with it.
+// it. A creation may always go: the cloud may refuse creations only, and what the entity sends
+// waits with it.
 func (o *outage) mayMove(e *wal.Event, offset uint64, hopeless bool) bool {
 	return isCreation(e) || !o.refused || o.passes || o.offset == offset || hopeless && o.entity == e.Entity
 }

@@ -85,6 +85,8 @@ func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time
 	if l.outage.moved(&e.Event, e.Offset) {
 		l.search.end(l.cfg.Batch.Size)
 		l.conn.lastErr = ""
+	} else if isCreation(&e.Event) && !l.outage.holding {
+		l.search.end(l.cfg.Batch.Size) // those behind it may all be good ones
 	}
 	l.advance(end, 0, 1+b.inside, now)
 	l.rewind(end)
@@ -106,7 +108,8 @@ func (l *loop) firstSent(b *batch, now time.Time) (e wal.Entry, skipped int, ok 
 }
 
 // moveLimited moves a creation that meets the rate limit again and again, while an uplink without
-// events does not, to the dead letters: the limit is about creations. False: it is no such creation.
+// events does not, to the dead letters: the limit is about creations. False: it is no such
+// creation.
 func (l *loop) moveLimited(b *batch, now time.Time) bool {
 	s := &l.sending.births
 	if !b.creates {

@@ -95,7 +95,7 @@ type Snapshot struct {
 	ClockSince      *time.Time `json:"clock_since,omitempty"`
 	Parts           []Part     `json:"downlink_parts,omitempty"`
 
-	TurnedAway       uint64            `json:"turned_away"`                 // events of devices below, not taken for want of room, this life
+	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
 	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
 	ExtraWarnings    []string          `json:"warnings,omitempty"`
 }

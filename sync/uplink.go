@@ -20,8 +20,8 @@ type sending struct {
 	more   bool      // events to be set aside are left for the next turn
 	win    window
 
-	// Dependents that were read, and are written to the dead letters together (aside.go). What is to
-	// be committed meanwhile is held.
+	// Dependents that were read, and are written to the dead letters together (aside.go). What is
+	// to be committed meanwhile is held.
 	waiting      []wal.DeadLetter
 	waitingBytes int
 	waitingSince time.Time

@@ -32,7 +32,7 @@ type DeadLetter struct {
 // Bounds of a DeadLog beside its bytes.
 const (
 	MaxReason      = 1 << 10 // bytes of a reason kept
-	MaxDeadLetters = 32768   // dead letters kept: about 4 MiB of memory
+	MaxDeadLetters = 32768   // dead letters kept: about 5 MiB of memory
 )
 
 // DeadLog is the bounded, durable log of dead letters: a store.Store in the file "letters" of its

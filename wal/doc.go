@@ -186,7 +186,10 @@
 // A DeadLog holds at most maxBytes and MaxDeadLetters. Its room has three shares (DeadClass): 1/16
 // for what can never be sent, 7/16 for what was refused, 8/16 for refused creations and what waits
 // behind them. What can never be sent stays within its share and gives way first. Each of the two
-// others may use what is free, and loses nothing of its share to the other.
+// others may use what is free, and loses nothing of its share to the other. What waits behind a
+// refused creation is of its class, not pinned, and has no reason and no tries; older releases
+// wrote a reason and one try. PutAll writes many dead letters in one batch. Kind, action, entity
+// and tries of each are in memory, so that who looks for the next one to send reads only that one.
 //
 // # Files
 //

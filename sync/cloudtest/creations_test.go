@@ -8,8 +8,8 @@ import (
 	"edgesync/proto"
 )
 
-// The fault refuses what the tenant does not have, with its text, for its time or until it is ended;
-// whatever else comes is processed.
+// The fault refuses what the tenant does not have, with its text, for its time or until it is
+// ended; whatever else comes is processed.
 func TestRefuseCreations(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.tenant.outcome = func(u *proto.UplinkMsg) Outcome {

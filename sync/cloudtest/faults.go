@@ -228,8 +228,8 @@ func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, pa
 func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
 
 // RefuseCreations refuses, with the text, each uplink with a device that the tenant does not have,
-// as a tenant at its limit may, and processes nothing of it: for the time d, or, if d is 0, until it
-// is called with the text "".
+// as a tenant at its limit may, and processes nothing of it: for the time d, or, if d is 0, until
+// it is called with the text "".
 func (c *Cloud) RefuseCreations(text string, d time.Duration) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()

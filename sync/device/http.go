@@ -20,9 +20,10 @@ import (
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, and an error when none of
-// them is, or, where it is an agent.PartialError, some are not; the device is then asked to come back. When Accept has returned nil, the events and
-// their fragments are the caller's again. After an error they are the intake's for good, so it may
-// return as soon as ctx ends. Accept is called from many goroutines.
+// them is, or, where it is an agent.PartialError, some are not; the device is then asked to come
+// back. When Accept has returned nil, the events and their fragments are the caller's again. After
+// an error they are the intake's for good, so it may return as soon as ctx ends. Accept is called
+// from many goroutines.
 type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }

@@ -30,7 +30,9 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	turned_away refused_creations`)
 
 func TestPublishedNamesStay(t *testing.T) {
-	data, err := json.Marshal(agent.Snapshot{ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{}})
+	data, err := json.Marshal(agent.Snapshot{
+		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
