@@ -118,7 +118,8 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 
 // follows reports whether the server keeps the order of an event and those in the batch: it works a
 // batch off by ranks (CONTRACT.md 4.2). Devices that are created one behind the other, each with
-// its credentials and its relation, may go together, for the server keeps the order of each. born is the index of the entity among births, or -1.
+// its credentials and its relation, may go together, for the server keeps the order of each. born
+// is the index of the entity among births, or -1.
 func (b *batch) follows(e *wal.Entry, rank uint8, creation bool) (order bool, born int) {
 	if b.created > 0 {
 		for i := range b.births {

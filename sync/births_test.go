@@ -431,3 +431,22 @@ func TestCreationsGoTogether(t *testing.T) {
 		}
 	})
 }
+
+// An entity whose creation is accepted keeps its order also while the last of its events is on its
+// way to the dead letters.
+func TestDependentOnItsWayIsNotForgotten(t *testing.T) {
+	l := loopAlone(t)
+	id := proto.UUID{1}
+	l.dependents.creations[id] = refusedCreation{accepted: true}
+	l.sending.waiting = []wal.DeadLetter{{Event: wal.Event{Entity: id}, Offset: 7}}
+	l.maybeRetry(time.Now())
+	if !l.dependents.has(id, 8) {
+		t.Error("what follows would overtake it")
+	}
+	l.sending.forgetAside()
+	l.retries.due, l.retries.birthsDue = time.Time{}, time.Time{}
+	l.maybeRetry(time.Now())
+	if l.dependents.any() {
+		t.Error("it is not forgotten")
+	}
+}

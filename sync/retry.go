@@ -198,11 +198,11 @@ func (l *loop) maybeRetry(now time.Time) {
 		r.due, r.birthsDue, r.flow, r.births = time.Time{}, time.Time{}, flow{}, flow{}
 		clear(r.tries)
 		clear(r.passed)
-		l.dependents.forget(nil)
+		l.forgetAccepted(make(map[proto.UUID]struct{}))
 		return
 	}
 	c := l.choose(now)
-	l.dependents.forget(c.left)
+	l.forgetAccepted(c.left)
 	switch {
 	case len(c.births) > 0:
 		r.birthsDue = now.Add(l.cfg.Retry.Interval)
@@ -227,6 +227,15 @@ func (l *loop) maybeRetry(now time.Time) {
 	if c.lag {
 		r.flow.on, r.flow.size, r.due = true, l.cfg.Batch.Size, now.Add(commitPause)
 	}
+}
+
+// forgetAccepted ends the detour of entities whose creations are accepted, but for those with
+// dependents left: in the log, or still to be written there.
+func (l *loop) forgetAccepted(left map[proto.UUID]struct{}) {
+	for i := range l.sending.waiting {
+		left[l.sending.waiting[i].Entity] = struct{}{}
+	}
+	l.dependents.forget(left)
 }
 
 // notBefore is at, or, where that has passed, the time after a pause: whoever adds a letter, or
