@@ -450,3 +450,36 @@ func TestDependentOnItsWayIsNotForgotten(t *testing.T) {
 		t.Error("it is not forgotten")
 	}
 }
+
+// Devices that never pause leave the detour by the dead letters soon after their creations were
+// accepted, in their order, and hold up no other device while they do.
+func TestSteadyDevicesLeaveTheDeadLetters(t *testing.T) {
+	inBoxOf(t, 4<<20, nil, func(b *box) {
+		honest := b.device("honest").ID
+		b.cloud.RefuseCreations(tenantLimit, time.Minute)
+		b.cloud.DelayAcks(300 * time.Millisecond) // longer than between two events of a device
+		made := b.make(20)
+		fsyncs := b.deadFsyncs()
+		before := int64(0)
+		for n := int64(1); n <= 900; n++ {
+			b.accept(telemetryOf(made, n))
+			b.post(honest, n)
+			b.elapse(200 * time.Millisecond)
+			if got := int64(len(b.tenant.Arrivals(honest, "t"))); got < n-25 {
+				b.Fatalf("of %d events of the honest device %d arrived", n, got)
+			}
+			if n == 800 { // the cloud took them after a minute and a half, and what had come until then took another one
+				before = fsyncs.Load()
+			}
+		}
+		b.expect("fsyncs of the dead-letter log while all is well", fsyncs.Load()-before, 0)
+		b.elapse(10 * time.Second)
+		for i, id := range append(made, honest) {
+			if got := b.tenant.Arrivals(id, "t"); !slices.Equal(got, upTo(900)) {
+				b.Errorf("of device %d arrived %v", i, got)
+			}
+		}
+		s := b.agent.Snapshot()
+		b.expect("dead, dropped, pending", []uint64{s.Dead, s.Dropped, s.Pending}, []uint64{0, 0, 0})
+	})
+}

@@ -22,6 +22,8 @@ type retries struct {
 
 	refused refusedDeadLetters
 	pause   doubling // between two creations while they are refused
+
+	last lastLeg
 }
 
 // refusedDeadLetters says whether the cloud refuses all letters: then it is no fault of theirs, no

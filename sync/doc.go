@@ -224,8 +224,11 @@
 //	a creation that meets the rate limit   the third time, if an uplink without events passes
 //	                                       meanwhile, it counts as refused
 //	dependents                             moved to the dead letters together: 1,024, 512 KiB or
-//	                                       1 s after the first; held back until their commit is
+//	                                       1 s after the first; tried when their commit is
 //	                                       durable, looked after each second
+//	the last dependents                    for at most 2 s, and not again for 10 s, no event of
+//	                                       their devices is read, nor what stands behind it: else
+//	                                       a device that never pauses went this way for ever
 //	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of
 //	                                       dead letters one, retry.interval doubling to 60 s, and
 //	                                       no try counts

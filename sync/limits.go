@@ -80,11 +80,14 @@ const (
 	maxScouted   = 64   // entities that a look passes over; then it begins at the head again
 
 	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
-	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused
-	commitPause    = time.Second      // the same while they wait for a commit to be durable
-	refusedInARow  = 2                // creations; then the next ones go to the dead letters without a try
-	limitedBirths  = 2                // rate limits in a row that a creation meets in the queue; then it goes there too
-	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
+	dependentPause = 30 * time.Second      // between two looks while only dependents wait, whose creations are refused
+	commitPause    = time.Second           // the same while they wait for a commit to be durable
+	lastLegLook    = 50 * time.Millisecond // the same while nothing more is read (retry.go)
+	lastLegMax     = 2 * time.Second       // for that
+	lastLegPause   = 10 * time.Second      // between two such times
+	refusedInARow  = 2                     // creations; then the next ones go to the dead letters without a try
+	limitedBirths  = 2                     // rate limits in a row that a creation meets in the queue; then it goes there too
+	orderPatience  = 3 * time.Second       // for the loop to take an order; a slow flash may hold it up
 
 	// Room for data of devices whose creations are refused (room.go).
 	roomReserve = 16      // this part of the room is kept for what is on its way when the room is used up

@@ -237,6 +237,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
+	if f := l.retries.last.since; !f.IsZero() {
+		at(f.Add(lastLegMax))
+	}
 	if r := &l.retries; r.try == nil {
 		for _, due := range [...]time.Time{r.due, r.birthsDue} {
 			if due.After(now) {

@@ -53,6 +53,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.birthsDue, l.retries.try = time.Now(), time.Now(), &try{}
 	l.retries.flow, l.retries.births, l.retries.refused = flow{on: true}, flow{on: true}, refusedDeadLetters{offset: 1}
+	l.retries.last = lastLeg{since: time.Now()}
 	l.retries.pause, l.retries.passed[1] = doubling{min: 1}, true
 	l.sending.waiting, l.sending.waitingBytes, l.sending.unstored = []wal.DeadLetter{{}}, 1, true
 	l.sending.waitingSince, l.sending.held = time.Now(), held{events: 1}

@@ -61,6 +61,9 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		return
 	default:
 		l.search.narrow(b)
+		if b.creates && l.dependents.refusals > 0 {
+			l.search.batchSize = 1 // the first of them is refused as well, most likely
+		}
 	}
 	l.rewind(b.start)
 }

@@ -186,6 +186,7 @@ func (l *loop) choose(now time.Time) choice {
 // pace of their own: while the cloud refuses them, one is tried after a pause that doubles.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
+	defer l.maybeReadOn(now)
 	if r.try != nil || l.outage.holding || l.search.active() || l.sending.limited || l.stopping || !l.maySend(now) {
 		return
 	}
@@ -225,7 +226,54 @@ func (l *loop) maybeRetry(now time.Time) {
 		soonest(&r.birthsDue, now.Add(commitPause))
 	}
 	if c.lag {
-		r.flow.on, r.flow.size, r.due = true, l.cfg.Batch.Size, now.Add(commitPause)
+		r.flow.on, r.flow.size = true, l.cfg.Batch.Size
+		r.due = now.Add(r.last.begin(now))
+		l.queue.Settle()
+	}
+}
+
+// lastLeg is the end of the detour by the dead letters. A device that never pauses would go that way
+// for ever: when all of its dependents that may go have gone, the next one is there. So the loop
+// reads no further than to such an event for a moment, until the last ones are durable and gone.
+type lastLeg struct {
+	since time.Time // zero: it reads on
+	next  time.Time // not before this, so that nobody waits often
+}
+
+// begin starts the last leg, if it is time for one, and returns when to look again.
+func (f *lastLeg) begin(now time.Time) time.Duration {
+	if f.since.IsZero() && !now.Before(f.next) {
+		f.since = now
+	}
+	if f.since.IsZero() {
+		return commitPause
+	}
+	return lastLegLook
+}
+
+// end lets the loop read on. It reports whether it did not.
+func (f *lastLeg) end(now time.Time) bool {
+	if f.since.IsZero() {
+		return false
+	}
+	*f = lastLeg{next: now.Add(lastLegPause)}
+	return true
+}
+
+// maybeReadOn ends the last leg when the dependents have gone, or it has taken too long.
+func (l *loop) maybeReadOn(now time.Time) {
+	f := &l.retries.last
+	over := now.Sub(f.since) >= lastLegMax
+	for _, c := range l.dependents.creations {
+		if over {
+			break
+		}
+		if c.accepted {
+			return
+		}
+	}
+	if f.end(now) {
+		l.sending.more = true // at once
 	}
 }
 

@@ -156,6 +156,9 @@ func (l *loop) take(e *wal.Entry) bool {
 	}
 	switch a := l.setAside(e); {
 	case a.why == 0:
+	case a.why == isDependent && !l.retries.last.since.IsZero() && l.dependents.creations[e.Entity].accepted:
+		s.open.closed = !s.open.empty() || s.open.inside > 0
+		return false
 	case a.why.waits():
 		return l.takeAside(e, a.why, date)
 	case !s.open.empty() || s.open.inside > 0:
