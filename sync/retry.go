@@ -232,9 +232,10 @@ func (l *loop) maybeRetry(now time.Time) {
 	}
 }
 
-// lastLeg is the end of the detour by the dead letters. A device that never pauses would go that way
-// for ever: when all of its dependents that may go have gone, the next one is there. So the loop
-// reads no further than to such an event for a moment, until the last ones are durable and gone.
+// lastLeg is the end of the detour by the dead letters. A device that never pauses would go that
+// way for ever: when all of its dependents that may go have gone, the next one is there. So the
+// loop reads no further than to such an event for a moment, until the last ones are durable and
+// gone.
 type lastLeg struct {
 	since time.Time // zero: it reads on
 	next  time.Time // not before this, so that nobody waits often

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -101,4 +102,31 @@ func TestDeadLettersPutTogetherBeyondTheBound(t *testing.T) {
 	if s.Classes[DeadRefused].Letters != 20 || s.Letters+int(s.Discarded) != 170 || !d.Has(170) || s.Bytes > 64<<10 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Settle makes the committed position durable without an append and without the pause.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, err := Open(Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		if err := q.Append(t.Context(), Event{Kind: 2, Action: 4, Fragment: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		end := q.End()
+		if err := q.Commit(end, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if q.DurablyCommitted() == end {
+			t.Fatal("it is durable without a reason")
+		}
+		q.Settle()
+		synctest.Wait()
+		if got := q.DurablyCommitted(); got != end {
+			t.Errorf("%+v, want %+v", got, end)
+		}
+	})
 }

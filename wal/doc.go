@@ -70,10 +70,10 @@
 //
 // The slots are written in turn. Of both slots and the control frames in the last segment the
 // newest counts, if it lies within the log. If all are lost, everything that is still there is sent
-// again. The file is written after 5 s without an append, after each MiB acknowledged, before
-// segments are dropped or thinned, and at Close. What was delivered behind the newest of them is
-// delivered again after a crash: at most one window, and what was acknowledged since the file was
-// written.
+// again. The file is written after 5 s without an append, after each MiB acknowledged, when Settle
+// asks for it, before segments are dropped or thinned, and at Close. What was delivered behind the
+// newest of them is delivered again after a crash: at most one window, and what was acknowledged
+// since the file was written.
 //
 // # Invariants
 //

@@ -382,17 +382,6 @@ func (q *Queue) bounds() (end, committed Position, epoch uint64) {
 	return q.synced, q.committed, q.epoch
 }
 
-// Settle has the committed position written soon, and not after a pause: one fsync, or none where it
-// is durable.
-func (q *Queue) Settle() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.committed.Offset > max(q.framed.Offset, q.filed.Offset) {
-		q.urgent = true
-		poke(q.kick)
-	}
-}
-
 // Committed is the committed position.
 func (q *Queue) Committed() Position { _, c, _ := q.bounds(); return c }
 
