@@ -296,6 +296,7 @@ func TestDroppedCreation(t *testing.T) {
 		b.expect("reason of a dependent", list[len(list)-1].Reason, dependentReason)
 		n, later, err := b.agent.DeadLetters().Drop(b.Context(), list[birth].Offset)
 		b.expect("dropped, later, error", []any{n, later, err}, []any{7, 0, nil})
+		b.elapse(time.Millisecond)
 		s := b.agent.Snapshot()
 		b.expect("dead, dropped", []uint64{s.Dead, s.Dropped}, []uint64{7, 7})
 		b.expect("devices", s.RefusedCreations.Devices, 1)
