@@ -27,7 +27,8 @@ Usage:
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
                                    the first at once, the others once it is accepted; without an
                                    agent they are tried when one runs
-  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
+  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped, and with
+                                   the ADDED of a device what waits for it
 
 --json prints one JSON object a line. The data directory is the configured one (--data_dir,
 --config). With a running agent these commands ask it; without one they work on its files.
