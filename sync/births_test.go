@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/cloudtest"
 	"edgesync/sync/config"
 	"edgesync/wal"
 )
@@ -482,5 +483,35 @@ func TestSteadyDevicesLeaveTheDeadLetters(t *testing.T) {
 		}
 		s := b.agent.Snapshot()
 		b.expect("dead, dropped, pending", []uint64{s.Dead, s.Dropped, s.Pending}, []uint64{0, 0, 0})
+	})
+}
+
+// What waits in the backlog for a refused creation at a start counts in the room, as after a kill
+// without a link.
+func TestBacklogCountsInTheRoom(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.cloud.RefuseCreations(tenantLimit, 0)
+		made := b.make(2)
+		b.elapse(time.Minute)
+		b.link.Refuse.Store(true)
+		b.cloud.EndSessions(cloudtest.EndReset)
+		b.elapse(2 * time.Second)
+		stored := 0
+		for b.intake.Accept(b.Context(), telemetryOf(made[:1], int64(stored+1))) == nil {
+			stored++
+		}
+		for range 2 {
+			b.stop()
+			b.start()
+			b.elapse(2 * time.Second)
+			if err := b.intake.Accept(b.Context(), telemetryOf(made[:1], int64(stored+1))); !errors.Is(err, ErrNoRoom) {
+				b.Fatalf("after a start without a link: %v", err)
+			}
+		}
+		b.expect("pending", b.agent.Snapshot().Pending, stored)
+		b.link.Refuse.Store(false)
+		b.elapse(3 * time.Minute)
+		s := b.agent.Snapshot()
+		b.expect("dead, dropped, pending", []any{s.Dead, s.Dropped, s.Pending}, []any{stored + 4, 0, 0})
 	})
 }

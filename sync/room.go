@@ -133,7 +133,8 @@ func (l *loop) countBacklog() error {
 		return nil
 	}
 	a.start = l.queue.End().Offset
-	r := l.queue.Reader()
+	r := l.sending.reader // the queue's only one
+	defer r.Seek(l.queue.Committed())
 	looked := 0
 	err := r.Read(func(e *wal.Entry) bool {
 		if looked == roomLooked {
