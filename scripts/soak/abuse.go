@@ -23,11 +23,30 @@ func (s *soak) stranger(address string, from int) (net.Conn, error) {
 	return d.Dial("tcp", address)
 }
 
-// guess tries wrong tokens over HTTP and MQTT from one address, many at a time.
+// guess tries wrong tokens over HTTP and MQTT, now and then from the address of the honest devices.
 func guess(ctx context.Context, s *soak) (string, error) {
+	d := s.span(2*time.Second, 15*time.Second)
+	return s.guessing(ctx, 1+s.random.IntN(3), func() error { return pause(ctx, d) })
+}
+
+// guessThroughRestart goes on while the agent is killed, which then has to learn anew who is right.
+func guessThroughRestart(ctx context.Context, s *soak) (string, error) {
+	return s.guessing(ctx, 2, func() error {
+		if err := pause(ctx, s.span(time.Second, 3*time.Second)); err != nil {
+			return err
+		}
+		s.kill()
+		if _, err := s.again(ctx); err != nil {
+			return err
+		}
+		return pause(ctx, s.span(time.Second, 5*time.Second))
+	})
+}
+
+// guessing guesses from one address, many at a time, until during returns.
+func (s *soak) guessing(ctx context.Context, from int, during func() error) (string, error) {
 	const guessers = 8
-	from := 1 + s.random.IntN(3)
-	limit, cancel := context.WithTimeout(ctx, s.span(2*time.Second, 15*time.Second))
+	limit, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	got := map[string]int{}
@@ -75,9 +94,11 @@ func guess(ctx context.Context, s *soak) (string, error) {
 			}
 		})
 	}
+	err := during()
+	cancel()
 	all.Wait()
 	delete(got, "HTTP 0") // cut off at the end
-	return fmt.Sprintf("from 127.0.0.%d: %s", from, counted(got)), ctx.Err()
+	return fmt.Sprintf("from 127.0.0.%d: %s", from, counted(got)), err
 }
 
 // counted lists counts by name.

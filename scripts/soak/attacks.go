@@ -47,6 +47,7 @@ var attacks = []attack{
 	{name: "churn of devices", run: churn},
 
 	{name: "token guessing", run: guess},
+	{name: "token guessing through a restart", run: guessThroughRestart},
 	{name: "slow bodies", run: slowBodies},
 	{name: "1100 stalled connections", long: true, run: stalledConnections},
 	{name: "slow readers of large answers", run: slowReaders},

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -198,7 +197,7 @@ func damagedSmallFiles(ctx context.Context, s *soak) (string, error) {
 	all := ""
 	for _, name := range []string{"clock", "max_bytes"} {
 		said, err := s.damage(filepath.Join(s.dataDir, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return "", err
 		}
 		all += name + ": " + said + ", "
@@ -209,12 +208,12 @@ func damagedSmallFiles(ctx context.Context, s *soak) (string, error) {
 
 // damage damages a file in one of some ways.
 func (s *soak) damage(path string) (string, error) {
+	if i, err := os.Lstat(path); err != nil || !i.Mode().IsRegular() || i.Size() == 0 {
+		return "not there", nil
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "not there", err
-	}
-	if len(b) == 0 {
-		return "empty", nil
+		return "", err
 	}
 	said := ""
 	switch s.random.IntN(4) {

@@ -66,7 +66,7 @@ func (s *soak) deliver(ctx context.Context, client *http.Client, path string, bo
 		m := s.holds.mark()
 		code, text := s.ask(ctx, client, http.MethodPost, path, string(body))
 		if code == http.StatusOK {
-			s.lat.add(time.Since(begun), s.holds.undisturbed(first))
+			s.lat.add(time.Since(begun), s.holds.undisturbed(first), path)
 			return true
 		}
 		if s.holds.undisturbed(m) && ctx.Err() == nil {

@@ -50,12 +50,15 @@ func (h *holds) undisturbed(m int) bool {
 type latencies struct {
 	mu     sync.Mutex
 	all    []time.Duration
+	worst  time.Duration // of the present attack
+	of     string        // what took that long
 	held   int
 	since  int            // index of the first one of the present attack
 	failed map[string]int // attempts that were repeated while the agent was up, by what they met
 }
 
-func (l *latencies) add(d time.Duration, undisturbed bool) {
+// add notes that what took d.
+func (l *latencies) add(d time.Duration, undisturbed bool, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !undisturbed {
@@ -63,6 +66,9 @@ func (l *latencies) add(d time.Duration, undisturbed bool) {
 		return
 	}
 	l.all = append(l.all, d)
+	if d > l.worst {
+		l.worst, l.of = d, what
+	}
 }
 
 func (l *latencies) fail(what string) {
@@ -71,13 +77,13 @@ func (l *latencies) fail(what string) {
 	l.failed[what]++
 }
 
-// sinceLast returns what was added since it was called last.
-func (l *latencies) sinceLast() []time.Duration {
+// sinceLast returns what was added since it was called last, and what took the longest.
+func (l *latencies) sinceLast() (part []time.Duration, worst string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	part := slices.Clone(l.all[l.since:])
-	l.since = len(l.all)
-	return part
+	part, worst = slices.Clone(l.all[l.since:]), l.of
+	l.since, l.worst, l.of = len(l.all), 0, ""
+	return part, worst
 }
 
 // percentiles sorts the list and returns its 50th and 99th percentile and the longest.

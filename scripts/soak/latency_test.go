@@ -38,13 +38,14 @@ func TestPercentiles(t *testing.T) {
 		t.Error(a, b, c)
 	}
 	l := latencies{failed: map[string]int{}}
-	l.add(1, true)
-	l.add(2, false)
-	if got := l.sinceLast(); len(got) != 1 || got[0] != 1 || l.held != 1 {
-		t.Error(got, l.held)
+	l.add(9, true, "slow")
+	l.add(1, true, "quick")
+	l.add(20, false, "held")
+	if got, worst := l.sinceLast(); len(got) != 2 || got[0] != 9 || got[1] != 1 || worst != "slow" || l.held != 1 {
+		t.Error(got, worst, l.held)
 	}
-	l.add(3, true)
-	if got := l.sinceLast(); len(got) != 1 || got[0] != 3 {
-		t.Error(got)
+	l.add(3, true, "next")
+	if got, worst := l.sinceLast(); len(got) != 1 || got[0] != 3 || worst != "next" {
+		t.Error(got, worst)
 	}
 }

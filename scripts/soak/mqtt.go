@@ -162,7 +162,7 @@ func (c *mqttClient) take(p mqttPacket) {
 		for i := range c.waiting {
 			if c.waiting[i] == pub {
 				c.waiting = append(c.waiting[:i], c.waiting[i+1:]...)
-				c.lat.add(time.Since(pub.begun), c.holds.undisturbed(pub.mark))
+				c.lat.add(time.Since(pub.begun), c.holds.undisturbed(pub.mark), c.name+" "+pub.topic)
 				pub.acked()
 				return
 			}

@@ -33,10 +33,10 @@ func (r *report) head(s *soak) {
 
 // add prints the line of an attack.
 func (r *report) add(s *soak, name, said string, lasted, back time.Duration, memory int64) {
-	list := s.lat.sinceLast()
+	list, worst := s.lat.sinceLast()
 	_, p99, longest := percentiles(list)
-	s.say("%-32s %5.1f s, back after %6.2f s; %5d posts, p99 %s, longest %s; life %d at most %.1f MB; %s",
-		name, lasted.Seconds(), back.Seconds(), len(list), millis(p99), millis(longest), s.lives, float64(memory)/1e6, said)
+	s.say("%-32s %5.1f s, back after %6.2f s; %5d posts, p99 %s, longest %s (%s); life %d at most %.1f MB; %s",
+		name, lasted.Seconds(), back.Seconds(), len(list), millis(p99), millis(longest), worst, s.lives, float64(memory)/1e6, said)
 	l := r.sums[name]
 	if l == nil {
 		l = &line{}
@@ -56,7 +56,8 @@ func (r *report) end(s *soak, v verdict, st agent.Snapshot, files, goroutines in
 	for _, name := range slices.Sorted(maps.Keys(r.sums)) {
 		l := r.sums[name]
 		fmt.Fprintf(s.out, "%-32s %5d %7d %9s %10s %8.2f s %8.2f s %5.1f MB\n",
-			name, l.times, l.posts, millis(l.p99), millis(l.longest), l.back.Seconds()/float64(l.times), l.highest.Seconds(), float64(l.memory)/1e6)
+			name, l.times, l.posts, millis(l.p99), millis(l.longest),
+			l.back.Seconds()/float64(l.times), l.highest.Seconds(), float64(l.memory)/1e6)
 	}
 	s.lat.mu.Lock()
 	all, held := slices.Clone(s.lat.all), s.lat.held

@@ -117,7 +117,7 @@ func newSoak(out io.Writer, dir, bin string, seed uint64, brief bool) (*soak, er
 	return s, rig.WriteConfig(s.config, rig.Config{
 		DataDir: s.dataDir, Cloud: s.link.address(), HTTPListen: "127.0.0.1:0", MQTTListen: "127.0.0.1:0",
 		// Dead letters are tried until they are accepted, so that nothing rests at the end.
-		Extra: "\n[batch]\ntimeout = \"200ms\"\n\n[retry]\ninterval = \"500ms\"\nmax = 1000000\n\n[queue]\nmax_bytes = \"256MiB\"\n",
+		Extra: "\n[batch]\ntimeout = \"200ms\"\n\n[retry]\ninterval = \"500ms\"\nmax = 1000000\n",
 	})
 }
 
