@@ -253,9 +253,6 @@ func (s *soak) newborns(ctx context.Context, each time.Duration) {
 		var born struct{ Status, CredentialsValue string }
 		if code != http.StatusOK || json.Unmarshal([]byte(text), &born) != nil || born.Status != "SUCCESS" {
 			s.born.failed.Add(1)
-			if born.Status == "NOT_FOUND" { // the registry was lost, and no sync brings the profile
-				s.pushProfile()
-			}
 			continue
 		}
 		s.born.done.Add(1)

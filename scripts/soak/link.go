@@ -63,22 +63,41 @@ func (l *link) join(agent net.Conn) {
 		agent.Close()
 		return
 	}
+	if hole { // the cloud hears nothing of it
+		p := &pair{}
+		p.hole.Store(true)
+		l.note(p, agent)
+		l.pass(nil, agent, p)
+		return
+	}
 	cloud, err := net.Dial("tcp", *l.target.Load())
 	if err != nil {
 		agent.Close()
 		return
 	}
 	p := &pair{}
-	p.hole.Store(hole)
-	l.mu.Lock()
-	l.conns[agent], l.conns[cloud] = p, p
-	l.mu.Unlock()
+	l.note(p, agent, cloud)
 	go l.pass(cloud, agent, p)
 	l.pass(agent, cloud, p)
 }
 
-// pass copies until one side ends, then ends both. In a hole the other side hears nothing of the
-// end.
+// note lets the faults to come reach connections, and those that began meanwhile too.
+func (l *link) note(p *pair, conns ...net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range conns {
+		l.conns[c] = p
+		if l.refuse {
+			c.Close()
+		}
+	}
+	if l.hole {
+		p.hole.Store(true)
+	}
+}
+
+// pass copies until one side ends, then ends both. In a hole the other side, of which there may be
+// none, hears nothing of the end.
 func (l *link) pass(to, from net.Conn, p *pair) {
 	defer func() {
 		from.Close()

@@ -69,7 +69,7 @@ func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration,
 	defer s.link.close()
 	r := &report{limit: latency}
 	fmt.Fprintf(out, "soak for %v, -seed %d\n", long, seed)
-	err = s.run(ctx, r, deck, long)
+	err = s.run(ctx, r, deck, only == "", long)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
@@ -94,7 +94,7 @@ func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration,
 // briefBelow is the length of a run from which on attacks last as long as they may.
 const briefBelow = 2 * time.Minute
 
-// chosen returns the attacks of a run: all those that fit, or the named ones.
+// chosen returns the attacks of a run: all those that fit, or the named ones in their order.
 func chosen(only string, long time.Duration) ([]attack, error) {
 	if only == "" {
 		return slices.DeleteFunc(slices.Clone(attacks), func(a attack) bool { return a.long && long < briefBelow }), nil
@@ -110,8 +110,9 @@ func chosen(only string, long time.Duration) ([]attack, error) {
 	return deck, nil
 }
 
-// run is the course of a run. An error means that it could not go on.
-func (s *soak) run(ctx context.Context, r *report, deck []attack, long time.Duration) error {
+// run is the course of a run, with the attacks in their order or shuffled anew each time. An error
+// means that it could not go on.
+func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool, long time.Duration) error {
 	begun := time.Now()
 	s.holds.hold()
 	if err := s.start(ctx); err != nil {
@@ -120,7 +121,6 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, long time.Dura
 	if err := s.agent.WaitReady(ctx); err != nil {
 		return err
 	}
-	s.pushProfile()
 	if _, err := s.mark(ctx, backLimit); err != nil {
 		return err
 	}
@@ -131,7 +131,6 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, long time.Dura
 		return err
 	}
 	r.head(s)
-	shuffled := len(deck) == len(attacks) || s.brief
 	for i := 0; time.Since(begun) < long && ctx.Err() == nil; i++ {
 		if i%len(deck) == 0 && shuffled {
 			s.random.Shuffle(len(deck), func(a, b int) { deck[a], deck[b] = deck[b], deck[a] })

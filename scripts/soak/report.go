@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -77,6 +79,9 @@ func (r *report) end(s *soak, v verdict, st agent.Snapshot, files, goroutines in
 		st.Accepted, st.Deployed, st.Pending, st.Dropped, st.Dead, st.Damaged)
 	fmt.Fprintf(s.out, "agent      %d lives, at most %.1f MB; open files %d, then %d; goroutines %d, then %d\n",
 		s.lives, float64(s.peak)/1e6, s.base.files, files, s.base.goroutines, goroutines)
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Fprintf(s.out, "machine    %d CPUs, load average %s", runtime.NumCPU(), load)
+	}
 	if r.limit > 0 && p99 >= r.limit {
 		s.breach("99 of 100 honest posts take %s, and may take %s", millis(p99), millis(r.limit))
 	}

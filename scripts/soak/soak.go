@@ -45,17 +45,16 @@ type soak struct {
 	config  string
 	logPath string
 
-	cloud   *cloudtest.Cloud
-	edge    cloudtest.Edge
-	profile proto.UUID // lets devices provision themselves
-	link    *link
-	agent   *rig.Agent
-	client  *http.Client // of the soak itself
-	base    baseline
-	lives   int
-	peak    int64 // bytes of memory, the highest of all lives
-	marks   int   // readings of the device "marker"
-	churns  int   // devices that churn made
+	cloud  *cloudtest.Cloud
+	edge   cloudtest.Edge
+	link   *link
+	agent  *rig.Agent
+	client *http.Client // of the soak itself
+	base   baseline
+	lives  int
+	peak   int64 // bytes of memory, the highest of all lives
+	marks  int   // readings of the device "marker"
+	churns int   // devices that churn made
 
 	// Safe for concurrent use.
 	httpAddress, mqttAddress atomic.Pointer[string]
@@ -89,7 +88,7 @@ func newSoak(out io.Writer, dir, bin string, seed uint64, brief bool) (*soak, er
 		Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour),
 	}
 	tenant.AddEdge(s.edge)
-	s.profile = tenant.NewID()
+	tenant.AllowProvisioning("newborns", provisionKey, provisionSecret)
 	add := func(name, token string, gateway bool) {
 		s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
 			ID: tenant.NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: token, Gateway: gateway,
@@ -133,18 +132,6 @@ func (s *soak) serve() (string, error) {
 		}
 	}()
 	return lis.Addr().String(), nil
-}
-
-// pushProfile sends the device profile that lets devices provision themselves. No sync brings it.
-func (s *soak) pushProfile() {
-	id := s.profile
-	msb, lsb := proto.Halves(id)
-	s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
-		MsgType: proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, IdMSB: msb, IdLSB: lsb,
-		Entity: fmt.Sprintf(`{"id":{"entityType":"DEVICE_PROFILE","id":%q},"name":"newborns","type":"DEFAULT","transportType":"DEFAULT",`+
-			`"provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":%q,"profileData":{"provisionConfiguration":`+
-			`{"type":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceSecret":%q}}}`, proto.FormatUUID(id), provisionKey, provisionSecret),
-	}}})
 }
 
 // breach notes that something does not hold. Safe for concurrent use.
