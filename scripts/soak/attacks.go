@@ -35,6 +35,7 @@ var attacks = []attack{
 	{name: "stalled cloud", run: stalledCloud},
 	{name: "slow cloud", run: slowCloud},
 	{name: "refused connects", run: refusedConnects},
+	{name: "renewed and restored secret", long: true, run: renewedSecret},
 	{name: "cloud refuses everything", run: refuseAll},
 	{name: "cloud fails what it stores", run: failAll},
 	{name: "cloud limits the rate", run: rateLimit},
@@ -171,6 +172,30 @@ func refusedConnects(ctx context.Context, s *soak) (string, error) {
 		s.cloud.EndSessions(cloudtest.EndOK)
 	})
 	return code.String() + " " + said, err
+}
+
+// renewedSecret gives the edge another secret, which the agent must know in its next life too, and
+// takes that back while the agent cannot hear it.
+func renewedSecret(ctx context.Context, s *soak) (string, error) {
+	renewed := s.edge
+	renewed.Secret = fmt.Sprintf("renewed-%d", s.random.Uint64())
+	s.cloud.SaveEdge(renewed)
+	if _, err := s.mark(ctx, backLimit); err != nil {
+		return "", err
+	}
+	s.kill()
+	if _, err := s.again(ctx); err != nil {
+		return "", err
+	}
+	with, err := s.mark(ctx, backLimit)
+	if err != nil {
+		return "", err
+	}
+	s.link.cut(true)
+	s.cloud.SaveEdge(s.edge)
+	err = pause(ctx, s.span(time.Second, 5*time.Second))
+	s.link.cut(false)
+	return fmt.Sprintf("with the renewed one after a kill in %.2f s", with.Seconds()), err
 }
 
 // refusal is a text that says nothing of the event.
