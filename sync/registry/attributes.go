@@ -289,8 +289,8 @@ func (r *Registry) TimedAttributes(id proto.UUID, scope Scope, keys []string, fn
 	}
 }
 
-// walkAttributes calls fn for all attributes of an entity and scope, record by record. Where records
-// are split meanwhile it goes on with the name at which the next range began.
+// walkAttributes calls fn for all attributes of an entity and scope, record by record. Where
+// records are split meanwhile it goes on with the name at which the next range began.
 func (r *Registry) walkAttributes(id proto.UUID, scope Scope, stored *attributeSet, fn func(ts int64, kv *proto.KV)) {
 	from := ""
 	for at := 0; at < stored.records(); {
