@@ -278,6 +278,7 @@
 //	a stop                                 5 s for acknowledgements, 3 s for answers to devices,
 //	                                       10 s in all (cli)
 //	the same complaint in the log          at most every 30 s
-//	wrong credentials of one address       10, then one every 6 s; right ones are never held up
-//	                                       (device, rest)
+//	wrong credentials of one address       10, then one every 6 s; right ones are never held up,
+//	                                       but for a second when they are used there for the first
+//	                                       time (device, rest, guess)
 package sync
