@@ -38,9 +38,14 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (at byte %d)", e.Reason,
 // Parser. A Parser keeps its buffers: what a call returns is valid until the next call, and the
 // payload must not change before that.
 type Parser struct {
+	// Strict makes the parser refuse what RFC 8259 does not allow. Without it the parser is as
+	// lenient as the server's own reader of what devices send (API.md 1.3).
+	Strict bool
+
 	scan   scanner
 	kvs    []proto.KV
 	index  keyIndex
+	clean  []byte // the payload as valid UTF-8, if it was none
 	arena  []byte // what kvs points to beside the payload: strings, JSON, written-out numbers
 	growth int    // bytes of written-out numbers so far
 	out    []byte // the fragments, one behind the other
@@ -54,27 +59,27 @@ type Parser struct {
 // Retained returns about how many bytes the parser's buffers take, so that a pool can drop a large
 // parser.
 func (p *Parser) Retained() int {
-	return cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) +
+	return cap(p.clean) + cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) +
 		72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
 }
 
 // begin sets the parser to the first byte of the payload. A byte order mark, which some editors and
-// shells write, is skipped. Text that is not UTF-8 is an error.
+// shells write, is skipped. Of text that is not UTF-8 it reads a copy, in which U+FFFD stands for
+// what is malformed; offsets in errors are then those of the copy. With Strict such text is an
+// error.
 func (p *Parser) begin(payload []byte) error {
-	p.scan = scanner{data: bytes.TrimPrefix(payload, []byte("\ufeff"))}
 	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
-	if utf8.Valid(payload) {
-		return nil
+	valid := utf8.Valid(payload)
+	if !valid && !p.Strict {
+		p.clean, _ = appendUTF8(p.clean[:0], payload, true)
+		payload, valid = p.clean, true
 	}
-	at := 0
-	for at < len(payload) {
-		r, n := utf8.DecodeRune(payload[at:])
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		at += n
+	p.scan = scanner{data: bytes.TrimPrefix(payload, []byte("\ufeff")), strict: p.Strict}
+	if !valid {
+		return p.scan.fail(validPrefix(payload), "invalid UTF-8")
 	}
-	return p.scan.fail(at, "invalid UTF-8")
+	p.scan.preamble()
+	return nil
 }
 
 // notObject is the error for a value that should be an object. If the text is no JSON value at all,
