@@ -37,8 +37,12 @@ func TestStatsBesideTheQuota(t *testing.T) {
 			}
 		})
 	}
+	rounds := 200
+	if testing.Short() {
+		rounds = 40
+	}
 	n := uint64(1)
-	for range 200 {
+	for range rounds {
 		var all []Event
 		for range 20 {
 			all = append(all, testEvent(n))
