@@ -3,7 +3,7 @@
 // devices and what is said over them. Queue, registry and agent are interfaces to it, in [Ports].
 //
 //	POST /api/v1/TOKEN/telemetry
-//	  │ HTTP       checks the token (401), the size (413), the type (415)
+//	  │ HTTP       checks the token (401), the size (413), the type (415); decodes the charset
 //	  │ payload    JSON → values as the server would convert them → events; 400 says why and where
 //	  │ Intake     all events of the request in one call, all or none; returns when durable
 //	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
@@ -58,5 +58,5 @@
 //	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
 //	mqtt/                                       bytes ⇄ MQTT packets
-//	payload/ schema/                            JSON → events; protobuf ⇄ JSON
+//	payload/ schema/ charset/                   JSON → events; protobuf ⇄ JSON; bytes → UTF-8
 package device

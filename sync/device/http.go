@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -71,8 +69,7 @@ const maxRetained = 64 << 10
 
 // scratch are the pooled buffers of one request.
 type scratch struct {
-	body   []byte
-	pass   share.Pass // of a body beyond freeBody
+	body
 	parser payload.Parser
 }
 
@@ -85,7 +82,7 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 		Doors: d, maxBody: maxBody,
 		bodies:  share.New(largeBodies),
 		working: make(chan struct{}, largeSlots),
-		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
+		scratch: sync.Pool{New: func() any { return &scratch{body: body{text: make([]byte, 0, 1024)}} }},
 	}
 }
 
@@ -158,11 +155,11 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 		case attributes:
 			return h.store(w, r, s, device, s.parser.Attributes)
 		case rpcAnswer:
-			h.answer(w, device, to.id, s.body)
+			h.answer(w, device, to.id, s.text)
 		case rpc:
-			wait = h.request(w, r, device, s.body)
+			wait = h.request(w, r, device, s.text)
 		case claiming:
-			return h.claim(w, r, device, s.body)
+			return h.claim(w, r, device, s.text)
 		}
 		return true
 	})
@@ -177,7 +174,8 @@ func (h *HTTP) withBody(
 	w http.ResponseWriter, r *http.Request, sender proto.UUID, limit int64, mayBeEmpty bool,
 	fn func(*scratch) (reuse bool),
 ) {
-	if status, why := unsupported(r.Header); status != 0 {
+	decoder, status, why := describe(r.Header)
+	if status != 0 {
 		fail(w, status, codeBadRequest, why)
 		return
 	}
@@ -188,13 +186,14 @@ func (h *HTTP) withBody(
 	s := h.scratch.Get().(*scratch)
 	reuse := true
 	defer func() {
-		if reuse && cap(s.body)+s.parser.Retained() <= maxRetained {
+		if reuse && cap(s.text)+s.parser.Retained() <= maxRetained {
 			h.scratch.Put(s)
 		}
 	}()
 
-	defer s.pass.Close()
-	err := s.read(r, h.bodies, sender, limit)
+	defer s.close()
+	s.open(r, decoder, h.bodies, sender, limit)
+	err := s.fill(everything)
 	if s.pass.IsOpen() && err == nil {
 		err = s.pass.Ours()
 	}
@@ -207,9 +206,9 @@ func (h *HTTP) withBody(
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
-	case len(s.body) == 0 && !mayBeEmpty:
+	case len(s.text) == 0 && !mayBeEmpty:
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
-	case len(s.body) <= smallBody:
+	case len(s.text) <= smallBody:
 		reuse = fn(s)
 	case h.work(r):
 		defer func() { <-h.working }()
@@ -251,7 +250,7 @@ func (h *HTTP) store(
 	w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device,
 	parse func(body []byte, entity proto.UUID, now int64) ([]proto.Event, error),
 ) bool {
-	events, err := parse(s.body, device.ID, h.Clock.Stamp())
+	events, err := parse(s.text, device.ID, h.Clock.Stamp())
 	switch {
 	case errors.Is(err, payload.ErrTooLarge):
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())
@@ -289,84 +288,6 @@ func tooLarge(w http.ResponseWriter, limit int64) {
 	head.Set("Connection", "close") // the rest of the body is not read
 	w.WriteHeader(http.StatusRequestEntityTooLarge)
 	_, _ = io.WriteString(w, `"Payload size exceeds the limit of `+strconv.FormatInt(limit, 10)+` bytes"`)
-}
-
-// unsupported judges the headers that describe the body. status is 0 if the body may be JSON text
-// in UTF-8.
-func unsupported(head http.Header) (status int, why string) {
-	if e := head.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return http.StatusUnsupportedMediaType, "a compressed body is not supported, as on ThingsBoard"
-	}
-	t := head.Get("Content-Type")
-	switch t {
-	// curl -d sends the type of a form by default; its text is JSON all the same.
-	case "", "application/json", "text/plain", "application/x-www-form-urlencoded":
-		return 0, ""
-	}
-	media, params, err := mime.ParseMediaType(t)
-	if err != nil || !strings.Contains(media, "/") {
-		return http.StatusUnsupportedMediaType, "the Content-Type is not a media type"
-	}
-	if media == "multipart/form-data" {
-		return http.StatusBadRequest, "send the JSON text itself, not a form"
-	}
-	switch strings.ToLower(params["charset"]) {
-	case "", "utf-8", "utf8", "us-ascii":
-		return 0, ""
-	}
-	return http.StatusUnsupportedMediaType, "send the JSON text in UTF-8"
-}
-
-var errBodySize = errors.New("device: body larger than allowed")
-
-// read fills the body. A body beyond freeBody takes the bytes of its buffer from budget; its pass
-// is then open, also where read returns an error.
-func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) error {
-	s.body = s.body[:0]
-	coming, _ := r.Body.(*arrival) // nil in tests without a connection
-	take := func(size int) error {
-		if !s.pass.IsOpen() {
-			budget.Open(&s.pass, sender, coming)
-		}
-		waited, err := s.pass.Grow(size, r.Context().Done())
-		coming.Stood(waited)
-		return err
-	}
-	for {
-		if len(s.body) == cap(s.body) {
-			// The buffer grows with what has come, not with what was announced.
-			size := 2 * cap(s.body)
-			if size > freeBody {
-				size = max(min(size, int(limit)+1), cap(s.body)+1)
-				if err := take(size); err != nil {
-					return err
-				}
-			}
-			grown := make([]byte, len(s.body), size)
-			copy(grown, s.body)
-			s.body = grown
-		}
-		n, err := r.Body.Read(s.body[len(s.body):cap(s.body)])
-		s.body = s.body[:len(s.body)+n]
-		if !s.pass.IsOpen() && len(s.body) > freeBody { // in a buffer that was there
-			if err := take(cap(s.body)); err != nil {
-				return err
-			}
-		}
-		if s.pass.IsOpen() {
-			if err := s.pass.Moved(n); err != nil {
-				return err
-			}
-		}
-		switch {
-		case int64(len(s.body)) > limit:
-			return errBodySize
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
 }
 
 // fail answers with an error as ThingsBoard words it.

@@ -274,7 +274,7 @@ func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 	// The body is small because its sender is not known yet.
 	h.withBody(w, r, proto.UUID{}, min(h.maxBody, smallBody), false,
 		func(s *scratch) bool {
-			request, err := readProvision(s.body)
+			request, err := readProvision(s.text)
 			if err != nil {
 				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 				return true

@@ -4,7 +4,7 @@
 // local REST API stand above it.
 //
 //	{"ts":1767225600000,"values":{"temperature":21.5,"door":true}}
-//	  │ begin      valid UTF-8, with U+FFFD for what is malformed                         (utf8.go)
+//	  │ begin      valid UTF-8, with U+FFFD for what is malformed                 (package charset)
 //	  │ scanner    the text, byte by byte, without recursion, as leniently as the server reads it;
 //	  │            strict text takes the short way                          (scan.go, lenient.go)
 //	  │ object     keys checked, the last of equal keys wins, nulls dropped   (object.go, key.go)
@@ -30,5 +30,5 @@
 //
 // parser.go the Parser and its buffers; telemetry.go, attributes.go, gateway.go the three forms;
 // object.go, key.go, value.go what objects consist of; scan.go the text, lenient.go what the server
-// takes beyond RFC 8259, utf8.go the bytes.
+// takes beyond RFC 8259.
 package payload

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"edgesync/proto"
+	"edgesync/sync/device/charset"
 )
 
 // Bounds of one payload. With them a body of 1 MiB takes less than 16 MB of memory to parse,
@@ -71,12 +72,12 @@ func (p *Parser) begin(payload []byte) error {
 	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
 	valid := utf8.Valid(payload)
 	if !valid && !p.Strict {
-		p.clean, _ = appendUTF8(p.clean[:0], payload, true)
+		p.clean = charset.UTF8(p.clean[:0], payload)
 		payload, valid = p.clean, true
 	}
 	p.scan = scanner{data: bytes.TrimPrefix(payload, []byte("\ufeff")), strict: p.Strict}
 	if !valid {
-		return p.scan.fail(validPrefix(payload), "invalid UTF-8")
+		return p.scan.fail(charset.Valid(payload), "invalid UTF-8")
 	}
 	p.scan.preamble()
 	return nil

@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"edgesync/proto"
+	"edgesync/sync/device/charset"
 )
 
 // reference reads JSON by the rules of API.md 1.3 in the plainest way, with recursion, copies and
@@ -310,7 +311,7 @@ func (n node) lists() (lists []string, err error) {
 
 // compare holds the parser against the reference.
 func compare(t *testing.T, body []byte) {
-	clean, _ := appendUTF8(nil, body, true)
+	clean := charset.UTF8(nil, body)
 	n, err := readReference(string(clean))
 	var want []string
 	if err == nil {

@@ -1,13 +1,18 @@
-package payload
+package charset
 
 import "unicode/utf8"
 
-// appendUTF8 appends src to dst as valid UTF-8: each malformed sequence becomes one U+FFFD, cut as
-// the server's decoder cuts them (API.md 2). Unless last is true, the beginning of a character at
-// the end of src is left; left is its length, at most 3.
+// UTF8 appends text that should be UTF-8, and makes it so.
+func UTF8(dst, text []byte) []byte {
+	dst, _ = appendUTF8(dst, text, true)
+	return dst
+}
+
+// appendUTF8 is Append for UTF-8: each malformed sequence becomes one U+FFFD, cut as the server's
+// decoder cuts them (API.md 2).
 func appendUTF8(dst, src []byte, last bool) (out []byte, left int) {
 	for {
-		good := validPrefix(src)
+		good := Valid(src)
 		dst, src = append(dst, src[:good]...), src[good:]
 		if len(src) == 0 {
 			return dst, 0
@@ -21,8 +26,8 @@ func appendUTF8(dst, src []byte, last bool) (out []byte, left int) {
 	}
 }
 
-// validPrefix returns how many bytes at the beginning of b are valid UTF-8.
-func validPrefix(b []byte) int {
+// Valid returns how many bytes at the beginning of b are valid UTF-8.
+func Valid(b []byte) int {
 	for i := 0; i < len(b); {
 		if b[i] < utf8.RuneSelf {
 			i++
