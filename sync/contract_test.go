@@ -18,7 +18,7 @@ import (
 // sections in each.
 var sections = func() (list []string) {
 	for _, s := range []struct{ section, below int }{
-		{0, 0}, {1, 6}, {2, 8}, {3, 6}, {4, 8}, {5, 11}, {6, 5}, {7, 4}, {8, 2}, {9, 0}, {10, 30}, {11, 0}, {12, 0},
+		{0, 0}, {1, 6}, {2, 8}, {3, 6}, {4, 8}, {5, 11}, {6, 5}, {7, 4}, {8, 2}, {9, 0}, {10, 30}, {11, 0}, {12, 0}, {13, 9},
 	} {
 		if s.below == 0 {
 			list = append(list, strconv.Itoa(s.section))

@@ -54,27 +54,6 @@ func (t *Tenant) foundation(now time.Time) {
 	t.admin = admin.id
 }
 
-// rootMetadata is the metadata of a small root chain of an edge, which saves telemetry and client
-// attributes and pushes both to the cloud.
-func (t *Tenant) rootMetadata(chain *record, now time.Time) []byte {
-	node := func(class, name, conf string) string {
-		return `{"id":{"entityType":"RULE_NODE","id":"` + proto.FormatUUID(t.newID(now)) + `"},"createdTime":` +
-			millisText(now) + `,"ruleChainId":` +
-			idJSON(chain.ref) + `,"type":"org.thingsboard.rule.engine.` + class + `","name":"` + name + `","debugSettings":null,` +
-			`"singletonMode":false,"queueName":null,"configurationVersion":1,"configuration":` + conf + `,"externalId":null,` +
-			`"additionalInfo":{"layoutX":1,"layoutY":1}}`
-	}
-	nodes := []string{
-		node("filter.TbMsgTypeSwitchNode", "Message Type Switch", `{"version":0}`),
-		node("telemetry.TbMsgTimeseriesNode", "Save Timeseries", `{"defaultTTL":0,"processingSettings":{"type":"ON_EVERY_MESSAGE"}}`),
-		node("telemetry.TbMsgAttributesNode", "Save Client Attributes", `{"scope":"CLIENT_SCOPE","notifyDevice":false}`),
-		node("edge.TbMsgPushToCloudNode", "Push to cloud", `{"scope":"SERVER_SCOPE"}`),
-	}
-	return []byte(`"firstNodeIndex":0,"nodes":[` + strings.Join(nodes, ",") + `],"connections":[` +
-		`{"fromIndex":0,"toIndex":1,"type":"Post telemetry"},{"fromIndex":0,"toIndex":2,"type":"Post attributes"},` +
-		`{"fromIndex":1,"toIndex":3,"type":"Success"},{"fromIndex":2,"toIndex":3,"type":"Success"}],"ruleChainConnections":null`)
-}
-
 // fixtureID is the id of a system entity that is made anew at each sync; the same number gives the
 // same id.
 func (t *Tenant) fixtureID(group byte, n int) (id proto.UUID) {
@@ -212,7 +191,7 @@ func (t *Tenant) settings() (step []*proto.DownlinkMsg) {
 		{"mail", `{"mailFrom":"cloud@example.org","smtpProtocol":"smtp","smtpHost":"localhost","smtpPort":"25","timeout":"10000",` +
 			`"enableTls":false,"username":"","password":""}`},
 		{"connectivity", `{"http":{"enabled":true,"host":"","port":"8080"},"mqtt":{"enabled":true,"host":"","port":"1883"}}`},
-		{"jwt", `{"tokenExpirationTime":9000,"refreshTokenExpTime":604800,"tokenIssuer":"cloud","tokenSigningKey":"bm90IGEga2V5"}`},
+		{"jwt", `{"tokenExpirationTime":9000,"refreshTokenExpTime":604800,"tokenIssuer":"cloud","tokenSigningKey":"` + signingKey + `"}`},
 	} {
 		step = append(step, &proto.DownlinkMsg{AdminSettingsUpdateMsg: []*proto.AdminSettingsUpdateMsg{{Entity: fmt.Sprintf(
 			`{"id":{"entityType":"ADMIN_SETTINGS","id":"%s"},"createdTime":%s,"tenantId":%s,"key":"%s","jsonValue":%s}`,
