@@ -24,9 +24,9 @@ type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
 
-// DefaultMaxBody is http.max_body without configuration, in bytes (config.toml.example). It stays
-// below what the server takes in one message (CONTRACT.md 2.5).
-const DefaultMaxBody = 1 << 20
+// DefaultMaxBody is http.max_body without configuration, in bytes (config.toml.example): what the
+// server takes (API.md 2).
+const DefaultMaxBody = 16 << 20
 
 // Bounds of large bodies, so that memory stays bounded whatever the number of connections.
 const (
@@ -61,6 +61,7 @@ type HTTP struct {
 	bodies  *share.Budget // of largeBodies
 	working chan struct{} // a token for each large body that is parsed and stored
 	scratch sync.Pool     // of *scratch
+	parsers sync.Pool     // of *payload.Parser, for those that hold a token
 }
 
 // maxRetained is the most bytes that the pooled buffers of one request or publish may take. Larger
@@ -83,6 +84,7 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 		bodies:  share.New(largeBodies),
 		working: make(chan struct{}, largeSlots),
 		scratch: sync.Pool{New: func() any { return &scratch{body: body{text: make([]byte, 0, 1024)}} }},
+		parsers: sync.Pool{New: func() any { return new(payload.Parser) }},
 	}
 }
 
@@ -144,11 +146,22 @@ func refuseGuess(w http.ResponseWriter) {
 // post answers requests that have a body.
 func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Device, to target) {
 	limit := h.maxBody
-	if to.endpoint == rpc || to.endpoint == rpcAnswer {
+	switch to.endpoint {
+	case rpc, rpcAnswer:
 		limit = min(limit, maxRPCBody)
+	case attributes:
+		limit = min(limit, payload.MaxElement)
+	case claiming:
+		limit = min(limit, wholeBody)
 	}
 	var wait func()
-	h.withBody(w, r, device.ID, limit, to.endpoint == claiming, func(s *scratch) bool {
+	q := reading{sender: device.ID, limit: limit, mayBeEmpty: to.endpoint == claiming}
+	if to.endpoint == telemetry {
+		q.rows = func(b *body) {
+			(&rows{h: h, w: w, r: r, b: b, device: device, now: h.Clock.Stamp()}).run()
+		}
+	}
+	h.withBody(w, r, q, func(s *scratch) bool {
 		switch to.endpoint {
 		case telemetry:
 			return h.store(w, r, s, device, s.parser.Telemetry)
@@ -168,19 +181,24 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 	}
 }
 
+// reading is how a body is read.
+type reading struct {
+	sender     proto.UUID
+	limit      int64 // bytes
+	mayBeEmpty bool
+	rows       func(*body) // reads on, and answers, where the body is larger than wholeBody; or nil
+}
+
 // withBody reads the body and calls fn with it, unless it has answered with an error. fn reports
 // whether the scratch may be used again.
-func (h *HTTP) withBody(
-	w http.ResponseWriter, r *http.Request, sender proto.UUID, limit int64, mayBeEmpty bool,
-	fn func(*scratch) (reuse bool),
-) {
+func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn func(*scratch) (reuse bool)) {
 	decoder, status, why := describe(r.Header)
 	if status != 0 {
 		fail(w, status, codeBadRequest, why)
 		return
 	}
-	if r.ContentLength > limit {
-		tooLarge(w, limit)
+	if r.ContentLength > q.limit {
+		tooLarge(w, q.limit)
 		return
 	}
 	s := h.scratch.Get().(*scratch)
@@ -192,21 +210,32 @@ func (h *HTTP) withBody(
 	}()
 
 	defer s.close()
-	s.open(r, decoder, h.bodies, sender, limit)
-	err := s.fill(everything)
+	s.open(r, decoder, h.bodies, q.sender, q.limit)
+	most := q.limit
+	if q.rows != nil {
+		most = wholeBody
+	}
+	var err error
+	if r.ContentLength <= most {
+		err = s.fill(everything, most)
+	}
+	if err == nil && q.rows != nil && (s.came > most || !s.whole) {
+		q.rows(&s.body)
+		return
+	}
 	if s.pass.IsOpen() && err == nil {
 		err = s.pass.Ours()
 	}
 	switch {
 	case errors.Is(err, errBodySize):
-		tooLarge(w, limit)
+		tooLarge(w, q.limit)
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
 		w.Header().Set("Connection", "close")
-		h.busy(w, r, "large bodies wait for each other; those that come slowly are refused", err)
+		h.busy(w, r, bodiesWait, err)
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
-	case len(s.text) == 0 && !mayBeEmpty:
+	case len(s.text) == 0 && !q.mayBeEmpty:
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
 	case len(s.text) <= smallBody:
 		reuse = fn(s)
@@ -214,7 +243,7 @@ func (h *HTTP) withBody(
 		defer func() { <-h.working }()
 		reuse = fn(s)
 	default:
-		h.busy(w, r, "large bodies wait too long to be stored", errors.New("the medium is slow"))
+		h.busy(w, r, storageSlow, errSlowMedium)
 	}
 }
 
@@ -236,6 +265,12 @@ func (h *HTTP) work(r *http.Request) bool {
 	}
 	return false
 }
+
+// What the log says of large bodies that are not served now.
+const (
+	bodiesWait  = "large bodies wait for each other; those that come slowly are refused"
+	storageSlow = "large bodies wait too long to be stored"
+)
 
 // busy answers that a request is not served now because of others, whatever the device sent.
 func (h *HTTP) busy(w http.ResponseWriter, r *http.Request, text string, err error) {
@@ -271,6 +306,13 @@ func (h *HTTP) store(
 
 // refuse answers that the intake did not take the events.
 func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.Device, err error) {
+	h.refuseSome(w, r, device, err, "")
+}
+
+// refuseSome is refuse where some events are stored all the same; kept says which.
+func (h *HTTP) refuseSome(
+	w http.ResponseWriter, r *http.Request, device *registry.Device, err error, kept string,
+) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // ends the connection; nobody would read an answer
 	}
@@ -278,7 +320,7 @@ func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.D
 	h.complain("events of devices are refused; the devices are asked to retry", device.Name, err)
 	w.Header().Set("Retry-After", retryAfter)
 	fail(w, http.StatusServiceUnavailable, codeGeneral,
-		"not stored, the queue takes no events now; send it again later")
+		"not stored, the queue takes no events now; send it again later"+kept)
 }
 
 // tooLarge answers as the server does: with a JSON string and no Content-Type.

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/device/charset"
@@ -34,6 +35,7 @@ type body struct {
 	sender  proto.UUID
 	decoder charset.Decoder
 	limit   int64 // bytes of the body
+	most    int64 // bytes of it that are wanted now
 	came    int64
 	left    int // at the end of text, or of raw: the beginning of a character
 	whole   bool
@@ -64,11 +66,12 @@ func (b *body) ready() []byte {
 // drop forgets the first n bytes of the text.
 func (b *body) drop(n int) { b.text = b.text[:copy(b.text, b.text[n:])] }
 
-// fill reads until at least size bytes of text are there, or the body has come whole. A text beyond
-// freeBody takes the bytes of its buffer from the budget; the pass is then open, also where fill
-// returns an error.
-func (b *body) fill(size int) error {
-	for !b.whole && len(b.text) < size {
+// fill reads until at least size bytes of text are there, or more than most of the body have come, or
+// all of it. A text beyond freeBody takes the bytes of its buffer from the budget; the pass is then
+// open, also where fill returns an error.
+func (b *body) fill(size int, most int64) error {
+	b.most = most
+	for !b.whole && len(b.text) < size && b.came <= most {
 		var n int
 		var err error
 		if b.decoder.IsUTF8() {
@@ -160,14 +163,14 @@ func (b *body) decode(src []byte, last bool) error {
 }
 
 // grow makes room for n more bytes. The buffer grows with what has come, not with what was
-// announced: it doubles, to the largest body. Only text that takes more bytes than it came in needs
-// more.
+// announced: it doubles, to the largest body that is wanted. Only text that takes more bytes than it
+// came in needs more.
 func (b *body) grow(n int) error {
 	need := len(b.text) + n
 	if need <= cap(b.text) {
 		return nil
 	}
-	to := min(2*cap(b.text), int(b.limit)+1)
+	to := min(2*cap(b.text), int(b.most)+1)
 	if to < need {
 		to = need + need/4
 	}
@@ -190,13 +193,43 @@ func (b *body) take() error {
 	return b.hold(cap(b.text))
 }
 
+// hold takes size bytes from the budget. Of texts beyond wholeBody there is one at a time: what is
+// made of it on its way to the cloud takes as much again, several times.
 func (b *body) hold(size int) error {
+	if size > wholeBody+1 {
+		size = max(size, b.budget.Most()/2+1)
+	}
 	if !b.pass.IsOpen() {
 		b.budget.Open(&b.pass, b.sender, b.coming)
 	}
 	waited, err := b.pass.Grow(size, b.stop)
 	b.coming.Stood(waited)
 	return err
+}
+
+// ours notes that we are the reason why nothing of the body moves.
+func (b *body) ours() error {
+	if !b.pass.IsOpen() {
+		return nil
+	}
+	return b.pass.Ours()
+}
+
+// theirs ends that, and gives the sender the time back.
+func (b *body) theirs(stood time.Duration) {
+	if b.pass.IsOpen() {
+		b.pass.Theirs()
+	}
+	b.coming.Stood(stood)
+}
+
+// shrink gives back what a buffer has beyond size bytes, if that is much and not needed.
+func (b *body) shrink(size int) error {
+	if len(b.text) > size/2 || cap(b.text) <= 2*size {
+		return nil
+	}
+	b.text = append(make([]byte, 0, size), b.text...)
+	return b.hold(size)
 }
 
 // describe judges the headers that describe the body. status is 0 if it may be JSON text, which d

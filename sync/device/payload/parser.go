@@ -1,7 +1,6 @@
 package payload
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -30,6 +29,7 @@ var ErrTooLarge = errors.New("larger than the cloud takes")
 type Error struct {
 	Offset int // of the byte in the payload, from 0
 	Reason string
+	Cut    bool // the text ends too early
 }
 
 // Error implements error.
@@ -69,18 +69,24 @@ func (p *Parser) Retained() int {
 // what is malformed; offsets in errors are then those of the copy. With Strict such text is an
 // error.
 func (p *Parser) begin(payload []byte) error {
-	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
+	p.reset()
 	valid := utf8.Valid(payload)
 	if !valid && !p.Strict {
 		p.clean = charset.UTF8(p.clean[:0], payload)
 		payload, valid = p.clean, true
 	}
-	p.scan = scanner{data: bytes.TrimPrefix(payload, []byte("\ufeff")), strict: p.Strict}
+	p.scan = scanner{data: payload, strict: p.Strict}
 	if !valid {
 		return p.scan.fail(charset.Valid(payload), "invalid UTF-8")
 	}
+	p.scan.mark()
 	p.scan.preamble()
 	return nil
+}
+
+// reset forgets what the call before has made.
+func (p *Parser) reset() {
+	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
 }
 
 // notObject is the error for a value that should be an object. If the text is no JSON value at all,
@@ -105,6 +111,31 @@ func (p *Parser) endFragment(from int) error {
 	}
 	p.ends = append(p.ends, len(p.out))
 	return nil
+}
+
+// The values of an object beyond largeEvent become several events of the same time, because an event
+// is in memory several times on its way to the cloud.
+const (
+	largeEvent = 1<<20 + 64<<10 // bytes
+	partEvent  = 256 << 10      // of each of the several
+)
+
+// part returns how many of kvs make the next event. some says that others were made of this object.
+func part(kvs []proto.KV, some bool) int {
+	if len(kvs) == 0 {
+		return 0
+	}
+	size, n := 0, -1 // n: of a part
+	for i := range kvs {
+		size += len(kvs[i].Key) + len(kvs[i].Str) + 24
+		if size > partEvent && n < 0 {
+			n = max(i, 1)
+		}
+		if n >= 0 && (some || size > largeEvent) {
+			return n
+		}
+	}
+	return len(kvs)
 }
 
 // makeEvents makes an event of each fragment. It comes last, because out may move while it grows.

@@ -26,6 +26,11 @@ type scanner struct {
 	strict bool
 }
 
+// cut is fail for a text that ends too early.
+func (s *scanner) cut(at int, format string, args ...any) error {
+	return &Error{Offset: at, Reason: fmt.Sprintf(format, args...), Cut: true}
+}
+
 func (s *scanner) fail(at int, format string, args ...any) error {
 	return &Error{Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
@@ -33,10 +38,17 @@ func (s *scanner) fail(at int, format string, args ...any) error {
 // unexpected is the error for a character at pos where something else was wanted.
 func (s *scanner) unexpected(wanted string) error {
 	if s.pos >= len(s.data) {
-		return s.fail(s.pos, "bad JSON: the text ends where %s should be", wanted)
+		return s.cut(s.pos, "bad JSON: the text ends where %s should be", wanted)
 	}
 	r, _ := utf8.DecodeRune(s.data[s.pos:])
 	return s.fail(s.pos, "bad JSON: %q where %s should be", r, wanted)
+}
+
+// mark skips a byte order mark.
+func (s *scanner) mark() {
+	if bytes.HasPrefix(s.data, []byte("\ufeff")) {
+		s.pos = len("\ufeff")
+	}
 }
 
 // peek skips white space and comments and returns the next byte, or 0 at the end. A NUL in the text
@@ -97,7 +109,7 @@ func (s *scanner) quoted(quote byte) (raw []byte, how form, err error) {
 			how |= foreign
 		}
 	}
-	return nil, 0, s.fail(start-1, "bad JSON: a string begins here and does not end")
+	return nil, 0, s.cut(start-1, "bad JSON: a string begins here and does not end")
 }
 
 // special are the bytes that mean something in a quoted text.

@@ -130,9 +130,15 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 		// (CONTRACT.md 5.3).
 		return s.fail(start, `the keys "ts" and "values" cannot be stored together`)
 	}
-	from := len(p.out)
-	p.out = proto.AppendTelemetry(p.out, entity, proto.DeviceEntity, when, p.kvs)
-	return p.endFragment(from)
+	for kvs := p.kvs; ; {
+		n := part(kvs, len(kvs) < len(p.kvs))
+		from := len(p.out)
+		p.out = proto.AppendTelemetry(p.out, entity, proto.DeviceEntity, when, kvs[:n])
+		if err := p.endFragment(from); err != nil || n == len(kvs) {
+			return err
+		}
+		kvs = kvs[n:]
+	}
 }
 
 // dropMetadata removes the key "metadata", in which a gateway sends measurements of its own work.
