@@ -212,6 +212,8 @@
 //	                                       (clock)
 //	the committed offset                   rides on the next commit; its own fsync after 5 s of
 //	                                       quiet, or 1 MiB of acknowledged events (wal/queue.go)
+//	attributes that devices wrote          on flash within a minute, within an hour while the
+//	                                       flash budget is short; the events are there at once
 //	a turn                                 96 messages or 1 MiB of the server, 64 events moved to
 //	                                       the dead letters; at least one each 5 s
 //	a stop                                 5 s for acknowledgements, 3 s for answers to devices,

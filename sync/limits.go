@@ -87,6 +87,7 @@ const (
 
 	// The rest.
 	flushEvery    = time.Minute      // what is staged in the registry and waits for nobody
+	flushLatest   = time.Hour        // the same while the flash budget is short
 	complainEvery = 30 * time.Second // the same complaint is logged at most this often
 	stopTimeout   = 5 * time.Second  // for the acknowledgements due at a stop
 	turnLimit     = 60 * time.Second // of one turn, before health is denied: a slow flash may hold it for seconds

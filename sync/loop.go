@@ -50,7 +50,8 @@ type loop struct {
 	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
-	flushed    time.Time  // the registry, last
+	looked     time.Time  // for what nobody waits for, last
+	flushed    time.Time  // the registry without anybody who waits, last
 	stopping   bool
 	counters   counters
 }
@@ -245,14 +246,19 @@ func (l *loop) deadline(now time.Time) time.Time {
 }
 
 // maybeFlush makes the cached attributes and the marks of announced devices durable, and reports
-// which dead letters the bound has pushed out. The events themselves are in
-// the queue, so a power cut costs the cache at most flushEvery, and flash little.
+// which dead letters the bound has pushed out. The events themselves are in the queue, so a power
+// cut costs the cache at most flushEvery, and flash little. While the flash budget is short the
+// cache waits longer, so that devices and the cloud need not.
 func (l *loop) maybeFlush(now time.Time) {
-	if now.Sub(l.flushed) < flushEvery {
+	if now.Sub(l.looked) < flushEvery {
+		return
+	}
+	l.looked = now
+	l.reportDiscarded(now)
+	if !l.queue.Spare() && now.Sub(l.flushed) < flushLatest {
 		return
 	}
 	l.flushed = now
-	l.reportDiscarded(now)
 	if err := l.reg.Flush(); err != nil {
 		l.complain("the registry cannot be written", err.Error(), now)
 	}

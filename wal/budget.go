@@ -11,10 +11,13 @@ const day = 24 * time.Hour
 
 // budget is the token bucket of the flash (config.toml.example, queue.flash_budget): while it has
 // tokens every commit is immediate. What it gives in any 24 hours is at most perDay: the bucket's
-// content and what flows in meanwhile. The holder of Queue.own owns it.
+// content and what flows in meanwhile.
 type budget struct {
 	perDay int64 // bytes; 0 = unlimited
-	tokens int64 // bytes; negative after a commit that could not wait
+
+	mu     sync.Mutex // guards what follows; taken last
+	tokens int64      // bytes; negative after commits that could not wait
+	owed   int64      // bytes that others wrote without tokens
 	at     time.Time
 }
 
@@ -24,6 +27,8 @@ func (b *budget) capacity() int64 { return b.perDay / 24 }
 // perSecond is what flows in a second, in bytes: what of a day the bucket itself does not hold.
 func (b *budget) perSecond() float64 { return float64(b.perDay-b.capacity()) / day.Seconds() }
 
+// refill lets flow in what is due: first it pays for commits, then for what is owed, and then it
+// fills the bucket. The lock is held.
 func (b *budget) refill(now time.Time) {
 	if b.at.IsZero() {
 		b.tokens = b.capacity()
@@ -32,7 +37,9 @@ func (b *budget) refill(now time.Time) {
 		if in == 0 {
 			return // too short a time to count; at stays, so it is not lost
 		}
-		b.tokens = min(b.capacity(), b.tokens+in)
+		paid := min(in-min(in, max(-b.tokens, 0)), b.owed)
+		b.owed -= paid
+		b.tokens = min(b.capacity(), b.tokens+in-paid)
 	}
 	b.at = now
 }
@@ -42,22 +49,52 @@ func (b *budget) wait(cost int64, now time.Time) time.Duration {
 	if b.perDay <= 0 {
 		return 0
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.refill(now)
-	missing := min(cost, b.capacity()) - b.tokens
+	missing := min(cost, b.capacity()) - b.tokens + b.owed
 	if missing <= 0 {
 		return 0
 	}
 	return time.Duration(float64(missing) / b.perSecond() * float64(time.Second))
 }
 
-// spend takes tokens. The debt is bounded, so that a burst that queue.max_delay forces out does not
-// slow the days after it.
+// spend takes tokens for a commit. The debt is bounded, so that a burst that queue.max_delay forces
+// out does not slow the days after it.
 func (b *budget) spend(cost int64, now time.Time) {
 	if b.perDay <= 0 {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.refill(now)
 	b.tokens = max(b.tokens-cost, -b.capacity())
+}
+
+// spendElsewhere takes tokens for what others have written, and what there are no tokens for is
+// owed, at most a day's budget: a firmware of megabytes is paid for as events are, and does not
+// slow the days after the next.
+func (b *budget) spendElsewhere(cost int64, now time.Time) {
+	if b.perDay <= 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	paid := min(cost, max(b.tokens, 0))
+	b.tokens -= paid
+	b.owed = min(b.owed+cost-paid, b.perDay)
+}
+
+// spare reports whether half of the bucket is there.
+func (b *budget) spare(now time.Time) bool {
+	if b.perDay <= 0 {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	return b.tokens >= b.capacity()/2
 }
 
 // Meter puts what others have written to the medium into the account of the day, and takes it from
@@ -65,9 +102,13 @@ func (b *budget) spend(cost int64, now time.Time) {
 // blocks, and may be called from any goroutine.
 func (q *Queue) Meter(at, bytes int64, fsyncs int) {
 	cost := wear(at, bytes, q.o.CommitBytes) + int64(max(fsyncs-1, 0))*q.o.CommitBytes
-	q.elsewhere.Add(cost)
+	q.budget.spendElsewhere(cost, time.Now())
 	q.ledger.add(Account{Written: bytes, Wear: cost, Fsyncs: uint64(fsyncs)})
 }
+
+// Spare reports whether the flash budget has tokens for what nobody waits for: half of the bucket
+// is left to devices and to what cannot wait. It is true without a budget. Any goroutine.
+func (q *Queue) Spare() bool { return q.budget.spare(time.Now()) }
 
 // Account is what was written to the medium since midnight UTC, or since this process began if that
 // was later, by the queue and by whom it meters (Queue.Meter).

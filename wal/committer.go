@@ -54,9 +54,6 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 	if q.o.FlashBudget <= 0 {
 		return 0
 	}
-	if n := q.elsewhere.Swap(0); n > 0 {
-		q.budget.spend(n, now)
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	g := q.pending
@@ -287,10 +284,14 @@ func (q *Queue) record() (e Event, ok bool) {
 
 // write has the library append the batch. beside: while the fsync of the group in front of it runs.
 func (q *Queue) write(now time.Time, w *written, beside bool) error {
+	began := time.Now()
 	if err := q.ops.Append(beside, q.append); err != nil {
 		return err
 	}
 	begun, empty := len(w.begun), w.newest().bytes == 0
+	if begun > 0 { // the library has synced what is full, and that takes nearly all of the time
+		q.slow.note(began, q.o.Dir, q.log)
+	}
 	q.newNames = q.newNames || q.newTail || begun > 1 || begun == 1 && !empty
 	q.newTail = begun > 0 && empty
 	q.ledger.add(Account{Fsyncs: uint64(begun)}) // the library's, of segments that are full

@@ -100,11 +100,12 @@
 // time.
 //
 //	lock           guards                                  held by
-//	Queue.own      the library, the files, the budget      committer, or the Append that leads a
+//	Queue.own      the library, the files                  committer, or the Append that leads a
 //	                                                       commit
 //	oldest.mu      the time of the oldest pending event    Stats
 //	Queue.mu       counters, positions, list of segments   everybody, briefly
 //	slowSyncs.mu   counts of slow fsyncs                   whoever waited for an fsync; Stats
+//	budget.mu      the tokens                              whoever wrote; Spare
 //	ledger.mu      the account of the day                  whoever wrote; Stats
 //	DeadLog.mu     the dead letters                        its callers; before the store's own
 //
@@ -113,6 +114,12 @@
 // A group commit is one write and one fsync. Options.FlashBudget is a token bucket: while it has
 // tokens a commit is immediate; when they run short the group collects, at most Options.MaxDelay. A
 // commit costs Options.CommitBytes, and a block of 4 KiB for each further one that it touches.
+// Whoever writes beside the queue says so to Queue.Meter: the account of the day has it, and it
+// takes tokens as a commit does. What there are no tokens for is owed, at most a day's budget, and
+// commits wait until it is paid. What nobody waits for asks Queue.Spare before, and so leaves half
+// of the bucket to others. The day costs more than the budget only by the commits that
+// Options.MaxDelay forces out: their debt is bounded by the bucket.
+//
 // Where the file system overwrites in place, the tail is filled with zeros beforehand while commits
 // are small: a commit then costs half, because the journal stays as it is. For large commits the
 // room is reserved (fill.go). A new segment costs the fsync of its directory, and one of the

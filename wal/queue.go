@@ -139,7 +139,6 @@ type Queue struct {
 
 	commits, stretched atomic.Int64
 	syncTook           atomic.Int64 // nanoseconds of the last fsync by syncMany
-	elsewhere          atomic.Int64 // bytes that others cost the medium, and that the budget has not paid yet
 	ledger             ledger
 	slow               slowSyncs
 	oldest             oldest

@@ -18,7 +18,7 @@ const (
 
 // slowSyncs counts the fsyncs of segments that took long, and logs when the 99th percentile of a
 // window is above SlowSync. Whoever waits for an fsync notes it: the owner of the files, or
-// syncMany.
+// syncMany. The library's fsync of a segment that is full counts with the write that fills it.
 type slowSyncs struct {
 	mu     sync.Mutex // guards what follows
 	slow   uint64     // in all

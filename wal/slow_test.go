@@ -91,3 +91,39 @@ func TestSlowSyncs(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// The fsync by which the library ends a segment is timed too. A slow write alone is none.
+func TestSlowSyncAtTheEndOfASegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(queueDir(t))
+		o.SegmentSize = 4 << 10
+		slow := false
+		o.ops = byStep(func(op string) error {
+			if op == "write" && slow {
+				time.Sleep(SlowSync + time.Millisecond)
+			}
+			return nil
+		})
+		q := openQueue(t, o)
+		add := func() {
+			done := make(chan error)
+			if err := q.Submit(t.Context(), []Event{{Fragment: make([]byte, 300)}}, func(err error) { done <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		add()
+		slow = true
+		segments := q.Stats().Segments
+		for range 60 {
+			add()
+		}
+		ended := uint64(q.Stats().Segments - segments)
+		if got := q.Stats().SlowSyncs; ended < 3 || got != ended {
+			t.Errorf("%d slow fsyncs, and %d segments have ended", got, ended)
+		}
+		closeQueue(t, q)
+	})
+}

@@ -27,12 +27,10 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	}
 	r.lock()
 	defer r.unlock()
-	if r.stagedBytes > maxStaged {
-		// The medium refused before. What is staged must not grow without bound, but what takes
-		// credentials out of force does so now: it is small, and comes again until it is stored.
-		if err := r.flush(); err != nil {
-			return false, errors.Join(err, r.applySecurity(m))
-		}
+	if err := r.relieve(); err != nil {
+		// What takes credentials out of force does so now: it is small, and comes again until it is
+		// stored.
+		return false, errors.Join(err, r.applySecurity(m))
 	}
 	r.countReceived(m)
 	a := applier{r: r}
@@ -336,7 +334,7 @@ func (r *Registry) cascade() (err error) {
 	}
 	for id := range r.gone {
 		for scope := range scopes {
-			drop(attributeKey(scope, id))
+			err = errors.Join(err, r.dropAttributes(id, scope))
 		}
 		delete(r.fresh, id)
 	}

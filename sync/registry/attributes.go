@@ -9,13 +9,12 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"edgesync/proto"
 )
 
-// Attribute values stand on flash, one record for each entity and scope, and are read when they are
-// asked for; memory holds a key of 18 bytes for each record. A record is a list of
+// Attribute values stand on flash, few of an entity and scope in one record, more of them in
+// several (attribute_records.go), and are read when they are asked for; memory holds the key of
+// each record. A record is a list of
 //
 //	length uvarint | ts zigzag uvarint | KeyValueProto
 //
@@ -36,9 +35,9 @@ const scopes = Scope(4) // how many there are
 
 var scopeNames = [...]string{"CLIENT_SCOPE", "SHARED_SCOPE", "SERVER_SCOPE"}
 
-// attributeKey is the key of a record.
+// attributeKey is the key of the first record of an entity and scope.
 func attributeKey(s Scope, id proto.UUID) string {
-	var k [2 + 16]byte
+	var k [firstRecordLen]byte
 	k[0], k[1] = attributes.letter, '0'+byte(s)
 	copy(k[2:], id[:])
 	return string(k[:])
@@ -51,44 +50,6 @@ func parseScope(name string) (Scope, bool) {
 	i := slices.Index(scopeNames[:], name)
 	return Scope(i), i >= 0
 }
-
-// attribute is one value with the time of its writer, in milliseconds since the Unix epoch.
-type attribute struct {
-	ts int64
-	kv proto.KV
-}
-
-func decodeAttributes(b []byte) (list []attribute, ok bool) {
-	for len(b) > 0 {
-		item, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return list, false
-		}
-		b = b[n:]
-		ts, n := protowire.ConsumeVarint(item)
-		if n < 0 {
-			return list, false
-		}
-		kv, ok := proto.ParseKV(item[n:])
-		if !ok {
-			return list, false
-		}
-		list = append(list, attribute{protowire.DecodeZigZag(ts), kv})
-	}
-	return list, true
-}
-
-func encodeAttributes(list []attribute) []byte {
-	var b, item []byte
-	for i := range list {
-		item = protowire.AppendVarint(item[:0], protowire.EncodeZigZag(list[i].ts))
-		item = proto.AppendKV(item, &list[i].kv)
-		b = protowire.AppendBytes(b, item)
-	}
-	return b
-}
-
-func byKey(a attribute, key []byte) int { return bytes.Compare(a.kv.Key, key) }
 
 // hidden are attributes in which the server notes the activity of a device. They come along with
 // others and would wear the flash (CONTRACT.md 6.3, 7.3).
@@ -197,47 +158,41 @@ const newest = math.MinInt64
 // (CONTRACT.md 7.2). A value of the same time counts, because what comes later is what the server
 // has. Shared values go to the watcher, also when the value is the same (API.md 2).
 func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (bool, error) {
-	key := attributeKey(scope, id)
-	old, _ := r.get(key)
-	list, _ := decodeAttributes(old) // what is damaged is left out
+	stored := r.attributesOf(id, scope)
 	if ts == newest {
 		ts = time.Now().UnixMilli()
-		for i := range list {
-			ts = max(ts, list[i].ts)
+		for i := range kvs {
+			if a := stored.find(kvs[i].Key); a != nil {
+				ts = max(ts, a.ts)
+			}
 		}
 	}
-	changed := false
 	var set []proto.KV
 	for i := range kvs {
 		kv := &kvs[i]
-		at, there := slices.BinarySearchFunc(list, kv.Key, byKey)
+		h := stored.holder(kv.Key)
+		at, there := slices.BinarySearchFunc(h.list, kv.Key, byKey)
 		switch {
-		case there && list[at].ts > ts:
+		case there && h.list[at].ts > ts:
 			continue
 		case there:
-			same := sameValue(&list[at].kv, kv)
+			same := sameValue(&h.list[at].kv, kv)
 			if !same || scope == Latest {
-				changed = true
-				list[at] = attribute{ts, *kv}
-			} else if list[at].ts < ts {
+				h.changed = true
+				h.list[at] = attribute{ts, *kv}
+			} else if h.list[at].ts < ts {
 				// A new time alone is not worth a write: our own change coming back with the same
 				// value changes nothing on flash.
-				list[at].ts = ts
+				h.list[at].ts = ts
 			}
 		default:
-			changed = true
-			list = slices.Insert(list, at, attribute{ts, *kv})
+			h.changed, h.grown = true, true
+			h.list = slices.Insert(h.list, at, attribute{ts, *kv})
 		}
 		set = append(set, *kv)
 	}
-	if changed {
-		record := encodeAttributes(list)
-		if len(list) > maxAttributeKeys || len(record) > maxAttributeRecord {
-			return false, errFull
-		}
-		if err := r.put(key, record); err != nil {
-			return false, err
-		}
+	if err := stored.put(); err != nil {
+		return false, err
 	}
 	if scope == SharedScope && len(set) > 0 {
 		r.notifyShared(id, set, nil)
@@ -251,26 +206,32 @@ func sameValue(a, b *proto.KV) bool {
 
 // deleteAttributes removes values by name, whatever their times are (CONTRACT.md 7.2).
 func (r *Registry) deleteAttributes(id proto.UUID, scope Scope, names []string) (bool, error) {
-	key := attributeKey(scope, id)
-	old, _ := r.get(key)
-	list, _ := decodeAttributes(old)
-	was := len(list)
-	list = slices.DeleteFunc(list, func(a attribute) bool { return slices.Contains(names, string(a.kv.Key)) })
-	var err error
-	switch {
-	case len(list) == was:
-	case len(list) == 0:
-		_, err = r.remove(key)
-	default:
-		err = r.put(key, encodeAttributes(list))
+	stored := r.attributesOf(id, scope)
+	removed := false
+	for _, name := range names {
+		h := stored.holder([]byte(name))
+		if at, there := slices.BinarySearchFunc(h.list, []byte(name), byKey); there {
+			h.list = slices.Delete(h.list, at, at+1)
+			h.changed, removed = true, true
+		}
 	}
-	if err != nil {
+	if err := stored.put(); err != nil {
 		return false, err
 	}
 	if scope == SharedScope && len(names) > 0 {
 		r.notifyShared(id, nil, names)
 	}
-	return len(list) != was, nil
+	return removed, nil
+}
+
+// dropAttributes removes all attributes of an entity and scope.
+func (r *Registry) dropAttributes(id proto.UUID, scope Scope) (err error) {
+	stored := r.attributesOf(id, scope)
+	for at := range stored.records() {
+		_, e := r.remove(stored.key(at))
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // Posted takes attributes of a device that were written here and are in the queue already, so that
@@ -290,6 +251,9 @@ func (r *Registry) Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg
 	if !r.has(devices.key(id)) {
 		return nil
 	}
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	kvs := kvsOf(p.GetKv(), s)
 	asStored(kvs)
 	_, err := r.setAttributes(id, s, newest, kvs)
@@ -304,23 +268,16 @@ func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func
 }
 
 // TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the
-// Unix epoch.
+// Unix epoch. Values of one record are of one moment.
 func (r *Registry) TimedAttributes(id proto.UUID, scope Scope, keys []string, fn func(ts int64, kv *proto.KV)) {
-	record, ok := r.get(attributeKey(scope, id))
-	if !ok {
-		return
+	stored := r.attributesOf(id, scope)
+	found := stored.all(keys)
+	for !stored.current() { // a record was split meanwhile
+		stored = r.attributesOf(id, scope)
+		found = stored.all(keys)
 	}
-	list, _ := decodeAttributes(record)
-	if keys == nil {
-		for i := range list {
-			fn(list[i].ts, &list[i].kv)
-		}
-		return
-	}
-	for _, k := range keys {
-		if at, ok := slices.BinarySearchFunc(list, []byte(k), byKey); ok {
-			fn(list[at].ts, &list[at].kv)
-		}
+	for i := range found {
+		fn(found[i].ts, &found[i].kv)
 	}
 }
 

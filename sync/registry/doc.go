@@ -28,7 +28,9 @@
 //	E               EdgeConfiguration, protobuf
 //	S               salt [16] | sha256(salt, configured secret) [32]: edge.go
 //	Y               which sync has completed: edge.go
-//	@ scope id      attributes of an entity, or its latest telemetry: attributes.go
+//	@ scope id name attributes of an entity, or its latest telemetry, from a name on; of the first
+//	                record, and of most entities the only one, the name is empty:
+//	                attribute_records.go
 //	l from to hash  a relation; hash [8] is of its type, group and types of both ends: entities.go
 //	x id            of a user's credentials what a login needs, JSON
 //	n id            a device that was made here: create.go
@@ -39,8 +41,12 @@
 // Memory holds the devices, the profiles and a key for each record; values are read from flash when
 // they are asked for.
 //
+// A change writes the records that it changes, and nothing else: of attributes some 1 KiB, however
+// many the entity has. Compactions of the store double that at most (package store).
+//
 // # Invariants
 //
+//   - The records between which an attribute moves are staged and written together.
 //   - Applying is idempotent, and what is stored already is not written again: every connect
 //     brings a sync with the same content.
 //   - The server's sync never says what is gone (CONTRACT.md 3.5). So at the end

@@ -156,6 +156,7 @@ func (r *Registry) wipe() {
 		r.staged[key] = nil
 		r.stagedBytes += len(key)
 	}
+	clear(r.further)
 	clear(r.devices)
 	clear(r.credentials)
 	clear(r.names)

@@ -299,6 +299,9 @@ func (r *Registry) forgetPast() (err error) {
 func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
 	r.lock()
 	defer r.unlock()
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return !fits(&kv) })
 	asStored(kept)
 	_, err := r.setAttributes(id, scope, ts, kept)
@@ -332,10 +335,6 @@ func (r *Registry) unlessDeleted(id proto.UUID, scope Scope, kvs []proto.KV) []p
 	if len(kvs) == 0 || !r.edited(scopeID(scope, id)) {
 		return kvs
 	}
-	old, _ := r.get(attributeKey(scope, id))
-	list, _ := decodeAttributes(old)
-	return slices.DeleteFunc(kvs, func(kv proto.KV) bool {
-		_, here := slices.BinarySearchFunc(list, kv.Key, byKey)
-		return !here
-	})
+	stored := r.attributesOf(id, scope)
+	return slices.DeleteFunc(kvs, func(kv proto.KV) bool { return stored.find(kv.Key) == nil })
 }

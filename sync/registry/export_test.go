@@ -2,6 +2,8 @@ package registry
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -81,3 +83,23 @@ var ShareOf = shareOf
 
 // Staged counts the bytes that wait for a flush.
 func (r *Registry) Staged() int { return r.stagedBytes }
+
+// RecordMost bounds a record of several attributes in bytes.
+const RecordMost = attributeRecord
+
+// AttributeRecord is the length in bytes of a record of attributes, and how many are in it.
+func (r *Registry) AttributeRecord(key string) (length, n int) {
+	v, _ := r.get(key)
+	list, _ := decodeAttributes(v)
+	return len(v), len(list)
+}
+
+// OldAttributes is the one record in which all attributes of an entity and scope stood before they
+// were split: its key, and its value of string attributes at a time.
+func OldAttributes(id proto.UUID, s Scope, ts int64, kvs map[string]string) (key string, value []byte) {
+	var list []attribute
+	for _, name := range slices.Sorted(maps.Keys(kvs)) {
+		list = append(list, attribute{ts, proto.KV{Key: []byte(name), Type: proto.KeyValueType_STRING_V, Str: []byte(kvs[name])}})
+	}
+	return attributeKey(s, id), encodeAttributes(list)
+}

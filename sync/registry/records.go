@@ -120,14 +120,19 @@ func (r *Registry) put(key string, value []byte) error {
 		return nil
 	}
 	if bytes, records := r.grows(key, value); !r.room.has(key, bytes, records) {
-		if !r.warnedFull {
-			r.warnedFull = true
-			r.log.Warn("the registry is full; what the cloud provisions beyond is not kept",
-				"records", r.room.all.records, "bytes", r.room.all.bytes, "most", r.room.most)
-		}
-		return errFull
+		return r.full()
 	}
 	return r.stage(key, value)
+}
+
+// full is errFull; the first time it is logged.
+func (r *Registry) full() error {
+	if !r.warnedFull {
+		r.warnedFull = true
+		r.log.Warn("the registry is full; what the cloud provisions beyond is not kept",
+			"records", r.room.all.records, "bytes", r.room.all.bytes, "most", r.room.most)
+	}
+	return errFull
 }
 
 // putFixed is put for the few records for which there is always room.
@@ -159,19 +164,39 @@ func (r *Registry) remove(key string) (bool, error) {
 
 // stage takes a change; a nil value deletes. value belongs to the registry from now on.
 func (r *Registry) stage(key string, value []byte) error {
-	bytes, records := r.grows(key, value)
-	r.room.count(key, bytes, records)
+	return r.stageAll([]staging{{key, value}})
+}
+
+// stageAll is stage for changes that belong together: readers and the store see all of them at
+// once.
+func (r *Registry) stageAll(changes []staging) error {
 	r.mu.Lock()
-	if old, ok := r.staged[key]; ok {
-		r.stagedBytes -= len(key) + len(old)
+	for _, c := range changes {
+		bytes, records := r.grows(c.key, c.value)
+		r.room.count(c.key, bytes, records)
+		if old, ok := r.staged[c.key]; ok {
+			r.stagedBytes -= len(c.key) + len(old)
+		}
+		r.staged[c.key] = c.value
+		r.stagedBytes += len(c.key) + len(c.value)
+		if furtherRecord(c.key) {
+			r.noteRecord(c.key, c.value != nil)
+		}
 	}
-	r.staged[key] = value
-	r.stagedBytes += len(key) + len(value)
 	r.mu.Unlock()
 	if r.stagedBytes > maxStaged {
 		return r.flush()
 	}
 	return nil
+}
+
+// relieve flushes what is staged beyond its bound because the medium has refused it; while it still
+// does, nothing more may be staged.
+func (r *Registry) relieve() error {
+	if r.stagedBytes <= maxStaged {
+		return nil
+	}
+	return r.flush()
 }
 
 func (r *Registry) flush() error {
@@ -184,14 +209,15 @@ func (r *Registry) flush() error {
 	}
 	slices.Sort(keys)
 	var b store.Batch
-	for _, k := range keys {
+	for i, k := range keys {
 		if v := r.staged[k]; v != nil {
 			b.Put(k, v)
 		} else {
 			b.Delete(k)
 		}
-		// Every record stands for itself, so a batch of unusual size may be written in parts.
-		if b.Size() > maxFlush {
+		// Every record stands for itself, but for those of the attributes of an entity, between
+		// which values move. So a batch of unusual size may be written in parts.
+		if b.Size() > maxFlush && (i+1 == len(keys) || !sameRecords(k, keys[i+1])) {
 			if err := r.store.Apply(&b); err != nil {
 				return fmt.Errorf("registry: %w", err)
 			}

@@ -65,6 +65,7 @@ type Registry struct {
 	mu          sync.RWMutex      // guards what follows; only the holder of write changes it
 	staged      map[string][]byte // by key; nil deletes
 	stagedBytes int
+	further     map[string][]string // by the key of the first: keys of the further records of attributes, sorted
 	devices     map[proto.UUID]*entry
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
@@ -134,7 +135,7 @@ func Open(o Options) (*Registry, error) {
 		o: o, store: s, log: o.Log, staged: make(map[string][]byte), counts: make(map[string]*Count),
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
 		profiles: make(map[proto.UUID]*profile), creations: make(map[proto.UUID]creation), edits: make(map[recordID]edit),
-		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}),
+		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}), further: make(map[string][]string),
 	}
 	r.unheard.room.L = &r.unheard.mu
 	rand.Read(r.key[:])

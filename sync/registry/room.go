@@ -114,9 +114,13 @@ func (r *Registry) grows(key string, value []byte) (bytes int64, records int) {
 	return bytes, records
 }
 
-// countStored counts what the store holds.
+// countStored counts what the store holds, and notes which records of attributes there are.
 func (r *Registry) countStored() {
 	for _, key := range r.store.Keys("") {
 		r.room.count(key, store.PutSize(len(key), r.store.ValueLen(key)), 1)
+		if furtherRecord(key) {
+			first := key[:firstRecordLen]
+			r.further[first] = append(r.further[first], key) // the keys come sorted
+		}
 	}
 }

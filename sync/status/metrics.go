@@ -44,10 +44,10 @@ var metrics = []metric{
 	},
 	{"queue_commits_total", "counter", "Group commits since the start.", func(s *agent.Snapshot) float64 { return float64(s.Commits) }},
 	{
-		"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for the queue since midnight UTC, as reckoned.",
+		"flash_wear_today_bytes", "gauge", "Bytes that the medium has written for data_dir since midnight UTC, as reckoned.",
 		func(s *agent.Snapshot) float64 { return float64(s.FlashWearToday) },
 	},
-	{"fsyncs_today", "gauge", "Fsyncs of the queue since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FsyncsToday) }},
+	{"fsyncs_today", "gauge", "Fsyncs in data_dir since midnight UTC.", func(s *agent.Snapshot) float64 { return float64(s.FsyncsToday) }},
 	{
 		"queue_commits_stretched_total", "counter", "Group commits that waited because the flash budget was short.",
 		func(s *agent.Snapshot) float64 { return float64(s.Stretched) },

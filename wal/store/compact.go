@@ -28,10 +28,10 @@ func (s *Store) compactIfWorth() {
 	}
 }
 
-// postpone puts off the next compaction until the file has grown, so that a full disk is not asked
-// at every batch.
+// postpone puts off the next compaction until the file has grown by half of what a compaction
+// writes, so that a full disk is not asked at every batch, nor worn by copies that are given up.
 func (s *Store) postpone(err error) {
-	s.wait = s.size + compactFloor
+	s.wait = s.size + max(compactFloor, s.live/2)
 	s.o.Log.Warn("store could not be compacted; it goes on growing for now", "file", s.o.Path, "error", err)
 }
 
@@ -47,15 +47,16 @@ func (s *Store) rewrite() (err error) {
 	if s.o.wrap != nil {
 		fresh = s.o.wrap(f)
 	}
+	n := &Store{o: s.o, file: fresh, keys: make(map[string]extent, len(s.keys)), size: headerSize}
 	done := false
 	defer func() {
 		if !done {
 			fresh.Close()
 			os.Remove(name)
+			s.wrote(0, n.size, 1) // most of it has reached the medium, and is written for nothing
 		}
 	}()
 
-	n := &Store{o: s.o, file: fresh, keys: make(map[string]extent, len(s.keys)), size: headerSize}
 	rand.Read(n.marker[:])
 	if _, err := fresh.WriteAt(newHeader(n.marker), 0); err != nil {
 		return fmt.Errorf("store: write %s: %w", name, err)
@@ -77,8 +78,7 @@ func (s *Store) rewrite() (err error) {
 	s.file, s.marker, s.keys, s.size, s.live = n.file, n.marker, n.keys, n.size, n.live
 	s.broken, s.wait = false, 0
 	s.stats.Compactions++
-	s.stats.Written += s.size
-	s.o.Meter.Add(0, s.size, 2)
+	s.wrote(0, s.size, 2)
 	s.renamed = true
 	return s.syncName()
 }

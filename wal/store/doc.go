@@ -28,6 +28,11 @@
 //   - When more than half of the file, and more than 64 KiB, is garbage, the living pairs are
 //     written to NAME.new, which takes the name. No batch is accepted before the new name is
 //     durable.
+//   - Compactions write no more than the batches have: what one writes is less than the garbage
+//     that it leaves behind, and each byte of a batch becomes garbage once. Those that fail write
+//     twice that at most, because the next one waits until the file has grown by half of what is
+//     alive.
+//   - Options.Meter gets all that is written, what failed and was cut again too.
 //   - Memory grows with the number of keys, bounded by whoever puts them; batches are bounded by
 //     MaxBatch.
 //

@@ -194,10 +194,11 @@ func (s *Store) Apply(b *Batch) error {
 		return s.refused(err)
 	}
 	frame := b.frame(s.marker, s.size)
-	_, err := s.file.WriteAt(frame, s.size)
+	n, err := s.file.WriteAt(frame, s.size)
 	if err == nil {
 		err = s.file.Sync()
 	}
+	s.wrote(s.size, int64(n), 1) // also what is cut again
 	if err != nil {
 		s.broken = true
 		// The space is given back now, or by the next Apply.
@@ -205,10 +206,14 @@ func (s *Store) Apply(b *Batch) error {
 	}
 	s.adopt(frame[frameHeader:], s.size+frameHeader)
 	s.size += int64(len(frame))
-	s.stats.Written += int64(len(frame))
-	s.o.Meter.Add(s.size-int64(len(frame)), int64(len(frame)), 1)
 	s.compactIfWorth()
 	return nil
+}
+
+// wrote accounts for so many bytes written at a position, and so many fsyncs.
+func (s *Store) wrote(at, bytes int64, fsyncs int) {
+	s.stats.Written += bytes
+	s.o.Meter.Add(at, bytes, fsyncs)
 }
 
 func (s *Store) refused(err error) error {
@@ -231,7 +236,7 @@ func (s *Store) recover() error {
 		return err
 	}
 	s.broken = false
-	s.o.Meter.Add(s.size, 0, 1)
+	s.wrote(s.size, 0, 1)
 	return nil
 }
 
