@@ -13,8 +13,8 @@ import (
 	agent "edgesync/sync"
 )
 
-// build makes the agents of the site processes of a program of their own: the test binary takes more
-// memory, and one with the race detector much more.
+// build makes the agents of the site processes of a program of their own: the test binary takes
+// more memory, and one with the race detector much more.
 func (s *site) build() {
 	s.Helper()
 	s.exe = filepath.Join(s.TempDir(), "edgesync")
@@ -50,8 +50,8 @@ func backfillRows(n int, text string) string {
 	return b.String() + "]"
 }
 
-// A logger that was offline for a day and a half posts its rows as one body. Each is stored, and the
-// rows that were answered for are there after a kill.
+// A logger that was offline for a day and a half posts its rows as one body. Each is stored, and
+// the rows that were answered for are there after a kill.
 func TestBackfillOfADay(t *testing.T) {
 	const rows = 20000
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))

@@ -66,9 +66,9 @@ func (b *body) ready() []byte {
 // drop forgets the first n bytes of the text.
 func (b *body) drop(n int) { b.text = b.text[:copy(b.text, b.text[n:])] }
 
-// fill reads until at least size bytes of text are there, or more than most of the body have come, or
-// all of it. A text beyond freeBody takes the bytes of its buffer from the budget; the pass is then
-// open, also where fill returns an error.
+// fill reads until at least size bytes of text are there, or more than most of the body have come,
+// or all of it. A text beyond freeBody takes the bytes of its buffer from the budget; the pass is
+// then open, also where fill returns an error.
 func (b *body) fill(size int, most int64) error {
 	b.most = most
 	for !b.whole && len(b.text) < size && b.came <= most {
@@ -163,8 +163,8 @@ func (b *body) decode(src []byte, last bool) error {
 }
 
 // grow makes room for n more bytes. The buffer grows with what has come, not with what was
-// announced: it doubles, to the largest body that is wanted. Only text that takes more bytes than it
-// came in needs more.
+// announced: it doubles, to the largest body that is wanted. Only text that takes more bytes than
+// it came in needs more.
 func (b *body) grow(n int) error {
 	need := len(b.text) + n
 	if need <= cap(b.text) {

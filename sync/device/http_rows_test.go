@@ -81,8 +81,8 @@ func postBody(h *HTTP, body string, length int64, kind string) *httptest.Respons
 	return w
 }
 
-// TestBackfill posts bodies beyond a megabyte, up to the largest (API.md 2): every row is stored, in
-// order, and no more of the text is in memory than a window.
+// TestBackfill posts bodies beyond a megabyte, up to the largest (API.md 2): every row is stored,
+// in order, and no more of the text is in memory than a window.
 func TestBackfill(t *testing.T) {
 	for _, c := range []struct {
 		rows    int
@@ -139,7 +139,10 @@ func TestBackfillWithAnError(t *testing.T) {
 		code int
 		says string
 	}{
-		"a bad last element":     {cut(good, `, {"a":1,}]`), 17000, 400, `bad JSON: '}' where a key should be (at byte ` + strconv.Itoa(len(good)+8) + ")"},
+		"a bad last element": {
+			cut(good, `, {"a":1,}]`), 17000, 400,
+			`bad JSON: '}' where a key should be (at byte ` + strconv.Itoa(len(good)+8) + ")",
+		},
 		"a last element missing": {cut(good, `,]`), 17000, 400, "bad JSON"},
 		"no object":              {cut(good, `, 5]`), 17000, 400, "an element of the telemetry array must be a JSON object"},
 		"no end":                 {cut(good, ``), 17000, 400, "the text ends where"},
@@ -220,10 +223,13 @@ func TestElementsAreBounded(t *testing.T) {
 		body, path string
 		says       string
 	}{
-		"behind others": {strings.Replace(backfill(20000), "]", ", "+long+"]", 1), "telemetry", "an element is larger than 3145728 bytes; the first 20000"},
-		"alone":         {long, "telemetry", "an element is larger than 3145728 bytes; the first 0"},
-		"attributes":    {long, "attributes", "exceeds the limit of 3145728"},
-		"a claim":       {strings.Repeat(" ", wholeBody+1), "claim", "exceeds the limit of 1048576"},
+		"behind others": {
+			strings.Replace(backfill(20000), "]", ", "+long+"]", 1), "telemetry",
+			"an element is larger than 3145728 bytes; the first 20000",
+		},
+		"alone":      {long, "telemetry", "an element is larger than 3145728 bytes; the first 0"},
+		"attributes": {long, "attributes", "exceeds the limit of 3145728"},
+		"a claim":    {strings.Repeat(" ", wholeBody+1), "claim", "exceeds the limit of 1048576"},
 	} {
 		intake := &rowIntake{}
 		h := newTestDoor(intake, 0)

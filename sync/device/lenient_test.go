@@ -182,8 +182,8 @@ func TestLenientDoors(t *testing.T) {
 	}
 }
 
-// TestAnswersInOtherCharsets answers a command in a charset that is not UTF-8: its caller gets UTF-8
-// (API.md 2).
+// TestAnswersInOtherCharsets answers a command in a charset that is not UTF-8: its caller gets
+// UTF-8 (API.md 2).
 func TestAnswersInOtherCharsets(t *testing.T) {
 	for _, c := range []struct{ kind, body, want string }{
 		{"application/json;charset=iso-8859-1", "\"K\xfcche\"", `"Küche"`},
@@ -198,5 +198,52 @@ func TestAnswersInOtherCharsets(t *testing.T) {
 		if _, answers := s.calls.said(); w.Code != 200 || fmt.Sprint(answers) != fmt.Sprintf("[01/5 %s]", c.want) {
 			t.Errorf("%s %q: %d %q, want %s", c.kind, c.body, w.Code, answers, c.want)
 		}
+	}
+}
+
+// TestLenientQuestions reads calls, claims, requests for attributes and for credentials in the
+// words that the server's reader takes too (API.md 1.3).
+func TestLenientQuestions(t *testing.T) {
+	for text, want := range map[string]string{
+		`{method:getTime,params:{}}`:                       "getTime {}",
+		`{'method'='getTime';params=>{zone:nan,'a':[1,]}}`: `getTime {"zone":"nan","a":[1,null]}`,
+		`{"method":getTime/*now*/}`:                        "getTime null",
+		"{method:m,params:\"K\xfcche\\n\"}":                `m "K�che\n"`,
+		`{method:m,params:NULL}`:                           "m null",
+		`{method:m,params:TRUE}`:                           "m true",
+		`{method:m,}`:                                      "refused",
+		`{method:NULL}`:                                    "refused",
+		`{method:m}//`:                                     "refused",
+		`method`:                                           "refused",
+		``:                                                 "refused",
+	} {
+		method, params, err := readCall([]byte(text))
+		got := method + " " + params
+		if err != nil {
+			got = "refused"
+		}
+		if got != want {
+			t.Errorf("%q: %s (%v), want %s", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{secretKey:s,durationMs:60000}`: `secretKey="***" durationMs=60000`, `{'durationMs'='5'}`: `durationMs=5`,
+		`{durationMs:soon}`: "refused", "{secretKey:\"\xff\"}": `secretKey="***"`,
+	} {
+		said, err := readClaim([]byte(text))
+		var got []string
+		for i := range said {
+			got = append(got, fmt.Sprintf("%s=%s", said[i].Key, proto.AppendJSONValue(nil, &said[i])))
+		}
+		if err != nil {
+			got = []string{"refused"}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q (%v), want %s", text, got, err, want)
+		}
+	}
+	r, err := readProvision([]byte("{provisionDeviceKey:k;'provisionDeviceSecret'=>s,deviceName:'K\xfcche'}"))
+	if err != nil || *r.Key != "k" || *r.Secret != "s" || string(r.DeviceName) != `"K�che"` {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

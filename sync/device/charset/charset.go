@@ -97,9 +97,9 @@ func Named(name string) (d Decoder, ok bool) {
 // IsUTF8 reports whether the decoder leaves valid UTF-8 as it is.
 func (d *Decoder) IsUTF8() bool { return d.scheme == multi }
 
-// Append appends to dst the text that src holds, as UTF-8: at most three bytes for each byte of src.
-// src follows the bytes of the call before. Unless last is true, the beginning of a character at the
-// end of src is left for the next call; left is its length, at most 7.
+// Append appends to dst the text that src holds, as UTF-8: at most three bytes for each byte of
+// src. src follows the bytes of the call before. Unless last is true, the beginning of a character
+// at the end of src is left for the next call; left is its length, at most 7.
 func (d *Decoder) Append(dst, src []byte, last bool) (out []byte, left int) {
 	switch d.scheme {
 	case single:

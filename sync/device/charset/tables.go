@@ -1,7 +1,8 @@
 package charset
 
-// tables hold, by name, the characters of the bytes 0x80 to 0xFF; U+FFFD stands for a byte that means
-// nothing. The bytes below are ASCII in all of them. They were written by scripts of Python's codecs.
+// tables hold, by name, the characters of the bytes 0x80 to 0xFF; U+FFFD stands for a byte that
+// means nothing. The bytes below are ASCII in all of them. They were written by scripts of Python's
+// codecs.
 var tables = map[string]string{
 	"iso88592": "" +
 		"\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f" +

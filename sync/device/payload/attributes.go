@@ -3,7 +3,8 @@ package payload
 import "edgesync/proto"
 
 // Attributes parses an attributes payload of the entity (API.md 1.2). It returns one event for the
-// client scope, several if the payload is beyond a megabyte, or none if it has no values. Errors are those of Telemetry.
+// client scope, several if the payload is beyond a megabyte, or none if it has no values. Errors
+// are those of Telemetry.
 func (p *Parser) Attributes(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error) {
 	if err := p.begin(payload); err != nil {
 		return nil, err

@@ -63,8 +63,8 @@ func TestKeysAllowed(t *testing.T) {
 	}
 }
 
-// TestLargeObjectsBecomeSeveralEvents reads objects beyond a megabyte: no value is lost, the last of
-// equal keys wins, all have the time of the object, and none of the events is large.
+// TestLargeObjectsBecomeSeveralEvents reads objects beyond a megabyte: no value is lost, the last
+// of equal keys wins, all have the time of the object, and none of the events is large.
 func TestLargeObjectsBecomeSeveralEvents(t *testing.T) {
 	for _, n := range []int{9, 10, 12, 30} {
 		var b strings.Builder

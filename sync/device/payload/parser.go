@@ -89,6 +89,19 @@ func (p *Parser) reset() {
 	p.arena, p.out, p.ends, p.growth = p.arena[:0], p.out[:0], p.ends[:0], 0
 }
 
+// Strictly returns a text of any JSON value, read as leniently as telemetry, as JSON of RFC 8259 in
+// UTF-8. Its error is an *Error. What it returns is valid until the parser's next call.
+func (p *Parser) Strictly(text []byte) ([]byte, error) {
+	err := p.begin(text)
+	if err == nil {
+		p.arena, err = p.scan.value(p.arena, true, 0)
+	}
+	if err == nil {
+		err = p.scan.end()
+	}
+	return p.arena, err
+}
+
 // notObject is the error for a value that should be an object. If the text is no JSON value at all,
 // the error says that instead.
 func (p *Parser) notObject(what string) error { return p.wrong(what + " must be a JSON object") }
@@ -113,8 +126,8 @@ func (p *Parser) endFragment(from int) error {
 	return nil
 }
 
-// The values of an object beyond largeEvent become several events of the same time, because an event
-// is in memory several times on its way to the cloud.
+// The values of an object beyond largeEvent become several events of the same time, because an
+// event is in memory several times on its way to the cloud.
 const (
 	largeEvent = 1<<20 + 64<<10 // bytes
 	partEvent  = 256 << 10      // of each of the several

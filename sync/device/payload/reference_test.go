@@ -14,8 +14,8 @@ import (
 )
 
 // reference reads JSON by the rules of API.md 1.3 in the plainest way, with recursion, copies and
-// panics, for comparison. It knows the rules of the text; what becomes of a number or of a text that
-// looks like one, TestValues holds against the section.
+// panics, for comparison. It knows the rules of the text; what becomes of a number or of a text
+// that looks like one, TestValues holds against the section.
 type reference struct {
 	text []rune
 	at   int
@@ -371,7 +371,8 @@ func FuzzLenient(f *testing.F) {
 // TestAgainstReference compares the parser with the reference on many texts of the pieces that the
 // rules are about.
 func TestAgainstReference(t *testing.T) {
-	pieces := strings.Fields("{ } [ ] : , ; = => ' \" / * // /* */ # \\ \\' \\\" \\n \\u00e9 a ts values 1 0 .5 - e5 nan TRUE null true x\x00 \xb0 \xe2\x82 é ٣")
+	pieces := strings.Fields("{ } [ ] : , ; = => ' \" / * // /* */ # \\ \\' \\\" \\n \\u00e9 a ts values " +
+		"1 0 .5 - e5 nan TRUE null true x\x00 \xb0 \xe2\x82 é ٣")
 	pieces = append(pieces, " ", "\n", "\r", "\f", "{a:", "{a:1}", `"b":`, "[{", "}]", ",c=", "{'d'=>")
 	seed := uint64(1)
 	next := func(n int) int {

@@ -16,8 +16,9 @@ const (
 // UTF-8. As an event it stays below what the server takes in one message (CONTRACT.md 2.5).
 const MaxElement = 3 << 20
 
-// Rows reads telemetry that comes in pieces: an array of any number of elements, of which each is at
-// most MaxElement. The zero value stands at the beginning of the text. One goroutine uses a Rows.
+// Rows reads telemetry that comes in pieces: an array of any number of elements, of which each is
+// at most MaxElement. The zero value stands at the beginning of the text. One goroutine uses a
+// Rows.
 type Rows struct {
 	phase    rowsPhase
 	offset   int // of the window in the text
@@ -40,12 +41,12 @@ const (
 // Done reports whether the text has been read to its end.
 func (r *Rows) Done() bool { return r.phase == rowsDone }
 
-// Next parses the elements that stand whole at the beginning of window, or some of them, and returns
-// their events and how many bytes of window it has used; the next window begins behind them. Where
-// it needs more text it returns neither events nor an error, and has mostly used nothing. last says
-// that no more text can come; what is missing is then an error, as in Telemetry, of which Cut tells
-// whether more text could have helped. The window must be valid UTF-8 and must not end within a
-// character. What Next returns is valid until the next call of the parser.
+// Next parses the elements that stand whole at the beginning of window, or some of them, and
+// returns their events and how many bytes of window it has used; the next window begins behind
+// them. Where it needs more text it returns neither events nor an error, and has mostly used
+// nothing. last says that no more text can come; what is missing is then an error, as in Telemetry,
+// of which Cut tells whether more text could have helped. The window must be valid UTF-8 and must
+// not end within a character. What Next returns is valid until the next call of the parser.
 func (p *Parser) Next(
 	r *Rows, window []byte, last bool, entity proto.UUID, now int64,
 ) (events []proto.Event, used int, err error) {
@@ -74,8 +75,8 @@ func (p *Parser) Next(
 	return p.makeEvents(proto.ActionTimeseriesUpdated, entity, now), used, nil
 }
 
-// row reads what comes next in a phase, and returns the phase behind it. Nothing that it takes could
-// be something else with more text behind it.
+// row reads what comes next in a phase, and returns the phase behind it. Nothing that it takes
+// could be something else with more text behind it.
 func (p *Parser) row(phase rowsPhase, last bool, entity proto.UUID, now int64) (rowsPhase, error) {
 	s := &p.scan
 	switch phase {

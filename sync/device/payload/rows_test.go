@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// inPieces reads a text through windows that grow by step bytes, as a door does, and returns what the
-// events hold, and the error.
+// inPieces reads a text through windows that grow by step bytes, as a door does, and returns what
+// the events hold, and the error.
 func inPieces(t testing.TB, text string, step int) (got []string, err error) {
 	var p Parser
 	var r Rows
@@ -98,7 +98,10 @@ func TestRowsHaveNoEnd(t *testing.T) {
 
 // TestRowsAreBounded holds the buffers of a parser to what one call may make.
 func TestRowsAreBounded(t *testing.T) {
-	for _, row := range []string{`{},`, `{"a":1},`, `{"ts":1700000000000,"values":{"t":20.5,"h":50,"p":1000.1}},`, `{"a":[` + strings.Repeat("1,", 500) + `1]},`} {
+	for _, row := range []string{
+		`{},`, `{"a":1},`, `{"ts":1700000000000,"values":{"t":20.5,"h":50,"p":1000.1}},`,
+		`{"a":[` + strings.Repeat("1,", 500) + `1]},`,
+	} {
 		var p Parser
 		var r Rows
 		window := []byte("[" + strings.Repeat(row, 512<<10/len(row)))
