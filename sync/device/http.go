@@ -155,12 +155,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 		limit = min(limit, wholeBody)
 	}
 	var wait func()
-	q := reading{sender: device.ID, limit: limit, mayBeEmpty: to.endpoint == claiming}
-	if to.endpoint == telemetry {
-		q.rows = func(b *body) {
-			(&rows{h: h, w: w, r: r, b: b, device: device, now: h.Clock.Stamp()}).run()
-		}
-	}
+	q := reading{device.ID, device.Name, limit, to.endpoint == claiming, to.endpoint == telemetry}
 	h.withBody(w, r, q, func(s *scratch) bool {
 		switch to.endpoint {
 		case telemetry:
@@ -184,9 +179,10 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 // reading is how a body is read.
 type reading struct {
 	sender     proto.UUID
-	limit      int64 // bytes
+	name       string // of the sender
+	limit      int64  // bytes
 	mayBeEmpty bool
-	rows       func(*body) // reads on, and answers, where the body is larger than wholeBody; or nil
+	rows       bool // telemetry: beyond wholeBody it is stored as it comes
 }
 
 // withBody reads the body and calls fn with it, unless it has answered with an error. fn reports
@@ -212,15 +208,16 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 	defer s.close()
 	s.open(r, decoder, h.bodies, q.sender, q.limit)
 	most := q.limit
-	if q.rows != nil {
+	if q.rows {
 		most = wholeBody
 	}
 	var err error
 	if r.ContentLength <= most {
 		err = s.fill(everything, most)
 	}
-	if err == nil && q.rows != nil && (s.came > most || !s.whole) {
-		q.rows(&s.body)
+	if err == nil && q.rows && (s.came > most || !s.whole) {
+		o := rows{h: h, w: w, r: r, b: &s.body, device: q.sender, name: q.name, now: h.Clock.Stamp()}
+		o.run()
 		return
 	}
 	if s.pass.IsOpen() && err == nil {
@@ -306,18 +303,16 @@ func (h *HTTP) store(
 
 // refuse answers that the intake did not take the events.
 func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.Device, err error) {
-	h.refuseSome(w, r, device, err, "")
+	h.refuseSome(w, r, device.Name, err, "")
 }
 
 // refuseSome is refuse where some events are stored all the same; kept says which.
-func (h *HTTP) refuseSome(
-	w http.ResponseWriter, r *http.Request, device *registry.Device, err error, kept string,
-) {
+func (h *HTTP) refuseSome(w http.ResponseWriter, r *http.Request, name string, err error, kept string) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // ends the connection; nobody would read an answer
 	}
 	// At most once a minute: otherwise a full disk would fill the log as well.
-	h.complain("events of devices are refused; the devices are asked to retry", device.Name, err)
+	h.complain("events of devices are refused; the devices are asked to retry", name, err)
 	w.Header().Set("Retry-After", retryAfter)
 	fail(w, http.StatusServiceUnavailable, codeGeneral,
 		"not stored, the queue takes no events now; send it again later"+kept)

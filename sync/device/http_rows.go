@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"edgesync/proto"
 	"edgesync/sync/device/payload"
-	"edgesync/sync/registry"
 	"edgesync/sync/share"
 )
 
@@ -25,7 +25,8 @@ type rows struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	b      *body
-	device *registry.Device
+	device proto.UUID
+	name   string // of the device
 	state  payload.Rows
 	now    int64 // for elements without a time of their own
 	stored int   // elements
@@ -76,7 +77,7 @@ func (s *rows) store() (moved bool, err error) {
 	}()
 	p := s.h.parsers.Get().(*payload.Parser)
 	last := s.b.whole || len(s.b.text) >= payload.MaxElement
-	events, used, err := p.Next(&s.state, s.b.ready(), last, s.device.ID, s.now)
+	events, used, err := p.Next(&s.state, s.b.ready(), last, s.device, s.now)
 	if err == nil && len(events) > 0 {
 		if err := s.h.Intake.Accept(s.r.Context(), events); err != nil {
 			return false, &notStored{err} // the intake may still be reading what the parser holds
@@ -106,7 +107,7 @@ func (s *rows) fail(err error) {
 	var refused *notStored
 	switch {
 	case errors.As(err, &refused):
-		s.h.refuseSome(s.w, s.r, s.device, refused.error, kept)
+		s.h.refuseSome(s.w, s.r, s.name, refused.error, kept)
 	case errors.Is(err, errSlowMedium):
 		s.h.busy(s.w, s.r, storageSlow, fmt.Errorf("%w%s", err, kept))
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):

@@ -42,7 +42,7 @@ type Decoder struct {
 var aliases = map[string]string{
 	"unicode11utf8": "utf8", "ascii": "usascii", "iso646us": "usascii", "ansix3.41968": "usascii", "ansix3.41986": "usascii",
 	"cp367": "usascii", "ibm367": "usascii", "us": "usascii", "isoir6": "usascii",
-	"latin1": "iso88591", "l1": "iso88591", "ibm819": "iso88591", "cp819": "iso88591", "isoir100": "iso88591",
+	"latin1": "iso88591", "isolatin1": "iso88591", "l1": "iso88591", "ibm819": "iso88591", "cp819": "iso88591", "isoir100": "iso88591",
 	"iso885911987": "iso88591", "latin2": "iso88592", "l2": "iso88592", "latin5": "iso88599", "l5": "iso88599",
 	"latin9": "iso885915", "latin7": "iso885913", "cyrillic": "iso88595", "greek": "iso88597", "hebrew": "iso88598",
 	"arabic": "iso88596", "koi8": "koi8r", "tis620.2533": "tis620", "iso885911": "tis620",
