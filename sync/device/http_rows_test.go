@@ -24,16 +24,22 @@ import (
 )
 
 // backfill is what a logger kept while it was offline: n rows, one a second.
-func backfill(n int) string {
-	var b strings.Builder
-	b.WriteByte('[')
+func backfill(n int) string { return rowsOf(n, "1000.1") }
+
+// wide is backfill with rows of some 450 bytes.
+func wide(n int) string { return rowsOf(n, `"`+strings.Repeat("x", 400)+`"`) }
+
+func rowsOf(n int, value string) string {
+	b := []byte{'['}
 	for i := range n {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		fmt.Fprintf(&b, `{"ts": %d, "values": {"t": 20.5, "h": 50, "p": 1000.1}}`, 1700000000000+1000*int64(i))
+		b = append(b, `{"ts": `...)
+		b = strconv.AppendInt(b, 1700000000000+1000*int64(i), 10)
+		b = append(append(append(b, `, "values": {"t": 20.5, "h": 50, "p": `...), value...), "}}"...)
 	}
-	return b.String() + "]"
+	return string(append(b, ']'))
 }
 
 // rowIntake counts rows of backfill and holds their times against their order.
@@ -88,7 +94,7 @@ func TestBackfill(t *testing.T) {
 		rows    int
 		pad     bool // to the largest body
 		chunked bool
-	}{{20000, false, false}, {20000, false, true}, {17000, true, false}, {30000, true, true}} {
+	}{{20000, false, false}, {20000, false, true}, {17000, true, false}, {17000, true, true}} {
 		intake := &rowIntake{}
 		h := newTestDoor(intake, 0)
 		intake.bodies = h.bodies.Used
@@ -114,7 +120,7 @@ func TestBackfill(t *testing.T) {
 // TestBackfillBeyondTheLargestBody expects 413, and of a chunked body to be told what is stored.
 func TestBackfillBeyondTheLargestBody(t *testing.T) {
 	const limit = 2 << 20
-	body := backfill(32000)
+	body := wide(5000)
 	intake := &rowIntake{}
 	w := postBody(newTestDoor(intake, limit), body, int64(len(body)), "")
 	if w.Code != 413 || w.Body.String() != `"Payload size exceeds the limit of 2097152 bytes"` || intake.rows != 0 {
@@ -123,7 +129,7 @@ func TestBackfillBeyondTheLargestBody(t *testing.T) {
 	intake = &rowIntake{}
 	w = postBody(newTestDoor(intake, limit), body, -1, "")
 	want := fmt.Sprintf("the body is larger than 2097152 bytes; the first %d elements are stored", intake.rows)
-	if w.Code != 413 || !strings.Contains(w.Body.String(), want) || intake.rows < 10000 || intake.wrong != nil {
+	if w.Code != 413 || !strings.Contains(w.Body.String(), want) || intake.rows < 3000 || intake.wrong != nil {
 		t.Errorf("%d %s, want %s", w.Code, w.Body, want)
 	}
 }
@@ -131,7 +137,7 @@ func TestBackfillBeyondTheLargestBody(t *testing.T) {
 // TestBackfillWithAnError expects the rows in front of an error to be stored, the answer to count
 // them, and of a body of at most a megabyte nothing.
 func TestBackfillWithAnError(t *testing.T) {
-	good, small := backfill(17000), backfill(15000)
+	good, small := wide(2700), wide(2000)
 	cut := func(body, end string) string { return body[:len(body)-1] + end }
 	for name, c := range map[string]struct {
 		body string
@@ -140,15 +146,15 @@ func TestBackfillWithAnError(t *testing.T) {
 		says string
 	}{
 		"a bad last element": {
-			cut(good, `, {"a":1,}]`), 17000, 400,
+			cut(good, `, {"a":1,}]`), 2700, 400,
 			`bad JSON: '}' where a key should be (at byte ` + strconv.Itoa(len(good)+8) + ")",
 		},
-		"a last element missing": {cut(good, `,]`), 17000, 400, "bad JSON"},
-		"no object":              {cut(good, `, 5]`), 17000, 400, "an element of the telemetry array must be a JSON object"},
-		"no end":                 {cut(good, ``), 17000, 400, "the text ends where"},
-		"text behind":            {good + "x", 17000, 400, "the end of the text"},
-		"a bad key":              {cut(good, `, {"":1}]`), 17000, 400, "is empty"},
-		"a bad ts":               {cut(good, `, {"ts":"x","values":{}}]`), 17000, 400, `"ts" must be a number`},
+		"a last element missing": {cut(good, `,]`), 2700, 400, "bad JSON"},
+		"no object":              {cut(good, `, 5]`), 2700, 400, "an element of the telemetry array must be a JSON object"},
+		"no end":                 {cut(good, ``), 2700, 400, "the text ends where"},
+		"text behind":            {good + "x", 2700, 400, "the end of the text"},
+		"a bad key":              {cut(good, `, {"":1}]`), 2700, 400, "is empty"},
+		"a bad ts":               {cut(good, `, {"ts":"x","values":{}}]`), 2700, 400, `"ts" must be a number`},
 		"small, a bad element":   {cut(small, `, {"a":1,}]`), 0, 400, "bad JSON: '}' where a key should be"},
 		"small, no end":          {cut(small, ``), 0, 400, "the text ends where"},
 	} {
@@ -177,7 +183,7 @@ func TestBackfillWithAnError(t *testing.T) {
 func TestBackfillThatIsNotTaken(t *testing.T) {
 	intake := &rowIntake{failAt: 4}
 	h := newTestDoor(intake, 0)
-	body := backfill(30000)
+	body := wide(5000)
 	w := postBody(h, body, int64(len(body)), "")
 	want := fmt.Sprintf("send it again later; the first %d elements are stored", intake.rows)
 	if w.Code != 503 || w.Header().Get("Retry-After") != "5" || !strings.Contains(w.Body.String(), want) ||
@@ -188,7 +194,7 @@ func TestBackfillThatIsNotTaken(t *testing.T) {
 
 // TestBackfillInOtherWords posts large bodies that are lenient, or not UTF-8.
 func TestBackfillInOtherWords(t *testing.T) {
-	plain := backfill(17000)
+	plain := wide(2700)
 	lenient := strings.NewReplacer(`"ts": `, "ts=", `"values"`, "'values'", "}}, ", "}};// x\n").Replace(plain)
 	var wide strings.Builder
 	for i := range len(plain) {
@@ -209,7 +215,7 @@ func TestBackfillInOtherWords(t *testing.T) {
 			intake := &rowIntake{}
 			h := newTestDoor(intake, 0)
 			w := postBody(h, c.body, length, c.kind)
-			if w.Code != 200 || intake.rows != 17000 || intake.wrong != nil || h.bodies.Used() != 0 {
+			if w.Code != 200 || intake.rows != 2700 || intake.wrong != nil || h.bodies.Used() != 0 {
 				t.Errorf("%s: %d %s, %d rows, %v", name, w.Code, w.Body, intake.rows, intake.wrong)
 			}
 		}
@@ -224,8 +230,8 @@ func TestElementsAreBounded(t *testing.T) {
 		says       string
 	}{
 		"behind others": {
-			strings.Replace(backfill(20000), "]", ", "+long+"]", 1), "telemetry",
-			"an element is larger than 3145728 bytes; the first 20000",
+			strings.Replace(wide(2700), "]", ", "+long+"]", 1), "telemetry",
+			"an element is larger than 3145728 bytes; the first 2700",
 		},
 		"alone":      {long, "telemetry", "an element is larger than 3145728 bytes; the first 0"},
 		"attributes": {long, "attributes", "exceeds the limit of 3145728"},
@@ -263,11 +269,11 @@ func TestSlowBackfill(t *testing.T) {
 			l := newPipeListener()
 			srv := NewServer(h, slog.New(slog.DiscardHandler))
 			go srv.Serve(h.Listen(l))
-			n := c.most / 70
+			n := c.most / len(wide(1))
 			if c.want != 200 {
 				n *= 2
 			}
-			body := backfill(n)
+			body := wide(n)
 			client, server := net.Pipe()
 			l.conns <- from{server, "192.0.2.1:1"}
 			var sending sync.WaitGroup
@@ -302,7 +308,7 @@ func TestSlowBackfill(t *testing.T) {
 	}
 }
 
-// TestManyBackfills sends forty large bodies at once, each of its own device. All of them are
+// TestManyBackfills sends twenty large bodies at once, each of its own device. All of them are
 // stored, or asked to come again, within the budget.
 func TestManyBackfills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -311,11 +317,11 @@ func TestManyBackfills(t *testing.T) {
 		l := newPipeListener()
 		srv := NewServer(h, slog.New(slog.DiscardHandler))
 		go srv.Serve(s.Listen(l))
-		body := backfill(20000)
+		body := wide(2700)
 		var mu sync.Mutex
 		answers := map[int]int{}
 		var wg sync.WaitGroup
-		for i := range 40 {
+		for i := range 20 {
 			wg.Go(func() {
 				client, server := net.Pipe()
 				defer client.Close()
@@ -346,7 +352,7 @@ func TestManyBackfills(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if answers[200] < 10 || answers[200]+answers[503] != 40 {
+		if answers[200] < 5 || answers[200]+answers[503] != 20 {
 			t.Errorf("answers %v", answers)
 		}
 		t.Log(answers)

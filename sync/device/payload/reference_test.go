@@ -379,7 +379,7 @@ func TestAgainstReference(t *testing.T) {
 		seed = seed*6364136223846793005 + 1442695040888963407
 		return int(seed>>33) % n
 	}
-	for range 50_000 {
+	for range 20_000 {
 		var b strings.Builder
 		b.WriteString([]string{"{a:", "[{a=", "{\"a\":[", "", "{'a':1;b:"}[next(5)])
 		for range next(12) {
