@@ -10,6 +10,7 @@ import (
 	"edgesync/sync/calls"
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
+	"edgesync/sync/former"
 	"edgesync/sync/link"
 	"edgesync/wal"
 )
@@ -20,6 +21,7 @@ type Deps struct {
 	Config   *config.Config
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog
+	Former   *former.Store // events of former edges; nil: the edge never changes
 	Registry Registry
 	Log      *slog.Logger
 	Version  string

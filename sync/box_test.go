@@ -3,6 +3,7 @@ package sync
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -14,8 +15,10 @@ import (
 	"edgesync/sync/cloudtest"
 	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
+	"edgesync/sync/former"
 	"edgesync/sync/registry"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 // box is an agent with a real registry on a real queue against the cloud in a box, inside a bubble
@@ -33,6 +36,9 @@ type box struct {
 	agent  *Agent
 	queue  *wal.Queue
 	dead   *wal.DeadLog
+	former *former.Store
+	meters []disk.Meter // see boxrig.OpenData
+	room   int64        // of former, in bytes; 0: no bound
 	reg    *registry.Registry
 	intake *Intake
 	doors  *testDoors
@@ -149,10 +155,19 @@ func (b *box) start() {
 		}
 		return id, ok
 	}, func() uint64 { return b.dead.Stats().Discarded })
-	data := boxrig.OpenData(b.T, b.dir, log, record)
-	b.queue, b.dead, b.reg = data.Queue, data.Dead, data.Registry
+	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
+	b.queue, b.dead, b.former, b.reg = data.Queue, data.Dead, data.Former, data.Registry
+	if b.room > 0 {
+		if err := b.former.Close(); err != nil {
+			b.Fatal(err)
+		}
+		var err error
+		if b.former, err = former.Open(former.Options{Dir: filepath.Join(b.dir, "former"), MaxBytes: b.room}); err != nil {
+			b.Fatal(err)
+		}
+	}
 	known.Store(b.reg)
-	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
+	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	b.agent.dialer.Dial = b.link.Dial
 	b.doors = &testDoors{agent: b.agent, handlers: map[proto.UUID]func(*Call){}}
@@ -172,7 +187,7 @@ func (b *box) stop() {
 		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
 			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
-	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.reg.Close()); err != nil {
+	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.former.Close(), b.reg.Close()); err != nil {
 		b.Error(err)
 	}
 }

@@ -101,7 +101,8 @@ func (l *loop) deadClass(e *wal.Event, offset uint64) wal.DeadClass {
 // tried first, and once the cloud takes one, the others as fast as it takes them.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
-	if r.try != nil || l.outage.holding || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
+	if r.try != nil || l.former.holdsLetters() || l.outage.holding || l.search.active() || l.sending.limited || l.stopping ||
+		now.Before(r.due) || !l.maySend(now) {
 		return
 	}
 	s := l.deadLog.Stats()
@@ -184,6 +185,9 @@ func (l *loop) tryDeadLetters(letters []wal.DeadLetter, now time.Time) {
 	l.retries.try = &try{id: l.nextID(), letters: letters, sentAt: now}
 	buf := make([]byte, proto.UplinkHeader)
 	for i := range letters {
+		if d := &letters[i]; isCreation(&d.Event) && proto.Kind(d.Kind) == proto.KindDevice && l.reg.HalfMade(d.Entity) {
+			buf = append(buf, deletionOf(d.Entity)...)
+		}
 		buf = append(buf, letters[i].Fragment...)
 		if len(letters) > 1 {
 			letters[i].Fragment = nil
@@ -209,6 +213,9 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 		l.sending.pauseUntil = now.Add(l.sending.pause.Next())
 		return
 	case refusedEdgeGone:
+		if d := &t.letters[0]; isCreation(&d.Event) && proto.Kind(d.Kind) == proto.KindDevice {
+			l.edgeGone([]proto.UUID{d.Entity}, now)
+		}
 		l.ended(errEdgeGone, now)
 		return
 	}
@@ -249,6 +256,9 @@ func (l *loop) deadLettersDelivered(letters []wal.DeadLetter, now time.Time) {
 	r.size, r.misses, r.due = min(2*r.size, l.cfg.Batch.Size), 0, now
 	for i := range letters {
 		delete(r.tries, letters[i].Offset)
+		if isCreation(&letters[i].Event) && l.reg.HalfMade(letters[i].Entity) {
+			l.made([]proto.UUID{letters[i].Entity}, now)
+		}
 		l.dependents.delivered(&letters[i])
 	}
 	_, err := l.deadLog.Deliver(func(offset uint64) bool {

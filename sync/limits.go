@@ -81,6 +81,16 @@ const (
 	commitPause    = time.Second      // the same while they wait for a commit to be durable
 	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
 
+	// Another edge (otheredge.go).
+	movesApart  = 8         // of turnMoves: what one batch that is set apart counts
+	apartEvents = 256       // of one batch
+	apartBytes  = 256 << 10 // of one batch
+	// Pending events that are looked through for creations at a change of the edge: a device made
+	// here is known to stand at or before a Seq, which those of one group commit may share.
+	creationsLooked = 4096
+	returnPending   = 8192 // events that may wait in the queue while those of a former edge return
+	maxEdgeName     = 200  // bytes of a name in the log
+
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back
 	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often

@@ -50,6 +50,8 @@ type loop struct {
 	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
+	former     formerEdge // otheredge.go
+	halfMade   halfMade   // halfmade.go
 	looked     time.Time  // for what nobody waits for, last
 	flushed    time.Time  // the registry without anybody who waits, last
 	stopping   bool
@@ -89,12 +91,15 @@ func newLoop(a *Agent) *loop {
 		direct:     newDirect(),
 		retries:    newRetries(),
 		dependents: newDependents(),
+		halfMade:   make(halfMade),
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
 	if e := l.reg.Edge(); e != nil {
 		l.conn.edge = e.GetName()
 	}
+	l.former.store = a.Former
+	l.recallFormer()
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
@@ -152,6 +157,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		return
 	}
 	l.maybeCall(now)
+	l.maybeSetApart(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
@@ -204,7 +210,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 		return next
 	}
 	s := &l.sending
-	if s.more {
+	if s.more || l.former.more {
 		at(now)
 	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again

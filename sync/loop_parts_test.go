@@ -9,7 +9,9 @@ import (
 )
 
 // outlives are the fields of the loop that no end of a session resets.
-var outlives = map[string]bool{"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "counters": true}
+var outlives = map[string]bool{
+	"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "former": true, "counters": true,
+}
 
 // kept are the fields that outlive the session although their part is reset at its end.
 var kept = map[string]bool{
@@ -40,6 +42,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.conn.sess = newFakeSession()
 	l.conn.acceptedAt, l.conn.lastReceived, l.conn.acknowledged, l.conn.backlogEnd, l.conn.overrun = time.Now(), time.Now(), true, 7, true
 	l.sending.open, l.sending.aside, l.sending.more = &batch{}, aside{why: isTooLarge}, true
+	l.sending.apart = apart{events: 1}
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})
 	l.receiving = receiving{messages: 1, bytes: 2, applied: []int32{3}}
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true

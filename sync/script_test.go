@@ -387,6 +387,10 @@ func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
 	return nil
 }
 
+func (f *fakeRegistry) ChangeEdge(c *proto.EdgeConfiguration, _ func(proto.UUID, uint64) bool) error {
+	return f.SetEdge(c)
+}
+
 func (f *fakeRegistry) Edge() *proto.EdgeConfiguration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -409,6 +413,11 @@ func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error                  
 func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                   { return nil }
 func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
+func (f *fakeRegistry) SetHalfMade(proto.UUID, bool) error                       { return nil }
+func (f *fakeRegistry) HalfMade(proto.UUID) bool                                 { return false }
+func (f *fakeRegistry) Knows(proto.UUID) bool                                    { return true }
+func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                    { return proto.UUID{}, false }
+func (f *fakeRegistry) Named(func(proto.UUID, string, string) bool)              {}
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
 func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }

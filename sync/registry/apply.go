@@ -317,7 +317,7 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
 	}
-	err := r.setEdge(c)
+	err := r.setEdge(c, nil)
 	if errors.Is(err, errNoEdge) {
 		err = errMalformed
 	}

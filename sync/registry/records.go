@@ -77,6 +77,7 @@ var (
 	}
 	keyEdge, keySecret = "E", "S"
 	keySynced          = "Y"
+	keyWipe            = "W"
 )
 
 // get reads a record, staged changes included. An unreadable record counts as absent. Any

@@ -142,6 +142,9 @@ func Open(o Options) (*Registry, error) {
 	if r.room.most = o.MaxBytes; o.MaxBytes == 0 {
 		r.room.most = shareOf(freeFor(o.Dir))
 	}
+	if err := r.finishWipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: finish the change to another edge: %w", err), s.Close())
+	}
 	r.countStored()
 	r.load()
 	return r, nil

@@ -18,6 +18,8 @@ type Events struct {
 	Queue string                         // the queue's directory
 	Name  func(proto.UUID) (name string) // of a device, "" if unknown
 	Dead  func(offset uint64) bool       // whether the event at offset is a dead letter
+	// Former reports whether a passed event of an entity is kept as a former edge's; nil: none is.
+	Former func(entity proto.UUID, offset uint64) bool
 
 	mu sync.Mutex // one reader at a time: each needs a buffer, and may read a whole segment to find an offset
 }
@@ -36,8 +38,8 @@ const (
 const (
 	pending  = "PENDING"
 	deployed = "DEPLOYED" // not behind the committed offset; so are dropped ones still in the files
-	deadOne  = "DEAD"
-	damaged  = "DAMAGED" // unreadable, from Offset to Last
+	deadOne  = "DEAD"     // a dead letter, or an event of a former edge that is kept
+	damaged  = "DAMAGED"  // unreadable, from Offset to Last
 )
 
 // EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to
@@ -143,7 +145,7 @@ func (e *Events) line(r *wal.Record, committed uint64) EventLine {
 	}
 	if r.Offset > committed {
 		l.Status = pending
-	} else if e.Dead(r.Offset) {
+	} else if e.Dead(r.Offset) || e.Former != nil && e.Former(r.Event.Entity, r.Offset) {
 		l.Status = deadOne
 	}
 	if l.Bytes <= eventDecoded {
