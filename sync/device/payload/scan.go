@@ -55,7 +55,11 @@ func (s *scanner) mark() {
 // stands for itself only in a word, and word looks for the end itself.
 func (s *scanner) peek() byte {
 	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; c {
+		c := s.data[s.pos]
+		if c > '/' || c == '"' || c == ',' { // nearly always
+			return c
+		}
+		switch c {
 		case ' ', '\t', '\n', '\r':
 			s.pos++
 		case '/', '#':
@@ -80,20 +84,20 @@ const (
 // quoted reads a text whose quote stands at pos, and returns what stands between the quotes.
 func (s *scanner) quoted(quote byte) (raw []byte, how form, err error) {
 	s.last = s.pos
-	start := s.pos + 1
-	for i := start; i < len(s.data); i++ {
-		c := s.data[i]
+	data, start := s.data, s.pos+1
+	for i := start; i < len(data); i++ {
+		c := data[i]
 		if !special[c] {
 			continue
 		}
 		switch {
 		case c == quote:
 			s.pos = i + 1
-			return s.data[start:i], how, nil
+			return data[start:i], how, nil
 		case c == '\\':
-			n := escapeLen(s.data[i:])
+			n := escapeLen(data[i:])
 			if how |= escaped; n == 0 {
-				if n = s.lenientEscapeLen(s.data[i:]); n == 0 {
+				if n = s.lenientEscapeLen(data[i:]); n == 0 {
 					return nil, 0, s.fail(i, "bad JSON: broken escape in a string")
 				}
 				how |= foreign
@@ -236,41 +240,43 @@ const maxNumber = 1023
 // number reads a number of RFC 8259 and returns its text. It returns nil, and stays where it is,
 // where none stands, or only the beginning of a word.
 func (s *scanner) number() []byte {
-	data, start := s.data, s.pos
-	i := start
-	digits := func() bool {
-		from := i
-		for i < len(data) && '0' <= data[i] && data[i] <= '9' {
+	data := s.data[s.pos:]
+	i := 0
+	if data[0] == '-' {
+		i = 1
+	}
+	n := digits(data, i)
+	if n == i || data[i] == '0' && n > i+1 {
+		return nil
+	}
+	if i = n; i < len(data) && data[i] == '.' {
+		if n = digits(data, i+1); n == i+1 {
+			return nil
+		}
+		i = n
+	}
+	if i < len(data) && data[i]|0x20 == 'e' {
+		if i++; i < len(data) && (data[i] == '+' || data[i] == '-') {
 			i++
 		}
-		return i > from
+		if n = digits(data, i); n == i {
+			return nil
+		}
+		i = n
 	}
-	at := func(c byte) bool { return i < len(data) && data[i] == c }
-	if at('-') {
+	if i < len(data) && !ends[data[i]] || i > maxNumber {
+		return nil
+	}
+	s.pos += i
+	return data[:i]
+}
+
+// digits returns where the digits end that begin at data[i].
+func digits(data []byte, i int) int {
+	for i < len(data) && '0' <= data[i] && data[i] <= '9' {
 		i++
 	}
-	first := i
-	if !digits() || data[first] == '0' && i > first+1 {
-		return nil
-	}
-	if at('.') {
-		if i++; !digits() {
-			return nil
-		}
-	}
-	if at('e') || at('E') {
-		if i++; at('+') || at('-') {
-			i++
-		}
-		if !digits() {
-			return nil
-		}
-	}
-	if i < len(data) && !ends[data[i]] || i-start > maxNumber {
-		return nil
-	}
-	s.pos = i
-	return data[start:i]
+	return i
 }
 
 // keyword reports whether the word stands at pos, and nothing else with it, and then reads it.
