@@ -182,6 +182,10 @@
 //     data_dir; 78 configuration, a missing routing key too.
 //   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back.
 //
+// # Bounds of memory
+//
+// BOUNDS.md has every bound in bytes, what happens beyond it, and the test that drives it there.
+//
 // # Time limits
 //
 // Each number is a constant in limits.go, or where the table says; tests check the waits under a
@@ -230,8 +234,6 @@
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
 //	                                       for a device that is not here waits 3 s for it (calls)
 //	a device's own call                    60 s (calls), over HTTP 30 s (device)
-//	calls and answers that wait            16 of a device, 1,024 of all, 256 answers, 1 MiB each
-//	                                       (calls)
 //	a clock without a time                 5 min after the first connection, then an estimate
 //	                                       (clock)
 //	the committed offset                   rides on the next commit; its own fsync after 5 s of

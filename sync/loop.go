@@ -54,6 +54,7 @@ type loop struct {
 	halfMade   halfMade   // halfmade.go
 	looked     time.Time  // for what nobody waits for, last
 	flushed    time.Time  // the registry without anybody who waits, last
+	grown      grown      // quiet.go
 	stopping   bool
 	counters   counters
 }
@@ -86,6 +87,7 @@ func newLoop(a *Agent) *loop {
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
 		syncing:    syncing{report: a.Syncing},
+		grown:      grown{report: a.Devices},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),
@@ -328,6 +330,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 
 // acknowledgedAtStop takes of what still comes only the acknowledgements of batches.
 func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
+	defer in.Handled()
 	r := in.Msg.GetUplinkResponseMsg()
 	if r == nil || !r.GetSuccess() {
 		return

@@ -10,7 +10,8 @@ import (
 
 // outlives are the fields of the loop that no end of a session resets.
 var outlives = map[string]bool{
-	"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "former": true, "counters": true,
+	"dialing": true, "search": true, "dependents": true, "outage": true,
+	"quiet": true, "grown": true, "former": true, "counters": true,
 }
 
 // kept are the fields that outlive the session although their part is reset at its end.
@@ -48,7 +49,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
 	l.probing = probing{id: 1, at: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
-	l.direct.sent[1], l.direct.scouts = sent{}, 1
+	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.try = time.Now(), &try{}
 	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedDeadLetters{offset: 1}

@@ -34,6 +34,9 @@ type Registry interface {
 	// committed is the Seq that the cloud has acknowledged so far.
 	BeginSync(full bool, committed uint64)
 	EndSync() (removed int, err error)
+	// Incomplete notes that not all of the running sync could be taken: EndSync removes nothing
+	// then. The sync counts as completed all the same.
+	Incomplete()
 	// AbortSync forgets that a sync began: the link was lost before its end.
 	AbortSync()
 	// Synced reports whether a sync has completed once for this edge, now or in an earlier life;

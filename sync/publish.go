@@ -56,10 +56,12 @@ type counters struct {
 // publish lets other goroutines see the loop's state.
 func (l *loop) publish(now time.Time) {
 	c, s := &l.conn, &l.sending
+	devices := l.reg.Devices()
+	l.grown.to(devices)
 	l.board.write(published{
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
-		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(),
+		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
 		counters: l.counters,
 	})
 }

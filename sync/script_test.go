@@ -358,7 +358,9 @@ type fakeRegistry struct {
 	synced  bool
 	ended   int
 	aborted int
-	edge    *proto.EdgeConfiguration
+
+	incomplete int
+	edge       *proto.EdgeConfiguration
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
@@ -378,6 +380,7 @@ func (f *fakeRegistry) EndSync() (int, error) {
 	f.synced = true
 	return 0, nil
 }
+func (f *fakeRegistry) Incomplete()  { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
 func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
 func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
 func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {

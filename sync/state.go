@@ -160,7 +160,7 @@ func (l *loop) setEdge(c *proto.EdgeConfiguration) {
 			plain.Cut(former.Named(edgeOf(c)), maxEdgeName), time.Now())
 		return
 	}
-	l.conn.edge = c.GetName()
+	l.conn.edge = plain.Cut(c.GetName(), maxText)
 	if err := l.reg.SetEdge(c); err != nil {
 		l.complain("the edge's configuration cannot be stored", err.Error(), time.Now())
 	}

@@ -169,6 +169,7 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	}
 	r.mu.Lock()
 	clear(r.devices)
+	r.texts = 0
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
@@ -188,7 +189,7 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	r.room = room{most: r.room.most}
 	r.countStored()
 	r.mu.Unlock()
-	r.seen = nil
+	r.roll = nil
 	clear(r.edits)
 	clear(r.gone)
 	clear(r.fresh)

@@ -1,8 +1,8 @@
 package status
 
 import (
+	"bytes"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -119,9 +119,9 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
 	s := src.Snapshot()
-	var b strings.Builder
+	var b bytes.Buffer
 	head := func(name, kind, help string) {
 		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
 	}
@@ -140,6 +140,5 @@ func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
 	}
 	head("build_info", "gauge", "Always 1; the version is a label.")
 	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write([]byte(b.String()))
+	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
 }
