@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
@@ -17,9 +18,10 @@ import (
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, and an error when none of
-// them is; the device is then asked to come back. When Accept has returned nil, the events and
-// their fragments are the caller's again. After an error they are the intake's for good, so it may
-// return as soon as ctx ends. Accept is called from many goroutines.
+// them is, or, where it is an agent.PartialError, some are not; the device is then asked to come
+// back. When Accept has returned nil, the events and their fragments are the caller's again. After
+// an error they are the intake's for good, so it may return as soon as ctx ends. Accept is called
+// from many goroutines.
 type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
@@ -314,8 +316,11 @@ func (h *HTTP) refuseSome(w http.ResponseWriter, r *http.Request, name string, e
 	// At most once a minute: otherwise a full disk would fill the log as well.
 	h.complain("events of devices are refused; the devices are asked to retry", name, err)
 	w.Header().Set("Retry-After", retryAfter)
-	fail(w, http.StatusServiceUnavailable, codeGeneral,
-		"not stored, the queue takes no events now; send it again later"+kept)
+	why := "the queue takes no events now; send it again later"
+	if errors.Is(err, agent.ErrNoRoom) {
+		why = agent.ErrNoRoom.Error()
+	}
+	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, "+why+kept)
 }
 
 // tooLarge answers as the server does: with a JSON string and no Content-Type.
