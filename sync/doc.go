@@ -106,8 +106,8 @@
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
 //     are durably in the dead-letter log or among those of former edges, that the quota or max_age
-//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to be
-//     written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
+//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to
+//     be written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
 //   - No event goes to an edge that it was not accepted under, unless its entity is that edge's
 //     too.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
@@ -168,8 +168,8 @@
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
 // refused_creations.go, dead_orders.go, gap.go, creation.go, halfmade.go. Another edge:
-// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue:
-// direct.go, rpc.go, rpc_clock.go.
+// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the
+// queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //

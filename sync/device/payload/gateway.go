@@ -63,7 +63,7 @@ func (p *Parser) devices(
 	p.owners = p.owners[:0]
 	usable := false
 	for first := true; ; first = false {
-		raw, escaped, more, err := s.key(first)
+		raw, how, more, err := s.key(first)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -71,7 +71,7 @@ func (p *Parser) devices(
 			break
 		}
 		name := string(raw)
-		if escaped {
+		if how&escaped != 0 {
 			name = string(appendUnescaped(nil, raw))
 		}
 		right := s.peek() == open
