@@ -29,6 +29,10 @@ type Deps struct {
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)
+	// Devices is called with the number of devices that are known here whenever it has changed by
+	// more than 1,024 since the last call; nil: nobody is. By the loop's goroutine; it must not
+	// block.
+	Devices func(n int)
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;
@@ -42,7 +46,9 @@ type Agent struct {
 	doors    Doors // nil: nobody takes calls
 	calls    *calls.Table
 	creating gosync.Mutex // held while a device is made, so that no name is made twice
+	noted    []noted      // the devices whose gateways were noted last; guarded by creating
 	orders   chan *order  // of people, about dead letters; the loop takes them
+	room     Room         // for data of devices that the cloud refuses to create
 	board    board
 }
 
@@ -52,7 +58,7 @@ func NewAgent(d Deps) *Agent {
 	now := time.Now()
 	store := calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}
 	a := &Agent{
-		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive}, jitter: fullJitter,
+		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, Large: makeRoom}, jitter: fullJitter,
 		started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},
 	}
@@ -62,6 +68,9 @@ func NewAgent(d Deps) *Agent {
 
 // SetDoors says who delivers calls to devices. Before Run.
 func (a *Agent) SetDoors(d Doors) { a.doors = d }
+
+// Room is the room for data of devices that the cloud refuses to create, for Intake.Limit.
+func (a *Agent) Room() *Room { return &a.room }
 
 // Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt
 // ends at once.

@@ -39,6 +39,9 @@ const (
 	turnMessages = 96              // of the server that one turn takes, and acknowledgements held meanwhile
 	turnBytes    = 1 << 20         // of those messages; the one that reaches it is taken too
 	turnMoves    = 64              // events that one turn moves to the dead letters, each with an fsync
+	asideEvents  = 1024            // dependents that are moved there together, with one fsync for all of them
+	asideBytes   = 512 << 10       // of those; the one that reaches it is taken too
+	asideWait    = time.Second     // after the first of them, for others
 	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so
 	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
 	// goes beside them.
@@ -62,7 +65,8 @@ const (
 	answerPause = 2 * time.Second // before an answer is tried again: its caller waits ten seconds in all
 
 	// Questions after a sync (ask.go).
-	askTogether  = 20 // entities in one uplink
+	askTogether  = 20      // entities in one uplink
+	maxQuestions = 1 << 16 // entities to be asked about, as many as the registry has records
 	askPause     = time.Second
 	duplicateFor = 3 * time.Minute // after a question telemetry only comes back; another edge may hold it up for two (CONTRACT.md 6.1)
 
@@ -70,6 +74,13 @@ const (
 	callMinimum  = 5 * time.Second // the server's least timeout: what a call gets while its clock is not known
 	unroutedWait = 3 * time.Second // for the device of a call: the server looks for new events every second
 	maxUnrouted  = 32              // calls that wait for their devices
+	unroutedMost = 256 << 10       // bytes of them
+	// Bytes of what goes beside the batches and is not acknowledged; the one that reaches it is
+	// sent too. The rest waits in the table of calls.
+	directBytes = 1 << 20
+
+	// Texts of the cloud.
+	maxText = 4 << 10 // bytes that are kept of a reason, and of an error
 
 	// A cloud that refuses everything (outage.go).
 	scoutsARound = 4    // events from behind the head that one round sends
@@ -77,9 +88,22 @@ const (
 	maxScouted   = 64   // entities that a look passes over; then it begins at the head again
 
 	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
-	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused
-	commitPause    = time.Second      // the same while they wait for a commit to be durable
-	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
+	dependentPause = 30 * time.Second      // between two looks while only dependents wait, whose creations are refused
+	commitPause    = time.Second           // the same while they wait for a commit to be durable
+	lastLegLook    = 50 * time.Millisecond // the same while nothing more is read (retry.go)
+	lastLegMax     = 2 * time.Second       // for that
+	lastLegPause   = 10 * time.Second      // between two such times
+	refusedInARow  = 2                     // creations; then the next ones go to the dead letters without a try
+	limitedBirths  = 2                     // rate limits in a row that a creation meets in the queue; then it goes there too
+	orderPatience  = 3 * time.Second       // for the loop to take an order; a slow flash may hold it up
+
+	// Room for data of devices whose creations are refused (room.go).
+	roomReserve = 16      // this part of the room is kept for what is on its way when the room is used up
+	roomLooked  = 1 << 16 // events of the backlog that are looked through at the start
+
+	// What status says of refused creations (refused_creations.go).
+	namedCreations   = 8   // of which the name is kept
+	createdNameBytes = 128 // of a name
 
 	// Another edge (otheredge.go).
 	movesApart  = 8         // of turnMoves: what one batch that is set apart counts
@@ -94,6 +118,7 @@ const (
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back
 	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often
+	devicesStep = 1024             // by which the number of devices changes before it is reported again
 
 	// The rest.
 	flushEvery    = time.Minute      // what is staged in the registry and waits for nobody

@@ -45,15 +45,18 @@ type loop struct {
 	retries   retries    // deadletters.go
 
 	// State that outlives a session.
-	dialing    dialing    // dial.go
-	search     search     // refused.go
-	outage     outage     // outage.go
-	dependents dependents // dependents.go
-	quiet      quiet      // quiet.go
-	former     formerEdge // otheredge.go
-	halfMade   halfMade   // halfmade.go
-	looked     time.Time  // for what nobody waits for, last
-	flushed    time.Time  // the registry without anybody who waits, last
+	dialing    dialing           // dial.go
+	search     search            // refused.go
+	outage     outage            // outage.go
+	dependents dependents        // dependents.go
+	room       roomAccount       // room.go
+	refused    *refusedCreations // for publish
+	quiet      quiet             // quiet.go
+	former     formerEdge        // otheredge.go
+	halfMade   halfMade          // halfmade.go
+	looked     time.Time         // for what nobody waits for, last
+	flushed    time.Time         // the registry without anybody who waits, last
+	grown      grown             // quiet.go
 	stopping   bool
 	counters   counters
 }
@@ -86,12 +89,14 @@ func newLoop(a *Agent) *loop {
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
 		syncing:    syncing{report: a.Syncing},
+		grown:      grown{report: a.Devices},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),
 		retries:    newRetries(),
 		dependents: newDependents(),
 		halfMade:   make(halfMade),
+		room:       roomAccount{room: &a.room},
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
@@ -103,6 +108,10 @@ func newLoop(a *Agent) *loop {
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
+	if err := l.countBacklog(); err != nil {
+		l.complain("the queue cannot be read", err.Error(), time.Now())
+	}
+	l.publish(time.Now())
 	return l
 }
 
@@ -213,6 +222,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if s.more || l.former.more {
 		at(now)
 	}
+	if len(s.waiting) > 0 && !s.unstored {
+		at(s.waitingSince.Add(asideWait))
+	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
 		at(now.Add(slotsPause))
 	}
@@ -233,8 +245,15 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
-	if l.retries.try == nil && l.retries.due.After(now) {
-		at(l.retries.due)
+	if f := l.retries.last.since; !f.IsZero() {
+		at(f.Add(lastLegMax))
+	}
+	if r := &l.retries; r.try == nil {
+		for _, due := range [...]time.Time{r.due, r.birthsDue} {
+			if due.After(now) {
+				at(due)
+			}
+		}
 	}
 	if l.outage.holding && l.outage.next.After(now) {
 		at(l.outage.next)
@@ -319,6 +338,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 			open = false
 		}
 	}
+	l.storeAside(time.Now())
 	sess.Close()
 	<-sess.Done()
 	l.conn.sess = nil
@@ -328,6 +348,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 
 // acknowledgedAtStop takes of what still comes only the acknowledgements of batches.
 func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
+	defer in.Handled()
 	r := in.Msg.GetUplinkResponseMsg()
 	if r == nil || !r.GetSuccess() {
 		return

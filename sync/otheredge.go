@@ -111,6 +111,7 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 	l.search.end(l.cfg.Batch.Size)
 	l.dependents.keep(l.reg.HasDevice)
 	clear(l.retries.tries)
+	clear(l.retries.passed)
 	l.recallFormer()
 	return nil
 }
@@ -224,7 +225,7 @@ func (l *loop) setApart(now time.Time) bool {
 	}
 	n := s.apart.events
 	s.apart = apart{}
-	l.pass(s.open.end, n, now)
+	l.pass(s.open.end, n, 1, now)
 	s.open.reset(s.open.end)
 	return true
 }

@@ -358,7 +358,9 @@ type fakeRegistry struct {
 	synced  bool
 	ended   int
 	aborted int
-	edge    *proto.EdgeConfiguration
+
+	incomplete int
+	edge       *proto.EdgeConfiguration
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
@@ -378,6 +380,7 @@ func (f *fakeRegistry) EndSync() (int, error) {
 	f.synced = true
 	return 0, nil
 }
+func (f *fakeRegistry) Incomplete()  { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
 func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
 func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
 func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
@@ -420,6 +423,8 @@ func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                   
 func (f *fakeRegistry) Named(func(proto.UUID, string, string) bool)              {}
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
+func (f *fakeRegistry) WithGateway(_, _ proto.UUID) (string, bool)               { return "", false }
+func (f *fakeRegistry) SetGateway(proto.UUID, string, uint64) error              { return nil }
 func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }
 func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
 func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, bool, error) {

@@ -128,6 +128,7 @@ func (l *loop) progress() {
 // session.
 func (l *loop) ended(err error, now time.Time) {
 	l.suspect(err, now)
+	l.storeAside(now)
 	l.conn.sess.Close()
 	l.dialing.before = l.conn.sess
 	lived := now.Sub(l.conn.acceptedAt)
@@ -160,7 +161,7 @@ func (l *loop) setEdge(c *proto.EdgeConfiguration) {
 			plain.Cut(former.Named(edgeOf(c)), maxEdgeName), time.Now())
 		return
 	}
-	l.conn.edge = c.GetName()
+	l.conn.edge = plain.Cut(c.GetName(), maxText)
 	if err := l.reg.SetEdge(c); err != nil {
 		l.complain("the edge's configuration cannot be stored", err.Error(), time.Now())
 	}

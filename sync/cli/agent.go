@@ -230,6 +230,12 @@ func (g *gateway) connect() error {
 	if g.env.has("GOGC") {
 		syncing = nil
 	}
+	devices := devicesMemory
+	if g.env.has("GOMEMLIMIT") {
+		devices = nil
+	} else {
+		devices(g.registry.Devices())
+	}
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	intake := agent.NewIntake(g.queue)
@@ -237,8 +243,9 @@ func (g *gateway) connect() error {
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, Syncing: syncing,
+		Clock: g.clock, Syncing: syncing, Devices: devices,
 	})
+	intake.Limit(g.agent.Room())
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
 	})

@@ -43,6 +43,8 @@ type faults struct {
 	endlessSync  bool
 	duplicates   bool
 	rateLimited  bool
+	noCreations  string    // the text that refuses them
+	creationsAt  time.Time // when they are taken again; zero: when somebody says so
 	dropNext     int
 	dropIf       func(*proto.UplinkMsg) bool
 	refuseIf     func(*proto.UplinkMsg) string
@@ -52,6 +54,9 @@ type faults struct {
 	delay        time.Duration
 	reorder      float64
 	perMsg, perE time.Duration
+	floodWith    func() *proto.DownlinkMsg
+	longSync     longSync
+	announcedMax int
 }
 
 // gate is shut while the cloud is stalled.
@@ -121,6 +126,29 @@ func (f *faults) refuseUplink(u *proto.UplinkMsg) string {
 func (f *faults) failUplink(u *proto.UplinkMsg) string {
 	if fn := get(f, &f.failIf); fn != nil {
 		return fn(u)
+	}
+	return ""
+}
+
+// refuseCreation is the text for an uplink that creates what the tenant does not have; "" lets it
+// pass.
+func (f *faults) refuseCreation(u *proto.UplinkMsg, t tenant) string {
+	f.mu.Lock()
+	if !f.creationsAt.IsZero() && !time.Now().Before(f.creationsAt) {
+		f.noCreations, f.creationsAt = "", time.Time{}
+	}
+	text := f.noCreations
+	f.mu.Unlock()
+	if text == "" {
+		return ""
+	}
+	for _, d := range u.GetDeviceUpdateMsg() {
+		if d.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
+			continue
+		}
+		if _, _, known := t.DeviceOf(proto.UUIDOf(d.GetIdMSB(), d.GetIdLSB())); !known {
+			return text
+		}
 	}
 	return ""
 }
@@ -202,6 +230,18 @@ func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, pa
 // none (CONTRACT.md 4.6).
 func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
 
+// RefuseCreations refuses, with the text, each uplink with a device that the tenant does not have,
+// as a tenant at its limit may, and processes nothing of it: for the time d, or, if d is 0, until
+// it is called with the text "".
+func (c *Cloud) RefuseCreations(text string, d time.Duration) {
+	c.faults.mu.Lock()
+	defer c.faults.mu.Unlock()
+	c.faults.noCreations, c.faults.creationsAt = text, time.Time{}
+	if d > 0 {
+		c.faults.creationsAt = time.Now().Add(d)
+	}
+}
+
 // RefuseUplink answers success=false with the text that f returns, and processes nothing of that
 // uplink. The text "" lets the uplink pass; nil ends the fault.
 func (c *Cloud) RefuseUplink(f func(*proto.UplinkMsg) string) { set(&c.faults, &c.faults.refuseIf, f) }
@@ -236,6 +276,17 @@ func (c *Cloud) NeverCompleteSync(on bool) { set(&c.faults, &c.faults.endlessSyn
 // (CONTRACT.md 6.1). Syncs go on.
 func (c *Cloud) SilenceDownlinks(on bool) {
 	set(&c.faults, &c.faults.silent, on)
+}
+
+// AnnounceMax makes each session that begins from now on announce and enforce another limit for a
+// RequestMsg, in bytes; 0 is the server's own, MaxRequest (CONTRACT.md 2.5).
+func (c *Cloud) AnnounceMax(bytes int) { set(&c.faults, &c.faults.announcedMax, bytes) }
+
+func (f *faults) maxRequest() int {
+	if n := get(f, &f.announcedMax); n > 0 {
+		return n
+	}
+	return MaxRequest
 }
 
 // DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that

@@ -122,7 +122,7 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, 
 	if c.Secret == "" && old != nil && !other {
 		c.Secret = old.Secret
 	}
-	c.Name = plain.Cut(c.Name, maxName)
+	boundEdge(c)
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err
@@ -154,6 +154,14 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, 
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// boundEdge cuts the texts of a configuration, which stays in memory. What nothing here needs is
+// left out, and so is a secret that is too long to be one.
+func boundEdge(c *proto.EdgeConfiguration) {
+	c.Name, c.Type, c.CloudType = plain.Cut(c.Name, maxName), plain.Cut(c.Type, maxName), plain.Cut(c.CloudType, maxName)
+	c.RoutingKey, c.Secret, c.AdditionalInfo = bounded(c.RoutingKey), bounded(c.Secret), ""
+	c.ProtoReflect().SetUnknown(nil)
 }
 
 // Edge is the last stored configuration, nil if there is none. It must not be changed. Any

@@ -110,6 +110,7 @@ func (r *Registry) has(key string) bool {
 var (
 	errFull      = errors.New("registry: full") // a bound is reached
 	errMalformed = errors.New("registry: malformed")
+	errLong      = fmt.Errorf("%w: a name is too long", errMalformed)
 )
 
 // put stages a record unless it is stored already. errFull means that there is no room for it.

@@ -21,9 +21,13 @@ const (
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (CONTRACT.md 2.5)
+	maxParsed  = 1 << 20  // the same of kinds whose JSON is taken apart, which takes three times as much
+	maxUser    = 64 << 10 // the same of users
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
 	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
+	maxTexts   = 4 << 20  // bytes of the names, labels and types of all devices, which are in memory
+	maxGone    = 4096     // entities that went during a sync, before what belonged to them is removed
 )
 
 // Options of a registry.
@@ -47,10 +51,10 @@ type Registry struct {
 	// its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice              // of the change that is being made
-	seen       map[recordID]struct{} // records that the running sync brought; nil when none runs
-	fullSync   bool                  // the running sync is a full one
-	committed  uint64                // Seq that the cloud had acknowledged when it began
+	notices    []notice // of the change that is being made
+	roll       *roll    // what the running sync is to bring; nil when none runs
+	fullSync   bool     // the running sync is a full one
+	committed  uint64   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
 	creations  map[proto.UUID]creation
@@ -67,9 +71,11 @@ type Registry struct {
 	stagedBytes int
 	further     map[string][]string // by the key of the first: keys of the further records of attributes, sorted
 	devices     map[proto.UUID]*entry
+	texts       int               // bytes of their names, labels and types
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
-	shadowed    bool // a name had two devices for a while, because renames come one by one
+	shadowed    bool                    // a name had two devices for a while, because renames come one by one
+	assigned    map[proto.UUID]assigned // of devices and profiles that name packages
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
@@ -136,6 +142,7 @@ func Open(o Options) (*Registry, error) {
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
 		profiles: make(map[proto.UUID]*profile), creations: make(map[proto.UUID]creation), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}), further: make(map[string][]string),
+		assigned: make(map[proto.UUID]assigned),
 	}
 	r.unheard.room.L = &r.unheard.mu
 	rand.Read(r.key[:])
@@ -168,6 +175,7 @@ func (r *Registry) load() {
 	each(deviceProfiles, func(id proto.UUID, value []byte) {
 		if p, ok := r.decodeProfile(id, value); ok {
 			r.profiles[id] = p
+			r.noteAssigned(id, assignedIn(value))
 		}
 	})
 	each(devices, func(id proto.UUID, value []byte) {
@@ -177,6 +185,7 @@ func (r *Registry) load() {
 		}
 		if d, ok := decodeDevice(value); ok {
 			r.putDevice(id, d)
+			r.noteAssigned(id, assignedIn(value))
 		}
 	})
 	each(deviceCredentials, func(id proto.UUID, value []byte) {

@@ -169,9 +169,11 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	}
 	r.mu.Lock()
 	clear(r.devices)
+	r.texts = 0
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
+	clear(r.assigned)
 	clear(r.further)
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	for id := range r.creations {
@@ -188,7 +190,7 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	r.room = room{most: r.room.most}
 	r.countStored()
 	r.mu.Unlock()
-	r.seen = nil
+	r.roll = nil
 	clear(r.edits)
 	clear(r.gone)
 	clear(r.fresh)

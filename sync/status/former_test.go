@@ -57,7 +57,7 @@ func TestFormerEdgeIsShown(t *testing.T) {
 		t.Errorf("health %+v", h)
 	}
 	w := httptest.NewRecorder()
-	serveMetrics(w, Source{Snapshot: func() agent.Snapshot { return s }}, nil)
+	Handler(Source{Snapshot: func() agent.Snapshot { return s }}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		"edgesync_events_of_former_edge 4\n",
 		`edgesync_former_edge_info{edge="\"Old \\\"one\\\"\" (id)",command="edgesync dead retry --by-name"} 1`,

@@ -1,8 +1,8 @@
 package status
 
 import (
+	"bytes"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -66,6 +66,18 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) },
 	},
 	{
+		"refused_creations", "gauge", "Devices that the cloud refuses to create.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Devices) },
+	},
+	{
+		"events_waiting_for_creation", "gauge", "Of events_dead, those that wait for the creation of their device.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Events) },
+	},
+	{
+		"events_turned_away_total", "counter", "Events of such devices for which there was no room, since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.TurnedAway) },
+	},
+	{
 		"flash_bytes_today", "gauge", "Bytes written since midnight UTC.",
 		func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) },
 	},
@@ -109,6 +121,13 @@ func label(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text)
 }
 
+func refusedOf(s *agent.Snapshot) agent.RefusedCreations {
+	if s.RefusedCreations == nil {
+		return agent.RefusedCreations{}
+	}
+	return *s.RefusedCreations
+}
+
 func bit(b bool) float64 {
 	if b {
 		return 1
@@ -119,9 +138,9 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
 	s := src.Snapshot()
-	var b strings.Builder
+	var b bytes.Buffer
 	head := func(name, kind, help string) {
 		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
 	}
@@ -140,6 +159,5 @@ func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
 	}
 	head("build_info", "gauge", "Always 1; the version is a label.")
 	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write([]byte(b.String()))
+	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
 }

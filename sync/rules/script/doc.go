@@ -40,12 +40,12 @@
 //
 // A run makes at most 100,000 steps: statements and rounds by the size of their expressions, calls,
 // and work inside functions by its size. The dearest scripts that were found take 0.1 s of a PC's
-// core. A run has at most 64 calls of its own functions open, holds at most 1 MiB of texts, lists and
-// maps and makes at most 4 MiB of them in all, garbage included. What only an expression holds that
-// is being evaluated counts to the 4 MiB. A script is at most 50,000 bytes and nested 200 deep, the
-// arguments are at most 100,000 bytes, the JSON of a result 300,000. Beyond each of them the run
-// ends with reason Limit, which no script can catch. A fault of the engine ends the run with reason
-// Internal, not the agent.
+// core. A run has at most 64 calls of its own functions open, holds at most 1 MiB of texts, lists
+// and maps and makes at most 4 MiB of them in all, garbage included. What only an expression holds
+// that is being evaluated counts to the 4 MiB. A script is at most 50,000 bytes and nested 200
+// deep, the arguments are at most 100,000 bytes, the JSON of a result 300,000. Beyond each of them
+// the run ends with reason Limit, which no script can catch. A fault of the engine ends the run
+// with reason Internal, not the agent.
 //
 // Inside, an error is a panic with an *Error: closures return values only, and Run turns the panic
 // into its error.
