@@ -26,6 +26,7 @@ type batch struct {
 	state      batchState
 	reason     string // of a refusal
 	behind     passed // what follows it and is not sent
+	again      bool   // the cloud has acknowledged it before (repeat.go)
 }
 
 // passed are the events directly behind a batch that are not sent: they are in the dead-letter log,

@@ -1,8 +1,10 @@
 package sync
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -36,7 +38,8 @@ type box struct {
 	reg    *registry.Registry
 	intake *Intake
 	doors  *testDoors
-	halt   func() // of the agent
+	halt   func()                                                   // of the agent
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
 
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
@@ -154,7 +157,9 @@ func (b *box) start() {
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
-	b.agent.dialer.Dial = b.link.Dial
+	if b.agent.dialer.Dial = b.dial; b.dial == nil {
+		b.agent.dialer.Dial = b.link.Dial
+	}
 	b.doors = &testDoors{agent: b.agent, handlers: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
 	b.reg.Watch(b.doors)

@@ -101,7 +101,8 @@ func (l *loop) deadClass(e *wal.Event, offset uint64) wal.DeadClass {
 // tried first, and once the cloud takes one, the others as fast as it takes them.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
-	if r.try != nil || l.outage.holding || l.search.active() || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
+	busy := r.try != nil || l.repeating.active() || l.outage.holding || l.search.active()
+	if busy || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
 		return
 	}
 	s := l.deadLog.Stats()

@@ -23,6 +23,7 @@
 //	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
 //	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again; rest ends that
 //	dependents.go    what stands behind a refused creation waits with it
+//	repeat.go        the session was lost: WHAT THE CLOUD MAY HAVE LOST WITH IT GOES AGAIN
 //
 // What happens to a device whose creation is refused: creation.go made it durable here and queued
 // its creation. deadletters.go moves the refused creation to the dead letters, pinned; the device
@@ -72,6 +73,9 @@
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
 //     are durably in the dead-letter log, that the quota or max_age has dropped, or that cannot be
 //     read any more (counted as damaged).
+//   - What the cloud acknowledged shortly before it ended a session is sent again before anything
+//     else of the queue, in its order, up to the committed offset, and is counted by itself
+//     (repeat.go). It changes neither the committed offset nor the dead letters.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
 //     in their order (CONTRACT.md 4.2). Nothing is in flight beside an entity event, and no two
 //     updates of one entity's attributes are in flight together.
@@ -127,8 +131,8 @@
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
-// creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go,
-// rpc.go, rpc_clock.go.
+// repeat.go, creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue:
+// direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -181,12 +185,21 @@
 //	                                       stream; doubled with each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
+//	nothing received, something in flight  5 s, then one small message: a dead link shows after
+//	                                       keepalive.timeout more (TCP_USER_TIMEOUT; Linux)
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)
 //	no downlink although asked             3 min, then a new stream
 //	a sync without progress                3 min, then once again; then a new stream
 //	a batch                                batch.size (100) events, 256 KiB, batch.timeout (1 s);
 //	                                       an entity event, an attribute or an alarm sends what is
 //	                                       there
+//	what a lost session may have cost      telemetry and attributes acknowledged in its last
+//	                                       sync.repeat (10 s) go again first, as far as the queue
+//	                                       has them; of an end that was noticed late, those before
+//	                                       the cloud was heard last
+//	one of them that is refused            three tries, 1 s doubling; then the queue goes on, and
+//	                                       the next tries follow when something is accepted, or
+//	                                       after 60 s
 //	the window                             1 to 16 batches, 2 at first, 1 MiB; one more while
 //	                                       acknowledgements come within 250 ms of the best of the
 //	                                       session, one less when they take 500 ms longer

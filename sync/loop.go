@@ -43,6 +43,7 @@ type loop struct {
 	direct    direct     // direct.go
 	rpc       rpc        // rpc.go
 	retries   retries    // deadletters.go
+	repeating repeating  // repeat.go
 
 	// State that outlives a session.
 	dialing    dialing    // dial.go
@@ -71,7 +72,7 @@ func (l *loop) forgetSession() {
 }
 
 func (l *loop) sessionParts() []part {
-	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries}
+	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries, &l.repeating}
 }
 
 func newLoop(a *Agent) *loop {
@@ -88,6 +89,7 @@ func newLoop(a *Agent) *loop {
 		asking:     newAsking(),
 		direct:     newDirect(),
 		retries:    newRetries(),
+		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
 	}
 	l.sending.take = l.take
@@ -98,6 +100,7 @@ func newLoop(a *Agent) *loop {
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
+	l.recallRepetition()
 	return l
 }
 
@@ -142,6 +145,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.clock.AcceptEstimate()
 	}
 	l.maybeFlush(now)
+	l.keepAcknowledged(now)
 	if l.conn.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)
@@ -152,6 +156,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		return
 	}
 	l.maybeCall(now)
+	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
@@ -227,8 +232,12 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
+	at(l.wakeDue())
 	if l.retries.try == nil && l.retries.due.After(now) {
 		at(l.retries.due)
+	}
+	if l.repeating.held {
+		at(l.repeating.due)
 	}
 	if l.outage.holding && l.outage.next.After(now) {
 		at(l.outage.next)
@@ -291,6 +300,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 		}
 		l.dialing.running = false
 	}
+	defer l.keepPending()
 	sess := l.conn.sess
 	if sess == nil {
 		return

@@ -65,6 +65,9 @@ func (l *loop) ready(b *batch, now time.Time) bool {
 func (l *loop) maybeSend(now time.Time) {
 	s := &l.sending
 	s.more = false
+	if l.repeating.active() {
+		return
+	}
 	for moves := 0; (!l.outage.holding || l.outage.sending) && l.maySend(now) && l.fill(now); {
 		b := s.open
 		switch {
@@ -173,7 +176,7 @@ func (l *loop) peek(start, end wal.Position) (e wal.Entry, ok bool, err error) {
 func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 	s, id := &l.sending, r.GetUplinkMsgId()
 	if l.probing.id != 0 && id == l.probing.id {
-		l.probing = probing{}
+		l.probing.id, l.probing.at = 0, time.Time{}
 		l.progress()
 		return
 	}
@@ -211,6 +214,11 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 func (l *loop) commit(now time.Time) {
 	w := &l.sending.win
 	for b := w.pop(); b != nil; b = w.pop() {
+		if b.again {
+			l.repeated(b, now)
+			w.put(b)
+			continue
+		}
 		end := b.end
 		if b.behind.end.Offset != 0 {
 			end = b.behind.end
@@ -223,6 +231,7 @@ func (l *loop) commit(now time.Time) {
 // commitTo moves the committed offset to end, over so many events that were sent and so many that
 // are in the dead-letter log.
 func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
+	l.repeating.acknowledged(l.queue.Committed().Offset, now)
 	if err := l.queue.Commit(end, uint64(events), uint64(dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
 		l.complain("the committed offset cannot be written", err.Error(), now)
 	}

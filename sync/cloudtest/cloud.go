@@ -79,6 +79,7 @@ type Cloud struct {
 	faults faults
 	rpc    rpcCalls
 	seen   counters
+	memory memory
 	hooks  hooks
 
 	work sync.WaitGroup // goroutines of the sessions
@@ -132,6 +133,7 @@ func newCloud(o Options, t tenant) *Cloud {
 	}
 	c.faults.reorder = reorderTelemetry
 	c.rpc.init()
+	c.memory.tenant = t
 	return c
 }
 
@@ -186,6 +188,7 @@ func (c *Cloud) Stop() {
 		s.Stop()
 	}
 	c.work.Wait()
+	c.memory.lose()
 }
 
 // randomID returns a random positive int32, which is the form of the server's downlink ids

@@ -26,7 +26,7 @@ import (
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
-	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since`)
+	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since repeated`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}})
