@@ -185,7 +185,9 @@ func (l *loop) tryDeadLetters(letters []wal.DeadLetter, now time.Time) {
 	l.retries.try = &try{id: l.nextID(), letters: letters, sentAt: now}
 	buf := make([]byte, proto.UplinkHeader)
 	for i := range letters {
-		buf = append(buf, letters[i].Fragment...)
+		e := letters[i].Event
+		l.followAlarm(&e)
+		buf = append(buf, e.Fragment...)
 		if len(letters) > 1 {
 			letters[i].Fragment = nil
 		}

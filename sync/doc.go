@@ -16,6 +16,7 @@
 //	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
 //	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
 //	aside.go         an event that is not to be sent goes to the dead letters instead
+//	alarms.go        an alarm goes under the id that the cloud has it under
 //	window.go        admits says whether one more batch may be in flight
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
@@ -129,8 +130,8 @@
 //
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
-// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
-// refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
+// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go,
+// aside.go, refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
 // repeat.go, creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue:
 // direct.go, rpc.go, rpc_clock.go.
 //

@@ -66,6 +66,9 @@ type Registry interface {
 	// configuredSecret is unchanged since it was stored; otherwise Secret returns configuredSecret.
 	Edge() *proto.EdgeConfiguration
 	Secret(configuredSecret string) string
+	// AlarmID is the id under which the cloud has an alarm that may have been raised here under
+	// another one (CONTRACT.md 13.5); mostly id itself.
+	AlarmID(id proto.UUID) proto.UUID
 	// Devices is the number of devices; HasDevice reports whether there is this one.
 	Devices() int
 	HasDevice(id proto.UUID) bool

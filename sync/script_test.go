@@ -401,7 +401,8 @@ func (f *fakeRegistry) Secret(configured string) string {
 	}
 	return configured
 }
-func (f *fakeRegistry) Devices() int { return 0 }
+func (f *fakeRegistry) Devices() int                     { return 0 }
+func (f *fakeRegistry) AlarmID(id proto.UUID) proto.UUID { return id }
 
 func (f *fakeRegistry) FullySynced() bool                                        { return f.Synced() }
 func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))               {}

@@ -141,6 +141,11 @@ func (l *loop) take(e *wal.Entry) bool {
 		s.aside = a
 		return true
 	}
+	if proto.Kind(e.Kind) == proto.KindAlarm {
+		followed := *e
+		l.followAlarm(&followed.Event)
+		e = &followed
+	}
 	if !s.open.take(e, limits{events: l.search.batchSize, server: l.conn.sess.ServerMax()}, s.now) {
 		return false
 	}

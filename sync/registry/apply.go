@@ -60,7 +60,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
-	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
+	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.joinAlarms(r.applyAlarm))))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
 		a.note(alarmComments.part, kept, e)
