@@ -10,6 +10,7 @@ import (
 	"edgesync/sync/calls"
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
+	"edgesync/sync/former"
 	"edgesync/sync/link"
 	"edgesync/wal"
 )
@@ -20,6 +21,7 @@ type Deps struct {
 	Config   *config.Config
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog
+	Former   *former.Store // events of former edges; nil: the edge never changes
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
@@ -27,6 +29,10 @@ type Deps struct {
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)
+	// Devices is called with the number of devices that are known here whenever it has changed by
+	// more than 1,024 since the last call; nil: nobody is. By the loop's goroutine; it must not
+	// block.
+	Devices func(n int)
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;
@@ -50,7 +56,7 @@ func NewAgent(d Deps) *Agent {
 	now := time.Now()
 	store := calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}
 	a := &Agent{
-		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive}, jitter: fullJitter,
+		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, Large: makeRoom}, jitter: fullJitter,
 		started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},
 	}

@@ -24,9 +24,10 @@ type batch struct {
 	sentAt     time.Time
 	slot       int // of the window that it took when it left, from 1
 	state      batchState
-	reason     string // of a refusal
-	behind     passed // what follows it and is not sent
-	again      bool   // the cloud has acknowledged it before (repeat.go)
+	reason     string       // of a refusal
+	behind     passed       // what follows it and is not sent
+	unmade     []proto.UUID // half-made devices whose creations are in it (halfmade.go)
+	again      bool         // the cloud has acknowledged it before (repeat.go)
 }
 
 // passed are the events directly behind a batch that are not sent: they are in the dead-letter log,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -16,8 +17,10 @@ import (
 	"edgesync/sync/cloudtest"
 	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
+	"edgesync/sync/former"
 	"edgesync/sync/registry"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 // box is an agent with a real registry on a real queue against the cloud in a box, inside a bubble
@@ -35,6 +38,9 @@ type box struct {
 	agent  *Agent
 	queue  *wal.Queue
 	dead   *wal.DeadLog
+	former *former.Store
+	meters []disk.Meter // see boxrig.OpenData
+	room   int64        // of former, in bytes; 0: no bound
 	reg    *registry.Registry
 	intake *Intake
 	doors  *testDoors
@@ -152,10 +158,19 @@ func (b *box) start() {
 		}
 		return id, ok
 	}, func() uint64 { return b.dead.Stats().Discarded })
-	data := boxrig.OpenData(b.T, b.dir, log, record)
-	b.queue, b.dead, b.reg = data.Queue, data.Dead, data.Registry
+	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
+	b.queue, b.dead, b.former, b.reg = data.Queue, data.Dead, data.Former, data.Registry
+	if b.room > 0 {
+		if err := b.former.Close(); err != nil {
+			b.Fatal(err)
+		}
+		var err error
+		if b.former, err = former.Open(former.Options{Dir: filepath.Join(b.dir, "former"), MaxBytes: b.room}); err != nil {
+			b.Fatal(err)
+		}
+	}
 	known.Store(b.reg)
-	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Registry: b.reg, Log: log, Version: "test"})
+	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	if b.agent.dialer.Dial = b.dial; b.dial == nil {
 		b.agent.dialer.Dial = b.link.Dial
@@ -177,7 +192,7 @@ func (b *box) stop() {
 		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
 			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
-	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.reg.Close()); err != nil {
+	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.former.Close(), b.reg.Close()); err != nil {
 		b.Error(err)
 	}
 }

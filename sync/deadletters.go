@@ -101,7 +101,7 @@ func (l *loop) deadClass(e *wal.Event, offset uint64) wal.DeadClass {
 // tried first, and once the cloud takes one, the others as fast as it takes them.
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
-	busy := r.try != nil || l.repeating.active() || l.outage.holding || l.search.active()
+	busy := r.try != nil || l.former.holdsLetters() || l.repeating.active() || l.outage.holding || l.search.active()
 	if busy || l.sending.limited || l.stopping || now.Before(r.due) || !l.maySend(now) {
 		return
 	}
@@ -185,6 +185,9 @@ func (l *loop) tryDeadLetters(letters []wal.DeadLetter, now time.Time) {
 	l.retries.try = &try{id: l.nextID(), letters: letters, sentAt: now}
 	buf := make([]byte, proto.UplinkHeader)
 	for i := range letters {
+		if d := &letters[i]; isCreation(&d.Event) && proto.Kind(d.Kind) == proto.KindDevice && l.reg.HalfMade(d.Entity) {
+			buf = append(buf, deletionOf(d.Entity)...)
+		}
 		e := letters[i].Event
 		l.followAlarm(&e)
 		buf = append(buf, e.Fragment...)
@@ -212,6 +215,9 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 		l.sending.pauseUntil = now.Add(l.sending.pause.Next())
 		return
 	case refusedEdgeGone:
+		if d := &t.letters[0]; isCreation(&d.Event) && proto.Kind(d.Kind) == proto.KindDevice {
+			l.edgeGone([]proto.UUID{d.Entity}, now)
+		}
 		l.ended(errEdgeGone, now)
 		return
 	}
@@ -252,6 +258,9 @@ func (l *loop) deadLettersDelivered(letters []wal.DeadLetter, now time.Time) {
 	r.size, r.misses, r.due = min(2*r.size, l.cfg.Batch.Size), 0, now
 	for i := range letters {
 		delete(r.tries, letters[i].Offset)
+		if isCreation(&letters[i].Event) && l.reg.HalfMade(letters[i].Entity) {
+			l.made([]proto.UUID{letters[i].Entity}, now)
+		}
 		l.dependents.delivered(&letters[i])
 	}
 	_, err := l.deadLog.Deliver(func(offset uint64) bool {

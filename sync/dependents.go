@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"maps"
 	"time"
 
 	"edgesync/proto"
@@ -77,6 +78,11 @@ func (d *dependents) forget(left map[proto.UUID]bool) {
 			delete(d.creations, id)
 		}
 	}
+}
+
+// keep forgets the creations of entities that are not here any more.
+func (d *dependents) keep(here func(proto.UUID) bool) {
+	maps.DeleteFunc(d.creations, func(id proto.UUID, _ refusedCreation) bool { return !here(id) })
 }
 
 // pause is how long the log need not be looked through while only dependents wait in it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	pb "google.golang.org/protobuf/proto"
@@ -92,9 +93,13 @@ func (l *loop) keepSecret(c *proto.EdgeConfiguration) *proto.EdgeConfiguration {
 	return c
 }
 
-// redact removes the secrets from a text of the server.
+// redact removes the secrets from a text of the server, and cuts it to maxText.
 func (l *loop) redact(text string) string {
-	return link.Redact(link.Redact(text, l.reg.Secret(l.cfg.Cloud.RoutingSecret)), l.cfg.Cloud.RoutingSecret)
+	text = link.Redact(link.Redact(text, l.reg.Secret(l.cfg.Cloud.RoutingSecret)), l.cfg.Cloud.RoutingSecret)
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…" // a copy, which does not keep the whole in memory
+	}
+	return text
 }
 
 // afterFailure is the wait after an attempt that did not reach ACCEPTED.

@@ -12,6 +12,7 @@ import (
 // session: see callsOffline.
 type direct struct {
 	sent   map[int32]sent // by id
+	bytes  int            // of them
 	scouts int            // of them, see outage.go
 }
 
@@ -20,6 +21,7 @@ type sent struct {
 	call  calls.Outgoing
 	at    time.Time
 	asked []question
+	bytes int
 	scout bool // an event of the queue, ahead of its turn (outage.go)
 }
 
@@ -48,6 +50,8 @@ func (l *loop) sendDirect(fragments []byte, s sent) bool {
 		return false
 	}
 	id := l.nextID()
+	s.bytes = len(fragments)
+	l.direct.bytes += s.bytes
 	l.write(proto.FrameUplink(append(make([]byte, proto.UplinkHeader, proto.UplinkHeader+len(fragments)), fragments...), id))
 	l.direct.sent[id] = s
 	return true
@@ -60,6 +64,7 @@ func (l *loop) directAnswered(r *proto.UplinkResponseMsg, now time.Time) bool {
 		return false
 	}
 	delete(l.direct.sent, r.GetUplinkMsgId())
+	l.direct.bytes -= s.bytes
 	if s.scout {
 		l.scoutAnswered(r.GetSuccess())
 	}

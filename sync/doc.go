@@ -33,6 +33,25 @@
 // and its dependents wait, until a person retries it (dead_orders.go). If a person drops it, the
 // cloud never has the device, and drops its data in silence (CONTRACT.md 4.7).
 //
+// # The walk of an event whose edge is gone
+//
+// The edge's id may be another one at a connect: made anew in the cloud, another server, another
+// key. Ids of the former edge's entities are unknown to the new server, which drops their data in
+// silence (CONTRACT.md 4.7):
+//
+//	otheredge.go     beEdge: HERE THE EDGE CHANGES: a mark and the names (former, durable), then
+//	                 the registry's wipe (registry/wipe.go, durable in steps)
+//	                 nothing goes up until the first sync has said what is here; then an event up
+//	                 to the mark's end goes up if its entity is here under its id, else
+//	                 setApart: HERE IT GOES, in batches; it counts as dead
+//	                 moveLetters: the dead letters of the former edge go the same way
+//	former_orders.go RetryByName: a person has it return to the queue for the entity of its name
+//
+// A device made here whose creation the former edge did not accept stays, and goes up to the new
+// edge with its data. If the server had saved the device and assigned it to nobody, because its
+// edge was deleted, the creation goes behind a deletion (halfmade.go). Within a session the edge
+// never changes: another one's configuration is ignored.
+//
 // # The walk of a downlink
 //
 //	link/session.go  the receiver puts it into the inbox
@@ -72,11 +91,13 @@
 //     what it has read and sent. When a session ends it reads again from the committed offset:
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
-//     are durably in the dead-letter log, that the quota or max_age has dropped, or that cannot be
-//     read any more (counted as damaged).
+//     are durably in the dead-letter log or among those of former edges, that the quota or max_age
+//     has dropped, or that cannot be read any more (counted as damaged).
 //   - What the cloud acknowledged shortly before it ended a session is sent again before anything
 //     else of the queue, in its order, up to the committed offset, and is counted by itself
 //     (repeat.go). It changes neither the committed offset nor the dead letters.
+//   - No event goes to an edge that it was not accepted under, unless its entity is that edge's
+//     too.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
 //     in their order (CONTRACT.md 4.2). Nothing is in flight beside an entity event, and no two
 //     updates of one entity's attributes are in flight together.
@@ -132,8 +153,8 @@
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go,
 // aside.go, refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
-// repeat.go, creation.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue:
-// direct.go, rpc.go, rpc_clock.go.
+// repeat.go, creation.go, halfmade.go. Another edge: otheredge.go, former_orders.go. Down:
+// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -147,8 +168,8 @@
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
-//   - data_dir: all state, in queue/, dead/, registry/, clock, max_bytes, corrupt/, lock and
-//     agent.sock. The lock is taken before any port is opened.
+//   - data_dir: all state, in queue/, dead/, former/, registry/, clock, max_bytes, corrupt/, lock
+//     and agent.sock. The lock is taken before any port is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".
@@ -159,11 +180,16 @@
 //     files. Fields: type Snapshot. Counts are events, the agent's own among them, over the life of
 //     data_dir, and survive SIGKILL.
 //   - accepted = deployed + pending + dropped + dead + damaged, always. dead counts what lies in
-//     the dead-letter log, also while it is tried again from there; damaged what was acknowledged
+//     the dead-letter log, also while it is tried again from there, and what is kept of former
+//     edges; damaged what was acknowledged
 //     to a device and cannot be read any more.
 //   - Exit codes: 0 fine; 1 failed, an unwritable data_dir too; 2 usage; 75 another agent holds
 //     data_dir; 78 configuration, a missing routing key too.
 //   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back.
+//
+// # Bounds of memory
+//
+// BOUNDS.md has every bound in bytes, what happens beyond it, and the test that drives it there.
 //
 // # Time limits
 //
@@ -216,12 +242,12 @@
 //	                                       dead letters one, retry.interval doubling to 60 s, and
 //	                                       no try counts
 //	an event that ends the stream alone    three times, then moved to the dead letters
+//	another edge than before               nothing goes up until the first sync is complete; then
+//	                                       batches of 256 events or 256 KiB are set apart
 //	questions after a sync                 20 entities an uplink, one each second
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
 //	                                       for a device that is not here waits 3 s for it (calls)
 //	a device's own call                    60 s (calls), over HTTP 30 s (device)
-//	calls and answers that wait            16 of a device, 1,024 of all, 256 answers, 1 MiB each
-//	                                       (calls)
 //	a clock without a time                 5 min after the first connection, then an estimate
 //	                                       (clock)
 //	the committed offset                   rides on the next commit; its own fsync after 5 s of

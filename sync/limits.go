@@ -68,7 +68,8 @@ const (
 	answerPause = 2 * time.Second // before an answer is tried again: its caller waits ten seconds in all
 
 	// Questions after a sync (ask.go).
-	askTogether  = 20 // entities in one uplink
+	askTogether  = 20      // entities in one uplink
+	maxQuestions = 1 << 16 // entities to be asked about, as many as the registry has records
 	askPause     = time.Second
 	duplicateFor = 3 * time.Minute // after a question telemetry only comes back; another edge may hold it up for two (CONTRACT.md 6.1)
 
@@ -76,6 +77,13 @@ const (
 	callMinimum  = 5 * time.Second // the server's least timeout: what a call gets while its clock is not known
 	unroutedWait = 3 * time.Second // for the device of a call: the server looks for new events every second
 	maxUnrouted  = 32              // calls that wait for their devices
+	unroutedMost = 256 << 10       // bytes of them
+	// Bytes of what goes beside the batches and is not acknowledged; the one that reaches it is
+	// sent too. The rest waits in the table of calls.
+	directBytes = 1 << 20
+
+	// Texts of the cloud.
+	maxText = 4 << 10 // bytes that are kept of a reason, and of an error
 
 	// A cloud that refuses everything (outage.go).
 	scoutsARound = 4    // events from behind the head that one round sends
@@ -87,9 +95,20 @@ const (
 	commitPause    = time.Second      // the same while they wait for a commit to be durable
 	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
 
+	// Another edge (otheredge.go).
+	movesApart  = 8         // of turnMoves: what one batch that is set apart counts
+	apartEvents = 256       // of one batch
+	apartBytes  = 256 << 10 // of one batch
+	// Pending events that are looked through for creations at a change of the edge: a device made
+	// here is known to stand at or before a Seq, which those of one group commit may share.
+	creationsLooked = 4096
+	returnPending   = 8192 // events that may wait in the queue while those of a former edge return
+	maxEdgeName     = 200  // bytes of a name in the log
+
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back
 	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often
+	devicesStep = 1024             // by which the number of devices changes before it is reported again
 
 	// The rest.
 	flushEvery    = time.Minute      // what is staged in the registry and waits for nobody

@@ -51,8 +51,11 @@ type loop struct {
 	outage     outage     // outage.go
 	dependents dependents // dependents.go
 	quiet      quiet      // quiet.go
+	former     formerEdge // otheredge.go
+	halfMade   halfMade   // halfmade.go
 	looked     time.Time  // for what nobody waits for, last
 	flushed    time.Time  // the registry without anybody who waits, last
+	grown      grown      // quiet.go
 	stopping   bool
 	counters   counters
 }
@@ -85,18 +88,22 @@ func newLoop(a *Agent) *loop {
 		dialing:    newDialing(c, a.jitter),
 		sending:    newSending(a.Queue.Reader()),
 		syncing:    syncing{report: a.Syncing},
+		grown:      grown{report: a.Devices},
 		search:     search{batchSize: c.Batch.Size},
 		asking:     newAsking(),
 		direct:     newDirect(),
 		retries:    newRetries(),
 		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
+		halfMade:   make(halfMade),
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
 	if e := l.reg.Edge(); e != nil {
 		l.conn.edge = e.GetName()
 	}
+	l.former.store = a.Former
+	l.recallFormer()
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
@@ -156,6 +163,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		return
 	}
 	l.maybeCall(now)
+	l.maybeSetApart(now)
 	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
@@ -209,7 +217,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 		return next
 	}
 	s := &l.sending
-	if s.more {
+	if s.more || l.former.more {
 		at(now)
 	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
@@ -332,6 +340,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 
 // acknowledgedAtStop takes of what still comes only the acknowledgements of batches.
 func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
+	defer in.Handled()
 	r := in.Msg.GetUplinkResponseMsg()
 	if r == nil || !r.GetSuccess() {
 		return

@@ -9,7 +9,10 @@ import (
 )
 
 // outlives are the fields of the loop that no end of a session resets.
-var outlives = map[string]bool{"dialing": true, "search": true, "dependents": true, "outage": true, "quiet": true, "counters": true}
+var outlives = map[string]bool{
+	"dialing": true, "search": true, "dependents": true, "outage": true,
+	"quiet": true, "grown": true, "former": true, "counters": true,
+}
 
 // kept are the fields that outlive the session although their part is reset at its end.
 var kept = map[string]bool{
@@ -20,7 +23,7 @@ var kept = map[string]bool{
 	"sending.win": true, "receiving.applied": true, "syncing.report": true, "asking.asked": true,
 	"direct.sent": true, "retries.tries": true,
 	"repeating.last": true, "repeating.stretches": true, "repeating.from": true, "repeating.until": true,
-	"repeating.queue": true, "repeating.reader": true, "repeating.size": true, "repeating.sizeUntil": true,
+	"repeating.queue": true, "repeating.reader": true, "repeating.size": true, "repeating.full": true, "repeating.sizeUntil": true,
 	"repeating.resumed": true, "repeating.endsAt": true, "repeating.ends": true,
 	"rpc.unrouted": true, "rpc.due": true, "rpc.notBefore": true, "rpc.server": true, "rpc.deliver": true,
 }
@@ -43,12 +46,13 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.conn.sess = newFakeSession()
 	l.conn.acceptedAt, l.conn.lastReceived, l.conn.acknowledged, l.conn.backlogEnd, l.conn.overrun = time.Now(), time.Now(), true, 7, true
 	l.sending.open, l.sending.aside, l.sending.more = &batch{}, aside{why: isTooLarge}, true
+	l.sending.apart = apart{events: 1}
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})
 	l.receiving = receiving{messages: 1, bytes: 2, applied: []int32{3}}
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
 	l.probing = probing{id: 1, at: time.Now(), woke: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
-	l.direct.sent[1], l.direct.scouts = sent{}, 1
+	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
 	l.retries.due, l.retries.try = time.Now(), &try{}
 	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedDeadLetters{offset: 1}

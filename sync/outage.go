@@ -121,7 +121,7 @@ func (l *loop) takesEvents() {
 // release lets events go their ordinary way again.
 func (l *loop) release() {
 	l.search.end(l.cfg.Batch.Size)
-	l.sending.open, l.sending.aside = nil, aside{}
+	l.sending.open, l.sending.aside, l.sending.apart = nil, aside{}, apart{}
 	l.sending.reader.Seek(l.queue.Committed())
 	l.conn.lastErr = ""
 	l.log.Info("the cloud takes events again")
@@ -173,7 +173,7 @@ func (l *loop) knocks() int {
 
 // tryFirstDeadLetter sends the dead letter that was refused first, if it waits to be tried.
 func (l *loop) tryFirstDeadLetter(now time.Time) {
-	if l.outage.offset > l.queue.DurablyCommitted().Offset {
+	if l.outage.offset > l.queue.DurablyCommitted().Offset || l.former.holdsLetters() {
 		return
 	}
 	d, ok, err := l.deadLog.Get(l.outage.offset)
@@ -242,7 +242,7 @@ func (l *loop) sendScout(now time.Time) bool {
 // mayScout reports whether an event may go ahead of its turn: data of an entity that the cloud has,
 // as far as it is known, for data of others is acknowledged and dropped (CONTRACT.md 4.7).
 func (l *loop) mayScout(e *wal.Entry) bool {
-	if proto.Kind(e.Kind) != proto.KindEntityData || l.setAside(e).why != 0 {
+	if proto.Kind(e.Kind) != proto.KindEntityData || l.isFormer(&e.Event, e.Offset) || l.setAside(e).why != 0 {
 		return false
 	}
 	_, dated := l.date(e)

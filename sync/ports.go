@@ -34,6 +34,9 @@ type Registry interface {
 	// committed is the Seq that the cloud has acknowledged so far.
 	BeginSync(full bool, committed uint64)
 	EndSync() (removed int, err error)
+	// Incomplete notes that not all of the running sync could be taken: EndSync removes nothing
+	// then. The sync counts as completed all the same.
+	Incomplete()
 	// AbortSync forgets that a sync began: the link was lost before its end.
 	AbortSync()
 	// Synced reports whether a sync has completed once for this edge, now or in an earlier life;
@@ -59,9 +62,11 @@ type Registry interface {
 	// Posted takes attributes of a device that are in the queue, so that it reads back what it
 	// wrote. Any goroutine.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
-	// SetEdge stores who we are, durably. A different edge id than before makes Synced false and
-	// wipes what the old edge had.
+	// SetEdge stores who we are, durably. ChangeEdge does it for a different edge id than before:
+	// it makes Synced false and wipes what the old edge had, but for the devices made here that
+	// mine picks, whose creations stand in the queue at or before seq.
 	SetEdge(c *proto.EdgeConfiguration) error
+	ChangeEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, seq uint64) bool) error
 	// Edge is the last stored configuration; nil if none. The secret in it is the one to use while
 	// configuredSecret is unchanged since it was stored; otherwise Secret returns configuredSecret.
 	Edge() *proto.EdgeConfiguration
@@ -72,6 +77,17 @@ type Registry interface {
 	// Devices is the number of devices; HasDevice reports whether there is this one.
 	Devices() int
 	HasDevice(id proto.UUID) bool
+	// SetHalfMade stages that the cloud has a device made here, assigned to nobody; HalfMade
+	// reports it.
+	SetHalfMade(id proto.UUID, half bool) error
+	HalfMade(id proto.UUID) bool
+	// DeviceNamed finds a device by its name. Any goroutine.
+	DeviceNamed(name string) (proto.UUID, bool)
+	// Knows reports whether an entity is this edge's, or the edge, its tenant or its customer.
+	// Named calls fn for the entities that have a name and may have data, devices first, until it
+	// returns false; fn must not call the registry. Any goroutine.
+	Knows(id proto.UUID) bool
+	Named(fn func(id proto.UUID, entityType, name string) bool)
 }
 
 // Doors is what the loop needs of sync/device; Agent.SetDoors takes it. The loop's goroutine calls

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgesync/sync/clock"
+	"edgesync/sync/former"
 	"edgesync/wal"
 )
 
@@ -55,10 +56,12 @@ type counters struct {
 // publish lets other goroutines see the loop's state.
 func (l *loop) publish(now time.Time) {
 	c, s := &l.conn, &l.sending
+	devices := l.reg.Devices()
+	l.grown.to(devices)
 	l.board.write(published{
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
-		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: l.reg.Devices(),
+		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
 		counters: l.counters,
 	})
 }
@@ -87,9 +90,17 @@ func (a *Agent) Snapshot() Snapshot {
 	if !clockSince.IsZero() {
 		s.ClockSince = &clockSince
 	}
-	q := a.Queue.Stats()
+	var (
+		q wal.Stats
+		f former.Stats
+	)
+	if a.Former != nil {
+		f = a.Former.Stats(func() { q = a.Queue.Stats() })
+	} else {
+		q = a.Queue.Stats()
+	}
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
-	AddCounts(&s, q, a.Dead.Stats(), a.now())
+	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
 	if known == clock.Unknown {
 		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
 	}
@@ -122,13 +133,18 @@ func addFlash(s *Snapshot, q wal.Stats) {
 	}
 }
 
-// AddCounts fills in what the queue and the dead-letter log know. The queue counts an event as dead
-// when it moves to the dead-letter log; what became of it there is taken from that log, so that the
-// identity holds.
-func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, now time.Time) {
-	left := d.Delivered + d.Discarded
-	s.Accepted, s.Pending, s.Damaged = q.Accepted, q.Pending, q.Damaged
-	s.Deployed, s.Dropped, s.Dead = q.Deployed+d.Delivered, q.Dropped+d.Discarded, q.Dead-min(left, q.Dead)
+// AddCounts fills in what the queue, the dead-letter log and the events of former edges say. The
+// queue counts an event as dead when it moves to one of the two; what became of it there is taken
+// from them, so that the identity holds. What returns to the queue is accepted by it a second time.
+func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f former.Stats, now time.Time) {
+	returned := min(f.Returned, q.Dead)
+	left := d.Delivered + d.Discarded + f.Discarded + f.Damaged
+	s.Accepted, s.Pending, s.Damaged = q.Accepted-returned, q.Pending, q.Damaged+f.Damaged
+	s.Deployed, s.Dropped = q.Deployed+d.Delivered, q.Dropped+d.Discarded+f.Discarded
+	s.Dead = q.Dead - returned - min(left, q.Dead-returned)
+	if f.Kept > 0 || f.Moving {
+		s.Former = &Former{Edge: f.Edge, Events: f.Kept, Entities: f.Entities, Moving: f.Moving, Command: formerCommand}
+	}
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
 	addFlash(s, q)

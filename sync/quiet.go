@@ -28,6 +28,14 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	}
 }
 
+// makeRoom gives memory back before something large comes: what the last of its kind left is
+// garbage by now, and two in memory at a time are more than a small machine has. Any goroutine.
+func makeRoom() {
+	link.ReleaseMemory()
+	debug.FreeOSMemory()
+	unmapCode()
+}
+
 // giveBackDue is when it is quiet. While questions are asked, for minutes if there are thousands of
 // devices, it is quiet between two of them.
 func (l *loop) giveBackDue() time.Time {
@@ -39,4 +47,17 @@ func (l *loop) giveBackDue() time.Time {
 		last = l.conn.lastReceived
 	}
 	return last.Add(quietFor)
+}
+
+// grown says how many devices there are to who sets the bounds of memory. It outlives sessions.
+type grown struct {
+	report func(devices int) // Deps.Devices
+	last   int               // that were reported
+}
+
+func (g *grown) to(devices int) {
+	if change := devices - g.last; g.report != nil && (change > devicesStep || change < -devicesStep) {
+		g.last = devices
+		g.report(devices)
+	}
 }

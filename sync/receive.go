@@ -42,20 +42,34 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 		l.conn.lastReceived = now
 		l.receiving.messages++
 		l.receiving.bytes += in.Size
+		if in.TooLarge {
+			l.leaveOut(&in, now)
+		}
 		l.handle(in.Msg, now)
 		if l.conn.sess == nil {
 			return
 		}
 		if !l.receiving.full() {
+			in.Handled()
 			select {
 			case in = <-l.inbox():
 				continue
 			default:
 			}
 		}
+		// A large message ends the turn. What is staged of it is written before the next comes.
+		in.Empty()
 		l.acknowledge(now)
+		in.Handled()
 		return
 	}
+}
+
+// leaveOut notes that what a message held is not here. The message is acknowledged all the same: it
+// would only come again (CONTRACT.md 6.1).
+func (l *loop) leaveOut(in *link.Inbound, now time.Time) {
+	l.reg.Incomplete()
+	l.complain("a message of the cloud is left out: it would take too much memory", "", now, "bytes", in.Size, "most", link.MaxCost)
 }
 
 func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {

@@ -1,10 +1,13 @@
 package sync
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"edgesync/proto"
 	"edgesync/sync/link"
@@ -79,6 +82,29 @@ func TestTurnIsBounded(t *testing.T) {
 				t.Errorf("%d slots are taken", len(sess.out))
 			}
 		})
+	}
+}
+
+// A message that is too large to be decoded is acknowledged, so that it does not come again, and
+// the sync that runs removes nothing.
+func TestTooLargeIsLeftOut(t *testing.T) {
+	l := loopAlone(t)
+	reg := l.reg.(*fakeRegistry)
+	sess := l.conn.sess.(*fakeSession)
+	l.received(link.Inbound{
+		Msg: &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 7}}, Size: 8 << 20, TooLarge: true,
+	}, time.Now())
+	want := proto.AppendDownlinkResponse(nil, 7, "")
+	if reg.incomplete != 1 || len(sess.out) != 1 || !bytes.Equal(<-sess.out, want) {
+		t.Errorf("incomplete %d times, %d acknowledgements", reg.incomplete, len(sess.out))
+	}
+}
+
+// A reason of the server is cut before it is kept anywhere.
+func TestLongReasonsAreCut(t *testing.T) {
+	l := loopAlone(t)
+	if got := l.redact(strings.Repeat("é", maxText)); len(got) > maxText+len("…") || !utf8.ValidString(got) {
+		t.Errorf("%d bytes are kept of a reason", len(got))
 	}
 }
 

@@ -45,6 +45,7 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 	v := judge(b.reason)
 	switch {
 	case v == refusedEdgeGone:
+		l.edgeGone(l.creationsIn(b, now), now)
 		l.ended(errEdgeGone, now)
 		return
 	case v == refusedLimit:

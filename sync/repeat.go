@@ -35,6 +35,7 @@ type repeating struct {
 	queue       *wal.Queue
 	reader      *wal.Reader // nil: nothing is to be repeated
 	open        *batch
+	full        int    // batch.size
 	size        int    // events of a batch; less than batch.size while a refused one is searched
 	sizeUntil   uint64 // offset up to which that is so
 
@@ -58,13 +59,13 @@ type stretch struct {
 }
 
 func newRepeating(q *wal.Queue, c *config.Config) repeating {
-	return repeating{last: c.Sync.Repeat, size: c.Batch.Size, queue: q}
+	return repeating{last: c.Sync.Repeat, full: c.Batch.Size, size: c.Batch.Size, queue: q}
 }
 
 func (r *repeating) endSession() {
 	*r = repeating{
 		last: r.last, stretches: r.stretches, from: r.from, until: r.until, queue: r.queue, reader: r.reader,
-		size: r.size, sizeUntil: r.sizeUntil, endsAt: r.endsAt, ends: r.ends, resumed: r.held || r.resumed,
+		full: r.full, size: r.size, sizeUntil: r.sizeUntil, endsAt: r.endsAt, ends: r.ends, resumed: r.held || r.resumed,
 	}
 	if r.reader != nil {
 		r.reader.Seek(wal.Position{Offset: r.from})
@@ -186,8 +187,7 @@ func (l *loop) maybeRepeat(now time.Time) {
 			return
 		}
 		r.resumed, r.until = false, max(r.until, l.queue.Committed().Offset)
-		s.open, s.aside = nil, aside{}
-		s.reader.Seek(l.queue.Committed())
+		l.rewind(l.queue.Committed())
 	}
 	for r.active() && !l.stopping && l.maySend(now) {
 		if r.open == nil {
@@ -210,7 +210,7 @@ func (l *loop) maybeRepeat(now time.Time) {
 			return
 		}
 		limit := windowMax
-		if s.limited || r.size < l.cfg.Batch.Size {
+		if s.limited || r.size < r.full {
 			limit = 1
 		}
 		if !s.win.admits(r.open, limit) {
@@ -231,7 +231,8 @@ func (l *loop) takeAgain(e *wal.Entry) bool {
 		return false
 	}
 	date, dated := l.date(e)
-	if !dated || !isRepeated(&e.Event) || l.setAside(e).why != 0 || l.deadLog.Has(e.Offset) {
+	if !dated || !isRepeated(&e.Event) || l.setAside(e).why != 0 || l.deadLog.Has(e.Offset) ||
+		!l.reg.Knows(e.Entity) { // of a former edge, set apart; or it was deleted meanwhile
 		return true
 	}
 	if !r.open.take(e, limits{events: r.size, server: l.conn.sess.ServerMax()}, l.sending.now) {
@@ -254,7 +255,7 @@ func (l *loop) repeated(b *batch, now time.Time) {
 	r.acknowledged(b.start.Offset, now)
 	r.from, r.misses, r.ends, r.passes = b.end.Offset, 0, 0, true
 	if b.end.Offset >= r.sizeUntil {
-		r.size, r.sizeUntil = l.cfg.Batch.Size, 0
+		r.size, r.sizeUntil = r.full, 0
 	}
 }
 
@@ -262,7 +263,15 @@ func (l *loop) repeated(b *batch, now time.Time) {
 func (l *loop) endRepetition() {
 	r := &l.repeating
 	r.reader.Close()
-	*r = repeating{last: r.last, stretches: r.stretches, queue: r.queue, size: l.cfg.Batch.Size}
+	*r = repeating{last: r.last, stretches: r.stretches, queue: r.queue, full: r.full, size: r.full}
+}
+
+// drop forgets what another edge has acknowledged.
+func (r *repeating) drop() {
+	if r.reader != nil {
+		r.reader.Close()
+	}
+	*r = repeating{last: r.last, queue: r.queue, size: r.full, full: r.full}
 }
 
 // rewindRepetition repeats again from a position on. Every batch in the window is answered.

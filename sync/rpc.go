@@ -82,7 +82,7 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 		l.calls.Refuse(c, calls.NoConnection, soon)
 		return
 	case !l.reg.HasDevice(proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB())):
-		if len(l.rpc.unrouted) < maxUnrouted {
+		if len(l.rpc.unrouted) < maxUnrouted && l.rpc.unroutedBytes()+textsOf(c) <= unroutedMost {
 			l.rpc.unrouted = append(l.rpc.unrouted, unrouted{c, now.Add(unroutedWait)})
 		} else {
 			l.calls.Refuse(c, calls.NotFound, soon)
@@ -116,6 +116,19 @@ func (l *loop) call(c *proto.DeviceRpcCallMsg, now time.Time) {
 type unrouted struct {
 	msg *proto.DeviceRpcCallMsg
 	due time.Time // when it counts as not ours
+}
+
+// textsOf is how many bytes the texts of a call have.
+func textsOf(c *proto.DeviceRpcCallMsg) int {
+	return len(c.GetRequestMsg().GetMethod()) + len(c.GetRequestMsg().GetParams()) + len(c.GetServiceId()) + len(c.GetSessionId()) +
+		len(c.GetResponseMsg().GetResponse()) + len(c.GetResponseMsg().GetError())
+}
+
+func (r *rpc) unroutedBytes() (bytes int) {
+	for _, u := range r.unrouted {
+		bytes += textsOf(u.msg)
+	}
+	return bytes
 }
 
 // maybeUnrouted looks whether the devices of unrouted calls have come, and returns when that is to
@@ -163,7 +176,7 @@ func (l *loop) maybeCall(now time.Time) {
 		}
 		return
 	}
-	for l.conn.sess != nil && l.conn.sess.Queued() < receiveBelow {
+	for l.conn.sess != nil && l.conn.sess.Queued() < receiveBelow && l.direct.bytes < directBytes {
 		o, ok := l.calls.Next(now)
 		if !ok {
 			return

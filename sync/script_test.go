@@ -358,7 +358,9 @@ type fakeRegistry struct {
 	synced  bool
 	ended   int
 	aborted int
-	edge    *proto.EdgeConfiguration
+
+	incomplete int
+	edge       *proto.EdgeConfiguration
 }
 
 func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
@@ -378,6 +380,7 @@ func (f *fakeRegistry) EndSync() (int, error) {
 	f.synced = true
 	return 0, nil
 }
+func (f *fakeRegistry) Incomplete()  { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
 func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
 func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
 func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
@@ -385,6 +388,10 @@ func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
 	defer f.mu.Unlock()
 	f.edge = c
 	return nil
+}
+
+func (f *fakeRegistry) ChangeEdge(c *proto.EdgeConfiguration, _ func(proto.UUID, uint64) bool) error {
+	return f.SetEdge(c)
 }
 
 func (f *fakeRegistry) Edge() *proto.EdgeConfiguration {
@@ -410,6 +417,11 @@ func (f *fakeRegistry) KeepCall(*proto.DeviceRpcCallMsg) error                  
 func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                   { return nil }
 func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
+func (f *fakeRegistry) SetHalfMade(proto.UUID, bool) error                       { return nil }
+func (f *fakeRegistry) HalfMade(proto.UUID) bool                                 { return false }
+func (f *fakeRegistry) Knows(proto.UUID) bool                                    { return true }
+func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                    { return proto.UUID{}, false }
+func (f *fakeRegistry) Named(func(proto.UUID, string, string) bool)              {}
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
 func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }

@@ -95,6 +95,7 @@ type Snapshot struct {
 	Clock           string     `json:"clock"`            // "system"; "cloud": the machine's is not set, the cloud's serves; "unknown"
 	ClockSince      *time.Time `json:"clock_since,omitempty"`
 	Parts           []Part     `json:"downlink_parts,omitempty"`
+	Former          *Former    `json:"former,omitempty"` // events of a former edge, if there are any
 	ExtraWarnings   []string   `json:"warnings,omitempty"`
 }
 

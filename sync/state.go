@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/former"
 	"edgesync/sync/link"
+	"edgesync/sync/plain"
 )
 
 // This file holds every transition of the connection state:
@@ -86,6 +88,12 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 		return
 	}
 	c, edge := &l.conn, r.sess.Config()
+	if err := l.beEdge(l.keepSecret(edge), now); err != nil {
+		r.sess.Close()
+		l.dialing.before = r.sess
+		l.disconnected(err, l.dialing.afterFailure(err), now)
+		return
+	}
 	c.sess, c.acceptedAt, c.lastReceived = r.sess, now, now
 	if c.firstAccepted.IsZero() {
 		c.firstAccepted = now
@@ -97,7 +105,6 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	l.dialing.timeout.Reset()
 	l.sending.reader.Seek(l.queue.Committed())
 	l.enter(Draining, now)
-	l.setEdge(l.keepSecret(edge))
 	l.calls.Online()
 	backlog := c.backlogEnd - l.queue.Committed().Seq
 	l.log.Info("connected", "cloud", l.link.Addr(), "edge", edge.GetName(), "backlog", backlog)
@@ -142,12 +149,19 @@ func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 
-// setEdge remembers who we are, and a new secret (CONTRACT.md 2.8).
+// setEdge remembers who we are, and a new secret (CONTRACT.md 2.8). Within a session the edge is
+// the one that it began with: a configuration of another one is hostile or a mistake, and changes
+// nothing.
 func (l *loop) setEdge(c *proto.EdgeConfiguration) {
 	if c == nil {
 		return
 	}
-	l.conn.edge = c.GetName()
+	if isOther(l.reg.Edge(), c) {
+		l.complain("the cloud sends the configuration of another edge within a session; it is ignored",
+			plain.Cut(former.Named(edgeOf(c)), maxEdgeName), time.Now())
+		return
+	}
+	l.conn.edge = plain.Cut(c.GetName(), maxText)
 	if err := l.reg.SetEdge(c); err != nil {
 		l.complain("the edge's configuration cannot be stored", err.Error(), time.Now())
 	}

@@ -17,6 +17,7 @@ type sending struct {
 	now    time.Time // of this turn, for take
 	open   *batch    // being filled
 	aside  aside     // the event behind what was read, if it is not to be sent
+	apart  apart     // the events behind what was read that are a former edge's
 	more   bool      // events to be set aside are left for the next turn
 	win    window
 	id     int32 // of the last uplink
@@ -51,7 +52,8 @@ func (l *loop) nextID() int32 {
 // maySend reports whether batches may go out at all now.
 func (l *loop) maySend(now time.Time) bool {
 	s := &l.sending
-	return l.conn.sess != nil && !now.Before(s.pauseUntil) && s.win.firstRefused() == nil && l.conn.sess.Queued() < link.Slots-windowMax
+	return l.conn.sess != nil && !l.former.waits(l.reg) && !now.Before(s.pauseUntil) && s.win.firstRefused() == nil &&
+		l.conn.sess.Queued() < link.Slots-windowMax
 }
 
 // ready reports whether a batch goes as it is, or waits for more events: one event alone costs ten
@@ -71,13 +73,19 @@ func (l *loop) maybeSend(now time.Time) {
 	for moves := 0; (!l.outage.holding || l.outage.sending) && l.maySend(now) && l.fill(now); {
 		b := s.open
 		switch {
+		case s.apart.events > 0:
+			if s.more = moves >= turnMoves; s.more || !l.setApart(now) {
+				return
+			}
+			moves += movesApart
+			continue
 		case s.aside.why == isTooLarge && !l.outage.mayMove(&wal.Event{}, s.aside.offset, false):
 			if len(s.win.batches) == 0 {
 				l.hold(s.aside.text(l.conn.sess.ServerMax()), now)
 			}
 			return
 		case s.aside.why != 0:
-			if s.more = moves == turnMoves; s.more || !l.moveAside(now) {
+			if s.more = moves >= turnMoves; s.more || !l.moveAside(now) {
 				return
 			}
 			moves++
@@ -110,12 +118,12 @@ func (l *loop) fill(now time.Time) bool {
 		s.open = s.win.get()
 		s.open.reset(s.reader.Position())
 	}
-	if s.open.closed || s.aside.why != 0 {
+	if s.open.closed || s.aside.why != 0 || s.apart.events > 0 {
 		return true
 	}
 	if err := s.reader.Read(s.take); err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
-		if s.open.empty() && s.aside.why == 0 {
+		if s.open.empty() && s.aside.why == 0 && s.apart.events == 0 {
 			return false
 		}
 	}
@@ -131,6 +139,16 @@ func (l *loop) take(e *wal.Entry) bool {
 	}
 	date, ok := l.date(e)
 	if !ok {
+		return false
+	}
+	if l.isFormer(&e.Event, e.Offset) {
+		if !s.open.empty() {
+			s.open.closed = true
+			return false
+		}
+		return s.apart.take(l.former.store, e, date)
+	}
+	if s.apart.events > 0 {
 		return false
 	}
 	if a := l.setAside(e); a.why != 0 {
@@ -149,9 +167,14 @@ func (l *loop) take(e *wal.Entry) bool {
 	if !s.open.take(e, limits{events: l.search.batchSize, server: l.conn.sess.ServerMax()}, s.now) {
 		return false
 	}
+	sent := s.open.buf[len(s.open.buf)-len(e.Fragment):]
 	if date != e.Time {
-		proto.SetTime(s.open.buf[len(s.open.buf)-len(e.Fragment):], e.Time, date)
+		proto.SetTime(sent, e.Time, date)
 	}
+	if l.former.active {
+		l.adapt(&e.Event, e.Offset, sent)
+	}
+	l.unmake(&e.Event, e.Offset, sent)
 	return true
 }
 
@@ -228,6 +251,7 @@ func (l *loop) commit(now time.Time) {
 		if b.behind.end.Offset != 0 {
 			end = b.behind.end
 		}
+		l.made(b.unmade, now)
 		l.commitTo(end, b.events, b.behind.dead, now)
 		w.put(b)
 	}
@@ -247,6 +271,6 @@ func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
 func (l *loop) rewind(p wal.Position) {
 	s := &l.sending
 	s.win.rewind()
-	s.open, s.aside = nil, aside{}
+	s.open, s.aside, s.apart = nil, aside{}, apart{}
 	s.reader.Seek(p)
 }

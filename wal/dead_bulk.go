@@ -95,6 +95,14 @@ func (d *DeadLog) Deliver(which func(offset uint64) bool) (int, error) {
 	return d.forget(count, gone)
 }
 
+// Release forgets, durably and in one write, the dead letters whose offsets the function which
+// picks, and counts nothing: they are kept elsewhere now. It returns how many there were.
+func (d *DeadLog) Release(which func(offset uint64) bool) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.forget(d.count, d.picked(which))
+}
+
 // waitingTogether is how many dead letters Waiting takes note of at a time.
 const waitingTogether = 64
 

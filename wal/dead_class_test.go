@@ -134,3 +134,32 @@ func TestDeadLettersWithoutKind(t *testing.T) {
 		}
 	}
 }
+
+// What is kept elsewhere leaves the log uncounted, over restarts too.
+func TestDeadRelease(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dead")
+	d, err := OpenDead(dir, 0, 100, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n <= 5; n++ {
+		if err := d.Put(DeadLetter{Offset: n, Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := d.Release(func(o uint64) bool { return o%2 == 1 }); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	for range 2 {
+		if s := d.Stats(); s.Letters != 2 || s.Delivered != 0 || s.Discarded != 0 || d.Has(1) || !d.Has(2) {
+			t.Errorf("%+v", s)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if d, err = OpenDead(dir, 0, 100, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Close()
+}

@@ -22,6 +22,9 @@ stall 10s              accept everything, answer nothing for that long
 refuse on|off          refuse CONNECT with BAD_CREDENTIALS
 ratelimit on|off       answer uplinks with "Rate limit reached"
 dropacks N             lose the next N acknowledgements
+flood BYTES|off        send dashboards of that size without a pause
+longsync N 30s         bring N assets more in each sync, for that long at most; 0 is no bound, -1 0s is off
+maxmessage BYTES       announce that limit for messages at the next connect; 0 is the server's
 kick                   end all sessions cleanly
 rpc DEVICE METHOD JSON call a device and print its answer
 attr DEVICE KEY=VALUE  set a shared attribute and push it to the edge
@@ -36,6 +39,9 @@ A name with spaces goes between double quotes.`
 
 // maxSeen bounds the keys remembered per device for show.
 const maxSeen = 1000
+
+// maxFlood bounds what flood sends in one message, in bytes.
+const maxFlood = 8 << 20
 
 // maxAttrs bounds the attributes that attrs sets.
 const maxAttrs = 100
@@ -104,7 +110,7 @@ func (o *operator) run(line string) (string, error) {
 	}
 	need := map[string]int{
 		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2,
-		"attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
+		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
@@ -141,6 +147,8 @@ func (o *operator) run(line string) (string, error) {
 		}
 		o.cloud.DropAcks(n)
 		return "dropacks " + w[1], nil
+	case "flood", "longsync", "maxmessage":
+		return o.strain(w)
 	case "kick":
 		return fmt.Sprintf("ended %d sessions", o.cloud.EndSessions(cloudtest.EndOK)), nil
 	case "add":
@@ -183,6 +191,40 @@ func sharedAttributes(i, n int) []*proto.KeyValueProto {
 		})
 	}
 	return kv
+}
+
+// strain executes the commands that take the edge to its bounds.
+func (o *operator) strain(w []string) (string, error) {
+	n, err := strconv.Atoi(w[1])
+	answer := strings.Join(w, " ")
+	switch w[0] {
+	case "flood":
+		if w[1] == "off" {
+			o.cloud.Flood(nil)
+			return answer, nil
+		}
+		if err != nil || n < 0 || n > maxFlood {
+			return "", fmt.Errorf("flood: %q is neither off nor a number from 0 to %d", w[1], maxFlood)
+		}
+		entity := `{"title":"` + strings.Repeat("x", n) + `"}`
+		o.cloud.Flood(func() *proto.DownlinkMsg {
+			m := &proto.DashboardUpdateMsg{Entity: entity}
+			m.IdMSB, m.IdLSB = proto.Halves(o.edge.ID)
+			return &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{m}}
+		})
+	case "longsync":
+		d, wrong := time.ParseDuration(w[2])
+		if err != nil || wrong != nil || n < -1 || d < 0 {
+			return "", fmt.Errorf("longsync: %q is not a number from -1 on, or %q no duration such as 30s", w[1], w[2])
+		}
+		o.cloud.LongSync(n, d)
+	default:
+		if err != nil || n < 0 || n > cloudtest.MaxRequest {
+			return "", fmt.Errorf("maxmessage: %q is not a number from 0 to %d", w[1], cloudtest.MaxRequest)
+		}
+		o.cloud.AnnounceMax(n)
+	}
+	return answer, nil
 }
 
 // runDevice executes the commands that name a device.

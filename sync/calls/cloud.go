@@ -35,10 +35,14 @@ func (t *Table) Take(c *proto.DeviceRpcCallMsg, expires time.Time) (call *Call, 
 }
 
 func newPending(c *proto.DeviceRpcCallMsg, expires time.Time) *pending {
+	params := c.GetRequestMsg().GetParams()
+	if len(params) <= MaxText { // no longer one is taken
+		params = asJSON(params, "null")
+	}
 	return &pending{
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(),
-			Params: asJSON(c.GetRequestMsg().GetParams(), "null"), OneWay: c.GetOneway(), Expires: expires,
+			Params: params, OneWay: c.GetOneway(), Expires: expires,
 		},
 		request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
 	}
@@ -66,7 +70,7 @@ func (t *Table) take(p *pending) (call *Call, refused string) {
 			n++
 		}
 	}
-	if t.count >= maxCalls || n >= most {
+	if n >= most || !t.fits(p) {
 		return nil, Internal
 	}
 	t.add(p)
@@ -249,8 +253,12 @@ func (t *Table) Answered(c *proto.DeviceRpcCallMsg, failure string) {
 		return
 	}
 	response := c.GetResponseMsg().GetResponse()
-	if response == "" {
+	switch {
+	case response == "":
 		response = "null"
+	case len(response) > MaxText:
+		r.Reply(nil, ErrAnswerTooLarge)
+		return
 	}
 	r.Reply([]byte(response), nil)
 }

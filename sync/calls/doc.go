@@ -21,8 +21,9 @@
 //     TIMEOUT and NO_ACTIVE_CONNECTION, which are made here and can be made again.
 //   - A device's own call is sent once. It does not go again over a new session: it might be
 //     carried out twice.
-//   - Everything is bounded: 16 calls and 64 notices of a device, 1,024 calls in all, 256 calls of
-//     devices, 256 answers and 2 MiB of them, 1 MiB an answer. The oldest answer gives way.
+//   - Everything is bounded, see BOUNDS.md: 16 calls, 64 notices and 512 KiB of them of a device,
+//     1,024 calls and 2 MiB in all, 256 KiB a call, 256 calls of devices, 256 answers and 2 MiB of
+//     them, 1 MiB an answer, 256 KiB an answer of the cloud. The oldest answer gives way.
 //
 // # Files
 //

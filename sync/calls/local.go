@@ -63,7 +63,7 @@ func (t *Table) Call(ctx context.Context, device proto.UUID, method, params stri
 func (t *Table) callHere(c *pending) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.count >= maxCalls || len(t.calls[c.Device]) >= MaxOfDevice {
+	if len(t.calls[c.Device]) >= MaxOfDevice || !t.fits(c) {
 		return false
 	}
 	t.add(c)

@@ -25,6 +25,7 @@ const (
 // Bounds of notices.
 const (
 	MaxNotices = 64             // of one device that wait; and notices and calls that are remembered
+	maxNotice  = 8 << 10        // bytes of one that is remembered: two names of 1 KiB as JSON
 	noticeLife = 24 * time.Hour // as long as the server's own
 )
 
@@ -41,7 +42,7 @@ type unpaired struct {
 // the edge makes a notice of.
 func noticeText(method, params string) string {
 	var v any
-	if method != MethodRenamed && method != MethodDeleted || json.Unmarshal([]byte(params), &v) != nil {
+	if method != MethodRenamed && method != MethodDeleted || len(params) > maxNotice || json.Unmarshal([]byte(params), &v) != nil {
 		return ""
 	}
 	b, err := json.Marshal(v) // one form, whoever wrote it

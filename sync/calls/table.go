@@ -13,12 +13,18 @@ import (
 
 // Bounds. CONTRACT.md 8.1 names those of the server.
 const (
-	MaxOfDevice    = 16      // calls that wait for one device
-	maxCalls       = 1024    // calls that wait for devices, notices among them
-	MaxRequests    = 256     // calls of devices that wait for the cloud
-	maxAnswers     = 256     // answers that wait for the link
-	maxResponse    = 1 << 20 // bytes of a device's answer
-	maxOver        = 256     // calls remembered after their end, so that a message that comes twice is not carried out twice
+	MaxOfDevice = 16      // calls that wait for one device
+	maxCalls    = 1024    // calls that wait for devices, notices among them
+	MaxRequests = 256     // calls of devices that wait for the cloud
+	maxAnswers  = 256     // answers that wait for the link
+	maxResponse = 1 << 20 // bytes of a device's answer
+	// MaxText bounds a call, method and parameters, and the cloud's answer to a device's call, in
+	// bytes: a device over MQTT takes no more at a time.
+	MaxText        = 256 << 10
+	maxBytes       = 2 << 20   // of the texts of all calls that wait for devices, and callCost for each
+	maxOfDevice    = 512 << 10 // the same of one device
+	callCost       = 512       // bytes that a call takes beside its texts
+	maxOver        = 256       // calls remembered after their end, so that a message that comes twice is not carried out twice
 	requestTimeout = 60 * time.Second
 	callMargin     = 250 * time.Millisecond // before the caller gives up, so that it hears the reason
 )
@@ -45,6 +51,8 @@ var (
 	ErrTooMany = errors.New("too many calls are on their way")
 	// ErrTooLarge: a device's call is larger than what the cloud takes.
 	ErrTooLarge = errors.New("the call is larger than the cloud takes")
+	// ErrAnswerTooLarge: the cloud's answer is longer than MaxText.
+	ErrAnswerTooLarge = errors.New("the cloud's answer is too large")
 )
 
 // Call is a command for a device (CONTRACT.md 8.1).
@@ -81,6 +89,7 @@ type Table struct {
 	next     int32
 	calls    map[proto.UUID][]*pending // by device, oldest first
 	count    int
+	texts    int                 // bytes of their texts, and callCost for each
 	news     []*pending          // calls made here that no door has been offered yet
 	over     [maxOver]proto.UUID // request ids of calls that are over, a ring
 	overAt   int
@@ -175,6 +184,25 @@ func (t *Table) add(c *pending) {
 	c.ID = t.id()
 	t.calls[c.Device] = append(t.calls[c.Device], c)
 	t.count++
+	t.texts += c.size()
+}
+
+// size is what a call takes of maxBytes.
+func (c *pending) size() int {
+	n := callCost + len(c.Method) + len(c.Params)
+	if c.notice {
+		n += len(c.msg.GetRequestMsg().GetMethod()) + len(c.msg.GetRequestMsg().GetParams())
+	}
+	return n
+}
+
+// fits reports whether there is room for a call. The caller holds mu.
+func (t *Table) fits(c *pending) bool {
+	size, of := c.size(), 0
+	for _, o := range t.calls[c.Device] {
+		of += o.size()
+	}
+	return t.count < maxCalls && len(c.Method)+len(c.Params) <= MaxText && t.texts+size <= maxBytes && of+size <= maxOfDevice
 }
 
 // offer has the loop offer a call made here to the doors. The caller holds mu.
@@ -190,6 +218,7 @@ func (t *Table) finish(c *pending, response, word string) {
 		delete(t.calls, c.Device)
 	}
 	t.count--
+	t.texts -= c.size()
 	switch {
 	case c.local != nil:
 		c.local <- localDone{response, word} // the only one, so there is room

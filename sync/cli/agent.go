@@ -21,6 +21,7 @@ import (
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
+	"edgesync/sync/former"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -53,6 +54,8 @@ type gateway struct {
 	clock    *clock.Clock
 	queue    *wal.Queue
 	dead     *wal.DeadLog
+	former   *former.Store
+	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
 	agent    *agent.Agent
@@ -73,7 +76,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openRegistry, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -136,6 +139,7 @@ func (g *gateway) openQueue() (err error) {
 			g.warn(err.Error()) // the number is usable all the same
 		}
 	}
+	g.maxBytes = maxBytes
 	g.clock = clock.Open(g.dir.Path, clock.ThisMachine(), g.Commit, g.log)
 	o := wal.Options{
 		Dir: g.queueDir(), CorruptDir: g.corruptDir(), MaxBytes: maxBytes, MaxAge: c.MaxAge, Policy: c.Policy,
@@ -179,6 +183,18 @@ func (g *gateway) openDead() (err error) {
 	return nil
 }
 
+// openFormer opens the events of former edges. They may take as much room as the queue.
+func (g *gateway) openFormer() (err error) {
+	g.former, err = former.Open(former.Options{
+		Dir: filepath.Join(g.dir.Path, "former"), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
+	})
+	if err != nil {
+		return fmt.Errorf("open the events of former edges: %w", err)
+	}
+	g.opened(g.former.Close)
+	return nil
+}
+
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
@@ -214,14 +230,20 @@ func (g *gateway) connect() error {
 	if g.env.has("GOGC") {
 		syncing = nil
 	}
+	devices := devicesMemory
+	if g.env.has("GOMEMLIMIT") {
+		devices = nil
+	} else {
+		devices(g.registry.Devices())
+	}
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	intake := agent.NewIntake(g.queue)
 	intake.Remember(g.registry)
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, Syncing: syncing,
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Registry: g.registry, Log: g.log, Version: g.full(),
+		Clock: g.clock, Syncing: syncing, Devices: devices,
 	})
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,

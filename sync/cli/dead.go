@@ -28,10 +28,20 @@ Usage:
                                    the first at once, the others once it is accepted; without an
                                    agent they are tried when one runs
   edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
+  edgesync dead retry --by-name    events of a former edge: send telemetry, attributes and alarms to
+                                   the devices and assets of the same type and name, once these are
+                                   here under the new edge. The others stay, and are named
+  edgesync dead drop former        give the events of former edges up, for good
+
+When the edge's id changes (the edge was made anew, or the gateway goes to another server), events
+that wait hold ids that the new server does not know, and would drop in silence. They are kept
+apart, however many there are, and count as dead until one of the last two commands. "all" does
+not mean them.
 
 --json prints one JSON object a line. The data directory is the configured one (--data_dir,
 --config). With a running agent these commands ask it; without one they work on its files.
-Exit code 1: no such dead letter; 75: an agent holds the directory and does not answer.
+--by-name needs an agent that runs. Exit code 1: no such dead letter; 75: an agent holds the
+directory and does not answer.
 
 Examples:
   edgesync dead list
@@ -49,6 +59,10 @@ func (p *program) dead(args []string) int {
 	}
 	t := p.newTool("dead", name)
 	t.flags.BoolVar(&t.json, "json", false, "")
+	byName := false
+	if name == "retry" {
+		t.flags.BoolVar(&byName, "by-name", false, "")
+	}
 	most := 1
 	if name == "list" {
 		most = 0
@@ -58,7 +72,11 @@ func (p *program) dead(args []string) int {
 		return code
 	}
 	var offset uint64
-	if most == 1 {
+	dropFormer := name == "drop" && len(rest) == 1 && rest[0] == "former"
+	if byName && len(rest) > 0 {
+		return p.usage("dead", "dead retry --by-name takes no offset: it looks at all events of former edges", nil)
+	}
+	if most == 1 && !byName && !dropFormer {
 		what := ""
 		if offset, what = deadOffset(name, rest); what != "" {
 			return p.usage("dead", what, nil)
@@ -70,6 +88,12 @@ func (p *program) dead(args []string) int {
 	}
 	if err != nil {
 		return p.fail(err)
+	}
+	switch {
+	case byName:
+		return t.end(t.formerRetry(dir))
+	case dropFormer:
+		return t.end(t.formerDrop(dir))
 	}
 	switch name {
 	case "list":
@@ -150,6 +174,9 @@ func (t *tool) deadList(dir string) error {
 	})
 	if err == nil && n == 0 && !t.json {
 		fmt.Fprintln(t.stdout, "no dead letters")
+	}
+	if err == nil && failed == nil && !t.json { // with --json each line is a dead letter
+		err = t.formerList(dir)
 	}
 	return errors.Join(err, failed)
 }

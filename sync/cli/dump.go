@@ -10,6 +10,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/config"
+	"edgesync/sync/former"
 	"edgesync/sync/status"
 	"edgesync/wal"
 )
@@ -118,6 +119,9 @@ func (t *tool) print(f *filter) error {
 	})
 	if err != nil {
 		fmt.Fprintf(t.stderr, "edgesync: the dead letters cannot be read, so none is shown as DEAD: %v\n", err)
+	}
+	if d.former, err = former.Inspect(beside(queue, "former")); err != nil {
+		fmt.Fprintf(t.stderr, "edgesync: the events of former edges cannot be read, so none is shown as DEAD: %v\n", err)
 	}
 	if err := wal.Walk(queue, f.from, d.record); err != nil {
 		return fmt.Errorf("read the queue at %s: %w", queue, err)

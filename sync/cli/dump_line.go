@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"edgesync/proto"
+	"edgesync/sync/former"
 	"edgesync/wal"
 )
 
@@ -17,7 +18,8 @@ type dumper struct {
 	w         *bufio.Writer
 	json      bool
 	committed uint64
-	dead      []uint64 // offsets, sorted; bounded by the log of dead letters
+	dead      []uint64      // offsets, sorted; bounded by the log of dead letters
+	former    *former.Store // events of former edges that are kept; nil: not readable
 	shown     uint64
 	content   []byte
 	line      []byte
@@ -51,12 +53,15 @@ func (d *dumper) record(r *wal.Record) bool {
 	return err == nil && d.shown != d.f.limit
 }
 
-func (d *dumper) state(offset uint64) string {
-	if _, ok := slices.BinarySearch(d.dead, offset); ok {
+func (d *dumper) state(r *wal.Record) string {
+	if _, ok := slices.BinarySearch(d.dead, r.Offset); ok {
 		return "DEAD"
 	}
-	if offset > d.committed {
+	if r.Offset > d.committed {
 		return "PENDING"
+	}
+	if d.former != nil && d.former.Keeps(r.Event.Entity, r.Offset) {
+		return "DEAD"
 	}
 	return "DEPLOYED"
 }
@@ -76,14 +81,14 @@ func (d *dumper) event(r *wal.Record) {
 			text = flatten(d.content, lineContent)
 		}
 		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %-8s  %-19s  %s %s  %s\n",
-			r.Offset, at, d.state(r.Offset), proto.Action(e.Action), printable(orDash(entityType)), proto.FormatUUID(e.Entity), text)
+			r.Offset, at, d.state(r), proto.Action(e.Action), printable(orDash(entityType)), proto.FormatUUID(e.Entity), text)
 		return
 	}
 	o := object{append(d.line[:0], '{')}
 	o.text("type", "event")
 	o.number("offset", int64(r.Offset))
 	o.text("time", at)
-	o.text("state", d.state(r.Offset))
+	o.text("state", d.state(r))
 	o.text("action", proto.Action(e.Action).String())
 	o.text("kind", proto.Kind(e.Kind).String())
 	o.text("entity_type", entityType)

@@ -4,7 +4,11 @@ import "runtime/debug"
 
 const (
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
-	memoryLimit = 24 << 20
+	// Beside it the pages of the program's own file are in memory, some 10 MB.
+	memoryLimit = 18 << 20
+	// deviceMemory is by how much a device raises the limit: a limit below what is in use would
+	// have the collector run without a pause, and the agent stand still.
+	deviceMemory = 350
 	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
 	// work.
 	gcPercent = 50
@@ -30,3 +34,6 @@ func syncMemory(running bool) {
 	}
 	debug.SetGCPercent(percent)
 }
+
+// devicesMemory fits the limit to the number of devices.
+func devicesMemory(n int) { debug.SetMemoryLimit(memoryLimit + deviceMemory*int64(n)) }

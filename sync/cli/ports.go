@@ -98,7 +98,7 @@ func route(devices, api, page http.Handler) http.Handler {
 
 // events is where the page looks for the queue's events.
 func (g *gateway) events() *status.Events {
-	return &status.Events{Queue: g.queueDir(), Dead: g.dead.Has, Name: func(id proto.UUID) string {
+	return &status.Events{Queue: g.queueDir(), Dead: g.dead.Has, Former: g.former.Keeps, Name: func(id proto.UUID) string {
 		d, _ := g.registry.ByID(id)
 		return d.Name
 	}}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type site struct {
 	extra  string
 	env    []string // of the agents
 	exe    string   // the agent; "" is the test binary
+	floods sync.Mutex
 }
 
 func newSite(t *testing.T, dir string) *site {

@@ -9,6 +9,7 @@ import (
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 	"edgesync/wal"
 )
 
@@ -86,8 +87,12 @@ func (t *tool) readStats(segments bool) (*walStats, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters: %w", err)
 	}
+	kept, err := former.Inspect(beside(queue, "former"))
+	if err != nil {
+		return nil, fmt.Errorf("read the events of former edges: %w", err)
+	}
 	var n agent.Snapshot
-	agent.AddCounts(&n, st, dead, time.Now())
+	agent.AddCounts(&n, st, dead, kept.Stats(nil), time.Now())
 	s := walStats{
 		Dir: queue, First: st.First, Committed: st.Committed, Last: st.Last, Segments: st.Segments, Bytes: st.Bytes,
 		Accepted: n.Accepted, Deployed: n.Deployed, Pending: n.Pending, Dropped: n.Dropped, Dead: n.Dead, Damaged: n.Damaged,

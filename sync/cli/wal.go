@@ -30,8 +30,8 @@ Flags of dump:
   --json                       one JSON object a line, with the full content
 
 States: PENDING waits for the cloud; DEPLOYED lies before the committed position, what was dropped
-too; DEAD is in the dead-letter log (edgesync help dead). What is damaged is shown between the
-events, with file and position.
+too; DEAD is in the dead-letter log, or kept of a former edge (edgesync help dead). What is damaged
+is shown between the events, with file and position.
 
 Examples:
   edgesync wal dump --pending --limit 20

@@ -50,6 +50,10 @@ var ownNames = []struct {
 	{"dead", true},
 	{"dead/letters", false},
 	{"dead/letters.new", false},
+	{"former", true},
+	{"former/store", false},
+	{"former/store.new", false},
+	{"former/events-0", true},
 	{"registry", true},
 	{"registry/store", false},
 	{"registry/store.new", false},
@@ -93,7 +97,7 @@ func rooms(dir string) (warnings []string, err error) {
 	c.Registry.Keep = []string{"ota"}
 	g := &gateway{program: &program{stderr: io.Discard}, config: c, log: log}
 	defer g.close()
-	for _, step := range []func() error{g.lock, g.openQueue, g.openDead, g.openRegistry, g.reportAside} {
+	for _, step := range []func() error{g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside} {
 		if err := step(); err != nil {
 			return nil, err
 		}

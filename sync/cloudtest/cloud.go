@@ -43,6 +43,7 @@ type tenant interface {
 	EdgeByKey(key string) (Edge, bool)
 	SaveEdge(e Edge)
 	DeleteEdge(id proto.UUID)
+	RemakeEdge(id proto.UUID) Edge
 	AssignCustomer(edge, customer proto.UUID) []*proto.DownlinkMsg
 	Configuration(id proto.UUID) *proto.EdgeConfiguration
 	AddDevice(edge proto.UUID, d Device) *proto.DownlinkMsg

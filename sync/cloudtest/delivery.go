@@ -71,6 +71,9 @@ func (s *session) runSync(full bool) bool {
 			step = step[n:]
 		}
 	}
+	if !s.lengthen() {
+		return false
+	}
 	if c.faults.isSyncEndless() {
 		return true // the flag stays: no events, no RPC until a bare SYNC or the next session (CONTRACT.md 3.6)
 	}

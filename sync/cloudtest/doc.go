@@ -12,11 +12,11 @@
 //	edge ◀─── writer ◀── uplink acks, EdgeUpdateMsg    delivery (every second: RPC first,
 //	             ▲─────────────────────────────────────┘         then pages of 50)
 //
-// Each session has three goroutines. The reader processes the messages of its stream strictly in
-// order, the delivery goroutine owns packs and syncs, and only the writer writes to the stream. The
-// goroutine of the gRPC call waits for the verdict on how the stream ends. Cloud.mu guards what
-// sessions share. No goroutine blocks on the network or on a timer while it holds a mutex, so that
-// the clock of a synctest bubble advances.
+// Each session has three goroutines, and one more while it is flooded. The reader processes the
+// messages of its stream strictly in order, the delivery goroutine owns packs and syncs, and only
+// the writer writes to the stream. The goroutine of the gRPC call waits for the verdict on how
+// the stream ends. Cloud.mu guards what sessions share. No goroutine blocks on the network or on
+// a timer while it holds a mutex, so that the clock of a synctest bubble advances.
 //
 // # Invariants
 //
@@ -36,8 +36,8 @@
 //	cloud.go       Cloud: options, bounds, listening; conn.go connections, session.go one stream
 //	acks.go        answers to uplinks; codec.go frames and counting
 //	delivery.go    packs and syncs; events.go the event table of an edge; rpc.go calls
-//	admin.go       what an administrator does; faults.go what goes wrong on demand; memory.go what
-//	               is acknowledged and lost
+//	admin.go       what an administrator does, admin_edge.go with an edge
+//	faults*.go     what goes wrong on demand; memory.go what is acknowledged and lost
 //	observe.go     what tests look at: Stats, WaitFor, OnUplink
 //	tenant*.go     Tenant: entities, time series, what goes down
 //	uplink*.go     what each part of an uplink does to the database

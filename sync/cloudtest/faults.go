@@ -52,6 +52,9 @@ type faults struct {
 	delay        time.Duration
 	reorder      float64
 	perMsg, perE time.Duration
+	floodWith    func() *proto.DownlinkMsg
+	longSync     longSync
+	announcedMax int
 }
 
 // gate is shut while the cloud is stalled.
@@ -236,6 +239,17 @@ func (c *Cloud) NeverCompleteSync(on bool) { set(&c.faults, &c.faults.endlessSyn
 // (CONTRACT.md 6.1). Syncs go on.
 func (c *Cloud) SilenceDownlinks(on bool) {
 	set(&c.faults, &c.faults.silent, on)
+}
+
+// AnnounceMax makes each session that begins from now on announce and enforce another limit for a
+// RequestMsg, in bytes; 0 is the server's own, MaxRequest (CONTRACT.md 2.5).
+func (c *Cloud) AnnounceMax(bytes int) { set(&c.faults, &c.faults.announcedMax, bytes) }
+
+func (f *faults) maxRequest() int {
+	if n := get(f, &f.announcedMax); n > 0 {
+		return n
+	}
+	return MaxRequest
 }
 
 // DuplicateDownlinks sends the last acknowledged pack once more, under new ids, to an edge that

@@ -85,6 +85,8 @@ func (t *fakeTenant) AssignCustomer(id, customer proto.UUID) []*proto.DownlinkMs
 	}
 }
 
+func (t *fakeTenant) RemakeEdge(proto.UUID) Edge { return Edge{} }
+
 func (t *fakeTenant) DeleteEdge(id proto.UUID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -37,6 +37,7 @@ type session struct {
 	conn   *conn
 
 	out     chan []byte   // frames for the writer
+	floods  chan []byte   // the same, from flooded
 	end     chan verdict  // only the first one is read
 	flush   chan struct{} // closed: the writer sends the waiting frames and stops
 	flushed chan struct{} // closed by the writer then
@@ -45,6 +46,7 @@ type session struct {
 
 	connected bool // reader's
 	edge      Edge // reader's; as it was at CONNECT
+	maxIn     int  // reader's; bytes of a RequestMsg
 	maxSize   int  // announced by the edge; 0 = no limit (CONTRACT.md 2.5); set before delivery starts
 
 	syncs chan bool     // requested syncs for the delivery goroutine; true = full
@@ -56,6 +58,7 @@ type session struct {
 	held    map[*heldAck]struct{}
 
 	rpcQueue   []*proto.DownlinkMsg // Cloud.mu; lost with the session (CONTRACT.md 8.1)
+	flooding   bool                 // Cloud.mu; flooded runs
 	rpcPending bool                 // Cloud.mu; an RPC pack waits for its acknowledgements
 }
 
@@ -67,6 +70,7 @@ func (c *Cloud) handle(st grpc.ServerStream) error {
 	}
 	s := &session{
 		cloud: c, stream: st, conn: connOf(st.Context()),
+		floods: make(chan []byte), maxIn: MaxRequest,
 		out: make(chan []byte, maxOut), end: make(chan verdict, 1), flush: make(chan struct{}), flushed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), syncs: make(chan bool, 1), wake: make(chan struct{}, 1),
 		held: map[*heldAck]struct{}{},
@@ -154,6 +158,10 @@ func (s *session) write() {
 			if !send(b) {
 				return
 			}
+		case b := <-s.floods:
+			if !send(b) {
+				return
+			}
 		case <-s.flush:
 			defer close(s.flushed)
 			for {
@@ -221,7 +229,7 @@ func (s *session) oversized() {
 // receive dispatches one message (CONTRACT.md 2.3). It returns false when the stream is over.
 func (s *session) receive(b []byte) bool {
 	c := s.cloud
-	if len(b) > MaxRequest {
+	if len(b) > s.maxIn {
 		s.oversized()
 		return false
 	}
@@ -297,7 +305,7 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 	}
 
 	s.edge, s.connected = e, true
-	s.maxSize = int(r.GetMaxInboundMessageSize())
+	s.maxSize, s.maxIn = int(r.GetMaxInboundMessageSize()), c.faults.maxRequest()
 	c.mu.Lock()
 	l := c.linkOf(e.ID)
 	old := l.session
@@ -319,7 +327,7 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 	}
 	c.log.Info("edge connected", "edge", e.Name, "replaces", old != nil)
 	s.postMsg(&proto.ResponseMsg{ConnectResponseMsg: &proto.ConnectResponseMsg{
-		Configuration: c.tenant.Configuration(e.ID), MaxInboundMessageSize: ptr(int32(MaxRequest)),
+		Configuration: c.tenant.Configuration(e.ID), MaxInboundMessageSize: ptr(int32(s.maxIn)),
 	}})
 	if !e.Created.IsZero() && time.Since(e.Created) < youngEdge {
 		s.edgeUpdate()
@@ -333,6 +341,9 @@ func (s *session) connect(r *proto.ConnectRequestMsg) bool {
 		kv = kv[1:] // active stays as it was (CONTRACT.md 2.7)
 	}
 	c.saveState(e.ID, kv...)
+	c.mu.Lock()
+	c.flood(s)
+	c.mu.Unlock()
 	c.work.Add(1)
 	go s.deliver(l, !c.faults.isPollingOff())
 	c.notify()

@@ -105,3 +105,27 @@ func TestHashOrder(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// An edge that is made anew has its key, secret and devices by name and credentials, and other ids.
+func TestRemakeEdge(t *testing.T) {
+	tn := NewTenant()
+	old := Edge{ID: tn.NewID(), Name: "e", RoutingKey: "key", Secret: "secret"}
+	tn.AddEdge(old)
+	d := Device{ID: tn.NewID(), Name: "d", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token"}
+	tn.AddDevice(old.ID, d)
+	tn.AddDevice(proto.UUID{}, Device{ID: tn.NewID(), Name: "nobody's"})
+	e := tn.RemakeEdge(old.ID)
+	if found, ok := tn.EdgeByKey("key"); !ok || found.ID != e.ID || e.ID == old.ID || e.Secret != "secret" || !tn.Deleted(old.ID) {
+		t.Errorf("%+v, %v", found, ok)
+	}
+	list := tn.Devices()
+	if len(list) != 2 || list[0].Name != "d" || list[0].ID == d.ID || list[0].CredentialsID != "token" {
+		t.Fatalf("%+v", list)
+	}
+	if _, edge, _ := tn.DeviceOf(list[0].ID); edge != e.ID {
+		t.Error("not assigned")
+	}
+	if none := tn.RemakeEdge(proto.UUID{9}); none != (Edge{}) {
+		t.Errorf("an unknown edge: %+v", none)
+	}
+}

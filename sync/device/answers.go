@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"edgesync/proto"
@@ -58,7 +59,7 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 		return
 	case err != nil:
-		h.busy(w, r, "large answers wait for each other; those that are read slowly are cut off", err)
+		h.busy(w, r, wordsAnswersWait, err)
 		return
 	}
 	if pass != nil {
@@ -71,20 +72,30 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 // it; it returns false if there are none, or the device was too slow.
 func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID, body []byte) bool {
 	if len(body) <= smallAnswer {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write(body)
+		sendAnswer(w, body, nil)
 		return true
 	}
 	var pass share.Pass
 	h.answers.Open(&pass, device, reader{http.NewResponseController(w)})
 	defer pass.Close()
 	if _, err := pass.Grow(len(body), r.Context().Done()); err != nil {
-		h.busy(w, r, "large answers wait for each other; those that are read slowly are cut off", err)
+		h.busy(w, r, wordsAnswersWait, err)
 		return false
 	}
+	sendAnswer(w, body, &pass)
+	return true
+}
+
+const wordsAnswersWait = "large answers wait for each other; those that are read slowly are cut off"
+
+// sendAnswer writes JSON; pass is nil for a small answer.
+func sendAnswer(w http.ResponseWriter, body []byte, pass *share.Pass) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
+	if pass == nil {
+		_, _ = w.Write(body)
+		return
+	}
 	for len(body) > 0 {
 		n, err := w.Write(body[:min(len(body), answerChunk)])
 		body = body[n:]
@@ -92,7 +103,48 @@ func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID
 			panic(http.ErrAbortHandler) // what has come is not to be taken for the whole
 		}
 	}
-	return true
+}
+
+// held is the cloud's answer to a device's call, from its coming until the device has read it. A
+// large one takes bytes of largeAnswers as soon as it comes: it waits for its goroutine in memory.
+type held struct {
+	mu     sync.Mutex
+	came   chan struct{} // closed by set
+	closed bool
+	body   []byte
+	err    error
+	pass   *share.Pass
+}
+
+// noWait is a channel that is closed: who comes with it takes bytes at once or not at all.
+var noWait = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// set takes the answer and does not wait for anything. body stays the caller's.
+func (a *held) set(b *share.Budget, device proto.UUID, w reader, body []byte, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.err = err
+	if len(body) > smallAnswer {
+		a.pass = new(share.Pass)
+		b.Open(a.pass, device, w)
+		if _, a.err = a.pass.Grow(len(body), noWait); a.err != nil {
+			body = nil
+		}
+	}
+	a.body = append([]byte(nil), body...)
+	close(a.came)
+}
+
+// close gives the bytes back. An answer that comes later is dropped.
+func (a *held) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed = true; a.pass != nil {
+		a.pass.Close()
+	}
 }
 
 // reader is a device that reads an answer.

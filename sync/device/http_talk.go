@@ -13,6 +13,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // Bounds of what devices ask over HTTP and wait for in long polls (API.md 2).
@@ -156,15 +157,12 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 		return nil
 	}
-	type reply struct {
-		body []byte
-		err  error
-	}
-	got := make(chan reply, 1)
+	got := &held{came: make(chan struct{})}
+	reads := reader{http.NewResponseController(w)}
 	id := device.ID // the device itself stays off the heap
 	err = h.Doors.request(&agent.Request{
 		Device: id, Method: method, Params: params, Timeout: waitLimit,
-		Reply: func(b []byte, err error) { got <- reply{append([]byte(nil), b...), err} },
+		Reply: func(b []byte, err error) { got.set(h.answers, id, reads, b, err) },
 	})
 	if err != nil {
 		w.Header().Set("Retry-After", retryAfter)
@@ -172,15 +170,18 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		return nil
 	}
 	return func() {
+		defer got.close()
 		select {
-		case a := <-got:
+		case <-got.came:
 			switch {
-			case errors.Is(a.err, agent.ErrTimeout):
+			case errors.Is(got.err, agent.ErrTimeout):
 				nothingCame(w, http.StatusServiceUnavailable)
-			case a.err != nil:
-				h.succeed(w, r, id, callError(a.err))
+			case errors.Is(got.err, share.ErrFull), errors.Is(got.err, share.ErrEvicted):
+				h.busy(w, r, wordsAnswersWait, got.err)
+			case got.err != nil:
+				sendAnswer(w, callError(got.err), nil)
 			default:
-				h.succeed(w, r, id, a.body)
+				sendAnswer(w, got.body, got.pass)
 			}
 		case <-r.Context().Done():
 		}

@@ -5,11 +5,13 @@ import (
 
 	"google.golang.org/grpc/mem"
 	pb "google.golang.org/protobuf/proto"
+
+	"edgesync/proto"
 )
 
-// rawCodec sends a request that is already wire bytes as it is, and unmarshals only responses: a
-// batch of a hundred events costs no message tree. Its name makes the content type that of the
-// ordinary protobuf codec.
+// rawCodec sends a request that is already wire bytes as it is: a batch of a hundred events costs
+// no message tree. Of a response it takes the bytes, which the receiver decodes when there is room
+// for what they become. Its name makes the content type that of the ordinary protobuf codec.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }
@@ -24,20 +26,38 @@ func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
 }
 
-// Unmarshal fills an *Inbound.
+// Unmarshal fills a *wire.
 func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	in, ok := v.(*Inbound)
+	w, ok := v.(*wire)
 	if !ok {
 		return fmt.Errorf("raw codec: cannot receive a %T", v)
 	}
-	in.Size = data.Len()
-	if in.Size >= largeMessage {
-		if err := unmarshalLarge(data, in.Msg); err == nil {
-			return nil
-		}
-		pb.Reset(in.Msg)
+	data.Ref()
+	w.data = data
+	return nil
+}
+
+// wire is a response as it came, with a reference to the transport's buffers, which decode gives
+// back.
+type wire struct{ data mem.BufferSlice }
+
+// decode decodes the response, or only the id of its downlink where the whole would cost more than
+// MaxCost.
+func (w *wire) decode(cost int) (in Inbound, err error) {
+	in = Inbound{Msg: new(proto.ResponseMsg), Size: w.data.Len(), cost: cost}
+	switch {
+	case cost > MaxCost:
+		in.TooLarge = true
+		in.Msg.DownlinkMsg = &proto.DownlinkMsg{DownlinkMsgId: idOf(w.data)}
+		w.data.Free()
+	case in.Size >= largeMessage:
+		err = unmarshalLarge(w.data, in.Msg)
+	default:
+		b := w.data.MaterializeToBuffer(mem.DefaultBufferPool())
+		w.data.Free()
+		err = pb.Unmarshal(b.ReadOnlyData(), in.Msg)
+		b.Free()
 	}
-	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer b.Free()
-	return pb.Unmarshal(b.ReadOnlyData(), in.Msg)
+	w.data = nil
+	return in, err
 }

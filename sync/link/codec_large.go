@@ -10,123 +10,128 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	pb "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"edgesync/proto"
 )
 
-// An OTA package is one message of up to MaxDownlink bytes, nearly all of them in one string. The
-// string is read straight out of the transport's buffers, so that the package is in memory twice
-// for a moment, and not three times.
+// An OTA package or a dashboard is one message of up to MaxDownlink bytes, nearly all of them in
+// one string. Strings are read straight out of the transport's buffers, which are given back as
+// they are read, so that such a message is in memory once, and not three times.
 
-// largeMessage is the size in bytes from which on a message is read in this way.
-const largeMessage = 1 << 20
-
-// The field numbers on the way to the string.
 const (
-	fieldDownlink = 3  // of ResponseMsg
-	fieldOTA      = 22 // of DownlinkMsg
-	fieldEntity   = 18 // of OtaPackageUpdateMsg
+	// largeMessage is the size in bytes from which on a message is read in this way.
+	largeMessage = 1 << 20
+	// smallPart is the size in bytes up to which a part of it is read by the library.
+	smallPart = 4 << 10
 )
 
-// errNotPlain is a message that unmarshalLarge does not read. The library decides what it is.
+// The field numbers on the way to the id of a downlink.
+const (
+	fieldDownlink   = 3 // of ResponseMsg
+	fieldDownlinkID = 1 // of DownlinkMsg
+)
+
+// errNotPlain is a message that unmarshalLarge does not read. The library refuses it too, but for
+// the few forms that the server does not write.
 var errNotPlain = errors.New("not in the form that is read in pieces")
 
-// unmarshalLarge decodes a message as pb.Unmarshal does.
+// unmarshalLarge decodes a message as pb.Unmarshal does. It frees data as it reads.
 func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg) error {
 	r := data.Reader()
+	data.Free() // the reader holds the only reference now
 	defer r.Close()
-	var packages []*proto.OtaPackageUpdateMsg
-	var downlink []byte
-	found := false
-	rest, err := without(r, r.Remaining(), fieldDownlink, func(n int) (err error) {
-		found = true
-		var d []byte
-		d, err = without(r, n, fieldOTA, func(n int) error {
-			u := new(proto.OtaPackageUpdateMsg)
-			var entity strings.Builder
-			head, err := without(r, n, fieldEntity, func(n int) error {
-				entity.Reset()
-				entity.Grow(n)
-				_, err := io.CopyN(&entity, r, int64(n))
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			if err := pb.Unmarshal(head, u); err != nil {
-				return err
-			}
-			if u.Entity = entity.String(); !utf8.ValidString(u.Entity) {
-				return errNotPlain
-			}
-			packages = append(packages, u)
-			return nil
-		})
-		downlink = append(downlink, d...) // parts of one message may come in turns
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := pb.Unmarshal(rest, m); err != nil {
-		return err
-	}
-	if found {
-		m.DownlinkMsg = new(proto.DownlinkMsg)
-		if err := pb.Unmarshal(downlink, m.DownlinkMsg); err != nil {
-			return err
-		}
-		m.DownlinkMsg.OtaPackageUpdateMsg = packages
-	}
-	return nil
+	return (&pieces{r: r}).read(m.ProtoReflect(), r.Remaining())
 }
 
-// without returns the next size bytes of r, which are fields of a message, without the fields of
-// the number which, messages or strings. take reads the n bytes of each of those.
-func without(r *mem.Reader, size int, which protowire.Number, take func(n int) error) (rest []byte, err error) {
-	end := r.Remaining() - size
-	for r.Remaining() > end {
+// pieces reads one message.
+type pieces struct {
+	r     *mem.Reader
+	small []byte // a part of at most smallPart bytes
+}
+
+// read merges the next size bytes, which are fields of m, into m.
+func (p *pieces) read(m protoreflect.Message, size int) error {
+	end := p.r.Remaining() - size
+	fields := m.Descriptor().Fields()
+	var rest []byte // the fields that are neither messages nor single strings
+	for p.r.Remaining() > end {
 		at, n := len(rest), uint64(0)
 		var tag uint64
-		if rest, tag, err = copyVarint(rest, r); err != nil {
-			return nil, err
+		var err error
+		if rest, tag, err = copyVarint(rest, p.r); err != nil {
+			return err
 		}
 		num, typ := protowire.DecodeTag(tag)
 		switch {
 		case num < protowire.MinValidNumber:
-			return nil, errNotPlain
+			return errNotPlain
 		case typ == protowire.VarintType:
-			if rest, _, err = copyVarint(rest, r); err != nil {
-				return nil, err
+			if rest, _, err = copyVarint(rest, p.r); err != nil {
+				return err
 			}
 		case typ == protowire.Fixed32Type:
 			n = 4
 		case typ == protowire.Fixed64Type:
 			n = 8
 		case typ == protowire.BytesType:
-			if rest, n, err = copyVarint(rest, r); err != nil {
-				return nil, err
+			if rest, n, err = copyVarint(rest, p.r); err != nil {
+				return err
 			}
 		default:
-			return nil, errNotPlain
+			return errNotPlain
 		}
-		if r.Remaining() < end || n > uint64(r.Remaining()-end) {
-			return nil, errNotPlain
+		if p.r.Remaining() < end || n > uint64(p.r.Remaining()-end) {
+			return errNotPlain
 		}
-		if num == which && typ == protowire.BytesType {
+		f := fields.ByNumber(num)
+		switch {
+		case f == nil || typ != protowire.BytesType:
+		case f.Message() != nil:
 			rest = rest[:at]
-			if err = take(int(n)); err != nil {
-				return nil, err
+			if f.IsList() {
+				err = p.part(m.Mutable(f).List().AppendMutable().Message(), int(n))
+			} else {
+				err = p.part(m.Mutable(f).Message(), int(n))
 			}
+			if err != nil {
+				return err
+			}
+			continue
+		case f.Kind() == protoreflect.StringKind && !f.IsList():
+			rest = rest[:at]
+			var text strings.Builder
+			text.Grow(int(n))
+			if _, err := io.CopyN(&text, p.r, int64(n)); err != nil {
+				return err
+			}
+			if !utf8.ValidString(text.String()) {
+				return errNotPlain
+			}
+			m.Set(f, protoreflect.ValueOfString(text.String()))
 			continue
 		}
 		at = len(rest)
 		rest = append(rest, make([]byte, n)...)
-		if _, err = io.ReadFull(r, rest[at:]); err != nil {
-			return nil, err
+		if _, err = io.ReadFull(p.r, rest[at:]); err != nil {
+			return err
 		}
 	}
-	return rest, nil
+	return pb.UnmarshalOptions{Merge: true}.Unmarshal(rest, m.Interface())
+}
+
+// part merges the next n bytes into a message inside another one.
+func (p *pieces) part(m protoreflect.Message, n int) error {
+	if n > smallPart {
+		return p.read(m, n)
+	}
+	if p.small == nil {
+		p.small = make([]byte, smallPart)
+	}
+	if _, err := io.ReadFull(p.r, p.small[:n]); err != nil {
+		return err
+	}
+	return pb.UnmarshalOptions{Merge: true}.Unmarshal(p.small[:n], m.Interface())
 }
 
 // copyVarint appends the bytes of the next varint to dst, as they are, and returns its value.

@@ -29,6 +29,13 @@ const (
 	MaxDownlink = 8 << 20
 	// responseMargin is what a ResponseMsg may add to the DownlinkMsg in it.
 	responseMargin = 1 << 10
+	// window bounds what the transport holds of a message that is not being received, in bytes. A
+	// fixed one: otherwise the transport lets it grow to 16 MiB on a fast link. A message that is
+	// larger gets all the window that it needs when its turn comes.
+	window = 128 << 10
+	// maxHeaders bounds the headers and trailers of the server, in bytes: the text with which it
+	// ends a stream is one of them.
+	maxHeaders = 16 << 10
 	// DefaultServerMax is the server's limit in bytes for a RequestMsg if it names none
 	// (CONTRACT.md 2.5).
 	DefaultServerMax = 4 << 20
@@ -38,6 +45,9 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
+	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
+	// by the goroutine that receives; nil = nothing is done.
+	Large func()
 	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
@@ -80,7 +90,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
 	}
-	return begin(ctx, cancel, conn, stream, answer), nil
+	return begin(ctx, cancel, conn, stream, answer, d.Large), nil
 }
 
 // within runs one step of an attempt and cancels it after timeout. Whatever the step returns once
@@ -105,9 +115,13 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 		return nil, err
 	}
 	for {
-		in := Inbound{Msg: new(proto.ResponseMsg)}
-		if err := stream.RecvMsg(&in); err != nil {
+		var w wire
+		if err := stream.RecvMsg(&w); err != nil {
 			return nil, endOf(err)
+		}
+		in, err := w.decode(costOf(w.data))
+		if err != nil {
+			return nil, fmt.Errorf("the answer cannot be read: %w", err)
 		}
 		if r := in.Msg.GetConnectResponseMsg(); r != nil {
 			return r, nil
@@ -137,6 +151,7 @@ func (d *Dialer) client() (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: time.Hour, Multiplier: 1, MaxDelay: time.Hour},
 			MinConnectTimeout: time.Minute,
 		}),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window), grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
 	}
 	if d.Dial != nil {

@@ -16,12 +16,16 @@
 //     left.
 //   - The goroutines of a session are its sender and its receiver, and one more while it closes.
 //     They end with the session, also when the server neither reads nor answers.
-//   - What is received and not handled is bounded by 64 messages of at most MaxDownlink bytes, what
-//     is to be sent by 256 messages. Then HTTP/2 holds up the server, and Send refuses.
+//   - What is received and not handled is bounded by 64 messages and InboxBytes of what they take
+//     decoded; a larger message comes alone. What is to be sent is bounded by 256 messages. Beyond
+//     that HTTP/2 holds up the server, and Send refuses.
+//   - What a message takes decoded is reckoned before it is decoded (cost.go). Beyond MaxCost only
+//     the id of its downlink is taken out of it.
 //   - The secret stands in no error: the server's words pass Redact.
 //
 // # Files
 //
 // dial.go opens a session; session.go carries messages; codec.go and codec_large.go turn bytes into
-// messages, gzip.go compresses; refusal.go says in words why a session did not begin or has ended.
+// messages, cost.go says what they will take, gzip.go compresses; refusal.go says in
+// words why a session did not begin or has ended.
 package link

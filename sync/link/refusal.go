@@ -42,7 +42,7 @@ const maxLine = 300
 // most 300 bytes.
 func FirstLine(s string) string {
 	if i := strings.IndexByte(s, '\n'); i >= 0 {
-		s = s[:i]
+		s = strings.Clone(s[:i]) // so that the rest does not stay in memory
 	}
 	if len(s) > maxLine {
 		s = strings.ToValidUTF8(s[:maxLine], "") + "…"

@@ -2,7 +2,9 @@ package link
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -12,9 +14,11 @@ import (
 const (
 	// Slots is the number of messages that a session holds until its stream takes them.
 	Slots = 256
-	// inboxSlots bounds the responses received and not yet handled. Behind them the flow control of
-	// HTTP/2 slows the server down.
+	// inboxSlots and InboxBytes bound the responses received and not yet handled, by their number
+	// and by what they take decoded. One that is larger comes alone. Beyond that nothing is read
+	// from the stream, and the flow control of HTTP/2 slows the server down.
 	inboxSlots = 64
+	InboxBytes = 1 << 20
 )
 
 // Session is one stream that the server accepted. One goroutine, the loop's, calls its methods;
@@ -45,7 +49,61 @@ type Session interface {
 type Inbound struct {
 	Msg  *proto.ResponseMsg
 	Size int // of Msg in bytes, uncompressed
-	Err  error
+	// TooLarge: the message would take more than MaxCost bytes decoded. Msg holds the id of its
+	// downlink and nothing else.
+	TooLarge bool
+	Err      error
+
+	cost int // of Msg, decoded, in bytes
+	of   *held
+}
+
+// Empty says that Msg is not needed any more: a copy of the Inbound that still stands on some stack
+// would keep it in memory. Parts of the message that somebody holds stay as they are.
+func (in *Inbound) Empty() {
+	if in.of != nil {
+		in.Msg.Reset()
+	}
+}
+
+// Handled says that nothing is left of the message in memory, and empties it. The receiver waits
+// for this call.
+func (in *Inbound) Handled() {
+	in.Empty()
+	if in.of != nil {
+		in.of.give(in.cost)
+		in.of = nil
+	}
+}
+
+// held counts the bytes of what was received and not yet handled. The receiver takes, the loop
+// gives back.
+type held struct {
+	bytes atomic.Int64
+	freed chan struct{} // of size 1
+}
+
+// take waits until so many bytes fit, or nothing else is held. False: done was closed first.
+func (h *held) take(bytes int, done <-chan struct{}) bool {
+	for {
+		if now := h.bytes.Load(); now == 0 || now+int64(bytes) <= InboxBytes {
+			h.bytes.Add(int64(bytes))
+			return true
+		}
+		select {
+		case <-h.freed:
+		case <-done:
+			return false
+		}
+	}
+}
+
+func (h *held) give(bytes int) {
+	h.bytes.Add(-int64(bytes))
+	select {
+	case h.freed <- struct{}{}:
+	default:
+	}
 }
 
 // session is the Session over gRPC. Its receiver and its sender goroutine only carry messages
@@ -59,20 +117,24 @@ type session struct {
 	sent      chan struct{}
 	received  chan struct{}
 	done      chan struct{}
+	held      held
+	large     func() // Dialer.Large
 	config    *proto.EdgeConfiguration
 	serverMax int
 }
 
 // begin makes a session of a stream that was accepted.
 func begin(
-	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg,
+	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg, large func(),
 ) *session {
 	s := &session{
-		conn: conn, stream: stream, cancel: cancel,
+		conn: conn, stream: stream, cancel: cancel, large: large,
 		config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
 		out: make(chan []byte, Slots), in: make(chan Inbound, inboxSlots),
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
+		held: held{freed: make(chan struct{}, 1)},
 	}
+	s.config.AdditionalInfo = "" // nothing needs it, and it may be long
 	if s.serverMax <= 0 {
 		s.serverMax = DefaultServerMax
 	}
@@ -118,22 +180,47 @@ func endOf(err error) error {
 
 func (s *session) receive(ctx context.Context) {
 	defer close(s.received)
-	var in Inbound // escapes once a session, not once a message
+	var w wire // escapes once a session, not once a message
+	large := false
 	for {
-		in = Inbound{Msg: new(proto.ResponseMsg)}
-		err := s.stream.RecvMsg(&in)
-		if err != nil {
-			in = Inbound{Err: endOf(err)}
+		// What is held must leave room, so that beside the room there is at most one large message.
+		if !s.held.take(0, ctx.Done()) {
+			return
 		}
+		if large && s.large != nil {
+			s.large() // it is handled now
+		}
+		in := s.next(ctx, &w)
+		large = in.cost >= largeMessage
 		select {
 		case s.in <- in:
 		case <-ctx.Done():
 			return
 		}
-		if err != nil {
+		if in.Err != nil {
 			return
 		}
 	}
+}
+
+// next receives one message, and decodes it when there is room for it.
+func (s *session) next(ctx context.Context, w *wire) Inbound {
+	if err := s.stream.RecvMsg(w); err != nil {
+		return Inbound{Err: endOf(err)}
+	}
+	cost := costOf(w.data)
+	if !s.held.take(cost, ctx.Done()) {
+		return Inbound{Err: ctx.Err()}
+	}
+	if cost >= largeMessage && s.large != nil {
+		s.large()
+	}
+	in, err := w.decode(cost)
+	if err != nil {
+		return Inbound{Err: fmt.Errorf("a message of the cloud cannot be read: %w", err)}
+	}
+	in.of = &s.held
+	return in
 }
 
 // send writes what was handed over, and may wait while the server does not read. An error is not

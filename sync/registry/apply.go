@@ -44,6 +44,9 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	each(&a, deviceProfiles, m.DeviceProfileUpdateMsg, r.applyProfile)
 	each(&a, devices, m.DeviceUpdateMsg, r.unlessEdited(r.applyDevice))
 	for _, u := range m.DeviceCredentialsUpdateMsg {
+		if !a.fits(deviceCredentials, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.credentialsDown([]byte(u.GetEntity()))
 		a.note(deviceCredentials.part, kept, e)
 	}
@@ -56,17 +59,26 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	}
 	each(&a, ruleChains, m.RuleChainUpdateMsg, r.applyRuleChain)
 	for _, u := range m.RuleChainMetadataUpdateMsg {
+		if !a.fits(ruleChainMetadata, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(ruleChainMetadata, "ruleChainId", []byte(u.GetEntity()))
 		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
 	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.joinAlarms(r.applyAlarm))))
 	for _, u := range m.AlarmCommentUpdateMsg {
+		if !a.fits(alarmComments, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyComment(u.GetMsgType(), []byte(u.GetEntity()))
 		a.note(alarmComments.part, kept, e)
 	}
 	each(&a, customers, m.CustomerUpdateMsg, r.applyCustomer)
 	for _, u := range m.RelationUpdateMsg {
+		if !a.fits(relations, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.relationDown(u.GetMsgType(), []byte(u.GetEntity()))
 		a.note(relations.part, kept, e)
 	}
@@ -74,6 +86,9 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 	each(&a, widgetTypes, m.WidgetTypeUpdateMsg, r.applyEntity)
 	each(&a, users, m.UserUpdateMsg, r.applyUser)
 	for _, u := range m.UserCredentialsUpdateMsg {
+		if !a.fits(userCredentials, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyUserCredentials([]byte(u.GetEntity()))
 		a.note(userCredentials.part, kept, e)
 	}
@@ -84,16 +99,22 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.note(otaPackages.part, kept, e)
 	}
 	for _, u := range m.TenantProfileUpdateMsg {
+		if !a.fits(tenantProfiles, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(tenantProfiles, "id", []byte(u.GetEntity()))
 		a.note(tenantProfiles.part, kept, e)
 	}
 	for _, u := range m.TenantUpdateMsg {
+		if !a.fits(tenants, u.GetEntity()) {
+			continue
+		}
 		kept, e := r.applyNested(tenants, "id", []byte(u.GetEntity()))
 		a.note(tenants.part, kept, e)
 	}
 	each(&a, resources, m.ResourceUpdateMsg, r.applyResource)
 	each(&a, calculatedFields, m.CalculatedFieldUpdateMsg, r.unlessGone(fieldOwner, r.applyEntity))
-	if len(r.gone) > 0 && r.seen == nil {
+	if len(r.gone) > 0 && r.roll == nil || len(r.gone) >= maxGone {
 		a.err = errors.Join(a.err, r.cascade())
 	}
 	return a.used, a.err
@@ -182,12 +203,40 @@ type change struct {
 
 func each[T update](a *applier, k *kind, list []T, apply func(c *change) (bool, error)) {
 	for _, u := range list {
+		if !a.fits(k, u.GetEntity()) {
+			id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
+			a.r.mark(k, id) // it is still this edge's
+			if k == users { // what the user may do has changed
+				_, e := a.r.removeUser(id)
+				a.err = errors.Join(a.err, e)
+			}
+			continue
+		}
 		kept, err := apply(&change{
 			kind: k, id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), text: u.GetEntity(),
 			deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
 		})
 		a.note(k.part, kept, err)
 	}
+}
+
+// fits reports whether an entity's JSON is within its bound. One that is not is noted here, before
+// anything is copied.
+func (a *applier) fits(k *kind, text string) bool {
+	most := maxParsed
+	switch k {
+	case dashboards, ruleChains, widgetsBundles, widgetTypes, resources:
+		most = maxEntity
+	case users: // read with each request
+		most = maxUser
+	case otaPackages: // read in pieces
+		return true
+	}
+	if len(text) <= most {
+		return true
+	}
+	a.note(k.part, false, errMalformed)
+	return false
 }
 
 // countReceived counts the parts of m by their names.
@@ -217,8 +266,8 @@ func (r *Registry) count(part string, change func(*Count)) {
 
 // mark notes that the running sync brought a record.
 func (r *Registry) mark(k *kind, id proto.UUID) {
-	if r.seen != nil {
-		r.seen[k.id(id)] = struct{}{}
+	if r.roll != nil {
+		r.roll.mark(k.id(id))
 	}
 }
 
@@ -236,10 +285,23 @@ func (r *Registry) applyEntity(c *change) (bool, error) {
 	if !validObject(text) {
 		return false, errMalformed
 	}
+	if !namesFit(text) {
+		return false, errLong
+	}
 	if err := r.put(c.kind.key(c.id), text); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+// namesFit reports whether what people and the REST API call an entity by is of a length that can
+// be meant.
+func namesFit(text []byte) bool {
+	var j struct{ Name, Title, Label, Email json.RawMessage }
+	if json.Unmarshal(text, &j) != nil {
+		return false
+	}
+	return len(j.Name) <= maxName+2 && len(j.Title) <= maxName+2 && len(j.Label) <= maxName+2 && len(j.Email) <= maxName+2
 }
 
 // removeEntity removes a record and notes the entity, so that cascade removes what belonged to it.
@@ -317,7 +379,7 @@ func (r *Registry) applyEdge(c *proto.EdgeConfiguration) (bool, error) {
 	if e := r.edge.config; e != nil && (e.EdgeIdMSB != c.EdgeIdMSB || e.EdgeIdLSB != c.EdgeIdLSB) {
 		return false, errMalformed
 	}
-	err := r.setEdge(c)
+	err := r.setEdge(c, nil)
 	if errors.Is(err, errNoEdge) {
 		err = errMalformed
 	}

@@ -29,6 +29,7 @@ type creation struct {
 	seq    uint64     // of the queue, at or behind its event
 	parent proto.UUID // the gateway whose device it is; zero: none
 	alias  string     // the name it was made with, if the server gave it another
+	half   bool       // the cloud has it, assigned to nobody
 }
 
 const creationLen = 1 + 8 + 16
@@ -41,6 +42,9 @@ func (b *creation) encode() []byte {
 	if b.known {
 		v[0] |= 2
 	}
+	if b.half {
+		v[0] |= 4
+	}
 	binary.BigEndian.PutUint64(v[1:], b.seq)
 	copy(v[9:], b.parent[:])
 	return append(v, b.alias...)
@@ -50,7 +54,10 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 	if len(v) < creationLen || len(v) > creationLen+maxName {
 		return b, false
 	}
-	return creation{v[0]&1 != 0, v[0]&2 != 0, binary.BigEndian.Uint64(v[1:]), proto.UUID(v[9:creationLen]), string(v[creationLen:])}, true
+	return creation{
+		queued: v[0]&1 != 0, known: v[0]&2 != 0, half: v[0]&4 != 0, seq: binary.BigEndian.Uint64(v[1:]),
+		parent: proto.UUID(v[9:creationLen]), alias: string(v[creationLen:]),
+	}, true
 }
 
 // ErrName means that a name is empty, too long, or cannot be sent.

@@ -12,11 +12,19 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 		return r.removeDevice(c.id)
 	}
 	r.mark(devices, c.id) // first: a device whose update is malformed is still this edge's
-	d, ok := decodeDevice([]byte(c.text))
+	text := []byte(c.text)
+	d, ok := decodeDevice(text)
 	if !ok {
 		return false, errMalformed
 	}
-	if err := r.put(devices.key(c.id), []byte(c.text)); err != nil {
+	if old, here := r.ByID(c.id); r.texts+textsOf(&d)-textsOf(&old) > maxTexts {
+		if !here {
+			return false, errFull
+		}
+		d.Name, d.Type, d.Label = old.Name, old.Type, old.Label
+		return false, errors.Join(errFull, r.adopt(c.id, d))
+	}
+	if err := r.put(devices.key(c.id), text); err != nil {
 		if r.HasDevice(c.id) {
 			// What the device may do counts from now on, whether it can be stored or not.
 			err = errors.Join(err, r.adopt(c.id, d))
@@ -26,6 +34,9 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 	err := r.known(c.id, d.Name)
 	return true, errors.Join(err, r.adopt(c.id, d))
 }
+
+// textsOf is what a device has of the bytes in Registry.texts.
+func textsOf(d *Device) int { return len(d.Name) + len(d.Type) + len(d.Label) }
 
 // adopt puts a device in force and notes for the watcher what changed.
 func (r *Registry) adopt(id proto.UUID, d Device) (err error) {
@@ -92,6 +103,7 @@ func (r *Registry) putDevice(id proto.UUID, d Device) {
 	if p, ok := r.profiles[d.ProfileID]; ok {
 		d.Type = p.Name
 	}
+	r.texts += textsOf(&d) - textsOf(&e.Device)
 	e.Device = d
 	e.alias = r.creations[id].alias
 	r.shadowed = r.shadowed || r.names[d.Name] != nil
@@ -142,6 +154,7 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 		was = e.Device
 		r.unindex(e)
 		r.unname(e)
+		r.texts -= textsOf(&e.Device)
 		delete(r.devices, id)
 	}
 	r.mu.Unlock()
@@ -287,6 +300,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 		r.profiles[c.id] = p
 		for _, e := range r.devices {
 			if e.ProfileID == c.id {
+				r.texts += len(p.Name) - len(e.Type)
 				e.Type = p.Name
 				if old != nil && old.Profile != p.Profile {
 					changed = append(changed, e.Device)

@@ -14,38 +14,58 @@ import (
 func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.write.Lock()
 	defer r.unlock()
-	r.seen = make(map[recordID]struct{})
+	var ids []recordID
+	for _, k := range append([]*kind{devices, deviceProfiles, users}, sweptKinds...) {
+		for _, id := range r.idsOf(k) {
+			ids = append(ids, k.id(id))
+		}
+	}
+	r.roll = newRoll(ids)
 	r.fullSync, r.committed = full, committed
+}
+
+// Incomplete notes that not all that the running sync sends can be taken: its end removes nothing
+// then, for what was left out may have been among it.
+func (r *Registry) Incomplete() {
+	r.write.Lock()
+	defer r.unlock()
+	if r.roll != nil {
+		r.roll.unsure = true
+	}
 }
 
 // AbortSync forgets that a sync began: the link was lost before its end.
 func (r *Registry) AbortSync() {
 	r.write.Lock()
 	defer r.unlock()
-	r.seen = nil
+	r.roll = nil
 }
 
 // EndSync removes what was not seen since BeginSync, remembers that a sync has completed, and makes
 // all of it durable. removed counts the entities. Without a BeginSync (the server's operator
-// started the sync, CONTRACT.md 3.1) nothing is removed. After an error EndSync may be called
-// again: what was to be removed is gone from memory and still staged.
+// started the sync, CONTRACT.md 3.1), or after Incomplete, nothing is removed. After an error
+// EndSync may be called again: what was to be removed is gone from memory and still staged.
 func (r *Registry) EndSync() (removed int, err error) {
 	r.lock()
 	defer r.unlock()
-	full := r.seen != nil && r.fullSync
-	if r.seen != nil {
-		removed, err = r.sweep()
+	full := r.roll != nil && r.fullSync
+	if r.roll != nil {
+		if r.roll.unsure {
+			r.log.Warn("the sync is incomplete: what it did not bring is kept until the next one")
+		} else {
+			removed, err = r.sweep()
+		}
 		err = errors.Join(err, r.forgetEdits(r.committed)) // what the cloud had when this sync began
 	}
-	r.seen = nil
+	r.roll = nil
 	return removed, errors.Join(err, r.cascade(), r.setSynced(full), r.flush())
 }
 
-// sweep removes what was not seen, and credentials and metadata whose entity is gone.
+// sweep removes what the sync did not bring, and credentials and metadata whose entity is gone.
 func (r *Registry) sweep() (removed int, err error) {
 	unseen := func(k *kind, drop func(id proto.UUID) (bool, error)) {
 		for _, id := range r.idsOf(k) {
-			if _, ok := r.seen[k.id(id)]; ok {
+			if !r.roll.missing(k.id(id)) {
 				continue
 			}
 			there, e := drop(id)

@@ -28,6 +28,7 @@
 //	E               EdgeConfiguration, protobuf
 //	S               salt [16] | sha256(salt, configured secret) [32]: edge.go
 //	Y               which sync has completed: edge.go
+//	W               the change to another edge that is being made: wipe.go
 //	@ scope id name attributes of an entity, or its latest telemetry, from a name on; of the first
 //	                record, and of most entities the only one, the name is empty:
 //	                attribute_records.go
@@ -50,6 +51,8 @@
 //   - The records between which an attribute moves are staged and written together.
 //   - Applying is idempotent, and what is stored already is not written again: every connect
 //     brings a sync with the same content.
+//   - A change of the edge is durable before anything of the former one is removed, and goes on at
+//     the next opening (wipe.go). Devices made here that the former edge did not accept stay.
 //   - The server's sync never says what is gone (CONTRACT.md 3.5). So at the end
 //     of a sync the registry removes what the sync did not bring, but for what was made or changed
 //     here and the cloud cannot know yet.

@@ -95,18 +95,24 @@ func (r *Registry) EdgeID() (proto.UUID, bool) {
 }
 
 // SetEdge stores the edge's configuration, durably. Another edge than before wipes all that the old
-// one had. After an error the new configuration is in force and not yet durable; the next Flush
-// tries again.
-func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error {
+// one had (ChangeEdge). After an error the new configuration is in force and not yet durable; the
+// next Flush tries again.
+func (r *Registry) SetEdge(c *proto.EdgeConfiguration) error { return r.ChangeEdge(c, nil) }
+
+// ChangeEdge is SetEdge, but that a change of the edge keeps the devices made here that mine picks:
+// their creations, which stand in the queue at or before seq, have not been accepted yet, and make
+// them at the new edge. nil picks none. ChangeEdge decides by itself where the queue has no
+// creation yet: a pending creation stays.
+func (r *Registry) ChangeEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, seq uint64) bool) error {
 	r.lock()
 	defer r.unlock()
-	if err := r.setEdge(c); err != nil {
+	if err := r.setEdge(c, mine); err != nil {
 		return err
 	}
 	return r.flush()
 }
 
-func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
+func (r *Registry) setEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, seq uint64) bool) error {
 	if c.GetEdgeIdMSB() == 0 && c.GetEdgeIdLSB() == 0 {
 		return errNoEdge
 	}
@@ -116,14 +122,16 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	if c.Secret == "" && old != nil && !other {
 		c.Secret = old.Secret
 	}
-	c.Name = plain.Cut(c.Name, maxName)
+	boundEdge(c)
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err
 	}
 	if other {
 		r.log.Warn("the cloud says that this is another edge; what the old one had is removed")
-		r.wipe()
+		if err := r.wipe(value, mine); err != nil {
+			return err
+		}
 	}
 	r.mu.Lock()
 	r.edge.config = c
@@ -133,6 +141,10 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	}
 	r.mu.Unlock()
 	err = r.putFixed(keyEdge, value)
+	if !other { // a change that could not be carried out, and is taken back
+		_, e := r.remove(keyWipe)
+		err = errors.Join(err, e)
+	}
 	if rebind {
 		err = errors.Join(err, r.putFixed(keySecret, r.edge.bound))
 	}
@@ -144,34 +156,12 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration) error {
 	return err
 }
 
-// wipe stages the removal of every record and empties memory.
-func (r *Registry) wipe() {
-	var was []Device
-	r.Each(func(d Device) bool { was = append(was, d); return true })
-	r.mu.Lock()
-	clear(r.staged)
-	r.stagedBytes = 0
-	r.room = room{most: r.room.most}
-	for _, key := range r.store.Keys("") {
-		r.staged[key] = nil
-		r.stagedBytes += len(key)
-	}
-	clear(r.further)
-	clear(r.devices)
-	clear(r.credentials)
-	clear(r.names)
-	clear(r.profiles)
-	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
-	r.mu.Unlock()
-	r.seen = nil
-	clear(r.creations)
-	clear(r.edits)
-	clear(r.gone)
-	clear(r.fresh)
-	r.dropAllOTA()
-	for _, d := range was {
-		r.notify(d, DeviceDeleted)
-	}
+// boundEdge cuts the texts of a configuration, which stays in memory. What nothing here needs is
+// left out, and so is a secret that is too long to be one.
+func boundEdge(c *proto.EdgeConfiguration) {
+	c.Name, c.Type, c.CloudType = plain.Cut(c.Name, maxName), plain.Cut(c.Type, maxName), plain.Cut(c.CloudType, maxName)
+	c.RoutingKey, c.Secret, c.AdditionalInfo = bounded(c.RoutingKey), bounded(c.Secret), ""
+	c.ProtoReflect().SetUnknown(nil)
 }
 
 // Edge is the last stored configuration, nil if there is none. It must not be changed. Any

@@ -89,7 +89,7 @@ func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
 	for i := range list {
 		err = errors.Join(err, r.apply(&list[i], seq))
 	}
-	if len(r.gone) > 0 && r.seen == nil {
+	if len(r.gone) > 0 && r.roll == nil {
 		err = errors.Join(err, r.cascade())
 	}
 	return errors.Join(err, r.flush())
@@ -148,7 +148,7 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 }
 
 func (r *Registry) remember(id recordID, e edit) (err error) {
-	if len(r.edits) >= r.editsAt && r.seen == nil && r.queue != nil {
+	if len(r.edits) >= r.editsAt && r.roll == nil && r.queue != nil {
 		err = r.forgetEdits(r.queue.Committed().Seq)
 		r.editsAt = max(manyEdits, 2*len(r.edits)) // while all of them wait, each look finds nothing
 	}
@@ -185,7 +185,7 @@ func (r *Registry) relationDown(t proto.UpdateMsgType, text []byte) (bool, error
 // the cloud does not know of the change yet, or did not when the running sync began.
 func (r *Registry) edited(id recordID) bool {
 	e, ok := r.edits[id]
-	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.seen != nil && e.seq > r.committed)
+	return ok && (r.queue != nil && e.seq > r.queue.Committed().Seq || r.roll != nil && e.seq > r.committed)
 }
 
 // goneHere reports whether an entity was deleted here and the cloud does not know it yet. What the

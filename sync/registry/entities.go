@@ -50,7 +50,8 @@ func (r *Registry) applyUser(c *change) (bool, error) {
 		return r.removeUser(c.id) // the user may have been allowed before
 	}
 	kept, err := r.applyEntity(c)
-	if err != nil && !errors.Is(err, errMalformed) && r.has(users.key(c.id)) && !r.same(users.key(c.id), []byte(c.text)) {
+	refused := err != nil && (!errors.Is(err, errMalformed) || errors.Is(err, errLong))
+	if refused && r.has(users.key(c.id)) && !r.same(users.key(c.id), []byte(c.text)) {
 		// What the user may do has changed and cannot be stored: nothing is left of it.
 		_, e := r.removeUser(c.id)
 		err = errors.Join(err, e)

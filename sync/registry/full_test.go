@@ -33,7 +33,7 @@ func post(r *registry.Registry, device, n int) error {
 func dashboard(n, size int) *proto.DownlinkMsg {
 	msb, lsb := proto.Halves(id(n))
 	return &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{
-		{IdMSB: msb, IdLSB: lsb, Entity: `{"title":"` + strings.Repeat("d", size) + `"}`},
+		{IdMSB: msb, IdLSB: lsb, Entity: `{"image":"` + strings.Repeat("d", size) + `"}`},
 	}}
 }
 

@@ -78,6 +78,7 @@ var (
 	}
 	keyEdge, keySecret = "E", "S"
 	keySynced          = "Y"
+	keyWipe            = "W"
 )
 
 // get reads a record, staged changes included. An unreadable record counts as absent. Any
@@ -110,6 +111,7 @@ func (r *Registry) has(key string) bool {
 var (
 	errFull      = errors.New("registry: full") // a bound is reached
 	errMalformed = errors.New("registry: malformed")
+	errLong      = fmt.Errorf("%w: a name is too long", errMalformed)
 )
 
 // put stages a record unless it is stored already. errFull means that there is no room for it.

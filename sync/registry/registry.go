@@ -21,9 +21,13 @@ const (
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
 	maxEntity  = 4 << 20  // bytes of one entity's JSON: what fits into a message (CONTRACT.md 2.5)
+	maxParsed  = 1 << 20  // the same of kinds whose JSON is taken apart, which takes three times as much
+	maxUser    = 64 << 10 // the same of users
 	maxDepth   = 64       // nesting of JSON
 	maxToken   = 512      // bytes of an access token, or another id of credentials, that can be used
 	maxName    = 1 << 10  // bytes of a name or a label; ThingsBoard takes 255 characters
+	maxTexts   = 4 << 20  // bytes of the names, labels and types of all devices, which are in memory
+	maxGone    = 4096     // entities that went during a sync, before what belonged to them is removed
 )
 
 // Options of a registry.
@@ -47,10 +51,10 @@ type Registry struct {
 	// its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice              // of the change that is being made
-	seen       map[recordID]struct{} // records that the running sync brought; nil when none runs
-	fullSync   bool                  // the running sync is a full one
-	committed  uint64                // Seq that the cloud had acknowledged when it began
+	notices    []notice // of the change that is being made
+	roll       *roll    // what the running sync is to bring; nil when none runs
+	fullSync   bool     // the running sync is a full one
+	committed  uint64   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
 	creations  map[proto.UUID]creation
@@ -67,6 +71,7 @@ type Registry struct {
 	stagedBytes int
 	further     map[string][]string // by the key of the first: keys of the further records of attributes, sorted
 	devices     map[proto.UUID]*entry
+	texts       int               // bytes of their names, labels and types
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
 	shadowed    bool // a name had two devices for a while, because renames come one by one
@@ -141,6 +146,9 @@ func Open(o Options) (*Registry, error) {
 	rand.Read(r.key[:])
 	if r.room.most = o.MaxBytes; o.MaxBytes == 0 {
 		r.room.most = shareOf(freeFor(o.Dir))
+	}
+	if err := r.finishWipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("registry: finish the change to another edge: %w", err), s.Close())
 	}
 	r.countStored()
 	r.load()

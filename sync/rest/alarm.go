@@ -326,24 +326,38 @@ func (c *call) alarmsOf() (any, error) {
 		return nil, err
 	}
 	of := reference{c.args[0], proto.FormatUUID(id)}
-	var list []alarmDoc
+	// Those of the page are read again: a thousand with their details would not fit into memory.
+	type listed struct {
+		id      proto.UUID
+		created int64
+	}
+	var list []listed
 	c.Registry.Entities(proto.KindAlarm, func(id proto.UUID, text []byte) bool {
 		if !bytes.Contains(text, []byte(of.ID)) {
 			return true
 		}
 		if a, ok := decodeAlarm(text); ok && *a.Originator == of && a.matches(c.query("searchStatus"), c.query("status")) {
-			a.ID = &reference{"ALARM", proto.FormatUUID(id)}
-			list = append(list, a)
+			list = append(list, listed{id, a.Created})
 		}
 		return len(list) < maxPage
 	})
-	sort.SliceStable(list, func(i, j int) bool { return list[i].Created > list[j].Created })
-	p := page{Data: []json.RawMessage{}, Elements: len(list), Pages: (len(list) + size - 1) / size}
-	for i := number * size; i < min(len(list), (number+1)*size); i++ {
-		p.Data = append(p.Data, list[i].encode())
+	sort.SliceStable(list, func(i, j int) bool { return list[i].created > list[j].created })
+	p := page{Elements: len(list), Pages: (len(list) + size - 1) / size}
+	for i, bytes := number*size, 0; i < min(len(list), (number+1)*size); i++ {
+		text, _ := c.Registry.Entity(proto.KindAlarm, list[i].id)
+		a, ok := decodeAlarm(text)
+		if !ok {
+			continue // it went a moment ago
+		}
+		a.ID = &reference{"ALARM", proto.FormatUUID(list[i].id)}
+		encoded := a.encode()
+		if bytes += len(encoded); bytes > maxAnswer && p.data != nil {
+			break
+		}
+		p.add(encoded)
 	}
 	p.More = number+1 < p.Pages
-	return p, nil
+	return p.encode(), nil
 }
 
 func (a *alarmDoc) matches(search, status string) bool {

@@ -18,6 +18,22 @@ func decodeDocument(text []byte) (document, bool) {
 	return d, registry.ValidObject(text) && json.Unmarshal(text, &d) == nil
 }
 
+// glance reads of an entity what says its name and who may see it. A long text is not taken apart
+// whole: that would take its size once more. A long one comes from the cloud only (maxBody).
+func glance(text []byte) (document, bool) {
+	if len(text) <= maxBody {
+		return decodeDocument(text)
+	}
+	var g struct {
+		Name     json.RawMessage `json:"name"`
+		Title    json.RawMessage `json:"title"`
+		Customer json.RawMessage `json:"customerId"`
+		Assigned json.RawMessage `json:"assignedCustomers"`
+	}
+	ok := registry.ValidObject(text) && json.Unmarshal(text, &g) == nil
+	return document{"name": g.Name, "title": g.Title, "customerId": g.Customer, "assignedCustomers": g.Assigned}, ok
+}
+
 func (d document) text(name string) (s string) {
 	_ = json.Unmarshal(d[name], &s)
 	return s

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"edgesync/proto"
@@ -133,15 +134,20 @@ func (c *call) deleteRelation() (any, error) {
 }
 
 // relationsOf collects the relations of an entity that are of the group, and of the type if one is
-// given.
-func (c *call) relationsOf(id proto.UUID, to bool, typ, group string) (list []relationDoc) {
+// given, until they have most bytes. whole: these are all.
+func (c *call) relationsOf(id proto.UUID, to bool, typ, group string, most int) (list []relationDoc, whole bool) {
+	bytes := 0
 	c.Registry.Relations(id, to, func(text []byte) {
 		var d relationDoc
+		if bytes > most {
+			return
+		}
 		if json.Unmarshal(text, &d) == nil && d.From != nil && d.To != nil && d.Group == group && (typ == "" || d.Type == typ) {
 			list = append(list, d)
+			bytes += len(text)
 		}
 	})
-	return list
+	return list, bytes <= most
 }
 
 // relations is GET of the relations at one end: by parameters, or as relationsAt by the path.
@@ -172,7 +178,10 @@ func (c *call) relationsFrom(entityType, id, typ string, to bool) (any, error) {
 	if group == "" {
 		group = commonGroup
 	}
-	list := c.relationsOf(u, to, typ, group)
+	list, whole := c.relationsOf(u, to, typ, group, maxAnswer)
+	if !whole {
+		return nil, errManyRelations
+	}
 	if list == nil {
 		list = []relationDoc{}
 	}
@@ -191,17 +200,30 @@ func (c *call) deleteRelations() (any, error) {
 	}
 	c.edit.Lock()
 	defer c.edit.Unlock()
-	list := append(c.relationsOf(id, false, "", commonGroup), c.relationsOf(id, true, "", commonGroup)...)
 	// In portions, because an entity may have thousands.
-	for part := range slices.Chunk(list, 100) {
-		var events []proto.Event
-		var edits []registry.Edit
-		for i := range part {
-			e, edit := c.relationEvent(&part[i], part[i].encode(), true)
-			events, edits = append(events, e), append(edits, edit)
-		}
-		if err := c.commit(events, edits...); err != nil {
-			return nil, err
+	for _, to := range []bool{false, true} {
+		var first string // of the last portion
+		for whole := false; !whole; {
+			var list []relationDoc
+			list, whole = c.relationsOf(id, to, "", commonGroup, maxBody)
+			if len(list) > 0 {
+				now := string(list[0].encode())
+				if now == first {
+					return nil, errors.New("rest: a relation that was deleted is still here")
+				}
+				first = now
+			}
+			for part := range slices.Chunk(list, 100) {
+				var events []proto.Event
+				var edits []registry.Edit
+				for i := range part {
+					e, edit := c.relationEvent(&part[i], part[i].encode(), true)
+					events, edits = append(events, e), append(edits, edit)
+				}
+				if err := c.commit(events, edits...); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	return nil, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -26,9 +27,10 @@ const (
 	smallBody    = 16 << 10  // bytes; a larger body takes bytes of largeBodies as it comes
 	largeBodies  = 1 << 20   // bytes of all large bodies in memory
 	bodiesAtOnce = 4         // requests with a body that are worked on at a time; further ones wait
-	readsAtOnce  = 4         // requests without a body, the same
-	smallAnswer  = 16 << 10  // bytes; a larger answer takes bytes of largeAnswers until it is read
-	largeAnswers = 8 << 20   // bytes of all large answers in memory
+	readsAtOnce  = 1         // GET: an entity may have 4 MiB, and a page is gathered from many
+	smallAnswer  = 4 << 10   // bytes; a larger answer takes bytes of largeAnswers until it is read
+	largeAnswers = 5 << 20   // bytes of all large answers in memory: the largest entity and a little more
+	largeText    = 1 << 20   // bytes of an answer after which memory is given back before the next is made
 	answerChunk  = 16 << 10  // bytes that are written at a time
 	maxPath      = 1 << 10
 	acceptLimit  = 20 * time.Second // how long the queue may take
@@ -58,6 +60,7 @@ type Handler struct {
 	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
 	reads    chan struct{}
+	wasLarge bool          // the last answer to a GET; who holds the slot of reads owns it
 	coming   *share.Budget // of largeBodies
 	going    *share.Budget // of largeAnswers
 	// edit is held from the look at what is stored to the change of it, so that no change is lost
@@ -153,20 +156,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *share.
 	if route.who == anybody {
 		return c.encode(route.do(c))
 	}
-	slots := h.reads
-	if hasBody {
-		slots = h.bodies
+	if r.Method == http.MethodGet {
+		return c.look(route)
 	}
-	t := time.NewTimer(slotLimit)
-	defer t.Stop()
-	select {
-	case slots <- struct{}{}:
-	case <-t.C:
-		return nil, nil, errBusy
-	case <-r.Context().Done():
-		return nil, nil, errBusy // nobody reads it
+	release, err := c.slot(h.bodies)
+	if err != nil {
+		return nil, nil, err
 	}
-	release := sync.OnceFunc(func() { <-slots })
 	defer release()
 	if route.waits {
 		release()
@@ -174,22 +170,83 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) ([]byte, *share.
 	return c.encode(route.do(c))
 }
 
-// encode is what a path returned as JSON text, nil for nothing.
-func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
-	if err != nil || result == nil {
-		return nil, nil, err
+// slot waits for one of the slots.
+func (c *call) slot(slots chan struct{}) (release func(), err error) {
+	t := time.NewTimer(slotLimit)
+	defer t.Stop()
+	select {
+	case slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-slots }), nil
+	case <-t.C:
+	case <-c.r.Context().Done(): // nobody reads it
 	}
-	text, ok := result.(json.RawMessage)
-	if !ok {
-		if text, err = json.Marshal(result); err != nil {
+	return nil, errBusy
+}
+
+// look answers a GET. While there are no bytes for a large answer the request waits without it, and
+// without its slot: the answer is made anew then.
+func (c *call) look(route *route) ([]byte, *share.Pass, error) {
+	pass := new(share.Pass)
+	for {
+		release, err := c.slot(c.reads)
+		if err != nil {
+			pass.Close()
 			return nil, nil, err
 		}
+		if c.wasLarge { // what was left of it is garbage by now
+			c.wasLarge = false
+			debug.FreeOSMemory()
+		}
+		text, err := encoded(route.do(c))
+		c.wasLarge = len(text) >= largeText
+		if err != nil || len(text) <= smallAnswer {
+			release()
+			pass.Close()
+			return text, nil, err
+		}
+		if !pass.IsOpen() {
+			c.open(pass)
+		}
+		_, err = pass.Grow(len(text), noWait)
+		release()
+		if err == nil {
+			return text, pass, nil
+		}
+		size := len(text)
+		text = nil
+		if _, err := pass.Grow(size, c.r.Context().Done()); err != nil {
+			pass.Close()
+			return nil, nil, errBusy
+		}
 	}
-	if len(text) <= smallAnswer {
-		return text, nil, nil
+}
+
+// noWait is closed: who comes with it takes bytes at once or not at all.
+var noWait = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (c *call) open(pass *share.Pass) {
+	c.going.Open(pass, c.user.ID, reader{http.NewResponseController(c.w)})
+}
+
+// encoded is what a path returned as JSON text, nil for nothing.
+func encoded(result any, err error) ([]byte, error) {
+	if err != nil || result == nil {
+		return nil, err
+	}
+	if text, ok := result.(json.RawMessage); ok {
+		return text, nil
+	}
+	return json.Marshal(result)
+}
+
+// encode is encoded with a pass for a large answer.
+func (c *call) encode(result any, err error) ([]byte, *share.Pass, error) {
+	text, err := encoded(result, err)
+	if err != nil || len(text) <= smallAnswer {
+		return text, nil, err
 	}
 	pass := new(share.Pass)
-	c.going.Open(pass, c.user.ID, reader{http.NewResponseController(c.w)})
+	c.open(pass)
 	if _, err := pass.Grow(len(text), c.r.Context().Done()); err != nil {
 		pass.Close()
 		return nil, nil, errBusy

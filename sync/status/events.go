@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/plain"
 	"edgesync/wal"
 )
 
@@ -18,6 +19,8 @@ type Events struct {
 	Queue string                         // the queue's directory
 	Name  func(proto.UUID) (name string) // of a device, "" if unknown
 	Dead  func(offset uint64) bool       // whether the event at offset is a dead letter
+	// Former reports whether a passed event of an entity is kept as a former edge's; nil: none is.
+	Former func(entity proto.UUID, offset uint64) bool
 
 	mu sync.Mutex // one reader at a time: each needs a buffer, and may read a whole segment to find an offset
 }
@@ -30,14 +33,16 @@ const (
 	// is decoded for that, in bytes of the event.
 	eventContent = 1024
 	eventDecoded = 16 << 10
+	// eventName bounds the name shown of an entity, in bytes.
+	eventName = 512
 )
 
 // Statuses of an event. Beside PENDING and DEPLOYED they name what the counters count apart.
 const (
 	pending  = "PENDING"
 	deployed = "DEPLOYED" // not behind the committed offset; so are dropped ones still in the files
-	deadOne  = "DEAD"
-	damaged  = "DAMAGED" // unreadable, from Offset to Last
+	deadOne  = "DEAD"     // a dead letter, or an event of a former edge that is kept
+	damaged  = "DAMAGED"  // unreadable, from Offset to Last
 )
 
 // EventList is the JSON of GET /api/edge/events: what is on flash at the offsets from From to
@@ -68,9 +73,8 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; here means that the request was made
-// on this machine (local).
-func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool) {
+// serveEvents answers with what the queue holds; contents only to who asks on this machine (local).
+func serveEvents(w http.ResponseWriter, r *http.Request, src Source, query url.Values, going *answers) {
 	s := src.Snapshot()
 	limit, ok := number(query.Get("limit"), eventsDefault)
 	from, ok2 := number(query.Get("from"), s.LastOffset-min(s.LastOffset, limit)+1)
@@ -79,17 +83,23 @@ func serveEvents(w http.ResponseWriter, src Source, query url.Values, here bool)
 		return
 	}
 	l := EventList{From: max(from, 1), Limit: limit, Committed: s.Committed, Last: s.LastOffset, Events: []EventLine{}}
+	answer, ok := going.take(w, r, eventsAnswer)
+	if !ok {
+		return
+	}
+	_ = answer.pass.Ours() // a slow flash is not the reader's fault
 	err := src.Events.read(&l)
-	if !here {
+	answer.pass.Theirs()
+	if !local(r) {
 		l.hide()
 	}
 	data, _ := json.Marshal(&l) // nothing in it can fail
 	if err != nil {
+		answer.pass.Close()
 		http.Error(w, clean(err.Error()), http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(data)
+	answer.send("application/json", data)
 }
 
 func (l *EventList) hide() {
@@ -139,11 +149,11 @@ func (e *Events) line(r *wal.Record, committed uint64) EventLine {
 	kind, at := proto.Kind(r.Event.Kind), time.UnixMilli(r.Event.Time).UTC()
 	l := EventLine{
 		Offset: r.Offset, Status: deployed, Time: &at, Action: proto.Action(r.Event.Action).String(), Type: kind.String(),
-		Entity: proto.FormatUUID(r.Event.Entity), Name: e.Name(r.Event.Entity), Bytes: len(r.Event.Fragment),
+		Entity: proto.FormatUUID(r.Event.Entity), Name: plain.Cut(e.Name(r.Event.Entity), eventName), Bytes: len(r.Event.Fragment),
 	}
 	if r.Offset > committed {
 		l.Status = pending
-	} else if e.Dead(r.Offset) {
+	} else if e.Dead(r.Offset) || e.Former != nil && e.Former(r.Event.Entity, r.Offset) {
 		l.Status = deadOne
 	}
 	if l.Bytes <= eventDecoded {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 	"edgesync/wal"
 )
 
@@ -46,10 +47,14 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	if err != nil {
 		return s, fmt.Errorf("status: no agent runs on %s; read its dead letters: %w", strconv.Quote(dataDir), err)
 	}
+	kept, err := former.Inspect(filepath.Join(dataDir, "former"))
+	if err != nil {
+		return s, fmt.Errorf("status: no agent runs on %s; read the events of former edges: %w", strconv.Quote(dataDir), err)
+	}
 	failed := st.LastError
 	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // meant the process that read the files
 	s = agent.Snapshot{State: agent.Disconnected}
-	agent.AddCounts(&s, st, dead, time.Now())
+	agent.AddCounts(&s, st, dead, kept.Stats(nil), time.Now())
 	if failed != nil {
 		s.LastError = failed.Error()
 	}

@@ -5,11 +5,15 @@ import (
 	_ "embed" // the page
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/share"
 )
 
 // Source is what the handler shows. Its functions are called from many goroutines at once and must
@@ -48,9 +52,82 @@ func hashSource(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
+// Bounds of answers.
+const (
+	smallAnswer  = 4 << 10   // bytes; a larger answer takes bytes of largeAnswers until it is read
+	largeAnswers = 1 << 20   // bytes of all large answers in memory
+	eventsAnswer = 512 << 10 // bytes taken for an answer with events while it is made
+	answerChunk  = 16 << 10  // bytes that are written at a time
+)
+
+// answers shares largeAnswers among who asks.
+type answers struct{ *share.Budget }
+
+// answer is one answer that takes bytes of largeAnswers.
+type answer struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	pass share.Pass
+}
+
+// reader is a client that reads an answer.
+type reader struct{ *http.ResponseController }
+
+// Cut implements share.Cutter.
+func (r reader) Cut() { _ = r.SetWriteDeadline(time.Unix(1, 0)) }
+
+// take takes so many bytes for an answer of a host. It returns false after it has answered that
+// there are none.
+func (a *answers) take(w http.ResponseWriter, r *http.Request, bytes int) (*answer, bool) {
+	n := &answer{w: w, r: r}
+	var host share.Owner
+	if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		host = from.Addr().As16()
+	}
+	a.Open(&n.pass, host, reader{http.NewResponseController(w)})
+	if _, err := n.pass.Grow(bytes, r.Context().Done()); err != nil {
+		n.pass.Close()
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return nil, false
+	}
+	return n, true
+}
+
+// send writes an answer of that type; a reader that is too slow while others wait is cut off.
+func (a *answer) send(contentType string, data []byte) {
+	defer a.pass.Close()
+	if _, err := a.pass.Grow(len(data), a.r.Context().Done()); err != nil {
+		a.w.Header().Set("Retry-After", "5")
+		http.Error(a.w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	a.w.Header().Set("Content-Type", contentType)
+	for len(data) > 0 {
+		n, err := a.w.Write(data[:min(len(data), answerChunk)])
+		data = data[n:]
+		if a.pass.Moved(n) != nil || err != nil {
+			panic(http.ErrAbortHandler) // what has come is not to be taken for the whole
+		}
+	}
+}
+
+// reply writes an answer of that type, a small one at once.
+func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType string, data []byte) {
+	if len(data) <= smallAnswer {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = w.Write(data) // nothing to do if the reader went away
+		return
+	}
+	if n, ok := a.take(w, r, len(data)); ok {
+		n.send(contentType, data)
+	}
+}
+
 // Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
 // reads.
 func Handler(src Source) http.Handler {
+	going := &answers{share.New(largeAnswers)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -62,13 +139,13 @@ func Handler(src Source) http.Handler {
 		case "/":
 			answer = servePage
 		case "/api/edge/status":
-			answer = serveReport
+			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveReport(w, r, src, going) }
 		case "/api/edge/events":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
-				serveEvents(w, src, query, local(r))
+				serveEvents(w, r, src, query, going)
 			}
 		case "/metrics":
-			answer = serveMetrics
+			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveMetrics(w, r, src, going) }
 		case "/healthz":
 			answer = serveHealth
 		case "/readyz":
@@ -89,10 +166,10 @@ func Handler(src Source) http.Handler {
 func servePage(w http.ResponseWriter, _ Source, _ url.Values) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", contentPolicy)
-	_, _ = w.Write([]byte(page)) // nothing to do if the reader went away
+	_, _ = io.WriteString(w, page) // without a copy; nothing to do if the reader went away
 }
 
-func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
+func serveReport(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
 	s := src.Snapshot()
 	cut(&s)
 	data, err := json.Marshal(Report{s, Judge(&s)})
@@ -100,8 +177,7 @@ func serveReport(w http.ResponseWriter, src Source, _ url.Values) {
 		http.Error(w, "status cannot be written", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(data, '\n'))
+	going.reply(w, r, "application/json", append(data, '\n'))
 }
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud

@@ -82,6 +82,9 @@ func verdict(s *agent.Snapshot, h Health) (Level, string) {
 		return Warn, "The cloud limits the rate; " + waiting + "."
 	case h.Queue == Warn || h.Latency == Warn:
 		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
+	case s.Former != nil && s.Former.Events > 0:
+		return Warn, plural(s.Former.Events, "event is", "events are") + " of the former edge " + clean(s.Former.Edge) + " and kept: `" +
+			clean(s.Former.Command) + "` sends them to the devices of the same names."
 	case s.Dead > 0:
 		return Warn, plural(s.Dead, "event could not be handed to the cloud; it is", "events could not be handed to the cloud; they are") +
 			" kept in the dead-letter log (`edgesync dead list`)" + because(s.LastError) + "."

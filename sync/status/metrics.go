@@ -1,8 +1,8 @@
 package status
 
 import (
+	"bytes"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -30,6 +30,15 @@ var metrics = []metric{
 	{
 		"events_dead", "gauge", "Events that lie in the dead-letter log.",
 		func(s *agent.Snapshot) float64 { return float64(s.Dead) },
+	},
+	{
+		"events_of_former_edge", "gauge", "Of them, those of a former edge, which are kept until a person decides.",
+		func(s *agent.Snapshot) float64 {
+			if s.Former == nil {
+				return 0
+			}
+			return float64(s.Former.Events)
+		},
 	},
 	{"events_damaged_total", "counter", "Events unreadable on the medium.", func(s *agent.Snapshot) float64 { return float64(s.Damaged) }},
 	{
@@ -99,6 +108,11 @@ var metrics = []metric{
 	{"uptime_seconds", "gauge", "Time since the start.", func(s *agent.Snapshot) float64 { return float64(s.UptimeMS) / 1000 }},
 }
 
+// label is a text as the value of a label.
+func label(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text)
+}
+
 func bit(b bool) float64 {
 	if b {
 		return 1
@@ -109,9 +123,9 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
 	s := src.Snapshot()
-	var b strings.Builder
+	var b bytes.Buffer
 	head := func(name, kind, help string) {
 		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
 	}
@@ -120,12 +134,15 @@ func serveMetrics(w http.ResponseWriter, src Source, _ url.Values) {
 		head(m.name, m.kind, m.help)
 		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(&s), 'f', -1, 64) + "\n")
 	}
+	if f := s.Former; f != nil && f.Edge != "" {
+		head("former_edge_info", "gauge", "Always 1; the former edge with the most events here is a label.")
+		b.WriteString(`edgesync_former_edge_info{edge="` + label(f.Edge) + `",command="` + label(f.Command) + "\"} 1\n")
+	}
 	head("state", "gauge", "State of the link: 1 for the present one.")
 	for _, st := range states {
 		b.WriteString(`edgesync_state{state="` + st.String() + `"} ` + strconv.FormatFloat(bit(st == s.State), 'f', -1, 64) + "\n")
 	}
 	head("build_info", "gauge", "Always 1; the version is a label.")
-	b.WriteString(`edgesync_build_info{version="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s.Version) + "\"} 1\n")
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write([]byte(b.String()))
+	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
+	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
 }

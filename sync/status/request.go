@@ -14,6 +14,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 )
 
 const (
@@ -35,11 +36,16 @@ const (
 	doList  = "dead_list"
 	doRetry = "dead_retry"
 	doDrop  = "dead_drop"
+
+	doFormerList  = "former_list"
+	doFormerRetry = "former_retry"
+	doFormerDrop  = "former_drop"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
-// dead_retry and dead_drop are about the dead letter at the offset, or about all.
+// dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
+// former_retry and former_drop about the events of former edges, and take neither.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -54,6 +60,13 @@ type Answer struct {
 	Later   int                `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
 	Letters []agent.DeadLetter `json:"letters,omitempty"`
 	Next    uint64             `json:"next,omitempty"` // offset to go on listing from
+
+	// Of events of former edges.
+	Left     []former.Left `json:"left,omitempty"`     // at most 50
+	Entities int           `json:"entities,omitempty"` // of which there are events
+	Events   uint64        `json:"events,omitempty"`   // that are kept
+	More     bool          `json:"more,omitempty"`     // there are others to look at: ask again
+	Busy     bool          `json:"busy,omitempty"`     // the queue has enough to do: ask again in a while
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
@@ -62,6 +75,9 @@ type Dead interface {
 	List(ctx context.Context, from uint64, limit int) (list []agent.DeadLetter, next uint64, err error)
 	Retry(ctx context.Context, offset uint64) (n int, err error)
 	Drop(ctx context.Context, offset uint64) (n, later int, err error)
+	FormerEvents(ctx context.Context) ([]former.Left, former.Stats, error)
+	RetryByName(ctx context.Context) (n int, more, busy bool, err error)
+	DropFormer(ctx context.Context) (uint64, error)
 }
 
 // readRequest reads a line from a client; nothing if the client sends none. A line that is too long
@@ -108,8 +124,12 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
+	case doFormerList, doFormerRetry, doFormerDrop:
+		if r.All || r.Offset != 0 {
+			return Request{}, errors.New("what is asked about former edges takes no offset and no \"all\"")
+		}
 	default:
-		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop")
+		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop, and former_ with the same")
 	}
 	return r, nil
 }
@@ -130,6 +150,14 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 			a.Count, err = s.dead.Retry(ctx, r.Offset)
 		case doDrop:
 			a.Count, a.Later, err = s.dead.Drop(ctx, r.Offset)
+		case doFormerList:
+			var st former.Stats
+			a.Left, st, err = s.dead.FormerEvents(ctx)
+			a.Events, a.Entities = st.Kept, st.Entities
+		case doFormerRetry:
+			a.Count, a.More, a.Busy, err = s.dead.RetryByName(ctx)
+		case doFormerDrop:
+			a.Events, err = s.dead.DropFormer(ctx)
 		}
 	}
 	if a.OK = err == nil; !a.OK {
@@ -206,4 +234,23 @@ func RetryDead(dataDir string, offset uint64) (n int, err error) {
 func DropDead(dataDir string, offset uint64) (n, later int, err error) {
 	a, err := Ask(dataDir, Request{Do: doDrop, Offset: offset, All: offset == 0})
 	return a.Count, a.Later, err
+}
+
+// FormerEvents asks for what sync.Dead.FormerEvents returns: the entities with the most events, how
+// many entities there are, and how many events.
+func FormerEvents(dataDir string) (list []former.Left, entities int, events uint64, err error) {
+	a, err := Ask(dataDir, Request{Do: doFormerList})
+	return a.Left, a.Entities, a.Events, err
+}
+
+// RetryByName asks for what sync.Dead.RetryByName does.
+func RetryByName(dataDir string) (n int, more, busy bool, err error) {
+	a, err := Ask(dataDir, Request{Do: doFormerRetry})
+	return a.Count, a.More, a.Busy, err
+}
+
+// DropFormer asks for what sync.Dead.DropFormer does.
+func DropFormer(dataDir string) (events uint64, err error) {
+	a, err := Ask(dataDir, Request{Do: doFormerDrop})
+	return a.Events, err
 }

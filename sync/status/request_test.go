@@ -13,6 +13,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 	"edgesync/wal"
 )
 
@@ -43,6 +44,20 @@ func (f *fakeDead) Retry(_ context.Context, offset uint64) (int, error) {
 func (f *fakeDead) Drop(_ context.Context, offset uint64) (n, later int, err error) {
 	f.asked = append(f.asked, "drop")
 	return int(offset), 2, f.err
+}
+
+func (f *fakeDead) FormerEvents(context.Context) ([]former.Left, former.Stats, error) {
+	return []former.Left{{Edge: "e", Type: "DEVICE", Name: "d", ID: "i", Events: 3}}, former.Stats{Kept: 5, Entities: 2}, f.err
+}
+
+func (f *fakeDead) RetryByName(context.Context) (n int, more, busy bool, err error) {
+	f.asked = append(f.asked, "by name")
+	return 7, true, true, f.err
+}
+
+func (f *fakeDead) DropFormer(context.Context) (uint64, error) {
+	f.asked = append(f.asked, "drop former")
+	return 9, f.err
 }
 
 func TestRequests(t *testing.T) {

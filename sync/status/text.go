@@ -39,7 +39,7 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	row(sign, "deployed", s.Deployed, "")
 	row("+", "pending", s.Pending, oldest)
 	row("+", "dropped", s.Dropped, "")
-	row("+", "dead", s.Dead, "")
+	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
 	p.line("")
 
@@ -80,6 +80,15 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// ofFormer says how many of the dead events are of a former edge.
+func ofFormer(s *agent.Snapshot) string {
+	f := s.Former
+	if f == nil || f.Events == 0 {
+		return ""
+	}
+	return group(f.Events) + " of the former edge " + clean(f.Edge) + ": " + clean(f.Command)
 }
 
 // left names what came from the cloud and was not kept: at most four kinds, the most frequent
@@ -196,6 +205,11 @@ func cut(s *agent.Snapshot) {
 		&s.Version, &s.LastError, &s.Edge, &s.Cloud, &s.Sync, &s.Medium, &s.HTTPAddress, &s.MQTTAddress, &s.MQTTTLSAddress,
 	} {
 		*text = plain.Cut(*text, maxShown)
+	}
+	if s.Former != nil {
+		f := *s.Former
+		f.Edge = plain.Cut(f.Edge, maxShown)
+		s.Former = &f
 	}
 	warnings := s.ExtraWarnings[:min(len(s.ExtraWarnings), maxWarnings)]
 	s.ExtraWarnings = nil

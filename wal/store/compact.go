@@ -103,11 +103,7 @@ func (s *Store) copyTo(n *Store) error {
 		order = append(order, k)
 	}
 	sort.Slice(order, func(i, j int) bool { return s.keys[order[i]].off < s.keys[order[j]].off })
-	var (
-		b     Batch
-		value []byte
-		err   error
-	)
+	var b Batch
 	flush := func() error {
 		if b.Len() == 0 {
 			return nil
@@ -122,20 +118,19 @@ func (s *Store) copyTo(n *Store) error {
 		return nil
 	}
 	for _, k := range order {
-		if value, err = s.read(k, s.keys[k], value[:0]); err != nil {
-			s.stats.Damaged++
-			s.stats.DamagedBytes += int64(s.keys[k].len)
-			s.o.Log.Warn("a stored value is unreadable and was left out", "error", err)
-			continue
-		}
 		// A value that fills a batch alone must not share one, or the frame would be too long to be
 		// read back.
-		if b.Len() > 0 && int64(b.Size())+PutSize(len(k), len(value)) > freshFrame {
+		v := s.keys[k]
+		if b.Len() > 0 && int64(b.Size())+PutSize(len(k), int(v.len)) > freshFrame {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		b.Put(k, value)
+		if err := b.put(k, int(v.len), func(dst []byte) ([]byte, error) { return s.read(k, v, dst) }); err != nil {
+			s.stats.Damaged++
+			s.stats.DamagedBytes += int64(v.len)
+			s.o.Log.Warn("a stored value is unreadable and was left out", "error", err)
+		}
 	}
 	return flush()
 }

@@ -32,15 +32,30 @@ type Batch struct {
 
 // Put sets key to value. Both are copied.
 func (b *Batch) Put(key string, value []byte) {
-	if !b.begin(key, opPut) || uint64(len(value)) > MaxBatch {
-		b.tooLarge = true
-		return
+	_ = b.put(key, len(value), func(dst []byte) ([]byte, error) { return append(dst, value...), nil })
+}
+
+// put is Put with a value of n bytes that read appends to dst, so that a large one is in memory
+// once. After an error of read the batch is as it was.
+func (b *Batch) put(key string, n int, read func(dst []byte) ([]byte, error)) error {
+	was := *b
+	if uint64(n) <= MaxBatch { // at once: the checksum behind a large value must not have it copied
+		b.buf = slices.Grow(b.buf, frameHeader+1+2*binary.MaxVarintLen64+len(key)+n+crc32.Size)
 	}
-	b.buf = binary.AppendUvarint(b.buf, uint64(len(value)))
+	if !b.begin(key, opPut) || uint64(n) > MaxBatch {
+		b.tooLarge = true
+		return nil
+	}
+	b.buf = binary.AppendUvarint(b.buf, uint64(n))
 	at := len(b.buf)
 	b.buf = append(b.buf, key...)
-	b.buf = append(b.buf, value...)
-	b.buf = binary.LittleEndian.AppendUint32(b.buf, crc32.Checksum(b.buf[at:], castagnoli))
+	buf, err := read(b.buf)
+	if err != nil {
+		*b = was
+		return err
+	}
+	b.buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(buf[at:], castagnoli))
+	return nil
 }
 
 // Delete removes key.
