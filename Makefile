@@ -70,6 +70,20 @@ build/demo:
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
 	@scripts/ci/step 'build the cloud in a box and the demo' go build -trimpath -o build/ ./scripts/cloud ./scripts/demo
 
+# How long attacks begin, the seed that decides them (0: a new one), and how long 99 of 100 honest
+# posts may take (0: it is only printed, for a machine that has other work).
+FOR     ?= 20m
+SEED    ?= 0
+LATENCY ?= 1s
+
+.PHONY: soak
+soak: export STEPS_BEGAN := $(shell date +%s)
+soak: ## honest devices for FOR (20m) while one attack after the other goes on; nothing lost, nothing grown
+	@mkdir -p build
+	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
+	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
+	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY)
+
 .PHONY: test
 test: export STEPS_BEGAN := $(shell date +%s)
 test: ## everything that must hold: lint, tests with the race detector, all platforms, emulated 32-bit

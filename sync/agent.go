@@ -47,6 +47,7 @@ type Agent struct {
 	calls    *calls.Table
 	creating gosync.Mutex // held while a device is made, so that no name is made twice
 	orders   chan *order  // of people, about dead letters; the loop takes them
+	room     Room         // for data of devices that the cloud refuses to create
 	board    board
 }
 
@@ -66,6 +67,9 @@ func NewAgent(d Deps) *Agent {
 
 // SetDoors says who delivers calls to devices. Before Run.
 func (a *Agent) SetDoors(d Doors) { a.doors = d }
+
+// Room is the room for data of devices that the cloud refuses to create, for Intake.Limit.
+func (a *Agent) Room() *Room { return &a.room }
 
 // Hint says that the link may be back (SIGHUP, an interface came up): a wait for the next attempt
 // ends at once.

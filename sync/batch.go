@@ -19,6 +19,10 @@ type batch struct {
 	barrier    bool         // nothing else may be in flight beside it
 	urgent     bool         // goes without waiting for more events
 	closed     bool         // takes no more events
+	creates    bool         // there is a creation in it
+	births     []birth      // entities that it creates, if all of its events are about those
+	created    int          // of them; -1: some of its events are about others
+	inside     int          // events between its own that are in the dead-letter log
 	attrs      []proto.UUID // entities whose attributes it updates
 	opened     time.Time    // when its first event was taken
 	sentAt     time.Time
@@ -28,6 +32,12 @@ type batch struct {
 	behind     passed       // what follows it and is not sent
 	unmade     []proto.UUID // half-made devices whose creations are in it (halfmade.go)
 	again      bool         // the cloud has acknowledged it before (repeat.go)
+}
+
+// birth is what a batch holds of an entity that it creates.
+type birth struct {
+	entity proto.UUID
+	rank   uint8 // of the last event
 }
 
 // passed are the events directly behind a batch that are not sent: they are in the dead-letter log,
@@ -51,7 +61,7 @@ func (b *batch) empty() bool { return b.events == 0 }
 func (b *batch) fragments() int { return len(b.buf) - proto.UplinkHeader }
 
 func (b *batch) reset(at wal.Position) {
-	*b = batch{start: at, end: at, buf: append(b.buf[:0], make([]byte, proto.UplinkHeader)...), attrs: b.attrs[:0]}
+	*b = batch{start: at, end: at, buf: append(b.buf[:0], make([]byte, proto.UplinkHeader)...), attrs: b.attrs[:0], births: b.births[:0]}
 }
 
 // limits of a batch, as they are now.
@@ -66,11 +76,13 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	rank := kind.Rank()
 	attribute := isAttribute(action)
 	size := b.fragments() + len(e.Fragment)
+	creation := isCreation(&e.Event)
+	order, born := b.follows(e, rank, creation)
 	switch {
 	case b.closed:
 		return false
 	case b.empty():
-	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, maxID) > l.server, rank < b.rank,
+	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, maxID) > l.server, !order,
 		kind.Barrier() && !b.barrier, // in front of a barrier everything else must be through
 		attribute && b.updates(e.Entity):
 		b.closed = true
@@ -82,8 +94,18 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 	}
 	b.buf = append(b.buf, e.Fragment...)
 	b.events++
-	b.rank = rank
+	b.rank = max(b.rank, rank)
 	b.end = e.Position
+	b.creates = b.creates || creation
+	switch {
+	case born >= 0:
+		b.births[born].rank = rank
+	case creation && len(b.births) == b.created:
+		b.births = append(b.births, birth{e.Entity, rank})
+		b.created++
+	default:
+		b.births, b.created = b.births[:0], -1
+	}
 	if attribute {
 		b.attrs = append(b.attrs, e.Entity)
 	}
@@ -94,6 +116,24 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 		b.closed = true
 	}
 	return true
+}
+
+// follows reports whether the server keeps the order of an event and those in the batch: it works a
+// batch off by ranks (CONTRACT.md 4.2). Devices that are created one behind the other, each with
+// its credentials and its relation, may go together, for the server keeps the order of each. born
+// is the index of the entity among births, or -1.
+func (b *batch) follows(e *wal.Entry, rank uint8, creation bool) (order bool, born int) {
+	if b.created > 0 {
+		for i := range b.births {
+			if b.births[i].entity == e.Entity {
+				return rank >= b.births[i].rank && (rank >= b.rank || proto.Kind(e.Kind).Barrier()), i
+			}
+		}
+		if creation && proto.Kind(e.Kind) == proto.KindDevice {
+			return true, -1
+		}
+	}
+	return rank >= b.rank, -1
 }
 
 func (b *batch) updates(entity proto.UUID) bool {

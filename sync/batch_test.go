@@ -24,6 +24,15 @@ func TestBatchTakes(t *testing.T) {
 		return event(o, proto.KindEntityData, proto.ActionPostAttributes, entity, 100)
 	}
 	device := func(o uint64) *wal.Entry { return event(o, proto.KindDevice, proto.ActionAdded, 1, 100) }
+	made := func(o uint64, entity byte) *wal.Entry {
+		return event(o, proto.KindDevice, proto.ActionAdded, entity, 9)
+	}
+	credentials := func(o uint64, entity byte) *wal.Entry {
+		return event(o, proto.KindDeviceCredentials, proto.ActionCredentialsUpdated, entity, 9)
+	}
+	relation := func(o uint64, entity byte) *wal.Entry {
+		return event(o, proto.KindRelation, proto.ActionRelationAddOrUpdate, entity, 9)
+	}
 	alarm := func(o uint64) *wal.Entry { return event(o, proto.KindAlarm, proto.ActionAdded, 1, 9) }
 	big := func(o uint64, size int) *wal.Entry {
 		return event(o, proto.KindEntityData, proto.ActionTimeseriesUpdated, 1, size)
@@ -50,6 +59,24 @@ func TestBatchTakes(t *testing.T) {
 			2, true, true,
 		},
 		{"a device and its data go together", []*wal.Entry{device(1), telemetry(2, 1)}, limits{100, 4 << 20}, 2, true, false},
+		{
+			"devices that are created one behind the other, each with what belongs to it, go together",
+			[]*wal.Entry{made(1, 1), credentials(2, 1), relation(3, 1), made(4, 2), credentials(5, 2), relation(6, 2)},
+			limits{100, 4 << 20},
+			6, true, false,
+		},
+		{
+			"what would be worked off before its device's last event does not",
+			[]*wal.Entry{made(1, 1), relation(2, 1), made(3, 2), credentials(4, 1)},
+			limits{100, 4 << 20},
+			3, true, true,
+		},
+		{
+			"a device beside data of another one does not",
+			[]*wal.Entry{made(1, 1), telemetry(2, 9), made(3, 2)},
+			limits{100, 4 << 20},
+			2, true, true,
+		},
 		{"data before a device does not", []*wal.Entry{telemetry(1, 1), device(2)}, limits{100, 4 << 20}, 1, false, true},
 		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), alarm(2)}, limits{100, 4 << 20}, 1, false, true},
 	} {

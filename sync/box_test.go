@@ -47,6 +47,8 @@ type box struct {
 	halt   func()                                                   // of the agent
 	dial   func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
 
+	deadBytes int64 // of the dead-letter log; 0: as boxrig has it
+
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
 	bad     []string // what the uplinks must never hold, see never
@@ -109,10 +111,14 @@ func (d *testDoors) heard() (calls []Call, shared, changes []string) {
 
 // inBox runs f with an agent that is connected and synchronised, and checks the balance of the
 // counters at the end.
-func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) {
+func inBox(t *testing.T, adjust func(*config.Config), f func(b *box)) { inBoxOf(t, 0, adjust, f) }
+
+// inBoxOf is inBox with a dead-letter log of so many bytes.
+func inBoxOf(t *testing.T, deadBytes int64, adjust func(*config.Config), f func(b *box)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, adjust)
+		b.deadBytes = deadBytes
 		b.start()
 		defer func() {
 			b.stop()
@@ -160,6 +166,13 @@ func (b *box) start() {
 	}, func() uint64 { return b.dead.Stats().Discarded })
 	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
 	b.queue, b.dead, b.former, b.reg = data.Queue, data.Dead, data.Former, data.Registry
+	if b.deadBytes > 0 {
+		var err error
+		b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), b.deadBytes, b.queue.Committed().Offset, log)
+		if err := errors.Join(err, data.Dead.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
 	if b.room > 0 {
 		if err := b.former.Close(); err != nil {
 			b.Fatal(err)
@@ -180,6 +193,7 @@ func (b *box) start() {
 	b.reg.Watch(b.doors)
 	b.intake = NewIntake(b.queue)
 	b.intake.Remember(b.reg)
+	b.intake.Limit(b.agent.Room())
 	b.halt = boxrig.Go(b.Context(), b.agent.Run)
 }
 

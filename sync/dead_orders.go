@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"time"
 
 	"edgesync/proto"
@@ -80,10 +81,14 @@ func (d Dead) List(ctx context.Context, from uint64, limit int) (list []DeadLett
 // DeadLetterOf shows a letter. tries are those in memory; the larger number of these and of the
 // log's is shown.
 func DeadLetterOf(w *wal.DeadLetter, tries int) DeadLetter {
+	reason := w.Reason
+	if isDependentLetter(w) {
+		reason = dependentReason
+	}
 	return DeadLetter{
 		Offset: w.Offset, Time: time.UnixMilli(w.Time).UTC(), Action: proto.Action(w.Action).String(), Kind: proto.Kind(w.Kind).String(),
 		Entity: proto.FormatUUID(w.Entity), Tries: max(w.Tries, tries),
-		Resting: w.Resting, Reason: w.Reason, At: w.At, Size: len(w.Fragment),
+		Resting: w.Resting, Reason: reason, At: w.At, Size: len(w.Fragment),
 	}
 }
 
@@ -102,34 +107,67 @@ func (d Dead) Retry(ctx context.Context, offset uint64) (n int, err error) {
 				}
 			}
 		}
-		l.retries.due, l.retries.flowing = time.Time{}, false
+		r := &l.retries
+		r.due, r.birthsDue, r.flow, r.births = time.Time{}, time.Time{}, flow{}, flow{}
+		r.pause.Reset()
 	})
 	return n, errors.Join(busy, err)
 }
 
-// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. later is
-// how many it had to leave, because the commit that passed them is not durable yet: after a crash
-// the queue would send them again. That takes a few seconds.
+// Drop forgets the letter at offset, or all when that is 0, and counts them as discarded. What
+// waits for a creation goes with it: the cloud would acknowledge it and drop it. later is how many
+// it had to leave, because the commit that passed them is not durable yet: after a crash the queue
+// would send them again. That takes a few seconds.
 func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error) {
 	busy := d.a.carryOut(ctx, func(l *loop, _ time.Time) {
-		which, durable := named(offset), l.queue.DurablyCommitted().Offset
-		n, err = l.deadLog.Discard(func(o uint64) bool {
-			if which(o) && o > durable {
-				later++
-				return false
-			}
-			return which(o)
-		})
-		if err != nil {
+		gone, births, late := toDrop(l.deadLog, offset, l.queue.DurablyCommitted().Offset)
+		later = late
+		if n, err = l.deadLog.Discard(func(o uint64) bool { return gone[o] }); err != nil {
 			return
 		}
-		gone := func(o uint64) bool { return which(o) && o <= durable }
-		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return gone(o) })
-		if t := l.retries.try; t != nil && gone(t.letters[0].Offset) {
+		end := l.queue.End().Offset
+		for id := range births {
+			l.dependents.gaveUp(id, end)
+		}
+		maps.DeleteFunc(l.retries.tries, func(o uint64, _ int) bool { return gone[o] })
+		if t := l.retries.try; t != nil && gone[t.letters[0].Offset] {
 			t.dropped = true
+		}
+		if len(births) > 0 {
+			l.retries.due = time.Time{} // what it had to leave is dropped by and by
 		}
 	})
 	return n, later, errors.Join(busy, err)
+}
+
+// DropDead is Dead.Drop on the files of an agent that does not run.
+func DropDead(log *wal.DeadLog, offset uint64) (int, error) {
+	gone, _, _ := toDrop(log, offset, math.MaxUint64)
+	return log.Discard(func(o uint64) bool { return gone[o] })
+}
+
+// toDrop lists what Drop forgets: the letter at offset, or all when that is 0, and what waits for a
+// creation among them. births are the entities of those creations; later counts what lies behind
+// durable, and is left.
+func toDrop(log *wal.DeadLog, offset, durable uint64) (gone map[uint64]bool, births map[proto.UUID]uint64, later int) {
+	which := named(offset)
+	gone, births = make(map[uint64]bool), make(map[proto.UUID]uint64)
+	log.Entries(func(e *wal.DeadEntry) bool {
+		_, orphan := births[e.Entity]
+		orphan = orphan && e.Class == wal.DeadCreation && !e.Resting
+		switch {
+		case !which(e.Offset) && !orphan:
+		case e.Offset > durable:
+			later++
+		default:
+			gone[e.Offset] = true
+			if which(e.Offset) && creates(e.Kind, e.Action) {
+				births[e.Entity] = e.Offset
+			}
+		}
+		return true
+	})
+	return gone, births, later
 }
 
 func named(offset uint64) func(uint64) bool {

@@ -4,36 +4,59 @@ import (
 	"maps"
 	"time"
 
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
+	"edgesync/sync/link"
+	"edgesync/sync/plain"
 	"edgesync/wal"
 )
 
 // Data of an entity that the server does not have is acknowledged and dropped (CONTRACT.md 4.7). So
 // when the creation of an entity is refused, its later events, the dependents, follow it to the
-// dead letters. When the creation has been accepted they go up one after the other, and what the
-// entity does meanwhile queues up behind them, so that its order is kept.
+// dead letters. When the creation has been accepted they go up in their order, and what the entity
+// does meanwhile queues up behind them, so that its order is kept.
+//
+// The dependents that one turn meets are written together, in one write (uplink.go, storeAside).
+// The batch that is being filled goes on around them, so that they slow nobody down.
 
 // dependents are the entities whose creations were refused, each until its last dependent has left.
 // It outlives sessions, and is bounded by the dead-letter log.
 type dependents struct {
 	creations map[proto.UUID]refusedCreation // by entity
+	changed   bool                           // since tellOfRefused looked last
+
+	// refusals is how many creations were refused since one was accepted, at most refusedInARow:
+	// then those that follow are not tried from the queue (aside.go).
+	refusals int
+	cause    string // of the last refusal
 }
 
 // refusedCreation is the creation of an entity, refused once.
 type refusedCreation struct {
 	offset   uint64
-	accepted bool // meanwhile
+	name     string // of what it creates, if it has one, bounded
+	accepted bool   // meanwhile
+	until    uint64 // somebody gave it up: its dependents up to this offset are to go too; else 0
 }
 
-// dependentReason is the reason of a dependent. The log also holds it as older releases wrote it.
+// dependentReason is the reason of a dependent. A dead letter of its class without a reason is one;
+// older releases wrote one of the two texts.
 const (
 	dependentReason      = "waits for the creation of its entity, which was refused"
 	olderDependentReason = "the creation of its entity was refused; it waits for that"
 )
 
 // isCreation reports whether an event brings the entity into being that it is about.
-func isCreation(e *wal.Event) bool {
-	return proto.Action(e.Action) == proto.ActionAdded && proto.Kind(e.Kind).Barrier()
+func isCreation(e *wal.Event) bool { return creates(e.Kind, e.Action) }
+
+func creates(kind, action uint8) bool {
+	return proto.Action(action) == proto.ActionAdded && proto.Kind(kind).Barrier()
+}
+
+// isDependentLetter reports whether a dead letter was put there as a dependent.
+func isDependentLetter(d *wal.DeadLetter) bool {
+	return d.Class == wal.DeadCreation && !d.Pinned && d.Reason == "" || d.Reason == dependentReason || d.Reason == olderDependentReason
 }
 
 func newDependents() dependents {
@@ -48,17 +71,38 @@ func (d *dependents) has(entity proto.UUID, offset uint64) bool {
 		return false
 	}
 	c, refused := d.creations[entity]
-	return refused && offset > c.offset
+	return refused && offset > c.offset && (c.until == 0 || offset <= c.until)
 }
 
 // waits reports whether a letter must stay because the creation of its entity is refused.
-func (d *dependents) waits(letter *wal.DeadLetter) bool {
-	return d.has(letter.Entity, letter.Offset) && !d.creations[letter.Entity].accepted
+func (d *dependents) waits(entity proto.UUID, offset uint64) bool {
+	return d.has(entity, offset) && !d.creations[entity].accepted
 }
 
-// refused notes that the creation of an entity was refused.
+// refused notes that the creation of an entity was refused. A crash may have had it announced
+// twice: then everything waits for the first one.
 func (d *dependents) refused(entity proto.UUID, offset uint64) {
-	d.creations[entity] = refusedCreation{offset: offset}
+	d.changed = true
+	if c, ok := d.creations[entity]; ok && !c.accepted && c.until == 0 && c.offset <= offset {
+		return
+	}
+	d.creations[entity] = refusedCreation{offset: offset, name: d.creations[entity].name}
+}
+
+// named notes what a creation creates.
+func (d *dependents) named(entity proto.UUID, fragment []byte) {
+	if c, ok := d.creations[entity]; ok && len(d.creations) <= namedCreations {
+		c.name = createdName(fragment)
+		d.creations[entity] = c
+	}
+}
+
+// refusedFor notes why the cloud refused a creation. A hopeless text is about that one only.
+func (d *dependents) refusedFor(text string, hopeless bool) {
+	d.cause, d.changed = link.FirstLine(text), true
+	if !hopeless {
+		d.refusals = min(refusedInARow, d.refusals+1)
+	}
 }
 
 // delivered notes that the cloud took a letter.
@@ -67,15 +111,27 @@ func (d *dependents) delivered(letter *wal.DeadLetter) {
 	if ok && c.offset == letter.Offset {
 		c.accepted = true
 		d.creations[letter.Entity] = c
+		d.changed = true
+	}
+}
+
+// gaveUp notes that somebody dropped a creation. What its entity did up to the offset end is given
+// up with it.
+func (d *dependents) gaveUp(entity proto.UUID, end uint64) {
+	if c, ok := d.creations[entity]; ok {
+		c.until = end
+		d.creations[entity] = c
+		d.changed = true
 	}
 }
 
 // forget lets the events of entities whose creations are accepted go their ordinary way again, but
 // for those with dependents left.
-func (d *dependents) forget(left map[proto.UUID]bool) {
+func (d *dependents) forget(left map[proto.UUID]struct{}) {
 	for id, c := range d.creations {
-		if c.accepted && !left[id] {
+		if _, waits := left[id]; c.accepted && !waits {
 			delete(d.creations, id)
+			d.changed = true
 		}
 	}
 }
@@ -83,80 +139,81 @@ func (d *dependents) forget(left map[proto.UUID]bool) {
 // keep forgets the creations of entities that are not here any more.
 func (d *dependents) keep(here func(proto.UUID) bool) {
 	maps.DeleteFunc(d.creations, func(id proto.UUID, _ refusedCreation) bool { return !here(id) })
+	d.changed = true
 }
 
-// pause is how long the log need not be looked through while only dependents wait in it.
-func (d *dependents) pause() time.Duration {
-	for _, c := range d.creations {
-		if c.accepted {
-			return commitPause
-		}
+// createdName is the name in the JSON of what a fragment creates; "" if there is none.
+func createdName(fragment []byte) string {
+	var u proto.UplinkMsg
+	if pb.Unmarshal(fragment, &u) != nil || len(u.GetDeviceUpdateMsg()) != 1 {
+		return ""
 	}
-	return dependentPause
+	return plain.Cut(nameIn(u.GetDeviceUpdateMsg()[0].GetEntity()), createdNameBytes)
 }
 
 // loadRefusedCreations finds what was refused in an earlier life.
 func (l *loop) loadRefusedCreations() {
-	known := l.dependents.creations
-	err := l.deadLog.Each(func(d *wal.DeadLetter) bool {
-		c, ok := known[d.Entity]
+	d := &l.dependents
+	stuck := make(map[uint64]bool) // dependents that rest, as older releases left them
+	err := l.deadLog.Each(func(letter *wal.DeadLetter) bool {
+		c, ok := d.creations[letter.Entity]
 		switch {
-		case isCreation(&d.Event):
-			l.dependents.refused(d.Entity, d.Offset)
-		case (d.Reason == dependentReason || d.Reason == olderDependentReason) && (!ok || c.accepted):
-			known[d.Entity] = refusedCreation{accepted: true} // no creation lies before it, so that was accepted
+		case isCreation(&letter.Event):
+			d.refused(letter.Entity, letter.Offset)
+			d.named(letter.Entity, letter.Fragment)
+			if letter.Reason != creationAside {
+				d.refusedFor(letter.Reason, letter.Resting)
+			}
+		case isDependentLetter(letter):
+			if !ok || c.accepted {
+				d.creations[letter.Entity] = refusedCreation{accepted: true} // no creation lies before it, so that was accepted
+			}
+			if letter.Resting {
+				stuck[letter.Offset] = true
+			}
 		}
 		return true
 	})
+	if err == nil && len(stuck) > 0 {
+		_, err = l.deadLog.Revive(func(offset uint64) bool { return stuck[offset] })
+	}
 	if err != nil {
 		l.complain("the dead-letter log cannot be read", err.Error(), time.Now())
 	}
+	d.changed = true
 }
 
-// picked is the letter to try next.
-type picked struct {
-	letter     wal.DeadLetter
-	found      bool
-	dependents bool // some are there that cannot go yet
-}
-
-// pickDeadLetter finds the letter to try next: a dependent whose creation is accepted, in their
-// order, else the least tried.
-func (l *loop) pickDeadLetter() (p picked, err error) {
-	// Not before the commit that passed it is durable: after a crash the queue would still count as
-	// pending what was delivered here.
-	committed := l.queue.DurablyCommitted().Offset
-	take := func(d *wal.DeadLetter) {
-		p.letter, p.found = *d, true
-		p.letter.Fragment = append([]byte(nil), d.Fragment...)
+// dropGivenUp discards what is left of the dependents of creations that somebody gave up, as far as
+// the commit that passed them is durable.
+func (l *loop) dropGivenUp(now time.Time) {
+	d := &l.dependents
+	given := false
+	for _, c := range d.creations {
+		given = given || c.until != 0
 	}
-	left := make(map[proto.UUID]bool) // entities with dependents
-	dependent := false                // p.letter is one
-	err = l.deadLog.Each(func(d *wal.DeadLetter) bool {
-		if l.dependents.has(d.Entity, d.Offset) && l.retries.of(d) <= 1 {
-			switch {
-			case !l.dependents.creations[d.Entity].accepted:
-				p.dependents = true
-				return true
-			case d.Offset > committed:
-				left[d.Entity], p.dependents = true, true
-				return true
-			case !d.Resting:
-				left[d.Entity] = true
-				if !dependent {
-					take(d)
-					dependent = true
-				}
-				return true
-			}
-		}
-		if !dependent && !d.Resting && d.Offset <= committed && (!p.found || l.retries.of(d) < l.retries.of(&p.letter)) {
-			take(d)
+	if !given {
+		return
+	}
+	gone, left := make(map[uint64]bool), make(map[proto.UUID]struct{})
+	durable := l.queue.DurablyCommitted().Offset
+	l.deadLog.Entries(func(e *wal.DeadEntry) bool {
+		switch c := d.creations[e.Entity]; {
+		case c.until == 0 || e.Class != wal.DeadCreation || !d.has(e.Entity, e.Offset):
+		case e.Offset <= durable:
+			gone[e.Offset] = true
+		default:
+			left[e.Entity] = struct{}{}
 		}
 		return true
 	})
-	if err == nil {
-		l.dependents.forget(left)
+	if _, err := l.deadLog.Discard(func(o uint64) bool { return gone[o] }); err != nil {
+		l.complain("the dead-letter log cannot be written", err.Error(), now)
+		return
 	}
-	return p, err
+	for id, c := range d.creations {
+		if _, waits := left[id]; c.until != 0 && !waits && c.until <= durable {
+			delete(d.creations, id)
+		}
+	}
+	d.changed = true
 }

@@ -22,16 +22,31 @@
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
 //	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
-//	deadletters.go   moveToDead: HERE IT GOES; maybeRetry tries it again; rest ends that
+//	deadletters.go   moveToDead: HERE IT GOES; rest ends the tries
+//	retry.go         maybeRetry tries it again
 //	dependents.go    what stands behind a refused creation waits with it
 //	repeat.go        the session was lost: WHAT THE CLOUD MAY HAVE LOST WITH IT GOES AGAIN
 //
-// What happens to a device whose creation is refused: creation.go made it durable here and queued
-// its creation. deadletters.go moves the refused creation to the dead letters, pinned; the device
-// stays usable here. dependents.go sends each later event of the device after it, until a try of
-// the creation succeeds; then they go up in their order. A creation that is refused for good rests,
-// and its dependents wait, until a person retries it (dead_orders.go). If a person drops it, the
-// cloud never has the device, and drops its data in silence (CONTRACT.md 4.7).
+// # The walk of a device whose creation is refused
+//
+//	creation.go      made it durable here and queued its creation; batch.go sends many together
+//	refused.go       the refused creation goes to the dead letters, pinned; the device stays
+//	                 usable
+//	aside.go         takeAside: each later event of the device follows it. The batch that is
+//	                 being filled goes on around these events, and storeAside writes them
+//	                 together, with one fsync, once a second or for each asideEvents of them.
+//	                 After two refusals in a row further creations follow without a try
+//	room.go          the Intake refuses new data of these devices when their room is used up
+//	retry.go         one creation is tried after a pause that doubles. Once one is accepted the
+//	                 others follow, more and more in one uplink, and behind them their dependents,
+//	                 as many in one uplink as of other data, in the order of each entity
+//	dependents.go    forget: when the last dependent has left, the entity's events go the ordinary
+//	                 way again
+//
+// Only a hopeless text, or a retry.max of at most 1, lets a creation rest; its dependents wait
+// until a person retries it (dead_orders.go). If a person drops it, its dependents go with it, and
+// the cloud never has the device: what it sends afterwards goes up and is dropped there in silence
+// (CONTRACT.md 4.7).
 //
 // # The walk of an event whose edge is gone
 //
@@ -83,7 +98,8 @@
 //   - An order waits until the loop takes it; who gave it waits at most 3 s for that.
 //
 // The loop does wait for the medium: Registry.Flush, DeadLog.Put and Queue.Commit. A turn moves at
-// most 64 events to the dead letters. /healthz fails when a turn takes a minute.
+// most 64 events to the dead letters one by one, and 1,024 dependents together. /healthz fails when
+// a turn takes a minute.
 //
 // # Invariants
 //
@@ -92,21 +108,24 @@
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
 //     are durably in the dead-letter log or among those of former edges, that the quota or max_age
-//     has dropped, or that cannot be read any more (counted as damaged).
+//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to be
+//     written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
 //   - What the cloud acknowledged shortly before it ended a session is sent again before anything
 //     else of the queue, in its order, up to the committed offset, and is counted by itself
 //     (repeat.go). It changes neither the committed offset nor the dead letters.
 //   - No event goes to an edge that it was not accepted under, unless its entity is that edge's
 //     too.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
-//     in their order (CONTRACT.md 4.2). Nothing is in flight beside an entity event, and no two
-//     updates of one entity's attributes are in flight together.
+//     in their order (CONTRACT.md 4.2); of devices that it creates those of each device. Nothing is
+//     in flight beside an entity event, and no two updates of one entity's attributes are in flight
+//     together.
 //   - After a refusal everything in flight is awaited. Then everything from the first refused batch
 //     on is sent again, one batch at a time, in ever smaller batches, until the refused event
 //     stands alone.
 //   - An event goes to the dead letters because it is refused while others pass. When the cloud
 //     refuses everything, one event goes there, or those of one entity if the texts are hopeless
-//     ones, and the others stay in the queue (outage.go).
+//     ones, and the others stay in the queue (outage.go). Creations, and what waits for them, go
+//     there whatever else passes: the cloud may refuse nothing but creations.
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
 //   - Data of a device made here never stands before its creation in the queue (creation.go).
@@ -151,10 +170,11 @@
 //
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
-// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go,
-// aside.go, refused.go, outage.go, judge.go, deadletters.go, dependents.go, dead_orders.go, gap.go,
-// repeat.go, creation.go, halfmade.go. Another edge: otheredge.go, former_orders.go. Down:
-// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go, aside.go,
+// refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
+// refused_creations.go, dead_orders.go, gap.go, repeat.go, creation.go, halfmade.go. Another edge:
+// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the
+// queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -238,6 +258,18 @@
 //	                                       they are accepted, up to batch.size in one uplink;
 //	                                       after retry.max (10) tries, the first refusal among
 //	                                       them, a dead letter rests
+//	refused creations                      one of them, the least tried first, after
+//	                                       retry.interval doubling to 60 s; once one was accepted,
+//	                                       the others and their dependents as above; none rests
+//	                                       but for a hopeless text or retry.max of at most 1
+//	a creation that meets the rate limit   the third time, if an uplink without events passes
+//	                                       meanwhile, it counts as refused
+//	dependents                             moved to the dead letters together: 1,024, 512 KiB or
+//	                                       1 s after the first; tried when their commit is
+//	                                       durable, looked after each second
+//	the last dependents                    for at most 2 s, and not again for 10 s, no event of
+//	                                       their devices is read, nor what stands behind it: else
+//	                                       a device that never pauses went this way for ever
 //	a cloud that refuses everything        six events, 1 s doubling to 60 s between two rounds; of
 //	                                       dead letters one, retry.interval doubling to 60 s, and
 //	                                       no try counts
@@ -255,10 +287,12 @@
 //	attributes that devices wrote          on flash within a minute, within an hour while the
 //	                                       flash budget is short; the events are there at once
 //	a turn                                 96 messages or 1 MiB of the server, 64 events moved to
-//	                                       the dead letters; at least one each 5 s
+//	                                       the dead letters, and 1,024 dependents; at least one
+//	                                       each 5 s
 //	a stop                                 5 s for acknowledgements, 3 s for answers to devices,
 //	                                       10 s in all (cli)
 //	the same complaint in the log          at most every 30 s
-//	wrong credentials of one address       10, then one every 6 s; right ones are never held up
-//	                                       (device, rest)
+//	wrong credentials of one address       10, then one every 6 s; right ones are never held up,
+//	                                       but for a second when they are used there for the first
+//	                                       time (device, rest, guess)
 package sync

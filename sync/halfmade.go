@@ -44,7 +44,7 @@ func (l *loop) creationsIn(b *batch, now time.Time) (list []proto.UUID) {
 		if e.Offset > b.end.Offset {
 			return false
 		}
-		if isCreation(&e.Event) && proto.Kind(e.Kind) == proto.KindDevice {
+		if isDeviceCreation(&e.Event) {
 			list = append(list, e.Entity)
 		}
 		return true
@@ -58,7 +58,7 @@ func (l *loop) creationsIn(b *batch, now time.Time) (list []proto.UUID) {
 // unmake puts the deletion of a half-made device in front of its creation, the last fragment of the
 // open batch.
 func (l *loop) unmake(e *wal.Event, offset uint64, fragment []byte) {
-	if !isCreation(e) || proto.Kind(e.Kind) != proto.KindDevice || !l.reg.HalfMade(e.Entity) {
+	if !isDeviceCreation(e) || !l.reg.HalfMade(e.Entity) {
 		return
 	}
 	if first, ok := l.halfMade[e.Entity]; ok && first != offset {
@@ -68,6 +68,11 @@ func (l *loop) unmake(e *wal.Event, offset uint64, fragment []byte) {
 	b := l.sending.open
 	b.buf = slices.Insert(b.buf, len(b.buf)-len(fragment), deletionOf(e.Entity)...)
 	b.unmade = append(b.unmade, e.Entity)
+}
+
+// isDeviceCreation reports whether an event brings a device into being.
+func isDeviceCreation(e *wal.Event) bool {
+	return isCreation(e) && proto.Kind(e.Kind) == proto.KindDevice
 }
 
 func deletionOf(id proto.UUID) []byte {

@@ -17,6 +17,7 @@ type Intake struct {
 	queue *wal.Queue
 	cache Cache
 	seen  func(events []proto.Event) // what came; nil: nobody looks
+	room  *Room                      // nil: there is room for all
 	pool  gosync.Pool                // of *[]wal.Event
 }
 
@@ -35,6 +36,10 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
+// Limit makes i refuse data of devices whose creations the cloud refuses when r is used up. Before
+// the doors open.
+func (i *Intake) Limit(r *Room) { i.room = r }
+
 // Observe lets f see all events that are accepted, from now on; it sees those of Submit on their
 // way to the medium. f is called by many goroutines at once and must not keep the events. Before
 // the doors open.
@@ -43,9 +48,46 @@ func (i *Intake) Observe(f func(events []proto.Event)) { i.seen = f }
 // End is the Seq of the newest event that is in the queue.
 func (i *Intake) End() uint64 { return i.queue.End().Seq }
 
-// Accept returns nil when all events are durable; on any error none of them counts as accepted.
-// Errors wrap those of wal.
+// Accept returns nil when all events are durable; on any error but a PartialError none of them
+// counts as accepted. Errors wrap those of wal, or are ErrNoRoom.
 func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
+	if i.room.limited() {
+		kept, err := i.admit(events)
+		if len(kept) == 0 && err != nil {
+			return err
+		}
+		if failed := i.accept(ctx, kept); failed != nil {
+			return failed
+		}
+		return err
+	}
+	return i.accept(ctx, events)
+}
+
+// admit returns the events for which there is room. The error says that there is none for some.
+func (i *Intake) admit(events []proto.Event) (kept []proto.Event, err error) {
+	refused := 0
+	for k := range events {
+		switch took := i.room.take(&events[k]); {
+		case !took && refused == 0: // seldom, so that a publish costs nothing else where all of it is taken
+			kept = append(make([]proto.Event, 0, len(events)), events[:k]...)
+			refused++
+		case !took:
+			refused++
+		case refused > 0:
+			kept = append(kept, events[k])
+		}
+	}
+	switch {
+	case refused == 0:
+		return events, nil
+	case len(kept) == 0:
+		return nil, ErrNoRoom
+	}
+	return kept, &PartialError{Stored: len(kept), Refused: refused}
+}
+
+func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
 	p := i.frame(events)
 	err := i.queue.Append(ctx, *p...)
 	i.release(p)
@@ -72,10 +114,30 @@ func (i *Intake) Accept(ctx context.Context, events []proto.Event) error {
 // queue's goroutine may not wait for, is to have the attributes before the device gets its answer.
 // The events and their fragments are the caller's again when Submit returns.
 func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(error)) error {
+	if i.room.limited() {
+		kept, short := i.admit(events)
+		if len(kept) == 0 && short != nil {
+			return short
+		}
+		if short != nil {
+			all := done
+			done = func(err error) {
+				if err == nil {
+					err = short
+				}
+				all(err)
+			}
+		}
+		events = kept
+	}
+	return i.submit(ctx, events, done)
+}
+
+func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(error)) error {
 	if i.cache != nil {
 		for k := range events {
 			if isPosted(&events[k]) {
-				done(i.Accept(ctx, events))
+				done(i.accept(ctx, events))
 				return nil
 			}
 		}

@@ -40,6 +40,9 @@ const (
 	turnMessages = 96              // of the server that one turn takes, and acknowledgements held meanwhile
 	turnBytes    = 1 << 20         // of those messages; the one that reaches it is taken too
 	turnMoves    = 64              // events that one turn moves to the dead letters, each with an fsync
+	asideEvents  = 1024            // dependents that are moved there together, with one fsync for all of them
+	asideBytes   = 512 << 10       // of those; the one that reaches it is taken too
+	asideWait    = time.Second     // after the first of them, for others
 	// Slots of the session, of link.Slots: nothing is received while receiveBelow are taken, so
 	// that there is room for turnMessages acknowledgements; batches leave windowMax free for what
 	// goes beside them.
@@ -91,9 +94,22 @@ const (
 	maxScouted   = 64   // entities that a look passes over; then it begins at the head again
 
 	// Dead letters (deadletters.go, dependents.go, dead_orders.go).
-	dependentPause = 30 * time.Second // between two looks while only dependents wait, whose creations are refused
-	commitPause    = time.Second      // the same while they wait for a commit to be durable
-	orderPatience  = 3 * time.Second  // for the loop to take an order; a slow flash may hold it up
+	dependentPause = 30 * time.Second      // between two looks while only dependents wait, whose creations are refused
+	commitPause    = time.Second           // the same while they wait for a commit to be durable
+	lastLegLook    = 50 * time.Millisecond // the same while nothing more is read (retry.go)
+	lastLegMax     = 2 * time.Second       // for that
+	lastLegPause   = 10 * time.Second      // between two such times
+	refusedInARow  = 2                     // creations; then the next ones go to the dead letters without a try
+	limitedBirths  = 2                     // rate limits in a row that a creation meets in the queue; then it goes there too
+	orderPatience  = 3 * time.Second       // for the loop to take an order; a slow flash may hold it up
+
+	// Room for data of devices whose creations are refused (room.go).
+	roomReserve = 16      // this part of the room is kept for what is on its way when the room is used up
+	roomLooked  = 1 << 16 // events of the backlog that are looked through at the start
+
+	// What status says of refused creations (refused_creations.go).
+	namedCreations   = 8   // of which the name is kept
+	createdNameBytes = 128 // of a name
 
 	// Another edge (otheredge.go).
 	movesApart  = 8         // of turnMoves: what one batch that is set apart counts

@@ -46,16 +46,18 @@ type loop struct {
 	repeating repeating  // repeat.go
 
 	// State that outlives a session.
-	dialing    dialing    // dial.go
-	search     search     // refused.go
-	outage     outage     // outage.go
-	dependents dependents // dependents.go
-	quiet      quiet      // quiet.go
-	former     formerEdge // otheredge.go
-	halfMade   halfMade   // halfmade.go
-	looked     time.Time  // for what nobody waits for, last
-	flushed    time.Time  // the registry without anybody who waits, last
-	grown      grown      // quiet.go
+	dialing    dialing           // dial.go
+	search     search            // refused.go
+	outage     outage            // outage.go
+	dependents dependents        // dependents.go
+	room       roomAccount       // room.go
+	refused    *refusedCreations // for publish
+	quiet      quiet             // quiet.go
+	former     formerEdge        // otheredge.go
+	halfMade   halfMade          // halfmade.go
+	looked     time.Time         // for what nobody waits for, last
+	flushed    time.Time         // the registry without anybody who waits, last
+	grown      grown             // quiet.go
 	stopping   bool
 	counters   counters
 }
@@ -96,6 +98,7 @@ func newLoop(a *Agent) *loop {
 		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
 		halfMade:   make(halfMade),
+		room:       roomAccount{room: &a.room},
 	}
 	l.sending.take = l.take
 	l.rpc.deliver = func(c *Call) bool { return l.doors != nil && l.doors.Deliver(c) }
@@ -108,6 +111,10 @@ func newLoop(a *Agent) *loop {
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
 	l.recallRepetition()
+	if err := l.countBacklog(); err != nil {
+		l.complain("the queue cannot be read", err.Error(), time.Now())
+	}
+	l.publish(time.Now())
 	return l
 }
 
@@ -220,6 +227,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	if s.more || l.former.more {
 		at(now)
 	}
+	if len(s.waiting) > 0 && !s.unstored {
+		at(s.waitingSince.Add(asideWait))
+	}
 	if l.conn.sess.Queued() >= receiveBelow { // nothing else says that there are slots again
 		at(now.Add(slotsPause))
 	}
@@ -241,8 +251,15 @@ func (l *loop) deadline(now time.Time) time.Time {
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
 	at(l.wakeDue())
-	if l.retries.try == nil && l.retries.due.After(now) {
-		at(l.retries.due)
+	if f := l.retries.last.since; !f.IsZero() {
+		at(f.Add(lastLegMax))
+	}
+	if r := &l.retries; r.try == nil {
+		for _, due := range [...]time.Time{r.due, r.birthsDue} {
+			if due.After(now) {
+				at(due)
+			}
+		}
 	}
 	if l.repeating.held {
 		at(l.repeating.due)
@@ -331,6 +348,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 			open = false
 		}
 	}
+	l.storeAside(time.Now())
 	sess.Close()
 	<-sess.Done()
 	l.conn.sess = nil

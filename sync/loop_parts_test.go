@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/wal"
 )
 
 // outlives are the fields of the loop that no end of a session resets.
 var outlives = map[string]bool{
 	"dialing": true, "search": true, "dependents": true, "outage": true,
 	"quiet": true, "grown": true, "former": true, "counters": true,
+	"room": true,
 }
 
 // kept are the fields that outlive the session although their part is reset at its end.
@@ -21,7 +23,7 @@ var kept = map[string]bool{
 	"sending.reader": true, "sending.take": true, "sending.now": true, "sending.id": true,
 	"sending.pause": true, "sending.pauseUntil": true, "sending.limited": true,
 	"sending.win": true, "receiving.applied": true, "syncing.report": true, "asking.asked": true,
-	"direct.sent": true, "retries.tries": true,
+	"direct.sent": true, "retries.tries": true, "retries.passed": true,
 	"repeating.last": true, "repeating.stretches": true, "repeating.from": true, "repeating.until": true,
 	"repeating.queue": true, "repeating.reader": true, "repeating.size": true, "repeating.full": true, "repeating.sizeUntil": true,
 	"repeating.resumed": true, "repeating.endsAt": true, "repeating.ends": true,
@@ -54,8 +56,13 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
 	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
-	l.retries.due, l.retries.try = time.Now(), &try{}
-	l.retries.flowing, l.retries.cursor, l.retries.size, l.retries.misses, l.retries.refused = true, 1, 1, 1, refusedDeadLetters{offset: 1}
+	l.retries.due, l.retries.birthsDue, l.retries.try = time.Now(), time.Now(), &try{}
+	l.retries.flow, l.retries.births, l.retries.refused = flow{on: true}, flow{on: true}, refusedDeadLetters{offset: 1}
+	l.retries.last = lastLeg{since: time.Now()}
+	l.retries.pause, l.retries.passed[1] = doubling{min: 1}, true
+	l.sending.waiting, l.sending.waitingBytes, l.sending.unstored = []wal.DeadLetter{{}}, 1, true
+	l.sending.waitingSince, l.sending.held = time.Now(), held{events: 1}
+	l.sending.births = limitedBirth{at: 1}
 	r := &l.repeating
 	r.open, r.misses, r.held, r.due, r.passes = &batch{}, 1, true, time.Now(), true
 	for _, p := range l.sessionParts() {
@@ -74,7 +81,8 @@ func TestEndOfSessionForgets(t *testing.T) {
 	if len(w.batches) != 0 || w.bytes != 0 || len(w.attrs) != 0 || w.size != windowStart || w.best != 0 || w.slowed {
 		t.Errorf("the window keeps %+v", w)
 	}
-	if len(l.receiving.applied) != 0 || len(l.direct.sent) != 0 || l.rpc.server.fresh || l.rpc.server.millis != 1 {
+	if len(l.receiving.applied) != 0 || len(l.direct.sent) != 0 || len(l.retries.passed) != 0 ||
+		l.rpc.server.fresh || l.rpc.server.millis != 1 {
 		t.Error("what is kept is not what it should be")
 	}
 }

@@ -112,6 +112,7 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 	l.repeating.drop()
 	l.dependents.keep(l.reg.HasDevice)
 	clear(l.retries.tries)
+	clear(l.retries.passed)
 	l.recallFormer()
 	return nil
 }
@@ -225,7 +226,7 @@ func (l *loop) setApart(now time.Time) bool {
 	}
 	n := s.apart.events
 	s.apart = apart{}
-	l.pass(s.open.end, n, now)
+	l.pass(s.open.end, n, 1, now)
 	s.open.reset(s.open.end)
 	return true
 }

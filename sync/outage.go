@@ -61,9 +61,10 @@ const (
 
 // mayMove reports whether a refused event may go to the dead letters: others pass, as far as it is
 // known. A hopeless text is about the event: what the same entity sent before it counts as one with
-// it.
+// it. A creation may always go: the cloud may refuse creations only, and what the entity sends
+// waits with it.
 func (o *outage) mayMove(e *wal.Event, offset uint64, hopeless bool) bool {
-	return !o.refused || o.passes || o.offset == offset || hopeless && o.entity == e.Entity
+	return isCreation(e) || !o.refused || o.passes || o.offset == offset || hopeless && o.entity == e.Entity
 }
 
 // moved notes that a refused event is in the dead letters. With a scout accepted there is nothing
@@ -83,7 +84,7 @@ func (o *outage) moved(e *wal.Event, offset uint64) (passes bool) {
 // may go on from an earlier life. The first event that is accepted shows that it does not.
 func (l *loop) recallOutage(now time.Time) {
 	err := l.deadLog.Waiting(0, func(d *wal.DeadLetter) bool {
-		if l.dependents.waits(d) {
+		if isDependentLetter(d) || l.dependents.waits(d.Entity, d.Offset) {
 			return true
 		}
 		l.outage.moved(&d.Event, d.Offset)
@@ -121,6 +122,8 @@ func (l *loop) takesEvents() {
 // release lets events go their ordinary way again.
 func (l *loop) release() {
 	l.search.end(l.cfg.Batch.Size)
+	l.storeAside(l.sending.now)
+	l.sending.forgetAside()
 	l.sending.open, l.sending.aside, l.sending.apart = nil, aside{}, apart{}
 	l.sending.reader.Seek(l.queue.Committed())
 	l.conn.lastErr = ""
@@ -180,7 +183,7 @@ func (l *loop) tryFirstDeadLetter(now time.Time) {
 	switch {
 	case err != nil:
 		l.complain("the dead-letter log cannot be read", err.Error(), now)
-	case ok && !d.Resting && !l.dependents.waits(&d) && l.unsendable(&d) == "":
+	case ok && !d.Resting && !l.dependents.waits(d.Entity, d.Offset) && l.unsendable(&d) == "":
 		l.tryDeadLetters([]wal.DeadLetter{d}, now)
 	}
 }
@@ -189,6 +192,7 @@ func (l *loop) tryFirstDeadLetter(now time.Time) {
 // scout of a round is the farthest that one look reaches: many events at the head may be at fault.
 func (l *loop) sendScout(now time.Time) bool {
 	o := &l.outage
+	l.storeAside(now)
 	l.rewind(l.queue.Committed())
 	reader := l.sending.reader
 	head := reader.Position()

@@ -45,6 +45,7 @@ type published struct {
 	synced   bool
 	sync     string
 	devices  int
+	refused  *refusedCreations // nil: no creation is
 	counters counters
 }
 
@@ -58,11 +59,15 @@ func (l *loop) publish(now time.Time) {
 	c, s := &l.conn, &l.sending
 	devices := l.reg.Devices()
 	l.grown.to(devices)
+	if l.dependents.changed {
+		l.refused = l.dependents.describe()
+	}
+	l.tellRoom()
 	l.board.write(published{
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
-		counters: l.counters,
+		refused: l.refused, counters: l.counters,
 	})
 }
 
@@ -101,6 +106,14 @@ func (a *Agent) Snapshot() Snapshot {
 	}
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
+	s.TurnedAway = a.room.refused.Load()
+	if r := s.RefusedCreations; r != nil {
+		r.Full = a.room.full()
+		r.Room = a.Dead.Room(wal.DeadCreation).Bytes
+		if p.refused != nil {
+			r.Devices, r.Cause, r.Names = p.refused.devices, p.refused.cause, p.refused.names
+		}
+	}
 	if known == clock.Unknown {
 		s.ExtraWarnings = append(s.ExtraWarnings, clockWarning)
 	}
@@ -147,6 +160,9 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f former.Stats, now ti
 	}
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
+	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
+		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned, Bytes: u.Bytes}
+	}
 	addFlash(s, q)
 	if q.OldestPending > 0 {
 		s.OldestPendingMS = max(0, now.UnixMilli()-q.OldestPending)

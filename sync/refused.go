@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"edgesync/proto"
 	"edgesync/sync/link"
 	"edgesync/wal"
 )
@@ -48,6 +49,8 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		l.edgeGone(l.creationsIn(b, now), now)
 		l.ended(errEdgeGone, now)
 		return
+	case v == refusedLimit && !b.again && l.moveLimited(b, now):
+		return
 	case v == refusedLimit:
 		s := &l.sending
 		s.limited = true
@@ -66,6 +69,9 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		return
 	default:
 		l.search.narrow(b)
+		if b.creates && l.dependents.refusals > 0 {
+			l.search.batchSize = 1 // the first of them is refused as well, most likely
+		}
 	}
 	l.rewind(b.start)
 }
@@ -73,7 +79,7 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 // moveRefused moves the one event of a batch, the first in the window, to the dead letters and
 // passes it.
 func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time) {
-	e, ok, err := l.peek(b.start, b.end)
+	e, _, ok, err := l.firstSent(b, now)
 	if err != nil {
 		l.complain("the queue cannot be read", err.Error(), now)
 	}
@@ -90,9 +96,62 @@ func (l *loop) moveRefused(b *batch, reason string, hopeless bool, now time.Time
 	if l.outage.moved(&e.Event, e.Offset) {
 		l.search.end(l.cfg.Batch.Size)
 		l.conn.lastErr = ""
+	} else if isCreation(&e.Event) && !l.outage.holding {
+		l.search.end(l.cfg.Batch.Size) // those behind it may all be good ones
 	}
-	l.commitTo(end, 0, 1, now)
+	l.advance(end, 0, 1+b.inside, now)
 	l.rewind(end)
+}
+
+// firstSent reads the first event that a batch has sent, and counts those before it that were set
+// aside. Not ok: the quota has dropped it.
+func (l *loop) firstSent(b *batch, now time.Time) (e wal.Entry, skipped int, ok bool, err error) {
+	if !l.storeAside(now) {
+		return e, 0, false, nil // the events of the batch stay where they are
+	}
+	for at := b.start; ; at = e.Position {
+		e, ok, err = l.peek(at, b.end)
+		if err != nil || !ok || !l.dependents.has(e.Entity, e.Offset) && !l.deadLog.Has(e.Offset) {
+			return e, skipped, ok, err
+		}
+		skipped++
+	}
+}
+
+// moveLimited moves a creation that meets the rate limit again and again, while an uplink without
+// events does not, to the dead letters: the limit is about creations. False: it is no such
+// creation.
+func (l *loop) moveLimited(b *batch, now time.Time) bool {
+	s := &l.sending.births
+	if !b.creates {
+		return false
+	}
+	if s.at != b.start.Offset {
+		*s = limitedBirth{at: b.start.Offset}
+	}
+	if s.times++; s.times == limitedBirths && l.conn.sess.Queued() < receiveBelow {
+		s.probe = l.nextID()
+		l.write(proto.AppendProbe(nil, s.probe))
+	}
+	if !s.othersPass {
+		return false
+	}
+	e, skipped, ok, err := l.firstSent(b, now)
+	if err != nil || !ok || !isCreation(&e.Event) || !l.moveToDead(e, link.FirstLine(b.reason), false, now) {
+		return false
+	}
+	*s = limitedBirth{}
+	l.advance(e.Position, 0, 1+skipped, now)
+	l.rewind(e.Position)
+	return true
+}
+
+// limitedBirth is a creation that meets the rate limit.
+type limitedBirth struct {
+	at         uint64 // offset in front of its batch
+	times      int
+	probe      int32 // id of an uplink without events that asks whether others pass; 0: none is in flight
+	othersPass bool
 }
 
 // suspect remembers with which batch in flight the server ended the stream: a message that it

@@ -72,12 +72,12 @@ func TestRepetitionKeepsTheNewestAttribute(t *testing.T) {
 			b.attribute(id, "mode", int64(i))
 			b.elapse(200 * time.Millisecond)
 		}
-		b.accept(proto.Event{
+		b.accept([]proto.Event{{
 			Kind: proto.KindRelation, Action: proto.ActionRelationAddOrUpdate, Entity: id,
 			Fragment: proto.AppendUpdate(nil, proto.KindRelation, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, id,
 				`{"from":{"entityType":"DEVICE","id":"`+proto.FormatUUID(id)+`"},"to":{"entityType":"DEVICE","id":"`+proto.FormatUUID(id)+
 					`"},"type":"Contains","typeGroup":"COMMON"}`),
-		})
+		}})
 		b.elapse(time.Second)
 		b.sent(func(*proto.UplinkMsg) bool { return true })
 		b.restartCloud(0)
@@ -104,24 +104,14 @@ func TestRepetitionKeepsTheNewestAttribute(t *testing.T) {
 	})
 }
 
-func (b *box) accept(events ...proto.Event) {
-	b.Helper()
-	for i := range events {
-		events[i].Time = time.Now().UnixMilli()
-	}
-	if err := b.intake.Accept(b.Context(), events); err != nil {
-		b.Fatal(err)
-	}
-}
-
 // attribute accepts a client attribute of a device.
 func (b *box) attribute(device proto.UUID, key string, v int64) {
 	b.Helper()
 	kv := []proto.KV{{Key: []byte(key), Type: proto.KeyValueType_LONG_V, Long: v}}
-	b.accept(proto.Event{
-		Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Entity: device,
+	b.accept([]proto.Event{{
+		Kind: proto.KindEntityData, Action: proto.ActionPostAttributes, Entity: device, Time: time.Now().UnixMilli(),
 		Fragment: proto.AppendPostAttributes(nil, device, "DEVICE", proto.ClientScope, kv),
-	})
+	}})
 }
 
 // repeatedBy posts three events, lets quiet pass, runs end, and returns what arrived afterwards.

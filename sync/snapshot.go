@@ -96,7 +96,10 @@ type Snapshot struct {
 	ClockSince      *time.Time `json:"clock_since,omitempty"`
 	Parts           []Part     `json:"downlink_parts,omitempty"`
 	Former          *Former    `json:"former,omitempty"` // events of a former edge, if there are any
-	ExtraWarnings   []string   `json:"warnings,omitempty"`
+
+	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
+	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
+	ExtraWarnings    []string          `json:"warnings,omitempty"`
 }
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor

@@ -20,7 +20,18 @@ type sending struct {
 	apart  apart     // the events behind what was read that are a former edge's
 	more   bool      // events to be set aside are left for the next turn
 	win    window
-	id     int32 // of the last uplink
+
+	// Dependents that were read, and are written to the dead letters together (aside.go). What is
+	// to be committed meanwhile is held.
+	waiting      []wal.DeadLetter
+	waitingBytes int
+	waitingSince time.Time
+	unstored     bool // the medium has refused them
+	held         held
+
+	births limitedBirth // refused.go
+
+	id int32 // of the last uplink
 
 	// After a rate limit or a failure of the medium. It outlives the session.
 	pause      doubling
@@ -70,6 +81,19 @@ func (l *loop) maybeSend(now time.Time) {
 	if l.repeating.active() {
 		return
 	}
+	l.sendBatches(now)
+	if s.asideDue(now) || l.stopping {
+		l.storeAside(now)
+	}
+	if b := s.open; b != nil && b.empty() && b.inside > 0 {
+		l.pass(b.end, b.inside, 0, now)
+		b.reset(b.end)
+	}
+}
+
+// sendBatches fills and sends batches while the window admits them.
+func (l *loop) sendBatches(now time.Time) {
+	s := &l.sending
 	for moves := 0; (!l.outage.holding || l.outage.sending) && l.maySend(now) && l.fill(now); {
 		b := s.open
 		switch {
@@ -90,10 +114,10 @@ func (l *loop) maybeSend(now time.Time) {
 			}
 			moves++
 			continue
-		case b.empty() && b.end.Seq == b.start.Seq:
+		case b.empty() && (b.end.Seq == b.start.Seq || b.inside > 0 && !b.closed):
 			return
-		case b.empty(): // only events that cannot be read any more
-			l.pass(b.end, 0, now)
+		case b.empty(): // only events that are set aside, or cannot be read any more
+			l.pass(b.end, b.inside, 0, now)
 			b.reset(b.end)
 			continue
 		}
@@ -142,7 +166,7 @@ func (l *loop) take(e *wal.Entry) bool {
 		return false
 	}
 	if l.isFormer(&e.Event, e.Offset) {
-		if !s.open.empty() {
+		if !s.open.empty() || s.open.inside > 0 {
 			s.open.closed = true
 			return false
 		}
@@ -151,11 +175,17 @@ func (l *loop) take(e *wal.Entry) bool {
 	if s.apart.events > 0 {
 		return false
 	}
-	if a := l.setAside(e); a.why != 0 {
-		if !s.open.empty() {
-			s.open.closed = true
-			return false
-		}
+	switch a := l.setAside(e); {
+	case a.why == 0:
+	case a.why == isDependent && !l.retries.last.since.IsZero() && l.dependents.creations[e.Entity].accepted:
+		s.open.closed = !s.open.empty() || s.open.inside > 0
+		return false
+	case a.why.waits():
+		return l.takeAside(e, a.why, date)
+	case !s.open.empty() || s.open.inside > 0:
+		s.open.closed = true
+		return false
+	default:
 		s.aside = a
 		return true
 	}
@@ -212,6 +242,10 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		l.retryAnswered(r, now)
 		return
 	}
+	if s.births.probe != 0 && id == s.births.probe {
+		s.births.probe, s.births.othersPass = 0, r.GetSuccess()
+		return
+	}
 	if l.directAnswered(r, now) {
 		return
 	}
@@ -227,8 +261,13 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			s.limited = false
 			s.pause.Reset()
 		}
+		creates := b.creates // before commit gives b back
 		l.commit(now)
 		l.takesEvents()
+		if creates && l.dependents.any() {
+			l.retries.births = flow{on: true, size: 1}
+			l.takesCreations(now)
+		}
 	} else {
 		b.state, b.reason = refused, l.redact(r.GetErrorMsg())
 	}
@@ -238,7 +277,7 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 }
 
 // commit moves the committed offset over the contiguous acknowledged prefix of the window, and over
-// what was set aside behind it.
+// what was set aside inside it and behind it.
 func (l *loop) commit(now time.Time) {
 	w := &l.sending.win
 	for b := w.pop(); b != nil; b = w.pop() {
@@ -252,25 +291,50 @@ func (l *loop) commit(now time.Time) {
 			end = b.behind.end
 		}
 		l.made(b.unmade, now)
-		l.commitTo(end, b.events, b.behind.dead, now)
+		l.advance(end, b.events, b.inside+b.behind.dead, now)
 		w.put(b)
 	}
 }
 
-// commitTo moves the committed offset to end, over so many events that were sent and so many that
-// are in the dead-letter log.
-func (l *loop) commitTo(end wal.Position, events, dead int, now time.Time) {
-	l.repeating.acknowledged(l.queue.Committed().Offset, now)
-	if err := l.queue.Commit(end, uint64(events), uint64(dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
-		l.complain("the committed offset cannot be written", err.Error(), now)
-	}
-	l.search.passed(end, l.cfg.Batch.Size)
+// held is what is to be committed when the dependents before its end are in the dead-letter log.
+type held struct {
+	end          wal.Position
+	events, dead int
 }
 
-// rewind forgets the window and reads again from p on. Every batch in it is answered or never sent.
+// advance moves the committed offset to end, over so many events that were sent and so many that
+// are in the dead-letter log, or are to be written there: then it moves when they are.
+func (l *loop) advance(end wal.Position, events, dead int, now time.Time) {
+	h := &l.sending.held
+	*h = held{end: end, events: h.events + events, dead: h.dead + dead}
+	l.search.passed(end, l.cfg.Batch.Size)
+	if len(l.sending.waiting) == 0 {
+		l.commitHeld(now)
+	}
+}
+
+// commitHeld moves the committed offset over what advance has held.
+func (l *loop) commitHeld(now time.Time) {
+	h := l.sending.held
+	if h.end.Offset == 0 {
+		return
+	}
+	l.sending.held = held{}
+	l.repeating.acknowledged(l.queue.Committed().Offset, now)
+	if err := l.queue.Commit(h.end, uint64(h.events), uint64(h.dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
+		l.complain("the committed offset cannot be written", err.Error(), now)
+	}
+}
+
+// rewind forgets the window and reads again from p on, or from the committed offset where what was
+// set aside cannot be written. Every batch in the window is answered or never sent.
 func (l *loop) rewind(p wal.Position) {
 	s := &l.sending
+	if !l.storeAside(s.now) {
+		p = l.queue.Committed()
+	}
 	s.win.rewind()
 	s.open, s.aside, s.apart = nil, aside{}, apart{}
+	s.forgetAside()
 	s.reader.Seek(p)
 }

@@ -32,7 +32,7 @@ type DeadLetter struct {
 // Bounds of a DeadLog beside its bytes.
 const (
 	MaxReason      = 1 << 10 // bytes of a reason kept
-	MaxDeadLetters = 32768   // dead letters kept: about 4 MiB of memory
+	MaxDeadLetters = 32768   // dead letters kept: about 5 MiB of memory
 )
 
 // DeadLog is the bounded, durable log of dead letters: a store.Store in the file "letters" of its
@@ -61,7 +61,11 @@ type DeadLog struct {
 // deadEntry is what is in memory of a dead letter.
 type deadEntry struct {
 	offset  uint64
+	entity  [16]byte
 	size    uint32 // in the file
+	kind    uint8
+	action  uint8
+	tries   uint8 // up to 255
 	resting bool
 	pinned  bool
 	class   DeadClass
@@ -84,6 +88,7 @@ type deadCount struct{ delivered, discarded uint64 }
 type DeadStats struct {
 	Letters   int // kept now, resting ones too
 	Resting   int
+	Pinned    int
 	Delivered uint64 // accepted by the cloud at a later try
 	Discarded uint64 // given up: by the bound or by a user
 	Bytes     int64  // of those kept; between compactions the file may be twice as long, and 64 KiB
@@ -98,6 +103,7 @@ const (
 	deadPinned   = 2
 	deadNever    = 4
 	deadCreation = 8
+	deadDefault  = 16 << 20
 	deadFixed    = 1 + 1 + 1 + 1 + 16 + 8 + 8 + 4 + 2
 )
 
@@ -111,7 +117,7 @@ func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*
 		log = slog.New(slog.DiscardHandler)
 	}
 	if maxBytes <= 0 {
-		maxBytes = 16 << 20
+		maxBytes = deadDefault
 	}
 	s, err := store.Open(store.Options{
 		Path:       filepath.Join(dir, "letters"),
@@ -133,10 +139,10 @@ func OpenDead(dir string, maxBytes int64, committed uint64, log *slog.Logger) (*
 func (d *DeadLog) load(committed uint64) error {
 	d.count = d.stored()
 	count := d.read(committed)
-	gone, _ := d.overflow(d.use, 0)
+	gone, _ := d.overflow(d.use, nil)
 	count.discarded += uint64(len(gone))
 	gap := d.survey(gone)
-	err := d.commit(count, gone, nil)
+	err := d.commit(count, gone)
 	if err == nil {
 		d.gap.add(gap)
 	}
@@ -192,13 +198,14 @@ func (d *DeadLog) read(committed uint64) deadCount {
 // entryOf is what is in memory of a dead letter that is encoded to so many bytes.
 func entryOf(l *DeadLetter, size int) deadEntry {
 	return deadEntry{
-		offset: l.Offset, size: uint32(store.PutSize(8, size)), resting: l.Resting, pinned: l.Pinned, class: l.Class,
+		offset: l.Offset, entity: l.Entity, size: uint32(store.PutSize(8, size)), kind: l.Kind, action: l.Action,
+		tries: uint8(min(max(l.Tries, 0), math.MaxUint8)), resting: l.Resting, pinned: l.Pinned, class: l.Class,
 	}
 }
 
 // commit makes the batch durable, with the deletion of gone and the counters in it, and then
-// updates memory: gone leaves, put comes.
-func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) error {
+// updates memory: gone leaves, puts come.
+func (d *DeadLog) commit(count deadCount, gone []deadEntry, puts ...deadEntry) error {
 	for _, e := range gone {
 		d.batch.Delete(deadKey(e.offset))
 	}
@@ -221,7 +228,8 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, put *deadEntry) erro
 	if len(gone) > 0 {
 		d.letters = slices.DeleteFunc(d.letters, func(e deadEntry) bool { return e.size == 0 })
 	}
-	if put != nil {
+	for k := range puts {
+		put := &puts[k]
 		i, ok := d.find(put.offset)
 		if ok {
 			d.use.remove(&d.letters[i])
@@ -260,10 +268,10 @@ func (d *DeadLog) Put(l DeadLetter) error {
 		old = d.letters[i : i+1 : i+1]
 	}
 	count := d.count
-	gone, ok := d.overflow(use, l.Offset)
+	gone, ok := d.overflow(use, []uint64{l.Offset})
 	if !ok {
 		count.discarded++
-		err := d.commit(count, slices.Clone(old), nil)
+		err := d.commit(count, slices.Clone(old))
 		if err == nil {
 			d.gap.add(Gap{Events: 1, First: l.Time, Last: l.Time, Why: WhyDead})
 		}
@@ -272,7 +280,7 @@ func (d *DeadLog) Put(l DeadLetter) error {
 	count.discarded += uint64(len(gone))
 	gap := d.survey(gone)
 	d.batch.Put(deadKey(l.Offset), d.value)
-	err := d.commit(count, gone, &put)
+	err := d.commit(count, gone, put)
 	if err == nil {
 		d.gap.add(gap)
 	}
@@ -323,7 +331,7 @@ func (d *DeadLog) Remove(offset uint64, delivered bool) error {
 	} else {
 		count.discarded++
 	}
-	return d.commit(count, []deadEntry{d.letters[i]}, nil)
+	return d.commit(count, []deadEntry{d.letters[i]})
 }
 
 // Get reads one dead letter.
@@ -389,12 +397,25 @@ func (d *DeadLog) Stats() DeadStats {
 		if e.resting {
 			st.Resting++
 		}
+		if e.pinned {
+			st.Pinned++
+		}
 	}
 	return st
 }
 
 // Meter has what is written from now on go to m.
 func (d *DeadLog) Meter(m disk.Meter) { d.store.Meter(m) }
+
+// Room is what the dead letters of a class may take without using what is there for others.
+func (d *DeadLog) Room(class DeadClass) DeadShare { return DeadRoom(class, d.maxBytes) }
+
+// Use is what the dead letters of a class take.
+func (d *DeadLog) Use(class DeadClass) DeadShare {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.use[class%deadClasses]
+}
 
 // Close releases the log.
 func (d *DeadLog) Close() error { return d.store.Close() }

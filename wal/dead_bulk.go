@@ -32,7 +32,7 @@ func (d *DeadLog) forget(count deadCount, gone []deadEntry) (int, error) {
 	if len(gone) == 0 {
 		return 0, nil
 	}
-	if err := d.commit(count, gone, nil); err != nil {
+	if err := d.commit(count, gone); err != nil {
 		return 0, err
 	}
 	return len(gone), nil
@@ -52,7 +52,7 @@ func (d *DeadLog) Revive(which func(offset uint64) bool) (n int, err error) {
 			return err
 		}
 		for _, i := range woken {
-			d.letters[i].resting = false
+			d.letters[i].resting, d.letters[i].tries = false, 0
 		}
 		n += len(woken)
 		woken = woken[:0]
@@ -146,4 +146,86 @@ func (d *DeadLog) Waiting(from uint64, fn func(l *DeadLetter) bool) error {
 		}
 		from = offsets[n-1] + 1
 	}
+}
+
+// DeadEntry is what is in memory of a dead letter.
+type DeadEntry struct {
+	Offset  uint64
+	Entity  [16]byte
+	Kind    uint8
+	Action  uint8
+	Tries   int // as in the log, up to 255
+	Resting bool
+	Pinned  bool
+	Class   DeadClass
+	Size    int64 // bytes of the bound that it takes, more than those of its fragment
+}
+
+// Entries calls fn for the dead letters in order of their offsets until it returns false. It reads
+// nothing from the medium. fn must not call methods of d; the entry is valid only until it returns.
+func (d *DeadLog) Entries(fn func(e *DeadEntry) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out DeadEntry
+	for i := range d.letters {
+		e := &d.letters[i]
+		out = DeadEntry{
+			Offset: e.offset, Entity: e.entity, Kind: e.kind, Action: e.action, Tries: int(e.tries),
+			Resting: e.resting, Pinned: e.pinned, Class: e.class, Size: int64(e.size),
+		}
+		if !fn(&out) {
+			return
+		}
+	}
+}
+
+// PutAll is Put for dead letters in order of their offsets, all or none, with one write and one
+// fsync where all of them fit into the log together. They may take at most store.MaxBatch.
+func (d *DeadLog) PutAll(letters []DeadLetter) error {
+	done, err := d.putTogether(letters)
+	for i := 0; i < len(letters) && err == nil && !done; i++ {
+		err = d.Put(letters[i])
+	}
+	return err
+}
+
+// putTogether is PutAll; not done: they do not fit together, and nothing was written.
+func (d *DeadLog) putTogether(letters []DeadLetter) (done bool, err error) {
+	if len(letters) == 0 {
+		return true, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	use, puts, spare := d.use, make([]deadEntry, 0, len(letters)), make([]uint64, 0, len(letters))
+	defer d.batch.Reset()
+	for i := range letters {
+		l := &letters[i]
+		if len(l.Fragment) > MaxFragment {
+			return false, fmt.Errorf("%w: dead letter of %d bytes", ErrTooLarge, len(l.Fragment))
+		}
+		l.Class = l.class()
+		d.value = appendDeadLetter(d.value[:0], l)
+		put := entryOf(l, len(d.value))
+		use.add(&put)
+		if k, ok := d.find(l.Offset); ok {
+			use.remove(&d.letters[k])
+		}
+		d.batch.Put(deadKey(l.Offset), d.value)
+		puts, spare = append(puts, put), append(spare, l.Offset)
+	}
+	if cap(d.value) > 64<<10 {
+		d.value = nil
+	}
+	gone, ok := d.overflow(use, spare)
+	if !ok {
+		return false, nil
+	}
+	count := d.count
+	count.discarded += uint64(len(gone))
+	gap := d.survey(gone)
+	if err := d.commit(count, gone, puts...); err != nil {
+		return false, err
+	}
+	d.gap.add(gap)
+	return true, nil
 }

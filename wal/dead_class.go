@@ -1,5 +1,11 @@
 package wal
 
+import (
+	"slices"
+
+	"edgesync/wal/store"
+)
+
 // DeadClass is why a dead letter is one, as far as the bound is concerned: the classes share the
 // room of a DeadLog so that a storm of one pushes out none of another.
 type DeadClass uint8
@@ -65,16 +71,21 @@ func (u *deadUse) sum() (s DeadShare) {
 
 // overflow lists the dead letters that must go when each class takes what u says: those that can
 // never be sent, and then those of a class that is beyond its share. Of a class the oldest that
-// rest go first, then the oldest, then the pinned ones. The one at offset spare is not among them
-// (0 is no event's offset). Not ok: what would be left is still beyond the bound.
-func (d *DeadLog) overflow(u deadUse, spare uint64) (gone []deadEntry, ok bool) {
+// rest go first, then the oldest, then the pinned ones. Those at the offsets of spare, in order,
+// are not among them. Not ok: what would be left is still beyond the bound.
+func (d *DeadLog) overflow(u deadUse, spare []uint64) (gone []deadEntry, ok bool) {
 	give := func(class DeadClass, enough func() bool) {
 		for worth := 0; worth < 3 && !enough(); worth++ {
 			for i := 0; i < len(d.letters) && !enough(); i++ {
-				if e := d.letters[i]; e.class == class && e.worth() == worth && e.offset != spare {
-					gone = append(gone, e)
-					u.remove(&e)
+				e := d.letters[i]
+				if e.class != class || e.worth() != worth {
+					continue
 				}
+				if _, spared := slices.BinarySearch(spare, e.offset); spared {
+					continue
+				}
+				gone = append(gone, e)
+				u.remove(&e)
 			}
 		}
 	}
@@ -89,3 +100,17 @@ func (d *DeadLog) overflow(u deadUse, spare uint64) (gone []deadEntry, ok bool) 
 	}
 	return gone, fits()
 }
+
+// DeadRoom is what the dead letters of a class may take in a log of maxBytes (0 = 16 MiB) without
+// using what is there for others.
+func DeadRoom(class DeadClass, maxBytes int64) DeadShare {
+	if maxBytes <= 0 {
+		maxBytes = deadDefault
+	}
+	parts := deadShares[class%deadClasses]
+	return DeadShare{Letters: int(MaxDeadLetters * parts / deadParts), Bytes: maxBytes * parts / deadParts}
+}
+
+// DeadSize is the bytes that a dead letter takes of the bound, with a fragment and a reason of so
+// many bytes.
+func DeadSize(fragment, reason int) int64 { return store.PutSize(8, deadFixed+fragment+reason) }

@@ -72,10 +72,10 @@
 //
 // The slots are written in turn. Of both slots and the control frames in the last segment the
 // newest counts, if it lies within the log. If all are lost, everything that is still there is sent
-// again. The file is written after 5 s without an append, after each MiB acknowledged, before
-// segments are dropped or thinned, and at Close. What was delivered behind the newest of them is
-// delivered again after a crash: at most one window, and what was acknowledged since the file was
-// written.
+// again. The file is written after 5 s without an append, after each MiB acknowledged, when Settle
+// asks for it, before segments are dropped or thinned, and at Close. What was delivered behind the
+// newest of them is delivered again after a crash: at most one window, and what was acknowledged
+// since the file was written.
 //
 // # Invariants
 //
@@ -198,7 +198,10 @@
 // A DeadLog holds at most maxBytes and MaxDeadLetters. Its room has three shares (DeadClass): 1/16
 // for what can never be sent, 7/16 for what was refused, 8/16 for refused creations and what waits
 // behind them. What can never be sent stays within its share and gives way first. Each of the two
-// others may use what is free, and loses nothing of its share to the other.
+// others may use what is free, and loses nothing of its share to the other. What waits behind a
+// refused creation is of its class, not pinned, and has no reason and no tries; older releases
+// wrote a reason and one try. PutAll writes many dead letters in one batch. Kind, action, entity
+// and tries of each are in memory, so that who looks for the next one to send reads only that one.
 //
 // # Files
 //

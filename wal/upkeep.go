@@ -66,6 +66,17 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	return wait
 }
 
+// Settle has the committed position written soon, and not after a pause: one fsync, or none where
+// it is durable.
+func (q *Queue) Settle() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.committed.Offset > max(q.framed.Offset, q.filed.Offset) {
+		q.urgent = true
+		poke(q.kick)
+	}
+}
+
 // save makes the committed position durable in its file; false if the medium refuses. Then a crash
 // costs a few duplicates.
 func (q *Queue) save() bool {

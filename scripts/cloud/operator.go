@@ -21,6 +21,7 @@ const help = `away 30s               cut the link and refuse connections for tha
 stall 10s              accept everything, answer nothing for that long
 refuse on|off          refuse CONNECT with BAD_CREDENTIALS
 ratelimit on|off       answer uplinks with "Rate limit reached"
+creations 30s TEXT     refuse new devices with TEXT for that long; 0s ends it, "on" lasts until then
 dropacks N             lose the next N acknowledgements
 flood BYTES|off        send dashboards of that size without a pause
 longsync N 30s         bring N assets more in each sync, for that long at most; 0 is no bound, -1 0s is off
@@ -109,10 +110,10 @@ func (o *operator) run(line string) (string, error) {
 		return "", err
 	}
 	need := map[string]int{
-		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "rpc": 3, "attr": 2,
+		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "creations": 1, "rpc": 3, "attr": 2,
 		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
-	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && len(w)-1 > n {
+	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && w[0] != "creations" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
 	}
 	switch w[0] {
@@ -140,6 +141,22 @@ func (o *operator) run(line string) (string, error) {
 		}
 		o.cloud.RateLimit(on)
 		return "ratelimit " + w[1], nil
+	case "creations":
+		text := strings.Join(w[2:], " ")
+		if text == "" {
+			text = "Devices limit reached"
+		}
+		d := time.Duration(0)
+		if w[1] != "on" {
+			if d, err = time.ParseDuration(w[1]); err != nil || d < 0 {
+				return "", fmt.Errorf("creations: %q is neither on nor a duration such as 30s", w[1])
+			}
+			if d == 0 {
+				text = ""
+			}
+		}
+		o.cloud.RefuseCreations(text, d)
+		return "creations " + w[1], nil
 	case "dropacks":
 		n, err := strconv.Atoi(w[1])
 		if err != nil || n < 0 {

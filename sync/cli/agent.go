@@ -245,6 +245,7 @@ func (g *gateway) connect() error {
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, Syncing: syncing, Devices: devices,
 	})
+	intake.Limit(g.agent.Room())
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
 	})

@@ -27,7 +27,8 @@ Usage:
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
                                    the first at once, the others once it is accepted; without an
                                    agent they are tried when one runs
-  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped
+  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped, and with
+                                   the ADDED of a device what waits for it
   edgesync dead retry --by-name    events of a former edge: send telemetry, attributes and alarms to
                                    the devices and assets of the same type and name, once these are
                                    here under the new edge. The others stay, and are named
@@ -225,7 +226,7 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 	n, later, err := status.DropDead(dir, offset)
 	if errors.Is(err, status.ErrNoAgent) {
 		later = 0
-		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = d.Discard(at(offset)); return err })
+		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = agent.DropDead(d, offset); return err })
 	}
 	for try := 0; err == nil && later > 0 && try < dropTries; try++ {
 		time.Sleep(time.Second)

@@ -39,6 +39,10 @@ func (s *session) uplink(u *proto.UplinkMsg) {
 		s.answer(u, uplinkAck(u.UplinkMsgId, false, text), false)
 		return
 	}
+	if text := c.faults.refuseCreation(u, c.tenant); text != "" {
+		s.answer(u, uplinkAck(u.UplinkMsgId, false, text), false)
+		return
+	}
 	if !s.work(events) {
 		return
 	}

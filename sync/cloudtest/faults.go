@@ -43,6 +43,8 @@ type faults struct {
 	endlessSync  bool
 	duplicates   bool
 	rateLimited  bool
+	noCreations  string    // the text that refuses them
+	creationsAt  time.Time // when they are taken again; zero: when somebody says so
 	dropNext     int
 	dropIf       func(*proto.UplinkMsg) bool
 	refuseIf     func(*proto.UplinkMsg) string
@@ -128,6 +130,29 @@ func (f *faults) failUplink(u *proto.UplinkMsg) string {
 	return ""
 }
 
+// refuseCreation is the text for an uplink that creates what the tenant does not have; "" lets it
+// pass.
+func (f *faults) refuseCreation(u *proto.UplinkMsg, t tenant) string {
+	f.mu.Lock()
+	if !f.creationsAt.IsZero() && !time.Now().Before(f.creationsAt) {
+		f.noCreations, f.creationsAt = "", time.Time{}
+	}
+	text := f.noCreations
+	f.mu.Unlock()
+	if text == "" {
+		return ""
+	}
+	for _, d := range u.GetDeviceUpdateMsg() {
+		if d.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
+			continue
+		}
+		if _, _, known := t.DeviceOf(proto.UUIDOf(d.GetIdMSB(), d.GetIdLSB())); !known {
+			return text
+		}
+	}
+	return ""
+}
+
 func (f *faults) endsStream(u *proto.UplinkMsg) (Ending, bool) {
 	f.mu.Lock()
 	fn, how := f.endIf, f.endHow
@@ -204,6 +229,18 @@ func (c *Cloud) ReorderAcks(part float64) { set(&c.faults, &c.faults.reorder, pa
 // RateLimit answers every uplink with the text of the tenant profile's rate limit and processes
 // none (CONTRACT.md 4.6).
 func (c *Cloud) RateLimit(on bool) { set(&c.faults, &c.faults.rateLimited, on) }
+
+// RefuseCreations refuses, with the text, each uplink with a device that the tenant does not have,
+// as a tenant at its limit may, and processes nothing of it: for the time d, or, if d is 0, until
+// it is called with the text "".
+func (c *Cloud) RefuseCreations(text string, d time.Duration) {
+	c.faults.mu.Lock()
+	defer c.faults.mu.Unlock()
+	c.faults.noCreations, c.faults.creationsAt = text, time.Time{}
+	if d > 0 {
+		c.faults.creationsAt = time.Now().Add(d)
+	}
+}
 
 // RefuseUplink answers success=false with the text that f returns, and processes nothing of that
 // uplink. The text "" lets the uplink pass; nil ends the fault.

@@ -44,6 +44,20 @@ func (t *Tenant) AddUser(id, customer proto.UUID, email string) *proto.DownlinkM
 	return userDown(r, created)
 }
 
+// AllowProvisioning lets devices that know the key and the secret provision themselves with the
+// device profile of that name, which is made if there is none (API.md 5). It returns the event for
+// the edges.
+func (t *Tenant) AllowProvisioning(profile, key, secret string) *proto.DownlinkMsg {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.profileNamed(typeDeviceProfile, profile, time.Now())
+	r.set("provisionType", `"ALLOW_CREATE_NEW_DEVICES"`)
+	r.set("provisionDeviceKey", quoted(key))
+	r.set("profileData", `{"configuration":{"type":"DEFAULT"},"transportConfiguration":{"type":"DEFAULT"},`+
+		`"provisionConfiguration":{"type":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceSecret":`+quoted(secret)+`},"alarms":null}`)
+	return &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{deviceProfileMsg(r, created)}}
+}
+
 // AssignCustomer assigns the edge to a customer, or with proto.NullUUID takes it from its customer.
 // It returns the messages for that edge's queue; the EdgeUpdateMsg comes in addition
 // (CONTRACT.md 2.8). Users of a former customer are not deleted one by one.

@@ -40,6 +40,37 @@ func TestAssignCustomer(t *testing.T) {
 	}
 }
 
+// TestAllowProvisioning: the profile and how devices provision themselves come with each sync.
+func TestAllowProvisioning(t *testing.T) {
+	b := newTenantBench(t)
+	down := b.AllowProvisioning("newborns", "key", "secret")
+	if len(down.DeviceProfileUpdateMsg) != 1 {
+		t.Fatalf("%v", down)
+	}
+	entity := down.DeviceProfileUpdateMsg[0].Entity
+	for _, want := range []string{
+		`"name":"newborns"`, `"provisionType":"ALLOW_CREATE_NEW_DEVICES"`, `"provisionDeviceKey":"key"`,
+		`"provisionConfiguration":{"type":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceSecret":"secret"}`,
+	} {
+		if !strings.Contains(entity, want) {
+			t.Errorf("%s lacks %s", entity, want)
+		}
+	}
+	found := 0
+	for _, step := range b.Steps(b.edge, false) {
+		for _, m := range step {
+			for _, p := range m.DeviceProfileUpdateMsg {
+				if p.Entity == entity {
+					found++
+				}
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d times in a sync, want once", found)
+	}
+}
+
 // TestAlarmByUser: a user's acknowledgement or clearing shows as one system comment
 // (CONTRACT.md 6.3). A cleared alarm cannot be raised again under its id (CONTRACT.md 4.8); its
 // comments stay.

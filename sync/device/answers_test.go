@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,6 +148,56 @@ func TestSlowReadersOfLargeAnswers(t *testing.T) {
 				t.Errorf("%d, %d bytes, %v after %v", resp.StatusCode, len(body), err, took)
 			}
 			c.Close()
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+		srv.Close()
+		time.Sleep(time.Minute)
+		if n := s.answers.Used(); n != 0 {
+			t.Errorf("%d bytes are left", n)
+		}
+		s.MQTT.Close()
+	})
+}
+
+// TestNoAnswerIsBuiltBeforeItsTurn: an answer that waits until others are read is not in memory.
+func TestNoAnswerIsBuiltBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		h := NewHTTP(s.Doors, 0)
+		const size = 500 << 10
+		var built, answered atomic.Int64
+		l := newPipeListener()
+		srv := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer answered.Add(1)
+			h.reply(w, r, lampID, func(limit int) ([]byte, bool) {
+				if limit < size {
+					return nil, false
+				}
+				built.Add(size)
+				return make([]byte, size), true
+			})
+		}), slog.New(slog.DiscardHandler))
+		go srv.Serve(s.Listen(l))
+		var conns []net.Conn
+		for range 60 {
+			client, server := net.Pipe()
+			l.conns <- from{server, hostile}
+			io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			conns = append(conns, client)
+		}
+		// Nobody reads. Who is slow gives way in turn; so at each moment only those that have their
+		// bytes may have an answer.
+		for range 200 {
+			synctest.Wait()
+			if n := built.Load() - answered.Load()*size; n > largeAnswers {
+				t.Fatalf("%d bytes of answers are in memory, at most %d", n, largeAnswers)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if built.Load() < largeAnswers/2 {
+			t.Errorf("%d bytes were built", built.Load())
 		}
 		for _, c := range conns {
 			c.Close()

@@ -17,9 +17,10 @@ import (
 )
 
 // Submitter takes events without making the caller wait for the medium. done is called once: with
-// nil when all of the events are durable, with an error when none of them is. It is called in the
-// order of the Submits and must not block. If Submit itself returns an error, done is not called.
-// When Submit returns, the events and their fragments are the caller's again.
+// nil when all of the events are durable, with an error when none of them is, or, where it is an
+// agent.PartialError, some are not. It is called in the order of the Submits and must not block. If
+// Submit itself returns an error, done is not called. When Submit returns, the events and their
+// fragments are the caller's again.
 type Submitter interface {
 	Submit(ctx context.Context, events []proto.Event, done func(error)) error
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
@@ -19,9 +20,10 @@ import (
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, and an error when none of
-// them is; the device is then asked to come back. When Accept has returned nil, the events and
-// their fragments are the caller's again. After an error they are the intake's for good, so it may
-// return as soon as ctx ends. Accept is called from many goroutines.
+// them is, or, where it is an agent.PartialError, some are not; the device is then asked to come
+// back. When Accept has returned nil, the events and their fragments are the caller's again. After
+// an error they are the intake's for good, so it may return as soon as ctx ends. Accept is called
+// from many goroutines.
 type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
@@ -278,8 +280,11 @@ func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.D
 	// At most once a minute: otherwise a full disk would fill the log as well.
 	h.complain("events of devices are refused; the devices are asked to retry", device.Name, err)
 	w.Header().Set("Retry-After", retryAfter)
-	fail(w, http.StatusServiceUnavailable, codeGeneral,
-		"not stored, the queue takes no events now; send it again later")
+	why := "the queue takes no events now; send it again later"
+	if errors.Is(err, agent.ErrNoRoom) {
+		why = agent.ErrNoRoom.Error()
+	}
+	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, "+why)
 }
 
 // tooLarge answers as the server does: with a JSON string and no Content-Type.

@@ -278,7 +278,7 @@ func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 	}
 	done := func(err error) {
 		if err != nil {
-			s.refuse(err)
+			s.notStored(slot, err)
 			return
 		}
 		if then != nil {
@@ -287,8 +287,20 @@ func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 		s.finish(slot, reasonNone)
 	}
 	if err := s.m.Intake.Submit(s.m.ctx, events, done); err != nil {
-		s.refuse(err)
+		s.notStored(slot, err)
 	}
+}
+
+// notStored handles a publish of which not all was stored. A gateway goes on where that is about
+// devices that the cloud refuses to create, as on the server at the limit of devices (API.md 4.3):
+// what it publishes of others must not wait for them.
+func (s *session) notStored(slot uint32, err error) {
+	if !s.device.Gateway || !errors.Is(err, agent.ErrNoRoom) {
+		s.refuse(err)
+		return
+	}
+	s.m.complain("data of a gateway's devices is not stored", s.device.Name, err)
+	s.finish(slot, reasonQuota)
 }
 
 func (m *MQTT) takeParser() *payload.Parser { return m.parser.Get().(*payload.Parser) }

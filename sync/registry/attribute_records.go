@@ -158,16 +158,19 @@ func (s *attributeSet) record(at int) *attributeRange {
 	return &s.read[len(s.read)-1]
 }
 
-// holder reads the record whose range a name is in.
-func (s *attributeSet) holder(name []byte) *attributeRange {
+// place says in which record's range a name is.
+func (s *attributeSet) place(name []byte) int {
 	at, found := slices.BinarySearchFunc(s.further, name, func(key string, name []byte) int {
 		return strings.Compare(key[firstRecordLen:], string(name))
 	})
 	if found {
 		at++
 	}
-	return s.record(at)
+	return at
 }
+
+// holder reads the record whose range a name is in.
+func (s *attributeSet) holder(name []byte) *attributeRange { return s.record(s.place(name)) }
 
 // find is the attribute of a name, nil if there is none.
 func (s *attributeSet) find(name []byte) *attribute {
@@ -178,24 +181,9 @@ func (s *attributeSet) find(name []byte) *attribute {
 	return nil
 }
 
-// all are the attributes named by keys, or all there are if keys is nil.
-func (s *attributeSet) all(keys []string) (list []attribute) {
-	if keys == nil {
-		if len(s.further) == 0 {
-			return s.record(0).list
-		}
-		for at := range s.records() {
-			list = append(list, s.record(at).list...)
-			s.read = s.read[:0]
-		}
-		return list
-	}
-	for _, k := range keys {
-		if a := s.find([]byte(k)); a != nil {
-			list = append(list, *a)
-		}
-	}
-	return list
+// forget drops what was read, all but the record at that place.
+func (s *attributeSet) forget(but int) {
+	s.read = slices.DeleteFunc(s.read, func(h attributeRange) bool { return h.at != but })
 }
 
 // put stages the records that have changed, all or none. errFull means that there is no room, or

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -289,5 +291,71 @@ func TestReplacementInAFullRegistry(t *testing.T) {
 	}
 	if err := r.Posted(id(1), "CLIENT_SCOPE", &proto.PostAttributeMsg{Kv: []*proto.KeyValueProto{text("new", "1")}}); err == nil {
 		t.Error("a new value found room")
+	}
+}
+
+// A reader holds one record at a time, however much an entity has: many may read at once.
+func TestReadersHoldOneRecord(t *testing.T) {
+	const values, size = 12, 40_000
+	r, _ := metered(t, t.TempDir())
+	apply(t, r, devices(device(1, "d")))
+	var names []string
+	for i := range values {
+		names = append(names, fmt.Sprintf("n-%02d", i))
+		posted(t, r, text(names[i], strings.Repeat("x", size)))
+	}
+	flush(t, r)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, keys := range [][]string{nil, names} {
+		before := heap()
+		n := 0
+		r.Attributes(id(1), registry.ClientScope, keys, func(kv *proto.KV) {
+			n++
+			if held := heap() - before; held > values*size/2 {
+				t.Errorf("value %d: %d bytes are held", n, held)
+			}
+			if len(kv.Str) != size {
+				t.Errorf("value %d has %d bytes", n, len(kv.Str))
+			}
+		})
+		if n != values {
+			t.Errorf("%d values", n)
+		}
+	}
+}
+
+// A record that is split between two values of a reader makes none of them come twice or not at
+// all.
+func TestSplitBetweenTwoValues(t *testing.T) {
+	for _, byName := range []bool{false, true} {
+		r, _ := metered(t, t.TempDir())
+		apply(t, r, devices(device(1, "d")))
+		var names, got []string
+		for i := range 60 {
+			names = append(names, fmt.Sprintf("n-%02d", i))
+			posted(t, r, text(names[i], strings.Repeat("x", 40)))
+		}
+		keys := names
+		if !byName {
+			keys = nil
+		}
+		before := len(r.Keys("attrs"))
+		r.Attributes(id(1), registry.ClientScope, keys, func(kv *proto.KV) {
+			got = append(got, string(kv.Key))
+			i := len(got) * 7 % len(names)
+			posted(t, r, text(names[i], strings.Repeat("y", 300+len(got))))
+		})
+		if !slices.Equal(got, names) {
+			t.Errorf("by name %v: %q", byName, got)
+		}
+		flush(t, r)
+		if after := len(r.Keys("attrs")); after <= before {
+			t.Errorf("%d records, before %d: nothing was split", after, before)
+		}
 	}
 }

@@ -268,16 +268,47 @@ func (r *Registry) Attributes(id proto.UUID, scope Scope, keys []string, fn func
 }
 
 // TimedAttributes is Attributes with the time of each value's writer, in milliseconds since the
-// Unix epoch. Values of one record are of one moment.
+// Unix epoch. Values of one record are of one moment. Only one record is in memory at a time.
 func (r *Registry) TimedAttributes(id proto.UUID, scope Scope, keys []string, fn func(ts int64, kv *proto.KV)) {
 	stored := r.attributesOf(id, scope)
-	found := stored.all(keys)
-	for !stored.current() { // a record was split meanwhile
-		stored = r.attributesOf(id, scope)
-		found = stored.all(keys)
+	if keys == nil {
+		r.walkAttributes(id, scope, &stored, fn)
+		return
 	}
-	for i := range found {
-		fn(found[i].ts, &found[i].kv)
+	for _, k := range keys {
+		name := []byte(k)
+		stored.forget(stored.place(name))
+		found := stored.find(name)
+		for !stored.current() { // a record was split meanwhile
+			stored = r.attributesOf(id, scope)
+			found = stored.find(name)
+		}
+		if found != nil {
+			fn(found.ts, &found.kv)
+		}
+	}
+}
+
+// walkAttributes calls fn for all attributes of an entity and scope, record by record. Where
+// records are split meanwhile it goes on with the name at which the next range began.
+func (r *Registry) walkAttributes(id proto.UUID, scope Scope, stored *attributeSet, fn func(ts int64, kv *proto.KV)) {
+	from := ""
+	for at := 0; at < stored.records(); {
+		stored.forget(at)
+		list := stored.record(at).list
+		if !stored.current() {
+			*stored = r.attributesOf(id, scope)
+			at = stored.place([]byte(from))
+			continue
+		}
+		for i := range list {
+			if string(list[i].kv.Key) >= from {
+				fn(list[i].ts, &list[i].kv)
+			}
+		}
+		if at++; at < stored.records() {
+			from = stored.from(at)
+		}
 	}
 }
 

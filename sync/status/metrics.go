@@ -70,6 +70,18 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.SlowFsyncs) },
 	},
 	{
+		"refused_creations", "gauge", "Devices that the cloud refuses to create.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Devices) },
+	},
+	{
+		"events_waiting_for_creation", "gauge", "Of events_dead, those that wait for the creation of their device.",
+		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Events) },
+	},
+	{
+		"events_turned_away_total", "counter", "Events of such devices for which there was no room, since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.TurnedAway) },
+	},
+	{
 		"flash_bytes_today", "gauge", "Bytes written since midnight UTC.",
 		func(s *agent.Snapshot) float64 { return float64(s.FlashBytesToday) },
 	},
@@ -111,6 +123,13 @@ var metrics = []metric{
 // label is a text as the value of a label.
 func label(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text)
+}
+
+func refusedOf(s *agent.Snapshot) agent.RefusedCreations {
+	if s.RefusedCreations == nil {
+		return agent.RefusedCreations{}
+	}
+	return *s.RefusedCreations
 }
 
 func bit(b bool) float64 {

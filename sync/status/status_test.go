@@ -26,10 +26,13 @@ import (
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
-	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since repeated`)
+	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
+	turned_away refused_creations repeated`)
 
 func TestPublishedNamesStay(t *testing.T) {
-	data, err := json.Marshal(agent.Snapshot{ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}})
+	data, err := json.Marshal(agent.Snapshot{
+		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +122,28 @@ func TestPrint(t *testing.T) {
 	}
 	if n := len(clean(strings.Repeat("é", 5000))); n > 2*300+3 {
 		t.Errorf("clean leaves %d bytes", n)
+	}
+}
+
+// What the cloud refuses to create is told in words, with what people said cleaned.
+func TestRefusedCreationsAreTold(t *testing.T) {
+	s := agent.Snapshot{Running: true, TurnedAway: 1200, RefusedCreations: &agent.RefusedCreations{
+		Devices: 3, Events: 4000, Cause: "Devices limit reached.", Names: []string{"Dev A", "\x1b[31mDev"}, Full: true,
+	}}
+	var b bytes.Buffer
+	if err := Print(&b, &s, time.Now(), false); err != nil {
+		t.Fatal(err)
+	}
+	want := "  The cloud refuses to create 3 devices (Dev A, \x1b[31mDev, …): Devices limit reached; 4,000 events wait for that." +
+		" The room for these is used up: new data of these devices is refused (1,200 events so far).\n"
+	want = strings.Replace(want, "\x1b[31mDev", clean("\x1b[31mDev"), 1)
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("%s", b.String())
+	}
+	s.RefusedCreations.Cause = strings.Repeat("x", 5000)
+	cut(&s)
+	if len(s.RefusedCreations.Cause) > maxShown+3 {
+		t.Error("the cause is not bounded")
 	}
 }
 

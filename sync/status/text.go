@@ -41,6 +41,9 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	row("+", "dropped", s.Dropped, "")
 	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
+	if r := s.RefusedCreations; r != nil {
+		p.line("  %s", p.paint(Warn, refused(s)))
+	}
 	p.line("")
 
 	queue := fmt.Sprintf("%s on flash, committed %s of %s", size(s.QueueBytes), group(s.Committed), group(s.LastOffset))
@@ -89,6 +92,28 @@ func ofFormer(s *agent.Snapshot) string {
 		return ""
 	}
 	return group(f.Events) + " of the former edge " + clean(f.Edge) + ": " + clean(f.Command)
+}
+
+// refused says which devices the cloud refuses to create, and what waits for that.
+func refused(s *agent.Snapshot) string {
+	r := s.RefusedCreations
+	text := "The cloud refuses to create " + plural(uint64(max(r.Devices, 0)), "device", "devices")
+	if len(r.Names) > 0 {
+		named := make([]string, len(r.Names))
+		for i, name := range r.Names {
+			named[i] = clean(name)
+		}
+		text += " (" + strings.Join(named, ", ")
+		if len(r.Names) < r.Devices {
+			text += ", …"
+		}
+		text += ")"
+	}
+	text += because(r.Cause) + "; " + plural(uint64(max(r.Events, 0)), "event waits", "events wait") + " for that."
+	if r.Full {
+		text += " The room for these is used up: new data of these devices is refused (" + group(s.TurnedAway) + " events so far)."
+	}
+	return text
 }
 
 // left names what came from the cloud and was not kept: at most four kinds, the most frequent
@@ -210,6 +235,11 @@ func cut(s *agent.Snapshot) {
 		f := *s.Former
 		f.Edge = plain.Cut(f.Edge, maxShown)
 		s.Former = &f
+	}
+	if s.RefusedCreations != nil {
+		r := *s.RefusedCreations // the agent's is shared
+		r.Cause = plain.Cut(r.Cause, maxShown)
+		s.RefusedCreations = &r
 	}
 	warnings := s.ExtraWarnings[:min(len(s.ExtraWarnings), maxWarnings)]
 	s.ExtraWarnings = nil

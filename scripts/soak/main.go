@@ -1,0 +1,212 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	long := flag.Duration("for", 20*time.Minute, "how long attacks begin; under 2m they are short ones")
+	seed := flag.Uint64("seed", 0, "decides the attacks and what devices send; 0 = a new one")
+	latency := flag.Duration("latency", 0, "bound on the 99th percentile of honest posts; 0 = it is only printed")
+	only := flag.String("only", "", "attacks by name, separated by commas, in this order")
+	bin := flag.String("agent", "build/edgesync", "the agent")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := soakFor(ctx, os.Stdout, *bin, *long, *seed, *latency, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+// soakFor does one run in a directory of its own, which stays if something does not hold.
+func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only string) error {
+	deck, err := chosen(only, long)
+	if err != nil {
+		return err
+	}
+	if bin, err = filepath.Abs(bin); err != nil {
+		return err
+	}
+	// The directory is in the tree, not in /tmp, which is often memory.
+	if err := os.MkdirAll("build", 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("build", "soak-")
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := newSoak(out, dir, bin, seed, long < briefBelow)
+	if err != nil {
+		return err
+	}
+	defer s.cloud.Stop()
+	defer s.link.close()
+	r := &report{limit: latency}
+	fmt.Fprintf(out, "soak for %v, -seed %d\n", long, seed)
+	err = s.run(ctx, r, deck, only == "", long)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if s.agent != nil {
+		s.agent.Kill()
+	}
+	s.mu.Lock()
+	breaches := s.breaches
+	s.mu.Unlock()
+	if err == nil && len(breaches) == 0 {
+		return os.RemoveAll(dir)
+	}
+	for _, b := range breaches {
+		fmt.Fprintln(out, "BREACH:", b)
+	}
+	if err == nil {
+		err = fmt.Errorf("%d things do not hold, the first is: %s", len(breaches), breaches[0])
+	}
+	return fmt.Errorf("%w\nthe files are kept in %s; to repeat: -for %v -seed %d", err, dir, long, seed)
+}
+
+// briefBelow is the length of a run from which on attacks last as long as they may.
+const briefBelow = 2 * time.Minute
+
+// chosen returns the attacks of a run: all those that fit, or the named ones in their order.
+func chosen(only string, long time.Duration) ([]attack, error) {
+	if only == "" {
+		return slices.DeleteFunc(slices.Clone(attacks), func(a attack) bool { return a.long && long < briefBelow }), nil
+	}
+	var deck []attack
+	for _, name := range strings.Split(only, ",") {
+		i := slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no attack %q", name)
+		}
+		deck = append(deck, attacks[i])
+	}
+	return deck, nil
+}
+
+// run is the course of a run, with the attacks in their order or shuffled anew each time. An error
+// means that it could not go on.
+func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool, long time.Duration) error {
+	begun := time.Now()
+	s.holds.hold()
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	if err := s.agent.WaitReady(ctx); err != nil {
+		return err
+	}
+	if _, err := s.mark(ctx, backLimit); err != nil {
+		return err
+	}
+	s.holds.release()
+	stop := s.traffic(ctx)
+	defer stop()
+	if err := s.first(ctx); err != nil {
+		return err
+	}
+	r.head(s)
+	for i := 0; time.Since(begun) < long && ctx.Err() == nil; i++ {
+		if i%len(deck) == 0 && shuffled {
+			s.random.Shuffle(len(deck), func(a, b int) { deck[a], deck[b] = deck[b], deck[a] })
+		}
+		if err := s.attack(ctx, r, deck[i%len(deck)]); err != nil {
+			return err
+		}
+		if err := pause(ctx, s.span(500*time.Millisecond, 2*time.Second)); err != nil {
+			return err
+		}
+	}
+	if err := s.quiet(ctx); err != nil {
+		return err
+	}
+	v := s.verify(ctx)
+	st, err := s.status()
+	if err != nil {
+		return err
+	}
+	files, _ := openFiles(s.agent.PID())
+	goroutines, err := s.endQuietly(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range v.problems {
+		s.breach("%s", p)
+	}
+	r.end(s, v, st, files, goroutines)
+	return nil
+}
+
+// first lives a short life to see what a quiet agent has open, and starts the next one.
+func (s *soak) first(ctx context.Context) error {
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if err := s.quiet(ctx); err != nil {
+		return err
+	}
+	files, err := openFiles(s.agent.PID())
+	if err != nil {
+		return err
+	}
+	goroutines, err := s.endQuietly(ctx)
+	if err != nil {
+		return err
+	}
+	s.base = baseline{files, goroutines}
+	_, err = s.again(ctx)
+	return err
+}
+
+// attack carries out one attack and measures what became of the honest traffic.
+func (s *soak) attack(ctx context.Context, r *report, a attack) error {
+	s.lat.sinceLast()
+	begun := time.Now()
+	said, err := a.run(ctx, s)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.breach("%s: %v", a.name, err)
+	}
+	if !s.alive() {
+		return errors.New("the agent is gone")
+	}
+	lasted := time.Since(begun)
+	back, err := s.mark(ctx, backLimit)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		st, _ := s.status()
+		s.breach("after %q: %v (state %v, pending %d, dead %d, last error %q)", a.name, err, st.State, st.Pending, st.Dead, st.LastError)
+		return errors.New("the agent does not come back")
+	}
+	r.add(s, a.name, said, lasted, back, s.weigh())
+	return nil
+}

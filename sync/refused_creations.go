@@ -1,0 +1,55 @@
+package sync
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// RefusedCreations is what status says of devices that the cloud refuses to create. A field once
+// published keeps its name and meaning.
+type RefusedCreations struct {
+	Devices int      `json:"devices"`         // entities whose creation is refused
+	Events  int      `json:"events"`          // that wait for one, and are counted as dead
+	Bytes   int64    `json:"bytes"`           // of all of these in the dead-letter log
+	Room    int64    `json:"room"`            // bytes that they may take
+	Full    bool     `json:"full"`            // new data of these devices gets 503
+	Cause   string   `json:"cause"`           // what the cloud said last, without secrets
+	Names   []string `json:"names,omitempty"` // of some of the devices: at most 8, of 128 bytes
+}
+
+// refusedCreations is what the loop knows of RefusedCreations.
+type refusedCreations struct {
+	devices int
+	cause   string
+	names   []string
+}
+
+// describe lists what is refused now. It is nil when nothing is.
+func (d *dependents) describe() *refusedCreations {
+	if !d.any() {
+		return nil
+	}
+	r := &refusedCreations{cause: d.cause}
+	for _, c := range d.creations {
+		if c.accepted || c.until != 0 {
+			continue
+		}
+		r.devices++
+		if c.name != "" && len(r.names) < namedCreations {
+			r.names = append(r.names, c.name)
+		}
+	}
+	slices.Sort(r.names)
+	return r
+}
+
+// nameIn is the field "name" of an entity in JSON; "" if there is none.
+func nameIn(entity string) string {
+	var e struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal([]byte(entity), &e) != nil {
+		return ""
+	}
+	return e.Name
+}
