@@ -32,6 +32,7 @@ type batch struct {
 	behind     passed       // what follows it and is not sent
 	unmade     []proto.UUID // half-made devices whose creations are in it (halfmade.go)
 	again      bool         // the cloud has acknowledged it before (repeat.go)
+	gone       bool         // it holds data of an entity that the cloud has taken away (gone.go)
 }
 
 // birth is what a batch holds of an entity that it creates.

@@ -20,6 +20,7 @@
 //	window.go        admits says whether one more batch may be in flight
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
+//	gone.go          what is acknowledged of an entity that is gone counts as refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
 //	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
 //	deadletters.go   moveToDead: HERE IT GOES; rest ends the tries
@@ -172,9 +173,9 @@
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
-// refused_creations.go, dead_orders.go, gap.go, repeat.go, creation.go, halfmade.go. Another edge:
-// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the
-// queue: direct.go, rpc.go, rpc_clock.go.
+// refused_creations.go, dead_orders.go, gap.go, gone.go, repeat.go, creation.go, halfmade.go.
+// Another edge: otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go.
+// Past the queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //

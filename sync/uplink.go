@@ -205,6 +205,7 @@ func (l *loop) take(e *wal.Entry) bool {
 		l.adapt(&e.Event, e.Offset, sent)
 	}
 	l.unmake(&e.Event, e.Offset, sent)
+	s.open.gone = s.open.gone || l.isGone(&e.Event)
 	return true
 }
 
@@ -291,7 +292,11 @@ func (l *loop) commit(now time.Time) {
 			end = b.behind.end
 		}
 		l.made(b.unmade, now)
-		l.advance(end, b.events, b.inside+b.behind.dead, now)
+		gone := 0
+		if b.gone {
+			gone = l.moveGone(b, now)
+		}
+		l.advance(end, b.events-gone, b.inside+b.behind.dead+gone, now)
 		w.put(b)
 	}
 }
