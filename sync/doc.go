@@ -109,8 +109,8 @@
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
 //     are durably in the dead-letter log or among those of former edges, that the quota or max_age
-//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to be
-//     written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
+//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to
+//     be written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
 //   - What the cloud acknowledged shortly before it ended a session is sent again before anything
 //     else of the queue, in its order, up to the committed offset, and is counted by itself
 //     (repeat.go). It changes neither the committed offset nor the dead letters.

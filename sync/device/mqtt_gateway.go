@@ -191,8 +191,7 @@ func (s *session) gatewayConnect(slot uint32, what subject, payload []byte) {
 // malformed refuses a gateway's document: one that is no JSON like any other payload, anything else
 // as the server does (API.md 4.3).
 func (s *session) malformed(slot uint32, err error) {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) || errors.Is(err, errUTF8) {
+	if errors.Is(err, errNoJSON) {
 		s.invalid(slot, err)
 		return
 	}

@@ -44,6 +44,10 @@ func TestMQTTAttributeRequest(t *testing.T) {
 			"v1/devices/me/attributes/request/3", `{}`,
 			`v1/devices/me/attributes/response/3 {"client":{"a":1,"b":2},"shared":{"fan":true,"t":21.0}}`,
 		},
+		{
+			"v1/devices/me/attributes/request/5", `{sharedKeys='t'}`,
+			`v1/devices/me/attributes/response/5 {"shared":{"t":21.0}}`,
+		},
 		{"v1/devices/me/attributes/request/4", `{"clientKeys":"x"}`, `v1/devices/me/attributes/response/4 {}`},
 		{
 			"v1/devices/me/attributes/request/5", `{"clientKeys":["a"]}`,

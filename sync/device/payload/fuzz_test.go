@@ -51,7 +51,7 @@ func checkKVs(t *testing.T, kvs []*proto.KeyValueProto) {
 		}
 		seen[kv.Key] = true
 		if kv.Type == proto.KeyValueType_JSON_V {
-			s := scanner{data: []byte(kv.JsonV)}
+			s := scanner{data: []byte(kv.JsonV), strict: true}
 			if _, err := s.value(nil, false, 0); err != nil || s.end() != nil {
 				t.Fatalf("JSON_V %q: %v", kv.JsonV, err)
 			}

@@ -38,7 +38,7 @@ func (p *Parser) devices(
 	p.scan.pos++
 	p.owners = p.owners[:0]
 	for first := true; ; first = false {
-		raw, escaped, more, err := p.scan.key(first)
+		raw, how, more, err := p.scan.key(first)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +46,7 @@ func (p *Parser) devices(
 			break
 		}
 		name := string(raw)
-		if escaped {
+		if how&escaped != 0 {
 			name = string(appendUnescaped(nil, raw))
 		}
 		id, err := find(name)
