@@ -62,6 +62,7 @@ const (
 
 	// What is sent again after the end of a session (repeat.go).
 	repeatParts   = 16          // stretches that sync.repeat is divided into: what goes again is exact to one of them
+	repeatTimes   = 3           // that one event is repeated while sessions are shorter than sync.repeat
 	repeatPause   = time.Minute // between two tries while the cloud refuses everything
 	repeatRefused = 3           // refusals of one event in a row after which the queue goes on meanwhile
 

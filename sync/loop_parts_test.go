@@ -26,7 +26,7 @@ var kept = map[string]bool{
 	"direct.sent": true, "retries.tries": true, "retries.passed": true,
 	"repeating.last": true, "repeating.stretches": true, "repeating.from": true, "repeating.until": true,
 	"repeating.queue": true, "repeating.reader": true, "repeating.size": true, "repeating.full": true, "repeating.sizeUntil": true,
-	"repeating.resumed": true, "repeating.endsAt": true, "repeating.ends": true,
+	"repeating.resumed": true, "repeating.endsAt": true, "repeating.ends": true, "repeating.plans": true,
 	"rpc.unrouted": true, "rpc.due": true, "rpc.notBefore": true, "rpc.server": true, "rpc.deliver": true,
 }
 

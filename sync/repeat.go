@@ -47,6 +47,12 @@ type repeating struct {
 	passes  bool      // something was accepted since
 	resumed bool      // what was sent meanwhile is repeated too, once nothing of it is in flight
 
+	// The offsets up to which the last repetitions went, oldest first, at most repeatTimes, of
+	// sessions that were all shorter than sync.repeat. No later one goes back to what stands in
+	// front of the first: a link that ends again and again would else repeat for ever. One that
+	// was cut short goes on where it was, for what it sent last must not stay the newest.
+	plans []uint64
+
 	// The stream ended so often in a row with the batch first in flight that begins at this offset.
 	endsAt uint64
 	ends   int
@@ -65,7 +71,7 @@ func newRepeating(q *wal.Queue, c *config.Config) repeating {
 func (r *repeating) endSession() {
 	*r = repeating{
 		last: r.last, stretches: r.stretches, from: r.from, until: r.until, queue: r.queue, reader: r.reader,
-		full: r.full, size: r.size, sizeUntil: r.sizeUntil, endsAt: r.endsAt, ends: r.ends, resumed: r.held || r.resumed,
+		full: r.full, size: r.size, sizeUntil: r.sizeUntil, endsAt: r.endsAt, ends: r.ends, resumed: r.held || r.resumed, plans: r.plans,
 	}
 	if r.reader != nil {
 		r.reader.Seek(wal.Position{Offset: r.from})
@@ -145,8 +151,14 @@ func (l *loop) planRepetition(err error, now time.Time) {
 	if !link.CanBeAnswer(err) {
 		end = l.conn.lastReceived
 	}
-	if from := r.since(end.Add(-r.last)); from != math.MaxUint64 {
-		r.plan(from, l.queue.Committed().Offset)
+	from, committed := r.since(end.Add(-r.last)), l.queue.Committed().Offset
+	if len(r.plans) == repeatTimes {
+		from = max(from, r.plans[0])
+		r.plans = r.plans[:copy(r.plans, r.plans[1:])]
+	}
+	r.plan(from, committed)
+	if r.until != 0 && !r.held {
+		r.plans = append(r.plans, committed)
 	}
 }
 
@@ -157,6 +169,9 @@ func (l *loop) keepAcknowledged(now time.Time) {
 		return
 	}
 	if l.conn.sess != nil {
+		if now.Sub(l.conn.acceptedAt) >= r.last {
+			r.plans = r.plans[:0]
+		}
 		now = l.conn.lastReceived
 	}
 	from := r.since(now.Add(-r.last))
@@ -263,7 +278,7 @@ func (l *loop) repeated(b *batch, now time.Time) {
 func (l *loop) endRepetition() {
 	r := &l.repeating
 	r.reader.Close()
-	*r = repeating{last: r.last, stretches: r.stretches, queue: r.queue, full: r.full, size: r.full}
+	*r = repeating{last: r.last, stretches: r.stretches, queue: r.queue, full: r.full, size: r.full, plans: r.plans}
 }
 
 // drop forgets what another edge has acknowledged.

@@ -253,6 +253,34 @@ func TestRepetitionWaitsForACloudThatRefusesAll(t *testing.T) {
 	})
 }
 
+// A link that ends again and again within sync.repeat does not repeat for ever: each event goes again
+// a few times at most, and new ones get through.
+func TestRepetitionsOverAFlappingLink(t *testing.T) {
+	const rounds, each = 40, 50
+	inBox(t, nil, func(b *box) {
+		id := b.device("meter").ID
+		ts := int64(0)
+		for range rounds {
+			for range each {
+				ts++
+				b.post(id, ts)
+			}
+			b.elapse(6 * time.Second)
+			b.cloud.EndSessions(cloudtest.EndReset)
+		}
+		b.elapse(time.Minute)
+		b.expect("rows", len(b.tenant.Series(id, "t")), rounds*each)
+		most := 0
+		for _, row := range b.tenant.Series(id, "t") {
+			most = max(most, row.Writes)
+		}
+		if most > 1+repeatTimes {
+			b.Errorf("one event arrived %d times", most)
+		}
+		b.Logf("%d events, %d repeated, one at most %d times", ts, b.agent.Snapshot().Repeated, most-1)
+	})
+}
+
 // The stretches of acknowledgements are bounded, and exact to a sixteenth.
 func TestStretchesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
