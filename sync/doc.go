@@ -281,6 +281,7 @@
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
 //	                                       for a device that is not here waits 3 s for it (calls)
 //	a device's own call                    60 s (calls), over HTTP 30 s (device)
+//	the gateway of a known device          noted in the cloud at most once an hour (creation.go)
 //	a clock without a time                 5 min after the first connection, then an estimate
 //	                                       (clock)
 //	the committed offset                   rides on the next commit; its own fsync after 5 s of

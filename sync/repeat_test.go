@@ -253,8 +253,8 @@ func TestRepetitionWaitsForACloudThatRefusesAll(t *testing.T) {
 	})
 }
 
-// A link that ends again and again within sync.repeat does not repeat for ever: each event goes again
-// a few times at most, and new ones get through.
+// A link that ends again and again within sync.repeat does not repeat for ever: each event goes
+// again a few times at most, and new ones get through.
 func TestRepetitionsOverAFlappingLink(t *testing.T) {
 	const rounds, each = 40, 50
 	inBox(t, nil, func(b *box) {

@@ -24,8 +24,9 @@
 // # Invariants
 //
 //   - 200 and PUBACK are sent only after the intake has called the events durable. If anything
-//     fails before, nothing of the request is kept; of telemetry beyond 1 MiB what stands in front
-//     may be, and the answer says how much.
+//     fails before, nothing of the request is kept; but of a gateway's message each device's part
+//     is judged alone, and of telemetry beyond 1 MiB what stands in front may be kept, and the
+//     answer says how much.
 //   - What the server would acknowledge and then lose is refused here, with a reason (API.md 1.4).
 //   - All that a network brings is bounded, in bytes: the table in sync/doc.go says how. No few
 //     shared slots are taken before a sender has shown that it goes on: large bodies, packets and
@@ -53,7 +54,7 @@
 //
 // # Files
 //
-//	doors.go slots.go                           what the protocols share
+//	doors.go spoken.go slots.go                 what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
 //	requests.go answers.go claim.go provision.go    what devices ask, in either protocol

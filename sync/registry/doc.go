@@ -59,6 +59,8 @@
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
 //   - An alarm that was raised here and in the cloud is one alarm from when the cloud's comes down,
 //     under the cloud's id.
+//   - The shared attributes that announce an assigned package are set here, from the package
+//     (assigned.go). While it is here, what the cloud sends of them does not count.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.
 //   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, room.go,
 //     watch.go. What goes beyond is acknowledged, counted and not kept.
