@@ -244,7 +244,8 @@
 //	what a lost session may have cost      telemetry and attributes acknowledged in its last
 //	                                       sync.repeat (10 s) go again first, as far as the queue
 //	                                       has them; of an end that was noticed late, those before
-//	                                       the cloud was heard last
+//	                                       the cloud was heard last; each at most three times
+//	                                       while sessions are shorter
 //	one of them that is refused            three tries, 1 s doubling; then the queue goes on, and
 //	                                       the next tries follow when something is accepted, or
 //	                                       after 60 s

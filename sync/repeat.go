@@ -165,7 +165,8 @@ func (l *loop) planRepetition(err error, now time.Time) {
 // keepAcknowledged says to the queue what may be repeated.
 func (l *loop) keepAcknowledged(now time.Time) {
 	r := &l.repeating
-	if r.last == 0 {
+	if r.last == 0 { // an earlier process may have kept something
+		l.queue.Keep(math.MaxUint64)
 		return
 	}
 	if l.conn.sess != nil {
