@@ -16,7 +16,8 @@ import (
 // go to the dead letters and rest there: a person who knows more drops them, or sends them again.
 //
 // Data that were acknowledged after the entity was there for certain, and before its end showed,
-// count as deployed. Which of them the server has dropped cannot be known.
+// count as deployed; so do those that are sent after a restart of the agent that came in between.
+// Which of them the server has dropped cannot be known.
 
 // goneReason is the reason of a dead letter whose entity is gone.
 const goneReason = "the cloud has acknowledged it, but its entity is not this edge's any more:" +
@@ -24,7 +25,7 @@ const goneReason = "the cloud has acknowledged it, but its entity is not this ed
 
 // isGone reports whether an event holds data of an entity that the cloud has taken away.
 func (l *loop) isGone(e *wal.Event) bool {
-	return proto.Kind(e.Kind) == proto.KindEntityData && !l.reg.Knows(e.Entity) && !l.reg.DeletedHere(e.Entity)
+	return proto.Kind(e.Kind) == proto.KindEntityData && l.reg.TakenAway(e.Entity)
 }
 
 // moveGone puts the acknowledged events of a batch whose entities are gone into the dead-letter

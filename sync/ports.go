@@ -86,9 +86,8 @@ type Registry interface {
 	// reports it.
 	SetHalfMade(id proto.UUID, half bool) error
 	HalfMade(id proto.UUID) bool
-	// DeletedHere reports whether people deleted an entity here, and the cloud does not know it
-	// yet.
-	DeletedHere(id proto.UUID) bool
+	// TakenAway reports whether the cloud has deleted or unassigned an entity in this life.
+	TakenAway(id proto.UUID) bool
 	// DeviceNamed finds a device by its name. Any goroutine.
 	DeviceNamed(name string) (proto.UUID, bool)
 	// Knows reports whether an entity is this edge's, or the edge, its tenant or its customer.

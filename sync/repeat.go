@@ -248,7 +248,7 @@ func (l *loop) takeAgain(e *wal.Entry) bool {
 	}
 	date, dated := l.date(e)
 	if !dated || !isRepeated(&e.Event) || l.setAside(e).why != 0 || l.deadLog.Has(e.Offset) ||
-		!l.reg.Knows(e.Entity) { // of a former edge, set apart; or it was deleted meanwhile
+		l.former.store != nil && !l.reg.Knows(e.Entity) { // of a former edge, set apart; or taken away meanwhile
 		return true
 	}
 	if !r.open.take(e, limits{events: r.size, server: l.conn.sess.ServerMax()}, l.sending.now) {

@@ -418,7 +418,7 @@ func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                  
 func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
 func (f *fakeRegistry) SetHalfMade(proto.UUID, bool) error                       { return nil }
-func (f *fakeRegistry) DeletedHere(proto.UUID) bool                              { return false }
+func (f *fakeRegistry) TakenAway(proto.UUID) bool                                { return false }
 func (f *fakeRegistry) HalfMade(proto.UUID) bool                                 { return false }
 func (f *fakeRegistry) Knows(proto.UUID) bool                                    { return true }
 func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                    { return proto.UUID{}, false }

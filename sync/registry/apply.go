@@ -399,6 +399,7 @@ func (r *Registry) cascade() (err error) {
 			err = errors.Join(err, r.dropAttributes(id, scope))
 		}
 		delete(r.fresh, id)
+		r.noteTaken(id)
 	}
 	isGone := func(id string) bool {
 		u, ok := proto.ParseUUID(id)

@@ -202,13 +202,6 @@ func (r *Registry) goneHere(id proto.UUID) bool {
 	return false
 }
 
-// DeletedHere is goneHere for the loop. Any goroutine.
-func (r *Registry) DeletedHere(id proto.UUID) bool {
-	r.lock()
-	defer r.unlock()
-	return r.goneHere(id)
-}
-
 // unlessGone wraps the application of what belongs to an entity; owner finds the entity in the
 // JSON.
 func (r *Registry) unlessGone(owner func(text []byte) jsonID, apply func(c *change) (bool, error)) func(c *change) (bool, error) {
