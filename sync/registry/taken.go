@@ -16,7 +16,7 @@ func (r *Registry) TakenAway(id proto.UUID) bool {
 }
 
 // noteTaken notes that an entity is gone, unless people deleted it here. A device made here, whose
-// creation the cloud has refused so far, is none: the server's ids are time-based (version 1), those
+// creation the cloud has refused so far, is none: the ids of the server are of version 1, those
 // made here are not. The caller holds write.
 func (r *Registry) noteTaken(id proto.UUID) {
 	if id[6]>>4 != 1 {
