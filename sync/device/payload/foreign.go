@@ -6,11 +6,13 @@ import (
 	"edgesync/proto"
 )
 
-// Bounds of what is flattened. An object that is nested deeper stays one JSON value; a message that
-// would have more keys is refused. With maxKey they bound the memory of a message.
+// Bounds of a message whose keys get a prefix or are flattened. An object that is nested deeper stays
+// one JSON value; a message that would have more keys, or longer ones, is refused: a few bytes of a
+// payload could become many in the queue otherwise.
 const (
-	MaxFlat      = 1024 // keys of a message
-	MaxFlatDepth = 8    // names in one key, with a point between each two
+	MaxFlat      = 1024      // keys of a message
+	MaxFlatDepth = 8         // names in one key, with a point between each two
+	maxFlatBytes = 128 << 10 // of all keys of a message
 )
 
 // Shape says what becomes of the message of a program that was not written for ThingsBoard (API.md
@@ -124,6 +126,7 @@ func keep[T string | []byte](p *Parser, text T) []byte {
 func (p *Parser) reshape(shape *Shape, start int) error {
 	read := p.kvs
 	p.kvs, p.spare = p.spare[:0], read // each is written while the other is read
+	p.flat = 0
 	p.index.reset()
 	text := p.scan
 	defer func() { p.scan = text }()
@@ -157,6 +160,9 @@ func (p *Parser) put(kv proto.KV, start int) error {
 	}
 	if i == MaxFlat {
 		return p.scan.fail(start, "more than %d keys in one message", MaxFlat)
+	}
+	if p.flat += len(kv.Key); p.flat > maxFlatBytes {
+		return p.scan.fail(start, "the keys of one message take more than %d bytes", maxFlatBytes)
 	}
 	p.kvs = append(p.kvs, kv)
 	return nil

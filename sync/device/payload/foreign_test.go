@@ -219,20 +219,34 @@ func TestForeignForms(t *testing.T) {
 	}
 }
 
-// What is flattened takes memory for its own size, and not for depth times size.
+// Long prefixes and names do not make much of a small payload.
 func TestForeignIsBounded(t *testing.T) {
-	var b strings.Builder
-	name := strings.Repeat("n", 30)
-	for range 7 {
-		b.WriteString(`{"` + name + `":`)
+	deep := func(keys int) string {
+		var b strings.Builder
+		for range 7 {
+			b.WriteString(`{"` + strings.Repeat("n", 30) + `":`)
+		}
+		b.WriteByte('{')
+		for i := range keys {
+			fmt.Fprintf(&b, `"%03d":1,`, i)
+		}
+		return strings.TrimSuffix(b.String(), ",") + strings.Repeat("}", 8)
 	}
-	b.WriteByte('{')
-	for i := 0; b.Len() < 64<<10-20; i++ {
-		fmt.Fprintf(&b, `"%d":1,`, i)
-	}
-	b.WriteString(`"x":1}` + strings.Repeat("}", 7))
 	var p Parser
-	shaped(t, &p, b.String(), Shape{Flatten: true, Prefix: strings.Repeat("p", 20)})
+	shape := Shape{Flatten: true, Prefix: strings.Repeat("p", 36)} // keys of 36 + 7*31 + 3 = 256 bytes are too long
+	if got := shaped(t, &p, deep(1), shape); !strings.HasSuffix(got, "is longer than 255 characters (at byte 0)") {
+		t.Errorf("got %s", got)
+	}
+	shape.Prefix = shape.Prefix[:32] // 252 bytes
+	for _, c := range []struct {
+		keys int
+		bad  bool
+	}{{maxFlatBytes / 252, false}, {maxFlatBytes/252 + 1, true}} {
+		got := shaped(t, &p, deep(c.keys), shape)
+		if bad := got == "error: the keys of one message take more than 131072 bytes (at byte 0)"; bad != c.bad {
+			t.Errorf("%d keys: %.200s", c.keys, got)
+		}
+	}
 	if got := p.Retained(); got > 1<<20 {
 		t.Errorf("%d bytes are kept", got)
 	}

@@ -55,6 +55,7 @@ type Parser struct {
 
 	spare []proto.KV // what kvs was before it was given other keys; both take turns
 	path  []byte     // the key of what is being flattened
+	flat  int        // bytes of the keys in kvs that were given others
 
 	owners   []proto.UUID // by fragment, in a gateway's message
 	metadata bool         // the key "metadata" of an element is no data
