@@ -192,6 +192,11 @@ var keys = []key{
 		doc: "when to ask the cloud for everything it has for this edge: first, never, always",
 	},
 	{
+		path: "sync.repeat", def: "10s",
+		field: func(c *Config) any { return &c.Sync.Repeat }, unit: time.Second, max: 60 * sec,
+		doc: "what was acknowledged so shortly before a lost connection is sent again: the cloud may have lost it; 0: nothing",
+	},
+	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,
 		doc:     "address for devices, the page, /metrics, /healthz, /readyz; empty: off",
 		aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},
@@ -208,7 +213,7 @@ var keys = []key{
 	},
 	{
 		path: "mqtt.map", field: func(c *Config) any { return &c.MQTT.Maps },
-		doc: "what becomes of topics that ThingsBoard does not know, of gateways: tables with filter, device, type, as, key, prefix, flatten",
+		doc: "what becomes of gateways' topics that ThingsBoard does not know: tables of filter, device, type, as, key, prefix, flatten",
 	},
 	{
 		path: "mqtt.tls.listen", field: func(c *Config) any { return &c.MQTT.TLS.Listen }, check: checkListen,

@@ -53,7 +53,8 @@ listen = ""
 		}
 	}
 	if want := `[{filter = "zigbee2mqtt/bridge/#", as = "ignore"}, ` +
-		`{filter = "+/status/+", device = "shelly \"$1\" \\ ü", type = "shelly", as = "attributes", key = "$2", prefix = "$2.", flatten = true}, ` +
+		`{filter = "+/status/+", device = "shelly \"$1\" \\ ü", type = "shelly", as = "attributes", key = "$2", ` +
+		`prefix = "$2.", flatten = true}, ` +
 		`{filter = "tele/+/SENSOR", device = "$1", as = "telemetry"}]`; text != want {
 		t.Errorf("shown as %s\nwant %s", text, want)
 	}
@@ -96,8 +97,14 @@ func TestMapsOfTopicsSayWhatIsWrong(t *testing.T) {
 		{tables(1, `filter = "a/+"`+"\ndevice = 1.5"), 1, []string{"table 1: device = 1.5: must be text"}},
 		{tables(1, `filter = 7`), 1, []string{"table 1: filter = 7: must be text in double quotes"}},
 		{tables(1, `filter = "a"`+"\ndevice = 'd'\nflatten = 1"), 1, []string{"table 1: flatten = 1: must be true or false"}},
-		{tables(1, `filter = "a"`+"\ndevice = 'd'\nas = 'values'"), 1, []string{`table 1: as = "values": must be one of: telemetry, attributes, ignore`}},
-		{tables(1, `filter = "a"`+"\nxyzzy = 1"), 1, []string{`table 1: unknown key "xyzzy"; there are filter, device, type, as, key, prefix, flatten`}},
+		{
+			tables(1, `filter = "a"`+"\ndevice = 'd'\nas = 'values'"), 1,
+			[]string{`table 1: as = "values": must be one of: telemetry, attributes, ignore`},
+		},
+		{
+			tables(1, `filter = "a"`+"\nxyzzy = 1"), 1,
+			[]string{`table 1: unknown key "xyzzy"; there are filter, device, type, as, key, prefix, flatten`},
+		},
 		{tables(1, `filter = "`+strings.Repeat("x", 257)+`"`), 1, []string{"table 1: filter = \"", "must be at most 256 bytes long"}},
 		{tables(65, `filter = "a"`+"\nas = 'ignore'"), 1, []string{"must be at most 64 tables, and is 65"}},
 		{tables(64, `filter = ""`), maxTableErrors, []string{"table 10: filter"}},
@@ -119,10 +126,12 @@ func TestMapsOfTopicsSayWhatIsWrong(t *testing.T) {
 			t.Errorf("%.60q: taken: %+v", c.doc, l.Config.MQTT.Maps)
 		}
 	}
-	if l, err := load(t, nil, "--config", writeFile(t, "c.toml", tables(64, `filter = "a"`+"\nas = 'ignore'"))); err != nil || len(l.Config.MQTT.Maps) != 64 {
+	file := writeFile(t, "c.toml", tables(64, `filter = "a"`+"\nas = 'ignore'"))
+	if l, err := load(t, nil, "--config", file); err != nil || len(l.Config.MQTT.Maps) != 64 {
 		t.Errorf("64 tables: %v, %d", err, len(l.Config.MQTT.Maps))
 	}
-	if _, err := load(t, []string{"EDGESYNC_MQTT_MAP=[" + strings.Repeat(" ", maxTables) + "]"}); err == nil || !strings.Contains(err.Error(), "must be at most 128KiB long") {
+	if _, err := load(t, []string{"EDGESYNC_MQTT_MAP=[" + strings.Repeat(" ", maxTables) + "]"}); err == nil ||
+		!strings.Contains(err.Error(), "must be at most 128KiB long") {
 		t.Errorf("a long variable: %.200v", err)
 	}
 	if _, err := load(t, []string{fmt.Sprintf("EDGESYNC_MQTT_MAP=[{filter=%q}]", "a/+")}); err == nil ||

@@ -16,8 +16,8 @@ import (
 const maxText = 4096
 
 // set parses v, a value as TOML has it (string, int64, float64, bool, []any, []map[string]any) or
-// the text of a variable or flag, and stores it in c. The error says what is allowed; the caller adds key, value
-// and source.
+// the text of a variable or flag, and stores it in c. The error says what is allowed; the caller
+// adds key, value and source.
 func (k *key) set(c *Config, v any) error {
 	switch f := k.field(c).(type) {
 	case *string:

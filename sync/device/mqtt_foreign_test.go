@@ -124,7 +124,8 @@ Boiler room TIMESERIES_UPDATED temperature=71`
 			}
 			births = append(births, b.Name+":"+b.Type)
 		}
-		if got := strings.Join(births, " "); got != "tasmota_3F: node: shelly1pm-AA: shellyplus1-08: pantry:zigbee floor 1/lamp:zigbee Boiler room:" {
+		if got := strings.Join(births, " "); got != "tasmota_3F: node: shelly1pm-AA: shellyplus1-08: pantry:zigbee "+
+			"floor 1/lamp:zigbee Boiler room:" {
 			t.Errorf("version %d made %s", version, got)
 		}
 		if log := s.log.String(); log != "" {
@@ -219,8 +220,8 @@ func TestForeignTopicsWithoutAMap(t *testing.T) {
 	}
 }
 
-// What cannot be stored is acknowledged and named in the log, and ends no session: its program would
-// send it again and again. No device is made for it.
+// What cannot be stored is acknowledged and named in the log, and ends no session: its program
+// would send it again and again. No device is made for it.
 func TestForeignPayloadsThatCannotBeStored(t *testing.T) {
 	for _, m := range [][2]string{
 		{"tele/x/SENSOR", `{"Time":"2024`},

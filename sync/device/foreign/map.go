@@ -56,7 +56,8 @@ func (m *Map) Check() error {
 	switch m.As {
 	case Telemetry, Attributes:
 		if m.Device == "" {
-			return &KeyError{"device", errors.New(`is missing: the number of the wildcard that stands for the device's name, as 1, or a name, as "plug $1"`)}
+			return &KeyError{"device", errors.New(
+				`is missing: the number of the wildcard that stands for the device's name, as 1, or a name, as "plug $1"`)}
 		}
 	case Ignore:
 		for _, t := range m.texts() {

@@ -6,9 +6,9 @@ import (
 	"edgesync/proto"
 )
 
-// Bounds of a message whose keys get a prefix or are flattened. An object that is nested deeper stays
-// one JSON value; a message that would have more keys, or longer ones, is refused: a few bytes of a
-// payload could become many in the queue otherwise.
+// Bounds of a message whose keys get a prefix or are flattened. An object that is nested deeper
+// stays one JSON value; a message that would have more keys, or longer ones, is refused: a few
+// bytes of a payload could become many in the queue otherwise.
 const (
 	MaxFlat      = 1024      // keys of a message
 	MaxFlatDepth = 8         // names in one key, with a point between each two
@@ -174,16 +174,15 @@ var empty = []byte("{}")
 // flatten puts the members of the object in kv, which is strict JSON, each under a key that begins
 // with that of kv. An object without members stays a value.
 func (p *Parser) flatten(kv proto.KV, start int) error {
-	type level struct{ key, rest int } // the length of the key there, and where its object goes on
-	var levels [MaxFlatDepth]level
+	var lengths [MaxFlatDepth]int // of the key of each object that is open
 	key := append(p.path[:0], kv.Key...)
 	defer func() { p.path = key[:0] }()
 	depth := 1 // names in the key so far
-	levels[0].key = len(key)
+	lengths[0] = len(key)
 	p.scan = scanner{data: kv.Str, pos: 1, strict: true}
 	s := &p.scan
 	for first := true; depth > 0; {
-		key = key[:levels[depth-1].key]
+		key = key[:lengths[depth-1]]
 		raw, how, more, err := s.key(first)
 		switch {
 		case err != nil:
@@ -206,7 +205,7 @@ func (p *Parser) flatten(kv proto.KV, start int) error {
 			key = append(key, raw...)
 		}
 		if s.peek() == '{' && depth+1 < MaxFlatDepth {
-			levels[depth].key = len(key)
+			lengths[depth] = len(key)
 			depth++
 			s.pos++
 			first = true

@@ -31,7 +31,11 @@ func shaped(t testing.TB, p *Parser, payload string, shape Shape) string {
 	}
 	got := ""
 	for i, d := range decode(t, events) {
-		if want := (map[bool]proto.Action{false: proto.ActionTimeseriesUpdated, true: proto.ActionPostAttributes})[shape.Attributes]; events[i].Action != want {
+		want := proto.ActionTimeseriesUpdated
+		if shape.Attributes {
+			want = proto.ActionPostAttributes
+		}
+		if events[i].Action != want {
 			t.Errorf("%q: action %v, want %v", payload, events[i].Action, want)
 		}
 		for _, l := range d.GetPostTelemetryMsg().GetTsKvList() {
@@ -55,7 +59,9 @@ func TestForeignPrograms(t *testing.T) {
 		want          string
 	}{
 		{
-			"tasmota sensor", `{"Time":"2024-05-01T10:20:30","AM2301":{"Temperature":21.4,"Humidity":48.0,"DewPoint":10.0},"TempUnit":"C"}`, flat,
+			"tasmota sensor",
+			`{"Time":"2024-05-01T10:20:30","AM2301":{"Temperature":21.4,"Humidity":48.0,"DewPoint":10.0},` +
+				`"TempUnit":"C"}`, flat,
 			`Time="2024-05-01T10:20:30" AM2301.Temperature=21.4 AM2301.Humidity=48.0 AM2301.DewPoint=10.0 TempUnit="C"`,
 		},
 		{
@@ -63,11 +69,17 @@ func TestForeignPrograms(t *testing.T) {
 			`Time="2024-05-01T10:20:30" AM2301={"Temperature":21.4}`,
 		},
 		{
-			"tasmota energy", `{"Time":"2024-05-01T10:20:30","ENERGY":{"TotalStartTime":"2023-01-01T00:00:00","Total":123.456,"Power":[15,0],"Factor":0.90}}`, flat,
-			`Time="2024-05-01T10:20:30" ENERGY.TotalStartTime="2023-01-01T00:00:00" ENERGY.Total=123.456 ENERGY.Power=[15,0] ENERGY.Factor=0.9`,
+			"tasmota energy",
+			`{"Time":"2024-05-01T10:20:30","ENERGY":{"TotalStartTime":"2023-01-01T00:00:00",` +
+				`"Total":123.456,"Power":[15,0],"Factor":0.90}}`, flat,
+			`Time="2024-05-01T10:20:30" ENERGY.TotalStartTime="2023-01-01T00:00:00" ` +
+				`ENERGY.Total=123.456 ENERGY.Power=[15,0] ENERGY.Factor=0.9`,
 		},
 		{
-			"tasmota state", `{"Time":"2024-05-01T10:20:30","Uptime":"0T01:15:09","UptimeSec":4509,"POWER":"ON","Wifi":{"AP":1,"SSId":"home","RSSI":74,"Signal":-63}}`,
+			"tasmota state",
+			`{"Time":"2024-05-01T10:20:30","Uptime":"0T01:15:09",` +
+				`"UptimeSec":4509,"POWER":"ON",` +
+				`"Wifi":{"AP":1,"SSId":"home","RSSI":74,"Signal":-63}}`,
 			Shape{Prefix: "state.", Flatten: true, Attributes: true},
 			`state.Time="2024-05-01T10:20:30" state.Uptime="0T01:15:09" state.UptimeSec=4509 state.POWER="ON" ` +
 				`state.Wifi.AP=1 state.Wifi.SSId="home" state.Wifi.RSSI=74 state.Wifi.Signal=-63`,
@@ -92,18 +104,26 @@ func TestForeignPrograms(t *testing.T) {
 		{"shelly gen1 online", `true`, Shape{Key: "online", Attributes: true}, `online=true`},
 		{"shelly gen1 input", `0`, Shape{Key: "input/0"}, `input/0=0`},
 		{
-			"shelly gen1 info", `{"wifi_sta":{"connected":true,"ssid":"home","ip":"10.0.0.7","rssi":-58},"relays":[{"ison":false}],"update":{}}`, flat,
-			`wifi_sta.connected=true wifi_sta.ssid="home" wifi_sta.ip="10.0.0.7" wifi_sta.rssi=-58 relays=[{"ison":false}] update={}`,
+			"shelly gen1 info",
+			`{"wifi_sta":{"connected":true,"ssid":"home","ip":"10.0.0.7","rssi":-58},` +
+				`"relays":[{"ison":false}],"update":{}}`, flat,
+			`wifi_sta.connected=true wifi_sta.ssid="home" wifi_sta.ip="10.0.0.7" wifi_sta.rssi=-58 ` +
+				`relays=[{"ison":false}] update={}`,
 		},
 		{
-			"shelly gen2 switch", `{"id":0,"source":"init","output":true,"apower":8.9,"voltage":237.5,"aenergy":{"total":6.532,"by_minute":[45.1,0,0],"minute_ts":1626935779},"temperature":{"tC":44.0}}`,
+			"shelly gen2 switch",
+			`{"id":0,"source":"init","output":true,"apower":8.9,"voltage":237.5,` +
+				`"aenergy":{"total":6.532,"by_minute":[45.1,0,0],"minute_ts":1626935779},"temperature":{"tC":44.0}}`,
 			Shape{Prefix: "switch:0.", Flatten: true},
-			`switch:0.id=0 switch:0.source="init" switch:0.output=true switch:0.apower=8.9 switch:0.voltage=237.5 switch:0.aenergy.total=6.532 ` +
+			`switch:0.id=0 switch:0.source="init" switch:0.output=true switch:0.apower=8.9 ` +
+				`switch:0.voltage=237.5 switch:0.aenergy.total=6.532 ` +
 				`switch:0.aenergy.by_minute=[45.1,0,0] switch:0.aenergy.minute_ts=1626935779 switch:0.temperature.tC=44.0`,
 		},
 
 		{
-			"zigbee2mqtt sensor", `{"battery":100,"humidity":44.72,"linkquality":120,"temperature":27.34,"last_seen":null,"update":{"state":"idle","installed_version":-1}}`, flat,
+			"zigbee2mqtt sensor",
+			`{"battery":100,"humidity":44.72,"linkquality":120,"temperature":27.34,"last_seen":null,` +
+				`"update":{"state":"idle","installed_version":-1}}`, flat,
 			`battery=100 humidity=44.72 linkquality=120 temperature=27.34 update.state="idle" update.installed_version=-1`,
 		},
 		{
@@ -203,7 +223,10 @@ func TestForeignForms(t *testing.T) {
 		{many(MaxFlat + 1), flat, "error: more than 1024 keys in one message (at byte 0)"},
 		{`{"a":1`, flat, "error: bad JSON: the text ends where ',' or '}' should be (at byte 6)"},
 		{`{"a":1} x`, flat, `error: bad JSON: 'x' where the end of the text should be (at byte 8)`},
-		{`{"a":{"b":}}`, flat, `error: bad JSON: '}' where a value (an object, array, string, number, true, false or null) should be (at byte 10)`},
+		{
+			`{"a":{"b":}}`, flat,
+			`error: bad JSON: '}' where a value (an object, array, string, number, true, false or null) should be (at byte 10)`,
+		},
 	} {
 		if got := shaped(t, &p, c.payload, c.shape); got != c.want {
 			t.Errorf("%.80q:\ngot  %s\nwant %s", c.payload, got, c.want)
@@ -273,7 +296,8 @@ func TestForeignDoesNotAllocate(t *testing.T) {
 // FuzzForeign holds what is flattened against what is not, taken apart with encoding/json.
 func FuzzForeign(f *testing.F) {
 	for _, s := range []string{
-		`{"Time":"x","AM2301":{"Temperature":21.4,"a":{"b":{"c":[{}]}}}}`, `{"a":{},"a.b":1,"b":{"c":null,"d":{"e":"\ud800"}}}`, "21.5", "ON",
+		`{"Time":"x","AM2301":{"Temperature":21.4,"a":{"b":{"c":[{}]}}}}`,
+		`{"a":{},"a.b":1,"b":{"c":null,"d":{"e":"\ud800"}}}`, "21.5", "ON",
 		`{"ts":1,"values":{"a":{"b":"1e400"}}}`, `[{"a":1}]`, "\xff\x00", `{a:{b:'c"',d:NaN}}`, `{"ts":{"":1},"values":2}`,
 	} {
 		f.Add([]byte(s), "p.", true)
