@@ -35,11 +35,13 @@ func (p *Parser) Foreign(
 	if err := p.begin(payload); err != nil {
 		return nil, err
 	}
+	// What the reader of JSON skips, as a comment, may be all that a text has: #ff0000.
+	text := bytes.Trim(bytes.TrimPrefix(p.scan.data, mark), " \t\r\n")
 	when, start := now, p.scan.pos
 	var err error
 	switch {
-	case p.scan.peek() != '{':
-		err = p.single(shape.Key)
+	case len(text) == 0 || text[0] != '{':
+		err = p.single(shape.Key, text)
 	case shape.Attributes:
 		err = p.object(0)
 	default:
@@ -72,25 +74,25 @@ func (p *Parser) Foreign(
 	return p.makeEvents(action, id, now), nil
 }
 
-// single reads the whole text as one value of that key into kvs.
-func (p *Parser) single(key string) error {
-	s := &p.scan
+// mark is a byte order mark.
+var mark = []byte("\ufeff")
+
+// single reads the text, which is all of the payload, as one value of that key into kvs.
+func (p *Parser) single(key string, text []byte) error {
 	p.kvs = p.kvs[:0]
-	text := bytes.TrimSpace(s.data[s.pos:])
-	start := s.pos
-	s.pos = len(s.data)
+	p.scan.pos = len(p.scan.data)
 	if len(text) == 0 {
 		return nil
 	}
 	if why := BadKey([]byte(key)); why != "" {
-		return s.fail(start, "the key %q %s", excerpt([]byte(key)), why)
+		return p.scan.fail(0, "the key %q %s", excerpt([]byte(key)), why)
 	}
 	// The strict reader decides what is JSON by itself: the lenient one takes the first word of a
 	// sentence for a value.
 	kv := proto.KV{Key: keep(p, key)}
 	if !p.isValue(&kv, text) {
 		kv = proto.KV{Key: kv.Key}
-		if err := p.text(&kv, text, start); err != nil {
+		if err := p.text(&kv, text, 0); err != nil {
 			return err
 		}
 	}

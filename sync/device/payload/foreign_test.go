@@ -187,6 +187,12 @@ func TestForeignForms(t *testing.T) {
 		{`say "hi"`, tele, `k="say \"hi\""`},
 		{"two\nlines", tele, `k="two\nlines"`},
 		{"on # a comment", tele, `k="on # a comment"`},
+		{"#ff0000", tele, `k="#ff0000"`}, // no comment
+		{"/dev/ttyUSB0", tele, `k="/dev/ttyUSB0"`},
+		{"// {}", tele, `k="// {}"`},
+		{"/* x */ 5", tele, `k="/* x */ 5"`},
+		{")]}'\n5", tele, `k=")]}'\n5"`},
+		{"\u00a0{}", tele, "k=\"\\u00a0{}\""},
 		{"[1,2]", tele, "k=[1,2]"},
 		{"[0;32m[I] log", tele, `k="[0;32m[I] log"`},
 		{"K\xfcche", tele, `k="K` + "\ufffd" + `che"`},
@@ -322,6 +328,10 @@ func FuzzForeign(f *testing.F) {
 			return kvs, err
 		}
 		whole, err := read(&p, Shape{Key: "k", Attributes: attributes})
+		text := strings.Trim(strings.TrimPrefix(string(body), "\ufeff"), " \t\r\n")
+		if one := text != "" && text != "null" && text[0] != '{'; one && (err != nil || len(whole) != 1 || whole[0].Key != "k") {
+			t.Fatalf("%q is %v, %v; want one value", text, whole, err)
+		}
 		flat, flatErr := read(&q, Shape{Key: "k", Attributes: attributes, Prefix: prefix, Flatten: true})
 		if err != nil && flatErr == nil {
 			t.Fatalf("%v, and not when flattened", err)
