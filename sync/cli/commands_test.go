@@ -181,7 +181,7 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 	if _, err := os.Stat(dir + "x"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory was made: %v", err)
 	}
-	for _, text := range []string{help, walHelp, deadHelp, rulesHelp} {
+	for _, text := range []string{help, walHelp, deadHelp} {
 		for line := range strings.Lines(text) {
 			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 100 {
 				t.Errorf("%d columns: %s", n, line)

@@ -6,7 +6,6 @@
 //	                             ├─> status          package status asks the running agent
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
-//	                             ├─> rules ...       rules.go: scripts of rule chains, tried
 //	                             └─> version, help   commands.go
 //
 // # The surface
@@ -33,5 +32,5 @@
 //
 // status, dead and wal work with and without an agent. They ask agent.sock first; without an agent
 // they read the files. What changes files (wal repair; dead retry and drop without an agent) takes
-// the lock of the data directory first. rules touches no data directory.
+// the lock of the data directory first.
 package cli

@@ -14,11 +14,10 @@ import (
 	"edgesync/sync/config"
 )
 
-// tool is a command of two words: wal NAME and dead NAME work on the files of a data directory,
-// rules NAME on a file of its own.
+// tool is a command that works on the files of a data directory: wal NAME or dead NAME.
 type tool struct {
 	*program
-	topic    string // for help: "wal", "dead" or "rules"
+	topic    string // for help: "wal" or "dead"
 	settings config.Flags
 	flags    *flag.FlagSet
 	own      []string // names of its flags beside the configuration's

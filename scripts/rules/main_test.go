@@ -1,11 +1,18 @@
-package cli
+package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+func call(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
 
 func TestRulesEval(t *testing.T) {
 	dir := t.TempDir()
@@ -28,7 +35,7 @@ func TestRulesEval(t *testing.T) {
 		`{"n":7,"script":"return typeof msg.a;","msg":{"a":1},"scriptLang":"JS"}`,
 		`{"n":8,"script":"return null;"}`,
 	}, "\n"))
-	code, stdout, stderr := call(t, nil, "rules", "eval", tbel)
+	code, stdout, stderr := call("eval", tbel)
 	want := `{"n":1,"json":"3.5","type":"double"}
 {"n":"two","json":"{\"m\":{\"deviceType\":\"b\",\"deviceName\":\"a\"},\"t\":\"X\"}","type":"map"}
 {"n":3,"error":"script failed: null pointer: .x of null","stage":"run"}
@@ -43,21 +50,21 @@ func TestRulesEval(t *testing.T) {
 	}
 
 	js := `{"n":1,"script":"return msg.a + 1;","msg":{"a":1}}`
-	for _, args := range [][]string{{write("js.jsonl", js)}, {"--lang=js", write("other.jsonl", js)}} {
-		if code, stdout, _ := call(t, nil, append([]string{"rules", "eval"}, args...)...); code != 0 ||
+	for _, args := range [][]string{{"eval", write("js.jsonl", js)}, {"-lang=js", "eval", write("other.jsonl", js)}} {
+		if code, stdout, _ := call(args...); code != 0 ||
 			stdout != `{"n":1,"json":"2","type":"number"}`+"\n" {
 			t.Errorf("%v: exit code %d, %s", args, code, stdout)
 		}
 	}
 
 	bad := write("bad.jsonl", "{\n"+`{"n":2,"script":"return 1;"}`+"\n"+`{"n":3}`)
-	code, stdout, stderr = call(t, nil, "rules", "eval", bad)
+	code, stdout, stderr = call("eval", bad)
 	if code != 1 || !strings.Contains(stdout, `{"error":"no JSON of a script: unexpected end of JSON input","line":1}`) ||
 		!strings.Contains(stdout, `{"n":2,"json":"1","type":"int"}`) || !strings.Contains(stderr, "line 1 of ") {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 	long := write("long.jsonl", strings.Repeat(" ", maxScriptLine+1))
-	if code, _, stderr := call(t, nil, "rules", "eval", long); code != 1 || !strings.Contains(stderr, "longer than 1048576 bytes") {
+	if code, _, stderr := call("eval", long); code != 1 || !strings.Contains(stderr, "longer than 1048576 bytes") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	for _, c := range []struct {
@@ -65,13 +72,13 @@ func TestRulesEval(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"rules", 2, "edgesync rules eval FILE"},
-		{"rules evl", 2, "did you mean rules eval?"},
-		{"rules eval", 2, "takes a FILE"},
-		{"rules eval --lang=lua x", 2, "--lang takes TBEL or JS"},
-		{"rules eval gone.jsonl", 1, "gone.jsonl"},
+		{"", 2, "rules [-lang JS] eval FILE"},
+		{"evl x", 2, "rules [-lang JS] eval FILE"},
+		{"eval", 2, "rules [-lang JS] eval FILE"},
+		{"-lang=lua eval x", 2, "rules [-lang JS] eval FILE"},
+		{"eval gone.jsonl", 1, "gone.jsonl"},
 	} {
-		if code, _, stderr := call(t, nil, strings.Fields(c.args)...); code != c.code || !strings.Contains(stderr, c.stderr) {
+		if code, _, stderr := call(strings.Fields(c.args)...); code != c.code || !strings.Contains(stderr, c.stderr) {
 			t.Errorf("%s: exit code %d, stderr %s", c.args, code, stderr)
 		}
 	}

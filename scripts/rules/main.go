@@ -1,10 +1,15 @@
-package cli
+// Command rules tries scripts of rule chains, without an agent and without a cloud.
+//
+// It is a program of its own: with the engine of scripts (sync/rules/script) the agent's file would
+// be larger than its bound (make cross).
+package main
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,12 +23,10 @@ import (
 	"edgesync/sync/rules/script"
 )
 
-const rulesHelp = `edgesync rules tries what rule chains do, without an agent and without a cloud.
-
-Usage:
-  edgesync rules eval FILE   run scripts, one JSON object a line, and print what each gives; FILE
-                             may be - for standard input
-                             --lang=JS: scripts are JavaScript unless a line says otherwise
+const usage = `Usage:
+  rules [-lang JS] eval FILE   run scripts, one JSON object a line, and print what each gives; FILE
+                               may be - for standard input
+                               -lang JS: scripts are JavaScript unless a line says otherwise
 
 A line of FILE:
   {"n":1,"script":"return msg.t > 20;","msg":{"t":21.5},"metadata":{"deviceName":"th-1"},
@@ -46,24 +49,26 @@ or too long; errors of scripts are results.
 // maxScriptLine bounds one line of a file of scripts, in bytes.
 const maxScriptLine = 1 << 20
 
-func (p *program) rules(args []string) int {
-	_, code, done := p.subcommand("rules", rulesHelp, []string{"eval"}, args)
-	if done {
-		return code
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	f := flag.NewFlagSet("rules", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() { fmt.Fprint(stderr, usage) }
+	lang := f.String("lang", "", "")
+	if err := f.Parse(args); err != nil {
+		return 2
 	}
-	t := p.newTool("rules", "eval")
-	lang := t.flags.String("lang", "", "")
-	rest, code, done := t.parse(args[1:], 1)
-	if done {
-		return code
+	l := strings.ToUpper(*lang)
+	if f.NArg() != 2 || f.Arg(0) != "eval" || l != "" && l != "TBEL" && l != "JS" {
+		f.Usage()
+		return 2
 	}
-	if len(rest) != 1 {
-		return p.usage("rules", "rules eval takes a FILE", nil)
+	if err := evalFile(stdout, f.Arg(1), l); err != nil {
+		fmt.Fprintln(stderr, "rules:", err)
+		return 1
 	}
-	if l := strings.ToUpper(*lang); l != "" && l != "TBEL" && l != "JS" {
-		return p.usage("rules", "--lang takes TBEL or JS", nil)
-	}
-	return t.end(evalFile(p.stdout, rest[0], strings.ToUpper(*lang)))
+	return 0
 }
 
 // evalFile runs the scripts of a file. The error says which line could not be read; the lines
