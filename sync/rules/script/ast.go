@@ -1,0 +1,139 @@
+package script
+
+// node is one piece of a script's syntax tree. Which fields mean something depends on op.
+type node struct {
+	op   nodeOp
+	bin  operator // of nBinary, nAssign (opNone: plain), nUnary, nStep
+	flag bool     // nMember, nIndex: null-safe; nStep: before the operand; nDo: until; nFor*: see there
+	at   int      // place in the source, in bytes
+	s    string   // a name
+	v    *Value   // a literal
+	kids []*node
+	fn   *function // nFunction
+}
+
+// function is a function of the script: named, or a value of JavaScript.
+type function struct {
+	name   string
+	params []string
+	body   []*node
+	arrow  bool // `this` and the rest are not there anyway; body is one nReturn for `x => e`
+}
+
+type nodeOp uint8
+
+const (
+	nLiteral  nodeOp = iota // v
+	nName                   // s
+	nMember                 // kids[0].s
+	nIndex                  // kids[0][kids[1]]
+	nCall                   // kids[0](kids[1:])
+	nNew                    // new s(kids...)
+	nList                   // [kids...]
+	nMap                    // kids are keys and values by turns; a key is any expression
+	nUnary                  // bin kids[0]
+	nBinary                 // kids[0] bin kids[1]
+	nAnd                    // kids[0] && kids[1]
+	nOr                     // kids[0] || kids[1]
+	nFirst                  // kids[0] or kids[1] of TBEL, kids[0] ?? kids[1] of JavaScript
+	nCond                   // kids[0] ? kids[1] : kids[2]; without kids[2]: null
+	nAssign                 // kids[0] bin= kids[1]
+	nStep                   // ++ or --; bin is opAdd or opSub
+	nCast                   // (s) kids[0]
+	nFunction               // a function as a value
+	nTemplate               // texts and values, joined
+	nRegexp                 // /s/v
+	nTypeof                 // typeof kids[0]
+	nDelete                 // delete kids[0]
+	nComma                  // kids[0], kids[1]
+	nVoid                   // void kids[0]
+	nProject                // (kids[0] in kids[1] if kids[2])
+	nEmpty                  // nothing
+	nBlock                  // { kids... }
+	nVar                    // var s = kids[0]; kids may be empty
+	nVars                   // several nVar of JavaScript
+	nExpr                   // kids[0];
+	nIf                     // if (kids[0]) kids[1] else kids[2]
+	nFor                    // for (kids[0]; kids[1]; kids[2]) kids[3]; any may be nil
+	nEach                   // for (s : kids[0]) kids[1]; bin opIn of JavaScript: over keys
+	nWhile                  // while (kids[0]) kids[1]
+	nDo                     // do kids[1] while (kids[0]); flag: until
+	nSwitch                 // switch (kids[0]) with kids[1:] of nCase
+	nCase                   // case kids[0]: kids[1:]; kids[0] is nil for default
+	nBreak                  // break
+	nContinue               // continue
+	nReturn                 // return kids[0]
+	nDeclare                // function s ... as a statement
+	nTry                    // try kids[0] catch (s) kids[1] finally kids[2]; the last two may be nil
+	nThrow                  // throw kids[0]
+	nAssert                 // assert kids[0] of TBEL
+)
+
+// operator is an operator of two operands, or one.
+type operator uint8
+
+const (
+	opNone operator = iota
+	opAdd
+	opSub
+	opMul
+	opDiv
+	opMod
+	opPow
+	opShl
+	opShr
+	opUshr
+	opAnd
+	opOr
+	opXor
+	opLess
+	opLessEq
+	opMore
+	opMoreEq
+	opEq
+	opNotEq
+	opSame // === of JavaScript
+	opNotSame
+	opInstance
+	opContains
+	opMatches // ~=
+	opIn
+	opNot
+	opMinus
+	opPlus
+	opInvert
+	opLogicAnd // while parsing only: they become nAnd, nOr, nFirst
+	opLogicOr
+	opFirst
+)
+
+// binding is how tight an operator binds; 0 is none.
+//
+//go:noinline
+func binding(op operator) int {
+	switch op {
+	case opFirst, opLogicOr:
+		return 1
+	case opLogicAnd:
+		return 2
+	case opOr:
+		return 3
+	case opXor:
+		return 4
+	case opAnd:
+		return 5
+	case opEq, opNotEq, opSame, opNotSame:
+		return 6
+	case opLess, opLessEq, opMore, opMoreEq, opInstance, opContains, opMatches, opIn:
+		return 7
+	case opShl, opShr, opUshr:
+		return 8
+	case opAdd, opSub:
+		return 9
+	case opMul, opDiv, opMod:
+		return 10
+	case opPow:
+		return 11
+	}
+	return 0
+}

@@ -1,0 +1,74 @@
+// Package script runs the scripts of rule chains: TBEL, the language of ThingsBoard's nodes, and
+// the part of JavaScript that old nodes are written in. A script is compiled once, when its chain
+// arrives, and then run on each message. It reaches nothing but its three arguments.
+//
+//	p, err := script.Compile(script.TBEL, text, script.Arguments) // Syntax, Unsupported
+//	err = doc.Parse(data)                                         // once for all nodes
+//	args := script.Args{Msg: &doc, Metadata: pairs, MsgType: kind}
+//	v, err := p.Run(env, args)                                    // Failed, Limit and others
+//	b, err = p.Language().AppendJSON(b[:0], v, script.AsStored)
+//
+// A Program never changes and runs on any number of goroutines. scripts/rules runs scripts
+// from a file.
+//
+// # From text to value
+//
+//	lex.go, parse*.go       tokens and syntax tree (ast.go); both languages share them
+//	compile*.go, call.go    the tree becomes closures, names become places in scopes
+//	run.go, memory.go       one run: scopes, bounds, the arguments
+//	json.go, result.go      a message as cells of its text, a result as JSON
+//	value.go, number.go     values: Java's int, long, float and double are four kinds
+//	words.go, plain.go      names as numbers, and what else keeps the code small
+//	ops.go, member.go       operators and members of TBEL (RULES.md 5.4)
+//	text.go, list.go, map.go, set.go, math.go, class.go, bytes.go, funcs.go, flatten.go, geo.go,
+//	moment.go, date*.go, regex.go, format.go, precise.go
+//	                        methods and functions of TBEL (RULES.md 5.5)
+//	script_*.go             what JavaScript computes (RULES.md 5.7)
+//
+// A script mostly reads few keys of a message. A path of constant keys, as msg.a.b or
+// metadata.deviceName, is looked up in the message's text: nothing is built, and where the key is
+// compared with a literal nothing is allocated. The first use of msg that is more than that builds
+// it whole, so that changes are seen everywhere.
+//
+// # Size
+//
+// On a router (mipsle, without a floating point unit) the code is what costs, not the data: a line
+// of Go is some 45 bytes. So values are pointers, names are told apart as numbers, and small
+// functions are kept from being copied into their callers (go:noinline).
+//
+// # Bounds
+//
+// A run makes at most 100,000 steps: statements and rounds by the size of their expressions, calls,
+// and work inside functions by its size. The dearest scripts that were found take 0.1 s of a PC's
+// core. A run has at most 64 calls of its own functions open, holds at most 1 MiB of texts, lists
+// and maps and makes at most 4 MiB of them in all, garbage included. What only an expression holds
+// that is being evaluated counts to the 4 MiB. A script is at most 50,000 bytes and nested 200
+// deep, the arguments are at most 100,000 bytes, the JSON of a result 300,000. Beyond each of them
+// the run ends with reason Limit, which no script can catch. A fault of the engine ends the run
+// with reason Internal, not the agent.
+//
+// Inside, an error is a panic with an *Error: closures return values only, and Run turns the panic
+// into its error.
+//
+// # Likeness
+//
+// The law is what the engine of the server does, as ../RULES.md and the recordings say, also where
+// it is odd: users' numbers depend on it. Metadata have the order of Java's HashMap, doubles the
+// digits of Java 17. Inline lists and maps are read with the engine's quirks (RULES.md 5.4.10), so
+// that a script gives the same here and there. What fails to compile there fails here too, as far
+// as the recordings show it; a list behind a map in one inline map is taken unless it holds a
+// literal.
+//
+// # Not supported
+//
+// It is an error with reason Unsupported, at compile time where the text shows it: of regular
+// expressions look-around, back references, possessive quantifiers and intersections, and more than
+// 2,000 states; locales but en-US, except for patterns of numbers; of String.format %h, %a, %g, %t
+// and the flags # and (; the words with, import and soundslike of TBEL; of JavaScript this,
+// classes, new of own functions, generators, async, spread, destructuring, default parameters,
+// labels, getters and prototypes. A let in the head of a for is one variable for all rounds.
+//
+// A zone by name (Europe/Berlin) needs zoneinfo on the machine. None is in the program, since it
+// costs 450 kB and most routers have none either: such a script then fails at run time, with the
+// reason. Offsets (+02:00) and UTC always work. Local times are those of Env.Zone.
+package script

@@ -1,0 +1,342 @@
+package script
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+const (
+	// maxMessage bounds the JSON text of the arguments together, in bytes (RULES.md 5.2).
+	maxMessage = 100_000
+	// maxNesting bounds how deep lists and maps of a JSON text are nested.
+	maxNesting = 128
+)
+
+// Doc is a JSON text that is checked and divided into cells, but not built: a script that reads one
+// key builds nothing. The zero Doc holds nothing. One goroutine parses a Doc at a time; once it is
+// parsed, any number may run scripts on it, as long as nobody parses into it again.
+type Doc struct {
+	src   string
+	cells []cell
+}
+
+// cell is one value of a Doc. Members of a list or map follow it; a key is a cell of its own before
+// its value.
+type cell struct {
+	kind       cellKind
+	start, end uint32 // in the text; of a string inside its quotes
+	next       uint32 // the first cell that is no part of this value
+}
+
+type cellKind uint8
+
+const (
+	cellNull cellKind = iota
+	cellTrue
+	cellFalse
+	cellNumber
+	cellText   // without escapes
+	cellEscape // a text with escapes
+	cellList
+	cellMap
+)
+
+// Parse reads a JSON text of at most 100,000 bytes and forgets what the Doc held before. The Doc
+// keeps src. Numbers that are not JSON, unpaired brackets and texts after the value are errors.
+func (d *Doc) Parse(src string) error {
+	d.src, d.cells = src, d.cells[:0]
+	if len(src) > maxMessage {
+		return limitError("a message of " + decimal(len(src)) + " bytes; at most " + decimal(maxMessage) + " are allowed")
+	}
+	i, ok := d.value(skipBlanks(src, 0), 0)
+	if ok {
+		if i = skipBlanks(src, i); i == len(src) {
+			return nil
+		}
+	}
+	d.cells = d.cells[:0]
+	return failed("no JSON at byte " + decimal(i))
+}
+
+//go:noinline
+func skipBlanks(s string, i int) int {
+	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// value reads the value at i and returns the place behind it.
+//
+//go:noinline
+func (d *Doc) value(i, depth int) (int, bool) {
+	s := d.src
+	if i >= len(s) || depth > maxNesting {
+		return i, false
+	}
+	switch c := s[i]; {
+	case c == '"':
+		return d.text(i)
+	case c == '{' || c == '[':
+		return d.container(i, depth, c == '{')
+	case c == 't' && hasPrefix(s[i:], "true"):
+		return d.leaf(cellTrue, i, i+4), true
+	case c == 'f' && hasPrefix(s[i:], "false"):
+		return d.leaf(cellFalse, i, i+5), true
+	case c == 'n' && hasPrefix(s[i:], "null"):
+		return d.leaf(cellNull, i, i+4), true
+	}
+	j, ok := scanNumber(s, i)
+	if !ok {
+		return i, false
+	}
+	return d.leaf(cellNumber, i, j), true
+}
+
+//go:noinline
+func (d *Doc) leaf(kind cellKind, start, end int) int {
+	d.cells = append(d.cells, cell{kind, uint32(start), uint32(end), uint32(len(d.cells) + 1)})
+	return end
+}
+
+//go:noinline
+func (d *Doc) text(i int) (int, bool) {
+	s := d.src
+	start, kind := i+1, cellText
+	for i = start; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			d.leaf(kind, start, i)
+			return i + 1, true
+		case c == '\\':
+			kind = cellEscape
+			if i++; i >= len(s) {
+				return i, false
+			}
+			if s[i] == 'u' {
+				if i+4 >= len(s) {
+					return i, false
+				}
+				if _, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err != nil {
+					return i, false
+				}
+				i += 4
+			} else if !hasText(`"\/bfnrt`, s[i:i+1]) {
+				return i, false
+			}
+		case c < ' ':
+			return i, false
+		}
+	}
+	return i, false
+}
+
+func (d *Doc) container(i, depth int, isMap bool) (int, bool) {
+	s, at := d.src, len(d.cells)
+	kind, closing := cellList, byte(']')
+	if isMap {
+		kind, closing = cellMap, '}'
+	}
+	d.leaf(kind, i, i)
+	for i = skipBlanks(s, i+1); ; i = skipBlanks(s, i+1) {
+		if i < len(s) && s[i] == closing && len(d.cells) == at+1 {
+			break // empty
+		}
+		ok := false
+		if isMap {
+			if i >= len(s) || s[i] != '"' {
+				return i, false
+			}
+			if i, ok = d.text(i); !ok {
+				return i, false
+			}
+			if i = skipBlanks(s, i); i >= len(s) || s[i] != ':' {
+				return i, false
+			}
+			i = skipBlanks(s, i+1)
+		}
+		if i, ok = d.value(i, depth+1); !ok {
+			return i, false
+		}
+		if i = skipBlanks(s, i); i >= len(s) || s[i] != ',' && s[i] != closing {
+			return i, false
+		}
+		if s[i] == closing {
+			break
+		}
+	}
+	d.cells[at].end, d.cells[at].next = uint32(i+1), uint32(len(d.cells))
+	return i + 1, true
+}
+
+// scanNumber finds the end of the number at i, by JSON's grammar.
+func scanNumber(s string, i int) (int, bool) {
+	digits := func() bool {
+		from := i
+		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+			i++
+		}
+		return i > from
+	}
+	if i < len(s) && s[i] == '-' {
+		i++
+	}
+	if i < len(s) && s[i] == '0' {
+		i++
+	} else if !digits() {
+		return i, false
+	}
+	if i < len(s) && s[i] == '.' {
+		if i++; !digits() {
+			return i, false
+		}
+	}
+	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
+		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return i, false
+		}
+	}
+	return i, true
+}
+
+// find is the cell of the value of a key of the map in cell at; 0 if there is none. Of equal keys
+// the last one counts.
+//
+//go:noinline
+func (d *Doc) find(at uint32, key string) uint32 {
+	found := uint32(0)
+	for i, end := at+1, d.cells[at].next; i < end; i = d.cells[i+1].next {
+		k := &d.cells[i]
+		if k.kind == cellText && d.src[k.start:k.end] == key || k.kind == cellEscape && d.unescape(k) == key {
+			found = i + 1
+		}
+	}
+	return found
+}
+
+// scalar is the value of a cell that is no list and no map.
+func (d *Doc) scalar(at uint32, lang Language) Value {
+	switch c := &d.cells[at]; c.kind {
+	case cellTrue:
+		return Value{k: Bool, n: 1}
+	case cellFalse:
+		return Value{k: Bool}
+	case cellNumber:
+		v := jsonNumber(d.src[c.start:c.end])
+		if lang == JavaScript && v.k != Double {
+			return Value{k: Double, n: math.Float64bits(float64(int64(v.n)))}
+		}
+		return v
+	case cellText:
+		return Value{k: Text, s: d.src[c.start:c.end]}
+	case cellEscape:
+		return Value{k: Text, s: d.unescape(c)}
+	}
+	return Value{k: Null}
+}
+
+// item is the same as a value to keep.
+//
+//go:noinline
+func (d *Doc) item(at uint32, lang Language) *Value { return kept(d.scalar(at, lang)) }
+
+// kept is a scalar as a value to keep.
+//
+//go:noinline
+func kept(v Value) *Value {
+	switch v.k {
+	case Null:
+		return null
+	case Bool:
+		return boolOf(v.n != 0)
+	case Int:
+		return intOf(int32(v.n))
+	}
+	return &Value{k: v.k, n: v.n, s: v.s}
+}
+
+// build makes the value of a cell, with every member. A map of TBEL has no member that is null.
+func (d *Doc) build(r *run, at uint32, lang Language) *Value {
+	c := &d.cells[at]
+	switch c.kind {
+	case cellList:
+		n := 0
+		for i := at + 1; i < c.next; i = d.cells[i].next {
+			n++
+		}
+		r.use(objectSize + n*valueSize)
+		items := make([]*Value, 0, n)
+		for i := at + 1; i < c.next; i = d.cells[i].next {
+			items = append(items, d.build(r, i, lang))
+		}
+		return listOf(items)
+	case cellMap:
+		n := 0
+		for i := at + 1; i < c.next; i = d.cells[i+1].next {
+			n++
+		}
+		r.use(objectSize + 2*n*valueSize)
+		o := &object{keys: make([]*Value, 0, n), items: make([]*Value, 0, n)}
+		for i := at + 1; i < c.next; i = d.cells[i+1].next {
+			key := d.item(i, lang)
+			switch v := d.build(r, i+1, lang); {
+			case lang == JavaScript:
+				o.putScript(key, v)
+			case v.k != Null:
+				o.put(key, v)
+			default:
+				o.remove(key)
+			}
+		}
+		return &Value{k: Map, o: o}
+	case cellEscape:
+		r.use(int(c.end - c.start))
+	}
+	return d.item(at, lang)
+}
+
+func (d *Doc) unescape(c *cell) string {
+	s := d.src[c.start:c.end]
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			putByte(&b, s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case 'b':
+			putByte(&b, '\b')
+		case 'f':
+			putByte(&b, '\f')
+		case 'n':
+			putByte(&b, '\n')
+		case 'r':
+			putByte(&b, '\r')
+		case 't':
+			putByte(&b, '\t')
+		case 'u':
+			n, _ := strconv.ParseUint(s[i+1:i+5], 16, 16)
+			c := rune(n)
+			i += 4
+			if utf16.IsSurrogate(c) && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
+				low, _ := strconv.ParseUint(s[i+3:i+7], 16, 16)
+				if pair := utf16.DecodeRune(c, rune(low)); pair != utf8.RuneError {
+					c = pair
+					i += 6
+				}
+			}
+			putRune(&b, c)
+		default:
+			putByte(&b, s[i])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,438 @@
+package script
+
+const (
+	// maxSource bounds the text of a script, in bytes (RULES.md 5.2).
+	maxSource = 50_000
+	// maxDepth bounds how deep statements and expressions of a script are nested.
+	maxDepth = 200
+)
+
+// parser makes the syntax tree of one script. It panics with a *syntaxError.
+type parser struct {
+	lexer
+	tok     token
+	prevEnd int // of the token before tok
+	depth   int
+	half    bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
+	nest    *nesting
+	inOff   bool // JavaScript: `in` ends the expression, in the head of a for
+}
+
+// nesting is what an inline list or map of TBEL remembers about the inline ones in it: the first
+// decides what the parser takes the others for (RULES.md 5.4.10).
+type nesting struct {
+	at    int  // where the element begins
+	known bool // there was one
+	isMap bool // what it was
+}
+
+func parse(source string, lang Language) (body []*node) {
+	p := &parser{lexer: lexer{src: source, js: lang == JavaScript}}
+	p.advance()
+	for p.tok.kind != tEnd {
+		body = append(body, p.statement())
+	}
+	return body
+}
+
+//go:noinline
+func (p *parser) advance() {
+	p.prevEnd = p.pos
+	p.tok = p.lexer.next()
+}
+
+//go:noinline
+func (p *parser) fail(message string) {
+	panic(syntax(p.tok.at, message))
+}
+
+//go:noinline
+func (p *parser) refuse(message string) {
+	panic(&syntaxError{at: p.tok.at, message: message, unsupported: true})
+}
+
+//go:noinline
+func (p *parser) is(punct string) bool { return p.tok.kind == tPunct && p.tok.s == punct }
+
+//go:noinline
+func (p *parser) word(name string) bool { return p.tok.kind == tName && p.tok.s == name }
+
+//go:noinline
+func (p *parser) accept(punct string) bool {
+	if p.is(punct) {
+		p.advance()
+		return true
+	}
+	return false
+}
+
+//go:noinline
+func (p *parser) acceptWord(name string) bool {
+	if p.word(name) {
+		p.advance()
+		return true
+	}
+	return false
+}
+
+//go:noinline
+func (p *parser) expect(punct string) {
+	if !p.accept(punct) {
+		p.fail("expected " + punct + ", found " + p.shown())
+	}
+}
+
+//go:noinline
+func (p *parser) shown() string {
+	if p.tok.kind == tEnd {
+		return "the end"
+	}
+	if p.tok.s == "" {
+		return "a literal"
+	}
+	return p.tok.s
+}
+
+func (p *parser) name() string {
+	if p.tok.kind != tName {
+		p.fail("expected a name, found " + p.shown())
+	}
+	s := p.tok.s
+	p.advance()
+	return s
+}
+
+//go:noinline
+func (p *parser) deeper() {
+	if p.depth++; p.depth > maxDepth {
+		p.refuse("a script that is nested so deep")
+	}
+}
+
+// ahead is the token behind tok, without reading it.
+//
+//go:noinline
+func (p *parser) ahead() token {
+	saved := p.lexer
+	t := p.lexer.next()
+	p.lexer = saved
+	return t
+}
+
+// end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
+// line.
+//
+//go:noinline
+func (p *parser) end() {
+	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
+		return
+	}
+	p.fail("unterminated statement: expected ;, found " + p.shown())
+}
+
+// types are the words that TBEL takes in front of a declared name, without conversion.
+const types = " int long double float boolean byte char short String Integer Long Double Float Boolean Object List Map "
+
+func (p *parser) statement() *node {
+	p.deeper()
+	defer func() { p.depth-- }()
+	at := p.tok.at
+	if p.tok.kind == tPunct {
+		switch p.tok.s {
+		case ";":
+			p.advance()
+			return &node{op: nEmpty, at: at}
+		case "{":
+			if p.js {
+				return p.block()
+			}
+			if !p.mapAhead() {
+				p.fail("not a statement: a bare block")
+			}
+		}
+	}
+	if p.tok.kind == tName {
+		if n := p.keyword(at); n != nil {
+			return n
+		}
+		if !p.js && hasText(types, " "+p.tok.s+" ") && p.ahead().kind == tName {
+			p.advance()
+			return p.declaration(at)
+		}
+	}
+	e := p.expression()
+	p.end()
+	return &node{op: nExpr, at: at, kids: []*node{e}}
+}
+
+// mapAhead reports whether a "{" begins an inline map: `{}`, `{a:` or `{'a':`.
+func (p *parser) mapAhead() bool {
+	saved := p.lexer
+	defer func() { p.lexer = saved }()
+	t := p.lexer.next()
+	if t.kind == tPunct && t.s == "}" {
+		return true
+	}
+	if t.kind != tName && t.kind != tLiteral {
+		return false
+	}
+	t = p.lexer.next()
+	return t.kind == tPunct && t.s == ":"
+}
+
+func (p *parser) keyword(at int) *node {
+	word := p.tok.s
+	switch word {
+	case "var":
+		p.advance()
+		return p.declaration(at)
+	case "if":
+		p.advance()
+		n := &node{op: nIf, at: at, kids: []*node{p.condition(), p.body()}}
+		if p.acceptWord("else") {
+			n.kids = append(n.kids, p.body())
+		}
+		return n
+	case "for":
+		return p.loop(at)
+	case "while":
+		p.advance()
+		return &node{op: nWhile, at: at, kids: []*node{p.condition(), p.body()}}
+	case "do":
+		p.advance()
+		body := p.body()
+		until := !p.js && p.acceptWord("until")
+		if !until && !p.acceptWord("while") {
+			p.fail("expected while")
+		}
+		n := &node{op: nDo, at: at, flag: until, kids: []*node{p.condition(), body}}
+		p.accept(";")
+		return n
+	case "break":
+		p.advance()
+		p.end()
+		return &node{op: nBreak, at: at}
+	case "return":
+		p.advance()
+		n := &node{op: nReturn, at: at}
+		if !p.is(";") && !p.is("}") && p.tok.kind != tEnd && !(p.js && p.tok.newline) {
+			n.kids = []*node{p.expression()}
+		}
+		p.end()
+		return n
+	case "switch":
+		return p.choice(at)
+	case "function":
+		return p.declareFunction(at)
+	}
+	if p.js {
+		return p.scriptKeyword(at)
+	}
+	switch word {
+	case "def":
+		if p.ahead().kind == tName {
+			return p.declareFunction(at)
+		}
+	case "foreach":
+		return p.loop(at)
+	case "assert":
+		p.advance()
+		n := &node{op: nAssert, at: at, kids: []*node{p.expression()}}
+		p.end()
+		return n
+	case "import", "import_static", "with", "proto", "isdef":
+		p.refuse(word + " of TBEL")
+	case "let", "const", "try", "throw", "class":
+		p.fail("unknown class or illegal statement: " + word)
+	}
+	return nil
+}
+
+func (p *parser) declareFunction(at int) *node {
+	p.advance()
+	n := &node{op: nDeclare, at: at}
+	n.s = p.name()
+	n.fn = p.function(n.s)
+	return n
+}
+
+// function reads parameters and body; the name is read.
+func (p *parser) function(name string) *function {
+	f := &function{name: name}
+	p.expect("(")
+	for !p.is(")") {
+		if p.is("...") || p.is("{") || p.is("[") {
+			p.refuse("rest and destructured parameters")
+		}
+		f.params = append(f.params, p.name())
+		if p.js && p.is("=") {
+			p.refuse("default values of parameters")
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect(")")
+	half, nest, inOff := p.half, p.nest, p.inOff
+	p.half, p.nest, p.inOff = false, nil, false
+	f.body = p.block().kids
+	p.half, p.nest, p.inOff = half, nest, inOff
+	return f
+}
+
+//go:noinline
+func (p *parser) condition() *node {
+	p.expect("(")
+	e := p.expression()
+	p.expect(")")
+	return e
+}
+
+func (p *parser) block() *node {
+	n := &node{op: nBlock, at: p.tok.at}
+	p.expect("{")
+	p.deeper()
+	for !p.is("}") {
+		if p.tok.kind == tEnd {
+			p.fail("unbalanced braces { ... }")
+		}
+		n.kids = append(n.kids, p.statement())
+	}
+	p.depth--
+	p.advance()
+	return n
+}
+
+// declaration is what follows `var` or a type.
+func (p *parser) declaration(at int) *node {
+	var list []*node
+	for {
+		if p.is("{") || p.is("[") {
+			p.refuse("destructuring")
+		}
+		n := &node{op: nVar, at: at}
+		n.s = p.name()
+		if p.accept("=") {
+			n.kids = []*node{p.assignment()}
+		}
+		list = append(list, n)
+		if !p.js || !p.accept(",") {
+			break
+		}
+	}
+	p.end()
+	if len(list) == 1 {
+		return list[0]
+	}
+	return &node{op: nVars, at: at, kids: list}
+}
+
+// body is the statement of a branch or a loop.
+//
+//go:noinline
+func (p *parser) body() *node {
+	if p.is("{") {
+		return p.block()
+	}
+	return p.statement()
+}
+
+func (p *parser) loop(at int) *node {
+	each := p.word("foreach")
+	p.advance()
+	p.expect("(")
+	if p.js {
+		return p.scriptLoop(at)
+	}
+	if p.tok.kind == tName {
+		if t := p.ahead(); t.kind == tPunct && t.s == ":" {
+			n := &node{op: nEach, at: at, s: p.name()}
+			p.advance()
+			n.kids = []*node{p.expression()}
+			p.expect(")")
+			n.kids = append(n.kids, p.body())
+			return n
+		}
+	}
+	if each {
+		p.fail("expected a name and : in foreach")
+	}
+	n := &node{op: nFor, at: at, kids: make([]*node, 4)}
+	if !p.accept(";") {
+		n.kids[0] = p.statement()
+	}
+	p.forRest(n)
+	return n
+}
+
+// forRest reads `condition; step) body`.
+func (p *parser) forRest(n *node) {
+	if !p.is(";") {
+		n.kids[1] = p.expression()
+	}
+	p.expect(";")
+	if !p.is(")") {
+		n.kids[2] = p.expression()
+	}
+	p.expect(")")
+	n.kids[3] = p.body()
+}
+
+func (p *parser) choice(at int) *node {
+	p.advance()
+	n := &node{op: nSwitch, at: at, kids: []*node{p.condition()}}
+	p.expect("{")
+	for !p.accept("}") {
+		c := &node{op: nCase, at: p.tok.at, kids: []*node{nil}}
+		switch {
+		case p.acceptWord("case"):
+			c.kids[0] = p.caseValue()
+		case p.acceptWord("default"):
+		default:
+			p.fail("expected case or default, found " + p.shown())
+		}
+		p.expect(":")
+		for !p.word("case") && !p.word("default") && !p.is("}") {
+			c.kids = append(c.kids, p.body())
+			if !p.js && c.kids[len(c.kids)-1].op == nBreak && !p.tok.newline && !p.is("}") {
+				// The engine tears such a switch apart (RULES.md 5.3).
+				p.fail("unknown class or illegal statement: break and the next case on one line")
+			}
+		}
+		n.kids = append(n.kids, c)
+	}
+	if !p.js {
+		p.checkFallThrough(n)
+	}
+	return n
+}
+
+func (p *parser) caseValue() *node {
+	half := p.half
+	p.half = true
+	e := p.assignment()
+	p.half = half
+	return e
+}
+
+// checkFallThrough refuses a case that runs into the next one, as the engine does.
+func (p *parser) checkFallThrough(n *node) {
+	for _, c := range n.kids[1:max(1, len(n.kids)-1)] {
+		if len(c.kids) == 1 || !ends(c.kids[len(c.kids)-1]) {
+			panic(syntax(c.at, "case without switch: a case has to end with return or break"))
+		}
+	}
+}
+
+// ends reports whether a statement never goes on behind itself.
+func ends(n *node) bool {
+	switch n.op {
+	case nReturn, nBreak, nThrow, nContinue:
+		return true
+	case nBlock:
+		return len(n.kids) > 0 && ends(n.kids[len(n.kids)-1])
+	case nIf:
+		return len(n.kids) == 3 && ends(n.kids[1]) && ends(n.kids[2])
+	}
+	return false
+}

@@ -1,0 +1,402 @@
+package script
+
+func (p *parser) expression() *node {
+	e := p.assignment()
+	for p.js && p.is(",") {
+		at := p.tok.at
+		p.advance()
+		e = &node{op: nComma, at: at, kids: []*node{e, p.assignment()}}
+	}
+	return e
+}
+
+func (p *parser) assignment() *node {
+	p.deeper()
+	defer func() { p.depth-- }()
+	if p.js {
+		if f := p.arrow(); f != nil {
+			return f
+		}
+	}
+	e := p.conditional()
+	if p.tok.kind == tPunct {
+		if op, ok := assignOp(p.tok.s); ok {
+			if e.op != nName && e.op != nMember && e.op != nIndex {
+				p.fail("nothing that a value can be assigned to")
+			}
+			at := p.tok.at
+			p.advance()
+			return &node{op: nAssign, bin: op, at: at, kids: []*node{e, p.assignment()}}
+		}
+	}
+	return e
+}
+
+func (p *parser) conditional() *node {
+	c := p.binary()
+	if !p.is("?") {
+		return c
+	}
+	at := p.tok.at
+	p.advance()
+	half := p.half
+	p.half = half && !p.js
+	n := &node{op: nCond, at: at, kids: []*node{c, p.assignment()}}
+	if half && !p.js {
+		p.half = half
+		return n // the ":" belongs to the inline map
+	}
+	p.expect(":")
+	n.kids = append(n.kids, p.assignment())
+	return n
+}
+
+// binary reads operands and operators in a row and then builds the tree by their binding. A row of
+// literals alone binds as the engine folds it (RULES.md 5.3).
+func (p *parser) binary() *node {
+	first := p.unary()
+	op := p.operatorHere()
+	if op == opNone {
+		return first
+	}
+	operands, ops, places := []*node{first}, []operator(nil), []int(nil)
+	literal := first.op == nLiteral
+	for ; op != opNone; op = p.operatorHere() {
+		ops, places = append(ops, op), append(places, p.tok.at)
+		p.advance()
+		e := p.unary()
+		operands = append(operands, e)
+		literal = literal && e.op == nLiteral
+		if len(ops) > 2000 {
+			p.refuse("an expression of so many operators")
+		}
+	}
+	row := row{operands, ops, places}
+	if literal && !p.js {
+		return row.folded()
+	}
+	return row.tree(p.js)
+}
+
+func (p *parser) unary() *node {
+	p.deeper()
+	defer func() { p.depth-- }()
+	at := p.tok.at
+	if p.tok.kind == tPunct {
+		op := opNone
+		switch p.tok.s {
+		case "!":
+			op = opNot
+		case "-":
+			op = opMinus
+		case "+":
+			if !p.js {
+				p.fail("illegal use of operator: +")
+			}
+			op = opPlus
+		case "~":
+			op = opInvert
+		case "++", "--":
+			n := &node{op: nStep, bin: stepOp(p.tok.s), flag: true, at: at}
+			p.advance()
+			n.kids = []*node{p.target(p.unary())}
+			return n
+		case "(":
+			if n := p.cast(at); n != nil {
+				return n
+			}
+		}
+		if op != opNone {
+			p.advance()
+			e := p.unary()
+			if e.op == nLiteral && op == opMinus && e.v.isNumber() {
+				return &node{op: nLiteral, at: at, v: negate(e.v)}
+			}
+			if op == opInvert && !p.js && e.op != nLiteral {
+				panic(syntax(at, "invalid operator: ~"))
+			}
+			return &node{op: nUnary, bin: op, at: at, kids: []*node{e}}
+		}
+	}
+	if p.js && p.tok.kind == tName {
+		op := nEmpty
+		switch p.tok.s {
+		case "typeof":
+			op = nTypeof
+		case "delete":
+			op = nDelete
+		case "void":
+			op = nVoid
+		}
+		if op != nEmpty {
+			p.advance()
+			return &node{op: op, at: at, kids: []*node{p.unary()}}
+		}
+	}
+	e := p.postfix(p.primary())
+	if (p.is("++") || p.is("--")) && !p.tok.newline {
+		e = &node{op: nStep, bin: stepOp(p.tok.s), at: p.tok.at, kids: []*node{p.target(e)}}
+		p.advance()
+	}
+	return e
+}
+
+// target is what ++ and -- change: in TBEL variables only.
+func (p *parser) target(e *node) *node {
+	if e.op == nName || p.js && (e.op == nMember || e.op == nIndex) {
+		return e
+	}
+	p.fail("++ and -- are for variables")
+	return nil
+}
+
+// cast reads `(int) e` of TBEL.
+func (p *parser) cast(at int) *node {
+	if p.js {
+		return nil
+	}
+	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	p.advance()
+	if p.tok.kind == tName && hasText(types, " "+p.tok.s+" ") {
+		name := p.tok.s
+		p.advance()
+		if p.accept(")") && (p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(")) {
+			return &node{op: nCast, at: at, s: name, kids: []*node{p.unary()}}
+		}
+	}
+	p.lexer, p.tok, p.prevEnd = saved, tok, end
+	return nil
+}
+
+// postfix reads members, indexes and calls behind e.
+//
+//go:noinline
+func (p *parser) postfix(e *node) *node {
+	for links := 0; ; links++ {
+		if links > maxDepth {
+			p.refuse("a chain of so many members")
+		}
+		at := p.tok.at
+		switch {
+		case p.is(".") || p.is(".?") || p.js && p.is("?."):
+			safe := p.tok.s != "."
+			p.advance()
+			if p.js && safe && (p.is("[") || p.is("(")) {
+				p.refuse("?.[ and ?.(")
+			}
+			if p.is("{") {
+				p.refuse("the block behind a point")
+			}
+			e = &node{op: nMember, at: at, s: p.name(), flag: safe, kids: []*node{e}}
+		case p.is("["):
+			p.advance()
+			i := p.inner(func() *node { return p.expression() })
+			p.expect("]")
+			e = &node{op: nIndex, at: at, kids: []*node{e, i}}
+		case p.is("("):
+			e = &node{op: nCall, at: at, kids: append([]*node{e}, p.arguments()...)}
+		default:
+			return e
+		}
+	}
+}
+
+// inner reads something inside brackets, where the rules of inline maps end.
+//
+//go:noinline
+func (p *parser) inner(read func() *node) *node {
+	half, nest, inOff := p.half, p.nest, p.inOff
+	p.half, p.nest, p.inOff = false, nil, false
+	n := read()
+	p.half, p.nest, p.inOff = half, nest, inOff
+	return n
+}
+
+func (p *parser) arguments() (args []*node) {
+	p.expect("(")
+	for !p.is(")") {
+		if p.is("...") {
+			p.refuse("spread arguments")
+		}
+		args = append(args, p.inner(p.assignment))
+		if !p.accept(",") {
+			break
+		}
+	}
+	if p.tok.kind == tEnd {
+		p.fail("unbalanced braces ( ... )")
+	}
+	p.expect(")")
+	return args
+}
+
+//go:noinline
+func (p *parser) primary() *node {
+	at := p.tok.at
+	switch p.tok.kind {
+	case tLiteral:
+		n := &node{op: nLiteral, at: at, v: p.tok.v}
+		p.advance()
+		return n
+	case tTemplate:
+		return p.template(at)
+	case tName:
+		return p.named(at)
+	case tEnd:
+		p.fail("unexpected end of statement")
+	}
+	switch p.tok.s {
+	case "(":
+		p.advance()
+		e := p.inner(func() *node { return p.parenthesised() })
+		if p.tok.kind == tEnd {
+			p.fail("unbalanced braces ( ... )")
+		}
+		p.expect(")")
+		if e.op == nLiteral {
+			e = &node{op: nUnary, bin: opNone, at: at, kids: []*node{e}} // no literal to folded
+		}
+		return e
+	case "[", "{":
+		if p.js {
+			return p.scriptCollection(at)
+		}
+		return p.collection(at)
+	case "/", "/=":
+		if p.js {
+			p.pos = at + 1
+			n := &node{op: nRegexp, at: at}
+			var flags string
+			n.s, flags = p.regexp()
+			n.v = textOf(flags)
+			p.advance()
+			return n
+		}
+	}
+	p.fail("unexpected " + p.shown())
+	return nil
+}
+
+// parenthesised is an expression, or a projection of TBEL: (e in list if condition).
+func (p *parser) parenthesised() *node {
+	e := p.expression()
+	if !p.js && p.word("in") {
+		n := &node{op: nProject, at: p.tok.at}
+		p.advance()
+		n.kids = []*node{e, p.expression()}
+		if p.acceptWord("if") {
+			n.kids = append(n.kids, p.expression())
+		}
+		return n
+	}
+	return e
+}
+
+func (p *parser) named(at int) *node {
+	name := p.tok.s
+	p.advance()
+	switch name {
+	case "true", "false":
+		return &node{op: nLiteral, at: at, v: boolOf(name == "true")}
+	case "null":
+		return &node{op: nLiteral, at: at, v: null}
+	case "new":
+		n := &node{op: nNew, at: at, s: p.name()}
+		for p.accept(".") {
+			n.s += "." + p.name()
+		}
+		if p.is("(") || !p.js {
+			n.kids = p.arguments()
+		}
+		return n
+	}
+	if p.js {
+		return p.scriptName(at, name)
+	}
+	switch name {
+	case "nil":
+		return &node{op: nLiteral, at: at, v: null}
+	case "function", "def":
+		if p.is("(") {
+			p.fail("a function is no value")
+		}
+	}
+	return &node{op: nName, at: at, s: name}
+}
+
+// collection reads an inline list or map of TBEL as the engine does: the first ":" makes a map of
+// it, a value without a key of its own goes to the key before it (RULES.md 5.4.10).
+func (p *parser) collection(at int) *node {
+	p.deeper()
+	defer func() { p.depth-- }()
+	isMap, closing := p.is("{"), "]"
+	if isMap {
+		closing = "}"
+	}
+	if p.nest != nil && p.nest.at == at {
+		if !p.nest.known {
+			p.nest.known, p.nest.isMap = true, isMap
+		} else {
+			isMap = p.nest.isMap
+		}
+	}
+	saved, half := p.nest, p.half
+	nest := &nesting{}
+	p.half = true
+	p.advance()
+	n := &node{op: nList, at: at}
+	var key *node
+	for !p.is(closing) {
+		if p.tok.kind == tEnd {
+			p.fail("unbalanced braces " + map[bool]string{true: "{ ... }", false: "[ ... ]"}[closing == "}"])
+		}
+		nest.at = p.tok.at
+		p.nest = nest
+		e := p.element()
+		if p.accept(":") {
+			if !isMap {
+				n.kids, isMap = nil, true
+			}
+			key = e
+			if p.is(",") || p.is(closing) {
+				p.fail("a key without value")
+			}
+			continue
+		}
+		if isMap && key == nil && closing == "]" {
+			if e.op == nLiteral {
+				p.fail("was expecting a map, found a literal: a list behind a map in one inline map or list")
+			}
+			isMap = false
+		}
+		if isMap {
+			if key == nil {
+				p.fail("a value without key in an inline map")
+			}
+			n.kids = append(n.kids, key, e)
+		} else {
+			n.kids = append(n.kids, e)
+		}
+		if !p.accept(",") && !p.is(closing) {
+			p.fail("unterminated collection element: expected , or " + closing + ", found " + p.shown())
+		}
+	}
+	p.nest, p.half = saved, half
+	p.advance()
+	if isMap {
+		n.op = nMap
+	}
+	return n
+}
+
+// element is a key or a value of an inline collection. A bare name before ":" is a text.
+func (p *parser) element() *node {
+	if p.tok.kind == tName {
+		if t := p.ahead(); t.kind == tPunct && t.s == ":" {
+			n := &node{op: nLiteral, at: p.tok.at, v: textOf(p.tok.s)}
+			p.advance()
+			return n
+		}
+	}
+	return p.assignment()
+}

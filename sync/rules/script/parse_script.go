@@ -1,0 +1,267 @@
+package script
+
+import "strings"
+
+// What only JavaScript has (RULES.md 5.7).
+
+// scriptKeyword is a statement that begins with a keyword of JavaScript, or nil.
+func (p *parser) scriptKeyword(at int) *node {
+	switch word := p.tok.s; word {
+	case "let", "const":
+		if t := p.ahead(); t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "[") {
+			p.advance()
+			n := p.declaration(at)
+			n.flag = true // of its block
+			for _, k := range n.kids {
+				k.flag = n.op == nVars || k.flag
+			}
+			return n
+		}
+	case "continue":
+		p.advance()
+		if p.tok.kind == tName && !p.tok.newline {
+			p.refuse("labels")
+		}
+		p.end()
+		return &node{op: nContinue, at: at}
+	case "throw":
+		p.advance()
+		n := &node{op: nThrow, at: at, kids: []*node{p.expression()}}
+		p.end()
+		return n
+	case "try":
+		p.advance()
+		n := &node{op: nTry, at: at, kids: []*node{p.block(), nil, nil}}
+		if p.acceptWord("catch") {
+			if p.accept("(") {
+				n.s = p.name()
+				p.expect(")")
+			}
+			n.kids[1] = p.block()
+		}
+		if p.acceptWord("finally") {
+			n.kids[2] = p.block()
+		}
+		if n.kids[1] == nil && n.kids[2] == nil {
+			p.fail("a try without catch and finally")
+		}
+		return n
+	case "class", "async", "import", "export", "with", "yield", "await", "debugger":
+		if t := p.ahead(); t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && word == "with") {
+			p.refuse(word + " of JavaScript")
+		}
+	default:
+		if t := p.ahead(); t.kind == tPunct && t.s == ":" && word != "default" && word != "case" {
+			p.refuse("labels")
+		}
+	}
+	return nil
+}
+
+// scriptLoop is a for of JavaScript; its "(" is read.
+func (p *parser) scriptLoop(at int) *node {
+	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	declares := p.word("var") || p.word("let") || p.word("const")
+	block := declares && !p.word("var")
+	if declares {
+		p.advance()
+	}
+	if p.tok.kind == tName {
+		name := p.name()
+		if p.word("in") || p.word("of") {
+			n := &node{op: nEach, at: at, s: name, flag: declares}
+			if p.word("in") {
+				n.bin = opIn
+			}
+			p.advance()
+			n.kids = []*node{p.expression()}
+			p.expect(")")
+			n.kids = append(n.kids, p.body())
+			return n
+		}
+	}
+	p.lexer, p.tok, p.prevEnd = saved, tok, end
+	n := &node{op: nFor, at: at, flag: block, kids: make([]*node, 4)}
+	if !p.accept(";") {
+		p.inOff = true
+		if declares {
+			first := p.tok.at
+			p.advance()
+			n.kids[0] = p.declaration(first)
+			n.kids[0].flag = block
+			for _, k := range n.kids[0].kids {
+				if n.kids[0].op == nVars {
+					k.flag = block
+				}
+			}
+		} else {
+			n.kids[0] = &node{op: nExpr, at: p.tok.at, kids: []*node{p.expression()}}
+			p.expect(";")
+		}
+		p.inOff = false
+	}
+	p.forRest(n)
+	return n
+}
+
+// arrow reads `x => e`, `(a, b) => e` and `() => { … }`; nil if there is none.
+func (p *parser) arrow() *node {
+	at := p.tok.at
+	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	f := &function{arrow: true}
+	ok := false
+	switch {
+	case p.tok.kind == tName:
+		if t := p.ahead(); t.kind == tPunct && t.s == "=>" {
+			f.params, ok = []string{p.name()}, true
+		}
+	case p.is("("):
+		p.advance()
+		for p.tok.kind == tName {
+			f.params = append(f.params, p.name())
+			if !p.accept(",") {
+				break
+			}
+		}
+		ok = p.accept(")") && p.is("=>")
+	}
+	if !ok {
+		p.lexer, p.tok, p.prevEnd = saved, tok, end
+		return nil
+	}
+	p.expect("=>")
+	if p.is("{") {
+		inOff := p.inOff
+		p.inOff = false
+		f.body = p.block().kids
+		p.inOff = inOff
+	} else {
+		f.body = []*node{{op: nReturn, at: p.tok.at, kids: []*node{p.assignment()}}}
+	}
+	return &node{op: nFunction, at: at, fn: f}
+}
+
+// scriptName is what a name stands for where a value is expected.
+func (p *parser) scriptName(at int, name string) *node {
+	switch name {
+	case "function":
+		if p.is("*") {
+			p.refuse("generators")
+		}
+		n := &node{op: nFunction, at: at}
+		if p.tok.kind == tName {
+			n.s = p.name()
+		}
+		n.fn = p.function(n.s)
+		return n
+	case "this", "super", "class", "async", "await", "yield", "import", "arguments", "eval", "Function", "Symbol", "Proxy", "Promise":
+		panic(&syntaxError{at: at, message: name + " of JavaScript", unsupported: true})
+	case "if", "else", "for", "while", "do", "switch", "case", "return", "break", "continue", "in", "instanceof", "var", "const",
+		"try", "catch", "finally", "throw", "default", "delete", "typeof", "void":
+		panic(syntax(at, "unexpected "+name))
+	}
+	return &node{op: nName, at: at, s: name}
+}
+
+// scriptCollection is an array or object literal.
+func (p *parser) scriptCollection(at int) *node {
+	if p.accept("[") {
+		n := &node{op: nList, at: at}
+		for !p.is("]") {
+			if p.is("...") {
+				p.refuse("spread in a list")
+			}
+			if p.is(",") {
+				p.refuse("a list with holes")
+			}
+			n.kids = append(n.kids, p.inner(p.assignment))
+			if !p.accept(",") {
+				break
+			}
+		}
+		p.expect("]")
+		return n
+	}
+	p.expect("{")
+	n := &node{op: nMap, at: at}
+	for !p.is("}") {
+		var key *node
+		name := ""
+		switch {
+		case p.tok.kind == tName:
+			key = &node{op: nLiteral, at: p.tok.at, v: textOf(p.tok.s)}
+			name = p.tok.s
+			p.advance()
+		case p.tok.kind == tLiteral:
+			key = &node{op: nLiteral, at: p.tok.at, v: p.tok.v}
+			p.advance()
+		case p.accept("["):
+			key = p.inner(p.assignment)
+			p.expect("]")
+		case p.is("..."):
+			p.refuse("spread in an object")
+		default:
+			p.fail("unexpected " + p.shown())
+		}
+		switch {
+		case p.accept(":"):
+			n.kids = append(n.kids, key, p.inner(p.assignment))
+		case name != "" && (p.is(",") || p.is("}")):
+			n.kids = append(n.kids, key, p.scriptName(key.at, name))
+		default:
+			p.refuse("methods and accessors in an object")
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect("}")
+	return n
+}
+
+// template is a text in back quotes; its first quote is read.
+func (p *parser) template(at int) *node {
+	n := &node{op: nTemplate, at: at}
+	var b []byte
+	flush := func() {
+		n.kids = append(n.kids, &node{op: nLiteral, at: at, v: textOf(string(b))})
+		b = b[:0]
+	}
+	for {
+		if p.pos >= len(p.src) {
+			panic(syntax(at, "unterminated template text"))
+		}
+		switch c := p.src[p.pos]; {
+		case c == '`':
+			p.pos++
+			flush()
+			p.advance()
+			return n
+		case c == '$' && p.pos+1 < len(p.src) && p.src[p.pos+1] == '{':
+			flush()
+			p.pos += 2
+			p.advance()
+			n.kids = append(n.kids, p.inner(p.expression))
+			if !p.is("}") {
+				p.fail("expected } in a template text")
+			}
+		case c == '\\':
+			p.pos++
+			p.templateEscape(&b)
+		default:
+			b = addByte(b, c)
+			p.pos++
+		}
+	}
+}
+
+func (p *parser) templateEscape(b *[]byte) {
+	var sb strings.Builder
+	if p.pos < len(p.src) && (p.src[p.pos] == '`' || p.src[p.pos] == '$') {
+		*b = append(*b, p.src[p.pos])
+		p.pos++
+		return
+	}
+	p.escape(&sb)
+	*b = append(*b, sb.String()...)
+}

@@ -1,0 +1,76 @@
+package script
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The functions of the library that the compiler would copy to every place that calls them. On a
+// router the copies were a tenth of this package.
+
+//go:noinline
+func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
+
+//go:noinline
+func trimPrefix(s, prefix string) string { return strings.TrimPrefix(s, prefix) }
+
+//go:noinline
+func indexText(s, part string) int { return strings.Index(s, part) }
+
+//go:noinline
+func hasText(s, part string) bool { return strings.Contains(s, part) }
+
+//go:noinline
+func hasByte(s string, c byte) bool { return strings.IndexByte(s, c) >= 0 }
+
+//go:noinline
+func decimal(n int) string { return strconv.Itoa(n) }
+
+//go:noinline
+func putByte(b *strings.Builder, c byte) { b.WriteByte(c) }
+
+//go:noinline
+func putText(b *strings.Builder, s string) { b.WriteString(s) }
+
+//go:noinline
+func putRune(b *strings.Builder, c rune) { b.WriteRune(c) }
+
+//go:noinline
+func addText(b []byte, s string) []byte { return append(b, s...) }
+
+//go:noinline
+func addByte(b []byte, c byte) []byte { return append(b, c) }
+
+//go:noinline
+func replaceAll(s, old, with string) string { return strings.ReplaceAll(s, old, with) }
+
+//go:noinline
+func quote(s string) string { return strconv.Quote(s) }
+
+//go:noinline
+func formatInt(n int64, base int) string { return strconv.FormatInt(n, base) }
+
+//go:noinline
+func formatUint(n uint64, base int) string { return strconv.FormatUint(n, base) }
+
+//go:noinline
+func formatFloat(f float64, form byte, digits, bits int) string {
+	return strconv.FormatFloat(f, form, digits, bits)
+}
+
+//go:noinline
+func infinite(f float64) bool { return math.IsInf(f, 0) }
+
+//go:noinline
+func clone(vs []*Value) []*Value { return slices.Clone(vs) }
+
+//go:noinline
+func cutOut(vs []*Value, from, to int) []*Value { return slices.Delete(vs, from, to) }
+
+//go:noinline
+func insert(vs []*Value, at int, more ...*Value) []*Value { return slices.Insert(vs, at, more...) }
+
+//go:noinline
+func reverse(vs []*Value) { slices.Reverse(vs) }

@@ -1,0 +1,334 @@
+package script
+
+import (
+	"regexp"
+	resyntax "regexp/syntax"
+	"strconv"
+	"strings"
+)
+
+// dialect is whose regular expressions a pattern is written in.
+type dialect uint8
+
+const (
+	tbelPattern dialect = iota
+	scriptPattern
+)
+
+const (
+	maxPattern = 1000   // bytes of a pattern
+	maxMatches = 20_000 // matches of one replace, split or match
+	maxStates  = 2_000  // states of the machine that a pattern becomes: what {n} repeats counts n times
+)
+
+// bounded asks for one match more than a script may make.
+func bounded(n int) int {
+	if n < 0 || n > maxMatches {
+		return maxMatches + 1
+	}
+	return n
+}
+
+// matches finds up to n matches with their groups, all if n is negative.
+//
+//go:noinline
+func (p *pattern) matches(r *run, s string, n int) [][]int {
+	p.cost(r, s)
+	found := p.re.FindAllStringSubmatchIndex(s, bounded(n))
+	r.step(len(found))
+	if len(found) > maxMatches {
+		panic(limitError("a regular expression with more than " + decimal(maxMatches) + " matches"))
+	}
+	return found
+}
+
+// pattern is a compiled regular expression. Go's run in a time that grows with the text only, and
+// have neither look-around nor back references: what needs them is not supported.
+type pattern struct {
+	source  string
+	dialect dialect
+	flags   string
+	re      *regexp.Regexp
+	whole   *regexp.Regexp // the same for the whole text; nil until it is needed
+	last    int            // where the next exec of JavaScript begins, in bytes
+	states  int
+}
+
+// cost accounts for one pass of the pattern over a text.
+//
+//go:noinline
+func (p *pattern) cost(r *run, s string) { r.step(1 + len(s)*p.states>>7) }
+
+// states is about how many states the machine of an expression has.
+func states(re *resyntax.Regexp) int {
+	n := 1
+	switch re.Op {
+	case resyntax.OpLiteral:
+		n = len(re.Rune)
+	case resyntax.OpRepeat:
+		n = max(re.Min, re.Max, 1) * (1 + states(re.Sub[0]))
+	default:
+		for _, sub := range re.Sub {
+			if n += states(sub); n > maxStates {
+				break
+			}
+		}
+	}
+	return min(n, maxStates+1)
+}
+
+// pattern compiles a pattern, or finds it among the last ones of this run.
+func (r *run) pattern(source string, d dialect) *pattern {
+	for _, p := range r.cache {
+		if p.source == source && p.dialect == d && p.flags == "" {
+			return p
+		}
+	}
+	r.step(100 + 10*len(source))
+	p := compilePattern(source, "", d)
+	if len(r.cache) == 8 {
+		r.cache = r.cache[:0]
+	}
+	r.cache = append(r.cache, p)
+	return p
+}
+
+func compilePattern(source, flags string, d dialect) *pattern {
+	if len(source) > maxPattern {
+		panic(unsupported("a regular expression of more than " + decimal(maxPattern) + " bytes"))
+	}
+	text := translate(source, d)
+	mode := ""
+	for _, f := range flags {
+		switch f {
+		case 'i', 'm', 's':
+			mode += string(f)
+		case 'g', 'u':
+		default:
+			panic(unsupported("the flag " + string(f) + " of a regular expression"))
+		}
+	}
+	if mode != "" {
+		text = "(?" + mode + ")" + text
+	}
+	size := 0
+	tree, err := resyntax.Parse(text, resyntax.Perl)
+	if err == nil {
+		if size = states(tree); size > maxStates {
+			panic(unsupported("a regular expression of so many states"))
+		}
+	}
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile(text)
+	}
+	if err != nil {
+		panic(failed("a regular expression that does not compile: " + trimPrefix(err.Error(), "error parsing regexp: ")))
+	}
+	return &pattern{source: source, dialect: d, flags: flags, re: re, states: size}
+}
+
+// translate turns a pattern of Java or JavaScript into Go's. It panics with the part that Go's
+// cannot say.
+func translate(s string, d dialect) string {
+	var b strings.Builder
+	class := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && i+1 < len(s):
+			i = translateEscape(&b, s, i+1, d)
+		case class > 0:
+			switch {
+			case c == '[' && s[i:min(i+2, len(s))] != "[:":
+				if d == tbelPattern {
+					panic(unsupported("a character class inside a character class"))
+				}
+				putText(&b, `\[`)
+				continue
+			case c == '&' && hasPrefix(s[i:], "&&") && d == tbelPattern:
+				panic(unsupported("the intersection && of a character class"))
+			case c == ']':
+				class--
+			}
+			putByte(&b, c)
+		case c == '[':
+			class++
+			putByte(&b, c)
+			if i+1 < len(s) && s[i+1] == '^' {
+				i++
+				putByte(&b, '^')
+			}
+			if i+1 < len(s) && s[i+1] == ']' {
+				i++
+				putText(&b, `\]`)
+			}
+		case c == '(' && hasPrefix(s[i:], "(?"):
+			for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!", "(?>"} {
+				if hasPrefix(s[i:], look) {
+					panic(unsupported("look-around and atomic groups of a regular expression: " + look))
+				}
+			}
+			putByte(&b, c)
+		case c == '+' && i > 0 && (s[i-1] == '+' || s[i-1] == '*' || s[i-1] == '?' || s[i-1] == '}') && !(i > 1 && s[i-2] == '\\'):
+			panic(unsupported("possessive quantifiers of a regular expression"))
+		case c == '$' && d == tbelPattern:
+			putText(&b, `(?:\n?\z)`)
+		default:
+			putByte(&b, c)
+		}
+	}
+	return b.String()
+}
+
+// translateEscape writes what the backslash before s[i] means and returns the place of its last
+// byte.
+func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
+	switch c := s[i]; {
+	case c >= '1' && c <= '9' || c == 'k':
+		panic(unsupported("back references of a regular expression"))
+	case c == 'u' && i+4 < len(s):
+		if n, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
+			putText(b, `\x{`+formatUint(n, 16)+`}`)
+			return i + 4
+		}
+	case c == 'h' && d == tbelPattern:
+		putText(b, `[ \t\x{a0}]`)
+		return i
+	case c == 'R' && d == tbelPattern:
+		putText(b, `(?:\r\n|[\n\x{0b}\f\r\x{85}])`)
+		return i
+	case c == 'e':
+		putText(b, `\x1b`)
+		return i
+	case c == 'G' || c == 'X' || c == 'c':
+		panic(unsupported(`\` + string(c) + " of a regular expression"))
+	case c == 'Z' && d == tbelPattern:
+		putText(b, `(?:\n?\z)`)
+		return i
+	case c == '0' && d == scriptPattern:
+		putText(b, `\x00`)
+		return i
+	case (c == 'p' || c == 'P') && hasPrefix(s[i+1:], "{"):
+		end := strings.IndexByte(s[i:], '}')
+		if end < 0 {
+			panic(failed("a regular expression that does not compile: \\p without end"))
+		}
+		name := s[i+2 : i+end]
+		if posix := posixClass(name); posix != "" {
+			if c == 'P' {
+				posix = "^" + posix
+			}
+			putText(b, "["+posix+"]")
+			return i + end
+		}
+		name = trimPrefix(trimPrefix(name, "Is"), "script=")
+		putText(b, `\`+string(c)+"{"+name+"}")
+		return i + end
+	case d == scriptPattern && !strings.ContainsRune(`dDwWsSbBnrtfvxpPQEA`, rune(c)) && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'):
+		putByte(b, c)
+		return i
+	case c >= 0x80:
+		putByte(b, c)
+		return i
+	}
+	putByte(b, '\\')
+	putByte(b, s[i])
+	return i
+}
+
+func posixClass(name string) string {
+	switch name {
+	case "Alpha", "Digit", "Alnum", "Upper", "Lower", "Punct", "Space", "Blank", "Cntrl", "Graph", "Print", "XDigit":
+		return "[:" + strings.ToLower(name) + ":]"
+	case "ASCII":
+		return `\x00-\x7F`
+	}
+	return ""
+}
+
+// full reports whether the pattern matches the whole text.
+func (p *pattern) full(r *run, s string) bool {
+	p.cost(r, s)
+	if p.whole == nil {
+		p.whole = regexp.MustCompile(`\A(?:` + p.re.String() + `)\z`)
+	}
+	return p.whole.MatchString(s)
+}
+
+// replace is replaceAll and replaceFirst of Java: $1 and ${name} are groups, \ takes the next byte
+// as it is.
+func (p *pattern) replace(r *run, s, with string, first bool) string {
+	n := -1
+	if first {
+		n = 1
+	}
+	return p.replaceEach(r, s, n, func(b []byte, m []int) []byte {
+		for i := 0; i < len(with); i++ {
+			c := with[i]
+			switch {
+			case c == '\\' && i+1 < len(with):
+				i++
+				b = addByte(b, with[i])
+			case c == '$' && i+1 < len(with) && with[i+1] >= '0' && with[i+1] <= '9':
+				i++
+				g := int(with[i] - '0')
+				if 2*g+1 >= len(m) {
+					panic(failed("No group " + decimal(g)))
+				}
+				if m[2*g] >= 0 {
+					b = append(b, s[m[2*g]:m[2*g+1]]...)
+				}
+			case c == '$' && hasPrefix(with[i:], "${") && hasText(with[i:], "}"):
+				end := strings.IndexByte(with[i:], '}')
+				g := p.re.SubexpIndex(with[i+2 : i+end])
+				if g < 0 {
+					panic(failed("No group with name " + with[i+2:i+end]))
+				}
+				if m[2*g] >= 0 {
+					b = append(b, s[m[2*g]:m[2*g+1]]...)
+				}
+				i += end
+			case c == '$' || c == '\\':
+				panic(failed("Illegal group reference"))
+			default:
+				b = addByte(b, c)
+			}
+		}
+		return b
+	})
+}
+
+// replaceEach replaces up to n matches, all if n is negative.
+func (p *pattern) replaceEach(r *run, s string, n int, with func(b []byte, m []int) []byte) string {
+	var b []byte
+	at := 0
+	for _, m := range p.matches(r, s, n) {
+		b = append(b, s[at:m[0]]...)
+		b = with(b, m)
+		if len(b) > maxMemory {
+			panic(limitError("a text beyond the memory of a script"))
+		}
+		at = m[1]
+	}
+	return string(addText(b, s[at:]))
+}
+
+// split is Java's split: an empty match at the beginning gives no empty text.
+func (p *pattern) split(r *run, s string, limit int) []string {
+	if s == "" {
+		return []string{""}
+	}
+	var parts []string
+	at := 0
+	for _, m := range p.matches(r, s, -1) {
+		if limit > 0 && len(parts) == limit-1 {
+			break
+		}
+		if m[1] == 0 || m[0] == len(s) && m[0] == m[1] {
+			continue
+		}
+		parts = append(parts, s[at:m[0]])
+		at = m[1]
+	}
+	return append(parts, s[at:])
+}

@@ -1,0 +1,370 @@
+package script
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The bounds of a run (RULES.md 5.2, 7.4).
+const (
+	maxSteps  = 100_000 // statements, rounds of loops, calls, and pieces of work inside functions
+	maxCalls  = 64      // calls of the script's own functions that are open at once
+	maxMemory = 1 << 20 // bytes of texts, lists and maps that the variables of the run hold
+	maxMade   = 4 << 20 // bytes of all that the run makes, what is garbage already too
+	maxFrames = 3_000   // closures that are open at once, counted by the nesting of the source
+)
+
+// What the parts of a value are accounted with, in bytes. They are a 64-bit machine's, rounded up.
+const (
+	valueSize  = 56
+	objectSize = 160
+)
+
+// Language is the language of a script.
+type Language uint8
+
+// The languages of rule chains (RULES.md 5.1).
+const (
+	TBEL Language = iota
+	JavaScript
+)
+
+// String names the language as scriptLang of a node does.
+//
+//go:noinline
+func (l Language) String() string {
+	if l == JavaScript {
+		return "JS"
+	}
+	return "TBEL"
+}
+
+// Pair is one text of a message's metadata.
+type Pair struct{ Key, Value string }
+
+// Args are what a script is called with. A script cannot change them.
+type Args struct {
+	Msg      *Doc   // parsed; the data of the message
+	Metadata []Pair // keys are unique
+	MsgType  string
+}
+
+// Env is the world of a script: nothing else of it can be reached.
+type Env struct {
+	Now    func() time.Time // the clock; time.Now if nil
+	Zone   *time.Location   // the zone of local dates; UTC if nil
+	Random func() float64   // of Math.random, from 0 to below 1; 0.5 if nil
+}
+
+// Program is a compiled script. It does not change: any number of goroutines may run it.
+type Program struct {
+	lang Language
+	main *proto
+}
+
+// Language is the language of the script.
+func (p *Program) Language() Language { return p.lang }
+
+// evalFn evaluates an expression; stmtFn executes a statement and says how to go on.
+type (
+	evalFn func(*run) *Value
+	stmtFn func(*run) flow
+)
+
+type flow uint8
+
+const (
+	onward flow = iota
+	broke
+	continued
+	returned
+)
+
+// scope holds the variables of one call; up is the call that the function was made in.
+type scope struct {
+	vars []*Value
+	up   *scope
+}
+
+// run is the state of one run. One goroutine owns it; runs are reused.
+type run struct {
+	lang    Language
+	args    Args
+	env     Env
+	steps   int
+	memory  int // bytes that may be made before what is held is counted
+	base    int // memory at the last count
+	made    int // bytes that may be made at all
+	calls   int
+	frames  int
+	sc      *scope
+	ret     *Value
+	argv    []*Value // the arguments of the calls that are being made
+	spare   []*scope // scopes to use again
+	callers []*scope // of the calls that are open
+	top     *scope   // the scope of the arguments
+	root    *scope   // the same, if it can be used again
+	cache   []*pattern
+}
+
+var runs = sync.Pool{New: func() any { return &run{} }}
+
+// step accounts for n pieces of work.
+//
+//go:noinline
+func (r *run) step(n int) {
+	if r.steps -= n; r.steps < 0 {
+		panic(limitError("the script made more than " + decimal(maxSteps) + " steps"))
+	}
+}
+
+// use accounts for n bytes of memory.
+//
+//go:noinline
+func (r *run) use(n int) {
+	if r.memory -= n; r.memory < 0 {
+		r.recount(n)
+	}
+}
+
+// text makes a text that a function built.
+//
+//go:noinline
+func (r *run) text(s string) *Value {
+	r.use(len(s) + 16)
+	return textOf(s)
+}
+
+//go:noinline
+func (r *run) list(vs []*Value) *Value {
+	r.use(objectSize + len(vs)*valueSize)
+	return listOf(vs)
+}
+
+//go:noinline
+func (r *run) newMap() *Value {
+	r.use(objectSize)
+	return newMap()
+}
+
+// put sets a key of a map. A map of TBEL never holds null (RULES.md 5.4.3).
+//
+//go:noinline
+func (r *run) put(o *object, key, v *Value) {
+	if v.k == Null && r.lang == TBEL {
+		r.drop(o, key)
+		return
+	}
+	r.step(len(o.keys) >> 6)
+	if r.lang == JavaScript && o.putScript(key, v) || r.lang == TBEL && o.put(key, v) {
+		r.use(2 * valueSize)
+	}
+}
+
+// drop takes a key out of a map. What is behind the key moves up, and an index is made anew.
+//
+//go:noinline
+func (r *run) drop(o *object, key *Value) (*Value, bool) {
+	r.step(len(o.keys) >> 2)
+	return o.remove(key)
+}
+
+func (r *run) newScope(n int, up *scope) *scope {
+	var sc *scope
+	if k := len(r.spare); k > 0 {
+		sc = r.spare[k-1]
+		r.spare = r.spare[:k-1]
+	} else {
+		sc = &scope{}
+	}
+	if cap(sc.vars) < n {
+		sc.vars = make([]*Value, n, n+4)
+	} else {
+		sc.vars = sc.vars[:n]
+	}
+	unset(sc.vars)
+	sc.up = up
+	return sc
+}
+
+// unset makes variables undefined.
+//
+//go:noinline
+func unset(vars []*Value) {
+	for i := range vars {
+		vars[i] = undefined
+	}
+}
+
+//go:noinline
+func (r *run) freeScope(sc *scope) {
+	clear(sc.vars)
+	sc.up = nil
+	r.spare = append(r.spare, sc)
+}
+
+// Run executes the script on a message. The value stays valid; its texts share the text of the
+// message. An error is an *Error with reason Failed or Limit, or Unsupported for what shows itself
+// only at run time (a pattern, a zone, a format). Run is safe for concurrent use.
+func (p *Program) Run(env Env, args Args) (v *Value, err error) {
+	size := len(args.MsgType)
+	if args.Msg != nil {
+		size += len(args.Msg.src)
+	}
+	for i := range args.Metadata {
+		size += len(args.Metadata[i].Key) + len(args.Metadata[i].Value)
+	}
+	if size > maxMessage {
+		return nil, limitError("a message of " + decimal(size) + " bytes; at most " + decimal(maxMessage) + " are allowed")
+	}
+	r := runs.Get().(*run)
+	v, err = p.on(r, env, args)
+	if cap(r.argv) <= 256 { // a run that grew is left to the collector
+		runs.Put(r)
+	}
+	return v, err
+}
+
+// on executes the script on a run that nobody else uses, and leaves it ready for the next one.
+func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			e, ok := thrown(x)
+			if !ok {
+				panic(x)
+			}
+			v, err = nil, e
+		}
+		r.release()
+	}()
+	r.lang, r.args, r.env = p.lang, args, env
+	r.steps, r.memory, r.base, r.made = maxSteps, maxMemory, maxMemory, maxMade
+	r.calls, r.frames = 0, p.main.nesting
+	r.sc = r.newScope(p.main.slots, nil)
+	r.top, r.root = r.sc, r.sc
+	if p.main.escapes {
+		// The scope belongs to closures of the result from now on; it is not used again.
+		r.root = nil
+	}
+	r.ret = null
+	if p.lang == JavaScript {
+		r.ret = undefined
+	}
+	p.main.body(r)
+	return r.ret, nil
+}
+
+// release forgets what the run held of the message.
+//
+//go:noinline
+func (r *run) release() {
+	if r.root != nil {
+		r.freeScope(r.root)
+	}
+	r.args, r.env, r.sc, r.top, r.root, r.ret = Args{}, Env{}, nil, nil, nil, nil
+	clear(r.argv[:cap(r.argv)])
+	clear(r.callers[:cap(r.callers)])
+	r.argv, r.callers = r.argv[:0], r.callers[:0]
+	if len(r.spare) > 8 {
+		clear(r.spare[8:])
+		r.spare = r.spare[:8]
+	}
+}
+
+//go:noinline
+func (r *run) now() time.Time {
+	if r.env.Now != nil {
+		return r.env.Now()
+	}
+	return time.Now()
+}
+
+//go:noinline
+func (r *run) zone() *time.Location {
+	if r.env.Zone != nil {
+		return r.env.Zone
+	}
+	return time.UTC
+}
+
+// The slots of the arguments in the first scope.
+const (
+	slotMsg = iota
+	slotMetadata
+	slotType
+	argSlots
+)
+
+// message is the built msg.
+func (r *run) message(sc *scope) *Value {
+	v := &sc.vars[slotMsg]
+	if (*v).k == Unset {
+		*v = null
+		if r.args.Msg != nil && len(r.args.Msg.cells) > 0 {
+			*v = r.args.Msg.build(r, 0, r.lang)
+		}
+	}
+	return *v
+}
+
+// kind is msgType as a value.
+func (r *run) kind(sc *scope) *Value {
+	v := &sc.vars[slotType]
+	if (*v).k == Unset {
+		*v = textOf(r.args.MsgType)
+	}
+	return *v
+}
+
+// metadata is the built metadata, in the order of Java's HashMap with TBEL.
+func (r *run) metadata(sc *scope) *Value {
+	v := &sc.vars[slotMetadata]
+	if (*v).k == Unset {
+		pairs := r.args.Metadata
+		r.use(objectSize + 2*valueSize*len(pairs))
+		o := &object{keys: make([]*Value, 0, len(pairs)), items: make([]*Value, 0, len(pairs))}
+		if r.lang == TBEL {
+			hashOrder(pairs, func(p Pair) { o.put(textOf(p.Key), textOf(p.Value)) })
+		} else {
+			for _, p := range pairs {
+				o.put(textOf(p.Key), textOf(p.Value))
+			}
+		}
+		*v = &Value{k: Map, o: o}
+	}
+	return *v
+}
+
+// hashOrder calls do for the pairs in the order in which Java's HashMap holds them: by bucket, and
+// in a bucket as they came.
+func hashOrder(pairs []Pair, do func(Pair)) {
+	buckets := uint32(16)
+	for len(pairs) > int(buckets/4*3) {
+		buckets *= 2
+	}
+	places := make([]*Value, len(pairs))
+	for i, p := range pairs {
+		h := javaHash(p.Key)
+		places[i] = longOf(int64((h^h>>16)&(buckets-1))<<32 | int64(i))
+	}
+	slices.SortStableFunc(places, func(a, b *Value) int { return cmp.Compare(a.n, b.n) })
+	for _, place := range places {
+		do(pairs[uint32(place.n)])
+	}
+}
+
+func javaHash(s string) uint32 {
+	h := uint32(0)
+	if ascii(s) {
+		for i := 0; i < len(s); i++ {
+			h = 31*h + uint32(s[i])
+		}
+		return h
+	}
+	for i, n := 0, units(s); i < n; i++ {
+		h = 31*h + uint32(unitAt(s, i))
+	}
+	return h
+}
