@@ -30,14 +30,19 @@ func (d *dependents) describe() *refusedCreations {
 		return nil
 	}
 	r := &refusedCreations{cause: d.cause}
+	told := false
 	for _, c := range d.creations {
-		if c.accepted || c.until != 0 {
+		told = told || c.told
+		if c.accepted || c.until != 0 || !c.told {
 			continue
 		}
 		r.devices++
 		if c.name != "" && len(r.names) < namedCreations {
 			r.names = append(r.names, c.name)
 		}
+	}
+	if !told {
+		return nil
 	}
 	slices.Sort(r.names)
 	return r

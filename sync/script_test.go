@@ -371,8 +371,9 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
 }
 
-func (f *fakeRegistry) Flush() error           { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
-func (f *fakeRegistry) BeginSync(bool, uint64) {}
+func (f *fakeRegistry) Flush() error                 { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
+func (f *fakeRegistry) Awaits(func(proto.UUID) bool) {}
+func (f *fakeRegistry) BeginSync(bool, uint64)       {}
 func (f *fakeRegistry) EndSync() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
