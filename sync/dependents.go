@@ -163,10 +163,23 @@ func (d *dependents) keep(here func(proto.UUID) bool) {
 // createdName is the name in the JSON of what a fragment creates; "" if there is none.
 func createdName(fragment []byte) string {
 	var u proto.UplinkMsg
-	if pb.Unmarshal(fragment, &u) != nil || len(u.GetDeviceUpdateMsg()) != 1 {
+	if pb.Unmarshal(fragment, &u) != nil {
 		return ""
 	}
-	return plain.Cut(nameIn(u.GetDeviceUpdateMsg()[0].GetEntity()), createdNameBytes)
+	entity := ""
+	switch {
+	case len(u.GetDeviceUpdateMsg()) == 1:
+		entity = u.GetDeviceUpdateMsg()[0].GetEntity()
+	case len(u.GetAssetUpdateMsg()) == 1:
+		entity = u.GetAssetUpdateMsg()[0].GetEntity()
+	case len(u.GetEntityViewUpdateMsg()) == 1:
+		entity = u.GetEntityViewUpdateMsg()[0].GetEntity()
+	case len(u.GetDashboardUpdateMsg()) == 1:
+		entity = u.GetDashboardUpdateMsg()[0].GetEntity()
+	default:
+		return ""
+	}
+	return plain.Cut(nameIn(entity), createdNameBytes)
 }
 
 // loadRefusedCreations finds what was refused in an earlier life.

@@ -1,14 +1,14 @@
 package sync
 
 import (
+	"fmt"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
 	"edgesync/proto"
-	"edgesync/sync/cloudtest"
-	"edgesync/sync/config"
+	"edgesync/sync/registry"
+	"edgesync/wal"
 )
 
 // limit lets the tenant have no more entities of a kind than it has, and a few more.
@@ -104,7 +104,7 @@ func TestProofOfCreations(t *testing.T) {
 		b.accept(telemetryOf(made, 1))
 		b.elapse(100 * time.Millisecond)
 		s := b.agent.Snapshot()
-		b.expect("deployed, unproven, refused", []any{s.UnprovenCreations, s.RefusedCreations}, []any{20, (*RefusedCreations)(nil)})
+		b.expect("unproven, refused", []any{s.UnprovenCreations, s.RefusedCreations}, []any{20, (*RefusedCreations)(nil)})
 		waited := time.Duration(0)
 		for ; len(b.tenant.Arrivals(made[19], "t")) == 0 && waited < time.Minute; waited += 100 * time.Millisecond {
 			b.elapse(100 * time.Millisecond)
@@ -130,6 +130,238 @@ func TestProofOfCreations(t *testing.T) {
 	})
 }
 
-var _ = slices.Equal[[]int]
-var _ = config.Defaults
-var _ cloudtest.Ending
+// A kill at any moment between a creation and its proof loses nothing and counts nothing twice,
+// whether the cloud takes the device, or swallows it until the limit is lifted.
+func TestProofsSurviveAKillAtEachStep(t *testing.T) {
+	for _, limited := range []bool{false, true} {
+		inBox(t, nil, func(b *box) {
+			for k := range 24 {
+				id, err := b.agent.Create(b.Context(), &NewDevice{Name: fmt.Sprint("step ", k), CredentialsID: fmt.Sprint("token-step-", k)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if limited {
+					b.limit("devices", k)
+				}
+				b.post(id, 1)
+				if k%2 == 0 {
+					b.elapse(20 * time.Millisecond)
+					b.post(id, 2)
+				}
+				b.elapse(time.Duration(k*k) * 10 * time.Millisecond)
+				b.killed()
+				if k%2 != 0 {
+					b.post(id, 2)
+				}
+				b.elapse(20 * time.Second)
+				if limited {
+					s := b.agent.Snapshot()
+					if len(b.tenant.Arrivals(id, "t")) != 0 || s.RefusedCreations == nil || s.RefusedCreations.Devices != 1 || !b.reg.HasDevice(id) {
+						b.Fatalf("step %d: %v arrived, %+v", k, b.tenant.Arrivals(id, "t"), s.RefusedCreations)
+					}
+					b.limit("devices", -1)
+					b.elapse(2 * time.Minute)
+				}
+				s := b.agent.Snapshot()
+				b.expect(fmt.Sprint("step ", k, ": arrived"), b.tenant.Arrivals(id, "t"), []int64{1, 2})
+				b.expect(fmt.Sprint("step ", k, ": dead, dropped, pending, damaged"), []uint64{s.Dead, s.Dropped, s.Pending, s.Damaged}, []uint64{0, 0, 0, 0})
+				b.expect(fmt.Sprint("step ", k, ": accepted"), s.Accepted, s.Deployed)
+			}
+		})
+	}
+}
+
+// On a server whose syncs never complete, what a sync names is proved all the same; what it does
+// not name waits, in the room for that, and is not sent to be lost.
+func TestProofWithoutTheEndOfASync(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.cloud.NeverCompleteSync(true)
+		b.limit("devices", 1)
+		made := b.make(2)
+		b.accept(telemetryOf(made, 1))
+		b.elapse(time.Hour)
+		b.expect("of the one that is there", b.tenant.Arrivals(made[0], "t"), []int64{1})
+		s := b.agent.Snapshot()
+		b.expect("unproven, refused, dead", []any{s.UnprovenCreations, s.RefusedCreations, s.Dead}, []any{1, (*RefusedCreations)(nil), 3})
+		b.cloud.NeverCompleteSync(false)
+		b.elapse(10 * time.Minute)
+		b.expect("refused", b.agent.Snapshot().RefusedCreations.Names, []string{"made 1"})
+		b.limit("devices", -1)
+		b.elapse(silentMax + time.Minute)
+		b.expect("of the other", b.tenant.Arrivals(made[1], "t"), []int64{1})
+		b.expect("dead", b.agent.Snapshot().Dead, 0)
+	})
+}
+
+// A message of the sync that is left out may have held the device: nothing is judged by that sync.
+func TestProofByAPartialSync(t *testing.T) {
+	l := loopAlone(t)
+	l.conn.sess = newFakeSession()
+	now := time.Now()
+	l.dependents.taken(proto.UUID{7}, 1)
+	if err := l.deadLog.Put(wal.DeadLetter{
+		Event: wal.Event{Kind: uint8(proto.KindDevice), Action: uint8(proto.ActionAdded), Entity: proto.UUID{7}}, Offset: 1,
+		Pinned: true, Class: wal.DeadCreation, Reason: takenReason,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.toProve(proto.UUID{7}, taken{offset: 1, sent: 1}, now)
+	for _, partial := range []bool{true, false} {
+		l.askSync(false, true, now)
+		l.syncing.partial = partial
+		l.endSync(now)
+		if _, waits := l.proofs.taken[proto.UUID{7}]; waits != partial || l.proofs.silent == partial || l.proofs.due.IsZero() == partial {
+			t.Errorf("partial %v: waits %v, %+v", partial, waits, l.proofs)
+		}
+	}
+}
+
+// While a limit is in force one creation is tried, ever more seldom, and each try costs one sync.
+// When there is room for some, those go up at once, and the others wait.
+func TestTriesOfCreationsRefusedInSilence(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.limit("devices", 0)
+		made := b.make(10)
+		b.accept(telemetryOf(made, 1))
+		b.elapse(20 * time.Second)
+		b.sent(isCreating)
+		syncs := b.cloud.Stats().Syncs
+		b.elapse(24 * time.Hour)
+		tries := b.sent(isCreating)
+		if n := len(tries); n < 24*6 || n > 24*6+10 {
+			b.Errorf("%d tries in a day", n)
+		}
+		for _, u := range tries {
+			b.expect("creations in an uplink", len(u.DeviceUpdateMsg), 1)
+		}
+		b.expect("syncs", b.cloud.Stats().Syncs-syncs, len(tries))
+		b.limit("devices", 4)
+		b.elapse(silentMax + 30*time.Second)
+		there := 0
+		for _, id := range made {
+			if _, _, ok := b.tenant.DeviceOf(id); ok {
+				there++
+				b.expect("arrived", b.tenant.Arrivals(id, "t"), []int64{1})
+			}
+		}
+		b.expect("there", there, 4)
+		b.expect("refused", b.agent.Snapshot().RefusedCreations.Devices, 6)
+		late := b.make2("late")
+		b.post(late, 1)
+		b.elapse(10 * time.Second)
+		b.expect("refused", b.agent.Snapshot().RefusedCreations.Devices, 7)
+		b.limit("devices", -1)
+		b.elapse(silentMax + time.Minute)
+		s := b.agent.Snapshot()
+		b.expect("dead, pending, refused", []any{s.Dead, s.Pending, s.RefusedCreations}, []any{0, 0, (*RefusedCreations)(nil)})
+		b.expect("of the late one", b.tenant.Arrivals(late, "t"), []int64{1})
+	})
+}
+
+// make2 makes one device of that name.
+func (b *box) make2(name string) proto.UUID {
+	b.Helper()
+	id, err := b.agent.Create(b.Context(), &NewDevice{Name: name, CredentialsID: "token-" + name})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return id
+}
+
+// The same goes for assets, entity views and dashboards that people make here.
+func TestEntitiesRefusedInSilence(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		target := b.device("target").ID
+		tenant := proto.FormatUUID(b.tenant.TenantID())
+		type made struct {
+			kind    proto.Kind
+			id      proto.UUID
+			limit   string
+			extra   string
+			letters int
+		}
+		list := []made{
+			{proto.KindAsset, proto.UUID{0xa1}, "assets", `"name":"hall","type":"default"`, 0},
+			{
+				proto.KindEntityView,
+				proto.UUID{0xa2},
+				"views",
+				`"name":"view","type":"default","entityId":{"entityType":"DEVICE","id":"` + proto.FormatUUID(target) + `"}`, 0,
+			},
+			{proto.KindDashboard, proto.UUID{0xa3}, "dashboards", `"title":"board"`, 0},
+		}
+		for _, m := range list {
+			b.limit(m.limit, 0)
+			text := `{"id":{"entityType":"` + entityWord(m.kind) + `","id":"` + proto.FormatUUID(m.id) +
+				`"},"tenantId":{"entityType":"TENANT","id":"` + tenant + `"},` + m.extra + `}`
+			event := func(a proto.Action, u proto.UpdateMsgType) {
+				b.accept([]proto.Event{{
+					Kind: m.kind, Action: a, Time: time.Now().UnixMilli(), Entity: m.id, Fragment: proto.AppendUpdate(nil, m.kind, u, m.id, text),
+				}})
+				if err := b.reg.Edit(b.intake.End(), registry.Edit{Kind: m.kind, ID: m.id, Text: text}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			event(proto.ActionAdded, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE)
+			b.elapse(10 * time.Millisecond)
+			event(proto.ActionUpdated, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE)
+			b.elapse(20 * time.Second)
+		}
+		s := b.agent.Snapshot()
+		b.expect("dead, pending, devices, names", []any{s.Dead, s.Pending, s.RefusedCreations.Devices, s.RefusedCreations.Names},
+			[]any{6, 0, 3, []string{"board", "hall", "view"}})
+		b.offline(func() {})
+		for _, m := range list {
+			if _, ok := b.reg.Entity(m.kind, m.id); !ok {
+				b.Errorf("%v is gone here", m.kind)
+			}
+			b.limit(m.limit, -1)
+		}
+		b.elapse(silentMax + time.Minute)
+		s = b.agent.Snapshot()
+		b.expect("dead, pending, refused", []any{s.Dead, s.Pending, s.RefusedCreations}, []any{0, 0, (*RefusedCreations)(nil)})
+		b.offline(func() {})
+		for _, m := range list {
+			if _, ok := b.reg.Entity(m.kind, m.id); !ok {
+				b.Errorf("%v is gone here", m.kind)
+			}
+		}
+	})
+}
+
+func entityWord(k proto.Kind) string {
+	return map[proto.Kind]string{proto.KindAsset: "ASSET", proto.KindEntityView: "ENTITY_VIEW", proto.KindDashboard: "DASHBOARD"}[k]
+}
+
+// A device whose creation is refused aloud stays here too, whatever a sync brings.
+func TestRefusedDeviceStaysOverASync(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.cloud.RefuseCreations(tenantLimit, 0)
+		made := b.make(1)
+		b.elapse(10 * time.Second)
+		b.offline(func() {})
+		b.expect("there", b.reg.HasDevice(made[0]), true)
+		b.cloud.RefuseCreations("", 0)
+		b.elapse(2 * time.Minute)
+		b.offline(func() {})
+		b.expect("there", b.reg.HasDevice(made[0]), true)
+	})
+}
+
+// A person who drops a creation that is to be proved drops what waits for it.
+func TestDroppedWhileUnproven(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.cloud.NeverCompleteSync(true)
+		b.limit("devices", 0)
+		made := b.make(1)
+		b.post(made[0], 1)
+		b.elapse(20 * time.Second)
+		n, later, err := b.agent.DeadLetters().Drop(b.Context(), b.birthOf(made[0]))
+		b.expect("dropped, later, error", []any{n, later, err}, []any{3, 0, nil})
+		b.cloud.NeverCompleteSync(false)
+		b.elapse(10 * time.Minute)
+		s := b.agent.Snapshot()
+		b.expect("dead, dropped, unproven, refused", []any{s.Dead, s.Dropped, s.UnprovenCreations, s.RefusedCreations},
+			[]any{0, 3, 0, (*RefusedCreations)(nil)})
+	})
+}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 )
@@ -48,13 +49,14 @@ func (d *dependents) describe() *refusedCreations {
 	return r
 }
 
-// nameIn is the field "name" of an entity in JSON; "" if there is none.
+// nameIn is the name of an entity in JSON, or its title; "" if there is none.
 func nameIn(entity string) string {
 	var e struct {
-		Name string `json:"name"`
+		Name  string `json:"name"`
+		Title string `json:"title"`
 	}
 	if json.Unmarshal([]byte(entity), &e) != nil {
 		return ""
 	}
-	return e.Name
+	return cmp.Or(e.Name, e.Title)
 }

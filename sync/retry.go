@@ -140,7 +140,7 @@ func (l *loop) choose(now time.Time) choice {
 			return true
 		case e.Offset > durable:
 			c.lag = c.lag || inOrder
-			c.lagBirths = c.lagBirths || e.Pinned
+			c.lagBirths = c.lagBirths || creates(e.Kind, e.Action)
 			c.lagOthers = true
 			return true
 		}
@@ -446,10 +446,11 @@ func (l *loop) deadLettersDelivered(t *try, now time.Time) {
 	for i := range t.letters {
 		d := &t.letters[i]
 		if t.births && provable(&d.Event) {
+			// Else it is a second one of a device that a crash has announced twice.
 			if id := (taken{offset: d.Offset, sent: d.Offset}); l.stillTaken(d.Entity, id) {
 				l.toProve(d.Entity, id, now)
+				proving[d.Offset] = true
 			}
-			proving[d.Offset] = true
 		}
 		if proving[d.Offset] {
 			if l.reg.HalfMade(d.Entity) {
