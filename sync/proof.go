@@ -133,6 +133,12 @@ func (l *loop) toProve(id proto.UUID, t taken, now time.Time) {
 	l.dependents.changed = true
 }
 
+// proofPause is the time between a sync that took so long and brought so many messages, and the
+// next one for the sake of proofs.
+func proofPause(took time.Duration, messages int) time.Duration {
+	return min(max(proofTimes*took, time.Duration(messages)*proofEach, proofMin), proofMax)
+}
+
 // stillTaken reports whether a creation is to be proved: nobody has dropped it meanwhile.
 func (l *loop) stillTaken(id proto.UUID, t taken) bool {
 	c, ok := l.dependents.creations[id]

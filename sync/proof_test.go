@@ -365,3 +365,90 @@ func TestDroppedWhileUnproven(t *testing.T) {
 			[]any{0, 3, 0, (*RefusedCreations)(nil)})
 	})
 }
+
+// Syncs for proofs are bounded by what the last one took, in time and in messages.
+func TestProofPause(t *testing.T) {
+	for _, c := range []struct {
+		took     time.Duration
+		messages int
+		want     time.Duration
+	}{
+		{0, 8, time.Second},
+		{time.Second, 12, 10 * time.Second},
+		{24 * time.Second, 773, time.Minute},
+		{time.Second, 300, 30 * time.Second},
+		{time.Second, 100_000, time.Minute},
+	} {
+		if got := proofPause(c.took, c.messages); got != c.want {
+			t.Errorf("%v and %d messages: %v, want %v", c.took, c.messages, got, c.want)
+		}
+	}
+}
+
+// A new device each second for some minutes: each waits for its proof, none for long, and the syncs
+// are few.
+func TestDevicesThatComeOneByOne(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		syncs := b.cloud.Stats().Syncs
+		var made []proto.UUID
+		for k := range 150 {
+			made = append(made, b.make2(fmt.Sprint("one ", k)))
+			b.post(made[k], 1)
+			b.elapse(time.Second)
+			if k >= 100 && len(b.tenant.Arrivals(made[k-100], "t")) != 1 {
+				b.Fatalf("after 100 s nothing of device %d has arrived", k-100)
+			}
+		}
+		b.elapse(70 * time.Second)
+		for k, id := range made {
+			b.expect(fmt.Sprint("of device ", k), b.tenant.Arrivals(id, "t"), []int64{1})
+		}
+		if n := b.cloud.Stats().Syncs - syncs; n > 40 {
+			b.Errorf("%d syncs", n)
+		} else {
+			b.Logf("%d syncs", n)
+		}
+		s := b.agent.Snapshot()
+		b.expect("dead, dropped, pending", []uint64{s.Dead, s.Dropped, s.Pending}, []uint64{0, 0, 0})
+	})
+}
+
+// The edge is made anew between the answer to a creation and its proof: the server has the device,
+// assigned to nobody. It is created anew for the new edge, and its data arrives once.
+func TestEdgeMadeAnewBeforeTheProof(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		made := b.make2("lamp")
+		b.post(made, 1)
+		b.elapse(proofWait / 2)
+		b.expect("unproven", b.agent.Snapshot().UnprovenCreations, 1)
+		b.offline(func() {
+			b.post(made, 2)
+			b.cloud.DeleteEdge(b.edge.ID)
+			b.edge.ID = b.tenant.NewID()
+			b.tenant.AddEdge(b.edge)
+		})
+		b.elapse(time.Minute)
+		b.expect("arrived", b.rows("lamp"), "1 2")
+		_, edge, _ := b.tenant.DeviceOf(made)
+		b.expect("edge", edge, b.edge.ID)
+		s := b.agent.Snapshot()
+		b.expect("dead, pending, former", []any{s.Dead, s.Pending, s.Former}, []any{0, 0, (*Former)(nil)})
+	})
+}
+
+// Of an agent that stops with the answer to a creation the creation is proved in its next life.
+func TestStopBeforeTheProof(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		b.limit("devices", 0)
+		made := b.make2("lamp")
+		b.post(made, 1)
+		b.elapse(proofWait / 2)
+		b.stop()
+		b.expect("refused by files alone", b.agent.Snapshot().UnprovenCreations, 1)
+		b.start()
+		b.elapse(10 * time.Second)
+		s := b.agent.Snapshot()
+		b.expect("refused", s.RefusedCreations.Names, []string{"lamp"})
+		b.expect("dead, pending", []uint64{s.Dead, s.Pending}, []uint64{3, 0})
+	})
+}

@@ -99,7 +99,7 @@ func (l *loop) endSync(now time.Time) bool {
 	}
 	s := &l.syncing
 	l.setSyncing(false)
-	l.proofs.next = now.Add(min(max(proofTimes*now.Sub(s.began), proofMin), proofMax))
+	l.proofs.next = now.Add(proofPause(now.Sub(s.began), s.received))
 	l.judgeTaken(!s.partial, now)
 	if s.proof { // the questions were asked at the connect
 		l.planAsking(false)
