@@ -108,7 +108,7 @@ func (a *Agent) Snapshot() Snapshot {
 	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
 	s.TurnedAway = a.room.refused.Load()
 	s.UnprovenCreations = p.unproven
-	if p.refused == nil && p.unproven > 0 { // what is to be proved is not refused
+	if p.refused == nil { // what is to be proved, or was just now, is not refused
 		s.RefusedCreations = nil
 	}
 	if r := s.RefusedCreations; r != nil {
