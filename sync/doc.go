@@ -34,7 +34,7 @@
 //	proof.go         keepTaken: HERE A CREATION WAITS FOR ITS PROOF: it and what went up with it
 //	                 are written to the dead letters, and counted as those
 //	aside.go         what the entity does meanwhile follows, and is not sent
-//	syncing.go       askSync: a sync, one for a burst
+//	syncing.go       askSync: a sync, one for a burst, whose end removes nothing here
 //	proof.go         prove: a message names the entity; settleProofs: what went up counts as
 //	                 deployed, and what waits goes up
 //	                 judgeTaken: the sync is over and did not bring it: it is refused, in silence

@@ -104,7 +104,7 @@ const (
 	// Proofs of creations (proof.go).
 	proofWait  = 250 * time.Millisecond // after the answer to a creation, for others, before a sync is asked for
 	proofTimes = 10                     // what the last sync took, before the next one for proofs
-	proofEach  = 100 * time.Millisecond  // for each message of it, because a sync brings all devices
+	proofEach  = 100 * time.Millisecond // for each message of it, because a sync brings all devices
 	proofMin   = time.Second            // at least, for that
 	proofMax   = 60 * time.Second       // at most
 	settleLook = 50 * time.Millisecond  // between two looks while what is proved waits for a durable commit

@@ -136,13 +136,10 @@ func TestProofsSurviveAKillAtEachStep(t *testing.T) {
 	for _, limited := range []bool{false, true} {
 		inBox(t, nil, func(b *box) {
 			for k := range 24 {
-				id, err := b.agent.Create(b.Context(), &NewDevice{Name: fmt.Sprint("step ", k), CredentialsID: fmt.Sprint("token-step-", k)})
-				if err != nil {
-					b.Fatal(err)
-				}
 				if limited {
 					b.limit("devices", k)
 				}
+				id := b.makeOne(fmt.Sprint("step ", k))
 				b.post(id, 1)
 				if k%2 == 0 {
 					b.elapse(20 * time.Millisecond)
@@ -246,7 +243,7 @@ func TestTriesOfCreationsRefusedInSilence(t *testing.T) {
 		}
 		b.expect("there", there, 4)
 		b.expect("refused", b.agent.Snapshot().RefusedCreations.Devices, 6)
-		late := b.make2("late")
+		late := b.makeOne("late")
 		b.post(late, 1)
 		b.elapse(10 * time.Second)
 		b.expect("refused", b.agent.Snapshot().RefusedCreations.Devices, 7)
@@ -258,8 +255,8 @@ func TestTriesOfCreationsRefusedInSilence(t *testing.T) {
 	})
 }
 
-// make2 makes one device of that name.
-func (b *box) make2(name string) proto.UUID {
+// makeOne makes one device of that name.
+func (b *box) makeOne(name string) proto.UUID {
 	b.Helper()
 	id, err := b.agent.Create(b.Context(), &NewDevice{Name: name, CredentialsID: "token-" + name})
 	if err != nil {
@@ -392,7 +389,7 @@ func TestDevicesThatComeOneByOne(t *testing.T) {
 		syncs := b.cloud.Stats().Syncs
 		var made []proto.UUID
 		for k := range 150 {
-			made = append(made, b.make2(fmt.Sprint("one ", k)))
+			made = append(made, b.makeOne(fmt.Sprint("one ", k)))
 			b.post(made[k], 1)
 			b.elapse(time.Second)
 			if k >= 100 && len(b.tenant.Arrivals(made[k-100], "t")) != 1 {
@@ -417,7 +414,7 @@ func TestDevicesThatComeOneByOne(t *testing.T) {
 // assigned to nobody. It is created anew for the new edge, and its data arrives once.
 func TestEdgeMadeAnewBeforeTheProof(t *testing.T) {
 	inBox(t, nil, func(b *box) {
-		made := b.make2("lamp")
+		made := b.makeOne("lamp")
 		b.post(made, 1)
 		b.elapse(proofWait / 2)
 		b.expect("unproven", b.agent.Snapshot().UnprovenCreations, 1)
@@ -440,7 +437,7 @@ func TestEdgeMadeAnewBeforeTheProof(t *testing.T) {
 func TestStopBeforeTheProof(t *testing.T) {
 	inBox(t, nil, func(b *box) {
 		b.limit("devices", 0)
-		made := b.make2("lamp")
+		made := b.makeOne("lamp")
 		b.post(made, 1)
 		b.elapse(proofWait / 2)
 		b.stop()

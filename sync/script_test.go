@@ -381,9 +381,10 @@ func (f *fakeRegistry) EndSync() (int, error) {
 	f.synced = true
 	return 0, nil
 }
-func (f *fakeRegistry) Incomplete()  { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
-func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
-func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
+func (f *fakeRegistry) RemoveNothing() {}
+func (f *fakeRegistry) Incomplete()    { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
+func (f *fakeRegistry) AbortSync()     { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
+func (f *fakeRegistry) Synced() bool   { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
 func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

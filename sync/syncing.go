@@ -36,6 +36,9 @@ func (l *loop) askSync(full, proof bool, now time.Time) {
 	l.syncing = syncing{running: true, full: full, proof: proof, began: now, progress: now, report: l.syncing.report}
 	l.proofs.asks()
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
+	if proof { // what goes while we are connected is told (CONTRACT.md 6.3)
+		l.reg.RemoveNothing()
+	}
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 

@@ -46,6 +46,16 @@ func (r *Registry) Incomplete() {
 	}
 }
 
+// RemoveNothing lets the end of the running sync remove nothing: the sync is for something else than
+// to find out what is gone.
+func (r *Registry) RemoveNothing() {
+	r.write.Lock()
+	defer r.unlock()
+	if r.roll != nil {
+		r.roll.keep = true
+	}
+}
+
 // AbortSync forgets that a sync began: the link was lost before its end.
 func (r *Registry) AbortSync() {
 	r.write.Lock()
@@ -62,9 +72,11 @@ func (r *Registry) EndSync() (removed int, err error) {
 	defer r.unlock()
 	full := r.roll != nil && r.fullSync
 	if r.roll != nil {
-		if r.roll.unsure {
+		switch {
+		case r.roll.keep:
+		case r.roll.unsure:
 			r.log.Warn("the sync is incomplete: what it did not bring is kept until the next one")
-		} else {
+		default:
 			removed, err = r.sweep()
 		}
 		err = errors.Join(err, r.forgetEdits(r.committed)) // what the cloud had when this sync began
