@@ -139,8 +139,8 @@
 //     there whatever else passes: the cloud may refuse nothing but creations.
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
-//   - Data of a device made here never stands before its creation in the queue (creation.go), and is
-//     not sent before the cloud has shown that it has the device (proof.go).
+//   - Data of a device made here never stands before its creation in the queue (creation.go), and
+//     is not sent before the cloud has shown that it has the device (proof.go).
 //   - A sync takes no entity away whose creation waits to be taken, or to be proved.
 //   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is
 //     not acknowledged and comes again.
@@ -266,14 +266,15 @@
 //	                                       retry.interval doubling to 60 s; once one was accepted,
 //	                                       the others and their dependents as above; none rests
 //	                                       but for a hopeless text or retry.max of at most 1
-//	creations that the cloud has taken     a sync (fullSync=false) 250 ms after the answer, one for
-//	                                       all that come meanwhile; after a sync not before ten
-//	                                       times what it took, nor 100 ms for each message of it,
-//	                                       at least 1 s, at most 60 s. So data of a new device
-//	                                       waits for about 1 s and the sync (1 s on a quiet
+//	creations that the cloud has taken     a sync (fullSync=false) 250 ms after the answer, one
+//	                                       for all that come meanwhile; after a sync not before
+//	                                       ten times what it took, nor 100 ms for each message
+//	                                       of it, at least 1 s, at most 60 s. So data of a new
+//	                                       device waits for about 1 s and the sync (1 s on a quiet
 //	                                       server, 24 s on a loaded one), and behind another sync
-//	                                       up to 60 s more. While no sync completes they wait, for
-//	                                       as long as it takes, unless a message names the entity
+//	                                       up to 60 s more. While no sync completes it waits, for
+//	                                       as long as that takes, unless a message names the
+//	                                       entity
 //	creations refused in silence           one of them, after 3 s doubling to 10 min, each try
 //	                                       with a sync; once one was proved, as above
 //	a creation that meets the rate limit   the third time, if an uplink without events passes

@@ -58,7 +58,8 @@ func TestCreationsRefusedInSilence(t *testing.T) {
 			if r == nil {
 				b.Fatalf("%s: no creation counts as refused; %+v", when, s)
 			}
-			b.expect(when+": dead, dropped, pending, unproven", []any{s.Dead, s.Dropped, s.Pending, s.UnprovenCreations}, []any{2 + events, 0, 0, 0})
+			b.expect(when+": dead, dropped, pending, unproven", []any{s.Dead, s.Dropped, s.Pending, s.UnprovenCreations},
+				[]any{2 + events, 0, 0, 0})
 			b.expect(when+": devices, events, cause, names", []any{r.Devices, r.Events, r.Cause, r.Names},
 				[]any{2, events, silentReason, []string{"made 0", "made 1"}})
 			b.expect(when+": lost", b.tenant.Counts().Dropped, lost+2) // the credentials of the first try, which wait too
@@ -120,7 +121,8 @@ func TestProofOfCreations(t *testing.T) {
 		b.expect("syncs", b.cloud.Stats().Syncs-syncs, 1)
 		b.expect("lost", b.tenant.Counts().Dropped, lost)
 		s = b.agent.Snapshot()
-		b.expect("dead, pending, unproven, refused", []any{s.Dead, s.Pending, s.UnprovenCreations, s.RefusedCreations}, []any{0, 0, 0, (*RefusedCreations)(nil)})
+		b.expect("dead, pending, unproven, refused", []any{s.Dead, s.Pending, s.UnprovenCreations, s.RefusedCreations},
+			[]any{0, 0, 0, (*RefusedCreations)(nil)})
 		// What went up with a creation that is proved is not sent again.
 		credentials := 0
 		for _, u := range b.sent(func(*proto.UplinkMsg) bool { return true }) {
@@ -153,7 +155,8 @@ func TestProofsSurviveAKillAtEachStep(t *testing.T) {
 				b.elapse(20 * time.Second)
 				if limited {
 					s := b.agent.Snapshot()
-					if len(b.tenant.Arrivals(id, "t")) != 0 || s.RefusedCreations == nil || s.RefusedCreations.Devices != 1 || !b.reg.HasDevice(id) {
+					if len(b.tenant.Arrivals(id, "t")) != 0 || s.RefusedCreations == nil || s.RefusedCreations.Devices != 1 ||
+						!b.reg.HasDevice(id) {
 						b.Fatalf("step %d: %v arrived, %+v", k, b.tenant.Arrivals(id, "t"), s.RefusedCreations)
 					}
 					b.limit("devices", -1)
@@ -161,7 +164,8 @@ func TestProofsSurviveAKillAtEachStep(t *testing.T) {
 				}
 				s := b.agent.Snapshot()
 				b.expect(fmt.Sprint("step ", k, ": arrived"), b.tenant.Arrivals(id, "t"), []int64{1, 2})
-				b.expect(fmt.Sprint("step ", k, ": dead, dropped, pending, damaged"), []uint64{s.Dead, s.Dropped, s.Pending, s.Damaged}, []uint64{0, 0, 0, 0})
+				b.expect(fmt.Sprint("step ", k, ": dead, dropped, pending, damaged"),
+					[]uint64{s.Dead, s.Dropped, s.Pending, s.Damaged}, []uint64{0, 0, 0, 0})
 				b.expect(fmt.Sprint("step ", k, ": accepted"), s.Accepted, s.Deployed)
 			}
 		})
@@ -271,21 +275,20 @@ func TestEntitiesRefusedInSilence(t *testing.T) {
 		target := b.device("target").ID
 		tenant := proto.FormatUUID(b.tenant.TenantID())
 		type made struct {
-			kind    proto.Kind
-			id      proto.UUID
-			limit   string
-			extra   string
-			letters int
+			kind  proto.Kind
+			id    proto.UUID
+			limit string
+			extra string
 		}
 		list := []made{
-			{proto.KindAsset, proto.UUID{0xa1}, "assets", `"name":"hall","type":"default"`, 0},
+			{proto.KindAsset, proto.UUID{0xa1}, "assets", `"name":"hall","type":"default"`},
 			{
 				proto.KindEntityView,
 				proto.UUID{0xa2},
 				"views",
-				`"name":"view","type":"default","entityId":{"entityType":"DEVICE","id":"` + proto.FormatUUID(target) + `"}`, 0,
+				`"name":"view","type":"default","entityId":{"entityType":"DEVICE","id":"` + proto.FormatUUID(target) + `"}`,
 			},
-			{proto.KindDashboard, proto.UUID{0xa3}, "dashboards", `"title":"board"`, 0},
+			{proto.KindDashboard, proto.UUID{0xa3}, "dashboards", `"title":"board"`},
 		}
 		for _, m := range list {
 			b.limit(m.limit, 0)
@@ -293,7 +296,8 @@ func TestEntitiesRefusedInSilence(t *testing.T) {
 				`"},"tenantId":{"entityType":"TENANT","id":"` + tenant + `"},` + m.extra + `}`
 			event := func(a proto.Action, u proto.UpdateMsgType) {
 				b.accept([]proto.Event{{
-					Kind: m.kind, Action: a, Time: time.Now().UnixMilli(), Entity: m.id, Fragment: proto.AppendUpdate(nil, m.kind, u, m.id, text),
+					Kind: m.kind, Action: a, Time: time.Now().UnixMilli(), Entity: m.id,
+					Fragment: proto.AppendUpdate(nil, m.kind, u, m.id, text),
 				}})
 				if err := b.reg.Edit(b.intake.End(), registry.Edit{Kind: m.kind, ID: m.id, Text: text}); err != nil {
 					b.Fatal(err)

@@ -46,8 +46,8 @@ func (r *Registry) Incomplete() {
 	}
 }
 
-// RemoveNothing lets the end of the running sync remove nothing: the sync is for something else than
-// to find out what is gone.
+// RemoveNothing lets the end of the running sync remove nothing: the sync is for something else
+// than to find out what is gone.
 func (r *Registry) RemoveNothing() {
 	r.write.Lock()
 	defer r.unlock()

@@ -70,7 +70,7 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Devices) },
 	},
 	{
-		"unproven_creations", "gauge", "Creations that the cloud has answered with success, while no sync has shown that it has what they create.",
+		"unproven_creations", "gauge", "Creations that the cloud has accepted and no sync has proved yet.",
 		func(s *agent.Snapshot) float64 { return float64(s.UnprovenCreations) },
 	},
 	{
