@@ -43,6 +43,7 @@ type loop struct {
 	direct    direct     // direct.go
 	rpc       rpc        // rpc.go
 	retries   retries    // deadletters.go
+	repeating repeating  // repeat.go
 
 	// State that outlives a session.
 	dialing    dialing           // dial.go
@@ -77,7 +78,7 @@ func (l *loop) forgetSession() {
 }
 
 func (l *loop) sessionParts() []part {
-	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries}
+	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries, &l.repeating}
 }
 
 func newLoop(a *Agent) *loop {
@@ -95,6 +96,7 @@ func newLoop(a *Agent) *loop {
 		asking:     newAsking(),
 		direct:     newDirect(),
 		retries:    newRetries(),
+		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
 		proofs:     newProofs(),
 		halfMade:   make(halfMade),
@@ -111,6 +113,7 @@ func newLoop(a *Agent) *loop {
 	l.reg.Awaits(l.dependents.await)
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
+	l.recallRepetition()
 	if err := l.countBacklog(); err != nil {
 		l.complain("the queue cannot be read", err.Error(), time.Now())
 	}
@@ -159,6 +162,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.clock.AcceptEstimate()
 	}
 	l.maybeFlush(now)
+	l.keepAcknowledged(now)
 	if l.conn.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)
@@ -170,6 +174,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	l.maybeCall(now)
 	l.maybeSetApart(now)
+	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeProve(now)
@@ -249,6 +254,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
+	at(l.wakeDue())
 	if f := l.retries.last.since; !f.IsZero() {
 		at(f.Add(lastLegMax))
 	}
@@ -264,6 +270,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 	}
 	if due := l.proofs.due; !l.syncing.running && due.After(now) {
 		at(due)
+	}
+	if l.repeating.held {
+		at(l.repeating.due)
 	}
 	if l.outage.holding && l.outage.next.After(now) {
 		at(l.outage.next)
@@ -326,6 +335,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 		}
 		l.dialing.running = false
 	}
+	defer l.keepPending()
 	sess := l.conn.sess
 	if sess == nil {
 		return

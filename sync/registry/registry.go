@@ -57,6 +57,7 @@ type Registry struct {
 	awaits     func(id proto.UUID) bool // see Awaits; nil: nobody waits
 	committed  uint64                   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
+	taken      map[proto.UUID]struct{} // entities that the cloud has taken away, see TakenAway; guarded by mu
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
 	creations  map[proto.UUID]creation
 	edits      map[recordID]edit // see edits.go
