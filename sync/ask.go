@@ -49,6 +49,9 @@ func (l *loop) planAsking(all bool) {
 		ask(e.CustomerIdMSB, e.CustomerIdLSB, "CUSTOMER")
 	}
 	l.reg.ToAsk(all, func(id proto.UUID, entityType string, fresh bool) {
+		if l.dependents.await(id) {
+			return // the cloud does not have it
+		}
 		if len(a.questions) >= maxQuestions {
 			return // they come and go faster than anybody asks; the next sync asks about what stays
 		}

@@ -84,6 +84,7 @@ func (b *batch) take(e *wal.Entry, l limits, now time.Time) bool {
 		return false
 	case b.empty():
 	case b.events >= l.events, size > batchBytes, proto.RequestSize(size, maxID) > l.server, !order,
+		b.creates && !kind.Barrier(), // data waits until the creation is proved (proof.go)
 		kind.Barrier() && !b.barrier, // in front of a barrier everything else must be through
 		attribute && b.updates(e.Entity):
 		b.closed = true

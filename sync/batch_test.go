@@ -58,7 +58,7 @@ func TestBatchTakes(t *testing.T) {
 			limits{100, 4 << 20},
 			2, true, true,
 		},
-		{"a device and its data go together", []*wal.Entry{device(1), telemetry(2, 1)}, limits{100, 4 << 20}, 2, true, false},
+		{"data of a device waits until it is proved", []*wal.Entry{device(1), telemetry(2, 1)}, limits{100, 4 << 20}, 1, true, true},
 		{
 			"devices that are created one behind the other, each with what belongs to it, go together",
 			[]*wal.Entry{made(1, 1), credentials(2, 1), relation(3, 1), made(4, 2), credentials(5, 2), relation(6, 2)},
@@ -75,7 +75,7 @@ func TestBatchTakes(t *testing.T) {
 			"a device beside data of another one does not",
 			[]*wal.Entry{made(1, 1), telemetry(2, 9), made(3, 2)},
 			limits{100, 4 << 20},
-			2, true, true,
+			1, true, true,
 		},
 		{"data before a device does not", []*wal.Entry{telemetry(1, 1), device(2)}, limits{100, 4 << 20}, 1, false, true},
 		{"an alarm waits until the data is through", []*wal.Entry{telemetry(1, 1), alarm(2)}, limits{100, 4 << 20}, 1, false, true},

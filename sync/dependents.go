@@ -37,6 +37,7 @@ type refusedCreation struct {
 	offset   uint64
 	name     string // of what it creates, if it has one, bounded
 	accepted bool   // meanwhile
+	told     bool   // the cloud was found to refuse it; else it is only to be proved (proof.go)
 	until    uint64 // somebody gave it up: its dependents up to this offset are to go too; else 0
 }
 
@@ -84,9 +85,26 @@ func (d *dependents) waits(entity proto.UUID, offset uint64) bool {
 func (d *dependents) refused(entity proto.UUID, offset uint64) {
 	d.changed = true
 	if c, ok := d.creations[entity]; ok && !c.accepted && c.until == 0 && c.offset <= offset {
+		c.told = true
+		d.creations[entity] = c
 		return
 	}
-	d.creations[entity] = refusedCreation{offset: offset, name: d.creations[entity].name}
+	d.creations[entity] = refusedCreation{offset: offset, name: d.creations[entity].name, told: true}
+}
+
+// taken notes that the cloud has answered the creation of an entity with success, which is to be
+// proved.
+func (d *dependents) taken(entity proto.UUID, offset uint64) {
+	d.changed = true
+	if c, ok := d.creations[entity]; !ok || c.accepted || c.until != 0 {
+		d.creations[entity] = refusedCreation{offset: offset, name: c.name}
+	}
+}
+
+// await reports whether the creation of an entity waits to be taken by the cloud, or to be proved.
+func (d *dependents) await(entity proto.UUID) bool {
+	c, ok := d.creations[entity]
+	return ok && !c.accepted && c.until == 0
 }
 
 // named notes what a creation creates.
@@ -145,10 +163,23 @@ func (d *dependents) keep(here func(proto.UUID) bool) {
 // createdName is the name in the JSON of what a fragment creates; "" if there is none.
 func createdName(fragment []byte) string {
 	var u proto.UplinkMsg
-	if pb.Unmarshal(fragment, &u) != nil || len(u.GetDeviceUpdateMsg()) != 1 {
+	if pb.Unmarshal(fragment, &u) != nil {
 		return ""
 	}
-	return plain.Cut(nameIn(u.GetDeviceUpdateMsg()[0].GetEntity()), createdNameBytes)
+	entity := ""
+	switch {
+	case len(u.GetDeviceUpdateMsg()) == 1:
+		entity = u.GetDeviceUpdateMsg()[0].GetEntity()
+	case len(u.GetAssetUpdateMsg()) == 1:
+		entity = u.GetAssetUpdateMsg()[0].GetEntity()
+	case len(u.GetEntityViewUpdateMsg()) == 1:
+		entity = u.GetEntityViewUpdateMsg()[0].GetEntity()
+	case len(u.GetDashboardUpdateMsg()) == 1:
+		entity = u.GetDashboardUpdateMsg()[0].GetEntity()
+	default:
+		return ""
+	}
+	return plain.Cut(nameIn(entity), createdNameBytes)
 }
 
 // loadRefusedCreations finds what was refused in an earlier life.
@@ -158,11 +189,15 @@ func (l *loop) loadRefusedCreations() {
 	err := l.deadLog.Each(func(letter *wal.DeadLetter) bool {
 		c, ok := d.creations[letter.Entity]
 		switch {
+		case isCreation(&letter.Event) && letter.Reason == takenReason:
+			l.recallTaken(letter)
+			d.named(letter.Entity, letter.Fragment)
 		case isCreation(&letter.Event):
 			d.refused(letter.Entity, letter.Offset)
 			d.named(letter.Entity, letter.Fragment)
 			if letter.Reason != creationAside {
 				d.refusedFor(letter.Reason, letter.Resting)
+				l.proofs.silent = l.proofs.silent || letter.Reason == silentReason
 			}
 		case isDependentLetter(letter):
 			if !ok || c.accepted {

@@ -28,6 +28,22 @@
 //	dependents.go    what stands behind a refused creation waits with it
 //	repeat.go        the session was lost: WHAT THE CLOUD MAY HAVE LOST WITH IT GOES AGAIN
 //
+// # The walk of a creation that the cloud has answered with success
+//
+// A server at a limit of its tenant answers so too, and does not have the entity (CONTRACT.md
+// 13.1). So the answer proves nothing:
+//
+//	batch.go         no data rides in one uplink with a creation
+//	proof.go         keepTaken: HERE A CREATION WAITS FOR ITS PROOF: it and what went up with it
+//	                 are written to the dead letters, and counted as those
+//	aside.go         what the entity does meanwhile follows, and is not sent
+//	syncing.go       askSync: a sync, one for a burst, whose end removes nothing here
+//	proof.go         prove: a message names the entity; settleProofs: what went up counts as
+//	                 deployed, and what waits goes up
+//	                 judgeTaken: the sync is over and did not bring it: it is refused, in silence
+//
+// Nothing else of the entity was sent, so nothing of it is lost in the cloud or told as deployed.
+//
 // # The walk of a device whose creation is refused
 //
 //	creation.go      made it durable here and queued its creation; batch.go sends many together
@@ -129,7 +145,9 @@
 //     there whatever else passes: the cloud may refuse nothing but creations.
 //   - A call of the cloud is acknowledged at once, answered once, before its caller gives up, and
 //     never carried out twice: see package calls.
-//   - Data of a device made here never stands before its creation in the queue (creation.go).
+//   - Data of a device made here never stands before its creation in the queue (creation.go), and
+//     is not sent before the cloud has shown that it has the device (proof.go).
+//   - A sync takes no entity away whose creation waits to be taken, or to be proved.
 //   - A downlink is acknowledged after the fsync that makes it durable. What cannot be stored is
 //     not acknowledged and comes again.
 //   - An event that was accepted before the time was known is sent with its true time once the
@@ -172,7 +190,7 @@
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go, aside.go,
-// refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
+// refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, proof.go, room.go,
 // refused_creations.go, dead_orders.go, gap.go, gone.go, repeat.go, creation.go, halfmade.go.
 // Another edge: otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go.
 // Past the queue: direct.go, rpc.go, rpc_clock.go.
@@ -264,6 +282,17 @@
 //	                                       retry.interval doubling to 60 s; once one was accepted,
 //	                                       the others and their dependents as above; none rests
 //	                                       but for a hopeless text or retry.max of at most 1
+//	creations that the cloud has taken     a sync (fullSync=false) 250 ms after the answer, one
+//	                                       for all that come meanwhile; after a sync not before
+//	                                       ten times what it took, nor 100 ms for each message
+//	                                       of it, at least 1 s, at most 60 s. So data of a new
+//	                                       device waits for about 1 s and the sync (1 s on a quiet
+//	                                       server, 24 s on a loaded one), and behind another sync
+//	                                       up to 60 s more. While no sync completes it waits, for
+//	                                       as long as that takes, unless a message names the
+//	                                       entity
+//	creations refused in silence           one of them, after 3 s doubling to 10 min, each try
+//	                                       with a sync; once one was proved, as above
 //	a creation that meets the rate limit   the third time, if an uplink without events passes
 //	                                       meanwhile, it counts as refused
 //	dependents                             moved to the dead letters together: 1,024, 512 KiB or

@@ -11,6 +11,7 @@ import (
 var beforeApply = [...]func(l *loop, d *proto.DownlinkMsg, now time.Time){
 	(*loop).countSync,      // syncing.go: the sync makes progress
 	(*loop).heardDownlink,  // ask.go: the server polls for us
+	(*loop).prove,          // proof.go: the cloud has what it names
 	(*loop).learnClock,     // rpc_clock.go: what time it is there
 	(*loop).dropDuplicates, // ask.go: telemetry of ours that only comes back
 	(*loop).takeCalls,      // rpc.go: calls to devices, and answers to theirs

@@ -108,6 +108,16 @@ const (
 	roomReserve = 16      // this part of the room is kept for what is on its way when the room is used up
 	roomLooked  = 1 << 16 // events of the backlog that are looked through at the start
 
+	// Proofs of creations (proof.go).
+	proofWait  = 250 * time.Millisecond // after the answer to a creation, for others, before a sync is asked for
+	proofTimes = 10                     // what the last sync took, before the next one for proofs
+	proofEach  = 100 * time.Millisecond // for each message of it, because a sync brings all devices
+	proofMin   = time.Second            // at least, for that
+	proofMax   = 60 * time.Second       // at most
+	settleLook = 50 * time.Millisecond  // between two looks while what is proved waits for a durable commit
+	silentMin  = 3 * time.Second        // between two tries of creations that are refused in silence: each costs a sync
+	silentMax  = 10 * time.Minute
+
 	// What status says of refused creations (refused_creations.go).
 	namedCreations   = 8   // of which the name is kept
 	createdNameBytes = 128 // of a name

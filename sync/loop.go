@@ -50,6 +50,7 @@ type loop struct {
 	search     search            // refused.go
 	outage     outage            // outage.go
 	dependents dependents        // dependents.go
+	proofs     proofs            // proof.go
 	room       roomAccount       // room.go
 	refused    *refusedCreations // for publish
 	quiet      quiet             // quiet.go
@@ -97,6 +98,7 @@ func newLoop(a *Agent) *loop {
 		retries:    newRetries(),
 		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
+		proofs:     newProofs(),
 		halfMade:   make(halfMade),
 		room:       roomAccount{room: &a.room},
 	}
@@ -108,6 +110,7 @@ func newLoop(a *Agent) *loop {
 	l.former.store = a.Former
 	l.recallFormer()
 	l.recallCalls(time.Now())
+	l.reg.Awaits(l.dependents.await)
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
 	l.recallRepetition()
@@ -174,6 +177,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
+	l.maybeProve(now)
 	l.maybeRetry(now)
 	l.maybeKnock(now)
 	l.maybeProbe(now)
@@ -260,6 +264,12 @@ func (l *loop) deadline(now time.Time) time.Time {
 				at(due)
 			}
 		}
+	}
+	if p := &l.proofs; p.proved {
+		at(later(p.settle, now))
+	}
+	if due := l.proofs.due; !l.syncing.running && due.After(now) {
+		at(due)
 	}
 	if l.repeating.held {
 		at(l.repeating.due)
@@ -364,7 +374,11 @@ func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
 		return
 	}
 	if b := l.sending.win.find(r.GetUplinkMsgId()); b != nil {
-		b.state = acked
+		kept, ok := l.keepTaken(b, now)
+		if !ok {
+			return // it is sent again
+		}
+		b.events, b.inside, b.state = b.events-kept, b.inside+kept, acked
 		l.commit(now)
 	}
 }

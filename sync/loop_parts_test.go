@@ -13,7 +13,7 @@ import (
 var outlives = map[string]bool{
 	"dialing": true, "search": true, "dependents": true, "outage": true,
 	"quiet": true, "grown": true, "former": true, "counters": true,
-	"room": true,
+	"room": true, "proofs": true,
 }
 
 // kept are the fields that outlive the session although their part is reset at its end.
@@ -52,6 +52,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})
 	l.receiving = receiving{messages: 1, bytes: 2, applied: []int32{3}}
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
+	l.syncing.full, l.syncing.proof, l.syncing.partial, l.syncing.began = true, true, true, time.Now()
 	l.probing = probing{id: 1, at: time.Now(), woke: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
 	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1

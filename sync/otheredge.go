@@ -99,6 +99,7 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 		err = l.former.store.Begin(edgeOf(was), l.queue.Committed().Offset, l.queue.End().Offset, l.reg.Named)
 	}
 	if err == nil {
+		l.notProved(now)
 		err = l.reg.ChangeEdge(c, mine)
 	}
 	if err != nil {
@@ -111,6 +112,7 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 	l.search.end(l.cfg.Batch.Size)
 	l.repeating.drop()
 	l.dependents.keep(l.reg.HasDevice)
+	clear(l.proofs.taken)
 	clear(l.retries.tries)
 	clear(l.retries.passed)
 	l.recallFormer()

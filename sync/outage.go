@@ -84,7 +84,7 @@ func (o *outage) moved(e *wal.Event, offset uint64) (passes bool) {
 // may go on from an earlier life. The first event that is accepted shows that it does not.
 func (l *loop) recallOutage(now time.Time) {
 	err := l.deadLog.Waiting(0, func(d *wal.DeadLetter) bool {
-		if isDependentLetter(d) || l.dependents.waits(d.Entity, d.Offset) {
+		if isDependentLetter(d) || d.Reason == takenReason || l.dependents.waits(d.Entity, d.Offset) {
 			return true
 		}
 		l.outage.moved(&d.Event, d.Offset)

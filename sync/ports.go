@@ -37,6 +37,12 @@ type Registry interface {
 	// Incomplete notes that not all of the running sync could be taken: EndSync removes nothing
 	// then. The sync counts as completed all the same.
 	Incomplete()
+	// RemoveNothing lets the end of the running sync remove nothing.
+	RemoveNothing()
+	// Awaits names the function that says whether the creation of an entity made here waits to be
+	// taken by the cloud: no sync can bring such an entity, and EndSync keeps it. EndSync calls
+	// the function.
+	Awaits(waits func(id proto.UUID) bool)
 	// AbortSync forgets that a sync began: the link was lost before its end.
 	AbortSync()
 	// Synced reports whether a sync has completed once for this edge, now or in an earlier life;

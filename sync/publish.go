@@ -46,6 +46,7 @@ type published struct {
 	sync     string
 	devices  int
 	refused  *refusedCreations // nil: no creation is
+	unproven int               // creations
 	counters counters
 }
 
@@ -67,7 +68,7 @@ func (l *loop) publish(now time.Time) {
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
-		refused: l.refused, counters: l.counters,
+		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters,
 	})
 }
 
@@ -107,6 +108,10 @@ func (a *Agent) Snapshot() Snapshot {
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
 	s.TurnedAway = a.room.refused.Load()
+	s.UnprovenCreations = p.unproven
+	if p.refused == nil { // what is to be proved, or was just now, is not refused
+		s.RefusedCreations = nil
+	}
 	if r := s.RefusedCreations; r != nil {
 		r.Full = a.room.full()
 		r.Room = a.Dead.Room(wal.DeadCreation).Bytes

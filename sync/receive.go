@@ -69,6 +69,7 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 // would only come again (CONTRACT.md 6.1).
 func (l *loop) leaveOut(in *link.Inbound, now time.Time) {
 	l.reg.Incomplete()
+	l.syncing.partial = true
 	l.complain("a message of the cloud is left out: it would take too much memory", "", now, "bytes", in.Size, "most", link.MaxCost)
 }
 

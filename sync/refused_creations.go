@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 )
@@ -30,8 +31,10 @@ func (d *dependents) describe() *refusedCreations {
 		return nil
 	}
 	r := &refusedCreations{cause: d.cause}
+	told := false
 	for _, c := range d.creations {
-		if c.accepted || c.until != 0 {
+		told = told || c.told
+		if c.accepted || c.until != 0 || !c.told {
 			continue
 		}
 		r.devices++
@@ -39,17 +42,21 @@ func (d *dependents) describe() *refusedCreations {
 			r.names = append(r.names, c.name)
 		}
 	}
+	if !told {
+		return nil
+	}
 	slices.Sort(r.names)
 	return r
 }
 
-// nameIn is the field "name" of an entity in JSON; "" if there is none.
+// nameIn is the name of an entity in JSON, or its title; "" if there is none.
 func nameIn(entity string) string {
 	var e struct {
-		Name string `json:"name"`
+		Name  string `json:"name"`
+		Title string `json:"title"`
 	}
 	if json.Unmarshal([]byte(entity), &e) != nil {
 		return ""
 	}
-	return e.Name
+	return cmp.Or(e.Name, e.Title)
 }

@@ -129,7 +129,7 @@ func (l *loop) choose(now time.Time) choice {
 		dependent := refused && e.Class == wal.DeadCreation && !e.Pinned && e.Offset > known.offset
 		tries := max(e.Tries, r.tries[e.Offset])
 		inOrder := dependent && tries <= 1
-		if e.Resting || dependent && known.until != 0 {
+		if t, taken := l.proofs.taken[e.Entity]; e.Resting || dependent && known.until != 0 || taken && t.offset == e.Offset {
 			return true
 		}
 		if inOrder {
@@ -140,7 +140,7 @@ func (l *loop) choose(now time.Time) choice {
 			return true
 		case e.Offset > durable:
 			c.lag = c.lag || inOrder
-			c.lagBirths = c.lagBirths || e.Pinned
+			c.lagBirths = c.lagBirths || creates(e.Kind, e.Action)
 			c.lagOthers = true
 			return true
 		}
@@ -167,6 +167,7 @@ func (l *loop) choose(now time.Time) choice {
 	switch {
 	case r.births.on:
 		c.births = births.offsets
+	case l.proofs.silent && len(l.proofs.taken) > 0: // the answer to the last try says nothing yet
 	case leastBirth.found && birthsDue:
 		c.births = []uint64{leastBirth.offset}
 	}
@@ -444,17 +445,35 @@ func (l *loop) deadLettersDelivered(t *try, now time.Time) {
 	r := &l.retries
 	l.progress()
 	l.takesEvents()
+	proving := make(map[uint64]bool)
 	for i := range t.letters {
+		d := &t.letters[i]
+		if t.births && provable(&d.Event) {
+			// Else it is a second one of a device that a crash has announced twice.
+			if id := (taken{offset: d.Offset, sent: d.Offset}); l.stillTaken(d.Entity, id) {
+				l.toProve(d.Entity, id, now)
+				proving[d.Offset] = true
+			}
+		}
+		if proving[d.Offset] {
+			if l.reg.HalfMade(d.Entity) {
+				l.made([]proto.UUID{d.Entity}, now)
+			}
+			continue
+		}
 		delete(r.tries, t.letters[i].Offset)
 		if isCreation(&t.letters[i].Event) && l.reg.HalfMade(t.letters[i].Entity) {
 			l.made([]proto.UUID{t.letters[i].Entity}, now)
 		}
 		l.dependents.delivered(&t.letters[i])
 	}
-	if t.births {
+	switch {
+	case t.births && l.proofs.silent && len(proving) > 0:
+		r.births = flow{} // not before a sync has shown that it is there
+	case t.births:
 		r.births.taken(l.cfg.Batch.Size)
 		l.takesCreations(now)
-	} else {
+	default:
 		if !r.flow.on {
 			clear(r.passed)
 		}
@@ -463,7 +482,7 @@ func (l *loop) deadLettersDelivered(t *try, now time.Time) {
 	}
 	_, err := l.deadLog.Deliver(func(offset uint64) bool {
 		_, ok := slices.BinarySearchFunc(t.letters, offset, func(d wal.DeadLetter, o uint64) int { return cmp.Compare(d.Offset, o) })
-		return ok
+		return ok && !proving[offset]
 	})
 	if err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)

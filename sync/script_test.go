@@ -371,8 +371,9 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
 }
 
-func (f *fakeRegistry) Flush() error           { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
-func (f *fakeRegistry) BeginSync(bool, uint64) {}
+func (f *fakeRegistry) Flush() error                 { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
+func (f *fakeRegistry) Awaits(func(proto.UUID) bool) {}
+func (f *fakeRegistry) BeginSync(bool, uint64)       {}
 func (f *fakeRegistry) EndSync() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -380,9 +381,10 @@ func (f *fakeRegistry) EndSync() (int, error) {
 	f.synced = true
 	return 0, nil
 }
-func (f *fakeRegistry) Incomplete()  { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
-func (f *fakeRegistry) AbortSync()   { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
-func (f *fakeRegistry) Synced() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
+func (f *fakeRegistry) RemoveNothing() {}
+func (f *fakeRegistry) Incomplete()    { f.mu.Lock(); defer f.mu.Unlock(); f.incomplete++ }
+func (f *fakeRegistry) AbortSync()     { f.mu.Lock(); defer f.mu.Unlock(); f.aborted++ }
+func (f *fakeRegistry) Synced() bool   { f.mu.Lock(); defer f.mu.Unlock(); return f.synced }
 func (f *fakeRegistry) SetEdge(c *proto.EdgeConfiguration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -99,7 +99,10 @@ type Snapshot struct {
 
 	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
 	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
-	ExtraWarnings    []string          `json:"warnings,omitempty"`
+	// Creations that the cloud has answered with success, while no sync has shown that it has what
+	// they create. They and what waits for them count as dead.
+	UnprovenCreations int      `json:"unproven_creations"`
+	ExtraWarnings     []string `json:"warnings,omitempty"`
 }
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor

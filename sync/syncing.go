@@ -10,6 +10,10 @@ import (
 // syncing is the sync that runs. It belongs to a session.
 type syncing struct {
 	running  bool
+	full     bool // it was asked for with fullSync
+	proof    bool // for the sake of creations (proof.go)
+	partial  bool // some of it was left out
+	began    time.Time
 	received int                // messages
 	part     string             // what came last, in words
 	progress time.Time          // last
@@ -23,9 +27,18 @@ func (s *syncing) endSession() { *s = syncing{report: s.report} }
 // way (CONTRACT.md 3.5).
 func (l *loop) beginSync(now time.Time) {
 	full := l.cfg.Sync.Full == "always" || l.cfg.Sync.Full == "first" && !l.reg.FullySynced()
+	l.askSync(full, false, now)
+}
+
+// askSync asks for a sync; proof is whether it is only to show what creations have become of.
+func (l *loop) askSync(full, proof bool, now time.Time) {
 	l.setSyncing(true)
-	l.syncing = syncing{running: true, progress: now, report: l.syncing.report}
+	l.syncing = syncing{running: true, full: full, proof: proof, began: now, progress: now, report: l.syncing.report}
+	l.proofs.asks()
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
+	if proof { // what goes while we are connected is told (CONTRACT.md 6.3)
+		l.reg.RemoveNothing()
+	}
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 
@@ -58,7 +71,7 @@ func (l *loop) syncOverdue(now time.Time) error {
 	l.complain("the sync makes no progress", fmt.Sprintf("%d messages, then none for %v; asking again", s.received, syncPatience), now)
 	l.write(proto.AppendSyncEscape(nil))
 	l.reg.AbortSync()
-	l.beginSync(now)
+	l.askSync(s.full, s.proof, now)
 	s.retried = true
 	return nil
 }
@@ -87,7 +100,15 @@ func (l *loop) endSync(now time.Time) bool {
 		l.complain("the end of the sync cannot be stored", err.Error(), now)
 		return false
 	}
+	s := &l.syncing
 	l.setSyncing(false)
+	l.proofs.next = now.Add(proofPause(now.Sub(s.began), s.received))
+	l.judgeTaken(!s.partial, now)
+	if s.proof { // the questions were asked at the connect
+		l.planAsking(false)
+		l.log.Debug("synchronised", "messages", s.received, "devices", l.reg.Devices(), "removed", removed)
+		return true
+	}
 	l.planAsking(true)
 	l.log.Info("synchronised", "messages", l.syncing.received, "devices", l.reg.Devices(), "removed", removed)
 	return true

@@ -255,6 +255,12 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 		return // late
 	}
 	if r.GetSuccess() {
+		kept, ok := l.keepTaken(b, now)
+		if !ok {
+			l.rewind(b.start)
+			return
+		}
+		b.events, b.inside = b.events-kept, b.inside+kept
 		l.progress()
 		s.win.adapt(b, now.Sub(b.sentAt), s.win.slots() >= s.win.size)
 		b.state = acked
@@ -262,10 +268,16 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			s.limited = false
 			s.pause.Reset()
 		}
-		creates := b.creates // before commit gives b back
+		creates, end := b.creates, b.end // before commit gives b back
+		if b.behind.end.Offset != 0 {
+			end = b.behind.end
+		}
 		l.commit(now)
 		l.takesEvents()
-		if creates && l.dependents.any() {
+		switch {
+		case kept > 0:
+			l.rewind(end) // what stands behind the creations waits with them
+		case creates && l.dependents.any():
 			l.retries.births = flow{on: true, size: 1}
 			l.takesCreations(now)
 		}

@@ -22,6 +22,7 @@ stall 10s              accept everything, answer nothing for that long
 refuse on|off          refuse CONNECT with BAD_CREDENTIALS
 ratelimit on|off       answer uplinks with "Rate limit reached"
 creations 30s TEXT     refuse new devices with TEXT for that long; 0s ends it, "on" lasts until then
+limit KIND N           swallow creations beyond N devices, assets, views or dashboards; off ends it
 dropacks N             lose the next N acknowledgements
 flood BYTES|off        send dashboards of that size without a pause
 longsync N 30s         bring N assets more in each sync, for that long at most; 0 is no bound, -1 0s is off
@@ -110,7 +111,7 @@ func (o *operator) run(line string) (string, error) {
 		return "", err
 	}
 	need := map[string]int{
-		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "creations": 1, "rpc": 3, "attr": 2,
+		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "creations": 1, "limit": 2, "rpc": 3, "attr": 2,
 		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && w[0] != "creations" && len(w)-1 > n {
@@ -157,6 +158,17 @@ func (o *operator) run(line string) (string, error) {
 		}
 		o.cloud.RefuseCreations(text, d)
 		return "creations " + w[1], nil
+	case "limit":
+		n := -1
+		if w[2] != "off" {
+			if n, err = strconv.Atoi(w[2]); err != nil || n < 0 {
+				return "", fmt.Errorf("limit: %q is neither off nor a number from 0 on", w[2])
+			}
+		}
+		if err := o.cloud.Tenant().Limit(w[1], n); err != nil {
+			return "", err
+		}
+		return "limit " + w[1] + " " + w[2], nil
 	case "dropacks":
 		n, err := strconv.Atoi(w[1])
 		if err != nil || n < 0 {

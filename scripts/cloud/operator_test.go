@@ -71,6 +71,13 @@ func TestCommands(t *testing.T) {
 		{"creations on", 200, `{"answer":"creations on"}`},
 		{"creations 0s", 200, `{"answer":"creations 0s"}`},
 		{"creations maybe", 400, `{"error":"creations: \"maybe\" is neither on nor a duration such as 30s"}`},
+		{"limit devices 3", 200, `{"answer":"limit devices 3"}`},
+		{"limit assets off", 200, `{"answer":"limit assets off"}`},
+		{"limit devices -1", 400, `{"error":"limit: \"-1\" is neither off nor a number from 0 on"}`},
+		{
+			"limit lamps 3", 400,
+			`{"error":"cloudtest: limit: no kind \"lamps\": devices, assets, views, dashboards, chains, users or fields"}`,
+		},
 		{"attrs 0", 400, `{"error":"attrs: \"0\" is not a number from 1 to 100"}`},
 		{"attrs 101", 400, `{"error":"attrs: \"101\" is not a number from 1 to 100"}`},
 		{"flood 1000", 200, `{"answer":"flood 1000"}`},

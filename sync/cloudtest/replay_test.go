@@ -42,7 +42,12 @@ type player struct {
 }
 
 func newPlayer(t *testing.T, name string) *player {
-	p := &player{t: t, name: name, tenant: newTenant(tapeTenant)}
+	return newPlayerOf(t, name, tapeTenant, tapeDeviceProfile, tapeAssetProfile)
+}
+
+// newPlayerOf is newPlayer for a tenant and default profiles of these ids.
+func newPlayerOf(t *testing.T, name string, tenant, deviceProfile, assetProfile proto.UUID) *player {
+	p := &player{t: t, name: name, tenant: newTenant(tenant)}
 	p.tenant.SetWidgetTypes(30)
 	for _, x := range []struct {
 		typ     entityType
@@ -50,8 +55,8 @@ func newPlayer(t *testing.T, name string) *player {
 		to      proto.UUID
 		created string
 	}{
-		{typeDeviceProfile, &p.tenant.deviceProfile, tapeDeviceProfile, "1795459890584"},
-		{typeAssetProfile, &p.tenant.assetProfile, tapeAssetProfile, "1795459890709"},
+		{typeDeviceProfile, &p.tenant.deviceProfile, deviceProfile, "1795459890584"},
+		{typeAssetProfile, &p.tenant.assetProfile, assetProfile, "1795459890709"},
 	} {
 		r := p.tenant.find(x.typ, *x.id)
 		p.tenant.remove(r.ref)

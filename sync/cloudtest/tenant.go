@@ -33,6 +33,9 @@ type Tenant struct {
 	widgetTypes                                   int
 	activeAlarms                                  map[alarmKey]proto.UUID
 
+	limits    [entityTypes]int // one more than the most entities of each type; 0: no limit
+	swallowed int              // creations beyond a limit
+
 	counts  Counts
 	scratch []pair // of the uplink being processed
 }

@@ -142,6 +142,10 @@ func (u *uplink) save(k *kind, id proto.UUID, m entityUpdate, complete resolve) 
 			return err
 		}
 	}
+	if old == nil && t.atLimit(k.typ) {
+		t.swallowed++
+		return nil // answered as if it were stored (CONTRACT.md 13.1)
+	}
 	if old == nil {
 		next.version = 1
 		if k.title != "-" {

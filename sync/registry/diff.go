@@ -24,6 +24,18 @@ func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.fullSync, r.committed = full, committed
 }
 
+// Awaits names the function that says whether the creation of an entity made here waits to be taken
+// by the cloud. No sync can bring such an entity, and EndSync, which calls the function, keeps it.
+// The loop's goroutine.
+func (r *Registry) Awaits(waits func(id proto.UUID) bool) {
+	r.write.Lock()
+	defer r.unlock()
+	r.awaits = waits
+}
+
+// waits reports whether the creation of an entity made here waits to be taken by the cloud.
+func (r *Registry) waits(id proto.UUID) bool { return r.awaits != nil && r.awaits(id) }
+
 // Incomplete notes that not all that the running sync sends can be taken: its end removes nothing
 // then, for what was left out may have been among it.
 func (r *Registry) Incomplete() {
@@ -31,6 +43,16 @@ func (r *Registry) Incomplete() {
 	defer r.unlock()
 	if r.roll != nil {
 		r.roll.unsure = true
+	}
+}
+
+// RemoveNothing lets the end of the running sync remove nothing: the sync is for something else
+// than to find out what is gone.
+func (r *Registry) RemoveNothing() {
+	r.write.Lock()
+	defer r.unlock()
+	if r.roll != nil {
+		r.roll.keep = true
 	}
 }
 
@@ -50,9 +72,11 @@ func (r *Registry) EndSync() (removed int, err error) {
 	defer r.unlock()
 	full := r.roll != nil && r.fullSync
 	if r.roll != nil {
-		if r.roll.unsure {
+		switch {
+		case r.roll.keep:
+		case r.roll.unsure:
 			r.log.Warn("the sync is incomplete: what it did not bring is kept until the next one")
-		} else {
+		default:
 			removed, err = r.sweep()
 		}
 		err = errors.Join(err, r.forgetEdits(r.committed)) // what the cloud had when this sync began
@@ -76,6 +100,9 @@ func (r *Registry) sweep() (removed int, err error) {
 		}
 	}
 	unseen(devices, func(id proto.UUID) (bool, error) {
+		if r.waits(id) {
+			return false, nil
+		}
 		if b, ok := r.creations[id]; ok && !b.known && (!b.queued || b.seq > r.committed) {
 			return false, nil // made or changed here; the cloud cannot know it yet
 		}
@@ -91,6 +118,9 @@ func (r *Registry) sweep() (removed int, err error) {
 	for _, k := range sweptKinds {
 		if k.sync == everySync || k.sync == fullSync && r.fullSync {
 			unseen(k, func(id proto.UUID) (bool, error) {
+				if r.waits(id) {
+					return false, nil
+				}
 				if e, ok := r.edits[k.id(id)]; ok && e.seq > r.committed {
 					return false, nil // made or changed here; the cloud cannot know it yet
 				}

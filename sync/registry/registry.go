@@ -51,10 +51,11 @@ type Registry struct {
 	// its holder.
 	write      sync.Mutex
 	watcher    Watcher
-	notices    []notice // of the change that is being made
-	roll       *roll    // what the running sync is to bring; nil when none runs
-	fullSync   bool     // the running sync is a full one
-	committed  uint64   // Seq that the cloud had acknowledged when it began
+	notices    []notice                 // of the change that is being made
+	roll       *roll                    // what the running sync is to bring; nil when none runs
+	fullSync   bool                     // the running sync is a full one
+	awaits     func(id proto.UUID) bool // see Awaits; nil: nobody waits
+	committed  uint64                   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
 	taken      map[proto.UUID]struct{} // entities that the cloud has taken away, see TakenAway; guarded by mu
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet

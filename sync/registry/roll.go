@@ -13,6 +13,7 @@ type roll struct {
 	ids    []recordID // sorted
 	marks  []uint64   // a bit for each
 	unsure bool       // not all that the sync sent could be taken
+	keep   bool       // nothing is to be removed
 }
 
 func newRoll(ids []recordID) *roll {

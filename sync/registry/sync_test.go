@@ -148,3 +148,30 @@ func TestKeepMoreNeedsAFullSync(t *testing.T) {
 		r.Close()
 	}
 }
+
+// No sync takes away an entity whose creation waits to be taken by the cloud, and one that is for
+// something else takes nothing away.
+func TestSyncsThatTakeNothingAway(t *testing.T) {
+	r := open(t, t.TempDir())
+	msb, lsb := proto.Halves(id(3))
+	apply(t, r, devices(device(1, "a"), device(2, "b")))
+	apply(t, r, &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: "{}"}}})
+	waiting := map[proto.UUID]bool{id(2): true, id(3): true}
+	r.Awaits(func(u proto.UUID) bool { return waiting[u] })
+	r.RemoveNothing() // outside a sync it means nothing
+	for _, c := range []struct {
+		nothing       bool
+		removed, left int
+	}{{true, 0, 2}, {false, 1, 1}, {false, 2, 0}} {
+		r.BeginSync(false, 9)
+		if c.nothing {
+			r.RemoveNothing()
+		}
+		if n, err := r.EndSync(); n != c.removed || err != nil || r.Devices() != c.left || r.Knows(id(3)) != (c.left > 0) {
+			t.Errorf("%+v: removed %d, %v, %d devices are left", c, n, err, r.Devices())
+		}
+		if !c.nothing {
+			clear(waiting)
+		}
+	}
+}

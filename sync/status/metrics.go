@@ -74,6 +74,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Devices) },
 	},
 	{
+		"unproven_creations", "gauge", "Creations that the cloud has accepted and no sync has proved yet.",
+		func(s *agent.Snapshot) float64 { return float64(s.UnprovenCreations) },
+	},
+	{
 		"events_waiting_for_creation", "gauge", "Of events_dead, those that wait for the creation of their device.",
 		func(s *agent.Snapshot) float64 { return float64(refusedOf(s).Events) },
 	},
