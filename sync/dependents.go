@@ -79,6 +79,13 @@ func (d *dependents) waits(entity proto.UUID, offset uint64) bool {
 	return d.has(entity, offset) && !d.creations[entity].accepted
 }
 
+// missing reports whether the cloud does not have an entity yet: its creation waits among the dead
+// letters. What somebody gave up does not count.
+func (d *dependents) missing(entity proto.UUID) bool {
+	c, refused := d.creations[entity]
+	return refused && !c.accepted && c.until == 0
+}
+
 // refused notes that the creation of an entity was refused. A crash may have had it announced
 // twice: then everything waits for the first one.
 func (d *dependents) refused(entity proto.UUID, offset uint64) {

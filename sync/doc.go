@@ -34,6 +34,7 @@
 //	                 being filled goes on around these events, and storeAside writes them
 //	                 together, with one fsync, once a second or for each asideEvents of them.
 //	                 After two refusals in a row further creations follow without a try
+//	syncing.go       no sync brings the entity: beginSync has the registry spare it
 //	room.go          the Intake refuses new data of these devices when their room is used up
 //	retry.go         one creation is tried after a pause that doubles. Once one is accepted the
 //	                 others follow, more and more in one uplink, and behind them their dependents,

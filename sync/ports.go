@@ -34,6 +34,9 @@ type Registry interface {
 	// committed is the Seq that the cloud has acknowledged so far.
 	BeginSync(full bool, committed uint64)
 	EndSync() (removed int, err error)
+	// Spare is called behind BeginSync for each entity made here whose creation the cloud has
+	// refused so far: EndSync does not remove it.
+	Spare(id proto.UUID)
 	// Incomplete notes that not all of the running sync could be taken: EndSync removes nothing
 	// then. The sync counts as completed all the same.
 	Incomplete()

@@ -373,6 +373,7 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 
 func (f *fakeRegistry) Flush() error           { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
 func (f *fakeRegistry) BeginSync(bool, uint64) {}
+func (f *fakeRegistry) Spare(proto.UUID)       {}
 func (f *fakeRegistry) EndSync() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,6 +26,11 @@ func (l *loop) beginSync(now time.Time) {
 	l.setSyncing(true)
 	l.syncing = syncing{running: true, progress: now, report: l.syncing.report}
 	l.reg.BeginSync(full, l.queue.Committed().Seq)
+	for id := range l.dependents.creations {
+		if l.dependents.missing(id) {
+			l.reg.Spare(id) // its creation is committed, and the cloud does not have it
+		}
+	}
 	l.write(proto.AppendSyncRequest(nil, full))
 }
 

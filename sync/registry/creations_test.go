@@ -121,6 +121,12 @@ func TestCreations(t *testing.T) {
 	if r.Kinds() != "creation 1, devcreds 1, device 2" {
 		t.Errorf("left %s", r.Kinds())
 	}
+	r.BeginSync(false, 40) // the cloud has refused it so far, whatever it does while the sync runs
+	r.Spare(b.ID)
+	apply(t, r, devices(gateway))
+	if _, err := r.EndSync(); err != nil || r.Kinds() != "creation 1, devcreds 1, device 2" {
+		t.Errorf("left %s, %v", r.Kinds(), err)
+	}
 	sync(40)
 	if r.Kinds() != "device 1" {
 		t.Errorf("left %s", r.Kinds())

@@ -24,6 +24,16 @@ func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.fullSync, r.committed = full, committed
 }
 
+// Spare notes of an entity made here that the sync which has just begun cannot bring it, because the
+// cloud has refused to create it so far: the end of the sync does not remove the entity.
+func (r *Registry) Spare(id proto.UUID) {
+	r.write.Lock()
+	defer r.unlock()
+	for _, k := range append([]*kind{devices}, sweptKinds...) {
+		r.mark(k, id)
+	}
+}
+
 // Incomplete notes that not all that the running sync sends can be taken: its end removes nothing
 // then, for what was left out may have been among it.
 func (r *Registry) Incomplete() {
