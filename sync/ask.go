@@ -49,8 +49,8 @@ func (l *loop) planAsking(all bool) {
 		ask(e.CustomerIdMSB, e.CustomerIdLSB, "CUSTOMER")
 	}
 	l.reg.ToAsk(all, func(id proto.UUID, entityType string, fresh bool) {
-		if len(a.questions) >= maxQuestions {
-			return // they come and go faster than anybody asks; the next sync asks about what stays
+		if len(a.questions) >= maxQuestions || l.dependents.missing(id) {
+			return // they come and go faster than anybody asks, and the next sync asks about what stays; or the cloud has none such
 		}
 		a.questions = append(a.questions, question{id, entityType, fresh})
 	})

@@ -152,14 +152,13 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// Keepalive notices a dead link while batches are in flight, long before the limit for
-// acknowledgements.
+// Keepalive notices a dead link while batches are in flight, before the limit for acknowledgements.
 func TestKeepaliveNoticesDeadLink(t *testing.T) {
-	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
+	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 10*time.Second, 3*time.Second }, func(r *rig) {
 		r.elapse(time.Second)
 		r.link.Swallow.Store(true)
 		r.post(1)
-		r.elapse(39*time.Second + 500*time.Millisecond)
+		r.elapse(14 * time.Second)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "keepalive") {
 			r.Errorf("last error %q", e)
 		}

@@ -224,8 +224,9 @@
 //	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
 //	                                       in a row to 60 s
 //	the oldest batch without an answer     ten times what answers take on this link, at least 5 s,
-//	                                       at most 60 s (60 s while that is not known), then a new
-//	                                       stream; doubled with each such end in a row
+//	                                       at most 60 s (at least 15 s until eight answers were
+//	                                       timed, in this life), then a new stream; doubled with
+//	                                       each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)

@@ -24,8 +24,8 @@ func (r *Registry) BeginSync(full bool, committed uint64) {
 	r.fullSync, r.committed = full, committed
 }
 
-// Spare notes of an entity made here that the sync which has just begun cannot bring it, because the
-// cloud has refused to create it so far: the end of the sync does not remove the entity.
+// Spare notes of an entity made here that the sync which has just begun cannot bring the entity,
+// because the cloud has refused to create it so far: the end of the sync does not remove it.
 func (r *Registry) Spare(id proto.UUID) {
 	r.write.Lock()
 	defer r.unlock()
