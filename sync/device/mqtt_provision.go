@@ -14,8 +14,7 @@ const provisionLimit = 60 * time.Second
 // provisioning handles what a device without credentials publishes.
 func (s *session) provisioning(slot uint32, name string, payload []byte) {
 	if name != provisionTopic {
-		s.finish(slot, reasonTopic)
-		s.end(reasonTopic)
+		s.endWith(slot, reasonTopic, true)
 		return
 	}
 	r, err := readProvision(payload)
