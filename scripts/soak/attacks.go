@@ -42,7 +42,7 @@ var attacks = []attack{
 	{name: "refused creations", run: refuseCreations},
 	{name: "one refused event", run: refuseOne},
 	{name: "one event ends the stream", long: true, run: endByOne},
-	{name: "tiny, then proper limit of the cloud", run: tinyLimit},
+	{name: "tiny limit of the cloud", run: tinyLimit},
 	{name: "another edge", long: true, run: anotherEdge},
 	{name: "flood of downlinks", run: floodDownlinks},
 	{name: "flood of one downlink", run: floodWithOne},

@@ -39,7 +39,8 @@ const (
 // the few forms that the server does not write.
 var errNotPlain = errors.New("not in the form that is read in pieces")
 
-// unmarshalLarge decodes a message as pb.Unmarshal does. It frees data as it reads. room may be nil.
+// unmarshalLarge decodes a message as pb.Unmarshal does. It frees data as it reads, and calls room,
+// which may be nil, on the way.
 func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg, room func()) error {
 	r := data.Reader()
 	data.Free() // the reader holds the only reference now
