@@ -25,8 +25,10 @@ func TestRefusedCreationsOutliveSyncs(t *testing.T) {
 		made := b.make(3)
 		b.accept(telemetryOf(made, 1))
 		asset := proto.NewUUID()
-		text := fmt.Sprintf(`{"id":{"entityType":"ASSET","id":%q},"tenantId":{"entityType":"TENANT","id":%q},"name":"shed","type":"default"}`,
-			proto.FormatUUID(asset), proto.FormatUUID(b.tenant.TenantID()))
+		text := fmt.Sprintf(
+			`{"id":{"entityType":"ASSET","id":%q},"tenantId":{"entityType":"TENANT","id":%q},"name":"shed","type":"default"}`,
+			proto.FormatUUID(asset), proto.FormatUUID(b.tenant.TenantID()),
+		)
 		b.edit(registry.Edit{Kind: proto.KindAsset, ID: asset, Text: text}, proto.ActionAdded, entityCreated)
 		b.elapse(30 * time.Second)
 		here := func(when string) {

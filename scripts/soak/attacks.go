@@ -231,8 +231,8 @@ func rateLimit(ctx context.Context, s *soak) (string, error) {
 	return s.during(ctx, time.Second, 10*time.Second, s.cloud.RateLimit)
 }
 
-// refuseCreations refuses every device that the tenant does not have. Each sync leaves these devices
-// out, and the agent must keep them all the same.
+// refuseCreations refuses every device that the tenant does not have. Each sync leaves these
+// devices out, and the agent must keep them all the same.
 func refuseCreations(ctx context.Context, s *soak) (string, error) {
 	s.cloud.RefuseCreations("Devices limit reached", 0)
 	d := s.span(4*time.Second, 20*time.Second)

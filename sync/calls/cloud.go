@@ -98,9 +98,9 @@ func (t *Table) Refuse(c *proto.DeviceRpcCallMsg, word string, expires time.Time
 	t.queue(a)
 }
 
-// Recall takes back a kept call of an earlier life, a notice, or what a device answered. Where there
-// is no room a call is answered with an error, and a notice is dropped: nothing else would take
-// either out of what is kept.
+// Recall takes back a kept call of an earlier life, a notice, or what a device answered. Where
+// there is no room a call is answered with an error, and a notice is dropped: nothing else would
+// take either out of what is kept.
 func (t *Table) Recall(c *proto.DeviceRpcCallMsg, expires time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
