@@ -21,6 +21,7 @@ import (
 	"edgesync/sync/clock"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
+	"edgesync/sync/device/foreign"
 	"edgesync/sync/former"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
@@ -246,8 +247,13 @@ func (g *gateway) connect() error {
 		Clock: g.clock, Syncing: syncing, Devices: devices,
 	})
 	intake.Limit(g.agent.Room())
+	maps, err := foreign.Compile(g.config.MQTT.Maps)
+	if err != nil {
+		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
+	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
+		Log: g.log, Clock: g.clock,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"edgesync/sync/device/foreign"
+)
 
 // Config is the resolved configuration, made by Load and read-only afterwards. Its defaults are
 // those of config.toml.example, as a test proves. The key, unit, bounds and other names of every
@@ -89,7 +93,8 @@ type HTTP struct {
 
 // MQTT is the door for MQTT devices.
 type MQTT struct {
-	Listen string // empty = off
+	Listen string        // empty = off
+	Maps   []foreign.Map // of topics that ThingsBoard does not know; checked
 	TLS    MQTTTLS
 }
 

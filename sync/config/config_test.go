@@ -63,7 +63,7 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full sync.repeat http.listen http.max_body mqtt.listen
+		registry.keep sync.full sync.repeat http.listen http.max_body mqtt.listen mqtt.map
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
@@ -171,8 +171,14 @@ func TestEveryKey(t *testing.T) {
 			[]string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`},
 			"must ",
 		},
-		"http.max_body":      {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
-		"mqtt.listen":        {`""`, "", "", []string{`"x"`}, "must "},
+		"http.max_body": {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
+		"mqtt.listen":   {`""`, "", "", []string{`"x"`}, "must "},
+		"mqtt.map": {
+			`[{filter = "tele/+/SENSOR", device = 1}]`, `[{device = "$1", filter = 'tele/+/SENSOR'}]`,
+			`[{filter = "tele/+/SENSOR", device = "$1", as = "telemetry"}]`,
+			[]string{`"tele/+/SENSOR"`, `5`, `["a"]`, `[{filter = "a"}]`, `[1, {}]`, `"[{"`, `"[]\ny=1"`},
+			"",
+		},
 		"mqtt.tls.listen":    {`":8883"`, ":8883", ":8883", []string{`"x"`, `8883`}, "must "},
 		"mqtt.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
 		"mqtt.tls.key_file":  {`"/k.pem"`, "/k.pem", "/k.pem", []string{`1`}, "double quotes"},

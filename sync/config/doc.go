@@ -12,6 +12,10 @@
 // bounds, choices and help. config.toml.example describes every key for people; a test holds it
 // against the table.
 //
+// A list of tables is one key like any other (maps.go): [[section.name]] in the file, a TOML array
+// of inline tables in the variable and the flag. What is wrong in it names the table, counted from
+// 1, and the key.
+//
 // # Invariants
 //
 //   - A Config is checked when it is made and read-only from then on.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"edgesync/sync/device/foreign"
 )
 
 // key is one row of the table of all configuration keys: its name in TOML (section.name), from
@@ -17,7 +19,7 @@ type key struct {
 	path  string
 	def   string // as a person would write it; parsed like any other value
 	doc   string
-	field func(*Config) any // *string, *bool, *int, *int64 (a size in bytes), *time.Duration or *[]string
+	field func(*Config) any // *string, *bool, *int, *int64 (a size in bytes), *time.Duration, *[]string or *[]foreign.Map
 
 	unit     time.Duration // of a plain number, for durations
 	min, max int64         // bounds of int, bytes and nanoseconds
@@ -210,6 +212,10 @@ var keys = []key{
 		aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},
 	},
 	{
+		path: "mqtt.map", field: func(c *Config) any { return &c.MQTT.Maps },
+		doc: "what becomes of gateways' topics that ThingsBoard does not know: tables of filter, device, type, as, key, prefix, flatten",
+	},
+	{
 		path: "mqtt.tls.listen", field: func(c *Config) any { return &c.MQTT.TLS.Listen }, check: checkListen,
 		doc: "address for MQTT devices with TLS, such as \":8883\"; empty: off",
 	},
@@ -234,6 +240,12 @@ var keys = []key{
 func (k *key) env() string { return envPrefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_")) }
 
 const envPrefix = "EDGESYNC_"
+
+// tables says whether the value of the key is a list of tables.
+func (k *key) tables() bool {
+	_, ok := k.field(new(Config)).(*[]foreign.Map)
+	return ok
+}
 
 // keyOf is the key with a path; nil if there is none.
 func keyOf(path string) *key {

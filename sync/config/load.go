@@ -178,9 +178,15 @@ func (l *Loaded) notice(s string) {
 
 func (l *Loaded) assign(k *key, v any, source string, e *Error) {
 	if err := k.set(&l.Config, v); err != nil {
-		if k.secret {
+		var tables tableErrors
+		switch {
+		case errors.As(err, &tables):
+			for _, err := range tables {
+				e.add("%s (%s): %w", k.path, source, err)
+			}
+		case k.secret:
 			e.add("%s (%s): %w", k.path, source, err)
-		} else {
+		default:
 			e.add("%s = %s (%s): %w", k.path, quote(v), source, err)
 		}
 		return

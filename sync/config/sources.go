@@ -94,12 +94,15 @@ func (d *tomlReader) table(prefix string, table map[string]toml.Primitive) {
 			line = pe.Position.Line
 		}
 		source := d.name
-		if line > 0 {
+		// Of several tables the library knows the line of the last one only.
+		if tables, _ := p.value.([]map[string]any); line > 0 && len(tables) < 2 {
 			source += ":" + strconv.Itoa(line)
 		}
 		k := keyOf(path)
 		_, isTable := p.value.(map[string]any)
 		switch {
+		case k != nil && isTable && k.tables():
+			d.errs.add("%s: each table of %s is written with two brackets: [[%s]]", source, path, path)
 		case k != nil && isTable:
 			d.errs.add("%s (%s): is a key with a value, not a section", path, source)
 		case k != nil:

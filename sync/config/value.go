@@ -8,14 +8,16 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"edgesync/sync/device/foreign"
 )
 
 // maxText bounds a value in bytes: paths, names and keys are shorter.
 const maxText = 4096
 
-// set parses v, a value as TOML has it (string, int64, float64, bool, []any) or the text of a
-// variable or flag, and stores it in c. The error says what is allowed; the caller adds key, value
-// and source.
+// set parses v, a value as TOML has it (string, int64, float64, bool, []any, []map[string]any) or
+// the text of a variable or flag, and stores it in c. The error says what is allowed; the caller
+// adds key, value and source.
 func (k *key) set(c *Config, v any) error {
 	switch f := k.field(c).(type) {
 	case *string:
@@ -78,6 +80,12 @@ func (k *key) set(c *Config, v any) error {
 			}
 		}
 		*f = l
+	case *[]foreign.Map:
+		l, err := parseMaps(v)
+		if err != nil {
+			return err
+		}
+		*f = l
 	}
 	return nil
 }
@@ -100,6 +108,8 @@ func (k *key) get(c *Config) string {
 		return formatDuration(*f)
 	case *[]string:
 		return strings.Join(*f, ",")
+	case *[]foreign.Map:
+		return formatMaps(*f)
 	}
 	return ""
 }

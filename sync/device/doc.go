@@ -43,7 +43,7 @@
 //   - No more guesses are judged than are delayed, and a token that was right lately is never
 //     held up by others' guesses (package guess). Tokens appear in no log and no answer.
 //   - Nothing is routed between devices. An MQTT device publishes to, and receives from, fixed
-//     topics only.
+//     topics only; a gateway publishes to those that the configuration maps, too.
 //   - Neither the loop nor the committer ever waits for a device. What is sent to a device is kept
 //     up to a bound; beyond it the connection is closed.
 //
@@ -61,5 +61,6 @@
 //	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
 //	mqtt/                                       bytes ⇄ MQTT packets
+//	mqtt_foreign.go foreign/                    topics that ThingsBoard does not know
 //	payload/ schema/ charset/                   JSON → events; protobuf ⇄ JSON; bytes → UTF-8
 package device

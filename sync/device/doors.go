@@ -10,6 +10,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
 	"edgesync/sync/complaint"
+	"edgesync/sync/device/foreign"
 	"edgesync/sync/guess"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
@@ -37,6 +38,7 @@ type Ports struct {
 	}
 	Calls     agent.Calls
 	Creations agent.Creations
+	Foreign   *foreign.Set // topics that ThingsBoard does not know; nil: there are none
 	Log       *slog.Logger
 	Clock     *clock.Clock // nil: the clock of the machine is right
 }

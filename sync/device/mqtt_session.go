@@ -233,6 +233,9 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 	}
 	switch t.subject {
 	case subUnknown:
+		if s.device.Gateway && s.foreign(slot, name, payload) {
+			return
+		}
 		s.m.complain("an MQTT device publishes to a topic that does not exist", s.device.Name, nil)
 		s.finish(slot, reasonTopic) // before MQTT 5 an ordinary acknowledgement (API.md 3.3)
 	case subTelemetry, subAttributes:

@@ -27,6 +27,11 @@ func (p *Parser) attributes(entity proto.UUID, depth int) error {
 	if err := p.object(depth); err != nil {
 		return err
 	}
+	return p.appendAttributes(entity)
+}
+
+// appendAttributes appends the fragment of kvs, several if they are large, none if there are none.
+func (p *Parser) appendAttributes(entity proto.UUID) error {
 	for kvs := p.kvs; len(kvs) > 0; {
 		n := part(kvs, len(kvs) < len(p.kvs))
 		start := len(p.out)

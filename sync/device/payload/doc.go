@@ -31,6 +31,7 @@
 // # Files
 //
 // parser.go the Parser and its buffers; telemetry.go, attributes.go, gateway.go the three forms;
+// foreign.go messages of programs that were not written for ThingsBoard;
 // rows.go telemetry in pieces; object.go, key.go, value.go what objects consist of; scan.go the
 // text, lenient.go what the server takes beyond RFC 8259.
 package payload

@@ -53,6 +53,10 @@ type Parser struct {
 	ends   []int  // of each fragment in out
 	events []proto.Event
 
+	spare []proto.KV // what kvs was before it was given other keys; both take turns
+	path  []byte     // the key of what is being flattened
+	flat  int        // bytes of the keys in kvs that were given others
+
 	owners   []proto.UUID // by fragment, in a gateway's message
 	metadata bool         // the key "metadata" of an element is no data
 }
@@ -61,7 +65,7 @@ type Parser struct {
 // parser.
 func (p *Parser) Retained() int {
 	return cap(p.clean) + cap(p.arena) + cap(p.out) + 8*cap(p.ends) + 16*cap(p.owners) +
-		72*cap(p.kvs) + 64*cap(p.events) + 4*cap(p.index.table)
+		72*(cap(p.kvs)+cap(p.spare)) + cap(p.path) + 64*cap(p.events) + 4*cap(p.index.table)
 }
 
 // begin sets the parser to the first byte of the payload. A byte order mark, which some editors and

@@ -72,6 +72,15 @@ func (p *Parser) elements(entity proto.UUID, now int64, depth int) error {
 
 // element parses one object of telemetry inside depth levels and appends its fragment.
 func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
+	when, err := p.values(now, depth)
+	if err != nil {
+		return err
+	}
+	return p.appendTelemetry(entity, when)
+}
+
+// values reads one object of telemetry inside depth levels into kvs, and returns its time.
+func (p *Parser) values(now int64, depth int) (when int64, err error) {
 	s := &p.scan
 	// An element is timestamped only if it has both "ts" and "values", which is not known before
 	// its end. So the parser reads it twice: first for the syntax and the offsets of these two,
@@ -81,7 +90,7 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 	for first := true; ; first = false {
 		raw, how, more, err := s.key(first)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if !more {
 			break
@@ -98,38 +107,45 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 			values = s.pos
 		}
 		if _, err := s.value(nil, false, depth+1); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	end := s.pos
 	p.arena = p.arena[:0]
 
-	when := now
+	when = now
 	s.pos = start
 	if ts >= 0 && values >= 0 {
 		s.pos = ts
-		t, err := p.time()
-		if err != nil {
-			return err
+		if when, err = p.time(); err != nil {
+			return 0, err
 		}
-		when = t
 		if s.pos = values; s.peek() != '{' {
-			return s.fail(values, `"values" must be a JSON object`)
+			return 0, s.fail(values, `"values" must be a JSON object`)
 		}
 		depth++
 	}
 	if err := p.object(depth); err != nil {
-		return err
+		return 0, err
 	}
 	s.pos = end
 	if p.metadata {
 		p.dropMetadata()
 	}
+	return when, p.checkNames(start)
+}
+
+// checkNames is the error about an object, which begins at start, that has keys which the server
+// would take for the timestamped form, and store nothing under their names (CONTRACT.md 5.3).
+func (p *Parser) checkNames(start int) error {
 	if p.hasKey("ts") && p.hasKey("values") {
-		// The server would take them for the timestamped form and store nothing under their names
-		// (CONTRACT.md 5.3).
-		return s.fail(start, `the keys "ts" and "values" cannot be stored together`)
+		return p.scan.fail(start, `the keys "ts" and "values" cannot be stored together`)
 	}
+	return nil
+}
+
+// appendTelemetry appends the fragment of kvs, several if they are large.
+func (p *Parser) appendTelemetry(entity proto.UUID, when int64) error {
 	for kvs := p.kvs; ; {
 		n := part(kvs, len(kvs) < len(p.kvs))
 		from := len(p.out)
