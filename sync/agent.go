@@ -58,7 +58,7 @@ func NewAgent(d Deps) *Agent {
 	now := time.Now()
 	store := calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}
 	a := &Agent{
-		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, Large: makeRoom}, jitter: fullJitter,
+		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, Large: MakeRoom}, jitter: fullJitter,
 		started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},
 	}

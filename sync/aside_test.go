@@ -44,10 +44,10 @@ func TestMoveToDeadFailsBesideBatchesInFlight(t *testing.T) {
 		if err := r.intake.Accept(r.Context(), events); err != nil {
 			r.Fatal(err)
 		}
-		r.elapse(10 * time.Second)
+		r.elapse(5 * time.Second)
 		r.counts(3, 0, 3, 0)
 		use(r.dead)
-		r.elapse(10 * time.Second)
+		r.elapse(5 * time.Second)
 		r.counts(3, 0, 3, 0) // the first is not answered yet
 		s.mu.Lock()
 		first, send := s.uplinks[0], s.streams[1]

@@ -166,7 +166,7 @@ func TestSilenceIsBroken(t *testing.T) {
 	inBubble(t, s, func(c *config.Config) { c.Keepalive.Time = time.Hour }, func(r *rig) {
 		r.elapse(time.Second)
 		r.post(1) // goes up at 2 s
-		r.elapse(29 * time.Second)
+		r.elapse(13 * time.Second)
 		s.mu.Lock()
 		got := seconds(s.at)
 		send := s.streams[1]
@@ -174,16 +174,16 @@ func TestSilenceIsBroken(t *testing.T) {
 		if want := []float64{2, 7}; !slices.Equal(got, want) {
 			r.Errorf("messages at %v, want %v", got, want)
 		}
-		r.post(1) // goes up at 31 s
+		r.post(1) // goes up at 15 s
 		r.elapse(2 * time.Second)
-		send(&proto.ResponseMsg{UplinkResponseMsg: ok(<-answers)}) // at 32 s, and the silence begins anew
+		send(&proto.ResponseMsg{UplinkResponseMsg: ok(<-answers)}) // at 16 s, and the silence begins anew
 		r.elapse(10 * time.Second)
 		send(&proto.ResponseMsg{UplinkResponseMsg: ok(<-answers)})
 		r.elapse(20 * time.Second)
 		r.counts(2, 2, 0, 0)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if got, want := seconds(s.at), []float64{2, 7, 31, 37}; !slices.Equal(got, want) {
+		if got, want := seconds(s.at), []float64{2, 7, 15, 21}; !slices.Equal(got, want) {
 			r.Errorf("messages at %v, want %v", got, want)
 		}
 		if n := len(s.connects); n != 1 {
@@ -192,14 +192,13 @@ func TestSilenceIsBroken(t *testing.T) {
 	})
 }
 
-// Keepalive notices a dead link while batches are in flight, long before the limit for
-// acknowledgements.
+// Keepalive notices a dead link while batches are in flight, before the limit for acknowledgements.
 func TestKeepaliveNoticesDeadLink(t *testing.T) {
-	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 30*time.Second, 10*time.Second }, func(r *rig) {
+	inBubble(t, &script{}, func(c *config.Config) { c.Keepalive.Time, c.Keepalive.Timeout = 10*time.Second, 3*time.Second }, func(r *rig) {
 		r.elapse(time.Second)
 		r.link.Swallow.Store(true)
 		r.post(1)
-		r.elapse(39*time.Second + 500*time.Millisecond)
+		r.elapse(14 * time.Second)
 		if e := r.agent.Snapshot().LastError; !strings.Contains(e, "keepalive") {
 			r.Errorf("last error %q", e)
 		}

@@ -53,6 +53,7 @@
 //	                 being filled goes on around these events, and storeAside writes them
 //	                 together, with one fsync, once a second or for each asideEvents of them.
 //	                 After two refusals in a row further creations follow without a try
+//	syncing.go       no sync brings the entity: beginSync has the registry spare it
 //	room.go          the Intake refuses new data of these devices when their room is used up
 //	retry.go         one creation is tried after a pause that doubles. Once one is accepted the
 //	                 others follow, more and more in one uplink, and behind them their dependents,
@@ -247,8 +248,9 @@
 //	dial and TLS; the answer to CONNECT    cloud.timeout (5 s) each, doubling with each timeout
 //	                                       in a row to 60 s
 //	the oldest batch without an answer     ten times what answers take on this link, at least 5 s,
-//	                                       at most 60 s (60 s while that is not known), then a new
-//	                                       stream; doubled with each such end in a row
+//	                                       at most 60 s (at least 15 s until eight answers were
+//	                                       timed, in this life), then a new stream; doubled with
+//	                                       each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
 //	nothing received, something in flight  5 s, then one small message: a dead link shows after

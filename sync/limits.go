@@ -17,16 +17,18 @@ const (
 
 	// What ends a session (loop.go).
 	// The oldest unacknowledged uplink: ackTimes what acknowledgements take on this link, within
-	// these bounds; the largest until ackSamples have been measured. Each session that ends so
-	// doubles it, until a batch is acknowledged.
-	ackTimeoutMin = 5 * time.Second
-	ackTimeout    = 60 * time.Second
-	ackTimes      = 10
-	ackSamples    = 8
-	probeAfter    = 30 * time.Second // of hearing nothing with nothing in flight
-	probeTimeout  = 20 * time.Second
-	wakeAfter     = 5 * time.Second // of hearing nothing with something in flight
-	syncPatience  = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
+	// these bounds; at least ackTimeoutFirst until ackSamples have been measured: a cloud that has
+	// just come up is slower than later. Each session that ends so doubles it, until a batch is
+	// acknowledged.
+	ackTimeoutMin   = 5 * time.Second
+	ackTimeoutFirst = 15 * time.Second
+	ackTimeout      = 60 * time.Second
+	ackTimes        = 10
+	ackSamples      = 8
+	probeAfter      = 30 * time.Second // of hearing nothing with nothing in flight
+	probeTimeout    = 20 * time.Second
+	wakeAfter       = 5 * time.Second // of hearing nothing with something in flight
+	syncPatience    = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
 	// The question for our own edge always has an answer. Without any downlink for so long the
 	// server does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold
 	// up all downlinks for two minutes (CONTRACT.md 6.1).

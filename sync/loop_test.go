@@ -65,8 +65,8 @@ func TestNoWaitForMoreEvents(t *testing.T) {
 	})
 }
 
-// The session ends after 60 s without acknowledgements; nothing is committed, and everything is
-// sent again.
+// The first session of a life ends after 15 s without acknowledgements; nothing is committed, and
+// everything is sent again.
 func TestNoAcknowledgements(t *testing.T) {
 	s := &script{}
 	s.uplink = func(session int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
@@ -77,13 +77,13 @@ func TestNoAcknowledgements(t *testing.T) {
 	}
 	inBubble(t, s, nil, func(r *rig) {
 		r.post(300)
-		r.elapse(59 * time.Second)
+		r.elapse(14 * time.Second)
 		r.counts(300, 0, 300, 0)
 		if n := r.agent.Snapshot().InFlight; n != 2 {
 			r.Errorf("%d batches in flight, want 2", n)
 		}
 		r.elapse(10 * time.Second)
-		if got, want := seconds(s.connects), []float64{0, 63}; !slices.Equal(got, want) {
+		if got, want := seconds(s.connects), []float64{0, 18}; !slices.Equal(got, want) {
 			r.Errorf("connects at %v, want %v", got, want)
 		}
 		r.counts(300, 300, 0, 0)
@@ -189,4 +189,33 @@ func TestStopIsBounded(t *testing.T) {
 		pause(10 * time.Second) // until the cloud's handler has returned
 		r.counts(7, 0, 7, 0)
 	})
+}
+
+// The limit for acknowledgements follows what they take on the link. The first ones of a life get
+// 15 s, and each session that ends for want of one doubles that, up to 60 s, so that a cloud that
+// needs longer is waited for.
+func TestPatienceFollowsTheLink(t *testing.T) {
+	w := newWindow()
+	check := func(what string, want time.Duration) {
+		t.Helper()
+		if got := w.patience(); got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	for n, want := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, time.Minute} {
+		w.timeouts = n
+		check("ended", want)
+	}
+	w.measure(20 * time.Millisecond)
+	check("one that was quick", 15*time.Second)
+	w.measure(3 * time.Second)
+	check("one that was slow", 30*time.Second)
+	w.measure(10 * time.Second)
+	check("one that was slower", time.Minute)
+	for range 100 {
+		w.measure(20 * time.Millisecond)
+	}
+	check("many that were quick", 5*time.Second)
+	w.endSession()
+	check("the next session", 5*time.Second)
 }

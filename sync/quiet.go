@@ -28,9 +28,10 @@ func (l *loop) maybeGiveBack(now time.Time) {
 	}
 }
 
-// makeRoom gives memory back before something large comes: what the last of its kind left is
-// garbage by now, and two in memory at a time are more than a small machine has. Any goroutine.
-func makeRoom() {
+// MakeRoom gives memory back before something large comes, or on its way: what the last of its kind
+// left is garbage by now, and two in memory at a time are more than a small machine has. It takes a
+// collection, some milliseconds. Any goroutine.
+func MakeRoom() {
 	link.ReleaseMemory()
 	debug.FreeOSMemory()
 	unmapCode()

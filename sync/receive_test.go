@@ -46,7 +46,7 @@ func TestServerThatStopsReading(t *testing.T) {
 		if n := r.agent.Snapshot().Connects; n != 2 {
 			t.Errorf("%d sessions, want 2", n)
 		}
-		want := probeAfter + probeTimeout
+		want := ackTimeoutFirst
 		if len(s.connects) != 2 || s.connects[1] < want || s.connects[1] > want+r.config.Reconnect.MaxInterval {
 			t.Errorf("dialled at %v, want once more after %v", s.connects, want)
 		}

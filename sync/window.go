@@ -45,10 +45,11 @@ func (w *window) measure(took time.Duration) {
 
 // patience is how long an uplink may wait for its acknowledgement.
 func (w *window) patience() time.Duration {
+	least := ackTimeoutMin
 	if w.measured < ackSamples {
-		return ackTimeout
+		least = ackTimeoutFirst
 	}
-	d := max(ackTimeoutMin, ackTimes*w.slowest)
+	d := max(least, ackTimes*w.slowest)
 	for n := 0; n < w.timeouts && d < ackTimeout; n++ {
 		d *= 2
 	}

@@ -42,9 +42,13 @@ var attacks = []attack{
 	{name: "refused creations", run: refuseCreations},
 	{name: "one refused event", run: refuseOne},
 	{name: "one event ends the stream", long: true, run: endByOne},
+	{name: "tiny limit of the cloud", run: tinyLimit},
+	{name: "another edge", long: true, run: anotherEdge},
 	{name: "flood of downlinks", run: floodDownlinks},
+	{name: "flood of one downlink", run: floodWithOne},
 	{name: "flood of calls", run: floodCalls},
 	{name: "endless sync", run: endlessSync},
+	{name: "sync of ever new entities", run: longSync},
 	{name: "churn of devices", run: churn},
 
 	{name: "token guessing", run: guess},
@@ -227,26 +231,23 @@ func rateLimit(ctx context.Context, s *soak) (string, error) {
 	return s.during(ctx, time.Second, 10*time.Second, s.cloud.RateLimit)
 }
 
-// refuseCreations refuses every creation of a device, while their data passes the cloud in silence.
+// refuseCreations refuses every device that the tenant does not have. Each sync leaves these
+// devices out, and the agent must keep them all the same.
 func refuseCreations(ctx context.Context, s *soak) (string, error) {
-	var n atomic.Int64
-	s.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
-		if len(u.GetDeviceUpdateMsg()) == 0 {
-			return ""
-		}
-		n.Add(1)
-		return refusal
-	})
+	s.cloud.RefuseCreations("Devices limit reached", 0)
 	d := s.span(4*time.Second, 20*time.Second)
-	err := pause(ctx, d)
+	err := pause(ctx, d/2)
+	if err == nil {
+		s.cloud.EndSessions(cloudtest.EndReset) // and a sync
+		err = pause(ctx, d/2)
+	}
 	st, _ := s.status()
-	s.cloud.RefuseUplink(nil)
+	s.cloud.RefuseCreations("", 0)
 	if err != nil {
 		return "", err
 	}
 	gone, err := s.noneDead(ctx)
-	return fmt.Sprintf("%d uplinks refused for %.1f s, %d dead letters, all delivered %.2f s later",
-		n.Load(), d.Seconds(), st.Dead, gone.Seconds()), err
+	return fmt.Sprintf("for %.1f s, %d dead letters, all delivered %.2f s later", d.Seconds(), st.Dead, gone.Seconds()), err
 }
 
 // noneDead waits until the dead letters are delivered.

@@ -21,6 +21,8 @@
 //   - At each quiet point the agent has no more descriptors, and where its life ends there no more
 //     goroutines, than at the first, but for slackFiles and slackGoroutines. The honest devices are
 //     connected then, and send nothing. Goroutines are counted in what Go prints at SIGQUIT.
+//   - When the edge is made anew in the cloud, exactly what waited for the former one is kept
+//     apart, and dead retry --by-name brings all of it to the new devices.
 //   - The agent ends when the soak ends it, and never else.
 //   - With -latency, 99 of 100 honest posts are acknowledged within that time.
 //
@@ -39,6 +41,6 @@
 //	devices.go, mqtt.go     honest traffic
 //	journal.go, latency.go  what was acknowledged, and how soon
 //	link.go                 the network
-//	attacks.go              the table of attacks, and those of cloud and link
+//	attacks.go, edges.go    the table of attacks, and those of cloud and link
 //	abuse.go, damage.go     those of clients; those on processes and files
 package main

@@ -21,6 +21,7 @@ type stream struct {
 
 	mu    sync.Mutex
 	acked []bool // by the number of the reading; its length is how many were sent
+	base  int    // what stands before it was compared, and is gone with its device
 }
 
 // take begins k readings and returns the number of the first.
@@ -39,6 +40,14 @@ func (s *stream) ack(from, k int) {
 	for n := from; n < from+k; n++ {
 		s.acked[n] = true
 	}
+}
+
+// renew begins anew with a new device of the same name: what was sent so far is compared, and gone
+// with the old one.
+func (s *stream) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.base = len(s.acked)
 }
 
 // counts returns how many readings were sent and how many of them were acknowledged.
@@ -115,7 +124,7 @@ func (s *stream) compare(series func(id proto.UUID, key string) []cloudtest.Poin
 		for _, p := range series(id, k.name) {
 			n := int(p.TS - firstTime)
 			switch {
-			case n < 0 || n >= len(s.acked) || !k.has(n):
+			case n < s.base || n >= len(s.acked) || !k.has(n):
 				v.complain("%s: the cloud has %s at %d, which was never sent", s.device, k.name, p.TS)
 				continue
 			case p.Value != k.want(s.device, n):
@@ -130,7 +139,7 @@ func (s *stream) compare(series func(id proto.UUID, key string) []cloudtest.Poin
 		}
 		missing, first := 0, 0
 		for n, acked := range s.acked {
-			if acked && k.has(n) {
+			if acked && n >= s.base && k.has(n) {
 				v.acked++
 				if !found[n] {
 					if missing == 0 {
@@ -154,6 +163,14 @@ type counter struct {
 	mu     sync.Mutex
 	sent   int
 	acked  int
+	base   int // acknowledged of a device that is gone
+}
+
+// renew begins anew with a new device of the same name.
+func (c *counter) renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base = c.acked
 }
 
 func (c *counter) next() int {
@@ -181,7 +198,7 @@ func (c *counter) busy() bool {
 func (c *counter) check(value cloudtest.Value, ok bool, v *verdict) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.acked == 0 && !ok {
+	if c.acked == c.base && !ok {
 		return
 	}
 	if !ok || value.Type != proto.KeyValueType_LONG_V || value.Long < int64(c.acked) || value.Long > int64(c.sent) {

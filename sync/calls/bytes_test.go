@@ -2,9 +2,12 @@ package calls
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
 )
@@ -73,5 +76,53 @@ func TestLargeAnswersOfTheCloud(t *testing.T) {
 		if want := map[bool]int{true: c.bytes}[c.want == nil]; !errors.Is(got, c.want) || length != want {
 			t.Errorf("an answer of %d bytes: %d bytes, %v", c.bytes, length, got)
 		}
+	}
+}
+
+// Calls kept over a restart for which there is no room are answered with an error and dropped from
+// what is kept, once that has arrived; a notice is dropped at once.
+func TestRecallBeyondTheBounds(t *testing.T) {
+	var dropped []int64
+	table := NewTable(Store{
+		Keep:  func(*proto.DeviceRpcCallMsg) error { return nil },
+		Drop:  func(c *proto.DeviceRpcCallMsg) error { dropped = append(dropped, c.GetRequestUuidLSB()); return nil },
+		Flush: func() error { return nil },
+	})
+	expires := time.Now().Add(time.Hour)
+	recall := func(n int64, service string) {
+		table.Recall(&proto.DeviceRpcCallMsg{
+			DeviceIdLSB: 1, RequestUuidMSB: 1, RequestUuidLSB: n, ServiceId: &service,
+			RequestMsg: &proto.RpcRequestMsg{Method: "m", Params: "1"},
+		}, expires)
+	}
+	for n := range int64(MaxOfDevice + 1) {
+		recall(n, "")
+	}
+	for n := range int64(MaxNotices + 1) {
+		recall(100+n, serviceID)
+	}
+	if n := len(table.Pending(proto.UUIDOf(0, 1))); n != MaxOfDevice+MaxNotices {
+		t.Errorf("%d calls wait", n)
+	}
+	table.Online()
+	table.Save()
+	if want := []int64{100 + MaxNotices}; !slices.Equal(dropped, want) {
+		t.Errorf("dropped %v, want %v", dropped, want)
+	}
+	o, ok := table.Next(time.Now())
+	if _, more := table.Next(time.Now()); !ok || more {
+		t.Fatal("not one answer")
+	}
+	var u proto.UplinkMsg
+	if err := pb.Unmarshal(o.Fragment, &u); err != nil {
+		t.Fatal(err)
+	}
+	if m := u.GetDeviceRpcCallMsg()[0]; m.GetRequestUuidLSB() != MaxOfDevice || m.GetResponseMsg().GetError() != Internal {
+		t.Errorf("answer %v", m)
+	}
+	table.Done(o)
+	table.Save()
+	if want := []int64{100 + MaxNotices, MaxOfDevice}; !slices.Equal(dropped, want) {
+		t.Errorf("dropped %v, want %v", dropped, want)
 	}
 }

@@ -98,7 +98,9 @@ func (t *Table) Refuse(c *proto.DeviceRpcCallMsg, word string, expires time.Time
 	t.queue(a)
 }
 
-// Recall takes back a kept call of an earlier life, a notice, or what a device answered.
+// Recall takes back a kept call of an earlier life, a notice, or what a device answered. Where
+// there is no room a call is answered with an error, and a notice is dropped: nothing else would
+// take either out of what is kept.
 func (t *Table) Recall(c *proto.DeviceRpcCallMsg, expires time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +115,16 @@ func (t *Table) Recall(c *proto.DeviceRpcCallMsg, expires time.Time) {
 	if p.notice = c.GetServiceId() == serviceID; p.notice {
 		p.msg = c
 	}
-	t.take(p)
+	switch _, refused := t.take(p); {
+	case refused == "":
+	case p.notice:
+		t.drop(p.msg)
+	default:
+		t.remember(p.request)
+		a := &answer{msg: p.msg, expires: expires, kept: true}
+		a.fill("", refused)
+		t.queue(a)
+	}
 }
 
 // Redate gives calls of the cloud another end, which local computes from the server's: they came

@@ -16,6 +16,7 @@ import (
 type conn struct {
 	net.Conn
 	cloud *Cloud
+	from  *listener
 }
 
 func (n *conn) Close() error {
@@ -37,6 +38,26 @@ func (n *conn) reset() {
 type listener struct {
 	net.Listener
 	cloud *Cloud
+	ended bool // by Close; under cloud.mu
+}
+
+// Close ends the listener and its connections: gRPC's Stop closes them only behind the preface of
+// HTTP/2, and waits up to two minutes for a preface that does not come.
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	l.cloud.mu.Lock()
+	l.ended = true
+	var mine []*conn
+	for n := range l.cloud.conns {
+		if n.from == l {
+			mine = append(mine, n)
+		}
+	}
+	l.cloud.mu.Unlock()
+	for _, n := range mine {
+		_ = n.Close()
+	}
+	return err
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -45,14 +66,21 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		n := &conn{Conn: raw, cloud: l.cloud}
+		n := &conn{Conn: raw, cloud: l.cloud, from: l}
 		if l.cloud.faults.isAway() {
 			n.reset()
 			continue
 		}
 		l.cloud.mu.Lock()
-		l.cloud.conns[n] = struct{}{}
+		ended := l.ended
+		if !ended {
+			l.cloud.conns[n] = struct{}{}
+		}
 		l.cloud.mu.Unlock()
+		if ended {
+			n.reset()
+			continue // the next Accept says why
+		}
 		return n, nil
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/test/bufconn"
 
 	"edgesync/proto"
 )
@@ -164,6 +165,35 @@ func TestUncompressedDown_2_1(t *testing.T) {
 		defer h.mu.Unlock()
 		if fmt.Sprint(h.heard) != "[out gzip in ]" && fmt.Sprint(h.heard) != "[out gzip in identity]" {
 			t.Errorf("compression %q", h.heard)
+		}
+	})
+}
+
+// Stop waits for no connection that has not sent the preface of HTTP/2, or only a part of it.
+func TestStopWaitsForNoPreface(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lis := bufconn.Listen(1 << 10)
+		c := New(Options{})
+		done := make(chan error, 1)
+		go func() { done <- c.Serve(lis) }()
+		for _, text := range []string{"", "PRI * HTTP/2.0\r\n"} {
+			conn, err := lis.DialContext(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		began := time.Now()
+		c.Stop()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

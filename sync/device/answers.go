@@ -26,16 +26,17 @@ var errLargeAnswer = errors.New("the answer would be larger")
 
 // buildAnswer makes an answer of at most so many bytes. build is called with a bound and reports
 // whether the whole answer stays within it; beyond smallAnswer it is called again when the bytes
-// are there. pass is nil for a small answer, else the caller closes it.
+// are there. pass is nil for a small answer; else the caller closes it, and it is ours until the
+// caller says otherwise, from when on cut, which may be nil, is called if it has to give way.
 func (d *Doors) buildAnswer(
-	device proto.UUID, most int, done <-chan struct{}, build func(limit int) (b []byte, whole bool),
+	device proto.UUID, most int, done <-chan struct{}, cut share.Cutter, build func(limit int) (b []byte, whole bool),
 ) (b []byte, pass *share.Pass, err error) {
 	b, whole := build(min(smallAnswer, most))
 	if whole {
 		return b, nil, nil
 	}
 	pass = new(share.Pass)
-	d.answers.Open(pass, device, nil)
+	d.answers.Open(pass, device, cut)
 	_ = pass.Ours()
 	if _, err = pass.Grow(most, done); err == nil {
 		if b, whole = build(most); !whole {
@@ -53,7 +54,7 @@ func (d *Doors) buildAnswer(
 
 // reply answers with JSON that build makes, or says why there is no answer.
 func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, build func(limit int) ([]byte, bool)) {
-	b, pass, err := h.buildAnswer(device, maxAnswer, r.Context().Done(), build)
+	b, pass, err := h.buildAnswer(device, maxAnswer, r.Context().Done(), reader{http.NewResponseController(w)}, build)
 	switch {
 	case errors.Is(err, errLargeAnswer):
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
@@ -62,10 +63,11 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 		h.busy(w, r, wordsAnswersWait, err)
 		return
 	}
-	if pass != nil {
-		pass.Close()
+	if pass != nil { // it is kept: others would take its bytes, and the answer would have been built for nothing
+		defer pass.Close()
+		pass.Theirs()
 	}
-	h.succeed(w, r, device, b)
+	sendAnswer(w, b, pass)
 }
 
 // succeed answers with JSON. A large answer takes bytes of largeAnswers until the device has read

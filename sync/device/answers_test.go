@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
+	"edgesync/sync/share"
 )
 
 // texts are attributes of so many bytes each, with the keys k0, k1 and so on.
@@ -204,6 +206,48 @@ func TestNoAnswerIsBuiltBeforeItsTurn(t *testing.T) {
 		}
 		srv.Close()
 		time.Sleep(time.Minute)
+		if n := s.answers.Used(); n != 0 {
+			t.Errorf("%d bytes are left", n)
+		}
+		s.MQTT.Close()
+	})
+}
+
+// TestAnswerKeepsItsBytes: an answer that has been built goes out, although others wait for bytes
+// meanwhile.
+func TestAnswerKeepsItsBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		h := NewHTTP(s.Doors, 0)
+		const size = 500 << 10
+		var rest, other share.Pass
+		s.answers.Open(&rest, share.Owner{1}, nil)
+		if _, err := rest.Grow(largeAnswers-maxAnswer, nil); err != nil {
+			t.Fatal(err)
+		}
+		rest.Ours()
+		done := make(chan error, 1)
+		w := httptest.NewRecorder()
+		h.reply(w, httptest.NewRequest("GET", "/", nil), lampID, func(limit int) ([]byte, bool) {
+			if limit < size {
+				return nil, false
+			}
+			go func() {
+				s.answers.Open(&other, share.Owner{2}, nil)
+				_, err := other.Grow(maxAnswer, nil)
+				done <- err
+			}()
+			synctest.Wait()
+			return make([]byte, size), true
+		})
+		if w.Code != http.StatusOK || w.Body.Len() != size {
+			t.Errorf("status %d, %d bytes", w.Code, w.Body.Len())
+		}
+		rest.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		other.Close()
 		if n := s.answers.Used(); n != 0 {
 			t.Errorf("%d bytes are left", n)
 		}

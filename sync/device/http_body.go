@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync"
 	"edgesync/sync/device/charset"
 	"edgesync/sync/share"
 )
@@ -196,6 +197,9 @@ func (b *body) take() error {
 // hold takes size bytes from the budget. Of texts beyond wholeBody there is one at a time: what is
 // made of it on its way to the cloud takes as much again, several times.
 func (b *body) hold(size int) error {
+	if size >= roomyBody {
+		sync.MakeRoom()
+	}
 	if size > wholeBody+1 {
 		size = max(size, b.budget.Most()/2+1)
 	}

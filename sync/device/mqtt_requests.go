@@ -44,7 +44,7 @@ func (s *session) attributeRequest(slot uint32, t topic, payload []byte) {
 // too large, or comes when the answers of all devices take too much, gets none: MQTT 5 has a reason
 // for that, earlier versions have not (API.md 3.3).
 func (s *session) reply(slot uint32, to string, qos byte, build func(limit int) ([]byte, bool)) {
-	b, pass, err := s.m.buildAnswer(s.device.ID, maxAnswerMQTT, s.m.ctx.Done(), build)
+	b, pass, err := s.m.buildAnswer(s.device.ID, maxAnswerMQTT, s.m.ctx.Done(), nil, build)
 	if pass != nil {
 		defer pass.Close()
 		if s.m.net.out.Load()+int64(len(b)) > maxOutAll {

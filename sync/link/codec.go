@@ -42,8 +42,8 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 type wire struct{ data mem.BufferSlice }
 
 // decode decodes the response, or only the id of its downlink where the whole would cost more than
-// MaxCost.
-func (w *wire) decode(cost int) (in Inbound, err error) {
+// MaxCost. room, which may be nil, gives memory back on the way through a large one.
+func (w *wire) decode(cost int, room func()) (in Inbound, err error) {
 	in = Inbound{Msg: new(proto.ResponseMsg), Size: w.data.Len(), cost: cost}
 	switch {
 	case cost > MaxCost:
@@ -51,7 +51,7 @@ func (w *wire) decode(cost int) (in Inbound, err error) {
 		in.Msg.DownlinkMsg = &proto.DownlinkMsg{DownlinkMsgId: idOf(w.data)}
 		w.data.Free()
 	case in.Size >= largeMessage:
-		err = unmarshalLarge(w.data, in.Msg)
+		err = unmarshalLarge(w.data, in.Msg, room)
 	default:
 		b := w.data.MaterializeToBuffer(mem.DefaultBufferPool())
 		w.data.Free()

@@ -24,6 +24,9 @@ const (
 	largeMessage = 1 << 20
 	// smallPart is the size in bytes up to which a part of it is read by the library.
 	smallPart = 4 << 10
+	// roomEvery is after how many bytes of a text memory is given back: the buffers that were read
+	// are garbage, and the pages of the text are touched only as it grows.
+	roomEvery = 2 << 20
 )
 
 // The field numbers on the way to the id of a downlink.
@@ -36,18 +39,20 @@ const (
 // the few forms that the server does not write.
 var errNotPlain = errors.New("not in the form that is read in pieces")
 
-// unmarshalLarge decodes a message as pb.Unmarshal does. It frees data as it reads.
-func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg) error {
+// unmarshalLarge decodes a message as pb.Unmarshal does. It frees data as it reads, and calls room,
+// which may be nil, on the way.
+func unmarshalLarge(data mem.BufferSlice, m *proto.ResponseMsg, room func()) error {
 	r := data.Reader()
 	data.Free() // the reader holds the only reference now
 	defer r.Close()
-	return (&pieces{r: r}).read(m.ProtoReflect(), r.Remaining())
+	return (&pieces{r: r, room: room}).read(m.ProtoReflect(), r.Remaining())
 }
 
 // pieces reads one message.
 type pieces struct {
 	r     *mem.Reader
 	small []byte // a part of at most smallPart bytes
+	room  func() // gives memory back; nil: nobody does
 }
 
 // read merges the next size bytes, which are fields of m, into m.
@@ -102,8 +107,14 @@ func (p *pieces) read(m protoreflect.Message, size int) error {
 			rest = rest[:at]
 			var text strings.Builder
 			text.Grow(int(n))
-			if _, err := io.CopyN(&text, p.r, int64(n)); err != nil {
-				return err
+			for left := int(n); left > 0; {
+				some := min(left, roomEvery)
+				if _, err := io.CopyN(&text, p.r, int64(some)); err != nil {
+					return err
+				}
+				if left -= some; left > 0 && p.room != nil {
+					p.room()
+				}
 			}
 			if !utf8.ValidString(text.String()) {
 				return errNotPlain

@@ -61,7 +61,7 @@ func TestLargeMessages(t *testing.T) {
 		}
 	}
 	var m proto.ResponseMsg
-	err := unmarshalLarge(inPieces(good, 1000), &m)
+	err := unmarshalLarge(inPieces(good, 1000), &m, nil)
 	if err != nil || len(m.DownlinkMsg.OtaPackageUpdateMsg) != 2 || m.EdgeUpdateMsg == nil {
 		t.Errorf("%v", err)
 	}
@@ -73,7 +73,7 @@ func unmarshal(data mem.BufferSlice, m *proto.ResponseMsg) error {
 	if err := (rawCodec{}).Unmarshal(data, &w); err != nil {
 		return err
 	}
-	in, err := w.decode(0)
+	in, err := w.decode(0, nil)
 	if err == nil {
 		pb.Merge(m, in.Msg)
 	}
@@ -98,7 +98,7 @@ func FuzzLargeMessages(f *testing.F) {
 	f.Add([]byte{0x1a, 0x05, 0xb2, 0x01, 0x02, 0x92, 0x01}, uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
 		var got, want proto.ResponseMsg
-		err := unmarshalLarge(inPieces(b, int(size)+1), &got)
+		err := unmarshalLarge(inPieces(b, int(size)+1), &got, nil)
 		if wantErr := pb.Unmarshal(b, &want); err == nil && (wantErr != nil || !pb.Equal(&got, &want)) {
 			t.Errorf("%v, want %v %v", &got, &want, wantErr)
 		}
@@ -110,7 +110,7 @@ func BenchmarkLargeMessage(b *testing.B) {
 	pieces := inPieces(otaMessage(strings.Repeat("QUJD", 2<<20)), 16<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := unmarshalLarge(pieces, new(proto.ResponseMsg)); err != nil {
+		if err := unmarshalLarge(pieces, new(proto.ResponseMsg), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

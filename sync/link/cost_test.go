@@ -59,7 +59,7 @@ func TestTooLargeKeepsItsID(t *testing.T) {
 	}})
 	for size := 1; size < len(b); size++ {
 		w := wire{inPieces(b, size)}
-		in, err := w.decode(MaxCost + 1)
+		in, err := w.decode(MaxCost+1, nil)
 		want := &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{DownlinkMsgId: 1<<31 - 1}}
 		if err != nil || !in.TooLarge || in.Size != len(b) || !pb.Equal(in.Msg, want) {
 			t.Fatalf("in pieces of %d: %+v, %v", size, in, err)

@@ -119,7 +119,7 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 		if err := stream.RecvMsg(&w); err != nil {
 			return nil, endOf(err)
 		}
-		in, err := w.decode(costOf(w.data))
+		in, err := w.decode(costOf(w.data), nil)
 		if err != nil {
 			return nil, fmt.Errorf("the answer cannot be read: %w", err)
 		}

@@ -215,7 +215,7 @@ func (s *session) next(ctx context.Context, w *wire) Inbound {
 	if cost >= largeMessage && s.large != nil {
 		s.large()
 	}
-	in, err := w.decode(cost)
+	in, err := w.decode(cost, s.large)
 	if err != nil {
 		return Inbound{Err: fmt.Errorf("a message of the cloud cannot be read: %w", err)}
 	}

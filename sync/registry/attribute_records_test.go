@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
@@ -232,5 +233,23 @@ func TestAttributesAreBoundedWhileTheMediumRefuses(t *testing.T) {
 	}
 	if n := r.Staged(); n > 1<<20+400<<10 || errs < 90 {
 		t.Errorf("%d bytes are staged, and %d of 100 errors were returned", n, errs)
+	}
+	// The same of calls, of changes made here and of devices made here.
+	was := r.Staged()
+	for n := range 100 {
+		call := &proto.DeviceRpcCallMsg{RequestUuidLSB: int64(n), RequestMsg: &proto.RpcRequestMsg{Params: strings.Repeat("p", 100<<10)}}
+		asset := registry.Edit{Kind: proto.KindAsset, ID: id(1000 + n), Text: `{"name":"` + strings.Repeat("a", 1000) + `"}`}
+		_, _, made := r.Prepare(&proto.NewDevice{Name: fmt.Sprint("made ", n)}, time.Now())
+		for what, err := range map[string]error{"call": r.KeepCall(call), "edit": r.Edit(1, asset), "device": made} {
+			if err == nil {
+				t.Errorf("a %s is taken", what)
+			}
+		}
+		if err := r.DeleteAttributes(id(n%8), registry.ServerScope, []string{"name-00"}, 1); err == nil {
+			t.Error("a deletion is taken")
+		}
+	}
+	if n := r.Staged(); n != was {
+		t.Errorf("%d bytes are staged, %d before", n, was)
 	}
 }

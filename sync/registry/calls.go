@@ -16,6 +16,9 @@ const maxCalls = 1024
 func (r *Registry) KeepCall(c *proto.DeviceRpcCallMsg) error {
 	r.write.Lock()
 	defer r.unlock()
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	value, err := pb.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return err

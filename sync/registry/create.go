@@ -80,6 +80,9 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	if len(r.creations) >= maxCreations {
 		return b, false, errFull
 	}
+	if err := r.relieve(); err != nil {
+		return b, false, err
+	}
 	if n.Name == "" || len([]rune(n.Name)) > 255 || !validName(n.Name) || !validName(n.Type) || len([]rune(n.Type)) > 255 {
 		return b, false, ErrName
 	}

@@ -121,6 +121,14 @@ func TestCreations(t *testing.T) {
 	if r.Kinds() != "creation 1, devcreds 1, device 2" {
 		t.Errorf("left %s", r.Kinds())
 	}
+	waits := true
+	r.Awaits(func(u proto.UUID) bool { return waits && u == b.ID })
+	r.BeginSync(false, 40) // the cloud has refused it so far
+	apply(t, r, devices(gateway))
+	if _, err := r.EndSync(); err != nil || r.Kinds() != "creation 1, devcreds 1, device 2" {
+		t.Errorf("left %s, %v", r.Kinds(), err)
+	}
+	waits = false
 	sync(40)
 	if r.Kinds() != "device 1" {
 		t.Errorf("left %s", r.Kinds())

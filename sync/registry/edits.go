@@ -41,6 +41,9 @@ const (
 	// manyEdits is how many edits are remembered before those that the cloud has are looked for:
 	// while a link stays up no sync forgets them.
 	manyEdits = 256
+	// maxEdits bounds the edits that are remembered; with their records some 150 bytes each. A sync
+	// without an end would let them grow.
+	maxEdits = 8192
 )
 
 // Progress says how far the cloud is with the queue; *wal.Queue is one.
@@ -86,6 +89,9 @@ var localKinds = map[proto.Kind]*kind{
 func (r *Registry) Edit(seq uint64, list ...Edit) (err error) {
 	r.lock()
 	defer r.unlock()
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	for i := range list {
 		err = errors.Join(err, r.apply(&list[i], seq))
 	}
@@ -150,6 +156,11 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 }
 
 func (r *Registry) remember(id recordID, e edit) (err error) {
+	if _, there := r.edits[id]; !there && len(r.edits) >= maxEdits {
+		if err = r.forgetMany(); err != nil {
+			return err
+		}
+	}
 	if len(r.edits) >= r.editsAt && r.roll == nil && r.queue != nil {
 		err = r.forgetEdits(r.queue.Committed().Seq)
 		r.editsAt = max(manyEdits, 2*len(r.edits)) // while all of them wait, each look finds nothing
@@ -162,6 +173,25 @@ func (r *Registry) remember(id recordID, e edit) (err error) {
 		value = append(value, 0)
 	}
 	return errors.Join(err, r.put(string(edits)+string(id[:]), value))
+}
+
+// forgetMany makes room for an edit where maxEdits are remembered. Edits that the cloud has are
+// forgotten, also those that the running sync may not show yet: then its end removes nothing, and
+// what it brings of them is out of date until the next sync. errFull: the cloud has none of them.
+func (r *Registry) forgetMany() error {
+	if r.queue == nil {
+		return errFull
+	}
+	if r.roll != nil {
+		if err := r.forgetEdits(r.committed); err != nil || len(r.edits) < maxEdits {
+			return err
+		}
+		r.roll.unsure = true
+	}
+	if err := r.forgetEdits(r.queue.Committed().Seq); err != nil || len(r.edits) < maxEdits {
+		return err
+	}
+	return errFull
 }
 
 // relationID identifies a relation, which has no id, among the edits.
@@ -320,6 +350,9 @@ func (r *Registry) SaveAttributes(id proto.UUID, scope Scope, ts int64, kvs []pr
 func (r *Registry) DeleteAttributes(id proto.UUID, scope Scope, names []string, seq uint64) error {
 	r.lock()
 	defer r.unlock()
+	if err := r.relieve(); err != nil {
+		return err
+	}
 	var err error
 	if scope != Latest { // of which the cloud gets no event
 		err = r.remember(scopeID(scope, id), edit{seq, true})

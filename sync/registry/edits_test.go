@@ -258,6 +258,61 @@ func TestEditsOfALongSessionAreBounded(t *testing.T) {
 	}
 }
 
+// In a sync without an end, and while the cloud takes nothing, the edits that are remembered stay
+// within their bound. What the cloud has gives way first; the sync then removes nothing.
+func TestEditsOfAnEndlessSyncAreBounded(t *testing.T) {
+	q := &progress{committed: 9, end: 9}
+	r := open(t, t.TempDir())
+	defer r.Close()
+	r.Follow(q)
+	asset := func(n int) registry.Edit {
+		return registry.Edit{Kind: proto.KindAsset, ID: id(n), Text: `{"name":"a"}`}
+	}
+	const together = 64
+	comeAndGo := func(from int) error {
+		var list []registry.Edit
+		for n := from; n < from+together; n++ {
+			list = append(list, asset(n), registry.Edit{Kind: proto.KindAsset, ID: id(n), Deleted: true})
+		}
+		q.end += uint64(len(list))
+		return r.Edit(q.end, list...)
+	}
+	if err := r.Edit(q.end, asset(1)); err != nil { // made before the sync, which does not bring it
+		t.Fatal(err)
+	}
+	r.BeginSync(true, q.committed-1)
+	for n := 0; n < registry.MaxEdits*5/4; n += together {
+		if err := comeAndGo(100 + n); err != nil {
+			t.Fatal(n, err)
+		}
+		q.committed = q.end - 2*together
+		if n := len(r.Keys("edit")); n > registry.MaxEdits {
+			t.Fatalf("%d edits are remembered", n)
+		}
+	}
+	if removed, err := r.EndSync(); removed != 0 || err != nil || !r.Exists("ASSET", id(1)) {
+		t.Errorf("%d removed, %v", removed, err)
+	}
+	q.committed = q.end
+	r.BeginSync(true, q.committed)
+	if removed, err := r.EndSync(); removed != 1 || err != nil || len(r.Keys("edit")) != 0 {
+		t.Errorf("%d removed by the next sync, %v, %d edits", removed, err, len(r.Keys("edit")))
+	}
+	// The cloud takes nothing.
+	for n := 0; n < registry.MaxEdits; n += together {
+		if err := comeAndGo(100 + n); err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if err, n := comeAndGo(50_000), len(r.Keys("edit")); err == nil || n != registry.MaxEdits {
+		t.Errorf("%d edits are remembered, %v", n, err)
+	}
+	q.committed = q.end
+	if err := comeAndGo(50_000); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEditRefusesWhatIsNone(t *testing.T) {
 	r := open(t, t.TempDir())
 	defer r.Close()

@@ -10,6 +10,9 @@ import (
 	"edgesync/proto"
 )
 
+// MaxEdits is maxEdits.
+const MaxEdits = maxEdits
+
 var shortNames = map[*kind]string{
 	deviceProfiles: "devprofile", devices: "device", deviceCredentials: "devcreds", assetProfiles: "assetprofile",
 	assets: "asset", entityViews: "view",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 )
 
 // maxPage bounds the entities of one answer.
@@ -111,6 +112,9 @@ func (c *call) pageOf(def *entityDef, customer ...proto.UUID) (any, error) {
 	search := strings.ToLower(c.query("textSearch"))
 	bytes, full := 0, false
 	c.Registry.Entities(def.kind, func(_ proto.UUID, text []byte) bool {
+		if len(text) >= largeText {
+			defer agent.MakeRoom() // before the next is read: what is left of this one is garbage then
+		}
 		d, ok := glance(text)
 		if !ok || !c.sees(def, d) || !strings.Contains(strings.ToLower(d.text(def.name)), search) {
 			return true

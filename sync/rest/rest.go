@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -195,7 +194,7 @@ func (c *call) look(route *route) ([]byte, *share.Pass, error) {
 		}
 		if c.wasLarge { // what was left of it is garbage by now
 			c.wasLarge = false
-			debug.FreeOSMemory()
+			agent.MakeRoom()
 		}
 		text, err := encoded(route.do(c))
 		c.wasLarge = len(text) >= largeText

@@ -99,9 +99,9 @@ func TestChecksOfACrowd(t *testing.T) {
 					go c.enter(ctx, address(i), rank)
 				}
 			}
+			synctest.Wait() // all of it has come
 		}
 		crowd(3)
-		synctest.Wait()
 		waiting := func() int {
 			c.mu.Lock()
 			defer c.mu.Unlock()
