@@ -3,6 +3,8 @@ package sync
 import (
 	"strings"
 	"time"
+
+	"edgesync/sync/refusal"
 )
 
 // State is the state of the link to the cloud; state.go draws them.
@@ -99,7 +101,13 @@ type Snapshot struct {
 	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
 	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
 	ExtraWarnings    []string          `json:"warnings,omitempty"`
+
+	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
+	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused
 }
+
+// MaxRefused bounds Snapshot.Refused.
+const MaxRefused = 32
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor
 // malformed was acknowledged and left: it is not for this edge, was never here, or is of a kind

@@ -248,6 +248,7 @@ func (g *gateway) connect() error {
 	intake.Limit(g.agent.Room())
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Log: g.log, Clock: g.clock,
+		Synced: g.registry.Synced,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
@@ -307,6 +308,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = g.ports.http, g.ports.mqtt, g.ports.mqttTLS
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 	}

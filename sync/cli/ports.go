@@ -46,7 +46,7 @@ func (g *gateway) listenMQTT() error {
 			return fmt.Errorf("mqtt.tls.listen: %w", err)
 		}
 		g.ports.mqttTLS = l.Addr().String()
-		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(pair)))
+		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil })))
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (g *gateway) listenHTTP() error {
 
 func (g *gateway) serveHTTP() error {
 	if l := g.ports.web; l != nil {
-		go func() { g.ports.failed <- g.ports.server.Serve(g.doors.Listen(l)) }()
+		go func() { g.ports.failed <- g.ports.server.Serve(g.doors.ListenWeb(l)) }()
 	}
 	return nil
 }

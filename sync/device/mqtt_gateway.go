@@ -9,6 +9,7 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 )
 
@@ -24,7 +25,7 @@ var (
 // gateway handles what is published below v1/gateway/ (API.md 4.3).
 func (s *session) gateway(slot uint32, t topic, payload []byte) {
 	if !s.device.Gateway {
-		s.m.complain("an MQTT device that is no gateway publishes to a gateway's topic", s.device.Name, nil)
+		s.note(refusal.NotGateway, s.topic, nil)
 		if s.version == 5 {
 			s.finish(slot, reasonNotAuthorized)
 		} else {
@@ -44,6 +45,7 @@ func (s *session) gateway(slot uint32, t topic, payload []byte) {
 	case subGatewayClaim:
 		s.gatewayClaim(slot, payload)
 	default:
+		s.note(refusal.UnknownTopic, s.topic, nil)
 		s.finish(slot, reasonTopic)
 	}
 }
@@ -111,6 +113,7 @@ func (s *session) fail(slot uint32, err error) {
 	case errors.As(err, &creation):
 		s.refuse(err)
 	case errors.Is(err, errItself):
+		s.note(refusal.BadPayload, s.topic, err)
 		s.end(reasonUnspecified)
 	default:
 		s.invalid(slot, err)
