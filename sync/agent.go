@@ -46,6 +46,7 @@ type Agent struct {
 	doors    Doors // nil: nobody takes calls
 	calls    *calls.Table
 	creating gosync.Mutex // held while a device is made, so that no name is made twice
+	noted    []noted      // the devices whose gateways were noted last; guarded by creating
 	orders   chan *order  // of people, about dead letters; the loop takes them
 	room     Room         // for data of devices that the cloud refuses to create
 	board    board

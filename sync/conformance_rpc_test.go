@@ -19,7 +19,7 @@ func TestConformanceCalls(t *testing.T) {
 		{"8.1 a two-way call is answered", func(b *box) {
 			d := b.device("d")
 			for _, c := range []struct{ params, answer, want string }{
-				{`{"pin":4}`, `{"ok":true}`, `{"ok":true}`}, {"true", "7", "7"}, {`"abc"`, "", "{}"}, {"", "plain words", `"plain words"`},
+				{`{"pin":4}`, `{"ok":true}`, `{"ok":true}`}, {"true", "7", "7"}, {`"abc"`, "", "{}"}, {"", "plain words", "NOT_ACCEPTABLE"},
 			} {
 				b.doors.take(d.ID, func(call *Call) { b.agent.Answer(call.Device, call.ID, c.answer) })
 				r := b.call(d.ID, c.params, false, 0)

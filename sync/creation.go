@@ -3,6 +3,8 @@ package sync
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/wal"
@@ -60,6 +62,51 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 		a.Log.Warn("the registry cannot be written", "error", err)
 	}
 	return nil
+}
+
+// Bounds of the gateways that are noted, so that two gateways that name the same devices in turn
+// wear no flash.
+const (
+	noteEvery = time.Hour // of one device
+	maxNoted  = 256       // devices that are remembered for that, about 10 KiB
+)
+
+// noted is a device whose gateway was noted.
+type noted struct {
+	device proto.UUID
+	at     time.Time
+}
+
+// Connected implements Creations. The whole device goes up, so it goes while the cloud's changes of
+// the device are here: not before the backlog is worked off and the sync has ended.
+func (a *Agent) Connected(ctx context.Context, device, gateway proto.UUID) error {
+	if p := a.board.read(); p.state != Processing && p.state != Connected || p.sync != "" {
+		return nil
+	}
+	a.creating.Lock()
+	defer a.creating.Unlock()
+	now := time.Now()
+	for _, n := range a.noted {
+		if n.device == device && now.Sub(n.at) < noteEvery {
+			return nil
+		}
+	}
+	entity, ok := a.Registry.WithGateway(device, gateway)
+	if !ok {
+		return nil
+	}
+	f := proto.AppendUpdate(nil, proto.KindDevice, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, device, entity)
+	err := a.Queue.Append(ctx, wal.Event{
+		Kind: uint8(proto.KindDevice), Action: uint8(proto.ActionUpdated), Time: a.Clock.Stamp(), Entity: device, Fragment: f,
+	})
+	if err != nil {
+		return fmt.Errorf("note the gateway of a device: %w", err)
+	}
+	a.noted = append(slices.DeleteFunc(a.noted, func(n noted) bool { return n.device == device }), noted{device, now})
+	if len(a.noted) > maxNoted {
+		a.noted = slices.Delete(a.noted, 0, 1)
+	}
+	return a.Registry.SetGateway(device, entity, a.Queue.End().Seq)
 }
 
 // announcePending queues the creations that a crash left behind, before any door is open.

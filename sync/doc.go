@@ -106,8 +106,8 @@
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
 //     are durably in the dead-letter log or among those of former edges, that the quota or max_age
-//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to be
-//     written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
+//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to
+//     be written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
 //   - No event goes to an edge that it was not accepted under, unless its entity is that edge's
 //     too.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
@@ -168,8 +168,8 @@
 // attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
 // refused_creations.go, dead_orders.go, gap.go, creation.go, halfmade.go. Another edge:
-// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue:
-// direct.go, rpc.go, rpc_clock.go.
+// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the
+// queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -266,6 +266,7 @@
 //	a call of the cloud                    250 ms before its caller gives up, at least 5 s; one
 //	                                       for a device that is not here waits 3 s for it (calls)
 //	a device's own call                    60 s (calls), over HTTP 30 s (device)
+//	the gateway of a known device          noted in the cloud at most once an hour (creation.go)
 //	a clock without a time                 5 min after the first connection, then an estimate
 //	                                       (clock)
 //	the committed offset                   rides on the next commit; its own fsync after 5 s of

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,16 +21,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/test/bufconn"
 	pb "google.golang.org/protobuf/proto"
 
 	"edgesync/proto"
-	"edgesync/sync"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/cloudtest/rig"
-	"edgesync/sync/config"
-	"edgesync/sync/device"
-	"edgesync/sync/registry"
 )
 
 // javaTape is the recording java-edge, by its lines.
@@ -82,24 +75,12 @@ func readJavaTape(t *testing.T) *javaTape {
 
 // javaRig is a whole agent with its doors; it stands where the Java edge stood in the recording.
 type javaRig struct {
-	*testing.T
+	*doorsRig
 	*javaTape
-	base    time.Time // of the recording
-	cloud   *cloudtest.Cloud
-	edge    proto.UUID
-	agent   *sync.Agent
-	reg     *registry.Registry
-	http    http.Handler
-	mqtt    *bufconn.Listener
+	base    time.Time    // of the recording
 	checked map[int]bool // lines whose uplink is compared or explained
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
-}
-
-// elapse lets d pass on the fake clock, then waits until every goroutine is idle.
-func (r *javaRig) elapse(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
 }
 
 // at lets time pass until ms after the beginning of the recording, and asserts that nothing is sent
@@ -303,46 +284,17 @@ func (d *javaDevice) received(want ...string) {
 }
 
 func newJavaRig(t *testing.T) *javaRig {
-	r := &javaRig{T: t, javaTape: readJavaTape(t), checked: map[int]bool{}, base: time.UnixMilli(1795463544805)}
+	r := &javaRig{javaTape: readJavaTape(t), checked: map[int]bool{}, base: time.UnixMilli(1795463544805)}
 	time.Sleep(time.Until(r.base))
-	tenant := cloudtest.NewTenant()
-	r.edge = proto.UUIDOf(5937482434482213361, -9129274334117131605)
-	tenant.AddEdge(cloudtest.Edge{ID: r.edge, Name: "java", RoutingKey: "key", Secret: "secret"})
-	r.cloud = cloudtest.New(cloudtest.Options{Tenant: tenant, Seed: 1})
+	r.doorsRig = newDoorsRig(t, cloudtest.Edge{
+		ID: proto.UUIDOf(5937482434482213361, -9129274334117131605), Name: "java", RoutingKey: "key", Secret: "secret",
+	})
 	r.cloud.OnUplink(func(_ proto.UUID, u *proto.UplinkMsg) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.uplinks = append(r.uplinks, u)
 	})
-	link := rig.NewLink()
-	go r.cloud.Serve(link)
-	c := config.Defaults()
-	c.DataDir = t.TempDir()
-	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "secret"
-	log := slog.New(slog.DiscardHandler)
-	data := rig.OpenData(t, c.DataDir, log, nil)
-	r.reg = data.Registry
-	r.agent = sync.NewAgent(sync.Deps{Config: &c, Queue: data.Queue, Dead: data.Dead, Registry: r.reg, Log: log, Version: "test"})
-	r.agent.DialWith(link.Dial)
-	intake := sync.NewIntake(data.Queue)
-	intake.Remember(r.reg)
-	doors := device.NewDoors(device.Ports{Intake: intake, Lookups: r.reg, Packages: r.reg, Calls: r.agent, Creations: r.agent, Log: log})
-	r.agent.SetDoors(doors)
-	r.reg.Watch(doors)
-	r.http = device.NewHTTP(doors, c.HTTP.MaxBody)
-	mqtt := device.NewMQTT(doors)
-	r.mqtt = bufconn.Listen(1 << 16)
-	go mqtt.Serve(r.mqtt)
-	halt := rig.Go(t.Context(), r.agent.Run)
-	t.Cleanup(func() {
-		mqtt.Close()
-		halt()
-		r.cloud.Stop()
-		link.Close()
-		if err := data.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	r.run()
 	return r
 }
 

@@ -59,6 +59,11 @@ type Registry interface {
 	Adopt(id proto.UUID, seq uint64) error
 	Discard(id proto.UUID) error
 	PendingCreations() []proto.Creation
+	// WithGateway is the JSON of a device with the gateway as its lastConnectedGateway; ok is false
+	// where that stands there already, or the device is not here. SetGateway stores that JSON; its
+	// event is in the queue at or before seq. Any goroutine.
+	WithGateway(device, gateway proto.UUID) (entity string, ok bool)
+	SetGateway(device proto.UUID, entity string, seq uint64) error
 	// Posted takes attributes of a device that are in the queue, so that it reads back what it
 	// wrote. Any goroutine.
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
@@ -125,9 +130,9 @@ type Calls interface {
 	// with it. A one-way call is answered by that; a two-way call that expires ends with TIMEOUT
 	// from now on, and no longer with NO_ACTIVE_CONNECTION.
 	Delivered(device proto.UUID, id int32)
-	// Answer is the device's answer, JSON text; it goes up at once, past the backlog. Empty is sent
-	// as {}, what is no JSON as a JSON string. False: no such call is pending (unknown, answered
-	// already, expired), which no device needs to know.
+	// Answer is the device's answer; it goes up at once, past the backlog. Empty is sent as {},
+	// what is no JSON as it is: its caller gets 406 (API.md 4.2). False: no such call is pending
+	// (unknown, answered already, expired), which no device needs to know.
 	Answer(device proto.UUID, id int32, response string) bool
 	// Notify calls a device by itself: one-way, held until the device takes calls, at most a day,
 	// over a restart too; nobody waits for an answer. The cloud sends MethodRenamed and
@@ -148,6 +153,11 @@ type Creations interface {
 	// that name is there, Create returns the id of that one and ErrNameTaken. Other errors: nothing
 	// was made, try again.
 	Create(ctx context.Context, n *NewDevice) (proto.UUID, error)
+	// Connected notes, here and in the cloud, that a gateway speaks for a device that was made
+	// before: lastConnectedGateway in its additionalInfo (API.md 4.3). It does nothing where that
+	// stands there already, while the link is down or behind, and within an hour of the last time:
+	// so the doors say it whenever the gateway names the device, until the registry shows it.
+	Connected(ctx context.Context, device, gateway proto.UUID) error
 }
 
 // NewDevice describes a device to be made at the edge.

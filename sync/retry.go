@@ -187,7 +187,8 @@ func (l *loop) choose(now time.Time) choice {
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
 	defer l.maybeReadOn(now)
-	if r.try != nil || l.former.holdsLetters() || l.outage.holding || l.search.active() || l.sending.limited || l.stopping || !l.maySend(now) {
+	busy := r.try != nil || l.former.holdsLetters() || l.outage.holding || l.search.active() || l.sending.limited
+	if busy || l.stopping || !l.maySend(now) {
 		return
 	}
 	if now.Before(r.due) && now.Before(r.birthsDue) {

@@ -423,6 +423,8 @@ func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                   
 func (f *fakeRegistry) Named(func(proto.UUID, string, string) bool)              {}
 func (f *fakeRegistry) Adopt(proto.UUID, uint64) error                           { return nil }
 func (f *fakeRegistry) Discard(proto.UUID) error                                 { return nil }
+func (f *fakeRegistry) WithGateway(_, _ proto.UUID) (string, bool)               { return "", false }
+func (f *fakeRegistry) SetGateway(proto.UUID, string, uint64) error              { return nil }
 func (f *fakeRegistry) PendingCreations() []proto.Creation                       { return nil }
 func (f *fakeRegistry) Posted(proto.UUID, string, *proto.PostAttributeMsg) error { return nil }
 func (f *fakeRegistry) Prepare(*proto.NewDevice, time.Time) (proto.Creation, bool, error) {

@@ -37,7 +37,7 @@ func (t *Table) Take(c *proto.DeviceRpcCallMsg, expires time.Time) (call *Call, 
 func newPending(c *proto.DeviceRpcCallMsg, expires time.Time) *pending {
 	params := c.GetRequestMsg().GetParams()
 	if len(params) <= MaxText { // no longer one is taken
-		params = asJSON(params, "null")
+		params = paramsJSON(params)
 	}
 	return &pending{
 		Call: Call{

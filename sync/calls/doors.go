@@ -37,16 +37,16 @@ func (t *Table) Delivered(device proto.UUID, id int32) {
 	}
 }
 
-// Answer takes the device's answer, JSON text. Empty is sent as {}, what is no JSON as a JSON
-// string: the caller would get an error instead of the device's words (CONTRACT.md 8.1). An answer
-// of more than 1 MiB is sent as Internal. False: no such call is pending.
+// Answer takes the device's answer. Empty is sent as {}. What is no JSON is sent as it is, and its
+// caller gets 406 for it (API.md 4.2, CONTRACT.md 8.1). An answer of more than 1 MiB is sent as
+// Internal. False: no such call is pending.
 func (t *Table) Answer(device proto.UUID, id int32, response string) bool {
 	response = strings.ToValidUTF8(response, "\uFFFD") // one bad byte would end the session (CONTRACT.md 1.1)
 	word := ""
-	if len(response) <= maxResponse {
-		response = asJSON(response, "{}")
-	}
-	if len(response) > maxResponse {
+	switch {
+	case response == "":
+		response = "{}"
+	case len(response) > maxResponse:
 		response, word = "", Internal
 	}
 	t.mu.Lock()

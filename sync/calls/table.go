@@ -281,11 +281,11 @@ func withoutBody(c *proto.DeviceRpcCallMsg) *proto.DeviceRpcCallMsg {
 	}
 }
 
-// asJSON is a text of parameters or of an answer as JSON; what is none becomes a string.
-func asJSON(text, empty string) string {
+// paramsJSON are parameters as JSON; what is none becomes a string.
+func paramsJSON(text string) string {
 	switch {
 	case text == "":
-		return empty
+		return "null"
 	case !json.Valid([]byte(text)):
 		return string(proto.AppendJSONString(nil, text))
 	}

@@ -69,7 +69,7 @@ func TestFirmwareOverHTTP(t *testing.T) {
 	s.assignFirmware(s.mustBeNamed("station 0"), want)
 	get := func(query string) ([]byte, error) {
 		return exec.Command(curl, "-sS", "--fail", "--max-time", "120",
-			"http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.1"+query).Output()
+			"http://"+r.http+"/api/v1/token-0/firmware?title="+firmwareTitle+"&version=2.10"+query).Output()
 	}
 	s.eventually("the package is here", func() bool {
 		got, err := get("")
@@ -118,4 +118,44 @@ func TestFirmwareWithThePythonSDK(t *testing.T) {
 		return slices.Contains(states, "VERIFIED") && states[len(states)-1] == "UPDATED"
 	})
 	balanced(t, r.snapshot())
+}
+
+// A device asks for the whole package in one message, over TCP, and for chunks of any size, while
+// it goes on publishing (API.md 4.1).
+func TestWholeFirmwareOverMQTT(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	s.extra = "[registry]\nkeep = [\"ota\"]\n"
+	r := s.synced()
+	want := firmware(782832)
+	d := s.mustBeNamed("station 0")
+	c, in, code, err := mqttDial(r.snapshot().MQTTAddress, "token-0")
+	if err != nil || code != 0 {
+		t.Fatalf("CONNACK %d, %v", code, err)
+	}
+	defer c.Close()
+	c.Write(mqttPacket(0x82, []byte{0, 1}, mqttString("v2/fw/response/+/chunk/+"), []byte{0},
+		mqttString("v1/devices/me/attributes"), []byte{0}))
+	checksum := s.assignFirmware(d, want)
+	_, told := mqttMessage(t, in)
+	if announced := fmt.Sprintf(`{"fw_title":%q,"fw_version":"2.10","fw_tag":"x","fw_size":782832,`+
+		`"fw_checksum_algorithm":"SHA256","fw_checksum":%q}`, firmwareTitle, checksum); told != announced {
+		t.Errorf("told %s, want %s", told, announced)
+	}
+	for i, ask := range []struct {
+		chunk, size string
+		from, to    int
+	}{{"0", "", 0, 782832}, {"0", "0", 0, 782832}, {"3", "-1", 0, 782832}, {"1", "500000", 500000, 782832}, {"2", "4096", 8192, 12288}} {
+		request := fmt.Sprintf("%d/chunk/%s", i+1, ask.chunk)
+		c.Write(slices.Concat(
+			mqttPacket(0x30, mqttString("v1/devices/me/telemetry"), []byte(`{"before":1}`)),
+			mqttPacket(0x32, mqttString("v2/fw/request/"+request), []byte{0, 7}, []byte(ask.size)),
+			mqttPacket(0x32, mqttString("v1/devices/me/telemetry"), []byte{0, 8},
+				fmt.Appendf(nil, `{"ts":%d,"values":{"behind":1}}`, 1767225600000+i))))
+		topic, payload := mqttMessage(t, in)
+		if topic != "v2/fw/response/"+request || payload != string(want[ask.from:ask.to]) {
+			t.Errorf("%s of %q bytes: %s, %d bytes", request, ask.size, topic, len(payload))
+		}
+	}
+	s.arrived(d, "behind", 5)
 }

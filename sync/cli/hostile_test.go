@@ -5,8 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -48,13 +46,7 @@ func TestThousandConnections(t *testing.T) {
 			CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("pump-", i),
 		})
 	}
-	// The test binary holds more, and one with the race detector much more.
-	s.exe = filepath.Join(t.TempDir(), "edgesync")
-	build := exec.Command("go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-ldflags", "-s -w", "-o", s.exe, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	s.build()
 	r := s.synced()
 	memory := func(when string) {
 		t.Helper()

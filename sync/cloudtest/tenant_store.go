@@ -242,7 +242,7 @@ func basicCredentials(value, key string) (id, normal string) {
 func certificateBody(pem string) string {
 	pem = strings.ReplaceAll(pem, "-----BEGIN CERTIFICATE-----", "")
 	pem = strings.ReplaceAll(pem, "-----END CERTIFICATE-----", "")
-	return strings.Join(strings.Fields(pem), "")
+	return strings.NewReplacer("\n", "", "\r", "").Replace(pem)
 }
 
 func sha3Hex(s string) string {

@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 		Reconnect: Reconnect{Interval: 3 * time.Second, MaxInterval: time.Minute},
 		Keepalive: Keepalive{Time: 30 * time.Second, Timeout: 10 * time.Second},
 		Queue:     Queue{Durability: "always", SyncInterval: time.Second, Policy: "drop_oldest", MaxDelay: time.Second},
-		HTTP:      HTTP{Listen: ":8080", MaxBody: 1 << 20},
+		HTTP:      HTTP{Listen: ":8080", MaxBody: 16 << 20},
 	}
 	want.Sync.Full, want.MQTT.Listen, want.Log.Level = "first", ":1883", "info"
 	if !reflect.DeepEqual(c, want) {
@@ -170,7 +170,7 @@ func TestEveryKey(t *testing.T) {
 			[]string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`},
 			"must ",
 		},
-		"http.max_body":      {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"4MiB"`}, "from 1KiB to 3MiB"},
+		"http.max_body":      {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
 		"mqtt.listen":        {`""`, "", "", []string{`"x"`}, "must "},
 		"mqtt.tls.listen":    {`":8883"`, ":8883", ":8883", []string{`"x"`, `8883`}, "must "},
 		"mqtt.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},

@@ -195,8 +195,8 @@ var keys = []key{
 		aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},
 	},
 	{
-		path: "http.max_body", def: "1MiB",
-		field: func(c *Config) any { return &c.HTTP.MaxBody }, min: kib, max: 3 * mib,
+		path: "http.max_body", def: "16MiB",
+		field: func(c *Config) any { return &c.HTTP.MaxBody }, min: kib, max: 16 * mib,
 		doc: "largest request of a device",
 	},
 	{

@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -96,36 +97,99 @@ func TestHTTPCallsBeyondTheShare(t *testing.T) {
 	})
 }
 
-// TestNamesOfGatewaysAreBounded connects devices of long names until their gateway is refused more.
+// TestNamesOfGatewaysAreBounded connects devices of long names beyond the bound: each is served,
+// and the one that was silent longest gives its place.
 func TestNamesOfGatewaysAreBounded(t *testing.T) {
 	s := newStand(t, true)
 	name := func(i int) string { return fmt.Sprintf("%04d", i) + strings.Repeat("世", 240) }
-	d := s.dial(5, "gateway")
-	joined := 0
-	for i := range 1300 {
+	size := nameCost + len(name(0))
+	most := maxGatewayNames / size
+	for i := range most + 4 {
 		dev := deviceNumber(i)
 		dev.Name = name(i)
 		s.book.enrol(fmt.Sprint("of the gateway ", i), dev)
-		d.publish("v1/gateway/connect", `{"device":"`+name(i)+`"}`, 1)
-		_, body := d.read()
-		if len(body) < 3 || body[2] == 0 {
-			joined++
+	}
+	d := s.dial(5, "gateway")
+	for i := range most {
+		d.ask("v1/gateway/connect", `{"device":"`+name(i)+`"}`, 1)
+	}
+	// spoken says which of a few devices are told of a change.
+	spoken := func(numbers ...int) (told []int) {
+		for _, i := range numbers {
+			if o, ok := s.owner(deviceNumber(i).ID); ok && o.name != "" {
+				told = append(told, i)
+			}
+		}
+		return told
+	}
+	expect := func(want ...int) {
+		t.Helper()
+		if got := spoken(0, 1, 2, 3, most-1, most, most+1, most+2, most+3); !slices.Equal(got, want) {
+			t.Errorf("spoken for are %v, want %v", got, want)
 		}
 	}
-	want := maxGatewayNames / (nameCost + len(name(0)))
-	if joined != want || s.names != want*(nameCost+len(name(0))) {
-		t.Errorf("%d devices, %d bytes, want %d devices", joined, s.names, want)
+	expect(0, 1, 2, 3, most-1)
+	d.ask("v1/gateway/telemetry", `{"`+name(0)+`":[{"t":1}]}`, 2) // is silent no longer
+	d.ask("v1/gateway/telemetry", `{"`+name(most)+`":[{"t":1}]}`, 3)
+	expect(0, 2, 3, most-1, most)
+	if n := len(s.intake.durable()); n != 2 || s.names != most*size {
+		t.Errorf("%d events, %d bytes of names, want %d", n, s.names, most*size)
 	}
 	// A device less makes room for another; a device that connects itself takes itself out.
-	d.ask("v1/gateway/disconnect", `{"device":"`+name(0)+`"}`, 2)
-	d.ask("v1/gateway/connect", `{"device":"`+name(1299)+`"}`, 3)
-	own := s.dial(4, "of the gateway 1")
-	d.ask("v1/gateway/connect", `{"device":"`+name(1298)+`"}`, 4)
+	d.ask("v1/gateway/disconnect", `{"device":"`+name(3)+`"}`, 4)
+	d.ask("v1/gateway/connect", `{"device":"`+name(most+1)+`"}`, 5)
+	expect(0, 2, most-1, most, most+1)
+	own := s.dial(4, "of the gateway 0")
+	d.ask("v1/gateway/connect", `{"device":"`+name(most+2)+`"}`, 6)
+	expect(2, most-1, most, most+1, most+2)
+	// One message with more devices than there are places stores the data of all of them.
+	before := len(s.intake.durable())
+	for from := 0; from < most+4; from += 50 {
+		b := []byte{'{'}
+		for i := from; i < min(from+50, most+4); i++ {
+			b = fmt.Appendf(b, `"%s":[{"t":1}],`, name(i))
+		}
+		b[len(b)-1] = '}'
+		d.ask("v1/gateway/telemetry", string(b), 7)
+	}
+	if n := len(s.intake.durable()) - before; n != most+4 || s.names != most*size {
+		t.Errorf("%d events, %d bytes of names", n, s.names)
+	}
 	own.Close()
 	d.Close()
 	s.MQTT.Close()
-	if s.names != 0 {
-		t.Errorf("%d bytes of names are left", s.names)
+	if s.names != 0 || len(s.gateways) != 0 {
+		t.Errorf("%d bytes of names and %d gateways are left", s.names, len(s.gateways))
+	}
+}
+
+// TestNamesOfAllGatewaysAreBounded fills the room of all gateways: of the devices of all of them
+// the one that was silent longest gives its place.
+func TestNamesOfAllGatewaysAreBounded(t *testing.T) {
+	s := newStand(t, true)
+	name := func(g, i int) string { return fmt.Sprintf("%02d %04d", g, i) + strings.Repeat("世", 240) }
+	size := nameCost + len(name(0, 0))
+	each := maxGatewayNames / size
+	sessions := make([]*session, allGatewayNames/maxGatewayNames+1)
+	for g := range sessions {
+		token, id := fmt.Sprint("gateway ", g), proto.UUID{0xee, byte(g)}
+		s.book.enrol(token, registry.Device{ID: id, Name: token, Gateway: true})
+		s.dial(4, token)
+		o, _ := s.owner(id)
+		sessions[g] = o.session
+		for i := range each {
+			s.own(proto.UUID{0xdd, byte(g), byte(i >> 8), byte(i)}, o.session, name(g, i))
+		}
+	}
+	over := (len(sessions)*each*size - allGatewayNames + size - 1) / size
+	if s.names > allGatewayNames || s.names <= allGatewayNames-size {
+		t.Errorf("%d bytes of names", s.names)
+	}
+	if n := len(sessions[0].spoken.devices); n != each-over {
+		t.Errorf("the first gateway speaks for %d devices, want %d", n, each-over)
+	}
+	if _, ok := s.owner(proto.UUID{0xdd, 0, byte(over >> 8), byte(over)}); !ok {
+		t.Error("another than the device that was silent longest has lost its place")
 	}
 }
 

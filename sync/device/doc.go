@@ -3,9 +3,10 @@
 // devices and what is said over them. Queue, registry and agent are interfaces to it, in [Ports].
 //
 //	POST /api/v1/TOKEN/telemetry
-//	  │ HTTP       checks the token (401), the size (413), the type (415)
+//	  │ HTTP       checks the token (401), the size (413), the type (415); decodes the charset
 //	  │ payload    JSON → values as the server would convert them → events; 400 says why and where
-//	  │ Intake     all events of the request in one call, all or none; returns when durable
+//	  │ Intake     all events of the request in one call, all or none; returns when durable;
+//	  │            of telemetry beyond 1 MiB group after group, as it comes (http_rows.go)
 //	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
 //
 //	PUBLISH v1/devices/me/telemetry
@@ -23,7 +24,9 @@
 // # Invariants
 //
 //   - 200 and PUBACK are sent only after the intake has called the events durable. If anything
-//     fails before, nothing of the request is kept.
+//     fails before, nothing of the request is kept; but of a gateway's message each device's part
+//     is judged alone, and of telemetry beyond 1 MiB what stands in front may be kept, and the
+//     answer says how much.
 //   - What the server would acknowledge and then lose is refused here, with a reason (API.md 1.4).
 //   - All that a network brings is bounded, in bytes: the table in sync/doc.go says how. No few
 //     shared slots are taken before a sender has shown that it goes on: large bodies, packets and
@@ -51,12 +54,12 @@
 //
 // # Files
 //
-//	doors.go slots.go                           what the protocols share
+//	doors.go spoken.go slots.go                 what the protocols share
 //	http*.go server.go polls.go                 HTTP
 //	mqtt*.go                                    MQTT
 //	requests.go answers.go claim.go provision.go    what devices ask, in either protocol
 //	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
 //	mqtt/                                       bytes ⇄ MQTT packets
-//	payload/ schema/                            JSON → events; protobuf ⇄ JSON
+//	payload/ schema/ charset/                   JSON → events; protobuf ⇄ JSON; bytes → UTF-8
 package device

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,11 +63,14 @@ type Doors struct {
 	mu sync.Mutex
 	// owners has at most one session for each device (API.md 3.1), so connections and known devices
 	// bound it.
-	owners  map[proto.UUID]owner
-	names   int                    // bytes of the names among owners, with nameCost each
-	polls   map[proto.UUID][]*poll // HTTP requests that wait
-	claims  []claimed              // the latest, at most maxClaims
-	upcalls upcalls                // calls of devices to the cloud
+	owners map[proto.UUID]owner
+	names  int    // bytes of the names among owners, with nameCost each
+	turns  uint64 // how often gateways have named devices
+	// gateways are the sessions that speak for devices besides their own.
+	gateways map[*session]struct{}
+	polls    map[proto.UUID][]*poll // HTTP requests that wait
+	claims   []claimed              // the latest, at most maxClaims
+	upcalls  upcalls                // calls of devices to the cloud
 }
 
 // owner is the session that speaks for a device.
@@ -82,134 +84,12 @@ func NewDoors(p Ports) *Doors {
 	d := &Doors{
 		Ports: p, complaints: complaint.New(p.Log, complainEvery), refusals: refusal.New(p.Log),
 		guesses: guess.New(), answers: share.New(largeAnswers),
-		owners: make(map[proto.UUID]owner), polls: make(map[proto.UUID][]*poll),
+		owners: make(map[proto.UUID]owner), gateways: make(map[*session]struct{}), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {
 		d.complain("there are more connections than slots; those that make no progress are closed", "", nil)
 	})
 	return d
-}
-
-// Bounds of the devices that gateways speak for, in bytes of what the gateways call them.
-const (
-	nameCost        = 160     // bytes that a device takes beside its name
-	maxGatewayNames = 1 << 20 // of one gateway
-	allGatewayNames = 8 << 20 // of all
-)
-
-// mayJoin reports whether there is room for one more name of a gateway.
-func (d *Doors) mayJoin(s *session, name string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	size := nameCost + len(name)
-	return len(s.devices) < maxSubDevices && s.names+size <= maxGatewayNames && d.names+size <= allGatewayNames
-}
-
-// count notes that s has one name more, or one less. The caller holds mu.
-func (d *Doors) count(s *session, name string, n int) {
-	if name != "" {
-		s.names += n * (nameCost + len(name))
-		d.names += n * (nameCost + len(name))
-	}
-}
-
-// own makes s the session that speaks for the device, in place of any other. A direct connection
-// that did so is returned; it is closed when what has come over it is handled (API.md 3.1). A
-// gateway that did so is not notified (API.md 4.3). fresh reports whether s did not speak for the
-// device before.
-func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replaced *session) {
-	d.mu.Lock()
-	old, ok := d.owners[id]
-	switch {
-	case ok && old.session == s:
-		if old.name != "" && name != "" && old.name != name { // a gateway may have followed a renaming
-			d.count(s, old.name, -1)
-			d.count(s, name, 1)
-			d.owners[id] = owner{s, strings.Clone(name)}
-		}
-		d.mu.Unlock()
-		return false, nil
-	case name != "" && d.owners[s.device.ID].session != s:
-		// The gateway has connected again, and s is its former session.
-		d.mu.Unlock()
-		return false, nil
-	}
-	if ok {
-		d.count(old.session, old.name, -1)
-	}
-	d.count(s, name, 1)
-	d.owners[id] = owner{s, strings.Clone(name)} // the name may be a part of a whole payload
-	if name != "" {
-		if s.devices == nil {
-			s.devices = make(map[proto.UUID]struct{})
-		}
-		s.devices[id] = struct{}{}
-	}
-	if ok && old.name != "" {
-		delete(old.session.devices, id)
-	}
-	d.mu.Unlock()
-	if ok && old.name == "" {
-		old.session.conn.takeOver()
-		return true, old.session
-	}
-	return true, nil
-}
-
-// disown notes that s no longer speaks for the device.
-func (d *Doors) disown(id proto.UUID, s *session) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if o := d.owners[id]; o.session == s {
-		d.count(s, o.name, -1)
-		delete(d.owners, id)
-	}
-	delete(s.devices, id)
-}
-
-// gone notes that s no longer speaks for any device.
-func (d *Doors) gone(s *session) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.owners[s.device.ID].session == s {
-		delete(d.owners, s.device.ID)
-	}
-	for id := range s.devices {
-		if o := d.owners[id]; o.session == s {
-			d.count(s, o.name, -1)
-			delete(d.owners, id)
-		}
-	}
-	s.devices = nil
-}
-
-// named finds the device that a gateway calls name among those that s speaks for.
-func (d *Doors) named(s *session, name string) (proto.UUID, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id := range s.devices {
-		if d.owners[id].name == name {
-			return id, true
-		}
-	}
-	return proto.UUID{}, false
-}
-
-// speaks reports whether s speaks for the device.
-func (d *Doors) speaks(s *session, id proto.UUID) bool {
-	o, ok := d.owner(id)
-	return ok && o.session == s
-}
-
-// namesOf returns the devices that s speaks for, each with what the gateway calls it.
-func (d *Doors) namesOf(s *session) map[proto.UUID]string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	names := make(map[proto.UUID]string, len(s.devices))
-	for id := range s.devices {
-		names[id] = d.owners[id].name
-	}
-	return names
 }
 
 func (d *Doors) owner(id proto.UUID) (owner, bool) {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +27,9 @@ type Intake interface {
 	Accept(ctx context.Context, events []proto.Event) error
 }
 
-// DefaultMaxBody is http.max_body without configuration, in bytes (config.toml.example). It stays
-// below what the server takes in one message (CONTRACT.md 2.5).
-const DefaultMaxBody = 1 << 20
+// DefaultMaxBody is http.max_body without configuration, in bytes (config.toml.example): what the
+// server takes (API.md 2).
+const DefaultMaxBody = 16 << 20
 
 // Bounds of large bodies, so that memory stays bounded whatever the number of connections.
 const (
@@ -70,6 +68,7 @@ type HTTP struct {
 	bodies  *share.Budget // of largeBodies
 	working chan struct{} // a token for each large body that is parsed and stored
 	scratch sync.Pool     // of *scratch
+	parsers sync.Pool     // of *payload.Parser, for those that hold a token
 }
 
 // maxRetained is the most bytes that the pooled buffers of one request or publish may take. Larger
@@ -78,8 +77,7 @@ const maxRetained = 64 << 10
 
 // scratch are the pooled buffers of one request.
 type scratch struct {
-	body   []byte
-	pass   share.Pass // of a body beyond freeBody
+	body
 	parser payload.Parser
 }
 
@@ -92,7 +90,8 @@ func NewHTTP(d *Doors, maxBody int64) *HTTP {
 		Doors: d, maxBody: maxBody,
 		bodies:  share.New(largeBodies),
 		working: make(chan struct{}, largeSlots),
-		scratch: sync.Pool{New: func() any { return &scratch{body: make([]byte, 0, 1024)} }},
+		scratch: sync.Pool{New: func() any { return &scratch{body: body{text: make([]byte, 0, 1024)}} }},
+		parsers: sync.Pool{New: func() any { return new(payload.Parser) }},
 	}
 }
 
@@ -171,22 +170,28 @@ func (h *HTTP) notSynced(w http.ResponseWriter, r *http.Request) {
 // post answers requests that have a body.
 func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Device, to target) {
 	limit := h.maxBody
-	if to.endpoint == rpc || to.endpoint == rpcAnswer {
+	switch to.endpoint {
+	case rpc, rpcAnswer:
 		limit = min(limit, maxRPCBody)
+	case attributes:
+		limit = min(limit, payload.MaxElement)
+	case claiming:
+		limit = min(limit, wholeBody)
 	}
 	var wait func()
-	h.withBody(w, r, device.ID, limit, to.endpoint == claiming, func(s *scratch) bool {
+	q := reading{device.ID, device.Name, limit, to.endpoint == claiming, to.endpoint == telemetry}
+	h.withBody(w, r, q, func(s *scratch) bool {
 		switch to.endpoint {
 		case telemetry:
 			return h.store(w, r, s, device, s.parser.Telemetry)
 		case attributes:
 			return h.store(w, r, s, device, s.parser.Attributes)
 		case rpcAnswer:
-			h.answer(w, device, to.id, s.body)
+			h.answer(w, device, to.id, s.text)
 		case rpc:
-			wait = h.request(w, r, device, s.body)
+			wait = h.request(w, r, device, s.text)
 		case claiming:
-			return h.claim(w, r, device, s.body)
+			return h.claim(w, r, device, s.text)
 		}
 		return true
 	})
@@ -195,56 +200,76 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 	}
 }
 
+// reading is how a body is read.
+type reading struct {
+	sender     proto.UUID
+	name       string // of the sender
+	limit      int64  // bytes
+	mayBeEmpty bool
+	rows       bool // telemetry: beyond wholeBody it is stored as it comes
+}
+
 // withBody reads the body and calls fn with it, unless it has answered with an error. fn reports
 // whether the scratch may be used again.
-func (h *HTTP) withBody(
-	w http.ResponseWriter, r *http.Request, sender proto.UUID, limit int64, mayBeEmpty bool,
-	fn func(*scratch) (reuse bool),
-) {
-	if status, why := unsupported(r.Header); status != 0 {
-		h.note(r, refusal.BadRequest, h.nameOf(sender), why)
+func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn func(*scratch) (reuse bool)) {
+	decoder, status, why := describe(r.Header)
+	if status != 0 {
+		h.note(r, refusal.BadRequest, q.name, why)
 		fail(w, status, codeBadRequest, why)
 		return
 	}
-	if r.ContentLength > limit {
-		h.note(r, refusal.TooLarge, h.nameOf(sender), largerThan(limit))
-		tooLarge(w, limit)
+	if r.ContentLength > q.limit {
+		h.note(r, refusal.TooLarge, q.name, largerThan(q.limit))
+		tooLarge(w, q.limit)
 		return
 	}
 	s := h.scratch.Get().(*scratch)
 	reuse := true
 	defer func() {
-		if reuse && cap(s.body)+s.parser.Retained() <= maxRetained {
+		if reuse && cap(s.text)+s.parser.Retained() <= maxRetained {
 			h.scratch.Put(s)
 		}
 	}()
 
-	defer s.pass.Close()
-	err := s.read(r, h.bodies, sender, limit)
+	defer s.close()
+	s.open(r, decoder, h.bodies, q.sender, q.limit)
+	most := q.limit
+	if q.rows {
+		most = wholeBody
+	}
+	var err error
+	if r.ContentLength <= most {
+		err = s.fill(everything, most)
+	}
+	if err == nil && q.rows && (s.came > most || !s.whole) {
+		o := rows{h: h, w: w, r: r, b: &s.body, device: q.sender, name: q.name, now: h.Clock.Stamp()}
+		o.run()
+		return
+	}
 	if s.pass.IsOpen() && err == nil {
 		err = s.pass.Ours()
 	}
 	switch {
 	case errors.Is(err, errBodySize):
-		h.note(r, refusal.TooLarge, h.nameOf(sender), largerThan(limit))
-		tooLarge(w, limit)
+		h.note(r, refusal.TooLarge, q.name, largerThan(q.limit))
+		tooLarge(w, q.limit)
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
 		w.Header().Set("Connection", "close")
-		h.busy(w, r, sender, "large bodies wait for each other; those that come slowly are refused", err)
+		h.busy(w, r, q.sender, bodiesWait, err)
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
-		h.note(r, refusal.Slow, h.nameOf(sender), "the body ended before its end")
+		h.note(r, refusal.Slow, q.name, "the body ended before its end")
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
-	case len(s.body) == 0 && !mayBeEmpty:
-		h.note(r, refusal.BadPayload, h.nameOf(sender), "the body is missing")
+	case len(s.text) == 0 && !q.mayBeEmpty:
+		h.note(r, refusal.BadPayload, q.name, "the body is missing")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
-	case len(s.body) <= smallBody:
+	case len(s.text) <= smallBody:
 		reuse = fn(s)
 	case h.work(r):
 		defer func() { <-h.working }()
 		reuse = fn(s)
 	default:
-		h.busy(w, r, sender, "large bodies wait too long to be stored", errors.New("the medium is slow"))
+		h.busy(w, r, q.sender, storageSlow, errSlowMedium)
 	}
 }
 
@@ -267,6 +292,12 @@ func (h *HTTP) work(r *http.Request) bool {
 	return false
 }
 
+// What the log says of large bodies that are not served now.
+const (
+	bodiesWait  = "large bodies wait for each other; those that come slowly are refused"
+	storageSlow = "large bodies wait too long to be stored"
+)
+
 // busy answers that a request is not served now because of others, whatever the device sent.
 func (h *HTTP) busy(w http.ResponseWriter, r *http.Request, sender proto.UUID, text string, err error) {
 	h.note(r, refusal.Busy, h.nameOf(sender), text+": "+err.Error())
@@ -280,7 +311,7 @@ func (h *HTTP) store(
 	w http.ResponseWriter, r *http.Request, s *scratch, device *registry.Device,
 	parse func(body []byte, entity proto.UUID, now int64) ([]proto.Event, error),
 ) bool {
-	events, err := parse(s.body, device.ID, h.Clock.Stamp())
+	events, err := parse(s.text, device.ID, h.Clock.Stamp())
 	switch {
 	case errors.Is(err, payload.ErrTooLarge):
 		h.note(r, refusal.TooLarge, device.Name, err.Error())
@@ -302,16 +333,21 @@ func (h *HTTP) store(
 
 // refuse answers that the intake did not take the events.
 func (h *HTTP) refuse(w http.ResponseWriter, r *http.Request, device *registry.Device, err error) {
+	h.refuseSome(w, r, device.Name, err, "")
+}
+
+// refuseSome is refuse where some events are stored all the same; kept says which.
+func (h *HTTP) refuseSome(w http.ResponseWriter, r *http.Request, name string, err error, kept string) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // ends the connection; nobody would read an answer
 	}
-	h.note(r, notTaken(err), device.Name, err.Error())
+	h.note(r, notTaken(err), name, err.Error())
 	w.Header().Set("Retry-After", retryAfter)
 	why := "the queue takes no events now; send it again later"
 	if errors.Is(err, agent.ErrNoRoom) {
 		why = agent.ErrNoRoom.Error()
 	}
-	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, "+why)
+	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, "+why+kept)
 }
 
 func largerThan(limit int64) string {
@@ -325,84 +361,6 @@ func tooLarge(w http.ResponseWriter, limit int64) {
 	head.Set("Connection", "close") // the rest of the body is not read
 	w.WriteHeader(http.StatusRequestEntityTooLarge)
 	_, _ = io.WriteString(w, `"Payload size exceeds the limit of `+strconv.FormatInt(limit, 10)+` bytes"`)
-}
-
-// unsupported judges the headers that describe the body. status is 0 if the body may be JSON text
-// in UTF-8.
-func unsupported(head http.Header) (status int, why string) {
-	if e := head.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return http.StatusUnsupportedMediaType, "a compressed body is not supported, as on ThingsBoard"
-	}
-	t := head.Get("Content-Type")
-	switch t {
-	// curl -d sends the type of a form by default; its text is JSON all the same.
-	case "", "application/json", "text/plain", "application/x-www-form-urlencoded":
-		return 0, ""
-	}
-	media, params, err := mime.ParseMediaType(t)
-	if err != nil || !strings.Contains(media, "/") {
-		return http.StatusUnsupportedMediaType, "the Content-Type is not a media type"
-	}
-	if media == "multipart/form-data" {
-		return http.StatusBadRequest, "send the JSON text itself, not a form"
-	}
-	switch strings.ToLower(params["charset"]) {
-	case "", "utf-8", "utf8", "us-ascii":
-		return 0, ""
-	}
-	return http.StatusUnsupportedMediaType, "send the JSON text in UTF-8"
-}
-
-var errBodySize = errors.New("device: body larger than allowed")
-
-// read fills the body. A body beyond freeBody takes the bytes of its buffer from budget; its pass
-// is then open, also where read returns an error.
-func (s *scratch) read(r *http.Request, budget *share.Budget, sender proto.UUID, limit int64) error {
-	s.body = s.body[:0]
-	coming, _ := r.Body.(*arrival) // nil in tests without a connection
-	take := func(size int) error {
-		if !s.pass.IsOpen() {
-			budget.Open(&s.pass, sender, coming)
-		}
-		waited, err := s.pass.Grow(size, r.Context().Done())
-		coming.Stood(waited)
-		return err
-	}
-	for {
-		if len(s.body) == cap(s.body) {
-			// The buffer grows with what has come, not with what was announced.
-			size := 2 * cap(s.body)
-			if size > freeBody {
-				size = max(min(size, int(limit)+1), cap(s.body)+1)
-				if err := take(size); err != nil {
-					return err
-				}
-			}
-			grown := make([]byte, len(s.body), size)
-			copy(grown, s.body)
-			s.body = grown
-		}
-		n, err := r.Body.Read(s.body[len(s.body):cap(s.body)])
-		s.body = s.body[:len(s.body)+n]
-		if !s.pass.IsOpen() && len(s.body) > freeBody { // in a buffer that was there
-			if err := take(cap(s.body)); err != nil {
-				return err
-			}
-		}
-		if s.pass.IsOpen() {
-			if err := s.pass.Moved(n); err != nil {
-				return err
-			}
-		}
-		switch {
-		case int64(len(s.body)) > limit:
-			return errBodySize
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
 }
 
 // fail answers with an error as ThingsBoard words it.

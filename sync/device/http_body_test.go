@@ -62,12 +62,12 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// TestLargestBody posts a whole megabyte of values.
+// TestLargestBody posts a whole megabyte of values, which is stored in one call.
 func TestLargestBody(t *testing.T) {
 	intake := &fakeIntake{}
 	h := newTestDoor(intake, 0)
 	element := `{"ts":1767225600000,"values":{"temperature":21.5,"text":"` + strings.Repeat("é", 100) + `"}}`
-	n := DefaultMaxBody/(len(element)+1) - 1
+	n := wholeBody/(len(element)+1) - 1
 	body := "[" + strings.Repeat(element+",", n-1) + element + "]"
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, telemetryPost(strings.NewReader(body)))

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/guess"
 	"edgesync/sync/refusal"
@@ -276,9 +275,9 @@ func headerText(text string) string {
 // provision answers a device that has no credentials yet (API.md 5).
 func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 	// The body is small because its sender is not known yet.
-	h.withBody(w, r, proto.UUID{}, min(h.maxBody, smallBody), false,
+	h.withBody(w, r, reading{limit: min(h.maxBody, smallBody)},
 		func(s *scratch) bool {
-			request, err := readProvision(s.body)
+			request, err := readProvision(s.text)
 			if err != nil {
 				h.note(r, refusal.Provisioning, "", err.Error())
 				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())

@@ -56,17 +56,18 @@ func TestRequests(t *testing.T) {
 		},
 		{
 			name: "other charset", path: tele, body: body,
-			header: "Content-Type: application/json; charset=iso-8859-1", status: 415, answer: "UTF-8",
+			header: "Content-Type: application/json; charset=foo", status: 415, answer: "UTF-8",
 		},
 		{name: "gzip", path: tele, body: body, header: "Content-Encoding: gzip", status: 415, answer: "compressed"},
-		{name: "bad JSON", path: tele, body: `{"a":NaN}`, status: 400, answer: "bad JSON: 'N' where"},
+		{name: "lenient JSON", path: tele, body: `{a:NaN;'b'=>TRUE}`, status: 200, events: 1},
+		{name: "bad JSON", path: tele, body: `{"a":NaN,}`, status: 400, answer: "bad JSON: '}' where"},
 		{name: "bad JSON attributes", path: attr, body: `[1]`, status: 400, answer: "attributes must be a JSON object"},
 		{
 			name: "quotes in the reason", path: tele, body: `{"<b>":1}`,
 			status: 400, answer: `the key \"<b>\" contains markup`,
 		},
 		{name: "one bad element", path: tele, body: `[{"a":1},5]`, status: 400, answer: errorJSON(31)},
-		{name: "invalid UTF-8", path: tele, body: "{\"a\":\"\xff\"}", status: 400, answer: "invalid UTF-8"},
+		{name: "invalid UTF-8", path: tele, body: "{\"a\":\"\xff\"}", status: 200, events: 1},
 		{name: "missing body", path: tele, status: 400, answer: "the body is missing"},
 		{name: "missing body attributes", path: attr, status: 400, answer: errorJSON(31)},
 

@@ -1,22 +1,11 @@
 package device
 
 import (
-	"slices"
 	"strconv"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
 )
-
-// owed is a one-way call that counts as delivered when the device acknowledges its packet.
-type owed struct {
-	packet uint16
-	device proto.UUID
-	call   int32
-}
-
-// maxOwed bounds the owed calls of a session: a call beyond counts as delivered when it is written.
-const maxOwed = 64
 
 // deliver sends a command to the device, or to the gateway that calls the device name. It returns
 // false where nobody there takes commands.
@@ -57,11 +46,11 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 	return s.sendDown(to, b, g.qos, c)
 }
 
-// sendDown sends a command and notes its delivery as soon as it is delivered. It returns false
-// where the device cannot take the command.
+// sendDown sends a command and notes that it was handed over, which is all that a one-way call
+// waits for (API.md 4.2). It returns false where the device cannot take the command.
 func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) bool {
-	ok, later := s.sendCall(to, payload, qos, c)
-	if ok && !later {
+	ok := s.send(to, payload, qos)
+	if ok {
 		s.m.Calls.Delivered(c.Device, c.ID)
 	}
 	return ok
@@ -91,16 +80,8 @@ func (s *session) pendingOf(id proto.UUID, name string) {
 }
 
 // acknowledged notes a PUBACK of the device.
-func (s *session) acknowledged(id uint16) {
+func (s *session) acknowledged() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.unacked = max(0, s.unacked-1)
-	at := slices.IndexFunc(s.owed, func(o owed) bool { return o.packet == id })
-	if at < 0 {
-		s.mu.Unlock()
-		return
-	}
-	o := s.owed[at]
-	s.owed = slices.Delete(s.owed, at, at+1)
-	s.mu.Unlock()
-	s.m.Calls.Delivered(o.device, o.call)
 }

@@ -1,7 +1,6 @@
 package device
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -70,6 +69,7 @@ type mqttConn struct {
 	mu       sync.Mutex // guards what follows
 	room     sync.Cond  // out has become shorter, or the connection is over
 	out      []byte     // to be sent
+	file     *outFile   // to be sent in the midst of out; nil: none
 	queued   bool       // the connection is in net.dirty
 	draining bool       // a goroutine runs drain
 	tail     bool       // the device has connected again: only what has come is still read
@@ -320,192 +320,18 @@ func packetSize(b []byte) (int, error) {
 	return header + remaining, err
 }
 
-// awaitRoom waits while more than stallOut bytes are unsent: from a device that does not read
-// nothing is read.
+// awaitRoom waits while more than stallOut bytes are unsent, or a file is being sent: from a device
+// that does not read nothing is read.
 func (c *mqttConn) awaitRoom() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) > stallOut && !c.dead && !c.closing && !c.tail {
+	for (len(c.out) > stallOut || c.file != nil) && !c.dead && !c.closing && !c.tail {
 		c.room.Wait()
 	}
 	if c.dead || c.closing {
 		return net.ErrClosed
 	}
 	return nil
-}
-
-// Write implements net.Conn. It takes p as a whole, to be sent soon, or fails, and never blocks.
-// What one call writes stays together.
-func (c *mqttConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	if c.dead || c.closing {
-		c.mu.Unlock()
-		return 0, net.ErrClosed
-	}
-	total := c.net.out.Add(int64(len(p)))
-	if len(c.out) > 0 && len(c.out)+len(p) > maxOut || max(len(c.out), len(p)) > stallOut && total > maxOutAll {
-		c.net.out.Add(-int64(len(p)))
-		c.mu.Unlock()
-		c.kill()
-		return 0, errSlowReader
-	}
-	c.out = append(c.out, p...)
-	poke := !c.queued && !c.draining
-	if poke {
-		c.queued = true
-	}
-	c.mu.Unlock()
-	if poke {
-		c.net.add(c)
-	}
-	return len(p), nil
-}
-
-// flush sends what the device takes at once, and leaves the rest to a goroutine that runs drain.
-// mqttNet's writer calls it, and part.
-func (c *mqttConn) flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queued = false
-	if c.dead || c.draining || len(c.out) == 0 {
-		return
-	}
-	if c.raw != nil {
-		var n int
-		var err error
-		if c.raw.Write(func(fd uintptr) bool {
-			for {
-				n, err = syscall.Write(int(fd), c.out)
-				if err != syscall.EINTR {
-					return true
-				}
-			}
-		}) != nil {
-			c.die()
-			return
-		}
-		c.sent(max(n, 0))
-		if err != nil && err != syscall.EAGAIN {
-			c.die()
-			return
-		}
-		if len(c.out) == 0 {
-			return
-		}
-	}
-	c.draining = true
-	go c.drain()
-}
-
-// sent notes that the first n bytes of out are on their way. mu is held.
-func (c *mqttConn) sent(n int) {
-	c.net.out.Add(-int64(n))
-	if n == len(c.out) {
-		if c.out = c.out[:0]; cap(c.out) > readBuffer {
-			c.out = nil
-		}
-	} else {
-		c.out = c.out[:copy(c.out, c.out[n:])]
-	}
-	c.room.Signal()
-}
-
-// drain sends as fast as the device reads, until there is nothing to send. It runs in a goroutine
-// of its own, of which a connection has at most one, for a device that did not take at once what it
-// was sent.
-func (c *mqttConn) drain() {
-	var chunk [4 << 10]byte
-	for {
-		c.mu.Lock()
-		n := copy(chunk[:], c.out)
-		if n == 0 {
-			_ = c.Conn.SetWriteDeadline(time.Time{})
-			c.draining = false
-			c.mu.Unlock()
-			return
-		}
-		limit := sendLimit
-		if c.net.out.Load() > maxOutAll/2 {
-			limit = scarceLimit
-		}
-		if c.closing {
-			limit = lingerLimit
-		}
-		c.mu.Unlock()
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(limit))
-		n, err := c.inner.Write(chunk[:n]) // inner: a session keeps its slot also while it is slow
-		c.mu.Lock()
-		if !c.dead {
-			c.sent(n)
-		}
-		if err != nil {
-			c.die()
-		}
-		c.mu.Unlock()
-	}
-}
-
-// Close implements net.Conn. Reading and writing end; what was written is still sent, if the device
-// takes it within lingerLimit. The connection itself ends when the goroutine that reads calls part.
-func (c *mqttConn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.dead && !c.closing {
-		c.closing = true
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(lingerLimit))
-		c.room.Broadcast()
-	}
-	return nil
-}
-
-// part ends the connection in such a way that the device reads what was written last, and gives
-// back what reading took. To close it while bytes of the device are unread would make the kernel
-// throw away what was sent. The goroutine that reads calls it at its end.
-func (c *mqttConn) part() {
-	_ = c.Close()
-	c.flush()
-	c.mu.Lock()
-	for len(c.out) > 0 && !c.dead {
-		c.room.Wait()
-	}
-	dead := c.dead
-	c.mu.Unlock()
-	if half, ok := c.inner.(interface{ CloseWrite() error }); ok && !dead && half.CloseWrite() == nil {
-		_ = c.Conn.SetReadDeadline(time.Now().Add(partingLimit))
-		var b [readBuffer]byte
-		for n := 0; n < maxOut; {
-			k, err := c.Conn.Read(b[:])
-			if n += k; err != nil {
-				break
-			}
-		}
-	}
-	c.kill()
-	c.in = nil
-	c.large.Close()
-}
-
-// kill ends the connection at once.
-func (c *mqttConn) kill() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.die()
-}
-
-// die is kill for a caller that holds mu.
-func (c *mqttConn) die() {
-	if c.dead {
-		return
-	}
-	c.dead = true
-	c.net.out.Add(-int64(len(c.out)))
-	c.out = nil
-	if t, ok := c.inner.(*tls.Conn); ok {
-		_ = t.NetConn().Close() // first, or TLS would wait for the device to take its farewell
-	}
-	_ = c.Conn.Close()
-	c.room.Broadcast()
 }
 
 // keepSlot lets the connection keep its slot while it is open. It returns false where all slots are

@@ -3,7 +3,6 @@ package device
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"edgesync/proto"
@@ -13,13 +12,10 @@ import (
 	"edgesync/sync/registry"
 )
 
-// maxSubDevices is how many devices a gateway may speak for in one session.
-const maxSubDevices = 4096
-
 var (
 	errNoDevice = errors.New(`a "device" with a name is needed`)
-	errItself   = errors.New("a gateway names itself as its device")
-	errTooMany  = fmt.Errorf("a gateway speaks for more than %d devices, or for too many of long names", maxSubDevices)
+	errNoType   = errors.New("the type of a device is empty")
+	errNoClaims = errors.New("claims must be a JSON object with an object for each device")
 )
 
 // gateway handles what is published below v1/gateway/ (API.md 4.3).
@@ -52,34 +48,43 @@ func (s *session) gateway(slot uint32, t topic, payload []byte) {
 
 // speakFor finds the device that the gateway calls name, creates it where there is none, and makes
 // this session the one that speaks for it. kind is the name of the profile of a new device, "" for
-// the default one.
+// the default one. A gateway that names itself speaks for itself already. An error is a *notMade,
+// or one of the medium, and then the gateway is to try again.
 func (s *session) speakFor(name, kind string) (proto.UUID, error) {
 	if why := badName(name); why != "" {
-		return proto.UUID{}, errors.New(why)
+		return proto.UUID{}, &notMade{errors.New(why), reasonPayload}
 	}
-	id, known := proto.UUID{}, false
-	if d, ok := s.m.Lookups.ByName(name); ok {
-		id, known = d.ID, true
-	}
+	d, known := s.m.Lookups.ByName(name)
 	if !known {
 		// A device that was renamed in the cloud goes on under its old name (API.md 4.3).
-		id, known = s.m.named(s, name)
+		if d.ID, known = s.m.named(s, name); known {
+			d, known = s.m.Lookups.ByID(d.ID)
+		}
 	}
+	id := d.ID
 	if !known {
 		var err error
 		id, err = s.m.Creations.Create(s.m.ctx, &agent.NewDevice{Name: name, Type: kind, Gateway: s.device.ID})
-		if err != nil && !errors.Is(err, agent.ErrNameTaken) {
-			return id, &creationError{err}
+		switch {
+		case err == nil, errors.Is(err, agent.ErrNameTaken):
+		case errors.Is(err, registry.ErrName):
+			return id, &notMade{err, reasonPayload}
+		case errors.Is(err, registry.ErrFull):
+			return id, &notMade{err, reasonQuota}
+		default:
+			return id, err
 		}
 	}
 	if id == s.device.ID {
-		return id, errItself
-	}
-	if !s.m.speaks(s, id) && !s.m.mayJoin(s, name) {
-		return id, errTooMany
+		return id, nil
 	}
 	if fresh, _ := s.m.own(id, s, name); fresh {
 		s.joined = append(s.joined, joined{id, name})
+	}
+	if known && d.LastGateway != s.device.ID {
+		if err := s.m.Creations.Connected(s.m.ctx, id, s.device.ID); err != nil {
+			s.m.complain("the cloud is not told through which gateway a device is connected", name, err)
+		}
 	}
 	return id, nil
 }
@@ -91,11 +96,14 @@ type joined struct {
 	name string
 }
 
-// creationError is a failure to create a device. It is not the fault of what the gateway sent, so
-// the gateway is to try again.
-type creationError struct{ error }
+// notMade says why a device is not there and cannot be made, however often its gateway tries, and
+// which reason MQTT 5 has for that.
+type notMade struct {
+	error
+	reason byte
+}
 
-func (e *creationError) Unwrap() error { return e.error }
+func (e *notMade) Unwrap() error { return e.error }
 
 // badName says why the server would not create a device of that name, "" where it would (API.md
 // 4.3).
@@ -106,19 +114,76 @@ func badName(name string) string {
 	return ""
 }
 
-// fail answers a gateway's publish that ended with an error.
-func (s *session) fail(slot uint32, err error) {
-	var creation *creationError
-	switch {
-	case errors.As(err, &creation):
-		s.refuse(err)
-	case errors.Is(err, errItself):
-		s.note(refusal.BadPayload, s.topic, err)
-		s.end(reasonUnspecified)
-	default:
-		s.invalid(slot, err)
+// verdict is what becomes of a gateway's message whose parts were judged one by one.
+type verdict struct {
+	bad    error    // what is wrong with the first part that cannot be stored
+	unmade *notMade // the first device that cannot be made
+	failed error    // of the medium: the whole message is to come again
+	topic  string   // of the message
+}
+
+// speakFor is the session's, with the errors kept.
+func (v *verdict) speakFor(s *session, name string) (id proto.UUID, ok bool) {
+	if v.failed != nil {
+		return id, false
 	}
+	id, err := s.speakFor(name, "")
+	var unmade *notMade
+	switch {
+	case err == nil:
+		return id, true
+	case !errors.As(err, &unmade):
+		v.failed = err
+	case v.unmade == nil:
+		v.unmade = unmade
+	}
+	return id, false
+}
+
+// submit stores the events of the good parts, and answers for all of them when they are durable.
+func (v verdict) submit(s *session, slot uint32, events []proto.Event, then func()) {
+	defer s.greet()
+	v.topic = s.topic // the committer may judge, when the session is at another publish
+	if v.failed != nil {
+		s.joined = s.joined[:0]
+		s.refuse(v.failed)
+		return
+	}
+	if v.bad == nil && v.unmade == nil && then == nil {
+		s.submit(slot, events)
+		return
+	}
+	s.submitThen(slot, events, func() {
+		if then != nil {
+			then()
+		}
+		s.judge(slot, v)
+	})
+}
+
+// judge answers a gateway's message. A device that cannot be made does not end the session, which
+// would make the gateway send everything again and again.
+func (s *session) judge(slot uint32, v verdict) {
+	switch {
+	case v.bad != nil:
+		s.invalidAt(slot, v.topic, v.bad)
+	case v.unmade != nil:
+		s.note(notMadeReason(v.unmade), v.topic, v.unmade)
+		s.finish(slot, v.unmade.reason)
+	default:
+		s.finish(slot, reasonNone)
+	}
+}
+
+// fail answers a gateway's publish about one device that ended with an error.
+func (s *session) fail(slot uint32, err error) {
 	s.joined = s.joined[:0]
+	var unmade *notMade
+	if errors.As(err, &unmade) {
+		s.judge(slot, verdict{unmade: unmade, topic: s.topic})
+		return
+	}
+	s.refuse(err)
 }
 
 // greet sends the devices that the publish in work has connected the commands that wait for them.
@@ -129,32 +194,28 @@ func (s *session) greet() {
 	s.joined = s.joined[:0]
 }
 
-// gatewayData stores telemetry or attributes of several devices: all of the message or nothing.
-func (s *session) gatewayData(slot uint32, what subject, payload []byte) {
+// gatewayData stores telemetry or attributes of several devices. Each device's part is judged
+// alone: what is wrong with one does not keep the others' data from being stored (API.md 4.3).
+func (s *session) gatewayData(slot uint32, what subject, message []byte) {
 	p := s.m.takeParser()
 	defer s.m.putParser(p)
 	parse := p.GatewayTelemetry
 	if what == subGatewayAttributes {
 		parse = p.GatewayAttributes
 	}
-	// First without creating devices, so that a message that is refused leaves none behind.
-	if _, err := parse(payload, func(name string) (proto.UUID, error) {
-		if why := badName(name); why != "" {
-			return proto.UUID{}, errors.New(why)
-		}
-		return proto.UUID{}, nil
-	}, 0); err != nil {
-		s.fail(slot, err)
+	var v verdict
+	find := func(name string) (proto.UUID, bool) { return v.speakFor(s, name) }
+	events, bad, err := parse(message, find, s.m.Clock.Stamp())
+	switch {
+	case errors.Is(err, payload.ErrNoDevices):
+		s.fatal(slot, err)
+		return
+	case err != nil:
+		s.invalid(slot, err)
 		return
 	}
-	speakFor := func(name string) (proto.UUID, error) { return s.speakFor(name, "") }
-	events, err := parse(payload, speakFor, s.m.Clock.Stamp())
-	if err != nil {
-		s.fail(slot, err)
-		return
-	}
-	s.submit(slot, events)
-	s.greet()
+	v.bad = bad
+	v.submit(s, slot, events, nil)
 }
 
 func (s *session) gatewayConnect(slot uint32, what subject, payload []byte) {
@@ -180,7 +241,7 @@ func (s *session) gatewayConnect(slot uint32, what subject, payload []byte) {
 	}
 	kind, given := text(body.Type)
 	if given && kind == "" {
-		s.invalid(slot, errors.New("the type of a device is empty"))
+		s.fail(slot, &notMade{errNoType, reasonPayload})
 		return
 	}
 	if _, err := s.speakFor(name, kind); err != nil {
@@ -194,8 +255,7 @@ func (s *session) gatewayConnect(slot uint32, what subject, payload []byte) {
 // malformed refuses a gateway's document: one that is no JSON like any other payload, anything else
 // as the server does (API.md 4.3).
 func (s *session) malformed(slot uint32, err error) {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) || errors.Is(err, errUTF8) {
+	if errors.Is(err, errNoJSON) {
 		s.invalid(slot, err)
 		return
 	}
@@ -296,8 +356,7 @@ func (s *session) gatewayAnswer(slot uint32, payload []byte) {
 	err := readObject(payload, &body)
 	name, ok := text(body.Device)
 	id, idErr := number(body.ID)
-	noData := body.Data == nil || string(body.Data) == "null"
-	if err == nil && (!ok || idErr != nil || id != int64(int32(id)) || noData) {
+	if err == nil && (!ok || idErr != nil || id != int64(int32(id)) || body.Data == nil) {
 		err = errors.New(`"device", "id" and "data" are needed`)
 	}
 	if err != nil {
@@ -314,35 +373,37 @@ func (s *session) gatewayAnswer(slot uint32, payload []byte) {
 	s.greet()
 }
 
-func (s *session) gatewayClaim(slot uint32, payload []byte) {
+// gatewayClaim records claims. Each device's claim is judged alone.
+func (s *session) gatewayClaim(slot uint32, message []byte) {
 	var body map[string]json.RawMessage
-	if err := readObject(payload, &body); err != nil {
+	if err := readObject(message, &body); err != nil {
 		s.malformed(slot, err)
 		return
 	}
-	claims := make(map[string][]proto.KV, len(body))
-	for name, raw := range body { // first without creating devices
-		said, err := readClaim(raw)
-		if why := badName(name); err == nil && why != "" {
-			err = errors.New(why)
-		}
-		if err != nil {
-			s.fail(slot, err)
-			return
-		}
-		claims[name] = said
-	}
+	var v verdict
 	var events []proto.Event
-	for name, said := range claims {
-		id, err := s.speakFor(name, "")
+	usable := false
+	for name, raw := range body {
+		if raw[0] != '{' {
+			continue
+		}
+		usable = true
+		id, ok := v.speakFor(s, name)
+		if !ok {
+			continue
+		}
+		said, err := readClaim(raw)
 		if err != nil {
-			s.fail(slot, err)
-			return
+			v.bad = err
+			continue
 		}
 		events = s.m.claimEvent(events, id, said)
 	}
-	s.submitClaims(slot, events)
-	s.greet()
+	if !usable {
+		s.fatal(slot, errNoClaims)
+		return
+	}
+	v.submit(s, slot, events, func() { s.m.claimed(events) })
 }
 
 // text is a JSON scalar as text, a number as its digits (API.md 4.3). It returns false for null,

@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,25 +211,37 @@ func TestGatewayHearsOfItsDevices(t *testing.T) {
 func TestMQTTGatewayFailures(t *testing.T) {
 	s := newStand(t, true)
 	long := strings.Repeat("x", 256)
-	invalid := []string{
-		"telemetry {", "telemetry {\"A\":5}", `telemetry {"A":[{"a":1},5]}`,
-		`telemetry {"A":[{"ts":"x","values":{}}],"B":[{"a":1}]}`, `telemetry {"":[{"a":1}]}`,
-		`telemetry {"<b>x":[{"a":1}]}`, `telemetry []`, `telemetry `, `telemetry {"A":[{"a":1}]} x`,
-		`attributes {"A":[1]}`, `attributes {"A":{"a":1},"B":5}`,
-		`attributes {"` + long + `":{"a":1}}`, `connect {"device":`, `connect {"device":"A","type":""}`,
-		`claim {"A":{"durationMs":"x"}}`,
-	}
-	for _, text := range invalid {
+	publish := func(version byte, text string) *tester {
 		name, payload, _ := strings.Cut(text, " ")
-		g := s.dial(5, "gateway")
+		g := s.dial(version, "gateway")
 		g.publish("v1/gateway/"+name, payload, 1)
+		return g
+	}
+	// No JSON: nothing of it counts.
+	for _, text := range []string{
+		"telemetry {", `telemetry {"A":[{"a":1}]} x`, `attributes {"A":{"a":1},"B":{"a":}`, `connect {"device":`,
+	} {
+		g := publish(5, text)
 		g.puback(1, reasonPayload)
 		g.alive()
-		g = s.dial(4, "gateway")
-		g.publish("v1/gateway/"+name, payload, 1)
-		g.closed(0)
+		publish(4, text).closed(0)
+	}
+	// A name or type that no device can have is refused as often as it comes, so it does not end
+	// the session.
+	for _, text := range []string{
+		`telemetry {"":[{"a":1}]}`, `telemetry {"<b>x":[{"a":1}]}`, `attributes {"` + long + `":{"a":1}}`, `claim {"":{}}`,
+		`connect {"device":"A","type":""}`, `connect {"device":"` + long + `"}`,
+	} {
+		g := publish(5, text)
+		g.puback(1, reasonPayload)
+		g.alive()
+		g = publish(4, text)
+		g.puback(1, 0)
+		g.alive()
 	}
 	for _, text := range []string{
+		`telemetry []`, `telemetry `, `telemetry 5`, `telemetry null`, `telemetry "x"`, `telemetry {}`, `telemetry {"A":5}`,
+		`attributes []`, `attributes {"A":[1],"B":null}`, `claim {"A":"s"}`, `claim []`, `claim {}`,
 		`connect {}`, `connect []`, `connect `, `connect {"device":null}`, `connect {"device":""}`,
 		`disconnect {}`, `rpc {"device":"A","id":1}`,
 		`rpc {"device":"A","id":"one","data":1}`, `attributes/request {"device":"A","id":1,"key":"k"}`,
@@ -251,8 +264,6 @@ func TestMQTTGatewayFailures(t *testing.T) {
 	g := s.dial(5, "gateway")
 	g.publish("v1/gateway/nonsense", `{}`, 1)
 	g.puback(1, reasonTopic)
-	g.publish("v1/gateway/telemetry", `{"Gateway":[{"a":1}]}`, 1) // itself
-	g.closed(reasonUnspecified)
 
 	s.book.birthError = errors.New("the medium is full")
 	g = s.dial(5, "gateway")
@@ -266,4 +277,183 @@ func TestMQTTGatewayFailures(t *testing.T) {
 	d = s.dial(4, "lamp")
 	d.publish("v1/gateway/telemetry", `{"A":[{"a":1}]}`, 1)
 	d.ask("v1/devices/me/telemetry", `{"a":1}`, 2) // the one before has no answer
+}
+
+// TestGatewayPartsAreJudgedAlone sends messages in which one device's part is wrong: the data of
+// the others are stored (API.md 4.3).
+func TestGatewayPartsAreJudgedAlone(t *testing.T) {
+	const stays, closed = true, false
+	for _, c := range []struct {
+		text   string
+		reason byte // of MQTT 5
+		older  bool // what becomes of an earlier version's connection; one that stays gets a PUBACK
+		stored string
+		made   string
+	}{
+		{`telemetry {"A":[{"t":1},5],"B":[{"t":20.5}]}`, reasonPayload, closed, "B t", "A B"},
+		{`telemetry {"B":[{"t":20.5}],"A":[{"ts":"x","values":{"t":1}}]}`, reasonPayload, closed, "B t", "B A"},
+		{`telemetry {"A":[{"ts":1,"values":5}],"B":[{"t":1}],"C":[null],"D":[{"t":1}]}`, reasonPayload, closed, "B t, D t", "A B C D"},
+		{`telemetry {"A":[{"":1}],"B":[{"t":1}]}`, reasonPayload, closed, "B t", "A B"},
+		{`telemetry {"A":{"t":1},"B":[{"t":20.5}]}`, 0, stays, "B t", "B"},
+		{`telemetry {"A":null,"B":[{"t":1}],"C":"x","D":7}`, 0, stays, "B t", "B"},
+		{`telemetry {"":[{"t":1}],"B":[{"t":1}]}`, reasonPayload, stays, "B t", "B"},
+		{`telemetry {"A":[{"t":1}],"a<b>":[{"t":1}],"B":[5]}`, reasonPayload, closed, "A t", "A B"},
+		{`telemetry {"A":[],"B":[{"t":1}]}`, 0, stays, "B t", "A B"},
+		{`attributes {"A":{"x":1},"B":[]}`, 0, stays, "A x", "A"},
+		{`attributes {"A":{"":1},"B":{"x":1}}`, reasonPayload, closed, "B x", "A B"},
+		{`attributes {"A":5,"B":{"x":1},"C":true}`, 0, stays, "B x", "B"},
+		{`claim {"A":{"durationMs":"x"},"B":{}}`, reasonPayload, closed, "B ", "A B"},
+		{`claim {"A":"s","B":{}}`, 0, stays, "B ", "B"},
+		{`claim {"":{},"B":{}}`, reasonPayload, stays, "B ", "B"},
+	} {
+		for _, version := range versions {
+			t.Run(fmt.Sprint(c.text, " ", version), func(t *testing.T) {
+				s := newStand(t, true)
+				g := s.dial(version, "gateway")
+				name, payload, _ := strings.Cut(c.text, " ")
+				g.publish("v1/gateway/"+name, payload, 1)
+				switch {
+				case version == 5:
+					g.puback(1, c.reason)
+					g.alive()
+				case c.older == stays:
+					g.puback(1, 0)
+					g.alive()
+				default:
+					g.closed(0)
+				}
+				var stored, made []string
+				for _, e := range s.intake.durable() {
+					d, _ := s.book.ByID(e.Entity)
+					stored = append(stored, d.Name+" "+keysIn(t, e))
+				}
+				for _, b := range s.book.births {
+					made = append(made, b.Name)
+				}
+				slices.Sort(made) // claims come in any order
+				want := strings.Fields(c.made)
+				slices.Sort(want)
+				if got := strings.Join(stored, ", "); got != c.stored || !slices.Equal(made, want) {
+					t.Errorf("stored %q, want %q; made %q, want %q", got, c.stored, made, want)
+				}
+			})
+		}
+	}
+}
+
+// A gateway that names itself says something of itself, beside others or alone, and stays (API.md
+// 4.3).
+func TestGatewayNamesItself(t *testing.T) {
+	for _, version := range versions {
+		s := newStand(t, true)
+		g := s.dial(version, "gateway")
+		g.ask("v1/gateway/connect", `{"device":"Gateway"}`, 1)
+		g.ask("v1/gateway/telemetry", `{"Boiler":[{"t":61.5}],"Gateway":[{"cpu":12}]}`, 2)
+		g.ask("v1/gateway/telemetry", `{"Gateway":[{"cpu":12}]}`, 3)
+		g.ask("v1/gateway/attributes", `{"Gateway":{"fw":"x"}}`, 4)
+		g.ask("v1/gateway/claim", `{"Gateway":{}}`, 5)
+		s.book.attributes[registry.ClientScope][gatewayID] = []proto.KV{long("fw", 1)}
+		g.ask("v1/gateway/attributes/request", `{"id":1,"device":"Gateway","client":true,"key":"fw"}`, 6)
+		g.expect(`v1/gateway/attributes/response {"id":1,"device":"Gateway","value":1}`)
+		g.ask("v1/gateway/rpc", `{"device":"Gateway","id":3,"data":null}`, 7)
+		g.ask("v1/gateway/disconnect", `{"device":"Gateway"}`, 8)
+		// Its own topics go on.
+		g.subscribe("v1/devices/me/attributes", 1)
+		s.SharedAttributes(gatewayID, []proto.KV{long("a", 1)}, nil)
+		g.expect(`v1/devices/me/attributes {"a":1}`)
+		var of []string
+		for _, e := range s.intake.durable() {
+			d, _ := s.book.ByID(e.Entity)
+			of = append(of, d.Name)
+		}
+		if got := strings.Join(of, " "); got != "Boiler Gateway Gateway Gateway Gateway" {
+			t.Errorf("stored for %s", got)
+		}
+		if _, answers := s.calls.said(); fmt.Sprint(answers) != "[02/3 null]" || len(s.book.births) != 1 {
+			t.Errorf("answers %v, made %v", answers, s.book.births)
+		}
+	}
+}
+
+// A device that there is no room for does not keep its gateway from the others (API.md 4.3); an
+// error of the medium does, and the message comes again.
+func TestGatewayBeyondTheRoomForDevices(t *testing.T) {
+	for _, version := range versions {
+		s := newStand(t, true)
+		g := s.dial(version, "gateway")
+		g.ask("v1/gateway/connect", `{"device":"A"}`, 1)
+		s.book.birthError = fmt.Errorf("make device: %w", registry.ErrFull)
+		g.publish("v1/gateway/telemetry", `{"B":[{"t":1}],"A":[{"t":1}]}`, 2)
+		reason := byte(0)
+		if version == 5 {
+			reason = reasonQuota
+		}
+		g.puback(2, reason)
+		g.publish("v1/gateway/connect", `{"device":"B"}`, 3)
+		g.puback(3, reason)
+		if n := len(s.intake.durable()); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		s.book.birthError = fmt.Errorf("make device: %w", registry.ErrName)
+		g.publish("v1/gateway/telemetry", `{"B < C":[{"t":1}],"A":[{"t":1}]}`, 4)
+		if version == 5 {
+			reason = reasonPayload
+		}
+		g.puback(4, reason)
+		s.book.birthError = errors.New("the medium")
+		g.publish("v1/gateway/telemetry", `{"A":[{"t":1}],"B":[{"t":1}]}`, 5)
+		g.closed(reasonQuota)
+		if n := len(s.intake.durable()); n != 2 {
+			t.Errorf("%d events", n)
+		}
+	}
+}
+
+// What ends a session does not take away the acknowledgements of what came before, or the gateway
+// would send all of it, and what ended the session, again and again.
+func TestAcknowledgementsBeforeTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		topic, payload string
+		answered       bool
+	}{
+		{"v1/gateway/telemetry", `[]`, true},
+		{"v1/gateway/telemetry", `{`, false},
+		{"v1/devices/me/telemetry", `5`, false},
+		{"v1/gateway/connect", `{}`, true},
+	} {
+		s := newStand(t, false)
+		g := s.dial(4, "gateway")
+		go func() { // the session may end while it writes
+			_, _ = g.Conn.Write(slices.Concat(
+				g.publishPacket("v1/devices/me/telemetry", `{"a":1}`, 1), g.publishPacket("v1/devices/me/telemetry", `{"a":1}`, 2),
+				g.publishPacket(c.topic, c.payload, 3), g.publishPacket("v1/gateway/nothing", "", 4),
+			))
+		}()
+		<-s.intake.changed
+		<-s.intake.changed
+		s.intake.commit(nil)
+		g.puback(1, 0)
+		g.puback(2, 0)
+		if c.answered {
+			g.puback(3, 0)
+		}
+		g.closed(0)
+	}
+}
+
+// The gateway of a device that is known is noted when it connects the device, once (API.md 4.3).
+func TestLastConnectedGateway(t *testing.T) {
+	s := newStand(t, true)
+	s.book.enrol("a", registry.Device{ID: proto.UUID{0x0a}, Name: "A"})
+	s.book.enrol("b", registry.Device{ID: proto.UUID{0x0b}, Name: "B", LastGateway: gatewayID})
+	s.book.enrol("other", registry.Device{ID: proto.UUID{0x05}, Name: "Other", Gateway: true})
+	g := s.dial(4, "gateway")
+	g.ask("v1/gateway/connect", `{"device":"A","type":"another"}`, 1)
+	g.ask("v1/gateway/telemetry", `{"A":[{"t":1}],"B":[{"t":1}],"New":[{"t":1}]}`, 2)
+	g.ask("v1/gateway/attributes", `{"A":{"t":1}}`, 3)
+	o := s.dial(5, "other")
+	o.ask("v1/gateway/telemetry", `{"B":[{"t":1}]}`, 1)
+	if got := fmt.Sprint(s.book.connected); got != "[0a by 02 0b by 05]" {
+		t.Errorf("noted %s", got)
+	}
 }

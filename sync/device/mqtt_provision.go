@@ -16,8 +16,7 @@ const provisionLimit = 60 * time.Second
 func (s *session) provisioning(slot uint32, name string, payload []byte) {
 	if name != provisionTopic {
 		s.note(refusal.UnknownTopic, name, errOnlyProvision)
-		s.finish(slot, reasonTopic)
-		s.end(reasonTopic)
+		s.endWith(slot, reasonTopic, true)
 		return
 	}
 	r, err := readProvision(payload)

@@ -57,7 +57,7 @@ func TestMQTTProvisioning(t *testing.T) {
 			`{"credentialsValue":"generated4","credentialsType":"ACCESS_TOKEN","status":"SUCCESS"}`,
 		},
 		{
-			with("check", `,"deviceName":"Pre"`),
+			with("check", `,"deviceName":" Pre\t"`), // the name is trimmed
 			`{"credentialsValue":"MIIB","credentialsType":"X509_CERTIFICATE","status":"SUCCESS"}`,
 		},
 		{with("check", `,"deviceName":"Lamp"`), provisionFailure}, // of another profile

@@ -108,11 +108,11 @@ func (s *session) claim(slot uint32, payload []byte) {
 		s.invalid(slot, err)
 		return
 	}
-	s.submitClaims(slot, s.m.claimEvent(nil, s.device.ID, said))
-}
-
-func (s *session) submitClaims(slot uint32, events []proto.Event) {
-	s.submitThen(slot, events, func() { s.m.claimed(events) })
+	events := s.m.claimEvent(nil, s.device.ID, said)
+	s.submitThen(slot, events, func() {
+		s.m.claimed(events)
+		s.finish(slot, reasonNone)
+	})
 }
 
 // update sends a chunk of the firmware or software that is assigned to the device (API.md 4.1). The
@@ -141,15 +141,19 @@ func (s *session) update(slot uint32, t topic, payload []byte) {
 		s.updateError("NOT_FOUND")
 		return
 	}
-	b, err := readChunk(p.Path, last.size, int64(t.chunk))
-	switch {
-	case errors.Is(err, errLargeChunk):
-		s.updateError("PAYLOAD_TOO_LARGE")
-	case err != nil:
+	f, from, n, err := openChunk(p.Path, last.size, int64(t.chunk))
+	if err != nil {
 		s.m.complain("an OTA package cannot be read", s.device.Name, err)
 		s.updateError("INTERNAL_SERVER_ERROR")
-	default:
-		s.send(prefix+t.request+"/chunk/"+strconv.Itoa(int(t.chunk)), b, s.sub(what).qos)
+		return
+	}
+	part := &outFile{File: f, at: from, left: n}
+	if n == 0 {
+		f.Close()
+		part = nil
+	}
+	if !s.sendFile(prefix+t.request+"/chunk/"+strconv.Itoa(int(t.chunk)), nil, part, s.sub(what).qos) {
+		s.updateError("PAYLOAD_TOO_LARGE") // for a device of MQTT 5 that says what it takes
 	}
 }
 

@@ -49,9 +49,7 @@ type session struct {
 	maxPacket  int        // largest packet, in bytes, that the device takes; 0: any
 	receiveMax int        // QoS 1 messages that the device takes unacknowledged
 
-	// The devices that a gateway speaks for, at most maxSubDevices; guarded by Doors.mu.
-	devices map[proto.UUID]struct{}
-	names   int // bytes of their names, with nameCost each; the same
+	spoken spoken // the devices that a gateway speaks for; guarded by Doors.mu
 
 	left chan struct{} // closed when nothing more of the connection will be handled
 
@@ -71,7 +69,6 @@ type session struct {
 	subs    [subProvision]grant // by subject
 	lastID  uint16              // packet id of the last message with QoS 1
 	unacked int                 // QoS 1 messages that the device has not acknowledged
-	owed    []owed              // the one-way calls among them, at most maxOwed
 }
 
 // ack is a publish that is not acknowledged yet.
@@ -80,6 +77,7 @@ type ack struct {
 	reason byte
 	qos    byte
 	done   bool
+	last   bool // the session ends with this publish, for the reason
 }
 
 // grant is a subscription, or what a request implies for its answer.
@@ -108,20 +106,49 @@ func (s *session) begin(id uint16, qos byte) (slot uint32, ok bool) {
 
 // finish acknowledges a publish as soon as all publishes before it are acknowledged.
 func (s *session) finish(slot uint32, reason byte) {
+	s.settle(slot, func(a *ack) { a.reason = reason })
+}
+
+// leaveOut frees the slot of a publish that gets no answer.
+func (s *session) leaveOut(slot uint32) {
+	s.settle(slot, func(a *ack) { a.id = 0 })
+}
+
+// endWith ends the session because of a publish, as soon as all publishes before it are
+// acknowledged: were they not, the device would send them and the wrong one again and again. The
+// publish itself is acknowledged only if answered is true.
+func (s *session) endWith(slot uint32, reason byte, answered bool) {
+	s.settle(slot, func(a *ack) {
+		if a.reason, a.last = reason, true; !answered {
+			a.id = 0
+		}
+	})
+}
+
+// settle notes what becomes of a publish, and acknowledges those whose turn has come.
+func (s *session) settle(slot uint32, note func(a *ack)) {
+	reason, last := s.acknowledge(slot, note)
+	if last {
+		s.end(reason)
+	}
+}
+
+func (s *session) acknowledge(slot uint32, note func(a *ack)) (reason byte, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &s.acks[slot%ackWindow]
-	a.reason, a.done = reason, true
+	note(a)
+	a.done = true
 	if slot != s.first || s.ended {
-		return
+		return 0, false
 	}
-	for s.first != s.next {
+	for s.first != s.next && !last {
 		a := s.acks[s.first%ackWindow]
 		if !a.done {
 			break
 		}
 		s.first++
-		if a.id == 0 {
+		if reason, last = a.reason, a.last; a.id == 0 {
 			continue
 		}
 		what := mqtt.TypePuback
@@ -132,14 +159,7 @@ func (s *session) finish(slot uint32, reason byte) {
 		_, _ = s.conn.Write(mqtt.AppendAck(b[:0], what, s.version, a.id, a.reason))
 	}
 	s.room.Signal()
-}
-
-// leaveOut frees the slot of a publish that gets no answer.
-func (s *session) leaveOut(slot uint32) {
-	s.mu.Lock()
-	s.acks[slot%ackWindow].id = 0
-	s.mu.Unlock()
-	s.finish(slot, reasonNone)
+	return reason, last
 }
 
 // end closes the session. A device that speaks MQTT 5 is sent the reason.
@@ -269,11 +289,14 @@ func (s *session) data(slot uint32, what subject, payload []byte) {
 // submit hands events to the intake; the acknowledgement follows when they are durable.
 func (s *session) submit(slot uint32, events []proto.Event) { s.submitThen(slot, events, nil) }
 
-// submitThen is submit with a function, or nil, that is called when the events are durable. It must
-// not block.
+// submitThen is submit with a function, or nil, that is called when the events are durable, and
+// answers in place of the acknowledgement. It must not block.
 func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
+	if then == nil {
+		then = func() { s.finish(slot, reasonNone) }
+	}
 	if len(events) == 0 {
-		s.finish(slot, reasonNone)
+		then()
 		return
 	}
 	done := func(err error) {
@@ -281,10 +304,7 @@ func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 			s.notStored(slot, err)
 			return
 		}
-		if then != nil {
-			then()
-		}
-		s.finish(slot, reasonNone)
+		then()
 	}
 	if err := s.m.Intake.Submit(s.m.ctx, events, done); err != nil {
 		s.notStored(slot, err)
@@ -322,8 +342,11 @@ func (s *session) refuse(err error) {
 
 // invalid refuses a publish for what is in it. MQTT 5 has a reason code for that; earlier versions
 // end the session (API.md 3.3).
-func (s *session) invalid(slot uint32, err error) {
-	s.note(refusal.BadPayload, s.topic, err)
+func (s *session) invalid(slot uint32, err error) { s.invalidAt(slot, s.topic, err) }
+
+// invalidAt is invalid for a publish that may not be the one in work.
+func (s *session) invalidAt(slot uint32, topic string, err error) {
+	s.note(refusal.BadPayload, topic, err)
 	s.mu.Lock()
 	withAck := s.acks[slot%ackWindow].id != 0
 	s.mu.Unlock()
@@ -333,7 +356,7 @@ func (s *session) invalid(slot uint32, err error) {
 	case withAck && s.rules.Load().AckInvalid:
 		s.finish(slot, reasonNone)
 	default:
-		s.end(reasonPayload)
+		s.endWith(slot, reasonPayload, false)
 	}
 }
 
@@ -341,8 +364,7 @@ func (s *session) invalid(slot uint32, err error) {
 // 4.3).
 func (s *session) fatal(slot uint32, err error) {
 	s.note(refusal.BadPayload, s.topic, err)
-	s.finish(slot, reasonUnspecified)
-	s.end(reasonUnspecified)
+	s.endWith(slot, reasonUnspecified, true)
 }
 
 // filter says what a filter is about, and whether the device may subscribe to it.
@@ -419,43 +441,40 @@ func (s *session) answerIn(what subject, f family) {
 
 // send publishes to the device. It returns false where the device cannot take that.
 func (s *session) send(name string, payload []byte, qos byte) bool {
-	ok, _ := s.sendCall(name, payload, qos, nil)
-	return ok
+	return s.sendFile(name, payload, nil, qos)
 }
 
-// sendCall is send for a call c, or for something else where c is nil. A one-way call is over when
-// it is delivered, which is when the device acknowledges it (API.md 4.2): later says that
-// acknowledged will note the delivery.
-func (s *session) sendCall(name string, payload []byte, qos byte, c *agent.Call) (ok, later bool) {
+// sendFile is send with a part of a file behind the payload, or nil; the file is closed.
+func (s *session) sendFile(name string, payload []byte, f *outFile, qos byte) bool {
+	n := len(payload)
+	if f != nil {
+		n += int(f.left)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
-		return false, false
-	}
 	if s.unacked >= s.receiveMax {
 		qos = 0
 	}
-	size := mqtt.PublishSize(s.version, name, payload, qos)
-	if s.maxPacket > 0 && size > s.maxPacket {
-		return false, false
+	size := mqtt.PublishSize(s.version, name, n, qos)
+	if s.ended || s.maxPacket > 0 && size > s.maxPacket {
+		if f != nil {
+			f.Close()
+		}
+		return false
 	}
 	if qos > 0 {
 		if s.lastID++; s.lastID == 0 {
 			s.lastID = 1
 		}
 	}
-	b := mqtt.AppendPublish(make([]byte, 0, size), s.version, name, payload, qos, s.lastID)
-	if _, err := s.conn.Write(b); err != nil {
-		return false, false
+	b := mqtt.AppendPublishHead(make([]byte, 0, size-n+len(payload)), s.version, name, n, qos, s.lastID)
+	if _, err := s.conn.writeFile(append(b, payload...), f); err != nil {
+		return false
 	}
 	if qos > 0 {
 		s.unacked++
-		if c != nil && c.OneWay && len(s.owed) < maxOwed {
-			s.owed = append(s.owed, owed{s.lastID, c.Device, c.ID})
-			return true, true
-		}
 	}
-	return true, false
+	return true
 }
 
 // attributes sends a change of shared attributes, which object has in JSON, to the device, or to

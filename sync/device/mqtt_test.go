@@ -181,7 +181,7 @@ func TestMQTTRefusal(t *testing.T) {
 func TestMQTTInvalidPayload(t *testing.T) {
 	for _, payload := range []string{
 		``, `{`, `5`, `null`, `[5]`, `{"ts":"x","values":{}}`, `{"ts":1,"values":5}`, `{"":1}`,
-		"{\"a\":\"\xff\"}", strings.Repeat("[", 60000),
+		`hello`, `{a:1}//`, "{\"\xff\":}", strings.Repeat("[", 60000),
 	} {
 		s := newStand(t, true)
 		d := s.dial(4, "lamp")

@@ -2,12 +2,16 @@ package device
 
 import (
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"edgesync/proto"
 	"edgesync/sync/registry"
 )
 
@@ -100,9 +104,11 @@ func TestMQTTFirmware(t *testing.T) {
 	d.ask("v2/fw/request/7/chunk/3", "", 1)
 	d.expect("v2/fw/response/7/chunk/3 ")
 	d.ask("v2/fw/request/x/chunk/3", "", 1) // no topic
-	d.ask("v2/fw/request/8/chunk/0", "", 1) // the whole file is too much for one message
-	d.expect("v2/fw/error PAYLOAD_TOO_LARGE")
-	d.closed(0)
+	d.ask("v2/fw/request/8/chunk/0", "", 1) // the whole file
+	d.expect("v2/fw/response/8/chunk/0 " + data)
+	d.ask("v2/fw/request/8/chunk/0", "100000", 1)
+	d.expect("v2/fw/response/8/chunk/0 " + data[:100000])
+	d.Close()
 	d = s.dial(5, "lamp")
 	// With QoS 1 the client would write an acknowledgement into a pipe that nobody reads.
 	d.subscribe("v2/fw/error", 0)
@@ -113,5 +119,104 @@ func TestMQTTFirmware(t *testing.T) {
 	d.expect("v2/fw/response/9/chunk/5 " + data)
 	d.ask("v2/sw/request/1/chunk/0", "10", 1)
 	d.expect("v2/fw/error NOT_FOUND")
+	d.closed(reasonUnspecified)
+}
+
+// TestMQTTWholeFile asks for the whole package in all ways, while other messages come and go: it is
+// one message, which nothing breaks into, and which is never held in memory (API.md 4.1).
+func TestMQTTWholeFile(t *testing.T) {
+	const size = 782832
+	for _, version := range versions {
+		for i, ask := range []struct{ name, payload string }{
+			{"v2/fw/request/1/chunk/0", ""},
+			{"v2/fw/request/1/chunk/7", "0"},
+			{"v2/fw/request/1/chunk/0", "-1"},
+			{"v2/fw/request/1/chunk/0", "782832"},
+			{"v2/fw/request/1/chunk/0", "2000000000"},
+		} {
+			if i > 0 && version != 4 {
+				break // what is asked means the same in every version
+			}
+			s := newStand(t, true)
+			data := withFirmware(t, s, size)
+			d := s.dial(version, "lamp")
+			d.subscribe("v2/fw/response/+/chunk/+", 0)
+			d.subscribe("v1/devices/me/attributes", 0)
+			topic := strings.Replace(ask.name, "request", "response", 1)
+			s.SharedAttributes(lampID, []proto.KV{long("before", 1)}, nil)
+			d.expect(`v1/devices/me/attributes {"before":1}`)
+			// whole expects a message with that part of the file.
+			whole := func(topic, want string) {
+				t.Helper()
+				if got, payload, _ := d.message(); got != topic || payload != want {
+					t.Fatalf("%s: %s, %d bytes, want %s, %d bytes", ask, got, len(payload), topic, len(want))
+				}
+			}
+			d.ask(ask.name, ask.payload, 1)
+			if _, err := d.in.Peek(1); err != nil { // the file has begun
+				t.Fatal(err)
+			}
+			s.SharedAttributes(lampID, []proto.KV{long("meanwhile", 1)}, nil)
+			if n := s.net.out.Load(); n > 8<<10 {
+				t.Errorf("%d bytes are held", n)
+			}
+			whole(topic, data)
+			d.expect(`v1/devices/me/attributes {"meanwhile":1}`)
+			d.ask(ask.name, ask.payload, 2) // the file again, and a chunk of it
+			whole(topic, data)
+			d.ask("v2/fw/request/2/chunk/1", "700000", 3)
+			whole("v2/fw/response/2/chunk/1", data[700000:])
+			d.Close()
+		}
+	}
+}
+
+// A device that goes away, or stops reading, in the midst of a package takes nothing with it; one
+// that takes small packets only is told so.
+func TestMQTTWholeFileIsBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, true)
+		withFirmware(t, s, 1<<20)
+		for _, how := range []func(d *tester){
+			func(d *tester) { d.Close() },
+			func(d *tester) { time.Sleep(sendLimit + time.Second) },
+			func(d *tester) { s.pipe(4).connect("", "lamp", "") },     // connects again
+			func(*tester) { os.Truncate(s.book.firmware.Path, 1000) }, // the medium
+			func(*tester) { s.DeviceChanged(registry.Device{ID: lampID}, registry.DeviceDeleted) },
+		} {
+			d := s.dial(4, "lamp")
+			d.SetDeadline(time.Time{})
+			d.ask("v2/fw/request/1/chunk/0", "", 1)
+			var b [10000]byte
+			io.ReadFull(d.in, b[:])
+			how(d)
+			if rest, _ := io.Copy(io.Discard, d.in); rest > 1<<20-20000 {
+				t.Errorf("%d bytes more", rest)
+			}
+			d.Close()
+			synctest.Wait()
+			if n := s.net.out.Load(); n > 8<<10 {
+				t.Errorf("%d bytes are held", n)
+			}
+		}
+		s.MQTT.Close()
+	})
+	s := newStand(t, true)
+	withFirmware(t, s, 5000)
+	d := s.pipe(5)
+	b := connectPacket(5, "c", "lamp", "")
+	b = append(b[:12:12], append([]byte{5, 0x27, 0, 0, 0x10, 0}, b[13:]...)...) // at most 4,096 bytes
+	b[1] += 5
+	d.write(b)
+	if head, body := d.read(); head != 0x20 || body[1] != 0 {
+		t.Fatalf("%#x %x", head, body)
+	}
+	d.subscribe("v2/fw/error", 0)
+	d.ask("v2/fw/request/1/chunk/0", "4000", 1)
+	d.message()
+	d.ask("v2/fw/request/1/chunk/0", "", 2)
+	d.message()
+	d.ask("v2/fw/request/2/chunk/0", "", 3)
+	d.expect("v2/fw/error PAYLOAD_TOO_LARGE")
 	d.closed(reasonUnspecified)
 }

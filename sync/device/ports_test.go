@@ -84,6 +84,7 @@ type book struct {
 	secrets    map[proto.UUID]string
 	births     []agent.NewDevice
 	birthError error
+	connected  []string         // devices whose gateway was noted
 	firmware   registry.Package // of the lamp
 	looked     atomic.Int64     // tokens and secrets that were looked up
 }
@@ -205,6 +206,19 @@ func (b *book) Create(_ context.Context, n *agent.NewDevice) (proto.UUID, error)
 	}
 	b.secrets[id] = fmt.Sprintf(`{"credentialsType":%q,"credentialsId":%q,"credentialsValue":%s}`, kind, token, value)
 	return id, nil
+}
+
+func (b *book) Connected(_ context.Context, device, gateway proto.UUID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for token, d := range b.tokens {
+		if d.ID == device {
+			d.LastGateway = gateway
+			b.tokens[token] = d
+		}
+	}
+	b.connected = append(b.connected, fmt.Sprintf("%x by %x", device[:1], gateway[:1]))
+	return nil
 }
 
 // switchboard stands for the calls of the agent.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -97,6 +98,7 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 	d.checking.Lock()
 	defer d.checking.Unlock()
 	name, _ := text(r.DeviceName)
+	name = strings.TrimFunc(name, func(c rune) bool { return c <= ' ' })
 	var id proto.UUID
 	switch profile.Provisioning {
 	case provisionCreates:
@@ -112,8 +114,9 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 				return []byte(provisionFailure), nil
 			}
 		}
-		if id, err = d.Creations.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) {
-			return []byte(provisionFailure), nil
+		if id, err = d.Creations.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) || errors.Is(err, registry.ErrName) ||
+			errors.Is(err, registry.ErrCredentials) {
+			return []byte(provisionFailure), nil // and so it would be at every further try
 		} else if err != nil {
 			return nil, err
 		}
@@ -134,7 +137,8 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 		return nil, errors.New("the credentials of the device are not here yet")
 	}
 	if answer, err = provisionAnswer(credentials); err != nil {
-		return nil, err
+		d.complain("a device is not given its credentials", name, err)
+		return []byte(provisionFailure), nil
 	}
 	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
 	now := d.Clock.Stamp()

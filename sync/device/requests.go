@@ -3,32 +3,36 @@ package device
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
+	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 )
 
 // What devices ask over MQTT or HTTP is small and rare, so encoding/json reads it.
 
 var (
-	errUTF8   = errors.New("invalid UTF-8")
+	errNoJSON = errors.New("the text is no JSON")
 	errObject = errors.New("the text must be a JSON object")
 )
 
-// readObject reads a JSON object into v. It checks that the text is UTF-8, which encoding/json does
-// not.
-func readObject(payload []byte, v any) error {
-	if !utf8.Valid(payload) {
-		return errUTF8
-	}
-	trimmed := strings.TrimLeft(string(payload[:min(len(payload), 64)]), " \t\r\n")
-	if trimmed == "" || trimmed[0] != '{' {
+// readObject reads a JSON object into v, as leniently as the server reads it (API.md 1.3).
+func readObject(text []byte, v any) error {
+	if len(text) == 0 {
 		return errObject
 	}
-	return json.Unmarshal(payload, v)
+	var p payload.Parser
+	strict, err := p.Strictly(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoJSON, err)
+	}
+	if strict[0] != '{' {
+		return errObject
+	}
+	return json.Unmarshal(strict, v)
 }
 
 // keyList reads a list of attribute names as devices write it (API.md 4.1): "a,b", one such string

@@ -16,7 +16,8 @@ const (
 	headerLimit = 10 * time.Second // for the headers
 	bodyGrace   = 15 * time.Second // for the body, and one second more for each bodyRate bytes
 	bodyRate    = 1 << 10          // bytes of the body that have come
-	bodyLimit   = 60 * time.Second // for the whole request: 17 KiB/s for the largest body
+	bodyLimit   = 60 * time.Second // for the whole request up to wholeBody: 17 KiB/s
+	steadyRate  = 16 << 10         // bytes beyond that take one second more for each so many
 	answerLimit = 60 * time.Second // for the answer
 	restLimit   = 90 * time.Second // between two requests of a connection
 	maxHeader   = 16 << 10         // bytes of headers
@@ -119,8 +120,12 @@ func (a *arrival) extend() {
 	if a.refused {
 		return
 	}
-	limit := bodyGrace + time.Duration(a.bytes)*time.Second/bodyRate
-	_ = a.slot.SetReadDeadline(a.begun.Add(min(limit, bodyLimit)))
+	limit, most := bodyGrace+time.Duration(a.bytes)*time.Second/bodyRate, bodyLimit
+	if more := a.bytes - wholeBody; more > 0 {
+		most += time.Duration(more) * time.Second / steadyRate
+		_ = a.slot.SetWriteDeadline(a.begun.Add(most + answerLimit)) // the server's own is for less
+	}
+	_ = a.slot.SetReadDeadline(a.begun.Add(min(limit, most)))
 }
 
 // Stood notes that the body was not read for a time because of us, which does not count against its

@@ -79,6 +79,14 @@ func notTaken(err error) refusal.Reason {
 	return refusal.Full
 }
 
+// notMadeReason is the reason of an error of speakFor.
+func notMadeReason(err *notMade) refusal.Reason {
+	if err.reason == reasonQuota {
+		return refusal.NoRoom
+	}
+	return refusal.BadPayload
+}
+
 // unanswered is the reason of an error of buildAnswer.
 func unanswered(err error) refusal.Reason {
 	if errors.Is(err, errLargeAnswer) {

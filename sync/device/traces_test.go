@@ -270,9 +270,9 @@ func TestFailedHandshakes(t *testing.T) {
 			_ = conn.Close()
 		}
 	}
-	trusting := func(c tls.Config) *tls.Config {
+	trusting := func(c *tls.Config) *tls.Config {
 		c.InsecureSkipVerify = true
-		return &c
+		return c
 	}
 	served := always(certificate(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 	for _, c := range []struct {
@@ -281,10 +281,10 @@ func TestFailedHandshakes(t *testing.T) {
 		want string
 	}{
 		{"the authority is not known", shake(&tls.Config{ServerName: "edge"}), "tls, 1; ; " + wordsDistrust},
-		{"RSA suites only", shake(trusting(tls.Config{
+		{"RSA suites only", shake(trusting(&tls.Config{
 			MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256},
 		})), "tls, 1; ; " + wordsCipher},
-		{"TLS 1.1", shake(trusting(tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})), "tls, 1; ; " + wordsOldTLS},
+		{"TLS 1.1", shake(trusting(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})), "tls, 1; ; " + wordsOldTLS},
 		{"plain MQTT", say(string(connectPacket(4, "", "lamp", ""))), "wrong_port, 1; ; " + wordsMQTTToTLS},
 		{"plain HTTP", say("GET / HTTP/1.1\r\nHost: edge\r\n\r\n"), "wrong_port, 1; ; " + wordsHTTPToTLS},
 		{"something else", say("SSH-2.0-OpenSSH_9.6\r\n"), "wrong_port, 1; ; " + wordsNotTLS},

@@ -81,14 +81,23 @@ func (r *Registry) applyEntityData(e *proto.EntityDataProto) (kept bool, err err
 		if !ok {
 			return false, errMalformed
 		}
-		do(r.setAttributes(id, scope, ts, r.unlessDeleted(id, scope, kvsOf(p.GetKv(), scope))))
+		kvs := r.unlessDeleted(id, scope, kvsOf(p.GetKv(), scope))
+		if scope == SharedScope {
+			here := r.announcedHere(id)
+			kvs = slices.DeleteFunc(kvs, func(kv proto.KV) bool { return here(string(kv.Key)) })
+		}
+		do(r.setAttributes(id, scope, ts, kvs))
 	}
 	if d := e.AttributeDeleteMsg; d != nil {
 		scope, ok := parseScope(d.GetScope())
 		if !ok {
 			return false, errMalformed
 		}
-		do(r.deleteAttributes(id, scope, d.GetAttributeNames()))
+		names := d.GetAttributeNames()
+		if scope == SharedScope {
+			names = slices.DeleteFunc(slices.Clone(names), r.announcedHere(id))
+		}
+		do(r.deleteAttributes(id, scope, names))
 	}
 	for _, l := range e.GetPostTelemetryMsg().GetTsKvList() {
 		do(r.setAttributes(id, Latest, l.GetTs(), kvsOf(l.GetKv(), Latest)))

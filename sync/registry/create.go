@@ -2,9 +2,10 @@ package registry
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"edgesync/proto"
@@ -63,6 +64,13 @@ func decodeCreation(v []byte) (b creation, ok bool) {
 // ErrName means that a name is empty, too long, or cannot be sent.
 var ErrName = errors.New("registry: not a name")
 
+// ErrCredentials means that credentials are of a type that is unknown here, or that their value is
+// none of that type.
+var ErrCredentials = errors.New("registry: not credentials")
+
+// ErrFull means that there is no room for another device.
+var ErrFull = errFull
+
 // Prepare makes a device durable and leaves it invisible until Adopt. taken means that the name
 // belongs to a device, whose id is in b, or that the credentials are another device's; then, and on
 // any error, nothing was made. Any goroutine.
@@ -82,7 +90,7 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	c := credentials{kind: AccessToken, id: n.CredentialsID}
 	if n.CredentialsType != "" {
 		if err := c.kind.UnmarshalText([]byte(n.CredentialsType)); err != nil {
-			return b, false, err
+			return b, false, errors.Join(ErrCredentials, err)
 		}
 		c.value = n.CredentialsValue
 	}
@@ -216,7 +224,7 @@ func (c *credentials) complete() error {
 	case MQTTBasic:
 		var b jsonBasic
 		if !decode([]byte(c.value), &b) || b.ClientID == "" && b.UserName == "" {
-			return errMalformed
+			return ErrCredentials
 		}
 		switch {
 		case b.ClientID == "":
@@ -227,16 +235,21 @@ func (c *credentials) complete() error {
 			c.id = sha3Hex(b.ClientID + "|" + b.UserName)
 		}
 	case X509Certificate:
-		if _, err := base64.StdEncoding.DecodeString(c.value); err != nil || c.value == "" {
-			return errMalformed
+		// The server keeps whatever text is left, and computes the id from it.
+		if c.value = certificateBody.Replace(c.value); c.value == "" {
+			return ErrCredentials
 		}
 		c.id = sha3Hex(c.value)
 	}
 	if len(c.id) > maxToken {
-		return errMalformed
+		return ErrCredentials
 	}
 	return nil
 }
+
+// certificateBody takes the armour and the line breaks of PEM from a certificate, as the server
+// does (CONTRACT.md 5.5).
+var certificateBody = strings.NewReplacer("-----BEGIN CERTIFICATE-----", "", "-----END CERTIFICATE-----", "", "\n", "", "\r", "")
 
 func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) string {
 	profile := n.Type
@@ -275,6 +288,35 @@ func (r *Registry) deviceJSON(id proto.UUID, n *proto.NewDevice, now time.Time) 
 		b = append(b, '"')
 	}
 	return string(append(b, "}}"...))
+}
+
+// WithGateway is the JSON of a device with the gateway as its lastConnectedGateway. ok is false
+// where that stands there already, or the device is not here. Any goroutine.
+func (r *Registry) WithGateway(device, gateway proto.UUID) (entity string, ok bool) {
+	if d, here := r.ByID(device); !here || d.LastGateway == gateway {
+		return "", false
+	}
+	text, _ := r.get(devices.key(device))
+	var fields, info map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
+		return "", false
+	}
+	if json.Unmarshal(fields["additionalInfo"], &info) != nil || info == nil {
+		info = map[string]json.RawMessage{} // of null, or of what is no object
+	}
+	info["lastConnectedGateway"] = json.RawMessage(`"` + proto.FormatUUID(gateway) + `"`)
+	var err error
+	if fields["additionalInfo"], err = json.Marshal(info); err != nil {
+		return "", false
+	}
+	b, err := json.Marshal(fields)
+	return string(b), err == nil
+}
+
+// SetGateway stores the JSON of WithGateway, whose event is in the queue at or before seq. Any
+// goroutine.
+func (r *Registry) SetGateway(device proto.UUID, entity string, seq uint64) error {
+	return r.Edit(seq, Edit{Kind: proto.KindDevice, ID: device, Text: entity})
 }
 
 func credentialsJSON(device proto.UUID, c credentials) string {

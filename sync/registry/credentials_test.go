@@ -180,7 +180,7 @@ func TestPreparedCredentials(t *testing.T) {
 		{Name: "x", Type: "a\x00b"},
 		{Name: "x", CredentialsType: "LWM2M"},
 		{Name: "x", CredentialsType: "MQTT_BASIC", CredentialsValue: "{}"},
-		{Name: "x", CredentialsType: "X509_CERTIFICATE", CredentialsValue: "*"},
+		{Name: "x", CredentialsType: "X509_CERTIFICATE", CredentialsValue: "-----BEGIN CERTIFICATE-----\n"},
 		{Name: "x", CredentialsID: strings.Repeat("t", 1000)},
 	} {
 		if _, taken, err := r.Prepare(&bad, time.Now()); err == nil || taken {

@@ -32,7 +32,10 @@ func (r *Registry) applyDevice(c *change) (bool, error) {
 		return false, err
 	}
 	err := r.known(c.id, d.Name)
-	return true, errors.Join(err, r.adopt(c.id, d))
+	had := r.packagesOf(c.id)
+	r.noteAssigned(c.id, assignedIn([]byte(c.text)))
+	err = errors.Join(err, r.adopt(c.id, d))
+	return true, errors.Join(err, r.announce(c.id, had))
 }
 
 // textsOf is what a device has of the bytes in Registry.texts.
@@ -156,6 +159,7 @@ func (r *Registry) removeDevice(id proto.UUID) (bool, error) {
 		r.unname(e)
 		r.texts -= textsOf(&e.Device)
 		delete(r.devices, id)
+		delete(r.assigned, id)
 	}
 	r.mu.Unlock()
 	if e != nil {
@@ -280,7 +284,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 		r.mu.Lock()
 		delete(r.profiles, c.id)
 		r.mu.Unlock()
-		return there, err
+		return there, errors.Join(err, r.reassign(c.id, assigned{}))
 	}
 	r.mark(deviceProfiles, c.id)
 	p, ok := r.decodeProfile(c.id, []byte(c.text))
@@ -312,6 +316,7 @@ func (r *Registry) applyProfile(c *change) (bool, error) {
 	for _, d := range changed {
 		r.notify(d, ProfileChanged)
 	}
+	err = errors.Join(err, r.reassign(c.id, assignedIn([]byte(c.text))))
 	return err == nil, err
 }
 

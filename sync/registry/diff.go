@@ -86,7 +86,7 @@ func (r *Registry) sweep() (removed int, err error) {
 		delete(r.profiles, id)
 		r.mu.Unlock()
 		_, e := r.remove(deviceProfiles.key(id))
-		return false, e
+		return false, errors.Join(e, r.reassign(id, assigned{}))
 	})
 	for _, k := range sweptKinds {
 		if k.sync == everySync || k.sync == fullSync && r.fullSync {
@@ -94,10 +94,12 @@ func (r *Registry) sweep() (removed int, err error) {
 				if e, ok := r.edits[k.id(id)]; ok && e.seq > r.committed {
 					return false, nil // made or changed here; the cloud cannot know it yet
 				}
+				there, err := r.removeEntity(k, id)
 				if k == otaPackages {
 					r.dropOTA(id)
+					err = errors.Join(err, r.announcePackage(id))
 				}
-				return r.removeEntity(k, id)
+				return there, err
 			})
 		}
 	}

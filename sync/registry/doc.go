@@ -56,6 +56,8 @@
 //     of a sync the registry removes what the sync did not bring, but for what was made or changed
 //     here and the cloud cannot know yet.
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
+//   - The shared attributes that announce an assigned package are set here, from the package
+//     (assigned.go). While it is here, what the cloud sends of them does not count.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.
 //   - Records, bytes, staged changes, kept calls and notices are bounded: registry.go, room.go,
 //     watch.go. What goes beyond is acknowledged, counted and not kept.

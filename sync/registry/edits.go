@@ -122,7 +122,9 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 			return errors.Join(err, errMalformed)
 		}
 		// Not applyDevice, which would note that the cloud knows the device.
-		e2 = errors.Join(r.put(k.key(e.ID), []byte(e.Text)), r.adopt(e.ID, d))
+		had := r.packagesOf(e.ID)
+		r.noteAssigned(e.ID, assignedIn([]byte(e.Text)))
+		e2 = errors.Join(r.put(k.key(e.ID), []byte(e.Text)), r.adopt(e.ID, d), r.announce(e.ID, had))
 	case deviceCredentials:
 		_, e2 = r.applyCredentials([]byte(e.Text))
 	case alarms:

@@ -34,7 +34,8 @@ func (r *Registry) applyOTA(u *proto.OtaPackageUpdateMsg) (bool, error) {
 	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
 	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
 		r.dropOTA(id)
-		return r.removeEntity(otaPackages, id)
+		there, err := r.removeEntity(otaPackages, id)
+		return there, errors.Join(err, r.announcePackage(id))
 	}
 	if !r.keeps(otaPackages.keep) {
 		return false, nil
@@ -68,7 +69,7 @@ func (r *Registry) applyOTA(u *proto.OtaPackageUpdateMsg) (bool, error) {
 	if err := r.put(key, rest); err != nil {
 		return false, err
 	}
-	return true, nil
+	return true, r.announcePackage(id)
 }
 
 // writeOTA decodes data into the package's file: complete and checked, or not at all.

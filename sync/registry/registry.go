@@ -74,7 +74,8 @@ type Registry struct {
 	texts       int               // bytes of their names, labels and types
 	credentials map[digest]*entry // by the id of their credentials
 	names       map[string]*entry
-	shadowed    bool // a name had two devices for a while, because renames come one by one
+	shadowed    bool                    // a name had two devices for a while, because renames come one by one
+	assigned    map[proto.UUID]assigned // of devices and profiles that name packages
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
@@ -141,6 +142,7 @@ func Open(o Options) (*Registry, error) {
 		devices: make(map[proto.UUID]*entry), credentials: make(map[digest]*entry), names: make(map[string]*entry),
 		profiles: make(map[proto.UUID]*profile), creations: make(map[proto.UUID]creation), edits: make(map[recordID]edit),
 		gone: make(map[proto.UUID]struct{}), fresh: make(map[proto.UUID]struct{}), further: make(map[string][]string),
+		assigned: make(map[proto.UUID]assigned),
 	}
 	r.unheard.room.L = &r.unheard.mu
 	rand.Read(r.key[:])
@@ -173,6 +175,7 @@ func (r *Registry) load() {
 	each(deviceProfiles, func(id proto.UUID, value []byte) {
 		if p, ok := r.decodeProfile(id, value); ok {
 			r.profiles[id] = p
+			r.noteAssigned(id, assignedIn(value))
 		}
 	})
 	each(devices, func(id proto.UUID, value []byte) {
@@ -182,6 +185,7 @@ func (r *Registry) load() {
 		}
 		if d, ok := decodeDevice(value); ok {
 			r.putDevice(id, d)
+			r.noteAssigned(id, assignedIn(value))
 		}
 	})
 	each(deviceCredentials, func(id proto.UUID, value []byte) {

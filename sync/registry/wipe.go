@@ -173,6 +173,7 @@ func (r *Registry) forgetFormer(stays map[proto.UUID]bool) {
 	clear(r.credentials)
 	clear(r.names)
 	clear(r.profiles)
+	clear(r.assigned)
 	clear(r.further)
 	r.edge = edgeState{configured: r.edge.configured, hasConfigured: r.edge.hasConfigured}
 	for id := range r.creations {

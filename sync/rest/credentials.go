@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"strings"
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
@@ -29,9 +28,7 @@ func (b *credentialsBody) check() (id, value string, err error) {
 		if id == "" {
 			return id, value, bad("Device credentials id should be specified!")
 		}
-	case "MQTT_BASIC":
-	case "X509_CERTIFICATE":
-		value = certificateBody(value)
+	case "MQTT_BASIC", "X509_CERTIFICATE":
 	default:
 		return id, value, bad("Device credentials type must be ACCESS_TOKEN, MQTT_BASIC or X509_CERTIFICATE at the edge")
 	}
@@ -39,12 +36,6 @@ func (b *credentialsBody) check() (id, value string, err error) {
 		return id, value, bad("Validation error: credentialsId " + why)
 	}
 	return id, value, nil
-}
-
-// certificateBody is a certificate without the frame and the line breaks of PEM.
-func certificateBody(pem string) string {
-	pem = strings.ReplaceAll(strings.ReplaceAll(pem, "-----BEGIN CERTIFICATE-----", ""), "-----END CERTIFICATE-----", "")
-	return strings.Join(strings.Fields(pem), "")
 }
 
 // credentials is GET of a device's credentials, secrets included.

@@ -109,6 +109,36 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// An answer that is no JSON is not acceptable, as on the server (API.md 4.2).
+func TestAnswersThatAreNoJSON(t *testing.T) {
+	r := newRig(t)
+	var says string
+	r.calls.f = func(string, string, bool, time.Duration) (string, error) { return says, nil }
+	for _, c := range []struct {
+		says           string
+		twoway, oneway int
+	}{
+		{"plain words", 406, 200},
+		{"{", 406, 200},
+		{"tru", 406, 200},
+		{"{} {}", 406, 200},
+		{"\x00", 406, 200},
+		{"7", 200, 200},
+		{"null", 200, 200},
+		{`"x"`, 200, 200},
+		{"{}", 200, 200},
+	} {
+		says = c.says
+		for kind, want := range map[string]int{"twoway": c.twoway, "oneway": c.oneway} {
+			for _, path := range []string{"/api/rpc/", "/api/plugins/rpc/"} {
+				if a := r.send(ours, "POST", path+kind+"/"+text(meter), `{"method":"get"}`); a.status != want {
+					t.Errorf("%s %s of %q: %d %s", path, kind, c.says, a.status, a.body)
+				}
+			}
+		}
+	}
+}
+
 // Without room in the queue nothing changes, and the answer says so.
 func TestNothingChangesWithoutTheQueue(t *testing.T) {
 	r := newRig(t)

@@ -73,6 +73,8 @@ func (c *call) rpc(oneway, v1 bool) (any, error) {
 		return nil, err
 	case oneway:
 		return nil, nil
+	case !json.Valid([]byte(response)):
+		return nil, &failure{http.StatusNotAcceptable, codeGeneral, "the device's answer is not JSON"}
 	}
 	return json.RawMessage(response), nil
 }

@@ -148,7 +148,9 @@ func (c *call) saveAttributes(of subject) (any, error) {
 	if scope == registry.ClientScope {
 		return nil, bad("Invalid scope: CLIENT_SCOPE is written by the device itself")
 	}
-	lists, err := c.parse(new(payload.Parser).Attributes, of.id)
+	// The server reads attributes here with its strict reader, and time series with that of
+	// devices.
+	lists, err := c.parse((&payload.Parser{Strict: true}).Attributes, of.id)
 	if err != nil {
 		return nil, err
 	}

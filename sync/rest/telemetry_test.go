@@ -27,6 +27,8 @@ func TestAttributes(t *testing.T) {
 		{root, "POST", base + "/ODD_SCOPE", `{"fan":true}`, 400, "-", nil},
 		{root, "POST", base + "/SERVER_SCOPE", `{}`, 400, "-", nil},
 		{root, "POST", base + "/SERVER_SCOPE", `[1]`, 400, "-", nil},
+		{root, "POST", base + "/SERVER_SCOPE", `{limit:40}`, 400, "-", nil}, // another reader than that of time series
+		{root, "POST", base + "/SERVER_SCOPE", "{\"limit\":\"\xb0\"}", 400, "-", nil},
 		{root, "POST", base + "/SERVER_SCOPE", `{"` + strings.Repeat("k", 256) + `":1}`, 400, "-", nil},
 		{ours, "POST", "/api/plugins/telemetry/DEVICE/" + text(lamp) + "/SERVER_SCOPE", `{"a":1}`, 403, "-", nil},
 		{root, "POST", "/api/plugins/telemetry/DEVICE/" + text(77) + "/SERVER_SCOPE", `{"a":1}`, 404, "-", nil},
@@ -88,6 +90,10 @@ func TestTimeseries(t *testing.T) {
 		{
 			root, "POST", "/api/plugins/telemetry/TENANT/" + text(tenant) + "/timeseries/ANY", `{"a":1}`, 200, "",
 			[]string{"TIMESERIES_UPDATED ENTITY_DATA"},
+		},
+		{
+			root, "POST", "/api/plugins/telemetry/TENANT/" + text(tenant) + "/timeseries/ANY", `{temperature:25,volt=nan}`, 200, "",
+			[]string{`TIMESERIES_UPDATED ENTITY_DATA … {"temperature":25,"volt":"nan"}`},
 		},
 		{
 			root, "GET", values + "?keys=t,old,none", "", 200,

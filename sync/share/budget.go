@@ -43,6 +43,9 @@ type Cutter interface{ Cut() }
 // New returns a budget of so many bytes.
 func New(most int) *Budget { return &Budget{most: most, freed: make(chan struct{})} }
 
+// Most is how many bytes the budget has.
+func (b *Budget) Most() int { return b.most }
+
 // Used is how many bytes are held now.
 func (b *Budget) Used() int {
 	b.mu.Lock()

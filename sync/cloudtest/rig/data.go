@@ -28,6 +28,14 @@ func OpenData(
 	t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, uint64) (wal.Event, bool), meters ...disk.Meter,
 ) *Data {
 	t.Helper()
+	return OpenDataKeeping(t, dir, log, record, nil, meters...)
+}
+
+// OpenDataKeeping is OpenData with the bulky kinds that registry.Options.Keep names.
+func OpenDataKeeping(
+	t testing.TB, dir string, log *slog.Logger, record func(wal.Gap, uint64) (wal.Event, bool), keep []string, meters ...disk.Meter,
+) *Data {
+	t.Helper()
 	var d Data
 	var err error
 	meter := func(at, bytes int64, fsyncs int) {
@@ -45,7 +53,8 @@ func OpenData(
 	if d.Former, err = former.Open(former.Options{Dir: in("former"), CorruptDir: in("corrupt"), Log: log, Meter: meter}); err != nil {
 		t.Fatal(err)
 	}
-	if d.Registry, err = registry.Open(registry.Options{Dir: in("registry"), CorruptDir: in("corrupt"), Meter: meter}); err != nil {
+	o := registry.Options{Dir: in("registry"), CorruptDir: in("corrupt"), Keep: keep, Meter: meter}
+	if d.Registry, err = registry.Open(o); err != nil {
 		t.Fatal(err)
 	}
 	d.Registry.Follow(d.Queue)

@@ -66,7 +66,7 @@ func TestPublishSize(t *testing.T) {
 			} {
 				payload := make([]byte, n)
 				b := mqtt.AppendPublish(nil, version, "topic", payload, qos, 1)
-				if size := mqtt.PublishSize(version, "topic", payload, qos); size != len(b) {
+				if size := mqtt.PublishSize(version, "topic", len(payload), qos); size != len(b) {
 					t.Errorf("version %d, QoS %d, %d bytes: %d, not %d", version, qos, n, size, len(b))
 				}
 				var p mqtt.Publish

@@ -46,15 +46,15 @@ func (p *Publish) Decode(version byte, frame []byte) error {
 	return nil
 }
 
-// PublishSize is the size in bytes of what AppendPublish appends.
-func PublishSize(version byte, topic string, payload []byte, qos byte) int {
+// PublishSize is the size in bytes of a PUBLISH with a payload of so many bytes.
+func PublishSize(version byte, topic string, payload int, qos byte) int {
 	n := publishBody(version, topic, payload, qos)
 	var length [4]byte
 	return 1 + len(appendLength(length[:0], n)) + n
 }
 
-func publishBody(version byte, topic string, payload []byte, qos byte) int {
-	n := 2 + len(topic) + len(payload)
+func publishBody(version byte, topic string, payload int, qos byte) int {
+	n := 2 + len(topic) + payload
 	if qos > 0 {
 		n += 2 // packet id
 	}
@@ -67,6 +67,11 @@ func publishBody(version byte, topic string, payload []byte, qos byte) int {
 // AppendPublish appends a PUBLISH without properties. topic has at most 65535 bytes; id is not 0
 // where qos, which is at most 2, is not 0, and does not count where it is.
 func AppendPublish(dst []byte, version byte, topic string, payload []byte, qos byte, id uint16) []byte {
+	return append(AppendPublishHead(dst, version, topic, len(payload), qos, id), payload...)
+}
+
+// AppendPublishHead appends what stands before the payload of a PUBLISH, which has so many bytes.
+func AppendPublishHead(dst []byte, version byte, topic string, payload int, qos byte, id uint16) []byte {
 	dst = appendHead(dst, TypePublish, qos<<1, publishBody(version, topic, payload, qos))
 	dst = appendText(dst, topic)
 	if qos > 0 {
@@ -75,5 +80,5 @@ func AppendPublish(dst []byte, version byte, topic string, payload []byte, qos b
 	if version == 5 {
 		dst = append(dst, 0)
 	}
-	return append(dst, payload...)
+	return dst
 }

@@ -3,7 +3,8 @@ package payload
 import "edgesync/proto"
 
 // Attributes parses an attributes payload of the entity (API.md 1.2). It returns one event for the
-// client scope, or none if the payload has no values. Errors are those of Telemetry.
+// client scope, several if the payload is beyond a megabyte, or none if it has no values. Errors
+// are those of Telemetry.
 func (p *Parser) Attributes(payload []byte, entity proto.UUID, now int64) ([]proto.Event, error) {
 	if err := p.begin(payload); err != nil {
 		return nil, err
@@ -23,10 +24,17 @@ func (p *Parser) attributes(entity proto.UUID, depth int) error {
 	if p.scan.peek() != '{' {
 		return p.notObject("attributes")
 	}
-	if err := p.object(depth); err != nil || len(p.kvs) == 0 {
+	if err := p.object(depth); err != nil {
 		return err
 	}
-	start := len(p.out)
-	p.out = proto.AppendPostAttributes(p.out, entity, proto.DeviceEntity, proto.ClientScope, p.kvs)
-	return p.endFragment(start)
+	for kvs := p.kvs; len(kvs) > 0; {
+		n := part(kvs, len(kvs) < len(p.kvs))
+		start := len(p.out)
+		p.out = proto.AppendPostAttributes(p.out, entity, proto.DeviceEntity, proto.ClientScope, kvs[:n])
+		if err := p.endFragment(start); err != nil {
+			return err
+		}
+		kvs = kvs[n:]
+	}
+	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"edgesync/proto"
 )
 
 func TestManyKeys(t *testing.T) {
@@ -57,6 +59,53 @@ func TestKeysAllowed(t *testing.T) {
 		}
 		if got := decode(t, events)[0].PostTelemetryMsg.TsKvList[0].Kv[0].Key; got != key {
 			t.Errorf("%q became %q", key, got)
+		}
+	}
+}
+
+// TestLargeObjectsBecomeSeveralEvents reads objects beyond a megabyte: no value is lost, the last
+// of equal keys wins, all have the time of the object, and none of the events is large.
+func TestLargeObjectsBecomeSeveralEvents(t *testing.T) {
+	for _, n := range []int{9, 10, 12, 30} {
+		var b strings.Builder
+		b.WriteString(`{"k0":1`)
+		for i := range n {
+			fmt.Fprintf(&b, `,"k%d":"%s"`, i, strings.Repeat(string(rune('a'+i%26)), 100<<10))
+		}
+		object := b.String() + `}`
+		var p Parser
+		for what, parse := range map[string]func() ([]proto.Event, error){
+			"telemetry": func() ([]proto.Event, error) {
+				return p.Telemetry([]byte(`{"ts":5,"values":`+object+`}`), testID, testNow)
+			},
+			"attributes": func() ([]proto.Event, error) { return p.Attributes([]byte(object), testID, testNow) },
+		} {
+			events, err := parse()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for i, d := range decode(t, events) {
+				kvs := d.GetPostAttributesMsg().GetKv()
+				if what == "telemetry" {
+					kvs = d.PostTelemetryMsg.TsKvList[0].Kv
+					if d.PostTelemetryMsg.TsKvList[0].Ts != 5 {
+						t.Errorf("event %d has another time", i)
+					}
+				}
+				for _, kv := range kvs {
+					if kv.Key != fmt.Sprint("k", got) || kv.StringV != strings.Repeat(string(rune('a'+got%26)), 100<<10) {
+						t.Errorf("%s of %d: %s is %.20q…", what, n, kv.Key, kv.StringV)
+					}
+					got++
+				}
+				if size := len(events[i].Fragment); len(events) > 1 && size > partEvent+1024 {
+					t.Errorf("%s of %d: event %d of %d has %d bytes", what, n, i, len(events), size)
+				}
+			}
+			if got != n || n <= 10 && len(events) != 1 || n > 10 && len(events) < n/3 {
+				t.Errorf("%s of %d: %d values in %d events", what, n, got, len(events))
+			}
 		}
 	}
 }

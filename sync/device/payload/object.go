@@ -13,7 +13,7 @@ func (p *Parser) object(depth int) error {
 	nulls := false
 	s.pos++
 	for first := true; ; first = false {
-		raw, escaped, more, err := s.key(first)
+		raw, how, more, err := s.key(first)
 		if err != nil {
 			return err
 		}
@@ -21,7 +21,7 @@ func (p *Parser) object(depth int) error {
 			break
 		}
 		at, key := s.last, raw
-		if escaped {
+		if how&escaped != 0 {
 			from := len(p.arena)
 			p.arena = appendUnescaped(p.arena, raw)
 			key = p.arena[from:len(p.arena):len(p.arena)]
@@ -64,12 +64,12 @@ func (p *Parser) value(kv *proto.KV, depth int) error {
 	c := s.peek()
 	at := s.pos
 	switch {
-	case c == '"':
-		raw, escaped, err := s.text()
+	case s.isQuote(c):
+		raw, how, err := s.quoted(c)
 		if err != nil {
 			return err
 		}
-		if escaped {
+		if how&escaped != 0 {
 			from := len(p.arena)
 			p.arena = appendUnescaped(p.arena, raw)
 			raw = p.arena[from:len(p.arena):len(p.arena)]
@@ -84,17 +84,19 @@ func (p *Parser) value(kv *proto.KV, depth int) error {
 		kv.Type, kv.Str = proto.KeyValueType_JSON_V, p.arena[from:len(p.arena):len(p.arena)]
 		return nil
 	}
-	text, err := s.scalar()
+	text, what, err := s.scalar()
 	if err != nil {
 		return err
 	}
-	switch c {
-	case 't', 'f':
-		kv.Type, kv.Bool = proto.KeyValueType_BOOLEAN_V, c == 't'
+	switch what {
+	case isTrue, isFalse:
+		kv.Type, kv.Bool = proto.KeyValueType_BOOLEAN_V, what == isTrue
 		return nil
-	case 'n':
+	case isNull:
 		kv.Type = typeNull
 		return nil
+	case isWord:
+		return p.text(kv, text, at)
 	}
 	return p.setNumber(kv, text, at)
 }

@@ -119,7 +119,8 @@ func TestParserIsReusable(t *testing.T) {
 	for range 3 {
 		for json, want := range map[string]int{
 			`[{"a\n":"x\ty"},{"b":{"c":"\u00fc"}}]`: 2,
-			`{"a":1e5000}`:                          -1, `{"a":"x"`: -1, `{"a":1}`: 1, `[]`: 0, "\xff": -1,
+			`{"a":1e999999999}`:                     -1, `{"a":"x"`: -1, `{"a":1}`: 1, `[]`: 0, "\xff": -1,
+			"[{a:\xff},{b:{c:'\xfc'}}]": 2,
 		} {
 			events, err := p.Telemetry([]byte(json), testID, testNow)
 			if (err != nil) != (want < 0) || want >= 0 && len(events) != want {
@@ -144,9 +145,19 @@ func TestParsingDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkTelemetry(b *testing.B) {
-	var p Parser
-	body := []byte(`{"ts":1767225600000,"values":` +
+	parse(b, `{"ts":1767225600000,"values":`+
 		`{"temperature":21.5,"humidity":48,"door":true,"state":"open","battery":3.71}}`)
+}
+
+// BenchmarkLenient is BenchmarkTelemetry for the same values in the words of a careless program.
+func BenchmarkLenient(b *testing.B) {
+	parse(b, `{ts:1767225600000,'values'=`+
+		`{temperature=>21.5;humidity:048,door:TRUE,state:open,'battery':nan}}`)
+}
+
+func parse(b *testing.B, text string) {
+	var p Parser
+	body := []byte(text)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -16,7 +16,7 @@ func TestRefusedTelemetry(t *testing.T) {
 		{"number", `5`, "must be a JSON object"},
 		{"null", `null`, "must be a JSON object"},
 		{"string", `"a"`, "must be a JSON object"},
-		{"word", `hello`, "bad JSON"},
+		{"word", `hello`, "must be a JSON object"},
 		{"number in the array", `[{"a":1},5]`, "must be a JSON object"},
 		{"array in the array", `[[{"a":1}]]`, "must be a JSON object"},
 		{"null in the array", `[null]`, "must be a JSON object"},
@@ -36,25 +36,6 @@ func TestRefusedTelemetry(t *testing.T) {
 		{"unfinished escape", `{"a":"b\`, "bad JSON"},
 		{"bad escape", `{"a":"\x"}`, "bad JSON"},
 		{"bad unicode escape", `{"a":"\u12g4"}`, "bad JSON"},
-		{"control character", "{\"a\":\"b\nc\"}", "control character"},
-		{"single quotes", `{'a':1}`, "bad JSON"},
-		{"bare name", `{a:1}`, "bad JSON"},
-		{"comment", `{"a":1/*x*/}`, "bad JSON"},
-		{"NaN", `{"a":NaN}`, "bad JSON"},
-		{"Infinity", `{"a":-Infinity}`, "bad JSON"},
-		{"hexadecimal", `{"a":0x10}`, "bad JSON"},
-		{"leading zero", `{"a":012}`, "bad JSON"},
-		{"plus", `{"a":+5}`, "bad JSON"},
-		{"point at the end", `{"a":5.}`, "bad JSON"},
-		{"point first", `{"a":.5}`, "bad JSON"},
-		{"no exponent", `{"a":5e}`, "bad JSON"},
-		{"part of a word", `{"a":tru}`, "bad JSON"},
-		{"long word", `{"a":truex}`, "bad JSON"},
-		{"invalid UTF-8", "{\"a\":\"\xff\"}", "invalid UTF-8"},
-		{"overlong UTF-8", "{\"a\":\"\xc0\xaf\"}", "invalid UTF-8"},
-		{"surrogate in UTF-8", "{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8"},
-		{"huge number", `{"a":1e100000}`, "too many digits"},
-		{"tiny number", `{"a":1e-100000}`, "too many digits"},
 		{"absurd number", `{"a":1e99999999999999999999999}`, "too large or too small"},
 		{"empty key", `{"good":1,"":2}`, "is empty"},
 		{"long key", `{"` + long + `":1}`, "longer than 255"},
@@ -114,12 +95,11 @@ func TestRefusedTelemetry(t *testing.T) {
 // TestErrorsNameTheOffset holds the offset in an error to that of the offending byte.
 func TestErrorsNameTheOffset(t *testing.T) {
 	for json, want := range map[string]string{
-		`{"a":1,"b":NaN}`:              `'N' where a value`,
-		`{"a":1,"b":1e5000}`:           `the number 1e5000 has too many digits without its exponent (at byte 11)`,
+		`{"a":1,"b":}`:                 `bad JSON: '}' where a value`,
+		`{"a":1,"b":1e999999999}`:      `the number 1e999999999 is too large or too small (at byte 11)`,
 		`{"a":1,"<b>":2}`:              `the key "<b>" contains markup (at byte 7)`,
 		`{"ts":"x","values":{"a":1}}`:  `"ts" must be a number of milliseconds since 1970 (at byte 6)`,
 		`{"a":1`:                       `bad JSON: the text ends where ',' or '}' should be (at byte 6)`,
-		"{\"a\":\"\xff\"}":             `invalid UTF-8 (at byte 6)`,
 		`{"a":[1,[2,{"b":3 "c":4}]]} `: `bad JSON: '"' where ',' or '}' should be (at byte 18)`,
 	} {
 		var p Parser
@@ -145,5 +125,56 @@ func TestNestingAllowed(t *testing.T) {
 	json := `{"a":` + strings.Repeat("[", 254) + strings.Repeat("]", 254) + `}`
 	if _, err := p.Telemetry([]byte(json), testID, testNow); err != nil {
 		t.Errorf("255 levels: %v", err)
+	}
+}
+
+// TestStrictRefuses expects a strict parser to refuse what a lenient one takes.
+func TestStrictRefuses(t *testing.T) {
+	for _, c := range []struct{ name, json, reason string }{
+		{"control character", "{\"a\":\"b\nc\"}", "control character"},
+		{"single quotes", `{'a':1}`, "bad JSON"},
+		{"bare name", `{a:1}`, "bad JSON"},
+		{"comment", `{"a":1/*x*/}`, "bad JSON"},
+		{"NaN", `{"a":NaN}`, "bad JSON"},
+		{"Infinity", `{"a":-Infinity}`, "bad JSON"},
+		{"hexadecimal", `{"a":0x10}`, "bad JSON"},
+		{"leading zero", `{"a":012}`, "bad JSON"},
+		{"plus", `{"a":+5}`, "bad JSON"},
+		{"point at the end", `{"a":5.}`, "bad JSON"},
+		{"point first", `{"a":.5}`, "bad JSON"},
+		{"no exponent", `{"a":5e}`, "bad JSON"},
+		{"part of a word", `{"a":tru}`, "bad JSON"},
+		{"long word", `{"a":truex}`, "bad JSON"},
+		{"invalid UTF-8", "{\"a\":\"\xff\"}", "invalid UTF-8"},
+		{"overlong UTF-8", "{\"a\":\"\xc0\xaf\"}", "invalid UTF-8"},
+		{"surrogate in UTF-8", "{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8"},
+		{"comment in a line", "{\"a\":1 // x\n}", "bad JSON"},
+		{"hash", "{\"a\":1 # x\n}", "bad JSON"},
+		{"prefix", ")]}'\n{\"a\":1}", "must be a JSON object"},
+		{"equals sign", `{"a"=1}`, "bad JSON"},
+		{"arrow", `{"a"=>1}`, "bad JSON"},
+		{"semicolon", `{"a":1;"b":2}`, "bad JSON"},
+		{"semicolon in an array", `{"a":[1;2]}`, "bad JSON"},
+		{"semicolon between elements", `[{"a":1};{"b":2}]`, "bad JSON"},
+		{"capitals", `{"a":TRUE}`, "bad JSON"},
+		{"missing element", `{"a":[1,,2]}`, "bad JSON"},
+		{"last element missing", `{"a":[1,]}`, "bad JSON"},
+		{"escaped single quote", `{"a":"\'"}`, "bad JSON"},
+		{"escaped end of a line", "{\"a\":\"\\\n\"}", "bad JSON"},
+		{"single quotes around a value", `{"a":'b'}`, "bad JSON"},
+		{"bare value inside", `{"a":[hello]}`, "bad JSON"},
+		{"bare name inside", `{"a":{b:1}}`, "bad JSON"},
+		{"bare ts", `{"ts":012,"values":{}}`, "bad JSON"},
+	} {
+		p := Parser{Strict: true}
+		events, err := p.Telemetry([]byte(c.json), testID, testNow)
+		var pe *Error
+		if events != nil || !errors.As(err, &pe) || !strings.Contains(err.Error(), c.reason) && c.name != "prefix" {
+			t.Errorf("%s: %d events, error %v; want an Error with %q", c.name, len(events), err, c.reason)
+		}
+		p.Strict = false
+		if events, err = p.Telemetry([]byte(c.json), testID, testNow); err != nil || len(events) == 0 {
+			t.Errorf("%s: a lenient parser says %v", c.name, err)
+		}
 	}
 }

@@ -52,7 +52,7 @@ func (p *Parser) elements(entity proto.UUID, now int64, depth int) error {
 			return nil
 		}
 		if !first {
-			if c != ',' {
+			if !p.scan.isComma(c) {
 				return p.scan.unexpected("',' or ']'")
 			}
 			p.scan.pos++
@@ -79,14 +79,14 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 	start, ts, values := s.pos, -1, -1
 	s.pos++
 	for first := true; ; first = false {
-		raw, escaped, more, err := s.key(first)
+		raw, how, more, err := s.key(first)
 		if err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
-		if escaped {
+		if how&escaped != 0 {
 			p.arena = appendUnescaped(p.arena[:0], raw)
 			raw = p.arena
 		}
@@ -130,9 +130,15 @@ func (p *Parser) element(entity proto.UUID, now int64, depth int) error {
 		// (CONTRACT.md 5.3).
 		return s.fail(start, `the keys "ts" and "values" cannot be stored together`)
 	}
-	from := len(p.out)
-	p.out = proto.AppendTelemetry(p.out, entity, proto.DeviceEntity, when, p.kvs)
-	return p.endFragment(from)
+	for kvs := p.kvs; ; {
+		n := part(kvs, len(kvs) < len(p.kvs))
+		from := len(p.out)
+		p.out = proto.AppendTelemetry(p.out, entity, proto.DeviceEntity, when, kvs[:n])
+		if err := p.endFragment(from); err != nil || n == len(kvs) {
+			return err
+		}
+		kvs = kvs[n:]
+	}
 }
 
 // dropMetadata removes the key "metadata", in which a gateway sends measurements of its own work.
@@ -170,30 +176,39 @@ func (p *Parser) time() (int64, error) {
 	bad := func() (int64, error) {
 		return 0, s.fail(at, `"ts" must be a number of milliseconds since 1970`)
 	}
+	var text []byte
+	var how form
+	what := isWord
+	var err error
 	switch c := s.peek(); {
-	case c == '"':
-		raw, escaped, err := s.text()
-		if err != nil {
-			return 0, err
+	case s.isQuote(c):
+		text, how, err = s.quoted(c)
+	case c == '{' || s.isMissing(c):
+		return bad()
+	default:
+		text, what, err = s.scalar()
+	}
+	if err != nil {
+		return 0, err
+	}
+	switch what {
+	case isNumber:
+	case isWord:
+		if how&escaped != 0 {
+			p.arena = appendUnescaped(p.arena, text)
+			text = p.arena
 		}
-		digits := bytes.TrimPrefix(raw, []byte("+"))
+		digits := bytes.TrimPrefix(text, []byte("+"))
 		number, ok := p.plainNumber(digits)
-		if escaped || !ok || bytes.IndexByte(number, '.') >= 0 || len(digits) < len(raw) && digits[0] == '-' {
+		if !ok || bytes.IndexByte(number, '.') >= 0 || len(digits) < len(text) && digits[0] == '-' {
 			return bad()
 		}
-		if err := p.setNumber(&kv, number, at); err != nil {
-			return 0, err
-		}
-	case c == '-' || '0' <= c && c <= '9':
-		text, err := s.number()
-		if err != nil {
-			return 0, err
-		}
-		if err := p.setNumber(&kv, text, at); err != nil {
-			return 0, err
-		}
+		text = number
 	default:
 		return bad()
+	}
+	if err := p.setNumber(&kv, text, at); err != nil {
+		return 0, err
 	}
 	for range depth {
 		if s.peek() != ']' {
@@ -213,7 +228,7 @@ func (p *Parser) time() (int64, error) {
 		whole, _, _ := bytes.Cut(kv.Str, []byte("."))
 		d, _ := readDecimal(whole)
 		v, ok := d.int64(0, len(d.whole), 0)
-		if ms = v; !ok {
+		if ms = v; !ok || d.exponent {
 			ms = math.MaxInt64
 		}
 	}

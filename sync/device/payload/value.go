@@ -11,7 +11,8 @@ import (
 )
 
 // Bounds of numbers whose exponent is written out. The server stores 1e100000 as a text of 100,001
-// digits (API.md 1.3).
+// digits (API.md 1.3). A number beyond these bounds is stored as the text that the device wrote, so
+// that the values beside it are not lost.
 const (
 	maxPlain  = 1024     // digits of one number
 	maxGrowth = 64 << 10 // bytes of all such numbers of one payload
@@ -100,10 +101,12 @@ func (p *Parser) setNumber(kv *proto.KV, text []byte, at int) error {
 			kv.Type, kv.Long = proto.KeyValueType_LONG_V, v
 			return nil
 		}
-		return p.setPlain(kv, &d, lead, text, at)
+		p.setPlain(kv, &d, lead, text)
+		return nil
 	}
 	if d.scale > maxScale {
-		return p.setPlain(kv, &d, lead, text, at)
+		p.setPlain(kv, &d, lead, text)
+		return nil
 	}
 	kv.Type, kv.Double = proto.KeyValueType_DOUBLE_V, d.float64(lead, text)
 	return nil
@@ -156,7 +159,7 @@ func (d *decimal) float64(lead int, text []byte) float64 {
 
 // setPlain stores a number that is neither long nor double for the server: as its text without an
 // exponent.
-func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at int) error {
+func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte) {
 	n := len(d.whole) + len(d.frac)
 	digits := n - lead
 	size := digits
@@ -167,7 +170,9 @@ func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at in
 	}
 	if d.exponent {
 		if p.growth += size; size > maxPlain || p.growth > maxGrowth {
-			return p.scan.fail(at, "the number %s has too many digits without its exponent", excerpt(text))
+			p.growth -= size
+			kv.Type, kv.Str = proto.KeyValueType_STRING_V, text
+			return
 		}
 	}
 	start := len(p.arena)
@@ -192,7 +197,6 @@ func (p *Parser) setPlain(kv *proto.KV, d *decimal, lead int, text []byte, at in
 		p.arena = append(p.arena, c)
 	}
 	kv.Type, kv.Str = proto.KeyValueType_STRING_V, p.arena[start:len(p.arena):len(p.arena)]
-	return nil
 }
 
 // Text stores in kv what the server makes of the string text: a number if the string looks like a

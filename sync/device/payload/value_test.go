@@ -153,16 +153,34 @@ func TestDoublesAreNearest(t *testing.T) {
 	}
 }
 
-// TestGrowth holds the numbers whose exponent is written out to their bound.
+// TestGrowth holds the numbers whose exponent is written out to their bound. Beyond it a number is
+// stored as it was written, and costs no other value.
 func TestGrowth(t *testing.T) {
 	var p Parser
 	var b strings.Builder
 	for i := range 1000 {
 		fmt.Fprintf(&b, `,"k%d":1e1000`, i)
 	}
-	_, err := p.Telemetry([]byte("{"+b.String()[1:]+"}"), testID, testNow)
-	if err == nil || !strings.Contains(err.Error(), "too many digits") {
-		t.Errorf("1000 numbers of 1001 digits: %v", err)
+	events, err := p.Telemetry([]byte(`{"huge":1e5000,"tiny":-1e-100000,"good":1`+b.String()+"}"), testID, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kvs := decode(t, events)[0].PostTelemetryMsg.TsKvList[0].Kv
+	if got, want := showAll(kvs[:3]), `huge=s"1e5000" tiny=s"-1e-100000" good=l1`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	written := 0
+	for _, kv := range kvs[3:] {
+		switch kv.StringV {
+		case "1e1000":
+		case "1" + strings.Repeat("0", 1000):
+			written++
+		default:
+			t.Fatalf("%q", kv.StringV)
+		}
+	}
+	if want := maxGrowth / 1001; len(kvs) != 1003 || written != want {
+		t.Errorf("%d values, %d written out, want %d", len(kvs), written, want)
 	}
 	// Digits that the device wrote itself are within the bound of its body.
 	if _, err := p.Telemetry([]byte(`{"a":`+strings.Repeat("9", 100000)+`}`), testID, testNow); err != nil {
