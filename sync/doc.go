@@ -200,7 +200,8 @@
 //     to a device and cannot be read any more.
 //   - Exit codes: 0 fine; 1 failed, an unwritable data_dir too; 2 usage; 75 another agent holds
 //     data_dir; 78 configuration, a missing routing key too.
-//   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back.
+//   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back, and that
+//     certificates may be new.
 //
 // # Bounds of memory
 //

@@ -58,6 +58,7 @@ type Snapshot struct {
 	HTTPAddress     string     `json:"http_address"`
 	MQTTAddress     string     `json:"mqtt_address"`
 	MQTTTLSAddress  string     `json:"mqtt_tls_address,omitempty"`
+	HTTPTLSAddress  string     `json:"http_tls_address,omitempty"`
 	MQTTConnections int        `json:"mqtt_connections"`
 	RSSBytes        int64      `json:"rss_bytes"`
 	FlashBytesToday int64      `json:"flash_bytes_today"`   // written to data_dir since midnight UTC, this life

@@ -22,6 +22,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/former"
+	"edgesync/sync/keypair"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -73,7 +74,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
+	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside, g.connect,
@@ -83,7 +84,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 			return err
 		}
 	}
-	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
+	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS, "mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
 	return g.serve(ctx, signals)
 }
@@ -284,14 +285,19 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 // waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a
 // second signal ends the process.
 func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
+	renewals := time.NewTicker(keypair.Every)
+	defer renewals.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-renewals.C:
+			g.ports.checkPairs()
 		case err := <-g.ports.failed:
 			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
+				g.ports.checkPairs()
 				g.agent.Hint()
 				continue
 			}
@@ -306,6 +312,12 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 func (g *gateway) snapshot() agent.Snapshot {
 	s := g.agent.Snapshot()
 	s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = g.ports.http, g.ports.mqtt, g.ports.mqttTLS
+	s.HTTPTLSAddress = g.ports.httpTLS
+	var now time.Time
+	if s.Clock != clock.Unknown.String() {
+		now = time.UnixMilli(g.clock.Now())
+	}
+	s.ExtraWarnings = append(s.ExtraWarnings, g.ports.pairWarnings(now)...)
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)

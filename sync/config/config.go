@@ -79,17 +79,18 @@ type Queue struct {
 type HTTP struct {
 	Listen  string // empty = off
 	MaxBody int64  // of a request, in bytes
+	TLS     DoorTLS
 }
 
 // MQTT is the door for MQTT devices.
 type MQTT struct {
 	Listen string // empty = off
-	TLS    MQTTTLS
+	TLS    DoorTLS
 }
 
-// MQTTTLS is the door for MQTT devices that speak TLS. Devices may log in with certificates of
+// DoorTLS is a door for devices that speak TLS. Over MQTT devices may log in with certificates of
 // their own.
-type MQTTTLS struct {
+type DoorTLS struct {
 	Listen   string // empty = off
 	CertFile string // PEM: the certificate, then the certificates of its authorities
 	KeyFile  string

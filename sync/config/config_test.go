@@ -63,7 +63,7 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full http.listen http.max_body mqtt.listen
+		registry.keep sync.full http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
@@ -171,6 +171,9 @@ func TestEveryKey(t *testing.T) {
 			"must ",
 		},
 		"http.max_body":      {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
+		"http.tls.listen":    {`":8443"`, ":8443", ":8443", []string{`"x"`, `8443`}, "must "},
+		"http.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
+		"http.tls.key_file":  {`"/k.pem"`, "/k.pem", "/k.pem", []string{`1`}, "double quotes"},
 		"mqtt.listen":        {`""`, "", "", []string{`"x"`}, "must "},
 		"mqtt.tls.listen":    {`":8883"`, ":8883", ":8883", []string{`"x"`, `8883`}, "must "},
 		"mqtt.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
@@ -426,6 +429,11 @@ func TestComplete(t *testing.T) {
 		{
 			[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--mqtt.tls.listen=:0"},
 			[]string{"needs mqtt.tls.cert_file"},
+			"",
+		},
+		{
+			[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--http.tls.listen=:0", "--http.tls.key_file=x"},
+			[]string{"needs http.tls.cert_file"},
 			"",
 		},
 		{[]string{
