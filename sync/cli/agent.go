@@ -84,7 +84,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 			return err
 		}
 	}
-	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS, "mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
+	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
+		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
 	return g.serve(ctx, signals)
 }

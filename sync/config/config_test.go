@@ -556,3 +556,24 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// Keys are copied from a page, and what comes along around them is no part of them.
+func TestKeysAreTrimmed(t *testing.T) {
+	for _, c := range [][2]string{{" k\n", "\ts s "}, {"k\r\n", "s s\u00a0"}, {"\u00a0k", "\n\ns s"}, {"k", "s s"}} {
+		l, err := load(t, nil, "--cloud.routing_key="+c[0], "--cloud.routing_secret="+c[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Config.Cloud; got.RoutingKey != "k" || got.RoutingSecret != "s s" || l.Complete() != nil {
+			t.Errorf("%q: key %q, secret %q", c, got.RoutingKey, got.RoutingSecret)
+		}
+	}
+	l, err := load(t, nil, "--cloud.routing_key= \n", "--cloud.routing_secret=\u00a0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Complete(); err == nil || !strings.Contains(err.Error(), "cloud.routing_key is missing") ||
+		!strings.Contains(err.Error(), "cloud.routing_secret is missing") {
+		t.Errorf("blanks alone: %v", err)
+	}
+}

@@ -102,6 +102,9 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
 			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
 	}
+	// Keys are copied from a page, and blanks or line feeds come along.
+	cloud := &l.Config.Cloud
+	cloud.RoutingKey, cloud.RoutingSecret = strings.TrimSpace(cloud.RoutingKey), strings.TrimSpace(cloud.RoutingSecret)
 	return l, e.orNil()
 }
 

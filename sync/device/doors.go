@@ -178,9 +178,9 @@ var errNotSynced = errors.New("this edge has not learned its devices from the cl
 // complainEvery is how often the same complaint about a device is logged at most.
 const complainEvery = time.Minute
 
-// complain logs a mistake of ours that devices see. What a device does wrong goes to refusals. text is a constant; device
-// is the name of a device, or an address, or "". How many lines that makes at most package
-// complaint says: a thousand devices fill no log.
+// complain logs a mistake of ours that devices see. What a device does wrong goes to refusals. text
+// is a constant; device is the name of a device, or an address, or "". How many lines that makes at
+// most package complaint says: a thousand devices fill no log.
 func (d *Doors) complain(text, device string, err error) {
 	reason := ""
 	if err != nil {

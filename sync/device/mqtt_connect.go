@@ -188,8 +188,8 @@ func notYet(version byte) byte {
 	return 3
 }
 
-// wrongCredentials is the code for wrong credentials. It depends on which of them were given and on nothing
-// else (API.md 3.2).
+// wrongCredentials is the code for wrong credentials. It depends on which of them were given and on
+// nothing else (API.md 3.2).
 func wrongCredentials(version byte, clientID, user string, password []byte) byte {
 	switch {
 	case user == "" && len(password) == 0 && clientID != "":

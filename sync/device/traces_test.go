@@ -21,7 +21,8 @@ import (
 	"edgesync/sync/registry"
 )
 
-// traces are what the doors remember of refusals, the latest first: "who: reason, n; topic; detail".
+// traces are what the doors remember of refusals, the latest first: "who: reason, n; topic;
+// detail".
 func traces(d *Doors) (list []string) {
 	for _, p := range d.Refusals().Latest(100) {
 		list = append(list, fmt.Sprintf("%s: %s, %d; %s; %s", p.Who, p.Reason, p.Count, p.Topic, p.Detail))
@@ -35,7 +36,10 @@ func TestStrangersAtTheMQTTPort(t *testing.T) {
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00", "wrong_port, 1; ; " + wordsTLSToMQTT},
 		{"TLS, cut", "\x16\x03", "wrong_port, 1; ; " + wordsTLSToMQTT},
 		{"HTTP", "GET /api HTTP/1.1\r\nHost: edge\r\n\r\n", "wrong_port, 1; ; " + wordsHTTPToMQ},
-		{"HTTP, a long one", "POST /api/v1/SECRET/telemetry HTTP/1.1\r\nHost: edge.local:1883\r\nContent-Length: 2\r\n\r\n{}", "wrong_port, 1; ; " + wordsHTTPToMQ},
+		{
+			"HTTP, a long one", "POST /api/v1/SECRET/telemetry HTTP/1.1\r\nHost: edge.local:1883\r\nContent-Length: 2\r\n\r\n{}",
+			"wrong_port, 1; ; " + wordsHTTPToMQ,
+		},
 		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "wrong_port, 1; ; " + wordsHTTPToMQ},
 		{"WebSocket", "GET /mqtt HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", "wrong_port, 1; ; " + wordsHTTPToMQ},
 		{"a load balancer", "PROXY TCP4 10.0.0.1 10.0.0.2 5 6\r\n", "wrong_port, 1; ; " + wordsProxy},
@@ -51,8 +55,14 @@ func TestStrangersAtTheMQTTPort(t *testing.T) {
 			"MQTT-SN", string(packet(0x10, append(str("MQTT-SN"), 1, 2, 0, 60, 0, 0))),
 			`wrong_version, 1; ; it asks for the protocol "MQTT-SN", level 1`,
 		},
-		{"version 6", string(packet(0x10, append(str("MQTT"), 6, 2, 0, 60, 0, 0))), `wrong_version, 1; ; it asks for the protocol "MQTT", level 6`},
-		{"a publish first", string(packet(0x30, append(str("t"), "x"...))), "malformed, 1; ; it does not begin as MQTT: PUBLISH: type: must not come now"},
+		{
+			"version 6", string(packet(0x10, append(str("MQTT"), 6, 2, 0, 60, 0, 0))),
+			`wrong_version, 1; ; it asks for the protocol "MQTT", level 6`,
+		},
+		{
+			"a publish first", string(packet(0x30, append(str("t"), "x"...))),
+			"malformed, 1; ; it does not begin as MQTT: PUBLISH: type: must not come now",
+		},
 		{"too large", "\x10\xff\xff\x7f", "too_large, 1; ; its first packet is longer than 8192 bytes"},
 		{"never whole", "\x10\x20\x00", "slow, 1; ; its first packet does not come whole"},
 	} {
@@ -66,7 +76,8 @@ func TestStrangersAtTheMQTTPort(t *testing.T) {
 				if got := strings.Join(traces(s.Doors), "\n"); got != "somebody: "+c.want {
 					t.Errorf("got  %s\nwant %s", got, c.want)
 				}
-				if log := s.log.String(); strings.Contains(log, "SECRET") || strings.Contains(log, "<nil>") || strings.Count(log, "\n") != 1 {
+				log := s.log.String()
+				if strings.Contains(log, "SECRET") || strings.Contains(log, "<nil>") || strings.Count(log, "\n") != 1 {
 					t.Errorf("log: %s", log)
 				}
 				s.MQTT.Close()
@@ -149,7 +160,10 @@ func TestRefusalsOfHTTPDevices(t *testing.T) {
 		{"DELETE", good + "/telemetry", "", 405, "192.0.2.1: bad_request, 1; ; the endpoint does not have the method DELETE"},
 		{"POST", "/api/v1//telemetry", "{}", 400, "192.0.2.1: bad_request, 2; ; its path is malformed"},
 		{"POST", good + "/claim", "7", 400, "thermometer: bad_payload, 2; ; "},
-		{"POST", "/api/v1/provision", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`, 200, "192.0.2.1: provisioning, 1; ; no device profile"},
+		{
+			"POST", "/api/v1/provision", `{"provisionDeviceKey":"k","provisionDeviceSecret":"s"}`, 200,
+			"192.0.2.1: provisioning, 1; ; no device profile",
+		},
 	} {
 		if got := ask(c.method, c.path, c.body); got != c.status {
 			t.Errorf("%s %s: %d", c.method, c.path, got)

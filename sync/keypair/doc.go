@@ -1,7 +1,7 @@
-// Package keypair keeps a certificate and its key as they are in two files: what serves them goes on
-// with the pair that fits while another program renews the files.
+// Package keypair keeps a certificate and its key as they are in two files: what serves them goes
+// on with the pair that fits while another program renews the files.
 //
-// Check reads both files, and every interval (Every) the agent calls it, and at SIGHUP. A pair that
+// Check reads both files; the agent calls it in each interval (Every) and at SIGHUP. A pair that
 // has changed and fits is served to new connections from then on; connections that are open keep
 // theirs. A pair that does not fit, such as a new certificate beside the old key, is named, and the
 // old one goes on; the next Check looks again. The files are compared by their content, so that

@@ -19,7 +19,8 @@ const (
 	Every = 30 * time.Second
 	// Notice is how long before the end of a certificate a person is told.
 	Notice = 14 * 24 * time.Hour
-	// maxFile bounds a file, in bytes. A certificate with those of its authorities takes some 10 KiB.
+	// maxFile bounds a file, in bytes. A certificate with those of its authorities takes some 10
+	// KiB.
 	maxFile = 256 << 10
 )
 
@@ -84,8 +85,8 @@ func (p *Pair) Check() {
 	}
 }
 
-// Warning says what a person has to do about the pair, "" if nothing. now is the true time; the zero
-// time, while that is not known.
+// Warning says what a person has to do about the pair, "" if nothing. now is the true time; the
+// zero time, while that is not known.
 func (p *Pair) Warning(now time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

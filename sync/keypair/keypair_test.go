@@ -108,7 +108,8 @@ func TestPairsThatDoNotFit(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open("http.tls", "/nowhere/c", "/nowhere/k", new(rig.Log).Logger()); err == nil || !strings.HasPrefix(err.Error(), "http.tls: ") {
+	_, err := Open("http.tls", "/nowhere/c", "/nowhere/k", new(rig.Log).Logger())
+	if err == nil || !strings.HasPrefix(err.Error(), "http.tls: ") {
 		t.Error(err)
 	}
 }

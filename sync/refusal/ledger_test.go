@@ -64,7 +64,9 @@ func TestOneWarningInTenMinutes(t *testing.T) {
 func TestNoisyDevicesHideNobody(t *testing.T) {
 	l, read := ledger()
 	for i := range 10000 {
-		l.Note(start, Case{Door: MQTT, Reason: BadPayload, Device: "pump", Topic: "v1/devices/me/telemetry", Detail: fmt.Sprint("byte ", i)})
+		l.Note(start, Case{
+			Door: MQTT, Reason: BadPayload, Device: "pump", Topic: "v1/devices/me/telemetry", Detail: fmt.Sprint("byte ", i),
+		})
 	}
 	l.Note(start, Case{Door: MQTT, Reason: UnknownTopic, Device: "pump", Topic: "plant/1\x1b[31m"})
 	l.Note(start, Case{Door: MQTT, Reason: BadPayload, Device: "10.0.0.1"})

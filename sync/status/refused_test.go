@@ -19,8 +19,8 @@ func TestRefusalsAreTold(t *testing.T) {
 	s.Refusals = []refusal.Count{{Door: "http", Reason: "unknown_token", Count: 12}, {Door: "mqtt", Reason: "tls", Count: 1}}
 	s.Refused = []refusal.Party{
 		{
-			Who: "Lamp\x1b[31m", Device: true, Words: "the topic does not exist", Topic: "plant/1", Detail: "odd", Cure: "mend it", Count: 1,
-			Since: now, Last: now,
+			Who: "Lamp\x1b[31m", Device: true, Words: "the topic does not exist", Topic: "plant/1", Detail: "odd", Cure: "mend it",
+			Count: 1, Since: now, Last: now,
 		},
 		{Who: "192.168.1.20", Words: "unknown token", Cure: "compare", Count: 12, Since: now.Add(-58 * time.Minute), Last: now},
 		{Who: "10.0.0.1", Words: "unknown token", Count: 1, Since: now.Add(-25 * time.Hour), Last: now.Add(-24 * time.Hour)},

@@ -80,7 +80,8 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if s.HTTPTLSAddress != "" {
 		https = ", https " + clean(s.HTTPTLSAddress)
 	}
-	p.line("  %-9s http %s%s, mqtt %s, mqtt over TLS %s, %s", "doors", orOff(s.HTTPAddress), https, orOff(s.MQTTAddress), orOff(s.MQTTTLSAddress),
+	p.line("  %-9s http %s%s, mqtt %s, mqtt over TLS %s, %s", "doors", orOff(s.HTTPAddress), https, orOff(s.MQTTAddress),
+		orOff(s.MQTTTLSAddress),
 		plural(uint64(s.MQTTConnections), "MQTT connection", "MQTT connections"))
 	for _, r := range recentlyRefused(s, now) {
 		p.line("  %-9s %s", "refused", p.paint(Warn, refusedOnce(&r, now)))
@@ -258,7 +259,8 @@ func clean(s string) string { return plain.Text(s, maxLine) }
 // cut bounds the texts of a snapshot. The snapshot's slices may be shared and are not changed.
 func cut(s *agent.Snapshot) {
 	for _, text := range []*string{
-		&s.Version, &s.LastError, &s.Edge, &s.Cloud, &s.Sync, &s.Medium, &s.HTTPAddress, &s.MQTTAddress, &s.MQTTTLSAddress, &s.HTTPTLSAddress,
+		&s.Version, &s.LastError, &s.Edge, &s.Cloud, &s.Sync, &s.Medium, &s.HTTPAddress, &s.MQTTAddress, &s.MQTTTLSAddress,
+		&s.HTTPTLSAddress,
 	} {
 		*text = plain.Cut(*text, maxShown)
 	}
