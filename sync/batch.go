@@ -31,6 +31,8 @@ type batch struct {
 	reason     string       // of a refusal
 	behind     passed       // what follows it and is not sent
 	unmade     []proto.UUID // half-made devices whose creations are in it (halfmade.go)
+	again      bool         // the cloud has acknowledged it before (repeat.go)
+	gone       bool         // it holds data of an entity that the cloud has taken away (gone.go)
 }
 
 // birth is what a batch holds of an entity that it creates.

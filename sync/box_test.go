@@ -1,8 +1,10 @@
 package sync
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	gosync "sync"
@@ -42,7 +44,8 @@ type box struct {
 	reg    *registry.Registry
 	intake *Intake
 	doors  *testDoors
-	halt   func() // of the agent
+	halt   func()                                                   // of the agent
+	dial   func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
 
 	deadBytes int64 // of the dead-letter log; 0: as boxrig has it
 
@@ -182,7 +185,9 @@ func (b *box) start() {
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Registry: b.reg, Log: log, Version: "test"})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
-	b.agent.dialer.Dial = b.link.Dial
+	if b.agent.dialer.Dial = b.dial; b.dial == nil {
+		b.agent.dialer.Dial = b.link.Dial
+	}
 	b.doors = &testDoors{agent: b.agent, handlers: map[proto.UUID]func(*Call){}}
 	b.agent.SetDoors(b.doors)
 	b.reg.Watch(b.doors)

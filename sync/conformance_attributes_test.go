@@ -96,7 +96,7 @@ func TestConformanceAttributes(t *testing.T) {
 		{"7.3 old telemetry that comes back is not sent up again", func(b *box) {
 			d := b.device("d")
 			b.post(d.ID, 1000, 2000, 3000)
-			b.elapse(5 * time.Second)
+			b.elapse(time.Minute) // longer than sync.repeat
 			points := b.tenant.Counts()
 			b.offline(func() {})
 			b.offline(func() {})

@@ -152,6 +152,46 @@ func TestProbe(t *testing.T) {
 	})
 }
 
+// While something waits for its answer and nothing is heard, one small message is sent after 5 s,
+// and none more in the same silence.
+func TestSilenceIsBroken(t *testing.T) {
+	s := &script{}
+	answers := make(chan *proto.UplinkMsg, 10)
+	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
+		if len(u.EntityData) > 0 {
+			answers <- u
+		}
+		return nil
+	}
+	inBubble(t, s, func(c *config.Config) { c.Keepalive.Time = time.Hour }, func(r *rig) {
+		r.elapse(time.Second)
+		r.post(1) // goes up at 2 s
+		r.elapse(29 * time.Second)
+		s.mu.Lock()
+		got := seconds(s.at)
+		send := s.streams[1]
+		s.mu.Unlock()
+		if want := []float64{2, 7}; !slices.Equal(got, want) {
+			r.Errorf("messages at %v, want %v", got, want)
+		}
+		r.post(1) // goes up at 31 s
+		r.elapse(2 * time.Second)
+		send(&proto.ResponseMsg{UplinkResponseMsg: ok(<-answers)}) // at 32 s, and the silence begins anew
+		r.elapse(10 * time.Second)
+		send(&proto.ResponseMsg{UplinkResponseMsg: ok(<-answers)})
+		r.elapse(20 * time.Second)
+		r.counts(2, 2, 0, 0)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if got, want := seconds(s.at), []float64{2, 7, 31, 37}; !slices.Equal(got, want) {
+			r.Errorf("messages at %v, want %v", got, want)
+		}
+		if n := len(s.connects); n != 1 {
+			r.Errorf("%d connects", n)
+		}
+	})
+}
+
 // Keepalive notices a dead link while batches are in flight, long before the limit for
 // acknowledgements.
 func TestKeepaliveNoticesDeadLink(t *testing.T) {

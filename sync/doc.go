@@ -16,14 +16,17 @@
 //	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
 //	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
 //	aside.go         an event that is not to be sent goes to the dead letters instead
+//	alarms.go        an alarm goes under the id that the cloud has it under
 //	window.go        admits says whether one more batch may be in flight
 //	link/session.go  Send takes the bytes; the sender writes them to the stream
 //	uplink.go        the answer: commit moves the committed offset, or the batch is refused
+//	gone.go          what is acknowledged of an entity that is gone counts as refused
 //	refused.go       A REFUSED EVENT IS FOUND: the batch is sent again in halves
 //	outage.go        does anything pass? if not, it is the cloud, and the queue stays as it is
 //	deadletters.go   moveToDead: HERE IT GOES; rest ends the tries
 //	retry.go         maybeRetry tries it again
 //	dependents.go    what stands behind a refused creation waits with it
+//	repeat.go        the session was lost: WHAT THE CLOUD MAY HAVE LOST WITH IT GOES AGAIN
 //
 // # The walk of a device whose creation is refused
 //
@@ -108,6 +111,9 @@
 //     are durably in the dead-letter log or among those of former edges, that the quota or max_age
 //     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to
 //     be written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
+//   - What the cloud acknowledged shortly before it ended a session is sent again before anything
+//     else of the queue, in its order, up to the committed offset, and is counted by itself
+//     (repeat.go). It changes neither the committed offset nor the dead letters.
 //   - No event goes to an edge that it was not accepted under, unless its entity is that edge's
 //     too.
 //   - A batch holds consecutive events whose ranks do not fall, so that the server works them off
@@ -165,11 +171,11 @@
 //
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
-// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, aside.go,
+// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go, aside.go,
 // refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, room.go,
-// refused_creations.go, dead_orders.go, gap.go, creation.go, halfmade.go. Another edge:
-// otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the
-// queue: direct.go, rpc.go, rpc_clock.go.
+// refused_creations.go, dead_orders.go, gap.go, gone.go, repeat.go, creation.go, halfmade.go.
+// Another edge: otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go.
+// Past the queue: direct.go, rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -228,12 +234,22 @@
 //	                                       stream; doubled with each such end in a row
 //	nothing received, nothing in flight    30 s, then a probe; 20 s without its answer: a new
 //	                                       stream
+//	nothing received, something in flight  5 s, then one small message: a dead link shows after
+//	                                       keepalive.timeout more (TCP_USER_TIMEOUT; Linux)
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)
 //	no downlink although asked             3 min, then a new stream
 //	a sync without progress                3 min, then once again; then a new stream
 //	a batch                                batch.size (100) events, 256 KiB, batch.timeout (1 s);
 //	                                       an entity event, an attribute or an alarm sends what is
 //	                                       there
+//	what a lost session may have cost      telemetry and attributes acknowledged in its last
+//	                                       sync.repeat (10 s) go again first, as far as the queue
+//	                                       has them; of an end that was noticed late, those before
+//	                                       the cloud was heard last; each at most three times
+//	                                       while sessions are shorter
+//	one of them that is refused            three tries, 1 s doubling; then the queue goes on, and
+//	                                       the next tries follow when something is accepted, or
+//	                                       after 60 s
 //	the window                             1 to 16 batches, 2 at first, 1 MiB; one more while
 //	                                       acknowledgements come within 250 ms of the best of the
 //	                                       session, one less when they take 500 ms longer

@@ -25,6 +25,7 @@ const (
 	ackSamples    = 8
 	probeAfter    = 30 * time.Second // of hearing nothing with nothing in flight
 	probeTimeout  = 20 * time.Second
+	wakeAfter     = 5 * time.Second // of hearing nothing with something in flight
 	syncPatience  = 3 * time.Minute // a sync that stands still; another edge may hold up all downlinks for two minutes (CONTRACT.md 6.1)
 	// The question for our own edge always has an answer. Without any downlink for so long the
 	// server does not poll for us (CONTRACT.md 10.17); less would not do, for another edge may hold
@@ -58,6 +59,12 @@ const (
 	windowBytes = 1 << 20
 	growWithin  = 250 * time.Millisecond // over the best round trip of the session
 	shrinkFrom  = 500 * time.Millisecond
+
+	// What is sent again after the end of a session (repeat.go).
+	repeatParts   = 16          // stretches that sync.repeat is divided into: what goes again is exact to one of them
+	repeatTimes   = 3           // that one event is repeated while sessions are shorter than sync.repeat
+	repeatPause   = time.Minute // between two tries while the cloud refuses everything
+	repeatRefused = 3           // refusals of one event in a row after which the queue goes on meanwhile
 
 	// After a rate limit of the server.
 	pauseMin    = time.Second

@@ -43,6 +43,7 @@ type loop struct {
 	direct    direct     // direct.go
 	rpc       rpc        // rpc.go
 	retries   retries    // deadletters.go
+	repeating repeating  // repeat.go
 
 	// State that outlives a session.
 	dialing    dialing           // dial.go
@@ -76,7 +77,7 @@ func (l *loop) forgetSession() {
 }
 
 func (l *loop) sessionParts() []part {
-	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries}
+	return []part{&l.conn, &l.sending, &l.receiving, &l.syncing, &l.probing, &l.asking, &l.direct, &l.rpc, &l.retries, &l.repeating}
 }
 
 func newLoop(a *Agent) *loop {
@@ -94,6 +95,7 @@ func newLoop(a *Agent) *loop {
 		asking:     newAsking(),
 		direct:     newDirect(),
 		retries:    newRetries(),
+		repeating:  newRepeating(a.Queue, c),
 		dependents: newDependents(),
 		halfMade:   make(halfMade),
 		room:       roomAccount{room: &a.room},
@@ -108,6 +110,7 @@ func newLoop(a *Agent) *loop {
 	l.recallCalls(time.Now())
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
+	l.recallRepetition()
 	if err := l.countBacklog(); err != nil {
 		l.complain("the queue cannot be read", err.Error(), time.Now())
 	}
@@ -156,6 +159,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 		l.clock.AcceptEstimate()
 	}
 	l.maybeFlush(now)
+	l.keepAcknowledged(now)
 	if l.conn.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)
@@ -167,6 +171,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	l.maybeCall(now)
 	l.maybeSetApart(now)
+	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
 	l.maybeRetry(now)
@@ -245,6 +250,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 	case len(s.win.batches) == 0 && l.retries.try == nil:
 		at(l.conn.lastReceived.Add(probeAfter))
 	}
+	at(l.wakeDue())
 	if f := l.retries.last.since; !f.IsZero() {
 		at(f.Add(lastLegMax))
 	}
@@ -254,6 +260,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 				at(due)
 			}
 		}
+	}
+	if l.repeating.held {
+		at(l.repeating.due)
 	}
 	if l.outage.holding && l.outage.next.After(now) {
 		at(l.outage.next)
@@ -316,6 +325,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 		}
 		l.dialing.running = false
 	}
+	defer l.keepPending()
 	sess := l.conn.sess
 	if sess == nil {
 		return

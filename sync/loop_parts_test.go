@@ -24,6 +24,9 @@ var kept = map[string]bool{
 	"sending.pause": true, "sending.pauseUntil": true, "sending.limited": true,
 	"sending.win": true, "receiving.applied": true, "syncing.report": true, "asking.asked": true,
 	"direct.sent": true, "retries.tries": true, "retries.passed": true,
+	"repeating.last": true, "repeating.stretches": true, "repeating.from": true, "repeating.until": true,
+	"repeating.queue": true, "repeating.reader": true, "repeating.size": true, "repeating.full": true, "repeating.sizeUntil": true,
+	"repeating.resumed": true, "repeating.endsAt": true, "repeating.ends": true, "repeating.plans": true,
 	"rpc.unrouted": true, "rpc.due": true, "rpc.notBefore": true, "rpc.server": true, "rpc.deliver": true,
 }
 
@@ -49,7 +52,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})
 	l.receiving = receiving{messages: 1, bytes: 2, applied: []int32{3}}
 	l.syncing.running, l.syncing.received, l.syncing.part, l.syncing.progress, l.syncing.retried = true, 1, "devices", time.Now(), true
-	l.probing = probing{id: 1, at: time.Now()}
+	l.probing = probing{id: 1, at: time.Now(), woke: time.Now()}
 	l.asking.questions, l.asking.underWay, l.asking.due, l.asking.silentSince = []question{{}}, true, time.Now(), time.Now()
 	l.direct.sent[1], l.direct.scouts, l.direct.bytes = sent{}, 1, 1
 	l.rpc.server = serverClock{millis: 1, at: time.Now(), fresh: true}
@@ -60,6 +63,8 @@ func TestEndOfSessionForgets(t *testing.T) {
 	l.sending.waiting, l.sending.waitingBytes, l.sending.unstored = []wal.DeadLetter{{}}, 1, true
 	l.sending.waitingSince, l.sending.held = time.Now(), held{events: 1}
 	l.sending.births = limitedBirth{at: 1}
+	r := &l.repeating
+	r.open, r.misses, r.held, r.due, r.passes = &batch{}, 1, true, time.Now(), true
 	for _, p := range l.sessionParts() {
 		filled(t, reflect.ValueOf(p).Elem())
 	}

@@ -109,6 +109,7 @@ func (l *loop) beEdge(c *proto.EdgeConfiguration, now time.Time) error {
 	l.conn.edge = c.GetName()
 	l.outage = outage{}
 	l.search.end(l.cfg.Batch.Size)
+	l.repeating.drop()
 	l.dependents.keep(l.reg.HasDevice)
 	clear(l.retries.tries)
 	clear(l.retries.passed)

@@ -113,6 +113,7 @@ func (l *loop) takesEvents() {
 	held := l.outage.holding
 	l.outage = outage{}
 	l.retries.refused = refusedDeadLetters{}
+	l.repeating.resume(true)
 	if held {
 		l.release()
 	}
@@ -132,6 +133,9 @@ func (l *loop) release() {
 // maybeKnock sends the next event of a round, when it is due and nothing else is in flight.
 func (l *loop) maybeKnock(now time.Time) {
 	o := &l.outage
+	if l.repeating.active() {
+		return
+	}
 	if o.holding && o.alone && l.queue.End().Seq > o.end { // the first that could be a scout
 		o.alone, o.knock, o.next = false, knockScouts, now
 	}

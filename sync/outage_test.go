@@ -323,7 +323,7 @@ func TestLostAcknowledgement(t *testing.T) {
 				}()
 				return nil
 			}
-			inBubble(t, s, nil, func(r *rig) {
+			inBubble(t, s, func(c *config.Config) { c.Sync.Repeat = 0 }, func(r *rig) {
 				for range 10 {
 					r.post(1)
 					r.elapse(10 * time.Second)

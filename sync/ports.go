@@ -76,6 +76,9 @@ type Registry interface {
 	// configuredSecret is unchanged since it was stored; otherwise Secret returns configuredSecret.
 	Edge() *proto.EdgeConfiguration
 	Secret(configuredSecret string) string
+	// AlarmID is the id under which the cloud has an alarm that may have been raised here under
+	// another one (CONTRACT.md 13.5); mostly id itself.
+	AlarmID(id proto.UUID) proto.UUID
 	// Devices is the number of devices; HasDevice reports whether there is this one.
 	Devices() int
 	HasDevice(id proto.UUID) bool
@@ -83,6 +86,8 @@ type Registry interface {
 	// reports it.
 	SetHalfMade(id proto.UUID, half bool) error
 	HalfMade(id proto.UUID) bool
+	// TakenAway reports whether the cloud has deleted or unassigned an entity in this life.
+	TakenAway(id proto.UUID) bool
 	// DeviceNamed finds a device by its name. Any goroutine.
 	DeviceNamed(name string) (proto.UUID, bool)
 	// Knows reports whether an entity is this edge's, or the edge, its tenant or its customer.

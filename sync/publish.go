@@ -51,7 +51,7 @@ type published struct {
 
 // counters of this process's life.
 type counters struct {
-	connects, attempts, downlinks, unused, uplinkBytes uint64
+	connects, attempts, downlinks, unused, uplinkBytes, repeated uint64
 }
 
 // publish lets other goroutines see the loop's state.
@@ -81,6 +81,7 @@ func (a *Agent) Snapshot() Snapshot {
 		Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge, Cloud: a.dialer.Addr(),
 		Synced: p.synced, Sync: p.sync, Devices: p.devices, CallsPending: a.calls.Waiting(),
 		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
+		Repeated: p.counters.repeated,
 		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
 	}
 	if p.counters.attempts > 0 {

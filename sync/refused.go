@@ -49,7 +49,7 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		l.edgeGone(l.creationsIn(b, now), now)
 		l.ended(errEdgeGone, now)
 		return
-	case v == refusedLimit && l.moveLimited(b, now):
+	case v == refusedLimit && !b.again && l.moveLimited(b, now):
 		return
 	case v == refusedLimit:
 		s := &l.sending
@@ -57,6 +57,13 @@ func (l *loop) refusedBatch(b *batch, now time.Time) {
 		wait := s.pause.Next()
 		s.pauseUntil = now.Add(wait)
 		l.complain("the cloud limits the rate", link.FirstLine(b.reason), now, "pause", wait)
+		if b.again {
+			l.rewindRepetition(b.start)
+			return
+		}
+	case b.again:
+		l.repetitionRefused(b, v == refusedHopeless, now)
+		return
 	case b.events == 1:
 		l.moveRefused(b, b.reason, v == refusedHopeless, now)
 		return
@@ -157,6 +164,10 @@ func (l *loop) suspect(err error, now time.Time) {
 		return
 	}
 	b := w.batches[0]
+	if b.again {
+		l.suspectRepetition(b, now)
+		return
+	}
 	if s.endsAt != b.start.Offset {
 		s.endsAt, s.ends = b.start.Offset, 1
 		return

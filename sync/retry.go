@@ -187,8 +187,8 @@ func (l *loop) choose(now time.Time) choice {
 func (l *loop) maybeRetry(now time.Time) {
 	r := &l.retries
 	defer l.maybeReadOn(now)
-	busy := r.try != nil || l.former.holdsLetters() || l.outage.holding || l.search.active() || l.sending.limited
-	if busy || l.stopping || !l.maySend(now) {
+	busy := r.try != nil || l.former.holdsLetters() || l.repeating.active() || l.outage.holding || l.search.active()
+	if busy || l.sending.limited || l.stopping || !l.maySend(now) {
 		return
 	}
 	if now.Before(r.due) && now.Before(r.birthsDue) {
@@ -344,7 +344,9 @@ func (l *loop) tryDeadLetters(letters []wal.DeadLetter, now time.Time) {
 		if d := &letters[i]; isDeviceCreation(&d.Event) && l.reg.HalfMade(d.Entity) {
 			buf = append(buf, deletionOf(d.Entity)...)
 		}
-		buf = append(buf, letters[i].Fragment...)
+		e := letters[i].Event
+		l.followAlarm(&e)
+		buf = append(buf, e.Fragment...)
 		if len(letters) > 1 {
 			letters[i].Fragment = nil
 		}

@@ -408,7 +408,8 @@ func (f *fakeRegistry) Secret(configured string) string {
 	}
 	return configured
 }
-func (f *fakeRegistry) Devices() int { return 0 }
+func (f *fakeRegistry) Devices() int                     { return 0 }
+func (f *fakeRegistry) AlarmID(id proto.UUID) proto.UUID { return id }
 
 func (f *fakeRegistry) FullySynced() bool                                        { return f.Synced() }
 func (f *fakeRegistry) ToAsk(bool, func(proto.UUID, string, bool))               {}
@@ -417,6 +418,7 @@ func (f *fakeRegistry) DropCall(*proto.DeviceRpcCallMsg) error                  
 func (f *fakeRegistry) Calls() []*proto.DeviceRpcCallMsg                         { return nil }
 func (f *fakeRegistry) HasDevice(proto.UUID) bool                                { return true }
 func (f *fakeRegistry) SetHalfMade(proto.UUID, bool) error                       { return nil }
+func (f *fakeRegistry) TakenAway(proto.UUID) bool                                { return false }
 func (f *fakeRegistry) HalfMade(proto.UUID) bool                                 { return false }
 func (f *fakeRegistry) Knows(proto.UUID) bool                                    { return true }
 func (f *fakeRegistry) DeviceNamed(string) (proto.UUID, bool)                    { return proto.UUID{}, false }

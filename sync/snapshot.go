@@ -79,6 +79,7 @@ type Snapshot struct {
 	InFlight        int        `json:"in_flight"`       // batches sent and not acknowledged
 	Window          int        `json:"window"`          // batches that may be in flight
 	RTTMS           float64    `json:"rtt_ms"`          // of the last acknowledgement
+	Repeated        uint64     `json:"repeated"`        // events sent and acknowledged once more (repeat.go), this life; in no other count
 	Connects        uint64     `json:"connects"`        // sessions accepted in this life
 	Reconnects      uint64     `json:"reconnects"`      // attempts after the first
 	NextAttemptMS   int64      `json:"next_attempt_ms"` // until the next dial, 0 = none planned

@@ -129,6 +129,7 @@ func (l *loop) progress() {
 func (l *loop) ended(err error, now time.Time) {
 	l.suspect(err, now)
 	l.storeAside(now)
+	l.planRepetition(err, now)
 	l.conn.sess.Close()
 	l.dialing.before = l.conn.sess
 	lived := now.Sub(l.conn.acceptedAt)

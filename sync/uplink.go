@@ -78,6 +78,9 @@ func (l *loop) ready(b *batch, now time.Time) bool {
 func (l *loop) maybeSend(now time.Time) {
 	s := &l.sending
 	s.more = false
+	if l.repeating.active() {
+		return
+	}
 	l.sendBatches(now)
 	if s.asideDue(now) || l.stopping {
 		l.storeAside(now)
@@ -186,6 +189,11 @@ func (l *loop) take(e *wal.Entry) bool {
 		s.aside = a
 		return true
 	}
+	if proto.Kind(e.Kind) == proto.KindAlarm {
+		followed := *e
+		l.followAlarm(&followed.Event)
+		e = &followed
+	}
 	if !s.open.take(e, limits{events: l.search.batchSize, server: l.conn.sess.ServerMax()}, s.now) {
 		return false
 	}
@@ -197,6 +205,7 @@ func (l *loop) take(e *wal.Entry) bool {
 		l.adapt(&e.Event, e.Offset, sent)
 	}
 	l.unmake(&e.Event, e.Offset, sent)
+	s.open.gone = s.open.gone || l.isGone(&e.Event)
 	return true
 }
 
@@ -226,7 +235,7 @@ func (l *loop) peek(start, end wal.Position) (e wal.Entry, ok bool, err error) {
 func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 	s, id := &l.sending, r.GetUplinkMsgId()
 	if l.probing.id != 0 && id == l.probing.id {
-		l.probing = probing{}
+		l.probing.id, l.probing.at = 0, time.Time{}
 		l.progress()
 		return
 	}
@@ -273,12 +282,21 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 func (l *loop) commit(now time.Time) {
 	w := &l.sending.win
 	for b := w.pop(); b != nil; b = w.pop() {
+		if b.again {
+			l.repeated(b, now)
+			w.put(b)
+			continue
+		}
 		end := b.end
 		if b.behind.end.Offset != 0 {
 			end = b.behind.end
 		}
 		l.made(b.unmade, now)
-		l.advance(end, b.events, b.inside+b.behind.dead, now)
+		gone := 0
+		if b.gone {
+			gone = l.moveGone(b, now)
+		}
+		l.advance(end, b.events-gone, b.inside+b.behind.dead+gone, now)
 		w.put(b)
 	}
 }
@@ -307,6 +325,7 @@ func (l *loop) commitHeld(now time.Time) {
 		return
 	}
 	l.sending.held = held{}
+	l.repeating.acknowledged(l.queue.Committed().Offset, now)
 	if err := l.queue.Commit(h.end, uint64(h.events), uint64(h.dead)); err != nil && !errors.Is(err, wal.ErrClosed) {
 		l.complain("the committed offset cannot be written", err.Error(), now)
 	}

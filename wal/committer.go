@@ -247,7 +247,7 @@ func (q *Queue) cost(tail segment, n int64) int64 {
 func (q *Queue) stateLocked() control {
 	return control{
 		seq: q.end.Seq, committed: q.committed, counters: q.counters,
-		ahead: q.ahead, thin: q.thin, gap: q.gap,
+		ahead: q.ahead, thin: q.thin, gap: q.gap, kept: q.committed.Offset - min(q.kept, q.committed.Offset),
 	}
 }
 

@@ -18,13 +18,17 @@ type control struct {
 	ahead     uint64   // events that thinning has removed behind the committed position; they count as dropped
 	thin      thinning // the replacement of segments that may be under way
 	gap       Gap      // dropped, and not yet reported by an event
+	kept      uint64   // offsets in front of the committed one that Queue.Keep has asked for
 }
 
 // controlFields is how many numbers a control holds, each a uvarint: most of them are small or
-// zero.
+// zero. Only the first requiredFields of them are always there.
 const (
-	controlFields  = 15
-	maxControlSize = controlFields * binary.MaxVarintLen64
+	controlFields  = 16
+	requiredFields = 15
+	// maxControlSize is what older versions wrote at most, and so the size of a slot stays. The
+	// numbers fit, because valid bounds most of them by maxOffset.
+	maxControlSize = requiredFields * binary.MaxVarintLen64
 )
 
 func (c *control) fields() [controlFields]uint64 {
@@ -32,12 +36,17 @@ func (c *control) fields() [controlFields]uint64 {
 		c.seq, c.committed.Offset, c.committed.Seq,
 		c.counters.deployed, c.counters.dropped, c.counters.dead, c.counters.damaged,
 		c.ahead, c.thin.into, c.thin.from, c.thin.bytes, uint64(c.thin.level)<<8 | uint64(c.gap.Why),
-		c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last),
+		c.gap.Events, zigzag(c.gap.First), zigzag(c.gap.Last), c.kept,
 	}
 }
 
 func (c *control) append(dst []byte) []byte {
-	for _, v := range c.fields() {
+	fields := c.fields()
+	written := fields[:]
+	if c.kept == 0 {
+		written = fields[:requiredFields]
+	}
+	for _, v := range written {
 		dst = binary.AppendUvarint(dst, v)
 	}
 	return dst
@@ -48,6 +57,9 @@ func parseControl(b []byte) (c control, ok bool) {
 	var v [controlFields]uint64
 	for i := range v {
 		n := 0
+		if i >= requiredFields && len(b) == 0 {
+			break
+		}
 		if v[i], n = binary.Uvarint(b); n <= 0 {
 			return c, false
 		}
@@ -56,7 +68,7 @@ func parseControl(b []byte) (c control, ok bool) {
 	c = control{
 		seq: v[0], committed: Position{Offset: v[1], Seq: v[2]}, counters: counters{v[3], v[4], v[5], v[6]},
 		ahead: v[7], thin: thinning{into: v[8], from: v[9], bytes: v[10], level: uint8(v[11] >> 8)},
-		gap: Gap{Events: v[12], First: unzigzag(v[13]), Last: unzigzag(v[14]), Why: Why(v[11])},
+		gap: Gap{Events: v[12], First: unzigzag(v[13]), Last: unzigzag(v[14]), Why: Why(v[11])}, kept: v[15],
 	}
 	return c, zeros(b) && v[11] <= 0xffff && c.valid()
 }
@@ -72,7 +84,8 @@ func (c *control) valid() bool {
 			return false
 		}
 	}
-	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq
+	return c.committed.Seq <= c.seq && c.counters.sum() == c.committed.Seq && c.ahead <= c.seq-c.committed.Seq &&
+		c.kept <= c.committed.Offset
 }
 
 // newer reports whether c was written later than d. The committed position, the events counted up

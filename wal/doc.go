@@ -44,8 +44,9 @@
 // A control frame takes an offset and is no event. It holds, each as a uvarint: the events accepted
 // before it; the committed position (offset, events up to it) and how many of those were deployed,
 // dropped, dead and damaged; how many events behind it thinning has removed; the thinning under
-// way; the gap that no event reports yet. One stands at the head of every segment, so that start-up
-// needs the last segment only. One rides in each group commit after the committed position has
+// way; the gap that no event reports yet; if it is not 0, how far in front of the committed
+// position Queue.Keep reaches. One stands at the head of every segment, so that start-up needs the
+// last segment only. One rides in each group commit after the committed position has
 // moved, so that this costs no fsync of its own. Zeros behind the numbers of the one that ends a
 // segment are padding (pad.go).
 //
@@ -91,6 +92,9 @@
 //     later.
 //   - Every drop is reported by one event, made by Options.Record: a gap stays in the control
 //     frames until that event is in the log.
+//   - Committed segments are deleted within a second or so, but for those that Queue.Keep asks for:
+//     these stay until the quota, max_age or a full medium needs their room. They give way before
+//     anything that is pending.
 //   - Nothing grows with the backlog but a list of 24 bytes a segment. The library keeps copies of
 //     the tail and of the segment before it in memory.
 //
@@ -210,7 +214,7 @@
 //	pad.go, committed.go
 //	open.go, standing.go,       the way in after a stop
 //	repair.go
-//	reader.go                   the way out
+//	reader.go, keep.go          the way out, and once more
 //	budget.go, slow.go          the flash: what is spent, and how long it takes
 //	dead*.go                    the dead letters
 //	walk.go, verify.go,         what a person does from outside

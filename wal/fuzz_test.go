@@ -299,6 +299,9 @@ func TestSeeds(t *testing.T) {
 		"FuzzControl/full":        full,
 		"FuzzControl/short":       full[:9],
 		"FuzzControl/zero":        (&control{}).append(nil),
+		"FuzzControl/kept": (&control{
+			seq: 9, committed: Position{Offset: 300, Seq: 7}, counters: counters{deployed: 7}, kept: 200,
+		}).append(nil),
 	}
 	for name, b := range seeds {
 		path := filepath.Join("testdata", "fuzz", filepath.FromSlash(name))

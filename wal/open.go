@@ -164,6 +164,9 @@ func (q *Queue) open() error {
 	if q.running && q.committed.Offset > c.committed.Offset { // the cloud went on acknowledging meanwhile
 		p = standingOf(q.o.Dir, t, q.stateLocked(), true, reach)
 	}
+	if !q.running {
+		q.kept, q.savedKept = p.kept, p.kept
+	}
 	q.running = true
 	q.framed = q.filed
 	if t.found && t.newest.committed.Offset > q.framed.Offset {

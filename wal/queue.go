@@ -159,6 +159,8 @@ type Queue struct {
 	counters  counters
 	ahead     uint64 // events behind committed that thinning has removed
 	gap       Gap    // that no event reports yet
+	kept      uint64 // see Keep; noneKept = nothing
+	savedKept uint64 // the same, in the committed file when it was written last
 	frontier  uint64 // last offset of the segment that the reader is in; thinning begins behind it
 	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
 	urgent    bool   // the committed position is due in its file

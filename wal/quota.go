@@ -14,12 +14,16 @@ func (q *Queue) quota(n int64, now time.Time) error {
 		q.mu.Lock()
 		over := q.bytes+n > q.o.MaxBytes
 		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
+		unwanted := min(committed, q.kept)
 		bytes := q.bytes
 		q.mu.Unlock()
 		if !over {
 			return nil
 		}
-		if k := q.droppable(committed); k > 0 && q.drop(k, now) {
+		if k := q.droppable(unwanted); k > 0 && q.drop(k, now) {
+			continue
+		}
+		if k := q.droppable(committed); k > 0 && q.drop((k+1)/2, now) { // what is kept, the older half first
 			continue
 		}
 		if q.store == nil {

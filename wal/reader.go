@@ -204,7 +204,11 @@ func (r *Reader) locate(end Position) (bool, error) {
 			// While segments are being dropped their files go first, so the committed position
 			// counts too.
 			if _, committed, _ := r.q.bounds(); errors.Is(err, fs.ErrNotExist) && (committed.Offset >= want || r.q.dropped(first)) {
-				r.passTo(want-1, end)
+				gone := want
+				if r.passed {
+					gone, _ = r.q.extent(first)
+				}
+				r.passTo(gone-1, end)
 				return false, nil
 			}
 			if errors.Is(err, disk.ErrIrregular) {
@@ -238,7 +242,10 @@ func (r *Reader) locate(end Position) (bool, error) {
 
 // passTo moves over what is gone: what the quota dropped and counted, or what is missing.
 func (r *Reader) passTo(offset uint64, end Position) {
-	if _, committed, _ := r.q.bounds(); committed.Offset > r.pos.Offset {
+	_, committed, _ := r.q.bounds()
+	if r.passed && offset < committed.Offset { // the control frame at the head of the next segment has the count
+		r.pos.Offset = max(r.pos.Offset, offset)
+	} else if committed.Offset > r.pos.Offset {
 		r.pos = committed
 	} else if offset > r.pos.Offset {
 		r.q.damage(r.first, r.pos.Offset+1, offset)

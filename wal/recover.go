@@ -106,7 +106,10 @@ func (q *Queue) shutdown() {
 	if !q.dirty.IsZero() && !q.syncWrites(time.Now()) {
 		err = errors.New("what was accepted last could not be synced at the end")
 	}
-	if q.Committed().Offset != q.filed.Offset && !q.save() {
+	q.mu.Lock()
+	unsaved := q.committed.Offset != q.filed.Offset || q.kept != q.savedKept && min(q.kept, q.savedKept) < q.committed.Offset
+	q.mu.Unlock()
+	if unsaved && !q.save() {
 		err = errors.Join(err, errors.New("the committed offset could not be written at the end"))
 	}
 	if q.store != nil {

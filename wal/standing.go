@@ -6,6 +6,7 @@ type standing struct {
 	counters       counters
 	ahead          uint64
 	gap            Gap
+	kept           uint64 // behind this offset committed frames are still wanted; noneKept: none are
 }
 
 // standingOf works out where a directory stands. c is what the committed file says, or memory after
@@ -19,6 +20,7 @@ type standing struct {
 // committed offset, or a reader, would pass over what is written there.
 func standingOf(dir string, t tail, c control, ok bool, reach uint64) (p standing) {
 	p.end = Position{Offset: t.last, Seq: t.seq}
+	p.kept = noneKept
 	known := uint64(0) // events known to have been accepted
 	if ok {
 		known = c.seq
@@ -34,6 +36,9 @@ func standingOf(dir string, t tail, c control, ok bool, reach uint64) (p standin
 		}
 	}
 	p.committed, p.counters, p.ahead, p.gap = c.committed, c.counters, c.ahead, c.gap
+	if c.kept > 0 {
+		p.kept = c.committed.Offset - c.kept
+	}
 	if !t.seqSure {
 		p.end.Seq = c.committed.Seq + max(t.last, c.committed.Offset) - c.committed.Offset
 	}

@@ -29,6 +29,7 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	}
 	q.mu.Lock()
 	committed := q.committed
+	unwanted := min(committed.Offset, q.kept)
 	quiet := q.lastWrite.Add(fileAfter).Sub(now)
 	unframed := committed.Offset != q.framed.Offset && committed.Offset != q.filed.Offset
 	due := committed.Offset != q.filed.Offset && q.urgent || unframed && quiet <= 0
@@ -39,7 +40,7 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 		wait = min(wait, quiet)
 	}
 	if q.store != nil {
-		if n := q.droppable(committed.Offset); n >= dropAtOnce || n > 0 && now.Sub(q.lastDrop) >= dropEvery {
+		if n := q.droppable(unwanted); n >= dropAtOnce || n > 0 && now.Sub(q.lastDrop) >= dropEvery {
 			q.drop(n, now)
 		}
 	}
@@ -80,7 +81,7 @@ func (q *Queue) Settle() {
 // costs a few duplicates.
 func (q *Queue) save() bool {
 	q.mu.Lock()
-	c := q.stateLocked()
+	c, kept := q.stateLocked(), q.kept
 	q.urgent = false
 	q.mu.Unlock()
 	err := q.file.write(&c, q.ops)
@@ -94,7 +95,7 @@ func (q *Queue) save() bool {
 		return false
 	}
 	q.mu.Lock()
-	q.filed = c.committed
+	q.filed, q.savedKept = c.committed, kept
 	if q.framed.Offset < c.committed.Offset {
 		q.framed = c.committed
 	}

@@ -46,6 +46,10 @@ func (s *session) uplink(u *proto.UplinkMsg) {
 	if !s.work(events) {
 		return
 	}
+	if c.memory.take(s.edge.ID, u) {
+		s.answer(u, uplinkAck(u.UplinkMsgId, true, ""), true)
+		return
+	}
 	o := c.tenant.Process(s.edge.ID, u, time.Now())
 	for _, m := range o.Events {
 		c.enqueue(s.edge.ID, m, keepAlways)

@@ -80,6 +80,7 @@ type Cloud struct {
 	faults faults
 	rpc    rpcCalls
 	seen   counters
+	memory memory
 	hooks  hooks
 
 	work sync.WaitGroup // goroutines of the sessions
@@ -133,6 +134,7 @@ func newCloud(o Options, t tenant) *Cloud {
 	}
 	c.faults.reorder = reorderTelemetry
 	c.rpc.init()
+	c.memory.tenant = t
 	return c
 }
 
@@ -187,6 +189,7 @@ func (c *Cloud) Stop() {
 		s.Stop()
 	}
 	c.work.Wait()
+	c.memory.lose()
 }
 
 // randomID returns a random positive int32, which is the form of the server's downlink ids

@@ -37,7 +37,7 @@
 //	acks.go        answers to uplinks; codec.go frames and counting
 //	delivery.go    packs and syncs; events.go the event table of an edge; rpc.go calls
 //	admin.go       what an administrator does, admin_edge.go with an edge
-//	faults*.go     what goes wrong on demand
+//	faults*.go     what goes wrong on demand; memory.go what is acknowledged and lost
 //	observe.go     what tests look at: Stats, WaitFor, OnUplink
 //	tenant*.go     Tenant: entities, time series, what goes down
 //	uplink*.go     what each part of an uplink does to the database

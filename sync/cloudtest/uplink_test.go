@@ -1,6 +1,8 @@
 package cloudtest
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -444,4 +446,51 @@ func BenchmarkProcess(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(ts)/b.Elapsed().Seconds(), "events/s")
+}
+
+// An alarm that is active here and raised at the edge keeps its id; acknowledge and clear under the
+// edge's id do nothing, and nobody is told. The recording is edgesync's against the real server.
+func TestAlarmTwoIDs_13_5(t *testing.T) {
+	tenant := newTenant(mustUUID("4dc638f0-ebcf-11f1-905b-ebac168d5fb1"))
+	edge := edgeA
+	tenant.AddEdge(edge)
+	own, device := mustUUID("45d6271e-a5ec-422d-8174-08fe2244f166"), mustUUID("d2f9cd20-ebcf-11f1-b7e7-a9b7ab7e4883")
+	first := tenant.NewID()
+	u := &proto.AlarmUpdateMsg{Entity: `{"tenantId":` + idJSON(ref{typeTenant, tenant.TenantID()}) +
+		`,"type":"both-db337yb","severity":"MINOR","originator":` + idJSON(ref{typeDevice, device}) + `}`}
+	u.IdMSB, u.IdLSB = proto.Halves(first)
+	tenant.Process(edge.ID, &proto.UplinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{u}}, time.Now())
+	n, lines := 0, readTape(t, "alarm-two-ids")
+	for i, l := range lines {
+		if l.Up == nil {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(*l.Up)
+		var m proto.RequestMsg
+		if err == nil {
+			err = pb.Unmarshal(raw, &m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := tenant.Process(edge.ID, m.UplinkMsg, time.Now())
+		if want := lines[i+1].Answer; out.Success != want.Success || m.UplinkMsg.UplinkMsgId != want.ID {
+			t.Errorf("line %d: %+v, recorded %+v", l.Line, out, want)
+		}
+		if len(out.Events)+len(out.Everywhere) != 0 {
+			t.Errorf("line %d: somebody is told", l.Line)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d uplinks", n)
+	}
+	if _, ok := tenant.Entity("ALARM", own); ok {
+		t.Error("there are two alarms")
+	}
+	text, _ := tenant.Entity("ALARM", first)
+	var j struct{ Status, Severity string }
+	if err := json.Unmarshal([]byte(text), &j); err != nil || j.Status != "ACTIVE_UNACK" || j.Severity != "MAJOR" {
+		t.Errorf("the alarm is %s (%v)", text, err)
+	}
 }

@@ -14,7 +14,7 @@ type Config struct {
 	Keepalive Keepalive
 	Queue     Queue
 	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
-	Sync      struct{ Full string }   // "first", "never", "always"
+	Sync      Sync
 	HTTP      HTTP
 	MQTT      MQTT
 	Log       struct{ Level string } // "debug", "info", "warn", "error"
@@ -73,6 +73,12 @@ type Queue struct {
 	FlashBudget    int64         // bytes a day, 0 = unlimited
 	MaxDelay       time.Duration // longest time that commits are collected under the budget
 	FlashEndurance int64         // bytes that the medium bears over its life, 0 = not known
+}
+
+// Sync is what the edge and the cloud tell each other at a connect.
+type Sync struct {
+	Full   string        // "first", "never", "always"
+	Repeat time.Duration // what was acknowledged so shortly before a lost session goes up again; 0 = nothing
 }
 
 // HTTP is the listener for devices, the REST API, the page and the health checks.

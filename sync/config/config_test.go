@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		Queue:     Queue{Durability: "always", SyncInterval: time.Second, Policy: "drop_oldest", MaxDelay: time.Second},
 		HTTP:      HTTP{Listen: ":8080", MaxBody: 16 << 20},
 	}
-	want.Sync.Full, want.MQTT.Listen, want.Log.Level = "first", ":1883", "info"
+	want.Sync, want.MQTT.Listen, want.Log.Level = Sync{Full: "first", Repeat: 10 * time.Second}, ":1883", "info"
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults\n%+v, want\n%+v", c, want)
 	}
@@ -63,7 +63,7 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
+		registry.keep sync.full sync.repeat http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
@@ -165,6 +165,7 @@ func TestEveryKey(t *testing.T) {
 		"queue.max_delay":    {`100`, "100", "100ms", []string{`60001`}, "milliseconds"},
 		"registry.keep":      {`["ota", "images"]`, "ota, images", "ota,images", []string{`["all"]`, `[1]`, `7`, `"x"`}, ""},
 		"sync.full":          {`"never"`, "never", "never", []string{`"yes"`, `true`}, ""},
+		"sync.repeat":        {`0`, "0", "0", []string{`-1`, `61`}, "from 0 to 1m; a plain number means seconds"},
 		"http.listen": {
 			`"[::1]:0"`, "[::1]:0", "[::1]:0",
 			[]string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`},

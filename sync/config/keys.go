@@ -190,6 +190,11 @@ var keys = []key{
 		doc: "when to ask the cloud for everything it has for this edge: first, never, always",
 	},
 	{
+		path: "sync.repeat", def: "10s",
+		field: func(c *Config) any { return &c.Sync.Repeat }, unit: time.Second, max: 60 * sec,
+		doc: "what was acknowledged so shortly before a lost connection is sent again: the cloud may have lost it; 0: nothing",
+	},
+	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,
 		doc:     "address for devices, the page, /metrics, /healthz, /readyz; empty: off",
 		aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},

@@ -66,7 +66,7 @@ func (r *Registry) Apply(m *proto.DownlinkMsg) (used bool, err error) {
 		a.note(ruleChainMetadata.part, kept, e)
 	}
 	each(&a, dashboards, m.DashboardUpdateMsg, r.unlessEdited(r.applyEntity))
-	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.applyAlarm)))
+	each(&a, alarms, m.AlarmUpdateMsg, r.unlessEdited(r.unlessGone(originator, r.joinAlarms(r.applyAlarm))))
 	for _, u := range m.AlarmCommentUpdateMsg {
 		if !a.fits(alarmComments, u.GetEntity()) {
 			continue
@@ -399,6 +399,7 @@ func (r *Registry) cascade() (err error) {
 			err = errors.Join(err, r.dropAttributes(id, scope))
 		}
 		delete(r.fresh, id)
+		r.noteTaken(id)
 	}
 	isGone := func(id string) bool {
 		u, ok := proto.ParseUUID(id)

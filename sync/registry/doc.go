@@ -37,6 +37,7 @@
 //	n id            a device that was made here: create.go
 //	j id            a persistent call, later its answer, protobuf: calls.go
 //	g id            an OTA package without its data; the data is the file DIR/ota/ID: ota.go
+//	e id            the id under which the cloud has an alarm that was raised here: alarm_ids.go
 //	i key           that the record with this key was changed here: edits.go
 //
 // Memory holds the devices, the profiles and a key for each record; values are read from flash when
@@ -56,6 +57,8 @@
 //     of a sync the registry removes what the sync did not bring, but for what was made or changed
 //     here and the cloud cannot know yet.
 //   - What was changed here wins over what the cloud sends until the cloud has acknowledged it.
+//   - An alarm that was raised here and in the cloud is one alarm from when the cloud's comes down,
+//     under the cloud's id.
 //   - The shared attributes that announce an assigned package are set here, from the package
 //     (assigned.go). While it is here, what the cloud sends of them does not count.
 //   - A pending creation is on flash and found by no lookup until its event is in the queue.

@@ -100,6 +100,11 @@ func (r *Registry) apply(e *Edit, seq uint64) (err error) {
 	if k == nil {
 		return errMalformed
 	}
+	if k == alarms {
+		joined := *e
+		r.toCloudAlarm(&joined)
+		e = &joined
+	}
 	id := k.id(e.ID)
 	if k == relations {
 		key, ok := relationKey([]byte(e.Text))

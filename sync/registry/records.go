@@ -71,6 +71,7 @@ var (
 	creations         = &kind{letter: 'n'} // made here, see create.go
 	// persistent calls that wait for their device, then their answers, see calls.go
 	calls      = &kind{letter: 'j'}
+	otherIDs   = &kind{letter: 'e'} // of alarms that were raised here, see alarm_ids.go
 	sweptKinds = []*kind{
 		assetProfiles, assets, entityViews, ruleChains, dashboards, customers,
 		widgetsBundles, widgetTypes, otaPackages, resources,

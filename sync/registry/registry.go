@@ -56,6 +56,7 @@ type Registry struct {
 	fullSync   bool     // the running sync is a full one
 	committed  uint64   // Seq that the cloud had acknowledged when it began
 	gone       map[proto.UUID]struct{}
+	taken      map[proto.UUID]struct{} // entities that the cloud has taken away, see TakenAway; guarded by mu
 	fresh      map[proto.UUID]struct{} // devices and assets that the cloud has not been asked about yet
 	creations  map[proto.UUID]creation
 	edits      map[recordID]edit // see edits.go

@@ -94,6 +94,7 @@ func (c *call) mayOn(typ string, id proto.UUID) error {
 
 // storedAlarm reads an alarm that the user may touch.
 func (c *call) storedAlarm(id proto.UUID) (a alarmDoc, err error) {
+	id = c.Registry.AlarmID(id)
 	text, ok := c.Registry.Entity(proto.KindAlarm, id)
 	if !ok {
 		return a, errNotFound

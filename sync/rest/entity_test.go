@@ -341,3 +341,29 @@ func TestRelations(t *testing.T) {
 		{root, "GET", "/api/relations?fromId=" + text(lamp) + "&fromType=DEVICE", "", 200, `[{"to":` + m + `}]`, nil},
 	})
 }
+
+// An alarm that the cloud has under another id is found under both, and is marked under the
+// cloud's.
+func TestAlarmWithTwoIDs(t *testing.T) {
+	r := newRig(t)
+	body := `"type":"hot","severity":"MAJOR","originator":` + ref("DEVICE", meter)
+	made := r.send(root, "POST", "/api/alarm", "{"+body+"}")
+	var j struct{ ID struct{ ID string } }
+	if err := json.Unmarshal([]byte(made.body), &j); err != nil || j.ID.ID == "" {
+		t.Fatalf("%s (%v)", made.body, err)
+	}
+	const cloud = 99
+	m := &proto.AlarmUpdateMsg{Entity: `{"id":` + ref("ALARM", cloud) + `,` + body + `}`}
+	m.IdMSB, m.IdLSB = proto.Halves(id(cloud))
+	if _, err := r.reg.Apply(&proto.DownlinkMsg{AlarmUpdateMsg: []*proto.AlarmUpdateMsg{m}}); err != nil {
+		t.Fatal(err)
+	}
+	both := `{"id":{"id":"` + text(cloud) + `"}}`
+	r.events()
+	r.run([]step{
+		{root, "GET", "/api/alarm/" + j.ID.ID, "", 200, both, nil},
+		{root, "GET", "/api/alarm/" + text(cloud), "", 200, both, nil},
+		{root, "POST", "/api/alarm/" + j.ID.ID + "/ack", "", 200, both, []string{`ALARM_ACK ALARM … "id":"` + text(cloud)}},
+		{root, "POST", "/api/alarm", "{" + body + "}", 200, both, []string{`UPDATED ALARM … "id":"` + text(cloud)}},
+	})
+}

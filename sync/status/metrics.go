@@ -42,6 +42,10 @@ var metrics = []metric{
 	},
 	{"events_damaged_total", "counter", "Events unreadable on the medium.", func(s *agent.Snapshot) float64 { return float64(s.Damaged) }},
 	{
+		"events_repeated_total", "counter", "Acknowledged events sent again because the cloud may have lost them, since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.Repeated) },
+	},
+	{
 		"oldest_pending_seconds", "gauge", "Age of the oldest pending event.",
 		func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 },
 	},

@@ -57,6 +57,9 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if s.RTTMS > 0 {
 		link += fmt.Sprintf(", answered in %.1f ms", s.RTTMS)
 	}
+	if s.Repeated > 0 {
+		link += fmt.Sprintf(", %s sent again", plural(s.Repeated, "event", "events"))
+	}
 	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
 		plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)

@@ -24,10 +24,18 @@ type Link struct {
 	Swallow atomic.Bool
 
 	last atomic.Pointer[conn] // dialled last
+	mu   sync.Mutex           // guards Listener for Dial
 }
 
 // NewLink returns a link without faults.
 func NewLink() *Link { return &Link{Listener: bufconn.Listen(1 << 20)} }
+
+// Renew lets a cloud serve the link again that was stopped, and so has closed it.
+func (l *Link) Renew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Listener = bufconn.Listen(1 << 20)
+}
 
 // Dial connects the agent to the cloud, whatever the address.
 func (l *Link) Dial(ctx context.Context, _ string) (net.Conn, error) {
@@ -38,7 +46,10 @@ func (l *Link) Dial(ctx context.Context, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	c, err := l.Listener.DialContext(ctx)
+	l.mu.Lock()
+	listener := l.Listener
+	l.mu.Unlock()
+	c, err := listener.DialContext(ctx)
 	if err != nil {
 		return nil, err
 	}
