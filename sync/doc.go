@@ -296,6 +296,8 @@
 //	a stop                                 5 s for acknowledgements, 3 s for answers to devices,
 //	                                       10 s in all (cli)
 //	the same complaint in the log          at most every 30 s
+//	the same refusal in the log            at most every 10 min (refusal)
+//	renewed certificates                   looked for every 30 s (keypair)
 //	wrong credentials of one address       10, then one every 6 s; right ones are never held up,
 //	                                       but for a second when they are used there for the first
 //	                                       time (device, rest, guess)
