@@ -225,7 +225,8 @@
 //     to a device and cannot be read any more.
 //   - Exit codes: 0 fine; 1 failed, an unwritable data_dir too; 2 usage; 75 another agent holds
 //     data_dir; 78 configuration, a missing routing key too.
-//   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back.
+//   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back, and that
+//     certificates may be new.
 //
 // # Bounds of memory
 //
@@ -326,6 +327,8 @@
 //	a stop                                 5 s for acknowledgements, 3 s for answers to devices,
 //	                                       10 s in all (cli)
 //	the same complaint in the log          at most every 30 s
+//	the same refusal in the log            at most every 10 min (refusal)
+//	renewed certificates                   looked for every 30 s (keypair)
 //	wrong credentials of one address       10, then one every 6 s; right ones are never held up,
 //	                                       but for a second when they are used there for the first
 //	                                       time (device, rest, guess)

@@ -3,6 +3,8 @@ package sync
 import (
 	"strings"
 	"time"
+
+	"edgesync/sync/refusal"
 )
 
 // State is the state of the link to the cloud; state.go draws them.
@@ -56,6 +58,7 @@ type Snapshot struct {
 	HTTPAddress     string     `json:"http_address"`
 	MQTTAddress     string     `json:"mqtt_address"`
 	MQTTTLSAddress  string     `json:"mqtt_tls_address,omitempty"`
+	HTTPTLSAddress  string     `json:"http_tls_address,omitempty"`
 	MQTTConnections int        `json:"mqtt_connections"`
 	RSSBytes        int64      `json:"rss_bytes"`
 	FlashBytesToday int64      `json:"flash_bytes_today"`   // written to data_dir since midnight UTC, this life
@@ -103,7 +106,13 @@ type Snapshot struct {
 	// they create. They and what waits for them count as dead.
 	UnprovenCreations int      `json:"unproven_creations"`
 	ExtraWarnings     []string `json:"warnings,omitempty"`
+
+	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
+	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused
 }
+
+// MaxRefused bounds Snapshot.Refused.
+const MaxRefused = 32
 
 // Part says what came of one part of the cloud's messages, in this life. What is neither kept nor
 // malformed was acknowledged and left: it is not for this edge, was never here, or is of a kind

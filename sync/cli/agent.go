@@ -23,6 +23,7 @@ import (
 	"edgesync/sync/device"
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/former"
+	"edgesync/sync/keypair"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -74,7 +75,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 3), server: new(http.Server)}}
+	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside, g.connect,
@@ -84,7 +85,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 			return err
 		}
 	}
-	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
+	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
+		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
 	return g.serve(ctx, signals)
 }
@@ -253,7 +255,7 @@ func (g *gateway) connect() error {
 	}
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
-		Log: g.log, Clock: g.clock,
+		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
@@ -289,14 +291,19 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 // waitForEnd returns when it is time to stop: nil for a signal or the end of ctx. From then on a
 // second signal ends the process.
 func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
+	renewals := time.NewTicker(keypair.Every)
+	defer renewals.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-renewals.C:
+			g.ports.checkPairs()
 		case err := <-g.ports.failed:
 			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
+				g.ports.checkPairs()
 				g.agent.Hint()
 				continue
 			}
@@ -311,8 +318,15 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 func (g *gateway) snapshot() agent.Snapshot {
 	s := g.agent.Snapshot()
 	s.HTTPAddress, s.MQTTAddress, s.MQTTTLSAddress = g.ports.http, g.ports.mqtt, g.ports.mqttTLS
+	s.HTTPTLSAddress = g.ports.httpTLS
+	var now time.Time
+	if s.Clock != clock.Unknown.String() {
+		now = time.UnixMilli(g.clock.Now())
+	}
+	s.ExtraWarnings = append(s.ExtraWarnings, g.ports.pairWarnings(now)...)
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
 	}

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 	"edgesync/sync/device"
+	"edgesync/sync/keypair"
 	"edgesync/sync/status"
 )
 
@@ -19,8 +21,11 @@ type ports struct {
 	door                *device.MQTT
 	server              *http.Server // serves nothing while http.listen is empty
 	web                 net.Listener // of server; nil while http.listen is empty
+	webTLS              net.Listener // the same over TLS
 	http, mqtt, mqttTLS string       // addresses; "" is off
-	failed              chan error   // room for each listener: none of them waits for a reader
+	httpTLS             string
+	pairs               []*keypair.Pair
+	failed              chan error // room for each listener: none of them waits for a reader
 }
 
 // listenMQTT opens the listeners for MQTT devices and serves them.
@@ -37,18 +42,45 @@ func (g *gateway) listenMQTT() error {
 		go g.ports.serveMQTT(l)
 	}
 	if c.TLS.Listen != "" {
-		pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+		pair, err := g.openPair("mqtt.tls", &c.TLS)
 		if err != nil {
-			return fmt.Errorf("mqtt.tls: %w", err)
+			return err
 		}
 		l, err := net.Listen("tcp", c.TLS.Listen)
 		if err != nil {
 			return fmt.Errorf("mqtt.tls.listen: %w", err)
 		}
 		g.ports.mqttTLS = l.Addr().String()
-		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(pair)))
+		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(pair.Get)))
 	}
 	return nil
+}
+
+// openPair opens the certificate of a door. name is what the configuration calls the door.
+func (g *gateway) openPair(name string, c *config.DoorTLS) (*keypair.Pair, error) {
+	pair, err := keypair.Open(name, c.CertFile, c.KeyFile, g.log)
+	if err == nil {
+		g.ports.pairs = append(g.ports.pairs, pair)
+	}
+	return pair, err
+}
+
+// checkPairs looks whether certificates were renewed.
+func (p *ports) checkPairs() {
+	for _, pair := range p.pairs {
+		pair.Check()
+	}
+}
+
+// pairWarnings are what a person has to do about certificates. now is zero while the time is not
+// known.
+func (p *ports) pairWarnings(now time.Time) (list []string) {
+	for _, pair := range p.pairs {
+		if w := pair.Warning(now); w != "" {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 func (p *ports) serveMQTT(l net.Listener) {
@@ -57,17 +89,31 @@ func (p *ports) serveMQTT(l net.Listener) {
 	}
 }
 
-// listenHTTP opens the listener for HTTP devices, the REST API and the page. serveHTTP serves it
+// listenHTTP opens the listeners for HTTP devices, the REST API and the page. serveHTTP serves it
 // when all that the page shows is set.
 func (g *gateway) listenHTTP() error {
-	if g.config.HTTP.Listen == "" {
+	c := &g.config.HTTP
+	if c.Listen == "" && c.TLS.Listen == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", g.config.HTTP.Listen)
-	if err != nil {
-		return fmt.Errorf("http.listen: %w", err)
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("http.listen: %w", err)
+		}
+		g.ports.web, g.ports.http = l, l.Addr().String()
 	}
-	g.ports.web, g.ports.http = l, l.Addr().String()
+	if c.TLS.Listen != "" {
+		pair, err := g.openPair("http.tls", &c.TLS)
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp", c.TLS.Listen)
+		if err != nil {
+			return fmt.Errorf("http.tls.listen: %w", err)
+		}
+		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
+	}
 	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events()})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
 	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
@@ -75,8 +121,10 @@ func (g *gateway) listenHTTP() error {
 }
 
 func (g *gateway) serveHTTP() error {
-	if l := g.ports.web; l != nil {
-		go func() { g.ports.failed <- g.ports.server.Serve(g.doors.Listen(l)) }()
+	for _, l := range []net.Listener{g.ports.web, g.ports.webTLS} {
+		if l != nil {
+			go func() { g.ports.failed <- g.ports.server.Serve(g.doors.ListenWeb(l)) }()
+		}
 	}
 	return nil
 }

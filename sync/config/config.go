@@ -89,18 +89,19 @@ type Sync struct {
 type HTTP struct {
 	Listen  string // empty = off
 	MaxBody int64  // of a request, in bytes
+	TLS     DoorTLS
 }
 
 // MQTT is the door for MQTT devices.
 type MQTT struct {
 	Listen string        // empty = off
 	Maps   []foreign.Map // of topics that ThingsBoard does not know; checked
-	TLS    MQTTTLS
+	TLS    DoorTLS
 }
 
-// MQTTTLS is the door for MQTT devices that speak TLS. Devices may log in with certificates of
+// DoorTLS is a door for devices that speak TLS. Over MQTT devices may log in with certificates of
 // their own.
-type MQTTTLS struct {
+type DoorTLS struct {
 	Listen   string // empty = off
 	CertFile string // PEM: the certificate, then the certificates of its authorities
 	KeyFile  string

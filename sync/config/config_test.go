@@ -63,7 +63,8 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full sync.repeat http.listen http.max_body mqtt.listen mqtt.map
+		registry.keep sync.full sync.repeat http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
+		mqtt.map
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
@@ -171,8 +172,11 @@ func TestEveryKey(t *testing.T) {
 			[]string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`},
 			"must ",
 		},
-		"http.max_body": {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
-		"mqtt.listen":   {`""`, "", "", []string{`"x"`}, "must "},
+		"http.max_body":      {`"512KiB"`, "524288", "512KiB", []string{`1023`, `"17MiB"`}, "from 1KiB to 16MiB"},
+		"http.tls.listen":    {`":8443"`, ":8443", ":8443", []string{`"x"`, `8443`}, "must "},
+		"http.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
+		"http.tls.key_file":  {`"/k.pem"`, "/k.pem", "/k.pem", []string{`1`}, "double quotes"},
+		"mqtt.listen":        {`""`, "", "", []string{`"x"`}, "must "},
 		"mqtt.map": {
 			`[{filter = "tele/+/SENSOR", device = 1}]`, `[{device = "$1", filter = 'tele/+/SENSOR'}]`,
 			`[{filter = "tele/+/SENSOR", device = "$1", as = "telemetry"}]`,
@@ -435,6 +439,11 @@ func TestComplete(t *testing.T) {
 			[]string{"needs mqtt.tls.cert_file"},
 			"",
 		},
+		{
+			[]string{"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--http.tls.listen=:0", "--http.tls.key_file=x"},
+			[]string{"needs http.tls.cert_file"},
+			"",
+		},
 		{[]string{
 			"--cloud.routing_key=k", "--cloud.routing_secret=hush-hush", "--mqtt.tls.listen=:0",
 			"--mqtt.tls.cert_file=/nowhere/x", "--mqtt.tls.key_file=" + noCA,
@@ -554,4 +563,25 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("%d problems", len(e.Problems))
 		}
 	})
+}
+
+// Keys are copied from a page, and what comes along around them is no part of them.
+func TestKeysAreTrimmed(t *testing.T) {
+	for _, c := range [][2]string{{" k\n", "\ts s "}, {"k\r\n", "s s\u00a0"}, {"\u00a0k", "\n\ns s"}, {"k", "s s"}} {
+		l, err := load(t, nil, "--cloud.routing_key="+c[0], "--cloud.routing_secret="+c[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Config.Cloud; got.RoutingKey != "k" || got.RoutingSecret != "s s" || l.Complete() != nil {
+			t.Errorf("%q: key %q, secret %q", c, got.RoutingKey, got.RoutingSecret)
+		}
+	}
+	l, err := load(t, nil, "--cloud.routing_key= \n", "--cloud.routing_secret=\u00a0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Complete(); err == nil || !strings.Contains(err.Error(), "cloud.routing_key is missing") ||
+		!strings.Contains(err.Error(), "cloud.routing_secret is missing") {
+		t.Errorf("blanks alone: %v", err)
+	}
 }

@@ -207,6 +207,18 @@ var keys = []key{
 		doc: "largest request of a device",
 	},
 	{
+		path: "http.tls.listen", field: func(c *Config) any { return &c.HTTP.TLS.Listen }, check: checkListen,
+		doc: "address for the same with TLS (https), such as \":8443\"; empty: off",
+	},
+	{
+		path: "http.tls.cert_file", field: func(c *Config) any { return &c.HTTP.TLS.CertFile },
+		doc: "PEM file with the certificate to show over HTTP, and those of its authorities",
+	},
+	{
+		path: "http.tls.key_file", field: func(c *Config) any { return &c.HTTP.TLS.KeyFile },
+		doc: "PEM file with its key",
+	},
+	{
 		path: "mqtt.listen", def: ":1883", field: func(c *Config) any { return &c.MQTT.Listen }, check: checkListen,
 		doc:     "address for MQTT devices; empty: off",
 		aliases: []alias{{"MQTT_BIND_PORT", bindPort}, {"MQTT_BIND_ADDRESS", bindAddress}},

@@ -102,6 +102,9 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
 			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
 	}
+	// Keys are copied from a page, and blanks or line feeds come along.
+	cloud := &l.Config.Cloud
+	cloud.RoutingKey, cloud.RoutingSecret = strings.TrimSpace(cloud.RoutingKey), strings.TrimSpace(cloud.RoutingSecret)
 	return l, e.orNil()
 }
 
@@ -139,11 +142,17 @@ func (l *Loaded) Complete() error {
 			e.add("cloud.tls.ca_file = %s (%s): %w", strconv.Quote(c.TLS.CAFile), l.source("cloud.tls.ca_file"), err)
 		}
 	}
-	if m := l.Config.MQTT.TLS; m.Listen != "" {
-		if m.CertFile == "" || m.KeyFile == "" {
-			e.add("mqtt.tls.listen (%s) needs mqtt.tls.cert_file and mqtt.tls.key_file", l.source("mqtt.tls.listen"))
-		} else if _, err := tls.LoadX509KeyPair(m.CertFile, m.KeyFile); err != nil {
-			e.add("mqtt.tls.cert_file and mqtt.tls.key_file: %w", err)
+	for _, door := range []struct {
+		name string
+		DoorTLS
+	}{{"http.tls", l.Config.HTTP.TLS}, {"mqtt.tls", l.Config.MQTT.TLS}} {
+		if door.Listen == "" {
+			continue
+		}
+		if door.CertFile == "" || door.KeyFile == "" {
+			e.add("%s.listen (%s) needs %s.cert_file and %s.key_file", door.name, l.source(door.name+".listen"), door.name, door.name)
+		} else if _, err := tls.LoadX509KeyPair(door.CertFile, door.KeyFile); err != nil {
+			e.add("%s.cert_file and %s.key_file: %w", door.name, door.name, err)
 		}
 	}
 	return e.orNil()

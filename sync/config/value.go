@@ -121,6 +121,9 @@ func (k *key) checkText(s string) error {
 	if !utf8.ValidString(s) {
 		return errors.New("must be UTF-8")
 	}
+	if k.path == "cloud.routing_key" || k.path == "cloud.routing_secret" {
+		s = strings.TrimSpace(s) // load takes away what surrounds them
+	}
 	for _, r := range s {
 		if r < ' ' || r == 0x7f {
 			return errors.New("must not contain line breaks or other control characters")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/refusal"
 	"edgesync/sync/share"
 )
 
@@ -57,10 +58,11 @@ func (h *HTTP) reply(w http.ResponseWriter, r *http.Request, device proto.UUID, 
 	b, pass, err := h.buildAnswer(device, maxAnswer, r.Context().Done(), reader{http.NewResponseController(w)}, build)
 	switch {
 	case errors.Is(err, errLargeAnswer):
+		h.note(r, refusal.BadRequest, h.nameOf(device), err.Error())
 		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 		return
 	case err != nil:
-		h.busy(w, r, wordsAnswersWait, err)
+		h.busy(w, r, device, wordsAnswersWait, err)
 		return
 	}
 	if pass != nil { // it is kept: others would take its bytes, and the answer would have been built for nothing
@@ -81,7 +83,7 @@ func (h *HTTP) succeed(w http.ResponseWriter, r *http.Request, device proto.UUID
 	h.answers.Open(&pass, device, reader{http.NewResponseController(w)})
 	defer pass.Close()
 	if _, err := pass.Grow(len(body), r.Context().Done()); err != nil {
-		h.busy(w, r, wordsAnswersWait, err)
+		h.busy(w, r, device, wordsAnswersWait, err)
 		return false
 	}
 	sendAnswer(w, body, &pass)

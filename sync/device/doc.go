@@ -60,6 +60,7 @@
 //	requests.go answers.go claim.go provision.go    what devices ask, in either protocol
 //	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
+//	traces.go strangers.go                      what was refused; other protocols at a port
 //	mqtt/                                       bytes ⇄ MQTT packets
 //	mqtt_foreign.go foreign/                    topics that ThingsBoard does not know
 //	payload/ schema/ charset/                   JSON → events; protobuf ⇄ JSON; bytes → UTF-8

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"edgesync/sync/complaint"
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/guess"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
 )
@@ -39,8 +41,11 @@ type Ports struct {
 	Calls     agent.Calls
 	Creations agent.Creations
 	Foreign   *foreign.Set // topics that ThingsBoard does not know; nil: there are none
-	Log       *slog.Logger
-	Clock     *clock.Clock // nil: the clock of the machine is right
+	// Synced reports whether a sync has completed once: before that nobody is told that a token is
+	// wrong. nil: it has.
+	Synced func() bool
+	Log    *slog.Logger
+	Clock  *clock.Clock // nil: the clock of the machine is right
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
@@ -49,6 +54,7 @@ type Ports struct {
 type Doors struct {
 	Ports
 	complaints *complaint.Log
+	refusals   *refusal.Ledger
 	slots      *slots
 	answers    *share.Budget  // of largeAnswers
 	guesses    *guess.Limiter // of all protocols: an address has one count
@@ -78,7 +84,8 @@ type owner struct {
 // NewDoors returns doors without connections.
 func NewDoors(p Ports) *Doors {
 	d := &Doors{
-		Ports: p, complaints: complaint.New(p.Log, complainEvery), guesses: guess.New(), answers: share.New(largeAnswers),
+		Ports: p, complaints: complaint.New(p.Log, complainEvery), refusals: refusal.New(p.Log),
+		guesses: guess.New(), answers: share.New(largeAnswers),
 		owners: make(map[proto.UUID]owner), gateways: make(map[*session]struct{}), polls: make(map[proto.UUID][]*poll),
 	}
 	d.slots = newSlots(func() {
@@ -161,12 +168,21 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 	}
 }
 
+// Refusals are the traces of what the doors have refused in this life.
+func (d *Doors) Refusals() *refusal.Ledger { return d.refusals }
+
+// synced reports whether a sync has completed once.
+func (d *Doors) synced() bool { return d.Synced == nil || d.Synced() }
+
+// errNotSynced is why a token or secret that is unknown is not called wrong.
+var errNotSynced = errors.New("this edge has not learned its devices from the cloud yet; try again later")
+
 // complainEvery is how often the same complaint about a device is logged at most.
 const complainEvery = time.Minute
 
-// complain logs a mistake of a device, or one of ours that devices see. text is a constant; device
-// is the name of a device, or an address, or "". How many lines that makes at most package
-// complaint says: a thousand devices, or one that sends another mistake each time, fill no log.
+// complain logs a mistake of ours that devices see. What a device does wrong goes to refusals. text
+// is a constant; device is the name of a device, or an address, or "". How many lines that makes at
+// most package complaint says: a thousand devices fill no log.
 func (d *Doors) complain(text, device string, err error) {
 	reason := ""
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/guess"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
 )
@@ -40,8 +41,12 @@ const (
 	slotLimit   = 30 * time.Second // how long a body that has come whole waits for that
 )
 
-// retryAfter is how long a refused device is to wait, in seconds.
-const retryAfter = "5"
+// retryAfter is how long a refused device is to wait, in seconds; retryUnsynced, one that is not
+// known before the first sync.
+const (
+	retryAfter    = "5"
+	retryUnsynced = "30"
+)
 
 // expectedPaths ends the answers to a request whose path is none of the device API.
 const expectedPaths = "expected /api/v1/TOKEN/telemetry, /api/v1/TOKEN/attributes or others of the device API"
@@ -99,16 +104,20 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to, status := route(r)
 	switch {
 	case status == http.StatusBadRequest:
+		h.note(r, refusal.BadRequest, "", "its path is malformed") // the path itself has a token in it
 		fail(w, status, codeBadRequest, "bad path: "+expectedPaths)
 		return
 	case status != 0:
+		h.note(r, refusal.UnknownTopic, "", expectedPaths)
 		fail(w, status, codeNotFound, "no such path: "+expectedPaths)
 		return
 	}
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	methods := endpoints[to.endpoint].methods
 	if !(get && methods&gets != 0 || r.Method == http.MethodPost && methods&posts != 0) {
-		otherMethod(w, r, methods)
+		if otherMethod(w, r, methods) {
+			h.note(r, refusal.BadRequest, "", "the endpoint does not have the method "+r.Method)
+		}
 		return
 	}
 	if to.endpoint == provision {
@@ -117,15 +126,20 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	attempt, err := h.guesses.Begin(r.Context(), guess.Address(r.RemoteAddr), h.guesses.Secret("token", to.token))
 	if err != nil {
-		refuseGuess(w)
+		h.refuseGuess(w, r)
 		return
 	}
 	device, ok := h.Lookups.ByToken(to.token)
-	if !ok { // 401, whatever the body is
+	if !ok { // whatever the body is
 		attempt.Wrong()
 		if attempt.Late {
 			w.Header().Set("Connection", "close")
 		}
+		if !h.synced() { // firmware takes a 401 for final
+			h.notSynced(w, r)
+			return
+		}
+		h.note(r, refusal.UnknownToken, "", "")
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -140,10 +154,18 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuseGuess answers a request whose token or secret is not judged, because too many wrong ones
 // came from its address, and ends the connection.
-func refuseGuess(w http.ResponseWriter) {
+func (h *HTTP) refuseGuess(w http.ResponseWriter, r *http.Request) {
+	h.note(r, refusal.Guessing, "", "")
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Retry-After", "60")
 	w.WriteHeader(http.StatusTooManyRequests)
+}
+
+// notSynced answers a request whose token or secret is unknown while no sync has completed.
+func (h *HTTP) notSynced(w http.ResponseWriter, r *http.Request) {
+	h.note(r, refusal.NotSynced, "", "")
+	w.Header().Set("Retry-After", retryUnsynced)
+	fail(w, http.StatusServiceUnavailable, codeGeneral, errNotSynced.Error())
 }
 
 // post answers requests that have a body.
@@ -193,10 +215,12 @@ type reading struct {
 func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn func(*scratch) (reuse bool)) {
 	decoder, status, why := describe(r.Header)
 	if status != 0 {
+		h.note(r, refusal.BadRequest, q.name, why)
 		fail(w, status, codeBadRequest, why)
 		return
 	}
 	if r.ContentLength > q.limit {
+		h.note(r, refusal.TooLarge, q.name, largerThan(q.limit))
 		tooLarge(w, q.limit)
 		return
 	}
@@ -228,14 +252,17 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 	}
 	switch {
 	case errors.Is(err, errBodySize):
+		h.note(r, refusal.TooLarge, q.name, largerThan(q.limit))
 		tooLarge(w, q.limit)
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
 		w.Header().Set("Connection", "close")
-		h.busy(w, r, bodiesWait, err)
+		h.busy(w, r, q.sender, bodiesWait, err)
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
+		h.note(r, refusal.Slow, q.name, "the body ended before its end")
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
 	case len(s.text) == 0 && !q.mayBeEmpty:
+		h.note(r, refusal.BadPayload, q.name, "the body is missing")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
 	case len(s.text) <= smallBody:
 		reuse = fn(s)
@@ -243,7 +270,7 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 		defer func() { <-h.working }()
 		reuse = fn(s)
 	default:
-		h.busy(w, r, storageSlow, errSlowMedium)
+		h.busy(w, r, q.sender, storageSlow, errSlowMedium)
 	}
 }
 
@@ -273,8 +300,8 @@ const (
 )
 
 // busy answers that a request is not served now because of others, whatever the device sent.
-func (h *HTTP) busy(w http.ResponseWriter, r *http.Request, text string, err error) {
-	h.complain(text, guess.Address(r.RemoteAddr).Addr().String(), err)
+func (h *HTTP) busy(w http.ResponseWriter, r *http.Request, sender proto.UUID, text string, err error) {
+	h.note(r, refusal.Busy, h.nameOf(sender), text+": "+err.Error())
 	w.Header().Set("Retry-After", retryAfter)
 	fail(w, http.StatusServiceUnavailable, codeGeneral, err.Error())
 }
@@ -288,10 +315,11 @@ func (h *HTTP) store(
 	events, err := parse(s.text, device.ID, h.Clock.Stamp())
 	switch {
 	case errors.Is(err, payload.ErrTooLarge):
+		h.note(r, refusal.TooLarge, device.Name, err.Error())
 		fail(w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error())
 		return true
 	case err != nil:
-		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+		h.wrongBody(w, r, device, err.Error())
 		return true
 	}
 	if len(events) > 0 {
@@ -314,14 +342,17 @@ func (h *HTTP) refuseSome(w http.ResponseWriter, r *http.Request, name string, e
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // ends the connection; nobody would read an answer
 	}
-	// At most once a minute: otherwise a full disk would fill the log as well.
-	h.complain("events of devices are refused; the devices are asked to retry", name, err)
+	h.note(r, notTaken(err), name, err.Error())
 	w.Header().Set("Retry-After", retryAfter)
 	why := "the queue takes no events now; send it again later"
 	if errors.Is(err, agent.ErrNoRoom) {
 		why = agent.ErrNoRoom.Error()
 	}
 	fail(w, http.StatusServiceUnavailable, codeGeneral, "not stored, "+why+kept)
+}
+
+func largerThan(limit int64) string {
+	return "the body is larger than " + strconv.FormatInt(limit, 10) + " bytes"
 }
 
 // tooLarge answers as the server does: with a JSON string and no Content-Type.

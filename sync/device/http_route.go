@@ -90,8 +90,9 @@ func route(r *http.Request) (to target, status int) {
 	return to, http.StatusNotFound
 }
 
-// otherMethod answers a request whose method the endpoint does not have.
-func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) {
+// otherMethod answers a request whose method the endpoint does not have. It returns false if that
+// was no refusal but the question of a browser.
+func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) (refused bool) {
 	allow := http.MethodPost
 	switch {
 	case methods == gets:
@@ -103,7 +104,7 @@ func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) {
 	case http.MethodOptions:
 		if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
 			fail(w, http.StatusForbidden, codePermission, "OPTIONS is answered only as a CORS preflight")
-			return
+			return true
 		}
 		w.Header().Set("Access-Control-Allow-Methods", allow)
 		if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
@@ -111,10 +112,12 @@ func otherMethod(w http.ResponseWriter, r *http.Request, methods uint8) {
 		}
 		w.Header().Set("Access-Control-Max-Age", "1800")
 		w.WriteHeader(http.StatusOK)
+		return false
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 		w.Header().Set("Allow", allow)
 		fail(w, http.StatusMethodNotAllowed, codeBadRequest, "use "+allow+" here")
 	default:
 		w.WriteHeader(http.StatusBadRequest)
 	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/refusal"
 	"edgesync/sync/share"
 )
 
@@ -109,20 +110,25 @@ func (s *rows) fail(err error) {
 	case errors.As(err, &refused):
 		s.h.refuseSome(s.w, s.r, s.name, refused.error, kept)
 	case errors.Is(err, errSlowMedium):
-		s.h.busy(s.w, s.r, storageSlow, fmt.Errorf("%w%s", err, kept))
+		s.h.busy(s.w, s.r, s.device, storageSlow, fmt.Errorf("%w%s", err, kept))
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
-		s.h.busy(s.w, s.r, bodiesWait, fmt.Errorf("%w%s", err, kept))
+		s.h.busy(s.w, s.r, s.device, bodiesWait, fmt.Errorf("%w%s", err, kept))
 	case errors.Is(err, errBodySize):
-		fail(s.w, http.StatusRequestEntityTooLarge, codeBadRequest,
-			"the body is larger than "+strconv.FormatInt(s.b.limit, 10)+" bytes"+kept)
+		s.wrong(http.StatusRequestEntityTooLarge, refusal.TooLarge, largerThan(s.b.limit)+kept)
 	case errors.Is(err, payload.ErrTooLarge):
-		fail(s.w, http.StatusRequestEntityTooLarge, codeBadRequest, err.Error()+kept)
+		s.wrong(http.StatusRequestEntityTooLarge, refusal.TooLarge, err.Error()+kept)
 	case errors.As(err, &wrong) && wrong.Cut && !s.b.whole:
-		fail(s.w, http.StatusRequestEntityTooLarge, codeBadRequest,
+		s.wrong(http.StatusRequestEntityTooLarge, refusal.TooLarge,
 			"an element is larger than "+strconv.Itoa(payload.MaxElement)+" bytes"+kept)
 	case errors.As(err, &wrong):
-		fail(s.w, http.StatusBadRequest, codeBadRequest, err.Error()+kept)
+		s.wrong(http.StatusBadRequest, refusal.BadPayload, err.Error()+kept)
 	default: // the device stopped, was too slow, or has left
-		fail(s.w, http.StatusBadRequest, codeBadRequest, "the body ended before its end"+kept)
+		s.wrong(http.StatusBadRequest, refusal.Slow, "the body ended before its end"+kept)
 	}
+}
+
+// wrong answers with an error that is about what came, and leaves a trace.
+func (s *rows) wrong(status int, reason refusal.Reason, why string) {
+	s.h.note(s.r, reason, s.name, why)
+	fail(s.w, status, codeBadRequest, why)
 }

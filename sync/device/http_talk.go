@@ -11,6 +11,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/guess"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
 )
@@ -78,11 +79,12 @@ func readTimeout(r *http.Request) (wait time.Duration, status int, ok bool) {
 func (h *HTTP) poll(w http.ResponseWriter, r *http.Request, device *registry.Device, what pollKind) {
 	wait, status, ok := readTimeout(r)
 	if !ok {
-		fail(w, http.StatusBadRequest, codeBadRequest, `"timeout" must be a number of milliseconds`)
+		h.wrong(w, r, device, `"timeout" must be a number of milliseconds`)
 		return
 	}
 	p := &poll{kind: what, got: make(chan pollResult, 1)}
 	if !h.wait(device.ID, p) {
+		h.note(r, refusal.Busy, device.Name, "too many requests of this device wait already")
 		w.Header().Set("Retry-After", retryAfter)
 		fail(w, http.StatusServiceUnavailable, codeGeneral, "too many requests of this device wait already")
 		return
@@ -153,7 +155,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		method, params, err = readCall(body)
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+		h.wrongBody(w, r, device, err.Error())
 		return nil
 	}
 	got := &held{came: make(chan struct{})}
@@ -164,6 +166,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 		Reply: func(b []byte, err error) { got.set(h.answers, id, reads, b, err) },
 	})
 	if err != nil {
+		h.note(r, refusal.Busy, device.Name, err.Error())
 		w.Header().Set("Retry-After", retryAfter)
 		fail(w, http.StatusServiceUnavailable, codeGeneral, err.Error())
 		return nil
@@ -176,7 +179,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 			case errors.Is(got.err, agent.ErrTimeout):
 				nothingCame(w, http.StatusServiceUnavailable)
 			case errors.Is(got.err, share.ErrFull), errors.Is(got.err, share.ErrEvicted):
-				h.busy(w, r, wordsAnswersWait, got.err)
+				h.busy(w, r, id, wordsAnswersWait, got.err)
 			case got.err != nil:
 				sendAnswer(w, callError(got.err), nil)
 			default:
@@ -192,7 +195,7 @@ func (h *HTTP) request(w http.ResponseWriter, r *http.Request, device *registry.
 func (h *HTTP) claim(w http.ResponseWriter, r *http.Request, device *registry.Device, body []byte) bool {
 	said, err := readClaim(body)
 	if err != nil {
-		fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
+		h.wrongBody(w, r, device, err.Error())
 		return true
 	}
 	if events := h.claimEvent(nil, device.ID, said); len(events) > 0 {
@@ -215,14 +218,14 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 		if v := query.Get(name); v != "" {
 			n, err := strconv.ParseInt(v, 10, 32)
 			if err != nil {
-				fail(w, http.StatusBadRequest, codeBadRequest, name+" must be a number")
+				h.wrong(w, r, device, name+" must be a number")
 				return
 			}
 			number[i] = n
 		}
 	}
 	if !query.Has("title") || !query.Has("version") {
-		fail(w, http.StatusBadRequest, codeBadRequest, `"title" and "version" are needed`)
+		h.wrong(w, r, device, `"title" and "version" are needed`)
 		return
 	}
 	p, ok := h.Packages.Package(device.ID, software)
@@ -231,7 +234,7 @@ func (h *HTTP) download(w http.ResponseWriter, r *http.Request, device *registry
 		w.WriteHeader(http.StatusNotFound)
 		return
 	case !means(query.Get("title"), p.Title) || !means(query.Get("version"), p.Version):
-		fail(w, http.StatusBadRequest, codeBadRequest, "another package is assigned to the device")
+		h.wrong(w, r, device, "another package is assigned to the device")
 		return
 	}
 	f, from, size, err := openChunk(p.Path, number[0], number[1])
@@ -276,19 +279,27 @@ func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 		func(s *scratch) bool {
 			request, err := readProvision(s.text)
 			if err != nil {
+				h.note(r, refusal.Provisioning, "", err.Error())
 				fail(w, http.StatusBadRequest, codeBadRequest, err.Error())
 				return true
 			}
 			answer, err := h.provisioned(r.Context(), r.RemoteAddr, &request)
 			if errors.Is(err, guess.ErrTooMany) {
-				refuseGuess(w)
+				h.refuseGuess(w, r)
+				return true
+			}
+			if errors.Is(err, errNotSynced) {
+				h.notSynced(w, r)
 				return true
 			}
 			if err != nil {
-				h.complain("a device could not be provisioned; the device is asked to retry", "", err)
+				h.note(r, notTaken(err), "", "it could not be provisioned: "+err.Error())
 				w.Header().Set("Retry-After", retryAfter)
 				fail(w, http.StatusServiceUnavailable, codeGeneral, "not made; ask again later")
 				return true
+			}
+			if why := noCredentials(answer); why != nil {
+				h.note(r, refusal.Provisioning, "", why.Error())
 			}
 			w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 			w.WriteHeader(http.StatusOK)

@@ -45,11 +45,12 @@ func NewMQTT(d *Doors) *MQTT {
 	return m
 }
 
-// TLSConfig is the configuration of a TLS listener. A device may show a certificate of its own,
-// which proves by itself who the device is: no authority has to stand behind it (API.md 3.2).
-func TLSConfig(pair tls.Certificate) *tls.Config {
+// TLSConfig is the configuration of a TLS listener for MQTT; get returns the certificate of a new
+// connection. A device may show a certificate of its own, which proves by itself who the device is:
+// no authority has to stand behind it (API.md 3.2).
+func TLSConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
 	return &tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
+		GetCertificate: get, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
 		// A resumed session would bring a certificate that was not shown.
 		SessionTicketsDisabled: true,
 	}
@@ -115,12 +116,14 @@ func (m *MQTT) serve(c *mqttConn) {
 		err := t.HandshakeContext(ctx)
 		cancel()
 		if err != nil {
+			m.failedHandshake(c, t, err)
 			c.kill()
 			return
 		}
 	}
 	frame, err := c.frame()
 	if err != nil {
+		m.stranger(c, c.in[c.at:c.end], err)
 		return
 	}
 	s := m.welcome(c, frame)

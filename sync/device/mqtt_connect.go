@@ -9,6 +9,7 @@ import (
 
 	"edgesync/sync/device/mqtt"
 	"edgesync/sync/guess"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 )
 
@@ -17,7 +18,7 @@ import (
 func (m *MQTT) welcome(conn *mqttConn, frame []byte) *session {
 	var c mqtt.Connect
 	if err := c.Decode(frame); err != nil {
-		m.complain("an MQTT connection is closed because it does not begin as one", "", err)
+		m.stranger(conn, frame, err)
 		return nil
 	}
 	s, code := m.connect(conn, &c)
@@ -61,14 +62,19 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 	dev, ok, err := m.judge(conn, clientID, user, c.Password)
 	switch {
 	case errors.Is(err, guess.ErrTooMany):
+		m.note(conn, refusal.Guessing, "", "", nil)
 		return nil, tooManyGuesses(c.Version)
 	case err != nil:
 		return nil, 0
+	case !ok && !m.synced():
+		m.note(conn, refusal.NotSynced, "", "", nil)
+		return nil, notYet(c.Version)
 	case !ok:
-		return nil, refusal(c.Version, clientID, user, c.Password)
+		m.note(conn, refusal.UnknownToken, "", "", nil)
+		return nil, wrongCredentials(c.Version, clientID, user, c.Password)
 	}
 	if _, takesOver := m.owner(dev.ID); !conn.keepSlot(takesOver) {
-		m.complain("more MQTT devices want to be connected than there are slots", dev.Name, nil)
+		m.note(conn, refusal.Busy, dev.Name, "", errNoSlot)
 		return nil, unavailable(c.Version)
 	}
 	s.device = dev
@@ -81,7 +87,8 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 	// session, or the session finds the change here.
 	again, ok := m.authenticate(conn, clientID, user, c.Password)
 	if !ok || again.ID != dev.ID {
-		return nil, refusal(c.Version, clientID, user, c.Password)
+		m.note(conn, refusal.UnknownToken, dev.Name, "", errRevoked)
+		return nil, wrongCredentials(c.Version, clientID, user, c.Password)
 	}
 	s.follow(again.ProfileID) // the same for its profile
 	// The device's keep-alive does not end the session earlier than the server would (API.md 3.1).
@@ -173,9 +180,17 @@ func unavailable(version byte) byte {
 	return 3
 }
 
-// refusal is the code for wrong credentials. It depends on which of them were given and on nothing
-// else (API.md 3.2).
-func refusal(version byte, clientID, user string, password []byte) byte {
+// notYet is the code for a device that is not known while no sync has completed (API.md 10).
+func notYet(version byte) byte {
+	if version == 5 {
+		return 0x88 // server unavailable
+	}
+	return 3
+}
+
+// wrongCredentials is the code for wrong credentials. It depends on which of them were given and on
+// nothing else (API.md 3.2).
+func wrongCredentials(version byte, clientID, user string, password []byte) byte {
 	switch {
 	case user == "" && len(password) == 0 && clientID != "":
 		if version == 5 {

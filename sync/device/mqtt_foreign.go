@@ -1,11 +1,10 @@
 package device
 
 import (
-	"fmt"
-
 	"edgesync/proto"
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/refusal"
 )
 
 // foreign handles what a gateway publishes on a topic that ThingsBoard does not know, as the
@@ -34,7 +33,7 @@ func (s *session) foreign(slot uint32, name string, message []byte) bool {
 	case err != nil:
 		// A program that knows nothing of ThingsBoard would send the same again and again if the
 		// session ended, so it stays in every version of MQTT.
-		s.m.complain("an MQTT device publishes what cannot be stored", s.device.Name, fmt.Errorf("topic %q: %w", name, err))
+		s.note(refusal.BadPayload, name, err)
 		s.finish(slot, reasonPayload)
 	case failed != nil:
 		s.fail(slot, failed)

@@ -8,6 +8,7 @@ import (
 	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 )
 
@@ -20,7 +21,7 @@ var (
 // gateway handles what is published below v1/gateway/ (API.md 4.3).
 func (s *session) gateway(slot uint32, t topic, payload []byte) {
 	if !s.device.Gateway {
-		s.m.complain("an MQTT device that is no gateway publishes to a gateway's topic", s.device.Name, nil)
+		s.note(refusal.NotGateway, s.topic, nil)
 		if s.version == 5 {
 			s.finish(slot, reasonNotAuthorized)
 		} else {
@@ -40,6 +41,7 @@ func (s *session) gateway(slot uint32, t topic, payload []byte) {
 	case subGatewayClaim:
 		s.gatewayClaim(slot, payload)
 	default:
+		s.note(refusal.UnknownTopic, s.topic, nil)
 		s.finish(slot, reasonTopic)
 	}
 }
@@ -117,6 +119,7 @@ type verdict struct {
 	bad    error    // what is wrong with the first part that cannot be stored
 	unmade *notMade // the first device that cannot be made
 	failed error    // of the medium: the whole message is to come again
+	topic  string   // of the message
 }
 
 // speakFor is the session's, with the errors kept.
@@ -140,6 +143,7 @@ func (v *verdict) speakFor(s *session, name string) (id proto.UUID, ok bool) {
 // submit stores the events of the good parts, and answers for all of them when they are durable.
 func (v verdict) submit(s *session, slot uint32, events []proto.Event, then func()) {
 	defer s.greet()
+	v.topic = s.topic // the committer may judge, when the session is at another publish
 	if v.failed != nil {
 		s.joined = s.joined[:0]
 		s.refuse(v.failed)
@@ -162,9 +166,9 @@ func (v verdict) submit(s *session, slot uint32, events []proto.Event, then func
 func (s *session) judge(slot uint32, v verdict) {
 	switch {
 	case v.bad != nil:
-		s.invalid(slot, v.bad)
+		s.invalidAt(slot, v.topic, v.bad)
 	case v.unmade != nil:
-		s.m.complain("a gateway names devices that cannot be made", s.device.Name, v.unmade)
+		s.note(notMadeReason(v.unmade), v.topic, v.unmade)
 		s.finish(slot, v.unmade.reason)
 	default:
 		s.finish(slot, reasonNone)
@@ -176,7 +180,7 @@ func (s *session) fail(slot uint32, err error) {
 	s.joined = s.joined[:0]
 	var unmade *notMade
 	if errors.As(err, &unmade) {
-		s.judge(slot, verdict{unmade: unmade})
+		s.judge(slot, verdict{unmade: unmade, topic: s.topic})
 		return
 	}
 	s.refuse(err)

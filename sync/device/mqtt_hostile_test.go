@@ -135,7 +135,7 @@ func TestMQTTEndOverTLSDoesNotWait(t *testing.T) {
 		s := newStand(t, true)
 		client, server := net.Pipe()
 		now := time.Now()
-		s.MQTT.start(tls.Server(server, TLSConfig(certificate(t, now.Add(-time.Hour), now.Add(time.Hour)))))
+		s.MQTT.start(tls.Server(server, TLSConfig(always(certificate(t, now.Add(-time.Hour), now.Add(time.Hour))))))
 		c := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
 		c.Write(connectPacket(4, "c", "lamp", ""))
 		io.ReadFull(c, make([]byte, 4))

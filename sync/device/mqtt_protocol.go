@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"edgesync/sync/device/mqtt"
+	"edgesync/sync/refusal"
 )
 
 // errGone is the end of a session whose device has disconnected properly.
@@ -63,10 +64,11 @@ func (s *session) handleSubscribe(frame []byte) error {
 		code := min(f.QoS, 1)
 		switch {
 		case s.subscribe(string(f.Name), code):
-		case s.version == 5:
-			code = 0x8f // topic filter invalid
 		default:
-			code = 0x80
+			s.note(refusal.UnknownTopic, string(f.Name), errFilter)
+			if code = 0x80; s.version == 5 {
+				code = 0x8f // topic filter invalid
+			}
 		}
 		codes = append(codes, code)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgesync/sync/guess"
+	"edgesync/sync/refusal"
 )
 
 // provisionLimit is how long a device that asks for credentials may be connected (API.md 5).
@@ -14,6 +15,7 @@ const provisionLimit = 60 * time.Second
 // provisioning handles what a device without credentials publishes.
 func (s *session) provisioning(slot uint32, name string, payload []byte) {
 	if name != provisionTopic {
+		s.note(refusal.UnknownTopic, name, errOnlyProvision)
 		s.endWith(slot, reasonTopic, true)
 		return
 	}
@@ -32,6 +34,7 @@ func (s *session) provisioning(slot uint32, name string, payload []byte) {
 	}
 	answer, err := s.m.provisioned(s.m.ctx, s.conn.RemoteAddr().String(), &r)
 	if errors.Is(err, guess.ErrTooMany) {
+		s.note(refusal.Guessing, "", nil)
 		s.end(reasonQuota)
 		return
 	}
@@ -39,6 +42,7 @@ func (s *session) provisioning(slot uint32, name string, payload []byte) {
 		s.refuse(err)
 		return
 	}
+	s.noteProvision(answer)
 	s.finish(slot, reasonNone)
 	if inProtobuf {
 		answer = provisionMessageOf(answer)

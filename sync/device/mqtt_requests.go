@@ -52,7 +52,7 @@ func (s *session) reply(slot uint32, to string, qos byte, build func(limit int) 
 		}
 	}
 	if err != nil {
-		s.m.complain("an MQTT device gets no answer to a question about attributes", s.device.Name, err)
+		s.note(unanswered(err), s.topic, err)
 		s.finish(slot, reasonQuota)
 		return
 	}

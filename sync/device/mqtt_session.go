@@ -9,6 +9,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/device/mqtt"
 	"edgesync/sync/device/payload"
+	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
 )
@@ -55,6 +56,7 @@ type session struct {
 	// Owned by the goroutine that reads.
 	joined  []joined  // devices that the publish in work has connected
 	asked   bool      // the packet in work subscribes to commands
+	topic   string    // of the publish in work
 	updates [2]chunks // how the device reads firmware and software
 
 	mu    sync.Mutex     // guards what follows
@@ -180,17 +182,13 @@ func (s *session) close(err error) {
 	var bad *mqtt.Error
 	switch {
 	case errors.Is(err, errPacketLength):
-		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
+		s.note(refusal.TooLarge, "", err)
 		s.end(reasonMalformed)
-	case errors.As(err, &bad) && bad.Reason == reasonProtocol:
-		s.m.complain("an MQTT device breaks the protocol", s.device.Name, err)
-		s.end(bad.Reason)
 	case errors.As(err, &bad):
-		s.m.complain("an MQTT device sends malformed packets", s.device.Name, err)
+		s.note(refusal.Malformed, "", err)
 		s.end(bad.Reason)
 	case errors.Is(err, share.ErrEvicted), errors.Is(err, share.ErrFull):
-		s.m.complain("large MQTT packets wait for each other; the devices whose packets come slowly are disconnected",
-			s.device.Name, err)
+		s.note(refusal.Busy, "", err)
 		s.end(reasonQuota)
 	case errors.Is(err, errTakenOver):
 		s.end(reasonTakenOver)
@@ -213,6 +211,8 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 	if !ok {
 		return
 	}
+	s.topic = name
+	defer func() { s.topic = "" }()
 	if s.provision {
 		s.provisioning(slot, name, payload)
 		return
@@ -236,7 +236,7 @@ func (s *session) publish(name string, payload []byte, id uint16, qos byte) {
 		if s.device.Gateway && s.foreign(slot, name, payload) {
 			return
 		}
-		s.m.complain("an MQTT device publishes to a topic that does not exist", s.device.Name, nil)
+		s.note(refusal.UnknownTopic, name, nil)
 		s.finish(slot, reasonTopic) // before MQTT 5 an ordinary acknowledgement (API.md 3.3)
 	case subTelemetry, subAttributes:
 		s.data(slot, t.subject, payload)
@@ -322,7 +322,7 @@ func (s *session) notStored(slot uint32, err error) {
 		s.refuse(err)
 		return
 	}
-	s.m.complain("data of a gateway's devices is not stored", s.device.Name, err)
+	s.note(refusal.NoRoom, "", err)
 	s.finish(slot, reasonQuota)
 }
 
@@ -338,16 +338,18 @@ func (m *MQTT) putParser(p *payload.Parser) {
 // acknowledged, so the device sends all of it again when it is back.
 func (s *session) refuse(err error) {
 	if s.m.ctx.Err() == nil {
-		s.m.complain("events of MQTT devices are refused; the devices are disconnected to try again",
-			s.device.Name, err)
+		s.note(notTaken(err), "", err)
 	}
 	s.end(reasonQuota)
 }
 
 // invalid refuses a publish for what is in it. MQTT 5 has a reason code for that; earlier versions
 // end the session (API.md 3.3).
-func (s *session) invalid(slot uint32, err error) {
-	s.m.complain("an MQTT device publishes what cannot be stored", s.device.Name, err)
+func (s *session) invalid(slot uint32, err error) { s.invalidAt(slot, s.topic, err) }
+
+// invalidAt is invalid for a publish that may not be the one in work.
+func (s *session) invalidAt(slot uint32, topic string, err error) {
+	s.note(refusal.BadPayload, topic, err)
 	s.mu.Lock()
 	withAck := s.acks[slot%ackWindow].id != 0
 	s.mu.Unlock()
@@ -364,7 +366,7 @@ func (s *session) invalid(slot uint32, err error) {
 // fatal acknowledges a publish and ends the session, as the server does for a few mistakes (API.md
 // 4.3).
 func (s *session) fatal(slot uint32, err error) {
-	s.m.complain("an MQTT device publishes what cannot be understood", s.device.Name, err)
+	s.note(refusal.BadPayload, s.topic, err)
 	s.endWith(slot, reasonUnspecified, true)
 }
 

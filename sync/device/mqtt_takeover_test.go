@@ -52,7 +52,7 @@ func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 			addr := l.Addr().String()
 			if c.secure {
 				now := time.Now()
-				l = tls.NewListener(l, TLSConfig(certificate(t, now.Add(-time.Hour), now.Add(time.Hour))))
+				l = tls.NewListener(l, TLSConfig(always(certificate(t, now.Add(-time.Hour), now.Add(time.Hour)))))
 			}
 			go s.Serve(l)
 			dial := func() *tester {

@@ -45,7 +45,7 @@ func TestMQTTCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.MQTT.Serve(tls.NewListener(l, TLSConfig(certificate(t, now.Add(-hour), now.Add(hour)))))
+	go s.MQTT.Serve(tls.NewListener(l, TLSConfig(always(certificate(t, now.Add(-hour), now.Add(hour))))))
 	for _, c := range []struct {
 		name    string
 		cert    []tls.Certificate

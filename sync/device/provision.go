@@ -89,6 +89,9 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 	profile, ok := d.Lookups.Provision(*r.Key, *r.Secret)
 	if !ok || !provisionsHere(profile.Provisioning) {
 		attempt.Wrong()
+		if !ok && !d.synced() {
+			return nil, errNotSynced
+		}
 		return []byte(provisionNotFound), nil
 	}
 	attempt.Right(profile.ID)

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -51,6 +52,12 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 			}
 		},
 	}
+}
+
+// WebTLSConfig is the configuration of a TLS listener for HTTP; get returns the certificate of a
+// new connection. The server speaks HTTP/1.1, which is what devices speak.
+func WebTLSConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	return &tls.Config{GetCertificate: get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }
 
 type slotKey struct{}

@@ -1,7 +1,6 @@
 package device
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -235,7 +234,7 @@ func (c *slot) Close() error {
 
 // cut closes the connection without a last message, for which it would have to wait.
 func (c *slot) cut() {
-	if t, ok := c.Conn.(*tls.Conn); ok {
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok { // TLS
 		_ = t.NetConn().Close()
 	}
 	_ = c.Conn.Close()

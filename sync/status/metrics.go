@@ -161,6 +161,11 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *ans
 		head("former_edge_info", "gauge", "Always 1; the former edge with the most events here is a label.")
 		b.WriteString(`edgesync_former_edge_info{edge="` + label(f.Edge) + `",command="` + label(f.Command) + "\"} 1\n")
 	}
+	head("refusals_total", "counter", "What the doors refused since the start, by door and reason.")
+	for _, c := range s.Refusals {
+		b.WriteString(`edgesync_refusals_total{door="` + label(c.Door) + `",reason="` + label(c.Reason) + `"} ` +
+			strconv.FormatUint(c.Count, 10) + "\n")
+	}
 	head("state", "gauge", "State of the link: 1 for the present one.")
 	for _, st := range states {
 		b.WriteString(`edgesync_state{state="` + st.String() + `"} ` + strconv.FormatFloat(bit(st == s.State), 'f', -1, 64) + "\n")

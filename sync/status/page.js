@@ -80,7 +80,7 @@
       ["From the cloud", num(s.downlinks) + " messages, " + num(s.downlinks_unused) + " unused"],
       ["Queue", size(s.queue_bytes) + " on flash, committed " + num(s.committed) + " of " + num(s.last_offset) + (s.writable ? "" : ", not writable")],
       ["Flash", size(s.flash_bytes_today) + " today, " + num(s.commits) + " commits since start"],
-      ["Doors", "http " + (s.http_address || "off") + ", mqtt " + (s.mqtt_address || "off") + (s.mqtt_tls_address ? ", mqtt over TLS " + s.mqtt_tls_address : "") + (s.mqtt_connections ? "; " + num(s.mqtt_connections) + " MQTT connections" : "")],
+      ["Doors", "http " + (s.http_address || "off") + (s.http_tls_address ? ", https " + s.http_tls_address : "") + ", mqtt " + (s.mqtt_address || "off") + (s.mqtt_tls_address ? ", mqtt over TLS " + s.mqtt_tls_address : "") + (s.mqtt_connections ? "; " + num(s.mqtt_connections) + " MQTT connections" : "")],
       ["Process", size(s.rss_bytes) + " of memory, up " + span(s.uptime_ms)],
     ];
     el("details").replaceChildren(...rows.flatMap(([k, v]) => {

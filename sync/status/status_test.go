@@ -18,6 +18,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/refusal"
 	"edgesync/wal"
 )
 
@@ -27,11 +28,12 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
-	turned_away refused_creations unproven_creations repeated`)
+	turned_away refused_creations unproven_creations refusals refused repeated`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
+		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +281,8 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`\bs\.([a-z_]+)\b`).FindAllStringSubmatch(pageJS, -1) {
-		if name := " " + m[1] + " "; !strings.Contains(" "+strings.Join(published, " ")+" mqtt_tls_address health ", name) {
+		known := " " + strings.Join(published, " ") + " mqtt_tls_address http_tls_address health "
+		if !strings.Contains(known, " "+m[1]+" ") {
 			t.Errorf("the script reads the field %q, which nobody publishes", m[1])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/plain"
+	"edgesync/sync/refusal"
 )
 
 // Print writes a snapshot for people to w, in colours if colour is true. now is what ages are
@@ -78,11 +79,45 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	if left := left(s.Parts); left != "" {
 		p.line("  %-9s %s", "not kept", left)
 	}
-	p.line("  %-9s http %s, mqtt %s, mqtt over TLS %s, %s", "doors", orOff(s.HTTPAddress), orOff(s.MQTTAddress), orOff(s.MQTTTLSAddress),
+	https := ""
+	if s.HTTPTLSAddress != "" {
+		https = ", https " + clean(s.HTTPTLSAddress)
+	}
+	p.line("  %-9s http %s%s, mqtt %s, mqtt over TLS %s, %s", "doors", orOff(s.HTTPAddress), https, orOff(s.MQTTAddress),
+		orOff(s.MQTTTLSAddress),
 		plural(uint64(s.MQTTConnections), "MQTT connection", "MQTT connections"))
+	for _, r := range recentlyRefused(s, now) {
+		p.line("  %-9s %s", "refused", p.paint(Warn, refusedOnce(&r, now)))
+	}
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// Of those who were refused, what people see: at most so many, and only of so long ago.
+const (
+	refusedShown = 5
+	refusedAge   = 24 * time.Hour
+)
+
+// recentlyRefused are the latest of those who were refused.
+func recentlyRefused(s *agent.Snapshot, now time.Time) []refusal.Party {
+	n := 0
+	for n < min(len(s.Refused), refusedShown) && now.Sub(s.Refused[n].Last) < refusedAge {
+		n++
+	}
+	return s.Refused[:n]
+}
+
+// refusedOnce says who was refused, why and how often, and what helps.
+func refusedOnce(r *refusal.Party, now time.Time) string {
+	text := clean(r.Who) + ": " + clean(r.Words) + refusal.Times(r.Count, r.Since, now)
+	for _, more := range []string{r.Topic, r.Detail} {
+		if more != "" {
+			text += "; " + clean(more)
+		}
+	}
+	return text + "; " + clean(r.Cure)
 }
 
 // ofFormer says how many of the dead events are of a former edge.
@@ -228,6 +263,7 @@ func clean(s string) string { return plain.Text(s, maxLine) }
 func cut(s *agent.Snapshot) {
 	for _, text := range []*string{
 		&s.Version, &s.LastError, &s.Edge, &s.Cloud, &s.Sync, &s.Medium, &s.HTTPAddress, &s.MQTTAddress, &s.MQTTTLSAddress,
+		&s.HTTPTLSAddress,
 	} {
 		*text = plain.Cut(*text, maxShown)
 	}

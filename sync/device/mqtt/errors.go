@@ -5,6 +5,8 @@ const (
 	ReasonMalformed = 0x81
 	ReasonProtocol  = 0x82
 	ReasonVersion   = 0x84 // a protocol or a version of it that is not spoken here
+	// ReasonTopicAlias is for a topic alias, since none is offered.
+	ReasonTopicAlias = 0x94
 )
 
 // Error is what is wrong with a packet of a client. The connection that the packet came over cannot

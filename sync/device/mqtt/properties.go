@@ -126,6 +126,10 @@ func (f *fields) properties(in uint8) Properties {
 	seen := uint64(0)
 	for rest := all; len(rest) > 0; {
 		id := rest[0]
+		if id == PropTopicAlias && in == inPublish {
+			f.fail(field, "a topic alias, which is not offered here", ReasonTopicAlias)
+			return nil
+		}
 		if int(id) >= len(propertyTable) || propertyTable[id].in&in == 0 {
 			f.fail(field, "one that does not belong there", ReasonMalformed)
 			return nil
