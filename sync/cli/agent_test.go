@@ -113,7 +113,7 @@ func TestThroughAProxy(t *testing.T) {
 // One agent a data directory; a second one says so and ends, with an exit code of its own.
 func TestSecondAgentOnOneDirectory(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
-	r := s.start()
+	r := s.synced()
 	second := s.command("run")
 	out, err := second.CombinedOutput()
 	if code := second.ProcessState.ExitCode(); err == nil || code != exitLocked {

@@ -247,7 +247,10 @@ func TestRESTSurvivesKills(t *testing.T) {
 	r.Kill()
 	s.listen(s.addr)
 	r = s.start()
-	s.eventually("the backlog drains", func() bool { n := r.snapshot(); return n.Accepted > 0 && n.Pending == 0 })
+	s.eventually("the backlog drains, with what waits for the device to be in the cloud", func() bool {
+		n := r.snapshot()
+		return n.Accepted > 0 && n.Pending == 0 && n.Dead == 0
+	})
 	balanced(t, r.snapshot())
 	if c, _, ok := s.cloud.Tenant().DeviceOf(id); !ok || c.Name != "made here" || c.CredentialsID != "made-here" {
 		t.Errorf("in the cloud: %+v %v", c, ok)

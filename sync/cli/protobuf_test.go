@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -33,15 +34,20 @@ func TestProtobufDevice(t *testing.T) {
 	msb, lsb := proto.Halves(id)
 	push := func(kind proto.UpdateMsgType, telemetry string) {
 		schema, _ := json.Marshal(telemetry)
-		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
-			MsgType: kind, IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(`{"id":{"entityType":"DEVICE_PROFILE","id":%q},"name":"meters","type":"DEFAULT","transportType":"MQTT",
+		profile := []*proto.DeviceProfileUpdateMsg{{
+			MsgType: kind, IdMSB: msb, IdLSB: lsb, Entity: fmt.Sprintf(`{"id":{"entityType":"DEVICE_PROFILE","id":%q},"tenantId":{"entityType":"TENANT","id":%q},"name":"meters","type":"DEFAULT","transportType":"MQTT",
 			"provisionType":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceKey":"key",
 			"profileData":{"provisionConfiguration":{"type":"ALLOW_CREATE_NEW_DEVICES","provisionDeviceSecret":"secret"},"transportConfiguration":{"type":"MQTT",
 			"deviceTelemetryTopic":"v1/devices/me/telemetry","deviceAttributesTopic":"v1/devices/me/attributes",
 			"deviceAttributesSubscribeTopic":"v1/devices/me/attributes",
 			"transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":%s}}}}`,
-				proto.FormatUUID(id), schema),
-		}}})
+				proto.FormatUUID(id), proto.FormatUUID(s.cloud.Tenant().TenantID()), schema),
+		}}
+		// The tenant has it too, or the next sync would give the device another one.
+		if o := s.cloud.Tenant().Process(s.edge.ID, &proto.UplinkMsg{DeviceProfileUpdateMsg: profile}, time.Now()); !o.Success {
+			t.Fatalf("the tenant takes no profile: %+v", o)
+		}
+		s.cloud.Push(s.edge.ID, &proto.DownlinkMsg{DeviceProfileUpdateMsg: profile})
 	}
 	push(proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE, `syntax = "proto3"; message Reading { optional int64 energy_total = 1; }`)
 	addr := r.snapshot().MQTTAddress

@@ -202,7 +202,7 @@ func TestForeignTopicsWithoutAMap(t *testing.T) {
 		if got := s.stored(); got != "" || len(s.book.births) != 0 {
 			t.Errorf("%v: stored %s, made %v", c, got, s.book.births)
 		}
-		if log := s.log.String(); !strings.Contains(log, "publishes to a topic that does not exist") {
+		if log := s.log.String(); !strings.Contains(log, "was refused: the topic or path does not exist") {
 			t.Errorf("%v: the log says %s", c, log)
 		}
 	}

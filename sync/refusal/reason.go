@@ -64,7 +64,7 @@ var texts = [reasons]struct{ name, words, cure string }{
 	BadRequest: {"bad_request", "its request is wrong", "mend what the device asks"},
 	UnknownTopic: {
 		"unknown_topic", "the topic or path does not exist",
-		"use a topic of the device API, such as v1/devices/me/telemetry; there is no broker for topics of one's own",
+		"use a topic of the device API, such as v1/devices/me/telemetry, or name the topic in [[mqtt.map]] for a gateway's token",
 	},
 	NotGateway: {
 		"not_gateway", "it publishes to a topic of gateways and is none",
