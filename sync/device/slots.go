@@ -20,6 +20,9 @@ const (
 	// extraSlots is how many more slots there are, which no connection can hold: so somebody new
 	// always gets in, above all a health check.
 	extraSlots = 64
+	// maxWaiting is how many connections may be open that hold no slot. One whose request has begun
+	// costs some 17 KiB in net/http, so a crowd that never ends its requests must not have them all.
+	maxWaiting = 512
 )
 
 // slots are the connections of all doors. While slots are free, nobody is limited. When they run
@@ -67,8 +70,9 @@ func newSlots(onEvict func()) *slots {
 }
 
 // Listen returns l with its connections bounded by the slots that all doors have together: 1024
-// that connections can hold while they are being served, and 64 more. Its Accept never waits for a
-// free slot, because another connection is evicted.
+// that connections can hold while they are being served, and 64 more; of those that are not being
+// served at most 512 are open. Its Accept never waits for a free slot, because another connection
+// is evicted.
 func (d *Doors) Listen(l net.Listener) net.Listener { return &slotListener{l, d.slots} }
 
 type slotListener struct {
@@ -110,7 +114,7 @@ func (p *slots) take(c net.Conn) *slot {
 	prefix := guess.Address(c.RemoteAddr().String())
 	n := &slot{Conn: c, slots: p, since: time.Now()}
 	p.mu.Lock()
-	full := len(p.open) >= p.most+extraSlots
+	full := len(p.open) >= p.most+extraSlots || len(p.open)-p.held >= maxWaiting
 	p.mu.Unlock()
 	if full && !p.evict() {
 		return nil
@@ -200,11 +204,12 @@ func (p *slots) remove(c *slot) {
 func (c *slot) become(what phase, force bool) bool {
 	p := c.slots
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	switch was := c.phase; {
 	case c.at < 0, what == was: // it has lost its slot, and finds out soon
+		p.mu.Unlock()
 		return true
 	case what == served && !force && p.held >= p.most:
+		p.mu.Unlock()
 		return false
 	case what == served:
 		p.held++
@@ -212,6 +217,11 @@ func (c *slot) become(what phase, force bool) bool {
 		p.held--
 	}
 	c.phase, c.since = what, time.Now()
+	crowded := what == idle && len(p.open)-p.held > maxWaiting
+	p.mu.Unlock()
+	if crowded { // whoever has been idle for the longest time connects again
+		p.evict()
+	}
 	return true
 }
 

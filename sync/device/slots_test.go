@@ -137,7 +137,7 @@ func TestHTTPSlotsRunShort(t *testing.T) {
 					}
 					conns = append(conns, c)
 				}
-				if n := len(g.slots.open); n != maxConnections+extraSlots {
+				if n := len(g.slots.open); n != maxWaiting {
 					t.Errorf("%d connections", n)
 				}
 				for _, addr := range []string{honest, hostile, loopback} {
