@@ -21,7 +21,8 @@ const (
 	// always gets in, above all a health check.
 	extraSlots = 64
 	// maxWaiting is how many connections may be open that hold no slot. One whose request has begun
-	// costs some 17 KiB in net/http, so a crowd that never ends its requests must not have them all.
+	// costs some 17 KiB in net/http, so a crowd that never ends its requests must not have all of
+	// them.
 	maxWaiting = 512
 )
 
