@@ -229,7 +229,7 @@ var strains = []strain{
 			return other
 		})
 	}},
-	{name: "the link, devices of 1 MiB", cloud: true, drive: func(r *running) {
+	{name: "the link, devices of 1 MiB", cloud: true, alone: true, drive: func(r *running) {
 		d := r.cloud.Tenant().Devices()[1]
 		n := 0
 		flooded(r, 6, func() *proto.DownlinkMsg {
@@ -240,7 +240,7 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{m, m, m, m, m, m, m}}
 		})
 	}},
-	{name: "the link, entities of 100 KiB", cloud: true, drive: func(r *running) {
+	{name: "the link, entities of 100 KiB", cloud: true, alone: true, drive: func(r *running) {
 		n := 0
 		flooded(r, 300, func() *proto.DownlinkMsg { n++; return dashboardOf(r.edge.ID, 100<<10+n%7) })
 	}},
@@ -253,7 +253,7 @@ var strains = []strain{
 		}
 		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
-	{name: "the link, as many parts as are decoded", cloud: true, drive: func(r *running) {
+	{name: "the link, as many parts as are decoded", cloud: true, alone: true, drive: func(r *running) {
 		m := &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{{PostTelemetryMsg: &proto.PostTelemetryMsg{
 			TsKvList: []*proto.TsKvListProto{{}},
 		}}}}
@@ -314,7 +314,7 @@ var strains = []strain{
 			r.Errorf("%d devices", n)
 		}
 	}},
-	{name: "REST, entities of 4 MiB", drive: func(r *running) {
+	{name: "REST, entities of 4 MiB", alone: true, drive: func(r *running) {
 		ids := r.dashboards(4)
 		get := r.reads(r.admin())
 		for i := range 10 {

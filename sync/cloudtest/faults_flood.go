@@ -2,6 +2,7 @@ package cloudtest
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"edgesync/proto"
@@ -75,7 +76,7 @@ func (s *session) flooded() {
 func (c *Cloud) LongSync(entities int, lasting time.Duration) {
 	fault := longSync{entities, lasting}
 	if entities == 0 && lasting == 0 {
-		fault.entities = 1 << 62
+		fault.entities = math.MaxInt
 	} else if entities < 0 {
 		fault = longSync{}
 	}
