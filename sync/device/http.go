@@ -37,7 +37,7 @@ const (
 	largeBodies = 4<<20 + 64<<10   // bytes of all such bodies in memory
 	smallBody   = 16 << 10         // bytes; a larger body needs a slot to be parsed and stored
 	roomyBody   = 512 << 10        // bytes that a body needs at once for which memory is given back before
-	largeSlots  = 2                // large bodies that are parsed and stored at a time
+	largeSlots  = 4                // large bodies that are parsed and stored at a time
 	slotLimit   = 30 * time.Second // how long a body that has come whole waits for that
 )
 
