@@ -93,7 +93,7 @@ func (h *holes) unacknowledged(t *testing.T) (n int) {
 // limits of answers and pings.
 func TestKernelBlackHole(t *testing.T) {
 	if runtime.GOARCH == "mipsle" || runtime.GOARCH == "arm" {
-		t.Skip("emulated: no filters of sockets")
+		t.Skip("no filters of sockets")
 	}
 	b := newBox(t, func(c *config.Config) { c.Keepalive.Timeout, c.Reconnect.Interval = time.Second, time.Second })
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

@@ -403,9 +403,6 @@ func TestMQTTReasonsOfMalformedPackets(t *testing.T) {
 
 // A thousand connections take little memory each, and one goroutine.
 func TestMQTTThousandConnections(t *testing.T) {
-	if testing.Short() {
-		t.Skip("opens a thousand sockets")
-	}
 	s := newStand(t, true)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
