@@ -24,7 +24,11 @@ func (b *box) restartCloud(away time.Duration) {
 // A cloud that is stopped loses what it acknowledged in its last seconds; all of it is sent again,
 // and no event is counted twice.
 func TestCloudThatLosesAtItsStop(t *testing.T) {
-	const stops, round = 20, 5000
+	const round = 5000
+	stops := 20
+	if testing.Short() {
+		stops = 4
+	}
 	inBox(t, nil, func(b *box) {
 		id := b.device("meter").ID
 		b.cloud.LoseAtStop(2600 * time.Millisecond)
