@@ -61,6 +61,15 @@ func (b *batch) empty() bool { return b.events == 0 }
 
 func (b *batch) fragments() int { return len(b.buf) - proto.UplinkHeader }
 
+// passes is the position up to which the committed offset moves with the batch: over what was set
+// aside behind it too.
+func (b *batch) passes() wal.Position {
+	if b.behind.end.Offset != 0 {
+		return b.behind.end
+	}
+	return b.end
+}
+
 func (b *batch) reset(at wal.Position) {
 	*b = batch{start: at, end: at, buf: append(b.buf[:0], make([]byte, proto.UplinkHeader)...), attrs: b.attrs[:0], births: b.births[:0]}
 }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -22,17 +23,19 @@ type halfMade map[proto.UUID]uint64
 
 // edgeGone notes the devices whose creations a server without this edge has refused.
 func (l *loop) edgeGone(creations []proto.UUID, now time.Time) {
-	for _, id := range creations {
-		l.setHalfMade(id, true, now)
-	}
+	l.setHalfMade(creations, true, now)
 }
 
-func (l *loop) setHalfMade(id proto.UUID, half bool, now time.Time) {
-	err := l.reg.SetHalfMade(id, half)
-	if err == nil {
-		err = l.reg.Flush()
+// setHalfMade makes durable whether devices are half-made, with one fsync for all of them.
+func (l *loop) setHalfMade(list []proto.UUID, half bool, now time.Time) {
+	if len(list) == 0 {
+		return
 	}
-	if err != nil {
+	var err error
+	for _, id := range list {
+		err = errors.Join(err, l.reg.SetHalfMade(id, half))
+	}
+	if err := errors.Join(err, l.reg.Flush()); err != nil {
 		l.complain("the registry cannot be written", err.Error(), now)
 	}
 }
@@ -82,8 +85,8 @@ func deletionOf(id proto.UUID) []byte {
 // made notes that the cloud has taken the creations of half-made devices. It comes before the
 // commit that passes them, so that no other creation of such a device is taken for the first one.
 func (l *loop) made(list []proto.UUID, now time.Time) {
+	l.setHalfMade(list, false, now)
 	for _, id := range list {
-		l.setHalfMade(id, false, now)
 		delete(l.halfMade, id)
 	}
 }

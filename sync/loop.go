@@ -374,11 +374,10 @@ func (l *loop) acknowledgedAtStop(in link.Inbound, now time.Time) {
 		return
 	}
 	if b := l.sending.win.find(r.GetUplinkMsgId()); b != nil {
-		kept, ok := l.keepTaken(b, now)
-		if !ok {
+		if _, ok := l.keepTaken(b, now); !ok {
 			return // it is sent again
 		}
-		b.events, b.inside, b.state = b.events-kept, b.inside+kept, acked
+		b.state = acked
 		l.commit(now)
 	}
 }

@@ -120,7 +120,9 @@ func (l *loop) keepTaken(b *batch, now time.Time) (kept int, ok bool) {
 			l.dependents.named(letters[i].Entity, letters[i].Fragment)
 		}
 	}
-	return len(letters), true
+	kept = len(letters)
+	b.events, b.inside = b.events-kept, b.inside+kept
+	return kept, true
 }
 
 // toProve notes that the cloud has taken a creation, and asks for a sync.
@@ -337,9 +339,11 @@ func (l *loop) refusedInSilence(offsets []uint64, now time.Time) (n int) {
 // taken. So these are created anew for the new edge, behind their deletion (halfmade.go). Nothing
 // is lost with what is deleted, because all data of these devices waits.
 func (l *loop) notProved(now time.Time) {
+	var devices []proto.UUID
 	for id, t := range l.proofs.taken {
 		if l.stillTaken(id, t) && l.reg.HasDevice(id) {
-			l.setHalfMade(id, true, now)
+			devices = append(devices, id)
 		}
 	}
+	l.setHalfMade(devices, true, now)
 }

@@ -368,11 +368,13 @@ func (l *loop) retryAnswered(answer *proto.UplinkResponseMsg, now time.Time) {
 	v := judge(text)
 	switch {
 	case v == refusedEdgeGone:
+		var creations []proto.UUID
 		for i := range t.letters {
 			if d := &t.letters[i]; isDeviceCreation(&d.Event) {
-				l.edgeGone([]proto.UUID{d.Entity}, now)
+				creations = append(creations, d.Entity)
 			}
 		}
+		l.edgeGone(creations, now)
 		l.ended(errEdgeGone, now)
 		return
 	case v == refusedLimit && !t.births:
@@ -446,8 +448,12 @@ func (l *loop) deadLettersDelivered(t *try, now time.Time) {
 	l.progress()
 	l.takesEvents()
 	proving := make(map[uint64]bool)
+	var made []proto.UUID
 	for i := range t.letters {
 		d := &t.letters[i]
+		if isCreation(&d.Event) && l.reg.HalfMade(d.Entity) {
+			made = append(made, d.Entity)
+		}
 		if t.births && provable(&d.Event) {
 			// Else it is a second one of a device that a crash has announced twice.
 			if id := (taken{offset: d.Offset, sent: d.Offset}); l.stillTaken(d.Entity, id) {
@@ -455,18 +461,12 @@ func (l *loop) deadLettersDelivered(t *try, now time.Time) {
 				proving[d.Offset] = true
 			}
 		}
-		if proving[d.Offset] {
-			if l.reg.HalfMade(d.Entity) {
-				l.made([]proto.UUID{d.Entity}, now)
-			}
-			continue
+		if !proving[d.Offset] {
+			delete(r.tries, d.Offset)
+			l.dependents.delivered(d)
 		}
-		delete(r.tries, t.letters[i].Offset)
-		if isCreation(&t.letters[i].Event) && l.reg.HalfMade(t.letters[i].Entity) {
-			l.made([]proto.UUID{t.letters[i].Entity}, now)
-		}
-		l.dependents.delivered(&t.letters[i])
 	}
+	l.made(made, now)
 	switch {
 	case t.births && l.proofs.silent && len(proving) > 0:
 		r.births = flow{} // not before a sync has shown that it is there

@@ -260,7 +260,6 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			l.rewind(b.start)
 			return
 		}
-		b.events, b.inside = b.events-kept, b.inside+kept
 		l.progress()
 		s.win.adapt(b, now.Sub(b.sentAt), s.win.slots() >= s.win.size)
 		b.state = acked
@@ -268,10 +267,7 @@ func (l *loop) uplinkResponse(r *proto.UplinkResponseMsg, now time.Time) {
 			s.limited = false
 			s.pause.Reset()
 		}
-		creates, end := b.creates, b.end // before commit gives b back
-		if b.behind.end.Offset != 0 {
-			end = b.behind.end
-		}
+		creates, end := b.creates, b.passes() // before commit gives b back
 		l.commit(now)
 		l.takesEvents()
 		switch {
@@ -299,16 +295,12 @@ func (l *loop) commit(now time.Time) {
 			w.put(b)
 			continue
 		}
-		end := b.end
-		if b.behind.end.Offset != 0 {
-			end = b.behind.end
-		}
 		l.made(b.unmade, now)
 		gone := 0
 		if b.gone {
 			gone = l.moveGone(b, now)
 		}
-		l.advance(end, b.events-gone, b.inside+b.behind.dead+gone, now)
+		l.advance(b.passes(), b.events-gone, b.inside+b.behind.dead+gone, now)
 		w.put(b)
 	}
 }

@@ -123,32 +123,22 @@ func (r *run) dateGet(o *Value, name word) (*Value, bool) {
 		name, zone = wordOf("get"+rest), time.UTC
 	}
 	t := fieldsOf(m.in(zone))
-	n := 0
+	n, ok := t.read(name)
 	switch name {
 	case wGetTime, wValueOf, wParseSecondMilli:
 		return longOf(m.millis()), true
 	case wParseSecond:
 		return longOf(m.sec), true
-	case wGetFullYear:
-		n = t.year
 	case wGetMonth:
 		n = t.month
-	case wGetDate:
-		n = t.day
 	case wGetDay:
 		if n = t.weekday; n == 0 {
 			n = 7
 		}
-	case wGetHours:
-		n = t.hour
-	case wGetMinutes:
-		n = t.minute
-	case wGetSeconds:
-		n = t.second
-	case wGetMilliseconds:
-		n = t.nano / 1e6
 	default:
-		return nil, false
+		if !ok {
+			return nil, false
+		}
 	}
 	return intOf(int32(n)), true
 }

@@ -260,14 +260,20 @@ func (r *run) splice(o *Value, a []*Value) *Value {
 // sortList sorts numbers, also those in texts, by value, everything else as texts.
 func (r *run) sortList(items []*Value, ascending bool) {
 	r.step(len(items))
+	slices.SortStableFunc(items, r.comparing(items, ascending))
+}
+
+// comparing compares two of the values: by value if all are numbers, also those in texts, else as
+// texts.
+func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 	numbers := true
-	for _, v := range items {
+	for _, v := range values {
 		if _, _, ok := operand(v); !ok {
 			numbers = false
 			break
 		}
 	}
-	slices.SortStableFunc(items, func(a, b *Value) int {
+	return func(a, b *Value) int {
 		n := 0
 		if numbers {
 			x, _, _ := operand(a)
@@ -284,5 +290,5 @@ func (r *run) sortList(items []*Value, ascending bool) {
 			n = -n
 		}
 		return n
-	})
+	}
 }

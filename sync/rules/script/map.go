@@ -148,30 +148,8 @@ func (r *run) reordered(m *object, how word, ascending bool) *object {
 	if how == wReverse {
 		reverse(pairs)
 	} else {
-		numbers := true
-		for _, v := range by {
-			if _, _, ok := operand(v); !ok {
-				numbers = false
-			}
-		}
-		slices.SortStableFunc(pairs, func(p, q *Value) int {
-			a, b, n := by[p.n], by[q.n], 0
-			if numbers {
-				x, _, _ := operand(a)
-				y, _, _ := operand(b)
-				if x < y {
-					n = -1
-				} else if x > y {
-					n = 1
-				}
-			} else {
-				n = compareTexts(r.javaText(a), r.javaText(b))
-			}
-			if !ascending {
-				return -n
-			}
-			return n
-		})
+		compare := r.comparing(by, ascending)
+		slices.SortStableFunc(pairs, func(p, q *Value) int { return compare(by[p.n], by[q.n]) })
 	}
 	for _, p := range pairs {
 		made.keys = append(made.keys, m.keys[p.n])

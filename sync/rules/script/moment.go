@@ -281,6 +281,25 @@ func (r *run) parseRFC1123(s string) (time.Time, bool) {
 // code than the call.
 type fields struct{ year, month, day, hour, minute, second, nano, weekday, yearDay, offset int }
 
+// read is the field that a getter reads, of those that both languages read alike.
+func (f *fields) read(getter word) (n int, ok bool) {
+	switch getter {
+	case wGetFullYear:
+		return f.year, true
+	case wGetDate:
+		return f.day, true
+	case wGetHours:
+		return f.hour, true
+	case wGetMinutes:
+		return f.minute, true
+	case wGetSeconds:
+		return f.second, true
+	case wGetMilliseconds:
+		return f.nano / 1e6, true
+	}
+	return 0, false
+}
+
 //go:noinline
 func fieldsOf(t time.Time) (f fields) {
 	f.year, f.month, f.day = t.Year(), int(t.Month()), t.Day()

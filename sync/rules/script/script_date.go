@@ -121,33 +121,20 @@ func (r *run) scriptDateMethod(o *Value, name word, a []*Value) (*Value, bool) {
 			return doubleOf(math.NaN()), true
 		}
 		t := fieldsOf(m.in(zone))
-		n, ms := 0, false
+		n, ok := t.read(field)
 		switch field {
 		case wGetTime, wValueOf:
-			ms = true
-		case wGetFullYear:
-			n = t.year
+			return doubleOf(float64(m.millis())), true
 		case wGetMonth:
 			n = t.month - 1
-		case wGetDate:
-			n = t.day
 		case wGetDay:
 			n = t.weekday
-		case wGetHours:
-			n = t.hour
-		case wGetMinutes:
-			n = t.minute
-		case wGetSeconds:
-			n = t.second
-		case wGetMilliseconds:
-			n = t.nano / 1e6
 		case wGetTimezoneOffset:
 			n = -t.offset / 60
 		default:
-			return nil, false
-		}
-		if ms {
-			return doubleOf(float64(m.millis())), true
+			if !ok {
+				return nil, false
+			}
 		}
 		return doubleOf(float64(n)), true
 	}
