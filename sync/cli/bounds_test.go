@@ -388,6 +388,21 @@ var strains = []strain{
 		}
 		work.Wait()
 	}},
+	{name: "objects of 3 MiB", drive: func(r *running) {
+		var keys strings.Builder
+		for i := 0; keys.Len() < 3<<20-200; i++ {
+			fmt.Fprintf(&keys, `,"key-%07d":"%0100d"`, i, i)
+		}
+		many, long := "{"+keys.String()[1:]+"}", `{"long":"`+strings.Repeat("x", 1<<20)+`"}`
+		for range 5 {
+			for i, body := range []string{many, long, many} {
+				code, _ := post(r.http, fmt.Sprint("token-", i%2+1), body)
+				if code != http.StatusOK && code != http.StatusServiceUnavailable {
+					r.Errorf("%d bytes: %d", len(body), code)
+				}
+			}
+		}
+	}},
 	{name: "the window, with events of 256 KiB", before: func(s *site) {
 		s.cloud.DelayAcks(100 * time.Millisecond)
 	}, drive: func(r *running) {
