@@ -192,11 +192,16 @@ func hostilePosts() (list []string) {
 	return list
 }
 
-// TestTalkIsNetHTTP brings the same bytes to our door and to net/http alone.
+// TestTalkIsNetHTTP brings the same bytes to our door and to net/http alone, whole and in two
+// parts, from clients that close their half and others.
 func TestTalkIsNetHTTP(t *testing.T) {
 	for _, input := range hostilePosts() {
-		for _, cut := range []int{0, 1, 3, 60, len(input) - 4, len(input) / 2} {
-			for _, half := range []bool{false, true} {
+		cuts, halves := []int{0, 1, 3, 60, len(input) - 4, len(input) / 2}, []bool{false, true}
+		if testing.Short() { // on emulated processors
+			cuts, halves = []int{0, len(input) / 2}, halves[:1]
+		}
+		for _, cut := range cuts {
+			for _, half := range halves {
 				same(t, []byte(input), max(cut, 0), half)
 			}
 		}

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,6 +46,16 @@ func inBubble(t *testing.T, f func(g *gate, handed *int)) {
 		f(g, &handed)
 		g.close()
 	})
+}
+
+// phases are those of the connections that are open.
+func (g *gate) phases() (list []phase) {
+	g.slots.mu.Lock()
+	defer g.slots.mu.Unlock()
+	for _, c := range g.slots.open {
+		list = append(list, c.phase)
+	}
+	return list
 }
 
 func wantAnswers(t *testing.T, got []int, want ...int) {
@@ -94,9 +106,11 @@ func TestTalkHandsOver(t *testing.T) {
 		if _, events := g.intake.count(); events != 3 || *handed != 3 {
 			t.Errorf("%d events, %d requests for net/http", events, *handed)
 		}
+		g.srv.mu.Lock()
 		if n := len(g.srv.talks); n != 0 {
 			t.Errorf("%d talks are left", n)
 		}
+		g.srv.mu.Unlock()
 		c.Close()
 	})
 }
@@ -161,8 +175,8 @@ func TestTalkNoticesWhoLeaves(t *testing.T) {
 		leaves.Close()
 		go io.WriteString(stays, onePost+onePost)
 		synctest.Wait()
-		if n := len(g.slots.open); n != 1 {
-			t.Errorf("%d connections, want the one that stays", n)
+		if got := g.phases(); len(got) != 1 {
+			t.Errorf("%d connections, want the one that stays", len(got))
 		}
 		close(g.intake.hold)
 		wantAnswers(t, answersTo(stays, 3), 200, 200, 200)
@@ -203,12 +217,12 @@ func TestTalkAnswersWhoHasClosedHisHalf(t *testing.T) {
 func TestTalkWhoNeverReads(t *testing.T) {
 	inBubble(t, func(g *gate, _ *int) {
 		c := g.dial(honest, onePost)
-		if g.slots.held != 0 || len(g.slots.open) != 1 || g.slots.open[0].phase != sending {
-			t.Errorf("%d hold their slots", g.slots.held)
+		if got := g.phases(); len(got) != 1 || got[0] != sending {
+			t.Errorf("the phases are %v", got)
 		}
 		time.Sleep(2*answerLimit + time.Second)
-		if n := len(g.slots.open); n != 0 {
-			t.Errorf("%d connections are left", n)
+		if got := g.phases(); len(got) != 0 {
+			t.Errorf("connections are left, in the phases %v", got)
 		}
 		c.Close()
 	})
@@ -244,6 +258,32 @@ func TestTalkShutdown(t *testing.T) {
 			t.Errorf("the shutdown: %v", err)
 		}
 	})
+}
+
+// TestTalkOverTLS expects the same over TLS: plain posts, and the hand-over.
+func TestTalkOverTLS(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	intake := &fakeIntake{}
+	door := newTestDoor(intake, 0)
+	srv := NewServer(door, slog.New(slog.DiscardHandler))
+	served := always(certificate(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	go srv.Serve(door.ListenWeb(tls.NewListener(plain, WebTLSConfig(served))))
+	defer srv.Close()
+	c, err := tls.Dial("tcp", plain.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, onePost+onePost+"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"+onePost); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswers(t, answersTo(c, 4), 200, 200, 404, 200)
+	if _, events := intake.count(); events != 3 {
+		t.Errorf("%d events", events)
+	}
 }
 
 // TestTalkSurvivesAPanic expects that a panic of the handler costs its connection, and is logged.
@@ -304,4 +344,53 @@ func BenchmarkTalk(b *testing.B) {
 	c := &circle{text: onePost, posts: b.N, ended: make(chan struct{})}
 	f := &front{server: srv}
 	f.talk(door.slots.take(c))
+}
+
+// TestTalkIdleMemory expects that a device that waits for its next post costs less than over
+// net/http.
+func TestTalkIdleMemory(t *testing.T) {
+	const devices = 300
+	cost := func(serve func(*Server, net.Listener) error) (bytes uint64) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		door := newTestDoor(nullIntake{}, 0)
+		srv := NewServer(door, slog.New(slog.DiscardHandler))
+		go serve(srv, door.Listen(listener))
+		defer srv.Close()
+		used := func() uint64 {
+			runtime.GC()
+			runtime.GC() // what pools hold goes with the second
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc + m.StackInuse
+		}
+		var conns []net.Conn
+		before := used()
+		for range devices {
+			c, err := net.Dial("tcp", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, c)
+			if _, err := io.WriteString(c, onePost); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := c.Read(make([]byte, 200)); n == 0 {
+				t.Fatal(err)
+			}
+		}
+		after := used()
+		for _, c := range conns {
+			c.Close()
+		}
+		return (after - before) / devices
+	}
+	alone := cost(func(s *Server, l net.Listener) error { return s.inner.Serve(l) })
+	ours := cost((*Server).Serve)
+	t.Logf("%d bytes, over net/http %d", ours, alone)
+	if ours >= alone {
+		t.Errorf("an idle connection takes %d bytes, over net/http %d", ours, alone)
+	}
 }
