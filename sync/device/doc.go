@@ -15,7 +15,7 @@
 //	  ▼ talk          one goroutine: the request in front is
 //	    ├ plain       plainpost knows each byte of its head: the handler above, called with what
 //	    │             an http.Server would show it; the answer is one write; then the next request
-//	    ├ partial     reads on, for 10 s since it began
+//	    ├ partial     reads on, for 10 s since it began; they begin anew where it turns into other
 //	    └ other       front hands the connection to an http.Server, with all bytes since the last
 //	                  request; that one parses and answers the request, and all that follow
 //

@@ -10,10 +10,10 @@ import (
 	"sync/atomic"
 )
 
-// Server serves the connections of HTTP. It answers plain posts itself (talk.go): as the handler
-// says, over connections that it reads and writes with a tenth of what net/http does for each. A
-// connection that brings anything else is handed to net/http at the boundary in front of that
-// request, with every byte that has come of it, and stays there. So each request has one parser.
+// Server serves the connections of HTTP. It answers plain posts itself (talk.go), as the handler
+// says, with one read and one write for each. A connection that brings anything else is handed to
+// net/http at the boundary in front of that request, with every byte that has come of it, and stays
+// there. So each request has one parser.
 //
 // The zero Server serves nothing. Its methods may be called from any goroutine.
 type Server struct {
@@ -72,7 +72,8 @@ func slotOf(c net.Conn) *slot {
 	return p
 }
 
-// handed is a connection that was handed over, with what had been read of it.
+// handed is a connection that was handed over, with what had been read of it. Where that was in the
+// middle of a head, net/http begins the time for the head anew: it has 20 s at most.
 type handed struct {
 	net.Conn
 	before []byte
