@@ -22,6 +22,7 @@ type Deps struct {
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog
 	Former   *former.Store // events of former edges; nil: the edge never changes
+	Overflow *former.Store // what the dead-letter log has no room for (overflow.go); nil: there is none
 	Registry Registry
 	Log      *slog.Logger
 	Version  string

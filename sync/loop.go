@@ -55,6 +55,7 @@ type loop struct {
 	refused    *refusedCreations // for publish
 	quiet      quiet             // quiet.go
 	former     formerEdge        // otheredge.go
+	overflow   overflow          // overflow.go
 	halfMade   halfMade          // halfmade.go
 	looked     time.Time         // for what nobody waits for, last
 	flushed    time.Time         // the registry without anybody who waits, last
@@ -108,6 +109,7 @@ func newLoop(a *Agent) *loop {
 		l.conn.edge = e.GetName()
 	}
 	l.former.store = a.Former
+	l.overflow = newOverflow(a.Overflow, time.Now())
 	l.recallFormer()
 	l.recallCalls(time.Now())
 	l.reg.Awaits(l.dependents.await)
@@ -174,6 +176,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	l.maybeCall(now)
 	l.maybeSetApart(now)
+	l.maybeReturn(now)
 	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
@@ -264,6 +267,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 				at(due)
 			}
 		}
+	}
+	if due := l.overflow.due; !due.IsZero() {
+		at(later(due, now))
 	}
 	if p := &l.proofs; p.proved {
 		at(later(p.settle, now))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 	"edgesync/sync/status"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -226,7 +227,14 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 	n, later, err := status.DropDead(dir, offset)
 	if errors.Is(err, status.ErrNoAgent) {
 		later = 0
-		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = agent.DropDead(d, offset); return err })
+		err = onFiles(dir, func(d *wal.DeadLog) error {
+			over, err := former.Open(former.Options{Dir: filepath.Join(dir, "overflow")})
+			if err != nil {
+				return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
+			}
+			n, err = agent.DropDead(d, over, offset)
+			return errors.Join(err, over.Close())
+		})
 	}
 	for try := 0; err == nil && later > 0 && try < dropTries; try++ {
 		time.Sleep(time.Second)

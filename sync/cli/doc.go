@@ -20,7 +20,7 @@
 // The agent is built in a fixed order, and closed in the reverse order, but that the ports close
 // before the loop ends:
 //
-//	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> former edges ─> registry
+//	lock on data_dir ─> medium, clock ─> queue ─> dead letters ─> former, overflow ─> registry
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
 //
