@@ -146,7 +146,7 @@ func (l *loop) ended(err error, now time.Time) {
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
-	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud))
+	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud, ""))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 

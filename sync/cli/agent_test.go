@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -108,6 +109,63 @@ func TestThroughAProxy(t *testing.T) {
 	s.eventually("the event to arrive", func() bool { return r.snapshot().Deployed == 1 })
 	r.Kill()
 	s.cloud.Stop()
+}
+
+// A proxy that demands a user and a password gets those of HTTPS_PROXY. They stand neither in the
+// log nor in the status, whether the proxy takes them or not.
+func TestProxyPassword(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	var closed atomic.Bool // the password is not the right one any more
+	closed.Store(true)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.Header.Get("Proxy-Authorization")
+		if given != "Basic YW5uOmh1c2gvaHVzaA==" || closed.Load() { // ann:hush/hush
+			w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
+			http.Error(w, "who is hush, who shows "+given, http.StatusProxyAuthRequired)
+			return
+		}
+		there, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		here, rest, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer here.Close()
+		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(there, rest)
+		io.Copy(here, there)
+	}))
+	defer proxy.Close()
+	addr := proxy.Listener.Addr().String()
+	s.writeConfig(s.edge.Secret)
+	s.env = []string{"HTTPS_PROXY=http://ann:hush%2Fhush@" + addr, "EDGESYNC_CLOUD_HOST=cloud.invalid", "EDGESYNC_CLOUD_PORT=7070"}
+	r := s.start()
+	said := "the proxy " + addr + " refuses the user and the password (407 Proxy Authentication Required): check those in HTTPS_PROXY"
+	s.eventually("the refusal", func() bool { return r.snapshot().LastError == said })
+	text, _ := s.tool("status")
+	closed.Store(false)
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	b, err := json.Marshal(r.snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Stop(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	if !strings.Contains(text, said) || !strings.Contains(r.log.String(), said) {
+		t.Errorf("the status or the log does not say %q:\n%s\n%s", said, text, r.log.String())
+	}
+	all := text + string(b) + r.log.String()
+	for _, secret := range []string{"hush", "YW5u", "ann:"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%s is shown in: %s", secret, all)
+		}
+	}
 }
 
 // One agent a data directory; a second one says so and ends, with an exit code of its own.
