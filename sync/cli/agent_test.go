@@ -14,6 +14,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+
+	agent "edgesync/sync"
 )
 
 // What the cloud has provisioned is kept: devices are served after a restart without a cloud. After
@@ -274,4 +277,65 @@ func TestSyncMemory(t *testing.T) {
 	if after := debug.SetGCPercent(100); during != syncGCPercent || after != gcPercent || syncGCPercent >= gcPercent {
 		t.Errorf("%d %% during a sync, %d %% after it", during, after)
 	}
+}
+
+// Until this host, port and TLS setting have worked, a failure says what to configure; afterwards,
+// over restarts too, until when they worked: in the status, its JSON and the log.
+func TestAdviceOnlyUntilItWorked(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, _ := net.SplitHostPort(lis.Addr().String())
+	lis.Close()
+	utc := []string{"TZ=UTC"}
+	elsewhere := append(utc, "EDGESYNC_CLOUD_PORT="+other)
+	const advice = "check cloud.host and cloud.port"
+	says := func(r *running, never, want string) {
+		t.Helper()
+		s.eventually("the words "+want, func() bool { return strings.Contains(r.snapshot().LastError, want) })
+		text, _ := s.tool("status")
+		for where, all := range map[string]string{"status": text, "JSON": r.snapshot().LastError, "log": r.log.String()} {
+			if !strings.Contains(all, want) || strings.Contains(all, never) {
+				t.Errorf("%s: %s", where, all)
+			}
+		}
+	}
+	const before = "; it worked "
+	s.env = elsewhere
+	r := s.start()
+	says(r, before, "nothing listens there: "+advice)
+	r.Kill()
+
+	s.env = utc
+	r = s.start()
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	r.Kill() // a power cut: what is known must be on flash
+	s.cloud.Stop()
+	r = s.start()
+	says(r, advice, "nothing listens there; it worked at ")
+	if err := r.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	s.listen(s.addr)
+	r = s.start()
+	s.eventually("the second sync", func() bool { return r.snapshot().Synced && r.snapshot().State >= agent.Draining })
+	s.cloud.Stop()
+	said := "nothing listens there; it worked until " + time.Now().UTC().Format("15:")
+	if minute := time.Now().UTC().Minute(); minute == 0 || minute == 59 {
+		said = "nothing listens there; it worked until "
+	}
+	says(r, advice, said)
+	if err := r.Stop(); err != nil {
+		t.Error(err)
+	}
+	r = s.start()
+	says(r, advice, said)
+	r.Kill()
+
+	s.env = elsewhere
+	r = s.start()
+	says(r, before, "nothing listens there: "+advice)
 }

@@ -20,9 +20,10 @@
 // The agent is built in a fixed order, and closed in the reverse order, but that the ports close
 // before the loop ends:
 //
-//	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> former edges ─> registry
-//	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
-//	                ─> HTTP is served ─> the loop runs
+//		lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> former edges ─> registry
+//	               ─> history of the link
+//		                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
+//		                ─> HTTP is served ─> the loop runs
 //
 // The lock comes before every port, so that a second agent fails before it takes one. The ports
 // close before the queue does, so that every event whose device was answered "accepted" is on flash

@@ -29,5 +29,6 @@
 // dial.go opens a session; proxy.go reads from the environment which way it takes, and tunnel.go
 // dials through a proxy; session.go carries messages; codec.go and codec_large.go turn bytes into
 // messages, cost.go says what they will take, gzip.go compresses; refusal.go says in
-// words why a session did not begin or has ended.
+// words why a session did not begin or has ended, and history.go remembers over restarts whether
+// advice about the configuration is of use.
 package link
