@@ -27,6 +27,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Version  string
 	Clock    *clock.Clock // begun; nil: the machine's clock is right
+	// History is by which ways the cloud was reached before; nil: nobody remembers.
+	History *link.History
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)

@@ -212,8 +212,8 @@
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
-//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, max_bytes,
-//     corrupt/, lock and agent.sock. The lock is taken before any port is opened.
+//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, link,
+//     max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".

@@ -27,6 +27,7 @@ type loop struct {
 	calls      *calls.Table
 	doors      Doors // nil: nobody takes calls
 	link       *link.Dialer
+	history    *link.History
 	board      *board
 	hint       <-chan struct{}
 	orders     <-chan *order
@@ -86,7 +87,7 @@ func newLoop(a *Agent) *loop {
 	c := a.Config
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		calls: a.calls, doors: a.doors, link: &a.dialer,
+		calls: a.calls, doors: a.doors, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
@@ -367,6 +368,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	l.storeAside(time.Now())
 	sess.Close()
 	<-sess.Done()
+	l.history.Ended(l.wallTime(l.conn.lastReceived, time.Now()), time.Now())
 	l.conn.sess = nil
 	l.enter(Disconnected, time.Now())
 	l.publish(time.Now())

@@ -24,6 +24,7 @@ import (
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
+	"edgesync/sync/link"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -61,6 +62,7 @@ type gateway struct {
 	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
+	history  *link.History
 	agent    *agent.Agent
 	doors    *device.Doors
 	rest     http.Handler
@@ -79,7 +81,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -224,6 +226,13 @@ func (g *gateway) openRegistry() (err error) {
 	return nil
 }
 
+// openHistory opens what is known of earlier links to the cloud.
+func (g *gateway) openHistory() error {
+	g.history = link.OpenHistory(g.dir.Path, link.Way(&g.config.Cloud, os.Getenv), g.queue.Meter, g.log)
+	g.opened(func() error { g.history.Close(); return nil })
+	return nil
+}
+
 // reportAside warns of what was of the wrong type and lies beside what is in use until a person has
 // looked at it.
 func (g *gateway) reportAside() error {
@@ -261,7 +270,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Registry: g.registry,
 		Log: g.log, Version: g.full(),
-		Clock: g.clock, Syncing: syncing, Devices: devices,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)

@@ -76,12 +76,12 @@ func (p *program) dead(args []string) int {
 	var offset uint64
 	dropFormer := name == "drop" && len(rest) == 1 && rest[0] == "former"
 	if byName && len(rest) > 0 {
-		return p.usage("dead", "dead retry --by-name takes no offset: it looks at all events of former edges", nil)
+		return p.usage("dead", "dead retry --by-name takes no offset: it looks at all events of former edges")
 	}
 	if most == 1 && !byName && !dropFormer {
 		what := ""
 		if offset, what = deadOffset(name, rest); what != "" {
-			return p.usage("dead", what, nil)
+			return p.usage("dead", what)
 		}
 	}
 	dir, err := t.dataDir()
