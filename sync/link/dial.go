@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
@@ -24,9 +25,10 @@ import (
 const (
 	// handleMsgs is the one method of the server (CONTRACT.md 1.1).
 	handleMsgs = "/edge.EdgeRpcService/handleMsgs"
-	// MaxDownlink is the largest DownlinkMsg in bytes that is announced to the server, which drops
-	// larger ones for good (CONTRACT.md 2.5).
-	MaxDownlink = 8 << 20
+	// LeastInbound and MostInbound bound the size in bytes that is announced where the
+	// configuration names none.
+	LeastInbound = 8 << 20
+	MostInbound  = 64 << 20
 	// responseMargin is what a ResponseMsg may add to the DownlinkMsg in it.
 	responseMargin = 1 << 10
 	// window bounds what the transport holds of a message that is not being received, in bytes. A
@@ -45,6 +47,15 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
+	// MaxInbound is the largest DownlinkMsg in bytes that is announced to the server, which drops
+	// larger ones for good, and stands still for a minute (CONTRACT.md 2.5, 13.2). At most 1 GiB.
+	MaxInbound int
+	// Packages takes the large packages; nil = they are decoded like other parts.
+	Packages Packages
+	// Holding is called with the bytes that the transport holds of what came, when they have
+	// changed by holdingStep, and with 0 when it holds nothing any more; nil = nobody is. Any
+	// goroutine calls it; it must not block.
+	Holding func(bytes int64)
 	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
 	// by the goroutine that receives; nil = nothing is done.
 	Large func()
@@ -59,7 +70,8 @@ func (d *Dialer) Addr() string { return net.JoinHostPort(d.Cloud.Host, strconv.I
 // timeout bounds dial and TLS, and again the answer to CONNECT. Errors wrap ErrTimeout,
 // a *RefusedError, or what the network, TLS or gRPC says.
 func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration) (_ Session, err error) {
-	conn, err := d.client()
+	held := newBuffers(d.Holding)
+	conn, err := d.client(held)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +85,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	var stream grpc.ClientStream
 	err = within(timeout, cancel, "connect to "+d.Addr(), func() (err error) {
 		stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
-			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(MaxDownlink+responseMargin))
+			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(d.MaxInbound+responseMargin))
 		return err
 	})
 	if err != nil {
@@ -90,7 +102,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
 	}
-	return begin(ctx, cancel, conn, stream, answer, d.Large), nil
+	return begin(ctx, cancel, conn, stream, answer, d, held), nil
 }
 
 // within runs one step of an attempt and cancels it after timeout. Whatever the step returns once
@@ -110,7 +122,7 @@ func within(timeout time.Duration, cancel func(), step string, do func() error) 
 
 // greet sends the connect request and waits for its answer.
 func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectResponseMsg, error) {
-	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), MaxDownlink)
+	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), int32(d.MaxInbound))
 	if err := stream.SendMsg(req); err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -119,7 +131,8 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 		if err := stream.RecvMsg(&w); err != nil {
 			return nil, endOf(err)
 		}
-		in, err := w.decode(costOf(w.data), nil)
+		cost, _ := costOf(w.data, false)
+		in, err := w.decode(cost, nil)
 		if err != nil {
 			return nil, fmt.Errorf("the answer cannot be read: %w", err)
 		}
@@ -130,7 +143,7 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 	}
 }
 
-func (d *Dialer) client() (*grpc.ClientConn, error) {
+func (d *Dialer) client(held *buffers) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if d.Cloud.TLS.Enabled {
 		c, err := d.tlsConfig()
@@ -152,7 +165,7 @@ func (d *Dialer) client() (*grpc.ClientConn, error) {
 			MinConnectTimeout: time.Minute,
 		}),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window), grpc.WithMaxHeaderListSize(maxHeaders),
-		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+		experimental.WithBufferPool(held), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
 	}
 	if d.Dial != nil {
 		target = "passthrough:///" + d.Addr()

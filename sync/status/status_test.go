@@ -28,7 +28,7 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
-	turned_away refused_creations unproven_creations refusals refused repeated`)
+	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
