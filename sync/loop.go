@@ -187,8 +187,8 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 }
 
 // overdue says why the session counts as dead: by missing progress, never by silence of downlinks
-// alone, which another edge can cause for two minutes (CONTRACT.md 6.1). While a large message comes
-// over a slow link, or is being stored, nothing else can come.
+// alone, which another edge can cause for two minutes (CONTRACT.md 6.1). While a large message
+// comes over a slow link, or is being stored, nothing else can come.
 func (l *loop) overdue(now time.Time) error {
 	patience := l.sending.win.patience()
 	late := func(since time.Time) bool { return !since.IsZero() && now.Sub(l.since(since)) >= patience }

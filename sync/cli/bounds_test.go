@@ -218,6 +218,10 @@ var strains = []strain{
 		m := dashboardOf(r.edge.ID, maxMessage)
 		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
+	packages("the link, packages of 8 MiB that are not kept", 8, ""),
+	packages("the link, packages of 8 MiB that are kept", 8, "[registry]\nkeep = [\"ota\"]\n"),
+	packages("the link, packages of 64 MiB that are not kept", 64, ""),
+	packages("the link, packages of 64 MiB that are kept", 64, "[registry]\nkeep = [\"ota\"]\n"),
 	{name: "the link, entities of 4 MiB", cloud: true, drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, 4<<20)
 		other := dashboardOf(r.edge.ID, 4<<20-1)
@@ -444,6 +448,46 @@ var strains = []strain{
 		}
 		get.wait()
 	}},
+}
+
+// packages sends packages in messages of so many MiB, which is the announced size. Memory may be as
+// much larger than with those of 8 MiB as the messages are, and no more.
+func packages(name string, mib int, keep string) strain {
+	size := mib << 20
+	return strain{
+		name: name, cloud: true, alone: true, most: oneBound + size - 8<<20,
+		before: func(s *site) {
+			s.link, s.extra = fmt.Sprintf("max_inbound_message_size = %d\n", size), keep
+		},
+		drive: func(r *running) {
+			const times = 4
+			p := cloudtest.Package{ID: r.cloud.Tenant().NewID(), Title: "fw", Data: firmware((size - 2<<10) / 4 * 3)}
+			kept := uint64(0)
+			for n := range times {
+				p.Version = fmt.Sprint(n)
+				r.cloud.UploadPackage(p)
+				if keep != "" {
+					kept++
+				}
+				r.eventually("it is here", func() bool {
+					return r.received("otaPackageUpdateMsg") == uint64(n+1) && r.part("otaPackageUpdateMsg") == kept
+				})
+			}
+			if dropped := r.cloud.Stats().TooBig; dropped != 0 {
+				r.Errorf("%d packages were dropped by the cloud", dropped)
+			}
+		},
+	}
+}
+
+// received counts what came of a part of the cloud's messages.
+func (r *running) received(name string) uint64 {
+	for _, p := range r.snapshot().Parts {
+		if p.Name == name {
+			return p.Received
+		}
+	}
+	return 0
 }
 
 // part counts what the agent kept of a part of the cloud's messages.

@@ -138,7 +138,8 @@ func TestEveryKey(t *testing.T) {
 		"cloud.tls.ca_file":         {`"/ca.pem"`, "/ca.pem", "/ca.pem", []string{`1`}, "double quotes"},
 		"cloud.tls.server_name":     {`"tb"`, "tb", "tb", []string{`1`}, "double quotes"},
 		"cloud.max_inbound_message_size": {
-			`"16MiB"`, "16777216", "16MiB", []string{`0`, `1048575`, `"257MiB"`, `"all"`, `-1`},
+			`"16MiB"`, "16777216", "16MiB",
+			[]string{`0`, `1048575`, `"257MiB"`, `"all"`, `-1`},
 			`must be from 1MiB to 256MiB, as a number of bytes or with a unit, such as "64MiB", or "auto"`,
 		},
 		"batch.size":             {`1`, "1", "1", []string{`0`, `10001`}, "from 1 to 10000"},
