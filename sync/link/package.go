@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"io"
-	"slices"
 
 	"google.golang.org/grpc/mem"
 
@@ -70,10 +69,18 @@ func (w *wire) takePackages(ctx context.Context, p Packages) (in Inbound, err er
 			return in, ctx.Err()
 		}
 	}
-	if d := in.Msg.GetDownlinkMsg(); d != nil {
-		d.OtaPackageUpdateMsg = slices.DeleteFunc(d.OtaPackageUpdateMsg, func(u *proto.OtaPackageUpdateMsg) bool {
-			return slices.ContainsFunc(left, func(l leftOut) bool { return l.of == u })
-		})
+	if d := in.Msg.GetDownlinkMsg(); len(left) > 0 && d != nil {
+		var rest []*proto.OtaPackageUpdateMsg
+		for _, u := range d.OtaPackageUpdateMsg {
+			taken := false
+			for _, l := range left {
+				taken = taken || l.of == u
+			}
+			if !taken {
+				rest = append(rest, u)
+			}
+		}
+		d.OtaPackageUpdateMsg = rest
 	}
 	return in, nil
 }
