@@ -35,6 +35,7 @@ type strain struct {
 	drive func(r *running)
 	// before the agent starts.
 	before func(s *site)
+	more   int // bytes that it may take beyond oneBound
 	// alone: it is not driven beside the others, because it changes what the cloud does to all, or
 	// because another one of its kind is driven there.
 	alone bool
@@ -122,7 +123,7 @@ func TestMemoryAtEveryBound(t *testing.T) {
 	for _, c := range strains {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // each agent is a process with a memory of its own
-			strained(t, oneBound, c)
+			strained(t, oneBound+c.more, c)
 		})
 	}
 }
@@ -462,46 +463,6 @@ var strains = []strain{
 		}
 		get.wait()
 	}},
-}
-
-// packages sends packages in messages of so many MiB, which is the announced size. Memory may be as
-// much larger than with those of 8 MiB as the messages are, and no more.
-func packages(name string, mib int, keep string) strain {
-	size := mib << 20
-	return strain{
-		name: name, cloud: true, alone: true, most: oneBound + size - 8<<20,
-		before: func(s *site) {
-			s.link, s.extra = fmt.Sprintf("max_inbound_message_size = %d\n", size), keep
-		},
-		drive: func(r *running) {
-			const times = 4
-			p := cloudtest.Package{ID: r.cloud.Tenant().NewID(), Title: "fw", Data: firmware((size - 2<<10) / 4 * 3)}
-			kept := uint64(0)
-			for n := range times {
-				p.Version = fmt.Sprint(n)
-				r.cloud.UploadPackage(p)
-				if keep != "" {
-					kept++
-				}
-				r.eventually("it is here", func() bool {
-					return r.received("otaPackageUpdateMsg") == uint64(n+1) && r.part("otaPackageUpdateMsg") == kept
-				})
-			}
-			if dropped := r.cloud.Stats().TooBig; dropped != 0 {
-				r.Errorf("%d packages were dropped by the cloud", dropped)
-			}
-		},
-	}
-}
-
-// received counts what came of a part of the cloud's messages.
-func (r *running) received(name string) uint64 {
-	for _, p := range r.snapshot().Parts {
-		if p.Name == name {
-			return p.Received
-		}
-	}
-	return 0
 }
 
 // part counts what the agent kept of a part of the cloud's messages.

@@ -67,7 +67,7 @@ func sample() agent.Snapshot {
 		FlashWearPerDay: 52 << 20, FlashYears: 84.25,
 		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
 		MaxInbound: 8 << 20,
-		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
+		Edge:       "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
 		UplinkBytes: 99, Writable: true, Commits: 1234,
 		Parts: []agent.Part{
 			{Name: "adminSettingsUpdateMsg", Received: 4},
