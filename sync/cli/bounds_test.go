@@ -218,6 +218,20 @@ var strains = []strain{
 		m := dashboardOf(r.edge.ID, maxMessage)
 		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
+	{
+		name: "the link, messages of 60 MiB that are no packages", cloud: true, alone: true, more: 56 << 20,
+		before: func(s *site) { s.link = "max_inbound_message_size = \"64MiB\"\n" },
+		drive: func(r *running) {
+			m, decoded := dashboardOf(r.edge.ID, 60<<20), dashboardOf(r.edge.ID, 12<<20-4<<10)
+			n := 0
+			flooded(r, 6, func() *proto.DownlinkMsg {
+				if n++; n%2 == 0 {
+					return m
+				}
+				return decoded
+			})
+		},
+	},
 	packages("the link, packages of 8 MiB that are not kept", 8, ""),
 	packages("the link, packages of 8 MiB that are kept", 8, "[registry]\nkeep = [\"ota\"]\n"),
 	packages("the link, packages of 64 MiB that are not kept", 64, ""),

@@ -104,7 +104,7 @@ func (r *Registry) wantPackage(p *incoming) {
 	case p.Size > size: // it cannot hold what it says
 		p.err = errMalformed
 	case size > room:
-		r.log.Warn("no room for an OTA package", "bytes", max(p.Size, size-2), "limit", room)
+		r.log.Warn("no room for an OTA package", "bytes", max(p.Size, size-2), "limit", max(room, 0))
 		p.err = errFull
 	default:
 		p.store = true
@@ -150,6 +150,7 @@ func (r *Registry) otaBytes(but proto.UUID) (n int64) {
 }
 
 func (r *Registry) dropOTA(id proto.UUID) {
+	os.Remove(r.otaPath(id) + disk.Temp) // of a session that ended, if there is one
 	if err := os.Remove(r.otaPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.Warn("an OTA package cannot be removed", "error", err)
 	}

@@ -135,8 +135,9 @@ func TestTakePackage(t *testing.T) {
 	if c := packagesCount(r); c.Received != 14 || c.Kept != 2 || c.Malformed != 11 {
 		t.Errorf("%+v", c)
 	}
+	packageOf(1, "2", data).take(r) // and the session ends
 	gone := &packageText{u: &proto.OtaPackageUpdateMsg{IdMSB: p.u.IdMSB, IdLSB: p.u.IdLSB, MsgType: deleted}, text: p.text}
-	if used, err := gone.take(r)(); !used || err != nil || gone.opens != 0 || there(file) {
+	if used, err := gone.take(r)(); !used || err != nil || gone.opens != 0 || there(file) || there(file+disk.Temp) {
 		t.Errorf("deleted: %t, %v, opened %d times, there %t", used, err, gone.opens, there(file))
 	}
 	r.Close()
