@@ -142,11 +142,15 @@ func (c *cutting) take(part []byte) {
 	for len(part) > 0 {
 		switch c.at {
 		case inData: // megabytes of it
-			n := bytes.IndexAny(part, `"\`)
+			n := bytes.IndexByte(part, '"')
+			if n < 0 {
+				n = len(part)
+			}
+			if at := bytes.IndexByte(part[:n], '\\'); at >= 0 {
+				n = at
+			}
 			if c.escaped {
 				n = 0
-			} else if n < 0 {
-				n = len(part)
 			}
 			c.data.length += n
 			c.read += n

@@ -60,7 +60,7 @@ func packageOf(n int, version string, data []byte, change ...string) *packageTex
 // registry.keep leaves packages out it is not even read.
 func TestTakePackage(t *testing.T) {
 	dir := t.TempDir()
-	data := make([]byte, 3<<20)
+	data := make([]byte, 300<<10)
 	rand.NewChaCha8([32]byte{2}).Read(data)
 	file := filepath.Join(dir, "registry", "ota", proto.FormatUUID(id(1)))
 	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
@@ -106,8 +106,8 @@ func TestTakePackage(t *testing.T) {
 		decoded bool
 	}{
 		"a wrong checksum":       {packageOf(2, "1", data, `"checksum":"`, `"checksum":"00`), nil, true},
-		"a wrong size":           {packageOf(2, "1", data, `"dataSize":3`, `"dataSize":2`), nil, true},
-		"more than there is":     {packageOf(2, "1", data, `"dataSize":3`, `"dataSize":9`), nil, false},
+		"a wrong size":           {packageOf(2, "1", data, `"dataSize":30`, `"dataSize":20`), nil, true},
+		"more than there is":     {packageOf(2, "1", data, `"dataSize":30`, `"dataSize":90`), nil, false},
 		"broken base64":          {packageOf(2, "1", data, `"data":"`, `"data":"*`), nil, true},
 		"base64 that is cut":     {packageOf(2, "1", data, `="}`, `"}`, `"}`, `A"}`), nil, true},
 		"no object":              {packageOf(2, "1", data, `{"title"`, `["title"`), nil, false},
@@ -192,12 +192,30 @@ func TestRoomForTheLargestPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	kept := func(n int, data []byte) bool {
+		used, err := packageOf(n, fmt.Sprint(len(data)), data).take(r)()
+		if err != nil {
+			t.Error(err)
+		}
+		return used
+	}
+	if kept(1, make([]byte, 37<<20)) {
+		t.Error("37 MiB were kept, with 36 MiB of binary in the largest message")
+	}
+	// The sizes of the files count, so a small one is made longer.
+	if _, path, ok := r.OTA(id(2)); ok || !kept(2, make([]byte, 1000)) {
+		t.Fatal(path)
+	}
+	_, path, _ := r.OTA(id(2))
 	for _, c := range []struct {
-		n, mib int
-		kept   bool
-	}{{1, 37, false}, {1, 35, true}, {2, 2, false}, {1, 33, true}, {2, 2, true}} {
-		if used, err := packageOf(c.n, fmt.Sprint(c.mib), make([]byte, c.mib<<20)).take(r)(); used != c.kept || err != nil {
-			t.Errorf("%d MiB: kept %t, %v", c.mib, used, err)
+		mib  int64
+		kept bool
+	}{{36, false}, {35, true}} {
+		if err := os.Truncate(path, c.mib<<20); err != nil {
+			t.Fatal(err)
+		}
+		if got := kept(3, make([]byte, 900<<10)); got != c.kept {
+			t.Errorf("900 KiB beside %d MiB: kept %t", c.mib, got)
 		}
 	}
 }
