@@ -102,7 +102,9 @@ func rooms(dir string) (warnings []string, err error) {
 	c.Registry.Keep = []string{"ota"}
 	g := &gateway{program: &program{stderr: io.Discard}, config: c, log: log}
 	defer g.close()
-	for _, step := range []func() error{g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside} {
+	for _, step := range []func() error{
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside,
+	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
