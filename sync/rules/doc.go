@@ -1,0 +1,2 @@
+// Package rules executes rule chains on the edge.
+package rules

@@ -1,0 +1,577 @@
+package rules
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// path is a JSON path in Jayway's syntax, in parts (RULES.md 4.5).
+type path []part
+
+type partKind uint8
+
+const (
+	byName  partKind = iota // 'a', or several
+	byIndex                 // [0], or several
+	bySlice                 // [a:b]
+	byAll                   // *
+	byDepth                 // ..
+	byFilter
+	byFunction
+)
+
+type part struct {
+	kind     partKind
+	names    []string
+	indexes  []int
+	from, to *int
+	filter   *condition
+}
+
+const (
+	maxPath = 1000
+	// maxFound bounds the values that one part finds, and all that filters look at.
+	maxFound = 100_000
+)
+
+var errPath = errorText("no JSON path")
+
+type pathParser struct {
+	s   string
+	i   int
+	bad bool
+}
+
+// parsePath reads a path; the path $ is empty.
+func parsePath(s string) (path, error) {
+	s = strings.TrimSpace(s)
+	if len(s) > maxPath || s == "" {
+		return nil, errPath
+	}
+	if s[0] != '$' && s[0] != '@' {
+		s = "$." + s
+	}
+	p := &pathParser{s: s, i: 1}
+	out := p.path(0)
+	if p.bad || p.i < len(p.s) {
+		return nil, errPath
+	}
+	return out, nil
+}
+
+func (p *pathParser) peek() byte {
+	if p.i < len(p.s) {
+		return p.s[p.i]
+	}
+	return 0
+}
+
+func (p *pathParser) space() byte {
+	for p.peek() == ' ' {
+		p.i++
+	}
+	return p.peek()
+}
+
+// path reads parts from behind $ or @.
+func (p *pathParser) path(depth int) (out path) {
+	for !p.bad {
+		switch p.peek() {
+		case '.':
+			p.i++
+			if p.peek() == '.' {
+				p.i++
+				out = append(out, part{kind: byDepth})
+				if p.peek() == '[' {
+					continue
+				}
+			}
+			out = append(out, p.name())
+		case '[':
+			p.i++
+			out = append(out, p.brackets(depth))
+		default:
+			return out
+		}
+	}
+	return out
+}
+
+func (p *pathParser) name() part {
+	start := p.i
+	for p.i < len(p.s) && strings.IndexByte(".[]() =<>!&|,", p.s[p.i]) < 0 {
+		p.i++
+	}
+	name := p.s[start:p.i]
+	if p.peek() == '(' {
+		end := strings.IndexByte(p.s[p.i:], ')')
+		p.bad = p.bad || end < 0 || name == ""
+		if !p.bad {
+			p.i += end + 1
+		}
+		return part{kind: byFunction, names: []string{name}}
+	}
+	if name == "*" {
+		return part{kind: byAll}
+	}
+	p.bad = p.bad || name == ""
+	return part{kind: byName, names: []string{name}}
+}
+
+func (p *pathParser) quoted() string {
+	quote := p.peek()
+	p.i++
+	var b []byte
+	for p.i < len(p.s) && p.s[p.i] != quote {
+		if p.s[p.i] == '\\' {
+			p.i++
+		}
+		if p.i < len(p.s) {
+			b = append(b, p.s[p.i])
+			p.i++
+		}
+	}
+	p.bad = p.bad || p.i >= len(p.s)
+	p.i++
+	return string(b)
+}
+
+func (p *pathParser) brackets(depth int) (out part) {
+	switch c := p.space(); {
+	case c == '*':
+		out.kind = byAll
+		p.i++
+	case c == '?':
+		p.i++
+		out = part{kind: byFilter}
+		if p.bad = p.bad || p.space() != '(' || depth > 8; !p.bad {
+			out.filter = p.any(depth + 1)
+		}
+	case c == '\'' || c == '"':
+		out.names = []string{p.quoted()}
+		for p.space() == ',' {
+			p.i++
+			p.space()
+			out.names = append(out.names, p.quoted())
+		}
+	default:
+		out.kind = byIndex
+		first := p.whole()
+		if p.space() == ':' {
+			p.i++
+			p.space()
+			out.kind, out.from, out.to = bySlice, first, p.whole()
+		} else if p.bad = p.bad || first == nil; !p.bad {
+			out.indexes = []int{*first}
+			for p.space() == ',' {
+				p.i++
+				p.space()
+				if n := p.whole(); n != nil {
+					out.indexes = append(out.indexes, *n)
+				}
+			}
+		}
+	}
+	p.bad = p.bad || p.space() != ']'
+	p.i++
+	return out
+}
+
+// whole reads a number; nil if there is none.
+func (p *pathParser) whole() *int {
+	start := p.i
+	for p.peek() == '-' || p.peek() >= '0' && p.peek() <= '9' {
+		p.i++
+	}
+	n, err := strconv.Atoi(p.s[start:p.i])
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+type search struct {
+	root *tree
+	seen int
+}
+
+// find is what the path leads to.
+func (p path) find(root *tree) (*tree, error) {
+	s := &search{root: root}
+	list, definite, err := s.walk(p, root)
+	switch {
+	case err != nil:
+		return nil, err
+	case definite && len(list) == 1:
+		return list[0], nil
+	case definite:
+		return nil, errorText("No results for path")
+	}
+	return &tree{kind: isList, items: list}, nil
+}
+
+func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err error) {
+	list, definite = []*tree{from}, true
+	for i := range p {
+		part := &p[i]
+		var next []*tree
+		if part.kind == byFunction {
+			if !definite || i != len(p)-1 {
+				return nil, false, errorText("Aggregation function attempted to calculate value using empty array")
+			}
+			v, err := apply(part.names[0], list[0])
+			return []*tree{v}, true, err
+		}
+		for _, t := range list {
+			found, ok := s.step(part, t)
+			if !ok && definite {
+				return nil, false, errorText("No results for path: missing property or index")
+			}
+			if ok && definite && part.kind == byIndex && len(part.indexes) == 1 && len(found) == 0 {
+				if i < len(p)-1 {
+					return nil, false, errorText("No results for path: index out of range")
+				}
+				found = []*tree{{}} // as the server gives it
+			}
+			next = append(next, found...)
+			if s.seen += len(found) + 1; s.seen > maxFound {
+				return nil, false, errorText("the JSON path looks at more than 100000 values")
+			}
+		}
+		definite = definite && (part.kind == byName || part.kind == byIndex && len(part.indexes) == 1)
+		list = next
+	}
+	return list, definite, nil
+}
+
+// step finds what a part of a path leads to; ok is false where there is nothing to look at.
+func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
+	switch part.kind {
+	case byName:
+		if len(part.names) == 1 {
+			v := t.get(part.names[0])
+			if v == nil {
+				return nil, false
+			}
+			return []*tree{v}, true
+		}
+		if t.kind != isObject {
+			return nil, false
+		}
+		some := &tree{kind: isObject}
+		for _, name := range part.names {
+			if v := t.get(name); v != nil {
+				some.set(name, v)
+			}
+		}
+		return []*tree{some}, true
+	case byIndex:
+		if t.kind != isList {
+			return nil, false
+		}
+		for _, n := range part.indexes {
+			if n < 0 {
+				n += len(t.items)
+			}
+			if n >= 0 && n < len(t.items) {
+				found = append(found, t.items[n])
+			}
+		}
+		return found, true
+	case bySlice:
+		if t.kind != isList {
+			return nil, false
+		}
+		from, to := 0, len(t.items)
+		if part.from != nil {
+			from = *part.from
+		}
+		if part.to != nil {
+			to = *part.to
+		}
+		if from < 0 {
+			from = max(0, from+len(t.items))
+		}
+		if to < 0 {
+			to += len(t.items)
+		}
+		if to = min(to, len(t.items)); from < to {
+			found = t.items[from:to]
+		}
+		return found, true
+	case byAll:
+		return t.items, true
+	case byDepth:
+		found = []*tree{t}
+		for i := 0; i < len(found) && len(found) < maxFound; i++ {
+			for _, item := range found[i].items {
+				if item.kind >= isList {
+					found = append(found, item)
+				}
+			}
+		}
+		return found, true
+	}
+	if t.kind == isObject {
+		if s.holds(part.filter, t) {
+			found = []*tree{t}
+		}
+		return found, true
+	}
+	for _, item := range t.items {
+		if s.holds(part.filter, item) {
+			found = append(found, item)
+		}
+	}
+	return found, true
+}
+
+// apply computes a function of a path.
+func apply(name string, t *tree) (*tree, error) {
+	switch name {
+	case "length", "size":
+		if t.kind < isList {
+			return &tree{}, nil
+		}
+		return wholeTree(int64(len(t.items))), nil
+	case "keys":
+		out := &tree{kind: isList}
+		for _, key := range t.keys {
+			out.items = append(out.items, textTree(key))
+		}
+		return out, nil
+	}
+	if t.kind != isList || len(t.items) == 0 {
+		return nil, errorText("Aggregation function attempted to calculate value using empty array")
+	}
+	switch name {
+	case "first":
+		return t.items[0], nil
+	case "last":
+		return t.items[len(t.items)-1], nil
+	}
+	sum, squares, low, high, n := 0.0, 0.0, math.Inf(1), math.Inf(-1), 0.0
+	for _, item := range t.items {
+		if f, ok := item.number(); ok && item.kind == isNumber {
+			sum, squares, low, high = sum+f, squares+f*f, math.Min(low, f), math.Max(high, f)
+			n++
+		}
+	}
+	if n == 0 {
+		return nil, errorText("Aggregation function attempted to calculate value using empty array")
+	}
+	switch name {
+	case "sum":
+	case "avg":
+		sum /= n
+	case "min":
+		sum = low
+	case "max":
+		sum = high
+	case "stddev":
+		sum = math.Sqrt(squares/n - sum*sum/n/n)
+	default:
+		return nil, errorText("the function " + name + " is not supported")
+	}
+	return &tree{kind: isNumber, text: string(appendDouble(nil, sum))}, nil
+}
+
+// condition is a filter of a path: and, or, not, a comparison, or what exists.
+type condition struct {
+	op   string // && || ! == != < <= > >= =~ in nin contains, "" for a value
+	of   [2]*condition
+	what path // a value: from the item or the root
+	root bool
+	lit  *tree          // a value: a literal
+	re   *regexp.Regexp // of =~
+}
+
+// any reads ( … ).
+func (p *pathParser) any(depth int) *condition {
+	if p.bad = p.bad || depth > 32 || p.space() != '('; p.bad {
+		return nil
+	}
+	p.i++
+	c := p.logic(depth)
+	p.bad = p.bad || p.space() != ')'
+	p.i++
+	return c
+}
+
+func (p *pathParser) logic(depth int) *condition {
+	left := p.conjunction(depth)
+	for p.space(); strings.HasPrefix(p.s[min(p.i, len(p.s)):], "||"); p.space() {
+		p.i += 2
+		left = &condition{op: "||", of: [2]*condition{left, p.conjunction(depth)}}
+	}
+	return left
+}
+
+func (p *pathParser) conjunction(depth int) *condition {
+	left := p.single(depth)
+	for p.space(); strings.HasPrefix(p.s[min(p.i, len(p.s)):], "&&"); p.space() {
+		p.i += 2
+		left = &condition{op: "&&", of: [2]*condition{left, p.single(depth)}}
+	}
+	return left
+}
+
+func (p *pathParser) single(depth int) *condition {
+	switch p.space() {
+	case '(':
+		return p.any(depth + 1)
+	case '!':
+		if p.i++; depth > 32 {
+			p.bad = true
+			return nil
+		}
+		return &condition{op: "!", of: [2]*condition{p.single(depth + 1)}}
+	}
+	left := p.operand(depth)
+	p.space()
+	for _, op := range [...]string{"==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains "} {
+		if p.bad || !strings.HasPrefix(p.s[p.i:], op) {
+			continue
+		}
+		p.i += len(op)
+		c := &condition{op: op, of: [2]*condition{left}}
+		if op != "=~" {
+			c.of[1] = p.operand(depth)
+			return c
+		}
+		if p.space() != '/' {
+			break
+		}
+		end := strings.IndexByte(p.s[p.i+1:], '/')
+		if end < 0 {
+			break
+		}
+		text := "^(?:" + p.s[p.i+1:p.i+1+end] + ")$"
+		if p.i += end + 2; p.peek() == 'i' {
+			p.i++
+			text = "(?i)" + text
+		}
+		var err error
+		c.re, err = regexp.Compile(text)
+		p.bad = p.bad || err != nil
+		return c
+	}
+	return left
+}
+
+func (p *pathParser) operand(depth int) *condition {
+	switch c := p.space(); {
+	case c == '@' || c == '$':
+		p.i++
+		return &condition{what: p.path(depth + 1), root: c == '$'}
+	case c == '\'' || c == '"':
+		return &condition{lit: textTree(p.quoted())}
+	case c == '[':
+		list := &tree{kind: isList}
+		for p.i++; !p.bad && p.space() != ']'; {
+			item := p.operand(depth)
+			if p.bad = p.bad || item == nil || item.lit == nil; p.bad {
+				return nil
+			}
+			list.items = append(list.items, item.lit)
+			if p.space() == ',' {
+				p.i++
+			}
+		}
+		p.i++
+		return &condition{lit: list}
+	}
+	start := p.i
+	for p.i < len(p.s) && strings.IndexByte(" )&|<>=!,]", p.s[p.i]) < 0 {
+		p.i++
+	}
+	t, err := parseTree(p.s[start:p.i])
+	p.bad = p.bad || err != nil
+	return &condition{lit: t}
+}
+
+// value is what a side of a comparison is; nil if it is not there.
+func (s *search) value(c *condition, item *tree) *tree {
+	if c.lit != nil {
+		return c.lit
+	}
+	if c.root {
+		item = s.root
+	}
+	list, definite, err := s.walk(c.what, item)
+	if err != nil || definite && len(list) == 0 {
+		return nil
+	}
+	if definite {
+		return list[0]
+	}
+	return &tree{kind: isList, items: list}
+}
+
+func (s *search) holds(c *condition, item *tree) bool {
+	switch c.op {
+	case "":
+		return s.value(c, item) != nil
+	case "!":
+		return !s.holds(c.of[0], item)
+	case "&&":
+		return s.holds(c.of[0], item) && s.holds(c.of[1], item)
+	case "||":
+		return s.holds(c.of[0], item) || s.holds(c.of[1], item)
+	}
+	a := s.value(c.of[0], item)
+	if c.re != nil {
+		return a != nil && a.kind == isText && c.re.MatchString(a.text)
+	}
+	b := s.value(c.of[1], item)
+	switch c.op {
+	case "in ", "nin ", "contains ":
+		if c.op == "contains " {
+			a, b = b, a
+		}
+		if a == nil || b == nil {
+			return false
+		}
+		within := b.kind == isText && a.kind == isText && strings.Contains(b.text, a.text)
+		for _, one := range b.items {
+			within = within || alike(a, one)
+		}
+		return within != (c.op == "nin ")
+	case "==":
+		return alike(a, b)
+	case "!=":
+		return !alike(a, b)
+	}
+	if a == nil || b == nil || a.kind != b.kind {
+		return false
+	}
+	less, same := a.text < b.text, a.text == b.text
+	if a.kind == isNumber {
+		x, _ := a.number()
+		y, _ := b.number()
+		less, same = x < y, x == y
+	}
+	switch c.op {
+	case "<":
+		return less
+	case "<=":
+		return less || same
+	case ">":
+		return !less && !same
+	}
+	return !less
+}
+
+func alike(a, b *tree) bool {
+	if a == nil || b == nil || a.kind != b.kind {
+		return a == b
+	}
+	if a.kind == isNumber {
+		x, _ := a.number()
+		y, _ := b.number()
+		return x == y
+	}
+	return a.String() == b.String()
+}

@@ -1,0 +1,169 @@
+package rules
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"edgesync/proto"
+	"edgesync/sync/rules/script"
+)
+
+// Journal keeps what nodes hold, so that it survives a restart (doc.go has the form of records).
+// The engine calls it with locks held; a record is durable when Keep returns. Snapshot of an
+// engine is all records that were kept and not forgotten.
+type Journal interface {
+	// Keep stores a record, in place of one with the same key.
+	Keep(key string, record []byte) error
+	// Forget removes a record.
+	Forget(key string) error
+}
+
+// recordKey is the key of a message that a node holds.
+func (n *node) recordKey(m *Message) string {
+	b := make([]byte, 0, 32)
+	b = append(b, n.chain.id[:]...)
+	b = binary.BigEndian.AppendUint64(b, n.key)
+	return string(binary.BigEndian.AppendUint32(b, m.seq))
+}
+
+// recordForm is the first byte of each record.
+const recordForm = 1
+
+var errRecord = errors.New("a record of a message that waits is damaged")
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// record is a message as bytes.
+func (m *Message) record() []byte {
+	b := make([]byte, 0, 96+len(m.Data))
+	b = append(b, recordForm)
+	b = appendText(b, m.Type)
+	b = appendText(b, m.Originator.Type)
+	b = append(b, m.Originator.ID[:]...)
+	b = binary.AppendVarint(b, m.Time)
+	b = binary.AppendVarint(b, m.stored)
+	b = binary.AppendUvarint(b, uint64(m.count))
+	flags := byte(0)
+	if m.pushed {
+		flags = 1
+	}
+	b = append(b, flags)
+	b = binary.AppendUvarint(b, uint64(len(m.Metadata)))
+	for _, p := range m.Metadata {
+		b = appendText(appendText(b, p.Key), p.Value)
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.stack)))
+	for _, f := range m.stack {
+		b = binary.BigEndian.AppendUint64(append(b, f.chain[:]...), f.node)
+	}
+	return appendText(b, m.Data)
+}
+
+// records reads a record.
+type records struct {
+	b   []byte
+	bad bool
+}
+
+func (r *records) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return make([]byte, min(n, 32))
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *records) number() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *records) signed() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *records) text() string {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return ""
+	}
+	return string(r.take(n))
+}
+
+func readRecord(b []byte) (*Message, error) {
+	r := records{b: b}
+	if form := r.take(1); form[0] != recordForm {
+		return nil, errRecord
+	}
+	m := &Message{Type: r.text(), owned: true}
+	m.Originator.Type = r.text()
+	copy(m.Originator.ID[:], r.take(16))
+	m.Time, m.stored, m.count = r.signed(), r.signed(), int(r.number()&0xffff)
+	m.pushed = r.take(1)[0]&1 != 0
+	for n := r.number(); n > 0 && !r.bad; n-- {
+		m.Metadata = append(m.Metadata, script.Pair{Key: r.text(), Value: r.text()})
+	}
+	for n := r.number(); n > 0 && !r.bad && len(m.stack) < maxStack; n-- {
+		f := frame{}
+		copy(f.chain[:], r.take(16))
+		f.node = binary.BigEndian.Uint64(r.take(8))
+		m.stack = append(m.stack, f)
+	}
+	if m.Data = r.text(); r.bad || len(r.b) > 0 {
+		return nil, errRecord
+	}
+	return m, nil
+}
+
+// Restore brings back a record of the journal, once the chains are there. What cannot go back
+// into its node is pushed as it is, and forgotten. An error is a record that is damaged.
+func (e *Engine) Restore(key string, record []byte) error {
+	m, err := readRecord(record)
+	if err != nil || len(key) != 28 {
+		return errRecord
+	}
+	var id proto.UUID
+	copy(id[:], key)
+	node := binary.BigEndian.Uint64([]byte(key[16:24]))
+	m.seq = binary.BigEndian.Uint32([]byte(key[24:]))
+	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: m.pushed}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	e.tick.Lock()
+	e.seq = max(e.seq, m.seq)
+	e.tick.Unlock()
+	e.sums.received.Add(1)
+	e.sums.held.Add(1)
+	e.sums.heldBytes.Add(m.size())
+	if c := e.chains[id]; c != nil {
+		if n := c.byKey(node); n != nil && n.again != nil {
+			n.again(e, n, m)
+			return nil
+		}
+	}
+	s := e.shard(m.Originator)
+	s.Lock()
+	defer s.Unlock()
+	e.unhold(nil, m)
+	e.sums.filtered.Add(1)
+	if !m.pushed {
+		e.round().save(m.from.raw, Vanished)
+	}
+	return e.opt.Journal.Forget(key)
+}
