@@ -1,9 +1,7 @@
 package rules
 
 import (
-	"errors"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,9 +16,10 @@ type config struct {
 	err error
 }
 
+//go:noinline
 func (c *config) bad(key, what string) {
 	if c.err == nil {
-		c.err = errors.New(`configuration: "` + key + `" ` + what)
+		c.err = errorText(`configuration: "` + key + `" ` + what)
 	}
 }
 
@@ -107,7 +106,7 @@ func (c *config) id(key string) (id proto.UUID) {
 func (c *config) seconds(key string, most int64) int64 {
 	n := c.whole(key, 0)
 	if n < 1 || n > most {
-		c.bad(key, "must be between 1 and "+strconv.FormatInt(most, 10)+" seconds")
+		c.bad(key, "must be between 1 and "+decimal(most)+" seconds")
 		return 1000
 	}
 	return n * 1000
@@ -162,6 +161,7 @@ func (c *config) scope(key, otherwise string) string {
 	return s
 }
 
+//go:noinline
 func knownScope(s string) bool {
 	return s == "CLIENT_SCOPE" || s == "SHARED_SCOPE" || s == "SERVER_SCOPE"
 }

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"errors"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,20 +103,20 @@ func (e *Engine) SetLimit(n int) {
 // Head takes the JSON of a RuleChainUpdateMsg.
 func (e *Engine) Head(text []byte) error {
 	if len(text) > MaxMetadata {
-		return errors.New("a rule chain's head of " + strconv.Itoa(len(text)) + " bytes")
+		return errorText("a rule chain's head of " + decimal(int64(len(text))) + " bytes")
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
-		return errors.New("head of a rule chain: " + err.Error())
+		return errorText("head of a rule chain: " + err.Error())
 	}
 	id := idOf(t.get("id"))
 	if id == (proto.UUID{}) {
-		return errors.New("head of a rule chain without id")
+		return errorText("head of a rule chain without id")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.names[id]; !ok && len(e.names) >= maxChains {
-		return errors.New("more than " + strconv.Itoa(maxChains) + " rule chains: unassign some")
+		return errorText("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
 	}
 	name := textOf(t, "name")
 	e.names[id] = name
@@ -143,11 +141,11 @@ func (e *Engine) SetRoot(id proto.UUID) {
 func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	m, err := readMetadata(text)
 	if err != nil {
-		return false, errors.New("rule chain: " + err.Error())
+		return false, errorText("rule chain: " + err.Error())
 	}
 	c, err := m.compile()
 	if err != nil {
-		return false, errors.New("rule chain " + proto.FormatUUID(m.id) + ": " + err.Error())
+		return false, errorText("rule chain " + proto.FormatUUID(m.id) + ": " + err.Error())
 	}
 	e.mu.Lock()
 	old := e.chains[c.id]
@@ -157,7 +155,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	if old == nil && len(e.chains) >= maxChains {
 		e.mu.Unlock()
-		return false, errors.New("more than " + strconv.Itoa(maxChains) + " rule chains: unassign some")
+		return false, errorText("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c
@@ -229,8 +227,8 @@ func (e *Engine) Handle(m *Message) (known bool, err error) {
 		return false, nil
 	}
 	s := e.shard(m.Originator)
-	s.Lock()
-	defer s.Unlock()
+	lock(s)
+	defer unlock(s)
 	e.sums.received.Add(1)
 	r := e.round()
 	r.enter(m, c)
@@ -238,17 +236,18 @@ func (e *Engine) Handle(m *Message) (known bool, err error) {
 	return true, r.err
 }
 
+//go:noinline
 func (e *Engine) shard(who Entity) *sync.Mutex { return &e.shards[who.ID[15]%16] }
 
 // Answer brings the answer of a device to a call: its text, or an error's word, as TIMEOUT.
 func (e *Engine) Answer(id uint32, answer, word string) {
-	e.tick.Lock()
+	lock(&e.tick)
 	t := e.calls[id]
 	if t != nil {
 		delete(e.calls, id)
 		t.answer, t.word = answer, word
 	}
-	e.tick.Unlock()
+	unlock(&e.tick)
 	if t != nil {
 		e.fire(t)
 	}
@@ -264,6 +263,8 @@ func (e *Engine) Sums() Sums {
 }
 
 // env is the world of scripts.
+//
+//go:noinline
 func (e *Engine) env() script.Env {
 	return script.Env{Now: func() time.Time { return time.UnixMilli(e.opt.Now()) }, Zone: e.opt.Zone}
 }

@@ -56,12 +56,13 @@ func parseExpression(s string, args []string) (*expression, error) {
 
 func (p *expressionParser) bad() *expression {
 	if p.err == nil {
-		p.err = errorText("Unknown function, variable or operator at pos " + strconv.Itoa(p.i) + " in expression '" + shortened(p.s) + "'")
+		p.err = errorText("Unknown function, variable or operator at pos " + decimal(int64(p.i)) + " in expression '" + shortened(p.s) + "'")
 	}
 	p.i = len(p.s)
 	return &expression{op: "number", arg: -1}
 }
 
+//go:noinline
 func (p *expressionParser) at() byte {
 	for p.i < len(p.s) && p.s[p.i] <= ' ' {
 		p.i++

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +37,8 @@ const maxCells = 10_000
 
 // of is the cell of an entity, which is made if it is not there. Of too many one is forgotten.
 // The memory is locked.
+//
+//go:noinline
 func (m *memory) of(who Entity) (c *cell, made bool) {
 	if c = m.cells[who]; c != nil {
 		return c, false
@@ -69,11 +70,12 @@ type timer struct {
 	word   string // of a call, the error: TIMEOUT if nothing came; of a window: why it goes early
 }
 
+//go:noinline
 func (a *timer) before(b *timer) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
 // schedule adds a timer and wakes the goroutine of Run if it is the next one.
 func (e *Engine) schedule(t *timer) {
-	e.tick.Lock()
+	lock(&e.tick)
 	e.seq++
 	t.seq = e.seq
 	e.timers = append(e.timers, t)
@@ -83,7 +85,7 @@ func (e *Engine) schedule(t *timer) {
 		i = (i - 1) / 2
 	}
 	e.timers[i] = t
-	e.tick.Unlock()
+	unlock(&e.tick)
 	if i == 0 {
 		select {
 		case e.wake <- struct{}{}:
@@ -94,8 +96,8 @@ func (e *Engine) schedule(t *timer) {
 
 // pop takes the next timer that is due.
 func (e *Engine) pop(now int64) *timer {
-	e.tick.Lock()
-	defer e.tick.Unlock()
+	lock(&e.tick)
+	defer unlock(&e.tick)
 	if len(e.timers) == 0 || e.timers[0].at > now {
 		return nil
 	}
@@ -127,8 +129,8 @@ func (e *Engine) pop(now int64) *timer {
 
 // Due is when the next timer fires; ok is false if there is none.
 func (e *Engine) Due() (at int64, ok bool) {
-	e.tick.Lock()
-	defer e.tick.Unlock()
+	lock(&e.tick)
+	defer unlock(&e.tick)
 	if len(e.timers) == 0 {
 		return 0, false
 	}
@@ -178,8 +180,8 @@ func (e *Engine) fire(t *timer) {
 		return
 	}
 	s := e.shard(t.who)
-	s.Lock()
-	defer s.Unlock()
+	lock(s)
+	defer unlock(s)
 	r := e.round()
 	r.n, r.t = n, t
 	n.wake(r)
@@ -191,7 +193,7 @@ func (e *Engine) fire(t *timer) {
 	r.run()
 }
 
-var errHeld = errors.New("too many messages wait in windows and delays: the message is not kept")
+var errHeld = errorText("too many messages wait in windows and delays: the message is not kept")
 
 // hold keeps a message in its node; an error means that there is no room. The node's memory then
 // has it, and a timer or an answer brings it back.
@@ -203,10 +205,10 @@ func (r *round) hold(m *Message) error {
 		return errHeld
 	}
 	if j := e.opt.Journal; j != nil {
-		e.tick.Lock()
+		lock(&e.tick)
 		e.seq++
 		m.seq = e.seq
-		e.tick.Unlock()
+		unlock(&e.tick)
 		if err := j.Keep(r.n.recordKey(m), m.record()); err != nil {
 			return err
 		}
@@ -232,6 +234,8 @@ func (e *Engine) unhold(n *node, m *Message) {
 }
 
 // size is about how many bytes a message takes that waits.
+//
+//go:noinline
 func (m *Message) size() int64 {
 	n := 256 + len(m.Type) + len(m.Data)
 	for _, p := range m.Metadata {
@@ -242,7 +246,7 @@ func (m *Message) size() int64 {
 
 // flushOldest lets the window go that would be the next to go.
 func (e *Engine) flushOldest() {
-	e.tick.Lock()
+	lock(&e.tick)
 	var oldest *timer
 	for _, t := range e.timers {
 		if n := t.mem.node.Load(); n != nil && n.typ == windowType && (oldest == nil || t.before(oldest)) {
@@ -253,7 +257,7 @@ func (e *Engine) flushOldest() {
 	if oldest != nil {
 		copied = &timer{at: 0, mem: oldest.mem, who: oldest.who, word: "full"}
 	}
-	e.tick.Unlock()
+	unlock(&e.tick)
 	if copied != nil {
 		e.schedule(copied)
 	}
@@ -267,7 +271,7 @@ func (e *Engine) release(gone []*memory, root bool) {
 			e.unhold(nil, m)
 			e.mu.RLock()
 			s := e.shard(m.Originator)
-			s.Lock()
+			lock(s)
 			r := e.round()
 			if c := e.chains[e.root]; root && c != nil {
 				r.enter(m, c)
@@ -279,7 +283,7 @@ func (e *Engine) release(gone []*memory, root bool) {
 					r.save(o.raw, Vanished)
 				}
 			}
-			s.Unlock()
+			unlock(s)
 			e.mu.RUnlock()
 		}
 	}
@@ -287,14 +291,14 @@ func (e *Engine) release(gone []*memory, root bool) {
 
 // take empties the memory of a node that is gone: windows, delays and calls.
 func (e *Engine) take(mem *memory) (all []*Message) {
-	mem.mu.Lock()
+	lock(&mem.mu)
 	for _, list := range mem.windows {
 		all = append(all, list...)
 	}
 	mem.windows, mem.waiting = nil, 0
-	mem.mu.Unlock()
-	e.tick.Lock()
-	defer e.tick.Unlock()
+	unlock(&mem.mu)
+	lock(&e.tick)
+	defer unlock(&e.tick)
 	for _, t := range e.timers {
 		if t.mem == mem && t.m != nil {
 			if t.call != 0 && e.calls[t.call] != t {

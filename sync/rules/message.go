@@ -65,6 +65,7 @@ type origin struct {
 	replied bool       // a device's call was answered
 }
 
+//go:noinline
 func (m *Message) meta(key string) string {
 	for i := range m.Metadata {
 		if m.Metadata[i].Key == key {
@@ -74,6 +75,7 @@ func (m *Message) meta(key string) string {
 	return ""
 }
 
+//go:noinline
 func (m *Message) hasMeta(key string) bool {
 	for i := range m.Metadata {
 		if m.Metadata[i].Key == key {
@@ -84,6 +86,8 @@ func (m *Message) hasMeta(key string) bool {
 }
 
 // own makes the metadata the message's alone.
+//
+//go:noinline
 func (m *Message) own() {
 	if !m.owned {
 		m.Metadata = append(make([]script.Pair, 0, len(m.Metadata)+4), m.Metadata...)
@@ -91,6 +95,7 @@ func (m *Message) own() {
 	}
 }
 
+//go:noinline
 func (m *Message) setMeta(key, value string) {
 	m.own()
 	for i := range m.Metadata {
@@ -103,6 +108,8 @@ func (m *Message) setMeta(key, value string) {
 }
 
 // keepMeta removes the metadata for which stays is false.
+//
+//go:noinline
 func (m *Message) keepMeta(stays func(key string) bool) {
 	old := m.Metadata
 	m.Metadata, m.owned = make([]script.Pair, 0, len(old)), true
@@ -113,9 +120,12 @@ func (m *Message) keepMeta(stays func(key string) bool) {
 	}
 }
 
+//go:noinline
 func (m *Message) setData(data string) { m.Data, m.doc = data, nil }
 
 // copyOf is a copy whose changes m does not see.
+//
+//go:noinline
 func (m *Message) copyOf() *Message {
 	m.owned = false
 	c := *m

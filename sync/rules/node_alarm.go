@@ -7,6 +7,8 @@ import (
 
 // Status is the status of an alarm as a word: ACTIVE_UNACK, ACTIVE_ACK, CLEARED_UNACK,
 // CLEARED_ACK.
+//
+//go:noinline
 func (a *Alarm) Status() string {
 	s := "ACTIVE"
 	if a.Cleared {
@@ -59,6 +61,7 @@ func (r *round) alarmDetails(p *script.Program, before string) (details string, 
 	return string(b), r.check(err)
 }
 
+//go:noinline
 func (c *config) alarmProgram() *script.Program {
 	return c.program("alarmDetailsBuildTbel", "alarmDetailsBuildJs", script.Arguments)
 }

@@ -50,12 +50,12 @@ func makeCall(n *node, c *config) work {
 		}
 		w := &timer{at: call.Expires, mem: r.n.mem, who: m.Originator, m: m, made: call}
 		e := r.e
-		e.tick.Lock()
+		lock(&e.tick)
 		for e.lastCall++; e.lastCall == 0 || e.calls[e.lastCall] != nil; e.lastCall++ {
 		}
 		call.ID, w.call = e.lastCall, e.lastCall
 		e.calls[call.ID] = w
-		e.tick.Unlock()
+		unlock(&e.tick)
 		err := r.hold(m)
 		if err == nil {
 			// The device may answer before Call returns; its answer waits for this shard.
@@ -64,9 +64,9 @@ func makeCall(n *node, c *config) work {
 			}
 		}
 		if err != nil {
-			e.tick.Lock()
+			lock(&e.tick)
 			delete(e.calls, call.ID)
-			e.tick.Unlock()
+			unlock(&e.tick)
 			r.fail(err.Error())
 			return
 		}

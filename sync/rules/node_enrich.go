@@ -9,9 +9,12 @@ import (
 	"edgesync/sync/rules/script"
 )
 
+//go:noinline
 func trim(s string) string { return strings.TrimSpace(s) }
 
 // uuid is the id of a node as text.
+//
+//go:noinline
 func (n *node) uuid() string { return proto.FormatUUID(n.id) }
 
 // target is where an enrichment node puts values: the metadata, or the data.
@@ -41,12 +44,14 @@ func (to *target) put(key string, v *tree) {
 	to.m.setMeta(key, v.plain())
 }
 
+//go:noinline
 func (to *target) done() {
 	if to.data {
 		to.m.setData(to.t.String())
 	}
 }
 
+//go:noinline
 func (c *config) toData() bool { return c.text("fetchTo") == "DATA" }
 
 // wanted are the attributes and series that a node reads.
@@ -287,10 +292,10 @@ func makeDelta(_ *node, c *config) work {
 		delta := 0.0
 		at := m.when()
 		if cached {
-			r.n.mem.mu.Lock()
+			lock(&r.n.mem.mu)
 			c, _ := r.n.mem.of(m.Originator)
 			c.value, c.time = f, at
-			r.n.mem.mu.Unlock()
+			unlock(&r.n.mem.mu)
 		}
 		if known {
 			delta = f - before.value
@@ -326,12 +331,12 @@ func makeDelta(_ *node, c *config) work {
 // previous is the value before: of the cache, or the latest one that is stored.
 func previous(r *round, key string, cached bool) (before cell, known bool, err error) {
 	if cached {
-		r.n.mem.mu.Lock()
+		lock(&r.n.mem.mu)
 		c := r.n.mem.cells[r.m.Originator]
 		if known = c != nil; known {
 			before = *c
 		}
-		r.n.mem.mu.Unlock()
+		unlock(&r.n.mem.mu)
 		if known {
 			return before, true, nil
 		}
@@ -360,7 +365,7 @@ func rounded(f float64, digits int) float64 {
 	}
 	cut := text[:point+1+digits]
 	if text[point+1+digits] >= '5' {
-		unit, _ := strconv.ParseFloat("1e-"+strconv.Itoa(digits), 64)
+		unit, _ := strconv.ParseFloat("1e-"+decimal(int64(digits)), 64)
 		base, _ := strconv.ParseFloat(cut, 64)
 		if f < 0 {
 			unit = -unit
@@ -448,7 +453,7 @@ func aggregated(list []Stored, how string) Stored {
 	}
 	switch how {
 	case "COUNT":
-		out.Value = strconv.Itoa(len(list))
+		out.Value = decimal(int64(len(list)))
 		return out
 	case "AVG":
 		sum /= math.Max(float64(n), 1)

@@ -58,6 +58,7 @@ func makeTypeSwitch(n *node, _ *config) work {
 	return func(r *round) { r.tell(relationOf(r.m.Type)) }
 }
 
+//go:noinline
 func setOf(list []string) map[string]bool {
 	set := make(map[string]bool, len(list))
 	for _, s := range list {

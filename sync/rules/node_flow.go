@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"strconv"
-
 	"edgesync/proto"
 )
 
@@ -25,7 +23,7 @@ func makeInput(_ *node, c *config) work {
 			r.fail("The rule node is configured to forward messages back to the same rule chain.")
 			return
 		case len(m.stack) >= maxStack:
-			r.fail("More than " + strconv.Itoa(maxStack) + " rule chains call each other!")
+			r.fail("More than " + decimal(int64(maxStack)) + " rule chains call each other!")
 			return
 		}
 		for _, f := range m.stack {

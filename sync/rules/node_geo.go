@@ -21,7 +21,10 @@ var unitMetres = map[string]float64{
 }
 
 func (c *config) perimeter() *perimeter {
-	g := &perimeter{latitude: c.text("latitudeKeyName"), longitude: c.text("longitudeKeyName"), circle: c.text("perimeterType") == "CIRCLE"}
+	g := &perimeter{
+		latitude: c.text("latitudeKeyName"), longitude: c.text("longitudeKeyName"),
+		circle: c.text("perimeterType") == "CIRCLE",
+	}
 	if c.flag("fetchPerimeterInfoFromMessageMetadata") {
 		if g.key = c.text("perimeterKeyName"); g.key == "" {
 			g.key = "ss_perimeter"
@@ -113,6 +116,7 @@ func inArea(place [2]float64, area *tree) bool {
 	return in
 }
 
+//go:noinline
 func point(t *tree) (p [2]float64) {
 	for i := range p {
 		if i < len(t.items) {
@@ -150,7 +154,7 @@ func makeGeoEvents(_ *node, c *config) work {
 			names, i = [...]string{"Entered", "Inside"}, 1
 		}
 		mem := r.n.mem
-		mem.mu.Lock()
+		lock(&mem.mu)
 		c, made := mem.of(r.m.Originator)
 		relation := "Success"
 		switch {
@@ -163,7 +167,7 @@ func makeGeoEvents(_ *node, c *config) work {
 			c.word += "+" // said once
 			relation = names[1]
 		}
-		mem.mu.Unlock()
+		unlock(&mem.mu)
 		r.tell(relation)
 	}
 }

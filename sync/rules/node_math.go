@@ -2,7 +2,6 @@ package rules
 
 import (
 	"math"
-	"strconv"
 
 	"edgesync/sync/rules/script"
 )
@@ -167,7 +166,7 @@ func makeMath(_ *node, c *config) work {
 		var text string
 		switch {
 		case whole:
-			text = strconv.FormatInt(toLong(f), 10)
+			text = decimal(toLong(f))
 		case math.IsNaN(f) || math.IsInf(f, 0):
 			r.fail("the result is no number")
 			return
@@ -176,7 +175,8 @@ func makeMath(_ *node, c *config) work {
 		}
 		key, _ := r.m.pattern(keyPattern)
 		if kind == "ATTRIBUTE" || kind == "TIME_SERIES" {
-			v := &Values{Entity: r.m.Originator, Time: r.e.opt.Now(), Pairs: []script.Pair{{Key: key, Value: text}}}
+			v := &Values{Entity: r.m.Originator, Time: r.e.opt.Now(), Latest: true, History: true}
+			v.Pairs = []script.Pair{{Key: key, Value: text}}
 			if kind == "ATTRIBUTE" {
 				v.Scope = scope
 			}

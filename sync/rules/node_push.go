@@ -3,6 +3,7 @@ package rules
 import (
 	"strings"
 
+	"edgesync/proto"
 	"edgesync/sync/rules/script"
 )
 
@@ -34,6 +35,9 @@ func pushAction(m *Message) string {
 	return ""
 }
 
+// pushable are the types of originators of which there are events.
+const pushable = " DEVICE ASSET ENTITY_VIEW DASHBOARD TENANT CUSTOMER USER EDGE "
+
 func makePush(n *node, c *config) work {
 	n.plain, n.scope = plainPush, c.scope("scope", "SERVER_SCOPE")
 	return func(r *round) {
@@ -60,6 +64,12 @@ func makePush(n *node, c *config) work {
 				r.fail("Message body is not an alarm!")
 				return
 			}
+		}
+		if e.Alarm == (proto.UUID{}) && !strings.Contains(pushable, " "+m.Originator.Type+" ") {
+			// A real edge makes no event of it, and goes on (RULES.md 2.5, 4.4).
+			r.n.mem.failure(r.e.opt.Now(), "messages of a "+m.Originator.Type+" cannot go to the cloud: change the originator")
+			r.tell("Success")
+			return
 		}
 		if r.check(r.e.out.Push(e)) {
 			m.pushed, m.from.pushed = true, true

@@ -211,8 +211,8 @@ var rates = [...]struct {
 
 // allows counts an event of a device; false if there were too many.
 func (mem *memory) allows(who Entity, now int64) bool {
-	mem.mu.Lock()
-	defer mem.mu.Unlock()
+	lock(&mem.mu)
+	defer unlock(&mem.mu)
 	c, _ := mem.of(who)
 	for _, rate := range rates {
 		n := 0

@@ -34,14 +34,15 @@ func (c *config) processing(part string) interval {
 	return i
 }
 
-// due reports whether the message is the first one of its originator in its interval.
-func (i interval) due(mem *memory, m *Message) bool {
+// due reports whether the message is the first one of its originator in its interval. Each which
+// of a node has intervals of its own.
+func (i interval) due(mem *memory, m *Message, which int64) bool {
 	if i.each == 0 {
 		return !i.skip
 	}
-	number := m.when() / i.each
-	mem.mu.Lock()
-	defer mem.mu.Unlock()
+	number := m.when()/i.each*2 + which
+	lock(&mem.mu)
+	defer unlock(&mem.mu)
 	c, made := mem.of(m.Originator)
 	for _, n := range c.intervals {
 		if n == number && !made {
@@ -63,7 +64,7 @@ func typed(v *tree) string {
 	}
 	f, err := strconv.ParseFloat(v.text, 64)
 	if n, bad := strconv.ParseInt(v.text, 10, 64); bad == nil {
-		return strconv.FormatInt(n, 10)
+		return decimal(n)
 	}
 	if digits := len(v.text); err != nil || digits > 18 || f == float64(int64(f)) && digits > 17 {
 		return v.String()
@@ -102,21 +103,24 @@ func seriesOf(t *tree, now int64) (all []*Values) {
 }
 
 func makeSaveSeries(n *node, c *config) work {
-	latest := c.processing("latest")
+	latest, series := c.processing("latest"), c.processing("timeseries")
 	ttl, serverTime := c.whole("defaultTTL", 0), c.flag("useServerTs")
-	if latest == (interval{}) && ttl == 0 && !serverTime {
+	if latest == (interval{}) && series == (interval{}) && ttl == 0 && !serverTime {
 		n.plain = plainSeries
 	}
-	if part := c.t.get("processingSettings"); textOf(part, "type") == "ADVANCED" && latest.skip {
-		latest = c.processing("timeseries")
-	}
+	same := textOf(c.t.get("processingSettings"), "type") != "ADVANCED"
 	return func(r *round) {
 		m := r.m
 		if m.Type != PostTelemetry {
 			r.fail("Unsupported msg type: " + m.Type)
 			return
 		}
-		if !latest.due(r.n.mem, m) {
+		isLatest := latest.due(r.n.mem, m, 0)
+		isSeries := isLatest
+		if !same {
+			isSeries = series.due(r.n.mem, m, 1)
+		}
+		if !isLatest && !isSeries {
 			r.tell("Success")
 			return
 		}
@@ -140,7 +144,7 @@ func makeSaveSeries(n *node, c *config) work {
 			}
 		}
 		for _, v := range all {
-			v.Entity, v.TTL = m.Originator, keep
+			v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
 			if !r.check(r.e.out.Save(v)) {
 				return
 			}
@@ -150,6 +154,8 @@ func makeSaveSeries(n *node, c *config) work {
 }
 
 // shortened is a text for an error.
+//
+//go:noinline
 func shortened(s string) string {
 	if len(s) > 100 {
 		return s[:100] + "…"
@@ -158,6 +164,8 @@ func shortened(s string) string {
 }
 
 // scopeOf is the scope that the message names, or the node's; ok is false if it is none.
+//
+//go:noinline
 func (m *Message) scopeOf(node string) (scope string, ok bool) {
 	if scope = m.meta("scope"); scope == "" {
 		scope = node
@@ -182,7 +190,7 @@ func makeSaveAttributes(n *node, c *config) work {
 		case !ok:
 			r.fail("there is no scope " + scope)
 			return
-		case !when.due(r.n.mem, m):
+		case !when.due(r.n.mem, m, 0):
 			r.tell("Success")
 			return
 		}

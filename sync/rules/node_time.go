@@ -30,9 +30,9 @@ func makeWindow(n *node, c *config) work {
 	n.wake, n.again = w.wake, w.again
 	return func(r *round) {
 		m, mem := r.m, r.n.mem
-		mem.mu.Lock()
+		lock(&mem.mu)
 		full := len(mem.windows[m.Originator]) >= w.most
-		mem.mu.Unlock()
+		unlock(&mem.mu)
 		if full {
 			r.fail("Max limit of pending messages reached for deduplication id: " + m.Originator.Type)
 			return
@@ -47,13 +47,13 @@ func makeWindow(n *node, c *config) work {
 // add puts a message into the window of its originator. The first one starts the timer.
 func (w *window) add(e *Engine, n *node, m *Message) {
 	mem := n.mem
-	mem.mu.Lock()
+	lock(&mem.mu)
 	if mem.windows == nil {
 		mem.windows = make(map[Entity][]*Message)
 	}
 	list := append(mem.windows[m.Originator], m)
 	mem.windows[m.Originator] = list
-	mem.mu.Unlock()
+	unlock(&mem.mu)
 	if len(list) == 1 {
 		e.schedule(&timer{at: m.stored + w.interval + 1, mem: mem, who: m.Originator})
 	}
@@ -64,7 +64,7 @@ func (w *window) again(e *Engine, n *node, m *Message) { w.add(e, n, m) }
 // wake lets the packs of a window go whose time is over (RULES.md 4.4, deduplication).
 func (w *window) wake(r *round) {
 	e, mem, who, now := r.e, r.n.mem, r.t.who, r.e.opt.Now()
-	mem.mu.Lock()
+	lock(&mem.mu)
 	list := mem.windows[who]
 	var packs [][]*Message
 	for len(list) > 0 {
@@ -90,7 +90,7 @@ func (w *window) wake(r *round) {
 	} else {
 		mem.windows[who] = list
 	}
-	mem.mu.Unlock()
+	unlock(&mem.mu)
 	if len(list) > 0 && r.t.word == "" {
 		e.schedule(&timer{at: now + w.interval + 1, mem: mem, who: who})
 	}
@@ -123,7 +123,7 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 	out := best.copyOf()
 	if w.strategy == "ALL" {
 		*out = Message{Type: w.outType, Originator: best.Originator, Time: now, count: best.count, stack: best.stack, Data: all.String()}
-		out.setMeta("ts", strconv.FormatInt(now, 10))
+		out.setMeta("ts", decimal(now))
 	}
 	out.pushed, out.from, r.m = false, from, nil
 	r.enqueue(out, "Success")
@@ -133,7 +133,7 @@ func makeDelay(n *node, c *config) work {
 	period, pattern := c.whole("periodInSeconds", 60), c.text("periodInSecondsPattern")
 	patterns, most := c.flag("useMetadataPeriodInSecondsPatterns"), int(c.whole("maxPendingMsgs", 1000))
 	if period < 0 || period > maxPeriod {
-		c.bad("periodInSeconds", "must be between 0 and "+strconv.Itoa(maxPeriod))
+		c.bad("periodInSeconds", "must be between 0 and "+decimal(int64(maxPeriod)))
 	}
 	wait := func(m *Message) (ms int64, err error) {
 		if !patterns {
@@ -148,26 +148,26 @@ func makeDelay(n *node, c *config) work {
 	}
 	n.wake = func(r *round) {
 		r.m = r.t.m
-		r.n.mem.mu.Lock()
+		lock(&r.n.mem.mu)
 		r.n.mem.waiting--
-		r.n.mem.mu.Unlock()
+		unlock(&r.n.mem.mu)
 		r.e.unhold(r.n, r.m)
 		r.tell("Success")
 	}
 	n.again = func(e *Engine, n *node, m *Message) {
 		ms, _ := wait(m)
-		n.mem.mu.Lock()
+		lock(&n.mem.mu)
 		n.mem.waiting++
-		n.mem.mu.Unlock()
+		unlock(&n.mem.mu)
 		e.schedule(&timer{at: m.stored + ms, mem: n.mem, who: m.Originator, m: m})
 	}
 	return func(r *round) {
 		if _, err := wait(r.m); !r.check(err) {
 			return
 		}
-		r.n.mem.mu.Lock()
+		lock(&r.n.mem.mu)
 		full := r.n.mem.waiting >= most
-		r.n.mem.mu.Unlock()
+		unlock(&r.n.mem.mu)
 		if full {
 			r.fail("Max limit of pending messages reached!")
 			return
@@ -238,22 +238,22 @@ func makeCount(n *node, c *config) work {
 	n.wake = func(r *round) {
 		mem := r.n.mem
 		r.e.schedule(&timer{at: r.t.at + r.n.period, mem: mem, who: r.t.who})
-		mem.mu.Lock()
+		lock(&mem.mu)
 		count := mem.n
 		mem.n = 0
-		mem.mu.Unlock()
+		unlock(&mem.mu)
 		r.m = &Message{
 			Type: PostTelemetry, Originator: r.e.reg.Tenant(), Time: r.e.opt.Now(),
 			Data: object(prefix+"_edgesync", wholeTree(count)).String(), from: &origin{live: 1},
 		}
-		r.m.setMeta("delta", strconv.FormatInt(r.n.period/1000, 10))
+		r.m.setMeta("delta", decimal(r.n.period/1000))
 		r.e.sums.made.Add(1)
 		r.tell("Success")
 	}
 	return func(r *round) {
-		r.n.mem.mu.Lock()
+		lock(&r.n.mem.mu)
 		r.n.mem.n++
-		r.n.mem.mu.Unlock()
+		unlock(&r.n.mem.mu)
 		r.end()
 	}
 }

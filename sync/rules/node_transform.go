@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"strconv"
-
 	"edgesync/proto"
 	"edgesync/sync/rules/script"
 )
@@ -50,10 +48,6 @@ func (r *round) several(made []*Message) {
 	r.e.sums.made.Add(^uint64(0)) // one of them is what the message became
 	m.from.live--
 }
-
-type errorText string
-
-func (e errorText) Error() string { return string(e) }
 
 // transform changes a message to what a script gave.
 func transform(m *Message, v *script.Value, lang script.Language) error {
@@ -224,7 +218,7 @@ func makeSplit(_ *node, _ *config) work {
 			return
 		}
 		if len(t.items) > r.left {
-			r.over("an array of " + strconv.Itoa(len(t.items)) + " elements is too long to be split")
+			r.over("an array of " + decimal(int64(len(t.items))) + " elements is too long to be split")
 			return
 		}
 		made := make([]*Message, len(t.items))

@@ -61,6 +61,7 @@ func parsePath(s string) (path, error) {
 	return out, nil
 }
 
+//go:noinline
 func (p *pathParser) peek() byte {
 	if p.i < len(p.s) {
 		return p.s[p.i]
@@ -68,6 +69,7 @@ func (p *pathParser) peek() byte {
 	return 0
 }
 
+//go:noinline
 func (p *pathParser) space() byte {
 	for p.peek() == ' ' {
 		p.i++

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"errors"
-	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -80,6 +78,8 @@ type kind struct {
 }
 
 // link returns the connections of a relation; nil if there are none.
+//
+//go:noinline
 func (n *node) link(relation string) *link {
 	for i := range n.links {
 		if strings.EqualFold(n.links[i].relation, relation) {
@@ -112,7 +112,8 @@ type metadata struct {
 
 func readMetadata(text []byte) (*metadata, error) {
 	if len(text) > MaxMetadata {
-		return nil, errors.New("metadata of " + strconv.Itoa(len(text)) + " bytes; at most " + strconv.Itoa(MaxMetadata) + " are executed")
+		return nil,
+			errorText("metadata of " + decimal(int64(len(text))) + " bytes; at most " + decimal(int64(MaxMetadata)) + " are executed")
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
@@ -123,13 +124,14 @@ func readMetadata(text []byte) (*metadata, error) {
 	}
 	m := &metadata{t: t}
 	if m.id = idOf(t.get("ruleChainId")); m.id == (proto.UUID{}) {
-		return nil, errors.New("metadata without ruleChainId")
+		return nil, errorText("metadata without ruleChainId")
 	}
 	if nodes := t.get("nodes"); !nodes.null() && nodes.kind == isList {
 		m.nodes = nodes.items
 	}
 	if len(m.nodes) > maxNodes {
-		return nil, errors.New("a chain of " + strconv.Itoa(len(m.nodes)) + " nodes; at most " + strconv.Itoa(maxNodes) + " are executed")
+		return nil,
+			errorText("a chain of " + decimal(int64(len(m.nodes))) + " nodes; at most " + decimal(int64(maxNodes)) + " are executed")
 	}
 	return m, nil
 }
@@ -158,7 +160,7 @@ func (m *metadata) compile() (*chain, error) {
 		n := &node{chain: c, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
 		typ := textOf(t, "type")
 		if typ == "" {
-			return nil, errors.New("node " + strconv.Itoa(i) + " has no type")
+			return nil, errorText("node " + decimal(int64(i)) + " has no type")
 		}
 		n.full, n.typ = typ, strings.TrimPrefix(typ, typePrefix)
 		n.compile(t)
@@ -173,7 +175,7 @@ func (m *metadata) compile() (*chain, error) {
 	if f, ok := m.t.get("firstNodeIndex").number(); ok {
 		n := c.at(f)
 		if n == nil {
-			return nil, errors.New("firstNodeIndex names no node")
+			return nil, errorText("firstNodeIndex names no node")
 		}
 		c.first = n
 	}
@@ -184,6 +186,7 @@ func (m *metadata) compile() (*chain, error) {
 	return c, nil
 }
 
+//go:noinline
 func (c *chain) at(f float64) *node {
 	if i := int(f); f >= 0 && f == float64(i) && i < len(c.nodes) {
 		return c.nodes[i]
@@ -197,14 +200,14 @@ func (m *metadata) connect(c *chain) error {
 		links = &tree{kind: isList}
 	}
 	if links.kind != isList || len(links.items) > maxLinks {
-		return errors.New("connections are no list, or more than " + strconv.Itoa(maxLinks))
+		return errorText("connections are no list, or more than " + decimal(int64(maxLinks)))
 	}
 	for i, l := range links.items {
 		from, _ := l.get("fromIndex").number()
 		to, ok := l.get("toIndex").number()
 		a, b := c.at(from), c.at(to)
 		if !ok || l.get("fromIndex").null() || a == nil || b == nil {
-			return errors.New("connection " + strconv.Itoa(i) + " leads from or to a node that is not there")
+			return errorText("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
 		}
 		a.connect(textOf(l, "type"), b)
 	}
@@ -218,7 +221,7 @@ func (m *metadata) connect(c *chain) error {
 		a := c.at(from)
 		target := idOf(l.get("targetRuleChainId"))
 		if a == nil || target == (proto.UUID{}) || len(c.nodes) >= maxNodes {
-			return errors.New("a connection to another chain leads nowhere")
+			return errorText("a connection to another chain leads nowhere")
 		}
 		n := &node{chain: c, name: "rule chain", mem: new(memory), typ: "flow.TbRuleChainInputNode"}
 		n.full = typePrefix + n.typ
@@ -239,7 +242,7 @@ func (n *node) compile(t *tree) {
 		conf = &tree{kind: isObject}
 	}
 	version, _ := t.get("configurationVersion").number()
-	n.conf = conf.String() + strconv.FormatInt(int64(version), 10) + textOf(t, "queueName")
+	n.conf = conf.String() + decimal(int64(version)) + textOf(t, "queueName")
 	if n.kind = kindOf(n.typ); n.kind == nil {
 		n.reason = "the type is unknown"
 		return
@@ -270,6 +273,8 @@ func kindOf(typ string) *kind {
 }
 
 // hash goes on with an FNV-1a hash; texts are divided from each other.
+//
+//go:noinline
 func hash(h uint64, texts ...string) uint64 {
 	for _, s := range texts {
 		for i := 0; i < len(s); i++ {
@@ -306,6 +311,7 @@ func (c *chain) equal(d *chain) bool {
 	return true
 }
 
+//go:noinline
 func (c *chain) index(n *node) int {
 	for i := range c.nodes {
 		if c.nodes[i] == n {
@@ -316,6 +322,8 @@ func (c *chain) index(n *node) int {
 }
 
 // byKey is the node with a key; nil if there is none.
+//
+//go:noinline
 func (c *chain) byKey(key uint64) *node {
 	for _, n := range c.nodes {
 		if n.key == key {

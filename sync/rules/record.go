@@ -2,7 +2,6 @@ package rules
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"edgesync/proto"
 	"edgesync/sync/rules/script"
@@ -19,6 +18,8 @@ type Journal interface {
 }
 
 // recordKey is the key of a message that a node holds.
+//
+//go:noinline
 func (n *node) recordKey(m *Message) string {
 	b := make([]byte, 0, 32)
 	b = append(b, n.chain.id[:]...)
@@ -29,8 +30,9 @@ func (n *node) recordKey(m *Message) string {
 // recordForm is the first byte of each record.
 const recordForm = 1
 
-var errRecord = errors.New("a record of a message that waits is damaged")
+var errRecord = errorText("a record of a message that waits is damaged")
 
+//go:noinline
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
@@ -67,6 +69,7 @@ type records struct {
 	bad bool
 }
 
+//go:noinline
 func (r *records) take(n uint64) []byte {
 	if n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
@@ -131,8 +134,9 @@ func readRecord(b []byte) (*Message, error) {
 	return m, nil
 }
 
-// Restore brings back a record of the journal, once the chains are there. What cannot go back
-// into its node is pushed as it is, and forgotten. An error is a record that is damaged.
+// Restore brings back a record of the journal, once the chains are there, in the order of the
+// keys. What cannot go back into its node is pushed as it is, and forgotten. An error is a record
+// that is damaged.
 func (e *Engine) Restore(key string, record []byte) error {
 	m, err := readRecord(record)
 	if err != nil || len(key) != 28 {
@@ -145,9 +149,9 @@ func (e *Engine) Restore(key string, record []byte) error {
 	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: m.pushed}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	e.tick.Lock()
+	lock(&e.tick)
 	e.seq = max(e.seq, m.seq)
-	e.tick.Unlock()
+	unlock(&e.tick)
 	e.sums.received.Add(1)
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(m.size())
@@ -158,8 +162,8 @@ func (e *Engine) Restore(key string, record []byte) error {
 		}
 	}
 	s := e.shard(m.Originator)
-	s.Lock()
-	defer s.Unlock()
+	lock(s)
+	defer unlock(s)
 	e.unhold(nil, m)
 	e.sums.filtered.Add(1)
 	if !m.pushed {

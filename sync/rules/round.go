@@ -1,9 +1,5 @@
 package rules
 
-import (
-	"strconv"
-)
-
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
 const roundLimit = 20
@@ -29,6 +25,7 @@ type item struct {
 	relation string // if not "", n gives the message on by it
 }
 
+//go:noinline
 func (e *Engine) round() *round {
 	return &round{e: e, left: roundLimit * int(e.limit.Load())}
 }
@@ -84,9 +81,9 @@ func (r *round) execute() {
 	r.left--
 	switch {
 	case m.count > limit:
-		r.over("Message is processed by more than " + strconv.Itoa(limit) + " rule nodes!")
+		r.over("Message is processed by more than " + decimal(int64(limit)) + " rule nodes!")
 	case r.left < 0:
-		r.over("One message made more than " + strconv.Itoa(roundLimit*limit) + " executions of rule nodes!")
+		r.over("One message made more than " + decimal(int64(roundLimit*limit)) + " executions of rule nodes!")
 	case n.work == nil:
 		r.pass()
 	default:
@@ -196,6 +193,8 @@ func (r *round) check(err error) (ok bool) {
 }
 
 // end finishes the message.
+//
+//go:noinline
 func (r *round) end() { r.done(r.m) }
 
 func (r *round) done(m *Message) {
@@ -244,7 +243,7 @@ func (r *round) instead(m *Message, why Why) {
 
 func (m *memory) failure(now int64, text string) {
 	m.failed.Add(1)
-	m.mu.Lock()
+	lock(&m.mu)
 	m.last, m.lastAt = text, now
-	m.mu.Unlock()
+	unlock(&m.mu)
 }

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -20,9 +19,9 @@ const (
 )
 
 var (
-	errNoJSON = errors.New("no JSON")
-	errDeep   = errors.New("JSON that is nested more than 128 deep")
-	errValues = errors.New("JSON of more than 200000 values")
+	errNoJSON = errorText("no JSON")
+	errDeep   = errorText("JSON that is nested more than 128 deep")
+	errValues = errorText("JSON of more than 200000 values")
 )
 
 type treeKind uint8
@@ -67,6 +66,7 @@ type parser struct {
 	err error
 }
 
+//go:noinline
 func (p *parser) fail(err error) *tree {
 	if p.err == nil {
 		p.err = err
@@ -75,6 +75,7 @@ func (p *parser) fail(err error) *tree {
 	return nil
 }
 
+//go:noinline
 func (p *parser) space() {
 	for p.i < len(p.s) && (p.s[p.i] == ' ' || p.s[p.i] == '\n' || p.s[p.i] == '\t' || p.s[p.i] == '\r') {
 		p.i++
@@ -82,6 +83,8 @@ func (p *parser) space() {
 }
 
 // at skips blanks and returns the next byte; 0 at the end.
+//
+//go:noinline
 func (p *parser) at() byte {
 	if p.space(); p.i < len(p.s) {
 		return p.s[p.i]
@@ -265,10 +268,13 @@ func plainNumber(s string, json bool) bool {
 	return i == len(s)
 }
 
+//go:noinline
 func textTree(s string) *tree { return &tree{kind: isText, text: s} }
 
-func wholeTree(n int64) *tree { return &tree{kind: isNumber, text: strconv.FormatInt(n, 10)} }
+//go:noinline
+func wholeTree(n int64) *tree { return &tree{kind: isNumber, text: decimal(n)} }
 
+//go:noinline
 func boolTree(b bool) *tree {
 	if b {
 		return &tree{kind: isTrue}
@@ -276,6 +282,7 @@ func boolTree(b bool) *tree {
 	return &tree{kind: isFalse}
 }
 
+//go:noinline
 func (t *tree) find(key string) int {
 	if t.index != nil {
 		if i, ok := t.index[key]; ok {
@@ -292,6 +299,8 @@ func (t *tree) find(key string) int {
 }
 
 // get is the member of an object; nil if t is nil, no object or has no such member.
+//
+//go:noinline
 func (t *tree) get(key string) *tree {
 	if t == nil || t.kind != isObject {
 		return nil
@@ -330,9 +339,12 @@ func (t *tree) keep(stays func(key string) bool) {
 	}
 }
 
+//go:noinline
 func (t *tree) null() bool { return t == nil || t.kind == isNull }
 
 // plain is a scalar as text: a text without its quotes, all else as JSON.
+//
+//go:noinline
 func (t *tree) plain() string {
 	if t != nil && t.kind == isText {
 		return t.text
@@ -349,6 +361,7 @@ func (t *tree) number() (float64, bool) {
 	return f, err == nil
 }
 
+//go:noinline
 func (t *tree) String() string { return string(t.appendJSON(nil)) }
 
 // appendJSON writes t as a server does: whole numbers as they stand, others as Java prints a

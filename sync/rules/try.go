@@ -176,6 +176,9 @@ func (t *trial) step(line string) (*tree, error) {
 			return nil, err
 		}
 	}
+	if s := t.e.Sums(); s.Received+s.Made != s.Accepted+s.Filtered+s.Merged+uint64(s.Held) {
+		return nil, fmt.Errorf("the sums do not agree: %+v", s)
+	}
 	out := t.out
 	t.clear()
 	full := object("at", s.get("at"))
@@ -362,10 +365,10 @@ func (t *trial) Save(v *Values) error {
 			return err
 		}
 		kv.set(p.Key, value)
-		if v.Scope == "" {
+		if v.Scope == "" && v.History {
 			t.history[id+p.Key] = append(t.history[id+p.Key], Stored{v.Time, p.Value})
 		}
-		if old := t.values[id+v.Scope+p.Key]; old.Time <= v.Time {
+		if old := t.values[id+v.Scope+p.Key]; old.Time <= v.Time && (v.Scope != "" || v.Latest) {
 			t.values[id+v.Scope+p.Key] = Stored{v.Time, p.Value}
 		}
 	}

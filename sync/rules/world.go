@@ -99,6 +99,9 @@ type Values struct {
 	Pairs  []script.Pair // key and JSON
 	TTL    int64         // seconds, 0 for ever
 	Notify bool          // tell the device of its shared attributes
+	// Of series: whether the values become the latest ones, if they are not older than those, and
+	// whether they belong to the history, where one is kept.
+	Latest, History bool
 }
 
 // Call is a call of a device.
@@ -164,6 +167,8 @@ const (
 )
 
 // String names the reason.
+//
+//go:noinline
 func (w Why) String() string {
 	return [...]string{"unreached", "failure", "vanished", "not called", "not answered"}[w]
 }

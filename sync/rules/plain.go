@@ -1,0 +1,23 @@
+package rules
+
+import (
+	"strconv"
+	"sync"
+)
+
+// The functions here are called in many places and kept from being copied there: on a router code
+// is what costs.
+
+//go:noinline
+func lock(m *sync.Mutex) { m.Lock() }
+
+//go:noinline
+func unlock(m *sync.Mutex) { m.Unlock() }
+
+//go:noinline
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// errorText is an error that is only its text.
+type errorText string
+
+func (e errorText) Error() string { return string(e) }
