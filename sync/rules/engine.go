@@ -229,7 +229,7 @@ func (e *Engine) Handle(m *Message) (known bool, err error) {
 	s := e.shard(m.Originator)
 	lock(s)
 	defer unlock(s)
-	e.sums.received.Add(1)
+	count(&e.sums.received)
 	r := e.round()
 	r.enter(m, c)
 	r.run()

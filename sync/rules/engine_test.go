@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -602,4 +603,91 @@ func FuzzMetadata(f *testing.F) {
 			t.Error("the same metadata again:", changed, err)
 		}
 	})
+}
+
+// quiet is a registry and an outlet for any number of goroutines.
+type quiet struct {
+	*trial
+	mu     sync.Mutex
+	pushed map[Entity][]string
+}
+
+func (q *quiet) Profile(Entity) (string, proto.UUID, bool) { return "p", proto.UUID{}, true }
+
+func (q *quiet) Attribute(Entity, string, string) (Stored, bool) { return Stored{}, false }
+
+func (q *quiet) Push(e *Event) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pushed[e.Entity] = append(q.pushed[e.Entity], e.Data)
+	return nil
+}
+
+func (q *quiet) Instead(*Message, Why) error { return nil }
+
+func (q *quiet) Failed(string, string) {}
+
+func (q *quiet) Call(*Call) error { return nil }
+
+// TestManyGoroutines: the messages of a device go up in their order, whatever else happens at the
+// same time, and none is lost from the sums.
+func TestManyGoroutines(t *testing.T) {
+	const devices, each = 8, 100
+	q := &quiet{trial: testEdge(t, Options{}), pushed: map[Entity][]string{}}
+	e := New(q, q, Options{Now: func() int64 { return time.Now().UnixMilli() }})
+	typed := `filter.TbMsgTypeSwitchNode|s|{}`
+	call := `rpc.TbSendRPCRequestNode|c|{"timeoutInSeconds":1}`
+	chains := [2][]byte{
+		metadataOf(rootID, []string{typed, push, call, minute}, "0>1:Post telemetry", "0>2:RPC request to device", "0>3:Other"),
+		metadataOf(rootID, []string{ack, typed, push, call, minute}, "0>1:Success", "1>2:Post telemetry",
+			"1>3:RPC request to device", "1>4:Other"),
+	}
+	if err := e.Head([]byte(`{"id":{"id":"` + rootID + `"},"root":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Metadata(chains[0]); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var posts, others sync.WaitGroup
+	others.Go(func() { e.Run(ctx) })
+	others.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, err := e.Metadata(chains[i%2]); err != nil {
+				t.Error(err)
+			}
+			e.Answer(uint32(i), `{}`, "")
+			e.Sums()
+		}
+	})
+	for d := range devices {
+		posts.Go(func() {
+			who := Entity{"DEVICE", proto.UUID{15: byte(d)}}
+			for i := range each {
+				for _, typ := range []string{PostTelemetry, CallToDevice, "OTHER"} {
+					m := &Message{Type: typ, Originator: who, Data: fmt.Sprintf(`{"i":%d,"method":"m","params":1}`, i)}
+					if known, err := e.Handle(m); !known || err != nil {
+						t.Error(known, err)
+					}
+				}
+			}
+		})
+	}
+	posts.Wait()
+	stop()
+	others.Wait()
+	s := e.Sums()
+	if s.Received != 3*devices*each || s.Received+s.Made != s.Accepted+s.Filtered+s.Merged+uint64(s.Held) {
+		t.Errorf("%+v", s)
+	}
+	for who, list := range q.pushed {
+		if len(list) != each {
+			t.Errorf("%v: %d", who, len(list))
+		}
+		for i, data := range list {
+			if !strings.HasPrefix(data, fmt.Sprintf(`{"i":%d,`, i)) {
+				t.Fatalf("%v: %s at %d", who, data, i)
+			}
+		}
+	}
 }

@@ -56,7 +56,8 @@ func parseExpression(s string, args []string) (*expression, error) {
 
 func (p *expressionParser) bad() *expression {
 	if p.err == nil {
-		p.err = errorText("Unknown function, variable or operator at pos " + decimal(int64(p.i)) + " in expression '" + shortened(p.s) + "'")
+		p.err = errorText("Unknown function, variable or operator at pos " + decimal(int64(p.i)) +
+			" in expression '" + shortened(p.s) + "'")
 	}
 	p.i = len(p.s)
 	return &expression{op: "number", arg: -1}

@@ -175,7 +175,7 @@ func (e *Engine) fire(t *timer) {
 	if n == nil || n.wake == nil {
 		if t.m != nil {
 			e.unhold(nil, t.m)
-			e.sums.filtered.Add(1)
+			count(&e.sums.filtered)
 		}
 		return
 	}
@@ -278,7 +278,7 @@ func (e *Engine) release(gone []*memory, root bool) {
 				r.run()
 			} else {
 				o := m.from
-				e.sums.filtered.Add(1)
+				count(&e.sums.filtered)
 				if !e.opt.Likeness && !o.pushed {
 					r.save(o.raw, Vanished)
 				}

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"strings"
+
 	"edgesync/proto"
 	"edgesync/sync/rules/script"
 )
@@ -20,6 +22,11 @@ func (a *Alarm) Status() string {
 	return s + "_UNACK"
 }
 
+// alarmKeys are the members of an alarm's JSON, in the order of tree.
+const alarmKeys = "id createdTime tenantId customerId type originator severity acknowledged cleared assigneeId" +
+	" startTs endTs ackTs clearTs assignTs details propagate propagateToOwner propagateToTenant propagateRelationTypes" +
+	" originatorName originatorLabel originatorDisplayName assignee name status"
+
 // tree is the alarm as JSON in the data of a message (RULES.md 4.4).
 func (a *Alarm) tree(reg Registry) *tree {
 	details, err := parseTree(a.Details)
@@ -31,17 +38,22 @@ func (a *Alarm) tree(reg Registry) *tree {
 		relations.items = append(relations.items, textTree(rel))
 	}
 	customer, _ := reg.Owner(a.Originator)
-	return object(
-		"id", Entity{"ALARM", a.ID}.ref(), "createdTime", wholeTree(a.Created), "tenantId", reg.Tenant().ref(),
-		"customerId", customer.ref(), "type", textTree(a.Type), "originator", a.Originator.ref(),
-		"severity", textTree(a.Severity), "acknowledged", boolTree(a.Acknowledged), "cleared", boolTree(a.Cleared),
-		"assigneeId", &tree{}, "startTs", wholeTree(a.Start), "endTs", wholeTree(a.End),
-		"ackTs", wholeTree(a.AcknowledgedAt), "clearTs", wholeTree(a.ClearedAt), "assignTs", wholeTree(0),
-		"details", details, "propagate", boolTree(a.Propagate), "propagateToOwner", boolTree(a.PropagateOwner),
-		"propagateToTenant", boolTree(a.ToTenant), "propagateRelationTypes", relations,
-		"originatorName", textTree(a.OriginatorName), "originatorLabel", textTree(a.OriginatorLabel),
-		"originatorDisplayName", textTree(a.OriginatorName), "assignee", &tree{},
-		"name", textTree(a.Type), "status", textTree(a.Status()))
+	t := &tree{kind: isObject}
+	values := [...]*tree{
+		Entity{"ALARM", a.ID}.ref(), wholeTree(a.Created), reg.Tenant().ref(), customer.ref(), textTree(a.Type), a.Originator.ref(),
+		textTree(a.Severity), boolTree(a.Acknowledged), boolTree(a.Cleared),
+		{},
+		wholeTree(a.Start), wholeTree(a.End),
+		wholeTree(a.AcknowledgedAt), wholeTree(a.ClearedAt), wholeTree(0), details, boolTree(a.Propagate),
+		boolTree(a.PropagateOwner), boolTree(a.ToTenant), relations, textTree(a.OriginatorName), textTree(a.OriginatorLabel),
+		textTree(a.OriginatorName),
+		{},
+		textTree(a.Type), textTree(a.Status()),
+	}
+	for i, key := range strings.Fields(alarmKeys) {
+		t.set(key, values[i])
+	}
+	return t
 }
 
 // alarmDetails runs a script on the message and the previous details, "" if there are none.

@@ -118,7 +118,7 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 			all.items = append(all.items, object("msg", data, "metadata", m.metadataTree()))
 		}
 		r.e.unhold(r.n, m)
-		r.e.sums.merged.Add(1)
+		count(&r.e.sums.merged)
 	}
 	out := best.copyOf()
 	if w.strategy == "ALL" {
@@ -213,7 +213,7 @@ func makeGenerator(n *node, c *config) work {
 		m = m.copyOf()
 		m.Originator, m.Time, m.count = from, r.e.opt.Now(), 0
 		m.from = &origin{live: 1}
-		r.e.sums.made.Add(1)
+		count(&r.e.sums.made)
 		if r.m = m; !ok {
 			r.fail("the originator of the generator is not stored here")
 			return
@@ -239,15 +239,15 @@ func makeCount(n *node, c *config) work {
 		mem := r.n.mem
 		r.e.schedule(&timer{at: r.t.at + r.n.period, mem: mem, who: r.t.who})
 		lock(&mem.mu)
-		count := mem.n
+		total := mem.n
 		mem.n = 0
 		unlock(&mem.mu)
 		r.m = &Message{
 			Type: PostTelemetry, Originator: r.e.reg.Tenant(), Time: r.e.opt.Now(),
-			Data: object(prefix+"_edgesync", wholeTree(count)).String(), from: &origin{live: 1},
+			Data: object(prefix+"_edgesync", wholeTree(total)).String(), from: &origin{live: 1},
 		}
 		r.m.setMeta("delta", decimal(r.n.period/1000))
-		r.e.sums.made.Add(1)
+		count(&r.e.sums.made)
 		r.tell("Success")
 	}
 	return func(r *round) {

@@ -33,8 +33,11 @@ const recordForm = 1
 var errRecord = errorText("a record of a message that waits is damaged")
 
 //go:noinline
+//go:noinline
+func putNumber(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
+
 func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	return append(putNumber(b, uint64(len(s))), s...)
 }
 
 // record is a message as bytes.
@@ -46,17 +49,17 @@ func (m *Message) record() []byte {
 	b = append(b, m.Originator.ID[:]...)
 	b = binary.AppendVarint(b, m.Time)
 	b = binary.AppendVarint(b, m.stored)
-	b = binary.AppendUvarint(b, uint64(m.count))
+	b = putNumber(b, uint64(m.count))
 	flags := byte(0)
 	if m.pushed {
 		flags = 1
 	}
 	b = append(b, flags)
-	b = binary.AppendUvarint(b, uint64(len(m.Metadata)))
+	b = putNumber(b, uint64(len(m.Metadata)))
 	for _, p := range m.Metadata {
 		b = appendText(appendText(b, p.Key), p.Value)
 	}
-	b = binary.AppendUvarint(b, uint64(len(m.stack)))
+	b = putNumber(b, uint64(len(m.stack)))
 	for _, f := range m.stack {
 		b = binary.BigEndian.AppendUint64(append(b, f.chain[:]...), f.node)
 	}
@@ -152,7 +155,7 @@ func (e *Engine) Restore(key string, record []byte) error {
 	lock(&e.tick)
 	e.seq = max(e.seq, m.seq)
 	unlock(&e.tick)
-	e.sums.received.Add(1)
+	count(&e.sums.received)
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(m.size())
 	if c := e.chains[id]; c != nil {
@@ -165,7 +168,7 @@ func (e *Engine) Restore(key string, record []byte) error {
 	lock(s)
 	defer unlock(s)
 	e.unhold(nil, m)
-	e.sums.filtered.Add(1)
+	count(&e.sums.filtered)
 	if !m.pushed {
 		e.round().save(m.from.raw, Vanished)
 	}

@@ -43,14 +43,14 @@ func (r *round) enter(m *Message, c *chain) {
 
 // make brings a message that a node has made into the chain of its originator.
 func (r *round) make(m *Message) {
-	r.e.sums.made.Add(1)
+	count(&r.e.sums.made)
 	r.enter(m, r.e.chainOf(m.Originator))
 }
 
 // enqueue gives a message on by a relation, behind what waits. A message that is not r.m is new.
 func (r *round) enqueue(m *Message, relation string) {
 	if m != r.m {
-		r.e.sums.made.Add(1)
+		count(&r.e.sums.made)
 		m.from.live++
 	}
 	r.queue = append(r.queue, item{m, r.n, relation})
@@ -95,7 +95,7 @@ func (r *round) execute() {
 func (r *round) pass() {
 	n := r.n
 	r.m.from.odd = true
-	r.e.sums.odd.Add(1)
+	count(&r.e.sums.odd)
 	r.e.out.Unsupported(n.name, n.full, r.m)
 	if r.e.opt.Likeness {
 		if n.kind != nil && n.kind.make != nil {
@@ -157,7 +157,7 @@ func (r *round) tell(names ...string) {
 			if i > 0 {
 				c = m.copyOf()
 				m.from.live++
-				r.e.sums.made.Add(1)
+				count(&r.e.sums.made)
 			}
 			r.queue = append(r.queue, item{c, n, ""})
 		}
@@ -179,7 +179,7 @@ func (r *round) fail(text string) {
 func (r *round) over(text string) {
 	r.n.mem.failure(r.e.opt.Now(), text)
 	r.e.out.Failed(r.n.name, text)
-	r.e.sums.failed.Add(1)
+	count(&r.e.sums.failed)
 	r.m.from.failed = true
 	r.done(r.m)
 }
@@ -199,9 +199,9 @@ func (r *round) end() { r.done(r.m) }
 
 func (r *round) done(m *Message) {
 	if m.pushed {
-		r.e.sums.accepted.Add(1)
+		count(&r.e.sums.accepted)
 	} else {
-		r.e.sums.filtered.Add(1)
+		count(&r.e.sums.filtered)
 	}
 	r.leave(m.from)
 }
@@ -229,7 +229,7 @@ func (r *round) leave(o *origin) {
 func (r *round) save(raw []*Message, why Why) {
 	for _, m := range raw {
 		if m.Originator.Type == "DEVICE" && (m.Type == PostTelemetry || m.Type == PostAttributes) {
-			r.e.sums.safety.Add(1)
+			count(&r.e.sums.safety)
 			r.instead(m, why)
 		}
 	}

@@ -1,105 +1,87 @@
 package rules
 
-// upgrade brings a configuration from an older version to the one that is executed (RULES.md
-// 4.2).
-func upgrade(typ string, from int64, t *tree) {
-	always := object("type", textTree("ON_EVERY_MESSAGE"))
-	is := func(key string) bool { return (&config{t: t}).flag(key) }
-	missing := func(key string) bool { return t.get(key).null() }
-	set := func(key, value string) { t.set(key, textTree(value)) }
-	// choose sets a member by a flag.
-	choose := func(flag, key, yes, no string) {
-		if is(flag) {
-			set(key, yes)
-		} else {
-			set(key, no)
-		}
-	}
-	switch typ {
-	case "telemetry.TbMsgTimeseriesNode":
-		if t.set("processingSettings", always); is("skipLatestPersistence") {
-			skip := object("type", textTree("SKIP"))
-			t.set("processingSettings", object("type", textTree("ADVANCED"),
-				"timeseries", always, "latest", skip, "webSockets", always, "calculatedFields", always))
-		}
-	case "telemetry.TbMsgAttributesNode":
-		if from == 0 && missing("updateAttributesOnlyOnValueChange") {
-			t.set("updateAttributesOnlyOnValueChange", boolTree(false))
-		}
-		if from <= 1 {
-			for key, otherwise := range map[string]bool{
-				"notifyDevice": true, "sendAttributesUpdatedNotification": false, "updateAttributesOnlyOnValueChange": true,
-			} {
-				if missing(key) {
-					t.set(key, boolTree(otherwise))
-				}
-			}
-		}
-		t.set("processingSettings", always)
-	case "transform.TbCopyKeysNode", "transform.TbRenameKeysNode", "transform.TbDeleteKeysNode":
-		key := map[string]string{
-			"transform.TbCopyKeysNode": "copyFrom", "transform.TbRenameKeysNode": "renameIn", "transform.TbDeleteKeysNode": "deleteFrom",
-		}[typ]
-		word := textOf(t, "fromMetadata")
-		if word == "" {
-			word = textOf(t, "dataToFetch")
-		}
-		switch {
-		case word == "DATA" || word == "METADATA":
-			set(key, word)
-		case missing(key):
-			choose("fromMetadata", key, "METADATA", "DATA")
-		}
-	case "metadata.TbGetAttributesNode", "metadata.TbGetDeviceAttrNode":
-		choose("fetchToData", "fetchTo", "DATA", "METADATA")
-	case "metadata.TbGetCustomerAttributeNode", "metadata.TbGetTenantAttributeNode", "metadata.TbGetRelatedAttributeNode":
-		choose("telemetry", "dataToFetch", "LATEST_TELEMETRY", "ATTRIBUTES")
-		if m := t.get("attrMapping"); m != nil {
-			t.set("dataMapping", m)
-		}
-		set("fetchTo", "METADATA")
-	case "metadata.TbGetOriginatorFieldsNode":
-		if m := t.get("fieldsMapping"); m != nil {
-			t.set("dataMapping", m)
-		}
-		set("fetchTo", "METADATA")
-	case "metadata.TbGetCustomerDetailsNode", "metadata.TbGetTenantDetailsNode":
-		choose("addToMetadata", "fetchTo", "METADATA", "DATA")
-	case "metadata.TbFetchDeviceCredentialsNode":
-		choose("fetchToMetadata", "fetchTo", "METADATA", "DATA")
-	case "metadata.TbGetTelemetryNode":
-		upgradeHistory(t)
-	case "filter.TbCheckRelationNode":
-		swapDirection(t)
-	case "action.TbCreateRelationNode", "action.TbDeleteRelationNode":
-		if t.get("entityCacheExpiration") != nil {
-			swapDirection(t)
-		}
-	}
+import "strings"
+
+// change is a step of an upgrade: of an older configuration the flag decides which text a member
+// gets, or a member is set that is missing.
+type change struct {
+	typ      string // several end alike: Attr
+	flag     string // "": the member gets yes where it is missing
+	key      string
+	yes, no  string
+	lessThan int64 // the version that does not need it any more
 }
 
-func upgradeHistory(t *tree) {
-	given := func(key, otherwise string) {
-		if textOf(t, key) == "" {
-			t.set(key, textTree(otherwise))
-		}
-	}
-	if textOf(t, "fetchMode") == "" {
-		t.set("fetchMode", textTree("LAST"))
+// changes are the steps that a table can say (RULES.md 4.2). The others are in upgrade.
+var changes = [...]change{
+	{"TbGetAttributesNode", "fetchToData", "fetchTo", "DATA", "METADATA", 1},
+	{"TbGetDeviceAttrNode", "fetchToData", "fetchTo", "DATA", "METADATA", 1},
+	{"TbGetCustomerAttributeNode", "telemetry", "dataToFetch", "LATEST_TELEMETRY", "ATTRIBUTES", 1},
+	{"TbGetTenantAttributeNode", "telemetry", "dataToFetch", "LATEST_TELEMETRY", "ATTRIBUTES", 1},
+	{"TbGetRelatedAttributeNode", "telemetry", "dataToFetch", "LATEST_TELEMETRY", "ATTRIBUTES", 1},
+	{"TbGetCustomerDetailsNode", "addToMetadata", "fetchTo", "METADATA", "DATA", 1},
+	{"TbGetTenantDetailsNode", "addToMetadata", "fetchTo", "METADATA", "DATA", 1},
+	{"TbFetchDeviceCredentialsNode", "fetchToMetadata", "fetchTo", "METADATA", "DATA", 1},
+	{"TbCopyKeysNode", "fromMetadata", "copyFrom", "METADATA", "DATA", 2},
+	{"TbRenameKeysNode", "fromMetadata", "renameIn", "METADATA", "DATA", 2},
+	{"TbDeleteKeysNode", "fromMetadata", "deleteFrom", "METADATA", "DATA", 2},
+	{"TbMsgAttributesNode", "", "updateAttributesOnlyOnValueChange", "false", "", 1},
+	{"TbMsgAttributesNode", "", "notifyDevice", "true", "", 2},
+	{"TbMsgAttributesNode", "", "sendAttributesUpdatedNotification", "false", "", 2},
+	{"TbMsgAttributesNode", "", "updateAttributesOnlyOnValueChange", "true", "", 2},
+	{"TbGetTelemetryNode", "", "fetchMode", "LAST", "", 2},
+	{"TbGetTelemetryNode", "", "orderBy", "ASC", "", 2},
+	{"TbGetTelemetryNode", "", "aggregation", "NONE", "", 2},
+	{"TbGetTelemetryNode", "", "limit", "1000", "", 2},
+}
+
+// upgrade brings a configuration from an older version to the one that is executed.
+func upgrade(typ string, from int64, t *tree) {
+	c := &config{t: t}
+	typ = typ[strings.IndexByte(typ, '.')+1:]
+	if typ == "TbGetTelemetryNode" && c.text("fetchMode") == "" {
 		t.set("orderBy", textTree("DESC"))
 		t.set("aggregation", textTree("NONE"))
 	}
-	given("orderBy", "ASC")
-	given("aggregation", "NONE")
-	if t.get("limit").null() {
-		t.set("limit", wholeTree(1000))
+	for i := range changes {
+		s := &changes[i]
+		have := c.text(s.key)
+		switch {
+		case s.typ != typ || from >= s.lessThan:
+		case s.flag == "" && have == "":
+			t.set(s.key, textTree(s.yes))
+		case s.flag == "":
+		case c.text(s.flag) == "METADATA" || c.text("dataToFetch") == "METADATA" || c.flag(s.flag):
+			t.set(s.key, textTree(s.yes))
+		default:
+			t.set(s.key, textTree(s.no))
+		}
 	}
-}
-
-func swapDirection(t *tree) {
-	swapped := "FROM"
-	if textOf(t, "direction") == "FROM" {
-		swapped = "TO"
+	// Members that have another name now.
+	for _, old := range [...]string{"attrMapping", "fieldsMapping"} {
+		if m := t.get(old); m != nil {
+			t.set("dataMapping", m)
+		}
 	}
-	t.set("direction", textTree(swapped))
+	swap := t.get("entityCacheExpiration") != nil
+	switch typ {
+	case "TbMsgTimeseriesNode", "TbMsgAttributesNode":
+		how := `{"type":"ON_EVERY_MESSAGE"}`
+		if c.flag("skipLatestPersistence") {
+			how = `{"type":"ADVANCED","timeseries":` + how + `,"latest":{"type":"SKIP"}}`
+		}
+		v, _ := parseTree(how)
+		t.set("processingSettings", v)
+	case "TbGetOriginatorFieldsNode", "TbGetCustomerAttributeNode", "TbGetTenantAttributeNode", "TbGetRelatedAttributeNode":
+		t.set("fetchTo", textTree("METADATA"))
+	case "TbCheckRelationNode":
+		swap = true
+	}
+	if swap {
+		to := "FROM"
+		if c.text("direction") == "FROM" {
+			to = "TO"
+		}
+		t.set("direction", textTree(to))
+	}
 }
