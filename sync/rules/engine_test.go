@@ -691,3 +691,29 @@ func TestManyGoroutines(t *testing.T) {
 		}
 	}
 }
+
+// TestReport: what a page shows of a chain.
+func TestReport(t *testing.T) {
+	alarm := `action.TbCreateAlarmNode|alarm|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL","alarmDetailsBuildTbel":"return {};"}`
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{`filter.TbMsgTypeSwitchNode|s|{}`, minute, kafka, push, alarm},
+		"0>1:Post telemetry", "1>2:Success", "0>3:Post attributes", "2>4:Success")
+	e.post(t, 0, `{"t":1}`)
+	r := e.e.Report()
+	if len(r) != 1 || !r[0].Root || r[0].Name != "n" || !r[0].Silent || !r[0].SilentAlarms {
+		t.Fatalf("%+v", r)
+	}
+	n := r[0].Nodes
+	if n[1].Waiting != 1 || n[1].Windows != 1 || n[1].In != 1 || n[0].Out[0] != (RelationCount{"Post telemetry", 1}) {
+		t.Errorf("%+v", n)
+	}
+	if n[2].Reason == "" || n[3].Reason != "" {
+		t.Errorf("%+v", n)
+	}
+	e.chain(t, rootID, true, []string{onlyHot, push, alarm}, "0>1:True", "0>2:False", "2>1:Created")
+	e.post(t, 1, `{"t":null}`)
+	r = e.e.Report()
+	if r[0].Silent || r[0].SilentAlarms {
+		t.Errorf("%+v", r[0])
+	}
+}

@@ -145,6 +145,8 @@ func idOf(t *tree) (id proto.UUID) {
 }
 
 // textOf is a member that is a text, else "".
+//
+//go:noinline
 func textOf(t *tree, key string) string {
 	if v := t.get(key); v != nil && v.kind == isText {
 		return v.text

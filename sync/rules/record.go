@@ -36,6 +36,7 @@ var errRecord = errorText("a record of a message that waits is damaged")
 //go:noinline
 func putNumber(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
 
+//go:noinline
 func appendText(b []byte, s string) []byte {
 	return append(putNumber(b, uint64(len(s))), s...)
 }
