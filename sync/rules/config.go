@@ -56,6 +56,11 @@ func (c *config) whole(key string, otherwise int64) int64 {
 	return int64(f)
 }
 
+// size is a whole number that fits in an int of 32 bits.
+func (c *config) size(key string, otherwise int64) int {
+	return int(min(max(c.whole(key, otherwise), -1), 1<<30))
+}
+
 // list is a list of texts, without those that are no texts.
 func (c *config) list(key string) (texts []string) {
 	v := c.t.get(key)

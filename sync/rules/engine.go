@@ -48,6 +48,8 @@ type Engine struct {
 	shards [16]sync.Mutex // the messages of an originator run in order
 	limit  atomic.Int32
 	sums   sums
+	// flushing is true from when a window is to go early until it went.
+	flushing atomic.Bool
 
 	tick   sync.Mutex // guards what follows
 	timers []*timer   // a heap
@@ -241,14 +243,9 @@ func (e *Engine) shard(who Entity) *sync.Mutex { return &e.shards[who.ID[15]%16]
 
 // Answer brings the answer of a device to a call: its text, or an error's word, as TIMEOUT.
 func (e *Engine) Answer(id uint32, answer, word string) {
-	lock(&e.tick)
-	t := e.calls[id]
+	t := e.answered(id)
 	if t != nil {
-		delete(e.calls, id)
 		t.answer, t.word = answer, word
-	}
-	unlock(&e.tick)
-	if t != nil {
 		e.fire(t)
 	}
 }
@@ -266,5 +263,10 @@ func (e *Engine) Sums() Sums {
 //
 //go:noinline
 func (e *Engine) env() script.Env {
-	return script.Env{Now: func() time.Time { return time.UnixMilli(e.opt.Now()) }, Zone: e.opt.Zone}
+	return script.Env{Now: e.time, Zone: e.opt.Zone}
 }
+
+func (e *Engine) time() time.Time { return moment(e.opt.Now()) }
+
+//go:noinline
+func moment(ms int64) time.Time { return time.UnixMilli(ms) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -225,6 +226,49 @@ func TestCallsOfDevices(t *testing.T) {
 	if s := e.e.Sums(); s.Held != 1 || len(e.e.calls) != 1 {
 		t.Errorf("%+v, %d calls", s, len(e.e.calls))
 	}
+}
+
+// TestCallsEnd: an answer ends the wait of a call, a call that cannot be sent fails at once.
+func TestCallsEnd(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{`rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":5}`, ack}, "0>1:Success")
+	for i := range 5 {
+		e.send(t, i, deviceID, CallToDevice, `{"method":"m","params":{}}`)
+	}
+	if len(e.e.timers) != 5 || len(e.e.calls) != 5 {
+		t.Fatal(len(e.e.timers), len(e.e.calls))
+	}
+	for i, id := range []uint32{3, 1, 5, 2, 4, 4} {
+		e.e.Answer(id, `{}`, "")
+		if left := max(0, 4-i); len(e.e.timers) != left || len(e.e.calls) != left || e.e.Sums().Held != int64(left) {
+			t.Errorf("%d timers, %d calls", len(e.e.timers), len(e.e.calls))
+		}
+	}
+	q := &quiet{trial: e, pushed: map[Entity][]string{}, refuse: errors.New("no session")}
+	e.e.out = q
+	e.send(t, 10, deviceID, CallToDevice, `{"method":"m","params":{}}`)
+	if s := e.e.Sums(); len(e.e.timers) != 0 || len(e.e.calls) != 0 || s.Held != 0 || s.HeldBytes != 0 || s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// FuzzRecord: what a record says comes back, anything else is an error.
+func FuzzRecord(f *testing.F) {
+	m := &Message{Type: "T", Originator: Entity{"DEVICE", proto.UUID{1}}, Time: -5, Data: `{"a":1}`, count: 3, pushed: true, stored: 7}
+	m.setMeta("k", "v")
+	m.stack = []frame{{proto.UUID{2}, 9}}
+	f.Add(m.record())
+	f.Add([]byte{recordForm})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := readRecord(b)
+		if err != nil {
+			return
+		}
+		again, err := readRecord(m.record())
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Errorf("%+v became %+v: %v", m, again, err)
+		}
+	})
 }
 
 // TestUpdates: what a node holds stays as long as the node stays (RULES.md 3.8, 7.7).
@@ -610,6 +654,7 @@ type quiet struct {
 	*trial
 	mu     sync.Mutex
 	pushed map[Entity][]string
+	refuse error // what Call gives
 }
 
 func (q *quiet) Profile(Entity) (string, proto.UUID, bool) { return "p", proto.UUID{}, true }
@@ -627,7 +672,7 @@ func (q *quiet) Instead(*Message, Why) error { return nil }
 
 func (q *quiet) Failed(string, string) {}
 
-func (q *quiet) Call(*Call) error { return nil }
+func (q *quiet) Call(*Call) error { return q.refuse }
 
 // TestManyGoroutines: the messages of a device go up in their order, whatever else happens at the
 // same time, and none is lost from the sums.
@@ -694,7 +739,8 @@ func TestManyGoroutines(t *testing.T) {
 
 // TestReport: what a page shows of a chain.
 func TestReport(t *testing.T) {
-	alarm := `action.TbCreateAlarmNode|alarm|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL","alarmDetailsBuildTbel":"return {};"}`
+	alarm := `action.TbCreateAlarmNode|alarm|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL",` +
+		`"alarmDetailsBuildTbel":"return {};"}`
 	e := testEdge(t, Options{})
 	e.chain(t, rootID, true, []string{`filter.TbMsgTypeSwitchNode|s|{}`, minute, kafka, push, alarm},
 		"0>1:Post telemetry", "1>2:Success", "0>3:Post attributes", "2>4:Success")

@@ -22,18 +22,18 @@ const maxExpression = 1024
 
 // functions are the functions of custom functions and how many arguments they take. What they are
 // in TBEL, whose engine computes them with Java's digits, stands behind.
-var functions = map[string]string{
-	"ln": "1Math.log(msg.a)", "log": "1Math.log(msg.a)", "lg": "1Math.log10(msg.a)", "log10": "1Math.log10(msg.a)",
-	"log2": "1Math.log(msg.a) / Math.log(2.0)", "log1p": "1Math.log1p(msg.a)",
-	"logab": "2Math.log(msg.b) / Math.log(msg.a)", "sin": "1Math.sin(msg.a)", "cos": "1Math.cos(msg.a)", "tan": "1Math.tan(msg.a)",
-	"cot": "1 1.0 / Math.tan(msg.a)", "asin": "1Math.asin(msg.a)", "acos": "1Math.acos(msg.a)", "atan": "1Math.atan(msg.a)",
-	"sinh": "1Math.sinh(msg.a)", "cosh": "1Math.cosh(msg.a)", "tanh": "1Math.tanh(msg.a)", "abs": "1Math.abs(msg.a)",
-	"sqrt": "1Math.sqrt(msg.a)", "cbrt": "1Math.cbrt(msg.a)", "exp": "1Math.exp(msg.a)", "expm1": "1Math.expm1(msg.a)",
-	"ceil": "1Math.ceil(msg.a)", "floor": "1Math.floor(msg.a)", "signum": "1Math.signum(msg.a)", "pow": "2Math.pow(msg.a, msg.b)",
+var functions = table{
+	"ln", "1Math.log(msg.a)", "log", "1Math.log(msg.a)", "lg", "1Math.log10(msg.a)", "log10", "1Math.log10(msg.a)",
+	"log2", "1Math.log(msg.a) / Math.log(2.0)", "log1p", "1Math.log1p(msg.a)",
+	"logab", "2Math.log(msg.b) / Math.log(msg.a)", "sin", "1Math.sin(msg.a)", "cos", "1Math.cos(msg.a)", "tan", "1Math.tan(msg.a)",
+	"cot", "1 1.0 / Math.tan(msg.a)", "asin", "1Math.asin(msg.a)", "acos", "1Math.acos(msg.a)", "atan", "1Math.atan(msg.a)",
+	"sinh", "1Math.sinh(msg.a)", "cosh", "1Math.cosh(msg.a)", "tanh", "1Math.tanh(msg.a)", "abs", "1Math.abs(msg.a)",
+	"sqrt", "1Math.sqrt(msg.a)", "cbrt", "1Math.cbrt(msg.a)", "exp", "1Math.exp(msg.a)", "expm1", "1Math.expm1(msg.a)",
+	"ceil", "1Math.ceil(msg.a)", "floor", "1Math.floor(msg.a)", "signum", "1Math.signum(msg.a)", "pow", "2Math.pow(msg.a, msg.b)",
 }
 
 // constants of custom functions.
-var constants = map[string]float64{"pi": math.Pi, "π": math.Pi, "e": math.E, "φ": 1.61803398874}
+var constants = table{"pi", "3.141592653589793", "π", "3.141592653589793", "e", "2.718281828459045", "φ", "1.61803398874"}
 
 type expressionParser struct {
 	s    string
@@ -160,11 +160,12 @@ func (p *expressionParser) primary() *expression {
 				return &expression{op: "arg", arg: i}
 			}
 		}
-		if f, ok := constants[name]; ok {
+		if text := constants.find(name); text != "" {
+			f, _ := strconv.ParseFloat(text, 64)
 			p.i = end
 			return &expression{op: "number", value: f, arg: -1}
 		}
-		if functions[name] != "" {
+		if functions.find(name) != "" {
 			p.i = end
 			return p.call(name)
 		}
@@ -180,7 +181,7 @@ func (p *expressionParser) call(name string) *expression {
 		p.i++
 		x.of = append(x.of, p.sum())
 	}
-	if p.at() != ')' || len(x.of) != int(functions[name][0]-'0') {
+	if p.at() != ')' || len(x.of) != int(functions.find(name)[0]-'0') {
 		return p.bad()
 	}
 	p.i++
@@ -224,7 +225,7 @@ func (x *expression) compute(args []float64) (float64, error) {
 	case "^":
 		return formula("Math.pow(msg.a, msg.b)", a, b)
 	}
-	return formula(functions[x.op][1:], a, b)
+	return formula(functions.find(x.op)[1:], a, b)
 }
 
 // formulas are the compiled formulas of math nodes; there are some forty.
@@ -233,36 +234,40 @@ var formulas struct {
 	of map[string]*script.Program
 }
 
-// formula computes a formula of TBEL with the doubles msg.a and msg.b.
+// formula computes a formula of TBEL with the doubles msg.a and msg.b; not a number if one of
+// them is none.
 func formula(text string, a, b float64) (float64, error) {
-	formulas.Lock()
+	v, err := calculate(text, a, b, nil)
+	if v == nil {
+		return math.NaN(), err
+	}
+	return v.Number(), nil
+}
+
+// calculate runs an expression of TBEL with the doubles msg.a and msg.b, and metadata.
+func calculate(text string, a, b float64, metadata []script.Pair) (*script.Value, error) {
+	lock(&formulas.Mutex)
 	p := formulas.of[text]
 	if p == nil {
 		var err error
 		if p, err = script.Compile(script.TBEL, "return "+text+";", script.Arguments); err != nil {
-			formulas.Unlock()
-			return 0, err
+			unlock(&formulas.Mutex)
+			return nil, err
 		}
 		if formulas.of == nil {
 			formulas.of = make(map[string]*script.Program)
 		}
 		formulas.of[text] = p
 	}
-	formulas.Unlock()
-	for _, f := range [2]float64{a, b} {
-		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return math.NaN(), nil
-		}
+	unlock(&formulas.Mutex)
+	if x := a - a + b - b; x != x {
+		return nil, nil
 	}
 	in := appendDouble([]byte(`{"a":`), a)
 	in = appendDouble(append(in, `,"b":`...), b)
 	d := new(script.Doc)
 	if err := d.Parse(string(append(in, '}'))); err != nil {
-		return 0, err
+		return nil, err
 	}
-	v, err := p.Run(script.Env{}, script.Args{Msg: d})
-	if err != nil {
-		return 0, err
-	}
-	return v.Number(), nil
+	return p.Run(script.Env{}, script.Args{Msg: d, Metadata: metadata})
 }

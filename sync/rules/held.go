@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,14 +80,10 @@ func (e *Engine) schedule(t *timer) {
 	e.seq++
 	t.seq = e.seq
 	e.timers = append(e.timers, t)
-	i := len(e.timers) - 1
-	for i > 0 && t.before(e.timers[(i-1)/2]) {
-		e.timers[i] = e.timers[(i-1)/2]
-		i = (i - 1) / 2
-	}
-	e.timers[i] = t
+	e.up(len(e.timers)-1, t)
+	first := e.timers[0] == t
 	unlock(&e.tick)
-	if i == 0 {
+	if first {
 		select {
 		case e.wake <- struct{}{}:
 		default:
@@ -94,13 +91,17 @@ func (e *Engine) schedule(t *timer) {
 	}
 }
 
-// pop takes the next timer that is due.
-func (e *Engine) pop(now int64) *timer {
-	lock(&e.tick)
-	defer unlock(&e.tick)
-	if len(e.timers) == 0 || e.timers[0].at > now {
-		return nil
+// up moves the timer at i of the heap to its place. The heap is locked.
+func (e *Engine) up(i int, t *timer) {
+	for i > 0 && t.before(e.timers[(i-1)/2]) {
+		e.timers[i] = e.timers[(i-1)/2]
+		i = (i - 1) / 2
 	}
+	e.timers[i] = t
+}
+
+// removeFirst takes the first timer off the heap, which is locked and not empty.
+func (e *Engine) removeFirst() *timer {
 	top, last := e.timers[0], len(e.timers)-1
 	t := e.timers[last]
 	e.timers[last] = nil
@@ -117,14 +118,42 @@ func (e *Engine) pop(now int64) *timer {
 		e.timers[i] = e.timers[child]
 		i = child
 	}
-	if top.call != 0 {
-		if e.calls[top.call] != top { // answered
-			top.mem = nil
-		}
-		delete(e.calls, top.call)
-		top.word = "TIMEOUT"
-	}
 	return top
+}
+
+// answered takes the timer of a call; nil if nobody waits for the call.
+func (e *Engine) answered(id uint32) *timer {
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	t := e.calls[id]
+	if t == nil {
+		return nil
+	}
+	delete(e.calls, id)
+	for i := range e.timers {
+		if e.timers[i] == t {
+			t.at = math.MinInt64
+			e.up(i, t)
+			e.removeFirst()
+			break
+		}
+	}
+	return t
+}
+
+// pop takes the next timer that is due.
+func (e *Engine) pop(now int64) *timer {
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	if len(e.timers) == 0 || e.timers[0].at > now {
+		return nil
+	}
+	t := e.removeFirst()
+	if t.call != 0 {
+		delete(e.calls, t.call)
+		t.word = "TIMEOUT"
+	}
+	return t
 }
 
 // Due is when the next timer fires; ok is false if there is none.
@@ -141,9 +170,7 @@ func (e *Engine) Due() (at int64, ok bool) {
 func (e *Engine) Tick() {
 	now := e.opt.Now()
 	for t := e.pop(now); t != nil; t = e.pop(now) {
-		if t.mem != nil {
-			e.fire(t)
-		}
+		e.fire(t)
 	}
 }
 
@@ -172,6 +199,9 @@ func (e *Engine) fire(t *timer) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	n := t.mem.node.Load()
+	if t.word == "full" {
+		e.flushing.Store(false)
+	}
 	if n == nil || n.wake == nil {
 		if t.m != nil {
 			e.unhold(nil, t.m)
@@ -216,7 +246,7 @@ func (r *round) hold(m *Message) error {
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
 	o := m.from
-	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: m.pushed, called: o.called, replied: o.replied}
+	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: m.pushed || o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along
 	r.leave(o)
 	return nil
@@ -246,6 +276,9 @@ func (m *Message) size() int64 {
 
 // flushOldest lets the window go that would be the next to go.
 func (e *Engine) flushOldest() {
+	if e.flushing.Swap(true) {
+		return
+	}
 	lock(&e.tick)
 	var oldest *timer
 	for _, t := range e.timers {
@@ -253,14 +286,12 @@ func (e *Engine) flushOldest() {
 			oldest = t
 		}
 	}
-	var copied *timer
-	if oldest != nil {
-		copied = &timer{at: 0, mem: oldest.mem, who: oldest.who, word: "full"}
-	}
 	unlock(&e.tick)
-	if copied != nil {
-		e.schedule(copied)
+	if oldest == nil {
+		e.flushing.Store(false)
+		return
 	}
+	e.schedule(&timer{mem: oldest.mem, who: oldest.who, word: "full"})
 }
 
 // release deals with what waited in nodes that are gone: through the root chain, or pushed as it
@@ -301,9 +332,6 @@ func (e *Engine) take(mem *memory) (all []*Message) {
 	defer unlock(&e.tick)
 	for _, t := range e.timers {
 		if t.mem == mem && t.m != nil {
-			if t.call != 0 && e.calls[t.call] != t {
-				continue // it is being answered
-			}
 			all = append(all, t.m)
 			t.m = nil
 			delete(e.calls, t.call)

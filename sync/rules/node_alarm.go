@@ -92,7 +92,11 @@ func (r *round) alarmDone(a *Alarm, notice, flag, relation string) {
 	r.tell(relation)
 }
 
-var severities = map[string]bool{"CRITICAL": true, "MAJOR": true, "MINOR": true, "WARNING": true, "INDETERMINATE": true}
+const severities = " CRITICAL MAJOR MINOR WARNING INDETERMINATE "
+
+func isSeverity(word string) bool {
+	return word != "" && strings.IndexByte(word, ' ') < 0 && strings.Contains(severities, " "+word+" ")
+}
 
 // maxDetails bounds the details of an alarm.
 const maxDetails = 64 << 10
@@ -106,7 +110,7 @@ func makeCreateAlarm(_ *node, c *config) work {
 	if !use || overwrite {
 		p = c.alarmProgram()
 	}
-	if !use && !dynamic && !severities[severity] {
+	if !use && !dynamic && !isSeverity(severity) {
 		c.bad("severity", "names no severity")
 	}
 	return func(r *round) {
@@ -124,7 +128,7 @@ func makeCreateAlarm(_ *node, c *config) work {
 			want.ToTenant, want.Relations = g.flag("propagateToTenant"), g.list("propagateRelationTypes")
 			want.Details = given.get("details").String()
 		}
-		if !ok || !severities[want.Severity] || name == "" {
+		if !ok || !isSeverity(want.Severity) || name == "" {
 			r.fail("Used incorrect pattern or Alarm Severity not included in message")
 			return
 		}

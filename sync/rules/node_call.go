@@ -57,20 +57,18 @@ func makeCall(n *node, c *config) work {
 		e.calls[call.ID] = w
 		unlock(&e.tick)
 		err := r.hold(m)
-		if err == nil {
-			// The device may answer before Call returns; its answer waits for this shard.
-			if err = e.out.Call(call); err != nil {
-				e.unhold(r.n, m)
-			}
+		held := err == nil
+		if held {
+			e.schedule(w)
+			err = e.out.Call(call) // an answer that comes before it returns waits for this shard
 		}
-		if err != nil {
-			lock(&e.tick)
-			delete(e.calls, call.ID)
-			unlock(&e.tick)
-			r.fail(err.Error())
+		if err == nil || e.answered(call.ID) == nil { // the second: its time is over already
 			return
 		}
-		e.schedule(w)
+		if held {
+			e.unhold(r.n, m)
+		}
+		r.fail(err.Error())
 	}
 }
 

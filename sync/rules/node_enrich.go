@@ -274,7 +274,7 @@ func makeCredentials(_ *node, c *config) work {
 func makeDelta(_ *node, c *config) work {
 	in, out, cached := c.text("inputValueKey"), c.text("outputValueKey"), c.flag("useCache")
 	period, periodKey := c.flag("addPeriodBetweenMsgs"), c.text("periodValueKey")
-	digits := c.whole("round", -1)
+	digits := c.size("round", -1)
 	strict, exclude := c.flag("tellFailureIfDeltaIsNegative"), c.flag("excludeZeroDeltas")
 	return func(r *round) {
 		m := r.m
@@ -309,7 +309,7 @@ func makeDelta(_ *node, c *config) work {
 			return
 		}
 		if digits >= 0 {
-			delta = rounded(delta, int(digits))
+			delta = rounded(delta, digits)
 		}
 		if delta == math.Trunc(delta) && math.Abs(delta) < 1e15 {
 			t.set(out, wholeTree(int64(delta)))
@@ -379,7 +379,7 @@ func rounded(f float64, digits int) float64 {
 func makeHistory(_ *node, c *config) work {
 	names := c.list("latestTsKeyNames")
 	mode, order, aggregate := c.text("fetchMode"), c.text("orderBy"), c.text("aggregation")
-	limit := c.whole("limit", 1000)
+	limit := c.size("limit", 1000)
 	patterns := c.flag("useMetadataIntervalPatterns")
 	from := c.whole("startInterval", 0) * c.unit("startIntervalTimeUnit").Milliseconds()
 	to := c.whole("endInterval", 0) * c.unit("endIntervalTimeUnit").Milliseconds()
@@ -404,7 +404,7 @@ func makeHistory(_ *node, c *config) work {
 			key, _ := r.m.pattern(p)
 			list := r.e.reg.History(r.m.Originator, key, a, b)
 			if len(list) > 0 {
-				r.m.setMeta(key, historyText(list, mode, order, aggregate, int(limit)))
+				r.m.setMeta(key, historyText(list, mode, order, aggregate, limit))
 			}
 		}
 		r.tell("Success")
@@ -441,27 +441,15 @@ func historyText(list []Stored, mode, order, aggregate string, limit int) string
 }
 
 func aggregated(list []Stored, how string) Stored {
-	out := Stored{Time: list[0].Time + (list[len(list)-1].Time-list[0].Time)/2}
-	sum, low, high, n := 0.0, math.Inf(1), math.Inf(-1), 0
-	for _, v := range list {
-		if t, err := parseTree(v.Value); err == nil {
-			if f, ok := t.number(); ok {
-				sum, low, high = sum+f, math.Min(low, f), math.Max(high, f)
-				n++
-			}
+	out := Stored{list[0].Time + (list[len(list)-1].Time-list[0].Time)/2, decimal(int64(len(list)))}
+	values := make([]*tree, 0, len(list))
+	for i := range list {
+		if t, err := parseTree(list[i].Value); err == nil {
+			values = append(values, t)
 		}
 	}
-	switch how {
-	case "COUNT":
-		out.Value = decimal(int64(len(list)))
-		return out
-	case "AVG":
-		sum /= math.Max(float64(n), 1)
-	case "MIN":
-		sum = low
-	case "MAX":
-		sum = high
+	if f, ok := statistic(values, how); ok { // else it is COUNT
+		out.Value = string(appendDouble(nil, f))
 	}
-	out.Value = string(appendDouble(nil, sum))
 	return out
 }

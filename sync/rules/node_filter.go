@@ -9,18 +9,18 @@ import (
 
 // relations are the relation of each message type that has one (RULES.md 3.2). What is not here
 // is named as its type is written: with blanks, and a capital where a word begins.
-var relations = map[string]string{
-	PostAttributes:                "Post attributes",
-	PostTelemetry:                 "Post telemetry",
-	CallFromDevice:                "RPC Request from Device",
-	CallToDevice:                  "RPC Request to Device",
-	"ALARM_ACK":                   "Alarm Acknowledged",
-	"ALARM_CLEAR":                 "Alarm Cleared",
-	"REST_API_REQUEST":            "REST API request",
-	"RELATION_ADD_OR_UPDATE":      "Relation Added or Updated",
-	"RELATIONS_DELETED":           "All Relations Deleted",
-	"RELATION_DELETED":            "Relation Deleted",
-	"ENTITY_ASSIGNED_FROM_TENANT": "Entity Assigned From Tenant",
+var relations = table{
+	PostAttributes, "Post attributes",
+	PostTelemetry, "Post telemetry",
+	CallFromDevice, "RPC Request from Device",
+	CallToDevice, "RPC Request to Device",
+	"ALARM_ACK", "Alarm Acknowledged",
+	"ALARM_CLEAR", "Alarm Cleared",
+	"REST_API_REQUEST", "REST API request",
+	"RELATION_ADD_OR_UPDATE", "Relation Added or Updated",
+	"RELATIONS_DELETED", "All Relations Deleted",
+	"RELATION_DELETED", "Relation Deleted",
+	"ENTITY_ASSIGNED_FROM_TENANT", "Entity Assigned From Tenant",
 }
 
 // named are the types whose relation is their own words; relations are compared without case.
@@ -31,7 +31,7 @@ const named = " ALARM ALARM_CREATED ALARM_UPDATED ALARM_SEVERITY_UPDATED ALARM_A
 	" RPC_QUEUED RPC_SENT RPC_DELIVERED RPC_SUCCESSFUL RPC_TIMEOUT RPC_EXPIRED RPC_FAILED RPC_DELETED "
 
 func relationOf(typ string) string {
-	if r := relations[typ]; r != "" {
+	if r := relations.find(typ); r != "" {
 		return r
 	}
 	if strings.IndexByte(typ, ' ') < 0 && strings.Contains(named, " "+typ+" ") {

@@ -8,28 +8,21 @@ import (
 
 // operations are those of a math node but CUSTOM, as functions of expressions: how many
 // arguments, and the formula in TBEL (RULES.md 4.4).
-var operations = map[string]string{
-	"ADD": "2", "SUB": "2", "MULT": "2", "DIV": "2",
-	"SIN": "1Math.sin(msg.a)", "SINH": "1Math.sinh(msg.a)", "COS": "1Math.cos(msg.a)", "COSH": "1Math.cosh(msg.a)",
-	"TAN": "1Math.tan(msg.a)", "TANH": "1Math.tanh(msg.a)", "ACOS": "1Math.acos(msg.a)", "ASIN": "1Math.asin(msg.a)",
-	"ATAN": "1Math.atan(msg.a)", "ATAN2": "2Math.atan2(msg.a, msg.b)", "EXP": "1Math.exp(msg.a)", "EXPM1": "1Math.expm1(msg.a)",
-	"SQRT": "1Math.sqrt(msg.a)", "CBRT": "1Math.cbrt(msg.a)", "GET_EXP": "1", "HYPOT": "2Math.hypot(msg.a, msg.b)",
-	"LOG": "1Math.log(msg.a)", "LOG10": "1Math.log10(msg.a)", "LOG1P": "1Math.log1p(msg.a)", "CEIL": "1Math.ceil(msg.a)",
-	"FLOOR": "1Math.floor(msg.a)", "FLOOR_DIV": "2", "FLOOR_MOD": "2", "ABS": "1Math.abs(msg.a)", "MIN": "2Math.min(msg.a, msg.b)",
-	"MAX": "2Math.max(msg.a, msg.b)", "POW": "2Math.pow(msg.a, msg.b)", "SIGNUM": "1Math.signum(msg.a)", "RAD": "1", "DEG": "1",
+var operations = table{
+	"ADD", "2msg.a + msg.b", "SUB", "2msg.a - msg.b", "MULT", "2msg.a * msg.b", "DIV", "2msg.a / msg.b",
+	"SIN", "1Math.sin(msg.a)", "SINH", "1Math.sinh(msg.a)", "COS", "1Math.cos(msg.a)", "COSH", "1Math.cosh(msg.a)",
+	"TAN", "1Math.tan(msg.a)", "TANH", "1Math.tanh(msg.a)", "ACOS", "1Math.acos(msg.a)", "ASIN", "1Math.asin(msg.a)",
+	"ATAN", "1Math.atan(msg.a)", "ATAN2", "2Math.atan2(msg.a, msg.b)", "EXP", "1Math.exp(msg.a)", "EXPM1", "1Math.expm1(msg.a)",
+	"SQRT", "1Math.sqrt(msg.a)", "CBRT", "1Math.cbrt(msg.a)", "GET_EXP", "1", "HYPOT", "2Math.hypot(msg.a, msg.b)",
+	"LOG", "1Math.log(msg.a)", "LOG10", "1Math.log10(msg.a)", "LOG1P", "1Math.log1p(msg.a)", "CEIL", "1Math.ceil(msg.a)",
+	"FLOOR", "1Math.floor(msg.a)", "FLOOR_DIV", "2", "FLOOR_MOD", "2", "ABS", "1Math.abs(msg.a)", "MIN", "2Math.min(msg.a, msg.b)",
+	"MAX", "2Math.max(msg.a, msg.b)", "POW", "2Math.pow(msg.a, msg.b)", "SIGNUM", "1Math.signum(msg.a)", "RAD",
+	"1msg.a * 0.017453292519943295", "DEG", "1msg.a * 57.29577951308232",
 }
 
 // operate computes an operation. Division by zero is infinite.
 func operate(op string, a, b float64) (float64, error) {
 	switch op {
-	case "ADD":
-		return a + b, nil
-	case "SUB":
-		return a - b, nil
-	case "MULT":
-		return a * b, nil
-	case "DIV":
-		return a / b, nil
 	case "GET_EXP":
 		if a == 0 {
 			return -1023, nil
@@ -49,12 +42,8 @@ func operate(op string, a, b float64) (float64, error) {
 			return float64(n - q*d), nil
 		}
 		return float64(q), nil
-	case "RAD":
-		return a * (math.Pi / 180), nil
-	case "DEG":
-		return a * (180 / math.Pi), nil
 	}
-	return formula(operations[op][1:], a, b)
+	return formula(operations.find(op)[1:], a, b)
 }
 
 // argument is one of a math node.
@@ -129,7 +118,7 @@ func makeMath(_ *node, c *config) work {
 	args, names := c.arguments()
 	res := &config{t: c.t.get("result")}
 	kind, keyPattern := res.text("type"), res.text("key")
-	digits := int(res.whole("resultValuePrecision", 2))
+	digits := res.size("resultValuePrecision", 2)
 	scope := res.scope("attributeScope", "SERVER_SCOPE")
 	body, metadata := res.flag("addToBody"), res.flag("addToMetadata")
 	if res.err != nil && c.err == nil {
@@ -139,7 +128,7 @@ func makeMath(_ *node, c *config) work {
 	var broken error
 	if op == "CUSTOM" {
 		x, broken = parseExpression(c.text("customFunction"), names)
-	} else if spec := operations[op]; spec == "" || len(args) != int(spec[0]-'0') {
+	} else if spec := operations.find(op); spec == "" || len(args) != int(spec[0]-'0') {
 		c.bad("operation", "is unknown, or has too many or too few arguments")
 	}
 	whole := digits <= 0 || op == "CEIL" || op == "FLOOR" || op == "GET_EXP"

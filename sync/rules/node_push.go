@@ -9,30 +9,29 @@ import (
 
 // pushAction is the action of the event for a message (RULES.md 4.4); "" if it is not pushed.
 func pushAction(m *Message) string {
-	switch m.Type {
-	case PostTelemetry, "TIMESERIES_UPDATED":
+	action := actions.find(m.Type)
+	switch {
+	case action == "event" && m.meta("scope") != "":
+		return AttributesUpdated
+	case action == "event":
 		return "TIMESERIES_UPDATED"
-	case PostAttributes:
-		return "POST_ATTRIBUTES"
-	case AttributesUpdated, AttributesDeleted, "ALARM_ACK", "ALARM_CLEAR":
-		return m.Type
-	case "CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT":
-		if m.meta("scope") != "" {
-			return AttributesUpdated
-		}
-		return "TIMESERIES_UPDATED"
-	case CallFromDevice:
-		return "RPC_CALL"
-	case "ALARM", "ALARM_CREATED", "ALARM_UPDATED", "ALARM_SEVERITY_UPDATED":
-		switch {
-		case m.meta("isNewAlarm") == "true":
-			return "ADDED"
-		case m.meta("isClearedAlarm") == "true":
-			return "ALARM_CLEAR"
-		}
-		return "UPDATED"
+	case action != "alarm":
+		return action
+	case m.meta("isNewAlarm") == "true":
+		return "ADDED"
+	case m.meta("isClearedAlarm") == "true":
+		return "ALARM_CLEAR"
 	}
-	return ""
+	return "UPDATED"
+}
+
+// actions are the actions of message types; some depend on the message.
+var actions = table{
+	PostTelemetry, "TIMESERIES_UPDATED", "TIMESERIES_UPDATED", "TIMESERIES_UPDATED", PostAttributes, "POST_ATTRIBUTES",
+	AttributesUpdated, AttributesUpdated, AttributesDeleted, AttributesDeleted, "ALARM_ACK", "ALARM_ACK",
+	"ALARM_CLEAR", "ALARM_CLEAR", "CONNECT_EVENT", "event", "DISCONNECT_EVENT", "event", "ACTIVITY_EVENT", "event",
+	"INACTIVITY_EVENT", "event", CallFromDevice, "RPC_CALL", "ALARM", "alarm", "ALARM_CREATED", "alarm",
+	"ALARM_UPDATED", "alarm", "ALARM_SEVERITY_UPDATED", "alarm",
 }
 
 // pushable are the types of originators of which there are events.

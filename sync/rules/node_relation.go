@@ -25,7 +25,7 @@ const maxRelated = 1000
 
 func (c *config) query(key string) *query {
 	s := &config{t: c.t.get(key)}
-	q := &query{out: s.text("direction") != "TO", levels: int(s.whole("maxLevel", 1)), last: s.flag("fetchLastLevelOnly")}
+	q := &query{out: s.text("direction") != "TO", levels: s.size("maxLevel", 1), last: s.flag("fetchLastLevelOnly")}
 	if q.levels <= 0 || q.levels > 10 {
 		q.levels = 10
 	}
@@ -60,17 +60,17 @@ func (q *query) takes(rel Relation) bool {
 
 // first is the first entity that the query finds from one; ok is false if there is none.
 func (q *query) first(reg Registry, from Entity) (found Entity, ok bool) {
-	level, seen := []Entity{from}, map[Entity]bool{from: true}
+	level, seen := []Entity{from}, []Entity{from}
 	for depth := 1; depth <= q.levels && len(level) > 0; depth++ {
 		var next []Entity
 		for _, e := range level {
 			related := reg.Related(e, q.out)
 			end := true
 			for _, rel := range related {
-				if seen[rel.Other] || len(seen) > maxRelated || !q.takes(rel) {
+				if has(seen, rel.Other) || len(seen) > maxRelated || !q.takes(rel) {
 					continue
 				}
-				seen[rel.Other] = true
+				seen = append(seen, rel.Other)
 				end = false
 				next = append(next, rel.Other)
 				if (!q.last || depth == q.levels) && q.isWanted(reg, rel.Other) {
@@ -84,6 +84,15 @@ func (q *query) first(reg Registry, from Entity) (found Entity, ok bool) {
 		level = next
 	}
 	return Entity{}, false
+}
+
+func has(list []Entity, who Entity) bool {
+	for i := range list {
+		if list[i] == who {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *query) isWanted(reg Registry, e Entity) bool {

@@ -20,7 +20,7 @@ type window struct {
 }
 
 func makeWindow(n *node, c *config) work {
-	w := &window{c.seconds("interval", maxPeriod), c.text("strategy"), c.text("outMsgType"), int(c.whole("maxPendingMsgs", 100))}
+	w := &window{c.seconds("interval", maxPeriod), c.text("strategy"), c.text("outMsgType"), c.size("maxPendingMsgs", 100)}
 	if w.strategy != "FIRST" && w.strategy != "LAST" && w.strategy != "ALL" {
 		c.bad("strategy", "must be FIRST, LAST or ALL")
 	}
@@ -108,7 +108,9 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 		if w.strategy == "FIRST" && m.when() < best.when() || w.strategy == "LAST" && m.when() > best.when() {
 			best = m
 		}
-		from.raw = append(from.raw, m.from.raw...)
+		if !m.from.pushed {
+			from.raw = append(from.raw, m.from.raw...)
+		}
 		from.odd = from.odd || m.from.odd
 		if w.strategy == "ALL" {
 			data, err := parseTree(m.Data)
@@ -131,7 +133,7 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 
 func makeDelay(n *node, c *config) work {
 	period, pattern := c.whole("periodInSeconds", 60), c.text("periodInSecondsPattern")
-	patterns, most := c.flag("useMetadataPeriodInSecondsPatterns"), int(c.whole("maxPendingMsgs", 1000))
+	patterns, most := c.flag("useMetadataPeriodInSecondsPatterns"), c.size("maxPendingMsgs", 1000)
 	if period < 0 || period > maxPeriod {
 		c.bad("periodInSeconds", "must be between 0 and "+decimal(int64(maxPeriod)))
 	}

@@ -94,36 +94,36 @@ func plainOf(v *script.Value, lang script.Language) (text string, ok bool, err e
 		return "", false, errorText("Wrong result type: metadata hold a " + v.Kind().String())
 	}
 	b, err := lang.AppendJSON(nil, v, script.AsStored)
-	if v.Kind() == script.Map || isRow(v) {
-		t, _ := parseTree(string(b))
-		b = t.appendJava(nil)
+	if err != nil {
+		return "", false, err
 	}
-	return string(b), true, err
+	t, err := parseTree(string(b))
+	return string(t.appendJava(nil)), true, err
 }
 
 // appendJava prints a list or an object as Java's toString does.
 func (t *tree) appendJava(b []byte) []byte {
 	if t == nil || t.kind < isList {
 		if t.null() {
-			return append(b, "null"...)
+			return addText(b, "null")
 		}
-		return append(b, t.plain()...)
+		return addText(b, t.plain())
 	}
 	brackets := "[]"
 	if t.kind == isObject {
 		brackets = "{}"
 	}
-	b = append(b, brackets[0])
+	b = addByte(b, brackets[0])
 	for i, item := range t.items {
 		if i > 0 {
-			b = append(b, ", "...)
+			b = addText(b, ", ")
 		}
 		if t.kind == isObject {
-			b = append(append(b, t.keys[i]...), '=')
+			b = addByte(addText(b, t.keys[i]), '=')
 		}
 		b = item.appendJava(b)
 	}
-	return append(b, brackets[1])
+	return addByte(b, brackets[1])
 }
 
 func makeCopyKeys(_ *node, c *config) work {

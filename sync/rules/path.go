@@ -354,30 +354,37 @@ func apply(name string, t *tree) (*tree, error) {
 	case "last":
 		return t.items[len(t.items)-1], nil
 	}
+	f, ok := statistic(t.items, strings.ToUpper(name))
+	if !ok {
+		return nil, errorText("Aggregation function attempted to calculate value using empty array")
+	}
+	return &tree{kind: isNumber, text: string(appendDouble(nil, f))}, nil
+}
+
+// statistic is SUM, AVG, MIN, MAX or STDDEV of the numbers in a list; ok is false if there are
+// none, or how is another word.
+func statistic(list []*tree, how string) (f float64, ok bool) {
 	sum, squares, low, high, n := 0.0, 0.0, math.Inf(1), math.Inf(-1), 0.0
-	for _, item := range t.items {
+	for _, item := range list {
 		if f, ok := item.number(); ok && item.kind == isNumber {
 			sum, squares, low, high = sum+f, squares+f*f, math.Min(low, f), math.Max(high, f)
 			n++
 		}
 	}
-	if n == 0 {
-		return nil, errorText("Aggregation function attempted to calculate value using empty array")
-	}
-	switch name {
-	case "sum":
-	case "avg":
+	switch how {
+	case "SUM":
+	case "AVG":
 		sum /= n
-	case "min":
+	case "MIN":
 		sum = low
-	case "max":
+	case "MAX":
 		sum = high
-	case "stddev":
+	case "STDDEV":
 		sum = math.Sqrt(squares/n - sum*sum/n/n)
 	default:
-		return nil, errorText("the function " + name + " is not supported")
+		return 0, false
 	}
-	return &tree{kind: isNumber, text: string(appendDouble(nil, sum))}, nil
+	return sum, n > 0
 }
 
 // condition is a filter of a path: and, or, not, a comparison, or what exists.

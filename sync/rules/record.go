@@ -21,10 +21,8 @@ type Journal interface {
 //
 //go:noinline
 func (n *node) recordKey(m *Message) string {
-	b := make([]byte, 0, 32)
-	b = append(b, n.chain.id[:]...)
-	b = binary.BigEndian.AppendUint64(b, n.key)
-	return string(binary.BigEndian.AppendUint32(b, m.seq))
+	f := frame{n.chain.id, n.key}
+	return string(binary.BigEndian.AppendUint32(f.key(nil), m.seq))
 }
 
 // recordForm is the first byte of each record.
@@ -34,37 +32,43 @@ var errRecord = errorText("a record of a message that waits is damaged")
 
 //go:noinline
 //go:noinline
-func putNumber(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
+func addNumber(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
 
 //go:noinline
-func appendText(b []byte, s string) []byte {
-	return append(putNumber(b, uint64(len(s))), s...)
-}
+func addSigned(b []byte, n int64) []byte { return binary.AppendVarint(b, n) }
+
+//go:noinline
+func addField(b []byte, s string) []byte { return addText(addNumber(b, uint64(len(s))), s) }
 
 // record is a message as bytes.
 func (m *Message) record() []byte {
-	b := make([]byte, 0, 96+len(m.Data))
-	b = append(b, recordForm)
-	b = appendText(b, m.Type)
-	b = appendText(b, m.Originator.Type)
-	b = append(b, m.Originator.ID[:]...)
-	b = binary.AppendVarint(b, m.Time)
-	b = binary.AppendVarint(b, m.stored)
-	b = putNumber(b, uint64(m.count))
+	b := addByte(nil, recordForm)
+	b = addField(b, m.Type)
+	b = addField(b, m.Originator.Type)
+	b = addText(b, string(m.Originator.ID[:]))
+	b = addSigned(b, m.Time)
+	b = addSigned(b, m.stored)
+	b = addNumber(b, uint64(m.count))
 	flags := byte(0)
 	if m.pushed {
 		flags = 1
 	}
-	b = append(b, flags)
-	b = putNumber(b, uint64(len(m.Metadata)))
-	for _, p := range m.Metadata {
-		b = appendText(appendText(b, p.Key), p.Value)
+	b = addByte(b, flags)
+	b = addNumber(b, uint64(len(m.Metadata)))
+	for i := range m.Metadata {
+		b = addField(b, m.Metadata[i].Key)
+		b = addField(b, m.Metadata[i].Value)
 	}
-	b = putNumber(b, uint64(len(m.stack)))
-	for _, f := range m.stack {
-		b = binary.BigEndian.AppendUint64(append(b, f.chain[:]...), f.node)
+	b = addNumber(b, uint64(len(m.stack)))
+	for i := range m.stack {
+		b = m.stack[i].key(b)
 	}
-	return appendText(b, m.Data)
+	return addField(b, m.Data)
+}
+
+// key is a chain and a node as bytes.
+func (f *frame) key(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(addText(b, string(f.chain[:])), f.node)
 }
 
 // records reads a record.

@@ -196,14 +196,14 @@ func (p *parser) escaped(start, i int) string {
 			p.fail(errNoJSON)
 			return ""
 		case c != '\\':
-			b = append(b, c)
+			b = addByte(b, c)
 			continue
 		}
 		if i++; i >= len(p.s) {
 			break
 		}
 		if at := strings.IndexByte(`"\/bfnrt`, p.s[i]); at >= 0 {
-			b = append(b, "\"\\/\b\f\n\r\t"[at])
+			b = addByte(b, "\"\\/\b\f\n\r\t"[at])
 			continue
 		}
 		r, ok := hexRune(p.s, i)
@@ -219,7 +219,7 @@ func (p *parser) escaped(start, i int) string {
 				}
 			}
 		}
-		b = append(b, string(r)...)
+		b = addText(b, string(r))
 	}
 	p.fail(errNoJSON)
 	return ""
@@ -368,13 +368,13 @@ func (t *tree) String() string { return string(t.appendJSON(nil)) }
 // double.
 func (t *tree) appendJSON(b []byte) []byte {
 	if t == nil {
-		return append(b, "null"...)
+		return addText(b, "null")
 	}
 	switch t.kind {
 	case isFalse:
-		return append(b, "false"...)
+		return addText(b, "false")
 	case isTrue:
-		return append(b, "true"...)
+		return addText(b, "true")
 	case isNumber:
 		return appendNumber(b, t.text)
 	case isText:
@@ -384,19 +384,19 @@ func (t *tree) appendJSON(b []byte) []byte {
 		if t.kind == isObject {
 			brackets = "{}"
 		}
-		b = append(b, brackets[0])
+		b = addByte(b, brackets[0])
 		for i, item := range t.items {
 			if i > 0 {
-				b = append(b, ',')
+				b = addByte(b, ',')
 			}
 			if t.kind == isObject {
-				b = append(proto.AppendJSONString(b, t.keys[i]), ':')
+				b = addByte(proto.AppendJSONString(b, t.keys[i]), ':')
 			}
 			b = item.appendJSON(b)
 		}
-		return append(b, brackets[1])
+		return addByte(b, brackets[1])
 	}
-	return append(b, "null"...)
+	return addText(b, "null")
 }
 
 func appendNumber(b []byte, s string) []byte {
@@ -404,11 +404,11 @@ func appendNumber(b []byte, s string) []byte {
 		if s == "-0" {
 			s = "0"
 		}
-		return append(b, s...)
+		return addText(b, s)
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
-		return append(b, s...)
+		return addText(b, s)
 	}
 	return appendDouble(b, f)
 }
@@ -418,16 +418,16 @@ func appendDouble(b []byte, f float64) []byte {
 	a := math.Abs(f)
 	if a != 0 && (a < 1e-3 || a >= 1e7) {
 		digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
-		b = append(b, digits...)
+		b = addText(b, digits)
 		if strings.IndexByte(digits, '.') < 0 {
-			b = append(b, ".0"...)
+			b = addText(b, ".0")
 		}
 		e, _ := strconv.Atoi(exponent)
 		return strconv.AppendInt(append(b, 'E'), int64(e), 10)
 	}
 	digits := strconv.FormatFloat(f, 'f', -1, 64)
-	if b = append(b, digits...); strings.IndexByte(digits, '.') < 0 {
-		b = append(b, ".0"...)
+	if b = addText(b, digits); strings.IndexByte(digits, '.') < 0 {
+		b = addText(b, ".0")
 	}
 	return b
 }
