@@ -13,7 +13,7 @@ import (
 )
 
 // tryStart is the clock at the beginning of a file of steps, in ms since the epoch.
-const tryStart = 1767225600000
+const tryStart int64 = 1767225600000
 
 // Try runs the steps of a file against the chains of an edge (RULES.md 6), and prints an object a
 // step: what has gone to the cloud, was saved, sent to devices, and what failed since the step
