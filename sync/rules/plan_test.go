@@ -227,3 +227,55 @@ func TestReport(t *testing.T) {
 		t.Errorf("%+v", r[0])
 	}
 }
+
+// TestDownlinks: what a server sent to a real edge makes and removes chains, and changes only what
+// was changed (RULES.md 1.1, 1.4, 7.7).
+func TestDownlinks(t *testing.T) {
+	b, err := os.ReadFile("testdata/downlinks.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New(nil, nil, Options{Now: func() int64 { return 0 }})
+	var got []string
+	for line := range strings.Lines(string(b)) {
+		v, err := parseTree(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := ""
+		if id, ok := proto.ParseUUID(textOf(v, "deleted")); ok {
+			e.Delete(id)
+			word = "deleted"
+		}
+		if head := textOf(v, "head"); head != "" {
+			if err := e.Head([]byte(head)); err != nil {
+				t.Error(err)
+			}
+		}
+		if text := textOf(v, "metadata"); text != "" {
+			changed, err := e.Metadata([]byte(text))
+			if err != nil {
+				t.Error(err)
+			}
+			if word = "same"; changed {
+				word = "changed"
+			}
+		}
+		got = append(got, fmt.Sprintf("%s %s, %d chains, root %q", v.get("line"), word, len(e.chains), e.names[e.root]))
+	}
+	want(t, strings.Join(got, "\n"), `10 changed, 1 chains, root ""
+15 changed, 2 chains, root ""
+21 same, 2 chains, root "Selective sync A"
+26 same, 2 chains, root "Selective sync A"
+31 changed, 2 chains, root "Selective sync A"
+36 same, 2 chains, root "Selective sync A"
+42 same, 2 chains, root "Selective sync A, renamed"
+48 same, 2 chains, root "Selective sync A, renamed"
+57 deleted, 1 chains, root "Selective sync A, renamed"
+62 changed, 2 chains, root "Selective sync A, renamed"
+68 changed, 3 chains, root "Edge Root Rule Chain"
+73 deleted, 2 chains, root "Edge Root Rule Chain"
+79 deleted, 2 chains, root "Edge Root Rule Chain"
+80 deleted, 1 chains, root "Edge Root Rule Chain"
+86 same, 1 chains, root "Edge Root Rule Chain"`)
+}
