@@ -73,7 +73,7 @@ func (c *config) list(key string) (texts []string) {
 	}
 	for _, item := range v.items {
 		if item.kind == isText {
-			texts = append(texts, item.text)
+			texts = addString(texts, item.text)
 		}
 	}
 	return texts
@@ -90,7 +90,7 @@ func (c *config) pairs(key string) (pairs []script.Pair) {
 		return nil
 	}
 	for i, k := range v.keys {
-		pairs = append(pairs, script.Pair{Key: k, Value: v.items[i].plain()})
+		pairs = addPair(pairs, k, v.items[i].plain())
 	}
 	return pairs
 }

@@ -105,20 +105,20 @@ func (e *Engine) SetLimit(n int) {
 // Head takes the JSON of a RuleChainUpdateMsg.
 func (e *Engine) Head(text []byte) error {
 	if len(text) > MaxMetadata {
-		return errorText("a rule chain's head of " + decimal(int64(len(text))) + " bytes")
+		return fault("a rule chain's head of " + decimal(int64(len(text))) + " bytes")
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
-		return errorText("head of a rule chain: " + err.Error())
+		return fault("head of a rule chain: " + err.Error())
 	}
 	id := idOf(t.get("id"))
 	if id == (proto.UUID{}) {
-		return errorText("head of a rule chain without id")
+		return fault("head of a rule chain without id")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.names[id]; !ok && len(e.names) >= maxChains {
-		return errorText("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
 	}
 	name := textOf(t, "name")
 	e.names[id] = name
@@ -143,11 +143,11 @@ func (e *Engine) SetRoot(id proto.UUID) {
 func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	m, err := readMetadata(text)
 	if err != nil {
-		return false, errorText("rule chain: " + err.Error())
+		return false, fault("rule chain: " + err.Error())
 	}
 	c, err := m.compile()
 	if err != nil {
-		return false, errorText("rule chain " + proto.FormatUUID(m.id) + ": " + err.Error())
+		return false, fault("rule chain " + proto.FormatUUID(m.id) + ": " + err.Error())
 	}
 	e.mu.Lock()
 	old := e.chains[c.id]
@@ -157,7 +157,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	if old == nil && len(e.chains) >= maxChains {
 		e.mu.Unlock()
-		return false, errorText("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return false, fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c

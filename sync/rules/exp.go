@@ -44,7 +44,7 @@ type expressionParser struct {
 
 func parseExpression(s string, args []string) (*expression, error) {
 	if len(s) > maxExpression {
-		return nil, errorText("the custom function is longer than 1024 bytes")
+		return nil, fault("the custom function is longer than 1024 bytes")
 	}
 	p := &expressionParser{s: s, args: args}
 	x := p.sum()
@@ -263,10 +263,10 @@ func calculate(text string, a, b float64, metadata []script.Pair) (*script.Value
 	if x := a - a + b - b; x != x {
 		return nil, nil
 	}
-	in := appendDouble([]byte(`{"a":`), a)
-	in = appendDouble(append(in, `,"b":`...), b)
+	in := appendDouble(addText(nil, `{"a":`), a)
+	in = appendDouble(addText(in, `,"b":`), b)
 	d := new(script.Doc)
-	if err := d.Parse(string(append(in, '}'))); err != nil {
+	if err := d.Parse(string(addByte(in, '}'))); err != nil {
 		return nil, err
 	}
 	return p.Run(script.Env{}, script.Args{Msg: d, Metadata: metadata})

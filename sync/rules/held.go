@@ -332,7 +332,7 @@ func (e *Engine) take(mem *memory) (all []*Message) {
 	defer unlock(&e.tick)
 	for _, t := range e.timers {
 		if t.mem == mem && t.m != nil {
-			all = append(all, t.m)
+			all = addMessage(all, t.m)
 			t.m = nil
 			delete(e.calls, t.call)
 		}

@@ -104,7 +104,7 @@ func (m *Message) setMeta(key, value string) {
 			return
 		}
 	}
-	m.Metadata = append(m.Metadata, script.Pair{Key: key, Value: value})
+	m.Metadata = addPair(m.Metadata, key, value)
 }
 
 // keepMeta removes the metadata for which stays is false.
@@ -115,7 +115,7 @@ func (m *Message) keepMeta(stays func(key string) bool) {
 	m.Metadata, m.owned = make([]script.Pair, 0, len(old)), true
 	for _, p := range old {
 		if stays(p.Key) {
-			m.Metadata = append(m.Metadata, p)
+			m.Metadata = addPair(m.Metadata, p.Key, p.Value)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func hashOrder(pairs []script.Pair) []script.Pair {
 			buckets[at-1], buckets[at] = buckets[at], buckets[at-1]
 			at--
 		}
-		out = append(out, p)
+		out = addPair(out, p.Key, p.Value)
 		copy(out[at+1:], out[at:])
 		out[at] = p
 	}
@@ -247,13 +247,13 @@ func replaced(text, open string, end byte, value func(key string) (string, bool)
 		if n < 0 {
 			break
 		}
-		b = append(b, text[:i]...)
+		b = addText(b, text[:i])
 		if v, ok := value(text[i+len(open) : i+n]); ok {
-			b = append(b, v...)
+			b = addText(b, v)
 		} else {
-			b = append(b, text[i:i+n+1]...)
+			b = addText(b, text[i:i+n+1])
 		}
 		text = text[i+n+1:]
 	}
-	return string(append(b, text...))
+	return string(addText(b, text))
 }

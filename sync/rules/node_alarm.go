@@ -35,7 +35,7 @@ func (a *Alarm) tree(reg Registry) *tree {
 	}
 	relations := &tree{kind: isList}
 	for _, rel := range a.Relations {
-		relations.items = append(relations.items, textTree(rel))
+		relations.items = addTree(relations.items, textTree(rel))
 	}
 	customer, _ := reg.Owner(a.Originator)
 	t := &tree{kind: isObject}

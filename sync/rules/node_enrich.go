@@ -241,7 +241,7 @@ func (c *config) details(prefix string) *mapped {
 		case "additional_info":
 			field = "additionalInfo.description"
 		}
-		f.mapping = append(f.mapping, script.Pair{Key: field, Value: prefix + name})
+		f.mapping = addPair(f.mapping, field, prefix+name)
 	}
 	return f
 }
@@ -348,7 +348,7 @@ func previous(r *round, key string, cached bool) (before cell, known bool, err e
 	t, err := parseTree(v.Value)
 	f, good := t.number()
 	if err != nil || !good {
-		return cell{}, false, errorText("the stored value of " + key + " is no number")
+		return cell{}, false, fault("the stored value of " + key + " is no number")
 	}
 	return cell{value: f, time: v.Time}, true, nil
 }
@@ -435,7 +435,7 @@ func historyText(list []Stored, mode, order, aggregate string, limit int) string
 			v = list[len(list)-1-i]
 		}
 		t, _ := parseTree(v.Value)
-		all.items = append(all.items, object("ts", wholeTree(v.Time), "value", t))
+		all.items = addTree(all.items, object("ts", wholeTree(v.Time), "value", t))
 	}
 	return all.String()
 }
@@ -445,7 +445,7 @@ func aggregated(list []Stored, how string) Stored {
 	values := make([]*tree, 0, len(list))
 	for i := range list {
 		if t, err := parseTree(list[i].Value); err == nil {
-			values = append(values, t)
+			values = addTree(values, t)
 		}
 	}
 	if f, ok := statistic(values, how); ok { // else it is COUNT

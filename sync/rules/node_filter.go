@@ -176,7 +176,7 @@ func makeScriptSwitch(_ *node, c *config) work {
 				r.fail("Wrong result type: " + v.At(i).Kind().String())
 				return
 			}
-			names = append(names, v.At(i).Text())
+			names = addString(names, v.At(i).Text())
 		}
 		r.tell(names...)
 	}

@@ -37,7 +37,7 @@ func makeInput(_ *node, c *config) work {
 			r.end()
 			return
 		}
-		r.queue = append(r.queue, item{m, to.first, ""})
+		r.wait(m, to.first, "")
 	}
 }
 

@@ -56,7 +56,7 @@ func (g *perimeter) inside(m *Message) (bool, error) {
 		}
 		f, ok := v.number()
 		if place[i] = f; !ok {
-			return false, errorText("there is no " + key + " in the message")
+			return false, fault("there is no " + key + " in the message")
 		}
 	}
 	area := g.area
@@ -65,7 +65,7 @@ func (g *perimeter) inside(m *Message) (bool, error) {
 	}
 	v, err := calculate(g.formula, place[0], place[1], g.pairs(area))
 	if err != nil || v == nil {
-		return false, errorText("Missing perimeter definition!")
+		return false, fault("Missing perimeter definition!")
 	}
 	return v.Bool(), nil
 }

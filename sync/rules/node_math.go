@@ -32,7 +32,7 @@ func operate(op string, a, b float64) (float64, error) {
 	case "FLOOR_DIV", "FLOOR_MOD":
 		n, d := int64(a), int64(b)
 		if d == 0 {
-			return 0, errorText("/ by zero")
+			return 0, fault("/ by zero")
 		}
 		q := n / d
 		if n%d != 0 && (n < 0) != (d < 0) {
@@ -72,7 +72,7 @@ func (c *config) arguments() (args []argument, names []string) {
 		if s.err != nil && c.err == nil {
 			c.err = s.err
 		}
-		args, names = append(args, a), append(names, s.text("name"))
+		args, names = append(args, a), addString(names, s.text("name"))
 	}
 	return args, names
 }
@@ -103,12 +103,12 @@ func (a *argument) value(r *round) (f float64, err error) {
 	}
 	if v.null() {
 		if v = a.otherwise; v.null() {
-			return 0, errorText(what + " has no '" + shortened(key) + "'!")
+			return 0, fault(what + " has no '" + shortened(key) + "'!")
 		}
 	}
 	f, ok := v.number()
 	if !ok {
-		return 0, errorText("Can't convert value '" + shortened(v.plain()) + "' to double!")
+		return 0, fault("Can't convert value '" + shortened(v.plain()) + "' to double!")
 	}
 	return f, nil
 }

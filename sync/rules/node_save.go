@@ -76,7 +76,7 @@ func typed(v *tree) string {
 func (v *Values) add(t *tree) {
 	for i, key := range t.keys {
 		if t.items[i].kind != isNull {
-			v.Pairs = append(v.Pairs, script.Pair{Key: key, Value: typed(t.items[i])})
+			v.Pairs = addPair(v.Pairs, key, typed(t.items[i]))
 		}
 	}
 }
@@ -208,7 +208,7 @@ func makeSaveAttributes(n *node, c *config) work {
 			if old, ok := r.e.reg.Attribute(m.Originator, scope, key); changed && ok && old.Value == value {
 				continue
 			}
-			v.Pairs = append(v.Pairs, script.Pair{Key: key, Value: value})
+			v.Pairs = addPair(v.Pairs, key, value)
 		}
 		if len(v.Pairs) > 0 {
 			said := m.meta("notifyDevice")

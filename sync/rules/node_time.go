@@ -51,7 +51,7 @@ func (w *window) add(e *Engine, n *node, m *Message) {
 	if mem.windows == nil {
 		mem.windows = make(map[Entity][]*Message)
 	}
-	list := append(mem.windows[m.Originator], m)
+	list := addMessage(mem.windows[m.Originator], m)
 	mem.windows[m.Originator] = list
 	unlock(&mem.mu)
 	if len(list) == 1 {
@@ -78,9 +78,9 @@ func (w *window) wake(r *round) {
 		var pack, rest []*Message
 		for _, m := range list {
 			if m.when() < start+w.interval {
-				pack = append(pack, m)
+				pack = addMessage(pack, m)
 			} else {
-				rest = append(rest, m)
+				rest = addMessage(rest, m)
 			}
 		}
 		packs, list = append(packs, pack), rest
@@ -117,7 +117,7 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 			if err != nil {
 				data = textTree(m.Data)
 			}
-			all.items = append(all.items, object("msg", data, "metadata", m.metadataTree()))
+			all.items = addTree(all.items, object("msg", data, "metadata", m.metadataTree()))
 		}
 		r.e.unhold(r.n, m)
 		count(&r.e.sums.merged)
@@ -144,7 +144,7 @@ func makeDelay(n *node, c *config) work {
 		text, _ := m.pattern(pattern)
 		s, err := strconv.ParseInt(trim(text), 10, 64)
 		if err != nil || s < 0 || s > maxPeriod {
-			return 0, errorText("Can't parse period value using pattern: " + shortened(text))
+			return 0, fault("Can't parse period value using pattern: " + shortened(text))
 		}
 		return s * 1000, nil
 	}

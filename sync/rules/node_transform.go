@@ -52,14 +52,14 @@ func (r *round) several(made []*Message) {
 // transform changes a message to what a script gave.
 func transform(m *Message, v *script.Value, lang script.Language) error {
 	if v.Kind() != script.Map {
-		return errorText("Wrong result type: " + v.Kind().String())
+		return fault("Wrong result type: " + v.Kind().String())
 	}
 	if t, ok := v.Member("msgType"); ok && isString(t) && t.Text() != "" {
 		m.Type = t.Text()
 	}
 	if md, ok := v.Member("metadata"); ok && md.Kind() != script.Null {
 		if md.Kind() != script.Map {
-			return errorText("Wrong result type: metadata is a " + md.Kind().String())
+			return fault("Wrong result type: metadata is a " + md.Kind().String())
 		}
 		pairs := make([]script.Pair, 0, md.Len())
 		for i := range md.Len() {
@@ -68,7 +68,7 @@ func transform(m *Message, v *script.Value, lang script.Language) error {
 				return err
 			}
 			if ok {
-				pairs = append(pairs, script.Pair{Key: md.Key(i), Value: text})
+				pairs = addPair(pairs, md.Key(i), text)
 			}
 		}
 		m.Metadata, m.owned = pairs, true
@@ -91,7 +91,7 @@ func plainOf(v *script.Value, lang script.Language) (text string, ok bool, err e
 	case isString(v):
 		return v.Text(), true, nil
 	case lang == script.JavaScript && (v.Kind() == script.Map || isRow(v)):
-		return "", false, errorText("Wrong result type: metadata hold a " + v.Kind().String())
+		return "", false, fault("Wrong result type: metadata hold a " + v.Kind().String())
 	}
 	b, err := lang.AppendJSON(nil, v, script.AsStored)
 	if err != nil {

@@ -130,7 +130,7 @@ func (p *pathParser) quoted() string {
 			p.i++
 		}
 		if p.i < len(p.s) {
-			b = append(b, p.s[p.i])
+			b = addByte(b, p.s[p.i])
 			p.i++
 		}
 	}
@@ -155,7 +155,7 @@ func (p *pathParser) brackets(depth int) (out part) {
 		for p.space() == ',' {
 			p.i++
 			p.space()
-			out.names = append(out.names, p.quoted())
+			out.names = addString(out.names, p.quoted())
 		}
 	default:
 		out.kind = byIndex
@@ -290,7 +290,7 @@ func (p *pathParser) operand(depth int) *condition {
 			if p.bad = p.bad || item == nil || item.lit == nil; p.bad {
 				return nil
 			}
-			list.items = append(list.items, item.lit)
+			list.items = addTree(list.items, item.lit)
 			if p.space() == ',' {
 				p.i++
 			}

@@ -20,7 +20,7 @@ func (p path) find(root *tree) (*tree, error) {
 	case definite && len(list) == 1:
 		return list[0], nil
 	case definite:
-		return nil, errorText("No results for path")
+		return nil, fault("No results for path")
 	}
 	return &tree{kind: isList, items: list}, nil
 }
@@ -32,7 +32,7 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 		var next []*tree
 		if part.kind == byFunction {
 			if !definite || i != len(p)-1 {
-				return nil, false, errorText("Aggregation function attempted to calculate value using empty array")
+				return nil, false, fault("Aggregation function attempted to calculate value using empty array")
 			}
 			v, err := apply(part.names[0], list[0])
 			return []*tree{v}, true, err
@@ -40,17 +40,17 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 		for _, t := range list {
 			found, ok := s.step(part, t)
 			if !ok && definite {
-				return nil, false, errorText("No results for path: missing property or index")
+				return nil, false, fault("No results for path: missing property or index")
 			}
 			if ok && definite && part.kind == byIndex && len(part.indexes) == 1 && len(found) == 0 {
 				if i < len(p)-1 {
-					return nil, false, errorText("No results for path: index out of range")
+					return nil, false, fault("No results for path: index out of range")
 				}
 				found = []*tree{{}} // as the server gives it
 			}
 			next = append(next, found...)
 			if s.seen += len(found) + 1; s.seen > maxFound {
-				return nil, false, errorText("the JSON path looks at more than 100000 values")
+				return nil, false, fault("the JSON path looks at more than 100000 values")
 			}
 		}
 		definite = definite && (part.kind == byName || part.kind == byIndex && len(part.indexes) == 1)
@@ -89,7 +89,7 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 				n += len(t.items)
 			}
 			if n >= 0 && n < len(t.items) {
-				found = append(found, t.items[n])
+				found = addTree(found, t.items[n])
 			}
 		}
 		return found, true
@@ -121,7 +121,7 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 		for i := 0; i < len(found) && len(found) < maxFound; i++ {
 			for _, item := range found[i].items {
 				if item.kind >= isList {
-					found = append(found, item)
+					found = addTree(found, item)
 				}
 			}
 		}
@@ -135,7 +135,7 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 	}
 	for _, item := range t.items {
 		if s.holds(part.filter, item) {
-			found = append(found, item)
+			found = addTree(found, item)
 		}
 	}
 	return found, true
@@ -152,12 +152,12 @@ func apply(name string, t *tree) (*tree, error) {
 	case "keys":
 		out := &tree{kind: isList}
 		for _, key := range t.keys {
-			out.items = append(out.items, textTree(key))
+			out.items = addTree(out.items, textTree(key))
 		}
 		return out, nil
 	}
 	if t.kind != isList || len(t.items) == 0 {
-		return nil, errorText("Aggregation function attempted to calculate value using empty array")
+		return nil, fault("Aggregation function attempted to calculate value using empty array")
 	}
 	switch name {
 	case "first":
@@ -167,7 +167,7 @@ func apply(name string, t *tree) (*tree, error) {
 	}
 	f, ok := statistic(t.items, strings.ToUpper(name))
 	if !ok {
-		return nil, errorText("Aggregation function attempted to calculate value using empty array")
+		return nil, fault("Aggregation function attempted to calculate value using empty array")
 	}
 	return &tree{kind: isNumber, text: string(appendDouble(nil, f))}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"edgesync/sync/rules/script"
 )
 
 // The functions here are called in many places and kept from being copied there: on a router code
@@ -44,3 +46,25 @@ func addByte(b []byte, c byte) []byte { return append(b, c) }
 
 //go:noinline
 func addText(b []byte, s string) []byte { return append(b, s...) }
+
+//go:noinline
+func addTree(list []*tree, t *tree) []*tree { return append(list, t) }
+
+//go:noinline
+func addNode(list []*node, n *node) []*node { return append(list, n) }
+
+//go:noinline
+func addMessage(list []*Message, m *Message) []*Message { return append(list, m) }
+
+//go:noinline
+func addString(list []string, s string) []string { return append(list, s) }
+
+//go:noinline
+func addPair(list []script.Pair, key, value string) []script.Pair {
+	return append(list, script.Pair{Key: key, Value: value})
+}
+
+// fault is an errorText as an error.
+//
+//go:noinline
+func fault(text string) error { return errorText(text) }

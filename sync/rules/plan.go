@@ -100,7 +100,7 @@ func (n *node) connect(relation string, to *node) {
 			return
 		}
 	}
-	l.to = append(l.to, to)
+	l.to = addNode(l.to, to)
 }
 
 // metadata is the JSON of a chain as it is read.
@@ -124,7 +124,7 @@ func readMetadata(text []byte) (*metadata, error) {
 	}
 	m := &metadata{t: t}
 	if m.id = idOf(t.get("ruleChainId")); m.id == (proto.UUID{}) {
-		return nil, errorText("metadata without ruleChainId")
+		return nil, fault("metadata without ruleChainId")
 	}
 	if nodes := t.get("nodes"); !nodes.null() && nodes.kind == isList {
 		m.nodes = nodes.items
@@ -162,7 +162,7 @@ func (m *metadata) compile() (*chain, error) {
 		n := &node{chain: c, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
 		typ := textOf(t, "type")
 		if typ == "" {
-			return nil, errorText("node " + decimal(int64(i)) + " has no type")
+			return nil, fault("node " + decimal(int64(i)) + " has no type")
 		}
 		n.full, n.typ = typ, strings.TrimPrefix(typ, typePrefix)
 		n.compile(t)
@@ -172,12 +172,12 @@ func (m *metadata) compile() (*chain, error) {
 		}
 		n.key, keys[h] = h, true
 		n.mem.node.Store(n)
-		c.nodes = append(c.nodes, n)
+		c.nodes = addNode(c.nodes, n)
 	}
 	if f, ok := m.t.get("firstNodeIndex").number(); ok {
 		n := c.at(f)
 		if n == nil {
-			return nil, errorText("firstNodeIndex names no node")
+			return nil, fault("firstNodeIndex names no node")
 		}
 		c.first = n
 	}
@@ -202,14 +202,14 @@ func (m *metadata) connect(c *chain) error {
 		links = &tree{kind: isList}
 	}
 	if links.kind != isList || len(links.items) > maxLinks {
-		return errorText("connections are no list, or more than " + decimal(int64(maxLinks)))
+		return fault("connections are no list, or more than " + decimal(int64(maxLinks)))
 	}
 	for i, l := range links.items {
 		from, _ := l.get("fromIndex").number()
 		to, ok := l.get("toIndex").number()
 		a, b := c.at(from), c.at(to)
 		if !ok || l.get("fromIndex").null() || a == nil || b == nil {
-			return errorText("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
+			return fault("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
 		}
 		a.connect(textOf(l, "type"), b)
 	}
@@ -223,7 +223,7 @@ func (m *metadata) connect(c *chain) error {
 		a := c.at(from)
 		target := idOf(l.get("targetRuleChainId"))
 		if a == nil || target == (proto.UUID{}) || len(c.nodes) >= maxNodes {
-			return errorText("a connection to another chain leads nowhere")
+			return fault("a connection to another chain leads nowhere")
 		}
 		n := &node{chain: c, name: "rule chain", mem: new(memory), typ: "flow.TbRuleChainInputNode"}
 		n.full = typePrefix + n.typ
@@ -231,7 +231,7 @@ func (m *metadata) connect(c *chain) error {
 			"configuration", object("ruleChainId", textTree(proto.FormatUUID(target)))))
 		n.key = hash(uint64(len(c.nodes)), n.typ, n.conf)
 		n.mem.node.Store(n)
-		c.nodes = append(c.nodes, n)
+		c.nodes = addNode(c.nodes, n)
 		a.connect(textOf(l, "type"), n)
 	}
 	return nil

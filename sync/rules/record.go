@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"edgesync/proto"
-	"edgesync/sync/rules/script"
 )
 
 // Journal keeps what nodes hold, so that it survives a restart (doc.go has the form of records).
@@ -128,7 +127,7 @@ func readRecord(b []byte) (*Message, error) {
 	m.Time, m.stored, m.count = r.signed(), r.signed(), int(r.number()&0xffff)
 	m.pushed = r.take(1)[0]&1 != 0
 	for n := r.number(); n > 0 && !r.bad; n-- {
-		m.Metadata = append(m.Metadata, script.Pair{Key: r.text(), Value: r.text()})
+		m.Metadata = addPair(m.Metadata, r.text(), r.text())
 	}
 	for n := r.number(); n > 0 && !r.bad && len(m.stack) < maxStack; n-- {
 		f := frame{}

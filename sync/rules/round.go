@@ -38,7 +38,7 @@ func (r *round) enter(m *Message, c *chain) {
 		r.done(m)
 		return
 	}
-	r.queue = append(r.queue, item{m, c.first, ""})
+	r.wait(m, c.first, "")
 }
 
 // make brings a message that a node has made into the chain of its originator.
@@ -53,7 +53,14 @@ func (r *round) enqueue(m *Message, relation string) {
 		count(&r.e.sums.made)
 		m.from.live++
 	}
-	r.queue = append(r.queue, item{m, r.n, relation})
+	r.wait(m, r.n, relation)
+}
+
+// wait puts a message behind what waits: for a node, or to be given on by it.
+//
+//go:noinline
+func (r *round) wait(m *Message, n *node, relation string) {
+	r.queue = append(r.queue, item{m, n, relation})
 }
 
 func (r *round) run() {
@@ -118,7 +125,7 @@ func (r *round) pass() {
 		var names []string
 		for i := range n.links {
 			if name := n.links[i].relation; name != "Failure" {
-				names = append(names, name)
+				names = addString(names, name)
 			}
 		}
 		r.tell(names...)
@@ -142,7 +149,7 @@ func (r *round) tell(names ...string) {
 					continue next
 				}
 			}
-			r.to = append(r.to, n)
+			r.to = addNode(r.to, n)
 		}
 	}
 	switch len(r.to) {
@@ -159,7 +166,7 @@ func (r *round) tell(names ...string) {
 				m.from.live++
 				count(&r.e.sums.made)
 			}
-			r.queue = append(r.queue, item{c, n, ""})
+			r.wait(c, n, "")
 		}
 		m.owned = false
 	}

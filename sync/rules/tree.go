@@ -151,7 +151,7 @@ func (p *parser) members(depth int, open byte) *tree {
 		if open == '{' {
 			t.set(key, v)
 		} else {
-			t.items = append(t.items, v)
+			t.items = addTree(t.items, v)
 		}
 		c := p.at()
 		p.i++
@@ -325,7 +325,7 @@ func (t *tree) set(key string, v *tree) {
 	if t.index != nil {
 		t.index[key] = len(t.keys)
 	}
-	t.keys, t.items = append(t.keys, key), append(t.items, v)
+	t.keys, t.items = addString(t.keys, key), addTree(t.items, v)
 }
 
 // keep removes the members for which stays is false.
