@@ -119,21 +119,17 @@ func (c *config) seconds(key string, most int64) int64 {
 
 // matcher is a list of regular expressions, each for the whole key.
 func (c *config) matcher(key string) func(string) bool {
-	var b strings.Builder
-	for i, text := range c.list(key) {
-		if i > 0 {
-			b.WriteByte('|')
+	all := ""
+	for _, text := range c.list(key) {
+		if all += "|(?:" + trim(text) + ")"; len(all) > 10_000 {
+			c.bad(key, "is longer than 10000 bytes")
+			return nil
 		}
-		b.WriteString("(?:" + strings.TrimSpace(text) + ")")
 	}
-	if b.Len() == 0 {
+	if all == "" {
 		return func(string) bool { return false }
 	}
-	if b.Len() > 10_000 {
-		c.bad(key, "is longer than 10000 bytes")
-		return nil
-	}
-	re, err := regexp.Compile("^(?:" + b.String() + ")$")
+	re, err := regexp.Compile("^(?:" + all[1:] + ")$")
 	if err != nil {
 		c.bad(key, "has a regular expression that is not supported: "+err.Error())
 		return nil

@@ -355,24 +355,13 @@ func previous(r *round, key string, cached bool) (before cell, known bool, err e
 
 // rounded rounds half up, away from zero, by the decimal digits of f.
 func rounded(f float64, digits int) float64 {
-	if math.IsInf(f, 0) || math.IsNaN(f) || digits > 17 {
+	if digits > 17 {
 		return f
 	}
-	text := strconv.FormatFloat(f, 'f', -1, 64)
-	point := strings.IndexByte(text, '.')
-	if point < 0 || len(text)-point-1 <= digits {
+	g, err := formula("toFixed(msg.a, "+decimal(int64(digits))+")", f, 0)
+	if err != nil {
 		return f
 	}
-	cut := text[:point+1+digits]
-	if text[point+1+digits] >= '5' {
-		unit, _ := strconv.ParseFloat("1e-"+decimal(int64(digits)), 64)
-		base, _ := strconv.ParseFloat(cut, 64)
-		if f < 0 {
-			unit = -unit
-		}
-		cut = strconv.FormatFloat(base+unit, 'f', digits, 64)
-	}
-	g, _ := strconv.ParseFloat(cut, 64)
 	return g
 }
 

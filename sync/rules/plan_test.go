@@ -228,8 +228,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestDownlinks: what a server sent to a real edge makes and removes chains, and changes only what
-// was changed (RULES.md 1.1, 1.4, 7.7).
+// TestDownlinks: what a server sent to a real edge makes and removes chains, and changes only
+// what was changed (RULES.md 1.1, 1.4, 7.7).
 func TestDownlinks(t *testing.T) {
 	b, err := os.ReadFile("testdata/downlinks.jsonl")
 	if err != nil {
