@@ -33,8 +33,10 @@ func (e *Engine) round() *round {
 // enter brings a message to the beginning of a chain.
 func (r *round) enter(m *Message, c *chain) {
 	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1}
-	if c == nil || c.first == nil {
-		r.e.out.Dropped(m)
+	if c == nil || c.first == nil { // an empty chain acknowledges everything
+		if c == nil {
+			r.e.out.Dropped(m)
+		}
 		r.done(m)
 		return
 	}
@@ -44,6 +46,7 @@ func (r *round) enter(m *Message, c *chain) {
 // make brings a message that a node has made into the chain of its originator.
 func (r *round) make(m *Message) {
 	count(&r.e.sums.made)
+	m.count = r.m.count // so that a message that makes itself again ends
 	r.enter(m, r.e.chainOf(m.Originator))
 }
 
