@@ -193,7 +193,7 @@ func TestUpgrades(t *testing.T) {
 func TestPaths(t *testing.T) {
 	data, _ := parseTree(`{"a":[{"x":1,"y":"p"},{"x":2,"y":"q"},{"z":{"x":3}}],"b":{"x":4}}`)
 	for text, result := range map[string]string{
-		"$..x":                            `[4,1,2,3]`,
+		"$..x":                            `[1,2,3,4]`,
 		"$.a[?(@.x in [2,3])].y":          `["q"]`,
 		"$.a[?(@.x nin [2,3])].y":         `["p"]`,
 		"$.a[?(@.y =~ /P/i)].x":           `[1]`,

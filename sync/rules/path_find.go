@@ -117,15 +117,7 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 	case byAll:
 		return t.items, true
 	case byDepth:
-		found = []*tree{t}
-		for i := 0; i < len(found) && len(found) < maxFound; i++ {
-			for _, item := range found[i].items {
-				if item.kind >= isList {
-					found = addTree(found, item)
-				}
-			}
-		}
-		return found, true
+		return s.below(nil, t), true
 	}
 	if t.kind == isObject {
 		if s.holds(part.filter, t) {
@@ -139,6 +131,20 @@ func (s *search) step(part *part, t *tree) (found []*tree, ok bool) {
 		}
 	}
 	return found, true
+}
+
+// below adds a value and all lists and objects in it, each in front of what is in it.
+func (s *search) below(found []*tree, t *tree) []*tree {
+	if len(found) > maxFound {
+		return found
+	}
+	found = addTree(found, t)
+	for _, item := range t.items {
+		if item.kind >= isList {
+			found = s.below(found, item)
+		}
+	}
+	return found
 }
 
 // apply computes a function of a path.

@@ -13,6 +13,8 @@ const (
 	// maxNodes and maxLinks bound a chain.
 	maxNodes = 2000
 	maxLinks = 20_000
+	// maxRelations bounds the relations of a node.
+	maxRelations = 256
 	// maxChains bounds the chains of an edge.
 	maxChains = 200
 
@@ -31,6 +33,7 @@ type chain struct {
 // node is a compiled node. What changes is in its memory.
 type node struct {
 	chain  *chain
+	index  int        // in it
 	id     proto.UUID // of the server; changes from save to save
 	kind   *kind      // nil: an unknown type
 	full   string     // the type
@@ -89,18 +92,23 @@ func (n *node) link(relation string) *link {
 	return nil
 }
 
-func (n *node) connect(relation string, to *node) {
+// connect adds a connection; false if the node has too many relations.
+func (n *node) connect(relation string, to *node) bool {
 	l := n.link(relation)
 	if l == nil {
+		if len(n.links) == maxRelations {
+			return false
+		}
 		n.links = append(n.links, link{relation: relation, taken: new(atomic.Uint32)})
 		l = &n.links[len(n.links)-1]
 	}
 	for _, t := range l.to {
 		if t == to {
-			return
+			return true
 		}
 	}
 	l.to = addNode(l.to, to)
+	return true
 }
 
 // metadata is the JSON of a chain as it is read.
@@ -159,7 +167,7 @@ func (m *metadata) compile() (*chain, error) {
 	c := &chain{id: m.id}
 	keys := make(map[uint64]bool)
 	for i, t := range m.nodes {
-		n := &node{chain: c, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
+		n := &node{chain: c, index: i, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
 		typ := textOf(t, "type")
 		if typ == "" {
 			return nil, fault("node " + decimal(int64(i)) + " has no type")
@@ -211,7 +219,9 @@ func (m *metadata) connect(c *chain) error {
 		if !ok || l.get("fromIndex").null() || a == nil || b == nil {
 			return fault("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
 		}
-		a.connect(textOf(l, "type"), b)
+		if !a.connect(textOf(l, "type"), b) {
+			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+		}
 	}
 	// Servers before 3.4: a jump to another chain is a node of its own.
 	jumps := m.t.get("ruleChainConnections")
@@ -225,14 +235,16 @@ func (m *metadata) connect(c *chain) error {
 		if a == nil || target == (proto.UUID{}) || len(c.nodes) >= maxNodes {
 			return fault("a connection to another chain leads nowhere")
 		}
-		n := &node{chain: c, name: "rule chain", mem: new(memory), typ: "flow.TbRuleChainInputNode"}
+		n := &node{chain: c, index: len(c.nodes), name: "rule chain", mem: new(memory), typ: "flow.TbRuleChainInputNode"}
 		n.full = typePrefix + n.typ
 		n.compile(object("configurationVersion", wholeTree(1),
 			"configuration", object("ruleChainId", textTree(proto.FormatUUID(target)))))
 		n.key = hash(uint64(len(c.nodes)), n.typ, n.conf)
 		n.mem.node.Store(n)
 		c.nodes = addNode(c.nodes, n)
-		a.connect(textOf(l, "type"), n)
+		if !a.connect(textOf(l, "type"), n) {
+			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+		}
 	}
 	return nil
 }
@@ -290,7 +302,7 @@ func hash(h uint64, texts ...string) uint64 {
 // equal reports whether two chains are made of the same nodes and connections, by position
 // (RULES.md 7.7). Ids of nodes do not count.
 func (c *chain) equal(d *chain) bool {
-	if len(c.nodes) != len(d.nodes) || c.index(c.first) != d.index(d.first) {
+	if len(c.nodes) != len(d.nodes) || c.first.place() != d.first.place() {
 		return false
 	}
 	for i, n := range c.nodes {
@@ -304,7 +316,7 @@ func (c *chain) equal(d *chain) bool {
 				return false
 			}
 			for j := range l.to {
-				if c.index(l.to[j]) != d.index(k.to[j]) {
+				if l.to[j].index != k.to[j].index {
 					return false
 				}
 			}
@@ -313,14 +325,14 @@ func (c *chain) equal(d *chain) bool {
 	return true
 }
 
+// place is the node's index; -1 of none.
+//
 //go:noinline
-func (c *chain) index(n *node) int {
-	for i := range c.nodes {
-		if c.nodes[i] == n {
-			return i
-		}
+func (n *node) place() int {
+	if n == nil {
+		return -1
 	}
-	return -1
+	return n.index
 }
 
 // byKey is the node with a key; nil if there is none.

@@ -78,6 +78,10 @@ func TestBadMetadata(t *testing.T) {
 	for i := range many {
 		many[i] = ack
 	}
+	relations := make([]string, maxRelations+1)
+	for i := range relations {
+		relations[i] = "0>0:" + decimal(int64(i))
+	}
 	id := `{"ruleChainId":{"id":"` + rootID + `"},`
 	for text, word := range map[string]string{
 		``:                                    "no JSON",
@@ -91,6 +95,7 @@ func TestBadMetadata(t *testing.T) {
 		id + `"nodes":[{"type":"a"}],"connections":[{"fromIndex":0.5,"toIndex":0}]}`: "connection 0 leads",
 		id + `"nodes":[{"type":"a"}],"connections":7}`:                               "connections are no list",
 		id + `"nodes":[],"ruleChainConnections":[{"fromIndex":0}]}`:                  "leads nowhere",
+		string(metadataOf(rootID, many[:1], relations...)):                           "256 relations",
 		string(metadataOf(rootID, many)):                                             "2001 nodes; at most 2000",
 		id + `"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`:      "nested",
 		id + `"x":[` + strings.Repeat("0,", maxValues) + `0]}`:                       "values",

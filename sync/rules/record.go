@@ -176,5 +176,8 @@ func (e *Engine) Restore(key string, record []byte) error {
 	if !m.pushed {
 		e.round().save(m.from.raw, Vanished)
 	}
-	return e.opt.Journal.Forget(key)
+	if j := e.opt.Journal; j != nil {
+		return j.Forget(key)
+	}
+	return nil
 }
