@@ -85,6 +85,13 @@ func (m *Message) hasMeta(key string) bool {
 	return false
 }
 
+// newMessage is a message that a node makes.
+//
+//go:noinline
+func newMessage(typ string, who Entity, now int64, data string) *Message {
+	return &Message{Type: typ, Originator: who, Time: now, Data: data, from: &origin{live: 1}}
+}
+
 // own makes the metadata the message's alone.
 //
 //go:noinline

@@ -38,22 +38,14 @@ func (a *Alarm) tree(reg Registry) *tree {
 		relations.items = addTree(relations.items, textTree(rel))
 	}
 	customer, _ := reg.Owner(a.Originator)
-	t := &tree{kind: isObject}
-	values := [...]*tree{
+	return members(alarmKeys,
 		Entity{"ALARM", a.ID}.ref(), wholeTree(a.Created), reg.Tenant().ref(), customer.ref(), textTree(a.Type), a.Originator.ref(),
-		textTree(a.Severity), boolTree(a.Acknowledged), boolTree(a.Cleared),
-		{},
+		textTree(a.Severity), boolTree(a.Acknowledged), boolTree(a.Cleared), &tree{},
 		wholeTree(a.Start), wholeTree(a.End),
 		wholeTree(a.AcknowledgedAt), wholeTree(a.ClearedAt), wholeTree(0), details, boolTree(a.Propagate),
 		boolTree(a.PropagateOwner), boolTree(a.ToTenant), relations, textTree(a.OriginatorName), textTree(a.OriginatorLabel),
-		textTree(a.OriginatorName),
-		{},
-		textTree(a.Type), textTree(a.Status()),
-	}
-	for i, key := range strings.Fields(alarmKeys) {
-		t.set(key, values[i])
-	}
-	return t
+		textTree(a.OriginatorName), &tree{},
+		textTree(a.Type), textTree(a.Status()))
 }
 
 // alarmDetails runs a script on the message and the previous details, "" if there are none.
@@ -82,10 +74,9 @@ func (c *config) alarmProgram() *script.Program {
 func (r *round) alarmDone(a *Alarm, notice, flag, relation string) {
 	t := a.tree(r.e.reg)
 	data := t.String()
-	r.make(&Message{
-		Type: notice, Originator: a.Originator, Time: r.e.opt.Now(), Data: data, owned: true,
-		Metadata: []script.Pair{{Key: "ruleNodeId", Value: r.n.uuid()}},
-	})
+	m := newMessage(notice, a.Originator, r.e.opt.Now(), data)
+	m.setMeta("ruleNodeId", r.n.uuid())
+	r.make(m)
 	r.m.Type = "ALARM"
 	r.m.setMeta(flag, "true")
 	r.m.setData(data)

@@ -88,7 +88,7 @@ func answered(r *round) {
 	r.e.unhold(r.n, m)
 	r.m = m
 	if t.word != "" {
-		m.setData(object("error", textTree(t.word)).String())
+		m.setData(members("error", textTree(t.word)).String())
 		r.fail(t.word)
 		return
 	}

@@ -84,7 +84,7 @@ func (w *wanted) fetch(r *round, who Entity) {
 				continue
 			}
 			if scope == "" && w.times {
-				t = object("ts", wholeTree(v.Time), "value", t)
+				t = members("ts value", wholeTree(v.Time), t)
 			}
 			to.put(prefix+key, t)
 		}
@@ -424,7 +424,7 @@ func historyText(list []Stored, mode, order, aggregate string, limit int) string
 			v = list[len(list)-1-i]
 		}
 		t, _ := parseTree(v.Value)
-		all.items = addTree(all.items, object("ts", wholeTree(v.Time), "value", t))
+		all.items = addTree(all.items, members("ts value", wholeTree(v.Time), t))
 	}
 	return all.String()
 }

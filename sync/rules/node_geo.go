@@ -34,8 +34,8 @@ func (c *config) perimeter() *perimeter {
 		if unit == "" {
 			unit = "METER"
 		}
-		g.area = object("latitude", c.t.get("centerLatitude"), "longitude", c.t.get("centerLongitude"),
-			"radius", c.t.get("range"), "radiusUnit", textTree(unit)).String()
+		g.area = members("latitude longitude radius radiusUnit", c.t.get("centerLatitude"), c.t.get("centerLongitude"),
+			c.t.get("range"), textTree(unit)).String()
 	}
 	if _, err := calculate(g.formula, 0, 0, g.pairs(g.area)); err != nil {
 		c.bad("perimeterType", "has no area: "+err.Error())

@@ -2,8 +2,6 @@ package rules
 
 import (
 	"strconv"
-
-	"edgesync/sync/rules/script"
 )
 
 // intervals decide what of a save node is done for a message (RULES.md 4.4, processingSettings).
@@ -230,10 +228,10 @@ func makeSaveAttributes(n *node, c *config) work {
 
 // notice makes a message about the originator's attributes.
 func (r *round) notice(typ, scope string, data *tree) {
-	r.make(&Message{
-		Type: typ, Originator: r.m.Originator, Time: r.e.opt.Now(), Data: data.String(), owned: true,
-		Metadata: []script.Pair{{Key: "scope", Value: scope}, {Key: "ruleNodeId", Value: r.n.uuid()}},
-	})
+	m := newMessage(typ, r.m.Originator, r.e.opt.Now(), data.String())
+	m.setMeta("scope", scope)
+	m.setMeta("ruleNodeId", r.n.uuid())
+	r.make(m)
 }
 
 func makeDeleteAttributes(_ *node, c *config) work {
@@ -262,7 +260,7 @@ func makeDeleteAttributes(_ *node, c *config) work {
 				return
 			}
 			if tell {
-				r.notice(AttributesDeleted, scope, object("attributes", &tree{kind: isList, items: names.items}))
+				r.notice(AttributesDeleted, scope, members("attributes", &tree{kind: isList, items: names.items}))
 			}
 		}
 		r.tell("Success")

@@ -117,14 +117,15 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 			if err != nil {
 				data = textTree(m.Data)
 			}
-			all.items = addTree(all.items, object("msg", data, "metadata", m.metadataTree()))
+			all.items = addTree(all.items, members("msg metadata", data, m.metadataTree()))
 		}
 		r.e.unhold(r.n, m)
 		count(&r.e.sums.merged)
 	}
 	out := best.copyOf()
 	if w.strategy == "ALL" {
-		*out = Message{Type: w.outType, Originator: best.Originator, Time: now, count: best.count, stack: best.stack, Data: all.String()}
+		out = newMessage(w.outType, best.Originator, now, all.String())
+		out.count, out.stack = best.count, best.stack
 		out.setMeta("ts", decimal(now))
 	}
 	out.pushed, out.from, r.m = false, from, nil
@@ -244,10 +245,9 @@ func makeCount(n *node, c *config) work {
 		total := mem.n
 		mem.n = 0
 		unlock(&mem.mu)
-		r.m = &Message{
-			Type: PostTelemetry, Originator: r.e.reg.Tenant(), Time: r.e.opt.Now(),
-			Data: object(prefix+"_edgesync", wholeTree(total)).String(), from: &origin{live: 1},
-		}
+		data := &tree{kind: isObject}
+		data.set(prefix+"_edgesync", wholeTree(total))
+		r.m = newMessage(PostTelemetry, r.e.reg.Tenant(), r.e.opt.Now(), data.String())
 		r.m.setMeta("delta", decimal(r.n.period/1000))
 		count(&r.e.sums.made)
 		r.tell("Success")

@@ -237,8 +237,8 @@ func (m *metadata) connect(c *chain) error {
 		}
 		n := &node{chain: c, index: len(c.nodes), name: "rule chain", mem: new(memory), typ: "flow.TbRuleChainInputNode"}
 		n.full = typePrefix + n.typ
-		n.compile(object("configurationVersion", wholeTree(1),
-			"configuration", object("ruleChainId", textTree(proto.FormatUUID(target)))))
+		n.compile(members("configurationVersion configuration", wholeTree(1),
+			members("ruleChainId", textTree(proto.FormatUUID(target)))))
 		n.key = hash(uint64(len(c.nodes)), n.typ, n.conf)
 		n.mem.node.Store(n)
 		c.nodes = addNode(c.nodes, n)

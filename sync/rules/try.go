@@ -475,3 +475,12 @@ func (t *trial) Dropped(m *Message) {
 func (t *trial) Unsupported(node, kind string, m *Message) {
 	t.add("unsupported", object("node", textTree(node), "type", textTree(kind), "message", textTree(m.Type)))
 }
+
+// object is an object of keys and *tree values.
+func object(members ...any) *tree {
+	t := &tree{kind: isObject}
+	for i := 0; i < len(members); i += 2 {
+		t.set(members[i].(string), members[i+1].(*tree))
+	}
+	return t
+}

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"strings"
+
 	"edgesync/proto"
 	"edgesync/sync/rules/script"
 )
@@ -178,14 +180,16 @@ func (e Entity) ref() *tree {
 	if e.Type == "" {
 		return &tree{}
 	}
-	return object("entityType", textTree(e.Type), "id", textTree(proto.FormatUUID(e.ID)))
+	return members("entityType id", textTree(e.Type), textTree(proto.FormatUUID(e.ID)))
 }
 
-// object is an object of keys and *tree values.
-func object(members ...any) *tree {
+// members is an object of values, whose keys are divided by blanks.
+//
+//go:noinline
+func members(keys string, values ...*tree) *tree {
 	t := &tree{kind: isObject}
-	for i := 0; i < len(members); i += 2 {
-		t.set(members[i].(string), members[i+1].(*tree))
+	for i, key := range strings.Fields(keys) {
+		t.set(key, values[i])
 	}
 	return t
 }
