@@ -151,6 +151,28 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// TestWindowsLoseNothing: what a window took together is pushed as it came where its result fails,
+// but for what was pushed before it.
+func TestWindowsLoseNothing(t *testing.T) {
+	fails := `filter.TbJsFilterNode|fails|{"scriptLang":"TBEL","tbelScript":"return 1;"}`
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{onlyHot, push, minute, fails}, "0>1:True", "0>2:False", "1>2:Success", "2>3:Success")
+	want(t, e.post(t, 0, `{"t":1}`), ``)
+	want(t, e.post(t, 1, `{"t":31}`), `cloud {"t":31}`)
+	want(t, e.post(t, 2, `{"t":2}`), ``)
+	want(t, e.send(t, 60_001, deviceID, "", ""), `cloud {"t":1} failure; cloud {"t":2} failure; failed fails`)
+	if s := e.e.Sums(); s.Merged != 3 || s.Safety != 2 || s.Received != 3 || s.Made != 1 {
+		t.Errorf("%+v", s)
+	}
+	e.e.opt.Drop = true
+	want(t, e.post(t, 70_000, `{"t":1}`), ``)
+	want(t, e.send(t, 130_001, deviceID, "", ""), `failed fails`)
+	// A node before the window that is not executed counts, also when failures are dropped.
+	e.chain(t, rootID, true, []string{kafka, minute, fails}, "0>1:Success", "1>2:Success")
+	want(t, e.post(t, 200_000, `{"t":5}`), `unsupported kafka`)
+	want(t, e.send(t, 260_001, deviceID, "", ""), `cloud {"t":5} unreached; failed fails`)
+}
+
 // TestUpgrades: configurations of older servers become those that are executed (RULES.md 4.2).
 func TestUpgrades(t *testing.T) {
 	for _, c := range []struct {

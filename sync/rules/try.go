@@ -89,6 +89,9 @@ func newTrial(edge []byte, opt Options) (*trial, error) {
 	if list := in.get("downlinks"); !list.null() {
 		for _, d := range list.items {
 			if h := d.get("ruleChainUpdateMsg"); h != nil {
+				if tenant := entityOf(h.get("tenantId")); tenant.Type != "" {
+					t.tenant = tenant
+				}
 				err = errors.Join(err, t.e.Head([]byte(h.String())))
 			}
 			if m := d.get("ruleChainMetadataUpdateMsg"); m != nil {
