@@ -32,10 +32,19 @@ func TestCallsEnd(t *testing.T) {
 			t.Errorf("%d timers, %d calls", len(e.e.timers), len(e.e.calls))
 		}
 	}
+	// What nobody answers is told of to the caller from outside.
+	if _, err := e.step(`{"at":6,"in":{"msgType":"RPC_CALL_FROM_SERVER_TO_DEVICE","originator":{"entityType":"DEVICE","id":"` + deviceID +
+		`"},"metadata":{"requestUUID":"520ca9be-d264-5f8e-b0a1-a602b0e13164"},"data":{"method":"m","params":{}}}}`); err != nil {
+		t.Fatal(err)
+	}
+	out, err := e.step(`{"at":5006}`)
+	if word := textOf(out.get("answered").get("body"), "error"); err != nil || word != "TIMEOUT" {
+		t.Error(out, err)
+	}
 	q := &quiet{trial: e, pushed: map[Entity][]string{}, refuse: errors.New("no session")}
 	e.e.out = q
-	e.send(t, 10, deviceID, CallToDevice, `{"method":"m","params":{}}`)
-	if s := e.e.Sums(); len(e.e.timers) != 0 || len(e.e.calls) != 0 || s.Held != 0 || s.HeldBytes != 0 || s.Failed != 1 {
+	e.send(t, 6000, deviceID, CallToDevice, `{"method":"m","params":{}}`)
+	if s := e.e.Sums(); len(e.e.timers) != 0 || len(e.e.calls) != 0 || s.Held != 0 || s.HeldBytes != 0 || s.Failed != 2 {
 		t.Errorf("%+v", s)
 	}
 }

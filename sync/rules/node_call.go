@@ -43,7 +43,7 @@ func makeCall(n *node, c *config) work {
 			if !r.check(r.e.out.Call(call)) {
 				return
 			}
-			r.answer(call, "{}")
+			r.answer(call, "{}", "")
 			m.setData("{}")
 			r.tell("Success")
 			return
@@ -73,10 +73,10 @@ func makeCall(n *node, c *config) work {
 }
 
 // answer tells the caller of a call that came from outside (RULES.md 4.4).
-func (r *round) answer(c *Call, text string) {
+func (r *round) answer(c *Call, text, word string) {
 	if c.Message.Type == CallToDevice && c.UUID != "" {
 		if _, ok := proto.ParseUUID(c.UUID); ok {
-			r.e.out.Answered(c, text)
+			r.e.out.Answered(c, text, word)
 		}
 	}
 }
@@ -88,6 +88,7 @@ func answered(r *round) {
 	r.e.unhold(r.n, m)
 	r.m = m
 	if t.word != "" {
+		r.answer(t.made, "", t.word)
 		m.setData(members("error", textTree(t.word)).String())
 		r.fail(t.word)
 		return
@@ -95,7 +96,7 @@ func answered(r *round) {
 	if t.answer == "" {
 		t.answer = "{}"
 	}
-	r.answer(t.made, t.answer)
+	r.answer(t.made, t.answer, "")
 	m.setData(t.answer)
 	r.tell("Success")
 }

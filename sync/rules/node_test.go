@@ -151,8 +151,8 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// TestWindowsLoseNothing: what a window took together is pushed as it came where its result fails,
-// but for what was pushed before it.
+// TestWindowsLoseNothing: what a window took together is pushed as it came where its result
+// fails, but for what was pushed before it.
 func TestWindowsLoseNothing(t *testing.T) {
 	fails := `filter.TbJsFilterNode|fails|{"scriptLang":"TBEL","tbelScript":"return 1;"}`
 	e := testEdge(t, Options{})

@@ -426,11 +426,14 @@ func (t *trial) Reply(r *Reply) error {
 }
 
 // Answered implements Outlet.
-func (t *trial) Answered(c *Call, answer string) {
+func (t *trial) Answered(c *Call, answer, word string) {
 	id, _ := strconv.ParseInt(c.Message.meta("requestId"), 10, 64)
-	t.out.set("answered", object("action", textTree("RPC_CALL"), "entity", c.Device.ref(), "body", object(
-		"requestUUID", textTree(c.UUID), "expirationTime", wholeTree(c.Expires), "oneway", boolTree(c.OneWay),
-		"requestId", wholeTree(id), "response", textTree(answer))))
+	body := object("requestUUID", textTree(c.UUID), "expirationTime", wholeTree(c.Expires), "oneway", boolTree(c.OneWay),
+		"requestId", wholeTree(id))
+	if body.set("response", textTree(answer)); word != "" {
+		body.set("error", textTree(word))
+	}
+	t.out.set("answered", object("action", textTree("RPC_CALL"), "entity", c.Device.ref(), "body", body))
 }
 
 // Change implements Outlet.

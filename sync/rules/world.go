@@ -65,8 +65,9 @@ type Outlet interface {
 	Call(c *Call) error
 	// Reply answers a call of a device.
 	Reply(r *Reply) error
-	// Answered tells the caller of a device, by the call's UUID, what the device has answered.
-	Answered(c *Call, answer string)
+	// Answered tells the caller of a device, by the call's UUID, what the device has answered, or
+	// the word of an error, as TIMEOUT.
+	Answered(c *Call, answer, word string)
 	// Change changes a relation or the owner of an entity, or fires an event of a device's state.
 	Change(c *Change) error
 	// Log writes a line of a log node.
