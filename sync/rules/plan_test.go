@@ -33,6 +33,18 @@ func TestWays(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", typ, *got, w)
 		}
 	}
+	old, err := os.ReadFile("testdata/chains/19-old-edge-root.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newTrial(old, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its attributes become server attributes, by the chain's will (RULES.md 1.5).
+	if got, ok := o.e.WayOf(proto.UUID{}, PostAttributes); !ok || *got != (Way{Save: true, Push: true, Scope: "SERVER_SCOPE"}) {
+		t.Errorf("%+v", *got)
+	}
 	if n := testing.AllocsPerRun(100, func() { e.e.WayOf(proto.UUID{1}, PostTelemetry) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
