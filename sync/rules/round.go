@@ -83,7 +83,9 @@ func (r *round) run() {
 	r.queue = r.queue[:0]
 }
 
+// execute runs the node on the message. A fault of the engine ends the message, not the agent.
 func (r *round) execute() {
+	defer r.caught()
 	n, m := r.n, r.m
 	n.mem.in.Add(1)
 	limit := int(r.e.limit.Load())
@@ -98,6 +100,17 @@ func (r *round) execute() {
 		r.pass()
 	default:
 		n.work(r)
+	}
+}
+
+func (r *round) caught() {
+	if p := recover(); p != nil {
+		text := "a fault of the engine"
+		if err, ok := p.(error); ok {
+			text += ": " + err.Error()
+		}
+		r.at = nil
+		r.over(text)
 	}
 }
 
