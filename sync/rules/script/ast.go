@@ -17,6 +17,7 @@ type function struct {
 	name   string
 	params []string
 	body   []*node
+	least  int  // of the library: parameters that have to be given
 	arrow  bool // `this` and the rest are not there anyway; body is one nReturn for `x => e`
 }
 

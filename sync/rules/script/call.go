@@ -1,8 +1,5 @@
 package script
 
-// builtin is a function of the language. It may keep no reference to args.
-type builtin func(r *run, args []*Value) *Value
-
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
 func (r *run) push(args []evalFn) int {
@@ -17,6 +14,19 @@ func (r *run) push(args []evalFn) int {
 // call compiles f(…), Class.f(…) and value.f(…).
 func (c *compiler) call(n *node) evalFn {
 	callee, args := n.kids[0], c.exprs(n.kids[1:])
+	if callee.op == nMember {
+		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
+			if _, shadowed := c.find(class.s); !shadowed {
+				name := class.s + "." + callee.s
+				if f := routineOf(c.lang, name); f != nil {
+					return c.callRoutine(f, args)
+				}
+				if c.lang == TBEL {
+					return func(*run) *Value { panic(failed("unable to resolve method: " + name)) }
+				}
+			}
+		}
+	}
 	if c.lang == JavaScript {
 		return c.scriptCall(n, args)
 	}
@@ -25,30 +35,25 @@ func (c *compiler) call(n *node) evalFn {
 		if depth, p := c.findProto(callee.s); p != nil {
 			return callProto(p, depth, args)
 		}
-		if fn := tbelFunction(wordOf(callee.s)); fn != nil {
-			if callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
-				// The engine loses a literal argument here (RULES.md 5.5).
-				return func(*run) *Value { panic(failed("null pointer: stringToBytes of a literal")) }
+		if f := c.routine(callee.s); f != nil {
+			if len(args) > 0 && n.kids[1].op == nLiteral {
+				switch callee.s {
+				case "stringToBytes": // the engine loses a literal argument here (RULES.md 5.5)
+					return func(*run) *Value { panic(failed("null pointer: stringToBytes of a literal")) }
+				case "$find":
+					v := regexpOf(compilePattern(n.kids[1].v.s, "", tbelPattern))
+					args[0] = func(*run) *Value { return v }
+				}
 			}
-			return callBuiltin(fn, args)
+			return c.callRoutine(f, args)
 		}
 		name := callee.s
 		return func(*run) *Value { panic(failed("null pointer or function not found: " + name)) }
 	case nMember:
-		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
-			if _, shadowed := c.find(class.s); !shadowed {
-				fn := tbelClass(wordOf(class.s), wordOf(callee.s))
-				if fn == nil {
-					name := class.s + "." + callee.s
-					return func(*run) *Value { panic(failed("unable to resolve method: " + name)) }
-				}
-				return callBuiltin(fn, args)
-			}
-		}
 		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
-		method := wordOf(name)
+		known, cost := methodsOf(c.lang, name), c.weight(nil)
 		return func(r *run) *Value {
-			r.step(1)
+			r.work(cost)
 			o := obj(r)
 			if o.k == Null {
 				if safe {
@@ -56,8 +61,10 @@ func (c *compiler) call(n *node) evalFn {
 				}
 				panic(failed("null pointer: " + name + "() of null"))
 			}
-			base := r.push(args)
-			v := r.method(o, name, method, r.argv[base:])
+			base := len(r.argv)
+			r.argv = append(r.argv, o)
+			r.push(args)
+			v := r.method(known[o.k], name, r.argv[base:])
 			r.argv = r.argv[:base]
 			return v
 		}
@@ -65,28 +72,40 @@ func (c *compiler) call(n *node) evalFn {
 	panic(syntax(n.at, "a call of what is no function"))
 }
 
-//go:noinline
-func callBuiltin(fn builtin, args []evalFn) evalFn {
-	if len(args) == 1 {
-		// One argument is the usual case: it needs no stack.
-		arg := args[0]
-		return func(r *run) *Value {
-			r.step(1)
-			v := arg(r)
-			base := len(r.argv)
-			r.argv = append(r.argv, v)
-			v = fn(r, r.argv[base:])
-			r.argv = r.argv[:base]
-			return v
-		}
+// routine finds a function of the language; the library also sees its own.
+func (c *compiler) routine(name string) *routine {
+	if name[0] != '$' {
+		return routineOf(c.lang, "."+name)
 	}
+	if c.lib {
+		return routineOf(c.lang, name)
+	}
+	return nil
+}
+
+//go:noinline
+func (c *compiler) callRoutine(f *routine, args []evalFn) evalFn {
+	cost := c.weight(nil)
 	return func(r *run) *Value {
-		r.step(1)
+		r.work(cost)
 		base := r.push(args)
-		v := fn(r, r.argv[base:])
+		v := r.invoke(f, r.argv[base:])
 		r.argv = r.argv[:base]
 		return v
 	}
+}
+
+// method calls a method of TBEL on a[0].
+//
+//go:noinline
+func (r *run) method(f *routine, name string, a []*Value) *Value {
+	if f == nil {
+		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
+	}
+	if a[0].k == Char {
+		a[0] = textOf(a[0].Text())
+	}
+	return r.invoke(f, a)
 }
 
 // callProto compiles the call of a function of the script; depth is how far out it was declared.
@@ -107,15 +126,22 @@ func callProto(p *proto, depth int, args []evalFn) evalFn {
 //
 //go:noinline
 func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
-	r.step(1)
-	if r.calls++; r.calls > maxCalls {
-		panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+	if p.lib {
+		r.work(1)
+	} else {
+		r.step(1)
+		if r.calls++; r.calls > maxCalls {
+			panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+		}
 	}
 	if r.frames += p.nesting; r.frames > maxFrames {
 		panic(limitError("calls of long expressions are nested too deep"))
 	}
 	sc := r.newScope(p.slots, up)
 	copy(sc.vars[:p.params], args)
+	if p.lib {
+		r.fill(p, sc, args)
+	}
 	if p.escapes {
 		r.use(objectSize + p.slots*valueSize)
 	}
@@ -129,12 +155,32 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	v := r.ret
 	r.sc, r.ret = caller, ret
 	r.callers = r.callers[:len(r.callers)-1]
-	r.calls--
+	if !p.lib {
+		r.calls--
+	}
 	r.frames -= p.nesting
 	if !p.escapes {
 		r.freeScope(sc)
 	}
 	return v
+}
+
+// fill sets the parameters of a function of the library that have no argument, $a and $n.
+func (r *run) fill(p *proto, sc *scope, args []*Value) {
+	params := p.params
+	if p.rest {
+		params--
+		sc.vars[params] = r.list(clone(args[min(params, len(args)):]))
+	} else if r.lang == TBEL && len(args) > params {
+		need(args, 0, params)
+	}
+	if r.lang == TBEL {
+		need(args, p.least, len(args))
+		for i := len(args); i < params; i++ {
+			sc.vars[i] = null
+		}
+	}
+	sc.vars[p.params] = r.number(len(args))
 }
 
 // construct compiles new C(…).
@@ -143,11 +189,11 @@ func (c *compiler) construct(n *node) evalFn {
 	if c.lang == JavaScript {
 		return c.scriptNew(n, args)
 	}
-	fn := tbelNew(wordOf(class))
-	if fn == nil {
+	f := routineOf(TBEL, "new."+class)
+	if f == nil {
 		return func(*run) *Value { panic(failed("could not resolve class: " + class)) }
 	}
-	return callBuiltin(fn, args)
+	return c.callRoutine(f, args)
 }
 
 //go:noinline
@@ -199,14 +245,6 @@ func argList(v *Value) []*Value {
 		panic(failed("no list: " + v.k.String()))
 	}
 	return v.o.items
-}
-
-//go:noinline
-func argMap(v *Value) *object {
-	if v.k != Map {
-		panic(failed("no map: " + v.k.String()))
-	}
-	return v.o
 }
 
 // need fails unless there are so many arguments.

@@ -67,6 +67,9 @@ type proto struct {
 	slots   int
 	nesting int    // how deep its statements and expressions are nested
 	escapes bool   // its scopes may outlive its calls
+	lib     bool   // of the library
+	rest    bool   // of the library: the last parameter is a list of all other arguments
+	least   int    // of the library: arguments
 	body    stmtFn // sets run.ret
 }
 
@@ -85,6 +88,7 @@ type frame struct {
 
 type compiler struct {
 	lang  Language
+	lib   bool // what is compiled is the library
 	f     *frame
 	later []func()
 }
@@ -161,6 +165,10 @@ func (c *compiler) function(p *proto, f *frame, params []string, body []*node) {
 		c.declare(name)
 	}
 	p.params = len(params)
+	if p.lib {
+		p.rest = p.params > 0 && params[p.params-1] == "$a"
+		c.declare("$n")
+	}
 	if c.lang == JavaScript {
 		c.hoist(body, true)
 	}
@@ -321,9 +329,9 @@ func (c *compiler) statement(n *node, last bool) stmtFn {
 			}
 			return func(r *run) flow { r.ret = none; return returned }
 		}
-		e, cost := c.expr(n.kids[0]), weight(n)
+		e, cost := c.expr(n.kids[0]), c.weight(n)
 		return func(r *run) flow {
-			r.step(cost)
+			r.work(cost)
 			r.ret = e(r)
 			return returned
 		}
@@ -345,16 +353,16 @@ func (c *compiler) statement(n *node, last bool) stmtFn {
 }
 
 func (c *compiler) expressionStatement(n *node, last bool) stmtFn {
-	e, cost := c.expr(n), weight(n)
+	e, cost := c.expr(n), c.weight(n)
 	if last {
 		return func(r *run) flow {
-			r.step(cost)
+			r.work(cost)
 			r.ret = e(r)
 			return onward
 		}
 	}
 	return func(r *run) flow {
-		r.step(cost)
+		r.work(cost)
 		e(r)
 		return onward
 	}
@@ -376,9 +384,9 @@ func (c *compiler) variable(n *node, last bool) stmtFn {
 	} else {
 		slot = c.declare(n.s)
 	}
-	tbel, cost := c.lang == TBEL, weight(n)
+	tbel, cost := c.lang == TBEL, c.weight(n)
 	return func(r *run) flow {
-		r.step(cost)
+		r.work(cost)
 		v := null
 		if e != nil {
 			v = e(r)
@@ -406,11 +414,11 @@ func keepable(v *Value) {
 }
 
 func (c *compiler) branch(n *node, last bool) stmtFn {
-	cost := weight(n.kids[0])
+	cost := c.weight(n.kids[0])
 	cond, then := c.condition(n.kids[0]), c.body(n.kids[1], last)
 	if len(n.kids) == 2 {
 		return func(r *run) flow {
-			r.step(cost)
+			r.work(cost)
 			if cond(r) {
 				return then(r)
 			}
@@ -419,7 +427,7 @@ func (c *compiler) branch(n *node, last bool) stmtFn {
 	}
 	other := c.body(n.kids[2], last)
 	return func(r *run) flow {
-		r.step(cost)
+		r.work(cost)
 		if cond(r) {
 			return then(r)
 		}
@@ -449,9 +457,14 @@ func (c *compiler) isClass(name string) bool {
 	return hasText(list, " "+name+" ")
 }
 
-// weight is how many steps a statement counts: one, and one for each eight pieces of its
+// weight is how many eighths of a step a statement counts: one step, and one for each eight pieces of its
 // expressions. Bodies of functions count for themselves.
-func weight(n *node) int { return 1 + pieces(n)>>3 }
+func (c *compiler) weight(n *node) int {
+	if c.lib {
+		return 1
+	}
+	return 8 * (1 + pieces(n)>>3)
+}
 
 func pieces(n *node) int {
 	if n == nil {

@@ -27,9 +27,9 @@ func (c *compiler) expr(n *node) evalFn {
 	case nNew:
 		return c.construct(n)
 	case nList:
-		items := c.exprs(n.kids)
+		items, cost := c.exprs(n.kids), c.weight(nil)
 		return func(r *run) *Value {
-			r.step(1)
+			r.work(cost)
 			r.use(objectSize + len(items)*valueSize)
 			list := make([]*Value, len(items))
 			for i, e := range items {
@@ -84,9 +84,9 @@ func (c *compiler) expr(n *node) evalFn {
 
 func (c *compiler) inlineMap(n *node) evalFn {
 	kids := c.exprs(n.kids)
-	js := c.lang == JavaScript
+	js, cost := c.lang == JavaScript, c.weight(nil)
 	return func(r *run) *Value {
-		r.step(1)
+		r.work(cost)
 		r.use(objectSize)
 		o := &object{keys: make([]*Value, 0, len(kids)/2), items: make([]*Value, 0, len(kids)/2)}
 		for i := 0; i < len(kids); i += 2 {
@@ -221,7 +221,7 @@ func (c *compiler) binary(n *node) evalFn {
 				panic(&syntaxError{at: n.at, message: "instanceof with anything but a name", unsupported: true})
 			}
 			class := n.kids[1].s
-			return func(r *run) *Value { return boolOf(scriptInstance(a(r), wordOf(class))) }
+			return func(r *run) *Value { return boolOf(scriptInstance(a(r), class)) }
 		}
 		return func(r *run) *Value {
 			x := a(r)
@@ -233,9 +233,8 @@ func (c *compiler) binary(n *node) evalFn {
 		cmp := c.comparison(n)
 		return func(r *run) *Value { return boolOf(cmp(r)) }
 	case opInstance:
-		a, name := c.expr(n.kids[0]), className(n.kids[1])
-		class := wordOf(name)
-		if name == "" {
+		a, class := c.expr(n.kids[0]), className(n.kids[1])
+		if class == "" {
 			panic(syntax(n.at, "instanceof needs a class"))
 		}
 		return func(r *run) *Value { return boolOf(instanceOf(a(r), class)) }
@@ -277,39 +276,38 @@ func className(n *node) string {
 	return ""
 }
 
+// classKinds are the kinds of the values of Java's classes. The class $array is the library's.
+var classKinds = [...]struct {
+	names       string
+	first, last Kind
+}{
+	{"Integer int", Int, Int},
+	{"Long long", Long, Long},
+	{"Float float", Float, Float},
+	{"Double double", Double, Double},
+	{"Number", Int, Double},
+	{"String", Text, Text},
+	{"Boolean boolean", Bool, Bool},
+	{"Character char", Char, Char},
+	{"List ArrayList ExecutionArrayList", List, List},
+	{"$array", Array, Array},
+	{"Set", Set, Set},
+	{"Map HashMap LinkedHashMap ExecutionHashMap", Map, Map},
+	{"Date", Date, Date},
+	{"Object", Bool, Class},
+}
+
 // instanceOf compares the kind of a value with a class of Java.
-func instanceOf(v *Value, class word) bool {
-	switch class {
-	case wInteger, wInt:
-		return v.k == Int
-	case wLong, w_long:
-		return v.k == Long
-	case wFloat, w_float:
-		return v.k == Float
-	case wDouble, w_double:
-		return v.k == Double
-	case wNumber:
-		return v.isNumber()
-	case wString:
-		return v.k == Text
-	case wBoolean, w_boolean:
-		return v.k == Bool
-	case wCharacter, wChar:
-		return v.k == Char
-	case wList, wArrayList, wExecutionArrayList:
-		return v.k == List
-	case wCollection:
+func instanceOf(v *Value, class string) bool {
+	if class == "Collection" {
 		return v.k == List || v.k == Set
-	case wSet:
-		return v.k == Set
-	case wMap, wHashMap, wLinkedHashMap, wExecutionHashMap:
-		return v.k == Map
-	case wDate:
-		return v.k == Date
-	case wObject:
-		return v.k > Null
 	}
-	panic(failed("unresolvable property or identifier: " + class.String()))
+	for i := range classKinds {
+		if c := &classKinds[i]; hasText(" "+c.names+" ", " "+class+" ") {
+			return v.k >= c.first && v.k <= c.last
+		}
+	}
+	panic(failed("unresolvable property or identifier: " + class))
 }
 
 func (c *compiler) logic(n *node) evalFn {

@@ -18,7 +18,7 @@ func (c *compiler) forLoop(n *node) stmtFn {
 	if n.kids[2] != nil {
 		step = c.expr(n.kids[2])
 	}
-	cost := weight(n.kids[1]) + weight(n.kids[2]) - 1
+	cost := c.weight(n.kids[1]) + c.weight(n.kids[2]) - c.weight(nil)
 	c.f.loops++
 	body := c.body(n.kids[3], false)
 	c.f.loops--
@@ -27,7 +27,7 @@ func (c *compiler) forLoop(n *node) stmtFn {
 			first(r)
 		}
 		for cond(r) {
-			r.step(cost)
+			r.work(cost)
 			switch f := body(r); f {
 			case broke:
 				return onward
@@ -41,14 +41,14 @@ func (c *compiler) forLoop(n *node) stmtFn {
 }
 
 func (c *compiler) whileLoop(n *node) stmtFn {
-	cond, cost := c.condition(n.kids[0]), weight(n.kids[0])
+	cond, cost := c.condition(n.kids[0]), c.weight(n.kids[0])
 	c.f.loops++
 	body := c.body(n.kids[1], false)
 	c.f.loops--
 	do, until := n.op == nDo, n.flag
 	return func(r *run) flow {
 		for do || cond(r) {
-			r.step(cost)
+			r.work(cost)
 			switch f := body(r); f {
 			case broke:
 				return onward
@@ -78,11 +78,11 @@ func (c *compiler) eachLoop(n *node) stmtFn {
 	c.f.loops++
 	body := c.body(n.kids[1], false)
 	c.f.loops--
-	keys, lang := n.bin == opIn, c.lang
+	keys, lang, cost := n.bin == opIn, c.lang, c.weight(nil)
 	return func(r *run) flow {
 		list := r.members(over(r), keys, lang)
 		for i := 0; i < len(list); i++ {
-			r.step(1)
+			r.work(cost)
 			*r.variable(at) = list[i]
 			switch f := body(r); f {
 			case broke:
@@ -96,7 +96,7 @@ func (c *compiler) eachLoop(n *node) stmtFn {
 }
 
 func (c *compiler) choice(n *node, last bool) stmtFn {
-	value, cost := c.expr(n.kids[0]), weight(n.kids[0])+len(n.kids)>>3
+	value, cost := c.expr(n.kids[0]), c.weight(n.kids[0])+len(n.kids)
 	c.open()
 	defer c.close()
 	c.f.loops++
@@ -127,7 +127,7 @@ func (c *compiler) choice(n *node, last bool) stmtFn {
 		same = scriptSame
 	}
 	return func(r *run) flow {
-		r.step(cost)
+		r.work(cost)
 		v := value(r)
 		from := other
 		for i := range clauses {

@@ -54,6 +54,9 @@ func (c *compiler) name(n *node) evalFn {
 //
 //go:noinline
 func (c *compiler) isArgument(p place) bool {
+	if c.lib {
+		return false
+	}
 	depth := 0
 	for f := c.f; f.up != nil; f = f.up {
 		depth++
@@ -156,7 +159,7 @@ func (c *compiler) path(n *node) (path []string, slot int) {
 				return nil, 0
 			}
 			key = k.v.s
-		} else if c.lang == TBEL && mapMethod(wordOf(key)) {
+		} else if c.lang == TBEL && mapMethod(key) {
 			return nil, 0
 		}
 		path = append([]string{key}, path...)
@@ -214,8 +217,7 @@ func (c *compiler) anyMember(n *node) evalFn {
 			return r.scriptMember(o, key)
 		}
 	}
-	known := wordOf(name)
-	special := mapMethod(known)
+	special := mapMethod(name)
 	return func(r *run) *Value {
 		o := obj(r)
 		if o.k == Map && !special {
@@ -227,6 +229,6 @@ func (c *compiler) anyMember(n *node) evalFn {
 		if o.k == Null && safe {
 			return null
 		}
-		return r.property(o, name, known)
+		return r.property(o, name)
 	}
 }

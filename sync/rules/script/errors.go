@@ -84,6 +84,8 @@ func thrown(x any) (err *Error, ok bool) {
 	case runtime.Error:
 		// A fault of the engine must not end the agent: the message fails as with a script's fault.
 		return &Error{Reason: Internal, Message: e.Error()}, true
+	case string: // what a package of the library panics with
+		return &Error{Reason: Internal, Message: e}, true
 	}
 	return nil, false
 }

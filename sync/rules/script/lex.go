@@ -30,6 +30,7 @@ type token struct {
 type lexer struct {
 	src string
 	js  bool
+	lib bool // of the library
 	pos int
 }
 

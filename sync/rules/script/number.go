@@ -145,12 +145,12 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 	}
 	ten := big.NewInt(10)
 	exp = int(math.Floor(math.Log(f) / math.Ln10))
-	scale := new(big.Int).Exp(ten, big.NewInt(int64(max(exp, -exp))), nil)
-	if exp >= 0 {
-		s.Mul(s, scale)
-	} else {
-		b.Mul(b, scale)
-		m.Mul(m, scale)
+	for range exp {
+		s.Mul(s, ten)
+	}
+	for range -exp {
+		b.Mul(b, ten)
+		m.Mul(m, ten)
 	}
 	for b.Cmp(s) < 0 { // the logarithm was too big, of the least numbers by far
 		exp--

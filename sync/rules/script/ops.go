@@ -26,7 +26,7 @@ func tbelBinary(r *run, op operator, a, b *Value) *Value {
 	case opContains:
 		return boolOf(r.contains(a, b))
 	case opMatches:
-		return boolOf(r.pattern(r.javaText(b), tbelPattern).full(r, r.javaText(a)))
+		return boolOf(r.pattern(r.javaText(b), true).found(r, r.javaText(a)))
 	}
 	panic(failed("an operator that TBEL does not have"))
 }

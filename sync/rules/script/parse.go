@@ -265,6 +265,9 @@ func (p *parser) function(name string) *function {
 			p.refuse("rest and destructured parameters")
 		}
 		f.params = append(f.params, p.name())
+		if p.lib && !p.accept("?") && f.params[len(f.params)-1] != "$a" {
+			f.least = len(f.params)
+		}
 		if p.js && p.is("=") {
 			p.refuse("default values of parameters")
 		}

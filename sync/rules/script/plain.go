@@ -65,12 +65,3 @@ func infinite(f float64) bool { return math.IsInf(f, 0) }
 
 //go:noinline
 func clone(vs []*Value) []*Value { return slices.Clone(vs) }
-
-//go:noinline
-func cutOut(vs []*Value, from, to int) []*Value { return slices.Delete(vs, from, to) }
-
-//go:noinline
-func insert(vs []*Value, at int, more ...*Value) []*Value { return slices.Insert(vs, at, more...) }
-
-//go:noinline
-func reverse(vs []*Value) { slices.Reverse(vs) }

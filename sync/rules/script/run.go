@@ -93,7 +93,7 @@ type run struct {
 	lang    Language
 	args    Args
 	env     Env
-	steps   int
+	steps   int // that may be made, in eighths
 	memory  int // bytes that may be made before what is held is counted
 	base    int // memory at the last count
 	made    int // bytes that may be made at all
@@ -114,7 +114,12 @@ var runs = sync.Pool{New: func() any { return &run{} }}
 // step accounts for n pieces of work.
 //
 //go:noinline
-func (r *run) step(n int) {
+func (r *run) step(n int) { r.work(n << 3) }
+
+// work accounts for n eighths of a step.
+//
+//go:noinline
+func (r *run) work(n int) {
 	if r.steps -= n; r.steps < 0 {
 		panic(limitError("the script made more than " + decimal(maxSteps) + " steps"))
 	}
@@ -141,12 +146,6 @@ func (r *run) text(s string) *Value {
 func (r *run) list(vs []*Value) *Value {
 	r.use(objectSize + len(vs)*valueSize)
 	return listOf(vs)
-}
-
-//go:noinline
-func (r *run) newMap() *Value {
-	r.use(objectSize)
-	return newMap()
 }
 
 // put sets a key of a map. A map of TBEL never holds null (RULES.md 5.4.3).
@@ -240,7 +239,7 @@ func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
 		r.release()
 	}()
 	r.lang, r.args, r.env = p.lang, args, env
-	r.steps, r.memory, r.base, r.made = maxSteps, maxMemory, maxMemory, maxMade
+	r.steps, r.memory, r.base, r.made = maxSteps<<3, maxMemory, maxMemory, maxMade
 	r.calls, r.frames = 0, p.main.nesting
 	r.sc = r.newScope(p.main.slots, nil)
 	r.top, r.root = r.sc, r.sc

@@ -119,7 +119,7 @@ func (c *compiler) scriptExpr(n *node) evalFn {
 		}
 	case nTypeof:
 		if k := n.kids[0]; k.op == nName {
-			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && globalFunction(wordOf(k.s)) == nil && k.s != "NaN" && k.s != "Infinity" {
+			if _, ok := c.find(k.s); !ok && !c.isClass(k.s) && c.routine(k.s) == nil && k.s != "NaN" && k.s != "Infinity" {
 				return func(*run) *Value { return textOf("undefined") }
 			}
 		}
@@ -188,12 +188,12 @@ func (c *compiler) scriptGlobal(n *node) evalFn {
 	case "Infinity":
 		v = doubleOf(math.Inf(1))
 	default:
-		switch fn := globalFunction(wordOf(name)); {
-		case fn != nil:
-			v = nativeOf(fn)
+		switch f := c.routine(name); {
+		case f != nil:
+			v = nativeOf(f)
 			v.o.text = name
 			if c.isClass(name) {
-				v = &Value{k: Class, o: &object{text: name, fn: &closure{native: fn}}}
+				v.k = Class
 			}
 		case c.isClass(name):
 			v = &Value{k: Class, o: &object{text: name}}
@@ -216,32 +216,33 @@ func (r *run) callValue(f *Value, args []*Value, name string) *Value {
 	if fn := f.o.fn; fn.native == nil {
 		return r.enter(fn.p, fn.sc, args)
 	}
-	return f.o.fn.native(r, args)
+	return r.invoke(f.o.fn.native, args)
 }
 
 // scriptCall compiles a call of JavaScript.
 func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 	callee := n.kids[0]
 	if callee.op == nMember || callee.op == nIndex {
-		obj, known := c.expr(callee.kids[0]), wordOf(callee.s)
-		name := func(*run) (string, word) { return callee.s, known }
+		obj, cost := c.expr(callee.kids[0]), c.weight(nil)
+		safe, known, key := nullSafe(callee), methodsOf(JavaScript, callee.s), evalFn(nil)
 		if callee.op == nIndex {
-			key := c.expr(callee.kids[1])
-			name = func(r *run) (string, word) {
-				s := r.scriptText(key(r))
-				return s, wordOf(s)
-			}
+			key = c.expr(callee.kids[1])
 		}
-		safe := nullSafe(callee)
 		return func(r *run) *Value {
-			r.step(1)
+			r.work(cost)
 			o := obj(r)
 			if o.k <= Null && safe {
 				return undefined
 			}
-			text, method := name(r)
-			base := r.push(args)
-			v := r.scriptMethod(o, text, method, r.argv[base:])
+			name, f := callee.s, known[o.k]
+			if key != nil {
+				name = r.scriptText(key(r))
+				f = methodOf(JavaScript, o.k, name)
+			}
+			base := len(r.argv)
+			r.argv = append(r.argv, o)
+			r.push(args)
+			v := r.scriptMethod(f, name, r.argv[base:])
 			r.argv = r.argv[:base]
 			return v
 		}
@@ -250,8 +251,9 @@ func (c *compiler) scriptCall(n *node, args []evalFn) evalFn {
 	if callee.op == nName {
 		shown = callee.s
 	}
+	cost := c.weight(nil)
 	return func(r *run) *Value {
-		r.step(1)
+		r.work(cost)
 		fn := f(r)
 		base := r.push(args)
 		v := r.callValue(fn, r.argv[base:], shown)
@@ -266,16 +268,14 @@ func (c *compiler) scriptNew(n *node, args []evalFn) evalFn {
 	if _, ok := c.find(class); ok {
 		panic(&syntaxError{at: n.at, message: "new of a function of the script", unsupported: true})
 	}
-	var fn builtin
-	switch class {
-	case "Date":
-		fn = newScriptDate
-	case "Array", "Object", "Error", "TypeError", "RangeError", "SyntaxError", "RegExp":
-		fn = globalFunction(wordOf(class))
-	default:
+	f := routineOf(JavaScript, "new."+class)
+	if f == nil && hasText(" Array Object Error TypeError RangeError SyntaxError RegExp ", " "+class+" ") {
+		f = routineOf(JavaScript, "."+class)
+	}
+	if f == nil {
 		panic(&syntaxError{at: n.at, message: "new " + class, unsupported: true})
 	}
-	return callBuiltin(fn, args)
+	return c.callRoutine(f, args)
 }
 
 // try compiles try, catch and finally. Bounds and what is not supported cannot be caught.

@@ -14,11 +14,11 @@ import (
 type closure struct {
 	p      *proto
 	sc     *scope
-	native builtin
+	native *routine
 }
 
 //go:noinline
-func nativeOf(fn builtin) *Value { return &Value{k: Function, o: &object{fn: &closure{native: fn}}} }
+func nativeOf(f *routine) *Value { return &Value{k: Function, o: &object{fn: &closure{native: f}}} }
 
 // failure makes an error value: name is TypeError and the like.
 //
@@ -295,26 +295,10 @@ func typeOf(v *Value) string {
 		return "string"
 	case Function:
 		return "function"
+	case Class:
+		if v.o.fn != nil {
+			return "function"
+		}
 	}
 	return "object"
-}
-
-func scriptInstance(v *Value, class word) bool {
-	switch class {
-	case wArray:
-		return v.k == List
-	case wDate:
-		return v.k == Date
-	case wRegExp:
-		return v.k == Regexp
-	case wError:
-		return v.k == Failure
-	case wTypeError, wRangeError, wSyntaxError, wReferenceError:
-		return v.k == Failure && v.o.text == class.String()
-	case wObject:
-		return v.k >= List
-	case wString, wNumber, wBoolean:
-		return false // of texts and numbers that are no objects
-	}
-	panic(unsupported("instanceof " + class.String()))
 }

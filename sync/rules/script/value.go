@@ -123,9 +123,6 @@ func textOf(s string) *Value { return &Value{k: Text, s: s} }
 func listOf(vs []*Value) *Value { return &Value{k: List, o: &object{items: vs}} }
 
 //go:noinline
-func arrayOf(vs []*Value) *Value { return &Value{k: Array, o: &object{items: vs}} }
-
-//go:noinline
 func dateOf(m moment) *Value { return &Value{k: Date, o: &object{date: m}} }
 
 //go:noinline
@@ -353,16 +350,6 @@ func cut(s string, a, b int) string {
 		return s[a:b]
 	}
 	return string(utf16.Decode(utf16.Encode([]rune(s))[a:b]))
-}
-
-// unitIndex turns a place in bytes into a place in UTF-16 units; -1 stays.
-//
-//go:noinline
-func unitIndex(s string, i int) int {
-	if i < 0 {
-		return i
-	}
-	return units(s[:i])
 }
 
 // byteIndex turns a place in UTF-16 units into a place in bytes; beyond the end it is the end.

@@ -1,0 +1,80 @@
+package script
+
+import (
+	"bytes"
+	"compress/flate"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+)
+
+var pack = flag.Bool("pack", false, "write library/packed")
+
+// stripped is a text of the library without comments, empty lines and what is only there to be
+// looked at.
+func stripped(t *testing.T, name string) string {
+	t.Helper()
+	raw, err := os.ReadFile("library/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(raw)) {
+		inner := strings.HasPrefix(line, "\t")
+		if line = strings.TrimSpace(line); inner {
+			line = " " + line // begins no routine
+		}
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "// ") {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// TestLibraryIsPacked: library/packed is what the texts beside it give. go generate writes it.
+func TestLibraryIsPacked(t *testing.T) {
+	want := stripped(t, "tbel.txt") + "\x00" + stripped(t, "js.txt")
+	if *pack {
+		var b bytes.Buffer
+		w, err := flate.NewWriter(&b, flate.BestCompression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(want)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("library/packed", b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		packed = b.String()
+	}
+	for i := range books {
+		b := &book{lang: Language(i)}
+		b.read()
+		if !strings.Contains(want, b.text) || len(b.text) < 10_000 {
+			t.Errorf("library/packed is not what %v of the library says: go generate writes it", b.lang)
+		}
+	}
+}
+
+// TestLibraryCompiles compiles every routine of the library: names that it calls are looked up then.
+func TestLibraryCompiles(t *testing.T) {
+	for i := range books {
+		b := &books[i]
+		b.once.Do(b.read)
+		for name, f := range b.names {
+			if f.fn != nil {
+				continue
+			}
+			func() {
+				defer func() {
+					if x := recover(); x != nil {
+						t.Errorf("%v %s: %v", b.lang, name, compileError(b.text, x))
+					}
+				}()
+				f.code()
+			}()
+		}
+	}
+}
