@@ -10,6 +10,17 @@ type node struct {
 	v    *Value   // a literal
 	kids []*node
 	fn   *function // nFunction
+
+	// What resolving adds.
+	done        bool // an expression: it is resolved
+	last        bool // a statement: its value is the result; nMember: a method of maps; nAssign, nStep: of a name
+	cost        int  // eighths of a step
+	depth, slot int  // of a name; of nBlock what is unset when it is entered: from slot to to
+	to          int
+	path        []string // nMember, nIndex: keys into the argument slot
+	f           *routine // nCall: whom it is for: a routine, a function or a method
+	p           *proto
+	m           *methods
 }
 
 // function is a function of the script: named, or a value of JavaScript.
@@ -68,6 +79,12 @@ const (
 	nTry                    // try kids[0] catch (s) kids[1] finally kids[2]; the last two may be nil
 	nThrow                  // throw kids[0]
 	nAssert                 // assert kids[0] of TBEL
+
+	nConst    // v: what a name stands for; made by resolving, as all that follows
+	nVariable // the variable at depth and slot
+	nArgument // the argument at slot
+	nUnknown  // s, which is nothing: it fails
+	nCompare  // a comparison of TBEL; flag: of a path with a literal
 )
 
 // operator is an operator of two operands, or one.

@@ -2,103 +2,65 @@ package script
 
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
-func (r *run) push(args []evalFn) int {
+func (r *run) push(args []*node) int {
 	base := len(r.argv)
-	for _, e := range args {
-		v := e(r)
+	for _, n := range args {
+		v := r.eval(n)
 		r.argv = append(r.argv, v)
 	}
 	return base
 }
 
-// call compiles f(…), Class.f(…) and value.f(…).
-func (c *compiler) call(n *node) evalFn {
-	callee, args := n.kids[0], c.exprs(n.kids[1:])
-	if callee.op == nMember {
-		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
-			if _, shadowed := c.find(class.s); !shadowed {
-				name := class.s + "." + callee.s
-				if f := routineOf(c.lang, name); f != nil {
-					return c.callRoutine(f, args)
-				}
-				if c.lang == TBEL {
-					return func(*run) *Value { panic(failed("unable to resolve method: " + name)) }
-				}
-			}
+// call calls f(…), value.f(…), Class.f(…) and new C(…); the arguments are kids[1:].
+func (r *run) call(n *node) *Value {
+	r.work(n.cost)
+	callee, args := n.kids[0], n.kids[1:]
+	base := len(r.argv)
+	var v *Value
+	switch {
+	case n.f != nil:
+		r.push(args)
+		v = r.invoke(n.f, r.argv[base:])
+	case n.p != nil:
+		r.push(args)
+		up := r.sc
+		for d := n.depth; d > 0; d-- {
+			up = up.up
 		}
-	}
-	if c.lang == JavaScript {
-		return c.scriptCall(n, args)
-	}
-	switch callee.op {
-	case nName:
-		if depth, p := c.findProto(callee.s); p != nil {
-			return callProto(p, depth, args)
+		v = r.enter(n.p, up, r.argv[base:])
+	case n.m != nil:
+		o, name := r.eval(callee.kids[0]), callee.s
+		if o.k <= Null && callee.flag {
+			return r.none()
 		}
-		if f := c.routine(callee.s); f != nil {
-			if len(args) > 0 && n.kids[1].op == nLiteral {
-				switch callee.s {
-				case "stringToBytes": // the engine loses a literal argument here (RULES.md 5.5)
-					return func(*run) *Value { panic(failed("null pointer: stringToBytes of a literal")) }
-				case "$find":
-					v := regexpOf(compilePattern(n.kids[1].v.s, "", tbelPattern))
-					args[0] = func(*run) *Value { return v }
-				}
-			}
-			return c.callRoutine(f, args)
+		f := n.m[o.k]
+		if callee.op == nIndex {
+			name = r.scriptText(r.eval(callee.kids[1]))
+			f = methodOf(JavaScript, o.k, name)
 		}
-		name := callee.s
-		return func(*run) *Value { panic(failed("null pointer or function not found: " + name)) }
-	case nMember:
-		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
-		known, cost := methodsOf(c.lang, name), c.weight(nil)
-		return func(r *run) *Value {
-			r.work(cost)
-			o := obj(r)
-			if o.k == Null {
-				if safe {
-					return null
-				}
-				panic(failed("null pointer: " + name + "() of null"))
-			}
-			base := len(r.argv)
-			r.argv = append(r.argv, o)
-			r.push(args)
-			v := r.method(known[o.k], name, r.argv[base:])
-			r.argv = r.argv[:base]
-			return v
+		r.argv = append(r.argv, o)
+		r.push(args)
+		if a := r.argv[base:]; r.lang == JavaScript {
+			v = r.scriptMethod(f, name, a)
+		} else {
+			v = r.method(f, name, a)
 		}
+	default:
+		f := r.eval(callee)
+		r.push(args)
+		v = r.callValue(f, r.argv[base:], callee.s)
 	}
-	panic(syntax(n.at, "a call of what is no function"))
-}
-
-// routine finds a function of the language; the library also sees its own.
-func (c *compiler) routine(name string) *routine {
-	if name[0] != '$' {
-		return routineOf(c.lang, "."+name)
-	}
-	if c.lib {
-		return routineOf(c.lang, name)
-	}
-	return nil
-}
-
-//go:noinline
-func (c *compiler) callRoutine(f *routine, args []evalFn) evalFn {
-	cost := c.weight(nil)
-	return func(r *run) *Value {
-		r.work(cost)
-		base := r.push(args)
-		v := r.invoke(f, r.argv[base:])
-		r.argv = r.argv[:base]
-		return v
-	}
+	r.argv = r.argv[:base]
+	return v
 }
 
 // method calls a method of TBEL on a[0].
 //
 //go:noinline
 func (r *run) method(f *routine, name string, a []*Value) *Value {
+	if a[0].k <= Null {
+		panic(failed("null pointer: " + name + "() of null"))
+	}
 	if f == nil {
 		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
 	}
@@ -108,18 +70,17 @@ func (r *run) method(f *routine, name string, a []*Value) *Value {
 	return r.invoke(f, a)
 }
 
-// callProto compiles the call of a function of the script; depth is how far out it was declared.
-func callProto(p *proto, depth int, args []evalFn) evalFn {
-	return func(r *run) *Value {
-		base := r.push(args)
-		up := r.sc
-		for d := depth; d > 0; d-- {
-			up = up.up
-		}
-		v := r.enter(p, up, r.argv[base:])
-		r.argv = r.argv[:base]
-		return v
+// callValue calls a function value.
+//
+//go:noinline
+func (r *run) callValue(f *Value, args []*Value, name string) *Value {
+	if f.k != Function && f.k != Class || f.o.fn == nil {
+		panic(typeError(name + " is not a function"))
 	}
+	if fn := f.o.fn; fn.native == nil {
+		return r.enter(fn.p, fn.sc, args)
+	}
+	return r.invoke(f.o.fn.native, args)
 }
 
 // enter runs a function of the script.
@@ -151,7 +112,7 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	if r.lang == JavaScript {
 		r.ret = undefined
 	}
-	p.body(r)
+	r.exec(p.body)
 	v := r.ret
 	r.sc, r.ret = caller, ret
 	r.callers = r.callers[:len(r.callers)-1]
@@ -181,19 +142,6 @@ func (r *run) fill(p *proto, sc *scope, args []*Value) {
 		}
 	}
 	sc.vars[p.params] = r.number(len(args))
-}
-
-// construct compiles new C(…).
-func (c *compiler) construct(n *node) evalFn {
-	args, class := c.exprs(n.kids), n.s
-	if c.lang == JavaScript {
-		return c.scriptNew(n, args)
-	}
-	f := routineOf(TBEL, "new."+class)
-	if f == nil {
-		return func(*run) *Value { panic(failed("could not resolve class: " + class)) }
-	}
-	return c.callRoutine(f, args)
 }
 
 //go:noinline

@@ -58,7 +58,8 @@ func TestLibraryIsPacked(t *testing.T) {
 	}
 }
 
-// TestLibraryCompiles compiles every routine of the library: names that it calls are looked up then.
+// TestLibraryCompiles compiles every routine of the library: names that it calls are looked up
+// then.
 func TestLibraryCompiles(t *testing.T) {
 	for i := range books {
 		b := &books[i]

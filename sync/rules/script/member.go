@@ -159,8 +159,8 @@ func (r *run) change(o *Value) {
 const readOnly = "unmodifiable"
 
 // members is what a loop runs over: a copy, so that the loop may change what it loops over.
-func (r *run) members(v *Value, keys bool, lang Language) []*Value {
-	if lang == JavaScript {
+func (r *run) members(v *Value, keys bool) []*Value {
+	if r.lang == JavaScript {
 		return r.scriptMembers(v, keys)
 	}
 	switch v.k {

@@ -12,13 +12,15 @@ const (
 	inBoth = inTBEL | inJS
 )
 
-// natives are the routines of Go. Those of TBEL have bounds for their arguments.
-var natives = [...]struct {
+// native is a routine of Go; those of TBEL have bounds for their arguments.
+type native struct {
 	langs       uint8
 	least, most int8
 	name        string
 	fn          any
-}{
+}
+
+var natives = [...]native{
 	// texts
 	{inBoth, 1, 1, "text.toUpperCase", strings.ToUpper},
 	{inBoth, 1, 1, "text.toLowerCase", strings.ToLower},

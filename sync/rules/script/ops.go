@@ -391,9 +391,6 @@ func (r *run) equal(a, b *Value) bool {
 	return r.same(a, b, 0)
 }
 
-// tbelSame is what a switch compares with.
-func tbelSame(r *run, a, b *Value) bool { return r.equal(a, b) }
-
 // same is Java's equals: of one kind and of one content; dates are the same only if they are one.
 func (r *run) same(a, b *Value, depth int) bool {
 	if a.k < List {

@@ -8,8 +8,8 @@ import (
 // The functions of Math, rounded correctly but for about one argument in a million. Go's own differ
 // from Java's in the last digit for every fifth argument, which would show in what a device
 // reports; Java's are correctly rounded nearly always. Whole numbers of point bits behind the point
-// do it: a router has no floating point unit, and this is the least code. A call costs some 10 µs of
-// a PC. Arguments of sin, cos and tan beyond 1e30 lose all digits.
+// do it: a router has no floating point unit, and this is the least code. A call costs some 10 µs
+// of a PC. Arguments of sin, cos and tan beyond 1e30 lose all digits.
 
 const point = 128
 

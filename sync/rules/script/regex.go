@@ -241,8 +241,9 @@ func (p *pattern) found(r *run, s string) bool {
 }
 
 // findPieces divides a text at up to n matches, all if n is negative: the text before the first
-// match, the list of the match and its groups, the text behind it, and so on. A pattern is a regular
-// expression, or a text: plain in JavaScript, of TBEL one that is compiled if it is not plain.
+// match, the list of the match and its groups, the text behind it, and so on. A pattern is a
+// regular expression, or a text: plain in JavaScript, of TBEL one that is compiled if it is not
+// plain.
 func findPieces(r *run, a []*Value) *Value {
 	s, n := r.textAt(a, 1), r.intAt(a, 2, -1)
 	if n < 0 || n > maxMatches {

@@ -43,6 +43,11 @@ var packed string
 
 var books = [...]book{{lang: TBEL}, {lang: JavaScript}}
 
+// table is natives. It is set here since these are initialised with functions that reach routineOf.
+var table []native
+
+func init() { table = natives[:] }
+
 // routineOf finds a routine by its name; nil if there is none.
 func routineOf(lang Language, name string) *routine {
 	b := &books[lang]
@@ -61,8 +66,8 @@ func (b *book) read() {
 		b.text = script
 	}
 	b.names = make(map[string]*routine, 400)
-	for i := range natives {
-		if n := &natives[i]; n.langs&(1<<b.lang) != 0 {
+	for i := range table {
+		if n := &table[i]; n.langs&(1<<b.lang) != 0 {
 			b.names[n.name] = &routine{least: n.least, most: n.most, fn: n.fn}
 		}
 	}
@@ -79,16 +84,7 @@ func (b *book) read() {
 //
 //go:noinline
 func (f *routine) code() *proto {
-	f.once.Do(func() { compileRoutine(f) })
-	return f.proto
-}
-
-// compileRoutine compiles a routine of the library. It is a variable since the natives are
-// initialised with functions that reach it.
-var compileRoutine func(f *routine)
-
-func init() {
-	compileRoutine = func(f *routine) {
+	f.once.Do(func() {
 		p := &parser{lexer: lexer{src: f.lib.text, js: f.lib.lang == JavaScript, pos: f.at, lib: true}}
 		p.advance()
 		fn := p.function("")
@@ -96,7 +92,8 @@ func init() {
 		f.proto = &proto{lib: true, least: fn.least}
 		c.enter(nil)
 		c.function(f.proto, c.f, fn.params, fn.body)
-	}
+	})
+	return f.proto
 }
 
 // kinds are the words before the point of the methods of each kind, in the order of the search.

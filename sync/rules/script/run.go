@@ -67,21 +67,6 @@ type Program struct {
 // Language is the language of the script.
 func (p *Program) Language() Language { return p.lang }
 
-// evalFn evaluates an expression; stmtFn executes a statement and says how to go on.
-type (
-	evalFn func(*run) *Value
-	stmtFn func(*run) flow
-)
-
-type flow uint8
-
-const (
-	onward flow = iota
-	broke
-	continued
-	returned
-)
-
 // scope holds the variables of one call; up is the call that the function was made in.
 type scope struct {
 	vars []*Value
@@ -251,7 +236,7 @@ func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
 	if p.lang == JavaScript {
 		r.ret = undefined
 	}
-	p.main.body(r)
+	r.exec(p.main.body)
 	return r.ret, nil
 }
 
@@ -296,44 +281,35 @@ const (
 	argSlots
 )
 
-// message is the built msg.
-func (r *run) message(sc *scope) *Value {
-	v := &sc.vars[slotMsg]
-	if (*v).k == Unset {
-		*v = null
+// argument is the value of an argument, built when it is first asked for: metadata of TBEL in the
+// order of Java's HashMap.
+func (r *run) argument(slot int) *Value {
+	v := r.top.vars[slot]
+	if v.k != Unset {
+		return v
+	}
+	switch slot {
+	case slotMsg:
+		v = null
 		if r.args.Msg != nil && len(r.args.Msg.cells) > 0 {
-			*v = r.args.Msg.build(r, 0, r.lang)
+			v = r.args.Msg.build(r, 0, r.lang)
 		}
-	}
-	return *v
-}
-
-// kind is msgType as a value.
-func (r *run) kind(sc *scope) *Value {
-	v := &sc.vars[slotType]
-	if (*v).k == Unset {
-		*v = textOf(r.args.MsgType)
-	}
-	return *v
-}
-
-// metadata is the built metadata, in the order of Java's HashMap with TBEL.
-func (r *run) metadata(sc *scope) *Value {
-	v := &sc.vars[slotMetadata]
-	if (*v).k == Unset {
+	case slotType:
+		v = textOf(r.args.MsgType)
+	case slotMetadata:
 		pairs := r.args.Metadata
 		r.use(objectSize + 2*valueSize*len(pairs))
-		o := &object{keys: make([]*Value, 0, len(pairs)), items: make([]*Value, 0, len(pairs))}
+		v = newMap()
 		if r.lang == TBEL {
-			hashOrder(pairs, func(p Pair) { o.put(textOf(p.Key), textOf(p.Value)) })
+			hashOrder(pairs, func(p Pair) { v.o.put(textOf(p.Key), textOf(p.Value)) })
 		} else {
 			for _, p := range pairs {
-				o.put(textOf(p.Key), textOf(p.Value))
+				v.o.put(textOf(p.Key), textOf(p.Value))
 			}
 		}
-		*v = &Value{k: Map, o: o}
 	}
-	return *v
+	r.top.vars[slot] = v
+	return v
 }
 
 // hashOrder calls do for the pairs in the order in which Java's HashMap holds them: by bucket, and

@@ -54,8 +54,8 @@ func walk(source string, env Env, args Args) (v *Value, err error) {
 	unset(r.top.vars)
 	r.sc = r.top
 	w := &walker{r: r, names: &names{vars: map[string]*Value{}}}
-	w.names.vars["msg"] = r.message(r.top)
-	w.names.vars["metadata"] = r.metadata(r.top)
+	w.names.vars["msg"] = r.argument(slotMsg)
+	w.names.vars["metadata"] = r.argument(slotMetadata)
 	w.names.vars["msgType"] = textOf(args.MsgType)
 	_, v = w.block(body, null, true)
 	return v, nil
@@ -165,7 +165,7 @@ func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 		again = func() bool { return true }
 		next = func() bool { return w.truth(n.kids[0]) != n.flag }
 	case nEach:
-		list := w.r.members(w.expr(n.kids[0]), false, TBEL)
+		list := w.r.members(w.expr(n.kids[0]), false)
 		i := 0
 		again = func() bool {
 			if i < len(list) {
