@@ -32,6 +32,18 @@ type function struct {
 	arrow  bool // `this` and the rest are not there anyway; body is one nReturn for `x => e`
 }
 
+// made is a node of an operation and its kids.
+//
+//go:noinline
+func made(op nodeOp, at int, kids ...*node) *node {
+	return &node{op: op, at: at, kids: clones(kids)}
+}
+
+// clones lets the arguments of made stay on the stack.
+//
+//go:noinline
+func clones(kids []*node) []*node { return append([]*node(nil), kids...) }
+
 type nodeOp uint8
 
 const (
@@ -124,34 +136,3 @@ const (
 	opLogicOr
 	opFirst
 )
-
-// binding is how tight an operator binds; 0 is none.
-//
-//go:noinline
-func binding(op operator) int {
-	switch op {
-	case opFirst, opLogicOr:
-		return 1
-	case opLogicAnd:
-		return 2
-	case opOr:
-		return 3
-	case opXor:
-		return 4
-	case opAnd:
-		return 5
-	case opEq, opNotEq, opSame, opNotSame:
-		return 6
-	case opLess, opLessEq, opMore, opMoreEq, opInstance, opContains, opMatches, opIn:
-		return 7
-	case opShl, opShr, opUshr:
-		return 8
-	case opAdd, opSub:
-		return 9
-	case opMul, opDiv, opMod:
-		return 10
-	case opPow:
-		return 11
-	}
-	return 0
-}

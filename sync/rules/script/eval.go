@@ -453,7 +453,7 @@ func instanceOf(v *Value, class string) bool {
 		return v.k == List || v.k == Set
 	}
 	for i := range classKinds {
-		if c := &classKinds[i]; hasText(" "+c.names+" ", " "+class+" ") {
+		if c := &classKinds[i]; oneOf(c.names, class) {
 			return v.k >= c.first && v.k <= c.last
 		}
 	}

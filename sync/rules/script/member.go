@@ -4,7 +4,7 @@ package script
 // 5.4.7).
 //
 //go:noinline
-func mapMethod(name string) bool { return hasText(" size values keys empty isEmpty ", " "+name+" ") }
+func mapMethod(name string) bool { return oneOf("size values keys empty isEmpty", name) }
 
 // mapKey is a value as the key of a map: a char is its text.
 //
@@ -35,7 +35,7 @@ func (r *run) property(o *Value, name string) *Value {
 		}
 		method = name
 	case List, Array, Set, Text:
-		if hasText(" length size isEmpty isBlank ", " "+name+" ") {
+		if oneOf("length size isEmpty isBlank", name) {
 			method = name
 		}
 		if name == "length" && o.k == Set {

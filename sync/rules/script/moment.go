@@ -128,32 +128,23 @@ func parseOffset(s string) (seconds int, rest string, ok bool) {
 	if s[0] == '-' {
 		sign = -1
 	}
-	digits, i, colon := "", 1, false
-	for i < len(s) && len(digits) < 6 {
-		if s[i] == ':' && len(digits)%2 == 0 && digits != "" && i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9' {
-			colon = true
-			i++
-			continue
+	i, digits, colons := 1, "", 0
+	for i < len(s) && len(digits) < 6 && (s[i] >= '0' && s[i] <= '9' || s[i] == ':' && len(digits) == 2*colons+2) {
+		if s[i] == ':' {
+			colons++
+		} else {
+			digits += s[i : i+1]
 		}
-		if s[i] < '0' || s[i] > '9' {
-			break
-		}
-		if !colon && len(digits) == 4 {
-			break
-		}
-		digits += s[i : i+1]
 		i++
 	}
 	if len(digits) == 1 {
 		digits = "0" + digits
 	}
-	if digits == "" || len(digits)%2 != 0 {
+	if digits == "" || len(digits)%2 != 0 || s[i-1] == ':' || colons > 0 && len(digits) != 2*colons+2 || colons == 0 && len(digits) > 4 {
 		return 0, s, false
 	}
-	digits += "000000"[len(digits):]
-	h, _ := strconv.Atoi(digits[:2])
-	m, _ := strconv.Atoi(digits[2:4])
-	sec, _ := strconv.Atoi(digits[4:6])
+	n, _ := strconv.Atoi((digits + "0000")[:6])
+	h, m, sec := n/10000, n/100%100, n%100
 	if h > 18 || m > 59 || sec > 59 {
 		return 0, s, false
 	}

@@ -24,6 +24,7 @@ const (
 // pattern is a compiled regular expression. Go's run in a time that grows with the text only, and
 // have neither look-around nor back references: what needs them is not supported.
 type pattern struct {
+	_      [0]func() // never compared: that would be code for each such type
 	source string
 	flags  string
 	re     *regexp.Regexp
@@ -225,10 +226,10 @@ func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 }
 
 func posixClass(name string) string {
-	switch name {
-	case "Alpha", "Digit", "Alnum", "Upper", "Lower", "Punct", "Space", "Blank", "Cntrl", "Graph", "Print", "XDigit":
+	switch {
+	case oneOf("Alpha Digit Alnum Upper Lower Punct Space Blank Cntrl Graph Print XDigit", name):
 		return "[:" + strings.ToLower(name) + ":]"
-	case "ASCII":
+	case name == "ASCII":
 		return `\x00-\x7F`
 	}
 	return ""

@@ -250,7 +250,7 @@ func (c *compiler) construct(n *node) {
 		if _, ok := c.find(n.s); ok {
 			panic(&syntaxError{at: n.at, message: "new of a function of the script", unsupported: true})
 		}
-		if n.f == nil && hasText(" Array Object Error TypeError RangeError SyntaxError RegExp ", " "+n.s+" ") {
+		if n.f == nil && oneOf("Array Object Error TypeError RangeError SyntaxError RegExp", n.s) {
 			n.f = routineOf(JavaScript, "."+n.s)
 		}
 		if n.f == nil {

@@ -15,10 +15,11 @@ type builtin = func(r *run, args []*Value) *Value
 // routine is something that a script can call and did not make: a function of Go, or one of the
 // library, which is written in the language itself. It does not change but for proto.
 type routine struct {
-	least, most int8  // arguments of TBEL, the object of a method among them
-	fn          any   // of Go, of a type that invoke knows; nil: of the library
-	lib         *book // of the library
-	at          int   // where its parameters begin there
+	_           [0]func() // never compared: that would be code for each such type
+	least, most int8      // arguments of TBEL, the object of a method among them
+	fn          any       // of Go, of a type that invoke knows; nil: of the library
+	lib         *book     // of the library
+	at          int       // where its parameters begin there
 	once        sync.Once
 	proto       *proto // compiled when it is first called
 }

@@ -153,25 +153,31 @@ func stringifyScript(r *run, a []*Value) *Value {
 	return r.text(string(w.value(nil, v, 0)))
 }
 
+// instances are the kinds that instanceof tells apart; $map is the library's.
+var instances = [...]struct {
+	class       string
+	first, last Kind
+}{
+	{"Array", List, List},
+	{"Date", Date, Date},
+	{"RegExp", Regexp, Regexp},
+	{"$map", Map, Map},
+	{"Error", Failure, Failure},
+	{"Object", List, Class},
+	{"String", Class + 1, Class}, // of texts and numbers that are no objects
+	{"Number", Class + 1, Class},
+	{"Boolean", Class + 1, Class},
+}
+
 // scriptInstance is instanceof.
 func scriptInstance(v *Value, class string) bool {
-	switch class {
-	case "Array":
-		return v.k == List
-	case "Date":
-		return v.k == Date
-	case "RegExp":
-		return v.k == Regexp
-	case "$map":
-		return v.k == Map
-	case "Error":
-		return v.k == Failure
-	case "TypeError", "RangeError", "SyntaxError", "ReferenceError":
+	for i := range instances {
+		if n := &instances[i]; n.class == class {
+			return v.k >= n.first && v.k <= n.last
+		}
+	}
+	if oneOf("TypeError RangeError SyntaxError ReferenceError", class) {
 		return v.k == Failure && v.o.text == class
-	case "Object":
-		return v.k >= List
-	case "String", "Number", "Boolean":
-		return false // of texts and numbers that are no objects
 	}
 	panic(unsupported("instanceof " + class))
 }
