@@ -78,9 +78,11 @@ func (r *run) timeAt(a []*Value) time.Time {
 func dateFields(r *run, a []*Value) *Value {
 	t := r.timeAt(a)
 	_, offset := t.Zone()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
 	list := make([]*Value, 0, 9)
 	for _, n := range [...]int{
-		t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second(), int(t.Weekday()), t.YearDay(), offset,
+		year, int(month), day, hour, minute, second, int(t.Weekday()), t.YearDay(), offset,
 	} {
 		list = append(list, r.number(n))
 	}

@@ -47,7 +47,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // failed, limitError and unsupported make what the evaluation panics with; Run turns it into an
-// error. A panic unwinds closures without a check after each of them.
+// error. A panic unwinds the evaluation without a check after each step.
 //
 //go:noinline
 func failed(message string) *Error { return &Error{Reason: Failed, Message: message} }

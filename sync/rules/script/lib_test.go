@@ -79,3 +79,34 @@ func TestLibraryCompiles(t *testing.T) {
 		}
 	}
 }
+
+// TestLibraryIsHidden: what only the library calls is not there for scripts, and the arguments of
+// its functions are counted.
+func TestLibraryIsHidden(t *testing.T) {
+	failed := "error: script failed"
+	check(t, TBEL, [][2]string{
+		{"return $cut('abc', 0, 1);", failed},
+		{"return 'abc'.$cut(0, 1);", failed},
+		{"return $n;", failed},
+		{"function $cut(a) { return a; } return $cut(5);", "5 :int"},
+		{"return 'abc'.substring();", failed},
+		{"return 'abc'.substring(0, 1, 2);", failed},
+		{"return padStart('5', 3);", failed},
+		{"return [1].toList(2);", failed},
+		{"return parseBinaryArrayToInt(toSet([1, 0]));", "2 :int"},
+		{"return {b: 1, a: 2}.toSortedByKey().keys();", `["a","b"] :list`},
+		{"var s = toSet([2, 1]).toUnmodifiable(); return s.toSorted();", "[1,2] :list"},
+		{"return [msg.t ? 1 : 2, 3, 4];", `{"1":4} :map`},
+	})
+	check(t, JavaScript, [][2]string{
+		{"return $cut('abc', 0, 1);", failed},
+		{"return typeof $cut;", `"undefined" :string`},
+		{"return ['1', '2'].map(Number);", "[1,2] :list"},
+		{"return typeof Number + typeof Math;", `"functionobject" :string`},
+		{"return [Math.max(1, null), Math.max(), 1 / Math.max(-0, 0)];", "[1,null,null] :list"},
+		{"return 'abc'.substring(2, 0) + 'abc'.at(-1) + [1, [2]].flat().join('-');", `"abc1-2" :string`},
+		{"return new Date(NaN).setMilliseconds(5);", "null :double"},
+		{"return 'a.b.c'.split('.', 2).concat('a1b2'.split(/\\d/));", `["a","b","a","b",""] :list`},
+		{"try { [].reduce(function () {}); } catch (e) { return e.name; }", `"TypeError" :string`},
+	})
+}

@@ -1,7 +1,5 @@
 package script
 
-import "slices"
-
 // The routines of Go on lists, sets and maps.
 
 // changing is the object of argument 0, which is about to be changed.
@@ -209,8 +207,28 @@ func (r *run) up(a []*Value) bool { return len(a) < 2 || a[1].k <= Null || argBo
 func listSort(r *run, a []*Value) *Value {
 	items := r.changing(a).items
 	r.step(len(items))
-	slices.SortStableFunc(items, r.comparing(items, r.up(a)))
+	sortStable(items, r.comparing(items, r.up(a)))
 	return null
+}
+
+// sortStable sorts by merging. One of slices would be 3 kB more on a router.
+func sortStable(vs []*Value, compare func(a, b *Value) int) {
+	if len(vs) < 2 {
+		return
+	}
+	left, right := clone(vs[:len(vs)/2]), vs[len(vs)/2:]
+	sortStable(left, compare)
+	sortStable(right, compare)
+	for k := range vs {
+		if len(left) == 0 {
+			break // the rest of the right half is in its place
+		}
+		if len(right) > 0 && compare(left[0], right[0]) > 0 {
+			vs[k], right = right[0], right[1:]
+		} else {
+			vs[k], left = left[0], left[1:]
+		}
+	}
 }
 
 // places are the places of the members of a list in the order of their values.
@@ -222,7 +240,7 @@ func places(r *run, a []*Value) *Value {
 		list[i] = intOf(int32(i))
 	}
 	compare := r.comparing(by, r.up(a))
-	slices.SortStableFunc(list, func(p, q *Value) int { return compare(by[p.n], by[q.n]) })
+	sortStable(list, func(p, q *Value) int { return compare(by[p.n], by[q.n]) })
 	return r.list(list)
 }
 
@@ -267,7 +285,7 @@ func order(x, y float64) int {
 func sortScript(r *run, a []*Value) *Value {
 	items, f := a[0].o.items, arg(a, 1)
 	r.step(len(items))
-	slices.SortStableFunc(items, func(x, y *Value) int {
+	sortStable(items, func(x, y *Value) int {
 		switch {
 		case x.k == Unset || y.k == Unset:
 			return order(float64(boolOf(x.k == Unset).n), float64(boolOf(y.k == Unset).n))

@@ -86,9 +86,9 @@ func extreme(a []*Value, isMax bool) *Value {
 	}
 	f, g := argDouble(x), argDouble(y)
 	if isMax {
-		return narrow(math.Max(f, g), kind)
+		return narrow(max(f, g), kind)
 	}
-	return narrow(math.Min(f, g), kind)
+	return narrow(min(f, g), kind)
 }
 
 // intAs is an argument of an int overload; a long beside an int stays a long.

@@ -391,8 +391,8 @@ func appendValue(b []byte, v *Value, depth int, js bool) []byte {
 	return addText(b, s)
 }
 
-// appendItems prints what a list, set or map holds: [a, b] and {k=a}, of JavaScript a,b without null
-// and undefined.
+// appendItems prints what a list, set or map holds: [a, b] and {k=a}, and of JavaScript a,b where
+// null and undefined are nothing.
 func appendItems(b []byte, v *Value, depth int, js bool) []byte {
 	between, ends := ", ", "[]"
 	if v.k == Map {

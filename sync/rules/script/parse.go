@@ -113,9 +113,9 @@ func (p *parser) deeper() {
 //
 //go:noinline
 func (p *parser) ahead() token {
-	saved := p.lexer
+	pos := p.pos
 	t := p.lexer.next()
-	p.lexer = saved
+	p.pos = pos
 	return t
 }
 
@@ -167,17 +167,15 @@ func (p *parser) statement() *node {
 
 // mapAhead reports whether a "{" begins an inline map: `{}`, `{a:` or `{'a':`.
 func (p *parser) mapAhead() bool {
-	saved := p.lexer
-	defer func() { p.lexer = saved }()
+	pos := p.pos
 	t := p.lexer.next()
-	if t.kind == tPunct && t.s == "}" {
-		return true
+	ok := t.kind == tPunct && t.s == "}"
+	if t.kind == tName || t.kind == tLiteral {
+		t = p.lexer.next()
+		ok = t.kind == tPunct && t.s == ":"
 	}
-	if t.kind != tName && t.kind != tLiteral {
-		return false
-	}
-	t = p.lexer.next()
-	return t.kind == tPunct && t.s == ":"
+	p.pos = pos
+	return ok
 }
 
 // plain are the statements of a keyword and parts: c is a condition in brackets, s a statement, e

@@ -273,7 +273,7 @@ func preciseAtan2(y, x float64) float64 {
 	if math.IsInf(x, 0) && math.IsInf(y, 0) {
 		x, y = math.Copysign(1, x), math.Copysign(1, y)
 	}
-	_, e := math.Frexp(math.Max(math.Abs(x), math.Abs(y)))
+	_, e := math.Frexp(max(math.Abs(x), math.Abs(y)))
 	switch t := math.Abs(y / x); {
 	case y == 0 && !math.Signbit(x):
 		return y
@@ -372,7 +372,7 @@ func preciseCbrt(x float64) float64 {
 }
 
 func preciseHypot(x, y float64) float64 {
-	most := math.Max(math.Abs(x), math.Abs(y))
+	most := max(math.Abs(x), math.Abs(y))
 	if math.IsInf(x, 0) || math.IsInf(y, 0) {
 		return math.Inf(1)
 	}

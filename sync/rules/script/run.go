@@ -1,8 +1,6 @@
 package script
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +11,7 @@ const (
 	maxCalls  = 64      // calls of the script's own functions that are open at once
 	maxMemory = 1 << 20 // bytes of texts, lists and maps that the variables of the run hold
 	maxMade   = 4 << 20 // bytes of all that the run makes, what is garbage already too
-	maxFrames = 3_000   // closures that are open at once, counted by the nesting of the source
+	maxFrames = 3_000   // expressions and statements that are open at once, by the nesting of the source
 )
 
 // What the parts of a value are accounted with, in bytes. They are a 64-bit machine's, rounded up.
@@ -324,7 +322,7 @@ func hashOrder(pairs []Pair, do func(Pair)) {
 		h := javaHash(p.Key)
 		places[i] = longOf(int64((h^h>>16)&(buckets-1))<<32 | int64(i))
 	}
-	slices.SortStableFunc(places, func(a, b *Value) int { return cmp.Compare(a.n, b.n) })
+	sortStable(places, func(a, b *Value) int { return order(float64(a.n), float64(b.n)) })
 	for _, place := range places {
 		do(pairs[uint32(place.n)])
 	}
