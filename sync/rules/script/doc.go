@@ -23,7 +23,7 @@
 //	ops.go, member.go       operators and members of TBEL (RULES.md 5.4)
 //	script_*.go             what JavaScript computes (RULES.md 5.7)
 //	routine.go, natives.go  what a script can call: functions of Go and the library
-//	text.go, list.go, bytes.go, math.go, precise.go, date.go, regex.go
+//	text.go, charset.go, list.go, bytes.go, math.go, precise.go, date.go, regex.go
 //	                        those of Go
 //	library/                functions, methods and classes in TBEL and in JavaScript
 //

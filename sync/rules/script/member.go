@@ -170,10 +170,15 @@ func (r *run) members(v *Value, keys bool) []*Value {
 	case Map:
 		return r.entries(v)
 	case Text:
+		r.step(len(v.s))
+		r.use(len(v.s) * valueSize)
 		out := make([]*Value, 0, len(v.s))
-		for i, n := 0, units(v.s); i < n; i++ {
-			out = append(out, charOf(unitAt(v.s, i)))
-			r.step(1)
+		for _, c := range v.s {
+			first, second := surrogates(c)
+			out = append(out, charOf(first))
+			if second != 0 {
+				out = append(out, charOf(second))
+			}
 		}
 		return out
 	case Null, Unset:

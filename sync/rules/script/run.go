@@ -330,14 +330,11 @@ func hashOrder(pairs []Pair, do func(Pair)) {
 
 func javaHash(s string) uint32 {
 	h := uint32(0)
-	if ascii(s) {
-		for i := 0; i < len(s); i++ {
-			h = 31*h + uint32(s[i])
+	for _, c := range s {
+		first, second := surrogates(c)
+		if h = 31*h + uint32(first); second != 0 {
+			h = 31*h + uint32(second)
 		}
-		return h
-	}
-	for i, n := 0, units(s); i < n; i++ {
-		h = 31*h + uint32(unitAt(s, i))
 	}
 	return h
 }
