@@ -12,7 +12,7 @@ import (
 // outlives are the fields of the loop that no end of a session resets.
 var outlives = map[string]bool{
 	"dialing": true, "search": true, "dependents": true, "outage": true,
-	"quiet": true, "grown": true, "former": true, "counters": true,
+	"quiet": true, "grown": true, "former": true, "overflow": true, "counters": true,
 	"room": true, "proofs": true,
 }
 
@@ -47,6 +47,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	}
 	l.conn.sess = newFakeSession()
 	l.conn.acceptedAt, l.conn.lastReceived, l.conn.acknowledged, l.conn.backlogEnd, l.conn.overrun = time.Now(), time.Now(), true, 7, true
+	l.conn.heard = time.Now()
 	l.sending.open, l.sending.aside, l.sending.more = &batch{}, aside{why: isTooLarge}, true
 	l.sending.apart = apart{events: 1}
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})

@@ -19,6 +19,7 @@ import (
 	"edgesync/sync/clock"
 	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
+	"edgesync/sync/link"
 	"edgesync/sync/registry"
 	"edgesync/wal"
 )
@@ -215,6 +216,7 @@ type rig struct {
 	stopped time.Time // when the agent had stopped
 	link    *boxrig.Link
 	clock   *clock.Clock
+	history *link.History
 	seq     int64
 	syncing []bool // arguments of the calls of Deps.Syncing
 }
@@ -273,7 +275,7 @@ func (r *rig) run() {
 	}
 	r.agent = NewAgent(Deps{
 		Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock,
-		Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
+		History: r.history, Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
 	})
 	if s.takes {
 		r.agent.SetDoors(s)
@@ -369,6 +371,10 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 	defer f.mu.Unlock()
 	f.applied = append(f.applied, m)
 	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
+}
+
+func (f *fakeRegistry) TakePackage(*proto.OtaPackageUpdateMsg, int, func() io.Reader) func() (bool, error) {
+	return func() (bool, error) { return false, nil }
 }
 
 func (f *fakeRegistry) Flush() error                 { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }

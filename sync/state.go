@@ -31,8 +31,9 @@ type connection struct {
 	acceptedAt   time.Time
 	acknowledged bool // something
 	lastReceived time.Time
-	backlogEnd   uint64 // Seq of the last event from before the session
-	overrun      bool   // a message found no slot
+	heard        time.Time // the last bytes of a large message, see link.Session
+	backlogEnd   uint64    // Seq of the last event from before the session
+	overrun      bool      // a message found no slot
 }
 
 func (c *connection) endSession() {
@@ -98,6 +99,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	if c.firstAccepted.IsZero() {
 		c.firstAccepted = now
 	}
+	l.history.Accepted(l.wallTime(now, now), now)
 	c.lastErr = l.outage.reason
 	c.backlogEnd = l.queue.End().Seq
 	l.counters.connects++
@@ -132,6 +134,7 @@ func (l *loop) ended(err error, now time.Time) {
 	l.planRepetition(err, now)
 	l.conn.sess.Close()
 	l.dialing.before = l.conn.sess
+	l.history.Ended(l.wallTime(l.conn.lastReceived, now), now)
 	lived := now.Sub(l.conn.acceptedAt)
 	l.callsOffline()
 	if l.syncing.running {
@@ -146,8 +149,18 @@ func (l *loop) ended(err error, now time.Time) {
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
-	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud))
+	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud, l.history.Past(l.wallTime(now, now))))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
+}
+
+// wallTime is a moment that was not after now, in milliseconds since the epoch; 0 while the time is
+// not known.
+func (l *loop) wallTime(t, now time.Time) int64 {
+	ms := l.clock.Stamp()
+	if _, undated := proto.Uptime(ms); undated {
+		return 0
+	}
+	return ms - now.Sub(t).Milliseconds()
 }
 
 // setEdge remembers who we are, and a new secret (CONTRACT.md 2.8). Within a session the edge is

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
@@ -24,9 +25,10 @@ import (
 const (
 	// handleMsgs is the one method of the server (CONTRACT.md 1.1).
 	handleMsgs = "/edge.EdgeRpcService/handleMsgs"
-	// MaxDownlink is the largest DownlinkMsg in bytes that is announced to the server, which drops
-	// larger ones for good (CONTRACT.md 2.5).
-	MaxDownlink = 8 << 20
+	// LeastInbound and MostInbound bound the size in bytes that is announced where the
+	// configuration names none.
+	LeastInbound = 8 << 20
+	MostInbound  = 64 << 20
 	// responseMargin is what a ResponseMsg may add to the DownlinkMsg in it.
 	responseMargin = 1 << 10
 	// window bounds what the transport holds of a message that is not being received, in bytes. A
@@ -45,11 +47,23 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
+	// MaxInbound is the largest DownlinkMsg in bytes that is announced to the server, which drops
+	// larger ones for good, and stands still for a minute (CONTRACT.md 2.5, 13.2). At most 1 GiB.
+	MaxInbound int
+	// Packages takes the large packages; nil = they are decoded like other parts.
+	Packages Packages
+	// Holding is called with the bytes that the transport holds of what came, when they have
+	// changed by holdingStep, and with 0 when it holds nothing any more; nil = nobody is. Any
+	// goroutine calls it; it must not block.
+	Holding func(bytes int64)
 	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
 	// by the goroutine that receives; nil = nothing is done.
 	Large func()
-	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
+	// Dial replaces the network, proxies included, in tests; nil = the system's.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Env is the environment, in which each attempt looks for HTTPS_PROXY and NO_PROXY; nil =
+	// os.Getenv.
+	Env func(name string) string
 }
 
 // Addr is the cloud's host and port.
@@ -59,9 +73,18 @@ func (d *Dialer) Addr() string { return net.JoinHostPort(d.Cloud.Host, strconv.I
 // timeout bounds dial and TLS, and again the answer to CONNECT. Errors wrap ErrTimeout,
 // a *RefusedError, or what the network, TLS or gRPC says.
 func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration) (_ Session, err error) {
-	conn, err := d.client()
+	way, err := d.route()
 	if err != nil {
 		return nil, err
+	}
+	held := newBuffers(d.Holding)
+	conn, through, err := d.client(way, held)
+	if err != nil {
+		return nil, err
+	}
+	there := d.Addr()
+	if through != nil {
+		there += " through the proxy " + through.addr
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -71,26 +94,26 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 		}
 	}()
 	var stream grpc.ClientStream
-	err = within(timeout, cancel, "connect to "+d.Addr(), func() (err error) {
+	err = within(timeout, cancel, "connect to "+there, func() (err error) {
 		stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
-			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(MaxDownlink+responseMargin))
+			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(d.MaxInbound+responseMargin))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, &attemptError{through.blame(err), way.ignored}
 	}
 	var answer *proto.ConnectResponseMsg
-	err = within(timeout, cancel, "wait for the answer of "+d.Addr(), func() (err error) {
+	err = within(timeout, cancel, "wait for the answer of "+there, func() (err error) {
 		answer, err = d.greet(stream, secret)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, &attemptError{err, way.ignored}
 	}
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
 	}
-	return begin(ctx, cancel, conn, stream, answer, d.Large), nil
+	return begin(ctx, cancel, conn, stream, answer, d, held), nil
 }
 
 // within runs one step of an attempt and cancels it after timeout. Whatever the step returns once
@@ -110,7 +133,7 @@ func within(timeout time.Duration, cancel func(), step string, do func() error) 
 
 // greet sends the connect request and waits for its answer.
 func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectResponseMsg, error) {
-	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), MaxDownlink)
+	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), int32(d.MaxInbound))
 	if err := stream.SendMsg(req); err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -119,7 +142,8 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 		if err := stream.RecvMsg(&w); err != nil {
 			return nil, endOf(err)
 		}
-		in, err := w.decode(costOf(w.data), nil)
+		cost, _ := costOf(w.data, false)
+		in, err := w.decode(cost, nil)
 		if err != nil {
 			return nil, fmt.Errorf("the answer cannot be read: %w", err)
 		}
@@ -130,12 +154,26 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 	}
 }
 
-func (d *Dialer) client() (*grpc.ClientConn, error) {
+// route is the way to the cloud as the environment has it now.
+func (d *Dialer) route() (route, error) {
+	if d.Dial != nil {
+		return route{}, nil
+	}
+	env := d.Env
+	if env == nil {
+		env = os.Getenv
+	}
+	return routeTo(env, d.Cloud.Host, d.Cloud.Port)
+}
+
+// client makes the client of one attempt, and the tunnel that it dials through; nil: it dials
+// straight.
+func (d *Dialer) client(way route, held *buffers) (*grpc.ClientConn, *tunnel, error) {
 	creds := insecure.NewCredentials()
 	if d.Cloud.TLS.Enabled {
 		c, err := d.tlsConfig()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		creds = credentials.NewTLS(c)
 	}
@@ -152,17 +190,24 @@ func (d *Dialer) client() (*grpc.ClientConn, error) {
 			MinConnectTimeout: time.Minute,
 		}),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window), grpc.WithMaxHeaderListSize(maxHeaders),
-		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+		experimental.WithBufferPool(held), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+		grpc.WithNoProxy(), // gRPC reads the environment once, and says nothing about what it finds
 	}
-	if d.Dial != nil {
+	dial := d.Dial
+	var through *tunnel
+	if way.proxy != nil {
+		through = &tunnel{proxy: *way.proxy, cloud: d.Addr()}
+		dial = through.dial
+	}
+	if dial != nil {
 		target = "passthrough:///" + d.Addr()
-		opts = append(opts, grpc.WithContextDialer(d.Dial))
+		opts = append(opts, grpc.WithContextDialer(dial))
 	}
 	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("cloud.host %q, cloud.port %d: %w", d.Cloud.Host, d.Cloud.Port, err)
+		return nil, nil, fmt.Errorf("cloud.host %q, cloud.port %d: %w", d.Cloud.Host, d.Cloud.Port, err)
 	}
-	return conn, nil
+	return conn, through, nil
 }
 
 // tlsConfig reads the CA file anew at each dial, so that a renewed file needs no restart.

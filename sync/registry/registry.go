@@ -16,7 +16,8 @@ import (
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
 const (
-	maxRecords = 32768    // records of all kinds
+	maxRecords = 65536    // records of all kinds
+	maxDevices = 16384    // which are in memory, in a first sync with 850 bytes each
 	maxLive    = 64 << 20 // bytes of them, where that much is free: room.go
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch
@@ -36,6 +37,7 @@ type Options struct {
 	CorruptDir string   // where damaged bytes are kept
 	Keep       []string // bulky kinds to keep: "widgets", "images", "ota"
 	MaxBytes   int64    // bound of all records; 0: an eighth of what is free, 2 MiB to 64 MiB
+	MaxMessage int      // the largest message of the cloud, in bytes: the binary in it has room
 	Log        *slog.Logger
 	Meter      disk.Meter // of what is written
 }
