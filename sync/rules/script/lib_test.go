@@ -93,6 +93,7 @@ func TestLibraryIsHidden(t *testing.T) {
 		{"return 'abc'.substring(0, 1, 2);", failed},
 		{"return padStart('5', 3);", failed},
 		{"return [1].toList(2);", failed},
+		{"return padEnd([], 3, '*');", `"[]*" :string`},
 		{"return parseBinaryArrayToInt(toSet([1, 0]));", "2 :int"},
 		{"return {b: 1, a: 2}.toSortedByKey().keys();", `["a","b"] :list`},
 		{"var s = toSet([2, 1]).toUnmodifiable(); return s.toSorted();", "[1,2] :list"},
@@ -100,6 +101,8 @@ func TestLibraryIsHidden(t *testing.T) {
 	})
 	check(t, JavaScript, [][2]string{
 		{"return $cut('abc', 0, 1);", failed},
+		{"return [3, 1, 2].sort(function (a, b) { return a > b; });", "[3,1,2] :list"},
+		{"return 'abcb'.lastIndexOf('b', NaN) + 'abcb'.lastIndexOf('b', 2);", "4 :double"},
 		{"return typeof $cut;", `"undefined" :string`},
 		{"return ['1', '2'].map(Number);", "[1,2] :list"},
 		{"return typeof Number + typeof Math;", `"functionobject" :string`},

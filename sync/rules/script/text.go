@@ -28,7 +28,12 @@ func textIndex(r *run, a []*Value) *Value {
 // textLastIndex is lastIndexOf(text[, from]).
 func textLastIndex(r *run, a []*Value) *Value {
 	s, t := r.textAt(a, 0), r.textAt(a, 1)
-	from := r.intAt(a, 2, math.MaxInt32)
+	from := math.MaxInt32
+	if f := arg(a, 2); f.k > Null {
+		if n := r.numberAt(a, 2); n == n {
+			from = int(toInt(n))
+		}
+	}
 	if from < 0 && r.lang == TBEL {
 		return r.number(-1)
 	}
