@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
 // user is the file that is added to the agent: it uses all that rules need of the engine.
@@ -87,8 +86,9 @@ func compare(dir string) error {
 // build builds the agent of the working directory for MIPS, stripped.
 func build(out string, args ...string) error {
 	args = append([]string{"build", "-tags", os.Getenv("TAGS"), "-trimpath", "-ldflags", os.Getenv("LDFLAGS"), "-o", out}, args...)
-	args = append(append(args, strings.Fields(os.Getenv("GCFLAGS"))...), ".")
-	cmd := exec.Command("go", args...)
+	// GCFLAGS are words of a shell, some of them quoted.
+	args = append([]string{"-c", `eval "set -- \"\$@\" $GCFLAGS"; exec go "$@" .`, "sh"}, args...)
+	cmd := exec.Command("sh", args...)
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=mipsle", "GOMIPS=softfloat", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	return cmd.Run()
