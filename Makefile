@@ -17,7 +17,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
            google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/clock \
-           edgesync/sync/device edgesync/sync/device/payload edgesync/sync/device/mqtt
+           edgesync/sync/device edgesync/sync/device/payload edgesync/sync/device/mqtt edgesync/sync/device/plainpost
 # Open-coded defers and buffers on the stack for what make and append return are code, too: the
 # rest is 40 kB smaller without them.
 COLD     = -l -d=noopendefer=1,variablemakethreshold=0
