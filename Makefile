@@ -145,6 +145,11 @@ cross: ## build for every platform into build/, check size and dependencies
 	@scripts/ci/prepare xz
 	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) MAX_MIPSLE_XZ=$(MAX_MIPSLE_XZ) scripts/ci/cross $(CROSS)
 
+.PHONY: script-size
+script-size: ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
+	@scripts/ci/prepare xz
+	@TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' go run ./scripts/ci/linked
+
 .PHONY: qemu
 qemu: $(GOTEST) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
 	@scripts/ci/prepare qemu
