@@ -12,7 +12,8 @@
 //
 // People write scripts against the commands, their flags, their JSON and their exit codes, so these
 // do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78
-// wrong configuration. Text for people goes to stdout, errors and logs go to stderr. An argument
+// wrong configuration. Text for people goes to stdout, errors and logs go to stderr
+// (but see log.target, in log.go). An argument
 // that no command expects is never repeated in a message: it may be a secret.
 //
 // # Assembly
