@@ -12,9 +12,9 @@
 //
 // People write scripts against the commands, their flags, their JSON and their exit codes, so these
 // do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78
-// wrong configuration. Text for people goes to stdout, errors and logs go to stderr
-// (but see log.target, in log.go). An argument
-// that no command expects is never repeated in a message: it may be a secret.
+// wrong configuration. Text for people goes to stdout, errors and logs go to stderr (but see
+// log.target, in log.go). An argument that no command expects is never repeated in a message: it
+// may be a secret.
 //
 // # Assembly
 //
@@ -24,6 +24,9 @@
 //	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> former edges ─> registry
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
+//
+// When all is open the service manager hears that the agent serves (package notify), as long as the
+// loop turns that it lives, and at the end that it stops.
 //
 // The lock comes before every port, so that a second agent fails before it takes one. The ports
 // close before the queue does, so that every event whose device was answered "accepted" is on flash
