@@ -20,7 +20,15 @@ type asking struct {
 	silentSince time.Time // our edge was asked about, and nothing has come down since; zero: no
 	// asked are the entities asked about lately. It outlives the session, and is bounded by
 	// askTogether, askPause and duplicateFor.
-	asked map[proto.UUID]time.Time
+	asked map[proto.UUID]*askedEntity
+}
+
+// askedEntity is an entity whose answers may still be under way.
+type askedEntity struct {
+	at time.Time
+	// newest are the newest times of attributes that came down since, by scope: shared, and the
+	// server's own. They are in milliseconds since the Unix epoch.
+	newest [2]int64
 }
 
 // question is what is to be asked about one entity.
@@ -30,7 +38,7 @@ type question struct {
 	fresh      bool // it was not here before
 }
 
-func newAsking() asking { return asking{asked: make(map[proto.UUID]time.Time)} }
+func newAsking() asking { return asking{asked: make(map[proto.UUID]*askedEntity)} }
 
 func (a *asking) endSession() { *a = asking{asked: a.asked} }
 
@@ -83,13 +91,17 @@ func (l *loop) maybeAsk(now time.Time) {
 		}
 	}
 	asked := a.questions[:n:n]
-	for id, at := range a.asked {
-		if now.Sub(at) > duplicateFor {
+	for id, e := range a.asked {
+		if now.Sub(e.at) > duplicateFor {
 			delete(a.asked, id)
 		}
 	}
 	for _, q := range asked {
-		a.asked[q.id] = now
+		if e := a.asked[q.id]; e != nil {
+			e.at = now
+		} else {
+			a.asked[q.id] = &askedEntity{at: now}
+		}
 	}
 	a.questions = a.questions[n:]
 	a.underWay = l.sendDirect(b, sent{at: now, asked: asked})
@@ -109,15 +121,34 @@ func (a *asking) again(asked []question, now time.Time) {
 	a.underWay, a.due = false, now.Add(pauseMax)
 }
 
-// dropDuplicates takes out of a message the telemetry that came only because we asked for
-// attributes (CONTRACT.md 7.3): it is from here, and would be written to flash at each connect.
-// What the server pushes at other times stays.
-func (l *loop) dropDuplicates(d *proto.DownlinkMsg, now time.Time) {
+// readAnswers corrects what comes down about an entity that was asked about (CONTRACT.md 7.3).
+//
+// Telemetry is taken out: it is from here, and would be written to flash at each connect. What the
+// server pushes at other times stays.
+//
+// Attributes do not count as older than those that came down before them. An answer carries the
+// time of its conversion, and its values were read earlier: a change made between the two follows
+// the answer with a time before it.
+func (l *loop) readAnswers(d *proto.DownlinkMsg, now time.Time) {
 	for _, e := range d.GetEntityData() {
-		at, asked := l.asking.asked[proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())]
-		if asked && now.Sub(at) <= duplicateFor {
-			e.PostTelemetryMsg = nil
+		asked := l.asking.asked[proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())]
+		if asked == nil || now.Sub(asked.at) > duplicateFor {
+			continue
 		}
+		e.PostTelemetryMsg = nil
+		if e.AttributeTs == nil || e.PostAttributesMsg == nil && e.AttributesUpdatedMsg == nil {
+			continue
+		}
+		scope := 0
+		switch e.GetPostAttributeScope() {
+		case "SHARED_SCOPE":
+		case "", "SERVER_SCOPE":
+			scope = 1
+		default:
+			continue
+		}
+		asked.newest[scope] = max(asked.newest[scope], *e.AttributeTs)
+		*e.AttributeTs = asked.newest[scope]
 	}
 }
 

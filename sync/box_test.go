@@ -281,6 +281,18 @@ func (b *box) shared(device proto.UUID, key string) (text string) {
 	return text
 }
 
+// pushShared sends a shared attribute of a device down, with a time in milliseconds since the Unix
+// epoch, and waits until it is here.
+func (b *box) pushShared(device proto.UUID, ts int64, key string, value int) {
+	m := &proto.EntityDataProto{
+		EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
+		AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs(key, value)},
+	}
+	m.EntityIdMSB, m.EntityIdLSB = proto.Halves(device)
+	b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
+	b.elapse(2 * time.Second)
+}
+
 // longs returns key-value pairs of type LONG; kv alternates keys and ints.
 func longs(kv ...any) (list []*proto.KeyValueProto) {
 	for i := 0; i < len(kv); i += 2 {

@@ -50,15 +50,8 @@ func TestConformanceAttributes(t *testing.T) {
 		}},
 		{"7.2 of shared attributes the newest time wins, in whatever order they come", func(b *box) {
 			d := b.device("d")
-			send := func(ts int64, value int) {
-				m := &proto.EntityDataProto{
-					EntityType: "DEVICE", PostAttributeScope: "SHARED_SCOPE", AttributeTs: &ts,
-					AttributesUpdatedMsg: &proto.PostAttributeMsg{Kv: longs("fan", value)},
-				}
-				m.EntityIdMSB, m.EntityIdLSB = proto.Halves(d.ID)
-				b.cloud.Push(b.edge.ID, &proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{m}})
-				b.elapse(2 * time.Second)
-			}
+			b.elapse(duplicateFor + time.Second) // no answer is under way
+			send := func(ts int64, value int) { b.pushShared(d.ID, ts, "fan", value) }
 			now := time.Now().UnixMilli()
 			send(now, 2)
 			send(now-1000, 1)
@@ -67,6 +60,24 @@ func TestConformanceAttributes(t *testing.T) {
 			b.expect("here", b.shared(d.ID, "fan"), "3")
 			_, shared, _ := b.doors.heard()
 			b.expect("reported", shared, []string{"fan=2", "fan=3"})
+		}},
+		{"7.3 a change that was made before its answer was converted follows it, and counts", func(b *box) {
+			d := b.device("d")
+			send := func(ts int64, name string, value int) { b.pushShared(d.ID, ts, name, value) }
+			now := time.Now().UnixMilli()
+			send(now, "fan", 1) // the answer: read at now-1000, converted at now
+			send(now-500, "fan", 2)
+			b.expect("here", b.shared(d.ID, "fan"), "2")
+			send(now-400, "fan", 3)
+			b.expect("here", b.shared(d.ID, "fan"), "3")
+			send(now-300, "limit", 4)
+			send(now-200, "limit", 5)
+			b.expect("limit", b.shared(d.ID, "limit"), "5")
+			b.elapse(duplicateFor + time.Second)
+			send(now-100, "fan", 6)
+			b.expect("later an older value", b.shared(d.ID, "fan"), "3")
+			send(now+1, "fan", 7)
+			b.expect("later a newer value", b.shared(d.ID, "fan"), "7")
 		}},
 		{"7.2 attributes of a device go up one after the other, each acknowledged before the next", func(b *box) {
 			d := b.device("d")

@@ -9,12 +9,12 @@ import (
 // beforeApply is what a downlink goes through before the registry applies it, in this order. A step
 // may take parts out of the message.
 var beforeApply = [...]func(l *loop, d *proto.DownlinkMsg, now time.Time){
-	(*loop).countSync,      // syncing.go: the sync makes progress
-	(*loop).heardDownlink,  // ask.go: the server polls for us
-	(*loop).prove,          // proof.go: the cloud has what it names
-	(*loop).learnClock,     // rpc_clock.go: what time it is there
-	(*loop).dropDuplicates, // ask.go: telemetry of ours that only comes back
-	(*loop).takeCalls,      // rpc.go: calls to devices, and answers to theirs
+	(*loop).countSync,     // syncing.go: the sync makes progress
+	(*loop).heardDownlink, // ask.go: the server polls for us
+	(*loop).prove,         // proof.go: the cloud has what it names
+	(*loop).learnClock,    // rpc_clock.go: what time it is there
+	(*loop).readAnswers,   // ask.go: what comes down because it was asked for
+	(*loop).takeCalls,     // rpc.go: calls to devices, and answers to theirs
 }
 
 // downlink stages one message in the registry. It is acknowledged after the fsync that serves all

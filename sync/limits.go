@@ -75,7 +75,7 @@ const (
 
 	// Questions after a sync (ask.go).
 	askTogether  = 20      // entities in one uplink
-	maxQuestions = 1 << 16 // entities to be asked about, as many as the registry has records
+	maxQuestions = 1 << 15 // entities to be asked about, as many as the registry has records
 	askPause     = time.Second
 	duplicateFor = 3 * time.Minute // after a question telemetry only comes back; another edge may hold it up for two (CONTRACT.md 6.1)
 

@@ -102,7 +102,18 @@ func anotherEdge(ctx context.Context, s *soak) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Devices that were made meanwhile go up with their data: the former edge never had them.
+	// Devices that were made meanwhile go up with their data: the former edge never had them. Their
+	// data count as dead too until a sync proves that the cloud has them.
+	var last agent.Snapshot
+	_ = until(ctx, quietLimit, "only what is kept apart is dead", func() bool {
+		if now, err := s.status(); err == nil && now.Former != nil {
+			last = now
+		}
+		return last.Former != nil && last.Former.Events == last.Dead && last.Pending == 0
+	})
+	if last.Former != nil {
+		st = last
+	}
 	if st.Former.Events != st.Dead || st.Deployed+st.Dead != st.Accepted || st.Deployed < before.Deployed {
 		s.breach("kept apart are %d events, dead %d, accepted %d, deployed %d, and %d before",
 			st.Former.Events, st.Dead, st.Accepted, st.Deployed, before.Deployed)

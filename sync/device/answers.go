@@ -18,7 +18,7 @@ const (
 	smallAnswer   = 16 << 10            // bytes; a larger answer takes bytes of largeAnswers
 	maxAnswer     = 1 << 20             // bytes of attributes in one answer over HTTP
 	maxAnswerMQTT = maxOut - 2*stallOut // bytes of attributes in one answer over MQTT
-	largeAnswers  = 4 << 20             // bytes of all large answers in memory
+	largeAnswers  = 3 << 20             // bytes of all large answers in memory
 	answerChunk   = 16 << 10            // bytes that are written at a time
 )
 

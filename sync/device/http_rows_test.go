@@ -246,13 +246,17 @@ func TestElementsAreBounded(t *testing.T) {
 			t.Errorf("%s: %d %s, %d rows, %v", name, w.Code, w.Body, intake.rows, intake.wrong)
 		}
 	}
-	for _, path := range []string{"telemetry", "attributes"} { // an object of two megabytes is an event
-		intake := &fakeIntake{}
-		r := httptest.NewRequest("POST", "/api/v1/"+goodToken+"/"+path, strings.NewReader(`{"a":"`+strings.Repeat("x", 2<<20)+`"}`))
-		w := httptest.NewRecorder()
-		newTestDoor(intake, 0).ServeHTTP(w, r)
-		if _, events := intake.count(); w.Code != 200 || events != 1 { // one value cannot become several
-			t.Errorf("%s: %d %s, %d events", path, w.Code, w.Body, events)
+	for _, path := range []string{"telemetry", "attributes"} { // one value cannot become several events
+		for size, want := range map[int]int{1 << 20: 200, 2 << 20: 413} {
+			intake := &fakeIntake{}
+			r := httptest.NewRequest("POST", "/api/v1/"+goodToken+"/"+path, strings.NewReader(`{"a":"`+strings.Repeat("x", size)+`"}`))
+			w := httptest.NewRecorder()
+			newTestDoor(intake, 0).ServeHTTP(w, r)
+			_, events := intake.count()
+			said := want == 200 || strings.Contains(w.Body.String(), "a value is too large")
+			if w.Code != want || (events == 1) != (want == 200) || !said {
+				t.Errorf("%s, %d bytes: %d %s, %d events", path, size, w.Code, w.Body, events)
+			}
 		}
 	}
 }

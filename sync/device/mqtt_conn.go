@@ -25,7 +25,7 @@ const (
 	largePackets = 1 << 20   // bytes of all large packets
 	stallOut     = 4 << 10   // unsent bytes; beyond, nothing more is read from the device
 	maxOut       = 256 << 10 // unsent bytes of one connection; beyond, it is closed
-	maxOutAll    = 4 << 20   // unsent bytes of all; beyond, one that is stalled, or is sent much, is closed
+	maxOutAll    = 3 << 20   // unsent bytes of all; beyond, one that is stalled, or is sent much, is closed
 
 	connectLimit = 10 * time.Second       // from the connection to the end of its CONNECT
 	packetLimit  = 30 * time.Second       // from the first byte of a packet to its last

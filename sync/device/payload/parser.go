@@ -3,7 +3,6 @@ package payload
 import (
 	"errors"
 	"fmt"
-	"math"
 	"unicode/utf8"
 
 	"edgesync/proto"
@@ -17,13 +16,9 @@ const (
 	MaxKeys   = 32768 // keys of one element
 )
 
-// maxRequest is what the server takes in one message, in bytes (CONTRACT.md 2.5). A larger event
-// could never be sent.
-const maxRequest = 4 << 20
-
-// ErrTooLarge is wrapped by the error for an event that could never be sent to the cloud: a message
-// with this event alone is larger than the server takes.
-var ErrTooLarge = errors.New("larger than the cloud takes")
+// ErrTooLarge is wrapped by the error for a value that is too large for an event: one value cannot
+// become several events, and an event is in memory several times on its way to the cloud.
+var ErrTooLarge = errors.New("a value is too large")
 
 // Error is what is wrong with a payload, and where. Its text is meant for the owner of the device.
 type Error struct {
@@ -120,18 +115,17 @@ func (p *Parser) wrong(reason string) error {
 	return p.scan.fail(at, "%s", reason)
 }
 
-// endFragment ends the fragment that begins at from. It refuses a fragment that is too large for a
-// message of its own.
+// endFragment ends the fragment that begins at from. It refuses one that is too large for an event.
 func (p *Parser) endFragment(from int) error {
-	if size := proto.RequestSize(len(p.out)-from, math.MaxInt32); size > maxRequest {
-		return fmt.Errorf("one message with %d bytes for the cloud is %w (%d)", size, ErrTooLarge, maxRequest)
+	if size := len(p.out) - from; size > largeEvent+partEvent {
+		return fmt.Errorf("%w: %d bytes, at most about %d", ErrTooLarge, size, largeEvent)
 	}
 	p.ends = append(p.ends, len(p.out))
 	return nil
 }
 
 // The values of an object beyond largeEvent become several events of the same time, because an
-// event is in memory several times on its way to the cloud.
+// event is in memory several times on its way to the cloud. One value alone is an event up to that.
 const (
 	largeEvent = 1<<20 + 64<<10 // bytes
 	partEvent  = 256 << 10      // of each of the several

@@ -109,9 +109,9 @@ func TestErrorsNameTheOffset(t *testing.T) {
 	}
 }
 
-func TestEventLargerThanTheCloudTakes(t *testing.T) {
+func TestValueTooLargeForAnEvent(t *testing.T) {
 	var p Parser
-	body := []byte(`{"a":"` + strings.Repeat("x", maxRequest) + `"}`)
+	body := []byte(`{"a":"` + strings.Repeat("x", largeEvent+partEvent) + `"}`)
 	if _, err := p.Telemetry(body, testID, testNow); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("%v, want ErrTooLarge", err)
 	}
