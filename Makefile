@@ -192,6 +192,10 @@ release: nfpm $(if $(filter yes,$(SBOM)),$(RELEASE_TOOLS)/cyclonedx-$(lastword $
 release-twice: nfpm ## make a release in two directories, of TWICE (amd64), and compare every byte
 	@RELEASE_TOOLS=$(RELEASE_TOOLS) DESCRIBE='$(DESCRIBE)' BUILT='$(BUILT)' MAINTAINER='$(MAINTAINER)' scripts/release/twice $(or $(TWICE),amd64)
 
+.PHONY: debian-trial
+debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB once, then a minute; as root
+	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
+
 .PHONY: qemu
 qemu: $(GOTEST) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
 	@scripts/ci/prepare qemu

@@ -231,7 +231,7 @@ func TestUnitAgreesWithTheAgent(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{
-		"Type": "notify", "Restart": "always", "RestartPreventExitStatus": "2 75 78", "User": "edgesync",
+		"Type": "notify", "Restart": "always", "RestartPreventExitStatus": "75 78", "User": "edgesync",
 		"WatchdogSec": "2min", "MemoryHigh": "48M",
 		"TimeoutStopSec": "20", "StateDirectory": "edgesync", "ConditionPathExists": "/etc/edgesync/config.toml",
 		"ExecStart": "/usr/bin/edgesync run --config /etc/edgesync/config.toml --data_dir ${STATE_DIRECTORY}",

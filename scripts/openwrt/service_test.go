@@ -38,6 +38,7 @@ func TestServiceOfProcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.write("overlay/upper/x", "")
+	b.write("etc/edgesync/secret", "hidden")
 	b.start()
 	if log := b.read("log"); log != "" {
 		t.Errorf("it logged %q", log)
@@ -99,6 +100,13 @@ func TestOptions(t *testing.T) {
 		b.start()
 		if got := b.instance()["jail"].(map[string]any)["mount"].(map[string]any)["/else/where.toml"]; got != "0" {
 			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("no file of its own for the secret", func(t *testing.T) {
+		b := newBox(t)
+		b.start()
+		if got, want := b.instance()["file"], any([]any{"/etc/edgesync/config.toml", "/edgesync"}); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
 		}
 	})
 	t.Run("memory_limit", func(t *testing.T) {
