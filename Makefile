@@ -184,7 +184,7 @@ release: nfpm $(if $(filter yes,$(SBOM)),$(RELEASE_TOOLS)/cyclonedx-$(lastword $
 	go build -trimpath -o build/release/release ./scripts/release
 	@version=$$(build/release/release -version '$(DESCRIBE)' -say-version); \
 	  GOFLAGS='$(GOFLAGS) -buildvcs=false' OUT_DIR=build/release $(MAKE) cross VERSION="$$version" CROSS='$(RELEASE)'
-	$(if $(filter yes,$(SBOM)),GOOS=linux GOARCH=mipsle CGO_ENABLED=0 GOFLAGS=-tags=$(TAGS) $(RELEASE_TOOLS)/cyclonedx-gomod app -json -licenses -packages -notimestamp -noserial -std -output build/release/sbom.json .)
+	$(if $(filter yes,$(SBOM)),RELEASE_TOOLS=$(RELEASE_TOOLS) TAGS=$(TAGS) scripts/release/sbom build/release/sbom.json)
 	build/release/release -version '$(DESCRIBE)' -time '$(BUILT)' -bin build/release -out '$(DIST)' \
 	  -nfpm $(RELEASE_TOOLS)/nfpm -key '$(SIGN_KEY)' -maintainer '$(MAINTAINER)' -homepage '$(HOMEPAGE)' \
 	  $(if $(filter yes,$(SBOM)),-sbom build/release/sbom.json) -only '$(subst $(space),$(comma),$(strip $(RELEASE)))'
