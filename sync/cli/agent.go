@@ -24,6 +24,7 @@ import (
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
+	"edgesync/sync/link"
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
@@ -58,9 +59,11 @@ type gateway struct {
 	queue    *wal.Queue
 	dead     *wal.DeadLog
 	former   *former.Store
+	overflow *former.Store
 	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
+	history  *link.History
 	agent    *agent.Agent
 	doors    *device.Doors
 	rest     http.Handler
@@ -84,7 +87,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	}
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -212,6 +215,19 @@ func (g *gateway) openFormer() (err error) {
 	return nil
 }
 
+// openOverflow opens what the dead-letter log has no room for. It comes out of the queue, and may
+// take as much room.
+func (g *gateway) openOverflow() (err error) {
+	g.overflow, err = former.Open(former.Options{
+		Dir: filepath.Join(g.dir.Path, "overflow"), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
+	})
+	if err != nil {
+		return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
+	}
+	g.opened(g.overflow.Close)
+	return nil
+}
+
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
@@ -221,6 +237,13 @@ func (g *gateway) openRegistry() (err error) {
 		return fmt.Errorf("open the registry: %w", err)
 	}
 	g.opened(g.registry.Close)
+	return nil
+}
+
+// openHistory opens what is known of earlier links to the cloud.
+func (g *gateway) openHistory() error {
+	g.history = link.OpenHistory(g.dir.Path, link.Way(&g.config.Cloud, os.Getenv), g.queue.Meter, g.log)
+	g.opened(func() error { g.history.Close(); return nil })
 	return nil
 }
 
@@ -259,8 +282,9 @@ func (g *gateway) connect() error {
 	intake.Remember(g.registry)
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, Syncing: syncing, Devices: devices,
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Registry: g.registry,
+		Log: g.log, Version: g.full(),
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)

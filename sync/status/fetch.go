@@ -51,10 +51,14 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	if err != nil {
 		return s, fmt.Errorf("status: no agent runs on %s; read the events of former edges: %w", strconv.Quote(dataDir), err)
 	}
+	over, err := former.Inspect(filepath.Join(dataDir, "overflow"))
+	if err != nil {
+		return s, fmt.Errorf("status: no agent runs on %s; read the overflow of the dead letters: %w", strconv.Quote(dataDir), err)
+	}
 	failed := st.LastError
 	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // meant the process that read the files
 	s = agent.Snapshot{State: agent.Disconnected}
-	agent.AddCounts(&s, st, dead, kept.Stats(nil), time.Now())
+	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), time.Now())
 	if failed != nil {
 		s.LastError = failed.Error()
 	}
