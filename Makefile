@@ -32,7 +32,7 @@ PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 TOOLS              = $(CURDIR)/build/tools
 
 # Names of build/ as edgesync-linux-<arch>; what each means is in scripts/ci/cross.
-CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
+CROSS = mips mipsle armv5 armv6 armv7 arm64 386 amd64 riscv64
 # The bounds on the stripped mipsle binary, in bytes: packed, as flash with squashfs holds it, and
 # as the file is.
 MAX_MIPSLE_XZ = 3000000
@@ -90,12 +90,13 @@ soak: ## honest devices for FOR (20m) while one attack after the other goes on; 
 .PHONY: test
 test: export STEPS_BEGAN := $(shell date +%s)
 test: ## everything that must hold: lint, tests with the race detector, all platforms, emulated 32-bit
-	@scripts/ci/step prepare scripts/ci/prepare cgo protoc qemu disks xz clients python modules
-	@scripts/ci/step tools $(MAKE) $(TOOLS)/.installed
+	@scripts/ci/step prepare scripts/ci/prepare cgo protoc qemu disks xz openwrt debian clients python modules
+	@scripts/ci/step tools $(MAKE) $(TOOLS)/.installed nfpm
 	@scripts/ci/step lint $(MAKE) lint
 	@scripts/ci/step proto-check $(MAKE) proto-check
 	@scripts/ci/step race $(MAKE) race
 	@scripts/ci/step cross $(MAKE) cross
+	@scripts/ci/step release-twice $(MAKE) release-twice
 	@scripts/ci/step qemu $(MAKE) qemu
 	@echo "make test: all passed in $$((($$(date +%s) - STEPS_BEGAN) / 60)) min"
 
@@ -145,6 +146,60 @@ cross: ## build for every platform into build/, check size and dependencies
 	@scripts/ci/prepare xz
 	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) MAX_MIPSLE_XZ=$(MAX_MIPSLE_XZ) scripts/ci/cross $(CROSS)
 
+# The packages' tools, at these versions and no others.
+NFPM           = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+CYCLONEDX      = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+RELEASE_TOOLS ?= $(CURDIR)/build/release-tools
+# What a release is called is the last tag and the commits since; without a tag, commits alone.
+DESCRIBE      ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
+                   echo v0.0.0-$$(git rev-list --count HEAD)-g$$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo -dirty))
+# Binaries of a release: all of `make cross`, and 386 again for OpenWrt's i386_pentium4.
+RELEASE       ?= $(CROSS) 386-sse2
+# Where the release goes; a file with a private RSA key, to sign it; and whom the packages name.
+DIST          ?= dist
+SIGN_KEY      ?=
+MAINTAINER    ?= $(shell git log -1 --format='%an <%ae>')
+HOMEPAGE      ?= https://thingsboard.io/docs/edge/
+comma         := ,
+empty         :=
+space         := $(empty) $(empty)
+
+# Each tool has a file that says which version of it is there.
+$(RELEASE_TOOLS)/nfpm-$(lastword $(subst @, ,$(NFPM))):
+	@mkdir -p $(RELEASE_TOOLS)
+	GOBIN=$(RELEASE_TOOLS) scripts/ci/twice go install $(NFPM)
+	@touch $@
+
+$(RELEASE_TOOLS)/cyclonedx-$(lastword $(subst @, ,$(CYCLONEDX))):
+	@mkdir -p $(RELEASE_TOOLS)
+	GOBIN=$(RELEASE_TOOLS) scripts/ci/twice go install $(CYCLONEDX)
+	@touch $@
+
+.PHONY: nfpm
+nfpm: $(RELEASE_TOOLS)/nfpm-$(lastword $(subst @, ,$(NFPM)))
+
+# The binaries bear the release's name, and nothing of the working copy they were built in. SBOM=no
+# leaves out the parts list, which takes half a minute.
+SBOM ?= yes
+.PHONY: release
+release: nfpm $(if $(filter yes,$(SBOM)),$(RELEASE_TOOLS)/cyclonedx-$(lastword $(subst @, ,$(CYCLONEDX)))) ## dist/: binaries, packages for OpenWrt and Debian, image, checksums (scripts/release)
+	@mkdir -p build/release
+	go build -trimpath -o build/release/release ./scripts/release
+	@version=$$(build/release/release -version '$(DESCRIBE)' -say-version); \
+	  GOFLAGS='$(GOFLAGS) -buildvcs=false' OUT_DIR=build/release $(MAKE) cross VERSION="$$version" CROSS='$(RELEASE)'
+	$(if $(filter yes,$(SBOM)),RELEASE_TOOLS=$(RELEASE_TOOLS) TAGS=$(TAGS) scripts/release/sbom build/release/sbom.json)
+	build/release/release -version '$(DESCRIBE)' -time '$(BUILT)' -bin build/release -out '$(DIST)' \
+	  -nfpm $(RELEASE_TOOLS)/nfpm -key '$(SIGN_KEY)' -maintainer '$(MAINTAINER)' -homepage '$(HOMEPAGE)' \
+	  $(if $(filter yes,$(SBOM)),-sbom build/release/sbom.json) -only '$(subst $(space),$(comma),$(strip $(RELEASE)))'
+
+.PHONY: release-twice
+release-twice: nfpm ## make a release in two directories, of TWICE (amd64), and compare every byte
+	@RELEASE_TOOLS=$(RELEASE_TOOLS) DESCRIBE='$(DESCRIBE)' BUILT='$(BUILT)' MAINTAINER='$(MAINTAINER)' scripts/release/twice $(or $(TWICE),amd64)
+
+.PHONY: debian-trial
+debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB once, then a minute; as root
+	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
+
 .PHONY: script-size
 script-size: ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
 	@scripts/ci/prepare xz
@@ -177,4 +232,4 @@ bench-sqlite: ## the queue against an outbox table in SQLite (needs a C compiler
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf build edgesync
+	rm -rf build dist edgesync

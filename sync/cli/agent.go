@@ -25,6 +25,7 @@ import (
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
 	"edgesync/sync/link"
+	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/wal"
@@ -67,6 +68,7 @@ type gateway struct {
 	doors    *device.Doors
 	rest     http.Handler
 	ports    ports
+	manager  *notify.Socket // of services, such as systemd
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
@@ -80,6 +82,10 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
+	if g.manager, err = notify.Open(p.env.lookup); err != nil {
+		g.warn(err.Error())
+	}
+	g.opened(g.manager.Close)
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
@@ -91,6 +97,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
 		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	g.tell(notify.Ready)
 	return g.serve(ctx, signals)
 }
 
@@ -109,6 +116,13 @@ func (g *gateway) close() (err error) {
 func (g *gateway) warn(text string) {
 	g.log.Warn(text)
 	g.warnings = append(g.warnings, text)
+}
+
+// tell says a state to the service manager. What fails is logged: it cannot be mended from here.
+func (g *gateway) tell(state string) {
+	if err := g.manager.Send(state); err != nil {
+		g.log.Warn(err.Error())
+	}
 }
 
 // lock takes data_dir and looks at the medium below it.
@@ -301,6 +315,7 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 		g.agent.Run(ctx)
 	}()
 	err := g.waitForEnd(ctx, signals)
+	g.tell(notify.Stopping)
 	watchdog := time.AfterFunc(stopLimit, func() {
 		g.log.Error("did not stop in time; what was accepted is on flash", "limit", stopLimit)
 		os.Exit(exitFailed)
@@ -318,12 +333,22 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
 	renewals := time.NewTicker(keypair.Every)
 	defer renewals.Stop()
+	var alive <-chan time.Time
+	if every := g.manager.Every(); every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		alive = t.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-renewals.C:
 			g.ports.checkPairs()
+		case <-alive:
+			if g.agent.Turning() { // else the manager restarts what no longer turns
+				g.tell(notify.Alive)
+			}
 		case err := <-g.ports.failed:
 			return fmt.Errorf("a door for devices failed: %w", err)
 		case s := <-signals:

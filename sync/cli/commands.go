@@ -81,6 +81,17 @@ type program struct {
 // environment is a list of NAME=value, as os.Environ gives it.
 type environment []string
 
+// lookup returns the value of a variable, as os.LookupEnv does; of one that is there twice, the
+// last.
+func (e environment) lookup(name string) (value string, ok bool) {
+	for _, kv := range e {
+		if n, v, found := strings.Cut(kv, "="); found && n == name {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
 // has reports whether a variable is set, or is set to a value when name holds "=".
 func (e environment) has(name string) bool {
 	for _, kv := range e {
@@ -198,7 +209,7 @@ func (p *program) runCommand(ctx context.Context, args []string) int {
 	if err != nil {
 		return p.fail(err)
 	}
-	log := newLogger(p.stderr, l.Config.Log.Level, p.env)
+	log := newLogger(p.stdout, p.stderr, &l.Config.Log, p.env)
 	for _, n := range l.Notices {
 		log.Warn(n)
 	}

@@ -12,9 +12,10 @@
 //
 // People write scripts against the commands, their flags, their JSON and their exit codes, so these
 // do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78
-// wrong configuration. Text for people goes to stdout, errors and logs go to stderr. A flag takes
-// its value behind "=" or as the next argument (flags.go). An argument that no command expects is
-// named by its number and never repeated in a message: it may be a secret.
+// wrong configuration. Text for people goes to stdout, errors and logs go to stderr (but see
+// log.target, in log.go). A flag takes its value behind "=" or as the next argument (flags.go). An
+// argument that no command expects is named by its number and never repeated in a message: it may
+// be a secret.
 //
 // # Assembly
 //
@@ -25,6 +26,9 @@
 //	                ─> history of the link
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
+//
+// When all is open the service manager hears that the agent serves (package notify), as long as the
+// loop turns that it lives, and at the end that it stops.
 //
 // The lock comes before every port, so that a second agent fails before it takes one. The ports
 // close before the queue does, so that every event whose device was answered "accepted" is on flash

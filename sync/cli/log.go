@@ -5,25 +5,118 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"syscall"
 
+	"edgesync/sync/config"
 	"edgesync/sync/plain"
 )
 
-// newLogger returns the agent's log on w. journald adds the time itself, so there it is left out.
-func newLogger(w io.Writer, level string, env environment) *slog.Logger {
-	o := slog.HandlerOptions{Level: slog.LevelInfo}
-	var l slog.Level
-	if l.UnmarshalText([]byte(level)) == nil {
-		o.Level = l
+// newLogger returns the agent's log. Where it goes and how it looks follows from log.target and
+// log.format (config.toml.example):
+//
+//	stderr    every line to stderr, with the time
+//	procd     debug and info to stdout, warn and error to stderr: procd gives each a priority
+//	journal   every line to stderr behind <N>, its priority for journald
+//
+// procd and journald add the time themselves.
+func newLogger(stdout, stderr io.Writer, c *config.Log, env environment) *slog.Logger {
+	o := slog.HandlerOptions{Level: slog.LevelDebug}
+	var lowest slog.Level
+	if lowest.UnmarshalText([]byte(c.Level)) != nil {
+		lowest = slog.LevelInfo
 	}
-	journal := env.has("JOURNAL_STREAM")
+	target := c.Target
+	if target == "auto" {
+		target = "stderr"
+		if env.journal(os.Stderr) {
+			target = "journal"
+		}
+	}
+	timed := target == "stderr"
 	o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-		if journal && len(groups) == 0 && a.Key == slog.TimeKey {
+		if !timed && len(groups) == 0 && a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
 		return shortened(a)
 	}
-	return slog.New(slog.NewTextHandler(w, &o))
+	on := func(w io.Writer) slog.Handler {
+		if c.Format == "json" {
+			return slog.NewJSONHandler(w, &o)
+		}
+		return slog.NewTextHandler(w, &o)
+	}
+	h := &levels{lowest: lowest}
+	switch target {
+	case "procd":
+		calm, loud := on(stdout), on(stderr)
+		h.of = [4]slog.Handler{calm, calm, loud, loud}
+	case "journal":
+		for i, prefix := range [4]string{"<7>", "<6>", "<4>", "<3>"} {
+			h.of[i] = on(&prefixed{stderr, prefix})
+		}
+	default:
+		all := on(stderr)
+		h.of = [4]slog.Handler{all, all, all, all}
+	}
+	return slog.New(h)
+}
+
+// journal reports whether a stream of this process goes to journald: JOURNAL_STREAM names the
+// device and inode of the socket. A shell below a service inherits the variable, and its streams go
+// elsewhere.
+func (e environment) journal(stream *os.File) bool {
+	var st syscall.Stat_t
+	if syscall.Fstat(int(stream.Fd()), &st) != nil {
+		return false
+	}
+	return e.has(fmt.Sprintf("JOURNAL_STREAM=%d:%d", uint64(st.Dev), uint64(st.Ino)))
+}
+
+// levels is a slog.Handler that has one for each level: debug, info, warn, error. It does not
+// change once it is made.
+type levels struct {
+	lowest slog.Level // what is below it is not logged
+	of     [4]slog.Handler
+}
+
+func (h *levels) Enabled(_ context.Context, l slog.Level) bool { return l >= h.lowest }
+
+func (h *levels) Handle(ctx context.Context, r slog.Record) error {
+	i := 0
+	for i < 3 && r.Level >= slog.LevelInfo+slog.Level(4*i) { // levels are 4 apart
+		i++
+	}
+	return h.of[i].Handle(ctx, r)
+}
+
+func (h *levels) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.each(func(of slog.Handler) slog.Handler { return of.WithAttrs(attrs) })
+}
+
+func (h *levels) WithGroup(name string) slog.Handler {
+	return h.each(func(of slog.Handler) slog.Handler { return of.WithGroup(name) })
+}
+
+func (h *levels) each(change func(slog.Handler) slog.Handler) slog.Handler {
+	n := &levels{lowest: h.lowest}
+	for i, of := range h.of {
+		n.of[i] = change(of)
+	}
+	return n
+}
+
+// prefixed writes each line behind a prefix. A slog.Handler hands it a line at a time.
+type prefixed struct {
+	w      io.Writer
+	prefix string
+}
+
+func (p *prefixed) Write(line []byte) (int, error) {
+	if _, err := p.w.Write(append([]byte(p.prefix), line...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // maxLogged bounds one value in the log, in bytes: the cloud may send a name or an error text of

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"edgesync/proto"
+	"edgesync/sync/config"
 	"edgesync/wal"
 )
 
@@ -102,7 +103,7 @@ func TestLogIsHarmlessAndBounded(t *testing.T) {
 		t.Fatal(code)
 	}
 	b.Reset()
-	log := newLogger(p.stderr, "info", nil)
+	log := newLogger(p.stdout, p.stderr, &config.Log{Level: "info", Format: "text", Target: "stderr"}, nil)
 	long := strings.Repeat("é"+evil, 1<<20)
 	log.Info(long, "edge", long, "error", errors.New(long), "bytes", []byte(evil), "any", struct{ S string }{evil})
 	if err := (&sentences{w: p.stderr}).Handle(t.Context(), slog.NewRecord(time.Time{}, slog.LevelInfo, evil, 0)); err != nil {

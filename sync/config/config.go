@@ -21,7 +21,14 @@ type Config struct {
 	Sync      Sync
 	HTTP      HTTP
 	MQTT      MQTT
-	Log       struct{ Level string } // "debug", "info", "warn", "error"
+	Log       Log
+}
+
+// Log is what is logged, how, and where to.
+type Log struct {
+	Level  string // "debug", "info", "warn", "error"
+	Format string // "text", "json"
+	Target string // "auto", "stderr", "procd", "journal"
 }
 
 // Cloud says where the server is, and which edge this is.

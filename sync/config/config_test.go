@@ -50,7 +50,8 @@ func TestDefaults(t *testing.T) {
 		Queue:     Queue{Durability: "always", SyncInterval: time.Second, Policy: "drop_oldest", MaxDelay: time.Second},
 		HTTP:      HTTP{Listen: ":8080", MaxBody: 16 << 20},
 	}
-	want.Sync, want.MQTT.Listen, want.Log.Level = Sync{Full: "first", Repeat: 10 * time.Second}, ":1883", "info"
+	want.Sync, want.MQTT.Listen = Sync{Full: "first", Repeat: 10 * time.Second}, ":1883"
+	want.Log = Log{Level: "info", Format: "text", Target: "auto"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults\n%+v, want\n%+v", c, want)
 	}
@@ -65,7 +66,7 @@ func TestKeysAreFixed(t *testing.T) {
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
 		registry.keep sync.full sync.repeat http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
 		mqtt.map
-		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level`)
+		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level log.format log.target`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
 	}
@@ -191,6 +192,8 @@ func TestEveryKey(t *testing.T) {
 		"mqtt.tls.listen":    {`":8883"`, ":8883", ":8883", []string{`"x"`, `8883`}, "must "},
 		"mqtt.tls.cert_file": {`"/c.pem"`, "/c.pem", "/c.pem", []string{`1`}, "double quotes"},
 		"mqtt.tls.key_file":  {`"/k.pem"`, "/k.pem", "/k.pem", []string{`1`}, "double quotes"},
+		"log.format":         {`"json"`, "json", "json", []string{`"xml"`, `""`}, "must be one of: text, json"},
+		"log.target":         {`"procd"`, "procd", "procd", []string{`"syslog"`, `""`}, "must be one of: auto, stderr, procd, journal"},
 		"log.level":          {`"debug"`, "debug", "debug", []string{`"loud"`, `""`}, "must be one of: debug, info, warn, error"},
 	}
 	value := func(l *Loaded, path string) Value {

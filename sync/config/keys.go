@@ -251,6 +251,15 @@ var keys = []key{
 		},
 		doc: "debug, info, warn, error",
 	},
+	{
+		path: "log.format", def: "text", field: func(c *Config) any { return &c.Log.Format }, choices: []string{"text", "json"},
+		doc: "a line of the log as text or as JSON",
+	},
+	{
+		path: "log.target", def: "auto",
+		field: func(c *Config) any { return &c.Log.Target }, choices: []string{"auto", "stderr", "procd", "journal"},
+		doc: "stderr, procd or journal; auto: the journal where systemd gives it, else stderr",
+	},
 }
 
 // env is the key's variable.
