@@ -12,6 +12,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/former"
 	"edgesync/sync/link"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -25,6 +26,7 @@ type Deps struct {
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
+	Tally    *tally.File  // what was given up and why; nil: only counted
 	Clock    *clock.Clock // begun; nil: the machine's clock is right
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.

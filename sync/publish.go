@@ -48,6 +48,8 @@ type published struct {
 	refused  *refusedCreations // nil: no creation is
 	unproven int               // creations
 	counters counters
+	contact  contact
+	paced    paced // the oldest sample
 }
 
 // counters of this process's life.
@@ -68,7 +70,8 @@ func (l *loop) publish(now time.Time) {
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
-		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters,
+		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact,
+		paced: l.pace.take(now, l.queue),
 	})
 }
 
@@ -105,8 +108,19 @@ func (a *Agent) Snapshot() Snapshot {
 	} else {
 		q = a.Queue.Stats()
 	}
+	s.At = a.now().UTC()
+	if c := &p.contact; !c.at.IsZero() {
+		at := s.At.Add(c.at.Sub(now))
+		s.LastContact = &at
+	}
+	s.AttemptsSince, s.Causes = p.counters.attempts-p.contact.attempts, p.contact.causes
+	if t := a.Tally; t != nil {
+		s.Losses, s.DamagedSeen = t.Losses(), t.Damaged()
+		s.Unrecorded = t.Unrecorded()
+	}
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
+	a.addRoom(&s, p.paced)
 	s.TurnedAway = a.room.refused.Load()
 	s.UnprovenCreations = p.unproven
 	if p.refused == nil { // what is to be proved, or was just now, is not refused
@@ -165,6 +179,7 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f former.Stats, now ti
 	}
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
+	s.Room.Used = q.Bytes
 	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
 		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned, Bytes: u.Bytes}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"edgesync/sync/refusal"
+	"edgesync/sync/tally"
 )
 
 // State is the state of the link to the cloud; state.go draws them.
@@ -106,6 +107,15 @@ type Snapshot struct {
 	// they create. They and what waits for them count as dead.
 	UnprovenCreations int      `json:"unproven_creations"`
 	ExtraWarnings     []string `json:"warnings,omitempty"`
+
+	At            time.Time    `json:"at"`                     // of this snapshot
+	LastContact   *time.Time   `json:"last_contact,omitempty"` // the cloud was heard last; nil: never in this life
+	AttemptsSince uint64       `json:"attempts_since_contact"`
+	Causes        []Cause      `json:"causes,omitempty"` // why attempts and sessions have ended since then, at most MaxCauses
+	Room          Capacity     `json:"room"`
+	Losses        []tally.Loss `json:"losses,omitempty"` // what was given up, the latest first, one for each reason
+	Unrecorded    uint64       `json:"dropped_unrecorded"`
+	DamagedSeen   uint64       `json:"damaged_seen"` // damaged events that a person knows of (status --ack)
 
 	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
 	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused

@@ -26,6 +26,7 @@ import (
 	"edgesync/sync/keypair"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
@@ -57,6 +58,7 @@ type gateway struct {
 	queue    *wal.Queue
 	dead     *wal.DeadLog
 	former   *former.Store
+	tally    *tally.File
 	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
@@ -78,7 +80,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openTally, g.openRegistry, g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -152,6 +154,8 @@ func (g *gateway) openQueue() (err error) {
 		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
 	}
+	g.tally = tally.Open(g.dir.Path, g.now, g.log)
+	o.Dropped = g.tally.Gap
 	if c.Durability == "interval" {
 		o.Interval = c.SyncInterval
 	}
@@ -197,6 +201,22 @@ func (g *gateway) openFormer() (err error) {
 	g.opened(g.former.Close)
 	return nil
 }
+
+// openTally has the tally, which took notes from the queue's first moment on, know what the
+// counters say.
+func (g *gateway) openTally() error {
+	var s agent.Snapshot
+	agent.AddCounts(&s, g.queue.Stats(), g.dead.Stats(), g.former.Stats(nil), time.Time{})
+	g.tally.Begin(s.Dropped, g.queue.Meter, func() tally.Flash {
+		life := g.queue.Life()
+		return tally.Flash{Written: life.Written, Worn: life.Wear}
+	})
+	g.opened(func() error { g.tally.Close(); return nil })
+	return nil
+}
+
+// now is the time as well as it is known.
+func (g *gateway) now() time.Time { return time.UnixMilli(g.clock.Now()) }
 
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
@@ -245,8 +265,9 @@ func (g *gateway) connect() error {
 	intake.Remember(g.registry)
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, Syncing: syncing, Devices: devices,
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Tally: g.tally, Registry: g.registry, Log: g.log,
+		Version: g.full(),
+		Clock:   g.clock, Syncing: syncing, Devices: devices,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)

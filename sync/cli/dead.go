@@ -11,6 +11,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/status"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
 )
@@ -207,6 +208,13 @@ func onFiles(dir string, do func(d *wal.DeadLog) error) (err error) {
 	return do(d)
 }
 
+// noteDropped notes that a person has dropped so many events of a directory that the caller holds.
+func noteDropped(dir string, n uint64) {
+	t := tally.Open(dir, time.Now, slog.New(slog.DiscardHandler))
+	t.Note(tally.Person, n, 0, 0)
+	t.Close()
+}
+
 // at matches one offset; 0 matches all.
 func at(offset uint64) func(uint64) bool {
 	return func(o uint64) bool { return offset == 0 || o == offset }
@@ -226,7 +234,11 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 	n, later, err := status.DropDead(dir, offset)
 	if errors.Is(err, status.ErrNoAgent) {
 		later = 0
-		err = onFiles(dir, func(d *wal.DeadLog) (err error) { n, err = agent.DropDead(d, offset); return err })
+		err = onFiles(dir, func(d *wal.DeadLog) (err error) {
+			n, err = agent.DropDead(d, offset)
+			noteDropped(dir, uint64(n))
+			return err
+		})
 	}
 	for try := 0; err == nil && later > 0 && try < dropTries; try++ {
 		time.Sleep(time.Second)

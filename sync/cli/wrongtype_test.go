@@ -33,6 +33,8 @@ var ownNames = []struct {
 	{"max_bytes.TEMP", false},
 	{"clock", false},
 	{"clock.TEMP", false},
+	{"tally", false},
+	{"tally.TEMP", false},
 	{"trial.TEMP", false},
 	{"agent.sock", false},
 	{"corrupt", true},

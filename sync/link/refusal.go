@@ -69,6 +69,17 @@ func CanBeAnswer(err error) bool {
 	return ok && s.Code() != codes.Unavailable && s.Code() != codes.OK
 }
 
+// Told reports whether the other end has said what is wrong, or shows it: a refusal, a certificate,
+// an answer of another kind than ours. That says more than that no answer comes.
+func Told(err error) bool {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return true
+	}
+	return strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ") ||
+		strings.Contains(err.Error(), "unexpected HTTP status code")
+}
+
 // Explain turns the error that ended an attempt or a session into a sentence that says what to do.
 // The secret may still be in it: see Redact.
 func Explain(err error, c *config.Cloud) string {
