@@ -23,11 +23,14 @@ type Deps struct {
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog
 	Former   *former.Store // events of former edges; nil: the edge never changes
+	Overflow *former.Store // what the dead-letter log has no room for (overflow.go); nil: there is none
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
 	Tally    *tally.File  // what was given up and why; nil: only counted
 	Clock    *clock.Clock // begun; nil: the machine's clock is right
+	// History is by which ways the cloud was reached before; nil: nobody remembers.
+	History *link.History
 	// Syncing is called when a sync begins and when it is over, completed or not; nil: nobody is.
 	// The loop's goroutine calls it; it must not block.
 	Syncing func(running bool)

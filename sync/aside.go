@@ -69,7 +69,7 @@ func (l *loop) takeAside(e *wal.Entry, why reason, date int64) bool {
 		l.dependents.named(e.Entity, e.Fragment)
 	}
 	s.open.inside++
-	if l.deadLog.Has(e.Offset) { // it was read before the stream ended
+	if l.deadLog.Has(e.Offset) || why == isDependent && l.overflow.has(e) { // it was read before the stream ended
 		return true
 	}
 	d := wal.DeadLetter{Event: e.Event, Offset: e.Offset, At: s.now, Class: wal.DeadCreation}
@@ -107,7 +107,7 @@ func (l *loop) storeAside(now time.Time) bool {
 	if now.Before(s.pauseUntil) && s.unstored {
 		return false
 	}
-	if err := l.deadLog.PutAll(s.waiting); err != nil {
+	if err := l.putAside(now); err != nil {
 		s.unstored = true
 		l.notMoved(err, now)
 		return false

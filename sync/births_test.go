@@ -90,8 +90,9 @@ func TestRefusedCreationsSlowNobodyDown(t *testing.T) {
 		lost := b.tenant.Counts().Dropped // questions about devices that are not there
 		b.expect("dead, dropped, pending", []uint64{s.Dead, s.Dropped, s.Pending}, []uint64{devices * (2 + rounds), 0, 0})
 		// Two creations are moved alone, the rest by asideEvents, the last of them as they come.
-		if n := fsyncs.Load(); n < devices*(2+rounds)/asideEvents || n > 40 {
-			b.Errorf("%d fsyncs for %d dead letters", n, s.Dead)
+		letters := b.dead.Use(wal.DeadCreation).Letters
+		if n := fsyncs.Load(); n < int64(letters/asideEvents) || n > 40 || letters+int(b.overflow.Stats(nil).Kept) != int(s.Dead) {
+			b.Errorf("%d fsyncs for %d dead letters of %d", n, letters, s.Dead)
 		}
 		r := s.RefusedCreations
 		b.expect("devices, events, cause", []any{r.Devices, r.Events, r.Cause}, []any{devices, devices * (1 + rounds), tenantLimit})

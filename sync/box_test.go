@@ -39,13 +39,18 @@ type box struct {
 	queue  *wal.Queue
 	dead   *wal.DeadLog
 	former *former.Store
-	meters []disk.Meter // see boxrig.OpenData
-	room   int64        // of former, in bytes; 0: no bound
-	reg    *registry.Registry
-	intake *Intake
-	doors  *testDoors
-	halt   func()                                                   // of the agent
-	dial   func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
+	// overflow is what the dead-letter log has no room for.
+	overflow *former.Store
+	meters   []disk.Meter // see boxrig.OpenData
+	room     int64        // of former, in bytes; 0: no bound
+	// overRoom is that of overflow; noOverflow: the agent has none.
+	overRoom   int64
+	noOverflow bool
+	reg        *registry.Registry
+	intake     *Intake
+	doors      *testDoors
+	halt       func()                                                   // of the agent
+	dial       func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
 
 	deadBytes int64 // of the dead-letter log; 0: as boxrig has it
 
@@ -165,7 +170,7 @@ func (b *box) start() {
 		return id, ok
 	}, func() uint64 { return b.dead.Stats().Discarded })
 	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
-	b.queue, b.dead, b.former, b.reg = data.Queue, data.Dead, data.Former, data.Registry
+	b.queue, b.dead, b.former, b.overflow, b.reg = data.Queue, data.Dead, data.Former, data.Overflow, data.Registry
 	if b.deadBytes > 0 {
 		var err error
 		b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), b.deadBytes, b.queue.Committed().Offset, log)
@@ -182,8 +187,22 @@ func (b *box) start() {
 			b.Fatal(err)
 		}
 	}
+	if b.overRoom > 0 {
+		var err error
+		err2 := b.overflow.Close()
+		b.overflow, err = former.Open(former.Options{Dir: filepath.Join(b.dir, "overflow"), MaxBytes: b.overRoom})
+		if err := errors.Join(err, err2); err != nil {
+			b.Fatal(err)
+		}
+	}
+	over := b.overflow
+	if b.noOverflow {
+		over = nil
+	}
 	known.Store(b.reg)
-	b.agent = NewAgent(Deps{Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Registry: b.reg, Log: log, Version: "test"})
+	b.agent = NewAgent(Deps{
+		Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Overflow: over, Registry: b.reg, Log: log, Version: "test",
+	})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	if b.agent.dialer.Dial = b.dial; b.dial == nil {
 		b.agent.dialer.Dial = b.link.Dial
@@ -206,7 +225,7 @@ func (b *box) stop() {
 		b.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d",
 			s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
-	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.former.Close(), b.reg.Close()); err != nil {
+	if err := errors.Join(b.queue.Close(), b.dead.Close(), b.former.Close(), b.overflow.Close(), b.reg.Close()); err != nil {
 		b.Error(err)
 	}
 }

@@ -239,6 +239,10 @@ func TestConformanceUplink(t *testing.T) {
 			b.expect("dead", b.agent.Snapshot().Dead, 0)
 		}},
 		{"4.7 what a refused device pushes out of the full dead-letter log is counted and reported", func(b *box) {
+			b.stop()
+			b.noOverflow = true // as if that were full too
+			b.start()
+			b.elapse(time.Minute)
 			b.cloud.RefuseUplink(func(u *proto.UplinkMsg) string {
 				if len(u.DeviceUpdateMsg) > 0 {
 					return "Not today"

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/former"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 )
@@ -142,10 +144,18 @@ func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error)
 	return n, later, errors.Join(busy, err)
 }
 
-// DropDead is Dead.Drop on the files of an agent that does not run.
-func DropDead(log *wal.DeadLog, offset uint64) (int, error) {
-	gone, _, _ := toDrop(log, offset, math.MaxUint64)
-	return log.Discard(func(o uint64) bool { return gone[o] })
+// DropDead is Dead.Drop on the files of an agent that does not run; over may be nil.
+func DropDead(log *wal.DeadLog, over *former.Store, offset uint64) (int, error) {
+	gone, births, _ := toDrop(log, offset, math.MaxUint64)
+	var more uint64
+	if over != nil {
+		var err error
+		if more, err = over.GiveUp(slices.Collect(maps.Keys(births))); err != nil {
+			return 0, err
+		}
+	}
+	n, err := log.Discard(func(o uint64) bool { return gone[o] })
+	return n + int(more), err
 }
 
 // toDrop lists what Drop forgets: the letter at offset, or all when that is 0, and what waits for a

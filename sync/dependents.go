@@ -247,10 +247,21 @@ func (l *loop) dropGivenUp(now time.Time) {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 		return
 	}
+	var ids []proto.UUID
 	for id, c := range d.creations {
 		if _, waits := left[id]; c.until != 0 && !waits && c.until <= durable {
-			delete(d.creations, id)
+			ids = append(ids, id)
 		}
+	}
+	if l.overflow.store != nil {
+		n, err := l.overflow.store.GiveUp(ids)
+		if l.tally.Note(tally.Person, n, 0, 0); err != nil {
+			l.complain("the overflow cannot be written", err.Error(), now)
+			return
+		}
+	}
+	for _, id := range ids {
+		delete(d.creations, id)
 	}
 	d.changed = true
 }

@@ -80,7 +80,7 @@ func TestDropDeadTakesDependents(t *testing.T) {
 		offset uint64
 		n      int
 	}{{2, 3}, {5, 1}, {2, 0}, {0, 2}} {
-		if n, err := DropDead(d, c.offset); n != c.n || err != nil {
+		if n, err := DropDead(d, nil, c.offset); n != c.n || err != nil {
 			t.Errorf("drop %d: %d, %v; want %d", c.offset, n, err, c.n)
 		}
 	}

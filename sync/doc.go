@@ -60,6 +60,8 @@
 //	                 as many in one uplink as of other data, in the order of each entity
 //	dependents.go    forget: when the last dependent has left, the entity's events go the ordinary
 //	                 way again
+//	overflow.go      a backlog beyond the log's share waits in a queue of its own; maybeReturn has
+//	                 it return to the queue then
 //
 // Only a hopeless text, or a retry.max of at most 1, lets a creation rest; its dependents wait
 // until a person retries it (dead_orders.go). If a person drops it, its dependents go with it, and
@@ -125,9 +127,10 @@
 //     what it has read and sent. When a session ends it reads again from the committed offset:
 //     at-least-once, in order.
 //   - The committed offset moves only over events that the cloud acknowledged with success, that
-//     are durably in the dead-letter log or among those of former edges, that the quota or max_age
-//     has dropped, or that cannot be read any more (counted as damaged). While dependents wait to
-//     be written, what is acknowledged behind them is held (uplink.go, advance), at most a second.
+//     are durably in the dead-letter log, its overflow, or among those of former edges, that the
+//     quota or max_age has dropped, or that cannot be read any more (counted as damaged). While
+//     dependents wait to be written, what is acknowledged behind them is held (uplink.go, advance),
+//     at most a second.
 //   - What the cloud acknowledged shortly before it ended a session is sent again before anything
 //     else of the queue, in its order, up to the committed offset, and is counted by itself
 //     (repeat.go). It changes neither the committed offset nor the dead letters.
@@ -199,9 +202,10 @@
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
 // attempts, contact.go outages, capacity.go the room, probe.go, quiet.go. Up: intake.go, uplink.go,
 // batch.go, window.go, alarms.go, aside.go, refused.go, outage.go, judge.go, deadletters.go,
-// retry.go, dependents.go, proof.go, room.go, refused_creations.go, dead_orders.go, gap.go,
-// gone.go, repeat.go, creation.go, halfmade.go. Another edge: otheredge.go, former_orders.go. Down:
-// receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go, rpc.go, rpc_clock.go.
+// retry.go, dependents.go, overflow.go, proof.go, room.go, refused_creations.go, dead_orders.go,
+// gap.go, gone.go, repeat.go, creation.go, halfmade.go. Another edge: otheredge.go,
+// former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go,
+// rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -215,8 +219,8 @@
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
-//   - data_dir: all state, in queue/, dead/, former/, registry/, clock, tally, max_bytes, corrupt/,
-//     lock and agent.sock. The lock is taken before any port is opened.
+//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, link, tally,
+//     max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".
@@ -227,9 +231,8 @@
 //     files. Fields: type Snapshot. Counts are events, the agent's own among them, over the life of
 //     data_dir, and survive SIGKILL.
 //   - accepted = deployed + pending + dropped + dead + damaged, always. dead counts what lies in
-//     the dead-letter log, also while it is tried again from there, and what is kept of former
-//     edges; damaged what was acknowledged
-//     to a device and cannot be read any more.
+//     the dead-letter log, also while it is tried again from there, in its overflow, and what is
+//     kept of former edges; damaged what was acknowledged to a device and cannot be read any more.
 //   - Exit codes: 0 fine; 1 failed, an unwritable data_dir too; 2 usage; 75 another agent holds
 //     data_dir; 78 configuration, a missing routing key too.
 //   - SIGTERM and SIGINT stop within 10 s. SIGHUP says that the link may be back, and that

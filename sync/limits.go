@@ -75,7 +75,7 @@ const (
 
 	// Questions after a sync (ask.go).
 	askTogether  = 20      // entities in one uplink
-	maxQuestions = 1 << 15 // entities to be asked about, as many as the registry has records
+	maxQuestions = 1 << 16 // entities to be asked about, as many as the registry has records
 	askPause     = time.Second
 	duplicateFor = 3 * time.Minute // after a question telemetry only comes back; another edge may hold it up for two (CONTRACT.md 6.1)
 
@@ -131,8 +131,9 @@ const (
 	// Pending events that are looked through for creations at a change of the edge: a device made
 	// here is known to stand at or before a Seq, which those of one group commit may share.
 	creationsLooked = 4096
-	returnPending   = 8192 // events that may wait in the queue while those of a former edge return
-	maxEdgeName     = 200  // bytes of a name in the log
+	returnPending   = 8192            // events that may wait in the queue while others return to it
+	overflowPause   = 5 * time.Second // between two looks at what can return from the overflow
+	maxEdgeName     = 200             // bytes of a name in the log
 
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back

@@ -28,6 +28,7 @@ type loop struct {
 	calls      *calls.Table
 	doors      Doors // nil: nobody takes calls
 	link       *link.Dialer
+	history    *link.History
 	board      *board
 	hint       <-chan struct{}
 	orders     <-chan *order
@@ -59,6 +60,7 @@ type loop struct {
 	refused    *refusedCreations // for publish
 	quiet      quiet             // quiet.go
 	former     formerEdge        // otheredge.go
+	overflow   overflow          // overflow.go
 	halfMade   halfMade          // halfmade.go
 	looked     time.Time         // for what nobody waits for, last
 	flushed    time.Time         // the registry without anybody who waits, last
@@ -89,7 +91,7 @@ func newLoop(a *Agent) *loop {
 	c := a.Config
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		tally: a.Tally, calls: a.calls, doors: a.doors, link: &a.dialer,
+		tally: a.Tally, calls: a.calls, doors: a.doors, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
@@ -112,6 +114,7 @@ func newLoop(a *Agent) *loop {
 		l.conn.edge = e.GetName()
 	}
 	l.former.store = a.Former
+	l.overflow = newOverflow(a.Overflow, time.Now())
 	l.recallFormer()
 	l.recallCalls(time.Now())
 	l.reg.Awaits(l.dependents.await)
@@ -179,6 +182,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	l.maybeCall(now)
 	l.maybeSetApart(now)
+	l.maybeReturn(now)
 	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
@@ -269,6 +273,9 @@ func (l *loop) deadline(now time.Time) time.Time {
 				at(due)
 			}
 		}
+	}
+	if due := l.overflow.due; !due.IsZero() {
+		at(later(due, now))
 	}
 	if p := &l.proofs; p.proved {
 		at(later(p.settle, now))
@@ -366,6 +373,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 	l.storeAside(time.Now())
 	sess.Close()
 	<-sess.Done()
+	l.history.Ended(l.wallTime(l.conn.lastReceived, time.Now()), time.Now())
 	l.conn.sess = nil
 	l.enter(Disconnected, time.Now())
 	l.publish(time.Now())

@@ -12,7 +12,7 @@ import (
 // outlives are the fields of the loop that no end of a session resets.
 var outlives = map[string]bool{
 	"dialing": true, "search": true, "dependents": true, "outage": true,
-	"quiet": true, "grown": true, "former": true, "counters": true,
+	"quiet": true, "grown": true, "former": true, "overflow": true, "counters": true,
 	"room": true, "proofs": true,
 }
 

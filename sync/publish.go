@@ -100,13 +100,17 @@ func (a *Agent) Snapshot() Snapshot {
 		s.ClockSince = &clockSince
 	}
 	var (
-		q wal.Stats
-		f former.Stats
+		q    wal.Stats
+		f, o former.Stats
 	)
+	look := func() { q = a.Queue.Stats() }
+	if a.Overflow != nil { // nothing is on its way from the two to the queue while look is called
+		look = func() { o = a.Overflow.Stats(func() { q = a.Queue.Stats() }) }
+	}
 	if a.Former != nil {
-		f = a.Former.Stats(func() { q = a.Queue.Stats() })
+		f = a.Former.Stats(look)
 	} else {
-		q = a.Queue.Stats()
+		look()
 	}
 	s.At = a.now().UTC()
 	if c := &p.contact; !c.at.IsZero() {
@@ -119,7 +123,7 @@ func (a *Agent) Snapshot() Snapshot {
 		s.Unrecorded = t.Unrecorded()
 	}
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
-	AddCounts(&s, q, a.Dead.Stats(), f, a.now())
+	AddCounts(&s, q, a.Dead.Stats(), f, o, a.now())
 	a.addRoom(&s, p.paced)
 	s.TurnedAway = a.room.refused.Load()
 	s.UnprovenCreations = p.unproven
@@ -165,14 +169,16 @@ func addFlash(s *Snapshot, q wal.Stats) {
 	}
 }
 
-// AddCounts fills in what the queue, the dead-letter log and the events of former edges say. The
-// queue counts an event as dead when it moves to one of the two; what became of it there is taken
-// from them, so that the identity holds. What returns to the queue is accepted by it a second time.
-func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f former.Stats, now time.Time) {
-	returned := min(f.Returned, q.Dead)
-	left := d.Delivered + d.Discarded + f.Discarded + f.Damaged
-	s.Accepted, s.Pending, s.Damaged = q.Accepted-returned, q.Pending, q.Damaged+f.Damaged
-	s.Deployed, s.Dropped = q.Deployed+d.Delivered, q.Dropped+d.Discarded+f.Discarded
+// AddCounts fills in what the queue, the dead-letter log, the events of former edges (f) and the
+// overflow (o) say. The queue counts an event as dead when it moves to one of the three; what
+// became of it there is taken from them, so that the identity holds. What returns to the queue is
+// accepted by it a second time.
+func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now time.Time) {
+	returned := min(f.Returned+o.Returned, q.Dead)
+	discarded, damaged := d.Discarded+f.Discarded+o.Discarded, f.Damaged+o.Damaged
+	left := d.Delivered + discarded + damaged
+	s.Accepted, s.Pending, s.Damaged = q.Accepted-returned, q.Pending, q.Damaged+damaged
+	s.Deployed, s.Dropped = q.Deployed+d.Delivered, q.Dropped+discarded
 	s.Dead = q.Dead - returned - min(left, q.Dead-returned)
 	if f.Kept > 0 || f.Moving {
 		s.Former = &Former{Edge: f.Edge, Events: f.Kept, Entities: f.Entities, Moving: f.Moving, Command: formerCommand}
@@ -181,7 +187,7 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f former.Stats, now ti
 	s.Commits, s.Writable = q.Commits, q.Writable
 	s.Room.Used = q.Bytes
 	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
-		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned, Bytes: u.Bytes}
+		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned + int(o.Kept), Bytes: u.Bytes}
 	}
 	addFlash(s, q)
 	if q.OldestPending > 0 {

@@ -109,6 +109,9 @@ func (l *loop) tellRoom() {
 		a.mark, a.marked = l.queue.End().Offset, true
 	}
 	share, use := l.deadLog.Room(wal.DeadCreation), l.deadLog.Use(wal.DeadCreation)
+	if l.overflow.used {
+		use = share // more than the share waits already
+	}
 	keep := share.Bytes / roomReserve
 	a.room.mostBytes.Store(a.bytes + share.Bytes - keep - use.Bytes - a.startBytes)
 	a.room.mostEvents.Store(a.events + int64(share.Letters-share.Letters/roomReserve-use.Letters) - a.startEvents)

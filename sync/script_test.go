@@ -19,6 +19,7 @@ import (
 	"edgesync/sync/clock"
 	boxrig "edgesync/sync/cloudtest/rig"
 	"edgesync/sync/config"
+	"edgesync/sync/link"
 	"edgesync/sync/registry"
 	"edgesync/wal"
 )
@@ -215,6 +216,7 @@ type rig struct {
 	stopped time.Time // when the agent had stopped
 	link    *boxrig.Link
 	clock   *clock.Clock
+	history *link.History
 	seq     int64
 	syncing []bool // arguments of the calls of Deps.Syncing
 }
@@ -273,7 +275,7 @@ func (r *rig) run() {
 	}
 	r.agent = NewAgent(Deps{
 		Config: r.config, Queue: r.queue, Dead: r.dead, Registry: reg, Log: slog.New(slog.DiscardHandler), Version: "test", Clock: r.clock,
-		Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
+		History: r.history, Syncing: func(running bool) { r.syncing = append(r.syncing, running) },
 	})
 	if s.takes {
 		r.agent.SetDoors(s)

@@ -99,6 +99,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 		c.firstAccepted = now
 	}
 	l.contact.heard(now, l.counters.attempts)
+	l.history.Accepted(l.wallTime(now, now), now)
 	c.lastErr = l.outage.reason
 	c.backlogEnd = l.queue.End().Seq
 	l.counters.connects++
@@ -133,6 +134,7 @@ func (l *loop) ended(err error, now time.Time) {
 	l.planRepetition(err, now)
 	l.conn.sess.Close()
 	l.dialing.before = l.conn.sess
+	l.history.Ended(l.wallTime(l.conn.lastReceived, now), now)
 	lived := now.Sub(l.conn.acceptedAt)
 	l.callsOffline()
 	if l.syncing.running {
@@ -147,9 +149,19 @@ func (l *loop) ended(err error, now time.Time) {
 func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
-	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud))
+	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud, l.history.Past(l.wallTime(now, now))))
 	l.contact.failed(l.conn.lastErr, link.Told(err))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
+}
+
+// wallTime is a moment that was not after now, in milliseconds since the epoch; 0 while the time is
+// not known.
+func (l *loop) wallTime(t, now time.Time) int64 {
+	ms := l.clock.Stamp()
+	if _, undated := proto.Uptime(ms); undated {
+		return 0
+	}
+	return ms - now.Sub(t).Milliseconds()
 }
 
 // setEdge remembers who we are, and a new secret (CONTRACT.md 2.8). Within a session the edge is

@@ -6,8 +6,8 @@
 // DeadLog and the registry lie in.
 //
 // Where the formats of a data directory are described: queue/ here; dead/ in dead.go and
-// wal/store/doc.go; registry/ in sync/registry/doc.go; former/, whose events are a queue
-// of this package, in sync/former/doc.go; clock in sync/clock/doc.go.
+// wal/store/doc.go; registry/ in sync/registry/doc.go; former/ and overflow/, whose events
+// are a queue of this package, in sync/former/doc.go; clock in sync/clock/doc.go.
 //
 // # Queue directory
 //

@@ -24,6 +24,7 @@ import (
 	"edgesync/sync/device/foreign"
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
+	"edgesync/sync/link"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/sync/tally"
@@ -59,9 +60,11 @@ type gateway struct {
 	dead     *wal.DeadLog
 	former   *former.Store
 	tally    *tally.File
+	overflow *former.Store
 	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
+	history  *link.History
 	agent    *agent.Agent
 	doors    *device.Doors
 	rest     http.Handler
@@ -80,7 +83,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(http.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openTally, g.openRegistry, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
+		g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -202,11 +206,24 @@ func (g *gateway) openFormer() (err error) {
 	return nil
 }
 
+// openOverflow opens what the dead-letter log has no room for. It comes out of the queue, and may
+// take as much room.
+func (g *gateway) openOverflow() (err error) {
+	g.overflow, err = former.Open(former.Options{
+		Dir: filepath.Join(g.dir.Path, "overflow"), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
+	})
+	if err != nil {
+		return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
+	}
+	g.opened(g.overflow.Close)
+	return nil
+}
+
 // openTally has the tally, which took notes from the queue's first moment on, know what the
 // counters say.
 func (g *gateway) openTally() error {
 	var s agent.Snapshot
-	agent.AddCounts(&s, g.queue.Stats(), g.dead.Stats(), g.former.Stats(nil), time.Time{})
+	agent.AddCounts(&s, g.queue.Stats(), g.dead.Stats(), g.former.Stats(nil), g.overflow.Stats(nil), time.Time{})
 	g.tally.Begin(s.Dropped, g.queue.Meter, func() tally.Flash {
 		life := g.queue.Life()
 		return tally.Flash{Written: life.Written, Worn: life.Wear}
@@ -227,6 +244,13 @@ func (g *gateway) openRegistry() (err error) {
 		return fmt.Errorf("open the registry: %w", err)
 	}
 	g.opened(g.registry.Close)
+	return nil
+}
+
+// openHistory opens what is known of earlier links to the cloud.
+func (g *gateway) openHistory() error {
+	g.history = link.OpenHistory(g.dir.Path, link.Way(&g.config.Cloud, os.Getenv), g.queue.Meter, g.log)
+	g.opened(func() error { g.history.Close(); return nil })
 	return nil
 }
 
@@ -265,9 +289,9 @@ func (g *gateway) connect() error {
 	intake.Remember(g.registry)
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Tally: g.tally, Registry: g.registry, Log: g.log,
-		Version: g.full(),
-		Clock:   g.clock, Syncing: syncing, Devices: devices,
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
+		Registry: g.registry, Log: g.log, Version: g.full(),
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)

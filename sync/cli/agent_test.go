@@ -11,8 +11,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+
+	agent "edgesync/sync"
 )
 
 // What the cloud has provisioned is kept: devices are served after a restart without a cloud. After
@@ -108,6 +112,63 @@ func TestThroughAProxy(t *testing.T) {
 	s.eventually("the event to arrive", func() bool { return r.snapshot().Deployed == 1 })
 	r.Kill()
 	s.cloud.Stop()
+}
+
+// A proxy that demands a user and a password gets those of HTTPS_PROXY. They stand neither in the
+// log nor in the status, whether the proxy takes them or not.
+func TestProxyPassword(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	var closed atomic.Bool // the password is not the right one any more
+	closed.Store(true)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.Header.Get("Proxy-Authorization")
+		if given != "Basic YW5uOmh1c2gvaHVzaA==" || closed.Load() { // ann:hush/hush
+			w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
+			http.Error(w, "who is hush, who shows "+given, http.StatusProxyAuthRequired)
+			return
+		}
+		there, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		here, rest, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer here.Close()
+		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(there, rest)
+		io.Copy(here, there)
+	}))
+	defer proxy.Close()
+	addr := proxy.Listener.Addr().String()
+	s.writeConfig(s.edge.Secret)
+	s.env = []string{"HTTPS_PROXY=http://ann:hush%2Fhush@" + addr, "EDGESYNC_CLOUD_HOST=cloud.invalid", "EDGESYNC_CLOUD_PORT=7070"}
+	r := s.start()
+	said := "the proxy " + addr + " refuses the user and the password (407 Proxy Authentication Required): check those in HTTPS_PROXY"
+	s.eventually("the refusal", func() bool { return r.snapshot().LastError == said })
+	text, _ := s.tool("status")
+	closed.Store(false)
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	b, err := json.Marshal(r.snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Stop(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	if !strings.Contains(text, said) || !strings.Contains(r.log.String(), said) {
+		t.Errorf("the status or the log does not say %q:\n%s\n%s", said, text, r.log.String())
+	}
+	all := text + string(b) + r.log.String()
+	for _, secret := range []string{"hush", "YW5u", "ann:"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%s is shown in: %s", secret, all)
+		}
+	}
 }
 
 // One agent a data directory; a second one says so and ends, with an exit code of its own.
@@ -216,4 +277,65 @@ func TestSyncMemory(t *testing.T) {
 	if after := debug.SetGCPercent(100); during != syncGCPercent || after != gcPercent || syncGCPercent >= gcPercent {
 		t.Errorf("%d %% during a sync, %d %% after it", during, after)
 	}
+}
+
+// Until this host, port and TLS setting have worked, a failure says what to configure; afterwards,
+// over restarts too, until when they worked: in the status, its JSON and the log.
+func TestAdviceOnlyUntilItWorked(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, _ := net.SplitHostPort(lis.Addr().String())
+	lis.Close()
+	utc := []string{"TZ=UTC"}
+	elsewhere := append(utc, "EDGESYNC_CLOUD_PORT="+other)
+	const advice = "check cloud.host and cloud.port"
+	says := func(r *running, never, want string) {
+		t.Helper()
+		s.eventually("the words "+want, func() bool { return strings.Contains(r.snapshot().LastError, want) })
+		text, _ := s.tool("status")
+		for where, all := range map[string]string{"status": text, "JSON": r.snapshot().LastError, "log": r.log.String()} {
+			if !strings.Contains(all, want) || strings.Contains(all, never) {
+				t.Errorf("%s: %s", where, all)
+			}
+		}
+	}
+	const before = "; it worked "
+	s.env = elsewhere
+	r := s.start()
+	says(r, before, "nothing listens there: "+advice)
+	r.Kill()
+
+	s.env = utc
+	r = s.start()
+	s.eventually("the first sync", func() bool { return r.snapshot().Synced })
+	r.Kill() // a power cut: what is known must be on flash
+	s.cloud.Stop()
+	r = s.start()
+	says(r, advice, "nothing listens there; it worked at ")
+	if err := r.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	s.listen(s.addr)
+	r = s.start()
+	s.eventually("the second sync", func() bool { return r.snapshot().Synced && r.snapshot().State >= agent.Draining })
+	s.cloud.Stop()
+	said := "nothing listens there; it worked until " + time.Now().UTC().Format("15:")
+	if minute := time.Now().UTC().Minute(); minute == 0 || minute == 59 {
+		said = "nothing listens there; it worked until "
+	}
+	says(r, advice, said)
+	if err := r.Stop(); err != nil {
+		t.Error(err)
+	}
+	r = s.start()
+	says(r, advice, said)
+	r.Kill()
+
+	s.env = elsewhere
+	r = s.start()
+	says(r, before, "nothing listens there: "+advice)
 }

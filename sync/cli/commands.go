@@ -155,14 +155,11 @@ func (p *program) parse(name string, args []string, settings *config.Flags, own 
 	if own != nil {
 		names = own(fs)
 	}
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+	switch what, err := parse(fs, args, names, 0); {
+	case err != nil:
 		return p.help(name), true
-	} else if err != nil {
-		return p.usage("run", err.Error(), names), true
-	}
-	if fs.NArg() > 0 {
-		// The argument is not repeated: it may be a secret that a blank tore from its flag.
-		return p.usage("run", "an argument that is no flag; write --name=value without blanks", nil), true
+	case what != "":
+		return p.usage("run", what), true
 	}
 	return exitOK, false
 }

@@ -53,7 +53,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 		{nil, []string{"run", "--cloud.prot=1"}, 2, "", "unknown flag --cloud.prot; did you mean --cloud.port?"},
 		{nil, []string{"status", "--jsno"}, 2, "", "did you mean --json?"},
 		{nil, []string{"run", "--json"}, 2, "", "unknown flag --json"},
-		{nil, []string{"run", "--cloud.host"}, 2, "", "needs an argument"},
+		{nil, []string{"run", "--cloud.host"}, 2, "", "--cloud.host needs a value"},
 		{nil, []string{"check", "--cloud.routing_secret=", "hush-hush"}, 2, "", "no flag"},
 		{nil, []string{"run"}, 78, "", "cloud.routing_key is missing"},
 		{nil, []string{"check"}, 78, "cloud.host", "cloud.routing_secret is missing"},

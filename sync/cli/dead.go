@@ -10,6 +10,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/former"
 	"edgesync/sync/status"
 	"edgesync/sync/tally"
 	"edgesync/wal"
@@ -76,12 +77,12 @@ func (p *program) dead(args []string) int {
 	var offset uint64
 	dropFormer := name == "drop" && len(rest) == 1 && rest[0] == "former"
 	if byName && len(rest) > 0 {
-		return p.usage("dead", "dead retry --by-name takes no offset: it looks at all events of former edges", nil)
+		return p.usage("dead", "dead retry --by-name takes no offset: it looks at all events of former edges")
 	}
 	if most == 1 && !byName && !dropFormer {
 		what := ""
 		if offset, what = deadOffset(name, rest); what != "" {
-			return p.usage("dead", what, nil)
+			return p.usage("dead", what)
 		}
 	}
 	dir, err := t.dataDir()
@@ -234,10 +235,14 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 	n, later, err := status.DropDead(dir, offset)
 	if errors.Is(err, status.ErrNoAgent) {
 		later = 0
-		err = onFiles(dir, func(d *wal.DeadLog) (err error) {
-			n, err = agent.DropDead(d, offset)
+		err = onFiles(dir, func(d *wal.DeadLog) error {
+			over, err := former.Open(former.Options{Dir: filepath.Join(dir, "overflow")})
+			if err != nil {
+				return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
+			}
+			n, err = agent.DropDead(d, over, offset)
 			noteDropped(dir, uint64(n))
-			return err
+			return errors.Join(err, over.Close())
 		})
 	}
 	for try := 0; err == nil && later > 0 && try < dropTries; try++ {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,5 +99,31 @@ func TestFormerEdgeOnFiles(t *testing.T) {
 	}
 	if code, out, _ = call(t, nil, "dead", "drop", "former", "--json", here); code != 0 || out != "{\"dropped\":0}\n" {
 		t.Errorf("drop of nothing: %d, %s", code, out)
+	}
+}
+
+// wal verify reads the events of former edges and the overflow too.
+func TestVerifyReadsFormerEvents(t *testing.T) {
+	dir := makeQueue(t)
+	keepFormer(t, dir)
+	code, out, errs := call(t, nil, "wal", "verify", "--data_dir", dir)
+	if code != 0 || !strings.Contains(out, "\nformer: 1 segment, ") || strings.Count(out, "all intact") != 2 {
+		t.Errorf("verify: %d\n%s%s", code, out, errs)
+	}
+	if err := os.Rename(filepath.Join(dir, "former"), filepath.Join(dir, "overflow")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "overflow", "events-0", "00000000000000000001")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 4
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = call(t, nil, "wal", "verify", "--data_dir", dir)
+	if code != exitFailed || !strings.Contains(out, "\noverflow: ") || !strings.Contains(out, "1 damaged place") {
+		t.Errorf("verify: %d\n%s%s", code, out, errs)
 	}
 }

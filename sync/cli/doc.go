@@ -12,15 +12,17 @@
 //
 // People write scripts against the commands, their flags, their JSON and their exit codes, so these
 // do not change: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78
-// wrong configuration. Text for people goes to stdout, errors and logs go to stderr. An argument
-// that no command expects is never repeated in a message: it may be a secret.
+// wrong configuration. Text for people goes to stdout, errors and logs go to stderr. A flag takes
+// its value behind "=" or as the next argument (flags.go). An argument that no command expects is
+// named by its number and never repeated in a message: it may be a secret.
 //
 // # Assembly
 //
 // The agent is built in a fixed order, and closed in the reverse order, but that the ports close
 // before the loop ends:
 //
-//	lock on data_dir ─> medium, clock ─> queue ─> dead-letter log ─> former edges ─> registry
+//	lock on data_dir ─> medium, clock ─> queue ─> dead letters ─> former, overflow ─> registry
+//	                ─> history of the link
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
 //

@@ -28,15 +28,8 @@ func (p *program) unknown(command string) int {
 	return exitUsage
 }
 
-// usage prints what is wrong with the arguments and which help to read. own are the names of the
-// command's own flags, for suggestions.
-func (p *program) usage(topic, what string, own []string) int {
-	if name, ok := strings.CutPrefix(what, "flag provided but not defined: -"); ok {
-		what = "unknown flag --" + name
-		if s := config.SuggestFlag(name, own...); s != "" {
-			what += "; did you mean " + s + "?"
-		}
-	}
+// usage prints what is wrong with the arguments and which help to read.
+func (p *program) usage(topic, what string) int {
 	fmt.Fprintf(p.stderr, "edgesync: %s\nRun \"edgesync help %s\" for all flags.\n", what, topic)
 	return exitUsage
 }

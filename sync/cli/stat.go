@@ -91,8 +91,12 @@ func (t *tool) readStats(segments bool) (*walStats, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the events of former edges: %w", err)
 	}
+	over, err := former.Inspect(beside(queue, "overflow"))
+	if err != nil {
+		return nil, fmt.Errorf("read the overflow of the dead letters: %w", err)
+	}
 	var n agent.Snapshot
-	agent.AddCounts(&n, st, dead, kept.Stats(nil), time.Now())
+	agent.AddCounts(&n, st, dead, kept.Stats(nil), over.Stats(nil), time.Now())
 	s := walStats{
 		Dir: queue, First: st.First, Committed: st.Committed, Last: st.Last, Segments: st.Segments, Bytes: st.Bytes,
 		Accepted: n.Accepted, Deployed: n.Deployed, Pending: n.Pending, Dropped: n.Dropped, Dead: n.Dead, Damaged: n.Damaged,

@@ -52,7 +52,7 @@ func (p *program) subcommand(topic, text string, names, args []string) (name str
 	if n := config.Nearest(args[0], names...); n != "" {
 		what = "unknown command " + strconv.Quote(topic+" "+args[0]) + "; did you mean " + topic + " " + n + "?"
 	}
-	return "", p.usage(topic, what, nil), true
+	return "", p.usage(topic, what), true
 }
 
 // parse reads flags and arguments in any order, at most so many arguments. done: nothing more is to
@@ -61,20 +61,13 @@ func (t *tool) parse(args []string, most int) (rest []string, code int, done boo
 	t.flags.VisitAll(func(f *flag.Flag) { t.own = append(t.own, f.Name) })
 	t.settings.Register(t.flags)
 	limitMemory(t.env) // an agent runs beside it, on a small machine
-	for {
-		if err := t.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-			return nil, t.help(t.topic), true
-		} else if err != nil {
-			return nil, t.usage(t.topic, err.Error(), t.own), true
-		}
-		if t.flags.NArg() == 0 {
-			return rest, exitOK, false
-		}
-		if len(rest) == most {
-			return nil, t.usage(t.topic, "an argument too many; write --name=value without blanks", nil), true
-		}
-		rest, args = append(rest, t.flags.Arg(0)), t.flags.Args()[1:]
+	switch what, err := parse(t.flags, args, t.own, most); {
+	case err != nil:
+		return nil, t.help(t.topic), true
+	case what != "":
+		return nil, t.usage(t.topic, what), true
 	}
+	return t.flags.Args(), exitOK, false
 }
 
 // end turns the result of a command into its exit code.

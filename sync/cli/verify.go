@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strconv"
 
 	"edgesync/wal"
@@ -23,7 +24,18 @@ func (t *tool) verify() error {
 	if err != nil {
 		return err
 	}
-	if c.Damages > 0 {
+	damages := c.Damages
+	for _, name := range []string{"former", "overflow"} { // which hold a queue each, if they are there
+		dirs, _ := filepath.Glob(filepath.Join(beside(queue, name), "events-*"))
+		for _, dir := range dirs {
+			fmt.Fprintf(t.stdout, "%s: ", name)
+			if c, err = t.readAll(dir); err != nil {
+				return err
+			}
+			damages += c.Damages
+		}
+	}
+	if damages > 0 {
 		return errDamaged
 	}
 	return nil

@@ -37,6 +37,7 @@ var ownNames = []struct {
 	{"tally.TEMP", false},
 	{"trial.TEMP", false},
 	{"agent.sock", false},
+	{"link", false},
 	{"corrupt", true},
 	{"queue", true},
 	{"queue/LOCK", false},
@@ -56,6 +57,10 @@ var ownNames = []struct {
 	{"former/store", false},
 	{"former/store.new", false},
 	{"former/events-0", true},
+	{"overflow", true},
+	{"overflow/store", false},
+	{"overflow/store.new", false},
+	{"overflow/events-0", true},
 	{"registry", true},
 	{"registry/store", false},
 	{"registry/store.new", false},
@@ -99,7 +104,9 @@ func rooms(dir string) (warnings []string, err error) {
 	c.Registry.Keep = []string{"ota"}
 	g := &gateway{program: &program{stderr: io.Discard}, config: c, log: log}
 	defer g.close()
-	for _, step := range []func() error{g.lock, g.openQueue, g.openDead, g.openFormer, g.openRegistry, g.reportAside} {
+	for _, step := range []func() error{
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
+	} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -33,6 +33,13 @@
 //	           is sent twice, and counts as accepted twice
 //	Drop       one batch says that all is gone; the files follow, at the next opening at last
 //
+// # The overflow
+//
+// A Store in data_dir/overflow keeps dependents that the dead-letter log has no room for: a backlog
+// of devices that the cloud then refused to create. It has no mark and no names. Its events return
+// to the queue by themselves, for the entities that they are of (Target.Same), once the cloud has
+// these; GiveUp goes with a creation that a person drops (sync/overflow.go).
+//
 // # Sums
 //
 // An event that moves here counts as dead in the queue, as one that moves to the dead-letter log

@@ -21,7 +21,7 @@ import (
 
 // Options of a Store.
 type Options struct {
-	Dir        string // data_dir/former; it is made when the first event comes
+	Dir        string // data_dir/former or data_dir/overflow; it is made when the first event comes
 	CorruptDir string // where damaged bytes are kept
 	MaxBytes   int64  // bound of the events; 0: none
 	Log        *slog.Logger
@@ -172,6 +172,9 @@ func (b *batch) take(s *Store, e *wal.Event, from uint64, fragment []byte) {
 	id := s.entityOf(e, fragment)
 	s.entities[id].kept++
 	b.changed[id] = true
+	if s.pass != nil { // it lies behind the end of the walk
+		s.pass.left[id]++
+	}
 	if from&1 != 0 {
 		b.letters = binary.BigEndian.AppendUint64(b.letters, from>>1)
 		if s.letters == nil {
@@ -310,6 +313,47 @@ func (s *Store) Drop() (n uint64, err error) {
 	c := s.count
 	c.discarded += n
 	return n, s.retire(c)
+}
+
+// GiveUp gives up the events of some entities. It returns how many there were.
+func (s *Store) GiveUp(ids []proto.UUID) (n uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed, c := newBatch(), s.count
+	for _, id := range ids {
+		if e := s.entities[id]; e != nil && e.kept > 0 && !changed.changed[id] {
+			n += e.kept
+			changed.changed[id] = true
+		}
+	}
+	if n == 0 || s.closed {
+		return 0, nil
+	}
+	s.stopPass()
+	c.discarded += n
+	if n == s.kept() {
+		return n, s.retire(c)
+	}
+	for id := range changed.changed {
+		e := s.entities[id]
+		e.kept, e.sent = 0, s.events.End().Offset
+	}
+	s.count = c
+	var b store.Batch
+	changed.write(s, &b)
+	return n, s.apply(&b)
+}
+
+// Any reports whether any event is here.
+func (s *Store) Any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entities {
+		if e.kept > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // retire makes it durable that no event is left here.

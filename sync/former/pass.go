@@ -31,6 +31,8 @@ type pass struct {
 // Target is the edge that events are sent to.
 type Target struct {
 	Edge Edge
+	// Same: the events go to the entities that they are of, whether their names are known or not.
+	Same bool
 	// Find is the id of the entity with that type and name; id is the one that it had.
 	Find func(entityType, name string, id proto.UUID) (proto.UUID, bool)
 	// Append makes events durable in the queue.
@@ -50,7 +52,7 @@ func (s *Store) Return(t Target) (n int, more bool, err error) {
 	}
 	found := make(map[proto.UUID]proto.UUID)
 	for id, e := range s.entities {
-		if e.name == "" || e.kept == 0 {
+		if e.name == "" && !t.Same || e.kept == 0 {
 			continue
 		}
 		if e.typ == proto.EdgeEntity {
@@ -71,8 +73,7 @@ func (s *Store) Return(t Target) (n int, more bool, err error) {
 			err = s.send(t, events)
 		}
 		if err != nil {
-			s.pass.reader.Close()
-			s.pass = nil
+			s.stopPass()
 			return n, false, err
 		}
 		n += len(events)
@@ -81,6 +82,14 @@ func (s *Store) Return(t Target) (n int, more bool, err error) {
 		}
 	}
 	return n, true, nil
+}
+
+// stopPass ends a walk that is under way. The next one begins anew.
+func (s *Store) stopPass() {
+	if s.pass != nil {
+		s.pass.reader.Close()
+		s.pass = nil
+	}
 }
 
 // returning is an event on its way back.

@@ -48,8 +48,11 @@ type Dialer struct {
 	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
 	// by the goroutine that receives; nil = nothing is done.
 	Large func()
-	// Dial replaces the network in tests; nil = the system's, with HTTPS_PROXY honoured.
+	// Dial replaces the network, proxies included, in tests; nil = the system's.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Env is the environment, in which each attempt looks for HTTPS_PROXY and NO_PROXY; nil =
+	// os.Getenv.
+	Env func(name string) string
 }
 
 // Addr is the cloud's host and port.
@@ -59,9 +62,17 @@ func (d *Dialer) Addr() string { return net.JoinHostPort(d.Cloud.Host, strconv.I
 // timeout bounds dial and TLS, and again the answer to CONNECT. Errors wrap ErrTimeout,
 // a *RefusedError, or what the network, TLS or gRPC says.
 func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration) (_ Session, err error) {
-	conn, err := d.client()
+	way, err := d.route()
 	if err != nil {
 		return nil, err
+	}
+	conn, through, err := d.client(way)
+	if err != nil {
+		return nil, err
+	}
+	there := d.Addr()
+	if through != nil {
+		there += " through the proxy " + through.addr
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() {
@@ -71,21 +82,21 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 		}
 	}()
 	var stream grpc.ClientStream
-	err = within(timeout, cancel, "connect to "+d.Addr(), func() (err error) {
+	err = within(timeout, cancel, "connect to "+there, func() (err error) {
 		stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
 			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(MaxDownlink+responseMargin))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, &attemptError{through.blame(err), way.ignored}
 	}
 	var answer *proto.ConnectResponseMsg
-	err = within(timeout, cancel, "wait for the answer of "+d.Addr(), func() (err error) {
+	err = within(timeout, cancel, "wait for the answer of "+there, func() (err error) {
 		answer, err = d.greet(stream, secret)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, &attemptError{err, way.ignored}
 	}
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
@@ -130,12 +141,26 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 	}
 }
 
-func (d *Dialer) client() (*grpc.ClientConn, error) {
+// route is the way to the cloud as the environment has it now.
+func (d *Dialer) route() (route, error) {
+	if d.Dial != nil {
+		return route{}, nil
+	}
+	env := d.Env
+	if env == nil {
+		env = os.Getenv
+	}
+	return routeTo(env, d.Cloud.Host, d.Cloud.Port)
+}
+
+// client makes the client of one attempt, and the tunnel that it dials through; nil: it dials
+// straight.
+func (d *Dialer) client(way route) (*grpc.ClientConn, *tunnel, error) {
 	creds := insecure.NewCredentials()
 	if d.Cloud.TLS.Enabled {
 		c, err := d.tlsConfig()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		creds = credentials.NewTLS(c)
 	}
@@ -153,16 +178,23 @@ func (d *Dialer) client() (*grpc.ClientConn, error) {
 		}),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window), grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+		grpc.WithNoProxy(), // gRPC reads the environment once, and says nothing about what it finds
 	}
-	if d.Dial != nil {
+	dial := d.Dial
+	var through *tunnel
+	if way.proxy != nil {
+		through = &tunnel{proxy: *way.proxy, cloud: d.Addr()}
+		dial = through.dial
+	}
+	if dial != nil {
 		target = "passthrough:///" + d.Addr()
-		opts = append(opts, grpc.WithContextDialer(d.Dial))
+		opts = append(opts, grpc.WithContextDialer(dial))
 	}
 	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("cloud.host %q, cloud.port %d: %w", d.Cloud.Host, d.Cloud.Port, err)
+		return nil, nil, fmt.Errorf("cloud.host %q, cloud.port %d: %w", d.Cloud.Host, d.Cloud.Port, err)
 	}
-	return conn, nil
+	return conn, through, nil
 }
 
 // tlsConfig reads the CA file anew at each dial, so that a renewed file needs no restart.

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -80,9 +82,20 @@ func Told(err error) bool {
 		strings.Contains(err.Error(), "unexpected HTTP status code")
 }
 
+// attemptError is an attempt that did not get to the server's answer.
+type attemptError struct {
+	error
+	ignored string // route.ignored
+}
+
+// Unwrap returns the error.
+func (e *attemptError) Unwrap() error { return e.error }
+
 // Explain turns the error that ended an attempt or a session into a sentence that says what to do.
-// The secret may still be in it: see Redact.
-func Explain(err error, c *config.Cloud) string {
+// past says that the way to the cloud has worked, and when (History.Past); then it stands where
+// else the advice would: a configuration that has worked is not what is wrong. The secret may still
+// be in the sentence: see Redact.
+func Explain(err error, c *config.Cloud, past string) string {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		switch {
@@ -99,21 +112,57 @@ func Explain(err error, c *config.Cloud) string {
 	if errors.Is(err, ErrCleanEnd) {
 		return text
 	}
-	hint := advice(err, text, c)
+	var p *proxyError
+	if errors.As(err, &p) {
+		if p.reason != nil {
+			text = p.reason.Error()
+		} else {
+			text = ""
+		}
+		return sentence(p.what, p.cure, past, FirstLine(text), p.lasts)
+	}
+	what, cure, lasts := advice(err, text, c)
+	var attempt *attemptError
+	if !errors.As(err, &attempt) {
+		past = "" // of what ended a session it is clear that the way has worked
+	}
 	if s, ok := status.FromError(withStatus(err)); ok && s.Code() != codes.OK {
 		text = strings.Replace(text, "rpc error: code = "+s.Code().String()+" desc = ", "", 1)
 	}
 	text = FirstLine(strings.NewReplacer(`connection error: desc = "transport: `, "", `connection error: desc = "`, "").Replace(text))
 	text = strings.TrimSuffix(text, `"`)
-	if hint == "" {
-		return text
-	}
-	return hint + " (" + text + ")"
+	text, _, _ = strings.Cut(text, ". If you upgraded from a grpc-go") // advice for programmers
+	return sentence(what, cure, past, text, lasts)
 }
 
-// advice says what to check when an attempt failed with err, whose text is text; "" if there is
-// nothing to say.
-func advice(err error, text string, c *config.Cloud) string {
+// sentence puts together what happened, what to do about it unless the way has worked in the past,
+// and what the error says itself. lasts: what to do is said all the same.
+func sentence(what, cure, past, text string, lasts bool) string {
+	if past != "" && !lasts {
+		cure = ""
+	}
+	s := join(what, ": ", cure)
+	s = join(s, "; ", past)
+	if s == "" {
+		return text
+	}
+	if text == "" {
+		return s
+	}
+	return s + " (" + text + ")"
+}
+
+func join(a, sep, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + sep + b
+}
+
+// advice says what an attempt that failed with err, whose text is text, means, and what to do; ""
+// if there is nothing to say. lasts: what to do has nothing to do with the configuration of the
+// link.
+func advice(err error, text string, c *config.Cloud) (what, cure string, lasts bool) {
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if strings.Contains(text, w) {
@@ -122,29 +171,41 @@ func advice(err error, text string, c *config.Cloud) string {
 		}
 		return false
 	}
+	ignored := func(otherwise string) string {
+		var attempt *attemptError
+		if errors.As(err, &attempt) && attempt.ignored != "" {
+			return attempt.ignored
+		}
+		return otherwise
+	}
 	var unknownCA x509.UnknownAuthorityError
 	switch {
+	case has("missing selected ALPN property", "tls: no application protocol", "unadvertised ALPN protocol"):
+		return "the TLS end of " + net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) + " does not offer HTTP/2 (ALPN h2)",
+			"switch HTTP/2 on where TLS ends (the load balancer or web server in front), or let it pass TLS through to ThingsBoard", false
 	case has("first record does not look like a TLS handshake"):
-		return "the server speaks no TLS: set cloud.tls.enabled = false, or check cloud.port"
+		return "the server speaks no TLS", "set cloud.tls.enabled = false, or check cloud.port", false
 	case errors.As(err, &unknownCA), has("certificate signed by unknown authority"):
-		return "the server's certificate is signed by none of the trusted authorities: set cloud.tls.ca_file"
+		return "the server's certificate is signed by none of the trusted authorities", "set cloud.tls.ca_file", false
 	case has("certificate is valid for", "doesn't contain any IP SANs", "certificate is not valid for any names"):
-		return "the server's certificate names another host: set cloud.tls.server_name or cloud.host"
+		return "the server's certificate names another host", "set cloud.tls.server_name or cloud.host", false
 	case has("is not yet valid"):
-		return "the server's certificate is not yet valid: is this machine's clock right?"
+		return "the server's certificate is not yet valid", "is this machine's clock right?", true
 	case has("certificate has expired"):
-		return "the server's certificate has expired, or this machine's clock is wrong"
+		return "the server's certificate has expired, or this machine's clock is wrong", "", false
 	case !c.TLS.Enabled && has("error reading server preface", "malformed HTTP response", "frame too large"):
-		return "nothing that speaks plain gRPC answers there: wait if the server is starting;" +
-			" else set cloud.tls.enabled = true, or check cloud.port"
+		return "nothing that speaks plain gRPC answers there", "wait if the server is starting;" +
+			" else set cloud.tls.enabled = true, or check cloud.port", false
 	case has("connection refused"):
-		return "nothing listens there: check cloud.host and cloud.port, and that the server has edges enabled"
+		return "nothing listens there", ignored("check cloud.host and cloud.port, and that the server has edges enabled"), false
 	case errors.Is(err, ErrTimeout):
-		return "is a firewall in the way?"
-	case has("no such host", "produced zero addresses"):
-		return "the name does not resolve: check cloud.host and this machine's DNS"
+		return "", ignored("is a firewall in the way?"), false
+	case has("no such host", "produced zero addresses", "record lookup error"):
+		return "the name does not resolve", ignored("check cloud.host and this machine's DNS"), false
+	case has("network is unreachable", "no route to host"):
+		return "", ignored(""), false
 	}
-	return ""
+	return "", "", false
 }
 
 // withStatus returns the error in the chain of err that holds a gRPC status; err itself if none

@@ -187,7 +187,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 				}
 				return
 			}
-			got := Explain(err, &config.Cloud)
+			got := Explain(err, &config.Cloud, "")
 			if c.want == "" || !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q in it", got, c.want)
 			}

@@ -80,6 +80,8 @@ func (r *Registry) Prepare(n *proto.NewDevice, now time.Time) (b proto.Creation,
 	if len(r.creations) >= maxCreations {
 		return b, false, errFull
 	}
+	r.room.making = true
+	defer func() { r.room.making = false }()
 	if err := r.relieve(); err != nil {
 		return b, false, err
 	}

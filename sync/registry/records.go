@@ -122,7 +122,8 @@ func (r *Registry) put(key string, value []byte) error {
 	if r.same(key, value) {
 		return nil
 	}
-	if bytes, records := r.grows(key, value); !r.room.has(key, bytes, records) {
+	bytes, records := r.grows(key, value)
+	if !r.room.has(key, bytes, records) || records > 0 && key[0] == devices.letter && r.Devices() >= maxDevices {
 		return r.full()
 	}
 	return r.stage(key, value)

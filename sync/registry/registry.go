@@ -16,7 +16,8 @@ import (
 
 // Bounds. What goes beyond them is acknowledged, counted and not kept.
 const (
-	maxRecords = 32768    // records of all kinds
+	maxRecords = 65536    // records of all kinds
+	maxDevices = 16384    // which are in memory, in a first sync with 850 bytes each
 	maxLive    = 64 << 20 // bytes of them, where that much is free: room.go
 	maxStaged  = 1 << 20  // bytes that wait for Flush; more are flushed at once
 	maxFlush   = 3 << 20  // bytes that begin a further batch; with one entity more it stays below store.MaxBatch

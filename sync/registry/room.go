@@ -11,16 +11,18 @@ import (
 // The registry's room is a share of what is free on the medium when it is opened, and has parts, so
 // that nobody who writes much keeps the cloud's word on credentials out:
 //
-//	0 ─────────── 7/8 ────── 1
-//	│ all records  │ reserve │   the reserve: credentials, users and device profiles of the cloud
-//	│ ≤ 1/4 │                    what devices write of themselves: client attributes
+//	0 ──────────── 6/8 ─── 7/8 ──── 1
+//	│ all records  │ making │ reserve │
+//	│ ≤ 1/4 │
 //
+// The reserve is for credentials, users and device profiles of the cloud, the part before it for
+// devices that are made here, the quarter at the beginning is what client attributes may take.
 // Bytes and records have the same parts. A replacement counts the difference, so one that is not
 // longer is always taken.
 const (
 	minLive      = 2 << 20 // bytes on the smallest medium
 	freeShare    = 8       // the room is this part of what is free: a compaction needs as much again
-	reserveShare = 8       // this part of the room is the reserve
+	reserveShare = 8       // this part of the room is the reserve; as much is left to devices made here
 	deviceShare  = 4       // this part of the room may hold what devices write of themselves
 	// maxCreations bounds the devices that were made here and that the cloud does not know yet;
 	// each has three records.
@@ -42,8 +44,9 @@ func (u *use) add(bytes int64, records int) {
 type room struct {
 	most       int64 // bytes of all records
 	all        use
-	byDevices  use // client attributes
-	unreserved use // all that may not use the reserve
+	byDevices  use  // client attributes
+	unreserved use  // all that may not use the reserve
+	making     bool // a device is being made here
 }
 
 // shareOf is the room in bytes where so many bytes are free.
@@ -94,8 +97,12 @@ func (m *room) has(key string, bytes int64, records int) bool {
 	fits := func(u use, part, of int64) bool {
 		return u.bytes+bytes <= m.most/of*part && int64(u.records+records) <= maxRecords/of*part
 	}
+	parts := int64(reserveShare - 2)
+	if m.making {
+		parts++
+	}
 	return bytes <= 0 && records <= 0 || fits(m.all, 1, 1) &&
-		(reserved(key) || fits(m.unreserved, reserveShare-1, reserveShare)) &&
+		(reserved(key) || fits(m.unreserved, parts, reserveShare)) &&
 		(!byDevices(key) || fits(m.byDevices, 1, deviceShare))
 }
 

@@ -52,11 +52,15 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	if err != nil {
 		return s, fmt.Errorf("status: no agent runs on %s; read the events of former edges: %w", strconv.Quote(dataDir), err)
 	}
+	over, err := former.Inspect(filepath.Join(dataDir, "overflow"))
+	if err != nil {
+		return s, fmt.Errorf("status: no agent runs on %s; read the overflow of the dead letters: %w", strconv.Quote(dataDir), err)
+	}
 	failed := st.LastError
 	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // meant the process that read the files
 	s = agent.Snapshot{State: agent.Disconnected}
 	s.At = time.Now().UTC()
-	agent.AddCounts(&s, st, dead, kept.Stats(nil), s.At)
+	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), s.At)
 	s.Losses, s.DamagedSeen = tally.Look(dataDir, s.At)
 	if failed != nil {
 		s.LastError = failed.Error()

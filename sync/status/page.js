@@ -22,6 +22,8 @@
   };
   const rate = (a, b, seconds) => seconds > 0 && a >= b ? num(Math.round((a - b) / seconds * 10) / 10) : "–";
 
+  const moment = t => new Date().toDateString() === t.toDateString() ? t.toLocaleTimeString() : t.toLocaleString();
+
   const draw = () => {
     const top = Math.max(10, ...history) * 1.05;
     const x = i => 120 - history.length + 1 + i;
@@ -71,7 +73,12 @@
       " pending + " + num(s.dropped) + " dropped + " + num(s.dead) + " dead + " + num(s.damaged) + " damaged");
     el("identity").className = sum === s.accepted ? "" : "bad";
 
+    const c = s.refused_creations, times = n => n === 1 ? "once" : num(n) + " times";
     const rows = [
+      ...(c ? [["Not created", "the cloud refuses " + (c.names || []).join(", ") + (c.devices > (c.names || []).length ? " … (" + num(c.devices) + ")" : "") +
+        (c.cause ? ": " + c.cause : "") + "; " + num(c.events) + " events wait for that" + (c.full ? ", and the room for them is used up" : "")]] : []),
+      ...(s.refused || []).slice(0, 5).map(r => ["Refused", [r.who + ": " + r.words + ", " + times(r.count) + " since " + moment(new Date(r.since)),
+        r.topic, r.detail, r.cure].filter(Boolean).join("; ")]),
       ["Link", s.state + " since " + new Date(s.since).toLocaleString() + (s.next_attempt_ms ? ", next attempt in " + span(s.next_attempt_ms) : "")],
       ["Last error", s.last_error || "none"],
       ["Window", s.in_flight + " of " + s.window + " batches in flight" + (s.rtt_ms ? ", answered in " + s.rtt_ms.toFixed(1) + " ms" : "")],
@@ -105,7 +112,6 @@
     if (cls) td.className = cls;
     return td;
   };
-  const moment = t => new Date().toDateString() === t.toDateString() ? t.toLocaleTimeString() : t.toLocaleString();
   const eventRow = e => {
     const tr = document.createElement("tr");
     if (e.status === "DAMAGED") {

@@ -57,3 +57,12 @@ func TestRefusalsAreTold(t *testing.T) {
 		t.Errorf("the page's data: %s", got)
 	}
 }
+
+// The page shows who was refused, and what the cloud refuses to create.
+func TestPageReadsRefusals(t *testing.T) {
+	for _, name := range []string{"s.refused ", "s.refused_creations", "r.cure", "r.words", "c.cause", "c.full"} {
+		if !strings.Contains(pageJS, name) {
+			t.Errorf("page.js does not read %s", name)
+		}
+	}
+}

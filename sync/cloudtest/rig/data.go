@@ -17,6 +17,7 @@ type Data struct {
 	Queue    *wal.Queue
 	Dead     *wal.DeadLog // at most 1 MiB
 	Former   *former.Store
+	Overflow *former.Store
 	Registry *registry.Registry
 }
 
@@ -53,6 +54,9 @@ func OpenDataKeeping(
 	if d.Former, err = former.Open(former.Options{Dir: in("former"), CorruptDir: in("corrupt"), Log: log, Meter: meter}); err != nil {
 		t.Fatal(err)
 	}
+	if d.Overflow, err = former.Open(former.Options{Dir: in("overflow"), CorruptDir: in("corrupt"), Log: log, Meter: meter}); err != nil {
+		t.Fatal(err)
+	}
 	o := registry.Options{Dir: in("registry"), CorruptDir: in("corrupt"), Keep: keep, Meter: meter}
 	if d.Registry, err = registry.Open(o); err != nil {
 		t.Fatal(err)
@@ -63,5 +67,5 @@ func OpenDataKeeping(
 
 // Close closes everything. The agent must have ended.
 func (d *Data) Close() error {
-	return errors.Join(d.Queue.Close(), d.Dead.Close(), d.Former.Close(), d.Registry.Close())
+	return errors.Join(d.Queue.Close(), d.Dead.Close(), d.Former.Close(), d.Overflow.Close(), d.Registry.Close())
 }
