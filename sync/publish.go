@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	gosync "sync"
+	"syscall"
 	"time"
 
 	"edgesync/sync/clock"
@@ -125,6 +126,8 @@ func (a *Agent) Snapshot() Snapshot {
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), f, o, a.now())
 	a.addRoom(&s, p.paced)
+	life := a.Queue.Life()
+	s.Life = Life{Written: life.Written, Worn: life.Wear, Fsyncs: life.Fsyncs, Events: life.Number, CPU: cpu().Seconds()}
 	s.TurnedAway = a.room.refused.Load()
 	s.UnprovenCreations = p.unproven
 	if p.refused == nil { // what is to be proved, or was just now, is not refused
@@ -186,6 +189,7 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
 	s.Room.Used = q.Bytes
+	s.DeadResting, s.DeadWaiting = d.Resting, d.Letters-d.Resting
 	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
 		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned + int(o.Kept), Bytes: u.Bytes}
 	}
@@ -196,6 +200,15 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now
 	if q.LastError != nil {
 		s.ExtraWarnings = append(s.ExtraWarnings, "the queue cannot be written: "+q.LastError.Error())
 	}
+}
+
+// cpu is what this process has used of the processor; 0 where the kernel does not say.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // rss is the resident memory of this process in bytes; 0 where the kernel does not say.

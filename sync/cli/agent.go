@@ -369,6 +369,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 		now = time.UnixMilli(g.clock.Now())
 	}
 	s.ExtraWarnings = append(s.ExtraWarnings, g.ports.pairWarnings(now)...)
+	for _, p := range g.ports.pairs {
+		s.Certificates = append(s.Certificates, agent.EndOf{Door: p.Name(), Ends: p.Ends().UTC()})
+	}
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)

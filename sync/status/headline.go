@@ -189,6 +189,7 @@ func shortCause(c *agent.Cause) string {
 	if hint, _, ok := strings.Cut(text, " ("); ok && strings.HasSuffix(text, ")") {
 		text = hint
 	}
+	text, _, _ = strings.Cut(text, "; it worked ") // the headline says until when
 	text = strings.TrimRight(plain.Text(text, causeShown), ". ")
 	if c.Count > 1 {
 		text += ", " + group(c.Count) + " times"

@@ -19,7 +19,9 @@ func TestHeadline(t *testing.T) {
 			From: ago(30 * time.Hour), To: ago(20 * time.Hour),
 		}
 	}
-	refused := agent.Cause{Text: "nothing listens there: check cloud.host (connect: connection refused)", Count: 40}
+	refused := agent.Cause{
+		Text: "nothing listens there: check cloud.host; it worked until 06:25 UTC (connect: connection refused)", Count: 40,
+	}
 	secret := agent.Cause{Text: "the cloud refused the edge's secret: check cloud.routing_secret", Count: 2, Told: true}
 	for _, tt := range []struct {
 		name  string

@@ -30,13 +30,14 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
 	turned_away refused_creations unproven_creations refusals refused repeated
+	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
 		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
-		Losses: []tally.Loss{{}},
+		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -315,8 +316,15 @@ func TestReport(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := sample()
 	s.Version = "a\"b\\c\nd"
+	s.At = s.Since.Add(time.Hour)
+	s.LastContact = &s.Since
+	s.Losses, s.Unrecorded = []tally.Loss{{Reason: "quota", Total: 7}, {Reason: "person", Total: 2}}, 1
+	s.DeadWaiting, s.DeadResting = 3, 2
+	s.Life = agent.Life{Written: 100, Worn: 200, Fsyncs: 30, CPU: 1.5}
+	s.Certificates = []agent.EndOf{{Door: "mqtt.tls", Ends: s.Since}}
 	text := body(t, get(t, s, true, "GET", "/metrics"))
-	line := regexp.MustCompile(`^(# (HELP|TYPE) edgesync_[a-z_]+ .+|edgesync_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
+	line := regexp.MustCompile(`^(# (HELP|TYPE) (edgesync|process|go)_[a-z_]+ .+|` +
+		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
 	for l := range strings.Lines(text) {
 		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
 			t.Errorf("not Prometheus text: %q", l)
@@ -327,6 +335,16 @@ func TestMetrics(t *testing.T) {
 		"edgesync_oldest_pending_seconds 250\n", "edgesync_rtt_seconds 0.04125\n",
 		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n",
 		`edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
+		"edgesync_queue_limit_bytes 8388608\n", "edgesync_queue_free_bytes 7340032\n",
+		"edgesync_flash_written_bytes_total 100\n", "edgesync_flash_worn_bytes_total 200\n", "edgesync_fsyncs_total 30\n",
+		"edgesync_dead_letters_waiting 3\n", "edgesync_dead_letters_resting 2\n",
+		`edgesync_events_lost_total{reason="quota"} 7` + "\n", `edgesync_events_lost_total{reason="person"} 2` + "\n",
+		`edgesync_events_lost_total{reason="unrecorded"} 1` + "\n",
+		"edgesync_last_contact_timestamp_seconds 1795492800.000\n",
+		`edgesync_certificate_expiry_timestamp_seconds{door="mqtt.tls"} 1795492800.000` + "\n",
+		`edgesync_headline{kind="cloud_behind"} 1` + "\n", `edgesync_headline{kind="well"} 0` + "\n",
+		"process_resident_memory_bytes 11534336\n", "process_cpu_seconds_total 1.500\n",
+		"process_start_time_seconds 1795484880.000\n", "go_info{version=\"go",
 		"# TYPE edgesync_events_pending gauge\n", "edgesync_queue_writable 1\n",
 	} {
 		if !strings.Contains(text, want) {
