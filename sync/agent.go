@@ -38,6 +38,9 @@ type Deps struct {
 	// more than 1,024 since the last call; nil: nobody is. By the loop's goroutine; it must not
 	// block.
 	Devices func(n int)
+	// Holding is called with the bytes that wait in memory of what the cloud sends, whenever they
+	// have changed by some MiB; nil: nobody is. Any goroutine calls it; it must not block.
+	Holding func(bytes int64)
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;
@@ -63,8 +66,11 @@ func NewAgent(d Deps) *Agent {
 	now := time.Now()
 	store := calls.Store{Keep: d.Registry.KeepCall, Drop: d.Registry.DropCall, Flush: d.Registry.Flush}
 	a := &Agent{
-		Deps: d, dialer: link.Dialer{Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, Large: MakeRoom}, jitter: fullJitter,
-		started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
+		Deps: d, dialer: link.Dialer{
+			Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, MaxInbound: MaxInbound(d.Config), Packages: d.Registry,
+			Holding: d.Holding, Large: MakeRoom,
+		},
+		jitter: fullJitter, started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},
 	}
 	a.announcePending()

@@ -154,8 +154,3 @@ func (l *loop) readAnswers(d *proto.DownlinkMsg, now time.Time) {
 
 // heardDownlink notes that the server sends something down.
 func (l *loop) heardDownlink(*proto.DownlinkMsg, time.Time) { l.asking.silentSince = time.Time{} }
-
-// unanswered reports whether the server has sent nothing down for long although it was asked.
-func (a *asking) unanswered(now time.Time) bool {
-	return !a.silentSince.IsZero() && now.Sub(a.silentSince) >= silenceAfter
-}

@@ -140,6 +140,7 @@ func newBox(t *testing.T, adjust func(*config.Config)) *box {
 	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Cloud.RoutingKey, c.Cloud.RoutingSecret = "key", "hush-hush"
+	c.Cloud.MaxInbound = 8 << 20 // whatever machine this is
 	if adjust != nil {
 		adjust(&c)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/cloudtest"
-	"edgesync/sync/link"
 )
 
 // CONTRACT.md 1, 2.1, 2.2, 2.3, 2.4, 2.5: frames, the connection, its limits.
@@ -205,11 +204,11 @@ func TestConformanceConnect(t *testing.T) {
 				return m
 			}
 			acks := b.cloud.Stats().DownlinkAcks
-			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink))
+			b.cloud.Push(b.edge.ID, sized(b.agent.Snapshot().MaxInbound))
 			b.elapse(2 * time.Second)
 			s := b.cloud.Stats()
 			b.expect("acknowledged, dropped, connects", []uint64{s.DownlinkAcks - acks, s.TooBig, s.Connects}, []uint64{1, 0, 1})
-			b.cloud.Push(b.edge.ID, sized(link.MaxDownlink+1))
+			b.cloud.Push(b.edge.ID, sized(b.agent.Snapshot().MaxInbound+1))
 			b.elapse(2 * time.Second)
 			d := cloudtest.Device{ID: b.tenant.NewID(), Name: "behind", CredentialsType: "ACCESS_TOKEN", CredentialsID: "token-behind"}
 			b.cloud.AddDevice(b.edge.ID, d)

@@ -139,6 +139,8 @@ type doubling struct {
 }
 
 // Next returns the present value and doubles it.
+//
+//go:noinline
 func (d *doubling) Next() time.Duration {
 	v := d.Peek()
 	if d.next = 2 * v; d.next > d.max {

@@ -89,10 +89,11 @@
 //
 // # The walk of a downlink
 //
-//	link/session.go  the receiver puts it into the inbox
+//	link/session.go  the receiver puts it into the inbox; a large OTA package goes to the registry
+//	                 before (TakePackage), which writes it beside its place
 //	receive.go       received takes up to 96 messages or 1 MiB a turn, and hands each to handle
 //	downlink.go      beforeApply is the list of what comes before the registry
-//	registry         Apply stages it
+//	registry         Apply stages it; a package is put in its place
 //	receive.go       acknowledge: one fsync (Flush), then an acknowledgement for each message
 //	ask.go           what is new is asked about
 //
@@ -269,6 +270,8 @@
 //	pings below that (gRPC)                keepalive.time (30 s), keepalive.timeout (10 s)
 //	no downlink although asked             3 min, then a new stream
 //	a sync without progress                3 min, then once again; then a new stream
+//	a large message that comes             while its bytes come, or a package is being stored,
+//	                                       none of these waits is over
 //	a batch                                batch.size (100) events, 256 KiB, batch.timeout (1 s);
 //	                                       an entity event, an attribute or an alarm sends what is
 //	                                       there

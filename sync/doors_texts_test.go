@@ -1,6 +1,8 @@
 package sync_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/sha3"
 	"encoding/hex"
 	"encoding/json"
@@ -221,6 +223,42 @@ func TestFirmwareIsAnnounced(t *testing.T) {
 		told(d, "v2/fw/response/1/chunk/0 "+strings.Repeat("edge", 256))
 		if w := p.get("firmware?title=fw&version=1.0"); w.Code != 200 || w.Body.Len() != 1024 {
 			t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
+}
+
+// TestLargePackageIsServed uploads a package whose message is as large as what was announced: it is
+// announced to the device that has it assigned, and served byte by byte as it was uploaded; the
+// next message comes behind it (CONTRACT.md 13.2, 13.3).
+func TestLargePackageIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer(t)
+		d := p.connect(`v4 {"user": "token-dev"}`)
+		d.subscribe(`["v1/devices/me/attributes"]`)
+		data := make([]byte, 8<<20/4*3-1000)
+		for i := range data {
+			data[i] = byte(i * i >> 7)
+		}
+		id := p.cloud.UploadPackage(cloudtest.Package{Title: "fw", Version: "1.10", Data: data})
+		msb, lsb := proto.Halves(p.device.ID)
+		p.cloud.Push(p.edge, &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{{
+			MsgType: proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE, IdMSB: msb, IdLSB: lsb, Entity: `{"name":"` + p.device.Name +
+				`","type":"default","firmwareId":{"entityType":"OTA_PACKAGE","id":"` + proto.FormatUUID(id) + `"}}`,
+		}}})
+		p.elapse(5 * time.Second)
+		sum := sha256.Sum256(data)
+		want := `v1/devices/me/attributes {"fw_title":"fw","fw_version":"1.10","fw_tag":"fw 1.10","fw_size":` + strconv.Itoa(len(data)) +
+			`,"fw_checksum_algorithm":"SHA256","fw_checksum":"` + hex.EncodeToString(sum[:]) + `"}`
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if !slices.Equal(d.bodies, []string{want}) {
+			t.Errorf("told %q, want %q", d.bodies, want)
+		}
+		if w := p.get("firmware?title=fw&version=1.10"); w.Code != 200 || !bytes.Equal(w.Body.Bytes(), data) {
+			t.Errorf("%d, %d bytes", w.Code, w.Body.Len())
+		}
+		if n := p.cloud.Stats().TooBig; n != 0 {
+			t.Errorf("the cloud dropped %d", n)
 		}
 	})
 }

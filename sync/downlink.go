@@ -19,13 +19,20 @@ var beforeApply = [...]func(l *loop, d *proto.DownlinkMsg, now time.Time){
 
 // downlink stages one message in the registry. It is acknowledged after the fsync that serves all
 // of one turn. What cannot be stored is not acknowledged: the server sends it again (CONTRACT.md
-// 6.1).
-func (l *loop) downlink(d *proto.DownlinkMsg, now time.Time) {
+// 6.1). packages are those of link.Inbound.
+func (l *loop) downlink(d *proto.DownlinkMsg, packages []func() (bool, error), now time.Time) {
 	l.counters.downlinks++
 	for _, step := range beforeApply {
 		step(l, d, now)
 	}
 	used, err := l.reg.Apply(d)
+	for _, apply := range packages {
+		if err == nil {
+			var kept bool
+			kept, err = apply()
+			used = used || kept
+		}
+	}
 	if err != nil {
 		l.complain("a message of the cloud cannot be stored", err.Error(), now)
 		return

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/config"
@@ -18,6 +19,7 @@ type fakeSession struct {
 	in     chan link.Inbound
 	done   chan struct{}
 	closed bool
+	heard  time.Time // what Heard says
 }
 
 func newFakeSession() *fakeSession {
@@ -30,6 +32,7 @@ func (s *fakeSession) Config() *proto.EdgeConfiguration {
 func (s *fakeSession) ServerMax() int             { return link.DefaultServerMax }
 func (s *fakeSession) Queued() int                { return len(s.out) }
 func (s *fakeSession) Inbox() <-chan link.Inbound { return s.in }
+func (s *fakeSession) Heard() time.Time           { return s.heard }
 func (s *fakeSession) Done() <-chan struct{}      { return s.done }
 func (s *fakeSession) Finish()                    {}
 

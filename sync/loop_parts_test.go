@@ -47,6 +47,7 @@ func TestEndOfSessionForgets(t *testing.T) {
 	}
 	l.conn.sess = newFakeSession()
 	l.conn.acceptedAt, l.conn.lastReceived, l.conn.acknowledged, l.conn.backlogEnd, l.conn.overrun = time.Now(), time.Now(), true, 7, true
+	l.conn.heard = time.Now()
 	l.sending.open, l.sending.aside, l.sending.more = &batch{}, aside{why: isTooLarge}, true
 	l.sending.apart = apart{events: 1}
 	l.sending.win.push(&batch{buf: make([]byte, 9), attrs: []proto.UUID{{1}}})

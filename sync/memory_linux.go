@@ -43,3 +43,24 @@ func codeMapping(line []byte, exe string) (start, length uintptr, ok bool) {
 	}
 	return uintptr(a), uintptr(b - a), true
 }
+
+// memTotal is the memory of this machine in bytes; 0 where the kernel does not say.
+func memTotal() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	return memTotalIn(text)
+}
+
+// memTotalIn reads /proc/meminfo.
+func memTotalIn(text []byte) int64 {
+	for line := range bytes.Lines(text) {
+		if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == "MemTotal:" && string(f[2]) == "kB" {
+			if n, err := strconv.ParseInt(string(f[1]), 10, 64); err == nil && n > 0 && n < 1<<50 {
+				return n << 10
+			}
+		}
+	}
+	return 0
+}

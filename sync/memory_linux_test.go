@@ -38,3 +38,27 @@ func TestUnmapCode(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The memory of the machine is what /proc/meminfo says.
+func TestMemTotal(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int64
+	}{
+		{"MemTotal:         123456 kB\nMemFree:           1 kB\n", 123456 << 10},
+		{"MemFree: 1 kB\nMemTotal: 59000 kB", 59000 << 10},
+		{"MemTotal: -5 kB\n", 0},
+		{"MemTotal: 99999999999999999999 kB\n", 0},
+		{"MemTotal: 9000000000000000000 kB\n", 0},
+		{"MemTotal: 5 MB\n", 0},
+		{"MemTotal:", 0},
+		{"", 0},
+	} {
+		if got := memTotalIn([]byte(c.text)); got != c.want {
+			t.Errorf("%q: %d, want %d", c.text, got, c.want)
+		}
+	}
+	if memTotal() < 16<<20 {
+		t.Errorf("this machine has %d bytes", memTotal())
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/calls"
+	"edgesync/sync/link"
 )
 
 // What the doors test for.
@@ -26,6 +27,8 @@ type Registry interface {
 	// Apply stages what m brings; used reports whether any part of it was understood and kept.
 	// An error means that it could not be stored (the medium); m may then be applied again later.
 	Apply(m *proto.DownlinkMsg) (used bool, err error)
+	// TakePackage takes a large OTA package on its way in; its goroutine is a session's.
+	link.Packages
 	// Flush makes everything staged durable: one fsync for all of it.
 	Flush() error
 	// BeginSync and EndSync bracket a sync. What was not seen between is no longer ours and is

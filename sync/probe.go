@@ -19,7 +19,7 @@ func (p *probing) endSession() { *p = probing{} }
 // nothing is in flight that it would answer.
 func (l *loop) maybeProbe(now time.Time) {
 	l.maybeWake(now)
-	if l.probing.id != 0 || len(l.sending.win.batches) > 0 || l.retries.try != nil || now.Sub(l.conn.lastReceived) < probeAfter {
+	if l.probing.id != 0 || len(l.sending.win.batches) > 0 || l.retries.try != nil || now.Sub(l.since(l.conn.lastReceived)) < probeAfter {
 		return
 	}
 	l.probing.id, l.probing.at = l.nextID(), now

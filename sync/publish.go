@@ -86,7 +86,7 @@ func (a *Agent) Snapshot() Snapshot {
 		Connects: p.counters.connects, RateLimited: p.limited, Edge: p.edge, Cloud: a.dialer.Addr(),
 		Synced: p.synced, Sync: p.sync, Devices: p.devices, CallsPending: a.calls.Waiting(),
 		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
-		Repeated: p.counters.repeated,
+		Repeated: p.counters.repeated, MaxInbound: a.dialer.MaxInbound,
 		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
 	}
 	if p.counters.attempts > 0 {

@@ -46,7 +46,7 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 		if in.TooLarge {
 			l.leaveOut(&in, now)
 		}
-		l.handle(in.Msg, now)
+		l.handle(&in, now)
 		if l.conn.sess == nil {
 			return
 		}
@@ -74,7 +74,8 @@ func (l *loop) leaveOut(in *link.Inbound, now time.Time) {
 	l.complain("a message of the cloud is left out: it would take too much memory", "", now, "bytes", in.Size, "most", link.MaxCost)
 }
 
-func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {
+func (l *loop) handle(in *link.Inbound, now time.Time) {
+	m := in.Msg
 	if r := m.GetUplinkResponseMsg(); r != nil {
 		l.uplinkResponse(r, now)
 		if l.conn.sess == nil {
@@ -82,7 +83,7 @@ func (l *loop) handle(m *proto.ResponseMsg, now time.Time) {
 		}
 	}
 	if d := m.GetDownlinkMsg(); d != nil {
-		l.downlink(d, now)
+		l.downlink(d, in.Packages, now)
 	}
 	if u := m.GetEdgeUpdateMsg(); u != nil {
 		l.setEdge(u.GetConfiguration())

@@ -373,6 +373,10 @@ func (f *fakeRegistry) Apply(m *proto.DownlinkMsg) (bool, error) {
 	return len(m.GetDeviceUpdateMsg()) > 0, f.fail
 }
 
+func (f *fakeRegistry) TakePackage(*proto.OtaPackageUpdateMsg, int, func() io.Reader) func() (bool, error) {
+	return func() (bool, error) { return false, nil }
+}
+
 func (f *fakeRegistry) Flush() error                 { f.mu.Lock(); defer f.mu.Unlock(); f.flushes++; return f.fail }
 func (f *fakeRegistry) Awaits(func(proto.UUID) bool) {}
 func (f *fakeRegistry) BeginSync(bool, uint64)       {}

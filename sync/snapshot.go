@@ -102,6 +102,7 @@ type Snapshot struct {
 	Former          *Former    `json:"former,omitempty"` // events of a former edge, if there are any
 
 	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
+	MaxInbound       int               `json:"max_inbound_message_size"`    // bytes, as announced to the cloud
 	RefusedCreations *RefusedCreations `json:"refused_creations,omitempty"` // nil: the cloud refuses no creation
 	// Creations that the cloud has answered with success, while no sync has shown that it has what
 	// they create. They and what waits for them count as dead.

@@ -31,8 +31,9 @@ type connection struct {
 	acceptedAt   time.Time
 	acknowledged bool // something
 	lastReceived time.Time
-	backlogEnd   uint64 // Seq of the last event from before the session
-	overrun      bool   // a message found no slot
+	heard        time.Time // the last bytes of a large message, see link.Session
+	backlogEnd   uint64    // Seq of the last event from before the session
+	overrun      bool      // a message found no slot
 }
 
 func (c *connection) endSession() {

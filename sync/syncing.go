@@ -50,19 +50,19 @@ func (l *loop) setSyncing(running bool) {
 	l.syncing.running = running
 }
 
-// deadline is when a sync that makes no progress stands still; zero while none runs.
-func (s *syncing) deadline() time.Time {
+// since is when the sync made progress last; zero while none runs.
+func (s *syncing) since() time.Time {
 	if !s.running {
 		return time.Time{}
 	}
-	return s.progress.Add(syncPatience)
+	return s.progress
 }
 
 // syncOverdue restarts a sync that stands still: first by clearing the server's flag on this
 // stream, then by a new stream (CONTRACT.md 3.6).
 func (l *loop) syncOverdue(now time.Time) error {
 	s := &l.syncing
-	if !s.running || now.Before(s.deadline()) {
+	if !s.running || now.Sub(l.since(s.progress)) < syncPatience {
 		return nil
 	}
 	if s.retried {

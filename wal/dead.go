@@ -235,7 +235,9 @@ func (d *DeadLog) commit(count deadCount, gone []deadEntry, puts ...deadEntry) e
 			d.use.remove(&d.letters[i])
 			d.letters[i] = *put
 		} else {
-			d.letters = slices.Insert(d.letters, i, *put)
+			d.letters = append(d.letters, *put)
+			copy(d.letters[i+1:], d.letters[i:])
+			d.letters[i] = *put
 		}
 		d.use.add(put)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 )
 
+//go:noinline
 func segmentName(first uint64) string { return fmt.Sprintf("%020d", first) }
 
 // sortUint64 sorts numbers. An instance of slices.Sort would be some kB more of code, for what

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -109,7 +108,7 @@ func tidy(dir, corrupt string, log *slog.Logger) ([]uint64, error) {
 		if len(firsts) > 0 && firsts[0] <= first {
 			err = os.Remove(path + ".START")
 		} else if err = os.Rename(path+".START", path); err == nil {
-			firsts = slices.Insert(firsts, 0, first)
+			firsts = append([]uint64{first}, firsts...)
 		}
 		if err != nil {
 			return nil, err

@@ -30,6 +30,7 @@ maxmessage BYTES       announce that limit for messages at the next connect; 0 i
 kick                   end all sessions cleanly
 rpc DEVICE METHOD JSON call a device and print its answer
 attr DEVICE KEY=VALUE  set a shared attribute and push it to the edge
+package BYTES          upload a firmware of that size, which every edge gets in one message of 4/3 of it
 attrs N                set N shared attributes of every device and push them
 add NAME               create a device
 delete NAME            delete a device
@@ -44,6 +45,9 @@ const maxSeen = 1000
 
 // maxFlood bounds what flood sends in one message, in bytes.
 const maxFlood = 8 << 20
+
+// maxPackage bounds the firmware that package uploads, in bytes.
+const maxPackage = 128 << 20
 
 // maxAttrs bounds the attributes that attrs sets.
 const maxAttrs = 100
@@ -112,7 +116,7 @@ func (o *operator) run(line string) (string, error) {
 	}
 	need := map[string]int{
 		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "creations": 1, "limit": 2, "rpc": 3, "attr": 2,
-		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
+		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "package": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && w[0] != "creations" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
@@ -176,7 +180,7 @@ func (o *operator) run(line string) (string, error) {
 		}
 		o.cloud.DropAcks(n)
 		return "dropacks " + w[1], nil
-	case "flood", "longsync", "maxmessage":
+	case "flood", "longsync", "maxmessage", "package":
 		return o.strain(w)
 	case "kick":
 		return fmt.Sprintf("ended %d sessions", o.cloud.EndSessions(cloudtest.EndOK)), nil
@@ -247,6 +251,14 @@ func (o *operator) strain(w []string) (string, error) {
 			return "", fmt.Errorf("longsync: %q is not a number from -1 on, or %q no duration such as 30s", w[1], w[2])
 		}
 		o.cloud.LongSync(n, d)
+	case "package":
+		if err != nil || n < 0 || n > maxPackage {
+			return "", fmt.Errorf("package: %q is not a number from 0 to %d", w[1], maxPackage)
+		}
+		data := make([]byte, n)
+		_, _ = rand.Read(data)
+		o.cloud.UploadPackage(cloudtest.Package{Title: "firmware", Version: strconv.Itoa(n), Data: data})
+		return "package: firmware " + strconv.Itoa(n), nil
 	default:
 		if err != nil || n < 0 || n > cloudtest.MaxRequest {
 			return "", fmt.Errorf("maxmessage: %q is not a number from 0 to %d", w[1], cloudtest.MaxRequest)

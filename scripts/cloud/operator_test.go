@@ -88,6 +88,8 @@ func TestCommands(t *testing.T) {
 		{"longsync 1 soon", 400, `{"error":"longsync: \"1\" is not a number from -1 on, or \"soon\" no duration such as 30s"}`},
 		{"maxmessage 300", 200, `{"answer":"maxmessage 300"}`},
 		{"maxmessage -1", 400, `{"error":"maxmessage: \"-1\" is not a number from 0 to 4194304"}`},
+		{"package 1000", 200, `{"answer":"package: firmware 1000"}`},
+		{"package much", 400, `{"error":"package: \"much\" is not a number from 0 to 134217728"}`},
 		{"kick", 200, `{"answer":"ended 0 sessions"}`},
 		{"show nobody", 400, `{"error":"no device \"nobody\""}`},
 		{"dance", 400, `{"error":"unknown command \"dance\" (try help)"}`},

@@ -238,7 +238,7 @@ func (g *gateway) now() time.Time { return time.UnixMilli(g.clock.Now()) }
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
-		Meter: g.queue.Meter,
+		MaxMessage: agent.MaxInbound(g.config), Meter: g.queue.Meter,
 	})
 	if err != nil {
 		return fmt.Errorf("open the registry: %w", err)
@@ -277,11 +277,12 @@ func (g *gateway) connect() error {
 	if g.env.has("GOGC") {
 		syncing = nil
 	}
-	devices := devicesMemory
-	if g.env.has("GOMEMLIMIT") {
-		devices = nil
-	} else {
-		devices(g.registry.Devices())
+	var devices func(int)
+	var holding func(int64)
+	if !g.env.has("GOMEMLIMIT") {
+		l := new(softLimit)
+		l.setDevices(g.registry.Devices())
+		devices, holding = l.setDevices, l.setHolding
 	}
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
@@ -291,7 +292,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)

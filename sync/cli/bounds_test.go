@@ -35,6 +35,7 @@ type strain struct {
 	drive func(r *running)
 	// before the agent starts.
 	before func(s *site)
+	more   int // bytes that it may take beyond oneBound
 	// alone: it is not driven beside the others, because it changes what the cloud does to all, or
 	// because another one of its kind is driven there.
 	alone bool
@@ -122,7 +123,7 @@ func TestMemoryAtEveryBound(t *testing.T) {
 	for _, c := range strains {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // each agent is a process with a memory of its own
-			strained(t, oneBound, c)
+			strained(t, oneBound+c.more, c)
 		})
 	}
 }
@@ -217,6 +218,24 @@ var strains = []strain{
 		m := dashboardOf(r.edge.ID, maxMessage)
 		flooded(r, 5, func() *proto.DownlinkMsg { return m })
 	}},
+	{
+		name: "the link, messages of 60 MiB that are no packages", cloud: true, alone: true, more: 56 << 20,
+		before: func(s *site) { s.link = "max_inbound_message_size = \"64MiB\"\n" },
+		drive: func(r *running) {
+			m, decoded := dashboardOf(r.edge.ID, 60<<20), dashboardOf(r.edge.ID, 12<<20-4<<10)
+			n := 0
+			flooded(r, 6, func() *proto.DownlinkMsg {
+				if n++; n%2 == 0 {
+					return m
+				}
+				return decoded
+			})
+		},
+	},
+	packages("the link, packages of 8 MiB that are not kept", 8, ""),
+	packages("the link, packages of 8 MiB that are kept", 8, "[registry]\nkeep = [\"ota\"]\n"),
+	packages("the link, packages of 64 MiB that are not kept", 64, ""),
+	packages("the link, packages of 64 MiB that are kept", 64, "[registry]\nkeep = [\"ota\"]\n"),
 	{name: "the link, entities of 4 MiB", cloud: true, drive: func(r *running) {
 		m := dashboardOf(r.edge.ID, 4<<20)
 		other := dashboardOf(r.edge.ID, 4<<20-1)

@@ -39,6 +39,7 @@ type site struct {
 	addr   string
 	dir    string
 	config string
+	link   string // keys of [cloud] beside who we are
 	extra  string
 	env    []string // of the agents
 	exe    string   // the agent; "" is the test binary
@@ -92,9 +93,10 @@ func (s *site) writeConfig(secret string) {
 	s.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.config = filepath.Join(s.TempDir(), "config.toml")
-	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n"+
+	text := fmt.Sprintf("data_dir = %q\n[cloud]\nhost = %q\nport = %s\nrouting_key = \"key\"\nrouting_secret = %q\n%s"+
 		"[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n"+
-		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s", s.dir, host, port, secret, s.extra)
+		"[reconnect]\ninterval = \"100ms\"\nmax_interval = \"500ms\"\n[batch]\ntimeout = \"50ms\"\n%s",
+		s.dir, host, port, secret, s.link, s.extra)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.Fatal(err)
 	}

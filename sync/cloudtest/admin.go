@@ -40,6 +40,18 @@ func (c *Cloud) UnassignDevice(id proto.UUID) {
 // DeleteDevice deletes a device; every edge of the tenant gets the event (CONTRACT.md 6.3).
 func (c *Cloud) DeleteDevice(id proto.UUID) { c.enqueueAll(c.tenant.Delete(id)) }
 
+// UploadPackage saves an OTA package. Every edge of the tenant gets it, assigned or not, wanted or
+// not, in one message; one that is larger than what an edge announced is dropped, and that edge's
+// page stands still for 60 s (CONTRACT.md 13.2).
+func (c *Cloud) UploadPackage(p Package) proto.UUID {
+	id, m := c.tenant.UploadPackage(p)
+	c.enqueueAll(m)
+	return id
+}
+
+// DeletePackage deletes an OTA package; every edge of the tenant hears of it (CONTRACT.md 6.3).
+func (c *Cloud) DeletePackage(id proto.UUID) { c.enqueueAll(c.tenant.DeletePackage(id)) }
+
 // SetSharedAttributes writes shared attributes of a device. The edge gets them only if the rule
 // chain has a push-to-edge node, which the default chain lacks (CONTRACT.md 6.3): push is whether
 // there is such a node.

@@ -53,6 +53,8 @@ type tenant interface {
 	Delete(device proto.UUID) *proto.DownlinkMsg
 	SetAttributes(entity proto.UUID, entityType, scope string, kv []*proto.KeyValueProto, now time.Time) *proto.DownlinkMsg
 	DeviceOf(id proto.UUID) (d Device, edge proto.UUID, ok bool)
+	UploadPackage(p Package) (proto.UUID, *proto.DownlinkMsg)
+	DeletePackage(id proto.UUID) *proto.DownlinkMsg
 }
 
 // Options of a cloud.

@@ -39,7 +39,7 @@
 //	admin.go       what an administrator does, admin_edge.go with an edge
 //	faults*.go     what goes wrong on demand; memory.go what is acknowledged and lost
 //	observe.go     what tests look at: Stats, WaitFor, OnUplink
-//	tenant*.go     Tenant: entities, time series, what goes down
+//	tenant*.go     Tenant: entities, time series, packages, what goes down
 //	uplink*.go     what each part of an uplink does to the database
 //	values*.go     how the server converts values
 package cloudtest

@@ -164,6 +164,12 @@ func (t *fakeTenant) DeviceOf(id proto.UUID) (Device, proto.UUID, bool) {
 	return d, t.owner[id], ok
 }
 
+func (t *fakeTenant) UploadPackage(p Package) (proto.UUID, *proto.DownlinkMsg) {
+	return p.ID, &proto.DownlinkMsg{OtaPackageUpdateMsg: []*proto.OtaPackageUpdateMsg{packageMsg(p, proto.UUID{}, time.Now())}}
+}
+
+func (t *fakeTenant) DeletePackage(proto.UUID) *proto.DownlinkMsg { return nil }
+
 func (t *fakeTenant) ids() []int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -26,6 +26,8 @@ type Tenant struct {
 	names   [entityTypes]map[string]proto.UUID // where names must be unique
 	byCred  map[string]proto.UUID              // devices by credentials id
 
+	packages []*proto.OtaPackageUpdateMsg // with their binaries, in order of upload
+
 	relations []relation
 	relation  map[relationKey]int // index in relations
 

@@ -149,6 +149,7 @@ func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 	add(full, t.notificationTemplates)
 	add(full, t.notificationTargets)
 	add(full, t.notificationRules)
+	add(full, t.packageSteps)
 	add(full, each(typeDeviceProfile, nil, deviceProfile))
 	add(full, each(typeResource, nil, func(r *record) *proto.DownlinkMsg {
 		m := &proto.ResourceUpdateMsg{Entity: r.marshal()}

@@ -33,6 +33,7 @@ type Cloud struct {
 	RoutingSecret     string
 	RoutingSecretFile string // its content, trimmed, is the secret
 	EdgeVersion       int
+	MaxInbound        int64 // bytes of a message of the server; 0: by the memory of the machine
 	TLS               TLS
 }
 

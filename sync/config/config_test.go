@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 func TestKeysAreFixed(t *testing.T) {
 	want := strings.Fields(`data_dir
 		cloud.host cloud.port cloud.timeout cloud.routing_key cloud.routing_secret cloud.routing_secret_file cloud.edge_version
-		cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
+		cloud.max_inbound_message_size cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
 		registry.keep sync.full sync.repeat http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
@@ -137,17 +137,22 @@ func TestEveryKey(t *testing.T) {
 		"cloud.tls.enabled":         {`true`, "true", "true", []string{`1`, `"maybe"`}, "true or false"},
 		"cloud.tls.ca_file":         {`"/ca.pem"`, "/ca.pem", "/ca.pem", []string{`1`}, "double quotes"},
 		"cloud.tls.server_name":     {`"tb"`, "tb", "tb", []string{`1`}, "double quotes"},
-		"batch.size":                {`1`, "1", "1", []string{`0`, `10001`}, "from 1 to 10000"},
-		"batch.timeout":             {`250`, "250", "250ms", []string{`60001`, `-1`}, "from 0 to 1m; a plain number means milliseconds"},
-		"retry.interval":            {`2500`, "2500", "2.5s", []string{`9`, `"25h"`}, "from 10ms to 1d; a plain number means milliseconds"},
-		"retry.max":                 {`0`, "0", "0", []string{`-1`, `1000001`}, "from 0 to 1000000"},
-		"reconnect.interval":        {`1000`, "1000", "1s", []string{`9`, `"25h"`}, "milliseconds"},
-		"reconnect.max_interval":    {`120000`, "120000", "2m", []string{`9`, `"25h"`}, "milliseconds"},
-		"keepalive.time":            {`360`, "360", "6m", []string{`9`, `"9s"`, `"25h"`}, "from 10s to 1d; a plain number means seconds"},
-		"keepalive.timeout":         {`1.5`, "1.5", "1.5s", []string{`0`, `"2h"`}, "from 1s to 1h; a plain number means seconds"},
-		"queue.durability":          {`"interval"`, "interval", "interval", []string{`"never"`, `""`}, "always"},
-		"queue.sync_interval":       {`250`, "250", "250ms", []string{`9`, `60001`}, "milliseconds"},
-		"queue.flash_endurance":     {`"2TiB"`, "2TiB", "2TiB", []string{`-1`, `"2000000TiB"`}, "from 0 to"},
+		"cloud.max_inbound_message_size": {
+			`"16MiB"`, "16777216", "16MiB",
+			[]string{`0`, `1048575`, `"257MiB"`, `"all"`, `-1`},
+			`must be from 1MiB to 256MiB, as a number of bytes or with a unit, such as "64MiB", or "auto"`,
+		},
+		"batch.size":             {`1`, "1", "1", []string{`0`, `10001`}, "from 1 to 10000"},
+		"batch.timeout":          {`250`, "250", "250ms", []string{`60001`, `-1`}, "from 0 to 1m; a plain number means milliseconds"},
+		"retry.interval":         {`2500`, "2500", "2.5s", []string{`9`, `"25h"`}, "from 10ms to 1d; a plain number means milliseconds"},
+		"retry.max":              {`0`, "0", "0", []string{`-1`, `1000001`}, "from 0 to 1000000"},
+		"reconnect.interval":     {`1000`, "1000", "1s", []string{`9`, `"25h"`}, "milliseconds"},
+		"reconnect.max_interval": {`120000`, "120000", "2m", []string{`9`, `"25h"`}, "milliseconds"},
+		"keepalive.time":         {`360`, "360", "6m", []string{`9`, `"9s"`, `"25h"`}, "from 10s to 1d; a plain number means seconds"},
+		"keepalive.timeout":      {`1.5`, "1.5", "1.5s", []string{`0`, `"2h"`}, "from 1s to 1h; a plain number means seconds"},
+		"queue.durability":       {`"interval"`, "interval", "interval", []string{`"never"`, `""`}, "always"},
+		"queue.sync_interval":    {`250`, "250", "250ms", []string{`9`, `60001`}, "milliseconds"},
+		"queue.flash_endurance":  {`"2TiB"`, "2TiB", "2TiB", []string{`-1`, `"2000000TiB"`}, "from 0 to"},
 		"queue.max_bytes": {
 			`"64MiB"`, "67108864", "64MiB",
 			[]string{

@@ -89,6 +89,11 @@ var keys = []key{
 		doc: "version of ThingsBoard Edge to announce, as its number in the protocol; 12 suits servers from 4.2.0 on",
 	},
 	{
+		path: "cloud.max_inbound_message_size", def: "auto",
+		field: func(c *Config) any { return &c.Cloud.MaxInbound }, auto: true, min: mib, max: 256 * mib,
+		doc: "largest message to take from the server, OTA packages among them; auto: by the memory, 8MiB to 64MiB",
+	},
+	{
 		path: "cloud.tls.enabled", def: "false", field: func(c *Config) any { return &c.Cloud.TLS.Enabled },
 		doc: "encrypt the link to the cloud", aliases: []alias{{name: "CLOUD_RPC_SSL_ENABLED"}},
 	},

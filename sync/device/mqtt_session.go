@@ -105,6 +105,8 @@ func (s *session) begin(id uint16, qos byte) (slot uint32, ok bool) {
 }
 
 // finish acknowledges a publish as soon as all publishes before it are acknowledged.
+//
+//go:noinline
 func (s *session) finish(slot uint32, reason byte) {
 	s.settle(slot, func(a *ack) { a.reason = reason })
 }
@@ -345,6 +347,8 @@ func (s *session) refuse(err error) {
 
 // invalid refuses a publish for what is in it. MQTT 5 has a reason code for that; earlier versions
 // end the session (API.md 3.3).
+//
+//go:noinline
 func (s *session) invalid(slot uint32, err error) { s.invalidAt(slot, s.topic, err) }
 
 // invalidAt is invalid for a publish that may not be the one in work.

@@ -89,6 +89,8 @@ func (d *Doors) speak(s *session, id proto.UUID, name string) {
 }
 
 // silence takes from a gateway the device that was silent longest.
+//
+//go:noinline
 func (d *Doors) silence(s *session) {
 	t := s.spoken.latest.prev
 	delete(d.owners, t.id)

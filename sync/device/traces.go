@@ -46,6 +46,8 @@ func (m *MQTT) note(conn *mqttConn, reason refusal.Reason, device, topic string,
 }
 
 // note leaves a trace of what was refused to the device of the session.
+//
+//go:noinline
 func (s *session) note(reason refusal.Reason, topic string, err error) {
 	s.m.note(s.conn, reason, s.device.Name, topic, err)
 }
@@ -103,6 +105,8 @@ func (h *HTTP) note(r *http.Request, reason refusal.Reason, device, why string) 
 }
 
 // nameOf is the name of a device, "" for the id of none.
+//
+//go:noinline
 func (d *Doors) nameOf(id proto.UUID) string {
 	if id == (proto.UUID{}) {
 		return ""

@@ -127,11 +127,29 @@ func (s *Store) removeOld() {
 	files, _ := os.ReadDir(s.o.Dir)
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), eventsName) && f.Name() != filepath.Base(s.eventsDir()) {
-			if err := os.RemoveAll(filepath.Join(s.o.Dir, f.Name())); err != nil {
+			if err := removeTree(filepath.Join(s.o.Dir, f.Name()), f); err != nil {
 				s.o.Log.Warn("events of a former edge that are gone cannot be removed", "error", err)
 			}
 		}
 	}
+}
+
+// removeTree removes a file, or a directory with all that is in it, until something cannot be
+// removed. os.RemoveAll, which is made for directories that somebody else changes meanwhile, would
+// be 12 kB more of code on MIPS.
+func removeTree(path string, f os.DirEntry) error {
+	if f.IsDir() {
+		files, err := os.ReadDir(path)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := removeTree(filepath.Join(path, f.Name()), f); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Remove(path)
 }
 
 // recount counts the events behind the last one that was counted.

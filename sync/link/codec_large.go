@@ -15,7 +15,7 @@ import (
 	"edgesync/proto"
 )
 
-// An OTA package or a dashboard is one message of up to MaxDownlink bytes, nearly all of them in
+// An OTA package or a dashboard is one message of megabytes, nearly all of them in
 // one string. Strings are read straight out of the transport's buffers, which are given back as
 // they are read, so that such a message is in memory once, and not three times.
 
@@ -53,6 +53,11 @@ type pieces struct {
 	r     *mem.Reader
 	small []byte // a part of at most smallPart bytes
 	room  func() // gives memory back; nil: nobody does
+
+	// left, if it is not nil, takes what is left out: the texts of large packages. size is that of
+	// the whole message then.
+	left *[]leftOut
+	size int
 }
 
 // read merges the next size bytes, which are fields of m, into m.
@@ -105,6 +110,14 @@ func (p *pieces) read(m protoreflect.Message, size int) error {
 			continue
 		case f.Kind() == protoreflect.StringKind && !f.IsList():
 			rest = rest[:at]
+			if u, ok := m.Interface().(*proto.OtaPackageUpdateMsg); ok && p.left != nil && n >= largePackage {
+				from := p.size - p.r.Remaining()
+				*p.left = append(*p.left, leftOut{of: u, from: from, to: from + int(n)})
+				if _, err := p.r.Discard(int(n)); err != nil {
+					return err
+				}
+				continue
+			}
 			var text strings.Builder
 			text.Grow(int(n))
 			for left := int(n); left > 0; {

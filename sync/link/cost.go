@@ -18,8 +18,8 @@ import (
 // cost before it decodes it.
 
 const (
-	// MaxCost bounds what one message may take decoded, in bytes. 8 MiB of texts fit; 8 MiB of
-	// numbers in messages of their own do not.
+	// MaxCost bounds what one message may take decoded, in bytes, but for packages, which are not
+	// decoded. 8 MiB of texts fit; 8 MiB of numbers in messages of their own do not.
 	MaxCost = 12 << 20
 	// smallMessage is the size in bytes up to which a message is not looked into: its cost counts
 	// as smallBase and smallFactor times its size, which no message exceeds.
@@ -60,23 +60,29 @@ func planOf(d protoreflect.MessageDescriptor, known map[protoreflect.FullName]*p
 }
 
 // costOf reckons what a message takes decoded, in bytes. It stops beyond MaxCost. What is no
-// message costs what was read of it: the decoder finds the same fault.
-func costOf(data mem.BufferSlice) (bytes int) {
+// message costs what was read of it: the decoder finds the same fault. If leave is true the texts
+// of large packages are left out, and left says that there are some.
+func costOf(data mem.BufferSlice, leave bool) (bytes int, left bool) {
 	size := data.Len()
 	if size <= smallMessage {
-		return smallBase + smallFactor*size
+		return smallBase + smallFactor*size, false
 	}
 	r := data.Reader()
 	defer r.Close()
 	c := costing{r: r}
+	if leave {
+		c.packages = responsePlan().parts[fieldDownlink].parts[fieldPackages]
+	}
 	c.message(responsePlan(), size, 0)
-	return c.cost
+	return c.cost, c.left
 }
 
 // costing is one walk over a message.
 type costing struct {
-	r    *mem.Reader
-	cost int
+	r        *mem.Reader
+	cost     int
+	packages *plan // whose large texts are left out; nil: nothing is
+	left     bool  // something was
 }
 
 // message walks over the next size bytes. False: they are no message, or cost too much.
@@ -114,7 +120,12 @@ func (c *costing) message(p *plan, size, depth int) bool {
 			}
 			continue
 		}
-		c.cost += int(n) + partCost
+		c.cost += partCost
+		if p == c.packages && num == fieldEntity && n >= largePackage {
+			c.left = true
+		} else {
+			c.cost += int(n)
+		}
 		if _, err := c.r.Discard(int(n)); err != nil {
 			return false
 		}

@@ -24,14 +24,14 @@ func TestCost(t *testing.T) {
 	}
 	many.DownlinkMsg.EntityData = []*proto.EntityDataProto{data}
 	b := mustMarshal(t, many)
-	if cost := costOf(inPieces(b, 16<<10)); cost < MaxCost || cost > MaxCost+1<<10 || len(b) > 3*parts {
+	if cost, _ := costOf(inPieces(b, 16<<10), true); cost < MaxCost || cost > MaxCost+1<<10 || len(b) > 3*parts {
 		t.Errorf("%d empty parts, %d bytes, cost %d", parts, len(b), cost)
 	}
 	text := mustMarshal(t, &proto.ResponseMsg{DownlinkMsg: &proto.DownlinkMsg{
-		DashboardUpdateMsg: []*proto.DashboardUpdateMsg{{Entity: strings.Repeat("x", MaxDownlink)}},
+		DashboardUpdateMsg: []*proto.DashboardUpdateMsg{{Entity: strings.Repeat("x", LeastInbound)}},
 	}})
-	if cost := costOf(inPieces(text, 16<<10)); cost < MaxDownlink || cost > MaxDownlink+4<<10 {
-		t.Errorf("a text of %d bytes costs %d", MaxDownlink, cost)
+	if cost, _ := costOf(inPieces(text, 16<<10), true); cost < LeastInbound || cost > LeastInbound+4<<10 {
+		t.Errorf("a text of %d bytes costs %d", LeastInbound, cost)
 	}
 	for _, p := range responsePlan().all(map[*plan]bool{}) {
 		if worst := (p.size + partCost) / 2; worst > smallFactor && p.size > smallBase {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"edgesync/proto"
@@ -24,9 +25,10 @@ import (
 const (
 	// handleMsgs is the one method of the server (CONTRACT.md 1.1).
 	handleMsgs = "/edge.EdgeRpcService/handleMsgs"
-	// MaxDownlink is the largest DownlinkMsg in bytes that is announced to the server, which drops
-	// larger ones for good (CONTRACT.md 2.5).
-	MaxDownlink = 8 << 20
+	// LeastInbound and MostInbound bound the size in bytes that is announced where the
+	// configuration names none.
+	LeastInbound = 8 << 20
+	MostInbound  = 64 << 20
 	// responseMargin is what a ResponseMsg may add to the DownlinkMsg in it.
 	responseMargin = 1 << 10
 	// window bounds what the transport holds of a message that is not being received, in bytes. A
@@ -45,6 +47,15 @@ const (
 type Dialer struct {
 	Cloud     config.Cloud
 	Keepalive config.Keepalive
+	// MaxInbound is the largest DownlinkMsg in bytes that is announced to the server, which drops
+	// larger ones for good, and stands still for a minute (CONTRACT.md 2.5, 13.2). At most 1 GiB.
+	MaxInbound int
+	// Packages takes the large packages; nil = they are decoded like other parts.
+	Packages Packages
+	// Holding is called with the bytes that the transport holds of what came, when they have
+	// changed by holdingStep, and with 0 when it holds nothing any more; nil = nobody is. Any
+	// goroutine calls it; it must not block.
+	Holding func(bytes int64)
 	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
 	// by the goroutine that receives; nil = nothing is done.
 	Large func()
@@ -66,7 +77,8 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	if err != nil {
 		return nil, err
 	}
-	conn, through, err := d.client(way)
+	held := newBuffers(d.Holding)
+	conn, through, err := d.client(way, held)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +96,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	var stream grpc.ClientStream
 	err = within(timeout, cancel, "connect to "+there, func() (err error) {
 		stream, err = conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, handleMsgs,
-			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(MaxDownlink+responseMargin))
+			grpc.ForceCodecV2(rawCodec{}), grpc.UseCompressor(gzipName), grpc.MaxCallRecvMsgSize(d.MaxInbound+responseMargin))
 		return err
 	})
 	if err != nil {
@@ -101,7 +113,7 @@ func (d *Dialer) Open(ctx context.Context, secret string, timeout time.Duration)
 	if answer.GetResponseCode() != proto.ConnectResponseCode_ACCEPTED {
 		return nil, &RefusedError{answer.GetResponseCode(), Redact(FirstLine(answer.GetErrorMsg()), secret)}
 	}
-	return begin(ctx, cancel, conn, stream, answer, d.Large), nil
+	return begin(ctx, cancel, conn, stream, answer, d, held), nil
 }
 
 // within runs one step of an attempt and cancels it after timeout. Whatever the step returns once
@@ -121,7 +133,7 @@ func within(timeout time.Duration, cancel func(), step string, do func() error) 
 
 // greet sends the connect request and waits for its answer.
 func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectResponseMsg, error) {
-	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), MaxDownlink)
+	req := proto.AppendConnect(nil, d.Cloud.RoutingKey, secret, proto.EdgeVersion(d.Cloud.EdgeVersion), int32(d.MaxInbound))
 	if err := stream.SendMsg(req); err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -130,7 +142,8 @@ func (d *Dialer) greet(stream grpc.ClientStream, secret string) (*proto.ConnectR
 		if err := stream.RecvMsg(&w); err != nil {
 			return nil, endOf(err)
 		}
-		in, err := w.decode(costOf(w.data), nil)
+		cost, _ := costOf(w.data, false)
+		in, err := w.decode(cost, nil)
 		if err != nil {
 			return nil, fmt.Errorf("the answer cannot be read: %w", err)
 		}
@@ -155,7 +168,7 @@ func (d *Dialer) route() (route, error) {
 
 // client makes the client of one attempt, and the tunnel that it dials through; nil: it dials
 // straight.
-func (d *Dialer) client(way route) (*grpc.ClientConn, *tunnel, error) {
+func (d *Dialer) client(way route, held *buffers) (*grpc.ClientConn, *tunnel, error) {
 	creds := insecure.NewCredentials()
 	if d.Cloud.TLS.Enabled {
 		c, err := d.tlsConfig()
@@ -177,7 +190,7 @@ func (d *Dialer) client(way route) (*grpc.ClientConn, *tunnel, error) {
 			MinConnectTimeout: time.Minute,
 		}),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window), grpc.WithMaxHeaderListSize(maxHeaders),
-		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
+		experimental.WithBufferPool(held), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithIdleTimeout(0),
 		grpc.WithNoProxy(), // gRPC reads the environment once, and says nothing about what it finds
 	}
 	dial := d.Dial

@@ -21,6 +21,8 @@
 //     that HTTP/2 holds up the server, and Send refuses.
 //   - What a message takes decoded is reckoned before it is decoded (cost.go). Beyond MaxCost only
 //     the id of its downlink is taken out of it.
+//   - Of a large OTA package no more is in memory than its message: who takes packages reads its
+//     text out of the transport's buffers (package.go), in the receiver's goroutine.
 //   - The secret stands in no error: the server's words pass Redact. The user and the password of a
 //     proxy stand in none, and no word of the proxy does.
 //
@@ -28,7 +30,8 @@
 //
 // dial.go opens a session; proxy.go reads from the environment which way it takes, and tunnel.go
 // dials through a proxy; session.go carries messages; codec.go and codec_large.go turn bytes into
-// messages, cost.go says what they will take, gzip.go compresses; refusal.go says in
-// words why a session did not begin or has ended, and history.go remembers over restarts whether
-// advice about the configuration is of use.
+// messages, package.go takes packages out of them, cost.go says what they will take; buffers.go
+// counts the transport's buffers, gzip.go compresses; refusal.go says in words why a session did
+// not begin or has ended, and history.go remembers over restarts whether advice about the
+// configuration is of use.
 package link

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -36,6 +37,10 @@ type Session interface {
 	Queued() int
 	// Inbox brings what the server sends. An Inbound with Err set is the last.
 	Inbox() <-chan Inbound
+	// Heard is when the last bytes of a large message came, which need not be whole yet, and now
+	// while a package is being stored, during which nothing is read; zero: never. Whatever else the
+	// server has sent comes behind it.
+	Heard() time.Time
 	// Finish closes the sending side. The server answers with the acknowledgements still due and a
 	// clean end (CONTRACT.md 2.3). Nothing may be sent afterwards; Close is still due.
 	Finish()
@@ -52,6 +57,9 @@ type Inbound struct {
 	// TooLarge: the message would take more than MaxCost bytes decoded. Msg holds the id of its
 	// downlink and nothing else.
 	TooLarge bool
+	// Packages are what is to be called for large packages, which are not in Msg, after the rest of
+	// it was applied; see [Packages].
+	Packages []func() (used bool, err error)
 	Err      error
 
 	cost int // of Msg, decoded, in bytes
@@ -119,16 +127,20 @@ type session struct {
 	done      chan struct{}
 	held      held
 	large     func() // Dialer.Large
+	packages  Packages
+	buffers   *buffers
+	storing   atomic.Bool // a package; nothing is read meanwhile
 	config    *proto.EdgeConfiguration
 	serverMax int
 }
 
 // begin makes a session of a stream that was accepted.
 func begin(
-	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg, large func(),
+	ctx context.Context, cancel func(), conn *grpc.ClientConn, stream grpc.ClientStream, accepted *proto.ConnectResponseMsg,
+	d *Dialer, buffers *buffers,
 ) *session {
 	s := &session{
-		conn: conn, stream: stream, cancel: cancel, large: large,
+		conn: conn, stream: stream, cancel: cancel, large: d.Large, packages: d.Packages, buffers: buffers,
 		config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
 		out: make(chan []byte, Slots), in: make(chan Inbound, inboxSlots),
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
@@ -150,6 +162,13 @@ func (s *session) Inbox() <-chan Inbound            { return s.in }
 func (s *session) Done() <-chan struct{}            { return s.done }
 func (s *session) Finish()                          { close(s.out) }
 
+func (s *session) Heard() time.Time {
+	if s.storing.Load() {
+		return time.Now()
+	}
+	return s.buffers.heard()
+}
+
 func (s *session) Send(b []byte) bool {
 	select {
 	case s.out <- b:
@@ -167,6 +186,7 @@ func (s *session) Close() {
 		s.conn.Close()
 		<-s.sent
 		<-s.received
+		s.buffers.forget()
 		close(s.done)
 	}()
 }
@@ -208,14 +228,29 @@ func (s *session) next(ctx context.Context, w *wire) Inbound {
 	if err := s.stream.RecvMsg(w); err != nil {
 		return Inbound{Err: endOf(err)}
 	}
-	cost := costOf(w.data)
+	cost, packages := costOf(w.data, s.packages != nil)
+	switch {
+	case packages && cost > InboxBytes: // no server sends both in one message
+		cost, packages = MaxCost+1, false
+	case packages:
+		cost = w.data.Len() // it comes alone, and what it was is garbage before the next is read
+	}
 	if !s.held.take(cost, ctx.Done()) {
 		return Inbound{Err: ctx.Err()}
 	}
 	if cost >= largeMessage && s.large != nil {
 		s.large()
 	}
-	in, err := w.decode(cost, s.large)
+	var in Inbound
+	var err error
+	if packages {
+		s.storing.Store(true)
+		in, err = w.takePackages(ctx, s.packages)
+		s.storing.Store(false)
+		in.cost = cost
+	} else {
+		in, err = w.decode(cost, s.large)
+	}
 	if err != nil {
 		return Inbound{Err: fmt.Errorf("a message of the cloud cannot be read: %w", err)}
 	}

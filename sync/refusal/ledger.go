@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,12 +197,20 @@ func (l *Ledger) Latest(most int) []Party {
 	l.mu.Unlock()
 	n := min(len(devices), max(most-most/2, most-len(addresses)))
 	all := append(devices[:n], addresses[:min(len(addresses), most-n)]...)
-	slices.SortStableFunc(all, later)
+	sort.SliceStable(all, func(i, j int) bool { return later(&all[i], &all[j]) })
 	return all
 }
 
-func later(a, b Party) int {
-	return cmp.Or(b.Last.Compare(a.Last), strings.Compare(a.Who, b.Who), strings.Compare(a.Reason, b.Reason))
+// later reports whether a comes before b. An instance of slices.SortFunc would be 15 kB more of
+// code on MIPS, and one of slices.SortStableFunc another 10.
+func later(a, b *Party) bool {
+	switch {
+	case !a.Last.Equal(b.Last):
+		return a.Last.After(b.Last)
+	case a.Who != b.Who:
+		return a.Who < b.Who
+	}
+	return a.Reason < b.Reason
 }
 
 // list returns the parties, the latest first.
@@ -214,7 +222,7 @@ func list(parties map[pair]*party, devices bool) []Party {
 			Topic: p.topic, Detail: p.detail, Cure: at.reason.Cure(), Count: p.count, Since: p.since, Last: p.last,
 		})
 	}
-	slices.SortFunc(all, later)
+	sort.Slice(all, func(i, j int) bool { return later(&all[i], &all[j]) })
 	return all
 }
 

@@ -86,11 +86,11 @@ func (r *Registry) noteRecord(key string, there bool) {
 	at, known := slices.BinarySearch(list, key)
 	switch {
 	case there && !known:
-		r.further[first] = slices.Insert(slices.Clone(list), at, key)
+		r.further[first] = slices.Concat(list[:at], []string{key}, list[at:])
 	case !there && known && len(list) == 1:
 		delete(r.further, first)
 	case !there && known:
-		r.further[first] = slices.Delete(slices.Clone(list), at, at+1)
+		r.further[first] = slices.Concat(list[:at], list[at+1:])
 	}
 }
 

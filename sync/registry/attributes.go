@@ -196,7 +196,9 @@ func (r *Registry) setAttributes(id proto.UUID, scope Scope, ts int64, kvs []pro
 			}
 		default:
 			h.changed, h.grown = true, true
-			h.list = slices.Insert(h.list, at, attribute{ts, *kv})
+			h.list = append(h.list, attribute{})
+			copy(h.list[at+1:], h.list[at:])
+			h.list[at] = attribute{ts, *kv}
 		}
 		set = append(set, *kv)
 	}

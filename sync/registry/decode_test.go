@@ -3,13 +3,15 @@ package registry
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"edgesync/proto"
 )
 
-// FuzzCutString compares with a decoder that builds the whole object.
-func FuzzCutString(f *testing.F) {
+// FuzzCutData compares with a decoder that builds the whole object.
+func FuzzCutData(f *testing.F) {
 	for _, s := range []string{
 		`{"data":"AAEC","x":1}`, `{"x":{"data":"no"},"data":null}`, `{"a":"\"data\":\"x\"","data":"\\\"yes"}`,
 		`{"data" : "v" }`, `{"data":["no"]}`,
@@ -19,7 +21,12 @@ func FuzzCutString(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		rest, value, ok := cutString(text, "data")
+		rest, data, ok := cutData(iotest.OneByteReader(strings.NewReader(text)))
+		whole, same, alike := cutData(strings.NewReader(text))
+		if string(whole) != string(rest) || same != data || alike != ok {
+			t.Fatalf("%q: byte by byte %q, %v, whole %q, %v", text, rest, data, whole, same)
+		}
+		value := text[data.from:][:data.length]
 		var before map[string]any
 		if json.Unmarshal([]byte(text), &before) != nil || before == nil {
 			return // no object: the caller finds out from rest

@@ -36,7 +36,8 @@
 //	x id            of a user's credentials what a login needs, JSON
 //	n id            a device that was made here: create.go
 //	j id            a persistent call, later its answer, protobuf: calls.go
-//	g id            an OTA package without its data; the data is the file DIR/ota/ID: ota.go
+//	g id            an OTA package without its data; the data is the file DIR/ota/ID: ota.go,
+//	                ota_data.go
 //	e id            the id under which the cloud has an alarm that was raised here: alarm_ids.go
 //	i key           that the record with this key was changed here: edits.go
 //

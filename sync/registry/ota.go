@@ -1,10 +1,6 @@
 package registry
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"edgesync/proto"
 	"edgesync/wal/disk"
@@ -21,90 +18,125 @@ import (
 // The binary of an OTA package is a file of its own, DIR/ota/ID; the record holds the rest of its
 // JSON. The file is written before the record, and a file without a record is removed at open.
 
-// maxOTA bounds the binaries of all packages in bytes.
-const maxOTA = 32 << 20
-
 func (r *Registry) otaPath(id proto.UUID) string {
 	return filepath.Join(r.o.Dir, "ota", proto.FormatUUID(id))
 }
 
-// applyOTA keeps a package. Its data, megabytes of base64 inside the JSON, goes to the file in
-// small pieces and is never decoded as a whole.
+// applyOTA takes a package that came whole in its message: a small one.
 func (r *Registry) applyOTA(u *proto.OtaPackageUpdateMsg) (bool, error) {
-	id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
-	if u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE {
-		r.dropOTA(id)
-		there, err := r.removeEntity(otaPackages, id)
-		return there, errors.Join(err, r.announcePackage(id))
-	}
-	if !r.keeps(otaPackages.keep) {
-		return false, nil
-	}
-	r.mark(otaPackages, id)
-	rest, data, ok := cutString(u.GetEntity(), "data")
-	if !ok || !validObject(rest) {
-		return false, errMalformed
-	}
-	var j struct {
-		Checksum  string `json:"checksum"`
-		Algorithm string `json:"checksumAlgorithm"`
-		Size      int64  `json:"dataSize"`
-	}
-	if json.Unmarshal(rest, &j) != nil {
-		return false, errMalformed
-	}
-	key := otaPackages.key(id)
-	if r.same(key, rest) {
-		if st, err := os.Stat(r.otaPath(id)); data == "" || err == nil && st.Size() == j.Size {
-			return true, nil // every full sync brings it again
-		}
-	}
-	if data != "" {
-		if err := r.writeOTA(id, data, j.Size, j.Algorithm, j.Checksum); err != nil {
-			return false, err
-		}
-	} else {
-		r.dropOTA(id)
-	}
-	if err := r.put(key, rest); err != nil {
-		return false, err
-	}
-	return true, r.announcePackage(id)
+	text := func() io.Reader { return strings.NewReader(u.GetEntity()) }
+	p := r.scanPackage(u, text)
+	r.wantPackage(p)
+	r.storePackage(p, text)
+	return r.keepPackage(p)
 }
 
-// writeOTA decodes data into the package's file: complete and checked, or not at all.
-func (r *Registry) writeOTA(id proto.UUID, data string, size int64, algorithm, checksum string) (err error) {
-	dir := filepath.Join(r.o.Dir, "ota")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("registry: %w", err)
-	}
-	for _, path := range [...]string{r.otaPath(id), r.otaPath(id) + disk.Temp} {
-		if err := disk.MakeWay(path, disk.File, r.o.CorruptDir, r.log); err != nil {
-			return fmt.Errorf("registry: %w", err)
+// TakePackage reads a package out of the message that brings it, see link.Packages. The text of one
+// that is not kept is not decoded; that of one that is kept goes to flash as it is decoded, and is
+// checked meanwhile. Nothing else is locked during that. What is returned puts the package in its
+// place, as Apply does.
+func (r *Registry) TakePackage(u *proto.OtaPackageUpdateMsg, _ int, text func() io.Reader) func() (used bool, err error) {
+	p := r.scanPackage(u, text)
+	r.lock()
+	r.wantPackage(p)
+	r.unlock()
+	r.storePackage(p, text)
+	return func() (bool, error) {
+		r.lock()
+		defer r.unlock()
+		if err := r.relieve(); err != nil {
+			return false, err
 		}
+		r.count(otaPackages.part, func(c *Count) { c.Received++ })
+		a := applier{r: r}
+		kept, err := r.keepPackage(p)
+		a.note(otaPackages.part, kept, err)
+		return a.used, a.err
 	}
-	if r.otaBytes(id)+int64(base64.StdEncoding.DecodedLen(len(data))) > maxOTA {
-		r.log.Warn("no room for an OTA package", "bytes", size, "limit", maxOTA)
-		return errFull
+}
+
+// incoming is a package on its way into the registry.
+type incoming struct {
+	id      proto.UUID
+	deleted bool
+	kept    bool   // registry.keep says that packages are
+	err     error  // why it is not kept all the same
+	info    []byte // its JSON without the data
+	data    span   // of the text: the data, in base64
+	store   bool   // the data is to be written, and when that is done, is written
+	there   bool   // the package is here already, with its binary
+
+	Checksum  string `json:"checksum"`
+	Algorithm string `json:"checksumAlgorithm"`
+	Size      int64  `json:"dataSize"`
+}
+
+// scanPackage finds out what a message says of a package. It decodes no data. Any goroutine.
+func (r *Registry) scanPackage(u *proto.OtaPackageUpdateMsg, text func() io.Reader) *incoming {
+	p := &incoming{
+		id: proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB()), kept: r.keeps(otaPackages.keep),
+		deleted: u.GetMsgType() == proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE,
 	}
-	var wrote int64
-	err = disk.ReplaceFunc(r.otaPath(id), func(w io.Writer) error {
-		sum := sha256.New()
-		n, err := io.Copy(io.MultiWriter(w, sum), base64.NewDecoder(base64.StdEncoding, strings.NewReader(data)))
-		wrote = n
-		var corrupt base64.CorruptInputError
-		if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) ||
-			err == nil && (size > 0 && n != size || algorithm == "SHA256" &&
-				!strings.EqualFold(checksum, hex.EncodeToString(sum.Sum(nil)))) {
-			return errMalformed
+	if p.deleted || !p.kept {
+		return p
+	}
+	var ok bool
+	if p.info, p.data, ok = cutData(text()); !ok || !utf8.Valid(p.info) || !validObject(p.info) || json.Unmarshal(p.info, p) != nil {
+		p.err = errMalformed
+	}
+	return p
+}
+
+// wantPackage decides whether the data of a package is to be written. The caller holds write.
+func (r *Registry) wantPackage(p *incoming) {
+	if p.deleted || !p.kept || p.err != nil {
+		return
+	}
+	if r.same(otaPackages.key(p.id), p.info) {
+		st, err := os.Stat(r.otaPath(p.id))
+		p.there = p.data.length == 0 || err == nil && st.Size() == p.Size // every full sync brings it again
+	}
+	if p.there || p.data.length == 0 {
+		return
+	}
+	size := int64(base64Len(p.data.length))
+	switch room := r.otaRoom(p.id); {
+	case p.Size > size: // it cannot hold what it says
+		p.err = errMalformed
+	case size > room:
+		r.log.Warn("no room for an OTA package", "bytes", max(p.Size, size-2), "limit", max(room, 0))
+		p.err = errFull
+	default:
+		p.store = true
+	}
+}
+
+// keepPackage keeps the record of a package, and its file if one was written. The caller holds
+// write.
+func (r *Registry) keepPackage(p *incoming) (bool, error) {
+	switch {
+	case p.deleted:
+		r.dropOTA(p.id)
+		there, err := r.removeEntity(otaPackages, p.id)
+		return there, errors.Join(err, r.announcePackage(p.id))
+	case !p.kept:
+		return false, nil
+	}
+	r.mark(otaPackages, p.id)
+	if p.err != nil || p.there {
+		return p.there, p.err
+	}
+	if p.store {
+		if err := disk.Commit(r.otaPath(p.id)); err != nil {
+			return false, fmt.Errorf("registry: %w", err)
 		}
-		return err
-	})
-	r.o.Meter.Add(0, wrote, 2)
-	if err != nil && err != errMalformed {
-		return fmt.Errorf("registry: %w", err)
+	} else {
+		r.dropOTA(p.id)
 	}
-	return err
+	if err := r.put(otaPackages.key(p.id), p.info); err != nil {
+		return false, err
+	}
+	return true, r.announcePackage(p.id)
 }
 
 // otaBytes is the size of the files of all packages but one.
@@ -118,6 +150,7 @@ func (r *Registry) otaBytes(but proto.UUID) (n int64) {
 }
 
 func (r *Registry) dropOTA(id proto.UUID) {
+	os.Remove(r.otaPath(id) + disk.Temp) // of a session that ended, if there is one
 	if err := os.Remove(r.otaPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.Warn("an OTA package cannot be removed", "error", err)
 	}
@@ -165,70 +198,4 @@ func (r *Registry) OTA(id proto.UUID) (info []byte, path string, ok bool) {
 		path = r.otaPath(id)
 	}
 	return info, path, true
-}
-
-// cutString takes the string value of a field at the top level out of a JSON object. rest is the
-// object with null instead, value the text between the quotes as it stands there. A field that is
-// absent or null gives "". Nothing of value is copied.
-func cutString(text, field string) (rest []byte, value string, ok bool) {
-	depth, i := 0, 0
-	name := `"` + field + `"`
-	for i < len(text) {
-		switch c := text[i]; {
-		case c == '{' || c == '[':
-			depth++
-			i++
-		case c == '}' || c == ']':
-			depth--
-			i++
-		case c == '"':
-			end := stringEnd(text, i)
-			if end < 0 {
-				return nil, "", false
-			}
-			at := skipSpace(text, end)
-			if depth != 1 || text[i:end] != name || at >= len(text) || text[at] != ':' {
-				i = end
-				continue
-			}
-			start := skipSpace(text, at+1)
-			if start >= len(text) || text[start] != '"' {
-				return []byte(text), "", len(text) <= maxEntity
-			}
-			stop := stringEnd(text, start)
-			if stop < 0 || len(text)-(stop-start) > maxEntity {
-				return nil, "", false
-			}
-			var b bytes.Buffer
-			b.WriteString(text[:start])
-			b.WriteString("null")
-			b.WriteString(text[stop:])
-			return b.Bytes(), text[start+1 : stop-1], true
-		default:
-			i++
-		}
-	}
-	return []byte(text), "", len(text) <= maxEntity
-}
-
-// stringEnd is the index behind the string that begins at i; -1 if it has no end.
-func stringEnd(text string, i int) int {
-	for i++; i < len(text); {
-		j := strings.IndexAny(text[i:], `"\`)
-		if j < 0 {
-			return -1
-		}
-		if i += j; text[i] == '"' {
-			return i + 1
-		}
-		i += 2
-	}
-	return -1
-}
-
-func skipSpace(text string, i int) int {
-	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
-		i++
-	}
-	return i
 }

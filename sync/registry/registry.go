@@ -37,6 +37,7 @@ type Options struct {
 	CorruptDir string   // where damaged bytes are kept
 	Keep       []string // bulky kinds to keep: "widgets", "images", "ota"
 	MaxBytes   int64    // bound of all records; 0: an eighth of what is free, 2 MiB to 64 MiB
+	MaxMessage int      // the largest message of the cloud, in bytes: the binary in it has room
 	Log        *slog.Logger
 	Meter      disk.Meter // of what is written
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"slices"
 	"sort"
 )
 
@@ -17,7 +16,8 @@ type roll struct {
 }
 
 func newRoll(ids []recordID) *roll {
-	slices.SortFunc(ids, func(a, b recordID) int { return bytes.Compare(a[:], b[:]) })
+	// An instance of slices.SortFunc would be 14 kB more of code on MIPS, for once a sync.
+	sort.Slice(ids, func(i, j int) bool { return bytes.Compare(ids[i][:], ids[j][:]) < 0 })
 	return &roll{ids: ids, marks: make([]uint64, (len(ids)+63)/64)}
 }
 

@@ -54,16 +54,24 @@ func shareOf(free int64) int64 { return min(max(free/freeShare, minLive), maxLiv
 
 // freeFor is what the registry in dir could use: free bytes and those that its store has already.
 func freeFor(dir string) int64 {
-	var st syscall.Statfs_t
-	if disk.Retry(func() error { return syscall.Statfs(dir, &st) }) != nil {
+	free, ok := freeOn(dir)
+	if !ok {
 		return 0
 	}
-	free := int64(min(st.Bavail, 1<<40/uint64(max(st.Bsize, 1)))) * int64(st.Bsize)
 	var file syscall.Stat_t
 	if syscall.Stat(filepath.Join(dir, "store"), &file) == nil {
 		free += file.Size
 	}
 	return free
+}
+
+// freeOn is how many bytes are free on the medium of a directory; false where nobody knows.
+func freeOn(dir string) (bytes int64, ok bool) {
+	var st syscall.Statfs_t
+	if disk.Retry(func() error { return syscall.Statfs(dir, &st) }) != nil {
+		return 0, false
+	}
+	return int64(min(st.Bavail, 1<<40/uint64(max(st.Bsize, 1)))) * int64(st.Bsize), true
 }
 
 func reserved(key string) bool {

@@ -119,6 +119,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.DownlinksUnused) },
 	},
 	{
+		"max_inbound_message_bytes", "gauge", "Size up to which messages of the cloud are taken, OTA packages among them.",
+		func(s *agent.Snapshot) float64 { return float64(s.MaxInbound) },
+	},
+	{
 		"uplink_bytes_total", "counter", "Bytes sent before compression since the start.",
 		func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) },
 	},

@@ -29,7 +29,7 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
-	turned_away refused_creations unproven_creations refusals refused repeated
+	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
 
@@ -71,7 +71,8 @@ func sample() agent.Snapshot {
 		RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234,
 		FlashWearPerDay: 52 << 20, FlashYears: 84.25,
 		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
-		Edge: "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
+		MaxInbound: 8 << 20,
+		Edge:       "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
 		UplinkBytes: 99, Writable: true, Commits: 1234,
 		Room: agent.Capacity{
 			Used: 1 << 20, Limit: 8 << 20, Percent: 12.5, EventsPerHour: 3600, BytesPerHour: 512 << 10, FullInMS: &fullIn, ArraysOf10: 7.1,
@@ -103,7 +104,7 @@ func TestPrint(t *testing.T) {
   + damaged           2
 
   room      1.0 MiB of 8.0 MiB used (12 %), 512.0 KiB an hour comes in: full in 14h00m without a link, backlog of 4m10s
-  link      2 of 4 batches in flight, answered in 41.2 ms, 1 connection, 0 reconnects
+  link      2 of 4 batches in flight, answered in 41.2 ms, takes messages up to 8.0 MiB, 1 connection, 0 reconnects
   queue     committed 1,222,500 of 1,235,000
   flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 2.0 GiB in all since 3 Nov 2026, 52.0 MiB a day at this rate, lasts 84.2 years
             arrays of 10 would make this medium last 7.1 times longer
@@ -332,7 +333,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		"edgesync_events_accepted_total 1234567\n", "edgesync_events_pending 12400\n",
-		"edgesync_oldest_pending_seconds 250\n", "edgesync_rtt_seconds 0.04125\n",
+		"edgesync_oldest_pending_seconds 250\n", "edgesync_max_inbound_message_bytes 8388608\n", "edgesync_rtt_seconds 0.04125\n",
 		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n",
 		`edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
 		"edgesync_queue_limit_bytes 8388608\n", "edgesync_queue_free_bytes 7340032\n",

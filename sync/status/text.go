@@ -72,6 +72,9 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	if s.Repeated > 0 {
 		link += fmt.Sprintf(", %s sent again", plural(s.Repeated, "event", "events"))
 	}
+	if s.MaxInbound > 0 {
+		link += ", takes messages up to " + size(int64(s.MaxInbound))
+	}
 	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
 		plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)

@@ -51,6 +51,15 @@ const Temp = ".TEMP"
 // ReplaceFunc is Replace for content that write produces, which need not be in memory as a whole.
 // An error of write is returned as it is, and leaves the old file.
 func ReplaceFunc(path string, write func(io.Writer) error) error {
+	if err := Prepare(path, write); err != nil {
+		return err
+	}
+	return Commit(path)
+}
+
+// Prepare is the first half of ReplaceFunc: the content is durable beside the old file, and Commit
+// puts it in its place. What is never committed lies there, under the suffix Temp.
+func Prepare(path string, write func(io.Writer) error) error {
 	temp := path + Temp
 	f, err := Open(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -63,11 +72,16 @@ func ReplaceFunc(path string, write func(io.Writer) error) error {
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
 	if err != nil {
 		os.Remove(temp)
+	}
+	return err
+}
+
+// Commit is the second half of ReplaceFunc.
+func Commit(path string) error {
+	if err := os.Rename(path+Temp, path); err != nil {
+		os.Remove(path + Temp)
 		return err
 	}
 	return SyncDir(filepath.Dir(path))

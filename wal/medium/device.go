@@ -194,10 +194,10 @@ func ubiVolume(sys, source string) device {
 			on = "ubi0"
 		}
 		volume = ""
-		files, _ := filepath.Glob(filepath.Join(class, on+"_*", "name"))
-		for _, f := range files {
-			if readSmall(f) == name {
-				volume = filepath.Base(filepath.Dir(f))
+		volumes, _ := os.ReadDir(class)
+		for _, v := range volumes {
+			if strings.HasPrefix(v.Name(), on+"_") && readSmall(filepath.Join(class, v.Name(), "name")) == name {
+				volume = v.Name()
 			}
 		}
 	} else if numbered(volume, "ubi") {
