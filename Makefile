@@ -17,7 +17,7 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math internal/runtime/sys internal/runtime/gc/... internal/bytealg sync sync/atomic \
            bytes unicode/utf8 hash/crc32 compress/flate crypto/internal/fips140/aes/... crypto/internal/fips140/sha256 \
            google.golang.org/protobuf/encoding/protowire github.com/tidwall/wal edgesync/wal edgesync/proto edgesync/sync edgesync/sync/clock \
-           edgesync/sync/device edgesync/sync/device/payload edgesync/sync/device/mqtt
+           edgesync/sync/device edgesync/sync/device/payload edgesync/sync/device/mqtt edgesync/sync/device/plainpost
 # Open-coded defers and buffers on the stack for what make and append return are code, too: the
 # rest is 40 kB smaller without them.
 COLD     = -l -d=noopendefer=1,variablemakethreshold=0
@@ -38,7 +38,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 MAX_MIPSLE_XZ = 3000000
 MAX_MIPSLE    = 13400000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/link ./sync/calls ./sync/complaint ./sync/device/...
+QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/link ./sync/calls ./sync/complaint ./sync/rules ./sync/device/...
 # Runs go test with a line for each package, what was skipped, and what runs while minutes pass.
 GOTEST = $(CURDIR)/build/gotest
 
@@ -144,6 +144,11 @@ proto-check: $(TOOLS)/.installed ## fail when the committed generated code is no
 cross: ## build for every platform into build/, check size and dependencies
 	@scripts/ci/prepare xz
 	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) MAX_MIPSLE_XZ=$(MAX_MIPSLE_XZ) scripts/ci/cross $(CROSS)
+
+.PHONY: script-size
+script-size: ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
+	@scripts/ci/prepare xz
+	@TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' go run ./scripts/ci/linked
 
 .PHONY: qemu
 qemu: $(GOTEST) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user

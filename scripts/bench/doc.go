@@ -9,7 +9,7 @@
 //	wire      a counting TCP proxy between them  against the payload before compression
 //	memory    VmRSS and VmHWM of the agent       against a program with gRPC and HTTP, idle
 //	registry  memory with 5,000 devices          first sync, after it, restarted; attributes
-//	http      posts of 16 connections, and CPU   against write+fdatasync of groups of 16
+//	http      posts of 16 connections, and CPU   against a loop of write+fdatasync
 //	mqtt      QoS 1 of 1 and 100 clients, CPU    against mosquitto with persistence
 //	start     exec to the first 200 over HTTP    against a run of `edgesync version`
 //

@@ -1,7 +1,7 @@
-// Command rules tries scripts of rule chains, without an agent and without a cloud.
+// Command rules tries rule chains and their scripts, without an agent and without a cloud.
 //
-// It is a program of its own: with the engine of scripts (sync/rules/script) the agent's file would
-// be larger than its bound (make cross).
+// It is a program of its own: with the engines of chains and scripts (sync/rules) the agent's
+// file would be larger than its bound (make cross).
 package main
 
 import (
@@ -20,13 +20,26 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"edgesync/sync/rules"
 	"edgesync/sync/rules/script"
 )
 
 const usage = `Usage:
+  rules [-on-failure drop] try EDGE STEPS
+                               run the chains of a file on messages from another one, and print what
+                               comes out
+                               -on-failure drop: exactly as a real edge does, so that a message
+                               ends where a node fails or is not executed; otherwise what would be
+                               lost is pushed
   rules [-lang JS] eval FILE   run scripts, one JSON object a line, and print what each gives; FILE
                                may be - for standard input
                                -lang JS: scripts are JavaScript unless a line says otherwise
+
+EDGE is {"world":{"entities":[…],"attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]},
+with chains as a server sends them. A line of STEPS is {"at":ms,"in":{"msgType","originator",
+"metadata","data"}}, {"at":ms,"in":null} to let time pass, or {"at":ms,"rpcAnswer":{"device","response"}}.
+A line of the output has, of the step, the lists cloud, saved, attributes, device, failed, unsupported
+and dropped, and answered if a call of the cloud was answered.
 
 A line of FILE:
   {"n":1,"script":"return msg.t > 20;","msg":{"t":21.5},"metadata":{"deviceName":"th-1"},
@@ -56,8 +69,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 	f.SetOutput(stderr)
 	f.Usage = func() { fmt.Fprint(stderr, usage) }
 	lang := f.String("lang", "", "")
+	failure := f.String("on-failure", "push", "")
 	if err := f.Parse(args); err != nil {
 		return 2
+	}
+	if f.NArg() > 0 && f.Arg(0) == "try" {
+		var names []string // the flag may stand between and behind them
+		for rest := f.Args()[1:]; len(rest) > 0; {
+			if err := f.Parse(rest); err != nil {
+				return 2
+			}
+			if rest = f.Args(); len(rest) > 0 {
+				names, rest = append(names, rest[0]), rest[1:]
+			}
+		}
+		if len(names) != 2 || *failure != "push" && *failure != "drop" {
+			f.Usage()
+			return 2
+		}
+		if err := tryFiles(stdout, names[0], names[1], *failure == "drop"); err != nil {
+			fmt.Fprintln(stderr, "rules:", err)
+			return 1
+		}
+		return 0
 	}
 	l := strings.ToUpper(*lang)
 	if f.NArg() != 2 || f.Arg(0) != "eval" || l != "" && l != "TBEL" && l != "JS" {
@@ -69,6 +103,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// tryFiles runs the steps of a file against the chains of another one.
+func tryFiles(w io.Writer, edge, steps string, likeness bool) error {
+	text, err := os.ReadFile(edge)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(steps)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out := bufio.NewWriter(w)
+	err = rules.Try(text, in, out, rules.Options{Drop: likeness, Likeness: likeness})
+	return errors.Join(err, out.Flush())
 }
 
 // evalFile runs the scripts of a file. The error says which line could not be read; the lines
@@ -247,8 +297,8 @@ func textMembers(raw json.RawMessage) (list []script.Pair, err error) {
 	return list, nil
 }
 
-// onlyASCII escapes every other character of a JSON text, which keeps its meaning: nothing of what
-// scripts give reaches a terminal as it is.
+// onlyASCII escapes every other character of a JSON text, which keeps its meaning: nothing of
+// what scripts give reaches a terminal as it is.
 func onlyASCII(line []byte) []byte {
 	out := make([]byte, 0, len(line))
 	for i := 0; i < len(line); {

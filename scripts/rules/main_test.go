@@ -83,3 +83,26 @@ func TestRulesEval(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesTry(t *testing.T) {
+	chains := filepath.Join("..", "..", "sync", "rules", "testdata", "chains")
+	edge, steps := filepath.Join(chains, "14-unsupported.json"), filepath.Join(chains, "14-unsupported.expect.jsonl")
+	code, stdout, stderr := call("try", edge, steps, "--on-failure=drop")
+	if code != 0 || stderr != "" || strings.Count(stdout, "\n") != 2 || strings.Count(stdout, `"cloud":[]`) != 2 ||
+		strings.Count(stdout, `"node":"Kafka"`) != 2 {
+		t.Errorf("exit code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
+	}
+	if code, stdout, _ = call("try", edge, steps); code != 0 || strings.Contains(stdout, `"cloud":[]`) {
+		t.Errorf("exit code %d, stdout:\n%s", code, stdout)
+	}
+	for _, args := range [][]string{{"try", edge}, {"try", edge, steps, "--on-failure=no"}, {"try", edge, steps, "more"}} {
+		if code, _, stderr := call(args...); code != 2 || !strings.Contains(stderr, "Usage") {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+	}
+	for _, args := range [][]string{{"try", edge, "none"}, {"try", "none", steps}, {"try", steps, steps}, {"try", edge, edge}} {
+		if code, _, stderr := call(args...); code != 1 || !strings.Contains(stderr, "rules: ") {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+	}
+}

@@ -19,10 +19,10 @@ import (
 // ports is what listens for devices and people.
 type ports struct {
 	door                *device.MQTT
-	server              *http.Server // serves nothing while http.listen is empty
-	web                 net.Listener // of server; nil while http.listen is empty
-	webTLS              net.Listener // the same over TLS
-	http, mqtt, mqttTLS string       // addresses; "" is off
+	server              *device.Server // serves nothing while http.listen is empty
+	web                 net.Listener   // of server; nil while http.listen is empty
+	webTLS              net.Listener   // the same over TLS
+	http, mqtt, mqttTLS string         // addresses; "" is off
 	httpTLS             string
 	pairs               []*keypair.Pair
 	failed              chan error // room for each listener: none of them waits for a reader

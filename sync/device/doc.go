@@ -9,6 +9,16 @@
 //	  │            of telemetry beyond 1 MiB group after group, as it comes (http_rows.go)
 //	  ▼ 200        the events survive kill -9 and a power cut; 503 when they were refused
 //
+//	a connection of HTTP, over TLS or not
+//	  │ slotListener  a slot for it; another connection gives way if there is none
+//	  │ webListener   looks at its first bytes: who speaks MQTT to this port is told
+//	  ▼ talk          one goroutine: the request in front is
+//	    ├ plain       plainpost knows each byte of its head: the handler above, called with what
+//	    │             an http.Server would show it; the answer is one write; then the next request
+//	    ├ partial     reads on, for 10 s since it began; they begin anew where it turns into other
+//	    └ other       front hands the connection to an http.Server, with all bytes since the last
+//	                  request; that one parses and answers the request, and all that follow
+//
 //	PUBLISH v1/devices/me/telemetry
 //	  │ mqttConn   whole packets; memory only for what has come
 //	  │ mqtt       checks the packet and takes it apart, without a copy
@@ -36,6 +46,9 @@
 //   - Nobody who has not shown who it is has a share in what few can have.
 //   - A key is answered once, however often it is asked; an answer that would be too large is
 //     refused.
+//   - A request has one parser. A connection is handed over only between two requests, before
+//     anything of the next one was used: so no bytes are a body to one parser and a request to the
+//     other.
 //   - Somebody new always gets in. When slots run short, a connection that makes no progress is
 //     evicted, of the host with the most such connections first (slots.go).
 //   - What has come over a device's connection is handled, even if the device connects again
@@ -49,19 +62,21 @@
 //
 // # Goroutines
 //
-// One for each connection reads. One for the whole MQTT door writes, and one more for each device
-// that does not take at once what is sent to it. The methods of [Doors] may be called from any.
+// One for each connection reads, and over HTTP writes; one more looks whether a device leaves whose
+// post waits for others. One for the whole MQTT door writes, and one more for each device that does
+// not take at once what is sent to it. The methods of [Doors] may be called from any.
 //
 // # Files
 //
 //	doors.go spoken.go slots.go                 what the protocols share
-//	http*.go server.go polls.go                 HTTP
+//	http*.go polls.go                           HTTP: what is asked, and the answers
+//	front.go talk*.go server.go                 HTTP: connections, and their limits
 //	mqtt*.go                                    MQTT
 //	requests.go answers.go claim.go provision.go    what devices ask, in either protocol
 //	upcalls.go                                  calls of devices to the cloud: a share for each
 //	packages.go                                 firmware and software
 //	traces.go strangers.go                      what was refused; other protocols at a port
-//	mqtt/                                       bytes ⇄ MQTT packets
+//	plainpost/ mqtt/                            bytes → heads of plain posts; bytes ⇄ MQTT packets
 //	mqtt_foreign.go foreign/                    topics that ThingsBoard does not know
 //	payload/ schema/ charset/                   JSON → events; protobuf ⇄ JSON; bytes → UTF-8
 package device

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -31,7 +32,7 @@ type body struct {
 	// Of this request.
 	from    io.Reader
 	coming  *arrival // nil in tests without a connection
-	stop    <-chan struct{}
+	ctx     context.Context
 	budget  *share.Budget
 	sender  proto.UUID
 	decoder charset.Decoder
@@ -45,7 +46,7 @@ type body struct {
 // open prepares b for the body of r.
 func (b *body) open(r *http.Request, d charset.Decoder, budget *share.Budget, sender proto.UUID, limit int64) {
 	b.text, b.raw = b.text[:0], b.raw[:0]
-	b.from, b.stop, b.budget, b.sender = r.Body, r.Context().Done(), budget, sender
+	b.from, b.ctx, b.budget, b.sender = r.Body, r.Context(), budget, sender
 	b.coming, _ = r.Body.(*arrival)
 	b.decoder, b.limit, b.came, b.left, b.whole = d, limit, 0, 0, false
 }
@@ -53,7 +54,7 @@ func (b *body) open(r *http.Request, d charset.Decoder, budget *share.Budget, se
 // close gives the bytes back, and what the request held.
 func (b *body) close() {
 	b.pass.Close()
-	b.from, b.coming, b.stop = nil, nil, nil
+	b.from, b.coming, b.ctx = nil, nil, nil
 }
 
 // ready is the text that has come, without the beginning of a character.
@@ -206,7 +207,7 @@ func (b *body) hold(size int) error {
 	if !b.pass.IsOpen() {
 		b.budget.Open(&b.pass, b.sender, b.coming)
 	}
-	waited, err := b.pass.Grow(size, b.stop)
+	waited, err := b.pass.Grow(size, b.ctx.Done())
 	b.coming.Stood(waited)
 	return err
 }

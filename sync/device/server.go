@@ -1,11 +1,8 @@
 package device
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -22,37 +19,6 @@ const (
 	restLimit   = 90 * time.Second // between two requests of a connection
 	maxHeader   = 16 << 10         // bytes of headers
 )
-
-// NewServer returns a server for handler with every limit above set. It must serve connections of
-// Doors.Listen: the limits of bodies apply to those only, and their slots follow what the requests
-// do. log gets what the server itself reports.
-func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           arrivals{handler},
-		ReadHeaderTimeout: headerLimit,
-		ReadTimeout:       bodyLimit,
-		WriteTimeout:      bodyLimit + answerLimit, // counts from the end of the headers
-		IdleTimeout:       restLimit,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if p, ok := c.(*slot); ok {
-				ctx = context.WithValue(ctx, slotKey{}, p)
-			}
-			return ctx
-		},
-		ConnState: func(c net.Conn, state http.ConnState) {
-			p, ok := c.(*slot)
-			switch {
-			case !ok:
-			case state == http.StateActive:
-				p.become(arriving, false)
-			case state == http.StateIdle:
-				p.become(idle, false)
-			}
-		},
-	}
-}
 
 // WebTLSConfig is the configuration of a TLS listener for HTTP; get returns the certificate of a
 // new connection. The server speaks HTTP/1.1, which is what devices speak.

@@ -39,7 +39,7 @@ type gate struct {
 	listener *pipeListener
 	slots    *slots
 	intake   *fakeIntake
-	srv      *http.Server
+	srv      *Server
 }
 
 func newGate(t *testing.T) *gate {

@@ -10,6 +10,17 @@ type node struct {
 	v    *Value   // a literal
 	kids []*node
 	fn   *function // nFunction
+
+	// What resolving adds.
+	done        bool // an expression: it is resolved
+	last        bool // a statement: its value is the result; nMember: a method of maps; nAssign, nStep: of a name
+	cost        int  // eighths of a step
+	depth, slot int  // of a name; of nBlock what is unset when it is entered: from slot to to
+	to          int
+	path        []string // nMember, nIndex: keys into the argument slot
+	f           *routine // nCall: whom it is for: a routine, a function or a method
+	p           *proto
+	m           *methods
 }
 
 // function is a function of the script: named, or a value of JavaScript.
@@ -17,8 +28,21 @@ type function struct {
 	name   string
 	params []string
 	body   []*node
+	least  int  // of the library: parameters that have to be given
 	arrow  bool // `this` and the rest are not there anyway; body is one nReturn for `x => e`
 }
+
+// made is a node of an operation and its kids.
+//
+//go:noinline
+func made(op nodeOp, at int, kids ...*node) *node {
+	return &node{op: op, at: at, kids: clones(kids)}
+}
+
+// clones lets the arguments of made stay on the stack.
+//
+//go:noinline
+func clones(kids []*node) []*node { return append([]*node(nil), kids...) }
 
 type nodeOp uint8
 
@@ -67,6 +91,12 @@ const (
 	nTry                    // try kids[0] catch (s) kids[1] finally kids[2]; the last two may be nil
 	nThrow                  // throw kids[0]
 	nAssert                 // assert kids[0] of TBEL
+
+	nConst    // v: what a name stands for; made by resolving, as all that follows
+	nVariable // the variable at depth and slot
+	nArgument // the argument at slot
+	nUnknown  // s, which is nothing: it fails
+	nCompare  // a comparison of TBEL; flag: of a path with a literal
 )
 
 // operator is an operator of two operands, or one.
@@ -106,34 +136,3 @@ const (
 	opLogicOr
 	opFirst
 )
-
-// binding is how tight an operator binds; 0 is none.
-//
-//go:noinline
-func binding(op operator) int {
-	switch op {
-	case opFirst, opLogicOr:
-		return 1
-	case opLogicAnd:
-		return 2
-	case opOr:
-		return 3
-	case opXor:
-		return 4
-	case opAnd:
-		return 5
-	case opEq, opNotEq, opSame, opNotSame:
-		return 6
-	case opLess, opLessEq, opMore, opMoreEq, opInstance, opContains, opMatches, opIn:
-		return 7
-	case opShl, opShr, opUshr:
-		return 8
-	case opAdd, opSub:
-		return 9
-	case opMul, opDiv, opMod:
-		return 10
-	case opPow:
-		return 11
-	}
-	return 0
-}

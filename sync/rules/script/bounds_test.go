@@ -22,6 +22,11 @@ func TestBounds(t *testing.T) {
 		{"while (true) { 'aaaaaaaaaaaaaaaaaaaaaaaa'.matches('(a+)+b'); }", limit},
 		{"while (true) { metadata == metadata; }", limit},
 		{"return 'a'.repeat(200000).replaceAll('a|b', 'c').length();", limit},
+		{"var s = 'aé'.repeat(30000); while (true) { s.hashCode(); }", limit},
+		{"var s = 'aé'.repeat(3000); while (true) { for (c : s) { } }", limit},
+		{"while (true) { Math.asin(0.3); }", limit},
+		{"while (true) { String.format('%5.2f %s', 1.5, 'x'); }", limit},
+		{"while (true) { new Date('2026-01-01T00:00:00Z').toLocaleString('en-US'); }", limit},
 		// depth
 		{"function f() { return f(); } return f();", limit},
 		{"function f(x) { return " + strings.Repeat("(", 60) + "f(x)" + strings.Repeat(")", 60) + "; } return f(1);", limit},

@@ -1,65 +1,52 @@
 package script
 
 import (
-	"encoding/base64"
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
-// The functions of TBEL on bytes and hexadecimal texts (RULES.md 5.5). A byte is an int of -128 to
+// The routines of Go on numbers in texts and on bytes (RULES.md 5.5). A byte is an int of -128 to
 // 127, as Java's is signed.
 
 // bytesOf makes bytes of a list of numbers from -128 to 255, or of numeric texts.
 func (r *run) bytesOf(v *Value) []byte {
 	items := argList(v)
+	r.step(len(items) >> 3)
 	out := make([]byte, len(items))
 	for i, item := range items {
-		n := int64(0)
-		switch {
-		case item.k == Int || item.k == Long:
-			n = int64(item.n)
-		case item.isText():
-			p := parseWhole(item.Text(), 0, 32, true)
-			if p.k != Int {
-				panic(failed("no byte: " + item.Text()))
-			}
-			n = p.Integer()
-		default:
-			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
+		if item.isText() {
+			item = parseWhole(item.Text(), 0, 32, true)
 		}
-		if n > 255 || n < -128 {
-			panic(failed("The value '" + formatInt(n, 10) + "' could not be correctly converted to a byte"))
+		n := item.Integer()
+		if item.k != Int && item.k != Long || n > 255 || n < -128 {
+			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
 		}
 		out[i] = byte(n)
 	}
 	return out
 }
 
-func signedBytes(b []byte) []*Value {
+// bytesList is a list of the bytes; signed: from -128 to 127.
+//
+//go:noinline
+func (r *run) bytesList(b []byte, signed bool) *Value {
+	r.step(len(b) >> 3)
 	out := make([]*Value, len(b))
 	for i, c := range b {
-		out[i] = intOf(int32(int8(c)))
+		n := int32(c)
+		if signed {
+			n = int32(int8(c))
+		}
+		out[i] = intOf(n)
 	}
-	return out
+	return r.list(out)
 }
 
-//go:noinline
-func (r *run) bytesList(b []byte) *Value {
-	r.step(len(b) >> 3)
-	return r.list(signedBytes(b))
-}
+func octets(r *run, a []*Value) *Value { return r.bytesList(r.bytesOf(a[0]), false) }
 
-//go:noinline
-func (r *run) bytesArray(b []byte) *Value {
-	v := r.bytesList(b)
-	v.k = Array
-	return v
-}
-
-func hexToBytes(r *run, s string) []byte {
+func hexToBytes(r *run, a []*Value) *Value {
+	s := r.textOrNull(a[0])
 	if blank(s) {
 		panic(failed("Hex string must be not empty!"))
 	}
@@ -67,7 +54,6 @@ func hexToBytes(r *run, s string) []byte {
 	if len(hex)%2 > 0 {
 		panic(failed("Hex string must be even-length."))
 	}
-	r.step(len(hex) >> 4)
 	out := make([]byte, len(hex)/2)
 	for i := range out {
 		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
@@ -76,19 +62,180 @@ func hexToBytes(r *run, s string) []byte {
 		}
 		out[i] = byte(n)
 	}
-	return out
+	return r.bytesList(out, true)
+}
+
+func hexOfBytes(r *run, a []*Value) *Value {
+	var out []byte
+	for _, c := range r.bytesOf(a[0]) {
+		out = append(out, hexDigits[c>>4], hexDigits[c&15])
+	}
+	return r.text(string(out))
+}
+
+// textOrNull is a text argument of parseInt and its like: null is a blank text to them.
+//
+//go:noinline
+func (r *run) textOrNull(v *Value) string {
+	if v.k <= Null {
+		return ""
+	}
+	return r.javaText(v)
+}
+
+// parseInt and parseLong are of a text and a radix.
+func parseInt(r *run, a []*Value) *Value {
+	return parseWhole(r.textOrNull(a[0]), r.intAt(a, 1, 0), 32, true)
+}
+
+func parseLong(r *run, a []*Value) *Value {
+	return parseWhole(r.textOrNull(a[0]), r.intAt(a, 1, 0), 64, true)
+}
+
+// parseBits is of a text, a radix, the size of the number and whether it is big endian; the
+// functions for floating numbers have the same arguments.
+func parseBits(r *run, a []*Value) *Value {
+	return parseWhole(r.textOrNull(a[0]), r.intAt(a, 1, 0), r.intAt(a, 2, 0), argBool(a[3]))
+}
+
+func parseFloating(r *run, a []*Value) *Value {
+	return parseFloatText(r.textOrNull(a[0]), r.intAt(a, 1, 0), argBool(a[2]), argBool(a[3]))
+}
+
+func parseDoubling(r *run, a []*Value) *Value {
+	return parseDoubleText(r.textOrNull(a[0]), r.intAt(a, 1, 0), argBool(a[2]))
+}
+
+// box is parseInt and valueOf of a class of numbers: they read the whole text, or convert a number.
+func box(r *run, a []*Value) *Value {
+	v, kind := a[0], a[1].s
+	if v.isNumber() {
+		return r.castTo(v, kind)
+	}
+	s := r.argText(v)
+	size := 64
+	if kind == "int" || kind == "float" {
+		size = 32
+	}
+	var err error
+	if kind == "int" || kind == "long" {
+		var n int64
+		n, err = strconv.ParseInt(s, 10, size)
+		v = longOf(n)
+	} else {
+		var f float64
+		f, err = strconv.ParseFloat(strings.TrimSpace(s), size)
+		v = doubleOf(f)
+	}
+	if err != nil {
+		panic(failed("For input string: " + quote(s)))
+	}
+	return r.castTo(v, kind)
+}
+
+func toFixed(r *run, a []*Value) *Value {
+	v, digits := a[0], int(argInt(a[1]))
+	if v.k != Double {
+		v = floatOf(float32(argDouble(v)))
+	}
+	r.step(4 + max(0, digits)>>3)
+	return fixed(v, digits)
+}
+
+// roundAway is toInt: half away from zero.
+func roundAway(r *run, a []*Value) *Value { return intOf(toInt(math.Round(argDouble(a[0])))) }
+
+// floatOfBits is the number of 32 or 64 bits.
+func floatOfBits(r *run, a []*Value) *Value {
+	n := uint64(argLong(a[0]))
+	if argInt(a[1]) == 32 {
+		return floatOf(math.Float32frombits(uint32(n)))
+	}
+	return doubleOf(math.Float64frombits(n))
+}
+
+func bitsOfFloat(r *run, a []*Value) *Value {
+	f := argDouble(a[0])
+	if argInt(a[1]) == 32 {
+		return longOf(int64(math.Float32bits(float32(f))))
+	}
+	return longOf(int64(math.Float64bits(f)))
+}
+
+func radixUnsigned(r *run, a []*Value) *Value {
+	return textOf(formatUint(uint64(argLong(a[0])), int(argInt(a[1]))))
+}
+
+func radixSigned(r *run, a []*Value) *Value {
+	return textOf(formatInt(toLong(r.numberAt(a, 0)), r.intAt(a, 1, 10)))
+}
+
+// halfUpText prints a number with so many digits behind the point. Java rounds the decimal text of
+// the number half up, where Go rounds the binary number.
+func halfUpText(r *run, a []*Value) *Value {
+	v, size := a[0], 64
+	if v.k == Float {
+		size = 32
+	}
+	digits := r.intAt(a, 1, 0)
+	r.step(8 + digits>>3)
+	return r.text(rounded(formatFloat(v.Number(), 'f', -1, size), digits))
+}
+
+// rounded is a decimal text with so many digits behind the point, halves away from zero.
+func rounded(s string, digits int) string {
+	whole, rest, _ := strings.Cut(s, ".")
+	if n := digits - len(rest); n >= 0 {
+		rest += strings.Repeat("0", n)
+	} else {
+		up := rest[digits] >= '5'
+		rest = rest[:digits]
+		b := []byte(whole + rest)
+		for i := len(b) - 1; up && i >= 0; i-- {
+			if b[i] == '-' {
+				break
+			}
+			if b[i]++; b[i] <= '9' {
+				up = false
+			} else {
+				b[i] = '0'
+			}
+		}
+		n := len(whole)
+		whole, rest = string(b[:n]), string(b[n:])
+		if up {
+			whole = "1" + whole
+			if hasPrefix(s, "-") {
+				whole = "-1" + whole[2:]
+			}
+		}
+	}
+	if digits == 0 {
+		return whole
+	}
+	return whole + "." + rest
+}
+
+func exponentText(r *run, a []*Value) *Value {
+	return r.text(formatFloat(r.numberAt(a, 0), r.textAt(a, 1)[0], r.intAt(a, 2, 0), 64))
+}
+
+// fixedText is toFixed of JavaScript: halves of the exact binary number, which has up to 1,074
+// digits, go away from zero.
+func fixedText(r *run, a []*Value) *Value {
+	f, digits := r.numberAt(a, 0), r.intAt(a, 1, 0)
+	if f == 0 {
+		f = 0 // not -0
+	}
+	r.step(20 + digits>>3)
+	return r.text(rounded(formatFloat(f, 'f', 1074, 64), digits))
+}
+
+func plainDigits(r *run, a []*Value) *Value {
+	return r.text(formatFloat(r.numberAt(a, 0), 'f', r.intAt(a, 1, 0), 64))
 }
 
 const hexDigits = "0123456789ABCDEF"
-
-//go:noinline
-func bytesToHex(b []byte) string {
-	out := make([]byte, 0, 2*len(b))
-	for _, c := range b {
-		out = append(out, hexDigits[c>>4], hexDigits[c&15])
-	}
-	return string(out)
-}
 
 // reverseHex turns the order of the bytes of a hexadecimal text around.
 //
@@ -263,122 +410,6 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	return doubleOf(math.Float64frombits(n))
 }
 
-// numberToHex is intToHex and longToHex: whole bytes, without leading zeros or, if it is negative,
-// without leading FF but one.
-func numberToHex(n int64, bigEndian, prefix bool, length, most int) string {
-	hex := strings.ToUpper(formatUint(uint64(n), 16))
-	if len(hex)%2 > 0 {
-		hex = "0" + hex
-	}
-	if n < 0 {
-		short := strings.TrimLeft(hex[:len(hex)-1], "F") + hex[len(hex)-1:]
-		if len(short)%2 > 0 {
-			short = "F" + short
-		}
-		switch {
-		case most > 0 && len(short) > most:
-			hex = short[len(short)-most:]
-		case most > 0 && len(short) == most:
-			hex = short
-		case most <= 0 && len(short) == len(hex):
-			hex = short
-		default:
-			hex = "FF" + short
-		}
-	}
-	if !bigEndian {
-		hex = reverseHex(hex)
-	}
-	if length > 0 {
-		if length > len(hex) {
-			panic(failed("begin " + decimal(len(hex)-length) + ", length " + decimal(len(hex))))
-		}
-		hex = hex[len(hex)-length:]
-	}
-	if prefix {
-		return "0x" + hex
-	}
-	return hex
-}
-
-// radixText is intLongToRadixString.
-func radixText(n int64, radix int, bigEndian, prefix bool) string {
-	switch {
-	case radix >= 25 && radix <= 36 || radix == 10:
-		return formatInt(n, radix)
-	case radix == 8:
-		return formatUint(uint64(n), 8)
-	case radix == 16:
-		return numberToHex(n, bigEndian, prefix, 0, 0)
-	case radix == 2:
-		s := formatUint(uint64(n), 2)
-		for _, width := range []int{8, 16, 32, 64} {
-			if len(s) <= width {
-				return strings.Repeat("0", width-len(s)) + s
-			}
-		}
-		return s
-	}
-	panic(failed("Invalid radix: [" + decimal(radix) + "]"))
-}
-
-// part is the bytes that parseBytesTo… read: list, offset, length, in the order of a big endian
-// number.
-func (r *run) part(a []*Value, most int) []byte {
-	need(a, 1, 4)
-	b := r.bytesOf(a[0])
-	offset := 0
-	if len(a) > 1 {
-		offset = int(argInt(a[1]))
-	}
-	if offset < 0 || offset > len(b) {
-		panic(failed("Offset: " + decimal(offset) + " is out of bounds for array with length: " + decimal(len(b)) + "!"))
-	}
-	length := min(len(b)-offset, most)
-	if len(a) > 2 {
-		length = int(argInt(a[2]))
-	}
-	if length < 0 || length > len(b)-offset {
-		panic(failed("Offset: " + decimal(offset) + " and Length: " + decimal(length) +
-			" is out of bounds for array with length: " + decimal(len(b)) + "!"))
-	}
-	if length > most {
-		panic(failed("Length: " + decimal(length) + " is too large. Maximum " + decimal(most) + " bytes is allowed!"))
-	}
-	b = b[offset : offset+length]
-	if len(a) > 3 && !argBool(a[3]) {
-		for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
-			b[i], b[j] = b[j], b[i]
-		}
-	}
-	return b
-}
-
-//go:noinline
-func unsigned(b []byte) (n uint64) {
-	for _, c := range b {
-		n = n<<8 | uint64(c)
-	}
-	return n
-}
-
-// bits01 is the last n bits of a number, as a list of 0 and 1.
-func bits01(n uint64, count int, bigEndian bool) []*Value {
-	if count < 0 || count > 64 {
-		panic(failed("a number of bits from 0 to 64 is needed"))
-	}
-	out := make([]*Value, count)
-	for i := range out {
-		bit := int32(n >> uint(count-1-i) & 1)
-		if bigEndian {
-			out[i] = intOf(bit)
-		} else {
-			out[count-1-i] = intOf(bit)
-		}
-	}
-	return out
-}
-
 // fixed rounds half up in decimal digits, as BigDecimal does with the text of the number.
 func fixed(v *Value, digits int) *Value {
 	f := v.Number()
@@ -389,90 +420,14 @@ func fixed(v *Value, digits int) *Value {
 		digits = 400
 	}
 	// A float is widened first, as BigDecimal.valueOf does: all its binary digits count.
-	text := formatFloat(f, 'g', -1, 64)
-	x, ok := new(big.Rat).SetString(text)
-	if !ok || digits < 0 || digits > 400 {
+	text := formatFloat(f, 'f', -1, 64)
+	if digits < 0 {
 		panic(unsupported("toFixed to so many digits"))
 	}
 	if v.k == Float {
-		f, _ = strconv.ParseFloat(x.FloatString(digits), 32) // halves go away from zero
+		f, _ = strconv.ParseFloat(rounded(text, digits), 32) // halves go away from zero
 		return floatOf(float32(f))
 	}
-	f, _ = strconv.ParseFloat(x.FloatString(digits), 64)
+	f, _ = strconv.ParseFloat(rounded(text, digits), 64)
 	return doubleOf(f)
-}
-
-// roundAway is toInt: half away from zero.
-func roundAway(v *Value) *Value {
-	f := argDouble(v)
-	return intOf(toInt(math.Round(f)))
-}
-
-// decodeBase64 takes standard base64, padded or not, as Java's decoder does.
-func decodeBase64(s string) []byte {
-	out, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		out, err = base64.RawStdEncoding.DecodeString(s)
-	}
-	if err != nil || strings.ContainsAny(s, "\r\n") {
-		panic(failed("no base64: " + err0(err)))
-	}
-	return out
-}
-
-func err0(err error) string {
-	if err == nil {
-		return "a line break"
-	}
-	return err.Error()
-}
-
-// charset decodes bytes: UTF-8, ASCII and Latin-1.
-func charset(b []byte, name string) string {
-	switch strings.ToUpper(name) {
-	case "UTF-8", "UTF8":
-		if utf8.Valid(b) {
-			return string(b)
-		}
-		return strings.ToValidUTF8(string(b), "�")
-	case "ISO-8859-1", "LATIN1":
-		var s strings.Builder
-		for _, c := range b {
-			putRune(&s, rune(c))
-		}
-		return s.String()
-	case "US-ASCII", "ASCII":
-		var s strings.Builder
-		for _, c := range b {
-			if c >= 0x80 {
-				putRune(&s, utf8.RuneError)
-			} else {
-				putByte(&s, c)
-			}
-		}
-		return s.String()
-	}
-	panic(unsupported("the character set " + name))
-}
-
-// encode is the bytes of a text in a character set.
-func encode(s, name string) []byte {
-	switch strings.ToUpper(name) {
-	case "UTF-8", "UTF8":
-		return []byte(s)
-	case "ISO-8859-1", "LATIN1", "US-ASCII", "ASCII":
-		most := rune(0xFF)
-		if hasText(strings.ToUpper(name), "ASCII") {
-			most = 0x7F
-		}
-		out := make([]byte, 0, len(s))
-		for _, c := range s {
-			if c > most {
-				c = '?'
-			}
-			out = append(out, byte(c))
-		}
-		return out
-	}
-	panic(unsupported("the character set " + name))
 }

@@ -1,121 +1,108 @@
 package script
 
-// builtin is a function of the language. It may keep no reference to args.
-type builtin func(r *run, args []*Value) *Value
-
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
-func (r *run) push(args []evalFn) int {
+func (r *run) push(args []*node) int {
 	base := len(r.argv)
-	for _, e := range args {
-		v := e(r)
+	for _, n := range args {
+		v := r.eval(n)
 		r.argv = append(r.argv, v)
 	}
 	return base
 }
 
-// call compiles f(…), Class.f(…) and value.f(…).
-func (c *compiler) call(n *node) evalFn {
-	callee, args := n.kids[0], c.exprs(n.kids[1:])
-	if c.lang == JavaScript {
-		return c.scriptCall(n, args)
-	}
-	switch callee.op {
-	case nName:
-		if depth, p := c.findProto(callee.s); p != nil {
-			return callProto(p, depth, args)
-		}
-		if fn := tbelFunction(wordOf(callee.s)); fn != nil {
-			if callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
-				// The engine loses a literal argument here (RULES.md 5.5).
-				return func(*run) *Value { panic(failed("null pointer: stringToBytes of a literal")) }
-			}
-			return callBuiltin(fn, args)
-		}
-		name := callee.s
-		return func(*run) *Value { panic(failed("null pointer or function not found: " + name)) }
-	case nMember:
-		if class := callee.kids[0]; class.op == nName && c.isClass(class.s) {
-			if _, shadowed := c.find(class.s); !shadowed {
-				fn := tbelClass(wordOf(class.s), wordOf(callee.s))
-				if fn == nil {
-					name := class.s + "." + callee.s
-					return func(*run) *Value { panic(failed("unable to resolve method: " + name)) }
-				}
-				return callBuiltin(fn, args)
-			}
-		}
-		obj, name, safe := c.expr(callee.kids[0]), callee.s, nullSafe(callee)
-		method := wordOf(name)
-		return func(r *run) *Value {
-			r.step(1)
-			o := obj(r)
-			if o.k == Null {
-				if safe {
-					return null
-				}
-				panic(failed("null pointer: " + name + "() of null"))
-			}
-			base := r.push(args)
-			v := r.method(o, name, method, r.argv[base:])
-			r.argv = r.argv[:base]
-			return v
-		}
-	}
-	panic(syntax(n.at, "a call of what is no function"))
-}
-
-//go:noinline
-func callBuiltin(fn builtin, args []evalFn) evalFn {
-	if len(args) == 1 {
-		// One argument is the usual case: it needs no stack.
-		arg := args[0]
-		return func(r *run) *Value {
-			r.step(1)
-			v := arg(r)
-			base := len(r.argv)
-			r.argv = append(r.argv, v)
-			v = fn(r, r.argv[base:])
-			r.argv = r.argv[:base]
-			return v
-		}
-	}
-	return func(r *run) *Value {
-		r.step(1)
-		base := r.push(args)
-		v := fn(r, r.argv[base:])
-		r.argv = r.argv[:base]
-		return v
-	}
-}
-
-// callProto compiles the call of a function of the script; depth is how far out it was declared.
-func callProto(p *proto, depth int, args []evalFn) evalFn {
-	return func(r *run) *Value {
-		base := r.push(args)
+// call calls f(…), value.f(…), Class.f(…) and new C(…); the arguments are kids[1:].
+func (r *run) call(n *node) *Value {
+	r.work(n.cost)
+	callee, args := n.kids[0], n.kids[1:]
+	base := len(r.argv)
+	var v *Value
+	switch {
+	case n.f != nil:
+		r.push(args)
+		v = r.invoke(n.f, r.argv[base:])
+	case n.p != nil:
+		r.push(args)
 		up := r.sc
-		for d := depth; d > 0; d-- {
+		for d := n.depth; d > 0; d-- {
 			up = up.up
 		}
-		v := r.enter(p, up, r.argv[base:])
-		r.argv = r.argv[:base]
-		return v
+		v = r.enter(n.p, up, r.argv[base:])
+	case n.m != nil:
+		o, name := r.eval(callee.kids[0]), callee.s
+		if o.k <= Null && callee.flag {
+			return r.none()
+		}
+		f := n.m[o.k]
+		if callee.op == nIndex {
+			name = r.scriptText(r.eval(callee.kids[1]))
+			f = methodOf(JavaScript, o.k, name)
+		}
+		r.argv = append(r.argv, o)
+		r.push(args)
+		if a := r.argv[base:]; r.lang == JavaScript {
+			v = r.scriptMethod(f, name, a)
+		} else {
+			v = r.method(f, name, a)
+		}
+	default:
+		f := r.eval(callee)
+		r.push(args)
+		v = r.callValue(f, r.argv[base:], callee.s)
 	}
+	r.argv = r.argv[:base]
+	return v
+}
+
+// method calls a method of TBEL on a[0].
+//
+//go:noinline
+func (r *run) method(f *routine, name string, a []*Value) *Value {
+	if a[0].k <= Null {
+		panic(failed("null pointer: " + name + "() of null"))
+	}
+	if f == nil {
+		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
+	}
+	if a[0].k == Char {
+		a[0] = textOf(a[0].Text())
+	}
+	return r.invoke(f, a)
+}
+
+// callValue calls a function value.
+//
+//go:noinline
+func (r *run) callValue(f *Value, args []*Value, name string) *Value {
+	if f.k != Function && f.k != Class || f.o.fn == nil {
+		panic(typeError(name + " is not a function"))
+	}
+	if fn := f.o.fn; fn.native == nil {
+		return r.enter(fn.p, fn.sc, args)
+	}
+	return r.invoke(f.o.fn.native, args)
 }
 
 // enter runs a function of the script.
 //
 //go:noinline
 func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
-	r.step(1)
-	if r.calls++; r.calls > maxCalls {
-		panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+	if p.lib {
+		r.work(1)
+	} else {
+		r.step(1)
+		if r.calls++; r.calls > maxCalls {
+			panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+		}
 	}
 	if r.frames += p.nesting; r.frames > maxFrames {
 		panic(limitError("calls of long expressions are nested too deep"))
 	}
 	sc := r.newScope(p.slots, up)
 	copy(sc.vars[:p.params], args)
+	if p.lib {
+		r.fill(p, sc, args)
+	}
 	if p.escapes {
 		r.use(objectSize + p.slots*valueSize)
 	}
@@ -125,11 +112,13 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	if r.lang == JavaScript {
 		r.ret = undefined
 	}
-	p.body(r)
+	r.exec(p.body)
 	v := r.ret
 	r.sc, r.ret = caller, ret
 	r.callers = r.callers[:len(r.callers)-1]
-	r.calls--
+	if !p.lib {
+		r.calls--
+	}
 	r.frames -= p.nesting
 	if !p.escapes {
 		r.freeScope(sc)
@@ -137,17 +126,22 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	return v
 }
 
-// construct compiles new C(…).
-func (c *compiler) construct(n *node) evalFn {
-	args, class := c.exprs(n.kids), n.s
-	if c.lang == JavaScript {
-		return c.scriptNew(n, args)
+// fill sets the parameters of a function of the library that have no argument, $a and $n.
+func (r *run) fill(p *proto, sc *scope, args []*Value) {
+	params := p.params
+	if p.rest {
+		params--
+		sc.vars[params] = r.list(clone(args[min(params, len(args)):]))
+	} else if r.lang == TBEL && len(args) > params {
+		need(args, 0, params)
 	}
-	fn := tbelNew(wordOf(class))
-	if fn == nil {
-		return func(*run) *Value { panic(failed("could not resolve class: " + class)) }
+	if r.lang == TBEL {
+		need(args, p.least, len(args))
+		for i := len(args); i < params; i++ {
+			sc.vars[i] = null
+		}
 	}
-	return callBuiltin(fn, args)
+	sc.vars[p.params] = r.number(len(args))
 }
 
 //go:noinline
@@ -199,14 +193,6 @@ func argList(v *Value) []*Value {
 		panic(failed("no list: " + v.k.String()))
 	}
 	return v.o.items
-}
-
-//go:noinline
-func argMap(v *Value) *object {
-	if v.k != Map {
-		panic(failed("no map: " + v.k.String()))
-	}
-	return v.o
 }
 
 // need fails unless there are so many arguments.

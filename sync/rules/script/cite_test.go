@@ -21,6 +21,8 @@ func TestCitations(t *testing.T) {
 		headings["5.4."+string(m[1])] = true // the numbered rules of 5.4
 	}
 	files, _ := filepath.Glob("*.go")
+	library, _ := filepath.Glob("library/*.txt")
+	files = append(files, library...)
 	cited := 0
 	for _, f := range files {
 		source, err := os.ReadFile(f)

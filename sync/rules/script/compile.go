@@ -62,12 +62,16 @@ func compileError(source string, x any) *Error {
 
 // proto is a compiled function.
 type proto struct {
+	_       [0]func() // never compared: that would be code for each such type
 	name    string
 	params  int
 	slots   int
-	nesting int    // how deep its statements and expressions are nested
-	escapes bool   // its scopes may outlive its calls
-	body    stmtFn // sets run.ret
+	nesting int   // how deep its statements and expressions are nested
+	escapes bool  // its scopes may outlive its calls
+	lib     bool  // of the library
+	rest    bool  // of the library: the last parameter is a list of all other arguments
+	least   int   // of the library: arguments
+	body    *node // resolved; it sets run.ret
 }
 
 // frame is what the compiler knows of the function that it is in.
@@ -85,6 +89,7 @@ type frame struct {
 
 type compiler struct {
 	lang  Language
+	lib   bool // what is compiled is the library
 	f     *frame
 	later []func()
 }
@@ -153,7 +158,7 @@ func (c *compiler) findProto(name string) (depth int, p *proto) {
 	return 0, nil
 }
 
-// function compiles a body into p; f is its frame, and the frame before it is the current one again
+// function resolves a body into p; f is its frame, and the frame before it is the current one again
 // afterwards.
 func (c *compiler) function(p *proto, f *frame, params []string, body []*node) {
 	c.f = f
@@ -161,68 +166,51 @@ func (c *compiler) function(p *proto, f *frame, params []string, body []*node) {
 		c.declare(name)
 	}
 	p.params = len(params)
+	if p.lib {
+		p.rest = p.params > 0 && params[p.params-1] == "$a"
+		c.declare("$n")
+	}
 	if c.lang == JavaScript {
 		c.hoist(body, true)
 	}
-	p.body = c.statements(body, true)
+	p.body = &node{op: nBlock, kids: c.statements(body, true)}
 	p.slots, p.escapes, p.nesting = f.slots, f.escapes, f.deepest+1
 	c.f = f.up
 }
 
-// deeper counts the nesting of what is being compiled.
+// deeper counts the nesting of what is being resolved.
 //
 //go:noinline
-func (c *compiler) deeper() func() {
+func (c *compiler) deeper() {
 	f := c.f
 	if f.nesting++; f.nesting > f.deepest {
 		f.deepest = f.nesting
 	}
-	return func() { f.nesting-- }
 }
 
-// statements compiles the statements of one block. last: the value of the last one is the result.
-func (c *compiler) statements(list []*node, last bool) stmtFn {
-	if c.lang == TBEL {
-		for _, n := range list {
-			if n.op == nDeclare {
-				c.declareProto(n)
-			}
+// statements resolves the statements of one block and gives those that do something. last: the
+// value of the last one is the result.
+func (c *compiler) statements(list []*node, last bool) (out []*node) {
+	for _, n := range list {
+		if n.op == nDeclare && c.lang == TBEL {
+			c.declareProto(n)
+		} else if n.op == nDeclare { // made when the block is entered
+			f := &node{op: nVar, s: n.s, kids: []*node{{op: nFunction, fn: n.fn}}, flag: true}
+			c.statement(f, false)
+			f.cost = 0
+			out = append(out, f)
 		}
-		last = last && len(list) > 0
-	} else {
-		last = false
 	}
-	fns := make([]stmtFn, 0, len(list))
-	if c.lang == JavaScript {
-		fns = append(fns, c.declared(list)...)
-	}
+	last = last && c.lang == TBEL
 	for i, n := range list {
-		if fn := c.statement(n, last && c.isLast(list, i)); fn != nil {
-			fns = append(fns, fn)
-		}
-	}
-	switch len(fns) {
-	case 0:
-		return func(*run) flow { return onward }
-	case 1:
-		return fns[0]
-	case 2:
-		a, b := fns[0], fns[1]
-		return func(r *run) flow {
-			if f := a(r); f != onward {
-				return f
-			}
-			return b(r)
-		}
-	}
-	return func(r *run) flow {
-		for _, fn := range fns {
-			if f := fn(r); f != onward {
-				return f
+		if n.op != nDeclare {
+			c.statement(n, last && c.isLast(list, i))
+			if n.op != nEmpty {
+				out = append(out, n)
 			}
 		}
-		return onward
 	}
+	return out
 }
 
 // isLast reports whether only empty statements and functions follow statement i.
@@ -235,7 +223,7 @@ func (c *compiler) isLast(list []*node, i int) bool {
 	return true
 }
 
-// declareProto makes a function of TBEL known before the statements around it; its body is compiled
+// declareProto makes a function of TBEL known before the statements around it; its body is resolved
 // when they are.
 func (c *compiler) declareProto(n *node) {
 	p := &proto{name: n.fn.name}
@@ -248,210 +236,163 @@ func (c *compiler) declareProto(n *node) {
 	})
 }
 
-// block compiles statements with names of their own.
-func (c *compiler) block(list []*node, last bool) stmtFn {
+// block resolves a statement with names of its own, a branch or a loop's body, into a nBlock.
+func (c *compiler) block(n *node, last bool) *node {
+	b := n
+	if n.op != nBlock {
+		b = &node{op: nBlock, kids: []*node{n}}
+	}
 	c.open()
-	defer c.close()
 	if c.lang == JavaScript {
-		c.hoist(list, false)
-		return c.statements(list, last)
+		c.hoist(b.kids, false)
 	}
 	from, made := c.f.slots, c.f.made
-	body := c.statements(list, last)
-	to := c.f.slots
-	if c.f.made == made {
-		return body
+	b.kids = c.statements(b.kids, last)
+	// A name of TBEL that an assignment made is gone when the block is entered again.
+	if c.f.made != made {
+		b.slot, b.to = from, c.f.slots
 	}
-	// A name that an assignment made is gone when the block is entered again.
-	return func(r *run) flow {
-		unset(r.sc.vars[from:to])
-		return body(r)
-	}
+	c.close()
+	return b
 }
 
-// body is a statement with names of its own: a branch or a loop's body.
+// resolve resolves the kids of a node that are expressions; any may be nil.
 //
 //go:noinline
-func (c *compiler) body(n *node, last bool) stmtFn {
-	list := []*node{n}
-	if n.op == nBlock {
-		list = n.kids
+func (c *compiler) resolve(kids ...*node) {
+	for _, k := range kids {
+		if k != nil {
+			c.expr(k)
+		}
 	}
-	return c.block(list, last)
 }
 
-func (c *compiler) statement(n *node, last bool) stmtFn {
-	defer c.deeper()()
+// statement resolves a statement in place: names become slots, and what does nothing nEmpty.
+func (c *compiler) statement(n *node, last bool) {
+	c.deeper()
+	n.last = last
+	kids := n.kids
 	switch n.op {
-	case nEmpty, nDeclare: // functions are made when their block is entered
-		return nil
 	case nBlock:
-		return c.block(n.kids, last)
+		c.block(n, last)
 	case nVar:
-		return c.variable(n, last)
+		n.cost = c.weight(n)
+		c.resolve(kids...)
+		if c.lang == TBEL {
+			n.slot = c.declare(n.s)
+			break
+		}
+		p, _ := c.find(n.s) // hoisted
+		if n.slot = p.slot; len(kids) == 0 && !n.flag {
+			n.op = nEmpty // `var x;` leaves x as it is
+		}
 	case nVars:
-		return c.statements(n.kids, false)
-	case nExpr:
-		return c.expressionStatement(n.kids[0], last)
+		n.op, n.kids = nBlock, c.statements(kids, false)
+	case nExpr, nReturn, nThrow, nAssert:
+		n.cost = c.weight(n)
+		c.resolve(kids...)
 	case nIf:
-		return c.branch(n, last)
+		n.cost = c.weight(kids[0])
+		c.resolve(kids[0])
+		for i := 1; i < len(kids); i++ {
+			kids[i] = c.block(kids[i], last)
+		}
 	case nFor:
-		return c.forLoop(n)
-	case nEach:
-		return c.eachLoop(n)
+		c.open()
+		if c.lang == JavaScript && kids[0] != nil && n.flag {
+			c.hoist(kids[:1], false)
+		}
+		n.cost = c.weight(kids[1]) + c.weight(kids[2]) - c.weight(nil)
+		if kids[0] != nil {
+			c.statement(kids[0], false)
+		}
+		c.resolve(kids[1:3]...)
+		kids[3] = c.loop(kids[3])
+		c.close()
 	case nWhile, nDo:
-		return c.whileLoop(n)
+		n.cost = c.weight(kids[0])
+		c.resolve(kids[0])
+		kids[1] = c.loop(kids[1])
+	case nEach:
+		n.cost = c.weight(nil)
+		c.resolve(kids[0])
+		c.open()
+		p, ok := c.find(n.s)
+		if !ok || c.lang == TBEL || n.flag && p.depth != 0 { // of JavaScript it is hoisted
+			p = place{0, c.declare(n.s)}
+		}
+		n.depth, n.slot = p.depth, p.slot
+		kids[1] = c.loop(kids[1])
+		c.close()
 	case nSwitch:
-		return c.choice(n, last)
-	case nBreak:
-		if c.f.loops == 0 {
-			panic(syntax(n.at, "break outside of a loop"))
-		}
-		return func(*run) flow { return broke }
-	case nContinue:
-		if c.f.loops == 0 {
-			panic(syntax(n.at, "continue outside of a loop"))
-		}
-		return func(*run) flow { return continued }
-	case nReturn:
-		if len(n.kids) == 0 {
-			none := null
-			if c.lang == JavaScript {
-				none = undefined
+		n.cost = c.weight(kids[0]) + len(kids)
+		c.resolve(kids[0])
+		c.open()
+		if c.lang == JavaScript {
+			for _, k := range kids[1:] {
+				c.hoist(k.kids[1:], false)
 			}
-			return func(r *run) flow { r.ret = none; return returned }
 		}
-		e, cost := c.expr(n.kids[0]), weight(n)
-		return func(r *run) flow {
-			r.step(cost)
-			r.ret = e(r)
-			return returned
+		c.f.loops++
+		for _, k := range kids[1:] {
+			c.resolve(k.kids[0])
+			k.kids = []*node{k.kids[0], {op: nBlock, kids: c.statements(k.kids[1:], last)}}
+		}
+		c.f.loops--
+		c.close()
+	case nBreak, nContinue:
+		if c.f.loops == 0 {
+			panic(syntax(n.at, "break or continue outside of a loop"))
 		}
 	case nTry:
-		return c.try(n)
-	case nThrow:
-		e := c.expr(n.kids[0])
-		return func(r *run) flow { panic(&thrownValue{e(r)}) }
-	case nAssert:
-		e := c.condition(n.kids[0])
-		return func(r *run) flow {
-			if !e(r) {
-				panic(failed("assertion failed"))
-			}
-			return onward
+		c.block(kids[0], false)
+		c.open()
+		if n.slot = -1; n.s != "" {
+			n.slot = c.declare(n.s)
 		}
+		if kids[1] != nil {
+			c.block(kids[1], false)
+		}
+		c.close()
+		if kids[2] != nil {
+			c.block(kids[2], false)
+		}
+	case nEmpty:
+	default:
+		panic(syntax(n.at, "not a statement"))
 	}
-	panic(syntax(n.at, "not a statement"))
+	c.f.nesting--
 }
 
-func (c *compiler) expressionStatement(n *node, last bool) stmtFn {
-	e, cost := c.expr(n), weight(n)
-	if last {
-		return func(r *run) flow {
-			r.step(cost)
-			r.ret = e(r)
-			return onward
-		}
-	}
-	return func(r *run) flow {
-		r.step(cost)
-		e(r)
-		return onward
-	}
-}
-
-//go:noinline
-func (c *compiler) variable(n *node, last bool) stmtFn {
-	var e evalFn
-	if len(n.kids) > 0 {
-		e = c.expr(n.kids[0])
-	}
-	slot := 0
-	if c.lang == JavaScript {
-		p, _ := c.find(n.s) // hoisted
-		slot = p.slot
-		if e == nil && !n.flag {
-			return nil // `var x;` leaves x as it is
-		}
-	} else {
-		slot = c.declare(n.s)
-	}
-	tbel, cost := c.lang == TBEL, weight(n)
-	return func(r *run) flow {
-		r.step(cost)
-		v := null
-		if e != nil {
-			v = e(r)
-			if tbel {
-				keepable(v)
-			}
-		} else if !tbel {
-			v = undefined
-		}
-		r.sc.vars[slot] = v
-		if last {
-			r.ret = v
-		}
-		return onward
-	}
-}
-
-// keepable refuses the views of a map that the engine does not let into a variable.
+// loop resolves the body of a loop.
 //
 //go:noinline
-func keepable(v *Value) {
-	if v.k == Set && v.o.text != "" {
-		panic(failed("the result of " + v.o.text + "() cannot be kept in a variable: use keys() or loop over it"))
-	}
+func (c *compiler) loop(n *node) *node {
+	c.f.loops++
+	n = c.block(n, false)
+	c.f.loops--
+	return n
 }
 
-func (c *compiler) branch(n *node, last bool) stmtFn {
-	cost := weight(n.kids[0])
-	cond, then := c.condition(n.kids[0]), c.body(n.kids[1], last)
-	if len(n.kids) == 2 {
-		return func(r *run) flow {
-			r.step(cost)
-			if cond(r) {
-				return then(r)
-			}
-			return onward
-		}
-	}
-	other := c.body(n.kids[2], last)
-	return func(r *run) flow {
-		r.step(cost)
-		if cond(r) {
-			return then(r)
-		}
-		return other(r)
-	}
-}
-
-// variable is where a name's value is kept.
-//
-//go:noinline
-func (r *run) variable(p place) **Value {
-	sc := r.sc
-	for d := p.depth; d > 0; d-- {
-		sc = sc.up
-	}
-	return &sc.vars[p.slot]
-}
-
-// classNames are the names that carry functions; a variable of that name comes first.
+// isClass reports whether a name carries functions; a variable of that name comes first.
 //
 //go:noinline
 func (c *compiler) isClass(name string) bool {
-	list := " Math JSON Date String Integer Long Double Float Boolean Character "
+	list := "Math JSON Date String Integer Long Double Float Boolean Character"
 	if c.lang == JavaScript {
-		list = " Math JSON Date String Number Boolean Object Array RegExp Error TypeError RangeError SyntaxError "
+		list = "Math JSON Date String Number Boolean Object Array RegExp Error TypeError RangeError SyntaxError"
 	}
-	return hasText(list, " "+name+" ")
+	return oneOf(list, name)
 }
 
-// weight is how many steps a statement counts: one, and one for each eight pieces of its
-// expressions. Bodies of functions count for themselves.
-func weight(n *node) int { return 1 + pieces(n)>>3 }
+// weight is how many eighths of a step a statement counts: one step, and one for each eight pieces
+// of its expressions. Bodies of functions count for themselves.
+func (c *compiler) weight(n *node) int {
+	if c.lib {
+		return 1
+	}
+	return 8 * (1 + pieces(n)>>3)
+}
 
 func pieces(n *node) int {
 	if n == nil {

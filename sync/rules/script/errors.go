@@ -47,7 +47,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // failed, limitError and unsupported make what the evaluation panics with; Run turns it into an
-// error. A panic unwinds closures without a check after each of them.
+// error. A panic unwinds the evaluation without a check after each step.
 //
 //go:noinline
 func failed(message string) *Error { return &Error{Reason: Failed, Message: message} }
@@ -84,6 +84,8 @@ func thrown(x any) (err *Error, ok bool) {
 	case runtime.Error:
 		// A fault of the engine must not end the agent: the message fails as with a script's fault.
 		return &Error{Reason: Internal, Message: e.Error()}, true
+	case string: // what a package of the library panics with
+		return &Error{Reason: Internal, Message: e}, true
 	}
 	return nil, false
 }

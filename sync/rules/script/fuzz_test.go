@@ -64,8 +64,8 @@ func FuzzSource(f *testing.F) {
 	})
 }
 
-// FuzzWalker makes a TBEL script of the bytes and evaluates it twice, by the closures and by the
-// walker over the tree: the results have to be equal.
+// FuzzWalker makes a TBEL script of the bytes and evaluates it twice, by the engine and by the
+// walker over the tree as it was read: the results have to be equal.
 func FuzzWalker(f *testing.F) {
 	for i := range 64 {
 		seed := make([]byte, 200)
@@ -98,7 +98,7 @@ func compare(t testing.TB, source string) {
 		t.Fatalf("the walker: %v\n%s", walkErr, source)
 	}
 	if (err != nil) != (walkErr != nil) || err == nil && got != want {
-		t.Fatalf("closures: %s %v\nwalker: %s %v\n%s", got, err, want, walkErr, source)
+		t.Fatalf("engine: %s %v\nwalker: %s %v\n%s", got, err, want, walkErr, source)
 	}
 }
 
@@ -120,12 +120,12 @@ func TestWalkerOnCorpus(t *testing.T) {
 			continue
 		}
 		if (err != nil) != (walkErr != nil) {
-			t.Errorf("%d: closures %v, walker %v\n%s", l.N, err, walkErr, l.Script)
+			t.Errorf("%d: engine %v, walker %v\n%s", l.N, err, walkErr, l.Script)
 		} else if err == nil {
 			a, _ := TBEL.AppendJSON(nil, got, AsScript)
 			b, _ := TBEL.AppendJSON(nil, want, AsScript)
 			if string(a) != string(b) {
-				t.Errorf("%d: closures %s, walker %s\n%s", l.N, a, b, l.Script)
+				t.Errorf("%d: engine %s, walker %s\n%s", l.N, a, b, l.Script)
 			}
 		}
 	}

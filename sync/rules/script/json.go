@@ -340,3 +340,28 @@ func (d *Doc) unescape(c *cell) string {
 	}
 	return b.String()
 }
+
+// parseJSON is JSON.parse of both languages.
+func parseJSON(r *run, a []*Value) *Value {
+	if arg(a, 1).k > Null {
+		panic(unsupported("a reviver of JSON.parse"))
+	}
+	s := r.textAt(a, 0)
+	r.step(len(s) >> 4)
+	r.use(len(s))
+	var d Doc
+	if err := d.Parse(s); err != nil {
+		e := err.(*Error)
+		if r.lang == JavaScript && e.Reason == Failed {
+			panic(&thrownValue{failure("SyntaxError", "Unexpected token in JSON")})
+		}
+		panic(e)
+	}
+	return d.build(r, 0, r.lang)
+}
+
+// stringify is JSON.stringify of TBEL.
+func stringify(r *run, a []*Value) *Value {
+	w := writer{lang: TBEL, most: maxResult}
+	return r.text(string(w.value(nil, a[0], 0)))
+}

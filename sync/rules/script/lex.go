@@ -19,6 +19,7 @@ const (
 
 // token is one word of a script.
 type token struct {
+	_       [0]func() // never compared: that would be code for each such type
 	kind    tokenKind
 	at      int
 	s       string
@@ -30,6 +31,7 @@ type token struct {
 type lexer struct {
 	src string
 	js  bool
+	lib bool // of the library
 	pos int
 }
 
@@ -45,6 +47,7 @@ func syntax(at int, message string) *syntaxError { return &syntaxError{at: at, m
 // syntaxError is what the lexer, the parser and the compiler panic with; Compile turns it into an
 // *Error.
 type syntaxError struct {
+	_           [0]func() // never compared: that would be code for each such type
 	at          int
 	message     string
 	unsupported bool

@@ -1,232 +1,74 @@
 package script
 
-import (
-	"slices"
-)
+// The routines of Go on lists, sets and maps.
 
-// listMethod is the methods of lists and arrays of TBEL.
-func (r *run) listMethod(o *Value, name word, a []*Value) (*Value, bool) {
-	items := o.o.items
-	r.step(len(items) >> 5)
-	if v, ok := r.readList(o, name, a); ok {
-		return v, true
-	}
-	if o.k == Array {
-		return nil, false // it has a fixed length
-	}
-	r.change(o)
-	switch name {
-	case wPush, wAdd:
-		if len(a) == 2 && name == wAdd {
-			i := argInt(a[0])
-			if i < 0 || int(i) > len(items) {
-				panic(failed("index " + decimal(int(i)) + " is out of bounds for length " + decimal(len(items))))
-			}
-			r.use(valueSize)
-			o.o.items = insert(items, int(i), a[1])
-			return null, true
-		}
-		need(a, 1, 1)
-		r.use(valueSize)
-		o.o.items = append(items, a[0])
-		return boolOf(true), true
-	case wPop:
-		if len(items) == 0 {
-			return null, true
-		}
-		o.o.items = items[:len(items)-1]
-		return items[len(items)-1], true
-	case wShift:
-		if len(items) == 0 {
-			panic(failed("index 0 is out of bounds for length 0"))
-		}
-		v := items[0]
-		o.o.items = cutOut(items, 0, 1)
-		return v, true
-	case wUnshift:
-		r.use(len(a) * valueSize)
-		o.o.items = insert(items, 0, a...)
-		return null, true
-	case wRemove:
-		need(a, 1, 1)
-		if a[0].k == Int {
-			i := r.listIndex(o, a[0])
-			v := items[i]
-			o.o.items = cutOut(items, i, i+1)
-			return v, true
-		}
-		i := r.indexOf(items, a[0])
-		if i >= 0 {
-			o.o.items = cutOut(items, i, i+1)
-		}
-		return boolOf(i >= 0), true
-	case w_set:
-		need(a, 2, 2)
-		i := r.listIndex(o, a[0])
-		old := items[i]
-		items[i] = a[1]
-		return old, true
-	case wClear:
-		o.o.items = nil
-		return null, true
-	case wAddAll:
-		need(a, 1, 2)
-		more := clone(argList(a[len(a)-1]))
-		at := len(items)
-		if len(a) == 2 {
-			if at = int(argInt(a[0])); at < 0 || at > len(items) {
-				panic(failed("the index is out of bounds"))
-			}
-		}
-		r.use(len(more) * valueSize)
-		o.o.items = insert(items, at, more...)
-		return boolOf(len(more) > 0), true
-	case wRemoveAll, wRetainAll:
-		need(a, 1, 1)
-		other, keep := argList(a[0]), name == wRetainAll
-		kept := items[:0:0]
-		for _, v := range items {
-			if (r.indexOf(other, v) >= 0) == keep {
-				kept = append(kept, v)
-			}
-		}
-		o.o.items = kept
-		return boolOf(len(kept) != len(items)), true
-	case wSplice:
-		return r.splice(o, a), true
-	case wSort:
-		need(a, 0, 1)
-		r.sortList(items, len(a) == 0 || argBool(a[0]))
-		return null, true
-	case wReverse:
-		reverse(items)
-		return null, true
-	case wFill:
-		need(a, 1, 3)
-		from, to := bounds(a[1:], len(items))
-		for i := from; i < to; i++ {
-			items[i] = a[0]
-		}
-		return o, true
-	}
-	return nil, false
+// changing is the object of argument 0, which is about to be changed.
+//
+//go:noinline
+func (r *run) changing(a []*Value) *object {
+	o := a[0].o
+	r.change(a[0])
+	r.step(len(o.items) >> 5)
+	return o
 }
 
-// bounds are from and to of slice and its like: negative ones count from the end.
-func bounds(a []*Value, n int) (from, to int) {
-	to = n
-	clip := func(v *Value) int {
-		i := int(argInt(v))
-		if i < 0 {
-			i += n
-		}
-		return max(0, min(i, n))
+func sizeOf(r *run, a []*Value) *Value { return r.number(len(a[0].o.items)) }
+
+func listHas(r *run, a []*Value) *Value { return boolOf(r.indexOf(a[0].o.items, a[1]) >= 0) }
+
+func listIndexOf(r *run, a []*Value) *Value {
+	items := a[0].o.items
+	from := r.clip(arg(a, 2), len(items), 0)
+	i := r.indexOf(items[from:], a[1])
+	if i >= 0 {
+		i += from
 	}
-	if len(a) > 0 {
-		from = clip(a[0])
+	return r.number(i)
+}
+
+// clip is a place in a list or text of n: a negative one counts from the end.
+//
+//go:noinline
+func (r *run) clip(v *Value, n, missing int) int {
+	i := r.intAt([]*Value{v}, 0, missing)
+	if i < 0 {
+		i += n
 	}
-	if len(a) > 1 {
-		to = clip(a[1])
-	}
-	return from, max(from, to)
+	return max(0, min(i, n))
+}
+
+func clipped(r *run, a []*Value) *Value {
+	return r.number(r.clip(a[0], r.intAt(a, 1, 0), r.intAt(a, 2, 0)))
+}
+
+// clamped is the same but for negative ones, which are the first place.
+func clamped(r *run, a []*Value) *Value {
+	return r.number(max(0, min(r.intAt(a, 0, r.intAt(a, 2, 0)), r.intAt(a, 1, 0))))
 }
 
 // copied is a new list of the items.
 //
 //go:noinline
-func (r *run) copied(items []*Value) *Value { return r.list(clone(items)) }
-
-// readList is the methods that change nothing.
-func (r *run) readList(o *Value, name word, a []*Value) (*Value, bool) {
-	items := o.o.items
-	switch name {
-	case wSize, wLength:
-		return intOf(int32(len(items))), true
-	case wIsEmpty:
-		return boolOf(len(items) == 0), true
-	case wGet:
-		need(a, 1, 1)
-		return items[r.listIndex(o, a[0])], true
-	case wContains:
-		need(a, 1, 1)
-		return boolOf(r.indexOf(items, a[0]) >= 0), true
-	case wContainsAll:
-		need(a, 1, 1)
-		for _, v := range argList(a[0]) {
-			if r.indexOf(items, v) < 0 {
-				return boolOf(false), true
-			}
-		}
-		return boolOf(true), true
-	case wIndexOf:
-		need(a, 1, 2)
-		from, _ := bounds(a[1:], len(items))
-		if i := r.indexOf(items[from:], a[0]); i >= 0 {
-			return intOf(int32(from + i)), true
-		}
-		return intOf(-1), true
-	case wLastIndexOf:
-		need(a, 1, 1)
-		for i := len(items) - 1; i >= 0; i-- {
-			if r.same(items[i], a[0], 0) {
-				return intOf(int32(i)), true
-			}
-		}
-		return intOf(-1), true
-	case wSlice, wSubList:
-		need(a, 0, 2)
-		from, to := bounds(a, len(items))
-		return r.copied(items[from:to]), true
-	case wJoin:
-		need(a, 0, 1)
-		separator := ","
-		if len(a) > 0 {
-			separator = r.argText(a[0])
-		}
-		return r.join(items, separator), true
-	case wToSorted:
-		need(a, 0, 1)
-		v := r.copied(items)
-		r.sortList(v.o.items, len(a) == 0 || argBool(a[0]))
-		return v, true
-	case wToReversed:
-		v := r.copied(items)
-		reverse(v.o.items)
-		return v, true
-	case wConcat:
-		need(a, 1, 1)
-		return r.list(slices.Concat(items, argList(a[0]))), true
-	case wToSpliced:
-		v := r.copied(items)
-		r.splice(v, a)
-		return v, true
-	case wWith:
-		need(a, 2, 2)
-		i := int(argInt(a[0]))
-		if i < 0 {
-			i += len(items)
-		}
-		if i < 0 || i >= len(items) {
-			panic(failed("Index: " + decimal(i) + ", Size: " + decimal(len(items))))
-		}
-		return r.list(insert(clone(items), i, a[1])), true
-	case wToList:
-		return r.copied(items), true
-	case wToUnmodifiable:
-		v := r.copied(items)
-		v.o.text = readOnly
-		return v, true
-	}
-	return nil, false
+func (r *run) copied(items []*Value) *Value {
+	r.step(len(items) >> 5)
+	return r.list(clone(items))
 }
 
-// join prints the members; the engine also takes the brackets of lists away, and the blank behind a
+func listSlice(r *run, a []*Value) *Value {
+	items := a[0].o.items
+	from, to := r.clip(arg(a, 1), len(items), 0), r.clip(arg(a, 2), len(items), len(items))
+	return r.copied(items[from:max(from, to)])
+}
+
+// listJoin is join of TBEL, which also takes the brackets of lists away, and the blank behind a
 // comma.
-//
-//go:noinline
-func (r *run) join(items []*Value, separator string) *Value {
+func listJoin(r *run, a []*Value) *Value {
+	separator := ","
+	if len(a) > 1 {
+		separator = r.textAt(a, 1)
+	}
 	var b []byte
-	for i, v := range items {
+	for i, v := range a[0].o.items {
 		if v.k <= Null {
 			panic(failed("null pointer: join of a list with null"))
 		}
@@ -241,26 +83,166 @@ func (r *run) join(items []*Value, separator string) *Value {
 	return r.text(replaceAll(s, "]", ""))
 }
 
-func (r *run) splice(o *Value, a []*Value) *Value {
-	need(a, 1, 1000)
-	items := o.o.items
-	from, _ := bounds(a[:1], len(items))
-	n := len(items) - from
-	var with []*Value
-	if len(a) > 1 {
-		n = max(0, min(int(argInt(a[1])), n))
-		with = clone(a[2:])
+// insert puts values into a list; at is checked.
+//
+//go:noinline
+func (r *run) insert(o *object, at int, more []*Value) {
+	r.use(len(more) * valueSize)
+	n := len(o.items)
+	if at < 0 || at > n {
+		panic(failed("index " + decimal(at) + " is out of bounds for length " + decimal(n)))
 	}
-	removed := r.copied(items[from : from+n])
-	r.use(len(with) * valueSize)
-	o.o.items = slices.Replace(items, from, from+n, with...)
+	o.items = append(o.items, more...)
+	if at < n {
+		more = clone(more)
+		copy(o.items[at+len(more):], o.items[at:n])
+		copy(o.items[at:], more)
+	}
+}
+
+// listAdd is add(value), add(index, value) and push(value).
+func listAdd(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	if len(a) == 3 {
+		r.insert(o, int(argInt(a[1])), a[2:])
+		return null
+	}
+	r.insert(o, len(o.items), a[1:])
+	return yes
+}
+
+// listAddAll is addAll([index, ]list).
+func listAddAll(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	at := len(o.items)
+	if len(a) == 3 {
+		at = r.intAt(a, 1, 0)
+	}
+	more := argList(a[len(a)-1])
+	r.insert(o, at, more)
+	return boolOf(len(more) > 0)
+}
+
+func listReverse(r *run, a []*Value) *Value {
+	items := r.changing(a).items
+	for i, j := 0, len(items)-1; i < j; i, j = i+1, j-1 {
+		items[i], items[j] = items[j], items[i]
+	}
+	if r.lang == JavaScript {
+		return a[0]
+	}
+	return null
+}
+
+func clearAll(r *run, a []*Value) *Value {
+	*r.changing(a) = object{}
+	return null
+}
+
+func setAdd(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	if r.indexOf(o.items, a[1]) >= 0 {
+		return no
+	}
+	r.insert(o, len(o.items), a[1:])
+	return yes
+}
+
+// listTake takes the member at an index out.
+func listTake(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	i := r.intAt(a, 1, 0)
+	if i < 0 || i >= len(o.items) {
+		panic(failed("index " + decimal(i) + " is out of bounds for length " + decimal(len(o.items))))
+	}
+	v := o.items[i]
+	o.items = append(o.items[:i], o.items[i+1:]...)
+	return v
+}
+
+// listSplice is splice with its arguments as a list: from, how many, what goes in there.
+func listSplice(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	with, n := a[1].o.items, len(o.items)
+	if len(with) == 0 {
+		if r.lang == TBEL {
+			need(with, 1, 1)
+		}
+		return r.list(nil)
+	}
+	from := r.clip(with[0], n, 0)
+	to := n
+	if len(with) > 1 {
+		to = from + max(0, min(r.intAt(with, 1, 0), n-from))
+	}
+	removed := r.copied(o.items[from:to])
+	o.items = append(o.items[:from], o.items[to:]...)
+	r.insert(o, from, with[min(2, len(with)):])
 	return removed
 }
 
-// sortList sorts numbers, also those in texts, by value, everything else as texts.
-func (r *run) sortList(items []*Value, ascending bool) {
+// become gives a list or map what another holds.
+func become(r *run, a []*Value) *Value {
+	o := r.changing(a)
+	o.items, o.keys, o.index = a[1].o.items, a[1].o.keys, nil
+	return null
+}
+
+func freeze(r *run, a []*Value) *Value {
+	a[0].o.text = readOnly
+	return a[0]
+}
+
+func asArray(r *run, a []*Value) *Value { return &Value{k: Array, o: a[0].o} }
+
+func asSet(r *run, a []*Value) *Value { return &Value{k: Set, o: a[0].o} }
+
+func sameValues(r *run, a []*Value) *Value { return boolOf(r.same(a[0], a[1], 0)) }
+
+// up is the order that sort and its like are asked for.
+//
+//go:noinline
+func (r *run) up(a []*Value) bool { return len(a) < 2 || a[1].k <= Null || argBool(a[1]) }
+
+func listSort(r *run, a []*Value) *Value {
+	items := r.changing(a).items
 	r.step(len(items))
-	slices.SortStableFunc(items, r.comparing(items, ascending))
+	sortStable(items, r.comparing(items, r.up(a)))
+	return null
+}
+
+// sortStable sorts by merging: that of the library of Go would be 3 kB more on a router. A function
+// of a script that only says true or false changes nothing, as with the other engines.
+func sortStable(vs []*Value, compare func(a, b *Value) int) {
+	if len(vs) < 2 {
+		return
+	}
+	left, right := clone(vs[:len(vs)/2]), vs[len(vs)/2:]
+	sortStable(left, compare)
+	sortStable(right, compare)
+	for k := range vs {
+		if len(left) == 0 {
+			break // the rest of the right half is in its place
+		}
+		if len(right) > 0 && compare(right[0], left[0]) < 0 {
+			vs[k], right = right[0], right[1:]
+		} else {
+			vs[k], left = left[0], left[1:]
+		}
+	}
+}
+
+// places are the places of the members of a list in the order of their values.
+func places(r *run, a []*Value) *Value {
+	by := a[0].o.items
+	r.step(len(by))
+	list := make([]*Value, len(by))
+	for i := range list {
+		list[i] = intOf(int32(i))
+	}
+	compare := r.comparing(by, r.up(a))
+	sortStable(list, func(p, q *Value) int { return compare(by[p.n], by[q.n]) })
+	return r.list(list)
 }
 
 // comparing compares two of the values: by value if all are numbers, also those in texts, else as
@@ -278,11 +260,7 @@ func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 		if numbers {
 			x, _, _ := operand(a)
 			y, _, _ := operand(b)
-			if x < y {
-				n = -1
-			} else if x > y {
-				n = 1
-			}
+			n = order(x, y)
 		} else {
 			n = compareTexts(r.javaText(a), r.javaText(b))
 		}
@@ -292,3 +270,96 @@ func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 		return n
 	}
 }
+
+//go:noinline
+func order(x, y float64) int {
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// sortScript sorts by a function, or by the texts of the members; undefined goes to the end.
+func sortScript(r *run, a []*Value) *Value {
+	items, f := a[0].o.items, arg(a, 1)
+	r.step(len(items))
+	sortStable(items, func(x, y *Value) int {
+		switch {
+		case x.k == Unset || y.k == Unset:
+			return order(float64(boolOf(x.k == Unset).n), float64(boolOf(y.k == Unset).n))
+		case f.k == Function:
+			r.step(1)
+			args := [2]*Value{x, y}
+			return order(scriptNumber(r, r.callValue(f, args[:], "the comparison")), 0)
+		}
+		return compareTexts(r.scriptText(x), r.scriptText(y))
+	})
+	return a[0]
+}
+
+//go:noinline
+func orNull(v *Value) *Value {
+	if v == nil {
+		return null
+	}
+	return v
+}
+
+func mapGet(r *run, a []*Value) *Value {
+	v, _ := a[0].o.get(mapKey(a[1]))
+	return orNull(v)
+}
+
+func mapPut(r *run, a []*Value) *Value {
+	o, key := r.changing(a), mapKey(a[1])
+	old, _ := o.get(key)
+	r.put(o, key, a[2])
+	return orNull(old)
+}
+
+func mapHas(r *run, a []*Value) *Value { return boolOf(a[0].o.find(mapKey(a[1])) >= 0) }
+
+func mapRemove(r *run, a []*Value) *Value {
+	old, _ := r.drop(r.changing(a), mapKey(a[1]))
+	return orNull(old)
+}
+
+func mapKeys(r *run, a []*Value) *Value { return r.copied(a[0].o.keys) }
+
+func mapValues(r *run, a []*Value) *Value { return r.copied(a[0].o.items) }
+
+// mapKeySet is a view, which keepable refuses.
+func mapKeySet(r *run, a []*Value) *Value {
+	v := r.copied(a[0].o.keys)
+	v.o.text = "keySet"
+	return &Value{k: Set, o: v.o}
+}
+
+func mapEntrySet(r *run, a []*Value) *Value {
+	return &Value{k: Set, o: &object{items: r.entries(a[0])}}
+}
+
+func membersOf(r *run, a []*Value) *Value { return r.list(r.scriptMembers(a[0], a[1].n != 0)) }
+
+func checkText(r *run, a []*Value) *Value { return r.text(r.argText(a[0])) }
+
+func checkBool(r *run, a []*Value) *Value { return boolOf(argBool(a[0])) }
+
+func checkList(r *run, a []*Value) *Value {
+	argList(a[0])
+	return a[0]
+}
+
+func checkMap(r *run, a []*Value) *Value {
+	if a[0].k != Map {
+		panic(failed("no map: " + a[0].k.String()))
+	}
+	return a[0]
+}
+
+func fail(r *run, a []*Value) *Value { panic(failed(r.javaText(a[0]))) }
+
+func refuse(r *run, a []*Value) *Value { panic(unsupported(r.textOf(a[0]))) }

@@ -2,13 +2,9 @@ package script
 
 // mapMethod reports whether a name behind a map's point means the method, not the key (RULES.md
 // 5.4.7).
-func mapMethod(name word) bool {
-	switch name {
-	case wSize, wValues, wKeys, wEmpty, wIsEmpty:
-		return true
-	}
-	return false
-}
+//
+//go:noinline
+func mapMethod(name string) bool { return oneOf("size values keys empty isEmpty", name) }
 
 // mapKey is a value as the key of a map: a char is its text.
 //
@@ -23,58 +19,59 @@ func mapKey(v *Value) *Value {
 	return v
 }
 
-// property is o.name without brackets, for everything but an ordinary key of a map.
-func (r *run) property(o *Value, text string, name word) *Value {
+// property is o.name without brackets, for everything but an ordinary key of a map: a method that
+// takes no arguments.
+func (r *run) property(o *Value, name string) *Value {
+	method := ""
 	switch o.k {
 	case Null, Unset:
-		panic(failed("null pointer: ." + text + " of null"))
+		panic(failed("null pointer: ." + name + " of null"))
 	case Map:
-		switch name {
-		case wEmpty:
-			name = wIsEmpty
-		case wSize, wValues, wKeys, wIsEmpty:
-		default:
-			if v, ok := o.o.get(textOf(text)); ok {
+		if !mapMethod(name) {
+			if v, ok := o.o.get(textOf(name)); ok {
 				return v
 			}
 			return null
 		}
-		return r.method(o, text, name, nil)
-	case List, Array, Set:
-		switch name {
-		case wLength, wSize:
-			return intOf(int32(len(o.o.items)))
-		case wEmpty, wIsEmpty:
-			return boolOf(len(o.o.items) == 0)
+		method = name
+	case List, Array, Set, Text:
+		if oneOf("length size isEmpty isBlank", name) {
+			method = name
 		}
-	case Text:
-		switch name {
-		case wLength:
-			return intOf(int32(units(o.s)))
-		case wEmpty, wIsEmpty:
-			return boolOf(o.s == "")
-		case wBlank, wIsBlank:
-			return boolOf(blank(o.s))
-		case wBytes:
-			return r.bytesArray([]byte(o.s))
+		if name == "length" && o.k == Set {
+			method = "size"
 		}
 	case Entry:
 		switch name {
-		case wKey:
+		case "key":
 			return o.o.items[0]
-		case wValue:
+		case "value":
 			return o.o.items[1]
 		}
 	case Class:
-		if v, ok := classConstant(wordOf(o.o.text), name); ok {
+		if v := constantOf(TBEL, o.o.text+"."+name); v != nil {
 			return v
 		}
 	case Date:
-		if v, ok := r.dateGet(o, wordOf("get"+upperFirst(text))); ok {
-			return v
-		}
+		method = "get" + upperFirst(name)
 	}
-	panic(failed("could not access property: " + text))
+	switch name {
+	case "empty":
+		method = "isEmpty"
+	case "blank":
+		method = "isBlank"
+	case "bytes":
+		method = "getBytes"
+	}
+	f := methodOf(TBEL, o.k, method)
+	if f == nil {
+		panic(failed("could not access property: " + name))
+	}
+	base := len(r.argv)
+	r.argv = append(r.argv, o)
+	v := r.invoke(f, r.argv[base:])
+	r.argv = r.argv[:base]
+	return v
 }
 
 //go:noinline
@@ -109,7 +106,7 @@ func (r *run) index(o, key *Value) *Value {
 		panic(failed("null pointer: [" + r.javaText(key) + "] of null"))
 	case Entry, Date:
 		if key.k == Text {
-			return r.property(o, key.s, wordOf(key.s))
+			return r.property(o, key.s)
 		}
 	}
 	panic(failed("no index into " + o.k.String()))
@@ -162,8 +159,8 @@ func (r *run) change(o *Value) {
 const readOnly = "unmodifiable"
 
 // members is what a loop runs over: a copy, so that the loop may change what it loops over.
-func (r *run) members(v *Value, keys bool, lang Language) []*Value {
-	if lang == JavaScript {
+func (r *run) members(v *Value, keys bool) []*Value {
+	if r.lang == JavaScript {
 		return r.scriptMembers(v, keys)
 	}
 	switch v.k {
@@ -173,10 +170,15 @@ func (r *run) members(v *Value, keys bool, lang Language) []*Value {
 	case Map:
 		return r.entries(v)
 	case Text:
+		r.step(len(v.s))
+		r.use(len(v.s) * valueSize)
 		out := make([]*Value, 0, len(v.s))
-		for i, n := 0, units(v.s); i < n; i++ {
-			out = append(out, charOf(unitAt(v.s, i)))
-			r.step(1)
+		for _, c := range v.s {
+			first, second := surrogates(c)
+			out = append(out, charOf(first))
+			if second != 0 {
+				out = append(out, charOf(second))
+			}
 		}
 		return out
 	case Null, Unset:
@@ -194,81 +196,4 @@ func (r *run) entries(v *Value) []*Value {
 		out[i] = entryOf(v.o.keys[i], v.o.items[i])
 	}
 	return out
-}
-
-// method calls o.name(args) of TBEL.
-func (r *run) method(o *Value, text string, name word, a []*Value) *Value {
-	switch o.k {
-	case Text, Char:
-		if v, ok := r.textMethod(o.Text(), name, a); ok {
-			return v
-		}
-	case List, Array:
-		if v, ok := r.listMethod(o, name, a); ok {
-			return v
-		}
-	case Set:
-		if v, ok := r.setMethod(o, name, a); ok {
-			return v
-		}
-	case Map:
-		if v, ok := r.mapMethod(o, name, a); ok {
-			return v
-		}
-	case Entry:
-		switch name {
-		case wGetKey:
-			return o.o.items[0]
-		case wGetValue:
-			return o.o.items[1]
-		case wSetValue:
-			need(a, 1, 1)
-			old := o.o.items[1]
-			o.o.items[1] = a[0]
-			return old
-		}
-	case Date:
-		if v, ok := r.dateMethod(o, name, a); ok {
-			return v
-		}
-	case Int, Long, Float, Double:
-		switch name {
-		case wIntValue:
-			return r.castTo(o, "int")
-		case wLongValue:
-			return r.castTo(o, "long")
-		case wFloatValue:
-			return r.castTo(o, "float")
-		case wDoubleValue:
-			return r.castTo(o, "double")
-		}
-	case Bool:
-		if name == wBooleanValue {
-			return o
-		}
-	}
-	switch name {
-	case wToString:
-		return r.text(r.javaText(o))
-	case wEquals:
-		need(a, 1, 1)
-		return boolOf(r.same(o, a[0], 0))
-	case wHashCode:
-		if o.isText() {
-			return intOf(int32(javaHash(o.Text())))
-		}
-	case wCompareTo:
-		need(a, 1, 1)
-		if o.isNumber() && a[0].isNumber() {
-			x, y := o.Number(), a[0].Number()
-			n := int32(0)
-			if x < y {
-				n = -1
-			} else if x > y {
-				n = 1
-			}
-			return intOf(n)
-		}
-	}
-	panic(failed("unable to resolve method: " + o.k.String() + "." + text + "() [arglength=" + decimal(len(a)) + "]"))
 }

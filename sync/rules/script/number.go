@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"time"
 )
 
 // doubleText is a double as Java's Double.toString prints it: 1.0, 1.0E7, 1.0E-5, Infinity, NaN.
@@ -145,12 +146,12 @@ func slowDigits(f float64, bits int) (digits []byte, exp int) {
 	}
 	ten := big.NewInt(10)
 	exp = int(math.Floor(math.Log(f) / math.Ln10))
-	scale := new(big.Int).Exp(ten, big.NewInt(int64(max(exp, -exp))), nil)
-	if exp >= 0 {
-		s.Mul(s, scale)
-	} else {
-		b.Mul(b, scale)
-		m.Mul(m, scale)
+	for range exp {
+		s.Mul(s, ten)
+	}
+	for range -exp {
+		b.Mul(b, ten)
+		m.Mul(m, ten)
 	}
 	for b.Cmp(s) < 0 { // the logarithm was too big, of the least numbers by far
 		exp--
@@ -325,13 +326,26 @@ func (r *run) javaText(v *Value) string {
 // textDepth bounds how deep a value is printed: a list may hold itself.
 const textDepth = 64
 
-func appendText(b []byte, v *Value, depth int) []byte {
+// appendText prints a value as TBEL does.
+//
+//go:noinline
+func appendText(b []byte, v *Value, depth int) []byte { return appendValue(b, v, depth, false) }
+
+// appendScriptText prints a value as JavaScript does.
+//
+//go:noinline
+func appendScriptText(b []byte, v *Value, depth int) []byte { return appendValue(b, v, depth, true) }
+
+func appendValue(b []byte, v *Value, depth int, js bool) []byte {
 	if depth > textDepth || len(b) > maxMemory {
 		panic(limitError("a text of a value that is nested or long beyond the bounds"))
 	}
+	s := "[object]"
 	switch v.k {
 	case Unset, Null:
-		return addText(b, "null")
+		if s = "null"; js && v.k == Unset {
+			s = "undefined"
+		}
 	case Bool:
 		return strconv.AppendBool(b, v.n != 0)
 	case Int, Long:
@@ -339,37 +353,69 @@ func appendText(b []byte, v *Value, depth int) []byte {
 	case Float:
 		return appendJava(b, v.Number(), 32)
 	case Double:
+		if js {
+			return appendScript(b, v.Number())
+		}
 		return appendJava(b, v.Number(), 64)
 	case Char, Text:
-		return addText(b, v.Text())
-	case List, Array, Set:
-		b = addByte(b, '[')
-		for i, item := range v.o.items {
-			if i > 0 {
-				b = addText(b, ", ")
-			}
-			b = appendText(b, item, depth+1)
+		s = v.Text()
+	case List, Array, Set, Map:
+		if js && v.k == Map {
+			s = "[object Object]"
+			break
 		}
-		return addByte(b, ']')
-	case Map:
-		b = addByte(b, '{')
-		for i, item := range v.o.items {
-			if i > 0 {
-				b = addText(b, ", ")
-			}
-			b = appendText(b, v.o.keys[i], depth+1)
-			b = addByte(b, '=')
-			b = appendText(b, item, depth+1)
-		}
-		return addByte(b, '}')
+		return appendItems(b, v, depth+1, js)
 	case Entry:
-		b = appendText(b, v.o.items[0], depth+1)
-		b = addByte(b, '=')
-		return appendText(b, v.o.items[1], depth+1)
+		b = addByte(appendValue(b, v.o.items[0], depth+1, js), '=')
+		return appendValue(b, v.o.items[1], depth+1, js)
 	case Date:
-		return append(b, v.o.date.full()...)
+		switch {
+		case js && v.o.date.bad():
+			s = "Invalid Date"
+		case js:
+			s = v.o.date.in(time.UTC).Format("Mon Jan 02 2006 15:04:05 GMT+0000 (Coordinated Universal Time)")
+		default:
+			s = v.o.date.full()
+		}
+	case Function:
+		s = "function () { [native code] }"
+	case Regexp:
+		s = "/" + v.o.re.source + "/" + v.o.re.flags
+	case Failure:
+		s = v.o.text + ": " + v.o.items[0].s
 	case Class:
-		return addText(b, v.o.text)
+		if s = v.o.text; js {
+			s = "[object " + s + "]"
+		}
 	}
-	return addText(b, "[object]")
+	return addText(b, s)
+}
+
+// appendItems prints what a list, set or map holds: [a, b] and {k=a}, and of JavaScript a,b where
+// null and undefined are nothing.
+func appendItems(b []byte, v *Value, depth int, js bool) []byte {
+	between, ends := ", ", "[]"
+	if v.k == Map {
+		ends = "{}"
+	}
+	if js {
+		between = ","
+	} else {
+		b = addByte(b, ends[0])
+	}
+	for i, item := range v.o.items {
+		if i > 0 {
+			b = addText(b, between)
+		}
+		if v.k == Map {
+			b = addByte(appendValue(b, v.o.keys[i], depth, js), '=')
+		}
+		if !js || item.k > Null {
+			b = appendValue(b, item, depth, js)
+		}
+	}
+	if js {
+		return b
+	}
+	return addByte(b, ends[1])
 }

@@ -26,7 +26,7 @@ func tbelBinary(r *run, op operator, a, b *Value) *Value {
 	case opContains:
 		return boolOf(r.contains(a, b))
 	case opMatches:
-		return boolOf(r.pattern(r.javaText(b), tbelPattern).full(r, r.javaText(a)))
+		return boolOf(r.pattern(r.javaText(b), true).found(r, r.javaText(a)))
 	}
 	panic(failed("an operator that TBEL does not have"))
 }
@@ -390,9 +390,6 @@ func (r *run) equal(a, b *Value) bool {
 	}
 	return r.same(a, b, 0)
 }
-
-// tbelSame is what a switch compares with.
-func tbelSame(r *run, a, b *Value) bool { return r.equal(a, b) }
 
 // same is Java's equals: of one kind and of one content; dates are the same only if they are one.
 func (r *run) same(a, b *Value, depth int) bool {

@@ -113,9 +113,9 @@ func (p *parser) deeper() {
 //
 //go:noinline
 func (p *parser) ahead() token {
-	saved := p.lexer
+	pos := p.pos
 	t := p.lexer.next()
-	p.lexer = saved
+	p.pos = pos
 	return t
 }
 
@@ -131,7 +131,7 @@ func (p *parser) end() {
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
-const types = " int long double float boolean byte char short String Integer Long Double Float Boolean Object List Map "
+const types = "int long double float boolean byte char short String Integer Long Double Float Boolean Object List Map"
 
 func (p *parser) statement() *node {
 	p.deeper()
@@ -141,7 +141,7 @@ func (p *parser) statement() *node {
 		switch p.tok.s {
 		case ";":
 			p.advance()
-			return &node{op: nEmpty, at: at}
+			return made(nEmpty, at)
 		case "{":
 			if p.js {
 				return p.block()
@@ -155,49 +155,83 @@ func (p *parser) statement() *node {
 		if n := p.keyword(at); n != nil {
 			return n
 		}
-		if !p.js && hasText(types, " "+p.tok.s+" ") && p.ahead().kind == tName {
+		if !p.js && oneOf(types, p.tok.s) && p.ahead().kind == tName {
 			p.advance()
 			return p.declaration(at)
 		}
 	}
 	e := p.expression()
 	p.end()
-	return &node{op: nExpr, at: at, kids: []*node{e}}
+	return made(nExpr, at, e)
 }
 
 // mapAhead reports whether a "{" begins an inline map: `{}`, `{a:` or `{'a':`.
 func (p *parser) mapAhead() bool {
-	saved := p.lexer
-	defer func() { p.lexer = saved }()
+	pos := p.pos
 	t := p.lexer.next()
-	if t.kind == tPunct && t.s == "}" {
-		return true
+	ok := t.kind == tPunct && t.s == "}"
+	if t.kind == tName || t.kind == tLiteral {
+		t = p.lexer.next()
+		ok = t.kind == tPunct && t.s == ":"
 	}
-	if t.kind != tName && t.kind != tLiteral {
-		return false
-	}
-	t = p.lexer.next()
-	return t.kind == tPunct && t.s == ":"
+	p.pos = pos
+	return ok
 }
 
+// plain are the statements of a keyword and parts: c is a condition in brackets, s a statement, e
+// an expression, a point the end.
+var plain = [...]struct {
+	word, parts string
+	langs       uint8
+	op          nodeOp
+}{
+	{"if", "cs", inBoth, nIf},
+	{"while", "cs", inBoth, nWhile},
+	{"break", ".", inBoth, nBreak},
+	{"continue", ".", inJS, nContinue},
+	{"throw", "e.", inJS, nThrow},
+	{"assert", "e.", inTBEL, nAssert},
+}
+
+// keyword is a statement that begins with a keyword, or nil.
 func (p *parser) keyword(at int) *node {
-	word := p.tok.s
+	word, lang := p.tok.s, uint8(inTBEL)
+	if p.js {
+		lang = inJS
+	}
+	for i := range plain {
+		k := &plain[i]
+		if k.word != word || k.langs&lang == 0 {
+			continue
+		}
+		p.advance()
+		n := made(k.op, at)
+		if k.op == nContinue && p.tok.kind == tName && !p.tok.newline {
+			p.refuse("labels")
+		}
+		for _, part := range k.parts {
+			switch part {
+			case 'c':
+				n.kids = append(n.kids, p.condition())
+			case 's':
+				n.kids = append(n.kids, p.body())
+			case 'e':
+				n.kids = append(n.kids, p.expression())
+			default:
+				p.end()
+			}
+		}
+		if k.op == nIf && p.acceptWord("else") {
+			n.kids = append(n.kids, p.body())
+		}
+		return n
+	}
 	switch word {
 	case "var":
 		p.advance()
 		return p.declaration(at)
-	case "if":
-		p.advance()
-		n := &node{op: nIf, at: at, kids: []*node{p.condition(), p.body()}}
-		if p.acceptWord("else") {
-			n.kids = append(n.kids, p.body())
-		}
-		return n
 	case "for":
 		return p.loop(at)
-	case "while":
-		p.advance()
-		return &node{op: nWhile, at: at, kids: []*node{p.condition(), p.body()}}
 	case "do":
 		p.advance()
 		body := p.body()
@@ -205,18 +239,15 @@ func (p *parser) keyword(at int) *node {
 		if !until && !p.acceptWord("while") {
 			p.fail("expected while")
 		}
-		n := &node{op: nDo, at: at, flag: until, kids: []*node{p.condition(), body}}
+		n := made(nDo, at, p.condition(), body)
+		n.flag = until
 		p.accept(";")
 		return n
-	case "break":
-		p.advance()
-		p.end()
-		return &node{op: nBreak, at: at}
 	case "return":
 		p.advance()
-		n := &node{op: nReturn, at: at}
+		n := made(nReturn, at)
 		if !p.is(";") && !p.is("}") && p.tok.kind != tEnd && !(p.js && p.tok.newline) {
-			n.kids = []*node{p.expression()}
+			n.kids = append(n.kids, p.expression())
 		}
 		p.end()
 		return n
@@ -228,21 +259,14 @@ func (p *parser) keyword(at int) *node {
 	if p.js {
 		return p.scriptKeyword(at)
 	}
-	switch word {
-	case "def":
-		if p.ahead().kind == tName {
-			return p.declareFunction(at)
-		}
-	case "foreach":
+	switch {
+	case word == "def" && p.ahead().kind == tName:
+		return p.declareFunction(at)
+	case word == "foreach":
 		return p.loop(at)
-	case "assert":
-		p.advance()
-		n := &node{op: nAssert, at: at, kids: []*node{p.expression()}}
-		p.end()
-		return n
-	case "import", "import_static", "with", "proto", "isdef":
+	case oneOf("import import_static with proto isdef", word):
 		p.refuse(word + " of TBEL")
-	case "let", "const", "try", "throw", "class":
+	case oneOf("let const try throw class", word):
 		p.fail("unknown class or illegal statement: " + word)
 	}
 	return nil
@@ -250,7 +274,7 @@ func (p *parser) keyword(at int) *node {
 
 func (p *parser) declareFunction(at int) *node {
 	p.advance()
-	n := &node{op: nDeclare, at: at}
+	n := made(nDeclare, at)
 	n.s = p.name()
 	n.fn = p.function(n.s)
 	return n
@@ -265,6 +289,9 @@ func (p *parser) function(name string) *function {
 			p.refuse("rest and destructured parameters")
 		}
 		f.params = append(f.params, p.name())
+		if p.lib && !p.accept("?") && f.params[len(f.params)-1] != "$a" {
+			f.least = len(f.params)
+		}
 		if p.js && p.is("=") {
 			p.refuse("default values of parameters")
 		}
@@ -289,7 +316,7 @@ func (p *parser) condition() *node {
 }
 
 func (p *parser) block() *node {
-	n := &node{op: nBlock, at: p.tok.at}
+	n := made(nBlock, p.tok.at)
 	p.expect("{")
 	p.deeper()
 	for !p.is("}") {
@@ -310,10 +337,10 @@ func (p *parser) declaration(at int) *node {
 		if p.is("{") || p.is("[") {
 			p.refuse("destructuring")
 		}
-		n := &node{op: nVar, at: at}
+		n := made(nVar, at)
 		n.s = p.name()
 		if p.accept("=") {
-			n.kids = []*node{p.assignment()}
+			n.kids = append(n.kids, p.assignment())
 		}
 		list = append(list, n)
 		if !p.js || !p.accept(",") {
@@ -346,9 +373,10 @@ func (p *parser) loop(at int) *node {
 	}
 	if p.tok.kind == tName {
 		if t := p.ahead(); t.kind == tPunct && t.s == ":" {
-			n := &node{op: nEach, at: at, s: p.name()}
+			n := made(nEach, at)
+			n.s = p.name()
 			p.advance()
-			n.kids = []*node{p.expression()}
+			n.kids = append(n.kids, p.expression())
 			p.expect(")")
 			n.kids = append(n.kids, p.body())
 			return n
@@ -357,7 +385,7 @@ func (p *parser) loop(at int) *node {
 	if each {
 		p.fail("expected a name and : in foreach")
 	}
-	n := &node{op: nFor, at: at, kids: make([]*node, 4)}
+	n := made(nFor, at, nil, nil, nil, nil)
 	if !p.accept(";") {
 		n.kids[0] = p.statement()
 	}
@@ -380,10 +408,10 @@ func (p *parser) forRest(n *node) {
 
 func (p *parser) choice(at int) *node {
 	p.advance()
-	n := &node{op: nSwitch, at: at, kids: []*node{p.condition()}}
+	n := made(nSwitch, at, p.condition())
 	p.expect("{")
 	for !p.accept("}") {
-		c := &node{op: nCase, at: p.tok.at, kids: []*node{nil}}
+		c := made(nCase, p.tok.at, nil)
 		switch {
 		case p.acceptWord("case"):
 			c.kids[0] = p.caseValue()

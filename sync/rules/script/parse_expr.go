@@ -5,7 +5,7 @@ func (p *parser) expression() *node {
 	for p.js && p.is(",") {
 		at := p.tok.at
 		p.advance()
-		e = &node{op: nComma, at: at, kids: []*node{e, p.assignment()}}
+		e = made(nComma, at, e, p.assignment())
 	}
 	return e
 }
@@ -19,15 +19,14 @@ func (p *parser) assignment() *node {
 		}
 	}
 	e := p.conditional()
-	if p.tok.kind == tPunct {
-		if op, ok := assignOp(p.tok.s); ok {
-			if e.op != nName && e.op != nMember && e.op != nIndex {
-				p.fail("nothing that a value can be assigned to")
-			}
-			at := p.tok.at
-			p.advance()
-			return &node{op: nAssign, bin: op, at: at, kids: []*node{e, p.assignment()}}
+	if op, ok := p.assignOp(); ok {
+		if e.op != nName && e.op != nMember && e.op != nIndex {
+			p.fail("nothing that a value can be assigned to")
 		}
+		at := p.tok.at
+		p.advance()
+		e = made(nAssign, at, e, p.assignment())
+		e.bin = op
 	}
 	return e
 }
@@ -41,7 +40,7 @@ func (p *parser) conditional() *node {
 	p.advance()
 	half := p.half
 	p.half = half && !p.js
-	n := &node{op: nCond, at: at, kids: []*node{c, p.assignment()}}
+	n := made(nCond, at, c, p.assignment())
 	if half && !p.js {
 		p.half = half
 		return n // the ":" belongs to the inline map
@@ -97,9 +96,8 @@ func (p *parser) unary() *node {
 		case "~":
 			op = opInvert
 		case "++", "--":
-			n := &node{op: nStep, bin: stepOp(p.tok.s), flag: true, at: at}
-			p.advance()
-			n.kids = []*node{p.target(p.unary())}
+			n := p.stepped(at)
+			n.flag, n.kids = true, clones([]*node{p.target(p.unary())})
 			return n
 		case "(":
 			if n := p.cast(at); n != nil {
@@ -110,12 +108,14 @@ func (p *parser) unary() *node {
 			p.advance()
 			e := p.unary()
 			if e.op == nLiteral && op == opMinus && e.v.isNumber() {
-				return &node{op: nLiteral, at: at, v: negate(e.v)}
+				return literal(at, negate(e.v))
 			}
 			if op == opInvert && !p.js && e.op != nLiteral {
 				panic(syntax(at, "invalid operator: ~"))
 			}
-			return &node{op: nUnary, bin: op, at: at, kids: []*node{e}}
+			e = made(nUnary, at, e)
+			e.bin = op
+			return e
 		}
 	}
 	if p.js && p.tok.kind == tName {
@@ -130,15 +130,27 @@ func (p *parser) unary() *node {
 		}
 		if op != nEmpty {
 			p.advance()
-			return &node{op: op, at: at, kids: []*node{p.unary()}}
+			return made(op, at, p.unary())
 		}
 	}
 	e := p.postfix(p.primary())
 	if (p.is("++") || p.is("--")) && !p.tok.newline {
-		e = &node{op: nStep, bin: stepOp(p.tok.s), at: p.tok.at, kids: []*node{p.target(e)}}
-		p.advance()
+		e = p.target(e)
+		n := p.stepped(p.tok.at)
+		n.kids = clones([]*node{e})
+		e = n
 	}
 	return e
+}
+
+// stepped reads ++ or --.
+func (p *parser) stepped(at int) *node {
+	n := made(nStep, at)
+	if n.bin = opAdd; p.tok.s == "--" {
+		n.bin = opSub
+	}
+	p.advance()
+	return n
 }
 
 // target is what ++ and -- change: in TBEL variables only.
@@ -150,6 +162,11 @@ func (p *parser) target(e *node) *node {
 	return nil
 }
 
+// literal is a node of a value.
+//
+//go:noinline
+func literal(at int, v *Value) *node { return &node{op: nLiteral, at: at, v: v} }
+
 // cast reads `(int) e` of TBEL.
 func (p *parser) cast(at int) *node {
 	if p.js {
@@ -157,7 +174,7 @@ func (p *parser) cast(at int) *node {
 	}
 	saved, tok, end := p.lexer, p.tok, p.prevEnd
 	p.advance()
-	if p.tok.kind == tName && hasText(types, " "+p.tok.s+" ") {
+	if p.tok.kind == tName && oneOf(types, p.tok.s) {
 		name := p.tok.s
 		p.advance()
 		if p.accept(")") && (p.tok.kind == tName || p.tok.kind == tLiteral || p.is("(")) {
@@ -187,12 +204,13 @@ func (p *parser) postfix(e *node) *node {
 			if p.is("{") {
 				p.refuse("the block behind a point")
 			}
-			e = &node{op: nMember, at: at, s: p.name(), flag: safe, kids: []*node{e}}
+			e = made(nMember, at, e)
+			e.s, e.flag = p.name(), safe
 		case p.is("["):
 			p.advance()
 			i := p.inner(func() *node { return p.expression() })
 			p.expect("]")
-			e = &node{op: nIndex, at: at, kids: []*node{e, i}}
+			e = made(nIndex, at, e, i)
 		case p.is("("):
 			e = &node{op: nCall, at: at, kids: append([]*node{e}, p.arguments()...)}
 		default:
@@ -235,7 +253,7 @@ func (p *parser) primary() *node {
 	at := p.tok.at
 	switch p.tok.kind {
 	case tLiteral:
-		n := &node{op: nLiteral, at: at, v: p.tok.v}
+		n := literal(at, p.tok.v)
 		p.advance()
 		return n
 	case tTemplate:
@@ -254,7 +272,7 @@ func (p *parser) primary() *node {
 		}
 		p.expect(")")
 		if e.op == nLiteral {
-			e = &node{op: nUnary, bin: opNone, at: at, kids: []*node{e}} // no literal to folded
+			e = made(nUnary, at, e) // no literal to folded
 		}
 		return e
 	case "[", "{":
@@ -281,9 +299,9 @@ func (p *parser) primary() *node {
 func (p *parser) parenthesised() *node {
 	e := p.expression()
 	if !p.js && p.word("in") {
-		n := &node{op: nProject, at: p.tok.at}
+		at := p.tok.at
 		p.advance()
-		n.kids = []*node{e, p.expression()}
+		n := made(nProject, at, e, p.expression())
 		if p.acceptWord("if") {
 			n.kids = append(n.kids, p.expression())
 		}
@@ -297,9 +315,9 @@ func (p *parser) named(at int) *node {
 	p.advance()
 	switch name {
 	case "true", "false":
-		return &node{op: nLiteral, at: at, v: boolOf(name == "true")}
+		return literal(at, boolOf(name == "true"))
 	case "null":
-		return &node{op: nLiteral, at: at, v: null}
+		return literal(at, null)
 	case "new":
 		n := &node{op: nNew, at: at, s: p.name()}
 		for p.accept(".") {
@@ -315,7 +333,7 @@ func (p *parser) named(at int) *node {
 	}
 	switch name {
 	case "nil":
-		return &node{op: nLiteral, at: at, v: null}
+		return literal(at, null)
 	case "function", "def":
 		if p.is("(") {
 			p.fail("a function is no value")
@@ -393,7 +411,7 @@ func (p *parser) collection(at int) *node {
 func (p *parser) element() *node {
 	if p.tok.kind == tName {
 		if t := p.ahead(); t.kind == tPunct && t.s == ":" {
-			n := &node{op: nLiteral, at: p.tok.at, v: textOf(p.tok.s)}
+			n := literal(p.tok.at, textOf(p.tok.s))
 			p.advance()
 			return n
 		}

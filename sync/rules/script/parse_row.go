@@ -1,127 +1,97 @@
 package script
 
-// assignOps are the operators of assignments; "=" is opNone.
-func assignOp(s string) (operator, bool) {
-	switch s {
-	case "=":
-		return opNone, true
-	case "+=":
-		return opAdd, true
-	case "-=":
-		return opSub, true
-	case "*=":
-		return opMul, true
-	case "/=":
-		return opDiv, true
-	case "%=":
-		return opMod, true
-	case "&=":
-		return opAnd, true
-	case "|=":
-		return opOr, true
-	case "^=":
-		return opXor, true
-	case "<<=":
-		return opShl, true
-	case ">>=":
-		return opShr, true
-	case ">>>=":
-		return opUshr, true
-	case "**=":
-		return opPow, true
+import "strings"
+
+// operators are those of two operands, by how tight they bind: loosest first, in groups. A group is
+// what one language alone has if it begins with its letter.
+var operators = [...]struct {
+	text    string
+	langs   uint8
+	binding uint8
+	op      operator
+}{
+	{"||", inBoth, 1, opLogicOr},
+	{"or", inTBEL, 1, opFirst},
+	{"??", inJS, 1, opFirst},
+	{"&&", inBoth, 2, opLogicAnd},
+	{"and", inTBEL, 2, opLogicAnd},
+	{"|", inBoth, 3, opOr},
+	{"^", inBoth, 4, opXor},
+	{"&", inBoth, 5, opAnd},
+	{"==", inBoth, 6, opEq},
+	{"!=", inBoth, 6, opNotEq},
+	{"===", inTBEL, 6, opEq},
+	{"===", inJS, 6, opSame},
+	{"!==", inJS, 6, opNotSame},
+	{"<", inBoth, 7, opLess},
+	{"<=", inBoth, 7, opLessEq},
+	{">", inBoth, 7, opMore},
+	{">=", inBoth, 7, opMoreEq},
+	{"instanceof", inBoth, 7, opInstance},
+	{"is", inTBEL, 7, opInstance},
+	{"contains", inTBEL, 7, opContains},
+	{"~=", inTBEL, 7, opMatches},
+	{"in", inJS, 7, opIn},
+	{"<<", inBoth, 8, opShl},
+	{">>", inBoth, 8, opShr},
+	{">>>", inBoth, 8, opUshr},
+	{"+", inBoth, 9, opAdd},
+	{"-", inBoth, 9, opSub},
+	{"*", inBoth, 10, opMul},
+	{"/", inBoth, 10, opDiv},
+	{"%", inBoth, 10, opMod},
+	{"**", inBoth, 11, opPow},
+}
+
+// binding is how tight an operator binds; 0 is none.
+//
+//go:noinline
+func binding(op operator) int {
+	for i := range operators {
+		if operators[i].op == op {
+			return int(operators[i].binding)
+		}
 	}
-	return opNone, false
+	return 0
+}
+
+// operatorOf is the operator of two operands that a text is; opNone if it is none.
+func (p *parser) operatorOf(text string) operator {
+	lang := uint8(inTBEL)
+	if p.js {
+		lang = inJS
+	}
+	for i := range operators {
+		if o := &operators[i]; o.text == text && o.langs&lang != 0 {
+			return o.op
+		}
+	}
+	return opNone
+}
+
+// assignOp is the operator of an assignment; that of "=" is opNone.
+func (p *parser) assignOp() (op operator, ok bool) {
+	s, ok := strings.CutSuffix(p.tok.s, "=")
+	if !ok || p.tok.kind != tPunct || s == "" {
+		return opNone, ok && p.tok.kind == tPunct
+	}
+	op = p.operatorOf(s)
+	return op, op >= opAdd && op <= opXor
 }
 
 // operatorHere is the operator of two operands at tok.
 func (p *parser) operatorHere() operator {
-	switch p.tok.kind {
-	case tPunct:
-		switch p.tok.s {
-		case "+":
-			return opAdd
-		case "-":
-			return opSub
-		case "*":
-			return opMul
-		case "/":
-			return opDiv
-		case "%":
-			return opMod
-		case "**":
-			return opPow
-		case "<<":
-			return opShl
-		case ">>":
-			return opShr
-		case ">>>":
-			return opUshr
-		case "<":
-			return opLess
-		case "<=":
-			return opLessEq
-		case ">":
-			return opMore
-		case ">=":
-			return opMoreEq
-		case "==":
-			return opEq
-		case "!=":
-			return opNotEq
-		case "===":
-			if p.js {
-				return opSame
-			}
-			return opEq
-		case "!==":
-			if p.js {
-				return opNotSame
-			}
-		case "&":
-			return opAnd
-		case "|":
-			return opOr
-		case "^":
-			return opXor
-		case "&&":
-			return opLogicAnd
-		case "||":
-			return opLogicOr
-		case "~=":
-			if !p.js {
-				return opMatches
-			}
-		case "??":
-			if p.js {
-				return opFirst
-			}
-		}
-	case tName:
-		switch p.tok.s {
-		case "instanceof":
-			return opInstance
-		case "in":
-			if p.js && !p.inOff {
-				return opIn
-			}
-		}
-		if p.js {
-			return opNone
-		}
-		switch p.tok.s {
-		case "is":
-			return opInstance
-		case "contains":
-			return opContains
-		case "and":
-			return opLogicAnd
-		case "or":
-			return opFirst
-		case "soundslike", "strsim", "convertable_to":
-			p.refuse("the operator " + p.tok.s)
-		}
+	if p.tok.kind != tPunct && p.tok.kind != tName {
+		return opNone
 	}
-	return opNone
+	if p.tok.kind == tName && !p.js && oneOf("soundslike strsim convertable_to", p.tok.s) {
+		p.refuse("the operator " + p.tok.s)
+	}
+	op := p.operatorOf(p.tok.s)
+	if op == opIn && p.inOff {
+		return opNone
+	}
+	return op
 }
 
 // row is an expression without brackets: operands with operators between them.
@@ -133,7 +103,8 @@ type row struct {
 
 //go:noinline
 func join(op operator, at int, a, b *node) *node {
-	n := &node{op: nBinary, bin: op, at: at, kids: []*node{a, b}}
+	n := made(nBinary, at, a, b)
+	n.bin = op
 	switch op {
 	case opLogicAnd:
 		n.op = nAnd
@@ -196,12 +167,4 @@ func (r row) folded() *node {
 		acc, i = part.tree(false), j
 	}
 	return acc
-}
-
-//go:noinline
-func stepOp(s string) operator {
-	if s == "++" {
-		return opAdd
-	}
-	return opSub
 }

@@ -17,21 +17,9 @@ func (p *parser) scriptKeyword(at int) *node {
 			}
 			return n
 		}
-	case "continue":
-		p.advance()
-		if p.tok.kind == tName && !p.tok.newline {
-			p.refuse("labels")
-		}
-		p.end()
-		return &node{op: nContinue, at: at}
-	case "throw":
-		p.advance()
-		n := &node{op: nThrow, at: at, kids: []*node{p.expression()}}
-		p.end()
-		return n
 	case "try":
 		p.advance()
-		n := &node{op: nTry, at: at, kids: []*node{p.block(), nil, nil}}
+		n := made(nTry, at, p.block(), nil, nil)
 		if p.acceptWord("catch") {
 			if p.accept("(") {
 				n.s = p.name()
@@ -46,12 +34,13 @@ func (p *parser) scriptKeyword(at int) *node {
 			p.fail("a try without catch and finally")
 		}
 		return n
-	case "class", "async", "import", "export", "with", "yield", "await", "debugger":
-		if t := p.ahead(); t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && word == "with") {
-			p.refuse(word + " of JavaScript")
-		}
 	default:
-		if t := p.ahead(); t.kind == tPunct && t.s == ":" && word != "default" && word != "case" {
+		switch t := p.ahead(); {
+		case oneOf("class async import export with yield await debugger", word):
+			if t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && word == "with") {
+				p.refuse(word + " of JavaScript")
+			}
+		case t.kind == tPunct && t.s == ":" && word != "default" && word != "case":
 			p.refuse("labels")
 		}
 	}
@@ -69,19 +58,21 @@ func (p *parser) scriptLoop(at int) *node {
 	if p.tok.kind == tName {
 		name := p.name()
 		if p.word("in") || p.word("of") {
-			n := &node{op: nEach, at: at, s: name, flag: declares}
+			n := made(nEach, at)
+			n.s, n.flag = name, declares
 			if p.word("in") {
 				n.bin = opIn
 			}
 			p.advance()
-			n.kids = []*node{p.expression()}
+			n.kids = append(n.kids, p.expression())
 			p.expect(")")
 			n.kids = append(n.kids, p.body())
 			return n
 		}
 	}
 	p.lexer, p.tok, p.prevEnd = saved, tok, end
-	n := &node{op: nFor, at: at, flag: block, kids: make([]*node, 4)}
+	n := made(nFor, at, nil, nil, nil, nil)
+	n.flag = block
 	if !p.accept(";") {
 		p.inOff = true
 		if declares {
@@ -95,7 +86,7 @@ func (p *parser) scriptLoop(at int) *node {
 				}
 			}
 		} else {
-			n.kids[0] = &node{op: nExpr, at: p.tok.at, kids: []*node{p.expression()}}
+			n.kids[0] = made(nExpr, p.tok.at, p.expression())
 			p.expect(";")
 		}
 		p.inOff = false
@@ -136,37 +127,41 @@ func (p *parser) arrow() *node {
 		f.body = p.block().kids
 		p.inOff = inOff
 	} else {
-		f.body = []*node{{op: nReturn, at: p.tok.at, kids: []*node{p.assignment()}}}
+		f.body = clones([]*node{made(nReturn, p.tok.at, p.assignment())})
 	}
-	return &node{op: nFunction, at: at, fn: f}
+	n := made(nFunction, at)
+	n.fn = f
+	return n
 }
 
 // scriptName is what a name stands for where a value is expected.
 func (p *parser) scriptName(at int, name string) *node {
-	switch name {
-	case "function":
+	switch {
+	case name == "function":
 		if p.is("*") {
 			p.refuse("generators")
 		}
-		n := &node{op: nFunction, at: at}
+		n := made(nFunction, at)
 		if p.tok.kind == tName {
 			n.s = p.name()
 		}
 		n.fn = p.function(n.s)
 		return n
-	case "this", "super", "class", "async", "await", "yield", "import", "arguments", "eval", "Function", "Symbol", "Proxy", "Promise":
+	case oneOf("this super class async await yield import arguments eval Function Symbol Proxy Promise", name):
 		panic(&syntaxError{at: at, message: name + " of JavaScript", unsupported: true})
-	case "if", "else", "for", "while", "do", "switch", "case", "return", "break", "continue", "in", "instanceof", "var", "const",
-		"try", "catch", "finally", "throw", "default", "delete", "typeof", "void":
+	case oneOf("if else for while do switch case return break continue in instanceof var const try catch finally throw default delete "+
+		"typeof void", name):
 		panic(syntax(at, "unexpected "+name))
 	}
-	return &node{op: nName, at: at, s: name}
+	n := made(nName, at)
+	n.s = name
+	return n
 }
 
 // scriptCollection is an array or object literal.
 func (p *parser) scriptCollection(at int) *node {
 	if p.accept("[") {
-		n := &node{op: nList, at: at}
+		n := made(nList, at)
 		for !p.is("]") {
 			if p.is("...") {
 				p.refuse("spread in a list")
@@ -183,17 +178,17 @@ func (p *parser) scriptCollection(at int) *node {
 		return n
 	}
 	p.expect("{")
-	n := &node{op: nMap, at: at}
+	n := made(nMap, at)
 	for !p.is("}") {
 		var key *node
 		name := ""
 		switch {
 		case p.tok.kind == tName:
-			key = &node{op: nLiteral, at: p.tok.at, v: textOf(p.tok.s)}
+			key = literal(p.tok.at, textOf(p.tok.s))
 			name = p.tok.s
 			p.advance()
 		case p.tok.kind == tLiteral:
-			key = &node{op: nLiteral, at: p.tok.at, v: p.tok.v}
+			key = literal(p.tok.at, p.tok.v)
 			p.advance()
 		case p.accept("["):
 			key = p.inner(p.assignment)
@@ -221,10 +216,10 @@ func (p *parser) scriptCollection(at int) *node {
 
 // template is a text in back quotes; its first quote is read.
 func (p *parser) template(at int) *node {
-	n := &node{op: nTemplate, at: at}
+	n := made(nTemplate, at)
 	var b []byte
 	flush := func() {
-		n.kids = append(n.kids, &node{op: nLiteral, at: at, v: textOf(string(b))})
+		n.kids = append(n.kids, literal(at, textOf(string(b))))
 		b = b[:0]
 	}
 	for {

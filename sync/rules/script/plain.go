@@ -66,11 +66,21 @@ func infinite(f float64) bool { return math.IsInf(f, 0) }
 //go:noinline
 func clone(vs []*Value) []*Value { return slices.Clone(vs) }
 
+// oneOf reports whether a word is one of those that stand in a text, with blanks between them.
+//
 //go:noinline
-func cutOut(vs []*Value, from, to int) []*Value { return slices.Delete(vs, from, to) }
-
-//go:noinline
-func insert(vs []*Value, at int, more ...*Value) []*Value { return slices.Insert(vs, at, more...) }
-
-//go:noinline
-func reverse(vs []*Value) { slices.Reverse(vs) }
+func oneOf(words, word string) bool {
+	i := strings.Index(words, word)
+	for i >= 0 && word != "" {
+		end := i + len(word)
+		if (i == 0 || words[i-1] == ' ') && (end == len(words) || words[end] == ' ') {
+			return true
+		}
+		next := strings.Index(words[end:], word)
+		if next < 0 {
+			break
+		}
+		i = end + next
+	}
+	return false
+}

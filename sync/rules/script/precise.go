@@ -1,238 +1,294 @@
 package script
 
-import "math"
+import (
+	"math"
+	"math/big"
+)
 
 // The functions of Math, rounded correctly but for about one argument in a million. Go's own differ
 // from Java's in the last digit for every fifth argument, which would show in what a device
-// reports; Java's are correctly rounded nearly always. Numbers of twice the precision do it: they
-// cost some hundred operations a call.
+// reports; Java's are correctly rounded nearly always. Whole numbers of point bits behind the point
+// do it: a router has no floating point unit, and this is the least code. A call costs some 10 µs
+// of a PC. Arguments of sin, cos and tan beyond 1e30 lose all digits.
 
-// pair is the sum of two doubles, of which the second is below half a unit of the first.
-type pair struct{ hi, lo float64 }
+const point = 128
 
-//go:noinline
-func twoSum(a, b float64) pair {
-	s := a + b
-	t := s - a
-	return pair{s, (a - (s - t)) + (b - t)}
+// fix is a number with point bits behind the point. It does not change once it is made.
+type fix = *big.Int
+
+func hexFix(s string) fix {
+	n, _ := new(big.Int).SetString(s, 16)
+	return n
 }
 
-//go:noinline
-func twoProduct(a, b float64) pair {
-	p := a * b
-	return pair{p, math.FMA(a, b, -p)}
-}
-
-//go:noinline
-func quickSum(a, b float64) pair {
-	s := a + b
-	return pair{s, b - (s - a)}
-}
-
-//go:noinline
-func (a pair) add(b pair) pair {
-	s, t := twoSum(a.hi, b.hi), twoSum(a.lo, b.lo)
-	s = quickSum(s.hi, s.lo+t.hi)
-	return quickSum(s.hi, s.lo+t.lo)
-}
-
-//go:noinline
-func (a pair) neg() pair { return pair{-a.hi, -a.lo} }
-
-//go:noinline
-func (a pair) sub(b pair) pair { return a.add(b.neg()) }
-
-//go:noinline
-func (a pair) value() float64 { return a.hi + a.lo }
-
-//go:noinline
-func one(f float64) pair { return pair{f, 0} }
-
-//go:noinline
-func (a pair) mul(b pair) pair {
-	p := twoProduct(a.hi, b.hi)
-	return quickSum(p.hi, math.FMA(a.hi, b.lo, math.FMA(a.lo, b.hi, p.lo)))
-}
-
-//go:noinline
-func (a pair) div(b pair) pair {
-	q1 := a.hi / b.hi
-	r := a.sub(b.mul(one(q1)))
-	q2 := r.hi / b.hi
-	r = r.sub(b.mul(one(q2)))
-	s := quickSum(q1, q2)
-	return s.add(one(r.hi / b.hi))
-}
-
-//go:noinline
-func (a pair) scaled(f float64) pair { return pair{a.hi * f, a.lo * f} } // f is a power of two
-
-func (a pair) sqrt() pair {
-	if a.hi <= 0 {
-		return pair{}
-	}
-	s := math.Sqrt(a.hi)
-	return one(s).add(one(a.sub(twoProduct(s, s)).hi / (2 * s)))
-}
-
-// The constants as sums of doubles.
 var (
-	ln2   = [3]float64{0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56, 0x1.7b57a079a1934p-111}
-	ln10  = pair{0x1.26bb1bbb55516p+1, -0x1.f48ad494ea3e9p-53}
-	halfP = [3]float64{0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110}
+	oneFix = new(big.Int).Lsh(big.NewInt(1), point)
+	ln2    = hexFix("b17217f7d1cf79abc9e3b39803f2f6af")
+	ln10   = hexFix("24d763776aaa2b05ba95b58ae0b4c28a4")
+	halfPi = hexFix("1921fb54442d18469898cc51701b839a2")
 )
 
-// reduced is x - n*c for a constant of three parts.
-func reduced(x pair, n float64, c [3]float64) pair {
-	r := x.sub(twoProduct(n, c[0]))
-	r = r.sub(twoProduct(n, c[1]))
-	return r.sub(one(n * c[2]))
+//go:noinline
+func plus(a, b fix) fix { return new(big.Int).Add(a, b) }
+
+//go:noinline
+func minus(a, b fix) fix { return new(big.Int).Sub(a, b) }
+
+//go:noinline
+func times(a, b fix) fix {
+	n := new(big.Int).Mul(a, b)
+	return n.Rsh(n, point)
 }
 
-// expPair is e^x for |x| below 709.
-func expPair(x pair) pair {
-	n := math.RoundToEven(x.hi / ln2[0])
-	r := reduced(x, n, ln2).scaled(1.0 / 256)
-	// e^r - 1 by its series, then squared eight times.
-	sum, term := r, r
-	for i := 2; i <= 10; i++ {
-		term = term.mul(r).div(one(float64(i)))
-		sum = sum.add(term)
-	}
-	for range 8 {
-		sum = sum.scaled(2).add(sum.mul(sum))
-	}
-	sum = sum.add(one(1))
-	return pair{math.Ldexp(sum.hi, int(n)), math.Ldexp(sum.lo, int(n))}
+//go:noinline
+func over(a, b fix) fix {
+	n := new(big.Int).Lsh(a, point)
+	return n.Quo(n, b)
 }
 
-// logPair is the logarithm of a normal positive number: a step of Newton's from Go's.
-func logPair(x pair) pair {
-	y := one(math.Log(x.hi))
-	t := x.mul(expPair(y.neg())).sub(one(1))
-	return y.add(t).sub(t.mul(t).scaled(0.5))
+// double is a number times 2^e; e may be negative.
+//
+//go:noinline
+func double(a fix, e int) fix {
+	if e < 0 {
+		return new(big.Int).Rsh(a, uint(-e))
+	}
+	return new(big.Int).Lsh(a, uint(e))
 }
 
-// sinCos is both for |x| below 2^20.
-func sinCos(x pair) (sin, cos pair) {
-	n := math.RoundToEven(x.hi / halfP[0])
-	r := reduced(x, n, halfP)
-	square := r.mul(r).neg()
-	sin, cos = r, one(1)
-	s, c := r, one(1)
-	for i := 2.0; i < 30; i += 2 {
-		c = c.mul(square).div(one(i * (i - 1)))
-		s = s.mul(square).div(one(i * (i + 1)))
-		cos, sin = cos.add(c), sin.add(s)
+//go:noinline
+func fixOf(f float64) fix {
+	m, e := math.Frexp(f)
+	return double(big.NewInt(int64(math.Ldexp(m, 53))), e-53+point)
+}
+
+// near is the double that is nearest to a times 2^e.
+//
+//go:noinline
+func near(a fix, e int) float64 {
+	n := a.BitLen()
+	bits := new(big.Int).Abs(a)
+	odd := uint64(0)
+	if n > 62 { // what is cut off only breaks ties
+		odd = 1
+		bits.Rsh(bits, uint(n-62))
+		e += n - 62
 	}
-	switch int64(n) & 3 {
-	case 1:
-		return cos, sin.neg()
-	case 2:
-		return sin.neg(), cos.neg()
-	case 3:
-		return cos.neg(), sin
+	f := math.Ldexp(float64(bits.Uint64()<<1|odd), e-1-point)
+	if a.Sign() < 0 {
+		return -f
+	}
+	return f
+}
+
+// series adds term, term*f/(k+1), … with so many factors more in the divisor for each.
+//
+//go:noinline
+func series(term, f fix, k, step int64) fix {
+	sum, by, next := new(big.Int), new(big.Int), new(big.Int)
+	term = new(big.Int).Set(term)
+	for term.Sign() != 0 {
+		sum.Add(sum, term)
+		d := int64(1)
+		for range step {
+			k++
+			d *= k
+		}
+		next.Mul(term, f)
+		next.Rsh(next, point)
+		term.Quo(next, by.SetInt64(d))
+	}
+	return sum
+}
+
+// expFix is e^x as a number times 2^n.
+//
+//go:noinline
+func expFix(x fix) (a fix, n int) {
+	n = int(math.RoundToEven(near(x, 0) / math.Ln2))
+	return series(oneFix, minus(x, new(big.Int).Mul(ln2, big.NewInt(int64(n)))), 0, 1), n
+}
+
+// logFix is the logarithm of a positive number times 2^e: a step of Halley's from Go's.
+//
+//go:noinline
+func logFix(x fix, e int) fix {
+	n := x.BitLen() - point
+	x = double(x, -n)
+	y := fixOf(math.Log(near(x, 0)))
+	g, k := expFix(y)
+	g = double(g, k+1)
+	y = plus(y, over(minus(double(x, 1), g), plus(x, double(g, -1))))
+	return plus(y, new(big.Int).Mul(ln2, big.NewInt(int64(e+n))))
+}
+
+func logOf(f float64) fix {
+	m, e := math.Frexp(f)
+	return logFix(fixOf(m), e)
+}
+
+//go:noinline
+func sinCos(x fix) (sin, cos fix) {
+	n := new(big.Int).Div(plus(x, double(halfPi, -1)), halfPi)
+	r := minus(x, new(big.Int).Mul(n, halfPi))
+	square := times(r, r)
+	square.Neg(square)
+	sin, cos = series(r, square, 1, 2), series(oneFix, square, 0, 2)
+	quarter := n.Bit(1)<<1 | n.Bit(0)
+	if quarter&1 != 0 {
+		sin, cos = cos, minus(new(big.Int), sin)
+	}
+	if quarter&2 != 0 {
+		sin, cos = minus(new(big.Int), sin), minus(new(big.Int), cos)
 	}
 	return sin, cos
 }
 
-// anglePair is atan2 of pairs: a step of Newton's from Go's.
-func anglePair(y, x pair) float64 {
-	first := math.Atan2(y.hi, x.hi)
-	s, c := sinCos(one(first))
-	d := y.mul(c).sub(x.mul(s)).div(x.mul(c).add(y.mul(s)))
-	return one(first).add(d).value()
-}
-
-// usual reports whether f is finite and of a size that the steps above are made for.
+// rootFix is the square root: steps of Newton's from Go's.
 //
 //go:noinline
-func usual(f float64) bool {
-	a := math.Abs(f)
-	return a > 1e-280 && a < 1e280
+func rootFix(x fix) fix {
+	if x.Sign() <= 0 {
+		return x
+	}
+	e := (x.BitLen() - point) &^ 1
+	x = double(x, -e)
+	y := fixOf(math.Sqrt(near(x, 0)))
+	for range 2 {
+		y = double(plus(y, over(x, y)), -1)
+	}
+	return double(y, e/2)
 }
 
+// arc is the arcus tangens of at most 1, to five digits.
+func arc(t float64) fix {
+	s := t * t
+	return fixOf(t * (0.99921 + s*(-0.32117+s*(0.14626-s*0.03898))))
+}
+
+// angle is atan2: steps that each have three times the digits of the one before.
+//
+//go:noinline
+func angle(y, x fix) float64 {
+	a := halfPi
+	if y.Sign() < 0 {
+		a = minus(new(big.Int), a)
+	}
+	if t := near(y, 0) / near(x, 0); x.CmpAbs(y) >= 0 {
+		a = arc(t)
+		if x.Sign() < 0 {
+			half := double(halfPi, 1)
+			if y.Sign() < 0 {
+				half = minus(new(big.Int), half)
+			}
+			a = plus(a, half)
+		}
+	} else {
+		a = minus(a, arc(1/t))
+	}
+	for range 2 {
+		s, c := sinCos(a)
+		a = plus(a, over(minus(times(y, c), times(x, s)), plus(times(x, c), times(y, s))))
+	}
+	return near(a, 0)
+}
+
+// small reports whether a function that is x near zero is x here, or x is no finite number.
+//
+//go:noinline
+func small(x float64) bool { return math.Abs(x) < 1e-9 || x-x != 0 }
+
 func preciseExp(x float64) float64 {
-	if !(math.Abs(x) < 700) {
+	if !(math.Abs(x) < 708) {
 		return math.Exp(x)
 	}
-	return expPair(one(x)).value()
+	return near(expFix(fixOf(x)))
 }
 
 func preciseExpm1(x float64) float64 {
-	if math.Abs(x) < 1e-8 {
-		return one(x).add(twoProduct(x, x).scaled(0.5)).value()
-	}
-	if !(math.Abs(x) < 700) {
+	if !(math.Abs(x) < 708) {
 		return math.Exp(x) - 1
 	}
-	return expPair(one(x)).sub(one(1)).value()
+	if math.Abs(x) < 1e-9 {
+		return x + x*x/2
+	}
+	a, n := expFix(fixOf(x))
+	return near(minus(double(a, n), oneFix), 0)
 }
 
 func preciseLog(x float64) float64 {
-	if x < 0 || !usual(x) {
+	if !(x > 0) || x-x != 0 || x == 1 {
 		return math.Log(x)
 	}
-	return logPair(one(x)).value()
+	return near(logOf(x), 0)
 }
 
 func preciseLog10(x float64) float64 {
-	if x < 0 || !usual(x) {
-		return math.Log(x) / math.Ln10
+	if !(x > 0) || x-x != 0 || x == 1 {
+		return math.Log(x)
 	}
-	return logPair(one(x)).div(ln10).value()
+	return near(over(logOf(x), ln10), 0)
 }
 
 func preciseLog1p(x float64) float64 {
-	if math.Abs(x) < 1e-8 {
-		return one(x).sub(twoProduct(x, x).scaled(0.5)).value()
+	if math.Abs(x) < 1e-9 {
+		return x - x*x/2
 	}
-	if !(x > -1) || !usual(x) {
+	if !(x > -1) || x-x != 0 {
 		return math.Log(1 + x)
 	}
-	return logPair(twoSum(1, x)).value()
+	return near(logFix(plus(oneFix, fixOf(x)), 0), 0)
 }
 
 func preciseSin(x float64) float64 {
-	if !usual(x) || math.Abs(x) > 1<<20 {
-		return math.Sin(x)
+	if small(x) {
+		return x + (x - x)
 	}
-	s, _ := sinCos(one(x))
-	return s.value()
+	s, _ := sinCos(fixOf(x))
+	return near(s, 0)
 }
 
 func preciseCos(x float64) float64 {
-	if !usual(x) || math.Abs(x) > 1<<20 {
-		return math.Cos(x)
+	if x-x != 0 {
+		return math.NaN()
 	}
-	_, c := sinCos(one(x))
-	return c.value()
+	_, c := sinCos(fixOf(x))
+	return near(c, 0)
 }
 
 func preciseTan(x float64) float64 {
-	if !usual(x) || math.Abs(x) > 1<<20 {
-		return math.Sin(x) / math.Cos(x)
+	if small(x) {
+		return x + (x - x)
 	}
-	s, c := sinCos(one(x))
-	return s.div(c).value()
+	s, c := sinCos(fixOf(x))
+	return near(over(s, c), 0)
 }
 
-func preciseAtan(x float64) float64 {
-	if math.Abs(x) < 1e-9 || x != x {
-		return x
-	}
-	if !usual(x) {
-		return math.Copysign(math.Pi/2, x)
-	}
-	return anglePair(one(x), one(1))
-}
+func preciseAtan(x float64) float64 { return preciseAtan2(x, 1) }
 
 func preciseAtan2(y, x float64) float64 {
-	if !usual(x) || !usual(y) || !usual(y/x) {
-		return math.Atan2(y, x)
+	if y != y || x != x {
+		return math.NaN()
 	}
-	return anglePair(one(y), one(x))
+	if math.IsInf(x, 0) && math.IsInf(y, 0) {
+		x, y = math.Copysign(1, x), math.Copysign(1, y)
+	}
+	_, e := math.Frexp(max(math.Abs(x), math.Abs(y)))
+	switch t := math.Abs(y / x); {
+	case y == 0 && !math.Signbit(x):
+		return y
+	case y == 0 || x < 0 && t < 1e-40:
+		return math.Copysign(math.Pi, y)
+	case x > 0 && t < 1e-9:
+		return y / x
+	case t > 1e40:
+		return math.Copysign(math.Pi/2, y)
+	}
+	return angle(fixOf(math.Ldexp(y, -e)), fixOf(math.Ldexp(x, -e)))
 }
+
+// leg is the square root of 1-x*x.
+func leg(x float64) fix { return rootFix(times(plus(oneFix, fixOf(x)), minus(oneFix, fixOf(x)))) }
 
 func preciseAsin(x float64) float64 {
 	switch a := math.Abs(x); {
@@ -243,7 +299,7 @@ func preciseAsin(x float64) float64 {
 	case !(a < 1):
 		return math.NaN()
 	}
-	return anglePair(one(x), twoSum(1, x).mul(twoSum(1, -x)).sqrt())
+	return angle(fixOf(x), leg(x))
 }
 
 func preciseAcos(x float64) float64 {
@@ -254,65 +310,78 @@ func preciseAcos(x float64) float64 {
 		return math.Pi
 	case !(a < 1):
 		return math.NaN()
-	case a < 1e-200:
-		return math.Pi / 2
 	}
-	return anglePair(twoSum(1, x).mul(twoSum(1, -x)).sqrt(), one(x))
+	return angle(leg(x), fixOf(x))
 }
 
 // hyperbolic gives e^x and e^-x.
-func hyperbolic(x float64) (up, down pair) {
-	up = expPair(one(x))
-	return up, one(1).div(up)
+//
+//go:noinline
+func hyperbolic(x float64) (up, down fix) {
+	a, n := expFix(fixOf(x))
+	up = double(a, n)
+	a, n = expFix(fixOf(-x))
+	return up, double(a, n)
 }
 
 func preciseSinh(x float64) float64 {
-	switch a := math.Abs(x); {
-	case a < 1e-8 || math.IsInf(x, 0):
+	if small(x) {
 		return x
-	case !(a < 700): // half of it first: the whole is beyond the range
-		half := math.Exp(a / 2)
+	}
+	if !(math.Abs(x) < 708) { // half of it first: the whole is beyond the range
+		half := math.Exp(math.Abs(x) / 2)
 		return math.Copysign(half/2*half, x)
 	}
 	up, down := hyperbolic(x)
-	return up.sub(down).scaled(0.5).value()
+	return near(minus(up, down), -1)
 }
 
 func preciseCosh(x float64) float64 {
-	if !(math.Abs(x) < 700) {
+	if !(math.Abs(x) < 708) {
 		half := math.Exp(math.Abs(x) / 2)
 		return half / 2 * half
 	}
 	up, down := hyperbolic(x)
-	return up.add(down).scaled(0.5).value()
+	return near(plus(up, down), -1)
 }
 
 func preciseTanh(x float64) float64 {
 	switch a := math.Abs(x); {
-	case a < 1e-8 || x != x:
+	case a < 1e-9 || x != x:
 		return x
 	case a >= 22:
 		return math.Copysign(1, x)
 	}
 	up, down := hyperbolic(x)
-	return up.sub(down).div(up.add(down)).value()
+	return near(over(minus(up, down), plus(up, down)), 0)
 }
 
 func preciseCbrt(x float64) float64 {
-	if !usual(x) {
-		return math.Cbrt(x)
+	if x == 0 || x-x != 0 {
+		return x
 	}
-	y := math.Cbrt(x)
-	square := twoProduct(y, y)
-	rest := one(x).sub(square.mul(one(y)))
-	return one(y).add(one(rest.hi / (3 * square.hi))).value()
+	_, e := math.Frexp(x)
+	e -= e % 3
+	v := math.Ldexp(math.Abs(x), -e)
+	a, y := fixOf(v), fixOf(math.Pow(v, 1.0/3))
+	for range 2 {
+		square := times(y, y)
+		y = minus(y, over(minus(times(square, y), a), plus(square, double(square, 1))))
+	}
+	return math.Copysign(near(y, e/3), x)
 }
 
 func preciseHypot(x, y float64) float64 {
-	if a, b := math.Abs(x), math.Abs(y); !(a > 1e-100 && a < 1e100 && b > 1e-100 && b < 1e100) {
-		return math.Hypot(x, y)
+	most := max(math.Abs(x), math.Abs(y))
+	if math.IsInf(x, 0) || math.IsInf(y, 0) {
+		return math.Inf(1)
 	}
-	return twoProduct(x, x).add(twoProduct(y, y)).sqrt().value()
+	if most == 0 || most != most {
+		return most
+	}
+	_, e := math.Frexp(most)
+	a, b := fixOf(math.Ldexp(x, -e)), fixOf(math.Ldexp(y, -e))
+	return near(rootFix(plus(times(a, a), times(b, b))), e)
 }
 
 // precisePow is pow of Java. Go's differs with a base of one too: 1 ** NaN is NaN in Java.
@@ -321,9 +390,8 @@ func precisePow(x, y float64) float64 {
 		return math.NaN()
 	}
 	f := math.Pow(x, y)
-	if !usual(x) || !usual(y) || !usual(f) || y == 1 {
+	if a := math.Abs(f); !(a > 1e-280 && a < 1e280) || x == 0 || x-x != 0 || y == 1 || math.Abs(y) > 1e18 {
 		return f
 	}
-	p := expPair(one(y).mul(logPair(one(math.Abs(x))))).value()
-	return math.Copysign(p, f)
+	return math.Copysign(near(expFix(times(fixOf(y), logOf(math.Abs(x))))), f)
 }

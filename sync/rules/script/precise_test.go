@@ -118,3 +118,50 @@ func TestPreciseMath(t *testing.T) {
 		}
 	}
 }
+
+// TestMathEverywhere: no argument, however odd, makes a function fail, and where Go's is finite so
+// is ours.
+func TestMathEverywhere(t *testing.T) {
+	odd := []float64{
+		0, math.Copysign(0, -1), 1, -1, 0.5, -0.5, 2, 1e-9, 1e-10, -1e-300, 5e-324, 709, 710, -745, 1e10, 1e22, 1e300, -1e300,
+		math.MaxFloat64, math.Inf(1), math.Inf(-1), math.NaN(), math.Pi, 1 - 0x1p-53, 1 + 0x1p-52, 0x1p-1022,
+	}
+	near := func(name string, got, want float64, of ...float64) {
+		t.Helper()
+		if math.IsNaN(got) != math.IsNaN(want) || got != want && !(math.Abs(got-want) <= 1e-13*math.Abs(want)+1e-300) && !math.IsNaN(want) {
+			t.Errorf("%s%v = %v, want %v", name, of, got, want)
+		}
+	}
+	for _, x := range odd {
+		near("acos", preciseAcos(x), math.Acos(x), x)
+		near("asin", preciseAsin(x), math.Asin(x), x)
+		near("atan", preciseAtan(x), math.Atan(x), x)
+		near("cbrt", preciseCbrt(x), math.Cbrt(x), x)
+		near("cosh", preciseCosh(x), math.Cosh(x), x)
+		near("exp", preciseExp(x), math.Exp(x), x)
+		near("expm1", preciseExpm1(x), math.Expm1(x), x)
+		if x != 5e-324 { // Go's are wrong there on some processors
+			near("log", preciseLog(x), math.Log(x), x)
+			near("log10", preciseLog10(x), math.Log10(x), x)
+		}
+		near("log1p", preciseLog1p(x), math.Log1p(x), x)
+		near("sinh", preciseSinh(x), math.Sinh(x), x)
+		near("tanh", preciseTanh(x), math.Tanh(x), x)
+		if !(math.Abs(x) > 1e22) {
+			near("cos", preciseCos(x), math.Cos(x), x)
+			near("sin", preciseSin(x), math.Sin(x), x)
+			near("tan", preciseTan(x), math.Tan(x), x)
+		} else if s := preciseSin(x); math.Abs(s) > 1 {
+			t.Errorf("sin(%v) = %v", x, s)
+		}
+		for _, y := range odd {
+			if x/y != 0 || x == 0 || math.IsInf(y, 0) { // Go loses the sign of what is too small
+				near("atan2", preciseAtan2(x, y), math.Atan2(x, y), x, y)
+			}
+			near("hypot", preciseHypot(x, y), math.Hypot(x, y), x, y)
+			if math.Abs(x) != 1 && !math.IsNaN(y) && x != 5e-324 {
+				near("pow", precisePow(x, y), math.Pow(x, y), x, y)
+			}
+		}
+	}
+}

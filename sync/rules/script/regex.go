@@ -21,37 +21,15 @@ const (
 	maxStates  = 2_000  // states of the machine that a pattern becomes: what {n} repeats counts n times
 )
 
-// bounded asks for one match more than a script may make.
-func bounded(n int) int {
-	if n < 0 || n > maxMatches {
-		return maxMatches + 1
-	}
-	return n
-}
-
-// matches finds up to n matches with their groups, all if n is negative.
-//
-//go:noinline
-func (p *pattern) matches(r *run, s string, n int) [][]int {
-	p.cost(r, s)
-	found := p.re.FindAllStringSubmatchIndex(s, bounded(n))
-	r.step(len(found))
-	if len(found) > maxMatches {
-		panic(limitError("a regular expression with more than " + decimal(maxMatches) + " matches"))
-	}
-	return found
-}
-
 // pattern is a compiled regular expression. Go's run in a time that grows with the text only, and
 // have neither look-around nor back references: what needs them is not supported.
 type pattern struct {
-	source  string
-	dialect dialect
-	flags   string
-	re      *regexp.Regexp
-	whole   *regexp.Regexp // the same for the whole text; nil until it is needed
-	last    int            // where the next exec of JavaScript begins, in bytes
-	states  int
+	_      [0]func() // never compared: that would be code for each such type
+	source string
+	flags  string
+	re     *regexp.Regexp
+	last   int // where the next exec of JavaScript begins, in units
+	states int
 }
 
 // cost accounts for one pass of the pattern over a text.
@@ -77,15 +55,24 @@ func states(re *resyntax.Regexp) int {
 	return min(n, maxStates+1)
 }
 
-// pattern compiles a pattern, or finds it among the last ones of this run.
-func (r *run) pattern(source string, d dialect) *pattern {
+// pattern compiles a pattern, or finds it among the last ones of this run; whole: it has to match
+// the whole text.
+func (r *run) pattern(source string, whole bool) *pattern {
+	flags := ""
+	if whole {
+		flags = "w"
+	}
 	for _, p := range r.cache {
-		if p.source == source && p.dialect == d && p.flags == "" {
+		if p.source == source && p.flags == flags {
 			return p
 		}
 	}
 	r.step(100 + 10*len(source))
-	p := compilePattern(source, "", d)
+	d := tbelPattern
+	if r.lang == JavaScript {
+		d = scriptPattern
+	}
+	p := compilePattern(source, flags, d)
 	if len(r.cache) == 8 {
 		r.cache = r.cache[:0]
 	}
@@ -104,6 +91,8 @@ func compilePattern(source, flags string, d dialect) *pattern {
 		case 'i', 'm', 's':
 			mode += string(f)
 		case 'g', 'u':
+		case 'w': // of pattern
+			text = `\A(?:` + text + `)\z`
 		default:
 			panic(unsupported("the flag " + string(f) + " of a regular expression"))
 		}
@@ -125,7 +114,7 @@ func compilePattern(source, flags string, d dialect) *pattern {
 	if err != nil {
 		panic(failed("a regular expression that does not compile: " + trimPrefix(err.Error(), "error parsing regexp: ")))
 	}
-	return &pattern{source: source, dialect: d, flags: flags, re: re, states: size}
+	return &pattern{source: source, flags: flags, re: re, states: size}
 }
 
 // translate turns a pattern of Java or JavaScript into Go's. It panics with the part that Go's
@@ -237,98 +226,81 @@ func translateEscape(b *strings.Builder, s string, i int, d dialect) int {
 }
 
 func posixClass(name string) string {
-	switch name {
-	case "Alpha", "Digit", "Alnum", "Upper", "Lower", "Punct", "Space", "Blank", "Cntrl", "Graph", "Print", "XDigit":
+	switch {
+	case oneOf("Alpha Digit Alnum Upper Lower Punct Space Blank Cntrl Graph Print XDigit", name):
 		return "[:" + strings.ToLower(name) + ":]"
-	case "ASCII":
+	case name == "ASCII":
 		return `\x00-\x7F`
 	}
 	return ""
 }
 
-// full reports whether the pattern matches the whole text.
-func (p *pattern) full(r *run, s string) bool {
+// found reports whether the pattern is anywhere in the text.
+func (p *pattern) found(r *run, s string) bool {
 	p.cost(r, s)
-	if p.whole == nil {
-		p.whole = regexp.MustCompile(`\A(?:` + p.re.String() + `)\z`)
-	}
-	return p.whole.MatchString(s)
+	return p.re.MatchString(s)
 }
 
-// replace is replaceAll and replaceFirst of Java: $1 and ${name} are groups, \ takes the next byte
-// as it is.
-func (p *pattern) replace(r *run, s, with string, first bool) string {
-	n := -1
-	if first {
-		n = 1
+// findPieces divides a text at up to n matches, all if n is negative: the text before the first
+// match, the list of the match and its groups, the text behind it, and so on. A pattern is a
+// regular expression, or a text: plain in JavaScript, of TBEL one that is compiled if it is not
+// plain.
+func findPieces(r *run, a []*Value) *Value {
+	s, n := r.textAt(a, 1), r.intAt(a, 2, -1)
+	if n < 0 || n > maxMatches {
+		n = maxMatches + 1
 	}
-	return p.replaceEach(r, s, n, func(b []byte, m []int) []byte {
-		for i := 0; i < len(with); i++ {
-			c := with[i]
-			switch {
-			case c == '\\' && i+1 < len(with):
-				i++
-				b = addByte(b, with[i])
-			case c == '$' && i+1 < len(with) && with[i+1] >= '0' && with[i+1] <= '9':
-				i++
-				g := int(with[i] - '0')
-				if 2*g+1 >= len(m) {
-					panic(failed("No group " + decimal(g)))
-				}
-				if m[2*g] >= 0 {
-					b = append(b, s[m[2*g]:m[2*g+1]]...)
-				}
-			case c == '$' && hasPrefix(with[i:], "${") && hasText(with[i:], "}"):
-				end := strings.IndexByte(with[i:], '}')
-				g := p.re.SubexpIndex(with[i+2 : i+end])
-				if g < 0 {
-					panic(failed("No group with name " + with[i+2:i+end]))
-				}
-				if m[2*g] >= 0 {
-					b = append(b, s[m[2*g]:m[2*g+1]]...)
-				}
-				i += end
-			case c == '$' || c == '\\':
-				panic(failed("Illegal group reference"))
-			default:
-				b = addByte(b, c)
+	var found [][]int
+	switch text := a[0].Text(); {
+	case a[0].k != Regexp && text != "" && (r.lang == JavaScript || !strings.ContainsAny(text, `\.[]{}()*+?^$|`)):
+		for at := 0; len(found) < n; {
+			i := indexText(s[at:], text)
+			if i < 0 {
+				break
+			}
+			found = append(found, []int{at + i, at + i + len(text)})
+			at += i + len(text)
+		}
+	default:
+		p := r.patternOf(a[0])
+		p.cost(r, s)
+		found = p.re.FindAllStringSubmatchIndex(s, n)
+	}
+	r.step(len(found))
+	if len(found) > maxMatches {
+		panic(limitError("a regular expression with more than " + decimal(maxMatches) + " matches"))
+	}
+	list := make([]*Value, 0, 1+2*len(found))
+	at := 0
+	for _, m := range found {
+		groups := make([]*Value, len(m)/2)
+		for i := range groups {
+			groups[i] = r.none()
+			if m[2*i] >= 0 {
+				groups[i] = textOf(s[m[2*i]:m[2*i+1]])
 			}
 		}
-		return b
-	})
-}
-
-// replaceEach replaces up to n matches, all if n is negative.
-func (p *pattern) replaceEach(r *run, s string, n int, with func(b []byte, m []int) []byte) string {
-	var b []byte
-	at := 0
-	for _, m := range p.matches(r, s, n) {
-		b = append(b, s[at:m[0]]...)
-		b = with(b, m)
-		if len(b) > maxMemory {
-			panic(limitError("a text beyond the memory of a script"))
-		}
+		list = append(list, textOf(s[at:m[0]]), r.list(groups))
 		at = m[1]
 	}
-	return string(addText(b, s[at:]))
+	return r.list(append(list, textOf(s[at:])))
 }
 
-// split is Java's split: an empty match at the beginning gives no empty text.
-func (p *pattern) split(r *run, s string, limit int) []string {
-	if s == "" {
-		return []string{""}
+func (r *run) patternOf(v *Value) *pattern {
+	if v.k == Regexp {
+		return v.o.re
 	}
-	var parts []string
-	at := 0
-	for _, m := range p.matches(r, s, -1) {
-		if limit > 0 && len(parts) == limit-1 {
-			break
-		}
-		if m[1] == 0 || m[0] == len(s) && m[0] == m[1] {
-			continue
-		}
-		parts = append(parts, s[at:m[0]])
-		at = m[1]
-	}
-	return append(parts, s[at:])
+	return r.pattern(r.textOf(v), false)
 }
+
+// groupNames are the names of the groups of a pattern, parallel to what is found.
+func groupNames(r *run, a []*Value) *Value {
+	var list []*Value
+	for _, name := range r.patternOf(a[0]).re.SubexpNames() {
+		list = append(list, textOf(name))
+	}
+	return r.list(list)
+}
+
+//go:noinline
+func regexpOf(p *pattern) *Value { return &Value{k: Regexp, o: &object{re: p}} }

@@ -1,8 +1,6 @@
 package script
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +11,7 @@ const (
 	maxCalls  = 64      // calls of the script's own functions that are open at once
 	maxMemory = 1 << 20 // bytes of texts, lists and maps that the variables of the run hold
 	maxMade   = 4 << 20 // bytes of all that the run makes, what is garbage already too
-	maxFrames = 3_000   // closures that are open at once, counted by the nesting of the source
+	maxFrames = 3_000   // expressions and statements that are open at once, by the nesting of the source
 )
 
 // What the parts of a value are accounted with, in bytes. They are a 64-bit machine's, rounded up.
@@ -67,21 +65,6 @@ type Program struct {
 // Language is the language of the script.
 func (p *Program) Language() Language { return p.lang }
 
-// evalFn evaluates an expression; stmtFn executes a statement and says how to go on.
-type (
-	evalFn func(*run) *Value
-	stmtFn func(*run) flow
-)
-
-type flow uint8
-
-const (
-	onward flow = iota
-	broke
-	continued
-	returned
-)
-
 // scope holds the variables of one call; up is the call that the function was made in.
 type scope struct {
 	vars []*Value
@@ -93,7 +76,7 @@ type run struct {
 	lang    Language
 	args    Args
 	env     Env
-	steps   int
+	steps   int // that may be made, in eighths
 	memory  int // bytes that may be made before what is held is counted
 	base    int // memory at the last count
 	made    int // bytes that may be made at all
@@ -114,7 +97,12 @@ var runs = sync.Pool{New: func() any { return &run{} }}
 // step accounts for n pieces of work.
 //
 //go:noinline
-func (r *run) step(n int) {
+func (r *run) step(n int) { r.work(n << 3) }
+
+// work accounts for n eighths of a step.
+//
+//go:noinline
+func (r *run) work(n int) {
 	if r.steps -= n; r.steps < 0 {
 		panic(limitError("the script made more than " + decimal(maxSteps) + " steps"))
 	}
@@ -141,12 +129,6 @@ func (r *run) text(s string) *Value {
 func (r *run) list(vs []*Value) *Value {
 	r.use(objectSize + len(vs)*valueSize)
 	return listOf(vs)
-}
-
-//go:noinline
-func (r *run) newMap() *Value {
-	r.use(objectSize)
-	return newMap()
 }
 
 // put sets a key of a map. A map of TBEL never holds null (RULES.md 5.4.3).
@@ -240,7 +222,7 @@ func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
 		r.release()
 	}()
 	r.lang, r.args, r.env = p.lang, args, env
-	r.steps, r.memory, r.base, r.made = maxSteps, maxMemory, maxMemory, maxMade
+	r.steps, r.memory, r.base, r.made = maxSteps<<3, maxMemory, maxMemory, maxMade
 	r.calls, r.frames = 0, p.main.nesting
 	r.sc = r.newScope(p.main.slots, nil)
 	r.top, r.root = r.sc, r.sc
@@ -252,7 +234,7 @@ func (p *Program) on(r *run, env Env, args Args) (v *Value, err error) {
 	if p.lang == JavaScript {
 		r.ret = undefined
 	}
-	p.main.body(r)
+	r.exec(p.main.body)
 	return r.ret, nil
 }
 
@@ -297,44 +279,35 @@ const (
 	argSlots
 )
 
-// message is the built msg.
-func (r *run) message(sc *scope) *Value {
-	v := &sc.vars[slotMsg]
-	if (*v).k == Unset {
-		*v = null
+// argument is the value of an argument, built when it is first asked for: metadata of TBEL in the
+// order of Java's HashMap.
+func (r *run) argument(slot int) *Value {
+	v := r.top.vars[slot]
+	if v.k != Unset {
+		return v
+	}
+	switch slot {
+	case slotMsg:
+		v = null
 		if r.args.Msg != nil && len(r.args.Msg.cells) > 0 {
-			*v = r.args.Msg.build(r, 0, r.lang)
+			v = r.args.Msg.build(r, 0, r.lang)
 		}
-	}
-	return *v
-}
-
-// kind is msgType as a value.
-func (r *run) kind(sc *scope) *Value {
-	v := &sc.vars[slotType]
-	if (*v).k == Unset {
-		*v = textOf(r.args.MsgType)
-	}
-	return *v
-}
-
-// metadata is the built metadata, in the order of Java's HashMap with TBEL.
-func (r *run) metadata(sc *scope) *Value {
-	v := &sc.vars[slotMetadata]
-	if (*v).k == Unset {
+	case slotType:
+		v = textOf(r.args.MsgType)
+	case slotMetadata:
 		pairs := r.args.Metadata
 		r.use(objectSize + 2*valueSize*len(pairs))
-		o := &object{keys: make([]*Value, 0, len(pairs)), items: make([]*Value, 0, len(pairs))}
+		v = newMap()
 		if r.lang == TBEL {
-			hashOrder(pairs, func(p Pair) { o.put(textOf(p.Key), textOf(p.Value)) })
+			hashOrder(pairs, func(p Pair) { v.o.put(textOf(p.Key), textOf(p.Value)) })
 		} else {
 			for _, p := range pairs {
-				o.put(textOf(p.Key), textOf(p.Value))
+				v.o.put(textOf(p.Key), textOf(p.Value))
 			}
 		}
-		*v = &Value{k: Map, o: o}
 	}
-	return *v
+	r.top.vars[slot] = v
+	return v
 }
 
 // hashOrder calls do for the pairs in the order in which Java's HashMap holds them: by bucket, and
@@ -349,7 +322,7 @@ func hashOrder(pairs []Pair, do func(Pair)) {
 		h := javaHash(p.Key)
 		places[i] = longOf(int64((h^h>>16)&(buckets-1))<<32 | int64(i))
 	}
-	slices.SortStableFunc(places, func(a, b *Value) int { return cmp.Compare(a.n, b.n) })
+	sortStable(places, func(a, b *Value) int { return order(float64(a.n), float64(b.n)) })
 	for _, place := range places {
 		do(pairs[uint32(place.n)])
 	}
@@ -357,14 +330,11 @@ func hashOrder(pairs []Pair, do func(Pair)) {
 
 func javaHash(s string) uint32 {
 	h := uint32(0)
-	if ascii(s) {
-		for i := 0; i < len(s); i++ {
-			h = 31*h + uint32(s[i])
+	for _, c := range s {
+		first, second := surrogates(c)
+		if h = 31*h + uint32(first); second != 0 {
+			h = 31*h + uint32(second)
 		}
-		return h
-	}
-	for i, n := 0, units(s); i < n; i++ {
-		h = 31*h + uint32(unitAt(s, i))
 	}
 	return h
 }

@@ -100,25 +100,25 @@ func (r *run) scriptMember(o, key *Value) *Value {
 	case Unset, Null:
 		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + r.scriptText(key) + "')"))
 	case Failure:
-		switch wordOf(r.scriptText(key)) {
-		case wMessage:
+		switch r.scriptText(key) {
+		case "message":
 			return o.o.items[0]
-		case wName:
+		case "name":
 			return textOf(o.o.text)
 		}
 	case Regexp:
-		switch wordOf(r.scriptText(key)) {
-		case wSource:
+		switch r.scriptText(key) {
+		case "source":
 			return textOf(o.o.re.source)
-		case wFlags:
+		case "flags":
 			return textOf(o.o.re.flags)
-		case wGlobal:
+		case "global":
 			return boolOf(hasText(o.o.re.flags, "g"))
-		case wLastIndex:
+		case "lastIndex":
 			return doubleOf(float64(o.o.re.last))
 		}
 	case Class:
-		return classMember(wordOf(o.o.text), wordOf(r.scriptText(key)))
+		return classMember(o.o.text, r.scriptText(key))
 	case Function:
 		if o.o.props != nil {
 			if v, ok := o.o.props.get(r.scriptKey(key)); ok {
@@ -242,4 +242,39 @@ func (r *run) scriptMembers(v *Value, keys bool) []*Value {
 		return nil
 	}
 	panic(typeError(typeOf(v) + " is not iterable"))
+}
+
+// classMember is Class.name where it is no call.
+func classMember(class, name string) *Value {
+	if v := constantOf(JavaScript, class+"."+name); v != nil {
+		return v
+	}
+	if f := routineOf(JavaScript, class+"."+name); f != nil {
+		return nativeOf(f)
+	}
+	if name == "prototype" {
+		panic(unsupported("prototypes of JavaScript"))
+	}
+	return undefined
+}
+
+// scriptMethod calls the method of a name of a[0]; f is what the language has for its kind.
+func (r *run) scriptMethod(f *routine, name string, a []*Value) *Value {
+	o := a[0]
+	switch o.k {
+	case Unset, Null:
+		panic(typeError("Cannot read properties of " + r.scriptText(o) + " (reading '" + name + "')"))
+	case Map, Function:
+		if v := r.scriptMember(o, textOf(name)); v.k != Unset {
+			return r.callValue(v, a[1:], name)
+		}
+	case Class:
+		if v := classMember(o.o.text, name); v.k != Unset {
+			return r.callValue(v, a[1:], name)
+		}
+	}
+	if f == nil {
+		panic(typeError(name + " is not a function"))
+	}
+	return r.invoke(f, a)
 }

@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The conversions and operators of JavaScript (RULES.md 5.7). Every number is a Double.
@@ -14,11 +13,11 @@ import (
 type closure struct {
 	p      *proto
 	sc     *scope
-	native builtin
+	native *routine
 }
 
 //go:noinline
-func nativeOf(fn builtin) *Value { return &Value{k: Function, o: &object{fn: &closure{native: fn}}} }
+func nativeOf(f *routine) *Value { return &Value{k: Function, o: &object{fn: &closure{native: f}}} }
 
 // failure makes an error value: name is TypeError and the like.
 //
@@ -116,49 +115,6 @@ func (r *run) scriptText(v *Value) string {
 		r.step(len(s) >> 3)
 	}
 	return s
-}
-
-func appendScriptText(b []byte, v *Value, depth int) []byte {
-	if depth > textDepth || len(b) > maxMemory {
-		panic(limitError("a text of a value that is nested or long beyond the bounds"))
-	}
-	switch v.k {
-	case Unset:
-		return addText(b, "undefined")
-	case Null:
-		return addText(b, "null")
-	case Bool:
-		return strconv.AppendBool(b, v.n != 0)
-	case Text:
-		return addText(b, v.s)
-	case List:
-		for i, item := range v.o.items {
-			if i > 0 {
-				b = addByte(b, ',')
-			}
-			if item.k > Null {
-				b = appendScriptText(b, item, depth+1)
-			}
-		}
-		return b
-	case Map:
-		return addText(b, "[object Object]")
-	case Date:
-		if v.o.date.bad() {
-			return addText(b, "Invalid Date")
-		}
-		t := v.o.date.in(time.UTC)
-		return append(b, t.Format("Mon Jan 02 2006 15:04:05 GMT+0000 (Coordinated Universal Time)")...)
-	case Function:
-		return addText(b, "function () { [native code] }")
-	case Regexp:
-		return addText(addByte(addText(addByte(b, '/'), v.o.re.source), '/'), v.o.re.flags)
-	case Failure:
-		return addText(addText(addText(b, v.o.text), ": "), v.o.items[0].s)
-	case Class:
-		return addByte(addText(addText(b, "[object "), v.o.text), ']')
-	}
-	return appendScript(b, v.Number())
 }
 
 // primitive is ToPrimitive; a Date is a text to "+" and "==", a number to everything else.
@@ -295,26 +251,10 @@ func typeOf(v *Value) string {
 		return "string"
 	case Function:
 		return "function"
+	case Class:
+		if v.o.fn != nil {
+			return "function"
+		}
 	}
 	return "object"
-}
-
-func scriptInstance(v *Value, class word) bool {
-	switch class {
-	case wArray:
-		return v.k == List
-	case wDate:
-		return v.k == Date
-	case wRegExp:
-		return v.k == Regexp
-	case wError:
-		return v.k == Failure
-	case wTypeError, wRangeError, wSyntaxError, wReferenceError:
-		return v.k == Failure && v.o.text == class.String()
-	case wObject:
-		return v.k >= List
-	case wString, wNumber, wBoolean:
-		return false // of texts and numbers that are no objects
-	}
-	panic(unsupported("instanceof " + class.String()))
 }

@@ -1,195 +1,154 @@
 package script
 
-import "strings"
+import (
+	"math"
+	"net/url"
+	"strings"
+	"unicode/utf16"
+)
 
-// textMethod is the methods of a text of TBEL, which are Java's.
-func (r *run) textMethod(s string, name word, a []*Value) (*Value, bool) {
-	r.step(len(s) >> 6)
-	switch len(a) {
-	case 0:
-		return r.textMethod0(s, name)
-	case 1:
-		return r.textMethod1(s, name, a[0])
+// The routines of Go on texts. Places in texts count UTF-16 units; beyond the ends they are the
+// ends.
+
+func trimJava(s string) string { return strings.TrimFunc(s, func(c rune) bool { return c <= ' ' }) }
+
+func hashOf(s string) int { return int(int32(javaHash(s))) }
+
+// textIndex is indexOf(text[, from]).
+func textIndex(r *run, a []*Value) *Value {
+	s := r.textAt(a, 0)
+	from := byteIndex(s, r.intAt(a, 2, 0))
+	i := strings.Index(s[from:], r.textAt(a, 1))
+	if i >= 0 {
+		i = units(s[:from+i])
 	}
-	switch {
-	case name == wSubstring && len(a) == 2:
-		from, to, n := int(argInt(a[0])), int(argInt(a[1])), units(s)
-		if from < 0 || to > n || from > to {
-			panic(failed("substring beyond the text"))
-		}
-		return textOf(cut(s, from, to)), true
-	case name == wReplace && len(a) == 2:
-		out := replaceAll(s, r.argText(a[0]), r.growing(s, r.argText(a[0]), r.argText(a[1])))
-		return r.text(out), true
-	case (name == wReplaceAll || name == wReplaceFirst) && len(a) == 2:
-		p := r.pattern(r.argText(a[0]), tbelPattern)
-		return r.text(p.replace(r, s, r.argText(a[1]), name == wReplaceFirst)), true
-	case name == wSplit && len(a) == 2:
-		return r.split(s, r.argText(a[0]), int(argInt(a[1]))), true
-	case (name == wIndexOf || name == wLastIndexOf) && len(a) == 2:
-		from := int(argInt(a[1]))
-		what := r.argText(a[0])
-		if name == wIndexOf {
-			b := byteIndex(s, from)
-			i := indexText(s[b:], what)
-			if i < 0 {
-				return intOf(-1), true
-			}
-			return intOf(int32(unitIndex(s, b+i))), true
-		}
-		if from < 0 {
-			return intOf(-1), true
-		}
-		end := min(len(s), byteIndex(s, from)+len(what))
-		return intOf(int32(unitIndex(s, strings.LastIndex(s[:end], what)))), true
-	case name == wStartsWith && len(a) == 2:
-		from := int(argInt(a[1]))
-		return boolOf(from >= 0 && from <= units(s) && hasPrefix(s[byteIndex(s, from):], r.argText(a[0]))), true
-	}
-	return nil, false
+	return r.number(i)
 }
 
-// growing checks that replacing old by with does not outgrow the memory, and returns with.
-//
-//go:noinline
-func (r *run) growing(s, old, with string) string {
+// textLastIndex is lastIndexOf(text[, from]).
+func textLastIndex(r *run, a []*Value) *Value {
+	s, t := r.textAt(a, 0), r.textAt(a, 1)
+	from := math.MaxInt32
+	if f := arg(a, 2); f.k > Null {
+		if n := r.numberAt(a, 2); n == n {
+			from = int(toInt(n))
+		}
+	}
+	if from < 0 && r.lang == TBEL {
+		return r.number(-1)
+	}
+	i := strings.LastIndex(s[:min(len(s), byteIndex(s, from)+len(t))], t)
+	if i >= 0 {
+		i = units(s[:i])
+	}
+	return r.number(i)
+}
+
+func textReplace(r *run, a []*Value) *Value {
+	s, old, with := r.textAt(a, 0), r.textAt(a, 1), r.textAt(a, 2)
 	if n := strings.Count(s, old); n > 0 && len(with) > len(old) {
-		if n > maxMemory/len(with) {
-			panic(limitError("a text beyond the memory of a script"))
-		}
-		r.use(n * (len(with) - len(old)))
+		r.room(n, len(with)-len(old))
 	}
-	return with
+	return r.text(replaceAll(s, old, with))
 }
 
-func (r *run) textMethod0(s string, name word) (*Value, bool) {
-	switch name {
-	case wLength:
-		return intOf(int32(units(s))), true
-	case wIsEmpty:
-		return boolOf(s == ""), true
-	case wIsBlank:
-		return boolOf(blank(s)), true
-	case wToUpperCase:
-		return r.text(strings.ToUpper(s)), true
-	case wToLowerCase:
-		return r.text(strings.ToLower(s)), true
-	case wTrim:
-		return textOf(strings.TrimFunc(s, func(c rune) bool { return c <= ' ' })), true
-	case wStrip:
-		return textOf(strings.TrimSpace(s)), true
-	case wStripLeading:
-		return textOf(strings.TrimLeft(s, " \t\n\r\f\v")), true
-	case wStripTrailing:
-		return textOf(strings.TrimRight(s, " \t\n\r\f\v")), true
-	case wToString, wIntern:
-		return textOf(s), true
-	case wToCharArray:
-		n := units(s)
-		r.use(objectSize + n*valueSize)
-		out := make([]*Value, 0, n)
-		for i := 0; i < n; i++ {
-			out = append(out, charOf(unitAt(s, i)))
-		}
-		r.step(n)
-		return arrayOf(out), true
-	case wGetBytes:
-		return r.bytesArray([]byte(s)), true
-	case wHashCode:
-		return intOf(int32(javaHash(s))), true
-	}
-	return nil, false
-}
-
-func (r *run) textMethod1(s string, name word, arg *Value) (*Value, bool) {
-	switch name {
-	case wCharAt, wCodePointAt:
-		i := int(argInt(arg))
-		if i < 0 || i >= units(s) {
-			panic(failed("string index out of range"))
-		}
-		if name == wCodePointAt {
-			for _, c := range s[byteIndex(s, i):] {
-				return intOf(c), true
-			}
-		}
-		return charOf(unitAt(s, i)), true
-	case wSubstring:
-		from := int(argInt(arg))
-		if from < 0 || from > units(s) {
-			panic(failed("substring beyond the text"))
-		}
-		return textOf(s[byteIndex(s, from):]), true
-	case wIndexOf:
-		return intOf(int32(unitIndex(s, indexText(s, r.argText(arg))))), true
-	case wLastIndexOf:
-		return intOf(int32(unitIndex(s, strings.LastIndex(s, r.argText(arg))))), true
-	case wContains:
-		return boolOf(hasText(s, r.argText(arg))), true
-	case wStartsWith:
-		return boolOf(hasPrefix(s, r.argText(arg))), true
-	case wEndsWith:
-		return boolOf(strings.HasSuffix(s, r.argText(arg))), true
-	case wEquals:
-		return boolOf(arg.isText() && arg.Text() == s), true
-	case wEqualsIgnoreCase:
-		return boolOf(arg.isText() && strings.EqualFold(arg.Text(), s)), true
-	case wCompareTo:
-		return intOf(int32(compareTexts(s, r.argText(arg)))), true
-	case wCompareToIgnoreCase:
-		return intOf(int32(compareTexts(strings.ToLower(s), strings.ToLower(r.argText(arg))))), true
-	case wConcat:
-		return r.text(s + r.argText(arg)), true
-	case wRepeat:
-		n := int(argInt(arg))
-		if n < 0 {
-			panic(failed("count is negative"))
-		}
-		if s != "" && n > maxMemory/len(s) {
-			panic(limitError("a text beyond the memory of a script"))
-		}
-		r.use(n * len(s))
-		return textOf(strings.Repeat(s, n)), true
-	case wSplit:
-		return r.split(s, r.argText(arg), 0), true
-	case wMatches:
-		return boolOf(r.pattern(r.argText(arg), tbelPattern).full(r, s)), true
-	}
-	return nil, false
-}
-
-// split is Java's: without a limit empty texts at the end are left out.
-func (r *run) split(s, pattern string, limit int) *Value {
-	var parts []string
-	if plainPattern(pattern) {
-		if s == "" {
-			parts = []string{""}
-		} else if limit > 0 {
-			parts = strings.SplitN(s, pattern, limit)
-		} else {
-			parts = strings.Split(s, pattern)
-		}
-	} else {
-		parts = r.pattern(pattern, tbelPattern).split(r, s, limit)
-	}
-	if limit == 0 {
-		for len(parts) > 1 && parts[len(parts)-1] == "" {
-			parts = parts[:len(parts)-1]
-		}
-		if len(parts) == 1 && parts[0] == "" && s != "" {
-			parts = nil
-		}
-	}
-	r.use(objectSize + len(parts)*valueSize)
-	r.step(len(parts) >> 2)
-	out := make([]*Value, len(parts))
-	for i, p := range parts {
-		out[i] = textOf(p)
-	}
-	return arrayOf(out)
-}
-
-// plainPattern reports whether a pattern is a plain text that is not empty.
+// room accounts for n texts of so many bytes each, before they are made.
 //
 //go:noinline
-func plainPattern(p string) bool { return p != "" && !strings.ContainsAny(p, `\.[]{}()*+?^$|`) }
+func (r *run) room(n, size int) {
+	if size > 0 && n > maxMemory/size {
+		panic(limitError("a text beyond the memory of a script"))
+	}
+	r.use(n * size)
+}
+
+func textMatches(r *run, a []*Value) *Value {
+	return boolOf(r.pattern(r.textAt(a, 1), true).found(r, r.textAt(a, 0)))
+}
+
+// textCut is the part of a text from one unit to another.
+func textCut(r *run, a []*Value) *Value {
+	s := r.textAt(a, 0)
+	from, to := r.intAt(a, 1, 0), r.intAt(a, 2, 0)
+	if ascii(s) {
+		n := len(s)
+		from, to = min(max(from, 0), n), min(to, n)
+		return textOf(s[from:max(from, to)])
+	}
+	all := utf16.Encode([]rune(s))
+	from, to = min(max(from, 0), len(all)), min(to, len(all))
+	return textOf(string(utf16.Decode(all[from:max(from, to)])))
+}
+
+// textCode is the unit at a place, or -1.
+func textCode(r *run, a []*Value) *Value {
+	s, i := r.textAt(a, 0), r.intAt(a, 1, 0)
+	if i < 0 || i >= units(s) {
+		return r.number(-1)
+	}
+	return r.number(int(unitAt(s, i)))
+}
+
+func textRepeat(r *run, a []*Value) *Value {
+	s, n := r.textAt(a, 0), r.intAt(a, 1, 0)
+	r.room(n, len(s))
+	return textOf(strings.Repeat(s, n))
+}
+
+// joinTexts puts a text between the members of a list. A member that is a list itself is what find
+// gave for a match; null and undefined are empty texts.
+func joinTexts(r *run, a []*Value) *Value {
+	separator := r.textAt(a, 1)
+	var b []byte
+	for i, v := range a[0].o.items {
+		if i > 0 {
+			b = addText(b, separator)
+		}
+		switch {
+		case v.k <= Null:
+		case r.lang == JavaScript:
+			b = appendScriptText(b, v, 0)
+		default:
+			b = appendText(b, v, 0)
+		}
+		if len(b) > maxMemory {
+			panic(limitError("a text beyond the memory of a script"))
+		}
+	}
+	return r.text(string(b))
+}
+
+func charText(r *run, a []*Value) *Value { return textOf(string(rune(argInt(a[0])))) }
+
+func charTexts(r *run, a []*Value) *Value {
+	list := a[0].o.items
+	codes := make([]uint16, len(list))
+	for i, v := range list {
+		codes[i] = uint16(toInt32(scriptNumber(r, v)))
+	}
+	return r.text(string(utf16.Decode(codes)))
+}
+
+// uriKept are the bytes that encodeURI leaves as they are, beside letters and digits.
+const uriKept = "-_.!~*'();/?:@&=+$,#"
+
+func encodeURI(s string) string {
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || hasByte(uriKept, c) {
+			b = addByte(b, c)
+			continue
+		}
+		b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return string(b)
+}
+
+func decodeURI(s string) string {
+	out, err := url.PathUnescape(s)
+	if err != nil {
+		panic(failed("no encoded URI: " + err.Error()))
+	}
+	return out
+}

@@ -49,13 +49,13 @@ func walk(source string, env Env, args Args) (v *Value, err error) {
 		}
 	}()
 	body := parse(source, TBEL)
-	r := &run{lang: TBEL, args: args, env: env, steps: 10 * maxSteps, memory: 10 * maxMemory, made: 10 * maxMemory}
+	r := &run{lang: TBEL, args: args, env: env, steps: 80 * maxSteps, memory: 10 * maxMemory, made: 10 * maxMemory}
 	r.top = &scope{vars: make([]*Value, argSlots)}
 	unset(r.top.vars)
 	r.sc = r.top
 	w := &walker{r: r, names: &names{vars: map[string]*Value{}}}
-	w.names.vars["msg"] = r.message(r.top)
-	w.names.vars["metadata"] = r.metadata(r.top)
+	w.names.vars["msg"] = r.argument(slotMsg)
+	w.names.vars["metadata"] = r.argument(slotMetadata)
 	w.names.vars["msgType"] = textOf(args.MsgType)
 	_, v = w.block(body, null, true)
 	return v, nil
@@ -165,7 +165,7 @@ func (w *walker) loop(n *node, ret *Value) (flow, *Value) {
 		again = func() bool { return true }
 		next = func() bool { return w.truth(n.kids[0]) != n.flag }
 	case nEach:
-		list := w.r.members(w.expr(n.kids[0]), false, TBEL)
+		list := w.r.members(w.expr(n.kids[0]), false)
 		i := 0
 		again = func() bool {
 			if i < len(list) {
@@ -253,15 +253,15 @@ func (w *walker) expr(n *node) *Value {
 		if n.op == nIndex {
 			return r.index(o, w.expr(n.kids[1]))
 		}
-		return r.property(o, n.s, wordOf(n.s))
+		return r.property(o, n.s)
 	case nCall:
 		return w.call(n)
 	case nNew:
-		fn := tbelNew(wordOf(n.s))
-		if fn == nil {
+		f := routineOf(TBEL, "new."+n.s)
+		if f == nil {
 			panic(failed("class " + n.s))
 		}
-		return fn(r, w.exprs(n.kids))
+		return r.invoke(f, w.exprs(n.kids))
 	case nList:
 		return listOf(w.exprs(n.kids))
 	case nMap:
@@ -287,7 +287,7 @@ func (w *walker) expr(n *node) *Value {
 		return v
 	case nBinary:
 		if n.bin == opInstance {
-			return boolOf(instanceOf(w.expr(n.kids[0]), wordOf(className(n.kids[1]))))
+			return boolOf(instanceOf(w.expr(n.kids[0]), className(n.kids[1])))
 		}
 		a := w.expr(n.kids[0])
 		return tbelBinary(r, n.bin, a, w.expr(n.kids[1]))
@@ -389,21 +389,21 @@ func (w *walker) call(n *node) *Value {
 			w.depth--
 			return v
 		}
-		fn := tbelFunction(wordOf(callee.s))
-		if fn == nil || callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
+		f := (&compiler{}).routine(callee.s)
+		if f == nil || callee.s == "stringToBytes" && len(n.kids) > 1 && n.kids[1].op == nLiteral {
 			panic(failed("function not found"))
 		}
-		return fn(w.r, w.exprs(n.kids[1:]))
+		return w.r.invoke(f, w.exprs(n.kids[1:]))
 	}
 	if callee.op != nMember {
 		panic(syntax(n.at, "a call of what is no function"))
 	}
 	if class := callee.kids[0]; class.op == nName && (&compiler{}).isClass(class.s) && w.find(class.s) == nil {
-		fn := tbelClass(wordOf(class.s), wordOf(callee.s))
-		if fn == nil {
+		f := routineOf(TBEL, class.s+"."+callee.s)
+		if f == nil {
 			panic(failed("method not found"))
 		}
-		return fn(w.r, w.exprs(n.kids[1:]))
+		return w.r.invoke(f, w.exprs(n.kids[1:]))
 	}
 	o := w.expr(callee.kids[0])
 	if o.k == Null {
@@ -412,7 +412,7 @@ func (w *walker) call(n *node) *Value {
 		}
 		panic(failed("null pointer"))
 	}
-	return w.r.method(o, callee.s, wordOf(callee.s), w.exprs(n.kids[1:]))
+	return w.r.method(methodOf(TBEL, o.k, callee.s), callee.s, append([]*Value{o}, w.exprs(n.kids[1:])...))
 }
 
 func (w *walker) project(n *node) *Value {

@@ -1,0 +1,186 @@
+package rules
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/rules/script"
+)
+
+// config reads the configuration of a node. The first thing that is wrong in it is err; a node
+// with an error is not executed (RULES.md 3.6, 7.2).
+type config struct {
+	t   *tree
+	err error
+}
+
+//go:noinline
+func (c *config) bad(key, what string) {
+	if c.err == nil {
+		c.err = errorText(`configuration: "` + key + `" ` + what)
+	}
+}
+
+// text is a text; "" where it is missing or null.
+func (c *config) text(key string) string {
+	v := c.t.get(key)
+	switch {
+	case v.null():
+		return ""
+	case v.kind >= isList:
+		c.bad(key, "must be a text")
+		return ""
+	}
+	return v.plain()
+}
+
+// flag is a boolean, also one that is written as text.
+func (c *config) flag(key string) bool {
+	v := c.t.get(key)
+	return v != nil && (v.kind == isTrue || v.kind == isText && v.text == "true")
+}
+
+// whole is a whole number; otherwise where it is missing or null.
+func (c *config) whole(key string, otherwise int64) int64 {
+	v := c.t.get(key)
+	if v.null() {
+		return otherwise
+	}
+	f, ok := v.number()
+	if !ok || f > 1e15 || f < -1e15 {
+		c.bad(key, "must be a number")
+		return otherwise
+	}
+	return int64(f)
+}
+
+// size is a whole number that fits in an int of 32 bits.
+func (c *config) size(key string, otherwise int64) int {
+	return int(min(max(c.whole(key, otherwise), -1), 1<<30))
+}
+
+// list is a list of texts, without those that are no texts.
+func (c *config) list(key string) (texts []string) {
+	v := c.t.get(key)
+	if v.null() {
+		return nil
+	}
+	if v.kind != isList {
+		c.bad(key, "must be a list")
+		return nil
+	}
+	for _, item := range v.items {
+		if item.kind == isText {
+			texts = addString(texts, item.text)
+		}
+	}
+	return texts
+}
+
+// pairs are the members of an object of texts.
+func (c *config) pairs(key string) (pairs []script.Pair) {
+	v := c.t.get(key)
+	if v.null() {
+		return nil
+	}
+	if v.kind != isObject {
+		c.bad(key, "must be an object")
+		return nil
+	}
+	for i, k := range v.keys {
+		pairs = addPair(pairs, k, v.items[i].plain())
+	}
+	return pairs
+}
+
+func (c *config) id(key string) (id proto.UUID) {
+	text := c.text(key)
+	if text == "" {
+		return id
+	}
+	id, ok := proto.ParseUUID(text)
+	if !ok {
+		c.bad(key, "must be an id")
+	}
+	return id
+}
+
+// seconds is a time in seconds between 1 and most, in ms.
+func (c *config) seconds(key string, most int64) int64 {
+	n := c.whole(key, 0)
+	if n < 1 || n > most {
+		c.bad(key, "must be between 1 and "+decimal(most)+" seconds")
+		return 1000
+	}
+	return n * 1000
+}
+
+// matcher is a list of regular expressions, each for the whole key.
+func (c *config) matcher(key string) func(string) bool {
+	all := ""
+	for _, text := range c.list(key) {
+		if all += "|(?:" + trim(text) + ")"; len(all) > 10_000 {
+			c.bad(key, "is longer than 10000 bytes")
+			return nil
+		}
+	}
+	if all == "" {
+		return func(string) bool { return false }
+	}
+	re, err := regexp.Compile("^(?:" + all[1:] + ")$")
+	if err != nil {
+		c.bad(key, "has a regular expression that is not supported: "+err.Error())
+		return nil
+	}
+	return re.MatchString
+}
+
+// program compiles the script of a node: the field is tbel or js, by scriptLang (RULES.md 5.1).
+func (c *config) program(tbel, js string, names script.Names) *script.Program {
+	lang, field := script.JavaScript, js
+	if strings.EqualFold(c.text("scriptLang"), "TBEL") {
+		lang, field = script.TBEL, tbel
+	}
+	p, err := script.Compile(lang, c.text(field), names)
+	if err != nil {
+		c.bad(field, "does not compile: "+err.Error())
+	}
+	return p
+}
+
+// scope is a scope of attributes, as a word that servers know.
+func (c *config) scope(key, otherwise string) string {
+	s := c.text(key)
+	if s == "" {
+		return otherwise
+	}
+	if !knownScope(s) {
+		c.bad(key, "names no scope: "+s)
+	}
+	return s
+}
+
+//go:noinline
+func knownScope(s string) bool {
+	return s == "CLIENT_SCOPE" || s == "SHARED_SCOPE" || s == "SERVER_SCOPE"
+}
+
+// unit is a unit of time as Java names it.
+func (c *config) unit(key string) time.Duration {
+	switch c.text(key) {
+	case "MILLISECONDS":
+		return time.Millisecond
+	case "SECONDS":
+		return time.Second
+	case "", "MINUTES":
+		return time.Minute
+	case "HOURS":
+		return time.Hour
+	case "DAYS":
+		return 24 * time.Hour
+	}
+	c.bad(key, "names no unit of time")
+	return time.Minute
+}

@@ -1,0 +1,78 @@
+// Package rules executes the rule chains of an edge, as the server sends them. RULES.md is the
+// law; where this package does more than a real edge, so that nothing is lost, it is section 7.2.
+//
+//	Head, Metadata ──compile──▶ plan: chains of nodes, a way for each message type
+//	                              │
+//	events ──WayOf──▶ no run: as the way says, untouched
+//	           └────▶ Handle ──round──▶ nodes ──▶ Outlet: push, save, call, …
+//	                              ▲       │ ▲
+//	                    Registry ─┘       ▼ │ windows, delays, calls (Journal)
+//	                                     Run: time
+//
+// # Who does what
+//
+// Handle runs a message, and what comes of it, to the end in the goroutine that brings it. The
+// messages of an originator run one behind the other, in the order in which they come (a lock for
+// a sixteenth of the originators). Run has the one further goroutine: it wakes windows, delays,
+// calls without answer and generators. A change of the plan waits for the rounds that are on
+// their way, and they never see it.
+//
+// The engine calls Registry and Outlet with these locks held. They must not call it back, but
+// from another goroutine.
+//
+// # Files
+//
+//	engine.go      the plan, which chain a message takes, the sums
+//	plan.go        metadata become chains; kinds.go the types of nodes; config.go what nodes read
+//	upgrade.go     configurations of older servers
+//	way.go         what needs no run
+//	round.go       the way of one message; fall-back
+//	held.go        what waits, timers; record.go what the journal keeps of it
+//	world.go       Registry and Outlet
+//	node_*.go      the nodes; exp.go custom functions, path.go JSON paths
+//	tree.go        JSON in its order; message.go messages, patterns
+//	report.go      what people want to know
+//	try.go         an edge in memory, for files of steps
+//
+// # Invariants
+//
+//   - Received and made messages are as many as those that are accepted, filtered, held or merged,
+//     while none is on its way (Sums). A copy, a message that a node makes and one of a window are
+//     made; what a window takes together is merged.
+//   - A node that is not executed lets messages pass. What would be lost by it, or by a failure, is
+//     pushed once as it entered, if it is telemetry or attributes of a device (Outlet.Instead).
+//   - Metadata that leave a node as it is leave its memory as it is.
+//   - What a node names, as another chain or a device, is looked up when a message comes.
+//   - Scripts, metadata and messages are hostile: see bounds.
+//
+// # Bounds
+//
+// Metadata are at most 4 MiB with 2,000 nodes, 20,000 connections and 200,000 JSON values, nested
+// 128 deep; there are at most 200 chains. A message meets at most as many nodes as the tenant's
+// profile says, else 200, and all that comes of it 20 times as many. Chains call each other 64
+// deep. In all windows, delays and calls wait at most 10,000 messages and 4 MiB; beyond that the
+// message is not kept (it fails, and so is pushed), and the window that is the next to go goes at
+// once. A node remembers 10,000 entities. A JSON path looks at 100,000 values, a custom function
+// is 1 KiB. The bounds of scripts are those of package script.
+//
+// # Records
+//
+// A journal keeps, of each message that a node holds, one record:
+//
+//	key     chain [16] | node [8] | number [4]      node: hash of type, name, configuration and
+//	                                                place among equals (node.key); big-endian
+//	record  1 | type | originator's type | id [16] | time | since | executions | flags
+//	        | n, n × (key | value) | n, n × (chain [16] | node [8]) | data
+//
+// Texts are their length as uvarint and their bytes; time and since are varints, in ms since the
+// epoch; executions and n are uvarints; flags: 1 = was pushed. The first byte is the form. What
+// belongs to a change of the chain is found again by the key, as long as the node is the same.
+// Restore takes the records after a start, in the order of their keys. Caches of values
+// (calculate delta, geofencing, save with an interval) are not kept: after a restart the stored
+// values count.
+//
+// # Not executed
+//
+// The types without a function in kinds.go. Alarm rules of the node "device profile" and
+// calculated fields: these nodes pass messages on (RULES.md 4.7).
+package rules

@@ -1,0 +1,341 @@
+package rules
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// memory is what a node remembers. It outlives a change of the chain that leaves the node as it
+// is (RULES.md 7.7).
+type memory struct {
+	node       atomic.Pointer[node] // nil: the node is gone
+	begun      atomic.Bool
+	in, failed atomic.Uint32
+
+	mu      sync.Mutex // guards what follows; not held while anything is called
+	last    string     // the last failure
+	lastAt  int64
+	windows map[Entity][]*Message
+	cells   map[Entity]*cell
+	waiting int // messages of a delay
+	n       int64
+	prev    *Message // of a generator
+}
+
+// cell is what a node remembers of one entity.
+type cell struct {
+	value     float64
+	time      int64
+	word      string
+	intervals []int64
+}
+
+// maxCells bounds the entities that a node remembers.
+const maxCells = 10_000
+
+// of is the cell of an entity, which is made if it is not there. Of too many one is forgotten.
+// The memory is locked.
+//
+//go:noinline
+func (m *memory) of(who Entity) (c *cell, made bool) {
+	if c = m.cells[who]; c != nil {
+		return c, false
+	}
+	if m.cells == nil {
+		m.cells = make(map[Entity]*cell)
+	}
+	for k := range m.cells {
+		if len(m.cells) < maxCells {
+			break
+		}
+		delete(m.cells, k)
+	}
+	c = new(cell)
+	m.cells[who] = c
+	return c, true
+}
+
+// timer wakes a node.
+type timer struct {
+	at     int64
+	seq    uint32
+	mem    *memory
+	who    Entity
+	m      *Message // that waits; nil: a window's or a generator's timer
+	call   uint32   // of a device
+	made   *Call
+	answer string
+	word   string // of a call, the error: TIMEOUT if nothing came; of a window: why it goes early
+}
+
+//go:noinline
+func (a *timer) before(b *timer) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+// schedule adds a timer and wakes the goroutine of Run if it is the next one.
+func (e *Engine) schedule(t *timer) {
+	lock(&e.tick)
+	e.seq++
+	t.seq = e.seq
+	e.timers = append(e.timers, t)
+	e.up(len(e.timers)-1, t)
+	first := e.timers[0] == t
+	unlock(&e.tick)
+	if first {
+		select {
+		case e.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// up moves the timer at i of the heap to its place. The heap is locked.
+func (e *Engine) up(i int, t *timer) {
+	for i > 0 && t.before(e.timers[(i-1)/2]) {
+		e.timers[i] = e.timers[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	e.timers[i] = t
+}
+
+// removeFirst takes the first timer off the heap, which is locked and not empty.
+func (e *Engine) removeFirst() *timer {
+	top, last := e.timers[0], len(e.timers)-1
+	t := e.timers[last]
+	e.timers[last] = nil
+	e.timers = e.timers[:last]
+	for i := 0; i < last; {
+		child := 2*i + 1
+		if child+1 < last && e.timers[child+1].before(e.timers[child]) {
+			child++
+		}
+		if child >= last || !e.timers[child].before(t) {
+			e.timers[i] = t
+			break
+		}
+		e.timers[i] = e.timers[child]
+		i = child
+	}
+	return top
+}
+
+// answered takes the timer of a call; nil if nobody waits for the call.
+func (e *Engine) answered(id uint32) *timer {
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	t := e.calls[id]
+	if t == nil {
+		return nil
+	}
+	delete(e.calls, id)
+	for i := range e.timers {
+		if e.timers[i] == t {
+			t.at = math.MinInt64
+			e.up(i, t)
+			e.removeFirst()
+			break
+		}
+	}
+	return t
+}
+
+// pop takes the next timer that is due.
+func (e *Engine) pop(now int64) *timer {
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	if len(e.timers) == 0 || e.timers[0].at > now {
+		return nil
+	}
+	t := e.removeFirst()
+	if t.call != 0 {
+		delete(e.calls, t.call)
+		t.word = "TIMEOUT"
+	}
+	return t
+}
+
+// Due is when the next timer fires; ok is false if there is none.
+func (e *Engine) Due() (at int64, ok bool) {
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	if len(e.timers) == 0 {
+		return 0, false
+	}
+	return e.timers[0].at, true
+}
+
+// Tick does what is due now. One goroutine calls it, that of Run.
+func (e *Engine) Tick() {
+	now := e.opt.Now()
+	for t := e.pop(now); t != nil; t = e.pop(now) {
+		e.fire(t)
+	}
+}
+
+// Run owns windows, delays, generators and time, until ctx is done.
+func (e *Engine) Run(ctx context.Context) {
+	alarm := time.NewTimer(time.Hour)
+	defer alarm.Stop()
+	for {
+		e.Tick()
+		wait := time.Hour // the clock may be set meanwhile
+		if at, ok := e.Due(); ok {
+			wait = min(max(time.Duration(at-e.opt.Now())*time.Millisecond, time.Millisecond), time.Minute)
+		}
+		alarm.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wake:
+		case <-alarm.C:
+		}
+	}
+}
+
+// fire runs the node of a timer.
+func (e *Engine) fire(t *timer) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	n := t.mem.node.Load()
+	if t.word == "full" {
+		e.flushing.Store(false)
+	}
+	if n == nil || n.wake == nil {
+		if t.m != nil {
+			e.unhold(nil, t.m)
+			count(&e.sums.filtered)
+		}
+		return
+	}
+	s := e.shard(t.who)
+	lock(s)
+	defer unlock(s)
+	r := e.round()
+	r.n, r.t = n, t
+	n.wake(r)
+	r.t = nil
+	for r.at != nil { // a message that went on at once
+		r.n, r.at = r.at, nil
+		r.execute()
+	}
+	r.run()
+}
+
+var errHeld = errorText("too many messages wait in windows and delays: the message is not kept")
+
+// hold keeps a message in its node; an error means that there is no room. The node's memory then
+// has it, and a timer or an answer brings it back.
+func (r *round) hold(m *Message) error {
+	e := r.e
+	size := m.size()
+	if e.sums.held.Load() >= int64(e.opt.MaxHeld) || e.sums.heldBytes.Load()+size > int64(e.opt.MaxHeldBytes) {
+		e.flushOldest()
+		return errHeld
+	}
+	if j := e.opt.Journal; j != nil {
+		lock(&e.tick)
+		e.seq++
+		m.seq = e.seq
+		unlock(&e.tick)
+		if err := j.Keep(r.n.recordKey(m), m.record()); err != nil {
+			return err
+		}
+	}
+	e.sums.held.Add(1)
+	e.sums.heldBytes.Add(size)
+	o := m.from
+	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: m.pushed || o.pushed, called: o.called, replied: o.replied}
+	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along
+	r.leave(o)
+	return nil
+}
+
+// unhold takes messages out of a node.
+func (e *Engine) unhold(n *node, m *Message) {
+	e.sums.held.Add(-1)
+	e.sums.heldBytes.Add(-m.size())
+	if j := e.opt.Journal; j != nil && n != nil {
+		if err := j.Forget(n.recordKey(m)); err != nil {
+			e.out.Failed(n.name, err.Error())
+		}
+	}
+}
+
+// size is about how many bytes a message takes that waits.
+//
+//go:noinline
+func (m *Message) size() int64 {
+	n := 256 + len(m.Type) + len(m.Data)
+	for _, p := range m.Metadata {
+		n += 32 + len(p.Key) + len(p.Value)
+	}
+	return int64(n)
+}
+
+// flushOldest lets the window go that would be the next to go.
+func (e *Engine) flushOldest() {
+	if e.flushing.Swap(true) {
+		return
+	}
+	lock(&e.tick)
+	var oldest *timer
+	for _, t := range e.timers {
+		if n := t.mem.node.Load(); n != nil && n.typ == windowType && (oldest == nil || t.before(oldest)) {
+			oldest = t
+		}
+	}
+	unlock(&e.tick)
+	if oldest == nil {
+		e.flushing.Store(false)
+		return
+	}
+	e.schedule(&timer{mem: oldest.mem, who: oldest.who, word: "full"})
+}
+
+// release deals with what waited in nodes that are gone: through the root chain, or pushed as it
+// is.
+func (e *Engine) release(gone []*memory, root bool) {
+	for _, mem := range gone {
+		for _, m := range e.take(mem) {
+			e.unhold(nil, m)
+			e.mu.RLock()
+			s := e.shard(m.Originator)
+			lock(s)
+			r := e.round()
+			if c := e.chains[e.root]; root && c != nil {
+				r.enter(m, c)
+				r.run()
+			} else {
+				o := m.from
+				count(&e.sums.filtered)
+				if !e.opt.Likeness && !o.pushed {
+					r.save(o.raw, Vanished)
+				}
+			}
+			unlock(s)
+			e.mu.RUnlock()
+		}
+	}
+}
+
+// take empties the memory of a node that is gone: windows, delays and calls.
+func (e *Engine) take(mem *memory) (all []*Message) {
+	lock(&mem.mu)
+	for _, list := range mem.windows {
+		all = append(all, list...)
+	}
+	mem.windows, mem.waiting = nil, 0
+	unlock(&mem.mu)
+	lock(&e.tick)
+	defer unlock(&e.tick)
+	for _, t := range e.timers {
+		if t.mem == mem && t.m != nil {
+			all = addMessage(all, t.m)
+			t.m = nil
+			delete(e.calls, t.call)
+		}
+	}
+	return all
+}

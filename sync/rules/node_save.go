@@ -1,0 +1,268 @@
+package rules
+
+import (
+	"strconv"
+)
+
+// intervals decide what of a save node is done for a message (RULES.md 4.4, processingSettings).
+type interval struct {
+	skip bool
+	each int64 // ms; 0: always
+}
+
+// maxIntervals bounds the intervals that are remembered of one node.
+const maxIntervals = 100
+
+// processing reads processingSettings; part is the one of ADVANCED that is stored here.
+func (c *config) processing(part string) interval {
+	s := &config{t: c.t.get("processingSettings")}
+	if s.text("type") == "ADVANCED" {
+		s.t = s.t.get(part)
+	}
+	var i interval
+	switch s.text("type") {
+	case "WEBSOCKETS_ONLY", "SKIP":
+		i.skip = true
+	case "DEDUPLICATE":
+		i.each = s.seconds("deduplicationIntervalSecs", 86400)
+	}
+	if s.err != nil && c.err == nil {
+		c.err = s.err
+	}
+	return i
+}
+
+// due reports whether the message is the first one of its originator in its interval. Each which
+// of a node has intervals of its own.
+func (i interval) due(mem *memory, m *Message, which int64) bool {
+	if i.each == 0 {
+		return !i.skip
+	}
+	number := m.when()/i.each*2 + which
+	lock(&mem.mu)
+	defer unlock(&mem.mu)
+	c, made := mem.of(m.Originator)
+	for _, n := range c.intervals {
+		if n == number && !made {
+			return false
+		}
+	}
+	if len(c.intervals) >= maxIntervals {
+		copy(c.intervals, c.intervals[1:])
+		c.intervals = c.intervals[:maxIntervals-1]
+	}
+	c.intervals = append(c.intervals, number)
+	return true
+}
+
+// typed is a value as it is stored: a text that is a plain number becomes one (RULES.md 2.1).
+func typed(v *tree) string {
+	if v.kind != isText || !plainNumber(v.text, false) {
+		return v.String()
+	}
+	f, err := strconv.ParseFloat(v.text, 64)
+	if n, bad := strconv.ParseInt(v.text, 10, 64); bad == nil {
+		return decimal(n)
+	}
+	if digits := len(v.text); err != nil || digits > 18 || f == float64(int64(f)) && digits > 17 {
+		return v.String()
+	}
+	return string(appendDouble(nil, f))
+}
+
+// series are the values of one time of POST_TELEMETRY_REQUEST.
+func (v *Values) add(t *tree) {
+	for i, key := range t.keys {
+		if t.items[i].kind != isNull {
+			v.Pairs = addPair(v.Pairs, key, typed(t.items[i]))
+		}
+	}
+}
+
+// seriesOf reads telemetry in its forms: {k:v}, {"ts","values"} and arrays of both.
+func seriesOf(t *tree, now int64) (all []*Values) {
+	if t.kind == isList {
+		for _, item := range t.items {
+			all = append(all, seriesOf(item, now)...)
+		}
+		return all
+	}
+	v := &Values{Time: now}
+	if values := t.get("values"); values != nil && values.kind == isObject && t.get("ts") != nil {
+		if ts, ok := t.get("ts").number(); ok {
+			v.Time = int64(ts)
+		}
+		t = values
+	}
+	if v.add(t); len(v.Pairs) == 0 {
+		return nil
+	}
+	return []*Values{v}
+}
+
+func makeSaveSeries(n *node, c *config) work {
+	latest, series := c.processing("latest"), c.processing("timeseries")
+	ttl, serverTime := c.whole("defaultTTL", 0), c.flag("useServerTs")
+	if latest == (interval{}) && series == (interval{}) && ttl == 0 && !serverTime {
+		n.plain = plainSeries
+	}
+	same := textOf(c.t.get("processingSettings"), "type") != "ADVANCED"
+	return func(r *round) {
+		m := r.m
+		if m.Type != PostTelemetry {
+			r.fail("Unsupported msg type: " + m.Type)
+			return
+		}
+		isLatest := latest.due(r.n.mem, m, 0)
+		isSeries := isLatest
+		if !same {
+			isSeries = series.due(r.n.mem, m, 1)
+		}
+		if !isLatest && !isSeries {
+			r.tell("Success")
+			return
+		}
+		at := m.when()
+		if serverTime {
+			at = r.e.opt.Now()
+		}
+		t, err := parseTree(m.Data)
+		if !r.check(err) {
+			return
+		}
+		all := seriesOf(t, at)
+		if len(all) == 0 {
+			r.fail("Msg body is empty: " + shortened(m.Data))
+			return
+		}
+		keep := ttl
+		if text := m.meta("TTL"); text != "" {
+			if keep, err = strconv.ParseInt(text, 10, 64); !r.check(err) {
+				return
+			}
+		}
+		for _, v := range all {
+			v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
+			if !r.check(r.e.out.Save(v)) {
+				return
+			}
+		}
+		r.tell("Success")
+	}
+}
+
+// shortened is a text for an error.
+//
+//go:noinline
+func shortened(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "…"
+	}
+	return s
+}
+
+// scopeOf is the scope that the message names, or the node's; ok is false if it is none.
+//
+//go:noinline
+func (m *Message) scopeOf(node string) (scope string, ok bool) {
+	if scope = m.meta("scope"); scope == "" {
+		scope = node
+	}
+	return scope, knownScope(scope)
+}
+
+func makeSaveAttributes(n *node, c *config) work {
+	when := c.processing("attributes")
+	scope, notify := c.scope("scope", "SERVER_SCOPE"), c.flag("notifyDevice")
+	tell, changed := c.flag("sendAttributesUpdatedNotification"), c.flag("updateAttributesOnlyOnValueChange")
+	if when == (interval{}) {
+		n.plain, n.scope = plainAttributes, scope
+	}
+	return func(r *round) {
+		m := r.m
+		scope, ok := m.scopeOf(scope)
+		switch {
+		case m.Type != PostAttributes:
+			r.fail("Unsupported msg type: " + m.Type)
+			return
+		case !ok:
+			r.fail("there is no scope " + scope)
+			return
+		case !when.due(r.n.mem, m, 0):
+			r.tell("Success")
+			return
+		}
+		t := m.object()
+		if t == nil {
+			r.fail("Message body is not an object!")
+			return
+		}
+		v := &Values{Entity: m.Originator, Scope: scope, Time: r.e.opt.Now()}
+		for i, key := range t.keys {
+			value := typed(t.items[i])
+			if t.items[i].kind == isNull {
+				continue
+			}
+			if old, ok := r.e.reg.Attribute(m.Originator, scope, key); changed && ok && old.Value == value {
+				continue
+			}
+			v.Pairs = addPair(v.Pairs, key, value)
+		}
+		if len(v.Pairs) > 0 {
+			said := m.meta("notifyDevice")
+			v.Notify = scope == "SHARED_SCOPE" && (notify || said == "" || said == "true")
+			if !r.check(r.e.out.Save(v)) {
+				return
+			}
+			if tell && scope != "CLIENT_SCOPE" {
+				data := &tree{kind: isObject}
+				for _, p := range v.Pairs {
+					data.set(p.Key, t.get(p.Key))
+				}
+				r.notice(AttributesUpdated, scope, data)
+			}
+		}
+		r.tell("Success")
+	}
+}
+
+// notice makes a message about the originator's attributes.
+func (r *round) notice(typ, scope string, data *tree) {
+	m := newMessage(typ, r.m.Originator, r.e.opt.Now(), data.String())
+	m.setMeta("scope", scope)
+	m.setMeta("ruleNodeId", r.n.uuid())
+	r.make(m)
+}
+
+func makeDeleteAttributes(_ *node, c *config) work {
+	scope, patterns := c.scope("scope", "SERVER_SCOPE"), c.list("keys")
+	tell, notify := c.flag("sendAttributesDeletedNotification"), c.flag("notifyDevice")
+	return func(r *round) {
+		scope, ok := r.m.scopeOf(scope)
+		if !ok {
+			r.fail("there is no scope " + scope)
+			return
+		}
+		names := &tree{kind: isObject}
+		for _, p := range patterns {
+			key, ok := r.m.pattern(p)
+			if !ok {
+				r.fail("Message body is no JSON!")
+				return
+			}
+			if key = trim(key); key != "" {
+				names.set(key, textTree(key))
+			}
+		}
+		if len(names.keys) > 0 {
+			told := scope == "SHARED_SCOPE" && (notify || r.m.meta("notifyDevice") == "true")
+			if !r.check(r.e.out.Delete(r.m.Originator, scope, names.keys, told)) {
+				return
+			}
+			if tell {
+				r.notice(AttributesDeleted, scope, members("attributes", &tree{kind: isList, items: names.items}))
+			}
+		}
+		r.tell("Success")
+	}
+}

@@ -1,0 +1,298 @@
+package rules
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"edgesync/proto"
+)
+
+// TestWays: the plan knows what needs no run, and asking allocates nothing.
+func TestWays(t *testing.T) {
+	text, err := os.ReadFile("testdata/chains/01-default-edge-root.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := newTrial(text, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ, w := range map[string]Way{
+		PostTelemetry:   {Save: true, Push: true},
+		PostAttributes:  {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
+		CallFromDevice:  {Run: true},
+		CallToDevice:    {Run: true},
+		"CONNECT_EVENT": {},
+		"MY_TYPE":       {Run: true},
+	} {
+		got, ok := e.e.WayOf(proto.UUID{}, typ)
+		if !ok || *got != w {
+			t.Errorf("%s: %+v, want %+v", typ, *got, w)
+		}
+	}
+	old, err := os.ReadFile("testdata/chains/19-old-edge-root.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newTrial(old, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its attributes become server attributes, by the chain's will (RULES.md 1.5).
+	if got, ok := o.e.WayOf(proto.UUID{}, PostAttributes); !ok || *got != (Way{Save: true, Push: true, Scope: "SERVER_SCOPE"}) {
+		t.Errorf("%+v", *got)
+	}
+	if n := testing.AllocsPerRun(100, func() { e.e.WayOf(proto.UUID{1}, PostTelemetry) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for name, c := range map[string]struct {
+		nodes []string
+		links []string
+		want  Way
+	}{
+		"drops":        {[]string{ack}, nil, Way{}},
+		"only push":    {[]string{push}, nil, Way{Push: true}},
+		"a script":     {[]string{onlyHot, push}, []string{"0>1:True"}, Way{Run: true}},
+		"two branches": {[]string{ack, push, save}, []string{"0>1:Success", "0>2:Success"}, Way{Run: true}},
+		"a circle":     {[]string{ack, ack}, []string{"0>1:Success", "1>0:Success"}, Way{Run: true}},
+		"by type": {
+			[]string{`filter.TbMsgTypeFilterNode|f|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`, push, ack},
+			[]string{"0>1:True", "0>2:False"},
+			Way{Push: true},
+		},
+		"not executed": {[]string{kafka, push}, []string{"0>1:Success"}, Way{Run: true}},
+	} {
+		e := testEdge(t, Options{})
+		e.chain(t, rootID, true, c.nodes, c.links...)
+		if got, ok := e.e.WayOf(proto.UUID{}, PostTelemetry); !ok || *got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, *got, c.want)
+		}
+	}
+	w, ok := testEdge(t, Options{}).e.WayOf(proto.UUID{}, PostTelemetry)
+	if ok || !w.Run {
+		t.Error("a way without a chain")
+	}
+	e.e.Passed(&Way{Push: true}, 3)
+	e.e.Passed(&Way{}, 2)
+	if s := e.e.Sums(); s.Received != 5 || s.Accepted != 3 || s.Filtered != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestBadMetadata: each mistake has a clear word, and the former chain goes on.
+func TestBadMetadata(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{push})
+	many := make([]string, maxNodes+1)
+	for i := range many {
+		many[i] = ack
+	}
+	relations := make([]string, maxRelations+1)
+	for i := range relations {
+		relations[i] = "0>0:" + decimal(int64(i))
+	}
+	id := `{"ruleChainId":{"id":"` + rootID + `"},`
+	for text, word := range map[string]string{
+		``:                                    "no JSON",
+		`[]`:                                  "no JSON",
+		`{`:                                   "no JSON",
+		`{"nodes":[]}`:                        "without ruleChainId",
+		id + `"nodes":[{}]}`:                  "node 0 has no type",
+		id + `"nodes":[],"firstNodeIndex":3}`: "firstNodeIndex names no node",
+		id + `"nodes":[{"type":"a"}],"connections":[{"fromIndex":0,"toIndex":1}]}`:   "connection 0 leads",
+		id + `"nodes":[{"type":"a"}],"connections":[{"toIndex":0}]}`:                 "connection 0 leads",
+		id + `"nodes":[{"type":"a"}],"connections":[{"fromIndex":0.5,"toIndex":0}]}`: "connection 0 leads",
+		id + `"nodes":[{"type":"a"}],"connections":7}`:                               "connections are no list",
+		id + `"nodes":[],"ruleChainConnections":[{"fromIndex":0}]}`:                  "leads nowhere",
+		string(metadataOf(rootID, many[:1], relations...)):                           "256 relations",
+		string(metadataOf(rootID, many)):                                             "2001 nodes; at most 2000",
+		id + `"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`:      "nested",
+		id + `"x":[` + strings.Repeat("0,", maxValues) + `0]}`:                       "values",
+		id + `"x":"` + strings.Repeat("x", MaxMetadata) + `"}`:                       "bytes; at most",
+	} {
+		changed, err := e.e.Metadata([]byte(text))
+		if changed || err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%.80q: %v, want %q", text, err, word)
+		}
+	}
+	want(t, e.post(t, 0, `{"t":1}`), `cloud {"t":1}`)
+	for _, text := range []string{``, `{}`, `{"id":7}`, strings.Repeat("x", MaxMetadata+1)} {
+		if err := e.e.Head([]byte(text)); err == nil {
+			t.Errorf("head %.20q is taken", text)
+		}
+	}
+	// A script that is too long, a period of nothing: the node is not executed, the chain is.
+	long := `filter.TbJsFilterNode|long|{"scriptLang":"TBEL","tbelScript":"` + strings.Repeat("x", 1<<20) + `"}`
+	e.chain(t, rootID, true, []string{long, push, `debug.TbMsgGeneratorNode|gen|{"periodInSeconds":0.001,"scriptLang":"TBEL",` +
+		`"tbelScript":"return {};"}`}, "0>1:True")
+	want(t, e.post(t, 1, `{"t":2}`), `cloud {"t":2}; unsupported long`)
+	if n := e.e.chains[e.e.root].nodes[2]; !strings.Contains(n.reason, "periodInSeconds") || len(e.e.timers) != 0 {
+		t.Errorf("%q, %d timers", n.reason, len(e.e.timers))
+	}
+}
+
+// TestTheDefaultsOfEveryNode: each type that a server offers is known, and its default
+// configuration is executed unless something in it must be filled in first.
+func TestTheDefaultsOfEveryNode(t *testing.T) {
+	b, err := os.ReadFile("testdata/nodes.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := map[string]string{
+		"metadata.TbGetTelemetryNode": "latestTsKeyNames",
+		"filter.TbCheckRelationNode":  "entityId",
+		"flow.TbRuleChainInputNode":   "",
+	}
+	done := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		var n struct {
+			Type                 string
+			ConfigurationVersion int64
+			Default              json.RawMessage
+			Verdict              string
+		}
+		if err := json.Unmarshal([]byte(line), &n); err != nil {
+			t.Fatal(err)
+		}
+		typ := strings.TrimPrefix(n.Type, typePrefix)
+		k := kindOf(typ)
+		if k == nil || k.version != n.ConfigurationVersion {
+			t.Errorf("%s: %+v", typ, k)
+			continue
+		}
+		if k.make == nil {
+			if n.Verdict == "must" {
+				t.Errorf("%s is not executed", typ)
+			}
+			continue
+		}
+		done[n.Verdict]++
+		conf, err := parseTree(string(n.Default))
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := &node{chain: &chain{}, mem: new(memory), full: n.Type, typ: typ}
+		node.compile(object("configuration", conf, "configurationVersion", wholeTree(k.version)))
+		if node.work == nil && !(open[typ] != "" && strings.Contains(node.reason, open[typ])) {
+			t.Errorf("%s: %s", typ, node.reason)
+		}
+	}
+	if done["must"] != 38 || done["should"] != 20 || len(kinds) != 75 {
+		t.Errorf("%v of %d", done, len(kinds))
+	}
+}
+
+// FuzzMetadata: no metadata and no message bring the engine down, and the sums agree.
+func FuzzMetadata(f *testing.F) {
+	for _, name := range []string{"01-default-edge-root", "05-aggregation", "10-enrichment", "19-old-edge-root", "16-chain-loop"} {
+		b, err := os.ReadFile("testdata/chains/" + name + ".json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		edge, _ := parseTree(string(b))
+		f.Add(edge.get("downlinks").items[0].get("ruleChainMetadataUpdateMsg").String(), `{"temperature":21.5}`)
+	}
+	f.Add(string(metadataOf(rootID, []string{ack, ack}, "0>0:Success", "0>1:Success", "1>0:Success")), `[1,2]`)
+	f.Fuzz(func(t *testing.T, text, data string) {
+		e := testEdge(t, Options{})
+		e.e.SetLimit(20)
+		if _, err := e.e.Metadata([]byte(text)); err != nil {
+			return
+		}
+		for id := range e.e.chains {
+			e.e.SetRoot(id)
+		}
+		for i, typ := range []string{PostTelemetry, PostAttributes, CallToDevice} {
+			m := &Message{Type: typ, Originator: Entity{Type: "DEVICE", ID: proto.UUID{15: 0xd1}}, Time: e.now, Data: data}
+			if _, err := e.e.Handle(m); err != nil {
+				t.Fatal(err)
+			}
+			e.say(t, fmt.Sprintf(`{"at":%d}`, i*3600_000))
+		}
+		if changed, err := e.e.Metadata([]byte(text)); changed || err != nil {
+			t.Error("the same metadata again:", changed, err)
+		}
+	})
+}
+
+// TestReport: what a page shows of a chain.
+func TestReport(t *testing.T) {
+	alarm := `action.TbCreateAlarmNode|alarm|{"alarmType":"a","severity":"MAJOR","scriptLang":"TBEL",` +
+		`"alarmDetailsBuildTbel":"return {};"}`
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{`filter.TbMsgTypeSwitchNode|s|{}`, minute, kafka, push, alarm},
+		"0>1:Post telemetry", "1>2:Success", "0>3:Post attributes", "2>4:Success")
+	e.post(t, 0, `{"t":1}`)
+	r := e.e.Report()
+	if len(r) != 1 || !r[0].Root || r[0].Name != "n" || !r[0].Silent || !r[0].SilentAlarms {
+		t.Fatalf("%+v", r)
+	}
+	n := r[0].Nodes
+	if n[1].Waiting != 1 || n[1].Windows != 1 || n[1].In != 1 || n[0].Out[0] != (RelationCount{"Post telemetry", 1}) {
+		t.Errorf("%+v", n)
+	}
+	if n[2].Reason == "" || n[3].Reason != "" {
+		t.Errorf("%+v", n)
+	}
+	e.chain(t, rootID, true, []string{onlyHot, push, alarm}, "0>1:True", "0>2:False", "2>1:Created")
+	e.post(t, 1, `{"t":null}`)
+	r = e.e.Report()
+	if r[0].Silent || r[0].SilentAlarms {
+		t.Errorf("%+v", r[0])
+	}
+}
+
+// TestDownlinks: what a server sent to a real edge makes and removes chains, and changes only
+// what was changed (RULES.md 1.1, 1.4, 7.7).
+func TestDownlinks(t *testing.T) {
+	b, err := os.ReadFile("testdata/downlinks.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New(nil, nil, Options{Now: func() int64 { return 0 }})
+	var got []string
+	for line := range strings.Lines(string(b)) {
+		v, err := parseTree(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := ""
+		if id, ok := proto.ParseUUID(textOf(v, "deleted")); ok {
+			e.Delete(id)
+			word = "deleted"
+		}
+		if head := textOf(v, "head"); head != "" {
+			if err := e.Head([]byte(head)); err != nil {
+				t.Error(err)
+			}
+		}
+		if text := textOf(v, "metadata"); text != "" {
+			changed, err := e.Metadata([]byte(text))
+			if err != nil {
+				t.Error(err)
+			}
+			if word = "same"; changed {
+				word = "changed"
+			}
+		}
+		got = append(got, fmt.Sprintf("%s %s, %d chains, root %q", v.get("line"), word, len(e.chains), e.names[e.root]))
+	}
+	want(t, strings.Join(got, "\n"), `10 changed, 1 chains, root ""
+15 changed, 2 chains, root ""
+21 same, 2 chains, root "Selective sync A"
+26 same, 2 chains, root "Selective sync A"
+31 changed, 2 chains, root "Selective sync A"
+36 same, 2 chains, root "Selective sync A"
+42 same, 2 chains, root "Selective sync A, renamed"
+48 same, 2 chains, root "Selective sync A, renamed"
+57 deleted, 1 chains, root "Selective sync A, renamed"
+62 changed, 2 chains, root "Selective sync A, renamed"
+68 changed, 3 chains, root "Edge Root Rule Chain"
+73 deleted, 2 chains, root "Edge Root Rule Chain"
+79 deleted, 2 chains, root "Edge Root Rule Chain"
+80 deleted, 1 chains, root "Edge Root Rule Chain"
+86 same, 1 chains, root "Edge Root Rule Chain"`)
+}

@@ -1,0 +1,93 @@
+package rules
+
+import "edgesync/proto"
+
+// ChainReport is what people want to know of a chain (RULES.md 7.6).
+type ChainReport struct {
+	ID   proto.UUID
+	Name string
+	Root bool
+	// Silent: no push node can be reached by telemetry. SilentAlarms: alarms are created, and
+	// none of them can reach a push node.
+	Silent, SilentAlarms bool
+	Nodes                []NodeReport
+}
+
+// NodeReport are the counters of a node since it was first there.
+type NodeReport struct {
+	Name, Type string
+	Reason     string // why it is not executed; "" if it is
+	In, Failed uint32
+	Out        []RelationCount
+	Last       string // the last failure
+	LastAt     int64  // ms since the epoch
+	Waiting    int    // messages in its windows or its delay
+	Windows    int
+}
+
+// RelationCount is how many messages left a node by a relation that is connected.
+type RelationCount struct {
+	Relation string
+	Taken    uint32
+}
+
+// Report describes the chains, in no order.
+func (e *Engine) Report() []ChainReport {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	all := make([]ChainReport, 0, len(e.chains))
+	for id, c := range e.chains {
+		r := ChainReport{ID: id, Name: c.name, Root: id == e.root}
+		r.Silent = !reaches(c.first, PostTelemetry, make(map[*node]bool))
+		created, pushed := false, false
+		for _, n := range c.nodes {
+			if n.typ == "action.TbCreateAlarmNode" {
+				created = true
+				pushed = pushed || reaches(n, "ALARM", make(map[*node]bool))
+			}
+			r.Nodes = append(r.Nodes, n.report())
+		}
+		r.SilentAlarms = created && !pushed
+		all = append(all, r)
+	}
+	return all
+}
+
+func (n *node) report() NodeReport {
+	m := n.mem
+	r := NodeReport{Name: n.name, Type: n.full, Reason: n.reason, In: m.in.Load(), Failed: m.failed.Load()}
+	for i := range n.links {
+		r.Out = append(r.Out, RelationCount{n.links[i].relation, n.links[i].taken.Load()})
+	}
+	lock(&m.mu)
+	defer unlock(&m.mu)
+	r.Last, r.LastAt, r.Waiting, r.Windows = m.last, m.lastAt, m.waiting, len(m.windows)
+	for _, list := range m.windows {
+		r.Waiting += len(list)
+	}
+	return r
+}
+
+// reaches reports whether a message of a type may come from a node to a push node, or to another
+// chain.
+func reaches(n *node, typ string, seen map[*node]bool) bool {
+	if n == nil || seen[n] {
+		return false
+	}
+	seen[n] = true
+	if n.plain == plainPush || n.typ == "flow.TbRuleChainInputNode" {
+		return true
+	}
+	for i := range n.links {
+		l := &n.links[i]
+		if n.plain == plainSwitch && n.link(relationOf(typ)) != l {
+			continue
+		}
+		for _, to := range l.to {
+			if reaches(to, typ, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}

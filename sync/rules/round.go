@@ -1,0 +1,272 @@
+package rules
+
+// roundLimit is how many times the limit of one message all that comes of it may execute nodes:
+// copies that make copies end somewhere.
+const roundLimit = 20
+
+// round is the way of one message, and of what comes of it, through the chains. One goroutine has
+// it, with the plan held for reading and the originator's shard locked.
+type round struct {
+	e     *Engine
+	n     *node    // that is executed
+	m     *Message // that it has
+	at    *node    // where the message goes on at once; nil: it does not
+	t     *timer   // what woke the node; nil: a message did
+	queue []item
+	left  int
+	to    []*node // scratch
+	err   error   // what could not be kept of a message
+}
+
+// item is a message that waits in a round: for a node, or to be given on by a node.
+type item struct {
+	m        *Message
+	n        *node
+	relation string // if not "", n gives the message on by it
+}
+
+//go:noinline
+func (e *Engine) round() *round {
+	return &round{e: e, left: roundLimit * int(e.limit.Load())}
+}
+
+// enter brings a message to the beginning of a chain.
+func (r *round) enter(m *Message, c *chain) {
+	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1}
+	if c == nil || c.first == nil { // an empty chain acknowledges everything
+		if c == nil {
+			r.e.out.Dropped(m)
+		}
+		r.done(m)
+		return
+	}
+	r.wait(m, c.first, "")
+}
+
+// make brings a message that a node has made into the chain of its originator.
+func (r *round) make(m *Message) {
+	count(&r.e.sums.made)
+	m.count = r.m.count // so that a message that makes itself again ends
+	r.enter(m, r.e.chainOf(m.Originator))
+}
+
+// enqueue gives a message on by a relation, behind what waits. A message that is not r.m is new.
+func (r *round) enqueue(m *Message, relation string) {
+	if m != r.m {
+		count(&r.e.sums.made)
+		m.from.live++
+	}
+	r.wait(m, r.n, relation)
+}
+
+// wait puts a message behind what waits: for a node, or to be given on by it.
+//
+//go:noinline
+func (r *round) wait(m *Message, n *node, relation string) {
+	r.queue = append(r.queue, item{m, n, relation})
+}
+
+func (r *round) run() {
+	for i := 0; i < len(r.queue); i++ {
+		it := r.queue[i]
+		r.queue[i] = item{}
+		r.m, r.at = it.m, it.n
+		if it.relation != "" {
+			r.n, r.at = it.n, nil
+			r.tell(it.relation)
+		}
+		for r.at != nil {
+			r.n, r.at = r.at, nil
+			r.execute()
+		}
+	}
+	r.queue = r.queue[:0]
+}
+
+// execute runs the node on the message. A fault of the engine ends the message, not the agent.
+func (r *round) execute() {
+	defer r.caught()
+	n, m := r.n, r.m
+	n.mem.in.Add(1)
+	limit := int(r.e.limit.Load())
+	m.count++
+	r.left--
+	switch {
+	case m.count > limit:
+		r.over("Message is processed by more than " + decimal(int64(limit)) + " rule nodes!")
+	case r.left < 0:
+		r.over("One message made more than " + decimal(int64(roundLimit*limit)) + " executions of rule nodes!")
+	case n.work == nil:
+		r.pass()
+	default:
+		n.work(r)
+	}
+}
+
+func (r *round) caught() {
+	if p := recover(); p != nil {
+		text := "a fault of the engine"
+		if err, ok := p.(error); ok {
+			text += ": " + err.Error()
+		}
+		r.at = nil
+		r.over(text)
+	}
+}
+
+// pass goes on behind a node that is not executed (RULES.md 7.2).
+func (r *round) pass() {
+	n := r.n
+	r.m.from.odd = true
+	count(&r.e.sums.odd)
+	r.e.out.Unsupported(n.name, n.full, r.m)
+	if r.e.opt.Likeness {
+		if n.kind != nil && n.kind.make != nil {
+			r.over("Rule Node is not active! Failed to initialize.")
+			return
+		}
+		r.end()
+		return
+	}
+	first, second := "Success", "True"
+	if n.kind != nil && n.kind.class == filter {
+		first, second = second, first
+	}
+	switch {
+	case n.link(first) != nil:
+		r.tell(first)
+	case n.link(second) != nil:
+		r.tell(second)
+	default:
+		var names []string
+		for i := range n.links {
+			if name := n.links[i].relation; name != "Failure" {
+				names = addString(names, name)
+			}
+		}
+		r.tell(names...)
+	}
+}
+
+// tell gives the message on by relations: at once where there is one connection, as copies behind
+// what waits where there are several.
+func (r *round) tell(names ...string) {
+	r.to = r.to[:0]
+	for _, name := range names {
+		l := r.n.link(name)
+		if l == nil {
+			continue
+		}
+		l.taken.Add(1)
+	next:
+		for _, n := range l.to {
+			for _, have := range r.to {
+				if have == n {
+					continue next
+				}
+			}
+			r.to = addNode(r.to, n)
+		}
+	}
+	switch len(r.to) {
+	case 0:
+		r.done(r.m)
+	case 1:
+		r.at = r.to[0]
+	default:
+		m := r.m
+		for i, n := range r.to {
+			c := m
+			if i > 0 {
+				c = m.copyOf()
+				m.from.live++
+				count(&r.e.sums.made)
+			}
+			r.wait(c, n, "")
+		}
+		m.owned = false
+	}
+}
+
+// fail is the node's failure: relation Failure, or the message's end.
+func (r *round) fail(text string) {
+	r.n.mem.failure(r.e.opt.Now(), text)
+	if r.n.link("Failure") != nil {
+		r.tell("Failure")
+		return
+	}
+	r.over(text)
+}
+
+// over ends the message with a failure that no connection takes.
+func (r *round) over(text string) {
+	r.n.mem.failure(r.e.opt.Now(), text)
+	r.e.out.Failed(r.n.name, text)
+	count(&r.e.sums.failed)
+	r.m.from.failed = true
+	r.done(r.m)
+}
+
+// check fails with an error; ok is true if there is none.
+func (r *round) check(err error) (ok bool) {
+	if err != nil {
+		r.fail(err.Error())
+	}
+	return err == nil
+}
+
+// end finishes the message.
+//
+//go:noinline
+func (r *round) end() { r.done(r.m) }
+
+func (r *round) done(m *Message) {
+	if m.pushed {
+		count(&r.e.sums.accepted)
+	} else {
+		count(&r.e.sums.filtered)
+	}
+	r.leave(m.from)
+}
+
+// leave takes a message off its origin; the last one settles what is left to do.
+func (r *round) leave(o *origin) {
+	if o.live--; o.live > 0 || r.e.opt.Likeness || len(o.raw) == 0 {
+		return
+	}
+	raw := o.raw[0]
+	switch {
+	case raw.Type == CallToDevice && !o.called:
+		r.instead(raw, NotCalled)
+	case raw.Type == CallFromDevice && !o.replied && !o.pushed:
+		r.instead(raw, NotAnswered)
+	case o.pushed:
+	case o.odd:
+		r.save(o.raw, Unreached)
+	case o.failed && !r.e.opt.Drop:
+		r.save(o.raw, AfterFailure)
+	}
+}
+
+// save pushes original messages, if they are telemetry or attributes of a device.
+func (r *round) save(raw []*Message, why Why) {
+	for _, m := range raw {
+		if m.Originator.Type == "DEVICE" && (m.Type == PostTelemetry || m.Type == PostAttributes) {
+			count(&r.e.sums.safety)
+			r.instead(m, why)
+		}
+	}
+}
+
+func (r *round) instead(m *Message, why Why) {
+	if err := r.e.out.Instead(m, why); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (m *memory) failure(now int64, text string) {
+	m.failed.Add(1)
+	lock(&m.mu)
+	m.last, m.lastAt = text, now
+	unlock(&m.mu)
+}

@@ -1,0 +1,433 @@
+package rules
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"edgesync/proto"
+)
+
+const (
+	// maxDepth bounds how deep lists and objects of a JSON text are nested.
+	maxDepth = 128
+	// maxValues bounds the values of a JSON text: a tree takes some 100 bytes for each.
+	maxValues = 200_000
+	// fewKeys is up to how many keys an object is searched without an index.
+	fewKeys = 16
+)
+
+var (
+	errNoJSON = errorText("no JSON")
+	errDeep   = errorText("JSON that is nested more than 128 deep")
+	errValues = errorText("JSON of more than 200000 values")
+)
+
+type treeKind uint8
+
+const (
+	isNull treeKind = iota
+	isFalse
+	isTrue
+	isNumber
+	isText
+	isList
+	isObject
+)
+
+// tree is a JSON value whose members keep their order, and whose numbers keep their text. One
+// goroutine changes a tree.
+type tree struct {
+	kind  treeKind
+	text  string // of a text, without escapes; of a number as it stands
+	keys  []string
+	items []*tree
+	index map[string]int // of keys, if they are many
+}
+
+// parseTree reads a JSON text. Of equal keys the last one counts, at the place of the first one.
+func parseTree(s string) (*tree, error) {
+	p := parser{s: s}
+	t := p.value(0)
+	if p.space(); p.err == nil && p.i < len(s) {
+		p.err = errNoJSON
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return t, nil
+}
+
+type parser struct {
+	s   string
+	i   int
+	n   int // values so far
+	err error
+}
+
+//go:noinline
+func (p *parser) fail(err error) *tree {
+	if p.err == nil {
+		p.err = err
+	}
+	p.i = len(p.s)
+	return nil
+}
+
+//go:noinline
+func (p *parser) space() {
+	for p.i < len(p.s) && (p.s[p.i] == ' ' || p.s[p.i] == '\n' || p.s[p.i] == '\t' || p.s[p.i] == '\r') {
+		p.i++
+	}
+}
+
+// at skips blanks and returns the next byte; 0 at the end.
+//
+//go:noinline
+func (p *parser) at() byte {
+	if p.space(); p.i < len(p.s) {
+		return p.s[p.i]
+	}
+	return 0
+}
+
+func (p *parser) value(depth int) *tree {
+	c := p.at()
+	p.n++
+	switch {
+	case depth > maxDepth:
+		return p.fail(errDeep)
+	case p.n > maxValues:
+		return p.fail(errValues)
+	case c == '"':
+		return textTree(p.quoted())
+	case c == '{' || c == '[':
+		return p.members(depth, c)
+	}
+	start := p.i
+	for p.i < len(p.s) && strings.IndexByte(" \n\t\r,]}:", p.s[p.i]) < 0 {
+		p.i++
+	}
+	switch word := p.s[start:p.i]; {
+	case word == "null":
+		return &tree{}
+	case word == "true":
+		return &tree{kind: isTrue}
+	case word == "false":
+		return &tree{kind: isFalse}
+	case plainNumber(word, true):
+		return &tree{kind: isNumber, text: word}
+	}
+	return p.fail(errNoJSON)
+}
+
+func (p *parser) members(depth int, open byte) *tree {
+	t := &tree{kind: isList}
+	end := byte(']')
+	if open == '{' {
+		t.kind, end = isObject, '}'
+	}
+	p.i++
+	if p.at() == end {
+		p.i++
+		return t
+	}
+	for p.err == nil {
+		key := ""
+		if open == '{' {
+			if p.at() != '"' {
+				return p.fail(errNoJSON)
+			}
+			if key = p.quoted(); p.at() != ':' {
+				return p.fail(errNoJSON)
+			}
+			p.i++
+		}
+		v := p.value(depth + 1)
+		if p.err != nil {
+			break
+		}
+		if open == '{' {
+			t.set(key, v)
+		} else {
+			t.items = addTree(t.items, v)
+		}
+		c := p.at()
+		p.i++
+		if c == end {
+			return t
+		}
+		if c != ',' {
+			return p.fail(errNoJSON)
+		}
+	}
+	return nil
+}
+
+// quoted reads the text at the quote p.i.
+func (p *parser) quoted() string {
+	start := p.i + 1
+	for i := start; i < len(p.s); i++ {
+		switch c := p.s[i]; {
+		case c == '"':
+			p.i = i + 1
+			return p.s[start:i]
+		case c == '\\':
+			return p.escaped(start, i)
+		case c < ' ':
+			p.fail(errNoJSON)
+			return ""
+		}
+	}
+	p.fail(errNoJSON)
+	return ""
+}
+
+func (p *parser) escaped(start, i int) string {
+	b := append(make([]byte, 0, 2*(i-start)+16), p.s[start:i]...)
+	for ; i < len(p.s); i++ {
+		c := p.s[i]
+		switch {
+		case c == '"':
+			p.i = i + 1
+			return string(b)
+		case c < ' ':
+			p.fail(errNoJSON)
+			return ""
+		case c != '\\':
+			b = addByte(b, c)
+			continue
+		}
+		if i++; i >= len(p.s) {
+			break
+		}
+		if at := strings.IndexByte(`"\/bfnrt`, p.s[i]); at >= 0 {
+			b = addByte(b, "\"\\/\b\f\n\r\t"[at])
+			continue
+		}
+		r, ok := hexRune(p.s, i)
+		if !ok {
+			break
+		}
+		i += 4
+		if utf16.IsSurrogate(r) {
+			if low, ok := hexRune(p.s, i+2); ok && p.s[i+1] == '\\' {
+				if pair := utf16.DecodeRune(r, low); pair != '\uFFFD' {
+					r = pair
+					i += 6
+				}
+			}
+		}
+		b = addText(b, string(r))
+	}
+	p.fail(errNoJSON)
+	return ""
+}
+
+// hexRune reads u and four hexadecimal digits at i.
+func hexRune(s string, i int) (rune, bool) {
+	if i+5 > len(s) || s[i] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[i+1:i+5], 16, 16)
+	return rune(n), err == nil
+}
+
+// plainNumber reports whether s is a number by JSON's grammar. Of a text that a store takes for a
+// number there is no exponent, and it may begin with zeros.
+func plainNumber(s string, json bool) bool {
+	i := 0
+	digits := func() bool {
+		from := i
+		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+			i++
+		}
+		return i > from
+	}
+	if i < len(s) && s[i] == '-' {
+		i++
+	}
+	from := i
+	if !digits() || json && s[from] == '0' && i > from+1 {
+		return false
+	}
+	if i < len(s) && s[i] == '.' {
+		if i++; !digits() {
+			return false
+		}
+	}
+	if json && i < len(s) && (s[i] == 'e' || s[i] == 'E') {
+		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return false
+		}
+	}
+	return i == len(s)
+}
+
+//go:noinline
+func textTree(s string) *tree { return &tree{kind: isText, text: s} }
+
+//go:noinline
+func wholeTree(n int64) *tree { return &tree{kind: isNumber, text: decimal(n)} }
+
+//go:noinline
+func boolTree(b bool) *tree {
+	if b {
+		return &tree{kind: isTrue}
+	}
+	return &tree{kind: isFalse}
+}
+
+//go:noinline
+func (t *tree) find(key string) int {
+	if t.index != nil {
+		if i, ok := t.index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i, k := range t.keys {
+		if k == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// get is the member of an object; nil if t is nil, no object or has no such member.
+//
+//go:noinline
+func (t *tree) get(key string) *tree {
+	if t == nil || t.kind != isObject {
+		return nil
+	}
+	if i := t.find(key); i >= 0 {
+		return t.items[i]
+	}
+	return nil
+}
+
+func (t *tree) set(key string, v *tree) {
+	if i := t.find(key); i >= 0 {
+		t.items[i] = v
+		return
+	}
+	if len(t.keys) == fewKeys {
+		t.index = make(map[string]int)
+		for i, k := range t.keys {
+			t.index[k] = i
+		}
+	}
+	if t.index != nil {
+		t.index[key] = len(t.keys)
+	}
+	t.keys, t.items = addString(t.keys, key), addTree(t.items, v)
+}
+
+// keep removes the members for which stays is false.
+func (t *tree) keep(stays func(key string) bool) {
+	keys, items := t.keys, t.items
+	t.keys, t.items, t.index = nil, nil, nil
+	for i, k := range keys {
+		if stays(k) {
+			t.set(k, items[i])
+		}
+	}
+}
+
+//go:noinline
+func (t *tree) null() bool { return t == nil || t.kind == isNull }
+
+// plain is a scalar as text: a text without its quotes, all else as JSON.
+//
+//go:noinline
+func (t *tree) plain() string {
+	if t != nil && t.kind == isText {
+		return t.text
+	}
+	return t.String()
+}
+
+// number is a number, or a text that is one.
+func (t *tree) number() (float64, bool) {
+	if t == nil || t.kind != isNumber && t.kind != isText {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(strings.TrimSpace(t.text), 64)
+	return f, err == nil
+}
+
+//go:noinline
+func (t *tree) String() string { return string(t.appendJSON(nil)) }
+
+// appendJSON writes t as a server does: whole numbers as they stand, others as Java prints a
+// double.
+func (t *tree) appendJSON(b []byte) []byte {
+	if t == nil {
+		return addText(b, "null")
+	}
+	switch t.kind {
+	case isFalse:
+		return addText(b, "false")
+	case isTrue:
+		return addText(b, "true")
+	case isNumber:
+		return appendNumber(b, t.text)
+	case isText:
+		return proto.AppendJSONString(b, t.text)
+	case isList, isObject:
+		brackets := "[]"
+		if t.kind == isObject {
+			brackets = "{}"
+		}
+		b = addByte(b, brackets[0])
+		for i, item := range t.items {
+			if i > 0 {
+				b = addByte(b, ',')
+			}
+			if t.kind == isObject {
+				b = addByte(proto.AppendJSONString(b, t.keys[i]), ':')
+			}
+			b = item.appendJSON(b)
+		}
+		return addByte(b, brackets[1])
+	}
+	return addText(b, "null")
+}
+
+func appendNumber(b []byte, s string) []byte {
+	if !strings.ContainsAny(s, ".eE") {
+		if s == "-0" {
+			s = "0"
+		}
+		return addText(b, s)
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return addText(b, s)
+	}
+	return appendDouble(b, f)
+}
+
+// appendDouble prints f as Java's Double.toString does.
+func appendDouble(b []byte, f float64) []byte {
+	a := math.Abs(f)
+	if a != 0 && (a < 1e-3 || a >= 1e7) {
+		digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
+		b = addText(b, digits)
+		if strings.IndexByte(digits, '.') < 0 {
+			b = addText(b, ".0")
+		}
+		e, _ := strconv.Atoi(exponent)
+		return strconv.AppendInt(append(b, 'E'), int64(e), 10)
+	}
+	digits := strconv.FormatFloat(f, 'f', -1, 64)
+	if b = addText(b, digits); strings.IndexByte(digits, '.') < 0 {
+		b = addText(b, ".0")
+	}
+	return b
+}

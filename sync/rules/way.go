@@ -1,0 +1,127 @@
+package rules
+
+import "edgesync/proto"
+
+// Way is what becomes of a device's message of one type, as far as its chain alone decides it. If
+// Run is false, the message need not be decoded: its values are stored if Save is true, go to the
+// cloud unchanged if Push is true, attributes in Scope, and nothing else happens. A message
+// without values is always run.
+type Way struct {
+	Run, Save, Push bool
+	Scope           string
+}
+
+// plainWork is what a node does that needs no look at the message.
+type plainWork uint8
+
+const (
+	plainNothing    plainWork = iota // it must be run
+	plainPass                        // Success
+	plainSwitch                      // the relation of the message's type
+	plainFilter                      // True or False by type
+	plainSeries                      // stores series
+	plainAttributes                  // stores attributes
+	plainPush
+	plainEnd
+)
+
+// plainTypes are the types of messages whose way can be plain.
+var plainTypes = [...]string{
+	PostTelemetry, PostAttributes, CallFromDevice, "CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
+}
+
+// runWay is the way of all that is not known beforehand.
+var runWay = Way{Run: true}
+
+// WayOf is the way of a message of a device whose profile names a chain, which may be zero; ok is
+// false if no chain is known. It does not allocate.
+func (e *Engine) WayOf(profile proto.UUID, typ string) (w *Way, ok bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	c := e.chains[profile]
+	if c == nil {
+		if c = e.chains[e.root]; c == nil {
+			return &runWay, false
+		}
+	}
+	if w = c.ways[typ]; w == nil {
+		w = &runWay
+	}
+	return w, true
+}
+
+// Passed counts n messages that took a way without being run.
+func (e *Engine) Passed(w *Way, n uint64) {
+	e.sums.received.Add(n)
+	if w.Push {
+		e.sums.accepted.Add(n)
+	} else {
+		e.sums.filtered.Add(n)
+	}
+}
+
+func (c *chain) findWays() {
+	c.ways = make(map[string]*Way, len(plainTypes))
+	for _, typ := range plainTypes {
+		if w := c.wayOf(typ); !w.Run {
+			c.ways[typ] = &w
+		}
+	}
+}
+
+// wayOf follows a message type from the first node as long as the way does not fork.
+func (c *chain) wayOf(typ string) (w Way) {
+	n := c.first
+	for range maxWay {
+		if n == nil {
+			return w
+		}
+		relation := "Success"
+		switch n.plain {
+		case plainNothing:
+			return runWay
+		case plainEnd:
+			return w
+		case plainSwitch:
+			relation = relationOf(typ)
+		case plainFilter:
+			relation = "False"
+			if n.types[typ] {
+				relation = "True"
+			}
+		case plainSeries:
+			if typ != PostTelemetry || w.Save || w.Push {
+				return runWay
+			}
+			w.Save = true
+		case plainAttributes:
+			if typ != PostAttributes || w.Save || w.Push || n.scope != "CLIENT_SCOPE" {
+				return runWay
+			}
+			w.Save = true
+		case plainPush:
+			if typ != PostTelemetry && typ != PostAttributes || w.Push {
+				return runWay
+			}
+			w.Push = true
+			if typ == PostAttributes {
+				w.Scope = n.scope
+			}
+		}
+		l := n.link(relation)
+		if l == nil {
+			if typ == CallFromDevice {
+				return runWay // nothing has answered it (RULES.md 7.2)
+			}
+			return w
+		}
+		if len(l.to) != 1 {
+			return runWay
+		}
+		n = l.to[0]
+	}
+	return runWay
+}
+
+// maxWay bounds the nodes of a plain way; a circle is run.
+const maxWay = 32
