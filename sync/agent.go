@@ -12,6 +12,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/former"
 	"edgesync/sync/link"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -26,6 +27,7 @@ type Deps struct {
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
+	Tally    *tally.File  // what was given up and why; nil: only counted
 	Clock    *clock.Clock // begun; nil: the machine's clock is right
 	// History is by which ways the cloud was reached before; nil: nobody remembers.
 	History *link.History

@@ -10,6 +10,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/former"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -127,6 +128,7 @@ func (d Dead) Drop(ctx context.Context, offset uint64) (n, later int, err error)
 		if n, err = l.deadLog.Discard(func(o uint64) bool { return gone[o] }); err != nil {
 			return
 		}
+		l.tally.Note(tally.Person, uint64(n), 0, 0)
 		end := l.queue.End().Offset
 		for id := range births {
 			l.dependents.gaveUp(id, end)
@@ -188,4 +190,13 @@ func named(offset uint64) func(uint64) bool {
 func (l *loop) obey(o *order, now time.Time) {
 	defer close(o.done)
 	o.do(l, now)
+}
+
+// Acknowledge notes that a person has seen what was lost so far.
+func (d Dead) Acknowledge(context.Context) error {
+	if d.a.Tally == nil {
+		return errors.New("this agent keeps no account of what is lost")
+	}
+	s := d.a.Snapshot()
+	return d.a.Tally.Seen(s.Damaged)
 }

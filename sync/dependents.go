@@ -9,6 +9,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync/link"
 	"edgesync/sync/plain"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -241,7 +242,8 @@ func (l *loop) dropGivenUp(now time.Time) {
 		}
 		return true
 	})
-	if _, err := l.deadLog.Discard(func(o uint64) bool { return gone[o] }); err != nil {
+	n, err := l.deadLog.Discard(func(o uint64) bool { return gone[o] })
+	if l.tally.Note(tally.Person, uint64(max(n, 0)), 0, 0); err != nil {
 		l.complain("the dead-letter log cannot be written", err.Error(), now)
 		return
 	}
@@ -252,7 +254,8 @@ func (l *loop) dropGivenUp(now time.Time) {
 		}
 	}
 	if l.overflow.store != nil {
-		if _, err := l.overflow.store.GiveUp(ids); err != nil {
+		n, err := l.overflow.store.GiveUp(ids)
+		if l.tally.Note(tally.Person, n, 0, 0); err != nil {
 			l.complain("the overflow cannot be written", err.Error(), now)
 			return
 		}

@@ -190,16 +190,23 @@
 //     it; cli/agent.go, snapshot, if only the assembly knows it (addresses, medium).
 //  3. status/metrics.go: a row in the table; status/text.go if people are to see it too.
 //
+// To add something that a person must know at once:
+//
+//  1. snapshot.go: what it is known by, with its time.
+//  2. status/headline.go: its Kind, its place among the others, and its sentence; that is the one
+//     place, and every surface shows what it says. headline_test.go: the exact sentence.
+//  3. If events are given up: a tally.Reason, and a Note where they are counted.
+//
 // # Files
 //
 // agent.go, ports.go and snapshot.go are the outside, publish.go what the loop lets others see.
 // loop.go is the select and the turn; limits.go every number; state.go the connection, dial.go
-// attempts, probe.go, quiet.go. Up: intake.go, uplink.go, batch.go, window.go, alarms.go, aside.go,
-// refused.go, outage.go, judge.go, deadletters.go, retry.go, dependents.go, overflow.go, proof.go,
-// room.go, refused_creations.go, dead_orders.go, gap.go, gone.go, repeat.go, creation.go,
-// halfmade.go.
-// Another edge: otheredge.go, former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go.
-// Past the queue: direct.go, rpc.go, rpc_clock.go.
+// attempts, contact.go outages, capacity.go the room, probe.go, quiet.go. Up: intake.go, uplink.go,
+// batch.go, window.go, alarms.go, aside.go, refused.go, outage.go, judge.go, deadletters.go,
+// retry.go, dependents.go, overflow.go, proof.go, room.go, refused_creations.go, dead_orders.go,
+// gap.go, gone.go, repeat.go, creation.go, halfmade.go. Another edge: otheredge.go,
+// former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go,
+// rpc.go, rpc_clock.go.
 //
 // # The surface that scripts build on
 //
@@ -213,7 +220,7 @@
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
-//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, link,
+//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, link, tally,
 //     max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged

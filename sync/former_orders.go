@@ -6,6 +6,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/former"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -82,5 +83,7 @@ func (d Dead) DropFormer(context.Context) (uint64, error) {
 	if d.a.Former == nil {
 		return 0, errNoFormer
 	}
-	return d.a.Former.Drop()
+	n, err := d.a.Former.Drop()
+	d.a.Tally.Note(tally.Person, n, 0, 0)
+	return n, err
 }

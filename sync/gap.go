@@ -54,6 +54,7 @@ func GapRecord(clock *clock.Clock, edge func() (proto.UUID, bool), discarded fun
 func (l *loop) reportDiscarded(now time.Time) {
 	if g := l.deadLog.TakeGap(); g.Events > 0 {
 		l.queue.AddGap(g)
+		l.tally.Gap(g)
 		l.complain("the dead-letter log is full, and its oldest letters were dropped",
 			"what the cloud goes on refusing", now, "letters", g.Events)
 	}

@@ -11,6 +11,7 @@ import (
 	"edgesync/sync/complaint"
 	"edgesync/sync/config"
 	"edgesync/sync/link"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -48,6 +49,9 @@ type loop struct {
 
 	// State that outlives a session.
 	dialing    dialing           // dial.go
+	contact    contact           // contact.go
+	pace       pace              // capacity.go
+	tally      *tally.File       // nil: nobody keeps it
 	search     search            // refused.go
 	outage     outage            // outage.go
 	dependents dependents        // dependents.go
@@ -87,7 +91,7 @@ func newLoop(a *Agent) *loop {
 	c := a.Config
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		calls: a.calls, doors: a.doors, link: &a.dialer, history: a.History,
+		tally: a.Tally, calls: a.calls, doors: a.doors, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
@@ -166,6 +170,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	}
 	l.maybeFlush(now)
 	l.keepAcknowledged(now)
+	l.tally.SaveIfDue()
 	if l.conn.sess == nil {
 		l.maybeCall(now)
 		l.maybeDial(ctx, now)

@@ -11,6 +11,7 @@ import (
 
 // outlives are the fields of the loop that no end of a session resets.
 var outlives = map[string]bool{
+	"contact": true, "pace": true,
 	"dialing": true, "search": true, "dependents": true, "outage": true,
 	"quiet": true, "grown": true, "former": true, "overflow": true, "counters": true,
 	"room": true, "proofs": true,

@@ -26,6 +26,9 @@ import (
 // A scout that was accepted is sent a second time in its turn, as is what was behind a refused
 // batch.
 
+// HoldWords begin Snapshot.LastError while the cloud refuses everything.
+const HoldWords = "the cloud takes no event at the moment; all stay in the queue"
+
 // outage is what the loop knows of a cloud that may refuse everything. It outlives sessions.
 type outage struct {
 	refused bool // an event was refused alone, and moved, since anything was accepted
@@ -103,7 +106,7 @@ func (l *loop) hold(reason string, now time.Time) {
 		o.pause = doubling{min: pauseMin, max: pauseMax}
 	}
 	l.search.one()
-	o.reason = "the cloud takes no event at the moment; all stay in the queue: " + link.FirstLine(reason)
+	o.reason = HoldWords + ": " + link.FirstLine(reason)
 	l.conn.lastErr = o.reason
 	l.complain("the cloud refuses everything; events stay in the queue", link.FirstLine(reason), now)
 }

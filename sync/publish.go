@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	gosync "sync"
+	"syscall"
 	"time"
 
 	"edgesync/sync/clock"
@@ -48,6 +49,8 @@ type published struct {
 	refused  *refusedCreations // nil: no creation is
 	unproven int               // creations
 	counters counters
+	contact  contact
+	paced    paced // the oldest sample
 }
 
 // counters of this process's life.
@@ -68,7 +71,8 @@ func (l *loop) publish(now time.Time) {
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
-		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters,
+		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact,
+		paced: l.pace.take(now, l.queue),
 	})
 }
 
@@ -109,8 +113,21 @@ func (a *Agent) Snapshot() Snapshot {
 	} else {
 		look()
 	}
+	s.At = a.now().UTC()
+	if c := &p.contact; !c.at.IsZero() {
+		at := s.At.Add(c.at.Sub(now))
+		s.LastContact = &at
+	}
+	s.AttemptsSince, s.Causes = p.counters.attempts-p.contact.attempts, p.contact.causes
+	if t := a.Tally; t != nil {
+		s.Losses, s.DamagedSeen = t.Losses(), t.Damaged()
+		s.Unrecorded = t.Unrecorded()
+	}
 	q.OldestPending, _ = a.Clock.Date(q.Committed+1, q.OldestPending)
 	AddCounts(&s, q, a.Dead.Stats(), f, o, a.now())
+	a.addRoom(&s, p.paced)
+	life := a.Queue.Life()
+	s.Life = Life{Written: life.Written, Worn: life.Wear, Fsyncs: life.Fsyncs, Events: life.Number, CPU: cpu().Seconds()}
 	s.TurnedAway = a.room.refused.Load()
 	s.UnprovenCreations = p.unproven
 	if p.refused == nil { // what is to be proved, or was just now, is not refused
@@ -171,6 +188,8 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now
 	}
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
+	s.Room.Used = q.Bytes
+	s.DeadResting, s.DeadWaiting = d.Resting, d.Letters-d.Resting
 	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
 		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned + int(o.Kept), Bytes: u.Bytes}
 	}
@@ -181,6 +200,15 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now
 	if q.LastError != nil {
 		s.ExtraWarnings = append(s.ExtraWarnings, "the queue cannot be written: "+q.LastError.Error())
 	}
+}
+
+// cpu is what this process has used of the processor; 0 where the kernel does not say.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // rss is the resident memory of this process in bytes; 0 where the kernel does not say.

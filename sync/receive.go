@@ -40,6 +40,7 @@ func (l *loop) received(in link.Inbound, now time.Time) {
 			return
 		}
 		l.conn.lastReceived = now
+		l.contact.heard(now, l.counters.attempts)
 		l.receiving.messages++
 		l.receiving.bytes += in.Size
 		if in.TooLarge {

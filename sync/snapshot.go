@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"edgesync/sync/refusal"
+	"edgesync/sync/tally"
 )
 
 // State is the state of the link to the cloud; state.go draws them.
@@ -108,8 +109,36 @@ type Snapshot struct {
 	UnprovenCreations int      `json:"unproven_creations"`
 	ExtraWarnings     []string `json:"warnings,omitempty"`
 
+	At            time.Time    `json:"at"`                     // of this snapshot
+	LastContact   *time.Time   `json:"last_contact,omitempty"` // the cloud was heard last; nil: never in this life
+	AttemptsSince uint64       `json:"attempts_since_contact"`
+	Causes        []Cause      `json:"causes,omitempty"` // why attempts and sessions have ended since then, at most MaxCauses
+	Room          Capacity     `json:"room"`
+	Losses        []tally.Loss `json:"losses,omitempty"` // what was given up, the latest first, one for each reason
+	Unrecorded    uint64       `json:"dropped_unrecorded"`
+	DeadResting   int          `json:"dead_resting"` // of the dead letters, those that are not tried any more by themselves
+	DeadWaiting   int          `json:"dead_waiting"` // the others
+	Life          Life         `json:"life"`
+	Certificates  []EndOf      `json:"certificates,omitempty"` // of the doors
+	DamagedSeen   uint64       `json:"damaged_seen"`           // damaged events that a person knows of (status --ack)
+
 	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
 	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused
+}
+
+// EndOf says when the certificate of a door ends.
+type EndOf struct {
+	Door string    `json:"door"` // what the configuration calls it: "mqtt.tls"
+	Ends time.Time `json:"ends"`
+}
+
+// Life counts what this process has done.
+type Life struct {
+	Written int64   `json:"flash_written_bytes"` // to data_dir
+	Worn    int64   `json:"flash_worn_bytes"`    // what the medium has written for it
+	Fsyncs  uint64  `json:"fsyncs"`
+	Events  uint64  `json:"events"` // that entered the queue
+	CPU     float64 `json:"cpu_seconds"`
 }
 
 // MaxRefused bounds Snapshot.Refused.

@@ -99,6 +99,7 @@ func (l *loop) dialed(r dialResult, now time.Time) {
 	if c.firstAccepted.IsZero() {
 		c.firstAccepted = now
 	}
+	l.contact.heard(now, l.counters.attempts)
 	l.history.Accepted(l.wallTime(now, now), now)
 	c.lastErr = l.outage.reason
 	c.backlogEnd = l.queue.End().Seq
@@ -150,6 +151,7 @@ func (l *loop) disconnected(err error, wait time.Duration, now time.Time) {
 	l.enter(Disconnected, now)
 	l.dialing.next = now.Add(wait)
 	l.conn.lastErr = l.redact(link.Explain(err, &l.cfg.Cloud, l.history.Past(l.wallTime(now, now))))
+	l.contact.failed(l.conn.lastErr, link.Told(err))
 	l.complain("not connected", l.conn.lastErr, now, "next_attempt", wait.Round(time.Millisecond))
 }
 

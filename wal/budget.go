@@ -118,24 +118,33 @@ type Account struct {
 	Fsyncs  uint64 // of files and directories
 	Commits uint64 // group commits
 	Events  int64  // bytes of the events' fragments
+	Number  uint64 // of events
 }
 
-// ledger keeps the account of the day.
+// add takes another account into this one.
+func (a *Account) add(o Account) {
+	a.Written += o.Written
+	a.Wear += o.Wear
+	a.Fsyncs += o.Fsyncs
+	a.Commits += o.Commits
+	a.Events += o.Events
+	a.Number += o.Number
+}
+
+// ledger keeps the account of the day, and that of the process's life.
 type ledger struct {
-	mu  sync.Mutex // guards what follows
-	day int64      // since the epoch
-	now Account
+	mu   sync.Mutex // guards what follows
+	day  int64      // since the epoch
+	now  Account
+	life Account
 }
 
 func (l *ledger) add(a Account) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn()
-	l.now.Written += a.Written
-	l.now.Wear += a.Wear
-	l.now.Fsyncs += a.Fsyncs
-	l.now.Commits += a.Commits
-	l.now.Events += a.Events
+	l.now.add(a)
+	l.life.add(a)
 }
 
 func (l *ledger) today() Account {
@@ -143,6 +152,13 @@ func (l *ledger) today() Account {
 	defer l.mu.Unlock()
 	l.turn()
 	return l.now
+}
+
+// Life is what was written since this process began, by the queue and by whom it meters.
+func (q *Queue) Life() Account {
+	q.ledger.mu.Lock()
+	defer q.ledger.mu.Unlock()
+	return q.ledger.life
 }
 
 // turn begins a new day. The lock is held.

@@ -213,7 +213,7 @@ func (q *Queue) accept(w *written) {
 	}
 	q.proven = true
 	q.commits.Add(1)
-	q.ledger.add(Account{Written: int64(w.bytes), Commits: 1, Events: w.g.events})
+	q.ledger.add(Account{Written: int64(w.bytes), Commits: 1, Events: w.g.events, Number: uint64(len(w.g.sizes))})
 	q.mu.Lock()
 	q.end = w.end
 	q.segments[len(q.segments)-1] = w.tail

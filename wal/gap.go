@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Why says why events were given up. Several reasons may come together in one gap.
@@ -56,6 +57,34 @@ func (g *Gap) add(o Gap) {
 
 // see takes an event that is given up into the gap.
 func (g *Gap) see(time int64) { g.add(Gap{Events: 1, First: time, Last: time}) }
+
+// tell says that events have given way.
+func (q *Queue) tell(g Gap) {
+	if q.o.Dropped != nil && g.Events > 0 {
+		q.o.Dropped(g)
+	}
+}
+
+// Rejected is since when, and when last, events were refused for want of room (RejectNew); zero:
+// none was in this process's life.
+type Rejected struct{ Since, Last time.Time }
+
+// rejectedPause is how long nothing is refused before the next refusal is the first of others.
+const rejectedPause = 10 * time.Minute
+
+func (r *Rejected) note(now time.Time) {
+	if r.Since.IsZero() || now.Sub(r.Last) > rejectedPause {
+		r.Since = now
+	}
+	r.Last = now
+}
+
+// Room is the quota in bytes, 0 = unlimited, and what was refused because of it.
+func (q *Queue) Room() (limit int64, r Rejected) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.o.MaxBytes, q.rejected
+}
 
 // AddGap has a gap reported by an event soon, as if the queue had dropped the events itself. They
 // count elsewhere. A crash before that event is in the log forgets the gap.

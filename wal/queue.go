@@ -89,6 +89,10 @@ type Options struct {
 	// gaps are only counted. The goroutine that commits calls it.
 	Record func(g Gap, total uint64) (e Event, ok bool)
 
+	// Dropped is told of each gap when it is counted: how many events gave way, and why. nil:
+	// nobody is. The goroutine that commits calls it; it must not block, nor call the queue.
+	Dropped func(g Gap)
+
 	padUpTo    int64 // room that tests have given up at the end of a segment (pad.go) though nobody waits
 	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting
 
@@ -159,6 +163,7 @@ type Queue struct {
 	counters  counters
 	ahead     uint64 // events behind committed that thinning has removed
 	gap       Gap    // that no event reports yet
+	rejected  Rejected
 	kept      uint64 // see Keep; noneKept = nothing
 	savedKept uint64 // the same, in the committed file when it was written last
 	frontier  uint64 // last offset of the segment that the reader is in; thinning begins behind it

@@ -33,6 +33,9 @@ func (q *Queue) quota(n int64, now time.Time) error {
 			return nil // whatever the quota, an empty queue takes a group
 		}
 		if q.o.Policy == RejectNew {
+			q.mu.Lock()
+			q.rejected.note(now)
+			q.mu.Unlock()
 			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q",
 				ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
 		}
@@ -101,6 +104,7 @@ func (q *Queue) dropOldest(n int, now time.Time, why Why) bool {
 	}
 	q.mu.Unlock()
 	if lost > 0 {
+		q.tell(gap)
 		q.log.Warn("the queue has dropped its oldest events",
 			"reason", why.String(), "events", lost, "up_to_offset", next-1)
 	}

@@ -106,6 +106,7 @@ func (q *Queue) replace(t thinning, gap Gap, now time.Time) (bool, error) {
 	if err := resumeThinning(q.ops, q.o.Dir, t, q.log); err != nil {
 		return false, q.poison(fmt.Errorf("replace a thinned segment: %w", err), now) // opening again finishes it
 	}
+	q.tell(gap)
 	q.ledger.add(Account{Fsyncs: 1})
 	q.charge(q.o.CommitBytes, now)
 	q.mu.Lock()

@@ -28,6 +28,7 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
@@ -59,6 +60,7 @@ type gateway struct {
 	queue    *wal.Queue
 	dead     *wal.DeadLog
 	former   *former.Store
+	tally    *tally.File
 	overflow *former.Store
 	maxBytes int64                             // of the queue
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
@@ -87,7 +89,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	}
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside, g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
+		g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -169,6 +172,8 @@ func (g *gateway) openQueue() (err error) {
 		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
 	}
+	g.tally = tally.Open(g.dir.Path, g.now, g.log)
+	o.Dropped = g.tally.Gap
 	if c.Durability == "interval" {
 		o.Interval = c.SyncInterval
 	}
@@ -228,6 +233,22 @@ func (g *gateway) openOverflow() (err error) {
 	return nil
 }
 
+// openTally has the tally, which took notes from the queue's first moment on, know what the
+// counters say.
+func (g *gateway) openTally() error {
+	var s agent.Snapshot
+	agent.AddCounts(&s, g.queue.Stats(), g.dead.Stats(), g.former.Stats(nil), g.overflow.Stats(nil), time.Time{})
+	g.tally.Begin(s.Dropped, g.queue.Meter, func() tally.Flash {
+		life := g.queue.Life()
+		return tally.Flash{Written: life.Written, Worn: life.Wear}
+	})
+	g.opened(func() error { g.tally.Close(); return nil })
+	return nil
+}
+
+// now is the time as well as it is known.
+func (g *gateway) now() time.Time { return time.UnixMilli(g.clock.Now()) }
+
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
@@ -283,8 +304,8 @@ func (g *gateway) connect() error {
 	intake.Remember(g.registry)
 	intake.Observe(latest.Observe)
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Registry: g.registry,
-		Log: g.log, Version: g.full(),
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
+		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
 	})
 	intake.Limit(g.agent.Room())
@@ -374,6 +395,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 		now = time.UnixMilli(g.clock.Now())
 	}
 	s.ExtraWarnings = append(s.ExtraWarnings, g.ports.pairWarnings(now)...)
+	for _, p := range g.ports.pairs {
+		s.Certificates = append(s.Certificates, agent.EndOf{Door: p.Name(), Ends: p.Ends().UTC()})
+	}
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)

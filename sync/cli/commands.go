@@ -43,7 +43,8 @@ is a link.
 
 Usage:
   edgesync run       run the agent
-  edgesync status    show the state of the agent on this machine (--json, --watch)
+  edgesync status    show the state of the agent on this machine (--json, --watch); with --ack, note
+                     that you know what was lost, so that the first line goes on to what is next
   edgesync wal       look into the queue on flash: stat, dump, verify, repair
   edgesync dead      events that the cloud refuses: list, show, retry, drop
   edgesync check     show the effective configuration, the source of each value, and what is wrong
@@ -176,11 +177,12 @@ func (p *program) parse(name string, args []string, settings *config.Flags, own 
 
 func (p *program) statusCommand(ctx context.Context, args []string) int {
 	var settings config.Flags
-	var asJSON, watch bool
+	var asJSON, watch, ack bool
 	code, done := p.parse("status", args, &settings, func(fs *flag.FlagSet) []string {
 		fs.BoolVar(&asJSON, "json", false, "")
 		fs.BoolVar(&watch, "watch", false, "")
-		return []string{"json", "watch"}
+		fs.BoolVar(&ack, "ack", false, "")
+		return []string{"json", "watch", "ack"}
 	})
 	if done {
 		return code
@@ -192,7 +194,7 @@ func (p *program) statusCommand(ctx context.Context, args []string) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err = status.Show(ctx, p.terminal, status.View{
-		DataDir: l.Config.DataDir, JSON: asJSON, Watch: watch, Plain: p.env.has("NO_COLOR") || p.env.has("TERM=dumb"),
+		DataDir: l.Config.DataDir, JSON: asJSON, Watch: watch, Ack: ack, Plain: p.env.has("NO_COLOR") || p.env.has("TERM=dumb"),
 	})
 	if err != nil {
 		return p.fail(err)

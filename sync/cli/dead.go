@@ -12,6 +12,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/former"
 	"edgesync/sync/status"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
 )
@@ -208,6 +209,13 @@ func onFiles(dir string, do func(d *wal.DeadLog) error) (err error) {
 	return do(d)
 }
 
+// noteDropped notes that a person has dropped so many events of a directory that the caller holds.
+func noteDropped(dir string, n uint64) {
+	t := tally.Open(dir, time.Now, slog.New(slog.DiscardHandler))
+	t.Note(tally.Person, n, 0, 0)
+	t.Close()
+}
+
 // at matches one offset; 0 matches all.
 func at(offset uint64) func(uint64) bool {
 	return func(o uint64) bool { return offset == 0 || o == offset }
@@ -233,6 +241,7 @@ func (t *tool) deadDrop(dir string, offset uint64) error {
 				return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
 			}
 			n, err = agent.DropDead(d, over, offset)
+			noteDropped(dir, uint64(n))
 			return errors.Join(err, over.Close())
 		})
 	}

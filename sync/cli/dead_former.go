@@ -124,5 +124,7 @@ func dropFormerFiles(dir string) (n uint64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return s.Drop()
+	n, err = s.Drop()
+	noteDropped(dir, n)
+	return n, err
 }

@@ -33,6 +33,8 @@ var ownNames = []struct {
 	{"max_bytes.TEMP", false},
 	{"clock", false},
 	{"clock.TEMP", false},
+	{"tally", false},
+	{"tally.TEMP", false},
 	{"trial.TEMP", false},
 	{"agent.sock", false},
 	{"link", false},
@@ -103,7 +105,7 @@ func rooms(dir string) (warnings []string, err error) {
 	g := &gateway{program: &program{stderr: io.Discard}, config: c, log: log}
 	defer g.close()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openRegistry, g.openHistory, g.reportAside,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
 	} {
 		if err := step(); err != nil {
 			return nil, err

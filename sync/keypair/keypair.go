@@ -85,6 +85,16 @@ func (p *Pair) Check() {
 	}
 }
 
+// Name is what the configuration calls the pair.
+func (p *Pair) Name() string { return p.name }
+
+// Ends is when the certificate that is served ends.
+func (p *Pair) Ends() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.served.Leaf.NotAfter
+}
+
 // Warning says what a person has to do about the pair, "" if nothing. now is the true time; the
 // zero time, while that is not known.
 func (p *Pair) Warning(now time.Time) string {

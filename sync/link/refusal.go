@@ -71,6 +71,17 @@ func CanBeAnswer(err error) bool {
 	return ok && s.Code() != codes.Unavailable && s.Code() != codes.OK
 }
 
+// Told reports whether the other end has said what is wrong, or shows it: a refusal, a certificate,
+// an answer of another kind than ours. That says more than that no answer comes.
+func Told(err error) bool {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return true
+	}
+	return strings.Contains(err.Error(), "tls: ") || strings.Contains(err.Error(), "x509: ") ||
+		strings.Contains(err.Error(), "unexpected HTTP status code")
+}
+
 // attemptError is an attempt that did not get to the server's answer.
 type attemptError struct {
 	error

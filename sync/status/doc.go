@@ -33,11 +33,13 @@
 //     most 1 KiB in a snapshot that leaves the agent.
 //   - Contents of events are shown to who asks this machine for this machine: from loopback, with a
 //     Host of loopback and without the headers of a proxy (local.go).
-//   - Judge says in one sentence what is wrong, the same on page and terminal.
+//   - Judge says in one sentence what is wrong, a pure function of the snapshot: the same on page,
+//     terminal and in JSON. A terminal shows it in the second line, whatever its size.
 //
 // # Files
 //
 // handler.go serves the paths, events.go the page of events, and local.go says who sees contents;
-// metrics.go has the metrics, health.go judges; sock.go and request.go are the agent's end of
-// agent.sock, fetch.go is the client's; text.go and show.go print for a terminal.
+// metrics.go has the metrics, health.go judges, headline.go words it; sock.go and request.go are
+// the agent's end of agent.sock, fetch.go is the client's; text.go, wrap.go and show.go print for a
+// terminal.
 package status

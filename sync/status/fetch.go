@@ -15,6 +15,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/former"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -58,7 +59,9 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	failed := st.LastError
 	st.LastError, st.Writable, st.Since, st.CommitBytes = nil, false, 0, 0 // meant the process that read the files
 	s = agent.Snapshot{State: agent.Disconnected}
-	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), time.Now())
+	s.At = time.Now().UTC()
+	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), s.At)
+	s.Losses, s.DamagedSeen = tally.Look(dataDir, s.At)
 	if failed != nil {
 		s.LastError = failed.Error()
 	}

@@ -23,6 +23,7 @@ const (
 // of queue, latency and link.
 type Health struct {
 	Level   Level  `json:"level"`
+	Kind    Kind   `json:"kind"`
 	Text    string `json:"text"`
 	Queue   Level  `json:"queue"`
 	Latency Level  `json:"latency"`
@@ -36,7 +37,8 @@ const (
 	latencyHealthy, latencyWarning = 5 * time.Second, 30 * time.Second
 )
 
-// Judge says what matters most about a snapshot, in one sentence.
+// Judge says what matters most about a snapshot, in one sentence (headline.go). Every surface shows
+// that sentence: it depends on nothing but the snapshot.
 func Judge(s *agent.Snapshot) Health {
 	h := Health{
 		Queue:   grade(s.Pending, queueHealthy, queueWarning),
@@ -46,7 +48,7 @@ func Judge(s *agent.Snapshot) Health {
 	if s.State == agent.Disconnected || s.State == agent.Reconnecting {
 		h.Link = Warn
 	}
-	h.Level, h.Text = verdict(s, h)
+	h.Level, h.Kind, h.Text = headline(s, &h)
 	return h
 }
 
@@ -58,45 +60,6 @@ func grade(n, healthy, warning uint64) Level {
 		return Warn
 	}
 	return Raised
-}
-
-func verdict(s *agent.Snapshot, h Health) (Level, string) {
-	waiting := "nothing waits"
-	if s.Pending > 0 {
-		waiting = plural(s.Pending, "event waits", "events wait") + " on flash"
-	}
-	switch {
-	case !s.Running:
-		return Bad, "No agent runs on this directory; " + waiting + "."
-	case !s.Writable:
-		return Bad, "The queue cannot be written, so devices are refused" + because(s.LastError) + "."
-	case !Balanced(s):
-		return Bad, "The counters do not add up: events were lost or counted twice. Please report this."
-	case s.State == agent.Disconnected || s.State == agent.Reconnecting:
-		next := ""
-		if s.State == agent.Disconnected && s.NextAttemptMS > 0 {
-			next = "; next attempt in " + span(s.NextAttemptMS)
-		}
-		return Warn, "No link to the cloud" + because(s.LastError) + "; " + waiting + next + "."
-	case s.RateLimited:
-		return Warn, "The cloud limits the rate; " + waiting + "."
-	case h.Queue == Warn || h.Latency == Warn:
-		return Warn, "The cloud is behind: " + waiting + ", the oldest for " + span(s.OldestPendingMS) + "."
-	case s.Former != nil && s.Former.Events > 0:
-		return Warn, plural(s.Former.Events, "event is", "events are") + " of the former edge " + clean(s.Former.Edge) + " and kept: `" +
-			clean(s.Former.Command) + "` sends them to the devices of the same names."
-	case s.Dead > 0:
-		return Warn, plural(s.Dead, "event could not be handed to the cloud; it is", "events could not be handed to the cloud; they are") +
-			" kept in the dead-letter log (`edgesync dead list`)" + because(s.LastError) + "."
-	case s.Damaged > 0:
-		return Warn, plural(s.Damaged, "event was", "events were") + " damaged on the medium and could not be delivered."
-	case s.Dropped > 0:
-		return Warn, "The link works; " + plural(s.Dropped, "event was", "events were") +
-			" dropped earlier: by queue.policy, queue.max_age, or from the dead letters."
-	case s.Pending > 0:
-		return OK, "All is well; " + plural(s.Pending, "event is", "events are") + " on the way."
-	}
-	return OK, "All is well; the cloud has everything."
 }
 
 // Balanced reports whether the counters add up: every accepted event is deployed, pending, dropped,

@@ -3,8 +3,10 @@ package status
 import (
 	"bytes"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
@@ -124,9 +126,41 @@ var metrics = []metric{
 		"uplink_bytes_total", "counter", "Bytes sent before compression since the start.",
 		func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) },
 	},
+	{
+		"queue_limit_bytes", "gauge", "Room for the queue on the medium (queue.max_bytes).",
+		func(s *agent.Snapshot) float64 { return float64(s.Room.Limit) },
+	},
+	{
+		"queue_free_bytes", "gauge", "Of queue_limit_bytes, what is not used.",
+		func(s *agent.Snapshot) float64 { return float64(max(0, s.Room.Limit-s.Room.Used)) },
+	},
+	{
+		"flash_written_bytes_total", "counter", "Bytes written to data_dir since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.Life.Written) },
+	},
+	{
+		"flash_worn_bytes_total", "counter", "Bytes that the medium has written for data_dir since the start, as reckoned.",
+		func(s *agent.Snapshot) float64 { return float64(s.Life.Worn) },
+	},
+	{"fsyncs_total", "counter", "Fsyncs in data_dir since the start.", func(s *agent.Snapshot) float64 { return float64(s.Life.Fsyncs) }},
+	{
+		"dead_letters_waiting", "gauge", "Dead letters that are tried again by themselves.",
+		func(s *agent.Snapshot) float64 { return float64(s.DeadWaiting) },
+	},
+	{
+		"dead_letters_resting", "gauge", "Dead letters that wait for a person.",
+		func(s *agent.Snapshot) float64 { return float64(s.DeadResting) },
+	},
+	{
+		"attempts_since_contact", "gauge", "Attempts to connect since the cloud was heard last.",
+		func(s *agent.Snapshot) float64 { return float64(s.AttemptsSince) },
+	},
 	{"resident_memory_bytes", "gauge", "Memory of the process.", func(s *agent.Snapshot) float64 { return float64(s.RSSBytes) }},
 	{"uptime_seconds", "gauge", "Time since the start.", func(s *agent.Snapshot) float64 { return float64(s.UptimeMS) / 1000 }},
 }
+
+// seconds is a time as Prometheus wants it.
+func seconds(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
 
 // label is a text as the value of a label.
 func label(text string) string {
@@ -174,6 +208,35 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *ans
 	for _, st := range states {
 		b.WriteString(`edgesync_state{state="` + st.String() + `"} ` + strconv.FormatFloat(bit(st == s.State), 'f', -1, 64) + "\n")
 	}
+	head("events_lost_total", "counter", "Events given up over the life of data_dir, by reason; unrecorded: a crash has forgotten it.")
+	for _, l := range s.Losses {
+		b.WriteString(`edgesync_events_lost_total{reason="` + l.Reason + `"} ` + strconv.FormatUint(l.Total, 10) + "\n")
+	}
+	b.WriteString(`edgesync_events_lost_total{reason="unrecorded"} ` + strconv.FormatUint(s.Unrecorded, 10) + "\n")
+	if s.LastContact != nil {
+		head("last_contact_timestamp_seconds", "gauge", "When the cloud was heard last, in this life.")
+		b.WriteString("edgesync_last_contact_timestamp_seconds " + seconds(*s.LastContact) + "\n")
+	}
+	if len(s.Certificates) > 0 {
+		head("certificate_expiry_timestamp_seconds", "gauge", "When the certificate of a door ends.")
+		for _, c := range s.Certificates {
+			b.WriteString(`edgesync_certificate_expiry_timestamp_seconds{door="` + label(c.Door) + `"} ` + seconds(c.Ends) + "\n")
+		}
+	}
+	head("headline", "gauge", "1 for what edgesync status says first.")
+	health := Judge(&s)
+	for _, k := range kinds {
+		b.WriteString(`edgesync_headline{kind="` + string(k) + `"} ` + strconv.FormatFloat(bit(k == health.Kind), 'f', -1, 64) + "\n")
+	}
+	process := func(name, kind, help, value string) {
+		b.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n" + name + " " + value + "\n")
+	}
+	process("process_resident_memory_bytes", "gauge", "Resident memory.", strconv.FormatInt(s.RSSBytes, 10))
+	process("process_cpu_seconds_total", "counter", "Time of the processor.", strconv.FormatFloat(s.Life.CPU, 'f', 3, 64))
+	process("process_start_time_seconds", "gauge", "When the process began.",
+		seconds(s.At.Add(-time.Duration(s.UptimeMS)*time.Millisecond)))
+	process("go_goroutines", "gauge", "Goroutines.", strconv.Itoa(runtime.NumGoroutine()))
+	b.WriteString("# HELP go_info The version of Go.\n# TYPE go_info gauge\ngo_info{version=\"" + label(runtime.Version()) + "\"} 1\n")
 	head("build_info", "gauge", "Always 1; the version is a label.")
 	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
 	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())

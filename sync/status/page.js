@@ -85,8 +85,9 @@
       ["Connections", num(s.connects) + ", " + num(s.reconnects) + " reconnects"],
       ["Devices", num(s.devices) + (s.sync ? ", " + s.sync : s.synced ? ", synced" : ", never synced")],
       ["From the cloud", num(s.downlinks) + " messages, " + num(s.downlinks_unused) + " unused"],
-      ["Queue", size(s.queue_bytes) + " on flash, committed " + num(s.committed) + " of " + num(s.last_offset) + (s.writable ? "" : ", not writable")],
-      ["Flash", size(s.flash_bytes_today) + " today, " + num(s.commits) + " commits since start"],
+      ["Room", size(s.room.used_bytes) + (s.room.limit_bytes ? " of " + size(s.room.limit_bytes) + " used (" + Math.round(s.room.percent) + " %)" : "") + (s.room.bytes_per_hour ? ", " + size(s.room.bytes_per_hour) + " an hour comes in" : "") + (s.room.full_in_ms === undefined ? "" : ": full in " + span(s.room.full_in_ms) + " while nothing leaves")],
+      ["Queue", "committed " + num(s.committed) + " of " + num(s.last_offset) + (s.writable ? "" : ", not writable")],
+      ["Flash", size(s.flash_wear_today) + " worn today (" + size(s.flash_bytes_today) + " written), " + size(s.room.flash_worn_bytes) + " in all" + (s.flash_years ? ", lasts " + s.flash_years.toPrecision(3) + " years" : "") + (s.room.arrays_of_10 ? "; arrays of 10 would make this medium last " + s.room.arrays_of_10.toPrecision(3) + " times longer" : "")],
       ["Doors", "http " + (s.http_address || "off") + (s.http_tls_address ? ", https " + s.http_tls_address : "") + ", mqtt " + (s.mqtt_address || "off") + (s.mqtt_tls_address ? ", mqtt over TLS " + s.mqtt_tls_address : "") + (s.mqtt_connections ? "; " + num(s.mqtt_connections) + " MQTT connections" : "")],
       ["Process", size(s.rss_bytes) + " of memory, up " + span(s.uptime_ms)],
     ];

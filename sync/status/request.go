@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"syscall"
@@ -15,6 +16,8 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/former"
+	"edgesync/sync/tally"
+	"edgesync/wal/disk"
 )
 
 const (
@@ -40,12 +43,15 @@ const (
 	doFormerList  = "former_list"
 	doFormerRetry = "former_retry"
 	doFormerDrop  = "former_drop"
+
+	doAck = "ack"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
-// former_retry and former_drop about the events of former edges, and take neither.
+// former_retry and former_drop about the events of former edges, and take neither; ack says that a
+// person has seen what was lost.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -78,6 +84,7 @@ type Dead interface {
 	FormerEvents(ctx context.Context) ([]former.Left, former.Stats, error)
 	RetryByName(ctx context.Context) (n int, more, busy bool, err error)
 	DropFormer(ctx context.Context) (uint64, error)
+	Acknowledge(ctx context.Context) error
 }
 
 // readRequest reads a line from a client; nothing if the client sends none. A line that is too long
@@ -124,9 +131,9 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
-	case doFormerList, doFormerRetry, doFormerDrop:
+	case doFormerList, doFormerRetry, doFormerDrop, doAck:
 		if r.All || r.Offset != 0 {
-			return Request{}, errors.New("what is asked about former edges takes no offset and no \"all\"")
+			return Request{}, errors.New("ack, and what is asked about former edges, takes no offset and no \"all\"")
 		}
 	default:
 		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop, and former_ with the same")
@@ -156,6 +163,8 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 			a.Events, a.Entities = st.Kept, st.Entities
 		case doFormerRetry:
 			a.Count, a.More, a.Busy, err = s.dead.RetryByName(ctx)
+		case doAck:
+			err = s.dead.Acknowledge(ctx)
 		case doFormerDrop:
 			a.Events, err = s.dead.DropFormer(ctx)
 		}
@@ -253,4 +262,23 @@ func RetryByName(dataDir string) (n int, more, busy bool, err error) {
 func DropFormer(dataDir string) (events uint64, err error) {
 	a, err := Ask(dataDir, Request{Do: doFormerDrop})
 	return a.Events, err
+}
+
+// Acknowledge says that a person has seen what was lost. Without an agent it is written to the
+// directory, which nobody may hold meanwhile.
+func Acknowledge(dataDir string) error {
+	_, err := Ask(dataDir, Request{Do: doAck})
+	if !errors.Is(err, ErrNoAgent) {
+		return err
+	}
+	s, err := Fetch(dataDir) // an agent that has started meanwhile holds the directory
+	if err != nil {
+		return err
+	}
+	lock, err := disk.OpenDataDir(dataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return tally.Open(dataDir, time.Now, slog.New(slog.DiscardHandler)).Seen(s.Damaged)
 }

@@ -60,6 +60,11 @@ func (f *fakeDead) DropFormer(context.Context) (uint64, error) {
 	return 9, f.err
 }
 
+func (f *fakeDead) Acknowledge(context.Context) error {
+	f.asked = append(f.asked, "ack")
+	return f.err
+}
+
 func TestRequests(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := RetryDead(dir, 1); !errors.Is(err, ErrNoAgent) {

@@ -18,6 +18,7 @@ type View struct {
 	JSON    bool // one object, in a line of its own
 	Watch   bool // again each second until ctx ends
 	Plain   bool // no colours even on a terminal
+	Ack     bool // note first that a person has seen what was lost
 }
 
 // Show prints the state of the agent on a data directory to w. With Watch an agent that is away for
@@ -31,9 +32,21 @@ func Show(ctx context.Context, w io.Writer, v View) error {
 			return err
 		}
 		if v.JSON {
-			return json.NewEncoder(escaped).Encode(&s)
+			return json.NewEncoder(escaped).Encode(Report{s, Judge(&s)})
 		}
-		return Print(w, &s, time.Now(), terminal && !v.Plain)
+		to := screen{colour: terminal && !v.Plain}
+		if terminal {
+			to.columns, to.rows = screenSize(w)
+			if !v.Watch {
+				to.rows = 0 // it scrolls
+			}
+		}
+		return printFor(w, &s, time.Now(), to)
+	}
+	if v.Ack {
+		if err := Acknowledge(v.DataDir); err != nil {
+			return fmt.Errorf("status --ack: %w", err)
+		}
 	}
 	if !v.Watch {
 		return print()
@@ -46,7 +59,7 @@ func Show(ctx context.Context, w io.Writer, v View) error {
 		}
 		if err := print(); err != nil {
 			if v.JSON {
-				err = json.NewEncoder(escaped).Encode(&agent.Snapshot{LastError: clean(err.Error())})
+				err = json.NewEncoder(escaped).Encode(Report{Snapshot: agent.Snapshot{LastError: clean(err.Error())}})
 			} else {
 				_, err = fmt.Fprintln(w, clean(err.Error()))
 			}

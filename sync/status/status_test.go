@@ -19,6 +19,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/refusal"
+	"edgesync/sync/tally"
 	"edgesync/wal"
 )
 
@@ -28,12 +29,15 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
-	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size`)
+	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
+	dead_resting dead_waiting life certificates
+	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
-		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}},
+		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
+		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +63,7 @@ func TestPublishedNamesStay(t *testing.T) {
 }
 
 func sample() agent.Snapshot {
+	fullIn, began := int64(14*3600*1000), time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
 	return agent.Snapshot{
 		State: agent.Draining, Since: time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC), Running: true, Version: "1.2",
 		Accepted: 1234567, Deployed: 1222150,
@@ -69,6 +74,10 @@ func sample() agent.Snapshot {
 		MaxInbound: 8 << 20,
 		Edge:       "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
 		UplinkBytes: 99, Writable: true, Commits: 1234,
+		Room: agent.Capacity{
+			Used: 1 << 20, Limit: 8 << 20, Percent: 12.5, EventsPerHour: 3600, BytesPerHour: 512 << 10, FullInMS: &fullIn, ArraysOf10: 7.1,
+			Written: 1 << 30, Worn: 2 << 30, Since: &began,
+		},
 		Parts: []agent.Part{
 			{Name: "adminSettingsUpdateMsg", Received: 4},
 			{Name: "deviceUpdateMsg", Received: 9, Kept: 9},
@@ -94,9 +103,11 @@ func TestPrint(t *testing.T) {
   + dead              5
   + damaged           2
 
+  room      1.0 MiB of 8.0 MiB used (12 %), 512.0 KiB an hour comes in: full in 14h00m without a link, backlog of 4m10s
   link      2 of 4 batches in flight, answered in 41.2 ms, takes messages up to 8.0 MiB, 1 connection, 0 reconnects
-  queue     1.0 MiB on flash, committed 1,222,500 of 1,235,000
-  flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 52.0 MiB a day at this rate, lasts 84.2 years
+  queue     committed 1,222,500 of 1,235,000
+  flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 2.0 GiB in all since 3 Nov 2026, 52.0 MiB a day at this rate, lasts 84.2 years
+            arrays of 10 would make this medium last 7.1 times longer
   registry  12 devices, synced; 42 messages from the cloud, 3 unused
   not kept  683 widget types, 4 admin settings
   doors     http [::]:8080, mqtt off, mqtt over TLS off, 0 MQTT connections
@@ -151,7 +162,10 @@ func TestRefusedCreationsAreTold(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	calm := agent.Snapshot{State: agent.Connected, Running: true, Writable: true, Accepted: 9, Deployed: 9}
+	calm := agent.Snapshot{
+		State: agent.Connected, Running: true, Writable: true, Accepted: 9, Deployed: 9,
+		At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+	}
 	with := func(f func(*agent.Snapshot)) agent.Snapshot {
 		s := calm
 		f(&s)
@@ -185,14 +199,14 @@ func TestJudge(t *testing.T) {
 		},
 		{"away", with(func(s *agent.Snapshot) {
 			s.State, s.LastError, s.NextAttemptMS = agent.Disconnected, "connection refused.", 12000
-		}), Warn, "No link to the cloud: connection refused; nothing waits; next attempt in 12s.", OK, OK},
+		}), Warn, "No link since the start, 12:00 UTC (0ms): connection refused; nothing waits; next attempt in 12s.", OK, OK},
 		{"limited", with(func(s *agent.Snapshot) { s.RateLimited = true }), Warn, "limits the rate", OK, OK},
 		{
 			"dead", with(func(s *agent.Snapshot) { s.Dead, s.Accepted = 2, 11 }), Warn,
-			"2 events could not be handed to the cloud; they are kept", OK, OK,
+			"The cloud refuses 2 events; they are kept (`edgesync dead list`).", OK, OK,
 		},
 		{"damaged", with(func(s *agent.Snapshot) { s.Damaged, s.Accepted = 1, 10 }), Warn, "1 event was damaged", OK, OK},
-		{"dropped", with(func(s *agent.Snapshot) { s.Dropped, s.Accepted = 1, 10 }), Warn, "1 event was dropped", OK, OK},
+		{"dropped long ago", with(func(s *agent.Snapshot) { s.Dropped, s.Accepted = 1, 10 }), OK, "All is well", OK, OK},
 		{"lost", with(func(s *agent.Snapshot) { s.Accepted = 10 }), Bad, "do not add up", OK, OK},
 		{"full disk", with(func(s *agent.Snapshot) { s.Writable, s.LastError = false, "no space" }), Bad, "refused: no space.", OK, OK},
 		{"no agent", with(func(s *agent.Snapshot) { s.Running, s.Writable = false, false }), Bad, "No agent runs", OK, OK},
@@ -303,8 +317,15 @@ func TestReport(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := sample()
 	s.Version = "a\"b\\c\nd"
+	s.At = s.Since.Add(time.Hour)
+	s.LastContact = &s.Since
+	s.Losses, s.Unrecorded = []tally.Loss{{Reason: "quota", Total: 7}, {Reason: "person", Total: 2}}, 1
+	s.DeadWaiting, s.DeadResting = 3, 2
+	s.Life = agent.Life{Written: 100, Worn: 200, Fsyncs: 30, CPU: 1.5}
+	s.Certificates = []agent.EndOf{{Door: "mqtt.tls", Ends: s.Since}}
 	text := body(t, get(t, s, true, "GET", "/metrics"))
-	line := regexp.MustCompile(`^(# (HELP|TYPE) edgesync_[a-z_]+ .+|edgesync_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
+	line := regexp.MustCompile(`^(# (HELP|TYPE) (edgesync|process|go)_[a-z_]+ .+|` +
+		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
 	for l := range strings.Lines(text) {
 		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
 			t.Errorf("not Prometheus text: %q", l)
@@ -315,6 +336,16 @@ func TestMetrics(t *testing.T) {
 		"edgesync_oldest_pending_seconds 250\n", "edgesync_max_inbound_message_bytes 8388608\n", "edgesync_rtt_seconds 0.04125\n",
 		`edgesync_state{state="draining"} 1` + "\n", `edgesync_state{state="connected"} 0` + "\n",
 		`edgesync_build_info{version="a\"b\\c\nd"} 1` + "\n",
+		"edgesync_queue_limit_bytes 8388608\n", "edgesync_queue_free_bytes 7340032\n",
+		"edgesync_flash_written_bytes_total 100\n", "edgesync_flash_worn_bytes_total 200\n", "edgesync_fsyncs_total 30\n",
+		"edgesync_dead_letters_waiting 3\n", "edgesync_dead_letters_resting 2\n",
+		`edgesync_events_lost_total{reason="quota"} 7` + "\n", `edgesync_events_lost_total{reason="person"} 2` + "\n",
+		`edgesync_events_lost_total{reason="unrecorded"} 1` + "\n",
+		"edgesync_last_contact_timestamp_seconds 1795492800.000\n",
+		`edgesync_certificate_expiry_timestamp_seconds{door="mqtt.tls"} 1795492800.000` + "\n",
+		`edgesync_headline{kind="cloud_behind"} 1` + "\n", `edgesync_headline{kind="well"} 0` + "\n",
+		"process_resident_memory_bytes 11534336\n", "process_cpu_seconds_total 1.500\n",
+		"process_start_time_seconds 1795484880.000\n", "go_info{version=\"go",
 		"# TYPE edgesync_events_pending gauge\n", "edgesync_queue_writable 1\n",
 	} {
 		if !strings.Contains(text, want) {
@@ -402,7 +433,7 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 	})
 	want := agent.Snapshot{
 		Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
-		LastOffset: 11, QueueBytes: 99, LastError: "eio",
+		LastOffset: 11, QueueBytes: 99, LastError: "eio", Room: agent.Capacity{Used: 99}, At: s.At,
 	}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		t.Errorf("%v, got %+v, want %+v", err, s, want)

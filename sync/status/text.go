@@ -15,7 +15,19 @@ import (
 // Print writes a snapshot for people to w, in colours if colour is true. now is what ages are
 // counted to.
 func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
-	p := painter{colour: colour}
+	return printFor(w, s, now, screen{colour: colour})
+}
+
+// screen is what a snapshot is printed for.
+type screen struct {
+	colour        bool
+	columns, rows int // 0 = without bounds: to a file, or to another program
+}
+
+// printFor prints a snapshot: lines that are wider than the screen go on in the next, indented, and
+// what has no row is left out, from the end.
+func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
+	p := painter{screen: to}
 	h := Judge(s)
 	p.line("%s %s%s%s", p.paint(h.Level, "●"), p.bold(s.State.String()), since(s, now), peer(s))
 	p.line("  %s", p.paint(h.Level, h.Text))
@@ -47,11 +59,11 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 	}
 	p.line("")
 
-	queue := fmt.Sprintf("%s on flash, committed %s of %s", size(s.QueueBytes), group(s.Committed), group(s.LastOffset))
+	queue := fmt.Sprintf("committed %s of %s", group(s.Committed), group(s.LastOffset))
+	p.line("  %-9s %s", "room", room(s))
 	if !s.Running {
 		p.line("  %-9s %s", "queue", queue)
-		_, err := io.WriteString(w, p.String())
-		return err
+		return p.to(w)
 	}
 	link := fmt.Sprintf("%d of %d batches in flight", s.InFlight, s.Window)
 	if s.RTTMS > 0 {
@@ -67,6 +79,9 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 		plural(s.Reconnects, "reconnect", "reconnects"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
+	if n := s.Room.ArraysOf10; n > 0 {
+		p.line("  %-9s arrays of 10 would make this medium last %.3g times longer", "", n)
+	}
 	if s.Medium != "" {
 		p.line("  %-9s %s", "medium", clean(s.Medium))
 	}
@@ -93,8 +108,7 @@ func Print(w io.Writer, s *agent.Snapshot, now time.Time, colour bool) error {
 		p.line("  %-9s %s", "refused", p.paint(Warn, refusedOnce(&r, now)))
 	}
 	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
-	_, err := io.WriteString(w, p.String())
-	return err
+	return p.to(w)
 }
 
 // Of those who were refused, what people see: at most so many, and only of so long ago.
@@ -181,10 +195,35 @@ func left(parts []agent.Part) string {
 	return b.String()
 }
 
+// room says how much room is used, how fast, and how long it lasts.
+func room(s *agent.Snapshot) string {
+	r := &s.Room
+	text := size(r.Used)
+	if r.Limit > 0 {
+		text += fmt.Sprintf(" of %s used (%.0f %%)", size(r.Limit), r.Percent)
+	}
+	if r.BytesPerHour > 0 {
+		text += fmt.Sprintf(", %s an hour comes in", size(int64(r.BytesPerHour)))
+	}
+	if r.FullInMS != nil {
+		text += ": full in " + span(*r.FullInMS)
+		if !away(s) {
+			text += " without a link"
+		}
+	}
+	if s.Pending > 0 {
+		text += ", backlog of " + span(s.OldestPendingMS)
+	}
+	return text
+}
+
 // flash says what the medium has borne today, and how long it will last.
 func flash(s *agent.Snapshot) string {
 	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
 		plural(s.CommitsToday, "commit", "commits"))
+	if r := &s.Room; r.Worn > 0 && r.Since != nil {
+		text += fmt.Sprintf(", %s in all since %s", size(r.Worn), r.Since.UTC().Format("2 Jan 2006"))
+	}
 	if s.FlashWearPerDay > 0 {
 		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
 	}
@@ -220,12 +259,22 @@ func orOff(address string) string {
 
 type painter struct {
 	strings.Builder
-	colour bool
+	screen
+	used int // rows
 }
 
 func (p *painter) line(format string, args ...any) {
-	fmt.Fprintf(p, format, args...)
-	p.WriteByte('\n')
+	for _, row := range wrap(fmt.Sprintf(format, args...), p.columns) {
+		if p.used++; p.rows == 0 || p.used <= p.rows {
+			p.WriteString(row)
+			p.WriteByte('\n')
+		}
+	}
+}
+
+func (p *painter) to(w io.Writer) error {
+	_, err := io.WriteString(w, p.String())
+	return err
 }
 
 func (p *painter) paint(l Level, s string) string {
