@@ -32,7 +32,7 @@ PROTOC_GEN_GO_GRPC = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 TOOLS              = $(CURDIR)/build/tools
 
 # Names of build/ as edgesync-linux-<arch>; what each means is in scripts/ci/cross.
-CROSS = mips mipsle armv5 armv6 armv7 arm64 386 amd64 riscv64
+CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 # The bounds on the stripped mipsle binary, in bytes: packed, as flash with squashfs holds it, and
 # as the file is.
 MAX_MIPSLE_XZ = 3000000
@@ -154,7 +154,7 @@ RELEASE_TOOLS ?= $(CURDIR)/build/release-tools
 DESCRIBE      ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
                    echo v0.0.0-$$(git rev-list --count HEAD)-g$$(git rev-parse --short HEAD)$$(git diff --quiet HEAD || echo -dirty))
 # Binaries of a release: all of `make cross`, and 386 again for OpenWrt's i386_pentium4.
-RELEASE       ?= $(CROSS) 386-sse2
+RELEASE       ?= $(CROSS) armv5 386-sse2
 # Where the release goes; a file with a private RSA key, to sign it; and whom the packages name.
 DIST          ?= dist
 SIGN_KEY      ?=

@@ -151,7 +151,7 @@ func TestWholeFirmwareOverMQTT(t *testing.T) {
 			mqttPacket(0x30, mqttString("v1/devices/me/telemetry"), []byte(`{"before":1}`)),
 			mqttPacket(0x32, mqttString("v2/fw/request/"+request), []byte{0, 7}, []byte(ask.size)),
 			mqttPacket(0x32, mqttString("v1/devices/me/telemetry"), []byte{0, 8},
-				fmt.Appendf(nil, `{"ts":%d,"values":{"behind":1}}`, 1767225600000+i))))
+				fmt.Appendf(nil, `{"ts":%d,"values":{"behind":1}}`, 1767225600000+int64(i)))))
 		topic, payload := mqttMessage(t, in)
 		if topic != "v2/fw/response/"+request || payload != string(want[ask.from:ask.to]) {
 			t.Errorf("%s of %q bytes: %s, %d bytes", request, ask.size, topic, len(payload))
