@@ -54,8 +54,9 @@ func holdsImage(t *testing.T, out string) {
 		}
 		read(m, &manifest)
 		var config struct {
-			Architecture, OS, Variant string
-			Config                    struct {
+			Architecture string
+			OS, Variant  string
+			Config       struct {
 				User       string
 				Entrypoint []string
 			}

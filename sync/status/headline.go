@@ -137,7 +137,9 @@ func cause(s *agent.Snapshot) string {
 	case away(s):
 		text := "because there is no link since " + lost(s)
 		if c := telling(s); c != nil {
-			text += " (" + shortCause(c) + ")"
+			short := *c
+			short.Text, _, _ = strings.Cut(c.Text, "; it worked ") // since when there is no link is said
+			text += " (" + shortCause(&short) + ")"
 		}
 		return text
 	case s.State == agent.Refused:
@@ -189,7 +191,6 @@ func shortCause(c *agent.Cause) string {
 	if hint, _, ok := strings.Cut(text, " ("); ok && strings.HasSuffix(text, ")") {
 		text = hint
 	}
-	text, _, _ = strings.Cut(text, "; it worked ") // the headline says until when
 	text = strings.TrimRight(plain.Text(text, causeShown), ". ")
 	if c.Count > 1 {
 		text += ", " + group(c.Count) + " times"
