@@ -66,16 +66,21 @@ func (d Dead) RetryByName(context.Context) (n int, more, busy bool, err error) {
 			id, ok := named[entityType+"\x00"+name]
 			return id, ok
 		},
-		Append: func(events ...wal.Event) error {
-			ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
-			defer cancel()
-			for i := range events { // they are accepted now: queue.max_age counts from here
-				events[i].Time = a.now().UnixMilli()
-			}
-			return a.Queue.Append(ctx, events...)
-		},
+		Append: takeBack(a.Queue, a.Clock.Now),
 	})
 	return n, more, false, err
+}
+
+// takeBack makes events that return durable in the queue.
+func takeBack(q *wal.Queue, now func() int64) func(events ...wal.Event) error {
+	return func(events ...wal.Event) error {
+		ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
+		defer cancel()
+		for i := range events { // they are accepted now: queue.max_age counts from here
+			events[i].Time = now()
+		}
+		return q.Append(ctx, events...)
+	}
 }
 
 // DropFormer gives up all events of former edges, and counts them as dropped.

@@ -114,14 +114,7 @@ func (l *loop) maybeReturn(now time.Time) {
 			_, waits := l.dependents.creations[id]
 			return id, !waits
 		},
-		Append: func(events ...wal.Event) error {
-			ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
-			defer cancel()
-			for i := range events { // they are accepted now: queue.max_age counts from here
-				events[i].Time = l.clock.Now()
-			}
-			return l.queue.Append(ctx, events...)
-		},
+		Append: takeBack(l.queue, l.clock.Now),
 	})
 	if err != nil {
 		l.complain("data of devices that the cloud has by now cannot return to the queue yet", err.Error(), now)

@@ -208,29 +208,28 @@ func (g *gateway) openDead() (err error) {
 	return nil
 }
 
-// openFormer opens the events of former edges. They may take as much room as the queue.
+// openFormer opens the events of former edges.
 func (g *gateway) openFormer() (err error) {
-	g.former, err = former.Open(former.Options{
-		Dir: filepath.Join(g.dir.Path, "former"), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
-	})
-	if err != nil {
-		return fmt.Errorf("open the events of former edges: %w", err)
-	}
-	g.opened(g.former.Close)
-	return nil
+	g.former, err = g.openEvents("former", "the events of former edges")
+	return err
 }
 
-// openOverflow opens what the dead-letter log has no room for. It comes out of the queue, and may
-// take as much room.
+// openOverflow opens what the dead-letter log has no room for.
 func (g *gateway) openOverflow() (err error) {
-	g.overflow, err = former.Open(former.Options{
-		Dir: filepath.Join(g.dir.Path, "overflow"), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
+	g.overflow, err = g.openEvents("overflow", "the overflow of the dead-letter log")
+	return err
+}
+
+// openEvents opens events that have left the queue. They may take as much room.
+func (g *gateway) openEvents(name, what string) (*former.Store, error) {
+	s, err := former.Open(former.Options{
+		Dir: filepath.Join(g.dir.Path, name), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
 	})
 	if err != nil {
-		return fmt.Errorf("open the overflow of the dead-letter log: %w", err)
+		return nil, fmt.Errorf("open %s: %w", what, err)
 	}
-	g.opened(g.overflow.Close)
-	return nil
+	g.opened(s.Close)
+	return s, nil
 }
 
 // openTally has the tally, which took notes from the queue's first moment on, know what the

@@ -366,12 +366,7 @@ func (s *Store) GiveUp(ids []proto.UUID) (n uint64, err error) {
 func (s *Store) Any() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.entities {
-		if e.kept > 0 {
-			return true
-		}
-	}
-	return false
+	return s.kept() > 0
 }
 
 // retire makes it durable that no event is left here.
