@@ -75,6 +75,25 @@ func TestWrongSecret(t *testing.T) {
 	}
 }
 
+// tunnel joins a client of a proxy, which asked with CONNECT, and the site's cloud.
+func (s *site) tunnel(w http.ResponseWriter) {
+	there, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer there.Close()
+	here, rest, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		s.Error(err)
+		return
+	}
+	defer here.Close()
+	io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+	go io.Copy(there, rest)
+	io.Copy(here, there)
+}
+
 // Where only a proxy knows the way to the cloud, HTTPS_PROXY names it, and the cloud's name is the
 // proxy's to resolve (CONTRACT.md 9).
 func TestThroughAProxy(t *testing.T) {
@@ -82,21 +101,7 @@ func TestThroughAProxy(t *testing.T) {
 	asked := make(chan string, 64)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Method + " " + r.Host
-		there, err := net.Dial("tcp", s.addr)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		defer there.Close()
-		here, rest, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer here.Close()
-		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
-		go io.Copy(there, rest)
-		io.Copy(here, there)
+		s.tunnel(w)
 	}))
 	defer proxy.Close()
 	s.writeConfig(s.edge.Secret)
@@ -127,21 +132,7 @@ func TestProxyPassword(t *testing.T) {
 			http.Error(w, "who is hush, who shows "+given, http.StatusProxyAuthRequired)
 			return
 		}
-		there, err := net.Dial("tcp", s.addr)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		defer there.Close()
-		here, rest, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer here.Close()
-		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
-		go io.Copy(there, rest)
-		io.Copy(here, there)
+		s.tunnel(w)
 	}))
 	defer proxy.Close()
 	addr := proxy.Listener.Addr().String()
