@@ -4,6 +4,7 @@
 //	main ─> Main ─> program.run ─┬─> run             agent.go, ports.go, memory.go: until a signal
 //	                             ├─> check           check.go: what is configured, and from where
 //	                             ├─> status          package status asks the running agent
+//	                             ├─> devices         devices.go: package status asks, or the files
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
 //	                             └─> version, help   commands.go
@@ -36,7 +37,7 @@
 //
 // # Beside a running agent
 //
-// status, dead and wal work with and without an agent. They ask agent.sock first; without an agent
-// they read the files. What changes files (wal repair; dead retry and drop without an agent) takes
-// the lock of the data directory first.
+// status, devices, dead and wal work with and without an agent. They ask agent.sock first; without
+// an agent they read the files. What changes files (wal repair; dead retry and drop without an
+// agent) takes the lock of the data directory first.
 package cli

@@ -114,7 +114,7 @@ func (g *gateway) listenHTTP() error {
 		}
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
-	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events()})
+	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices()})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
 	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
 	return nil
@@ -136,7 +136,8 @@ func route(devices, api, page http.Handler) http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events":
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events" &&
+			!strings.HasPrefix(path, "/api/edgesync/"):
 			api.ServeHTTP(w, r)
 		default:
 			page.ServeHTTP(w, r)
@@ -152,10 +153,18 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
+// devices is where people look for devices.
+func (g *gateway) devices() *status.Devices {
+	return &status.Devices{
+		Each: g.registry.Each, ByID: g.registry.ByID, Seen: g.seen, Session: g.doors.Session, Values: g.latest.Each,
+		Refusals: g.doors.Refusals(),
+	}
+}
+
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters(), g.devices())
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil

@@ -17,7 +17,7 @@ import (
 // tool is a command that works on the files of a data directory: wal NAME or dead NAME.
 type tool struct {
 	*program
-	topic    string // for help: "wal" or "dead"
+	topic    string // for help: "wal", "dead" or "devices"
 	settings config.Flags
 	flags    *flag.FlagSet
 	own      []string // names of its flags beside the configuration's
@@ -26,7 +26,7 @@ type tool struct {
 }
 
 func (p *program) newTool(topic, name string) *tool {
-	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(topic+" "+name, flag.ContinueOnError)}
+	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(strings.TrimSpace(topic+" "+name), flag.ContinueOnError)}
 	t.flags.SetOutput(io.Discard)
 	return t
 }

@@ -23,6 +23,7 @@ type Source struct {
 	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
+	Devices *Devices // nil: they are not shown
 }
 
 // Report is the JSON of the page: a snapshot and its judgement.
@@ -34,11 +35,11 @@ type Report struct {
 // The page's parts, joined once. The content policy holds their hashes, so that a browser runs
 // exactly these and nothing else.
 var (
-	//go:embed page.html
+	// go:embed page.html
 	pageHTML string
-	//go:embed page.css
+	// go:embed page.css
 	pageCSS string
-	//go:embed page.js
+	// go:embed page.js
 	pageJS string
 
 	page = strings.NewReplacer("/*CSS*/", pageCSS, "/*JS*/", pageJS).Replace(pageHTML)
@@ -124,8 +125,8 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
-// reads.
+// Handler serves /, /api/edgesync/status, …/events and …/devices, the first two below /api/edge/
+// too, /metrics, /healthz and /readyz. It only reads.
 func Handler(src Source) http.Handler {
 	going := &answers{share.New(largeAnswers)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,11 +139,15 @@ func Handler(src Source) http.Handler {
 		switch r.URL.Path {
 		case "/":
 			answer = servePage
-		case "/api/edge/status":
+		case "/api/edge/status", "/api/edgesync/status":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveReport(w, r, src, going) }
-		case "/api/edge/events":
+		case "/api/edge/events", "/api/edgesync/events":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
 				serveEvents(w, r, src, query, going)
+			}
+		case "/api/edgesync/devices":
+			answer = func(w http.ResponseWriter, src Source, query url.Values) {
+				serveDevices(w, r, src, query, going)
 			}
 		case "/metrics":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveMetrics(w, r, src, going) }
