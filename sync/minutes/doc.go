@@ -2,9 +2,9 @@
 // waited, came and left, how old the oldest was, how much of the room was used, and whether there
 // was a link.
 //
-// 	snapshot ──Take, every 10 s──> Log ──Append──> GET /api/edgesync/history
-// 	                                │
-// 	                                └──> data_dir/minutes
+//	snapshot ──Take, every 10 s──> Log ──Append──> GET /api/edgesync/history
+//	                                │
+//	                                └──> data_dir/minutes
 //
 // # Times
 //
@@ -22,11 +22,11 @@
 //
 // The file "minutes" in data_dir:
 //
-// 	edgesync minutes 1 LF
-// 	frame*
-// 	frame    length of payload u16 LE, CRC-32 (IEEE) of payload u32 LE, payload
-// 	payload  uvarint of the first minute since the Unix epoch, then the minutes, one after the other
-// 	minute   byte seen<<4 | up; unless that is 0: uvarints of backlog, in, out, latency, room
+//	edgesync minutes 1 LF
+//	frame*
+//	frame    length of payload u16 LE, CRC-32 (IEEE) of payload u32 LE, payload
+//	payload  uvarint of the first minute since the Unix epoch, then the minutes
+//	minute   byte seen<<4 | up; unless that is 0: uvarints of backlog, in, out, latency, room
 //
 // Later frames win where minutes overlap. What does not parse ends the file, and the next write
 // replaces it; so does one that would make it larger than maxFile.

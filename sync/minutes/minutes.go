@@ -204,7 +204,7 @@ func (l *Log) frame(b []byte, from int, at time.Time) []byte {
 // Append appends the last n minutes as JSON, the current one at the end; at is the time as well as
 // it is known. What was not seen is null.
 //
-// 	{"from":1767225600000,"step_ms":60000,"backlog":[0,…],"in":[…],"out":[…],"latency_ms":[…],"room_percent":[…],"up":[…]}
+//	{"from":1767225600000,"step_ms":60000,"backlog":[0,…],"in":[…],"out":[…],"latency_ms":[…],"room_percent":[…],"up":[…]}
 //
 // from is the beginning of the first minute; in and out are events within a minute, backlog,
 // latency_ms and room_percent the most that was seen in it, and up the share of it with a link.
