@@ -212,9 +212,9 @@
 //
 // What follows keeps its names and meanings. Keys, defaults and bounds are in config.toml.example.
 //
-//   - Configuration: --config FILE, else /etc/edgesync/config.toml, else ./config.toml. No file at
-//     all is fine, a named one that is missing is not. Then the environment, then flags; later
-//     wins.
+//   - Configuration: --config FILE, else /etc/edgesync/config.toml, else /etc/config/edgesync, else
+//     ./config.toml. No file at all is fine, a named one that is missing is not. Then the
+//     environment, then flags; later wins.
 //   - Environment: each key as EDGESYNC_ and its path in capitals, with _ for the dots. A variable
 //     set to the empty string sets its key to empty (a listener: off). An unknown EDGESYNC_ name is
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
