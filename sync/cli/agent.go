@@ -29,6 +29,7 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/share"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -315,6 +316,7 @@ func (g *gateway) connect() error {
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
+	lane := share.NewLane()
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	intake := agent.NewIntake(g.queue)
@@ -323,7 +325,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
@@ -338,6 +340,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
+		Lane: lane,
 	})
 	g.known.Store(g.registry)
 	return nil
