@@ -114,7 +114,10 @@ func (g *gateway) listenHTTP() error {
 		}
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
-	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices()})
+	page := status.Handler(status.Source{
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(),
+		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
+	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
 	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
 	return nil

@@ -8,6 +8,7 @@
 //	         ├── GET /api/edgesync/status   the snapshot and its Health, as JSON
 //	         ├── GET /api/edgesync/events   what is on flash at some offsets, decoded, as JSON
 //	         ├── GET /api/edgesync/devices  when each was seen, over what, what was refused
+//	minutes ─┼── GET /api/edgesync/history  the last day, minute by minute, as JSON
 //	snapshot ┼── GET /metrics               Prometheus text
 //	         ├── GET /healthz               200 while the loop turns and the queue can be written
 //	         ├── GET /readyz                200 when devices can be served
