@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -104,19 +105,6 @@ func Overwrite(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// Truncate cuts an existing file to size bytes, durably.
-func Truncate(path string, size int64) error {
-	f, err := Open(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Truncate(size)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
 // ErrTooLarge means that a file is larger than its reader allows.
 var ErrTooLarge = errors.New("too large")
 
@@ -206,4 +194,18 @@ func Retry(call func() error) error {
 			return err
 		}
 	}
+}
+
+// Free is how many bytes this process may still write below dir, as statfs(2) has it: an estimate
+// where the file system compresses.
+func Free(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := Retry(func() error { return syscall.Statfs(dir, &st) }); err != nil {
+		return 0, fmt.Errorf("ask for the free space of %s: %w", strconv.Quote(dir), err)
+	}
+	size := uint64(max(st.Bsize, 0))
+	if size > 0 && st.Bavail > math.MaxInt64/size {
+		return math.MaxInt64, nil
+	}
+	return int64(st.Bavail * size), nil
 }
