@@ -27,8 +27,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// fsyncDir is the fsync of an open directory; tests put another in its place.
-var fsyncDir = (*os.File).Sync
+// fsyncDir and fsyncFile are the fsyncs of an open directory and file; tests put others in their
+// place.
+var fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync
 
 // noDirectorySync reports whether the file system cannot sync directories at all. ENOTSUP is
 // EOPNOTSUPP on Linux.
@@ -68,7 +69,7 @@ func Prepare(path string, write func(io.Writer) error) error {
 	}
 	err = write(f)
 	if err == nil {
-		err = f.Sync()
+		err = fsyncFile(f)
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr

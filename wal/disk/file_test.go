@@ -100,6 +100,53 @@ func TestReplaceFails(t *testing.T) {
 	}
 }
 
+// A medium that is full at the write, at the fsync or when the name is to change leaves the old
+// content, and nothing beside it; once there is room the new content is taken.
+func TestReplaceOnFullMedium(t *testing.T) {
+	full := func(f *os.File) error { return &os.PathError{Op: "sync", Path: f.Name(), Err: syscall.ENOSPC} }
+	for _, at := range []string{"write", "sync", "sync of the directory"} {
+		t.Run(at, func(t *testing.T) {
+			defer func() { fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync }()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "clock")
+			if err := Replace(path, []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			want, write := "old", func(w io.Writer) error {
+				_, err := io.WriteString(w, "new")
+				return err
+			}
+			switch at {
+			case "write":
+				write = func(w io.Writer) error {
+					_, err := io.WriteString(w, "ne")
+					return errors.Join(err, syscall.ENOSPC)
+				}
+			case "sync":
+				fsyncFile = full
+			default:
+				fsyncDir, want = full, "new" // or, after a power cut, the old one
+			}
+			for range 2 {
+				if err := ReplaceFunc(path, write); !errors.Is(err, syscall.ENOSPC) {
+					t.Fatalf("replace: %v", err)
+				}
+				entries, err := os.ReadDir(dir)
+				if b, readErr := os.ReadFile(path); err != nil || readErr != nil || string(b) != want || len(entries) != 1 {
+					t.Fatalf("%q, %v, %v", b, entries, errors.Join(err, readErr))
+				}
+			}
+			fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync
+			if err := Replace(path, []byte("newer")); err != nil {
+				t.Fatal(err)
+			}
+			if b, err := os.ReadFile(path); err != nil || string(b) != "newer" {
+				t.Fatalf("%q, %v", b, err)
+			}
+		})
+	}
+}
+
 // The oldest of the kept files goes first, until the directory is within its bounds.
 func TestKeepIsBounded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "corrupt")
