@@ -36,7 +36,8 @@ type tail struct {
 // repair makes dir a log that the library opens. Left-over temporary files go; a tail that is torn,
 // zeroed or garbage is cut; unreadable frames between readable ones become lost frames one by one,
 // so that offsets never shift against the committed one. Cut bytes and damaged files are kept in
-// corrupt. ops cuts; all else is done on the medium itself. It reads the last segment only. Calling it again changes nothing.
+// corrupt. ops cuts; all else is done on the medium itself. It reads the last segment only. Calling
+// it again changes nothing.
 func repair(ops disk.Ops, dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
 	if err := resumeThinning(disk.System{}, dir, thin, log); err != nil {
 		return tail{}, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"edgesync/wal/disk/powercut"
 )
@@ -144,6 +145,46 @@ func TestReplaceOnFullMedium(t *testing.T) {
 				t.Fatalf("%q, %v", b, err)
 			}
 		})
+	}
+}
+
+// What came last stays, whatever the times of the files say: the clock of a router begins anew, and
+// file systems of 32 bits show times after 2038 as long ago.
+func TestKeepGoesByNoTime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "corrupt")
+	log := slog.New(slog.DiscardHandler)
+	year := 2100
+	for n := range 2 * CorruptFiles {
+		name := fmt.Sprint("name", n%3)
+		Keep(dir, name, []byte{byte(n)}, log)
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []byte
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, b...)
+			if int(b[0]) == n { // each is older than the one before it, by its time
+				old := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+				if err := os.Chtimes(path, old, old); err != nil {
+					t.Fatal(err)
+				}
+				year--
+			}
+		}
+		slices.Sort(kept)
+		want := []byte{}
+		for i := max(0, n-CorruptFiles+1); i <= n; i++ {
+			want = append(want, byte(i))
+		}
+		if !slices.Equal(kept, want) {
+			t.Fatalf("after %d: %v, want %v", n, kept, want)
+		}
 	}
 }
 
