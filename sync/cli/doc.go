@@ -6,6 +6,7 @@
 //	                             ├─> status          package status asks the running agent
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             └─> version, help   commands.go
 //
 // # The surface
@@ -23,7 +24,7 @@
 // before the loop ends:
 //
 //	lock on data_dir ─> medium, clock ─> queue ─> dead letters ─> former, overflow ─> registry
-//	                ─> history of the link
+//	                ─> history of the link, record of the last day
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
 //
