@@ -48,10 +48,11 @@ Usage:
   edgesync wal       look into the queue on flash: stat, dump, verify, repair
   edgesync dead      events that the cloud refuses: list, show, retry, drop
   edgesync devices   show the devices: how connected, when seen last, what was refused to them
+  edgesync rules     try rule chains and their scripts, without an agent: try, eval
   edgesync check     show the effective configuration, the source of each value, and what is wrong
   edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting, "help devices", "help wal"
-                     and "help dead" explain those commands
+  edgesync help      print this; "edgesync help run" lists every setting, "help devices", "help wal",
+                     "help dead" and "help rules" explain those commands
 
 Example:
   edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
@@ -64,7 +65,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data dir
 configuration.
 `
 
-var commands = []string{"run", "status", "devices", "wal", "dead", "check", "version", "help"}
+var commands = []string{"run", "status", "devices", "wal", "dead", "rules", "check", "version", "help"}
 
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
@@ -130,6 +131,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.dead(args)
 	case "devices":
 		return p.devicesCommand(args)
+	case "rules":
+		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":
@@ -149,6 +152,8 @@ func (p *program) help(command string) int {
 		fmt.Fprint(p.stdout, deadHelp)
 	case command == "devices":
 		fmt.Fprint(p.stdout, devicesHelp)
+	case command == "rules":
+		fmt.Fprint(p.stdout, rulesHelp)
 	case command == "":
 		fmt.Fprint(p.stdout, help)
 	case slices.Contains(commands, command):

@@ -7,6 +7,7 @@
 //	                             ├─> devices         devices.go: package status asks, or the files
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             └─> version, help   commands.go
 //
 // # The surface
