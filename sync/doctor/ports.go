@@ -99,8 +99,8 @@ func (x *examination) holders(port int) string {
 
 // listener takes a line of /proc/net/tcp: the inode of the socket, if it listens at the port.
 //
-//	sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt   uid  timeout inode
-//	 0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 …
+//	sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
+//	 0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0   0 1234 …
 func listener(line string, port int) (inode string, ok bool) {
 	f := strings.Fields(line)
 	if len(f) < 10 || f[3] != "0A" { // TCP_LISTEN
