@@ -104,6 +104,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "rules":
+		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":

@@ -69,6 +69,10 @@ Example:
 		flags: "json by-name", text: deadHelp,
 	},
 	{
+		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
+		short: "try rule chains and their scripts, without an agent: try, eval",
+	},
+	{
 		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",
 		text: `Usage:
   edgesync check [--connect]

@@ -114,7 +114,8 @@ func Run(ctx context.Context, o Options) *Report {
 }
 
 // Local is the part of Run that needs no cloud, for a look before an agent starts: what it finds
-// about the directory, the ports and the cloud's name that is worth a warning. It writes nothing.
+// about the directory, the ports and the cloud's name that is worth a warning, beside the traps of
+// the medium. It writes nothing.
 func Local(ctx context.Context, o Options) (warnings []string) {
 	o.Emit = func(c Check) {
 		if c.State == Bad {
@@ -122,7 +123,11 @@ func Local(ctx context.Context, o Options) (warnings []string) {
 		}
 	}
 	if o.Medium == nil {
-		o.Medium = medium.Read
+		o.Medium = func(dir string) (medium.Medium, error) {
+			m, err := medium.Read(dir)
+			m.RAM, m.ReadOnly = false, false // these are among the traps
+			return m, err
+		}
 	}
 	x := newExamination(ctx, &o)
 	x.directory()

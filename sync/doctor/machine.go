@@ -42,19 +42,6 @@ func (x *examination) configuration() {
 	}
 }
 
-// traps are file systems with something to know about.
-var traps = [...][2]string{
-	{"jffs2", "room is an estimate on raw flash, and it stalls for seconds when it is nearly full: keep 10 % free, set queue.max_bytes"},
-	{"ubifs", "room is an estimate on raw flash: keep 10 % free, set queue.max_bytes"},
-	{"vfat", "it has no owners, modes and sockets: everybody may read what is there, edgesync status cannot ask the agent, " +
-		"and a power cut may break a file; use ext4 or f2fs"},
-	{"exfat", "it has no owners, modes and sockets, and a power cut may break a file; use ext4 or f2fs"},
-	{"ntfs3", "a power cut may break a file; use ext4 or f2fs"},
-	{"nfs", "events are not accepted while the server is away"},
-	{"cifs", "events are not accepted while the server is away"},
-	{"9p", "a commit may not reach the medium"},
-}
-
 // dataDir looks at the data directory, and tries what a commit costs there.
 func (x *examination) dataDir() {
 	dir, ok := x.directory()
@@ -157,10 +144,9 @@ func (x *examination) directory() (dir string, ok bool) {
 	default:
 		x.say(name, Good, found, "")
 	}
-	for _, t := range traps {
-		if m.FS == t[0] || m.FS == "overlay" && strings.Contains(m.Device, "/mtd") && t[0] == "jffs2" {
-			x.say(name, Open, t[0]+": "+t[1], "")
-			break
+	for _, trap := range m.Traps() {
+		if !m.RAM && !m.ReadOnly {
+			x.say(name, Open, trap, "")
 		}
 	}
 	return dir, !m.ReadOnly
