@@ -16,20 +16,22 @@ import (
 	"edgesync/sync/status"
 )
 
-const devicesHelp = `edgesync devices shows the devices of this edge: how each is connected, when it was seen last, what
-it sends, and what was refused to it, and why. Behind them come those who knocked with credentials
-that no device here has.
+const devicesHelp = `Usage:
+  edgesync devices             one line a device, by name: how it is connected,
+                               when it was seen last, what it sends, what was
+                               refused to it and why; then those who knocked
+                               with credentials that no device here has
+  edgesync devices NAME        all about the device of that name; without one,
+                               the devices whose name, label or type has NAME in
+                               it
+  --json                       one JSON object a device, then one for those who
+                               are unknown
 
-Usage:
-  edgesync devices             one line a device, by name
-  edgesync devices NAME        all about the device of that name; without one, the devices whose
-                               name, label or type contains NAME
-  --json                       one JSON object a device, then one for those who are unknown
-
-A running agent knows when a device was seen since its own start. Without an agent there are the
-names only; edgesync wal dump --entity NAME --tail 1 shows what a device sent last. Of a token that
-is unknown no more is shown than a mark, the first four letters that ` + "`echo -n TOKEN | sha256sum`" + `
-prints. Exit code 1: there is no such device.
+A running agent knows when a device was seen since its own start. Without an
+agent there are the names only; edgesync wal dump --entity NAME --tail 1 shows
+what a device sent last. Of a token that is unknown no more is shown than a
+mark, the first four letters of what "echo -n TOKEN | sha256sum" prints.
+Exit code 1: there is no such device.
 
 Examples:
   edgesync devices
