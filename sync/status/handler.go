@@ -38,11 +38,11 @@ type Report struct {
 // The page's parts, joined once. The content policy holds their hashes, so that a browser runs
 // exactly these and nothing else.
 var (
-	// go:embed page.html
+	//go:embed page.html
 	pageHTML string
-	// go:embed page.css
+	//go:embed page.css
 	pageCSS string
-	// go:embed page.js
+	//go:embed page.js
 	pageJS string
 
 	page = strings.NewReplacer("/*CSS*/", pageCSS, "/*JS*/", pageJS).Replace(pageHTML)
