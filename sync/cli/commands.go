@@ -48,9 +48,10 @@ Usage:
   edgesync wal       look into the queue on flash: stat, dump, verify, repair
   edgesync dead      events that the cloud refuses: list, show, retry, drop
   edgesync check     show the effective configuration, the source of each value, and what is wrong
+  edgesync backup    pack what data_dir holds into a file; restore puts it back; reset forgets it
   edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting, "help wal" and "help dead"
-                     explain those commands
+  edgesync help      print this; "edgesync help run" lists every setting, "help wal", "help
+                     dead" and "help backup" explain those commands
 
 Example:
   edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
@@ -63,12 +64,15 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data dir
 configuration.
 `
 
-var commands = []string{"run", "status", "wal", "dead", "check", "version", "help"}
+var commands = []string{"run", "status", "wal", "dead", "check", "backup", "restore", "reset", "version", "help"}
 
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
 func Main(b Build) int {
-	p := &program{Build: b, env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{Build: b, env: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	if i, err := os.Stdin.Stat(); err == nil && i.Mode()&os.ModeCharDevice != 0 {
+		p.interactive = true
+	}
 	return p.run(context.Background(), os.Args[1:])
 }
 
@@ -76,6 +80,8 @@ func Main(b Build) int {
 type program struct {
 	Build
 	env            environment
+	stdin          io.Reader
+	interactive    bool // a person may answer on stdin
 	stdout, stderr io.Writer
 	terminal       io.Writer // stdout for `edgesync status`, which prints colours and escapes texts itself
 }
@@ -127,6 +133,12 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "backup":
+		return p.backupCommand(args)
+	case "restore":
+		return p.restoreCommand(args)
+	case "reset":
+		return p.resetCommand(args)
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":
@@ -144,6 +156,8 @@ func (p *program) help(command string) int {
 		fmt.Fprint(p.stdout, walHelp)
 	case command == "dead":
 		fmt.Fprint(p.stdout, deadHelp)
+	case command == "backup", command == "restore", command == "reset":
+		fmt.Fprint(p.stdout, stateHelp)
 	case command == "":
 		fmt.Fprint(p.stdout, help)
 	case slices.Contains(commands, command):

@@ -65,6 +65,7 @@ func Prepare(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	_ = Own(temp)
 	err = write(f)
 	if err == nil {
 		err = f.Sync()
