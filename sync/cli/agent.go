@@ -25,9 +25,11 @@ import (
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
 	"edgesync/sync/link"
+	"edgesync/sync/minutes"
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/share"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -66,6 +68,7 @@ type gateway struct {
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
 	history  *link.History
+	minutes  *minutes.Log
 	agent    *agent.Agent
 	doors    *device.Doors
 	rest     http.Handler
@@ -89,9 +92,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	}
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory,
-		g.reportAside, g.reportRestored,
-		g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
+		g.reportAside, g.reportRestored, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -269,6 +271,22 @@ func (g *gateway) openHistory() error {
 	return nil
 }
 
+// openMinutes opens the record of the last day.
+func (g *gateway) openMinutes() error {
+	g.minutes = minutes.Open(g.dir.Path, g.queue.Meter, g.log)
+	g.opened(func() error { g.minutes.Close(g.now()); return nil })
+	return nil
+}
+
+// takeMinute notes the state of the agent for the record of the last day.
+func (g *gateway) takeMinute() {
+	s := g.agent.Snapshot()
+	g.minutes.Take(&minutes.Sample{
+		Backlog: s.Pending, Accepted: s.Accepted, Deployed: s.Deployed, Latency: s.OldestPendingMS, Percent: s.Room.Percent,
+		Up: s.State != agent.Disconnected && s.State != agent.Reconnecting, Commits: s.Commits,
+	}, g.now())
+}
+
 // reportAside warns of what was of the wrong type and lies beside what is in use until a person has
 // looked at it.
 func (g *gateway) reportAside() error {
@@ -299,6 +317,7 @@ func (g *gateway) connect() error {
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
+	lane := share.NewLane()
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	intake := agent.NewIntake(g.queue)
@@ -307,7 +326,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
@@ -322,6 +341,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
+		Lane: lane,
 	})
 	g.known.Store(g.registry)
 	return nil
@@ -355,6 +375,9 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
 	renewals := time.NewTicker(keypair.Every)
 	defer renewals.Stop()
+	samples := time.NewTicker(minutes.Every)
+	defer samples.Stop()
+	g.takeMinute()
 	var alive <-chan time.Time
 	if every := g.manager.Every(); every > 0 {
 		t := time.NewTicker(every)
@@ -367,6 +390,8 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 			return nil
 		case <-renewals.C:
 			g.ports.checkPairs()
+		case <-samples.C:
+			g.takeMinute()
 		case <-alive:
 			if g.agent.Turning() { // else the manager restarts what no longer turns
 				g.tell(notify.Alive)

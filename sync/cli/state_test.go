@@ -195,6 +195,15 @@ func TestBackupBesideTheAgent(t *testing.T) {
 	}
 	close(stop)
 	posts.Wait()
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := e.Name(); !slices.Contains(disk.State, n) && n != "lock" && n != "agent.sock" {
+			t.Errorf("%s is in data_dir, and neither restored nor reset", n)
+		}
+	}
 	if info, err := os.Stat(files[0]); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the archive: %v, %v", info, err)
 	}

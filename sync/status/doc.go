@@ -7,6 +7,7 @@
 //	            ┌── GET /                  page.html, asks the JSON every two seconds
 //	            ├── GET /api/edge/status   the snapshot and its Health, as JSON
 //	            ├── GET /api/edge/events   what is on flash at some offsets, decoded, as JSON
+//	minutes ────┼── GET /api/edgesync/history   the last day, minute by minute, as JSON
 //	snapshot ───┼── GET /metrics           Prometheus text
 //	            ├── GET /healthz           200 while the loop turns and the queue can be written
 //	            ├── GET /readyz            200 when devices can be served
