@@ -33,6 +33,7 @@ func (e *Error) Unwrap() []error { return e.Problems }
 type Flags struct {
 	file  string
 	named bool
+	none  bool // no file at all is read
 	set   []assignment
 }
 
@@ -76,7 +77,8 @@ type Loaded struct {
 	Notices []string // worth a line in the log, nothing to stop for
 
 	sources map[string]string
-	uci     bool // File is in OpenWrt's form
+	uci     bool        // File is in OpenWrt's form
+	service [][2]string // options of the section main that are the init script's, but for enabled
 }
 
 // Defaults returns the configuration of an agent that nobody configured.
