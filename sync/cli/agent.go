@@ -146,13 +146,11 @@ func (g *gateway) lock() (err error) {
 			"run chmod o-w " + strconv.Quote(g.dir.Path))
 	}
 	g.medium, err = medium.Probe(g.dir.Path)
-	switch {
-	case err != nil:
+	if err != nil {
 		g.warn(err.Error()) // what the kernel does not tell is assumed
-	case g.medium.RAM:
-		g.warn("data_dir is in RAM (" + g.medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
-	case g.medium.ReadOnly:
-		g.warn("data_dir is on a medium that is read-only (" + g.medium.FS + "): nothing can be accepted until it is mounted for writing")
+	}
+	for _, trap := range g.medium.Traps() {
+		g.warn(trap)
 	}
 	return nil
 }
@@ -162,7 +160,7 @@ func (g *gateway) openQueue() (err error) {
 	c := &g.config.Queue
 	maxBytes := c.MaxBytes
 	if maxBytes == 0 {
-		if maxBytes, err = g.dir.AutoMaxBytes(); err != nil {
+		if maxBytes, err = g.dir.AutoMaxBytes(g.medium.Raw); err != nil {
 			g.warn(err.Error()) // the number is usable all the same
 		}
 	}
@@ -425,6 +423,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 		s.Certificates = append(s.Certificates, agent.EndOf{Door: p.Name(), Ends: p.Ends().UTC()})
 	}
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
+	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {

@@ -47,11 +47,12 @@ Usage:
                      that you know what was lost, so that the first line goes on to what is next
   edgesync wal       look into the queue on flash: stat, dump, verify, repair
   edgesync dead      events that the cloud refuses: list, show, retry, drop
+  edgesync rules     try rule chains and their scripts, without an agent: try, eval
   edgesync check     show the effective configuration, the source of each value, and what is wrong
   edgesync backup    pack what data_dir holds into a file; restore puts it back; reset forgets it
   edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting, "help wal", "help
-                     dead" and "help backup" explain those commands
+  edgesync help      print this; "edgesync help run" lists every setting, "help wal", "help dead",
+                     "help rules" and "help backup" explain those commands
 
 Example:
   edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
@@ -64,7 +65,7 @@ Exit codes: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data dir
 configuration.
 `
 
-var commands = []string{"run", "status", "wal", "dead", "check", "backup", "restore", "reset", "version", "help"}
+var commands = []string{"run", "status", "wal", "dead", "rules", "check", "backup", "restore", "reset", "version", "help"}
 
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
@@ -139,6 +140,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.restoreCommand(args)
 	case "reset":
 		return p.resetCommand(args)
+	case "rules":
+		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":
@@ -158,6 +161,8 @@ func (p *program) help(command string) int {
 		fmt.Fprint(p.stdout, deadHelp)
 	case command == "backup", command == "restore", command == "reset":
 		fmt.Fprint(p.stdout, stateHelp)
+	case command == "rules":
+		fmt.Fprint(p.stdout, rulesHelp)
 	case command == "":
 		fmt.Fprint(p.stdout, help)
 	case slices.Contains(commands, command):

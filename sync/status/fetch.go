@@ -112,5 +112,15 @@ func dial(dataDir string) (net.Conn, error) {
 		return nil, err
 	}
 	defer release()
-	return net.DialTimeout("unix", address, sockTimeout)
+	c, err := net.DialTimeout("unix", address, sockTimeout)
+	if errors.Is(err, fs.ErrNotExist) { // the agent's file system may have no sockets
+		if other, otherErr := net.DialTimeout("unix", abstractAddress(dataDir), sockTimeout); otherErr == nil {
+			if !trusted(other, dataDir) {
+				other.Close()
+				return nil, err
+			}
+			c, err = other, nil
+		}
+	}
+	return c, err
 }
