@@ -19,28 +19,6 @@ import (
 	"edgesync/wal/disk"
 )
 
-const stateHelp = `edgesync backup, restore and reset are about data_dir as a whole: what the cloud has provisioned, and
-what waits for it.
-
-Usage:
-  edgesync backup FILE      pack data_dir, as it is at one moment, into FILE (tar.gz, mode 0600; "-" is
-                            stdout), beside a running agent or without one. With --with-queue events
-                            that wait and dead letters come along. The configuration does not
-  edgesync restore FILE     put such an archive in the place of all that data_dir holds. The agent must
-                            be stopped. There must be room for both
-  edgesync reset --keep-config
-                            forget everything: devices, users, tokens, events that wait, dead letters.
-                            The agent must be stopped
-  edgesync reset --all      the same, and the configuration with its secret: for the next owner
-
-restore and reset ask before they delete anything; --yes answers. After a kill or a power cut either
-nothing has changed, or the next command or agent finishes the work.
-
-An archive holds tokens and passwords: keep it as you keep the secret. With the queue of an old copy
-the agent sends again what was sent since; its log and status say so. Never run the copy and the
-original at once: two agents with one key throw each other out.
-`
-
 // errUnanswered means that a question was not answered with yes.
 var errUnanswered = errors.New("nothing was done")
 
