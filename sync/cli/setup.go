@@ -37,6 +37,9 @@ var questions = []question{
 	{"mqtt.listen", "Address for devices over MQTT; off: none", false},
 }
 
+// stateDir is data_dir of the service under systemd, and the usual place elsewhere.
+const stateDir = "/var/lib/edgesync"
+
 // answerTries is how often a wrong answer is asked for again.
 const answerTries = 5
 
@@ -75,6 +78,9 @@ func (p *program) setupCommand(ctx context.Context, args []string) int {
 		}
 	default:
 		return p.usage("setup", "--form is uci or toml")
+	}
+	if _, err := os.Stat(s.place.File); s.service && !s.place.UCI && err != nil && !s.settings.Has("data_dir") {
+		s.settings.Set("data_dir", stateDir)
 	}
 	if stdin {
 		line, _ := s.lines.ReadString('\n')
