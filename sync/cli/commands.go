@@ -111,6 +111,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.dead(args)
 	case "devices":
 		return p.devicesCommand(args)
+	case "setup":
+		return p.setupCommand(ctx, args)
 	case "backup":
 		return p.backupCommand(args)
 	case "restore":
