@@ -69,11 +69,13 @@ type gateway struct {
 	registry *registry.Registry
 	history  *link.History
 	minutes  *minutes.Log
-	agent    *agent.Agent
-	doors    *device.Doors
-	rest     http.Handler
-	ports    ports
-	manager  *notify.Socket // of services, such as systemd
+	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
+	toldVersion bool
+	agent       *agent.Agent
+	doors       *device.Doors
+	rest        http.Handler
+	ports       ports
+	manager     *notify.Socket // of services, such as systemd
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
@@ -374,6 +376,12 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 	defer renewals.Stop()
 	samples := time.NewTicker(minutes.Every)
 	defer samples.Stop()
+	var reports <-chan time.Time
+	if every := g.config.Report.Interval; every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		reports = t.C
+	}
 	g.takeMinute()
 	var alive <-chan time.Time
 	if every := g.manager.Every(); every > 0 {
@@ -389,6 +397,8 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 			g.ports.checkPairs()
 		case <-samples.C:
 			g.takeMinute()
+		case <-reports:
+			g.reportFigures(ctx)
 		case <-alive:
 			if g.agent.Turning() { // else the manager restarts what no longer turns
 				g.tell(notify.Alive)
