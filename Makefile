@@ -85,6 +85,8 @@ build/demo:
 FOR     ?= 20m
 SEED    ?= 0
 LATENCY ?= 1s
+# A memory cgroup for the agent, such as 32MiB; nothing: none.
+MEMORY  ?=
 
 .PHONY: soak
 soak: export STEPS_BEGAN := $(shell date +%s)
@@ -92,7 +94,7 @@ soak: ## honest devices for FOR (20m) while one attack after the other goes on; 
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
 	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
-	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY)
+	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY) -memory "$(MEMORY)"
 
 .PHONY: test
 test: export STEPS_BEGAN := $(shell date +%s)
