@@ -206,8 +206,8 @@ func (m *machine) cut() {
 }
 
 // tellWriteSize puts into the machine's memory how many bytes are written at a time to the flashes:
-// UBI asks for it, and phram leaves it 0. The number follows type, flags, size, size of an eraseblock
-// and smallest write in struct mtd_info (linux/mtd/mtd.h), by which it is found.
+// UBI asks for it, and phram leaves it 0. The number follows type, flags, size, size of an
+// eraseblock and smallest write in struct mtd_info (linux/mtd/mtd.h), by which it is found.
 func (m *machine) tellWriteSize() error {
 	const mtdRAM, capRAM, flash, block = 1, 0x1c00, 16 << 20, 64 << 10
 	le := binary.LittleEndian

@@ -212,8 +212,8 @@ func (d *device) post(ctx context.Context, client *http.Client, body string) int
 	return res.StatusCode
 }
 
-// fill has the first device of each agent post large events until there is no room for them, cuts the
-// power, and has it try again.
+// fill has the first device of each agent post large events until there is no room for them, cuts
+// the power, and has it try again.
 func fill(ctx context.Context, m *machine, devices []*device, random *rand.Rand) error {
 	for round := range 2 {
 		var all sync.WaitGroup

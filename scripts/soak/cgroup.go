@@ -21,8 +21,9 @@ type cgroup struct {
 	v2      bool
 }
 
-// newCgroup makes a memory cgroup, of version 1 or 2 as the machine has it, and in dir a program that
-// runs bin inside: a copy of it, for pages of a file belong to the cgroup that reads them first.
+// newCgroup makes a memory cgroup, of version 1 or 2 as the machine has it, and in dir a program
+// that runs bin inside: a copy of it, for pages of a file belong to the cgroup that reads them
+// first.
 func newCgroup(limit, dir, bin string) (*cgroup, error) {
 	n, err := strconv.ParseInt(strings.TrimSuffix(limit, "MiB"), 10, 32)
 	if err != nil || n < 8 || !strings.HasSuffix(limit, "MiB") {
@@ -83,12 +84,12 @@ func (g *cgroup) read(name, word string) int64 {
 
 // said is how the agent fared within its bound, for people.
 func (g *cgroup) said() string {
+	most, hits := g.read("memory.max_usage_in_bytes", ""), g.read("memory.failcnt", "")
 	if g.v2 {
-		return fmt.Sprintf("%.1f MB of %.1f MB at most, %d times at the bound, %d ended by the kernel", float64(g.read("memory.peak", ""))/1e6,
-			float64(g.limit)/1e6, g.read("memory.events", "max"), g.kills())
+		most, hits = g.read("memory.peak", ""), g.read("memory.events", "max")
 	}
 	return fmt.Sprintf("%.1f MB of %.1f MB at most, %d times at the bound, %d ended by the kernel",
-		float64(g.read("memory.max_usage_in_bytes", ""))/1e6, float64(g.limit)/1e6, g.read("memory.failcnt", ""), g.kills())
+		float64(most)/1e6, float64(g.limit)/1e6, hits, g.kills())
 }
 
 // kills counts processes that the kernel has ended there for want of memory.

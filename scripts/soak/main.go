@@ -41,7 +41,9 @@ func main() {
 }
 
 // soakFor does one run in a directory of its own, which stays if something does not hold.
-func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only, memory string) error {
+func soakFor(
+	ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only, memory string,
+) error {
 	deck, err := chosen(only, long)
 	if err != nil {
 		return err

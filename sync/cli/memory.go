@@ -50,8 +50,8 @@ func limitOf(total int64) int64 {
 	return min(memoryLimit, max(leastMemory, total/4))
 }
 
-// yieldScore is by how much (of 1000, all memory) the kernel shall think the agent larger than it is
-// when there is no memory left at all.
+// yieldScore is by how much (of 1000, all memory) the kernel shall think the agent larger than it
+// is when there is no memory left at all.
 const yieldScore = "200"
 
 // yieldMemory has the kernel end the agent before the programs that make a router, when one must

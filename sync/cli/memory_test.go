@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The collector works towards less on the smallest routers, and never towards so little that it runs
-// without end.
+// The collector works towards less on the smallest routers, and never towards so little that it
+// runs without end.
 func TestMemoryLimitGoesByTheMachine(t *testing.T) {
 	for total, want := range map[int64]int64{
 		0: 18 << 20, 32 << 20: 16 << 20, 57 << 20: 16 << 20, 64 << 20: 16 << 20, 68 << 20: 17 << 20,
