@@ -150,7 +150,7 @@ func makeCreateAlarm(_ *node, c *config) work {
 		}
 		a.Severity, a.Details, a.Relations = want.Severity, want.Details, want.Relations
 		a.Propagate, a.PropagateOwner, a.ToTenant = want.Propagate, want.PropagateOwner, want.ToTenant
-		if r.check(r.e.out.SaveAlarm(a)) {
+		if r.check(r.out.SaveAlarm(a)) {
 			r.alarmDone(a, notice, flag, relation)
 		}
 	}
@@ -185,7 +185,7 @@ func makeClearAlarm(_ *node, c *config) work {
 		}
 		b := *a
 		b.Details, b.Cleared, b.ClearedAt = details, true, r.e.opt.Now()
-		if r.check(r.e.out.SaveAlarm(&b)) {
+		if r.check(r.out.SaveAlarm(&b)) {
 			r.alarmDone(&b, "ALARM_CLEAR", "isClearedAlarm", "Cleared")
 		}
 	}

@@ -175,7 +175,7 @@ func (t *trial) step(line string) (*tree, error) {
 				m.Metadata = append(m.Metadata, script.Pair{Key: key, Value: md.items[i].plain()})
 			}
 		}
-		if _, err := t.e.Handle(m); err != nil {
+		if _, err := t.e.Handle(m, nil); err != nil {
 			return nil, err
 		}
 	}
