@@ -114,7 +114,7 @@ func (g *gateway) listenHTTP() error {
 		}
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
-	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events()})
+	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Rules: g.rulesReport})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
 	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
 	return nil
@@ -136,12 +136,17 @@ func route(devices, api, page http.Handler) http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events":
+		case strings.HasPrefix(path, "/api/") && !statusPaths[path]:
 			api.ServeHTTP(w, r)
 		default:
 			page.ServeHTTP(w, r)
 		}
 	})
+}
+
+// statusPaths are those of package status below /api/.
+var statusPaths = map[string]bool{
+	"/api/edge/status": true, "/api/edge/events": true, "/api/edge/rules": true, "/api/edgesync/rules": true,
 }
 
 // events is where the page looks for the queue's events.
@@ -155,7 +160,7 @@ func (g *gateway) events() *status.Events {
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters(), g.rulesReport)
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil

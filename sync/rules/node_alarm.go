@@ -48,6 +48,9 @@ func (a *Alarm) tree(reg Registry) *tree {
 		textTree(a.Type), textTree(a.Status()))
 }
 
+// JSON is the alarm as a server writes it, and as messages have it.
+func (a *Alarm) JSON(reg Registry) string { return a.tree(reg).String() }
+
 // alarmDetails runs a script on the message and the previous details, "" if there are none.
 func (r *round) alarmDetails(p *script.Program, before string) (details string, ok bool) {
 	args, err := r.m.args()

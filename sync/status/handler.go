@@ -23,6 +23,7 @@ type Source struct {
 	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
+	Rules   func() []byte // the report of the rule chains as JSON; nil: there is none
 }
 
 // Report is the JSON of the page: a snapshot and its judgement.
@@ -124,7 +125,7 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
+// Handler serves /, /api/edge/status, /api/edge/events, /api/edge/rules (also as /api/edgesync/rules), /metrics, /healthz and /readyz. It only
 // reads.
 func Handler(src Source) http.Handler {
 	going := &answers{share.New(largeAnswers)}
@@ -144,6 +145,8 @@ func Handler(src Source) http.Handler {
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
 				serveEvents(w, r, src, query, going)
 			}
+		case "/api/edge/rules", "/api/edgesync/rules":
+			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveRules(w, r, src, going) }
 		case "/metrics":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveMetrics(w, r, src, going) }
 		case "/healthz":
@@ -178,6 +181,14 @@ func serveReport(w http.ResponseWriter, r *http.Request, src Source, going *answ
 		return
 	}
 	going.reply(w, r, "application/json", append(data, '\n'))
+}
+
+func serveRules(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+	if src.Rules == nil {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	going.reply(w, r, "application/json", append(src.Rules(), '\n'))
 }
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud

@@ -45,13 +45,16 @@ const (
 	doFormerDrop  = "former_drop"
 
 	doAck = "ack"
+
+	// Rules asks for the report of the rule chains.
+	Rules = "rules"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
 // former_retry and former_drop about the events of former edges, and take neither; ack says that a
-// person has seen what was lost.
+// person has seen what was lost; rules asks for the rule chains.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -66,6 +69,8 @@ type Answer struct {
 	Later   int                `json:"later,omitempty"` // dead letters that cannot be dropped yet: ask again in a few seconds
 	Letters []agent.DeadLetter `json:"letters,omitempty"`
 	Next    uint64             `json:"next,omitempty"` // offset to go on listing from
+
+	Rules json.RawMessage `json:"rules,omitempty"` // a ruling.Report
 
 	// Of events of former edges.
 	Left     []former.Left `json:"left,omitempty"`     // at most 50
@@ -131,7 +136,7 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
-	case doFormerList, doFormerRetry, doFormerDrop, doAck:
+	case doFormerList, doFormerRetry, doFormerDrop, doAck, Rules:
 		if r.All || r.Offset != 0 {
 			return Request{}, errors.New("ack, and what is asked about former edges, takes no offset and no \"all\"")
 		}
@@ -144,6 +149,9 @@ func parseRequest(line []byte) (r Request, err error) {
 // answer does what a request line asks for.
 func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 	r, err := parseRequest(line)
+	if err == nil && r.Do == Rules && s.rules != nil {
+		return &Answer{OK: true, Rules: s.rules()}
+	}
 	if err == nil && s.dead == nil {
 		err = errors.New("this agent has no dead letters to ask for")
 	}
