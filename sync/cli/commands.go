@@ -47,10 +47,12 @@ Usage:
                      that you know what was lost, so that the first line goes on to what is next
   edgesync wal       look into the queue on flash: stat, dump, verify, repair
   edgesync dead      events that the cloud refuses: list, show, retry, drop
+  edgesync rules     show what the rule chains do (--json); without an agent, try chains and scripts:
+                     try, eval
   edgesync check     show the effective configuration, the source of each value, and what is wrong
   edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting, "help wal" and "help dead"
-                     explain those commands
+  edgesync help      print this; "edgesync help run" lists every setting, "help wal", "help dead"
+                     and "help rules" explain those commands
 
 Example:
   edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
@@ -62,7 +64,7 @@ wins. config.toml.example describes every key. Exit codes: 0 fine, 1 failed, 2 w
 75 another agent holds the data directory, 78 wrong configuration.
 `
 
-var commands = []string{"run", "status", "wal", "dead", "check", "version", "help"}
+var commands = []string{"run", "status", "wal", "dead", "rules", "check", "version", "help"}
 
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
@@ -126,6 +128,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "rules":
+		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":
@@ -143,6 +147,8 @@ func (p *program) help(command string) int {
 		fmt.Fprint(p.stdout, walHelp)
 	case command == "dead":
 		fmt.Fprint(p.stdout, deadHelp)
+	case command == "rules":
+		fmt.Fprint(p.stdout, rulesHelp)
 	case command == "":
 		fmt.Fprint(p.stdout, help)
 	case slices.Contains(commands, command):

@@ -6,6 +6,7 @@
 //	                             ├─> status          package status asks the running agent
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             └─> version, help   commands.go
 //
 // # The surface

@@ -116,7 +116,7 @@ func TestChainDecides(t *testing.T) {
 	r.mustPost(t, "token-1", `{"ts":1767225700000,"values":{"t":5}}`)
 	s.arrived(d, "t", 3)
 	rows := s.cloud.Tenant().Series(d.ID, "t")
-	if last := rows[len(rows)-1]; last.TS != 1767225700000 || last.Value.Long != 10 && last.Value.Double != 10 {
+	if last := rows[len(rows)-1]; last.TS != 1767225700000 || last.Value.Long != 10 {
 		t.Errorf("doubled: %+v", last)
 	}
 	summed(t, r.snapshot())
@@ -127,7 +127,7 @@ func TestChainDecides(t *testing.T) {
 	r.mustPost(t, "token-1", `{"ts":1767225800000,"values":{"t":7}}`)
 	s.arrived(d, "t", 4)
 	rows = s.cloud.Tenant().Series(d.ID, "t")
-	if last := rows[len(rows)-1]; last.Value.Long != 14 && last.Value.Double != 14 {
+	if last := rows[len(rows)-1]; last.Value.Long != 14 {
 		t.Errorf("doubled after a restart: %+v", last)
 	}
 }
@@ -153,7 +153,7 @@ func TestWindowsSurviveKills(t *testing.T) {
 	}
 	sum := func(key string) (total int64) {
 		for _, row := range s.cloud.Tenant().Series(d.ID, key) {
-			total += row.Value.Long + int64(row.Value.Double)
+			total += row.Value.Long
 		}
 		return total
 	}
