@@ -56,8 +56,9 @@ type Snapshot struct {
 	Damaged         uint64    `json:"damaged"`
 	OldestPendingMS int64     `json:"oldest_pending_ms"` // age
 	// Messages before the queue: received + made = accepted + filtered + held + merged. Received is
-	// what devices, people and the edge itself brought, made what rules made of it; filtered is what
-	// rules kept from the cloud, held what waits in windows, merged what windows turned into results.
+	// what devices, people and the edge itself brought, made what rules made of it; filtered is
+	// what rules kept from the cloud, held what waits in windows, merged what windows turned into
+	// results.
 	Received        uint64     `json:"received"`
 	Made            uint64     `json:"made"`
 	Filtered        uint64     `json:"filtered"`

@@ -38,7 +38,7 @@ func (t *Table) Call(ctx context.Context, device proto.UUID, method, params stri
 		return "", fmt.Errorf("the parameters of the call are no JSON")
 	}
 	c := &pending{
-		Call:  Call{Device: device, Method: method, Params: params, OneWay: oneway, Expires: time.Now().Add(timeout + callMargin)},
+		Call:    Call{Device: device, Method: method, Params: params, OneWay: oneway, Expires: time.Now().Add(timeout + callMargin)},
 		local:   func(response, word string) { end <- localDone{response, word} }, // the only one, so there is room
 		request: proto.NewUUID(),                                                  // not to be taken for one of the cloud's
 	}

@@ -110,12 +110,12 @@ type pending struct {
 	Call
 	msg     *proto.DeviceRpcCallMsg
 	request proto.UUID
-	offered bool             // somebody was there to take it
-	kept    bool             // in the registry, over a restart
+	offered bool // somebody was there to take it
+	kept    bool // in the registry, over a restart
 	// local tells who here waits for the answer, with mu held, and must not block; nil: the cloud
 	// waits for it, or, for a notice, nobody.
 	local  func(response, word string)
-	notice  bool             // made by the edge itself; nobody waits for its answer
+	notice bool // made by the edge itself; nobody waits for its answer
 }
 
 // answer is on its way to the cloud.

@@ -106,10 +106,12 @@ func TestChainDecides(t *testing.T) {
 	n := r.snapshot()
 	summed(t, n)
 	if n.Received-before.Received != 5 || n.Filtered != 3 || n.Accepted-before.Accepted != 2 || n.Made != 0 {
-		t.Errorf("received %d, filtered %d, accepted %d, made %d", n.Received-before.Received, n.Filtered, n.Accepted-before.Accepted, n.Made)
+		t.Errorf("received %d, filtered %d, accepted %d, made %d",
+			n.Received-before.Received, n.Filtered, n.Accepted-before.Accepted, n.Made)
 	}
 	s.chain("double", []string{
-		`transform.TbTransformMsgNode|double|{"scriptLang":"TBEL","tbelScript":"msg.t = msg.t * 2; return {msg: msg, metadata: metadata, msgType: msgType};"}`,
+		`transform.TbTransformMsgNode|double|{"scriptLang":"TBEL","tbelScript":"msg.t = msg.t * 2; ` +
+			`return {msg: msg, metadata: metadata, msgType: msgType};"}`,
 		pushNode,
 	}, "0>1:Success")
 	s.ruled("double")

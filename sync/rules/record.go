@@ -7,9 +7,9 @@ import (
 )
 
 // Journal keeps what nodes hold, so that it survives a restart (doc.go has the form of records).
-// The engine calls it with locks held. What Keep and Forget were told counts in this order, and need
-// not be durable before who called Handle is told so. Snapshot of an
-// engine is all records that were kept and not forgotten.
+// The engine calls it with locks held. What Keep and Forget were told counts in this order, and
+// need not be durable before who called Handle is told so. Snapshot of an engine is all records
+// that were kept and not forgotten.
 type Journal interface {
 	// Keep stores a record, in place of one with the same key.
 	Keep(key string, record []byte) error

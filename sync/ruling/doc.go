@@ -1,5 +1,5 @@
-// Package ruling joins the rule engine (package rules) to the agent: it stands before the queue,
-// is what chains read and what they do, and keeps what waits in them over a restart.
+// Package ruling joins the rule engine (package rules) to the agent: it stands before the queue, is
+// what chains read and what they do, and keeps what waits in them over a restart.
 //
 //	doors ──> sync.Intake ──Take──> take: events ⇄ messages ──> rules.Engine
 //	             │ ^                    │                          │ ^
@@ -12,14 +12,15 @@
 //
 // # The way of an event
 //
-//	take.go      way: what the chain decides alone. An event that is stored and pushed as it is,
-//	             as by the default chain, goes to the queue without a look at its values
+//	take.go      way: what the chain decides alone. An event that is stored and pushed as it
+//	             is, as by the default chain, goes to the queue without a look at its values
 //	message.go   else its fragment becomes a message, whose values are those that the transport of
 //	             a real edge makes of them
-//	take.go      the engine runs it in this goroutine; Push gathers events, in their order. One that
-//	             is pushed as it came is the same bytes again
+//	take.go      the engine runs it in this goroutine; Push gathers events, in their order. One
+//	             that is pushed as it came is the same bytes again
 //	intake.go    (package sync) the events enter the queue in one group commit
-//	take.go      end: what nodes hold is made durable, if there is any; then the device is answered
+//	take.go      end: what nodes hold is made durable, if there is any; then the device is
+//	             answered
 //
 // So a device hears "accepted" when what was pushed is in the queue, and what waits is in the
 // journal, each with one fsync for all who come at the same time; mostly a message does one of the
@@ -29,14 +30,14 @@
 //
 // Windows, delays, generators and answers of devices have no caller. What comes of them is gathered
 // in back, and flush hands it to the queue; only then the journal forgets what has waited. A crash
-// between the two pushes a window again, and loses nothing. While the queue refuses, nothing that is
-// due is done: windows wait, and are bounded.
+// between the two pushes a window again, and loses nothing. While the queue refuses, nothing that
+// is due is done: windows wait, and are bounded.
 //
 // # Chains
 //
 // The registry tells (Hear) when a chain, its metadata or the tenant's profile changes, and the
-// goroutine of Run reads them (chains.go). A text that has not changed is not looked at. The root is
-// the chain whose head says so; the registry takes the flag from the former one. With rules.file
+// goroutine of Run reads them (chains.go). A text that has not changed is not looked at. The root
+// is the chain whose head says so; the registry takes the flag from the former one. With rules.file
 // one chain counts in place of all.
 //
 // # What people make
@@ -54,8 +55,8 @@
 //
 // Messages that came, and were made, are as many as those that were pushed, filtered, wait, or were
 // merged (rules.Sums). Made, filtered and merged ones are written with what nodes hold, at least
-// each minute while they change, and at the end: a crash costs what was counted since, and no event.
-// What came is reckoned from the others and from what entered the queue.
+// each minute while they change, and at the end: a crash costs what was counted since, and no
+// event. What came is reckoned from the others and from what entered the queue.
 //
 // # Locks
 //

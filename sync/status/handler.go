@@ -125,8 +125,8 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /api/edge/rules (also as /api/edgesync/rules), /metrics, /healthz and /readyz. It only
-// reads.
+// Handler serves /, /api/edge/status, /api/edge/events, /api/edge/rules (also as
+// /api/edgesync/rules), /metrics, /healthz and /readyz. It only reads.
 func Handler(src Source) http.Handler {
 	going := &answers{share.New(largeAnswers)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -72,7 +72,10 @@ func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead, rules func
 		return nil, fmt.Errorf("status: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{listener: l, path: path, release: release, stop: stop, done: make(chan struct{}), snapshot: snapshot, dead: dead, rules: rules}
+	s := &Server{
+		listener: l, path: path, release: release, stop: stop, done: make(chan struct{}),
+		snapshot: snapshot, dead: dead, rules: rules,
+	}
 	go s.serve(ctx)
 	return s, nil
 }

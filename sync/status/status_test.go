@@ -31,7 +31,8 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
-	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
+	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
+	received made filtered held merged`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
