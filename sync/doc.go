@@ -213,16 +213,17 @@
 //
 // What follows keeps its names and meanings. Keys, defaults and bounds are in config.toml.example.
 //
-//   - Configuration: --config FILE, else /etc/edgesync/config.toml, else ./config.toml. No file at
-//     all is fine, a named one that is missing is not. Then the environment, then flags; later
-//     wins.
+//   - Configuration: --config FILE, else /etc/edgesync/config.toml, else /etc/config/edgesync, else
+//     ./config.toml. No file at all is fine, a named one that is missing is not. Then the
+//     environment, then flags; later wins.
 //   - Environment: each key as EDGESYNC_ and its path in capitals, with _ for the dots. A variable
 //     set to the empty string sets its key to empty (a listener: off). An unknown EDGESYNC_ name is
 //     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
 //   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, rules/, clock, link,
-//     tally, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is opened.
+//     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is
+//     opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".

@@ -71,7 +71,7 @@ func (b *box) do(script, command string) string {
 		b.t.Fatal(err)
 	}
 	cmd := exec.Command(busybox(b.t), "ash", "-c", `. "$1"; . "$2"
-		PROG=$BOX/edgesync ETC=$BOX/etc/edgesync PASSWD=$BOX/passwd MOUNTS=$BOX/mounts UJAIL=$BOX/ujail OVERLAY=$BOX/overlay
+		PROG=$BOX/edgesync ETC=$BOX/etc/edgesync UCI=$BOX/etc/config/edgesync RUN=$BOX/run/edgesync PASSWD=$BOX/passwd MOUNTS=$BOX/mounts UJAIL=$BOX/ujail OVERLAY=$BOX/overlay
 		$3`, "ash", standins, script, command)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOX=" + b.dir}
 	out, err := cmd.CombinedOutput()

@@ -128,6 +128,64 @@ func TestOptions(t *testing.T) {
 	})
 }
 
+// TestReadsUCI holds that without config.toml the agent reads /etc/config/edgesync itself: a copy
+// that the account may read, while procd watches the original.
+func TestReadsUCI(t *testing.T) {
+	b := newBox(t)
+	b.write("ujail", "")
+	os.Chmod(b.path("ujail"), 0o755)
+	if err := os.Remove(b.path("etc/edgesync/config.toml")); err != nil {
+		t.Fatal(err)
+	}
+	b.write("etc/config/edgesync", "config edgesync 'main'\n\toption enabled '1'\n")
+	b.write("etc/edgesync/secret", "hidden")
+	b.write("run/edgesync/config", "an old one")
+	b.agent(`echo "$@" >>` + b.path("asked"))
+	b.start()
+	if log := b.read("log"); log != "" {
+		t.Errorf("it logged %q", log)
+	}
+	if got, want := b.read("asked"), "check --config /etc/config/edgesync --data_dir /srv/edgesync\n"; got != want {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+	i := b.instance()
+	command := []any{
+		"/edgesync", "run", "--config", "/run/edgesync/config", "--data_dir", "/srv/edgesync", "--log.target", "procd",
+	}
+	if !reflect.DeepEqual(i["command"], any(command)) {
+		t.Errorf("command %v", i["command"])
+	}
+	if want := any([]any{"/etc/config/edgesync", "/etc/edgesync/secret", "/edgesync"}); !reflect.DeepEqual(i["file"], want) {
+		t.Errorf("file %v", i["file"])
+	}
+	if got := i["jail"].(map[string]any)["mount"].(map[string]any)["/run/edgesync/config"]; got != "0" {
+		t.Errorf("the copy is not in the jail")
+	}
+	info, err := os.Stat(b.path("run/edgesync/config"))
+	if err != nil || info.Mode().Perm() != 0o400 || b.read("run/edgesync/config") != b.read("etc/config/edgesync") {
+		t.Errorf("the copy: %v, %v", info, err)
+	}
+	if !slices.ContainsFunc(b.calls(), func(c []string) bool {
+		return slices.Equal(c, []string{"chown", "8077:8078", "/run/edgesync/config"})
+	}) {
+		t.Error("the copy was not given to the account")
+	}
+	if dir, err := os.Readlink(b.path("run/edgesync/data_dir")); err != nil || dir != b.path("srv/edgesync") {
+		t.Errorf("the link to data_dir: %q, %v", dir, err)
+	}
+}
+
+// TestTwoConfigurations holds that settings which do not count are told.
+func TestTwoConfigurations(t *testing.T) {
+	b := newBox(t)
+	b.uci("main.enabled=1", "main.data_dir="+b.dir+"/srv/edgesync", "cloud.host=x")
+	b.start()
+	if got, want := b.read("log"), "warn: the settings of /etc/config/edgesync do not count, because there is /etc/edgesync/config.toml: "+
+		"move one of the two away\n"; got != want || b.instance() == nil {
+		t.Errorf("log %q, want %q", got, want)
+	}
+}
+
 // TestStartsNothing holds that the service is not started, and the log says why, in one line.
 func TestStartsNothing(t *testing.T) {
 	const mounts = "overlayfs:/overlay / overlay rw 0 0\n"

@@ -25,10 +25,12 @@ import (
 	"edgesync/sync/former"
 	"edgesync/sync/keypair"
 	"edgesync/sync/link"
+	"edgesync/sync/minutes"
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/sync/ruling"
+	"edgesync/sync/share"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -68,6 +70,7 @@ type gateway struct {
 	registry *registry.Registry
 	history  *link.History
 	rules    *ruling.Rules
+	minutes  *minutes.Log
 	agent    *agent.Agent
 	doors    *device.Doors
 	rest     http.Handler
@@ -91,8 +94,8 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	}
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
-		g.connect,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
+		g.reportAside, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -144,13 +147,11 @@ func (g *gateway) lock() (err error) {
 			"run chmod o-w " + strconv.Quote(g.dir.Path))
 	}
 	g.medium, err = medium.Probe(g.dir.Path)
-	switch {
-	case err != nil:
+	if err != nil {
 		g.warn(err.Error()) // what the kernel does not tell is assumed
-	case g.medium.RAM:
-		g.warn("data_dir is in RAM (" + g.medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
-	case g.medium.ReadOnly:
-		g.warn("data_dir is on a medium that is read-only (" + g.medium.FS + "): nothing can be accepted until it is mounted for writing")
+	}
+	for _, trap := range g.medium.Traps() {
+		g.warn(trap)
 	}
 	return nil
 }
@@ -160,7 +161,7 @@ func (g *gateway) openQueue() (err error) {
 	c := &g.config.Queue
 	maxBytes := c.MaxBytes
 	if maxBytes == 0 {
-		if maxBytes, err = g.dir.AutoMaxBytes(); err != nil {
+		if maxBytes, err = g.dir.AutoMaxBytes(g.medium.Raw); err != nil {
 			g.warn(err.Error()) // the number is usable all the same
 		}
 	}
@@ -269,6 +270,22 @@ func (g *gateway) openHistory() error {
 	return nil
 }
 
+// openMinutes opens the record of the last day.
+func (g *gateway) openMinutes() error {
+	g.minutes = minutes.Open(g.dir.Path, g.queue.Meter, g.log)
+	g.opened(func() error { g.minutes.Close(g.now()); return nil })
+	return nil
+}
+
+// takeMinute notes the state of the agent for the record of the last day.
+func (g *gateway) takeMinute() {
+	s := g.agent.Snapshot()
+	g.minutes.Take(&minutes.Sample{
+		Backlog: s.Pending, Accepted: s.Accepted, Deployed: s.Deployed, Latency: s.OldestPendingMS, Percent: s.Room.Percent,
+		Up: s.State != agent.Disconnected && s.State != agent.Reconnecting, Commits: s.Commits,
+	}, g.now())
+}
+
 // reportAside warns of what was of the wrong type and lies beside what is in use until a person has
 // looked at it.
 func (g *gateway) reportAside() error {
@@ -299,6 +316,7 @@ func (g *gateway) connect() error {
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
+	lane := share.NewLane()
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	if err := g.openRules(latest); err != nil {
@@ -314,7 +332,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())
@@ -331,7 +349,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Entered: g.rules.Entered,
+		Entered: g.rules.Entered, Lane: lane,
 	})
 	g.known.Store(g.registry)
 	g.rules.Start()
@@ -366,6 +384,9 @@ func (g *gateway) serve(ctx context.Context, signals <-chan os.Signal) error {
 func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) error {
 	renewals := time.NewTicker(keypair.Every)
 	defer renewals.Stop()
+	samples := time.NewTicker(minutes.Every)
+	defer samples.Stop()
+	g.takeMinute()
 	var alive <-chan time.Time
 	if every := g.manager.Every(); every > 0 {
 		t := time.NewTicker(every)
@@ -378,6 +399,8 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 			return nil
 		case <-renewals.C:
 			g.ports.checkPairs()
+		case <-samples.C:
+			g.takeMinute()
 		case <-alive:
 			if g.agent.Turning() { // else the manager restarts what no longer turns
 				g.tell(notify.Alive)
@@ -411,6 +434,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 		s.Certificates = append(s.Certificates, agent.EndOf{Door: p.Name(), Ends: p.Ends().UTC()})
 	}
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
+	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)

@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 
 	"edgesync/sync/config"
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
 func (p *program) checkCommand(args []string) int {
@@ -17,6 +22,7 @@ func (p *program) checkCommand(args []string) int {
 	if err != nil {
 		return p.fail(err)
 	}
+	printMedium(p.stdout, l)
 	fmt.Fprintln(p.stdout, "\nThe configuration is fine.")
 	return exitOK
 }
@@ -37,5 +43,34 @@ func printValues(w io.Writer, l *config.Loaded) {
 	}
 	for _, n := range l.Notices {
 		fmt.Fprintf(w, "\nnote: %s\n", n)
+	}
+}
+
+// printMedium says what data_dir is worth: the medium below it, or below where it would be made,
+// the room there and what to beware of. It writes nothing there.
+func printMedium(w io.Writer, l *config.Loaded) {
+	dir, err := filepath.Abs(l.Config.DataDir)
+	var m medium.Medium
+	for err == nil {
+		if m, err = medium.Read(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir, err = filepath.Dir(dir), nil
+	}
+	if err != nil {
+		fmt.Fprintf(w, "\nnote: %v\n", err)
+		return
+	}
+	fmt.Fprintf(w, "\n%-26s %s, %.1f of %.1f MiB free\n", "medium of data_dir", m.String(),
+		float64(m.Free)/(1<<20), float64(m.Total)/(1<<20))
+	if l.Config.Queue.MaxBytes == 0 {
+		quota, kept := disk.KeptQuota(l.Config.DataDir)
+		if !kept {
+			quota = disk.AutoQuota(m.Free, m.Raw)
+		}
+		fmt.Fprintf(w, "%-26s %.1f MiB\n", "queue.max_bytes = auto", float64(quota)/(1<<20))
+	}
+	for _, trap := range m.Traps() {
+		fmt.Fprintf(w, "\nnote: %s\n", trap)
 	}
 }

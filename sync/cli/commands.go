@@ -59,9 +59,10 @@ Example:
                --cloud.routing_secret_file=/etc/edgesync/secret
 
 Configuration is read from the file named by --config, else /etc/edgesync/config.toml, else
-./config.toml; after it from the environment (EDGESYNC_CLOUD_HOST and so on), then from flags; later
-wins. config.toml.example describes every key. Exit codes: 0 fine, 1 failed, 2 wrong usage,
-75 another agent holds the data directory, 78 wrong configuration.
+/etc/config/edgesync, else ./config.toml; after it from the environment (EDGESYNC_CLOUD_HOST and so
+on), then from flags; later wins. config.toml.example describes every key.
+Exit codes: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78 wrong
+configuration.
 `
 
 var commands = []string{"run", "status", "wal", "dead", "rules", "check", "version", "help"}

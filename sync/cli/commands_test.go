@@ -36,6 +36,11 @@ func TestExitCodesAndSentences(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	openwrt := filepath.Join(dir, "openwrt")
+	doc := "config edgesync 'main'\n\noption enabled 1\n\nconfig section cloud\n\toption prot hush-hush\n"
+	if err := os.WriteFile(openwrt, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	keys := []string{"CLOUD_ROUTING_KEY=k", "CLOUD_ROUTING_SECRET=hush-hush"}
 	tests := []struct {
 		env, args      []string
@@ -57,6 +62,12 @@ func TestExitCodesAndSentences(t *testing.T) {
 		{nil, []string{"check", "--cloud.routing_secret=", "hush-hush"}, 2, "", "no flag"},
 		{nil, []string{"run"}, 78, "", "cloud.routing_key is missing"},
 		{nil, []string{"check"}, 78, "cloud.host", "cloud.routing_secret is missing"},
+		{
+			keys,
+			[]string{"check", "--config=" + openwrt},
+			78, openwrt,
+			openwrt + ":6, option cloud.prot: there is no such option; did you mean cloud.port?",
+		},
 		{nil, []string{"run", "--config=gone.toml"}, 78, "", "gone.toml"},
 		{[]string{"EDGESYNC_CLOUD_HOTS=x"}, []string{"status"}, 78, "", "EDGESYNC_CLOUD_HOST"},
 		{keys, []string{"check"}, 0, "The configuration is fine.", ""},

@@ -24,7 +24,7 @@
 // before the loop ends:
 //
 //	lock on data_dir ─> medium, clock ─> queue ─> dead letters ─> former, overflow ─> registry
-//	                ─> history of the link
+//	                ─> history of the link, record of the last day
 //	                ─> loop, doors, REST ─> MQTT listeners ─> HTTP listener ─> agent.sock
 //	                ─> HTTP is served ─> the loop runs
 //

@@ -114,7 +114,10 @@ func (g *gateway) listenHTTP() error {
 		}
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
-	page := status.Handler(status.Source{Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Rules: g.rulesReport})
+	page := status.Handler(status.Source{
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Rules: g.rulesReport,
+		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
+	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
 	g.ports.server = device.NewServer(route(devices, g.rest, page), g.log)
 	return nil
@@ -136,17 +139,13 @@ func route(devices, api, page http.Handler) http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/api/") && !statusPaths[path]:
+		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events" &&
+			path != "/api/edge/rules" && !strings.HasPrefix(path, "/api/edgesync/"):
 			api.ServeHTTP(w, r)
 		default:
 			page.ServeHTTP(w, r)
 		}
 	})
-}
-
-// statusPaths are those of package status below /api/.
-var statusPaths = map[string]bool{
-	"/api/edge/status": true, "/api/edge/events": true, "/api/edge/rules": true, "/api/edgesync/rules": true,
 }
 
 // events is where the page looks for the queue's events.

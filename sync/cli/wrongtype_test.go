@@ -35,6 +35,8 @@ var ownNames = []struct {
 	{"clock.TEMP", false},
 	{"tally", false},
 	{"tally.TEMP", false},
+	{"minutes", false},
+	{"minutes.TEMP", false},
 	{"trial.TEMP", false},
 	{"agent.sock", false},
 	{"link", false},
@@ -105,7 +107,8 @@ func rooms(dir string) (warnings []string, err error) {
 	g := &gateway{program: &program{stderr: io.Discard}, config: c, log: log}
 	defer g.close()
 	for _, step := range []func() error{
-		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.reportAside,
+		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
+		g.reportAside,
 	} {
 		if err := step(); err != nil {
 			return nil, err

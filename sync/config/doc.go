@@ -1,7 +1,7 @@
 // Package config is the configuration of an agent: its keys, where their values come from, and what
 // is said about a wrong one.
 //
-//	defaults ─> TOML file ─> environment ─> flags       later wins
+//	defaults ─> file ──────> environment ─> flags       later wins
 //	   │            │             │           │
 //	   └────────────┴── key.set ──┴───────────┘
 //	                       │
@@ -12,9 +12,16 @@
 // bounds, choices and help. config.toml.example describes every key for people; a test holds it
 // against the table.
 //
+// The file is TOML, or in the form of OpenWrt's /etc/config (openwrt.go, package uci), where each
+// key is an option: cloud.tls.ca_file is ca_file of the section cloud_tls, data_dir is one of the
+// section main. That section also has what the init script reads; its option config names another
+// file that counts alone. UCI has no empty values: a listener is 'off'. Two things follow from the
+// place: data_dir is /srv/edgesync, and the secret is read from /etc/edgesync/secret if nothing
+// names another place.
+//
 // A list of tables is one key like any other (maps.go): [[section.name]] in the file, a TOML array
-// of inline tables in the variable and the flag. What is wrong in it names the table, counted from
-// 1, and the key.
+// of inline tables in the variable and the flag, sections of the type section_name in OpenWrt's
+// form. What is wrong in it names the table, counted from 1, and the key.
 //
 // # Invariants
 //

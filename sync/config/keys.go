@@ -160,7 +160,7 @@ var keys = []key{
 	{
 		path: "queue.max_bytes", def: "auto",
 		field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
-		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB",
+		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB, on raw flash to 8MiB",
 	},
 	{
 		path: "queue.max_age", def: "0",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -73,6 +74,7 @@ type Loaded struct {
 	Notices []string // worth a line in the log, nothing to stop for
 
 	sources map[string]string
+	uci     bool // File is in OpenWrt's form
 }
 
 // Defaults returns the configuration of an agent that nobody configured.
@@ -87,7 +89,7 @@ func Defaults() (c Config) {
 	return c
 }
 
-// Load makes the configuration out of defaults, the TOML file, the environment (as os.Environ gives
+// Load makes the configuration out of defaults, the file, the environment (as os.Environ gives
 // it) and flags; later wins. An error is an *Error; the Loaded is there all the same, with
 // everything that could be understood. What a link to the cloud needs beyond that is for Complete.
 func Load(f *Flags, environ []string) (*Loaded, error) {
@@ -98,6 +100,7 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 	for _, a := range f.set {
 		l.assign(a.key, a.value, "--"+a.key.path, &e)
 	}
+	l.findData(&e)
 	if c := &l.Config.Reconnect; c.MaxInterval < c.Interval {
 		e.add("reconnect.max_interval = %s (%s): must not be below reconnect.interval, which is %s (%s)", formatDuration(c.MaxInterval),
 			l.source("reconnect.max_interval"), formatDuration(c.Interval), l.source("reconnect.interval"))
@@ -116,6 +119,9 @@ func (l *Loaded) Complete() error {
 	if c.RoutingKey == "" {
 		e.add("cloud.routing_key is missing: in ThingsBoard open Edge management, Instances, this edge, " +
 			"\"Copy edge key\"; put it into the configuration file or into CLOUD_ROUTING_KEY")
+	}
+	if _, err := os.Stat(uciSecret); l.uci && err == nil && c.RoutingSecret == "" && c.RoutingSecretFile == "" {
+		c.RoutingSecretFile = uciSecret
 	}
 	switch {
 	case c.RoutingSecret != "" && c.RoutingSecretFile != "":

@@ -16,26 +16,37 @@ import (
 )
 
 // configFiles are looked for in this order when no file is named.
-var configFiles = []string{"/etc/edgesync/config.toml", "config.toml"}
+var configFiles = []string{"/etc/edgesync/config.toml", uciFile, "config.toml"}
 
-// readFile reads the TOML file: the one that is named, which must exist, else the first of
-// configFiles that exists.
+// readFile reads the configuration file: the one that is named, which must exist, else the first of
+// configFiles that exists. A file in OpenWrt's form may name the one to read instead.
 func (l *Loaded) readFile(f *Flags, e *Error) {
-	names := configFiles
-	if f.named {
+	names, named := configFiles, f.named
+	if named {
 		names = []string{f.file}
 	}
-	for _, name := range names {
+	for i := 0; i < len(names); i++ {
+		name := names[i]
 		data, err := readBounded(name)
-		if errors.Is(err, fs.ErrNotExist) && !f.named {
+		if errors.Is(err, fs.ErrNotExist) && !named {
 			continue
 		}
+		last := l.File // which named this one
 		l.File = name
-		if err != nil {
+		switch {
+		case err != nil:
 			e.add("configuration file %s: %w", strconv.Quote(name), disk.Reason(err))
-			return
+		case isUCI(name, data) && last == "":
+			if other := l.decodeUCI(name, data, e); other != "" {
+				names, i, named = []string{other}, -1, true
+				continue
+			}
+		default:
+			l.decode(name, data, e)
+			if slices.Index(configFiles, name) == 0 {
+				l.notice(unusedUCI(name))
+			}
 		}
-		l.decode(name, data, e)
 		return
 	}
 }

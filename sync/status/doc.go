@@ -7,6 +7,7 @@
 //	            ┌── GET /                  page.html, asks the JSON every two seconds
 //	            ├── GET /api/edge/status   the snapshot and its Health, as JSON
 //	            ├── GET /api/edge/events   what is on flash at some offsets, decoded, as JSON
+//	minutes ────┼── GET /api/edgesync/history   the last day, minute by minute, as JSON
 //	snapshot ───┼── GET /metrics           Prometheus text
 //	            ├── GET /healthz           200 while the loop turns and the queue can be written
 //	            ├── GET /readyz            200 when devices can be served
@@ -25,7 +26,8 @@
 // # Invariants
 //
 //   - What is served on a port cannot change the agent. What agent.sock (mode 0600) can change is
-//     what Dead offers.
+//     what Dead offers. So can its stand-in where the file system has no sockets, an abstract one:
+//     both ends ask the kernel who the other one is.
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
 //     secrets in events are masked.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	agent "edgesync/sync"
+	"edgesync/sync/minutes"
 	"edgesync/sync/share"
 )
 
@@ -24,6 +25,8 @@ type Source struct {
 	Turning func() bool
 	Events  *Events
 	Rules   func() []byte // the report of the rule chains as JSON; nil: there is none
+	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
+	History func(b []byte, minutes int) []byte
 }
 
 // Report is the JSON of the page: a snapshot and its judgement.
@@ -147,6 +150,8 @@ func Handler(src Source) http.Handler {
 			}
 		case "/api/edge/rules", "/api/edgesync/rules":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveRules(w, r, src, going) }
+		case "/api/edgesync/history":
+			answer = func(w http.ResponseWriter, src Source, query url.Values) { serveHistory(w, r, src, query, going) }
 		case "/metrics":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveMetrics(w, r, src, going) }
 		case "/healthz":
@@ -189,6 +194,22 @@ func serveRules(w http.ResponseWriter, r *http.Request, src Source, going *answe
 		return
 	}
 	going.reply(w, r, "application/json", append(src.Rules(), '\n'))
+}
+
+// historyDefault is how many minutes of history are shown.
+const historyDefault = 60
+
+// serveHistory answers with the last minutes.
+func serveHistory(w http.ResponseWriter, r *http.Request, src Source, query url.Values, going *answers) {
+	n, ok := number(query.Get("minutes"), historyDefault)
+	switch {
+	case src.History == nil:
+		http.Error(w, "no history is kept", http.StatusNotFound)
+	case !ok || n < 1 || n > minutes.Day:
+		http.Error(w, "minutes is 1 to 1440", http.StatusBadRequest)
+	default:
+		going.reply(w, r, "application/json", src.History(nil, int(n)))
+	}
 }
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud

@@ -27,6 +27,9 @@ config_get_bool() {
 	*) eval "$1=0" ;;
 	esac
 }
+uci() { # -q get PACKAGE.SECTION
+	grep -q "^${3#*.}\." "$BOX/uci/${3%%.*}" 2>/dev/null
+}
 config_foreach() { # function, type
 	local section
 	for section in $(sed -n 's/\..*//p' "$BOX/uci/$CONFIG" 2>/dev/null | sort -u); do "$1" "$section"; done

@@ -1,6 +1,6 @@
 // Package uci reads a configuration file of OpenWrt, such as /etc/config/network, as the program
 // uci does. testdata holds what the real program made of an odd file, and the tests its answers to
-// wrong ones. The agent does not read its configuration so yet.
+// wrong ones.
 //
 // The grammar: lines of words. A word is any mixture of bare text, '…', which is taken as it
 // stands, and "…", in which a backslash takes the next character as it stands; both may span lines.
