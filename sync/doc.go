@@ -222,8 +222,8 @@
 //     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
 //     in ThingsBoard Edge's own files, and that is logged.
 //   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, rules/, clock, link,
-//     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is
-//     opened.
+//     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port
+//     is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".

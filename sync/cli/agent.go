@@ -71,11 +71,13 @@ type gateway struct {
 	history  *link.History
 	rules    *ruling.Rules
 	minutes  *minutes.Log
-	agent    *agent.Agent
-	doors    *device.Doors
-	rest     http.Handler
-	ports    ports
-	manager  *notify.Socket // of services, such as systemd
+	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
+	toldVersion bool
+	agent       *agent.Agent
+	doors       *device.Doors
+	rest        http.Handler
+	ports       ports
+	manager     *notify.Socket // of services, such as systemd
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
@@ -386,6 +388,12 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 	defer renewals.Stop()
 	samples := time.NewTicker(minutes.Every)
 	defer samples.Stop()
+	var reports <-chan time.Time
+	if every := g.config.Report.Interval; every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		reports = t.C
+	}
 	g.takeMinute()
 	var alive <-chan time.Time
 	if every := g.manager.Every(); every > 0 {
@@ -401,6 +409,8 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 			g.ports.checkPairs()
 		case <-samples.C:
 			g.takeMinute()
+		case <-reports:
+			g.reportFigures(ctx)
 		case <-alive:
 			if g.agent.Turning() { // else the manager restarts what no longer turns
 				g.tell(notify.Alive)

@@ -20,6 +20,7 @@ type Config struct {
 	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
 	Rules     Rules
 	Sync      Sync
+	Report    struct{ Interval time.Duration } // of the agent's own figures; 0 = none
 	HTTP      HTTP
 	MQTT      MQTT
 	Log       Log

@@ -216,6 +216,11 @@ var keys = []key{
 		doc: "what was acknowledged so shortly before a lost connection is sent again: the cloud may have lost it; 0: nothing",
 	},
 	{
+		path: "report.interval", def: "5m",
+		field: func(c *Config) any { return &c.Report.Interval }, unit: time.Second, max: 24 * hour,
+		doc: "time between two reports of the agent's own figures, as telemetry of the edge; 0: none",
+	},
+	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,
 		doc:     "address for devices, the page, /metrics, /healthz, /readyz; empty: off",
 		aliases: []alias{{"HTTP_BIND_PORT", bindPort}, {"HTTP_BIND_ADDRESS", bindAddress}},

@@ -422,7 +422,7 @@ func TestSocketWhereThereAreNone(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil)
+		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
