@@ -478,7 +478,7 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 		}, nil
 	})
 	want := agent.Snapshot{
-		Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
+		Received: 15, Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
 		LastOffset: 11, QueueBytes: 99, LastError: "eio", Room: agent.Capacity{Used: 99}, At: s.At,
 	}
 	if err != nil || !reflect.DeepEqual(s, want) {
