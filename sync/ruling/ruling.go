@@ -146,6 +146,13 @@ func (r *Rules) Close() error {
 	return r.journal.store.Close()
 }
 
+// Hold has nothing written of what nodes keep while fn runs.
+func (r *Rules) Hold(fn func()) {
+	r.journal.writing.Lock()
+	defer r.journal.writing.Unlock()
+	fn()
+}
+
 // hear notes a change of the registry, whose locks are held.
 func (r *Rules) hear(what registry.Heard, id proto.UUID) {
 	if what == registry.AlarmHeard {
