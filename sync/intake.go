@@ -18,6 +18,7 @@ type Intake struct {
 	cache Cache
 	seen  func(events []proto.Event) // what came; nil: nobody looks
 	rules Rules                      // nil: all events go to the queue
+	came  func(events []proto.Event) // sees what rules take
 	room  *Room                      // nil: there is room for all
 	pool  gosync.Pool                // of *[]wal.Event
 }
@@ -48,8 +49,10 @@ func NewIntake(q *wal.Queue) *Intake {
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
 
-// Rule makes the events go through r before they enter the queue. Before the doors open.
-func (i *Intake) Rule(r Rules) { i.rules = r }
+// Rule makes the events go through r before they enter the queue. came sees those that do not go
+// there as they are, once what became of them is durable, or on its way to the medium: Observe's
+// function does not. It must not keep them. Before the doors open.
+func (i *Intake) Rule(r Rules, came func(events []proto.Event)) { i.rules, i.came = r, came }
 
 // Limit makes i refuse data of devices whose creations the cloud refuses when r is used up. Before
 // the doors open.
@@ -114,6 +117,7 @@ func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
 		case err != nil:
 			return fmt.Errorf("accept %d events: %w", len(events), err)
 		case finish != nil:
+			i.came(events)
 			return finish(nil)
 		}
 	}
@@ -170,6 +174,7 @@ func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(err
 			return fmt.Errorf("accept %d events: %w", len(events), err)
 		case finish == nil:
 		case len(out) == 0:
+			i.came(events)
 			return finish(done)
 		default:
 			p := i.frame(out)
@@ -184,6 +189,7 @@ func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(err
 			if err != nil {
 				return fmt.Errorf("accept %d events: %w", len(events), err)
 			}
+			i.came(events)
 			return nil
 		}
 	}

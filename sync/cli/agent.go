@@ -31,6 +31,7 @@ import (
 	"edgesync/sync/rest"
 	"edgesync/sync/ruling"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -76,6 +77,8 @@ type gateway struct {
 	agent       *agent.Agent
 	doors       *device.Doors
 	rest        http.Handler
+	latest      *rest.Latest
+	seen        *sighting.Book
 	ports       ports
 	manager     *notify.Socket // of services, such as systemd
 }
@@ -315,23 +318,26 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := new(softLimit)
+		l := &softLimit{base: limitOf(agent.MemTotal())}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
-	latest := rest.NewLatest(g.clock)
-	if err := g.openRules(latest); err != nil {
+	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
+	if err := g.openRules(g.latest); err != nil {
 		return err
 	}
 	// What people make goes to the queue whatever the rules say.
 	intake, people := agent.NewIntake(g.queue), agent.NewIntake(g.queue)
 	for _, i := range []*agent.Intake{intake, people} {
 		i.Remember(g.registry)
-		i.Observe(latest.Observe)
+		i.Observe(func(events []proto.Event) {
+			g.latest.Observe(events)
+			g.seen.Observe(time.Now(), events)
+		})
 	}
-	intake.Rule(g.rules)
+	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
@@ -344,15 +350,15 @@ func (g *gateway) connect() error {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
 	g.rules.Connect(g.agent, g.doors)
 	g.agent.SetDoors(g.rules)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Entered: g.rules.Entered, Lane: lane,
+		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
 	})
 	g.known.Store(g.registry)
 	g.rules.Start()
