@@ -38,8 +38,8 @@ func chainTexts(id proto.UUID, name string, nodes, links []string) (head, body s
 	var to []map[string]any
 	for _, l := range links {
 		var from, at int
-		var relation string
-		fmt.Sscanf(l, "%d>%d:%s", &from, &at, &relation)
+		ends, relation, _ := strings.Cut(l, ":")
+		fmt.Sscanf(ends, "%d>%d", &from, &at)
 		to = append(to, map[string]any{"fromIndex": from, "toIndex": at, "type": relation})
 	}
 	b, _ := json.Marshal(map[string]any{
