@@ -69,7 +69,8 @@ return baseclass.extend({
 			t.Fatalf("%s%s is in the example and no key", section, m[1])
 		}
 		n++
-		fmt.Fprintf(&b, "\t\t{ section: %s, option: %s, kind: %s, def: %s, doc: %s", js(d.Section), js(d.Option), js(d.Kind), js(d.Default), js(d.Doc))
+		fmt.Fprintf(&b, "\t\t{ section: %s, option: %s, kind: %s, def: %s, doc: %s", js(d.Section), js(d.Option),
+			js(d.Kind), js(d.Default), js(d.Doc))
 		if d.Choices != nil {
 			fmt.Fprintf(&b, ", choices: %s", js(d.Choices))
 		}
@@ -132,7 +133,10 @@ func TestLuCIRights(t *testing.T) {
 	}; !slices.Equal(got, want) {
 		t.Errorf("reading: %q", got)
 	}
-	if got, want := files(a.Write.File), []string{"exec /etc/init.d/edgesync reload", "exec /usr/bin/edgesync check --connect", "write /etc/edgesync/secret"}; !slices.Equal(got, want) {
+	if got, want := files(a.Write.File), []string{
+		"exec /etc/init.d/edgesync reload",
+		"exec /usr/bin/edgesync check --connect", "write /etc/edgesync/secret",
+	}; !slices.Equal(got, want) {
 		t.Errorf("writing: %q", got)
 	}
 	if !slices.Equal(a.Read.UCI, []string{"edgesync"}) || !slices.Equal(a.Write.UCI, []string{"edgesync"}) {
@@ -151,7 +155,8 @@ func TestLuCIRights(t *testing.T) {
 		err = json.Unmarshal(text, &menu)
 	}
 	m := menu["admin/services/edgesync"]
-	if err != nil || m.Action.Type != "view" || m.Action.Path != "edgesync/main" || !slices.Equal(m.Depends.ACL, []string{"luci-app-edgesync"}) ||
+	if err != nil || m.Action.Type != "view" || m.Action.Path != "edgesync/main" || !slices.Equal(m.Depends.ACL,
+		[]string{"luci-app-edgesync"}) ||
 		!m.Depends.UCI["edgesync"] {
 		t.Errorf("the menu: %v, %+v", err, m)
 	}
@@ -209,18 +214,25 @@ func TestLuCIPage(t *testing.T) {
 			t.Errorf("%s has no field %s", d.Key, class)
 		}
 	}
-	for _, f := range []string{"main: Flag enabled", "main: Flag jail", "main: Value memory_limit", "mqtt_map: Value filter", "mqtt_map: Flag flatten"} {
+	for _, f := range []string{
+		"main: Flag enabled", "main: Flag jail", "main: Value memory_limit",
+		"mqtt_map: Value filter", "mqtt_map: Flag flatten",
+	} {
 		if !fields[f] {
 			t.Errorf("no %s in %v", f, got.Fields)
 		}
 	}
 	for what, ok := range map[string]bool{
-		"programs":    slices.Equal(got.Ran, []string{"/usr/bin/edgesync status --json", "/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect", "/etc/init.d/edgesync reload"}),
-		"link":        got.Link == "http://[fe80::1]:8080/",
-		"secret":      slices.Equal(got.Written, []string{"/etc/edgesync/secret 600 s3cr3t\n"}),
-		"output":      got.Output == "The configuration is fine.\n\n✔ key",
-		"warning":     len(got.Warnings) == 1 && strings.Contains(got.Warnings[0], "do not count"),
-		"box":         slices.Contains(got.Box, "connected") && slices.Contains(got.Box, "5 accepted, 3 delivered, 2 waiting, 0 refused, 0 dropped, 0 damaged"),
+		"programs": slices.Equal(got.Ran, []string{
+			"/usr/bin/edgesync status --json",
+			"/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect", "/etc/init.d/edgesync reload",
+		}),
+		"link":    got.Link == "http://[fe80::1]:8080/",
+		"secret":  slices.Equal(got.Written, []string{"/etc/edgesync/secret 600 s3cr3t\n"}),
+		"output":  got.Output == "The configuration is fine.\n\n✔ key",
+		"warning": len(got.Warnings) == 1 && strings.Contains(got.Warnings[0], "do not count"),
+		"box": slices.Contains(got.Box, "connected") && slices.Contains(got.Box,
+			"5 accepted, 3 delivered, 2 waiting, 0 refused, 0 dropped, 0 damaged"),
 		"new section": slices.Contains(got.Added, "section cloud_tls") && !slices.Contains(got.Added, "edgesync main"),
 	} {
 		if !ok {
