@@ -315,7 +315,7 @@ var strains = []strain{
 	}},
 	{name: "windows of rule chains", alone: true, drive: func(r *running) {
 		r.chain("hoard", []string{
-			fmt.Sprintf(`deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":%d}`, 20_000),
+			`deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`,
 		})
 		r.ruled("hoard")
 		most := uint64(0)

@@ -15,12 +15,16 @@ import (
 func TestCallsThroughAChain(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
-	tbel := func(script string) string { return `{"scriptLang":"TBEL","tbelScript":` + fmt.Sprintf("%q", script) + `}` }
+	tbel := func(script string) string {
+		return `{"scriptLang":"TBEL","tbelScript":` + fmt.Sprintf("%q", script) + `}`
+	}
 	s.chain("calls", []string{
 		`filter.TbMsgTypeSwitchNode|switch|{"version":0}`,
-		`transform.TbTransformMsgNode|double|` + tbel(`msg.params = "{\"pin\":2}"; return {msg: msg, metadata: metadata, msgType: msgType};`),
+		`transform.TbTransformMsgNode|double|` +
+			tbel(`msg.params = "{\"pin\":2}"; return {msg: msg, metadata: metadata, msgType: msgType};`),
 		`rpc.TbSendRPCRequestNode|call|{"timeoutInSeconds":60}`,
-		`transform.TbTransformMsgNode|result|` + tbel(`return {msg: {answered: 1}, metadata: metadata, msgType: "POST_TELEMETRY_REQUEST"};`),
+		`transform.TbTransformMsgNode|result|` +
+			tbel(`return {msg: {answered: 1}, metadata: metadata, msgType: "POST_TELEMETRY_REQUEST"};`),
 		pushNode,
 		`transform.TbTransformMsgNode|reply|` + tbel(`return {msg: {here: msg.method}, metadata: metadata, msgType: msgType};`),
 		`rpc.TbSendRPCReplyNode|reply|{}`,
@@ -57,7 +61,9 @@ func TestCallsThroughAChain(t *testing.T) {
 		}
 	}
 	ask("7", "local", `{"here":"local"}`)
-	s.cloud.AnswerRPC(func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg { return &proto.RpcResponseMsg{Response: `{"there":1}`} })
+	s.cloud.AnswerRPC(func(*proto.DeviceRpcCallMsg) *proto.RpcResponseMsg {
+		return &proto.RpcResponseMsg{Response: `{"there":1}`}
+	})
 	ask("8", "cloud", `{"there":1}`) // which no node answers
 	summed(t, r.snapshot())
 }
