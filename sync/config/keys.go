@@ -192,6 +192,20 @@ var keys = []key{
 		doc: "bulky things from the cloud to keep: widgets, images, ota",
 	},
 	{
+		path: "rules.mode", def: "cloud",
+		field: func(c *Config) any { return &c.Rules.Mode }, choices: []string{"cloud", "off"},
+		doc: "cloud: the rule chains that the cloud assigns decide what goes up; off: everything does",
+	},
+	{
+		path: "rules.on_failure", def: "push",
+		field: func(c *Config) any { return &c.Rules.OnFailure }, choices: []string{"push", "drop"},
+		doc: "what becomes of a message whose node failed: push it as it came, or drop it as ThingsBoard Edge does",
+	},
+	{
+		path: "rules.file", field: func(c *Config) any { return &c.Rules.File },
+		doc: "a rule chain as ThingsBoard's page exports it, in place of the cloud's",
+	},
+	{
 		path: "sync.full", def: "first",
 		field: func(c *Config) any { return &c.Sync.Full }, choices: []string{"first", "never", "always"},
 		doc: "when to ask the cloud for everything it has for this edge: first, never, always",
@@ -200,6 +214,11 @@ var keys = []key{
 		path: "sync.repeat", def: "10s",
 		field: func(c *Config) any { return &c.Sync.Repeat }, unit: time.Second, max: 60 * sec,
 		doc: "what was acknowledged so shortly before a lost connection is sent again: the cloud may have lost it; 0: nothing",
+	},
+	{
+		path: "report.interval", def: "5m",
+		field: func(c *Config) any { return &c.Report.Interval }, unit: time.Second, max: 24 * hour,
+		doc: "time between two reports of the agent's own figures, as telemetry of the edge; 0: none",
 	},
 	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,

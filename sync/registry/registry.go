@@ -83,6 +83,7 @@ type Registry struct {
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
+	hear        func(what Heard, id proto.UUID) // of rule chains and alarms: chains.go
 }
 
 // digest is a keyed hash of something secret.
@@ -223,6 +224,14 @@ func (r *Registry) Flush() error {
 	r.write.Lock()
 	defer r.unlock()
 	return r.flush()
+}
+
+// Hold calls fn while nothing is written to the registry's files. Whoever changes something waits
+// for it, so fn is quick. fn must not change the registry.
+func (r *Registry) Hold(fn func()) {
+	r.write.Lock()
+	defer r.unlock()
+	fn()
 }
 
 // Close flushes and releases the store.
