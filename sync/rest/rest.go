@@ -50,6 +50,8 @@ type Options struct {
 	Latest    *Latest
 	Log       *slog.Logger
 	Clock     *clock.Clock // nil: the machine's is right
+	// Secure reports whether a request came over TLS; nil: all count as if they did.
+	Secure func(r *http.Request) bool
 }
 
 // Handler serves the paths below /api/, but for those of devices.
