@@ -12,6 +12,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/former"
 	"edgesync/sync/link"
+	"edgesync/sync/share"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 )
@@ -41,6 +42,9 @@ type Deps struct {
 	// Holding is called with the bytes that wait in memory of what the cloud sends, whenever they
 	// have changed by some MiB; nil: nobody is. Any goroutine calls it; it must not block.
 	Holding func(bytes int64)
+	// Lane is held while a large message of the cloud is decoded and handled, so that others that
+	// take much memory do so before or behind it; nil: there are no others.
+	Lane share.Lane
 }
 
 // Agent carries the events of one queue to one cloud. Run does the work in the calling goroutine;
@@ -68,7 +72,7 @@ func NewAgent(d Deps) *Agent {
 	a := &Agent{
 		Deps: d, dialer: link.Dialer{
 			Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, MaxInbound: MaxInbound(d.Config), Packages: d.Registry,
-			Holding: d.Holding, Large: MakeRoom,
+			Holding: d.Holding, Large: MakeRoom, Lane: d.Lane,
 		},
 		jitter: fullJitter, started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},

@@ -71,6 +71,7 @@ type Snapshot struct {
 	FsyncsToday     uint64     `json:"fsyncs_today"`
 	CommitsToday    uint64     `json:"commits_today"`
 	Medium          string     `json:"medium"`            // file system and device of data_dir, and what a commit costs there
+	MediumFree      int64      `json:"medium_free_bytes"` // what may still be written there, as the kernel estimates
 	Stretched       uint64     `json:"commits_stretched"` // group commits of this life that waited because the flash budget was short
 	SlowFsyncs      uint64     `json:"slow_fsyncs"`       // of this life, above wal.SlowSync
 	UptimeMS        int64      `json:"uptime_ms"`

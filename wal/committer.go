@@ -121,7 +121,11 @@ func (q *Queue) put(g *group, behind *written) (*written, error) {
 	recorded := false
 	if behind == nil {
 		if len(g.buf) > 0 { // a lone control frame is a probe of the medium, and does not wait for room
-			if err := q.quota(int64(len(g.buf)), now); err != nil {
+			err := q.admit()
+			if err == nil {
+				err = q.quota(int64(len(g.buf)), now)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -219,7 +223,9 @@ func (q *Queue) accept(w *written) {
 	q.segments[len(q.segments)-1] = w.tail
 	q.segments = append(q.segments, w.begun...)
 	q.bytes += int64(w.bytes)
-	q.lastErr = nil
+	if !q.starved {
+		q.lastErr = nil
+	}
 	q.gap = w.gap
 	if q.dirty.IsZero() {
 		q.synced, q.framed = w.end, w.committed

@@ -83,7 +83,9 @@ func (p *cutPoint) states() (list []cutState) {
 func newCutDisk(o *Options) *cutDisk {
 	d := &cutDisk{Disk: powercut.New(o.Dir), interval: o.Interval > 0}
 	o.ops = byStep(func(op string) error {
-		if op == "fsync" { // of another goroutine: the step "sync" began it, accepted ends it
+		// An fsync is another goroutine's: the step "sync" began it, accepted ends it. A cut is
+		// part of the failure that it follows.
+		if op == "fsync" || op == "cut" {
 			return nil
 		}
 		d.mu.Lock()

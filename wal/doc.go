@@ -15,7 +15,9 @@
 //	00000000000000004093   (an eighth of Options.MaxBytes, at least 64 KiB and at most 512 KiB by
 //	                       default; dropped whole, from the front)
 //	committed              the committed position, two slots
-//	reserve                room that is given back when a full medium refuses the committed file
+//	reserve                room that is given back when a full medium refuses the committed
+//	                       file, or to cut what was refused; until it is there again no events
+//	                       are taken
 //	LOCK                   flock: one process a directory
 //
 // # Segment

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"edgesync/wal/disk"
 )
 
 // segmentOfEvents is a tail as the queue writes it: a control frame and n events.
@@ -71,11 +73,11 @@ func FuzzRepair(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repair(o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := repair(disk.System{}, o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		once := readFile(t, p)
-		if _, err := repair(o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := repair(disk.System{}, o.Dir, o.CorruptDir, thinning{}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(once, readFile(t, p)) {

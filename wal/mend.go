@@ -29,7 +29,7 @@ func Repair(dir, corrupt string, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	c, generation, ok := readCommitted(dir)
-	t, err := repair(dir, corrupt, c.thin, log)
+	t, err := repair(disk.System{}, dir, corrupt, c.thin, log)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func mendFront(dir string, from, limit uint64) error {
 // mendEnd appends lost frames for events that are known to have been accepted and of which nothing
 // is there.
 func mendEnd(dir, corrupt string, thin thinning, seq uint64, log *slog.Logger) error {
-	t, err := repair(dir, corrupt, thin, log)
+	t, err := repair(disk.System{}, dir, corrupt, thin, log)
 	if err != nil || t.seq >= seq || !t.seqSure {
 		return err
 	}

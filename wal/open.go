@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"edgesync/wal/disk"
@@ -111,7 +112,16 @@ func (q *Queue) open() error {
 	} else {
 		c.thin = q.thin
 	}
-	t, err := repair(q.o.Dir, q.o.CorruptDir, c.thin, q.log)
+	t, err := repair(q.ops, q.o.Dir, q.o.CorruptDir, c.thin, q.log)
+	if errors.Is(err, syscall.ENOSPC) && q.file == nil { // after a failure cutBack has made room
+		q.filed = c.committed
+		if q.segments, err = sizes(q.o.Dir); err == nil {
+			err = syscall.ENOSPC
+		}
+	}
+	for errors.Is(err, syscall.ENOSPC) && q.makeRoom() {
+		t, err = repair(q.ops, q.o.Dir, q.o.CorruptDir, c.thin, q.log)
+	}
 	if err != nil {
 		return err
 	}

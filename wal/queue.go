@@ -192,6 +192,7 @@ type Queue struct {
 	newTail     bool      // nothing is in the tail yet, and its name is not synced
 	running     bool      // it was open before: memory is newer than the files
 	reserved    bool      // the reserve is there
+	starved     bool      // it was given back, and is not there again: no events are taken
 	framed      Position  // committed position in the newest durable control frame; written under mu too
 	framing     Position  // the same, in the newest one that is written
 	filed       Position  // committed position in its file; written under mu too

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"edgesync/wal/disk"
@@ -41,8 +42,28 @@ func (q *Queue) tailSegment() segment {
 	return q.segments[len(q.segments)-1]
 }
 
-// cutBack removes everything behind the last acknowledged byte.
+// cutBack removes everything behind the last acknowledged byte. A file system that writes no block
+// in place (JFFS2, UBIFS, btrfs) needs room even for that, and gets it where there is some to give.
 func (q *Queue) cutBack() error {
+	err := q.cut()
+	for errors.Is(err, syscall.ENOSPC) && q.makeRoom() {
+		err = q.cut()
+	}
+	return err
+}
+
+// makeRoom deletes what a full medium holds and nobody needs: the reserve, or else the segments in
+// front of the committed position that is on the medium. False if there is neither.
+func (q *Queue) makeRoom() bool {
+	if q.releaseReserve() {
+		return true
+	}
+	n := q.droppable(q.filed.Offset)
+	return n > 0 && q.remove(n, time.Now()) == nil
+}
+
+// cut is cutBack, if there is room for it.
+func (q *Queue) cut() error {
 	tail := q.tailSegment()
 	firsts, err := listSegments(q.o.Dir)
 	if err != nil {
@@ -62,7 +83,16 @@ func (q *Queue) cutBack() error {
 	if i, statErr := os.Stat(path); errors.Is(statErr, fs.ErrNotExist) || statErr == nil && i.Size() <= tail.bytes {
 		return err // nothing behind it; repair sees to what may be missing
 	}
-	return errors.Join(err, disk.Truncate(path, tail.bytes))
+	return errors.Join(err, truncate(q.ops, path, tail.bytes))
+}
+
+// truncate cuts an existing file to size bytes, durably.
+func truncate(ops disk.Ops, path string, size int64) error {
+	f, err := disk.Open(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ops.Cut(f, size), f.Close())
 }
 
 // reopen tries to come back, at most once in reopenEvery.

@@ -36,8 +36,9 @@ type tail struct {
 // repair makes dir a log that the library opens. Left-over temporary files go; a tail that is torn,
 // zeroed or garbage is cut; unreadable frames between readable ones become lost frames one by one,
 // so that offsets never shift against the committed one. Cut bytes and damaged files are kept in
-// corrupt. It reads the last segment only. Calling it again changes nothing.
-func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
+// corrupt. ops cuts; all else is done on the medium itself. It reads the last segment only. Calling
+// it again changes nothing.
+func repair(ops disk.Ops, dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) {
 	if err := resumeThinning(disk.System{}, dir, thin, log); err != nil {
 		return tail{}, err
 	}
@@ -49,7 +50,7 @@ func repair(dir, corrupt string, thin thinning, log *slog.Logger) (tail, error) 
 		return tail{first: 1, seqSure: true}, nil
 	}
 	first := firsts[len(firsts)-1]
-	t, err := repairTail(dir, corrupt, first, log)
+	t, err := repairTail(ops, dir, corrupt, first, log)
 	if err != nil {
 		return t, fmt.Errorf("repair of segment %s: %w", segmentName(first), err)
 	}
@@ -125,7 +126,7 @@ func digits(s string) bool {
 	return len(s) == 20 && strings.Trim(s, "0123456789") == ""
 }
 
-func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, error) {
+func repairTail(ops disk.Ops, dir, corrupt string, first uint64, log *slog.Logger) (tail, error) {
 	path := filepath.Join(dir, segmentName(first))
 	data, err := disk.Read(path, tailBytes)
 	if disk.Worn(err) {
@@ -157,7 +158,7 @@ func repairTail(dir, corrupt string, first uint64, log *slog.Logger) (tail, erro
 		}
 		return t, disk.Overwrite(path, out) // no room for a second copy
 	case pos < len(data):
-		return t, disk.Truncate(path, int64(pos))
+		return t, truncate(ops, path, int64(pos))
 	}
 	return t, nil
 }

@@ -96,6 +96,13 @@ func (s byStep) Truncate(f *os.File, size int64) error {
 	return system.Truncate(f, size)
 }
 
+func (s byStep) Cut(f *os.File, size int64) error {
+	if err := s("cut"); err != nil {
+		return err
+	}
+	return system.Cut(f, size)
+}
+
 func (s byStep) Replace(path string, data []byte) error {
 	if err := s("thin-write"); err != nil {
 		return err

@@ -85,8 +85,7 @@ func (q *Queue) save() bool {
 	q.urgent = false
 	q.mu.Unlock()
 	err := q.file.write(&c, q.ops)
-	if errors.Is(err, syscall.ENOSPC) && q.reserved { // file systems that never write in place need room for it
-		q.releaseReserve()
+	if errors.Is(err, syscall.ENOSPC) && q.releaseReserve() { // file systems that never write in place need room for it
 		err = q.file.write(&c, q.ops)
 	}
 	if err != nil {
@@ -113,13 +112,17 @@ const reserveName = "reserve"
 func (q *Queue) fillReserve() {
 	path := filepath.Join(q.o.Dir, reserveName)
 	if i, err := os.Lstat(path); err == nil && i.Mode().IsRegular() && i.Size() == q.o.Reserve {
-		q.reserved = true
+		q.restored()
+		return
+	}
+	// A medium without that room is not written to until it refuses, time and again.
+	if free, err := disk.Free(q.o.Dir); err == nil && free < q.o.Reserve+2*disk.Block {
 		return
 	}
 	b := make([]byte, q.o.Reserve)
 	noise(b)
-	if err := disk.Replace(path, b); err == nil {
-		q.reserved = true
+	if err := q.ops.Replace(path, b); err == nil {
+		q.restored()
 		q.ledger.add(Account{Written: q.o.Reserve, Fsyncs: 2})
 		q.charge(wear(0, q.o.Reserve, q.o.CommitBytes), time.Now())
 	}
@@ -136,13 +139,55 @@ func noise(b []byte) {
 	}
 }
 
-func (q *Queue) releaseReserve() {
-	q.reserved, q.reserveAt = false, time.Now().Add(refillEvery)
+// restored notes that the reserve is there. Events are accepted again.
+func (q *Queue) restored() {
+	q.reserved = true
+	if !q.starved {
+		return
+	}
+	q.starved = false
+	if q.proven {
+		q.mu.Lock()
+		q.lastErr = nil
+		q.mu.Unlock()
+	}
+}
+
+// releaseReserve gives the reserve back; false if there is none. What is free then is for the
+// committed position and for cutting what was refused: events would use it up, and nothing could be
+// dropped any more.
+func (q *Queue) releaseReserve() bool {
+	if q.o.Reserve <= 0 {
+		return false
+	}
+	path := filepath.Join(q.o.Dir, reserveName)
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	q.reserved, q.starved, q.reserveAt = false, true, time.Now().Add(refillEvery)
 	q.log.Warn("the medium is full; the reserve is given back so that the committed offset can be written",
 		"dir", q.o.Dir, "bytes", q.o.Reserve)
-	if err := errors.Join(os.Remove(filepath.Join(q.o.Dir, reserveName)), disk.SyncDir(q.o.Dir)); err != nil {
+	if _, err := q.ops.Remove(q.o.Dir, []string{reserveName}); err != nil {
 		q.log.Warn("the reserve cannot be given back", "error", err)
+		return false
 	}
+	return true
+}
+
+// errStarved refuses events while the reserve is given back.
+var errStarved = fmt.Errorf("%w: what is free is for the committed offset: %w", ErrUnavailable, syscall.ENOSPC)
+
+// admit refuses events as long as the reserve is given back.
+func (q *Queue) admit() error {
+	if !q.starved {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.lastErr == nil {
+		q.lastErr = errStarved
+	}
+	return errStarved
 }
 
 // droppable counts the segments at the front that hold only what is committed. What follows them
@@ -168,19 +213,28 @@ func (q *Queue) droppable(committed uint64) (n int) {
 // reading of one segment and no writing.
 func (q *Queue) drop(n int, now time.Time) bool {
 	q.lastDrop = now
-	list := q.firsts(n + 1)
-	next := list[n]
-	if q.filed.Offset+1 < next && !q.save() || !q.syncWrites(now) {
+	if next := q.firsts(n + 1)[n]; q.filed.Offset+1 < next && !q.save() || !q.syncWrites(now) {
 		return false
 	}
+	if q.remove(n, now) != nil {
+		return false
+	}
+	return q.reopenLog("segments were dropped", now)
+}
+
+// remove deletes the files of the first n segments, the oldest first.
+func (q *Queue) remove(n int, now time.Time) error {
 	names := make([]string, n)
-	for i := range names {
-		names[i] = segmentName(list[i])
+	for i, first := range q.firsts(n) {
+		names[i] = segmentName(first)
 	}
 	gone, err := q.ops.Remove(q.o.Dir, names)
 	if gone > 0 {
 		q.ledger.add(Account{Fsyncs: 1})
 		q.charge(q.o.CommitBytes, now)
+		if q.starved {
+			q.reserveAt = now
+		}
 	}
 	q.mu.Lock()
 	for _, s := range q.segments[:gone] {
@@ -190,10 +244,9 @@ func (q *Queue) drop(n int, now time.Time) bool {
 	q.segments = slices.Delete(q.segments, 0, gone)
 	q.mu.Unlock()
 	if err != nil {
-		q.log.Warn("committed segments cannot be deleted", "dir", q.o.Dir, "below", next, "error", err)
-		return false
+		q.log.Warn("committed segments cannot be deleted", "dir", q.o.Dir, "first", names[0], "segments", n, "error", err)
 	}
-	return q.reopenLog("segments were dropped", now)
+	return err
 }
 
 // reopenLog has the library see which segments there are now.

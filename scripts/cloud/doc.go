@@ -4,7 +4,7 @@
 // and what the cloud has stored, are available over HTTP: the demo and the benchmarks use it so.
 //
 //	main.go      flags, listening
-//	operator.go  the commands
+//	operator.go  the commands; chains.go those about rule chains
 //	show.go      how uplinks are printed
 //	control.go   the HTTP endpoint of --control
 //	tls.go       the certificate of --tls

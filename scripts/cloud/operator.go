@@ -32,6 +32,12 @@ rpc DEVICE METHOD JSON call a device and print its answer
 attr DEVICE KEY=VALUE  set a shared attribute and push it to the edge
 package BYTES          upload a firmware of that size, which every edge gets in one message of 4/3 of it
 attrs N                set N shared attributes of every device and push them
+chain FILE             assign a rule chain to the edge, as ThingsBoard's user interface exports it;
+                       if the edge has one of that name, it is changed
+root FILE|NAME         the same, and make it the edge's root; NAME: of a chain that the edge has
+unassign [NAME]        take a rule chain from the edge; all of them without a name, so that the root
+                       is what it was at first
+chains                 list the edge's rule chains
 add NAME               create a device
 delete NAME            delete a device
 rename NAME NEW        rename a device
@@ -116,7 +122,8 @@ func (o *operator) run(line string) (string, error) {
 	}
 	need := map[string]int{
 		"away": 1, "stall": 1, "refuse": 1, "ratelimit": 1, "dropacks": 1, "creations": 1, "limit": 2, "rpc": 3, "attr": 2,
-		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "package": 1, "add": 1, "delete": 1, "rename": 2, "show": 1,
+		"flood": 1, "longsync": 2, "maxmessage": 1, "attrs": 1, "package": 1, "chain": 1, "root": 1,
+		"add": 1, "delete": 1, "rename": 2, "show": 1,
 	}
 	if n := need[w[0]]; len(w)-1 < n || n > 0 && w[0] != "rpc" && w[0] != "attr" && w[0] != "creations" && len(w)-1 > n {
 		return "", fmt.Errorf("%s wants %d words behind it (help shows them)", w[0], n)
@@ -197,6 +204,8 @@ func (o *operator) run(line string) (string, error) {
 			o.cloud.SetSharedAttributes(d.ID, sharedAttributes(i, n), true)
 		}
 		return fmt.Sprintf("%d attributes of %d devices set", n*len(devices), len(devices)), nil
+	case "chain", "root", "unassign", "chains":
+		return o.chains(w)
 	case "stats":
 		b, err := json.MarshalIndent(o.stats(), "", "  ")
 		return string(b), err

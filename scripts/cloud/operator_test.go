@@ -128,6 +128,57 @@ func TestAttrs(t *testing.T) {
 	}
 }
 
+// TestChains: chains of files are assigned, changed, made root and unassigned.
+func TestChains(t *testing.T) {
+	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: &bytes.Buffer{}}, func() {})
+	o.addEdge(cloudtest.Edge{Name: "edge", RoutingKey: "k", Secret: "s"})
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const export = `{"ruleChain":{"name":"Only hot"},"metadata":{"firstNodeIndex":0,"nodes":[{"type":"a.TbAckNode","name":"a",` +
+		`"configuration":{}}],"connections":[]}}`
+	hot, cold := write("hot.json", export), write("cold.json", strings.Replace(export, "hot", "cold", 1))
+	bad, long := write("bad.json", `{}`), write("long.json", strings.Repeat(" ", cloudtest.MaxChain+2))
+	const root = "Edge Root Rule Chain"
+	for _, tt := range [][3]string{
+		{"chains", root + " (root)"},
+		{"chain " + hot, "chain: Only hot", root + " (root)\nOnly hot"},
+		{"root " + cold, "root: Only cold", root + "\nOnly hot\nOnly cold (root)"},
+		{"chain " + hot, "chain: Only hot", root + "\nOnly hot\nOnly cold (root)"},
+		{`root "Only hot"`, "root: Only hot", root + "\nOnly cold\nOnly hot (root)"},
+		{
+			`unassign "Only hot"`,
+			"error: cloudtest: Can't unassign root rule chain from edge [edge]. Please assign another root rule chain first!",
+		},
+		{`unassign "Only cold"`, "unassigned: Only cold", root + "\nOnly hot (root)"},
+		{`unassign "Only cold"`, `error: the edge has no rule chain "Only cold"`},
+		{"chain " + cold, "chain: Only cold", root + "\nOnly hot (root)\nOnly cold"},
+		{"unassign", "unassigned: 2", root + " (root)"},
+		{"root nothing.json", "error: open nothing.json: no such file or directory"},
+		{"chain " + bad, "error: chain " + bad + `: cloudtest: no rule chain's export: it is an object with "ruleChain" and "metadata"`},
+		{"chain " + long, "error: chain " + long + ": cloudtest: a rule chain of 4194305 bytes: at most 4194304"},
+		{"chain", "error: chain wants 1 words behind it (help shows them)"},
+		{"unassign a b", "error: unassign: too many words behind it (help shows them)"},
+		{"chains x", "error: chains: too many words behind it (help shows them)"},
+	} {
+		answer, err := o.run(tt[0])
+		if err != nil {
+			answer = "error: " + err.Error()
+		}
+		if answer != tt[1] {
+			t.Errorf("%s: got %q, want %q", tt[0], answer, tt[1])
+		}
+		if list, _ := o.run("chains"); tt[2] != "" && list != tt[2] {
+			t.Errorf("%s: then there are %q, want %q", tt[0], list, tt[2])
+		}
+	}
+}
+
 // TestTLS connects to the cloud with the CA file that it wrote: TLS with ALPN h2 (CONTRACT.md 2.1).
 func TestTLS(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")

@@ -28,6 +28,7 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/share"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -67,11 +68,13 @@ type gateway struct {
 	registry *registry.Registry
 	history  *link.History
 	minutes  *minutes.Log
-	agent    *agent.Agent
-	doors    *device.Doors
-	rest     *rest.Handler
-	ports    ports
-	manager  *notify.Socket // of services, such as systemd
+	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
+	toldVersion bool
+	agent       *agent.Agent
+	doors       *device.Doors
+	rest        *rest.Handler
+	ports       ports
+	manager     *notify.Socket // of services, such as systemd
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
@@ -93,7 +96,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
-		g.reportAside, g.connect,
+		g.reportAside, g.reportRestored, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -103,6 +106,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
 		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	g.forgetRestored()
 	g.tell(notify.Ready)
 	return g.serve(ctx, signals)
 }
@@ -145,13 +149,11 @@ func (g *gateway) lock() (err error) {
 			"run chmod o-w " + strconv.Quote(g.dir.Path))
 	}
 	g.medium, err = medium.Probe(g.dir.Path)
-	switch {
-	case err != nil:
+	if err != nil {
 		g.warn(err.Error()) // what the kernel does not tell is assumed
-	case g.medium.RAM:
-		g.warn("data_dir is in RAM (" + g.medium.FS + "): a power cut loses what waits there; set data_dir to flash or disk")
-	case g.medium.ReadOnly:
-		g.warn("data_dir is on a medium that is read-only (" + g.medium.FS + "): nothing can be accepted until it is mounted for writing")
+	}
+	for _, trap := range g.medium.Traps() {
+		g.warn(trap)
 	}
 	return nil
 }
@@ -161,7 +163,7 @@ func (g *gateway) openQueue() (err error) {
 	c := &g.config.Queue
 	maxBytes := c.MaxBytes
 	if maxBytes == 0 {
-		if maxBytes, err = g.dir.AutoMaxBytes(); err != nil {
+		if maxBytes, err = g.dir.AutoMaxBytes(g.medium.Raw); err != nil {
 			g.warn(err.Error()) // the number is usable all the same
 		}
 	}
@@ -316,6 +318,7 @@ func (g *gateway) connect() error {
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
+	lane := share.NewLane()
 	g.registry.Follow(g.queue)
 	latest := rest.NewLatest(g.clock)
 	intake := agent.NewIntake(g.queue)
@@ -324,7 +327,7 @@ func (g *gateway) connect() error {
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
-		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding,
+		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
@@ -339,7 +342,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Secure: device.Secure,
+		Secure: device.Secure, Lane: lane,
 	})
 	g.known.Store(g.registry)
 	return nil
@@ -375,6 +378,12 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 	defer renewals.Stop()
 	samples := time.NewTicker(minutes.Every)
 	defer samples.Stop()
+	var reports <-chan time.Time
+	if every := g.config.Report.Interval; every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		reports = t.C
+	}
 	g.takeMinute()
 	var alive <-chan time.Time
 	if every := g.manager.Every(); every > 0 {
@@ -390,6 +399,8 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 			g.ports.checkPairs()
 		case <-samples.C:
 			g.takeMinute()
+		case <-reports:
+			g.reportFigures(ctx)
 		case <-alive:
 			if g.agent.Turning() { // else the manager restarts what no longer turns
 				g.tell(notify.Alive)
@@ -423,6 +434,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 		s.Certificates = append(s.Certificates, agent.EndOf{Door: p.Name(), Ends: p.Ends().UTC()})
 	}
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
+	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {

@@ -1,15 +1,29 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 
 	"edgesync/sync/config"
+	"edgesync/sync/doctor"
+	"edgesync/sync/plain"
+	"edgesync/wal/disk"
+	"edgesync/wal/medium"
 )
 
-func (p *program) checkCommand(args []string) int {
+func (p *program) checkCommand(ctx context.Context, args []string) int {
 	var settings config.Flags
-	if code, done := p.parse("check", args, &settings, nil); done {
+	connect := false
+	code, done := p.parse("check", args, &settings, func(fs *flag.FlagSet) []string {
+		fs.BoolVar(&connect, "connect", false, "")
+		return []string{"connect"}
+	})
+	if done {
 		return code
 	}
 	l, err := complete(&settings, p.env)
@@ -17,8 +31,18 @@ func (p *program) checkCommand(args []string) int {
 	if err != nil {
 		return p.fail(err)
 	}
+	printMedium(p.stdout, l)
+	o := p.examine(l, nil)
+	for _, w := range doctor.Local(ctx, o) {
+		fmt.Fprint(p.stdout, "\n", plain.Fill("warning: ", w, 2))
+	}
 	fmt.Fprintln(p.stdout, "\nThe configuration is fine.")
-	return exitOK
+	if !connect {
+		return exitOK
+	}
+	fmt.Fprintln(p.stdout)
+	o.Brief = true
+	return p.report(ctx, o, false)
 }
 
 // printValues prints every key with its value and the source of the value.
@@ -37,5 +61,34 @@ func printValues(w io.Writer, l *config.Loaded) {
 	}
 	for _, n := range l.Notices {
 		fmt.Fprintf(w, "\nnote: %s\n", n)
+	}
+}
+
+// printMedium says what data_dir is worth: the medium below it, or below where it would be made,
+// the room there and what to beware of. It writes nothing there.
+func printMedium(w io.Writer, l *config.Loaded) {
+	dir, err := filepath.Abs(l.Config.DataDir)
+	var m medium.Medium
+	for err == nil {
+		if m, err = medium.Read(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir, err = filepath.Dir(dir), nil
+	}
+	if err != nil {
+		fmt.Fprintf(w, "\nnote: %v\n", err)
+		return
+	}
+	fmt.Fprintf(w, "\n%-26s %s, %.1f of %.1f MiB free\n", "medium of data_dir", m.String(),
+		float64(m.Free)/(1<<20), float64(m.Total)/(1<<20))
+	if l.Config.Queue.MaxBytes == 0 {
+		quota, kept := disk.KeptQuota(l.Config.DataDir)
+		if !kept {
+			quota = disk.AutoQuota(m.Free, m.Raw)
+		}
+		fmt.Fprintf(w, "%-26s %.1f MiB\n", "queue.max_bytes = auto", float64(quota)/(1<<20))
+	}
+	for _, trap := range m.Traps() {
+		fmt.Fprintf(w, "\nnote: %s\n", trap)
 	}
 }

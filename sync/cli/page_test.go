@@ -51,7 +51,8 @@ func TestPageLogin(t *testing.T) {
 		return res.StatusCode, string(b)
 	}
 	plain, secure := "http://"+r.http, "https://"+tlsAddress
-	code, text := ask("POST", secure, "/api/auth/login", "", `{"username":"`+cloudtest.AdminName+`","password":"`+cloudtest.AdminPassword+`"}`)
+	code, text := ask("POST", secure, "/api/auth/login", "",
+		`{"username":"`+cloudtest.AdminName+`","password":"`+cloudtest.AdminPassword+`"}`)
 	var login struct{ Token string }
 	if err := json.Unmarshal([]byte(text), &login); err != nil || code != 200 {
 		t.Fatal(code, err)

@@ -12,12 +12,13 @@ import (
 	"strings"
 
 	"edgesync/sync/config"
+	"edgesync/wal/disk"
 )
 
-// tool is a command that works on the files of a data directory: wal NAME or dead NAME.
+// tool is a command that works on the files of a data directory: wal NAME, dead NAME, backup, ….
 type tool struct {
 	*program
-	topic    string // for help: "wal" or "dead"
+	topic    string // for help: "wal", "dead" or the command itself
 	settings config.Flags
 	flags    *flag.FlagSet
 	own      []string // names of its flags beside the configuration's
@@ -26,21 +27,23 @@ type tool struct {
 }
 
 func (p *program) newTool(topic, name string) *tool {
-	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(topic+" "+name, flag.ContinueOnError)}
+	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(strings.TrimSpace(topic+" "+name), flag.ContinueOnError)}
 	t.flags.SetOutput(io.Discard)
 	return t
 }
 
 // subcommand finds what follows a command's name, and prints usage or help where nothing that is
 // known does. done: nothing more is to do than to end with this code.
-func (p *program) subcommand(topic, text string, names, args []string) (name string, code int, done bool) {
+func (p *program) subcommand(topic string, args []string) (name string, code int, done bool) {
+	page := pageOf(topic)
+	names := strings.Fields(page.subs)
 	if len(args) == 0 {
-		fmt.Fprint(p.stderr, text)
+		fmt.Fprint(p.stderr, page)
 		return "", exitUsage, true
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(p.stdout, text)
+		fmt.Fprint(p.stdout, page)
 		return "", exitOK, true
 	}
 	for _, n := range names {
@@ -84,7 +87,7 @@ func (t *tool) dataDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.Config.DataDir, nil
+	return l.Config.DataDir, disk.CheckFormat(l.Config.DataDir)
 }
 
 // queueDir is the queue to look into. dataDir is "" when --dir names the queue.

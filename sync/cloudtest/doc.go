@@ -36,7 +36,8 @@
 //	cloud.go       Cloud: options, bounds, listening; conn.go connections, session.go one stream
 //	acks.go        answers to uplinks; codec.go frames and counting
 //	delivery.go    packs and syncs; events.go the event table of an edge; rpc.go calls
-//	admin.go       what an administrator does, admin_edge.go with an edge
+//	admin.go       what an administrator does, admin_edge.go with an edge, admin_chain.go with
+//	               rule chains
 //	faults*.go     what goes wrong on demand; memory.go what is acknowledged and lost
 //	observe.go     what tests look at: Stats, WaitFor, OnUplink
 //	tenant*.go     Tenant: entities, time series, packages, what goes down

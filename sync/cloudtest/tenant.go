@@ -45,7 +45,8 @@ type Tenant struct {
 // edgeState is an edge together with the state that is not part of its configuration.
 type edgeState struct {
 	Edge
-	root    proto.UUID // its root rule chain
+	root    proto.UUID   // its root rule chain
+	chains  []proto.UUID // rule chains in the order in which they were assigned, of those that were
 	deleted bool
 }
 
@@ -123,7 +124,7 @@ func (t *Tenant) AddEdge(e Edge) {
 	}
 	st := &edgeState{Edge: e, root: t.rootChain}
 	if old := t.edges[e.ID]; old != nil {
-		st.root = old.root
+		st.root, st.chains = old.root, old.chains
 		delete(t.byKey, old.RoutingKey)
 	}
 	t.edges[e.ID] = st

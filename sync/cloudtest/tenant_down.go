@@ -114,12 +114,14 @@ func userDown(r *record, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 
 // ruleChainDown is a rule chain with its metadata. The root flag inside the JSON marks the edge's
 // root chain.
-func ruleChainDown(r *record, root bool) *proto.DownlinkMsg {
+func ruleChainDown(r *record, root bool, typ proto.UpdateMsgType) *proto.DownlinkMsg {
 	text := strings.Replace(r.marshal(), `"root":`+string(r.field("root")), fmt.Sprintf(`"root":%t`, root), 1)
-	m := &proto.RuleChainUpdateMsg{MsgType: created, Entity: text}
+	m := &proto.RuleChainUpdateMsg{MsgType: typ, Entity: text}
 	m.IdMSB, m.IdLSB = proto.Halves(r.id)
+	nodes := metadataMsg(r)
+	nodes.MsgType = typ
 	return &proto.DownlinkMsg{
-		RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{m}, RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{metadataMsg(r)},
+		RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{m}, RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{nodes},
 	}
 }
 
@@ -154,6 +156,8 @@ func deletedDown(r ref) *proto.DownlinkMsg {
 		return &proto.DownlinkMsg{UserUpdateMsg: []*proto.UserUpdateMsg{{MsgType: deleted, IdMSB: msb, IdLSB: lsb}}}
 	case typeCustomer:
 		return &proto.DownlinkMsg{CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{MsgType: deleted, IdMSB: msb, IdLSB: lsb}}}
+	case typeRuleChain:
+		return &proto.DownlinkMsg{RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{{MsgType: deleted, IdMSB: msb, IdLSB: lsb}}}
 	case typeCalculatedField:
 		return &proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{{MsgType: deleted, IdMSB: msb, IdLSB: lsb}}}
 	case typeAIModel:

@@ -42,6 +42,7 @@ func (t *Tenant) foundation(now time.Time) {
 	t.assetProfile = make(typeAssetProfile, t.newID(now), "default", "description", `"Default asset profile"`, "default", "true").id
 	chain := make(typeRuleChain, t.newID(now), "Edge Root Rule Chain")
 	chain.metadata = t.rootMetadata(chain, now)
+	chain.set("firstRuleNodeId", firstNode(chain))
 	t.rootChain = chain.id
 	admin := make(typeUser, t.newID(now), AdminName, "authority", `"TENANT_ADMIN"`, "customerId",
 		idJSON(ref{typeCustomer, proto.NullUUID}))
@@ -118,7 +119,12 @@ func (t *Tenant) Steps(edge proto.UUID, full bool) [][]*proto.DownlinkMsg {
 
 	add(full, t.tenantStep)
 	add(full, t.queues)
-	add(full, each(typeRuleChain, mine, func(r *record) *proto.DownlinkMsg { return ruleChainDown(r, r.id == st.root) }))
+	add(full, func() (step []*proto.DownlinkMsg) {
+		for _, r := range t.chainsOf(st) {
+			step = append(step, ruleChainDown(r, r.id == st.root, created))
+		}
+		return step
+	})
 	add(full, t.settings)
 	add(full, each(typeUser, func(r *record) bool { return text(r.field("authority")) == "TENANT_ADMIN" }, user))
 	add(full, t.widgets)

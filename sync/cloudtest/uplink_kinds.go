@@ -128,30 +128,35 @@ func (u *uplink) ruleChainMetadata(m *proto.UplinkMsg) error {
 			u.drop()
 			return nil
 		}
-		var nodes []object
-		if raw := o.given("nodes"); raw != nil && json.Unmarshal(raw, &nodes) != nil {
-			return &thrown{"Cannot deserialize value of type " +
-				"`java.util.ArrayList<org.thingsboard.server.common.data.rule.RuleNode>`", where}
-		}
-		var list []string
-		for _, n := range nodes {
-			text, err := u.ruleNode(r, n, where)
-			if err != nil {
-				return err
-			}
-			list = append(list, text)
-		}
-		orNull := func(name string) string {
-			if raw := o.given(name); raw != nil && string(raw) != "[]" {
-				return string(raw)
-			}
-			return "null"
-		}
-		r.metadata = json.RawMessage(`"firstNodeIndex":` + orNull("firstNodeIndex") + `,"nodes":[` + strings.Join(list, ",") +
-			`],"connections":` + orNull("connections") + `,"ruleChainConnections":` + orNull("ruleChainConnections"))
-		r.version++
-		return nil
+		return u.storeNodes(r, o, where)
 	})
+}
+
+// storeNodes stores the nodes and connections of a rule chain's metadata.
+func (u *uplink) storeNodes(r *record, o object, where string) error {
+	var nodes []object
+	if raw := o.given("nodes"); raw != nil && json.Unmarshal(raw, &nodes) != nil {
+		return &thrown{"Cannot deserialize value of type " +
+			"`java.util.ArrayList<org.thingsboard.server.common.data.rule.RuleNode>`", where}
+	}
+	var list []string
+	for _, n := range nodes {
+		text, err := u.ruleNode(r, n, where)
+		if err != nil {
+			return err
+		}
+		list = append(list, text)
+	}
+	orNull := func(name string) string {
+		if raw := o.given(name); raw != nil && string(raw) != "[]" {
+			return string(raw)
+		}
+		return "null"
+	}
+	r.metadata = json.RawMessage(`"firstNodeIndex":` + orNull("firstNodeIndex") + `,"nodes":[` + strings.Join(list, ",") +
+		`],"connections":` + orNull("connections") + `,"ruleChainConnections":` + orNull("ruleChainConnections"))
+	r.version++
+	return nil
 }
 
 // ruleNode is a node as the server stores it. A node without configuration fails; only the middle

@@ -19,6 +19,7 @@ type Config struct {
 	Queue     Queue
 	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
 	Sync      Sync
+	Report    struct{ Interval time.Duration } // of the agent's own figures; 0 = none
 	HTTP      HTTP
 	MQTT      MQTT
 	Log       Log

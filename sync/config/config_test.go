@@ -51,6 +51,7 @@ func TestDefaults(t *testing.T) {
 		HTTP:      HTTP{Listen: ":8080", MaxBody: 16 << 20},
 	}
 	want.Sync, want.MQTT.Listen = Sync{Full: "first", Repeat: 10 * time.Second}, ":1883"
+	want.Report.Interval = 5 * time.Minute
 	want.Log = Log{Level: "info", Format: "text", Target: "auto"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults\n%+v, want\n%+v", c, want)
@@ -64,7 +65,7 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.max_inbound_message_size cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full sync.repeat http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
+		registry.keep sync.full sync.repeat report.interval http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
 		mqtt.map
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level log.format log.target`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
@@ -173,6 +174,7 @@ func TestEveryKey(t *testing.T) {
 		"registry.keep":      {`["ota", "images"]`, "ota, images", "ota,images", []string{`["all"]`, `[1]`, `7`, `"x"`}, ""},
 		"sync.full":          {`"never"`, "never", "never", []string{`"yes"`, `true`}, ""},
 		"sync.repeat":        {`0`, "0", "0", []string{`-1`, `61`}, "from 0 to 1m; a plain number means seconds"},
+		"report.interval":    {`600`, "10m", "10m", []string{`-1`, `"25h"`}, "from 0 to 1d; a plain number means seconds"},
 		"http.listen": {
 			`"[::1]:0"`, "[::1]:0", "[::1]:0",
 			[]string{`"8080"`, `":65536"`, `":http"`, `":-1"`, `":080"`, `8080`, `"http://:80"`},

@@ -160,7 +160,7 @@ var keys = []key{
 	{
 		path: "queue.max_bytes", def: "auto",
 		field: func(c *Config) any { return &c.Queue.MaxBytes }, auto: true, min: mib, max: tib,
-		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB",
+		doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB, on raw flash to 8MiB",
 	},
 	{
 		path: "queue.max_age", def: "0",
@@ -200,6 +200,11 @@ var keys = []key{
 		path: "sync.repeat", def: "10s",
 		field: func(c *Config) any { return &c.Sync.Repeat }, unit: time.Second, max: 60 * sec,
 		doc: "what was acknowledged so shortly before a lost connection is sent again: the cloud may have lost it; 0: nothing",
+	},
+	{
+		path: "report.interval", def: "5m",
+		field: func(c *Config) any { return &c.Report.Interval }, unit: time.Second, max: 24 * hour,
+		doc: "time between two reports of the agent's own figures, as telemetry of the edge; 0: none",
 	},
 	{
 		path: "http.listen", def: ":8080", field: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen,

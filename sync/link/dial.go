@@ -20,6 +20,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/config"
+	"edgesync/sync/share"
 )
 
 const (
@@ -59,6 +60,9 @@ type Dialer struct {
 	// Large is called before a message that takes 1 MiB or more is decoded, and once it is handled,
 	// by the goroutine that receives; nil = nothing is done.
 	Large func()
+	// Lane is held from before such a message is decoded, unless it is a package, until it is
+	// handled; nil = by nobody.
+	Lane share.Lane
 	// Dial replaces the network, proxies included, in tests; nil = the system's.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Env is the environment, in which each attempt looks for HTTPS_PROXY and NO_PROXY; nil =

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"edgesync/proto"
+	"edgesync/sync/share"
 )
 
 const (
@@ -127,6 +128,8 @@ type session struct {
 	done      chan struct{}
 	held      held
 	large     func() // Dialer.Large
+	lane      share.Lane
+	inLane    bool // the receiver owns it
 	packages  Packages
 	buffers   *buffers
 	storing   atomic.Bool // a package; nothing is read meanwhile
@@ -140,7 +143,7 @@ func begin(
 	d *Dialer, buffers *buffers,
 ) *session {
 	s := &session{
-		conn: conn, stream: stream, cancel: cancel, large: d.Large, packages: d.Packages, buffers: buffers,
+		conn: conn, stream: stream, cancel: cancel, large: d.Large, lane: d.Lane, packages: d.Packages, buffers: buffers,
 		config: accepted.GetConfiguration(), serverMax: int(accepted.GetMaxInboundMessageSize()),
 		out: make(chan []byte, Slots), in: make(chan Inbound, inboxSlots),
 		sent: make(chan struct{}), received: make(chan struct{}), done: make(chan struct{}),
@@ -200,6 +203,7 @@ func endOf(err error) error {
 
 func (s *session) receive(ctx context.Context) {
 	defer close(s.received)
+	defer s.leaveLane()
 	var w wire // escapes once a session, not once a message
 	large := false
 	for {
@@ -210,6 +214,7 @@ func (s *session) receive(ctx context.Context) {
 		if large && s.large != nil {
 			s.large() // it is handled now
 		}
+		s.leaveLane()
 		in := s.next(ctx, &w)
 		large = in.cost >= largeMessage
 		select {
@@ -220,6 +225,14 @@ func (s *session) receive(ctx context.Context) {
 		if in.Err != nil {
 			return
 		}
+	}
+}
+
+// leaveLane lets others do what takes much memory.
+func (s *session) leaveLane() {
+	if s.inLane {
+		s.inLane = false
+		s.lane.Leave()
 	}
 }
 
@@ -237,6 +250,12 @@ func (s *session) next(ctx context.Context, w *wire) Inbound {
 	}
 	if !s.held.take(cost, ctx.Done()) {
 		return Inbound{Err: ctx.Err()}
+	}
+	if cost >= largeMessage && !packages {
+		if !s.lane.Enter(ctx.Done()) {
+			return Inbound{Err: ctx.Err()}
+		}
+		s.inLane = true
 	}
 	if cost >= largeMessage && s.large != nil {
 		s.large()

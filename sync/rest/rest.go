@@ -26,7 +26,6 @@ const (
 	smallBody    = 16 << 10  // bytes; a larger body takes bytes of largeBodies as it comes
 	largeBodies  = 1 << 20   // bytes of all large bodies in memory
 	bodiesAtOnce = 4         // requests with a body that are worked on at a time; further ones wait
-	readsAtOnce  = 1         // GET: an entity may have 4 MiB, and a page is gathered from many
 	smallAnswer  = 4 << 10   // bytes; a larger answer takes bytes of largeAnswers until it is read
 	largeAnswers = 5 << 20   // bytes of all large answers in memory: the largest entity and a little more
 	largeText    = 1 << 20   // bytes of an answer after which memory is given back before the next is made
@@ -52,6 +51,9 @@ type Options struct {
 	Clock     *clock.Clock // nil: the machine's is right
 	// Secure reports whether a request came over TLS; nil: all count as if they did.
 	Secure func(r *http.Request) bool
+	// Lane is held while an answer to a GET is made: an entity may have 4 MiB, and a page is
+	// gathered from many. nil: one that nobody shares.
+	Lane share.Lane
 }
 
 // Handler serves the paths below /api/, but for those of devices.
@@ -60,8 +62,7 @@ type Handler struct {
 	sessions *sessions
 	asks     asks
 	bodies   chan struct{} // one for each request with a body that is worked on
-	reads    chan struct{}
-	wasLarge bool          // the last answer to a GET; who holds the slot of reads owns it
+	wasLarge bool          // the last answer to a GET; who holds Lane owns it
 	coming   *share.Budget // of largeBodies
 	going    *share.Budget // of largeAnswers
 	// edit is held from the look at what is stored to the change of it, so that no change is lost
@@ -71,9 +72,12 @@ type Handler struct {
 
 // New returns the handler.
 func New(o Options) *Handler {
+	if o.Lane == nil {
+		o.Lane = share.NewLane()
+	}
 	return &Handler{
 		Options: o, sessions: newSessions(), asks: asks{when: map[proto.UUID]time.Time{}},
-		bodies: make(chan struct{}, bodiesAtOnce), reads: make(chan struct{}, readsAtOnce),
+		bodies: make(chan struct{}, bodiesAtOnce),
 		coming: share.New(largeBodies), going: share.New(largeAnswers),
 	}
 }
@@ -189,7 +193,7 @@ func (c *call) slot(slots chan struct{}) (release func(), err error) {
 func (c *call) look(route *route) ([]byte, *share.Pass, error) {
 	pass := new(share.Pass)
 	for {
-		release, err := c.slot(c.reads)
+		release, err := c.slot(c.Lane)
 		if err != nil {
 			pass.Close()
 			return nil, nil, err

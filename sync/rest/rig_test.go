@@ -21,6 +21,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/share"
 	"edgesync/wal"
 )
 
@@ -38,6 +39,7 @@ type rig struct {
 	api    http.Handler
 	calls  caller
 	tokens map[string]string
+	lane   share.Lane
 }
 
 // caller stands in for the loop.
@@ -100,6 +102,7 @@ func (r *rig) build(log *slog.Logger) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
+		Lane: r.lane,
 	})
 }
 

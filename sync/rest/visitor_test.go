@@ -33,7 +33,8 @@ func TestVisitor(t *testing.T) {
 // A password is not taken where it can be read on its way.
 func TestOverheard(t *testing.T) {
 	for from, want := range map[string]bool{
-		"127.0.0.1:1": false, "[::1]:1": false, "192.168.1.5:1": false, "10.9.8.7:1": false, "[fd00::1]:1": false, "[fe80::1%eth0]:1": false,
+		"127.0.0.1:1": false, "[::1]:1": false, "192.168.1.5:1": false, "10.9.8.7:1": false, "[fd00::1]:1": false,
+		"[fe80::1%eth0]:1":      false,
 		"[::ffff:172.16.0.1]:1": false, "8.8.8.8:1": true, "100.64.0.1:1": true, "[2001:db8::1]:1": true, "": true, "@": true,
 	} {
 		q := httptest.NewRequest("POST", "/api/auth/login", nil)

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"bufio"
-	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,18 +24,17 @@ func TestChains(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var out bytes.Buffer
-		if err := Try(edge, bytes.NewReader(want), &out, Options{Drop: true, Likeness: true}); err != nil {
+		e, err := NewTrial(edge, Options{Drop: true, Likeness: true})
+		if err != nil {
 			t.Fatal(file, err)
 		}
-		got := bufio.NewScanner(&out)
-		got.Buffer(nil, 1<<20)
 		for line := range strings.Lines(string(want)) {
-			if !got.Scan() {
-				t.Fatal(file, "too few lines")
+			got, err := e.Step([]byte(line))
+			if err != nil {
+				t.Fatal(file, err)
 			}
 			steps++
-			compareStep(t, filepath.Base(file), line, got.Text())
+			compareStep(t, filepath.Base(file), line, string(got))
 		}
 	}
 	if steps != 93 {
@@ -193,7 +190,7 @@ func oneNode(t *testing.T, in, world, v *tree) string {
 	item.set("entity", device)
 	item.set("credentials", object("type", textTree("ACCESS_TOKEN"), "value", textTree("r50th-1")))
 	edge := object("world", object("entities", &tree{kind: isList, items: []*tree{&item}}))
-	trial, err := newTrial([]byte(edge.String()), Options{Drop: true, Likeness: true})
+	trial, err := NewTrial([]byte(edge.String()), Options{Drop: true, Likeness: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +211,7 @@ func oneNode(t *testing.T, in, world, v *tree) string {
 	if _, err := trial.e.Metadata([]byte(md.String())); err != nil {
 		t.Fatal(err)
 	}
-	out := &notes{trial: trial}
+	out := &notes{Trial: trial}
 	trial.e.out = out
 	m := &Message{Type: textOf(in, "msgType"), Originator: entityOf(device), Data: textOf(in, "data")}
 	for i, key := range in.get("metadata").keys {
@@ -228,10 +225,19 @@ func oneNode(t *testing.T, in, world, v *tree) string {
 
 // notes are messages that came to nodes which are not executed.
 type notes struct {
-	*trial
+	*Trial
 	got []string
 }
 
 func (n *notes) Unsupported(node, _ string, m *Message) {
 	n.got = append(n.got, node+" "+m.Data+" "+sorted(m.metadataTree()).String()+" "+m.Originator.Type)
+}
+
+// object is an object of keys and *tree values.
+func object(members ...any) *tree {
+	t := &tree{kind: isObject}
+	for i := 0; i < len(members); i += 2 {
+		t.set(members[i].(string), members[i+1].(*tree))
+	}
+	return t
 }

@@ -32,7 +32,8 @@
 //	node_*.go      the nodes; exp.go custom functions, path.go JSON paths
 //	tree.go        JSON in its order; message.go messages, patterns
 //	report.go      what people want to know
-//	try.go         an edge in memory, for files of steps
+//	export.go      a chain as people export it
+//	try*.go        an edge in memory, for files of steps
 //
 // # Invariants
 //

@@ -16,7 +16,7 @@ const (
 )
 
 // testEdge is a trial with two devices in a room.
-func testEdge(t *testing.T, opt Options) *trial {
+func testEdge(t *testing.T, opt Options) *Trial {
 	t.Helper()
 	edge := `{"world":{"entities":[
 {"entity":{"entityType":"DEVICE","id":"` + deviceID + `"},"name":"th-1","type":"thermostat","label":"Hall","profile":"thermostat",
@@ -25,7 +25,7 @@ func testEdge(t *testing.T, opt Options) *trial {
 {"entity":{"entityType":"CUSTOMER","id":"00000000-0000-0000-0000-0000000000b1"},"name":"ACME","title":"ACME","email":"a@b.c"},
 {"entity":{"entityType":"ASSET","id":"00000000-0000-0000-0000-0000000000a1"},"name":"room","type":"room","profile":"room"}],
 "deviceProfiles":{"meter":{"defaultEdgeRuleChainId":"` + otherID + `"}}}}`
-	e, err := newTrial([]byte(edge), opt)
+	e, err := NewTrial([]byte(edge), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func metadataOf(id string, nodes []string, links ...string) []byte {
 	return []byte(b.String())
 }
 
-func (t *trial) chain(tb testing.TB, id string, root bool, nodes []string, links ...string) (changed bool) {
+func (t *Trial) chain(tb testing.TB, id string, root bool, nodes []string, links ...string) (changed bool) {
 	tb.Helper()
 	if err := t.e.Head(fmt.Appendf(nil, `{"id":{"id":%q},"name":"n","root":%v}`, id, root)); err != nil {
 		tb.Fatal(err)
@@ -74,12 +74,12 @@ func (t *trial) chain(tb testing.TB, id string, root bool, nodes []string, links
 }
 
 // post brings telemetry of the first device, and returns what came out in one line a list.
-func (t *trial) post(tb testing.TB, at int, data string) string {
+func (t *Trial) post(tb testing.TB, at int, data string) string {
 	tb.Helper()
 	return t.send(tb, at, deviceID, PostTelemetry, data)
 }
 
-func (t *trial) send(tb testing.TB, at int, device, typ, data string) string {
+func (t *Trial) send(tb testing.TB, at int, device, typ, data string) string {
 	tb.Helper()
 	in := "null"
 	if data != "" {
@@ -89,7 +89,7 @@ func (t *trial) send(tb testing.TB, at int, device, typ, data string) string {
 	return t.say(tb, fmt.Sprintf(`{"at":%d,"in":%s}`, at, in))
 }
 
-func (t *trial) say(tb testing.TB, step string) string {
+func (t *Trial) say(tb testing.TB, step string) string {
 	tb.Helper()
 	out, err := t.step(step)
 	if err != nil {

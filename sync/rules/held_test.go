@@ -41,7 +41,7 @@ func TestCallsEnd(t *testing.T) {
 	if word := textOf(out.get("answered").get("body"), "error"); err != nil || word != "TIMEOUT" {
 		t.Error(out, err)
 	}
-	q := &quiet{trial: e, pushed: map[Entity][]string{}, refuse: errors.New("no session")}
+	q := &quiet{Trial: e, pushed: map[Entity][]string{}, refuse: errors.New("no session")}
 	e.e.out = q
 	e.send(t, 6000, deviceID, CallToDevice, `{"method":"m","params":{}}`)
 	if s := e.e.Sums(); len(e.e.timers) != 0 || len(e.e.calls) != 0 || s.Held != 0 || s.HeldBytes != 0 || s.Failed != 2 {
@@ -173,7 +173,7 @@ func TestRun(t *testing.T) {
 
 // quiet is a registry and an outlet for any number of goroutines.
 type quiet struct {
-	*trial
+	*Trial
 	mu     sync.Mutex
 	pushed map[Entity][]string
 	refuse error // what Call gives
@@ -200,7 +200,7 @@ func (q *quiet) Call(*Call) error { return q.refuse }
 // same time, and none is lost from the sums.
 func TestManyGoroutines(t *testing.T) {
 	const devices, each = 8, 100
-	q := &quiet{trial: testEdge(t, Options{}), pushed: map[Entity][]string{}}
+	q := &quiet{Trial: testEdge(t, Options{}), pushed: map[Entity][]string{}}
 	e := New(q, q, Options{Now: func() int64 { return time.Now().UnixMilli() }})
 	typed := `filter.TbMsgTypeSwitchNode|s|{}`
 	call := `rpc.TbSendRPCRequestNode|c|{"timeoutInSeconds":1}`

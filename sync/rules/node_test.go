@@ -9,7 +9,7 @@ import (
 
 // one runs steps through one node behind which each relation leads to a push, with the relation's
 // name as what is pushed.
-func one(t *testing.T, node string, relations ...string) *trial {
+func one(t *testing.T, node string, relations ...string) *Trial {
 	t.Helper()
 	e := testEdge(t, Options{})
 	nodes := []string{node}

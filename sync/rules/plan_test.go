@@ -16,7 +16,7 @@ func TestWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := newTrial(text, Options{})
+	e, err := NewTrial(text, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := newTrial(old, Options{})
+	o, err := NewTrial(old, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,28 +48,35 @@ type tree struct {
 
 // parseTree reads a JSON text. Of equal keys the last one counts, at the place of the first one.
 func parseTree(s string) (*tree, error) {
+	t, _, err := parseText(s)
+	return t, err
+}
+
+// parseText is parseTree that also says where in s the error is.
+func parseText(s string) (t *tree, bad int, err error) {
 	p := parser{s: s}
-	t := p.value(0)
+	t = p.value(0)
 	if p.space(); p.err == nil && p.i < len(s) {
-		p.err = errNoJSON
+		p.fail(errNoJSON)
 	}
 	if p.err != nil {
-		return nil, p.err
+		return nil, p.bad, p.err
 	}
-	return t, nil
+	return t, 0, nil
 }
 
 type parser struct {
 	s   string
 	i   int
 	n   int // values so far
+	bad int // where err is
 	err error
 }
 
 //go:noinline
 func (p *parser) fail(err error) *tree {
 	if p.err == nil {
-		p.err = err
+		p.err, p.bad = err, p.i
 	}
 	p.i = len(p.s)
 	return nil

@@ -14,4 +14,6 @@
 //     and for the oldest transfer of all, the youngest.
 //   - Who finds nobody to give way waits, at most Patience in all, and then gets ErrFull. The
 //     time of waiting, and that in which we are the reason, do not count against a transfer.
+//   - Work that takes megabytes while it lasts, and no longer, is done one after the other, in a
+//     Lane.
 package share

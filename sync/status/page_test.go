@@ -75,7 +75,10 @@ func TestPageIsPacked(t *testing.T) {
 func TestPage(t *testing.T) {
 	html, css, js := packed(t, "page.html"), packed(t, "page.css"), packed(t, "page.js")
 	all := strings.NewReplacer("http://www.w3.org/2000/svg", "", `"https://" + location.hostname`, "").Replace(html + css + js)
-	for _, no := range []string{"http://", "https://", "innerHTML", "outerHTML", "insertAdjacent", "eval(", " style=", " onclick=", "<style", "@import", "url("} {
+	for _, no := range []string{
+		"http://", "https://", "innerHTML", "outerHTML", "insertAdjacent", "eval(", " style=",
+		" onclick=", "<style", "@import", "url(",
+	} {
 		if strings.Contains(all, no) {
 			t.Errorf("the page holds %q", no)
 		}

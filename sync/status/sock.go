@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	agent "edgesync/sync"
@@ -25,11 +27,12 @@ const (
 	sockTimeout = 2 * time.Second
 )
 
-// Server answers on data_dir/agent.sock. One goroutine serves one client after another, each for a
-// bounded time.
+// Server answers on data_dir/agent.sock, or where the file system has no sockets on an abstract
+// one. One goroutine serves one client after another, each for a bounded time.
 type Server struct {
 	listener *net.UnixListener
-	path     string
+	path     string // "" for a socket without a file
+	dataDir  string
 	release  func()
 	stop     context.CancelFunc
 	done     chan struct{}
@@ -58,19 +61,28 @@ func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, 
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
+	l, err := bind(address)
+	if noSockets(err) {
+		l, err = bind(abstractAddress(dataDir))
+		path = ""
+	}
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("status: open %s: %w", path, err)
+		return nil, fmt.Errorf("status: open %s: %w", filepath.Join(dataDir, sockName), err)
 	}
 	l.SetUnlinkOnClose(false) // Close removes it, by a name that works for paths of any length
-	if err := os.Chmod(path, 0o600); err != nil {
+	if path != "" {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
 		l.Close()
 		release()
 		return nil, fmt.Errorf("status: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{listener: l, path: path, release: release, stop: stop, done: make(chan struct{}), snapshot: snapshot, dead: dead}
+	s := &Server{
+		listener: l, path: path, dataDir: dataDir, release: release, stop: stop, done: make(chan struct{}), snapshot: snapshot, dead: dead,
+	}
 	go s.serve(ctx)
 	return s, nil
 }
@@ -86,9 +98,13 @@ func (s *Server) serve(ctx context.Context) {
 			time.Sleep(100 * time.Millisecond) // no descriptors left: do not spin
 			continue
 		}
+		if s.path == "" && !trusted(c, s.dataDir) {
+			c.Close()
+			continue
+		}
 		var answer any
 		if line := readRequest(c); len(line) > 0 {
-			answer = s.answer(ctx, line)
+			answer = s.answer(ctx, c, line)
 		} else {
 			snap := s.snapshot()
 			cut(&snap)
@@ -108,7 +124,58 @@ func (s *Server) Close() error {
 	err := s.listener.Close()
 	<-s.done
 	s.release()
-	return errors.Join(err, os.Remove(s.path))
+	if s.path != "" {
+		err = errors.Join(err, os.Remove(s.path))
+	}
+	return err
+}
+
+// bind opens a socket; tests put a file system without sockets in its place.
+var bind = func(address string) (*net.UnixListener, error) {
+	return net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
+}
+
+// noSockets reports whether the file system has no sockets: vfat says EPERM, network and FUSE file
+// systems the others.
+func noSockets(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS)
+}
+
+// abstractAddress names the socket that belongs to a data_dir whose file system has none: an
+// abstract one (unix(7)), by the path without symbolic links. Such a name has no mode: both ends
+// look at who the other one is (trusted).
+func abstractAddress(dataDir string) string {
+	path, err := filepath.EvalSymlinks(dataDir)
+	if err != nil {
+		path = dataDir
+	}
+	if p, err := filepath.Abs(path); err == nil {
+		path = p
+	}
+	const most = 80
+	sum := uint64(crc32.ChecksumIEEE([]byte(path)))
+	return "@edgesync:" + strconv.FormatUint(sum, 16) + ":" + path[max(0, len(path)-most):]
+}
+
+// trusted reports whether the other end of a connection is root, this user or the owner of
+// data_dir, who may all read the files there anyway.
+func trusted(c net.Conn, dataDir string) bool {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	uid, ok := -1, false
+	err = raw.Control(func(fd uintptr) { uid, ok = peerUser(fd) })
+	if err != nil || !ok {
+		return false
+	}
+	owner := -1
+	if i, err := os.Stat(dataDir); err == nil {
+		if st, ok := i.Sys().(*syscall.Stat_t); ok {
+			owner = int(st.Uid)
+		}
+	}
+	return uid == 0 || uid == os.Geteuid() || uid == owner
 }
 
 // sockAddress is a name for the socket that fits into the kernel's 107 bytes, by way of /proc when

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +30,7 @@ import (
 var published = strings.Fields(`state since running version accepted deployed pending dropped dead damaged oldest_pending_ms last_error
 	http_address mqtt_address mqtt_connections rss_bytes flash_bytes_today uptime_ms queue_bytes committed last_offset in_flight window rtt_ms connects
 	reconnects next_attempt_ms rate_limited edge cloud synced sync devices downlinks downlinks_unused uplink_bytes writable commits warnings
-	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium downlink_parts calls_pending clock clock_since
+	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium medium_free_bytes downlink_parts calls_pending clock clock_since
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
@@ -373,6 +375,49 @@ func TestSocket(t *testing.T) {
 				t.Errorf("the socket stays after Close: %v", err)
 			}
 		})
+	}
+}
+
+// A file system without sockets (vfat) has the agent answer on one without a file. Who comes too
+// late, or asks for another directory, finds nobody.
+func TestSocketWhereThereAreNone(t *testing.T) {
+	before := bind
+	defer func() { bind = before }()
+	bind = func(address string) (*net.UnixListener, error) {
+		if !strings.HasPrefix(address, "@") {
+			return nil, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EPERM)}
+		}
+		return before(address)
+	}
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), strings.Repeat("long/", 40))} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{dir, dir + "/.", link} {
+			if got, err := Fetch(name); err != nil || got.Accepted != 7 {
+				t.Errorf("fetch by %s: %+v, %v", name, got.Accepted, err)
+			}
+		}
+		if _, err := ask(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("another directory: %v", err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("left in the directory: %v, %v", entries, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after the end: %v", err)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 		p.line("  %-9s arrays of 10 would make this medium last %.3g times longer", "", n)
 	}
 	if s.Medium != "" {
-		p.line("  %-9s %s", "medium", clean(s.Medium))
+		p.line("  %-9s %s; %s free", "medium", clean(s.Medium), size(s.MediumFree))
 	}
 	synced := "never synced"
 	if s.Synced {

@@ -112,6 +112,9 @@ func ours(r *http.Request) bool {
 	return err == nil && u.Host == r.Host
 }
 
+// webOrders are the requests that may come over HTTP. A hold belongs to a connection of agent.sock.
+const webOrders = " " + doRetry + " " + doDrop + " " + doFormerRetry + " " + doFormerDrop + " " + doAck + " "
+
 // doAtMost bounds the body of an order in bytes.
 const doAtMost = maxRequest
 
@@ -138,7 +141,11 @@ func serveDo(w http.ResponseWriter, r *http.Request, src Source, going *answers)
 		}
 	}
 	s := Server{snapshot: src.Snapshot, dead: src.Dead}
-	data, err := json.Marshal(s.answer(r.Context(), line))
+	a := &Answer{Error: "the page does not ask for that"}
+	if q, err := parseRequest(line); err != nil || strings.Contains(webOrders, " "+q.Do+" ") {
+		a = s.answer(r.Context(), nil, line)
+	}
+	data, err := json.Marshal(a)
 	if err != nil {
 		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
 		return

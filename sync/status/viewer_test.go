@@ -29,7 +29,10 @@ func TestMe(t *testing.T) {
 		{login(false, false, ""), "127.0.0.1:1", "localhost", "carl", Me{User: "carl", Local: true, Sees: true, Login: "open"}},
 		{login(false, true, ""), "8.8.8.8:1", "gateway", "admin", Me{Login: "closed"}},
 		{login(false, true, "[::]:8443"), "8.8.8.8:1", "gateway", "admin", Me{Login: "https", HTTPS: "8443"}},
-		{login(true, false, "[::]:8443"), "8.8.8.8:1", "gateway", "admin", Me{User: "ann", Sees: true, Admin: true, Login: "open", HTTPS: "8443"}},
+		{login(true, false, "[::]:8443"), "8.8.8.8:1", "gateway", "admin", Me{
+			User: "ann", Sees: true, Admin: true,
+			Login: "open", HTTPS: "8443",
+		}},
 	} {
 		r := httptest.NewRequest("GET", "/api/edgesync/me", nil)
 		r.RemoteAddr, r.Host = tt.from, tt.host
@@ -52,7 +55,10 @@ type ordered struct {
 func (o *ordered) List(context.Context, uint64, int) ([]agent.DeadLetter, uint64, error) {
 	other := sensor
 	other[0]++
-	return []agent.DeadLetter{{Offset: 3, Entity: proto.FormatUUID(sensor), Reason: "no"}, {Offset: 4, Entity: proto.FormatUUID(other)}}, 0, nil
+	return []agent.DeadLetter{{Offset: 3, Entity: proto.FormatUUID(sensor), Reason: "no"}, {
+		Offset: 4,
+		Entity: proto.FormatUUID(other),
+	}}, 0, nil
 }
 
 func (o *ordered) Retry(context.Context, uint64) (int, error) { o.orders++; return 1, nil }
@@ -67,14 +73,30 @@ func TestOrders(t *testing.T) {
 		head                              map[string]string
 		code                              int
 	}{
-		{"an administrator", "POST", from, to, "admin", `{"do":"dead_retry","offset":3}`, map[string]string{"Origin": "http://gateway:8080", "Sec-Fetch-Site": "same-origin"}, 200},
+		{
+			"an administrator", "POST", from, to, "admin", `{"do":"dead_retry","offset":3}`,
+			map[string]string{"Origin": "http://gateway:8080", "Sec-Fetch-Site": "same-origin"},
+			200,
+		},
 		{"on this machine", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`, nil, 200},
 		{"a customer's user", "POST", from, to, "carl", `{"do":"dead_retry","offset":3}`, nil, 403},
 		{"a customer's user on this machine", "POST", "127.0.0.1:1", "localhost", "carl", `{"do":"dead_retry","offset":3}`, nil, 403},
 		{"nobody", "POST", from, to, "", `{"do":"dead_retry","offset":3}`, nil, 401},
-		{"another page", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`, map[string]string{"Origin": "http://evil.example"}, 403},
-		{"another page of this machine", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
-		{"without the header", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`, map[string]string{"X-Edgesync": ""}, 403},
+		{
+			"another page", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`,
+			map[string]string{"Origin": "http://evil.example"},
+			403,
+		},
+		{
+			"another page of this machine", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`,
+			map[string]string{"Sec-Fetch-Site": "same-site"},
+			403,
+		},
+		{
+			"without the header", "POST", "127.0.0.1:1", "localhost:8080", "", `{"do":"dead_retry","all":true}`,
+			map[string]string{"X-Edgesync": ""},
+			403,
+		},
 		{"rebound", "POST", "127.0.0.1:1", "evil.example", "", `{"do":"dead_retry","all":true}`, nil, 401},
 		{"by GET", "GET", "127.0.0.1:1", "localhost:8080", "", "", nil, 405},
 	} {
@@ -100,6 +122,8 @@ func TestWrongOrders(t *testing.T) {
 		`{"do":"explode"}`:                    "unknown request",
 		`{"do":"dead_retry"}`:                 "name either an offset",
 		`{"do":"` + strings.Repeat("x", 2000): "too long",
+		`{"do":"hold"}`:                       "does not ask for that",
+		`{"do":"dead_list"}`:                  "does not ask for that",
 		"":                                    "no JSON object",
 	} {
 		r := httptest.NewRequest("POST", "/api/edgesync/do", strings.NewReader(body))
@@ -122,7 +146,10 @@ func TestDeadList(t *testing.T) {
 		r := httptest.NewRequest("GET", "/api/edgesync/dead", nil)
 		r.Header.Set("X-Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
-		src := Source{Snapshot: func() agent.Snapshot { return sample() }, Dead: new(ordered), Login: login(true, false, ""), Events: noEvents(t)}
+		src := Source{
+			Snapshot: func() agent.Snapshot { return sample() }, Dead: new(ordered), Login: login(true, false, ""),
+			Events: noEvents(t),
+		}
 		src.Events.Name = func(proto.UUID) string { return "Cold Store" }
 		Handler(src).ServeHTTP(w, r)
 		text := w.Body.String()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
 )
 
 // Bounds of a directory that keeps damaged bytes. The oldest files leave it first, and the newest
@@ -30,7 +31,7 @@ func Keep(dir, name string, data []byte, log *slog.Logger) {
 	}
 	err := makeCorrupt(dir)
 	if err == nil {
-		err = writeNew(unused(filepath.Join(dir, name)), data)
+		err = writeNew(unused(filepath.Join(dir, name), true), data)
 	}
 	if err != nil {
 		log.Warn("damaged bytes could not be kept", "dir", dir, "error", err)
@@ -43,16 +44,29 @@ func makeCorrupt(dir string) error {
 	return errors.Join(MakeWay(dir, Dir, "", nil), os.MkdirAll(dir, 0o700))
 }
 
-// unused is the path, or the path and a number where that is taken.
-func unused(path string) string {
-	free := path
-	for i := 1; i <= 1000; i++ {
-		if _, err := os.Lstat(free); err != nil {
-			break
-		}
-		free = path + "." + strconv.Itoa(i)
+// unused is the path, or where that is taken the path and a number above all in its directory. In
+// an ordered directory only its first file has none. So the numbers tell what came when: the times
+// of files do not, where the clock is set late or files have times of 32 bits.
+func unused(path string, ordered bool) string {
+	entries, _ := os.ReadDir(filepath.Dir(path))
+	taken, highest := ordered && len(entries) > 0, 0
+	for _, e := range entries {
+		taken = taken || e.Name() == filepath.Base(path)
+		highest = max(highest, number(e.Name()))
 	}
-	return free
+	if !taken {
+		return path
+	}
+	return path + "." + strconv.Itoa(highest+1)
+}
+
+// number is what unused has put behind a name; 0 if nothing.
+func number(name string) int {
+	n, err := strconv.Atoi(name[strings.LastIndexByte(name, '.')+1:])
+	if err != nil || n < 0 || n >= 1<<30 {
+		return 0
+	}
+	return n
 }
 
 // writeNew writes a file that is not there yet, or nothing.
@@ -78,12 +92,12 @@ func SetAside(path, corrupt string) error {
 	err := fs.ErrNotExist
 	if corrupt != "" {
 		if err = makeCorrupt(corrupt); err == nil {
-			err = os.Rename(path, unused(filepath.Join(corrupt, filepath.Base(path)+setAside)))
+			err = os.Rename(path, unused(filepath.Join(corrupt, filepath.Base(path)+setAside), true))
 			boundDir(corrupt)
 		}
 	}
 	if err != nil {
-		err = os.Rename(path, unused(path+setAside))
+		err = os.Rename(path, unused(path+setAside, false))
 	}
 	return errors.Join(err, SyncDir(filepath.Dir(path)))
 }
@@ -99,7 +113,7 @@ func boundDir(dir string) {
 	type file struct {
 		name string
 		size int64
-		mod  int64
+		came int
 	}
 	var files, others []file
 	var total int64
@@ -108,10 +122,10 @@ func boundDir(dir string) {
 		switch {
 		case err != nil:
 		case i.Mode().IsRegular():
-			files = append(files, file{e.Name(), i.Size(), i.ModTime().UnixNano()})
+			files = append(files, file{e.Name(), i.Size(), number(e.Name())})
 			total += i.Size()
 		default:
-			others = append(others, file{e.Name(), 0, i.ModTime().UnixNano()})
+			others = append(others, file{e.Name(), 0, number(e.Name())})
 		}
 	}
 	for _, list := range [...][]file{files, others} {
@@ -119,7 +133,7 @@ func boundDir(dir string) {
 		// damage.
 		sort.Slice(list, func(i, j int) bool {
 			a, b := &list[i], &list[j]
-			return a.mod < b.mod || a.mod == b.mod && a.name < b.name
+			return a.came < b.came || a.came == b.came && a.name < b.name
 		})
 	}
 	for i := 0; i < len(files)-1 && (len(files)-i > CorruptFiles || total > CorruptBytes); i++ {

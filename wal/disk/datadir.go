@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // DataDir is a data directory that this process holds: whoever has the flock on its file "lock" is
@@ -25,8 +24,12 @@ func (e heldError) Is(target error) bool { return target == ErrLocked }
 
 // OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A
 // lock that is held gives ErrLocked, with the holder's process id where it is known. Any other
-// error says why the directory cannot be used. What is of the wrong type is set aside (Aside).
+// error says why the directory cannot be used. What is of the wrong type is set aside (Aside). A
+// directory of a newer release gives ErrNewer, and nothing is written.
 func OpenDataDir(path string) (*DataDir, error) {
+	if err := CheckFormat(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, unusable(path, err)
 	}
@@ -52,7 +55,11 @@ func OpenDataDir(path string) (*DataDir, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
+	_ = Own(f.Name())
 	d.lock = f
+	if err := errors.Join(d.finishExchange(), d.noteFormat()); err != nil {
+		return nil, errors.Join(unusable(path, err), d.Close())
+	}
 	return d, nil
 }
 
@@ -105,40 +112,51 @@ func (d *DataDir) Close() error { return d.lock.Close() }
 const (
 	autoMin = 1 << 20
 	autoMax = 1 << 30
+	autoRaw = 8 << 20 // on flash without a translation layer, where programs and settings lie too
 )
 
-// AutoMaxBytes is the quota in bytes for queue.max_bytes = "auto": half of what is free at the
-// first start, at least 1 MiB and at most 1 GiB. It is decided once and kept in the file max_bytes,
-// because a quota that shrinks while others fill the disk would drop events. Whoever removes the
-// file has it decided anew. An error comes with a quota that can be used for this life of the
-// process.
-func (d *DataDir) AutoMaxBytes() (int64, error) {
-	name := filepath.Join(d.Path, "max_bytes")
-	way := errors.Join(d.MakeWay("max_bytes", File), d.MakeWay("max_bytes"+Temp, File))
+// AutoMaxBytes is the quota in bytes for queue.max_bytes = "auto": AutoQuota of what is free at the
+// first start. It is decided once and kept in the file max_bytes, because a quota that shrinks
+// while others fill the disk would drop events. Whoever removes the file has it decided anew. An
+// error comes with a quota that can be used for this life of the process.
+func (d *DataDir) AutoMaxBytes(raw bool) (int64, error) {
+	name := filepath.Join(d.Path, quotaName)
+	way := errors.Join(d.MakeWay(quotaName, File), d.MakeWay(quotaName+Temp, File))
 	if way != nil {
 		return autoMin, fmt.Errorf("read the quota of the queue: %w", way)
 	}
-	if data, err := ReadRegular(name, 64); err == nil {
-		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-		if err == nil && n >= autoMin && n <= autoMax {
-			return n, nil
-		}
+	if n, ok := KeptQuota(d.Path); ok {
+		return n, nil
 	}
-	var st syscall.Statfs_t
-	if err := Retry(func() error { return syscall.Statfs(d.Path, &st) }); err != nil {
-		return autoMin, fmt.Errorf("ask for the free space of %s: %w", strconv.Quote(d.Path), err)
+	free, err := Free(d.Path)
+	if err != nil {
+		return autoMin, err
 	}
-	n := clampAuto(uint64(st.Bavail), uint64(st.Bsize))
+	n := AutoQuota(free, raw)
 	if err := Replace(name, []byte(strconv.FormatInt(n, 10)+"\n")); err != nil {
 		return n, fmt.Errorf("keep the quota of the queue: %w", err)
 	}
 	return n, nil
 }
 
-// clampAuto is half of so many blocks of a size, within the bounds of the quota.
-func clampAuto(blocks, size uint64) int64 {
-	if size > 0 && blocks > 2*autoMax/size {
-		return autoMax
+const quotaName = "max_bytes"
+
+// KeptQuota is what AutoMaxBytes has decided for the data directory at path; false if nothing yet.
+func KeptQuota(path string) (bytes int64, ok bool) {
+	data, err := ReadRegular(filepath.Join(path, quotaName), 64)
+	if err != nil {
+		return 0, false
 	}
-	return int64(min(max(blocks*size/2, autoMin), autoMax))
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return n, err == nil && n >= autoMin && n <= autoMax
+}
+
+// AutoQuota is half of the bytes that are free, at least 1 MiB and at most 1 GiB; on raw flash,
+// that is without a translation layer, at most 8 MiB.
+func AutoQuota(free int64, raw bool) int64 {
+	most := int64(autoMax)
+	if raw {
+		most = autoRaw
+	}
+	return min(max(free/2, autoMin), most)
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,19 +50,22 @@ func TestUnusableDataDir(t *testing.T) {
 
 func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 	for _, tt := range []struct {
-		blocks, size uint64
-		want         int64
+		free      int64
+		disk, raw int64
 	}{
-		{0, 4096, 1 << 20},
-		{100, 4096, 1 << 20},
-		{1000, 4096, 2048000},
-		{1 << 19, 4096, 1 << 30},
-		{1 << 40, 4096, 1 << 30},
-		{1 << 63, 1 << 20, 1 << 30},
-		{7, 0, 1 << 20},
+		{0, 1 << 20, 1 << 20},
+		{100 * 4096, 1 << 20, 1 << 20},
+		{1000 * 4096, 2048000, 2048000},
+		{16<<20 - 2, 8<<20 - 1, 8<<20 - 1},
+		{60 << 20, 30 << 20, 8 << 20},
+		{2 << 30, 1 << 30, 8 << 20},
+		{math.MaxInt64, 1 << 30, 8 << 20},
 	} {
-		if got := clampAuto(tt.blocks, tt.size); got != tt.want {
-			t.Errorf("%d blocks of %d: %d, want %d", tt.blocks, tt.size, got, tt.want)
+		if got := AutoQuota(tt.free, false); got != tt.disk {
+			t.Errorf("%d free: %d, want %d", tt.free, got, tt.disk)
+		}
+		if got := AutoQuota(tt.free, true); got != tt.raw {
+			t.Errorf("%d free on raw flash: %d, want %d", tt.free, got, tt.raw)
 		}
 	}
 	d, err := OpenDataDir(t.TempDir())
@@ -69,7 +73,7 @@ func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	first, err := d.AutoMaxBytes()
+	first, err := d.AutoMaxBytes(false)
 	if err != nil || first < 1<<20 || first > 1<<30 {
 		t.Fatalf("quota %d, %v", first, err)
 	}
@@ -81,7 +85,7 @@ func TestAutoMaxBytesIsDecidedOnce(t *testing.T) {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := d.AutoMaxBytes()
+		got, err := d.AutoMaxBytes(false)
 		// Free room may have changed a little since. Only the size of what was kept is exact.
 		if err != nil || (want == 2000000) != (got == 2000000) || got < 1<<20 || got > 1<<30 {
 			t.Errorf("file %q: %d, %v", content, got, err)

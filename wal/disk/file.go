@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,8 +27,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// fsyncDir is the fsync of an open directory; tests put another in its place.
-var fsyncDir = (*os.File).Sync
+// fsyncDir and fsyncFile are the fsyncs of an open directory and file; tests put others in their
+// place.
+var fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync
 
 // noDirectorySync reports whether the file system cannot sync directories at all. ENOTSUP is
 // EOPNOTSUPP on Linux.
@@ -65,9 +67,10 @@ func Prepare(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	_ = Own(temp)
 	err = write(f)
 	if err == nil {
-		err = f.Sync()
+		err = fsyncFile(f)
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
@@ -98,19 +101,6 @@ func Overwrite(path string, b []byte) error {
 	if err == nil {
 		err = f.Truncate(int64(len(b)))
 	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// Truncate cuts an existing file to size bytes, durably.
-func Truncate(path string, size int64) error {
-	f, err := Open(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Truncate(size)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -206,4 +196,18 @@ func Retry(call func() error) error {
 			return err
 		}
 	}
+}
+
+// Free is how many bytes this process may still write below dir, as statfs(2) has it: an estimate
+// where the file system compresses.
+func Free(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := Retry(func() error { return syscall.Statfs(dir, &st) }); err != nil {
+		return 0, fmt.Errorf("ask for the free space of %s: %w", strconv.Quote(dir), err)
+	}
+	size := uint64(max(st.Bsize, 0))
+	if size > 0 && st.Bavail > math.MaxInt64/size {
+		return math.MaxInt64, nil
+	}
+	return int64(st.Bavail * size), nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"edgesync/wal/disk/powercut"
 )
@@ -97,6 +98,93 @@ func TestReplaceFails(t *testing.T) {
 	}
 	if i, err := os.Stat(path); err != nil || i.Mode() != 0o600 {
 		t.Errorf("%v, %v", i.Mode(), err)
+	}
+}
+
+// A medium that is full at the write, at the fsync or when the name is to change leaves the old
+// content, and nothing beside it; once there is room the new content is taken.
+func TestReplaceOnFullMedium(t *testing.T) {
+	full := func(f *os.File) error { return &os.PathError{Op: "sync", Path: f.Name(), Err: syscall.ENOSPC} }
+	for _, at := range []string{"write", "sync", "sync of the directory"} {
+		t.Run(at, func(t *testing.T) {
+			defer func() { fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync }()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "clock")
+			if err := Replace(path, []byte("old")); err != nil {
+				t.Fatal(err)
+			}
+			want, write := "old", func(w io.Writer) error {
+				_, err := io.WriteString(w, "new")
+				return err
+			}
+			switch at {
+			case "write":
+				write = func(w io.Writer) error {
+					_, err := io.WriteString(w, "ne")
+					return errors.Join(err, syscall.ENOSPC)
+				}
+			case "sync":
+				fsyncFile = full
+			default:
+				fsyncDir, want = full, "new" // or, after a power cut, the old one
+			}
+			for range 2 {
+				if err := ReplaceFunc(path, write); !errors.Is(err, syscall.ENOSPC) {
+					t.Fatalf("replace: %v", err)
+				}
+				entries, err := os.ReadDir(dir)
+				if b, readErr := os.ReadFile(path); err != nil || readErr != nil || string(b) != want || len(entries) != 1 {
+					t.Fatalf("%q, %v, %v", b, entries, errors.Join(err, readErr))
+				}
+			}
+			fsyncDir, fsyncFile = (*os.File).Sync, (*os.File).Sync
+			if err := Replace(path, []byte("newer")); err != nil {
+				t.Fatal(err)
+			}
+			if b, err := os.ReadFile(path); err != nil || string(b) != "newer" {
+				t.Fatalf("%q, %v", b, err)
+			}
+		})
+	}
+}
+
+// What came last stays, whatever the times of the files say: the clock of a router begins anew, and
+// file systems of 32 bits show times after 2038 as long ago.
+func TestKeepGoesByNoTime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "corrupt")
+	log := slog.New(slog.DiscardHandler)
+	year := 2100
+	for n := range 2 * CorruptFiles {
+		name := fmt.Sprint("name", n%3)
+		Keep(dir, name, []byte{byte(n)}, log)
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []byte
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, b...)
+			if int(b[0]) == n { // each is older than the one before it, by its time
+				old := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+				if err := os.Chtimes(path, old, old); err != nil {
+					t.Fatal(err)
+				}
+				year--
+			}
+		}
+		slices.Sort(kept)
+		want := []byte{}
+		for i := max(0, n-CorruptFiles+1); i <= n; i++ {
+			want = append(want, byte(i))
+		}
+		if !slices.Equal(kept, want) {
+			t.Fatalf("after %d: %v, want %v", n, kept, want)
+		}
 	}
 }
 

@@ -37,8 +37,9 @@ type Ops interface {
 	Allocate(f *os.File, size int64) error
 	// Fill writes zeros from one position of f to another, durably.
 	Fill(f *os.File, from, to int64) error
-	// Truncate cuts f.
+	// Truncate cuts f, and Cut does so durably.
 	Truncate(f *os.File, size int64) error
+	Cut(f *os.File, size int64) error
 
 	// Replace, Rename and Remove change names. Replace is durable; see the function of that name.
 	// Remove deletes files of a directory in their order, as far as it comes, and makes that
@@ -114,6 +115,14 @@ func (System) Fill(f *os.File, from, to int64) error {
 
 // Truncate implements Ops.
 func (System) Truncate(f *os.File, size int64) error { return f.Truncate(size) }
+
+// Cut implements Ops.
+func (System) Cut(f *os.File, size int64) error {
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	return f.Sync()
+}
 
 // Replace implements Ops.
 func (System) Replace(path string, data []byte) error { return Replace(path, data) }

@@ -140,3 +140,14 @@ func trialFile(dir string) (f *os.File, remove func(), err error) {
 	}
 	return f, func() { os.Remove(path); f.Close() }, nil
 }
+
+// refusesAllocation reports whether the file system under dir has no fallocate(2): under an overlay
+// that is JFFS2 or UBIFS, and none of the file systems of disks and cards.
+func refusesAllocation(dir string) bool {
+	f, remove, err := trialFile(dir)
+	if err != nil {
+		return false
+	}
+	defer remove()
+	return errors.Is(disk.Retry(func() error { return syscall.Fallocate(int(f.Fd()), 0, 0, disk.Block) }), syscall.EOPNOTSUPP)
+}

@@ -17,6 +17,14 @@ type Medium struct {
 	// FS is the kind of file system as mount(8) names it, "ext4". Where the mounts cannot be read
 	// it is what the magic number says ("ext2/3/4"), or "0x" and that number.
 	FS string
+	// Upper is the kind of the file system under an overlay, "jffs2"; "" where there is no overlay,
+	// or where its upper directory cannot be seen.
+	Upper string
+	// Raw means flash without a translation layer, written by JFFS2 or UBIFS, also under an
+	// overlay. There is little of it, an estimate is all that the kernel has of what is free, and
+	// it wears out by what this process writes. Of an overlay whose upper directory cannot be seen,
+	// Probe finds out.
+	Raw bool
 	// RAM means that a power cut empties it: tmpfs and ramfs, an overlay whose upper directory is
 	// there (an OpenWrt that has no overlay partition yet), and a file system on a RAM disk or
 	// zram.
@@ -41,6 +49,9 @@ type Medium struct {
 // /dev/mmcblk0)".
 func (m Medium) String() string {
 	s := m.FS
+	if m.Upper != "" {
+		s += " over " + m.Upper
+	}
 	if m.Device != "" {
 		s += " on " + m.Device
 	}
@@ -48,6 +59,38 @@ func (m Medium) String() string {
 		s += fmt.Sprintf(", %d bytes a commit (%s)", m.CommitBytes, m.CommitSource)
 	}
 	return s
+}
+
+// Traps says what a person should know before trusting a data directory to the medium: in whole
+// sentences for the log, the status and the check of a configuration; none if it is fit.
+func (m Medium) Traps() (list []string) {
+	where := "data_dir is on " + m.kind()
+	switch {
+	case m.RAM:
+		list = append(list, "data_dir is in RAM ("+m.kind()+"): a power cut loses what waits there; set data_dir to flash or disk")
+	case m.ReadOnly:
+		list = append(list, where+", which is read-only: nothing can be accepted until it is mounted for writing")
+	}
+	switch m.kind() {
+	case "vfat", "exfat", "msdos", "ntfs3", "fuseblk":
+		list = append(list, where+", which has no owners: whoever is on this machine may read the tokens and events there, "+
+			"and a power cut may cost a file that is being replaced; use ext4 or f2fs")
+	case "nfs", "nfs4", "cifs", "smb3", "9p":
+		list = append(list, where+", a server's: while it is away devices are refused")
+	case "jffs2":
+		if m.Free < m.Total/10 {
+			list = append(list, where+", of which less than a tenth is free: it stops for seconds at a time to tidy up")
+		}
+	}
+	return list
+}
+
+// kind is the file system that writes to the device.
+func (m *Medium) kind() string {
+	if m.Upper != "" {
+		return m.Upper
+	}
+	return m.FS
 }
 
 // InPlace reports whether the file system is known to overwrite a file's blocks where they are, and
@@ -80,6 +123,9 @@ func Probe(dir string) (Medium, error) {
 	if err := m.measure(dir, d); errors.Is(err, syscall.EROFS) {
 		m.ReadOnly = true
 	}
+	if m.FS == "overlay" && m.Upper == "" && !m.RAM {
+		m.Raw = refusesAllocation(dir)
+	}
 	return m, nil
 }
 
@@ -111,8 +157,12 @@ func read(root, dir string) (Medium, device, error) {
 			m.FS = on.fs
 			m.Device = d.name
 			m.RAM = m.RAM || d.ram
+			if d.fs != on.fs {
+				m.Upper = d.fs
+			}
 		}
 	}
+	m.Raw = m.kind() == "jffs2" || m.kind() == "ubifs"
 	m.CommitBytes, m.CommitSource = d.commit()
 	if m.RAM {
 		m.CommitBytes, m.CommitSource = 0, "in RAM"

@@ -447,3 +447,89 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%d, %q", bytes, source)
 	}
 }
+
+// What a directory is worth: the file system under an overlay, whether that is raw flash, and what
+// to beware of.
+func TestWorth(t *testing.T) {
+	overlay := "20 0 0:18 / / rw,noatime - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/overlay/upper,workdir=/overlay/work\n"
+	at := func(mount string) string { return mount + overlay }
+	for name, tt := range map[string]struct {
+		mounts string
+		words  string // of String
+		raw    bool
+		traps  []string // the beginning of each
+	}{
+		"NOR": {
+			at("19 20 31:5 / /overlay rw - jffs2 /dev/mtdblock5 rw\n"),
+			"overlay over jffs2 on /dev/mtd5, 8192 bytes a commit (assumed)", true, nil,
+		},
+		"UBI": {
+			at("19 20 0:17 / /overlay rw - ubifs /dev/ubi0_1 rw\n"),
+			"overlay over ubifs on /dev/ubi0_1, 4096 bytes a commit (minimal I/O size 2048 of /dev/ubi0_1)", true, nil,
+		},
+		"a card": {
+			at("19 20 7:0 / /overlay rw - f2fs /dev/loop0 rw\n"),
+			"overlay over f2fs on /dev/loop0, 8192 bytes a commit (assumed)", false, nil,
+		},
+		"RAM": {
+			at("19 20 0:9 / /overlay rw - tmpfs tmpfs rw\n"),
+			"overlay over tmpfs", false,
+			[]string{"data_dir is in RAM (tmpfs): "},
+		},
+		"a jail": {
+			"20 0 0:18 / / rw - overlay overlayfs:/overlay rw,lowerdir=/,upperdir=/elsewhere/upper,workdir=/w\n",
+			"overlay, 8192 bytes a commit (assumed)", false, nil,
+		},
+		"jffs2": {
+			"1 1 31:6 / / rw - jffs2 /dev/mtdblock6 rw\n",
+			"jffs2 on /dev/mtd6, 2048 bytes a commit (minimal I/O size 2048 of /dev/mtd6)", true, nil,
+		},
+		"a stick": {
+			"1 1 8:17 / / rw - vfat /dev/sdb1 rw,fmask=0022\n",
+			"vfat on /dev/sdb1, 8192 bytes a commit (assumed)", false,
+			[]string{"data_dir is on vfat, which has no owners: "},
+		},
+		"a server": {
+			"1 1 0:40 / / rw - nfs4 nas:/x rw\n",
+			"nfs4 on nas:/x, 8192 bytes a commit (assumed)", false,
+			[]string{"data_dir is on nfs4, a server's: "},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := machine(t, tt.mounts, card)
+			dir := t.TempDir()
+			m, _, err := read(root, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.String() != tt.words || m.Raw != tt.raw {
+				t.Errorf("%q, raw: %v, want %q, %v", m, m.Raw, tt.words, tt.raw)
+			}
+			got := m.Traps()
+			if len(got) != len(tt.traps) {
+				t.Fatalf("traps %q, want %q", got, tt.traps)
+			}
+			for i, trap := range got {
+				if !strings.HasPrefix(trap, tt.traps[i]) {
+					t.Errorf("trap %q, want %q", trap, tt.traps[i])
+				}
+			}
+		})
+	}
+	for _, tt := range []struct {
+		m    Medium
+		want string
+	}{
+		{Medium{FS: "jffs2", Free: 9, Total: 100}, "data_dir is on jffs2, of which less than a tenth is free: "},
+		{Medium{FS: "overlay", Upper: "jffs2", Free: 9, Total: 100}, "data_dir is on jffs2, of which less than a tenth is free: "},
+		{Medium{FS: "jffs2", Free: 10, Total: 100}, ""},
+		{Medium{FS: "squashfs", ReadOnly: true}, "data_dir is on squashfs, which is read-only: "},
+	} {
+		if got := strings.Join(tt.m.Traps(), "; "); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			t.Errorf("%+v: %q, want %q", tt.m, got, tt.want)
+		}
+	}
+	if refusesAllocation(t.TempDir()) || refusesAllocation(filepath.Join(t.TempDir(), "missing")) {
+		t.Error("this machine's file system has fallocate, and what is not there refuses nothing")
+	}
+}

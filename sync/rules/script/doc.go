@@ -8,7 +8,7 @@
 //	v, err := p.Run(env, args)                                    // Failed, Limit and others
 //	b, err = p.Language().AppendJSON(b[:0], v, script.AsStored)
 //
-// A Program never changes and runs on any number of goroutines. scripts/rules runs scripts
+// A Program never changes and runs on any number of goroutines. edgesync rules eval runs scripts
 // from a file.
 //
 // # From text to value

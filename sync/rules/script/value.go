@@ -38,7 +38,7 @@ var kindNames = [...]string{
 	"entry", "date", "function", "regexp", "error", "class",
 }
 
-// String is the name of the kind as scripts/rules prints it.
+// String is the name of the kind as edgesync rules eval prints it.
 //
 //go:noinline
 func (k Kind) String() string {

@@ -250,7 +250,11 @@ func (n *tab) fill(selector, value string) {
 }
 
 func (n *tab) press(key string) {
-	n.call(n.session, "Input.dispatchKeyEvent", args{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": map[string]int{"Tab": 9, "Enter": 13, "ArrowLeft": 37, "Home": 36}[key], "text": map[string]string{"Enter": "\r"}[key]}, nil)
+	n.call(n.session, "Input.dispatchKeyEvent", args{
+		"type": "keyDown", "key": key, "code": key,
+		"windowsVirtualKeyCode": map[string]int{"Tab": 9, "Enter": 13, "ArrowLeft": 37, "Home": 36}[key],
+		"text":                  map[string]string{"Enter": "\r"}[key],
+	}, nil)
 	n.call(n.session, "Input.dispatchKeyEvent", args{"type": "keyUp", "key": key, "code": key}, nil)
 }
 

@@ -89,7 +89,8 @@ func TestEventFilters(t *testing.T) {
 	n.wait(rows(100))
 	n.fill("#f-events [name=device]", "cold store 1")
 	n.wait(rows(50) + " && location.hash === '#events?device=cold+store+1'")
-	if all := n.value("[...document.querySelectorAll('#e-rows .line')].every(l => l.children[2].innerText === 'Cold store 1')"); all != true {
+	if all := n.value("[...document.querySelectorAll('#e-rows .line')].every(l => l.children[2].innerText === 'Cold store " +
+		"1')"); all != true {
 		t.Error("other devices are shown")
 	}
 	n.fill("#f-events [name=device]", "")
@@ -97,21 +98,26 @@ func TestEventFilters(t *testing.T) {
 	n.wait(rows(16) + " && location.hash === '#events?action=ATTRIBUTES_UPDATED'")
 	n.fill("#f-events [name=action]", "")
 	n.fill("#f-events [name=status]", "DEAD")
-	n.wait("location.hash === '#events?status=DEAD' && [...document.querySelectorAll('#e-rows .line')].every(l => l.children[1].innerText === 'DEAD')")
+	n.wait("location.hash === '#events?status=DEAD' && [...document.querySelectorAll('#e-rows .line')].every(l => " +
+		"l.children[1].innerText === 'DEAD')")
 	n.fill("#f-events [name=status]", "PENDING")
 	n.wait(rows(11))
 	n.fill("#f-events [name=status]", "")
 	n.fill("#f-events [name=text]", "ajar")
-	n.wait("location.hash === '#events?text=ajar' && [...document.querySelectorAll('#e-rows .line')].every(l => l.children[4].innerText.includes('ajar'))")
+	n.wait("location.hash === '#events?text=ajar' && [...document.querySelectorAll('#e-rows .line')].every(l => " +
+		"l.children[4].innerText.includes('ajar'))")
 	// What a device sends is a text.
 	n.click("#e-rows .row button")
-	n.wait("document.querySelector('#e-rows pre').innerText.includes('<script>alert(1)</script>') && !document.querySelector('#e-rows script')")
+	n.wait("document.querySelector('#e-rows pre').innerText.includes('<script>alert(1)</script>') && " +
+		"!document.querySelector('#e-rows script')")
 	// A range, and an address that somebody was sent.
 	n.click("#f-events [type=reset]")
 	n.wait("location.hash === '#events'")
-	at := n.value("(() => { const d = new Date(Date.now() - 7200000); return new Date(d - d.getTimezoneOffset() * 60000).toISOString().slice(0, 16); })()").(string)
+	at := n.value("(() => { const d = new Date(Date.now() - 7200000); return new Date(d - d.getTimezoneOffset() * " +
+		"60000).toISOString().slice(0, 16); })()").(string)
 	n.value("location.hash = 'events?since=" + at + "&device=meter'")
-	n.wait("document.querySelector('#f-events [name=since]').value === '" + at + "' && document.querySelectorAll('#e-rows .row').length <= 8 && document.querySelectorAll('#e-rows .row').length >= 6")
+	n.wait("document.querySelector('#f-events [name=since]').value === '" + at +
+		"' && document.querySelectorAll('#e-rows .row').length <= 8 && document.querySelectorAll('#e-rows .row').length >= 6")
 	n.value("location.hash = 'events?until=" + at + "'")
 	n.wait(rows(50) + " && !document.querySelector('#e-rows .warning')")
 	n.value("location.hash = 'events?device=nobody'")
@@ -244,7 +250,8 @@ func TestLogin(t *testing.T) {
 		t.Error("a user of a customer may act")
 	}
 	n.value("location.hash = 'events'")
-	n.wait("document.querySelectorAll('#e-rows .row').length === 50 && [...document.querySelectorAll('#e-rows .line')].every(l => l.children[2].innerText === 'Cold store 1')")
+	n.wait("document.querySelectorAll('#e-rows .row').length === 50 && [...document.querySelectorAll('#e-rows " +
+		".line')].every(l => l.children[2].innerText === 'Cold store 1')")
 	n.shows("e-rows", "temperature")
 	n.click("#who button")
 	n.shows("who", "Log in")
@@ -256,7 +263,8 @@ func TestLogin(t *testing.T) {
 	n.value("location.reload()")
 	n.wait("document.readyState === 'complete'")
 	n.shows("who", "ann@example.org")
-	if url := n.value("performance.getEntriesByType('resource').map(e => e.name).join(' ') + location.href"); strings.Contains(fmt.Sprint(url), "admin") {
+	if url := n.value("performance.getEntriesByType('resource').map(e => e.name).join(' ') + " +
+		"location.href"); strings.Contains(fmt.Sprint(url), "admin") {
 		t.Error("a token in an address")
 	}
 }
@@ -267,7 +275,8 @@ func TestLiveRegion(t *testing.T) {
 	c := newChromium(t)
 	n := c.open(s.here(""), desktop)
 	n.shows("say", "All is well")
-	n.value("window.said = 0; new MutationObserver(() => said++).observe(document.getElementById('say'), {childList: true, characterData: true, subtree: true})")
+	n.value("window.said = 0; new MutationObserver(() => said++).observe(document.getElementById('say'), {childList: true, " +
+		"characterData: true, subtree: true})")
 	s.full()
 	n.shows("headline", "FULL")
 	if n.value("said") != 0.0 {

@@ -68,7 +68,10 @@ func newSite(t *testing.T) *site {
 			Kind: uint8(proto.KindEntityData), Action: uint8(proto.ActionTimeseriesUpdated), Time: at, Entity: deviceID(d),
 			Fragment: proto.AppendTelemetry(nil, deviceID(d), proto.DeviceEntity, at, []proto.KV{
 				{Key: []byte("temperature"), Type: proto.KeyValueType_DOUBLE_V, Double: 4 + math.Sin(float64(i)/20)},
-				{Key: []byte("door"), Type: proto.KeyValueType_STRING_V, Str: []byte([]string{"closed", "open", "ajar <script>alert(1)</script>"}[i%3])},
+				{Key: []byte("door"), Type: proto.KeyValueType_STRING_V, Str: []byte([]string{
+					"closed", "open",
+					"ajar <script>alert(1)</script>",
+				}[i%3])},
 			}),
 		}
 		if i%25 == 7 {
@@ -99,7 +102,8 @@ func newSite(t *testing.T) *site {
 		},
 		Refused: []refusal.Party{{
 			Who: "192.168.1.20", Door: "mqtt", Reason: "unknown_token", Words: "no device here has this access token",
-			Cure: "copy the token of the device from the cloud, or assign the device to this edge", Count: 12, Since: now.Add(-2 * hour), Last: now,
+			Cure: "copy the token of the device from the cloud, or assign the device to this edge", Count: 12,
+			Since: now.Add(-2 * hour), Last: now,
 		}},
 	}
 	src := status.Source{
@@ -259,7 +263,10 @@ func (s *site) others(w http.ResponseWriter, r *http.Request) bool {
 			d := map[string]any{
 				"id": proto.FormatUUID(deviceID(i)), "name": name, "type": "thermostat", "connected": i%2 == 0, "door": "mqtt",
 				"last_seen": now.Add(-time.Duration(i*i) * time.Minute), "events_per_minute": 0.33 * float64(i),
-				"values": []map[string]any{{"key": "temperature", "value": 4.2, "ts": now.UnixMilli()}, {"key": "door", "value": "closed", "ts": now.UnixMilli()}},
+				"values": []map[string]any{{"key": "temperature", "value": 4.2, "ts": now.UnixMilli()}, {
+					"key":   "door",
+					"value": "closed", "ts": now.UnixMilli(),
+				}},
 			}
 			if i == 3 {
 				d["last_seen"], d["door"] = nil, ""
@@ -275,8 +282,14 @@ func (s *site) others(w http.ResponseWriter, r *http.Request) bool {
 			"mode": "cloud", "root": "Edge root", "made": 120, "filtered": 5310, "held": 3, "merged": 900, "failed": 1,
 			"facts": []string{"Telemetry of \"Gate counter\" is thinned."},
 			"chains": []map[string]any{{"name": "Edge root", "root": true, "nodes": []map[string]any{
-				{"name": "Door only", "type": "org.thingsboard.rule.engine.filter.TbJsFilterNode", "supported": true, "in": 6210, "out": map[string]int{"True": 900, "False": 5310}},
-				{"name": "Notify", "type": "org.thingsboard.rule.engine.mail.TbSendEmailNode", "supported": false, "reason": "no mail here", "in": 1, "failed": 1, "last_error": "not executed"},
+				{
+					"name": "Door only", "type": "org.thingsboard.rule.engine.filter.TbJsFilterNode", "supported": true,
+					"in": 6210, "out": map[string]int{"True": 900, "False": 5310},
+				},
+				{
+					"name": "Notify", "type": "org.thingsboard.rule.engine.mail.TbSendEmailNode", "supported": false,
+					"reason": "no mail here", "in": 1, "failed": 1, "last_error": "not executed",
+				},
 			}}},
 		})
 	case "/api/edgesync/log":
@@ -332,6 +345,7 @@ func (*letters) FormerEvents(context.Context) ([]former.Left, former.Stats, erro
 
 func (*letters) RetryByName(context.Context) (int, bool, bool, error) { return 0, false, false, nil }
 func (*letters) DropFormer(context.Context) (uint64, error)           { return 0, nil }
+func (*letters) Hold(context.Context, func()) error                   { return nil }
 func (*letters) Acknowledge(context.Context) error                    { return nil }
 
 // refuse has the cloud refuse some events.

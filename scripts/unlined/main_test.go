@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"go/scanner"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestUnlined(t *testing.T) {
+	const text = "// Package p.\npackage p\n\n//go:noinline\nfunc f(\n\ta int) string { // f\n" +
+		"\tg()\n\t/* of two\n\tlines */ return `raw\n\treturn` + \"x\"; }\n"
+	const want = "//line unlined.go:1\n// Package p.\n@package p\n\n//go:noinline\n@func f(\n\t@a int) string { // f\n" +
+		"\t@g()\n\t/* of two\n\tlines */ @return `raw\n\treturn` @+ \"x\"; }\n"
+	if got := strings.ReplaceAll(string(unlined([]byte(text))), "/*line :1:1*/", "@"); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// words are the words of a file as the compiler reads them, and where it says that they are.
+func words(text []byte) (words, places []string) {
+	files := token.NewFileSet()
+	var s scanner.Scanner
+	s.Init(files.AddFile("/dir/a.go", -1, len(text)), text, nil, 0)
+	for {
+		pos, word, literal := s.Scan()
+		if word == token.EOF {
+			return words, places
+		}
+		words = append(words, word.String()+literal)
+		if at := files.Position(pos); word != token.SEMICOLON || literal == ";" {
+			places = append(places, fmt.Sprint(at.Filename, ":", at.Line))
+		}
+	}
+}
+
+// Of the standard library's files, of which some hold every form that Go has, each word stays, and
+// is in line 1 of the common file.
+func TestOnlyLinesChange(t *testing.T) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), "src", "[e-r]*", "*.go"))
+	if err != nil || len(files) < 100 {
+		t.Fatalf("%d files of the standard library, error %v", len(files), err)
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _ := words(text)
+		after, places := words(unlined(text))
+		if !slices.Equal(before, after) {
+			t.Errorf("%s: other words", path)
+		}
+		if i := slices.IndexFunc(places, func(p string) bool { return p != "/dir/unlined.go:1" }); i >= 0 {
+			t.Errorf("%s: word %d is at %s", path, i, places[i])
+		}
+	}
+}

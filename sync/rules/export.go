@@ -1,0 +1,43 @@
+package rules
+
+import "edgesync/proto"
+
+// exportedID is the id of a chain whose export names none.
+var exportedID = proto.UUID{0: 0xed, 15: 1}
+
+// Export reads a rule chain as ThingsBoard's user interface exports it, {"ruleChain","metadata"},
+// and returns it as a server would send it as the root chain of an edge: the head for
+// Engine.Head and the metadata for Engine.Metadata. text is at most MaxMetadata.
+func Export(text []byte) (head, metadata []byte, err error) {
+	if len(text) > MaxMetadata {
+		return nil, nil, fault("the rule chain's export has more than " + decimal(MaxMetadata) + " bytes")
+	}
+	t, err := parseTree(string(text))
+	if err != nil {
+		return nil, nil, fault("the rule chain's export: " + err.Error())
+	}
+	h, m, err := exported(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []byte(h.String()), []byte(m.String()), nil
+}
+
+func exported(t *tree) (head, metadata *tree, err error) {
+	head, metadata = t.get("ruleChain"), t.get("metadata")
+	if head == nil || head.kind != isObject || metadata == nil || metadata.kind != isObject {
+		return nil, nil, fault(`no rule chain's export: it is an object with "ruleChain" and "metadata"`)
+	}
+	id := idOf(head.get("id"))
+	if id == (proto.UUID{}) {
+		id = idOf(metadata.get("ruleChainId"))
+	}
+	if id == (proto.UUID{}) {
+		id = exportedID
+	}
+	ref := Entity{"RULE_CHAIN", id}.ref()
+	head.set("id", ref)
+	head.set("root", boolTree(true))
+	metadata.set("ruleChainId", ref)
+	return head, metadata, nil
+}
