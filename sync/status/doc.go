@@ -1,5 +1,5 @@
-// Package status is what people look at: the page, its JSON, the metrics, the health checks and
-// `edgesync status`; and the socket by which `edgesync dead` asks the agent.
+// Package status is what people look at: the page, its JSON, the metrics, the health checks,
+// `edgesync status` and `edgesync devices`; and the socket by which the commands ask the agent.
 //
 // The package owns no state. The agent hands it a function that returns a sync.Snapshot, and every
 // door shows that same snapshot:
@@ -9,6 +9,7 @@
 //	            ├── GET /api/edgesync/status      the snapshot and its Health: a Report
 //	            ├── GET /api/edgesync/events      what is on flash at some offsets: an EventList
 //	            ├── GET /api/edgesync/search      events that match, the newest first: Found
+//	            ├── GET /api/edgesync/devices     when each was seen, over what, what was refused
 //	            ├── GET /api/edgesync/dead        dead letters: a DeadList
 //	            ├── GET /api/edgesync/me          what who asks may do: Me
 //	minutes ────┼── GET /api/edgesync/history     the last day, minute by minute
@@ -16,7 +17,7 @@
 //	            ├── GET /healthz                  200 while loop and queue work
 //	            ├── GET /readyz                   200 when devices can be served
 //	            └── data_dir/agent.sock           the snapshot, to whoever connects: Fetch
-//	dead letters ┬─ data_dir/agent.sock           to whoever sends a line: Request, Answer
+//	dead letters ┬─ data_dir/agent.sock           to who sends a line: Request, Answer
 //	             └─ POST /api/edgesync/do         the same, for administrators
 //
 // /api/edge/status and /api/edge/events are older names of the two.
@@ -45,19 +46,20 @@
 //     secrets in events are masked.
 //   - Text from the cloud reaches a terminal or a page as text only (package plain), and has at
 //     most 1 KiB in a snapshot that leaves the agent.
-//   - Contents of events are shown to who asks this machine for this machine: from loopback, with a
-//     Host of loopback and without the headers of a proxy (local.go); and to users of the cloud who
-//     are logged in (viewer.go), over HTTPS where there is HTTPS, else from private addresses only.
-//     A user of a customer sees what is the customer's. All others see state and figures.
+//   - Contents of events, and values of devices, are shown to who asks this machine for
+//     this machine: from loopback, with a Host of loopback and without the headers of a
+//     proxy (local.go); and to users of the cloud who are logged in (viewer.go), over HTTPS
+//     where there is HTTPS, else from private addresses only. A user of a customer sees
+//     what is the customer's. All others see state and figures.
 //   - A stream that is not read is cut off; streams are few, and share one text (live.go).
 //   - Judge says in one sentence what is wrong, a pure function of the snapshot: the same on page,
 //     terminal and in JSON. A terminal shows it in the second line, whatever its size.
 //
 // # Files
 //
-// handler.go serves the paths, page.go the page, live.go its stream; events.go and search.go show
-// events, deadlist.go dead letters; local.go and viewer.go say who sees contents and who may order;
-// metrics.go has the metrics, health.go judges, headline.go words it; sock.go and request.go are
-// the agent's end of agent.sock, fetch.go is the client's; text.go, wrap.go and show.go print for a
-// terminal.
+// handler.go serves the paths, page.go the page, live.go its stream; events.go and search.go
+// show events, devices.go devices, deadlist.go dead letters; local.go and viewer.go say who
+// sees contents and who may order; metrics.go has the metrics, health.go judges, headline.go
+// words it; sock.go and request.go are the agent's end of agent.sock, fetch.go is the client's;
+// text.go, wrap.go and show.go print for a terminal.
 package status

@@ -23,6 +23,7 @@ type Source struct {
 	Login   *Login // nil: nobody can log in
 	// Stopping is closed when the agent stops: streams end then. nil: it does not stop.
 	Stopping <-chan struct{}
+	Devices  *Devices // nil: they are not shown
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -115,6 +116,7 @@ var places = map[string]place{
 	"/api/edge/events":      serveEvents,
 	"/api/edgesync/status":  serveReport,
 	"/api/edgesync/events":  serveEvents,
+	"/api/edgesync/devices": serveDevices,
 	"/api/edgesync/search":  serveSearch,
 	"/api/edgesync/dead":    serveDead,
 	"/api/edgesync/me":      serveMe,

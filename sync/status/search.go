@@ -209,7 +209,7 @@ func (e *Events) matches(r *wal.Record, s *search, committed uint64) bool {
 		return false
 	case s.status == damaged, s.status != "" && s.status != e.status(r, committed):
 		return false
-	case s.device != "" && !within(e.Name(id), s.device) && proto.FormatUUID(id) != s.device:
+	case s.device != "" && !contains(e.Name(id), s.device) && proto.FormatUUID(id) != s.device:
 		return false
 	case s.user.Admin || !s.content:
 		return true
@@ -227,7 +227,7 @@ func (e *Events) matches(r *wal.Record, s *search, committed uint64) bool {
 
 // agrees looks into the event, and hides what the user may not see.
 func (s *search) agrees(l *EventLine) bool {
-	if s.text != "" && !within(l.Name, s.text) && !within(l.Type, s.text) && !bytes.Contains(bytes.ToLower(l.Content), []byte(s.text)) {
+	if s.text != "" && !contains(l.Name, s.text) && !contains(l.Type, s.text) && !bytes.Contains(bytes.ToLower(l.Content), []byte(s.text)) {
 		return false
 	}
 	if !s.content {
@@ -258,6 +258,3 @@ func (e *Events) skip(end uint64, until int64) (uint64, error) {
 	}
 	return min(end+searchWindow, most), nil
 }
-
-// within reports whether a text contains another, which is in lower case.
-func within(text, part string) bool { return strings.Contains(strings.ToLower(text), part) }
