@@ -23,7 +23,8 @@ type Source struct {
 	Login   *Login // nil: nobody can log in
 	// Stopping is closed when the agent stops: streams end then. nil: it does not stop.
 	Stopping <-chan struct{}
-	Devices  *Devices // nil: they are not shown
+	Rules    func() []byte // the report of the rule chains as JSON; nil: there is none
+	Devices  *Devices      // nil: they are not shown
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -116,6 +117,8 @@ var places = map[string]place{
 	"/api/edge/events":      serveEvents,
 	"/api/edgesync/status":  serveReport,
 	"/api/edgesync/events":  serveEvents,
+	"/api/edge/rules":       serveRules,
+	"/api/edgesync/rules":   serveRules,
 	"/api/edgesync/devices": serveDevices,
 	"/api/edgesync/search":  serveSearch,
 	"/api/edgesync/dead":    serveDead,
@@ -168,6 +171,14 @@ func serveReport(w http.ResponseWriter, r *http.Request, src Source, _ url.Value
 		return
 	}
 	going.reply(w, r, "application/json", append(data, '\n'))
+}
+
+func serveRules(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
+	if src.Rules == nil {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	going.reply(w, r, "application/json", append(src.Rules(), '\n'))
 }
 
 // historyDefault is how many minutes of history are shown.
