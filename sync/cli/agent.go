@@ -313,7 +313,7 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := new(softLimit)
+		l := &softLimit{base: limitOf(agent.MemTotal())}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
