@@ -65,6 +65,9 @@ Example:
 		flags: "dir segments json since until entity action kind pending from limit all", text: walHelp,
 	},
 	{
+		name: "devices", short: "the devices: how connected, seen when, what was refused", flags: "json", text: devicesHelp,
+	},
+	{
 		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
 		flags: "json by-name", text: deadHelp,
 	},
