@@ -247,7 +247,7 @@ func TestHoldIsBounded(t *testing.T) {
 		t.Errorf("without an agent: %v", err)
 	}
 	f := &fakeDead{held: make(chan struct{}, 1)}
-	s, err := Serve(dir, sample, f)
+	s, err := Serve(dir, sample, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
