@@ -196,6 +196,11 @@ func (g *gateway) openQueue() (err error) {
 	return nil
 }
 
+// ends are the committed offset and that of the newest durable frame. Any goroutine.
+func (g *gateway) ends() (committed, last uint64) {
+	return g.queue.Committed().Offset, g.queue.End().Offset
+}
+
 func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
 func (g *gateway) corruptDir() string { return g.dir.Corrupt() }
 
@@ -357,7 +362,7 @@ func (g *gateway) connect() error {
 	g.agent.SetDoors(g.rules)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen, Queue: &rest.Queue{Dir: g.queueDir(), Ends: g.ends},
 		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
 	})
 	g.known.Store(g.registry)
