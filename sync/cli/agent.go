@@ -462,6 +462,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
+	s.AnswerTimes = g.doors.AnswerTimes()
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})
