@@ -40,8 +40,9 @@ type Options struct {
 	Clock      *clock.Clock
 	Log        *slog.Logger
 	Meter      disk.Meter
-	Off        bool // no chain is executed
-	Drop       bool // a message whose node failed ends, as on a real edge
+	Off        bool     // no chain is executed
+	Drop       bool     // a message whose node failed ends, as on a real edge
+	Presence   Presence // of devices
 	// File is a chain as ThingsBoard's UI exports it, which counts in place of the cloud's; nil:
 	// those of the cloud count.
 	File []byte
@@ -58,6 +59,9 @@ type Rules struct {
 	back    take // what no caller waits for
 	alarms  alarms
 	calls   callers
+
+	present  map[proto.UUID]*presence // activity.go; the goroutine of work owns both
+	nextLook time.Time
 
 	// several: there is more than one chain, so that the profile of a device counts.
 	several  atomic.Bool
@@ -89,7 +93,7 @@ func Open(o Options) (*Rules, error) {
 	r := &Rules{
 		Options: o, journal: j, before: readCounts(j.store),
 		heads: make(map[proto.UUID]sum), bodies: make(map[proto.UUID]sum), done: make(chan struct{}),
-		problems: make(map[proto.UUID]string),
+		problems: make(map[proto.UUID]string), present: make(map[proto.UUID]*presence),
 	}
 	r.last, r.written = r.before, time.Now()
 	r.back.init(r, true)
