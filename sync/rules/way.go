@@ -29,7 +29,8 @@ const (
 
 // plainTypes are the types of messages whose way can be plain.
 var plainTypes = [...]string{
-	PostTelemetry, PostAttributes, CallFromDevice, CallToDevice, AttributesUpdated, "CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
+	PostTelemetry, PostAttributes, CallFromDevice, CallToDevice, AttributesUpdated,
+	"CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
 }
 
 // runWay is the way of all that is not known beforehand.
