@@ -2,8 +2,8 @@ package rules
 
 import "edgesync/proto"
 
-// exportedID is the id of a chain whose export names none.
-var exportedID = proto.UUID{0: 0xed, 15: 1}
+// ExportedID is the id of a chain that people have exported: on a server it may be another one.
+var ExportedID = proto.UUID{0: 0xf1, 1: 0x1e, 6: 0x40, 8: 0x80}
 
 // Export reads a rule chain as ThingsBoard's user interface exports it, {"ruleChain","metadata"},
 // and returns it as a server would send it as the root chain of an edge: the head for
@@ -28,14 +28,7 @@ func exported(t *tree) (head, metadata *tree, err error) {
 	if head == nil || head.kind != isObject || metadata == nil || metadata.kind != isObject {
 		return nil, nil, fault(`no rule chain's export: it is an object with "ruleChain" and "metadata"`)
 	}
-	id := idOf(head.get("id"))
-	if id == (proto.UUID{}) {
-		id = idOf(metadata.get("ruleChainId"))
-	}
-	if id == (proto.UUID{}) {
-		id = exportedID
-	}
-	ref := Entity{"RULE_CHAIN", id}.ref()
+	ref := Entity{"RULE_CHAIN", ExportedID}.ref()
 	head.set("id", ref)
 	head.set("root", boolTree(true))
 	metadata.set("ruleChainId", ref)

@@ -221,7 +221,7 @@ func (t *Trial) enter(in *tree) error {
 			m.setMeta(key, md.items[i].plain())
 		}
 	}
-	known, err := t.e.Handle(m)
+	known, err := t.e.Handle(m, nil)
 	if !known && !t.e.opt.Likeness && (m.Type == PostTelemetry || m.Type == PostAttributes) {
 		t.pushDefault(m)
 	}
