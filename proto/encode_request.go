@@ -33,6 +33,17 @@ func AppendProbe(dst []byte, id int32) []byte {
 	return appendUplinkHead(dst, id, 0)
 }
 
+// padField is a field of UplinkMsg that no server knows.
+const padField = 1000
+
+// AppendPaddedProbe appends a probe that is larger by the bytes of pad, which the server skips as a
+// field that it does not know, and acknowledges (CONTRACT.md 4.2).
+func AppendPaddedProbe(dst []byte, id int32, pad []byte) []byte {
+	dst = appendUplinkHead(dst, id, protowire.SizeTag(padField)+protowire.SizeBytes(len(pad)))
+	dst = protowire.AppendTag(dst, padField, protowire.BytesType)
+	return protowire.AppendBytes(dst, pad)
+}
+
 // appendUplinkHead appends the beginning of a RequestMsg, up to the fragments, which have that many
 // bytes.
 func appendUplinkHead(dst []byte, id int32, fragments int) []byte {

@@ -156,6 +156,12 @@ func TestFrameUplink(t *testing.T) {
 			if n == 0 && !bytes.Equal(AppendProbe(nil, id), exact) {
 				t.Fatalf("probe %d is %x, want %x", id, AppendProbe(nil, id), exact)
 			}
+			pad := bytes.Repeat([]byte{0xff}, 3*n)
+			var padded RequestMsg
+			if err := pb.Unmarshal(AppendPaddedProbe(nil, id, pad), &padded); err != nil || padded.UplinkMsg.GetUplinkMsgId() != id ||
+				!bytes.HasSuffix(padded.UplinkMsg.ProtoReflect().GetUnknown(), pad) {
+				t.Fatalf("padded probe %d: %v, %v", id, &padded, err)
+			}
 		}
 	}
 	// The longest possible header fits exactly.

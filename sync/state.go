@@ -40,6 +40,10 @@ func (c *connection) endSession() {
 	*c = connection{state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge, firstAccepted: c.firstAccepted}
 }
 
+// SecondAgent is in the cause of a link that ends again and again because another agent has the
+// same key.
+const SecondAgent = "another agent uses this routing key"
+
 // Ends of a session that are ours to declare.
 var (
 	errAckTimeout   = errors.New("the cloud did not acknowledge a batch")
@@ -50,7 +54,7 @@ var (
 	errOverrun  = errors.New("more was to be sent than the session holds; sending again over a new stream")
 	errEdgeGone = errors.New("the edge was deleted in the cloud; events stay in the queue until it exists again" +
 		" (check cloud.routing_key)")
-	errSecondAgent = errors.New("another agent uses this routing key: the cloud closes each stream right after accepting it")
+	errSecondAgent = errors.New(SecondAgent + ": the cloud closes each stream right after accepting it")
 )
 
 func (l *loop) enter(s State, now time.Time) {

@@ -1,20 +1,29 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
 
 	"edgesync/sync/config"
+	"edgesync/sync/doctor"
+	"edgesync/sync/plain"
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
 )
 
-func (p *program) checkCommand(args []string) int {
+func (p *program) checkCommand(ctx context.Context, args []string) int {
 	var settings config.Flags
-	if code, done := p.parse("check", args, &settings, nil); done {
+	connect := false
+	code, done := p.parse("check", args, &settings, func(fs *flag.FlagSet) []string {
+		fs.BoolVar(&connect, "connect", false, "")
+		return []string{"connect"}
+	})
+	if done {
 		return code
 	}
 	l, err := complete(&settings, p.env)
@@ -23,8 +32,17 @@ func (p *program) checkCommand(args []string) int {
 		return p.fail(err)
 	}
 	printMedium(p.stdout, l)
+	o := p.examine(l, nil)
+	for _, w := range doctor.Local(ctx, o) {
+		fmt.Fprint(p.stdout, "\n", plain.Fill("warning: ", w, 2))
+	}
 	fmt.Fprintln(p.stdout, "\nThe configuration is fine.")
-	return exitOK
+	if !connect {
+		return exitOK
+	}
+	fmt.Fprintln(p.stdout)
+	o.Brief = true
+	return p.report(ctx, o, false)
 }
 
 // printValues prints every key with its value and the source of the value.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,35 +35,6 @@ func (b Build) full() string {
 	}
 	return b.Version
 }
-
-const help = `edgesync makes this machine a ThingsBoard Edge: devices talk to it as they would to ThingsBoard,
-every event is on flash before it is accepted, and every event goes to the cloud as soon as there
-is a link.
-
-Usage:
-  edgesync run       run the agent
-  edgesync status    show the state of the agent on this machine (--json, --watch); with --ack, note
-                     that you know what was lost, so that the first line goes on to what is next
-  edgesync wal       look into the queue on flash: stat, dump, verify, repair
-  edgesync dead      events that the cloud refuses: list, show, retry, drop
-  edgesync rules     try rule chains and their scripts, without an agent: try, eval
-  edgesync check     show the effective configuration, the source of each value, and what is wrong
-  edgesync version   print the version
-  edgesync help      print this; "edgesync help run" lists every setting, "help wal", "help dead"
-                     and "help rules" explain those commands
-
-Example:
-  edgesync run --cloud.host=tb.example.org --cloud.routing_key=KEY \
-               --cloud.routing_secret_file=/etc/edgesync/secret
-
-Configuration is read from the file named by --config, else /etc/edgesync/config.toml, else
-/etc/config/edgesync, else ./config.toml; after it from the environment (EDGESYNC_CLOUD_HOST and so
-on), then from flags; later wins. config.toml.example describes every key.
-Exit codes: 0 fine, 1 failed, 2 wrong usage, 75 another agent holds the data directory, 78 wrong
-configuration.
-`
-
-var commands = []string{"run", "status", "wal", "dead", "rules", "check", "version", "help"}
 
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
@@ -111,17 +81,23 @@ func (p *program) run(ctx context.Context, args []string) int {
 	p.terminal = p.stdout
 	p.stdout, p.stderr = plain.NewWriter(p.stdout), plain.NewWriter(p.stderr)
 	if len(args) == 0 {
-		fmt.Fprint(p.stderr, help)
+		fmt.Fprint(p.stderr, help())
 		return exitUsage
 	}
 	name, args := args[0], args[1:]
 	switch name {
 	case "help", "-h", "-help", "--help":
-		if len(args) == 0 {
+		switch {
+		case len(args) == 0:
 			return p.help("")
+		case isHelp(args[0]):
+			return p.help(name)
 		}
 		return p.help(args[0])
 	case "version", "-version", "--version":
+		if len(args) > 0 && isHelp(args[0]) {
+			return p.help("version")
+		}
 		fmt.Fprintln(p.stdout, "edgesync", p.full())
 		return exitOK
 	case "wal":
@@ -133,32 +109,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case "run":
 		return p.runCommand(ctx, args)
 	case "check":
-		return p.checkCommand(args)
+		return p.checkCommand(ctx, args)
+	case "doctor":
+		return p.doctorCommand(ctx, args)
 	case "status":
 		return p.statusCommand(ctx, args)
 	}
 	return p.unknown(name)
-}
-
-// help prints what is known about a command; "" is all of them.
-func (p *program) help(command string) int {
-	switch {
-	case command == "wal":
-		fmt.Fprint(p.stdout, walHelp)
-	case command == "dead":
-		fmt.Fprint(p.stdout, deadHelp)
-	case command == "rules":
-		fmt.Fprint(p.stdout, rulesHelp)
-	case command == "":
-		fmt.Fprint(p.stdout, help)
-	case slices.Contains(commands, command):
-		fmt.Fprint(p.stdout, help)
-		fmt.Fprintf(p.stdout, "\nSettings, as flags (cloud.host in the file, EDGESYNC_CLOUD_HOST as a variable):\n  --%-26s %s\n%s",
-			"config", "the configuration file", config.Help())
-	default:
-		return p.unknown(command)
-	}
-	return exitOK
 }
 
 // parse reads the flags of run, check or status into settings. own registers the command's own

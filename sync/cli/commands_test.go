@@ -192,11 +192,36 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 	if _, err := os.Stat(dir + "x"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory was made: %v", err)
 	}
-	for _, text := range []string{help, walHelp, deadHelp} {
-		for line := range strings.Lines(text) {
-			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 100 {
-				t.Errorf("%d columns: %s", n, line)
+}
+
+// Each command has a page that fits a small terminal, with an example, and is in the list.
+func TestEveryCommandHasAPage(t *testing.T) {
+	all := help()
+	for i := range pages {
+		p := &pages[i]
+		if !strings.Contains(all, "  edgesync "+p.name+" ") {
+			t.Errorf("%s is not in the list", p.name)
+		}
+		for _, args := range [][]string{{"help", p.name}, {p.name, "--help"}} {
+			code, out, errs := call(t, nil, args...)
+			if code != 0 || out != p.String() || errs != "" {
+				t.Errorf("%q: %d\n%s\n%s", args, code, out, errs)
 			}
+		}
+		needs := []string{"Usage:\n  edgesync " + p.name, "\nExample"}
+		for _, f := range strings.Fields(p.flags) {
+			needs = append(needs, "--"+f)
+		}
+		for _, need := range needs {
+			if !strings.Contains(p.String(), need) {
+				t.Errorf("%s: the page does not have %q", p.name, need)
+			}
+		}
+		all += p.String()
+	}
+	for line := range strings.Lines(all) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
 		}
 	}
 }

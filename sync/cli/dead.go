@@ -17,34 +17,40 @@ import (
 	"edgesync/wal/disk"
 )
 
-const deadHelp = `edgesync dead looks after dead letters: events that the cloud refuses. They are kept apart, so that
-they hold nothing else up, and tried again, one each retry.interval, the least tried first; once
-one is accepted, the others follow at once. After retry.max tries, or at once if the cloud's answer
-leaves no hope, a dead letter rests.
-
-Usage:
-  edgesync dead list               one line a dead letter: offset, when the event was accepted,
-                                   action, entity, tries, state, size, reason
-  edgesync dead show OFFSET        one dead letter and its content; secrets are shown as ***
-  edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A running agent tries
-                                   the first at once, the others once it is accepted; without an
-                                   agent they are tried when one runs
-  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as dropped, and with
-                                   the ADDED of a device what waits for it
-  edgesync dead retry --by-name    events of a former edge: send telemetry, attributes and alarms to
-                                   the devices and assets of the same type and name, once these are
-                                   here under the new edge. The others stay, and are named
+const deadHelp = `Usage:
+  edgesync dead list               one line a dead letter: offset, when the
+                                   event was accepted, action, entity, tries,
+                                   state, size, reason
+  edgesync dead show OFFSET        one dead letter and its content; secrets are
+                                   shown as ***
+  edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A
+                                   running agent tries the first at once, the
+                                   others once it is accepted; without an agent
+                                   they are tried when one runs
+  edgesync dead drop OFFSET|all    give dead letters up, for good; they count as
+                                   dropped, and with the ADDED of a device what
+                                   waits for it
+  edgesync dead retry --by-name    events of a former edge: send telemetry,
+                                   attributes and alarms to the devices and
+                                   assets of the same type and name, once these
+                                   are here under the new edge. The others stay,
+                                   and are named
   edgesync dead drop former        give the events of former edges up, for good
 
-When the edge's id changes (the edge was made anew, or the gateway goes to another server), events
-that wait hold ids that the new server does not know, and would drop in silence. They are kept
-apart, however many there are, and count as dead until one of the last two commands. "all" does
-not mean them.
+Dead letters are events that the cloud refuses. They are kept apart, so that
+they hold nothing else up, and tried again, one each retry.interval, the least
+tried first; once one is accepted, the others follow at once. After retry.max
+tries, or at once if the cloud's answer leaves no hope, a dead letter rests.
 
---json prints one JSON object a line. The data directory is the configured one (--data_dir,
---config). With a running agent these commands ask it; without one they work on its files.
---by-name needs an agent that runs. Exit code 1: no such dead letter; 75: an agent holds the
-directory and does not answer.
+When the edge's id changes (the edge was made anew, or the gateway goes to
+another server), events that wait hold ids that the new server does not know,
+and would drop in silence. They are kept apart, however many there are, and
+count as dead until one of the last two commands. "all" does not mean them.
+
+--json prints one JSON object a line. The data directory is the configured one
+(--data_dir, --config). With a running agent these commands ask it; without one
+they work on its files. --by-name needs an agent that runs. Exit code 1: no such
+dead letter; 75: an agent holds the directory and does not answer.
 
 Examples:
   edgesync dead list
@@ -56,7 +62,7 @@ Examples:
 const dropTries = 10
 
 func (p *program) dead(args []string) int {
-	name, code, done := p.subcommand("dead", deadHelp, []string{"list", "show", "retry", "drop"}, args)
+	name, code, done := p.subcommand("dead", args)
 	if done {
 		return code
 	}

@@ -3,11 +3,14 @@
 //
 //	main ─> Main ─> program.run ─┬─> run             agent.go, ports.go, memory.go: until a signal
 //	                             ├─> check           check.go: what is configured, and from where
+//	                             ├─> doctor          doctor.go, package doctor: what is wrong
 //	                             ├─> status          package status asks the running agent
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
-//	                             └─> version, help   commands.go
+//	                             └─> version, help   commands.go, help.go
+//
+// What a command takes and does stands in one table, pages.go, from which the help is made.
 //
 // # The surface
 //

@@ -21,7 +21,7 @@ const (
 // unknown prints that there is no such command, and the one that was most likely meant.
 func (p *program) unknown(command string) int {
 	hint := ""
-	if n := config.Nearest(command, commands...); n != "" {
+	if n := config.Nearest(command, commands()...); n != "" {
 		hint = "; did you mean " + n + "?"
 	}
 	fmt.Fprintf(p.stderr, "edgesync: unknown command %q%s\nRun \"edgesync help\" for the list.\n", command, hint)

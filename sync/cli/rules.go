@@ -14,30 +14,37 @@ import (
 	"edgesync/sync/rules"
 )
 
-const rulesHelp = `edgesync rules tries rule chains and their scripts, without an agent and without a cloud.
-
-Usage:
+const rulesHelp = `Usage:
   edgesync rules try EDGE STEPS [--on-failure=push|drop]
-                     run the chains of a file on messages from another one, and print what comes out.
-                     drop: exactly as a ThingsBoard Edge does, where a message ends at a node that
-                     fails or is not executed; push, the default: what would be lost is pushed
+                     run the chains of a file on messages from another one, and
+                     print what comes out. drop: exactly as a ThingsBoard Edge
+                     does, where a message ends at a node that fails or is not
+                     executed; push, the default: what would be lost is pushed
   edgesync rules eval FILE [--lang=TBEL|JS]
-                     run scripts, one JSON object a line, and print what each gives
+                     run scripts, one JSON object a line, and print what each
+                     gives
 
-EDGE is a rule chain as ThingsBoard's user interface exports it, or {"world":{"entities":[…],
-"attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]} with chains as a server sends
-them. A line of STEPS is {"at":ms,"in":{"msgType","originator","metadata","data"}}, {"at":ms,
-"in":null} to let time pass, or {"at":ms,"rpcAnswer":{"device","response"}}. For each the output has
-an object of lists: cloud, saved, attributes, device, failed, unsupported, dropped.
+Both work without an agent and without a cloud. EDGE is a rule chain as
+ThingsBoard's user interface exports it, or {"world":{"entities":[…],
+"attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]} with chains
+as a server sends them. A line of STEPS is {"at":ms,"in":{"msgType",
+"originator","metadata","data"}}, {"at":ms,"in":null} to let time pass, or
+{"at":ms,"rpcAnswer":{"device","response"}}. For each the output has an object
+of lists: cloud, saved, attributes, device, failed, unsupported, dropped.
 
-A line of FILE is {"n":1,"script":"return msg.t > 20;","msg":{"t":21.5},"metadata":{"deviceName":"a"},
-"msgType":"POST_TELEMETRY_REQUEST"}; n is printed again, "scriptLang" may be TBEL or JS, "args" may
-hold other names for msg, metadata and msgType. The language is else that of --lang, else JS for a
-FILE whose name has js in front of its extension, else TBEL. The output has {"n":1,"json":"true",
-"type":"bool"}, or {"n":1,"error":"…"}. Scripts run as in a chain, with the zone UTC.
+A line of FILE is {"n":1,"script":"return msg.t > 20;","msg":{"t":21.5},
+"metadata":{"deviceName":"a"},"msgType":"POST_TELEMETRY_REQUEST"}; n is printed
+again, "scriptLang" may be TBEL or JS, "args" may hold other names for msg,
+metadata and msgType. The language is else that of --lang, else JS for a FILE
+whose name has js in front of its extension, else TBEL. The output has
+{"n":1,"json":"true","type":"bool"}, or {"n":1,"error":"…"}. Scripts run as in a
+chain, with the zone UTC.
 
-STEPS and FILE may be - for standard input. Exit code 1: a line or a chain cannot be read; errors of
-scripts and nodes are results.
+STEPS and FILE may be - for standard input. Exit code 1: a line or a chain
+cannot be read; errors of scripts and nodes are results.
+
+Example:
+  edgesync rules try chain.json steps.jsonl --on-failure=drop
 `
 
 const (
@@ -49,7 +56,7 @@ const (
 
 // rules is the command rules try or rules eval.
 func (p *program) rules(args []string) int {
-	name, code, done := p.subcommand("rules", rulesHelp, []string{"try", "eval"}, args)
+	name, code, done := p.subcommand("rules", args)
 	if done {
 		return code
 	}

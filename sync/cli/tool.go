@@ -33,14 +33,16 @@ func (p *program) newTool(topic, name string) *tool {
 
 // subcommand finds what follows a command's name, and prints usage or help where nothing that is
 // known does. done: nothing more is to do than to end with this code.
-func (p *program) subcommand(topic, text string, names, args []string) (name string, code int, done bool) {
+func (p *program) subcommand(topic string, args []string) (name string, code int, done bool) {
+	page := pageOf(topic)
+	names := strings.Fields(page.subs)
 	if len(args) == 0 {
-		fmt.Fprint(p.stderr, text)
+		fmt.Fprint(p.stderr, page)
 		return "", exitUsage, true
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(p.stdout, text)
+		fmt.Fprint(p.stdout, page)
 		return "", exitOK, true
 	}
 	for _, n := range names {

@@ -91,65 +91,84 @@ type attemptError struct {
 // Unwrap returns the error.
 func (e *attemptError) Unwrap() error { return e.error }
 
-// Explain turns the error that ended an attempt or a session into a sentence that says what to do.
-// past says that the way to the cloud has worked, and when (History.Past); then it stands where
-// else the advice would: a configuration that has worked is not what is wrong. The secret may still
-// be in the sentence: see Redact.
-func Explain(err error, c *config.Cloud, past string) string {
+// Diagnosis is what an error that ended an attempt or a session means, in words for people. The
+// secret may still be in it: see Redact.
+type Diagnosis struct {
+	What string // what happened; "" = only the error's own words are known
+	Cure string // what to do; "" = nothing is to do, or it is not known
+	Said string // the words of the error, or of the server; "" = What says it all
+
+	lasts bool // the cure is worth saying although the way has worked once
+}
+
+// Diagnose says what an error of Open, of Reach or of a session means.
+func Diagnose(err error, c *config.Cloud) Diagnosis {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		switch {
 		case refused.Code != proto.ConnectResponseCode_BAD_CREDENTIALS:
-			return refused.Error()
+			return Diagnosis{What: refused.Error(), lasts: true}
 		case strings.Contains(refused.Text, "Failed to find the edge"):
-			return "the cloud does not know this edge: check cloud.routing_key, and that the edge exists in ThingsBoard (" +
-				refused.Text + ")"
+			return Diagnosis{
+				"the cloud does not know this edge", "check cloud.routing_key, and that the edge exists in ThingsBoard",
+				refused.Text, true,
+			}
 		default:
-			return "the cloud refused the edge's secret: check cloud.routing_secret (" + refused.Text + ")"
+			return Diagnosis{"the cloud refused the edge's secret", "check cloud.routing_secret", refused.Text, true}
 		}
 	}
 	text := err.Error()
 	if errors.Is(err, ErrCleanEnd) {
-		return text
+		return Diagnosis{What: text, lasts: true}
 	}
 	var p *proxyError
 	if errors.As(err, &p) {
+		text = ""
 		if p.reason != nil {
 			text = p.reason.Error()
-		} else {
-			text = ""
 		}
-		return sentence(p.what, p.cure, past, FirstLine(text), p.lasts)
+		return Diagnosis{p.what, p.cure, FirstLine(text), p.lasts}
 	}
-	what, cure, lasts := advice(err, text, c)
-	var attempt *attemptError
-	if !errors.As(err, &attempt) {
-		past = "" // of what ended a session it is clear that the way has worked
-	}
+	d := advice(err, text, c)
 	if s, ok := status.FromError(withStatus(err)); ok && s.Code() != codes.OK {
 		text = strings.Replace(text, "rpc error: code = "+s.Code().String()+" desc = ", "", 1)
 	}
 	text = FirstLine(strings.NewReplacer(`connection error: desc = "transport: `, "", `connection error: desc = "`, "").Replace(text))
 	text = strings.TrimSuffix(text, `"`)
-	text, _, _ = strings.Cut(text, ". If you upgraded from a grpc-go") // advice for programmers
-	return sentence(what, cure, past, text, lasts)
+	d.Said, _, _ = strings.Cut(text, ". If you upgraded from a grpc-go") // advice for programmers
+	return d
+}
+
+// Explain turns the error that ended an attempt or a session into a sentence that says what to do.
+// past says that the way to the cloud has worked, and when (History.Past); then it stands where
+// else the advice would: a configuration that has worked is not what is wrong. The secret may still
+// be in the sentence: see Redact.
+func Explain(err error, c *config.Cloud, past string) string {
+	d := Diagnose(err, c)
+	var attempt *attemptError
+	var p *proxyError
+	if !errors.As(err, &attempt) && !errors.As(err, &p) {
+		past = "" // of what ended a session it is clear that the way has worked
+	}
+	return d.sentence(past)
 }
 
 // sentence puts together what happened, what to do about it unless the way has worked in the past,
-// and what the error says itself. lasts: what to do is said all the same.
-func sentence(what, cure, past, text string, lasts bool) string {
-	if past != "" && !lasts {
+// and what the error says itself.
+func (d Diagnosis) sentence(past string) string {
+	cure := d.Cure
+	if past != "" && !d.lasts {
 		cure = ""
 	}
-	s := join(what, ": ", cure)
+	s := join(d.What, ": ", cure)
 	s = join(s, "; ", past)
 	if s == "" {
-		return text
+		return d.Said
 	}
-	if text == "" {
+	if d.Said == "" {
 		return s
 	}
-	return s + " (" + text + ")"
+	return s + " (" + d.Said + ")"
 }
 
 func join(a, sep, b string) string {
@@ -159,10 +178,10 @@ func join(a, sep, b string) string {
 	return a + sep + b
 }
 
-// advice says what an attempt that failed with err, whose text is text, means, and what to do; ""
-// if there is nothing to say. lasts: what to do has nothing to do with the configuration of the
-// link.
-func advice(err error, text string, c *config.Cloud) (what, cure string, lasts bool) {
+// advice says what an attempt that failed with err, whose text is text, means, and what to do.
+// lasts: what to do has nothing to do with the configuration of the link.
+func advice(err error, text string, c *config.Cloud) (d Diagnosis) {
+	say := func(what, cure string, lasts bool) Diagnosis { return Diagnosis{What: what, Cure: cure, lasts: lasts} }
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if strings.Contains(text, w) {
@@ -181,31 +200,31 @@ func advice(err error, text string, c *config.Cloud) (what, cure string, lasts b
 	var unknownCA x509.UnknownAuthorityError
 	switch {
 	case has("missing selected ALPN property", "tls: no application protocol", "unadvertised ALPN protocol"):
-		return "the TLS end of " + net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) + " does not offer HTTP/2 (ALPN h2)",
-			"switch HTTP/2 on where TLS ends (the load balancer or web server in front), or let it pass TLS through to ThingsBoard", false
+		return say("the TLS end of "+net.JoinHostPort(c.Host, strconv.Itoa(c.Port))+" does not offer HTTP/2 (ALPN h2)",
+			"switch HTTP/2 on where TLS ends (the load balancer or web server in front), or let it pass TLS through to ThingsBoard", false)
 	case has("first record does not look like a TLS handshake"):
-		return "the server speaks no TLS", "set cloud.tls.enabled = false, or check cloud.port", false
+		return say("the server speaks no TLS", "set cloud.tls.enabled = false, or check cloud.port", false)
 	case errors.As(err, &unknownCA), has("certificate signed by unknown authority"):
-		return "the server's certificate is signed by none of the trusted authorities", "set cloud.tls.ca_file", false
+		return say("the server's certificate is signed by none of the trusted authorities", "set cloud.tls.ca_file", false)
 	case has("certificate is valid for", "doesn't contain any IP SANs", "certificate is not valid for any names"):
-		return "the server's certificate names another host", "set cloud.tls.server_name or cloud.host", false
-	case has("is not yet valid"):
-		return "the server's certificate is not yet valid", "is this machine's clock right?", true
+		return say("the server's certificate names another host", "set cloud.tls.server_name or cloud.host", false)
+	case has("is not yet valid") && !has(" is after "): // one text for both, and the times behind it
+		return say("the server's certificate is not yet valid", "is this machine's clock right?", true)
 	case has("certificate has expired"):
-		return "the server's certificate has expired, or this machine's clock is wrong", "", false
+		return say("the server's certificate has expired, or this machine's clock is wrong", "", false)
 	case !c.TLS.Enabled && has("error reading server preface", "malformed HTTP response", "frame too large"):
-		return "nothing that speaks plain gRPC answers there", "wait if the server is starting;" +
-			" else set cloud.tls.enabled = true, or check cloud.port", false
+		return say("nothing that speaks plain gRPC answers there", "wait if the server is starting;"+
+			" else set cloud.tls.enabled = true, or check cloud.port", false)
 	case has("connection refused"):
-		return "nothing listens there", ignored("check cloud.host and cloud.port, and that the server has edges enabled"), false
+		return say("nothing listens there", ignored("check cloud.host and cloud.port, and that the server has edges enabled"), false)
 	case errors.Is(err, ErrTimeout):
-		return "", ignored("is a firewall in the way?"), false
+		return say("", ignored("is a firewall in the way?"), false)
 	case has("no such host", "produced zero addresses", "record lookup error"):
-		return "the name does not resolve", ignored("check cloud.host and this machine's DNS"), false
+		return say("the name does not resolve", ignored("check cloud.host and this machine's DNS"), false)
 	case has("network is unreachable", "no route to host"):
-		return "", ignored(""), false
+		return say("", ignored(""), false)
 	}
-	return "", "", false
+	return d
 }
 
 // withStatus returns the error in the chain of err that holds a gRPC status; err itself if none

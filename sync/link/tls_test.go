@@ -159,7 +159,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"TLS against a plain server", plain, config.TLS{Enabled: true, CAFile: a.file}, "set cloud.tls.enabled = false"},
 		{"plain against a TLS server", secure, config.TLS{}, "set cloud.tls.enabled = true"},
 		{"not yet valid", future, config.TLS{Enabled: true, CAFile: a.file}, "clock"},
-		{"expired", past, config.TLS{Enabled: true, CAFile: a.file}, "expired"},
+		{"expired", past, config.TLS{Enabled: true, CAFile: a.file}, "certificate has expired, or this"},
 		{"no CA file", secure, config.TLS{Enabled: true, CAFile: "/nonexistent/ca.pem"}, "cloud.tls.ca_file"},
 		{"garbage in the CA file", secure, config.TLS{Enabled: true, CAFile: garbage}, "no PEM certificate"},
 		{"refused", refusing, config.TLS{}, "check cloud.host and cloud.port"},

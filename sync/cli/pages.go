@@ -1,0 +1,110 @@
+package cli
+
+// pages are all commands, in the order of the list that `edgesync help` prints.
+var pages = []page{
+	{
+		name: "run", short: "run the agent",
+		text: `Usage:
+  edgesync run [--SETTING=VALUE ...]
+
+Runs until SIGTERM or SIGINT. SIGHUP has it connect at once.
+
+Example:
+  edgesync run --config=/etc/edgesync/config.toml --log.level=debug
+
+Settings, as flags (cloud.host in the file, EDGESYNC_CLOUD_HOST as a variable):
+`,
+	},
+	{
+		name: "status", flags: "json watch ack", short: "show the state of the agent on this machine",
+		text: `Usage:
+  edgesync status [--json|--watch] [--ack]
+
+The first lines say what matters most: what was lost, why there is no link, or
+that all is well. It asks the agent that runs on the data directory (--data_dir,
+--config); without one it reads the files.
+
+  --json    one JSON object; its names stay
+  --watch   again each second, until Ctrl-C
+  --ack     note that you know what was lost, so that the first line goes on to
+            what is next
+
+Example:
+  edgesync status --json | jq .pending
+`,
+	},
+	{
+		name: "doctor", flags: "json long", short: "look for what is wrong, and say what to do",
+		text: `Usage:
+  edgesync doctor [--json] [--long]
+
+Looks at the configuration, data_dir, the ports, memory, and the whole way to
+the cloud: proxy, DNS, TCP, TLS, HTTP/2, the clock, key and secret. Each line
+begins with ✔ (fine), ✘ (a fault; the line below says what to do) or – (not
+judged).
+
+An agent that runs on the data directory keeps its session: its own state is
+shown then. Without one, the edge's key is shown to the cloud, and for some
+seconds the session looks out for another agent with the same key: one that
+runs on another machine is thrown out once, and comes back. Some KiB are written
+to data_dir and removed, some 300 KiB go to the cloud. It takes about half a
+minute.
+
+  --json    one JSON object: ok, version, at, and the list "checks" of name,
+            state (good, bad, open), found, do
+  --long    be silent for keepalive.time before the second ping, not 8 s
+
+Exit code 1: there is a ✘.
+
+Example:
+  edgesync doctor --config=/etc/edgesync/config.toml
+`,
+	},
+	{
+		name: "wal", subs: "stat dump verify repair", short: "look into the queue on flash: stat, dump, verify, repair",
+		flags: "dir segments json since until entity action kind pending from limit all", text: walHelp,
+	},
+	{
+		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
+		flags: "json by-name", text: deadHelp,
+	},
+	{
+		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
+		short: "try rule chains and their scripts, without an agent: try, eval",
+	},
+	{
+		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",
+		text: `Usage:
+  edgesync check [--connect]
+
+Prints every setting, its value and where that came from; secrets as ***. Faults
+end it with exit code 78. A port that is taken, a directory that cannot be used
+and a name that does not resolve are warnings: they may be mended when the agent
+starts.
+
+  --connect   then take the way to the cloud, as edgesync doctor does; exit code
+              1: it does not lead there
+
+Example:
+  edgesync check --config=/etc/edgesync/config.toml --connect
+`,
+	},
+	{
+		name: "version", short: "print the version",
+		text: `Usage:
+  edgesync version
+
+Example:
+  edgesync version
+`,
+	},
+	{
+		name: "help", short: "explain a command",
+		text: `Usage:
+  edgesync help [COMMAND]
+
+Example:
+  edgesync help wal
+`,
+	},
+}
