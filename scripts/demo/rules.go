@@ -21,7 +21,8 @@ import (
 const (
 	rulesSending = 14 * time.Second // how long the stations take
 	assignAt     = 3 * time.Second
-	killAt       = 8 * time.Second
+	killAt       = 8 * time.Second // or when more than mostHeld readings wait in windows
+	mostHeld     = 500
 	windowTime   = 2 * time.Second // of the chain, instead of a minute
 
 	// mostReadings are taken of each file: a post for each of them.
@@ -59,6 +60,7 @@ type rulesRound struct {
 	agent    *rig.Agent
 	address  atomic.Pointer[string]
 	counters []*counter
+	middle   traffic // when the chain began
 	result   rulesResult
 }
 
@@ -176,7 +178,10 @@ func (r *rulesRound) run(ctx context.Context, stations []Station) (err error) {
 	if err != nil {
 		return err
 	}
-	config := rig.Config{DataDir: r.path("data"), Cloud: r.cloud.GRPC, HTTPListen: "127.0.0.1:0"}
+	// This cloud keeps what it has acknowledged, so that nothing need be sent again after the kill.
+	config := rig.Config{
+		DataDir: r.path("data"), Cloud: r.cloud.GRPC, HTTPListen: "127.0.0.1:0", Extra: "[sync]\nrepeat = \"0s\"\n",
+	}
 	if err := rig.WriteConfig(r.path("config.toml"), config); err != nil {
 		return err
 	}
@@ -204,7 +209,7 @@ func (r *rulesRound) run(ctx context.Context, stations []Station) (err error) {
 		go func() { finished <- c.count(ctx) }()
 	}
 	r.screen.begin(senders, r.result.Readings)
-	r.screen.say("%d stations post to edgesync; everything goes to the cloud as it comes", len(stations))
+	r.screen.say("%d stations post; all goes to the cloud as it comes", len(stations))
 	watch, stopWatch := context.WithCancel(ctx)
 	defer stopWatch()
 	go r.screen.watchRules(watch, r.cloud, r.bin.Agent, r.path("config.toml"))
@@ -259,27 +264,45 @@ func (r *rulesRound) wait(ctx context.Context, until time.Time, finished <-chan 
 func (r *rulesRound) story(ctx context.Context, finished <-chan error) error {
 	begin := time.Now()
 	left := len(r.counters)
-	if err := r.wait(ctx, begin.Add(assignAt), finished, &left); err != nil {
+	first, err := r.traffic(ctx)
+	if err != nil {
 		return err
 	}
-	if err := r.mark(ctx, &r.result.Before, traffic{}); err != nil {
+	if err := r.wait(ctx, begin.Add(assignAt), finished, &left); err != nil {
 		return err
 	}
 	if err := r.cloud.Command(ctx, "root "+r.path("minute.json")); err != nil {
 		return err
 	}
 	r.screen.mark("chain")
-	r.screen.say("the chain %q is assigned, with windows of %v", "One minute: min, max, avg, count", windowTime)
+	r.screen.say("a chain is assigned: min, max, avg, count of each %v", windowTime)
+	held := 0
+	err = r.until(ctx, func(s *agent.Snapshot) bool {
+		held = int(s.Held)
+		return held > 0 && s.Pending == 0
+	})
+	if err != nil {
+		return fmt.Errorf("the chain does not run: %w", err)
+	}
+	if r.middle, err = r.traffic(ctx); err != nil {
+		return err
+	}
+	r.middle.Readings -= held
+	r.result.Before = r.middle.since(first)
 	if err := r.wait(ctx, begin.Add(killAt), finished, &left); err != nil {
 		return err
 	}
-	if s, err := r.agent.Status(ctx); err == nil {
+	err = r.until(ctx, func(s *agent.Snapshot) bool {
 		r.result.Held = s.Held
+		return s.Held > mostHeld
+	})
+	if err != nil {
+		return fmt.Errorf("no readings wait in windows: %w", err)
 	}
 	pid := r.agent.PID()
 	r.agent.Kill()
 	r.screen.killed(true, "kill -9")
-	r.screen.say("kill -9 %d in the middle of a window: %d readings wait in windows", pid, r.result.Held)
+	r.screen.say("kill -9 %d in the middle of a window: %d readings wait", pid, r.result.Held)
 	select {
 	case <-time.After(deadTime):
 	case <-ctx.Done():
@@ -299,14 +322,22 @@ func (r *rulesRound) story(ctx context.Context, finished <-chan error) error {
 	return nil
 }
 
-// mark notes what has gone to the cloud since an earlier mark.
-func (r *rulesRound) mark(ctx context.Context, to *traffic, since traffic) error {
+// until asks the agent for its status until it is as wanted.
+func (r *rulesRound) until(ctx context.Context, wanted func(*agent.Snapshot) bool) error {
+	return rig.Poll(ctx, 50*time.Millisecond, rulesSending, r.agent.Done(), func() bool {
+		s, err := r.agent.Status(ctx)
+		return err == nil && s.Running && wanted(&s)
+	})
+}
+
+// traffic is what has been posted and has gone to the cloud so far.
+func (r *rulesRound) traffic(ctx context.Context) (traffic, error) {
 	s, err := r.cloud.Stats(ctx)
-	if err != nil {
-		return err
-	}
-	*to = traffic{int(r.screen.postedNow()) - since.Readings, s.Events - since.Events, s.WireBytes - since.Bytes}
-	return nil
+	return traffic{int(r.screen.postedNow()), s.Events, s.WireBytes}, err
+}
+
+func (t traffic) since(u traffic) traffic {
+	return traffic{t.Readings - u.Readings, t.Events - u.Events, t.Bytes - u.Bytes}
 }
 
 // drain waits until no reading waits in a window, and nothing in the queue.
@@ -322,7 +353,9 @@ func (r *rulesRound) drain(ctx context.Context) error {
 			err, last.Held, last.Pending, last.State, last.LastError, failure, rig.Tail(r.path("agent.log"), 15))
 	}
 	r.result.Final = last
-	return r.mark(ctx, &r.result.After, r.result.Before)
+	end, err := r.traffic(ctx)
+	r.result.After = end.since(r.middle)
+	return err
 }
 
 // judge compares the rows and the windows of the cloud with the files, and adds up the agent's

@@ -14,11 +14,11 @@ import (
 // rulesView is what the demo of rules shows beside what every demo shows. The screen's mutex guards
 // it.
 type rulesView struct {
-	events, bytes uint64 // that reached the cloud
-	held          uint64 // readings that wait in windows
-	lastEvents    uint64
-	since         time.Time // when lastEvents was counted
-	perReading    float64   // bytes on the wire of a reading that goes up as it comes
+	events, bytes uint64 // that reached the cloud since the stations began
+	begun         *rig.Stats
+	held          uint64  // readings that wait in windows
+	lastEvents    uint64  // at the beginning of the chart's last column
+	perReading    float64 // bytes on the wire of a reading that goes up as it comes
 }
 
 // mark puts a word under the chart.
@@ -77,17 +77,20 @@ func (s *screen) showTraffic(n rig.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, now := s.rules, time.Now()
-	v.events, v.bytes = n.Events, n.WireBytes
+	if v.begun == nil { // a sync came first
+		v.begun = &n
+	}
+	v.events, v.bytes = n.Events-v.begun.Events, n.WireBytes-v.begun.WireBytes
 	columns := len(s.chart)
 	s.advance()
 	if len(s.chart) > columns { // a new half second
 		for i := columns; i < len(s.chart); i++ {
 			s.chart[i].backlog = 0
 		}
-		v.lastEvents, v.since = n.Events, now
+		v.lastEvents = v.events
 	}
 	last := &s.chart[len(s.chart)-1]
-	last.backlog = max(last.backlog, n.Events-v.lastEvents)
+	last.backlog = max(last.backlog, v.events-v.lastEvents)
 	if s.live {
 		s.draw()
 	} else if now.After(s.nextLine) && s.seen {
