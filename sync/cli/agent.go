@@ -30,6 +30,7 @@ import (
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -74,6 +75,8 @@ type gateway struct {
 	agent       *agent.Agent
 	doors       *device.Doors
 	rest        http.Handler
+	latest      *rest.Latest
+	seen        *sighting.Book
 	ports       ports
 	manager     *notify.Socket // of services, such as systemd
 }
@@ -95,7 +98,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
-		g.reportAside, g.connect,
+		g.reportAside, g.reportRestored, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -105,6 +108,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
 		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	g.forgetRestored()
 	g.tell(notify.Ready)
 	return g.serve(ctx, signals)
 }
@@ -312,16 +316,19 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := new(softLimit)
+		l := &softLimit{base: limitOf(agent.MemTotal())}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
-	latest := rest.NewLatest(g.clock)
+	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
 	intake := agent.NewIntake(g.queue)
 	intake.Remember(g.registry)
-	intake.Observe(latest.Observe)
+	intake.Observe(func(events []proto.Event) {
+		g.latest.Observe(events)
+		g.seen.Observe(time.Now(), events)
+	})
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
@@ -333,14 +340,14 @@ func (g *gateway) connect() error {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Lane: lane,
+		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Lane: lane,
 	})
 	g.known.Store(g.registry)
 	return nil

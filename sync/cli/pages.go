@@ -65,12 +65,44 @@ Example:
 		flags: "dir segments json since until entity action kind pending from limit all", text: walHelp,
 	},
 	{
+		name: "devices", short: "the devices: how connected, seen when, what was refused", flags: "json", text: devicesHelp,
+	},
+	{
 		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
 		flags: "json by-name", text: deadHelp,
 	},
 	{
 		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
 		short: "try rule chains and their scripts, without an agent: try, eval",
+	},
+	{
+		name: "setup", flags: "form secret-stdin no-test no-service", short: "ask for what is needed, test it, write it, start the service",
+		text: `Usage:
+  edgesync setup [--form=uci|toml] [--secret-stdin] [--no-test] [--no-service]
+                 [--SETTING=VALUE ...]
+
+Asks for the server, the edge's key and secret, and the doors for devices; tries
+the link; writes the configuration and, apart, the secret, both with mode 0600
+(where systemd runs the service as the user edgesync, its group may read them,
+too); and has the service of this machine run. What stood there before is kept
+beside it, and its settings stay.
+
+It writes /etc/config/edgesync on OpenWrt, else /etc/edgesync/config.toml; with
+--config=FILE that file, "secret" beside it, and no service is touched. What is
+said by a flag is not asked. Without a terminal flags say all.
+
+  --form           of the file: uci is OpenWrt's own
+  --secret-stdin   the secret is the first line of standard input
+  --no-test        do not try the link: for images, and where there is none yet
+  --no-service     leave the service alone
+
+Exit code 1: there is no link, and nothing was written.
+
+Example:
+  edgesync setup
+  edgesync setup --cloud.host=tb.example.org --cloud.routing_key=KEY \
+                 --secret-stdin <secret
+`,
 	},
 	{
 		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",
@@ -87,6 +119,58 @@ starts.
 
 Example:
   edgesync check --config=/etc/edgesync/config.toml --connect
+`,
+	},
+	{
+		name: "backup", flags: "with-queue", short: "pack what data_dir holds into a file",
+		text: `Usage:
+  edgesync backup [--with-queue] FILE
+
+Packs the data directory, as it is at one moment, into FILE (tar.gz, mode 0600;
+"-" is stdout), beside a running agent or without one: what the cloud has
+provisioned and what was made here. The configuration does not come along.
+
+  --with-queue   events that wait and dead letters, too
+
+The archive holds tokens and passwords: keep it as you keep the secret.
+
+Example:
+  edgesync backup --with-queue /mnt/sda1/gateway.tar.gz
+`,
+	},
+	{
+		name: "restore", flags: "yes", short: "put a backup in the place of what data_dir holds",
+		text: `Usage:
+  edgesync restore [--yes] FILE
+
+The agent must be stopped. There must be room for what is there and for what
+comes. Whatever cuts it off, a kill or a power cut, all is as before or all is
+restored: the next command or agent finishes it.
+
+With the queue of an old copy the agent sends again what was sent since; its log
+and status say so. Never run the copy and the original at once: two agents with
+one key throw each other out.
+
+  --yes    do not ask before what is there is deleted
+
+Example:
+  edgesync restore /mnt/sda1/gateway.tar.gz
+`,
+	},
+	{
+		name: "reset", flags: "keep-config all yes", short: "forget all that data_dir holds",
+		text: `Usage:
+  edgesync reset --keep-config|--all [--yes]
+
+Deletes devices, users, tokens, events that wait and dead letters. The agent
+must be stopped.
+
+  --keep-config   and nothing else
+  --all           and the configuration with its secret: for the next owner
+  --yes           do not ask before
+
+Example:
+  edgesync reset --keep-config
 `,
 	},
 	{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/keypair"
@@ -115,7 +116,7 @@ func (g *gateway) listenHTTP() error {
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
 	page := status.Handler(status.Source{
-		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(),
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(),
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -156,16 +157,36 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
+// devices is where people look for devices.
+func (g *gateway) devices() *status.Devices {
+	return &status.Devices{
+		Each: g.registry.Each, ByID: g.registry.ByID, Seen: g.seen, Session: g.doors.Session, Values: g.latest.Each,
+		Refusals: g.doors.Refusals(),
+	}
+}
+
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g}, g.devices())
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil
 	}
 	g.opened(sock.Close)
 	return nil
+}
+
+// holder is what agent.sock asks the agent for: dead letters, and to write nothing for a while.
+type holder struct {
+	agent.Dead
+	g *gateway
+}
+
+// Hold stops first the loop, which alone writes dead letters and what has left the queue, then
+// those who change the registry, then the queue.
+func (h holder) Hold(ctx context.Context, fn func()) error {
+	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(fn) }) })
 }
 
 // stop closes the ports. Requests that run get so long for their answers.

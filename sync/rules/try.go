@@ -221,9 +221,23 @@ func (t *Trial) enter(in *tree) error {
 			m.setMeta(key, md.items[i].plain())
 		}
 	}
-	_, err := t.e.Handle(m)
+	known, err := t.e.Handle(m)
+	if !known && !t.e.opt.Likeness && (m.Type == PostTelemetry || m.Type == PostAttributes) {
+		t.pushDefault(m)
+	}
 	return err
 }
+
+// pushDefault does with a message what the agent does as long as no chain is known: it goes up,
+// as in the default chain (RULES.md 7.2).
+func (t *Trial) pushDefault(m *Message) {
+	dropped := t.out.get("dropped")
+	dropped.items = dropped.items[:len(dropped.items)-1]
+	t.push(m, "no chain")
+}
+
+// Report describes the chains, in no order.
+func (t *Trial) Report() []ChainReport { return t.e.Report() }
 
 func (t *Trial) answer(a *tree) {
 	id, _ := proto.ParseUUID(textOf(a, "device"))

@@ -1,6 +1,9 @@
 package rules
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -39,6 +42,16 @@ func TestTrialAnswers(t *testing.T) {
 	}
 }
 
+// TestTrialWithoutChains: values go up as in the default chain, unless exact likeness is wanted.
+func TestTrialWithoutChains(t *testing.T) {
+	want(t, testEdge(t, Options{}).post(t, 0, `{"t":1}`), `cloud {"t":1} no chain`)
+	e := testEdge(t, Options{Drop: true, Likeness: true})
+	out, err := e.step(`{"at":0,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":"DEVICE","id":"` + deviceID + `"}}}`)
+	if err != nil || out.get("cloud").String() != "[]" || len(out.get("dropped").items) != 1 {
+		t.Error(out, err)
+	}
+}
+
 // TestExport: a chain as people export it becomes the root.
 func TestExport(t *testing.T) {
 	head, metadata, err := Export([]byte(`{"ruleChain":{"name":"n","root":false},"metadata":{"firstNodeIndex":0,` +
@@ -64,4 +77,53 @@ func TestExport(t *testing.T) {
 			t.Errorf("%.40q: %v", text, err)
 		}
 	}
+}
+
+// FuzzTrial: whatever an edge and a step are, there is a result or an error, and the sums agree.
+func FuzzTrial(f *testing.F) {
+	files, err := filepath.Glob("testdata/chains/*.expect.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		edge, err := os.ReadFile(strings.TrimSuffix(file, ".expect.jsonl") + ".json")
+		if err != nil {
+			f.Fatal(err)
+		}
+		steps, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		step, _, _ := strings.Cut(string(steps), "\n")
+		f.Add(string(edge), step)
+	}
+	f.Add(`{"ruleChain":{},"metadata":{"firstNodeIndex":0,"nodes":[{"type":"x"}]}}`, `{"at":0,"rpcAnswer":{"device":"","response":[]}}`)
+	f.Fuzz(func(t *testing.T, edge, step string) {
+		e, err := NewTrial([]byte(edge), Options{})
+		if e == nil {
+			if err == nil {
+				t.Fatal("neither a trial nor an error")
+			}
+			return
+		}
+		e.e.SetLimit(20)
+		e.Report()
+		for _, line := range []string{step, `{"at":60000}`} {
+			if s, err := parseTree(line); err == nil {
+				if at, ok := s.get("at").number(); ok && at > 1e6 {
+					return // what timers may do in years takes minutes
+				}
+			}
+			out, err := e.Step([]byte(line))
+			if err != nil {
+				if strings.Contains(err.Error(), "sums") {
+					t.Fatal(err)
+				}
+				return
+			}
+			if !json.Valid(out) {
+				t.Fatalf("no JSON: %q", out)
+			}
+		}
+	})
 }
