@@ -70,6 +70,10 @@ demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 
 demo-forever: build/demo ## the same, round after round with faults at random moments, until Ctrl-C
 	@build/demo --forever
 
+.PHONY: demo-rules
+demo-rules: build/demo ## a rule chain makes one event of many: kill -9 in a window, every number right; 20 s
+	@build/demo --rules
+
 # Compiles what the demo compiles again, so that it does so at once: with empty caches this takes
 # minutes.
 .PHONY: build/demo
