@@ -384,8 +384,9 @@ func (r *rulesRound) judge(ctx context.Context, devices []rig.Device) error {
 	f := r.result.Final
 	r.result.Problems = append(r.result.Problems, identity(f, 0)...)
 	if f.Received+f.Made != f.Accepted+f.Filtered+f.Held+f.Merged {
-		r.result.Problems = append(r.result.Problems, fmt.Sprintf("received %d + made %d is not accepted %d + filtered %d + held %d + merged %d",
-			f.Received, f.Made, f.Accepted, f.Filtered, f.Held, f.Merged))
+		r.result.Problems = append(r.result.Problems,
+			fmt.Sprintf("received %d + made %d is not accepted %d + filtered %d + held %d + merged %d",
+				f.Received, f.Made, f.Accepted, f.Filtered, f.Held, f.Merged))
 	}
 	return nil
 }
