@@ -2,10 +2,14 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"edgesync/sync/config"
 )
 
 const (
@@ -204,6 +208,45 @@ func TestRulesTryNumbers(t *testing.T) {
 		code, out, errs := ruled("try", edge, steps)
 		if code != 0 || errs != "" || strings.Count(out, `"action":"TIMESERIES_UPDATED"`) != 1 {
 			t.Errorf("%.60s: exit code %d, %s, %.300s", in, code, errs, out)
+		}
+	}
+}
+
+// TestBadRulesFile: a rules.file that cannot be executed is a mistake of the configuration, in
+// clear words.
+func TestBadRulesFile(t *testing.T) {
+	const nowhere = "connection 0 leads from or to a node that is not there"
+	export := func(metadata string) string { return `{"ruleChain":{"name":"x"},"metadata":` + metadata + `}` }
+	for text, word := range map[string]string{
+		"":                         "the rule chain's export: no JSON",
+		`{"ruleChain":{}`:          "the rule chain's export: no JSON",
+		`[]`:                       `no rule chain's export: it is an object with "ruleChain" and "metadata"`,
+		export(`"nodes"`):          `no rule chain's export: it is an object with "ruleChain" and "metadata"`,
+		export(`{"nodes":7}`):      "",
+		export(hostileNodes(`{}`)): "node 0 has no type",
+		export(hostileNodes(hostilePush, "0>7:Success")):                            nowhere,
+		export(hostileNodes(strings.Repeat(hostilePush+",", 3000) + hostilePush)):   "a chain of 3001 nodes; at most 2000 are executed",
+		export(`{"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`): "JSON that is nested more than 128 deep",
+		export(`{"x":[` + strings.Repeat("0,", 200_000) + `0]}`):                    "JSON of more than 200000 values",
+		strings.Repeat(" ", 1<<20+1):                                                "is no file of at most 1 MiB",
+		export(hostileNodes(hostilePush)):                                           "",
+	} {
+		path := write(t, "chain.json", text)
+		_, err := readChain(path)
+		if word == "" {
+			if err != nil {
+				t.Errorf("%.60s: %v", text, err)
+			}
+			continue
+		}
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), word) ||
+			!strings.Contains(err.Error(), "rules.file: "+path) {
+			t.Errorf("%.60s: %v", text, err)
+		}
+	}
+	for _, path := range []string{t.TempDir(), "/dev/zero", filepath.Join(t.TempDir(), "gone")} {
+		if _, err := readChain(path); !errors.Is(err, config.ErrInvalid) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

@@ -68,7 +68,8 @@ func TestExport(t *testing.T) {
 	}
 	for text, word := range map[string]string{
 		"": "the rule chain's export: no JSON", "[]": "no rule chain's export", `{"ruleChain":{},"metadata":[]}`: "no rule chain's export",
-		strings.Repeat(" ", MaxMetadata+1): "more than 4194304 bytes",
+		`{"ruleChain":{},"metadata":{"nodes":[{}]}}`: "the rule chain's export: node 0 has no type",
+		strings.Repeat(" ", MaxMetadata+1):           "more than 4194304 bytes",
 	} {
 		if _, _, err := Export([]byte(text)); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%.40q: %v", text, err)
