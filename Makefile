@@ -248,11 +248,6 @@ release-twice: nfpm ## make a release in two directories, of TWICE (amd64), and 
 debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB once, then a minute; as root
 	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
 
-.PHONY: script-size
-script-size: $(TRIM) ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
-	@scripts/ci/prepare xz
-	@TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' go run ./scripts/ci/linked
-
 .PHONY: qemu
 qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
 	@scripts/ci/prepare qemu

@@ -35,6 +35,7 @@ type Trial struct {
 	calls    []*Call
 	out      *tree
 	outs     int // what out holds
+	wakes    int // maxWakes, but in tests
 }
 
 var tryLists = [...]string{"cloud", "saved", "attributes", "device", "failed", "unsupported", "dropped"}
@@ -51,7 +52,7 @@ func NewTrial(edge []byte, opt Options) (*Trial, error) {
 	t := &Trial{
 		now: tryStart, entities: make(map[Entity]*tree), chains: make(map[string]proto.UUID),
 		values: make(map[string]Stored), history: make(map[string][]Stored),
-		tenant: Entity{"TENANT", proto.UUID{15: 1}},
+		tenant: Entity{"TENANT", proto.UUID{15: 1}}, wakes: maxWakes,
 	}
 	opt.Now = func() int64 { return t.now }
 	t.e = New(t, t, opt)
@@ -152,8 +153,8 @@ func (t *Trial) until(at int64) error {
 			t.now = max(t.now, at)
 			return nil
 		}
-		if n == maxWakes {
-			return fault("more than " + decimal(maxWakes) + " timers fire before it")
+		if n == t.wakes {
+			return fault("more than " + decimal(int64(t.wakes)) + " timers fire before it")
 		}
 		t.now = max(t.now, due)
 		t.e.Tick()
