@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,7 +44,7 @@ type machine struct {
 
 	cmd   *exec.Cmd
 	ended chan struct{}
-	lives int
+	life  atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	ups     int
@@ -120,8 +121,8 @@ func (m *machine) start() error {
 	m.mu.Lock()
 	m.ups = 0
 	m.mu.Unlock()
-	m.lives++
-	fmt.Fprintf(m.log, "\n=== life %d\n", m.lives)
+	m.life.Add(1)
+	fmt.Fprintf(m.log, "\n=== life %d at %s\n", m.life.Load(), time.Now().Format("15:04:05.000"))
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}
