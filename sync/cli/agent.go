@@ -52,8 +52,14 @@ const (
 type gateway struct {
 	*program
 	config *config.Config
-	log    *slog.Logger
+	log    *slog.Logger // of logs
+	logs   *logger
 	closes []func() error // of what is open, in the order in which it was opened
+
+	// The configuration as it was at the start, and as it is; the goroutine of waitForEnd owns them.
+	begun, loaded *config.Loaded
+	load          func() (*config.Loaded, error) // reads it again
+	restart       atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
 
 	dir      *disk.DataDir
 	medium   medium.Medium
@@ -80,14 +86,15 @@ type gateway struct {
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
 // "Assembly").
-func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logger) (err error) {
+func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*config.Loaded, error), log *logger) (err error) {
+	c := &l.Config
 	limitMemory(p.env)
 	// From the beginning, so that a hint or an early stop does not end a half-built agent.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
+	g := &gateway{program: p, config: c, log: log.Logger, logs: log, begun: l, loaded: l, load: load, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())
@@ -408,6 +415,7 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				g.ports.checkPairs()
+				g.reload(ctx)
 				g.agent.Hint()
 				continue
 			}
@@ -434,6 +442,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	if text := g.restart.Load(); text != nil && *text != "" {
+		s.ExtraWarnings = append(s.ExtraWarnings, *text)
+	}
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})

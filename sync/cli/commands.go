@@ -108,6 +108,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
+	case "reconnect", "sync", "log":
+		return p.order(name, args)
 	case "check":
 		return p.checkCommand(ctx, args)
 	case "doctor":
@@ -178,7 +180,8 @@ func (p *program) runCommand(ctx context.Context, args []string) int {
 	for _, n := range l.Notices {
 		log.Warn(n)
 	}
-	if err := p.runAgent(ctx, &l.Config, log); err != nil {
+	load := func() (*config.Loaded, error) { return complete(&settings, p.env) }
+	if err := p.runAgent(ctx, l, load, log); err != nil {
 		return p.fail(err)
 	}
 	return exitOK

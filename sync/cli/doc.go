@@ -7,6 +7,7 @@
 //	                             ├─> status          package status asks the running agent
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> reconnect, sync, log   control.go: orders for the running agent
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             └─> version, help   commands.go, help.go
 //

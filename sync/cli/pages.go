@@ -7,7 +7,8 @@ var pages = []page{
 		text: `Usage:
   edgesync run [--SETTING=VALUE ...]
 
-Runs until SIGTERM or SIGINT. SIGHUP has it connect at once.
+Runs until SIGTERM or SIGINT. SIGHUP has it read the configuration again and
+connect at once; what has changed and needs a restart is logged.
 
 Example:
   edgesync run --config=/etc/edgesync/config.toml --log.level=debug
@@ -71,6 +72,49 @@ Example:
 	{
 		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
 		short: "try rule chains and their scripts, without an agent: try, eval",
+	},
+	{
+		name: "reconnect", short: "have the agent connect to the cloud at once",
+		text: `Usage:
+  edgesync reconnect
+
+Ends the session of the agent that runs on the data directory, if it has one,
+and dials at once instead of waiting for the next attempt. Nothing is lost: what
+was not acknowledged is sent again.
+
+Example:
+  edgesync reconnect && edgesync status
+`,
+	},
+	{
+		name: "sync", flags: "full", short: "have the agent ask the cloud for what belongs to it",
+		text: `Usage:
+  edgesync sync [--full]
+
+The agent that runs on the data directory asks for the devices, credentials,
+attributes and so on that belong to this edge, as it does at each connect. Exit
+code 1: it has no link, or a sync runs already.
+
+  --full   ask for everything, also for what the whole tenant shares (megabytes
+           in a large tenant)
+
+Example:
+  edgesync sync --full
+`,
+	},
+	{
+		name: "log", subs: "debug info warn error", short: "show the agent's last log lines, or change how much it logs",
+		text: `Usage:
+  edgesync log
+  edgesync log debug|info|warn|error
+
+Without a level it prints the last lines that the agent on the data directory
+has logged, at most 200 in 32 KiB, whatever log.target is. With one the agent
+logs from that level on, until its next start.
+
+Example:
+  edgesync log debug; edgesync reconnect; sleep 5; edgesync log
+`,
 	},
 	{
 		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",

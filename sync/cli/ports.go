@@ -159,7 +159,7 @@ func (g *gateway) events() *status.Events {
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	sock, err := status.Serve(g.dir.Path, g.snapshot, people{g.agent.DeadLetters(), g})
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil

@@ -26,7 +26,7 @@ type tool struct {
 }
 
 func (p *program) newTool(topic, name string) *tool {
-	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(topic+" "+name, flag.ContinueOnError)}
+	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(strings.TrimSpace(topic+" "+name), flag.ContinueOnError)}
 	t.flags.SetOutput(io.Discard)
 	return t
 }

@@ -4,15 +4,15 @@
 // The package owns no state. The agent hands it a function that returns a sync.Snapshot, and every
 // door shows that same snapshot:
 //
-//	            ┌── GET /                  page.html, asks the JSON every two seconds
-//	            ├── GET /api/edge/status   the snapshot and its Health, as JSON
-//	            ├── GET /api/edge/events   what is on flash at some offsets, decoded, as JSON
-//	minutes ────┼── GET /api/edgesync/history   the last day, minute by minute, as JSON
-//	snapshot ───┼── GET /metrics           Prometheus text
-//	            ├── GET /healthz           200 while the loop turns and the queue can be written
-//	            ├── GET /readyz            200 when devices can be served
-//	            └── data_dir/agent.sock    one JSON object to whoever connects: Fetch
-//	dead letters ── data_dir/agent.sock    to whoever sends a line: Request, Answer
+// 	            ┌── GET /                  page.html, asks the JSON every two seconds
+// 	            ├── GET /api/edge/status   the snapshot and its Health, as JSON
+// 	            ├── GET /api/edge/events   what is on flash at some offsets, decoded, as JSON
+// 	minutes ────┼── GET /api/edgesync/history   the last day, minute by minute, as JSON
+// 	snapshot ───┼── GET /metrics           Prometheus text
+// 	            ├── GET /healthz           200 while the loop turns and the queue can be written
+// 	            ├── GET /readyz            200 when devices can be served
+// 	            └── data_dir/agent.sock    one JSON object to whoever connects: Fetch
+// 	dead letters ── data_dir/agent.sock    to whoever sends a line: Request, Answer
 //
 // Without an agent Fetch reads the files of the queue and of the dead letters, and says so (running
 // = false).
@@ -26,7 +26,7 @@
 // # Invariants
 //
 //   - What is served on a port cannot change the agent. What agent.sock (mode 0600) can change is
-//     what Dead offers. So can its stand-in where the file system has no sockets, an abstract one:
+//     what Dead and Control offer. So can its stand-in where the file system has no sockets, an abstract one:
 //     both ends ask the kernel who the other one is.
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
@@ -41,7 +41,7 @@
 // # Files
 //
 // handler.go serves the paths, events.go the page of events, and local.go says who sees contents;
-// metrics.go has the metrics, health.go judges, headline.go words it; sock.go and request.go are
-// the agent's end of agent.sock, fetch.go is the client's; text.go, wrap.go and show.go print for a
-// terminal.
+// metrics.go has the metrics, health.go judges, headline.go words it; sock.go, request.go and
+// control.go are the agent's end of agent.sock, fetch.go is the client's; text.go, wrap.go and
+// show.go print for a terminal.
 package status

@@ -51,11 +51,13 @@ const (
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
 // former_retry and former_drop about the events of former edges, and take neither; ack says that a
-// person has seen what was lost.
+// person has seen what was lost. reconnect, sync (all: everything), log_level and log are those of
+// Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
 	All    bool   `json:"all,omitempty"`
+	Level  string `json:"level,omitempty"` // of log_level: debug, info, warn, error
 }
 
 // Answer is the one line of JSON that a request gets.
@@ -73,6 +75,8 @@ type Answer struct {
 	Events   uint64        `json:"events,omitempty"`   // that are kept
 	More     bool          `json:"more,omitempty"`     // there are others to look at: ask again
 	Busy     bool          `json:"busy,omitempty"`     // the queue has enough to do: ask again in a while
+
+	Text string `json:"text,omitempty"` // of log: the last lines
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
@@ -131,6 +135,14 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
+	case doReconnect, doSync, doLog:
+		if r.Offset != 0 || r.All && r.Do != doSync {
+			return Request{}, errors.New(r.Do + " takes no offset, and only sync takes \"all\"")
+		}
+	case doLevel:
+		if r.Offset != 0 || r.All || r.Level == "" {
+			return Request{}, errors.New("log_level takes a \"level\", no offset and no \"all\"")
+		}
 	case doFormerList, doFormerRetry, doFormerDrop, doAck:
 		if r.All || r.Offset != 0 {
 			return Request{}, errors.New("ack, and what is asked about former edges, takes no offset and no \"all\"")
@@ -148,7 +160,9 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 		err = errors.New("this agent has no dead letters to ask for")
 	}
 	var a Answer
-	if err == nil {
+	if c, ok := s.dead.(Control); ok && err == nil && controls(r.Do) {
+		a.Text, err = control(ctx, c, &r)
+	} else if err == nil {
 		switch r.Do {
 		case doList:
 			a.Letters, a.Next, err = s.dead.List(ctx, r.Offset, lettersPerAnswer)
@@ -167,6 +181,8 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 			err = s.dead.Acknowledge(ctx)
 		case doFormerDrop:
 			a.Events, err = s.dead.DropFormer(ctx)
+		default:
+			err = errors.New("this agent cannot do that")
 		}
 	}
 	if a.OK = err == nil; !a.OK {

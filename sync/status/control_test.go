@@ -1,0 +1,71 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	agent "edgesync/sync"
+)
+
+// controlled notes what was ordered.
+type controlled struct {
+	Dead
+	orders []string
+	err    error
+}
+
+func (c *controlled) note(order string) error {
+	c.orders = append(c.orders, order)
+	return c.err
+}
+
+func (c *controlled) Reconnect(context.Context) error { return c.note("reconnect") }
+func (c *controlled) Sync(_ context.Context, full bool) error {
+	if full {
+		return c.note("sync all")
+	}
+	return c.note("sync")
+}
+func (c *controlled) SetLogLevel(level string) error { return c.note("level " + level) }
+func (c *controlled) LastLog() string                { return "line\n" }
+
+func TestControl(t *testing.T) {
+	dir := t.TempDir()
+	if err := Reconnect(dir); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("without an agent: %v", err)
+	}
+	c := new(controlled)
+	s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{} }, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	text, err := LastLog(dir)
+	if err := errors.Join(err, Reconnect(dir), Sync(dir, false), Sync(dir, true), SetLogLevel(dir, "warn")); err != nil || text != "line\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if want := []string{"reconnect", "sync", "sync all", "level warn"}; !slices.Equal(c.orders, want) {
+		t.Errorf("%q, want %q", c.orders, want)
+	}
+	c.err = errors.New("not now")
+	if err := Sync(dir, false); err == nil || err.Error() != "not now" {
+		t.Errorf("%v", err)
+	}
+	for line, want := range map[string]string{
+		`{"do":"log_level"}`:              "takes a \"level\"",
+		`{"do":"reconnect","all":true}`:   "only sync takes",
+		`{"do":"log","offset":1}`:         "takes no offset",
+		`{"do":"log_level","level":true}`: "is no JSON object",
+	} {
+		if a := s.answer(t.Context(), []byte(line)); a.OK || !strings.Contains(a.Error, want) {
+			t.Errorf("%s: %q", line, a.Error)
+		}
+	}
+	s.dead = struct{ Dead }{c}
+	if a := s.answer(t.Context(), []byte(`{"do":"reconnect"}`)); a.OK || a.Error != "this agent cannot do that" {
+		t.Errorf("%+v", a)
+	}
+}
