@@ -56,7 +56,8 @@ type gateway struct {
 	logs   *logger
 	closes []func() error // of what is open, in the order in which it was opened
 
-	// The configuration as it was at the start, and as it is; the goroutine of waitForEnd owns them.
+	// The configuration as it was at the start, and as it is. The goroutine of waitForEnd owns
+	// them.
 	begun, loaded *config.Loaded
 	load          func() (*config.Loaded, error) // reads it again
 	restart       atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
@@ -94,7 +95,10 @@ func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log.Logger, logs: log, begun: l, loaded: l, load: load, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
+	g := &gateway{
+		program: p, config: c, log: log.Logger, logs: log, begun: l, loaded: l, load: load,
+		ports: ports{failed: make(chan error, 4), server: new(device.Server)},
+	}
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())
@@ -102,7 +106,7 @@ func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
-		g.reportAside, g.connect,
+		g.reportAside, g.reportRestored, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -112,6 +116,7 @@ func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*
 	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
 		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	g.forgetRestored()
 	g.tell(notify.Ready)
 	return g.serve(ctx, signals)
 }

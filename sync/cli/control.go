@@ -7,33 +7,26 @@ import (
 	"strings"
 	"time"
 
-	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/sync/status"
 )
 
-// people is what agent.sock lets a person do.
-type people struct {
-	agent.Dead
-	g *gateway
-}
-
 // Reconnect implements status.Control.
-func (p people) Reconnect(ctx context.Context) error { return p.g.agent.Reconnect(ctx) }
+func (h holder) Reconnect(ctx context.Context) error { return h.g.agent.Reconnect(ctx) }
 
 // Sync implements status.Control.
-func (p people) Sync(ctx context.Context, full bool) error { return p.g.agent.Sync(ctx, full) }
+func (h holder) Sync(ctx context.Context, full bool) error { return h.g.agent.Sync(ctx, full) }
 
 // LastLog implements status.Control.
-func (p people) LastLog() string { return p.g.logs.last.String() }
+func (h holder) LastLog() string { return h.g.logs.last.String() }
 
 // SetLogLevel implements status.Control. It lasts until the next start, or until the configuration
 // is read again and names another level than before.
-func (p people) SetLogLevel(level string) error {
-	if err := p.g.logs.set(level); err != nil {
+func (h holder) SetLogLevel(level string) error {
+	if err := h.g.logs.set(level); err != nil {
 		return err
 	}
-	p.g.log.Info("the log level was changed", "level", level)
+	h.g.log.Info("the log level was changed", "level", level)
 	return nil
 }
 
@@ -118,7 +111,8 @@ func (p *program) order(name string, args []string) int {
 		case name == "reconnect":
 			said, err = "the agent connects anew; edgesync status shows whether it gets through\n", status.Reconnect(dir)
 		case name == "sync":
-			said, err = "the agent asks the cloud for what belongs to this edge; edgesync status shows how far it is\n", status.Sync(dir, full)
+			said = "the agent asks the cloud for what belongs to this edge; edgesync status shows how far it is\n"
+			err = status.Sync(dir, full)
 		case len(rest) > 0:
 			said, err = "the agent logs from "+rest[0]+" on, until its next start\n", status.SetLogLevel(dir, rest[0])
 		default:

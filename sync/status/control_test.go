@@ -44,7 +44,8 @@ func TestControl(t *testing.T) {
 	}
 	defer s.Close()
 	text, err := LastLog(dir)
-	if err := errors.Join(err, Reconnect(dir), Sync(dir, false), Sync(dir, true), SetLogLevel(dir, "warn")); err != nil || text != "line\n" {
+	err = errors.Join(err, Reconnect(dir), Sync(dir, false), Sync(dir, true), SetLogLevel(dir, "warn"))
+	if err != nil || text != "line\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 	if want := []string{"reconnect", "sync", "sync all", "level warn"}; !slices.Equal(c.orders, want) {
@@ -60,12 +61,12 @@ func TestControl(t *testing.T) {
 		`{"do":"log","offset":1}`:         "takes no offset",
 		`{"do":"log_level","level":true}`: "is no JSON object",
 	} {
-		if a := s.answer(t.Context(), []byte(line)); a.OK || !strings.Contains(a.Error, want) {
+		if a := s.answer(t.Context(), nil, []byte(line)); a.OK || !strings.Contains(a.Error, want) {
 			t.Errorf("%s: %q", line, a.Error)
 		}
 	}
 	s.dead = struct{ Dead }{c}
-	if a := s.answer(t.Context(), []byte(`{"do":"reconnect"}`)); a.OK || a.Error != "this agent cannot do that" {
+	if a := s.answer(t.Context(), nil, []byte(`{"do":"reconnect"}`)); a.OK || a.Error != "this agent cannot do that" {
 		t.Errorf("%+v", a)
 	}
 }

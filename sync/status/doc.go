@@ -26,8 +26,8 @@
 // # Invariants
 //
 //   - What is served on a port cannot change the agent. What agent.sock (mode 0600) can change is
-//     what Dead and Control offer. So can its stand-in where the file system has no sockets, an abstract one:
-//     both ends ask the kernel who the other one is.
+//     what Dead and Control offer. So can its stand-in where the file system has no sockets, an
+//     abstract one: both ends ask the kernel who the other one is.
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
 //     secrets in events are masked.
