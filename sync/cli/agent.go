@@ -30,6 +30,7 @@ import (
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -81,6 +82,8 @@ type gateway struct {
 	agent       *agent.Agent
 	doors       *device.Doors
 	rest        http.Handler
+	latest      *rest.Latest
+	seen        *sighting.Book
 	ports       ports
 	manager     *notify.Socket // of services, such as systemd
 }
@@ -324,16 +327,19 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := new(softLimit)
+		l := &softLimit{base: limitOf(agent.MemTotal())}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
-	latest := rest.NewLatest(g.clock)
+	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
 	intake := agent.NewIntake(g.queue)
 	intake.Remember(g.registry)
-	intake.Observe(latest.Observe)
+	intake.Observe(func(events []proto.Event) {
+		g.latest.Observe(events)
+		g.seen.Observe(time.Now(), events)
+	})
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
@@ -345,14 +351,14 @@ func (g *gateway) connect() error {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
 	g.agent.SetDoors(g.doors)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Lane: lane,
+		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Lane: lane,
 	})
 	g.known.Store(g.registry)
 	return nil

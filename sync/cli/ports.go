@@ -116,7 +116,7 @@ func (g *gateway) listenHTTP() error {
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
 	page := status.Handler(status.Source{
-		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(),
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(),
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -157,10 +157,18 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
+// devices is where people look for devices.
+func (g *gateway) devices() *status.Devices {
+	return &status.Devices{
+		Each: g.registry.Each, ByID: g.registry.ByID, Seen: g.seen, Session: g.doors.Session, Values: g.latest.Each,
+		Refusals: g.doors.Refusals(),
+	}
+}
+
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g})
+	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g}, g.devices())
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil

@@ -210,8 +210,8 @@ func (l *Latest) remove(id proto.UUID, match func(key string, ts int64) bool) {
 	})
 }
 
-// each calls fn for the values of an entity; kv is fn's to keep.
-func (l *Latest) each(id proto.UUID, fn func(ts int64, kv proto.KV)) {
+// Each calls fn for the values of an entity; kv is fn's to keep.
+func (l *Latest) Each(id proto.UUID, fn func(ts int64, kv proto.KV)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.entities[id]; s != nil {

@@ -17,6 +17,7 @@ import (
 	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 )
 
 // Bounds of requests.
@@ -47,6 +48,7 @@ type Options struct {
 	Creations agent.Creations
 	Calls     Caller
 	Latest    *Latest
+	Seen      *sighting.Book // of devices; nil: nobody looks
 	Log       *slog.Logger
 	Clock     *clock.Clock // nil: the machine's is right
 	// Lane is held while an answer to a GET is made: an entity may have 4 MiB, and a page is

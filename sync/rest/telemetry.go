@@ -13,6 +13,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
+	"edgesync/sync/sighting"
 )
 
 var scopes = map[string]registry.Scope{
@@ -278,7 +279,7 @@ func (c *call) latest(id proto.UUID) map[string]struct {
 		}
 	}
 	c.Registry.TimedAttributes(id, registry.Latest, nil, func(ts int64, kv *proto.KV) { add(ts, *kv) })
-	c.Latest.each(id, add)
+	c.Latest.Each(id, add)
 	return all
 }
 
@@ -344,7 +345,11 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	if len(events) == 0 {
 		return nil, bad("No timeseries data found in request body!")
 	}
-	return nil, c.accept(events)
+	err = c.accept(events)
+	if err == nil && of.typ == proto.DeviceEntity {
+		c.Seen.Saw(c.now, of.id, sighting.REST, 0)
+	}
+	return nil, err
 }
 
 // goneScope marks the event of deleted time series in the queue and in the dead-letter log, where

@@ -38,7 +38,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("without an agent: %v", err)
 	}
 	c := new(controlled)
-	s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{} }, c)
+	s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{} }, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type Source struct {
 	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
+	Devices *Devices // nil: they are not shown
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -127,8 +128,8 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
-// reads.
+// Handler serves /, /api/edgesync/status, …/events and …/devices, the first two below /api/edge/
+// too, /metrics, /healthz and /readyz. It only reads.
 func Handler(src Source) http.Handler {
 	going := &answers{share.New(largeAnswers)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,11 +142,15 @@ func Handler(src Source) http.Handler {
 		switch r.URL.Path {
 		case "/":
 			answer = servePage
-		case "/api/edge/status":
+		case "/api/edge/status", "/api/edgesync/status":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveReport(w, r, src, going) }
-		case "/api/edge/events":
+		case "/api/edge/events", "/api/edgesync/events":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
 				serveEvents(w, r, src, query, going)
+			}
+		case "/api/edgesync/devices":
+			answer = func(w http.ResponseWriter, src Source, query url.Values) {
+				serveDevices(w, r, src, query, going)
 			}
 		case "/api/edgesync/history":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) { serveHistory(w, r, src, query, going) }

@@ -384,7 +384,7 @@ func TestSocket(t *testing.T) {
 			}
 
 			want := sample()
-			s, err := Serve(dir, func() agent.Snapshot { return want }, nil)
+			s, err := Serve(dir, func() agent.Snapshot { return want }, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -421,7 +421,7 @@ func TestSocketWhereThereAreNone(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil)
+		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -454,7 +454,7 @@ func TestSocketInTheWay(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, sockName), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Serve(dir, nil, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
+	if _, err := Serve(dir, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("a file in the way: %v", err)
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, sockName)); err != nil || string(data) != "precious" {
