@@ -29,6 +29,7 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/ruling"
 	"edgesync/sync/share"
 	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
@@ -76,6 +77,7 @@ type gateway struct {
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
 	history  *link.History
+	rules    *ruling.Rules
 	minutes  *minutes.Log
 	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
 	toldVersion bool
@@ -334,33 +336,43 @@ func (g *gateway) connect() error {
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
 	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
-	intake := agent.NewIntake(g.queue)
-	intake.Remember(g.registry)
-	intake.Observe(func(events []proto.Event) {
-		g.latest.Observe(events)
-		g.seen.Observe(time.Now(), events)
-	})
+	if err := g.openRules(g.latest); err != nil {
+		return err
+	}
+	// What people make goes to the queue whatever the rules say.
+	intake, people := agent.NewIntake(g.queue), agent.NewIntake(g.queue)
+	for _, i := range []*agent.Intake{intake, people} {
+		i.Remember(g.registry)
+		i.Observe(func(events []proto.Event) {
+			g.latest.Observe(events)
+			g.seen.Observe(time.Now(), events)
+		})
+	}
+	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
+	people.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
 	if err != nil {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps, Seen: g.seen,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
-	g.agent.SetDoors(g.doors)
+	g.rules.Connect(g.agent, g.doors)
+	g.agent.SetDoors(g.rules)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
-		Log: g.log, Clock: g.clock, Lane: lane,
+		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
 	})
 	g.known.Store(g.registry)
+	g.rules.Start()
 	return nil
 }
 
@@ -456,6 +468,8 @@ func (g *gateway) snapshot() agent.Snapshot {
 	if text := g.restart.Load(); text != nil && *text != "" {
 		s.ExtraWarnings = append(s.ExtraWarnings, *text)
 	}
+	r := g.rules.Counts()
+	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})

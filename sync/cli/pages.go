@@ -73,8 +73,8 @@ Example:
 		flags: "json by-name", text: deadHelp,
 	},
 	{
-		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
-		short: "try rule chains and their scripts, without an agent: try, eval",
+		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,
+		short: "show what the rule chains do; try, eval: without an agent",
 	},
 	{
 		name: "reconnect", short: "have the agent connect to the cloud at once",

@@ -174,10 +174,11 @@ func (c *call) saveAttributes(of subject) (any, error) {
 		return nil, bad("the entity has too many attributes of this scope")
 	}
 	f := proto.AppendAttributesUpdated(nil, of.id, of.typ, name, ts, kvs)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, of.id, f)}); err != nil {
+	events := []proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, of.id, f)}
+	if err := c.accept(events); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs))
+	return nil, c.entered(events, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs)))
 }
 
 // deleteAttributes is DELETE of attributes by name.
@@ -349,7 +350,7 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	if err == nil && of.typ == proto.DeviceEntity {
 		c.Seen.Saw(c.now, of.id, sighting.REST, 0)
 	}
-	return nil, err
+	return nil, c.entered(events, err)
 }
 
 // goneScope marks the event of deleted time series in the queue and in the dead-letter log, where

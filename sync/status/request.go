@@ -50,16 +50,19 @@ const (
 	doAck     = "ack"
 	doDevices = "devices"
 	doHold    = "hold"
+
+	// Rules asks for the report of the rule chains.
+	Rules = "rules"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
 // former_retry and former_drop about the events of former edges, and take neither; ack says that a
-// person has seen what was lost; devices asks for a page of devices. hold has the agent write
-// nothing until the client sends a line, or holdLimit has passed; it gets two answers, one when the
-// agent holds, and one that says whether it has held until the line came. reconnect, sync (all:
-// everything), log_level and log are those of Control.
+// person has seen what was lost; devices asks for a page of devices, rules for the rule chains.
+// hold has the agent write nothing until the client sends a line, or holdLimit has passed; it gets
+// two answers, one when the agent holds, and one that says whether it has held until the line came.
+// reconnect, sync (all: everything), log_level and log are those of Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -78,7 +81,8 @@ type Answer struct {
 	Letters []agent.DeadLetter `json:"letters,omitempty"`
 	Next    uint64             `json:"next,omitempty"` // offset to go on listing from
 
-	Devices *DeviceList `json:"devices,omitempty"`
+	Rules   json.RawMessage `json:"rules,omitempty"` // a ruling.Report
+	Devices *DeviceList     `json:"devices,omitempty"`
 
 	// Of events of former edges.
 	Left     []former.Left `json:"left,omitempty"`     // at most 50
@@ -102,6 +106,9 @@ type Dead interface {
 	Acknowledge(ctx context.Context) error
 	Hold(ctx context.Context, fn func()) error
 }
+
+// Ruled is a Dead that knows the rule chains, too: RuleChains is their report as JSON.
+type Ruled interface{ RuleChains() []byte }
 
 // readRequest reads a line from a client; nothing if the client sends none. A line that is too long
 // comes back without its end, which is no JSON.
@@ -158,7 +165,7 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.Offset != 0 || r.All || r.Level == "" {
 			return Request{}, errors.New("log_level takes a \"level\", no offset and no \"all\"")
 		}
-	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold, doDevices:
+	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold, doDevices, Rules:
 		if r.All || r.Offset != 0 {
 			return Request{}, errors.New("ack, devices, and what is asked about former edges, takes no offset and no \"all\"")
 		}
@@ -171,10 +178,13 @@ func parseRequest(line []byte) (r Request, err error) {
 // answer does what a request line asks for.
 func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 	r, err := parseRequest(line)
+	ruled, _ := s.dead.(Ruled)
 	switch {
 	case err != nil:
-	case r.Do == doDevices && s.devices == nil, r.Do != doDevices && s.dead == nil:
+	case r.Do == doDevices && s.devices == nil, r.Do != doDevices && s.dead == nil, r.Do == Rules && ruled == nil:
 		err = errors.New("this agent has nothing of that kind to ask for")
+	case r.Do == Rules:
+		return &Answer{OK: true, Rules: ruled.RuleChains()}
 	}
 	var a Answer
 	if by, ok := s.dead.(Control); ok && err == nil && controls(r.Do) {

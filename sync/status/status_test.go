@@ -33,7 +33,8 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium medium_free_bytes downlink_parts calls_pending clock clock_since
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
-	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
+	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
+	received made filtered held merged`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
@@ -477,7 +478,7 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 		}, nil
 	})
 	want := agent.Snapshot{
-		Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
+		Received: 15, Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
 		LastOffset: 11, QueueBytes: 99, LastError: "eio", Room: agent.Capacity{Used: 99}, At: s.At,
 	}
 	if err != nil || !reflect.DeepEqual(s, want) {
