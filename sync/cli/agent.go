@@ -58,11 +58,10 @@ type gateway struct {
 	logs   *logger
 	closes []func() error // of what is open, in the order in which it was opened
 
-	// The configuration as it was at the start, and as it is. The goroutine of waitForEnd owns
-	// them.
-	begun, loaded *config.Loaded
-	load          func() (*config.Loaded, error) // reads it again
-	restart       atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
+	begun   *config.Loaded                 // the configuration as it was at the start
+	loaded  atomic.Pointer[config.Loaded]  // and as it is; the goroutine of waitForEnd sets it
+	load    func() (*config.Loaded, error) // reads it again
+	restart atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
 
 	dir      *disk.DataDir
 	medium   medium.Medium
@@ -101,9 +100,10 @@ func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*
 	defer signal.Stop(signals)
 
 	g := &gateway{
-		program: p, config: c, log: log.Logger, logs: log, begun: l, loaded: l, load: load,
+		program: p, config: c, log: log.Logger, logs: log, begun: l, load: load,
 		ports: ports{failed: make(chan error, 4), server: new(device.Server)},
 	}
+	g.loaded.Store(l)
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())

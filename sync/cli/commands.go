@@ -100,11 +100,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 		}
 		return p.help(args[0])
 	case "version", "-version", "--version":
-		if len(args) > 0 && isHelp(args[0]) {
-			return p.help("version")
-		}
-		fmt.Fprintln(p.stdout, "edgesync", p.full())
-		return exitOK
+		return p.versionCommand(args)
+	case "completion":
+		return p.completion(args)
+	case "bugreport":
+		return p.bugreportCommand(ctx, args)
 	case "wal":
 		return p.wal(args)
 	case "dead":

@@ -41,7 +41,8 @@ func (g *gateway) reload(ctx context.Context) {
 		g.log.Error("the configuration was not read again: it is wrong, and what was in force stays", "error", err)
 		return
 	}
-	now, waiting := changed(g.loaded, l)
+	before := g.loaded.Load()
+	now, waiting := changed(before, l)
 	_, since := changed(g.begun, l)
 	if len(waiting) > 0 {
 		g.log.Warn("settings have changed that need a restart", "settings", strings.Join(waiting, ", "))
@@ -58,12 +59,12 @@ func (g *gateway) reload(ctx context.Context) {
 			g.log.Warn("the configuration was not read again", "error", err)
 			return
 		}
-		if l.Config.Log.Level != g.loaded.Config.Log.Level {
+		if l.Config.Log.Level != before.Config.Log.Level {
 			_ = g.logs.set(l.Config.Log.Level) // package config has checked it
 		}
 		g.log.Info("the configuration was read again", "changed", strings.Join(now, ", "))
 	}
-	g.loaded = l
+	g.loaded.Store(l)
 }
 
 // changed names the settings in which two configurations differ: those that can change while the

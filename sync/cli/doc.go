@@ -12,9 +12,11 @@
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             ├─> setup           setup.go: asks, tests, writes, enables
 //	                             ├─> backup, restore, reset   state.go: data_dir as a whole
-//	                             └─> version, help   commands.go, help.go
+//	                             ├─> bugreport       bundle.go: all of it in one file
+//	                             └─> version, completion, help   each in its file
 //
-// What a command takes and does stands in one table, pages.go, from which the help is made.
+// What a command takes and does stands in one table, pages.go, from which help, completion and
+// manual pages are made.
 //
 // # The surface
 //

@@ -218,12 +218,46 @@ Example:
 `,
 	},
 	{
-		name: "version", short: "print the version",
+		name: "bugreport", short: "pack what helps to find a fault into a file",
 		text: `Usage:
-  edgesync version
+  edgesync bugreport [FILE]
+
+Writes FILE, else edgesync-TIME.tar.gz, with mode 0600: what edgesync doctor
+finds, the configuration with secrets as ***, the agent's status, metrics and
+last 200 log lines, the version, facts from /proc, and the names and sizes of
+the files in data_dir. No events. It takes as long as doctor, and has some 100
+KiB, at most 2 MiB. Names of devices and addresses are in it: look at it before
+you send it.
 
 Example:
-  edgesync version
+  edgesync bugreport /tmp/report.tar.gz
+`,
+	},
+	{
+		name: "completion", subs: "bash zsh", short: "print what completes commands in bash or zsh",
+		text: `Usage:
+  edgesync completion bash|zsh
+
+Prints a script for the shell's start file. ash completes names of files and
+programs only.
+
+Example:
+  eval "$(edgesync completion bash)"                   in ~/.bashrc
+  eval "$(edgesync completion zsh)"                    in ~/.zshrc
+`,
+	},
+	{
+		name: "version", flags: "json", short: "print the version",
+		text: `Usage:
+  edgesync version [--json]
+
+Prints the version, when its source was committed, what it was built with and
+for, and the protocol that it speaks to the cloud.
+
+  --json   one JSON object: version, committed, go, platform, protocol
+
+Example:
+  edgesync version --json
 `,
 	},
 	{
