@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -82,7 +81,7 @@ type gateway struct {
 	toldVersion bool
 	agent       *agent.Agent
 	doors       *device.Doors
-	rest        http.Handler
+	rest        *rest.Handler
 	latest      *rest.Latest
 	seen        *sighting.Book
 	ports       ports
@@ -101,7 +100,7 @@ func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*
 
 	g := &gateway{
 		program: p, config: c, log: log.Logger, logs: log, begun: l, load: load,
-		ports: ports{failed: make(chan error, 4), server: new(device.Server)},
+		ports: ports{failed: make(chan error, 4), stopping: make(chan struct{}), server: new(device.Server)},
 	}
 	g.loaded.Store(l)
 	defer func() { err = errors.Join(err, g.close()) }()
@@ -369,7 +368,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
-		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane, Secure: device.Secure,
 	})
 	g.known.Store(g.registry)
 	g.rules.Start()

@@ -1,12 +1,17 @@
 package status
 
-import "context"
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
 
 // Requests that are about the agent as a whole.
 const (
 	doReconnect = "reconnect"
 	doSync      = "sync"
-	doLevel     = "log_level"
 	doLog       = "log"
 )
 
@@ -20,16 +25,16 @@ type Control interface {
 }
 
 func controls(do string) bool {
-	return do == doReconnect || do == doSync || do == doLevel || do == doLog
+	return do == doReconnect || do == doSync || do == doLog
 }
 
 func control(ctx context.Context, c Control, r *Request) (text string, err error) {
-	switch r.Do {
-	case doReconnect:
+	switch {
+	case r.Do == doReconnect:
 		err = c.Reconnect(ctx)
-	case doSync:
+	case r.Do == doSync:
 		err = c.Sync(ctx, r.All)
-	case doLevel:
+	case r.Level != "":
 		err = c.SetLogLevel(r.Level)
 	default:
 		text = c.LastLog()
@@ -52,7 +57,7 @@ func Sync(dataDir string, full bool) error {
 
 // SetLogLevel asks it to log from another level on.
 func SetLogLevel(dataDir, level string) error {
-	_, err := Ask(dataDir, Request{Do: doLevel, Level: level})
+	_, err := Ask(dataDir, Request{Do: doLog, Level: level})
 	return err
 }
 
@@ -60,4 +65,50 @@ func SetLogLevel(dataDir, level string) error {
 func LastLog(dataDir string) (string, error) {
 	a, err := Ask(dataDir, Request{Do: doLog})
 	return a.Text, err
+}
+
+// serveLog shows administrators the last lines of the log.
+func serveLog(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
+	if _, ok := needs(w, r, src, true); !ok {
+		return
+	}
+	c, ok := src.Dead.(Control)
+	if !ok {
+		http.Error(w, "no log is kept", http.StatusNotFound)
+		return
+	}
+	going.reply(w, r, "text/plain; charset=utf-8", []byte(c.LastLog()))
+}
+
+// reportLimit is what a bug report may take: package doctor takes most of it.
+const reportLimit = 90 * time.Second
+
+// reporting is set while a bug report is made: one at a time.
+var reporting atomic.Bool
+
+// serveBugReport makes a bug report for an administrator.
+func serveBugReport(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, _ *answers) {
+	if _, ok := needs(w, r, src, true); !ok {
+		return
+	}
+	switch {
+	case src.BugReport == nil:
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	case r.Method == http.MethodHead:
+		return
+	case !reporting.CompareAndSwap(false, true):
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, "a report is being made", http.StatusServiceUnavailable)
+		return
+	}
+	defer reporting.Store(false)
+	ctx, cancel := context.WithTimeout(r.Context(), reportLimit)
+	defer cancel()
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reportLimit))
+	w.Header().Set("Content-Type", "application/gzip")
+	w.Header().Set("Content-Disposition", `attachment; filename="edgesync-bugreport.tar.gz"`)
+	if src.BugReport(ctx, w) != nil {
+		panic(http.ErrAbortHandler) // what has come is not to be taken for the whole
+	}
 }

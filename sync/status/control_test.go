@@ -3,6 +3,9 @@ package status
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -56,10 +59,10 @@ func TestControl(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for line, want := range map[string]string{
-		`{"do":"log_level"}`:              "takes a \"level\"",
-		`{"do":"reconnect","all":true}`:   "only sync takes",
-		`{"do":"log","offset":1}`:         "takes no offset",
-		`{"do":"log_level","level":true}`: "is no JSON object",
+		`{"do":"sync","level":"warn"}`:  "only log a \"level\"",
+		`{"do":"reconnect","all":true}`: "only sync takes",
+		`{"do":"log","offset":1}`:       "takes no offset",
+		`{"do":"log","level":true}`:     "is no JSON object",
 	} {
 		if a := s.answer(t.Context(), nil, []byte(line)); a.OK || !strings.Contains(a.Error, want) {
 			t.Errorf("%s: %q", line, a.Error)
@@ -68,5 +71,43 @@ func TestControl(t *testing.T) {
 	s.dead = struct{ Dead }{c}
 	if a := s.answer(t.Context(), nil, []byte(`{"do":"reconnect"}`)); a.OK || a.Error != "this agent cannot do that" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// The log and the bug report are for administrators.
+func TestLogAndBugReportOverHTTP(t *testing.T) {
+	here := func(h http.Handler, path, from string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8080"+path, nil)
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	h := Handler(Source{
+		Dead: new(controlled), BugReport: func(_ context.Context, w io.Writer) error {
+			_, err := io.WriteString(w, "packed")
+			return err
+		},
+	})
+	for _, path := range []string{"/api/edgesync/log", "/api/edgesync/bugreport"} {
+		if w := here(h, path, "203.0.113.7:5"); w.Code != http.StatusUnauthorized {
+			t.Errorf("%s from elsewhere: %d %q", path, w.Code, w.Body)
+		}
+		if w := here(Handler(Source{}), path, "127.0.0.1:5"); w.Code != http.StatusNotFound {
+			t.Errorf("%s without: %d %q", path, w.Code, w.Body)
+		}
+	}
+	if w := here(h, "/api/edgesync/log", "127.0.0.1:5"); w.Code != http.StatusOK || w.Body.String() != "line\n" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+	w := here(h, "/api/edgesync/bugreport", "127.0.0.1:5")
+	if w.Code != http.StatusOK || w.Body.String() != "packed" || w.Header().Get("Content-Type") != "application/gzip" ||
+		w.Header().Get("Content-Disposition") != `attachment; filename="edgesync-bugreport.tar.gz"` {
+		t.Errorf("%d %q %v", w.Code, w.Body, w.Header())
+	}
+	reporting.Store(true)
+	defer reporting.Store(false)
+	if w := here(h, "/api/edgesync/bugreport", "127.0.0.1:5"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a second one at a time: %d", w.Code)
 	}
 }

@@ -3,6 +3,7 @@ package status
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -256,7 +257,7 @@ func Metrics(s *agent.Snapshot) []byte {
 	return b.Bytes()
 }
 
-func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
 	s := src.Snapshot()
 	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", Metrics(&s))
 }
