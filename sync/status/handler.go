@@ -113,20 +113,22 @@ type place func(w http.ResponseWriter, r *http.Request, src Source, query url.Va
 // places are the paths that are read. The page's own are in page.go, /api/edgesync/live and
 // /api/edgesync/do in Handler.
 var places = map[string]place{
-	"/api/edge/status":      serveReport,
-	"/api/edge/events":      serveEvents,
-	"/api/edgesync/status":  serveReport,
-	"/api/edgesync/events":  serveEvents,
-	"/api/edge/rules":       serveRules,
-	"/api/edgesync/rules":   serveRules,
-	"/api/edgesync/devices": serveDevices,
-	"/api/edgesync/search":  serveSearch,
-	"/api/edgesync/dead":    serveDead,
-	"/api/edgesync/me":      serveMe,
-	"/api/edgesync/history": serveHistory,
-	"/metrics":              serveMetrics,
-	"/healthz":              serveHealth,
-	"/readyz":               serveReady,
+	"/api/edge/status":        serveReport,
+	"/api/edge/events":        serveEvents,
+	"/api/edgesync/status":    serveReport,
+	"/api/edgesync/events":    serveEvents,
+	"/api/edge/rules":         serveRules,
+	"/api/edgesync/rules":     serveRules,
+	"/api/edgesync/devices":   serveDevices,
+	"/api/edgesync/search":    serveSearch,
+	"/api/edgesync/dead":      serveDead,
+	"/api/edgesync/log":       serveLog,
+	"/api/edgesync/bugreport": serveDiagnosis,
+	"/api/edgesync/me":        serveMe,
+	"/api/edgesync/history":   serveHistory,
+	"/metrics":                serveMetrics,
+	"/healthz":                serveHealth,
+	"/readyz":                 serveReady,
 }
 
 // Handler serves the page and what it shows, /metrics, /healthz and /readyz. It only reads, but for
