@@ -8,6 +8,7 @@ import (
 
 	"edgesync/sync/config"
 	"edgesync/sync/rest"
+	"edgesync/sync/rules"
 	"edgesync/sync/ruling"
 )
 
@@ -46,7 +47,7 @@ func readChain(path string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err == nil {
-		_, _, err = ruling.Exported(text)
+		_, _, err = rules.Export(text)
 	}
 	if err != nil {
 		return nil, wrong(fmt.Errorf("%s: %w", path, err))
