@@ -3,7 +3,6 @@ package status
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 )
@@ -12,6 +11,7 @@ import (
 const (
 	doReconnect = "reconnect"
 	doSync      = "sync"
+	doLevel     = "log_level"
 	doLog       = "log"
 )
 
@@ -25,16 +25,16 @@ type Control interface {
 }
 
 func controls(do string) bool {
-	return do == doReconnect || do == doSync || do == doLog
+	return do == doReconnect || do == doSync || do == doLevel || do == doLog
 }
 
 func control(ctx context.Context, c Control, r *Request) (text string, err error) {
-	switch {
-	case r.Do == doReconnect:
+	switch r.Do {
+	case doReconnect:
 		err = c.Reconnect(ctx)
-	case r.Do == doSync:
+	case doSync:
 		err = c.Sync(ctx, r.All)
-	case r.Level != "":
+	case doLevel:
 		err = c.SetLogLevel(r.Level)
 	default:
 		text = c.LastLog()
@@ -57,7 +57,7 @@ func Sync(dataDir string, full bool) error {
 
 // SetLogLevel asks it to log from another level on.
 func SetLogLevel(dataDir, level string) error {
-	_, err := Ask(dataDir, Request{Do: doLog, Level: level})
+	_, err := Ask(dataDir, Request{Do: doLevel, Level: level})
 	return err
 }
 
@@ -67,34 +67,15 @@ func LastLog(dataDir string) (string, error) {
 	return a.Text, err
 }
 
-// serveLog shows administrators the last lines of the log.
-func serveLog(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
-	if _, ok := needs(w, r, src, true); !ok {
-		return
-	}
-	c, ok := src.Dead.(Control)
-	if !ok {
-		http.Error(w, "no log is kept", http.StatusNotFound)
-		return
-	}
-	going.reply(w, r, "text/plain; charset=utf-8", []byte(c.LastLog()))
-}
-
 // reportLimit is what a bug report may take: package doctor takes most of it.
 const reportLimit = 90 * time.Second
 
 // reporting is set while a bug report is made: one at a time.
 var reporting atomic.Bool
 
-// serveBugReport makes a bug report for an administrator.
-func serveBugReport(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, _ *answers) {
-	if _, ok := needs(w, r, src, true); !ok {
-		return
-	}
+// serveBugReport answers with a bug report.
+func serveBugReport(w http.ResponseWriter, r *http.Request, src Source) {
 	switch {
-	case src.BugReport == nil:
-		http.Error(w, "not found", http.StatusNotFound)
-		return
 	case r.Method == http.MethodHead:
 		return
 	case !reporting.CompareAndSwap(false, true):

@@ -11,6 +11,8 @@
 //	            ├── GET /api/edgesync/search      events that match, the newest first: Found
 //	            ├── GET /api/edgesync/devices     when each was seen, over what, what was refused
 //	            ├── GET /api/edgesync/dead        dead letters: a DeadList
+//	            ├── GET /api/edgesync/log         the last lines of the log, for administrators
+//	            ├── GET /api/edgesync/bugreport   all of it in one file, for administrators
 //	            ├── GET /api/edgesync/me          what who asks may do: Me
 //	minutes ────┼── GET /api/edgesync/history     the last day, minute by minute
 //	snapshot ───┼── GET /metrics                  Prometheus text
@@ -58,8 +60,8 @@
 // # Files
 //
 // handler.go serves the paths, page.go the page, live.go its stream; events.go and search.go show
-// events, devices.go devices, deadlist.go dead letters; local.go and viewer.go say who sees
-// contents and who may order; metrics.go has the metrics, health.go judges, headline.go words it;
-// sock.go, request.go and control.go are the agent's end of agent.sock, fetch.go is the client's;
-// text.go, wrap.go and show.go print for a terminal.
+// events, devices.go devices, deadlist.go dead letters, diagnosis.go the log; local.go and
+// viewer.go say who sees contents and who may order; metrics.go has the metrics, health.go judges,
+// headline.go words it; sock.go, request.go and control.go are the agent's end of agent.sock,
+// fetch.go is the client's; text.go, wrap.go and show.go print for a terminal.
 package status

@@ -63,12 +63,12 @@ const (
 // person has seen what was lost; devices asks for a page of devices, rules for the rule chains.
 // hold has the agent write nothing until the client sends a line, or holdLimit has passed; it gets
 // two answers, one when the agent holds, and one that says whether it has held until the line came.
-// reconnect, sync (all: everything) and log (level: log from there on; else show) are Control's.
+// reconnect, sync (all: everything), log_level and log are those of Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
 	All    bool   `json:"all,omitempty"`
-	Level  string `json:"level,omitempty"` // of log: debug, info, warn, error
+	Level  string `json:"level,omitempty"` // of log_level: debug, info, warn, error
 
 	Devices *DeviceQuery `json:"devices,omitempty"` // which, of devices
 }
@@ -159,8 +159,12 @@ func parseRequest(line []byte) (r Request, err error) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
 	case doReconnect, doSync, doLog:
-		if r.Offset != 0 || r.All && r.Do != doSync || r.Level != "" && r.Do != doLog {
-			return Request{}, errors.New(r.Do + " takes no offset; only sync takes \"all\", only log a \"level\"")
+		if r.Offset != 0 || r.All && r.Do != doSync || r.Level != "" {
+			return Request{}, errors.New(r.Do + " takes no offset and no level, and only sync takes \"all\"")
+		}
+	case doLevel:
+		if r.Offset != 0 || r.All || r.Level == "" {
+			return Request{}, errors.New("log_level takes a \"level\", no offset and no \"all\"")
 		}
 	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold, doDevices, Rules:
 		if r.All || r.Offset != 0 {
