@@ -64,7 +64,7 @@ type Options struct {
 	// Silence is how long the link is silent before the second ping; 0 = 8 s, or keepalive.time if
 	// that is shorter.
 	Silence time.Duration
-	Watch   time.Duration // for another agent with this key; 0 = 6 s
+	Watch   time.Duration // for another agent with this key; 0 = 6 s, below 0 = not at all
 
 	Emit   func(Check) // is called with each check once it is known
 	Now    func() time.Time
