@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -147,7 +146,8 @@ func watched(t *testing.T) []byte {
 		}
 	}
 	m["nodes"] = append(nodes, map[string]any{
-		"type": "org.thingsboard.rule.engine.edge.TbMsgPushToCloudNode", "name": "Push", "configuration": map[string]any{"scope": "SERVER_SCOPE"},
+		"type": "org.thingsboard.rule.engine.edge.TbMsgPushToCloudNode", "name": "Push",
+		"configuration": map[string]any{"scope": "SERVER_SCOPE"},
 	})
 	b, err := json.Marshal(chain)
 	if err != nil {
@@ -205,16 +205,5 @@ func TestAlarms(t *testing.T) {
 		if !slices.Equal(got, c.want) || len(made.Failed)+len(made.Unsupported) > 0 {
 			t.Errorf("report %d: %s", i+1, out)
 		}
-	}
-}
-
-// promtool has no remark. Where it is not installed this is left to who has it.
-func TestPromtool(t *testing.T) {
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("promtool is not installed")
-	}
-	if out, err := exec.Command(path, "check", "rules", "prometheus-alerts.yml").CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
 	}
 }
