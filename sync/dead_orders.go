@@ -60,6 +60,12 @@ func (a *Agent) carryOut(ctx context.Context, do func(l *loop, now time.Time)) e
 	}
 }
 
+// Hold calls fn while the loop does nothing. fn must not call the agent. ErrBusy if the loop does
+// not stop for it in time.
+func (a *Agent) Hold(ctx context.Context, fn func()) error {
+	return a.carryOut(ctx, func(*loop, time.Time) { fn() })
+}
+
 // List returns at most limit letters from the offset from on, and the offset to go on from, 0 at
 // the end.
 func (d Dead) List(ctx context.Context, from uint64, limit int) (list []DeadLetter, next uint64, err error) {

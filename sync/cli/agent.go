@@ -95,7 +95,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	g.opened(g.manager.Close)
 	for _, step := range []func() error{
 		g.lock, g.openQueue, g.openDead, g.openFormer, g.openOverflow, g.openTally, g.openRegistry, g.openHistory, g.openMinutes,
-		g.reportAside, g.connect,
+		g.reportAside, g.reportRestored, g.connect,
 		g.listenMQTT, g.listenHTTP, g.listenSock, g.serveHTTP,
 	} {
 		if err := step(); err != nil {
@@ -105,6 +105,7 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	log.Info("edgesync runs", "version", p.full(), "http", g.ports.http, "https", g.ports.httpTLS,
 		"mqtt", g.ports.mqtt, "mqtt_tls", g.ports.mqttTLS,
 		"cloud", net.JoinHostPort(c.Cloud.Host, strconv.Itoa(c.Cloud.Port)), "data_dir", g.dir.Path)
+	g.forgetRestored()
 	g.tell(notify.Ready)
 	return g.serve(ctx, signals)
 }

@@ -39,7 +39,10 @@ func (b Build) full() string {
 // Main is the program edgesync on the arguments, environment and streams of this process. It
 // returns the exit code.
 func Main(b Build) int {
-	p := &program{Build: b, env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{Build: b, env: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	if i, err := os.Stdin.Stat(); err == nil && i.Mode()&os.ModeCharDevice != 0 {
+		p.interactive = true
+	}
 	return p.run(context.Background(), os.Args[1:])
 }
 
@@ -47,6 +50,8 @@ func Main(b Build) int {
 type program struct {
 	Build
 	env            environment
+	stdin          io.Reader
+	interactive    bool // a person may answer on stdin
 	stdout, stderr io.Writer
 	terminal       io.Writer // stdout for `edgesync status`, which prints colours and escapes texts itself
 }
@@ -104,6 +109,12 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "backup":
+		return p.backupCommand(args)
+	case "restore":
+		return p.restoreCommand(args)
+	case "reset":
+		return p.resetCommand(args)
 	case "rules":
 		return p.rules(args)
 	case "run":

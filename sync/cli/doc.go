@@ -8,6 +8,7 @@
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
+//	                             ├─> backup, restore, reset   state.go: data_dir as a whole
 //	                             └─> version, help   commands.go, help.go
 //
 // What a command takes and does stands in one table, pages.go, from which the help is made.
@@ -41,6 +42,7 @@
 // # Beside a running agent
 //
 // status, dead and wal work with and without an agent. They ask agent.sock first; without an agent
-// they read the files. What changes files (wal repair; dead retry and drop without an agent) takes
-// the lock of the data directory first.
+// they read the files. What changes files (wal repair; dead retry and drop without an agent;
+// restore and reset) takes the lock of the data directory first. backup has the agent hold still
+// for the moment in which it opens the files (package backup).
 package cli

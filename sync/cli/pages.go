@@ -90,6 +90,58 @@ Example:
 `,
 	},
 	{
+		name: "backup", flags: "with-queue", short: "pack what data_dir holds into a file",
+		text: `Usage:
+  edgesync backup [--with-queue] FILE
+
+Packs the data directory, as it is at one moment, into FILE (tar.gz, mode 0600;
+"-" is stdout), beside a running agent or without one: what the cloud has
+provisioned and what was made here. The configuration does not come along.
+
+  --with-queue   events that wait and dead letters, too
+
+The archive holds tokens and passwords: keep it as you keep the secret.
+
+Example:
+  edgesync backup --with-queue /mnt/sda1/gateway.tar.gz
+`,
+	},
+	{
+		name: "restore", flags: "yes", short: "put a backup in the place of what data_dir holds",
+		text: `Usage:
+  edgesync restore [--yes] FILE
+
+The agent must be stopped. There must be room for what is there and for what
+comes. Whatever cuts it off, a kill or a power cut, all is as before or all is
+restored: the next command or agent finishes it.
+
+With the queue of an old copy the agent sends again what was sent since; its log
+and status say so. Never run the copy and the original at once: two agents with
+one key throw each other out.
+
+  --yes    do not ask before what is there is deleted
+
+Example:
+  edgesync restore /mnt/sda1/gateway.tar.gz
+`,
+	},
+	{
+		name: "reset", flags: "keep-config all yes", short: "forget all that data_dir holds",
+		text: `Usage:
+  edgesync reset --keep-config|--all [--yes]
+
+Deletes devices, users, tokens, events that wait and dead letters. The agent
+must be stopped.
+
+  --keep-config   and nothing else
+  --all           and the configuration with its secret: for the next owner
+  --yes           do not ask before
+
+Example:
+  edgesync reset --keep-config
+`,
+	},
+	{
 		name: "version", short: "print the version",
 		text: `Usage:
   edgesync version

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/keypair"
@@ -159,13 +160,25 @@ func (g *gateway) events() *status.Events {
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, g.agent.DeadLetters())
+	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g})
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil
 	}
 	g.opened(sock.Close)
 	return nil
+}
+
+// holder is what agent.sock asks the agent for: dead letters, and to write nothing for a while.
+type holder struct {
+	agent.Dead
+	g *gateway
+}
+
+// Hold stops first the loop, which alone writes dead letters and what has left the queue, then
+// those who change the registry, then the queue.
+func (h holder) Hold(ctx context.Context, fn func()) error {
+	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(fn) }) })
 }
 
 // stop closes the ports. Requests that run get so long for their answers.

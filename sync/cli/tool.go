@@ -12,12 +12,13 @@ import (
 	"strings"
 
 	"edgesync/sync/config"
+	"edgesync/wal/disk"
 )
 
-// tool is a command that works on the files of a data directory: wal NAME or dead NAME.
+// tool is a command that works on the files of a data directory: wal NAME, dead NAME, backup, ….
 type tool struct {
 	*program
-	topic    string // for help: "wal" or "dead"
+	topic    string // for help: "wal", "dead" or the command itself
 	settings config.Flags
 	flags    *flag.FlagSet
 	own      []string // names of its flags beside the configuration's
@@ -26,7 +27,7 @@ type tool struct {
 }
 
 func (p *program) newTool(topic, name string) *tool {
-	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(topic+" "+name, flag.ContinueOnError)}
+	t := &tool{program: p, topic: topic, flags: flag.NewFlagSet(strings.TrimSpace(topic+" "+name), flag.ContinueOnError)}
 	t.flags.SetOutput(io.Discard)
 	return t
 }
@@ -86,7 +87,7 @@ func (t *tool) dataDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.Config.DataDir, nil
+	return l.Config.DataDir, disk.CheckFormat(l.Config.DataDir)
 }
 
 // queueDir is the queue to look into. dataDir is "" when --dir names the queue.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"edgesync/wal/disk"
 )
 
 // ErrInvalid is what every error about the configuration is. It ends the program with exit code 78.
@@ -31,6 +33,7 @@ func (e *Error) Unwrap() []error { return e.Problems }
 type Flags struct {
 	file  string
 	named bool
+	none  bool // no file at all is read
 	set   []assignment
 }
 
@@ -74,7 +77,8 @@ type Loaded struct {
 	Notices []string // worth a line in the log, nothing to stop for
 
 	sources map[string]string
-	uci     bool // File is in OpenWrt's form
+	uci     bool        // File is in OpenWrt's form
+	service [][2]string // options of the section main that are the init script's, but for enabled
 }
 
 // Defaults returns the configuration of an agent that nobody configured.
@@ -162,6 +166,29 @@ func (l *Loaded) Complete() error {
 		}
 	}
 	return e.orNil()
+}
+
+// Files lists the files that the configuration and its secret stand in, those that exist.
+func (l *Loaded) Files() (list []string) {
+	secret := l.Config.Cloud.RoutingSecretFile
+	if secret == "" && l.uci {
+		secret = uciSecret
+	}
+	for _, name := range []string{secret, l.File} {
+		if i, err := os.Stat(name); err == nil && i.Mode().IsRegular() {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// Forget takes what is configured out of a file of Files: the file is removed, but one of OpenWrt
+// is left as the package brings it.
+func (l *Loaded) Forget(name string) error {
+	if l.uci && name == l.File {
+		return disk.Replace(name, []byte("\nconfig edgesync 'main'\n\toption enabled '0'\n"))
+	}
+	return os.Remove(name)
 }
 
 // Values is the effective configuration in the order of config.toml.example, secrets masked.

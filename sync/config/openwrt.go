@@ -176,6 +176,8 @@ func (d *uciReader) section(s *uci.Section) {
 		case service >= 0:
 			if _, ok := uci.Bool(o.Values[0]); service < 2 && !ok {
 				d.wrong(o.Line, what, errNotTruth)
+			} else if service > 0 {
+				d.loaded.service = append(d.loaded.service, [2]string{o.Name, o.Values[0]})
 			}
 		case k == nil || k.tables():
 			meant := ""

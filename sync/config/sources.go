@@ -22,7 +22,10 @@ var configFiles = []string{"/etc/edgesync/config.toml", uciFile, "config.toml"}
 // configFiles that exists. A file in OpenWrt's form may name the one to read instead.
 func (l *Loaded) readFile(f *Flags, e *Error) {
 	names, named := configFiles, f.named
-	if named {
+	switch {
+	case f.none:
+		return
+	case named:
 		names = []string{f.file}
 	}
 	for i := 0; i < len(names); i++ {

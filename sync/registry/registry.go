@@ -225,6 +225,14 @@ func (r *Registry) Flush() error {
 	return r.flush()
 }
 
+// Hold calls fn while nothing is written to the registry's files. Whoever changes something waits
+// for it, so fn is quick. fn must not change the registry.
+func (r *Registry) Hold(fn func()) {
+	r.write.Lock()
+	defer r.unlock()
+	fn()
+}
+
 // Close flushes and releases the store.
 func (r *Registry) Close() error {
 	r.write.Lock()

@@ -17,6 +17,7 @@ import (
 	"edgesync/sync/former"
 	"edgesync/sync/tally"
 	"edgesync/wal"
+	"edgesync/wal/disk"
 )
 
 // Fetch asks the agent that runs on dataDir for its snapshot. Without an agent it reads the files
@@ -31,6 +32,9 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 	default:
 		return s, fmt.Errorf("status: ask the agent at %s: %w", filepath.Join(dataDir, sockName), err)
+	}
+	if err := disk.CheckFormat(dataDir); err != nil {
+		return s, err
 	}
 	queue := filepath.Join(dataDir, "queue")
 	if _, err := os.Stat(queue); err != nil {
@@ -81,21 +85,7 @@ func ask(dataDir string) (s agent.Snapshot, err error) {
 
 // exchange connects to agent.sock, sends line (nothing if it is empty), and reads the answer.
 func exchange(dataDir string, line []byte, patience time.Duration) ([]byte, error) {
-	address, release, err := sockAddress(dataDir)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	c, err := net.DialTimeout("unix", address, sockTimeout)
-	if errors.Is(err, fs.ErrNotExist) { // the agent's file system may have no sockets
-		if other, otherErr := net.DialTimeout("unix", abstractAddress(dataDir), sockTimeout); otherErr == nil {
-			if !trusted(other, dataDir) {
-				other.Close()
-				return nil, err
-			}
-			c, err = other, nil
-		}
-	}
+	c, err := dial(dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -113,4 +103,24 @@ func exchange(dataDir string, line []byte, patience time.Duration) ([]byte, erro
 		err = nil
 	}
 	return data, err
+}
+
+// dial connects to agent.sock.
+func dial(dataDir string) (net.Conn, error) {
+	address, release, err := sockAddress(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	c, err := net.DialTimeout("unix", address, sockTimeout)
+	if errors.Is(err, fs.ErrNotExist) { // the agent's file system may have no sockets
+		if other, otherErr := net.DialTimeout("unix", abstractAddress(dataDir), sockTimeout); otherErr == nil {
+			if !trusted(other, dataDir) {
+				other.Close()
+				return nil, err
+			}
+			c, err = other, nil
+		}
+	}
+	return c, err
 }

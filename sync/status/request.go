@@ -1,6 +1,7 @@
 package status
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -29,6 +30,8 @@ const (
 	// requestPatience is how long a client waits: the agent may be busy for 3 s and may serve
 	// another client first.
 	requestPatience = 10 * time.Second
+	// holdLimit is how long a client may have the agent hold: devices wait meanwhile.
+	holdLimit = 5 * time.Second
 	// lettersPerAnswer keeps an answer far below maxAnswer: a dead letter takes at most about 7 KiB
 	// of it.
 	lettersPerAnswer = 100
@@ -45,13 +48,17 @@ const (
 	doFormerDrop  = "former_drop"
 
 	doAck = "ack"
+
+	doHold = "hold"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
 // former_retry and former_drop about the events of former edges, and take neither; ack says that a
-// person has seen what was lost.
+// person has seen what was lost. hold has the agent write nothing until the client sends a line, or
+// holdLimit has passed; it gets two answers, one when the agent holds, and one that says whether it
+// has held until the line came.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
@@ -85,6 +92,7 @@ type Dead interface {
 	RetryByName(ctx context.Context) (n int, more, busy bool, err error)
 	DropFormer(ctx context.Context) (uint64, error)
 	Acknowledge(ctx context.Context) error
+	Hold(ctx context.Context, fn func()) error
 }
 
 // readRequest reads a line from a client; nothing if the client sends none. A line that is too long
@@ -131,7 +139,7 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
-	case doFormerList, doFormerRetry, doFormerDrop, doAck:
+	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold:
 		if r.All || r.Offset != 0 {
 			return Request{}, errors.New("ack, and what is asked about former edges, takes no offset and no \"all\"")
 		}
@@ -142,7 +150,7 @@ func parseRequest(line []byte) (r Request, err error) {
 }
 
 // answer does what a request line asks for.
-func (s *Server) answer(ctx context.Context, line []byte) *Answer {
+func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 	r, err := parseRequest(line)
 	if err == nil && s.dead == nil {
 		err = errors.New("this agent has no dead letters to ask for")
@@ -167,12 +175,73 @@ func (s *Server) answer(ctx context.Context, line []byte) *Answer {
 			err = s.dead.Acknowledge(ctx)
 		case doFormerDrop:
 			a.Events, err = s.dead.DropFormer(ctx)
+		case doHold:
+			err = s.holdFor(ctx, c)
 		}
 	}
 	if a.OK = err == nil; !a.OK {
 		a.Error = err.Error()
 	}
 	return &a
+}
+
+// holdFor has the agent hold for a client.
+func (s *Server) holdFor(ctx context.Context, c net.Conn) (err error) {
+	failed := s.dead.Hold(ctx, func() {
+		_ = c.SetDeadline(time.Now().Add(holdLimit))
+		if _, err = io.WriteString(c, "{\"ok\":true}\n"); err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+	})
+	if failed == nil && err != nil {
+		err = errors.New("the agent could not hold so long; try again")
+	}
+	return errors.Join(failed, err)
+}
+
+// Hold calls fn while the agent that runs on dataDir writes nothing, or returns ErrNoAgent. An
+// error that is not fn's means that it did not hold to the end.
+func Hold(dataDir string, fn func() error) error {
+	c, err := dial(dataDir)
+	if err != nil {
+		if noAgent(err) {
+			return ErrNoAgent
+		}
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(requestPatience + holdLimit))
+	lines := bufio.NewReader(io.LimitReader(c, maxAnswer))
+	ask := func(text string) error {
+		var a Answer
+		_, err := io.WriteString(c, text)
+		if err != nil {
+			return err
+		}
+		line, err := lines.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &a)
+		}
+		switch {
+		case err == nil && !a.OK && a.Error == "":
+			err = errors.New("the agent that runs knows no requests of this kind: is it older than this program? Restart it")
+		case err == nil && !a.OK:
+			err = errors.New(a.Error)
+		}
+		return err
+	}
+	if err := ask("{\"do\":\"" + doHold + "\"}\n"); err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	return ask("\n")
+}
+
+// noAgent reports whether an error of a dial means that nobody listens.
+func noAgent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // ErrNoAgent means that nobody answers on agent.sock.
@@ -189,7 +258,7 @@ func Ask(dataDir string, r Request) (a Answer, err error) {
 	// nothing then and answers with its status.
 	for range 5 {
 		data, err := exchange(dataDir, line, requestPatience)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		if noAgent(err) {
 			return a, ErrNoAgent
 		}
 		if err != nil {

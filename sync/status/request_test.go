@@ -60,6 +60,11 @@ func (f *fakeDead) DropFormer(context.Context) (uint64, error) {
 	return 9, f.err
 }
 
+func (f *fakeDead) Hold(_ context.Context, fn func()) error {
+	fn()
+	return nil
+}
+
 func (f *fakeDead) Acknowledge(context.Context) error {
 	f.asked = append(f.asked, "ack")
 	return f.err

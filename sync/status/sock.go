@@ -104,7 +104,7 @@ func (s *Server) serve(ctx context.Context) {
 		}
 		var answer any
 		if line := readRequest(c); len(line) > 0 {
-			answer = s.answer(ctx, line)
+			answer = s.answer(ctx, c, line)
 		} else {
 			snap := s.snapshot()
 			cut(&snap)

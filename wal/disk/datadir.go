@@ -24,8 +24,12 @@ func (e heldError) Is(target error) bool { return target == ErrLocked }
 
 // OpenDataDir creates the directory at path (mode 0700) where there is none, and takes its lock. A
 // lock that is held gives ErrLocked, with the holder's process id where it is known. Any other
-// error says why the directory cannot be used. What is of the wrong type is set aside (Aside).
+// error says why the directory cannot be used. What is of the wrong type is set aside (Aside). A
+// directory of a newer release gives ErrNewer, and nothing is written.
 func OpenDataDir(path string) (*DataDir, error) {
+	if err := CheckFormat(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, unusable(path, err)
 	}
@@ -51,7 +55,11 @@ func OpenDataDir(path string) (*DataDir, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
+	_ = Own(f.Name())
 	d.lock = f
+	if err := errors.Join(d.finishExchange(), d.noteFormat()); err != nil {
+		return nil, errors.Join(unusable(path, err), d.Close())
+	}
 	return d, nil
 }
 

@@ -10,6 +10,8 @@
 //	Lock                  one process a directory (file LOCK)
 //	Free                  what may still be written, as the kernel estimates it
 //	DataDir               the agent's directory: its lock (file lock), the quota kept in max_bytes
+//	Format, CheckFormat   the version of what lies there; a newer one is left alone
+//	State, Exchange       all of an agent's state, replaced as a whole
 //	Meter                 accounts for what is written, by whoever writes
 //	Ops, System           the operations by which a queue changes its medium; tests fake them
 //

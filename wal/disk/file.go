@@ -67,6 +67,7 @@ func Prepare(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	_ = Own(temp)
 	err = write(f)
 	if err == nil {
 		err = fsyncFile(f)
