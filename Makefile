@@ -85,6 +85,8 @@ build/demo:
 FOR     ?= 20m
 SEED    ?= 0
 LATENCY ?= 1s
+# A memory cgroup for the agent, such as 32MiB; nothing: none.
+MEMORY  ?=
 
 .PHONY: soak
 soak: export STEPS_BEGAN := $(shell date +%s)
@@ -92,7 +94,26 @@ soak: ## honest devices for FOR (20m) while one attack after the other goes on; 
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
 	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
-	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY)
+	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY) -memory "$(MEMORY)"
+
+# How many events devices send to the emulated router, and how often its power is cut meanwhile.
+EVENTS ?= 10000
+CUTS   ?= 20
+
+.PHONY: router-vm
+router-vm: ## an emulated MIPS router whose power is cut CUTS (20) times on JFFS2, UBIFS, F2FS; 10 minutes
+	@mkdir -p build/router
+	@scripts/ci/step 'build edgesync for mipsle' $(MAKE) router-vm-agent
+	@scripts/ci/step 'prepare the router' scripts/router/prepare build/router/edgesync build/router
+	@scripts/ci/step 'build what cuts its power' go build -trimpath -o build/router-vm ./scripts/router
+	@scripts/ci/step '$(CUTS) cuts' timeout 90m build/router-vm -events $(EVENTS) -cuts $(CUTS)
+
+.PHONY: router-vm-agent
+router-vm-agent: export GOOS = linux
+router-vm-agent: export GOARCH = mipsle
+router-vm-agent: export GOMIPS = softfloat
+router-vm-agent:
+	@$(MAKE) build OUT=build/router/edgesync
 
 .PHONY: test
 test: export STEPS_BEGAN := $(shell date +%s)

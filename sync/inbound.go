@@ -11,7 +11,7 @@ func MaxInbound(c *config.Config) int {
 	if c.Cloud.MaxInbound > 0 {
 		return int(c.Cloud.MaxInbound)
 	}
-	return inboundFor(memTotal())
+	return inboundFor(MemTotal())
 }
 
 // inboundFor is the largest message in bytes for a machine with so many bytes of memory, as its

@@ -29,7 +29,7 @@ func TestMaxInbound(t *testing.T) {
 		}
 	}
 	c := config.Defaults()
-	if got, want := MaxInbound(&c), inboundFor(memTotal()); got != want {
+	if got, want := MaxInbound(&c), inboundFor(MemTotal()); got != want {
 		t.Errorf("this machine: %d, want %d", got, want)
 	}
 	if c.Cloud.MaxInbound = 5 << 20; MaxInbound(&c) != 5<<20 {

@@ -44,8 +44,8 @@ func codeMapping(line []byte, exe string) (start, length uintptr, ok bool) {
 	return uintptr(a), uintptr(b - a), true
 }
 
-// memTotal is the memory of this machine in bytes; 0 where the kernel does not say.
-func memTotal() int64 {
+// MemTotal is the memory of this machine in bytes; 0 where the kernel does not say.
+func MemTotal() int64 {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0

@@ -58,7 +58,7 @@ func TestMemTotal(t *testing.T) {
 			t.Errorf("%q: %d, want %d", c.text, got, c.want)
 		}
 	}
-	if memTotal() < 16<<20 {
-		t.Errorf("this machine has %d bytes", memTotal())
+	if MemTotal() < 16<<20 {
+		t.Errorf("this machine has %d bytes", MemTotal())
 	}
 }

@@ -4,4 +4,4 @@ package sync
 
 func unmapCode() {}
 
-func memTotal() int64 { return 0 }
+func MemTotal() int64 { return 0 }

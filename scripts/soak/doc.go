@@ -26,6 +26,9 @@
 //   - The agent ends when the soak ends it, and never else.
 //   - With -latency, 99 of 100 honest posts are acknowledged within that time.
 //
+// With -memory 32MiB the agent runs in a memory cgroup of that size, which counts the pages of its
+// program and files too, as on a machine that has no more: the kernel must never end it there.
+//
 // # How long a post takes
 //
 // From the first attempt to the acknowledgement, refused and repeated attempts included. A post
@@ -37,6 +40,7 @@
 // # Files
 //
 //	main.go, report.go      flags, the course of a run, the table
+//	cgroup.go               the bound on the agent's memory
 //	soak.go, life.go        cloud, agent and their lives; quiet points; what is checked there
 //	devices.go, mqtt.go     honest traffic
 //	journal.go, latency.go  what was acknowledged, and how soon

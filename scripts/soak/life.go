@@ -20,7 +20,7 @@ import (
 
 // start starts the agent, and ends the hold once it listens.
 func (s *soak) start(ctx context.Context) error {
-	a, err := rig.StartAgent(ctx, s.bin, s.config, s.logPath)
+	a, err := rig.StartAgent(ctx, s.agentBin, s.config, s.logPath)
 	if err != nil {
 		return err
 	}
@@ -184,5 +184,5 @@ func (s *soak) endQuietly(ctx context.Context) (goroutines int, err error) {
 
 // launch starts the agent and does not wait.
 func (s *soak) launch(ctx context.Context) (*rig.Agent, error) {
-	return rig.Launch(ctx, s.bin, s.config, s.logPath)
+	return rig.Launch(ctx, s.agentBin, s.config, s.logPath)
 }

@@ -21,6 +21,7 @@ func main() {
 	long := flag.Duration("for", 20*time.Minute, "how long attacks begin; under 2m they are short ones")
 	seed := flag.Uint64("seed", 0, "decides the attacks and what devices send; 0 = a new one")
 	latency := flag.Duration("latency", 0, "bound on the 99th percentile of honest posts; 0 = it is only printed")
+	memory := flag.String("memory", "", "bound of a memory cgroup for the agent, such as 32MiB; needs root")
 	only := flag.String("only", "", "attacks by name, separated by commas, in this order")
 	bin := flag.String("agent", "build/edgesync", "the agent")
 	flag.Parse()
@@ -33,14 +34,16 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := soakFor(ctx, os.Stdout, *bin, *long, *seed, *latency, *only); err != nil {
+	if err := soakFor(ctx, os.Stdout, *bin, *long, *seed, *latency, *only, *memory); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}
 }
 
 // soakFor does one run in a directory of its own, which stays if something does not hold.
-func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only string) error {
+func soakFor(
+	ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only, memory string,
+) error {
 	deck, err := chosen(only, long)
 	if err != nil {
 		return err
@@ -65,16 +68,29 @@ func soakFor(ctx context.Context, out io.Writer, bin string, long time.Duration,
 	if err != nil {
 		return err
 	}
+	if memory != "" {
+		if s.cgroup, err = newCgroup(memory, dir, bin); err != nil {
+			return err
+		}
+		defer s.cgroup.remove()
+		s.agentBin = s.cgroup.wrapper
+	}
 	defer s.cloud.Stop()
 	defer s.link.close()
 	r := &report{limit: latency}
 	fmt.Fprintf(out, "soak for %v, -seed %d\n", long, seed)
+	if memory != "" {
+		fmt.Fprintf(out, "the agent has %s of memory, with the pages of its files\n", memory)
+	}
 	err = s.run(ctx, r, deck, only == "", long)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	if s.agent != nil {
 		s.agent.Kill()
+	}
+	if s.cgroup != nil && s.cgroup.kills() > 0 {
+		s.breach("the kernel has ended the agent for want of memory")
 	}
 	s.mu.Lock()
 	breaches := s.breaches

@@ -79,6 +79,9 @@ func (r *report) end(s *soak, v verdict, st agent.Snapshot, files, goroutines in
 		st.Accepted, st.Deployed, st.Pending, st.Dropped, st.Dead, st.Damaged)
 	fmt.Fprintf(s.out, "agent      %d lives, at most %.1f MB; open files %d, then %d; goroutines %d, then %d\n",
 		s.lives, float64(s.peak)/1e6, s.base.files, files, s.base.goroutines, goroutines)
+	if s.cgroup != nil {
+		fmt.Fprintf(s.out, "cgroup     %s\n", s.cgroup.said())
+	}
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
 		fmt.Fprintf(s.out, "machine    %d CPUs, load average %s", runtime.NumCPU(), load)
 	}

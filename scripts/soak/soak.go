@@ -35,15 +35,18 @@ const (
 
 // soak is one run. The goroutine of run owns what has no note; the devices use the rest.
 type soak struct {
-	out     io.Writer
-	seed    uint64
-	brief   bool // a run of a minute: short attacks
-	random  *rand.Rand
-	bin     string
-	dir     string // of this run: configuration, data_dir, logs
-	dataDir string
-	config  string
-	logPath string
+	out    io.Writer
+	seed   uint64
+	brief  bool // a run of a minute: short attacks
+	random *rand.Rand
+	bin    string
+	// agentBin is bin, or what runs it in a memory cgroup.
+	agentBin string
+	cgroup   *cgroup // nil = none
+	dir      string  // of this run: configuration, data_dir, logs
+	dataDir  string
+	config   string
+	logPath  string
 
 	cloud  *cloudtest.Cloud
 	edge   cloudtest.Edge
@@ -75,7 +78,7 @@ type soak struct {
 // newSoak starts the cloud and the link, and writes the agent's configuration.
 func newSoak(out io.Writer, dir, bin string, seed uint64, brief bool) (*soak, error) {
 	s := &soak{
-		out: out, seed: seed, brief: brief, bin: bin, dir: dir, random: rand.New(rand.NewPCG(seed, 0x50ac)),
+		out: out, seed: seed, brief: brief, bin: bin, agentBin: bin, dir: dir, random: rand.New(rand.NewPCG(seed, 0x50ac)),
 		dataDir: filepath.Join(dir, "data"), config: filepath.Join(dir, "config.toml"), logPath: filepath.Join(dir, "agent.log"),
 		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}},
 		lat:    latencies{failed: map[string]int{}}, ids: map[string]proto.UUID{},

@@ -29,7 +29,9 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/ruling"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -68,12 +70,15 @@ type gateway struct {
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
 	history  *link.History
+	rules    *ruling.Rules
 	minutes  *minutes.Log
 	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
 	toldVersion bool
 	agent       *agent.Agent
 	doors       *device.Doors
 	rest        http.Handler
+	latest      *rest.Latest
+	seen        *sighting.Book
 	ports       ports
 	manager     *notify.Socket // of services, such as systemd
 }
@@ -313,37 +318,50 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := new(softLimit)
+		l := &softLimit{base: limitOf(agent.MemTotal())}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
-	latest := rest.NewLatest(g.clock)
-	intake := agent.NewIntake(g.queue)
-	intake.Remember(g.registry)
-	intake.Observe(latest.Observe)
+	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
+	if err := g.openRules(g.latest); err != nil {
+		return err
+	}
+	// What people make goes to the queue whatever the rules say.
+	intake, people := agent.NewIntake(g.queue), agent.NewIntake(g.queue)
+	for _, i := range []*agent.Intake{intake, people} {
+		i.Remember(g.registry)
+		i.Observe(func(events []proto.Event) {
+			g.latest.Observe(events)
+			g.seen.Observe(time.Now(), events)
+		})
+	}
+	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
 	})
 	intake.Limit(g.agent.Room())
+	people.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
 	if err != nil {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
 	})
-	g.agent.SetDoors(g.doors)
+	g.rules.Connect(g.agent, g.doors)
+	g.agent.SetDoors(g.rules)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Lane: lane,
+		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
 	})
 	g.known.Store(g.registry)
+	g.rules.Start()
 	return nil
 }
 
@@ -435,6 +453,8 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	r := g.rules.Counts()
+	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})

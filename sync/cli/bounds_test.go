@@ -313,6 +313,25 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
 		})
 	}},
+	{name: "windows of rule chains", alone: true, drive: func(r *running) {
+		r.chain("hoard", []string{
+			`deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`,
+		})
+		r.ruled("hoard")
+		most := uint64(0)
+		for n := range 110 {
+			text := []byte{'['}
+			for k := range 100 {
+				text = fmt.Appendf(text, `{"a%d":%d,"text":%q},`, n, k, strings.Repeat("x", 40))
+			}
+			text[len(text)-1] = ']'
+			r.mustPost(r.T, "token-1", string(text))
+			most = max(most, r.snapshot().Held)
+		}
+		if most < 7000 {
+			r.Errorf("%d messages waited", most)
+		}
+	}},
 	{name: "long reasons of refusals", alone: true, drive: func(r *running) {
 		reason := "no, because " + strings.Repeat("why ", 1<<20)
 		refused := make(chan struct{}, 1000)

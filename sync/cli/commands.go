@@ -109,6 +109,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "devices":
+		return p.devicesCommand(args)
+	case "setup":
+		return p.setupCommand(ctx, args)
 	case "backup":
 		return p.backupCommand(args)
 	case "restore":

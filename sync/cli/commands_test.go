@@ -114,7 +114,7 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	dir := t.TempDir()
 	s, err := status.Serve(dir, func() agent.Snapshot {
 		return agent.Snapshot{State: agent.Connected, Running: true, Writable: true, Accepted: 7, Deployed: 7}
-	}, nil)
+	}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,22 @@
 package cli
 
 import (
+	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
+
+	agent "edgesync/sync"
+	"edgesync/wal/disk"
 )
 
 const (
 	// memoryLimit is where the garbage collector begins to work harder; a soft limit, in bytes.
 	// Beside it the pages of the program's own file are in memory, some 10 MB.
 	memoryLimit = 18 << 20
+	// leastMemory is the limit where a quarter of the machine's memory is less: below it the
+	// collector would run without end.
+	leastMemory = 16 << 20
 	// deviceMemory is by how much a device raises the limit: a limit below what is in use would
 	// have the collector run without a pause, and the agent stand still.
 	deviceMemory = 350
@@ -28,7 +36,29 @@ func limitMemory(env environment) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if !env.has("GOMEMLIMIT") {
-		debug.SetMemoryLimit(memoryLimit)
+		debug.SetMemoryLimit(limitOf(agent.MemTotal()))
+	}
+	yieldMemory("/proc/self/oom_score_adj")
+}
+
+// limitOf is memoryLimit on a machine with so many bytes of memory, or 0 for unknown: on the
+// smallest routers a quarter of it, for hostapd, dnsmasq and uhttpd are there too.
+func limitOf(total int64) int64 {
+	if total <= 0 {
+		return memoryLimit
+	}
+	return min(memoryLimit, max(leastMemory, total/4))
+}
+
+// yieldScore is by how much (of 1000, all memory) the kernel shall think the agent larger than it
+// is when there is no memory left at all.
+const yieldScore = "200"
+
+// yieldMemory has the kernel end the agent before the programs that make a router, when one must
+// go: the agent is started again and has lost nothing. A score that somebody has set stays.
+func yieldMemory(path string) {
+	if b, err := disk.Read(path, 16); err == nil && strings.TrimSpace(string(b)) == "0" {
+		_ = os.WriteFile(path, []byte(yieldScore), 0o600) // without the right to it things stay as they are
 	}
 }
 
@@ -43,7 +73,9 @@ func syncMemory(running bool) {
 
 // softLimit is the limit of memory, which goes by what must be in memory at a time. Any goroutine.
 type softLimit struct {
-	mu      sync.Mutex
+	base int64 // of this machine
+
+	mu      sync.Mutex // guards what follows
 	devices int
 	holding int64 // bytes that wait of what the cloud sends
 }
@@ -65,5 +97,5 @@ func (l *softLimit) setHolding(bytes int64) {
 }
 
 func (l *softLimit) bytes() int64 {
-	return memoryLimit + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
+	return l.base + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
 }

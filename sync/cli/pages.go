@@ -65,12 +65,44 @@ Example:
 		flags: "dir segments json since until entity action kind pending from limit all", text: walHelp,
 	},
 	{
+		name: "devices", short: "the devices: how connected, seen when, what was refused", flags: "json", text: devicesHelp,
+	},
+	{
 		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
 		flags: "json by-name", text: deadHelp,
 	},
 	{
-		name: "rules", subs: "try eval", flags: "on-failure lang", text: rulesHelp,
-		short: "try rule chains and their scripts, without an agent: try, eval",
+		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,
+		short: "show what the rule chains do; try, eval: without an agent",
+	},
+	{
+		name: "setup", flags: "form secret-stdin no-test no-service", short: "ask for what is needed, test it, write it, start the service",
+		text: `Usage:
+  edgesync setup [--form=uci|toml] [--secret-stdin] [--no-test] [--no-service]
+                 [--SETTING=VALUE ...]
+
+Asks for the server, the edge's key and secret, and the doors for devices; tries
+the link; writes the configuration and, apart, the secret, both with mode 0600
+(where systemd runs the service as the user edgesync, its group may read them,
+too); and has the service of this machine run. What stood there before is kept
+beside it, and its settings stay.
+
+It writes /etc/config/edgesync on OpenWrt, else /etc/edgesync/config.toml; with
+--config=FILE that file, "secret" beside it, and no service is touched. What is
+said by a flag is not asked. Without a terminal flags say all.
+
+  --form           of the file: uci is OpenWrt's own
+  --secret-stdin   the secret is the first line of standard input
+  --no-test        do not try the link: for images, and where there is none yet
+  --no-service     leave the service alone
+
+Exit code 1: there is no link, and nothing was written.
+
+Example:
+  edgesync setup
+  edgesync setup --cloud.host=tb.example.org --cloud.routing_key=KEY \
+                 --secret-stdin <secret
+`,
 	},
 	{
 		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",

@@ -116,7 +116,7 @@ func (g *gateway) listenHTTP() error {
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
 	page := status.Handler(status.Source{
-		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(),
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(), Rules: g.rulesReport,
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -141,7 +141,7 @@ func route(devices, api, page http.Handler) http.Handler {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events" &&
-			!strings.HasPrefix(path, "/api/edgesync/"):
+			path != "/api/edge/rules" && !strings.HasPrefix(path, "/api/edgesync/"):
 			api.ServeHTTP(w, r)
 		default:
 			page.ServeHTTP(w, r)
@@ -157,10 +157,18 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
+// devices is where people look for devices.
+func (g *gateway) devices() *status.Devices {
+	return &status.Devices{
+		Each: g.registry.Each, ByID: g.registry.ByID, Seen: g.seen, Session: g.doors.Session, Values: g.latest.Each,
+		Refusals: g.doors.Refusals(),
+	}
+}
+
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g})
+	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g}, g.devices())
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil
@@ -169,16 +177,20 @@ func (g *gateway) listenSock() error {
 	return nil
 }
 
-// holder is what agent.sock asks the agent for: dead letters, and to write nothing for a while.
+// holder is what agent.sock asks the agent for: dead letters, the rule chains, and to write nothing
+// for a while.
 type holder struct {
 	agent.Dead
 	g *gateway
 }
 
+// RuleChains implements status.Ruled.
+func (h holder) RuleChains() []byte { return h.g.rulesReport() }
+
 // Hold stops first the loop, which alone writes dead letters and what has left the queue, then
-// those who change the registry, then the queue.
+// those who change the registry, then the queue, and what rules keep.
 func (h holder) Hold(ctx context.Context, fn func()) error {
-	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(fn) }) })
+	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(func() { h.g.rules.Hold(fn) }) }) })
 }
 
 // stop closes the ports. Requests that run get so long for their answers.

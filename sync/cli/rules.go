@@ -15,6 +15,10 @@ import (
 )
 
 const rulesHelp = `Usage:
+  edgesync rules [--json]
+                     show what the rule chains of the running agent do: for each
+                     node what came and what became of it, what waits, failed
+                     last, or is not executed, and what is done instead
   edgesync rules try EDGE STEPS [--on-failure=push|drop]
                      run the chains of a file on messages from another one, and
                      print what comes out. drop: exactly as a ThingsBoard Edge
@@ -24,7 +28,7 @@ const rulesHelp = `Usage:
                      run scripts, one JSON object a line, and print what each
                      gives
 
-Both work without an agent and without a cloud. EDGE is a rule chain as
+try and eval work without an agent and without a cloud. EDGE is a rule chain as
 ThingsBoard's user interface exports it, or {"world":{"entities":[…],
 "attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]} with chains
 as a server sends them. A line of STEPS is {"at":ms,"in":{"msgType",
@@ -56,6 +60,9 @@ const (
 
 // rules is the command rules try or rules eval.
 func (p *program) rules(args []string) int {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "-help" && args[0] != "--help" {
+		return p.rulesCommand(args)
+	}
 	name, code, done := p.subcommand("rules", args)
 	if done {
 		return code

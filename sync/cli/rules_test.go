@@ -254,7 +254,7 @@ func TestRulesBadFiles(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", args, code, stderr)
 		}
 	}
-	if code, _, stderr := ruled(); code != exitUsage || !strings.Contains(stderr, "Usage:") {
+	if code, _, stderr := ruled("--data_dir", t.TempDir()); code != exitFailed || !strings.Contains(stderr, "no agent runs on") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 	if code, stdout, _ := ruled("try", "-h"); code != 0 || !strings.Contains(stdout, "--on-failure=push|drop") {

@@ -17,21 +17,26 @@ type Place struct {
 	Secret string // the file of the secret
 }
 
+// PlaceOf is where the service looks for a configuration of a form.
+func PlaceOf(uci bool) Place {
+	if uci {
+		return Place{uciFile, true, uciSecret}
+	}
+	return Place{configFiles[0], false, uciSecret}
+}
+
 // DefaultPlace is where the service of this machine looks for its configuration: OpenWrt's file
 // where there is a directory for such, and nobody has chosen TOML.
 func DefaultPlace() Place {
-	p := Place{File: configFiles[0], Secret: uciSecret}
 	i, err := os.Stat(filepath.Dir(uciFile))
-	if _, toml := os.Stat(p.File); err == nil && i.IsDir() && toml != nil {
-		p.File, p.UCI = uciFile, true
-	}
-	return p
+	_, chosen := os.Stat(configFiles[0])
+	return PlaceOf(err == nil && i.IsDir() && chosen != nil)
 }
 
 // Check is the error about a value of a key, as a person would write it; nil: it is taken.
 func Check(path, value string) error { return keyOf(path).set(new(Config), value) }
 
-// Set takes the values of keys as if flags had given them before all others.
+// Set gives a key a value that wins over a file and over variables, and not over flags.
 func (f *Flags) Set(path, value string) {
 	f.set = slices.Insert(f.set, 0, assignment{keyOf(path), value})
 }
@@ -160,3 +165,6 @@ func writeMap(b *bytes.Buffer, name string, m *foreign.Map) {
 }
 
 func quoteUCI(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// IsKey reports whether there is a key of this name.
+func IsKey(path string) bool { return keyOf(path) != nil }

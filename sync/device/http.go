@@ -16,6 +16,7 @@ import (
 	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 )
 
 // Intake takes events. Accept returns nil when all of them are durable, and an error when none of
@@ -136,14 +137,15 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Connection", "close")
 		}
 		if !h.synced() { // firmware takes a 401 for final
-			h.notSynced(w, r)
+			h.notSynced(w, r, to.token)
 			return
 		}
-		h.note(r, refusal.UnknownToken, "", "")
+		h.unknown(r, refusal.UnknownToken, to.token)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	attempt.Right(device.ID)
+	h.Seen.Saw(time.Now(), device.ID, sighting.HTTP, 0)
 	switch {
 	case get:
 		h.get(w, r, &device, to)
@@ -161,9 +163,10 @@ func (h *HTTP) refuseGuess(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusTooManyRequests)
 }
 
-// notSynced answers a request whose token or secret is unknown while no sync has completed.
-func (h *HTTP) notSynced(w http.ResponseWriter, r *http.Request) {
-	h.note(r, refusal.NotSynced, "", "")
+// notSynced answers a request whose token or secret is unknown while no sync has completed. token
+// is "" for a secret.
+func (h *HTTP) notSynced(w http.ResponseWriter, r *http.Request, token string) {
+	h.unknown(r, refusal.NotSynced, token)
 	w.Header().Set("Retry-After", retryUnsynced)
 	fail(w, http.StatusServiceUnavailable, codeGeneral, errNotSynced.Error())
 }

@@ -24,7 +24,7 @@ func TestWays(t *testing.T) {
 		PostTelemetry:   {Save: true, Push: true},
 		PostAttributes:  {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
 		CallFromDevice:  {Run: true},
-		CallToDevice:    {Run: true},
+		CallToDevice:    {Call: true},
 		"CONNECT_EVENT": {},
 		"MY_TYPE":       {Run: true},
 	} {
@@ -207,7 +207,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		for i, typ := range []string{PostTelemetry, PostAttributes, CallToDevice} {
 			m := &Message{Type: typ, Originator: Entity{Type: "DEVICE", ID: proto.UUID{15: 0xd1}}, Time: e.now, Data: data}
-			if _, err := e.e.Handle(m); err != nil {
+			if _, err := e.e.Handle(m, nil); err != nil {
 				t.Fatal(err)
 			}
 			e.say(t, fmt.Sprintf(`{"at":%d}`, i*3600_000))

@@ -221,7 +221,7 @@ func (t *Trial) enter(in *tree) error {
 			m.setMeta(key, md.items[i].plain())
 		}
 	}
-	_, err := t.e.Handle(m)
+	_, err := t.e.Handle(m, nil)
 	return err
 }
 

@@ -24,6 +24,8 @@ type Source struct {
 	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
+	Rules   func() []byte // the report of the rule chains as JSON; nil: there is none
+	Devices *Devices      // nil: they are not shown
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -127,8 +129,8 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edge/status, /api/edge/events, /metrics, /healthz and /readyz. It only
-// reads.
+// Handler serves /, /api/edgesync/status, …/events, …/devices and …/rules, all but the third below
+// /api/edge/ too, /metrics, /healthz and /readyz. It only reads.
 func Handler(src Source) http.Handler {
 	going := &answers{share.New(largeAnswers)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -141,11 +143,17 @@ func Handler(src Source) http.Handler {
 		switch r.URL.Path {
 		case "/":
 			answer = servePage
-		case "/api/edge/status":
+		case "/api/edge/status", "/api/edgesync/status":
 			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveReport(w, r, src, going) }
-		case "/api/edge/events":
+		case "/api/edge/events", "/api/edgesync/events":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) {
 				serveEvents(w, r, src, query, going)
+			}
+		case "/api/edge/rules", "/api/edgesync/rules":
+			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveRules(w, r, src, going) }
+		case "/api/edgesync/devices":
+			answer = func(w http.ResponseWriter, src Source, query url.Values) {
+				serveDevices(w, r, src, query, going)
 			}
 		case "/api/edgesync/history":
 			answer = func(w http.ResponseWriter, src Source, query url.Values) { serveHistory(w, r, src, query, going) }
@@ -183,6 +191,14 @@ func serveReport(w http.ResponseWriter, r *http.Request, src Source, going *answ
 		return
 	}
 	going.reply(w, r, "application/json", append(data, '\n'))
+}
+
+func serveRules(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+	if src.Rules == nil {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	going.reply(w, r, "application/json", append(src.Rules(), '\n'))
 }
 
 // historyDefault is how many minutes of history are shown.

@@ -34,6 +34,20 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Dead) },
 	},
 	{
+		"messages_received_total", "counter", "Messages that devices, people and the edge itself brought.",
+		func(s *agent.Snapshot) float64 { return float64(s.Received) },
+	},
+	{"messages_made_total", "counter", "Messages that rule chains made.", func(s *agent.Snapshot) float64 { return float64(s.Made) }},
+	{
+		"messages_filtered_total", "counter", "Messages that rule chains kept from the cloud.",
+		func(s *agent.Snapshot) float64 { return float64(s.Filtered) },
+	},
+	{"messages_held", "gauge", "Messages that wait in rule chains.", func(s *agent.Snapshot) float64 { return float64(s.Held) }},
+	{
+		"messages_merged_total", "counter", "Messages that windows turned into results.",
+		func(s *agent.Snapshot) float64 { return float64(s.Merged) },
+	},
+	{
 		"events_of_former_edge", "gauge", "Of them, those of a former edge, which are kept until a person decides.",
 		func(s *agent.Snapshot) float64 {
 			if s.Former == nil {

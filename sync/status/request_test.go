@@ -81,7 +81,7 @@ func TestRequests(t *testing.T) {
 		f.letters = append(f.letters, agent.DeadLetter{Offset: o, Reason: reason, At: time.UnixMilli(5).UTC()})
 	}
 	want := sample()
-	s, err := Serve(dir, func() agent.Snapshot { return want }, f)
+	s, err := Serve(dir, func() agent.Snapshot { return want }, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestRequests(t *testing.T) {
 // anything else.
 func TestSocketClients(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Serve(dir, sample, &fakeDead{})
+	s, err := Serve(dir, sample, &fakeDead{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,8 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	flash_wear_today flash_wear_per_day flash_years flash_amplification flash_commit_bytes fsyncs_today commits_today commits_stretched slow_fsyncs medium medium_free_bytes downlink_parts calls_pending clock clock_since
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
-	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen`)
+	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
+	received made filtered held merged`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
@@ -384,7 +385,7 @@ func TestSocket(t *testing.T) {
 			}
 
 			want := sample()
-			s, err := Serve(dir, func() agent.Snapshot { return want }, nil)
+			s, err := Serve(dir, func() agent.Snapshot { return want }, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -421,7 +422,7 @@ func TestSocketWhereThereAreNone(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil)
+		s, err := Serve(dir, func() agent.Snapshot { return agent.Snapshot{Accepted: 7} }, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -454,7 +455,7 @@ func TestSocketInTheWay(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, sockName), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Serve(dir, nil, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
+	if _, err := Serve(dir, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("a file in the way: %v", err)
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, sockName)); err != nil || string(data) != "precious" {
@@ -477,7 +478,7 @@ func TestFetchWithoutAgentReadsFiles(t *testing.T) {
 		}, nil
 	})
 	want := agent.Snapshot{
-		Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
+		Received: 15, Accepted: 15, Deployed: 5, Pending: 4, Dropped: 3, Dead: 2, Damaged: 1, Committed: 6,
 		LastOffset: 11, QueueBytes: 99, LastError: "eio", Room: agent.Capacity{Used: 99}, At: s.At,
 	}
 	if err != nil || !reflect.DeepEqual(s, want) {

@@ -1,0 +1,405 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"edgesync/proto"
+	"edgesync/sync/cloudtest"
+)
+
+const (
+	firstTime  = 1767225600000 // of event 0 of each device, in ms; event n is n ms later
+	firstBig   = 1 << 30       // number of the first of those that fill the flash
+	bigBytes   = 24 << 10      // of its text, which does not compress to less than three quarters
+	senders    = 2             // devices for each agent
+	drainLimit = 5 * time.Minute
+	fullLimit  = 5 * time.Minute
+)
+
+// flashes are the file systems, in the order of their agents (init).
+var flashes = [...]string{"jffs2", "ubifs", "f2fs"}
+
+func main() {
+	events := flag.Int("events", 10_000, "that the devices send")
+	cuts := flag.Int("cuts", 20, "of the power, beside those when the flash is full")
+	full := flag.Bool("full", true, "fill the flashes at the end")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "decides the moments of the cuts")
+	dir := flag.String("dir", "build/router", "what prepare has made")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *dir, *events, *cuts, *full, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "router:", err)
+		os.Exit(1)
+	}
+}
+
+// device posts to one agent, one event at a time, and notes what was acknowledged. Its goroutine
+// owns sent and big; the others are read when it has ended.
+type device struct {
+	token string
+	id    proto.UUID
+	url   string
+	sent  int          // events 0 to sent-1 were sent
+	big   int          // and so many of those that fill the flash
+	acked map[int]bool // numbers of those that the agent has acknowledged
+}
+
+func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint64) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fmt.Printf("%d events, %d cuts, -seed %d\n", events, cuts, seed)
+	cloud := cloudtest.New(cloudtest.Options{Seed: seed})
+	defer cloud.Stop()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address := listener.Addr().String()
+	go cloud.Serve(listener)
+	log, err := os.Create(filepath.Join(dir, "console.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nwhat the machine said is in %s", err, log.Name())
+		}
+	}()
+	m, err := newMachine(dir, listener.Addr().(*net.TCPAddr).Port, log)
+	if err != nil {
+		return err
+	}
+	defer m.remove()
+	defer m.cut()
+	var devices []*device
+	tenant := cloud.Tenant()
+	for i, name := range flashes {
+		edge := cloudtest.Edge{
+			ID: tenant.NewID(), Name: name, RoutingKey: "key-" + name, Secret: "rig-secret",
+			Customer: proto.NullUUID, Created: time.Now().Add(-time.Hour),
+		}
+		tenant.AddEdge(edge)
+		for k := range senders {
+			d := &device{
+				token: fmt.Sprintf("%s-%d", name, k), id: tenant.NewID(), acked: map[int]bool{},
+				url: fmt.Sprintf("http://127.0.0.1:%d", m.ports[i]),
+			}
+			cloud.AddDevice(edge.ID, cloudtest.Device{
+				ID: d.id, Name: d.token, CredentialsType: "ACCESS_TOKEN", CredentialsID: d.token,
+			})
+			devices = append(devices, d)
+		}
+	}
+
+	begun := time.Now()
+	if err := m.start(); err != nil {
+		return err
+	}
+	var acked atomic.Int64
+	var all sync.WaitGroup
+	for _, d := range devices {
+		all.Go(func() { d.send(ctx, events/len(devices), &acked) })
+	}
+	sent := make(chan struct{})
+	go func() { all.Wait(); close(sent) }()
+	random := rand.New(rand.NewPCG(seed, 1))
+	rate := newRates(m.ports)
+	for cut := 1; cut <= cuts; cut++ {
+		for acked.Load() < int64(events)*int64(cut)/int64(cuts+1) {
+			rate.look(ctx)
+			if err := pause(ctx, 200*time.Millisecond); err != nil {
+				return err
+			}
+			if err := m.failed(); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, time.Duration(random.IntN(400))*time.Millisecond); err != nil {
+			return err
+		}
+		m.cut()
+		rate.forget()
+		fmt.Printf("cut %2d after %5d events, %3.0f s\n", cut, acked.Load(), time.Since(begun).Seconds())
+		if err := m.start(); err != nil {
+			return fmt.Errorf("after cut %d: %w", cut, err)
+		}
+	}
+	select {
+	case <-sent:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := drain(ctx, m, cloud, devices); err != nil {
+		return err
+	}
+	if full {
+		cloud.Stop()
+		if err := fill(ctx, m, devices, random); err != nil {
+			return err
+		}
+		if listener, err = net.Listen("tcp", address); err != nil {
+			return err
+		}
+		go cloud.Serve(listener)
+		if err := drain(ctx, m, cloud, devices); err != nil {
+			return err
+		}
+		for _, d := range devices { // events are taken again
+			all.Go(func() { d.send(ctx, d.sent+20, &acked) })
+		}
+		all.Wait()
+		if err := drain(ctx, m, cloud, devices); err != nil {
+			return err
+		}
+	}
+	report(m, rate, acked.Load(), time.Since(begun))
+	return m.failed()
+}
+
+// send posts events up to a number, each until it is acknowledged.
+func (d *device) send(ctx context.Context, upTo int, acked *atomic.Int64) {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
+	defer client.CloseIdleConnections()
+	for d.sent < upTo && ctx.Err() == nil {
+		n := d.sent
+		d.sent++
+		body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+n, n)
+		for d.post(ctx, client, body) != http.StatusOK && pause(ctx, 100*time.Millisecond) == nil {
+		}
+		if ctx.Err() == nil {
+			d.acked[n] = true
+			acked.Add(1)
+		}
+	}
+}
+
+// post is the status of an answer; 0 if there is none.
+func (d *device) post(ctx context.Context, client *http.Client, body string) int {
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url+"/api/v1/"+d.token+"/telemetry", strings.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	q.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(q)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res.StatusCode
+}
+
+// fill has the first device of each agent post large events until there is no room for them, cuts
+// the power, and has it try again.
+func fill(ctx context.Context, m *machine, devices []*device, random *rand.Rand) error {
+	for round := range 2 {
+		var all sync.WaitGroup
+		failures := make([]error, len(flashes))
+		for i := range flashes {
+			all.Go(func() { failures[i] = devices[i*senders].stuff(ctx) })
+		}
+		all.Wait()
+		if err := errors.Join(failures...); err != nil {
+			return err
+		}
+		counts := ""
+		for i, name := range flashes {
+			counts += fmt.Sprintf(" %s %d", name, devices[i*senders].big)
+		}
+		fmt.Printf("full, round %d: events of %d KiB taken:%s\n", round+1, bigBytes>>10, counts)
+		if err := pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond); err != nil {
+			return err
+		}
+		m.cut()
+		if err := m.start(); err != nil {
+			return fmt.Errorf("with a full flash: %w", err)
+		}
+	}
+	return nil
+}
+
+// stuff posts large events until ten in a row are refused for want of room.
+func (d *device) stuff(ctx context.Context) error {
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: 1}}
+	defer client.CloseIdleConnections()
+	limit := time.Now().Add(fullLimit)
+	for refused := 0; refused < 10; {
+		if time.Now().After(limit) {
+			return fmt.Errorf("%s: %d large events do not fill the flash", d.token, d.big)
+		}
+		n := firstBig + d.big
+		switch code := d.post(ctx, client, fmt.Sprintf(`{"ts":%d,"values":{"n":%d,"text":%q}}`, firstTime+n, n, bigText(n))); code {
+		case http.StatusOK:
+			d.acked[n] = true
+			d.big++
+			refused = 0
+		case http.StatusServiceUnavailable:
+			refused++
+			if err := pause(ctx, 200*time.Millisecond); err != nil {
+				return err
+			}
+		case 0:
+			if err := pause(ctx, 200*time.Millisecond); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%s: status %d while the flash is filled", d.token, code)
+		}
+	}
+	d.big++ // what was refused may be there: it is sent no more
+	return nil
+}
+
+// bigText is the text of a large event: six random bits a byte.
+func bigText(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	r := rand.New(rand.NewPCG(uint64(n), 2))
+	b := make([]byte, bigBytes)
+	for i := range b {
+		b[i] = letters[r.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+// drain waits until every acknowledged event is in the cloud, and compares.
+func drain(ctx context.Context, m *machine, cloud *cloudtest.Cloud, devices []*device) error {
+	limited, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	missing := func() int {
+		n := 0
+		for _, d := range devices {
+			n += len(d.acked)
+			for _, p := range cloud.Tenant().Series(d.id, "n") {
+				if d.acked[int(p.TS-firstTime)] {
+					n--
+				}
+			}
+		}
+		return n
+	}
+	for missing() > 0 {
+		if err := pause(limited, 300*time.Millisecond); err != nil {
+			return fmt.Errorf("%d acknowledged events are not in the cloud within %v", missing(), drainLimit)
+		}
+		if err := m.failed(); err != nil {
+			return err
+		}
+	}
+	for _, d := range devices {
+		texts := map[int64]string{}
+		for _, p := range cloud.Tenant().Series(d.id, "text") {
+			texts[p.TS] = p.Value.Str
+		}
+		for _, p := range cloud.Tenant().Series(d.id, "n") {
+			n := int(p.TS - firstTime)
+			switch {
+			case p.Value.Long != int64(n):
+				return fmt.Errorf("%s: event %d has the value %d", d.token, n, p.Value.Long)
+			case n < 0 || n >= d.sent && n < firstBig || n > firstBig+d.big:
+				return fmt.Errorf("%s: event %d was never sent", d.token, n)
+			case n >= firstBig && texts[p.TS] != bigText(n):
+				return fmt.Errorf("%s: the text of event %d is another", d.token, n)
+			}
+		}
+	}
+	return nil
+}
+
+// rates are commits a second, by what the agents' status says while devices send.
+type rates struct {
+	ports  []int
+	last   []sample
+	best   []float64
+	client *http.Client
+}
+
+type sample struct {
+	at      time.Time
+	commits uint64
+}
+
+func newRates(ports []int) *rates {
+	return &rates{
+		ports: ports, last: make([]sample, len(ports)), best: make([]float64, len(ports)),
+		client: &http.Client{Timeout: 2 * time.Second},
+	}
+}
+
+// forget begins anew with agents that begin anew.
+func (r *rates) forget() { clear(r.last) }
+
+// look takes the best rate over at least two seconds.
+func (r *rates) look(ctx context.Context) {
+	for i, port := range r.ports {
+		if time.Since(r.last[i].at) < 2*time.Second {
+			continue
+		}
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/api/edge/status", nil)
+		if err != nil {
+			continue
+		}
+		res, err := r.client.Do(q)
+		if err != nil {
+			continue
+		}
+		b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		res.Body.Close()
+		var s struct{ Commits uint64 }
+		if err != nil || json.NewDecoder(bytes.NewReader(b)).Decode(&s) != nil {
+			continue
+		}
+		now := time.Now()
+		if !r.last[i].at.IsZero() && s.Commits > r.last[i].commits {
+			r.best[i] = max(r.best[i], float64(s.Commits-r.last[i].commits)/now.Sub(r.last[i].at).Seconds())
+		}
+		r.last[i] = sample{now, s.Commits}
+	}
+}
+
+func report(m *machine, r *rates, acked int64, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fmt.Printf("\n%d events accepted, all of them in the cloud; %d lives of the machine, %.0f s in all\n", acked, m.lives, took.Seconds())
+	slices.Sort(m.starts)
+	slices.Sort(m.booted)
+	fmt.Printf("an agent answers %.1f s after its start (median), %.1f s at most\n", m.starts[len(m.starts)/2], m.starts[len(m.starts)-1])
+	fmt.Printf("all of them answer %.1f s after the machine's start (median)\n", m.booted[len(m.booted)/2])
+	for i, name := range flashes {
+		fmt.Printf("%-6s %5.1f MiB of memory at most, %4.0f commits a second at best\n", name, float64(m.peaks[name])/1024, r.best[i])
+	}
+}
+
+// pause waits, or returns why not.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// cgroup bounds the agent's memory as a small machine does, the pages of its files included. The
+// tools that ask the agent are outside. One goroutine uses it.
+type cgroup struct {
+	limit   int64 // bytes
+	dir     string
+	wrapper string // starts the agent inside
+	v2      bool
+}
+
+// newCgroup makes a memory cgroup, of version 1 or 2 as the machine has it, and in dir a program
+// that runs bin inside: a copy of it, for pages of a file belong to the cgroup that reads them
+// first.
+func newCgroup(limit, dir, bin string) (*cgroup, error) {
+	n, err := strconv.ParseInt(strings.TrimSuffix(limit, "MiB"), 10, 32)
+	if err != nil || n < 8 || !strings.HasSuffix(limit, "MiB") {
+		return nil, fmt.Errorf("-memory %s is no size such as 32MiB", limit)
+	}
+	g := &cgroup{limit: n << 20, wrapper: filepath.Join(dir, "agent-in-cgroup")}
+	root := "/sys/fs/cgroup/memory"
+	if _, err := os.Stat(root); err != nil {
+		root, g.v2 = "/sys/fs/cgroup", true
+	}
+	g.dir = filepath.Join(root, fmt.Sprint("edgesync-soak-", os.Getpid()))
+	if err := os.Mkdir(g.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make a memory cgroup: %w", err)
+	}
+	bound := strconv.FormatInt(g.limit, 10)
+	if g.v2 {
+		err = errors.Join(g.write("memory.max", bound), g.write("memory.swap.max", "0"))
+	} else {
+		err = g.write("memory.limit_in_bytes", bound)
+	}
+	own := filepath.Join(dir, "edgesync")
+	if err == nil {
+		var said []byte
+		if said, err = exec.Command("dd", "if="+bin, "of="+own, "bs=1M", "conv=fsync", "oflag=nocache").CombinedOutput(); err != nil {
+			err = fmt.Errorf("copy the agent: %w: %s", err, said)
+		}
+	}
+	if err == nil {
+		err = os.Chmod(own, 0o755)
+	}
+	if err == nil {
+		script := "#!/bin/sh\nif [ \"$1\" = run ]; then echo $$ > '" + g.dir + "/cgroup.procs' || exit 1; fi\nexec '" + own + "' \"$@\"\n"
+		err = os.WriteFile(g.wrapper, []byte(script), 0o700)
+	}
+	if err != nil {
+		g.remove()
+		return nil, fmt.Errorf("bound the memory to %s: %w", limit, err)
+	}
+	return g, nil
+}
+
+func (g *cgroup) write(name, value string) error {
+	return os.WriteFile(filepath.Join(g.dir, name), []byte(value), 0o644)
+}
+
+// read is a number of the cgroup, or of the line of a file that begins with a word.
+func (g *cgroup) read(name, word string) int64 {
+	b, _ := os.ReadFile(filepath.Join(g.dir, name))
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if word == "" && len(f) == 1 || len(f) == 2 && f[0] == word {
+			n, _ := strconv.ParseInt(f[len(f)-1], 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// said is how the agent fared within its bound, for people.
+func (g *cgroup) said() string {
+	most, hits := g.read("memory.max_usage_in_bytes", ""), g.read("memory.failcnt", "")
+	if g.v2 {
+		most, hits = g.read("memory.peak", ""), g.read("memory.events", "max")
+	}
+	return fmt.Sprintf("%.1f MB of %.1f MB at most, %d times at the bound, %d ended by the kernel",
+		float64(most)/1e6, float64(g.limit)/1e6, hits, g.kills())
+}
+
+// kills counts processes that the kernel has ended there for want of memory.
+func (g *cgroup) kills() int64 {
+	if g.v2 {
+		return g.read("memory.events", "oom_kill")
+	}
+	return g.read("memory.oom_control", "oom_kill")
+}
+
+// remove takes the cgroup away, once the agent has ended.
+func (g *cgroup) remove() { os.Remove(g.dir) }
