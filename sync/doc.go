@@ -11,7 +11,8 @@
 // # The walk of a telemetry event
 //
 //	device/payload   JSON becomes proto.Event: a fragment of the wire's bytes, made once
-//	intake.go        Accept or Submit hands it to the queue; the 200 follows the fsync
+//	intake.go        Accept or Submit runs it through the rule chains (package ruling), and hands
+//	                 what they push to the queue; the 200 follows the fsync
 //	loop.go          the queue wakes the loop; turn calls maybeSend
 //	uplink.go        fill reads the queue; take looks at each event: its time, whether it is sent
 //	batch.go         batch.take: HERE A BATCH IS CUT, by number, bytes, rank, barrier and entity
@@ -217,12 +218,13 @@
 //     environment, then flags; later wins.
 //   - Environment: each key as EDGESYNC_ and its path in capitals, with _ for the dots. A variable
 //     set to the empty string sets its key to empty (a listener: off). An unknown EDGESYNC_ name is
-//     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
-//     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
-//     in ThingsBoard Edge's own files, and that is logged.
-//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, clock, link, tally,
-//     minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port is
-//     opened.
+//     an error with the nearest right one, but for those that Kubernetes gives for services. The
+//     names of ThingsBoard Edge for what is here count too (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is
+//     in milliseconds, but a value below 100 in seconds, as in ThingsBoard Edge's own files, and
+//     that is logged.
+//   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, rules/, clock, link,
+//     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port
+//     is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".

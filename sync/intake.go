@@ -17,6 +17,8 @@ type Intake struct {
 	queue *wal.Queue
 	cache Cache
 	seen  func(events []proto.Event) // what came; nil: nobody looks
+	rules Rules                      // nil: all events go to the queue
+	came  func(events []proto.Event) // sees what rules take
 	room  *Room                      // nil: there is room for all
 	pool  gosync.Pool                // of *[]wal.Event
 }
@@ -28,6 +30,17 @@ type Cache interface {
 	Posted(id proto.UUID, scope string, p *proto.PostAttributeMsg) error
 }
 
+// Rules stand before the queue; *ruling.Rules is one. Any goroutine.
+type Rules interface {
+	// Take runs events of devices through their rule chains. finish is nil if the events go to the
+	// queue as they are. Else out is what goes there in their place, until finish is called. finish
+	// is called once out is in the queue, also if there is nothing in it; if out is refused, it is
+	// not called. It makes durable what the chains keep, and calls done, which must not block, when
+	// that is done, or, if done is nil, waits for it and returns the error. After an error of Take
+	// nothing is kept.
+	Take(events []proto.Event) (out []proto.Event, finish func(done func(error)) error, err error)
+}
+
 // NewIntake returns an intake in front of q.
 func NewIntake(q *wal.Queue) *Intake {
 	return &Intake{queue: q, pool: gosync.Pool{New: func() any { return new([]wal.Event) }}}
@@ -35,6 +48,11 @@ func NewIntake(q *wal.Queue) *Intake {
 
 // Remember makes i show c what devices write, from now on. Before the doors open.
 func (i *Intake) Remember(c Cache) { i.cache = c }
+
+// Rule makes the events go through r before they enter the queue. came sees those that do not go
+// there as they are, once what became of them is durable, or on its way to the medium: Observe's
+// function does not. It must not keep them. Before the doors open.
+func (i *Intake) Rule(r Rules, came func(events []proto.Event)) { i.rules, i.came = r, came }
 
 // Limit makes i refuse data of devices whose creations the cloud refuses when r is used up. Before
 // the doors open.
@@ -88,6 +106,21 @@ func (i *Intake) admit(events []proto.Event) (kept []proto.Event, err error) {
 }
 
 func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
+	if i.rules != nil {
+		out, finish, err := i.rules.Take(events)
+		if err == nil && len(out) > 0 {
+			p := i.frame(out)
+			err = i.queue.Append(ctx, *p...)
+			i.release(p)
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("accept %d events: %w", len(events), err)
+		case finish != nil:
+			i.came(events)
+			return finish(nil)
+		}
+	}
 	p := i.frame(events)
 	err := i.queue.Append(ctx, *p...)
 	i.release(p)
@@ -134,6 +167,32 @@ func (i *Intake) Submit(ctx context.Context, events []proto.Event, done func(err
 }
 
 func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(error)) error {
+	if i.rules != nil {
+		out, finish, err := i.rules.Take(events)
+		switch {
+		case err != nil:
+			return fmt.Errorf("accept %d events: %w", len(events), err)
+		case finish == nil:
+		case len(out) == 0:
+			i.came(events)
+			return finish(done)
+		default:
+			p := i.frame(out)
+			err := i.queue.Submit(ctx, *p, func(err error) {
+				if err != nil {
+					done(err)
+					return
+				}
+				_ = finish(done)
+			})
+			i.release(p)
+			if err != nil {
+				return fmt.Errorf("accept %d events: %w", len(events), err)
+			}
+			i.came(events)
+			return nil
+		}
+	}
 	if i.cache != nil {
 		for k := range events {
 			if isPosted(&events[k]) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"edgesync/proto"
 	"edgesync/sync/calls"
 	"edgesync/sync/clock"
 	"edgesync/sync/complaint"
@@ -19,7 +20,7 @@ import (
 // and those of a session only send it messages. Nothing in it waits for the network: see doc.go.
 type loop struct {
 	// What the loop works with, see Deps.
-	cfg        *config.Config
+	cfg        *config.Config // a copy: Reload changes it
 	log        *slog.Logger
 	queue      *wal.Queue
 	deadLog    *wal.DeadLog
@@ -27,6 +28,7 @@ type loop struct {
 	clock      *clock.Clock
 	calls      *calls.Table
 	doors      Doors // nil: nobody takes calls
+	came       func(list []*proto.EntityDataProto)
 	link       *link.Dialer
 	history    *link.History
 	board      *board
@@ -88,10 +90,11 @@ func (l *loop) sessionParts() []part {
 }
 
 func newLoop(a *Agent) *loop {
-	c := a.Config
+	own := *a.Config
+	c := &own
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		tally: a.Tally, calls: a.calls, doors: a.doors, link: &a.dialer, history: a.History,
+		tally: a.Tally, calls: a.calls, doors: a.doors, came: a.Came, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
@@ -151,9 +154,7 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.queue.Wake():
 		case <-l.calls.Wake():
 		case <-l.hint:
-			if l.conn.sess == nil && !l.dialing.running {
-				l.dialing.next = time.Time{}
-			}
+			l.dialNow()
 		case o := <-l.orders:
 			l.obey(o, time.Now())
 		case <-timer.C:

@@ -50,6 +50,21 @@ func (a *Agent) CallDevice(
 	return a.calls.Call(ctx, device, method, params, oneway, timeout)
 }
 
+// StartCall calls a device for a rule chain: calls.Table.Start.
+func (a *Agent) StartCall(
+	device proto.UUID, method, params string, oneway bool, expires time.Time, done func(response, word string),
+) error {
+	return a.calls.Start(device, method, params, oneway, expires, done)
+}
+
+// AmendCall changes what a call says that waits for its device: calls.Table.Amend.
+func (a *Agent) AmendCall(device proto.UUID, id int32, method, params string) {
+	a.calls.Amend(device, id, method, params)
+}
+
+// ReachedCall says that somebody who takes the device's calls is there: calls.Table.Reached.
+func (a *Agent) ReachedCall(c *Call) { a.calls.Reached(c) }
+
 // recallCalls brings back the persistent calls of an earlier life.
 func (l *loop) recallCalls(now time.Time) {
 	for _, c := range l.reg.Calls() {

@@ -44,17 +44,26 @@ func (s *State) UnmarshalText(b []byte) error {
 // dropped + dead + damaged. Times are by the machine's clock as it is now, also of what happened
 // before it was set.
 type Snapshot struct {
-	State           State      `json:"state"`
-	Since           time.Time  `json:"since"`
-	Running         bool       `json:"running"` // false: read from the files, no agent answered
-	Version         string     `json:"version"`
-	Accepted        uint64     `json:"accepted"`
-	Deployed        uint64     `json:"deployed"`
-	Pending         uint64     `json:"pending"`
-	Dropped         uint64     `json:"dropped"`
-	Dead            uint64     `json:"dead"`
-	Damaged         uint64     `json:"damaged"`
-	OldestPendingMS int64      `json:"oldest_pending_ms"` // age
+	State           State     `json:"state"`
+	Since           time.Time `json:"since"`
+	Running         bool      `json:"running"` // false: read from the files, no agent answered
+	Version         string    `json:"version"`
+	Accepted        uint64    `json:"accepted"`
+	Deployed        uint64    `json:"deployed"`
+	Pending         uint64    `json:"pending"`
+	Dropped         uint64    `json:"dropped"`
+	Dead            uint64    `json:"dead"`
+	Damaged         uint64    `json:"damaged"`
+	OldestPendingMS int64     `json:"oldest_pending_ms"` // age
+	// Messages before the queue: received + made = accepted + filtered + held + merged. Received is
+	// what devices, people and the edge itself brought, made what rules made of it; filtered is
+	// what rules kept from the cloud, held what waits in windows, merged what windows turned into
+	// results.
+	Received        uint64     `json:"received"`
+	Made            uint64     `json:"made"`
+	Filtered        uint64     `json:"filtered"`
+	Held            uint64     `json:"held"`
+	Merged          uint64     `json:"merged"`
 	LastError       string     `json:"last_error"`
 	HTTPAddress     string     `json:"http_address"`
 	MQTTAddress     string     `json:"mqtt_address"`
@@ -169,4 +178,12 @@ func PartWords(name string) string {
 		b = append(b, 's')
 	}
 	return string(b)
+}
+
+// AddRules fills in what rules have counted: messages that they made, kept from the cloud, hold and
+// merged. AddCounts comes before. What was received is known from that and from what the queue
+// accepted.
+func (s *Snapshot) AddRules(made, filtered, held, merged uint64) {
+	s.Made, s.Filtered, s.Held, s.Merged = made, filtered, held, merged
+	s.Received = s.Accepted + filtered + held + merged - min(made, s.Accepted+filtered+held+merged)
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"edgesync/sync/config"
 )
 
 // TestStandInsAreRight holds the stand-ins against the real programs: what they make of the script
@@ -172,6 +174,14 @@ func TestReadsUCI(t *testing.T) {
 	}
 	if dir, err := os.Readlink(b.path("run/edgesync/data_dir")); err != nil || dir != b.path("srv/edgesync") {
 		t.Errorf("the link to data_dir: %q, %v", dir, err)
+	}
+}
+
+// TestShippedConfiguration holds that a reset leaves what the package brings.
+func TestShippedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("edgesync.config")
+	if err != nil || string(text) != config.ShippedUCI {
+		t.Errorf("%v, %q", err, text)
 	}
 }
 
@@ -460,6 +470,7 @@ func TestScriptsAreClean(t *testing.T) {
 	if err != nil || len(scripts) != 5 {
 		t.Fatalf("scripts of packages: %q, %v", scripts, err)
 	}
+	scripts = append(scripts, "luci/postinst")
 	args := append([]string{"-s", "dash", "-S", "warning", "-e", "SC3043,SC2034,SC1090,SC1091", "edgesync.init", "ntp.hotplug"}, scripts...)
 	if out, err := exec.Command("shellcheck", args...).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

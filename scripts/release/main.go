@@ -126,6 +126,11 @@ func (r *release) make(list []target, stdout io.Writer) (err error) {
 		}
 		fmt.Fprintf(stdout, "%-10s packed\n", t.binary)
 	}
+	if slices.ContainsFunc(list, func(t target) bool { return t.openwrt != nil }) {
+		if err := r.packLuCI(); err != nil {
+			return err
+		}
+	}
 	if err := r.image(list); err != nil {
 		return err
 	}

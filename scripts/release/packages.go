@@ -92,7 +92,7 @@ func (r *release) describe(kind, arch string, t target) (*description, error) {
 		case f.source != "":
 			src = r.repository(f.source)
 		}
-		e := entry{Src: src, Dst: f.path, FileInfo: map[string]any{"mode": f.mode, "mtime": d.MTime, "owner": "root", "group": "root"}}
+		e := entry{Src: src, Dst: f.path, FileInfo: r.fileInfo(f.mode)}
 		if f.config {
 			e.Type = "config"
 		}
@@ -117,36 +117,52 @@ func (r *release) describe(kind, arch string, t target) (*description, error) {
 			return nil, err
 		}
 		d.Apk = map[string]any{"arch": arch, "scripts": map[string]string{"postupgrade": upgrade}}
-		if r.key != "" {
-			d.Apk["signature"] = map[string]string{"key_file": r.key, "key_name": publicKey}
-		}
+		r.sign(d.Apk)
 	case deb:
 		d.Depends = []string{"systemd | systemd-standalone-sysusers | systemd-sysusers"}
 		d.Recommends = []string{"ca-certificates"}
 		d.Deb = map[string]any{"arch": arch, "compression": "xz"}
 		d.Contents = append(d.Contents, entry{
-			Dst: "/etc/edgesync", Type: "dir", FileInfo: map[string]any{"mode": 0o755, "mtime": d.MTime, "owner": "root", "group": "root"},
+			Dst: "/etc/edgesync", Type: "dir", FileInfo: r.fileInfo(0o755),
 		})
 	}
 	return d, nil
 }
 
-// packageName is the name of a package's file.
-func (r *release) packageName(kind, arch string) string {
-	switch kind {
-	case apk:
-		return fmt.Sprintf("edgesync-%s-r%s_%s.apk", r.version.apk, revision, arch)
-	default:
-		return fmt.Sprintf("edgesync_%s-%s_%s.%s", r.version.dpkg, revision, arch, kind)
+// fileInfo is what nfpm is told of a file of root's.
+func (r *release) fileInfo(mode uint32) map[string]any {
+	return map[string]any{"mode": mode, "mtime": r.time.Format(time.RFC3339), "owner": "root", "group": "root"}
+}
+
+// sign adds the signature to the options of a package for apk, if there is a key.
+func (r *release) sign(options map[string]any) {
+	if r.key != "" {
+		options["signature"] = map[string]string{"key_file": r.key, "key_name": publicKey}
 	}
 }
 
-// pack writes one package into the out directory.
+// nameOf is the name of a package's file.
+func (r *release) nameOf(name, kind, arch string) string {
+	if kind == apk {
+		return fmt.Sprintf("%s-%s-r%s_%s.apk", name, r.version.apk, revision, arch)
+	}
+	return fmt.Sprintf("%s_%s-%s_%s.%s", name, r.version.dpkg, revision, arch, kind)
+}
+
+// packageName is the name of the file of a package of the program.
+func (r *release) packageName(kind, arch string) string { return r.nameOf("edgesync", kind, arch) }
+
+// pack writes one package of the program into the out directory.
 func (r *release) pack(kind, arch string, t target) error {
 	d, err := r.describe(kind, arch, t)
 	if err != nil {
 		return err
 	}
+	return r.build(kind, d, r.packageName(kind, arch))
+}
+
+// build has nfpm write a package into the out directory.
+func (r *release) build(kind string, d *description, name string) error {
 	text, err := json.MarshalIndent(d, "", " ")
 	if err != nil {
 		return err
@@ -154,7 +170,6 @@ func (r *release) pack(kind, arch string, t target) error {
 	if err := r.made("nfpm.json", text); err != nil {
 		return err
 	}
-	name := r.packageName(kind, arch)
 	cmd := exec.Command(r.nfpm, "package", "-f", filepath.Join(r.stage, "nfpm.json"), "-p", kind, "-t", filepath.Join(r.out, name))
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -127,7 +127,10 @@ func TestRelease(t *testing.T) {
 	out := made(t, "../..", "-key", keyFile)
 
 	t.Run("files", func(t *testing.T) {
-		want := []string{"RELEASE_NOTES.md", "SHA256SUMS", "SHA256SUMS.sig", "edgesync.rsa.pub", "edgesync_0.9.0+git3_oci.tar"}
+		want := []string{
+			"RELEASE_NOTES.md", "SHA256SUMS", "SHA256SUMS.sig", "edgesync.rsa.pub", "edgesync_0.9.0+git3_oci.tar",
+			"luci-app-edgesync_0.9.0+git3-1_all.ipk", "luci-app-edgesync-0.9.0_git3-r1_noarch.apk",
+		}
 		for _, target := range targets {
 			want = append(want, "edgesync-0.9.0+git3-linux-"+target.binary)
 			for _, arch := range target.openwrt {
@@ -162,6 +165,8 @@ func TestRelease(t *testing.T) {
 			t.Run("deb "+target.debian, func(t *testing.T) { holdsDeb(t, out, target.debian, target.binary) })
 		}
 	}
+	t.Run("luci ipk", func(t *testing.T) { holdsLuCIIpk(t, out) })
+	t.Run("luci apk", func(t *testing.T) { holdsLuCIApk(t, out) })
 	t.Run("image", func(t *testing.T) { holdsImage(t, out) })
 	t.Run("sums", func(t *testing.T) {
 		cmd := exec.Command("sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS")
@@ -221,8 +226,8 @@ func TestSameBytes(t *testing.T) {
 		}
 		sums = append(sums, string(text))
 	}
-	if sums[0] != sums[1] || strings.Count(sums[0], "\n") != 13 {
-		t.Errorf("the two differ, or are not 13 files:\n%s\n%s", sums[0], sums[1])
+	if sums[0] != sums[1] || strings.Count(sums[0], "\n") != 15 {
+		t.Errorf("the two differ, or are not 15 files:\n%s\n%s", sums[0], sums[1])
 	}
 }
 

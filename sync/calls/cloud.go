@@ -43,6 +43,7 @@ func newPending(c *proto.DeviceRpcCallMsg, expires time.Time) *pending {
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(),
 			Params: params, OneWay: c.GetOneway(), Expires: expires,
+			Request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
 		},
 		request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
 	}

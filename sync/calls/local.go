@@ -38,9 +38,11 @@ func (t *Table) Call(ctx context.Context, device proto.UUID, method, params stri
 		return "", fmt.Errorf("the parameters of the call are no JSON")
 	}
 	c := &pending{
-		Call:  Call{Device: device, Method: method, Params: params, OneWay: oneway, Expires: time.Now().Add(timeout + callMargin)},
-		local: end, request: proto.NewUUID(), // not to be taken for one of the cloud's
+		Call:    Call{Device: device, Method: method, Params: params, OneWay: oneway, Expires: time.Now().Add(timeout + callMargin)},
+		local:   func(response, word string) { end <- localDone{response, word} }, // the only one, so there is room
+		request: proto.NewUUID(),                                                  // not to be taken for one of the cloud's
 	}
+	c.Request = c.request
 	if !t.callHere(c) {
 		return "", ErrTooMany
 	}
@@ -57,6 +59,33 @@ func (t *Table) Call(ctx context.Context, device proto.UUID, method, params stri
 			t.finish(c, "", TimedOut)
 		}
 		return "", ctx.Err()
+	}
+}
+
+// Start is Call without waiting, for a rule chain. done is called once, with a lock of the table
+// held: it must not block, and not call the table. word is that of an Error, "" if there is none.
+// If Start returns an error, ErrTooMany, done is not called.
+func (t *Table) Start(
+	device proto.UUID, method, params string, oneway bool, expires time.Time, done func(response, word string),
+) error {
+	c := &pending{
+		Call:  Call{Device: device, Method: method, Params: paramsJSON(params), OneWay: oneway, Expires: expires, Direct: true},
+		local: done, request: proto.NewUUID(),
+	}
+	if !t.callHere(c) {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// Amend changes what a call says that waits for its device: a rule chain has decided so.
+func (t *Table) Amend(device proto.UUID, id int32, method, params string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.find(device, id); c != nil {
+		t.texts -= c.size()
+		c.Method, c.Params = method, params
+		t.texts += c.size()
 	}
 }
 

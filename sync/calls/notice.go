@@ -85,7 +85,7 @@ func (t *Table) Notify(device proto.UUID, method, params string) bool {
 	m.RequestUuidMSB, m.RequestUuidLSB = proto.Halves(proto.NewUUID())
 	m.DeviceIdMSB, m.DeviceIdLSB = proto.Halves(device)
 	p := newPending(m, expires)
-	p.msg, p.notice = m, true // kept as it is
+	p.msg, p.notice, p.Direct = m, true, true // kept as it is
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, refused := t.take(p)

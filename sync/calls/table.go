@@ -63,6 +63,10 @@ type Call struct {
 	Params  string    // JSON text, a scalar too; "null" if the cloud sent none
 	OneWay  bool      // needs no answer of the device; whoever hands it over says Delivered
 	Expires time.Time // by this machine's clock
+	// Request is the id under which its caller knows it. Direct: it comes of a rule chain, or is a
+	// notice, and enters no chain.
+	Request proto.UUID
+	Direct  bool
 }
 
 // Request is a device's own call to the cloud.
@@ -106,10 +110,12 @@ type pending struct {
 	Call
 	msg     *proto.DeviceRpcCallMsg
 	request proto.UUID
-	offered bool             // somebody was there to take it
-	kept    bool             // in the registry, over a restart
-	local   chan<- localDone // who here waits for the answer, of size 1; nil: the cloud waits for it, or, for a notice, nobody
-	notice  bool             // made by the edge itself; nobody waits for its answer
+	offered bool // somebody was there to take it
+	kept    bool // in the registry, over a restart
+	// local tells who here waits for the answer, with mu held, and must not block; nil: the cloud
+	// waits for it, or, for a notice, nobody.
+	local  func(response, word string)
+	notice bool // made by the edge itself; nobody waits for its answer
 }
 
 // answer is on its way to the cloud.
@@ -221,7 +227,7 @@ func (t *Table) finish(c *pending, response, word string) {
 	t.texts -= c.size()
 	switch {
 	case c.local != nil:
-		c.local <- localDone{response, word} // the only one, so there is room
+		c.local(response, word)
 		return
 	case c.notice:
 		t.drop(c.msg)

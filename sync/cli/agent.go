@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -29,7 +28,9 @@ import (
 	"edgesync/sync/notify"
 	"edgesync/sync/registry"
 	"edgesync/sync/rest"
+	"edgesync/sync/ruling"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -52,8 +53,14 @@ const (
 type gateway struct {
 	*program
 	config *config.Config
-	log    *slog.Logger
+	log    *slog.Logger // of logs
+	logs   *logger
 	closes []func() error // of what is open, in the order in which it was opened
+
+	begun   *config.Loaded                 // the configuration as it was at the start
+	loaded  atomic.Pointer[config.Loaded]  // and as it is; the goroutine of waitForEnd sets it
+	load    func() (*config.Loaded, error) // reads it again
+	restart atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
 
 	dir      *disk.DataDir
 	medium   medium.Medium
@@ -68,26 +75,34 @@ type gateway struct {
 	known    atomic.Pointer[registry.Registry] // the registry, once it is open: the queue asks for it
 	registry *registry.Registry
 	history  *link.History
+	rules    *ruling.Rules
 	minutes  *minutes.Log
 	// toldVersion: the cloud was told. The goroutine of waitForEnd owns it.
 	toldVersion bool
 	agent       *agent.Agent
 	doors       *device.Doors
-	rest        http.Handler
+	rest        *rest.Handler
+	latest      *rest.Latest
+	seen        *sighting.Book
 	ports       ports
 	manager     *notify.Socket // of services, such as systemd
 }
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
 // "Assembly").
-func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logger) (err error) {
+func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*config.Loaded, error), log *logger) (err error) {
+	c := &l.Config
 	limitMemory(p.env)
 	// From the beginning, so that a hint or an early stop does not end a half-built agent.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
+	g := &gateway{
+		program: p, config: c, log: log.Logger, logs: log, begun: l, load: load,
+		ports: ports{failed: make(chan error, 4), stopping: make(chan struct{}), server: new(device.Server)},
+	}
+	g.loaded.Store(l)
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())
@@ -319,31 +334,45 @@ func (g *gateway) connect() error {
 	}
 	lane := share.NewLane()
 	g.registry.Follow(g.queue)
-	latest := rest.NewLatest(g.clock)
-	intake := agent.NewIntake(g.queue)
-	intake.Remember(g.registry)
-	intake.Observe(latest.Observe)
+	g.latest, g.seen = rest.NewLatest(g.clock), sighting.New(time.Now(), g.registry.HasDevice)
+	if err := g.openRules(g.latest); err != nil {
+		return err
+	}
+	// What people make goes to the queue whatever the rules say.
+	intake, people := agent.NewIntake(g.queue), agent.NewIntake(g.queue)
+	for _, i := range []*agent.Intake{intake, people} {
+		i.Remember(g.registry)
+		i.Observe(func(events []proto.Event) {
+			g.latest.Observe(events)
+			g.seen.Observe(time.Now(), events)
+		})
+	}
+	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
+		Came: g.rules.Came,
 	})
 	intake.Limit(g.agent.Room())
+	people.Limit(g.agent.Room())
 	maps, err := foreign.Compile(g.config.MQTT.Maps)
 	if err != nil {
 		return fmt.Errorf("mqtt.map: %w", err) // package config has checked them
 	}
 	g.doors = device.NewDoors(device.Ports{
-		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.agent, Creations: g.agent, Foreign: maps,
-		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
+		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Synced: g.registry.Synced, Lane: lane,
 	})
-	g.agent.SetDoors(g.doors)
+	g.rules.Connect(g.agent, g.doors)
+	g.agent.SetDoors(g.rules)
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
-		Registry: g.registry, Intake: intake, Creations: g.agent, Calls: g.agent, Latest: latest, Log: g.log, Clock: g.clock,
-		Lane: lane,
+		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane, Secure: device.Secure,
 	})
 	g.known.Store(g.registry)
+	g.rules.Start()
 	return nil
 }
 
@@ -409,6 +438,7 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				g.ports.checkPairs()
+				g.reload(ctx)
 				g.agent.Hint()
 				continue
 			}
@@ -435,6 +465,11 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	if text := g.restart.Load(); text != nil && *text != "" {
+		s.ExtraWarnings = append(s.ExtraWarnings, *text)
+	}
+	r := g.rules.Counts()
+	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})

@@ -52,8 +52,7 @@ var builtAgent = sync.OnceValues(func() (exe string, err error) {
 		return "", err
 	}
 	exe = filepath.Join(dir, "edgesync")
-	build := exec.Command("go", "build", "-tags", "grpcnotrace,nethttpomithttp2", "-ldflags", "-s -w", "-o", exe, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.Command("make", "-C", "../..", "build", "OUT="+exe)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
@@ -312,6 +311,25 @@ var strains = []strain{
 			}
 			return &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
 		})
+	}},
+	{name: "windows of rule chains", alone: true, drive: func(r *running) {
+		r.chain("hoard", []string{
+			`deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`,
+		})
+		r.ruled("hoard")
+		most := uint64(0)
+		for n := range 110 {
+			text := []byte{'['}
+			for k := range 100 {
+				text = fmt.Appendf(text, `{"a%d":%d,"text":%q},`, n, k, strings.Repeat("x", 40))
+			}
+			text[len(text)-1] = ']'
+			r.mustPost(r.T, "token-1", string(text))
+			most = max(most, r.snapshot().Held)
+		}
+		if most < 7000 {
+			r.Errorf("%d messages waited", most)
+		}
 	}},
 	{name: "long reasons of refusals", alone: true, drive: func(r *running) {
 		reason := "no, because " + strings.Repeat("why ", 1<<20)

@@ -40,9 +40,7 @@ func (b Build) full() string {
 // returns the exit code.
 func Main(b Build) int {
 	p := &program{Build: b, env: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	if i, err := os.Stdin.Stat(); err == nil && i.Mode()&os.ModeCharDevice != 0 {
-		p.interactive = true
-	}
+	p.interactive = termios(os.Stdin, false, new(syscall.Termios)) == nil
 	return p.run(context.Background(), os.Args[1:])
 }
 
@@ -100,15 +98,17 @@ func (p *program) run(ctx context.Context, args []string) int {
 		}
 		return p.help(args[0])
 	case "version", "-version", "--version":
-		if len(args) > 0 && isHelp(args[0]) {
-			return p.help("version")
-		}
-		fmt.Fprintln(p.stdout, "edgesync", p.full())
-		return exitOK
+		return p.versionCommand(args)
+	case "completion":
+		return p.completion(args)
+	case "bugreport":
+		return p.bugreportCommand(ctx, args)
 	case "wal":
 		return p.wal(args)
 	case "dead":
 		return p.dead(args)
+	case "devices":
+		return p.devicesCommand(args)
 	case "setup":
 		return p.setupCommand(ctx, args)
 	case "backup":
@@ -121,6 +121,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
+	case "reconnect", "sync", "log":
+		return p.order(name, args)
 	case "check":
 		return p.checkCommand(ctx, args)
 	case "doctor":
@@ -191,7 +193,8 @@ func (p *program) runCommand(ctx context.Context, args []string) int {
 	for _, n := range l.Notices {
 		log.Warn(n)
 	}
-	if err := p.runAgent(ctx, &l.Config, log); err != nil {
+	load := func() (*config.Loaded, error) { return complete(&settings, p.env) }
+	if err := p.runAgent(ctx, l, load, log); err != nil {
 		return p.fail(err)
 	}
 	return exitOK

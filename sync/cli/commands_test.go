@@ -114,7 +114,7 @@ func TestStatusAsksTheAgent(t *testing.T) {
 	dir := t.TempDir()
 	s, err := status.Serve(dir, func() agent.Snapshot {
 		return agent.Snapshot{State: agent.Connected, Running: true, Writable: true, Accepted: 7, Deployed: 7}
-	}, nil)
+	}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,9 +161,9 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{"wal dump --action=TIMESERIES_UPDATE", 2, "", "did you mean TIMESERIES_UPDATED?"},
 		{"wal dump --since=yesterday", 2, "", "how long ago as 90s, 2h or 7d"},
 		{"wal dump --since=-2h", 2, "", "how long ago"},
-		{"wal dump --entity=5", 2, "", "UUID such as"},
+		{"wal dump --entity=5", 1, "", "there is no queue at"},
 		{"wal dump --limit=x", 2, "", "invalid value"},
-		{"wal dump --entity 7 hush", 2, "", "UUID"},
+		{"wal dump --entity 7 hush", 2, "", "an argument too many"},
 		{"wal stat hush", 2, "", "an argument too many"},
 		{"wal verify --json", 2, "", "unknown flag --json"},
 		{"dead list hush", 2, "", "an argument too many"},

@@ -5,14 +5,18 @@
 //	                             ├─> check           check.go: what is configured, and from where
 //	                             ├─> doctor          doctor.go, package doctor: what is wrong
 //	                             ├─> status          package status asks the running agent
+//	                             ├─> devices         devices.go: package status asks, or the files
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> reconnect, sync, log   control.go: orders to the agent
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             ├─> setup           setup.go: asks, tests, writes, enables
 //	                             ├─> backup, restore, reset   state.go: data_dir as a whole
-//	                             └─> version, help   commands.go, help.go
+//	                             ├─> bugreport       bundle.go: all of it in one file
+//	                             └─> version, completion, help   each in its file
 //
-// What a command takes and does stands in one table, pages.go, from which the help is made.
+// What a command takes and does stands in one table, pages.go, from which help, completion and
+// manual pages are made.
 //
 // # The surface
 //
@@ -42,8 +46,8 @@
 //
 // # Beside a running agent
 //
-// status, dead and wal work with and without an agent. They ask agent.sock first; without an agent
-// they read the files. What changes files (wal repair; dead retry and drop without an agent;
-// restore and reset) takes the lock of the data directory first. backup has the agent hold still
-// for the moment in which it opens the files (package backup).
+// status, devices, dead and wal work with and without an agent. They ask agent.sock first; without
+// an agent they read the files. What changes files (wal repair; dead retry and drop without an
+// agent; restore and reset) takes the lock of the data directory first. backup has the agent hold
+// still for the moment in which it opens the files (package backup).
 package cli

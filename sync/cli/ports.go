@@ -14,6 +14,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/keypair"
+	"edgesync/sync/rest"
 	"edgesync/sync/status"
 )
 
@@ -26,7 +27,8 @@ type ports struct {
 	http, mqtt, mqttTLS string         // addresses; "" is off
 	httpTLS             string
 	pairs               []*keypair.Pair
-	failed              chan error // room for each listener: none of them waits for a reader
+	stopping            chan struct{} // closed when the ports begin to stop
+	failed              chan error    // room for each listener: none of them waits for a reader
 }
 
 // listenMQTT opens the listeners for MQTT devices and serves them.
@@ -116,7 +118,8 @@ func (g *gateway) listenHTTP() error {
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}
 	page := status.Handler(status.Source{
-		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(),
+		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(), Rules: g.rulesReport,
+		Dead: holder{g.agent.DeadLetters(), g}, Login: g.login(), Stopping: g.ports.stopping, BugReport: g.bugreport,
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -141,12 +144,24 @@ func route(devices, api, page http.Handler) http.Handler {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events" &&
-			!strings.HasPrefix(path, "/api/edgesync/"):
+			path != "/api/edge/rules" && !strings.HasPrefix(path, "/api/edgesync/"):
 			api.ServeHTTP(w, r)
 		default:
 			page.ServeHTTP(w, r)
 		}
 	})
+}
+
+// login says who may see on the page what devices send.
+func (g *gateway) login() *status.Login {
+	return &status.Login{
+		Secure: device.Secure, HTTPS: g.ports.httpTLS,
+		Overheard: func(r *http.Request) bool { return rest.Overheard(r, device.Secure(r)) },
+		User: func(r *http.Request) (u status.User, ok bool) {
+			v, ok := g.rest.Visitor(r)
+			return status.User{Name: v.Name, Admin: v.Admin, Sees: v.Sees}, ok
+		},
+	}
 }
 
 // events is where the page looks for the queue's events.
@@ -157,10 +172,18 @@ func (g *gateway) events() *status.Events {
 	}}
 }
 
+// devices is where people look for devices.
+func (g *gateway) devices() *status.Devices {
+	return &status.Devices{
+		Each: g.registry.Each, ByID: g.registry.ByID, Seen: g.seen, Session: g.doors.Session, Values: g.latest.Each,
+		Refusals: g.doors.Refusals(),
+	}
+}
+
 // listenSock serves agent.sock, by which the other commands ask this agent. An agent without it
 // runs.
 func (g *gateway) listenSock() error {
-	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g})
+	sock, err := status.Serve(g.dir.Path, g.snapshot, holder{g.agent.DeadLetters(), g}, g.devices())
 	if err != nil {
 		g.warn(err.Error() + "; edgesync status cannot ask this agent")
 		return nil
@@ -169,22 +192,27 @@ func (g *gateway) listenSock() error {
 	return nil
 }
 
-// holder is what agent.sock asks the agent for: dead letters, and to write nothing for a while.
+// holder is what agent.sock asks the agent for: dead letters, the rule chains, to write nothing for
+// a while, and what control.go adds.
 type holder struct {
 	agent.Dead
 	g *gateway
 }
 
+// RuleChains implements status.Ruled.
+func (h holder) RuleChains() []byte { return h.g.rulesReport() }
+
 // Hold stops first the loop, which alone writes dead letters and what has left the queue, then
-// those who change the registry, then the queue.
+// those who change the registry, then the queue, and what rules keep.
 func (h holder) Hold(ctx context.Context, fn func()) error {
-	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(fn) }) })
+	return h.g.agent.Hold(ctx, func() { h.g.registry.Hold(func() { h.g.queue.Hold(func() { h.g.rules.Hold(fn) }) }) })
 }
 
 // stop closes the ports. Requests that run get so long for their answers.
 func (p *ports) stop(patience time.Duration) {
 	grace, release := context.WithTimeout(context.Background(), patience)
 	defer release()
+	close(p.stopping)
 	closed := make(chan struct{})
 	go func() { // beside HTTP: both may have to wait for devices, and stopLimit is for all
 		_ = p.door.Close()

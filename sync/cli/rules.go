@@ -15,6 +15,10 @@ import (
 )
 
 const rulesHelp = `Usage:
+  edgesync rules [--json]
+                     show what the rule chains of the running agent do: for each
+                     node what came and what became of it, what waits, failed
+                     last, or is not executed, and what is done instead
   edgesync rules try EDGE STEPS [--on-failure=push|drop]
                      run the chains of a file on messages from another one, and
                      print what comes out. drop: exactly as a ThingsBoard Edge
@@ -24,7 +28,7 @@ const rulesHelp = `Usage:
                      run scripts, one JSON object a line, and print what each
                      gives
 
-Both work without an agent and without a cloud. EDGE is a rule chain as
+try and eval work without an agent and without a cloud. EDGE is a rule chain as
 ThingsBoard's user interface exports it, or {"world":{"entities":[…],
 "attributes":{…},"latest":{…},"deviceProfiles":{…}},"downlinks":[…]} with chains
 as a server sends them. A line of STEPS is {"at":ms,"in":{"msgType",
@@ -56,6 +60,9 @@ const (
 
 // rules is the command rules try or rules eval.
 func (p *program) rules(args []string) int {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") && args[0] != "-h" && args[0] != "-help" && args[0] != "--help" {
+		return p.rulesCommand(args)
+	}
 	name, code, done := p.subcommand("rules", args)
 	if done {
 		return code
@@ -81,7 +88,7 @@ func (p *program) rules(args []string) int {
 	w := bufio.NewWriter(p.stdout)
 	var err error
 	if chosen := strings.EqualFold(*word, second); name == "try" {
-		err = tryFile(w, fs.Arg(0), fs.Arg(1), chosen)
+		err = p.tryFile(w, fs.Arg(0), fs.Arg(1), chosen)
 	} else {
 		err = evalFile(w, fs.Arg(0), chosen || *word == "" && namesJS(fs.Arg(0)))
 	}
@@ -91,9 +98,9 @@ func (p *program) rules(args []string) int {
 	return exitOK
 }
 
-// tryFile runs the steps of a file against the chains of another one. A chain that is refused is
-// an error when all steps have run.
-func tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
+// tryFile runs the steps of a file against the chains of another one. Nodes that are not executed
+// are named first; a chain that is refused is an error when all steps have run.
+func (p *program) tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
 	f, err := os.Open(edge)
 	if err != nil {
 		return err
@@ -112,6 +119,13 @@ func tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
 	}
 	if t == nil {
 		return refused
+	}
+	for _, c := range t.Report() {
+		for _, n := range c.Nodes {
+			if n.Reason != "" {
+				fmt.Fprintf(p.stderr, "edgesync: rule chain %q: node %q is not executed: %s\n", c.Name, n.Name, n.Reason)
+			}
+		}
 	}
 	err = eachLine(steps, func(_ int, line []byte) error {
 		out, err := t.Step(line)

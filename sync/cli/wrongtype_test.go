@@ -114,7 +114,7 @@ func rooms(dir string) (warnings []string, err error) {
 			return nil, err
 		}
 	}
-	sock, err := status.Serve(dir, nil, nil)
+	sock, err := status.Serve(dir, nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

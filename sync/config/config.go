@@ -18,6 +18,7 @@ type Config struct {
 	Keepalive Keepalive
 	Queue     Queue
 	Registry  struct{ Keep []string } // bulky kinds to keep: "widgets", "images", "ota"
+	Rules     Rules
 	Sync      Sync
 	Report    struct{ Interval time.Duration } // of the agent's own figures; 0 = none
 	HTTP      HTTP
@@ -92,6 +93,13 @@ type Queue struct {
 type Sync struct {
 	Full   string        // "first", "never", "always"
 	Repeat time.Duration // what was acknowledged so shortly before a lost session goes up again; 0 = nothing
+}
+
+// Rules are the rule chains that events go through before the queue.
+type Rules struct {
+	Mode      string // "cloud", "off"
+	OnFailure string // "push", "drop"
+	File      string // a chain as ThingsBoard's UI exports it, in place of the cloud's; empty: the cloud's
 }
 
 // HTTP is the listener for devices, the REST API, the page and the health checks.

@@ -51,6 +51,7 @@ func TestDefaults(t *testing.T) {
 		HTTP:      HTTP{Listen: ":8080", MaxBody: 16 << 20},
 	}
 	want.Sync, want.MQTT.Listen = Sync{Full: "first", Repeat: 10 * time.Second}, ":1883"
+	want.Rules = Rules{Mode: "cloud", OnFailure: "push"}
 	want.Report.Interval = 5 * time.Minute
 	want.Log = Log{Level: "info", Format: "text", Target: "auto"}
 	if !reflect.DeepEqual(c, want) {
@@ -65,8 +66,8 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.max_inbound_message_size cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
 		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
-		registry.keep sync.full sync.repeat report.interval http.listen http.max_body http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen
-		mqtt.map
+		registry.keep rules.mode rules.on_failure rules.file sync.full sync.repeat report.interval http.listen http.max_body
+		http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen mqtt.map
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level log.format log.target`)
 	if got := paths(); !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
@@ -171,6 +172,9 @@ func TestEveryKey(t *testing.T) {
 		"queue.policy":       {`"thin"`, "thin", "thin", []string{`"drop"`, `1`}, ""},
 		"queue.flash_budget": {`"1GiB"`, "1GiB", "1GiB", []string{`-1`, `"2TiB"`}, "from 0 to 1TiB"},
 		"queue.max_delay":    {`100`, "100", "100ms", []string{`60001`}, "milliseconds"},
+		"rules.mode":         {`"off"`, "off", "off", []string{`"edge"`, `true`, `""`}, ""},
+		"rules.on_failure":   {`"drop"`, "drop", "drop", []string{`"retry"`, `0`}, ""},
+		"rules.file":         {`"/etc/chain.json"`, "/etc/chain.json", "/etc/chain.json", []string{`7`}, ""},
 		"registry.keep":      {`["ota", "images"]`, "ota, images", "ota,images", []string{`["all"]`, `[1]`, `7`, `"x"`}, ""},
 		"sync.full":          {`"never"`, "never", "never", []string{`"yes"`, `true`}, ""},
 		"sync.repeat":        {`0`, "0", "0", []string{`-1`, `61`}, "from 0 to 1m; a plain number means seconds"},

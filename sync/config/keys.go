@@ -192,6 +192,20 @@ var keys = []key{
 		doc: "bulky things from the cloud to keep: widgets, images, ota",
 	},
 	{
+		path: "rules.mode", def: "cloud",
+		field: func(c *Config) any { return &c.Rules.Mode }, choices: []string{"cloud", "off"},
+		doc: "cloud: the rule chains that the cloud assigns decide what goes up; off: everything does",
+	},
+	{
+		path: "rules.on_failure", def: "push",
+		field: func(c *Config) any { return &c.Rules.OnFailure }, choices: []string{"push", "drop"},
+		doc: "what becomes of a message whose node failed: push it as it came, or drop it as ThingsBoard Edge does",
+	},
+	{
+		path: "rules.file", field: func(c *Config) any { return &c.Rules.File },
+		doc: "a rule chain as ThingsBoard's page exports it, in place of the cloud's",
+	},
+	{
 		path: "sync.full", def: "first",
 		field: func(c *Config) any { return &c.Sync.Full }, choices: []string{"first", "never", "always"},
 		doc: "when to ask the cloud for everything it has for this edge: first, never, always",

@@ -26,6 +26,7 @@ func TestEveryKeyInUCI(t *testing.T) {
 	special := map[string]string{
 		"cloud.host": "tb.example.org", "queue.durability": "interval", "queue.policy": "thin", "sync.full": "never",
 		"registry.keep": "ota,images", "log.level": "debug", "log.format": "json", "log.target": "procd", "sync.repeat": "5s",
+		"rules.mode": "off", "rules.on_failure": "drop",
 		"cloud.edge_version": "11", "batch.size": "7", "retry.max": "8", "cloud.port": "7071",
 	}
 	names := map[string]bool{}

@@ -16,6 +16,7 @@ import (
 	"edgesync/sync/refusal"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 )
 
 // Submitter takes events without making the caller wait for the medium. done is called once: with
@@ -40,12 +41,16 @@ type Ports struct {
 	}
 	Calls     agent.Calls
 	Creations agent.Creations
-	Foreign   *foreign.Set // topics that ThingsBoard does not know; nil: there are none
+	Seen      *sighting.Book // of devices; nil: nobody looks
+	Foreign   *foreign.Set   // topics that ThingsBoard does not know; nil: there are none
 	// Synced reports whether a sync has completed once: before that nobody is told that a token is
 	// wrong. nil: it has.
 	Synced func() bool
 	Log    *slog.Logger
 	Clock  *clock.Clock // nil: the clock of the machine is right
+	// Lane is held while a body of 256 KiB and more is parsed and stored, of which the queue makes
+	// several copies; nil: nobody else takes much memory.
+	Lane share.Lane
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
@@ -101,6 +106,12 @@ func (d *Doors) owner(id proto.UUID) (owner, bool) {
 	return o, ok
 }
 
+// Connected reports whether a session speaks for a device now: its own or its gateway's, over MQTT.
+func (d *Doors) Connected(id proto.UUID) bool {
+	_, ok := d.owner(id)
+	return ok
+}
+
 // Deliver implements sync.Doors.
 func (d *Doors) Deliver(c *agent.Call) bool {
 	call := *c
@@ -112,6 +123,7 @@ func (d *Doors) Deliver(c *agent.Call) bool {
 // DeviceChanged implements registry.Watcher. Live sessions follow the change at once.
 func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 	if what&registry.DeviceDeleted != 0 {
+		d.Seen.Forget(dev.ID)
 		d.serve(dev.ID, 0, pollResult{deleted: true})
 	}
 	o, ok := d.owner(dev.ID)
@@ -125,6 +137,16 @@ func (d *Doors) DeviceChanged(dev registry.Device, what registry.Change) {
 	case o.name == "" && what&registry.ProfileChanged != 0:
 		o.session.follow(dev.ProfileID)
 	}
+}
+
+// Session says whether a device is connected over MQTT now, and by which gateway: zero for a device
+// that is connected itself.
+func (d *Doors) Session(id proto.UUID) (gateway proto.UUID, connected bool) {
+	o, ok := d.owner(id)
+	if ok && o.name != "" {
+		gateway = o.session.device.ID
+	}
+	return gateway, ok
 }
 
 // notifyGateway sends a gateway the news that its device was renamed or deleted (API.md 4.3). The

@@ -289,7 +289,7 @@ func (h *HTTP) provision(w http.ResponseWriter, r *http.Request) {
 				return true
 			}
 			if errors.Is(err, errNotSynced) {
-				h.notSynced(w, r)
+				h.notSynced(w, r, "")
 				return true
 			}
 			if err != nil {

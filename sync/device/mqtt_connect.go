@@ -67,10 +67,10 @@ func (m *MQTT) connect(conn *mqttConn, c *mqtt.Connect) (*session, byte) {
 	case err != nil:
 		return nil, 0
 	case !ok && !m.synced():
-		m.note(conn, refusal.NotSynced, "", "", nil)
+		m.unknown(conn, refusal.NotSynced, clientID, user)
 		return nil, notYet(c.Version)
 	case !ok:
-		m.note(conn, refusal.UnknownToken, "", "", nil)
+		m.unknown(conn, refusal.UnknownToken, clientID, user)
 		return nil, wrongCredentials(c.Version, clientID, user, c.Password)
 	}
 	if _, takesOver := m.owner(dev.ID); !conn.keepSlot(takesOver) {

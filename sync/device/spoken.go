@@ -2,8 +2,10 @@ package device
 
 import (
 	"strings"
+	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/sighting"
 )
 
 // Bounds of the devices that gateways speak for at a time. Beyond them the device that was silent
@@ -118,6 +120,11 @@ func (d *Doors) unspeak(s *session, id proto.UUID) {
 // gateway that did so is not notified (API.md 4.3). fresh reports whether s did not speak for the
 // device before.
 func (d *Doors) own(id proto.UUID, s *session, name string) (fresh bool, replaced *session) {
+	door := sighting.MQTT
+	if name != "" {
+		door = sighting.Gateway
+	}
+	d.Seen.Saw(time.Now(), id, door, 0)
 	d.mu.Lock()
 	old, ok := d.owners[id]
 	switch {

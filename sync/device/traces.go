@@ -1,6 +1,9 @@
 package device
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"time"
@@ -19,6 +22,17 @@ var (
 	errFilter        = errors.New("it subscribes to a filter that does not exist")
 	errOnlyProvision = errors.New("a client named \"provision\" may only ask for credentials")
 )
+
+// mark tells one token from another without saying it: the first 16 bits of its SHA-256, in hex. A
+// person who has a token at hand can compare (`echo -n TOKEN | sha256sum`); of all others so few
+// bits say nothing.
+func mark(token string) string {
+	if token == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:2])
+}
 
 // address is where somebody is, without the port, and of IPv6 without what a host chooses itself.
 func address(remote string) string {
@@ -42,6 +56,13 @@ func (m *MQTT) note(conn *mqttConn, reason refusal.Reason, device, topic string,
 	m.refusals.Note(time.Now(), refusal.Case{
 		Door: refusal.MQTT, Reason: reason, Device: device, Address: address(conn.RemoteAddr().String()), Topic: topic,
 		Detail: detail(err),
+	})
+}
+
+// unknown leaves a trace of a CONNECT whose credentials no device here has.
+func (m *MQTT) unknown(conn *mqttConn, reason refusal.Reason, clientID, user string) {
+	m.refusals.Note(time.Now(), refusal.Case{
+		Door: refusal.MQTT, Reason: reason, Address: address(conn.RemoteAddr().String()), Mark: mark(cmp.Or(user, clientID)),
 	})
 }
 
@@ -101,6 +122,13 @@ func unanswered(err error) refusal.Reason {
 func (h *HTTP) note(r *http.Request, reason refusal.Reason, device, why string) {
 	h.refusals.Note(time.Now(), refusal.Case{
 		Door: refusal.HTTP, Reason: reason, Device: device, Address: address(r.RemoteAddr), Detail: why,
+	})
+}
+
+// unknown leaves a trace of a request whose token no device here has.
+func (h *HTTP) unknown(r *http.Request, reason refusal.Reason, token string) {
+	h.refusals.Note(time.Now(), refusal.Case{
+		Door: refusal.HTTP, Reason: reason, Address: address(r.RemoteAddr), Mark: mark(token),
 	})
 }
 

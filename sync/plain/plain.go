@@ -10,8 +10,10 @@ package plain
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -92,4 +94,18 @@ func appendRune(b []byte, r rune) []byte {
 		return fmt.Appendf(b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
 	}
 	return fmt.Appendf(b, `\u%04x`, r)
+}
+
+// Ago says how long ago something was, in words: "3 min ago". What is less than a second ago, or to
+// come, is "now".
+func Ago(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, " d ago"}, {time.Hour, " h ago"}, {time.Minute, " min ago"}, {time.Second, " s ago"}} {
+		if d >= unit.of {
+			return strconv.FormatInt(int64(d/unit.of), 10) + unit.name
+		}
+	}
+	return "now"
 }

@@ -14,8 +14,9 @@
 // A Ledger remembers maxParties pairs of device and reason, and as many pairs of address and
 // reason: a crowd of addresses takes no place from devices, which have shown who they are. Beyond
 // that the pair that was refused longest ago is forgotten; the counters go on. A text is cut at
-// maxWho, maxTopic or maxDetail bytes, so that a pair takes less than 1 KiB and a Ledger less than
-// 256 KiB.
+// maxWho, maxTopic or maxDetail bytes, and of what a party has shown the last maxMarks marks are
+// kept, so that a pair takes less than 1 KiB and a Ledger less than 256 KiB.
 //
-// No secret enters here: callers pass the name of a device or its address, never what it has shown.
+// No secret enters here: callers pass the name of a device or its address, never what it has shown,
+// of which there is at most a mark: 16 bits of a hash.
 package refusal

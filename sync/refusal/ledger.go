@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ const (
 	maxWho        = 128
 	maxTopic      = 128
 	maxDetail     = 256
+	maxMarks      = 4
+	maxMark       = 16
 )
 
 // Case is one refusal.
@@ -33,6 +36,7 @@ type Case struct {
 	Address string // without the port; used where there is no name
 	Topic   string // of MQTT; "" where none is concerned
 	Detail  string // what is wrong in particular, without secrets; may be ""
+	Mark    string // tells one token from another without saying it; "" where none was shown
 }
 
 // Count is how often a door has refused for a reason in this life.
@@ -52,6 +56,7 @@ type Party struct {
 	Topic  string    `json:"topic,omitempty"`
 	Detail string    `json:"detail,omitempty"`
 	Cure   string    `json:"cure"`
+	Marks  []string  `json:"marks,omitempty"` // of what it has shown, the latest last, at most four
 	Count  uint64    `json:"count"`
 	Since  time.Time `json:"since"`
 	Last   time.Time `json:"last"`
@@ -77,6 +82,7 @@ type pair struct {
 type party struct {
 	door          Door
 	topic, detail string
+	marks         []string
 	count         uint64
 	since, last   time.Time
 
@@ -97,10 +103,13 @@ func New(log *slog.Logger) *Ledger {
 	return &Ledger{log: log, addresses: make(map[pair]*party), devices: make(map[pair]*party)}
 }
 
+// Who is what Party.Who says of a device of that name.
+func Who(name string) string { return plain.Text(name, maxWho) }
+
 // Note counts a refusal, and warns of it if that is due.
 func (l *Ledger) Note(now time.Time, c Case) {
 	l.counts[c.Door][c.Reason].Add(1)
-	who, parties := plain.Text(c.Device, maxWho), l.devices
+	who, parties := Who(c.Device), l.devices
 	if c.Device == "" {
 		who, parties = plain.Text(cmp.Or(c.Address, "somebody"), maxWho), l.addresses
 	}
@@ -117,6 +126,7 @@ func (l *Ledger) Note(now time.Time, c Case) {
 	}
 	// The texts may be parts of whole packets.
 	p.door, p.topic, p.detail, p.last = c.Door, strings.Clone(topic), strings.Clone(detail), now
+	p.mark(c.Mark)
 	p.count++
 	if p.silent == 0 {
 		p.silence = now
@@ -128,6 +138,20 @@ func (l *Ledger) Note(now time.Time, c Case) {
 	if due {
 		l.warn(now, &c, who, topic, detail, times, since, leftOut)
 	}
+}
+
+// mark notes what a party has shown.
+func (p *party) mark(mark string) {
+	if mark == "" {
+		return
+	}
+	mark = plain.Text(mark, maxMark)
+	if at := slices.Index(p.marks, mark); at >= 0 {
+		p.marks = append(p.marks[:at], p.marks[at+1:]...)
+	} else if len(p.marks) == maxMarks {
+		p.marks = p.marks[:copy(p.marks, p.marks[1:])]
+	}
+	p.marks = append(p.marks, strings.Clone(mark))
 }
 
 // due notes that p has a warning now, or reports that it has none. The caller holds mu.
@@ -201,6 +225,9 @@ func (l *Ledger) Latest(most int) []Party {
 	return all
 }
 
+// All returns all parties that are remembered, the latest first.
+func (l *Ledger) All() []Party { return l.Latest(2 * maxParties) }
+
 // later reports whether a comes before b. An instance of slices.SortFunc would be 15 kB more of
 // code on MIPS, and one of slices.SortStableFunc another 10.
 func later(a, b *Party) bool {
@@ -220,6 +247,7 @@ func list(parties map[pair]*party, devices bool) []Party {
 		all = append(all, Party{
 			Who: at.who, Device: devices, Door: p.door.String(), Reason: at.reason.String(), Words: at.reason.Words(),
 			Topic: p.topic, Detail: p.detail, Cure: at.reason.Cure(), Count: p.count, Since: p.since, Last: p.last,
+			Marks: append([]string(nil), p.marks...),
 		})
 	}
 	sort.Slice(all, func(i, j int) bool { return later(&all[i], &all[j]) })

@@ -126,6 +126,20 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 }
 
+// The four tokens that were shown last are told apart by their marks; the address has one warning.
+func TestMarks(t *testing.T) {
+	l, read := ledger()
+	for _, mark := range []string{"aaaa", "", "bbbb", "cccc", "dddd", "bbbb", "eeee"} {
+		l.Note(start, Case{Door: HTTP, Reason: UnknownToken, Address: "10.0.0.7", Mark: mark})
+	}
+	if p := l.All(); len(p) != 1 || fmt.Sprint(p[0].Marks) != "[cccc dddd bbbb eeee]" || p[0].Count != 7 {
+		t.Errorf("%+v", p)
+	}
+	if n := len(read()); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
 func TestEveryReasonHasItsWords(t *testing.T) {
 	names := make(map[string]bool)
 	for r := range reasons {

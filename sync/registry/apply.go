@@ -333,15 +333,6 @@ func (r *Registry) applyNested(k *kind, field string, text []byte) (bool, error)
 	return true, nil
 }
 
-func (r *Registry) applyRuleChain(c *change) (bool, error) {
-	kept, err := r.applyEntity(c)
-	if c.deleted && kept {
-		_, e := r.remove(ruleChainMetadata.key(c.id))
-		err = errors.Join(err, e)
-	}
-	return kept, err
-}
-
 // resourceBulk is the word in registry.keep that keeps a resource: JavaScript modules are part of
 // widgets.
 func resourceBulk(text []byte) string {

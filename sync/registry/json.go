@@ -42,6 +42,7 @@ type (
 		TransportType string  `json:"transportType"`
 		ProvisionType string  `json:"provisionType"`
 		ProvisionKey  *string `json:"provisionDeviceKey"`
+		Chain         jsonID  `json:"defaultEdgeRuleChainId"`
 		Data          struct {
 			Transport struct {
 				Telemetry  string `json:"deviceTelemetryTopic"`
@@ -213,7 +214,8 @@ func (r *Registry) decodeProfile(id proto.UUID, text []byte) (*profile, bool) {
 		return nil, false
 	}
 	t := &j.Data.Transport
-	p := &profile{Profile: Profile{ID: id, Name: j.Name, Provisioning: j.ProvisionType, Default: j.Default}}
+	chain, _ := proto.ParseUUID(j.Chain.ID)
+	p := &profile{Profile: Profile{ID: id, Name: j.Name, Provisioning: j.ProvisionType, Default: j.Default, Chain: chain}}
 	if j.TransportType == "MQTT" {
 		p.ConfiguredForMQTT = true
 		p.TelemetryTopic, p.AttributesTopic, p.SubscribeTopic = bounded(t.Telemetry), bounded(t.Attributes), bounded(t.Subscribe)

@@ -110,6 +110,8 @@ type Profile struct {
 	AckInvalid        bool // sendAckOnValidationException
 	Default           bool
 	ConfiguredForMQTT bool // transportType MQTT
+	// Chain is the rule chain of the profile's devices; zero: the edge's root. It need not be here.
+	Chain proto.UUID
 }
 
 // MaxSchema is the most bytes of a schema; a longer one is left out.

@@ -186,6 +186,7 @@ func (r *Registry) stageAll(changes []staging) error {
 		if furtherRecord(c.key) {
 			r.noteRecord(c.key, c.value != nil)
 		}
+		r.tell(c.key)
 	}
 	r.mu.Unlock()
 	if r.stagedBytes > maxStaged {

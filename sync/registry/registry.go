@@ -83,6 +83,7 @@ type Registry struct {
 	profiles    map[proto.UUID]*profile
 	edge        edgeState
 	counts      map[string]*Count
+	hear        func(what Heard, id proto.UUID) // of rule chains and alarms: chains.go
 }
 
 // digest is a keyed hash of something secret.

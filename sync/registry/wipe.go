@@ -58,6 +58,9 @@ func (r *Registry) wipe(config []byte, mine func(id proto.UUID, seq uint64) bool
 		return err
 	}
 	r.forgetFormer(stays)
+	r.mu.Lock()
+	r.tell(ruleChains.key(proto.UUID{}))
+	r.mu.Unlock()
 	return nil
 }
 

@@ -162,6 +162,22 @@ func (l *Latest) set(s *series, ts int64, kv []byte, next int) int {
 	return at + 1
 }
 
+// Value is the latest value of a series that was accepted here.
+func (l *Latest) Value(id proto.UUID, key string) (ts int64, kv proto.KV, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.entities[id]; s != nil {
+		for i := range s.list {
+			if v := &s.list[i]; string(v.key) == key {
+				kv, ok = proto.ParseKV(bytes.Clone(v.kv))
+				kv.ConvertToStored()
+				return v.ts, kv, ok
+			}
+		}
+	}
+	return 0, kv, false
+}
+
 // evict forgets the entity that sent nothing for the longest time.
 func (l *Latest) evict() {
 	var id proto.UUID
@@ -210,8 +226,8 @@ func (l *Latest) remove(id proto.UUID, match func(key string, ts int64) bool) {
 	})
 }
 
-// each calls fn for the values of an entity; kv is fn's to keep.
-func (l *Latest) each(id proto.UUID, fn func(ts int64, kv proto.KV)) {
+// Each calls fn for the values of an entity; kv is fn's to keep.
+func (l *Latest) Each(id proto.UUID, fn func(ts int64, kv proto.KV)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.entities[id]; s != nil {

@@ -16,7 +16,7 @@ func TestLatestIsAsTheServerStoresIt(t *testing.T) {
 			[]proto.KV{{Key: []byte("t"), Type: proto.KeyValueType_DOUBLE_V, Double: 1e7}}),
 	}})
 	n := 0
-	l.each(id, func(ts int64, kv proto.KV) {
+	l.Each(id, func(ts int64, kv proto.KV) {
 		if n++; ts != 5 || kv.Type != proto.KeyValueType_LONG_V || kv.Long != 10_000_000 {
 			t.Errorf("%d %+v", ts, kv)
 		}

@@ -17,6 +17,7 @@ import (
 	"edgesync/sync/clock"
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
+	"edgesync/sync/sighting"
 )
 
 // Bounds of requests.
@@ -47,8 +48,12 @@ type Options struct {
 	Creations agent.Creations
 	Calls     Caller
 	Latest    *Latest
+	Entered   func(events []proto.Event) // is told of what is in the queue and stored; nil: nobody is
+	Seen      *sighting.Book             // of devices; nil: nobody looks
 	Log       *slog.Logger
 	Clock     *clock.Clock // nil: the machine's is right
+	// Secure reports whether a request came over TLS; nil: all count as if they did.
+	Secure func(r *http.Request) bool
 	// Lane is held while an answer to a GET is made: an entity may have 4 MiB, and a page is
 	// gathered from many. nil: one that nobody shares.
 	Lane share.Lane
@@ -333,7 +338,15 @@ func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	if err := c.accept(events); err != nil {
 		return err
 	}
-	return c.stored(c.Registry.Edit(c.Intake.End(), edits...))
+	return c.entered(events, c.stored(c.Registry.Edit(c.Intake.End(), edits...)))
+}
+
+// entered tells the rule chains of events that people have made. err is passed on.
+func (c *call) entered(events []proto.Event, err error) error {
+	if err == nil && c.Entered != nil {
+		c.Entered(events)
+	}
+	return err
 }
 
 // stored turns a failure to store what is in the queue already into an answer, and logs it.

@@ -13,6 +13,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
+	"edgesync/sync/sighting"
 )
 
 var scopes = map[string]registry.Scope{
@@ -173,10 +174,11 @@ func (c *call) saveAttributes(of subject) (any, error) {
 		return nil, bad("the entity has too many attributes of this scope")
 	}
 	f := proto.AppendAttributesUpdated(nil, of.id, of.typ, name, ts, kvs)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, of.id, f)}); err != nil {
+	events := []proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesUpdated, of.id, f)}
+	if err := c.accept(events); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs))
+	return nil, c.entered(events, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs)))
 }
 
 // deleteAttributes is DELETE of attributes by name.
@@ -278,7 +280,7 @@ func (c *call) latest(id proto.UUID) map[string]struct {
 		}
 	}
 	c.Registry.TimedAttributes(id, registry.Latest, nil, func(ts int64, kv *proto.KV) { add(ts, *kv) })
-	c.Latest.each(id, add)
+	c.Latest.Each(id, add)
 	return all
 }
 
@@ -344,7 +346,11 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	if len(events) == 0 {
 		return nil, bad("No timeseries data found in request body!")
 	}
-	return nil, c.accept(events)
+	err = c.accept(events)
+	if err == nil && of.typ == proto.DeviceEntity {
+		c.Seen.Saw(c.now, of.id, sighting.REST, 0)
+	}
+	return nil, c.entered(events, err)
 }
 
 // goneScope marks the event of deleted time series in the queue and in the dead-letter log, where

@@ -217,7 +217,7 @@ func oneNode(t *testing.T, in, world, v *tree) string {
 	for i, key := range in.get("metadata").keys {
 		m.setMeta(key, in.get("metadata").items[i].text)
 	}
-	if known, err := trial.e.Handle(m); !known || err != nil {
+	if known, err := trial.e.Handle(m, nil); !known || err != nil {
 		t.Fatal(known, err)
 	}
 	return strings.Join(out.got, "; ")

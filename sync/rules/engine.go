@@ -161,7 +161,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c
-	var gone []*memory
+	var gone []*node
 	if old != nil {
 		for _, n := range old.nodes {
 			if next := c.byKey(n.key); next != nil && next.work != nil {
@@ -170,7 +170,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 				continue
 			}
 			n.mem.node.Store(nil)
-			gone = append(gone, n.mem)
+			gone = append(gone, n)
 		}
 	}
 	for _, n := range c.nodes {
@@ -192,11 +192,11 @@ func (e *Engine) Delete(id proto.UUID) {
 	if e.root == id {
 		e.root = proto.UUID{}
 	}
-	var gone []*memory
+	var gone []*node
 	if c != nil {
 		for _, n := range c.nodes {
 			n.mem.node.Store(nil)
-			gone = append(gone, n.mem)
+			gone = append(gone, n)
 		}
 	}
 	e.mu.Unlock()
@@ -219,20 +219,24 @@ func (e *Engine) chainOf(who Entity) *chain {
 
 // Handle runs a message. known is false if no chain is known: the caller then does what the
 // default chain does. An error says that the message is lost: the device must not be told that it
-// is kept.
-func (e *Engine) Handle(m *Message) (known bool, err error) {
+// is kept. What comes of the message goes to out, and what nodes keep of it too, if out is a
+// Journal; nil: to the engine's own.
+func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	c := e.chainOf(m.Originator)
 	if c == nil {
-		e.out.Dropped(m)
+		if out == nil {
+			out = e.out
+		}
+		out.Dropped(m)
 		return false, nil
 	}
 	s := e.shard(m.Originator)
 	lock(s)
 	defer unlock(s)
 	count(&e.sums.received)
-	r := e.round()
+	r := e.round(out)
 	r.enter(m, c)
 	r.run()
 	return true, r.err

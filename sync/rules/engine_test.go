@@ -260,7 +260,7 @@ func TestUpdates(t *testing.T) {
 	e.e.Delete(id)
 	e.out = nil
 	e.clear()
-	known, err := e.e.Handle(&Message{Type: PostTelemetry, Originator: Entity{Type: "DEVICE"}, Data: "{}"})
+	known, err := e.e.Handle(&Message{Type: PostTelemetry, Originator: Entity{Type: "DEVICE"}, Data: "{}"}, nil)
 	if known || err != nil {
 		t.Error(known, err)
 	}

@@ -84,10 +84,7 @@ func (e *Engine) schedule(t *timer) {
 	first := e.timers[0] == t
 	unlock(&e.tick)
 	if first {
-		select {
-		case e.wake <- struct{}{}:
-		default:
-		}
+		e.Wake()
 	}
 }
 
@@ -174,14 +171,27 @@ func (e *Engine) Tick() {
 	}
 }
 
-// Run owns windows, delays, generators and time, until ctx is done.
-func (e *Engine) Run(ctx context.Context) {
+// Run owns windows, delays, generators and time, until ctx is done. settle, unless it is nil, is
+// called between what is due, and with last when nothing more is: it makes durable what went to the
+// engine's Outlet and Journal. While it returns false, nothing that is due is done, and it is
+// called again each second.
+func (e *Engine) Run(ctx context.Context, settle func(last bool) bool) {
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
 	for {
-		e.Tick()
+		ok := settle == nil || settle(false)
+		for now := e.opt.Now(); ok; ok = settle == nil || settle(false) {
+			t := e.pop(now)
+			if t == nil {
+				break
+			}
+			e.fire(t)
+		}
+		ok = settle == nil || settle(true) && ok
 		wait := time.Hour // the clock may be set meanwhile
-		if at, ok := e.Due(); ok {
+		if !ok {
+			wait = time.Second
+		} else if at, ok := e.Due(); ok {
 			wait = min(max(time.Duration(at-e.opt.Now())*time.Millisecond, time.Millisecond), time.Minute)
 		}
 		alarm.Reset(wait)
@@ -191,6 +201,14 @@ func (e *Engine) Run(ctx context.Context) {
 		case <-e.wake:
 		case <-alarm.C:
 		}
+	}
+}
+
+// Wake has Run call settle, and look what is due.
+func (e *Engine) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -204,7 +222,7 @@ func (e *Engine) fire(t *timer) {
 	}
 	if n == nil || n.wake == nil {
 		if t.m != nil {
-			e.unhold(nil, t.m)
+			e.unhold(nil, nil, t.m)
 			count(&e.sums.filtered)
 		}
 		return
@@ -212,7 +230,7 @@ func (e *Engine) fire(t *timer) {
 	s := e.shard(t.who)
 	lock(s)
 	defer unlock(s)
-	r := e.round()
+	r := e.round(nil)
 	r.n, r.t = n, t
 	n.wake(r)
 	r.t = nil
@@ -234,7 +252,12 @@ func (r *round) hold(m *Message) error {
 		e.flushOldest()
 		return errHeld
 	}
-	if j := e.opt.Journal; j != nil {
+	if m.pushed { // what is in the queue stays counted; what waits is a message of its own
+		m.pushed, m.from.pushed = false, true
+		count(&e.sums.made)
+		count(&e.sums.accepted)
+	}
+	if j := r.j; j != nil {
 		lock(&e.tick)
 		e.seq++
 		m.seq = e.seq
@@ -246,17 +269,22 @@ func (r *round) hold(m *Message) error {
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
 	o := m.from
-	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: m.pushed || o.pushed, called: o.called, replied: o.replied}
+	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along
 	r.leave(o)
 	return nil
 }
 
-// unhold takes messages out of a node.
-func (e *Engine) unhold(n *node, m *Message) {
+// unhold takes a message out of the round's node.
+//
+//go:noinline
+func (r *round) unhold(m *Message) { r.e.unhold(r.j, r.n, m) }
+
+// unhold takes a message out of a node.
+func (e *Engine) unhold(j Journal, n *node, m *Message) {
 	e.sums.held.Add(-1)
 	e.sums.heldBytes.Add(-m.size())
-	if j := e.opt.Journal; j != nil && n != nil {
+	if j != nil && n != nil {
 		if err := j.Forget(n.recordKey(m)); err != nil {
 			e.out.Failed(n.name, err.Error())
 		}
@@ -296,14 +324,14 @@ func (e *Engine) flushOldest() {
 
 // release deals with what waited in nodes that are gone: through the root chain, or pushed as it
 // is.
-func (e *Engine) release(gone []*memory, root bool) {
-	for _, mem := range gone {
-		for _, m := range e.take(mem) {
-			e.unhold(nil, m)
+func (e *Engine) release(gone []*node, root bool) {
+	for _, n := range gone {
+		for _, m := range e.take(n.mem) {
+			e.unhold(e.opt.Journal, n, m)
 			e.mu.RLock()
 			s := e.shard(m.Originator)
 			lock(s)
-			r := e.round()
+			r := e.round(nil)
 			if c := e.chains[e.root]; root && c != nil {
 				r.enter(m, c)
 				r.run()

@@ -147,12 +147,12 @@ func TestRun(t *testing.T) {
 		e.chain(t, rootID, true, []string{minute, push}, "0>1:Success")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { e.e.Run(ctx); close(done) }()
+		go func() { e.e.Run(ctx, nil); close(done) }()
 		synctest.Wait()
 		known, err := e.e.Handle(&Message{
 			Type: PostTelemetry, Originator: Entity{Type: "DEVICE"}, Time: time.Now().UnixMilli(),
 			Data: `{"t":1}`,
-		})
+		}, nil)
 		if !known || err != nil {
 			t.Error(known, err)
 		}
@@ -217,7 +217,7 @@ func TestManyGoroutines(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var posts, others sync.WaitGroup
-	others.Go(func() { e.Run(ctx) })
+	others.Go(func() { e.Run(ctx, nil) })
 	others.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			if _, err := e.Metadata(chains[i%2]); err != nil {
@@ -233,7 +233,7 @@ func TestManyGoroutines(t *testing.T) {
 			for i := range each {
 				for _, typ := range []string{PostTelemetry, CallToDevice, "OTHER"} {
 					m := &Message{Type: typ, Originator: who, Data: fmt.Sprintf(`{"i":%d,"method":"m","params":1}`, i)}
-					if known, err := e.Handle(m); !known || err != nil {
+					if known, err := e.Handle(m, nil); !known || err != nil {
 						t.Error(known, err)
 					}
 				}

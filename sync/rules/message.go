@@ -34,6 +34,9 @@ type Message struct {
 	Time       int64 // of its creation, ms since the epoch
 	Metadata   []script.Pair
 	Data       string // JSON
+	// Up: what the message says is in the queue already. A push node passes it on as long as its
+	// data are what they were, and nothing is done instead of a chain.
+	Up bool
 
 	count  int     // executions of nodes so far
 	stack  []frame // calls of chains

@@ -48,6 +48,9 @@ func (a *Alarm) tree(reg Registry) *tree {
 		textTree(a.Type), textTree(a.Status()))
 }
 
+// JSON is the alarm as a server writes it, and as messages have it.
+func (a *Alarm) JSON(reg Registry) string { return a.tree(reg).String() }
+
 // alarmDetails runs a script on the message and the previous details, "" if there are none.
 func (r *round) alarmDetails(p *script.Program, before string) (details string, ok bool) {
 	args, err := r.m.args()
@@ -150,7 +153,7 @@ func makeCreateAlarm(_ *node, c *config) work {
 		}
 		a.Severity, a.Details, a.Relations = want.Severity, want.Details, want.Relations
 		a.Propagate, a.PropagateOwner, a.ToTenant = want.Propagate, want.PropagateOwner, want.ToTenant
-		if r.check(r.e.out.SaveAlarm(a)) {
+		if r.check(r.out.SaveAlarm(a)) {
 			r.alarmDone(a, notice, flag, relation)
 		}
 	}
@@ -185,7 +188,7 @@ func makeClearAlarm(_ *node, c *config) work {
 		}
 		b := *a
 		b.Details, b.Cleared, b.ClearedAt = details, true, r.e.opt.Now()
-		if r.check(r.e.out.SaveAlarm(&b)) {
+		if r.check(r.out.SaveAlarm(&b)) {
 			r.alarmDone(&b, "ALARM_CLEAR", "isClearedAlarm", "Cleared")
 		}
 	}

@@ -14,7 +14,7 @@ func makeCall(n *node, c *config) work {
 	if timeout < 1000 || timeout > maxCallTime {
 		timeout = 60_000
 	}
-	n.wake = answered
+	n.wake, n.plain = answered, plainCall
 	return func(r *round) {
 		m := r.m
 		t := m.object()
@@ -40,7 +40,7 @@ func makeCall(n *node, c *config) work {
 		}
 		m.from.called = true
 		if call.OneWay {
-			if !r.check(r.e.out.Call(call)) {
+			if !r.check(r.out.Call(call)) {
 				return
 			}
 			r.answer(call, "{}", "")
@@ -60,13 +60,13 @@ func makeCall(n *node, c *config) work {
 		held := err == nil
 		if held {
 			e.schedule(w)
-			err = e.out.Call(call) // an answer that comes before it returns waits for this shard
+			err = r.out.Call(call) // an answer that comes before it returns waits for this shard
 		}
 		if err == nil || e.answered(call.ID) == nil { // the second: its time is over already
 			return
 		}
 		if held {
-			e.unhold(r.n, m)
+			r.unhold(m)
 		}
 		r.fail(err.Error())
 	}
@@ -76,7 +76,7 @@ func makeCall(n *node, c *config) work {
 func (r *round) answer(c *Call, text, word string) {
 	if c.Message.Type == CallToDevice && c.UUID != "" {
 		if _, ok := proto.ParseUUID(c.UUID); ok {
-			r.e.out.Answered(c, text, word)
+			r.out.Answered(c, text, word)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func (r *round) answer(c *Call, text, word string) {
 func answered(r *round) {
 	t := r.t
 	m := t.m
-	r.e.unhold(r.n, m)
+	r.unhold(m)
 	r.m = m
 	if t.word != "" {
 		r.answer(t.made, "", t.word)
@@ -125,7 +125,7 @@ func makeReply(_ *node, c *config) work {
 			r.fail("Request body is empty!")
 			return
 		}
-		if r.check(r.e.out.Reply(&Reply{m.Originator, values[0], values[1], values[2], m.Data})) {
+		if r.check(r.out.Reply(&Reply{m.Originator, values[0], values[1], values[2], m.Data})) {
 			m.from.replied = true
 			r.tell("Success")
 		}

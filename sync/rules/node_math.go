@@ -169,7 +169,7 @@ func makeMath(_ *node, c *config) work {
 			if kind == "ATTRIBUTE" {
 				v.Scope = scope
 			}
-			if !r.check(r.e.out.Save(v)) {
+			if !r.check(r.out.Save(v)) {
 				return
 			}
 		}

@@ -46,6 +46,10 @@ func makePush(n *node, c *config) work {
 			r.end()
 			return
 		}
+		if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator {
+			r.tell("Success")
+			return
+		}
 		action := pushAction(m)
 		if action == "" {
 			r.fail("Unsupported msg type " + m.Type)
@@ -70,7 +74,11 @@ func makePush(n *node, c *config) work {
 			r.tell("Success")
 			return
 		}
-		if r.check(r.e.out.Push(e)) {
+		if r.check(r.out.Push(e)) {
+			if m.pushed { // each event counts once
+				count(&r.e.sums.made)
+				count(&r.e.sums.accepted)
+			}
 			m.pushed, m.from.pushed = true, true
 			r.tell("Success")
 		}
@@ -104,7 +112,7 @@ func makeLog(_ *node, c *config) work {
 				line = string(b)
 			}
 		}
-		r.e.out.Log(r.n.name, line)
+		r.out.Log(r.n.name, line)
 		r.tell("Success")
 	}
 }

@@ -165,7 +165,7 @@ func (r *round) relate(who Entity, relation string, out, remove bool) error {
 	if !out {
 		ch.Entity, ch.Other = ch.Other, ch.Entity
 	}
-	return r.e.out.Change(ch)
+	return r.out.Change(ch)
 }
 
 func makeAssign(_ *node, c *config) work {
@@ -177,7 +177,7 @@ func makeAssign(_ *node, c *config) work {
 			r.fail("Customer with title '" + name + "' doesn't exist!")
 			return
 		}
-		if r.check(r.e.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Other: who})) {
+		if r.check(r.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Other: who})) {
 			r.tell("Success")
 		}
 	}
@@ -185,7 +185,7 @@ func makeAssign(_ *node, c *config) work {
 
 func makeUnassign(_ *node, _ *config) work {
 	return func(r *round) {
-		if r.check(r.e.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Delete: true})) {
+		if r.check(r.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Delete: true})) {
 			r.tell("Success")
 		}
 	}
@@ -206,7 +206,7 @@ func makeDeviceState(_ *node, c *config) work {
 			r.tell("Rate limited")
 			return
 		}
-		if r.check(r.e.out.Change(&Change{Kind: "state", Entity: m.Originator, Event: event, Time: m.when()})) {
+		if r.check(r.out.Change(&Change{Kind: "state", Entity: m.Originator, Event: event, Time: m.when()})) {
 			r.tell("Success")
 		}
 	}

@@ -143,7 +143,7 @@ func makeSaveSeries(n *node, c *config) work {
 		}
 		for _, v := range all {
 			v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
-			if !r.check(r.e.out.Save(v)) {
+			if !r.check(r.out.Save(v)) {
 				return
 			}
 		}
@@ -211,7 +211,7 @@ func makeSaveAttributes(n *node, c *config) work {
 		if len(v.Pairs) > 0 {
 			said := m.meta("notifyDevice")
 			v.Notify = scope == "SHARED_SCOPE" && (notify || said == "" || said == "true")
-			if !r.check(r.e.out.Save(v)) {
+			if !r.check(r.out.Save(v)) {
 				return
 			}
 			if tell && scope != "CLIENT_SCOPE" {
@@ -256,7 +256,7 @@ func makeDeleteAttributes(_ *node, c *config) work {
 		}
 		if len(names.keys) > 0 {
 			told := scope == "SHARED_SCOPE" && (notify || r.m.meta("notifyDevice") == "true")
-			if !r.check(r.e.out.Delete(r.m.Originator, scope, names.keys, told)) {
+			if !r.check(r.out.Delete(r.m.Originator, scope, names.keys, told)) {
 				return
 			}
 			if tell {

@@ -161,7 +161,7 @@ func TestWindowsLoseNothing(t *testing.T) {
 	want(t, e.post(t, 1, `{"t":31}`), `cloud {"t":31}`)
 	want(t, e.post(t, 2, `{"t":2}`), ``)
 	want(t, e.send(t, 60_001, deviceID, "", ""), `cloud {"t":1} failure; cloud {"t":2} failure; failed fails`)
-	if s := e.e.Sums(); s.Merged != 3 || s.Safety != 2 || s.Received != 3 || s.Made != 1 {
+	if s := e.e.Sums(); s.Merged != 3 || s.Safety != 2 || s.Received != 3 || s.Made != 3 || s.Accepted != 3 || s.Filtered != 0 {
 		t.Errorf("%+v", s)
 	}
 	e.e.opt.Drop = true

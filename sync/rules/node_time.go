@@ -119,7 +119,7 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 			}
 			all.items = addTree(all.items, members("msg metadata", data, m.metadataTree()))
 		}
-		r.e.unhold(r.n, m)
+		r.unhold(m)
 		count(&r.e.sums.merged)
 	}
 	out := best.copyOf()
@@ -154,7 +154,7 @@ func makeDelay(n *node, c *config) work {
 		lock(&r.n.mem.mu)
 		r.n.mem.waiting--
 		unlock(&r.n.mem.mu)
-		r.e.unhold(r.n, r.m)
+		r.unhold(r.m)
 		r.tell("Success")
 	}
 	n.again = func(e *Engine, n *node, m *Message) {

@@ -21,12 +21,13 @@ func TestWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for typ, w := range map[string]Way{
-		PostTelemetry:   {Save: true, Push: true},
-		PostAttributes:  {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
-		CallFromDevice:  {Run: true},
-		CallToDevice:    {Run: true},
-		"CONNECT_EVENT": {},
-		"MY_TYPE":       {Run: true},
+		PostTelemetry:     {Save: true, Push: true},
+		PostAttributes:    {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
+		CallFromDevice:    {Run: true},
+		CallToDevice:      {Call: true},
+		AttributesUpdated: {Push: true, Scope: "SERVER_SCOPE"},
+		"CONNECT_EVENT":   {},
+		"MY_TYPE":         {Run: true},
 	} {
 		got, ok := e.e.WayOf(proto.UUID{}, typ)
 		if !ok || *got != w {
@@ -207,7 +208,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		for i, typ := range []string{PostTelemetry, PostAttributes, CallToDevice} {
 			m := &Message{Type: typ, Originator: Entity{Type: "DEVICE", ID: proto.UUID{15: 0xd1}}, Time: e.now, Data: data}
-			if _, err := e.e.Handle(m); err != nil {
+			if _, err := e.e.Handle(m, nil); err != nil {
 				t.Fatal(err)
 			}
 			e.say(t, fmt.Sprintf(`{"at":%d}`, i*3600_000))

@@ -7,8 +7,9 @@ import (
 )
 
 // Journal keeps what nodes hold, so that it survives a restart (doc.go has the form of records).
-// The engine calls it with locks held; a record is durable when Keep returns. Snapshot of an
-// engine is all records that were kept and not forgotten.
+// The engine calls it with locks held. What Keep and Forget were told counts in this order, and
+// need not be durable before who called Handle is told so. Snapshot of an engine is all records
+// that were kept and not forgotten.
 type Journal interface {
 	// Keep stores a record, in place of one with the same key.
 	Keep(key string, record []byte) error
@@ -49,7 +50,7 @@ func (m *Message) record() []byte {
 	b = addSigned(b, m.stored)
 	b = addNumber(b, uint64(m.count))
 	flags := byte(0)
-	if m.pushed {
+	if m.pushed || m.from != nil && m.from.pushed {
 		flags = 1
 	}
 	b = addByte(b, flags)
@@ -153,7 +154,9 @@ func (e *Engine) Restore(key string, record []byte) error {
 	copy(id[:], key)
 	node := binary.BigEndian.Uint64([]byte(key[16:24]))
 	m.seq = binary.BigEndian.Uint32([]byte(key[24:]))
-	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: m.pushed}
+	pushed := m.pushed
+	m.pushed = false
+	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: pushed}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	lock(&e.tick)
@@ -171,10 +174,10 @@ func (e *Engine) Restore(key string, record []byte) error {
 	s := e.shard(m.Originator)
 	lock(s)
 	defer unlock(s)
-	e.unhold(nil, m)
+	e.unhold(nil, nil, m)
 	count(&e.sums.filtered)
-	if !m.pushed {
-		e.round().save(m.from.raw, Vanished)
+	if !pushed {
+		e.round(nil).save(m.from.raw, Vanished)
 	}
 	if j := e.opt.Journal; j != nil {
 		return j.Forget(key)

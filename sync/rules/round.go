@@ -8,6 +8,8 @@ const roundLimit = 20
 // it, with the plan held for reading and the originator's shard locked.
 type round struct {
 	e     *Engine
+	out   Outlet   // where what comes of it goes
+	j     Journal  // nil: nothing survives a restart
 	n     *node    // that is executed
 	m     *Message // that it has
 	at    *node    // where the message goes on at once; nil: it does not
@@ -25,17 +27,26 @@ type item struct {
 	relation string // if not "", n gives the message on by it
 }
 
+// round begins one. out is where what comes of it goes; nil: the engine's own.
+//
 //go:noinline
-func (e *Engine) round() *round {
-	return &round{e: e, left: roundLimit * int(e.limit.Load())}
+func (e *Engine) round(out Outlet) *round {
+	r := &round{e: e, out: out, j: e.opt.Journal, left: roundLimit * int(e.limit.Load())}
+	if out == nil {
+		r.out = e.out
+	} else if j, ok := out.(Journal); ok {
+		r.j = j
+	}
+	return r
 }
 
 // enter brings a message to the beginning of a chain.
 func (r *round) enter(m *Message, c *chain) {
-	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1}
+	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: m.Up}
+	m.pushed = m.Up
 	if c == nil || c.first == nil { // an empty chain acknowledges everything
 		if c == nil {
-			r.e.out.Dropped(m)
+			r.out.Dropped(m)
 		}
 		r.done(m)
 		return
@@ -55,6 +66,7 @@ func (r *round) enqueue(m *Message, relation string) {
 	if m != r.m {
 		count(&r.e.sums.made)
 		m.from.live++
+		m.pushed = false // it is not in the queue
 	}
 	r.wait(m, r.n, relation)
 }
@@ -119,7 +131,7 @@ func (r *round) pass() {
 	n := r.n
 	r.m.from.odd = true
 	count(&r.e.sums.odd)
-	r.e.out.Unsupported(n.name, n.full, r.m)
+	r.out.Unsupported(n.name, n.full, r.m)
 	if r.e.opt.Likeness {
 		if n.kind != nil && n.kind.make != nil {
 			r.over("Rule Node is not active! Failed to initialize.")
@@ -179,6 +191,7 @@ func (r *round) tell(names ...string) {
 			c := m
 			if i > 0 {
 				c = m.copyOf()
+				c.pushed = false // it is not in the queue
 				m.from.live++
 				count(&r.e.sums.made)
 			}
@@ -201,7 +214,7 @@ func (r *round) fail(text string) {
 // over ends the message with a failure that no connection takes.
 func (r *round) over(text string) {
 	r.n.mem.failure(r.e.opt.Now(), text)
-	r.e.out.Failed(r.n.name, text)
+	r.out.Failed(r.n.name, text)
 	count(&r.e.sums.failed)
 	r.m.from.failed = true
 	r.done(r.m)
@@ -248,18 +261,27 @@ func (r *round) leave(o *origin) {
 	}
 }
 
-// save pushes original messages, if they are telemetry or attributes of a device.
+// save pushes original messages, if they are telemetry or attributes of a device. What came of
+// them was counted as filtered, once, and now is not.
 func (r *round) save(raw []*Message, why Why) {
+	s, first := &r.e.sums, true
 	for _, m := range raw {
 		if m.Originator.Type == "DEVICE" && (m.Type == PostTelemetry || m.Type == PostAttributes) {
-			count(&r.e.sums.safety)
+			if first {
+				s.filtered.Add(^uint64(0))
+			} else {
+				count(&s.made)
+			}
+			first = false
+			count(&s.accepted)
+			count(&s.safety)
 			r.instead(m, why)
 		}
 	}
 }
 
 func (r *round) instead(m *Message, why Why) {
-	if err := r.e.out.Instead(m, why); err != nil && r.err == nil {
+	if err := r.out.Instead(m, why); err != nil && r.err == nil {
 		r.err = err
 	}
 }

@@ -420,6 +420,15 @@ func appendNumber(b []byte, s string) []byte {
 	return appendDouble(b, f)
 }
 
+// AppendDouble appends a number as Java's Double.toString prints it, and as messages have it; NaN
+// and infinities, of which JSON has none, as texts.
+func AppendDouble(b []byte, f float64) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return strconv.AppendQuote(b, strings.Replace(strconv.FormatFloat(f, 'f', -1, 64), "Inf", "Infinity", 1))
+	}
+	return appendDouble(b, f)
+}
+
 // appendDouble prints f as Java's Double.toString does.
 func appendDouble(b []byte, f float64) []byte {
 	a := math.Abs(f)

@@ -5,10 +5,11 @@ import "edgesync/proto"
 // Way is what becomes of a device's message of one type, as far as its chain alone decides it. If
 // Run is false, the message need not be decoded: its values are stored if Save is true, go to the
 // cloud unchanged if Push is true, attributes in Scope, and nothing else happens. A message
-// without values is always run.
+// without values is always run. Call: a call for a device goes to the device, and nothing waits for
+// its answer.
 type Way struct {
-	Run, Save, Push bool
-	Scope           string
+	Run, Save, Push, Call bool
+	Scope                 string
 }
 
 // plainWork is what a node does that needs no look at the message.
@@ -22,12 +23,14 @@ const (
 	plainSeries                      // stores series
 	plainAttributes                  // stores attributes
 	plainPush
+	plainCall // calls the device
 	plainEnd
 )
 
 // plainTypes are the types of messages whose way can be plain.
 var plainTypes = [...]string{
-	PostTelemetry, PostAttributes, CallFromDevice, "CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
+	PostTelemetry, PostAttributes, CallFromDevice, CallToDevice, AttributesUpdated,
+	"CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
 }
 
 // runWay is the way of all that is not known beforehand.
@@ -100,18 +103,24 @@ func (c *chain) wayOf(typ string) (w Way) {
 			}
 			w.Save = true
 		case plainPush:
-			if typ != PostTelemetry && typ != PostAttributes || w.Push {
+			if typ != PostTelemetry && typ != PostAttributes && typ != AttributesUpdated || w.Push {
 				return runWay
 			}
 			w.Push = true
-			if typ == PostAttributes {
+			if typ != PostTelemetry {
 				w.Scope = n.scope
 			}
+		case plainCall:
+			if typ != CallToDevice || n.link(relation) != nil || n.link("Failure") != nil {
+				return runWay
+			}
+			w.Call = true
+			return w
 		}
 		l := n.link(relation)
 		if l == nil {
-			if typ == CallFromDevice {
-				return runWay // nothing has answered it (RULES.md 7.2)
+			if typ == CallFromDevice || typ == CallToDevice {
+				return runWay // nothing has answered or called (RULES.md 7.2)
 			}
 			return w
 		}

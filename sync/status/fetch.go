@@ -15,6 +15,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/former"
+	"edgesync/sync/ruling"
 	"edgesync/sync/tally"
 	"edgesync/wal"
 	"edgesync/wal/disk"
@@ -65,6 +66,8 @@ func fetch(dataDir string, inspect func(string) (wal.Stats, error)) (agent.Snaps
 	s = agent.Snapshot{State: agent.Disconnected}
 	s.At = time.Now().UTC()
 	agent.AddCounts(&s, st, dead, kept.Stats(nil), over.Stats(nil), s.At)
+	c := ruling.ReadCounts(filepath.Join(dataDir, "rules"))
+	s.AddRules(c.Made, c.Filtered, c.Held, c.Merged)
 	s.Losses, s.DamagedSeen = tally.Look(dataDir, s.At)
 	if failed != nil {
 		s.LastError = failed.Error()

@@ -16,7 +16,7 @@ import (
 func TestRequestsAboutFormerEdges(t *testing.T) {
 	dir := t.TempDir()
 	f := &fakeDead{}
-	s, err := Serve(dir, sample, f)
+	s, err := Serve(dir, sample, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

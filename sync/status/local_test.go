@@ -76,7 +76,7 @@ func TestLongNamesAreCut(t *testing.T) {
 		s.ExtraWarnings = append(s.ExtraWarnings, long[:64<<10])
 	}
 	d := t.TempDir()
-	server, err := Serve(d, func() agent.Snapshot { return s }, nil)
+	server, err := Serve(d, func() agent.Snapshot { return s }, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package status
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -32,6 +33,20 @@ var metrics = []metric{
 	{
 		"events_dead", "gauge", "Events that lie in the dead-letter log.",
 		func(s *agent.Snapshot) float64 { return float64(s.Dead) },
+	},
+	{
+		"messages_received_total", "counter", "Messages that devices, people and the edge itself brought.",
+		func(s *agent.Snapshot) float64 { return float64(s.Received) },
+	},
+	{"messages_made_total", "counter", "Messages that rule chains made.", func(s *agent.Snapshot) float64 { return float64(s.Made) }},
+	{
+		"messages_filtered_total", "counter", "Messages that rule chains kept from the cloud.",
+		func(s *agent.Snapshot) float64 { return float64(s.Filtered) },
+	},
+	{"messages_held", "gauge", "Messages that wait in rule chains.", func(s *agent.Snapshot) float64 { return float64(s.Held) }},
+	{
+		"messages_merged_total", "counter", "Messages that windows turned into results.",
+		func(s *agent.Snapshot) float64 { return float64(s.Merged) },
 	},
 	{
 		"events_of_former_edge", "gauge", "Of them, those of a former edge, which are kept until a person decides.",
@@ -184,8 +199,8 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
-	s := src.Snapshot()
+// Metrics is a snapshot in the text form of Prometheus.
+func Metrics(s *agent.Snapshot) []byte {
 	var b bytes.Buffer
 	head := func(name, kind, help string) {
 		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
@@ -193,7 +208,7 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *ans
 	for i := range metrics {
 		m := &metrics[i]
 		head(m.name, m.kind, m.help)
-		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(&s), 'f', -1, 64) + "\n")
+		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(s), 'f', -1, 64) + "\n")
 	}
 	if f := s.Former; f != nil && f.Edge != "" {
 		head("former_edge_info", "gauge", "Always 1; the former edge with the most events here is a label.")
@@ -224,7 +239,7 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *ans
 		}
 	}
 	head("headline", "gauge", "1 for what edgesync status says first.")
-	health := Judge(&s)
+	health := Judge(s)
 	for _, k := range kinds {
 		b.WriteString(`edgesync_headline{kind="` + string(k) + `"} ` + strconv.FormatFloat(bit(k == health.Kind), 'f', -1, 64) + "\n")
 	}
@@ -239,5 +254,10 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *ans
 	b.WriteString("# HELP go_info The version of Go.\n# TYPE go_info gauge\ngo_info{version=\"" + label(runtime.Version()) + "\"} 1\n")
 	head("build_info", "gauge", "Always 1; the version is a label.")
 	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
-	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
+	return b.Bytes()
+}
+
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
+	s := src.Snapshot()
+	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", Metrics(&s))
 }

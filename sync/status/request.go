@@ -30,12 +30,13 @@ const (
 	// requestPatience is how long a client waits: the agent may be busy for 3 s and may serve
 	// another client first.
 	requestPatience = 10 * time.Second
-	// holdLimit is how long a client may have the agent hold: devices wait meanwhile.
-	holdLimit = 5 * time.Second
 	// lettersPerAnswer keeps an answer far below maxAnswer: a dead letter takes at most about 7 KiB
 	// of it.
 	lettersPerAnswer = 100
 )
+
+// holdLimit is how long a client may have the agent hold: devices wait meanwhile. Tests lower it.
+var holdLimit = 5 * time.Second
 
 // What a request may ask for.
 const (
@@ -47,22 +48,29 @@ const (
 	doFormerRetry = "former_retry"
 	doFormerDrop  = "former_drop"
 
-	doAck = "ack"
+	doAck     = "ack"
+	doDevices = "devices"
+	doHold    = "hold"
 
-	doHold = "hold"
+	// Rules asks for the report of the rule chains.
+	Rules = "rules"
 )
 
 // Request is what a client of agent.sock may send: one line of JSON, of at most 1 KiB, ended by a
 // line feed or by closing the client's side. dead_list lists dead letters from the offset on;
 // dead_retry and dead_drop are about the dead letter at the offset, or about all; former_list,
 // former_retry and former_drop about the events of former edges, and take neither; ack says that a
-// person has seen what was lost. hold has the agent write nothing until the client sends a line, or
-// holdLimit has passed; it gets two answers, one when the agent holds, and one that says whether it
-// has held until the line came.
+// person has seen what was lost; devices asks for a page of devices, rules for the rule chains.
+// hold has the agent write nothing until the client sends a line, or holdLimit has passed; it gets
+// two answers, one when the agent holds, and one that says whether it has held until the line came.
+// reconnect, sync (all: everything), log_level and log are those of Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
 	All    bool   `json:"all,omitempty"`
+	Level  string `json:"level,omitempty"` // of log_level: debug, info, warn, error
+
+	Devices *DeviceQuery `json:"devices,omitempty"` // which, of devices
 }
 
 // Answer is the one line of JSON that a request gets.
@@ -74,12 +82,17 @@ type Answer struct {
 	Letters []agent.DeadLetter `json:"letters,omitempty"`
 	Next    uint64             `json:"next,omitempty"` // offset to go on listing from
 
+	Rules   json.RawMessage `json:"rules,omitempty"` // a ruling.Report
+	Devices *DeviceList     `json:"devices,omitempty"`
+
 	// Of events of former edges.
 	Left     []former.Left `json:"left,omitempty"`     // at most 50
 	Entities int           `json:"entities,omitempty"` // of which there are events
 	Events   uint64        `json:"events,omitempty"`   // that are kept
 	More     bool          `json:"more,omitempty"`     // there are others to look at: ask again
 	Busy     bool          `json:"busy,omitempty"`     // the queue has enough to do: ask again in a while
+
+	Text string `json:"text,omitempty"` // of log: the last lines
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
@@ -94,6 +107,9 @@ type Dead interface {
 	Acknowledge(ctx context.Context) error
 	Hold(ctx context.Context, fn func()) error
 }
+
+// Ruled is a Dead that knows the rule chains, too: RuleChains is their report as JSON.
+type Ruled interface{ RuleChains() []byte }
 
 // readRequest reads a line from a client; nothing if the client sends none. A line that is too long
 // comes back without its end, which is no JSON.
@@ -130,6 +146,9 @@ func parseRequest(line []byte) (r Request, err error) {
 	if _, err := d.Token(); err != io.EOF { // io.EOF: nothing follows
 		return Request{}, errors.New("there is more than one request in the line")
 	}
+	if (r.Do == doDevices) != (r.Devices != nil) {
+		return Request{}, errors.New("\"devices\" says which devices, and belongs to a request for these")
+	}
 	switch r.Do {
 	case doList:
 		if r.All {
@@ -139,12 +158,20 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
-	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold:
+	case doReconnect, doSync, doLog:
+		if r.Offset != 0 || r.All && r.Do != doSync || r.Level != "" {
+			return Request{}, errors.New(r.Do + " takes no offset and no level, and only sync takes \"all\"")
+		}
+	case doLevel:
+		if r.Offset != 0 || r.All || r.Level == "" {
+			return Request{}, errors.New("log_level takes a \"level\", no offset and no \"all\"")
+		}
+	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold, doDevices, Rules:
 		if r.All || r.Offset != 0 {
-			return Request{}, errors.New("ack, and what is asked about former edges, takes no offset and no \"all\"")
+			return Request{}, errors.New("ack, devices, and what is asked about former edges, takes no offset and no \"all\"")
 		}
 	default:
-		return Request{}, errors.New("unknown request; known are dead_list, dead_retry and dead_drop, and former_ with the same")
+		return Request{}, errors.New("unknown request; known are dead_list, dead_retry, dead_drop, former_ with the same, ack, devices")
 	}
 	return r, nil
 }
@@ -152,11 +179,20 @@ func parseRequest(line []byte) (r Request, err error) {
 // answer does what a request line asks for.
 func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 	r, err := parseRequest(line)
-	if err == nil && s.dead == nil {
-		err = errors.New("this agent has no dead letters to ask for")
+	ruled, _ := s.dead.(Ruled)
+	switch {
+	case err != nil:
+	case r.Do == doDevices && s.devices == nil, r.Do != doDevices && s.dead == nil, r.Do == Rules && ruled == nil:
+		err = errors.New("this agent has nothing of that kind to ask for")
+	case r.Do == Rules:
+		return &Answer{OK: true, Rules: ruled.RuleChains()}
 	}
 	var a Answer
-	if err == nil {
+	if by, ok := s.dead.(Control); ok && err == nil && controls(r.Do) {
+		a.Text, err = control(ctx, by, &r)
+	} else if err == nil && r.Do == doDevices {
+		a.Devices = s.devices.List(*r.Devices, time.Now())
+	} else if err == nil {
 		switch r.Do {
 		case doList:
 			a.Letters, a.Next, err = s.dead.List(ctx, r.Offset, lettersPerAnswer)
@@ -177,6 +213,8 @@ func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 			a.Events, err = s.dead.DropFormer(ctx)
 		case doHold:
 			err = s.holdFor(ctx, c)
+		default:
+			err = errors.New("this agent cannot do that")
 		}
 	}
 	if a.OK = err == nil; !a.OK {
@@ -214,10 +252,7 @@ func Hold(dataDir string, fn func() error) error {
 	lines := bufio.NewReader(io.LimitReader(c, maxAnswer))
 	ask := func(text string) error {
 		var a Answer
-		_, err := io.WriteString(c, text)
-		if err != nil {
-			return err
-		}
+		_, _ = io.WriteString(c, text) // an agent that has had enough has answered, and closed
 		line, err := lines.ReadBytes('\n')
 		if err == nil {
 			err = json.Unmarshal(line, &a)
@@ -312,6 +347,15 @@ func RetryDead(dataDir string, offset uint64) (n int, err error) {
 func DropDead(dataDir string, offset uint64) (n, later int, err error) {
 	a, err := Ask(dataDir, Request{Do: doDrop, Offset: offset, All: offset == 0})
 	return a.Count, a.Later, err
+}
+
+// AskDevices asks for a page of devices, or returns ErrNoAgent.
+func AskDevices(dataDir string, q DeviceQuery) (*DeviceList, error) {
+	a, err := Ask(dataDir, Request{Do: doDevices, Devices: &q})
+	if err == nil && a.Devices == nil {
+		err = errors.New("the agent's answer holds no devices")
+	}
+	return a.Devices, err
 }
 
 // FormerEvents asks for what sync.Dead.FormerEvents returns: the entities with the most events, how

@@ -38,13 +38,15 @@ type Server struct {
 	done     chan struct{}
 	snapshot func() agent.Snapshot
 	dead     Dead
+	devices  *Devices
 }
 
 // Serve opens data_dir/agent.sock, for this user only. A client that sends nothing gets snapshot()
-// as one JSON object; a client that sends a request line gets the answer (Request). dead may be
-// nil: then requests are refused. The caller holds data_dir's lock, so a socket that is there
-// already was left by a crash and is replaced. One goroutine of the server calls snapshot and dead.
-func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, error) {
+// as one JSON object; a client that sends a request line gets the answer (Request). dead and
+// devices may be nil: then requests for these are refused. The caller holds data_dir's lock, so a
+// socket that is there already was left by a crash and is replaced. One goroutine of the server
+// calls snapshot and dead.
+func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead, devices *Devices) (*Server, error) {
 	path := filepath.Join(dataDir, sockName)
 	info, err := os.Lstat(path)
 	switch {
@@ -82,6 +84,7 @@ func Serve(dataDir string, snapshot func() agent.Snapshot, dead Dead) (*Server, 
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
 		listener: l, path: path, dataDir: dataDir, release: release, stop: stop, done: make(chan struct{}), snapshot: snapshot, dead: dead,
+		devices: devices,
 	}
 	go s.serve(ctx)
 	return s, nil

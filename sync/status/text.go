@@ -40,6 +40,10 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	if s.Pending > 0 {
 		oldest = "oldest " + p.paint(h.Latency, span(s.OldestPendingMS))
 	}
+	if s.Filtered+s.Held+s.Merged+s.Made > 0 {
+		p.line("  %-9s %s received, %s made; %s filtered, %s waiting, %s merged", "rules", group(s.Received), group(s.Made),
+			group(s.Filtered), group(s.Held), group(s.Merged))
+	}
 	width := len(group(s.Accepted))
 	row := func(sign, name string, n uint64, note string) {
 		p.line("%s", strings.TrimRight(fmt.Sprintf("  %s %-9s %*s   %s", sign, name, width, group(n), note), " "))

@@ -15,7 +15,7 @@ import (
 func TestUnlined(t *testing.T) {
 	const text = "// Package p.\npackage p\n\n//go:noinline\nfunc f(\n\ta int) string { // f\n" +
 		"\tg()\n\t/* of two\n\tlines */ return `raw\n\treturn` + \"x\"; }\n"
-	const want = "//line unlined.go:1\n// Package p.\n@package p\n\n//go:noinline\n@func f(\n\t@a int) string { // f\n" +
+	const want = "//line trimmed.go:1\n// Package p.\n@package p\n\n//go:noinline\n@func f(\n\t@a int) string { // f\n" +
 		"\t@g()\n\t/* of two\n\tlines */ @return `raw\n\treturn` @+ \"x\"; }\n"
 	if got := strings.ReplaceAll(string(unlined([]byte(text))), "/*line :1:1*/", "@"); got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -60,8 +60,45 @@ func TestOnlyLinesChange(t *testing.T) {
 		if !slices.Equal(before, after) {
 			t.Errorf("%s: other words", path)
 		}
-		if i := slices.IndexFunc(places, func(p string) bool { return p != "/dir/unlined.go:1" }); i >= 0 {
+		if i := slices.IndexFunc(places, func(p string) bool { return p != "/dir/trimmed.go:1" }); i >= 0 {
 			t.Errorf("%s: word %d is at %s", path, i, places[i])
 		}
+	}
+}
+
+// Each cut is of the Go that is used here, and of the dependencies in the versions of go.mod.
+func TestCutsFit(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range cuts {
+		names[c.file] = true
+	}
+	for name := range names {
+		pkg, file := filepath.Split(name)
+		dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", strings.TrimSuffix(pkg, "/")).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", pkg, err)
+		}
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cut(text, name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCutsThatDoNotFit(t *testing.T) {
+	const text = "package impl // if opaqueInitHook(mi) { if opaqueInitHook(mi) {"
+	got, err := cut([]byte(text), "google.golang.org/protobuf/internal/impl/message.go")
+	if err == nil || !strings.Contains(err.Error(), `it has "if opaqueInitHook(mi) {" 2 times, not once`) || string(got) != text {
+		t.Errorf("%q, error %v", got, err)
+	}
+}
+
+// The cache of go build would keep what another version of the cuts made.
+func TestCacheKnowsTheSource(t *testing.T) {
+	if len(source) < 1000 || len(sourceOfCuts) < 1000 {
+		t.Errorf("%d bytes of main.go, %d of cuts.go", len(source), len(sourceOfCuts))
 	}
 }

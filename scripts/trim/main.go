@@ -1,10 +1,10 @@
-// Command unlined makes binaries smaller: it compiles the standard library and the dependencies
-// without the names and lines of their files. A binary holds a table of which instruction is of
-// which line, which on MIPS is 3.5 of 100 bytes of it, and 9 of 100 packed. The instructions are
-// the same with and without it. A trace of a panic still has each function's name and the
-// instruction in it, and the true lines of the packages of edgesync itself, which are compiled as
-// they are. Which line an instruction of the others is of says go tool objdump -s, of a binary that
-// is built without -toolexec and -s -w.
+// Command trim makes binaries smaller. It compiles the standard library and the dependencies
+// without what never runs here (cuts.go), and without the names and lines of their files: a binary
+// holds a table of which instruction is of which line, which on MIPS is 3.5 of 100 bytes of it, and
+// 9 of 100 packed. The instructions are the same without that table. A trace of a panic still has
+// each function's name and the instruction in it, and the true lines of the packages of edgesync
+// itself, which are compiled as they are. Which line an instruction of the others is of says go
+// tool objdump -s, of a binary that is built without -toolexec and -s -w.
 //
 // It is for go build -toolexec, which starts it in place of each tool, with the tool's command.
 package main
@@ -20,14 +20,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // source tells this version of the command from others, for the cache of go build, wherever the
 // command is and whatever machine it runs on.
-//
-//go:embed main.go
-var source []byte
+var (
+	//go:embed main.go
+	source []byte
+	//go:embed cuts.go
+	sourceOfCuts []byte
+)
 
 func main() {
 	err := run(os.Args[1:])
@@ -35,7 +39,7 @@ func main() {
 		os.Exit(exit.ExitCode()) // the tool has said why
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "unlined:", err)
+		fmt.Fprintln(os.Stderr, "trim:", err)
 		os.Exit(1)
 	}
 }
@@ -54,28 +58,48 @@ func run(command []string) error {
 	if len(command) > 1 && command[1] == "-V=full" {
 		cmd.Stdout = nil
 		version, err := cmd.Output()
-		fmt.Printf("%s unlined-%x\n", bytes.TrimSpace(version), sha256.Sum256(source))
+		fmt.Printf("%s trim-%x\n", bytes.TrimSpace(version), sha256.Sum256(slices.Concat(source, sourceOfCuts)))
 		return err
 	}
-	ours, dir := true, ""
+	pkg, dir := "main", ""
 	for i := 1; i < len(cmd.Args); i++ {
 		switch path := cmd.Args[i]; {
 		case cmd.Args[i-1] == "-p":
-			ours = path == "main" || strings.HasPrefix(path+"/", "edgesync/")
+			pkg = path
 		case cmd.Args[i-1] == "-o":
 			dir = filepath.Dir(path)
-		case strings.HasSuffix(path, ".go") && !ours:
+		case strings.HasSuffix(path, ".go") && pkg != "main" && !strings.HasPrefix(pkg+"/", "edgesync/"):
 			text, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
-			cmd.Args[i] = filepath.Join(dir, fmt.Sprintf("unlined%d.go", i)) // of the directory that go build removes
+			text, err = cut(text, pkg+"/"+filepath.Base(path))
+			if err != nil { // Another version of Go than the cuts were made for is no error.
+				fmt.Fprintln(os.Stderr, "trim:", err)
+			}
+			cmd.Args[i] = filepath.Join(dir, fmt.Sprintf("trim%d.go", i)) // of the directory that go build removes
 			if err := os.WriteFile(cmd.Args[i], unlined(text), 0o600); err != nil {
 				return err
 			}
 		}
 	}
 	return cmd.Run()
+}
+
+// cut returns the text of a file with its cuts made, or the whole text and an error when one of
+// them is not of this text.
+func cut(text []byte, name string) ([]byte, error) {
+	short := text
+	for _, c := range cuts {
+		if c.file != name {
+			continue
+		}
+		if n := bytes.Count(short, []byte(c.old)); n != 1 {
+			return text, fmt.Errorf("%s is compiled whole: it has %q %d times, not once; see scripts/trim/cuts.go", name, c.old, n)
+		}
+		short = bytes.Replace(short, []byte(c.old), []byte(c.now), 1)
+	}
+	return short, nil
 }
 
 // unlined returns the text of a Go file with a comment before the first word of each line, that
@@ -85,7 +109,7 @@ func unlined(text []byte) []byte {
 	file := token.NewFileSet().AddFile("", -1, len(text))
 	var words scanner.Scanner
 	words.Init(file, text, nil, 0)
-	out := []byte("//line unlined.go:1\n")
+	out := []byte("//line trimmed.go:1\n")
 	done, line := 0, 0
 	for {
 		pos, word, literal := words.Scan()

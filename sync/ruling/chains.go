@@ -1,0 +1,88 @@
+package ruling
+
+import (
+	"crypto/sha256"
+	"errors"
+
+	"edgesync/proto"
+	"edgesync/sync/rules"
+)
+
+// load brings the engine level with the chains of the registry, or with that of Options.File. What
+// has not changed is left as it is. The goroutine of Run, or that of Open.
+func (r *Rules) load() error {
+	if r.Off {
+		return nil
+	}
+	r.engine.SetLimit(r.Registry.NodeLimit())
+	if r.File != nil {
+		return r.loadFile()
+	}
+	var err error
+	note := func(id proto.UUID, e error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if delete(r.problems, id); e != nil {
+			r.problems[id] = e.Error()
+			err = errors.Join(err, e)
+		}
+	}
+	here := make(map[proto.UUID]bool)
+	r.Registry.Entities(proto.KindRuleChain, func(id proto.UUID, text []byte) bool {
+		here[id] = true
+		if h := sha256.Sum256(text); r.heads[id] != h {
+			r.heads[id] = h
+			note(id, r.engine.Head(text))
+		}
+		return true
+	})
+	for id := range r.heads {
+		if !here[id] {
+			r.forgetChain(id)
+		}
+	}
+	bodies := 0
+	r.Registry.Entities(proto.KindRuleChainMetadata, func(id proto.UUID, text []byte) bool {
+		if !here[id] { // its head is still to come, or it is going
+			return true
+		}
+		bodies++
+		if h := sha256.Sum256(text); r.bodies[id] != h {
+			r.bodies[id] = h
+			_, e := r.engine.Metadata(text)
+			note(id, e)
+		}
+		return true
+	})
+	r.several.Store(bodies > 1)
+	return err
+}
+
+func (r *Rules) forgetChain(id proto.UUID) {
+	delete(r.heads, id)
+	delete(r.bodies, id)
+	r.mu.Lock()
+	delete(r.problems, id)
+	r.mu.Unlock()
+	r.engine.Delete(id)
+}
+
+// loadFile takes a chain as ThingsBoard's UI exports it, once.
+func (r *Rules) loadFile() error {
+	if len(r.heads) > 0 {
+		return nil
+	}
+	head, body, err := rules.Export(r.File)
+	if err != nil {
+		return err
+	}
+	r.heads[rules.ExportedID] = sha256.Sum256(head)
+	if err := r.engine.Head(head); err != nil {
+		return err
+	}
+	_, err = r.engine.Metadata(body)
+	return err
+}
+
+// MaxFile bounds the file of a chain, in bytes.
+const MaxFile = 1 << 20

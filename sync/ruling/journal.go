@@ -1,0 +1,202 @@
+package ruling
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"edgesync/sync/rules"
+	"edgesync/wal/store"
+)
+
+// maxStaged bounds what is staged and not durable, in bytes; beyond it nothing more is kept.
+const maxStaged = 4 << 20
+
+var errStaged = errors.New("rules: more waits for the medium than is kept in memory")
+
+// sumsKey is the record of the counters. Records of messages have longer keys.
+const sumsKey = "sums"
+
+// journal is what nodes hold, on flash. What is staged becomes durable together, in its order, with
+// one fsync for all who wait. Any goroutine stages; run's writes.
+type journal struct {
+	store *store.Store
+	log   *slog.Logger
+	wake  chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	next    store.Batch
+	waiting []func(error) // until next is durable
+
+	writing sync.Mutex // held while a batch is written; guards what follows
+	batch   store.Batch
+}
+
+func openJournal(o *Options) (*journal, error) {
+	s, err := store.Open(store.Options{
+		Path: filepath.Join(o.Dir, "store"), CorruptDir: o.CorruptDir, Log: o.Log, Meter: o.Meter,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open what rules keep: %w", err)
+	}
+	return &journal{store: s, log: o.Log, wake: make(chan struct{}, 1)}, nil
+}
+
+// Keep implements rules.Journal.
+func (j *journal) Keep(key string, record []byte) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.next.Size() > maxStaged {
+		return errStaged
+	}
+	j.next.Put(key, record)
+	return nil
+}
+
+func (j *journal) forget(keys []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, k := range keys {
+		j.next.Delete(k)
+	}
+}
+
+// commit has done called, by the writing goroutine, when what is staged is durable, or is not.
+func (j *journal) commit(done func(error)) {
+	j.mu.Lock()
+	j.waiting = append(j.waiting, done)
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait is commit that waits.
+func (j *journal) wait() error {
+	end := make(chan error, 1)
+	j.commit(func(err error) { end <- err })
+	return <-end
+}
+
+// run writes what is staged, until stop is closed; then the rest.
+func (j *journal) run(stop <-chan struct{}) {
+	for {
+		select {
+		case <-j.wake:
+			j.write()
+		case <-stop:
+			j.write()
+			return
+		}
+	}
+}
+
+// write makes durable what is staged. What the medium refuses stays, and is written before anything
+// else.
+func (j *journal) write() {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	err := j.apply()
+	j.mu.Lock()
+	waiting := j.waiting
+	j.waiting = nil
+	if err == nil {
+		j.next, j.batch = j.batch, j.next
+	}
+	j.mu.Unlock()
+	if err == nil {
+		err = j.apply()
+	}
+	for _, done := range waiting {
+		done(err)
+	}
+}
+
+func (j *journal) apply() error {
+	err := j.store.Apply(&j.batch)
+	if err == nil || errors.Is(err, store.ErrBatchTooLarge) {
+		j.batch.Reset()
+	}
+	return err
+}
+
+// restore gives back the records of messages, in the order of their keys.
+func (j *journal) restore(back func(key string, record []byte) error) {
+	keys := j.store.Keys("")
+	slices.Sort(keys)
+	for _, key := range keys {
+		if key == sumsKey {
+			continue
+		}
+		record, ok, err := j.store.Get(key, nil)
+		if ok && err == nil {
+			err = back(key, record)
+		}
+		if err != nil {
+			j.log.Warn("a message that waited in a rule chain is unreadable and is lost", "error", err)
+			j.forget([]string{key})
+		}
+	}
+}
+
+// Counts are the counters of rules over the life of a data directory. What Made and Filtered,
+// Merged and Held mean is said at rules.Sums.
+type Counts struct {
+	Made, Filtered, Merged, Safety, Failed, Unsupported uint64
+	Held                                                uint64 // messages that wait now
+}
+
+func countsOf(s *rules.Sums) Counts {
+	return Counts{
+		Made: s.Made, Filtered: s.Filtered, Merged: s.Merged, Safety: s.Safety, Failed: s.Failed, Unsupported: s.Unsupported,
+		Held: uint64(max(0, s.Held)),
+	}
+}
+
+func (c *Counts) fields() [6]*uint64 {
+	return [6]*uint64{&c.Made, &c.Filtered, &c.Merged, &c.Safety, &c.Failed, &c.Unsupported}
+}
+
+func (c *Counts) append(b []byte) []byte {
+	for _, f := range c.fields() {
+		b = binary.AppendUvarint(b, *f)
+	}
+	return b
+}
+
+// readCounts reads the record of the counters; what is damaged is 0.
+func readCounts(s *store.Store) (c Counts) {
+	b, _, _ := s.Get(sumsKey, nil)
+	for _, f := range c.fields() {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			break
+		}
+		*f, b = v, b[n:]
+	}
+	return c
+}
+
+// ReadCounts reads the counters of a data directory that no agent holds, or that one holds: then
+// they are those of its last minute.
+func ReadCounts(dir string) (c Counts) {
+	s, err := store.Inspect(filepath.Join(dir, "store"))
+	if err != nil {
+		return c
+	}
+	defer s.Close()
+	c = readCounts(s)
+	if c.Held = uint64(s.Stats().Keys); s.Has(sumsKey) {
+		c.Held--
+	}
+	return c
+}
+
+// sumsEvery is how often counters alone are written.
+const sumsEvery = time.Minute

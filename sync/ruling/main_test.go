@@ -1,0 +1,5 @@
+package ruling
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

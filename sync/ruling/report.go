@@ -1,0 +1,144 @@
+package ruling
+
+import (
+	"sort"
+
+	"edgesync/proto"
+)
+
+// Report is what people want to know of the rule chains (RULES.md 7.6). A field once published
+// keeps its name and meaning.
+type Report struct {
+	Mode string `json:"mode"` // "cloud", "off"; "file": one chain in place of the cloud's
+	Root string `json:"root"` // name; "" while none is known: then telemetry and attributes go up
+	// Messages over the life of the data directory.
+	Made        uint64 `json:"made"`
+	Filtered    uint64 `json:"filtered"`
+	Held        uint64 `json:"held"`
+	Merged      uint64 `json:"merged"`
+	Instead     uint64 `json:"pushed_instead"` // originals that were pushed because a chain could not decide
+	Failed      uint64 `json:"failed"`
+	Unsupported uint64 `json:"unsupported"` // messages that met a node that is not executed
+
+	HeldBytes int64    `json:"held_bytes"`
+	Windows   int      `json:"windows"` // that are open
+	Chains    []Chain  `json:"chains"`
+	Facts     []string `json:"facts"`          // in words, each once
+	More      int      `json:"more,omitempty"` // nodes that are left out
+}
+
+// Chain is one chain of a Report, the root first, the others by name.
+type Chain struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Root    bool   `json:"root"`
+	Problem string `json:"problem,omitempty"` // why its last update is not executed
+	Nodes   []Node `json:"nodes"`
+}
+
+// Node is one node of a Chain. Counters are of this life.
+type Node struct {
+	Name      string            `json:"name"`
+	Type      string            `json:"type"`
+	Supported bool              `json:"supported"`
+	Reason    string            `json:"reason,omitempty"`  // why not
+	Instead   string            `json:"instead,omitempty"` // what is done instead
+	In        uint32            `json:"in"`
+	Out       map[string]uint32 `json:"out,omitempty"` // by relation
+	Failed    uint32            `json:"failed,omitempty"`
+	LastError string            `json:"last_error,omitempty"`
+	LastAt    int64             `json:"last_error_at,omitempty"` // ms since the epoch
+	Waiting   int               `json:"waiting,omitempty"`       // messages
+	Windows   int               `json:"windows,omitempty"`
+}
+
+// maxNodes bounds the nodes of a Report.
+const maxNodes = 1000
+
+const insteadWords = "messages pass it; telemetry and attributes that reach no push node go up as they came"
+
+// Report describes the chains.
+func (r *Rules) Report() *Report {
+	c := r.Counts()
+	all := &Report{
+		Mode: "cloud", Made: c.Made, Filtered: c.Filtered, Held: c.Held, Merged: c.Merged, Instead: c.Safety, Failed: c.Failed,
+		Unsupported: c.Unsupported, HeldBytes: r.engine.Sums().HeldBytes, Chains: []Chain{}, Facts: []string{},
+	}
+	fact := func(text string) { all.Facts = append(all.Facts, text) }
+	switch {
+	case r.Off:
+		all.Mode = "off"
+		fact("Rule chains are off (rules.mode): everything goes to the cloud.")
+		return all
+	case r.File != nil:
+		all.Mode = "file"
+	}
+	list := r.engine.Report()
+	sort.Slice(list, func(i, j int) bool {
+		if list[i].Root != list[j].Root {
+			return list[i].Root
+		}
+		return list[i].Name < list[j].Name
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	nodes := 0
+	seen := make(map[proto.UUID]bool)
+	for i := range list {
+		in := &list[i]
+		seen[in.ID] = true
+		chain := Chain{ID: proto.FormatUUID(in.ID), Name: in.Name, Root: in.Root, Problem: r.problems[in.ID], Nodes: []Node{}}
+		not := 0
+		for k := range in.Nodes {
+			n := &in.Nodes[k]
+			all.Windows += n.Windows
+			if n.Reason != "" {
+				not++
+			}
+			if nodes++; nodes > maxNodes {
+				all.More++
+				continue
+			}
+			node := Node{
+				Name: n.Name, Type: n.Type, Supported: n.Reason == "", Reason: n.Reason, In: n.In, Failed: n.Failed, LastError: n.Last,
+				LastAt: n.LastAt, Waiting: n.Waiting, Windows: n.Windows,
+			}
+			if n.Reason != "" {
+				node.Instead = insteadWords
+			}
+			for _, o := range n.Out {
+				if node.Out == nil {
+					node.Out = make(map[string]uint32)
+				}
+				node.Out[o.Relation] = o.Taken
+			}
+			chain.Nodes = append(chain.Nodes, node)
+		}
+		all.Chains = append(all.Chains, chain)
+		name := `Chain "` + in.Name + `": `
+		if in.Root {
+			all.Root = in.Name
+		}
+		if not > 0 {
+			fact(name + "some of its nodes are not executed; " + insteadWords + ".")
+		}
+		if in.Silent {
+			fact(name + "This chain sends no telemetry to the cloud.")
+		}
+		if in.SilentAlarms {
+			fact(name + "alarms are created, none is pushed.")
+		}
+		if chain.Problem != "" {
+			fact(name + "its last update is not executed: " + chain.Problem)
+		}
+	}
+	for id, text := range r.problems {
+		if !seen[id] {
+			fact("Chain " + proto.FormatUUID(id) + " is not executed: " + text)
+		}
+	}
+	if all.Root == "" {
+		fact("No root chain is known: telemetry and attributes of devices go to the cloud.")
+	}
+	return all
+}

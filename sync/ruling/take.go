@@ -1,0 +1,348 @@
+package ruling
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"edgesync/proto"
+	"edgesync/sync/device/payload"
+	"edgesync/sync/registry"
+	"edgesync/sync/rules"
+)
+
+// inlineBytes is what one outcome gathers before it goes to the queue.
+const inlineBytes = 256 << 10
+
+// take gathers what comes of some events in their chains: a rules.Outlet and a rules.Journal. One
+// goroutine has it; what no caller waits for is in one that many goroutines share.
+type take struct {
+	*Rules
+	shared bool
+	finish func(done func(error)) error // t.end, bound once
+
+	mu     sync.Mutex // guards what follows
+	out    []proto.Event
+	bytes  int
+	parser payload.Parser
+	stored bool     // the registry has something that is not durable
+	kept   bool     // the journal has
+	gone   []string // of the journal, once out is durable
+
+	// cur is the event whose message is run, nil for one of something else. Its fragment goes up
+	// again where the message comes to a push node as it was.
+	cur  *proto.Event
+	data string
+	time int64 // in its metadata
+}
+
+func (t *take) init(r *Rules, shared bool) {
+	t.Rules, t.shared = r, shared
+	t.finish = t.end
+}
+
+// way is what becomes of an event, as far as it is known without a look at it; nil: it is none of
+// a device's messages.
+func (r *Rules) way(e *proto.Event, chain *proto.UUID) *rules.Way {
+	if e.Kind != proto.KindEntityData {
+		return nil
+	}
+	typ := rules.PostTelemetry
+	switch e.Action {
+	case proto.ActionTimeseriesUpdated:
+	case proto.ActionPostAttributes:
+		typ = rules.PostAttributes
+	default:
+		return nil
+	}
+	if r.several.Load() {
+		*chain = proto.UUID{}
+		if d, ok := r.Registry.ByID(e.Entity); ok {
+			p, _ := r.Registry.Profile(d.ProfileID)
+			*chain = p.Chain
+		}
+	}
+	w, ok := r.engine.WayOf(*chain, typ)
+	if !ok {
+		return nil // no chain is known: as the default one does (RULES.md 7.2)
+	}
+	return w
+}
+
+// untouched reports whether an event goes to the queue as it is, and its values are stored here.
+func untouched(w *rules.Way) bool {
+	return w == nil || !w.Run && w.Push && w.Save && (w.Scope == "" || w.Scope == proto.ClientScope)
+}
+
+// Take runs events of devices through the chains. finish is nil if they go to the queue as they
+// are. Else out is what goes there in their place, until finish is called; finish is called once
+// out is in the queue, also if there is nothing in it. It makes durable what nodes keep, and calls
+// done then, or, if done is nil, waits and returns the error. An error says that nothing is kept:
+// try again.
+func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(done func(error)) error, err error) {
+	if r.Off {
+		return nil, nil, nil
+	}
+	var chain proto.UUID
+	first := 0
+	for first < len(events) && untouched(r.way(&events[first], &chain)) {
+		first++
+	}
+	if first == len(events) {
+		return nil, nil, nil
+	}
+	t := r.takes.Get().(*take)
+	t.out = append(t.out[:0], events[:first]...)
+	for k := first; k < len(events); k++ {
+		e := &events[k]
+		switch w := r.way(e, &chain); {
+		case untouched(w):
+			t.out = append(t.out, *e)
+		case w.Run:
+			err = t.run(e)
+		default:
+			err = t.pass(e, w)
+		}
+		if err != nil {
+			t.reset()
+			return nil, nil, err
+		}
+	}
+	return t.out, t.finish, nil
+}
+
+// pass does with an event what its way says.
+func (t *take) pass(e *proto.Event, w *rules.Way) error {
+	t.engine.Passed(w, 1)
+	if w.Save {
+		t.save(e)
+	}
+	switch {
+	case !w.Push:
+	case w.Scope == "" || w.Scope == proto.ClientScope:
+		t.out = append(t.out, *e)
+	default: // of attributes, with a scope of the chain's choice (RULES.md 1.5)
+		f, ok := open(e.Fragment)
+		if !ok {
+			return errFragment
+		}
+		return t.add(proto.Event{
+			Kind: e.Kind, Action: e.Action, Time: e.Time, Entity: e.Entity,
+			Fragment: proto.AppendPostAttributes(nil, e.Entity, f.entityType, w.Scope, f.values()),
+		})
+	}
+	return nil
+}
+
+// save stores the values of an event here.
+func (t *take) save(e *proto.Event) {
+	if e.Action == proto.ActionTimeseriesUpdated {
+		t.Latest.Observe([]proto.Event{*e})
+		return
+	}
+	if f, ok := open(e.Fragment); ok {
+		t.stored = true
+		if err := t.Registry.KeepValues(e.Entity, registry.ClientScope, 0, f.values()); err != nil {
+			t.Rules.Options.Log.Debug("attributes of a device are not kept here", "error", err)
+		}
+	}
+}
+
+// run runs the message of an event.
+func (t *take) run(e *proto.Event) error {
+	m, at, ok := t.message(e)
+	if !ok {
+		t.out = append(t.out, *e) // it is not for chains
+		return nil
+	}
+	t.cur, t.data, t.time = e, m.Data, at
+	known, err := t.engine.Handle(m, t)
+	t.cur = nil
+	if !known && err == nil {
+		t.out = append(t.out, *e)
+	}
+	return err
+}
+
+// reset gives the take back.
+func (t *take) reset() {
+	clear(t.out)
+	t.out, t.bytes, t.stored, t.kept, t.cur, t.data, t.gone = t.out[:0], 0, false, false, nil, "", t.gone[:0]
+	if cap(t.out) <= 1024 && t.parser.Retained() <= maxRetained {
+		t.takes.Put(t)
+	}
+}
+
+// maxRetained bounds the memory of a parser that is used again.
+const maxRetained = 64 << 10
+
+// end is what Take returns as finish.
+func (t *take) end(done func(error)) error {
+	r, stored, kept := t.Rules, t.stored && len(t.out) == 0, t.kept
+	if len(t.gone) > 0 {
+		r.journal.forget(t.gone)
+		kept = true
+	}
+	t.reset()
+	var err error
+	if stored { // else it is on its way, and what devices wrote may wait for a flush (sync/doc.go)
+		err = r.Registry.Flush()
+	}
+	switch {
+	case err == nil && kept && done != nil:
+		r.journal.commit(done)
+		return nil
+	case err == nil && kept:
+		err = r.journal.wait()
+	}
+	if done != nil {
+		done(err)
+		return nil
+	}
+	return err
+}
+
+// add puts an event behind the others. Its fragment is t's.
+func (t *take) add(e proto.Event) error {
+	t.out = append(t.out, e)
+	if t.bytes += len(e.Fragment); t.bytes < inlineBytes {
+		return nil
+	}
+	if t.shared { // settle looks after it
+		t.engine.Wake()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), appendLimit)
+	defer cancel()
+	err := t.append(ctx, t.out)
+	clear(t.out)
+	t.out, t.bytes = t.out[:0], 0
+	if err != nil {
+		return fmt.Errorf("push to the cloud: %w", err)
+	}
+	return nil
+}
+
+// large reports whether what is gathered is to go to the queue.
+func (t *take) large() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes >= inlineBytes || len(t.out) >= 512
+}
+
+// cut takes what is gathered.
+func (t *take) cut() (out []proto.Event, gone []string, some bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out, gone, some = t.out, t.gone, t.kept || len(t.out)+len(t.gone) > 0
+	t.out, t.gone, t.kept, t.bytes = nil, nil, false, 0
+	return out, gone, some
+}
+
+// putBack puts in front what could not be made durable.
+func (t *take) putBack(out []proto.Event, gone []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range out {
+		t.bytes += len(out[i].Fragment)
+	}
+	t.out, t.gone = append(out, t.out...), append(gone, t.gone...)
+}
+
+// Keep implements rules.Journal.
+func (t *take) Keep(key string, record []byte) error {
+	t.mu.Lock()
+	t.kept = true
+	t.mu.Unlock()
+	if t.shared {
+		defer t.engine.Wake()
+	}
+	return t.journal.Keep(key, record)
+}
+
+// Forget implements rules.Journal. What the take has pushed is to be durable before: others have
+// the journal written at any time.
+func (t *take) Forget(key string) error {
+	t.mu.Lock()
+	t.gone = append(t.gone, key)
+	t.mu.Unlock()
+	if t.shared {
+		t.engine.Wake()
+	}
+	return nil
+}
+
+// Push implements rules.Outlet.
+func (t *take) Push(e *rules.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.cur; c != nil && e.Entity.ID == c.Entity && e.Entity.Type == proto.DeviceEntity && same(e, c) &&
+		(c.Action == proto.ActionPostAttributes || e.Time == t.time) && e.Data == t.data {
+		t.out = append(t.out, *c)
+		return nil
+	}
+	if e.Action == "RPC_CALL" {
+		return t.ask(e.Message)
+	}
+	list, err := t.encode(e)
+	for i := range list {
+		if err == nil {
+			err = t.add(list[i])
+		}
+	}
+	if t.shared {
+		t.engine.Wake()
+	}
+	return err
+}
+
+// same reports whether a push says what an event of a device says.
+func same(e *rules.Event, c *proto.Event) bool {
+	return c.Action == proto.ActionTimeseriesUpdated && e.Action == "TIMESERIES_UPDATED" ||
+		c.Action == proto.ActionPostAttributes && e.Action == "POST_ATTRIBUTES" && e.Scope == proto.ClientScope
+}
+
+// Instead implements rules.Outlet.
+func (t *take) Instead(m *rules.Message, why rules.Why) error {
+	switch why {
+	case rules.NotCalled:
+		return t.callInstead(m)
+	case rules.NotAnswered:
+		return t.ask(m)
+	}
+	e := &rules.Event{Action: "TIMESERIES_UPDATED", Entity: m.Originator, Time: m.Time, Data: m.Data, Message: m}
+	if m.Type == rules.PostAttributes {
+		e.Action, e.Scope = "POST_ATTRIBUTES", proto.ClientScope
+	} else if ts, err := strconv.ParseInt(meta(m, "ts"), 10, 64); err == nil {
+		e.Time = ts
+	}
+	return t.Push(e)
+}
+
+// Save implements rules.Outlet.
+func (t *take) Save(v *rules.Values) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stored = t.stored || v.Scope != ""
+	return t.saveValues(v, &t.parser)
+}
+
+// Delete implements rules.Outlet.
+func (t *take) Delete(e rules.Entity, scope string, keys []string, _ bool) error {
+	s, ok := scopes[scope]
+	if !ok {
+		return errScope
+	}
+	// The registry tells the device of its shared attributes in any case. The cloud hears of it by
+	// a push node, if at all: what it sends counts.
+	return t.Registry.DeleteAttributes(e.ID, s, keys, 0)
+}
+
+// SaveAlarm implements rules.Outlet.
+func (t *take) SaveAlarm(a *rules.Alarm) error {
+	t.mu.Lock()
+	t.stored = true
+	t.mu.Unlock()
+	return t.saveAlarm(a)
+}
