@@ -236,13 +236,12 @@ func Hold(dataDir string, fn func() error) error {
 	lines := bufio.NewReader(io.LimitReader(c, maxAnswer))
 	ask := func(text string) error {
 		var a Answer
-		_, err := io.WriteString(c, text)
-		if err != nil {
-			return err
-		}
+		_, failed := io.WriteString(c, text) // an agent that could not hold so long has answered, and closed
 		line, err := lines.ReadBytes('\n')
 		if err == nil {
 			err = json.Unmarshal(line, &a)
+		} else if failed != nil {
+			err = failed
 		}
 		switch {
 		case err == nil && !a.OK && a.Error == "":
