@@ -343,6 +343,7 @@ func (g *gateway) connect() error {
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
+		Came: g.rules.Came,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())
@@ -352,7 +353,7 @@ func (g *gateway) connect() error {
 	}
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
-		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
+		Log: g.log, Clock: g.clock, Synced: g.registry.Synced, Lane: lane,
 	})
 	g.rules.Connect(g.agent, g.doors)
 	g.agent.SetDoors(g.rules)

@@ -48,6 +48,9 @@ type Ports struct {
 	Synced func() bool
 	Log    *slog.Logger
 	Clock  *clock.Clock // nil: the clock of the machine is right
+	// Lane is held while a body of 256 KiB and more is parsed and stored, of which the queue makes
+	// several copies; nil: nobody else takes much memory.
+	Lane share.Lane
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices
@@ -101,6 +104,12 @@ func (d *Doors) owner(id proto.UUID) (owner, bool) {
 	defer d.mu.Unlock()
 	o, ok := d.owners[id]
 	return o, ok
+}
+
+// Connected reports whether a session speaks for a device now: its own or its gateway's, over MQTT.
+func (d *Doors) Connected(id proto.UUID) bool {
+	_, ok := d.owner(id)
+	return ok
 }
 
 // Deliver implements sync.Doors.
