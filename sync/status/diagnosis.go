@@ -25,11 +25,16 @@ func serveLog(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, 
 	}
 }
 
-// serveDiagnosis gives administrators, as one file of text, what helps others to find a fault: the
+// serveDiagnosis gives administrators the bug report of Source.BugReport; without one, as one file
+// of text, what helps others to find a fault: the
 // status in words and as JSON, the rule chains, the last day and the last lines of the log. None of
 // it holds a secret.
 func serveDiagnosis(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
 	if _, ok := needs(w, r, src, true); !ok {
+		return
+	}
+	if src.BugReport != nil {
+		serveBugReport(w, r, src)
 		return
 	}
 	answer, ok := going.take(w, r, eventsAnswer)

@@ -1,7 +1,9 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -25,6 +27,8 @@ type Source struct {
 	Stopping <-chan struct{}
 	Rules    func() []byte // the report of the rule chains as JSON; nil: there is none
 	Devices  *Devices      // nil: they are not shown
+	// BugReport writes a tar.gz, which takes some seconds; nil: none is made.
+	BugReport func(ctx context.Context, w io.Writer) error
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
