@@ -71,6 +71,10 @@ demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 
 demo-forever: build/demo ## the same, round after round with faults at random moments, until Ctrl-C
 	@build/demo --forever
 
+.PHONY: demo-rules
+demo-rules: build/demo ## a rule chain makes one event of many: kill -9 in a window, every number right; 20 s
+	@build/demo --rules
+
 # Compiles what the demo compiles again, so that it does so at once: with empty caches this takes
 # minutes.
 .PHONY: build/demo
@@ -128,6 +132,21 @@ test: ## everything that must hold: lint, tests with the race detector, all plat
 	@scripts/ci/step release-twice $(MAKE) release-twice
 	@scripts/ci/step qemu $(MAKE) qemu
 	@echo "make test: all passed in $$((($$(date +%s) - STEPS_BEGAN) / 60)) min"
+
+.PHONY: page
+page: ## pack the page after a change of sync/status/page
+	PACK_PAGE=1 go test -count=1 -run TestPageIsPacked ./sync/status
+
+# In Chromium, which is large: not among the tests of `make test`.
+.PHONY: page-test page-shots
+page-test: ## each button, filter and state of the page in Chromium, and its accessibility
+	@scripts/ci/prepare chromium axe
+	go vet -tags page ./sync/status/browser
+	AXE=$(CURDIR)/build/tools/axe-core-4.10.2/axe.min.js go test -count=1 -tags page ./sync/status/browser
+page-shots: ## what the page looks like, as build/page-shots/*.png
+	@scripts/ci/prepare chromium axe
+	SHOTS=$(CURDIR)/build/page-shots go test -count=1 -tags page ./sync/status/browser
+	@ls build/page-shots
 
 .PHONY: unit
 unit: ## the tests alone, without the race detector
@@ -228,11 +247,6 @@ release-twice: nfpm ## make a release in two directories, of TWICE (amd64), and 
 .PHONY: debian-trial
 debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB once, then a minute; as root
 	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
-
-.PHONY: script-size
-script-size: $(TRIM) ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
-	@scripts/ci/prepare xz
-	@TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' go run ./scripts/ci/linked
 
 .PHONY: qemu
 qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user

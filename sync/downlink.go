@@ -37,6 +37,9 @@ func (l *loop) downlink(d *proto.DownlinkMsg, packages []func() (bool, error), n
 		l.complain("a message of the cloud cannot be stored", err.Error(), now)
 		return
 	}
+	if l.came != nil && len(d.GetEntityData()) > 0 {
+		l.came(d.GetEntityData())
+	}
 	if len(d.GetDeviceUpdateMsg()) > 0 {
 		l.maybeUnrouted(now)
 	}

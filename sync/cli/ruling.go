@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
+	"edgesync/proto"
 	"edgesync/sync/config"
 	"edgesync/sync/rest"
+	"edgesync/sync/rules"
 	"edgesync/sync/ruling"
 )
 
@@ -16,7 +19,8 @@ func (g *gateway) openRules(latest *rest.Latest) (err error) {
 	c := &g.config.Rules
 	o := ruling.Options{
 		Dir: g.rulesDir(), CorruptDir: g.corruptDir(), Registry: g.registry, Queue: g.queue, Latest: latest, Clock: g.clock,
-		Log: g.log, Meter: g.queue.Meter, Off: c.Mode == "off", Drop: c.OnFailure == "drop",
+		Log: g.log, Meter: g.queue.Meter, Presence: ruling.Presence{Last: g.lastSeen, Connected: g.isConnected},
+		Off: c.Mode == "off", Drop: c.OnFailure == "drop",
 	}
 	if c.File != "" && !o.Off {
 		if o.File, err = readChain(c.File); err != nil {
@@ -29,6 +33,12 @@ func (g *gateway) openRules(latest *rest.Latest) (err error) {
 	g.opened(g.rules.Close)
 	return nil
 }
+
+// lastSeen is when a device was active last.
+func (g *gateway) lastSeen(id proto.UUID) time.Time { return g.seen.Of(time.Now(), id).Last }
+
+// isConnected reports whether a device is connected over MQTT.
+func (g *gateway) isConnected(id proto.UUID) bool { return g.doors != nil && g.doors.Connected(id) }
 
 func (g *gateway) rulesDir() string { return filepath.Join(g.dir.Path, "rules") }
 
@@ -46,7 +56,7 @@ func readChain(path string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err == nil {
-		_, _, err = ruling.Exported(text)
+		_, _, err = rules.Export(text)
 	}
 	if err != nil {
 		return nil, wrong(fmt.Errorf("%s: %w", path, err))

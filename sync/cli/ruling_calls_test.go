@@ -105,6 +105,21 @@ func TestPeopleBesideAChain(t *testing.T) {
 		t.Errorf("%d alarms", n)
 	}
 	summed(t, r.snapshot())
+	// What the cloud sets enters the chain, and a push does not send it back.
+	s.chain("echo", []string{
+		`filter.TbMsgTypeSwitchNode|switch|{"version":0}`,
+		`edge.TbMsgPushToCloudNode|push|{"scope":"SERVER_SCOPE"}`,
+		`transform.TbTransformMsgNode|echo|{"scriptLang":"TBEL","tbelScript":"return {msg: {echo: metadata.source}, metadata: ` +
+			`{from: metadata.deviceName}, msgType: \"POST_TELEMETRY_REQUEST\"};"}`,
+	}, "0>1:Attributes Updated", "0>2:Attributes Updated", "2>1:Success")
+	s.ruled("echo")
+	before = r.snapshot()
+	s.share(d, "limit", true)
+	s.arrived(d, "echo", 1)
+	if n := r.snapshot(); n.Accepted != before.Accepted+1 {
+		t.Errorf("%d events went up", n.Accepted-before.Accepted)
+	}
+	summed(t, r.snapshot())
 	// A chain that raises alarms of its own, and pushes them.
 	s.chain("alarms", []string{
 		hotNode,

@@ -103,6 +103,12 @@ func (d *Doors) owner(id proto.UUID) (owner, bool) {
 	return o, ok
 }
 
+// Connected reports whether a session speaks for a device now: its own or its gateway's, over MQTT.
+func (d *Doors) Connected(id proto.UUID) bool {
+	_, ok := d.owner(id)
+	return ok
+}
+
 // Deliver implements sync.Doors.
 func (d *Doors) Deliver(c *agent.Call) bool {
 	call := *c

@@ -21,12 +21,13 @@ func TestWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for typ, w := range map[string]Way{
-		PostTelemetry:   {Save: true, Push: true},
-		PostAttributes:  {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
-		CallFromDevice:  {Run: true},
-		CallToDevice:    {Call: true},
-		"CONNECT_EVENT": {},
-		"MY_TYPE":       {Run: true},
+		PostTelemetry:     {Save: true, Push: true},
+		PostAttributes:    {Save: true, Push: true, Scope: "CLIENT_SCOPE"},
+		CallFromDevice:    {Run: true},
+		CallToDevice:      {Call: true},
+		AttributesUpdated: {Push: true, Scope: "SERVER_SCOPE"},
+		"CONNECT_EVENT":   {},
+		"MY_TYPE":         {Run: true},
 	} {
 		got, ok := e.e.WayOf(proto.UUID{}, typ)
 		if !ok || *got != w {

@@ -29,7 +29,8 @@ const (
 
 // plainTypes are the types of messages whose way can be plain.
 var plainTypes = [...]string{
-	PostTelemetry, PostAttributes, CallFromDevice, CallToDevice, "CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
+	PostTelemetry, PostAttributes, CallFromDevice, CallToDevice, AttributesUpdated,
+	"CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
 }
 
 // runWay is the way of all that is not known beforehand.
@@ -102,11 +103,11 @@ func (c *chain) wayOf(typ string) (w Way) {
 			}
 			w.Save = true
 		case plainPush:
-			if typ != PostTelemetry && typ != PostAttributes || w.Push {
+			if typ != PostTelemetry && typ != PostAttributes && typ != AttributesUpdated || w.Push {
 				return runWay
 			}
 			w.Push = true
-			if typ == PostAttributes {
+			if typ != PostTelemetry {
 				w.Scope = n.scope
 			}
 		case plainCall:

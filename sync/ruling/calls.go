@@ -74,7 +74,7 @@ func (r *Rules) Connect(agent Calls, doors Doors) { r.calls.agent, r.calls.doors
 
 // work runs what is to be done, until ctx is done.
 func (r *Rules) work(ctx context.Context) {
-	ticker := time.NewTicker(5 * time.Second)
+	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		select {
@@ -84,6 +84,7 @@ func (r *Rules) work(ctx context.Context) {
 			do()
 		case now := <-ticker.C:
 			r.calls.expire(now)
+			r.look(now)
 		}
 	}
 }

@@ -169,6 +169,8 @@ func (r *Rules) message(e *proto.Event) (m *rules.Message, at int64, ok bool) {
 	return m, f.ts, true
 }
 
+func pair(key, value string) script.Pair { return script.Pair{Key: key, Value: value} }
+
 func meta(m *rules.Message, key string) string {
 	for i := range m.Metadata {
 		if m.Metadata[i].Key == key {

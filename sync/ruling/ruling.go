@@ -40,8 +40,9 @@ type Options struct {
 	Clock      *clock.Clock
 	Log        *slog.Logger
 	Meter      disk.Meter
-	Off        bool // no chain is executed
-	Drop       bool // a message whose node failed ends, as on a real edge
+	Off        bool     // no chain is executed
+	Drop       bool     // a message whose node failed ends, as on a real edge
+	Presence   Presence // of devices
 	// File is a chain as ThingsBoard's UI exports it, which counts in place of the cloud's; nil:
 	// those of the cloud count.
 	File []byte
@@ -59,6 +60,9 @@ type Rules struct {
 	alarms  alarms
 	calls   callers
 
+	present  map[proto.UUID]*presence // activity.go; the goroutine of work owns both
+	nextLook time.Time
+
 	// several: there is more than one chain, so that the profile of a device counts.
 	several  atomic.Bool
 	changed  atomic.Bool        // chains in the registry
@@ -69,6 +73,7 @@ type Rules struct {
 	written  time.Time             // the counters
 	last     Counts                // what was written then
 	extra    atomic.Uint64         // events that nodes made beside messages
+	down     atomic.Int64          // bytes of the data of the cloud that wait for their chains
 	said     atomic.Int64          // when a node's failure was last logged, in s
 	failing  bool                  // the queue refuses what back holds
 	grumble  time.Time             // the last complaint of that
@@ -89,7 +94,7 @@ func Open(o Options) (*Rules, error) {
 	r := &Rules{
 		Options: o, journal: j, before: readCounts(j.store),
 		heads: make(map[proto.UUID]sum), bodies: make(map[proto.UUID]sum), done: make(chan struct{}),
-		problems: make(map[proto.UUID]string),
+		problems: make(map[proto.UUID]string), present: make(map[proto.UUID]*presence),
 	}
 	r.last, r.written = r.before, time.Now()
 	r.back.init(r, true)

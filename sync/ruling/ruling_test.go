@@ -138,6 +138,9 @@ func (g *rig) chain(id proto.UUID, root bool, nodes []string, links ...string) {
 		RuleChainUpdateMsg:         []*proto.RuleChainUpdateMsg{head},
 		RuleChainMetadataUpdateMsg: []*proto.RuleChainMetadataUpdateMsg{{Entity: string(body)}},
 	})
+	if g.stop != nil { // its goroutine takes it
+		return
+	}
 	if !g.changed.Swap(false) {
 		g.Error("no change was heard")
 	}

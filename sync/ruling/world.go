@@ -76,6 +76,11 @@ func (r *Rules) Profile(e rules.Entity) (name string, chain proto.UUID, ok bool)
 
 // Attribute implements rules.Registry.
 func (r *Rules) Attribute(e rules.Entity, scope, key string) (v rules.Stored, ok bool) {
+	if scope == "SERVER_SCOPE" && e.Type == proto.DeviceEntity {
+		if v, ok = r.activityOf(e.ID, key); ok {
+			return v, true
+		}
+	}
 	s, known := scopes[scope]
 	if scope == "" {
 		s, known = registry.Latest, true
