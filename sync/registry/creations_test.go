@@ -149,7 +149,8 @@ func TestCreations(t *testing.T) {
 func TestProfileOfADeviceMadeHere(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
-	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 6, Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 6,
+		Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
 		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`}}})
 	b, _, err := r.Prepare(&proto.NewDevice{Name: "meter", Type: "meters"}, time.Now())
 	if err != nil {
@@ -183,9 +184,10 @@ func TestCreationsOfAnotherQueue(t *testing.T) {
 	for _, c := range []struct {
 		end     uint64
 		pending int
-	}{{9, 1}, {10, 0}, {11, 0}, {0, 1}} {
+	}{{9, 1}, {0, 1}, {10, 0}, {11, 0}} {
 		r, err := registry.Open(registry.Options{
-			Dir: dir, CorruptDir: filepath.Join(dir, "corrupt"), Log: slog.New(slog.DiscardHandler), End: func() uint64 { return c.end },
+			Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt"),
+				Log: slog.New(slog.DiscardHandler), End: func() uint64 { return c.end },
 		})
 		if err != nil {
 			t.Fatal(err)
