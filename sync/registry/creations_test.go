@@ -149,9 +149,11 @@ func TestCreations(t *testing.T) {
 func TestProfileOfADeviceMadeHere(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
-	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 6,
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+		IdMSB: 6,
 		Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
-		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`}}})
+		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`,
+	}}})
 	b, _, err := r.Prepare(&proto.NewDevice{Name: "meter", Type: "meters"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +189,7 @@ func TestCreationsOfAnotherQueue(t *testing.T) {
 	}{{9, 1}, {0, 1}, {10, 0}, {11, 0}} {
 		r, err := registry.Open(registry.Options{
 			Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt"),
-				Log: slog.New(slog.DiscardHandler), End: func() uint64 { return c.end },
+			Log: slog.New(slog.DiscardHandler), End: func() uint64 { return c.end },
 		})
 		if err != nil {
 			t.Fatal(err)
