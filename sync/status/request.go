@@ -236,12 +236,11 @@ func Hold(dataDir string, fn func() error) error {
 	lines := bufio.NewReader(io.LimitReader(c, maxAnswer))
 	ask := func(text string) error {
 		var a Answer
-		_, err := io.WriteString(c, text)
-		if err != nil {
-			return err
-		}
+		_, failed := io.WriteString(c, text) // an agent that holds no longer has answered and gone
 		line, err := lines.ReadBytes('\n')
-		if err == nil {
+		if err != nil {
+			err = errors.Join(failed, err)
+		} else {
 			err = json.Unmarshal(line, &a)
 		}
 		switch {
