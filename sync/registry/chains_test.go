@@ -60,7 +60,8 @@ func TestRootChain(t *testing.T) {
 		t.Errorf("a limit of %d", n)
 	}
 	apply(&proto.DownlinkMsg{TenantProfileUpdateMsg: []*proto.TenantProfileUpdateMsg{{
-		Entity: `{"id":{"id":"` + proto.FormatUUID(proto.UUID{15: 9}) + `"},"profileData":{"configuration":{"maxRuleNodeExecutionsPerMessage":50}}}`,
+		Entity: `{"id":{"id":"` + proto.FormatUUID(proto.UUID{15: 9}) + `"},` +
+			`"profileData":{"configuration":{"maxRuleNodeExecutionsPerMessage":50}}}`,
 	}}})
 	if n := r.NodeLimit(); n != 50 {
 		t.Errorf("a limit of %d", n)
@@ -82,7 +83,8 @@ func TestKeptByChains(t *testing.T) {
 		t.Fatal(err)
 	}
 	alarm := proto.UUID{15: 6}
-	if err := r.KeepAlarm(alarm, []byte(`{"type":"Hot","originator":{"entityType":"DEVICE","id":"`+proto.FormatUUID(id)+`"}}`)); err != nil {
+	text := `{"type":"Hot","originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(id) + `"}}`
+	if err := r.KeepAlarm(alarm, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Flush(); err != nil {
