@@ -41,7 +41,7 @@ CROSS = mips mipsle armv6 armv7 arm64 386 amd64 riscv64
 MAX_MIPSLE_XZ = 3000000
 MAX_MIPSLE    = 13400000
 # Packages whose unit tests also run on the emulated 32-bit processors.
-QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/link ./sync/calls ./sync/complaint ./sync/rules ./sync/device/...
+QEMU_PACKAGES = ./wal/... ./proto ./sync ./sync/clock ./sync/config ./sync/link ./sync/calls ./sync/complaint ./sync/backup ./sync/rules ./sync/device/...
 # Runs go test with a line for each package, what was skipped, and what runs while minutes pass.
 GOTEST = $(CURDIR)/build/gotest
 
@@ -128,6 +128,21 @@ test: ## everything that must hold: lint, tests with the race detector, all plat
 	@scripts/ci/step release-twice $(MAKE) release-twice
 	@scripts/ci/step qemu $(MAKE) qemu
 	@echo "make test: all passed in $$((($$(date +%s) - STEPS_BEGAN) / 60)) min"
+
+.PHONY: page
+page: ## pack the page after a change of sync/status/page
+	PACK_PAGE=1 go test -count=1 -run TestPageIsPacked ./sync/status
+
+# In Chromium, which is large: not among the tests of `make test`.
+.PHONY: page-test page-shots
+page-test: ## each button, filter and state of the page in Chromium, and its accessibility
+	@scripts/ci/prepare chromium axe
+	go vet -tags page ./sync/status/browser
+	AXE=$(CURDIR)/build/tools/axe-core-4.10.2/axe.min.js go test -count=1 -tags page ./sync/status/browser
+page-shots: ## what the page looks like, as build/page-shots/*.png
+	@scripts/ci/prepare chromium axe
+	SHOTS=$(CURDIR)/build/page-shots go test -count=1 -tags page ./sync/status/browser
+	@ls build/page-shots
 
 .PHONY: unit
 unit: ## the tests alone, without the race detector

@@ -25,6 +25,7 @@ type DeadLetter struct {
 	Action  string    `json:"action"`
 	Kind    string    `json:"kind"`
 	Entity  string    `json:"entity"`
+	Name    string    `json:"name,omitempty"` // of the entity, where the list knows it
 	Tries   int       `json:"tries"`
 	Resting bool      `json:"resting"` // no more tries by itself
 	Reason  string    `json:"reason"`  // what the cloud said, without secrets

@@ -218,9 +218,10 @@
 //     environment, then flags; later wins.
 //   - Environment: each key as EDGESYNC_ and its path in capitals, with _ for the dots. A variable
 //     set to the empty string sets its key to empty (a listener: off). An unknown EDGESYNC_ name is
-//     an error with the nearest right one. The names of ThingsBoard Edge for what is here count too
-//     (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is in milliseconds, but a value below 100 in seconds, as
-//     in ThingsBoard Edge's own files, and that is logged.
+//     an error with the nearest right one, but for those that Kubernetes gives for services. The
+//     names of ThingsBoard Edge for what is here count too (CONTRACT.md 2.2); CLOUD_RPC_TIMEOUT is
+//     in milliseconds, but a value below 100 in seconds, as in ThingsBoard Edge's own files, and
+//     that is logged.
 //   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, rules/, clock, link,
 //     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port
 //     is opened.

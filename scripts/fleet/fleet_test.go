@@ -88,7 +88,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.edges[name] = map[string]any{
 			"id": map[string]any{"entityType": "EDGE", "id": fmt.Sprintf("8f0b96c0-e774-11f1-a01d-%012d",
-				len(s.edges))}, "createdTime": 1795462322732,
+				len(s.edges))}, "createdTime": int64(1795462322732),
 			"tenantId":       map[string]any{"entityType": "TENANT", "id": "e54b4450-e76e-11f1-a921-83a0d2e65086"},
 			"additionalInfo": nil, "label": nil,
 			"rootRuleChainId": map[string]any{"entityType": "RULE_CHAIN", "id": "e5c81570-e76e-11f1-a921-83a0d2e65086"},

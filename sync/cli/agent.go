@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -76,7 +75,7 @@ type gateway struct {
 	toldVersion bool
 	agent       *agent.Agent
 	doors       *device.Doors
-	rest        http.Handler
+	rest        *rest.Handler
 	latest      *rest.Latest
 	seen        *sighting.Book
 	ports       ports
@@ -92,7 +91,9 @@ func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logg
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{failed: make(chan error, 4), server: new(device.Server)}}
+	g := &gateway{program: p, config: c, log: log, ports: ports{
+		failed: make(chan error, 4), stopping: make(chan struct{}), server: new(device.Server),
+	}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())
@@ -359,7 +360,7 @@ func (g *gateway) connect() error {
 	g.registry.Watch(g.doors)
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
-		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane,
+		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane, Secure: device.Secure,
 	})
 	g.known.Store(g.registry)
 	g.rules.Start()

@@ -40,9 +40,7 @@ func (b Build) full() string {
 // returns the exit code.
 func Main(b Build) int {
 	p := &program{Build: b, env: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	if i, err := os.Stdin.Stat(); err == nil && i.Mode()&os.ModeCharDevice != 0 {
-		p.interactive = true
-	}
+	p.interactive = termios(os.Stdin, false, new(syscall.Termios)) == nil
 	return p.run(context.Background(), os.Args[1:])
 }
 

@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"time"
 
+	"edgesync/proto"
 	agent "edgesync/sync"
 	"edgesync/sync/former"
+	"edgesync/sync/plain"
 	"edgesync/sync/status"
 	"edgesync/sync/tally"
 	"edgesync/wal"
@@ -20,7 +22,9 @@ import (
 const deadHelp = `Usage:
   edgesync dead list               one line a dead letter: offset, when the
                                    event was accepted, action, entity, tries,
-                                   state, size, reason
+                                   state, size, reason. --entity NAME: of one
+                                   device or other entity (or its id); --tail N:
+                                   the last so many
   edgesync dead show OFFSET        one dead letter and its content; secrets are
                                    shown as ***
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A
@@ -68,6 +72,12 @@ func (p *program) dead(args []string) int {
 	}
 	t := p.newTool("dead", name)
 	t.flags.BoolVar(&t.json, "json", false, "")
+	var which whose
+	tail := 0
+	if name == "list" {
+		which.register(t.flags)
+		t.flags.IntVar(&tail, "tail", 0, "")
+	}
 	byName := false
 	if name == "retry" {
 		t.flags.BoolVar(&byName, "by-name", false, "")
@@ -106,7 +116,7 @@ func (p *program) dead(args []string) int {
 	}
 	switch name {
 	case "list":
-		err = t.deadList(dir)
+		err = t.deadList(dir, &which, tail)
 	case "show":
 		err = t.deadShow(dir, offset)
 	case "retry":
@@ -164,21 +174,55 @@ func restState(l *agent.DeadLetter) string {
 	return "waits"
 }
 
-func (t *tool) deadList(dir string) error {
-	n := 0
+// deadList prints the dead letters of the entities that are asked for, the last tail of them, or
+// all when that is 0.
+func (t *tool) deadList(dir string, which *whose, tail int) error {
+	if err := which.open(t, filepath.Join(dir, "queue")); err != nil {
+		return err
+	}
+	defer which.names.Close()
+	wanted := func(l *agent.DeadLetter) bool {
+		id, _ := proto.ParseUUID(l.Entity)
+		return which.wants(id)
+	}
+	skip := 0
+	if tail > 0 {
+		all := 0
+		err := eachDeadLetter(dir, 0, func(l *agent.DeadLetter) bool {
+			if wanted(l) {
+				all++
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		skip = max(0, all-tail)
+	}
+	n, now := 0, time.Now()
 	var failed error
 	err := eachDeadLetter(dir, 0, func(l *agent.DeadLetter) bool {
+		if !wanted(l) {
+			return true
+		}
+		if skip > 0 {
+			skip--
+			return true
+		}
 		n++
+		id, _ := proto.ParseUUID(l.Entity)
+		l.Name = plain.Cut(which.names.Of(id), nameShown)
 		if t.json {
 			failed = json.NewEncoder(t.stdout).Encode(l)
 			return failed == nil
 		}
 		if n == 1 {
-			fmt.Fprintf(t.stdout, "%10s  %-24s  %-20s  %-36s  %5s  %-5s  %7s  %s\n",
-				"OFFSET", "TIME", "ACTION", "ENTITY", "TRIES", "STATE", "BYTES", "REASON")
+			fmt.Fprintf(t.stdout, "%10s  %-24s  %10s  %-20s  %-36s  %5s  %-5s  %7s  %s\n",
+				"OFFSET", "TIME", "", "ACTION", "ENTITY", "TRIES", "STATE", "BYTES", "REASON")
 		}
-		_, failed = fmt.Fprintf(t.stdout, "%10d  %s  %-20s  %s  %5d  %s  %7d  %s\n",
-			l.Offset, l.Time.Format(stamp), l.Action, l.Entity, l.Tries, restState(l), l.Size, printable(l.Reason))
+		_, failed = fmt.Fprintf(t.stdout, "%10d  %s  %10s  %-20s  %-36s  %5d  %s  %7d  %s\n",
+			l.Offset, l.Time.Format(stamp), plain.Ago(now.Sub(l.Time)), l.Action, which.of(id),
+			l.Tries, restState(l), l.Size, printable(l.Reason))
 		return failed == nil
 	})
 	if err == nil && n == 0 && !t.json {

@@ -15,7 +15,8 @@ func TestDeadOnFiles(t *testing.T) {
 	here := "--data_dir=" + dir
 	code, out, errs := call(t, nil, "dead", "list", here)
 	if code != 0 || errs != "" || strings.Count(out, "\n") != 2 ||
-		!strings.Contains(out, "         4  2026-01-02T05:04:05.678Z  TIMESERIES_UPDATED    "+firstID+"      3  rests") ||
+		!strings.Contains(out, "         4  2026-01-02T05:04:05.678Z  ") ||
+		!strings.Contains(out, " d ago  TIMESERIES_UPDATED    "+firstID+"      3  rests") ||
 		!strings.Contains(out, "Validation error: ?[31mno") {
 		t.Errorf("list: %d, %s\n%s", code, errs, out)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -18,17 +19,19 @@ import (
 // filter is what wal dump is asked to show.
 type filter struct {
 	since, until int64 // milliseconds since the Unix epoch, both included
-	entity       *proto.UUID
+	whose
 	kind         proto.Kind // 0 = any
 	action       *proto.Action
 	pending, all bool
 	from, limit  uint64 // limit 0 = none
+	tail         uint64 // 0 = from the beginning
+	follow       bool
 }
 
 // passes reports whether an event is to be shown.
 func (f *filter) passes(e *wal.Event) bool {
 	return e.Time >= f.since && e.Time <= f.until &&
-		(f.entity == nil || *f.entity == e.Entity) &&
+		f.wants(e.Entity) &&
 		(f.kind == 0 || uint8(f.kind) == e.Kind) &&
 		(f.action == nil || uint8(*f.action) == e.Action)
 }
@@ -44,12 +47,12 @@ func (t *tool) dump() func() error {
 	t.flags.Uint64Var(&f.limit, "limit", 0, "")
 	t.flags.Func("since", "", func(s string) (err error) { f.since, err = parseMoment(s, now); return err })
 	t.flags.Func("until", "", func(s string) (err error) { f.until, err = parseMoment(s, now); return err })
-	t.flags.Func("entity", "", func(s string) error {
-		id, ok := proto.ParseUUID(s)
-		if !ok {
-			return errors.New("an entity is a UUID such as 784f394c-42b6-435a-983c-b7beff2784f9")
+	t.flags.BoolVar(&f.follow, "follow", false, "")
+	f.register(t.flags)
+	t.flags.Func("tail", "", func(s string) (err error) {
+		if f.tail, err = strconv.ParseUint(s, 10, 64); err != nil || f.tail-1 >= maxTail {
+			return errTail
 		}
-		f.entity = &id
 		return nil
 	})
 	t.flags.Func("kind", "", func(s string) (err error) {
@@ -104,7 +107,13 @@ func (t *tool) print(f *filter) error {
 	if err != nil {
 		return fmt.Errorf("read the queue at %s: %w", queue, err)
 	}
-	d := dumper{f: f, committed: st.Committed, w: bufio.NewWriter(t.stdout), json: t.json}
+	if err := f.open(t, queue); err != nil {
+		return err
+	}
+	defer f.names.Close()
+	d := dumper{
+		f: f, committed: st.Committed, w: bufio.NewWriter(t.stdout), json: t.json, now: time.Now, next: f.from, end: math.MaxUint64,
+	}
 	if dataDir != "" { // a running agent knows better
 		if s, err := status.Fetch(dataDir); err == nil && s.Running {
 			d.committed = max(d.committed, s.Committed)
@@ -123,8 +132,18 @@ func (t *tool) print(f *filter) error {
 	if d.former, err = former.Inspect(beside(queue, "former")); err != nil {
 		fmt.Fprintf(t.stderr, "edgesync: the events of former edges cannot be read, so none is shown as DEAD: %v\n", err)
 	}
-	if err := wal.Walk(queue, f.from, d.record); err != nil {
+	if f.tail > 0 {
+		f.from, err = d.tailFrom(queue, st.Last)
+	}
+	if err == nil {
+		err = wal.Walk(queue, f.from, d.record)
+	}
+	if err != nil {
 		return fmt.Errorf("read the queue at %s: %w", queue, err)
 	}
-	return d.w.Flush()
+	if err := d.w.Flush(); err != nil || !f.follow {
+		return err
+	}
+	d.next = max(d.next, st.Last+1)
+	return t.follow(&d, queue, dataDir)
 }

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/former"
+	"edgesync/sync/plain"
 	"edgesync/wal"
 )
 
@@ -21,28 +23,27 @@ type dumper struct {
 	dead      []uint64      // offsets, sorted; bounded by the log of dead letters
 	former    *former.Store // events of former edges that are kept; nil: not readable
 	shown     uint64
+	next      uint64           // offset behind the last that was looked at
+	end       uint64           // of what is durable; what is behind it may be half written
+	now       func() time.Time // that ages are counted to
 	content   []byte
 	line      []byte
 }
 
 // record prints one record of the queue; false ends the dump.
 func (d *dumper) record(r *wal.Record) bool {
+	if r.Offset > d.end {
+		return false
+	}
+	d.next = max(r.Offset, r.Last) + 1
+	if !d.shows(r) {
+		return true
+	}
 	switch r.Found {
 	case wal.FoundEvent:
-		if !d.f.passes(&r.Event) {
-			return true
-		}
 		d.event(r)
 	case wal.FoundControl:
-		if !d.f.all {
-			return true
-		}
 		d.control(r)
-	case wal.FoundThinned:
-		if !d.f.all {
-			return true
-		}
-		fallthrough
 	default:
 		d.damage(r)
 		_, err := d.w.Write(d.line)
@@ -51,6 +52,17 @@ func (d *dumper) record(r *wal.Record) bool {
 	d.shown++
 	_, err := d.w.Write(d.line)
 	return err == nil && d.shown != d.f.limit
+}
+
+// shows reports whether a record is printed.
+func (d *dumper) shows(r *wal.Record) bool {
+	switch r.Found {
+	case wal.FoundEvent:
+		return d.f.passes(&r.Event)
+	case wal.FoundControl, wal.FoundThinned:
+		return d.f.all
+	}
+	return true
 }
 
 func (d *dumper) state(r *wal.Record) string {
@@ -80,8 +92,8 @@ func (d *dumper) event(r *wal.Record) {
 		if err == nil {
 			text = flatten(d.content, lineContent)
 		}
-		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %-8s  %-19s  %s %s  %s\n",
-			r.Offset, at, d.state(r), proto.Action(e.Action), printable(orDash(entityType)), proto.FormatUUID(e.Entity), text)
+		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %10s  %-8s  %-19s  %s %s  %s\n",
+			r.Offset, at, agoOf(e.Time, d.now()), d.state(r), proto.Action(e.Action), printable(orDash(entityType)), d.f.of(e.Entity), text)
 		return
 	}
 	o := object{append(d.line[:0], '{')}
@@ -93,6 +105,9 @@ func (d *dumper) event(r *wal.Record) {
 	o.text("kind", proto.Kind(e.Kind).String())
 	o.text("entity_type", entityType)
 	o.text("entity", proto.FormatUUID(e.Entity))
+	if name := d.f.names.Of(e.Entity); name != "" {
+		o.text("name", plain.Cut(name, nameShown))
+	}
 	o.number("bytes", int64(len(e.Fragment)))
 	o.key("content")
 	if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/plain"
 )
 
 func TestDumpFilters(t *testing.T) {
@@ -25,6 +27,11 @@ func TestDumpFilters(t *testing.T) {
 		{"--from=4", []int{4, 5, 6, 7, 8}},
 		{"--from 7 --limit 9", []int{7, 8}},
 		{"--from=99", nil},
+		{"--tail=2", []int{7, 8}},
+		{"--tail 1 --entity " + firstID, []int{5}},
+		{"--tail 99", []int{2, 3, 4, 5, 6, 7, 8}},
+		{"--tail 3 --limit 1", []int{6}},
+		{"--tail 3 --kind ALARM", nil},
 		{"--entity=" + firstID, []int{2, 4, 5}},
 		{"--entity=" + strings.ToUpper(secondID) + " --pending", []int{6, 7, 8}},
 		{"--kind=DEVICE_CREDENTIALS", []int{6}},
@@ -51,7 +58,8 @@ func TestDumpForPeople(t *testing.T) {
 	if code != 0 || errs != "" || len(lines) != 8 {
 		t.Fatalf("%d, %q, %d lines:\n%s", code, errs, len(lines), out)
 	}
-	if want := "         2  2026-01-02T03:04:05.678Z  DEPLOYED  TIMESERIES_UPDATED   DEVICE " + firstID +
+	ago := fmt.Sprintf("%10s", plain.Ago(time.Since(base)))
+	if want := "         2  2026-01-02T03:04:05.678Z  " + ago + "  DEPLOYED  TIMESERIES_UPDATED   DEVICE " + firstID +
 		"  ts=1000 temperature=21"; lines[1] != want {
 		t.Errorf("got  %q\nwant %q", lines[1], want)
 	}

@@ -62,14 +62,14 @@ Example:
 	},
 	{
 		name: "wal", subs: "stat dump verify repair", short: "look into the queue on flash: stat, dump, verify, repair",
-		flags: "dir segments json since until entity action kind pending from limit all", text: walHelp,
+		flags: "dir segments json since until entity action kind pending from limit all tail follow", text: walHelp,
 	},
 	{
 		name: "devices", short: "the devices: how connected, seen when, what was refused", flags: "json", text: devicesHelp,
 	},
 	{
 		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
-		flags: "json by-name", text: deadHelp,
+		flags: "json by-name entity tail", text: deadHelp,
 	},
 	{
 		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,

@@ -14,6 +14,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/device"
 	"edgesync/sync/keypair"
+	"edgesync/sync/rest"
 	"edgesync/sync/status"
 )
 
@@ -26,7 +27,8 @@ type ports struct {
 	http, mqtt, mqttTLS string         // addresses; "" is off
 	httpTLS             string
 	pairs               []*keypair.Pair
-	failed              chan error // room for each listener: none of them waits for a reader
+	stopping            chan struct{} // closed when the ports begin to stop
+	failed              chan error    // room for each listener: none of them waits for a reader
 }
 
 // listenMQTT opens the listeners for MQTT devices and serves them.
@@ -117,6 +119,7 @@ func (g *gateway) listenHTTP() error {
 	}
 	page := status.Handler(status.Source{
 		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(), Rules: g.rulesReport,
+		Dead: holder{g.agent.DeadLetters(), g}, Login: g.login(), Stopping: g.ports.stopping,
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -147,6 +150,18 @@ func route(devices, api, page http.Handler) http.Handler {
 			page.ServeHTTP(w, r)
 		}
 	})
+}
+
+// login says who may see on the page what devices send.
+func (g *gateway) login() *status.Login {
+	return &status.Login{
+		Secure: device.Secure, HTTPS: g.ports.httpTLS,
+		Overheard: func(r *http.Request) bool { return rest.Overheard(r, device.Secure(r)) },
+		User: func(r *http.Request) (u status.User, ok bool) {
+			v, ok := g.rest.Visitor(r)
+			return status.User{Name: v.Name, Admin: v.Admin, Sees: v.Sees}, ok
+		},
+	}
 }
 
 // events is where the page looks for the queue's events.
@@ -197,6 +212,7 @@ func (h holder) Hold(ctx context.Context, fn func()) error {
 func (p *ports) stop(patience time.Duration) {
 	grace, release := context.WithTimeout(context.Background(), patience)
 	defer release()
+	close(p.stopping)
 	closed := make(chan struct{})
 	go func() { // beside HTTP: both may have to wait for devices, and stopLimit is for all
 		_ = p.door.Close()

@@ -262,10 +262,7 @@ func (s *setup) write(l *config.Loaded) error {
 	}
 	text := l.Render(s.place)
 	if old, err := disk.ReadRegular(s.place.File, 1<<20); err == nil && !bytes.Equal(old, text) {
-		before := s.place.File + ".before"
-		if s.place.UCI { // whatever lies in /etc/config is a configuration
-			before = filepath.Join(filepath.Dir(s.place.Secret), "config.before")
-		}
+		before := s.place.Before()
 		if err := s.put(before, old); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"edgesync/sync/cloudtest/rig"
+	"edgesync/sync/config"
 	"edgesync/wal/disk"
 )
 
@@ -134,7 +135,8 @@ func resetAll(t *testing.T, openwrt bool) {
 			" option routing_secret_file '%s'\n", dir, secret)
 		want = "\nconfig edgesync 'main'\n\toption enabled '0'\n"
 	}
-	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(secret, []byte("hush-hush"), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(secret, []byte("hush-hush"), 0o600),
+		os.WriteFile(config.Place{File: file, UCI: openwrt, Secret: secret}.Before(), []byte("hush-hush"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := call(t, nil, "reset", "--all", "--yes", "--config", file)
@@ -148,8 +150,10 @@ func resetAll(t *testing.T, openwrt bool) {
 	if got != want {
 		t.Errorf("openwrt %v: the file is %q", openwrt, got)
 	}
-	if _, err := os.Lstat(secret); err == nil {
-		t.Error("the secret is still there")
+	for _, name := range []string{secret, file + ".before", filepath.Join(etc, "config.before")} {
+		if _, err := os.Lstat(name); err == nil && (openwrt || !strings.HasSuffix(name, "config.before")) {
+			t.Errorf("%s is still there", name)
+		}
 	}
 	if got := contents(t, dir); len(got) != 0 {
 		t.Errorf("left: %.200q", got)

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// termios is for Linux only: what is typed is shown elsewhere.
+// termios is for Linux only: elsewhere nobody is asked, and what is typed is shown.
 func termios(*os.File, bool, *syscall.Termios) error { return syscall.ENOTSUP }

@@ -24,6 +24,9 @@ func (t *tool) verify() error {
 	if err != nil {
 		return err
 	}
+	if c.Segments == 0 {
+		return fmt.Errorf("%s is no queue: no segment is in it", strconv.Quote(queue))
+	}
 	damages := c.Damages
 	for _, name := range []string{"former", "overflow"} { // which hold a queue each, if they are there
 		dirs, _ := filepath.Glob(filepath.Join(beside(queue, name), "events-*"))

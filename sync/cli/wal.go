@@ -6,7 +6,7 @@ const walHelp = `Usage:
                         --json prints one object
   edgesync wal dump     print the events, one a line; secrets are shown as ***
   edgesync wal verify   read everything and report each damage; exit code 0: all
-                        is intact, 1: something is damaged
+                        is intact, 1: something is damaged, or it is no queue
   edgesync wal repair   do now what the agent does at its start, and in older
                         segments too: cut what is torn, mark what is unreadable
                         as lost, keep the originals in data_dir/corrupt. Exit
@@ -21,12 +21,14 @@ files; edgesync status asks the agent.
 Flags of dump:
   --since TIME, --until TIME   events accepted from TIME on, up to TIME:
                                2026-01-31T12:00:00Z, or how long ago: 90s, 2h
-  --entity UUID                of one device or other entity
+  --entity NAME                of one device or other entity, or its id
   --action NAME                TIMESERIES_UPDATED, POST_ATTRIBUTES, ...
   --kind NAME                  ENTITY_DATA, DEVICE, DEVICE_CREDENTIALS, ALARM...
   --pending                    only what the cloud has not acknowledged
   --from OFFSET                from this offset on
   --limit N                    at most so many
+  --tail N                     the last so many
+  --follow                     go on with what comes, until you stop it
   --all                        the queue's own control frames too, and what
                                thinning has removed
   --json                       one JSON object a line, with the full content
@@ -38,6 +40,7 @@ with file and position.
 
 Examples:
   edgesync wal dump --pending --limit 20
+  edgesync wal dump --entity pump-3 --tail 5 --follow
   edgesync wal dump --since 2h --json |
       jq -c 'select(.content.values.temperature > 30)'
 `

@@ -168,13 +168,14 @@ func (l *Loaded) Complete() error {
 	return e.orNil()
 }
 
-// Files lists the files that the configuration and its secret stand in, those that exist.
+// Files lists the files that the configuration and its secret stand in, and the one before, those
+// that exist.
 func (l *Loaded) Files() (list []string) {
-	secret := l.Config.Cloud.RoutingSecretFile
-	if secret == "" && l.uci {
-		secret = uciSecret
+	place := Place{File: l.File, UCI: l.uci, Secret: l.Config.Cloud.RoutingSecretFile}
+	if place.Secret == "" && l.uci {
+		place.Secret = uciSecret
 	}
-	for _, name := range []string{secret, l.File} {
+	for _, name := range []string{place.Secret, place.Before(), place.File} {
 		if i, err := os.Stat(name); err == nil && i.Mode().IsRegular() {
 			list = append(list, name)
 		}

@@ -17,6 +17,15 @@ type Place struct {
 	Secret string // the file of the secret
 }
 
+// Before is where `edgesync setup` keeps the file that it replaces. Whatever lies in OpenWrt's
+// /etc/config is a configuration, so there it is beside the secret.
+func (p Place) Before() string {
+	if p.UCI {
+		return filepath.Join(filepath.Dir(p.Secret), "config.before")
+	}
+	return p.File + ".before"
+}
+
 // PlaceOf is where the service looks for a configuration of a form.
 func PlaceOf(uci bool) Place {
 	if uci {

@@ -143,6 +143,24 @@ func (d *tomlReader) table(prefix string, table map[string]toml.Primitive) {
 	}
 }
 
+// ofKubernetes reports whether a variable is one of those that Kubernetes gives each container for
+// a service of the namespace: of one that is called edgesync, EDGESYNC_SERVICE_HOST,
+// EDGESYNC_PORT=tcp://… and more; of one that is called edgesync-web, EDGESYNC_WEB_SERVICE_HOST.
+func ofKubernetes(name, value string) bool {
+	_, port, ok := strings.Cut(name, "_SERVICE_PORT")
+	switch {
+	case strings.HasSuffix(name, "_SERVICE_HOST"), ok && (port == "" || port[0] == '_'):
+		return true
+	case strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://"):
+		return true
+	}
+	_, port, ok = strings.Cut(name, "_PORT_")
+	number, protocol, _ := strings.Cut(port, "_")
+	_, err := strconv.ParseUint(number, 10, 16)
+	protocol, _, _ = strings.Cut(protocol, "_")
+	return ok && err == nil && (protocol == "TCP" || protocol == "UDP" || protocol == "SCTP")
+}
+
 // readEnv takes the variables of other programs first, then our own, which win.
 func (l *Loaded) readEnv(environ []string, e *Error) {
 	vars := make(map[string]string)
@@ -179,6 +197,7 @@ func (l *Loaded) readEnv(environ []string, e *Error) {
 	unknown := 0
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		switch {
+		case ofKubernetes(name, vars[name]):
 		case strings.HasPrefix(name, envPrefix):
 			if unknown++; unknown <= maxUnknown {
 				e.add("environment: unknown variable %s%s", quote(name), suggestEnv(name))

@@ -28,6 +28,20 @@ func WebTLSConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls
 
 type slotKey struct{}
 
+// Secure reports whether a request to a server of Doors.ListenWeb came over TLS.
+func Secure(r *http.Request) bool {
+	p, _ := r.Context().Value(slotKey{}).(*slot)
+	if p == nil {
+		return false
+	}
+	w, _ := p.Conn.(*webConn)
+	if w == nil {
+		return false
+	}
+	_, ok := w.Conn.(*tls.Conn)
+	return ok
+}
+
 // arrivals notes on the slot of a connection when its request has come whole, and cuts bodies off
 // that come too slowly.
 type arrivals struct{ http.Handler }

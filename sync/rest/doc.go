@@ -20,6 +20,8 @@
 //     at the next request.
 //   - Nobody's slow bodies, unread answers, logins or wrong passwords keep others out: bytes are
 //     shared as in the doors (package share), guesses are counted as there (package guess).
+//   - A password is not taken where it can be read on its way: over plain HTTP from a public
+//     address (visitor.go).
 //   - Sessions, addresses with wrong passwords, latest values, bodies and calls on their way are
 //     bounded; the bounds stand at the top of their files.
 //
@@ -34,7 +36,8 @@
 //	rest.go        the handler: one request from its path to the queue and the registry
 //	routes.go      which path does what, for whom
 //	answer.go      successes and failures as ThingsBoard words them
-//	session.go     who is logged in; login.go, checks.go: passwords and their limits
+//	session.go     who is logged in; visitor.go: for the page
+//	login.go       passwords; checks.go: their limits
 //	entity.go      devices, assets, entity views, dashboards; list.go: pages of them
 //	definition.go  what such an entity may hold; document.go: its JSON, field by field
 //	credentials.go, alarm.go, relation.go, rulechain.go

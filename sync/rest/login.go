@@ -31,6 +31,9 @@ type tokens struct {
 }
 
 func (c *call) login() (any, error) {
+	if c.Secure != nil && Overheard(c.r, c.Secure(c.r)) {
+		return nil, errOverheard
+	}
 	var in struct{ Username, Password string }
 	if !registry.ValidObject(c.body) || json.Unmarshal(c.body, &in) != nil || in.Username == "" || in.Password == "" {
 		return nil, &failure{http.StatusUnauthorized, codeAuth, "Authentication method not supported: expected username and password"}

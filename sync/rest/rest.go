@@ -52,6 +52,8 @@ type Options struct {
 	Seen      *sighting.Book             // of devices; nil: nobody looks
 	Log       *slog.Logger
 	Clock     *clock.Clock // nil: the machine's is right
+	// Secure reports whether a request came over TLS; nil: all count as if they did.
+	Secure func(r *http.Request) bool
 	// Lane is held while an answer to a GET is made: an entity may have 4 MiB, and a page is
 	// gathered from many. nil: one that nobody shares.
 	Lane share.Lane

@@ -201,7 +201,8 @@ func (l *DeviceLine) values(d *Devices, id proto.UUID, whole bool) {
 	l.Values = l.Values[:min(len(l.Values), most)]
 }
 
-// serveDevices answers with a page of devices; values only to who asks on this machine (local).
+// serveDevices answers with a page of devices. Values are for who may see contents; a user of a
+// customer gets the customer's devices of the page.
 func serveDevices(w http.ResponseWriter, r *http.Request, src Source, query url.Values, going *answers) {
 	limit, ok := number(query.Get("limit"), devicesDefault)
 	if !ok || limit-1 >= devicesMost {
@@ -217,11 +218,20 @@ func serveDevices(w http.ResponseWriter, r *http.Request, src Source, query url.
 		return
 	}
 	l := src.Devices.List(DeviceQuery{query.Get("name"), query.Get("text"), query.Get("after"), int(limit)}, time.Now())
-	if !local(r) {
-		l.Hidden = true
-		for i := range l.Devices {
+	u, sees := src.Login.viewer(r)
+	l.Hidden = !sees
+	theirs := l.Devices[:0]
+	for i := range l.Devices {
+		id, _ := proto.ParseUUID(l.Devices[i].ID)
+		if !sees {
 			l.Devices[i].Values = nil
+		} else if !u.Sees(id) {
+			continue
 		}
+		theirs = append(theirs, l.Devices[i])
+	}
+	if l.Devices = theirs; sees && !u.Admin {
+		l.Total, l.Unknown = len(theirs), l.Unknown[:0]
 	}
 	data, _ := json.Marshal(l) // nothing in it can fail
 	answer.send("application/json", data)

@@ -195,3 +195,36 @@ func TestAskDevices(t *testing.T) {
 		}
 	}
 }
+
+// A user of a customer gets the customer's devices, with their values.
+func TestDevicesOfACustomer(t *testing.T) {
+	d := park()
+	mine, _ := d.ByID(proto.UUID{248, 1}) // dev-001
+	l := login(true, false, "")
+	find := l.User
+	l.User = func(r *httpRequest) (User, bool) {
+		u, ok := find(r)
+		if !u.Admin {
+			u.Sees = func(id proto.UUID) bool { return id == mine.ID }
+		}
+		return u, ok
+	}
+	for token, want := range map[string]int{"carl": 1, "admin": 50, "": 50} {
+		r := httptest.NewRequest("GET", "/api/edgesync/devices", nil)
+		r.Header.Set("X-Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		Handler(Source{Snapshot: func() agent.Snapshot { return sample() }, Devices: d, Login: l}).ServeHTTP(w, r)
+		var got DeviceList
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || len(got.Devices) != want || got.Hidden != (token == "") {
+			t.Errorf("%q: %d devices, %v, %v", token, len(got.Devices), got.Hidden, err)
+		}
+		for _, dev := range got.Devices {
+			if dev.Name == "dev-001" && (len(dev.Values) > 0) != (token != "") {
+				t.Errorf("%q: %+v", token, dev)
+			}
+		}
+		if token == "carl" && (got.Total != 1 || got.Devices[0].Name != "dev-001" || len(got.Unknown) > 0) {
+			t.Errorf("a customer's user: %+v", got)
+		}
+	}
+}

@@ -73,7 +73,7 @@ type EventLine struct {
 	Content    json.RawMessage `json:"content,omitempty"`
 }
 
-// serveEvents answers with what the queue holds; contents only to who asks on this machine (local).
+// serveEvents answers with what the queue holds; contents only to administrators.
 func serveEvents(w http.ResponseWriter, r *http.Request, src Source, query url.Values, going *answers) {
 	s := src.Snapshot()
 	limit, ok := number(query.Get("limit"), eventsDefault)
@@ -90,7 +90,7 @@ func serveEvents(w http.ResponseWriter, r *http.Request, src Source, query url.V
 	_ = answer.pass.Ours() // a slow flash is not the reader's fault
 	err := src.Events.read(&l)
 	answer.pass.Theirs()
-	if !local(r) {
+	if u, ok := src.Login.viewer(r); !ok || !u.Admin {
 		l.hide()
 	}
 	data, _ := json.Marshal(&l) // nothing in it can fail
@@ -145,17 +145,24 @@ func (e *Events) read(l *EventList) error {
 	return err
 }
 
+// status is the status of the event of r.
+func (e *Events) status(r *wal.Record, committed uint64) string {
+	switch {
+	case r.Offset > committed:
+		return pending
+	case e.Dead(r.Offset) || e.Former != nil && e.Former(r.Event.Entity, r.Offset):
+		return deadOne
+	}
+	return deployed
+}
+
 func (e *Events) line(r *wal.Record, committed uint64) EventLine {
 	kind, at := proto.Kind(r.Event.Kind), time.UnixMilli(r.Event.Time).UTC()
 	l := EventLine{
-		Offset: r.Offset, Status: deployed, Time: &at, Action: proto.Action(r.Event.Action).String(), Type: kind.String(),
+		Offset: r.Offset, Time: &at, Action: proto.Action(r.Event.Action).String(), Type: kind.String(),
 		Entity: proto.FormatUUID(r.Event.Entity), Name: plain.Cut(e.Name(r.Event.Entity), eventName), Bytes: len(r.Event.Fragment),
 	}
-	if r.Offset > committed {
-		l.Status = pending
-	} else if e.Dead(r.Offset) || e.Former != nil && e.Former(r.Event.Entity, r.Offset) {
-		l.Status = deadOne
-	}
+	l.Status = e.status(r, committed)
 	if l.Bytes <= eventDecoded {
 		content, entityType, err := proto.AppendContent(nil, r.Event.Fragment)
 		if l.EntityType = entityType; err == nil && len(content) <= eventContent {

@@ -1,15 +1,10 @@
 package status
 
 import (
-	"crypto/sha256"
-	_ "embed" // the page
-	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	agent "edgesync/sync"
@@ -24,8 +19,12 @@ type Source struct {
 	// Turning reports whether the loop still turns.
 	Turning func() bool
 	Events  *Events
-	Rules   func() []byte // the report of the rule chains as JSON; nil: there is none
-	Devices *Devices      // nil: they are not shown
+	Dead    Dead   // what people may order; nil: nothing
+	Login   *Login // nil: nobody can log in
+	// Stopping is closed when the agent stops: streams end then. nil: it does not stop.
+	Stopping <-chan struct{}
+	Rules    func() []byte // the report of the rule chains as JSON; nil: there is none
+	Devices  *Devices      // nil: they are not shown
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -34,27 +33,6 @@ type Source struct {
 type Report struct {
 	agent.Snapshot
 	Health Health `json:"health"`
-}
-
-// The page's parts, joined once. The content policy holds their hashes, so that a browser runs
-// exactly these and nothing else.
-var (
-	//go:embed page.html
-	pageHTML string
-	//go:embed page.css
-	pageCSS string
-	//go:embed page.js
-	pageJS string
-
-	page = strings.NewReplacer("/*CSS*/", pageCSS, "/*JS*/", pageJS).Replace(pageHTML)
-
-	contentPolicy = "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-		"style-src " + hashSource(pageCSS) + "; script-src " + hashSource(pageJS)
-)
-
-func hashSource(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // Bounds of answers.
@@ -129,60 +107,62 @@ func (a *answers) reply(w http.ResponseWriter, r *http.Request, contentType stri
 	}
 }
 
-// Handler serves /, /api/edgesync/status, …/events, …/devices and …/rules, all but the third below
-// /api/edge/ too, /metrics, /healthz and /readyz. It only reads.
+// place is what is served at a path.
+type place func(w http.ResponseWriter, r *http.Request, src Source, query url.Values, going *answers)
+
+// places are the paths that are read. The page's own are in page.go, /api/edgesync/live and
+// /api/edgesync/do in Handler.
+var places = map[string]place{
+	"/api/edge/status":      serveReport,
+	"/api/edge/events":      serveEvents,
+	"/api/edgesync/status":  serveReport,
+	"/api/edgesync/events":  serveEvents,
+	"/api/edge/rules":       serveRules,
+	"/api/edgesync/rules":   serveRules,
+	"/api/edgesync/devices": serveDevices,
+	"/api/edgesync/search":  serveSearch,
+	"/api/edgesync/dead":    serveDead,
+	"/api/edgesync/me":      serveMe,
+	"/api/edgesync/history": serveHistory,
+	"/metrics":              serveMetrics,
+	"/healthz":              serveHealth,
+	"/readyz":               serveReady,
+}
+
+// Handler serves the page and what it shows, /metrics, /healthz and /readyz. It only reads, but for
+// POST /api/edgesync/do.
 func Handler(src Source) http.Handler {
-	going := &answers{share.New(largeAnswers)}
+	going, streams := &answers{share.New(largeAnswers)}, new(live)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		var answer func(http.ResponseWriter, Source, url.Values)
-		switch r.URL.Path {
-		case "/":
-			answer = servePage
-		case "/api/edge/status", "/api/edgesync/status":
-			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveReport(w, r, src, going) }
-		case "/api/edge/events", "/api/edgesync/events":
-			answer = func(w http.ResponseWriter, src Source, query url.Values) {
-				serveEvents(w, r, src, query, going)
-			}
-		case "/api/edge/rules", "/api/edgesync/rules":
-			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveRules(w, r, src, going) }
-		case "/api/edgesync/devices":
-			answer = func(w http.ResponseWriter, src Source, query url.Values) {
-				serveDevices(w, r, src, query, going)
-			}
-		case "/api/edgesync/history":
-			answer = func(w http.ResponseWriter, src Source, query url.Values) { serveHistory(w, r, src, query, going) }
-		case "/metrics":
-			answer = func(w http.ResponseWriter, src Source, _ url.Values) { serveMetrics(w, r, src, going) }
-		case "/healthz":
-			answer = serveHealth
-		case "/readyz":
-			answer = serveReady
-		default:
+		path := r.URL.Path
+		at, part := places[path], partOf(path)
+		switch {
+		case path == "/api/edgesync/do":
+			serveDo(w, r, src, going)
+			return
+		case at == nil && part == nil && path != "/api/edgesync/live":
 			http.Error(w, "not found", http.StatusNotFound)
 			return
-		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 			return
+		case at != nil:
+			at(w, r, src, r.URL.Query(), going)
+		case part != nil:
+			part.serve(w, r, going)
+		default:
+			streams.serve(w, r, src)
 		}
-		answer(w, src, r.URL.Query())
 	})
 }
 
-func servePage(w http.ResponseWriter, _ Source, _ url.Values) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", contentPolicy)
-	_, _ = io.WriteString(w, page) // without a copy; nothing to do if the reader went away
-}
-
-func serveReport(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+func serveReport(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
 	s := src.Snapshot()
 	cut(&s)
 	data, err := json.Marshal(Report{s, Judge(&s)})
@@ -193,7 +173,7 @@ func serveReport(w http.ResponseWriter, r *http.Request, src Source, going *answ
 	going.reply(w, r, "application/json", append(data, '\n'))
 }
 
-func serveRules(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+func serveRules(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
 	if src.Rules == nil {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
@@ -219,7 +199,7 @@ func serveHistory(w http.ResponseWriter, r *http.Request, src Source, query url.
 
 // serveHealth answers 200 while the loop turns and the queue can be written, whatever the cloud
 // does.
-func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
+func serveHealth(w http.ResponseWriter, _ *http.Request, src Source, _ url.Values, _ *answers) {
 	s := src.Snapshot()
 	switch {
 	case !src.Turning():
@@ -233,7 +213,7 @@ func serveHealth(w http.ResponseWriter, src Source, _ url.Values) {
 
 // serveReady answers 200 when devices can be served: the queue is writable and a sync has completed
 // once.
-func serveReady(w http.ResponseWriter, src Source, _ url.Values) {
+func serveReady(w http.ResponseWriter, _ *http.Request, src Source, _ url.Values, _ *answers) {
 	s := src.Snapshot()
 	state := "\nstate: " + s.State.String()
 	switch {

@@ -3,6 +3,7 @@ package status
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -198,7 +199,7 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, going *answers) {
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
 	s := src.Snapshot()
 	var b bytes.Buffer
 	head := func(name, kind, help string) {

@@ -60,8 +60,8 @@ func TestRefusalsAreTold(t *testing.T) {
 
 // The page shows who was refused, and what the cloud refuses to create.
 func TestPageReadsRefusals(t *testing.T) {
-	for _, name := range []string{"s.refused ", "s.refused_creations", "r.cure", "r.words", "c.cause", "c.full"} {
-		if !strings.Contains(pageJS, name) {
+	for _, name := range []string{"last.refused ", "s.refused_creations", "r.cure", "r.words", "c.cause", "c.full"} {
+		if !strings.Contains(packed(t, "page.js"), name) {
 			t.Errorf("page.js does not read %s", name)
 		}
 	}

@@ -22,6 +22,7 @@ type fakeDead struct {
 	letters []agent.DeadLetter
 	asked   []string
 	err     error
+	held    chan struct{} // gets one at the end of each hold; nil: nobody looks
 }
 
 func (f *fakeDead) List(_ context.Context, from uint64, limit int) (list []agent.DeadLetter, next uint64, err error) {
@@ -62,7 +63,10 @@ func (f *fakeDead) DropFormer(context.Context) (uint64, error) {
 
 func (f *fakeDead) Hold(_ context.Context, fn func()) error {
 	fn()
-	return nil
+	if f.held != nil {
+		f.held <- struct{}{}
+	}
+	return f.err
 }
 
 func (f *fakeDead) Acknowledge(context.Context) error {
@@ -234,4 +238,44 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("%q reads back as %+v, %v", again, back, err)
 		}
 	})
+}
+
+// While a client looks the agent holds, for a bounded time; whoever took longer is told.
+func TestHoldIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	if err := Hold(dir, func() error { t.Error("called"); return nil }); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("without an agent: %v", err)
+	}
+	f := &fakeDead{held: make(chan struct{}, 1)}
+	s, err := Serve(dir, sample, f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := Hold(dir, func() error {
+		select {
+		case <-f.held:
+			t.Error("it does not hold")
+		default:
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	<-f.held
+	mine := errors.New("mine")
+	if err := Hold(dir, func() error { return mine }); !errors.Is(err, mine) {
+		t.Errorf("an error of the client's: %v", err)
+	}
+	<-f.held // it went away, and the agent goes on
+	old := holdLimit
+	holdLimit = 20 * time.Millisecond
+	defer func() { holdLimit = old }()
+	if err := Hold(dir, func() error { <-f.held; return nil }); err == nil || !strings.Contains(err.Error(), "could not hold so long") {
+		t.Errorf("one that took longer: %v", err)
+	}
+	f.err = errors.New("the loop is busy")
+	if err := Hold(dir, func() error { return nil }); err == nil || !strings.Contains(err.Error(), "the loop is busy") {
+		t.Errorf("a busy loop: %v", err)
+	}
 }

@@ -278,34 +278,6 @@ func TestHandlerIsReadOnlyAndGuarded(t *testing.T) {
 	}
 }
 
-// The page's hashes are of what stands in it, it refers to nothing outside, and each id that the
-// script wants is there.
-func TestPage(t *testing.T) {
-	r := get(t, sample(), true, "GET", "/")
-	page, policy := body(t, r), r.Header.Get("Content-Security-Policy")
-	for _, tag := range []string{"style", "script"} {
-		inner := regexp.MustCompile(`(?s)<` + tag + `>(.*)</` + tag + `>`).FindStringSubmatch(page)
-		if inner == nil || !strings.Contains(policy, tag+"-src "+hashSource(inner[1])) {
-			t.Errorf("the policy %q does not allow the page's own %s", policy, tag)
-		}
-	}
-	if strings.Contains(page, "http://") || strings.Contains(page, "https://") ||
-		strings.Contains(page, "innerHTML") || strings.Contains(page, ` style="`) {
-		t.Error("the page refers to something outside, or uses innerHTML or a style attribute")
-	}
-	for _, m := range regexp.MustCompile(`(?:el|text)\("([a-z-]+)"`).FindAllStringSubmatch(pageJS, -1) {
-		if !strings.HasSuffix(m[1], "-") && !strings.Contains(pageHTML, `id="`+m[1]+`"`) {
-			t.Errorf("the script wants #%s", m[1])
-		}
-	}
-	for _, m := range regexp.MustCompile(`\bs\.([a-z_]+)\b`).FindAllStringSubmatch(pageJS, -1) {
-		known := " " + strings.Join(published, " ") + " mqtt_tls_address http_tls_address health "
-		if !strings.Contains(known, " "+m[1]+" ") {
-			t.Errorf("the script reads the field %q, which nobody publishes", m[1])
-		}
-	}
-}
-
 func TestReport(t *testing.T) {
 	var got Report
 	if err := json.Unmarshal([]byte(body(t, get(t, sample(), true, "GET", "/api/edge/status"))), &got); err != nil {
