@@ -71,6 +71,10 @@ demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 
 demo-forever: build/demo ## the same, round after round with faults at random moments, until Ctrl-C
 	@build/demo --forever
 
+.PHONY: demo-rules
+demo-rules: build/demo ## a rule chain makes one event of many: kill -9 in a window, every number right; 20 s
+	@build/demo --rules
+
 # Compiles what the demo compiles again, so that it does so at once: with empty caches this takes
 # minutes.
 .PHONY: build/demo
@@ -243,11 +247,6 @@ release-twice: nfpm ## make a release in two directories, of TWICE (amd64), and 
 .PHONY: debian-trial
 debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB once, then a minute; as root
 	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
-
-.PHONY: script-size
-script-size: $(TRIM) ## what linking the engine of scripts (sync/rules/script) costs the MIPS binary, by section
-	@scripts/ci/prepare xz
-	@TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' go run ./scripts/ci/linked
 
 .PHONY: qemu
 qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user

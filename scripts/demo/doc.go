@@ -14,6 +14,16 @@
 // A station repeats a post whose answer it did not get, and the agent repeats events that the cloud
 // did not acknowledge: each reading arrives at least once. The cloud writes a repeated row over the
 // same row; the demo counts these duplicates.
+//
+// # Rules
+//
+// With --rules the same stations post, one reading a post and each with its number. At first
+// everything goes up as it comes. Then the ready chain scripts/chains/minute.json is assigned, with
+// windows of 2 s instead of a minute, and the agent is killed in the middle of a window. At the end
+// each reading is in the cloud or in exactly one window (a reading whose post was repeated: in one
+// or two), and each minimum, maximum, average (to three decimals) and count of a window is that of
+// the readings in it, computed from the files.
+//
 // # Files
 //
 //	main.go     building, rounds, the report at the end
@@ -21,6 +31,8 @@
 //	station.go  what posts the readings of one station
 //	compare.go  the comparison of a time series with its file; data.go the files
 //	screen.go   the chart and the lines on the terminal
+//	rules.go    the demo of rules; rules_judge.go the comparison of windows with the files,
+//	            rules_screen.go what it shows
 //
 // # Data
 //

@@ -20,17 +20,23 @@ const shownProblems = 15
 
 func main() {
 	forever := flag.Bool("forever", false, "play round after round, with faults at random moments, until Ctrl-C")
+	rules := flag.Bool("rules", false, "show a rule chain that makes one event of many")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: demo [--forever]   (from within the source tree; see make demo)")
+		fmt.Fprintln(os.Stderr, "usage: demo [--forever | --rules]   (from within the source tree; see make demo)")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() > 0 {
+	if flag.NArg() > 0 || *forever && *rules {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, isTerminal(os.Stdout), *forever)
+	var err error
+	if *rules {
+		err = runRules(ctx, os.Stdout, isTerminal(os.Stdout))
+	} else {
+		err = run(ctx, os.Stdout, isTerminal(os.Stdout), *forever)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)

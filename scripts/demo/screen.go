@@ -47,6 +47,8 @@ type screen struct {
 	out  io.Writer
 	live bool // the output is a terminal and can be redrawn
 	head string
+	// rules is nil but in the demo of rules.
+	rules *rulesView
 
 	mu       sync.Mutex
 	begun    time.Time // when the clock of the story started
@@ -251,6 +253,9 @@ func (s *screen) lines() []string {
 	if s.dead {
 		box = paint(red, "✝ killed")
 	}
+	if s.rules != nil {
+		return s.storied(s.rulesLines(box, link))
+	}
 	posted := s.posted()
 	l := []string{
 		"",
@@ -266,7 +271,11 @@ func (s *screen) lines() []string {
 		fmt.Sprintf("  backlog %s, at most %s", paint(bold, thousands(s.status.Pending)), thousands(s.highest)),
 	}
 	l = append(l, s.bars()...)
-	l = append(l, "")
+	return s.storied(append(l, ""))
+}
+
+// storied appends the lines of the story to a picture.
+func (s *screen) storied(l []string) []string {
 	for i := range storyLines {
 		if i < len(s.story) {
 			l = append(l, "  "+clip(s.story[i], 76))

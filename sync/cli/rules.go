@@ -88,7 +88,7 @@ func (p *program) rules(args []string) int {
 	w := bufio.NewWriter(p.stdout)
 	var err error
 	if chosen := strings.EqualFold(*word, second); name == "try" {
-		err = tryFile(w, fs.Arg(0), fs.Arg(1), chosen)
+		err = p.tryFile(w, fs.Arg(0), fs.Arg(1), chosen)
 	} else {
 		err = evalFile(w, fs.Arg(0), chosen || *word == "" && namesJS(fs.Arg(0)))
 	}
@@ -98,9 +98,9 @@ func (p *program) rules(args []string) int {
 	return exitOK
 }
 
-// tryFile runs the steps of a file against the chains of another one. A chain that is refused is
-// an error when all steps have run.
-func tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
+// tryFile runs the steps of a file against the chains of another one. Nodes that are not executed
+// are named first; a chain that is refused is an error when all steps have run.
+func (p *program) tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
 	f, err := os.Open(edge)
 	if err != nil {
 		return err
@@ -119,6 +119,13 @@ func tryFile(w *bufio.Writer, edge, steps string, drop bool) error {
 	}
 	if t == nil {
 		return refused
+	}
+	for _, c := range t.Report() {
+		for _, n := range c.Nodes {
+			if n.Reason != "" {
+				fmt.Fprintf(p.stderr, "edgesync: rule chain %q: node %q is not executed: %s\n", c.Name, n.Name, n.Reason)
+			}
+		}
 	}
 	err = eachLine(steps, func(_ int, line []byte) error {
 		out, err := t.Step(line)

@@ -66,7 +66,10 @@ func TestRulesTryCorpus(t *testing.T) {
 		edge := strings.TrimSuffix(file, ".expect.jsonl") + ".json"
 		code, out, errs := ruled("try", edge, file, "--on-failure=drop")
 		want, got := values(t, read(t, file)), values(t, out)
-		if code != 0 || errs != "" || len(got) != len(want) {
+		if errs != "" && strings.Count(errs, "is not executed: ") != strings.Count(errs, "\n") {
+			t.Error(errs)
+		}
+		if code != 0 || len(got) != len(want) {
 			t.Fatalf("%s: exit code %d, %d lines of %d, %s", file, code, len(got), len(want), errs)
 		}
 		for i, w := range want {
@@ -268,7 +271,8 @@ func TestRulesTry(t *testing.T) {
 	const chains = "../rules/testdata/chains/"
 	edge, steps := chains+"14-unsupported.json", chains+"14-unsupported.expect.jsonl"
 	code, stdout, stderr := ruled("try", edge, "--on-failure", "push", steps)
-	if code != 0 || stderr != "" || strings.Count(stdout, "\n") != 2 || strings.Contains(stdout, `"cloud":[]`) {
+	if code != 0 || strings.Count(stdout, "\n") != 2 || strings.Contains(stdout, `"cloud":[]`) ||
+		!strings.Contains(stderr, `node "Kafka" is not executed: the type is not executed here`) {
 		t.Errorf("exit code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
 	// A chain as people export it, alone and behind one that is refused.

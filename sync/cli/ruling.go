@@ -10,6 +10,7 @@ import (
 	"edgesync/proto"
 	"edgesync/sync/config"
 	"edgesync/sync/rest"
+	"edgesync/sync/rules"
 	"edgesync/sync/ruling"
 )
 
@@ -55,7 +56,7 @@ func readChain(path string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err == nil {
-		_, _, err = ruling.Exported(text)
+		_, _, err = rules.Export(text)
 	}
 	if err != nil {
 		return nil, wrong(fmt.Errorf("%s: %w", path, err))

@@ -35,6 +35,7 @@ type Trial struct {
 	calls    []*Call
 	out      *tree
 	outs     int // what out holds
+	wakes    int // maxWakes, but in tests
 }
 
 var tryLists = [...]string{"cloud", "saved", "attributes", "device", "failed", "unsupported", "dropped"}
@@ -51,7 +52,7 @@ func NewTrial(edge []byte, opt Options) (*Trial, error) {
 	t := &Trial{
 		now: tryStart, entities: make(map[Entity]*tree), chains: make(map[string]proto.UUID),
 		values: make(map[string]Stored), history: make(map[string][]Stored),
-		tenant: Entity{"TENANT", proto.UUID{15: 1}},
+		tenant: Entity{"TENANT", proto.UUID{15: 1}}, wakes: maxWakes,
 	}
 	opt.Now = func() int64 { return t.now }
 	t.e = New(t, t, opt)
@@ -152,8 +153,8 @@ func (t *Trial) until(at int64) error {
 			t.now = max(t.now, at)
 			return nil
 		}
-		if n == maxWakes {
-			return fault("more than " + decimal(maxWakes) + " timers fire before it")
+		if n == t.wakes {
+			return fault("more than " + decimal(int64(t.wakes)) + " timers fire before it")
 		}
 		t.now = max(t.now, due)
 		t.e.Tick()
@@ -221,9 +222,23 @@ func (t *Trial) enter(in *tree) error {
 			m.setMeta(key, md.items[i].plain())
 		}
 	}
-	_, err := t.e.Handle(m, nil)
+	known, err := t.e.Handle(m, nil)
+	if !known && !t.e.opt.Likeness && (m.Type == PostTelemetry || m.Type == PostAttributes) {
+		t.pushDefault(m)
+	}
 	return err
 }
+
+// pushDefault does with a message what the agent does as long as no chain is known: it goes up,
+// as in the default chain (RULES.md 7.2).
+func (t *Trial) pushDefault(m *Message) {
+	dropped := t.out.get("dropped")
+	dropped.items = dropped.items[:len(dropped.items)-1]
+	t.push(m, "no chain")
+}
+
+// Report describes the chains, in no order.
+func (t *Trial) Report() []ChainReport { return t.e.Report() }
 
 func (t *Trial) answer(a *tree) {
 	id, _ := proto.ParseUUID(textOf(a, "device"))

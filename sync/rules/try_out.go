@@ -170,9 +170,14 @@ func (t *Trial) Instead(m *Message, why Why) error {
 			boolTree(m.meta("oneway") == "true"), textTree(why.String())))
 		return nil
 	}
-	e := &Event{Action: pushAction(m), Entity: m.Originator, Time: m.when(), Scope: "CLIENT_SCOPE", Data: m.Data, Message: m}
-	t.add("cloud", members("action entity body instead", textTree(e.Action), e.Entity.ref(), e.body(), textTree(why.String())))
+	t.push(m, why.String())
 	return nil
+}
+
+// push notes a message of a device that goes up as it entered.
+func (t *Trial) push(m *Message, why string) {
+	e := &Event{Action: pushAction(m), Entity: m.Originator, Time: m.when(), Scope: "CLIENT_SCOPE", Data: m.Data, Message: m}
+	t.add("cloud", members("action entity body instead", textTree(e.Action), e.Entity.ref(), e.body(), textTree(why)))
 }
 
 // Failed implements Outlet.

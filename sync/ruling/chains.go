@@ -2,11 +2,10 @@ package ruling
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"edgesync/proto"
+	"edgesync/sync/rules"
 )
 
 // load brings the engine level with the chains of the registry, or with that of Options.File. What
@@ -73,11 +72,11 @@ func (r *Rules) loadFile() error {
 	if len(r.heads) > 0 {
 		return nil
 	}
-	head, body, err := Exported(r.File)
+	head, body, err := rules.Export(r.File)
 	if err != nil {
 		return err
 	}
-	r.heads[fileID] = sha256.Sum256(head)
+	r.heads[rules.ExportedID] = sha256.Sum256(head)
 	if err := r.engine.Head(head); err != nil {
 		return err
 	}
@@ -85,31 +84,5 @@ func (r *Rules) loadFile() error {
 	return err
 }
 
-// fileID is the id of the chain of a file.
-var fileID = proto.UUID{0: 0xf1, 1: 0x1e, 6: 0x40, 8: 0x80}
-
 // MaxFile bounds the file of a chain, in bytes.
 const MaxFile = 1 << 20
-
-// Exported turns a chain as ThingsBoard's UI exports it, {"ruleChain":{…},"metadata":{…}}, into the
-// two texts that a server sends, as the edge's root.
-func Exported(text []byte) (head, body []byte, err error) {
-	var in struct {
-		Head json.RawMessage `json:"ruleChain"`
-		Body json.RawMessage `json:"metadata"`
-	}
-	var h, b map[string]json.RawMessage
-	if err := json.Unmarshal(text, &in); err != nil {
-		return nil, nil, fmt.Errorf("it is no JSON: %w", err)
-	}
-	if json.Unmarshal(in.Head, &h) != nil || json.Unmarshal(in.Body, &b) != nil || h == nil || b == nil {
-		return nil, nil, errors.New(`it is no exported rule chain: it must be an object with "ruleChain" and "metadata"`)
-	}
-	ref := json.RawMessage(`{"entityType":"RULE_CHAIN","id":"` + proto.FormatUUID(fileID) + `"}`)
-	h["id"], h["root"] = ref, json.RawMessage("true")
-	b["ruleChainId"] = ref
-	if head, err = json.Marshal(h); err == nil {
-		body, err = json.Marshal(b)
-	}
-	return head, body, err
-}

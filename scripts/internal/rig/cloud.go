@@ -49,6 +49,7 @@ type Row struct {
 type Stats struct {
 	Uplinks    uint64 `json:"uplinks"`
 	Events     uint64 `json:"events"`
+	WireBytes  uint64 `json:"wire_bytes"`
 	Points     uint64 `json:"points"`
 	Duplicates uint64 `json:"duplicates"`
 	Dropped    uint64 `json:"dropped"`

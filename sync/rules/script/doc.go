@@ -46,7 +46,7 @@
 // of Go is some 45 bytes, a function 200 more in tables of the runtime, a line of the library 15.
 // So values are pointers, a tree is evaluated by one function instead of closures for each of its
 // forms, what is a list of cases is a table, and small functions are kept from being copied into
-// their callers (go:noinline). make script-size tells what it comes to.
+// their callers (go:noinline). make cross tells what it comes to.
 //
 // # Bounds
 //
