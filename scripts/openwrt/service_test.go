@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"edgesync/sync/config"
 )
 
 // TestStandInsAreRight holds the stand-ins against the real programs: what they make of the script
@@ -172,6 +174,14 @@ func TestReadsUCI(t *testing.T) {
 	}
 	if dir, err := os.Readlink(b.path("run/edgesync/data_dir")); err != nil || dir != b.path("srv/edgesync") {
 		t.Errorf("the link to data_dir: %q, %v", dir, err)
+	}
+}
+
+// TestShippedConfiguration holds that a reset leaves what the package brings.
+func TestShippedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("edgesync.config")
+	if err != nil || string(text) != config.ShippedUCI {
+		t.Errorf("%v, %q", err, text)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"edgesync/sync/config"
 	"edgesync/sync/doctor"
@@ -224,7 +223,7 @@ func (s *setup) test(ctx context.Context, l *config.Loaded) int {
 	fmt.Fprintln(s.stdout, "Testing the link to the cloud (--no-test leaves it out) …")
 	o := doctor.Options{Loaded: l, Version: s.full(), Built: s.Commit, Brief: true}
 	if a, err := status.Fetch(l.Config.DataDir); err == nil && a.Running {
-		o.Watch = time.Millisecond // its session ends, and it is no other agent with this key
+		o.Watch = -1 // its session ends, and it comes back: it is no other agent with this key
 	}
 	secret := l.Config.Cloud.RoutingSecret // report tries the one that came from the cloud
 	code := s.report(ctx, o, false)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"edgesync/sync/cloudtest/rig"
@@ -133,7 +134,7 @@ func resetAll(t *testing.T, openwrt bool) {
 	if openwrt {
 		text = fmt.Sprintf("config edgesync main\n option data_dir '%s'\nconfig section cloud\n option routing_key 'key-of-mine'\n"+
 			" option routing_secret_file '%s'\n", dir, secret)
-		want = "\nconfig edgesync 'main'\n\toption enabled '0'\n"
+		want = config.ShippedUCI
 	}
 	if err := errors.Join(os.WriteFile(file, []byte(text), 0o600), os.WriteFile(secret, []byte("hush-hush"), 0o600),
 		os.WriteFile(config.Place{File: file, UCI: openwrt, Secret: secret}.Before(), []byte("hush-hush"), 0o600)); err != nil {
@@ -241,6 +242,22 @@ func TestBackupBesideTheAgent(t *testing.T) {
 			t.Errorf("backup %d has %d events; %d were accepted before, %d after", i, got, counts[i], counts[i+1])
 		}
 		s.dir = dir
+	}
+	if os.Geteuid() == 0 { // what root restores belongs to whom data_dir belongs to
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 8077, 8078)); err != nil {
+			t.Fatal(err)
+		}
+		if out, code := s.tool("restore", files[0], "--data_dir", dir); code != 0 {
+			t.Fatalf("restore: %d, %s", code, out)
+		}
+		filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			var st syscall.Stat_t
+			if err := errors.Join(err, syscall.Stat(path, &st)); err != nil || st.Uid != 8077 || st.Gid != 8078 {
+				t.Errorf("%s belongs to %d:%d (%v)", path, st.Uid, st.Gid, err)
+			}
+			return nil
+		})
 	}
 	// The last one goes on.
 	s.config = ""

@@ -187,7 +187,7 @@ func (l *Loaded) Files() (list []string) {
 // is left as the package brings it.
 func (l *Loaded) Forget(name string) error {
 	if l.uci && name == l.File {
-		return disk.Replace(name, []byte("\nconfig edgesync 'main'\n\toption enabled '0'\n"))
+		return disk.Replace(name, []byte(ShippedUCI))
 	}
 	return os.Remove(name)
 }

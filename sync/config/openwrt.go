@@ -23,6 +23,15 @@ const (
 	uciMain = "main"
 )
 
+// ShippedUCI is what the package puts there: a router's flash has a budget.
+const ShippedUCI = `
+config edgesync 'main'
+	option enabled '0'
+
+config section 'queue'
+	option flash_budget '1GiB'
+`
+
 // Tests replace these.
 var (
 	// uciSecret holds the secret where neither that file nor anything else names another place.
@@ -281,7 +290,7 @@ func unusedUCI(used string) string {
 	}
 	sections, _, _ := uci.Parse(data)
 	for _, s := range sections {
-		if s.Name != uciMain {
+		if s.Name == "cloud" {
 			return fmt.Sprintf("the settings of %s do not count, because there is %s: move one of the two away", uciFile, used)
 		}
 	}

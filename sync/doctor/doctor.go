@@ -62,7 +62,7 @@ type Options struct {
 
 	Brief bool          // only the way to the cloud, and a session
 	Long  bool          // a silence of keepalive.time on the link, instead of some seconds
-	Watch time.Duration // for another agent with this key; 0 = 6 s
+	Watch time.Duration // for another agent with this key; 0 = 6 s, below 0 = not at all
 
 	Emit   func(Check) // is called with each check once it is known
 	Now    func() time.Time

@@ -55,7 +55,9 @@ func (x *examination) session() {
 	version := proto.EdgeVersion(x.config.Cloud.EdgeVersion)
 	x.say("server", state, server+" (it does not tell its version; "+version.String()+" was announced to it), takes messages up to "+
 		size(int64(s.ServerMax()))+"; ours up to "+size(int64(x.dialer.MaxInbound)), do)
-	x.watch(s)
+	if x.Watch >= 0 {
+		x.watch(s)
+	}
 }
 
 // What is sent to measure the bandwidth, in bytes: the second when the first was quick.
