@@ -353,7 +353,7 @@ func (g *gateway) connect() error {
 	}
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
-		Log: g.log, Clock: g.clock, Synced: g.registry.Synced,
+		Log: g.log, Clock: g.clock, Synced: g.registry.Synced, Lane: lane,
 	})
 	g.rules.Connect(g.agent, g.doors)
 	g.agent.SetDoors(g.rules)

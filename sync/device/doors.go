@@ -48,6 +48,9 @@ type Ports struct {
 	Synced func() bool
 	Log    *slog.Logger
 	Clock  *clock.Clock // nil: the clock of the machine is right
+	// Lane is held while a body of 256 KiB and more is parsed and stored, of which the queue makes
+	// several copies; nil: nobody else takes much memory.
+	Lane share.Lane
 }
 
 // Doors knows which session speaks for which device now, over whatever protocol, and brings devices

@@ -37,6 +37,7 @@ const (
 	freeBody    = 4 << 10          // bytes; a larger body takes bytes of largeBodies as it comes
 	largeBodies = 4<<20 + 64<<10   // bytes of all such bodies in memory
 	smallBody   = 16 << 10         // bytes; a larger body needs a slot to be parsed and stored
+	laneBody    = 256 << 10        // bytes of a body of which no second one is parsed and stored beside it
 	roomyBody   = 512 << 10        // bytes that a body needs at once for which memory is given back before
 	largeSlots  = 4                // large bodies that are parsed and stored at a time
 	slotLimit   = 30 * time.Second // how long a body that has come whole waits for that
@@ -269,31 +270,36 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
 	case len(s.text) <= smallBody:
 		reuse = fn(s)
-	case h.work(r):
-		defer func() { <-h.working }()
-		reuse = fn(s)
 	default:
-		h.busy(w, r, q.sender, storageSlow, errSlowMedium)
+		done := h.work(r, len(s.text))
+		if done == nil {
+			h.busy(w, r, q.sender, storageSlow, errSlowMedium)
+			return
+		}
+		defer done()
+		reuse = fn(s)
 	}
 }
 
-// work waits until a large body may be parsed and stored. It has come whole, so its sender has no
-// part in the time that this takes. It returns false when that is too long.
-func (h *HTTP) work(r *http.Request) bool {
+// work waits until a large body of so many bytes may be parsed and stored, and returns what is to
+// be called then. It has come whole, so its sender has no part in the time that this takes. nil:
+// that is too long.
+func (h *HTTP) work(r *http.Request, bytes int) (done func()) {
+	ctx, cancel := context.WithTimeout(r.Context(), slotLimit)
+	defer cancel()
 	select {
 	case h.working <- struct{}{}:
-		return true
-	default:
+	case <-ctx.Done():
+		return nil
 	}
-	t := time.NewTimer(slotLimit)
-	defer t.Stop()
-	select {
-	case h.working <- struct{}{}:
-		return true
-	case <-t.C:
-	case <-r.Context().Done():
+	if bytes <= laneBody {
+		return func() { <-h.working }
 	}
-	return false
+	if !h.Lane.Enter(ctx.Done()) {
+		<-h.working
+		return nil
+	}
+	return func() { h.Lane.Leave(); <-h.working }
 }
 
 // What the log says of large bodies that are not served now.

@@ -69,11 +69,12 @@ func (s *rows) store() (moved bool, err error) {
 	if err := s.b.ours(); err != nil {
 		return false, err
 	}
-	if !s.h.work(s.r) {
+	done := s.h.work(s.r, len(s.b.text))
+	if done == nil {
 		return false, errSlowMedium
 	}
 	defer func() {
-		<-s.h.working
+		done()
 		s.b.theirs(time.Since(began))
 	}()
 	p := s.h.parsers.Get().(*payload.Parser)

@@ -327,3 +327,31 @@ func TestVanishedWindows(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// What a message has let go stays in the journal until what came of the message is in the queue,
+// also where others have the journal written meanwhile.
+func TestForgottenBehindThePush(t *testing.T) {
+	g := newRig(t)
+	const key = "a key of a message that waits"
+	if err := g.journal.Keep(key, []byte("record")); err != nil {
+		t.Fatal(err)
+	}
+	g.journal.write()
+	var own take
+	own.init(g.Rules, false)
+	if err := own.Forget(key); err != nil {
+		t.Fatal(err)
+	}
+	g.journal.write()
+	if !g.journal.store.Has(key) {
+		t.Error("it is gone before the events are in the queue")
+	}
+	g.Start()
+	if err := own.end(nil); err != nil {
+		t.Error(err)
+	}
+	if g.journal.store.Has(key) {
+		t.Error("it is still there")
+	}
+	g.close(false)
+}

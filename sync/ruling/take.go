@@ -180,6 +180,10 @@ const maxRetained = 64 << 10
 // end is what Take returns as finish.
 func (t *take) end(done func(error)) error {
 	r, stored, kept := t.Rules, t.stored && len(t.out) == 0, t.kept
+	if len(t.gone) > 0 {
+		r.journal.forget(t.gone)
+		kept = true
+	}
 	t.reset()
 	var err error
 	if stored { // else it is on its way, and what devices wrote may wait for a flush (sync/doc.go)
@@ -257,16 +261,15 @@ func (t *take) Keep(key string, record []byte) error {
 	return t.journal.Keep(key, record)
 }
 
-// Forget implements rules.Journal. What a shared take has pushed is to be durable before.
+// Forget implements rules.Journal. What the take has pushed is to be durable before: others have
+// the journal written at any time.
 func (t *take) Forget(key string) error {
-	if !t.shared {
-		t.journal.forget([]string{key})
-		return nil
-	}
 	t.mu.Lock()
 	t.gone = append(t.gone, key)
 	t.mu.Unlock()
-	t.engine.Wake()
+	if t.shared {
+		t.engine.Wake()
+	}
 	return nil
 }
 
