@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -325,5 +326,25 @@ func TestVanishedWindows(t *testing.T) {
 	defer g.close(false)
 	if c := g.Counts(); c.Held != 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What people must know of a chain is logged once for each change.
+func TestFactsAreSaidOnce(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	var log strings.Builder
+	g.Log = slog.New(slog.NewTextHandler(&log, nil))
+	g.chain(chainID, true, []string{saveNode})
+	g.changed.Store(true)
+	g.settle(true)
+	g.chain(chainID, true, []string{hotNode, saveNode}, "0>1:True")
+	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	g.chain(chainID, true, []string{saveNode, pushNode}, "0>1:Success")
+	g.chain(chainID, true, []string{saveNode})
+	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 2 {
+		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }
