@@ -334,7 +334,7 @@ func TestFactsAreSaidOnce(t *testing.T) {
 	g := newRig(t)
 	defer g.close(false)
 	var log strings.Builder
-	g.Log = slog.New(slog.NewTextHandler(&log, nil))
+	g.Options.Log = slog.New(slog.NewTextHandler(&log, nil))
 	g.chain(chainID, true, []string{saveNode})
 	g.changed.Store(true)
 	g.settle(true)
