@@ -20,7 +20,7 @@ import (
 // and those of a session only send it messages. Nothing in it waits for the network: see doc.go.
 type loop struct {
 	// What the loop works with, see Deps.
-	cfg        *config.Config
+	cfg        *config.Config // a copy: Reload changes it
 	log        *slog.Logger
 	queue      *wal.Queue
 	deadLog    *wal.DeadLog
@@ -90,7 +90,8 @@ func (l *loop) sessionParts() []part {
 }
 
 func newLoop(a *Agent) *loop {
-	c := a.Config
+	own := *a.Config
+	c := &own
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
 		tally: a.Tally, calls: a.calls, doors: a.doors, came: a.Came, link: &a.dialer, history: a.History,
@@ -153,9 +154,7 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.queue.Wake():
 		case <-l.calls.Wake():
 		case <-l.hint:
-			if l.conn.sess == nil && !l.dialing.running {
-				l.dialing.next = time.Time{}
-			}
+			l.dialNow()
 		case o := <-l.orders:
 			l.obey(o, time.Now())
 		case <-timer.C:

@@ -13,11 +13,11 @@ const day = 24 * time.Hour
 // tokens every commit is immediate. What it gives in any 24 hours is at most perDay: the bucket's
 // content and what flows in meanwhile.
 type budget struct {
-	perDay int64 // bytes; 0 = unlimited
-
-	mu     sync.Mutex // guards what follows; taken last
-	tokens int64      // bytes; negative after commits that could not wait
-	owed   int64      // bytes that others wrote without tokens
+	mu     sync.Mutex    // guards everything; taken last
+	perDay int64         // bytes; 0 = unlimited
+	most   time.Duration // longest stretch of a group commit
+	tokens int64         // bytes; negative after commits that could not wait
+	owed   int64         // bytes that others wrote without tokens
 	at     time.Time
 }
 
@@ -46,11 +46,11 @@ func (b *budget) refill(now time.Time) {
 
 // wait is how long it takes until a commit of so many bytes has its tokens; 0 = now.
 func (b *budget) wait(cost int64, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.perDay <= 0 {
 		return 0
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.refill(now)
 	missing := min(cost, b.capacity()) - b.tokens + b.owed
 	if missing <= 0 {
@@ -62,11 +62,11 @@ func (b *budget) wait(cost int64, now time.Time) time.Duration {
 // spend takes tokens for a commit. The debt is bounded, so that a burst that queue.max_delay forces
 // out does not slow the days after it.
 func (b *budget) spend(cost int64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.perDay <= 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.refill(now)
 	b.tokens = max(b.tokens-cost, -b.capacity())
 }
@@ -75,11 +75,11 @@ func (b *budget) spend(cost int64, now time.Time) {
 // owed, at most a day's budget: a firmware of megabytes is paid for as events are, and does not
 // slow the days after the next.
 func (b *budget) spendElsewhere(cost int64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.perDay <= 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.refill(now)
 	paid := min(cost, max(b.tokens, 0))
 	b.tokens -= paid
@@ -88,13 +88,32 @@ func (b *budget) spendElsewhere(cost int64, now time.Time) {
 
 // spare reports whether half of the bucket is there.
 func (b *budget) spare(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.perDay <= 0 {
 		return true
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.refill(now)
 	return b.tokens >= b.capacity()/2
+}
+
+// limits are the budget in bytes a day, and the longest stretch of a group commit.
+func (b *budget) limits() (perDay int64, most time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.perDay, b.most
+}
+
+// SetBudget replaces Options.FlashBudget and Options.MaxDelay. Any goroutine.
+func (q *Queue) SetBudget(perDay int64, most time.Duration) {
+	b, now := &q.budget, time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.perDay > 0 {
+		b.refill(now)
+	}
+	b.perDay, b.most = perDay, most
+	b.tokens = min(b.tokens, b.capacity())
 }
 
 // Meter puts what others have written to the medium into the account of the day, and takes it from

@@ -223,3 +223,26 @@ func TestIntervalFailingSync(t *testing.T) {
 		closeQueue(t, q)
 	})
 }
+
+// A budget that is set while the queue is open counts from then on, and its end does too.
+func TestSetBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q Queue
+		now := time.Now()
+		if d := q.budget.wait(1<<20, now); d != 0 {
+			t.Errorf("without a budget a commit waits %v", d)
+		}
+		q.SetBudget(24*86400, time.Minute) // 86,400 bytes at once, and 23 a second
+		q.budget.spend(86400, now)
+		if d := q.budget.wait(2300, now); d != 100*time.Second {
+			t.Errorf("a commit waits %v, want 100 s", d)
+		}
+		if _, most := q.budget.limits(); most != time.Minute {
+			t.Errorf("collected for %v", most)
+		}
+		q.SetBudget(0, time.Second)
+		if d := q.budget.wait(2300, now); d != 0 || !q.Spare() {
+			t.Errorf("after the budget a commit waits %v", d)
+		}
+	})
+}

@@ -51,7 +51,8 @@ func (q *Queue) work() time.Duration {
 // most queue.max_delay from its first event on, and not beyond what a group holds. behind is the
 // group in front of it if that is not durable, and so not charged, yet.
 func (q *Queue) hold(now time.Time, behind *written) time.Duration {
-	if q.o.FlashBudget <= 0 {
+	perDay, most := q.budget.limits()
+	if perDay <= 0 {
 		return 0
 	}
 	q.mu.Lock()
@@ -65,7 +66,7 @@ func (q *Queue) hold(now time.Time, behind *written) time.Duration {
 		size, owed = behind.newest().bytes, q.cost(behind.tail, int64(behind.bytes))
 	}
 	cost := owed + wear(size, int64(len(g.buf)), q.commitCost())
-	return min(q.budget.wait(cost, now), q.o.MaxDelay-now.Sub(g.since))
+	return min(q.budget.wait(cost, now), most-now.Sub(g.since))
 }
 
 // commit writes one group and makes it durable: one write for each segment it touches and one
@@ -131,7 +132,7 @@ func (q *Queue) put(g *group, behind *written) (*written, error) {
 		}
 		recorded = q.recordGap(g)
 	}
-	if q.o.FlashBudget > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {
+	if perDay, _ := q.budget.limits(); perDay > 0 && now.Sub(g.since) >= time.Millisecond && !g.since.IsZero() {
 		q.stretched.Add(1)
 	}
 	w := q.compose(g, behind, recorded)

@@ -26,4 +26,5 @@
 //	init         what runs in the machine
 //	machine.go   the emulator
 //	main.go      devices, cuts, and the comparison
+//	report.go    what it measured, and what is missing
 package main

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,7 +44,7 @@ type machine struct {
 
 	cmd   *exec.Cmd
 	ended chan struct{}
-	lives int
+	life  atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	ups     int
@@ -66,6 +67,16 @@ func newMachine(dir string, cloud int, log io.Writer) (*machine, error) {
 	}
 	defer f.Close()
 	m.ram = f.Name()
+	// The card is new in each run: an agent that finds what an earlier one left keeps its events
+	// apart, as those of a former edge.
+	card, err := os.ReadFile(filepath.Join(dir, "f2fs.img"))
+	if err == nil {
+		err = os.WriteFile(m.card(), card, 0o600)
+	}
+	if err != nil {
+		m.remove()
+		return nil, err
+	}
 	image, err := os.ReadFile(filepath.Join(dir, "ubi.img"))
 	if err == nil {
 		err = f.Truncate(ramSize)
@@ -92,7 +103,12 @@ func newMachine(dir string, cloud int, log io.Writer) (*machine, error) {
 	return m, nil
 }
 
-func (m *machine) remove() { os.Remove(m.ram) }
+func (m *machine) card() string { return filepath.Join(m.dir, "card.img") }
+
+func (m *machine) remove() {
+	os.Remove(m.ram)
+	os.Remove(m.card())
+}
 
 // start begins a life of the machine, and returns when all agents answer.
 func (m *machine) start() error {
@@ -106,7 +122,7 @@ func (m *machine) start() error {
 		"-kernel", filepath.Join(m.dir, "kernel"), "-initrd", filepath.Join(m.dir, "initrd.gz"),
 		"-append", "console=ttyS0 quiet panic=-1 "+kernelMemory+" cloud="+strconv.Itoa(m.cloud),
 		"-netdev", "user,id=net"+forward, "-device", "virtio-net-pci,netdev=net,romfile=",
-		"-drive", "file="+filepath.Join(m.dir, "f2fs.img")+",format=raw,if=none,id=card", "-device", "virtio-blk-pci,drive=card")
+		"-drive", "file="+m.card()+",format=raw,if=none,id=card", "-device", "virtio-blk-pci,drive=card")
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	in, err := m.cmd.StdinPipe()
 	if err != nil {
@@ -120,8 +136,8 @@ func (m *machine) start() error {
 	m.mu.Lock()
 	m.ups = 0
 	m.mu.Unlock()
-	m.lives++
-	fmt.Fprintf(m.log, "\n=== life %d\n", m.lives)
+	m.life.Add(1)
+	fmt.Fprintf(m.log, "\n=== life %d at %s\n", m.life.Load(), time.Now().Format("15:04:05.000"))
 	if err := m.cmd.Start(); err != nil {
 		return err
 	}

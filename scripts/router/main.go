@@ -3,21 +3,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +30,8 @@ const (
 	firstBig   = 1 << 30       // number of the first of those that fill the flash
 	bigBytes   = 24 << 10      // of its text, which does not compress to less than three quarters
 	senders    = 2             // devices for each agent
-	drainLimit = 5 * time.Minute
+	ahead      = 300           // events beyond those of the next cut that devices may send
+	drainLimit = 2 * time.Minute
 	fullLimit  = 5 * time.Minute
 )
 
@@ -61,9 +59,17 @@ type device struct {
 	token string
 	id    proto.UUID
 	url   string
+	life  *atomic.Int64
 	sent  int          // events 0 to sent-1 were sent
 	big   int          // and so many of those that fill the flash
 	acked map[int]bool // numbers of those that the agent has acknowledged
+	lives map[int]when // and when it has
+}
+
+// when is the life of the machine in which an event was acknowledged, and the time.
+type when struct {
+	number int64
+	at     time.Time
 }
 
 func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint64) (err error) {
@@ -104,8 +110,9 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 		tenant.AddEdge(edge)
 		for k := range senders {
 			d := &device{
-				token: fmt.Sprintf("%s-%d", name, k), id: tenant.NewID(), acked: map[int]bool{},
-				url: fmt.Sprintf("http://127.0.0.1:%d", m.ports[i]),
+				token: fmt.Sprintf("%s-%d", name, k), id: tenant.NewID(), acked: map[int]bool{}, lives: map[int]when{},
+				life: &m.life,
+				url:  fmt.Sprintf("http://127.0.0.1:%d", m.ports[i]),
 			}
 			cloud.AddDevice(edge.ID, cloudtest.Device{
 				ID: d.id, Name: d.token, CredentialsType: "ACCESS_TOKEN", CredentialsID: d.token,
@@ -118,10 +125,12 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 	if err := m.start(); err != nil {
 		return err
 	}
-	var acked atomic.Int64
+	var acked, allowed atomic.Int64
+	allow := func(cut int) { allowed.Store(int64(events)*int64(cut)/int64(cuts+1) + ahead) }
+	allow(1)
 	var all sync.WaitGroup
 	for _, d := range devices {
-		all.Go(func() { d.send(ctx, events/len(devices), &acked) })
+		all.Go(func() { d.send(ctx, events/len(devices), &acked, &allowed) })
 	}
 	sent := make(chan struct{})
 	go func() { all.Wait(); close(sent) }()
@@ -146,7 +155,9 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 		if err := m.start(); err != nil {
 			return fmt.Errorf("after cut %d: %w", cut, err)
 		}
+		allow(cut + 1)
 	}
+	allowed.Store(math.MaxInt64)
 	select {
 	case <-sent:
 	case <-ctx.Done():
@@ -168,7 +179,7 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 			return err
 		}
 		for _, d := range devices { // events are taken again
-			all.Go(func() { d.send(ctx, d.sent+20, &acked) })
+			all.Go(func() { d.send(ctx, d.sent+20, &acked, &allowed) })
 		}
 		all.Wait()
 		if err := drain(ctx, m, cloud, devices); err != nil {
@@ -179,11 +190,16 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 	return m.failed()
 }
 
-// send posts events up to a number, each until it is acknowledged.
-func (d *device) send(ctx context.Context, upTo int, acked *atomic.Int64) {
+// send posts events up to a number, each until it is acknowledged, and not more than are allowed at
+// the time.
+func (d *device) send(ctx context.Context, upTo int, acked, allowed *atomic.Int64) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
 	defer client.CloseIdleConnections()
 	for d.sent < upTo && ctx.Err() == nil {
+		if acked.Load() >= allowed.Load() {
+			_ = pause(ctx, 50*time.Millisecond)
+			continue
+		}
 		n := d.sent
 		d.sent++
 		body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+int64(n), n)
@@ -191,6 +207,7 @@ func (d *device) send(ctx context.Context, upTo int, acked *atomic.Int64) {
 		}
 		if ctx.Err() == nil {
 			d.acked[n] = true
+			d.lives[n] = when{d.life.Load(), time.Now()}
 			acked.Add(1)
 		}
 	}
@@ -302,7 +319,7 @@ func drain(ctx context.Context, m *machine, cloud *cloudtest.Cloud, devices []*d
 	}
 	for missing() > 0 {
 		if err := pause(limited, 300*time.Millisecond); err != nil {
-			return fmt.Errorf("%d acknowledged events are not in the cloud within %v", missing(), drainLimit)
+			return fmt.Errorf("%d acknowledged events are not in the cloud within %v%s", missing(), drainLimit, lost(m, cloud, devices))
 		}
 		if err := m.failed(); err != nil {
 			return err
@@ -326,70 +343,6 @@ func drain(ctx context.Context, m *machine, cloud *cloudtest.Cloud, devices []*d
 		}
 	}
 	return nil
-}
-
-// rates are commits a second, by what the agents' status says while devices send.
-type rates struct {
-	ports  []int
-	last   []sample
-	best   []float64
-	client *http.Client
-}
-
-type sample struct {
-	at      time.Time
-	commits uint64
-}
-
-func newRates(ports []int) *rates {
-	return &rates{
-		ports: ports, last: make([]sample, len(ports)), best: make([]float64, len(ports)),
-		client: &http.Client{Timeout: 2 * time.Second},
-	}
-}
-
-// forget begins anew with agents that begin anew.
-func (r *rates) forget() { clear(r.last) }
-
-// look takes the best rate over at least two seconds.
-func (r *rates) look(ctx context.Context) {
-	for i, port := range r.ports {
-		if time.Since(r.last[i].at) < 2*time.Second {
-			continue
-		}
-		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/api/edge/status", nil)
-		if err != nil {
-			continue
-		}
-		res, err := r.client.Do(q)
-		if err != nil {
-			continue
-		}
-		b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		res.Body.Close()
-		var s struct{ Commits uint64 }
-		if err != nil || json.NewDecoder(bytes.NewReader(b)).Decode(&s) != nil {
-			continue
-		}
-		now := time.Now()
-		if !r.last[i].at.IsZero() && s.Commits > r.last[i].commits {
-			r.best[i] = max(r.best[i], float64(s.Commits-r.last[i].commits)/now.Sub(r.last[i].at).Seconds())
-		}
-		r.last[i] = sample{now, s.Commits}
-	}
-}
-
-func report(m *machine, r *rates, acked int64, took time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fmt.Printf("\n%d events accepted, all of them in the cloud; %d lives of the machine, %.0f s in all\n", acked, m.lives, took.Seconds())
-	slices.Sort(m.starts)
-	slices.Sort(m.booted)
-	fmt.Printf("an agent answers %.1f s after its start (median), %.1f s at most\n", m.starts[len(m.starts)/2], m.starts[len(m.starts)-1])
-	fmt.Printf("all of them answer %.1f s after the machine's start (median)\n", m.booted[len(m.booted)/2])
-	for i, name := range flashes {
-		fmt.Printf("%-6s %5.1f MiB of memory at most, %4.0f commits a second at best\n", name, float64(m.peaks[name])/1024, r.best[i])
-	}
 }
 
 // pause waits, or returns why not.

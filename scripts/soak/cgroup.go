@@ -46,10 +46,10 @@ func newCgroup(limit, dir, bin string) (*cgroup, error) {
 	}
 	own := filepath.Join(dir, "edgesync")
 	if err == nil {
-		var said []byte
-		if said, err = exec.Command("dd", "if="+bin, "of="+own, "bs=1M", "conv=fsync", "oflag=nocache").CombinedOutput(); err != nil {
-			err = fmt.Errorf("copy the agent: %w: %s", err, said)
-		}
+		err = dd("if="+bin, "of="+own, "bs=1M", "conv=fsync")
+	}
+	if err == nil { // no page of it is in memory then (coreutils' manual of dd)
+		err = dd("of="+own, "oflag=nocache", "conv=notrunc,fdatasync", "count=0")
 	}
 	if err == nil {
 		err = os.Chmod(own, 0o755)
@@ -63,6 +63,13 @@ func newCgroup(limit, dir, bin string) (*cgroup, error) {
 		return nil, fmt.Errorf("bound the memory to %s: %w", limit, err)
 	}
 	return g, nil
+}
+
+func dd(args ...string) error {
+	if said, err := exec.Command("dd", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the agent: %w: %s", err, said)
+	}
+	return nil
 }
 
 func (g *cgroup) write(name, value string) error {

@@ -10,6 +10,27 @@ var cuts = []struct{ file, old, now string }{
 		"internal/godebug/godebug.go", `registerMetric("/godebug/non-default-behavior/"+s.Name()+":events", s.nonDefault.Load)`,
 		``,
 	},
+	// The tracer of runtime/trace, which is never on: 80 kB.
+	{"runtime/traceruntime.go", "return trace.enabled\n", "return false\n"},
+	{"runtime/traceruntime.go", `return trace.shutdown.Load()`, `return false`},
+	// Sorting as for 12 values and less for these, and by a heap for more: each type that is sorted
+	// has all of it, and is now 9 kB less, together 120 kB. What is equal may come in another
+	// order, as before where it was more than 12 values.
+	{
+		"slices/sort.go", `pdqsortOrdered(x, 0, n, bits.Len(uint(n)))`,
+		`if n <= 12 { insertionSortOrdered(x, 0, n) } else { heapSortOrdered(x, 0, n) }`,
+	},
+	{
+		"slices/sort.go", `pdqsortCmpFunc(x, 0, n, bits.Len(uint(n)), cmp)`,
+		`if n <= 12 { insertionSortCmpFunc(x, 0, n, cmp) } else { heapSortCmpFunc(x, 0, n, cmp) }`,
+	},
+	// What FIPS 140 demands that is tried before the first use, and is tried in its mode alone:
+	// 30 kB.
+	{"crypto/internal/fips140/rsa/cast.go", `fips140.CAST(`, `return; fips140.CAST(`},
+	{"crypto/internal/fips140/ecdsa/cast.go", `fips140.CAST("ECDSA`, `return; fips140.CAST("ECDSA`},
+	{"crypto/internal/fips140/ecdsa/cast.go", `fips140.CAST("DetECDSA`, `return; fips140.CAST("DetECDSA`},
+	{"crypto/internal/fips140/sha3/cast.go", `fips140.CAST(`, `return; fips140.CAST(`},
+	{"crypto/internal/fips140/mlkem/cast.go", `fips140.CAST(`, `return; fips140.CAST(`},
 
 	// Host names are ASCII. The tables that make xn--… of others are there twice: 200 kB.
 	{"net/http/request.go", "\n\t\"golang.org/x/net/idna\"\n", "\n"},

@@ -20,16 +20,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // source tells this version of the command from others, for the cache of go build, wherever the
 // command is and whatever machine it runs on.
 var (
-	// go:embed main.go
-	source string
-	// go:embed cuts.go
-	sourceOfCuts string
+	//go:embed main.go
+	source []byte
+	//go:embed cuts.go
+	sourceOfCuts []byte
 )
 
 func main() {
@@ -57,7 +58,7 @@ func run(command []string) error {
 	if len(command) > 1 && command[1] == "-V=full" {
 		cmd.Stdout = nil
 		version, err := cmd.Output()
-		fmt.Printf("%s trim-%x\n", bytes.TrimSpace(version), sha256.Sum256([]byte(source+sourceOfCuts)))
+		fmt.Printf("%s trim-%x\n", bytes.TrimSpace(version), sha256.Sum256(slices.Concat(source, sourceOfCuts)))
 		return err
 	}
 	pkg, dir := "main", ""

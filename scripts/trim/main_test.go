@@ -95,3 +95,10 @@ func TestCutsThatDoNotFit(t *testing.T) {
 		t.Errorf("%q, error %v", got, err)
 	}
 }
+
+// The cache of go build would keep what another version of the cuts made.
+func TestCacheKnowsTheSource(t *testing.T) {
+	if len(source) < 1000 || len(sourceOfCuts) < 1000 {
+		t.Errorf("%d bytes of main.go, %d of cuts.go", len(source), len(sourceOfCuts))
+	}
+}

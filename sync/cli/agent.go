@@ -53,8 +53,14 @@ const (
 type gateway struct {
 	*program
 	config *config.Config
-	log    *slog.Logger
+	log    *slog.Logger // of logs
+	logs   *logger
 	closes []func() error // of what is open, in the order in which it was opened
+
+	begun   *config.Loaded                 // the configuration as it was at the start
+	loaded  atomic.Pointer[config.Loaded]  // and as it is; the goroutine of waitForEnd sets it
+	load    func() (*config.Loaded, error) // reads it again
+	restart atomic.Pointer[string]         // what waits for one, for the status; nil or "": nothing
 
 	dir      *disk.DataDir
 	medium   medium.Medium
@@ -84,16 +90,19 @@ type gateway struct {
 
 // runAgent holds data_dir and runs the agent on it until ctx ends or a signal stops it (doc.go,
 // "Assembly").
-func (p *program) runAgent(ctx context.Context, c *config.Config, log *slog.Logger) (err error) {
+func (p *program) runAgent(ctx context.Context, l *config.Loaded, load func() (*config.Loaded, error), log *logger) (err error) {
+	c := &l.Config
 	limitMemory(p.env)
 	// From the beginning, so that a hint or an early stop does not end a half-built agent.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g := &gateway{program: p, config: c, log: log, ports: ports{
-		failed: make(chan error, 4), stopping: make(chan struct{}), server: new(device.Server),
-	}}
+	g := &gateway{
+		program: p, config: c, log: log.Logger, logs: log, begun: l, load: load,
+		ports: ports{failed: make(chan error, 4), stopping: make(chan struct{}), server: new(device.Server)},
+	}
+	g.loaded.Store(l)
 	defer func() { err = errors.Join(err, g.close()) }()
 	if g.manager, err = notify.Open(p.env.lookup); err != nil {
 		g.warn(err.Error())
@@ -429,6 +438,7 @@ func (g *gateway) waitForEnd(ctx context.Context, signals <-chan os.Signal) erro
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				g.ports.checkPairs()
+				g.reload(ctx)
 				g.agent.Hint()
 				continue
 			}
@@ -455,6 +465,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 	s.MQTTConnections, s.Medium = g.ports.door.Connections(), g.medium.String()
 	s.MediumFree, _ = disk.Free(g.dir.Path) // 0 where the kernel does not say
 	s.ExtraWarnings = append(s.ExtraWarnings, g.warnings...)
+	if text := g.restart.Load(); text != nil && *text != "" {
+		s.ExtraWarnings = append(s.ExtraWarnings, *text)
+	}
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)

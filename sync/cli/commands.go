@@ -98,11 +98,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 		}
 		return p.help(args[0])
 	case "version", "-version", "--version":
-		if len(args) > 0 && isHelp(args[0]) {
-			return p.help("version")
-		}
-		fmt.Fprintln(p.stdout, "edgesync", p.full())
-		return exitOK
+		return p.versionCommand(args)
+	case "completion":
+		return p.completion(args)
+	case "bugreport":
+		return p.bugreportCommand(ctx, args)
 	case "wal":
 		return p.wal(args)
 	case "dead":
@@ -121,6 +121,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
+	case "reconnect", "sync", "log":
+		return p.order(name, args)
 	case "check":
 		return p.checkCommand(ctx, args)
 	case "doctor":
@@ -191,7 +193,8 @@ func (p *program) runCommand(ctx context.Context, args []string) int {
 	for _, n := range l.Notices {
 		log.Warn(n)
 	}
-	if err := p.runAgent(ctx, &l.Config, log); err != nil {
+	load := func() (*config.Loaded, error) { return complete(&settings, p.env) }
+	if err := p.runAgent(ctx, l, load, log); err != nil {
 		return p.fail(err)
 	}
 	return exitOK

@@ -8,12 +8,15 @@
 //	                             ├─> devices         devices.go: package status asks, or the files
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
+//	                             ├─> reconnect, sync, log   control.go: orders to the agent
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             ├─> setup           setup.go: asks, tests, writes, enables
 //	                             ├─> backup, restore, reset   state.go: data_dir as a whole
-//	                             └─> version, help   commands.go, help.go
+//	                             ├─> bugreport       bundle.go: all of it in one file
+//	                             └─> version, completion, help   each in its file
 //
-// What a command takes and does stands in one table, pages.go, from which the help is made.
+// What a command takes and does stands in one table, pages.go, from which help, completion and
+// manual pages are made.
 //
 // # The surface
 //

@@ -53,7 +53,9 @@ func (p *program) doctorCommand(ctx context.Context, args []string) int {
 		return code
 	}
 	o := p.examine(complete(&settings, p.env))
-	o.Long = long
+	if long {
+		o.Silence = o.Loaded.Config.Keepalive.Time
+	}
 	return p.report(ctx, o, asJSON)
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,23 @@ import (
 	"edgesync/sync/plain"
 )
 
+// logger is the agent's log, whose level can change. Any goroutine.
+type logger struct {
+	*slog.Logger
+	level *slog.LevelVar // what is below it is not logged
+	last  *ring
+}
+
+// set makes a word of log.level the level.
+func (l *logger) set(word string) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(word)); err != nil || level%4 != 0 {
+		return errors.New("the level is one of debug, info, warn, error")
+	}
+	l.level.Set(level)
+	return nil
+}
+
 // newLogger returns the agent's log. Where it goes and how it looks follows from log.target and
 // log.format (config.toml.example):
 //
@@ -19,13 +37,11 @@ import (
 //	procd     debug and info to stdout, warn and error to stderr: procd gives each a priority
 //	journal   every line to stderr behind <N>, its priority for journald
 //
-// procd and journald add the time themselves.
-func newLogger(stdout, stderr io.Writer, c *config.Log, env environment) *slog.Logger {
+// procd and journald add the time themselves. The last lines are kept in memory too, as text.
+func newLogger(stdout, stderr io.Writer, c *config.Log, env environment) *logger {
 	o := slog.HandlerOptions{Level: slog.LevelDebug}
-	var lowest slog.Level
-	if lowest.UnmarshalText([]byte(c.Level)) != nil {
-		lowest = slog.LevelInfo
-	}
+	l := &logger{level: new(slog.LevelVar), last: new(ring)}
+	_ = l.set(c.Level) // info, where nobody has said
 	target := c.Target
 	if target == "auto" {
 		target = "stderr"
@@ -46,7 +62,8 @@ func newLogger(stdout, stderr io.Writer, c *config.Log, env environment) *slog.L
 		}
 		return slog.NewTextHandler(w, &o)
 	}
-	h := &levels{lowest: lowest}
+	kept := slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return shortened(a) }}
+	h := &levels{lowest: l.level, kept: slog.NewTextHandler(l.last, &kept)}
 	switch target {
 	case "procd":
 		calm, loud := on(stdout), on(stderr)
@@ -59,7 +76,8 @@ func newLogger(stdout, stderr io.Writer, c *config.Log, env environment) *slog.L
 		all := on(stderr)
 		h.of = [4]slog.Handler{all, all, all, all}
 	}
-	return slog.New(h)
+	l.Logger = slog.New(h)
+	return l
 }
 
 // journal reports whether a stream of this process goes to journald: JOURNAL_STREAM names the
@@ -73,20 +91,22 @@ func (e environment) journal(stream *os.File) bool {
 	return e.has(fmt.Sprintf("JOURNAL_STREAM=%d:%d", uint64(st.Dev), uint64(st.Ino)))
 }
 
-// levels is a slog.Handler that has one for each level: debug, info, warn, error. It does not
-// change once it is made.
+// levels is a slog.Handler that has one for each level: debug, info, warn, error; and one for what
+// is kept. It does not change once it is made.
 type levels struct {
-	lowest slog.Level // what is below it is not logged
+	lowest *slog.LevelVar // what is below it is not logged
 	of     [4]slog.Handler
+	kept   slog.Handler
 }
 
-func (h *levels) Enabled(_ context.Context, l slog.Level) bool { return l >= h.lowest }
+func (h *levels) Enabled(_ context.Context, l slog.Level) bool { return l >= h.lowest.Level() }
 
 func (h *levels) Handle(ctx context.Context, r slog.Record) error {
 	i := 0
 	for i < 3 && r.Level >= slog.LevelInfo+slog.Level(4*i) { // levels are 4 apart
 		i++
 	}
+	_ = h.kept.Handle(ctx, r) // memory does not fail
 	return h.of[i].Handle(ctx, r)
 }
 
@@ -99,7 +119,7 @@ func (h *levels) WithGroup(name string) slog.Handler {
 }
 
 func (h *levels) each(change func(slog.Handler) slog.Handler) slog.Handler {
-	n := &levels{lowest: h.lowest}
+	n := &levels{lowest: h.lowest, kept: change(h.kept)}
 	for i, of := range h.of {
 		n.of[i] = change(of)
 	}

@@ -7,7 +7,8 @@ var pages = []page{
 		text: `Usage:
   edgesync run [--SETTING=VALUE ...]
 
-Runs until SIGTERM or SIGINT. SIGHUP has it connect at once.
+Runs until SIGTERM or SIGINT. SIGHUP has it read the configuration again and
+connect at once; what has changed and needs a restart is logged.
 
 Example:
   edgesync run --config=/etc/edgesync/config.toml --log.level=debug
@@ -74,6 +75,49 @@ Example:
 	{
 		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,
 		short: "show what the rule chains do; try, eval: without an agent",
+	},
+	{
+		name: "reconnect", short: "have the agent connect to the cloud at once",
+		text: `Usage:
+  edgesync reconnect
+
+Ends the session of the agent that runs on the data directory, if it has one,
+and dials at once instead of waiting for the next attempt. Nothing is lost: what
+was not acknowledged is sent again.
+
+Example:
+  edgesync reconnect && edgesync status
+`,
+	},
+	{
+		name: "sync", flags: "full", short: "have the agent ask the cloud for what belongs to it",
+		text: `Usage:
+  edgesync sync [--full]
+
+The agent that runs on the data directory asks for the devices, credentials,
+attributes and so on that belong to this edge, as it does at each connect. Exit
+code 1: it has no link, or a sync runs already.
+
+  --full   ask for everything, also for what the whole tenant shares (megabytes
+           in a large tenant)
+
+Example:
+  edgesync sync --full
+`,
+	},
+	{
+		name: "log", subs: "debug info warn error", short: "show the agent's last log lines, or change how much it logs",
+		text: `Usage:
+  edgesync log
+  edgesync log debug|info|warn|error
+
+Without a level it prints the last lines that the agent on the data directory
+has logged, at most 200 in 32 KiB, whatever log.target is. With one the agent
+logs from that level on, until its next start.
+
+Example:
+  edgesync log debug; edgesync reconnect; sleep 5; edgesync log
+`,
 	},
 	{
 		name: "setup", flags: "form secret-stdin no-test no-service", short: "ask for what is needed, test it, write it, start the service",
@@ -174,12 +218,46 @@ Example:
 `,
 	},
 	{
-		name: "version", short: "print the version",
+		name: "bugreport", short: "pack what helps to find a fault into a file",
 		text: `Usage:
-  edgesync version
+  edgesync bugreport [FILE]
+
+Writes FILE, else edgesync-TIME.tar.gz, with mode 0600: what edgesync doctor
+finds, the configuration with secrets as ***, the agent's status, metrics and
+last 200 log lines, the version, facts from /proc, and the names and sizes of
+the files in data_dir. No events. It takes as long as doctor, and has some 100
+KiB, at most 2 MiB. Names of devices and addresses are in it: look at it before
+you send it.
 
 Example:
-  edgesync version
+  edgesync bugreport /tmp/report.tar.gz
+`,
+	},
+	{
+		name: "completion", subs: "bash zsh", short: "print what completes commands in bash or zsh",
+		text: `Usage:
+  edgesync completion bash|zsh
+
+Prints a script for the shell's start file. ash completes names of files and
+programs only.
+
+Example:
+  eval "$(edgesync completion bash)"                   in ~/.bashrc
+  eval "$(edgesync completion zsh)"                    in ~/.zshrc
+`,
+	},
+	{
+		name: "version", flags: "json", short: "print the version",
+		text: `Usage:
+  edgesync version [--json]
+
+Prints the version, when its source was committed, what it was built with and
+for, and the protocol that it speaks to the cloud.
+
+  --json   one JSON object: version, committed, go, platform, protocol
+
+Example:
+  edgesync version --json
 `,
 	},
 	{

@@ -119,7 +119,7 @@ func (g *gateway) listenHTTP() error {
 	}
 	page := status.Handler(status.Source{
 		Snapshot: g.snapshot, Turning: g.agent.Turning, Events: g.events(), Devices: g.devices(), Rules: g.rulesReport,
-		Dead: holder{g.agent.DeadLetters(), g}, Login: g.login(), Stopping: g.ports.stopping,
+		Dead: holder{g.agent.DeadLetters(), g}, Login: g.login(), Stopping: g.ports.stopping, BugReport: g.bugreport,
 		History: func(b []byte, n int) []byte { return g.minutes.Append(b, n, g.now()) },
 	})
 	devices := device.NewHTTP(g.doors, g.config.HTTP.MaxBody)
@@ -192,8 +192,8 @@ func (g *gateway) listenSock() error {
 	return nil
 }
 
-// holder is what agent.sock asks the agent for: dead letters, the rule chains, and to write nothing
-// for a while.
+// holder is what agent.sock asks the agent for: dead letters, the rule chains, to write nothing for
+// a while, and what control.go adds.
 type holder struct {
 	agent.Dead
 	g *gateway

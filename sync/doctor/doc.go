@@ -13,7 +13,7 @@
 //   - Nothing is changed but a file of some kilobytes in data_dir, which is gone afterwards.
 //   - An agent that runs on the data directory keeps its session: the cloud would end that for the
 //     sake of a second one with the same key (CONTRACT.md 2.6). Its own state is shown instead.
-//   - Every wait has a bound; all together take less than a minute, and with Long the configured
-//     keepalive.time more.
+//   - Every wait has a bound; all together take less than a minute, and what
+//     Options.Silence is longer than 8 s.
 //   - No secret stands in a Check.
 package doctor

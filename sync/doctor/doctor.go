@@ -60,9 +60,11 @@ type Options struct {
 	Agent *agent.Snapshot
 	Held  bool
 
-	Brief bool          // only the way to the cloud, and a session
-	Long  bool          // a silence of keepalive.time on the link, instead of some seconds
-	Watch time.Duration // for another agent with this key; 0 = 6 s, below 0 = not at all
+	Brief bool // only the way to the cloud, and a session
+	// Silence is how long the link is silent before the second ping; 0 = 8 s, or keepalive.time if
+	// that is shorter.
+	Silence time.Duration
+	Watch   time.Duration // for another agent with this key; 0 = 6 s, below 0 = not at all
 
 	Emit   func(Check) // is called with each check once it is known
 	Now    func() time.Time

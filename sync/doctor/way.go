@@ -20,7 +20,7 @@ import (
 const (
 	reachLimit = 10 * time.Second // for the dial with TLS, at least
 	pingLimit  = 10 * time.Second // for the answer to a ping, at least
-	silence    = 8 * time.Second  // on the link before the second ping, unless Long
+	silence    = 8 * time.Second  // on the link before the second ping
 	dateLimit  = 3 * time.Second  // for one answer with a date
 	clockSlack = time.Minute      // that a clock may be off
 )
@@ -235,11 +235,9 @@ func (x *examination) http2(r *link.Reached) {
 	}
 	x.roused = true
 	x.say("rtt", Good, took(rtt)+" there and back", "")
-	quiet := silence
-	if x.Long {
-		quiet = k.Time
-	} else if k.Time < quiet {
-		quiet = k.Time
+	quiet := x.Silence
+	if quiet == 0 {
+		quiet = min(silence, k.Time)
 	}
 	if _, err := r.Ping(quiet, patience); err != nil {
 		x.say(name, Bad, "after "+took(quiet)+" of silence the connection was dead: "+err.Error(),

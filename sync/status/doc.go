@@ -11,6 +11,8 @@
 //	            ├── GET /api/edgesync/search      events that match, the newest first: Found
 //	            ├── GET /api/edgesync/devices     when each was seen, over what, what was refused
 //	            ├── GET /api/edgesync/dead        dead letters: a DeadList
+//	            ├── GET /api/edgesync/log         the last lines of the log, for administrators
+//	            ├── GET /api/edgesync/bugreport   all of it in one file, for administrators
 //	            ├── GET /api/edgesync/me          what who asks may do: Me
 //	minutes ────┼── GET /api/edgesync/history     the last day, minute by minute
 //	snapshot ───┼── GET /metrics                  Prometheus text
@@ -38,9 +40,9 @@
 //
 //   - What is served on a port cannot change the agent, but for POST /api/edgesync/do: it is for a
 //     tenant administrator who is logged in and for who asks on this machine, and never comes from
-//     the page of somebody else (ours). What agent.sock (mode 0600) can change is what Dead offers.
-//     So can its stand-in where the file system has no sockets, an abstract one: both ends ask the
-//     kernel who the other one is.
+//     the page of somebody else (ours). What agent.sock (mode 0600) can change is what Dead and
+//     Control offer. So can its stand-in where the file system has no sockets, an abstract one:
+//     both ends ask the kernel who the other one is.
 //   - Nothing here waits for the cloud; every read and write has a time limit and a bound in bytes.
 //   - No answer holds a secret: a snapshot has none, last_error was redacted by who wrote it, and
 //     secrets in events are masked.
@@ -57,9 +59,9 @@
 //
 // # Files
 //
-// handler.go serves the paths, page.go the page, live.go its stream; events.go and search.go
-// show events, devices.go devices, deadlist.go dead letters; local.go and viewer.go say who
-// sees contents and who may order; metrics.go has the metrics, health.go judges, headline.go
-// words it; sock.go and request.go are the agent's end of agent.sock, fetch.go is the client's;
-// text.go, wrap.go and show.go print for a terminal.
+// handler.go serves the paths, page.go the page, live.go its stream; events.go and search.go show
+// events, devices.go devices, deadlist.go dead letters, diagnosis.go the log; local.go and
+// viewer.go say who sees contents and who may order; metrics.go has the metrics, health.go judges,
+// headline.go words it; sock.go, request.go and control.go are the agent's end of agent.sock,
+// fetch.go is the client's; text.go, wrap.go and show.go print for a terminal.
 package status

@@ -1,7 +1,9 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -25,6 +27,8 @@ type Source struct {
 	Stopping <-chan struct{}
 	Rules    func() []byte // the report of the rule chains as JSON; nil: there is none
 	Devices  *Devices      // nil: they are not shown
+	// BugReport writes a tar.gz, which takes some seconds; nil: none is made.
+	BugReport func(ctx context.Context, w io.Writer) error
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
 	History func(b []byte, minutes int) []byte
 }
@@ -113,20 +117,22 @@ type place func(w http.ResponseWriter, r *http.Request, src Source, query url.Va
 // places are the paths that are read. The page's own are in page.go, /api/edgesync/live and
 // /api/edgesync/do in Handler.
 var places = map[string]place{
-	"/api/edge/status":      serveReport,
-	"/api/edge/events":      serveEvents,
-	"/api/edgesync/status":  serveReport,
-	"/api/edgesync/events":  serveEvents,
-	"/api/edge/rules":       serveRules,
-	"/api/edgesync/rules":   serveRules,
-	"/api/edgesync/devices": serveDevices,
-	"/api/edgesync/search":  serveSearch,
-	"/api/edgesync/dead":    serveDead,
-	"/api/edgesync/me":      serveMe,
-	"/api/edgesync/history": serveHistory,
-	"/metrics":              serveMetrics,
-	"/healthz":              serveHealth,
-	"/readyz":               serveReady,
+	"/api/edge/status":        serveReport,
+	"/api/edge/events":        serveEvents,
+	"/api/edgesync/status":    serveReport,
+	"/api/edgesync/events":    serveEvents,
+	"/api/edge/rules":         serveRules,
+	"/api/edgesync/rules":     serveRules,
+	"/api/edgesync/devices":   serveDevices,
+	"/api/edgesync/search":    serveSearch,
+	"/api/edgesync/dead":      serveDead,
+	"/api/edgesync/log":       serveLog,
+	"/api/edgesync/bugreport": serveDiagnosis,
+	"/api/edgesync/me":        serveMe,
+	"/api/edgesync/history":   serveHistory,
+	"/metrics":                serveMetrics,
+	"/healthz":                serveHealth,
+	"/readyz":                 serveReady,
 }
 
 // Handler serves the page and what it shows, /metrics, /healthz and /readyz. It only reads, but for

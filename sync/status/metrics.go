@@ -199,8 +199,8 @@ func bit(b bool) float64 {
 // states in the order of the life of a link.
 var states = []agent.State{agent.Disconnected, agent.Reconnecting, agent.Draining, agent.Processing, agent.Connected, agent.Refused}
 
-func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
-	s := src.Snapshot()
+// Metrics is a snapshot in the text form of Prometheus.
+func Metrics(s *agent.Snapshot) []byte {
 	var b bytes.Buffer
 	head := func(name, kind, help string) {
 		b.WriteString("# HELP edgesync_" + name + " " + help + "\n# TYPE edgesync_" + name + " " + kind + "\n")
@@ -208,7 +208,7 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Valu
 	for i := range metrics {
 		m := &metrics[i]
 		head(m.name, m.kind, m.help)
-		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(&s), 'f', -1, 64) + "\n")
+		b.WriteString("edgesync_" + m.name + " " + strconv.FormatFloat(m.value(s), 'f', -1, 64) + "\n")
 	}
 	if f := s.Former; f != nil && f.Edge != "" {
 		head("former_edge_info", "gauge", "Always 1; the former edge with the most events here is a label.")
@@ -239,7 +239,7 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Valu
 		}
 	}
 	head("headline", "gauge", "1 for what edgesync status says first.")
-	health := Judge(&s)
+	health := Judge(s)
 	for _, k := range kinds {
 		b.WriteString(`edgesync_headline{kind="` + string(k) + `"} ` + strconv.FormatFloat(bit(k == health.Kind), 'f', -1, 64) + "\n")
 	}
@@ -254,5 +254,10 @@ func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Valu
 	b.WriteString("# HELP go_info The version of Go.\n# TYPE go_info gauge\ngo_info{version=\"" + label(runtime.Version()) + "\"} 1\n")
 	head("build_info", "gauge", "Always 1; the version is a label.")
 	b.WriteString(`edgesync_build_info{version="` + label(s.Version) + "\"} 1\n")
-	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
+	return b.Bytes()
+}
+
+func serveMetrics(w http.ResponseWriter, r *http.Request, src Source, _ url.Values, going *answers) {
+	s := src.Snapshot()
+	going.reply(w, r, "text/plain; version=0.0.4; charset=utf-8", Metrics(&s))
 }

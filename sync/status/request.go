@@ -63,10 +63,12 @@ const (
 // person has seen what was lost; devices asks for a page of devices, rules for the rule chains.
 // hold has the agent write nothing until the client sends a line, or holdLimit has passed; it gets
 // two answers, one when the agent holds, and one that says whether it has held until the line came.
+// reconnect, sync (all: everything), log_level and log are those of Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
 	All    bool   `json:"all,omitempty"`
+	Level  string `json:"level,omitempty"` // of log_level: debug, info, warn, error
 
 	Devices *DeviceQuery `json:"devices,omitempty"` // which, of devices
 }
@@ -89,6 +91,8 @@ type Answer struct {
 	Events   uint64        `json:"events,omitempty"`   // that are kept
 	More     bool          `json:"more,omitempty"`     // there are others to look at: ask again
 	Busy     bool          `json:"busy,omitempty"`     // the queue has enough to do: ask again in a while
+
+	Text string `json:"text,omitempty"` // of log: the last lines
 }
 
 // Dead is what requests about dead letters need of the agent; see the methods of sync.Dead. Offset
@@ -154,6 +158,14 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
+	case doReconnect, doSync, doLog:
+		if r.Offset != 0 || r.All && r.Do != doSync || r.Level != "" {
+			return Request{}, errors.New(r.Do + " takes no offset and no level, and only sync takes \"all\"")
+		}
+	case doLevel:
+		if r.Offset != 0 || r.All || r.Level == "" {
+			return Request{}, errors.New("log_level takes a \"level\", no offset and no \"all\"")
+		}
 	case doFormerList, doFormerRetry, doFormerDrop, doAck, doHold, doDevices, Rules:
 		if r.All || r.Offset != 0 {
 			return Request{}, errors.New("ack, devices, and what is asked about former edges, takes no offset and no \"all\"")
@@ -176,7 +188,9 @@ func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 		return &Answer{OK: true, Rules: ruled.RuleChains()}
 	}
 	var a Answer
-	if err == nil && r.Do == doDevices {
+	if by, ok := s.dead.(Control); ok && err == nil && controls(r.Do) {
+		a.Text, err = control(ctx, by, &r)
+	} else if err == nil && r.Do == doDevices {
 		a.Devices = s.devices.List(*r.Devices, time.Now())
 	} else if err == nil {
 		switch r.Do {
@@ -199,6 +213,8 @@ func (s *Server) answer(ctx context.Context, c net.Conn, line []byte) *Answer {
 			a.Events, err = s.dead.DropFormer(ctx)
 		case doHold:
 			err = s.holdFor(ctx, c)
+		default:
+			err = errors.New("this agent cannot do that")
 		}
 	}
 	if a.OK = err == nil; !a.OK {
@@ -236,10 +252,7 @@ func Hold(dataDir string, fn func() error) error {
 	lines := bufio.NewReader(io.LimitReader(c, maxAnswer))
 	ask := func(text string) error {
 		var a Answer
-		_, err := io.WriteString(c, text)
-		if err != nil {
-			return err
-		}
+		_, _ = io.WriteString(c, text) // an agent that has had enough has answered, and closed
 		line, err := lines.ReadBytes('\n')
 		if err == nil {
 			err = json.Unmarshal(line, &a)

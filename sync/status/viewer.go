@@ -113,7 +113,7 @@ func ours(r *http.Request) bool {
 }
 
 // webOrders are the requests that may come over HTTP. A hold belongs to a connection of agent.sock.
-const webOrders = " " + doRetry + " " + doDrop + " " + doFormerRetry + " " + doFormerDrop + " " + doAck + " "
+const webOrders = " " + doRetry + " " + doDrop + " " + doFormerRetry + " " + doFormerDrop + " " + doAck + " reconnect sync log_level "
 
 // doAtMost bounds the body of an order in bytes.
 const doAtMost = maxRequest

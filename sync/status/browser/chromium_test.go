@@ -265,7 +265,11 @@ func (n *tab) shot(name string) {
 		return
 	}
 	var r struct{ Data string }
-	n.call(n.session, "Page.captureScreenshot", args{"captureBeyondViewport": true, "format": "png"}, &r)
+	how := args{"captureBeyondViewport": true, "format": "png"}
+	if n.width < 500 { // the rest of a long list is like its beginning
+		how["clip"] = args{"x": 0, "y": 0, "width": n.width, "height": 1500, "scale": 1}
+	}
+	n.call(n.session, "Page.captureScreenshot", how, &r)
 	data, err := base64.StdEncoding.DecodeString(r.Data)
 	if err != nil {
 		n.Fatal(err)

@@ -51,6 +51,16 @@ func TestStates(t *testing.T) {
 	n.shows("headline", "FULL and dropping the oldest")
 	n.shows("warnings", "data_dir is in RAM")
 	n.shows("account", "lost: quota")
+	s.set(func(n *agent.Snapshot) { // the link is back, and the loss is to be told
+		n.State, n.Pending, n.Deployed, n.OldestPendingMS = agent.Connected, 0, n.Deployed+n.Pending, 0
+	})
+	n.click("#ack:not([hidden])")
+	n.shows("ack-note", "Noted.")
+	s.was("/api/edgesync/do")
+	s.set(func(n *agent.Snapshot) {
+		n.State, n.Pending, n.Deployed, n.OldestPendingMS = agent.Disconnected, 41200, n.Deployed-41200, 38*60000
+	})
+	n.shows("headline", "FULL and dropping the oldest")
 	n.value("document.getElementById('h1').click()")
 	n.wait("document.querySelectorAll('#plots .out').length >= 1")
 	for _, l := range []look{desktop, night, phone} {

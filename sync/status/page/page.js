@@ -252,6 +252,7 @@
     text("peer", [s.edge, s.cloud].filter(Boolean).join(" → "));
     text("headline", s.health.text);
     el("headline").className = s.health.level === "ok" ? "" : s.health.level;
+    el("ack").hidden = !me.admin || !/--ack/.test(s.health.text);
     say(s.health.kind, s.health.text);
     const w = s.warnings || [];
     if (el("warnings").dataset.w !== w.join()) {
@@ -418,12 +419,13 @@
       return a;
     } catch (e) { text(note, why(e)); return null; }
   };
+  el("ack").addEventListener("click", () => order("ack-note", {do: "ack"}, () => "Noted."));
   for (const b of document.querySelectorAll("[data-do]")) {
     b.addEventListener("click", () => order("a-note", {do: b.dataset.do}, () => b.dataset.do === "sync" ? "A sync is asked for." : "Connecting."));
   }
   el("level").addEventListener("change", async e => {
     const level = e.target.value;
-    if (level) await order("a-note", {do: "log", level}, () => "The log level is " + level + " until the agent starts anew.");
+    if (level) await order("a-note", {do: "log_level", level}, () => "The log level is " + level + " until the agent starts anew.");
   });
   el("bundle").addEventListener("click", async () => {
     text("a-note", "The diagnosis is being made…");
