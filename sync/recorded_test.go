@@ -102,7 +102,7 @@ func TestEveryRecordedDownlink(t *testing.T) {
 	// The downlinks in each recording, without those that were cut there.
 	want := map[string]int{
 		"connect-second": 2, "downlink-each": 53, "downlink-false-ack": 35, "downlink-no-ack": 53, "downlink-push": 21,
-		"edge-update": 6, "eof": 2, "java-edge": 7, "rpc": 38, "stall-others": 10,
+		"edge-update": 6, "eof": 2, "java-edge": 7, "rpc": 38, "rule-chains": 16, "stall-others": 10,
 		"sync-diff": 25, "sync-false-ack": 28, "sync-full": 64, "sync-meanwhile": 17, "sync-no-ack": 23,
 		"sync-one-missing-ack": 17, "sync-small-max": 5, "ts-types": 2,
 		"uplink-alarm": 3, "uplink-attributes": 5, "uplink-bad": 7, "uplink-entities": 1,

@@ -181,7 +181,7 @@ func TestAlarms(t *testing.T) {
 	} {
 		step := fmt.Sprintf(`{"at":%d,"in":{"msgType":"POST_TELEMETRY_REQUEST",`+
 			`"originator":{"entityType":"EDGE","id":"bc0f55fc-d999-5b11-8e60-6c4bedc035ef"},`+
-			`"metadata":{"ts":"%d"},"data":%s}}`, i*300_000, 1767225600000+i*300_000, c.report)
+			`"metadata":{"ts":"%d"},"data":%s}}`, i*300_000, 1767225600000+int64(i)*300_000, c.report)
 		out, err := e.Step([]byte(step))
 		if err != nil {
 			t.Fatal(err)

@@ -202,7 +202,7 @@ func (d *device) send(ctx context.Context, upTo int, acked, allowed *atomic.Int6
 		}
 		n := d.sent
 		d.sent++
-		body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+n, n)
+		body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+int64(n), n)
 		for d.post(ctx, client, body) != http.StatusOK && pause(ctx, 100*time.Millisecond) == nil {
 		}
 		if ctx.Err() == nil {
@@ -268,7 +268,7 @@ func (d *device) stuff(ctx context.Context) error {
 			return fmt.Errorf("%s: %d large events do not fill the flash", d.token, d.big)
 		}
 		n := firstBig + d.big
-		switch code := d.post(ctx, client, fmt.Sprintf(`{"ts":%d,"values":{"n":%d,"text":%q}}`, firstTime+n, n, bigText(n))); code {
+		switch code := d.post(ctx, client, fmt.Sprintf(`{"ts":%d,"values":{"n":%d,"text":%q}}`, firstTime+int64(n), n, bigText(n))); code {
 		case http.StatusOK:
 			d.acked[n] = true
 			d.big++

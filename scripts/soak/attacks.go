@@ -296,7 +296,7 @@ func (s *soak) poison(ctx context.Context, on func(poisoned func(*proto.UplinkMs
 	for _, st := range s.streams {
 		if st.device == "pump 0" {
 			sent, _ := st.counts()
-			ts = int64(firstTime + sent + 20)
+			ts = firstTime + int64(sent) + 20
 		}
 	}
 	s.mu.Unlock()

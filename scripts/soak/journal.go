@@ -82,7 +82,7 @@ var keys = []struct {
 
 // appendReading appends reading n as a timestamped object (API.md 1.1).
 func (s *stream) appendReading(b []byte, n int) []byte {
-	b = fmt.Appendf(b, `{"ts":%d,"values":{"n":%d`, firstTime+n, n)
+	b = fmt.Appendf(b, `{"ts":%d,"values":{"n":%d`, firstTime+int64(n), n)
 	if keys[1].has(n) {
 		b = fmt.Appendf(b, `,"half":%d.5`, n)
 	}

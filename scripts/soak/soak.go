@@ -235,7 +235,7 @@ func (s *soak) mark(ctx context.Context, limit time.Duration) (took time.Duratio
 	defer cancel()
 	id, _ := s.idOf("marker")
 	s.marks++
-	body := fmt.Sprintf(`{"ts":%d,"values":{"mark":%d}}`, firstTime+s.marks, s.marks)
+	body := fmt.Sprintf(`{"ts":%d,"values":{"mark":%d}}`, firstTime+int64(s.marks), s.marks)
 	for {
 		if code, _ := s.ask(ctx, s.client, http.MethodPost, "/api/v1/marker-0/telemetry", body); code == http.StatusOK {
 			break

@@ -275,7 +275,7 @@ func (g *gateway) now() time.Time { return time.UnixMilli(g.clock.Now()) }
 func (g *gateway) openRegistry() (err error) {
 	g.registry, err = registry.Open(registry.Options{
 		Dir: filepath.Join(g.dir.Path, "registry"), CorruptDir: g.corruptDir(), Keep: g.config.Registry.Keep, Log: g.log,
-		MaxMessage: agent.MaxInbound(g.config), Meter: g.queue.Meter,
+		MaxMessage: agent.MaxInbound(g.config), Meter: g.queue.Meter, End: func() uint64 { return g.queue.End().Seq },
 	})
 	if err != nil {
 		return fmt.Errorf("open the registry: %w", err)

@@ -15,8 +15,8 @@
 //	                             ├─> bugreport       bundle.go: all of it in one file
 //	                             └─> version, completion, help   each in its file
 //
-// What a command takes and does stands in one table, pages.go, from which help, completion and
-// manual pages are made.
+// What a command takes and does stands in one table, pages.go, from which help and completion are
+// made.
 //
 // # The surface
 //

@@ -25,7 +25,7 @@ func TestFullIsToldFirst(t *testing.T) {
 	for i := 0; ; i++ {
 		var b strings.Builder
 		for n := range 100 {
-			fmt.Fprintf(&b, `,{"ts":%d,"values":{"pad":%q}}`, 1700000000000+i*100+n, pad)
+			fmt.Fprintf(&b, `,{"ts":%d,"values":{"pad":%q}}`, 1700000000000+int64(i*100+n), pad)
 		}
 		if code, _ := post(r.http, "token-0", "["+b.String()[1:]+"]"); code != http.StatusOK {
 			t.Fatalf("post %d: %d", i, code)

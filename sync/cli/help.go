@@ -8,8 +8,7 @@ import (
 	"edgesync/sync/plain"
 )
 
-// page is what is known about a command: its help, its completion and its manual page are made from
-// it.
+// page is what is known about a command: its help and its completion are made from it.
 type page struct {
 	name  string
 	subs  string // words that may follow, behind blanks

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -216,5 +219,54 @@ func TestRulesOfFile(t *testing.T) {
 	s.env = s.env[:1]
 	if out, code := s.tool("run"); code != exitConfig || !strings.Contains(out, "rules.file") {
 		t.Errorf("a file that is no chain: %d\n%s", code, out)
+	}
+}
+
+// Devices post until they hear 200, into a chain that holds each message for a while; the agent is
+// killed again and again. Every reading is in the cloud.
+func TestNothingHeldIsLostThroughKills(t *testing.T) {
+	const kills, readings = 4, 150
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	s.chain("late", []string{`delay.TbMsgDelayNode|late|{"periodInSeconds":1,"maxPendingMsgs":10000}`, pushNode}, "0>1:Success")
+	s.ruled("late")
+	var address atomic.Value
+	address.Store(r.http)
+	var stations sync.WaitGroup
+	progress := make(chan struct{}, 3*readings)
+	for i := range 3 {
+		stations.Go(func() {
+			pause := time.NewTicker(5 * time.Millisecond)
+			defer pause.Stop()
+			for n := 1; n <= readings; n++ {
+				body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, 1767225600000+int64(n), n)
+				for {
+					<-pause.C
+					if code, _ := post(address.Load().(string), fmt.Sprint("token-", i), body); code == http.StatusOK {
+						break
+					} else if code/100 == 4 {
+						t.Errorf("station %d: status %d", i, code)
+						return
+					}
+				}
+				progress <- struct{}{}
+			}
+		})
+	}
+	for range kills {
+		for range 3 * readings / (kills + 1) {
+			<-progress
+		}
+		r.Kill()
+		r = s.start()
+		address.Store(r.http)
+	}
+	stations.Wait()
+	s.eventually("all has gone up", func() bool { n := r.snapshot(); return n.Accepted > 0 && n.Pending+n.Held == 0 })
+	summed(t, r.snapshot())
+	for _, d := range s.cloud.Tenant().Devices() {
+		if rows := s.cloud.Tenant().Series(d.ID, "n"); len(rows) != readings {
+			t.Errorf("%s: %d of %d readings arrived", d.Name, len(rows), readings)
+		}
 	}
 }

@@ -377,3 +377,23 @@ func TestRestoreUnderKills(t *testing.T) {
 		}
 	}
 }
+
+// A device that was made here, and whose creation waited in a queue that did not come along, is
+// announced again: the cloud would else drop what it sends, in silence.
+func TestRestoredCreation(t *testing.T) {
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	s.writeConfig(s.edge.Secret)
+	file := filepath.Join(t.TempDir(), "backup.tar.gz")
+	if out, code := s.tool("backup", file, "--data_dir", olderDataDir(t)); code != 0 {
+		t.Fatalf("backup: %d, %s", code, out)
+	}
+	if out, code := s.tool("restore", file); code != 0 {
+		t.Fatalf("restore: %d, %s", code, out)
+	}
+	r := s.synced()
+	// The profile is one of another tenant, so this cloud refuses the device, and says so.
+	s.eventually("the creation is announced", func() bool { return r.snapshot().Dead == 2 })
+	if out, code := s.tool("dead", "list"); code != 0 || !strings.Contains(out, "ADDED") || !strings.Contains(out, "pump") {
+		t.Errorf("dead list: %d, %s", code, out)
+	}
+}

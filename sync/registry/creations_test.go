@@ -1,11 +1,15 @@
 package registry_test
 
 import (
+	"errors"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/registry"
 )
 
 // A device made here survives restarts, syncs that cannot know it yet, and the other name that the
@@ -145,8 +149,11 @@ func TestCreations(t *testing.T) {
 func TestProfileOfADeviceMadeHere(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
-	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{IdMSB: 6, Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
-		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`}}})
+	apply(t, r, &proto.DownlinkMsg{DeviceProfileUpdateMsg: []*proto.DeviceProfileUpdateMsg{{
+		IdMSB: 6,
+		Entity: `{"name":"meters","transportType":"MQTT","profileData":{"transportConfiguration":{
+		"type":"MQTT","transportPayloadTypeConfiguration":{"transportPayloadType":"PROTOBUF","deviceTelemetryProtoSchema":"t"}}}}`,
+	}}})
 	b, _, err := r.Prepare(&proto.NewDevice{Name: "meter", Type: "meters"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -161,5 +168,36 @@ func TestProfileOfADeviceMadeHere(t *testing.T) {
 		}
 		r.Close()
 		r = open(t, dir)
+	}
+}
+
+// A creation whose event was in a queue that is gone is pending again; one that is in the queue is
+// not, and neither is one that was refused and has no place in it.
+func TestCreationsOfAnotherQueue(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	b, _, err := r.Prepare(&proto.NewDevice{Name: "Dev A", CredentialsID: "tok"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Adopt(b.ID, 10), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		end     uint64
+		pending int
+	}{{9, 1}, {0, 1}, {10, 0}, {11, 0}} {
+		r, err := registry.Open(registry.Options{
+			Dir: filepath.Join(dir, "registry"), CorruptDir: filepath.Join(dir, "corrupt"),
+			Log: slog.New(slog.DiscardHandler), End: func() uint64 { return c.end },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, found := r.ByToken("tok")
+		if got := len(r.PendingCreations()); got != c.pending || found == (got > 0) {
+			t.Errorf("end %d: %d pending, found %v", c.end, got, found)
+		}
+		r.Close()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -40,6 +41,9 @@ type Options struct {
 	MaxMessage int      // the largest message of the cloud, in bytes: the binary in it has room
 	Log        *slog.Logger
 	Meter      disk.Meter // of what is written
+	// End is the Seq of the end of the queue. Creations behind it were in another queue, which is
+	// gone, and are pending again; nil: nobody asks.
+	End func() uint64
 }
 
 // Registry is what the cloud has provisioned. The package comment says who may call what.
@@ -174,6 +178,10 @@ func (r *Registry) load() {
 	}
 	each(creations, func(id proto.UUID, value []byte) {
 		if b, ok := decodeCreation(value); ok {
+			// Those without a place in the queue have been refused, and are dead letters.
+			if r.o.End != nil && !b.known && b.seq != math.MaxUint64 && b.seq > r.o.End() {
+				b.queued = false
+			}
 			r.creations[id] = b
 		}
 	})

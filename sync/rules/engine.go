@@ -47,6 +47,8 @@ type Engine struct {
 
 	shards [16]sync.Mutex // the messages of an originator run in order
 	limit  atomic.Int32
+	rounds sync.Pool // of *round
+	clock  func() time.Time
 	sums   sums
 	// flushing is true from when a window is to go early until it went.
 	flushing atomic.Bool
@@ -89,6 +91,8 @@ func New(reg Registry, out Outlet, opt Options) *Engine {
 		chains: make(map[proto.UUID]*chain), names: make(map[proto.UUID]string),
 		calls: make(map[uint32]*timer), wake: make(chan struct{}, 1),
 	}
+	e.clock = func() time.Time { return moment(e.opt.Now()) }
+	e.rounds.New = func() any { return new(round) }
 	e.limit.Store(defaultLimit)
 	return e
 }
@@ -239,7 +243,9 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	r := e.round(out)
 	r.enter(m, c)
 	r.run()
-	return true, r.err
+	err = r.err
+	r.close()
+	return true, err
 }
 
 //go:noinline
@@ -267,10 +273,8 @@ func (e *Engine) Sums() Sums {
 //
 //go:noinline
 func (e *Engine) env() script.Env {
-	return script.Env{Now: e.time, Zone: e.opt.Zone}
+	return script.Env{Now: e.clock, Zone: e.opt.Zone}
 }
-
-func (e *Engine) time() time.Time { return moment(e.opt.Now()) }
 
 //go:noinline
 func moment(ms int64) time.Time { return time.UnixMilli(ms) }

@@ -268,6 +268,7 @@ func (r *round) hold(m *Message) error {
 	}
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
+	m.doc = nil // while it waits, its text is enough
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along

@@ -60,7 +60,8 @@ func makePush(n *node, c *config) work {
 			r.fail("there is no scope " + scope)
 			return
 		}
-		e := &Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
+		e := &r.event // which nobody keeps
+		*e = Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
 		if action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM") {
 			t := m.object()
 			if e.Alarm = idOf(t.get("id")); t == nil {

@@ -17,6 +17,7 @@ type round struct {
 	queue []item
 	left  int
 	to    []*node // scratch
+	event Event   // scratch
 	err   error   // what could not be kept of a message
 }
 
@@ -31,7 +32,8 @@ type item struct {
 //
 //go:noinline
 func (e *Engine) round(out Outlet) *round {
-	r := &round{e: e, out: out, j: e.opt.Journal, left: roundLimit * int(e.limit.Load())}
+	r := e.rounds.Get().(*round)
+	r.e, r.out, r.j, r.left = e, out, e.opt.Journal, roundLimit*int(e.limit.Load())
 	if out == nil {
 		r.out = e.out
 	} else if j, ok := out.(Journal); ok {
@@ -40,9 +42,22 @@ func (e *Engine) round(out Outlet) *round {
 	return r
 }
 
+// close gives back the round, of which nobody knows any more.
+func (r *round) close() {
+	if e := r.e; cap(r.queue) <= 64 && cap(r.to) <= 64 {
+		clear(r.to[:cap(r.to)])
+		*r = round{queue: r.queue[:0], to: r.to[:0]}
+		e.rounds.Put(r)
+	}
+}
+
 // enter brings a message to the beginning of a chain.
 func (r *round) enter(m *Message, c *chain) {
-	m.from = &origin{raw: []*Message{m.copyOf()}, live: 1, pushed: m.Up}
+	m.owned = false // the copy has Metadata too
+	in := &entered{raw: *m}
+	in.list[0] = &in.raw
+	in.origin = origin{raw: in.list[:], live: 1, pushed: m.Up}
+	m.from = &in.origin
 	m.pushed = m.Up
 	if c == nil || c.first == nil { // an empty chain acknowledges everything
 		if c == nil {
@@ -52,6 +67,13 @@ func (r *round) enter(m *Message, c *chain) {
 		return
 	}
 	r.wait(m, c.first, "")
+}
+
+// entered is a message as it entered, with its origin.
+type entered struct {
+	origin
+	raw  Message
+	list [1]*Message
 }
 
 // make brings a message that a node has made into the chain of its originator.

@@ -41,7 +41,10 @@ var runWay = Way{Run: true}
 func (e *Engine) WayOf(profile proto.UUID, typ string) (w *Way, ok bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	c := e.chains[profile]
+	var c *chain
+	if profile != (proto.UUID{}) {
+		c = e.chains[profile]
+	}
 	if c == nil {
 		if c = e.chains[e.root]; c == nil {
 			return &runWay, false

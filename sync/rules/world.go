@@ -52,7 +52,7 @@ type Relation struct {
 // with a lock held: it must not call the engine, but from another goroutine. An error is the
 // node's failure.
 type Outlet interface {
-	// Push queues an event for the cloud.
+	// Push queues an event for the cloud. The event is the engine's again when it returns.
 	Push(e *Event) error
 	// Save stores the latest values of a series, or attributes.
 	Save(v *Values) error

@@ -55,7 +55,19 @@ func (r *Rules) load() error {
 		return true
 	})
 	r.several.Store(bodies > 1)
+	r.sayFacts()
 	return err
+}
+
+// sayFacts logs what people must know of the chains, once for each change.
+func (r *Rules) sayFacts() {
+	said := make(map[string]bool)
+	for _, f := range r.Report().Facts {
+		if said[f] = true; !r.facts[f] {
+			r.Log.Info("rule chains: " + f)
+		}
+	}
+	r.facts = said
 }
 
 func (r *Rules) forgetChain(id proto.UUID) {
@@ -81,6 +93,7 @@ func (r *Rules) loadFile() error {
 		return err
 	}
 	_, err = r.engine.Metadata(body)
+	r.sayFacts()
 	return err
 }
 

@@ -150,10 +150,22 @@ func (r *Rules) message(e *proto.Event) (m *rules.Message, at int64, ok bool) {
 	if !ok {
 		return nil, 0, false
 	}
+	// One text for the data and the time, and one piece of memory for the message and its metadata.
 	var buf [512]byte
-	m = &rules.Message{
+	b := f.appendJSON(buf[:0])
+	n := len(b)
+	if e.Action != proto.ActionPostAttributes {
+		b = strconv.AppendInt(b, f.ts, 10) // a mark in place of the time stays one: the queue knows what it stands for
+	}
+	text := string(b)
+	in := new(struct {
+		m     rules.Message
+		pairs [3]script.Pair
+	})
+	m = &in.m
+	*m = rules.Message{
 		Type: rules.PostTelemetry, Originator: rules.Entity{Type: proto.DeviceEntity, ID: e.Entity}, Time: e.Time,
-		Data: string(f.appendJSON(buf[:0])), Metadata: make([]script.Pair, 0, 6),
+		Data: text[:n], Metadata: in.pairs[:0],
 	}
 	if _, undated := proto.Uptime(e.Time); undated {
 		m.Time = r.Clock.Now()
@@ -163,8 +175,7 @@ func (r *Rules) message(e *proto.Event) (m *rules.Message, at int64, ok bool) {
 		m.Type = rules.PostAttributes
 		m.Metadata = append(m.Metadata, script.Pair{Key: "notifyDevice", Value: "false"})
 	} else {
-		// A mark in place of the time stays one: the queue knows what it stands for.
-		m.Metadata = append(m.Metadata, script.Pair{Key: "ts", Value: strconv.FormatInt(f.ts, 10)})
+		m.Metadata = append(m.Metadata, script.Pair{Key: "ts", Value: text[n:]})
 	}
 	return m, f.ts, true
 }

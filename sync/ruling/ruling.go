@@ -68,6 +68,7 @@ type Rules struct {
 	changed  atomic.Bool        // chains in the registry
 	heads    map[proto.UUID]sum // what was taken of them
 	bodies   map[proto.UUID]sum
+	facts    map[string]bool       // that were logged
 	mu       sync.Mutex            // guards problems
 	problems map[proto.UUID]string // of chains that are not taken
 	written  time.Time             // the counters

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -354,4 +355,24 @@ func TestForgottenBehindThePush(t *testing.T) {
 		t.Error("it is still there")
 	}
 	g.close(false)
+}
+
+// What people must know of a chain is logged once for each change.
+func TestFactsAreSaidOnce(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	var log strings.Builder
+	g.Options.Log = slog.New(slog.NewTextHandler(&log, nil))
+	g.chain(chainID, true, []string{saveNode})
+	g.changed.Store(true)
+	g.settle(true)
+	g.chain(chainID, true, []string{hotNode, saveNode}, "0>1:True")
+	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	g.chain(chainID, true, []string{saveNode, pushNode}, "0>1:Success")
+	g.chain(chainID, true, []string{saveNode})
+	if n := strings.Count(log.String(), "This chain sends no telemetry to the cloud."); n != 2 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
 }

@@ -51,6 +51,9 @@ func (d *Doc) Parse(src string) error {
 	if len(src) > maxMessage {
 		return limitError("a message of " + decimal(len(src)) + " bytes; at most " + decimal(maxMessage) + " are allowed")
 	}
+	if cap(d.cells) == 0 {
+		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 64))
+	}
 	i, ok := d.value(skipBlanks(src, 0), 0)
 	if ok {
 		if i = skipBlanks(src, i); i == len(src) {
