@@ -163,7 +163,7 @@ func addFlash(s *Snapshot, q wal.Stats) {
 	t := q.Today
 	s.FlashBytesToday, s.FlashWearToday, s.FsyncsToday, s.CommitsToday = t.Written, t.Wear, t.Fsyncs, t.Commits
 	s.Stretched = q.Stretched
-	s.FlashCommit, s.SlowFsyncs = q.CommitBytes, q.SlowSyncs
+	s.FlashCommit, s.SlowFsyncs, s.FsyncTimes = q.CommitBytes, q.SlowSyncs, q.SyncTimes
 	if t.Events > 0 {
 		s.FlashAmplified = float64(t.Wear) / float64(t.Events)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"edgesync/sync/refusal"
 	"edgesync/sync/tally"
+	"edgesync/wal"
 )
 
 // State is the state of the link to the cloud; state.go draws them.
@@ -129,8 +130,13 @@ type Snapshot struct {
 	DeadResting   int          `json:"dead_resting"` // of the dead letters, those that are not tried any more by themselves
 	DeadWaiting   int          `json:"dead_waiting"` // the others
 	Life          Life         `json:"life"`
-	Certificates  []EndOf      `json:"certificates,omitempty"` // of the doors
-	DamagedSeen   uint64       `json:"damaged_seen"`           // damaged events that a person knows of (status --ack)
+
+	// For /metrics alone, of this life: how long fsyncs of the queue took, and answers of the
+	// doors.
+	FsyncTimes   wal.TimeCounts `json:"-"`
+	AnswerTimes  []DoorTimes    `json:"-"`
+	Certificates []EndOf        `json:"certificates,omitempty"` // of the doors
+	DamagedSeen  uint64         `json:"damaged_seen"`           // damaged events that a person knows of (status --ack)
 
 	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
 	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused
@@ -140,6 +146,13 @@ type Snapshot struct {
 type EndOf struct {
 	Door string    `json:"door"` // what the configuration calls it: "mqtt.tls"
 	Ends time.Time `json:"ends"`
+}
+
+// DoorTimes is how long a door took to answer telemetry and attributes of devices: HTTP from the
+// head of a request on, MQTT from a publish to its acknowledgement.
+type DoorTimes struct {
+	Door string
+	wal.TimeCounts
 }
 
 // Life counts what this process has done.

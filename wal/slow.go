@@ -2,7 +2,6 @@ package wal
 
 import (
 	"log/slog"
-	"math/bits"
 	"sync"
 	"time"
 )
@@ -20,18 +19,20 @@ const (
 // window is above SlowSync. Whoever waits for an fsync notes it: the owner of the files, or
 // syncMany. The library's fsync of a segment that is full counts with the write that fills it.
 type slowSyncs struct {
-	mu     sync.Mutex // guards what follows
-	slow   uint64     // in all
-	begun  time.Time  // of the window
-	above  uint64     // of the window, those that were slow
-	logged bool       // in this window
-	syncs  [16]uint32 // of the window, by the binary logarithm of their milliseconds; the last one takes all above
+	mu     sync.Mutex          // guards what follows
+	slow   uint64              // in all
+	begun  time.Time           // of the window
+	above  uint64              // of the window, those that were slow
+	logged bool                // in this window
+	life   Times               // all of this process's life
+	syncs  [TimeClasses]uint32 // of the window, by the binary logarithm of their milliseconds; the last one takes all above
 }
 
 // note counts an fsync that began at a time and is over now.
 func (s *slowSyncs) note(began time.Time, dir string, log *slog.Logger) {
 	now := time.Now()
 	took := now.Sub(began)
+	s.life.Note(took)
 	if p99, all, due := s.count(now, took); due {
 		log.Warn("the medium is slow: an fsync takes longer than it should, and devices wait for it",
 			"dir", dir, "took", took.Round(time.Millisecond), "p99_up_to", p99, "of_fsyncs", all, "bound", SlowSync)
@@ -45,7 +46,7 @@ func (s *slowSyncs) count(now time.Time, took time.Duration) (p99 time.Duration,
 	if now.Sub(s.begun) >= slowWindow {
 		s.begun, s.above, s.logged, s.syncs = now, 0, false, [len(s.syncs)]uint32{}
 	}
-	s.syncs[min(bits.Len64(uint64(max(took, 0)/time.Millisecond)), len(s.syncs)-1)]++
+	s.syncs[timeClass(took)]++
 	if took <= SlowSync {
 		return 0, 0, false
 	}

@@ -17,6 +17,7 @@ type Stats struct {
 	Commits                uint64        // group commits of this process's life
 	Stretched              uint64        // of them, those that the flash budget made wait
 	SlowSyncs              uint64        // fsyncs of this process's life that took longer than SlowSync
+	SyncTimes              TimeCounts    // of the fsyncs of segments, of this process's life
 	CommitBytes            int64         // what one commit costs the medium
 	Segments               int
 	Writable               bool
@@ -38,7 +39,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Unlock()
 	s.Today, s.CommitBytes = q.ledger.today(), q.o.CommitBytes
 	s.Commits, s.Stretched = uint64(q.commits.Load()), uint64(q.stretched.Load())
-	s.SlowSyncs = q.slow.total()
+	s.SlowSyncs, s.SyncTimes = q.slow.total(), q.slow.life.Noted()
 	now := time.Now()
 	s.Since = min(now.Sub(q.opened), now.Sub(now.UTC().Truncate(day)))
 	if !empty {

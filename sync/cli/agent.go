@@ -206,6 +206,11 @@ func (g *gateway) openQueue() (err error) {
 	return nil
 }
 
+// ends are the committed offset and that of the newest durable frame. Any goroutine.
+func (g *gateway) ends() (committed, last uint64) {
+	return g.queue.Committed().Offset, g.queue.End().Offset
+}
+
 func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
 func (g *gateway) corruptDir() string { return g.dir.Corrupt() }
 
@@ -370,6 +375,7 @@ func (g *gateway) connect() error {
 	g.rest = rest.New(rest.Options{
 		Registry: g.registry, Intake: people, Creations: g.agent, Calls: g.agent, Latest: g.latest, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Entered: g.rules.Entered, Lane: lane, Secure: device.Secure,
+		Queue: &rest.Queue{Dir: g.queueDir(), Ends: g.ends}, Sync: func(ctx context.Context) error { return g.agent.Sync(ctx, false) },
 	})
 	g.known.Store(g.registry)
 	g.rules.Start()
@@ -470,6 +476,7 @@ func (g *gateway) snapshot() agent.Snapshot {
 	}
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
+	s.AnswerTimes = g.doors.AnswerTimes()
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {
 		s.Parts = append(s.Parts, agent.Part{Name: c.Part, Received: c.Received, Kept: c.Kept, Malformed: c.Malformed})

@@ -161,6 +161,8 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{"wal dump --action=TIMESERIES_UPDATE", 2, "", "did you mean TIMESERIES_UPDATED?"},
 		{"wal dump --since=yesterday", 2, "", "how long ago as 90s, 2h or 7d"},
 		{"wal dump --since=-2h", 2, "", "how long ago"},
+		{"wal dump --tail=0", 2, "", "--tail takes a number"},
+		{"wal dump --tail 10001", 2, "", "--tail takes a number"},
 		{"wal dump --entity=5", 1, "", "there is no queue at"},
 		{"wal dump --limit=x", 2, "", "invalid value"},
 		{"wal dump --entity 7 hush", 2, "", "an argument too many"},

@@ -79,6 +79,21 @@ func TestDevices(t *testing.T) {
 		t.Errorf("%v, %s", err, body)
 	}
 
+	// ThingsBoard's form of the events is for who is logged in; our own form answers as before.
+	for path, want := range map[string]int{
+		"/api/edge/events?pageSize=1&page=0": http.StatusUnauthorized,
+		"/api/edge/events":                   http.StatusOK, "/api/edgesync/events": http.StatusOK,
+		"/api/edge/status": http.StatusOK, "/api/edgesync/status": http.StatusOK,
+	} {
+		res, err := http.Get("http://" + r.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
+	}
+
 	r.Kill()
 	out, exit = s.tool("devices")
 	if exit != 0 || !strings.HasPrefix(out, "no agent runs") || !strings.Contains(out, "station 2") ||

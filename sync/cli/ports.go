@@ -143,6 +143,8 @@ func route(devices, api, page http.Handler) http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, "/api/v1/"):
 			devices.ServeHTTP(w, r)
+		case path == "/api/edge/events" && r.URL.Query().Has("pageSize"): // in ThingsBoard's form
+			api.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/api/") && path != "/api/edge/status" && path != "/api/edge/events" &&
 			path != "/api/edge/rules" && !strings.HasPrefix(path, "/api/edgesync/"):
 			api.ServeHTTP(w, r)

@@ -17,6 +17,7 @@ import (
 	"edgesync/sync/registry"
 	"edgesync/sync/share"
 	"edgesync/sync/sighting"
+	"edgesync/wal"
 )
 
 // Submitter takes events without making the caller wait for the medium. done is called once: with
@@ -62,6 +63,7 @@ type Doors struct {
 	refusals   *refusal.Ledger
 	slots      *slots
 	answers    *share.Budget  // of largeAnswers
+	took       [2]wal.Times   // answers to telemetry and attributes, by refusal.Door
 	guesses    *guess.Limiter // of all protocols: an address has one count
 	// checking is held while a device gets its credentials, so that only one of several requests
 	// gets them.
@@ -188,6 +190,14 @@ func (d *Doors) SharedAttributes(id proto.UUID, set []proto.KV, deleted []string
 	if len(deleted) > 0 {
 		send(appendDeleted(nil, deleted), nil, deleted)
 	}
+}
+
+// AnswerTimes is how long the doors took to answer telemetry and attributes, in this life.
+func (d *Doors) AnswerTimes() (list []agent.DoorTimes) {
+	for i := range d.took {
+		list = append(list, agent.DoorTimes{Door: refusal.Door(i).String(), TimeCounts: d.took[i].Noted()})
+	}
+	return list
 }
 
 // Refusals are the traces of what the doors have refused in this life.

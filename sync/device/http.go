@@ -183,6 +183,10 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request, device *registry.Dev
 	case claiming:
 		limit = min(limit, wholeBody)
 	}
+	if to.endpoint == telemetry || to.endpoint == attributes {
+		began := time.Now()
+		defer func() { h.took[refusal.HTTP].Note(time.Since(began)) }()
+	}
 	var wait func()
 	q := reading{device.ID, device.Name, limit, to.endpoint == claiming, to.endpoint == telemetry}
 	h.withBody(w, r, q, func(s *scratch) bool {

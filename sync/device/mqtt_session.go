@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"edgesync/proto"
 	agent "edgesync/sync"
@@ -304,7 +305,9 @@ func (s *session) submitThen(slot uint32, events []proto.Event, then func()) {
 		then()
 		return
 	}
+	began := time.Now()
 	done := func(err error) {
+		s.m.took[refusal.MQTT].Note(time.Since(began))
 		if err != nil {
 			s.notStored(slot, err)
 			return

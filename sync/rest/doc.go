@@ -42,6 +42,7 @@
 //	definition.go  what such an entity may hold; document.go: its JSON, field by field
 //	credentials.go, alarm.go, relation.go, rulechain.go
 //	telemetry.go   attributes and time series; latest.go: the latest values
+//	edge.go        this edge; events.go: what waits in the queue
 //	rpc.go         calls of devices
 //
 // All methods may be called from many goroutines.

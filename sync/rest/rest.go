@@ -48,10 +48,13 @@ type Options struct {
 	Creations agent.Creations
 	Calls     Caller
 	Latest    *Latest
-	Entered   func(events []proto.Event) // is told of what is in the queue and stored; nil: nobody is
-	Seen      *sighting.Book             // of devices; nil: nobody looks
-	Log       *slog.Logger
-	Clock     *clock.Clock // nil: the machine's is right
+	Queue     *Queue // nil: its events are not shown
+	// Sync asks the cloud for a sync; nil: that cannot be ordered.
+	Sync    func(ctx context.Context) error
+	Entered func(events []proto.Event) // is told of what is in the queue and stored; nil: nobody is
+	Seen    *sighting.Book             // of devices; nil: nobody looks
+	Log     *slog.Logger
+	Clock   *clock.Clock // nil: the machine's is right
 	// Secure reports whether a request came over TLS; nil: all count as if they did.
 	Secure func(r *http.Request) bool
 	// Lane is held while an answer to a GET is made: an entity may have 4 MiB, and a page is

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ type rig struct {
 	calls  caller
 	tokens map[string]string
 	lane   share.Lane
+	dir    string // of the data
+	synced error  // what an order of a sync comes to
 }
 
 // caller stands in for the loop.
@@ -88,6 +91,7 @@ func newRig(t *testing.T) *rig {
 // open opens a data directory, which is closed at the end of the test.
 func (r *rig) open(dir string) {
 	r.Helper()
+	r.dir = dir
 	d := boxrig.OpenData(r.T, dir, nil, nil)
 	r.queue, r.dead, r.reg = d.Queue, d.Dead, d.Registry
 	r.Cleanup(func() { _ = d.Close() })
@@ -102,7 +106,10 @@ func (r *rig) build(log *slog.Logger) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
-		Lane: r.lane,
+		Lane: r.lane, Sync: func(context.Context) error { return r.synced },
+		Queue: &rest.Queue{Dir: filepath.Join(r.dir, "queue"), Ends: func() (committed, last uint64) {
+			return r.queue.Committed().Offset, r.queue.End().Offset
+		}},
 	})
 }
 

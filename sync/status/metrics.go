@@ -11,6 +11,7 @@ import (
 
 	agent "edgesync/sync"
 	"edgesync/sync/clock"
+	"edgesync/wal"
 )
 
 // metric is one line of /metrics. Names follow Prometheus: base units, _total for what only grows.
@@ -218,6 +219,29 @@ func Metrics(s *agent.Snapshot) []byte {
 	for _, c := range s.Refusals {
 		b.WriteString(`edgesync_refusals_total{door="` + label(c.Door) + `",reason="` + label(c.Reason) + `"} ` +
 			strconv.FormatUint(c.Count, 10) + "\n")
+	}
+	histogram := func(name, labels string, t *wal.TimeCounts) {
+		all := uint64(0)
+		for i, n := range t.Counts {
+			le := "+Inf"
+			if all += n; i < len(t.Counts)-1 {
+				le = strconv.FormatFloat(float64(uint(1)<<i)/1000, 'f', -1, 64)
+			}
+			b.WriteString("edgesync_" + name + "_bucket{" + labels + `le="` + le + `"} ` + strconv.FormatUint(all, 10) + "\n")
+		}
+		if labels = strings.TrimSuffix(labels, ","); labels != "" {
+			labels = "{" + labels + "}"
+		}
+		b.WriteString("edgesync_" + name + "_sum" + labels + " " + strconv.FormatFloat(t.Sum.Seconds(), 'f', 6, 64) + "\n" +
+			"edgesync_" + name + "_count" + labels + " " + strconv.FormatUint(all, 10) + "\n")
+	}
+	head("fsync_seconds", "histogram", "How long fsyncs of the queue took, since the start.")
+	histogram("fsync_seconds", "", &s.FsyncTimes)
+	if len(s.AnswerTimes) > 0 {
+		head("answer_seconds", "histogram", "How long a door took to answer telemetry and attributes, since the start.")
+		for i := range s.AnswerTimes {
+			histogram("answer_seconds", `door="`+label(s.AnswerTimes[i].Door)+`",`, &s.AnswerTimes[i].TimeCounts)
+		}
 	}
 	head("state", "gauge", "State of the link: 1 for the present one.")
 	for _, st := range states {

@@ -298,9 +298,11 @@ func TestMetrics(t *testing.T) {
 	s.DeadWaiting, s.DeadResting = 3, 2
 	s.Life = agent.Life{Written: 100, Worn: 200, Fsyncs: 30, CPU: 1.5}
 	s.Certificates = []agent.EndOf{{Door: "mqtt.tls", Ends: s.Since}}
+	s.FsyncTimes = wal.TimeCounts{Counts: [wal.TimeClasses]uint64{2: 5, 15: 1}, Sum: 3 * time.Second}
+	s.AnswerTimes = []agent.DoorTimes{{Door: "http", TimeCounts: s.FsyncTimes}}
 	text := body(t, get(t, s, true, "GET", "/metrics"))
 	line := regexp.MustCompile(`^(# (HELP|TYPE) (edgesync|process|go)_[a-z_]+ .+|` +
-		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+)$`)
+		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")?\})? [0-9.]+)$`)
 	for l := range strings.Lines(text) {
 		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
 			t.Errorf("not Prometheus text: %q", l)
@@ -316,6 +318,10 @@ func TestMetrics(t *testing.T) {
 		"edgesync_dead_letters_waiting 3\n", "edgesync_dead_letters_resting 2\n",
 		`edgesync_events_lost_total{reason="quota"} 7` + "\n", `edgesync_events_lost_total{reason="person"} 2` + "\n",
 		`edgesync_events_lost_total{reason="unrecorded"} 1` + "\n",
+		"# TYPE edgesync_fsync_seconds histogram\n", `edgesync_fsync_seconds_bucket{le="0.002"} 0` + "\n",
+		`edgesync_fsync_seconds_bucket{le="0.004"} 5` + "\n", `edgesync_fsync_seconds_bucket{le="16.384"} 5` + "\n",
+		`edgesync_fsync_seconds_bucket{le="+Inf"} 6` + "\nedgesync_fsync_seconds_sum 3.000000\nedgesync_fsync_seconds_count 6\n",
+		`edgesync_answer_seconds_bucket{door="http",le="+Inf"} 6` + "\n", `edgesync_answer_seconds_count{door="http"} 6` + "\n",
 		"edgesync_last_contact_timestamp_seconds 1795492800.000\n",
 		`edgesync_certificate_expiry_timestamp_seconds{door="mqtt.tls"} 1795492800.000` + "\n",
 		`edgesync_headline{kind="cloud_behind"} 1` + "\n", `edgesync_headline{kind="well"} 0` + "\n",
