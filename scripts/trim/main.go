@@ -1,10 +1,9 @@
-// Command trim makes binaries smaller. It compiles the standard library and the dependencies
-// without what never runs here (cuts.go), and without the names and lines of their files: a binary
-// holds a table of which instruction is of which line, which on MIPS is 3.5 of 100 bytes of it, and
-// 9 of 100 packed. The instructions are the same without that table. A trace of a panic still has
-// each function's name and the instruction in it, and the true lines of the packages of edgesync
-// itself, which are compiled as they are. Which line an instruction of the others is of says go
-// tool objdump -s, of a binary that is built without -toolexec and -s -w.
+// Command trim makes binaries smaller. It compiles everything without the names and lines of
+// files: a binary holds a table of which instruction is of which line, which on MIPS is some 4.5 of
+// 100 bytes of it, and 12 of 100 packed. The instructions are the same without that table. Of the
+// standard library and the dependencies it leaves out what never runs here, too (cuts.go). A trace
+// of a panic still has each function's name and the instruction in it; which line that is says go
+// tool objdump -s, of a binary that is built from the same commit without -toolexec and -s -w.
 //
 // It is for go build -toolexec, which starts it in place of each tool, with the tool's command.
 package main
@@ -68,7 +67,7 @@ func run(command []string) error {
 			pkg = path
 		case cmd.Args[i-1] == "-o":
 			dir = filepath.Dir(path)
-		case strings.HasSuffix(path, ".go") && pkg != "main" && !strings.HasPrefix(pkg+"/", "edgesync/"):
+		case strings.HasSuffix(path, ".go") && pkg != "main":
 			text, err := os.ReadFile(path)
 			if err != nil {
 				return err
