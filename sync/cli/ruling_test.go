@@ -96,6 +96,7 @@ func (s *site) ruled(name string) {
 
 // The chain that the cloud assigns decides what goes up; the next one, another.
 func TestChainDecides(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	s.chain("only hot", []string{hotNode, pushNode}, "0>1:True")
@@ -225,6 +226,7 @@ func TestRulesOfFile(t *testing.T) {
 // Devices post until they hear 200, into a chain that holds each message for a while; the agent is
 // killed again and again. Every reading is in the cloud.
 func TestNothingHeldIsLostThroughKills(t *testing.T) {
+	t.Parallel()
 	const kills, readings = 4, 150
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
