@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,7 @@ import (
 // an fsync of one and a cut to a smaller size are refused too. Deleting goes on.
 type cow struct {
 	disk.System
-	room int64 // bytes, of blocks of disk.Block
+	room atomic.Int64 // bytes, of blocks of disk.Block
 	dir  *string
 }
 
@@ -36,8 +37,8 @@ func (c *cow) used() (n int64) {
 
 // full refuses what needs so many bytes more.
 func (c *cow) full(need int64) error {
-	if used := c.used(); used+need > c.room {
-		return fmt.Errorf("%d of %d bytes are used: %w", used, c.room, syscall.ENOSPC)
+	if used, room := c.used(), c.room.Load(); used+need > room {
+		return fmt.Errorf("%d of %d bytes are used: %w", used, room, syscall.ENOSPC)
 	}
 	return nil
 }
@@ -96,7 +97,9 @@ func TestFullMediumThatNeverWritesInPlace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := testOptions(queueDir(t))
 				o.SegmentSize, o.Reserve = 4<<10, reserve
-				o.ops = &cow{room: 64 << 10, dir: &o.Dir}
+				medium := &cow{dir: &o.Dir}
+				medium.room.Store(64 << 10)
+				o.ops = medium
 				q := openQueue(t, o)
 				time.Sleep(fileAfter) // the reserve is written
 				next := uint64(1)
@@ -134,7 +137,7 @@ func TestFullMediumThatNeverWritesInPlace(t *testing.T) {
 						t.Fatalf("round %d: not back by itself: %+v, reserve: %v", round, s, err)
 					}
 				}
-				o.ops.(*cow).room <<= 1 // others make room
+				medium.room.Store(128 << 10) // others make room
 				time.Sleep(2*fileAfter + refillEvery)
 				appendEvents(t, q, next, 10)
 				closeQueue(t, q)
@@ -168,7 +171,7 @@ func TestOpensOnFullMediumThatNeverWritesInPlace(t *testing.T) {
 			}
 			addTail([]byte{0x85, 1, 2, 3})(t, o.Dir)
 			c := &cow{dir: &o.Dir}
-			c.room = c.used()
+			c.room.Store(c.used())
 			o.ops, o.Reserve = c, tt.reserve
 			q = openQueue(t, o)
 			if got := pendingNumbers(t, q); !slices.Equal(got, want) {

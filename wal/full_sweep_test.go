@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -36,12 +37,13 @@ func TestFullAtEveryStep(t *testing.T) {
 func fullFrom(t *testing.T, from, lasts int) bool {
 	o := testOptions(filepath.Join(memDir(t), "queue"))
 	o.SegmentSize, o.Reserve = 1200, 4096
-	step, working := 0, false
+	var step atomic.Int64 // the committer counts
+	var working atomic.Bool
 	o.ops = byStep(func(op string) error {
 		if op == "fsync" { // of another goroutine, and counted as the step "sync"
 			return nil
 		}
-		if step++; !working && step > from && step <= from+lasts {
+		if n := int(step.Add(1)); !working.Load() && n > from && n <= from+lasts {
 			return fmt.Errorf("step %q: %w", op, syscall.ENOSPC)
 		}
 		return nil
@@ -91,8 +93,8 @@ func fullFrom(t *testing.T, from, lasts int) bool {
 		deliver()
 		time.Sleep(2 * fileAfter)
 	}
-	reached := step > from
-	working = true
+	reached := int(step.Load()) > from
+	working.Store(true)
 	time.Sleep(fileAfter + refillEvery)
 	if s := q.Stats(); !s.Writable || s.LastError != nil {
 		t.Fatalf("not back by itself: %+v", s)

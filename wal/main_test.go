@@ -106,7 +106,7 @@ func checkIdentity(t testing.TB, s Stats) {
 
 // stored returns Stats without the fields that only the running process knows.
 func stored(s Stats) Stats {
-	s.Commits, s.Today, s.Since, s.CommitBytes, s.Writable, s.LastError = 0, Account{}, 0, 0, false, nil
+	s.Commits, s.Today, s.Since, s.CommitBytes, s.Writable, s.LastError, s.SyncTimes = 0, Account{}, 0, 0, false, nil, TimeCounts{}
 	return s
 }
 

@@ -66,9 +66,11 @@ type counter struct {
 	count *atomic.Int64
 }
 
+// Write counts before it writes: who sees what came of the bytes finds them counted.
 func (c counter) Write(b []byte) (int, error) {
+	c.count.Add(int64(len(b)))
 	n, err := c.to.Write(b)
-	c.count.Add(int64(n))
+	c.count.Add(int64(n - len(b)))
 	return n, err
 }
 

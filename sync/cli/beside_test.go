@@ -102,7 +102,7 @@ func TestClaim(t *testing.T) {
 		return string(out)
 	}
 	list := run("dead", "list")
-	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, proto.FormatUUID(d.ID)) ||
+	if !strings.Contains(list, "CLAIM") || !strings.Contains(list, d.Name) ||
 		!strings.Contains(list, "cannot be transferred to the cloud") || !strings.Contains(list, "rests") {
 		t.Errorf("dead list:\n%s", list)
 	}

@@ -45,6 +45,7 @@ func unpack(t *testing.T, packed []byte) map[string]string {
 
 // A bug report holds what helps, beside an agent and without one, and no secret.
 func TestBugReport(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, t.TempDir())
 	r := s.synced()
 	file := filepath.Join(t.TempDir(), "report.tar.gz")

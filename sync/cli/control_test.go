@@ -12,6 +12,7 @@ import (
 // What a person orders of a running agent is done, and SIGHUP puts in force what has changed in the
 // configuration, or says that it waits for a restart.
 func TestOrdersAndReload(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, t.TempDir())
 	r := s.synced()
 	said := func(want string, args ...string) {

@@ -11,6 +11,7 @@ import (
 // A gateway waits with its events while its edge is made anew, and its process is killed again and
 // again, whatever it does. At the end each event is at the device of its name, or is named as kept.
 func TestEdgeMadeAnewUnderKills(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	s.cloud.RateLimit(true) // the cloud takes no event

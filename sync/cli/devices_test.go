@@ -14,6 +14,7 @@ import (
 // Where is my sensor: over HTTP, over MQTT, by REST's page and by the command, with what was
 // refused and who is unknown; without an agent the names are left.
 func TestDevices(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	if code, _ := post(r.http, "token-0", `{"temperature":21.5}`); code != http.StatusOK {

@@ -11,6 +11,7 @@ import (
 // Beside an agent doctor leaves the session alone and finds nothing wrong; without one it shows the
 // key to the cloud itself.
 func TestDoctorBesideAnAgent(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, t.TempDir())
 	r := s.synced()
 	s.eventually("the agent is connected", func() bool { return r.snapshot().State == agent.Connected })

@@ -9,6 +9,7 @@ import (
 
 // The history that the page shows outlives a restart.
 func TestHistoryOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	known := func() (minutes int) {

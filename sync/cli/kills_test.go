@@ -41,6 +41,7 @@ func ask(t *testing.T, addr, token, method, path, body string) (int, string) {
 // Devices post until they hear 200; the agent is killed again and again, the link cut in between.
 // Every reading is in the cloud, and each station's readings arrived in order.
 func TestNothingIsLostThroughKills(t *testing.T) {
+	t.Parallel()
 	const kills, readings = 6, 400
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	var address sync.Map // "" while there is no agent
@@ -113,6 +114,7 @@ func TestNothingIsLostThroughKills(t *testing.T) {
 // Devices publish many readings at a time over MQTT; the agent is killed again and again. What was
 // acknowledged is in the cloud.
 func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
+	t.Parallel()
 	const devices, kills, readings, window = 100, 20, 200, 20
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	for i := range devices {
@@ -188,6 +190,7 @@ func TestNothingIsLostOverMQTTThroughKills(t *testing.T) {
 // What the REST API answers with 200 survives kill -9, here and on its way to the cloud. Its paths
 // stand beside the others.
 func TestRESTSurvivesKills(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	boss := s.cloud.Tenant().NewID()
 	s.cloud.Tenant().AddUser(boss, proto.NullUUID, "boss@x")

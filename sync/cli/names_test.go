@@ -13,6 +13,7 @@ import (
 
 // People name devices, and read names: while an agent runs and without one.
 func TestNamesInDumps(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	post := func(token, body string) {

@@ -12,6 +12,7 @@ import (
 
 // An agent reads OpenWrt's file itself, and the commands beside it find the same directory there.
 func TestAgentWithUCI(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "it's here"))
 	host, port, _ := net.SplitHostPort(s.addr)
 	s.config = filepath.Join(t.TempDir(), "edgesync")

@@ -16,6 +16,7 @@ import (
 // The page shows to a user of the cloud what devices send: over HTTPS where there is HTTPS, and to
 // who asks under a name of the gateway only after a login. Streams end with the agent.
 func TestPageLogin(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

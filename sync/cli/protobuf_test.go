@@ -28,6 +28,7 @@ func protobufField(number protowire.Number, parts ...string) string {
 // cloud, its telemetry gets there, attributes and commands come down; and what the cloud changes in
 // the profile counts at once.
 func TestProtobufDevice(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	id := s.cloud.Tenant().NewID()

@@ -129,6 +129,7 @@ func provisionOnce(addr string) (int, string) {
 
 // ThingsBoard's own REST client, unchanged: what it does is then in the cloud.
 func TestRESTClient(t *testing.T) {
+	t.Parallel()
 	python := python(t, "rest")
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()

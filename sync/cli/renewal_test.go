@@ -47,6 +47,7 @@ func writePair(t *testing.T, certFile, keyFile string, serial int64) {
 // HTTP and MQTT serve a renewed certificate after SIGHUP without a restart, and keep the old one
 // beside a key that does not fit; status says which certificate ends soon.
 func TestRenewedCertificates(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -101,6 +102,7 @@ func TestRenewedCertificates(t *testing.T) {
 // A device that posts before this edge has ever reached its cloud is asked to come back, and the
 // status tells of it; so it does of a token that is wrong afterwards.
 func TestUnknownTokensLeaveTraces(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	s.env = []string{"EDGESYNC_CLOUD_PORT=1"} // where nobody listens
 	expect := func(r *running, token string, status int, reason string) {

@@ -13,6 +13,7 @@ import (
 // Calls go through the chain, both ways: what it changes reaches the device, its answer goes on in
 // the chain, and what the chain answers does not go to the cloud.
 func TestCallsThroughAChain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	tbel := func(script string) string {
@@ -70,6 +71,7 @@ func TestCallsThroughAChain(t *testing.T) {
 
 // What people make goes up whatever the chain says, once, and enters the chain.
 func TestPeopleBesideAChain(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	s.chain("both", []string{

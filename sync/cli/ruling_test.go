@@ -18,7 +18,10 @@ import (
 
 // Nodes of chains, as site.chain takes them: type, name and configuration.
 const (
-	saveNode   = `telemetry.TbMsgTimeseriesNode|save|{"processingSettings":{"type":"ON_EVERY_MESSAGE"}}`
+	saveNode = `telemetry.TbMsgTimeseriesNode|save|{"processingSettings":{"type":"ON_EVERY_MESSAGE"}}`
+	// postsNode lets through telemetry alone. Messages of activity, a second after the first of a
+	// device, and attributes from the cloud enter chains too: else they are filtered, or wait.
+	postsNode  = `filter.TbMsgTypeFilterNode|posts|{"messageTypes":["POST_TELEMETRY_REQUEST"]}`
 	pushNode   = `edge.TbMsgPushToCloudNode|push|{"scope":"CLIENT_SCOPE"}`
 	hotNode    = `filter.TbJsFilterNode|hot|{"scriptLang":"TBEL","tbelScript":"return msg.t > 30;"}`
 	windowNode = `deduplication.TbMsgDeduplicationNode|window|{"interval":%d,"strategy":"ALL","outMsgType":"POST_TELEMETRY_REQUEST"}`
@@ -96,9 +99,10 @@ func (s *site) ruled(name string) {
 
 // The chain that the cloud assigns decides what goes up; the next one, another.
 func TestChainDecides(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
-	s.chain("only hot", []string{hotNode, pushNode}, "0>1:True")
+	s.chain("only hot", []string{postsNode, hotNode, pushNode}, "0>1:True", "1>2:True")
 	s.ruled("only hot")
 	before := r.snapshot()
 	d := s.mustBeNamed("station 1")
@@ -141,9 +145,12 @@ func TestChainDecides(t *testing.T) {
 func TestWindowsSurviveKills(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
-	nodes := []string{fmt.Sprintf(windowNode, 8), countNode, pushNode}
-	s.chain("window", nodes, "0>1:Success", "1>2:Success")
-	s.ruled("window")
+	window := func(name string, seconds int) {
+		nodes := []string{postsNode, fmt.Sprintf(windowNode, seconds), countNode, pushNode}
+		s.chain(name, nodes, "0>1:True", "1>2:Success", "2>3:Success")
+		s.ruled(name)
+	}
+	window("window", 8)
 	d := s.mustBeNamed("station 2")
 	const all = 30
 	want := int64(0)
@@ -173,8 +180,7 @@ func TestWindowsSurviveKills(t *testing.T) {
 		t.Errorf("merged %d", n.Merged)
 	}
 	// A window whose node goes is pushed as it came.
-	s.chain("long window", []string{fmt.Sprintf(windowNode, 3600), countNode, pushNode}, "0>1:Success", "1>2:Success")
-	s.ruled("long window")
+	window("long window", 3600)
 	r.mustPost(t, "token-2", `{"raw":1}`)
 	if n := r.snapshot(); n.Held != 1 {
 		t.Errorf("held %d", n.Held)
@@ -193,7 +199,7 @@ func TestWindowsSurviveKills(t *testing.T) {
 func TestRulesOfFile(t *testing.T) {
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	file := filepath.Join(t.TempDir(), "chain.json")
-	head, body := chainTexts(proto.UUID{1}, "of a file", []string{hotNode, pushNode}, []string{"0>1:True"})
+	head, body := chainTexts(proto.UUID{1}, "of a file", []string{postsNode, hotNode, pushNode}, []string{"0>1:True", "1>2:True"})
 	if err := os.WriteFile(file, []byte(`{"ruleChain":`+head+`,"metadata":`+body+`}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +210,10 @@ func TestRulesOfFile(t *testing.T) {
 	r.mustPost(t, "token-1", `{"ts":1,"values":{"t":1}}`)
 	r.mustPost(t, "token-1", `{"ts":2,"values":{"t":31}}`)
 	s.arrived(d, "t", 1)
-	if n := r.snapshot(); n.Filtered != 1 {
-		t.Errorf("filtered %d", n.Filtered)
+	n := r.snapshot()
+	summed(t, n)
+	if n.Filtered != 1 || n.Made != 0 {
+		t.Errorf("filtered %d, made %d", n.Filtered, n.Made)
 	}
 	r.Kill()
 	s.env = append(s.env, "EDGESYNC_RULES_MODE=off")
@@ -225,6 +233,7 @@ func TestRulesOfFile(t *testing.T) {
 // Devices post until they hear 200, into a chain that holds each message for a while; the agent is
 // killed again and again. Every reading is in the cloud.
 func TestNothingHeldIsLostThroughKills(t *testing.T) {
+	t.Parallel()
 	const kills, readings = 4, 150
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()

@@ -168,6 +168,7 @@ func TestSetupWithFlags(t *testing.T) {
 // The link is tried first. Where there is none nothing is written, unless somebody at a terminal
 // says so.
 func TestSetupTries(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	host, port, _ := net.SplitHostPort(s.addr)
 	file := filepath.Join(t.TempDir(), "c.toml")

@@ -164,6 +164,7 @@ func resetAll(t *testing.T, openwrt bool) {
 // A backup is taken beside an agent whose devices post all the time, and put into another
 // directory: every event that was accepted before it is there, and goes to the cloud from there.
 func TestBackupBesideTheAgent(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	s.cloud.RateLimit(true) // what is accepted waits
@@ -281,6 +282,7 @@ func TestBackupBesideTheAgent(t *testing.T) {
 
 // While an agent runs nothing is restored or reset.
 func TestRestoreBesideTheAgent(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	file := filepath.Join(t.TempDir(), "backup.tar.gz")
@@ -312,6 +314,7 @@ func TestRestoreBesideTheAgent(t *testing.T) {
 
 // A restore is killed at different moments: the directory is as it was, or as the archive has it.
 func TestRestoreUnderKills(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	r := s.synced()
 	s.cloud.RateLimit(true)
@@ -381,6 +384,7 @@ func TestRestoreUnderKills(t *testing.T) {
 // A device that was made here, and whose creation waited in a queue that did not come along, is
 // announced again: the cloud would else drop what it sends, in silence.
 func TestRestoredCreation(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
 	s.writeConfig(s.edge.Secret)
 	file := filepath.Join(t.TempDir(), "backup.tar.gz")

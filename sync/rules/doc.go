@@ -51,7 +51,7 @@
 // Metadata are at most 4 MiB with 2,000 nodes, 20,000 connections and 200,000 JSON values, nested
 // 128 deep; there are at most 200 chains. A message meets at most as many nodes as the tenant's
 // profile says, else 200, and all that comes of it 20 times as many. Chains call each other 64
-// deep. In all windows, delays and calls wait at most 10,000 messages and 4 MiB; beyond that the
+// deep. In all windows, delays and calls wait at most 10,000 messages and 3 MiB; beyond that the
 // message is not kept (it fails, and so is pushed), and the window that is the next to go goes at
 // once. A node remembers 10,000 entities. A JSON path looks at 100,000 values, a custom function
 // is 1 KiB. The bounds of scripts are those of package script.

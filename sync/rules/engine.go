@@ -17,7 +17,7 @@ type Options struct {
 	// Likeness does nothing that a real edge would not do: no message passes a node that is not
 	// executed, nothing is done instead of a chain.
 	Likeness bool
-	// MaxHeld and MaxHeldBytes bound what waits in all windows and delays; 10,000 messages and 4
+	// MaxHeld and MaxHeldBytes bound what waits in all windows and delays; 10,000 messages and 3
 	// MiB if 0.
 	MaxHeld, MaxHeldBytes int
 	// Now is the clock, in ms since the epoch.
@@ -84,7 +84,7 @@ func New(reg Registry, out Outlet, opt Options) *Engine {
 		opt.MaxHeld = 10_000
 	}
 	if opt.MaxHeldBytes == 0 {
-		opt.MaxHeldBytes = 4 << 20
+		opt.MaxHeldBytes = 3 << 20
 	}
 	e := &Engine{
 		reg: reg, out: out, opt: opt,

@@ -266,6 +266,7 @@ func (r *round) hold(m *Message) error {
 			return err
 		}
 	}
+	m.doc = nil // it is read again when the wait is over
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
 	m.doc = nil // while it waits, its text is enough
@@ -292,11 +293,12 @@ func (e *Engine) unhold(j Journal, n *node, m *Message) {
 	}
 }
 
-// size is about how many bytes a message takes that waits.
+// size is about how many bytes a message takes that waits, with what it was when it entered, and
+// its place in the window and in the journal.
 //
 //go:noinline
 func (m *Message) size() int64 {
-	n := 256 + len(m.Type) + len(m.Data)
+	n := 512 + len(m.Type) + len(m.Data)
 	for _, p := range m.Metadata {
 		n += 32 + len(p.Key) + len(p.Value)
 	}
