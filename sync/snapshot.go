@@ -27,6 +27,9 @@ var stateNames = [...]string{"disconnected", "reconnecting", "draining", "proces
 // String is the state's name in status and logs.
 func (s State) String() string { return stateNames[s] }
 
+// Linked reports whether the cloud has accepted a session that has not ended.
+func (s State) Linked() bool { return s != Disconnected && s != Reconnecting }
+
 // MarshalText makes the state a word in JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 

@@ -149,10 +149,14 @@ func report(out io.Writer, r *result) {
 		fmt.Fprintf(out, "\n  NOTHING LOST\n")
 		return
 	}
-	fmt.Fprintf(out, "\n  PROBLEMS: %d\n", len(r.Problems))
-	for i, p := range r.Problems {
+	reportProblems(out, r.Problems)
+}
+
+func reportProblems(out io.Writer, problems []string) {
+	fmt.Fprintf(out, "\n  PROBLEMS: %d\n", len(problems))
+	for i, p := range problems {
 		if i == shownProblems {
-			fmt.Fprintf(out, "  … and %d more\n", len(r.Problems)-shownProblems)
+			fmt.Fprintf(out, "  … and %d more\n", len(problems)-shownProblems)
 			break
 		}
 		fmt.Fprintf(out, "  %s\n", p)

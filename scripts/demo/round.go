@@ -232,10 +232,8 @@ func (r *round) happen(ctx context.Context, f fault) error {
 		r.agent.Kill()
 		r.screen.killed(true, "kill -9")
 		r.screen.say("kill -9 %d: the agent is gone, the stations keep trying", pid)
-		select {
-		case <-time.After(deadTime):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := rig.Pause(ctx, deadTime); err != nil {
+			return err
 		}
 		if err := r.startAgent(ctx); err != nil {
 			return err

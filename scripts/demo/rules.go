@@ -303,10 +303,8 @@ func (r *rulesRound) story(ctx context.Context, finished <-chan error) error {
 	r.agent.Kill()
 	r.screen.killed(true, "kill -9")
 	r.screen.say("kill -9 %d in the middle of a window: %d readings wait", pid, r.result.Held)
-	select {
-	case <-time.After(deadTime):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := rig.Pause(ctx, deadTime); err != nil {
+		return err
 	}
 	if err := r.startAgent(ctx); err != nil {
 		return err

@@ -38,37 +38,15 @@ func (s *screen) postedNow() int64 {
 
 // watchRules asks the cloud and the agent for their counters and draws, until the context ends.
 func (s *screen) watchRules(ctx context.Context, cloud *rig.Cloud, bin, config string) {
-	answers := make(chan agent.Snapshot)
-	go func() {
-		for ctx.Err() == nil {
-			if st, err := rig.Status(ctx, bin, config); err == nil {
-				select {
-				case answers <- st:
-				case <-ctx.Done():
-				}
-			}
-			select {
-			case <-time.After(250 * time.Millisecond):
-			case <-ctx.Done():
-			}
+	ask(ctx, bin, config, func(st agent.Snapshot) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.status, s.seen, s.rules.held = st, true, st.Held
+	}, func() {
+		if n, err := cloud.Stats(ctx); err == nil {
+			s.showTraffic(n)
 		}
-	}()
-	tick := time.NewTicker(redraw)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case st := <-answers:
-			s.mu.Lock()
-			s.status, s.seen, s.rules.held = st, true, st.Held
-			s.mu.Unlock()
-		case <-tick.C:
-			if n, err := cloud.Stats(ctx); err == nil {
-				s.showTraffic(n)
-			}
-		}
-	}
+	})
 }
 
 // showTraffic adopts the counters of the cloud: a column of the chart is the events of half a
@@ -144,12 +122,5 @@ func reportRules(out io.Writer, r *rulesResult) {
 		fmt.Fprintf(out, "\n  EVERY NUMBER IS RIGHT\n")
 		return
 	}
-	fmt.Fprintf(out, "\n  PROBLEMS: %d\n", len(r.Problems))
-	for i, p := range r.Problems {
-		if i == shownProblems {
-			fmt.Fprintf(out, "  … and %d more\n", len(r.Problems)-shownProblems)
-			break
-		}
-		fmt.Fprintf(out, "  %s\n", p)
-	}
+	reportProblems(out, r.Problems)
 }

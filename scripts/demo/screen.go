@@ -124,6 +124,23 @@ func (s *screen) maxBacklog() uint64 {
 
 // watch asks the agent for its status and draws, until the context ends.
 func (s *screen) watch(ctx context.Context, bin, config string) {
+	ask(ctx, bin, config, s.show, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.advance()
+		if s.live {
+			s.draw()
+		} else if now := time.Now(); now.After(s.nextLine) && s.seen {
+			s.nextLine = now.Add(plainStep)
+			fmt.Fprintf(s.out, "%5.1f s  %-12s posted %6d  backlog %6d  deployed %6d\n",
+				time.Since(s.begun).Seconds(), s.stateName(), s.posted(), s.status.Pending, s.status.Deployed)
+		}
+	})
+}
+
+// ask asks the agent for its status, and calls redrawn each time that the picture is due, until the
+// context ends. One goroutine calls both.
+func ask(ctx context.Context, bin, config string, told func(agent.Snapshot), redrawn func()) {
 	answers := make(chan agent.Snapshot)
 	go func() {
 		for ctx.Err() == nil {
@@ -147,18 +164,9 @@ func (s *screen) watch(ctx context.Context, bin, config string) {
 		case <-ctx.Done():
 			return
 		case st := <-answers:
-			s.show(st)
+			told(st)
 		case <-tick.C:
-			s.mu.Lock()
-			s.advance()
-			if s.live {
-				s.draw()
-			} else if now := time.Now(); now.After(s.nextLine) && s.seen {
-				s.nextLine = now.Add(plainStep)
-				fmt.Fprintf(s.out, "%5.1f s  %-12s posted %6d  backlog %6d  deployed %6d\n",
-					time.Since(s.begun).Seconds(), s.stateName(), s.posted(), s.status.Pending, s.status.Deployed)
-			}
-			s.mu.Unlock()
+			redrawn()
 		}
 	}
 }
@@ -199,7 +207,7 @@ func (s *screen) stateColour() string {
 	switch {
 	case s.dead:
 		return red
-	case s.status.State == agent.Disconnected, s.status.State == agent.Reconnecting:
+	case !s.status.State.Linked():
 		return amber
 	case s.status.State == agent.Draining:
 		return blue

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/scripts/internal/rig"
 	"edgesync/sync/cloudtest"
 )
 
@@ -139,14 +140,14 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 	for cut := 1; cut <= cuts; cut++ {
 		for acked.Load() < int64(events)*int64(cut)/int64(cuts+1) {
 			rate.look(ctx)
-			if err := pause(ctx, 200*time.Millisecond); err != nil {
+			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
 			if err := m.failed(); err != nil {
 				return err
 			}
 		}
-		if err := pause(ctx, time.Duration(random.IntN(400))*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, time.Duration(random.IntN(400))*time.Millisecond); err != nil {
 			return err
 		}
 		m.cut()
@@ -197,13 +198,13 @@ func (d *device) send(ctx context.Context, upTo int, acked, allowed *atomic.Int6
 	defer client.CloseIdleConnections()
 	for d.sent < upTo && ctx.Err() == nil {
 		if acked.Load() >= allowed.Load() {
-			_ = pause(ctx, 50*time.Millisecond)
+			_ = rig.Pause(ctx, 50*time.Millisecond)
 			continue
 		}
 		n := d.sent
 		d.sent++
 		body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+int64(n), n)
-		for d.post(ctx, client, body) != http.StatusOK && pause(ctx, 100*time.Millisecond) == nil {
+		for d.post(ctx, client, body) != http.StatusOK && rig.Pause(ctx, 100*time.Millisecond) == nil {
 		}
 		if ctx.Err() == nil {
 			d.acked[n] = true
@@ -247,7 +248,7 @@ func fill(ctx context.Context, m *machine, devices []*device, random *rand.Rand)
 			counts += fmt.Sprintf(" %s %d", name, devices[i*senders].big)
 		}
 		fmt.Printf("full, round %d: events of %d KiB taken:%s\n", round+1, bigBytes>>10, counts)
-		if err := pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond); err != nil {
 			return err
 		}
 		m.cut()
@@ -275,11 +276,11 @@ func (d *device) stuff(ctx context.Context) error {
 			refused = 0
 		case http.StatusServiceUnavailable:
 			refused++
-			if err := pause(ctx, 200*time.Millisecond); err != nil {
+			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
 		case 0:
-			if err := pause(ctx, 200*time.Millisecond); err != nil {
+			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
 		default:
@@ -318,7 +319,7 @@ func drain(ctx context.Context, m *machine, cloud *cloudtest.Cloud, devices []*d
 		return n
 	}
 	for missing() > 0 {
-		if err := pause(limited, 300*time.Millisecond); err != nil {
+		if err := rig.Pause(limited, 300*time.Millisecond); err != nil {
 			return fmt.Errorf("%d acknowledged events are not in the cloud within %v%s", missing(), drainLimit, lost(m, cloud, devices))
 		}
 		if err := m.failed(); err != nil {
@@ -343,16 +344,4 @@ func drain(ctx context.Context, m *machine, cloud *cloudtest.Cloud, devices []*d
 		}
 	}
 	return nil
-}
-
-// pause waits, or returns why not.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

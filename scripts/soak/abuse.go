@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"edgesync/scripts/internal/rig"
 )
 
 // stranger dials the agent from one of some addresses of this machine, that of the honest devices
@@ -26,20 +28,20 @@ func (s *soak) stranger(address string, from int) (net.Conn, error) {
 // guess tries wrong tokens over HTTP and MQTT, now and then from the address of the honest devices.
 func guess(ctx context.Context, s *soak) (string, error) {
 	d := s.span(2*time.Second, 15*time.Second)
-	return s.guessing(ctx, 1+s.random.IntN(3), func() error { return pause(ctx, d) })
+	return s.guessing(ctx, 1+s.random.IntN(3), func() error { return rig.Pause(ctx, d) })
 }
 
 // guessThroughRestart goes on while the agent is killed, which then has to learn anew who is right.
 func guessThroughRestart(ctx context.Context, s *soak) (string, error) {
 	return s.guessing(ctx, 2, func() error {
-		if err := pause(ctx, s.span(time.Second, 3*time.Second)); err != nil {
+		if err := rig.Pause(ctx, s.span(time.Second, 3*time.Second)); err != nil {
 			return err
 		}
 		s.kill()
 		if _, err := s.again(ctx); err != nil {
 			return err
 		}
-		return pause(ctx, s.span(time.Second, 5*time.Second))
+		return rig.Pause(ctx, s.span(time.Second, 5*time.Second))
 	})
 }
 
@@ -76,7 +78,7 @@ func (s *soak) guessing(ctx context.Context, from int, during func() error) (str
 				conn, err := s.stranger(*s.mqttAddress.Load(), from)
 				if err != nil {
 					note("MQTT no connection")
-					_ = pause(limit, 50*time.Millisecond)
+					_ = rig.Pause(limit, 50*time.Millisecond)
 					continue
 				}
 				stop := context.AfterFunc(limit, func() { conn.Close() })
@@ -134,7 +136,7 @@ func (s *soak) crowd(ctx context.Context, n int, address string, d time.Duration
 			return "", ctx.Err()
 		}
 	}
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	return fmt.Sprintf("%d connections from 127.0.0.%d, %d more refused, for %.1f s", len(conns), from, refused, d.Seconds()), err
 }
 
@@ -160,7 +162,7 @@ func slowBodies(ctx context.Context, s *soak) (string, error) {
 			defer c.Close()
 			for b := half(900_000); ; b = []byte("1111111") {
 				_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-				if _, err := c.Write(b); err != nil || pause(limit, 200*time.Millisecond) != nil {
+				if _, err := c.Write(b); err != nil || rig.Pause(limit, 200*time.Millisecond) != nil {
 					return
 				}
 			}
@@ -214,7 +216,7 @@ func slowReaders(ctx context.Context, s *soak) (string, error) {
 		conns = append(conns, c)
 		_, _ = io.WriteString(c, "GET /api/v1/hoard-0/attributes HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	return fmt.Sprintf("%d answers of %d kB for %.1f s", len(conns), part*parts/1000, d.Seconds()), err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/scripts/internal/rig"
 	"edgesync/sync/cloudtest"
 )
 
@@ -82,7 +83,7 @@ func (s *soak) span(low, high time.Duration) time.Duration {
 func (s *soak) during(ctx context.Context, low, high time.Duration, fault func(on bool)) (string, error) {
 	d := s.span(low, high)
 	fault(true)
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	fault(false)
 	return fmt.Sprintf("for %.1f s", d.Seconds()), err
 }
@@ -111,14 +112,14 @@ func slowLink(ctx context.Context, s *soak) (string, error) {
 func lostAcks(ctx context.Context, s *soak) (string, error) {
 	n := 1 + s.random.IntN(20)
 	s.cloud.DropAcks(n)
-	return fmt.Sprintf("%d lost", n), pause(ctx, s.span(time.Second, 5*time.Second))
+	return fmt.Sprintf("%d lost", n), rig.Pause(ctx, s.span(time.Second, 5*time.Second))
 }
 
 // serverRestart ends the cloud and lets it come back on another port, which the link knows.
 func serverRestart(ctx context.Context, s *soak) (string, error) {
 	s.cloud.Stop()
 	d := s.span(500*time.Millisecond, 10*time.Second)
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	address, failed := s.serve()
 	if failed != nil {
 		return "", failed
@@ -135,7 +136,7 @@ func restless(ctx context.Context, s *soak) (string, error) {
 	n := 2 + s.random.IntN(3)
 	for range n {
 		s.cloud.EndSessions(ends[s.random.IntN(len(ends))])
-		if err := pause(ctx, s.span(200*time.Millisecond, 2*time.Second)); err != nil {
+		if err := rig.Pause(ctx, s.span(200*time.Millisecond, 2*time.Second)); err != nil {
 			return "", err
 		}
 	}
@@ -236,10 +237,10 @@ func rateLimit(ctx context.Context, s *soak) (string, error) {
 func refuseCreations(ctx context.Context, s *soak) (string, error) {
 	s.cloud.RefuseCreations("Devices limit reached", 0)
 	d := s.span(4*time.Second, 20*time.Second)
-	err := pause(ctx, d/2)
+	err := rig.Pause(ctx, d/2)
 	if err == nil {
 		s.cloud.EndSessions(cloudtest.EndReset) // and a sync
-		err = pause(ctx, d/2)
+		err = rig.Pause(ctx, d/2)
 	}
 	st, _ := s.status()
 	s.cloud.RefuseCreations("", 0)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"edgesync/scripts/internal/rig"
 )
 
 func killNine(ctx context.Context, s *soak) (string, error) {
@@ -28,7 +30,7 @@ func killsInARow(ctx context.Context, s *soak) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := pause(ctx, time.Duration(s.random.Int64N(int64(80*time.Millisecond)))); err != nil {
+		if err := rig.Pause(ctx, time.Duration(s.random.Int64N(int64(80*time.Millisecond)))); err != nil {
 			return "", err
 		}
 		p.Kill()
@@ -41,7 +43,7 @@ func killsInARow(ctx context.Context, s *soak) (string, error) {
 func killWhileCut(ctx context.Context, s *soak) (string, error) {
 	s.link.cut(true)
 	defer s.link.cut(false)
-	if err := pause(ctx, s.span(time.Second, 10*time.Second)); err != nil {
+	if err := rig.Pause(ctx, s.span(time.Second, 10*time.Second)); err != nil {
 		return "", err
 	}
 	s.kill()
@@ -52,14 +54,14 @@ func killWhileCut(ctx context.Context, s *soak) (string, error) {
 	st, err := s.status()
 	s.sums(st)
 	return fmt.Sprintf("%d events waited, listens after %.0f ms", st.Pending, took.Seconds()*1000),
-		errors.Join(err, pause(ctx, s.span(500*time.Millisecond, 5*time.Second)))
+		errors.Join(err, rig.Pause(ctx, s.span(500*time.Millisecond, 5*time.Second)))
 }
 
 func sigstop(ctx context.Context, s *soak) (string, error) {
 	d := s.span(time.Second, 8*time.Second)
 	s.holds.hold()
 	_ = syscall.Kill(s.agent.PID(), syscall.SIGSTOP)
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	_ = syscall.Kill(s.agent.PID(), syscall.SIGCONT)
 	s.holds.release()
 	return fmt.Sprintf("for %.1f s", d.Seconds()), err

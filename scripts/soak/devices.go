@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/scripts/internal/rig"
 )
 
 // The honest devices: how many there are and how often each sends. Over HTTP a device waits for
@@ -77,7 +78,7 @@ func (s *soak) deliver(ctx context.Context, client *http.Client, path string, bo
 				s.breach("the agent refuses an honest post to %s: %d %.200s", path, code, text)
 			}
 		}
-		_ = pause(ctx, 50*time.Millisecond)
+		_ = rig.Pause(ctx, 50*time.Millisecond)
 	}
 	return false
 }
@@ -320,21 +321,9 @@ func (s *soak) setter(ctx context.Context) {
 	}
 }
 
-// pause waits, at most until the context ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // wait is pause, and goes on while the gate is shut; false when the context has ended.
 func (s *soak) wait(ctx context.Context, d time.Duration) bool {
-	for err := pause(ctx, d); ; err = pause(ctx, 20*time.Millisecond) {
+	for err := rig.Pause(ctx, d); ; err = rig.Pause(ctx, 20*time.Millisecond) {
 		if err != nil {
 			return false
 		}
@@ -353,7 +342,7 @@ func until(ctx context.Context, limit time.Duration, what string, ok func() bool
 		if time.Since(begun) > limit {
 			return fmt.Errorf("%w (%v): %s", errLate, limit, what)
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}

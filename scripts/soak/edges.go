@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/scripts/internal/rig"
 	agent "edgesync/sync"
 	"edgesync/sync/cloudtest"
 )
@@ -22,7 +23,7 @@ func tinyLimit(ctx context.Context, s *soak) (string, error) {
 	s.cloud.AnnounceMax(600)
 	s.cloud.EndSessions(cloudtest.EndOK)
 	d := s.span(2*time.Second, 10*time.Second)
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	st, _ := s.status()
 	s.cloud.AnnounceMax(0)
 	s.cloud.EndSessions(cloudtest.EndOK)
@@ -41,7 +42,7 @@ func floodWithOne(ctx context.Context, s *soak) (string, error) {
 	down := &proto.DownlinkMsg{DashboardUpdateMsg: []*proto.DashboardUpdateMsg{m}}
 	s.cloud.Flood(func() *proto.DownlinkMsg { return down })
 	d := s.span(time.Second, 5*time.Second)
-	err := pause(ctx, d)
+	err := rig.Pause(ctx, d)
 	s.cloud.Flood(nil)
 	now, _ := s.status()
 	return fmt.Sprintf("%d downlinks of 100 KiB taken in %.1f s", now.Downlinks-st.Downlinks, d.Seconds()), err
@@ -80,7 +81,7 @@ func anotherEdge(ctx context.Context, s *soak) (string, error) {
 	s.renew() // what arrived is gone with the devices
 	s.link.cut(true)
 	s.gate.set(false)
-	err = pause(ctx, s.span(time.Second, 4*time.Second))
+	err = rig.Pause(ctx, s.span(time.Second, 4*time.Second))
 	s.gate.set(true) // devices are unknown until the first sync of the new edge brings them
 	if err == nil {
 		err = s.atRest(ctx)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"edgesync/scripts/internal/rig"
 )
 
 func main() {
@@ -154,7 +156,7 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool,
 		if err := s.attack(ctx, r, deck[i%len(deck)]); err != nil {
 			return err
 		}
-		if err := pause(ctx, s.span(500*time.Millisecond, 2*time.Second)); err != nil {
+		if err := rig.Pause(ctx, s.span(500*time.Millisecond, 2*time.Second)); err != nil {
 			return err
 		}
 	}
@@ -180,7 +182,7 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool,
 
 // first lives a short life to see what a quiet agent has open, and starts the next one.
 func (s *soak) first(ctx context.Context) error {
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := rig.Pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := s.quiet(ctx); err != nil {

@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"edgesync/scripts/internal/rig"
 )
 
 // Limits of an MQTT client.
@@ -55,7 +57,7 @@ func (c *mqttClient) run(ctx context.Context) {
 		if err := c.session(ctx); err != nil && ctx.Err() == nil && c.holds.undisturbed(m) {
 			c.lat.fail(err.Error())
 		}
-		_ = pause(ctx, 50*time.Millisecond)
+		_ = rig.Pause(ctx, 50*time.Millisecond)
 	}
 }
 

@@ -240,7 +240,7 @@ func (s *soak) mark(ctx context.Context, limit time.Duration) (took time.Duratio
 		if code, _ := s.ask(ctx, s.client, http.MethodPost, "/api/v1/marker-0/telemetry", body); code == http.StatusOK {
 			break
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, 20*time.Millisecond); err != nil {
 			return 0, fmt.Errorf("a new reading is not accepted within %v", limit)
 		}
 	}

@@ -303,7 +303,7 @@ func (g *gateway) takeMinute() {
 	s := g.agent.Snapshot()
 	g.minutes.Take(&minutes.Sample{
 		Backlog: s.Pending, Accepted: s.Accepted, Deployed: s.Deployed, Latency: s.OldestPendingMS, Percent: s.Room.Percent,
-		Up: s.State != agent.Disconnected && s.State != agent.Reconnecting, Commits: s.Commits,
+		Up: s.State.Linked(), Commits: s.Commits,
 	}, g.now())
 }
 

@@ -18,7 +18,7 @@ const figuresWait = time.Second
 // What is not known is left out.
 func figures(s *agent.Snapshot, id proto.UUID, stamp int64) wal.Event {
 	offline := int64(0)
-	if s.State == agent.Disconnected || s.State == agent.Reconnecting {
+	if !s.State.Linked() {
 		if offline = s.UptimeMS / 60_000; s.LastContact != nil {
 			offline = max(0, int64(s.At.Sub(*s.LastContact)/time.Minute))
 		}

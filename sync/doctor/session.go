@@ -141,7 +141,7 @@ func (x *examination) ended(err error, after time.Duration, measured bool) {
 func (x *examination) beside(s *agent.Snapshot) {
 	state := "the agent that runs is " + s.State.String() + " since " + s.Since.UTC().Format(time.RFC3339)
 	const own = " (its session is left alone: a second one with this key would end it)"
-	linked := s.State != agent.Disconnected && s.State != agent.Reconnecting
+	linked := s.State.Linked()
 	if linked {
 		x.say("key", Good, state+own+", edge "+strconv.Quote(s.Edge), "")
 		if s.RTTMS > 0 {

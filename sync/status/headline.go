@@ -103,7 +103,7 @@ func waiting(s *agent.Snapshot) string {
 }
 
 func away(s *agent.Snapshot) bool {
-	return s.State == agent.Disconnected || s.State == agent.Reconnecting
+	return !s.State.Linked()
 }
 
 // full says that new or old events give way for want of room; "" if they do not.

@@ -45,7 +45,7 @@ func Judge(s *agent.Snapshot) Health {
 		Latency: grade(uint64(max(s.OldestPendingMS, 0)), uint64(latencyHealthy.Milliseconds()), uint64(latencyWarning.Milliseconds())),
 		Link:    OK,
 	}
-	if s.State == agent.Disconnected || s.State == agent.Reconnecting {
+	if !s.State.Linked() {
 		h.Link = Warn
 	}
 	h.Level, h.Kind, h.Text = headline(s, &h)
