@@ -135,7 +135,7 @@ func TestLuCIRights(t *testing.T) {
 	}
 	if got, want := files(a.Write.File), []string{
 		"exec /etc/init.d/edgesync reload",
-		"exec /usr/bin/edgesync check --connect", "write /etc/edgesync/secret",
+		"exec /usr/bin/edgesync check --connect --within=22s", "write /etc/edgesync/secret",
 	}; !slices.Equal(got, want) {
 		t.Errorf("writing: %q", got)
 	}
@@ -225,7 +225,7 @@ func TestLuCIPage(t *testing.T) {
 	for what, ok := range map[string]bool{
 		"programs": slices.Equal(got.Ran, []string{
 			"/usr/bin/edgesync status --json",
-			"/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect", "/etc/init.d/edgesync reload",
+			"/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect --within=22s", "/etc/init.d/edgesync reload",
 		}),
 		"link":    got.Link == "http://[fe80::1]:8080/",
 		"secret":  slices.Equal(got.Written, []string{"/etc/edgesync/secret 600 s3cr3t\n"}),

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -112,7 +113,18 @@ func Run(ctx context.Context, o Options) *Report {
 			step()
 		}
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		x.say("time", Bad, "it was up before all was looked at", "run edgesync doctor on this machine, which takes the time it needs")
+	}
 	return &x.report
+}
+
+// left is how much of d remains of the time for the examination.
+func (x *examination) left(d time.Duration) time.Duration {
+	if end, ok := x.ctx.Deadline(); ok {
+		d = min(d, max(0, time.Until(end)))
+	}
+	return d
 }
 
 // Local is the part of Run that needs no cloud, for a look before an agent starts: what it finds

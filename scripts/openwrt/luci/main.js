@@ -53,12 +53,12 @@ function show(box, res) {
 	box.replaceChildren(E('table', { 'class': 'table' }, rows));
 }
 
-// test tries the connection with what was saved and applied.
+// test tries the connection with what was saved and applied. rpcd ends what runs for 30 s.
 function test(button, out) {
 	button.disabled = true;
 	out.textContent = _('Testing what was saved and applied; it takes half a minute …');
-	L.env.rpctimeout = Math.max(L.env.rpctimeout || 0, 90);
-	return run([ 'check', '--connect' ]).then(function(res) {
+	L.env.rpctimeout = Math.max(L.env.rpctimeout || 0, 40);
+	return run([ 'check', '--connect', '--within=22s' ]).then(function(res) {
 		const text = res.stdout + res.stderr;
 		const at = text.indexOf('The configuration is fine.');
 		out.textContent = at < 0 ? text : text.slice(at);
