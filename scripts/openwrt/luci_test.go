@@ -231,7 +231,7 @@ func TestLuCIPage(t *testing.T) {
 		"secret":  slices.Equal(got.Written, []string{"/etc/edgesync/secret 600 s3cr3t\n"}),
 		"output":  got.Output == "The configuration is fine.\n\n✔ key",
 		"warning": len(got.Warnings) == 1 && strings.Contains(got.Warnings[0], "do not count"),
-		"box": slices.Contains(got.Box, "connected") && slices.Contains(got.Box,
+		"box": slices.Contains(got.Box, "connected") && slices.Contains(got.Box, "All is well") && slices.Contains(got.Box,
 			"5 accepted, 3 delivered, 2 waiting, 0 refused, 0 dropped, 0 damaged"),
 		"new section": slices.Contains(got.Added, "section cloud_tls") && !slices.Contains(got.Added, "edgesync main"),
 	} {
