@@ -31,6 +31,7 @@ const (
 	firstBig  = 1 << 30       // number of the first of those that fill the flash
 	bigBytes  = 24 << 10      // of its text, which does not compress to less than three quarters
 	senders   = 2             // devices for each agent
+	leftFree  = 512 << 10     // of raw flash of 16 MiB (medium.Floor)
 	ahead     = 300           // events beyond those of the next cut that devices may send
 	// How long nothing may come to the cloud that has all to come, and a flash be neither filled
 	// further nor full: an emulator on a busy machine is slow, but not as slow as that.
@@ -247,7 +248,11 @@ func fill(ctx context.Context, m *machine, devices []*device, random *rand.Rand)
 		}
 		counts := ""
 		for i, name := range flashes {
-			counts += fmt.Sprintf(" %s %d", name, devices[i*senders].big)
+			free := mediumFree(ctx, m.ports[i])
+			counts += fmt.Sprintf(" %s %d (%d KiB free)", name, devices[i*senders].big, free>>10)
+			if name != "f2fs" && free < leftFree/2 { // the kernel's own number moves as it tidies up
+				return fmt.Errorf("%s: %d bytes are free, less than half of the %d that are to stay free", name, free, leftFree)
+			}
 		}
 		fmt.Printf("full, round %d: events of %d KiB taken:%s\n", round+1, bigBytes>>10, counts)
 		if err := rig.Pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond); err != nil {
