@@ -300,7 +300,7 @@ func (d *device) stuff(ctx context.Context) error {
 			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
-		case 0:
+		case 0, http.StatusBadRequest: // of a body that came too slowly, as the machine's clock saw it
 			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
