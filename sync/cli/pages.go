@@ -73,6 +73,10 @@ Example:
 		flags: "json by-name entity tail", text: deadHelp,
 	},
 	{
+		name: "replay", short: "have acknowledged events sent to the cloud once more",
+		flags: "from to entity attributes dry-run stop", text: replayHelp,
+	},
+	{
 		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,
 		short: "show what the rule chains do; try, eval: without an agent",
 	},
