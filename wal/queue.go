@@ -76,6 +76,7 @@ type Options struct {
 	KeepBytes   int64         // of the newest segments of which all is committed; they give way as those of Keep do
 	Pinned      uint64        // what is pinned from the first moment on (Queue.Pin); 0 = nothing
 	Reserve     int64         // bytes of the file "reserve": room for the committed file on a full disk
+	Floor       int64         // bytes of the medium that the queue leaves free (measure); 0 = none
 	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
 	Log         *slog.Logger
 
@@ -97,6 +98,8 @@ type Options struct {
 
 	padUpTo    int64 // room that tests have given up at the end of a segment (pad.go) though nobody waits
 	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting
+
+	free func(dir string) (int64, error) // nil = disk.Free
 
 	ops disk.Ops // nil = disk.System; tests put a medium in its place
 }
@@ -161,6 +164,7 @@ type Queue struct {
 	synced    Position  // of what is durable, for readers; behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
 	bytes     int64
+	most      int64 // that bytes may be; 0 = unlimited. Written under own too
 	committed Position
 	counters  counters
 	ahead     uint64 // events behind committed that thinning has removed
@@ -204,6 +208,8 @@ type Queue struct {
 	lastAge     time.Time
 	retryAt     time.Time
 	reserveAt   time.Time // next try to fill the reserve
+	measured    time.Time // when Floor was looked after
+	below       bool      // and less was free
 }
 
 // group is what one commit makes durable. Its frames get their offsets and checksums then.
