@@ -63,10 +63,10 @@ func (p *period) register(flags *flag.FlagSet) {
 // wrong says what is wrong with a period; "" if nothing is.
 func (p *period) wrong(command string) string {
 	switch {
-	case !p.begun:
-		return command + " needs --from: 2026-01-31T12:00:00Z, or how long ago as 2h or 7d"
 	case p.from > p.to:
 		return "--from is behind --to"
+	case !p.begun:
+		return command + " needs --from: 2026-01-31T12:00:00Z, or how long ago as 2h or 7d"
 	}
 	return ""
 }

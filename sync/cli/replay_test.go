@@ -88,9 +88,18 @@ func TestReplayCommand(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.dir, "replay")); !os.IsNotExist(err) {
 		t.Errorf("the file of the replay: %v", err)
 	}
+	audit := filepath.Join(t.TempDir(), "audit.txt") // beside the agent
+	said(0, "", "audit", "--out", audit)
+	said(0, " 0 gone, 0 differ\n", "audit", "--verify", audit)
+	if text, err := os.ReadFile(audit); err != nil || strings.Contains(string(text), s.edge.Secret) ||
+		strings.Contains(string(text), "token-") ||
+		!strings.Contains(string(text), fmt.Sprintf("accepted %d = acknowledged %d + pending 0 +", now.Accepted, now.Accepted)) {
+		t.Errorf("%v\n%s", err, text)
+	}
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	said(0, " 0 gone, 0 differ\n", "audit", "--verify", audit)
 	said(0, "can be sent again", "replay", "--from", from, "--dry-run")
 	said(1, "no agent runs on", "replay", "--from", from)
 	said(1, "no agent runs on", "replay", "--stop")
