@@ -246,8 +246,9 @@ Example:
 		text: `Usage:
   edgesync completion bash|zsh
 
-Prints a script for the shell's start file. ash completes names of files and
-programs only.
+Prints a script for the shell's start file. ash, the shell of OpenWrt, has no
+programmable completion: it completes names of files and programs only, and
+nothing can be printed for it.
 
 Example:
   eval "$(edgesync completion bash)"                   in ~/.bashrc
