@@ -266,10 +266,8 @@ func (r *round) hold(m *Message) error {
 			return err
 		}
 	}
-	m.doc = nil // it is read again when the wait is over
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
-	m.doc = nil // while it waits, its text is enough
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along

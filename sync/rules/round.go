@@ -1,5 +1,7 @@
 package rules
 
+import "edgesync/sync/rules/script"
+
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
 const roundLimit = 20
@@ -16,9 +18,10 @@ type round struct {
 	t     *timer   // what woke the node; nil: a message did
 	queue []item
 	left  int
-	to    []*node // scratch
-	event Event   // scratch
-	err   error   // what could not be kept of a message
+	to    []*node    // scratch
+	event Event      // scratch
+	doc   script.Doc // scratch: the data that the last script has read; no message refers to it
+	err   error      // what could not be kept of a message
 }
 
 // item is a message that waits in a round: for a node, or to be given on by a node.
@@ -46,7 +49,8 @@ func (e *Engine) round(out Outlet) *round {
 func (r *round) close() {
 	if e := r.e; cap(r.queue) <= 64 && cap(r.to) <= 64 {
 		clear(r.to[:cap(r.to)])
-		*r = round{queue: r.queue[:0], to: r.to[:0]}
+		r.doc.Forget()
+		*r = round{queue: r.queue[:0], to: r.to[:0], doc: r.doc}
 		e.rounds.Put(r)
 	}
 }
