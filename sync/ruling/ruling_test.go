@@ -269,7 +269,7 @@ func TestProfilesHaveChains(t *testing.T) {
 	g.Rules.Close()
 	g.reg.Close()
 	g.open()
-	if r := g.Report(); r.Root != "c2" {
+	if r := g.Report(true); r.Root != "c2" {
 		t.Errorf("the root is %q", r.Root)
 	}
 }
