@@ -3,9 +3,9 @@ package ruling
 import (
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
+
+	"edgesync/sync/rules/spent"
 )
 
 // writers bring messages at the same time, each of a device of its own.
@@ -34,7 +34,7 @@ func BenchmarkTake(b *testing.B) {
 			b.SetParallelism(max(1, writers/runtime.GOMAXPROCS(0)))
 			b.ReportAllocs()
 			b.ResetTimer()
-			before := cpuTime(b)
+			report := spent.From(b)
 			b.RunParallel(func(p *testing.PB) {
 				list := events(b, int(writer.Add(1)), `{"t":31,"humidity":41.2,"door":true}`)
 				for p.Next() {
@@ -48,16 +48,7 @@ func BenchmarkTake(b *testing.B) {
 					}
 				}
 			})
-			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			report()
 		})
 	}
-}
-
-// cpuTime is what this process has taken of the processors.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
