@@ -271,6 +271,12 @@ bench: ## the numbers of scripts/bench/README.md, each beside its yardstick and 
 	@build/bench
 	@$(MAKE) bench-sqlite
 
+# The tests of PACKAGE, built with the flags of the releases: where nothing is inlined, other things
+# are allocated.
+.PHONY: shipped-test
+shipped-test: $(TRIM)
+	CGO_ENABLED=0 go test -c -vet=off -tags $(TAGS) -trimpath $(GCFLAGS) -o $(OUT) $(PACKAGE)
+
 .PHONY: bench-sqlite
 bench-sqlite: ## the queue against an outbox table in SQLite (needs a C compiler; 1 min)
 	@scripts/ci/sqlite bench

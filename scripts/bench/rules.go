@@ -54,7 +54,7 @@ func (s *site) rules(ctx context.Context) error {
 }
 
 // measureTake runs the benchmarks of the rules in turns, so that what else the machine does falls
-// on all alike.
+// on all alike. They are built with the flags of the releases.
 func measureTake(ctx context.Context, dir string) (benchmarks, error) {
 	all := benchmarks{}
 	var runs [][]string
@@ -64,8 +64,8 @@ func measureTake(ctx context.Context, dir string) (benchmarks, error) {
 		{"edgesync/sync/rules", "^BenchmarkCompile$"},
 	} {
 		binary := filepath.Join(dir, strings.ReplaceAll(b[0], "/", "-")+".test")
-		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, b[0]).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go test -c %s: %w\n%s", b[0], err, out)
+		if out, err := exec.CommandContext(ctx, "make", "shipped-test", "OUT="+binary, "PACKAGE="+b[0]).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("make shipped-test %s: %w\n%s", b[0], err, out)
 		}
 		runs = append(runs, []string{binary, "-test.run", "^$", "-test.bench", b[1], "-test.benchtime", ruleTime})
 	}
