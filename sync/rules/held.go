@@ -234,11 +234,7 @@ func (e *Engine) fire(t *timer) {
 	r.n, r.t = n, t
 	n.wake(r)
 	r.t = nil
-	for r.at != nil { // a message that went on at once
-		r.n, r.at = r.at, nil
-		r.execute()
-	}
-	r.run()
+	r.run() // the message that went on at once, too
 }
 
 var errHeld = errorText("too many messages wait in windows and delays: the message is not kept")
