@@ -25,6 +25,8 @@ import (
 // and not while a sync runs, the server limits the rate or the flash budget is short. The segments
 // that are still to be read are pinned (wal.Queue.Pin). The position is in a file, which is written
 // after each replaySaved bytes read: after a kill at most so much goes up twice.
+//
+// All of this is rare, so nothing of it is inlined: that would be 4 kB more on MIPS.
 
 // ReplayOrder says which acknowledged events go up once more. From and To are times at which events
 // were accepted, both included.
@@ -48,6 +50,7 @@ func (o *ReplayOrder) Check() error {
 	return err
 }
 
+//go:noinline
 func (o *ReplayOrder) ids() (ids []proto.UUID, err error) {
 	for _, s := range o.Entities {
 		id, ok := proto.ParseUUID(s)
@@ -61,6 +64,8 @@ func (o *ReplayOrder) ids() (ids []proto.UUID, err error) {
 
 // wants reports whether an event that the cloud has acknowledged is of those that are asked for.
 // date is when it was accepted, in milliseconds since the epoch.
+//
+//go:noinline
 func (o *ReplayOrder) wants(e *wal.Event, ids []proto.UUID, date int64) bool {
 	return date >= o.From.UnixMilli() && date <= o.To.UnixMilli() && Replayed(e, o.Attributes) &&
 		(len(ids) == 0 || slices.Contains(ids, e.Entity))
@@ -104,6 +109,8 @@ var (
 const replayFile = 4 << 10
 
 // LoadReplay reads the replay that an earlier process has left in a file; nil if there is none.
+//
+//go:noinline
 func LoadReplay(path string) (*Replay, error) {
 	b, err := disk.ReadRegular(path, replayFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -136,6 +143,8 @@ type replaying struct {
 }
 
 // recallReplay takes up the replay that an earlier process has left.
+//
+//go:noinline
 func (l *loop) recallReplay(path string) {
 	r := &l.replaying
 	if r.path = path; path == "" {
@@ -154,6 +163,7 @@ func (l *loop) recallReplay(path string) {
 	}
 }
 
+//go:noinline
 func (l *loop) openReplay(p Replay) {
 	r := &l.replaying
 	ids, _ := p.ids() // checked
@@ -162,6 +172,8 @@ func (l *loop) openReplay(p Replay) {
 }
 
 // endReplay lets go of the replay. What went into the queue stays there.
+//
+//go:noinline
 func (l *loop) endReplay(state string) {
 	r := &l.replaying
 	if r.reader != nil {
@@ -178,6 +190,8 @@ func (l *loop) endReplay(state string) {
 }
 
 // saveReplay makes the position durable.
+//
+//go:noinline
 func (l *loop) saveReplay() error {
 	r := &l.replaying
 	b, err := json.Marshal(&r.Replay)
@@ -231,6 +245,8 @@ func (a *Agent) StopReplay(ctx context.Context) (err error) {
 }
 
 // replayWaits says for what a replay waits; "" if nothing keeps it from going on.
+//
+//go:noinline
 func (l *loop) replayWaits() string {
 	s := l.conn.state
 	switch {
@@ -250,14 +266,18 @@ func (l *loop) replayWaits() string {
 
 // replayDue is when the next group of the replay is due: while hardly anything waits. Zero: not
 // now.
+//
+//go:noinline
 func (l *loop) replayDue(now time.Time) (due time.Time) {
-	if l.replaying.reader != nil && l.queue.End().Seq-l.queue.Committed().Seq < replayPending {
+	if l.replaying.reader != nil && l.queue.Unanswered() < replayPending {
 		due = later(l.replaying.due, now)
 	}
 	return due
 }
 
 // maybeReplay appends the next group of the replay if that is due.
+//
+//go:noinline
 func (l *loop) maybeReplay(now time.Time) {
 	r := &l.replaying
 	if !l.replayDue(now).Equal(now) {
@@ -286,6 +306,8 @@ func (l *loop) maybeReplay(now time.Time) {
 }
 
 // replayGroup reads on, and appends what is asked for. After an error it stands where it stood.
+//
+//go:noinline
 func (l *loop) replayGroup() error {
 	r := &l.replaying
 	var events []wal.Event
@@ -328,6 +350,8 @@ func (l *loop) replayGroup() error {
 }
 
 // stopReplay notes at a stop how far the replay is.
+//
+//go:noinline
 func (l *loop) stopReplay() {
 	r := &l.replaying
 	if r.reader == nil {

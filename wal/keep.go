@@ -39,6 +39,14 @@ func (q *Queue) Pin(offset uint64) {
 	q.mu.Unlock()
 }
 
+// Unanswered is how many events stand behind the committed position, those among them that thinning
+// has removed.
+func (q *Queue) Unanswered() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.end.Seq - q.committed.Seq
+}
+
 // unwantedLocked is the offset up to which nobody asks for what is committed.
 func (q *Queue) unwantedLocked() uint64 {
 	unwanted := min(q.committed.Offset, q.kept, q.pinned)

@@ -157,10 +157,12 @@ func (g *gateway) lock() (err error) {
 		return err
 	}
 	g.opened(g.dir.Close)
-	for name, kind := range map[string]disk.Kind{"agent.sock": disk.Socket, replayName: disk.File, replayName + disk.Temp: disk.File} {
+	kind := disk.Socket
+	for _, name := range [...]string{"agent.sock", replayName, replayName + disk.Temp} {
 		if err := g.dir.MakeWay(name, kind); err != nil {
 			g.warn(err.Error())
 		}
+		kind = disk.File
 	}
 	if g.dir.OpenToAll() {
 		g.warn("data_dir may be written by every user of this machine: whoever is on it can take away what waits there; " +

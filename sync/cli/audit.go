@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -126,9 +127,16 @@ type auditor struct {
 	oldest           int64 // time of the first frame
 }
 
-// line writes a line of text.
-func (a *auditor) line(format string, args ...any) {
-	a.text(fmt.Sprintf(format, args...) + "\n")
+// counts writes a line of numbers, of which the first is the sum of the others.
+func (a *auditor) counts(title, names string, n ...uint64) {
+	between := ": "
+	for i, name := range strings.Fields(names) {
+		title += between + name + " " + strconv.FormatUint(n[i], 10)
+		if between = " + "; i == 0 {
+			between = " = "
+		}
+	}
+	a.text(title + "\n")
 }
 
 func (a *auditor) text(s string) {
@@ -154,7 +162,7 @@ func (t *tool) audit(w io.Writer, dir string, when *period) error {
 	}
 	a := auditor{w: w, sum: newChain(), queue: filepath.Join(dir, "queue"), when: when, states: make(map[string]uint64)}
 	a.dump.committed, a.dump.end = s.Committed, s.LastOffset
-	letters := 0
+	letters := uint64(0)
 	_, err = wal.InspectDead(filepath.Join(dir, "dead"), s.Committed, func(l *wal.DeadLetter) bool {
 		a.dump.dead = append(a.dump.dead, l.Offset)
 		if when.has(l.Time) {
@@ -168,17 +176,14 @@ func (t *tool) audit(w io.Writer, dir string, when *period) error {
 	if err != nil {
 		return fmt.Errorf("read the dead letters: %w", err)
 	}
-	a.line("%s", auditTitle)
-	a.line("made %s by edgesync %s", time.Now().UTC().Format(stamp), t.full())
-	if s.Edge != "" {
-		a.line("edge %q at %q", s.Edge, s.Cloud)
-	}
 	from := "the beginning"
 	if when.begun {
 		from = stamped(when.from)
 	}
-	a.line("of what was accepted from %s to %s", from, stamped(when.to))
-	a.line("file, first and last offset, first and last time, bytes, SHA-256 of these, SHA-256 of the text up to here:")
+	a.text(auditTitle + "\nmade " + stamped(time.Now().UnixMilli()) + " by edgesync " + t.full() +
+		"\nedge " + strconv.Quote(s.Edge) + " at " + strconv.Quote(s.Cloud) +
+		"\nof what was accepted from " + from + " to " + stamped(when.to) +
+		"\nfile, first and last offset, first and last time, bytes, SHA-256 of these, SHA-256 of the text up to here:\n")
 	a.mark(auditMark)
 	err = wal.Walk(a.queue, 0, a.record)
 	a.flush()
@@ -186,14 +191,14 @@ func (t *tool) audit(w io.Writer, dir string, when *period) error {
 		return fmt.Errorf("read the queue at %s: %w", a.queue, err)
 	}
 	acknowledged, pending, dead := a.states["DEPLOYED"], a.states["PENDING"], a.states["DEAD"]
-	a.line("accepted in that time, and still in the files: %d = acknowledged %d + pending %d + dead %d", acknowledged+pending+dead,
+	a.counts("of that time, and still in the files", "accepted acknowledged pending dead", acknowledged+pending+dead,
 		acknowledged, pending, dead)
-	a.line("in these files besides: damaged %d, removed by thinning %d", a.damaged, a.thinned)
+	a.counts("lacking in these files", "events damaged thinned", a.damaged+a.thinned, a.damaged, a.thinned)
+	a.counts("of that time, wherever they lie", "dead_letters", letters)
 	if a.oldest > when.from && s.Accepted > acknowledged+pending+dead {
-		a.line("what was accepted before %s is not in the files any more", stamped(a.oldest))
+		a.text("what was accepted before " + stamped(a.oldest) + " is not in the files any more\n")
 	}
-	a.line("dead letters accepted in that time: %d", letters)
-	a.line("over the life of the data directory: accepted %d = acknowledged %d + pending %d + dropped %d + dead %d + damaged %d",
+	a.counts("over the life of the data directory", "accepted acknowledged pending dropped dead damaged",
 		s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	a.losses(&s)
 	a.mark(auditEnd)
@@ -204,14 +209,12 @@ func (t *tool) audit(w io.Writer, dir string, when *period) error {
 func (a *auditor) losses(s *agent.Snapshot) {
 	for i := range s.Losses {
 		l := &s.Losses[i]
-		text := ""
-		if l.From != nil && l.To != nil {
-			text = fmt.Sprintf(", the last %d of them accepted from %s to %s", l.Events, showMoment(l.From), showMoment(l.To))
-		}
-		a.line("dropped (%s): %d%s", l.Reason, l.Total, text)
+		a.counts("dropped", l.Reason, l.Total)
+		a.counts("of these, the last", "events", l.Events)
+		a.text("which were accepted from " + showMoment(l.From) + " to " + showMoment(l.To) + "\n")
 	}
 	if s.Unrecorded > 0 {
-		a.line("dropped (not recorded why): %d", s.Unrecorded)
+		a.counts("dropped", "not_recorded_why", s.Unrecorded)
 	}
 }
 
@@ -269,7 +272,8 @@ func (a *auditor) flush() {
 	if err != nil { // the agent has just deleted it, or it does not read
 		sum = "-"
 	}
-	a.mark(fmt.Sprintf("%s %d %d %s %s %d %s", f.name, f.first, f.last, from, to, f.bytes, sum))
+	a.mark(f.name + " " + strconv.FormatUint(f.first, 10) + " " + strconv.FormatUint(f.last, 10) + " " + from + " " + to + " " +
+		strconv.FormatInt(f.bytes, 10) + " " + sum)
 }
 
 // sumOf is the SHA-256 sum of the first bytes of a file of the queue.

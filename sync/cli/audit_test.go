@@ -16,17 +16,20 @@ import (
 
 // An audit says what became of the events, and shows nothing of what they hold.
 func TestAudit(t *testing.T) {
-	dir := "--data_dir=" + makeQueue(t)
+	made := makeQueue(t)
+	noteDropped(made, 3)
+	dir := "--data_dir=" + made
 	code, out, errs := call(t, nil, "audit", dir)
 	if code != 0 || errs != "" {
 		t.Fatalf("%d, %q", code, errs)
 	}
 	for _, want := range []string{
-		"edgesync audit 1\nmade ", "Z by edgesync dev\nof what was accepted from the beginning to ", "\nbegin ",
+		"edgesync audit 1\nmade ", "Z by edgesync dev\nedge \"\" at \"\"\nof what was accepted from the beginning to ", "\nbegin ",
 		"\n00000000000000000001 1 8 2026-01-02T03:04:05.678Z ",
-		"\naccepted in that time, and still in the files: 7 = acknowledged 2 + pending 4 + dead 1\n",
-		"\nin these files besides: damaged 0, removed by thinning 0\n", "\ndead letters accepted in that time: 1\n",
-		"\nover the life of the data directory: accepted 7 = acknowledged 2 + pending 4 + dropped 0 + dead 1 + damaged 0\n", "\nend ",
+		"\nof that time, and still in the files: accepted 7 = acknowledged 2 + pending 4 + dead 1\n",
+		"\nlacking in these files: events 0 = damaged 0 + thinned 0\n", "\nof that time, wherever they lie: dead_letters 1\n",
+		"\nover the life of the data directory: accepted 7 = acknowledged 2 + pending 4 + dropped 0 + dead 1 + damaged 0\n",
+		"\ndropped: person 3\nof these, the last: events 3\nwhich were accepted from unknown to unknown\nend ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
@@ -39,7 +42,7 @@ func TestAudit(t *testing.T) {
 	}
 	hour := func(n int) string { return base.Add(time.Duration(n) * time.Hour).Format(time.RFC3339Nano) }
 	_, out, _ = call(t, nil, "audit", dir, "--from", hour(1), "--to", hour(3))
-	if want := "in the files: 3 = acknowledged 1 + pending 1 + dead 1\n"; !strings.Contains(out, want) {
+	if want := "in the files: accepted 3 = acknowledged 1 + pending 1 + dead 1\n"; !strings.Contains(out, want) {
 		t.Errorf("%q is not in\n%s", want, out)
 	}
 	for args, want := range map[string]string{
@@ -86,7 +89,7 @@ func TestAuditIsVerified(t *testing.T) {
 	}
 	text := string(b)
 	entries, err := filepath.Glob(filepath.Join(queue, "0*"))
-	if err != nil || len(entries) < 4 || !strings.Contains(text, "in the files: 200 = acknowledged 200 + pending 0 + dead 0\n") {
+	if err != nil || len(entries) < 4 || !strings.Contains(text, "in the files: accepted 200 = acknowledged 200 + pending 0 + dead 0\n") {
 		t.Fatalf("%d files, %v\n%s", len(entries), err, text)
 	}
 	n := len(entries)
@@ -149,7 +152,7 @@ func TestAuditIsVerified(t *testing.T) {
 	}
 	verify("one is short", 1, filepath.Base(entries[1])+"  differs: EOF", "2 differ\n")
 	if code, out, errs := call(t, nil, "audit", "--data_dir="+dir); code != 0 ||
-		!strings.Contains(out, "in these files besides: damaged ") || strings.Contains(out, "damaged 0,") ||
+		!strings.Contains(out, "lacking in these files: events ") || strings.Contains(out, "damaged 0 ") ||
 		!strings.Contains(out, "was accepted before ") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
@@ -161,7 +164,7 @@ func TestAuditIsVerified(t *testing.T) {
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, errs := call(t, nil, "audit", "--data_dir="+empty); code != 0 || !strings.Contains(out, "in the files: 0 = ") {
+	if code, out, errs := call(t, nil, "audit", "--data_dir="+empty); code != 0 || !strings.Contains(out, "in the files: accepted 0 = ") {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
 }
