@@ -185,7 +185,7 @@ type Queue struct {
 	proven      bool // false after a failure, until a write has succeeded
 	batch       tlog.Batch
 	groups      [2]written // the newest groups, in turn
-	lastAppends int        // of the group that was finished last
+	lately      int        // appends of the largest group lately: each group forgets a quarter
 	crowd       bool       // many writers had the next group ready while the last fsync for many ran
 	tail        tailFile
 	budget      budget
@@ -251,7 +251,8 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	if first { // whoever comes later shares what becomes of this
 		led := q.own.TryLock() // nobody commits
 		if led {
-			if led = q.hold(time.Now(), nil) <= 0; led {
+			// Where many write, a commit of this event alone would have all others wait for it.
+			if led = q.lately < q.o.besideFrom && q.hold(time.Now(), nil) <= 0; led {
 				q.flush(false)
 			}
 			q.own.Unlock()
