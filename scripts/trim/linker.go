@@ -43,7 +43,7 @@ func linker(out string) error {
 			}
 			return nil
 		}
-		replaced.Replace[path] = filepath.Join(dir, filepath.Base(path))
+		replaced.Replace[path] = filepath.Join(dir, filepath.Base(path)+".cut") // no package of this module
 		if err := os.WriteFile(replaced.Replace[path], text, 0o644); err != nil {
 			return err
 		}
