@@ -1,9 +1,9 @@
 package main
 
-// cuts are made in files of the standard library and of the dependencies, and of the linker: text
-// that each file holds once, and what is compiled in its place. Each keeps from the binary what the
-// agent never does, what it has twice, or texts that nobody reads. None changes what the agent does:
-// make race tests it without them, and make qemu with them.
+// cuts are made in files of the standard library, of the dependencies, and of the linker: text that
+// each file holds once, and what is compiled in its place. Each keeps from the binary what the
+// agent never does, what it has twice, or texts that nobody reads. None changes what the agent
+// does: make race tests it without them, and make qemu with them.
 var cuts = []struct{ file, old, now string }{
 	// The counts of runtime/metrics, which nobody reads: 28 kB.
 	{

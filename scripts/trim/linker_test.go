@@ -14,9 +14,11 @@ func TestTraceOfACutLinker(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"go.mod":  "module example\n\ngo 1.26\n",
-		"main.go": "package main\n\nimport (\n\t\"example/deep/inner\"\n\t\"runtime\"\n)\n\nfunc main() { runtime.GC(); inner.Fall([]string{}) }\n",
+		"main.go": "package main\n\nimport (\n\t\"example/deep/inner\"\n\t\"runtime\"\n)\n\n" +
+			"func main() { runtime.GC(); inner.Fall([]string{}) }\n",
 		"deep/inner/inner.go": "package inner\n\nimport \"runtime\"\n\n//go:noinline\nfunc Fall[T any](list []T) T {\n" +
-			"\tkept := make([]*[]T, 1000)\n\tfor i := range kept {\n\t\tkept[i] = &list\n\t}\n\truntime.GC()\n\treturn (*kept[7])[len(list)]\n}\n",
+			"\tkept := make([]*[]T, 1000)\n\tfor i := range kept {\n\t\tkept[i] = &list\n\t}\n" +
+			"\truntime.GC()\n\treturn (*kept[7])[len(list)]\n}\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -45,7 +47,10 @@ func TestTraceOfACutLinker(t *testing.T) {
 	if err == nil {
 		t.Fatalf("no panic: %s", out)
 	}
-	for _, want := range []string{"panic: runtime error: index out of range [0] with length 0", "\ninner.Fall[...]()\n", "\nmain.main()\n"} {
+	for _, want := range []string{
+		"panic: runtime error: index out of range [0] with length 0",
+		"\ninner.Fall[...]()\n", "\nmain.main()\n",
+	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in the trace:\n%s", want, out)
 		}

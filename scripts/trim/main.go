@@ -1,14 +1,14 @@
-// Command trim makes binaries smaller. It compiles everything without the names and lines of
-// files: a binary holds a table of which instruction is of which line, which on MIPS is some 4.5 of
-// 100 bytes of it, and 12 of 100 packed. The instructions are the same without that table. Of the
-// standard library and the dependencies it leaves out what never runs here, too, and of the linker's
-// tables what nobody reads (cuts.go). A trace
-// of a panic still has each function's name and the instruction in it; which line that is says go
-// tool objdump -s, of a binary that is built from the same commit without -toolexec and -s -w.
+// Command trim makes binaries smaller. It compiles everything without the names and lines of files:
+// a binary holds a table of which instruction is of which line, which on MIPS is some 4.5 of 100
+// bytes of it, and 12 of 100 packed. The instructions are the same without that table. Of the
+// standard library and the dependencies it leaves out what never runs here, too, and of the
+// linker's tables what nobody reads (cuts.go). A trace of a panic still has each function's name,
+// without directories, and the instruction in it; which line that is says go tool objdump -s, of a
+// binary that is built from the same commit without -toolexec and -s -w.
 //
 // It is for go build -toolexec, which starts it in place of each tool, with the tool's command. The
-// linker it starts is the one that stands beside it as trim-link, if there is one; trim -linker FILE
-// makes that from the source of the linker in use, with its cuts made.
+// linker it starts is the one that stands beside it as trim-link, if there is one; trim -linker
+// FILE makes that from the source of the linker in use, with its cuts made.
 package main
 
 import (
