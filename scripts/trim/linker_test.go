@@ -13,7 +13,7 @@ import (
 func TestTraceOfACutLinker(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":  "module example\n\ngo 1.26\n",
+		"go.mod": "module example\n\ngo 1.26\n",
 		"main.go": "package main\n\nimport (\n\t\"example/deep/inner\"\n\t\"runtime\"\n)\n\n" +
 			"func main() { runtime.GC(); inner.Fall([]string{}) }\n",
 		"deep/inner/inner.go": "package inner\n\nimport \"runtime\"\n\n//go:noinline\nfunc Fall[T any](list []T) T {\n" +
