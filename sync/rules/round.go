@@ -18,6 +18,7 @@ type round struct {
 	left  int
 	to    []*node // scratch
 	event Event   // scratch
+	notes []*Note // of what nodes remember
 	err   error   // what could not be kept of a message
 }
 
@@ -115,6 +116,10 @@ func (r *round) run() {
 		}
 	}
 	r.queue = r.queue[:0]
+	for _, n := range r.notes {
+		r.j.Note(n)
+	}
+	r.notes = nil
 }
 
 // execute runs the node on the message. A fault of the engine ends the message, not the agent.
