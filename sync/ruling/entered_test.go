@@ -67,7 +67,8 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 			``,
 		},
 		{
-			"attributes changed", data(proto.ActionAttributesUpdated, proto.AppendAttributesUpdated(nil, one, "DEVICE", "SHARED_SCOPE", 5, kv)),
+			"attributes changed", data(proto.ActionAttributesUpdated,
+				proto.AppendAttributesUpdated(nil, one, "DEVICE", "SHARED_SCOPE", 5, kv)),
 			registry.Edit{},
 			[]string{`DEVICE 1 ATTRIBUTES_UPDATED {"k":7} `},
 			`"scope":"SHARED_SCOPE"`,
