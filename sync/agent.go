@@ -26,6 +26,7 @@ type Deps struct {
 	Dead     *wal.DeadLog
 	Former   *former.Store // events of former edges; nil: the edge never changes
 	Overflow *former.Store // what the dead-letter log has no room for (overflow.go); nil: there is none
+	Replays  string        // the file of a replay that is under way (replay.go); "": there can be none
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
