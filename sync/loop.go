@@ -28,7 +28,7 @@ type loop struct {
 	clock      *clock.Clock
 	calls      *calls.Table
 	doors      Doors // nil: nobody takes calls
-	came       func(list []*proto.EntityDataProto)
+	coming     func(d *proto.DownlinkMsg) (came func())
 	link       *link.Dialer
 	history    *link.History
 	board      *board
@@ -95,7 +95,7 @@ func newLoop(a *Agent) *loop {
 	c := &own
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		tally: a.Tally, calls: a.calls, doors: a.doors, came: a.Came, link: &a.dialer, history: a.History,
+		tally: a.Tally, calls: a.calls, doors: a.doors, coming: a.Coming, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),

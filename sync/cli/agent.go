@@ -369,7 +369,7 @@ func (g *gateway) connect() error {
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Replays: g.replays(), Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
-		Came: g.rules.Came,
+		Coming: g.rules.Coming,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())
