@@ -1,7 +1,8 @@
 // Command cloud is a ThingsBoard cloud for people who have no server: one edge or many, a few
-// devices with tokens. It prints the uplinks that arrive. Commands on its standard input make it go away, stall,
-// refuse, limit rates and lose acknowledgements; help lists them. With --control the same commands,
-// and what the cloud has stored, are available over HTTP: the demo and the benchmarks use it so.
+// devices with tokens. It prints the uplinks that arrive. Commands on its standard input make it go
+// away, stall, refuse, limit rates and lose acknowledgements; help lists them. With --control the
+// same commands, and what the cloud has stored, are available over HTTP: the demo and the
+// benchmarks use it so.
 //
 //	main.go      flags, listening
 //	operator.go  the commands; chains.go those about rule chains

@@ -59,7 +59,7 @@ func TestCompare(t *testing.T) {
 	rows := func(list ...int) (r []rig.Row) {
 		for _, n := range list {
 			b, _ := json.Marshal(n)
-			r = append(r, rig.Row{TS: int64(firstTime + n), Value: b, Writes: 1})
+			r = append(r, rig.Row{TS: firstTime + int64(n), Value: b, Writes: 1})
 		}
 		return r
 	}

@@ -21,7 +21,7 @@ import (
 const (
 	// firstTime is the time of a device's reading 0, in ms since the epoch; that of reading n is n
 	// ms later.
-	firstTime = 1767225600000
+	firstTime int64 = 1767225600000
 	// again is the pause before a post is repeated.
 	again = 200 * time.Millisecond
 )
@@ -100,7 +100,7 @@ func (g *gateway) post(ctx context.Context, client *http.Client, every time.Dura
 // postOnce reports whether the next reading was acknowledged.
 func (g *gateway) postOnce(ctx context.Context, client *http.Client) bool {
 	n := g.posted + 1
-	body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+n, n)
+	body := fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, firstTime+int64(n), n)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+g.http+"/api/v1/"+g.token+"/telemetry", strings.NewReader(body))
 	if err != nil {
 		return false
@@ -123,7 +123,7 @@ func (g *gateway) compare(rows []rig.Row) (wrong string, more int) {
 		switch n := i + 1; {
 		case n > g.posted:
 			return fmt.Sprintf("%s: %d readings are in the cloud, %d were posted", g.device, len(rows), g.posted), 0
-		case json.Unmarshal(r.Value, &v) != nil || v != n || r.TS != int64(firstTime+n):
+		case json.Unmarshal(r.Value, &v) != nil || v != n || r.TS != firstTime+int64(n):
 			return fmt.Sprintf("%s: reading %d is %s at %d", g.device, n, r.Value, r.TS), 0
 		}
 	}

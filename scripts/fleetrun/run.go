@@ -434,8 +434,8 @@ func (f *fleet) accounts(ctx context.Context) error {
 			case err != nil:
 				problems[i] = err.Error()
 			case s.Accepted != s.Deployed || s.Pending+s.Dropped+s.Dead+s.Damaged > 0 || s.Accepted < uint64(g.posted):
-				problems[i] = fmt.Sprintf("%s: accepted %d = deployed %d + pending %d + dropped %d + dead %d + damaged %d, of which %d were posted",
-					g.device, s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged, g.posted)
+				problems[i] = fmt.Sprintf("%s: %d posted; accepted %d = deployed %d + pending %d + dropped %d + dead %d + damaged %d",
+					g.device, g.posted, s.Accepted, s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 			}
 		})
 	}

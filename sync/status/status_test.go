@@ -39,8 +39,9 @@ var published = strings.Fields(`state since running version accepted deployed pe
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
-		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
-		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
+		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}},
+		RefusedCreations: &agent.RefusedCreations{},
+		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
 		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}},
 	})
 	if err != nil {
