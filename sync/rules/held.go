@@ -234,11 +234,7 @@ func (e *Engine) fire(t *timer) {
 	r.n, r.t = n, t
 	n.wake(r)
 	r.t = nil
-	for r.at != nil { // a message that went on at once
-		r.n, r.at = r.at, nil
-		r.execute()
-	}
-	r.run()
+	r.run() // the message that went on at once, too
 }
 
 var errHeld = errorText("too many messages wait in windows and delays: the message is not kept")
@@ -266,10 +262,8 @@ func (r *round) hold(m *Message) error {
 			return err
 		}
 	}
-	m.doc = nil // it is read again when the wait is over
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
-	m.doc = nil // while it waits, its text is enough
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along
