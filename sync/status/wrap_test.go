@@ -109,8 +109,8 @@ func TestWatchFitsTheFullest(t *testing.T) {
 			}
 		}
 		for _, must := range []string{
-			"disconnected", " for 38m00s", "FULL and dropping the oldest", "\n    accepted  1,234,567\n", "\n  = deployed ", "\n  + pending ",
-			"\n  + dropped ", "\n  + dead ", "\n  + damaged ", "\n  room      1.0 MiB of 8.0 MiB used (99 %)",
+			"disconnected", " for 38m00s", "FULL and dropping the oldest", "\n    accepted  1,234,567\n", "\n  = deployed ",
+			"\n  + pending ", "\n  + dropped ", "\n  + dead ", "\n  + damaged ", "\n  room      1.0 MiB of 8.0 MiB used (99 %)",
 		} {
 			if !strings.Contains(b.String(), must) {
 				t.Errorf("%d columns: no %q in\n%s", to.columns, must, b.String())
