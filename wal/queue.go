@@ -73,6 +73,8 @@ type Options struct {
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
+	KeepBytes   int64         // of the newest segments of which all is committed; they give way as those of Keep do
+	Pinned      uint64        // what is pinned from the first moment on (Queue.Pin); 0 = nothing
 	Reserve     int64         // bytes of the file "reserve": room for the committed file on a full disk
 	Floor       int64         // bytes of the medium that the queue leaves free (measure); 0 = none
 	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
@@ -170,6 +172,7 @@ type Queue struct {
 	rejected  Rejected
 	kept      uint64 // see Keep; noneKept = nothing
 	savedKept uint64 // the same, in the committed file when it was written last
+	pinned    uint64 // see Pin; noneKept = nothing
 	frontier  uint64 // last offset of the segment that the reader is in; thinning begins behind it
 	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
 	urgent    bool   // the committed position is due in its file

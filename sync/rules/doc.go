@@ -28,6 +28,7 @@
 //	way.go         what needs no run
 //	round.go       the way of one message; fall-back
 //	held.go        what waits, timers; record.go what the journal keeps of it
+//	cell.go        what nodes remember of entities
 //	world.go       Registry and Outlet
 //	node_*.go      the nodes; exp.go custom functions, path.go JSON paths
 //	tree.go        JSON in its order; message.go messages, patterns
@@ -54,7 +55,8 @@
 // profile says, else 200, and all that comes of it 20 times as many. Chains call each other 64
 // deep. In all windows, delays and calls wait at most 10,000 messages and 3 MiB; beyond that the
 // message is not kept (it fails, and so is pushed), and the window that is the next to go goes at
-// once. A node remembers 10,000 entities. A JSON path looks at 100,000 values, a custom function
+// once. What nodes remember of entities is 1 MiB; beyond it a node forgets one entity for another.
+// A JSON path looks at 100,000 values, a custom function
 // is 1 KiB. The bounds of scripts are those of package script.
 //
 // # Records
@@ -69,9 +71,17 @@
 // Texts are their length as uvarint and their bytes; time and since are varints, in ms since the
 // epoch; executions and n are uvarints; flags: 1 = was pushed. The first byte is the form. What
 // belongs to a change of the chain is found again by the key, as long as the node is the same.
-// Restore takes the records after a start, in the order of their keys. Caches of values
-// (calculate delta, geofencing, save with an interval) are not kept: after a restart the stored
-// values count.
+// Restore takes the records after a start, in the order of their keys.
+//
+// Of what a node remembers of an entity (calculate delta, geofencing, saves with an interval) there
+// is one record, which the next one replaces:
+//
+//	key     chain [16] | node [8] | id of the entity [16] | its type
+//	record  2 | value (float64, big-endian) | time | word | each interval, less the one before
+//
+// It is staged when what came of the message is in the queue, survives the process from then on,
+// and the power with the next fsync. So a crash makes a node see a message again, not miss one.
+// Message counts, generators and rates of device states begin anew.
 //
 // # Not executed
 //

@@ -52,6 +52,7 @@ type Engine struct {
 	sums   sums
 	// flushing is true from when a window is to go early until it went.
 	flushing atomic.Bool
+	cells    atomic.Int64 // cost of what nodes remember
 
 	tick   sync.Mutex // guards what follows
 	timers []*timer   // a heap
@@ -174,6 +175,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 				continue
 			}
 			n.mem.node.Store(nil)
+			e.dropCells(n)
 			gone = append(gone, n)
 		}
 	}
@@ -200,6 +202,7 @@ func (e *Engine) Delete(id proto.UUID) {
 	if c != nil {
 		for _, n := range c.nodes {
 			n.mem.node.Store(nil)
+			e.dropCells(n)
 			gone = append(gone, n)
 		}
 	}

@@ -22,6 +22,9 @@ var errStaged = errors.New("rules: more waits for the medium than is kept in mem
 // sumsKey is the record of the counters. Records of messages have longer keys.
 const sumsKey = "sums"
 
+// messageKey is the length of a message's key; those of what nodes remember are longer.
+const messageKey = 28
+
 // journal is what nodes hold, on flash. What is staged becomes durable together, in its order, with
 // one fsync for all who wait. Any goroutine stages; run's writes.
 type journal struct {
@@ -32,6 +35,7 @@ type journal struct {
 	mu      sync.Mutex // guards what follows
 	next    store.Batch
 	waiting []func(error) // until next is durable
+	hard    bool          // one of them waits for an fsync, too
 
 	writing sync.Mutex // held while a batch is written; guards what follows
 	batch   store.Batch
@@ -67,8 +71,10 @@ func (j *journal) forget(keys []string) {
 }
 
 // commit has done called, by the writing goroutine, when what is staged is durable, or is not.
-func (j *journal) commit(done func(error)) {
+// Unless hard it need only survive the process.
+func (j *journal) commit(hard bool, done func(error)) {
 	j.mu.Lock()
+	j.hard = j.hard || hard
 	j.waiting = append(j.waiting, done)
 	j.mu.Unlock()
 	select {
@@ -78,9 +84,9 @@ func (j *journal) commit(done func(error)) {
 }
 
 // wait is commit that waits.
-func (j *journal) wait() error {
+func (j *journal) wait(hard bool) error {
 	end := make(chan error, 1)
-	j.commit(func(err error) { end <- err })
+	j.commit(hard, func(err error) { end <- err })
 	return <-end
 }
 
@@ -105,6 +111,8 @@ func (j *journal) write() {
 	err := j.apply()
 	j.mu.Lock()
 	waiting := j.waiting
+	j.store.Lazy(len(waiting) > 0 && !j.hard)
+	j.hard = false
 	j.waiting = nil
 	if err == nil {
 		j.next, j.batch = j.batch, j.next
@@ -192,8 +200,10 @@ func ReadCounts(dir string) (c Counts) {
 	}
 	defer s.Close()
 	c = readCounts(s)
-	if c.Held = uint64(s.Stats().Keys); s.Has(sumsKey) {
-		c.Held--
+	for _, key := range s.Keys("") {
+		if len(key) == messageKey {
+			c.Held++
+		}
 	}
 	return c
 }
