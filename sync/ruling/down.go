@@ -52,43 +52,36 @@ func (r *Rules) run(size int, do func()) {
 	r.complain("what the cloud has sent does not enter its rule chain: too much is to be done", "", "")
 }
 
-// entityUpdate is the update of an entity.
-type entityUpdate interface {
-	GetIdMSB() int64
-	GetIdLSB() int64
-	GetEntity() string
-}
-
 // fresh are the messages of entities that are new here.
 func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
 	if w, ok := r.engine.WayOf(proto.UUID{}, "ENTITY_CREATED"); r.Off || !ok || !w.Run && !r.several.Load() {
 		return nil
 	}
-	add := func(typ string, u entityUpdate) {
-		id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
-		if _, here := r.Registry.EntityText(typ, id); !here && u.GetEntity() != "" {
+	add := func(typ string, msb, lsb int64, text string) {
+		id := proto.UUIDOf(msb, lsb)
+		if _, here := r.Registry.EntityText(typ, id); !here && text != "" {
 			list = append(list, &rules.Message{
-				Type: "ENTITY_CREATED", Originator: rules.Entity{Type: typ, ID: id}, Time: r.Clock.Now(), Data: u.GetEntity(), Up: true,
+				Type: "ENTITY_CREATED", Originator: rules.Entity{Type: typ, ID: id}, Time: r.Clock.Now(), Data: text, Up: true,
 			})
 		}
 	}
 	for _, u := range d.GetDeviceUpdateMsg() {
-		add(proto.DeviceEntity, u)
+		add(proto.DeviceEntity, u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	for _, u := range d.GetAssetUpdateMsg() {
-		add("ASSET", u)
+		add("ASSET", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	for _, u := range d.GetEntityViewUpdateMsg() {
-		add("ENTITY_VIEW", u)
+		add("ENTITY_VIEW", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	for _, u := range d.GetDashboardUpdateMsg() {
-		add("DASHBOARD", u)
+		add("DASHBOARD", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	for _, u := range d.GetDeviceProfileUpdateMsg() {
-		add("DEVICE_PROFILE", u)
+		add("DEVICE_PROFILE", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	for _, u := range d.GetAssetProfileUpdateMsg() {
-		add("ASSET_PROFILE", u)
+		add("ASSET_PROFILE", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	return list
 }
