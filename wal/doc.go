@@ -17,7 +17,8 @@
 //	committed              the committed position, two slots
 //	reserve                room that is given back when a full medium refuses the committed
 //	                       file, or to cut what was refused; until it is there again no events
-//	                       are taken
+//	                       are taken. It is not made of what Options.Floor leaves free, and
+//	                       events end there as at the quota (measure)
 //	LOCK                   flock: one process a directory
 //
 // # Segment

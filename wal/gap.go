@@ -79,11 +79,12 @@ func (r *Rejected) note(now time.Time) {
 	r.Last = now
 }
 
-// Room is the quota in bytes, 0 = unlimited, and what was refused because of it.
+// Room is the quota in bytes, or what Options.Floor leaves of it; 0 = unlimited. And it is what was
+// refused because of it.
 func (q *Queue) Room() (limit int64, r Rejected) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.o.MaxBytes, q.rejected
+	return q.most, q.rejected
 }
 
 // AddGap has a gap reported by an event soon, as if the queue had dropped the events itself. They

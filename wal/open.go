@@ -33,6 +33,9 @@ func Open(o Options) (*Queue, error) {
 	if o.CommitBytes <= 0 {
 		o.CommitBytes = medium.AssumedCommit
 	}
+	if o.free == nil {
+		o.free = disk.Free
+	}
 	if o.besideFrom == 0 {
 		o.besideFrom = manyWaiting
 	}
@@ -41,7 +44,7 @@ func Open(o Options) (*Queue, error) {
 		syncs: make(chan fileSync, 1), syncErr: make(chan error, 2), many: make(chan struct{}, 1), enough: math.MaxInt,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 		pending: new(group), spare: append(make([]*group, 0, 2), new(group)), damaged: make(map[uint64]struct{}),
-		lastWrite: time.Now(), opened: time.Now(),
+		most: o.MaxBytes, lastWrite: time.Now(), opened: time.Now(),
 		budget: budget{perDay: o.FlashBudget, most: o.MaxDelay},
 	}
 	if q.o.Now == nil {
@@ -75,6 +78,7 @@ func Open(o Options) (*Queue, error) {
 	if err := q.open(); err != nil {
 		return nil, fmt.Errorf("queue %s: %w", o.Dir, errors.Join(err, q.file.close(), lock.Close()))
 	}
+	q.measure(time.Now())
 	go q.run()
 	go q.wakeMany()
 	go q.syncMany()

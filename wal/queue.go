@@ -74,6 +74,7 @@ type Options struct {
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
 	Reserve     int64         // bytes of the file "reserve": room for the committed file on a full disk
+	Floor       int64         // bytes of the medium that the queue leaves free (measure); 0 = none
 	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
 	Log         *slog.Logger
 
@@ -95,6 +96,8 @@ type Options struct {
 
 	padUpTo    int64 // room that tests have given up at the end of a segment (pad.go) though nobody waits
 	besideFrom int   // appends of a group during whose fsync the next may be written; 0 = manyWaiting
+
+	free func(dir string) (int64, error) // nil = disk.Free
 
 	ops disk.Ops // nil = disk.System; tests put a medium in its place
 }
@@ -159,6 +162,7 @@ type Queue struct {
 	synced    Position  // of what is durable, for readers; behind end with Options.Interval only
 	segments  []segment // sorted; the last is the tail
 	bytes     int64
+	most      int64 // that bytes may be; 0 = unlimited. Written under own too
 	committed Position
 	counters  counters
 	ahead     uint64 // events behind committed that thinning has removed
@@ -201,6 +205,8 @@ type Queue struct {
 	lastAge     time.Time
 	retryAt     time.Time
 	reserveAt   time.Time // next try to fill the reserve
+	measured    time.Time // when Floor was looked after
+	below       bool      // and less was free
 }
 
 // group is what one commit makes durable. Its frames get their offsets and checksums then.

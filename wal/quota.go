@@ -7,12 +7,14 @@ import (
 
 // quota makes room for n more bytes or says why not.
 func (q *Queue) quota(n int64, now time.Time) error {
-	if q.o.MaxBytes <= 0 {
+	q.measure(now)
+	most := q.most
+	if most <= 0 {
 		return nil
 	}
 	for {
 		q.mu.Lock()
-		over := q.bytes+n > q.o.MaxBytes
+		over := q.bytes+n > most
 		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
 		unwanted := min(committed, q.kept)
 		bytes := q.bytes
@@ -36,8 +38,11 @@ func (q *Queue) quota(n int64, now time.Time) error {
 			q.mu.Lock()
 			q.rejected.note(now)
 			q.mu.Unlock()
-			return fmt.Errorf("%w: %d bytes of at most %d (queue.max_bytes), and queue.policy is %q",
-				ErrFull, bytes, q.o.MaxBytes, q.o.Policy)
+			key := "queue.max_bytes"
+			if most != q.o.MaxBytes {
+				key = "more would fill the medium"
+			}
+			return fmt.Errorf("%w: %d bytes of at most %d (%s), and queue.policy is %q", ErrFull, bytes, most, key, q.o.Policy)
 		}
 		if q.o.Policy == Thin && q.thinOnce(now) {
 			continue
@@ -52,6 +57,33 @@ func (q *Queue) quota(n int64, now time.Time) error {
 			return nil // a quota smaller than a segment holds the tail at least
 		}
 	}
+}
+
+// measure looks once a second how much the queue may hold on a medium that must not be filled: what
+// it holds, and what is free above the floor. Below it the queue does not grow, and does not shrink
+// either because others fill the medium: what comes takes the place of what gives way. One segment
+// is always the queue's.
+func (q *Queue) measure(now time.Time) {
+	if q.o.Floor <= 0 || now.Sub(q.measured) < time.Second {
+		return
+	}
+	q.measured = now
+	free, err := q.o.free(q.o.Dir)
+	if err != nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left, segment := free-q.o.Floor, int64(q.o.SegmentSize)
+	most := q.bytes + max(left, 0)
+	if left < 0 && q.below {
+		most = min(q.most, q.bytes+segment)
+	}
+	q.below = left < 0
+	if most = max(most, segment); q.o.MaxBytes > 0 {
+		most = min(most, q.o.MaxBytes)
+	}
+	q.most = most
 }
 
 // dropOldest gives up what is not yet committed in the first n segments, or in more until one that

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"edgesync/wal/disk"
 	"edgesync/wal/medium"
 )
 
@@ -131,6 +132,34 @@ func TestDiskFilledByQueue(t *testing.T) {
 			if s := q.Stats(); !s.Writable || s.Pending != 0 || s.Deployed != next-1 {
 				t.Fatalf("not back by itself: %+v", s)
 			}
+		}
+		closeQueue(t, q)
+	})
+}
+
+// The queue itself fills the disk, of which a part is to stay free.
+func TestFloorOfADisk(t *testing.T) {
+	mount := mountTmpfs(t, "size=1m")
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(filepath.Join(mount, "queue"))
+		o.SegmentSize, o.Floor, o.Policy = 64<<10, 256<<10, RejectNew
+		q := openQueue(t, o)
+		next := uint64(1)
+		for range 2 {
+			first := next
+			var err error
+			for ; err == nil; next++ {
+				err = q.Append(context.Background(), testEvent(next))
+				time.Sleep(time.Millisecond)
+			}
+			next--
+			if free, e := disk.Free(mount); !errors.Is(err, ErrFull) || e != nil || free < 250<<10 || free > 280<<10 {
+				t.Fatalf("%v with %d bytes free, %v", err, free, e)
+			}
+			if got := commitRead(t, q); !slices.Equal(got, span(first, next-1)) {
+				t.Fatalf("read %s, want %d to %d", sprint(got), first, next-1)
+			}
+			time.Sleep(2 * fileAfter)
 		}
 		closeQueue(t, q)
 	})

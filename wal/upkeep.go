@@ -19,6 +19,7 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	if !q.proven && !now.Before(q.retryAt) {
 		q.commit(new(group)) // a control frame, as a probe: devices that are refused bring no group
 	}
+	q.measure(now)
 	wait := fileAfter
 	if !q.dirty.IsZero() {
 		if d := q.o.Interval - now.Sub(q.dirty); d > 0 {
@@ -116,7 +117,7 @@ func (q *Queue) fillReserve() {
 		return
 	}
 	// A medium without that room is not written to until it refuses, time and again.
-	if free, err := disk.Free(q.o.Dir); err == nil && free < q.o.Reserve+2*disk.Block {
+	if free, err := q.o.free(q.o.Dir); err == nil && free < q.o.Reserve+max(q.o.Floor, 2*disk.Block) {
 		return
 	}
 	b := make([]byte, q.o.Reserve)

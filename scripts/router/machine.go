@@ -117,7 +117,7 @@ func (m *machine) start() error {
 		forward += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", p, 8081+i)
 	}
 	m.cmd = exec.Command("qemu-system-mipsel",
-		"-M", "malta,memory-backend=ram", "-cpu", "24Kc", "-m", "256", "-nographic", "-no-reboot",
+		"-M", "malta,memory-backend=ram", "-cpu", "24Kc", "-m", "256", "-nographic", "-vga", "none", "-no-reboot",
 		"-object", "memory-backend-file,id=ram,size=256M,share=on,mem-path="+m.ram,
 		"-kernel", filepath.Join(m.dir, "kernel"), "-initrd", filepath.Join(m.dir, "initrd.gz"),
 		"-append", "console=ttyS0 quiet panic=-1 "+kernelMemory+" cloud="+strconv.Itoa(m.cloud),

@@ -186,7 +186,7 @@ func (g *gateway) openQueue() (err error) {
 	o := wal.Options{
 		Dir: g.queueDir(), CorruptDir: g.corruptDir(), MaxBytes: maxBytes, MaxAge: c.MaxAge, Policy: c.Policy,
 		FlashBudget: c.FlashBudget, MaxDelay: c.MaxDelay, CommitBytes: g.medium.CommitBytes, Fill: g.medium.InPlace(),
-		Reserve: reserveBytes, Log: g.log, Series: agent.ThinSeries, Now: g.clock.Stamp,
+		Reserve: reserveBytes, Floor: g.medium.Floor(), Log: g.log, Series: agent.ThinSeries, Now: g.clock.Stamp,
 		// The dead-letter log is opened before the id of the edge is known, and only then it is
 		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
@@ -247,7 +247,8 @@ func (g *gateway) openOverflow() (err error) {
 // openEvents opens events that have left the queue. They may take as much room.
 func (g *gateway) openEvents(name, what string) (*former.Store, error) {
 	s, err := former.Open(former.Options{
-		Dir: filepath.Join(g.dir.Path, name), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Log: g.log, Meter: g.queue.Meter,
+		Dir: filepath.Join(g.dir.Path, name), CorruptDir: g.corruptDir(), MaxBytes: g.maxBytes, Floor: g.medium.Floor(),
+		Log: g.log, Meter: g.queue.Meter,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", what, err)

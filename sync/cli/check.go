@@ -88,6 +88,9 @@ func printMedium(w io.Writer, l *config.Loaded) {
 		}
 		fmt.Fprintf(w, "%-26s %.1f MiB\n", "queue.max_bytes = auto", float64(quota)/(1<<20))
 	}
+	if n := m.Floor(); n > 0 {
+		fmt.Fprintf(w, "%-26s %.1f MiB\n", "of it the queue leaves", float64(n)/(1<<20))
+	}
 	for _, trap := range m.Traps() {
 		fmt.Fprintf(w, "\nnote: %s\n", trap)
 	}

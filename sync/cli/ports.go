@@ -202,7 +202,7 @@ type holder struct {
 }
 
 // RuleChains implements status.Ruled.
-func (h holder) RuleChains() []byte { return h.g.rulesReport() }
+func (h holder) RuleChains() []byte { return h.g.rulesReport(true) }
 
 // Hold stops first the loop, which alone writes dead letters and what has left the queue, then
 // those who change the registry, then the queue, and what rules keep.

@@ -65,7 +65,7 @@ func readChain(path string) ([]byte, error) {
 }
 
 // rulesReport is a ruling.Report as JSON.
-func (g *gateway) rulesReport() []byte {
-	b, _ := json.Marshal(g.rules.Report()) // of texts and numbers
+func (g *gateway) rulesReport(contents bool) []byte {
+	b, _ := json.Marshal(g.rules.Report(contents)) // of texts and numbers
 	return b
 }

@@ -416,6 +416,19 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	}
 }
 
+// A secret that can be guessed is told, and used all the same: it may be the cloud's own.
+func TestShortSecret(t *testing.T) {
+	for secret, want := range map[string]int{"hush5": 1, "hush-6": 0} {
+		l, err := load(t, nil, "--cloud.routing_key=k", "--cloud.routing_secret="+secret)
+		if err != nil || l.Complete() != nil || l.Config.Cloud.RoutingSecret != secret {
+			t.Fatalf("%v, %v", err, l.Complete())
+		}
+		if len(l.Notices) != want || want == 1 && !strings.Contains(l.Notices[0], "so short that it can be guessed") {
+			t.Errorf("%q: notices %q", secret, l.Notices)
+		}
+	}
+}
+
 func TestComplete(t *testing.T) {
 	secret := writeFile(t, "secret", "\n  hush-hush \n")
 	empty := writeFile(t, "empty", " \n")

@@ -115,6 +115,10 @@ func Load(f *Flags, environ []string) (*Loaded, error) {
 	return l, e.orNil()
 }
 
+// LeastSecret is how many bytes a secret should have: a shorter one can be guessed, and taking it
+// out of a text would tell it.
+const LeastSecret = 6
+
 // Complete reads the secret's file and checks what only a link to the cloud needs. Its error is an
 // *Error.
 func (l *Loaded) Complete() error {
@@ -144,6 +148,10 @@ func (l *Loaded) Complete() error {
 		e.add("cloud.routing_secret is missing: in ThingsBoard open Edge management, Instances, this edge, " +
 			"\"Copy edge secret\"; put it into the configuration file, " +
 			"a file of its own (cloud.routing_secret_file) or CLOUD_ROUTING_SECRET")
+	}
+	if n := len(c.RoutingSecret); n > 0 && n < LeastSecret {
+		l.notice("cloud.routing_secret is so short that it can be guessed, and that errors of the server cannot be shown: " +
+			"give the edge a longer one in ThingsBoard")
 	}
 	if c.TLS.CAFile != "" {
 		if !c.TLS.Enabled {

@@ -126,6 +126,9 @@ func (x *examination) directory() (dir string, ok bool) {
 		return "", false
 	}
 	found := path + ": " + m.String() + ", " + size(m.Free) + " free of " + size(m.Total)
+	if n := m.Floor(); n > 0 {
+		found += ", of which the queue leaves " + size(n)
+	}
 	if !there {
 		found += "; the directory will be made at the first start"
 	}
@@ -139,7 +142,7 @@ func (x *examination) directory() (dir string, ok bool) {
 		x.say(name, Bad, found+"; it is below /mnt, where nothing is mounted", "mount the medium, and have it mounted at boot")
 	case m.Free < need && x.Agent == nil && !there:
 		x.say(name, Bad, found+"; the queue may take "+size(need), "make room, or set queue.max_bytes to less")
-	case m.Free < 512<<10:
+	case m.Free < max(512<<10, m.Floor()):
 		x.say(name, Bad, found+"; this is full", "make room")
 	default:
 		x.say(name, Good, found, "")

@@ -24,6 +24,7 @@ type Options struct {
 	Dir        string // data_dir/former or data_dir/overflow; it is made when the first event comes
 	CorruptDir string // where damaged bytes are kept
 	MaxBytes   int64  // bound of the events; 0: none
+	Floor      int64  // bytes of the medium that they leave free; 0: none
 	Log        *slog.Logger
 	Meter      disk.Meter // of what is written
 }
@@ -114,7 +115,7 @@ func (s *Store) openEvents() (err error) {
 		return nil
 	}
 	s.events, err = wal.Open(wal.Options{
-		Dir: s.eventsDir(), CorruptDir: s.o.CorruptDir, MaxBytes: s.o.MaxBytes, Policy: wal.RejectNew, Log: s.o.Log,
+		Dir: s.eventsDir(), CorruptDir: s.o.CorruptDir, MaxBytes: s.o.MaxBytes, Floor: s.o.Floor, Policy: wal.RejectNew, Log: s.o.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("former: open the events: %w", err)

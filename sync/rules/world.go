@@ -176,6 +176,15 @@ func (w Why) String() string {
 	return [...]string{"unreached", "failure", "vanished", "not called", "not answered"}[w]
 }
 
+// JSON is the entity's reference as a server writes it, {"entityType","id"}.
+func (e Entity) JSON() string { return e.ref().String() }
+
+// JSON is the relation of a Change as a server writes it.
+func (c *Change) JSON() string {
+	return members("from to type typeGroup additionalInfo", c.Entity.ref(), c.Other.ref(), textTree(c.Relation), textTree("COMMON"),
+		&tree{}).String()
+}
+
 // ref is an entity as JSON.
 func (e Entity) ref() *tree {
 	if e.Type == "" {

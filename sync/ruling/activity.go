@@ -29,6 +29,7 @@ const (
 type presence struct {
 	connected, active                       bool
 	connect, disconnect, activity, inactive int64 // ms since the epoch; 0: never
+	told, ended                             int64 // activity and its end, as a node said
 	timeout                                 time.Duration
 	read                                    time.Time // of timeout
 }
@@ -90,7 +91,7 @@ func (r *Rules) lookAt(id proto.UUID, now time.Time) {
 	}
 	ms := r.Clock.Now()
 	if !last.IsZero() {
-		p.activity = ms - now.Sub(last).Milliseconds()
+		p.activity = max(ms-now.Sub(last).Milliseconds(), p.told)
 	}
 	if connected != p.connected {
 		p.connected = connected
@@ -105,7 +106,8 @@ func (r *Rules) lookAt(id proto.UUID, now time.Time) {
 	if now.Sub(p.read) >= timeoutEvery {
 		p.read, p.timeout = now, r.inactivityTimeout(id)
 	}
-	switch active := !last.IsZero() && now.Sub(last) < p.timeout; {
+	active := !last.IsZero() && now.Sub(last) < p.timeout || p.told > 0 && ms-p.told < p.timeout.Milliseconds()
+	switch active = active && p.activity > p.ended; {
 	case active == p.active:
 	case active:
 		p.active = true
@@ -113,6 +115,48 @@ func (r *Rules) lookAt(id proto.UUID, now time.Time) {
 	default:
 		p.active, p.inactive = false, ms
 		r.tellActivity(id, p, "INACTIVITY_EVENT", true)
+	}
+}
+
+// force is what a node says of a device: an event of its state at a time. One that is not newer
+// than what is known is left out, as on a server. The goroutine of work.
+func (r *Rules) force(id proto.UUID, event string, at int64) {
+	p := r.present[id]
+	if p == nil {
+		p = &presence{timeout: r.inactivityTimeout(id)}
+		r.present[id] = p
+	}
+	at = min(at, r.Clock.Now())
+	name, last, was := "lastActivityTime", &p.activity, p.active
+	switch event {
+	case "CONNECT_EVENT":
+		name, last = "lastConnectTime", &p.connect
+	case "DISCONNECT_EVENT":
+		name, last = "lastDisconnectTime", &p.disconnect
+	case "INACTIVITY_EVENT":
+		if name, last = "lastInactivityAlarmTime", &p.inactive; at <= p.activity {
+			return
+		}
+	}
+	if at <= *last {
+		return
+	}
+	*last = at
+	switch last {
+	case &p.activity:
+		p.active, p.told = true, at
+	case &p.inactive:
+		p.active, p.ended = false, at
+	}
+	err := r.Registry.KeepValues(id, registry.ServerScope, at, []proto.KV{
+		{Key: []byte(name), Type: proto.KeyValueType_LONG_V, Long: at},
+		{Key: []byte("active"), Type: proto.KeyValueType_BOOLEAN_V, Bool: p.active},
+	})
+	if err != nil {
+		r.complain("the state of a device is not kept", "", err.Error())
+	}
+	if last != &p.activity || !was {
+		r.tellActivity(id, p, event, last != &p.connect)
 	}
 }
 

@@ -62,7 +62,7 @@ func (r *Rules) load() error {
 // sayFacts logs what people must know of the chains, once for each change.
 func (r *Rules) sayFacts() {
 	said := make(map[string]bool)
-	for _, f := range r.Report().Facts {
+	for _, f := range r.Report(true).Facts {
 		if said[f] = true; !r.facts[f] {
 			r.Log.Info("rule chains: " + f)
 		}

@@ -17,6 +17,7 @@ import (
 var (
 	errFragment = errors.New("an event of a device is unreadable")
 	errScope    = errors.New("there is no such scope")
+	errNotHere  = errors.New("the entity is not stored here")
 	errAction   = errors.New("this message cannot be pushed to the cloud")
 )
 

@@ -1,6 +1,7 @@
 package ruling
 
 import (
+	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -34,7 +35,7 @@ func (r *Rules) saveValues(v *rules.Values, p *payload.Parser) error {
 		return errScope
 	}
 	if !r.Registry.Here(v.Entity.Type, v.Entity.ID) {
-		return errors.New("the entity of the attributes is not here")
+		return errNotHere
 	}
 	events, err := p.Attributes(b, v.Entity.ID, 0)
 	for i := 0; i < len(events) && err == nil; i++ {
@@ -47,33 +48,68 @@ func (r *Rules) saveValues(v *rules.Values, p *payload.Parser) error {
 
 // Change implements rules.Outlet.
 func (t *take) Change(c *rules.Change) error {
-	if c.Kind != "relation" {
-		return errors.New("the edge does not change this: it is the cloud's to decide")
+	switch c.Kind {
+	case "relation":
+		// Relations go up whatever the chain says (RULES.md 0.2).
+		action, update := proto.ActionRelationAddOrUpdate, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
+		if c.Delete {
+			action, update = proto.ActionRelationDeleted, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+		}
+		return t.edit(proto.KindRelation, action, update, registry.Edit{Text: c.JSON(), Deleted: c.Delete}, c.Entity.ID)
+	case "customer":
+		return t.assign(c)
 	}
-	relation := func(from, to rules.Entity) string {
-		b := append([]byte(`{"from":{"entityType":"`), from.Type...)
-		b = append(append(b, `","id":"`...), proto.FormatUUID(from.ID)...)
-		b = append(append(b, `"},"to":{"entityType":"`...), to.Type...)
-		b = append(append(b, `","id":"`...), proto.FormatUUID(to.ID)...)
-		b = proto.AppendJSONString(append(b, `"},"type":`...), []byte(c.Relation))
-		return string(append(b, `,"typeGroup":"COMMON","additionalInfo":null}`...))
+	if !t.Registry.HasDevice(c.Entity.ID) {
+		return errNotHere
 	}
-	text := relation(c.Entity, c.Other)
-	// Relations go up whatever the chain says (RULES.md 0.2).
-	action, update := proto.ActionRelationAddOrUpdate, proto.UpdateMsgType_ENTITY_CREATED_RPC_MESSAGE
-	if c.Delete {
-		action, update = proto.ActionRelationDeleted, proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE
+	if !t.later(func() { t.force(c.Entity.ID, c.Event, c.Time) }) {
+		return errors.New("too much is to be done")
 	}
-	if err := t.Registry.Edit(0, registry.Edit{Kind: proto.KindRelation, Text: text, Deleted: c.Delete}); err != nil {
+	return nil
+}
+
+// edit stores a change and has it go up.
+func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsgType, e registry.Edit, id proto.UUID) error {
+	e.Kind = kind
+	if err := t.Registry.Edit(0, e); err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.extra.Add(1)
 	return t.add(proto.Event{
-		Kind: proto.KindRelation, Action: action, Time: t.Clock.Stamp(), Entity: c.Entity.ID,
-		Fragment: proto.AppendUpdate(nil, proto.KindRelation, update, c.Entity.ID, text),
+		Kind: kind, Action: action, Time: t.Clock.Stamp(), Entity: id, Fragment: proto.AppendUpdate(nil, kind, update, id, e.Text),
 	})
+}
+
+// assign gives an entity to a customer, or takes it from its customer.
+func (t *take) assign(c *rules.Change) error {
+	var kind proto.Kind
+	for _, k := range [...]proto.Kind{proto.KindDevice, proto.KindAsset, proto.KindEntityView} {
+		if entityTypes[k] == c.Entity.Type {
+			kind = k
+		}
+	}
+	text, ok := t.Registry.EntityText(c.Entity.Type, c.Entity.ID)
+	var j map[string]json.RawMessage
+	if kind == 0 || !ok || json.Unmarshal(text, &j) != nil {
+		return errNotHere
+	}
+	owner, has := t.Owner(c.Entity)
+	if has != c.Delete && (c.Delete || owner == c.Other) {
+		return nil // it is so
+	}
+	if c.Delete {
+		c.Other = rules.Entity{Type: "CUSTOMER", ID: proto.NullUUID}
+	}
+	j["customerId"] = json.RawMessage(c.Other.JSON())
+	delete(j, "version") // the server would compare it (CONTRACT.md 5.1)
+	text, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return t.edit(kind, proto.ActionUpdated, proto.UpdateMsgType_ENTITY_UPDATED_RPC_MESSAGE,
+		registry.Edit{ID: c.Entity.ID, Text: string(text)}, c.Entity.ID)
 }
 
 // Log implements rules.Outlet.

@@ -2,6 +2,7 @@ package ruling
 
 import (
 	"sort"
+	"strings"
 
 	"edgesync/proto"
 )
@@ -57,8 +58,34 @@ const maxNodes = 1000
 
 const insteadWords = "messages pass it; telemetry and attributes that reach no push node go up as they came"
 
-// Report describes the chains.
-func (r *Rules) Report() *Report {
+// errorKinds are beginnings of texts of errors that quote nothing of messages, scripts or
+// configurations.
+var errorKinds = [...]string{
+	"syntax error", "not supported", "script failed", "limit exceeded", "internal fault", "configuration", "the type is unknown",
+	"the type is not executed here", "TIMEOUT", "Wrong result type", "Unsupported msg type", "Unsupported originator type",
+	"Message body is no", "Message is processed by more than", "Max limit of pending messages reached", "Msg body is empty",
+	"Failed to find", "too many messages wait", "rule chain", "head of a rule chain",
+}
+
+// kindOfError is what of an error's text may be told to anybody.
+func kindOfError(text string) string {
+	for _, k := range errorKinds {
+		if strings.HasPrefix(text, k) {
+			return k + "…"
+		}
+	}
+	return "an error…"
+}
+
+// Report describes the chains. Without contents it has the kinds of errors in place of their texts,
+// which may quote messages, and configurations with what is secret in them.
+func (r *Rules) Report(contents bool) *Report {
+	told := func(text string) string {
+		if text == "" || contents {
+			return text
+		}
+		return kindOfError(text)
+	}
 	c := r.Counts()
 	all := &Report{
 		Mode: "cloud", Made: c.Made, Filtered: c.Filtered, Held: c.Held, Merged: c.Merged, Instead: c.Safety, Failed: c.Failed,
@@ -87,7 +114,7 @@ func (r *Rules) Report() *Report {
 	for i := range list {
 		in := &list[i]
 		seen[in.ID] = true
-		chain := Chain{ID: proto.FormatUUID(in.ID), Name: in.Name, Root: in.Root, Problem: r.problems[in.ID], Nodes: []Node{}}
+		chain := Chain{ID: proto.FormatUUID(in.ID), Name: in.Name, Root: in.Root, Problem: told(r.problems[in.ID]), Nodes: []Node{}}
 		not := 0
 		for k := range in.Nodes {
 			n := &in.Nodes[k]
@@ -100,8 +127,8 @@ func (r *Rules) Report() *Report {
 				continue
 			}
 			node := Node{
-				Name: n.Name, Type: n.Type, Supported: n.Reason == "", Reason: n.Reason, In: n.In, Failed: n.Failed, LastError: n.Last,
-				LastAt: n.LastAt, Waiting: n.Waiting, Windows: n.Windows,
+				Name: n.Name, Type: n.Type, Supported: n.Reason == "", Reason: told(n.Reason), In: n.In, Failed: n.Failed,
+				LastError: told(n.Last), LastAt: n.LastAt, Waiting: n.Waiting, Windows: n.Windows,
 			}
 			if n.Reason != "" {
 				node.Instead = insteadWords
@@ -134,7 +161,7 @@ func (r *Rules) Report() *Report {
 	}
 	for id, text := range r.problems {
 		if !seen[id] {
-			fact("Chain " + proto.FormatUUID(id) + " is not executed: " + text)
+			fact("Chain " + proto.FormatUUID(id) + " is not executed: " + told(text))
 		}
 	}
 	if all.Root == "" {

@@ -124,6 +124,7 @@ func (g *rig) chain(id proto.UUID, root bool, nodes []string, links ...string) {
 		part := strings.SplitN(n, "|", 3)
 		list = append(list, map[string]any{
 			"type": "org.thingsboard.rule.engine." + part[0], "name": part[1], "configuration": json.RawMessage(part[2]),
+			"configurationVersion": 9, // nothing is upgraded
 		})
 	}
 	for _, l := range links {
@@ -257,7 +258,7 @@ func TestProfilesHaveChains(t *testing.T) {
 	g.Rules.Close()
 	g.reg.Close()
 	g.open()
-	if r := g.Report(); r.Root != "c2" {
+	if r := g.Report(true); r.Root != "c2" {
 		t.Errorf("the root is %q", r.Root)
 	}
 }

@@ -53,7 +53,7 @@ func serveDiagnosis(w http.ResponseWriter, r *http.Request, src Source, _ url.Va
 	report, _ := json.MarshalIndent(Report{s, Judge(&s)}, "", " ") // nothing in it can fail
 	part("status", report)
 	if src.Rules != nil {
-		part("rule chains", src.Rules())
+		part("rule chains", src.Rules(false))
 	}
 	if src.History != nil {
 		part("the last day", src.History(nil, minutes.Day))

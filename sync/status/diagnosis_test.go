@@ -18,7 +18,12 @@ func TestDiagnosis(t *testing.T) {
 	src := Source{
 		Snapshot: func() agent.Snapshot { return sample() }, Dead: logging{}, Login: login(true, false, ""),
 		History: func(b []byte, n int) []byte { return append(b, "{of a day}"...) },
-		Rules:   func() []byte { return []byte("{of rules}") },
+		Rules: func(contents bool) []byte {
+			if contents {
+				return []byte("{of contents}")
+			}
+			return []byte("{of rules}")
+		},
 	}
 	ask := func(token, path string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("GET", "/api/edgesync/"+path, nil)
@@ -32,6 +37,12 @@ func TestDiagnosis(t *testing.T) {
 			if w := ask(token, path); w.Code != code || strings.Contains(w.Body.String(), "begun") != (code == 200) {
 				t.Errorf("%s as %q: %d %s", path, token, w.Code, w.Body)
 			}
+		}
+	}
+	// The texts of rules' errors may quote what devices sent.
+	for token, want := range map[string]string{"": "{of rules}", "carl": "{of rules}", "admin": "{of contents}"} {
+		if w := ask(token, "rules"); w.Code != 200 || w.Body.String() != want+"\n" {
+			t.Errorf("rules as %q: %d %s", token, w.Code, w.Body)
 		}
 	}
 	w := ask("admin", "bugreport")

@@ -25,8 +25,10 @@ type Source struct {
 	Login   *Login // nil: nobody can log in
 	// Stopping is closed when the agent stops: streams end then. nil: it does not stop.
 	Stopping <-chan struct{}
-	Rules    func() []byte // the report of the rule chains as JSON; nil: there is none
-	Devices  *Devices      // nil: they are not shown
+	// Rules is the report of the rule chains as JSON, with texts of errors, which quote contents,
+	// or without; nil: there is none.
+	Rules   func(contents bool) []byte
+	Devices *Devices // nil: they are not shown
 	// BugReport writes a tar.gz, which takes some seconds; nil: none is made.
 	BugReport func(ctx context.Context, w io.Writer) error
 	// History appends the JSON of so many minutes up to now (package minutes); nil: none is kept.
@@ -184,7 +186,8 @@ func serveRules(w http.ResponseWriter, r *http.Request, src Source, _ url.Values
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
-	going.reply(w, r, "application/json", append(src.Rules(), '\n'))
+	u, ok := src.Login.viewer(r)
+	going.reply(w, r, "application/json", append(src.Rules(ok && u.Admin), '\n'))
 }
 
 // historyDefault is how many minutes of history are shown.

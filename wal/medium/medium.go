@@ -99,6 +99,16 @@ func (m *Medium) kind() string {
 // ubifs, jffs2, btrfs) gain nothing by it.
 func (m Medium) InPlace() bool { return !m.RAM && strings.HasPrefix(m.FS, "ext") }
 
+// Floor is how many bytes of the file system a queue had better leave free; 0 = it may fill it. On
+// raw flash, and where the queue shares an overlay with the system, the system comes up read-only
+// when there is none: an overlay makes its work directory anew at each mount.
+func (m Medium) Floor() int64 {
+	if m.RAM || !m.Raw && m.FS != "overlay" {
+		return 0
+	}
+	return min(max(m.Total/32, 256<<10), 8<<20)
+}
+
 // AssumedCommit is the cost of a commit in bytes where the kernel does not say: ext4 writes a block
 // of data and one of its journal.
 const AssumedCommit = 8 << 10

@@ -533,3 +533,23 @@ func TestWorth(t *testing.T) {
 		t.Error("this machine's file system has fallocate, and what is not there refuses nothing")
 	}
 }
+
+func TestFloor(t *testing.T) {
+	for _, c := range []struct {
+		m    Medium
+		want int64
+	}{
+		{Medium{FS: "ext4", Total: 8 << 30}, 0},
+		{Medium{FS: "f2fs", Total: 64 << 20}, 0},
+		{Medium{FS: "jffs2", Raw: true, Total: 2 << 20}, 256 << 10},
+		{Medium{FS: "ubifs", Raw: true, Total: 64 << 20}, 2 << 20},
+		{Medium{FS: "ubifs", Raw: true, Total: 1 << 30}, 8 << 20},
+		{Medium{FS: "overlay", Upper: "jffs2", Raw: true, Total: 12 << 20}, 384 << 10},
+		{Medium{FS: "overlay", Upper: "f2fs", Total: 96 << 20}, 3 << 20},
+		{Medium{FS: "overlay", RAM: true, Total: 64 << 20}, 0},
+	} {
+		if got := c.m.Floor(); got != c.want {
+			t.Errorf("%s of %d bytes: %d, want %d", c.m.String(), c.m.Total, got, c.want)
+		}
+	}
+}
