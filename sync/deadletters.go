@@ -138,11 +138,9 @@ func (l *loop) rest(d wal.DeadLetter, reason string, now time.Time) {
 // reviveFitting wakes the letters that rest because an earlier session could not take their size
 // and this one can.
 func (l *loop) reviveFitting(now time.Time) {
-	if l.conn.sess.ServerMax() <= l.dialing.serverMax {
-		return
-	}
+	before := l.dialing.serverMax
 	l.dialing.serverMax = l.conn.sess.ServerMax()
-	if l.deadLog.Stats().Resting == 0 {
+	if l.dialing.serverMax <= before || l.deadLog.Stats().Resting == 0 {
 		return
 	}
 	fits := make(map[uint64]bool)

@@ -22,7 +22,7 @@ type dialing struct {
 	before     link.Session    // the last session, which may still be closing
 	quickEnds  int             // in a row, see quickEnd
 	configured bool            // the next attempt uses the configured secret, not the renewed one
-	serverMax  int             // the largest limit that a session of this life announced
+	serverMax  int             // the limit that the last session announced
 	jitter     func(time.Duration) time.Duration
 	reconnect  doubling
 	refusals   doubling

@@ -6,12 +6,17 @@ import (
 )
 
 // MaxInbound is the largest message in bytes that is announced to the cloud. If the configuration
-// leaves it open it goes by the memory of this machine. Any goroutine.
+// leaves it open it goes by the memory of this machine, or
+// what a control group leaves of it. Any goroutine.
 func MaxInbound(c *config.Config) int {
 	if c.Cloud.MaxInbound > 0 {
 		return int(c.Cloud.MaxInbound)
 	}
-	return inboundFor(MemTotal())
+	memory := MemTotal()
+	if n := MemBound(""); n > 0 {
+		memory = min(memory, n)
+	}
+	return inboundFor(memory)
 }
 
 // inboundFor is the largest message in bytes for a machine with so many bytes of memory, as its

@@ -3,8 +3,12 @@ package sync
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
+
+	"edgesync/wal/disk"
 )
 
 // unmapCode lets go of the pages of the program's own file, its code and constants: most of what
@@ -51,6 +55,39 @@ func MemTotal() int64 {
 		return 0
 	}
 	return memTotalIn(text)
+}
+
+// MemBound is the least limit of memory in bytes that a control group sets for this process; 0:
+// none. The files of the kernel are below root, "" but for tests.
+func MemBound(root string) (limit int64) {
+	read := func(path string) string {
+		b, _ := disk.Read(root+path, 1<<20)
+		return string(b)
+	}
+	for line := range strings.Lines(read("/proc/self/cgroup")) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) < 3 {
+			continue
+		}
+		base, file := "/sys/fs/cgroup", "memory.max"
+		switch f[1] {
+		case "":
+		case "memory":
+			base, file = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		default:
+			continue
+		}
+		for dir := filepath.Clean("/" + f[2]); ; dir = filepath.Dir(dir) {
+			n, err := strconv.ParseInt(strings.TrimSpace(read(filepath.Join(base, dir, file))), 10, 64)
+			if err == nil && n > 0 && n < 1<<50 && (limit == 0 || n < limit) {
+				limit = n
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return limit
 }
 
 // memTotalIn reads /proc/meminfo.

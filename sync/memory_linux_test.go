@@ -1,7 +1,9 @@
 package sync
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -60,5 +62,41 @@ func TestMemTotal(t *testing.T) {
 	}
 	if MemTotal() < 16<<20 {
 		t.Errorf("this machine has %d bytes", MemTotal())
+	}
+}
+
+// What a control group allows is the least of its own limit and those of the groups it is in, of
+// both versions.
+func TestMemBound(t *testing.T) {
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  int64
+	}{
+		"none":      {map[string]string{"proc/self/cgroup": "0::/\n"}, 0},
+		"no files":  {nil, 0},
+		"unlimited": {map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 0},
+		"v2, of a parent": {map[string]string{
+			"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/memory.max": "20971520\n", "sys/fs/cgroup/a/b/memory.max": "33554432\n",
+		}, 20 << 20},
+		"v1, seen from a container": {map[string]string{
+			"proc/self/cgroup":                           "9:pids:/x\n4:memory:/docker/1234\n0::/\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "67108864\n",
+			"sys/fs/cgroup/pids/x/memory.max":            "5\n",
+		}, 64 << 20},
+		"v1, unlimited": {map[string]string{
+			"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+		}, 0},
+		"nonsense": {map[string]string{"proc/self/cgroup": "x\n0::../..\n", "sys/fs/cgroup/memory.max": "-3\n"}, 0},
+	} {
+		root := t.TempDir()
+		for file, text := range c.files {
+			path := filepath.Join(root, file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := MemBound(root); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }

@@ -153,6 +153,41 @@ func TestOversizedEvent(t *testing.T) {
 	})
 }
 
+// A limit that was proper, is tiny for a while and is proper again: what was too large meanwhile
+// goes up, though the agent has seen the proper limit before.
+func TestTinyLimitForAWhile(t *testing.T) {
+	var limit atomic.Int32
+	var end atomic.Bool
+	limit.Store(4 << 20)
+	s := &script{connect: func(int, *proto.ConnectRequestMsg) *proto.ConnectResponseMsg {
+		c := accepted()
+		*c.MaxInboundMessageSize = limit.Load()
+		return c
+	}}
+	s.end = func(int, *proto.RequestMsg) (bool, error) { return end.CompareAndSwap(true, false), nil }
+	inBubble(t, s, nil, func(r *rig) {
+		accept := func(events ...proto.Event) {
+			r.Helper()
+			if err := r.intake.Accept(r.Context(), events); err != nil {
+				r.Fatal(err)
+			}
+		}
+		r.elapse(time.Second)
+		limit.Store(2000)
+		end.Store(true)
+		accept(telemetryEvent(1, 0))
+		r.elapse(time.Minute)
+		accept(telemetryEvent(2, 0), telemetryEvent(3, 3000), telemetryEvent(4, 0))
+		r.elapse(time.Minute)
+		r.counts(4, 3, 0, 1)
+		limit.Store(4 << 20)
+		end.Store(true)
+		accept(telemetryEvent(5, 0))
+		r.elapse(time.Minute)
+		r.counts(5, 5, 0, 0)
+	})
+}
+
 // The agent of an edge that was deleted in the cloud ends the session and keeps the queue, because
 // the server leaves the stream open (CONTRACT.md 2.6).
 func TestEdgeDeleted(t *testing.T) {

@@ -11,6 +11,7 @@
 //	registry  memory with 5,000 devices          first sync, after it, restarted; attributes
 //	http      posts of 16 connections, and CPU   against a loop of write+fdatasync
 //	mqtt      QoS 1 of 1 and 100 clients, CPU    against mosquitto with persistence
+//	rules     the rule engine's benchmarks       against the same without rules; posts, too
 //	start     exec to the first 200 over HTTP    against a run of `edgesync version`
 //
 // # Files
@@ -18,7 +19,7 @@
 //	main.go      what is measured, in which order; table.go the lines and their bounds
 //	agent.go     idle, drain, wire, memory and start of the agent; registry.go many devices
 //	appends.go   the queue in this process; allocs.go the allocations of ./sync
-//	load.go      posts in turns with a yardstick: http.go, mqtt.go
+//	load.go      posts in turns with a yardstick: http.go, mqtt.go; rules.go
 //	bare.go      the bare gRPC client; events.go the devices; proc.go /proc; proxy.go bytes
 //
 // The events are those of ten invented devices that post temperature, humidity and battery voltage

@@ -23,7 +23,7 @@ const httpConnections = 16
 // yardstick is a loop that writes one event and calls fdatasync, as a program does that serves one
 // after the other: what the posts gain by it they gain by sharing.
 func (s *site) http(ctx context.Context) error {
-	a, tokens, err := s.startLoaded(ctx, "http")
+	a, tokens, err := s.startLoaded(ctx, "http", "")
 	if err != nil {
 		return err
 	}

@@ -33,9 +33,9 @@ const ticksPerSecond = 100
 const loadDevices = 100
 
 // startLoaded starts an agent that knows loadDevices devices and has an MQTT door, no cloud, room
-// for millions of events, and an empty queue in a directory of its own. It returns the tokens of
-// the devices.
-func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, tokens []string, err error) {
+// for millions of events, these further settings, and an empty queue in a directory of its own. It
+// returns the tokens of the devices.
+func (s *site) startLoaded(ctx context.Context, name, settings string) (a *rig.Agent, tokens []string, err error) {
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, nil, err
@@ -54,7 +54,8 @@ func (s *site) startLoaded(ctx context.Context, name string) (a *rig.Agent, toke
 	}
 	start := func(cloud string) (*rig.Agent, error) {
 		return startAgent(ctx, s.bin.Agent, dir, rig.Config{
-			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: s.port, MQTTListen: "127.0.0.1:0", Extra: roomForMillions,
+			DataDir: filepath.Join(dir, "data"), Cloud: cloud, HTTPListen: "127.0.0.1:0", MQTTListen: "127.0.0.1:0",
+			Extra: roomForMillions + settings,
 		})
 	}
 	if a, err = start(cloud.GRPC); err != nil { // it learns the devices

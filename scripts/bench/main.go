@@ -21,7 +21,7 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
-	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire, registry, million, http or mqtt")
+	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire, registry, million, http, mqtt or rules")
 	pending := flag.Int("pending", 1_000_000, "events of the backlog that \"million\" measures with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -106,6 +106,7 @@ func run(ctx context.Context, only string, pending int) error {
 		// gone.
 		measure("http", "posts over HTTP", func() error { return s.http(ctx) })
 		measure("mqtt", "publishes over MQTT", func() error { return s.mqtt(ctx) })
+		measure("rules", "rule chains", func() error { return s.rules(ctx) })
 	}
 	if !known {
 		return fmt.Errorf("there is nothing called %q to measure", only)

@@ -21,7 +21,7 @@ import (
 // yardstick is mosquitto with persistence, which acknowledges messages that it has in memory; the
 // last line of the output says so.
 func (s *site) mqtt(ctx context.Context) error {
-	a, tokens, err := s.startLoaded(ctx, "mqtt")
+	a, tokens, err := s.startLoaded(ctx, "mqtt", "")
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func TestLuCIRights(t *testing.T) {
 	}
 	if got, want := files(a.Write.File), []string{
 		"exec /etc/init.d/edgesync reload",
-		"exec /usr/bin/edgesync check --connect", "write /etc/edgesync/secret",
+		"exec /usr/bin/edgesync check --connect --within=22s", "write /etc/edgesync/secret",
 	}; !slices.Equal(got, want) {
 		t.Errorf("writing: %q", got)
 	}
@@ -225,13 +225,13 @@ func TestLuCIPage(t *testing.T) {
 	for what, ok := range map[string]bool{
 		"programs": slices.Equal(got.Ran, []string{
 			"/usr/bin/edgesync status --json",
-			"/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect", "/etc/init.d/edgesync reload",
+			"/usr/bin/edgesync status --json", "/usr/bin/edgesync check --connect --within=22s", "/etc/init.d/edgesync reload",
 		}),
 		"link":    got.Link == "http://[fe80::1]:8080/",
 		"secret":  slices.Equal(got.Written, []string{"/etc/edgesync/secret 600 s3cr3t\n"}),
 		"output":  got.Output == "The configuration is fine.\n\n✔ key",
 		"warning": len(got.Warnings) == 1 && strings.Contains(got.Warnings[0], "do not count"),
-		"box": slices.Contains(got.Box, "connected") && slices.Contains(got.Box,
+		"box": slices.Contains(got.Box, "connected") && slices.Contains(got.Box, "All is well") && slices.Contains(got.Box,
 			"5 accepted, 3 delivered, 2 waiting, 0 refused, 0 dropped, 0 damaged"),
 		"new section": slices.Contains(got.Added, "section cloud_tls") && !slices.Contains(got.Added, "edgesync main"),
 	} {

@@ -302,6 +302,20 @@ func TestMediumWithoutOwners(t *testing.T) {
 	}
 }
 
+// TestWarnsOfTakenPorts holds that the log names who has a port: root sees that, and the agent may
+// not.
+func TestWarnsOfTakenPorts(t *testing.T) {
+	b := newBox(t)
+	b.agent(`printf 'data_dir   /srv/edgesync   default\n\nwarning: dns: no name\n  of that; wait\n'
+		printf '\nwarning: mqtt.listen: :1883 is taken by mosquitto (process 812); stop that,\n  or set mqtt.listen to another port\n'
+		printf '\nThe configuration is fine.\n'`)
+	b.do("edgesync.init", "start")
+	const want = "warn: mqtt.listen: :1883 is taken by mosquitto (process 812); stop that, or set mqtt.listen to another port\n"
+	if got := b.read("log"); b.instance() == nil || got != want {
+		t.Errorf("log\n got %q\nwant %q", got, want)
+	}
+}
+
 // TestConfigurationIsReadable holds that the account may read a secret that root wrote, and that
 // nobody else may. What is not root's, as when this test does not run as root, is left alone.
 func TestConfigurationIsReadable(t *testing.T) {

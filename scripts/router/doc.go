@@ -14,9 +14,9 @@
 //
 //   - Every event that was acknowledged is in the cloud, equal, and nothing that was never sent.
 //   - After each cut every agent comes back by itself, on its file system as it was left.
-//   - With the cloud gone and the flashes full of events, devices are refused with 503. After cuts
-//     then, and the cloud's return, everything that was accepted arrives, and events are taken
-//     again.
+//   - With the cloud gone and the flashes full of events, devices are refused with 503, and raw
+//     flash keeps free what it is to keep. After cuts then, and the cloud's return, everything that
+//     was accepted arrives, and events are taken again.
 //
 // It prints how long machine and agents take to begin, their memory, and commits a second.
 //

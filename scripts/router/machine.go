@@ -30,7 +30,7 @@ const (
 	flashEnd  = 128 << 20
 	// kernelMemory is what is the kernel's: it begins above with the initial RAM disk.
 	kernelMemory = "mem=96M@0 mem=32M@224M"
-	bootLimit    = 3 * time.Minute
+	bootLimit    = 10 * time.Minute // on a busy machine
 )
 
 // machine is the router. Its files outlive its lives. One goroutine owns it; what the console says

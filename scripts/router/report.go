@@ -108,6 +108,26 @@ func (r *rates) look(ctx context.Context) {
 	}
 }
 
+// mediumFree is what an agent's status says is free on its flash; 0 without an answer.
+func mediumFree(ctx context.Context, port int) int64 {
+	var s struct {
+		Free int64 `json:"medium_free_bytes"`
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/api/edge/status", nil)
+	if err != nil {
+		return 0
+	}
+	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(q)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	if json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&s) != nil {
+		return 0
+	}
+	return s.Free
+}
+
 func report(m *machine, r *rates, acked int64, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -334,7 +334,7 @@ func (g *gateway) connect() error {
 	var devices func(int)
 	var holding func(int64)
 	if !g.env.has("GOMEMLIMIT") {
-		l := &softLimit{base: limitOf(agent.MemTotal())}
+		l := &softLimit{base: limitOf(agent.MemTotal(), agent.MemBound(""))}
 		l.setDevices(g.registry.Devices())
 		devices, holding = l.setDevices, l.setHolding
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"edgesync/sync/config"
 	"edgesync/sync/doctor"
@@ -18,10 +19,11 @@ import (
 
 func (p *program) checkCommand(ctx context.Context, args []string) int {
 	var settings config.Flags
-	connect := false
+	connect, within := false, time.Duration(0)
 	code, done := p.parse("check", args, &settings, func(fs *flag.FlagSet) []string {
 		fs.BoolVar(&connect, "connect", false, "")
-		return []string{"connect"}
+		fs.DurationVar(&within, "within", 0, "")
+		return []string{"connect", "within"}
 	})
 	if done {
 		return code
@@ -42,6 +44,11 @@ func (p *program) checkCommand(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(p.stdout)
 	o.Brief = true
+	if within > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, within)
+		defer stop()
+	}
 	return p.report(ctx, o, false)
 }
 

@@ -17,6 +17,10 @@ const (
 	// leastMemory is the limit where a quarter of the machine's memory is less: below it the
 	// collector would run without end.
 	leastMemory = 16 << 20
+	// boundShare is what the pages of the program's file need to stay in memory where a control
+	// group counts them, and leastBound the limit where that leaves less.
+	boundShare = 8 << 20
+	leastBound = 12 << 20
 	// deviceMemory is by how much a device raises the limit: a limit below what is in use would
 	// have the collector run without a pause, and the agent stand still.
 	deviceMemory = 350
@@ -36,18 +40,23 @@ func limitMemory(env environment) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if !env.has("GOMEMLIMIT") {
-		debug.SetMemoryLimit(limitOf(agent.MemTotal()))
+		debug.SetMemoryLimit(limitOf(agent.MemTotal(), agent.MemBound("")))
 	}
 	yieldMemory("/proc/self/oom_score_adj")
 }
 
 // limitOf is memoryLimit on a machine with so many bytes of memory, or 0 for unknown: on the
-// smallest routers a quarter of it, for hostapd, dnsmasq and uhttpd are there too.
-func limitOf(total int64) int64 {
-	if total <= 0 {
-		return memoryLimit
+// smallest routers a quarter of it, for hostapd, dnsmasq and uhttpd are there too. bound is what a
+// control group allows this process, the pages of its files among it; 0: none.
+func limitOf(total, bound int64) int64 {
+	limit := int64(memoryLimit)
+	if total > 0 {
+		limit = min(limit, max(leastMemory, total/4))
 	}
-	return min(memoryLimit, max(leastMemory, total/4))
+	if bound > 0 {
+		limit = min(limit, max(leastBound, bound-boundShare))
+	}
+	return limit
 }
 
 // yieldScore is by how much (of 1000, all memory) the kernel shall think the agent larger than it

@@ -13,8 +13,15 @@ func TestMemoryLimitGoesByTheMachine(t *testing.T) {
 		0: 18 << 20, 32 << 20: 16 << 20, 57 << 20: 16 << 20, 64 << 20: 16 << 20, 68 << 20: 17 << 20,
 		72 << 20: 18 << 20, 128 << 20: 18 << 20, 1 << 40: 18 << 20,
 	} {
-		if got := limitOf(total); got != want {
+		if got := limitOf(total, 0); got != want {
 			t.Errorf("%d of memory: %d, want %d", total, got, want)
+		}
+	}
+	for bound, want := range map[int64]int64{
+		10 << 20: 12 << 20, 20 << 20: 12 << 20, 24 << 20: 16 << 20, 32 << 20: 18 << 20, 1 << 40: 18 << 20,
+	} {
+		if got := limitOf(1<<30, bound); got != want {
+			t.Errorf("a control group of %d: %d, want %d", bound, got, want)
 		}
 	}
 	l := &softLimit{base: 16 << 20}

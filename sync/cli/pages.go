@@ -149,9 +149,9 @@ Example:
 `,
 	},
 	{
-		name: "check", flags: "connect", short: "show the effective configuration, and what is wrong with it",
+		name: "check", flags: "connect within", short: "show the effective configuration, and what is wrong with it",
 		text: `Usage:
-  edgesync check [--connect]
+  edgesync check [--connect [--within=TIME]]
 
 Prints every setting, its value and where that came from; secrets as ***. Faults
 end it with exit code 78. A port that is taken, a directory that cannot be used
@@ -160,6 +160,8 @@ starts.
 
   --connect   then take the way to the cloud, as edgesync doctor does; exit code
               1: it does not lead there
+  --within    how long that may take, such as 20s; what is not looked at by then
+              is said, with exit code 1
 
 Example:
   edgesync check --config=/etc/edgesync/config.toml --connect

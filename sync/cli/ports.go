@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/sync/device"
+	"edgesync/sync/doctor"
 	"edgesync/sync/keypair"
 	"edgesync/sync/rest"
 	"edgesync/sync/status"
@@ -39,7 +39,7 @@ func (g *gateway) listenMQTT() error {
 	if c.Listen != "" {
 		l, err := net.Listen("tcp", c.Listen)
 		if err != nil {
-			return fmt.Errorf("mqtt.listen: %w", err)
+			return doctor.Closed("mqtt.listen", c.Listen, err)
 		}
 		g.ports.mqtt = l.Addr().String()
 		go g.ports.serveMQTT(l)
@@ -51,7 +51,7 @@ func (g *gateway) listenMQTT() error {
 		}
 		l, err := net.Listen("tcp", c.TLS.Listen)
 		if err != nil {
-			return fmt.Errorf("mqtt.tls.listen: %w", err)
+			return doctor.Closed("mqtt.tls.listen", c.TLS.Listen, err)
 		}
 		g.ports.mqttTLS = l.Addr().String()
 		go g.ports.serveMQTT(tls.NewListener(l, device.TLSConfig(pair.Get)))
@@ -102,7 +102,7 @@ func (g *gateway) listenHTTP() error {
 	if c.Listen != "" {
 		l, err := net.Listen("tcp", c.Listen)
 		if err != nil {
-			return fmt.Errorf("http.listen: %w", err)
+			return doctor.Closed("http.listen", c.Listen, err)
 		}
 		g.ports.web, g.ports.http = l, l.Addr().String()
 	}
@@ -113,7 +113,7 @@ func (g *gateway) listenHTTP() error {
 		}
 		l, err := net.Listen("tcp", c.TLS.Listen)
 		if err != nil {
-			return fmt.Errorf("http.tls.listen: %w", err)
+			return doctor.Closed("http.tls.listen", c.TLS.Listen, err)
 		}
 		g.ports.webTLS, g.ports.httpTLS = tls.NewListener(l, device.WebTLSConfig(pair.Get)), l.Addr().String()
 	}

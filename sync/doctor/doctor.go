@@ -108,11 +108,22 @@ func Run(ctx context.Context, o Options) *Report {
 		steps = steps[4:]
 	}
 	for _, step := range steps {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && x.left(1) > 0 {
 			step()
 		}
 	}
+	if x.left(1) == 0 {
+		x.say("time", Bad, "it was up before all was looked at", "run edgesync doctor on this machine, which takes the time it needs")
+	}
 	return &x.report
+}
+
+// left is how much of d remains of the time for the examination.
+func (x *examination) left(d time.Duration) time.Duration {
+	if end, ok := x.ctx.Deadline(); ok {
+		d = min(d, max(0, time.Until(end)))
+	}
+	return d
 }
 
 // Local is the part of Run that needs no cloud, for a look before an agent starts: what it finds

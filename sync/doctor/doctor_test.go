@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,5 +314,22 @@ func TestListener(t *testing.T) {
 		if inode, ok := listener(c.line, c.port); inode != c.inode || ok != c.ok {
 			t.Errorf("%q %d: %q, %v", c.line, c.port, inode, ok)
 		}
+	}
+}
+
+// An agent that cannot open a door says who has it.
+func TestClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	listen := l.Addr().String()
+	_, err = net.Listen("tcp", listen)
+	err = Closed("mqtt.listen", listen, err)
+	words := fmt.Sprintf("(process %d); stop that, or set mqtt.listen to another port: ", os.Getpid())
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), "mqtt.listen: "+listen+" is taken by ") ||
+		!strings.Contains(err.Error(), words) {
+		t.Error(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/wal/disk"
 )
@@ -178,7 +179,7 @@ func (x *examination) memory() {
 		return
 	}
 	found := size(total) + ", " + size(free) + " of it free"
-	limit := x.cgroup()
+	limit := agent.MemBound(x.Root)
 	if limit > 0 {
 		found += ", a control group allows " + size(limit)
 	}
@@ -227,33 +228,4 @@ func (x *examination) memInfo(name string) int64 {
 		}
 	}
 	return 0
-}
-
-// cgroup is the least limit of memory that a control group sets for this process, in bytes; 0:
-// none.
-func (x *examination) cgroup() (limit int64) {
-	for line := range strings.Lines(x.read("/proc/self/cgroup")) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(f) < 3 {
-			continue
-		}
-		base, file := "/sys/fs/cgroup", "memory.max"
-		switch f[1] {
-		case "":
-		case "memory":
-			base, file = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
-		default:
-			continue
-		}
-		for dir := filepath.Clean("/" + f[2]); ; dir = filepath.Dir(dir) {
-			n, err := strconv.ParseInt(strings.TrimSpace(x.read(filepath.Join(base, dir, file))), 10, 64)
-			if err == nil && n > 0 && n < 1<<50 && (limit == 0 || n < limit) {
-				limit = n
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	return limit
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,17 +45,33 @@ func (x *examination) port(name, listen, now string) {
 			return
 		}
 		x.say(name, Good, found, "")
+	default:
+		found, do := x.closed(name, listen, err)
+		x.say(name, Bad, found, do)
+	}
+}
+
+// Closed says in words why nothing can listen at an address, and what to do. err is of net.Listen;
+// name is what the configuration calls the address.
+func Closed(name, listen string, err error) error {
+	x := examination{Options: new(Options)}
+	found, do := x.closed(name, listen, err)
+	return fmt.Errorf("%s: %s; %s: %w", name, found, do, err)
+}
+
+func (x *examination) closed(name, listen string, err error) (found, do string) {
+	_, port, _ := net.SplitHostPort(listen)
+	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		n, _ := strconv.Atoi(port)
-		x.say(name, Bad, listen+" is taken by "+x.holders(n), "stop that, or set "+name+" to another port")
+		return listen + " is taken by " + x.holders(n), "stop that, or set " + name + " to another port"
 	case errors.Is(err, syscall.EACCES):
-		x.say(name, Bad, listen+" is not allowed to this user", "take a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")
+		return listen + " is not allowed to this user", "take a port from 1024 on, or give the program CAP_NET_BIND_SERVICE"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		x.say(name, Bad, listen+": this machine does not have that address",
-			"set "+name+" to \":"+port+"\" or to an address of this machine")
-	default:
-		x.say(name, Bad, listen+": "+err.Error(), "check "+name)
+		return listen + ": this machine does not have that address",
+			"set " + name + " to \":" + port + "\" or to an address of this machine"
 	}
+	return listen + ": " + err.Error(), "check " + name
 }
 
 // Bounds of the search for who has a port.

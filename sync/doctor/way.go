@@ -218,7 +218,7 @@ func (x *examination) http2(r *link.Reached) {
 	const name = "http2"
 	k := x.config.Keepalive
 	patience := max(pingLimit, k.Timeout)
-	rtt, err := r.Ping(0, patience)
+	rtt, err := r.Ping(0, x.left(patience))
 	if err != nil {
 		if errors.Is(err, link.ErrTimeout) {
 			x.say(name, Bad, "nothing answers in HTTP/2",
@@ -238,6 +238,9 @@ func (x *examination) http2(r *link.Reached) {
 	quiet := x.Silence
 	if quiet == 0 {
 		quiet = min(silence, k.Time)
+	}
+	if x.left(quiet+patience) < quiet+patience {
+		return
 	}
 	if _, err := r.Ping(quiet, patience); err != nil {
 		x.say(name, Bad, "after "+took(quiet)+" of silence the connection was dead: "+err.Error(),

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,5 +290,24 @@ func TestBesideAnAgent(t *testing.T) {
 				t.Errorf("%d sessions were opened", n)
 			}
 		})
+	}
+}
+
+// A time for all of it ends a look at a server that says nothing, and that is said.
+func TestTimeIsUp(t *testing.T) {
+	b := newBed(t)
+	b.at(b.answer(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
+	b.Brief = true
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	r := Run(ctx, b.Options)
+	last := r.Checks[len(r.Checks)-1]
+	if r.OK || last.Name != "time" || last.State != Bad || !strings.Contains(last.Do, "edgesync doctor") {
+		t.Errorf("%+v", r.Checks)
+	}
+	for _, c := range r.Checks {
+		if c.Name == "key" {
+			t.Errorf("looked at after the time: %+v", c)
+		}
 	}
 }

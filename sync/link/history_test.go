@@ -259,7 +259,8 @@ func TestAdviceWhileItNeverWorked(t *testing.T) {
 		},
 		{
 			attempt(byNone),
-			noCA + ": set cloud.tls.ca_file (" + byNone + ")",
+			noCA + ": set cloud.tls.ca_file; or install the system's authorities " +
+				"(ca-bundle on OpenWrt, ca-certificates on Debian) (" + byNone + ")",
 			noCA + "; " + worked + " (" + byNone + ")",
 		},
 		{

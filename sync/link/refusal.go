@@ -209,7 +209,8 @@ func advice(err error, text string, c *config.Cloud) (d Diagnosis) {
 	case has("first record does not look like a TLS handshake"):
 		return say("the server speaks no TLS", "set cloud.tls.enabled = false, or check cloud.port", false)
 	case errors.As(err, &unknownCA), has("certificate signed by unknown authority"):
-		return say("the server's certificate is signed by none of the trusted authorities", "set cloud.tls.ca_file", false)
+		return say("the server's certificate is signed by none of the trusted authorities",
+			"set cloud.tls.ca_file; or install the system's authorities (ca-bundle on OpenWrt, ca-certificates on Debian)", false)
 	case has("certificate is valid for", "doesn't contain any IP SANs", "certificate is not valid for any names"):
 		return say("the server's certificate names another host", "set cloud.tls.server_name or cloud.host", false)
 	case has("is not yet valid") && !has(" is after "): // one text for both, and the times behind it

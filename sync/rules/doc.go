@@ -43,6 +43,7 @@
 //     made; what a window takes together is merged.
 //   - A node that is not executed lets messages pass. What would be lost by it, or by a failure, is
 //     pushed once as it entered, if it is telemetry or attributes of a device (Outlet.Instead).
+//   - The memory of a round is used again: no message that is held refers to it.
 //   - Metadata that leave a node as it is leave its memory as it is.
 //   - What a node names, as another chain or a device, is looked up when a message comes.
 //   - Scripts, metadata and messages are hostile: see bounds.

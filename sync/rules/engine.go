@@ -204,6 +204,10 @@ func (e *Engine) Delete(id proto.UUID) {
 // chainOf is the chain of an entity's messages (RULES.md 1.6); nil if there is none. The plan is
 // held.
 func (e *Engine) chainOf(who Entity) *chain {
+	root := e.chains[e.root]
+	if root != nil && len(e.chains) == 1 {
+		return root // no profile can name another one
+	}
 	switch who.Type {
 	case "DEVICE", "ASSET", "DEVICE_PROFILE", "ASSET_PROFILE":
 		if _, id, ok := e.reg.Profile(who); ok {
@@ -212,7 +216,7 @@ func (e *Engine) chainOf(who Entity) *chain {
 			}
 		}
 	}
-	return e.chains[e.root]
+	return root
 }
 
 // Handle runs a message. known is false if no chain is known: the caller then does what the

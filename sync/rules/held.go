@@ -236,11 +236,7 @@ func (e *Engine) fire(t *timer) {
 	r.n, r.t = n, t
 	n.wake(r)
 	r.t = nil
-	for r.at != nil { // a message that went on at once
-		r.n, r.at = r.at, nil
-		r.execute()
-	}
-	r.run()
+	r.run() // the message that went on at once, too
 }
 
 var errHeld = errorText("too many messages wait in windows and delays: the message is not kept")
@@ -276,7 +272,6 @@ func (r *round) rest(m *Message) {
 		count(&r.e.sums.made)
 		count(&r.e.sums.accepted)
 	}
-	m.doc = nil // it is read again when the wait is over
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along

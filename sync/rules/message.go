@@ -42,7 +42,6 @@ type Message struct {
 	stack  []frame // calls of chains
 	owned  bool    // nobody else has Metadata
 	pushed bool
-	doc    *script.Doc // Data as scripts read it; nil before the first one
 	from   *origin
 	seq    uint32 // in the journal, while a node holds it
 	stored int64  // when a node began to hold it
@@ -130,9 +129,6 @@ func (m *Message) keepMeta(stays func(key string) bool) {
 	}
 }
 
-//go:noinline
-func (m *Message) setData(data string) { m.Data, m.doc = data, nil }
-
 // copyOf is a copy whose changes m does not see.
 //
 //go:noinline
@@ -157,18 +153,6 @@ func (m *Message) object() *tree {
 		return nil
 	}
 	return t
-}
-
-// args are the arguments of a script on this message.
-func (m *Message) args() (script.Args, error) {
-	if m.doc == nil {
-		d := new(script.Doc)
-		if err := d.Parse(m.Data); err != nil {
-			return script.Args{}, err
-		}
-		m.doc = d
-	}
-	return script.Args{Msg: m.doc, Metadata: m.Metadata, MsgType: m.Type}, nil
 }
 
 // metadataTree is the metadata as an object, in the order in which Java's HashMap holds them.

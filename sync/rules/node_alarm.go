@@ -53,7 +53,7 @@ func (a *Alarm) JSON(reg Registry) string { return a.tree(reg).String() }
 
 // alarmDetails runs a script on the message and the previous details, "" if there are none.
 func (r *round) alarmDetails(p *script.Program, before string) (details string, ok bool) {
-	args, err := r.m.args()
+	args, err := r.args()
 	if !r.check(err) {
 		return "", false
 	}
@@ -82,7 +82,7 @@ func (r *round) alarmDone(a *Alarm, notice, flag, relation string) {
 	r.make(m)
 	r.m.Type = "ALARM"
 	r.m.setMeta(flag, "true")
-	r.m.setData(data)
+	r.m.Data = data
 	r.tell(relation)
 }
 

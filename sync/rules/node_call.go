@@ -44,7 +44,7 @@ func makeCall(n *node, c *config) work {
 				return
 			}
 			r.answer(call, "{}", "")
-			m.setData("{}")
+			m.Data = "{}"
 			r.tell("Success")
 			return
 		}
@@ -89,7 +89,7 @@ func answered(r *round) {
 	r.m = m
 	if t.word != "" {
 		r.answer(t.made, "", t.word)
-		m.setData(members("error", textTree(t.word)).String())
+		m.Data = members("error", textTree(t.word)).String()
 		r.fail(t.word)
 		return
 	}
@@ -97,7 +97,7 @@ func answered(r *round) {
 		t.answer = "{}"
 	}
 	r.answer(t.made, t.answer, "")
-	m.setData(t.answer)
+	m.Data = t.answer
 	r.tell("Success")
 }
 

@@ -47,7 +47,7 @@ func (to *target) put(key string, v *tree) {
 //go:noinline
 func (to *target) done() {
 	if to.data {
-		to.m.setData(to.t.String())
+		to.m.Data = to.t.String()
 	}
 }
 
@@ -323,7 +323,7 @@ func makeDelta(_ *node, c *config) work {
 			}
 			t.set(periodKey, wholeTree(passed))
 		}
-		m.setData(t.String())
+		m.Data = t.String()
 		r.tell("Success")
 	}
 }

@@ -124,9 +124,15 @@ func makeProfileSwitch(n *node, _ *config) work {
 	}
 }
 
+// args are the arguments of a script on the message. They are good until the next call.
+func (r *round) args() (script.Args, error) {
+	err := r.doc.Load(r.m.Data)
+	return script.Args{Msg: &r.doc, Metadata: r.m.Metadata, MsgType: r.m.Type}, err
+}
+
 // result runs a script on the message; nil if it failed, and the node with it.
 func (r *round) result(p *script.Program) *script.Value {
-	args, err := r.m.args()
+	args, err := r.args()
 	if !r.check(err) {
 		return nil
 	}

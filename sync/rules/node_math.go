@@ -183,7 +183,7 @@ func makeMath(_ *node, c *config) work {
 				return
 			}
 			t.set(key, &tree{kind: isNumber, text: text})
-			r.m.setData(t.String())
+			r.m.Data = t.String()
 		}
 		r.tell("Success")
 	}

@@ -34,8 +34,8 @@ var actions = table{
 	"ALARM_UPDATED", "alarm", "ALARM_SEVERITY_UPDATED", "alarm",
 }
 
-// pushable are the types of originators of which there are events.
-const pushable = " DEVICE ASSET ENTITY_VIEW DASHBOARD TENANT CUSTOMER USER EDGE "
+// pushable are the types of originators, beside DEVICE, of which there are events.
+const pushable = " ASSET ENTITY_VIEW DASHBOARD TENANT CUSTOMER USER EDGE "
 
 func makePush(n *node, c *config) work {
 	n.plain, n.scope = plainPush, c.scope("scope", "SERVER_SCOPE")
@@ -69,7 +69,7 @@ func makePush(n *node, c *config) work {
 				return
 			}
 		}
-		if e.Alarm == (proto.UUID{}) && !strings.Contains(pushable, " "+m.Originator.Type+" ") {
+		if e.Alarm == (proto.UUID{}) && m.Originator.Type != proto.DeviceEntity && !strings.Contains(pushable, " "+m.Originator.Type+" ") {
 			// A real edge makes no event of it, and goes on (RULES.md 2.5, 4.4).
 			r.n.mem.failure(r.e.opt.Now(), "messages of a "+m.Originator.Type+" cannot go to the cloud: change the originator")
 			r.tell("Success")

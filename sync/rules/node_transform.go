@@ -78,7 +78,7 @@ func transform(m *Message, v *script.Value, lang script.Language) error {
 		if err != nil {
 			return err
 		}
-		m.setData(string(b))
+		m.Data = string(b)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func makeCopyKeys(_ *node, c *config) work {
 			}
 		}
 		if changed {
-			r.m.setData(t.String())
+			r.m.Data = t.String()
 		}
 		r.tell("Success")
 	}
@@ -179,7 +179,7 @@ func makeRenameKeys(_ *node, c *config) work {
 		}
 		switch {
 		case changed && data:
-			r.m.setData(t.String())
+			r.m.Data = t.String()
 		case changed:
 			r.m.keepMeta(func(string) bool { return false })
 			for i, key := range t.keys {
@@ -199,7 +199,7 @@ func makeDeleteKeys(_ *node, c *config) work {
 		} else if t := r.m.object(); t != nil {
 			n := len(t.keys)
 			if t.keep(stays); len(t.keys) != n {
-				r.m.setData(t.String())
+				r.m.Data = t.String()
 			}
 		}
 		r.tell("Success")
@@ -224,7 +224,7 @@ func makeSplit(_ *node, _ *config) work {
 		made := make([]*Message, len(t.items))
 		for i, item := range t.items {
 			made[i] = r.m.copyOf()
-			made[i].setData(item.String())
+			made[i].Data = item.String()
 		}
 		r.several(made)
 	}
@@ -246,7 +246,7 @@ func makePath(_ *node, c *config) work {
 		}
 		v, err := p.find(t)
 		if r.check(err) {
-			r.m.setData(v.String())
+			r.m.Data = v.String()
 			r.tell("Success")
 		}
 	}

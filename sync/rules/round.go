@@ -1,5 +1,7 @@
 package rules
 
+import "edgesync/sync/rules/script"
+
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
 const roundLimit = 20
@@ -15,10 +17,12 @@ type round struct {
 	at    *node    // where the message goes on at once; nil: it does not
 	t     *timer   // what woke the node; nil: a message did
 	queue []item
+	next  int // of queue
 	left  int
-	to    []*node // scratch
-	event Event   // scratch
-	err   error   // what could not be kept of a message
+	to    []*node    // scratch
+	event Event      // scratch
+	doc   script.Doc // scratch: the data that the last script has read; no message refers to it
+	err   error      // what could not be kept of a message
 }
 
 // item is a message that waits in a round: for a node, or to be given on by a node.
@@ -46,7 +50,8 @@ func (e *Engine) round(out Outlet) *round {
 func (r *round) close() {
 	if e := r.e; cap(r.queue) <= 64 && cap(r.to) <= 64 {
 		clear(r.to[:cap(r.to)])
-		*r = round{queue: r.queue[:0], to: r.to[:0]}
+		r.doc.Forget()
+		*r = round{queue: r.queue[:0], to: r.to[:0], doc: r.doc}
 		e.rounds.Put(r)
 	}
 }
@@ -100,26 +105,37 @@ func (r *round) wait(m *Message, n *node, relation string) {
 	r.queue = append(r.queue, item{m, n, relation})
 }
 
+// run executes nodes until no message waits. A fault of the engine ends its message, not the agent.
 func (r *round) run() {
-	for i := 0; i < len(r.queue); i++ {
-		it := r.queue[i]
-		r.queue[i] = item{}
+	for !r.goOn() {
+	}
+}
+
+// goOn is run until the first fault; done is true if there was none.
+func (r *round) goOn() (done bool) {
+	defer r.caught()
+	for {
+		for r.at != nil {
+			r.n, r.at = r.at, nil
+			r.execute()
+		}
+		if r.next == len(r.queue) {
+			r.queue, r.next = r.queue[:0], 0
+			return true
+		}
+		it := r.queue[r.next]
+		r.queue[r.next] = item{}
+		r.next++
 		r.m, r.at = it.m, it.n
 		if it.relation != "" {
 			r.n, r.at = it.n, nil
 			r.tell(it.relation)
 		}
-		for r.at != nil {
-			r.n, r.at = r.at, nil
-			r.execute()
-		}
 	}
-	r.queue = r.queue[:0]
 }
 
-// execute runs the node on the message. A fault of the engine ends the message, not the agent.
+// execute runs the node on the message.
 func (r *round) execute() {
-	defer r.caught()
 	n, m := r.n, r.m
 	n.mem.in.Add(1)
 	limit := int(r.e.limit.Load())

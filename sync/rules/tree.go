@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -431,19 +432,21 @@ func AppendDouble(b []byte, f float64) []byte {
 
 // appendDouble prints f as Java's Double.toString does.
 func appendDouble(b []byte, f float64) []byte {
-	a := math.Abs(f)
+	a, n, format := math.Abs(f), len(b), byte('f')
 	if a != 0 && (a < 1e-3 || a >= 1e7) {
-		digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
-		b = addText(b, digits)
-		if strings.IndexByte(digits, '.') < 0 {
-			b = addText(b, ".0")
-		}
-		e, _ := strconv.Atoi(exponent)
-		return strconv.AppendInt(append(b, 'E'), int64(e), 10)
+		format = 'E'
 	}
-	digits := strconv.FormatFloat(f, 'f', -1, 64)
-	if b = addText(b, digits); strings.IndexByte(digits, '.') < 0 {
+	b = strconv.AppendFloat(b, f, format, -1, 64) // in place: values of devices mostly are such numbers
+	exponent := ""
+	if i := bytes.IndexByte(b[n:], 'E'); i >= 0 {
+		exponent, b = string(b[n+i+1:]), b[:n+i]
+	}
+	if bytes.IndexByte(b[n:], '.') < 0 {
 		b = addText(b, ".0")
+	}
+	if exponent != "" {
+		e, _ := strconv.Atoi(exponent)
+		b = strconv.AppendInt(addByte(b, 'E'), int64(e), 10)
 	}
 	return b
 }

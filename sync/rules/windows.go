@@ -44,7 +44,7 @@ const (
 func (e *Engine) newPane(m *Message) *pane {
 	p := &pane{first: m.copyOf()}
 	p.first.own() // the message that came must not stay in memory for its metadata
-	p.first.doc, p.first.from, p.first.pushed = nil, nil, false
+	p.first.from, p.first.pushed = nil, false
 	p.held = paneSize + p.first.size()
 	lock(&e.tick)
 	e.seq++

@@ -64,12 +64,18 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	g := &rig{TB: t, dir: t.TempDir()}
 	g.open()
-	for n := 1; n <= 2; n++ {
+	g.devices(1, 2)
+	return g
+}
+
+// devices has the cloud send devices.
+func (g *rig) devices(from, to int) {
+	g.Helper()
+	for n := from; n <= to; n++ {
 		d := &proto.DeviceUpdateMsg{Entity: fmt.Sprintf(`{"name":"pump %d","type":"default"}`, n)}
 		d.IdMSB, d.IdLSB = proto.Halves(device(n))
 		g.down(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}})
 	}
-	return g
 }
 
 func device(n int) proto.UUID { return proto.UUID{0xd0, 15: byte(n)} }
@@ -111,6 +117,12 @@ func (g *rig) down(m *proto.DownlinkMsg) {
 	if err := g.reg.Flush(); err != nil {
 		g.Fatal(err)
 	}
+}
+
+// filterChain is a chain of a type switch, a script filter and a push node.
+func (g *rig) filterChain() {
+	g.Helper()
+	g.chain(chainID, true, []string{switchNode, hotNode, pushNode}, "0>1:Post telemetry", "1>2:True")
 }
 
 // chain has the cloud send a chain, and has it taken.

@@ -15,10 +15,12 @@ const INIT = '/etc/init.d/edgesync';
 const SECRET = '/etc/edgesync/secret';
 const TOML = '/etc/edgesync/config.toml';
 
-// Titles of the tabs that say more than the section's name.
+// Titles of the tabs.
 const TITLES = {
-	main: _('Service'), cloud: _('Server'), cloud_tls: _('Server, TLS'), queue: _('Queue'), http: _('Devices, HTTP'),
-	http_tls: _('Devices, HTTPS'), mqtt: _('Devices, MQTT'), mqtt_tls: _('Devices, MQTT over TLS')
+	main: _('Service'), cloud: _('Server'), cloud_tls: _('Server, TLS'), batch: _('Batches'), retry: _('Retries'),
+	reconnect: _('Reconnects'), keepalive: _('Keepalive'), queue: _('Queue'), registry: _('Registry'), rules: _('Rule chains'),
+	sync: _('Sync'), report: _('Report'), http: _('Devices, HTTP'), http_tls: _('Devices, HTTPS'), mqtt: _('Devices, MQTT'),
+	mqtt_tls: _('Devices, MQTT over TLS'), log: _('Log')
 };
 
 // run runs the program; the answer is its output. A missing right or program is its error.
@@ -40,6 +42,7 @@ function show(box, res) {
 		row(_('State'), res.stderr || _('no answer'));
 	} else {
 		row(_('State'), s.running ? s.state : _('not running'));
+		if (s.health && s.health.text) row(_('What matters most'), s.health.text);
 		if (s.last_error) row(_('Last error'), s.last_error);
 		row(_('Events'), _('%d accepted, %d delivered, %d waiting, %d refused, %d dropped, %d damaged')
 			.format(s.accepted, s.deployed, s.pending, s.dead, s.dropped, s.damaged));
@@ -53,12 +56,12 @@ function show(box, res) {
 	box.replaceChildren(E('table', { 'class': 'table' }, rows));
 }
 
-// test tries the connection with what was saved and applied.
+// test tries the connection with what was saved and applied. rpcd ends what runs for 30 s.
 function test(button, out) {
 	button.disabled = true;
 	out.textContent = _('Testing what was saved and applied; it takes half a minute …');
-	L.env.rpctimeout = Math.max(L.env.rpctimeout || 0, 90);
-	return run([ 'check', '--connect' ]).then(function(res) {
+	L.env.rpctimeout = Math.max(L.env.rpctimeout || 0, 40);
+	return run([ 'check', '--connect', '--within=22s' ]).then(function(res) {
 		const text = res.stdout + res.stderr;
 		const at = text.indexOf('The configuration is fine.');
 		out.textContent = at < 0 ? text : text.slice(at);
@@ -124,7 +127,7 @@ return view.extend({
 		if (data[2])
 			ui.addNotification(null, E('p', [ _('The settings below do not count, because there is %s: move it away.').format(TOML) ]), 'warning');
 
-		const m = new form.Map('edgesync', _('edgesync'), _('Devices talk to this router as they would to ThingsBoard; every event is on flash before it is accepted.'));
+		const m = new form.Map('edgesync', _('Settings'), _('Devices talk to this router as they would to ThingsBoard; every event is on flash before it is accepted.'));
 		m.tabbed = true;
 		let s = null;
 		for (const k of keys.list) {

@@ -57,7 +57,7 @@ const uci = {
 	get: (config, name) => uci.sections[name],
 	add: (config, type, name) => { uci.sections[name] = {}; did.Added.push(type + ' ' + name); }
 };
-const status = { running: true, state: 'connected', accepted: 5, deployed: 3, pending: 2, dead: 0, dropped: 0, damaged: 0, rss_bytes: 9e6, http_address: '[::]:8080' };
+const status = { running: true, health: { text: 'All is well' }, state: 'connected', accepted: 5, deployed: 3, pending: 2, dead: 0, dropped: 0, damaged: 0, rss_bytes: 9e6, http_address: '[::]:8080' };
 const fs = {
 	exec: (program, args) => {
 		did.Ran.push([ program ].concat(args).join(' '));

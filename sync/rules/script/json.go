@@ -64,6 +64,25 @@ func (d *Doc) Parse(src string) error {
 	return failed("no JSON at byte " + decimal(i))
 }
 
+// Load is Parse, but for a text that the Doc holds already.
+func (d *Doc) Load(src string) error {
+	if len(d.cells) > 0 && d.src == src {
+		return nil
+	}
+	return d.Parse(src)
+}
+
+// Forget lets go of the text. Memory of few cells stays, for the next one.
+func (d *Doc) Forget() {
+	if cap(d.cells) > maxSpare {
+		d.cells = nil
+	}
+	d.src, d.cells = "", d.cells[:0]
+}
+
+// maxSpare bounds the cells that a Doc without a text keeps; one is 16 bytes.
+const maxSpare = 256
+
 //go:noinline
 func skipBlanks(s string, i int) int {
 	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {

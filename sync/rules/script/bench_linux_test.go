@@ -1,8 +1,13 @@
 package script
 
-import "testing"
+import (
+	"testing"
 
-// benchmarks: what one node costs a message. The message is parsed once for all nodes of a chain.
+	"edgesync/sync/rules/spent"
+)
+
+// BenchmarkRun is what one node costs a message. The message is parsed once for all nodes of a
+// chain.
 func BenchmarkRun(b *testing.B) {
 	msg := `{"temperature":41.5,"humidity":60,"deviceId":"a1b2c3","battery":3.6,"status":{"code":5,"text":"ok"}}`
 	metadata := []Pair{{"deviceName", "th-1"}, {"deviceType", "thermostat"}, {"ts", "1767225600123"}}
@@ -29,20 +34,24 @@ func BenchmarkRun(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
+			report := spent.From(b)
 			for b.Loop() {
 				if _, err := p.Run(testClock, Args{Msg: &d, Metadata: metadata, MsgType: "POST_TELEMETRY_REQUEST"}); err != nil {
 					b.Fatal(err)
 				}
 			}
+			report()
 		})
 	}
 	b.Run("parse", func(b *testing.B) {
 		var d Doc
 		b.ReportAllocs()
+		report := spent.From(b)
 		for b.Loop() {
 			if err := d.Parse(msg); err != nil {
 				b.Fatal(err)
 			}
 		}
+		report()
 	})
 }
