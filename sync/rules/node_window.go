@@ -124,12 +124,12 @@ func (w *window) wake(r *round) {
 		for _, m := range list {
 			start = min(start, m.when())
 		}
-		if start+w.interval > now && r.t.word == "" {
+		if start > now-w.interval && r.t.word == "" {
 			break
 		}
 		var pack, rest []*Message
 		for _, m := range list {
-			if m.when() < start+w.interval {
+			if m.when()-start < w.interval { // always of the first one, whatever time it has
 				pack = addMessage(pack, m)
 				places = append(places, m.seq)
 			} else {

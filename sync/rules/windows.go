@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/binary"
+	"math"
 	"sort"
 	"strconv"
 
@@ -335,9 +336,10 @@ func (w *WindowLog) Note(kind uint8, record []byte) {
 	if len(r.b) == 0 { // its first message is gone
 		return
 	}
-	place := uint32(r.number())
+	long := r.number()
+	place := uint32(long)
 	at, ok := l.find(place)
-	if ok || r.bad { // a copy, which the cleaning of the log made
+	if ok || r.bad || long >= math.MaxUint32 { // ok: a copy, which the cleaning of the log made
 		return
 	}
 	l.add(at, place)
@@ -418,12 +420,17 @@ func (e *Engine) RestoreWindows(w *WindowLog) (lost int) {
 		l := w.open[n]
 		bad := e.restoreWindow(n, l)
 		lost += len(bad)
-		if len(bad) == l.count {
-			w.Note(WindowGone, goneRecord(n, nil))
-		} else if len(bad) > 0 {
-			w.Note(WindowGone, goneRecord(n, bad))
-		}
 		l.begun, l.grew = nil, nil
+		if len(bad) == l.count {
+			bad = nil // all
+		} else if len(bad) == 0 {
+			continue
+		}
+		gone := goneRecord(n, bad)
+		if j := e.opt.Journal; j != nil {
+			_ = j.Window(WindowGone, gone) // always taken
+		}
+		w.Note(WindowGone, gone)
 	}
 	w.Whole = false
 	return lost

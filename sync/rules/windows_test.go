@@ -297,6 +297,25 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
+// A message of the end of time waits, and goes with its window when that must go.
+func TestWindowsOfNoTime(t *testing.T) {
+	e := testEdge(t, Options{})
+	e.chain(t, rootID, true, []string{minute, push}, "0>1:Success")
+	for _, ts := range []string{"9223372036854775807", "9223372036854775800", "-9223372036854775808"} {
+		e.say(t, `{"at":0,"in":{"msgType":"POST_TELEMETRY_REQUEST","originator":{"entityType":"DEVICE","id":"`+deviceID+
+			`"},"metadata":{"ts":"`+ts+`"},"data":{"t":1}}}`)
+	}
+	got := e.send(t, 60_001, deviceID, "", "")
+	if s := e.e.Sums(); s.Held+int64(s.Merged) != 3 || s.Merged == 0 {
+		t.Errorf("%s, %+v", got, s)
+	}
+	e.e.flush(nil, Entity{})
+	e.send(t, 60_002, deviceID, "", "")
+	if s := e.e.Sums(); s.Held != 0 || s.Merged != 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // FuzzEntry: a message comes back as it was written, whatever the first one of its window is.
 func FuzzEntry(f *testing.F) {
 	f.Add("T", "k", "1767225600000", `{"a":1}`, int64(5), "T", "1767225601000", `{"a":2}`, int64(6), uint8(0))

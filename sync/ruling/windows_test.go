@@ -1,6 +1,7 @@
 package ruling
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"edgesync/sync/rules"
 	"edgesync/wal"
 	"edgesync/wal/disk/powercut"
 	"edgesync/wal/store"
@@ -274,7 +276,7 @@ func TestPowerCut(t *testing.T) {
 }
 
 // memDir makes a directory in RAM where that is possible: every state is a directory of its own.
-func memDir(t *testing.T) string {
+func memDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "edgesync-")
 	if err != nil {
@@ -282,4 +284,61 @@ func memDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+// FuzzJournal: whatever lies in rules/store and rules/windows, the agent starts, keeps what can be
+// read, goes on, and says of the files what it has.
+func FuzzJournal(f *testing.F) {
+	g := newRig(f)
+	g.windows()
+	g.post(events(f, 1, `{"n":1}`))
+	g.post(events(f, 1, `{"n":2}`))
+	var log [][]byte
+	r := g.journal.open.queue.Reader()
+	if err := r.Read(func(e *wal.Entry) bool { log = append(log, slices.Clone(e.Fragment)); return true }); err != nil {
+		f.Fatal(err)
+	}
+	r.Close()
+	g.Rules.Close()
+	key, record := string(log[0][1:25])+"\x00\x00\x00\x09", log[0][26:26+int(log[0][25])]
+	c := Counts{Made: 3, Filtered: 300}
+	f.Add(key, record, c.append(nil), log[0], log[1], []byte{1, 1})
+	f.Add("x", []byte{1}, []byte{0x80}, log[1], log[0], []byte{1})
+	f.Fuzz(func(t *testing.T, key string, record, counts, begun, grew, gone []byte) {
+		dir := filepath.Join(memDir(t), "rules")
+		s, err := store.Open(store.Options{Path: filepath.Join(dir, "store")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b store.Batch
+		b.Put(sumsKey, counts)
+		if len(key) <= store.MaxKey {
+			b.Put(key, record)
+		}
+		w := windowLog{dir: windowsDir(dir), segment: windowsSegment, log: discard}
+		list := []wal.Event{
+			{Kind: rules.WindowBegun, Fragment: begun}, {Kind: rules.WindowGrew, Fragment: grew}, {Kind: rules.WindowGone, Fragment: gone},
+		}
+		if err := errors.Join(s.Apply(&b), s.Close(), w.append(list), w.close()); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Dir: dir, Registry: g.reg, Queue: g, Latest: g, Log: discard}
+		again, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.TB, g.Rules, g.queue = t, again, nil
+		g.tick()
+		g.post(events(t, 1, `{"n":3}`))
+		if s := g.engine.Sums(); s.Received+s.Made != s.Accepted+s.Filtered+s.Merged+uint64(s.Held) || s.Held < 1 {
+			t.Errorf("%+v", s)
+		}
+		held := g.Counts().Held
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+		if c := ReadCounts(dir); c.Held != held {
+			t.Errorf("%d wait in the files, %d in windows", c.Held, held)
+		}
+	})
 }
