@@ -64,6 +64,7 @@ build: $(TRIM) ## build ./edgesync for this machine
 .PHONY: $(TRIM)
 $(TRIM):
 	@GOOS= GOARCH= GOFLAGS= go build -trimpath -o $@ ./scripts/trim
+	@GOOS= GOARCH= GOFLAGS= $@ -linker $@-link
 
 .PHONY: demo
 demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 30 s

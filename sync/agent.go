@@ -26,6 +26,7 @@ type Deps struct {
 	Dead     *wal.DeadLog
 	Former   *former.Store // events of former edges; nil: the edge never changes
 	Overflow *former.Store // what the dead-letter log has no room for (overflow.go); nil: there is none
+	Replays  string        // the file of a replay that is under way (replay.go); "": there can be none
 	Registry Registry
 	Log      *slog.Logger
 	Version  string
@@ -40,9 +41,10 @@ type Deps struct {
 	// more than 1,024 since the last call; nil: nobody is. By the loop's goroutine; it must not
 	// block.
 	Devices func(n int)
-	// Came is told of data of entities that the cloud has sent, once the registry has taken them;
-	// nil: nobody is. The loop's goroutine calls it; it must not block.
-	Came func(list []*proto.EntityDataProto)
+	// Coming is told of what the cloud has sent, before the registry takes it; what it returns,
+	// unless it is nil, is called once the registry has. nil: nobody is told. The loop's goroutine
+	// calls both; they must not block.
+	Coming func(d *proto.DownlinkMsg) (came func())
 	// Holding is called with the bytes that wait in memory of what the cloud sends, whenever they
 	// have changed by some MiB; nil: nobody is. Any goroutine calls it; it must not block.
 	Holding func(bytes int64)

@@ -53,6 +53,9 @@ type box struct {
 	dial       func(ctx context.Context, addr string) (net.Conn, error) // instead of link's; nil: that
 
 	deadBytes int64 // of the dead-letter log; 0: as boxrig has it
+	// keep has the queue keep so many acknowledged bytes, in small segments; 0: none. atMost is
+	// the queue's quota then; 0: none.
+	keep, atMost int64
 
 	mu      gosync.Mutex
 	uplinks []*proto.UplinkMsg
@@ -172,6 +175,23 @@ func (b *box) start() {
 	}, func() uint64 { return b.dead.Stats().Discarded })
 	data := boxrig.OpenData(b.T, b.dir, log, record, b.meters...)
 	b.queue, b.dead, b.former, b.overflow, b.reg = data.Queue, data.Dead, data.Former, data.Overflow, data.Registry
+	if b.keep > 0 {
+		o := wal.Options{
+			Dir: filepath.Join(b.dir, "queue"), CorruptDir: filepath.Join(b.dir, "corrupt"), Record: record, Log: log,
+			SegmentSize: 16 << 10, KeepBytes: b.keep, MaxBytes: b.atMost,
+		}
+		if p, err := LoadReplay(filepath.Join(b.dir, "replay")); err == nil && p != nil {
+			o.Pinned = max(p.Offset, 1)
+		}
+		err := b.queue.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if b.queue, err = wal.Open(o); err != nil {
+			b.Fatal(err)
+		}
+		b.reg.Follow(b.queue)
+	}
 	if b.deadBytes > 0 {
 		var err error
 		b.dead, err = wal.OpenDead(filepath.Join(b.dir, "dead"), b.deadBytes, b.queue.Committed().Offset, log)
@@ -202,7 +222,8 @@ func (b *box) start() {
 	}
 	known.Store(b.reg)
 	b.agent = NewAgent(Deps{
-		Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Overflow: over, Registry: b.reg, Log: log, Version: "test",
+		Config: b.config, Queue: b.queue, Dead: b.dead, Former: b.former, Overflow: over, Replays: filepath.Join(b.dir, "replay"),
+		Registry: b.reg, Log: log, Version: "test",
 	})
 	b.agent.jitter = func(d time.Duration) time.Duration { return d }
 	if b.agent.dialer.Dial = b.dial; b.dial == nil {

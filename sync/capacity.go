@@ -11,7 +11,9 @@ import (
 type Capacity struct {
 	Used    int64   `json:"used_bytes"`  // of the queue's files, acknowledged events that give way first among them
 	Limit   int64   `json:"limit_bytes"` // queue.max_bytes; 0 = not known
-	Percent float64 `json:"percent"`     // used, of the limit
+	Percent float64 `json:"percent"`     // used, of the limit, but for acknowledged events
+
+	acknowledged int64 // of Used
 
 	// At the rate of the last hour, or of this life if it is shorter; 0 = too early to tell.
 	EventsPerHour float64 `json:"events_per_hour"`
@@ -67,7 +69,7 @@ func (a *Agent) addRoom(s *Snapshot, from paced) {
 	r := &s.Room
 	limit, rejected := a.Queue.Room()
 	if r.Limit = limit; limit > 0 {
-		r.Percent = float64(r.Used) * 100 / float64(limit)
+		r.Percent = float64(r.Used-r.acknowledged) * 100 / float64(limit)
 	}
 	if !rejected.Since.IsZero() {
 		now := time.Now()
@@ -91,7 +93,7 @@ func (a *Agent) addRoom(s *Snapshot, from paced) {
 	if r.BytesPerHour > 0 && limit > 0 {
 		free := limit
 		if s.Pending > 0 {
-			free -= min(r.Used, limit)
+			free -= min(r.Used-r.acknowledged, limit)
 		}
 		ms := int64(min(float64(free)/r.BytesPerHour*float64(time.Hour/time.Millisecond), maxFullIn))
 		r.FullInMS = &ms

@@ -88,6 +88,13 @@
 // edge was deleted, the creation goes behind a deletion (halfmade.go). Within a session the edge
 // never changes: another one's configuration is ignored.
 //
+// # The walk of an acknowledged event that a person has go up again
+//
+//	orders           Agent.Replay: what is acknowledged now and of that time, by edgesync replay
+//	wal/keep.go      Options.KeepBytes has left its segment; Pin keeps it while it is to be read
+//	replay.go        replayGroup: while hardly anything waits, HERE IT IS APPENDED AGAIN, and
+//	                 goes the way of an event of its own; the position is durable (saveReplay)
+//
 // # The walk of a downlink
 //
 //	link/session.go  the receiver puts it into the inbox; a large OTA package goes to the registry
@@ -205,7 +212,7 @@
 // attempts, contact.go outages, capacity.go the room, probe.go, quiet.go. Up: intake.go, uplink.go,
 // batch.go, window.go, alarms.go, aside.go, refused.go, outage.go, judge.go, deadletters.go,
 // retry.go, dependents.go, overflow.go, proof.go, room.go, refused_creations.go, dead_orders.go,
-// gap.go, gone.go, repeat.go, creation.go, halfmade.go. Another edge: otheredge.go,
+// gap.go, gone.go, repeat.go, replay.go, creation.go, halfmade.go. Another edge: otheredge.go,
 // former_orders.go. Down: receive.go, downlink.go, syncing.go, ask.go. Past the queue: direct.go,
 // rpc.go, rpc_clock.go.
 //
@@ -223,8 +230,8 @@
 //     in milliseconds, but a value below 100 in seconds, as in ThingsBoard Edge's own files, and
 //     that is logged.
 //   - data_dir: all state, in queue/, dead/, former/, overflow/, registry/, rules/, clock, link,
-//     tally, minutes, max_bytes, corrupt/, lock and agent.sock. The lock is taken before any port
-//     is opened.
+//     tally, minutes, replay, max_bytes, corrupt/, lock and agent.sock. The lock is taken before
+//     any port is opened.
 //   - http.listen: the device API, the REST API, the page, /metrics, /healthz and /readyz.
 //     mqtt.listen: the device API over MQTT. Port 0 lets the system choose; the address is logged
 //     and in `status`. Empty is off, and then the address in `status` is "".
@@ -286,6 +293,9 @@
 //	one of them that is refused            three tries, 1 s doubling; then the queue goes on, and
 //	                                       the next tries follow when something is accepted, or
 //	                                       after 60 s
+//	a replay                               256 events or 32 KiB while fewer than 256 wait; a look
+//	                                       each second while the link, a sync, the rate limit or
+//	                                       the flash budget keeps it from that
 //	the window                             1 to 16 batches, 2 at first, 1 MiB; one more while
 //	                                       acknowledgements come within 250 ms of the best of the
 //	                                       session, one less when they take 500 ms longer

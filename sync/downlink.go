@@ -25,6 +25,10 @@ func (l *loop) downlink(d *proto.DownlinkMsg, packages []func() (bool, error), n
 	for _, step := range beforeApply {
 		step(l, d, now)
 	}
+	var came func()
+	if l.coming != nil {
+		came = l.coming(d)
+	}
 	used, err := l.reg.Apply(d)
 	for _, apply := range packages {
 		if err == nil {
@@ -37,8 +41,8 @@ func (l *loop) downlink(d *proto.DownlinkMsg, packages []func() (bool, error), n
 		l.complain("a message of the cloud cannot be stored", err.Error(), now)
 		return
 	}
-	if l.came != nil && len(d.GetEntityData()) > 0 {
-		l.came(d.GetEntityData())
+	if came != nil {
+		came()
 	}
 	if len(d.GetDeviceUpdateMsg()) > 0 {
 		l.maybeUnrouted(now)

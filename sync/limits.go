@@ -135,6 +135,14 @@ const (
 	overflowPause   = 5 * time.Second // between two looks at what can return from the overflow
 	maxEdgeName     = 200             // bytes of a name in the log
 
+	// A replay (replay.go).
+	replayPending = 256         // events that may wait in the queue while a group follows
+	replayEvents  = 256         // of a group
+	replayBytes   = 32 << 10    // of a group, and one event
+	replayLooked  = 256 << 10   // bytes that one turn reads for it
+	replaySaved   = 256 << 10   // bytes read before the position is written
+	replayPause   = time.Second // between two looks while it waits
+
 	// Quiet (quiet.go).
 	quietFor    = 2 * time.Second  // after work, before memory is given back
 	askGiveBack = 20 * time.Second // while much is asked about, memory is given back so often

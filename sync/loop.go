@@ -28,7 +28,7 @@ type loop struct {
 	clock      *clock.Clock
 	calls      *calls.Table
 	doors      Doors // nil: nobody takes calls
-	came       func(list []*proto.EntityDataProto)
+	coming     func(d *proto.DownlinkMsg) (came func())
 	link       *link.Dialer
 	history    *link.History
 	board      *board
@@ -63,6 +63,7 @@ type loop struct {
 	quiet      quiet             // quiet.go
 	former     formerEdge        // otheredge.go
 	overflow   overflow          // overflow.go
+	replaying  replaying         // replay.go
 	halfMade   halfMade          // halfmade.go
 	looked     time.Time         // for what nobody waits for, last
 	flushed    time.Time         // the registry without anybody who waits, last
@@ -94,7 +95,7 @@ func newLoop(a *Agent) *loop {
 	c := &own
 	l := &loop{
 		cfg: c, log: a.Log, queue: a.Queue, deadLog: a.Dead, reg: a.Registry, clock: a.Clock,
-		tally: a.Tally, calls: a.calls, doors: a.doors, came: a.Came, link: &a.dialer, history: a.History,
+		tally: a.Tally, calls: a.calls, doors: a.doors, coming: a.Coming, link: &a.dialer, history: a.History,
 		board: &a.board, hint: a.hint, orders: a.orders, complaints: complaint.New(a.Log, complainEvery),
 		conn:       connection{since: time.Now()},
 		dialing:    newDialing(c, a.jitter),
@@ -124,6 +125,7 @@ func newLoop(a *Agent) *loop {
 	l.loadRefusedCreations()
 	l.recallOutage(time.Now())
 	l.recallRepetition()
+	l.recallReplay(a.Replays)
 	if err := l.countBacklog(); err != nil {
 		l.complain("the queue cannot be read", err.Error(), time.Now())
 	}
@@ -185,6 +187,7 @@ func (l *loop) turn(ctx context.Context, now time.Time) {
 	l.maybeCall(now)
 	l.maybeSetApart(now)
 	l.maybeReturn(now)
+	l.maybeReplay(now)
 	l.maybeRepeat(now)
 	l.maybeSend(now)
 	l.maybeAsk(now)
@@ -277,6 +280,7 @@ func (l *loop) deadline(now time.Time) time.Time {
 			}
 		}
 	}
+	at(l.replayDue(now))
 	if due := l.overflow.due; !due.IsZero() {
 		at(later(due, now))
 	}
@@ -372,6 +376,7 @@ func (l *loop) stop(cancel context.CancelFunc) {
 		l.dialing.running = false
 	}
 	defer l.keepPending()
+	defer l.stopReplay()
 	sess := l.conn.sess
 	if sess == nil {
 		return

@@ -49,13 +49,14 @@ type published struct {
 	refused  *refusedCreations // nil: no creation is
 	unproven int               // creations
 	counters counters
+	replay   Replay // State "": there was none in this life
 	contact  contact
 	paced    paced // the oldest sample
 }
 
 // counters of this process's life.
 type counters struct {
-	connects, attempts, downlinks, unused, uplinkBytes, repeated uint64
+	connects, attempts, downlinks, unused, uplinkBytes, repeated, replayed uint64
 }
 
 // publish lets other goroutines see the loop's state.
@@ -67,11 +68,13 @@ func (l *loop) publish(now time.Time) {
 		l.refused = l.dependents.describe()
 	}
 	l.tellRoom()
+	replay := l.replaying.Replay
+	replay.Waits = l.replayWaits()
 	l.board.write(published{
 		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
-		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact,
+		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact, replay: replay,
 		paced: l.pace.take(now, l.queue),
 	})
 }
@@ -88,6 +91,10 @@ func (a *Agent) Snapshot() Snapshot {
 		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
 		Repeated: p.counters.repeated, MaxInbound: a.dialer.MaxInbound,
 		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
+	}
+	s.Replayed = p.counters.replayed
+	if p.replay.State != "" {
+		s.Replay = &p.replay
 	}
 	if p.counters.attempts > 0 {
 		s.Reconnects = p.counters.attempts - 1
@@ -188,7 +195,7 @@ func AddCounts(s *Snapshot, q wal.Stats, d wal.DeadStats, f, o former.Stats, now
 	}
 	s.QueueBytes, s.Committed, s.LastOffset = q.Bytes, q.Committed, q.Last
 	s.Commits, s.Writable = q.Commits, q.Writable
-	s.Room.Used = q.Bytes
+	s.Room.Used, s.Room.acknowledged = q.Bytes, q.Acknowledged
 	s.DeadResting, s.DeadWaiting = d.Resting, d.Letters-d.Resting
 	if u := d.Classes[wal.DeadCreation]; u.Letters > 0 {
 		s.RefusedCreations = &RefusedCreations{Devices: d.Pinned, Events: u.Letters - d.Pinned + int(o.Kept), Bytes: u.Bytes}

@@ -89,15 +89,17 @@ type Snapshot struct {
 	SlowFsyncs      uint64     `json:"slow_fsyncs"`       // of this life, above wal.SlowSync
 	UptimeMS        int64      `json:"uptime_ms"`
 	QueueBytes      int64      `json:"queue_bytes"`
-	Committed       uint64     `json:"committed"`       // offset
-	LastOffset      uint64     `json:"last_offset"`     // of the newest durable frame
-	InFlight        int        `json:"in_flight"`       // batches sent and not acknowledged
-	Window          int        `json:"window"`          // batches that may be in flight
-	RTTMS           float64    `json:"rtt_ms"`          // of the last acknowledgement
-	Repeated        uint64     `json:"repeated"`        // events sent and acknowledged once more (repeat.go), this life; in no other count
-	Connects        uint64     `json:"connects"`        // sessions accepted in this life
-	Reconnects      uint64     `json:"reconnects"`      // attempts after the first
-	NextAttemptMS   int64      `json:"next_attempt_ms"` // until the next dial, 0 = none planned
+	Committed       uint64     `json:"committed"`        // offset
+	LastOffset      uint64     `json:"last_offset"`      // of the newest durable frame
+	InFlight        int        `json:"in_flight"`        // batches sent and not acknowledged
+	Window          int        `json:"window"`           // batches that may be in flight
+	RTTMS           float64    `json:"rtt_ms"`           // of the last acknowledgement
+	Repeated        uint64     `json:"repeated"`         // events sent and acknowledged once more (repeat.go), this life; in no other count
+	Replayed        uint64     `json:"replayed"`         // of accepted: those that a person had go up again (replay.go), this life
+	Replay          *Replay    `json:"replay,omitempty"` // the one that runs, or the last of this life
+	Connects        uint64     `json:"connects"`         // sessions accepted in this life
+	Reconnects      uint64     `json:"reconnects"`       // attempts after the first
+	NextAttemptMS   int64      `json:"next_attempt_ms"`  // until the next dial, 0 = none planned
 	RateLimited     bool       `json:"rate_limited"`
 	Edge            string     `json:"edge"`   // the edge's name in the cloud
 	Cloud           string     `json:"cloud"`  // host:port

@@ -120,7 +120,10 @@ func (q *Queue) SetBudget(perDay int64, most time.Duration) {
 // the flash budget: commits wait for it. It is the disk.Meter of the files beside the queue, never
 // blocks, and may be called from any goroutine.
 func (q *Queue) Meter(at, bytes int64, fsyncs int) {
-	cost := wear(at, bytes, q.o.CommitBytes) + int64(max(fsyncs-1, 0))*q.o.CommitBytes
+	cost := bytes // without an fsync it shares the commits of the next one
+	if fsyncs > 0 {
+		cost = wear(at, bytes, q.o.CommitBytes) + int64(fsyncs-1)*q.o.CommitBytes
+	}
 	q.budget.spendElsewhere(cost, time.Now())
 	q.ledger.add(Account{Written: bytes, Wear: cost, Fsyncs: uint64(fsyncs)})
 }

@@ -95,11 +95,11 @@
 //     later.
 //   - Every drop is reported by one event, made by Options.Record: a gap stays in the control
 //     frames until that event is in the log.
-//   - Committed segments are deleted within a second or so, but for those that Queue.Keep asks for:
-//     these stay until the quota, max_age or a full medium needs their room. They give way before
-//     anything that is pending.
-//   - Nothing grows with the backlog but a list of 24 bytes a segment. The library keeps copies of
-//     the tail and of the segment before it in memory.
+//   - Committed segments are deleted within a second or so, but for those that Queue.Keep,
+//     Queue.Pin or Options.KeepBytes ask for: these stay until the quota, max_age or a full medium
+//     needs their room. They give way before anything that is pending.
+//   - Nothing grows with the backlog but a list of 24 bytes a segment. The library keeps a copy of
+//     the tail in memory.
 //
 // # Locks
 //

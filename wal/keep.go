@@ -30,6 +30,48 @@ func (q *Queue) Kept() uint64 {
 	return q.kept
 }
 
+// Pin says that committed events behind offset are being read once more: their segments stay as
+// those do that Keep asks for, and give way as they do. math.MaxUint64 pins nothing. Nothing of it
+// is stored.
+func (q *Queue) Pin(offset uint64) {
+	q.mu.Lock()
+	q.pinned = offset
+	q.mu.Unlock()
+}
+
+// Unanswered is how many events stand behind the committed position, those among them that thinning
+// has removed.
+func (q *Queue) Unanswered() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.end.Seq - q.committed.Seq
+}
+
+// unwantedLocked is the offset up to which nobody asks for what is committed.
+func (q *Queue) unwantedLocked() uint64 {
+	unwanted := min(q.committed.Offset, q.kept, q.pinned)
+	if q.o.KeepBytes <= 0 {
+		return unwanted
+	}
+	room := q.o.KeepBytes
+	for i := len(q.segments) - 2; i >= 0; i-- {
+		if end := q.segments[i+1].first - 1; end <= q.committed.Offset {
+			if room -= q.segments[i].bytes; room < 0 {
+				return min(unwanted, end)
+			}
+		}
+	}
+	return min(unwanted, q.segments[0].first-1)
+}
+
+// acknowledgedLocked is how many bytes the segments take of which all is committed.
+func (q *Queue) acknowledgedLocked() (bytes int64) {
+	for i := 1; i < len(q.segments) && q.segments[i].first <= q.committed.Offset+1; i++ {
+		bytes += q.segments[i-1].bytes
+	}
+	return bytes
+}
+
 // Past returns a reader that stands at offset, and reads what is committed too, as far as that is
 // still there. Seq and Thinned of its positions are not to be relied on in front of the committed
 // offset.

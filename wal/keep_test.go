@@ -166,3 +166,71 @@ func TestControlOfOlderVersion(t *testing.T) {
 		t.Error("more is kept than there is")
 	}
 }
+
+// The newest acknowledged segments stay, up to KeepBytes, over a restart too; what is pinned stays
+// beyond that.
+func TestKeepBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(memDir(t) + "/queue")
+		o.SegmentSize, o.KeepBytes = 1024, 8<<10
+		q := openQueue(t, o)
+		deliverNumbers(t, q, 1, 1000)
+		time.Sleep(time.Minute)
+		check := func(what string, most int64) (got []uint64) {
+			t.Helper()
+			s := q.Stats()
+			if s.Acknowledged > most || s.Acknowledged < most-2048 || s.Bytes-s.Acknowledged > 2048 {
+				t.Errorf("%s: %d bytes acknowledged of %d", what, s.Acknowledged, s.Bytes)
+			}
+			if got = past(t, q, 0); !slices.Equal(got, count(1001-uint64(len(got)), 1000)) {
+				t.Errorf("%s: %v", what, got)
+			}
+			return got
+		}
+		kept := check("kept", 8<<10)
+		closeQueue(t, q)
+		o.Pinned = q.Committed().Offset
+		q = openQueue(t, o)
+		time.Sleep(time.Minute)
+		if again := check("after a restart", 8<<10); !slices.Equal(again, kept) {
+			t.Errorf("%d of %d after a restart", len(again), len(kept))
+		}
+		deliverNumbers(t, q, 1001, 2000)
+		time.Sleep(time.Minute)
+		if got := past(t, q, 0); got[0] > 1000 || !slices.Equal(got, count(got[0], 2000)) {
+			t.Errorf("pinned from 1000 on: from %d", got[0])
+		}
+		q.Pin(math.MaxUint64)
+		deliverNumbers(t, q, 2001, 2002)
+		time.Sleep(time.Minute)
+		if s := q.Stats(); s.Acknowledged > 8<<10 {
+			t.Errorf("%d bytes when nothing is pinned", s.Acknowledged)
+		}
+		closeQueue(t, q)
+	})
+}
+
+// What is kept by its size gives way to what is pending, all of it.
+func TestKeepBytesGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(memDir(t) + "/queue")
+		o.SegmentSize, o.KeepBytes, o.MaxBytes = 1024, 8<<10, 16<<10
+		q := openQueue(t, o)
+		defer q.Close()
+		for n := uint64(0); n < 300; n += 50 {
+			deliverNumbers(t, q, n+1, n+50)
+		}
+		time.Sleep(time.Minute)
+		if s := q.Stats(); s.Dropped != 0 || s.Acknowledged < 6<<10 {
+			t.Fatalf("%+v", s)
+		}
+		n := uint64(300)
+		for q.Stats().Acknowledged > 0 {
+			n++
+			appendEvents(t, q, n, 1)
+		}
+		if s := q.Stats(); s.Dropped != 0 || s.Pending != n-300 {
+			t.Errorf("dropped %d, pending %d of %d while %d bytes are acknowledged", s.Dropped, s.Pending, n-300, s.Acknowledged)
+		}
+	})
+}

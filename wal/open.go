@@ -45,7 +45,10 @@ func Open(o Options) (*Queue, error) {
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 		pending: new(group), spare: append(make([]*group, 0, 2), new(group)), damaged: make(map[uint64]struct{}),
 		most: o.MaxBytes, lastWrite: time.Now(), opened: time.Now(),
-		budget: budget{perDay: o.FlashBudget, most: o.MaxDelay},
+		budget: budget{perDay: o.FlashBudget, most: o.MaxDelay}, pinned: noneKept,
+	}
+	if o.Pinned != 0 {
+		q.pinned = o.Pinned
 	}
 	if q.o.Now == nil {
 		q.o.Now = func() int64 { return time.Now().UnixMilli() }

@@ -45,7 +45,7 @@ func (q *Queue) flush(committer bool) bool {
 	switch {
 	case err != nil:
 		q.finish(g, err)
-	case committer && max(g.appends, q.lastAppends) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
+	case committer && max(g.appends, q.lately) >= q.o.besideFrom && q.o.Interval == 0 && !q.newTail:
 		q.pipeline(w)
 	default:
 		q.finish(g, q.makeDurable(w))
@@ -85,7 +85,7 @@ func (q *Queue) finish(g *group, err error) {
 	if cap(g.buf) > 2*groupBytes { // one oversized append is not kept for ever
 		g.buf, q.batch = nil, tlog.Batch{}
 	}
-	q.lastAppends = g.appends
+	q.lately = max(g.appends, q.lately*3/4)
 	*g = group{buf: g.buf[:0], sizes: g.sizes[:0], done: g.done[:0]}
 	q.mu.Lock()
 	if len(q.spare) < cap(q.spare) {
@@ -146,7 +146,7 @@ func (q *Queue) pipeline(w *written) {
 		q.finish(w.g, q.poison(err, time.Now()))
 		return
 	}
-	q.expect(q.lastAppends)
+	q.expect(q.lately)
 	until := time.Now().Add(pipelineMost)
 	for w != nil {
 		next, err := q.await(w, until)
@@ -190,8 +190,11 @@ func (q *Queue) startSync(w *written) error {
 	return nil
 }
 
-// expect has submit signal when most of the appends wait that will: those there, and one for each
-// writer that gets its outcome now.
+// expect has submit signal when a quarter of the appends wait that will: those there, and one for
+// each writer that gets its outcome now. To wait for most of them would make larger groups, but the
+// fsync under way often ends before so many are there, and then the medium waits for the queue:
+// measured with 256 writers and an fsync of 130 us, 0.70 of bare write and fdatasync instead of
+// 0.80 to 0.90.
 func (q *Queue) expect(appends int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -199,7 +202,7 @@ func (q *Queue) expect(appends int) {
 	case <-q.many: // of an earlier expectation
 	default:
 	}
-	q.enough = max(1, appends*7/8)
+	q.enough = max(1, appends/4)
 	q.signalEnoughLocked()
 }
 

@@ -22,21 +22,26 @@ func TestPipeline(t *testing.T) {
 		p.q.own.Lock()
 		p.submit("a", 1)
 		p.submit("a2", 2)
+		all := []string{"a", "a2"}
+		for range 5 { // a quarter of these and of what waits is two appends
+			p.submit("a3", 1)
+			all = append(all, "a3")
+		}
 		p.q.own.Unlock()
-		p.expect("the fsync of a runs", []string{"write", "sync", "fsync"}, nil, 2, 5)
+		p.expect("the fsync of a runs", []string{"write", "sync", "fsync"}, nil, 2, 10)
 		p.submit("b", 3)
-		p.expect("b is written meanwhile", []string{"write-beside", "sync"}, nil, 2, 8)
+		p.expect("b is written meanwhile", []string{"write-beside", "sync"}, nil, 2, 13)
 		p.submit("c", 2)
-		p.expect("c waits", nil, nil, 2, 8)
+		p.expect("c waits", nil, nil, 2, 13)
 		p.fsyncs <- nil
 		p.expect("a is durable: b is synced, and c waits until the writers of a may have come again",
-			[]string{"fsync"}, []string{"a", "a2"}, 5, 8)
+			[]string{"fsync"}, all, 10, 13)
 		p.submit("c2", 2)
-		p.expect("the writers of a have come again", []string{"write-beside", "sync"}, []string{"a", "a2"}, 5, 12)
+		p.expect("a quarter of the writers has come", []string{"write-beside", "sync"}, all, 10, 17)
 		p.fsyncs <- nil
-		p.expect("b is durable", []string{"fsync"}, []string{"a", "a2", "b"}, 8, 12)
+		p.expect("b is durable", []string{"fsync"}, append(all, "b"), 13, 17)
 		p.fsyncs <- nil
-		p.expect("c is durable, and nothing is behind it", nil, []string{"a", "a2", "b", "c", "c2"}, 12, 12)
+		p.expect("c is durable, and nothing is behind it", nil, append(all, "b", "c", "c2"), 17, 17)
 		if s := p.q.Stats(); s.Commits != 5 || s.Today.Fsyncs < 5 {
 			t.Errorf("%d commits, %d fsyncs", s.Commits, s.Today.Fsyncs)
 		}
@@ -251,17 +256,29 @@ func TestPipelineIsForManyAppends(t *testing.T) {
 	}
 }
 
-// An Append that commits by itself returns with its own group, whoever comes after it.
-func TestAppendLeadsNoPipeline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := openPipelined(t, roomy(t))
-		p.at["sync"] = func() { p.submit("b", 3) }
-		appendEvents(t, p.q, p.next, 1)
-		synctest.Wait()
-		if steps := p.since(); slices.Contains(steps, "write-beside") || steps[0] != "write" {
-			t.Errorf("steps %q", steps)
-		}
-	})
+// An Append that finds few writers commits by itself, and returns with its own group, whoever comes
+// after it. Where many write, it leaves that to the committer, so that others can be written
+// meanwhile.
+func TestAppendLeadsFewOnly(t *testing.T) {
+	for besideFrom, beside := range map[int]bool{1: true, 2: false} {
+		synctest.Test(t, func(t *testing.T) {
+			o := roomy(t)
+			o.besideFrom = besideFrom
+			p := openSeen(t, o)
+			for range 2 {
+				appendEvents(t, p.q, p.next, 1)
+				p.next++
+			}
+			synctest.Wait()
+			p.since()
+			p.at["sync"] = func() { p.submit("b", 3) }
+			appendEvents(t, p.q, p.next, 1)
+			synctest.Wait()
+			if steps := p.since(); slices.Contains(steps, "write-beside") != beside || steps[0] != "write" {
+				t.Errorf("many are %d: steps %q", besideFrom, steps)
+			}
+		})
+	}
 }
 
 // A group that begins a segment has the directory synced with it, once. A group that ends with its

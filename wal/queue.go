@@ -73,6 +73,8 @@ type Options struct {
 	FlashBudget int64         // bytes a day; 0 = unlimited
 	MaxDelay    time.Duration // longest stretch of a group commit under the budget
 	CommitBytes int64         // what one commit costs the medium; 0 = medium.AssumedCommit
+	KeepBytes   int64         // of the newest segments of which all is committed; they give way as those of Keep do
+	Pinned      uint64        // what is pinned from the first moment on (Queue.Pin); 0 = nothing
 	Reserve     int64         // bytes of the file "reserve": room for the committed file on a full disk
 	Floor       int64         // bytes of the medium that the queue leaves free (measure); 0 = none
 	Fill        bool          // the file system overwrites in place: the tail gets its room beforehand
@@ -170,6 +172,7 @@ type Queue struct {
 	rejected  Rejected
 	kept      uint64 // see Keep; noneKept = nothing
 	savedKept uint64 // the same, in the committed file when it was written last
+	pinned    uint64 // see Pin; noneKept = nothing
 	frontier  uint64 // last offset of the segment that the reader is in; thinning begins behind it
 	replacing uint64 // first offset of what thinning is replacing now; 0 = nothing
 	urgent    bool   // the committed position is due in its file
@@ -177,36 +180,36 @@ type Queue struct {
 	epoch     uint64              // changes when files may have been replaced under the readers
 	damaged   map[uint64]struct{} // segments whose damage was logged; bounded by the segments
 
-	own         sync.Mutex // guards what follows; taken before mu
-	ops         disk.Ops
-	store       *tlog.Log
-	append      func() error // has store write batch
-	file        *committedFile
-	proven      bool // false after a failure, until a write has succeeded
-	batch       tlog.Batch
-	groups      [2]written // the newest groups, in turn
-	lastAppends int        // of the group that was finished last
-	crowd       bool       // many writers had the next group ready while the last fsync for many ran
-	tail        tailFile
-	budget      budget
-	thin        thinning  // under way
-	dirty       time.Time // of the first write since the last fsync, with Options.Interval; zero = none
-	unsynced    int64     // bytes since then
-	newNames    bool      // among what is not synced are the names of segments that hold something
-	newTail     bool      // nothing is in the tail yet, and its name is not synced
-	running     bool      // it was open before: memory is newer than the files
-	reserved    bool      // the reserve is there
-	starved     bool      // it was given back, and is not there again: no events are taken
-	framed      Position  // committed position in the newest durable control frame; written under mu too
-	framing     Position  // the same, in the newest one that is written
-	filed       Position  // committed position in its file; written under mu too
-	lastWrite   time.Time
-	lastDrop    time.Time
-	lastAge     time.Time
-	retryAt     time.Time
-	reserveAt   time.Time // next try to fill the reserve
-	measured    time.Time // when Floor was looked after
-	below       bool      // and less was free
+	own       sync.Mutex // guards what follows; taken before mu
+	ops       disk.Ops
+	store     *tlog.Log
+	append    func() error // has store write batch
+	file      *committedFile
+	proven    bool // false after a failure, until a write has succeeded
+	batch     tlog.Batch
+	groups    [2]written // the newest groups, in turn
+	lately    int        // appends of the largest group lately: each group forgets a quarter
+	crowd     bool       // many writers had the next group ready while the last fsync for many ran
+	tail      tailFile
+	budget    budget
+	thin      thinning  // under way
+	dirty     time.Time // of the first write since the last fsync, with Options.Interval; zero = none
+	unsynced  int64     // bytes since then
+	newNames  bool      // among what is not synced are the names of segments that hold something
+	newTail   bool      // nothing is in the tail yet, and its name is not synced
+	running   bool      // it was open before: memory is newer than the files
+	reserved  bool      // the reserve is there
+	starved   bool      // it was given back, and is not there again: no events are taken
+	framed    Position  // committed position in the newest durable control frame; written under mu too
+	framing   Position  // the same, in the newest one that is written
+	filed     Position  // committed position in its file; written under mu too
+	lastWrite time.Time
+	lastDrop  time.Time
+	lastAge   time.Time
+	retryAt   time.Time
+	reserveAt time.Time // next try to fill the reserve
+	measured  time.Time // when Floor was looked after
+	below     bool      // and less was free
 }
 
 // group is what one commit makes durable. Its frames get their offsets and checksums then.
@@ -251,7 +254,8 @@ func (q *Queue) Append(ctx context.Context, events ...Event) error {
 	if first { // whoever comes later shares what becomes of this
 		led := q.own.TryLock() // nobody commits
 		if led {
-			if led = q.hold(time.Now(), nil) <= 0; led {
+			// Where many write, a commit of this event alone would have all others wait for it.
+			if led = q.lately < q.o.besideFrom && q.hold(time.Now(), nil) <= 0; led {
 				q.flush(false)
 			}
 			q.own.Unlock()

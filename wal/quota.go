@@ -16,7 +16,7 @@ func (q *Queue) quota(n int64, now time.Time) error {
 		q.mu.Lock()
 		over := q.bytes+n > most
 		segments, committed, idle := len(q.segments), q.committed.Offset, q.committed.Seq == q.end.Seq
-		unwanted := min(committed, q.kept)
+		unwanted := q.unwantedLocked()
 		bytes := q.bytes
 		q.mu.Unlock()
 		if !over {

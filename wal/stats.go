@@ -11,6 +11,7 @@ type Stats struct {
 
 	First, Last, Committed uint64        // offsets
 	Bytes                  int64         // of all segments
+	Acknowledged           int64         // of those of them of which all is committed
 	OldestPending          int64         // Time of the oldest pending event; 0 = none, or it cannot be read
 	Today                  Account       // what was written today
 	Since                  time.Duration // how long Today covers
@@ -32,7 +33,7 @@ func (q *Queue) Stats() Stats {
 		Accepted: q.end.Seq, Deployed: q.counters.deployed, Dead: q.counters.dead, Damaged: q.counters.damaged,
 		Pending: q.end.Seq - q.committed.Seq - q.ahead, Dropped: q.counters.dropped + q.ahead,
 		First: q.segments[0].first, Last: q.end.Offset, Committed: q.committed.Offset,
-		Bytes: q.bytes, Segments: len(q.segments),
+		Bytes: q.bytes, Acknowledged: q.acknowledgedLocked(), Segments: len(q.segments),
 		Writable: q.lastErr == nil && !q.shut, LastError: q.lastErr,
 	}
 	committed, empty := q.committed, q.end.Seq == q.committed.Seq

@@ -30,7 +30,7 @@ func (q *Queue) maintain(now time.Time) time.Duration {
 	}
 	q.mu.Lock()
 	committed := q.committed
-	unwanted := min(committed.Offset, q.kept)
+	unwanted := q.unwantedLocked()
 	quiet := q.lastWrite.Add(fileAfter).Sub(now)
 	unframed := committed.Offset != q.framed.Offset && committed.Offset != q.filed.Offset
 	due := committed.Offset != q.filed.Offset && q.urgent || unframed && quiet <= 0

@@ -36,7 +36,7 @@ const binaryPath = "/usr/bin/edgesync"
 
 // files is every file of every package beside the binary. What a user changes is as little as can
 // be: each release that changes a shipped one leaves a second file beside the user's.
-var files = []file{
+var files = append([]file{
 	{path: "/etc/init.d/edgesync", source: "scripts/openwrt/edgesync.init", mode: 0o755, kinds: openwrtKinds},
 	{path: "/etc/config/edgesync", source: "scripts/openwrt/edgesync.config", mode: 0o600, config: true, kinds: openwrtKinds},
 	{path: "/etc/hotplug.d/ntp/50-edgesync", source: "scripts/openwrt/ntp.hotplug", mode: 0o644, kinds: openwrtKinds},
@@ -53,7 +53,7 @@ var files = []file{
 	{path: "/usr/share/doc/edgesync/copyright", source: "scripts/debian/copyright", mode: 0o644, kinds: debKind},
 	{path: "/usr/share/lintian/overrides/edgesync", source: "scripts/debian/lintian-overrides", mode: 0o644, kinds: debKind},
 	{path: "/usr/share/man/man8/edgesync.8.gz", mode: 0o644, kinds: debKind},
-}
+}, manFiles()...)
 
 // account is the user and group that the service runs as on OpenWrt, in the form that opkg and apk
 // read. Number 8077 is taken by no package of OpenWrt's feed as of August 2026.

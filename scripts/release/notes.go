@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"edgesync/sync/cli"
 )
 
 // unreleased is the heading in CHANGELOG.md of what no tag has yet.
@@ -105,10 +107,14 @@ func (r *release) writeDebianDocs() error {
 	if err != nil {
 		return err
 	}
-	for path, text := range map[string]string{
+	docs := map[string]string{
 		"/usr/share/doc/edgesync/changelog.Debian.gz": r.debianChangelog(),
-		"/usr/share/man/man8/edgesync.8.gz":           string(page),
-	} {
+		manPath(""): mainPage(string(page)),
+	}
+	for _, p := range cli.Pages() {
+		docs[manPath(p.Name)] = manPage(&p)
+	}
+	for path, text := range docs {
 		packed, err := gzipped([]byte(text))
 		if err == nil {
 			err = r.made(path, packed)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,7 +92,7 @@ func newMachine(dir string, cloud int, log io.Writer) (*machine, error) {
 		m.remove()
 		return nil, err
 	}
-	for range 3 { // chosen once: the devices know them
+	for range flashes { // chosen once: the devices know them
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			m.remove()
@@ -114,13 +115,14 @@ func (m *machine) remove() {
 func (m *machine) start() error {
 	forward := ""
 	for i, p := range m.ports {
-		forward += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", p, 8081+i)
+		door := 8081 + slices.Index(every, flashes[i])
+		forward += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", p, door)
 	}
 	m.cmd = exec.Command("qemu-system-mipsel",
 		"-M", "malta,memory-backend=ram", "-cpu", "24Kc", "-m", "256", "-nographic", "-vga", "none", "-no-reboot",
 		"-object", "memory-backend-file,id=ram,size=256M,share=on,mem-path="+m.ram,
 		"-kernel", filepath.Join(m.dir, "kernel"), "-initrd", filepath.Join(m.dir, "initrd.gz"),
-		"-append", "console=ttyS0 quiet panic=-1 "+kernelMemory+" cloud="+strconv.Itoa(m.cloud),
+		"-append", "console=ttyS0 quiet panic=-1 "+kernelMemory+" cloud="+strconv.Itoa(m.cloud)+" flash="+strings.Join(flashes, ","),
 		"-netdev", "user,id=net"+forward, "-device", "virtio-net-pci,netdev=net,romfile=",
 		"-drive", "file="+m.card()+",format=raw,if=none,id=card", "-device", "virtio-blk-pci,drive=card")
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,16 +40,29 @@ const (
 	fullLimit  = 3 * time.Minute
 )
 
-// flashes are the file systems, in the order of their agents (init).
-var flashes = [...]string{"jffs2", "ubifs", "f2fs"}
+// every is the file systems, in the order of their agents' ports (init); flashes those of this run.
+var (
+	every   = []string{"jffs2", "ubifs", "f2fs"}
+	flashes = every
+)
 
 func main() {
 	events := flag.Int("events", 10_000, "that the devices send")
 	cuts := flag.Int("cuts", 20, "of the power, beside those when the flash is full")
 	full := flag.Bool("full", true, "fill the flashes at the end")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "decides the moments of the cuts")
+	only := flag.String("flash", "", "file systems, separated by commas; left out: "+strings.Join(every, ","))
 	dir := flag.String("dir", "build/router", "what prepare has made")
 	flag.Parse()
+	if *only != "" {
+		flashes = strings.Split(*only, ",")
+	}
+	for _, name := range flashes {
+		if !slices.Contains(every, name) {
+			fmt.Fprintln(os.Stderr, "router: there is no flash", name)
+			os.Exit(2)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *dir, *events, *cuts, *full, *seed); err != nil {
@@ -80,7 +94,7 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fmt.Printf("%d events, %d cuts, -seed %d\n", events, cuts, seed)
-	cloud := cloudtest.New(cloudtest.Options{Seed: seed})
+	cloud := cloudtest.New(cloudtest.Options{Seed: seed, Patience: time.Minute})
 	defer cloud.Stop()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -286,7 +300,7 @@ func (d *device) stuff(ctx context.Context) error {
 			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
-		case 0:
+		case 0, http.StatusBadRequest: // of a body that came too slowly, as the machine's clock saw it
 			if err := rig.Pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}

@@ -81,7 +81,7 @@ func cleanRestart(ctx context.Context, s *soak) (string, error) {
 // places are names of data_dir that hold neither events nor counts: what stands there may be lost.
 var places = []string{
 	"lock", "max_bytes", "max_bytes.TEMP", "clock", "clock.TEMP", "link", "link.TEMP", "tally", "tally.TEMP", "trial.TEMP",
-	"agent.sock", "corrupt",
+	"replay", "replay.TEMP", "agent.sock", "corrupt",
 	"queue/LOCK", "queue/reserve", "queue/reserve.TEMP", "queue/00000000000000000001.TEMP", "queue/00000000000000000001.THIN",
 	"dead/letters.new", "registry/store", "registry/store.new", "registry/ota",
 }

@@ -1,11 +1,14 @@
-// Command trim makes binaries smaller. It compiles everything without the names and lines of
-// files: a binary holds a table of which instruction is of which line, which on MIPS is some 4.5 of
-// 100 bytes of it, and 12 of 100 packed. The instructions are the same without that table. Of the
-// standard library and the dependencies it leaves out what never runs here, too (cuts.go). A trace
-// of a panic still has each function's name and the instruction in it; which line that is says go
-// tool objdump -s, of a binary that is built from the same commit without -toolexec and -s -w.
+// Command trim makes binaries smaller. It compiles everything without the names and lines of files:
+// a binary holds a table of which instruction is of which line, which on MIPS is some 4.5 of 100
+// bytes of it, and 12 of 100 packed. The instructions are the same without that table. Of the
+// standard library and the dependencies it leaves out what never runs here, too, and of the
+// linker's tables what nobody reads (cuts.go). A trace of a panic still has each function's name,
+// without directories, and the instruction in it; which line that is says go tool objdump -s, of a
+// binary that is built from the same commit without -toolexec and -s -w.
 //
-// It is for go build -toolexec, which starts it in place of each tool, with the tool's command.
+// It is for go build -toolexec, which starts it in place of each tool, with the tool's command. The
+// linker it starts is the one that stands beside it as trim-link, if there is one; trim -linker
+// FILE makes that from the source of the linker in use, with its cuts made.
 package main
 
 import (
@@ -33,7 +36,12 @@ var (
 )
 
 func main() {
-	err := run(os.Args[1:])
+	var err error
+	if len(os.Args) == 3 && os.Args[1] == "-linker" {
+		err = linker(os.Args[2])
+	} else {
+		err = run(os.Args[1:])
+	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		os.Exit(exit.ExitCode()) // the tool has said why
 	}
@@ -51,7 +59,19 @@ func run(command []string) error {
 	}
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if strings.TrimSuffix(filepath.Base(command[0]), ".exe") != "compile" {
+	tool := strings.TrimSuffix(filepath.Base(command[0]), ".exe")
+	if tool == "link" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(self + "-link"); err == nil {
+			cmd.Path, cmd.Err = self+"-link", nil
+		} else {
+			tool = "" // as it is
+		}
+	}
+	if tool != "compile" && tool != "link" {
 		return cmd.Run()
 	}
 	if len(command) > 1 && command[1] == "-V=full" {
@@ -59,6 +79,9 @@ func run(command []string) error {
 		version, err := cmd.Output()
 		fmt.Printf("%s trim-%x\n", bytes.TrimSpace(version), sha256.Sum256(slices.Concat(source, sourceOfCuts)))
 		return err
+	}
+	if tool == "link" {
+		return cmd.Run()
 	}
 	pkg, dir := "main", ""
 	for i := 1; i < len(cmd.Args); i++ {

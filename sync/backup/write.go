@@ -29,7 +29,7 @@ var maxFiles = 20000
 // What an archive has, and what it has beside that with the queue. max_bytes is of the medium.
 var (
 	always    = []string{"registry", "clock", "link"}
-	withQueue = []string{"queue", "dead", "former", "overflow", "rules", "tally", "minutes", "max_bytes"}
+	withQueue = []string{"queue", "dead", "former", "overflow", "rules", "tally", "minutes", "replay", "max_bytes"}
 )
 
 // Hold calls fn while nothing in the data directory changes. An error means that it could not be

@@ -44,6 +44,8 @@ const (
 	answerLimit = 3 * time.Second
 	// deadBytes bounds the dead-letter log, in bytes.
 	deadBytes = 4 << 20
+	// replayName is the file of a replay that is under way, in data_dir.
+	replayName = "replay"
 	// reserveBytes stay free on a full medium, so that the committed position can be written.
 	reserveBytes = 256 << 10
 )
@@ -155,8 +157,12 @@ func (g *gateway) lock() (err error) {
 		return err
 	}
 	g.opened(g.dir.Close)
-	if err := g.dir.MakeWay("agent.sock", disk.Socket); err != nil {
-		g.warn(err.Error())
+	kind := disk.Socket
+	for _, name := range [...]string{"agent.sock", replayName, replayName + disk.Temp} {
+		if err := g.dir.MakeWay(name, kind); err != nil {
+			g.warn(err.Error())
+		}
+		kind = disk.File
 	}
 	if g.dir.OpenToAll() {
 		g.warn("data_dir may be written by every user of this machine: whoever is on it can take away what waits there; " +
@@ -191,6 +197,10 @@ func (g *gateway) openQueue() (err error) {
 		// asked.
 		Record: agent.GapRecord(g.clock, g.edgeID, func() uint64 { return g.dead.Stats().Discarded }),
 	}
+	o.KeepBytes = min(c.Keep, maxBytes/2) // what waits has the other half, and so has what a replay puts there
+	if p, err := agent.LoadReplay(g.replays()); err == nil && p != nil {
+		o.Pinned = max(p.Offset, 1)
+	}
 	g.tally = tally.Open(g.dir.Path, g.now, g.log)
 	o.Dropped = g.tally.Gap
 	if c.Durability == "interval" {
@@ -211,6 +221,7 @@ func (g *gateway) ends() (committed, last uint64) {
 	return g.queue.Committed().Offset, g.queue.End().Offset
 }
 
+func (g *gateway) replays() string    { return filepath.Join(g.dir.Path, replayName) }
 func (g *gateway) queueDir() string   { return filepath.Join(g.dir.Path, "queue") }
 func (g *gateway) corruptDir() string { return g.dir.Corrupt() }
 
@@ -355,10 +366,10 @@ func (g *gateway) connect() error {
 	}
 	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
 	g.agent = agent.NewAgent(agent.Deps{
-		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Tally: g.tally,
+		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Replays: g.replays(), Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
-		Came: g.rules.Came,
+		Coming: g.rules.Coming,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())

@@ -126,8 +126,10 @@ func TestCompletion(t *testing.T) {
 	if _, zsh, _ := call(t, nil, "completion", "zsh"); zsh != "autoload -U +X bashcompinit && bashcompinit\n"+script {
 		t.Errorf("%s", zsh)
 	}
-	if code, _, errs := call(t, nil, "completion", "ash"); code != exitUsage || !strings.Contains(errs, "files and programs only") {
-		t.Errorf("%d, %q", code, errs)
+	for shell, want := range map[string]string{"ash": "ash has no programmable completion", "fish": "completion takes bash or zsh"} {
+		if code, out, errs := call(t, nil, "completion", shell); code != exitUsage || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("%s: %d, %q, %q", shell, code, out, errs)
+		}
 	}
 	if strings.HasPrefix(runtime.GOARCH, "mips") || strings.HasPrefix(runtime.GOARCH, "arm") {
 		t.Skip("starts a process")
@@ -142,6 +144,9 @@ func TestCompletion(t *testing.T) {
 		"wal dump --sin":      {"--since"},
 		"run --cloud.tls.":    {"--cloud.tls.enabled", "--cloud.tls.ca_file", "--cloud.tls.server_name"},
 		"dead retry --by":     {"--by-name"},
+		"dead list --fo":      {"--follow"},
+		"replay --dry":        {"--dry-run"},
+		"audit --ver":         {"--verify"},
 		"help vers":           {"version"},
 		"status --j":          {"--json"},
 		"completion ":         {"bash", "zsh"},

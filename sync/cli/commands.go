@@ -121,6 +121,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return p.rules(args)
 	case "run":
 		return p.runCommand(ctx, args)
+	case "audit":
+		return p.auditCommand(args)
+	case "replay":
+		return p.replayCommand(args)
 	case "reconnect", "sync", "log":
 		return p.order(name, args)
 	case "check":

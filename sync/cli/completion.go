@@ -14,8 +14,11 @@ func (p *program) completion(args []string) int {
 	switch {
 	case done:
 		return code
+	case len(rest) == 1 && rest[0] == "ash":
+		return p.usage("completion", "ash has no programmable completion (it completes names of files and programs only), "+
+			"so there is nothing to print for it: edgesync help lists the commands, edgesync help COMMAND its flags")
 	case len(rest) == 0 || rest[0] != "bash" && rest[0] != "zsh":
-		return p.usage("completion", "completion takes bash or zsh; ash completes names of files and programs only")
+		return p.usage("completion", "completion takes bash or zsh")
 	case rest[0] == "zsh":
 		fmt.Fprintln(p.stdout, "autoload -U +X bashcompinit && bashcompinit")
 	}

@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	agent "edgesync/sync"
 	"edgesync/sync/config"
 	"edgesync/sync/status"
 )
@@ -16,6 +16,14 @@ func (h holder) Reconnect(ctx context.Context) error { return h.g.agent.Reconnec
 
 // Sync implements status.Control.
 func (h holder) Sync(ctx context.Context, full bool) error { return h.g.agent.Sync(ctx, full) }
+
+// Replay implements status.Control.
+func (h holder) Replay(ctx context.Context, o agent.ReplayOrder) error {
+	return h.g.agent.Replay(ctx, o)
+}
+
+// StopReplay implements status.Control.
+func (h holder) StopReplay(ctx context.Context) error { return h.g.agent.StopReplay(ctx) }
 
 // LastLog implements status.Control.
 func (h holder) LastLog() string { return h.g.logs.last.String() }
@@ -120,10 +128,7 @@ func (p *program) order(name string, args []string) int {
 			said, err = status.LastLog(dir)
 		}
 	}
-	if errors.Is(err, status.ErrNoAgent) {
-		err = fmt.Errorf("no agent runs on %q: name its directory with --data_dir or --config", dir)
-	}
-	if err == nil {
+	if err = noAgentOn(dir, err); err == nil {
 		fmt.Fprint(p.stdout, said)
 	}
 	return t.end(err)

@@ -24,7 +24,8 @@ const deadHelp = `Usage:
                                    event was accepted, action, entity, tries,
                                    state, size, reason. --entity NAME: of one
                                    device or other entity (or its id); --tail N:
-                                   the last so many
+                                   the last so many; --follow: go on with what
+                                   comes, until you stop it
   edgesync dead show OFFSET        one dead letter and its content; secrets are
                                    shown as ***
   edgesync dead retry OFFSET|all   wake dead letters: their tries begin anew. A
@@ -73,8 +74,9 @@ func (p *program) dead(args []string) int {
 	t := p.newTool("dead", name)
 	t.flags.BoolVar(&t.json, "json", false, "")
 	var which whose
-	tail := 0
+	tail, follow := 0, false
 	if name == "list" {
+		t.flags.BoolVar(&follow, "follow", false, "")
 		which.register(t.flags)
 		t.flags.IntVar(&tail, "tail", 0, "")
 	}
@@ -116,7 +118,7 @@ func (p *program) dead(args []string) int {
 	}
 	switch name {
 	case "list":
-		err = t.deadList(dir, &which, tail)
+		err = t.deadList(dir, &which, tail, follow)
 	case "show":
 		err = t.deadShow(dir, offset)
 	case "retry":
@@ -175,8 +177,8 @@ func restState(l *agent.DeadLetter) string {
 }
 
 // deadList prints the dead letters of the entities that are asked for, the last tail of them, or
-// all when that is 0.
-func (t *tool) deadList(dir string, which *whose, tail int) error {
+// all when that is 0; with follow, then each one that comes, until the process is stopped.
+func (t *tool) deadList(dir string, which *whose, tail int, follow bool) error {
 	if err := which.open(t, filepath.Join(dir, "queue")); err != nil {
 		return err
 	}
@@ -201,8 +203,12 @@ func (t *tool) deadList(dir string, which *whose, tail int) error {
 	}
 	n, now := 0, time.Now()
 	var failed error
-	err := eachDeadLetter(dir, 0, func(l *agent.DeadLetter) bool {
-		if !wanted(l) {
+	var seen, there map[uint64]bool // bounded by the log
+	show := func(l *agent.DeadLetter) bool {
+		if follow {
+			there[l.Offset] = true
+		}
+		if seen[l.Offset] || !wanted(l) {
 			return true
 		}
 		if skip > 0 {
@@ -224,7 +230,17 @@ func (t *tool) deadList(dir string, which *whose, tail int) error {
 			l.Offset, l.Time.Format(stamp), plain.Ago(now.Sub(l.Time)), l.Action, which.of(id),
 			l.Tries, restState(l), l.Size, printable(l.Reason))
 		return failed == nil
-	})
+	}
+	err := error(nil)
+	for more := true; more; {
+		there = make(map[uint64]bool)
+		err = eachDeadLetter(dir, 0, show)
+		if more = follow && err == nil && failed == nil; more {
+			seen = there
+			time.Sleep(followEvery)
+			now = time.Now()
+		}
+	}
 	if err == nil && n == 0 && !t.json {
 		fmt.Fprintln(t.stdout, "no dead letters")
 	}

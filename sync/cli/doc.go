@@ -9,6 +9,7 @@
 //	                             ├─> wal ...         wal.go, stat.go, dump.go, verify.go
 //	                             ├─> dead ...        dead.go, dead_show.go, dead_former.go
 //	                             ├─> reconnect, sync, log   control.go: orders to the agent
+//	                             ├─> replay, audit   replay.go, audit.go, audit_verify.go
 //	                             ├─> rules ...       rules.go, rules_eval.go: tries chains
 //	                             ├─> setup           setup.go: asks, tests, writes, enables
 //	                             ├─> backup, restore, reset   state.go: data_dir as a whole

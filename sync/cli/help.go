@@ -51,6 +51,22 @@ func help() string {
 	return b.String()
 }
 
+// Page is the help of a command, for who makes a manual of it.
+type Page struct {
+	Name  string // of the command
+	Short string // what it does, in a few words
+	Text  string // lines of at most 80 columns; those of lists and examples begin with blanks
+}
+
+// Pages are the help of all commands, in the order of the list.
+func Pages() (list []Page) {
+	for i := range pages {
+		_, text, _ := strings.Cut(pages[i].String(), "\n\n")
+		list = append(list, Page{pages[i].name, pages[i].short, text})
+	}
+	return list
+}
+
 // pageOf is the page of a command; nil if there is none.
 func pageOf(command string) *page {
 	for i := range pages {

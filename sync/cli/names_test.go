@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"edgesync/sync/cloudtest/rig"
+	"edgesync/wal"
 )
 
 // People name devices, and read names: while an agent runs and without one.
@@ -64,6 +67,50 @@ func TestNamesInDumps(t *testing.T) {
 	list := objects(t, out)
 	if code != 0 || len(list) != 1 || list[0]["name"] != "station 1" || !strings.Contains(out, `"b":4`) {
 		t.Errorf("%d, %s", code, out)
+	}
+}
+
+// edgesync dead list --follow prints what is there, and then each dead letter that comes, once.
+func TestDeadListFollows(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts a process; left out of -short")
+	}
+	dir := makeQueue(t)
+	cmd := exec.Command(os.Args[0], "dead", "list", "--follow", "--json", "--data_dir", dir)
+	cmd.Env = append(os.Environ(), asAgent+"=1")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = write
+	follower, err := rig.StartProcess("dead list --follow", cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(follower.Kill)
+	write.Close()
+	lines := bufio.NewScanner(read)
+	next := func(offset string) {
+		t.Helper()
+		if !lines.Scan() || !strings.Contains(lines.Text(), `"offset":`+offset+",") {
+			t.Fatalf("not %s: %s, %v", offset, lines.Text(), lines.Err())
+		}
+	}
+	next("4")
+	d, err := wal.OpenDead(filepath.Join(dir, "dead"), deadBytes, 100, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, offset := range []uint64{3, 2} { // an older event may follow a newer one
+		e := wal.DeadLetter{Event: wal.Event{Kind: 1, Fragment: []byte("x")}, Offset: offset, Reason: "no", At: base}
+		if err := d.Put(e); err != nil {
+			t.Fatal(err)
+		}
+		next(strconv.FormatUint(offset, 10))
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -70,7 +70,15 @@ Example:
 	},
 	{
 		name: "dead", subs: "list show retry drop", short: "events that the cloud refuses: list, show, retry, drop",
-		flags: "json by-name entity tail", text: deadHelp,
+		flags: "json by-name entity tail follow", text: deadHelp,
+	},
+	{
+		name: "replay", short: "have acknowledged events sent to the cloud once more",
+		flags: "from to entity attributes dry-run stop", text: replayHelp,
+	},
+	{
+		name: "audit", short: "say what became of the events, with sums that can be verified",
+		flags: "from to out verify", text: auditHelp,
 	},
 	{
 		name: "rules", subs: "try eval", flags: "json on-failure lang", text: rulesHelp,
@@ -240,8 +248,9 @@ Example:
 		text: `Usage:
   edgesync completion bash|zsh
 
-Prints a script for the shell's start file. ash completes names of files and
-programs only.
+Prints a script for the shell's start file. ash, the shell of OpenWrt, has no
+programmable completion: it completes names of files and programs only, and
+nothing can be printed for it.
 
 Example:
   eval "$(edgesync completion bash)"                   in ~/.bashrc

@@ -279,3 +279,27 @@ func TestNothingHeldIsLostThroughKills(t *testing.T) {
 		}
 	}
 }
+
+// The process is killed behind each acknowledgement: nodes go on with what they remember.
+func TestMemoriesSurviveKills(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, filepath.Join(t.TempDir(), "data"))
+	r := s.synced()
+	s.chain("delta", []string{
+		postsNode, `metadata.CalculateDeltaNode|delta|{"inputValueKey":"n","outputValueKey":"d","useCache":true}`, pushNode,
+	}, "0>1:True", "1>2:Success")
+	s.ruled("delta")
+	d := s.mustBeNamed("station 2")
+	const all = 8
+	for n := 1; n <= all; n++ {
+		r.mustPost(t, "token-2", fmt.Sprintf(`{"ts":%d,"values":{"n":%d}}`, n, n*n))
+		r.Kill()
+		r = s.start()
+	}
+	s.arrived(d, "d", all)
+	for i, row := range s.cloud.Tenant().Series(d.ID, "d") {
+		if want := int64(2*i + 1); i > 0 && row.Value.Long != want || i == 0 && row.Value.Long != 0 {
+			t.Errorf("row %d: the delta is %d, want %d", i, row.Value.Long, want)
+		}
+	}
+}

@@ -251,9 +251,14 @@ func (s *setup) write(l *config.Loaded) error {
 	case kept != "": // it stands there already
 		s.place.Secret = kept
 	default:
-		if err := os.MkdirAll(filepath.Dir(s.place.Secret), 0o755); err != nil {
+		path, err := filepath.Abs(s.place.Secret) // the agent is started elsewhere
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(path), 0o755)
+		}
+		if err != nil {
 			return err
 		}
+		s.place.Secret = path
 		if err := s.put(s.place.Secret, []byte(secret+"\n")); err != nil {
 			return err
 		}

@@ -165,6 +165,25 @@ func TestSetupWithFlags(t *testing.T) {
 	}
 }
 
+// The secret is found by an agent that is started in another directory than setup was.
+func TestSetupInADirectory(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	code, out, errs := asked(t, false, "s3cr3t-in-a-pipe\n", "--config", "etc/c.toml", "--no-test", "--cloud.host=tb",
+		"--cloud.routing_key=k", "--secret-stdin")
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	t.Chdir("/")
+	got := loaded(t, filepath.Join(dir, "etc/c.toml")).Config.Cloud
+	if want := filepath.Join(dir, "etc/secret"); got.RoutingSecretFile != want || got.RoutingSecret != "s3cr3t-in-a-pipe" {
+		t.Errorf("%q", got.RoutingSecretFile)
+	}
+}
+
 // The link is tried first. Where there is none nothing is written, unless somebody at a terminal
 // says so.
 func TestSetupTries(t *testing.T) {

@@ -37,6 +37,8 @@ var ownNames = []struct {
 	{"tally.TEMP", false},
 	{"minutes", false},
 	{"minutes.TEMP", false},
+	{"replay", false},
+	{"replay.TEMP", false},
 	{"trial.TEMP", false},
 	{"agent.sock", false},
 	{"link", false},

@@ -72,6 +72,9 @@ type Options struct {
 	// nothing is stored, OnUplink is not called, and the faults that look into an uplink see one
 	// that holds only its id.
 	Discard bool
+	// Patience is how much longer than ThingsBoard the cloud waits for the answer to a ping: for an
+	// edge in an emulator.
+	Patience time.Duration
 }
 
 // Cloud is the server's end of the edge link. All its methods are safe for concurrent use.
@@ -152,7 +155,7 @@ func (c *Cloud) Serve(lis net.Listener) error {
 		// Bounds memory only: the server never gives gRPC's own answer, RESOURCE_EXHAUSTED.
 		grpc.MaxRecvMsgSize(16*MaxRequest),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout + c.opt.Patience}),
 		grpc.InitialWindowSize(flowWindow), grpc.InitialConnWindowSize(flowWindow),
 		grpc.StatsHandler(meter{c}),
 		grpc.WaitForHandlers(true),

@@ -84,6 +84,7 @@ type Queue struct {
 	MaxBytes       int64         // 0 = "auto"
 	MaxAge         time.Duration // 0 = unlimited
 	Policy         string        // "drop_oldest", "reject_new", "thin"
+	Keep           int64         // bytes of acknowledged events that stay, key "keep_acknowledged"
 	FlashBudget    int64         // bytes a day, 0 = unlimited
 	MaxDelay       time.Duration // longest time that commits are collected under the budget
 	FlashEndurance int64         // bytes that the medium bears over its life, 0 = not known

@@ -65,7 +65,7 @@ func TestKeysAreFixed(t *testing.T) {
 		cloud.host cloud.port cloud.timeout cloud.routing_key cloud.routing_secret cloud.routing_secret_file cloud.edge_version
 		cloud.max_inbound_message_size cloud.tls.enabled cloud.tls.ca_file cloud.tls.server_name batch.size batch.timeout retry.interval retry.max
 		reconnect.interval reconnect.max_interval keepalive.time keepalive.timeout
-		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.flash_budget queue.max_delay queue.flash_endurance
+		queue.durability queue.sync_interval queue.max_bytes queue.max_age queue.policy queue.keep_acknowledged queue.flash_budget queue.max_delay queue.flash_endurance
 		registry.keep rules.mode rules.on_failure rules.file sync.full sync.repeat report.interval http.listen http.max_body
 		http.tls.listen http.tls.cert_file http.tls.key_file mqtt.listen mqtt.map
 		mqtt.tls.listen mqtt.tls.cert_file mqtt.tls.key_file log.level log.format log.target`)
@@ -155,7 +155,12 @@ func TestEveryKey(t *testing.T) {
 		"keepalive.timeout":      {`1.5`, "1.5", "1.5s", []string{`0`, `"2h"`}, "from 1s to 1h; a plain number means seconds"},
 		"queue.durability":       {`"interval"`, "interval", "interval", []string{`"never"`, `""`}, "always"},
 		"queue.sync_interval":    {`250`, "250", "250ms", []string{`9`, `60001`}, "milliseconds"},
-		"queue.flash_endurance":  {`"2TiB"`, "2TiB", "2TiB", []string{`-1`, `"2000000TiB"`}, "from 0 to"},
+		"queue.keep_acknowledged": {
+			`"4MiB"`, "4194304", "4MiB",
+			[]string{`-1`, `"2TiB"`, `"much"`},
+			"from 0 to",
+		},
+		"queue.flash_endurance": {`"2TiB"`, "2TiB", "2TiB", []string{`-1`, `"2000000TiB"`}, "from 0 to"},
 		"queue.max_bytes": {
 			`"64MiB"`, "67108864", "64MiB",
 			[]string{

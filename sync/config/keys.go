@@ -173,6 +173,10 @@ var keys = []key{
 		doc: "what gives way when the room is used up: drop_oldest, reject_new, thin",
 	},
 	{
+		path: "queue.keep_acknowledged", def: "0", field: func(c *Config) any { return &c.Queue.Keep }, max: tib,
+		doc: "bytes of events that stay here after the cloud has taken them, for edgesync replay; at most half of max_bytes",
+	},
+	{
 		path: "queue.flash_budget", def: "0", field: func(c *Config) any { return &c.Queue.FlashBudget }, max: tib,
 		doc: "bytes a day to write before commits are collected; 0: unlimited",
 	},

@@ -220,11 +220,18 @@ func (c *call) deleteRelations() (any, error) {
 					e, edit := c.relationEvent(&part[i], part[i].encode(), true)
 					events, edits = append(events, e), append(edits, edit)
 				}
-				if err := c.commit(events, edits...); err != nil {
+				err := c.accept(events)
+				if err == nil {
+					err = c.stored(c.Registry.Edit(c.Intake.End(), edits...))
+				}
+				if err != nil {
 					return nil, err
 				}
 			}
 		}
 	}
-	return nil, nil
+	// The rule chains hear of all of them at once (RULES.md 2.2).
+	f := proto.AppendAttributeDelete(nil, id, c.query("entityType"), "", nil)
+	e := c.event(proto.KindEntityData, proto.ActionRelationsDeleted, id, f)
+	return nil, c.entered([]proto.Event{e}, func() error { return nil })
 }

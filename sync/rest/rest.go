@@ -50,9 +50,11 @@ type Options struct {
 	Latest    *Latest
 	Queue     *Queue // nil: its events are not shown
 	// Sync asks the cloud for a sync; nil: that cannot be ordered.
-	Sync    func(ctx context.Context) error
-	Entered func(events []proto.Event) // is told of what is in the queue and stored; nil: nobody is
-	Seen    *sighting.Book             // of devices; nil: nobody looks
+	Sync func(ctx context.Context) error
+	// Entered is told of what is in the queue and about to be stored, and by whom; what it returns
+	// is called once it is. nil: nobody is told.
+	Entered func(events []proto.Event, by registry.User) (stored func())
+	Seen    *sighting.Book // of devices; nil: nobody looks
 	Log     *slog.Logger
 	Clock   *clock.Clock // nil: the machine's is right
 	// Secure reports whether a request came over TLS; nil: all count as if they did.
@@ -341,13 +343,18 @@ func (c *call) commit(events []proto.Event, edits ...registry.Edit) error {
 	if err := c.accept(events); err != nil {
 		return err
 	}
-	return c.entered(events, c.stored(c.Registry.Edit(c.Intake.End(), edits...)))
+	return c.entered(events, func() error { return c.stored(c.Registry.Edit(c.Intake.End(), edits...)) })
 }
 
-// entered tells the rule chains of events that people have made. err is passed on.
-func (c *call) entered(events []proto.Event, err error) error {
-	if err == nil && c.Entered != nil {
-		c.Entered(events)
+// entered stores what people have made, and tells the rule chains of its events.
+func (c *call) entered(events []proto.Event, store func() error) error {
+	if c.Entered == nil {
+		return store()
+	}
+	run := c.Entered(events, c.user)
+	err := store()
+	if err == nil {
+		run()
 	}
 	return err
 }

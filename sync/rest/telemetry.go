@@ -178,7 +178,7 @@ func (c *call) saveAttributes(of subject) (any, error) {
 	if err := c.accept(events); err != nil {
 		return nil, err
 	}
-	return nil, c.entered(events, c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs)))
+	return nil, c.entered(events, func() error { return c.stored(c.Registry.SaveAttributes(of.id, scope, ts, kvs)) })
 }
 
 // deleteAttributes is DELETE of attributes by name.
@@ -194,10 +194,11 @@ func (c *call) deleteAttributes(of subject) (any, error) {
 	c.edit.Lock()
 	defer c.edit.Unlock()
 	f := proto.AppendAttributeDelete(nil, of.id, of.typ, c.args[2], keys)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesDeleted, of.id, f)}); err != nil {
+	events := []proto.Event{c.event(proto.KindEntityData, proto.ActionAttributesDeleted, of.id, f)}
+	if err := c.accept(events); err != nil {
 		return nil, err
 	}
-	return nil, c.stored(c.Registry.DeleteAttributes(of.id, scope, keys, c.Intake.End()))
+	return nil, c.entered(events, func() error { return c.stored(c.Registry.DeleteAttributes(of.id, scope, keys, c.Intake.End())) })
 }
 
 // asked are the scopes in the path: one, or all.
@@ -346,11 +347,13 @@ func (c *call) saveTimeseries(of subject) (any, error) {
 	if len(events) == 0 {
 		return nil, bad("No timeseries data found in request body!")
 	}
-	err = c.accept(events)
-	if err == nil && of.typ == proto.DeviceEntity {
+	if err = c.accept(events); err != nil {
+		return nil, err
+	}
+	if of.typ == proto.DeviceEntity {
 		c.Seen.Saw(c.now, of.id, sighting.REST, 0)
 	}
-	return nil, c.entered(events, err)
+	return nil, c.entered(events, func() error { return nil })
 }
 
 // goneScope marks the event of deleted time series in the queue and in the dead-letter log, where
@@ -385,14 +388,19 @@ func (c *call) deleteTimeseries(of subject) (any, error) {
 		}
 	})
 	f := proto.AppendAttributeDelete(nil, of.id, of.typ, goneScope, keys)
-	if err := c.accept([]proto.Event{c.event(proto.KindEntityData, proto.ActionTimeseriesDeleted, of.id, f)}); err != nil {
+	events := []proto.Event{c.event(proto.KindEntityData, proto.ActionTimeseriesDeleted, of.id, f)}
+	if err := c.accept(events); err != nil {
 		return nil, err
 	}
 	c.Latest.remove(of.id, func(key string, ts int64) bool { return within(ts) && slices.Contains(keys, key) })
-	if len(gone) > 0 {
-		if err := c.stored(c.Registry.DeleteAttributes(of.id, registry.Latest, gone, 0)); err != nil {
-			return nil, err
+	err = c.entered(events, func() error {
+		if len(gone) == 0 {
+			return nil
 		}
+		return c.stored(c.Registry.DeleteAttributes(of.id, registry.Latest, gone, 0))
+	})
+	if err != nil {
+		return nil, err
 	}
 	c.w.Header().Set("Warning", `299 edgesync "deleted here only: the edge protocol cannot transfer it to the cloud"`)
 	return nil, nil

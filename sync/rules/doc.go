@@ -29,6 +29,7 @@
 //	round.go       the way of one message; fall-back
 //	held.go        what waits, timers; record.go what the journal keeps of it
 //	windows.go     windows as bytes, in memory and in their log; node_window.go their node
+//	cell.go        what nodes remember of entities
 //	world.go       Registry and Outlet
 //	node_*.go      the nodes; exp.go custom functions, path.go JSON paths
 //	tree.go        JSON in its order; message.go messages, patterns
@@ -56,7 +57,8 @@
 // deep. In all windows, delays and calls wait at most 100,000 messages and 4 MiB as they are in
 // memory, in one window what takes 3 MiB once it is read; beyond that the message is not kept (it
 // fails, and so is pushed), and that window, or else the one that is the next to go, goes at once.
-// A node remembers 10,000 entities. A JSON path looks at 100,000 values, a custom function
+// What nodes remember of entities is 1 MiB; beyond it a node forgets one entity for another.
+// A JSON path looks at 100,000 values, a custom function
 // is 1 KiB. The bounds of scripts are those of package script.
 //
 // # Records
@@ -72,8 +74,17 @@
 // epoch; executions and n are uvarints; flags: 1 = was pushed. The first byte is the form. What
 // belongs to a change of the chain is found again by the key, as long as the node is the same.
 // Restore takes the records after a start, in the order of their keys. Those of windows are of
-// older releases, and move into the log. Caches of values (calculate delta, geofencing, save with
-// an interval) are not kept: after a restart the stored values count.
+// older releases, and move into the log.
+//
+// Of what a node remembers of an entity (calculate delta, geofencing, saves with an interval) there
+// is one record, which the next one replaces:
+//
+//	key     chain [16] | node [8] | id of the entity [16] | its type
+//	record  2 | value (float64, big-endian) | time | word | each interval, less the one before
+//
+// It is staged when what came of the message is in the queue, survives the process from then on,
+// and the power with the next fsync. So a crash makes a node see a message again, not miss one.
+// Message counts, generators and rates of device states begin anew.
 //
 // # The log of windows
 //

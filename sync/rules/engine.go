@@ -52,6 +52,7 @@ type Engine struct {
 	sums   sums
 	// flushing is true from when a window is to go early until it went.
 	flushing atomic.Bool
+	cells    atomic.Int64 // cost of what nodes remember
 
 	tick   sync.Mutex // guards what follows
 	timers []*timer   // a heap
@@ -172,6 +173,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 				n.mem.node.Store(next)
 				continue
 			}
+			e.dropCells(n)
 			e.vanish(n, false)
 		}
 	}
@@ -195,6 +197,7 @@ func (e *Engine) Delete(id proto.UUID) {
 	}
 	if c != nil {
 		for _, n := range c.nodes {
+			e.dropCells(n)
 			e.vanish(n, true)
 		}
 	}

@@ -30,39 +30,6 @@ type memory struct {
 	root bool
 }
 
-// cell is what a node remembers of one entity.
-type cell struct {
-	value     float64
-	time      int64
-	word      string
-	intervals []int64
-}
-
-// maxCells bounds the entities that a node remembers.
-const maxCells = 10_000
-
-// of is the cell of an entity, which is made if it is not there. Of too many one is forgotten.
-// The memory is locked.
-//
-//go:noinline
-func (m *memory) of(who Entity) (c *cell, made bool) {
-	if c = m.cells[who]; c != nil {
-		return c, false
-	}
-	if m.cells == nil {
-		m.cells = make(map[Entity]*cell)
-	}
-	for k := range m.cells {
-		if len(m.cells) < maxCells {
-			break
-		}
-		delete(m.cells, k)
-	}
-	c = new(cell)
-	m.cells[who] = c
-	return c, true
-}
-
 // timer wakes a node.
 type timer struct {
 	at     int64

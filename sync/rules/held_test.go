@@ -106,6 +106,10 @@ func (j *journal) Keep(key string, record []byte) error {
 	return nil
 }
 
+func (j *journal) Note(n *Note) {
+	_ = n.Stage(j.Keep, func(key string) { delete(j.records, key) })
+}
+
 func (j *journal) Forget(key string) error {
 	if _, ok := j.records[key]; !ok {
 		return errors.New("no such record")

@@ -293,8 +293,9 @@ func makeDelta(_ *node, c *config) work {
 		at := m.when()
 		if cached {
 			lock(&r.n.mem.mu)
-			c, _ := r.n.mem.of(m.Originator)
+			c, _, gone := r.cell(m.Originator)
 			c.value, c.time = f, at
+			r.changed(m.Originator, c, gone)
 			unlock(&r.n.mem.mu)
 		}
 		if known {

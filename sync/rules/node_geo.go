@@ -99,7 +99,8 @@ func makeGeoEvents(_ *node, c *config) work {
 		}
 		mem := r.n.mem
 		lock(&mem.mu)
-		c, made := mem.of(r.m.Originator)
+		c, made, gone := r.cell(r.m.Originator)
+		before := c.word
 		relation := "Success"
 		switch {
 		case made || !strings.HasPrefix(c.word, names[0]):
@@ -110,6 +111,9 @@ func makeGeoEvents(_ *node, c *config) work {
 		case c.word == names[0] && at-c.time >= stay[i]:
 			c.word += "+" // said once
 			relation = names[1]
+		}
+		if c.word != before {
+			r.changed(r.m.Originator, c, gone)
 		}
 		unlock(&mem.mu)
 		r.tell(relation)

@@ -202,7 +202,7 @@ func makeDeviceState(_ *node, c *config) work {
 			r.fail("Unsupported originator type: " + m.Originator.Type)
 			return
 		}
-		if !r.n.mem.allows(m.Originator, r.e.opt.Now()) {
+		if !r.allows(m.Originator, r.e.opt.Now()) {
 			r.tell("Rate limited")
 			return
 		}
@@ -219,10 +219,10 @@ var rates = [...]struct {
 }{{1, time.Second}, {30, time.Minute}, {60, time.Hour}}
 
 // allows counts an event of a device; false if there were too many.
-func (mem *memory) allows(who Entity, now int64) bool {
-	lock(&mem.mu)
-	defer unlock(&mem.mu)
-	c, _ := mem.of(who)
+func (r *round) allows(who Entity, now int64) bool {
+	lock(&r.n.mem.mu)
+	defer unlock(&r.n.mem.mu)
+	c, _, _ := r.cell(who) // which no journal keeps
 	for _, rate := range rates {
 		n := 0
 		for _, at := range c.intervals {
@@ -234,10 +234,6 @@ func (mem *memory) allows(who Entity, now int64) bool {
 			return false
 		}
 	}
-	if len(c.intervals) >= 60 {
-		copy(c.intervals, c.intervals[1:])
-		c.intervals = c.intervals[:59]
-	}
-	c.intervals = append(c.intervals, now)
+	r.add(c, now, 60)
 	return true
 }

@@ -34,25 +34,34 @@ func (c *config) processing(part string) interval {
 
 // due reports whether the message is the first one of its originator in its interval. Each which
 // of a node has intervals of its own.
-func (i interval) due(mem *memory, m *Message, which int64) bool {
+func (i interval) due(r *round, which int64) bool {
 	if i.each == 0 {
 		return !i.skip
 	}
+	m, mem := r.m, r.n.mem
 	number := m.when()/i.each*2 + which
 	lock(&mem.mu)
-	defer unlock(&mem.mu)
-	c, made := mem.of(m.Originator)
+	c, made, gone := r.cell(m.Originator)
 	for _, n := range c.intervals {
 		if n == number && !made {
+			unlock(&mem.mu)
 			return false
 		}
 	}
-	if len(c.intervals) >= maxIntervals {
-		copy(c.intervals, c.intervals[1:])
-		c.intervals = c.intervals[:maxIntervals-1]
+	r.add(c, number, maxIntervals)
+	r.changed(m.Originator, c, gone)
+	unlock(&mem.mu)
+	return true
+}
+
+// add puts a number behind those of a cell, which are at most so many. The memory is locked.
+func (r *round) add(c *cell, number int64, most int) {
+	if len(c.intervals) >= most {
+		c.intervals = append(c.intervals[:0], c.intervals[1:]...)
+	} else {
+		r.e.cells.Add(8)
 	}
 	c.intervals = append(c.intervals, number)
-	return true
 }
 
 // typed is a value as it is stored: a text that is a plain number becomes one (RULES.md 2.1).
@@ -113,10 +122,10 @@ func makeSaveSeries(n *node, c *config) work {
 			r.fail("Unsupported msg type: " + m.Type)
 			return
 		}
-		isLatest := latest.due(r.n.mem, m, 0)
+		isLatest := latest.due(r, 0)
 		isSeries := isLatest
 		if !same {
-			isSeries = series.due(r.n.mem, m, 1)
+			isSeries = series.due(r, 1)
 		}
 		if !isLatest && !isSeries {
 			r.tell("Success")
@@ -188,7 +197,7 @@ func makeSaveAttributes(n *node, c *config) work {
 		case !ok:
 			r.fail("there is no scope " + scope)
 			return
-		case !when.due(r.n.mem, m, 0):
+		case !when.due(r, 0):
 			r.tell("Success")
 			return
 		}

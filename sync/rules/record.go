@@ -18,6 +18,9 @@ type Journal interface {
 	// Window puts a record behind the others of the log of windows (WindowLog): one that a message
 	// waits, or, as Forget, that some wait no longer (WindowGone). The record is the caller's.
 	Window(kind uint8, record []byte) error
+	// Note takes a change of what a node remembers, to be staged (Note.Stage) once what came of the
+	// message is durable. It is to survive the process, and to be durable with the next record.
+	Note(n *Note)
 }
 
 // recordKey is the key of a message that a node holds.
@@ -75,6 +78,12 @@ func (m *Message) addLists(b []byte) []byte {
 // key is a chain and a node as bytes.
 func (f *frame) key(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(addText(b, string(f.chain[:])), f.node)
+}
+
+// frameOf are the chain and the node of a key.
+func frameOf(key string) (chain proto.UUID, node uint64) {
+	copy(chain[:], key)
+	return chain, binary.BigEndian.Uint64([]byte(key[16:24]))
 }
 
 // records reads a record.
@@ -156,13 +165,14 @@ func (r *records) lists(m *Message) {
 // keys. What cannot go back into its node is pushed as it is, and forgotten. An error is a record
 // that is damaged.
 func (e *Engine) Restore(key string, record []byte) error {
+	if len(key) > 40 {
+		return e.restoreCell(key, record)
+	}
 	m, err := readRecord(record)
 	if err != nil || len(key) != 28 {
 		return errRecord
 	}
-	var id proto.UUID
-	copy(id[:], key)
-	node := binary.BigEndian.Uint64([]byte(key[16:24]))
+	id, node := frameOf(key)
 	m.seq = binary.BigEndian.Uint32([]byte(key[24:]))
 	pushed := m.pushed
 	m.pushed = false

@@ -22,6 +22,7 @@ type round struct {
 	to    []*node    // scratch
 	event Event      // scratch
 	doc   script.Doc // scratch: the data that the last script has read; no message refers to it
+	notes []*Note    // of what nodes remember
 	err   error      // what could not be kept of a message
 }
 
@@ -109,6 +110,10 @@ func (r *round) wait(m *Message, n *node, relation string) {
 func (r *round) run() {
 	for !r.goOn() {
 	}
+	for _, n := range r.notes {
+		r.j.Note(n)
+	}
+	r.notes = nil
 }
 
 // goOn is run until the first fault; done is true if there was none.

@@ -24,7 +24,7 @@
 //
 // So a device hears "accepted" when what was pushed is in the queue, and what waits is in the
 // journal, each with one fsync for all who come at the same time; mostly a message does one of the
-// two.
+// two. What nodes remember (rules.Note) is written behind the events, without an fsync of its own.
 //
 // # What comes of time
 //

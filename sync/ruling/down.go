@@ -14,25 +14,83 @@ import (
 // maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire.
 const maxDown = 512 << 10
 
-// Came takes data of entities that the cloud has sent and the registry has taken: they enter the
-// chains too, with source=cloud (RULES.md 2.2), later and in their order. A push node does not send
-// them back. While too much waits already they are left out, which is logged. The loop calls it; it
-// does not block.
-func (r *Rules) Came(list []*proto.EntityDataProto) {
-	for _, d := range list {
-		if !r.wanted(d) {
-			continue
-		}
-		size := int64(pb.Size(d))
-		if r.down.Add(size) <= maxDown && r.later(func() {
-			r.cameFor(d)
-			r.down.Add(-size)
-		}) {
-			continue
-		}
-		r.down.Add(-size)
-		r.complain("data of the cloud do not enter their rule chain: too much is to be done", "", "")
+// Coming makes the messages of what the cloud has sent, before the registry takes it: data of
+// entities, with source=cloud, and entities that are new here (RULES.md 2.2). What it returns,
+// unless it is nil, has them run, later and in their order, once the registry has taken it. A push
+// node does not send data back. While too much waits already they are left out, which is logged.
+// The loop calls both; they do not block.
+func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
+	list := r.fresh(d)
+	if len(list) == 0 && len(d.GetEntityData()) == 0 {
+		return nil
 	}
+	return func() {
+		for _, d := range d.GetEntityData() {
+			if r.wanted(d) {
+				r.run(pb.Size(d), func() { r.cameFor(d) })
+			}
+		}
+		for _, m := range list {
+			r.run(len(m.Data), func() {
+				if r.Registry.Here(m.Originator.Type, m.Originator.ID) || strings.HasSuffix(m.Originator.Type, "_PROFILE") {
+					r.handleQuietly(m)
+				}
+			})
+		}
+	}
+}
+
+// run has something run later that takes so many bytes until then.
+func (r *Rules) run(size int, do func()) {
+	if r.down.Add(int64(size)) <= maxDown && r.later(func() {
+		do()
+		r.down.Add(-int64(size))
+	}) {
+		return
+	}
+	r.down.Add(-int64(size))
+	r.complain("what the cloud has sent does not enter its rule chain: too much is to be done", "", "")
+}
+
+// entityUpdate is the update of an entity.
+type entityUpdate interface {
+	GetIdMSB() int64
+	GetIdLSB() int64
+	GetEntity() string
+}
+
+// fresh are the messages of entities that are new here.
+func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
+	if w, ok := r.engine.WayOf(proto.UUID{}, "ENTITY_CREATED"); r.Off || !ok || !w.Run && !r.several.Load() {
+		return nil
+	}
+	add := func(typ string, u entityUpdate) {
+		id := proto.UUIDOf(u.GetIdMSB(), u.GetIdLSB())
+		if _, here := r.Registry.EntityText(typ, id); !here && u.GetEntity() != "" {
+			list = append(list, &rules.Message{
+				Type: "ENTITY_CREATED", Originator: rules.Entity{Type: typ, ID: id}, Time: r.Clock.Now(), Data: u.GetEntity(), Up: true,
+			})
+		}
+	}
+	for _, u := range d.GetDeviceUpdateMsg() {
+		add(proto.DeviceEntity, u)
+	}
+	for _, u := range d.GetAssetUpdateMsg() {
+		add("ASSET", u)
+	}
+	for _, u := range d.GetEntityViewUpdateMsg() {
+		add("ENTITY_VIEW", u)
+	}
+	for _, u := range d.GetDashboardUpdateMsg() {
+		add("DASHBOARD", u)
+	}
+	for _, u := range d.GetDeviceProfileUpdateMsg() {
+		add("DEVICE_PROFILE", u)
+	}
+	for _, u := range d.GetAssetProfileUpdateMsg() {
+		add("ASSET_PROFILE", u)
+	}
+	return list
 }
 
 // downType is the type of the message of what came; "" if it makes none.

@@ -4,26 +4,57 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"google.golang.org/protobuf/encoding/protowire"
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
+	"edgesync/sync/registry"
 	"edgesync/sync/rules"
 	"edgesync/sync/rules/script"
 )
 
-// Entered runs the messages of what people have made, over REST (RULES.md 2.2). Their events are in
-// the queue already: what a push node would send unchanged is not sent twice.
-func (r *Rules) Entered(events []proto.Event) {
+// Entered makes the messages of what people do over REST (RULES.md 2.2), before it is done: what it
+// returns runs them once it is. Their events are in the queue then: what a push node would send
+// unchanged is not sent twice.
+func (r *Rules) Entered(events []proto.Event, by registry.User) func() {
 	if r.Off {
-		return
+		return func() {}
 	}
+	var gone []*rules.Message // what is deleted cannot be read any more
 	for i := range events {
-		if m := r.entered(&events[i]); m != nil {
+		if events[i].Action == proto.ActionDeleted {
+			gone = append(gone, r.entered(&events[i])...)
+		}
+	}
+	return func() {
+		list := gone
+		for i := range events {
+			if events[i].Action != proto.ActionDeleted {
+				list = append(list, r.entered(&events[i])...)
+			}
+		}
+		for _, m := range list {
+			m.Metadata = append(m.Metadata, userOf(by)...)
 			r.handleQuietly(m)
 		}
 	}
 }
 
-// entered is the message of an event that people have made; nil: it enters no chain.
-func (r *Rules) entered(e *proto.Event) *rules.Message {
+// userOf names a user in metadata.
+func userOf(u registry.User) []script.Pair {
+	var j struct{ Email, FirstName, LastName string }
+	_ = json.Unmarshal(u.Text, &j) // what has no name has none
+	list := []script.Pair{pair("userId", proto.FormatUUID(u.ID)), pair("userName", j.Email), pair("userEmail", j.Email)}
+	for _, p := range [...]script.Pair{pair("userFirstName", j.FirstName), pair("userLastName", j.LastName)} {
+		if p.Value != "" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// entered are the messages of an event that people have made; none: it enters no chain.
+func (r *Rules) entered(e *proto.Event) []*rules.Message {
 	m := &rules.Message{Time: r.Clock.Now(), Up: true}
 	switch e.Kind {
 	case proto.KindEntityData:
@@ -39,10 +70,29 @@ func (r *Rules) entered(e *proto.Event) *rules.Message {
 			m.Data = string(append(f.appendJSON(append(b, `,"values":`...)), `}]}`...))
 		case proto.ActionAttributesUpdated:
 			m.Type, m.Data = rules.AttributesUpdated, string(f.appendJSON(nil))
-			m.Metadata = []script.Pair{{Key: "scope", Value: f.scope}}
+			m.Metadata = []script.Pair{pair("scope", f.scope)}
+		case proto.ActionAttributesDeleted, proto.ActionTimeseriesDeleted:
+			var names []string
+			fields(f.list, func(num protowire.Number, v []byte, _ uint64) {
+				if num == 1 {
+					f.scope = string(v)
+				} else {
+					names = append(names, string(v))
+				}
+			})
+			list, _ := json.Marshal(names) // of texts
+			if m.Type = rules.AttributesDeleted; e.Action == proto.ActionTimeseriesDeleted {
+				m.Type, m.Data = "TIMESERIES_DELETED", `{"timeseries":`+string(list)+`}`
+				break
+			}
+			m.Data, m.Metadata = `{"attributes":`+string(list)+`}`, []script.Pair{pair("scope", f.scope)}
+		case proto.ActionRelationsDeleted:
+			m.Type, m.Data = "RELATIONS_DELETED", "{}"
 		default:
 			return nil
 		}
+	case proto.KindRelation:
+		return r.related(e, m)
 	case proto.KindAlarm:
 		m.Type = alarmMessages[e.Action]
 		text, ok := r.Registry.Entity(proto.KindAlarm, r.Registry.AlarmID(e.Entity))
@@ -51,7 +101,7 @@ func (r *Rules) entered(e *proto.Event) *rules.Message {
 			return nil
 		}
 		m.Originator, m.Data = a.Originator, string(text)
-		m.Metadata = []script.Pair{{Key: "entityName", Value: a.Type}, {Key: "entityType", Value: a.Originator.Type}}
+		m.Metadata = []script.Pair{pair("entityName", a.Type), pair("entityType", a.Originator.Type)}
 	case proto.KindDevice, proto.KindAsset, proto.KindEntityView, proto.KindDashboard:
 		m.Type = entityMessages[e.Action]
 		m.Originator = rules.Entity{Type: entityTypes[e.Kind], ID: e.Entity}
@@ -62,20 +112,45 @@ func (r *Rules) entered(e *proto.Event) *rules.Message {
 		var j struct{ Name, Title string }
 		_ = json.Unmarshal(text, &j) // a name that is none is left out
 		m.Data = string(text)
-		m.Metadata = []script.Pair{{Key: "entityName", Value: j.Name + j.Title}, {Key: "entityType", Value: m.Originator.Type}}
+		m.Metadata = []script.Pair{pair("entityName", j.Name+j.Title), pair("entityType", m.Originator.Type)}
 	default:
 		return nil
 	}
-	return m
+	return []*rules.Message{m}
+}
+
+// related are the messages of a relation, one for each of its ends.
+func (r *Rules) related(e *proto.Event, m *rules.Message) []*rules.Message {
+	var u proto.UplinkMsg
+	if pb.Unmarshal(e.Fragment, &u) != nil || len(u.RelationUpdateMsg) == 0 {
+		return nil
+	}
+	m.Type, m.Data = "RELATION_ADD_OR_UPDATE", u.RelationUpdateMsg[0].GetEntity()
+	if e.Action == proto.ActionRelationDeleted {
+		m.Type = "RELATION_DELETED"
+	}
+	var j struct{ From, To ref }
+	_ = json.Unmarshal([]byte(m.Data), &j) // what is none has no ends
+	var list []*rules.Message
+	for _, end := range [...]ref{j.From, j.To} {
+		if who, ok := end.entity(); ok {
+			c := *m
+			c.Originator = who
+			list = append(list, &c)
+		}
+	}
+	return list
 }
 
 var (
 	alarmMessages = map[proto.Action]string{
 		proto.ActionAdded: "ENTITY_CREATED", proto.ActionUpdated: "ENTITY_UPDATED", proto.ActionAlarmAck: "ALARM_ACK",
-		proto.ActionAlarmClear: "ALARM_CLEAR",
+		proto.ActionAlarmClear: "ALARM_CLEAR", proto.ActionDeleted: "ALARM_DELETE",
 	}
-	entityMessages = map[proto.Action]string{proto.ActionAdded: "ENTITY_CREATED", proto.ActionUpdated: "ENTITY_UPDATED"}
-	entityTypes    = map[proto.Kind]string{
+	entityMessages = map[proto.Action]string{
+		proto.ActionAdded: "ENTITY_CREATED", proto.ActionUpdated: "ENTITY_UPDATED", proto.ActionDeleted: "ENTITY_DELETED",
+	}
+	entityTypes = map[proto.Kind]string{
 		proto.KindDevice: "DEVICE", proto.KindAsset: "ASSET", proto.KindEntityView: "ENTITY_VIEW", proto.KindDashboard: "DASHBOARD",
 	}
 )

@@ -23,6 +23,9 @@ var errStaged = errors.New("rules: more waits for the medium than is kept in mem
 // sumsKey is the record of the counters. Records of messages have longer keys.
 const sumsKey = "sums"
 
+// messageKey is the length of a message's key; those of what nodes remember are longer.
+const messageKey = 28
+
 // journal is what nodes hold, on flash. What is staged becomes durable together, in its order, with
 // one fsync for all who wait. Any goroutine stages; run's writes.
 type journal struct {
@@ -35,6 +38,7 @@ type journal struct {
 	windows []wal.Event   // of the log of windows, behind its batch
 	staged  int           // bytes of theirs
 	waiting []func(error) // until next and windows are durable
+	hard    bool          // one of them waits for an fsync, too
 
 	writing sync.Mutex // held while a batch is written; guards what follows
 	batch   store.Batch
@@ -101,8 +105,10 @@ func (j *journal) forget(list []forgotten) {
 }
 
 // commit has done called, by the writing goroutine, when what is staged is durable, or is not.
-func (j *journal) commit(done func(error)) {
+// Unless hard it need only survive the process.
+func (j *journal) commit(hard bool, done func(error)) {
 	j.mu.Lock()
+	j.hard = j.hard || hard
 	j.waiting = append(j.waiting, done)
 	j.mu.Unlock()
 	select {
@@ -112,9 +118,9 @@ func (j *journal) commit(done func(error)) {
 }
 
 // wait is commit that waits.
-func (j *journal) wait() error {
+func (j *journal) wait(hard bool) error {
 	end := make(chan error, 1)
-	j.commit(func(err error) { end <- err })
+	j.commit(hard, func(err error) { end <- err })
 	return <-end
 }
 
@@ -139,6 +145,8 @@ func (j *journal) write() {
 	err := j.apply()
 	j.mu.Lock()
 	waiting := j.waiting
+	j.store.Lazy(len(waiting) > 0 && !j.hard)
+	j.hard = false
 	j.waiting = nil
 	if err == nil {
 		j.next, j.batch = j.batch, j.next
@@ -237,8 +245,10 @@ func ReadCounts(dir string) (c Counts) {
 	}
 	defer s.Close()
 	c = readCounts(s)
-	if c.Held = uint64(s.Stats().Keys); s.Has(sumsKey) {
-		c.Held--
+	for _, key := range s.Keys("") {
+		if len(key) == messageKey {
+			c.Held++
+		}
 	}
 	c.Held += uint64(waiting(dir))
 	return c

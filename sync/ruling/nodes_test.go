@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,6 +135,8 @@ func (g *rig) effect(node, in string) string {
 	}
 	said := g.tell(node, relations, m)
 	switch {
+	case strings.Contains(node, "DeviceState"): // its event comes from another goroutine
+		slices.Sort(said)
 	case strings.HasPrefix(node, "filter."):
 		for i, text := range said {
 			said[i], _, _ = strings.Cut(text, " {")
@@ -253,8 +256,8 @@ func TestNodesOnTheRegistry(t *testing.T) {
 		{`action.TbAssignToCustomerNode|n|{"customerNamePattern":"nobody"}`, `{"t":5}`, `Failure {"t":5}`},
 		{`action.TbUnassignFromCustomerNode|n|{}`, `of 3`, `unassigned;Success {"t":5} of 3`},
 		{`action.TbUnassignFromCustomerNode|n|{}`, `{"t":5}`, `Success {"t":5}`},
-		{`action.TbDeviceStateNode|n|{"event":"CONNECT_EVENT"}`, `{"t":5}`, `Success {"t":5};Rate limited lastConnectTime 1000`},
-		{`action.TbDeviceStateNode|n|{"event":"INACTIVITY_EVENT"}`, `{"t":5}`, `Success {"t":5};Rate limited lastInactivityAlarmTime 1000`},
+		{`action.TbDeviceStateNode|n|{"event":"CONNECT_EVENT"}`, `{"t":5}`, `Rate limited lastConnectTime 1000;Success {"t":5}`},
+		{`action.TbDeviceStateNode|n|{"event":"INACTIVITY_EVENT"}`, `{"t":5}`, `Rate limited lastInactivityAlarmTime 1000;Success {"t":5}`},
 	} {
 		t.Run(c.node[:strings.IndexByte(c.node, '|')], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

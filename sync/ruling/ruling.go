@@ -183,15 +183,16 @@ func (r *Rules) settle(last bool) bool {
 		r.failing = r.flush() != nil
 	}
 	if now := time.Now(); last && now.Sub(r.written) >= sumsEvery && r.stageCounts(now) {
-		r.journal.commit(func(error) {})
+		r.journal.commit(true, func(error) {})
 	}
 	return !r.failing
 }
 
 // flush makes durable what back has gathered: the events first, then that messages no longer wait.
 func (r *Rules) flush() error {
+	notes := r.back.cutNotes() // before what came with them is cut
 	out, forget, some := r.back.cut()
-	if !some {
+	if !some && len(notes) == 0 {
 		return nil
 	}
 	if len(out) > 0 {
@@ -200,6 +201,9 @@ func (r *Rules) flush() error {
 		cancel()
 		if err != nil {
 			r.back.putBack(out, forget)
+			for _, n := range notes {
+				r.back.Note(n)
+			}
 			if now := time.Now(); now.Sub(r.grumble) > complainEvery {
 				r.grumble = now
 				r.Log.Warn("the queue does not take what has come of a rule chain; its windows wait", "error", err)
@@ -208,8 +212,9 @@ func (r *Rules) flush() error {
 		}
 	}
 	r.journal.forget(forget)
+	r.stage(notes)
 	r.stageCounts(time.Now())
-	r.journal.commit(func(err error) {
+	r.journal.commit(some, func(err error) {
 		if err != nil {
 			r.Log.Warn("what rules keep cannot be written", "error", err)
 		}

@@ -390,3 +390,32 @@ func TestFactsAreSaidOnce(t *testing.T) {
 		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }
+
+// What nodes remember of a device is there behind a crash, without an fsync of its own; where the
+// queue does not take what came of a message, the journal is as before: the message comes again.
+func TestMemoriesSurvive(t *testing.T) {
+	g := newRig(t)
+	delta := `metadata.CalculateDeltaNode|delta|{"inputValueKey":"n","outputValueKey":"d","useCache":true}`
+	g.chain(chainID, true, []string{delta, pushNode}, "0>1:Success")
+	fsyncs := 0
+	g.journal.store.Meter(func(_, _ int64, n int) { fsyncs += n })
+	g.want(events(t, 1, `{"n":5}`), `{"n":5,"d":0}`)
+	g.want(events(t, 1, `{"n":7}`), `{"n":7,"d":2}`)
+	if fsyncs != 0 {
+		t.Errorf("%d fsyncs", fsyncs)
+	}
+	if out, _, err := g.Take(events(t, 1, `{"n":17}`)); err != nil || said(out) != `{"n":17,"d":10}` {
+		t.Error(said(out), err)
+	}
+	g.journal.write()
+	g.close(true)
+	g.open()
+	defer g.close(false)
+	g.want(events(t, 1, `{"n":17}`), `{"n":17,"d":10}`)
+	if c := g.Counts(); c.Held != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c := ReadCounts(filepath.Join(g.dir, "rules")); c.Held != 0 {
+		t.Errorf("of the files: %+v", c)
+	}
+}

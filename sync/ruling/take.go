@@ -26,8 +26,9 @@ type take struct {
 	out    []proto.Event
 	bytes  int
 	parser payload.Parser
-	stored bool        // the registry has something that is not durable
-	kept   bool        // the journal has
+	stored bool // the registry has something that is not durable
+	kept   bool // the journal has
+	notes  []*rules.Note
 	gone   []forgotten // of the journal, once out is durable
 
 	// cur is the event whose message is run, nil for one of something else. Its fragment goes up
@@ -168,6 +169,8 @@ func (t *take) run(e *proto.Event) error {
 // reset gives the take back.
 func (t *take) reset() {
 	clear(t.out)
+	clear(t.notes)
+	t.notes = t.notes[:0]
 	t.out, t.bytes, t.stored, t.kept, t.cur, t.data, t.gone = t.out[:0], 0, false, false, nil, "", t.gone[:0]
 	if cap(t.out) <= 1024 && t.parser.Retained() <= maxRetained {
 		t.takes.Put(t)
@@ -184,17 +187,19 @@ func (t *take) end(done func(error)) error {
 		r.journal.forget(t.gone)
 		kept = true
 	}
+	noted := len(t.notes) > 0
+	r.stage(t.notes)
 	t.reset()
 	var err error
 	if stored { // else it is on its way, and what devices wrote may wait for a flush (sync/doc.go)
 		err = r.Registry.Flush()
 	}
 	switch {
-	case err == nil && kept && done != nil:
-		r.journal.commit(done)
+	case err == nil && (kept || noted) && done != nil:
+		r.journal.commit(kept, done)
 		return nil
-	case err == nil && kept:
-		err = r.journal.wait()
+	case err == nil && (kept || noted):
+		err = r.journal.wait(kept)
 	}
 	if done != nil {
 		done(err)
@@ -290,6 +295,35 @@ func (t *take) Window(kind uint8, record []byte) error {
 	}
 	t.keeps()
 	return t.journal.window(kind, record)
+}
+
+// Note implements rules.Journal.
+func (t *take) Note(n *rules.Note) {
+	t.mu.Lock()
+	t.notes = append(t.notes, n)
+	t.mu.Unlock()
+	if t.shared {
+		t.engine.Wake()
+	}
+}
+
+// stage has the journal keep what nodes remember. What came of it is in the queue.
+func (r *Rules) stage(notes []*rules.Note) {
+	for _, n := range notes {
+		err := n.Stage(r.journal.Keep, func(key string) { r.journal.forget([]forgotten{{what: key}}) })
+		if err != nil {
+			r.complain("what a node remembers is not kept", "", err.Error())
+		}
+	}
+}
+
+// cutNotes takes the notes that are gathered.
+func (t *take) cutNotes() []*rules.Note {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	notes := t.notes
+	t.notes = nil
+	return notes
 }
 
 // Push implements rules.Outlet.

@@ -210,7 +210,7 @@ func TestPowerCut(t *testing.T) {
 					delete(c.next, fmt.Sprintf(`{"n":%s}`, n))
 				}
 			}
-			g.journal.commit(func(error) { c.need = maps.Clone(c.next) })
+			g.journal.commit(true, func(error) { c.need = maps.Clone(c.next) })
 			for range rnd.IntN(3) {
 				n++
 				v := fmt.Sprintf(`{"n":%d}`, n)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	agent "edgesync/sync"
 )
 
 // Requests that are about the agent as a whole.
@@ -13,6 +15,9 @@ const (
 	doSync      = "sync"
 	doLevel     = "log_level"
 	doLog       = "log"
+
+	doReplay     = "replay"
+	doReplayStop = "replay_stop"
 )
 
 // Control is what a person can order of a running agent. What is handed to Serve as Dead may
@@ -22,10 +27,12 @@ type Control interface {
 	Sync(ctx context.Context, full bool) error
 	SetLogLevel(level string) error
 	LastLog() string // the last lines of the log, at most 32 KiB
+	Replay(ctx context.Context, o agent.ReplayOrder) error
+	StopReplay(ctx context.Context) error
 }
 
 func controls(do string) bool {
-	return do == doReconnect || do == doSync || do == doLevel || do == doLog
+	return do == doReconnect || do == doSync || do == doLevel || do == doLog || do == doReplay || do == doReplayStop
 }
 
 func control(ctx context.Context, c Control, r *Request) (text string, err error) {
@@ -36,6 +43,10 @@ func control(ctx context.Context, c Control, r *Request) (text string, err error
 		err = c.Sync(ctx, r.All)
 	case doLevel:
 		err = c.SetLogLevel(r.Level)
+	case doReplay:
+		err = c.Replay(ctx, *r.Replay)
+	case doReplayStop:
+		err = c.StopReplay(ctx)
 	default:
 		text = c.LastLog()
 	}
@@ -58,6 +69,18 @@ func Sync(dataDir string, full bool) error {
 // SetLogLevel asks it to log from another level on.
 func SetLogLevel(dataDir, level string) error {
 	_, err := Ask(dataDir, Request{Do: doLevel, Level: level})
+	return err
+}
+
+// Replay asks it to send acknowledged events again.
+func Replay(dataDir string, o agent.ReplayOrder) error {
+	_, err := Ask(dataDir, Request{Do: doReplay, Replay: &o})
+	return err
+}
+
+// StopReplay asks it to end the replay that runs.
+func StopReplay(dataDir string) error {
+	_, err := Ask(dataDir, Request{Do: doReplayStop})
 	return err
 }
 

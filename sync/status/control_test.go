@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	agent "edgesync/sync"
 )
@@ -34,6 +35,10 @@ func (c *controlled) Sync(_ context.Context, full bool) error {
 }
 func (c *controlled) SetLogLevel(level string) error { return c.note("level " + level) }
 func (c *controlled) LastLog() string                { return "line\n" }
+func (c *controlled) Replay(_ context.Context, o agent.ReplayOrder) error {
+	return c.note("replay " + o.From.Format(time.RFC3339) + " " + o.To.Format(time.RFC3339) + " " + strings.Join(o.Entities, " "))
+}
+func (c *controlled) StopReplay(context.Context) error { return c.note("stop") }
 
 func TestControl(t *testing.T) {
 	dir := t.TempDir()
@@ -47,11 +52,17 @@ func TestControl(t *testing.T) {
 	}
 	defer s.Close()
 	text, err := LastLog(dir)
-	err = errors.Join(err, Reconnect(dir), Sync(dir, false), Sync(dir, true), SetLogLevel(dir, "warn"))
+	err = errors.Join(err, Reconnect(dir), Sync(dir, false), Sync(dir, true), SetLogLevel(dir, "warn"),
+		Replay(dir, agent.ReplayOrder{
+			From: time.Unix(0, 0).UTC(), To: time.Unix(60, 0).UTC(), Entities: []string{"11111111-2222-3333-4444-555555555555"},
+		}), StopReplay(dir))
 	if err != nil || text != "line\n" {
 		t.Errorf("%q, %v", text, err)
 	}
-	if want := []string{"reconnect", "sync", "sync all", "level warn"}; !slices.Equal(c.orders, want) {
+	if want := []string{
+		"reconnect", "sync", "sync all", "level warn",
+		"replay 1970-01-01T00:00:00Z 1970-01-01T00:01:00Z 11111111-2222-3333-4444-555555555555", "stop",
+	}; !slices.Equal(c.orders, want) {
 		t.Errorf("%q, want %q", c.orders, want)
 	}
 	c.err = errors.New("not now")
@@ -63,6 +74,12 @@ func TestControl(t *testing.T) {
 		`{"do":"reconnect","all":true}`: "only sync takes",
 		`{"do":"log","offset":1}`:       "takes no offset",
 		`{"do":"log","level":true}`:     "is no JSON object",
+		`{"do":"replay"}`:               "says which events",
+		`{"do":"replay_stop","replay":{"from":"2026-01-02T00:00:00Z","to":"2026-01-02T00:00:00Z"}}`: "says which events",
+		`{"do":"replay","replay":{"from":"2026-01-02T00:00:01Z","to":"2026-01-02T00:00:00Z"}}`:      "begins before it ends",
+		`{"do":"replay","replay":{"from":"yesterday"}}`:                                             "is no JSON object",
+		`{"do":"replay","replay":{"entities":["pump"]}}`:                                            "named by their ids",
+		`{"do":"replay_stop","all":true}`:                                                           "only sync takes",
 	} {
 		if a := s.answer(t.Context(), nil, []byte(line)); a.OK || !strings.Contains(a.Error, want) {
 			t.Errorf("%s: %q", line, a.Error)

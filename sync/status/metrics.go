@@ -64,6 +64,10 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.Repeated) },
 	},
 	{
+		"events_replayed_total", "counter", "Of events_accepted_total, acknowledged events that a person had sent again, since the start.",
+		func(s *agent.Snapshot) float64 { return float64(s.Replayed) },
+	},
+	{
 		"oldest_pending_seconds", "gauge", "Age of the oldest pending event.",
 		func(s *agent.Snapshot) float64 { return float64(s.OldestPendingMS) / 1000 },
 	},

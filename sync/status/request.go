@@ -63,14 +63,15 @@ const (
 // person has seen what was lost; devices asks for a page of devices, rules for the rule chains.
 // hold has the agent write nothing until the client sends a line, or holdLimit has passed; it gets
 // two answers, one when the agent holds, and one that says whether it has held until the line came.
-// reconnect, sync (all: everything), log_level and log are those of Control.
+// reconnect, sync (all: everything), log_level, log, replay and replay_stop are those of Control.
 type Request struct {
 	Do     string `json:"do"`
 	Offset uint64 `json:"offset,omitempty"`
 	All    bool   `json:"all,omitempty"`
 	Level  string `json:"level,omitempty"` // of log_level: debug, info, warn, error
 
-	Devices *DeviceQuery `json:"devices,omitempty"` // which, of devices
+	Devices *DeviceQuery       `json:"devices,omitempty"` // which, of devices
+	Replay  *agent.ReplayOrder `json:"replay,omitempty"`  // which events, of replay
 }
 
 // Answer is the one line of JSON that a request gets.
@@ -149,7 +150,14 @@ func parseRequest(line []byte) (r Request, err error) {
 	if (r.Do == doDevices) != (r.Devices != nil) {
 		return Request{}, errors.New("\"devices\" says which devices, and belongs to a request for these")
 	}
+	if (r.Do == doReplay) != (r.Replay != nil) {
+		return Request{}, errors.New("\"replay\" says which events, and belongs to a request for a replay")
+	}
 	switch r.Do {
+	case doReplay:
+		if err := r.Replay.Check(); err != nil {
+			return Request{}, err
+		}
 	case doList:
 		if r.All {
 			return Request{}, errors.New("dead_list takes no \"all\"")
@@ -158,7 +166,7 @@ func parseRequest(line []byte) (r Request, err error) {
 		if r.All == (r.Offset != 0) {
 			return Request{}, errors.New("name either an offset above 0, or \"all\"")
 		}
-	case doReconnect, doSync, doLog:
+	case doReconnect, doSync, doLog, doReplayStop:
 		if r.Offset != 0 || r.All && r.Do != doSync || r.Level != "" {
 			return Request{}, errors.New(r.Do + " takes no offset and no level, and only sync takes \"all\"")
 		}

@@ -34,13 +34,13 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
-	received made filtered held merged`)
+	received made filtered held merged replayed replay`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
 		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
-		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}},
+		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,9 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	row("+", "dropped", s.Dropped, "")
 	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
+	if r := s.Replay; r != nil {
+		p.line("  %-9s %s", "replay", replay(r))
+	}
 	if r := s.RefusedCreations; r != nil {
 		p.line("  %s", p.paint(Warn, refused(s)))
 	}
@@ -139,6 +142,24 @@ func refusedOnce(r *refusal.Party, now time.Time) string {
 		}
 	}
 	return text + "; " + clean(r.Cure)
+}
+
+// replay says how far a replay is.
+func replay(r *agent.Replay) string {
+	text := plural(r.Events, "acknowledged event", "acknowledged events") + " sent again (among accepted)"
+	if r.Left > 0 {
+		text += ", " + group(r.Left) + " left: of what is not here any more, or dead letters"
+	}
+	if r.State != agent.ReplayRuns {
+		return r.State + ": " + text
+	}
+	if all := r.Until - r.Start; all > 0 {
+		text += fmt.Sprintf(", %d %% looked through", (r.Offset-r.Start)*100/all)
+	}
+	if r.Waits != "" {
+		text += "; it waits " + clean(r.Waits)
+	}
+	return text
 }
 
 // ofFormer says how many of the dead events are of a former edge.

@@ -66,7 +66,8 @@ func (d *DataDir) noteFormat() error {
 // State lists the files and directories that are the state of an agent, in its data directory.
 // Beside them lie lock, agent.sock and corrupt, and incoming while state is exchanged.
 var State = []string{
-	"queue", "dead", "former", "overflow", "registry", "clock", "tally", "link", "minutes", "rules", "max_bytes", "format", Restored,
+	"queue", "dead", "former", "overflow", "registry", "clock", "tally", "link", "minutes", "rules", "replay", "max_bytes", "format",
+	Restored,
 }
 
 // Restored is the file by which a data directory that was restored tells its next agent of it.

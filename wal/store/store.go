@@ -66,6 +66,7 @@ type Store struct {
 	keys    map[string]extent
 	size    int64 // end of the last good frame
 	live    int64 // bytes of the ops that put the living pairs
+	lazy    bool  // Apply has no fsync
 	broken  bool  // a write failed: the file may be longer than size
 	renamed bool  // a new file has taken the name, which is not durable yet
 	closed  bool
@@ -176,8 +177,8 @@ func (s *Store) open() (size int64, err error) {
 	return st.Size(), nil
 }
 
-// Apply makes a batch durable, all or nothing, with one write and one fsync. An error wraps
-// ErrWrite when the medium refused; the same batch may then be applied again.
+// Apply makes a batch durable, all or nothing, with one write and one fsync (but see Lazy). An
+// error wraps ErrWrite when the medium refused; the same batch may then be applied again.
 func (s *Store) Apply(b *Batch) error {
 	if b.Len() == 0 {
 		return nil
@@ -195,10 +196,14 @@ func (s *Store) Apply(b *Batch) error {
 	}
 	frame := b.frame(s.marker, s.size)
 	n, err := s.file.WriteAt(frame, s.size)
-	if err == nil {
-		err = s.file.Sync()
+	fsyncs := 0
+	if !s.lazy {
+		fsyncs = 1
+		if err == nil {
+			err = s.file.Sync()
+		}
 	}
-	s.wrote(s.size, int64(n), 1) // also what is cut again
+	s.wrote(s.size, int64(n), fsyncs) // also what is cut again
 	if err != nil {
 		s.broken = true
 		// The space is given back now, or by the next Apply.
@@ -208,6 +213,14 @@ func (s *Store) Apply(b *Batch) error {
 	s.size += int64(len(frame))
 	s.compactIfWorth()
 	return nil
+}
+
+// Lazy has Apply leave out its fsync from now on, or no longer: batches then survive the process,
+// and become durable with the next one that is not lazy.
+func (s *Store) Lazy(lazy bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lazy = lazy
 }
 
 // wrote accounts for so many bytes written at a position, and so many fsyncs.

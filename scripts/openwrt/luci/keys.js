@@ -36,6 +36,7 @@ return baseclass.extend({
 		{ section: "queue", option: "max_bytes", kind: "size", def: "auto", doc: "room for waiting events; auto: half of what is free at the first start, 1MiB to 1GiB, on raw flash to 8MiB" },
 		{ section: "queue", option: "max_age", kind: "time", def: "0", doc: "age at which a waiting event is dropped and counted; 0: never" },
 		{ section: "queue", option: "policy", kind: "text", def: "drop_oldest", doc: "what gives way when the room is used up: drop_oldest, reject_new, thin", choices: ["drop_oldest","reject_new","thin"] },
+		{ section: "queue", option: "keep_acknowledged", kind: "size", def: "0", doc: "bytes of events that stay here after the cloud has taken them, for edgesync replay; at most half of max_bytes" },
 		{ section: "queue", option: "flash_budget", kind: "size", def: "0", doc: "bytes a day to write before commits are collected; 0: unlimited" },
 		{ section: "queue", option: "max_delay", kind: "time", def: "1s", doc: "longest that a device waits for its answer when the flash budget is short" },
 		{ section: "queue", option: "flash_endurance", kind: "size", def: "0", doc: "bytes that the medium bears, from its data sheet; status then shows how many years it lasts; 0: not known" },

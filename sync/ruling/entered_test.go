@@ -1,0 +1,223 @@
+package ruling
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"edgesync/proto"
+	"edgesync/sync/registry"
+)
+
+// sayNode makes telemetry of each message, which says what message it is.
+const sayNode = `transform.TbTransformMsgNode|say|{"scriptLang":"TBEL","tbelScript":"return {msg: {t: msgType, d: JSON.stringify(msg), ` +
+	`m: JSON.stringify(metadata)}, metadata: {}, msgType: 'POST_TELEMETRY_REQUEST'};"}`
+
+// messages are those that have gone through a chain of sayNode since the last call, each with the
+// last byte of its originator's id.
+func (g *rig) messages() (list []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.queue {
+		f, _ := open(g.queue[i].Fragment)
+		v := map[string]string{}
+		for _, kv := range f.values() {
+			v[string(kv.Key)] = string(kv.Str)
+		}
+		list = append(list, fmt.Sprintf("%s %d %s %s %s", f.entityType, g.queue[i].Entity[15], v["t"], v["d"], v["m"]))
+	}
+	g.queue = nil
+	return list
+}
+
+// What people do at the edge enters the chain as RULES.md 2.2 says.
+func TestWhatPeopleDoEnters(t *testing.T) {
+	const user = `"userEmail":"a@b.c","userId":"ee000000-0000-0000-0000-000000000000","userName":"a@b.c"`
+	one, two := device(1), device(2)
+	asset := proto.UUID{0xa0, 15: 9}
+	relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(one) + `"},"to":{"entityType":"DEVICE","id":"` +
+		proto.FormatUUID(two) + `"},"type":"Contains"}`
+	alarm := `{"type":"Hot","severity":"MAJOR","originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(one) + `"}}`
+	kv := []proto.KV{{Key: []byte("k"), Type: proto.KeyValueType_LONG_V, Long: 7}}
+	update := func(kind proto.Kind, id proto.UUID, text string) []byte {
+		return proto.AppendUpdate(nil, kind, 0, id, text)
+	}
+	event := func(kind proto.Kind, action proto.Action, id proto.UUID, f []byte) proto.Event {
+		return proto.Event{Kind: kind, Action: action, Entity: id, Fragment: f}
+	}
+	data := func(action proto.Action, f []byte) proto.Event { return event(proto.KindEntityData, action, one, f) }
+	for _, c := range []struct {
+		name string
+		e    proto.Event
+		edit registry.Edit
+		want []string // starts of messages
+		meta string   // of the first
+	}{
+		{
+			"time series saved", data(proto.ActionTimeseriesUpdated, proto.AppendTelemetry(nil, one, "DEVICE", 5, kv)),
+			registry.Edit{},
+			[]string{`DEVICE 1 TIMESERIES_UPDATED {"timeseries":[{"ts":5,"values":{"k":7}}]} `},
+			``,
+		},
+		{
+			"time series deleted", data(proto.ActionTimeseriesDeleted, proto.AppendAttributeDelete(nil, one, "DEVICE", "", []string{"k"})),
+			registry.Edit{},
+			[]string{`DEVICE 1 TIMESERIES_DELETED {"timeseries":["k"]} `},
+			``,
+		},
+		{
+			"attributes changed", data(proto.ActionAttributesUpdated,
+				proto.AppendAttributesUpdated(nil, one, "DEVICE", "SHARED_SCOPE", 5, kv)),
+			registry.Edit{},
+			[]string{`DEVICE 1 ATTRIBUTES_UPDATED {"k":7} `},
+			`"scope":"SHARED_SCOPE"`,
+		},
+		{
+			"attributes deleted", data(proto.ActionAttributesDeleted,
+				proto.AppendAttributeDelete(nil, one, "DEVICE", "SERVER_SCOPE", []string{"k", "l"})),
+			registry.Edit{},
+			[]string{`DEVICE 1 ATTRIBUTES_DELETED {"attributes":["k","l"]} `},
+			`"scope":"SERVER_SCOPE"`,
+		},
+		{
+			"asset made", event(proto.KindAsset, proto.ActionAdded, asset, update(proto.KindAsset, asset, `{"name":"room"}`)),
+			registry.Edit{Kind: proto.KindAsset, ID: asset, Text: `{"name":"room"}`},
+			[]string{`ASSET 9 ENTITY_CREATED {"name":"room"} `},
+			`"entityName":"room"`,
+		},
+		{
+			"asset changed", event(proto.KindAsset, proto.ActionUpdated, asset, update(proto.KindAsset, asset, `{"name":"hall"}`)),
+			registry.Edit{Kind: proto.KindAsset, ID: asset, Text: `{"name":"hall"}`},
+			[]string{`ASSET 9 ENTITY_UPDATED {"name":"hall"} `},
+			`"entityType":"ASSET"`,
+		},
+		{
+			"asset deleted", event(proto.KindAsset, proto.ActionDeleted, asset, update(proto.KindAsset, asset, "")),
+			registry.Edit{Kind: proto.KindAsset, ID: asset, Deleted: true},
+			[]string{`ASSET 9 ENTITY_DELETED {"name":"hall"} `},
+			`"entityName":"hall"`,
+		},
+		{
+			"relation made", event(proto.KindRelation, proto.ActionRelationAddOrUpdate, one, update(proto.KindRelation, one, relation)),
+			registry.Edit{Kind: proto.KindRelation, Text: relation},
+			[]string{`DEVICE 1 RELATION_ADD_OR_UPDATE {"from":`, `DEVICE 2 RELATION_ADD_OR_UPDATE {"from":`},
+			``,
+		},
+		{
+			"relation deleted", event(proto.KindRelation, proto.ActionRelationDeleted, one, update(proto.KindRelation, one, relation)),
+			registry.Edit{Kind: proto.KindRelation, Text: relation, Deleted: true},
+			[]string{`DEVICE 1 RELATION_DELETED {"from":`, `DEVICE 2 RELATION_DELETED {"from":`},
+			``,
+		},
+		{
+			"relations deleted", data(proto.ActionRelationsDeleted, proto.AppendAttributeDelete(nil, one, "DEVICE", "", nil)),
+			registry.Edit{},
+			[]string{`DEVICE 1 RELATIONS_DELETED {} `},
+			``,
+		},
+		{
+			"alarm made", event(proto.KindAlarm, proto.ActionAdded, asset, nil),
+			registry.Edit{Kind: proto.KindAlarm, ID: asset, Text: alarm},
+			[]string{`DEVICE 1 ENTITY_CREATED {"type":"Hot",`},
+			`"entityName":"Hot"`,
+		},
+		{
+			"alarm acknowledged", event(proto.KindAlarm, proto.ActionAlarmAck, asset, nil),
+			registry.Edit{Kind: proto.KindAlarm, ID: asset, Text: alarm},
+			[]string{`DEVICE 1 ALARM_ACK {"type":"Hot",`},
+			`"entityType":"DEVICE"`,
+		},
+		{
+			"alarm deleted", event(proto.KindAlarm, proto.ActionDeleted, asset, nil),
+
+			registry.Edit{Kind: proto.KindAlarm, ID: asset, Deleted: true},
+			[]string{`DEVICE 1 ALARM_DELETE {"type":"Hot",`},
+			`"entityName":"Hot"`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newRig(t)
+			defer g.close(false)
+			g.chain(chainID, true, []string{sayNode, pushNode}, "0>1:Success")
+			if c.edit.Kind != 0 && (c.e.Action == proto.ActionDeleted || c.e.Action == proto.ActionUpdated) {
+				before := registry.Edit{Kind: c.edit.Kind, ID: c.edit.ID, Text: `{"name":"hall"}`}
+				if c.edit.Kind == proto.KindAlarm {
+					before.Text = alarm
+				}
+				if err := g.reg.Edit(0, before); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run := g.Entered([]proto.Event{c.e}, registry.User{ID: proto.UUID{0xee}, Text: []byte(`{"email":"a@b.c"}`)})
+			if c.edit.Kind != 0 {
+				if err := g.reg.Edit(0, c.edit); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run()
+			got := g.messages()
+			if len(got) != len(c.want) {
+				t.Fatalf("%q, want %q", got, c.want)
+			}
+			for i, want := range c.want {
+				if !strings.HasPrefix(got[i], want) || !strings.Contains(got[i], `"userId":"ee0`) || !strings.Contains(got[i], c.meta) {
+					t.Errorf("%s, want %s with %s and %s", got[i], want, c.meta, user)
+				}
+			}
+		})
+	}
+}
+
+// What the cloud sends enters the chain as RULES.md 2.2 says: data as they come, an entity where it
+// is new here, and no deletion.
+func TestWhatTheCloudSendsEnters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		defer g.close(false)
+		g.chain(chainID, true, []string{sayNode, pushNode}, "0>1:Success")
+		g.Start()
+		send := func(m *proto.DownlinkMsg, want ...string) {
+			t.Helper()
+			came := g.Coming(m)
+			g.down(m)
+			if came != nil {
+				came()
+			}
+			synctest.Wait()
+			got := g.messages()
+			if len(got) != len(want) {
+				t.Fatalf("%q, want %q", got, want)
+			}
+			for i := range want {
+				if got[i] != want[i] {
+					t.Errorf("%s, want %s", got[i], want[i])
+				}
+			}
+		}
+		d := &proto.DeviceUpdateMsg{Entity: `{"name":"pump 3","type":"default"}`}
+		d.IdMSB, d.IdLSB = proto.Halves(device(3))
+		m := &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}}
+		send(m, `DEVICE 3 ENTITY_CREATED {"name":"pump 3","type":"default"} {}`)
+		send(m) // as at each full sync
+		of := func(id proto.UUID) *proto.EntityDataProto {
+			e := &proto.EntityDataProto{EntityType: "DEVICE"}
+			e.EntityIdMSB, e.EntityIdLSB = proto.Halves(id)
+			return e
+		}
+		kv := []*proto.KeyValueProto{{Key: "k", Type: proto.KeyValueType_LONG_V, LongV: 7}}
+		e := of(device(3))
+		e.PostTelemetryMsg = &proto.PostTelemetryMsg{TsKvList: []*proto.TsKvListProto{{Ts: 5, Kv: kv}}}
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}},
+			`DEVICE 3 POST_TELEMETRY_REQUEST {"k":7} {"deviceType":"default","source":"cloud","deviceName":"pump 3","ts":"5"}`)
+		e = of(device(3))
+		e.AttributesUpdatedMsg, e.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, "SHARED_SCOPE"
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}},
+			`DEVICE 3 ATTRIBUTES_UPDATED {"k":7} {"deviceType":"default","scope":"SHARED_SCOPE","source":"cloud","deviceName":"pump 3"}`)
+		e = of(device(3))
+		e.AttributeDeleteMsg = &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"k"}}
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}) // only the device is told
+		gone := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdMSB: d.IdMSB, IdLSB: d.IdLSB}
+		send(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{gone}})
+	})
+}
