@@ -104,6 +104,17 @@ soak: ## honest devices for FOR (20m) while one attack after the other goes on; 
 	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
 	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY) -memory "$(MEMORY)"
 
+# How many agents use one cloud.
+AGENTS ?= 200
+
+.PHONY: fleet
+fleet: export STEPS_BEGAN := $(shell date +%s)
+fleet: ## AGENTS (200) agents on one cloud: an outage, kill -9 for all; nobody locked out, nothing lost; 5 min
+	@mkdir -p build
+	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
+	@scripts/ci/step 'build the cloud in a box and the run' go build -trimpath -o build/ ./scripts/cloud ./scripts/fleetrun
+	@scripts/ci/step '$(AGENTS) agents' build/fleetrun -agents $(AGENTS)
+
 # How many events devices send to the emulated router, and how often its power is cut meanwhile.
 EVENTS ?= 10000
 CUTS   ?= 20

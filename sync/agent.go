@@ -79,6 +79,7 @@ func NewAgent(d Deps) *Agent {
 		Deps: d, dialer: link.Dialer{
 			Cloud: d.Config.Cloud, Keepalive: d.Config.Keepalive, MaxInbound: MaxInbound(d.Config), Packages: d.Registry,
 			Holding: d.Holding, Large: MakeRoom, Lane: d.Lane,
+			Traffic: new(link.Traffic),
 		},
 		jitter: fullJitter, started: now, hint: make(chan struct{}, 1), orders: make(chan *order), calls: calls.NewTable(store),
 		board: board{p: published{turn: now, since: now}},

@@ -52,6 +52,7 @@ type published struct {
 	replay   Replay // State "": there was none in this life
 	contact  contact
 	paced    paced // the oldest sample
+	server   serverClock
 }
 
 // counters of this process's life.
@@ -75,7 +76,7 @@ func (l *loop) publish(now time.Time) {
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
 		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact, replay: replay,
-		paced: l.pace.take(now, l.queue),
+		paced: l.pace.take(now, l.queue), server: l.rpc.server,
 	})
 }
 
@@ -91,6 +92,7 @@ func (a *Agent) Snapshot() Snapshot {
 		Downlinks: p.counters.downlinks, DownlinksUnused: p.counters.unused, UplinkBytes: p.counters.uplinkBytes,
 		Repeated: p.counters.repeated, MaxInbound: a.dialer.MaxInbound,
 		UptimeMS: now.Sub(a.started).Milliseconds(), RSSBytes: rss(),
+		WireIn: a.dialer.Traffic.In.Load(), WireOut: a.dialer.Traffic.Out.Load(),
 	}
 	s.Replayed = p.counters.replayed
 	if p.replay.State != "" {
@@ -101,6 +103,10 @@ func (a *Agent) Snapshot() Snapshot {
 	}
 	if d := p.nextDial.Sub(now); d > 0 && !p.nextDial.IsZero() {
 		s.NextAttemptMS = d.Milliseconds()
+	}
+	if c := &p.server; !c.at.IsZero() {
+		ahead := now.UnixMilli() - c.now(now)
+		s.ClockOffsetMS = &ahead
 	}
 	known, clockSince := a.Clock.State()
 	s.Clock = known.String()

@@ -37,3 +37,20 @@ func TestCallBeforeClock(t *testing.T) {
 		}
 	})
 }
+
+// How far the clocks are apart is told once an attribute of our edge has shown the server's, and
+// not before.
+func TestClockOffset(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	s := &script{ahead: year}
+	inBubble(t, s, nil, func(r *rig) {
+		if n := r.agent.Snapshot(); n.ClockOffsetMS != nil {
+			t.Errorf("before anything has come: %d ms", *n.ClockOffsetMS)
+		}
+		r.elapse(10 * time.Second)
+		n := r.agent.Snapshot()
+		if n.ClockOffsetMS == nil || *n.ClockOffsetMS != -year.Milliseconds() {
+			t.Errorf("%v, want %d ms", n.ClockOffsetMS, -year.Milliseconds())
+		}
+	})
+}

@@ -106,16 +106,22 @@ type Snapshot struct {
 	Synced          bool       `json:"synced"` // a sync completed once, now or in an earlier life
 	Sync            string     `json:"sync"`   // progress in words, "" when none runs
 	Devices         int        `json:"devices"`
-	CallsPending    int        `json:"calls_pending"`    // calls of the cloud that wait for a device or its answer
-	Downlinks       uint64     `json:"downlinks"`        // received in this life
-	DownlinksUnused uint64     `json:"downlinks_unused"` // of them acknowledged and not understood or not kept
-	UplinkBytes     uint64     `json:"uplink_bytes"`     // payload before compression, this life
-	Writable        bool       `json:"writable"`         // the queue takes events
-	Commits         uint64     `json:"commits"`          // group commits of this life
-	Clock           string     `json:"clock"`            // "system"; "cloud": the machine's is not set, the cloud's serves; "unknown"
+	CallsPending    int        `json:"calls_pending"`       // calls of the cloud that wait for a device or its answer
+	Downlinks       uint64     `json:"downlinks"`           // received in this life
+	DownlinksUnused uint64     `json:"downlinks_unused"`    // of them acknowledged and not understood or not kept
+	UplinkBytes     uint64     `json:"uplink_bytes"`        // payload before compression, this life
+	WireIn          uint64     `json:"wire_received_bytes"` // link.Traffic, this life
+	WireOut         uint64     `json:"wire_sent_bytes"`
+	Writable        bool       `json:"writable"` // the queue takes events
+	Commits         uint64     `json:"commits"`  // group commits of this life
+	Clock           string     `json:"clock"`    // "system"; "cloud": the machine's is not set, the cloud's serves; "unknown"
 	ClockSince      *time.Time `json:"clock_since,omitempty"`
-	Parts           []Part     `json:"downlink_parts,omitempty"`
-	Former          *Former    `json:"former,omitempty"` // events of a former edge, if there are any
+	// By how much this machine's clock is ahead of the server's, as the server's attributes of the
+	// edge said when they came last, and less what they took to come; nil: none has come in this
+	// life.
+	ClockOffsetMS *int64  `json:"clock_offset_ms,omitempty"`
+	Parts         []Part  `json:"downlink_parts,omitempty"`
+	Former        *Former `json:"former,omitempty"` // events of a former edge, if there are any
 
 	TurnedAway       uint64            `json:"turned_away"`                 // events for which RefusedCreations had no room, this life
 	MaxInbound       int               `json:"max_inbound_message_size"`    // bytes, as announced to the cloud

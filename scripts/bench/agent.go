@@ -222,7 +222,7 @@ func (s *site) drain(ctx context.Context) error {
 	err = s.filled(ctx, drainEvents, perPost, func(a *rig.Agent, before, after agent.Snapshot) (err error) {
 		log = after.QueueBytes - before.QueueBytes
 		flash = after.FlashBytesToday
-		kernel, err = procField(a.PID(), "io", "write_bytes")
+		kernel, err = rig.ProcField(a.PID(), "io", "write_bytes")
 		return err
 	})
 	if err != nil {
@@ -265,7 +265,7 @@ func (s *site) drain(ctx context.Context) error {
 	})
 
 	flash += end.FlashBytesToday
-	k, err := procField(a.PID(), "io", "write_bytes")
+	k, err := rig.ProcField(a.PID(), "io", "write_bytes")
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,9 +22,6 @@ const (
 
 // oneEvent is the body of each post of a load.
 const oneEvent = `{"ts":1767225600000,"values":{"temperature":21.5,"humidity":40,"wind":3.25}}`
-
-// ticksPerSecond is the unit in which the kernel counts CPU time, the same on every known Linux.
-const ticksPerSecond = 100
 
 // loadDevices is how many devices post.
 const loadDevices = 100
@@ -111,7 +105,7 @@ func connect(ctx context.Context, to server, tokens []string, open func(c net.Co
 // run posts for loadTime. It returns how many events were acknowledged and how much CPU time the
 // server took.
 func (l *load) run() (events int, cpu time.Duration, err error) {
-	before, err := cpuTime(l.to.pid)
+	before, err := rig.CPUTime(l.to.pid)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -122,7 +116,7 @@ func (l *load) run() (events int, cpu time.Duration, err error) {
 		all.Go(func() { counts[i], errs[i] = p.postUntil(until) })
 	}
 	all.Wait()
-	after, err := cpuTime(l.to.pid)
+	after, err := rig.CPUTime(l.to.pid)
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return 0, 0, err
 	}
@@ -167,20 +161,4 @@ func sum(list []float64) (total float64) {
 		total += v
 	}
 	return total
-}
-
-// cpuTime returns the CPU time that a process has used, in user and system mode.
-func cpuTime(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, ok := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	if !ok || len(f) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is not understood", pid)
-	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(err1, err2)
 }

@@ -3,48 +3,23 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"time"
-)
 
-// procField reads a number from /proc/PID/FILE, whose lines are "name: number [kB]".
-func procField(pid int, file, name string) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-	if err != nil {
-		return 0, err
-	}
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	for sc.Scan() {
-		if rest, ok := strings.CutPrefix(sc.Text(), name+":"); ok {
-			f := strings.Fields(rest)
-			if len(f) == 0 {
-				break
-			}
-			n, err := strconv.ParseInt(f[0], 10, 64)
-			if len(f) > 1 && f[1] == "kB" {
-				n <<= 10
-			}
-			return n, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/%s has no %s", pid, file, name)
-}
+	"edgesync/scripts/internal/rig"
+)
 
 // rss returns the resident memory of a process, now and at its highest, in MB (10^6 bytes).
 func rss(pid int) (now, highest float64, err error) {
-	a, err := procField(pid, "status", "VmRSS")
+	a, err := rig.ProcField(pid, "status", "VmRSS")
 	if err != nil {
 		return 0, 0, err
 	}
-	b, err := procField(pid, "status", "VmHWM")
+	b, err := rig.ProcField(pid, "status", "VmHWM")
 	return float64(a) / 1e6, float64(b) / 1e6, err
 }
 

@@ -15,6 +15,7 @@ import (
 type stats struct {
 	cloudtest.Stats
 	Connected  bool   `json:"connected"`
+	Edges      int    `json:"edges_connected"`
 	Pending    int    `json:"pending_downlinks"`
 	Points     uint64 `json:"points"`     // rows of time series written
 	Duplicates uint64 `json:"duplicates"` // values for a row that existed already
@@ -23,10 +24,16 @@ type stats struct {
 
 func (o *operator) stats() stats {
 	n := o.cloud.Tenant().Counts()
-	return stats{
-		Stats: o.cloud.Stats(), Connected: o.cloud.Connected(o.edge.ID), Pending: o.cloud.Pending(o.edge.ID),
-		Points: n.Points, Duplicates: n.Duplicates, Dropped: n.Dropped,
+	s := stats{
+		Stats: o.cloud.Stats(), Connected: o.cloud.Connected(o.edge.ID), Points: n.Points, Duplicates: n.Duplicates, Dropped: n.Dropped,
 	}
+	for _, e := range o.edges {
+		s.Pending += o.cloud.Pending(e.ID)
+		if o.cloud.Connected(e.ID) {
+			s.Edges++
+		}
+	}
+	return s
 }
 
 // row is one row of a time series in GET /series. Value is a JSON value; a stored JSON text comes
@@ -44,11 +51,12 @@ type listed struct {
 	Token string `json:"token"`
 }
 
-// handler is the control endpoint: GET /stats, /devices, /series?device=&key=,
+// handler is the control endpoint: GET /stats, /attempts, /devices, /series?device=&key=,
 // /arrivals?device=&key=, POST /command with a command line.
 func (o *operator) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { reply(w, o.stats()) })
+	mux.HandleFunc("GET /attempts", func(w http.ResponseWriter, _ *http.Request) { reply(w, o.tries.list()) })
 	mux.HandleFunc("GET /devices", func(w http.ResponseWriter, _ *http.Request) {
 		list := []listed{}
 		for _, d := range o.cloud.Tenant().Devices() {

@@ -22,7 +22,8 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:7070", "address for the edge (gRPC)")
 	control := flag.String("control", "", "address of the control endpoint (HTTP), such as 127.0.0.1:0; empty = none")
-	devices := flag.Int("devices", 3, "number of devices, 0 to 10000")
+	edges := flag.Int("edges", 1, "number of edges, 1 to 10000; of more than one the keys, secrets and tokens end in -1, -2, …")
+	devices := flag.Int("devices", 3, "number of devices of each edge, 0 to 10000")
 	key := flag.String("routing-key", "demo-key", "routing key of the edge")
 	secret := flag.String("secret", "demo-secret", "secret of the edge")
 	secure := flag.Bool("tls", false, "speak TLS with a certificate made now; its CA goes to --ca-file")
@@ -30,7 +31,7 @@ func main() {
 	discard := flag.Bool("discard", false, "count events and acknowledge them without storing")
 	quiet := flag.Bool("quiet", false, "do not print what arrives")
 	flag.Parse()
-	if flag.NArg() > 0 || *devices < 0 || *devices > 10000 {
+	if flag.NArg() > 0 || *devices < 0 || *devices > 10000 || *edges < 1 || *edges > 10000 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -42,7 +43,7 @@ func main() {
 		}
 		fmt.Println("CA certificate:", *caFile)
 	}
-	if err := run(*listen, *control, *devices, *key, *secret, cfg, *discard, *quiet); err != nil {
+	if err := run(*listen, *control, *edges, *devices, *key, *secret, cfg, *discard, *quiet); err != nil {
 		fail(err)
 	}
 }
@@ -52,7 +53,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-func run(listen, control string, devices int, key, secret string, cfg *tls.Config, discard, quiet bool) error {
+func run(listen, control string, edges, devices int, key, secret string, cfg *tls.Config, discard, quiet bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	out := &printer{w: os.Stdout}
@@ -60,14 +61,21 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 		TLS: cfg, Discard: discard, Seed: uint64(time.Now().UnixNano()),
 		Log: slog.New(slog.NewTextHandler(out, nil)),
 	}), out, stop)
-	o.addEdge(cloudtest.Edge{
-		Name: "Demo edge", Type: "default", RoutingKey: key, Secret: secret,
-		Customer: proto.NullUUID, Created: time.Now(),
-	})
-	fmt.Printf("routing key: %s\nsecret: %s\nuser: %s password: %s\n", key, secret, cloudtest.AdminName, cloudtest.AdminPassword)
-	for i := range devices {
-		d := o.addDevice(fmt.Sprintf("Device %d", i+1), fmt.Sprintf("token-%d", i+1))
-		fmt.Printf("device: %s token: %s\n", d.Name, d.CredentialsID)
+	fmt.Printf("user: %s password: %s\n", cloudtest.AdminName, cloudtest.AdminPassword)
+	for n := range edges {
+		of := "" // which edge, in the names of what it has
+		if edges > 1 {
+			of = fmt.Sprintf("-%d", n+1)
+		}
+		e := o.addEdge(cloudtest.Edge{
+			Name: "Demo edge" + of, Type: "default", RoutingKey: key + of, Secret: secret + of,
+			Customer: proto.NullUUID, Created: time.Now(),
+		})
+		fmt.Printf("routing key: %s\nsecret: %s\n", e.RoutingKey, e.Secret)
+		for i := range devices {
+			d := o.addDevice(e, fmt.Sprintf("Device%s %d", of, i+1), fmt.Sprintf("token%s-%d", of, i+1))
+			fmt.Printf("device: %s token: %s\n", d.Name, d.CredentialsID)
+		}
 	}
 	if !quiet {
 		o.cloud.OnUplink(o.printUplink)
@@ -89,7 +97,7 @@ func run(listen, control string, devices int, key, secret string, cfg *tls.Confi
 		go func() { _ = srv.Serve(cl) }()
 	}
 	served := make(chan error, 1)
-	go func() { served <- o.cloud.Serve(lis) }()
+	go func() { served <- o.cloud.Serve(&counted{lis, &o.tries}) }()
 	fmt.Printf("listening grpc=%s control=%s\n", lis.Addr(), controlAddr)
 
 	go o.commands(os.Stdin)

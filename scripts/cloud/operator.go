@@ -64,7 +64,9 @@ type operator struct {
 	cloud *cloudtest.Cloud
 	out   *printer
 	quit  func()
-	edge  cloudtest.Edge
+	edge  cloudtest.Edge   // the first, to which the commands refer
+	edges []cloudtest.Edge // all
+	tries attempts
 
 	mu     sync.Mutex
 	latest map[proto.UUID]map[string]string // the last value of each key, for show
@@ -87,21 +89,24 @@ func (p *printer) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-func (o *operator) addEdge(e cloudtest.Edge) {
+func (o *operator) addEdge(e cloudtest.Edge) cloudtest.Edge {
 	e.ID = o.cloud.Tenant().NewID()
-	o.edge = e
+	if o.edges = append(o.edges, e); len(o.edges) == 1 {
+		o.edge = e
+	}
 	o.cloud.Tenant().AddEdge(e)
+	return e
 }
 
 // addDevice creates a device of the edge, with a random token if token is "".
-func (o *operator) addDevice(name, token string) cloudtest.Device {
+func (o *operator) addDevice(edge cloudtest.Edge, name, token string) cloudtest.Device {
 	if token == "" {
 		var b [10]byte
 		_, _ = rand.Read(b[:])
 		token = hex.EncodeToString(b[:])
 	}
 	d := cloudtest.Device{ID: o.cloud.Tenant().NewID(), Name: name, CredentialsType: "ACCESS_TOKEN", CredentialsID: token}
-	o.cloud.AddDevice(o.edge.ID, d)
+	o.cloud.AddDevice(edge.ID, d)
 	return d
 }
 
@@ -192,7 +197,7 @@ func (o *operator) run(line string) (string, error) {
 	case "kick":
 		return fmt.Sprintf("ended %d sessions", o.cloud.EndSessions(cloudtest.EndOK)), nil
 	case "add":
-		d := o.addDevice(w[1], "")
+		d := o.addDevice(o.edge, w[1], "")
 		return fmt.Sprintf("device: %s token: %s", d.Name, d.CredentialsID), nil
 	case "attrs":
 		n, err := strconv.Atoi(w[1])

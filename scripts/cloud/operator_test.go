@@ -113,7 +113,7 @@ func TestAttrs(t *testing.T) {
 	o := newOperator(cloudtest.New(cloudtest.Options{}), &printer{w: &bytes.Buffer{}}, func() {})
 	o.addEdge(cloudtest.Edge{Name: "edge", RoutingKey: "k", Secret: "s"})
 	for _, name := range []string{"b", "a"} {
-		o.addDevice(name, "token-of-"+name)
+		o.addDevice(o.edge, name, "token-of-"+name)
 	}
 	if answer, err := o.run("attrs 3"); err != nil || answer != "6 attributes of 2 devices set" {
 		t.Errorf("got %q, %v", answer, err)

@@ -73,7 +73,7 @@ type sample struct {
 func newRates(ports []int) *rates {
 	return &rates{
 		ports: ports, last: make([]sample, len(ports)), best: make([]float64, len(ports)),
-		client: &http.Client{Timeout: 2 * time.Second},
+		client: &http.Client{Timeout: 10 * time.Second},
 	}
 }
 

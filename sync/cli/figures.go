@@ -14,7 +14,7 @@ import (
 const figuresWait = time.Second
 
 // figures makes what the agent says of itself to the cloud: one telemetry event of the edge entity
-// with ten values at most (OPERATIONS.md lists them), stamped with a time of clock.Clock.Stamp.
+// with eleven values at most (OPERATIONS.md lists them), stamped with a time of clock.Clock.Stamp.
 // What is not known is left out.
 func figures(s *agent.Snapshot, id proto.UUID, stamp int64) wal.Event {
 	offline := int64(0)
@@ -23,7 +23,7 @@ func figures(s *agent.Snapshot, id proto.UUID, stamp int64) wal.Event {
 			offline = max(0, int64(s.At.Sub(*s.LastContact)/time.Minute))
 		}
 	}
-	kv := make([]proto.KV, 0, 10)
+	kv := make([]proto.KV, 0, 11)
 	for _, f := range [...]struct {
 		key   string
 		value int64
@@ -41,6 +41,10 @@ func figures(s *agent.Snapshot, id proto.UUID, stamp int64) wal.Event {
 	if ms := s.Room.FullInMS; ms != nil {
 		hours = float64(*ms) / 3.6e6
 	}
+	ahead := 0.0
+	if ms := s.ClockOffsetMS; ms != nil {
+		ahead = float64(*ms) / 1000
+	}
 	for _, f := range [...]struct {
 		key   string
 		value float64
@@ -49,6 +53,7 @@ func figures(s *agent.Snapshot, id proto.UUID, stamp int64) wal.Event {
 		{"edgesyncRoomPercent", s.Room.Percent, s.Room.Limit > 0},
 		{"edgesyncHoursLeft", hours, s.Room.FullInMS != nil},
 		{"edgesyncLatency", s.RTTMS, s.RTTMS > 0},
+		{"edgesyncClockOffset", ahead, s.ClockOffsetMS != nil},
 		{"edgesyncFlashYears", s.FlashYears, s.FlashYears > 0},
 	} {
 		if f.known {

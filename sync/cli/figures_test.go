@@ -15,7 +15,7 @@ import (
 func TestFigures(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_000)
 	contact := at.Add(-90 * time.Minute)
-	full := int64(5_400_000)
+	full, behind := int64(5_400_000), int64(-2500)
 	id := proto.UUID{15: 7}
 	bare := map[string]any{
 		"edgesyncBacklog": int64(0), "edgesyncOldestSeconds": int64(0), "edgesyncOfflineMinutes": int64(3),
@@ -30,12 +30,12 @@ func TestFigures(t *testing.T) {
 		"all is known": {agent.Snapshot{
 			At: at, State: agent.Reconnecting, LastContact: &contact, UptimeMS: 1e9, Pending: 5, OldestPendingMS: 61_500,
 			Dropped: 2, Dead: 3, RSSBytes: 14 << 20, Room: agent.Capacity{Limit: 100, Percent: 12.5, FullInMS: &full},
-			RTTMS: 1.5, FlashYears: 20,
+			RTTMS: 1.5, FlashYears: 20, ClockOffsetMS: &behind,
 		}, map[string]any{
 			"edgesyncBacklog": int64(5), "edgesyncOldestSeconds": int64(61), "edgesyncOfflineMinutes": int64(90),
 			"edgesyncDropped": int64(2),
 			"edgesyncDead":    int64(3), "edgesyncMemory": int64(14 << 20), "edgesyncRoomPercent": 12.5, "edgesyncHoursLeft": 1.5,
-			"edgesyncLatency": 1.5, "edgesyncFlashYears": 20.0,
+			"edgesyncLatency": 1.5, "edgesyncFlashYears": 20.0, "edgesyncClockOffset": -2.5,
 		}},
 	} {
 		e := figures(&c.s, id, 1_700_000_000_001)

@@ -51,7 +51,10 @@ func (t *tool) readAll(queue string) (wal.Checked, error) {
 		return c, fmt.Errorf("verify the queue at %s: %w", queue, err)
 	}
 	state := "all intact"
-	if c.Damages > 0 {
+	switch {
+	case c.Segments == 0:
+		state = "nothing is here"
+	case c.Damages > 0:
 		state = several(c.Damages, "damaged place", "damaged places")
 	}
 	lost := ""

@@ -63,6 +63,8 @@ type Dialer struct {
 	// Lane is held from before such a message is decoded, unless it is a package, until it is
 	// handled; nil = by nobody.
 	Lane share.Lane
+	// Traffic counts the bytes of the connections; nil = they are not counted.
+	Traffic *Traffic
 	// Dial replaces the network, proxies included, in tests; nil = the system's.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Env is the environment, in which each attempt looks for HTTPS_PROXY and NO_PROXY; nil =
@@ -180,6 +182,9 @@ func (d *Dialer) client(way route, held *buffers) (*grpc.ClientConn, *tunnel, er
 			return nil, nil, err
 		}
 		creds = credentials.NewTLS(c)
+	}
+	if d.Traffic != nil {
+		creds = counting{creds, d.Traffic}
 	}
 	target := "dns:///" + d.Addr()
 	opts := []grpc.DialOption{

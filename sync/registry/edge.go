@@ -156,11 +156,11 @@ func (r *Registry) setEdge(c *proto.EdgeConfiguration, mine func(id proto.UUID, 
 	return err
 }
 
-// boundEdge cuts the texts of a configuration, which stays in memory. What nothing here needs is
-// left out, and so is a secret that is too long to be one.
+// boundEdge cuts the texts of a configuration, which stays in memory. What cannot be cut, such as a
+// secret, is left out if it is too long, and so is what nothing here knows.
 func boundEdge(c *proto.EdgeConfiguration) {
 	c.Name, c.Type, c.CloudType = plain.Cut(c.Name, maxName), plain.Cut(c.Type, maxName), plain.Cut(c.CloudType, maxName)
-	c.RoutingKey, c.Secret, c.AdditionalInfo = bounded(c.RoutingKey), bounded(c.Secret), ""
+	c.RoutingKey, c.Secret, c.AdditionalInfo = bounded(c.RoutingKey), bounded(c.Secret), bounded(c.AdditionalInfo)
 	c.ProtoReflect().SetUnknown(nil)
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"net/http"
 
 	"edgesync/proto"
@@ -25,23 +26,23 @@ func (c *call) ownEdge() (*proto.EdgeConfiguration, proto.UUID, error) {
 	return e, id, nil
 }
 
-// edgeInfo is ThingsBoard's EdgeInfo. What the cloud does not send down (label, additionalInfo,
-// version, the root rule chain) is null, and the secret is left out.
+// edgeInfo is ThingsBoard's EdgeInfo. What the cloud does not send down (label, version) is null,
+// and the secret is left out.
 type edgeInfo struct {
-	ID               reference  `json:"id"`
-	CreatedTime      int64      `json:"createdTime"`
-	TenantID         reference  `json:"tenantId"`
-	CustomerID       reference  `json:"customerId"`
-	RootRuleChainID  *reference `json:"rootRuleChainId"`
-	Name             string     `json:"name"`
-	Type             string     `json:"type"`
-	Label            *string    `json:"label"`
-	RoutingKey       string     `json:"routingKey"`
-	Secret           string     `json:"secret"`
-	AdditionalInfo   *string    `json:"additionalInfo"`
-	Version          *int64     `json:"version"`
-	CustomerTitle    *string    `json:"customerTitle"`
-	CustomerIsPublic bool       `json:"customerIsPublic"`
+	ID               reference       `json:"id"`
+	CreatedTime      int64           `json:"createdTime"`
+	TenantID         reference       `json:"tenantId"`
+	CustomerID       reference       `json:"customerId"`
+	RootRuleChainID  *reference      `json:"rootRuleChainId"`
+	Name             string          `json:"name"`
+	Type             string          `json:"type"`
+	Label            *string         `json:"label"`
+	RoutingKey       string          `json:"routingKey"`
+	Secret           string          `json:"secret"`
+	AdditionalInfo   json.RawMessage `json:"additionalInfo"` // nil: null
+	Version          *int64          `json:"version"`
+	CustomerTitle    *string         `json:"customerTitle"` // of a customer that is here
+	CustomerIsPublic bool            `json:"customerIsPublic"`
 }
 
 // edgeInfo is GET of this edge, by its id.
@@ -50,11 +51,31 @@ func (c *call) edgeInfo() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &edgeInfo{
+	info := &edgeInfo{
 		ID: ref("EDGE", id), CreatedTime: madeAt(id), TenantID: ref("TENANT", proto.UUIDOf(e.TenantIdMSB, e.TenantIdLSB)),
 		CustomerID: ref("CUSTOMER", proto.UUIDOf(e.CustomerIdMSB, e.CustomerIdLSB)), Name: e.Name, Type: e.Type,
 		RoutingKey: e.RoutingKey, Secret: "***",
-	}, nil
+	}
+	if more := json.RawMessage(e.AdditionalInfo); json.Valid(more) {
+		info.AdditionalInfo = more
+	}
+	if text, ok := c.Registry.EntityText("CUSTOMER", proto.UUIDOf(e.CustomerIdMSB, e.CustomerIdLSB)); ok {
+		var g struct {
+			Title          *string
+			AdditionalInfo struct{ IsPublic bool }
+		}
+		_ = json.Unmarshal(text, &g) // what is of another type is not known
+		info.CustomerTitle, info.CustomerIsPublic = g.Title, g.AdditionalInfo.IsPublic
+	}
+	c.Registry.Entities(proto.KindRuleChain, func(id proto.UUID, text []byte) bool {
+		var g struct{ Root bool }
+		if json.Unmarshal(text, &g) == nil && g.Root {
+			root := ref("RULE_CHAIN", id)
+			info.RootRuleChainID = &root
+		}
+		return info.RootRuleChainID == nil
+	})
+	return info, nil
 }
 
 // madeAt is when ThingsBoard made an entity, which its id says: a version 1 UUID counts 100 ns

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"edgesync/proto"
 	"edgesync/wal"
 )
 
@@ -104,13 +105,42 @@ func TestEventsInThingsBoardsForm(t *testing.T) {
 	}
 }
 
+// What the cloud has sent of the edge, of its customer and of its rule chains is told.
+func TestEdgeInfoInFull(t *testing.T) {
+	r := newRig(t)
+	c := r.reg.Edge()
+	c = &proto.EdgeConfiguration{
+		EdgeIdMSB: c.EdgeIdMSB, EdgeIdLSB: c.EdgeIdLSB, TenantIdMSB: c.TenantIdMSB, TenantIdLSB: c.TenantIdLSB,
+		CustomerIdMSB: c.CustomerIdMSB, CustomerIdLSB: c.CustomerIdLSB, Name: "edge", Type: "default", RoutingKey: "key",
+		AdditionalInfo: `{"description":"in the hall"}`,
+	}
+	if err := r.reg.SetEdge(c); err != nil {
+		t.Fatal(err)
+	}
+	chain := func(n int, more string) *proto.RuleChainUpdateMsg {
+		return &proto.RuleChainUpdateMsg{IdMSB: msb(n), IdLSB: lsb(n), Entity: `{"name":"chain"` + more + `}`}
+	}
+	r.apply(&proto.DownlinkMsg{
+		RuleChainUpdateMsg: []*proto.RuleChainUpdateMsg{chain(71, ""), chain(72, `,"root":true`), chain(73, `,"root":false`)},
+		CustomerUpdateMsg: []*proto.CustomerUpdateMsg{{
+			IdMSB: msb(customer), IdLSB: lsb(customer), Entity: `{"title":"Public","additionalInfo":{"isPublic":true}}`,
+		}},
+	})
+	r.run([]step{{
+		as: root, method: "GET", path: "/api/edge/info/" + text(edge), status: 200,
+		want: `{"type":"default","routingKey":"key","secret":"***","label":null,"version":null,"customerTitle":"Public",` +
+			`"customerIsPublic":true,"additionalInfo":{"description":"in the hall"},"rootRuleChainId":` + ref("RULE_CHAIN", 72) + `}`,
+	}})
+}
+
 // This edge, and the order of a sync, as in the cloud.
 func TestEdgeInfoAndSync(t *testing.T) {
 	r := newRig(t)
 	r.run([]step{
 		{as: root, method: "GET", path: "/api/edge/info/" + text(edge), status: 200, want: "" +
 			`{"id":` + ref("EDGE", edge) + `,"name":"edge","tenantId":` +
-			ref("TENANT", tenant) + `,"customerId":` + ref("CUSTOMER", customer) + `,"secret":"***"}`},
+			ref("TENANT", tenant) + `,"customerId":` + ref("CUSTOMER", customer) + `,"secret":"***","customerTitle":"ours",` +
+			`"customerIsPublic":false,"additionalInfo":null,"rootRuleChainId":null}`},
 		{as: root, method: "GET", path: "/api/edge/info/" + text(77), status: 404},
 		{as: root, method: "GET", path: "/api/edge/info/x", status: 400},
 		{as: ours, method: "GET", path: "/api/edge/info/" + text(edge), status: 403},

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	agent "edgesync/sync"
@@ -147,6 +149,14 @@ var metrics = []metric{
 		func(s *agent.Snapshot) float64 { return float64(s.UplinkBytes) },
 	},
 	{
+		"wire_sent_bytes_total", "counter", "Bytes sent to the cloud since the start, HTTP/2 and TLS included.",
+		func(s *agent.Snapshot) float64 { return float64(s.WireOut) },
+	},
+	{
+		"wire_received_bytes_total", "counter", "Bytes received from the cloud since the start, HTTP/2 and TLS included.",
+		func(s *agent.Snapshot) float64 { return float64(s.WireIn) },
+	},
+	{
 		"queue_limit_bytes", "gauge", "Room for the queue on the medium (queue.max_bytes).",
 		func(s *agent.Snapshot) float64 { return float64(s.Room.Limit) },
 	},
@@ -185,6 +195,17 @@ func seconds(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMill
 // label is a text as the value of a label.
 func label(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text)
+}
+
+// openFiles is how many files and sockets this process has open; 0 where the kernel does not say.
+func openFiles() int {
+	d, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(0)
+	return max(0, len(names)-1) // without the directory
 }
 
 func refusedOf(s *agent.Snapshot) agent.RefusedCreations {
@@ -260,6 +281,10 @@ func Metrics(s *agent.Snapshot) []byte {
 		head("last_contact_timestamp_seconds", "gauge", "When the cloud was heard last, in this life.")
 		b.WriteString("edgesync_last_contact_timestamp_seconds " + seconds(*s.LastContact) + "\n")
 	}
+	if s.ClockOffsetMS != nil {
+		head("clock_offset_seconds", "gauge", "By how much this machine's clock is ahead of the server's, as learned last in this life.")
+		b.WriteString("edgesync_clock_offset_seconds " + strconv.FormatFloat(float64(*s.ClockOffsetMS)/1000, 'f', 3, 64) + "\n")
+	}
 	if len(s.Certificates) > 0 {
 		head("certificate_expiry_timestamp_seconds", "gauge", "When the certificate of a door ends.")
 		for _, c := range s.Certificates {
@@ -278,6 +303,13 @@ func Metrics(s *agent.Snapshot) []byte {
 	process("process_cpu_seconds_total", "counter", "Time of the processor.", strconv.FormatFloat(s.Life.CPU, 'f', 3, 64))
 	process("process_start_time_seconds", "gauge", "When the process began.",
 		seconds(s.At.Add(-time.Duration(s.UptimeMS)*time.Millisecond)))
+	if n := openFiles(); n > 0 {
+		process("process_open_fds", "gauge", "Files and sockets that are open.", strconv.Itoa(n))
+	}
+	var most syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) == nil {
+		process("process_max_fds", "gauge", "How many may be open.", strconv.FormatUint(uint64(most.Cur), 10))
+	}
 	process("go_goroutines", "gauge", "Goroutines.", strconv.Itoa(runtime.NumGoroutine()))
 	b.WriteString("# HELP go_info The version of Go.\n# TYPE go_info gauge\ngo_info{version=\"" + label(runtime.Version()) + "\"} 1\n")
 	head("build_info", "gauge", "Always 1; the version is a label.")

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,12 +35,13 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
-	received made filtered held merged replayed replay`)
+	received made filtered held merged wire_received_bytes wire_sent_bytes clock_offset_ms replayed replay`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
-		ClockSince: new(time.Time), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}}, RefusedCreations: &agent.RefusedCreations{},
-		Refusals: []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
+		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}},
+		RefusedCreations: &agent.RefusedCreations{},
+		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
 		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
 	})
 	if err != nil {
@@ -300,9 +302,11 @@ func TestMetrics(t *testing.T) {
 	s.Certificates = []agent.EndOf{{Door: "mqtt.tls", Ends: s.Since}}
 	s.FsyncTimes = wal.TimeCounts{Counts: [wal.TimeClasses]uint64{2: 5, 15: 1}, Sum: 3 * time.Second}
 	s.AnswerTimes = []agent.DoorTimes{{Door: "http", TimeCounts: s.FsyncTimes}}
+	behind := int64(-2500)
+	s.WireIn, s.WireOut, s.ClockOffsetMS = 4000, 5000, &behind
 	text := body(t, get(t, s, true, "GET", "/metrics"))
 	line := regexp.MustCompile(`^(# (HELP|TYPE) (edgesync|process|go)_[a-z_]+ .+|` +
-		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")?\})? [0-9.]+)$`)
+		`(edgesync|process|go)_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")?\})? -?[0-9.]+)$`)
 	for l := range strings.Lines(text) {
 		if !line.MatchString(strings.TrimSuffix(l, "\n")) {
 			t.Errorf("not Prometheus text: %q", l)
@@ -327,11 +331,20 @@ func TestMetrics(t *testing.T) {
 		`edgesync_headline{kind="cloud_behind"} 1` + "\n", `edgesync_headline{kind="well"} 0` + "\n",
 		"process_resident_memory_bytes 11534336\n", "process_cpu_seconds_total 1.500\n",
 		"process_start_time_seconds 1795484880.000\n", "go_info{version=\"go",
+		"edgesync_wire_received_bytes_total 4000\n", "edgesync_wire_sent_bytes_total 5000\n",
+		"edgesync_clock_offset_seconds -2.500\n", "# TYPE process_max_fds gauge\n",
 		"# TYPE edgesync_events_pending gauge\n", "edgesync_queue_writable 1\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q", want)
 		}
+	}
+	if runtime.GOOS == "linux" && !regexp.MustCompile(`\nprocess_open_fds [1-9]`).MatchString(text) {
+		t.Error("no open files")
+	}
+	s.ClockOffsetMS = nil
+	if text := body(t, get(t, s, true, "GET", "/metrics")); strings.Contains(text, "clock_offset") {
+		t.Error("an offset of a clock that is not known")
 	}
 }
 

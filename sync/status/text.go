@@ -34,7 +34,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	for _, extra := range s.ExtraWarnings {
 		p.line("  %s", p.paint(Warn, clean(extra)))
 	}
-	p.line("")
+	p.gap()
 
 	oldest := ""
 	if s.Pending > 0 {
@@ -64,7 +64,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	if r := s.RefusedCreations; r != nil {
 		p.line("  %s", p.paint(Warn, refused(s)))
 	}
-	p.line("")
+	p.gap()
 
 	queue := fmt.Sprintf("committed %s of %s", group(s.Committed), group(s.LastOffset))
 	p.line("  %-9s %s", "room", room(s))
@@ -286,6 +286,13 @@ type painter struct {
 	strings.Builder
 	screen
 	used int // rows
+}
+
+// gap is an empty line, for which the smallest screens have no room.
+func (p *painter) gap() {
+	if p.rows == 0 || p.rows > 30 {
+		p.line("")
+	}
 }
 
 func (p *painter) line(format string, args ...any) {

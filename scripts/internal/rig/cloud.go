@@ -54,10 +54,23 @@ type Stats struct {
 	Duplicates uint64 `json:"duplicates"`
 	Dropped    uint64 `json:"dropped"`
 
-	PendingDownlinks int `json:"pending_downlinks"` // events that wait for the edge
+	PendingDownlinks int `json:"pending_downlinks"` // events that wait for edges
+
+	Accepted       uint64 `json:"accepted"`        // connects
+	Refused        uint64 `json:"refused"`         // connects
+	SyncsCompleted uint64 `json:"syncs_completed"` // acknowledged to the end
+	Connected      int    `json:"edges_connected"` // now
 }
 
-// StartCloud starts the cloud in a box with that many devices and waits until it listens.
+// Second says how many connections came in during a second, those too that the cloud closed at once
+// because it was away.
+type Second struct {
+	At    int64 `json:"at"` // since the epoch
+	Count int   `json:"count"`
+}
+
+// StartCloud starts the cloud in a box with that many devices and waits until it listens. With
+// "--edges N" in extra they are devices of each edge.
 func StartCloud(ctx context.Context, bin, logPath string, devices int, extra ...string) (*Cloud, error) {
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--devices", strconv.Itoa(devices),
@@ -178,6 +191,13 @@ func (c *Cloud) Devices(ctx context.Context) ([]Device, error) {
 func (c *Cloud) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
 	err := c.get(ctx, "/stats", nil, &s)
+	return s, err
+}
+
+// Attempts lists the seconds in which connections came in, of the last hour at least.
+func (c *Cloud) Attempts(ctx context.Context) ([]Second, error) {
+	var s []Second
+	err := c.get(ctx, "/attempts", nil, &s)
 	return s, err
 }
 

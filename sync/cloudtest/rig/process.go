@@ -49,6 +49,13 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Quit sends SIGQUIT, at which a Go program writes what its goroutines do and ends, and waits for
+// the end.
+func (p *Process) Quit() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // fails only if the process has ended
+	<-p.done
+}
+
 // Stop sends SIGTERM and waits for the end. After StopLimit it kills the process and returns an
 // error. An exit code other than 0 is an error too.
 func (p *Process) Stop() error {

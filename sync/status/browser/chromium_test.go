@@ -150,6 +150,7 @@ func (c *chromium) call(session, method string, params, out any) {
 type tab struct {
 	*chromium
 	session string
+	context string // of the browser: cookies and downloads
 	width   int
 }
 
@@ -174,7 +175,7 @@ func (c *chromium) open(url string, l look) *tab {
 	c.call("", "Target.createBrowserContext", nil, &target)
 	c.call("", "Target.createTarget", args{"url": "about:blank", "browserContextId": target.BrowserContextID}, &target)
 	c.call("", "Target.attachToTarget", args{"targetId": target.TargetID, "flatten": true}, &target)
-	n := &tab{chromium: c, session: target.SessionID}
+	n := &tab{chromium: c, session: target.SessionID, context: target.BrowserContextID}
 	for _, domain := range []string{"Page", "Runtime", "Log"} {
 		n.call(n.session, domain+".enable", nil, nil)
 	}
