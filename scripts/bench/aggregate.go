@@ -137,7 +137,7 @@ func (s *site) minute(ctx context.Context, name, extra string) (m amount, err er
 	if err != nil {
 		return m, err
 	}
-	kernel, err := procField(a.PID(), "io", "write_bytes")
+	kernel, err := rig.ProcField(a.PID(), "io", "write_bytes")
 	if err != nil {
 		return m, err
 	}
@@ -153,7 +153,7 @@ func (s *site) minute(ctx context.Context, name, extra string) (m amount, err er
 	if err != nil {
 		return m, err
 	}
-	if m.kernel, err = procField(a.PID(), "io", "write_bytes"); err != nil {
+	if m.kernel, err = rig.ProcField(a.PID(), "io", "write_bytes"); err != nil {
 		return m, err
 	}
 	m.events, m.wire, m.flash, m.kernel = end.Events-base.Events, p.up.Load()-up, after.Life.Written-before.Life.Written, m.kernel-kernel
