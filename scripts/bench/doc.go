@@ -9,6 +9,7 @@
 //	wire      a counting TCP proxy between them  against the payload before compression
 //	memory    VmRSS and VmHWM of the agent       against a program with gRPC and HTTP, idle
 //	registry  memory with 5,000 devices          first sync, after it, restarted; attributes
+//	aggregate one-minute windows of 1,000 devices against the same values pushed as they come
 //	http      posts of 16 connections, and CPU   against a loop of write+fdatasync
 //	mqtt      QoS 1 of 1 and 100 clients, CPU    against mosquitto with persistence
 //	rules     the rule engine's benchmarks       against the same without rules; posts, too
@@ -17,7 +18,8 @@
 // # Files
 //
 //	main.go      what is measured, in which order; table.go the lines and their bounds
-//	agent.go     idle, drain, wire, memory and start of the agent; registry.go many devices
+//	agent.go     idle, drain, wire, memory and start of the agent; registry.go many
+//	             devices; aggregate.go windows of a rule chain
 //	appends.go   the queue in this process; allocs.go the allocations of ./sync
 //	load.go      posts in turns with a yardstick: http.go, mqtt.go; rules.go
 //	bare.go      the bare gRPC client; events.go the devices; proc.go /proc; proxy.go bytes

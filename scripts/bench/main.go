@@ -21,7 +21,8 @@ func main() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
-	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire, registry, million, http, mqtt or rules")
+	only := flag.String("only", "", "measure one thing: appends, allocs, idle, drain, wire, registry, "+
+		"million, aggregate, http, mqtt or rules")
 	pending := flag.Int("pending", 1_000_000, "events of the backlog that \"million\" measures with")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -102,6 +103,7 @@ func run(ctx context.Context, only string, pending int) error {
 		measure("wire", "bytes on the wire, draining", func() error { return s.drainWire(ctx) })
 		measure("registry", "memory with "+grouped(manyDevices)+" devices", func() error { return registry(ctx, t, bin, dir, s.nothingMB) })
 		measure("million", grouped(pending)+" pending", func() error { return s.million(ctx, pending) })
+		measure("aggregate", "one-minute windows", func() error { return s.aggregate(ctx) })
 		// HTTP and MQTT come last: the others cannot wait until the events that these leave are
 		// gone.
 		measure("http", "posts over HTTP", func() error { return s.http(ctx) })

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -58,6 +59,9 @@ var builtAgent = sync.OnceValues(func() (exe string, err error) {
 	}
 	return exe, nil
 })
+
+// hoardNode is a window in which much waits.
+const hoardNode = `deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`
 
 // memory reads a line of /proc/PID/status, in bytes: VmRSS, or VmHWM, the most it ever was.
 func (r *running) memory(line string) int {
@@ -312,10 +316,35 @@ var strains = []strain{
 			return &proto.DownlinkMsg{DeviceRpcCallMsg: []*proto.DeviceRpcCallMsg{c}}
 		})
 	}},
-	{name: "windows of rule chains", alone: true, drive: func(r *running) {
-		r.chain("hoard", []string{
-			`deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`,
-		})
+	{name: "windows of rule chains", alone: true, before: func(s *site) {
+		for i := range 1000 {
+			s.cloud.AddDevice(s.edge.ID, cloudtest.Device{
+				ID: s.cloud.Tenant().NewID(), Name: fmt.Sprint("meter ", i),
+				CredentialsType: "ACCESS_TOKEN", CredentialsID: fmt.Sprint("meter-", i),
+			})
+		}
+	}, drive: func(r *running) {
+		r.chain("hoard", []string{hoardNode})
+		r.ruled("hoard")
+		r.eventually("the devices are known", func() bool { return r.snapshot().Devices == 1003 })
+		most := uint64(0)
+		for n := range 1000 {
+			text := []byte{'['}
+			for k := range 60 {
+				text = fmt.Appendf(text, `{"a":"%x"},`, sha256.Sum256([]byte{byte(n), byte(n >> 8), byte(k)}))
+			}
+			text[len(text)-1] = ']'
+			r.mustPost(r.T, fmt.Sprint("meter-", n), string(text))
+			if n%50 == 49 {
+				most = max(most, r.snapshot().Held)
+			}
+		}
+		if most < 30_000 {
+			r.Errorf("%d messages waited", most)
+		}
+	}},
+	{name: "one window", alone: true, drive: func(r *running) {
+		r.chain("hoard", []string{hoardNode})
 		r.ruled("hoard")
 		most := uint64(0)
 		for n := range 110 {

@@ -19,7 +19,7 @@ func (g *gateway) openRules(latest *rest.Latest) (err error) {
 	c := &g.config.Rules
 	o := ruling.Options{
 		Dir: g.rulesDir(), CorruptDir: g.corruptDir(), Registry: g.registry, Queue: g.queue, Latest: latest, Clock: g.clock,
-		Log: g.log, Meter: g.queue.Meter, Presence: ruling.Presence{Last: g.lastSeen, Connected: g.isConnected},
+		Log: g.log, Meter: g.queue.Meter, Fill: g.medium.InPlace(), Presence: ruling.Presence{Last: g.lastSeen, Connected: g.isConnected},
 		Off: c.Mode == "off", Drop: c.OnFailure == "drop",
 	}
 	if c.File != "" && !o.Off {

@@ -114,6 +114,8 @@ func (n *noted) Keep(string, []byte) error { return nil }
 
 func (n *noted) Forget(string) error { return nil }
 
+func (n *noted) Window(uint8, []byte) error { return nil }
+
 func (n *noted) Note(note *Note) { *n = append(*n, note) }
 
 // FuzzCell: what a record says comes back, anything else is an error.

@@ -17,8 +17,8 @@ type Options struct {
 	// Likeness does nothing that a real edge would not do: no message passes a node that is not
 	// executed, nothing is done instead of a chain.
 	Likeness bool
-	// MaxHeld and MaxHeldBytes bound what waits in all windows and delays; 10,000 messages and 3
-	// MiB if 0.
+	// MaxHeld and MaxHeldBytes bound what waits in all windows, delays and calls; 100,000 messages
+	// and 4 MiB if 0.
 	MaxHeld, MaxHeldBytes int
 	// Now is the clock, in ms since the epoch.
 	Now func() int64
@@ -82,10 +82,10 @@ type Sums struct {
 // New makes an engine without chains. opt.Now is needed.
 func New(reg Registry, out Outlet, opt Options) *Engine {
 	if opt.MaxHeld == 0 {
-		opt.MaxHeld = 10_000
+		opt.MaxHeld = 100_000
 	}
 	if opt.MaxHeldBytes == 0 {
-		opt.MaxHeldBytes = 3 << 20
+		opt.MaxHeldBytes = 4 << 20
 	}
 	e := &Engine{
 		reg: reg, out: out, opt: opt,
@@ -166,7 +166,6 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c
-	var gone []*node
 	if old != nil {
 		for _, n := range old.nodes {
 			if next := c.byKey(n.key); next != nil && next.work != nil {
@@ -174,9 +173,8 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 				n.mem.node.Store(next)
 				continue
 			}
-			n.mem.node.Store(nil)
 			e.dropCells(n)
-			gone = append(gone, n)
+			e.vanish(n, false)
 		}
 	}
 	for _, n := range c.nodes {
@@ -185,7 +183,6 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 		}
 	}
 	e.mu.Unlock()
-	e.release(gone, false)
 	return true, nil
 }
 
@@ -198,16 +195,13 @@ func (e *Engine) Delete(id proto.UUID) {
 	if e.root == id {
 		e.root = proto.UUID{}
 	}
-	var gone []*node
 	if c != nil {
 		for _, n := range c.nodes {
-			n.mem.node.Store(nil)
 			e.dropCells(n)
-			gone = append(gone, n)
+			e.vanish(n, true)
 		}
 	}
 	e.mu.Unlock()
-	e.release(gone, true)
 }
 
 // chainOf is the chain of an entity's messages (RULES.md 1.6); nil if there is none. The plan is

@@ -18,11 +18,16 @@ type memory struct {
 	mu      sync.Mutex // guards what follows; not held while anything is called
 	last    string     // the last failure
 	lastAt  int64
-	windows map[Entity][]*Message
+	windows map[Entity]*pane
 	cells   map[Entity]*cell
 	waiting int // messages of a delay
 	n       int64
 	prev    *Message // of a generator
+
+	// was is the node, once it is gone, and root whether its messages then run through the root
+	// chain. They change with the plan.
+	was  *node
+	root bool
 }
 
 // timer wakes a node.
@@ -187,17 +192,14 @@ func (e *Engine) fire(t *timer) {
 	if t.word == "full" {
 		e.flushing.Store(false)
 	}
-	if n == nil || n.wake == nil {
-		if t.m != nil {
-			e.unhold(nil, nil, t.m)
-			count(&e.sums.filtered)
-		}
-		return
-	}
 	s := e.shard(t.who)
 	lock(s)
 	defer unlock(s)
 	r := e.round(nil)
+	if n == nil || n.wake == nil {
+		r.release(t)
+		return
+	}
 	r.n, r.t = n, t
 	n.wake(r)
 	r.t = nil
@@ -212,13 +214,8 @@ func (r *round) hold(m *Message) error {
 	e := r.e
 	size := m.size()
 	if e.sums.held.Load() >= int64(e.opt.MaxHeld) || e.sums.heldBytes.Load()+size > int64(e.opt.MaxHeldBytes) {
-		e.flushOldest()
+		e.flush(nil, m.Originator)
 		return errHeld
-	}
-	if m.pushed { // what is in the queue stays counted; what waits is a message of its own
-		m.pushed, m.from.pushed = false, true
-		count(&e.sums.made)
-		count(&e.sums.accepted)
 	}
 	if j := r.j; j != nil {
 		lock(&e.tick)
@@ -231,11 +228,21 @@ func (r *round) hold(m *Message) error {
 	}
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(size)
+	r.rest(m)
+	return nil
+}
+
+// rest takes a message that waits out of the round.
+func (r *round) rest(m *Message) {
+	if m.pushed { // what is in the queue stays counted; what waits is a message of its own
+		m.pushed, m.from.pushed = false, true
+		count(&r.e.sums.made)
+		count(&r.e.sums.accepted)
+	}
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
 	o.odd, o.called, o.replied = false, true, true // the message that waits takes them along
 	r.leave(o)
-	return nil
 }
 
 // unhold takes a message out of the round's node.
@@ -266,68 +273,76 @@ func (m *Message) size() int64 {
 	return int64(n)
 }
 
-// flushOldest lets the window go that would be the next to go.
-func (e *Engine) flushOldest() {
+// flush lets a window go at once: that of an originator, or, without a memory, the one that is the
+// next to go.
+func (e *Engine) flush(mem *memory, who Entity) {
 	if e.flushing.Swap(true) {
 		return
 	}
 	lock(&e.tick)
 	var oldest *timer
-	for _, t := range e.timers {
-		if n := t.mem.node.Load(); n != nil && n.typ == windowType && (oldest == nil || t.before(oldest)) {
-			oldest = t
+	at := 0
+	for i, t := range e.timers {
+		n := t.mem.node.Load()
+		if n == nil || n.typ != windowType || mem != nil && (t.mem != mem || t.who != who) || oldest != nil && oldest.before(t) {
+			continue
+		}
+		oldest, at = t, i
+	}
+	if oldest != nil {
+		oldest.at, oldest.word = 0, "full"
+		e.up(at, oldest)
+	} else {
+		e.flushing.Store(false)
+	}
+	unlock(&e.tick)
+	e.Wake()
+}
+
+// vanish has what waits in a node that is gone released, by Run. The plan is locked.
+func (e *Engine) vanish(n *node, root bool) {
+	mem := n.mem
+	mem.was, mem.root = n, root
+	mem.node.Store(nil)
+	lock(&e.tick)
+	for i, t := range e.timers { // what moves to the front leaves what was in front of it behind
+		if t.mem == mem {
+			delete(e.calls, t.call)
+			t.call, t.at = 0, 0
+			e.up(i, t)
 		}
 	}
 	unlock(&e.tick)
-	if oldest == nil {
-		e.flushing.Store(false)
-		return
-	}
-	e.schedule(&timer{mem: oldest.mem, who: oldest.who, word: "full"})
+	e.Wake()
 }
 
-// release deals with what waited in nodes that are gone: through the root chain, or pushed as it
+// release deals with what waited in a node that is gone: through the root chain, or pushed as it
 // is.
-func (e *Engine) release(gone []*node, root bool) {
-	for _, n := range gone {
-		for _, m := range e.take(n.mem) {
-			e.unhold(e.opt.Journal, n, m)
-			e.mu.RLock()
-			s := e.shard(m.Originator)
-			lock(s)
-			r := e.round(nil)
-			if c := e.chains[e.root]; root && c != nil {
-				r.enter(m, c)
-				r.run()
-			} else {
-				o := m.from
-				count(&e.sums.filtered)
-				if !e.opt.Likeness && !o.pushed {
-					r.save(o.raw, Vanished)
-				}
-			}
-			unlock(s)
-			e.mu.RUnlock()
-		}
+func (r *round) release(t *timer) {
+	e, mem := r.e, t.mem
+	var list []*Message
+	if t.m != nil {
+		list = addMessage(nil, t.m)
+		e.unhold(r.j, mem.was, t.m)
 	}
-}
-
-// take empties the memory of a node that is gone: windows, delays and calls.
-func (e *Engine) take(mem *memory) (all []*Message) {
 	lock(&mem.mu)
-	for _, list := range mem.windows {
-		all = append(all, list...)
-	}
-	mem.windows, mem.waiting = nil, 0
+	p := mem.windows[t.who]
+	delete(mem.windows, t.who)
 	unlock(&mem.mu)
-	lock(&e.tick)
-	defer unlock(&e.tick)
-	for _, t := range e.timers {
-		if t.mem == mem && t.m != nil {
-			all = addMessage(all, t.m)
-			t.m = nil
-			delete(e.calls, t.call)
+	if p != nil && t.m == nil {
+		list = p.messages()
+		e.gone(r.j, p, p.count, p.held, nil)
+	}
+	for _, m := range list {
+		if c := e.chains[e.root]; mem.root && c != nil {
+			r.enter(m, c)
+			r.run()
+			continue
+		}
+		o := m.from
+		count(&e.sums.filtered)
+		if !e.opt.Likeness && !o.pushed {
+			r.save(o.raw, Vanished)
 		}
 	}
-	return all
 }

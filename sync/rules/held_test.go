@@ -71,7 +71,31 @@ func FuzzRecord(f *testing.F) {
 // journal keeps records in memory.
 type journal struct {
 	records map[string][]byte
+	log     []logged
 	full    error
+}
+
+// logged is a record of the log of windows.
+type logged struct {
+	kind   uint8
+	record []byte
+}
+
+func (j *journal) Window(kind uint8, record []byte) error {
+	if j.full != nil && kind != WindowGone {
+		return j.full
+	}
+	j.log = append(j.log, logged{kind, slices.Clone(record)})
+	return nil
+}
+
+// windows is what the log comes to.
+func (j *journal) windows(whole bool) *WindowLog {
+	w := &WindowLog{Whole: whole}
+	for _, l := range j.log {
+		w.Note(l.kind, l.record)
+	}
+	return w
 }
 
 func (j *journal) Keep(key string, record []byte) error {
@@ -109,8 +133,8 @@ func TestJournal(t *testing.T) {
 	e.send(t, 2, secondID, "DELAYED", `{}`)
 	e.chain(t, otherID, false, []string{minute})
 	e.send(t, 3, secondID, PostTelemetry, `{"t":9}`)
-	if len(j.records) != 4 {
-		t.Fatalf("%d records", len(j.records))
+	if w := j.windows(false); len(j.records) != 1 || w.Waiting != 3 {
+		t.Fatalf("%d records, %d in windows", len(j.records), w.Waiting)
 	}
 	kept := map[string][]byte{}
 	for k, v := range j.records {
@@ -128,16 +152,20 @@ func TestJournal(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if lost := e.e.RestoreWindows(j.windows(true)); lost != 0 {
+		t.Errorf("%d are lost", lost)
+	}
 	want(t, e.send(t, 6, deviceID, "", ""), `cloud {"t":9} vanished`)
-	if s := e.e.Sums(); s.Held != 3 || len(j.records) != 3 {
-		t.Errorf("%+v, %d records", s, len(j.records))
+	if s := e.e.Sums(); s.Held != 3 || len(j.records) != 1 || j.windows(false).Waiting != 2 {
+		t.Errorf("%+v, %d records, %d in windows", s, len(j.records), j.windows(false).Waiting)
 	}
 	e.send(t, 10_002, deviceID, "", "")
 	if s := e.e.Sums(); s.Held != 2 {
 		t.Errorf("%+v", s)
 	}
-	if got := e.send(t, 60_001, deviceID, "", ""); strings.Count(got, `"msg"`) != 2 || len(j.records) != 0 {
-		t.Errorf("%s, %d records", got, len(j.records))
+	got := e.send(t, 60_001, deviceID, "", "")
+	if strings.Count(got, `"msg"`) != 2 || len(j.records) != 0 || j.windows(false).Waiting != 0 {
+		t.Errorf("%s, %d records, %d in windows", got, len(j.records), j.windows(false).Waiting)
 	}
 	j.full = errors.New("no space left")
 	want(t, e.post(t, 70_000, `{"t":7}`), `cloud {"t":7} failure; failed minute`)

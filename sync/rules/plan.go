@@ -45,6 +45,7 @@ type node struct {
 	wake   func(r *round)                       // when a timer of the node fires
 	again  func(e *Engine, n *node, m *Message) // takes a message back that it held before a restart
 	period int64                                // of a node that begins by itself: ms to its first timer
+	hold   int64                                // of a window: ms that it is open
 	reason string                               // why work is nil
 	links  []link
 	mem    *memory

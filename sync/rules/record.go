@@ -15,6 +15,9 @@ type Journal interface {
 	Keep(key string, record []byte) error
 	// Forget removes a record.
 	Forget(key string) error
+	// Window puts a record behind the others of the log of windows (WindowLog): one that a message
+	// waits, or, as Forget, that some wait no longer (WindowGone). The record is the caller's.
+	Window(kind uint8, record []byte) error
 	// Note takes a change of what a node remembers, to be staged (Note.Stage) once what came of the
 	// message is durable. It is to survive the process, and to be durable with the next record.
 	Note(n *Note)
@@ -33,7 +36,6 @@ const recordForm = 1
 
 var errRecord = errorText("a record of a message that waits is damaged")
 
-//go:noinline
 //go:noinline
 func addNumber(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }
 
@@ -56,7 +58,11 @@ func (m *Message) record() []byte {
 	if m.pushed || m.from != nil && m.from.pushed {
 		flags = 1
 	}
-	b = addByte(b, flags)
+	return addField(m.addLists(addByte(b, flags)), m.Data)
+}
+
+// addLists adds the metadata, and the calls of chains.
+func (m *Message) addLists(b []byte) []byte {
 	b = addNumber(b, uint64(len(m.Metadata)))
 	for i := range m.Metadata {
 		b = addField(b, m.Metadata[i].Key)
@@ -66,7 +72,7 @@ func (m *Message) record() []byte {
 	for i := range m.stack {
 		b = m.stack[i].key(b)
 	}
-	return addField(b, m.Data)
+	return b
 }
 
 // key is a chain and a node as bytes.
@@ -136,6 +142,14 @@ func readRecord(b []byte) (*Message, error) {
 	copy(m.Originator.ID[:], r.take(16))
 	m.Time, m.stored, m.count = r.signed(), r.signed(), int(r.number()&0xffff)
 	m.pushed = r.take(1)[0]&1 != 0
+	r.lists(m)
+	if m.Data = r.text(); r.bad || len(r.b) > 0 {
+		return nil, errRecord
+	}
+	return m, nil
+}
+
+func (r *records) lists(m *Message) {
 	for n := r.number(); n > 0 && !r.bad; n-- {
 		m.Metadata = addPair(m.Metadata, r.text(), r.text())
 	}
@@ -145,10 +159,6 @@ func readRecord(b []byte) (*Message, error) {
 		f.node = binary.BigEndian.Uint64(r.take(8))
 		m.stack = append(m.stack, f)
 	}
-	if m.Data = r.text(); r.bad || len(r.b) > 0 {
-		return nil, errRecord
-	}
-	return m, nil
 }
 
 // Restore brings back a record of the journal, once the chains are there, in the order of the
@@ -177,7 +187,10 @@ func (e *Engine) Restore(key string, record []byte) error {
 	e.sums.heldBytes.Add(m.size())
 	if c := e.chains[id]; c != nil {
 		if n := c.byKey(node); n != nil && n.again != nil {
-			n.again(e, n, m)
+			if n.again(e, n, m); n.typ == windowType && e.opt.Journal != nil { // as older releases kept it; now it is in the log
+				e.unhold(nil, nil, m)
+				return e.opt.Journal.Forget(key)
+			}
 			return nil
 		}
 	}

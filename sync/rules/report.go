@@ -62,8 +62,8 @@ func (n *node) report() NodeReport {
 	lock(&m.mu)
 	defer unlock(&m.mu)
 	r.Last, r.LastAt, r.Waiting, r.Windows = m.last, m.lastAt, m.waiting, len(m.windows)
-	for _, list := range m.windows {
-		r.Waiting += len(list)
+	for _, p := range m.windows {
+		r.Waiting += p.count
 	}
 	return r
 }

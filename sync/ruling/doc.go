@@ -8,7 +8,7 @@
 //	          wal.Queue <──flush── back <────────────────────── Run, Answer
 //	             first                │
 //	             then                 v
-//	                            journal (DATA_DIR/rules/store): what nodes hold
+//	                            journal (DATA_DIR/rules): what nodes hold
 //
 // # The way of an event
 //
@@ -32,6 +32,19 @@
 // in back, and flush hands it to the queue; only then the journal forgets what has waited. A crash
 // between the two pushes a window again, and loses nothing. While the queue refuses, nothing that
 // is due is done: windows wait, and are bounded.
+//
+// # What waits, on flash
+//
+//	rules/store     a store (wal/store): messages in delays and calls, a record each, and the
+//	                counters
+//	rules/windows   a queue (package wal), which begins with the first window: the log of windows
+//	                (rules/doc.go). A value costs it about half of what it costs the event queue
+//
+// Both are written together, by one goroutine, for all who wait: the log first. What of the log
+// waits no longer is given up from its head, once it is more than half of the log and 256 KiB;
+// what still waits there is written again at the end before. In memory a window is the same bytes
+// as in the log. What was in windows of a node that is gone is pushed by the goroutine of Run, a
+// window at a time, so that it is never in memory at once.
 //
 // # Chains
 //
@@ -66,6 +79,6 @@
 // # Files
 //
 // ruling.go opens, runs and closes; chains.go, take.go, message.go, entered.go, calls.go as above;
-// world.go what nodes read; outlet.go and alarms.go what they do; journal.go what survives;
-// report.go what people see.
+// world.go what nodes read; outlet.go and alarms.go what they do; journal.go what survives, and
+// windows.go the log of windows; report.go what people see.
 package ruling

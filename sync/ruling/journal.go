@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgesync/sync/rules"
+	"edgesync/wal"
 	"edgesync/wal/store"
 )
 
@@ -34,11 +35,14 @@ type journal struct {
 
 	mu      sync.Mutex // guards what follows
 	next    store.Batch
-	waiting []func(error) // until next is durable
+	windows []wal.Event   // of the log of windows, behind its batch
+	staged  int           // bytes of theirs
+	waiting []func(error) // until next and windows are durable
 	hard    bool          // one of them waits for an fsync, too
 
 	writing sync.Mutex // held while a batch is written; guards what follows
 	batch   store.Batch
+	open    windowLog
 }
 
 func openJournal(o *Options) (*journal, error) {
@@ -48,25 +52,55 @@ func openJournal(o *Options) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open what rules keep: %w", err)
 	}
-	return &journal{store: s, log: o.Log, wake: make(chan struct{}, 1)}, nil
+	j := &journal{store: s, log: o.Log, wake: make(chan struct{}, 1), open: windowLog{
+		dir: windowsDir(o.Dir), corrupt: o.CorruptDir, segment: windowsSegment, floor: cleanFloor, fill: o.Fill, log: o.Log, meter: o.Meter,
+	}}
+	if err := j.open.load(); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+	return j, nil
 }
+
+func (j *journal) close() error { return errors.Join(j.open.close(), j.store.Close()) }
 
 // Keep implements rules.Journal.
 func (j *journal) Keep(key string, record []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.next.Size() > maxStaged {
+	if j.next.Size()+j.staged > maxStaged {
 		return errStaged
 	}
 	j.next.Put(key, record)
 	return nil
 }
 
-func (j *journal) forget(keys []string) {
+// window is rules.Journal's Window.
+func (j *journal) window(kind uint8, record []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, k := range keys {
-		j.next.Delete(k)
+	if (j.next.Size()+j.staged > maxStaged || len(record) > wal.MaxFragment) && kind != rules.WindowGone {
+		return errStaged
+	}
+	j.staged += int(recordBytes(record))
+	j.windows = append(j.windows, wal.Event{Kind: kind, Fragment: append([]byte(nil), record...)})
+	return nil
+}
+
+// forgotten is a record that is to go: one of the store, or messages of a window.
+type forgotten struct {
+	what   string // key, or record of the log of windows
+	window bool
+}
+
+func (j *journal) forget(list []forgotten) {
+	for _, f := range list {
+		if f.window {
+			_ = j.window(rules.WindowGone, []byte(f.what)) // always taken
+			continue
+		}
+		j.mu.Lock()
+		j.next.Delete(f.what)
+		j.mu.Unlock()
 	}
 }
 
@@ -116,6 +150,7 @@ func (j *journal) write() {
 	j.waiting = nil
 	if err == nil {
 		j.next, j.batch = j.batch, j.next
+		j.windows, j.open.batch, j.staged = j.open.batch, j.windows, 0
 	}
 	j.mu.Unlock()
 	if err == nil {
@@ -124,9 +159,16 @@ func (j *journal) write() {
 	for _, done := range waiting {
 		done(err)
 	}
+	if err := j.open.clean(); err != nil {
+		j.log.Debug("the windows of rule chains cannot be cleaned", "error", err)
+	}
 }
 
+// apply writes the windows first: what is in them as well is only then removed from the store.
 func (j *journal) apply() error {
+	if err := j.open.write(); err != nil {
+		return err
+	}
 	err := j.store.Apply(&j.batch)
 	if err == nil || errors.Is(err, store.ErrBatchTooLarge) {
 		j.batch.Reset()
@@ -134,8 +176,8 @@ func (j *journal) apply() error {
 	return err
 }
 
-// restore gives back the records of messages, in the order of their keys.
-func (j *journal) restore(back func(key string, record []byte) error) {
+// restore gives back the records of messages, in the order of their keys, and the windows.
+func (j *journal) restore(e *rules.Engine) {
 	keys := j.store.Keys("")
 	slices.Sort(keys)
 	for _, key := range keys {
@@ -144,12 +186,15 @@ func (j *journal) restore(back func(key string, record []byte) error) {
 		}
 		record, ok, err := j.store.Get(key, nil)
 		if ok && err == nil {
-			err = back(key, record)
+			err = e.Restore(key, record)
 		}
 		if err != nil {
 			j.log.Warn("a message that waited in a rule chain is unreadable and is lost", "error", err)
-			j.forget([]string{key})
+			j.forget([]forgotten{{what: key}})
 		}
+	}
+	if lost := e.RestoreWindows(&j.open.WindowLog); lost > 0 {
+		j.log.Warn("messages that waited in windows of rule chains are unreadable and are lost", "messages", lost)
 	}
 }
 
@@ -205,6 +250,7 @@ func ReadCounts(dir string) (c Counts) {
 			c.Held++
 		}
 	}
+	c.Held += uint64(waiting(dir))
 	return c
 }
 

@@ -40,6 +40,7 @@ type Options struct {
 	Clock      *clock.Clock
 	Log        *slog.Logger
 	Meter      disk.Meter
+	Fill       bool     // as of the queue: the file system overwrites in place
 	Off        bool     // no chain is executed
 	Drop       bool     // a message whose node failed ends, as on a real edge
 	Presence   Presence // of devices
@@ -109,11 +110,11 @@ func Open(o Options) (*Rules, error) {
 	r.calls.init()
 	switch err := r.load(); {
 	case err != nil && o.File != nil:
-		return nil, errors.Join(fmt.Errorf("the rule chain of rules.file: %w", err), j.store.Close())
+		return nil, errors.Join(fmt.Errorf("the rule chain of rules.file: %w", err), j.close())
 	case err != nil:
 		o.Log.Warn("a rule chain of the cloud is not executed", "error", err)
 	}
-	j.restore(r.engine.Restore)
+	j.restore(r.engine)
 	o.Registry.Hear(r.hear)
 	return r, nil
 }
@@ -149,14 +150,14 @@ func (r *Rules) Close() error {
 	r.flush()
 	r.stageCounts(time.Now())
 	r.journal.write()
-	return r.journal.store.Close()
+	return r.journal.close()
 }
 
 // Hold has nothing written of what nodes keep while fn runs.
 func (r *Rules) Hold(fn func()) {
 	r.journal.writing.Lock()
 	defer r.journal.writing.Unlock()
-	fn()
+	r.journal.open.hold(fn)
 }
 
 // hear notes a change of the registry, whose locks are held.

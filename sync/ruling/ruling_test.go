@@ -102,7 +102,7 @@ func (g *rig) close(kill bool) {
 			g.Error(err)
 		}
 	} else {
-		g.journal.store.Close()
+		g.journal.close()
 	}
 	if err := g.reg.Close(); err != nil {
 		g.Error(err)
@@ -327,6 +327,7 @@ func TestVanishedWindows(t *testing.T) {
 	g.want(events(t, 1, `{"n":1}`), "")
 	g.want(events(t, 2, `{"n":2}`), "")
 	g.chain(chainID, true, []string{saveNode, pushNode}, "0>1:Success")
+	g.engine.Tick()
 	if err := g.flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type take struct {
 	stored bool // the registry has something that is not durable
 	kept   bool // the journal has
 	notes  []*rules.Note
-	gone   []string // of the journal, once out is durable
+	gone   []forgotten // of the journal, once out is durable
 
 	// cur is the event whose message is run, nil for one of something else. Its fragment goes up
 	// again where the message comes to a push node as it was.
@@ -237,7 +237,7 @@ func (t *take) large() bool {
 }
 
 // cut takes what is gathered.
-func (t *take) cut() (out []proto.Event, gone []string, some bool) {
+func (t *take) cut() (out []proto.Event, gone []forgotten, some bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out, gone, some = t.out, t.gone, t.kept || len(t.out)+len(t.gone) > 0
@@ -246,7 +246,7 @@ func (t *take) cut() (out []proto.Event, gone []string, some bool) {
 }
 
 // putBack puts in front what could not be made durable.
-func (t *take) putBack(out []proto.Event, gone []string) {
+func (t *take) putBack(out []proto.Event, gone []forgotten) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range out {
@@ -257,25 +257,44 @@ func (t *take) putBack(out []proto.Event, gone []string) {
 
 // Keep implements rules.Journal.
 func (t *take) Keep(key string, record []byte) error {
+	t.keeps()
+	return t.journal.Keep(key, record)
+}
+
+// keeps notes that the journal has something that is not durable.
+func (t *take) keeps() {
 	t.mu.Lock()
 	t.kept = true
 	t.mu.Unlock()
 	if t.shared {
-		defer t.engine.Wake()
+		t.engine.Wake()
 	}
-	return t.journal.Keep(key, record)
 }
 
 // Forget implements rules.Journal. What the take has pushed is to be durable before: others have
 // the journal written at any time.
 func (t *take) Forget(key string) error {
+	t.forget(forgotten{what: key})
+	return nil
+}
+
+func (t *take) forget(f forgotten) {
 	t.mu.Lock()
-	t.gone = append(t.gone, key)
+	t.gone = append(t.gone, f)
 	t.mu.Unlock()
 	if t.shared {
 		t.engine.Wake()
 	}
-	return nil
+}
+
+// Window implements rules.Journal.
+func (t *take) Window(kind uint8, record []byte) error {
+	if kind == rules.WindowGone {
+		t.forget(forgotten{string(record), true})
+		return nil
+	}
+	t.keeps()
+	return t.journal.window(kind, record)
 }
 
 // Note implements rules.Journal.
@@ -291,7 +310,7 @@ func (t *take) Note(n *rules.Note) {
 // stage has the journal keep what nodes remember. What came of it is in the queue.
 func (r *Rules) stage(notes []*rules.Note) {
 	for _, n := range notes {
-		err := n.Stage(r.journal.Keep, func(key string) { r.journal.forget([]string{key}) })
+		err := n.Stage(r.journal.Keep, func(key string) { r.journal.forget([]forgotten{{what: key}}) })
 		if err != nil {
 			r.complain("what a node remembers is not kept", "", err.Error())
 		}

@@ -58,6 +58,9 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	row("+", "dropped", s.Dropped, "")
 	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
+	if p.small() { // what follows may fill it
+		p.line("  %-9s %s", "room", room(s))
+	}
 	if r := s.Replay; r != nil {
 		p.line("  %-9s %s", "replay", replay(r))
 	}
@@ -67,7 +70,9 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	p.gap()
 
 	queue := fmt.Sprintf("committed %s of %s", group(s.Committed), group(s.LastOffset))
-	p.line("  %-9s %s", "room", room(s))
+	if !p.small() {
+		p.line("  %-9s %s", "room", room(s))
+	}
 	if !s.Running {
 		p.line("  %-9s %s", "queue", queue)
 		return p.to(w)
@@ -288,9 +293,12 @@ type painter struct {
 	used int // rows
 }
 
-// gap is an empty line, for which the smallest screens have no room.
+// small reports whether a screen may be too small for all that there is to tell.
+func (p *painter) small() bool { return p.rows > 0 && p.rows <= 30 }
+
+// gap is an empty line, for which a small screen has no room.
 func (p *painter) gap() {
-	if p.rows == 0 || p.rows > 30 {
+	if !p.small() {
 		p.line("")
 	}
 }

@@ -75,6 +75,9 @@ func fullest() agent.Snapshot {
 		Devices: 12, Events: 3456, Cause: "Devices limit reached", Names: []string{"Cold store 1", "Cold store 2", "Gate"}, Full: true,
 	}
 	s.TurnedAway = 99
+	s.Replay = &agent.Replay{
+		Start: 1000, Offset: 2000, Until: 900000, Events: 990, Left: 10, State: agent.ReplayRuns, Waits: "there is no link",
+	}
 	s.Former = &agent.Former{Edge: "Gateway 6", Events: 1234, Command: "edgesync dead retry --by-name"}
 	s.MQTTAddress, s.MQTTTLSAddress, s.HTTPTLSAddress, s.MQTTConnections = "[::]:1883", "[::]:8883", "[::]:8443", 5
 	s.Medium, s.MediumFree = "ubifs on ubi0_1, 64 KiB a commit", 3<<20
