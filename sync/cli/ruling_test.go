@@ -107,7 +107,7 @@ func TestChainDecides(t *testing.T) {
 	before := r.snapshot()
 	d := s.mustBeNamed("station 1")
 	for n := range 5 {
-		r.mustPost(t, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"t":%d}}`, 1767225600000+n, 28+n))
+		r.mustPost(t, "token-1", fmt.Sprintf(`{"ts":%d,"values":{"t":%d}}`, 1767225600000+int64(n), 28+n))
 	}
 	s.arrived(d, "t", 2)
 	n := r.snapshot()
