@@ -210,6 +210,7 @@ func TestRealDeadLetters(t *testing.T) {
 	n.wait("document.getElementById('sure').open")
 	n.click("#sure button:not(.danger)")
 	n.wait("!document.getElementById('sure').open && " + rows(2))
+	n.value("new Promise(f => setTimeout(f, 200))") // the dialog tells of its end a little later
 	n.click("#d-rows .more .danger")
 	n.click("#sure-y")
 	n.shows("d-note", "1 event is dropped.")
