@@ -406,7 +406,13 @@
     const d = el("sure");
     text("sure-t", title); text("sure-p", words); text("sure-y", yes);
     d.returnValue = "";
-    d.addEventListener("close", () => done(d.returnValue === "yes"), {once: true});
+    // The event of an earlier closing may come when the dialog is open again.
+    const closed = () => {
+      if (d.open) return;
+      d.removeEventListener("close", closed);
+      done(d.returnValue === "yes");
+    };
+    d.addEventListener("close", closed);
     d.showModal();
   });
   const order = async (note, request, words) => {
