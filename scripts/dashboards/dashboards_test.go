@@ -32,7 +32,7 @@ func metrics(t *testing.T) (names []string) {
 	t.Helper()
 	at := time.Now()
 	s := agent.Snapshot{
-		At: at, LastContact: &at, Certificates: []agent.EndOf{{Door: "mqtt.tls", Ends: at}},
+		At: at, LastContact: &at, ClockOffsetMS: new(int64), Certificates: []agent.EndOf{{Door: "mqtt.tls", Ends: at}},
 		Losses: []tally.Loss{{Reason: "quota"}}, Refusals: []refusal.Count{{Door: "http", Reason: "json"}},
 	}
 	w := httptest.NewRecorder()
