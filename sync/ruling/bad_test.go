@@ -1,6 +1,7 @@
 package ruling
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,23 @@ func TestBadChains(t *testing.T) {
 			t.Errorf("%.60s: %v, want %s", text, err, word)
 		}
 		g.want(events(t, 1, `{"t":31}`), `{"t":31}`)
+	}
+}
+
+// A chain whose nodes are too large to be kept is named, and data go to the cloud.
+func TestChainTooLarge(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	script := strings.Repeat("x", 1<<20)
+	g.chain(chainID, true, []string{`filter.TbJsFilterNode|n|{"scriptLang":"TBEL","tbelScript":"` + script + `"}`, pushNode}, "0>1:True")
+	want := "Chain " + proto.FormatUUID(chainID) + " is not executed: its nodes are not here: have they more than 1 MiB?"
+	if r := g.Report(true); !slices.Contains(r.Facts, want) {
+		t.Errorf("facts %q, want %q", r.Facts, want)
+	}
+	g.want(events(t, 1, `{"t":31}`), "untouched")
+	g.chain(chainID, true, []string{hotNode, pushNode}, "0>1:True")
+	if r := g.Report(true); slices.Contains(r.Facts, want) {
+		t.Errorf("facts %q once the nodes are here", r.Facts)
 	}
 }
 

@@ -55,6 +55,13 @@ func (r *Rules) load() error {
 		return true
 	})
 	r.several.Store(bodies > 1)
+	r.mu.Lock()
+	for id := range here {
+		if _, ok := r.bodies[id]; !ok { // head and nodes come together
+			r.problems[id] = "its nodes are not here: have they more than 1 MiB?"
+		}
+	}
+	r.mu.Unlock()
 	r.sayFacts()
 	return err
 }
