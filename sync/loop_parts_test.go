@@ -14,7 +14,7 @@ var outlives = map[string]bool{
 	"contact": true, "pace": true,
 	"dialing": true, "search": true, "dependents": true, "outage": true,
 	"quiet": true, "grown": true, "former": true, "overflow": true, "counters": true,
-	"room": true, "proofs": true,
+	"room": true, "proofs": true, "replaying": true,
 }
 
 // kept are the fields that outlive the session although their part is reset at its end.
