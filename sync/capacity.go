@@ -121,7 +121,7 @@ func arraysOf10(life *wal.Account, commit int64) float64 {
 		left = commit
 	}
 	if n := float64(life.Wear) / float64(left); n >= worthArrays {
-		return n
+		return min(n, array)
 	}
 	return 0
 }

@@ -15,6 +15,7 @@ func TestArraysOf10(t *testing.T) {
 	}{
 		{wal.Account{Commits: 1000, Number: 1000, Wear: 8192 * 1000}, 10},
 		{wal.Account{Commits: 1000, Number: 1000, Wear: 8192 * 1800}, 2},
+		{wal.Account{Commits: 1000, Number: 1000, Wear: 8192 * 900}, 10}, // more is never spared
 		{wal.Account{Commits: 1000, Number: 5000, Wear: 8192 * 1000}, 2},
 		{wal.Account{Commits: 1000, Number: 10000, Wear: 8192 * 1000}, 0},
 		{wal.Account{Commits: 1000, Number: 1000, Wear: 8192 * 9000}, 0}, // 1.11 times

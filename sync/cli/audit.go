@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -37,11 +38,12 @@ was changed. It is no signature.
 
   --from, --to   list the files that hold events accepted in that time, and
                  count these: 2026-01-31T12:00:00Z, or how long ago as 2h or 7d
-  --out          write FILE, with mode 0600
+  --out          write FILE, with mode 0600; it must not be there yet
   --verify       compare FILE with itself and with the queue: each file of the
-                 queue agrees, differs, or is gone, as files do that the cloud
-                 has acknowledged (queue.keep_acknowledged keeps the newest).
-                 One that was thinned or repaired since differs. Exit code 1:
+                 queue agrees, differs, or is gone, as the oldest go when the
+                 cloud has acknowledged them (queue.keep_acknowledged keeps the
+                 newest). One that was thinned or repaired since differs, and
+                 one that is missing while older ones are there. Exit code 1:
                  anything differs
 
 Example:
@@ -86,6 +88,9 @@ func (p *program) auditCommand(args []string) int {
 	if when.from > when.to {
 		return p.usage("audit", when.wrong("audit"))
 	}
+	if out != "" && verify != "" {
+		return p.usage("audit", "either --out or --verify")
+	}
 	dir, err := t.dataDir()
 	if err == nil {
 		err = checkQueue(filepath.Join(dir, "queue"))
@@ -95,11 +100,23 @@ func (p *program) auditCommand(args []string) int {
 	case verify != "":
 		err = t.verifyAudit(dir, verify)
 	case out != "":
-		err = disk.ReplaceFunc(out, func(w io.Writer) error { return t.audit(w, dir, &when) })
+		err = t.writeAudit(out, dir, &when)
 	default:
 		err = t.audit(p.stdout, dir, &when)
 	}
 	return t.end(err)
+}
+
+// writeAudit writes an audit into a new file. What is there already may be an earlier audit.
+func (t *tool) writeAudit(name, dir string, when *period) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the audit: %w", err)
+	}
+	if err = errors.Join(t.audit(f, dir, when), f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(name)
+	}
+	return err
 }
 
 // audited is a file of the queue while it is looked through.

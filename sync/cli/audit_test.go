@@ -50,6 +50,9 @@ func TestAudit(t *testing.T) {
 		"--from 2026":            "write a time as",
 		"--data_dir=/nowhere/at": "there is no queue",
 		"--verify /nowhere/at":   "no such file",
+		"--verify=":              "--verify is empty",
+		"--out a --verify b":     "either --out or --verify",
+		"--out " + made:          "file exists",
 	} {
 		code, out, errs := call(t, nil, append([]string{"audit", dir}, strings.Fields(args)...)...)
 		if code == 0 || !strings.Contains(errs, want) {
@@ -151,6 +154,10 @@ func TestAuditIsVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify("one is short", 1, filepath.Base(entries[1])+"  differs: EOF", "2 differ\n")
+	if err := os.Remove(entries[3]); err != nil {
+		t.Fatal(err)
+	}
+	verify("one is missing in the middle", 1, filepath.Base(entries[3])+"  differs: it is missing, while older ones are there", "3 differ\n")
 	if code, out, errs := call(t, nil, "audit", "--data_dir="+dir); code != 0 ||
 		!strings.Contains(out, "lacking in these files: events ") || strings.Contains(out, "damaged 0 ") ||
 		!strings.Contains(out, "was accepted before ") {

@@ -15,6 +15,7 @@ import (
 type verdict struct {
 	agree, gone, differ int
 	ended               bool
+	oldest              string // file of the queue
 }
 
 // verifyAudit compares an audit with itself, and with the queue.
@@ -26,7 +27,10 @@ func (t *tool) verifyAudit(dir, file string) error {
 	defer f.Close()
 	in := bufio.NewScanner(f)
 	in.Buffer(make([]byte, 0, auditLine), auditLine)
-	var v verdict
+	v := verdict{}
+	if names, err := segmentsIn(filepath.Join(dir, "queue")); err == nil && len(names) > 0 {
+		v.oldest = names[0]
+	}
 	sum := newChain()
 	for n := 0; in.Scan(); n++ {
 		line := in.Text()
@@ -49,7 +53,7 @@ func (t *tool) verifyAudit(dir, file string) error {
 	switch err := in.Err(); {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", strconv.Quote(file), err)
-	case v == verdict{}:
+	case v.agree+v.gone+v.differ == 0:
 		return fmt.Errorf("%s is no audit: one begins with the line %q, and has sums", strconv.Quote(file), auditTitle)
 	case !v.ended:
 		v.say(t, auditEnd, "differs: it is missing")
@@ -73,6 +77,19 @@ func (v *verdict) say(t *tool, what, how string) {
 	fmt.Fprintf(t.stdout, "%-20s  %s\n", what, how)
 }
 
+// segmentsIn are the names of the files of a queue, the oldest first.
+func segmentsIn(queue string) (names []string, err error) {
+	list, err := os.ReadDir(queue) // sorted
+	for _, e := range list {
+		if isSegment(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func isSegment(name string) bool { return len(name) == 20 && strings.Trim(name, "0123456789") == "" }
+
 // verifyLine judges a line that ends with a sum; same says that the sum is that of the text.
 func (t *tool) verifyLine(v *verdict, queue string, words []string, same bool) {
 	what, how := printable(words[0]), "agrees"
@@ -81,7 +98,7 @@ func (t *tool) verifyLine(v *verdict, queue string, words []string, same bool) {
 	case !same:
 		how = "differs: the text up to here was changed"
 	case len(words) == 1:
-	case len(words) != 7 || len(words[0]) != 20 || strings.Trim(words[0], "0123456789") != "":
+	case len(words) != 7 || !isSegment(words[0]):
 		how = "differs: it is no line of an audit"
 	default:
 		bytes, err := strconv.ParseInt(words[5], 10, 64)
@@ -90,8 +107,10 @@ func (t *tool) verifyLine(v *verdict, queue string, words []string, same bool) {
 			sum, err = sumOf(filepath.Join(queue, words[0]), bytes)
 		}
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && words[0] < v.oldest:
 			how = "gone"
+		case errors.Is(err, fs.ErrNotExist):
+			how = "differs: it is missing, while older ones are there"
 		case err != nil:
 			how = "differs: " + printable(err.Error())
 		case sum != words[6]:

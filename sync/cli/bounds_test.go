@@ -176,9 +176,9 @@ func strained(t *testing.T, most int, list ...strain) {
 	s.eventually("honest devices are served", func() bool { return h.accepted.Load() >= was+20 })
 	close(h.stop)
 	<-h.done
-	s.eventually("all that was accepted arrives", func() bool {
+	s.eventually("all that was accepted arrives, or is in a window", func() bool {
 		n := r.snapshot()
-		return n.Accepted >= uint64(h.accepted.Load()) && n.Pending == 0
+		return n.Accepted+n.Held+n.Merged >= uint64(h.accepted.Load()) && n.Pending == 0
 	})
 	balanced(t, r.snapshot())
 	highest := r.memory("VmHWM")

@@ -28,7 +28,8 @@ relations and answers to calls are never sent twice, nor is what is of an entity
 that is not here any more.
 
 New events go first: the agent puts small groups back into its queue while
-hardly anything waits there. They count as accepted, and in status as replayed.
+hardly anything waits there. They count as accepted, and in status as replayed;
+a later replay whose time holds this one sends them once more.
 A restart goes on where it was; after a power cut up to 256 KiB go up twice.
 
   --from, --to   when the events were accepted, as wal dump shows it:
@@ -90,7 +91,10 @@ func (p *program) replayCommand(args []string) int {
 	if _, code, done := t.parse(args, 0); done {
 		return code
 	}
-	if what := when.wrong("replay"); what != "" && !stop {
+	switch what := when.wrong("replay"); {
+	case stop && (when.begun || dry || attributes || which.entity != ""):
+		return p.usage("replay", "--stop stands alone")
+	case what != "" && !stop:
 		return p.usage("replay", what)
 	}
 	dir, err := t.dataDir()

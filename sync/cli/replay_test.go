@@ -54,6 +54,8 @@ func TestReplayCommand(t *testing.T) {
 	said(1, "no acknowledged events", "replay", "--from", "1h", "--entity", "station 1")
 	said(1, "no acknowledged events", "replay", "--from", "3d", "--to", "2d")
 	said(1, "no replay runs", "replay", "--stop")
+	said(2, "--stop stands alone", "replay", "--stop", "--dry-run")
+	said(2, "--entity is empty", "replay", "--from", "2h", "--entity", "")
 	if now := r.snapshot(); now.Accepted != before.Accepted || now.Replay != nil {
 		t.Errorf("%+v", now.Replay)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,7 +71,21 @@ func (t *tool) parse(args []string, most int) (rest []string, code int, done boo
 	case what != "":
 		return nil, t.usage(t.topic, what), true
 	}
+	if name := t.empty(); name != "" {
+		return nil, t.usage(t.topic, "--"+name+" is empty"), true
+	}
 	return t.flags.Args(), exitOK, false
+}
+
+// empty is a flag of the command's own that is there with an empty text, as a variable that is not
+// set leaves it: the command would do for all what was meant for one. "" if there is none.
+func (t *tool) empty() (name string) {
+	t.flags.Visit(func(f *flag.Flag) {
+		if _, text := f.Value.(flag.Getter); text && f.Value.String() == "" && slices.Contains(t.own, f.Name) {
+			name = f.Name
+		}
+	})
+	return name
 }
 
 // end turns the result of a command into its exit code.
