@@ -157,7 +157,8 @@ func TestAuditIsVerified(t *testing.T) {
 	if err := os.Remove(entries[3]); err != nil {
 		t.Fatal(err)
 	}
-	verify("one is missing in the middle", 1, filepath.Base(entries[3])+"  differs: it is missing, while older ones are there", "3 differ\n")
+	verify("one is missing in the middle", 1,
+		filepath.Base(entries[3])+"  differs: it is missing, while older ones are there", "3 differ\n")
 	if code, out, errs := call(t, nil, "audit", "--data_dir="+dir); code != 0 ||
 		!strings.Contains(out, "lacking in these files: events ") || strings.Contains(out, "damaged 0 ") ||
 		!strings.Contains(out, "was accepted before ") {
