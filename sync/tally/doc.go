@@ -5,9 +5,9 @@
 // # When it is written
 //
 // The file "tally" in data_dir is written at a stop, when a person has seen the losses (Seen), and
-// with the first loss of an hour, which has cost a segment or a person's order anyway. Nothing is
-// written on a schedule. A crash forgets what came since: the events are counted all the same,
-// under no reason (Unrecorded).
+// with the first loss of an hour, which has cost a segment or a person's order anyway, and with
+// each 8 MiB that the medium has worn. Nothing is written on a schedule. A crash forgets what came
+// since: the events are counted all the same, under no reason (Unrecorded).
 //
 // # Format
 //

@@ -33,6 +33,9 @@ const (
 	maxFile  = 4 << 10 // bytes
 	// episode is how long nothing is lost for a reason before the next loss begins to count anew.
 	episode = 24 * time.Hour
+	// saveWorn is the wear, in bytes, that a crash may forget: the write of the file is some 0.2 %
+	// of it.
+	saveWorn = 8 << 20
 	// saveEvery is how long after a write the next loss is not worth another.
 	saveEvery = time.Hour
 )
@@ -77,6 +80,8 @@ type File struct {
 	unrecorded  uint64 // events dropped before this life under no reason
 	saved       time.Time
 	dirty, fail bool
+	looked      time.Time // when the wear was looked after
+	worn        int64     // of this life when the file was written last, or tried to be
 	meter       disk.Meter
 }
 
@@ -262,14 +267,20 @@ func (t *File) Seen(damaged uint64) error {
 	return nil
 }
 
-// SaveIfDue writes a loss that was noted when nothing was written for an hour.
+// SaveIfDue writes a loss that was noted when nothing was written for an hour, and the wear when
+// enough has come that the write does not count beside it.
 func (t *File) SaveIfDue() {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dirty && (t.saved.IsZero() || time.Since(t.saved) >= saveEvery) {
+	due := t.dirty && (t.saved.IsZero() || time.Since(t.saved) >= saveEvery)
+	if !due && t.wear != nil && time.Since(t.looked) >= time.Minute {
+		t.looked = time.Now()
+		due = t.wear().Worn-t.worn >= saveWorn
+	}
+	if due {
 		t.keep()
 	}
 }
@@ -284,6 +295,9 @@ func (t *File) Close() {
 // keep is save for what nobody waits for: a failure is logged once.
 func (t *File) keep() {
 	t.saved = time.Now() // also of a failure, so that a dead medium is not tried on each loss
+	if t.wear != nil {
+		t.worn = t.wear().Worn
+	}
 	if err := t.save(); err != nil && !t.fail {
 		t.fail = true
 		t.log.Warn("the tally cannot be written to data_dir", "file", t.path, "error", err)

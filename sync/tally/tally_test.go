@@ -108,6 +108,29 @@ func TestNothingIsWrittenOnASchedule(t *testing.T) {
 	})
 }
 
+// A crash forgets less than 8 MiB of wear, and a medium that hardly wears is not written to.
+func TestWearSurvivesACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		f := open(dir)
+		writes, worn := 0, int64(0)
+		f.Begin(0, disk.Meter(func(int64, int64, int) { writes++ }), func() Flash { return Flash{Written: worn / 2, Worn: worn} })
+		for range 100 { // minutes
+			worn += 1 << 20
+			f.SaveIfDue()
+			time.Sleep(time.Minute)
+		}
+		if writes != 12 {
+			t.Errorf("%d writes for 100 MiB, want 12", writes)
+		}
+		crashed := open(dir)
+		crashed.Begin(0, nil, nil)
+		if got := crashed.Flash(); got.Worn != 96<<20 || got.Written != 48<<20 {
+			t.Errorf("after a crash: %+v", got)
+		}
+	})
+}
+
 func TestDamagedFileIsNone(t *testing.T) {
 	dir := t.TempDir()
 	text := header + "\nloss quota 5 3 0 0 0 0\nloss greed 1 1 0 0 0 0\ndamaged 7\n"
