@@ -99,7 +99,7 @@ func TestFourBackfillsAtOnce(t *testing.T) {
 		var codes [4]int
 		var wg sync.WaitGroup
 		for i := range codes {
-			wg.Go(func() { codes[i], _ = post(r.http, fmt.Sprint("token-", i%2), body) })
+			wg.Go(func() { codes[i] = r.insist(fmt.Sprint("token-", i%2), body) })
 		}
 		wg.Wait()
 		for _, code := range codes {

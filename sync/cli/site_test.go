@@ -132,7 +132,12 @@ func (s *site) start() *running {
 	if r.Process, err = rig.StartProcess("the agent", cmd); err != nil {
 		s.Fatal(err)
 	}
-	s.Cleanup(r.Kill)
+	s.Cleanup(func() {
+		r.Kill()
+		if text := r.log.String(); strings.Contains(text, "panic") {
+			s.Errorf("the agent's log:\n%s", text)
+		}
+	})
 	s.eventually("the agent says where its door is", func() bool {
 		select {
 		case <-r.Done():
@@ -200,6 +205,18 @@ func (r *running) snapshot() agent.Snapshot {
 		return agent.Snapshot{}
 	}
 	return snap
+}
+
+// insist is post by a device that posts again when its connection ends without an answer, as the
+// agent may end one that makes no progress while the machine is busy.
+func (r *running) insist(token, body string) (code int) {
+	for range 3 {
+		if code, _ = post(r.http, token, body); code != 0 {
+			break
+		}
+		r.Logf("no answer to a post of %d bytes; the agent's log:\n%s", len(body), &r.log)
+	}
+	return code
 }
 
 // post posts telemetry and returns status and headers; 0 and nil without an answer.
