@@ -92,7 +92,11 @@ func Walk(dir string, from uint64, fn func(*Record) bool) error {
 			return err
 		}
 		if !gone {
-			firsts = firsts[after(firsts, first):]
+			i := after(firsts, first)
+			if 0 < i && i < len(firsts) && firsts[i-1] == first {
+				i-- // it has gone on since its end was read, before the next began
+			}
+			firsts = firsts[i:]
 		} else if i := after(firsts, w.want); i > 0 { // thinning has moved it into the one before
 			firsts = firsts[i-1:]
 		} else if len(firsts) > 0 { // dropped meanwhile: that is no damage
