@@ -6,8 +6,8 @@ import (
 )
 
 // MaxInbound is the largest message in bytes that is announced to the cloud. If the configuration
-// leaves it open it goes by the memory of this machine, or
-// what a control group leaves of it. Any goroutine.
+// leaves it open it goes by the memory of this machine, or what a control group leaves of it. Any
+// goroutine.
 func MaxInbound(c *config.Config) int {
 	if c.Cloud.MaxInbound > 0 {
 		return int(c.Cloud.MaxInbound)

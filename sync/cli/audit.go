@@ -3,7 +3,6 @@ package cli
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -100,23 +99,14 @@ func (p *program) auditCommand(args []string) int {
 	case verify != "":
 		err = t.verifyAudit(dir, verify)
 	case out != "":
-		err = t.writeAudit(out, dir, &when)
+		// What is there already may be an earlier audit.
+		if err = writeNew(out, func(w io.Writer) error { return t.audit(w, dir, &when) }); err != nil {
+			err = fmt.Errorf("write the audit: %w", err)
+		}
 	default:
 		err = t.audit(p.stdout, dir, &when)
 	}
 	return t.end(err)
-}
-
-// writeAudit writes an audit into a new file. What is there already may be an earlier audit.
-func (t *tool) writeAudit(name, dir string, when *period) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write the audit: %w", err)
-	}
-	if err = errors.Join(t.audit(f, dir, when), f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(name)
-	}
-	return err
 }
 
 // audited is a file of the queue while it is looked through.

@@ -27,10 +27,7 @@ func (t *tool) verifyAudit(dir, file string) error {
 	defer f.Close()
 	in := bufio.NewScanner(f)
 	in.Buffer(make([]byte, 0, auditLine), auditLine)
-	v := verdict{}
-	if names, err := segmentsIn(filepath.Join(dir, "queue")); err == nil && len(names) > 0 {
-		v.oldest = names[0]
-	}
+	v := verdict{oldest: oldestSegment(filepath.Join(dir, "queue"))}
 	sum := newChain()
 	for n := 0; in.Scan(); n++ {
 		line := in.Text()
@@ -77,15 +74,15 @@ func (v *verdict) say(t *tool, what, how string) {
 	fmt.Fprintf(t.stdout, "%-20s  %s\n", what, how)
 }
 
-// segmentsIn are the names of the files of a queue, the oldest first.
-func segmentsIn(queue string) (names []string, err error) {
-	list, err := os.ReadDir(queue) // sorted
+// oldestSegment is the name of the oldest file of a queue; "" if there is none.
+func oldestSegment(queue string) string {
+	list, _ := os.ReadDir(queue) // sorted; of a queue that does not read each file says why
 	for _, e := range list {
 		if isSegment(e.Name()) {
-			names = append(names, e.Name())
+			return e.Name()
 		}
 	}
-	return names, err
+	return ""
 }
 
 func isSegment(name string) bool { return len(name) == 20 && strings.Trim(name, "0123456789") == "" }

@@ -172,15 +172,23 @@ func (p *program) bugreportCommand(ctx context.Context, args []string) int {
 	if len(rest) > 0 {
 		name = rest[0]
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return p.fail(fmt.Errorf("write the report: %w", err))
-	}
-	if err := errors.Join(b.writeTo(ctx, f), f.Close()); err != nil {
-		_ = os.Remove(name)
+	if err := writeNew(name, func(w io.Writer) error { return b.writeTo(ctx, w) }); err != nil {
 		return p.fail(fmt.Errorf("write the report: %w", err))
 	}
 	fmt.Fprintf(p.stdout, "%s holds what doctor found, the configuration, status, log and facts of this machine.\n"+
 		"Secrets are left out; names of devices and addresses are not. Look at it before you send it.\n", strings.TrimSpace(name))
 	return exitOK
+}
+
+// writeNew writes a file that must not be there yet, with mode 0600. What cannot be written whole
+// is removed.
+func writeNew(name string, write func(w io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(name)
+	}
+	return err
 }
