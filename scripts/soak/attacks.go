@@ -88,6 +88,11 @@ func (s *soak) during(ctx context.Context, low, high time.Duration, fault func(o
 	return fmt.Sprintf("for %.1f s", d.Seconds()), err
 }
 
+// noAttack leaves the honest devices to themselves.
+func noAttack(ctx context.Context, s *soak) (string, error) {
+	return s.during(ctx, 10*time.Second, 10*time.Second, func(bool) {})
+}
+
 func linkCut(ctx context.Context, s *soak) (string, error) {
 	return s.during(ctx, time.Second, 20*time.Second, s.link.cut)
 }

@@ -19,6 +19,20 @@ type cgroup struct {
 	dir     string
 	wrapper string // starts the agent inside
 	v2      bool
+
+	highest int64    // bytes, of what the kernel has forgotten at a mark
+	before  pressure // the counts at the last mark
+}
+
+// pressure is what the agent's memory was during some time.
+type pressure struct {
+	most   int64 // bytes, with the pages of its files
+	hits   int64 // how often the agent met the bound, where the kernel makes room first
+	faults int64 // pages that were read from a file because they were not in memory
+}
+
+func (p *pressure) join(q pressure) {
+	p.most, p.hits, p.faults = max(p.most, q.most), p.hits+q.hits, p.faults+q.faults
 }
 
 // newCgroup makes a memory cgroup, of version 1 or 2 as the machine has it, and in dir a program
@@ -55,14 +69,20 @@ func newCgroup(limit, dir, bin string) (*cgroup, error) {
 		err = os.Chmod(own, 0o755)
 	}
 	if err == nil {
-		script := "#!/bin/sh\nif [ \"$1\" = run ]; then echo $$ > '" + g.dir + "/cgroup.procs' || exit 1; fi\nexec '" + own + "' \"$@\"\n"
-		err = os.WriteFile(g.wrapper, []byte(script), 0o700)
+		err = os.WriteFile(g.wrapper, []byte(wrapped(own, bin, filepath.Join(g.dir, "cgroup.procs"))), 0o700)
 	}
 	if err != nil {
 		g.remove()
 		return nil, fmt.Errorf("bound the memory to %s: %w", limit, err)
 	}
 	return g, nil
+}
+
+// wrapped is a shell script that runs the agent's own copy in the cgroup, and every other command,
+// which comes from outside, from the first one: it would read the copy's pages before the agent does.
+func wrapped(own, bin, procs string) string {
+	return "#!/bin/sh\nif [ \"$1\" != run ]; then exec '" + bin + "' \"$@\"; fi\n" +
+		"echo $$ >'" + procs + "' && exec '" + own + "' \"$@\"\n"
 }
 
 func dd(args ...string) error {
@@ -89,14 +109,38 @@ func (g *cgroup) read(name, word string) int64 {
 	return 0
 }
 
-// said is how the agent fared within its bound, for people.
-func (g *cgroup) said() string {
-	most, hits := g.read("memory.max_usage_in_bytes", ""), g.read("memory.failcnt", "")
+// counts are those of the cgroup from its beginning; the highest use is since the last mark, where
+// the kernel can begin it anew.
+func (g *cgroup) counts() pressure {
+	faults := g.read("memory.stat", "pgmajfault")
 	if g.v2 {
-		most, hits = g.read("memory.peak", ""), g.read("memory.events", "max")
+		return pressure{most: g.read("memory.peak", ""), hits: g.read("memory.events", "max"), faults: faults}
 	}
-	return fmt.Sprintf("%.1f MB of %.1f MB at most, %d times at the bound, %d ended by the kernel",
-		float64(most)/1e6, float64(g.limit)/1e6, hits, g.kills())
+	return pressure{most: g.read("memory.max_usage_in_bytes", ""), hits: g.read("memory.failcnt", ""), faults: faults}
+}
+
+// mark begins the time of which since tells.
+func (g *cgroup) mark() {
+	g.before = g.counts()
+	g.highest = max(g.highest, g.before.most)
+	if !g.v2 { // version 2 begins it anew from Linux 6.12 on, and for one open file only
+		_ = g.write("memory.max_usage_in_bytes", "0")
+	}
+}
+
+// since is how the agent fared since the last mark.
+func (g *cgroup) since() pressure {
+	now := g.counts()
+	now.hits -= g.before.hits
+	now.faults -= g.before.faults
+	return now
+}
+
+// said is how the agent fared within its bound in all, for people.
+func (g *cgroup) said() string {
+	now := g.counts()
+	return fmt.Sprintf("%.1f MB of %.1f MB at most, %d times at the bound, %d pages read from its files anew, %d ended by the kernel",
+		float64(max(g.highest, now.most))/1e6, float64(g.limit)/1e6, now.hits, now.faults, g.kills())
 }
 
 // kills counts processes that the kernel has ended there for want of memory.
