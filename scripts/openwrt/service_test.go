@@ -210,6 +210,21 @@ func TestStartsNothing(t *testing.T) {
 			b.agent(`echo "data_dir   x   default"
 				printf 'edgesync: the configuration is wrong:\n  cloud.port: 0\n  queue.policy: no\n' >&2; exit 78`)
 		}, "err: not started: edgesync: the configuration is wrong: cloud.port: 0 queue.policy: no \n"},
+		{"a program of another architecture", func(b *box) { b.program("\x7fELF\x01\x01\x01(((") },
+			"err: not started: /edgesync does not run here (exit code 2): it is damaged, or of another architecture than "+
+				"this machine's; install the package again\n"},
+		{"a program of which nothing was written", func(b *box) { b.program("") },
+			"err: not started: /edgesync does not run here (exit code 0): it is damaged, or of another architecture than "+
+				"this machine's; install the package again\n"},
+		{"a program that is not there", func(b *box) {
+			if err := os.Remove(b.path("edgesync")); err != nil {
+				b.t.Fatal(err)
+			}
+		}, "err: not started: /edgesync does not run here (exit code 127): it is damaged, or of another architecture than " +
+			"this machine's; install the package again\n"},
+		{"a program that is cut off", func(b *box) { b.agent("kill -SEGV $$") },
+			"err: not started: /edgesync does not run here (exit code 139): it is damaged, or of another architecture than "+
+				"this machine's; install the package again\n"},
 		{
 			"no account", func(b *box) { b.write("passwd", "root:x:0:0::/:\n") },
 			"err: not started: there is no user edgesync; install the package again, it makes the user\n",
@@ -414,6 +429,45 @@ func TestClockHook(t *testing.T) {
 	}
 	if got := b.read("hints"); got != "hint\n" {
 		t.Errorf("hints %q, want one", got)
+	}
+}
+
+// TestStartBesideAnAgent holds that a start which fails does not end an agent that runs: an upgrade by
+// apk calls start, and procd ends a service of which it is told nothing.
+func TestStartBesideAnAgent(t *testing.T) {
+	for name, prepare := range map[string]func(*box){
+		"wrong configuration": func(b *box) { b.agent(`echo "edgesync: wrong" >&2; exit 78`) },
+		"damaged program":     func(b *box) { b.program("") },
+		"unmounted stick":     func(b *box) { b.uci("main.enabled=1", "main.data_dir=/mnt/no-such-stick/edgesync") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.write("running", "")
+			prepare(b)
+			b.do("edgesync.init", "start")
+			if calls := b.calls(); len(calls) != 0 {
+				t.Errorf("procd was told %v", calls)
+			}
+			log := b.read("log")
+			if !strings.HasPrefix(log, "err: not started: ") || !strings.HasSuffix(log, "\nwarn: the agent goes on as it was started\n") {
+				t.Errorf("log %q", log)
+			}
+		})
+	}
+}
+
+// TestRestartOfAWrongConfiguration holds that procd is told to call again, though it still lists the
+// agent that was just stopped.
+func TestRestartOfAWrongConfiguration(t *testing.T) {
+	b := newBox(t)
+	b.write("running", "")
+	b.agent(`echo "edgesync: wrong" >&2; exit 78`)
+	b.do("edgesync.init", "restart")
+	if triggers, _ := service(b.calls())["triggers"].([]any); len(triggers) != 2 || b.instance() != nil {
+		t.Errorf("procd was told %v", b.calls())
+	}
+	if got, want := b.read("log"), "err: not started: edgesync: wrong \n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
 	}
 }
 
