@@ -411,6 +411,62 @@ func TestPackageScripts(t *testing.T) {
 	}
 }
 
+// TestRoomForTheProgram holds that opkg is told before it unpacks that the program does not fit, and
+// that the one which is installed runs on.
+func TestRoomForTheProgram(t *testing.T) {
+	text, err := os.ReadFile("ipk.preinst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nand = "ubi0:rootfs_data /overlay ubifs rw 0 0\noverlayfs:/overlay / overlay rw 0 0\n"
+	for _, c := range []struct {
+		name, mounts, free, env string
+		old                     bool
+		printed, calls          string
+	}{
+		{"room on UBIFS", nand, "6144", "", true, "", ""},
+		{
+			"none on UBIFS", nand, "6143", "", false,
+			"edgesync is not installed: the flash (ubifs) has 6143 KiB free, and the program needs 6144 KiB. Its data are untouched.\n", "",
+		},
+		{
+			"none for an upgrade", "/dev/mtdblock5 /overlay jffs2 rw 0 0\noverlayfs:/overlay / overlay rw 0 0\n", "900", "", true,
+			"edgesync is not installed: the flash (jffs2) has 900 KiB free, and the program needs 6144 KiB. Its data are untouched.\n" +
+				"To upgrade: opkg remove edgesync (data and configuration stay), then install the new one; or build it into an image.\n",
+			"enabled\nstart\n",
+		},
+		{
+			"none where nothing is packed", "rootfs / rootfs rw 0 0\n/dev/root / ext4 rw 0 0\n", "7000", "", false,
+			"edgesync is not installed: the flash (ext4) has 7000 KiB free, and the program needs 15360 KiB. Its data are untouched.\n", "",
+		},
+		{"unknown room", nand, "", "", true, "", ""},
+		{"an image is built", nand, "0", "IPKG_INSTROOT=/image", false, "", ""},
+		{"no scripts", nand, "0", "IPKG_NO_SCRIPT=1", false, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBox(t)
+			b.write("mounts", c.mounts)
+			if c.old {
+				b.write("init", "#!/bin/sh\necho \"$@\" >>\"$BOX/calls\"\n")
+				if err := os.Chmod(b.path("init"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.write("preinst", "df() { echo heading; echo x 1 1 "+c.free+"; }\n"+
+				strings.NewReplacer("/etc/init.d/edgesync", b.path("init"), "/proc/mounts", b.path("mounts")).Replace(string(text)))
+			cmd := exec.Command(busybox(t), "ash", b.path("preinst"), "upgrade")
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOX=" + b.dir, c.env}
+			out, err := cmd.CombinedOutput()
+			if string(out) != c.printed || (err != nil) != (c.printed != "") {
+				t.Errorf("%v, printed %q, want %q", err, out, c.printed)
+			}
+			if got := b.read("calls"); got != c.calls {
+				t.Errorf("it called %q, want %q", got, c.calls)
+			}
+		})
+	}
+}
+
 // TestClockHook holds that only a clock that was set is a hint.
 func TestClockHook(t *testing.T) {
 	text, err := os.ReadFile("ntp.hotplug")
@@ -535,7 +591,7 @@ func TestStatus(t *testing.T) {
 // more of bash than dash does.
 func TestScriptsAreClean(t *testing.T) {
 	scripts, err := filepath.Glob("*.p*")
-	if err != nil || len(scripts) != 5 {
+	if err != nil || len(scripts) != 6 {
 		t.Fatalf("scripts of packages: %q, %v", scripts, err)
 	}
 	scripts = append(scripts, "luci/postinst")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,8 +21,9 @@ type cgroup struct {
 	wrapper string // starts the agent inside
 	v2      bool
 
-	highest int64    // bytes, of what the kernel has forgotten at a mark
-	before  pressure // the counts at the last mark
+	undo    [][]string // commands that take the file system away, the last first
+	highest int64      // bytes, of what the kernel has forgotten at a mark
+	before  pressure   // the counts at the last mark
 }
 
 // pressure is what the agent's memory was during some time.
@@ -37,7 +39,8 @@ func (p *pressure) join(q pressure) {
 
 // newCgroup makes a memory cgroup, of version 1 or 2 as the machine has it, and in dir a program
 // that runs bin inside: a copy of it, for pages of a file belong to the cgroup that reads them
-// first.
+// first. The copy lies on a file system of its own, of which as much is read ahead as of a router's
+// flash: a large disk reads ahead as much as the whole cgroup holds, for each page that is missing.
 func newCgroup(limit, dir, bin string) (*cgroup, error) {
 	n, err := strconv.ParseInt(strings.TrimSuffix(limit, "MiB"), 10, 32)
 	if err != nil || n < 8 || !strings.HasSuffix(limit, "MiB") {
@@ -58,15 +61,9 @@ func newCgroup(limit, dir, bin string) (*cgroup, error) {
 	} else {
 		err = g.write("memory.limit_in_bytes", bound)
 	}
-	own := filepath.Join(dir, "edgesync")
+	own := ""
 	if err == nil {
-		err = dd("if="+bin, "of="+own, "bs=1M", "conv=fsync")
-	}
-	if err == nil { // no page of it is in memory then (coreutils' manual of dd)
-		err = dd("of="+own, "oflag=nocache", "conv=notrunc,fdatasync", "count=0")
-	}
-	if err == nil {
-		err = os.Chmod(own, 0o755)
+		own, err = g.onFlash(dir, bin)
 	}
 	if err == nil {
 		err = os.WriteFile(g.wrapper, []byte(wrapped(own, bin, filepath.Join(g.dir, "cgroup.procs"))), 0o700)
@@ -85,9 +82,45 @@ func wrapped(own, bin, procs string) string {
 		"echo $$ >'" + procs + "' && exec '" + own + "' \"$@\"\n"
 }
 
-func dd(args ...string) error {
-	if said, err := exec.Command("dd", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy the agent: %w: %s", err, said)
+// readAhead is how much Linux reads ahead where nobody has said otherwise, in KiB.
+const readAhead = "128"
+
+// onFlash makes a file system in dir with a copy of bin, of which no page is in memory.
+func (g *cgroup) onFlash(dir, bin string) (own string, err error) {
+	image, place := filepath.Join(dir, "flash.img"), filepath.Join(dir, "flash")
+	if err := errors.Join(os.Mkdir(place, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, 48<<20)); err != nil {
+		return "", err
+	}
+	own = filepath.Join(place, "edgesync")
+	if err := command("mkfs.ext4", "-q", "-O", "^has_journal", image); err != nil {
+		return "", err
+	}
+	// Direct, or the pages of the image would be in memory a second time.
+	out, err := exec.Command("losetup", "--find", "--show", "--direct-io=on", image).Output()
+	if err != nil {
+		return "", fmt.Errorf("losetup: %w", err)
+	}
+	device := strings.TrimSpace(string(out))
+	g.undo = append(g.undo, []string{"losetup", "--detach", device})
+	ahead := filepath.Join("/sys/block", filepath.Base(device), "queue/read_ahead_kb")
+	if err := os.WriteFile(ahead, []byte(readAhead), 0o644); err != nil {
+		return "", err
+	}
+	if err := command("mount", device, place); err != nil {
+		return "", err
+	}
+	g.undo = append(g.undo, []string{"umount", place})
+	if err := command("cp", bin, own); err != nil {
+		return "", err
+	}
+	// Mounted anew, nothing of it is in memory.
+	return own, errors.Join(os.Chmod(own, 0o755), command("umount", place), command("mount", "-o", "ro", device, place))
+}
+
+// command runs a command, and says what it printed if it fails.
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
 	return nil
 }
@@ -151,5 +184,11 @@ func (g *cgroup) kills() int64 {
 	return g.read("memory.oom_control", "oom_kill")
 }
 
-// remove takes the cgroup away, once the agent has ended.
-func (g *cgroup) remove() { os.Remove(g.dir) }
+// remove takes the cgroup and the file system away, once the agent has ended.
+func (g *cgroup) remove() {
+	for _, args := range slices.Backward(g.undo) {
+		_ = command(args[0], args[1:]...)
+	}
+	g.undo = nil
+	os.Remove(g.dir)
+}

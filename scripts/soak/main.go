@@ -96,8 +96,11 @@ func soakFor(
 	if s.agent != nil {
 		s.agent.Kill()
 	}
-	if s.cgroup != nil && s.cgroup.kills() > 0 {
-		s.breach("the kernel has ended the agent for want of memory")
+	if s.cgroup != nil {
+		if s.cgroup.kills() > 0 {
+			s.breach("the kernel has ended the agent for want of memory")
+		}
+		s.cgroup.remove()
 	}
 	s.mu.Lock()
 	breaches := s.breaches
@@ -178,6 +181,9 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, each, shuffled
 		return err
 	}
 	v := s.verify(ctx)
+	for _, p := range v.problems {
+		s.breach("%s", p)
+	}
 	st, err := s.status()
 	if err != nil {
 		return err
@@ -186,9 +192,6 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, each, shuffled
 	goroutines, err := s.endQuietly(ctx)
 	if err != nil {
 		return err
-	}
-	for _, p := range v.problems {
-		s.breach("%s", p)
 	}
 	r.end(s, v, st, files, goroutines)
 	return nil
