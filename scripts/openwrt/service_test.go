@@ -210,21 +210,27 @@ func TestStartsNothing(t *testing.T) {
 			b.agent(`echo "data_dir   x   default"
 				printf 'edgesync: the configuration is wrong:\n  cloud.port: 0\n  queue.policy: no\n' >&2; exit 78`)
 		}, "err: not started: edgesync: the configuration is wrong: cloud.port: 0 queue.policy: no \n"},
-		{"a program of another architecture", func(b *box) { b.program("\x7fELF\x01\x01\x01(((") },
-			"err: not started: /edgesync does not run here (exit code 2): it is damaged, or of another architecture than "+
-				"this machine's; install the package again\n"},
-		{"a program of which nothing was written", func(b *box) { b.program("") },
-			"err: not started: /edgesync does not run here (exit code 0): it is damaged, or of another architecture than "+
-				"this machine's; install the package again\n"},
+		{
+			"a program of another architecture", func(b *box) { b.program("\x7fELF\x01\x01\x01(((") },
+			"err: not started: /edgesync does not run here (exit code 2): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
+		{
+			"a program of which nothing was written", func(b *box) { b.program("") },
+			"err: not started: /edgesync does not run here (exit code 0): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
 		{"a program that is not there", func(b *box) {
 			if err := os.Remove(b.path("edgesync")); err != nil {
 				b.t.Fatal(err)
 			}
 		}, "err: not started: /edgesync does not run here (exit code 127): it is damaged, or of another architecture than " +
 			"this machine's; install the package again\n"},
-		{"a program that is cut off", func(b *box) { b.agent("kill -SEGV $$") },
-			"err: not started: /edgesync does not run here (exit code 139): it is damaged, or of another architecture than "+
-				"this machine's; install the package again\n"},
+		{
+			"a program that is cut off", func(b *box) { b.agent("kill -SEGV $$") },
+			"err: not started: /edgesync does not run here (exit code 139): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
 		{
 			"no account", func(b *box) { b.write("passwd", "root:x:0:0::/:\n") },
 			"err: not started: there is no user edgesync; install the package again, it makes the user\n",
@@ -411,8 +417,8 @@ func TestPackageScripts(t *testing.T) {
 	}
 }
 
-// TestRoomForTheProgram holds that opkg is told before it unpacks that the program does not fit, and
-// that the one which is installed runs on.
+// TestRoomForTheProgram holds that opkg is told before it unpacks that the program does not fit,
+// and that the one which is installed runs on.
 func TestRoomForTheProgram(t *testing.T) {
 	text, err := os.ReadFile("ipk.preinst")
 	if err != nil {
@@ -488,8 +494,8 @@ func TestClockHook(t *testing.T) {
 	}
 }
 
-// TestStartBesideAnAgent holds that a start which fails does not end an agent that runs: an upgrade by
-// apk calls start, and procd ends a service of which it is told nothing.
+// TestStartBesideAnAgent holds that a start which fails does not end an agent that runs: an upgrade
+// by apk calls start, and procd ends a service of which it is told nothing.
 func TestStartBesideAnAgent(t *testing.T) {
 	for name, prepare := range map[string]func(*box){
 		"wrong configuration": func(b *box) { b.agent(`echo "edgesync: wrong" >&2; exit 78`) },
@@ -512,8 +518,8 @@ func TestStartBesideAnAgent(t *testing.T) {
 	}
 }
 
-// TestRestartOfAWrongConfiguration holds that procd is told to call again, though it still lists the
-// agent that was just stopped.
+// TestRestartOfAWrongConfiguration holds that procd is told to call again, though it still lists
+// the agent that was just stopped.
 func TestRestartOfAWrongConfiguration(t *testing.T) {
 	b := newBox(t)
 	b.write("running", "")

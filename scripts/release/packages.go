@@ -54,7 +54,8 @@ protocol as soon as there is a link. One static binary without a database.`
 // scripts are the maintainer scripts of each kind, by nfpm's words for them.
 var scripts = map[string]map[string]string{
 	ipk: {
-		"preinstall": "scripts/openwrt/ipk.preinst", "postinstall": "scripts/openwrt/ipk.postinst", "preremove": "scripts/openwrt/ipk.prerm",
+		"preinstall": "scripts/openwrt/ipk.preinst", "postinstall": "scripts/openwrt/ipk.postinst",
+		"preremove": "scripts/openwrt/ipk.prerm",
 	},
 	apk: {"postinstall": "scripts/openwrt/apk.post-install", "preremove": "scripts/openwrt/apk.pre-deinstall"},
 	deb: {

@@ -76,7 +76,7 @@ func newCgroup(limit, dir, bin string) (*cgroup, error) {
 }
 
 // wrapped is a shell script that runs the agent's own copy in the cgroup, and every other command,
-// which comes from outside, from the first one: it would read the copy's pages before the agent does.
+// which comes from outside, from the first one: it would read the copy's pages before the agent.
 func wrapped(own, bin, procs string) string {
 	return "#!/bin/sh\nif [ \"$1\" != run ]; then exec '" + bin + "' \"$@\"; fi\n" +
 		"echo $$ >'" + procs + "' && exec '" + own + "' \"$@\"\n"

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestEachAttackOnce holds that a run of each attack has them all, the long ones too, in the table's
-// order, behind a time without one.
+// TestEachAttackOnce holds that a run of each attack has them all, the long ones too, in the
+// table's order, behind a time without one.
 func TestEachAttackOnce(t *testing.T) {
 	names := func(only string, each bool) (list []string) {
 		deck, err := chosen(only, each, time.Minute)
@@ -63,8 +63,9 @@ func TestMemoryOfOneAttack(t *testing.T) {
 	if got, want := g.since(), (pressure{most: 12e6, hits: 2, faults: 3}); got != want {
 		t.Errorf("since the mark %+v, want %+v", got, want)
 	}
-	if got, want := g.said(), "15.0 MB of 21.0 MB at most, 42 times at the bound, 10 pages read from its files anew, 0 ended by the kernel"; got != want {
-		t.Errorf("in all %q, want %q", got, want)
+	const all = "15.0 MB of 21.0 MB at most, 42 times at the bound, 10 pages read from its files anew, 0 ended by the kernel"
+	if got := g.said(); got != all {
+		t.Errorf("in all %q, want %q", got, all)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestUnusableNamesTheCure holds that a directory that cannot be used is told with what helps there.
+// TestUnusableNamesTheCure holds that a directory that cannot be used is told with what helps.
 func TestUnusableNamesTheCure(t *testing.T) {
 	for _, c := range []struct {
 		errno syscall.Errno
