@@ -58,21 +58,16 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	row("+", "dropped", s.Dropped, "")
 	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
-	if p.small() { // what follows may fill it
-		p.line("  %-9s %s", "room", room(s))
-	}
+	p.gap()
+
+	p.line("  %-9s %s", "room", room(s)) // first: what follows may fill a small screen
 	if r := s.Replay; r != nil {
 		p.line("  %-9s %s", "replay", replay(r))
 	}
 	if r := s.RefusedCreations; r != nil {
 		p.line("  %s", p.paint(Warn, refused(s)))
 	}
-	p.gap()
-
 	queue := fmt.Sprintf("committed %s of %s", group(s.Committed), group(s.LastOffset))
-	if !p.small() {
-		p.line("  %-9s %s", "room", room(s))
-	}
 	if !s.Running {
 		p.line("  %-9s %s", "queue", queue)
 		return p.to(w)
@@ -87,8 +82,8 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	if s.MaxInbound > 0 {
 		link += ", takes messages up to " + size(int64(s.MaxInbound))
 	}
-	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
-		plural(s.Reconnects, "reconnect", "reconnects"))
+	p.line("  %-9s %s, %s in %s", "link", link, plural(s.Connects, "connection", "connections"),
+		plural(s.Reconnects+1, "attempt", "attempts"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
 	if n := s.Room.ArraysOf10; n > 0 {
@@ -264,10 +259,11 @@ func flash(s *agent.Snapshot) string {
 }
 
 func since(s *agent.Snapshot, now time.Time) string {
-	if s.Since.IsZero() || !s.Running {
+	t := s.StateSince()
+	if t.IsZero() || !s.Running {
 		return ""
 	}
-	return " for " + span(now.Sub(s.Since).Milliseconds())
+	return " for " + span(now.Sub(t).Milliseconds())
 }
 
 func peer(s *agent.Snapshot) string {
