@@ -49,7 +49,7 @@ func (s *State) UnmarshalText(b []byte) error {
 // before it was set.
 type Snapshot struct {
 	State           State     `json:"state"`
-	Since           time.Time `json:"since"` // of State
+	Since           time.Time `json:"since"`   // of State
 	Running         bool      `json:"running"` // false: read from the files, no agent answered
 	Version         string    `json:"version"`
 	Accepted        uint64    `json:"accepted"`

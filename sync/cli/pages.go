@@ -74,7 +74,7 @@ Example:
 	},
 	{
 		name: "replay", short: "have acknowledged events sent to the cloud once more",
-		flags: "from to entity attributes dry-run stop", text: replayHelp,
+		flags: "from to entity attributes copies dry-run stop", text: replayHelp,
 	},
 	{
 		name: "audit", short: "say what became of the events, with sums that can be verified",
