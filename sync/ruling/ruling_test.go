@@ -237,7 +237,8 @@ func TestPlainWays(t *testing.T) {
 	for _, n := range g.Report(false).Chains[0].Nodes {
 		counts += fmt.Sprintf("%s %d %v ", n.Name, n.In, n.Out)
 	}
-	if want := "switch 2 map[Post attributes:1 Post telemetry:1] save 1 map[Success:1] keep 1 map[Success:1] push 2 map[] push 0 map[] "; counts != want {
+	want := "switch 2 map[Post attributes:1 Post telemetry:1] save 1 map[Success:1] keep 1 map[Success:1] push 2 map[] push 0 map[] "
+	if counts != want {
 		t.Errorf("%s, want %s", counts, want)
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _, _ = g.Take(one) }); n != 0 {

@@ -42,7 +42,8 @@ func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}},
 		RefusedCreations: &agent.RefusedCreations{},
-		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), LinkedSince: new(time.Time), Causes: []agent.Cause{{}},
+		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), LinkedSince: new(time.Time),
+		Causes: []agent.Cause{{}},
 		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
 	})
 	if err != nil {
@@ -76,7 +77,8 @@ func sample() agent.Snapshot {
 		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080",
 		RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234,
 		FlashWearPerDay: 52 << 20, FlashYears: 84.25,
-		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1, Reconnects: 2,
+		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25,
+		Connects: 1, Reconnects: 2,
 		MaxInbound: 8 << 20,
 		Edge:       "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
 		UplinkBytes: 99, Writable: true, Commits: 1234,
