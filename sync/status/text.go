@@ -80,7 +80,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 		link += fmt.Sprintf(", %s sent again", plural(s.Repeated, "event", "events"))
 	}
 	if s.MaxInbound > 0 {
-		link += ", takes messages up to " + size(int64(s.MaxInbound))
+		link += ", takes messages up to " + Size(int64(s.MaxInbound))
 	}
 	p.line("  %-9s %s, %s in %s", "link", link, plural(s.Connects, "connection", "connections"),
 		plural(s.Reconnects+1, "attempt", "attempts"))
@@ -90,7 +90,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 		p.line("  %-9s arrays of 10 would make this medium last %.3g times longer", "", n)
 	}
 	if s.Medium != "" {
-		p.line("  %-9s %s; %s free", "medium", clean(s.Medium), size(s.MediumFree))
+		p.line("  %-9s %s; %s free", "medium", clean(s.Medium), Size(s.MediumFree))
 	}
 	synced := "never synced"
 	if s.Synced {
@@ -114,7 +114,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	for _, r := range recentlyRefused(s, now) {
 		p.line("  %-9s %s", "refused", p.paint(Warn, refusedOnce(&r, now)))
 	}
-	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
+	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), Size(s.RSSBytes))
 	return p.to(w)
 }
 
@@ -223,12 +223,12 @@ func left(parts []agent.Part) string {
 // room says how much room is used, how fast, and how long it lasts.
 func room(s *agent.Snapshot) string {
 	r := &s.Room
-	text := size(r.Used)
+	text := Size(r.Used)
 	if r.Limit > 0 {
-		text += fmt.Sprintf(" of %s used (%.0f %%)", size(r.Limit), r.Percent)
+		text += fmt.Sprintf(" of %s used (%.0f %%)", Size(r.Limit), r.Percent)
 	}
 	if r.BytesPerHour > 0 {
-		text += fmt.Sprintf(", %s an hour comes in", size(int64(r.BytesPerHour)))
+		text += fmt.Sprintf(", %s an hour comes in", Size(int64(r.BytesPerHour)))
 	}
 	if r.FullInMS != nil {
 		text += ": full in " + span(*r.FullInMS)
@@ -244,13 +244,13 @@ func room(s *agent.Snapshot) string {
 
 // flash says what the medium has borne today, and how long it will last.
 func flash(s *agent.Snapshot) string {
-	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
+	text := fmt.Sprintf("%s worn today (%s written, %s)", Size(s.FlashWearToday), Size(s.FlashBytesToday),
 		plural(s.CommitsToday, "commit", "commits"))
 	if r := &s.Room; r.Worn > 0 && r.Since != nil {
-		text += fmt.Sprintf(", %s in all since %s", size(r.Worn), r.Since.UTC().Format("2 Jan 2006"))
+		text += fmt.Sprintf(", %s in all since %s", Size(r.Worn), r.Since.UTC().Format("2 Jan 2006"))
 	}
 	if s.FlashWearPerDay > 0 {
-		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
+		text += fmt.Sprintf(", %s a day at this rate", Size(s.FlashWearPerDay))
 	}
 	if s.FlashYears > 0 {
 		text += fmt.Sprintf(", lasts %.3g years", min(s.FlashYears, 999))
@@ -381,7 +381,8 @@ func group(n uint64) string {
 	return s
 }
 
-func size(n int64) string {
+// Size writes a number of bytes for people.
+func Size(n int64) string {
 	switch {
 	case n < 1<<10:
 		return fmt.Sprintf("%d B", n)
