@@ -36,8 +36,7 @@ var (
 // (CONTRACT.md 2.5).
 const MaxFragment = 4 << 20
 
-// Event is what a caller appends. The queue does not interpret Kind, Action, Again and
-// Entity.
+// Event is what a caller appends. The queue does not interpret Kind, Action, Again and Entity.
 type Event struct {
 	Kind     uint8 // 0 to 63
 	Action   uint8 // 0 to 127

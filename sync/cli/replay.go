@@ -141,7 +141,7 @@ func (p *program) replayCommand(args []string) int {
 // noAgentOn puts the error that no agent answers into words.
 func noAgentOn(dir string, err error) error {
 	if errors.Is(err, status.ErrNoAgent) {
-		err = fmt.Errorf("no agent runs on %q: name its directory with --data_dir or --config", dir)
+		err = fmt.Errorf("no agent runs on %q: start it, or name the directory of the one that runs with --data_dir or --config", dir)
 	}
 	return err
 }
