@@ -86,7 +86,7 @@ build/demo:
 	@mkdir -p build
 	@scripts/ci/step 'download modules' scripts/ci/prepare modules
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
-	@scripts/ci/step 'build the cloud in a box and the demo' go build -trimpath -o build/ ./scripts/cloud ./scripts/demo
+	@scripts/ci/step 'build the cloud in a box and the demo' go build -o build/ ./scripts/cloud ./scripts/demo
 
 # How long attacks begin, the seed that decides them (0: a new one), and how long 99 of 100 honest
 # posts may take (0: it is only printed, for a machine that has other work).
@@ -101,7 +101,7 @@ soak: export STEPS_BEGAN := $(shell date +%s)
 soak: ## honest devices for FOR (20m) while one attack after the other goes on; nothing lost, nothing grown
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
-	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
+	@scripts/ci/step 'build the soak' go build -o build/ ./scripts/soak
 	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY) -memory "$(MEMORY)"
 
 # How many agents use one cloud.
@@ -112,7 +112,7 @@ fleet: export STEPS_BEGAN := $(shell date +%s)
 fleet: ## AGENTS (200) agents on one cloud: an outage, kill -9 for all; nobody locked out, nothing lost; 5 min
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync' $(MAKE) build OUT=build/edgesync
-	@scripts/ci/step 'build the cloud in a box and the run' go build -trimpath -o build/ ./scripts/cloud ./scripts/fleetrun
+	@scripts/ci/step 'build the cloud in a box and the run' go build -o build/ ./scripts/cloud ./scripts/fleetrun
 	@scripts/ci/step '$(AGENTS) agents' build/fleetrun -agents $(AGENTS)
 
 # How many events devices send to the emulated router, and how often its power is cut meanwhile.
@@ -124,7 +124,7 @@ router-vm: ## an emulated MIPS router whose power is cut CUTS (20) times on JFFS
 	@mkdir -p build/router
 	@scripts/ci/step 'build edgesync for mipsle' $(MAKE) router-vm-agent
 	@scripts/ci/step 'prepare the router' scripts/router/prepare build/router/edgesync build/router
-	@scripts/ci/step 'build what cuts its power' go build -trimpath -o build/router-vm ./scripts/router
+	@scripts/ci/step 'build what cuts its power' go build -o build/router-vm ./scripts/router
 	@scripts/ci/step '$(CUTS) cuts' timeout 90m build/router-vm -events $(EVENTS) -cuts $(CUTS)
 
 .PHONY: router-vm-agent
@@ -142,6 +142,7 @@ test: ## everything that must hold: lint, tests with the race detector, all plat
 	@scripts/ci/step lint $(MAKE) lint
 	@scripts/ci/step proto-check $(MAKE) proto-check
 	@scripts/ci/step race $(MAKE) race
+	@scripts/ci/step memory $(MAKE) memory
 	@scripts/ci/step cross $(MAKE) cross CROSS='$(filter-out armv7 riscv64,$(CROSS))'
 	@scripts/ci/step release-twice $(MAKE) release-twice
 	@scripts/ci/step qemu $(MAKE) qemu
@@ -173,6 +174,10 @@ $(GOTEST):
 .PHONY: race
 race: $(GOTEST) ## the tests with the race detector
 	CGO_ENABLED=1 $(GOTEST) -- -race -timeout 15m ./...
+
+.PHONY: memory
+memory: $(GOTEST) ## what the agent takes at most: processes as they are shipped, without the race detector
+	$(GOTEST) -- -timeout 15m -run '^TestMemory' ./sync/cli
 
 $(TOOLS)/.installed: Makefile
 	@mkdir -p $(TOOLS)
@@ -246,7 +251,7 @@ SBOM ?= yes
 .PHONY: release
 release: nfpm $(if $(filter yes,$(SBOM)),$(RELEASE_TOOLS)/cyclonedx-$(lastword $(subst @, ,$(CYCLONEDX)))) ## dist/: binaries, packages for OpenWrt and Debian, image, checksums (scripts/release)
 	@mkdir -p build/release
-	go build -trimpath -o build/release/release ./scripts/release
+	go build -o build/release/release ./scripts/release
 	@version=$$(build/release/release -version '$(DESCRIBE)' -say-version); \
 	  GOFLAGS='$(GOFLAGS) -buildvcs=false' OUT_DIR=build/release $(MAKE) cross VERSION="$$version" CROSS='$(RELEASE)'
 	$(if $(filter yes,$(SBOM)),RELEASE_TOOLS=$(RELEASE_TOOLS) TAGS=$(TAGS) scripts/release/sbom build/release/sbom.json)

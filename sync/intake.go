@@ -34,11 +34,11 @@ type Cache interface {
 type Rules interface {
 	// Take runs events of devices through their rule chains. finish is nil if the events go to the
 	// queue as they are. Else out is what goes there in their place, until finish is called. finish
-	// is called once out is in the queue, also if there is nothing in it; if out is refused, it is
-	// not called. It makes durable what the chains keep, and calls done, which must not block, when
-	// that is done, or, if done is nil, waits for it and returns the error. After an error of Take
-	// nothing is kept.
-	Take(events []proto.Event) (out []proto.Event, finish func(done func(error)) error, err error)
+	// is called once out is in the queue, also if there is nothing in it, or is refused, with that
+	// error. It makes durable what the chains keep, or undoes it, and calls done, which must not
+	// block, when that is done, or, if done is nil, waits for it and returns the error. With done
+	// the queue's goroutine may call it. After an error of Take nothing is kept.
+	Take(events []proto.Event) (out []proto.Event, finish func(refused error, done func(error)) error, err error)
 }
 
 // NewIntake returns an intake in front of q.
@@ -110,7 +110,9 @@ func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
 		out, finish, err := i.rules.Take(events)
 		if err == nil && len(out) > 0 {
 			p := i.frame(out)
-			err = i.queue.Append(ctx, *p...)
+			if err = i.queue.Append(ctx, *p...); err != nil {
+				err = finish(err, nil)
+			}
 			i.release(p)
 		}
 		switch {
@@ -118,7 +120,7 @@ func (i *Intake) accept(ctx context.Context, events []proto.Event) error {
 			return fmt.Errorf("accept %d events: %w", len(events), err)
 		case finish != nil:
 			i.came(events)
-			return finish(nil)
+			return finish(nil, nil)
 		}
 	}
 	p := i.frame(events)
@@ -175,19 +177,15 @@ func (i *Intake) submit(ctx context.Context, events []proto.Event, done func(err
 		case finish == nil:
 		case len(out) == 0:
 			i.came(events)
-			return finish(done)
+			return finish(nil, done)
 		default:
 			p := i.frame(out)
 			err := i.queue.Submit(ctx, *p, func(err error) {
-				if err != nil {
-					done(err)
-					return
-				}
-				_ = finish(done)
+				_ = finish(err, done)
 			})
 			i.release(p)
 			if err != nil {
-				return fmt.Errorf("accept %d events: %w", len(events), err)
+				return fmt.Errorf("accept %d events: %w", len(events), finish(err, nil))
 			}
 			i.came(events)
 			return nil

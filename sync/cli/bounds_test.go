@@ -1,17 +1,14 @@
+//go:build !race
+
 package cli
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,43 +42,8 @@ type strain struct {
 	cloud bool
 }
 
-// builtAgent is the program as it is shipped: the test binary holds more, and one with the race
-// detector much more.
-var builtAgent = sync.OnceValues(func() (exe string, err error) {
-	dir, err := os.MkdirTemp("", "agent")
-	if err != nil {
-		return "", err
-	}
-	exe = filepath.Join(dir, "edgesync")
-	build := exec.Command("make", "-C", "../..", "build", "OUT="+exe)
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return exe, nil
-})
-
 // hoardNode is a window in which much waits.
 const hoardNode = `deduplication.TbMsgDeduplicationNode|hoard|{"interval":3600,"strategy":"ALL","outMsgType":"X","maxPendingMsgs":20000}`
-
-// memory reads a line of /proc/PID/status, in bytes: VmRSS, or VmHWM, the most it ever was.
-func (r *running) memory(line string) int {
-	r.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
-	if err != nil {
-		r.Fatal(err)
-	}
-	for l := range bytes.Lines(text) {
-		if f := bytes.Fields(l); len(f) == 3 && string(f[0]) == line+":" {
-			n, err := strconv.Atoi(string(f[1]))
-			if err != nil {
-				r.Fatal(err)
-			}
-			return n << 10
-		}
-	}
-	r.Fatalf("no %s in\n%s", line, text)
-	return 0
-}
 
 // traffic is what honest devices do meanwhile.
 type traffic struct {
@@ -147,12 +109,8 @@ func TestMemoryAtAllBounds(t *testing.T) {
 }
 
 func strained(t *testing.T, most int, list ...strain) {
-	exe, err := builtAgent()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := newSite(t, filepath.Join(t.TempDir(), "data"))
-	s.exe = exe
+	s.exe = builtAgent(t)
 	for _, c := range list {
 		if c.before != nil {
 			c.before(s)
@@ -554,22 +512,6 @@ func (r *running) dashboards(n int) (ids []proto.UUID) {
 	}
 	r.eventually("the dashboards are here", func() bool { return r.part("dashboardUpdateMsg") >= had+uint64(n) })
 	return ids
-}
-
-// admin logs in and returns the token.
-func (r *running) admin() string {
-	r.Helper()
-	res, err := http.Post("http://"+r.http+"/api/auth/login", "application/json",
-		strings.NewReader(`{"username":"`+cloudtest.AdminName+`","password":"`+cloudtest.AdminPassword+`"}`))
-	if err != nil {
-		r.Fatal(err)
-	}
-	defer res.Body.Close()
-	var j struct{ Token string }
-	if err := json.NewDecoder(res.Body).Decode(&j); err != nil || j.Token == "" {
-		r.Fatalf("%s, %v", res.Status, err)
-	}
-	return j.Token
 }
 
 // reads are clients that ask over HTTP.

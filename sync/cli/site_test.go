@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -237,4 +238,20 @@ func balanced(t *testing.T, s agent.Snapshot) {
 		t.Errorf("accepted %d != deployed %d + pending %d + dropped %d + dead %d + damaged %d", s.Accepted,
 			s.Deployed, s.Pending, s.Dropped, s.Dead, s.Damaged)
 	}
+}
+
+// admin logs in and returns the token.
+func (r *running) admin() string {
+	r.Helper()
+	res, err := http.Post("http://"+r.http+"/api/auth/login", "application/json",
+		strings.NewReader(`{"username":"`+cloudtest.AdminName+`","password":"`+cloudtest.AdminPassword+`"}`))
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer res.Body.Close()
+	var j struct{ Token string }
+	if err := json.NewDecoder(res.Body).Decode(&j); err != nil || j.Token == "" {
+		r.Fatalf("%s, %v", res.Status, err)
+	}
+	return j.Token
 }

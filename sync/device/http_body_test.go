@@ -110,7 +110,7 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 // TestSlowLargeBodies opens hundreds of large bodies of one device that go on slowly, or not at
 // all. Others' large bodies must be stored at once; what gives way is asked to come again.
 func TestSlowLargeBodies(t *testing.T) {
-	for name, every := range map[string]time.Duration{"that stop": 4 * time.Minute, "that trickle": 10 * time.Millisecond} {
+	for name, every := range map[string]time.Duration{"that stop": 4 * time.Minute, "that trickle": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStand(t, true)

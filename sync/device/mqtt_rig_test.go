@@ -69,7 +69,7 @@ func (s *stand) pipe(version byte) *tester {
 	client, server := net.Pipe()
 	s.MQTT.start(server)
 	s.T.Cleanup(func() { client.Close() })
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: version}
 }
 

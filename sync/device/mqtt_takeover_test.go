@@ -64,7 +64,7 @@ func TestMQTTTakeoverHandlesWhatHasCome(t *testing.T) {
 					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 				}
 				t.Cleanup(func() { conn.Close() })
-				conn.SetDeadline(time.Now().Add(20 * time.Second))
+				conn.SetDeadline(time.Now().Add(2 * time.Minute))
 				return &tester{T: t, Conn: conn, in: bufio.NewReader(conn), version: c.version}
 			}
 			first, second := dial(), dial()

@@ -319,7 +319,7 @@ func TestSlotsWithoutFileDescriptors(t *testing.T) {
 func (s *stand) enters(l *pipeListener, addr string) *tester {
 	client, server := net.Pipe()
 	l.conns <- from{server, addr}
-	client.SetDeadline(time.Now().Add(20 * time.Second))
+	client.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &tester{T: s.T, Conn: client, in: bufio.NewReader(client), version: 4}
 }
 

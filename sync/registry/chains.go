@@ -126,18 +126,91 @@ func (r *Registry) KeepAlarm(id proto.UUID, text []byte) error {
 // without an event for the cloud. They are staged, and durable with the next Flush. Any goroutine;
 // the bytes of kvs are the caller's again when it returns.
 func (r *Registry) KeepValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
+	_, err := r.replaceValues(id, scope, ts, kvs, false)
+	return err
+}
+
+// ReplaceValues is KeepValues. undo brings back what it has replaced, where nobody has set it
+// since.
+func (r *Registry) ReplaceValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (undo func(), err error) {
+	was, err := r.replaceValues(id, scope, ts, kvs, true)
+	return func() { r.bringBack(id, scope, was) }, err
+}
+
+func (r *Registry) replaceValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV, back bool) (was []replaced, err error) {
 	r.lock()
 	defer r.unlock()
 	if err := r.relieve(); err != nil {
-		return err
+		return nil, err
 	}
 	if scope == ClientScope {
 		ts = newest
 	}
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return !fits(&kv) })
 	asStored(kept)
-	_, err := r.setAttributes(id, scope, ts, kept)
-	return err
+	if back {
+		stored := r.attributesOf(id, scope)
+		for i := range kept {
+			one := replaced{now: ownKV(&kept[i])}
+			if a := stored.find(kept[i].Key); a != nil {
+				one.was, one.there = attribute{a.ts, ownKV(&a.kv)}, true
+			}
+			was = append(was, one)
+		}
+	}
+	_, err = r.setAttributes(id, scope, ts, kept)
+	return was, err
+}
+
+// replaced is an attribute, and what it was before.
+type replaced struct {
+	now   proto.KV
+	was   attribute
+	there bool // it was there
+}
+
+func ownKV(kv *proto.KV) proto.KV {
+	own := *kv
+	own.Key, own.Str = bytes.Clone(kv.Key), bytes.Clone(kv.Str)
+	return own
+}
+
+func (r *Registry) bringBack(id proto.UUID, scope Scope, list []replaced) {
+	r.lock()
+	defer r.unlock()
+	stored := r.attributesOf(id, scope)
+	var set []proto.KV
+	var gone []string
+	for i := range list {
+		one := &list[i]
+		h := stored.holder(one.now.Key)
+		at, there := slices.BinarySearchFunc(h.list, one.now.Key, byKey)
+		switch {
+		case !there || !sameValue(&h.list[at].kv, &one.now):
+			continue
+		case one.there:
+			h.list[at] = one.was
+			set = append(set, one.was.kv)
+		default:
+			h.list = slices.Delete(h.list, at, at+1)
+			gone = append(gone, string(one.now.Key))
+		}
+		h.changed = true
+	}
+	if stored.put() == nil && scope == SharedScope && len(set)+len(gone) > 0 {
+		r.notifyShared(id, set, gone)
+	}
+}
+
+// DropAlarm forgets an alarm that a rule chain has raised, if it is still as it was then. The cloud
+// has not heard of it. Any goroutine.
+func (r *Registry) DropAlarm(id proto.UUID, was []byte) {
+	r.lock()
+	defer r.unlock()
+	if text, ok := r.get(alarms.key(id)); ok && bytes.Equal(text, was) {
+		_, _ = r.removeEntity(alarms, id) // what is still there is cleared as any other
+		delete(r.gone, id)                // nothing belongs to it
+	}
 }
 
 // entityKinds are the kinds of EntityText beside devices and the edge.

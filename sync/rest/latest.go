@@ -59,6 +59,48 @@ func (l *Latest) Observe(events []proto.Event) {
 	}
 }
 
+// Replace is Observe of one entity's events. undo brings back what was here before, unless more has
+// come since.
+func (l *Latest) Replace(id proto.UUID, events []proto.Event) (undo func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var was []value
+	before := uint64(0)
+	s := l.entities[id]
+	there := s != nil
+	if there {
+		before = s.turn
+		for _, v := range s.list {
+			was = append(was, value{bytes.Clone(v.key), bytes.Clone(v.kv), v.ts})
+		}
+	}
+	for i := range events {
+		l.observe(id, events[i].Fragment)
+	}
+	s = l.entities[id]
+	if s == nil {
+		return func() {} // there is no room
+	}
+	turn := s.turn
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.entities[id] != s || s.turn != turn {
+			return
+		}
+		l.drop(id)
+		if !there {
+			return
+		}
+		s.list, s.turn = was, before
+		l.entities[id] = s
+		l.bytes += latestCost
+		for i := range was {
+			l.bytes += latestCost + len(was[i].key) + len(was[i].kv)
+		}
+	}
+}
+
 // observe walks over a fragment: entityData, its postTelemetryMsg (4), its tsKvList (1), with ts
 // (1) and kv (2), without decoding the values.
 func (l *Latest) observe(id proto.UUID, fragment []byte) {

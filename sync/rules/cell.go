@@ -13,6 +13,7 @@ type cell struct {
 	intervals []int64
 	// seq counts its changes; staged is that of the last one that the journal has.
 	seq, staged uint32
+	last        *Note // of its changes, if what came of that message may still be refused
 }
 
 // maxCells bounds what all nodes remember, in bytes as cost counts them.
@@ -32,6 +33,12 @@ type Note struct {
 	key    string
 	record []byte
 	gone   string // the key of a cell that made room; "": none
+
+	e       *Engine
+	who     Entity
+	before  []byte // the record in front of the change; nil: there was no cell
+	prev    *Note  // of the change in front, if that one was still on its way
+	refused bool
 }
 
 // Stage gives what is to be kept to a journal. An older change than one that was staged is left
@@ -42,6 +49,7 @@ func (n *Note) Stage(keep func(key string, record []byte) error, forget func(key
 	if fresh {
 		n.c.staged = n.seq
 	}
+	n.settled()
 	unlock(&n.mem.mu)
 	if n.gone != "" {
 		forget(n.gone)
@@ -57,7 +65,11 @@ func (n *Note) Stage(keep func(key string, record []byte) error, forget func(key
 // locked.
 func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
 	m, e := r.n.mem, r.e
+	r.was = nil
 	if c = m.cells[who]; c != nil {
+		if r.l != nil {
+			r.was = c.record()
+		}
 		return c, false, ""
 	}
 	if m.cells == nil {
@@ -84,7 +96,17 @@ func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
 func (r *round) changed(who Entity, c *cell, gone string) {
 	if r.j != nil {
 		c.seq++
-		r.notes = append(r.notes, &Note{r.n.mem, c, c.seq, r.n.cellKey(who), c.record(), gone})
+		n := &Note{
+			mem: r.n.mem, c: c, seq: c.seq, key: r.n.cellKey(who), record: c.record(), gone: gone,
+			e: r.e, who: who, before: r.was, prev: c.last,
+		}
+		r.notes = append(r.notes, n)
+		if r.l != nil {
+			c.last = n
+			r.l.Undo(n.undo)
+		} else {
+			c.last = nil
+		}
 	}
 }
 

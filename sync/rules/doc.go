@@ -29,7 +29,7 @@
 //	round.go       the way of one message; fall-back
 //	held.go        what waits, timers; record.go what the journal keeps of it
 //	windows.go     windows as bytes, in memory and in their log; node_window.go their node
-//	cell.go        what nodes remember of entities
+//	cell.go        what nodes remember of entities; undo.go what is refused leaves no trace
 //	world.go       Registry and Outlet
 //	node_*.go      the nodes; exp.go custom functions, path.go JSON paths
 //	tree.go        JSON in its order; message.go messages, patterns
@@ -46,6 +46,7 @@
 //     pushed once as it entered, if it is telemetry or attributes of a device (Outlet.Instead).
 //   - The memory of a round is used again: no message that is held refers to it.
 //   - Metadata that leave a node as it is leave its memory as it is.
+//   - A message that is refused (Ledger) leaves no trace but in the counters of nodes.
 //   - What a node names, as another chain or a device, is looked up when a message comes.
 //   - Scripts, metadata and messages are hostile: see bounds.
 //

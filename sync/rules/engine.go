@@ -240,8 +240,8 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	s := e.shard(m.Originator)
 	lock(s)
 	defer unlock(s)
-	count(&e.sums.received)
 	r := e.round(out)
+	r.tally.Received++
 	r.enter(m, c)
 	r.run()
 	err = r.err

@@ -99,15 +99,21 @@ func (e *Engine) answered(id uint32) *timer {
 		return nil
 	}
 	delete(e.calls, id)
-	for i := range e.timers {
-		if e.timers[i] == t {
+	e.drop(func(of *timer) bool { return of == t })
+	return t
+}
+
+// drop takes a timer off the heap, which is locked; false: it is not there.
+func (e *Engine) drop(is func(*timer) bool) bool {
+	for i, t := range e.timers {
+		if is(t) {
 			t.at = math.MinInt64
 			e.up(i, t)
 			e.removeFirst()
-			break
+			return true
 		}
 	}
-	return t
+	return false
 }
 
 // pop takes the next timer that is due.
@@ -236,8 +242,8 @@ func (r *round) hold(m *Message) error {
 func (r *round) rest(m *Message) {
 	if m.pushed { // what is in the queue stays counted; what waits is a message of its own
 		m.pushed, m.from.pushed = false, true
-		count(&r.e.sums.made)
-		count(&r.e.sums.accepted)
+		r.tally.Made++
+		r.tally.Accepted++
 	}
 	o := m.from
 	m.from = &origin{raw: o.raw, live: 1, odd: o.odd, pushed: o.pushed, called: o.called, replied: o.replied}
@@ -340,9 +346,10 @@ func (r *round) release(t *timer) {
 			continue
 		}
 		o := m.from
-		count(&e.sums.filtered)
+		r.tally.Filtered++
 		if !e.opt.Likeness && !o.pushed {
 			r.save(o.raw, Vanished)
 		}
 	}
+	r.count()
 }

@@ -59,6 +59,9 @@ func makeCall(n *node, c *config) work {
 		err := r.hold(m)
 		held := err == nil
 		if held {
+			if r.l != nil {
+				r.l.Undo(e.stays) // the device has been called
+			}
 			e.schedule(w)
 			err = r.out.Call(call) // an answer that comes before it returns waits for this shard
 		}

@@ -77,8 +77,8 @@ func makePush(n *node, c *config) work {
 		}
 		if r.check(r.out.Push(e)) {
 			if m.pushed { // each event counts once
-				count(&r.e.sums.made)
-				count(&r.e.sums.accepted)
+				r.tally.Made++
+				r.tally.Accepted++
 			}
 			m.pushed, m.from.pushed = true, true
 			r.tell("Success")

@@ -53,8 +53,10 @@ func makeDelay(n *node, c *config) work {
 			return
 		}
 		r.m.stored = r.e.opt.Now()
-		if err := r.hold(r.m); r.check(err) {
-			r.n.again(r.e, r.n, r.m)
+		m := r.m
+		if err := r.hold(m); r.check(err) {
+			r.n.again(r.e, r.n, m)
+			r.undoHold(m)
 		}
 	}
 }
@@ -93,7 +95,7 @@ func makeGenerator(n *node, c *config) work {
 		m = m.copyOf()
 		m.Originator, m.Time, m.count = from, r.e.opt.Now(), 0
 		m.from = &origin{live: 1}
-		count(&r.e.sums.made)
+		r.tally.Made++
 		if r.m = m; !ok {
 			r.fail("the originator of the generator is not stored here")
 			return
@@ -126,13 +128,20 @@ func makeCount(n *node, c *config) work {
 		data.set(prefix+"_edgesync", wholeTree(total))
 		r.m = newMessage(PostTelemetry, r.e.reg.Tenant(), r.e.opt.Now(), data.String())
 		r.m.setMeta("delta", decimal(r.n.period/1000))
-		count(&r.e.sums.made)
+		r.tally.Made++
 		r.tell("Success")
 	}
 	return func(r *round) {
-		lock(&r.n.mem.mu)
-		r.n.mem.n++
-		unlock(&r.n.mem.mu)
+		mem := r.n.mem
+		add := func(n int64) {
+			lock(&mem.mu)
+			mem.n = max(0, mem.n+n) // it may have been told meanwhile
+			unlock(&mem.mu)
+		}
+		add(1)
+		if r.l != nil {
+			r.l.Undo(func() { add(-1) })
+		}
 		r.end()
 	}
 }

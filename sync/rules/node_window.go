@@ -32,6 +32,7 @@ func makeWindow(n *node, c *config) work {
 		}
 		m.stored = r.e.opt.Now()
 		if r.check(r.e.put(r.j, r.n, m, false)) {
+			r.undoPut(m)
 			r.rest(m)
 		}
 	}

@@ -200,7 +200,9 @@ func (e *Engine) Restore(key string, record []byte) error {
 	e.unhold(nil, nil, m)
 	count(&e.sums.filtered)
 	if !pushed {
-		e.round(nil).save(m.from.raw, Vanished)
+		r := e.round(nil)
+		r.save(m.from.raw, Vanished)
+		r.count()
 	}
 	if j := e.opt.Journal; j != nil {
 		return j.Forget(key)

@@ -12,6 +12,8 @@ type round struct {
 	e     *Engine
 	out   Outlet   // where what comes of it goes
 	j     Journal  // nil: nothing survives a restart
+	l     Ledger   // nil: what comes of the message is not refused any more
+	tally Tally    // of this round, less what is in the sums
 	n     *node    // that is executed
 	m     *Message // that it has
 	at    *node    // where the message goes on at once; nil: it does not
@@ -23,6 +25,7 @@ type round struct {
 	event Event      // scratch
 	doc   script.Doc // scratch: the data that the last script has read; no message refers to it
 	notes []*Note    // of what nodes remember
+	was   []byte     // the record of the cell that was taken last; nil: it was made
 	err   error      // what could not be kept of a message
 }
 
@@ -43,6 +46,7 @@ func (e *Engine) round(out Outlet) *round {
 		r.out = e.out
 	} else if j, ok := out.(Journal); ok {
 		r.j = j
+		r.l, _ = out.(Ledger)
 	}
 	return r
 }
@@ -84,7 +88,7 @@ type entered struct {
 
 // make brings a message that a node has made into the chain of its originator.
 func (r *round) make(m *Message) {
-	count(&r.e.sums.made)
+	r.tally.Made++
 	m.count = r.m.count // so that a message that makes itself again ends
 	r.enter(m, r.e.chainOf(m.Originator))
 }
@@ -92,7 +96,7 @@ func (r *round) make(m *Message) {
 // enqueue gives a message on by a relation, behind what waits. A message that is not r.m is new.
 func (r *round) enqueue(m *Message, relation string) {
 	if m != r.m {
-		count(&r.e.sums.made)
+		r.tally.Made++
 		m.from.live++
 		m.pushed = false // it is not in the queue
 	}
@@ -114,6 +118,7 @@ func (r *round) run() {
 		r.j.Note(n)
 	}
 	r.notes = nil
+	r.count()
 }
 
 // goOn is run until the first fault; done is true if there was none.
@@ -236,7 +241,7 @@ func (r *round) tell(names ...string) {
 				c = m.copyOf()
 				c.pushed = false // it is not in the queue
 				m.from.live++
-				count(&r.e.sums.made)
+				r.tally.Made++
 			}
 			r.wait(c, n, "")
 		}
@@ -278,9 +283,9 @@ func (r *round) end() { r.done(r.m) }
 
 func (r *round) done(m *Message) {
 	if m.pushed {
-		count(&r.e.sums.accepted)
+		r.tally.Accepted++
 	} else {
-		count(&r.e.sums.filtered)
+		r.tally.Filtered++
 	}
 	r.leave(m.from)
 }
@@ -307,17 +312,17 @@ func (r *round) leave(o *origin) {
 // save pushes original messages, if they are telemetry or attributes of a device. What came of
 // them was counted as filtered, once, and now is not.
 func (r *round) save(raw []*Message, why Why) {
-	s, first := &r.e.sums, true
+	first := true
 	for _, m := range raw {
 		if m.Originator.Type == "DEVICE" && (m.Type == PostTelemetry || m.Type == PostAttributes) {
 			if first {
-				s.filtered.Add(^uint64(0))
+				r.tally.Filtered--
 			} else {
-				count(&s.made)
+				r.tally.Made++
 			}
 			first = false
-			count(&s.accepted)
-			count(&s.safety)
+			r.tally.Accepted++
+			count(&r.e.sums.safety)
 			r.instead(m, why)
 		}
 	}

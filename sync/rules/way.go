@@ -78,13 +78,13 @@ func (e *Engine) WayOf(profile proto.UUID, typ string) (w *Way, ok bool) {
 }
 
 // Passed counts n messages that took a way without being run.
-func (e *Engine) Passed(w *Way, n uint64) {
-	e.sums.received.Add(n)
+func (e *Engine) Passed(w *Way, n int) Tally {
+	t := Tally{Received: n, Filtered: n}
 	if w.Push {
-		e.sums.accepted.Add(n)
-	} else {
-		e.sums.filtered.Add(n)
+		t.Accepted, t.Filtered = n, 0
 	}
+	e.add(t)
+	return t
 }
 
 func (c *chain) findWays() {

@@ -18,7 +18,7 @@ func TestFilterAllocates(t *testing.T) {
 			if err != nil || finish == nil || len(out) != came {
 				t.Fatalf("%d events, %v", len(out), err)
 			}
-			if err := finish(nil); err != nil {
+			if err := finish(nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}); n > 3 {

@@ -40,7 +40,7 @@ func BenchmarkTake(b *testing.B) {
 				for p.Next() {
 					_, finish, err := g.Take(list)
 					if err == nil && finish != nil {
-						err = finish(nil)
+						err = finish(nil, nil)
 					}
 					if err != nil {
 						b.Error(err)

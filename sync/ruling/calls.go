@@ -130,10 +130,9 @@ func (r *Rules) handle(m *rules.Message) (known bool, err error) {
 		err = r.append(ctx, t.out)
 	}
 	if err != nil {
-		t.reset()
-		return known, fmt.Errorf("what a rule chain made of %s: %w", m.Type, err)
+		return known, t.end(fmt.Errorf("what a rule chain made of %s: %w", m.Type, err), nil)
 	}
-	return known, t.end(nil)
+	return known, t.end(nil, nil)
 }
 
 // handleQuietly is handle where nobody is to be told of a failure.

@@ -26,6 +26,10 @@
 // journal, each with one fsync for all who come at the same time; mostly a message does one of the
 // two. What nodes remember (rules.Note) is written behind the events, without an fsync of its own.
 //
+// Where the queue refuses, the device sends the message again, and each node is to see it as new:
+// all that the message did here is undone (undo.go), what nodes remember, windows, delays,
+// attributes, alarms, relations, and the counters. Not undone are calls of devices.
+//
 // # What comes of time
 //
 // Windows, delays, generators and answers of devices have no caller. What comes of them is gathered
@@ -78,7 +82,8 @@
 //
 // # Files
 //
-// ruling.go opens, runs and closes; chains.go, take.go, message.go, entered.go, calls.go as above;
+// ruling.go opens, runs and closes; chains.go, take.go, undo.go, message.go, entered.go, calls.go
+// as above;
 // world.go what nodes read; outlet.go and alarms.go what they do; journal.go what survives, and
 // windows.go the log of windows; report.go what people see.
 package ruling

@@ -39,6 +39,7 @@ type journal struct {
 	staged  int           // bytes of theirs
 	waiting []func(error) // until next and windows are durable
 	hard    bool          // one of them waits for an fsync, too
+	todo    []func()      // for the goroutine of run
 
 	writing sync.Mutex // held while a batch is written; guards what follows
 	batch   store.Batch
@@ -117,6 +118,28 @@ func (j *journal) commit(hard bool, done func(error)) {
 	}
 }
 
+// later has fn called by the writing goroutine.
+func (j *journal) later(fn func()) {
+	j.mu.Lock()
+	j.todo = append(j.todo, fn)
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do calls what is to be called.
+func (j *journal) do() {
+	j.mu.Lock()
+	todo := j.todo
+	j.todo = nil
+	j.mu.Unlock()
+	for _, fn := range todo {
+		fn()
+	}
+}
+
 // wait is commit that waits.
 func (j *journal) wait(hard bool) error {
 	end := make(chan error, 1)
@@ -129,8 +152,10 @@ func (j *journal) run(stop <-chan struct{}) {
 	for {
 		select {
 		case <-j.wake:
+			j.do()
 			j.write()
 		case <-stop:
+			j.do()
 			j.write()
 			return
 		}

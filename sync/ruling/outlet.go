@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"edgesync/proto"
-	"edgesync/sync/device/payload"
 	"edgesync/sync/registry"
 	"edgesync/sync/rules"
 )
 
-// saveValues stores what a node saves.
-func (r *Rules) saveValues(v *rules.Values, p *payload.Parser) error {
+// saveValues stores what a node saves. t is locked.
+func (t *take) saveValues(v *rules.Values) error {
+	r, p := t.Rules, &t.parser
 	b := []byte{'{'}
 	for i := range v.Pairs {
 		if i > 0 {
@@ -25,7 +25,11 @@ func (r *Rules) saveValues(v *rules.Values, p *payload.Parser) error {
 	b = append(b, '}')
 	if v.Scope == "" {
 		events, err := p.Telemetry(b, v.Entity.ID, v.Time)
-		if err == nil && v.Latest {
+		switch {
+		case err != nil || !v.Latest:
+		case r.readsLatest.Load() && !t.shared:
+			t.change(v.Entity.ID, r.Latest.Replace(v.Entity.ID, events))
+		default: // no chain would notice
 			r.Latest.Observe(events)
 		}
 		return err
@@ -40,10 +44,18 @@ func (r *Rules) saveValues(v *rules.Values, p *payload.Parser) error {
 	events, err := p.Attributes(b, v.Entity.ID, 0)
 	for i := 0; i < len(events) && err == nil; i++ {
 		if f, ok := open(events[i].Fragment); ok {
-			err = r.Registry.KeepValues(v.Entity.ID, scope, v.Time, f.values())
+			var undo func()
+			undo, err = r.Registry.ReplaceValues(v.Entity.ID, scope, v.Time, f.values())
+			t.change(valuesOf{v.Entity.ID, scope}, undo)
 		}
 	}
 	return err
+}
+
+// valuesOf are the attributes of an entity.
+type valuesOf struct {
+	id    proto.UUID
+	scope registry.Scope
 }
 
 // Change implements rules.Outlet.
@@ -71,9 +83,18 @@ func (t *take) Change(c *rules.Change) error {
 // edit stores a change and has it go up.
 func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsgType, e registry.Edit, id proto.UUID) error {
 	e.Kind = kind
+	before, _ := t.Registry.EntityText(entityTypes[kind], id)
 	if err := t.Registry.Edit(0, e); err != nil {
 		return err
 	}
+	undo := registry.Edit{Kind: kind, ID: id, Text: string(before)}
+	if kind == proto.KindRelation {
+		undo.Text, undo.Deleted = e.Text, !e.Deleted
+	}
+	t.change(undo.Text, func() {
+		_ = t.Registry.Edit(0, undo) // else it stays as it is
+		t.extra.Add(^uint64(0))
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.extra.Add(1)

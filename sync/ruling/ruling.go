@@ -26,6 +26,8 @@ type Queue interface {
 // Latest are the latest values of series; *rest.Latest is one. Any goroutine.
 type Latest interface {
 	Observe(events []proto.Event)
+	// Replace is Observe of one entity's events, and gives what undoes it.
+	Replace(id proto.UUID, events []proto.Event) (undo func())
 	// Value is the newest value of a series that was saved here.
 	Value(id proto.UUID, key string) (ts int64, kv proto.KV, ok bool)
 }
@@ -60,12 +62,16 @@ type Rules struct {
 	back    take // what no caller waits for
 	alarms  alarms
 	calls   callers
+	steps   steps
 
 	present  map[proto.UUID]*presence // activity.go; the goroutine of work owns both
 	nextLook time.Time
 
 	// several: there is more than one chain, so that the profile of a device counts.
-	several  atomic.Bool
+	several atomic.Bool
+	// readsLatest: a node has read a latest value, so that what a refused message saved must go.
+	readsLatest atomic.Bool
+
 	changed  atomic.Bool        // chains in the registry
 	heads    map[proto.UUID]sum // what was taken of them
 	bodies   map[proto.UUID]sum
@@ -147,6 +153,7 @@ func (r *Rules) Close() error {
 		r.stop()
 		<-r.done
 	}
+	r.journal.do()
 	r.flush()
 	r.stageCounts(time.Now())
 	r.journal.write()

@@ -58,6 +58,11 @@ func (g *rig) Append(_ context.Context, events ...wal.Event) error {
 
 func (g *rig) Observe(events []proto.Event) { g.latest += len(events) }
 
+func (g *rig) Replace(_ proto.UUID, events []proto.Event) func() {
+	g.latest += len(events)
+	return func() { g.latest -= len(events) }
+}
+
 func (g *rig) Value(proto.UUID, string) (ts int64, kv proto.KV, ok bool) { return 0, kv, false }
 
 func newRig(t testing.TB) *rig {
@@ -186,7 +191,7 @@ func (g *rig) post(list []proto.Event) string {
 	}
 	text := said(out)
 	done := make(chan error, 1)
-	if err := finish(func(err error) { done <- err }); err != nil {
+	if err := finish(nil, func(err error) { done <- err }); err != nil {
 		g.Fatal(err)
 	}
 	g.journal.write()
@@ -371,7 +376,7 @@ func TestForgottenBehindThePush(t *testing.T) {
 		t.Error("it is gone before the events are in the queue")
 	}
 	g.Start()
-	if err := own.end(nil); err != nil {
+	if err := own.end(nil, nil); err != nil {
 		t.Error(err)
 	}
 	if g.journal.store.Has(key) {

@@ -1,6 +1,7 @@
 package ruling
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -15,12 +16,12 @@ import (
 // inlineBytes is what one outcome gathers before it goes to the queue.
 const inlineBytes = 256 << 10
 
-// take gathers what comes of some events in their chains: a rules.Outlet and a rules.Journal. One
+// take gathers what comes of some events in their chains: a rules.Outlet and a rules.Ledger. One
 // goroutine has it; what no caller waits for is in one that many goroutines share.
 type take struct {
 	*Rules
 	shared bool
-	finish func(done func(error)) error // t.end, bound once
+	finish func(refused error, done func(error)) error // t.end, bound once
 
 	mu     sync.Mutex // guards what follows
 	out    []proto.Event
@@ -30,6 +31,8 @@ type take struct {
 	kept   bool // the journal has
 	notes  []*rules.Note
 	gone   []forgotten // of the journal, once out is durable
+	undo   []*step     // what was done, should out be refused
+	tally  rules.Tally
 
 	// cur is the event whose message is run, nil for one of something else. Its fragment goes up
 	// again where the message comes to a push node as it was.
@@ -86,10 +89,10 @@ func untouched(w *rules.Way) bool {
 
 // Take runs events of devices through the chains. finish is nil if they go to the queue as they
 // are. Else out is what goes there in their place, until finish is called; finish is called once
-// out is in the queue, also if there is nothing in it. It makes durable what nodes keep, and calls
-// done then, or, if done is nil, waits and returns the error. An error says that nothing is kept:
-// try again.
-func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(done func(error)) error, err error) {
+// out is in the queue, also if there is nothing in it, or with the error of the queue. It makes
+// durable what nodes keep, or has them forget what is refused, and calls done then, or, if done is
+// nil, waits and returns the error. An error says that nothing is kept: try again.
+func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refused error, done func(error)) error, err error) {
 	if r.Off {
 		return nil, nil, nil
 	}
@@ -114,8 +117,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(done 
 			err = t.pass(e, w)
 		}
 		if err != nil {
-			t.reset()
-			return nil, nil, err
+			return nil, nil, t.end(err, nil)
 		}
 	}
 	return t.out, t.finish, nil
@@ -123,7 +125,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(done 
 
 // pass does with an event what its way says.
 func (t *take) pass(e *proto.Event, w *rules.Way) error {
-	t.engine.Passed(w, 1)
+	t.Count(t.engine.Passed(w, 1))
 	w.Count()
 	if w.Save {
 		t.save(e)
@@ -179,7 +181,8 @@ func (t *take) run(e *proto.Event) error {
 func (t *take) reset() {
 	clear(t.out)
 	clear(t.notes)
-	t.notes = t.notes[:0]
+	clear(t.undo)
+	t.notes, t.undo, t.tally = t.notes[:0], t.undo[:0], rules.Tally{}
 	t.out, t.bytes, t.stored, t.kept, t.cur, t.data, t.gone = t.out[:0], 0, false, false, nil, "", t.gone[:0]
 	if cap(t.out) <= 1024 && t.parser.Retained() <= maxRetained {
 		t.takes.Put(t)
@@ -190,13 +193,26 @@ func (t *take) reset() {
 const maxRetained = 64 << 10
 
 // end is what Take returns as finish.
-func (t *take) end(done func(error)) error {
+func (t *take) end(refused error, done func(error)) error {
+	switch {
+	case refused == nil:
+	case done == nil:
+		t.refuse()
+		return refused
+	default: // of the queue's goroutine, which must not wait for a chain that waits for the queue
+		t.journal.later(func() {
+			t.refuse()
+			done(refused)
+		})
+		return nil
+	}
 	r, stored, kept := t.Rules, t.stored && len(t.out) == 0, t.kept
 	if len(t.gone) > 0 {
 		r.journal.forget(t.gone)
 		kept = true
 	}
 	noted := len(t.notes) > 0
+	t.settle()
 	r.stage(t.notes)
 	t.reset()
 	var err error
@@ -215,6 +231,12 @@ func (t *take) end(done func(error)) error {
 		return nil
 	}
 	return err
+}
+
+// Count implements rules.Ledger.
+func (t *take) Count(n rules.Tally) {
+	s := &t.tally
+	s.Received, s.Made, s.Accepted, s.Filtered = s.Received+n.Received, s.Made+n.Made, s.Accepted+n.Accepted, s.Filtered+n.Filtered
 }
 
 // add puts an event behind the others. Its fragment is t's.
@@ -387,7 +409,7 @@ func (t *take) Save(v *rules.Values) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stored = t.stored || v.Scope != ""
-	return t.saveValues(v, &t.parser)
+	return t.saveValues(v)
 }
 
 // Delete implements rules.Outlet.
@@ -406,5 +428,17 @@ func (t *take) SaveAlarm(a *rules.Alarm) error {
 	t.mu.Lock()
 	t.stored = true
 	t.mu.Unlock()
-	return t.saveAlarm(a)
+	before, there := t.Registry.Entity(proto.KindAlarm, a.ID) // none is without id
+	if err := t.saveAlarm(a); err != nil || t.shared {
+		return err
+	}
+	after, _ := t.Registry.Entity(proto.KindAlarm, a.ID)
+	t.change(a.ID, func() {
+		if !there {
+			t.Registry.DropAlarm(a.ID, after)
+		} else if now, ok := t.Registry.Entity(proto.KindAlarm, a.ID); ok && bytes.Equal(now, after) {
+			_ = t.Registry.KeepAlarm(a.ID, before) // else it stays as it is
+		}
+	})
+	return nil
 }

@@ -219,7 +219,7 @@ func TestPowerCut(t *testing.T) {
 				if err != nil || len(out) != 0 {
 					t.Fatal(out, err)
 				}
-				if err := finish(func(err error) {
+				if err := finish(nil, func(err error) {
 					if err != nil {
 						t.Error(err)
 					}

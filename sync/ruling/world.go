@@ -95,6 +95,9 @@ func (r *Rules) Attribute(e rules.Entity, scope, key string) (v rules.Stored, ok
 	}
 	r.Registry.TimedAttributes(e.ID, s, []string{key}, take)
 	if scope == "" {
+		if !r.readsLatest.Load() {
+			r.readsLatest.Store(true)
+		}
 		if ts, kv, here := r.Latest.Value(e.ID, key); here {
 			take(ts, &kv)
 		}

@@ -142,7 +142,7 @@ func TestSocketClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := io.WriteString(conn, c.send); err != nil {
 			t.Fatal(err)
 		}

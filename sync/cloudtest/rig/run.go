@@ -23,11 +23,11 @@ func Go(ctx context.Context, loop func(context.Context)) (halt func()) {
 }
 
 // Patience is how long a test waits for a condition or for another program: long enough for a
-// machine with twice as much to do as it can.
-const Patience = 2 * time.Minute
+// machine with several times as much to do as it can.
+const Patience = 4 * time.Minute
 
 // Eventually polls until ok returns true, because another process does not report its changes. It
-// ends the test after 30 s; what says for what it waited.
+// ends the test after Patience; what says for what it waited.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

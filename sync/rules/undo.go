@@ -1,0 +1,145 @@
+package rules
+
+import "math"
+
+// Tally counts messages as Sums does.
+type Tally struct{ Received, Made, Accepted, Filtered int }
+
+// Ledger is a Journal of one who may refuse what has come of messages, after Handle: a queue that
+// is full. Then the device sends the message again, and each node is to see it as new. So the owner
+// calls what Undo was told, the last first, and then Engine.Refused.
+type Ledger interface {
+	Journal
+	// Undo takes what undoes a change. It takes locks of the engine: no Outlet may call it.
+	Undo(undo func())
+	// Count takes what a message added to the sums.
+	Count(t Tally)
+}
+
+// Refused takes back what refused messages have added to the sums.
+func (e *Engine) Refused(t Tally) {
+	e.add(Tally{-t.Received, -t.Made, -t.Accepted, -t.Filtered})
+}
+
+func (e *Engine) add(t Tally) {
+	s := &e.sums
+	s.received.Add(uint64(t.Received)) // what is below 0 wraps around, and the sum again
+	s.made.Add(uint64(t.Made))
+	s.accepted.Add(uint64(t.Accepted))
+	s.filtered.Add(uint64(t.Filtered))
+}
+
+// count adds to the sums what the round has counted.
+func (r *round) count() {
+	r.e.add(r.tally)
+	if r.l != nil {
+		r.l.Count(r.tally)
+	}
+	r.tally = Tally{}
+}
+
+// undo is the note's change undone. Those of one entity that are on their way together are undone
+// from the last one on: one in front of a change that is not refused stays.
+func (n *Note) undo() {
+	mem, c := n.mem, n.c
+	lock(&mem.mu)
+	defer unlock(&mem.mu)
+	for n.refused = true; c.last != nil && c.last.refused; c.last = c.last.prev {
+		n := c.last
+		if mem.cells[n.who] != c { // it made room for another
+			continue
+		}
+		if n.before == nil {
+			c.staged = math.MaxUint32
+			n.e.cells.Add(-c.cost())
+			delete(mem.cells, n.who)
+			continue
+		}
+		was, err := readCell(n.before)
+		if err != nil {
+			continue // we have written it
+		}
+		n.e.cells.Add(was.cost() - c.cost())
+		c.value, c.time, c.word, c.intervals = was.value, was.time, was.word, was.intervals
+	}
+}
+
+// settled says that the note's change stays. The memory is locked.
+func (n *Note) settled() {
+	if n.prev = nil; n.c.last == n {
+		n.c.last = nil
+	}
+}
+
+// stays says that what was held is counted as a message that was made: it cannot be taken back.
+func (e *Engine) stays() { count(&e.sums.made) }
+
+// undoPut has the last message of the originator's window leave it again, if it is undone.
+func (r *round) undoPut(m *Message) {
+	if r.l == nil {
+		return
+	}
+	e, mem, who, size := r.e, r.n.mem, m.Originator, m.size()
+	lock(&mem.mu)
+	p := mem.windows[who]
+	place := p.next - 1
+	unlock(&mem.mu)
+	r.l.Undo(func() {
+		e.mu.RLock()
+		defer e.mu.RUnlock()
+		s := e.shard(who)
+		lock(s)
+		defer unlock(s)
+		lock(&mem.mu)
+		ok := mem.windows[who] == p && p.remove(place, size)
+		unlock(&mem.mu)
+		if !ok {
+			e.stays()
+			return
+		}
+		e.gone(e.opt.Journal, p, 1, 0, []uint32{place})
+	})
+}
+
+// remove takes a message out of the window, which stays, also when it is empty: its timer ends it.
+func (p *pane) remove(place uint32, size int64) bool {
+	r := records{b: p.data}
+	for len(r.b) > 0 {
+		at := len(p.data) - len(r.b)
+		n := uint32(r.number())
+		entry := r.take(r.number())
+		if n == place && !r.bad {
+			p.cost -= size + int64(len(entry))
+			p.count--
+			p.data = append(p.data[:at], r.b...)
+			return true
+		}
+	}
+	return false
+}
+
+// undoHold has a message leave its delay again, if it is undone.
+func (r *round) undoHold(m *Message) {
+	if r.l == nil {
+		return
+	}
+	e, n := r.e, r.n
+	r.l.Undo(func() {
+		e.mu.RLock()
+		defer e.mu.RUnlock()
+		s := e.shard(m.Originator)
+		lock(s)
+		defer unlock(s)
+		lock(&e.tick)
+		ok := e.drop(func(t *timer) bool { return t.m == m })
+		unlock(&e.tick)
+		if !ok {
+			e.stays()
+			return
+		}
+		lock(&n.mem.mu)
+		n.mem.waiting--
+		unlock(&n.mem.mu)
+		e.unhold(e.opt.Journal, n, m)
+	})
+}
