@@ -104,6 +104,23 @@ soak: ## honest devices for FOR (20m) while one attack after the other goes on; 
 	@scripts/ci/step 'build the soak' go build -o build/ ./scripts/soak
 	@scripts/ci/step 'soak for $(FOR)' build/soak -for $(FOR) -seed $(SEED) -latency $(LATENCY) -memory "$(MEMORY)"
 
+# The memory cgroups of soak-memory. 386 is the build of 32 bits that runs here at full speed: pointers
+# and int are those of a MIPS router.
+MEMORIES ?= 20MiB 32MiB
+
+.PHONY: soak-memory
+soak-memory: export STEPS_BEGAN := $(shell date +%s)
+soak-memory: ## each attack of the soak once in MEMORIES, on the 386 build, as root; 6 min for each of them
+	@mkdir -p build
+	@scripts/ci/step 'build edgesync for 386' $(MAKE) soak-agent
+	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
+	@for m in $(MEMORIES); do scripts/ci/step "each attack within $$m" build/soak -each -agent build/edgesync-386 -memory "$$m" || exit 1; done
+
+.PHONY: soak-agent
+soak-agent: export GOARCH = 386
+soak-agent: $(TRIM)
+	@$(MAKE) build OUT=build/edgesync-386
+
 # How many agents use one cloud.
 AGENTS ?= 200
 

@@ -42,8 +42,11 @@ func (b *box) write(name, text string) {
 func (b *box) uci(lines ...string) { b.write("uci/edgesync", strings.Join(lines, "\n")+"\n") }
 
 // agent replaces the program edgesync by a script.
-func (b *box) agent(script string) {
-	b.write("edgesync", "#!/bin/sh\n"+script+"\n")
+func (b *box) agent(script string) { b.program("#!/bin/sh\n" + script + "\n") }
+
+// program replaces the program edgesync by these bytes.
+func (b *box) program(text string) {
+	b.write("edgesync", text)
 	if err := os.Chmod(b.path("edgesync"), 0o755); err != nil {
 		b.t.Fatal(err)
 	}

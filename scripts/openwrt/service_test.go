@@ -211,6 +211,27 @@ func TestStartsNothing(t *testing.T) {
 				printf 'edgesync: the configuration is wrong:\n  cloud.port: 0\n  queue.policy: no\n' >&2; exit 78`)
 		}, "err: not started: edgesync: the configuration is wrong: cloud.port: 0 queue.policy: no \n"},
 		{
+			"a program of another architecture", func(b *box) { b.program("\x7fELF\x01\x01\x01(((") },
+			"err: not started: /edgesync does not run here (exit code 2): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
+		{
+			"a program of which nothing was written", func(b *box) { b.program("") },
+			"err: not started: /edgesync does not run here (exit code 0): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
+		{"a program that is not there", func(b *box) {
+			if err := os.Remove(b.path("edgesync")); err != nil {
+				b.t.Fatal(err)
+			}
+		}, "err: not started: /edgesync does not run here (exit code 127): it is damaged, or of another architecture than " +
+			"this machine's; install the package again\n"},
+		{
+			"a program that is cut off", func(b *box) { b.agent("kill -SEGV $$") },
+			"err: not started: /edgesync does not run here (exit code 139): it is damaged, or of another architecture than " +
+				"this machine's; install the package again\n",
+		},
+		{
 			"no account", func(b *box) { b.write("passwd", "root:x:0:0::/:\n") },
 			"err: not started: there is no user edgesync; install the package again, it makes the user\n",
 		},
@@ -396,6 +417,62 @@ func TestPackageScripts(t *testing.T) {
 	}
 }
 
+// TestRoomForTheProgram holds that opkg is told before it unpacks that the program does not fit,
+// and that the one which is installed runs on.
+func TestRoomForTheProgram(t *testing.T) {
+	text, err := os.ReadFile("ipk.preinst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nand = "ubi0:rootfs_data /overlay ubifs rw 0 0\noverlayfs:/overlay / overlay rw 0 0\n"
+	for _, c := range []struct {
+		name, mounts, free, env string
+		old                     bool
+		printed, calls          string
+	}{
+		{"room on UBIFS", nand, "6144", "", true, "", ""},
+		{
+			"none on UBIFS", nand, "6143", "", false,
+			"edgesync is not installed: the flash (ubifs) has 6143 KiB free, and the program needs 6144 KiB. Its data are untouched.\n", "",
+		},
+		{
+			"none for an upgrade", "/dev/mtdblock5 /overlay jffs2 rw 0 0\noverlayfs:/overlay / overlay rw 0 0\n", "900", "", true,
+			"edgesync is not installed: the flash (jffs2) has 900 KiB free, and the program needs 6144 KiB. Its data are untouched.\n" +
+				"To upgrade: opkg remove edgesync (data and configuration stay), then install the new one; or build it into an image.\n",
+			"enabled\nstart\n",
+		},
+		{
+			"none where nothing is packed", "rootfs / rootfs rw 0 0\n/dev/root / ext4 rw 0 0\n", "7000", "", false,
+			"edgesync is not installed: the flash (ext4) has 7000 KiB free, and the program needs 15360 KiB. Its data are untouched.\n", "",
+		},
+		{"unknown room", nand, "", "", true, "", ""},
+		{"an image is built", nand, "0", "IPKG_INSTROOT=/image", false, "", ""},
+		{"no scripts", nand, "0", "IPKG_NO_SCRIPT=1", false, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBox(t)
+			b.write("mounts", c.mounts)
+			if c.old {
+				b.write("init", "#!/bin/sh\necho \"$@\" >>\"$BOX/calls\"\n")
+				if err := os.Chmod(b.path("init"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.write("preinst", "df() { echo heading; echo x 1 1 "+c.free+"; }\n"+
+				strings.NewReplacer("/etc/init.d/edgesync", b.path("init"), "/proc/mounts", b.path("mounts")).Replace(string(text)))
+			cmd := exec.Command(busybox(t), "ash", b.path("preinst"), "upgrade")
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOX=" + b.dir, c.env}
+			out, err := cmd.CombinedOutput()
+			if string(out) != c.printed || (err != nil) != (c.printed != "") {
+				t.Errorf("%v, printed %q, want %q", err, out, c.printed)
+			}
+			if got := b.read("calls"); got != c.calls {
+				t.Errorf("it called %q, want %q", got, c.calls)
+			}
+		})
+	}
+}
+
 // TestClockHook holds that only a clock that was set is a hint.
 func TestClockHook(t *testing.T) {
 	text, err := os.ReadFile("ntp.hotplug")
@@ -414,6 +491,45 @@ func TestClockHook(t *testing.T) {
 	}
 	if got := b.read("hints"); got != "hint\n" {
 		t.Errorf("hints %q, want one", got)
+	}
+}
+
+// TestStartBesideAnAgent holds that a start which fails does not end an agent that runs: an upgrade
+// by apk calls start, and procd ends a service of which it is told nothing.
+func TestStartBesideAnAgent(t *testing.T) {
+	for name, prepare := range map[string]func(*box){
+		"wrong configuration": func(b *box) { b.agent(`echo "edgesync: wrong" >&2; exit 78`) },
+		"damaged program":     func(b *box) { b.program("") },
+		"unmounted stick":     func(b *box) { b.uci("main.enabled=1", "main.data_dir=/mnt/no-such-stick/edgesync") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.write("running", "")
+			prepare(b)
+			b.do("edgesync.init", "start")
+			if calls := b.calls(); len(calls) != 0 {
+				t.Errorf("procd was told %v", calls)
+			}
+			log := b.read("log")
+			if !strings.HasPrefix(log, "err: not started: ") || !strings.HasSuffix(log, "\nwarn: the agent goes on as it was started\n") {
+				t.Errorf("log %q", log)
+			}
+		})
+	}
+}
+
+// TestRestartOfAWrongConfiguration holds that procd is told to call again, though it still lists
+// the agent that was just stopped.
+func TestRestartOfAWrongConfiguration(t *testing.T) {
+	b := newBox(t)
+	b.write("running", "")
+	b.agent(`echo "edgesync: wrong" >&2; exit 78`)
+	b.do("edgesync.init", "restart")
+	if triggers, _ := service(b.calls())["triggers"].([]any); len(triggers) != 2 || b.instance() != nil {
+		t.Errorf("procd was told %v", b.calls())
+	}
+	if got, want := b.read("log"), "err: not started: edgesync: wrong \n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
 	}
 }
 
@@ -481,7 +597,7 @@ func TestStatus(t *testing.T) {
 // more of bash than dash does.
 func TestScriptsAreClean(t *testing.T) {
 	scripts, err := filepath.Glob("*.p*")
-	if err != nil || len(scripts) != 5 {
+	if err != nil || len(scripts) != 6 {
 		t.Fatalf("scripts of packages: %q, %v", scripts, err)
 	}
 	scripts = append(scripts, "luci/postinst")

@@ -53,7 +53,10 @@ protocol as soon as there is a link. One static binary without a database.`
 
 // scripts are the maintainer scripts of each kind, by nfpm's words for them.
 var scripts = map[string]map[string]string{
-	ipk: {"postinstall": "scripts/openwrt/ipk.postinst", "preremove": "scripts/openwrt/ipk.prerm"},
+	ipk: {
+		"preinstall": "scripts/openwrt/ipk.preinst", "postinstall": "scripts/openwrt/ipk.postinst",
+		"preremove": "scripts/openwrt/ipk.prerm",
+	},
 	apk: {"postinstall": "scripts/openwrt/apk.post-install", "preremove": "scripts/openwrt/apk.pre-deinstall"},
 	deb: {
 		"postinstall": "scripts/debian/postinst", "preremove": "scripts/debian/prerm", "postremove": "scripts/debian/postrm",

@@ -37,7 +37,7 @@ func holdsIpk(t *testing.T, out, arch, binary string) {
 	if got := control["/conffiles"]; strings.TrimSpace(got) != "/etc/config/edgesync" {
 		t.Errorf("conffiles %q", got)
 	}
-	for script, source := range map[string]string{"/postinst": "ipk.postinst", "/prerm": "ipk.prerm"} {
+	for script, source := range map[string]string{"/preinst": "ipk.preinst", "/postinst": "ipk.postinst", "/prerm": "ipk.prerm"} {
 		sameAs(t, control[script], "../openwrt/"+source)
 	}
 	list, data := unpacked(t, unzipped(t, outer["/data.tar.gz"]))

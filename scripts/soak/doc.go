@@ -27,7 +27,13 @@
 //   - With -latency, 99 of 100 honest posts are acknowledged within that time.
 //
 // With -memory 32MiB the agent runs in a memory cgroup of that size, which counts the pages of its
-// program and files too, as on a machine that has no more: the kernel must never end it there.
+// program and files too, as on a machine that has no more: the kernel must never end it there. Each
+// line then says how much of it was used, how often the bound was met, and how many pages the agent
+// had to read from its files anew. The program lies on a file system of its own there, of which no
+// more is read ahead than of a router's flash.
+//
+// With -each every attack comes once, short, in the table's order, behind ten seconds without one;
+// make soak-memory does that in 20 MiB and 32 MiB (scripts/bench/README.md has what came of it).
 //
 // # How long a post takes
 //

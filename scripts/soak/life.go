@@ -157,7 +157,7 @@ func (s *soak) endQuietly(ctx context.Context) (goroutines int, err error) {
 	}
 	s.holds.hold()
 	_ = syscall.Kill(s.agent.PID(), syscall.SIGQUIT)
-	limit, cancel := context.WithTimeout(ctx, rig.StartLimit)
+	limit, cancel := context.WithTimeout(ctx, quitLimit)
 	defer cancel()
 	select {
 	case <-s.agent.Done():

@@ -163,17 +163,17 @@ func TestAttacksAreNamedOnce(t *testing.T) {
 		}
 		seen[a.name] = true
 	}
-	if deck, err := chosen("", 20*time.Minute); err != nil || len(deck) != len(attacks) {
+	if deck, err := chosen("", false, 20*time.Minute); err != nil || len(deck) != len(attacks) {
 		t.Errorf("a whole run has %d of %d attacks: %v", len(deck), len(attacks), err)
 	}
-	deck, err := chosen("SIGSTOP,kill -9", time.Minute)
+	deck, err := chosen("SIGSTOP,kill -9", false, time.Minute)
 	if err != nil || len(deck) != 2 || deck[0].name != "SIGSTOP" || deck[1].name != "kill -9" {
 		t.Errorf("%v, %v", deck, err)
 	}
-	if _, err := chosen("nothing", time.Minute); err == nil {
+	if _, err := chosen("nothing", false, time.Minute); err == nil {
 		t.Error("an unknown attack is found")
 	}
-	brief, err := chosen("", time.Minute)
+	brief, err := chosen("", false, time.Minute)
 	if err != nil || len(brief) == 0 || len(brief) == len(attacks) {
 		t.Errorf("a short run has %d attacks: %v", len(brief), err)
 	}

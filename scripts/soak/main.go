@@ -24,6 +24,7 @@ func main() {
 	seed := flag.Uint64("seed", 0, "decides the attacks and what devices send; 0 = a new one")
 	latency := flag.Duration("latency", 0, "bound on the 99th percentile of honest posts; 0 = it is only printed")
 	memory := flag.String("memory", "", "bound of a memory cgroup for the agent, such as 32MiB; needs root")
+	each := flag.Bool("each", false, "every attack once, in the table's order, as short as they are; -for does not count")
 	only := flag.String("only", "", "attacks by name, separated by commas, in this order")
 	bin := flag.String("agent", "build/edgesync", "the agent")
 	flag.Parse()
@@ -36,7 +37,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := soakFor(ctx, os.Stdout, *bin, *long, *seed, *latency, *only, *memory); err != nil {
+	if err := soakFor(ctx, os.Stdout, *bin, *long, *seed, *latency, *each, *only, *memory); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}
@@ -44,9 +45,9 @@ func main() {
 
 // soakFor does one run in a directory of its own, which stays if something does not hold.
 func soakFor(
-	ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, only, memory string,
+	ctx context.Context, out io.Writer, bin string, long time.Duration, seed uint64, latency time.Duration, each bool, only, memory string,
 ) error {
-	deck, err := chosen(only, long)
+	deck, err := chosen(only, each, long)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func soakFor(
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := newSoak(out, dir, bin, seed, long < briefBelow)
+	s, err := newSoak(out, dir, bin, seed, each || long < briefBelow)
 	if err != nil {
 		return err
 	}
@@ -80,19 +81,26 @@ func soakFor(
 	defer s.cloud.Stop()
 	defer s.link.close()
 	r := &report{limit: latency}
-	fmt.Fprintf(out, "soak for %v, -seed %d\n", long, seed)
+	course := "-for " + long.String()
+	if each {
+		course = "-each"
+	}
+	fmt.Fprintf(out, "soak %s -seed %d\n", course, seed)
 	if memory != "" {
 		fmt.Fprintf(out, "the agent has %s of memory, with the pages of its files\n", memory)
 	}
-	err = s.run(ctx, r, deck, only == "", long)
+	err = s.run(ctx, r, deck, each, only == "", long)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	if s.agent != nil {
 		s.agent.Kill()
 	}
-	if s.cgroup != nil && s.cgroup.kills() > 0 {
-		s.breach("the kernel has ended the agent for want of memory")
+	if s.cgroup != nil {
+		if s.cgroup.kills() > 0 {
+			s.breach("the kernel has ended the agent for want of memory")
+		}
+		s.cgroup.remove()
 	}
 	s.mu.Lock()
 	breaches := s.breaches
@@ -106,18 +114,27 @@ func soakFor(
 	if err == nil {
 		err = fmt.Errorf("%d things do not hold, the first is: %s", len(breaches), breaches[0])
 	}
-	return fmt.Errorf("%w\nthe files are kept in %s; to repeat: -for %v -seed %d", err, dir, long, seed)
+	return fmt.Errorf("%w\nthe files are kept in %s; to repeat: %s -seed %d", err, dir, course, seed)
 }
 
 // briefBelow is the length of a run from which on attacks last as long as they may.
 const briefBelow = 2 * time.Minute
 
-// chosen returns the attacks of a run: all those that fit, or the named ones in their order.
-func chosen(only string, long time.Duration) ([]attack, error) {
-	if only == "" {
-		return slices.DeleteFunc(slices.Clone(attacks), func(a attack) bool { return a.long && long < briefBelow }), nil
-	}
+// chosen returns the attacks of a run: all those that fit, or the named ones in their order. Where
+// each comes once, honest load alone comes first.
+func chosen(only string, each bool, long time.Duration) ([]attack, error) {
 	var deck []attack
+	if each {
+		deck = append(deck, attack{name: "no attack", run: noAttack})
+	}
+	if only == "" {
+		for _, a := range attacks {
+			if each || !a.long || long >= briefBelow {
+				deck = append(deck, a)
+			}
+		}
+		return deck, nil
+	}
 	for _, name := range strings.Split(only, ",") {
 		i := slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })
 		if i < 0 {
@@ -128,9 +145,9 @@ func chosen(only string, long time.Duration) ([]attack, error) {
 	return deck, nil
 }
 
-// run is the course of a run, with the attacks in their order or shuffled anew each time. An error
-// means that it could not go on.
-func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool, long time.Duration) error {
+// run is the course of a run, with the attacks each once, or for that long, in their order or
+// shuffled anew each time. An error means that it could not go on.
+func (s *soak) run(ctx context.Context, r *report, deck []attack, each, shuffled bool, long time.Duration) error {
 	begun := time.Now()
 	s.holds.hold()
 	if err := s.start(ctx); err != nil {
@@ -149,8 +166,8 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool,
 		return err
 	}
 	r.head(s)
-	for i := 0; time.Since(begun) < long && ctx.Err() == nil; i++ {
-		if i%len(deck) == 0 && shuffled {
+	for i := 0; (each && i < len(deck) || !each && time.Since(begun) < long) && ctx.Err() == nil; i++ {
+		if i%len(deck) == 0 && shuffled && !each {
 			s.random.Shuffle(len(deck), func(a, b int) { deck[a], deck[b] = deck[b], deck[a] })
 		}
 		if err := s.attack(ctx, r, deck[i%len(deck)]); err != nil {
@@ -164,6 +181,9 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool,
 		return err
 	}
 	v := s.verify(ctx)
+	for _, p := range v.problems {
+		s.breach("%s", p)
+	}
 	st, err := s.status()
 	if err != nil {
 		return err
@@ -172,9 +192,6 @@ func (s *soak) run(ctx context.Context, r *report, deck []attack, shuffled bool,
 	goroutines, err := s.endQuietly(ctx)
 	if err != nil {
 		return err
-	}
-	for _, p := range v.problems {
-		s.breach("%s", p)
 	}
 	r.end(s, v, st, files, goroutines)
 	return nil
@@ -204,6 +221,9 @@ func (s *soak) first(ctx context.Context) error {
 // attack carries out one attack and measures what became of the honest traffic.
 func (s *soak) attack(ctx context.Context, r *report, a attack) error {
 	s.lat.sinceLast()
+	if s.cgroup != nil {
+		s.cgroup.mark()
+	}
 	begun := time.Now()
 	said, err := a.run(ctx, s)
 	if err != nil {

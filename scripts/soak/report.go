@@ -26,6 +26,7 @@ type line struct {
 	p99, longest  time.Duration // the worst
 	back, highest time.Duration // sum, longest
 	memory        int64
+	pressure      pressure
 }
 
 func (r *report) head(s *soak) {
@@ -37,6 +38,12 @@ func (r *report) head(s *soak) {
 func (r *report) add(s *soak, name, said string, lasted, back time.Duration, memory int64) {
 	list, worst := s.lat.sinceLast()
 	_, p99, longest := percentiles(list)
+	within := pressure{}
+	if s.cgroup != nil {
+		within = s.cgroup.since()
+		said += fmt.Sprintf("; the cgroup at most %.1f MB, %d times at the bound, %d pages read anew",
+			float64(within.most)/1e6, within.hits, within.faults)
+	}
 	s.say("%-32s %5.1f s, back after %6.2f s; %5d posts, p99 %s, longest %s (%s); life %d at most %.1f MB; %s",
 		name, lasted.Seconds(), back.Seconds(), len(list), millis(p99), millis(longest), worst, s.lives, float64(memory)/1e6, said)
 	l := r.sums[name]
@@ -49,17 +56,26 @@ func (r *report) add(s *soak, name, said string, lasted, back time.Duration, mem
 	l.p99, l.longest = max(l.p99, p99), max(l.longest, longest)
 	l.back, l.highest = l.back+back, max(l.highest, back)
 	l.memory = max(l.memory, memory)
+	l.pressure.join(within)
 }
 
 // end prints the table and the sums, and checks the latency.
 func (r *report) end(s *soak, v verdict, st agent.Snapshot, files, goroutines int) {
-	fmt.Fprintf(s.out, "\n%-32s %5s %7s %9s %10s %10s %10s %8s\n",
+	fmt.Fprintf(s.out, "\n%-32s %5s %7s %9s %10s %10s %10s %8s",
 		"attack", "times", "posts", "p99", "longest", "back", "back most", "memory")
+	if s.cgroup != nil {
+		fmt.Fprintf(s.out, " %8s %8s %8s", "cgroup", "at bound", "re-read")
+	}
+	fmt.Fprintln(s.out)
 	for _, name := range slices.Sorted(maps.Keys(r.sums)) {
 		l := r.sums[name]
-		fmt.Fprintf(s.out, "%-32s %5d %7d %9s %10s %8.2f s %8.2f s %5.1f MB\n",
+		fmt.Fprintf(s.out, "%-32s %5d %7d %9s %10s %8.2f s %8.2f s %5.1f MB",
 			name, l.times, l.posts, millis(l.p99), millis(l.longest),
 			l.back.Seconds()/float64(l.times), l.highest.Seconds(), float64(l.memory)/1e6)
+		if s.cgroup != nil {
+			fmt.Fprintf(s.out, " %5.1f MB %8d %8d", float64(l.pressure.most)/1e6, l.pressure.hits, l.pressure.faults)
+		}
+		fmt.Fprintln(s.out)
 	}
 	s.lat.mu.Lock()
 	all, held := slices.Clone(s.lat.all), s.lat.held

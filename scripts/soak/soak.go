@@ -25,6 +25,7 @@ const (
 	memoryLimit     = 32 << 20         // bytes, VmHWM of a life of the agent
 	backLimit       = 3 * time.Minute  // from the end of an attack to a new reading in the cloud
 	quietLimit      = 2 * time.Minute  // until everything that was accepted is deployed
+	quitLimit       = 2 * time.Minute  // to print all goroutines, whose table of lines is read from flash
 	settleLimit     = 90 * time.Second // until the descriptors of an attack are gone
 	slackFiles      = 8                // files of the queue come and go
 	slackGoroutines = 12

@@ -266,9 +266,10 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 		w.Header().Set("Connection", "close")
 		h.busy(w, r, q.sender, bodiesWait, err)
 	case err != nil: // the device stopped, was too slow, or has left: what came makes no event
-		h.note(r, refusal.Slow, q.name, "the body ended before its end")
+		status, why := unfinished(err)
+		h.note(r, refusal.Slow, q.name, why)
 		w.Header().Set("Connection", "close")
-		fail(w, http.StatusBadRequest, codeBadRequest, "the body ended before its end")
+		fail(w, status, codeBadRequest, why)
 	case len(s.text) == 0 && !q.mayBeEmpty:
 		h.note(r, refusal.BadPayload, q.name, "the body is missing")
 		fail(w, http.StatusBadRequest, codeBadRequest, "the body is missing")
@@ -283,6 +284,15 @@ func (h *HTTP) withBody(w http.ResponseWriter, r *http.Request, q reading, fn fu
 		defer done()
 		reuse = fn(s)
 	}
+}
+
+// unfinished is the answer where the rest of a body did not come. Of a slow one 408 asks for the
+// same again, while 400 would call its data wrong, and devices drop what is wrong.
+func unfinished(err error) (status int, why string) {
+	if timedOut(err) {
+		return http.StatusRequestTimeout, "the body came too slowly"
+	}
+	return http.StatusBadRequest, "the body ended before its end"
 }
 
 // work waits until a large body of so many bytes may be parsed and stored, and returns what is to

@@ -124,7 +124,8 @@ func (s *rows) fail(err error) {
 	case errors.As(err, &wrong):
 		s.wrong(http.StatusBadRequest, refusal.BadPayload, err.Error()+kept)
 	default: // the device stopped, was too slow, or has left
-		s.wrong(http.StatusBadRequest, refusal.Slow, "the body ended before its end"+kept)
+		status, why := unfinished(err)
+		s.wrong(status, refusal.Slow, why+kept)
 	}
 }
 

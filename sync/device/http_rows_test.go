@@ -266,7 +266,7 @@ func TestElementsAreBounded(t *testing.T) {
 func TestSlowBackfill(t *testing.T) {
 	for _, c := range []struct {
 		rate, most, want int // bytes a second; bytes that are sent; the status
-	}{{40 << 10, 5 << 20, 200}, {20 << 10, 3 << 20, 200}, {100 << 10, 2 << 20, 400}} {
+	}{{40 << 10, 5 << 20, 200}, {20 << 10, 3 << 20, 200}, {100 << 10, 2 << 20, 408}} {
 		synctest.Test(t, func(t *testing.T) {
 			intake := &rowIntake{}
 			h := newTestDoor(intake, 0)

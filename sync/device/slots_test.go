@@ -189,8 +189,8 @@ func TestHTTPBodyRate(t *testing.T) {
 	}{
 		{"2 KiB a second", 40 << 10, 2 << 10, 200},
 		{"1 KiB a second", 40 << 10, 1 << 10, 200},
-		{"100 bytes a second", 2 << 10, 100, 400},
-		{"1 KiB a second for more than a minute", 80 << 10, 1 << 10, 400},
+		{"100 bytes a second", 2 << 10, 100, 408},
+		{"1 KiB a second for more than a minute", 80 << 10, 1 << 10, 408},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -124,7 +124,7 @@ func TestTalkWaitsForTheBody(t *testing.T) {
 		go io.WriteString(c, "{\"a\":1}"+post+"Content-Length: 7\r\n\r\n{\"a\"")
 		wantAnswers(t, answersTo(c, 1), 200)
 		begun := time.Now()
-		wantAnswers(t, answersTo(c, 2), 400, 0)
+		wantAnswers(t, answersTo(c, 2), 408, 0)
 		if took := time.Since(begun).Truncate(time.Second); took != 15*time.Second {
 			t.Errorf("a body that stops is refused after %v", took)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,30 @@ func TestOthersWrongPasswordsDoNotHoldUp(t *testing.T) {
 	for range 12 {
 		if a := r.login(root, password); a.status != 200 {
 			t.Errorf("the right one: %d", a.status)
+		}
+	}
+}
+
+// unfinished is a body whose rest does not come.
+type unfinished struct{ err error }
+
+func (u unfinished) Read([]byte) (int, error) { return 0, u.err }
+
+// TestUnfinishedBodies holds that a sender that was too slow is asked to repeat, and that one that
+// left is told that its request was wrong.
+func TestUnfinishedBodies(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		err    error
+		status int
+		words  string
+	}{
+		{fmt.Errorf("read: %w", os.ErrDeadlineExceeded), http.StatusRequestTimeout, "the body came too slowly"},
+		{io.ErrUnexpectedEOF, http.StatusBadRequest, "the body ended before its end"},
+	} {
+		a := r.do(httptest.NewRequest("POST", "/api/auth/login", unfinished{c.err}))
+		if a.status != c.status || !strings.Contains(a.body, c.words) || a.head.Get("Connection") != "close" {
+			t.Errorf("%v: %d %s, Connection %q", c.err, a.status, a.body, a.head.Get("Connection"))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -321,6 +322,8 @@ func (c *call) read(limit int64) (pass *share.Pass, err error) {
 		switch {
 		case int64(len(body)) > limit:
 			return pass, tooLarge
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return pass, &failure{http.StatusRequestTimeout, codeArguments, "the body came too slowly"}
 		case err != nil && !errors.Is(err, io.EOF):
 			return pass, bad("the body ended before its end")
 		case err == nil:

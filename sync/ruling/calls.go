@@ -157,6 +157,9 @@ func (r *Rules) wayOfCall(device proto.UUID, typ string) (w *rules.Way, ok bool)
 // device (RULES.md 7.2). It is what the loop delivers to.
 func (r *Rules) Deliver(c *calls.Call) bool {
 	if w, ok := r.wayOfCall(c.Device, rules.CallToDevice); r.Off || c.Direct || !ok || !w.Run {
+		if ok && !r.Off && !c.Direct {
+			w.Count()
+		}
 		return r.calls.doors.Deliver(c)
 	}
 	own := *c

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // DataDir is a data directory that this process holds: whoever has the flock on its file "lock" is
@@ -101,8 +102,14 @@ func (d *DataDir) OpenToAll() bool {
 }
 
 func unusable(path string, err error) error {
-	return fmt.Errorf("the data directory %s cannot be used: %w; "+
-		"give the user of edgesync the right to write there, or set data_dir", strconv.Quote(path), Reason(err))
+	cure := "give the user of edgesync the right to write there"
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		cure = "mount it so that it can be written (dmesg may say why it is not)"
+	case errors.Is(err, syscall.ENOSPC):
+		cure = "free some room there"
+	}
+	return fmt.Errorf("the data directory %s cannot be used: %w; %s, or set data_dir", strconv.Quote(path), Reason(err), cure)
 }
 
 // Close releases the directory.

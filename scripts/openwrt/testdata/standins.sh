@@ -46,3 +46,7 @@ start() {
 	service_triggers
 }
 reload() { reload_service "$@"; }
+restart() {
+	stop_service "$@"
+	start "$@"
+}
