@@ -164,12 +164,14 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					g.mu.Lock() // the engine's goroutine appends too
 					for i := range out {
 						e := &out[i]
 						g.queue = append(g.queue, wal.Event{
 							Kind: uint8(e.Kind), Action: uint8(e.Action), Entity: e.Entity, Fragment: slices.Clone(e.Fragment),
 						})
 					}
+					g.mu.Unlock()
 					if err := finish(nil, nil); err != nil {
 						t.Error(err)
 					}
