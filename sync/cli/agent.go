@@ -347,6 +347,7 @@ func (g *gateway) connect() error {
 	if !g.env.has("GOMEMLIMIT") {
 		l := &softLimit{base: limitOf(agent.MemTotal(), agent.MemBound(""))}
 		l.setDevices(g.registry.Devices())
+		l.follow()
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
@@ -370,7 +371,7 @@ func (g *gateway) connect() error {
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Replays: g.replays(), Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
-		Coming: g.rules.Coming,
+		Coming: g.rules.Coming, Made: g.rules.Made,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())

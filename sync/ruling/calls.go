@@ -49,6 +49,7 @@ type deviceCall struct {
 // the loop nor a door waits for a chain.
 type callers struct {
 	todo    chan func()
+	wake    chan struct{} // something is in came
 	agent   Calls
 	doors   Doors
 	mu      sync.Mutex                 // guards what follows
@@ -56,6 +57,8 @@ type callers struct {
 	waiting map[deviceCall]uint32      // of the engine, for the answers of devices
 	asked   map[string]asked
 	next    uint64
+	came    []coming // of the cloud, for its chains
+	down    int      // bytes of came
 }
 
 // asked is a device's own call that a chain has.
@@ -65,7 +68,7 @@ type asked struct {
 }
 
 func (c *callers) init() {
-	c.todo = make(chan func(), maxTodo)
+	c.todo, c.wake = make(chan func(), maxTodo), make(chan struct{}, 1)
 	c.cloud, c.waiting, c.asked = make(map[proto.UUID]*calls.Call), make(map[deviceCall]uint32), make(map[string]asked)
 }
 
@@ -82,6 +85,8 @@ func (r *Rules) work(ctx context.Context) {
 			return
 		case do := <-r.calls.todo:
 			do()
+		case <-r.calls.wake:
+			r.cameIn()
 		case now := <-ticker.C:
 			r.calls.expire(now)
 			r.look(now)
