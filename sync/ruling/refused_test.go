@@ -165,6 +165,7 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					g.mu.Lock() // the engine's goroutine appends too
 					for i := range out {
 						e := &out[i]
 						err := g.Append(t.Context(), wal.Event{
@@ -174,6 +175,7 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 							t.Error(err)
 						}
 					}
+					g.mu.Unlock()
 					if err := finish(nil, nil); err != nil {
 						t.Error(err)
 					}
