@@ -38,6 +38,31 @@ func TestCausesAreBounded(t *testing.T) {
 	}
 }
 
+// The link lasts since its session was accepted, whatever goes over it; the state begins anew with
+// each event.
+func TestLinkedSince(t *testing.T) {
+	inBox(t, nil, func(b *box) {
+		d := b.device("one").ID
+		begun := b.agent.Snapshot().LinkedSince
+		if begun == nil {
+			b.Fatal("not linked")
+		}
+		b.elapse(time.Minute)
+		b.post(d, 1)
+		b.elapse(10 * time.Second)
+		s := b.agent.Snapshot()
+		b.expect("state", s.State, Connected)
+		b.expect("linked", s.LinkedSince.Equal(*begun) && s.StateSince().Equal(*begun), true)
+		b.expect("the state began with the event", s.Since.Sub(*begun) > time.Minute, true)
+		b.offline(func() {
+			s := b.agent.Snapshot()
+			b.expect("without a link", s.LinkedSince == nil && s.StateSince().Equal(s.Since), true)
+		})
+		s = b.agent.Snapshot()
+		b.expect("linked anew", s.LinkedSince != nil && s.LinkedSince.Sub(*begun) > time.Minute, true)
+	})
+}
+
 // The rate is that of the last hour: the oldest of sixty samples, one a minute.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,6 +61,9 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 		// announced once more at the next start.
 		a.Log.Warn("the registry cannot be written", "error", err)
 	}
+	if a.Made != nil {
+		a.Made(b)
+	}
 	return nil
 }
 

@@ -36,6 +36,7 @@ type published struct {
 	turn     time.Time
 	state    State
 	since    time.Time
+	linked   time.Time // zero: no session
 	lastErr  string
 	inFlight int
 	window   int
@@ -72,7 +73,7 @@ func (l *loop) publish(now time.Time) {
 	replay := l.replaying.Replay
 	replay.Waits = l.replayWaits()
 	l.board.write(published{
-		turn: now, state: c.state, since: c.since, lastErr: c.lastErr, edge: c.edge,
+		turn: now, state: c.state, since: c.since, linked: c.acceptedAt, lastErr: c.lastErr, edge: c.edge,
 		inFlight: s.win.unanswered(), window: s.win.size, rtt: s.win.rtt, limited: s.limited,
 		nextDial: l.dialing.next, synced: l.reg.Synced(), sync: l.syncing.text(), devices: devices,
 		refused: l.refused, unproven: len(l.proofs.taken), counters: l.counters, contact: l.contact, replay: replay,
@@ -130,6 +131,10 @@ func (a *Agent) Snapshot() Snapshot {
 	if c := &p.contact; !c.at.IsZero() {
 		at := s.At.Add(c.at.Sub(now))
 		s.LastContact = &at
+	}
+	if !p.linked.IsZero() {
+		at := now.Add(p.linked.Sub(now)).UTC()
+		s.LinkedSince = &at
 	}
 	s.AttemptsSince, s.Causes = p.counters.attempts-p.contact.attempts, p.contact.causes
 	if t := a.Tally; t != nil {

@@ -19,7 +19,8 @@ import (
 // A person may have acknowledged events go up once more, because somebody has deleted data in the
 // cloud (edgesync replay). The loop walks the segments that queue.keep_acknowledged has left, and
 // appends what is asked for to the queue as events of their own, with the times that they carry.
-// So they are accepted, counted, sent, refused and kept over a crash as all others are.
+// So they are accepted, counted, sent, refused and kept over a crash as all others are. They are
+// marked as copies (wal.Event.Again), so that a later replay of the same time leaves them out.
 //
 // New events go first: a small group is appended only while hardly anything waits (replayPending),
 // and not while a sync runs, the server limits the rate or the flash budget is short. The segments
@@ -36,6 +37,9 @@ type ReplayOrder struct {
 	Entities []string  `json:"entities,omitempty"` // ids, at most MaxReplayEntities; none: all entities
 	// Attributes: those too. They carry no time, so an old value may stand over a newer one.
 	Attributes bool `json:"attributes,omitempty"`
+	// Copies: those too that an earlier replay has made of events. What they are copies of may be
+	// here as well.
+	Copies bool `json:"copies,omitempty"`
 }
 
 // MaxReplayEntities bounds the entities of a ReplayOrder.
@@ -67,16 +71,17 @@ func (o *ReplayOrder) ids() (ids []proto.UUID, err error) {
 //
 //go:noinline
 func (o *ReplayOrder) wants(e *wal.Event, ids []proto.UUID, date int64) bool {
-	return date >= o.From.UnixMilli() && date <= o.To.UnixMilli() && Replayed(e, o.Attributes) &&
-		(len(ids) == 0 || slices.Contains(ids, e.Entity))
+	return date >= o.From.UnixMilli() && date <= o.To.UnixMilli() && o.Takes(e) && (len(ids) == 0 || slices.Contains(ids, e.Entity))
 }
 
-// Replayed reports whether an event is of a kind that may go up twice: telemetry, which carries its
-// times, and attributes if these are asked for.
-func Replayed(e *wal.Event, attributes bool) bool {
+// Takes reports whether an event is of a kind that the order takes: telemetry, which carries its
+// times, and attributes and copies if these are asked for.
+//
+//go:noinline
+func (o *ReplayOrder) Takes(e *wal.Event) bool {
 	a := proto.Action(e.Action)
-	return proto.Kind(e.Kind) == proto.KindEntityData &&
-		(a == proto.ActionTimeseriesUpdated || attributes && (a == proto.ActionPostAttributes || a == proto.ActionAttributesUpdated))
+	return proto.Kind(e.Kind) == proto.KindEntityData && (o.Copies || !e.Again) &&
+		(a == proto.ActionTimeseriesUpdated || o.Attributes && (a == proto.ActionPostAttributes || a == proto.ActionAttributesUpdated))
 }
 
 // Replay is what people see of a replay, and what its file holds. Offsets are of the queue.
@@ -327,6 +332,7 @@ func (l *loop) replayGroup() error {
 			return true
 		}
 		again := e.Event
+		again.Again = true
 		if again.Fragment = bytes.Clone(e.Fragment); date != e.Time {
 			proto.SetTime(again.Fragment, e.Time, date)
 		}

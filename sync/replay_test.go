@@ -128,6 +128,35 @@ func TestReplay(t *testing.T) {
 	})
 }
 
+// Copies that a replay has made are no events of the time in which they were made: a later replay
+// leaves them out, after a restart too, unless it is asked for them.
+func TestReplayLeavesCopiesOut(t *testing.T) {
+	keeping(t, 1<<20, 0, func(b *box) {
+		id := b.device("one").ID
+		from := time.Now()
+		b.post(id, upTo(500)...)
+		b.elapse(time.Minute)
+		b.again(from, time.Now())
+		b.elapse(time.Minute)
+		b.expect("once more", b.writes(id, 500), "500x2")
+		b.stop()
+		b.start()
+		b.elapse(time.Minute)
+		b.post(id, 501)
+		b.elapse(time.Minute)
+		b.again(from, time.Now())
+		b.elapse(time.Minute)
+		b.expect("the events and no copies", b.writes(id, 501), "500x3 1x2")
+		r := b.agent.Snapshot().Replay
+		b.expect("events, left", []uint64{r.Events, r.Left}, []uint64{501, 0})
+		if err := b.agent.Replay(b.Context(), ReplayOrder{From: from, To: time.Now(), Copies: true}); err != nil {
+			b.Fatal(err)
+		}
+		b.elapse(time.Minute)
+		b.expect("copies that were asked for", b.writes(id, 501), "500x6 1x4")
+	})
+}
+
 // A replay during an outage waits for the link, and goes on after a kill in its middle with at most
 // what was read since its position was written; new events overtake it.
 func TestReplayIsCutOff(t *testing.T) {
@@ -291,8 +320,18 @@ func TestReplayedKinds(t *testing.T) {
 			data := kind == proto.KindEntityData
 			plain := data && action == proto.ActionTimeseriesUpdated
 			with := plain || data && (action == proto.ActionPostAttributes || action == proto.ActionAttributesUpdated)
-			if Replayed(&e, false) != plain || Replayed(&e, true) != with {
-				t.Errorf("%v %v: %v, %v", kind, action, Replayed(&e, false), Replayed(&e, true))
+			for o, want := range map[*ReplayOrder]bool{{}: plain, {Attributes: true}: with} {
+				if o.Takes(&e) != want {
+					t.Errorf("%v %v: %v", kind, action, !want)
+				}
+				e.Again = true
+				if o.Takes(&e) {
+					t.Errorf("%v %v: a copy", kind, action)
+				}
+				if o.Copies = true; o.Takes(&e) != want {
+					t.Errorf("%v %v: a copy that is asked for: %v", kind, action, !want)
+				}
+				e.Again = false
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func (s *State) UnmarshalText(b []byte) error {
 // before it was set.
 type Snapshot struct {
 	State           State     `json:"state"`
-	Since           time.Time `json:"since"`
+	Since           time.Time `json:"since"`   // of State
 	Running         bool      `json:"running"` // false: read from the files, no agent answered
 	Version         string    `json:"version"`
 	Accepted        uint64    `json:"accepted"`
@@ -133,6 +133,7 @@ type Snapshot struct {
 
 	At            time.Time    `json:"at"`                     // of this snapshot
 	LastContact   *time.Time   `json:"last_contact,omitempty"` // the cloud was heard last; nil: never in this life
+	LinkedSince   *time.Time   `json:"linked_since,omitempty"` // the cloud accepted the session; nil: there is none
 	AttemptsSince uint64       `json:"attempts_since_contact"`
 	Causes        []Cause      `json:"causes,omitempty"` // why attempts and sessions have ended since then, at most MaxCauses
 	Room          Capacity     `json:"room"`
@@ -151,6 +152,15 @@ type Snapshot struct {
 
 	Refusals []refusal.Count `json:"refusals,omitempty"` // what the doors refused, by door and reason, this life
 	Refused  []refusal.Party `json:"refused,omitempty"`  // whom they refused last, the latest first, at most MaxRefused
+}
+
+// StateSince is since when the state lasts for people. A link that works is processing for a moment
+// whenever something comes, so it lasts since the cloud has accepted the session.
+func (s *Snapshot) StateSince() time.Time {
+	if s.LinkedSince != nil && (s.State == Connected || s.State == Processing) {
+		return *s.LinkedSince
+	}
+	return s.Since
 }
 
 // EndOf says when the certificate of a door ends.

@@ -286,7 +286,7 @@ func (q *Queue) record() (e Event, ok bool) {
 		return e, false
 	}
 	e, ok = q.o.Record(gap, total)
-	return e, ok && e.Kind <= maxKind && len(e.Fragment) <= MaxFragment
+	return e, ok && e.Kind <= maxKind && e.Action <= maxAction && len(e.Fragment) <= MaxFragment
 }
 
 // write has the library append the batch. beside: while the fsync of the group in front of it runs.

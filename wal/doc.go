@@ -35,7 +35,8 @@
 //	  all behind it
 //
 // type is two bits of frame type (1 event, 2 control, 3 lost; 0 is never valid, so zeros are no
-// frame) and six bits of the event's kind. With its length an event of less than 16 KiB costs at
+// frame) and six bits of the event's kind. The high bit of an event's action marks a copy
+// (Event.Again). With its length an event of less than 16 KiB costs at
 // most 32 bytes beyond its fragment.
 //
 // The checksum covers the frame's 64-bit offset, which is not stored whole: a frame that was

@@ -32,6 +32,12 @@ func listSegments(dir string) ([]uint64, error) {
 	return firsts, nil
 }
 
+// IsSegment reports whether a file of a queue's directory is a segment, by its name.
+func IsSegment(name string) bool {
+	_, ok := segmentFirst(name)
+	return ok
+}
+
 func segmentFirst(name string) (uint64, bool) {
 	if len(name) != 20 {
 		return 0, false

@@ -18,7 +18,9 @@ const (
 
 	maxFrame  = headerSize + MaxFragment
 	maxKind   = 63
-	maxPrefix = 4 // bytes of the library's length in front of a frame of maxFrame
+	maxAction = 127
+	again     = maxAction + 1 // the high bit of the action: Event.Again
+	maxPrefix = 4             // bytes of the library's length in front of a frame of maxFrame
 
 	// maxOffset bounds offsets and counts, so that sums of them never overflow.
 	maxOffset = math.MaxInt64 / 8
@@ -44,6 +46,7 @@ type frame []byte
 
 func (f frame) typ() frameType  { return frameType(f[offType] >> 6) }
 func (f frame) kind() uint8     { return f[offType] & 0x3f }
+func (f frame) action() uint8   { return f[offAction] & maxAction }
 func (f frame) low() uint16     { return binary.LittleEndian.Uint16(f[offLow:]) }
 func (f frame) payload() []byte { return f[headerSize:] }
 func (f frame) time() int64 {
@@ -52,7 +55,7 @@ func (f frame) time() int64 {
 }
 
 func (f frame) event(e *Event) {
-	e.Kind, e.Action, e.Time, e.Fragment = f.kind(), f[offAction], f.time(), f.payload()
+	e.Kind, e.Action, e.Again, e.Time, e.Fragment = f.kind(), f.action(), f[offAction]&again != 0, f.time(), f.payload()
 	copy(e.Entity[:], f[offEntity:headerSize])
 }
 
@@ -82,7 +85,10 @@ func (f frame) seal(offset uint64) {
 func appendFrame(dst []byte, t frameType, e *Event) []byte {
 	var h [headerSize]byte
 	h[offType] = byte(t)<<6 | e.Kind&0x3f
-	h[offAction] = e.Action
+	h[offAction] = e.Action & maxAction
+	if e.Again {
+		h[offAction] |= again
+	}
 	ms := min(max(e.Time, minTime), maxTime)
 	binary.LittleEndian.PutUint32(h[offTime:], uint32(ms))
 	binary.LittleEndian.PutUint16(h[offTime+4:], uint16(ms>>32))

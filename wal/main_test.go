@@ -38,7 +38,9 @@ func closeQueue(t testing.TB, q *Queue) {
 // testEvent returns the event of number n. Everything in the event follows from n, so that an event
 // that is read back can be checked as a whole.
 func testEvent(n uint64) Event {
-	e := Event{Kind: uint8(n % 64), Action: uint8(n), Time: int64(1_700_000_000_000 + n), Fragment: make([]byte, 8+n*7%90)}
+	e := Event{
+		Kind: uint8(n % 64), Action: uint8(n % 128), Again: n%5 == 0, Time: int64(1_700_000_000_000 + n), Fragment: make([]byte, 8+n*7%90),
+	}
 	binary.LittleEndian.PutUint64(e.Entity[:], n*3)
 	binary.LittleEndian.PutUint64(e.Fragment, n)
 	for i := 8; i < len(e.Fragment); i++ {
@@ -55,7 +57,7 @@ func number(t testing.TB, e *Event) uint64 {
 	}
 	n := binary.LittleEndian.Uint64(e.Fragment)
 	if want := testEvent(n); !bytes.Equal(want.Fragment, e.Fragment) ||
-		want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
+		want.Kind != e.Kind || want.Action != e.Action || want.Again != e.Again || want.Time != e.Time || want.Entity != e.Entity {
 		t.Fatalf("event %d reads back as %+v", n, e)
 	}
 	return n

@@ -364,7 +364,7 @@ func checkCut(t *testing.T, run cutRun, o Options, s *cutState) {
 			}
 			n := binary.LittleEndian.Uint64(e.Fragment)
 			if want := run.event(n); !bytes.Equal(want.Fragment, e.Fragment) ||
-				want.Kind != e.Kind || want.Action != e.Action || want.Time != e.Time || want.Entity != e.Entity {
+				want.Kind != e.Kind || want.Action != e.Action || want.Again != e.Again || want.Time != e.Time || want.Entity != e.Entity {
 				t.Errorf("an event was invented: %+v", e)
 			}
 			numbers = append(numbers, n)

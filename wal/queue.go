@@ -36,10 +36,11 @@ var (
 // (CONTRACT.md 2.5).
 const MaxFragment = 4 << 20
 
-// Event is what a caller appends. The queue does not interpret Kind, Action and Entity.
+// Event is what a caller appends. The queue does not interpret Kind, Action, Again and Entity.
 type Event struct {
 	Kind     uint8 // 0 to 63
-	Action   uint8
+	Action   uint8 // 0 to 127
+	Again    bool  // a copy of an event that was acknowledged before, made because a person asked
 	Time     int64 // milliseconds since the Unix epoch
 	Entity   [16]byte
 	Fragment []byte
@@ -285,6 +286,9 @@ func (q *Queue) submit(ctx context.Context, events []Event, fn func(error)) (o *
 	for i := range events {
 		if k := events[i].Kind; k > maxKind {
 			return nil, false, fmt.Errorf("wal: kind %d of an event, at most %d", k, maxKind)
+		}
+		if a := events[i].Action; a > maxAction {
+			return nil, false, fmt.Errorf("wal: action %d of an event, at most %d", a, maxAction)
 		}
 		if n := len(events[i].Fragment); n > MaxFragment {
 			return nil, false, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, MaxFragment)

@@ -125,6 +125,9 @@ func TestQuotaAndLargestEvents(t *testing.T) {
 			if err := q.Append(context.Background(), Event{Kind: 64}); err == nil {
 				t.Fatal("kind 64 was accepted")
 			}
+			if err := q.Append(context.Background(), Event{Action: 128}); err == nil {
+				t.Fatal("action 128 was accepted")
+			}
 		})
 	}
 }

@@ -70,7 +70,7 @@ func (s *sieve) put(f frame, offset uint64) {
 
 // drops reports whether this event is the second of two of its series.
 func (s *sieve) drops(f frame) bool {
-	series, may := s.series(f.kind(), f[offAction], f.payload())
+	series, may := s.series(f.kind(), f.action(), f.payload())
 	if !may {
 		return false
 	}

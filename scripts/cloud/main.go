@@ -99,6 +99,7 @@ func run(listen, control string, edges, devices int, key, secret string, cfg *tl
 	served := make(chan error, 1)
 	go func() { served <- o.cloud.Serve(&counted{lis, &o.tries}) }()
 	fmt.Printf("listening grpc=%s control=%s\n", lis.Addr(), controlAddr)
+	fmt.Println(`type "away 30s" to cut the link, "help" for more; what is here is gone when this ends, and the edge with it`)
 
 	go o.commands(os.Stdin)
 	select {

@@ -27,7 +27,8 @@
 // # Files
 //
 //	main.go     building, rounds, the report at the end
-//	round.go    one round: processes, faults, the check of the counters
+//	site.go     the processes of both: beginning, kill, end
+//	round.go    one round: faults, the check of the counters
 //	station.go  what posts the readings of one station
 //	compare.go  the comparison of a time series with its file; data.go the files
 //	screen.go   the chart and the lines on the terminal

@@ -73,7 +73,8 @@ func run(ctx context.Context, out io.Writer, live, forever bool) (err error) {
 			head = fmt.Sprintf("round %d (seed %d): so far %s readings, %d cuts, %d kills, 0 lost",
 				n, seed, thousands(uint64(sum.readings)), sum.cuts, sum.kills)
 		}
-		r := &round{bin: bin, dir: filepath.Join(dir, fmt.Sprintf("round-%d", n)), faults: faults, screen: newScreen(out, live, head)}
+		here := filepath.Join(dir, fmt.Sprintf("round-%d", n))
+		r := &round{site: site{bin: bin, dir: here, screen: newScreen(out, live, head)}, faults: faults}
 		if err = os.Mkdir(r.dir, 0o700); err != nil {
 			break
 		}

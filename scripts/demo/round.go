@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"path/filepath"
 	"sort"
-	"sync/atomic"
 	"time"
 
 	"edgesync/scripts/internal/rig"
@@ -85,54 +81,26 @@ func (r *result) lostNothing() bool { return len(r.Problems) == 0 }
 
 // round is one round of the demo. The goroutine of run owns it.
 type round struct {
-	bin     rig.Binaries
-	dir     string
-	screen  *screen
-	faults  []fault
-	cloud   *rig.Cloud
-	agent   *rig.Agent
-	address atomic.Pointer[string]
-	result  result
+	site
+	faults []fault
+	result result
 }
 
 // run plays the round. An error means that it could not be played to its end.
 func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-
-	var err error
-	if r.cloud, err = rig.StartCloud(ctx, r.bin.Cloud, r.path("cloud.log"), len(stations)); err != nil {
-		return nil, err
-	}
-	defer r.cloud.Kill()
-	devices, err := r.cloud.Devices(ctx)
+	defer r.close()
+	devices, err := r.open(ctx, len(stations), "")
 	if err != nil {
-		return nil, err
-	}
-	if len(devices) < len(stations) {
-		return nil, fmt.Errorf("the cloud has %d devices, %d are needed", len(devices), len(stations))
-	}
-	r.screen.say("the cloud in a box listens on %s", r.cloud.GRPC)
-
-	config := rig.Config{DataDir: r.path("data"), Cloud: r.cloud.GRPC, HTTPListen: "127.0.0.1:0"}
-	if err := rig.WriteConfig(r.path("config.toml"), config); err != nil {
-		return nil, err
-	}
-	if err := r.startAgent(ctx); err != nil {
-		return nil, err
-	}
-	defer func() { r.agent.Kill() }()
-	if err := r.agent.WaitReady(ctx); err != nil {
 		return nil, err
 	}
 	r.screen.say("edgesync runs (pid %d) and knows its devices; %d stations begin", r.agent.PID(), len(stations))
 
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
 	var senders []*sender
 	finished := make(chan error, len(stations))
 	for i := range stations {
-		s := &sender{station: &stations[i], token: devices[i].Token, address: &r.address, client: client}
+		s := &sender{station: &stations[i], token: devices[i].Token, address: &r.address, client: r.client}
 		senders = append(senders, s)
 		r.result.Readings += len(stations[i].Readings)
 		go func() { finished <- s.run(ctx, sendingTime) }()
@@ -150,7 +118,7 @@ func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 		r.result.Repeats += s.repeats.Load()
 	}
 	r.screen.say("all stations are done; waiting for the queue to drain")
-	if err := r.drain(ctx); err != nil {
+	if r.result.Final, err = r.drain(ctx); err != nil {
 		return nil, err
 	}
 	stopWatch()
@@ -164,18 +132,6 @@ func (r *round) run(ctx context.Context, stations []Station) (*result, error) {
 		r.result.Problems = append(r.result.Problems, err.Error())
 	}
 	return &r.result, nil
-}
-
-func (r *round) path(name string) string { return filepath.Join(r.dir, name) }
-
-func (r *round) startAgent(ctx context.Context) error {
-	a, err := rig.StartAgent(ctx, r.bin.Agent, r.path("config.toml"), r.path("agent.log"))
-	if err != nil {
-		return err
-	}
-	r.agent = a
-	r.address.Store(&a.HTTP)
-	return nil
 }
 
 // story makes the faults happen while the stations send, and returns when all stations are done.
@@ -195,9 +151,9 @@ func (r *round) story(ctx context.Context, finished <-chan error, stations int) 
 			}
 			stations--
 		case <-r.agent.Done():
-			return errors.New("the agent ended by itself\n" + rig.Tail(r.path("agent.log"), 15))
+			return r.ended()
 		case <-r.cloud.Done():
-			return errors.New("the cloud in a box ended by itself\n" + rig.Tail(r.path("cloud.log"), 15))
+			return r.ended()
 		case <-limit.C:
 			return fmt.Errorf("the stations could not deliver within %v", sendingTime+drainLimit)
 		case <-ctx.Done():
@@ -228,19 +184,7 @@ func (r *round) happen(ctx context.Context, f fault) error {
 	switch {
 	case f.command == "":
 		r.result.Kills++
-		pid := r.agent.PID()
-		r.agent.Kill()
-		r.screen.killed(true, "kill -9")
-		r.screen.say("kill -9 %d: the agent is gone, the stations keep trying", pid)
-		if err := rig.Pause(ctx, deadTime); err != nil {
-			return err
-		}
-		if err := r.startAgent(ctx); err != nil {
-			return err
-		}
-		r.screen.killed(false, "")
-		r.screen.say("edgesync is back (pid %d) and takes posts again", r.agent.PID())
-		return nil
+		return r.kill(ctx, ": the agent is gone, the stations keep trying", " and takes posts again")
 	case f.lasts > 0:
 		r.result.Cuts++
 		r.screen.link(false, "cut")
@@ -249,22 +193,6 @@ func (r *round) happen(ctx context.Context, f fault) error {
 		r.screen.say("command to the cloud: %s", f.command)
 	}
 	return r.cloud.Command(ctx, f.command)
-}
-
-// drain waits until nothing is pending.
-func (r *round) drain(ctx context.Context) error {
-	var last agent.Snapshot
-	var failure error
-	err := rig.Poll(ctx, 100*time.Millisecond, drainLimit, r.agent.Done(), func() bool {
-		last, failure = r.agent.Status(ctx)
-		return failure == nil && last.Running && last.Pending == 0 && last.InFlight == 0
-	})
-	if err != nil {
-		return fmt.Errorf("the queue did not drain: %w; %d pending, state %v, last error %q, status: %v\n%s",
-			err, last.Pending, last.State, last.LastError, failure, rig.Tail(r.path("agent.log"), 15))
-	}
-	r.result.Final = last
-	return nil
 }
 
 // judge compares the cloud's rows with the files and adds up the agent's counters.

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"edgesync/scripts/internal/rig"
@@ -53,12 +50,7 @@ type traffic struct {
 
 // rulesRound plays the demo of rules. The goroutine of run owns it.
 type rulesRound struct {
-	bin      rig.Binaries
-	dir      string
-	screen   *screen
-	cloud    *rig.Cloud
-	agent    *rig.Agent
-	address  atomic.Pointer[string]
+	site
 	counters []*counter
 	middle   traffic // when the chain began
 	result   rulesResult
@@ -126,7 +118,7 @@ func runRules(ctx context.Context, out io.Writer, live bool) (err error) {
 	built := rig.Doing(out, "building edgesync and the cloud in a box")
 	bin, err := rig.Build(ctx, dir)
 	built()
-	r := &rulesRound{bin: bin, dir: dir}
+	r := &rulesRound{site: site{bin: bin, dir: dir}}
 	if err == nil {
 		head := "edgesync demo: a rule chain makes one event of many, and no number is lost"
 		r.screen = newScreen(out, live, head)
@@ -148,8 +140,6 @@ func runRules(ctx context.Context, out io.Writer, live bool) (err error) {
 	return err
 }
 
-func (r *rulesRound) path(name string) string { return filepath.Join(r.dir, name) }
-
 // writeChain writes the chain with its short windows.
 func (r *rulesRound) writeChain() error {
 	text, err := os.ReadFile(minuteChain)
@@ -170,30 +160,12 @@ func (r *rulesRound) run(ctx context.Context, stations []Station) (err error) {
 	if err := r.writeChain(); err != nil {
 		return err
 	}
-	if r.cloud, err = rig.StartCloud(ctx, r.bin.Cloud, r.path("cloud.log"), len(stations)); err != nil {
-		return err
-	}
-	defer r.cloud.Kill()
-	devices, err := r.cloud.Devices(ctx)
+	defer r.close()
+	// This cloud keeps what it has acknowledged, so that nothing need be sent again after the kill.
+	devices, err := r.open(ctx, len(stations), "[sync]\nrepeat = \"0s\"\n")
 	if err != nil {
 		return err
 	}
-	// This cloud keeps what it has acknowledged, so that nothing need be sent again after the kill.
-	config := rig.Config{
-		DataDir: r.path("data"), Cloud: r.cloud.GRPC, HTTPListen: "127.0.0.1:0", Extra: "[sync]\nrepeat = \"0s\"\n",
-	}
-	if err := rig.WriteConfig(r.path("config.toml"), config); err != nil {
-		return err
-	}
-	if err := r.startAgent(ctx); err != nil {
-		return err
-	}
-	defer func() { r.agent.Kill() }()
-	if err := r.agent.WaitReady(ctx); err != nil {
-		return err
-	}
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
 	finished := make(chan error, len(stations))
 	begin := time.Now().Add(100 * time.Millisecond)
 	var senders []*sender
@@ -201,7 +173,7 @@ func (r *rulesRound) run(ctx context.Context, stations []Station) (err error) {
 		s := &stations[i]
 		s.Readings = s.Readings[:min(len(s.Readings), mostReadings)]
 		c := &counter{
-			sender: sender{station: s, token: devices[i].Token, address: &r.address, client: client},
+			sender: sender{station: s, token: devices[i].Token, address: &r.address, client: r.client},
 			begin:  begin, step: rulesSending / time.Duration(len(s.Readings)), repeated: map[int]bool{},
 		}
 		r.counters, senders = append(r.counters, c), append(senders, &c.sender)
@@ -217,22 +189,17 @@ func (r *rulesRound) run(ctx context.Context, stations []Station) (err error) {
 		return err
 	}
 	r.screen.say("all stations are done; the last windows close")
-	if err := r.drain(ctx); err != nil {
+	if r.result.Final, err = r.drain(ctx); err != nil {
 		return err
 	}
-	stopWatch()
-	r.screen.say("comparing every number with the files")
-	return r.judge(ctx, devices)
-}
-
-func (r *rulesRound) startAgent(ctx context.Context) error {
-	a, err := rig.StartAgent(ctx, r.bin.Agent, r.path("config.toml"), r.path("agent.log"))
+	end, err := r.traffic(ctx)
 	if err != nil {
 		return err
 	}
-	r.agent = a
-	r.address.Store(&a.HTTP)
-	return nil
+	r.result.After = end.since(r.middle)
+	stopWatch()
+	r.screen.say("comparing every number with the files")
+	return r.judge(ctx, devices)
 }
 
 // wait waits until a moment of the story, or until all stations are done.
@@ -247,9 +214,9 @@ func (r *rulesRound) wait(ctx context.Context, until time.Time, finished <-chan 
 			}
 			*left--
 		case <-r.agent.Done():
-			return errors.New("the agent ended by itself\n" + rig.Tail(r.path("agent.log"), 15))
+			return r.ended()
 		case <-r.cloud.Done():
-			return errors.New("the cloud in a box ended by itself\n" + rig.Tail(r.path("cloud.log"), 15))
+			return r.ended()
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-alarm.C:
@@ -299,18 +266,10 @@ func (r *rulesRound) story(ctx context.Context, finished <-chan error) error {
 	if err != nil {
 		return fmt.Errorf("no readings wait in windows: %w", err)
 	}
-	pid := r.agent.PID()
-	r.agent.Kill()
-	r.screen.killed(true, "kill -9")
-	r.screen.say("kill -9 %d in the middle of a window: %d readings wait", pid, r.result.Held)
-	if err := rig.Pause(ctx, deadTime); err != nil {
+	gone := fmt.Sprintf(" in the middle of a window: %d readings wait", r.result.Held)
+	if err := r.kill(ctx, gone, ", and so are its windows"); err != nil {
 		return err
 	}
-	if err := r.startAgent(ctx); err != nil {
-		return err
-	}
-	r.screen.killed(false, "")
-	r.screen.say("edgesync is back (pid %d), and so are its windows", r.agent.PID())
 	if err := r.wait(ctx, begin.Add(rulesSending+drainLimit), finished, &left); err != nil {
 		return err
 	}
@@ -336,24 +295,6 @@ func (r *rulesRound) traffic(ctx context.Context) (traffic, error) {
 
 func (t traffic) since(u traffic) traffic {
 	return traffic{t.Readings - u.Readings, t.Events - u.Events, t.Bytes - u.Bytes}
-}
-
-// drain waits until no reading waits in a window, and nothing in the queue.
-func (r *rulesRound) drain(ctx context.Context) error {
-	var last agent.Snapshot
-	var failure error
-	err := rig.Poll(ctx, 100*time.Millisecond, drainLimit, r.agent.Done(), func() bool {
-		last, failure = r.agent.Status(ctx)
-		return failure == nil && last.Running && last.Held == 0 && last.Pending == 0 && last.InFlight == 0
-	})
-	if err != nil {
-		return fmt.Errorf("the windows and the queue did not drain: %w; %d held, %d pending, state %v, last error %q, status: %v\n%s",
-			err, last.Held, last.Pending, last.State, last.LastError, failure, rig.Tail(r.path("agent.log"), 15))
-	}
-	r.result.Final = last
-	end, err := r.traffic(ctx)
-	r.result.After = end.since(r.middle)
-	return err
 }
 
 // judge compares the rows and the windows of the cloud with the files, and adds up the agent's

@@ -182,6 +182,13 @@ func (f *fleet) absent(ctx context.Context) (text string) {
 		if g.agent == nil || n == maxWrong {
 			break
 		}
+		select {
+		case <-g.agent.Done():
+			n++
+			text += fmt.Sprintf("\n  %s: the agent has ended\n%s", g.device, rig.Tail(g.log, 5))
+			continue
+		default:
+		}
 		s, err := g.agent.Status(ctx)
 		if err == nil && s.State.Linked() {
 			continue
@@ -283,27 +290,36 @@ func (f *fleet) fall(ctx context.Context) error {
 		return err
 	}
 	back := time.Now()
+	if err := f.comeBack(ctx, "the outage", back, before, func() error { return nil }); err != nil {
+		return err
+	}
+	return f.attempts(ctx, []moment{{"from the cut on", cut, true}, {"from the return on", back, true}})
+}
+
+// comeBack has all edges connect again, which may begin with an act, and says what that took from
+// a moment on. It returns when all attempts of the watch have been made.
+func (f *fleet) comeBack(ctx context.Context, after string, at time.Time, before rig.Stats, act func() error) error {
 	cloudBefore, err := measure(f.cloud.PID())
 	if err != nil {
 		return err
 	}
-	took, err := f.wait(ctx, "after the outage", backLimit, f.everybody)
-	if err != nil {
+	if err := act(); err != nil {
 		return err
 	}
+	if _, err := f.wait(ctx, "after "+after, backLimit, f.everybody); err != nil {
+		return err
+	}
+	took := time.Since(at)
 	cloud, err := measure(f.cloud.PID())
 	if err != nil {
 		return err
 	}
-	f.say("all are connected again %.1f s after its return; meanwhile it took %.1f %% of a processor, and %.0f MB at most",
-		took.Seconds(), cloud.percent(cloudBefore), mb(cloud.peak))
-	if err := rig.Pause(ctx, f.watch-time.Since(back)); err != nil {
+	f.say("all are connected again %.1f s after %s; meanwhile the cloud took %.1f %% of a processor, and %.0f MB at most", took.Seconds(),
+		after, cloud.percent(cloudBefore), mb(cloud.peak))
+	if err := rig.Pause(ctx, f.watch-time.Since(at)); err != nil {
 		return err
 	}
-	if err := f.nobodyRefused(ctx, before); err != nil {
-		return err
-	}
-	return f.attempts(ctx, []moment{{"from the cut on", cut, true}, {"from the return on", back, true}})
+	return f.nobodyRefused(ctx, before)
 }
 
 func (f *fleet) nobodyRefused(ctx context.Context, before rig.Stats) error {
@@ -353,27 +369,7 @@ func (f *fleet) restart(ctx context.Context) error {
 	}
 	f.say("all agents are killed, and start again")
 	at := time.Now()
-	cloudBefore, err := measure(f.cloud.PID())
-	if err != nil {
-		return err
-	}
-	if err := f.start(ctx); err != nil {
-		return err
-	}
-	if _, err := f.wait(ctx, "after the restart", backLimit, f.everybody); err != nil {
-		return err
-	}
-	took := time.Since(at)
-	cloud, err := measure(f.cloud.PID())
-	if err != nil {
-		return err
-	}
-	f.say("all are connected again after %.1f s; meanwhile the cloud took %.1f %% of a processor, and %.0f MB at most", took.Seconds(),
-		cloud.percent(cloudBefore), mb(cloud.peak))
-	if err := rig.Pause(ctx, f.watch-time.Since(at)); err != nil {
-		return err
-	}
-	if err := f.nobodyRefused(ctx, before); err != nil {
+	if err := f.comeBack(ctx, "the restart", at, before, func() error { return f.start(ctx) }); err != nil {
 		return err
 	}
 	return f.attempts(ctx, []moment{{"from the restart on", at, false}})

@@ -347,6 +347,7 @@ func (g *gateway) connect() error {
 	if !g.env.has("GOMEMLIMIT") {
 		l := &softLimit{base: limitOf(agent.MemTotal(), agent.MemBound(""))}
 		l.setDevices(g.registry.Devices())
+		l.follow()
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()
@@ -355,21 +356,22 @@ func (g *gateway) connect() error {
 	if err := g.openRules(g.latest); err != nil {
 		return err
 	}
+	seen := func(events []proto.Event) { g.seen.Observe(time.Now(), events) }
 	// What people make goes to the queue whatever the rules say.
 	intake, people := agent.NewIntake(g.queue), agent.NewIntake(g.queue)
 	for _, i := range []*agent.Intake{intake, people} {
 		i.Remember(g.registry)
 		i.Observe(func(events []proto.Event) {
 			g.latest.Observe(events)
-			g.seen.Observe(time.Now(), events)
+			seen(events)
 		})
 	}
-	intake.Rule(g.rules, func(events []proto.Event) { g.seen.Observe(time.Now(), events) })
+	intake.Rule(g.rules, seen)
 	g.agent = agent.NewAgent(agent.Deps{
 		Config: g.config, Queue: g.queue, Dead: g.dead, Former: g.former, Overflow: g.overflow, Replays: g.replays(), Tally: g.tally,
 		Registry: g.registry, Log: g.log, Version: g.full(),
 		Clock: g.clock, History: g.history, Syncing: syncing, Devices: devices, Holding: holding, Lane: lane,
-		Coming: g.rules.Coming,
+		Coming: g.rules.Coming, Made: g.rules.Made,
 	})
 	intake.Limit(g.agent.Room())
 	people.Limit(g.agent.Room())

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"edgesync/wal"
 )
 
 // verdict counts what became of the lines of an audit.
@@ -78,14 +80,12 @@ func (v *verdict) say(t *tool, what, how string) {
 func oldestSegment(queue string) string {
 	list, _ := os.ReadDir(queue) // sorted; of a queue that does not read each file says why
 	for _, e := range list {
-		if isSegment(e.Name()) {
+		if wal.IsSegment(e.Name()) {
 			return e.Name()
 		}
 	}
 	return ""
 }
-
-func isSegment(name string) bool { return len(name) == 20 && strings.Trim(name, "0123456789") == "" }
 
 // verifyLine judges a line that ends with a sum; same says that the sum is that of the text.
 func (t *tool) verifyLine(v *verdict, queue string, words []string, same bool) {
@@ -95,7 +95,7 @@ func (t *tool) verifyLine(v *verdict, queue string, words []string, same bool) {
 	case !same:
 		how = "differs: the text up to here was changed"
 	case len(words) == 1:
-	case len(words) != 7 || !isSegment(words[0]):
+	case len(words) != 7 || !wal.IsSegment(words[0]):
 		how = "differs: it is no line of an audit"
 	default:
 		bytes, err := strconv.ParseInt(words[5], 10, 64)

@@ -40,7 +40,7 @@ type bundle struct {
 	w     *gzip.Writer
 	dir   string // of the files in it
 	at    time.Time
-	state *agent.Snapshot // nil: no agent runs
+	state *agent.Snapshot // of the agent, else of its files; nil: there is no data directory
 	log   string          // of the agent
 	about doctor.Options
 }
@@ -76,7 +76,10 @@ func (b *bundle) writeTo(ctx context.Context, w io.Writer) error {
 	}
 	if b.state != nil {
 		r := status.Report{Snapshot: *b.state, Health: status.Judge(b.state)}
-		err = errors.Join(err, b.add("status.json", asJSON(r)), b.add("metrics.txt", status.Metrics(b.state)))
+		err = errors.Join(err, b.add("status.json", asJSON(r)))
+		if b.state.Running {
+			err = errors.Join(err, b.add("metrics.txt", status.Metrics(b.state)))
+		}
 	}
 	// The end of an archive is two blocks of zeros.
 	_, ending := b.w.Write(make([]byte, 2*tarBlock))
@@ -164,6 +167,9 @@ func (p *program) bugreportCommand(ctx context.Context, args []string) int {
 	var b bundle
 	b.about = p.examine(l, fault)
 	b.state = b.about.Agent
+	if s, err := status.Fetch(l.Config.DataDir); b.state == nil && err == nil {
+		b.state = &s
+	}
 	var err error
 	if b.log, err = status.LastLog(l.Config.DataDir); err != nil {
 		b.log = err.Error() + "\n"

@@ -83,7 +83,9 @@ func TestBugReport(t *testing.T) {
 	if err := errors.Join(r.Stop(), os.Remove(file)); err != nil {
 		t.Fatal(err)
 	}
-	if files = report(); files["status.json"] != "" || !strings.Contains(files["log.txt"], "no agent answers") {
+	files = report() // the account, by the files
+	if !strings.Contains(files["status.json"], `"running":false`) || files["metrics.txt"] != "" ||
+		!strings.Contains(files["log.txt"], "no agent answers") {
 		t.Errorf("without an agent: %q, %q", files["status.json"], files["log.txt"])
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"edgesync/sync/config"
 	"edgesync/sync/doctor"
 	"edgesync/sync/plain"
+	"edgesync/sync/status"
 	"edgesync/wal/disk"
 	"edgesync/wal/medium"
 )
@@ -86,17 +87,16 @@ func printMedium(w io.Writer, l *config.Loaded) {
 		fmt.Fprintf(w, "\nnote: %v\n", err)
 		return
 	}
-	fmt.Fprintf(w, "\n%-26s %s, %.1f of %.1f MiB free\n", "medium of data_dir", m.String(),
-		float64(m.Free)/(1<<20), float64(m.Total)/(1<<20))
+	fmt.Fprintf(w, "\n%-26s %s, %s of %s free\n", "medium of data_dir", m.String(), status.Size(m.Free), status.Size(m.Total))
 	if l.Config.Queue.MaxBytes == 0 {
 		quota, kept := disk.KeptQuota(l.Config.DataDir)
 		if !kept {
 			quota = disk.AutoQuota(m.Free, m.Raw)
 		}
-		fmt.Fprintf(w, "%-26s %.1f MiB\n", "queue.max_bytes = auto", float64(quota)/(1<<20))
+		fmt.Fprintf(w, "%-26s %s\n", "queue.max_bytes = auto", status.Size(quota))
 	}
 	if n := m.Floor(); n > 0 {
-		fmt.Fprintf(w, "%-26s %.1f MiB\n", "of it the queue leaves", float64(n)/(1<<20))
+		fmt.Fprintf(w, "%-26s %s\n", "of it the queue leaves", status.Size(n))
 	}
 	for _, trap := range m.Traps() {
 		fmt.Fprintf(w, "\nnote: %s\n", trap)

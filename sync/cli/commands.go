@@ -152,9 +152,18 @@ func (p *program) parse(name string, args []string, settings *config.Flags, own 
 	case err != nil:
 		return p.help(name), true
 	case what != "":
-		return p.usage("run", what), true
+		return p.usage(helpOn(name, what), what), true
 	}
 	return exitOK, false
+}
+
+// helpOn is the page that helps with what is wrong with the flags of a command: its own, but for a
+// setting that there is not. These have a dot in their names, and stand on the page of run.
+func helpOn(name, what string) string {
+	if strings.HasPrefix(what, "unknown flag --") && strings.Contains(what, ".") {
+		return "run"
+	}
+	return name
 }
 
 func (p *program) statusCommand(ctx context.Context, args []string) int {

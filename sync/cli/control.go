@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,6 +113,9 @@ func (p *program) order(name string, args []string) int {
 	rest, code, done := t.parse(args, most)
 	if done {
 		return code
+	}
+	if len(rest) > 0 && !slices.Contains(strings.Fields(pageOf(name).subs), strings.ToLower(rest[0])) {
+		return p.usage(name, errLevel.Error())
 	}
 	dir, err := t.dataDir()
 	said := ""

@@ -133,7 +133,11 @@ func (p *program) dead(args []string) int {
 // with the arguments, "" if nothing is.
 func deadOffset(name string, args []string) (offset uint64, what string) {
 	if len(args) == 0 {
-		return 0, "dead " + name + " needs the offset of a dead letter; edgesync dead list shows them"
+		which := "the offset of a dead letter"
+		if name != "show" {
+			which += ", or all"
+		}
+		return 0, "dead " + name + " needs " + which + "; edgesync dead list shows them"
 	}
 	if args[0] == "all" && name != "show" {
 		return 0, ""

@@ -161,7 +161,7 @@ func (t *tool) device(d *status.DeviceLine, first bool) error {
 	_, err := fmt.Fprintln(t.stdout, strings.TrimRight(fmt.Sprintf("%-24s  %-20s  %-10s  %7s  %s", printable(d.Name), printable(how(d)),
 		lastSeen(d, now), perMinute(d), printable(values.String())), " "))
 	for i := range d.Refused {
-		fmt.Fprintf(t.stdout, "    %s\n", refusedWords(&d.Refused[i], now))
+		fmt.Fprintf(t.stdout, "    %s\n", "refused: "+refusedWords(&d.Refused[i], now))
 	}
 	return err
 }
@@ -213,7 +213,7 @@ func (t *tool) unknown(list []refusal.Party) {
 	}
 	now := time.Now()
 	for i := range list {
-		fmt.Fprintf(t.stdout, "unknown: %s over %s: %s\n", printable(list[i].Who), list[i].Door, refusedWords(&list[i], now))
+		fmt.Fprintf(t.stdout, "unknown: %s over %s: %s\n", printable(list[i].Who), list[i].Door, "refused: "+refusedWords(&list[i], now))
 	}
 }
 
@@ -229,5 +229,5 @@ func refusedWords(r *refusal.Party, now time.Time) string {
 			text += "; " + more
 		}
 	}
-	return printable("refused: " + text + "; " + r.Cure)
+	return printable(text + "; " + r.Cure)
 }

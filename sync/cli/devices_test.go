@@ -52,7 +52,7 @@ func TestDevices(t *testing.T) {
 	}
 	out, exit = s.tool("devices", "station 0")
 	for _, want := range []string{
-		"\nconnected  http\n", "\nvalue      temperature = 21.5  (", "\nrefused    refused: its payload", "\nseen       ",
+		"\nconnected  http\n", "\nvalue      temperature = 21.5  (", "\nrefused    its payload", "\nseen       ",
 	} {
 		if exit != 0 || !strings.Contains(out, want) {
 			t.Errorf("%d, lacks %q:\n%s", exit, want, out)

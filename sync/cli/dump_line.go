@@ -92,6 +92,9 @@ func (d *dumper) event(r *wal.Record) {
 		if err == nil {
 			text = flatten(d.content, lineContent)
 		}
+		if e.Again {
+			text += "  (replayed)"
+		}
 		d.line = fmt.Appendf(d.line[:0], "%10d  %s  %10s  %-8s  %-19s  %s %s  %s\n",
 			r.Offset, at, agoOf(e.Time, d.now()), d.state(r), proto.Action(e.Action), printable(orDash(entityType)), d.f.of(e.Entity), text)
 		return
@@ -109,6 +112,10 @@ func (d *dumper) event(r *wal.Record) {
 		o.text("name", plain.Cut(name, nameShown))
 	}
 	o.number("bytes", int64(len(e.Fragment)))
+	if e.Again {
+		o.key("replayed")
+		o.buf = append(o.buf, "true"...)
+	}
 	o.key("content")
 	if err != nil {
 		o.buf = append(o.buf, "null"...)

@@ -19,8 +19,8 @@ func parse(fs *flag.FlagSet, args, own []string, most int) (what string, err err
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return "", err
-	case err != nil:
-		return err.Error(), nil
+	case err != nil: // it writes a flag with one dash, and everything else here with two
+		return strings.Replace(err.Error(), " for flag -", " for flag --", 1), nil
 	}
 	return what, nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // exceptFree finds what others on the machine change: the room that is free.
-var exceptFree = regexp.MustCompile(`[0-9.]+ of [0-9.]+ MiB free|auto +[0-9.]+ MiB`)
+var exceptFree = regexp.MustCompile(`[0-9.]+ [KMG]iB of [0-9.]+ [KMG]iB free|auto +[0-9.]+ [KMG]iB`)
 
 // Every flag of the configuration takes its value behind "=" or as the next argument, with one dash
 // or two, in every command.

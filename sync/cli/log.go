@@ -20,11 +20,13 @@ type logger struct {
 	last  *ring
 }
 
+var errLevel = errors.New("the level is one of debug, info, warn, error")
+
 // set makes a word of log.level the level.
 func (l *logger) set(word string) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(word)); err != nil || level%4 != 0 {
-		return errors.New("the level is one of debug, info, warn, error")
+		return errLevel
 	}
 	l.level.Set(level)
 	return nil

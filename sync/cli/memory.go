@@ -2,7 +2,9 @@ package cli
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"sync"
 
@@ -17,6 +19,13 @@ const (
 	// leastMemory is the limit where a quarter of the machine's memory is less: below it the
 	// collector would run without end.
 	leastMemory = 16 << 20
+	// usualMemory is the limit while no more than usualLive bytes are in use after a collection:
+	// with the program's file it is below 24 MB. Each byte in use beyond that raises it by one
+	// and a half, up to the limit of the machine, so that the collector never runs without end.
+	usualMemory = 15 << 20
+	usualLive   = 6 << 20
+	// liveStep is by how much what is in use must change to be looked at.
+	liveStep = 256 << 10
 	// boundShare is what the pages of the program's file need to stay in memory where a control
 	// group counts them, and leastBound the limit where that leaves less.
 	boundShare = 8 << 20
@@ -85,6 +94,7 @@ type softLimit struct {
 	base int64 // of this machine
 
 	mu      sync.Mutex // guards what follows
+	live    int64      // bytes in use after the last collection
 	devices int
 	holding int64 // bytes that wait of what the cloud sends
 }
@@ -106,5 +116,28 @@ func (l *softLimit) setHolding(bytes int64) {
 }
 
 func (l *softLimit) bytes() int64 {
-	return l.base + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
+	base := min(l.base, usualMemory+max(0, l.live-usualLive)*3/2)
+	return base + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
+}
+
+// follow fits the limit to what is in use, after each collection, from now on.
+func (l *softLimit) follow() { runtime.SetFinalizer(&collected{l}, (*collected).again) }
+
+// collected is garbage, and so says when a collection has ended.
+type collected struct{ limit *softLimit }
+
+func (c *collected) again() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // HeapAlloc counts what is not swept yet
+	metrics.Read(live)
+	c.limit.setLive(int64(live[0].Value.Uint64()))
+	runtime.SetFinalizer(c, (*collected).again)
+}
+
+func (l *softLimit) setLive(bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if change := bytes - l.live; change > liveStep || change < -liveStep {
+		l.live = bytes
+		debug.SetMemoryLimit(l.bytes())
+	}
 }

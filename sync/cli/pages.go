@@ -26,7 +26,7 @@ that all is well. It asks the agent that runs on the data directory (--data_dir,
 --config); without one it reads the files.
 
   --json    one JSON object; its names stay
-  --watch   again each second, until Ctrl-C
+  --watch   again each second, until Ctrl-C; with --json one object a line
   --ack     note that you know what was lost, so that the first line goes on to
             what is next
 
@@ -74,7 +74,7 @@ Example:
 	},
 	{
 		name: "replay", short: "have acknowledged events sent to the cloud once more",
-		flags: "from to entity attributes dry-run stop", text: replayHelp,
+		flags: "from to entity attributes copies dry-run stop", text: replayHelp,
 	},
 	{
 		name: "audit", short: "say what became of the events, with sums that can be verified",

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"edgesync/proto"
@@ -15,7 +16,7 @@ import (
 
 const replayHelp = `Usage:
   edgesync replay --from TIME [--to TIME] [--entity NAME|ID] [--attributes]
-                  [--dry-run]
+                  [--copies] [--dry-run]
   edgesync replay --stop
 
 Has the agent that runs send acknowledged events to the cloud once more, for the
@@ -28,8 +29,7 @@ relations and answers to calls are never sent twice, nor is what is of an entity
 that is not here any more.
 
 New events go first: the agent puts small groups back into its queue while
-hardly anything waits there. They count as accepted, and in status as replayed;
-a later replay whose time holds this one sends them once more.
+hardly anything waits there. They count as accepted, and in status as replayed.
 A restart goes on where it was; after a power cut up to 256 KiB go up twice.
 
   --from, --to   when the events were accepted, as wal dump shows it:
@@ -37,6 +37,8 @@ A restart goes on where it was; after a power cut up to 256 KiB go up twice.
   --entity       of one device or other entity
   --attributes   attributes that devices have set, too. They carry no time: an
                  old value may stand over a newer one until it is set again
+  --copies       what earlier replays have put back, too (wal dump shows it as
+                 replayed): for when the events themselves are not here any more
   --dry-run      only say how many events there are
   --stop         end the replay that runs
 
@@ -82,17 +84,19 @@ func (p *program) replayCommand(args []string) int {
 	t := p.newTool("replay", "")
 	var when period
 	var which whose
-	var dry, stop, attributes bool
+	var dry, stop bool
+	var o agent.ReplayOrder
 	when.register(t.flags)
 	which.register(t.flags)
 	t.flags.BoolVar(&dry, "dry-run", false, "")
 	t.flags.BoolVar(&stop, "stop", false, "")
-	t.flags.BoolVar(&attributes, "attributes", false, "")
+	t.flags.BoolVar(&o.Attributes, "attributes", false, "")
+	t.flags.BoolVar(&o.Copies, "copies", false, "")
 	if _, code, done := t.parse(args, 0); done {
 		return code
 	}
 	switch what := when.wrong("replay"); {
-	case stop && (when.begun || dry || attributes || which.entity != ""):
+	case stop && (when.begun || dry || o.Attributes || o.Copies || which.entity != ""):
 		return p.usage("replay", "--stop stands alone")
 	case what != "" && !stop:
 		return p.usage("replay", what)
@@ -116,7 +120,7 @@ func (p *program) replayCommand(args []string) int {
 		return p.fail(err)
 	}
 	defer which.names.Close()
-	text, err := keptOf(queue, dir, &when, &which, attributes)
+	text, err := keptOf(queue, dir, &when, &which, &o)
 	if err != nil {
 		return p.fail(err)
 	}
@@ -124,7 +128,7 @@ func (p *program) replayCommand(args []string) int {
 	if dry {
 		return exitOK
 	}
-	o := agent.ReplayOrder{From: time.UnixMilli(when.from).UTC(), To: time.UnixMilli(when.to).UTC(), Attributes: attributes}
+	o.From, o.To = time.UnixMilli(when.from).UTC(), time.UnixMilli(when.to).UTC()
 	for _, id := range which.ids {
 		o.Entities = append(o.Entities, proto.FormatUUID(id))
 	}
@@ -137,13 +141,13 @@ func (p *program) replayCommand(args []string) int {
 // noAgentOn puts the error that no agent answers into words.
 func noAgentOn(dir string, err error) error {
 	if errors.Is(err, status.ErrNoAgent) {
-		err = fmt.Errorf("no agent runs on %q: name its directory with --data_dir or --config", dir)
+		err = fmt.Errorf("no agent runs on %q: start it, or name the directory of the one that runs with --data_dir or --config", dir)
 	}
 	return err
 }
 
 // keptOf says how many acknowledged events a replay would send. An error if there are none.
-func keptOf(queue, dir string, when *period, which *whose, attributes bool) (text string, err error) {
+func keptOf(queue, dir string, when *period, which *whose, o *agent.ReplayOrder) (text string, err error) {
 	committed := uint64(0)
 	st, err := wal.Inspect(queue)
 	if err == nil {
@@ -152,7 +156,17 @@ func keptOf(queue, dir string, when *period, which *whose, attributes bool) (tex
 			committed = max(committed, s.Committed)
 		}
 	}
-	var n, bytes, oldest, first, last int64
+	var dead []uint64 // offsets, in order
+	if err == nil {
+		_, err = wal.InspectDead(beside(queue, "dead"), committed, func(l *wal.DeadLetter) bool {
+			dead = append(dead, l.Offset)
+			return true
+		})
+	}
+	with := *o
+	with.Copies = true
+	var n, left, copies int
+	var bytes, oldest, first, last int64
 	if err == nil {
 		err = wal.Walk(queue, 0, func(r *wal.Record) bool {
 			e := &r.Event
@@ -162,7 +176,16 @@ func keptOf(queue, dir string, when *period, which *whose, attributes bool) (tex
 			if r.Offset > committed {
 				return false
 			}
-			if r.Found == wal.FoundEvent && agent.Replayed(e, attributes) && when.has(e.Time) && which.wants(e.Entity) {
+			if r.Found != wal.FoundEvent || !with.Takes(e) || !when.has(e.Time) || !which.wants(e.Entity) {
+				return true
+			}
+			_, isDead := slices.BinarySearch(dead, r.Offset)
+			switch {
+			case !o.Takes(e):
+				copies++
+			case isDead || !which.names.Knows(e.Entity):
+				left++
+			default:
 				if n == 0 {
 					first = e.Time
 				}
@@ -174,12 +197,18 @@ func keptOf(queue, dir string, when *period, which *whose, attributes bool) (tex
 	if err != nil {
 		return "", fmt.Errorf("read the queue at %s: %w", queue, err)
 	}
+	if left > 0 {
+		text = "; " + several(left, "event", "events") + " left: of what is not here any more, or dead letters"
+	}
+	if copies > 0 {
+		text += "; " + several(copies, "copy", "copies") + " of earlier replays left out (--copies)"
+	}
 	if oldest > when.from {
-		text = "; of what was accepted before " + stamped(oldest) + " nothing is here any more (queue.keep_acknowledged)"
+		text += "; of what was accepted before " + stamped(oldest) + " nothing is here any more (queue.keep_acknowledged)"
 	}
 	if n == 0 {
 		return "", errors.New("no acknowledged events of that time are here to be sent again" + text)
 	}
 	return fmt.Sprintf("%s (%d bytes), accepted from %s to %s, can be sent again%s\n",
-		several(int(n), "event", "events"), bytes, stamped(first), stamped(last), text), nil
+		several(n, "event", "events"), bytes, stamped(first), stamped(last), text), nil
 }

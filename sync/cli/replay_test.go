@@ -46,7 +46,12 @@ func TestReplayCommand(t *testing.T) {
 		}
 	}
 	before := r.snapshot()
-	said(0, "can be sent again", "replay", "--from", from, "--entity", "station 0", "--dry-run")
+	events := 0
+	if out, _ := s.tool("replay", "--from", from, "--entity", "station 0", "--dry-run"); !strings.Contains(out, "can be sent again") {
+		t.Error(out)
+	} else if _, err := fmt.Sscanf(out, "%d events (", &events); err != nil || events < n/100 {
+		t.Errorf("%s: %v", out, err)
+	}
 	said(2, "--from is behind --to", "replay", "--from", "1h", "--to", "2h")
 	said(2, "replay needs --from", "replay", "--dry-run")
 	said(2, "write a time as", "replay", "--from", "yesterday")
@@ -102,7 +107,24 @@ func TestReplayCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	said(0, " 0 gone, 0 differ\n", "audit", "--verify", audit)
-	said(0, "can be sent again", "replay", "--from", from, "--dry-run")
+	// The copies count for no replay that does not ask for them.
+	out, _ := s.tool("replay", "--from", from, "--dry-run")
+	if !strings.HasPrefix(out, several(events+1, "event (", "events (")) ||
+		!strings.Contains(out, "copies of earlier replays left out (--copies)") {
+		t.Errorf("%s, want %d events and no copies", out, events+1)
+	}
+	if out, _ := s.tool("wal", "dump", "--entity", "station 0", "--tail", "1"); !strings.HasSuffix(out, "  (replayed)\n") {
+		t.Error(out)
+	}
+	out, _ = s.tool("wal", "dump", "--entity", "station 0", "--tail", "1", "--json")
+	if !strings.Contains(out, `,"replayed":true,"content":{`) {
+		t.Error(out)
+	}
+	all := 0
+	out, _ = s.tool("replay", "--from", from, "--dry-run", "--copies")
+	if _, err := fmt.Sscanf(out, "%d events (", &all); err != nil || all < 2*events+1 || strings.Contains(out, "left out") {
+		t.Errorf("%s, want at least %d events", out, 2*events+1)
+	}
 	said(1, "no agent runs on", "replay", "--from", from)
 	said(1, "no agent runs on", "replay", "--stop")
 	if err := syscall.Rename(filepath.Join(s.dir, "queue"), filepath.Join(s.dir, "gone")); err != nil {

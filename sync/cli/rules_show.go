@@ -39,10 +39,8 @@ func (p *program) rulesCommand(args []string) int {
 		err = json.Unmarshal(a.Rules, &r)
 	}
 	switch {
-	case errors.Is(err, status.ErrNoAgent):
-		return p.fail(errors.New("no agent runs on " + l.Config.DataDir + ": rule chains are executed by a running one"))
 	case err != nil:
-		return p.fail(err)
+		return p.fail(noAgentOn(l.Config.DataDir, err))
 	case asJSON:
 		fmt.Fprintf(p.stdout, "%s\n", a.Rules)
 	default:

@@ -69,7 +69,7 @@ func (t *tool) parse(args []string, most int) (rest []string, code int, done boo
 	case err != nil:
 		return nil, t.help(t.topic), true
 	case what != "":
-		return nil, t.usage(t.topic, what), true
+		return nil, t.usage(helpOn(t.topic, what), what), true
 	}
 	if name := t.empty(); name != "" {
 		return nil, t.usage(t.topic, "--"+name+" is empty"), true

@@ -353,8 +353,17 @@ zzzzzzzzzzzzz = 1
 			t.Errorf("%q\nlacks %q", err, want)
 		}
 	}
-	if got := SuggestFlag("-cloud-prot"); got != "--cloud.port" {
-		t.Errorf("flag suggestion %q", got)
+	for name, want := range map[string]string{
+		"-cloud-prot": "--cloud.port", "cloud.secret": "--cloud.routing_secret", "cloud.key": "--cloud.routing_key",
+		"secret": "--cloud.routing_secret", "queue.bytes": "--queue.max_bytes", "tls.enabled": "--cloud.tls.enabled",
+		"queue.max": "", "foo": "", "x": "",
+	} {
+		if got := SuggestFlag(name, "from", "form"); got != want {
+			t.Errorf("%s: flag suggestion %q, want %q", name, got, want)
+		}
+	}
+	if got := Nearest("foo", "log", "run", "for"); got != "for" {
+		t.Errorf("%q", got)
 	}
 }
 

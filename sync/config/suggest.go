@@ -78,13 +78,13 @@ func SuggestFlag(name string, others ...string) string {
 
 // nearest is the candidate that a person most likely meant; "" when none is near.
 func nearest(name string, candidates []string) string {
-	best, least := "", max(2, len(name)/3)+1
+	best, least := "", max(min(2, len(name)/2), len(name)/3)+1
 	name = plain(name)
 	for _, c := range candidates {
 		p := plain(c)
 		d := distance(name, p)
-		// A known name without its section, or with one more before it.
-		if len(name) >= 3 && (strings.HasSuffix(p, "."+name) || strings.HasSuffix(name, "."+p)) {
+		// A known name that lacks words, such as its section, or has one more before it.
+		if len(name) >= 3 && (lacksWords(name, p) || strings.HasSuffix(name, "."+p)) {
 			d = min(d, 1)
 		}
 		if d < least {
@@ -92,6 +92,21 @@ func nearest(name string, candidates []string) string {
 		}
 	}
 	return best
+}
+
+// lacksWords reports whether a name without some of its words is short. The last word is there.
+func lacksWords(short, name string) bool {
+	words := strings.Split(short, ".")
+	last := len(words) - 1
+	if name != words[last] && !strings.HasSuffix(name, "."+words[last]) {
+		return false
+	}
+	for w := range strings.SplitSeq(name, ".") {
+		if len(words) > 0 && w == words[0] {
+			words = words[1:]
+		}
+	}
+	return len(words) == 0
 }
 
 func plain(s string) string {

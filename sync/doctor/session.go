@@ -139,7 +139,7 @@ func (x *examination) ended(err error, after time.Duration, measured bool) {
 
 // beside says what the agent that runs knows of its link.
 func (x *examination) beside(s *agent.Snapshot) {
-	state := "the agent that runs is " + s.State.String() + " since " + s.Since.UTC().Format(time.RFC3339)
+	state := "the agent that runs is " + s.State.String() + " since " + s.StateSince().UTC().Format(time.RFC3339)
 	const own = " (its session is left alone: a second one with this key would end it)"
 	linked := s.State.Linked()
 	if linked {

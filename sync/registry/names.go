@@ -3,6 +3,8 @@ package registry
 import (
 	"path/filepath"
 
+	pb "google.golang.org/protobuf/proto"
+
 	"edgesync/proto"
 	"edgesync/wal/store"
 )
@@ -16,6 +18,7 @@ const maxNames = 1 << 10
 type Names struct {
 	store *store.Store
 	known map[proto.UUID]string
+	here  map[proto.UUID]bool
 }
 
 // InspectNames opens the names in the directory of a registry. One that is not there has none.
@@ -24,7 +27,7 @@ func InspectNames(dir string) (*Names, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Names{store: s, known: make(map[proto.UUID]string)}, nil
+	return &Names{store: s, known: make(map[proto.UUID]string), here: make(map[proto.UUID]bool)}, nil
 }
 
 // Close releases the file.
@@ -47,6 +50,25 @@ func (n *Names) Of(id proto.UUID) string {
 		n.known[id] = name
 	}
 	return name
+}
+
+// Knows is Registry.Knows, by the files.
+func (n *Names) Knows(id proto.UUID) bool {
+	if n == nil {
+		return true // what cannot be read says nothing
+	}
+	if known, ok := n.here[id]; ok {
+		return known
+	}
+	c := new(proto.EdgeConfiguration)
+	if text, ok, _ := n.store.Get(keyEdge, nil); !ok || pb.Unmarshal(text, c) != nil {
+		c = nil
+	}
+	known := n.store.Has(devices.key(id)) || knows(c, n.store.Has, id)
+	if len(n.here) < maxNames {
+		n.here[id] = known
+	}
+	return known
 }
 
 // read reads the name and the type of an entity of the i-th of the kinds that have one.

@@ -20,6 +20,9 @@ func TestNames(t *testing.T) {
 	asset := proto.UUID{0xa5}
 	msb, lsb := proto.Halves(asset)
 	apply(t, r, &proto.DownlinkMsg{AssetUpdateMsg: []*proto.AssetUpdateMsg{{IdMSB: msb, IdLSB: lsb, Entity: `{"name":"dev 7"}`}}})
+	if err := r.SetEdge(edgeOf(7)); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +34,14 @@ func TestNames(t *testing.T) {
 	for range 2 {
 		if got := fmt.Sprintf("%q %q %q", n.Of(id(8)), n.Of(asset), n.Of(proto.UUID{0xff})); got != `"dev 7" "dev 7" ""` {
 			t.Error(got)
+		}
+	}
+	edge := proto.UUIDOf(edgeOf(7).EdgeIdMSB, edgeOf(7).EdgeIdLSB)
+	for id, want := range map[proto.UUID]bool{id(8): true, asset: true, edge: true, {0xff}: false, id(41): false} {
+		for range 2 {
+			if got := n.Knows(id); got != want || got != r.Knows(id) {
+				t.Errorf("%v: %v", id, got)
+			}
 		}
 	}
 	if got := n.Find("dev 7"); len(got) != 2 || !slices.Contains(got, id(8)) || !slices.Contains(got, asset) {
@@ -45,10 +56,13 @@ func TestNames(t *testing.T) {
 		t.Errorf("%d devices", count)
 	}
 	none, err := registry.InspectNames(filepath.Join(dir, "nowhere"))
-	if err != nil || none.Of(id(1)) != "" {
+	if err != nil || none.Of(id(1)) != "" || none.Knows(id(1)) {
 		t.Errorf("%v", err)
 	}
 	none.Close()
 	none = nil
+	if !none.Knows(id(1)) {
+		t.Error("a nil Names knows what is not here")
+	}
 	none.Each(func(registry.Device) bool { t.Error("a nil Names has devices"); return true })
 }

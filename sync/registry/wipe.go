@@ -272,12 +272,17 @@ func (r *Registry) Knows(id proto.UUID) bool {
 	r.mu.RLock()
 	c := r.edge.config
 	r.mu.RUnlock()
+	return knows(c, r.has, id)
+}
+
+// knows reports whether an entity other than a device is that of an edge with these records.
+func knows(c *proto.EdgeConfiguration, has func(key string) bool, id proto.UUID) bool {
 	if c != nil && (id == proto.UUIDOf(c.EdgeIdMSB, c.EdgeIdLSB) || id == proto.UUIDOf(c.TenantIdMSB, c.TenantIdLSB) ||
 		id == proto.UUIDOf(c.CustomerIdMSB, c.CustomerIdLSB)) {
 		return true
 	}
 	for _, k := range knownKinds {
-		if r.has(k.key(id)) {
+		if has(k.key(id)) {
 			return true
 		}
 	}

@@ -53,8 +53,9 @@ type Options struct {
 	// Sync asks the cloud for a sync; nil: that cannot be ordered.
 	Sync func(ctx context.Context) error
 	// Entered is told of what is in the queue and about to be stored, and by whom; what it returns
-	// is called once it is. nil: nobody is told.
-	Entered func(events []proto.Event, by registry.User) (stored func())
+	// is called once it is. Time series are deleted from a time on and before another one. nil:
+	// nobody is told.
+	Entered func(events []proto.Event, by registry.User, from, to int64) (stored func())
 	Seen    *sighting.Book // of devices; nil: nobody looks
 	Log     *slog.Logger
 	Clock   *clock.Clock // nil: the machine's is right
@@ -101,6 +102,8 @@ type call struct {
 	body  []byte
 	now   time.Time
 	stamp int64 // time of its events: clock.Clock.Stamp
+
+	from, to int64 // of time series that are deleted, in ms since the epoch
 }
 
 func (c *call) admin() bool { return c.user.Authority == "TENANT_ADMIN" }
@@ -354,7 +357,7 @@ func (c *call) entered(events []proto.Event, store func() error) error {
 	if c.Entered == nil {
 		return store()
 	}
-	run := c.Entered(events, c.user)
+	run := c.Entered(events, c.user, c.from, c.to)
 	err := store()
 	if err == nil {
 		run()

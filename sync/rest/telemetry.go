@@ -393,6 +393,9 @@ func (c *call) deleteTimeseries(of subject) (any, error) {
 		return nil, err
 	}
 	c.Latest.remove(of.id, func(key string, ts int64) bool { return within(ts) && slices.Contains(keys, key) })
+	if c.from, c.to = from, to; everything {
+		c.to = c.now.UnixMilli()
+	}
 	err = c.entered(events, func() error {
 		if len(gone) == 0 {
 			return nil

@@ -66,6 +66,7 @@ type Engine struct {
 // sums count messages. received + made = accepted + filtered + held + merged, while none is on
 // its way.
 type sums struct {
+	_                                                               uncompared
 	received, made, accepted, filtered, merged, safety, failed, odd atomic.Uint64
 	held, heldBytes                                                 atomic.Int64
 }

@@ -32,6 +32,7 @@ type memory struct {
 
 // timer wakes a node.
 type timer struct {
+	_      uncompared
 	at     int64
 	seq    uint32
 	mem    *memory

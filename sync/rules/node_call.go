@@ -128,7 +128,9 @@ func makeReply(_ *node, c *config) work {
 			r.fail("Request body is empty!")
 			return
 		}
-		if r.check(r.out.Reply(&Reply{m.Originator, values[0], values[1], values[2], m.Data})) {
+		if r.check(r.out.Reply(&Reply{
+			Device: m.Originator, Request: values[0], Service: values[1], Session: values[2], Answer: m.Data,
+		})) {
 			m.from.replied = true
 			r.tell("Success")
 		}

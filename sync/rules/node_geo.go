@@ -8,6 +8,7 @@ import (
 
 // perimeter is where a geofencing node looks for places and areas (RULES.md 4.6).
 type perimeter struct {
+	_                   uncompared
 	latitude, longitude string // keys
 	formula             string // of TBEL, with the area as metadata.p
 	key                 string // of the metadata that hold the area; "": it is configured

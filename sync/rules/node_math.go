@@ -48,6 +48,7 @@ func operate(op string, a, b float64) (float64, error) {
 
 // argument is one of a math node.
 type argument struct {
+	_                uncompared
 	kind, key, scope string
 	otherwise        *tree
 	constant         float64

@@ -4,13 +4,14 @@ const windowType = "deduplication.TbMsgDeduplicationNode"
 
 // window is what a deduplication node is configured to.
 type window struct {
+	_        uncompared
 	interval int64 // ms
 	strategy string
 	outType  string
 }
 
 func makeWindow(n *node, c *config) work {
-	w := &window{c.seconds("interval", maxPeriod), c.text("strategy"), c.text("outMsgType")}
+	w := &window{interval: c.seconds("interval", maxPeriod), strategy: c.text("strategy"), outType: c.text("outMsgType")}
 	most := c.size("maxPendingMsgs", 100)
 	if w.strategy != "FIRST" && w.strategy != "LAST" && w.strategy != "ALL" {
 		c.bad("strategy", "must be FIRST, LAST or ALL")

@@ -29,9 +29,9 @@ func TestWays(t *testing.T) {
 		"CONNECT_EVENT":   {},
 		"MY_TYPE":         {Run: true},
 	} {
-		got, ok := e.e.WayOf(proto.UUID{}, typ)
-		if !ok || *got != w {
-			t.Errorf("%s: %+v, want %+v", typ, *got, w)
+		got, ok := wayOf(e.e, typ)
+		if !ok || got != w {
+			t.Errorf("%s: %+v, want %+v", typ, got, w)
 		}
 	}
 	old, err := os.ReadFile("testdata/chains/19-old-edge-root.json")
@@ -43,8 +43,8 @@ func TestWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its attributes become server attributes, by the chain's will (RULES.md 1.5).
-	if got, ok := o.e.WayOf(proto.UUID{}, PostAttributes); !ok || *got != (Way{Save: true, Push: true, Scope: "SERVER_SCOPE"}) {
-		t.Errorf("%+v", *got)
+	if got, ok := wayOf(o.e, PostAttributes); !ok || got != (Way{Save: true, Push: true, Scope: "SERVER_SCOPE"}) {
+		t.Errorf("%+v", got)
 	}
 	if n := testing.AllocsPerRun(100, func() { e.e.WayOf(proto.UUID{1}, PostTelemetry) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -68,8 +68,8 @@ func TestWays(t *testing.T) {
 	} {
 		e := testEdge(t, Options{})
 		e.chain(t, rootID, true, c.nodes, c.links...)
-		if got, ok := e.e.WayOf(proto.UUID{}, PostTelemetry); !ok || *got != c.want {
-			t.Errorf("%s: %+v, want %+v", name, *got, c.want)
+		if got, ok := wayOf(e.e, PostTelemetry); !ok || got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
 	w, ok := testEdge(t, Options{}).e.WayOf(proto.UUID{}, PostTelemetry)
@@ -81,6 +81,52 @@ func TestWays(t *testing.T) {
 	if s := e.e.Sums(); s.Received != 5 || s.Accepted != 3 || s.Filtered != 2 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// wayOf is a way without its steps.
+func wayOf(e *Engine, typ string) (Way, bool) {
+	w, ok := e.WayOf(proto.UUID{}, typ)
+	bare := *w
+	bare.steps = nil
+	return bare, ok
+}
+
+// TestWaysCount: what takes a way without being run is counted at the nodes of the way, and at
+// those of the chain that replaces it.
+func TestWaysCount(t *testing.T) {
+	e := testEdge(t, Options{})
+	nodes, links := []string{ack, save, push}, []string{"0>1:Success", "1>2:Success"}
+	e.chain(t, rootID, true, nodes, links...)
+	count := func(n int) {
+		t.Helper()
+		w, ok := e.e.WayOf(proto.UUID{}, PostTelemetry)
+		if !ok || w.Run {
+			t.Fatalf("%+v", *w)
+		}
+		for range n {
+			w.Count()
+		}
+	}
+	want := func(in, out uint32) {
+		t.Helper()
+		for i, n := range e.e.Report()[0].Nodes[:len(nodes)] {
+			taken := uint32(0)
+			for _, r := range n.Out {
+				taken += r.Taken
+			}
+			last := i == len(nodes)-1
+			if n.In != in || !last && taken != out || last && taken != 0 {
+				t.Errorf("node %d: in %d, out %d, want %d, %d", i, n.In, taken, in, out)
+			}
+		}
+	}
+	count(3)
+	want(3, 3)
+	e.chain(t, rootID, true, append(nodes, onlyHot), links...)
+	want(3, 0) // a relation begins anew with its chain
+	count(2)
+	want(5, 2)
+	runWay.Count() // is counted where it runs
 }
 
 // TestBadMetadata: each mistake has a clear word, and the former chain goes on.

@@ -10,6 +10,27 @@ import "edgesync/proto"
 type Way struct {
 	Run, Save, Push, Call bool
 	Scope                 string
+	steps                 *[]step // the nodes that the message comes to; nil if it is run
+}
+
+// step is a node on a way, and the relation by which the way leaves it; nil: it ends there.
+type step struct {
+	node *node
+	link *link
+}
+
+// Count counts a message that takes the way without being run where a run would have counted it: at
+// its nodes. People look there for what a chain does.
+func (w *Way) Count() {
+	if w.steps == nil {
+		return
+	}
+	for _, s := range *w.steps {
+		s.node.mem.in.Add(1)
+		if s.link != nil {
+			s.link.taken.Add(1)
+		}
+	}
 }
 
 // plainWork is what a node does that needs no look at the message.
@@ -69,19 +90,22 @@ func (e *Engine) Passed(w *Way, n int) Tally {
 func (c *chain) findWays() {
 	c.ways = make(map[string]*Way, len(plainTypes))
 	for _, typ := range plainTypes {
-		if w := c.wayOf(typ); !w.Run {
+		var steps []step
+		if w := c.wayOf(typ, &steps); !w.Run {
+			w.steps = &steps
 			c.ways[typ] = &w
 		}
 	}
 }
 
 // wayOf follows a message type from the first node as long as the way does not fork.
-func (c *chain) wayOf(typ string) (w Way) {
+func (c *chain) wayOf(typ string, steps *[]step) (w Way) {
 	n := c.first
 	for range maxWay {
 		if n == nil {
 			return w
 		}
+		*steps = append(*steps, step{node: n})
 		relation := "Success"
 		switch n.plain {
 		case plainNothing:
@@ -130,6 +154,7 @@ func (c *chain) wayOf(typ string) (w Way) {
 		if len(l.to) != 1 {
 			return runWay
 		}
+		(*steps)[len(*steps)-1].link = l
 		n = l.to[0]
 	}
 	return runWay

@@ -82,8 +82,13 @@ type Outlet interface {
 	Unsupported(node, kind string, m *Message)
 }
 
+// uncompared is in a struct whose values nobody compares: the compiler then makes no function that
+// does, of up to 500 bytes each.
+type uncompared [0]func()
+
 // Event is what a push node queues for the cloud (RULES.md 4.4).
 type Event struct {
+	_      uncompared
 	Action string // TIMESERIES_UPDATED, POST_ATTRIBUTES, ATTRIBUTES_UPDATED, …
 	Entity Entity
 	Time   int64
@@ -109,6 +114,7 @@ type Values struct {
 
 // Call is a call of a device.
 type Call struct {
+	_       uncompared
 	ID      uint32 // what Engine.Answer is told; 0 if the call is one way
 	Device  Entity
 	Method  string
@@ -121,6 +127,7 @@ type Call struct {
 
 // Reply answers the call of a device that the message's metadata name.
 type Reply struct {
+	_                         uncompared
 	Device                    Entity
 	Request, Service, Session string
 	Answer                    string
@@ -128,6 +135,7 @@ type Reply struct {
 
 // Change is a change of what surrounds an entity.
 type Change struct {
+	_        uncompared
 	Kind     string // relation, customer or state
 	Entity   Entity
 	Other    Entity // the other end of the relation, or the customer; zero: none

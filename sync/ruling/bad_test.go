@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"edgesync/proto"
+	"edgesync/sync/device/payload"
 )
 
 // What is no chain is not executed, which the report says in a word; the chain before it goes on,
@@ -78,5 +79,92 @@ func TestBadNodes(t *testing.T) {
 			t.Errorf("%.80s: %.60s after %v", node, got, time.Since(start))
 		}
 		g.close(false)
+	}
+}
+
+// Fields that nobody knows, of a newer server, change nothing.
+func TestUnknownFields(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	g.chain(chainID, true, []string{hotNode, pushNode}, "0>1:True")
+	text := `{"ruleChainId":{"id":"` + proto.FormatUUID(chainID) + `","entityType":"RULE_CHAIN","é":[]},` +
+		`"firstNodeIndex":0,"new":{"a":[1,null]},` +
+		`"nodes":[{"type":"org.thingsboard.rule.engine.filter.TbJsFilterNode","name":"cold","colour":7,` +
+		`"configuration":{"scriptLang":"TBEL","tbelScript":"return msg.t < 30;","depth":{"x":1e999}}},` +
+		`{"type":"org.thingsboard.rule.engine.edge.TbMsgPushToCloudNode","name":"p",` +
+		`"configuration":{"scope":"CLIENT_SCOPE","\u0000":[[]]}}],` +
+		`"connections":[{"fromIndex":0,"toIndex":1,"type":"True","weight":-0}],"ruleChainConnections":null,"later":true}`
+	if changed, err := g.engine.Metadata([]byte(text)); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	g.want(events(t, 1, `{"t":31}`), "")
+	g.want(events(t, 1, `{"t":1}`), `{"t":1}`)
+}
+
+// Chains and nodes in a circle end, and what was in them goes up as it came, once.
+func TestCircles(t *testing.T) {
+	a, b := chainID, proto.UUID{0xc0, 15: 2}
+	call := func(id proto.UUID) string {
+		return `flow.TbRuleChainInputNode|call|{"ruleChainId":"` + proto.FormatUUID(id) + `"}`
+	}
+	const script = `transform.TbTransformMsgNode|add|{"scriptLang":"TBEL",` +
+		`"tbelScript":"msg.n = msg.n + 1; return {msg: msg, metadata: metadata, msgType: msgType};"}`
+	for name, set := range map[string]func(g *rig){
+		"chains": func(g *rig) {
+			g.chain(b, false, []string{call(a)})
+			g.chain(a, true, []string{call(b)})
+		},
+		"a chain that calls itself": func(g *rig) { g.chain(a, true, []string{call(a)}) },
+		"a node":                    func(g *rig) { g.chain(a, true, []string{script}, "0>0:Success") },
+		"nodes that copy": func(g *rig) {
+			g.chain(a, true, []string{script, script, script}, "0>1:Success", "0>2:Success", "1>0:Success", "2>0:Success")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t)
+			defer g.close(false)
+			set(g)
+			g.want(events(t, 1, `{"n":1}`), `{"n":1}`)
+			s := g.engine.Sums()
+			if s.Failed == 0 || s.Received+s.Made != s.Accepted+s.Filtered+uint64(s.Held)+s.Merged {
+				t.Errorf("%+v", s)
+			}
+			said := false
+			for _, c := range g.Report(true).Chains {
+				for _, n := range c.Nodes {
+					said = said || n.LastError != ""
+				}
+			}
+			if !said {
+				t.Error("the report does not say why")
+			}
+		})
+	}
+}
+
+// Values at the edges of what a number or a text can be go through scripts and nodes as a real edge
+// has them (RULES.md 2.1, 5.4), or as they came.
+func TestValuesAtTheEdges(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	g.chain(chainID, true, []string{
+		`transform.TbTransformMsgNode|same|{"scriptLang":"TBEL","tbelScript":"return {msg: {'é ключ': msg['é ключ']}, ` +
+			`metadata: metadata, msgType: msgType};"}`, pushNode,
+	}, "0>1:Success")
+	for in, want := range map[string]string{
+		// What is no long or a double of 18 digits becomes a text, written out.
+		`5e-324`: `"0.` + strings.Repeat("0", 323) + `5"`, `1e400`: `"1` + strings.Repeat("0", 400) + `"`,
+		`-1e400`: `"-1` + strings.Repeat("0", 400) + `"`, `1.7976931348623157e308`: `"17976931348623157` + strings.Repeat("0", 292) + `"`,
+		`9007199254740993`:  `9007199254740993`,
+		`-9007199254740993`: `-9007199254740993`, `9007199254740991`: `9007199254740991`,
+		`9223372036854775807`: `9223372036854775807`, `-9223372036854775808`: `-9223372036854775808`,
+		`9223372036854775808`: `"9223372036854775808"`, `-0`: `0`, `-0.0`: `0.0`,
+		`"\ud83d\ude00"`: `"😀"`, `"a\u0000b"`: `"a\u0000b"`, `"\ud800"`: `"?"`, "\"\xff\"": "\"\ufffd\"", `"e\u0301"`: "\"e\u0301\"",
+	} {
+		list, err := new(payload.Parser).Telemetry([]byte(`{"é ключ":`+in+`}`), device(1), 1)
+		if err != nil {
+			t.Fatalf("%q is refused: %v", in, err)
+		}
+		g.want(list, `{"é ключ":`+want+`}`)
 	}
 }

@@ -49,6 +49,7 @@ type deviceCall struct {
 // the loop nor a door waits for a chain.
 type callers struct {
 	todo    chan func()
+	wake    chan struct{} // something is in came
 	agent   Calls
 	doors   Doors
 	mu      sync.Mutex                 // guards what follows
@@ -56,6 +57,8 @@ type callers struct {
 	waiting map[deviceCall]uint32      // of the engine, for the answers of devices
 	asked   map[string]asked
 	next    uint64
+	came    []coming // of the cloud, for its chains
+	down    int      // bytes of came
 }
 
 // asked is a device's own call that a chain has.
@@ -65,7 +68,7 @@ type asked struct {
 }
 
 func (c *callers) init() {
-	c.todo = make(chan func(), maxTodo)
+	c.todo, c.wake = make(chan func(), maxTodo), make(chan struct{}, 1)
 	c.cloud, c.waiting, c.asked = make(map[proto.UUID]*calls.Call), make(map[deviceCall]uint32), make(map[string]asked)
 }
 
@@ -82,6 +85,8 @@ func (r *Rules) work(ctx context.Context) {
 			return
 		case do := <-r.calls.todo:
 			do()
+		case <-r.calls.wake:
+			r.cameIn()
 		case now := <-ticker.C:
 			r.calls.expire(now)
 			r.look(now)
@@ -152,6 +157,9 @@ func (r *Rules) wayOfCall(device proto.UUID, typ string) (w *rules.Way, ok bool)
 // device (RULES.md 7.2). It is what the loop delivers to.
 func (r *Rules) Deliver(c *calls.Call) bool {
 	if w, ok := r.wayOfCall(c.Device, rules.CallToDevice); r.Off || c.Direct || !ok || !w.Run {
+		if ok && !r.Off && !c.Direct {
+			w.Count()
+		}
 		return r.calls.doors.Deliver(c)
 	}
 	own := *c

@@ -11,8 +11,39 @@ import (
 	"edgesync/sync/rules"
 )
 
-// maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire.
-const maxDown = 512 << 10
+// maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire
+// and downCost for each message.
+const (
+	maxDown  = 512 << 10
+	downCost = 128
+)
+
+// coming is what the cloud has sent, and waits to enter its chain.
+type coming struct {
+	do   func()
+	size int
+}
+
+// cameIn runs what waits of the cloud's messages.
+func (r *Rules) cameIn() {
+	c := &r.calls
+	for {
+		c.mu.Lock()
+		list := c.came
+		c.came = nil
+		c.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for i := range list {
+			list[i].do()
+			list[i].do = nil
+			c.mu.Lock()
+			c.down -= list[i].size
+			c.mu.Unlock()
+		}
+	}
+}
 
 // Coming makes the messages of what the cloud has sent, before the registry takes it: data of
 // entities, with source=cloud, and entities that are new here (RULES.md 2.2). What it returns,
@@ -31,8 +62,10 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 			}
 		}
 		for _, m := range list {
-			r.run(len(m.Data), func() {
-				if r.Registry.Here(m.Originator.Type, m.Originator.ID) || strings.HasSuffix(m.Originator.Type, "_PROFILE") {
+			r.run(0, func() {
+				// The text is read now, so that a first sync of thousands does not wait in memory.
+				if text, ok := r.Registry.EntityText(m.Originator.Type, m.Originator.ID); ok {
+					m.Data = string(text)
 					r.handleQuietly(m)
 				}
 			})
@@ -42,13 +75,20 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 
 // run has something run later that takes so many bytes until then.
 func (r *Rules) run(size int, do func()) {
-	if r.down.Add(int64(size)) <= maxDown && r.later(func() {
-		do()
-		r.down.Add(-int64(size))
-	}) {
+	size += downCost
+	c := &r.calls
+	c.mu.Lock()
+	if c.down+size <= maxDown {
+		c.down += size
+		c.came = append(c.came, coming{do, size})
+		c.mu.Unlock()
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
 		return
 	}
-	r.down.Add(-int64(size))
+	c.mu.Unlock()
 	r.complain("what the cloud has sent does not enter its rule chain: too much is to be done", "", "")
 }
 
@@ -61,7 +101,7 @@ func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
 		id := proto.UUIDOf(msb, lsb)
 		if _, here := r.Registry.EntityText(typ, id); !here && text != "" {
 			list = append(list, &rules.Message{
-				Type: "ENTITY_CREATED", Originator: rules.Entity{Type: typ, ID: id}, Time: r.Clock.Now(), Data: text, Up: true,
+				Type: "ENTITY_CREATED", Originator: rules.Entity{Type: typ, ID: id}, Time: r.Clock.Now(), Up: true,
 			})
 		}
 	}
@@ -84,6 +124,28 @@ func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
 		add("ASSET_PROFILE", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	return list
+}
+
+// Made has the message of a device run that was made here, whose creation is in the queue: by a
+// gateway, or by provisioning (RULES.md 2.2). Any goroutine; it does not block.
+func (r *Rules) Made(c *proto.Creation) {
+	if r.Off {
+		return
+	}
+	var j struct{ Name, Type string }
+	_ = json.Unmarshal([]byte(c.Device), &j) // it is ours
+	list := []*rules.Message{{Type: "ENTITY_CREATED"}}
+	list[0].Metadata = append(list[0].Metadata, pair("entityName", j.Name), pair("entityType", proto.DeviceEntity))
+	if c.Gateway != (proto.UUID{}) {
+		list[0].Metadata = append(list[0].Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
+	} else {
+		list = append(list, &rules.Message{Type: "PROVISION_SUCCESS"})
+		list[1].Metadata = append(list[1].Metadata, pair("deviceName", j.Name), pair("deviceType", j.Type))
+	}
+	for _, m := range list {
+		m.Originator, m.Time, m.Data, m.Up = rules.Entity{Type: proto.DeviceEntity, ID: c.ID}, r.Clock.Now(), c.Device, true
+		r.run(len(m.Data), func() { r.handleQuietly(m) })
+	}
 }
 
 // downType is the type of the message of what came; "" if it makes none.

@@ -15,8 +15,8 @@ import (
 
 // Entered makes the messages of what people do over REST (RULES.md 2.2), before it is done: what it
 // returns runs them once it is. Their events are in the queue then: what a push node would send
-// unchanged is not sent twice.
-func (r *Rules) Entered(events []proto.Event, by registry.User) func() {
+// unchanged is not sent twice. Time series are deleted from a time on and before another one.
+func (r *Rules) Entered(events []proto.Event, by registry.User, from, to int64) func() {
 	if r.Off {
 		return func() {}
 	}
@@ -34,6 +34,10 @@ func (r *Rules) Entered(events []proto.Event, by registry.User) func() {
 			}
 		}
 		for _, m := range list {
+			if m.Type == "TIMESERIES_DELETED" {
+				b := strconv.AppendInt([]byte(m.Data[:len(m.Data)-1]+`,"startTs":`), from, 10)
+				m.Data = string(append(strconv.AppendInt(append(b, `,"endTs":`...), to, 10), '}'))
+			}
 			m.Metadata = append(m.Metadata, userOf(by)...)
 			r.handleQuietly(m)
 		}

@@ -2,6 +2,7 @@ package ruling
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,7 +64,7 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 		{
 			"time series deleted", data(proto.ActionTimeseriesDeleted, proto.AppendAttributeDelete(nil, one, "DEVICE", "", []string{"k"})),
 			registry.Edit{},
-			[]string{`DEVICE 1 TIMESERIES_DELETED {"timeseries":["k"]} `},
+			[]string{`DEVICE 1 TIMESERIES_DELETED {"timeseries":["k"],"startTs":3,"endTs":9} `},
 			``,
 		},
 		{
@@ -149,7 +150,7 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			run := g.Entered([]proto.Event{c.e}, registry.User{ID: proto.UUID{0xee}, Text: []byte(`{"email":"a@b.c"}`)})
+			run := g.Entered([]proto.Event{c.e}, registry.User{ID: proto.UUID{0xee}, Text: []byte(`{"email":"a@b.c"}`)}, 3, 9)
 			if c.edit.Kind != 0 {
 				if err := g.reg.Edit(0, c.edit); err != nil {
 					t.Fatal(err)
@@ -219,5 +220,65 @@ func TestWhatTheCloudSendsEnters(t *testing.T) {
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}) // only the device is told
 		gone := &proto.DeviceUpdateMsg{MsgType: proto.UpdateMsgType_ENTITY_DELETED_RPC_MESSAGE, IdMSB: d.IdMSB, IdLSB: d.IdLSB}
 		send(&proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{gone}})
+	})
+}
+
+// A first sync leaves no entity out, however fast its messages come.
+func TestAFirstSyncEntersWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		defer g.close(false)
+		g.chain(chainID, true, []string{
+			`transform.TbTransformMsgNode|name|{"scriptLang":"TBEL","tbelScript":"return {msg: {n: msg.name}, metadata: metadata, ` +
+				`msgType: 'POST_TELEMETRY_REQUEST'};"}`, pushNode,
+		}, "0>1:Success")
+		const devices = 1000
+		for n := 3; n < 3+devices; n++ {
+			d := &proto.DeviceUpdateMsg{Entity: fmt.Sprintf(`{"name":"pump %d","type":"default","additionalInfo":"%0999d"}`, n, 0)}
+			d.IdMSB, d.IdLSB = proto.Halves(proto.UUID{0xd0, 1, byte(n >> 8), 15: byte(n)})
+			m := &proto.DownlinkMsg{DeviceUpdateMsg: []*proto.DeviceUpdateMsg{d}}
+			came := g.Coming(m)
+			if _, err := g.reg.Apply(m); err != nil {
+				t.Fatal(err)
+			}
+			came()
+		}
+		g.Start()
+		synctest.Wait()
+		for i := range g.queue {
+			f, _ := open(g.queue[i].Fragment)
+			if got, want := string(f.appendJSON(nil)), fmt.Sprintf(`{"n":"pump %d"}`, 3+i); got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+		}
+		if len(g.queue) != devices {
+			t.Errorf("%d messages, want %d", len(g.queue), devices)
+		}
+	})
+}
+
+// A device that is made here enters its chain as RULES.md 2.2 says: by a gateway, or by
+// provisioning.
+func TestWhatIsMadeHereEnters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		defer g.close(false)
+		g.chain(chainID, true, []string{sayNode, pushNode}, "0>1:Success")
+		g.Start()
+		c := &proto.Creation{ID: device(1), Gateway: device(2), Device: `{"name":"pump 1","type":"default"}`}
+		g.Made(c)
+		synctest.Wait()
+		c.Gateway = proto.UUID{}
+		g.Made(c)
+		synctest.Wait()
+		want := []string{
+			`DEVICE 1 ENTITY_CREATED {"name":"pump 1","type":"default"} {"entityName":"pump 1","entityType":"DEVICE",` +
+				`"gatewayId":"` + proto.FormatUUID(device(2)) + `"}`,
+			`DEVICE 1 ENTITY_CREATED {"name":"pump 1","type":"default"} {"entityName":"pump 1","entityType":"DEVICE"}`,
+			`DEVICE 1 PROVISION_SUCCESS {"name":"pump 1","type":"default"} {"deviceType":"default","deviceName":"pump 1"}`,
+		}
+		if got := g.messages(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	})
 }

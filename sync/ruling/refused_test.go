@@ -145,6 +145,7 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 				g.Options.Latest = rest.NewLatest(new(clock.Clock))
 				g.readsLatest.Store(true)
 				g.chain(chainID, true, c.nodes, c.links...)
+				defer g.close(false) // once mu is free
 				g.Start()
 				synctest.Wait()
 				rnd, other := rand.New(rand.NewPCG(7, 7)), rand.New(rand.NewPCG(8, 8))
@@ -164,12 +165,17 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					g.mu.Lock() // the engine's goroutine appends too
 					for i := range out {
 						e := &out[i]
-						g.queue = append(g.queue, wal.Event{
+						err := g.Append(t.Context(), wal.Event{
 							Kind: uint8(e.Kind), Action: uint8(e.Action), Entity: e.Entity, Fragment: slices.Clone(e.Fragment),
 						})
+						if err != nil {
+							t.Error(err)
+						}
 					}
+					g.mu.Unlock()
 					if err := finish(nil, nil); err != nil {
 						t.Error(err)
 					}
@@ -178,6 +184,8 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
+				g.mu.Lock()
+				defer g.mu.Unlock()
 				for i := range g.queue {
 					e := &g.queue[i]
 					f, ok := open(e.Fragment)
@@ -188,7 +196,6 @@ func TestRefusedMessagesLeaveNoTrace(t *testing.T) {
 					queue = append(queue, text)
 				}
 				sums = g.Counts()
-				g.close(false)
 			})
 			return queue, sums
 		}

@@ -81,7 +81,6 @@ type Rules struct {
 	written  time.Time             // the counters
 	last     Counts                // what was written then
 	extra    atomic.Uint64         // events that nodes made beside messages
-	down     atomic.Int64          // bytes of the data of the cloud that wait for their chains
 	said     atomic.Int64          // when a node's failure was last logged, in s
 	failing  bool                  // the queue refuses what back holds
 	grumble  time.Time             // the last complaint of that

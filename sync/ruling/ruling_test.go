@@ -237,6 +237,15 @@ func TestPlainWays(t *testing.T) {
 		"0>1:Post telemetry", "0>2:Post attributes", "1>3:Success", "2>3:Success")
 	g.want(one, "untouched")
 	g.want(attributes, "untouched")
+	// Its nodes count them all the same: people look there for what the chain does.
+	counts := ""
+	for _, n := range g.Report(false).Chains[0].Nodes {
+		counts += fmt.Sprintf("%s %d %v ", n.Name, n.In, n.Out)
+	}
+	want := "switch 2 map[Post attributes:1 Post telemetry:1] save 1 map[Success:1] keep 1 map[Success:1] push 2 map[] push 0 map[] "
+	if counts != want {
+		t.Errorf("%s, want %s", counts, want)
+	}
 	if n := testing.AllocsPerRun(100, func() { _, _, _ = g.Take(one) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -74,9 +74,17 @@ func (r *Rules) way(e *proto.Event, chain *proto.UUID) *rules.Way {
 	return w
 }
 
-// untouched reports whether an event goes to the queue as it is, and its values are stored here.
+// untouched reports whether an event goes to the queue as it is, and its values are stored here. If
+// so, it has taken its way.
 func untouched(w *rules.Way) bool {
-	return w == nil || !w.Run && w.Push && w.Save && (w.Scope == "" || w.Scope == proto.ClientScope)
+	if w == nil {
+		return true
+	}
+	if w.Run || !w.Push || !w.Save || w.Scope != "" && w.Scope != proto.ClientScope {
+		return false
+	}
+	w.Count()
+	return true
 }
 
 // Take runs events of devices through the chains. finish is nil if they go to the queue as they
@@ -118,6 +126,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refus
 // pass does with an event what its way says.
 func (t *take) pass(e *proto.Event, w *rules.Way) error {
 	t.Count(t.engine.Passed(w, 1))
+	w.Count()
 	if w.Save {
 		t.save(e)
 	}

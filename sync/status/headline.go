@@ -137,9 +137,7 @@ func cause(s *agent.Snapshot) string {
 	case away(s):
 		text := "because there is no link since " + lost(s)
 		if c := telling(s); c != nil {
-			short := *c
-			short.Text, _, _ = strings.Cut(c.Text, "; it worked ") // since when there is no link is said
-			text += " (" + shortCause(&short) + ")"
+			text += " (" + shortCause(s, c) + ")"
 		}
 		return text
 	case s.State == agent.Refused:
@@ -163,7 +161,7 @@ func noLink(s *agent.Snapshot) string {
 		text += ", " + plural(s.AttemptsSince, "attempt", "attempts")
 	}
 	if c := telling(s); c != nil {
-		text += ": " + shortCause(c)
+		text += ": " + shortCause(s, c)
 	} else {
 		text += because(s.LastError)
 	}
@@ -185,17 +183,27 @@ func telling(s *agent.Snapshot) (best *agent.Cause) {
 	return best
 }
 
-// shortCause is a cause without the words of the transport behind it, which last_error has.
-func shortCause(c *agent.Cause) string {
+// shortCause is a cause without the words of the transport behind it, which last_error has, and
+// without until when the link worked, where that was said.
+func shortCause(s *agent.Snapshot, c *agent.Cause) string {
 	text := c.Text
 	if hint, _, ok := strings.Cut(text, " ("); ok && strings.HasSuffix(text, ")") {
 		text = hint
+	}
+	past := ""
+	for _, begins := range [...]string{"; it worked ", "; it has worked "} {
+		if i := strings.LastIndex(text, begins); i >= 0 {
+			text, past = text[:i], text[i:]
+		}
+	}
+	if s.LastContact != nil {
+		past = ""
 	}
 	text = strings.TrimRight(plain.Text(text, causeShown), ". ")
 	if c.Count > 1 {
 		text += ", " + group(c.Count) + " times"
 	}
-	return text
+	return text + strings.TrimRight(plain.Text(past, causeShown), ". ")
 }
 
 // isRecent reports whether a loss is to be told: it is less than a day old.

@@ -155,3 +155,24 @@ func TestHeadline(t *testing.T) {
 		}
 	}
 }
+
+// How often stands behind what failed, and until when the link worked where nothing else says it.
+func TestShortCause(t *testing.T) {
+	text := "nothing listens there: check cloud.host; it worked until 06:25 UTC (connect: connection refused)"
+	for _, c := range []struct {
+		contact *time.Time
+		text    string
+		count   uint64
+		want    string
+	}{
+		{nil, text, 2, "nothing listens there: check cloud.host, 2 times; it worked until 06:25 UTC"},
+		{nil, text, 1, "nothing listens there: check cloud.host; it worked until 06:25 UTC"},
+		{new(time.Time), text, 2, "nothing listens there: check cloud.host, 2 times"},
+		{nil, "no answer; it has worked before", 3, "no answer, 3 times; it has worked before"},
+		{nil, "no answer.", 3, "no answer, 3 times"},
+	} {
+		if got := shortCause(&agent.Snapshot{LastContact: c.contact}, &agent.Cause{Text: c.text, Count: c.count}); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

@@ -35,13 +35,15 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	turned_away refused_creations unproven_creations refusals refused repeated max_inbound_message_size
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
-	received made filtered held merged wire_received_bytes wire_sent_bytes clock_offset_ms replayed replay`)
+	received made filtered held merged wire_received_bytes wire_sent_bytes clock_offset_ms replayed replay
+	linked_since`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}},
 		RefusedCreations: &agent.RefusedCreations{},
-		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), Causes: []agent.Cause{{}},
+		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), LinkedSince: new(time.Time),
+		Causes: []agent.Cause{{}},
 		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
 	})
 	if err != nil {
@@ -75,7 +77,8 @@ func sample() agent.Snapshot {
 		Pending: 12400, Dropped: 10, Dead: 5, Damaged: 2, OldestPendingMS: 250000, HTTPAddress: "[::]:8080",
 		RSSBytes: 11 << 20, FlashBytesToday: 13000000, FlashWearToday: 26 << 20, CommitsToday: 1234,
 		FlashWearPerDay: 52 << 20, FlashYears: 84.25,
-		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25, Connects: 1,
+		UptimeMS: 11520000, QueueBytes: 1 << 20, Committed: 1222500, LastOffset: 1235000, InFlight: 2, Window: 4, RTTMS: 41.25,
+		Connects: 1, Reconnects: 2,
 		MaxInbound: 8 << 20,
 		Edge:       "Gateway 7", Cloud: "tb.example.org:7070", Synced: true, Devices: 12, Downlinks: 42, DownlinksUnused: 3,
 		UplinkBytes: 99, Writable: true, Commits: 1234,
@@ -89,6 +92,28 @@ func sample() agent.Snapshot {
 			{Name: "queueUpdateMsg", Received: 2, Malformed: 2},
 			{Name: "widgetTypeUpdateMsg", Received: 684, Malformed: 1},
 		},
+	}
+}
+
+// A link that carries something is processing for a moment, again and again: people hear how long
+// the link lasts. Other states last since they began.
+func TestStateSince(t *testing.T) {
+	s := sample()
+	linked := s.Since.Add(-time.Hour)
+	s.LinkedSince = &linked
+	now := s.Since.Add(time.Second)
+	for state, want := range map[agent.State]string{
+		agent.Connected: "connected for 1h00m", agent.Processing: "processing for 1h00m", agent.Draining: "draining for 1.0s",
+		agent.Refused: "refused for 1.0s", agent.Disconnected: "disconnected for 1.0s",
+	} {
+		s.State = state
+		var b bytes.Buffer
+		if err := Print(&b, &s, now, false); err != nil {
+			t.Fatal(err)
+		}
+		if line, _, _ := strings.Cut(b.String(), "  "); line != "● "+want {
+			t.Errorf("%q, want %q", line, want)
+		}
 	}
 }
 
@@ -109,7 +134,7 @@ func TestPrint(t *testing.T) {
   + damaged           2
 
   room      1.0 MiB of 8.0 MiB used (12 %), 512.0 KiB an hour comes in: full in 14h00m without a link, backlog of 4m10s
-  link      2 of 4 batches in flight, answered in 41.2 ms, takes messages up to 8.0 MiB, 1 connection, 0 reconnects
+  link      2 of 4 batches in flight, answered in 41.2 ms, takes messages up to 8.0 MiB, 1 connection in 3 attempts
   queue     committed 1,222,500 of 1,235,000
   flash     26.0 MiB worn today (12.4 MiB written, 1,234 commits), 2.0 GiB in all since 3 Nov 2026, 52.0 MiB a day at this rate, lasts 84.2 years
             arrays of 10 would make this medium last 7.1 times longer

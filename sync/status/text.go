@@ -58,21 +58,16 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	row("+", "dropped", s.Dropped, "")
 	row("+", "dead", s.Dead, ofFormer(s))
 	row("+", "damaged", s.Damaged, "")
-	if p.small() { // what follows may fill it
-		p.line("  %-9s %s", "room", room(s))
-	}
+	p.gap()
+
+	p.line("  %-9s %s", "room", room(s)) // first: what follows may fill a small screen
 	if r := s.Replay; r != nil {
 		p.line("  %-9s %s", "replay", replay(r))
 	}
 	if r := s.RefusedCreations; r != nil {
 		p.line("  %s", p.paint(Warn, refused(s)))
 	}
-	p.gap()
-
 	queue := fmt.Sprintf("committed %s of %s", group(s.Committed), group(s.LastOffset))
-	if !p.small() {
-		p.line("  %-9s %s", "room", room(s))
-	}
 	if !s.Running {
 		p.line("  %-9s %s", "queue", queue)
 		return p.to(w)
@@ -85,17 +80,17 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 		link += fmt.Sprintf(", %s sent again", plural(s.Repeated, "event", "events"))
 	}
 	if s.MaxInbound > 0 {
-		link += ", takes messages up to " + size(int64(s.MaxInbound))
+		link += ", takes messages up to " + Size(int64(s.MaxInbound))
 	}
-	p.line("  %-9s %s, %s, %s", "link", link, plural(s.Connects, "connection", "connections"),
-		plural(s.Reconnects, "reconnect", "reconnects"))
+	p.line("  %-9s %s, %s in %s", "link", link, plural(s.Connects, "connection", "connections"),
+		plural(s.Reconnects+1, "attempt", "attempts"))
 	p.line("  %-9s %s", "queue", queue)
 	p.line("  %-9s %s", "flash", flash(s))
 	if n := s.Room.ArraysOf10; n > 0 {
 		p.line("  %-9s arrays of 10 would make this medium last %.3g times longer", "", n)
 	}
 	if s.Medium != "" {
-		p.line("  %-9s %s; %s free", "medium", clean(s.Medium), size(s.MediumFree))
+		p.line("  %-9s %s; %s free", "medium", clean(s.Medium), Size(s.MediumFree))
 	}
 	synced := "never synced"
 	if s.Synced {
@@ -119,7 +114,7 @@ func printFor(w io.Writer, s *agent.Snapshot, now time.Time, to screen) error {
 	for _, r := range recentlyRefused(s, now) {
 		p.line("  %-9s %s", "refused", p.paint(Warn, refusedOnce(&r, now)))
 	}
-	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), size(s.RSSBytes))
+	p.line("  %-9s edgesync %s, up %s, %s of memory", "process", clean(s.Version), span(s.UptimeMS), Size(s.RSSBytes))
 	return p.to(w)
 }
 
@@ -228,12 +223,12 @@ func left(parts []agent.Part) string {
 // room says how much room is used, how fast, and how long it lasts.
 func room(s *agent.Snapshot) string {
 	r := &s.Room
-	text := size(r.Used)
+	text := Size(r.Used)
 	if r.Limit > 0 {
-		text += fmt.Sprintf(" of %s used (%.0f %%)", size(r.Limit), r.Percent)
+		text += fmt.Sprintf(" of %s used (%.0f %%)", Size(r.Limit), r.Percent)
 	}
 	if r.BytesPerHour > 0 {
-		text += fmt.Sprintf(", %s an hour comes in", size(int64(r.BytesPerHour)))
+		text += fmt.Sprintf(", %s an hour comes in", Size(int64(r.BytesPerHour)))
 	}
 	if r.FullInMS != nil {
 		text += ": full in " + span(*r.FullInMS)
@@ -249,13 +244,13 @@ func room(s *agent.Snapshot) string {
 
 // flash says what the medium has borne today, and how long it will last.
 func flash(s *agent.Snapshot) string {
-	text := fmt.Sprintf("%s worn today (%s written, %s)", size(s.FlashWearToday), size(s.FlashBytesToday),
+	text := fmt.Sprintf("%s worn today (%s written, %s)", Size(s.FlashWearToday), Size(s.FlashBytesToday),
 		plural(s.CommitsToday, "commit", "commits"))
 	if r := &s.Room; r.Worn > 0 && r.Since != nil {
-		text += fmt.Sprintf(", %s in all since %s", size(r.Worn), r.Since.UTC().Format("2 Jan 2006"))
+		text += fmt.Sprintf(", %s in all since %s", Size(r.Worn), r.Since.UTC().Format("2 Jan 2006"))
 	}
 	if s.FlashWearPerDay > 0 {
-		text += fmt.Sprintf(", %s a day at this rate", size(s.FlashWearPerDay))
+		text += fmt.Sprintf(", %s a day at this rate", Size(s.FlashWearPerDay))
 	}
 	if s.FlashYears > 0 {
 		text += fmt.Sprintf(", lasts %.3g years", min(s.FlashYears, 999))
@@ -264,10 +259,11 @@ func flash(s *agent.Snapshot) string {
 }
 
 func since(s *agent.Snapshot, now time.Time) string {
-	if s.Since.IsZero() || !s.Running {
+	t := s.StateSince()
+	if t.IsZero() || !s.Running {
 		return ""
 	}
-	return " for " + span(now.Sub(s.Since).Milliseconds())
+	return " for " + span(now.Sub(t).Milliseconds())
 }
 
 func peer(s *agent.Snapshot) string {
@@ -385,7 +381,8 @@ func group(n uint64) string {
 	return s
 }
 
-func size(n int64) string {
+// Size writes a number of bytes for people.
+func Size(n int64) string {
 	switch {
 	case n < 1<<10:
 		return fmt.Sprintf("%d B", n)

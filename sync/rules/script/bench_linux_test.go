@@ -10,7 +10,7 @@ import (
 // chain.
 func BenchmarkRun(b *testing.B) {
 	msg := `{"temperature":41.5,"humidity":60,"deviceId":"a1b2c3","battery":3.6,"status":{"code":5,"text":"ok"}}`
-	metadata := []Pair{{"deviceName", "th-1"}, {"deviceType", "thermostat"}, {"ts", "1767225600123"}}
+	metadata := []Pair{{Key: "deviceName", Value: "th-1"}, {Key: "deviceType", Value: "thermostat"}, {Key: "ts", Value: "1767225600123"}}
 	for _, c := range []struct {
 		name, script string
 		lang         Language

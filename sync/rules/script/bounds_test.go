@@ -132,7 +132,7 @@ func TestMessageBounds(t *testing.T) {
 	if err := d.Parse("{}"); err != nil {
 		t.Fatal(err)
 	}
-	big := []Pair{{"k", strings.Repeat("a", maxMessage)}}
+	big := []Pair{{Key: "k", Value: strings.Repeat("a", maxMessage)}}
 	if _, err := p.Run(testClock, Args{Msg: &d, Metadata: big}); !errors.Is(err, &Error{Reason: Limit}) {
 		t.Errorf("metadata beyond the bound of the arguments: %v", err)
 	}

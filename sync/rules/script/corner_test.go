@@ -22,7 +22,7 @@ func corner(t *testing.T, lang Language, source string) string {
 			t.Fatal(err)
 		}
 		var v *Value
-		v, err = p.Run(testClock, Args{Msg: &d, Metadata: []Pair{{"deviceName", "th-1"}, {"ts", "1767225600123"}}, MsgType: "T"})
+		v, err = p.Run(testClock, Args{Msg: &d, Metadata: fuzzMetadata, MsgType: "T"})
 		if err == nil {
 			var b []byte
 			if b, err = lang.AppendJSON(nil, v, AsScript); err == nil {
@@ -449,7 +449,7 @@ func TestMetadataInJavasOrder(t *testing.T) {
 		"deviceName", "deviceType", "ts", "requestId", "scope", "userId", "userName", "userEmail",
 		"cs_limit", "ss_max", "k11", "k12", "k13",
 	} {
-		list = append(list, Pair{k, ""})
+		list = append(list, Pair{Key: k})
 	}
 	order := func(list []Pair) string {
 		var keys []string

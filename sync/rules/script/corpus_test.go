@@ -59,7 +59,7 @@ func pairs(t testing.TB, raw json.RawMessage) (list []Pair) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, Pair{k.(string), v.(string)})
+		list = append(list, Pair{Key: k.(string), Value: v.(string)})
 	}
 	return list
 }

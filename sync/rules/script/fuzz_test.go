@@ -13,7 +13,7 @@ import (
 const fuzzMessage = `{"t":21.5,"i":7,"big":3000000000,"s":"abc","num":"42",` +
 	`"b":true,"e":"","o":{"p":{"q":5},"x":"y"},"l":[3,1,2],"lo":[{"k":"a","v":1}]}`
 
-var fuzzMetadata = []Pair{{"deviceName", "th-1"}, {"ts", "1767225600123"}}
+var fuzzMetadata = []Pair{{Key: "deviceName", Value: "th-1"}, {Key: "ts", Value: "1767225600123"}}
 
 func fuzzArgs(t testing.TB) Args {
 	t.Helper()

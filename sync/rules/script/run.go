@@ -40,7 +40,10 @@ func (l Language) String() string {
 }
 
 // Pair is one text of a message's metadata.
-type Pair struct{ Key, Value string }
+type Pair struct {
+	_          [0]func() // not comparable: there were four functions that compare one to three Pairs
+	Key, Value string
+}
 
 // Args are what a script is called with. A script cannot change them.
 type Args struct {

@@ -287,11 +287,11 @@
       ...(s.losses || []).filter(l => l.events).map(l => ["lost: " + l.reason, count(l.events) + (l.until ? ", last " + moment(l.until) : "")])]);
     const c = s.refused_creations, names = c && c.names || [];
     list("details", [
-      ["Link", s.state + " since " + moment(s.since) + (s.next_attempt_ms ? ", next attempt in " + span(s.next_attempt_ms) : "")],
+      ["Link", s.state + " since " + moment(s.linked_since && /^(connected|processing)$/.test(s.state) ? s.linked_since : s.since) + (s.next_attempt_ms ? ", next attempt in " + span(s.next_attempt_ms) : "")],
       ["Last error", s.last_error],
       ["Not created", c && "the cloud refuses " + names.join(", ") + (c.devices > names.length ? " … (" + count(c.devices) + ")" : "") + (c.cause ? ": " + c.cause : "") + "; " + count(c.events) + " events wait for that" + (c.full ? ", and the room for them is used up" : "")],
       ["Window", s.in_flight + " of " + s.window + " batches in flight" + (s.rtt_ms ? ", answered in " + num(s.rtt_ms) + " ms" : "")],
-      ["Connections", count(s.connects) + ", " + count(s.reconnects) + " reconnects"],
+      ["Connections", count(s.connects) + " in " + count(s.reconnects + 1) + " attempts"],
       ["Sync", s.sync || (s.synced ? "complete; " : "never complete; ") + count(s.devices) + " devices"],
       ["From the cloud", count(s.downlinks) + " messages" + (s.downlinks_unused ? ", " + count(s.downlinks_unused) + " unused" : "")],
       ["Room", size(room.used_bytes) + (room.limit_bytes ? " of " + size(room.limit_bytes) : "") + (room.bytes_per_hour ? "; " + size(Math.round(room.bytes_per_hour)) + " an hour come in" : "")],
