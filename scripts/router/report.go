@@ -138,6 +138,14 @@ func report(m *machine, r *rates, acked int64, took time.Duration) {
 	fmt.Printf("an agent answers %.1f s after its start (median), %.1f s at most\n", m.starts[len(m.starts)/2], m.starts[len(m.starts)-1])
 	fmt.Printf("all of them answer %.1f s after the machine's start (median)\n", m.booted[len(m.booted)/2])
 	for i, name := range flashes {
-		fmt.Printf("%-6s %5.1f MiB of memory at most, %4.0f commits a second at best\n", name, float64(m.peaks[name])/1024, r.best[i])
+		fmt.Printf("%-6s %5.1f MiB of memory at most, %s\n", name, float64(m.peaks[name])/1024, rateText(r.best[i]))
 	}
+}
+
+// rateText tells a rate of which a busy machine leaves less than one, or no two looks in one life.
+func rateText(best float64) string {
+	if best == 0 {
+		return "commits a second not seen"
+	}
+	return fmt.Sprintf("%.1f commits a second at best", best)
 }
