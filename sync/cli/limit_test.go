@@ -65,6 +65,7 @@ func TestLimitFollowsCollections(t *testing.T) {
 		l.live = 0
 		l.mu.Unlock()
 	}
+	l.measure()
 	runtime.KeepAlive(ballast)
 	l.mu.Lock()
 	defer l.mu.Unlock()
