@@ -113,7 +113,7 @@ soak-memory: export STEPS_BEGAN := $(shell date +%s)
 soak-memory: ## each attack of the soak once in MEMORIES, on the 386 build, as root; 6 min for each of them
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync for 386' $(MAKE) soak-agent
-	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
+	@scripts/ci/step 'build the soak' go build -o build/ ./scripts/soak
 	@for m in $(MEMORIES); do scripts/ci/step "each attack within $$m" build/soak -each -agent build/edgesync-386 -memory "$$m" || exit 1; done
 
 .PHONY: soak-agent
