@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"strings"
 	"sync"
 
@@ -23,9 +23,7 @@ const (
 	// with the program's file it is below 24 MB. Each byte in use beyond that raises it by one
 	// and a half, up to the limit of the machine, so that the collector never runs without end.
 	usualMemory = 15 << 20
-	usualLive   = 6 << 20
-	// liveStep is by how much what is in use must change to be looked at.
-	liveStep = 256 << 10
+	usualLive   = 13 << 19
 	// boundShare is what the pages of the program's file need to stay in memory where a control
 	// group counts them, and leastBound the limit where that leaves less.
 	boundShare = 8 << 20
@@ -127,17 +125,18 @@ func (l *softLimit) follow() { runtime.SetFinalizer(&collected{l}, (*collected).
 type collected struct{ limit *softLimit }
 
 func (c *collected) again() {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // HeapAlloc counts what is not swept yet
-	metrics.Read(live)
-	c.limit.setLive(int64(live[0].Value.Uint64()))
+	c.limit.measure()
 	runtime.SetFinalizer(c, (*collected).again)
 }
 
-func (l *softLimit) setLive(bytes int64) {
+// measure finds what is in use. HeapAlloc counts what is not swept yet; without a limit NextGC is
+// what is in use, and gcPercent of it more. (runtime/metrics would say it, in 50 kB of code.)
+func (l *softLimit) measure() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if change := bytes - l.live; change > liveStep || change < -liveStep {
-		l.live = bytes
-		debug.SetMemoryLimit(l.bytes())
-	}
+	var m runtime.MemStats
+	debug.SetMemoryLimit(math.MaxInt64)
+	runtime.ReadMemStats(&m)
+	l.live = int64(min(m.NextGC, 1<<40)) * 100 / (100 + gcPercent)
+	debug.SetMemoryLimit(l.bytes())
 }
