@@ -22,10 +22,8 @@ HOT      = encoding/binary runtime internal/runtime/maps internal/runtime/math i
 # rest is 40 kB smaller without them.
 COLD     = -l -d=noopendefer=1,variablemakethreshold=0
 # The lines of instructions, and of other people's packages what never runs here, are left out:
-# 1.6 MB less. The compiler for MIPS is built, a minute once, to leave fewer NOPs: 0.65 MB (scripts/trim).
+# 1.6 MB less (scripts/trim).
 TRIM     = $(CURDIR)/build/trim
-SLOTS    = $(TRIM)-compile
-FOR_MIPS = $(if $(filter mips%,$(1)),$(SLOTS))
 GCFLAGS  = -toolexec $(TRIM) -gcflags="all=$(COLD)" $(patsubst %,-gcflags=%=,$(HOT))
 GOBUILD  = CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" $(GCFLAGS)
 
@@ -59,18 +57,14 @@ help: ## list the targets
 OUT ?= edgesync
 
 .PHONY: build
-build: $(TRIM) $(call FOR_MIPS,$(GOARCH)) ## build ./edgesync for this machine
+build: $(TRIM) ## build ./edgesync for this machine
 	$(GOBUILD) -o $(OUT) .
 
 # For this machine, whatever it is that is built for.
 .PHONY: $(TRIM)
 $(TRIM):
 	@GOOS= GOARCH= GOFLAGS= go build -trimpath -o $@ ./scripts/trim
-	@GOOS= GOARCH= GOFLAGS= $@ -rebuild link $@-link
-
-.PHONY: $(SLOTS)
-$(SLOTS): $(TRIM)
-	@GOOS= GOARCH= GOFLAGS= $< -rebuild compile $@
+	@GOOS= GOARCH= GOFLAGS= $@ -linker $@-link
 
 .PHONY: demo
 demo: build/demo ## the main job on real data: link cut, kill -9, nothing lost; 30 s
@@ -119,7 +113,7 @@ soak-memory: export STEPS_BEGAN := $(shell date +%s)
 soak-memory: ## each attack of the soak once in MEMORIES, on the 386 build, as root; 6 min for each of them
 	@mkdir -p build
 	@scripts/ci/step 'build edgesync for 386' $(MAKE) soak-agent
-	@scripts/ci/step 'build the soak' go build -trimpath -o build/ ./scripts/soak
+	@scripts/ci/step 'build the soak' go build -o build/ ./scripts/soak
 	@for m in $(MEMORIES); do scripts/ci/step "each attack within $$m" build/soak -each -agent build/edgesync-386 -memory "$$m" || exit 1; done
 
 .PHONY: soak-agent
@@ -232,7 +226,7 @@ proto-check: $(TOOLS)/.installed ## fail when the committed generated code is no
 	@PATH=$(TOOLS):$$PATH scripts/ci/proto-check
 
 .PHONY: cross
-cross: $(TRIM) $(call FOR_MIPS,$(CROSS)) ## build for every platform into build/, check size and dependencies
+cross: $(TRIM) ## build for every platform into build/, check size and dependencies
 	@scripts/ci/prepare xz
 	@VERSION='$(VERSION)' TAGS='$(TAGS)' LDFLAGS='$(LDFLAGS)' GCFLAGS='$(GCFLAGS)' MAX_MIPSLE=$(MAX_MIPSLE) MAX_MIPSLE_XZ=$(MAX_MIPSLE_XZ) scripts/ci/cross $(CROSS)
 
@@ -291,7 +285,7 @@ debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB
 	@RELEASE_TOOLS=$(RELEASE_TOOLS) scripts/debian/trial
 
 .PHONY: qemu
-qemu: $(GOTEST) $(TRIM) $(SLOTS) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
+qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
 	@scripts/ci/prepare qemu
 	CGO_ENABLED=0 GOARCH=mipsle GOMIPS=softfloat $(GOTEST) -emulated -- -vet=off -toolexec $(TRIM) -short -timeout 9m -exec qemu-mipsel-static $(QEMU_PACKAGES)
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GOTEST) -emulated -- -vet=off -toolexec $(TRIM) -short -timeout 9m -exec qemu-arm-static $(ARM_PACKAGES)
@@ -314,7 +308,7 @@ bench: ## the numbers of scripts/bench/README.md, each beside its yardstick and 
 # The tests of PACKAGE, built with the flags of the releases: where nothing is inlined, other things
 # are allocated.
 .PHONY: shipped-test
-shipped-test: $(TRIM) $(call FOR_MIPS,$(GOARCH))
+shipped-test: $(TRIM)
 	CGO_ENABLED=0 go test -c -vet=off -tags $(TAGS) -trimpath $(GCFLAGS) -o $(OUT) $(PACKAGE)
 
 .PHONY: bench-sqlite

@@ -175,59 +175,6 @@ var cuts = []struct{ file, old, now string }{
 	}); return`,
 	},
 
-	// The compiler's code for MIPS: what stands behind a branch is executed before it takes effect,
-	// and was always a NOP, a sixth of the code (slots.txt): 650 kB.
-	{
-		"cmd/internal/obj/mips/obj0.go", `		for p = c.cursym.Func().Text; p != nil; p = p.Link {
-			if p.Mark&BRANCH != 0 {
-				c.addnop(p)
-			}
-		}
-		return
-`,
-		`		c.fillSlots()
-		return
-`,
-	},
-	// In front of the call of morestack, so that it can go into the slot of the branch around that.
-	{
-		"cmd/internal/obj/mips/obj0.go", `	// q1: BNE	R1, done
-	p = obj.Appendp(p, c.newprog)
-	q1 := p
-`,
-		`	if q == nil {
-		p = obj.Appendp(p, c.newprog)
-		p.As = mov
-		p.From.Type = obj.TYPE_REG
-		p.From.Reg = REGLINK
-		p.To.Type = obj.TYPE_REG
-		p.To.Reg = REG_R3
-	}
-	p = obj.Appendp(p, c.newprog)
-	q1 := p
-`,
-	},
-	{
-		"cmd/internal/obj/mips/obj0.go", `	// MOV	LINK, R3
-	p = obj.Appendp(p, c.newprog)
-
-	p.As = mov
-	p.From.Type = obj.TYPE_REG
-	p.From.Reg = REGLINK
-	p.To.Type = obj.TYPE_REG
-	p.To.Reg = REG_R3
-	if q != nil {
-`,
-		`	if q != nil {
-		p = obj.Appendp(p, c.newprog)
-		p.As = mov
-		p.From.Type = obj.TYPE_REG
-		p.From.Reg = REGLINK
-		p.To.Type = obj.TYPE_REG
-		p.To.Reg = REG_R3
-`,
-	},
-
 	// The linker's own tables of functions, for tracebacks. Without the values of arguments, which
 	// are of no use without lines, and without what is empty at the end: 270 kB.
 	{

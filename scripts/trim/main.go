@@ -7,9 +7,8 @@
 // binary that is built from the same commit without -toolexec and -s -w.
 //
 // It is for go build -toolexec, which starts it in place of each tool, with the tool's command. The
-// linker it starts is the one that stands beside it as trim-link, if there is one; trim -rebuild
-// link FILE makes that from the source of the linker in use, with its cuts made. So is trim-compile
-// the compiler for MIPS.
+// linker it starts is the one that stands beside it as trim-link, if there is one; trim -linker
+// FILE makes that from the source of the linker in use, with its cuts made.
 package main
 
 import (
@@ -38,8 +37,8 @@ var (
 
 func main() {
 	var err error
-	if len(os.Args) == 4 && os.Args[1] == "-rebuild" {
-		err = rebuild(os.Args[2], os.Args[3])
+	if len(os.Args) == 3 && os.Args[1] == "-linker" {
+		err = linker(os.Args[2])
 	} else {
 		err = run(os.Args[1:])
 	}
@@ -61,27 +60,24 @@ func run(command []string) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	tool := strings.TrimSuffix(filepath.Base(command[0]), ".exe")
-	if tool != "compile" && tool != "link" {
-		return cmd.Run()
-	}
-	made := ""
-	if tool == "link" || strings.HasPrefix(os.Getenv("GOARCH"), "mips") {
+	if tool == "link" {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(self + "-" + tool); err == nil {
-			made = "-" + tool
-			cmd.Path, cmd.Err = self+made, nil
+		if _, err := os.Stat(self + "-link"); err == nil {
+			cmd.Path, cmd.Err = self+"-link", nil
+		} else {
+			tool = "" // as it is
 		}
 	}
-	if tool == "link" && made == "" {
+	if tool != "compile" && tool != "link" {
 		return cmd.Run()
 	}
 	if len(command) > 1 && command[1] == "-V=full" {
 		cmd.Stdout = nil
 		version, err := cmd.Output()
-		fmt.Printf("%s trim%s-%x\n", bytes.TrimSpace(version), made, sha256.Sum256(slices.Concat(source, sourceOfCuts, slots)))
+		fmt.Printf("%s trim-%x\n", bytes.TrimSpace(version), sha256.Sum256(slices.Concat(source, sourceOfCuts)))
 		return err
 	}
 	if tool == "link" {

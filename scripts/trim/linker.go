@@ -1,7 +1,6 @@
 package main
 
 import (
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,18 +10,10 @@ import (
 	"strings"
 )
 
-// slots is a file for the compiler's package of MIPS.
-//
-//go:embed slots.txt
-var slots []byte
-
-// rebuilt are the tools of Go that are made with cuts, and where the cuts of each are.
-var rebuilt = map[string]string{"link": "cmd/link/", "compile": "cmd/internal/obj/mips/"}
-
-// rebuild makes a tool of the Go in use, with its cuts made, as the file out. If its source is not
-// there, or is another than the cuts were made for, it says so and leaves no such file: then the
-// tool is used as it is.
-func rebuild(tool, out string) error {
+// linker makes the linker of the Go in use, with its cuts made, as the file out. If its source is
+// not there, or is another than the cuts were made for, it says so and leaves no such file: then
+// the linker is used as it is.
+func linker(out string) error {
 	out, err := filepath.Abs(out)
 	if err != nil {
 		return err
@@ -36,10 +27,9 @@ func rebuild(tool, out string) error {
 	if err != nil {
 		return err
 	}
-	src := filepath.Join(strings.TrimSpace(string(root)), "src")
 	for _, c := range cuts {
-		path := filepath.Join(src, filepath.FromSlash(c.file))
-		if !strings.HasPrefix(c.file, rebuilt[tool]) || replaced.Replace[path] != "" {
+		path := filepath.Join(strings.TrimSpace(string(root)), "src", filepath.FromSlash(c.file))
+		if !strings.HasPrefix(c.file, "cmd/") || replaced.Replace[path] != "" {
 			continue
 		}
 		text, err := os.ReadFile(path)
@@ -47,7 +37,7 @@ func rebuild(tool, out string) error {
 			text, err = cut(text, c.file)
 		}
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "trim: "+tool+" is used as it is:", err)
+			fmt.Fprintln(os.Stderr, "trim: the linker is used as it is:", err)
 			if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -55,13 +45,6 @@ func rebuild(tool, out string) error {
 		}
 		replaced.Replace[path] = filepath.Join(dir, filepath.Base(path)+".cut") // no package of this module
 		if err := os.WriteFile(replaced.Replace[path], text, 0o644); err != nil {
-			return err
-		}
-	}
-	if tool == "compile" {
-		path := filepath.Join(dir, "slots.go.cut")
-		replaced.Replace[filepath.Join(src, rebuilt[tool], "slots.go")] = path
-		if err := os.WriteFile(path, slots, 0o644); err != nil {
 			return err
 		}
 	}
@@ -73,7 +56,7 @@ func rebuild(tool, out string) error {
 	if err := os.WriteFile(overlay, list, 0o644); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-o", out, "cmd/"+tool)
+	build := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-o", out, "cmd/link")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	return build.Run()
