@@ -59,9 +59,9 @@ func (l *Latest) Observe(events []proto.Event) {
 	}
 }
 
-// Replace is Observe of one entity's events. undo brings back what was here before, unless more has
-// come since.
-func (l *Latest) Replace(id proto.UUID, events []proto.Event) (undo func()) {
+// Replace is Observe of one entity's events. undo brings back what was here before, unless others
+// have come since; more is Observe of more of them that undo takes back too.
+func (l *Latest) Replace(id proto.UUID, events []proto.Event) (undo func(), more func([]proto.Event)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var was []value
@@ -74,18 +74,20 @@ func (l *Latest) Replace(id proto.UUID, events []proto.Event) (undo func()) {
 			was = append(was, value{bytes.Clone(v.key), bytes.Clone(v.kv), v.ts})
 		}
 	}
-	for i := range events {
-		l.observe(id, events[i].Fragment)
+	turn := uint64(0)
+	observe := func(events []proto.Event) {
+		for i := range events {
+			l.observe(id, events[i].Fragment)
+		}
+		if s = l.entities[id]; s != nil { // else there is no room
+			turn = s.turn
+		}
 	}
-	s = l.entities[id]
-	if s == nil {
-		return func() {} // there is no room
-	}
-	turn := s.turn
-	return func() {
+	observe(events)
+	undo = func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.entities[id] != s || s.turn != turn {
+		if s == nil || l.entities[id] != s || s.turn != turn {
 			return
 		}
 		l.drop(id)
@@ -97,6 +99,17 @@ func (l *Latest) Replace(id proto.UUID, events []proto.Event) (undo func()) {
 		l.bytes += latestCost
 		for i := range was {
 			l.bytes += latestCost + len(was[i].key) + len(was[i].kv)
+		}
+	}
+	return undo, func(events []proto.Event) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if ours := s != nil && l.entities[id] == s && s.turn == turn; ours {
+			observe(events)
+			return
+		}
+		for i := range events {
+			l.observe(id, events[i].Fragment)
 		}
 	}
 }

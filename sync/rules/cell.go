@@ -35,10 +35,12 @@ type Note struct {
 	gone   string // the key of a cell that made room; "": none
 
 	e       *Engine
+	l       Ledger // that may refuse it
 	who     Entity
 	before  []byte // the record in front of the change; nil: there was no cell
 	prev    *Note  // of the change in front, if that one was still on its way
 	refused bool
+	stays   bool // it is not refused any more
 }
 
 // Stage gives what is to be kept to a journal. An older change than one that was staged is left
@@ -96,9 +98,13 @@ func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
 func (r *round) changed(who Entity, c *cell, gone string) {
 	if r.j != nil {
 		c.seq++
+		if n := c.last; n != nil && r.l != nil && n.l == r.l { // what is refused together is one change
+			n.seq, n.record = c.seq, c.record()
+			return
+		}
 		n := &Note{
 			mem: r.n.mem, c: c, seq: c.seq, key: r.n.cellKey(who), record: c.record(), gone: gone,
-			e: r.e, who: who, before: r.was, prev: c.last,
+			e: r.e, l: r.l, who: who, before: r.was, prev: c.last,
 		}
 		r.notes = append(r.notes, n)
 		if r.l != nil {

@@ -59,13 +59,13 @@ func makeCall(n *node, c *config) work {
 		err := r.hold(m)
 		held := err == nil
 		if held {
-			if r.l != nil {
-				r.l.Undo(e.stays) // the device has been called
-			}
 			e.schedule(w)
 			err = r.out.Call(call) // an answer that comes before it returns waits for this shard
 		}
 		if err == nil || e.answered(call.ID) == nil { // the second: its time is over already
+			if r.l != nil {
+				r.l.Undo(e.stays) // the device has been called
+			}
 			return
 		}
 		if held {

@@ -44,7 +44,7 @@ func (n *Note) undo() {
 	mem, c := n.mem, n.c
 	lock(&mem.mu)
 	defer unlock(&mem.mu)
-	for n.refused = true; c.last != nil && c.last.refused; c.last = c.last.prev {
+	for n.refused = true; c.last != nil && c.last.refused; c.last = c.last.front() {
 		n := c.last
 		if mem.cells[n.who] != c { // it made room for another
 			continue
@@ -66,9 +66,17 @@ func (n *Note) undo() {
 
 // settled says that the note's change stays. The memory is locked.
 func (n *Note) settled() {
-	if n.prev = nil; n.c.last == n {
+	if n.prev, n.stays = nil, true; n.c.last == n {
 		n.c.last = nil
 	}
+}
+
+// front is the change in front of the note's, if that may still be refused.
+func (n *Note) front() *Note {
+	if n.prev == nil || n.prev.stays {
+		return nil
+	}
+	return n.prev
 }
 
 // stays says that what was held is counted as a message that was made: it cannot be taken back.

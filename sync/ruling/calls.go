@@ -52,13 +52,19 @@ type callers struct {
 	wake    chan struct{} // something is in came
 	agent   Calls
 	doors   Doors
-	mu      sync.Mutex                 // guards what follows
-	cloud   map[proto.UUID]*calls.Call // by request
-	waiting map[deviceCall]uint32      // of the engine, for the answers of devices
+	mu      sync.Mutex                // guards what follows
+	cloud   map[proto.UUID]*cloudCall // by request
+	waiting map[deviceCall]uint32     // of the engine, for the answers of devices
 	asked   map[string]asked
 	next    uint64
 	came    []coming // of the cloud, for its chains
 	down    int      // bytes of came
+}
+
+// cloudCall is a call for a device that a chain has.
+type cloudCall struct {
+	calls.Call
+	given bool // the chain has called the device
 }
 
 // asked is a device's own call that a chain has.
@@ -69,7 +75,7 @@ type asked struct {
 
 func (c *callers) init() {
 	c.todo, c.wake = make(chan func(), maxTodo), make(chan struct{}, 1)
-	c.cloud, c.waiting, c.asked = make(map[proto.UUID]*calls.Call), make(map[deviceCall]uint32), make(map[string]asked)
+	c.cloud, c.waiting, c.asked = make(map[proto.UUID]*cloudCall), make(map[deviceCall]uint32), make(map[string]asked)
 }
 
 // Connect names the agent, which has the calls, and the doors to the devices. Before Start.
@@ -129,6 +135,9 @@ func (c *callers) expire(now time.Time) {
 func (r *Rules) handle(m *rules.Message) (known bool, err error) {
 	t := r.takes.Get().(*take)
 	known, err = r.engine.Handle(m, t)
+	if err == nil {
+		err = t.lost
+	}
 	if err == nil && len(t.out) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), appendLimit)
 		defer cancel()
@@ -167,7 +176,7 @@ func (r *Rules) Deliver(c *calls.Call) bool {
 	k.mu.Lock()
 	room := len(k.cloud) < maxCloud
 	if room {
-		k.cloud[own.Request] = &own
+		k.cloud[own.Request] = &cloudCall{Call: own}
 	}
 	k.mu.Unlock()
 	if room && r.later(func() { r.callDown(&own) }) {
@@ -204,7 +213,11 @@ func (r *Rules) callDown(c *calls.Call) {
 	known, err := r.handle(r.about(c.Device, rules.CallToDevice, string(append(b, `,"additionalInfo":null}`...)),
 		"requestUUID", proto.FormatUUID(c.Request), "originServiceId", "edgesync",
 		"expirationTime", strconv.FormatInt(c.Expires.UnixMilli(), 10), "oneway", strconv.FormatBool(c.OneWay), "persistent", "false"))
-	if !known || err != nil {
+	r.calls.mu.Lock()
+	own := r.calls.cloud[c.Request]
+	given := own != nil && own.given
+	r.calls.mu.Unlock()
+	if !given && (!known || err != nil) { // never twice: the device does what it is told
 		r.deliver(c)
 	}
 	r.calls.mu.Lock()
@@ -221,13 +234,14 @@ func (r *Rules) deliver(c *calls.Call) {
 	}
 }
 
-// callOf is the call that a message came of; nil: it came of none.
+// callOf is the call that a message came of, which its device gets now; nil: it came of none.
 func (c *callers) callOf(request string, device proto.UUID) *calls.Call {
 	id, ok := proto.ParseUUID(request)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if call := c.cloud[id]; ok && call != nil && call.Device == device {
-		return call
+		call.given = true
+		return &call.Call
 	}
 	return nil
 }

@@ -24,24 +24,36 @@ type coming struct {
 	size int
 }
 
-// cameIn runs what waits of the cloud's messages.
+// cameIn runs the next of the cloud's messages that wait. Calls of devices, and the end, go between
+// two of them.
 func (r *Rules) cameIn() {
 	c := &r.calls
-	for {
-		c.mu.Lock()
-		list := c.came
-		c.came = nil
+	c.mu.Lock()
+	if len(c.came) == 0 {
 		c.mu.Unlock()
-		if len(list) == 0 {
-			return
-		}
-		for i := range list {
-			list[i].do()
-			list[i].do = nil
-			c.mu.Lock()
-			c.down -= list[i].size
-			c.mu.Unlock()
-		}
+		return
+	}
+	next := c.came[0]
+	c.came[0] = coming{}
+	if c.came = c.came[1:]; len(c.came) == 0 {
+		c.came = nil
+	}
+	c.mu.Unlock()
+	next.do()
+	c.mu.Lock()
+	c.down -= next.size
+	more := len(c.came) > 0
+	c.mu.Unlock()
+	if more {
+		c.rouse()
+	}
+}
+
+// rouse has work look at what came.
+func (c *callers) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -82,10 +94,7 @@ func (r *Rules) run(size int, do func()) {
 		c.down += size
 		c.came = append(c.came, coming{do, size})
 		c.mu.Unlock()
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		c.rouse()
 		return
 	}
 	c.mu.Unlock()

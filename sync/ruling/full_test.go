@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,5 +84,37 @@ func TestDeltasWhileTheQueueIsFull(t *testing.T) {
 	drain()
 	if sum != last-1 || refused < 10 {
 		t.Errorf("the deltas add to %d, want %d, with %d refusals", sum, last-1, refused)
+	}
+}
+
+// A post that is more than what is gathered goes to the queue in parts. Where the queue refuses one
+// of them, the post is refused, also if there is room for what is left.
+func TestPartOfAPostIsRefused(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	g.chain(chainID, true, []string{
+		`transform.TbTransformMsgNode|add|{"scriptLang":"TBEL","tbelScript":"msg.m = msg.n; return {msg: msg, metadata: metadata, ` +
+			`msgType: msgType};"}`, pushNode,
+	}, "0>1:Success")
+	var rows []string
+	const most = 4000
+	for n := range most {
+		rows = append(rows, fmt.Sprintf(`{"ts":%d,"values":{"n":%d,"text":"%s"}}`, 1000+n, n, strings.Repeat("x", 100)))
+	}
+	list := events(t, 1, "["+strings.Join(rows, ",")+"]")
+	g.refuse = errFull
+	if out, _, err := g.Take(list); !errors.Is(err, errFull) {
+		t.Errorf("%d of %d events are left of a post of which a part is refused: %v", len(out), most, err)
+	}
+	if s := g.engine.Sums(); s.Received+s.Made+s.Accepted+s.Filtered != 0 {
+		t.Errorf("of a refused post: %+v", s)
+	}
+	g.refuse = nil
+	out, finish, err := g.Take(list)
+	if err != nil || len(g.queue)+len(out) != most {
+		t.Fatalf("%d and %d events, %v, want %d", len(g.queue), len(out), err, most)
+	}
+	if err := finish(nil, func(error) {}); err != nil {
+		t.Error(err)
 	}
 }

@@ -28,7 +28,10 @@ func (t *take) saveValues(v *rules.Values) error {
 		switch {
 		case err != nil || !v.Latest:
 		case r.readsLatest.Load() && !t.shared:
-			t.change(v.Entity.ID, r.Latest.Replace(v.Entity.ID, events))
+			if !r.steps.more(v.Entity.ID, t, events) {
+				undo, more := r.Latest.Replace(v.Entity.ID, events)
+				t.change(v.Entity.ID, undo).more = more
+			}
 		default: // no chain would notice
 			r.Latest.Observe(events)
 		}
@@ -87,11 +90,11 @@ func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsg
 	if err := t.Registry.Edit(0, e); err != nil {
 		return err
 	}
-	undo := registry.Edit{Kind: kind, ID: id, Text: string(before)}
+	undo, what := registry.Edit{Kind: kind, ID: id, Text: string(before)}, any(edited{kind, id})
 	if kind == proto.KindRelation {
-		undo.Text, undo.Deleted = e.Text, !e.Deleted
+		undo.Text, undo.Deleted, what = e.Text, !e.Deleted, e.Text
 	}
-	t.change(undo.Text, func() {
+	t.change(what, func() {
 		_ = t.Registry.Edit(0, undo) // else it stays as it is
 		t.extra.Add(^uint64(0))
 	})
@@ -101,6 +104,12 @@ func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsg
 	return t.add(proto.Event{
 		Kind: kind, Action: action, Time: t.Clock.Stamp(), Entity: id, Fragment: proto.AppendUpdate(nil, kind, update, id, e.Text),
 	})
+}
+
+// edited is an entity that is changed.
+type edited struct {
+	kind proto.Kind
+	id   proto.UUID
 }
 
 // assign gives an entity to a customer, or takes it from its customer.

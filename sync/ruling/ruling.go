@@ -26,8 +26,9 @@ type Queue interface {
 // Latest are the latest values of series; *rest.Latest is one. Any goroutine.
 type Latest interface {
 	Observe(events []proto.Event)
-	// Replace is Observe of one entity's events, and gives what undoes it.
-	Replace(id proto.UUID, events []proto.Event) (undo func())
+	// Replace is Observe of one entity's events, and gives what undoes it, and what is Observe of
+	// more that is undone with it.
+	Replace(id proto.UUID, events []proto.Event) (undo func(), more func([]proto.Event))
 	// Value is the newest value of a series that was saved here.
 	Value(id proto.UUID, key string) (ts int64, kv proto.KV, ok bool)
 }

@@ -58,9 +58,10 @@ func (g *rig) Append(_ context.Context, events ...wal.Event) error {
 
 func (g *rig) Observe(events []proto.Event) { g.latest += len(events) }
 
-func (g *rig) Replace(_ proto.UUID, events []proto.Event) func() {
-	g.latest += len(events)
-	return func() { g.latest -= len(events) }
+func (g *rig) Replace(_ proto.UUID, events []proto.Event) (undo func(), more func([]proto.Event)) {
+	before := g.latest
+	g.Observe(events)
+	return func() { g.latest = before }, g.Observe
 }
 
 func (g *rig) Value(proto.UUID, string) (ts int64, kv proto.KV, ok bool) { return 0, kv, false }

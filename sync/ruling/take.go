@@ -26,6 +26,7 @@ type take struct {
 	mu     sync.Mutex // guards what follows
 	out    []proto.Event
 	bytes  int
+	lost   error // of the queue: it has refused a part of out, which is gone
 	parser payload.Parser
 	stored bool // the registry has something that is not durable
 	kept   bool // the journal has
@@ -171,7 +172,10 @@ func (t *take) run(e *proto.Event) error {
 	t.cur, t.data, t.time = e, m.Data, at
 	known, err := t.engine.Handle(m, t)
 	t.cur = nil
-	if !known && err == nil {
+	switch {
+	case err == nil && t.lost != nil:
+		err = t.lost
+	case !known && err == nil:
 		t.out = append(t.out, *e)
 	}
 	return err
@@ -182,7 +186,7 @@ func (t *take) reset() {
 	clear(t.out)
 	clear(t.notes)
 	clear(t.undo)
-	t.notes, t.undo, t.tally = t.notes[:0], t.undo[:0], rules.Tally{}
+	t.notes, t.undo, t.tally, t.lost = t.notes[:0], t.undo[:0], rules.Tally{}, nil
 	t.out, t.bytes, t.stored, t.kept, t.cur, t.data, t.gone = t.out[:0], 0, false, false, nil, "", t.gone[:0]
 	if cap(t.out) <= 1024 && t.parser.Retained() <= maxRetained {
 		t.takes.Put(t)
@@ -239,8 +243,12 @@ func (t *take) Count(n rules.Tally) {
 	s.Received, s.Made, s.Accepted, s.Filtered = s.Received+n.Received, s.Made+n.Made, s.Accepted+n.Accepted, s.Filtered+n.Filtered
 }
 
-// add puts an event behind the others. Its fragment is t's.
+// add puts an event behind the others. Its fragment is t's. Once the queue has refused some, all is
+// refused: a node's failure, of which the chain makes something else, would not say what is gone.
 func (t *take) add(e proto.Event) error {
+	if t.lost != nil {
+		return t.lost
+	}
 	t.out = append(t.out, e)
 	if t.bytes += len(e.Fragment); t.bytes < inlineBytes {
 		return nil
@@ -255,9 +263,9 @@ func (t *take) add(e proto.Event) error {
 	clear(t.out)
 	t.out, t.bytes = t.out[:0], 0
 	if err != nil {
-		return fmt.Errorf("push to the cloud: %w", err)
+		t.lost = fmt.Errorf("push to the cloud: %w", err)
 	}
-	return nil
+	return t.lost
 }
 
 // large reports whether what is gathered is to go to the queue.

@@ -1,12 +1,18 @@
 package ruling
 
-import "sync"
+import (
+	"sync"
+
+	"edgesync/proto"
+)
 
 // step undoes one change of what is stored here, should the queue refuse what came of its message.
 type step struct {
 	what    any // what was changed; nil: undo goes by nothing else
+	by      *take
 	undo    func()
-	before  *step // of the same thing, if it was on its way too
+	more    func([]proto.Event) // of latest values: a further change by the same take
+	before  *step               // of the same thing, if it was on its way too
 	refused bool
 	settled bool // it is not refused any more
 }
@@ -28,6 +34,19 @@ func (s *steps) add(t *step) {
 	}
 	t.before = s.last[t.what]
 	s.last[t.what] = t
+}
+
+// more makes a further change of latest values part of the last one, if that is of the same take: a
+// post of thousands of rows keeps what was there before once. false: it is not.
+func (s *steps) more(what any, by *take, events []proto.Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last[what]
+	if last == nil || last.by != by || last.more == nil {
+		return false
+	}
+	last.more(events)
+	return true
 }
 
 // refuse undoes a change, as soon as those behind it are.
@@ -63,15 +82,16 @@ func (t *take) Undo(undo func()) { t.change(nil, undo) }
 
 // change notes a change of a thing that is stored here. What no caller waits for is not refused,
 // but put off.
-func (t *take) change(what any, undo func()) {
+func (t *take) change(what any, undo func()) *step {
+	one := &step{what: what, by: t, undo: undo}
 	if t.shared {
-		return
+		return one
 	}
-	one := &step{what: what, undo: undo}
+	t.undo = append(t.undo, one)
 	if what != nil {
 		t.Rules.steps.add(one)
 	}
-	t.undo = append(t.undo, one)
+	return one
 }
 
 // refuse undoes what was done: the device sends the events again.
@@ -82,6 +102,9 @@ func (t *take) refuse() {
 		} else {
 			one.undo()
 		}
+	}
+	for _, f := range t.gone { // kept and forgotten again on the way
+		t.back.forget(f)
 	}
 	t.engine.Refused(t.tally)
 	t.reset()
