@@ -291,7 +291,7 @@ func TestAdviceOnlyUntilItWorked(t *testing.T) {
 				t.Errorf("%s: %s", where, all)
 			}
 		}
-		// The headline counts the attempts in between, and says only once until when the link worked.
+		// The headline counts the attempts in between, and says only once when the link worked.
 		text, _ := s.tool("status")
 		if what, _, _ := strings.Cut(want, before); !strings.Contains(text, what) || strings.Contains(text, never) {
 			t.Errorf("status: %s", text)
