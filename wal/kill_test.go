@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-var kills = flag.Int("kills", 0, "rounds of TestKill; 0 = 200, or 6 on an emulated machine")
+var kills = flag.Int("kills", 0, "rounds of TestKill; 0 = 120, or 6 on an emulated machine")
 
 const (
 	killDir     = "EDGESYNC_TEST_KILL_DIR"
@@ -133,7 +133,7 @@ func TestKill(t *testing.T) {
 	case testing.Short():
 		rounds = 6
 	default:
-		rounds = 200
+		rounds = 120
 	}
 	exe, err := os.Executable()
 	if err != nil {

@@ -448,6 +448,7 @@ func TestRoomForTheProgram(t *testing.T) {
 		{"unknown room", nand, "", "", true, "", ""},
 		{"an image is built", nand, "0", "IPKG_INSTROOT=/image", false, "", ""},
 		{"no scripts", nand, "0", "IPKG_NO_SCRIPT=1", false, "", ""},
+		{"another destination", nand, "0", "PKG_ROOT=/mnt/usb/", false, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBox(t)
@@ -461,7 +462,7 @@ func TestRoomForTheProgram(t *testing.T) {
 			b.write("preinst", "df() { echo heading; echo x 1 1 "+c.free+"; }\n"+
 				strings.NewReplacer("/etc/init.d/edgesync", b.path("init"), "/proc/mounts", b.path("mounts")).Replace(string(text)))
 			cmd := exec.Command(busybox(t), "ash", b.path("preinst"), "upgrade")
-			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOX=" + b.dir, c.env}
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOX=" + b.dir, "PKG_ROOT=/", c.env}
 			out, err := cmd.CombinedOutput()
 			if string(out) != c.printed || (err != nil) != (c.printed != "") {
 				t.Errorf("%v, printed %q, want %q", err, out, c.printed)
@@ -530,6 +531,30 @@ func TestRestartOfAWrongConfiguration(t *testing.T) {
 	}
 	if got, want := b.read("log"), "err: not started: edgesync: wrong \n"; got != want {
 		t.Errorf("log %q, want %q", got, want)
+	}
+}
+
+// TestStartBehindAStop holds that an agent which was stopped a moment ago, as opkg does before an
+// upgrade, is not taken for one that goes on: procd is told to call again. Once one has started, an
+// agent that is listed goes on again.
+func TestStartBehindAStop(t *testing.T) {
+	b := newBox(t)
+	b.write("running", "")
+	b.do("edgesync.init", "stop")
+	b.agent(`echo "edgesync: wrong" >&2; exit 78`)
+	b.do("edgesync.init", "start")
+	if triggers, _ := service(b.calls())["triggers"].([]any); len(triggers) != 2 || b.instance() != nil {
+		t.Errorf("procd was told %v", b.calls())
+	}
+	if got, want := b.read("log"), "err: not started: edgesync: wrong \n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
+	}
+	b.agent("exit 0")
+	b.start()
+	b.agent(`echo "edgesync: wrong" >&2; exit 78`)
+	b.do("edgesync.init", "start")
+	if log := b.read("log"); !strings.HasSuffix(log, "\nwarn: the agent goes on as it was started\n") {
+		t.Errorf("log %q", log)
 	}
 }
 

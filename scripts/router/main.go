@@ -154,6 +154,7 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 	go func() { all.Wait(); close(sent) }()
 	random := rand.New(rand.NewPCG(seed, 1))
 	rate := newRates(m.ports)
+	rate.begin()
 	for cut := 1; cut <= cuts; cut++ {
 		for acked.Load() < int64(events)*int64(cut)/int64(cuts+1) {
 			rate.look(ctx)
@@ -168,11 +169,11 @@ func run(ctx context.Context, dir string, events, cuts int, full bool, seed uint
 			return err
 		}
 		m.cut()
-		rate.forget()
 		fmt.Printf("cut %2d after %5d events, %3.0f s\n", cut, acked.Load(), time.Since(begun).Seconds())
 		if err := m.start(); err != nil {
 			return fmt.Errorf("after cut %d: %w", cut, err)
 		}
+		rate.begin()
 		allow(cut + 1)
 	}
 	allowed.Store(math.MaxInt64)

@@ -77,13 +77,18 @@ func newRates(ports []int) *rates {
 	}
 }
 
-// forget begins anew with agents that begin anew.
-func (r *rates) forget() { clear(r.last) }
+// begin counts from zero, as agents do that have just begun.
+func (r *rates) begin() {
+	for i := range r.last {
+		r.last[i] = sample{time.Now(), 0}
+	}
+}
 
-// look takes the best rate over at least two seconds.
+// look takes the best rate over at least half a second: a quick flash has stored in a second or two
+// what the devices may send in a life.
 func (r *rates) look(ctx context.Context) {
 	for i, port := range r.ports {
-		if time.Since(r.last[i].at) < 2*time.Second {
+		if time.Since(r.last[i].at) < time.Second/2 {
 			continue
 		}
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/api/edge/status", nil)
@@ -101,7 +106,7 @@ func (r *rates) look(ctx context.Context) {
 			continue
 		}
 		now := time.Now()
-		if !r.last[i].at.IsZero() && s.Commits > r.last[i].commits {
+		if s.Commits > r.last[i].commits {
 			r.best[i] = max(r.best[i], float64(s.Commits-r.last[i].commits)/now.Sub(r.last[i].at).Seconds())
 		}
 		r.last[i] = sample{now, s.Commits}

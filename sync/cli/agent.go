@@ -347,7 +347,6 @@ func (g *gateway) connect() error {
 	if !g.env.has("GOMEMLIMIT") {
 		l := &softLimit{base: limitOf(agent.MemTotal(), agent.MemBound(""))}
 		l.setDevices(g.registry.Devices())
-		l.follow()
 		devices, holding = l.setDevices, l.setHolding
 	}
 	lane := share.NewLane()

@@ -23,7 +23,7 @@ func TestOrdersAndReload(t *testing.T) {
 	}
 	said("logs from debug on", "log", "debug")
 	said("the log level was changed", "log")
-	if out, code := s.tool("log", "loud"); code != 1 || !strings.Contains(out, "one of debug, info, warn, error") {
+	if out, code := s.tool("log", "loud"); code != 2 || !strings.Contains(out, "one of debug, info, warn, error") {
 		t.Errorf("%d, %s", code, out)
 	}
 	sessions := s.cloud.Stats().Accepted

@@ -19,7 +19,7 @@ func parse(fs *flag.FlagSet, args, own []string, most int) (what string, err err
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return "", err
-	case err != nil: // it writes a flag with one dash, and everything else here with two
+	case err != nil: // package flag writes one dash, and all other messages here two
 		return strings.Replace(err.Error(), " for flag -", " for flag --", 1), nil
 	}
 	return what, nil

@@ -58,12 +58,17 @@ func TestMemoryOfAThousandConnections(t *testing.T) {
 	}
 	memory("before")
 	mqtt := r.snapshot().MQTTAddress
-	sessions := crowd(t, mqtt, devices, func(i int) []byte {
-		return mqttPacket(0x10, mqttString("MQTT"), []byte{4, 0x82, 0, 60}, mqttString(""), mqttString(fmt.Sprint("pump-", i)))
-	})
-	for i, c := range sessions {
-		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
-			t.Fatalf("session %d: %v", i, err)
+	// A hundred at a time: of more that wait for their first answer the oldest give way.
+	var sessions []net.Conn
+	for len(sessions) < devices {
+		begun := len(sessions)
+		sessions = append(sessions, crowd(t, mqtt, 100, func(i int) []byte {
+			return mqttPacket(0x10, mqttString("MQTT"), []byte{4, 0x82, 0, 60}, mqttString(""), mqttString(fmt.Sprint("pump-", begun+i)))
+		})...)
+		for i, c := range sessions[begun:] {
+			if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+				t.Fatalf("session %d: %v", begun+i, err)
+			}
 		}
 	}
 	publish := func(id byte) {

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -19,11 +17,6 @@ const (
 	// leastMemory is the limit where a quarter of the machine's memory is less: below it the
 	// collector would run without end.
 	leastMemory = 16 << 20
-	// usualMemory is the limit while no more than usualLive bytes are in use after a collection:
-	// with the program's file it is below 24 MB. Each byte in use beyond that raises it by one
-	// and a half, up to the limit of the machine, so that the collector never runs without end.
-	usualMemory = 15 << 20
-	usualLive   = 13 << 19
 	// boundShare is what the pages of the program's file need to stay in memory where a control
 	// group counts them, and leastBound the limit where that leaves less.
 	boundShare = 8 << 20
@@ -92,7 +85,6 @@ type softLimit struct {
 	base int64 // of this machine
 
 	mu      sync.Mutex // guards what follows
-	live    int64      // bytes in use after the last collection
 	devices int
 	holding int64 // bytes that wait of what the cloud sends
 }
@@ -114,29 +106,5 @@ func (l *softLimit) setHolding(bytes int64) {
 }
 
 func (l *softLimit) bytes() int64 {
-	base := min(l.base, usualMemory+max(0, l.live-usualLive)*3/2)
-	return base + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
-}
-
-// follow fits the limit to what is in use, after each collection, from now on.
-func (l *softLimit) follow() { runtime.SetFinalizer(&collected{l}, (*collected).again) }
-
-// collected is garbage, and so says when a collection has ended.
-type collected struct{ limit *softLimit }
-
-func (c *collected) again() {
-	c.limit.measure()
-	runtime.SetFinalizer(c, (*collected).again)
-}
-
-// measure finds what is in use. HeapAlloc counts what is not swept yet; without a limit NextGC is
-// what is in use, and gcPercent of it more. (runtime/metrics would say it, in 50 kB of code.)
-func (l *softLimit) measure() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var m runtime.MemStats
-	debug.SetMemoryLimit(math.MaxInt64)
-	runtime.ReadMemStats(&m)
-	l.live = int64(min(m.NextGC, 1<<40)) * 100 / (100 + gcPercent)
-	debug.SetMemoryLimit(l.bytes())
+	return l.base + deviceMemory*int64(l.devices) + max(0, l.holding-holdingFree)
 }

@@ -198,7 +198,7 @@ func keptOf(queue, dir string, when *period, which *whose, o *agent.ReplayOrder)
 		return "", fmt.Errorf("read the queue at %s: %w", queue, err)
 	}
 	if left > 0 {
-		text = "; " + several(left, "event", "events") + " left: of what is not here any more, or dead letters"
+		text = "; " + several(left, "event", "events") + " left out: of what is not here any more, or dead letters"
 	}
 	if copies > 0 {
 		text += "; " + several(copies, "copy", "copies") + " of earlier replays left out (--copies)"

@@ -148,7 +148,7 @@ func refusedOnce(r *refusal.Party, now time.Time) string {
 func replay(r *agent.Replay) string {
 	text := plural(r.Events, "acknowledged event", "acknowledged events") + " sent again (among accepted)"
 	if r.Left > 0 {
-		text += ", " + group(r.Left) + " left: of what is not here any more, or dead letters"
+		text += ", " + group(r.Left) + " left out: of what is not here any more, or dead letters"
 	}
 	if r.State != agent.ReplayRuns {
 		return r.State + ": " + text

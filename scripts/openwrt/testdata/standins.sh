@@ -46,7 +46,8 @@ start() {
 	service_triggers
 }
 reload() { reload_service "$@"; }
+stop() { stop_service "$@"; }
 restart() {
-	stop_service "$@"
+	stop "$@"
 	start "$@"
 }

@@ -291,7 +291,7 @@
       ["Last error", s.last_error],
       ["Not created", c && "the cloud refuses " + names.join(", ") + (c.devices > names.length ? " … (" + count(c.devices) + ")" : "") + (c.cause ? ": " + c.cause : "") + "; " + count(c.events) + " events wait for that" + (c.full ? ", and the room for them is used up" : "")],
       ["Window", s.in_flight + " of " + s.window + " batches in flight" + (s.rtt_ms ? ", answered in " + num(s.rtt_ms) + " ms" : "")],
-      ["Connections", count(s.connects) + " in " + count(s.reconnects + 1) + " attempts"],
+      ["Connections", count(s.connects) + " in " + count(s.reconnects + 1) + (s.reconnects ? " attempts" : " attempt")],
       ["Sync", s.sync || (s.synced ? "complete; " : "never complete; ") + count(s.devices) + " devices"],
       ["From the cloud", count(s.downlinks) + " messages" + (s.downlinks_unused ? ", " + count(s.downlinks_unused) + " unused" : "")],
       ["Room", size(room.used_bytes) + (room.limit_bytes ? " of " + size(room.limit_bytes) : "") + (room.bytes_per_hour ? "; " + size(Math.round(room.bytes_per_hour)) + " an hour come in" : "")],
