@@ -137,7 +137,7 @@ EVENTS ?= 10000
 CUTS   ?= 20
 
 .PHONY: router-vm
-router-vm: ## an emulated MIPS router whose power is cut CUTS (20) times on JFFS2, UBIFS, F2FS; 10 minutes
+router-vm: ## an emulated MIPS router whose power is cut CUTS (20) times on JFFS2, UBIFS, F2FS; 20 minutes
 	@mkdir -p build/router
 	@scripts/ci/step 'build edgesync for mipsle' $(MAKE) router-vm-agent
 	@scripts/ci/step 'prepare the router' scripts/router/prepare build/router/edgesync build/router
