@@ -167,8 +167,10 @@ func (p *program) bugreportCommand(ctx context.Context, args []string) int {
 	var b bundle
 	b.about = p.examine(l, fault)
 	b.state = b.about.Agent
-	if s, err := status.Fetch(l.Config.DataDir); b.state == nil && err == nil {
-		b.state = &s
+	if b.state == nil {
+		if s, err := status.Fetch(l.Config.DataDir); err == nil {
+			b.state = &s
+		}
 	}
 	var err error
 	if b.log, err = status.LastLog(l.Config.DataDir); err != nil {
