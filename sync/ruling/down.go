@@ -45,14 +45,14 @@ func (r *Rules) cameIn() {
 	more := len(c.came) > 0
 	c.mu.Unlock()
 	if more {
-		c.rouse()
+		rouse(c.wake)
 	}
 }
 
-// rouse has work look at what came.
-func (c *callers) rouse() {
+// rouse has the reader of wake, which holds one signal, look at what there is to do.
+func rouse(wake chan<- struct{}) {
 	select {
-	case c.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -94,7 +94,7 @@ func (r *Rules) run(size int, do func()) {
 		c.down += size
 		c.came = append(c.came, coming{do, size})
 		c.mu.Unlock()
-		c.rouse()
+		rouse(c.wake)
 		return
 	}
 	c.mu.Unlock()

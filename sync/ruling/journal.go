@@ -112,10 +112,7 @@ func (j *journal) commit(hard bool, done func(error)) {
 	j.hard = j.hard || hard
 	j.waiting = append(j.waiting, done)
 	j.mu.Unlock()
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
+	rouse(j.wake)
 }
 
 // later has fn called by the writing goroutine.
@@ -123,10 +120,7 @@ func (j *journal) later(fn func()) {
 	j.mu.Lock()
 	j.todo = append(j.todo, fn)
 	j.mu.Unlock()
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
+	rouse(j.wake)
 }
 
 // do calls what is to be called.
