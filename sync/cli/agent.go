@@ -381,6 +381,7 @@ func (g *gateway) connect() error {
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced, Lane: lane,
+		Provisioned: func(p *device.Provisioned) { g.rules.Provisioned(p.Device, p.OK, p.Key, p.CredentialsType) },
 	})
 	g.rules.Connect(g.agent, g.doors)
 	g.agent.SetDoors(g.rules)

@@ -9,6 +9,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/rules"
+	"edgesync/sync/rules/script"
 )
 
 // maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire
@@ -98,7 +99,7 @@ func (r *Rules) run(size int, do func()) {
 		return
 	}
 	c.mu.Unlock()
-	r.complain("what the cloud has sent does not enter its rule chain: too much is to be done", "", "")
+	r.complain("what has come does not enter its rule chain: too much is to be done", "", "")
 }
 
 // fresh are the messages of entities that are new here.
@@ -141,20 +142,39 @@ func (r *Rules) Made(c *proto.Creation) {
 	if r.Off {
 		return
 	}
-	var j struct{ Name, Type string }
+	var j struct{ Name string }
 	_ = json.Unmarshal([]byte(c.Device), &j) // it is ours
-	list := []*rules.Message{{Type: "ENTITY_CREATED"}}
-	list[0].Metadata = append(list[0].Metadata, pair("entityName", j.Name), pair("entityType", proto.DeviceEntity))
+	m := &rules.Message{
+		Type: "ENTITY_CREATED", Originator: rules.Entity{Type: proto.DeviceEntity, ID: c.ID}, Time: r.Clock.Now(), Data: c.Device, Up: true,
+		Metadata: []script.Pair{pair("entityName", j.Name), pair("entityType", proto.DeviceEntity)},
+	}
 	if c.Gateway != (proto.UUID{}) {
-		list[0].Metadata = append(list[0].Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
-	} else {
-		list = append(list, &rules.Message{Type: "PROVISION_SUCCESS"})
-		list[1].Metadata = append(list[1].Metadata, pair("deviceName", j.Name), pair("deviceType", j.Type))
+		m.Metadata = append(m.Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
 	}
-	for _, m := range list {
-		m.Originator, m.Time, m.Data, m.Up = rules.Entity{Type: proto.DeviceEntity, ID: c.ID}, r.Clock.Now(), c.Device, true
-		r.run(len(m.Data), func() { r.handleQuietly(m) })
+	r.run(len(m.Data), func() { r.handleQuietly(m) })
+}
+
+// Provisioned has the message of a provisioning request run that is about a device (RULES.md 2.2).
+// Any goroutine; it does not block.
+func (r *Rules) Provisioned(device proto.UUID, ok bool, key, credentialsType string) {
+	if r.Off {
+		return
 	}
+	typ := "PROVISION_FAILURE"
+	if ok {
+		typ = "PROVISION_SUCCESS"
+	}
+	r.run(len(key), func() {
+		text, here := r.Registry.EntityText(proto.DeviceEntity, device)
+		if !here {
+			return
+		}
+		m := r.about(device, typ, string(text), "provisionDeviceKey", key)
+		if credentialsType != "" {
+			m.Metadata = append(m.Metadata, pair("credentialsType", credentialsType))
+		}
+		r.handleQuietly(m)
+	})
 }
 
 // downType is the type of the message of what came; "" if it makes none.
