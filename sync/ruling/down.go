@@ -68,10 +68,14 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 	if len(list) == 0 && len(d.GetEntityData()) == 0 {
 		return nil
 	}
+	known := r.known(d)
 	return func() {
-		for _, d := range d.GetEntityData() {
+		for i, d := range d.GetEntityData() {
+			if d.PostTelemetryMsg != nil && d.GetEntityType() == proto.DeviceEntity && r.cares() {
+				r.run(0, func() { r.heardOf(proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())) })
+			}
 			if r.wanted(d) {
-				r.run(pb.Size(d), func() { r.cameFor(d) })
+				r.run(pb.Size(d), func() { r.cameFor(d, known[i]) })
 			}
 		}
 		for _, m := range list {
@@ -84,6 +88,33 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 			})
 		}
 	}
+}
+
+// known are the keys of the attributes that the cloud has changed and that are not newer than what is
+// stored, by the place of their entity in d: as after each sync, in which all of them come.
+func (r *Rules) known(d *proto.DownlinkMsg) map[int]map[string]bool {
+	all := make(map[int]map[string]bool)
+	for i, e := range d.GetEntityData() {
+		scope, ok := scopes[e.GetPostAttributeScope()]
+		if e.AttributesUpdatedMsg == nil || e.AttributeTs == nil || !ok || !r.wanted(e) {
+			continue
+		}
+		var keys []string
+		for _, kv := range e.AttributesUpdatedMsg.GetKv() {
+			keys = append(keys, kv.GetKey())
+		}
+		id := proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())
+		r.Registry.TimedAttributes(id, scope, keys, func(ts int64, kv *proto.KV) {
+			if ts < e.GetAttributeTs() {
+				return
+			}
+			if all[i] == nil {
+				all[i] = make(map[string]bool)
+			}
+			all[i][string(kv.Key)] = true
+		})
+	}
+	return all
 }
 
 // run has something run later that takes so many bytes until then.
@@ -132,6 +163,9 @@ func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
 	}
 	for _, u := range d.GetAssetProfileUpdateMsg() {
 		add("ASSET_PROFILE", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
+	}
+	for _, u := range d.GetCalculatedFieldUpdateMsg() {
+		add("CALCULATED_FIELD", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
 	return list
 }
@@ -205,19 +239,21 @@ func (r *Rules) wanted(d *proto.EntityDataProto) bool {
 	return ok && w.Run && r.Registry.Here(e.Type, e.ID)
 }
 
-// cameFor runs the messages of what came.
-func (r *Rules) cameFor(d *proto.EntityDataProto) {
+// cameFor runs the messages of what came, without the attributes that are known.
+func (r *Rules) cameFor(d *proto.EntityDataProto, known map[string]bool) {
 	e := rules.Entity{Type: d.GetEntityType(), ID: proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())}
 	run := func(list []*proto.KeyValueProto, key, value string) {
 		m := &rules.Message{Type: downType(d), Originator: e, Time: r.Clock.Now()}
 		b := []byte{'{'}
 		for _, p := range list {
 			kv := proto.KVOf(p)
+			if known[p.GetKey()] {
+				continue
+			}
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
 			b = appendValue(append(proto.AppendJSONString(b, kv.Key), ':'), &kv)
-			b = append(b, ',')
-		}
-		if len(list) > 0 {
-			b = b[:len(b)-1]
 		}
 		m.Data = string(append(b, '}'))
 		var j struct{ Name, Type string }

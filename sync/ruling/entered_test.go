@@ -233,6 +233,27 @@ func TestWhatTheCloudSendsEnters(t *testing.T) {
 		e.AttributesUpdatedMsg, e.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, "SHARED_SCOPE"
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}},
 			`DEVICE 3 ATTRIBUTES_UPDATED {"k":7} {"deviceType":"default","scope":"SHARED_SCOPE","source":"cloud","deviceName":"pump 3"}`)
+		// Of changed attributes those that are newer than what is here, as a sync brings all of them.
+		at := int64(1000)
+		e = of(device(3))
+		e.AttributesUpdatedMsg, e.PostAttributeScope, e.AttributeTs = &proto.PostAttributeMsg{Kv: kv}, "SERVER_SCOPE", &at
+		meta := `{"deviceType":"default","scope":"SERVER_SCOPE","source":"cloud","deviceName":"pump 3"}`
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"k":7} `+meta)
+		both := append(kv, &proto.KeyValueProto{Key: "l", Type: proto.KeyValueType_LONG_V, LongV: 8})
+		e.AttributesUpdatedMsg = &proto.PostAttributeMsg{Kv: both}
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"l":8} `+meta)
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {} `+meta)
+		at++
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"k":7,"l":8} `+meta)
+		field := &proto.CalculatedFieldUpdateMsg{IdLSB: 5, IdMSB: 1, Entity: `{"name":"sum","entityId":{"entityType":"DEVICE","id":"` +
+			proto.FormatUUID(device(3)) + `"}}`}
+		before := g.engine.Sums()
+		for range 2 {
+			send(&proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{field}}) // none goes up
+		}
+		if s := g.engine.Sums(); s.Received != before.Received+1 {
+			t.Errorf("%+v, before the calculated field %+v", s, before)
+		}
 		e = of(device(3))
 		e.AttributeDeleteMsg = &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"k"}}
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}) // only the device is told
