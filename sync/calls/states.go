@@ -7,8 +7,8 @@ import (
 )
 
 // The states of a persistent call, as a server names them (API.md 4.2). A one-way call ends with
-// Delivered, another one with Successful, Expired or Failed. Queued is whoever's who first offers the
-// call to its device.
+// Delivered, another one with Successful, Expired or Failed. Queued is whoever's who first offers
+// the call to its device.
 const (
 	Queued     = "QUEUED"
 	Sent       = "SENT" // over MQTT with QoS 1: the device is to acknowledge it

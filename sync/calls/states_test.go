@@ -26,8 +26,7 @@ func TestStatesOfPersistentCalls(t *testing.T) {
 		{"acknowledged", true, false, func(t *Table, c *Call) {
 			t.Sent(c.Device, c.ID)
 			t.Acknowledged(c.Device, c.ID)
-			time.Sleep(15 * time.Second)
-			t.Expire(time.Now())
+			t.Expire(time.Now().Add(15 * time.Second))
 			t.Answer(c.Device, c.ID, "")
 		}, []string{"SENT", "DELIVERED", "SUCCESSFUL {}"}},
 		{"acknowledged before it is told to be sent", true, false, func(t *Table, c *Call) {
@@ -40,11 +39,9 @@ func TestStatesOfPersistentCalls(t *testing.T) {
 			if due := t.Expire(time.Now()); !due.Equal(time.Now().Add(10 * time.Second)) {
 				panic(due)
 			}
-			time.Sleep(10 * time.Second)
-			t.Expire(time.Now())
-			t.Expire(time.Now())
-			time.Sleep(time.Minute)
-			t.Expire(time.Now())
+			for _, after := range []time.Duration{10 * time.Second, 11 * time.Second, time.Minute} {
+				t.Expire(time.Now().Add(after))
+			}
 		}, []string{"SENT", "TIMEOUT", "EXPIRED"}},
 		{"one way", true, true, func(t *Table, c *Call) { t.Delivered(c.Device, c.ID) }, []string{"DELIVERED"}},
 		{"one way, acknowledged", true, true, func(t *Table, c *Call) {
@@ -54,13 +51,11 @@ func TestStatesOfPersistentCalls(t *testing.T) {
 		}, []string{"SENT", "DELIVERED"}},
 		{"one way, not acknowledged", true, true, func(t *Table, c *Call) {
 			t.Sent(c.Device, c.ID)
-			time.Sleep(10 * time.Second)
-			t.Expire(time.Now())
+			t.Expire(time.Now().Add(10 * time.Second))
 			t.Acknowledged(c.Device, c.ID)
 		}, []string{"SENT", "TIMEOUT"}},
 		{"never delivered", true, false, func(t *Table, _ *Call) {
-			time.Sleep(time.Minute)
-			t.Expire(time.Now())
+			t.Expire(time.Now().Add(time.Minute))
 		}, []string{"EXPIRED"}},
 		{"an answer that is too large", true, false, func(t *Table, c *Call) {
 			t.Answer(c.Device, c.ID, string(make([]byte, maxResponse+1)))
@@ -111,7 +106,8 @@ func TestStatesOfRefusedCalls(t *testing.T) {
 			t.Errorf("%q, want %q", told, want)
 		}
 		for n := range 3 * maxUnacked {
-			call, _ := table.Take(&proto.DeviceRpcCallMsg{Persisted: &yes, Oneway: true, RequestUuidMSB: int64(n + 2)}, time.Now().Add(time.Hour))
+			m := &proto.DeviceRpcCallMsg{Persisted: &yes, Oneway: true, RequestUuidMSB: int64(n + 2)}
+			call, _ := table.Take(m, time.Now().Add(time.Hour))
 			table.Sent(call.Device, call.ID)
 		}
 		if len(table.unacked) != maxUnacked || table.count != 0 {

@@ -490,6 +490,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 	}
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
+	if root := g.rules.RootChain(); root.Nodes > 0 {
+		s.RootChain, s.RootChainNodes, s.RootChainSince = root.Name, root.Nodes, &root.Since
+	}
 	s.AnswerTimes = g.doors.AnswerTimes()
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {

@@ -49,7 +49,8 @@ func (p *program) rulesCommand(args []string) int {
 	return exitOK
 }
 
-// printRules prints a report for people. What people name in the cloud leaves the terminal as it is.
+// printRules prints a report for people. What people name in the cloud leaves the terminal as it
+// is.
 func printRules(w io.Writer, r *ruling.Report) {
 	for _, f := range r.Facts {
 		fmt.Fprintln(w, printable(f))
@@ -63,6 +64,12 @@ func printRules(w io.Writer, r *ruling.Report) {
 			root = " (root)"
 		}
 		fmt.Fprintf(w, "\nchain %q%s, %d nodes\n", c.Name, root, len(c.Nodes))
+		if c.Root && r.RootSince > 0 {
+			fmt.Fprintf(w, "  root since %s\n", time.UnixMilli(r.RootSince).UTC().Format(time.RFC3339))
+		}
+		if len(c.Profiles) > 0 {
+			fmt.Fprintf(w, "  of the profiles %s\n", printable(strings.Join(c.Profiles, ", ")))
+		}
 		for k := range c.Nodes {
 			printNode(w, &c.Nodes[k])
 		}

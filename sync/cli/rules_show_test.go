@@ -19,7 +19,8 @@ func TestRulesShowsNamesInAnyScript(t *testing.T) {
 		printRules(&b, &ruling.Report{
 			Facts: []string{"fact " + name},
 			Chains: []ruling.Chain{{Name: name, Nodes: []ruling.Node{{
-				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3}, Reason: "why " + name, LastError: "failed " + name,
+				Name: "node " + name, Type: "a.b." + name, Out: map[string]uint32{"to " + name: 3},
+				Reason: "why " + name, LastError: "failed " + name,
 			}}}},
 		})
 		lines := strings.Split(b.String(), "\n")

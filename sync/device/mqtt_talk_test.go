@@ -183,8 +183,8 @@ func TestMQTTCommands(t *testing.T) {
 	d.expect(`v2/r/req/12 {"method":"set\"Gpio","params":{"pin":1}}`)
 }
 
-// A persistent call that goes with QoS 1 is sent, and then acknowledged; with QoS 0 it is delivered.
-// Each PUBACK counts once.
+// A persistent call that goes with QoS 1 is sent, and then acknowledged; with QoS 0 it is
+// delivered. Each PUBACK counts once.
 func TestMQTTPersistentCalls(t *testing.T) {
 	s := newStand(t, true)
 	d := s.dial(4, "lamp")

@@ -56,7 +56,10 @@ func makeOutput(_ *node, _ *config) work {
 			return
 		}
 		name := r.n.name
-		r.n = c.byKey(f.node)
+		if r.n = c.byKey(f.node); name == "" { // it would be run again
+			r.end()
+			return
+		}
 		r.enqueue(m, name)
 	}
 }

@@ -118,8 +118,8 @@ func (r *Rules) lookAt(id proto.UUID, now time.Time) {
 	}
 }
 
-// heardOf notes telemetry of a device that the cloud has sent: it counts as activity (RULES.md 2.2).
-// The goroutine of work.
+// heardOf notes telemetry of a device that the cloud has sent: it counts as activity (RULES.md
+// 2.2). The goroutine of work.
 func (r *Rules) heardOf(id proto.UUID) {
 	if !r.Registry.HasDevice(id) {
 		return

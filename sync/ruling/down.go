@@ -90,8 +90,8 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 	}
 }
 
-// known are the keys of the attributes that the cloud has changed and that are not newer than what is
-// stored, by the place of their entity in d: as after each sync, in which all of them come.
+// known are the keys of the attributes that the cloud has changed and that are not newer than what
+// is stored, by the place of their entity in d: as after each sync, in which all of them come.
 func (r *Rules) known(d *proto.DownlinkMsg) map[int]map[string]bool {
 	all := make(map[int]map[string]bool)
 	for i, e := range d.GetEntityData() {

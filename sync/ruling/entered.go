@@ -75,8 +75,8 @@ func (r *Rules) Entered(events []proto.Event, by registry.User, from, to int64) 
 	}
 }
 
-// appendSeries appends the values of a fragment to the data of TIMESERIES_UPDATED: those of one time
-// are one object.
+// appendSeries appends the values of a fragment to the data of TIMESERIES_UPDATED: those of one
+// time are one object.
 func (f *fragment) appendSeries(b []byte, last int64) []byte {
 	switch {
 	case b == nil:

@@ -233,7 +233,8 @@ func TestWhatTheCloudSendsEnters(t *testing.T) {
 		e.AttributesUpdatedMsg, e.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, "SHARED_SCOPE"
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}},
 			`DEVICE 3 ATTRIBUTES_UPDATED {"k":7} {"deviceType":"default","scope":"SHARED_SCOPE","source":"cloud","deviceName":"pump 3"}`)
-		// Of changed attributes those that are newer than what is here, as a sync brings all of them.
+		// Of changed attributes those that are newer than what is here, as a sync brings all of
+		// them.
 		at := int64(1000)
 		e = of(device(3))
 		e.AttributesUpdatedMsg, e.PostAttributeScope, e.AttributeTs = &proto.PostAttributeMsg{Kv: kv}, "SERVER_SCOPE", &at
@@ -342,7 +343,8 @@ func TestSeriesOfARequestAreOneMessage(t *testing.T) {
 		})
 	}
 	g.Entered(events, registry.User{ID: proto.UUID{0xee}, Customer: proto.UUID{0xac}}, 0, 0)()
-	want := `DEVICE 1 TIMESERIES_UPDATED {"timeseries":[{"ts":7,"values":{"a":0}},{"ts":5,"values":{"b":1,"c":2}},{"ts":0,"values":{"d":3}}]} ` +
+	want := `DEVICE 1 TIMESERIES_UPDATED {"timeseries":[{"ts":7,"values":{"a":0}},{"ts":5,"values":{"b":1,"c":2}},` +
+		`{"ts":0,"values":{"d":3}}]} ` +
 		`{"customerId":"ac000000-0000-0000-0000-000000000000","userEmail":"","userName":"","userId":"ee000000-0000-0000-0000-000000000000"}`
 	if got := g.messages(); len(got) != 1 || got[0] != want {
 		t.Errorf("%q, want %q", got, want)
@@ -352,8 +354,8 @@ func TestSeriesOfARequestAreOneMessage(t *testing.T) {
 	}
 }
 
-// A changed severity makes the comment that a server writes by itself, a user's and a node's, in the
-// root chain (RULES.md 2.2). Nothing else makes one.
+// A changed severity makes the comment that a server writes by itself, a user's and a node's, in
+// the root chain (RULES.md 2.2). Nothing else makes one.
 func TestSeverityComments(t *testing.T) {
 	g := newRig(t)
 	defer g.close(false)
@@ -404,7 +406,8 @@ func TestSeverityComments(t *testing.T) {
 	take("CRITICAL", nil)
 	want("null", "MAJOR", "CRITICAL")
 	a := g.OpenAlarm(rules.Entity{Type: "DEVICE", ID: device(1)}, "Hot")
-	run := g.Entered([]proto.Event{{Kind: proto.KindAlarm, Action: proto.ActionUpdated, Entity: a.ID}}, registry.User{ID: proto.UUID{0xee}}, 0, 0)
+	changed := proto.Event{Kind: proto.KindAlarm, Action: proto.ActionUpdated, Entity: a.ID}
+	run := g.Entered([]proto.Event{changed}, registry.User{ID: proto.UUID{0xee}}, 0, 0)
 	a.Severity = "MINOR"
 	if err := g.reg.Edit(0, registry.Edit{Kind: proto.KindAlarm, ID: a.ID, Text: a.JSON(g)}); err != nil {
 		t.Fatal(err)

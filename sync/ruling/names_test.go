@@ -12,8 +12,8 @@ import (
 	"edgesync/sync/rules"
 )
 
-// namesOfAnyScript are texts as people name things: in JSON, as they are in data, and, where that is
-// something else, as the names of chains are.
+// namesOfAnyScript are texts as people name things: in JSON, as they are in data, and, where that
+// is something else, as the names of chains are.
 var namesOfAnyScript = []struct{ name, json, want, shown string }{
 	{"emoji", `"🌡️ 👩‍🔧"`, "🌡️ 👩‍🔧", ""},
 	{"escaped", `"\ud83d\ude00\u00e9"`, "😀é", ""},
@@ -56,9 +56,11 @@ func TestNamesInAnyScript(t *testing.T) {
 				`{"id":` + ref + `,"name":` + c.json + `,"root":true}`,
 				`{"ruleChainId":` + ref + `,"firstNodeIndex":0,"nodes":[` +
 					node("filter.TbJsSwitchNode", script(`return [msg.way];`)) + `,` +
-					node("transform.TbTransformMsgNode", script(`msg.name = metadata.deviceName; return {msg: msg, metadata: metadata, msgType: msgType};`)) +
+					node("transform.TbTransformMsgNode",
+						script(`msg.name = metadata.deviceName; return {msg: msg, metadata: metadata, msgType: msgType};`)) +
 					`,` + node("edge.TbMsgPushToCloudNode", `{"scope":"CLIENT_SCOPE"}`) +
-					`,` + node("action.TbCreateAlarmNode", `{"alarmType":"$[way]","severity":"MAJOR","scriptLang":"TBEL","alarmDetailsBuildTbel":"return msg;"}`) +
+					`,` + node("action.TbCreateAlarmNode",
+					`{"alarmType":"$[way]","severity":"MAJOR","scriptLang":"TBEL","alarmDetailsBuildTbel":"return msg;"}`) +
 					`],"connections":[{"fromIndex":0,"toIndex":1,"type":` + text + `},{"fromIndex":1,"toIndex":2,"type":"success"},` +
 					`{"fromIndex":2,"toIndex":3,"type":"Success"}]}`,
 			}

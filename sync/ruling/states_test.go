@@ -55,7 +55,11 @@ func TestStatesEnter(t *testing.T) {
 		nodes []string
 		links []string
 	}{
-		{"called by the chain", []string{callOnly, callNode, sayNode, pushNode}, []string{"0>1:True", "0>2:True", "0>2:False", "2>3:Success"}},
+		{
+			"called by the chain",
+			[]string{callOnly, callNode, sayNode, pushNode},
+			[]string{"0>1:True", "0>2:True", "0>2:False", "2>3:Success"},
+		},
 		{"called by edgesync", []string{sayNode, pushNode}, []string{"0>1:Success"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,10 +103,10 @@ func TestStatesEnter(t *testing.T) {
 				end := `"expirationTime":946684860000`
 				request := `00000000-0000-0001-0000-000000000000`
 				state := func(name, answer string) string {
-					return `DEVICE 1 RPC_` + name + ` {"id":{"entityType":"RPC","id":"` + request + `"},"createdTime":946684800000,` + of + `,` + end +
-						`,"request":{"id":"` + request + `",` + of + `,"oneway":false,` + end +
-						`,"body":{"method":"open","params":"{\"a\":1}"},"persisted":true,"retries":2,"additionalInfo":"\"null\""}` + answer +
-						`,"status":"` + name + `","additionalInfo":"null"} {}`
+					return `DEVICE 1 RPC_` + name + ` {"id":{"entityType":"RPC","id":"` + request + `"},"createdTime":946684800000,` +
+						of + `,` + end + `,"request":{"id":"` + request + `",` + of + `,"oneway":false,` + end +
+						`,"body":{"method":"open","params":"{\"a\":1}"},"persisted":true,"retries":2,` +
+						`"additionalInfo":"\"null\""}` + answer + `,"status":"` + name + `","additionalInfo":"null"} {}`
 				}
 				want := []string{state("QUEUED", ""), state("DELIVERED", ""), state("SUCCESSFUL", `,"response":{"ok":true}`)}
 				if !slices.Equal(got, want) {
