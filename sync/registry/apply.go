@@ -328,7 +328,7 @@ func (r *Registry) applyNested(k *kind, field string, text []byte) (bool, error)
 		return false, errMalformed
 	}
 	if k == ruleChainMetadata && r.has(k.key(id)) && emptyList(fields["nodes"]) {
-		return false, nil // a real edge goes on with the nodes that it has (rules/RULES.md 1.3)
+		return true, nil // a real edge goes on with the nodes that it has (rules/RULES.md 1.3)
 	}
 	if err := r.put(k.key(id), text); err != nil {
 		return false, err
