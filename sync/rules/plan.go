@@ -26,8 +26,8 @@ type chain struct {
 	id    proto.UUID
 	name  string
 	nodes []*node
-	first *node           // nil: every message is acknowledged
-	ways  map[string]*Way // of messages of a device, by type; others are run
+	first *node // nil: every message is acknowledged
+	ways  ways  // of messages of a device
 }
 
 // node is a compiled node. What changes is in its memory.

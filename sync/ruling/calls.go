@@ -167,7 +167,7 @@ func (r *Rules) wayOfCall(device proto.UUID, typ string) (w *rules.Way, ok bool)
 func (r *Rules) Deliver(c *calls.Call) bool {
 	if w, ok := r.wayOfCall(c.Device, rules.CallToDevice); r.Off || c.Direct || !ok || !w.Run {
 		if ok && !r.Off && !c.Direct {
-			w.Count()
+			w.Count(c.Device)
 		}
 		return r.calls.doors.Deliver(c)
 	}
