@@ -218,10 +218,7 @@ func (m *Message) pattern(text string) (filled string, ok bool) {
 		if path == "*" {
 			return data.String(), true
 		}
-		t := data
-		for name := range strings.SplitSeq(path, ".") {
-			t = t.get(name)
-		}
+		t := data.under(path)
 		if t.null() || t.kind >= isList {
 			return "", false
 		}
