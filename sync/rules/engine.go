@@ -213,7 +213,7 @@ func (e *Engine) Delete(id proto.UUID) {
 // chainOf is the chain of an entity's messages (RULES.md 1.6); nil if there is none. The plan is
 // held.
 func (e *Engine) chainOf(who Entity) *chain {
-	root := e.chains[e.root]
+	root := e.first.Load()
 	if root != nil && len(e.chains) == 1 {
 		return root // no profile can name another one
 	}
@@ -234,7 +234,9 @@ func (e *Engine) chainOf(who Entity) *chain {
 // Journal; nil: to the engine's own.
 func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	e.mu.RLock()
-	defer e.mu.RUnlock()
+	s := e.shard(m.Originator)
+	lock(s)
+	defer e.release(s)
 	c := e.chainOf(m.Originator)
 	if c == nil {
 		if out == nil {
@@ -243,9 +245,6 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 		out.Dropped(m)
 		return false, nil
 	}
-	s := e.shard(m.Originator)
-	lock(s)
-	defer unlock(s)
 	r := e.round(out)
 	r.tally.Received++
 	r.enter(m, c)
@@ -253,6 +252,12 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	err = r.err
 	r.close()
 	return true, err
+}
+
+// release ends what holds the plan and a shard.
+func (e *Engine) release(s *sync.Mutex) {
+	unlock(s)
+	e.mu.RUnlock()
 }
 
 //go:noinline

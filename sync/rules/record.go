@@ -140,7 +140,7 @@ func readRecord(b []byte) (*Message, error) {
 	m := &Message{Type: r.text(), owned: true}
 	m.Originator.Type = r.text()
 	copy(m.Originator.ID[:], r.take(16))
-	m.Time, m.stored, m.count = r.signed(), r.signed(), int(r.number()&0xffff)
+	m.Time, m.stored, m.count = r.signed(), r.signed(), int32(r.number()&0xffff)
 	m.pushed = r.take(1)[0]&1 != 0
 	r.lists(m)
 	if m.Data = r.text(); r.bad || len(r.b) > 0 {

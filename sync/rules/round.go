@@ -55,9 +55,11 @@ func (e *Engine) round(out Outlet) *round {
 // close gives back the round, of which nobody knows any more.
 func (r *round) close() {
 	if e := r.e; cap(r.queue) <= 64 && cap(r.to) <= 64 {
-		clear(r.to[:cap(r.to)])
 		r.doc.Forget()
-		*r = round{queue: r.queue[:0], to: r.to[:0], doc: r.doc}
+		// What stays refers to no message. To write all anew would cost more than a node does.
+		r.queue, r.next, r.tally = r.queue[:0], 0, Tally{}
+		r.m, r.t, r.was, r.err, r.event = nil, nil, nil, nil, Event{}
+		r.out, r.j, r.l = nil, nil, nil
 		e.rounds.Put(r)
 	}
 }
@@ -149,14 +151,14 @@ func (r *round) goOn() (done bool) {
 func (r *round) execute() {
 	n, m := r.n, r.m
 	n.mem.in.Add(1)
-	limit := int(r.e.limit.Load())
+	limit := r.e.limit.Load()
 	m.count++
 	r.left--
 	switch {
 	case m.count > limit:
 		r.over("Message is processed by more than " + decimal(int64(limit)) + " rule nodes!")
 	case r.left < 0:
-		r.over("One message made more than " + decimal(int64(roundLimit*limit)) + " executions of rule nodes!")
+		r.over("One message made more than " + decimal(roundLimit*int64(limit)) + " executions of rule nodes!")
 	case n.work == nil:
 		r.pass()
 	default:

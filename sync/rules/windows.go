@@ -175,7 +175,7 @@ func (r *records) message(first *Message, raw bool) *Message {
 			}
 		}
 	} else {
-		m.Type, m.count = r.text(), int(r.number()&0xffff)
+		m.Type, m.count = r.text(), int32(r.number()&0xffff)
 		r.lists(m)
 	}
 	m.Data = r.change(first.Data)

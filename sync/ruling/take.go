@@ -367,13 +367,18 @@ func (t *take) cutNotes() []*rules.Note {
 
 // Push implements rules.Outlet.
 func (t *take) Push(e *rules.Event) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if c := t.cur; c != nil && e.Entity.ID == c.Entity && e.Entity.Type == proto.DeviceEntity && same(e, c) &&
 		(c.Action == proto.ActionPostAttributes || e.Time == t.time) && e.Data == t.data {
-		t.out = append(t.out, *c)
+		t.out = append(t.out, *c) // one goroutine has t
 		return nil
 	}
+	return t.push(e)
+}
+
+// push is Push of what is another event than that whose message is run.
+func (t *take) push(e *rules.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if e.Action == "RPC_CALL" {
 		return t.ask(e.Message)
 	}
