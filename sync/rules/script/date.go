@@ -49,7 +49,7 @@ func putDateMillis(r *run, a []*Value) *Value {
 //go:noinline
 func argDate(v *Value) *object {
 	if v.k != Date {
-		panic(failed("no date: " + v.k.String()))
+		panic(failedKind("no date: %", v))
 	}
 	return v.o
 }

@@ -46,6 +46,11 @@ func (p *parser) fail(message string) {
 	panic(syntax(p.tok.at, message))
 }
 
+// unexpected fails with the token in the place of the text's %.
+//
+//go:noinline
+func (p *parser) unexpected(text string) { p.fail(filled(text, p.shown())) }
+
 //go:noinline
 func (p *parser) refuse(message string) {
 	panic(&syntaxError{at: p.tok.at, message: message, unsupported: true})
@@ -78,7 +83,7 @@ func (p *parser) acceptWord(name string) bool {
 //go:noinline
 func (p *parser) expect(punct string) {
 	if !p.accept(punct) {
-		p.fail("expected " + punct + ", found " + p.shown())
+		p.unexpected(filled("expected %, found %", punct))
 	}
 }
 
@@ -95,7 +100,7 @@ func (p *parser) shown() string {
 
 func (p *parser) name() string {
 	if p.tok.kind != tName {
-		p.fail("expected a name, found " + p.shown())
+		p.unexpected("expected a name, found %")
 	}
 	s := p.tok.s
 	p.advance()
@@ -127,7 +132,7 @@ func (p *parser) end() {
 	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
 		return
 	}
-	p.fail("unterminated statement: expected ;, found " + p.shown())
+	p.unexpected("unterminated statement: expected ;, found %")
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
@@ -417,7 +422,7 @@ func (p *parser) choice(at int) *node {
 			c.kids[0] = p.caseValue()
 		case p.acceptWord("default"):
 		default:
-			p.fail("expected case or default, found " + p.shown())
+			p.unexpected("expected case or default, found %")
 		}
 		p.expect(":")
 		for !p.word("case") && !p.word("default") && !p.is("}") {

@@ -291,7 +291,7 @@ func (p *parser) primary() *node {
 			return n
 		}
 	}
-	p.fail("unexpected " + p.shown())
+	p.unexpected("unexpected %")
 	return nil
 }
 

@@ -196,7 +196,7 @@ func (p *parser) scriptCollection(at int) *node {
 		case p.is("..."):
 			p.refuse("spread in an object")
 		default:
-			p.fail("unexpected " + p.shown())
+			p.unexpected("unexpected %")
 		}
 		switch {
 		case p.accept(":"):

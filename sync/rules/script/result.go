@@ -57,10 +57,10 @@ func (w *writer) line(b []byte, depth int) []byte {
 //go:noinline
 func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	if len(b) > w.most {
-		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
+		panic(limitAt("a result of more than % bytes", maxResult))
 	}
 	if depth > maxNesting {
-		panic(limitError("a result that is nested more than " + decimal(maxNesting) + " deep"))
+		panic(limitAt("a result that is nested more than % deep", maxNesting))
 	}
 	switch v.k {
 	case Bool:
@@ -101,7 +101,7 @@ func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	case Regexp, Failure:
 		return addText(b, "{}")
 	case Class:
-		panic(failed("a class is no value: " + v.o.text))
+		panic(failedOn("a class is no value: %", v.o.text))
 	}
 	return addText(b, "null")
 }
@@ -164,7 +164,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		digits = "0123456789abcdef"
 	}
 	if len(b)+len(s) > w.most {
-		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
+		panic(limitAt("a result of more than % bytes", maxResult))
 	}
 	b = addByte(b, '"')
 	start := 0

@@ -241,7 +241,7 @@ func (r *run) scriptMembers(v *Value, keys bool) []*Value {
 	if keys {
 		return nil
 	}
-	panic(typeError(typeOf(v) + " is not iterable"))
+	panic(typeErrorOn("% is not iterable", typeOf(v)))
 }
 
 // classMember is Class.name where it is no call.
@@ -274,7 +274,7 @@ func (r *run) scriptMethod(f *routine, name string, a []*Value) *Value {
 		}
 	}
 	if f == nil {
-		panic(typeError(name + " is not a function"))
+		panic(typeErrorOn("% is not a function", name))
 	}
 	return r.invoke(f, a)
 }

@@ -148,7 +148,7 @@ func encodeURI(s string) string {
 func decodeURI(s string) string {
 	out, err := url.PathUnescape(s)
 	if err != nil {
-		panic(failed("no encoded URI: " + err.Error()))
+		panic(failedOn("no encoded URI: %", err.Error()))
 	}
 	return out
 }
