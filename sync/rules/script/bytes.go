@@ -68,7 +68,7 @@ func hexToBytes(r *run, a []*Value) *Value {
 func hexOfBytes(r *run, a []*Value) *Value {
 	var out []byte
 	for _, c := range r.bytesOf(a[0]) {
-		out = append(out, hexDigits[c>>4], hexDigits[c&15])
+		out = addHex(out, c)
 	}
 	return r.text(string(out))
 }

@@ -84,7 +84,7 @@ func dateFields(r *run, a []*Value) *Value {
 	for _, n := range [...]int{
 		year, int(month), day, hour, minute, second, int(t.Weekday()), t.YearDay(), offset,
 	} {
-		list = append(list, r.number(n))
+		list = addValue(list, r.number(n))
 	}
 	return r.list(list)
 }

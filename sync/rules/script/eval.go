@@ -392,7 +392,7 @@ func (r *run) project(n *node) *Value {
 		r.use(valueSize)
 		r.sc.vars[n.slot] = v
 		if len(n.kids) == 2 || r.truth(n.kids[2]) {
-			out = append(out, r.eval(n.kids[0]))
+			out = addValue(out, r.eval(n.kids[0]))
 		}
 	}
 	return r.list(out)

@@ -295,7 +295,7 @@ func (d *Doc) build(r *run, at uint32, lang Language) *Value {
 		r.use(objectSize + n*valueSize)
 		items := make([]*Value, 0, n)
 		for i := at + 1; i < c.next; i = d.cells[i].next {
-			items = append(items, d.build(r, i, lang))
+			items = addValue(items, d.build(r, i, lang))
 		}
 		return listOf(items)
 	case cellMap:

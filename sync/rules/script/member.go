@@ -175,9 +175,9 @@ func (r *run) members(v *Value, keys bool) []*Value {
 		out := make([]*Value, 0, len(v.s))
 		for _, c := range v.s {
 			first, second := surrogates(c)
-			out = append(out, charOf(first))
+			out = addValue(out, charOf(first))
 			if second != 0 {
-				out = append(out, charOf(second))
+				out = addValue(out, charOf(second))
 			}
 		}
 		return out

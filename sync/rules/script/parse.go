@@ -30,7 +30,7 @@ func parse(source string, lang Language) (body []*node) {
 	p := &parser{lexer: lexer{src: source, js: lang == JavaScript}}
 	p.advance()
 	for p.tok.kind != tEnd {
-		body = append(body, p.statement())
+		body = addNode(body, p.statement())
 	}
 	return body
 }
@@ -217,17 +217,17 @@ func (p *parser) keyword(at int) *node {
 		for _, part := range k.parts {
 			switch part {
 			case 'c':
-				n.kids = append(n.kids, p.condition())
+				n.add(p.condition())
 			case 's':
-				n.kids = append(n.kids, p.body())
+				n.add(p.body())
 			case 'e':
-				n.kids = append(n.kids, p.expression())
+				n.add(p.expression())
 			default:
 				p.end()
 			}
 		}
 		if k.op == nIf && p.acceptWord("else") {
-			n.kids = append(n.kids, p.body())
+			n.add(p.body())
 		}
 		return n
 	}
@@ -252,7 +252,7 @@ func (p *parser) keyword(at int) *node {
 		p.advance()
 		n := made(nReturn, at)
 		if !p.is(";") && !p.is("}") && p.tok.kind != tEnd && !(p.js && p.tok.newline) {
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 		}
 		p.end()
 		return n
@@ -328,7 +328,7 @@ func (p *parser) block() *node {
 		if p.tok.kind == tEnd {
 			p.fail("unbalanced braces { ... }")
 		}
-		n.kids = append(n.kids, p.statement())
+		n.add(p.statement())
 	}
 	p.depth--
 	p.advance()
@@ -345,9 +345,9 @@ func (p *parser) declaration(at int) *node {
 		n := made(nVar, at)
 		n.s = p.name()
 		if p.accept("=") {
-			n.kids = append(n.kids, p.assignment())
+			n.add(p.assignment())
 		}
-		list = append(list, n)
+		list = addNode(list, n)
 		if !p.js || !p.accept(",") {
 			break
 		}
@@ -381,9 +381,9 @@ func (p *parser) loop(at int) *node {
 			n := made(nEach, at)
 			n.s = p.name()
 			p.advance()
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 			p.expect(")")
-			n.kids = append(n.kids, p.body())
+			n.add(p.body())
 			return n
 		}
 	}
@@ -426,13 +426,13 @@ func (p *parser) choice(at int) *node {
 		}
 		p.expect(":")
 		for !p.word("case") && !p.word("default") && !p.is("}") {
-			c.kids = append(c.kids, p.body())
+			c.add(p.body())
 			if !p.js && c.kids[len(c.kids)-1].op == nBreak && !p.tok.newline && !p.is("}") {
 				// The engine tears such a switch apart (RULES.md 5.3).
 				p.fail("unknown class or illegal statement: break and the next case on one line")
 			}
 		}
-		n.kids = append(n.kids, c)
+		n.add(c)
 	}
 	if !p.js {
 		p.checkFallThrough(n)

@@ -280,10 +280,10 @@ func findPieces(r *run, a []*Value) *Value {
 				groups[i] = textOf(s[m[2*i]:m[2*i+1]])
 			}
 		}
-		list = append(list, textOf(s[at:m[0]]), r.list(groups))
+		list = addValue(addValue(list, textOf(s[at:m[0]])), r.list(groups))
 		at = m[1]
 	}
-	return r.list(append(list, textOf(s[at:])))
+	return r.list(addValue(list, textOf(s[at:])))
 }
 
 func (r *run) patternOf(v *Value) *pattern {
@@ -297,7 +297,7 @@ func (r *run) patternOf(v *Value) *pattern {
 func groupNames(r *run, a []*Value) *Value {
 	var list []*Value
 	for _, name := range r.patternOf(a[0]).re.SubexpNames() {
-		list = append(list, textOf(name))
+		list = addValue(list, textOf(name))
 	}
 	return r.list(list)
 }

@@ -49,7 +49,7 @@ func (w *writer) line(b []byte, depth int) []byte {
 	}
 	b = addByte(b, '\n')
 	for range depth {
-		b = append(b, w.gap...)
+		b = addText(b, w.gap)
 	}
 	return b
 }
@@ -89,7 +89,7 @@ func (w *writer) value(b []byte, v *Value, depth int) []byte {
 		b = addByte(b, '{')
 		b = w.text(b, plainText(v.o.items[0]))
 		b = addByte(b, ':')
-		return append(w.value(b, v.o.items[1], depth+1), '}')
+		return addByte(w.value(b, v.o.items[1], depth+1), '}')
 	case Date:
 		if w.lang == JavaScript {
 			if v.o.date.bad() {
@@ -152,7 +152,7 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	}
 	if (f != f) || infinite(f) {
 		b = addByte(b, '"')
-		return append(appendJava(b, f, bits), '"')
+		return addByte(appendJava(b, f, bits), '"')
 	}
 	return appendJava(b, f, bits)
 }
@@ -186,7 +186,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		b = addText(b, s[start:i])
 		switch c {
 		case '"', '\\':
-			b = append(b, '\\', c)
+			b = addByte(addByte(b, '\\'), c)
 		case '\b':
 			b = addText(b, `\b`)
 		case '\f':
@@ -198,7 +198,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		case '\t':
 			b = addText(b, `\t`)
 		default:
-			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+			b = addByte(addByte(addText(b, `\u00`), digits[c>>4]), digits[c&15])
 		}
 		i++
 		start = i

@@ -229,12 +229,12 @@ func (r *run) scriptMembers(v *Value, keys bool) []*Value {
 		var out []*Value
 		if !keys {
 			for _, c := range v.s {
-				out = append(out, textOf(string(c)))
+				out = addValue(out, textOf(string(c)))
 			}
 			return out
 		}
 		for i := range units(v.s) {
-			out = append(out, textOf(decimal(i)))
+			out = addValue(out, textOf(decimal(i)))
 		}
 		return out
 	}

@@ -140,7 +140,7 @@ func encodeURI(s string) string {
 			b = addByte(b, c)
 			continue
 		}
-		b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+		b = addHex(addByte(b, '%'), c)
 	}
 	return string(b)
 }
