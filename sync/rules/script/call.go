@@ -1,5 +1,7 @@
 package script
 
+import "math"
+
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
 func (r *run) push(args []*node) int {
@@ -146,10 +148,18 @@ func (r *run) fill(p *proto, sc *scope, args []*Value) {
 
 //go:noinline
 func argDouble(v *Value) float64 {
-	if f, _, ok := operand(v); ok {
+	if f, ok := asDouble(v); ok {
 		return f
 	}
 	panic(failedKind("no number: %", v))
+}
+
+//go:noinline
+func asDouble(v *Value) (f float64, ok bool) {
+	if v.isText() {
+		return parsed(v.Text())
+	}
+	return v.Number(), v.isNumber()
 }
 
 //go:noinline
@@ -157,7 +167,14 @@ func argInt(v *Value) int32 {
 	if v.k == Int {
 		return int32(v.n)
 	}
-	return toInt(argDouble(v))
+	f := argDouble(v)
+	if f > math.MaxInt32 {
+		panic(failed("cannot coerce a number to int since its value exceeds the maximum of int"))
+	}
+	if v.k == Long {
+		return int32(v.n)
+	}
+	return toInt(f)
 }
 
 //go:noinline

@@ -150,12 +150,13 @@ func (r *run) setIndex(o, key, v *Value) {
 //
 //go:noinline
 func (r *run) change(o *Value) {
-	if o.o.text == readOnly {
+	if o.s == readOnly {
 		panic(failed("the value cannot be changed: it is unmodifiable"))
 	}
 }
 
-// readOnly marks what toUnmodifiable gave; the mark lies in text, which lists and maps do not use.
+// readOnly marks, as its text, a list or map that toUnmodifiable gave: a view of the one that may
+// be changed.
 const readOnly = "unmodifiable"
 
 // members is what a loop runs over: a copy, so that the loop may change what it loops over.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -227,38 +228,23 @@ func toLong(f float64) int64 {
 	return int64(f)
 }
 
-// numericText reads a text as a number of an operator: decimal digits with an optional sign, point
-// and exponent. ok is false for any other text, an empty one too.
+// numericText reads a text as a number of an operator: decimal digits with an optional minus and
+// point. ok is false for any other text, an empty one too.
 //
 //go:noinline
 func numericText(s string) (f float64, ok bool) {
-	if s == "" || len(s) > 64 {
+	if t := trimPrefix(s, "-"); len(s) > 64 || !onlyDigits(strings.Replace(t, ".", "", 1), "0123456789") {
 		return 0, false
 	}
-	i := 0
-	if s[0] == '-' || s[0] == '+' {
-		i++
-	}
-	digits := false
-	for ; i < len(s); i++ {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			digits = true
-		case c == '.':
-		case (c == 'e' || c == 'E') && digits:
-		case (c == '-' || c == '+') && (s[i-1] == 'e' || s[i-1] == 'E'):
-		default:
-			return 0, false
-		}
-	}
-	if !digits {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !infinite(f) {
-		return 0, false
-	}
-	return f, true
+	return parsed(s)
+}
+
+// parsed reads a text as a function that wants a number does: also with an exponent and blanks.
+//
+//go:noinline
+func parsed(s string) (f float64, ok bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return f, (err == nil || infinite(f)) && !strings.ContainsAny(s, "_xXnNpP")
 }
 
 // jsonNumber reads the text of a number in JSON: int, long, else double.

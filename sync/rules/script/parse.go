@@ -448,10 +448,11 @@ func (p *parser) caseValue() *node {
 	return e
 }
 
-// checkFallThrough refuses a case that runs into the next one, as the engine does.
+// checkFallThrough refuses a case that runs into the next one, as the engine does. Several cases
+// may begin one branch.
 func (p *parser) checkFallThrough(n *node) {
 	for _, c := range n.kids[1:max(1, len(n.kids)-1)] {
-		if len(c.kids) == 1 || !ends(c.kids[len(c.kids)-1]) {
+		if n := len(c.kids); n > 1 && !ends(c.kids[n-1]) {
 			panic(syntax(c.at, "case without switch: a case has to end with return or break"))
 		}
 	}

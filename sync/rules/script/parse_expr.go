@@ -381,16 +381,13 @@ func (p *parser) collection(at int) *node {
 			}
 			continue
 		}
-		if isMap && key == nil && closing == "]" {
-			if e.op == nLiteral {
+		if isMap && key == nil { // {a, b} is a list
+			if e.op == nLiteral && closing == "]" {
 				p.fail("was expecting a map, found a literal: a list behind a map in one inline map or list")
 			}
 			isMap = false
 		}
 		if isMap {
-			if key == nil {
-				p.fail("a value without key in an inline map")
-			}
 			n.add(key)
 			n.add(e)
 		} else {
