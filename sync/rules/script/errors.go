@@ -59,8 +59,8 @@ func limitError(message string) *Error { return &Error{Reason: Limit, Message: m
 //go:noinline
 func unsupported(message string) *Error { return &Error{Reason: Unsupported, Message: message} }
 
-// The same of a text with a word, the kind of a value or a number in the place of its %: to put texts
-// together takes more code than to call a function.
+// The same of a text with a word, the kind of a value or a number in the place of its %: to put
+// texts together takes more code than to call a function.
 //
 //go:noinline
 func failedOn(text, word string) *Error { return failed(filled(text, word)) }
