@@ -118,11 +118,11 @@ func (p *parser) value(depth int) *tree {
 		p.i++
 	}
 	switch word := p.s[start:p.i]; {
-	case word == "null":
+	case is(word, "null"):
 		return &tree{}
-	case word == "true":
+	case is(word, "true"):
 		return &tree{kind: isTrue}
-	case word == "false":
+	case is(word, "false"):
 		return &tree{kind: isFalse}
 	case isNumeral(word):
 		return &tree{kind: isNumber, text: word}

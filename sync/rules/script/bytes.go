@@ -112,11 +112,11 @@ func box(r *run, a []*Value) *Value {
 	}
 	s := r.argText(v)
 	size := 64
-	if kind == "int" || kind == "float" {
+	if is(kind, "int") || is(kind, "float") {
 		size = 32
 	}
 	var err error
-	if kind == "int" || kind == "long" {
+	if is(kind, "int") || is(kind, "long") {
 		var n int64
 		n, err = strconv.ParseInt(s, 10, size)
 		v = longOf(n)
