@@ -92,7 +92,7 @@ func (w *attributes) fetch(r *round, who Entity) {
 		if to.t != nil {
 			to.m.Data = to.t.String()
 		}
-		r.fail("The following attribute/telemetry keys is not present in the DB:" + missing)
+		r.failOn("The following attribute/telemetry keys is not present in the DB:%", missing)
 		return
 	}
 	to.done(r)
@@ -127,7 +127,7 @@ func (f *fields) fetch(r *round, who Entity) {
 	text, ok := r.e.reg.Fields(who)
 	fields, err := parseTree(text)
 	if !ok || err != nil {
-		r.fail("the entity is not stored here: " + who.Type)
+		r.failOn("the entity is not stored here: %", who.Type)
 		return
 	}
 	to, ok := r.into(f.Data)

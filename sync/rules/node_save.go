@@ -149,7 +149,7 @@ func (f *saveSeries) do(r *round) {
 	}
 	all := seriesOf(t, at)
 	if len(all) == 0 {
-		r.fail("Msg body is empty: " + shortened(m.Data))
+		r.failOn("Msg body is empty: %", shortened(m.Data))
 		return
 	}
 	keep := f.TTL

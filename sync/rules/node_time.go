@@ -31,7 +31,7 @@ func (d *delay) wait(m *Message) (ms int64, err error) {
 		text, _ := m.pattern(d.Pattern)
 		s, err = strconv.ParseInt(trim(text), 10, 64)
 		if err != nil || s < 0 || s > maxPeriod {
-			return 0, fault("Can't parse period value using pattern: " + shortened(text))
+			return 0, faultOn("Can't parse period value using pattern: %", shortened(text))
 		}
 	}
 	return s * 1000, nil

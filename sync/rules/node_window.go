@@ -32,7 +32,7 @@ func (w *window) do(r *round) {
 	full := p != nil && p.count >= w.Most || w.Most <= 0
 	unlock(&mem.mu)
 	if full {
-		r.fail("Max limit of pending messages reached for deduplication id: " + m.Originator.Type)
+		r.failOn("Max limit of pending messages reached for deduplication id: %", m.Originator.Type)
 		return
 	}
 	m.stored = r.e.opt.Now()

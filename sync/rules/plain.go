@@ -76,6 +76,9 @@ func fault(text string) error { return errorText(text) }
 func faultOn(text, word string) error { return errorText(filled(text, word)) }
 
 //go:noinline
+func faultAt(text string, n int) error { return faultOn(text, decimal(int64(n))) }
+
+//go:noinline
 func filled(text, word string) string { return strings.Replace(text, "%", word, 1) }
 
 // is compares a text with a short word, which is 16 bytes of code for each letter elsewhere.

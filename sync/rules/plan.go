@@ -136,7 +136,7 @@ type metadata struct {
 func readMetadata(text []byte) (*metadata, error) {
 	if len(text) > MaxMetadata {
 		return nil,
-			errorText("metadata of " + decimal(int64(len(text))) + " bytes; at most " + decimal(int64(MaxMetadata)) + " are executed")
+			faultAt(filled("metadata of % bytes; at most % are executed", decimal(int64(len(text)))), MaxMetadata)
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
@@ -154,7 +154,7 @@ func readMetadata(text []byte) (*metadata, error) {
 	}
 	if len(m.nodes) > maxNodes {
 		return nil,
-			errorText("a chain of " + decimal(int64(len(m.nodes))) + " nodes; at most " + decimal(int64(maxNodes)) + " are executed")
+			faultAt(filled("a chain of % nodes; at most % are executed", decimal(int64(len(m.nodes)))), maxNodes)
 	}
 	return m, nil
 }
@@ -185,7 +185,7 @@ func (m *metadata) compile() (*chain, error) {
 		n := &node{chain: c, index: i, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
 		typ := textOf(t, "type")
 		if typ == "" {
-			return nil, fault("node " + decimal(int64(i)) + " has no type")
+			return nil, faultAt("node % has no type", i)
 		}
 		n.full, n.typ = typ, strings.TrimPrefix(typ, typePrefix)
 		n.compile(t)
@@ -225,17 +225,17 @@ func (m *metadata) connect(c *chain) error {
 		links = &tree{kind: isList}
 	}
 	if links.kind != isList || len(links.items) > maxLinks {
-		return fault("connections are no list, or more than " + decimal(int64(maxLinks)))
+		return faultAt("connections are no list, or more than %", maxLinks)
 	}
 	for i, l := range links.items {
 		from, _ := l.get("fromIndex").number()
 		to, ok := l.get("toIndex").number()
 		a, b := c.at(from), c.at(to)
 		if !ok || l.get("fromIndex").null() || a == nil || b == nil {
-			return fault("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
+			return faultAt("connection % leads from or to a node that is not there", i)
 		}
 		if !a.connect(textOf(l, "type"), b) {
-			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+			return faultAt("a node has more than % relations", maxRelations)
 		}
 	}
 	// Servers before 3.4: a jump to another chain is a node of its own.
@@ -258,7 +258,7 @@ func (m *metadata) connect(c *chain) error {
 		n.mem.node.Store(n)
 		c.nodes = addNode(c.nodes, n)
 		if !a.connect(textOf(l, "type"), n) {
-			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+			return faultAt("a node has more than % relations", maxRelations)
 		}
 	}
 	return nil

@@ -39,6 +39,11 @@ func made(op nodeOp, at int, kids ...*node) *node {
 	return &node{op: op, at: at, kids: clones(kids)}
 }
 
+// add adds a kid.
+//
+//go:noinline
+func (n *node) add(kid *node) { n.kids = append(n.kids, kid) }
+
 // clones lets the arguments of made stay on the stack.
 //
 //go:noinline

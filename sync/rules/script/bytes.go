@@ -20,7 +20,7 @@ func (r *run) bytesOf(v *Value) []byte {
 		}
 		n := item.Integer()
 		if item.k != Int && item.k != Long || n > 255 || n < -128 {
-			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
+			panic(failedOn("The value '%' could not be correctly converted to a byte", r.javaText(item)))
 		}
 		out[i] = byte(n)
 	}
@@ -66,7 +66,7 @@ func hexToBytes(r *run, a []*Value) *Value {
 func hexOfBytes(r *run, a []*Value) *Value {
 	var out []byte
 	for _, c := range r.bytesOf(a[0]) {
-		out = append(out, hexDigits[c>>4], hexDigits[c&15])
+		out = addHex(out, c)
 	}
 	return r.text(string(out))
 }
@@ -126,7 +126,7 @@ func box(r *run, a []*Value) *Value {
 		v = doubleOf(f)
 	}
 	if err != nil {
-		panic(failed("For input string: " + quote(s)))
+		panic(failedOn("For input string: %", quote(s)))
 	}
 	return r.castTo(v, kind)
 }
@@ -323,7 +323,7 @@ func radixOf(text string, radix int, value string) int {
 	case radix == 0:
 		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
 	case radix != 2 && radix != 8 && radix != 10 && radix != 16:
-		panic(failed("Invalid radix: [" + decimal(radix) + "]"))
+		panic(failedAt("Invalid radix: [%]", radix))
 	default:
 		panic(failed("Failed radix [" + decimal(radix) + `] for value: "` + value + `"`))
 	}
@@ -351,7 +351,7 @@ func parseWhole(value string, radix, size int, bigEndian bool) *Value {
 		n, err = parseBinary(text)
 	}
 	if err != nil || size == 32 && n != int64(int32(n)) {
-		panic(failed("For input string: " + quote(value)))
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	if size == 32 {
 		return intOf(int32(n))
@@ -380,13 +380,13 @@ func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
 	if radixOf(text, radix, value) == 16 {
 		n, err := strconv.ParseInt(text, 16, 64)
 		if err != nil {
-			panic(failed("For input string: " + quote(value)))
+			panic(failedOn("For input string: %", quote(value)))
 		}
 		return floatOf(math.Float32frombits(uint32(n)))
 	}
 	f, err := strconv.ParseFloat(strings.TrimSpace(value), 32)
 	if err != nil && !infinite(f) {
-		panic(failed("For input string: " + quote(value)))
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	return floatOf(float32(f))
 }
@@ -402,13 +402,13 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	if radixOf(text, radix, value) == 10 {
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil && !infinite(f) {
-			panic(failed("For input string: " + quote(value)))
+			panic(failedOn("For input string: %", quote(value)))
 		}
 		return doubleOf(f)
 	}
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil {
-		panic(failed("For input string: " + quote(value)))
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	return doubleOf(math.Float64frombits(n))
 }

@@ -61,7 +61,7 @@ func (r *run) call(n *node) *Value {
 //go:noinline
 func (r *run) method(f *routine, name string, a []*Value) *Value {
 	if a[0].k <= Null {
-		panic(failed("null pointer: " + name + "() of null"))
+		panic(failedOn("null pointer: %() of null", name))
 	}
 	if f == nil {
 		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
@@ -77,7 +77,7 @@ func (r *run) method(f *routine, name string, a []*Value) *Value {
 //go:noinline
 func (r *run) callValue(f *Value, args []*Value, name string) *Value {
 	if f.k != Function && f.k != Class || f.o.fn == nil {
-		panic(typeError(name + " is not a function"))
+		panic(typeErrorOn("% is not a function", name))
 	}
 	if fn := f.o.fn; fn.native == nil {
 		return r.enter(fn.p, fn.sc, args)
@@ -94,7 +94,7 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	} else {
 		r.step(1)
 		if r.calls++; r.calls > maxCalls {
-			panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+			panic(limitAt("calls are nested more than % deep", maxCalls))
 		}
 	}
 	if r.frames += p.nesting; r.frames > maxFrames {
@@ -151,7 +151,7 @@ func argDouble(v *Value) float64 {
 	if f, ok := asDouble(v); ok {
 		return f
 	}
-	panic(failed("no number: " + v.k.String()))
+	panic(failedKind("no number: %", v))
 }
 
 //go:noinline
@@ -189,7 +189,7 @@ func argLong(v *Value) int64 {
 func argBool(v *Value) bool {
 	b, ok := asBool(v)
 	if !ok {
-		panic(failed("no boolean: " + v.k.String()))
+		panic(failedKind("no boolean: %", v))
 	}
 	return b
 }
@@ -207,7 +207,7 @@ func (r *run) argText(v *Value) string {
 //go:noinline
 func argList(v *Value) []*Value {
 	if !v.isList() {
-		panic(failed("no list: " + v.k.String()))
+		panic(failedKind("no list: %", v))
 	}
 	return v.o.items
 }
@@ -217,6 +217,6 @@ func argList(v *Value) []*Value {
 //go:noinline
 func need(args []*Value, least, most int) {
 	if len(args) < least || len(args) > most {
-		panic(failed("unable to resolve method: wrong number of arguments: " + decimal(len(args))))
+		panic(failedAt("unable to resolve method: wrong number of arguments: %", len(args)))
 	}
 }

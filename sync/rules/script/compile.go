@@ -211,7 +211,7 @@ func (c *compiler) statements(list []*node, last bool) (out []*node) {
 			f := &node{op: nVar, s: n.s, kids: []*node{{op: nFunction, fn: n.fn}}, flag: true}
 			c.statement(f, false)
 			f.cost = 0
-			out = append(out, f)
+			out = addNode(out, f)
 		}
 	}
 	last = last && c.lang == TBEL
@@ -219,7 +219,7 @@ func (c *compiler) statements(list []*node, last bool) (out []*node) {
 		if n.op != nDeclare {
 			c.statement(n, last && c.isLast(list, i))
 			if n.op != nEmpty {
-				out = append(out, n)
+				out = addNode(out, n)
 			}
 		}
 	}

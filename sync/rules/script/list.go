@@ -100,7 +100,7 @@ func (r *run) insert(o *object, at int, more []*Value) {
 	r.use(len(more) * valueSize)
 	n := len(o.items)
 	if at < 0 || at > n {
-		panic(failed("index " + decimal(at) + " is out of bounds for length " + decimal(n)))
+		panic(outOfBounds(at, n))
 	}
 	o.items = append(o.items, more...)
 	if at < n {
@@ -163,7 +163,7 @@ func listTake(r *run, a []*Value) *Value {
 	o := r.changing(a)
 	i := r.intAt(a, 1, 0)
 	if i < 0 || i >= len(o.items) {
-		panic(failed("index " + decimal(i) + " is out of bounds for length " + decimal(len(o.items))))
+		panic(outOfBounds(i, len(o.items)))
 	}
 	v := o.items[i]
 	o.items = append(o.items[:i], o.items[i+1:]...)
@@ -362,7 +362,7 @@ func checkList(r *run, a []*Value) *Value {
 
 func checkMap(r *run, a []*Value) *Value {
 	if a[0].k != Map {
-		panic(failed("no map: " + a[0].k.String()))
+		panic(failedKind("no map: %", a[0]))
 	}
 	return a[0]
 }

@@ -31,7 +31,7 @@ func appendJava(b []byte, f float64, bits int) []byte {
 		return addText(b, "0.0")
 	}
 	if f < 1e7 && f == math.Trunc(f) && bits == 64 {
-		return append(strconv.AppendInt(b, int64(f), 10), ".0"...)
+		return addText(strconv.AppendInt(b, int64(f), 10), ".0")
 	}
 	var buf, store [48]byte
 	digits, exp := shortDigits(buf[:0], store[:0], f, bits)
@@ -69,7 +69,7 @@ func layOut(b, digits []byte, exp int) []byte {
 	case exp >= 0 && exp < 7:
 		for i := 0; i <= exp; i++ {
 			if i < len(digits) {
-				b = append(b, digits[i])
+				b = addByte(b, digits[i])
 			} else {
 				b = addByte(b, '0')
 			}
@@ -78,17 +78,17 @@ func layOut(b, digits []byte, exp int) []byte {
 		if len(digits) <= exp+1 {
 			return addByte(b, '0')
 		}
-		return append(b, digits[exp+1:]...)
+		return addBytes(b, digits[exp+1:])
 	case exp < 0 && exp >= -3:
 		b = addText(b, "0.")
 		for i := exp + 1; i < 0; i++ {
 			b = addByte(b, '0')
 		}
-		return append(b, digits...)
+		return addBytes(b, digits)
 	}
-	b = append(b, digits[0], '.')
+	b = addByte(addByte(b, digits[0]), '.')
 	if len(digits) > 1 {
-		b = append(b, digits[1:]...)
+		b = addBytes(b, digits[1:])
 	} else {
 		b = addByte(b, '0')
 	}
