@@ -319,6 +319,16 @@ func (t *tree) get(key string) *tree {
 	return nil
 }
 
+// under is what a path of keys with points between them leads to.
+//
+//go:noinline
+func (t *tree) under(path string) *tree {
+	for name := range strings.SplitSeq(path, ".") {
+		t = t.get(name)
+	}
+	return t
+}
+
 func (t *tree) set(key string, v *tree) {
 	if i := t.find(key); i >= 0 {
 		t.items[i] = v

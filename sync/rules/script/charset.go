@@ -56,7 +56,7 @@ func charset(b []byte, name string) string {
 		}
 		return s.String()
 	}
-	panic(unsupported("the character set " + name))
+	panic(unsupportedOn("the character set %", name))
 }
 
 // encode is the bytes of a text in a character set.
@@ -78,5 +78,5 @@ func encode(s, name string) []byte {
 		}
 		return out
 	}
-	panic(unsupported("the character set " + name))
+	panic(unsupportedOn("the character set %", name))
 }

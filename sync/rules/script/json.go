@@ -49,7 +49,7 @@ const (
 func (d *Doc) Parse(src string) error {
 	d.src, d.cells = src, d.cells[:0]
 	if len(src) > maxMessage {
-		return limitError("a message of " + decimal(len(src)) + " bytes; at most " + decimal(maxMessage) + " are allowed")
+		return tooLong(len(src))
 	}
 	if cap(d.cells) == 0 {
 		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 64))
@@ -61,7 +61,7 @@ func (d *Doc) Parse(src string) error {
 		}
 	}
 	d.cells = d.cells[:0]
-	return failed("no JSON at byte " + decimal(i))
+	return failedAt("no JSON at byte %", i)
 }
 
 // Load is Parse, but for a text that the Doc holds already.
@@ -295,7 +295,7 @@ func (d *Doc) build(r *run, at uint32, lang Language) *Value {
 		r.use(objectSize + n*valueSize)
 		items := make([]*Value, 0, n)
 		for i := at + 1; i < c.next; i = d.cells[i].next {
-			items = append(items, d.build(r, i, lang))
+			items = addValue(items, d.build(r, i, lang))
 		}
 		return listOf(items)
 	case cellMap:

@@ -41,6 +41,18 @@ func putRune(b *strings.Builder, c rune) { b.WriteRune(c) }
 func addText(b []byte, s string) []byte { return append(b, s...) }
 
 //go:noinline
+func addBytes(b, more []byte) []byte { return append(b, more...) }
+
+//go:noinline
+func addHex(b []byte, c byte) []byte { return append(b, hexDigits[c>>4], hexDigits[c&15]) }
+
+//go:noinline
+func addNode(list []*node, n *node) []*node { return append(list, n) }
+
+//go:noinline
+func addValue(list []*Value, v *Value) []*Value { return append(list, v) }
+
+//go:noinline
 func addByte(b []byte, c byte) []byte { return append(b, c) }
 
 //go:noinline

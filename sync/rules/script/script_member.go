@@ -229,19 +229,19 @@ func (r *run) scriptMembers(v *Value, keys bool) []*Value {
 		var out []*Value
 		if !keys {
 			for _, c := range v.s {
-				out = append(out, textOf(string(c)))
+				out = addValue(out, textOf(string(c)))
 			}
 			return out
 		}
 		for i := range units(v.s) {
-			out = append(out, textOf(decimal(i)))
+			out = addValue(out, textOf(decimal(i)))
 		}
 		return out
 	}
 	if keys {
 		return nil
 	}
-	panic(typeError(typeOf(v) + " is not iterable"))
+	panic(typeErrorOn("% is not iterable", typeOf(v)))
 }
 
 // classMember is Class.name where it is no call.
@@ -274,7 +274,7 @@ func (r *run) scriptMethod(f *routine, name string, a []*Value) *Value {
 		}
 	}
 	if f == nil {
-		panic(typeError(name + " is not a function"))
+		panic(typeErrorOn("% is not a function", name))
 	}
 	return r.invoke(f, a)
 }

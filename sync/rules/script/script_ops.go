@@ -30,6 +30,9 @@ func failure(name, message string) *Value {
 func typeError(message string) *thrownValue { return &thrownValue{failure("TypeError", message)} }
 
 //go:noinline
+func typeErrorOn(text, word string) *thrownValue { return typeError(filled(text, word)) }
+
+//go:noinline
 func truthy(v *Value) bool {
 	switch v.k {
 	case Unset, Null:
