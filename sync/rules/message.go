@@ -219,7 +219,7 @@ func (m *Message) pattern(text string) (filled string, ok bool) {
 			return data.String(), true
 		}
 		t := data.under(path)
-		if t.null() || t.kind >= isList {
+		if t == nil || t.kind >= isList {
 			return "", false
 		}
 		return t.plain(), true

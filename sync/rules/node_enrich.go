@@ -320,7 +320,7 @@ func (d *delta) do(r *round) {
 		by = rounded(by, d.Digits)
 	}
 	out := wholeTree(int64(by))
-	if by != math.Trunc(by) || math.Abs(by) >= 1e15 {
+	if by != math.Trunc(by) || math.Abs(by) >= 1<<63 {
 		out.text = strconv.FormatFloat(by, 'e', -1, 64)
 	}
 	if t.set(d.Out, out); d.Period {

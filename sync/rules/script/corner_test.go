@@ -381,6 +381,13 @@ func TestJavaScriptCorners(t *testing.T) {
 		{"return JSON.stringify({a: [1, {}], b: 'x'}, null, 2);", `"{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"x\"\n}" :string`},
 		{"var a = []; a[2] = 1; a.length = 2; return a;", "[null,null] :list"},
 		{"return Math.max.apply(null, msg.list) + Math.round(-2.5);", "1 :double"},
+		{"a = b = {}; a.x = 1; for (k in msg.o) {} for (i = 0; i < 3; i++) {} return [b, i, k];", `[{"x":1},3,"size"] :list`},
+		{"function f() { n = 5; } f(); return n;", "5 :double"},
+		{"n += 1; return n;", "error: script failed"},
+		{"var k = 1; for (const k of [5]) {} { let k = 2; } return k;", "1 :double"},
+		{"return [[1, 2, 1].indexOf(1, 1), [1, [2, [3]]].flat(Infinity)];", "[2,[1,2,3]] :list"},
+		{"return ['b', 'C', 'a', 'A'].sort(function (a, b) { return a.localeCompare(b); });", `["a","A","b","C"] :list`},
+		{"return [new Date('2026').getTime(), new Date('2026-02').getTime()];", "[1767225600000,1769904000000] :list"},
 		{"return JSON.stringify({a: [1, 'x', null]}) + parseInt('12px') + parseFloat('1.5e3x');", `"{\"a\":[1,\"x\",null]}121500" :string`},
 	})
 }

@@ -59,7 +59,10 @@ func (p *parser) scriptLoop(at int) *node {
 		name := p.name()
 		if p.word("in") || p.word("of") {
 			n := made(nEach, at)
-			n.s, n.flag = name, declares
+			n.s, n.flag = name, declares && !block
+			if block {
+				n.to = 1
+			}
 			if p.word("in") {
 				n.bin = opIn
 			}

@@ -291,6 +291,9 @@ func (c *compiler) assign(n *node) {
 		return
 	}
 	p, known := c.find(target.s)
+	if !known && c.lang == JavaScript && n.op == nAssign && n.bin == opNone {
+		p, known = c.global(target.s), true
+	}
 	if !known && (c.lang == JavaScript || n.op == nStep || n.bin != opNone) {
 		c.expr(target) // it fails
 		if target.op == nUnknown && (c.lang == JavaScript || n.op == nStep) {
