@@ -138,12 +138,14 @@ const maxCertificate = 16 << 10
 
 // ByID finds a device. Any goroutine.
 func (r *Registry) ByID(id proto.UUID) (Device, bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if e := r.devices[id]; e != nil {
-		return e.Device, true
+	r.mu.RLock() // without defer: each message asks
+	var d Device
+	e := r.devices[id]
+	if e != nil {
+		d = e.Device
 	}
-	return Device{}, false
+	r.mu.RUnlock()
+	return d, e != nil
 }
 
 // ByName finds a device by its exact name, or by the name that it was made with here if the server

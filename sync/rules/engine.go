@@ -28,6 +28,9 @@ type Options struct {
 	Journal Journal
 }
 
+// shards divide originators, by their ids.
+const shards = 16
+
 // defaultLimit are the executions of nodes for one message, unless the tenant's profile says
 // fewer.
 const defaultLimit = 200
@@ -44,8 +47,9 @@ type Engine struct {
 	chains map[proto.UUID]*chain
 	names  map[proto.UUID]string
 	root   proto.UUID
+	first  atomic.Pointer[chain] // the root chain, for those who ask for a way
 
-	shards [16]sync.Mutex // the messages of an originator run in order
+	shards [shards]sync.Mutex // the messages of an originator run in order
 	limit  atomic.Int32
 	rounds sync.Pool // of *round
 	clock  func() time.Time
@@ -111,20 +115,20 @@ func (e *Engine) SetLimit(n int) {
 // Head takes the JSON of a RuleChainUpdateMsg.
 func (e *Engine) Head(text []byte) error {
 	if len(text) > MaxMetadata {
-		return fault("a rule chain's head of " + decimal(int64(len(text))) + " bytes")
+		return faultAt("a rule chain's head of % bytes", len(text))
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
-		return fault("head of a rule chain: " + err.Error())
+		return faultOn("head of a rule chain: %", err.Error())
 	}
 	id := idOf(t.get("id"))
 	if id == (proto.UUID{}) {
 		return fault("head of a rule chain without id")
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if _, ok := e.names[id]; !ok && len(e.names) >= maxChains {
-		return fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return faultAt("more than % rule chains: unassign some", maxChains)
 	}
 	name := textOf(t, "name")
 	e.names[id] = name
@@ -141,7 +145,7 @@ func (e *Engine) Head(text []byte) error {
 func (e *Engine) SetRoot(id proto.UUID) {
 	e.mu.Lock()
 	e.root = id
-	e.mu.Unlock()
+	e.unlock()
 }
 
 // Metadata takes the JSON of a RuleChainMetadataUpdateMsg. changed is false if the chain is as it
@@ -149,7 +153,7 @@ func (e *Engine) SetRoot(id proto.UUID) {
 func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	m, err := readMetadata(text)
 	if err != nil {
-		return false, fault("rule chain: " + err.Error())
+		return false, faultOn("rule chain: %", err.Error())
 	}
 	c, err := m.compile()
 	if err != nil {
@@ -163,11 +167,12 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	if old == nil && len(e.chains) >= maxChains {
 		e.mu.Unlock()
-		return false, fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return false, faultAt("more than % rule chains: unassign some", maxChains)
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c
 	if old != nil {
+		old.tell(true)
 		for _, n := range old.nodes {
 			if next := c.byKey(n.key); next != nil && next.work != nil {
 				next.mem = n.mem
@@ -183,7 +188,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 			e.schedule(&timer{at: e.opt.Now() + n.period, mem: n.mem, who: Entity{Type: "RULE_NODE", ID: n.id}})
 		}
 	}
-	e.mu.Unlock()
+	e.unlock()
 	return true, nil
 }
 
@@ -202,13 +207,13 @@ func (e *Engine) Delete(id proto.UUID) {
 			e.vanish(n, true)
 		}
 	}
-	e.mu.Unlock()
+	e.unlock()
 }
 
 // chainOf is the chain of an entity's messages (RULES.md 1.6); nil if there is none. The plan is
 // held.
 func (e *Engine) chainOf(who Entity) *chain {
-	root := e.chains[e.root]
+	root := e.first.Load()
 	if root != nil && len(e.chains) == 1 {
 		return root // no profile can name another one
 	}
@@ -229,7 +234,9 @@ func (e *Engine) chainOf(who Entity) *chain {
 // Journal; nil: to the engine's own.
 func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	e.mu.RLock()
-	defer e.mu.RUnlock()
+	s := e.shard(m.Originator)
+	lock(s)
+	defer e.release(s)
 	c := e.chainOf(m.Originator)
 	if c == nil {
 		if out == nil {
@@ -238,9 +245,6 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 		out.Dropped(m)
 		return false, nil
 	}
-	s := e.shard(m.Originator)
-	lock(s)
-	defer unlock(s)
 	r := e.round(out)
 	r.tally.Received++
 	r.enter(m, c)
@@ -250,8 +254,14 @@ func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	return true, err
 }
 
+// release ends what holds the plan and a shard.
+func (e *Engine) release(s *sync.Mutex) {
+	unlock(s)
+	e.mu.RUnlock()
+}
+
 //go:noinline
-func (e *Engine) shard(who Entity) *sync.Mutex { return &e.shards[who.ID[15]%16] }
+func (e *Engine) shard(who Entity) *sync.Mutex { return &e.shards[who.ID[15]%shards] }
 
 // Answer brings the answer of a device to a call: its text, or an error's word, as TIMEOUT.
 func (e *Engine) Answer(id uint32, answer, word string) {

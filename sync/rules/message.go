@@ -38,13 +38,13 @@ type Message struct {
 	// data are what they were, and nothing is done instead of a chain.
 	Up bool
 
-	count  int     // executions of nodes so far
-	stack  []frame // calls of chains
-	owned  bool    // nobody else has Metadata
+	owned  bool // nobody else has Metadata
 	pushed bool
+	count  int32   // executions of nodes so far
+	seq    uint32  // in the journal, while a node holds it
+	stack  []frame // calls of chains
 	from   *origin
-	seq    uint32 // in the journal, while a node holds it
-	stored int64  // when a node began to hold it
+	stored int64 // when a node began to hold it
 }
 
 // frame is a call of another chain: where its outputs go on.
@@ -218,11 +218,8 @@ func (m *Message) pattern(text string) (filled string, ok bool) {
 		if path == "*" {
 			return data.String(), true
 		}
-		t := data
-		for name := range strings.SplitSeq(path, ".") {
-			t = t.get(name)
-		}
-		if t.null() || t.kind >= isList {
+		t := data.under(path)
+		if t == nil || t.kind >= isList {
 			return "", false
 		}
 		return t.plain(), true

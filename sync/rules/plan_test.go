@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"edgesync/proto"
@@ -103,8 +104,8 @@ func TestWaysCount(t *testing.T) {
 		if !ok || w.Run {
 			t.Fatalf("%+v", *w)
 		}
-		for range n {
-			w.Count()
+		for i := range n {
+			w.Count(proto.UUID{15: byte(i)})
 		}
 	}
 	want := func(in, out uint32) {
@@ -126,7 +127,44 @@ func TestWaysCount(t *testing.T) {
 	want(3, 0) // a relation begins anew with its chain
 	count(2)
 	want(5, 2)
-	runWay.Count() // is counted where it runs
+	want(5, 2)                 // telling it does not count it again
+	runWay.Count(proto.UUID{}) // is counted where it runs
+	before, _ := e.e.WayOf(proto.UUID{}, PostTelemetry)
+	e.chain(t, rootID, true, nodes, links...)
+	before.Count(proto.UUID{}) // it was looked up before the chain was replaced
+	want(6, 0)
+	count(1)
+	want(7, 1)
+}
+
+// TestWaysCountTogether: writers that count at the same time, at all shards and while the chain is
+// replaced and told of, are all counted.
+func TestWaysCountTogether(t *testing.T) {
+	const writers, each = 2 * shards, 500
+	e := testEdge(t, Options{})
+	texts := [2][]byte{metadataOf(rootID, []string{ack, push}, "0>1:Success"), metadataOf(rootID, []string{ack, push, ack}, "0>1:Success")}
+	e.chain(t, rootID, true, []string{ack, push}, "0>1:Success")
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			for range each {
+				w, _ := e.e.WayOf(proto.UUID{}, PostTelemetry)
+				w.Count(proto.UUID{15: byte(i)})
+			}
+		})
+	}
+	for i := range 20 {
+		if changed, err := e.e.Metadata(texts[(i+1)%2]); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+		e.e.Report()
+	}
+	all.Wait()
+	for i, n := range e.e.Report()[0].Nodes[:2] {
+		if n.In != writers*each {
+			t.Errorf("node %d: %d messages, want %d", i, n.In, writers*each)
+		}
+	}
 }
 
 // TestBadMetadata: each mistake has a clear word, and the former chain goes on.
@@ -210,7 +248,7 @@ func TestTheDefaultsOfEveryNode(t *testing.T) {
 			t.Errorf("%s: %+v", typ, k)
 			continue
 		}
-		if k.make == nil {
+		if k.work == nil {
 			if n.Verdict == "must" {
 				t.Errorf("%s is not executed", typ)
 			}

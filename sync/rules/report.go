@@ -37,6 +37,7 @@ func (e *Engine) Report() []ChainReport {
 	defer e.mu.RUnlock()
 	all := make([]ChainReport, 0, len(e.chains))
 	for id, c := range e.chains {
+		c.tell(false)
 		r := ChainReport{ID: id, Name: c.name, Root: id == e.root}
 		r.Silent = !reaches(c.first, PostTelemetry, make(map[*node]bool))
 		created, pushed := false, false

@@ -31,6 +31,7 @@ type round struct {
 
 // item is a message that waits in a round: for a node, or to be given on by a node.
 type item struct {
+	_        uncompared
 	m        *Message
 	n        *node
 	relation string // if not "", n gives the message on by it
@@ -54,9 +55,11 @@ func (e *Engine) round(out Outlet) *round {
 // close gives back the round, of which nobody knows any more.
 func (r *round) close() {
 	if e := r.e; cap(r.queue) <= 64 && cap(r.to) <= 64 {
-		clear(r.to[:cap(r.to)])
 		r.doc.Forget()
-		*r = round{queue: r.queue[:0], to: r.to[:0], doc: r.doc}
+		// What stays refers to no message. To write all anew would cost more than a node does.
+		r.queue, r.next, r.tally = r.queue[:0], 0, Tally{}
+		r.m, r.t, r.was, r.err, r.event = nil, nil, nil, nil, Event{}
+		r.out, r.j, r.l = nil, nil, nil
 		e.rounds.Put(r)
 	}
 }
@@ -107,7 +110,7 @@ func (r *round) enqueue(m *Message, relation string) {
 //
 //go:noinline
 func (r *round) wait(m *Message, n *node, relation string) {
-	r.queue = append(r.queue, item{m, n, relation})
+	r.queue = append(r.queue, item{m: m, n: n, relation: relation})
 }
 
 // run executes nodes until no message waits. A fault of the engine ends its message, not the agent.
@@ -148,18 +151,18 @@ func (r *round) goOn() (done bool) {
 func (r *round) execute() {
 	n, m := r.n, r.m
 	n.mem.in.Add(1)
-	limit := int(r.e.limit.Load())
+	limit := r.e.limit.Load()
 	m.count++
 	r.left--
 	switch {
 	case m.count > limit:
 		r.over("Message is processed by more than " + decimal(int64(limit)) + " rule nodes!")
 	case r.left < 0:
-		r.over("One message made more than " + decimal(int64(roundLimit*limit)) + " executions of rule nodes!")
+		r.over("One message made more than " + decimal(roundLimit*int64(limit)) + " executions of rule nodes!")
 	case n.work == nil:
 		r.pass()
 	default:
-		n.work(r)
+		n.work.do(r)
 	}
 }
 
@@ -181,7 +184,7 @@ func (r *round) pass() {
 	count(&r.e.sums.odd)
 	r.out.Unsupported(n.name, n.full, r.m)
 	if r.e.opt.Likeness {
-		if n.kind != nil && n.kind.make != nil {
+		if n.kind != nil && n.kind.work != nil {
 			r.over("Rule Node is not active! Failed to initialize.")
 			return
 		}
@@ -231,7 +234,7 @@ func (r *round) tell(names ...string) {
 	switch len(r.to) {
 	case 0:
 		for _, name := range names {
-			if name == "Failure" { // which a script or an output may name
+			if is(name, "Failure") { // which a script or an output may name
 				r.over("the relation Failure leads nowhere")
 				return
 			}
@@ -264,6 +267,11 @@ func (r *round) fail(text string) {
 	}
 	r.over(text)
 }
+
+// failOn is the same with a word in the place of the text's %.
+//
+//go:noinline
+func (r *round) failOn(text, word string) { r.fail(filled(text, word)) }
 
 // over ends the message with a failure that no connection takes.
 func (r *round) over(text string) {

@@ -1,6 +1,9 @@
 package rules
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Tally counts messages as Sums does.
 type Tally struct{ Received, Made, Accepted, Filtered int }
@@ -23,10 +26,11 @@ func (e *Engine) Refused(t Tally) {
 
 func (e *Engine) add(t Tally) {
 	s := &e.sums
-	s.received.Add(uint64(t.Received)) // what is below 0 wraps around, and the sum again
-	s.made.Add(uint64(t.Made))
-	s.accepted.Add(uint64(t.Accepted))
-	s.filtered.Add(uint64(t.Filtered))
+	for i, n := range [...]int{t.Received, t.Made, t.Accepted, t.Filtered} {
+		if n != 0 { // all writers share these words
+			[...]*atomic.Uint64{&s.received, &s.made, &s.accepted, &s.filtered}[i].Add(uint64(n)) // below 0 it wraps around, and back
+		}
+	}
 }
 
 // count adds to the sums what the round has counted.

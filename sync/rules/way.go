@@ -1,6 +1,10 @@
 package rules
 
-import "edgesync/proto"
+import (
+	"sync/atomic"
+
+	"edgesync/proto"
+)
 
 // Way is what becomes of a device's message of one type, as far as its chain alone decides it. If
 // Run is false, the message need not be decoded: its values are stored if Save is true, go to the
@@ -10,7 +14,7 @@ import "edgesync/proto"
 type Way struct {
 	Run, Save, Push, Call bool
 	Scope                 string
-	steps                 *[]step // the nodes that the message comes to; nil if it is run
+	steps                 *steps // the nodes that the message comes to; nil if it is run
 }
 
 // step is a node on a way, and the relation by which the way leaves it; nil: it ends there.
@@ -19,16 +23,63 @@ type step struct {
 	link *link
 }
 
-// Count counts a message that takes the way without being run where a run would have counted it: at
-// its nodes. People look there for what a chain does.
-func (w *Way) Count() {
-	if w.steps == nil {
+// steps are those of a way, and how many messages have taken it since they were last told to the
+// nodes.
+type steps struct {
+	list  []step
+	taken atomic.Pointer[taken] // nil: none ever did
+	gone  atomic.Bool           // another chain is in place of the way's
+}
+
+// taken counts messages apart for each shard of originators: writers that count at one place wait
+// for each other's cache lines, which costs more than all else that a way costs.
+type taken [shards]struct {
+	n atomic.Uint32
+	_ [60]byte
+}
+
+// Count counts a message of a device that takes the way without being run where a run would have
+// counted it: at its nodes. People look there for what a chain does.
+func (w *Way) Count(device proto.UUID) {
+	s := w.steps
+	if s == nil {
 		return
 	}
-	for _, s := range *w.steps {
-		s.node.mem.in.Add(1)
-		if s.link != nil {
-			s.link.taken.Add(1)
+	t := s.taken.Load()
+	if t == nil {
+		s.taken.CompareAndSwap(nil, new(taken))
+		t = s.taken.Load()
+	}
+	t[device[15]%shards].n.Add(1)
+	if s.gone.Load() { // the last look at the way may have been before
+		s.tell()
+	}
+}
+
+// tell adds to the nodes' counters what has taken the way.
+func (s *steps) tell() {
+	t := s.taken.Load()
+	if t == nil {
+		return
+	}
+	n := uint32(0)
+	for i := range t {
+		n += t[i].n.Swap(0)
+	}
+	for _, p := range s.list {
+		p.node.mem.in.Add(n)
+		if p.link != nil {
+			p.link.taken.Add(n)
+		}
+	}
+}
+
+// tell brings the counters of the chain's nodes up to date. gone: nobody will look again.
+func (c *chain) tell(gone bool) {
+	for i := range c.ways {
+		if s := c.ways[i].steps; s != nil {
+			s.gone.Store(gone)
+			s.tell()
 		}
 	}
 }
@@ -58,23 +109,31 @@ var plainTypes = [...]string{
 var runWay = Way{Run: true}
 
 // WayOf is the way of a message of a device whose profile names a chain, which may be zero; ok is
-// false if no chain is known. It does not allocate.
+// false if no chain is known. It does not allocate, and takes no lock for what names no chain.
 func (e *Engine) WayOf(profile proto.UUID, typ string) (w *Way, ok bool) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	var c *chain
+	c := e.first.Load()
 	if profile != (proto.UUID{}) {
-		c = e.chains[profile]
+		e.mu.RLock()
+		if own := e.chains[profile]; own != nil {
+			c = own
+		}
+		e.mu.RUnlock()
 	}
 	if c == nil {
-		if c = e.chains[e.root]; c == nil {
-			return &runWay, false
+		return &runWay, false
+	}
+	for i := range plainTypes {
+		if plainTypes[i] == typ {
+			return &c.ways[i], true
 		}
 	}
-	if w = c.ways[typ]; w == nil {
-		w = &runWay
-	}
-	return w, true
+	return &runWay, true
+}
+
+// unlock ends a change of the plan.
+func (e *Engine) unlock() {
+	e.first.Store(e.chains[e.root])
+	e.mu.Unlock()
 }
 
 // Passed counts n messages that took a way without being run.
@@ -88,13 +147,13 @@ func (e *Engine) Passed(w *Way, n int) Tally {
 }
 
 func (c *chain) findWays() {
-	c.ways = make(map[string]*Way, len(plainTypes))
 	for _, typ := range plainTypes {
-		var steps []step
-		if w := c.wayOf(typ, &steps); !w.Run {
-			w.steps = &steps
-			c.ways[typ] = &w
+		var list []step
+		w := c.wayOf(typ, &list)
+		if !w.Run {
+			w.steps = &steps{list: list}
 		}
+		c.ways = append(c.ways, w)
 	}
 }
 

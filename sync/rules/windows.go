@@ -175,7 +175,7 @@ func (r *records) message(first *Message, raw bool) *Message {
 			}
 		}
 	} else {
-		m.Type, m.count = r.text(), int(r.number()&0xffff)
+		m.Type, m.count = r.text(), int32(r.number()&0xffff)
 		r.lists(m)
 	}
 	m.Data = r.change(first.Data)
@@ -472,7 +472,7 @@ func (e *Engine) restoreWindow(number uint32, l *life) (bad []uint32) {
 		if n := c.byKey(key); n != nil && n.typ == windowType && n.work != nil {
 			if mem = n.mem; mem.windows[first.Originator] != nil { // it was full, or has gone, when that one was opened
 				for _, m := range p.messages() {
-					n.again(e, n, m)
+					n.work.(holding).again(e, n, m)
 				}
 				e.gone(e.opt.Journal, p, p.count, p.held, nil)
 				return bad

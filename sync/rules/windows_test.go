@@ -324,7 +324,7 @@ func FuzzEntry(f *testing.F) {
 		who := Entity{"DEVICE", proto.UUID{1}}
 		first := &Message{Type: typ, Originator: who, Time: at, Data: data, count: 1}
 		first.setMeta(key, value)
-		m := &Message{Type: typ2, Originator: who, Time: at2, Data: data2, count: 1 + int(flags&1), owned: true}
+		m := &Message{Type: typ2, Originator: who, Time: at2, Data: data2, count: 1 + int32(flags&1), owned: true}
 		m.setMeta(key, value2)
 		m.from = &origin{live: 1, odd: flags&2 != 0, pushed: flags&4 != 0}
 		if flags&8 != 0 {

@@ -66,6 +66,7 @@ type callers struct {
 
 // cloudCall is a call for a device that a chain has.
 type cloudCall struct {
+	_ uncompared
 	calls.Call
 	given bool // the chain has called the device
 }
@@ -173,7 +174,7 @@ func (r *Rules) wayOfCall(device proto.UUID, typ string) (w *rules.Way, ok bool)
 func (r *Rules) Deliver(c *calls.Call) bool {
 	if w, ok := r.wayOfCall(c.Device, rules.CallToDevice); r.Off || c.Direct || !ok || !w.Run {
 		if ok && !r.Off && !c.Direct {
-			w.Count()
+			w.Count(c.Device)
 		}
 		return r.offer(c)
 	}

@@ -77,14 +77,14 @@ func (r *Rules) way(e *proto.Event, chain *proto.UUID) *rules.Way {
 
 // untouched reports whether an event goes to the queue as it is, and its values are stored here. If
 // so, it has taken its way.
-func untouched(w *rules.Way) bool {
+func untouched(w *rules.Way, e *proto.Event) bool {
 	if w == nil {
 		return true
 	}
 	if w.Run || !w.Push || !w.Save || w.Scope != "" && w.Scope != proto.ClientScope {
 		return false
 	}
-	w.Count()
+	w.Count(e.Entity)
 	return true
 }
 
@@ -99,7 +99,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refus
 	}
 	var chain proto.UUID
 	first := 0
-	for first < len(events) && untouched(r.way(&events[first], &chain)) {
+	for first < len(events) && untouched(r.way(&events[first], &chain), &events[first]) {
 		first++
 	}
 	if first == len(events) {
@@ -110,7 +110,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refus
 	for k := first; k < len(events); k++ {
 		e := &events[k]
 		switch w := r.way(e, &chain); {
-		case untouched(w):
+		case untouched(w, e):
 			t.out = append(t.out, *e)
 		case w.Run:
 			err = t.run(e)
@@ -127,7 +127,7 @@ func (r *Rules) Take(events []proto.Event) (out []proto.Event, finish func(refus
 // pass does with an event what its way says.
 func (t *take) pass(e *proto.Event, w *rules.Way) error {
 	t.Count(t.engine.Passed(w, 1))
-	w.Count()
+	w.Count(e.Entity)
 	if w.Save {
 		t.save(e)
 	}
@@ -329,7 +329,7 @@ func (t *take) forget(f forgotten) {
 // Window implements rules.Journal.
 func (t *take) Window(kind uint8, record []byte) error {
 	if kind == rules.WindowGone {
-		t.forget(forgotten{string(record), true})
+		t.forget(forgotten{what: string(record), window: true})
 		return nil
 	}
 	t.keeps()
@@ -367,13 +367,18 @@ func (t *take) cutNotes() []*rules.Note {
 
 // Push implements rules.Outlet.
 func (t *take) Push(e *rules.Event) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if c := t.cur; c != nil && e.Entity.ID == c.Entity && e.Entity.Type == proto.DeviceEntity && same(e, c) &&
 		(c.Action == proto.ActionPostAttributes || e.Time == t.time) && e.Data == t.data {
-		t.out = append(t.out, *c)
+		t.out = append(t.out, *c) // one goroutine has t
 		return nil
 	}
+	return t.push(e)
+}
+
+// push is Push of what is another event than that whose message is run.
+func (t *take) push(e *rules.Event) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if e.Action == "RPC_CALL" {
 		return t.ask(e.Message)
 	}
