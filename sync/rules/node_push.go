@@ -96,7 +96,7 @@ func makeLog(_ *node, c *config) work {
 	return func(r *round) {
 		line := ""
 		if standard {
-			line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + r.m.metadataTree().String()
+			line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + string(r.m.appendMetadata(nil))
 		} else {
 			v := r.result(p)
 			if v == nil {
