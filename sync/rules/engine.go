@@ -115,11 +115,11 @@ func (e *Engine) SetLimit(n int) {
 // Head takes the JSON of a RuleChainUpdateMsg.
 func (e *Engine) Head(text []byte) error {
 	if len(text) > MaxMetadata {
-		return fault("a rule chain's head of " + decimal(int64(len(text))) + " bytes")
+		return faultAt("a rule chain's head of % bytes", len(text))
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
-		return fault("head of a rule chain: " + err.Error())
+		return faultOn("head of a rule chain: %", err.Error())
 	}
 	id := idOf(t.get("id"))
 	if id == (proto.UUID{}) {
@@ -128,7 +128,7 @@ func (e *Engine) Head(text []byte) error {
 	e.mu.Lock()
 	defer e.unlock()
 	if _, ok := e.names[id]; !ok && len(e.names) >= maxChains {
-		return fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return faultAt("more than % rule chains: unassign some", maxChains)
 	}
 	name := textOf(t, "name")
 	e.names[id] = name
@@ -153,7 +153,7 @@ func (e *Engine) SetRoot(id proto.UUID) {
 func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	m, err := readMetadata(text)
 	if err != nil {
-		return false, fault("rule chain: " + err.Error())
+		return false, faultOn("rule chain: %", err.Error())
 	}
 	c, err := m.compile()
 	if err != nil {
@@ -167,7 +167,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	if old == nil && len(e.chains) >= maxChains {
 		e.mu.Unlock()
-		return false, fault("more than " + decimal(int64(maxChains)) + " rule chains: unassign some")
+		return false, faultAt("more than % rule chains: unassign some", maxChains)
 	}
 	c.name = e.names[c.id]
 	e.chains[c.id] = c

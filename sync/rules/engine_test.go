@@ -302,11 +302,15 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+type faulty struct{}
+
+func (faulty) do(r *round) { r.n.links[7].taken.Add(1) }
+
 // TestFaults: a fault of a node ends its message, whose values go up all the same.
 func TestFaults(t *testing.T) {
 	e := testEdge(t, Options{})
 	e.chain(t, rootID, true, []string{ack, push}, "0>1:Success")
-	e.e.chains[e.e.root].first.work = func(r *round) { r.n.links[7].taken.Add(1) }
+	e.e.chains[e.e.root].first.work = faulty{}
 	want(t, e.post(t, 0, `{"t":1}`), `cloud {"t":1} failure; failed ack`)
 	n := e.e.Report()[0].Nodes[0]
 	if !strings.Contains(n.Last, "a fault of the engine: runtime error") || n.Failed != 1 {

@@ -11,11 +11,11 @@ var ExportedID = proto.UUID{0: 0xf1, 1: 0x1e, 6: 0x40, 8: 0x80}
 // too, if the engine would refuse them.
 func Export(text []byte) (head, metadata []byte, err error) {
 	if len(text) > MaxMetadata {
-		return nil, nil, fault("the rule chain's export has more than " + decimal(MaxMetadata) + " bytes")
+		return nil, nil, faultAt("the rule chain's export has more than % bytes", MaxMetadata)
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
-		return nil, nil, fault("the rule chain's export: " + err.Error())
+		return nil, nil, faultOn("the rule chain's export: %", err.Error())
 	}
 	h, m, err := exported(t)
 	if err != nil {
@@ -27,7 +27,7 @@ func Export(text []byte) (head, metadata []byte, err error) {
 		_, err = read.compile()
 	}
 	if err != nil {
-		return nil, nil, fault("the rule chain's export: " + err.Error())
+		return nil, nil, faultOn("the rule chain's export: %", err.Error())
 	}
 	return head, metadata, nil
 }

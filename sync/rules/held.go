@@ -196,19 +196,23 @@ func (e *Engine) fire(t *timer) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	n := t.mem.node.Load()
-	if t.word == "full" {
+	if is(t.word, "full") {
 		e.flushing.Store(false)
 	}
 	s := e.shard(t.who)
 	lock(s)
 	defer unlock(s)
 	r := e.round(nil)
-	if n == nil || n.wake == nil {
+	var w waking
+	if n != nil {
+		w, _ = n.work.(waking)
+	}
+	if w == nil {
 		r.release(t)
 		return
 	}
 	r.n, r.t = n, t
-	n.wake(r)
+	w.wake(r)
 	r.t = nil
 	r.run() // the message that went on at once, too
 }

@@ -231,11 +231,8 @@ func (m *Message) pattern(text string) (filled string, ok bool) {
 		if path == "*" {
 			return data.String(), true
 		}
-		t := data
-		for name := range strings.SplitSeq(path, ".") {
-			t = t.get(name)
-		}
-		if t.null() || t.kind >= isList {
+		t := data.under(path)
+		if t == nil || t.kind >= isList {
 			return "", false
 		}
 		return t.plain(), true

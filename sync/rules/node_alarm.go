@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"reflect"
 	"strings"
 
 	"edgesync/proto"
@@ -68,11 +69,6 @@ func (r *round) alarmDetails(p *script.Program, before string) (details string, 
 	return string(b), r.check(err)
 }
 
-//go:noinline
-func (c *config) alarmProgram() *script.Program {
-	return c.program("alarmDetailsBuildTbel", "alarmDetailsBuildJs", script.Arguments)
-}
-
 // alarmDone tells what became of an alarm: to the chain, then by the relation.
 func (r *round) alarmDone(a *Alarm, notice, flag, relation string) {
 	t := a.tree(r.e.reg)
@@ -95,101 +91,123 @@ func isSeverity(word string) bool {
 // maxDetails bounds the details of an alarm.
 const maxDetails = 64 << 10
 
-func makeCreateAlarm(_ *node, c *config) work {
-	use, overwrite := c.flag("useMessageAlarmData"), c.flag("overwriteAlarmDetails")
-	typ, severity, dynamic := c.text("alarmType"), c.text("severity"), c.flag("dynamicSeverity")
-	propagate, owner, tenant := c.flag("propagate"), c.flag("propagateToOwner"), c.flag("propagateToTenant")
-	types := c.list("relationTypes")
-	var p *script.Program
-	if !use || overwrite {
-		p = c.alarmProgram()
+type createAlarm struct {
+	_         uncompared
+	Use       bool   `conf:"useMessageAlarmData"`
+	Overwrite bool   `conf:"overwriteAlarmDetails"`
+	Type      string `conf:"alarmType"`
+	Severity  string `conf:"severity"`
+	Dynamic   bool   `conf:"dynamicSeverity"`
+	spread    `conf:""`
+	Types     []string `conf:"relationTypes"`
+	program   *script.Program
+}
+
+// spread says whom an alarm is shown to beside its originator.
+type spread struct {
+	Propagate bool `conf:"propagate"`
+	Owner     bool `conf:"propagateToOwner"`
+	Tenant    bool `conf:"propagateToTenant"`
+}
+
+// alarmScript is the script that makes the details of an alarm.
+type alarmScript struct {
+	_      uncompared
+	Script *script.Program `conf:"alarmDetailsBuildTbel alarmDetailsBuildJs"`
+}
+
+func (f *createAlarm) prepare(_ *node, c *config) {
+	if !f.Use || f.Overwrite {
+		var s alarmScript
+		c.fill(reflect.ValueOf(&s).Elem())
+		f.program = s.Script
 	}
-	if !use && !dynamic && !isSeverity(severity) {
+	if !f.Use && !f.Dynamic && !isSeverity(f.Severity) {
 		c.bad("severity", "names no severity")
-	}
-	return func(r *round) {
-		m := r.m
-		want := Alarm{Severity: severity, Propagate: propagate, PropagateOwner: owner, ToTenant: tenant, Relations: types}
-		name, ok := m.pattern(typ)
-		if dynamic && ok {
-			want.Severity, ok = m.pattern(severity)
-		}
-		given := m.object()
-		if use {
-			name, want.Severity = textOf(given, "type"), textOf(given, "severity")
-			g := &config{t: given}
-			want.Propagate, want.PropagateOwner = g.flag("propagate"), g.flag("propagateToOwner")
-			want.ToTenant, want.Relations = g.flag("propagateToTenant"), g.list("propagateRelationTypes")
-			want.Details = given.get("details").String()
-		}
-		if !ok || !isSeverity(want.Severity) || name == "" {
-			r.fail("Used incorrect pattern or Alarm Severity not included in message")
-			return
-		}
-		now := r.e.opt.Now()
-		a := r.e.reg.OpenAlarm(m.Originator, name)
-		notice, flag, relation, before := "ENTITY_UPDATED", "isExistingAlarm", "Updated", ""
-		if a == nil {
-			notice, flag, relation = "ENTITY_CREATED", "isNewAlarm", "Created"
-			at := m.when()
-			a = &Alarm{Type: name, Originator: m.Originator, Created: now, Start: at, End: at}
-			if text, ok := r.e.reg.Fields(m.Originator); ok {
-				fields, _ := parseTree(text)
-				a.OriginatorName, a.OriginatorLabel = textOf(fields, "name"), textOf(fields, "label")
-			}
-		} else {
-			c := *a
-			a = &c
-			a.End, before = now, a.Details
-		}
-		if p != nil {
-			if want.Details, ok = r.alarmDetails(p, before); !ok {
-				return
-			}
-		}
-		if len(want.Details) > maxDetails {
-			r.fail("the details of the alarm are larger than 64 KiB")
-			return
-		}
-		a.Severity, a.Details, a.Relations = want.Severity, want.Details, want.Relations
-		a.Propagate, a.PropagateOwner, a.ToTenant = want.Propagate, want.PropagateOwner, want.ToTenant
-		if r.check(r.out.SaveAlarm(a)) {
-			r.alarmDone(a, notice, flag, relation)
-		}
 	}
 }
 
-func makeClearAlarm(_ *node, c *config) work {
-	typ, p := c.text("alarmType"), c.alarmProgram()
-	return func(r *round) {
-		m := r.m
-		var a *Alarm
-		if m.Originator.Type == "ALARM" {
-			a = r.e.reg.AlarmByID(m.Originator.ID)
-		} else {
-			name, ok := m.pattern(typ)
-			if !ok {
-				r.fail("Message body is no JSON!")
-				return
-			}
-			a = r.e.reg.OpenAlarm(m.Originator, name)
+func (f *createAlarm) do(r *round) {
+	m, now := r.m, r.e.opt.Now()
+	name, ok := m.pattern(f.Type)
+	severity, to, types, details := f.Severity, f.spread, f.Types, ""
+	if f.Dynamic && ok {
+		severity, ok = m.pattern(severity)
+	}
+	if given := m.object(); f.Use {
+		name, severity = textOf(given, "type"), textOf(given, "severity")
+		g := &config{t: given}
+		g.fill(reflect.ValueOf(&to).Elem())
+		types, details = g.list("propagateRelationTypes"), given.get("details").String()
+	}
+	if !ok || !isSeverity(severity) || name == "" {
+		r.fail("Used incorrect pattern or Alarm Severity not included in message")
+		return
+	}
+	a := new(Alarm)
+	notice, flag, relation, before := "ENTITY_UPDATED", "isExistingAlarm", "Updated", ""
+	if open := r.e.reg.OpenAlarm(m.Originator, name); open != nil {
+		*a = *open
+		a.End, before = now, a.Details
+	} else {
+		notice, flag, relation = "ENTITY_CREATED", "isNewAlarm", "Created"
+		a.Type, a.Originator, a.Created, a.Start = name, m.Originator, now, m.when()
+		a.End = a.Start
+		if text, ok := r.e.reg.Fields(m.Originator); ok {
+			fields, _ := parseTree(text)
+			a.OriginatorName, a.OriginatorLabel = textOf(fields, "name"), textOf(fields, "label")
 		}
-		if a == nil || a.ID == (proto.UUID{}) {
-			r.tell("False")
+	}
+	if f.program != nil {
+		if details, ok = r.alarmDetails(f.program, before); !ok {
 			return
 		}
-		if a.Cleared {
-			r.tell("Success")
-			return
-		}
-		details, ok := r.alarmDetails(p, a.Details)
+	}
+	if len(details) > maxDetails {
+		r.fail("the details of the alarm are larger than 64 KiB")
+		return
+	}
+	a.Severity, a.Details, a.Relations = severity, details, types
+	a.Propagate, a.PropagateOwner, a.ToTenant = to.Propagate, to.Owner, to.Tenant
+	if r.check(r.out.SaveAlarm(a)) {
+		r.alarmDone(a, notice, flag, relation)
+	}
+}
+
+type clearAlarm struct {
+	_           uncompared
+	Type        string `conf:"alarmType"`
+	alarmScript `conf:""`
+}
+
+func (f *clearAlarm) do(r *round) {
+	m := r.m
+	var a *Alarm
+	if is(m.Originator.Type, "ALARM") {
+		a = r.e.reg.AlarmByID(m.Originator.ID)
+	} else {
+		name, ok := m.pattern(f.Type)
 		if !ok {
+			r.fail(noJSON)
 			return
 		}
-		b := *a
-		b.Details, b.Cleared, b.ClearedAt = details, true, r.e.opt.Now()
-		if r.check(r.out.SaveAlarm(&b)) {
-			r.alarmDone(&b, "ALARM_CLEAR", "isClearedAlarm", "Cleared")
-		}
+		a = r.e.reg.OpenAlarm(m.Originator, name)
+	}
+	if a == nil || a.ID == (proto.UUID{}) {
+		r.tell("False")
+		return
+	}
+	if a.Cleared {
+		r.tell("Success")
+		return
+	}
+	details, ok := r.alarmDetails(f.Script, a.Details)
+	if !ok {
+		return
+	}
+	b := *a
+	b.Details, b.Cleared, b.ClearedAt = details, true, r.e.opt.Now()
+	if r.check(r.out.SaveAlarm(&b)) {
+		r.alarmDone(&b, "ALARM_CLEAR", "isClearedAlarm", "Cleared")
 	}
 }

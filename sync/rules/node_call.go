@@ -9,71 +9,79 @@ import (
 // maxCallTime bounds how long a call waits for its answer, in ms.
 const maxCallTime = 24 * 3600 * 1000
 
-func makeCall(n *node, c *config) work {
-	timeout := c.whole("timeoutInSeconds", 60) * 1000
-	if timeout < 1000 || timeout > maxCallTime {
-		timeout = 60_000
-	}
-	n.wake, n.plain = answered, plainCall
-	return func(r *round) {
-		m := r.m
-		t := m.object()
-		method, params := t.get("method"), t.get("params")
-		switch {
-		case m.Originator.Type != "DEVICE":
-			r.fail("Message originator is not a device entity!")
-			return
-		case method == nil:
-			r.fail("Method is not present in the message!")
-			return
-		case params == nil:
-			r.fail("Params are not present in the message!")
-			return
-		}
-		now := r.e.opt.Now()
-		call := &Call{
-			Device: m.Originator, Method: method.plain(), Params: params.plain(), UUID: m.meta("requestUUID"),
-			OneWay: m.meta("oneway") == "true", Expires: now + timeout, Message: m,
-		}
-		if at, err := strconv.ParseInt(m.meta("expirationTime"), 10, 64); err == nil && at > 0 {
-			call.Expires = min(at, now+maxCallTime)
-		}
-		m.from.called = true
-		if call.OneWay {
-			if !r.check(r.out.Call(call)) {
-				return
-			}
-			r.answer(call, "{}", "")
-			m.Data = "{}"
-			r.tell("Success")
-			return
-		}
-		w := &timer{at: call.Expires, mem: r.n.mem, who: m.Originator, m: m, made: call}
-		e := r.e
-		lock(&e.tick)
-		for e.lastCall++; e.lastCall == 0 || e.calls[e.lastCall] != nil; e.lastCall++ {
-		}
-		call.ID, w.call = e.lastCall, e.lastCall
-		e.calls[call.ID] = w
-		unlock(&e.tick)
-		err := r.hold(m)
-		held := err == nil
-		if held {
-			e.schedule(w)
-			err = r.out.Call(call) // an answer that comes before it returns waits for this shard
-		}
-		if err == nil || e.answered(call.ID) == nil { // the second: its time is over already
-			if r.l != nil {
-				r.l.Undo(e.stays) // the device has been called
-			}
-			return
-		}
-		if held {
-			r.unhold(m)
-		}
-		r.fail(err.Error())
+// calling calls the originator, which is a device.
+type calling struct {
+	Timeout int64 `conf:"timeoutInSeconds 60"` // in ms once it is prepared
+}
+
+func (f *calling) prepare(*node, *config) {
+	if f.Timeout *= 1000; f.Timeout < 1000 || f.Timeout > maxCallTime {
+		f.Timeout = 60_000
 	}
 }
+
+func (f *calling) do(r *round) {
+	m := r.m
+	t := m.object()
+	method, params := t.get("method"), t.get("params")
+	missing := ""
+	switch {
+	case !is(m.Originator.Type, "DEVICE"):
+		missing = noDevice
+	case method == nil:
+		missing = "Method is not present in the message!"
+	case params == nil:
+		missing = "Params are not present in the message!"
+	}
+	if missing != "" {
+		r.fail(missing)
+		return
+	}
+	now := r.e.opt.Now()
+	call := &Call{
+		Device: m.Originator, Method: method.plain(), Params: params.plain(), UUID: m.meta("requestUUID"),
+		OneWay: is(m.meta("oneway"), "true"), Expires: now + f.Timeout, Message: m,
+	}
+	if at, err := strconv.ParseInt(m.meta("expirationTime"), 10, 64); err == nil && at > 0 {
+		call.Expires = min(at, now+maxCallTime)
+	}
+	m.from.called = true
+	if call.OneWay {
+		if !r.check(r.out.Call(call)) {
+			return
+		}
+		r.answer(call, "{}", "")
+		m.Data = "{}"
+		r.tell("Success")
+		return
+	}
+	w := &timer{at: call.Expires, mem: r.n.mem, who: m.Originator, m: m, made: call}
+	e := r.e
+	lock(&e.tick)
+	for e.lastCall++; e.lastCall == 0 || e.calls[e.lastCall] != nil; e.lastCall++ {
+	}
+	call.ID, w.call = e.lastCall, e.lastCall
+	e.calls[call.ID] = w
+	unlock(&e.tick)
+	err := r.hold(m)
+	held := err == nil
+	if held {
+		e.schedule(w)
+		err = r.out.Call(call) // an answer that comes before it returns waits for this shard
+	}
+	if err == nil || e.answered(call.ID) == nil { // the second: its time is over already
+		if r.l != nil {
+			r.l.Undo(e.stays) // the device has been called
+		}
+		return
+	}
+	if held {
+		r.unhold(m)
+	}
+	r.fail(err.Error())
+}
+
+const noDevice = "Message originator is not a device entity!"
 
 // answer tells the caller of a call that came from outside (RULES.md 4.4).
 func (r *round) answer(c *Call, text, word string) {
@@ -84,8 +92,8 @@ func (r *round) answer(c *Call, text, word string) {
 	}
 }
 
-// answered goes on with the answer of a device, or without one.
-func answered(r *round) {
+// wake goes on with the answer of a device, or without one.
+func (f *calling) wake(r *round) {
 	t := r.t
 	m := t.m
 	r.unhold(m)
@@ -104,35 +112,41 @@ func answered(r *round) {
 	r.tell("Success")
 }
 
-func makeReply(_ *node, c *config) work {
-	keys := [3]string{"requestId", "serviceId", "sessionId"}
-	for i, field := range [3]string{"requestIdMetaDataAttribute", "serviceIdMetaDataAttribute", "sessionIdMetaDataAttribute"} {
-		if name := c.text(field); name != "" {
-			keys[i] = name
+type replying struct {
+	_       uncompared
+	Request string `conf:"requestIdMetaDataAttribute"`
+	Service string `conf:"serviceIdMetaDataAttribute"`
+	Session string `conf:"sessionIdMetaDataAttribute"`
+}
+
+func (f *replying) do(r *round) {
+	m := r.m
+	missing := ""
+	if m.Data == "" {
+		missing = "Request body is empty!"
+	}
+	otherwise := [3]string{"requestId", "serviceId", "sessionId"}
+	values := [3]string{f.Request, f.Service, f.Session}
+	for i := len(values) - 1; i >= 0; i-- {
+		key := values[i]
+		if key == "" {
+			key = otherwise[i]
+		}
+		if values[i] = m.meta(key); values[i] == "" {
+			missing = key + " is not present in the metadata!"
 		}
 	}
-	return func(r *round) {
-		m := r.m
-		if m.Originator.Type != "DEVICE" {
-			r.fail("Message originator is not a device entity!")
-			return
-		}
-		var values [3]string
-		for i, key := range keys {
-			if values[i] = m.meta(key); values[i] == "" {
-				r.fail(key + " is not present in the metadata!")
-				return
-			}
-		}
-		if m.Data == "" {
-			r.fail("Request body is empty!")
-			return
-		}
-		if r.check(r.out.Reply(&Reply{
-			Device: m.Originator, Request: values[0], Service: values[1], Session: values[2], Answer: m.Data,
-		})) {
-			m.from.replied = true
-			r.tell("Success")
-		}
+	if !is(m.Originator.Type, "DEVICE") {
+		missing = noDevice
+	}
+	if missing != "" {
+		r.fail(missing)
+		return
+	}
+	if r.check(r.out.Reply(&Reply{
+		Device: m.Originator, Request: values[0], Service: values[1], Session: values[2], Answer: m.Data,
+	})) {
+		m.from.replied = true
+		r.tell("Success")
 	}
 }

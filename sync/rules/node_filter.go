@@ -48,15 +48,14 @@ func (r *round) truth(b bool) {
 	}
 }
 
-func makePass(n *node, _ *config) work {
-	n.plain = plainPass
-	return func(r *round) { r.tell("Success") }
-}
+// passing is a node that only lets messages pass.
+type passing struct{}
 
-func makeTypeSwitch(n *node, _ *config) work {
-	n.plain = plainSwitch
-	return func(r *round) { r.tell(relationOf(r.m.Type)) }
-}
+func (*passing) do(r *round) { r.tell("Success") }
+
+type typeSwitch struct{}
+
+func (*typeSwitch) do(r *round) { r.tell(relationOf(r.m.Type)) }
 
 //go:noinline
 func setOf(list []string) map[string]bool {
@@ -67,61 +66,73 @@ func setOf(list []string) map[string]bool {
 	return set
 }
 
-func makeTypeFilter(n *node, c *config) work {
-	n.plain, n.types = plainFilter, setOf(c.list("messageTypes"))
-	return func(r *round) { r.truth(n.types[r.m.Type]) }
+type typeFilter struct {
+	Types map[string]bool `conf:"messageTypes"`
 }
 
-func makeEntitySwitch(_ *node, _ *config) work {
-	return func(r *round) { r.tell(strings.ReplaceAll(r.m.Originator.Type, "_", " ")) }
+func (f *typeFilter) prepare(n *node, _ *config) { n.types = f.Types }
+
+func (f *typeFilter) do(r *round) { r.truth(f.Types[r.m.Type]) }
+
+type entitySwitch struct{}
+
+func (*entitySwitch) do(r *round) { r.tell(strings.ReplaceAll(r.m.Originator.Type, "_", " ")) }
+
+type entityFilter struct {
+	Types map[string]bool `conf:"originatorTypes"`
 }
 
-func makeEntityFilter(_ *node, c *config) work {
-	types := setOf(c.list("originatorTypes"))
-	return func(r *round) { r.truth(types[r.m.Originator.Type]) }
+func (f *entityFilter) do(r *round) { r.truth(f.Types[r.m.Originator.Type]) }
+
+type fieldCheck struct {
+	Data     []string `conf:"messageNames"`
+	Metadata []string `conf:"metadataNames"`
+	All      bool     `conf:"checkAllKeys"`
 }
 
-func makeCheckFields(_ *node, c *config) work {
-	data, metadata, all := c.list("messageNames"), c.list("metadataNames"), c.flag("checkAllKeys")
-	return func(r *round) {
-		t := r.m.object()
-		if t == nil {
-			r.fail("Message body is not an object!")
-			return
+func (f *fieldCheck) do(r *round) {
+	t := r.m.object()
+	if t == nil {
+		r.fail(notObject)
+		return
+	}
+	is := f.All
+	for _, key := range f.Data {
+		if (t.get(key) != nil) != f.All {
+			is = !f.All
 		}
-		for _, key := range data {
-			if (t.get(key) != nil) != all {
-				r.truth(!all)
-				return
-			}
+	}
+	for _, key := range f.Metadata {
+		if r.m.hasMeta(key) != f.All {
+			is = !f.All
 		}
-		for _, key := range metadata {
-			if r.m.hasMeta(key) != all {
-				r.truth(!all)
-				return
-			}
-		}
-		r.truth(all)
+	}
+	r.truth(is)
+}
+
+// notObject is the failure of a node that looks into the data.
+const notObject = "Message body is not an object!"
+
+type profileSwitch struct{ want string }
+
+func (s *profileSwitch) prepare(n *node, _ *config) {
+	if s.want = "DEVICE"; n.typ == "filter.TbAssetTypeSwitchNode" {
+		s.want = "ASSET"
 	}
 }
 
-func makeProfileSwitch(n *node, _ *config) work {
-	want := "DEVICE"
-	if n.typ == "filter.TbAssetTypeSwitchNode" {
-		want = "ASSET"
+func (s *profileSwitch) do(r *round) {
+	who := &r.m.Originator
+	if who.Type != s.want {
+		r.fail("Unsupported originator type: " + who.Type + "! Only " + s.want + " type is allowed.")
+		return
 	}
-	return func(r *round) {
-		if r.m.Originator.Type != want {
-			r.fail("Unsupported originator type: " + r.m.Originator.Type + "! Only " + want + " type is allowed.")
-			return
-		}
-		name, _, ok := r.e.reg.Profile(r.m.Originator)
-		if !ok {
-			r.fail("the profile of the originator is not stored here")
-			return
-		}
-		r.tell(name)
+	name, _, ok := r.e.reg.Profile(*who)
+	if !ok {
+		r.fail("the profile of the originator is not stored here")
+		return
 	}
+	r.tell(name)
 }
 
 // args are the arguments of a script on the message. They are good until the next call.
@@ -143,80 +154,96 @@ func (r *round) result(p *script.Program) *script.Value {
 	return v
 }
 
-func makeScriptFilter(_ *node, c *config) work {
-	p := c.program("tbelScript", "jsScript", script.Arguments)
-	return func(r *round) {
-		v := r.result(p)
-		switch {
-		case v == nil:
-		case v.Kind() != script.Bool:
-			r.fail("Wrong result type: " + v.Kind().String())
-		default:
-			r.truth(v.Bool())
-		}
+type scriptFilter struct {
+	Script *script.Program `conf:"tbelScript jsScript"`
+}
+
+func (f *scriptFilter) do(r *round) {
+	v := r.result(f.Script)
+	switch {
+	case v == nil:
+	case v.Kind() != script.Bool:
+		r.wrong(v)
+	default:
+		r.truth(v.Bool())
 	}
 }
+
+// wrong is the failure of a node whose script gave what is of no use to it.
+//
+//go:noinline
+func (r *round) wrong(v *script.Value) { r.failOn("Wrong result type: %", v.Kind().String()) }
 
 func isString(v *script.Value) bool { return v.Kind() == script.Text || v.Kind() == script.Char }
 
 func isRow(v *script.Value) bool { return v.Kind() >= script.List && v.Kind() <= script.Set }
 
-func makeScriptSwitch(_ *node, c *config) work {
-	p := c.program("tbelScript", "jsScript", script.Arguments)
-	return func(r *round) {
-		v := r.result(p)
-		if v == nil {
-			return
-		}
-		if isString(v) {
-			r.tell(v.Text())
-			return
-		}
-		if !isRow(v) {
-			r.fail("Wrong result type: " + v.Kind().String())
-			return
-		}
-		names := make([]string, 0, v.Len())
-		for i := range v.Len() {
-			if !isString(v.At(i)) {
-				r.fail("Wrong result type: " + v.At(i).Kind().String())
-				return
-			}
-			names = addString(names, v.At(i).Text())
-		}
-		r.tell(names...)
-	}
+type scriptSwitch struct {
+	Script *script.Program `conf:"tbelScript jsScript"`
 }
 
-func makeAlarmStatus(_ *node, c *config) work {
-	wanted := setOf(c.list("alarmStatusList"))
-	return func(r *round) {
-		var a *Alarm
-		if t := r.m.object(); t != nil {
-			a = r.e.reg.AlarmByID(idOf(t.get("id")))
-		}
-		if a == nil {
-			r.fail("No such alarm found.")
+func (s *scriptSwitch) do(r *round) {
+	v := r.result(s.Script)
+	if v == nil {
+		return
+	}
+	if isString(v) {
+		r.tell(v.Text())
+		return
+	}
+	if !isRow(v) {
+		r.wrong(v)
+		return
+	}
+	var names []string
+	for i := range v.Len() {
+		name := v.At(i)
+		if !isString(name) {
+			r.wrong(name)
 			return
 		}
-		r.truth(wanted[a.Status()])
+		names = addString(names, name.Text())
 	}
+	r.tell(names...)
 }
 
-func makeCheckRelation(_ *node, c *config) work {
-	out, typ := c.text("direction") == "FROM", c.text("relationType")
-	single := c.flag("checkForSingleEntity")
-	other := Entity{Type: c.text("entityType"), ID: c.id("entityId")}
-	if single && other.ID == (proto.UUID{}) {
+type alarmStatus struct {
+	Wanted map[string]bool `conf:"alarmStatusList"`
+}
+
+func (s *alarmStatus) do(r *round) {
+	var a *Alarm
+	if t := r.m.object(); t != nil {
+		a = r.e.reg.AlarmByID(idOf(t.get("id")))
+	}
+	if a == nil {
+		r.fail("No such alarm found.")
+		return
+	}
+	r.truth(s.Wanted[a.Status()])
+}
+
+type relationCheck struct {
+	_        uncompared
+	Out      bool       `conf:"direction FROM"`
+	Relation string     `conf:"relationType"`
+	Single   bool       `conf:"checkForSingleEntity"`
+	Type     string     `conf:"entityType"`
+	ID       proto.UUID `conf:"entityId"`
+}
+
+func (f *relationCheck) prepare(_ *node, c *config) {
+	if f.Single && f.ID == (proto.UUID{}) {
 		c.bad("entityId", "is missing")
 	}
-	return func(r *round) {
-		for _, rel := range r.e.reg.Related(r.m.Originator, out) {
-			if rel.Type == typ && (!single || rel.Other == other) {
-				r.truth(true)
-				return
-			}
+}
+
+func (f *relationCheck) do(r *round) {
+	found := false
+	for _, rel := range r.e.reg.Related(r.m.Originator, f.Out) {
+		if rel.Type == f.Relation && (!f.Single || rel.Other.ID == f.ID && rel.Other.Type == f.Type) {
+			found = true
 		}
-		r.truth(false)
 	}
+	r.truth(found)
 }

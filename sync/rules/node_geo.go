@@ -2,46 +2,44 @@ package rules
 
 import (
 	"strings"
+	"time"
 
 	"edgesync/sync/rules/script"
 )
 
 // perimeter is where a geofencing node looks for places and areas (RULES.md 4.6).
 type perimeter struct {
-	_                   uncompared
-	latitude, longitude string // keys
-	formula             string // of TBEL, with the area as metadata.p
-	key                 string // of the metadata that hold the area; "": it is configured
-	area                string // as it is configured, JSON
+	_         uncompared
+	Latitude  string `conf:"latitudeKeyName"` // keys
+	Longitude string `conf:"longitudeKeyName"`
+	Circle    bool   `conf:"perimeterType CIRCLE"`
+	Named     bool   `conf:"fetchPerimeterInfoFromMessageMetadata"`
+	Key       string `conf:"perimeterKeyName"` // of the metadata that hold the area, if it is not configured
+	Unit      string `conf:"rangeUnit"`
+	Area      string `conf:"polygonsDefinition"` // JSON
+	formula   string // of TBEL, with the area as metadata.p
 }
 
-func (c *config) perimeter() *perimeter {
-	g := &perimeter{
-		latitude: c.text("latitudeKeyName"), longitude: c.text("longitudeKeyName"),
-		formula: "isInsidePolygon(msg.a, msg.b, metadata.p)",
-	}
-	circle := c.text("perimeterType") == "CIRCLE"
-	if circle {
+func (g *perimeter) prepare(_ *node, c *config) {
+	if g.formula = "isInsidePolygon(msg.a, msg.b, metadata.p)"; g.Circle {
 		g.formula = "isInsideCircle(msg.a, msg.b, metadata.p)"
 	}
-	if c.flag("fetchPerimeterInfoFromMessageMetadata") {
-		if g.key = c.text("perimeterKeyName"); g.key == "" {
-			g.key = "ss_perimeter"
+	if g.Named {
+		if g.Key == "" {
+			g.Key = "ss_perimeter"
 		}
-		return g
+		return
 	}
-	if g.area = c.text("polygonsDefinition"); circle {
-		unit := c.text("rangeUnit")
-		if unit == "" {
-			unit = "METER"
+	if g.Circle {
+		if g.Unit == "" {
+			g.Unit = "METER"
 		}
-		g.area = members("latitude longitude radius radiusUnit", c.t.get("centerLatitude"), c.t.get("centerLongitude"),
-			c.t.get("range"), textTree(unit)).String()
+		g.Area = members("latitude longitude radius radiusUnit", c.t.get("centerLatitude"), c.t.get("centerLongitude"),
+			c.t.get("range"), textTree(g.Unit)).String()
 	}
-	if _, err := calculate(g.formula, 0, 0, g.pairs(g.area)); err != nil {
+	if _, err := calculate(g.formula, 0, 0, g.pairs(g.Area)); err != nil {
 		c.bad("perimeterType", "has no area: "+err.Error())
 	}
-	return g
 }
 
 func (g *perimeter) pairs(area string) []script.Pair { return []script.Pair{{Key: "p", Value: area}} }
@@ -50,19 +48,19 @@ func (g *perimeter) pairs(area string) []script.Pair { return []script.Pair{{Key
 func (g *perimeter) inside(m *Message) (bool, error) {
 	t := m.object()
 	var place [2]float64
-	for i, key := range [2]string{g.latitude, g.longitude} {
+	for i, key := range [2]string{g.Latitude, g.Longitude} {
 		v := t.get(key)
 		if v == nil && m.hasMeta(key) {
 			v = textTree(m.meta(key))
 		}
 		f, ok := v.number()
 		if place[i] = f; !ok {
-			return false, fault("there is no " + key + " in the message")
+			return false, faultOn("there is no % in the message", key)
 		}
 	}
-	area := g.area
-	if g.key != "" {
-		area = m.meta(g.key)
+	area := g.Area
+	if g.Named {
+		area = m.meta(g.Key)
 	}
 	v, err := calculate(g.formula, place[0], place[1], g.pairs(area))
 	if err != nil || v == nil {
@@ -71,52 +69,54 @@ func (g *perimeter) inside(m *Message) (bool, error) {
 	return v.Bool(), nil
 }
 
-func makeGeoFilter(_ *node, c *config) work {
-	g := c.perimeter()
-	return func(r *round) {
-		in, err := g.inside(r.m)
-		if r.check(err) {
-			r.truth(in)
-		}
+type geoFilter struct {
+	perimeter `conf:""`
+}
+
+func (g *geoFilter) do(r *round) {
+	in, err := g.inside(r.m)
+	if r.check(err) {
+		r.truth(in)
 	}
 }
 
-func makeGeoEvents(_ *node, c *config) work {
-	g := c.perimeter()
-	each := c.flag("reportPresenceStatusOnEachMessage")
-	stay := [2]int64{
-		c.whole("minOutsideDuration", 1) * c.unit("minOutsideDurationTimeUnit").Milliseconds(),
-		c.whole("minInsideDuration", 1) * c.unit("minInsideDurationTimeUnit").Milliseconds(),
+type geoEvents struct {
+	_           uncompared
+	perimeter   `conf:""`
+	Each        bool          `conf:"reportPresenceStatusOnEachMessage"`
+	Outside     int64         `conf:"minOutsideDuration 1"`
+	OutsideUnit time.Duration `conf:"minOutsideDurationTimeUnit"`
+	Inside      int64         `conf:"minInsideDuration 1"`
+	InsideUnit  time.Duration `conf:"minInsideDurationTimeUnit"`
+}
+
+func (g *geoEvents) do(r *round) {
+	in, err := g.inside(r.m)
+	if !r.check(err) {
+		return
 	}
-	return func(r *round) {
-		in, err := g.inside(r.m)
-		if !r.check(err) {
-			return
-		}
-		at, i := r.m.when(), 0
-		names := [...]string{"Left", "Outside"}
-		if in {
-			names, i = [...]string{"Entered", "Inside"}, 1
-		}
-		mem := r.n.mem
-		lock(&mem.mu)
-		c, made, gone := r.cell(r.m.Originator)
-		before := c.word
-		relation := "Success"
-		switch {
-		case made || !strings.HasPrefix(c.word, names[0]):
-			c.word, c.time = names[0], at
-			relation = names[0]
-		case each:
-			relation = names[1]
-		case c.word == names[0] && at-c.time >= stay[i]:
-			c.word += "+" // said once
-			relation = names[1]
-		}
-		if c.word != before {
-			r.changed(r.m.Originator, c, gone)
-		}
-		unlock(&mem.mu)
-		r.tell(relation)
+	at, begun, lasts, stay := r.m.when(), "Left", "Outside", g.Outside*g.OutsideUnit.Milliseconds()
+	if in {
+		begun, lasts, stay = "Entered", "Inside", g.Inside*g.InsideUnit.Milliseconds()
 	}
+	mem := r.n.mem
+	lock(&mem.mu)
+	c, made, gone := r.cell(r.m.Originator)
+	before := c.word
+	relation := "Success"
+	switch {
+	case made || !strings.HasPrefix(c.word, begun):
+		c.word, c.time = begun, at
+		relation = begun
+	case g.Each:
+		relation = lasts
+	case c.word == begun && at-c.time >= stay:
+		c.word += "+" // said once
+		relation = lasts
+	}
+	if c.word != before {
+		r.changed(r.m.Originator, c, gone)
+	}
+	unlock(&mem.mu)
+	r.tell(relation)
 }

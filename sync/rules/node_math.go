@@ -2,8 +2,8 @@ package rules
 
 import (
 	"math"
-
-	"edgesync/sync/rules/script"
+	"reflect"
+	"strings"
 )
 
 // operations are those of a math node but CUSTOM, as functions of expressions: how many
@@ -48,54 +48,57 @@ func operate(op string, a, b float64) (float64, error) {
 
 // argument is one of a math node.
 type argument struct {
-	_                uncompared
-	kind, key, scope string
-	otherwise        *tree
-	constant         float64
+	_         uncompared
+	Constant  bool   `conf:"type CONSTANT"`
+	Body      bool   `conf:"type MESSAGE_BODY"`
+	Metadata  bool   `conf:"type MESSAGE_METADATA"`
+	Series    bool   `conf:"type TIME_SERIES"`
+	Key       string `conf:"key"`
+	Scope     scope  `conf:"attributeScope"`
+	Name      string `conf:"name"`
+	otherwise *tree
+	constant  float64
 }
 
-func (c *config) arguments() (args []argument, names []string) {
+func (f *mathNode) arguments(c *config) (names []string) {
 	list := c.t.get("arguments")
 	if list.null() || list.kind != isList || len(list.items) > 16 {
 		c.bad("arguments", "must be a list of at most 16")
-		return nil, nil
+		return nil
 	}
 	for _, item := range list.items {
-		s := &config{t: item}
-		a := argument{kind: s.text("type"), key: s.text("key"), otherwise: item.get("defaultValue")}
-		a.scope = s.scope("attributeScope", "SERVER_SCOPE")
-		if a.kind == "CONSTANT" {
-			f, ok := item.get("key").number()
-			if a.constant = f; !ok {
+		s, a := c.part(item), &argument{otherwise: item.get("defaultValue")}
+		s.fill(reflect.ValueOf(a).Elem())
+		if a.Constant {
+			var ok bool
+			if a.constant, ok = item.get("key").number(); !ok {
 				s.bad("key", "must be a number")
 			}
 		}
-		if s.err != nil && c.err == nil {
-			c.err = s.err
-		}
-		args, names = append(args, a), addString(names, s.text("name"))
+		f.args, names = append(f.args, a), addString(names, a.Name)
 	}
-	return args, names
+	return names
 }
 
 func (a *argument) value(r *round) (f float64, err error) {
-	if a.kind == "CONSTANT" {
+	if a.Constant {
 		return a.constant, nil
 	}
 	m := r.m
-	key, _ := m.pattern(a.key)
+	key, _ := m.pattern(a.Key)
 	var v *tree
-	what := "Message body"
-	switch a.kind {
-	case "MESSAGE_BODY":
+	what := "the entity"
+	switch {
+	case a.Body:
+		what = "Message body"
 		v = m.object().get(key)
-	case "MESSAGE_METADATA":
+	case a.Metadata:
 		if what = "Message metadata"; m.hasMeta(key) {
 			v = textTree(m.meta(key))
 		}
 	default:
-		scope := a.scope
-		if what = "the entity"; a.kind == "TIME_SERIES" {
+		scope := string(a.Scope)
+		if a.Series {
 			scope = ""
 		}
 		if s, ok := r.e.reg.Attribute(m.Originator, scope, key); ok {
@@ -109,85 +112,100 @@ func (a *argument) value(r *round) (f float64, err error) {
 	}
 	f, ok := v.number()
 	if !ok {
-		return 0, fault("Can't convert value '" + shortened(v.plain()) + "' to double!")
+		err = faultOn("Can't convert value '%' to double!", shortened(v.plain()))
 	}
-	return f, nil
+	return f, err
 }
 
-func makeMath(_ *node, c *config) work {
-	op := c.text("operation")
-	args, names := c.arguments()
-	res := &config{t: c.t.get("result")}
-	kind, keyPattern := res.text("type"), res.text("key")
-	digits := res.size("resultValuePrecision", 2)
-	scope := res.scope("attributeScope", "SERVER_SCOPE")
-	body, metadata := res.flag("addToBody"), res.flag("addToMetadata")
-	if res.err != nil && c.err == nil {
-		c.err = res.err
-	}
-	var x *expression
-	var broken error
-	if op == "CUSTOM" {
-		x, broken = parseExpression(c.text("customFunction"), names)
-	} else if spec := operations.find(op); spec == "" || len(args) != int(spec[0]-'0') {
+type mathNode struct {
+	Operation string `conf:"operation"`
+	Custom    string `conf:"customFunction"`
+	Result    struct {
+		_          uncompared
+		Attribute  bool   `conf:"type ATTRIBUTE"`
+		Series     bool   `conf:"type TIME_SERIES"`
+		Body       bool   `conf:"type MESSAGE_BODY"`
+		Metadata   bool   `conf:"type MESSAGE_METADATA"`
+		Key        string `conf:"key"`
+		Digits     int    `conf:"resultValuePrecision 2"`
+		Scope      scope  `conf:"attributeScope"`
+		ToBody     bool   `conf:"addToBody"`
+		ToMetadata bool   `conf:"addToMetadata"`
+	} `conf:"result"`
+	args   []*argument
+	custom *expression
+	broken error // of the custom function
+	whole  bool
+}
+
+func (f *mathNode) prepare(_ *node, c *config) {
+	op, names, to := f.Operation, f.arguments(c), &f.Result
+	if is(op, "CUSTOM") {
+		f.custom, f.broken = parseExpression(f.Custom, names)
+	} else if spec := operations.find(op); spec == "" || len(f.args) != int(spec[0]-'0') {
 		c.bad("operation", "is unknown, or has too many or too few arguments")
 	}
-	whole := digits <= 0 || op == "CEIL" || op == "FLOOR" || op == "GET_EXP"
-	return func(r *round) {
-		if !r.check(broken) {
-			return
-		}
-		in := make([]float64, max(2, len(args)))
-		var err error
-		for i := range args {
-			if in[i], err = args[i].value(r); !r.check(err) {
-				return
-			}
-		}
-		var f float64
-		if x != nil {
-			f, err = x.compute(in)
-		} else {
-			f, err = operate(op, in[0], in[1])
-		}
-		if !r.check(err) {
-			return
-		}
-		var text string
-		switch {
-		case whole:
-			text = decimal(toLong(f))
-		case math.IsNaN(f) || math.IsInf(f, 0):
-			r.fail("the result is no number")
-			return
-		default:
-			text = string(appendDouble(nil, rounded(f, digits)))
-		}
-		key, _ := r.m.pattern(keyPattern)
-		if kind == "ATTRIBUTE" || kind == "TIME_SERIES" {
-			v := &Values{Entity: r.m.Originator, Time: r.e.opt.Now(), Latest: true, History: true}
-			v.Pairs = []script.Pair{{Key: key, Value: text}}
-			if kind == "ATTRIBUTE" {
-				v.Scope = scope
-			}
-			if !r.check(r.out.Save(v)) {
-				return
-			}
-		}
-		if kind == "MESSAGE_METADATA" || kind != "MESSAGE_BODY" && metadata {
-			r.m.setMeta(key, text)
-		}
-		if kind == "MESSAGE_BODY" || kind != "MESSAGE_METADATA" && body {
-			t := r.m.object()
-			if t == nil {
-				r.fail("Message body is not an object!")
-				return
-			}
-			t.set(key, &tree{kind: isNumber, text: text})
-			r.m.Data = t.String()
-		}
-		r.tell("Success")
+	f.whole = to.Digits <= 0 || strings.Contains(" CEIL FLOOR GET_EXP ", " "+op+" ")
+	body, metadata := to.Body, to.Metadata
+	to.Metadata = metadata || !body && to.ToMetadata
+	to.Body = body || !metadata && to.ToBody
+}
+
+func (f *mathNode) do(r *round) {
+	if f.broken != nil {
+		r.check(f.broken)
+		return
 	}
+	in := make([]float64, max(2, len(f.args)))
+	var err error
+	for i, a := range f.args {
+		if in[i], err = a.value(r); !r.check(err) {
+			return
+		}
+	}
+	var x float64
+	if f.custom != nil {
+		x, err = f.custom.compute(in)
+	} else {
+		x, err = operate(f.Operation, in[0], in[1])
+	}
+	if !r.check(err) {
+		return
+	}
+	var text string
+	switch {
+	case f.whole:
+		text = decimal(toLong(x))
+	case x-x != 0:
+		r.fail("the result is no number")
+		return
+	default:
+		text = string(appendDouble(nil, rounded(x, f.Result.Digits)))
+	}
+	m, to := r.m, &f.Result
+	key, _ := m.pattern(to.Key)
+	if to.Attribute || to.Series {
+		v := &Values{Entity: m.Originator, Time: r.e.opt.Now(), Latest: true, History: true, Pairs: addPair(nil, key, text)}
+		if to.Attribute {
+			v.Scope = string(to.Scope)
+		}
+		if !r.check(r.out.Save(v)) {
+			return
+		}
+	}
+	if to.Metadata {
+		m.setMeta(key, text)
+	}
+	if to.Body {
+		t := m.object()
+		if t == nil {
+			r.fail(notObject)
+			return
+		}
+		t.set(key, &tree{kind: isNumber, text: text})
+		m.Data = t.String()
+	}
+	r.tell("Success")
 }
 
 // toLong is f as a long of Java: the nearest one, 0 for NaN.

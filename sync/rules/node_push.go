@@ -11,15 +11,16 @@ import (
 func pushAction(m *Message) string {
 	action := actions.find(m.Type)
 	switch {
-	case action == "event" && m.meta("scope") != "":
-		return AttributesUpdated
-	case action == "event":
+	case is(action, "event"):
+		if m.meta("scope") != "" {
+			return AttributesUpdated
+		}
 		return "TIMESERIES_UPDATED"
-	case action != "alarm":
+	case !is(action, "alarm"):
 		return action
-	case m.meta("isNewAlarm") == "true":
+	case is(m.meta("isNewAlarm"), "true"):
 		return "ADDED"
-	case m.meta("isClearedAlarm") == "true":
+	case is(m.meta("isClearedAlarm"), "true"):
 		return "ALARM_CLEAR"
 	}
 	return "UPDATED"
@@ -37,85 +38,97 @@ var actions = table{
 // pushable are the types of originators, beside DEVICE, of which there are events.
 const pushable = " ASSET ENTITY_VIEW DASHBOARD TENANT CUSTOMER USER EDGE "
 
-func makePush(n *node, c *config) work {
-	n.plain, n.scope = plainPush, c.scope("scope", "SERVER_SCOPE")
-	return func(r *round) {
-		m := r.m
-		if strings.EqualFold(m.meta("source"), "cloud") {
-			m.from.pushed = true // the cloud has it
-			r.end()
+type pushing struct {
+	Scope scope `conf:"scope"`
+}
+
+func (p *pushing) prepare(n *node, _ *config) { n.scope = string(p.Scope) }
+
+func (p *pushing) do(r *round) {
+	m := r.m
+	if strings.EqualFold(m.meta("source"), "cloud") {
+		m.from.pushed = true // the cloud has it
+		r.end()
+		return
+	}
+	if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator {
+		r.tell("Success")
+		return
+	}
+	action := pushAction(m)
+	if action == "" {
+		r.failOn("Unsupported msg type %", m.Type)
+		return
+	}
+	scope, ok := r.scopeOf(p.Scope)
+	if !ok {
+		return
+	}
+	e := &r.event // which nobody keeps
+	*e = Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
+	if action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM") {
+		t := m.object()
+		if e.Alarm = idOf(t.get("id")); t == nil {
+			r.fail("Message body is not an alarm!")
 			return
 		}
-		if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator {
-			r.tell("Success")
-			return
+	}
+	if typ := m.Originator.Type; e.Alarm == (proto.UUID{}) && !is(typ, proto.DeviceEntity) && !strings.Contains(pushable, " "+typ+" ") {
+		// A real edge makes no event of it, and goes on (RULES.md 2.5, 4.4).
+		r.n.mem.failure(r.e.opt.Now(), filled("messages of a % cannot go to the cloud: change the originator", typ))
+		r.tell("Success")
+		return
+	}
+	if r.check(r.out.Push(e)) {
+		if m.pushed { // each event counts once
+			r.tally.Made++
+			r.tally.Accepted++
 		}
-		action := pushAction(m)
-		if action == "" {
-			r.fail("Unsupported msg type " + m.Type)
-			return
-		}
-		scope, ok := m.scopeOf(r.n.scope)
-		if !ok {
-			r.fail("there is no scope " + scope)
-			return
-		}
-		e := &r.event // which nobody keeps
-		*e = Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
-		if action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM") {
-			t := m.object()
-			if e.Alarm = idOf(t.get("id")); t == nil {
-				r.fail("Message body is not an alarm!")
-				return
-			}
-		}
-		if e.Alarm == (proto.UUID{}) && m.Originator.Type != proto.DeviceEntity && !strings.Contains(pushable, " "+m.Originator.Type+" ") {
-			// A real edge makes no event of it, and goes on (RULES.md 2.5, 4.4).
-			r.n.mem.failure(r.e.opt.Now(), "messages of a "+m.Originator.Type+" cannot go to the cloud: change the originator")
-			r.tell("Success")
-			return
-		}
-		if r.check(r.out.Push(e)) {
-			if m.pushed { // each event counts once
-				r.tally.Made++
-				r.tally.Accepted++
-			}
-			m.pushed, m.from.pushed = true, true
-			r.tell("Success")
-		}
+		m.pushed, m.from.pushed = true, true
+		r.tell("Success")
 	}
 }
 
-func makeLog(_ *node, c *config) work {
-	p := c.program("tbelScript", "jsScript", script.Arguments)
-	field := "jsScript"
-	if p != nil && p.Language() == script.TBEL {
-		field = "tbelScript"
+type logLine struct {
+	_        uncompared
+	Script   *script.Program `conf:"tbelScript jsScript"`
+	TBEL     string          `conf:"tbelScript"`
+	JS       string          `conf:"jsScript"`
+	standard bool
+}
+
+func (l *logLine) prepare(*node, *config) {
+	text := l.JS
+	if l.Script != nil && l.Script.Language() == script.TBEL {
+		text = l.TBEL
 	}
-	standard := strings.TrimSpace(c.text(field)) == standardLog
-	return func(r *round) {
-		line := ""
-		if standard {
-			line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + string(r.m.appendMetadata(nil))
-		} else {
-			v := r.result(p)
-			if v == nil {
+	l.standard = trim(text) == standardLog
+}
+
+func (l *logLine) do(r *round) {
+	line := ""
+	if l.standard {
+		line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + string(r.m.appendMetadata(nil))
+	} else {
+		v := r.result(l.Script)
+		if v == nil {
+			return
+		}
+		if line = v.Text(); !isString(v) {
+			lang := l.Script.Language()
+			b, err := lang.AppendJSON(nil, v, script.AsScript)
+			if !r.check(err) {
 				return
 			}
-			if line = v.Text(); !isString(v) {
-				b, err := p.Language().AppendJSON(nil, v, script.AsScript)
-				if err == nil && p.Language() == script.JavaScript {
-					err = errorText("Wrong result type: " + v.Kind().String())
-				}
-				if !r.check(err) {
-					return
-				}
-				line = string(b)
+			if lang == script.JavaScript {
+				r.wrong(v)
+				return
 			}
+			line = string(b)
 		}
-		r.out.Log(r.n.name, line)
-		r.tell("Success")
 	}
+	r.out.Log(r.n.name, line)
+	r.tell("Success")
 }
 
 // standardLog is the script that each new log node has.

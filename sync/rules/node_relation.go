@@ -1,84 +1,81 @@
 package rules
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
 
 // query finds entities by their relations (RULES.md 4.6).
 type query struct {
-	out     bool
-	levels  int
-	last    bool // only those of the last level
-	filters []relationFilter
-	device  []string // types of devices; nil: any entity
+	In      bool     `conf:"direction TO"`
+	Levels  int      `conf:"maxLevel 1"`
+	Last    bool     `conf:"fetchLastLevelOnly"` // only those of the last level
+	Device  []string `conf:"deviceTypes"`        // types of devices; nil: any entity
+	filters []*relationFilter
 }
 
 type relationFilter struct {
-	relation string // "": any
-	types    map[string]bool
-	negate   bool
+	Relation string          `conf:"relationType"` // "": any
+	Types    map[string]bool `conf:"entityTypes"`
+	Negate   bool            `conf:"negate"`
 }
 
 // maxRelated bounds the entities that one query looks at.
 const maxRelated = 1000
 
 func (c *config) query(key string) *query {
-	s := &config{t: c.t.get(key)}
-	q := &query{out: s.text("direction") != "TO", levels: s.size("maxLevel", 1), last: s.flag("fetchLastLevelOnly")}
-	if q.levels <= 0 || q.levels > 10 {
-		q.levels = 10
+	s, q := c.part(c.t.get(key)), &query{}
+	s.fill(reflect.ValueOf(q).Elem())
+	if q.Levels <= 0 || q.Levels > 10 {
+		q.Levels = 10
 	}
 	if f := s.t.get("filters"); f != nil && f.kind == isList {
 		for _, item := range f.items {
-			one := &config{t: item}
-			q.filters = append(q.filters, relationFilter{one.text("relationType"), setOf(one.list("entityTypes")), one.flag("negate")})
+			f := new(relationFilter)
+			s.part(item).fill(reflect.ValueOf(f).Elem())
+			q.filters = append(q.filters, f)
 		}
 	}
 	if s.t.get("deviceTypes") != nil {
-		q.device = s.list("deviceTypes")
-		q.filters = []relationFilter{{relation: s.text("relationType")}}
-	}
-	if s.err != nil && c.err == nil {
-		c.err = s.err
+		q.filters = []*relationFilter{{Relation: s.text("relationType")}}
 	}
 	return q
 }
 
-func (q *query) takes(rel Relation) bool {
-	if len(q.filters) == 0 {
-		return true
-	}
+func (q *query) takes(rel *Relation) bool {
 	for _, f := range q.filters {
-		same := f.relation == "" || f.relation == rel.Type
-		if same != f.negate && (len(f.types) == 0 || f.types[rel.Other.Type]) {
+		same := f.Relation == "" || f.Relation == rel.Type
+		if same != f.Negate && (len(f.Types) == 0 || f.Types[rel.Other.Type]) {
 			return true
 		}
 	}
-	return false
+	return len(q.filters) == 0
 }
 
 // first is the first entity that the query finds from one; ok is false if there is none.
 func (q *query) first(reg Registry, from Entity) (found Entity, ok bool) {
 	level, seen := []Entity{from}, []Entity{from}
-	for depth := 1; depth <= q.levels && len(level) > 0; depth++ {
+	for depth := 1; depth <= q.Levels && len(level) > 0; depth++ {
 		var next []Entity
-		for _, e := range level {
-			related := reg.Related(e, q.out)
+		for i := range level {
+			e := &level[i]
+			related := reg.Related(*e, !q.In)
 			end := true
-			for _, rel := range related {
-				if has(seen, rel.Other) || len(seen) > maxRelated || !q.takes(rel) {
+			for j := range related {
+				other := &related[j].Other
+				if has(seen, other) || len(seen) > maxRelated || !q.takes(&related[j]) {
 					continue
 				}
-				seen = append(seen, rel.Other)
+				seen, next = append(seen, *other), append(next, *other)
 				end = false
-				next = append(next, rel.Other)
-				if (!q.last || depth == q.levels) && q.isWanted(reg, rel.Other) {
-					return rel.Other, true
+				if (!q.Last || depth == q.Levels) && q.isWanted(reg, other) {
+					return *other, true
 				}
 			}
-			if q.last && end && e != from && q.isWanted(reg, e) {
-				return e, true
+			if q.Last && end && depth > 1 && q.isWanted(reg, e) {
+				return *e, true
 			}
 		}
 		level = next
@@ -86,130 +83,152 @@ func (q *query) first(reg Registry, from Entity) (found Entity, ok bool) {
 	return Entity{}, false
 }
 
-func has(list []Entity, who Entity) bool {
+func has(list []Entity, who *Entity) bool {
 	for i := range list {
-		if list[i] == who {
+		if list[i] == *who {
 			return true
 		}
 	}
 	return false
 }
 
-func (q *query) isWanted(reg Registry, e Entity) bool {
-	if q.device == nil {
+func (q *query) isWanted(reg Registry, e *Entity) bool {
+	if q.Device == nil {
 		return true
 	}
-	if e.Type != "DEVICE" {
+	if !is(e.Type, "DEVICE") {
 		return false
 	}
-	name, _, _ := reg.Profile(e)
-	for _, t := range q.device {
-		if t == name {
-			return true
-		}
-	}
-	return false
+	name, _, _ := reg.Profile(*e)
+	return slices.Contains(q.Device, name)
 }
 
-func makeRelate(n *node, c *config) work {
-	out, typ := c.text("direction") != "TO", c.text("relationType")
-	kind, pattern, profile := c.text("entityType"), c.text("entityNamePattern"), c.text("entityTypePattern")
-	remove := strings.HasSuffix(n.typ, "DeleteRelationNode")
-	single := !remove || c.flag("deleteForSingleEntity")
-	clear, change := c.flag("removeCurrentRelations"), c.flag("changeOriginatorToRelatedEntity")
-	return func(r *round) {
-		m := r.m
-		relation, _ := m.pattern(typ)
-		name, _ := m.pattern(pattern)
-		who := Entity{}
-		if single {
-			ok := kind == "TENANT"
-			if who = r.e.reg.Tenant(); !ok {
-				who, ok = r.e.reg.Find(kind, name)
+// relating makes or deletes relations.
+type relating struct {
+	_        uncompared
+	In       bool   `conf:"direction TO"`
+	Relation string `conf:"relationType"`
+	Kind     string `conf:"entityType"`
+	Name     string `conf:"entityNamePattern"`
+	Profile  string `conf:"entityTypePattern"`
+	Single   bool   `conf:"deleteForSingleEntity"`
+	Clear    bool   `conf:"removeCurrentRelations"`
+	Change   bool   `conf:"changeOriginatorToRelatedEntity"`
+	remove   bool
+}
+
+func (f *relating) prepare(n *node, _ *config) {
+	f.remove = strings.HasSuffix(n.typ, "DeleteRelationNode")
+	f.Single = f.Single || !f.remove
+}
+
+func (f *relating) do(r *round) {
+	m := r.m
+	relation, _ := m.pattern(f.Relation)
+	name, _ := m.pattern(f.Name)
+	who := Entity{}
+	if f.Single {
+		ok := is(f.Kind, "TENANT")
+		if who = r.e.reg.Tenant(); !ok {
+			who, ok = r.e.reg.Find(f.Kind, name)
+		}
+		if ok && f.Profile != "" && (is(f.Kind, "DEVICE") || is(f.Kind, "ASSET")) {
+			want, _ := m.pattern(f.Profile)
+			have, _, known := r.e.reg.Profile(who)
+			ok = !known || have == want
+		}
+		if !ok {
+			r.notFound(f.Kind, name)
+			return
+		}
+	}
+	if f.remove || f.Clear {
+		related := r.e.reg.Related(m.Originator, !f.In)
+		for i := range related {
+			rel := &related[i]
+			if rel.Type != relation || f.remove && f.Single && rel.Other != who {
+				continue
 			}
-			if ok && profile != "" && (kind == "DEVICE" || kind == "ASSET") {
-				want, _ := m.pattern(profile)
-				have, _, known := r.e.reg.Profile(who)
-				ok = !known || have == want
-			}
-			if !ok {
-				r.fail("Failed to find " + kind + " with name '" + name + "'!")
+			if !r.relate(&rel.Other, relation, f.In, true) {
 				return
 			}
 		}
-		if remove || clear {
-			for _, rel := range r.e.reg.Related(m.Originator, out) {
-				if rel.Type != relation || remove && single && rel.Other != who {
-					continue
-				}
-				if !r.check(r.relate(rel.Other, relation, out, true)) {
-					return
-				}
-			}
+	}
+	if !f.remove {
+		if !r.relate(&who, relation, f.In, false) {
+			return
 		}
-		if !remove {
-			if !r.check(r.relate(who, relation, out, false)) {
-				return
-			}
-			if change {
-				m.Originator = who
-			}
+		if f.Change {
+			m.Originator = who
 		}
+	}
+	r.tell("Success")
+}
+
+// notFound is the failure of a node that looks for an entity.
+func (r *round) notFound(kind, name string) {
+	r.fail("Failed to find " + kind + " with name '" + name + "'!")
+}
+
+// relate makes or deletes a relation between the originator and another entity; ok is false if the
+// node has failed.
+func (r *round) relate(who *Entity, relation string, in, remove bool) (ok bool) {
+	ch := &Change{Kind: "relation", Relation: relation, Delete: remove}
+	if in {
+		ch.Entity, ch.Other = *who, r.m.Originator
+	} else {
+		ch.Entity, ch.Other = r.m.Originator, *who
+	}
+	return r.check(r.out.Change(ch))
+}
+
+// change makes another change, of the originator, and ends the node.
+func (r *round) change(ch *Change) {
+	ch.Entity = r.m.Originator
+	if r.check(r.out.Change(ch)) {
 		r.tell("Success")
 	}
 }
 
-// relate makes or deletes a relation between the originator and another entity.
-func (r *round) relate(who Entity, relation string, out, remove bool) error {
-	ch := &Change{Kind: "relation", Entity: r.m.Originator, Other: who, Relation: relation, Delete: remove}
-	if !out {
-		ch.Entity, ch.Other = ch.Other, ch.Entity
-	}
-	return r.out.Change(ch)
+type assigning struct {
+	Name string `conf:"customerNamePattern"`
 }
 
-func makeAssign(_ *node, c *config) work {
-	pattern := c.text("customerNamePattern")
-	return func(r *round) {
-		name, _ := r.m.pattern(pattern)
-		who, ok := r.e.reg.Find("CUSTOMER", name)
-		if !ok {
-			r.fail("Customer with title '" + name + "' doesn't exist!")
-			return
-		}
-		if r.check(r.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Other: who})) {
-			r.tell("Success")
-		}
+func (f *assigning) do(r *round) {
+	name, _ := r.m.pattern(f.Name)
+	who, ok := r.e.reg.Find("CUSTOMER", name)
+	if !ok {
+		r.failOn("Customer with title '%' doesn't exist!", name)
+		return
 	}
+	r.change(&Change{Kind: "customer", Other: who})
 }
 
-func makeUnassign(_ *node, _ *config) work {
-	return func(r *round) {
-		if r.check(r.out.Change(&Change{Kind: "customer", Entity: r.m.Originator, Delete: true})) {
-			r.tell("Success")
-		}
-	}
+type unassigning struct{}
+
+func (*unassigning) do(r *round) { r.change(&Change{Kind: "customer", Delete: true}) }
+
+type deviceState struct {
+	Event string `conf:"event"`
 }
 
-func makeDeviceState(_ *node, c *config) work {
-	event := c.text("event")
-	if !strings.Contains(" CONNECT_EVENT DISCONNECT_EVENT ACTIVITY_EVENT INACTIVITY_EVENT ", " "+event+" ") {
+func (f *deviceState) prepare(_ *node, c *config) {
+	if !strings.Contains(" CONNECT_EVENT DISCONNECT_EVENT ACTIVITY_EVENT INACTIVITY_EVENT ", " "+f.Event+" ") {
 		c.bad("event", "names no event of a device")
 	}
-	return func(r *round) {
-		m := r.m
-		if m.Originator.Type != "DEVICE" {
-			r.fail("Unsupported originator type: " + m.Originator.Type)
-			return
-		}
-		if !r.allows(m.Originator, r.e.opt.Now()) {
-			r.tell("Rate limited")
-			return
-		}
-		if r.check(r.out.Change(&Change{Kind: "state", Entity: m.Originator, Event: event, Time: m.when()})) {
-			r.tell("Success")
-		}
+}
+
+func (f *deviceState) do(r *round) {
+	who := &r.m.Originator
+	if !is(who.Type, "DEVICE") {
+		r.failOn("Unsupported originator type: %", who.Type)
+		return
 	}
+	if !r.allows(*who, r.e.opt.Now()) {
+		r.tell("Rate limited")
+		return
+	}
+	r.change(&Change{Kind: "state", Event: f.Event, Time: r.m.when()})
 }
 
 // rates are the events that a device state node lets through for one device.

@@ -2,10 +2,12 @@ package rules
 
 import (
 	"strconv"
+	"strings"
 )
 
 // intervals decide what of a save node is done for a message (RULES.md 4.4, processingSettings).
 type interval struct {
+	_    uncompared
 	skip bool
 	each int64 // ms; 0: always
 }
@@ -14,27 +16,25 @@ type interval struct {
 const maxIntervals = 100
 
 // processing reads processingSettings; part is the one of ADVANCED that is stored here.
-func (c *config) processing(part string) interval {
-	s := &config{t: c.t.get("processingSettings")}
+func (c *config) processing(part string) (i interval) {
+	s := c.part(c.t.get("processingSettings"))
 	if s.text("type") == "ADVANCED" {
 		s.t = s.t.get(part)
 	}
-	var i interval
 	switch s.text("type") {
 	case "WEBSOCKETS_ONLY", "SKIP":
 		i.skip = true
 	case "DEDUPLICATE":
 		i.each = s.seconds("deduplicationIntervalSecs", 86400)
 	}
-	if s.err != nil && c.err == nil {
-		c.err = s.err
-	}
 	return i
 }
 
+func (i *interval) always() bool { return !i.skip && i.each == 0 }
+
 // due reports whether the message is the first one of its originator in its interval. Each which
 // of a node has intervals of its own.
-func (i interval) due(r *round, which int64) bool {
+func (i *interval) due(r *round, which int64) bool {
 	if i.each == 0 {
 		return !i.skip
 	}
@@ -64,9 +64,16 @@ func (r *round) add(c *cell, number int64, most int) {
 	c.intervals = append(c.intervals, number)
 }
 
+// isPlain reports whether a store takes a text for a number: without exponent, maybe with zeros in
+// front.
+func isPlain(s string) bool {
+	s = strings.TrimPrefix(s, "-")
+	return s != "" && s[0]-'0' < 10 && isNumeral("1"+s) && !strings.ContainsAny(s, "eE")
+}
+
 // typed is a value as it is stored: a text that is a plain number becomes one (RULES.md 2.1).
 func typed(v *tree) string {
-	if v.kind != isText || !plainNumber(v.text, false) {
+	if v.kind != isText || !isPlain(v.text) {
 		return v.String()
 	}
 	f, err := strconv.ParseFloat(v.text, 64)
@@ -109,55 +116,63 @@ func seriesOf(t *tree, now int64) (all []*Values) {
 	return []*Values{v}
 }
 
-func makeSaveSeries(n *node, c *config) work {
-	latest, series := c.processing("latest"), c.processing("timeseries")
-	ttl, serverTime := c.whole("defaultTTL", 0), c.flag("useServerTs")
-	if latest == (interval{}) && series == (interval{}) && ttl == 0 && !serverTime {
+type saveSeries struct {
+	_              uncompared
+	TTL            int64 `conf:"defaultTTL"`
+	ServerTime     bool  `conf:"useServerTs"`
+	latest, series interval
+	same           bool // both are of one interval
+}
+
+func (f *saveSeries) prepare(n *node, c *config) {
+	f.latest, f.series = c.processing("latest"), c.processing("timeseries")
+	if f.latest.always() && f.series.always() && f.TTL == 0 && !f.ServerTime {
 		n.plain = plainSeries
 	}
-	same := textOf(c.t.get("processingSettings"), "type") != "ADVANCED"
-	return func(r *round) {
-		m := r.m
-		if m.Type != PostTelemetry {
-			r.fail("Unsupported msg type: " + m.Type)
-			return
-		}
-		isLatest := latest.due(r, 0)
-		isSeries := isLatest
-		if !same {
-			isSeries = series.due(r, 1)
-		}
-		if !isLatest && !isSeries {
-			r.tell("Success")
-			return
-		}
-		at := m.when()
-		if serverTime {
-			at = r.e.opt.Now()
-		}
-		t, err := parseTree(m.Data)
-		if !r.check(err) {
-			return
-		}
-		all := seriesOf(t, at)
-		if len(all) == 0 {
-			r.fail("Msg body is empty: " + shortened(m.Data))
-			return
-		}
-		keep := ttl
-		if text := m.meta("TTL"); text != "" {
-			if keep, err = strconv.ParseInt(text, 10, 64); !r.check(err) {
-				return
-			}
-		}
-		for _, v := range all {
-			v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
-			if !r.check(r.out.Save(v)) {
-				return
-			}
-		}
-		r.tell("Success")
+	f.same = textOf(c.t.get("processingSettings"), "type") != "ADVANCED"
+}
+
+func (f *saveSeries) do(r *round) {
+	m := r.m
+	if m.Type != PostTelemetry {
+		r.failOn("Unsupported msg type: %", m.Type)
+		return
 	}
+	isLatest := f.latest.due(r, 0)
+	isSeries := isLatest
+	if !f.same {
+		isSeries = f.series.due(r, 1)
+	}
+	if !isLatest && !isSeries {
+		r.tell("Success")
+		return
+	}
+	at := m.when()
+	if f.ServerTime {
+		at = r.e.opt.Now()
+	}
+	t, err := parseTree(m.Data)
+	if !r.check(err) {
+		return
+	}
+	all := seriesOf(t, at)
+	if len(all) == 0 {
+		r.failOn("Msg body is empty: %", shortened(m.Data))
+		return
+	}
+	keep := f.TTL
+	if text := m.meta("TTL"); text != "" {
+		if keep, err = strconv.ParseInt(text, 10, 64); !r.check(err) {
+			return
+		}
+	}
+	for _, v := range all {
+		v.Entity, v.TTL, v.Latest, v.History = m.Originator, keep, isLatest, isSeries
+		if !r.check(r.out.Save(v)) {
+			return
+		}
+	}
+	r.tell("Success")
 }
 
 // shortened is a text for an error.
@@ -170,69 +185,81 @@ func shortened(s string) string {
 	return s
 }
 
-// scopeOf is the scope that the message names, or the node's; ok is false if it is none.
+// scopeOf is the scope that the message names, or the node's; ok is false if it is none, and the
+// node has failed.
 //
 //go:noinline
-func (m *Message) scopeOf(node string) (scope string, ok bool) {
-	if scope = m.meta("scope"); scope == "" {
-		scope = node
+func (r *round) scopeOf(node scope) (scope string, ok bool) {
+	if scope = r.m.meta("scope"); scope == "" {
+		scope = string(node)
 	}
-	return scope, knownScope(scope)
+	if ok = knownScope(scope); !ok {
+		r.failOn("there is no scope %", scope)
+	}
+	return scope, ok
 }
 
-func makeSaveAttributes(n *node, c *config) work {
-	when := c.processing("attributes")
-	scope, notify := c.scope("scope", "SERVER_SCOPE"), c.flag("notifyDevice")
-	tell, changed := c.flag("sendAttributesUpdatedNotification"), c.flag("updateAttributesOnlyOnValueChange")
-	if when == (interval{}) {
-		n.plain, n.scope = plainAttributes, scope
+type saveAttributes struct {
+	_       uncompared
+	Scope   scope `conf:"scope"`
+	Notify  bool  `conf:"notifyDevice"`
+	Tell    bool  `conf:"sendAttributesUpdatedNotification"`
+	Changed bool  `conf:"updateAttributesOnlyOnValueChange"`
+	when    interval
+}
+
+func (f *saveAttributes) prepare(n *node, c *config) {
+	if f.when = c.processing("attributes"); f.when.always() {
+		n.plain, n.scope = plainAttributes, string(f.Scope)
 	}
-	return func(r *round) {
-		m := r.m
-		scope, ok := m.scopeOf(scope)
-		switch {
-		case m.Type != PostAttributes:
-			r.fail("Unsupported msg type: " + m.Type)
-			return
-		case !ok:
-			r.fail("there is no scope " + scope)
-			return
-		case !when.due(r, 0):
-			r.tell("Success")
-			return
-		}
-		t := m.object()
-		if t == nil {
-			r.fail("Message body is not an object!")
-			return
-		}
-		v := &Values{Entity: m.Originator, Scope: scope, Time: r.e.opt.Now()}
-		for i, key := range t.keys {
-			value := typed(t.items[i])
-			if t.items[i].kind == isNull {
-				continue
-			}
-			if old, ok := r.e.reg.Attribute(m.Originator, scope, key); changed && ok && old.Value == value {
-				continue
-			}
-			v.Pairs = addPair(v.Pairs, key, value)
-		}
-		if len(v.Pairs) > 0 {
-			said := m.meta("notifyDevice")
-			v.Notify = scope == "SHARED_SCOPE" && (notify || said == "" || said == "true")
-			if !r.check(r.out.Save(v)) {
-				return
-			}
-			if tell && scope != "CLIENT_SCOPE" {
-				data := &tree{kind: isObject}
-				for _, p := range v.Pairs {
-					data.set(p.Key, t.get(p.Key))
-				}
-				r.notice(AttributesUpdated, scope, data)
-			}
-		}
+}
+
+func (f *saveAttributes) do(r *round) {
+	m := r.m
+	if m.Type != PostAttributes {
+		r.failOn("Unsupported msg type: %", m.Type)
+		return
+	}
+	scope, ok := r.scopeOf(f.Scope)
+	if !ok {
+		return
+	}
+	if !f.when.due(r, 0) {
 		r.tell("Success")
+		return
 	}
+	t := m.object()
+	if t == nil {
+		r.fail(notObject)
+		return
+	}
+	v := &Values{Entity: m.Originator, Scope: scope, Time: r.e.opt.Now()}
+	for i, key := range t.keys {
+		value := typed(t.items[i])
+		if t.items[i].kind == isNull {
+			continue
+		}
+		if old, ok := r.e.reg.Attribute(m.Originator, scope, key); f.Changed && ok && old.Value == value {
+			continue
+		}
+		v.Pairs = addPair(v.Pairs, key, value)
+	}
+	if len(v.Pairs) > 0 {
+		said := m.meta("notifyDevice")
+		v.Notify = scope == "SHARED_SCOPE" && (f.Notify || said == "" || is(said, "true"))
+		if !r.check(r.out.Save(v)) {
+			return
+		}
+		if f.Tell && scope != "CLIENT_SCOPE" {
+			data := &tree{kind: isObject}
+			for i := range v.Pairs {
+				key := v.Pairs[i].Key
+				data.set(key, t.get(key))
+			}
+			r.notice(AttributesUpdated, scope, data)
+		}
+	}
+	r.tell("Success")
 }
 
 // notice makes a message about the originator's attributes.
@@ -243,35 +270,42 @@ func (r *round) notice(typ, scope string, data *tree) {
 	r.make(m)
 }
 
-func makeDeleteAttributes(_ *node, c *config) work {
-	scope, patterns := c.scope("scope", "SERVER_SCOPE"), c.list("keys")
-	tell, notify := c.flag("sendAttributesDeletedNotification"), c.flag("notifyDevice")
-	return func(r *round) {
-		scope, ok := r.m.scopeOf(scope)
+type deleteAttributes struct {
+	_      uncompared
+	Scope  scope    `conf:"scope"`
+	Keys   []string `conf:"keys"`
+	Tell   bool     `conf:"sendAttributesDeletedNotification"`
+	Notify bool     `conf:"notifyDevice"`
+}
+
+func (f *deleteAttributes) do(r *round) {
+	m := r.m
+	scope, ok := r.scopeOf(f.Scope)
+	if !ok {
+		return
+	}
+	names := &tree{kind: isObject}
+	for _, p := range f.Keys {
+		key, ok := m.pattern(p)
 		if !ok {
-			r.fail("there is no scope " + scope)
+			r.fail(noJSON)
 			return
 		}
-		names := &tree{kind: isObject}
-		for _, p := range patterns {
-			key, ok := r.m.pattern(p)
-			if !ok {
-				r.fail("Message body is no JSON!")
-				return
-			}
-			if key = trim(key); key != "" {
-				names.set(key, textTree(key))
-			}
+		if key = trim(key); key != "" {
+			names.set(key, textTree(key))
 		}
-		if len(names.keys) > 0 {
-			told := scope == "SHARED_SCOPE" && (notify || r.m.meta("notifyDevice") == "true")
-			if !r.check(r.out.Delete(r.m.Originator, scope, names.keys, told)) {
-				return
-			}
-			if tell {
-				r.notice(AttributesDeleted, scope, members("attributes", &tree{kind: isList, items: names.items}))
-			}
-		}
-		r.tell("Success")
 	}
+	if len(names.keys) > 0 {
+		told := scope == "SHARED_SCOPE" && (f.Notify || is(m.meta("notifyDevice"), "true"))
+		if !r.check(r.out.Delete(m.Originator, scope, names.keys, told)) {
+			return
+		}
+		if f.Tell {
+			r.notice(AttributesDeleted, scope, members("attributes", &tree{kind: isList, items: names.items}))
+		}
+	}
+	r.tell("Success")
 }
+
+// noJSON is the failure of a node that fills in a pattern.
+const noJSON = "Message body is no JSON!"

@@ -58,6 +58,9 @@ func TestOwnersAndTenants(t *testing.T) {
 	e = one(t, `action.TbAssignToCustomerNode|c|{"customerNamePattern":"$[who]"}`, "Success", "Failure")
 	want(t, e.post(t, 0, `{"who":"ACME"}`), `cloud {"r":"Success","d":{"who":"ACME"},"m":1}; changes null`)
 	want(t, e.post(t, 1, `{"who":"x"}`), `cloud {"r":"Failure","d":{"who":"x"},"m":1}`)
+	e = one(t, deltaNode, "Success")
+	want(t, e.post(t, 0, `{"n":0}`), `cloud {"r":"Success","d":{"n":0,"d":0,"p":0},"m":1}`)
+	want(t, e.post(t, 1, `{"n":3e15}`), `cloud {"r":"Success","d":{"n":3.0E15,"d":3000000000000000,"p":1},"m":1}`)
 	e = one(t, `action.TbDeviceStateNode|c|{"event":"CONNECT_EVENT"}`, "Success", "Rate limited")
 	want(t, e.post(t, 0, `{}`), `cloud {"r":"Success","d":{},"m":1}; changes null`)
 	want(t, e.post(t, 999, `{}`), `cloud {"r":"Rate limited","d":{},"m":1}`)
@@ -281,7 +284,7 @@ func TestTrees(t *testing.T) {
 	m := &Message{Data: `{"a":{"b":1.50},"n":null,"l":[1]}`}
 	m.setMeta("k", "v")
 	got, ok := m.pattern(`${k} ${x} $[a.b] $[n] $[l] $[*] ${*} ${`)
-	want(t, got, `v ${x} 1.5 $[n] $[l] {"a":{"b":1.5},"n":null,"l":[1]} {"k":"v"} ${`)
+	want(t, got, `v ${x} 1.5 null $[l] {"a":{"b":1.5},"n":null,"l":[1]} {"k":"v"} ${`)
 	if _, bad := (&Message{Data: "x"}).pattern("$[a]"); !ok || bad {
 		t.Error(ok, bad)
 	}

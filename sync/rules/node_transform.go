@@ -5,33 +5,34 @@ import (
 	"edgesync/sync/rules/script"
 )
 
-func makeTransform(_ *node, c *config) work {
-	p := c.program("tbelScript", "jsScript", script.Arguments)
-	return func(r *round) {
-		v := r.result(p)
-		if v == nil {
-			return
-		}
-		lang := p.Language()
-		if !isRow(v) {
-			if r.check(transform(r.m, v, lang)) {
-				r.tell("Success")
-			}
-			return
-		}
-		if v.Len() == 0 {
-			r.fail("Message or messages list are empty!")
-			return
-		}
-		made := make([]*Message, v.Len())
-		for i := range made {
-			made[i] = r.m.copyOf()
-			if !r.check(transform(made[i], v.At(i), lang)) {
-				return
-			}
-		}
-		r.several(made)
+type transforming struct {
+	Script *script.Program `conf:"tbelScript jsScript"`
+}
+
+func (f *transforming) do(r *round) {
+	v := r.result(f.Script)
+	if v == nil {
+		return
 	}
+	lang := f.Script.Language()
+	if !isRow(v) {
+		if r.check(transform(r.m, v, lang)) {
+			r.tell("Success")
+		}
+		return
+	}
+	if v.Len() == 0 {
+		r.fail("Message or messages list are empty!")
+		return
+	}
+	made := make([]*Message, v.Len())
+	for i := range made {
+		made[i] = r.m.copyOf()
+		if !r.check(transform(made[i], v.At(i), lang)) {
+			return
+		}
+	}
+	r.several(made)
 }
 
 // several gives messages on that came of one: one at once, more behind what waits.
@@ -52,14 +53,14 @@ func (r *round) several(made []*Message) {
 // transform changes a message to what a script gave.
 func transform(m *Message, v *script.Value, lang script.Language) error {
 	if v.Kind() != script.Map {
-		return fault("Wrong result type: " + v.Kind().String())
+		return faultOn("Wrong result type: %", v.Kind().String())
 	}
 	if t, ok := v.Member("msgType"); ok && isString(t) && t.Text() != "" {
 		m.Type = t.Text()
 	}
 	if md, ok := v.Member("metadata"); ok && md.Kind() != script.Null {
 		if md.Kind() != script.Map {
-			return fault("Wrong result type: metadata is a " + md.Kind().String())
+			return faultOn("Wrong result type: metadata is a %", md.Kind().String())
 		}
 		pairs := make([]script.Pair, 0, md.Len())
 		for i := range md.Len() {
@@ -91,7 +92,7 @@ func plainOf(v *script.Value, lang script.Language) (text string, ok bool, err e
 	case isString(v):
 		return v.Text(), true, nil
 	case lang == script.JavaScript && (v.Kind() == script.Map || isRow(v)):
-		return "", false, fault("Wrong result type: metadata hold a " + v.Kind().String())
+		return "", false, faultOn("Wrong result type: metadata hold a %", v.Kind().String())
 	}
 	b, err := lang.AppendJSON(nil, v, script.AsStored)
 	if err != nil {
@@ -126,164 +127,172 @@ func (t *tree) appendJava(b []byte) []byte {
 	return addByte(b, brackets[1])
 }
 
-func makeCopyKeys(_ *node, c *config) work {
-	matches, data := c.matcher("keys"), c.text("copyFrom") != "METADATA"
-	return func(r *round) {
-		t := r.m.object()
-		if t == nil {
-			r.tell("Success")
-			return
-		}
-		changed := false
-		if data {
-			for i, key := range t.keys {
-				if matches(key) {
-					r.m.setMeta(key, t.items[i].plain())
-				}
-			}
-		} else {
-			for _, p := range hashOrder(r.m.Metadata) {
-				if matches(p.Key) {
-					t.set(p.Key, textTree(p.Value))
-					changed = true
-				}
-			}
-		}
-		if changed {
-			r.m.Data = t.String()
-		}
-		r.tell("Success")
-	}
+type copyKeys struct {
+	Keys     matcher `conf:"keys"`
+	Metadata bool    `conf:"copyFrom METADATA"`
 }
 
-func makeRenameKeys(_ *node, c *config) work {
-	names, data := c.pairs("renameKeysMapping"), c.text("renameIn") != "METADATA"
-	return func(r *round) {
-		t := r.m.object()
-		if !data {
-			t = r.m.metadataTree()
+func (f *copyKeys) do(r *round) {
+	t := r.m.object()
+	changed := false
+	switch {
+	case t == nil:
+	case !f.Metadata:
+		for i, key := range t.keys {
+			if f.Keys(key) {
+				r.m.setMeta(key, t.items[i].plain())
+			}
 		}
-		changed := false
-		for _, p := range names {
-			v := t.get(p.Key)
-			if v == nil || p.Key == p.Value {
-				continue
+	default:
+		for _, p := range hashOrder(r.m.Metadata) {
+			if f.Keys(p.Key) {
+				t.set(p.Key, textTree(p.Value))
+				changed = true
 			}
-			if changed = true; data {
-				t.keep(func(key string) bool { return key != p.Key })
-				t.set(p.Value, v)
-				continue
-			}
+		}
+	}
+	if changed {
+		r.m.Data = t.String()
+	}
+	r.tell("Success")
+}
+
+type renameKeys struct {
+	Names    []script.Pair `conf:"renameKeysMapping"`
+	Metadata bool          `conf:"renameIn METADATA"`
+}
+
+func (f *renameKeys) do(r *round) {
+	t := r.m.object()
+	if f.Metadata {
+		t = r.m.metadataTree()
+	}
+	changed := false
+	for i := range f.Names {
+		p := &f.Names[i]
+		if v := t.get(p.Key); v != nil && p.Key != p.Value {
+			changed = true
 			t.keep(func(key string) bool { return key != p.Key })
 			t.set(p.Value, v)
 		}
-		switch {
-		case changed && data:
+	}
+	switch {
+	case !changed:
+	case f.Metadata:
+		r.m.keepMeta(func(string) bool { return false })
+		for i, key := range t.keys {
+			r.m.setMeta(key, t.items[i].text)
+		}
+	default:
+		r.m.Data = t.String()
+	}
+	r.tell("Success")
+}
+
+type deleteKeys struct {
+	Keys     matcher `conf:"keys"`
+	Metadata bool    `conf:"deleteFrom METADATA"`
+}
+
+func (f *deleteKeys) stays(key string) bool { return !f.Keys(key) }
+
+func (f *deleteKeys) do(r *round) {
+	if f.Metadata {
+		r.m.keepMeta(f.stays)
+	} else if t := r.m.object(); t != nil {
+		n := len(t.keys)
+		if t.keep(f.stays); len(t.keys) != n {
 			r.m.Data = t.String()
-		case changed:
-			r.m.keepMeta(func(string) bool { return false })
-			for i, key := range t.keys {
-				r.m.setMeta(key, t.items[i].text)
-			}
 		}
-		r.tell("Success")
 	}
+	r.tell("Success")
 }
 
-func makeDeleteKeys(_ *node, c *config) work {
-	matches, data := c.matcher("keys"), c.text("deleteFrom") != "METADATA"
-	stays := func(key string) bool { return !matches(key) }
-	return func(r *round) {
-		if !data {
-			r.m.keepMeta(stays)
-		} else if t := r.m.object(); t != nil {
-			n := len(t.keys)
-			if t.keep(stays); len(t.keys) != n {
-				r.m.Data = t.String()
-			}
-		}
-		r.tell("Success")
+type splitting struct{}
+
+func (*splitting) do(r *round) {
+	t, err := parseTree(r.m.Data)
+	if err != nil || t.kind != isList {
+		r.fail("Msg data is not a JSON Array!")
+		return
 	}
+	if len(t.items) == 0 {
+		r.end()
+		return
+	}
+	if len(t.items) > r.left {
+		r.over(filled("an array of % elements is too long to be split", decimal(int64(len(t.items)))))
+		return
+	}
+	made := make([]*Message, len(t.items))
+	for i, item := range t.items {
+		made[i] = r.m.copyOf()
+		made[i].Data = item.String()
+	}
+	r.several(made)
 }
 
-func makeSplit(_ *node, _ *config) work {
-	return func(r *round) {
-		t, err := parseTree(r.m.Data)
-		if err != nil || t.kind != isList {
-			r.fail("Msg data is not a JSON Array!")
-			return
-		}
-		if len(t.items) == 0 {
-			r.end()
-			return
-		}
-		if len(t.items) > r.left {
-			r.over("an array of " + decimal(int64(len(t.items))) + " elements is too long to be split")
-			return
-		}
-		made := make([]*Message, len(t.items))
-		for i, item := range t.items {
-			made[i] = r.m.copyOf()
-			made[i].Data = item.String()
-		}
-		r.several(made)
-	}
+type pathNode struct {
+	Path string `conf:"jsonPath"`
+	path path
 }
 
-func makePath(_ *node, c *config) work {
-	p, err := parsePath(c.text("jsonPath"))
-	if err != nil {
+func (f *pathNode) prepare(_ *node, c *config) {
+	var err error
+	if f.path, err = parsePath(f.Path); err != nil {
 		c.bad("jsonPath", "is not supported: "+err.Error())
 	}
-	return func(r *round) {
-		if len(p) == 0 {
-			r.tell("Success")
-			return
-		}
+}
+
+func (f *pathNode) do(r *round) {
+	if len(f.path) > 0 {
 		t, err := parseTree(r.m.Data)
 		if !r.check(err) {
 			return
 		}
-		v, err := p.find(t)
-		if r.check(err) {
-			r.m.Data = v.String()
-			r.tell("Success")
-		}
-	}
-}
-
-func makeChangeOriginator(_ *node, c *config) work {
-	source, kind, pattern := c.text("originatorSource"), c.text("entityType"), c.text("entityNamePattern")
-	q := c.query("relationsQuery")
-	return func(r *round) {
-		var to Entity
-		ok := true
-		switch source {
-		case "TENANT":
-			to = r.e.reg.Tenant()
-		case "CUSTOMER":
-			to, ok = r.e.reg.Owner(r.m.Originator)
-		case "RELATED":
-			to, ok = q.first(r.e.reg, r.m.Originator)
-		case "ALARM_ORIGINATOR":
-			a := r.e.reg.AlarmByID(r.m.Originator.ID)
-			if ok = a != nil; ok {
-				to = a.Originator
-			}
-		case "ENTITY":
-			name, good := r.m.pattern(pattern)
-			if to, ok = r.e.reg.Find(kind, name); !good || !ok {
-				r.fail("Failed to find " + kind + " with name '" + name + "'!")
-				return
-			}
-		default:
-			ok = false
-		}
-		if !ok || to.ID == (proto.UUID{}) {
-			r.fail("Failed to find new originator!")
+		v, err := f.path.find(t)
+		if !r.check(err) {
 			return
 		}
-		r.m.Originator = to
-		r.tell("Success")
+		r.m.Data = v.String()
 	}
+	r.tell("Success")
+}
+
+type newOriginator struct {
+	_      uncompared
+	Source string `conf:"originatorSource"`
+	Kind   string `conf:"entityType"`
+	Name   string `conf:"entityNamePattern"`
+	Query  *query `conf:"relationsQuery"`
+}
+
+func (f *newOriginator) do(r *round) {
+	m, reg := r.m, r.e.reg
+	var to Entity
+	ok := true
+	switch {
+	case is(f.Source, "TENANT"):
+		to = reg.Tenant()
+	case is(f.Source, "CUSTOMER"):
+		to, ok = reg.Owner(m.Originator)
+	case is(f.Source, "RELATED"):
+		to, ok = f.Query.first(reg, m.Originator)
+	case is(f.Source, "ALARM_ORIGINATOR"):
+		if a := reg.AlarmByID(m.Originator.ID); a != nil {
+			to = a.Originator
+		}
+	case is(f.Source, "ENTITY"):
+		name, good := m.pattern(f.Name)
+		if to, ok = reg.Find(f.Kind, name); !good || !ok {
+			r.notFound(f.Kind, name)
+			return
+		}
+	}
+	if !ok || to.ID == (proto.UUID{}) {
+		r.fail("Failed to find new originator!")
+		return
+	}
+	m.Originator = to
+	r.tell("Success")
 }

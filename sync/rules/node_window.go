@@ -5,37 +5,40 @@ const windowType = "deduplication.TbMsgDeduplicationNode"
 // window is what a deduplication node is configured to.
 type window struct {
 	_        uncompared
-	interval int64 // ms
-	strategy string
-	outType  string
+	Interval seconds `conf:"interval"`
+	First    bool    `conf:"strategy FIRST"`
+	Last     bool    `conf:"strategy LAST"`
+	All      bool    `conf:"strategy ALL"`
+	Type     string  `conf:"outMsgType"`
+	Most     int     `conf:"maxPendingMsgs 100"`
 }
 
-func makeWindow(n *node, c *config) work {
-	w := &window{interval: c.seconds("interval", maxPeriod), strategy: c.text("strategy"), outType: c.text("outMsgType")}
-	most := c.size("maxPendingMsgs", 100)
-	if w.strategy != "FIRST" && w.strategy != "LAST" && w.strategy != "ALL" {
+func (w *window) prepare(n *node, c *config) {
+	if !w.First && !w.Last && !w.All {
 		c.bad("strategy", "must be FIRST, LAST or ALL")
 	}
-	if w.strategy == "ALL" && w.outType == "" {
+	if w.All && w.Type == "" {
 		c.bad("outMsgType", "is missing")
 	}
-	n.wake, n.hold = w.wake, w.interval
-	n.again = func(e *Engine, n *node, m *Message) { _ = e.put(e.opt.Journal, n, m, true) }
-	return func(r *round) {
-		m, mem := r.m, r.n.mem
-		lock(&mem.mu)
-		p := mem.windows[m.Originator]
-		full := p != nil && p.count >= most || most <= 0
-		unlock(&mem.mu)
-		if full {
-			r.fail("Max limit of pending messages reached for deduplication id: " + m.Originator.Type)
-			return
-		}
-		m.stored = r.e.opt.Now()
-		if r.check(r.e.put(r.j, r.n, m, false)) {
-			r.undoPut(m)
-			r.rest(m)
-		}
+	n.hold = int64(w.Interval)
+}
+
+func (w *window) again(e *Engine, n *node, m *Message) { _ = e.put(e.opt.Journal, n, m, true) }
+
+func (w *window) do(r *round) {
+	m, mem := r.m, r.n.mem
+	lock(&mem.mu)
+	p := mem.windows[m.Originator]
+	full := p != nil && p.count >= w.Most || w.Most <= 0
+	unlock(&mem.mu)
+	if full {
+		r.failOn("Max limit of pending messages reached for deduplication id: %", m.Originator.Type)
+		return
+	}
+	m.stored = r.e.opt.Now()
+	if r.check(r.e.put(r.j, r.n, m, false)) {
+		r.undoPut(m)
+		r.rest(m)
 	}
 }
 
@@ -111,7 +114,7 @@ func (e *Engine) gone(j Journal, p *pane, n int, held int64, places []uint32) {
 
 // wake lets the packs of a window go whose time is over (RULES.md 4.4, deduplication).
 func (w *window) wake(r *round) {
-	e, mem, who, now := r.e, r.n.mem, r.t.who, r.e.opt.Now()
+	e, mem, who, now, interval := r.e, r.n.mem, r.t.who, r.e.opt.Now(), int64(w.Interval)
 	lock(&mem.mu)
 	p := mem.windows[who]
 	unlock(&mem.mu)
@@ -126,12 +129,12 @@ func (w *window) wake(r *round) {
 		for _, m := range list {
 			start = min(start, m.when())
 		}
-		if start > now-w.interval && r.t.word == "" {
+		if start > now-interval && r.t.word == "" {
 			break
 		}
 		var pack, rest []*Message
 		for _, m := range list {
-			if m.when()-start < w.interval { // always of the first one, whatever time it has
+			if m.when()-start < interval { // always of the first one, whatever time it has
 				pack = addMessage(pack, m)
 				places = append(places, m.seq)
 			} else {
@@ -151,7 +154,7 @@ func (w *window) wake(r *round) {
 	}
 	unlock(&mem.mu)
 	if len(list) > 0 {
-		e.schedule(&timer{at: now + w.interval + 1, mem: mem, who: who})
+		e.schedule(&timer{at: now + interval + 1, mem: mem, who: who})
 	}
 	if len(packs) == 0 && len(list) > 0 {
 		return
@@ -172,14 +175,14 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 	}
 	all := addByte(make([]byte, 0, size), '[')
 	for _, m := range pack {
-		if w.strategy == "FIRST" && m.when() < best.when() || w.strategy == "LAST" && m.when() > best.when() {
+		if w.First && m.when() < best.when() || w.Last && m.when() > best.when() {
 			best = m
 		}
 		if !m.from.pushed {
 			from.raw = append(from.raw, m.from.raw...)
 		}
 		from.odd = from.odd || m.from.odd
-		if w.strategy == "ALL" {
+		if w.All {
 			data, err := parseTree(m.Data)
 			if err != nil {
 				data = textTree(m.Data)
@@ -193,8 +196,8 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 		count(&r.e.sums.merged)
 	}
 	out := best.copyOf()
-	if w.strategy == "ALL" {
-		out = newMessage(w.outType, best.Originator, now, string(addByte(all, ']')))
+	if w.All {
+		out = newMessage(w.Type, best.Originator, now, string(addByte(all, ']')))
 		out.count, out.stack = best.count, best.stack
 		out.setMeta("ts", decimal(now))
 	}

@@ -149,13 +149,13 @@ func (s *search) below(found []*tree, t *tree) []*tree {
 
 // apply computes a function of a path.
 func apply(name string, t *tree) (*tree, error) {
-	switch name {
-	case "length", "size":
+	switch {
+	case is(name, "length") || is(name, "size"):
 		if t.kind < isList {
 			return &tree{}, nil
 		}
 		return wholeTree(int64(len(t.items))), nil
-	case "keys":
+	case is(name, "keys"):
 		out := &tree{kind: isList}
 		for _, key := range t.keys {
 			out.items = addTree(out.items, textTree(key))
@@ -165,10 +165,10 @@ func apply(name string, t *tree) (*tree, error) {
 	if t.kind != isList || len(t.items) == 0 {
 		return nil, fault("Aggregation function attempted to calculate value using empty array")
 	}
-	switch name {
-	case "first":
+	switch {
+	case is(name, "first"):
 		return t.items[0], nil
-	case "last":
+	case is(name, "last"):
 		return t.items[len(t.items)-1], nil
 	}
 	f, ok := statistic(t.items, strings.ToUpper(name))
@@ -188,15 +188,15 @@ func statistic(list []*tree, how string) (f float64, ok bool) {
 			n++
 		}
 	}
-	switch how {
-	case "SUM":
-	case "AVG":
+	switch {
+	case is(how, "SUM"):
+	case is(how, "AVG"):
 		sum /= n
-	case "MIN":
+	case is(how, "MIN"):
 		sum = low
-	case "MAX":
+	case is(how, "MAX"):
 		sum = high
-	case "STDDEV":
+	case is(how, "STDDEV"):
 		sum = math.Sqrt(squares/n - sum*sum/n/n)
 	default:
 		return 0, false
@@ -250,7 +250,7 @@ func (s *search) holds(c *condition, item *tree) bool {
 		for _, one := range b.items {
 			within = within || alike(a, one)
 		}
-		return within != (c.op == "nin ")
+		return within != is(c.op, "nin ")
 	case "==":
 		return alike(a, b)
 	case "!=":

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -68,3 +69,19 @@ func addPair(list []script.Pair, key, value string) []script.Pair {
 //
 //go:noinline
 func fault(text string) error { return errorText(text) }
+
+// faultOn is the same of a text with a word in the place of its %.
+//
+//go:noinline
+func faultOn(text, word string) error { return errorText(filled(text, word)) }
+
+//go:noinline
+func faultAt(text string, n int) error { return faultOn(text, decimal(int64(n))) }
+
+//go:noinline
+func filled(text, word string) string { return strings.Replace(text, "%", word, 1) }
+
+// is compares a text with a short word, which is 16 bytes of code for each letter elsewhere.
+//
+//go:noinline
+func is(text, word string) bool { return text == word }

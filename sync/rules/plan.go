@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -27,7 +28,7 @@ type chain struct {
 	name  string
 	nodes []*node
 	first *node // nil: every message is acknowledged
-	ways  ways  // of messages of a device
+	ways  []Way // of plainTypes: of messages of a device
 }
 
 // node is a compiled node. What changes is in its memory.
@@ -42,11 +43,9 @@ type node struct {
 	conf   string // canonical
 	key    uint64 // of type, name, configuration and place among equals
 	work   work
-	wake   func(r *round)                       // when a timer of the node fires
-	again  func(e *Engine, n *node, m *Message) // takes a message back that it held before a restart
-	period int64                                // of a node that begins by itself: ms to its first timer
-	hold   int64                                // of a window: ms that it is open
-	reason string                               // why work is nil
+	period int64  // of a node that begins by itself: ms to its first timer
+	hold   int64  // of a window: ms that it is open
+	reason string // why work is nil
 	links  []link
 	mem    *memory
 	plain  plainWork       // what it does without looking at a message
@@ -61,9 +60,23 @@ type link struct {
 	taken    *atomic.Uint32
 }
 
-// work is what a node does with the message of a round. It ends in one of the round's methods
-// tell, fail, end or hold, or in enqueue of what came of the message and then end.
-type work func(r *round)
+// work is what a node does. Its fields are read from the configuration (config.fill).
+type work interface {
+	// do is what it does with the message of a round. It ends in one of the round's methods tell,
+	// fail, end or hold, or in enqueue of what came of the message and then end.
+	do(r *round)
+}
+
+// prepared is work that checks its configuration, or that the rest of the engine knows of.
+type prepared interface{ prepare(n *node, c *config) }
+
+// waking is work of a node whose timers fire.
+type waking interface{ wake(r *round) }
+
+// holding is work that takes back a message that it held before a restart.
+type holding interface {
+	again(e *Engine, n *node, m *Message)
+}
 
 // class says what is done instead of a node that is not executed (RULES.md 7.2).
 type class uint8
@@ -78,7 +91,8 @@ type kind struct {
 	typ     string
 	version int64
 	class   class
-	make    func(n *node, c *config) work
+	work    work // without configuration; nil: it is not executed here
+	plain   plainWork
 }
 
 // link returns the connections of a relation; nil if there are none.
@@ -122,7 +136,7 @@ type metadata struct {
 func readMetadata(text []byte) (*metadata, error) {
 	if len(text) > MaxMetadata {
 		return nil,
-			errorText("metadata of " + decimal(int64(len(text))) + " bytes; at most " + decimal(int64(MaxMetadata)) + " are executed")
+			faultAt(filled("metadata of % bytes; at most % are executed", decimal(int64(len(text)))), MaxMetadata)
 	}
 	t, err := parseTree(string(text))
 	if err != nil {
@@ -140,7 +154,7 @@ func readMetadata(text []byte) (*metadata, error) {
 	}
 	if len(m.nodes) > maxNodes {
 		return nil,
-			errorText("a chain of " + decimal(int64(len(m.nodes))) + " nodes; at most " + decimal(int64(maxNodes)) + " are executed")
+			faultAt(filled("a chain of % nodes; at most % are executed", decimal(int64(len(m.nodes)))), maxNodes)
 	}
 	return m, nil
 }
@@ -171,7 +185,7 @@ func (m *metadata) compile() (*chain, error) {
 		n := &node{chain: c, index: i, id: idOf(t.get("id")), name: textOf(t, "name"), mem: new(memory)}
 		typ := textOf(t, "type")
 		if typ == "" {
-			return nil, fault("node " + decimal(int64(i)) + " has no type")
+			return nil, faultAt("node % has no type", i)
 		}
 		n.full, n.typ = typ, strings.TrimPrefix(typ, typePrefix)
 		n.compile(t)
@@ -211,17 +225,17 @@ func (m *metadata) connect(c *chain) error {
 		links = &tree{kind: isList}
 	}
 	if links.kind != isList || len(links.items) > maxLinks {
-		return fault("connections are no list, or more than " + decimal(int64(maxLinks)))
+		return faultAt("connections are no list, or more than %", maxLinks)
 	}
 	for i, l := range links.items {
 		from, _ := l.get("fromIndex").number()
 		to, ok := l.get("toIndex").number()
 		a, b := c.at(from), c.at(to)
 		if !ok || l.get("fromIndex").null() || a == nil || b == nil {
-			return fault("connection " + decimal(int64(i)) + " leads from or to a node that is not there")
+			return faultAt("connection % leads from or to a node that is not there", i)
 		}
 		if !a.connect(textOf(l, "type"), b) {
-			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+			return faultAt("a node has more than % relations", maxRelations)
 		}
 	}
 	// Servers before 3.4: a jump to another chain is a node of its own.
@@ -244,7 +258,7 @@ func (m *metadata) connect(c *chain) error {
 		n.mem.node.Store(n)
 		c.nodes = addNode(c.nodes, n)
 		if !a.connect(textOf(l, "type"), n) {
-			return errorText("a node has more than " + decimal(maxRelations) + " relations")
+			return faultAt("a node has more than % relations", maxRelations)
 		}
 	}
 	return nil
@@ -262,7 +276,7 @@ func (n *node) compile(t *tree) {
 		n.reason = "the type is unknown"
 		return
 	}
-	if n.kind.make == nil {
+	if n.kind.work == nil {
 		n.reason = "the type is not executed here"
 		return
 	}
@@ -270,7 +284,13 @@ func (n *node) compile(t *tree) {
 		upgrade(n.typ, int64(version), conf)
 	}
 	c := &config{t: conf}
-	w := n.kind.make(n, c)
+	v := reflect.New(reflect.TypeOf(n.kind.work).Elem())
+	c.fill(v.Elem())
+	w := v.Interface().(work)
+	n.plain = n.kind.plain
+	if p, ok := w.(prepared); ok {
+		p.prepare(n, c)
+	}
 	if c.err != nil {
 		n.reason, n.plain, n.period = c.err.Error(), plainNothing, 0
 		return

@@ -248,7 +248,7 @@ func TestTheDefaultsOfEveryNode(t *testing.T) {
 			t.Errorf("%s: %+v", typ, k)
 			continue
 		}
-		if k.make == nil {
+		if k.work == nil {
 			if n.Verdict == "must" {
 				t.Errorf("%s is not executed", typ)
 			}

@@ -186,8 +186,13 @@ func (e *Engine) Restore(key string, record []byte) error {
 	e.sums.held.Add(1)
 	e.sums.heldBytes.Add(m.size())
 	if c := e.chains[id]; c != nil {
-		if n := c.byKey(node); n != nil && n.again != nil {
-			if n.again(e, n, m); n.typ == windowType && e.opt.Journal != nil { // as older releases kept it; now it is in the log
+		n := c.byKey(node)
+		var w holding
+		if n != nil {
+			w, _ = n.work.(holding)
+		}
+		if w != nil {
+			if w.again(e, n, m); n.typ == windowType && e.opt.Journal != nil { // as older releases kept it; now it is in the log
 				e.unhold(nil, nil, m)
 				return e.opt.Journal.Forget(key)
 			}

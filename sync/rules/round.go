@@ -31,6 +31,7 @@ type round struct {
 
 // item is a message that waits in a round: for a node, or to be given on by a node.
 type item struct {
+	_        uncompared
 	m        *Message
 	n        *node
 	relation string // if not "", n gives the message on by it
@@ -109,7 +110,7 @@ func (r *round) enqueue(m *Message, relation string) {
 //
 //go:noinline
 func (r *round) wait(m *Message, n *node, relation string) {
-	r.queue = append(r.queue, item{m, n, relation})
+	r.queue = append(r.queue, item{m: m, n: n, relation: relation})
 }
 
 // run executes nodes until no message waits. A fault of the engine ends its message, not the agent.
@@ -161,7 +162,7 @@ func (r *round) execute() {
 	case n.work == nil:
 		r.pass()
 	default:
-		n.work(r)
+		n.work.do(r)
 	}
 }
 
@@ -183,7 +184,7 @@ func (r *round) pass() {
 	count(&r.e.sums.odd)
 	r.out.Unsupported(n.name, n.full, r.m)
 	if r.e.opt.Likeness {
-		if n.kind != nil && n.kind.make != nil {
+		if n.kind != nil && n.kind.work != nil {
 			r.over("Rule Node is not active! Failed to initialize.")
 			return
 		}
@@ -260,6 +261,11 @@ func (r *round) fail(text string) {
 	}
 	r.over(text)
 }
+
+// failOn is the same with a word in the place of the text's %.
+//
+//go:noinline
+func (r *round) failOn(text, word string) { r.fail(filled(text, word)) }
 
 // over ends the message with a failure that no connection takes.
 func (r *round) over(text string) {

@@ -154,7 +154,7 @@ func (t *Trial) until(at int64) error {
 			return nil
 		}
 		if n == t.wakes {
-			return fault("more than " + decimal(int64(t.wakes)) + " timers fire before it")
+			return faultAt("more than % timers fire before it", t.wakes)
 		}
 		t.now = max(t.now, due)
 		t.e.Tick()
@@ -197,7 +197,7 @@ func (t *Trial) step(line string) (*tree, error) {
 		return nil, fmt.Errorf("the sums do not agree: %+v", s)
 	}
 	if t.outs > maxTried {
-		return nil, fault("more than " + decimal(maxTried) + " results of one step")
+		return nil, faultAt("more than % results of one step", maxTried)
 	}
 	out := t.out
 	t.clear()
@@ -260,7 +260,7 @@ func (t *Trial) Fields(e Entity) (string, bool) {
 	}
 	f := members("id", e.ref())
 	for i, key := range item.keys {
-		if key != "entity" && key != "profile" && key != "container" {
+		if !is(key, "entity") && !is(key, "profile") && !is(key, "container") {
 			f.set(key, item.items[i])
 		}
 	}

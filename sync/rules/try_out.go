@@ -62,7 +62,7 @@ func (t *Trial) Save(v *Values) error {
 		}
 		old, known := t.values[id+v.Scope+p.Key]
 		if !known && len(t.values) >= maxTried {
-			return fault("more than " + decimal(maxTried) + " values to store")
+			return faultAt("more than % values to store", maxTried)
 		}
 		if old.Time <= v.Time && (v.Scope != "" || v.Latest) {
 			t.values[id+v.Scope+p.Key] = Stored{v.Time, p.Value}
@@ -91,7 +91,7 @@ func (t *Trial) Delete(e Entity, scope string, keys []string, _ bool) error {
 func (t *Trial) SaveAlarm(a *Alarm) error {
 	if a.ID == (proto.UUID{}) {
 		if len(t.alarms) >= maxTried {
-			return fault("more than " + decimal(maxTried) + " alarms to store")
+			return faultAt("more than % alarms to store", maxTried)
 		}
 		a.ID = proto.UUID{0: 0xa1, 13: byte(len(t.alarms) >> 16), 14: byte(len(t.alarms) >> 8), 15: byte(len(t.alarms))}
 		t.alarms = append(t.alarms, a)
@@ -167,7 +167,7 @@ func (t *Trial) Instead(m *Message, why Why) error {
 		d := m.object()
 		call := members("method params", d.get("method"), textTree(d.get("params").plain()))
 		t.add("device", members("entity rpc oneway instead", m.Originator.ref(), call,
-			boolTree(m.meta("oneway") == "true"), textTree(why.String())))
+			boolTree(is(m.meta("oneway"), "true")), textTree(why.String())))
 		return nil
 	}
 	t.push(m, why.String())

@@ -105,9 +105,6 @@ var plainTypes = [...]string{
 	"CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT",
 }
 
-// ways are those of plainTypes.
-type ways [len(plainTypes)]Way
-
 // runWay is the way of all that is not known beforehand.
 var runWay = Way{Run: true}
 
@@ -150,13 +147,13 @@ func (e *Engine) Passed(w *Way, n int) Tally {
 }
 
 func (c *chain) findWays() {
-	for i, typ := range plainTypes {
+	for _, typ := range plainTypes {
 		var list []step
 		w := c.wayOf(typ, &list)
 		if !w.Run {
 			w.steps = &steps{list: list}
 		}
-		c.ways[i] = w
+		c.ways = append(c.ways, w)
 	}
 }
 

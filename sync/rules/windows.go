@@ -508,7 +508,7 @@ func (e *Engine) restoreWindow(number uint32, l *life) (bad []uint32) {
 		if n := c.byKey(key); n != nil && n.typ == windowType && n.work != nil {
 			if mem = n.mem; mem.windows[first.Originator] != nil { // it was full, or has gone, when that one was opened
 				for _, m := range p.messages() {
-					n.again(e, n, m)
+					n.work.(holding).again(e, n, m)
 				}
 				e.gone(e.opt.Journal, p, p.count, p.held, nil)
 				return bad

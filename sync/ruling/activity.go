@@ -27,6 +27,7 @@ const (
 // presence is what is known of the activity of a device, as a server does (RULES.md 2.2). The
 // goroutine of work owns it.
 type presence struct {
+	_                                       uncompared
 	connected, active                       bool
 	connect, disconnect, activity, inactive int64 // ms since the epoch; 0: never
 	told, ended                             int64 // activity and its end, as a node said

@@ -63,6 +63,7 @@ type callers struct {
 
 // cloudCall is a call for a device that a chain has.
 type cloudCall struct {
+	_ uncompared
 	calls.Call
 	given bool // the chain has called the device
 }

@@ -89,6 +89,7 @@ func (j *journal) window(kind uint8, record []byte) error {
 
 // forgotten is a record that is to go: one of the store, or messages of a window.
 type forgotten struct {
+	_      uncompared
 	what   string // key, or record of the log of windows
 	window bool
 }

@@ -329,7 +329,7 @@ func (t *take) forget(f forgotten) {
 // Window implements rules.Journal.
 func (t *take) Window(kind uint8, record []byte) error {
 	if kind == rules.WindowGone {
-		t.forget(forgotten{string(record), true})
+		t.forget(forgotten{what: string(record), window: true})
 		return nil
 	}
 	t.keeps()

@@ -39,6 +39,11 @@ func made(op nodeOp, at int, kids ...*node) *node {
 	return &node{op: op, at: at, kids: clones(kids)}
 }
 
+// add adds a kid.
+//
+//go:noinline
+func (n *node) add(kid *node) { n.kids = append(n.kids, kid) }
+
 // clones lets the arguments of made stay on the stack.
 //
 //go:noinline
@@ -79,7 +84,7 @@ const (
 	nExpr                   // kids[0];
 	nIf                     // if (kids[0]) kids[1] else kids[2]
 	nFor                    // for (kids[0]; kids[1]; kids[2]) kids[3]; any may be nil
-	nEach                   // for (s : kids[0]) kids[1]; bin opIn of JavaScript: over keys
+	nEach                   // for (s : kids[0]) kids[1]; of JavaScript bin opIn: over keys, flag: var, to: let
 	nWhile                  // while (kids[0]) kids[1]
 	nDo                     // do kids[1] while (kids[0]); flag: until
 	nSwitch                 // switch (kids[0]) with kids[1:] of nCase

@@ -20,7 +20,7 @@ func (r *run) bytesOf(v *Value) []byte {
 		}
 		n := item.Integer()
 		if item.k != Int && item.k != Long || n > 255 || n < -128 {
-			panic(failed("The value '" + r.javaText(item) + "' could not be correctly converted to a byte"))
+			panic(failedOn("The value '%' could not be correctly converted to a byte", r.javaText(item)))
 		}
 		out[i] = byte(n)
 	}
@@ -34,11 +34,9 @@ func (r *run) bytesList(b []byte, signed bool) *Value {
 	r.step(len(b) >> 3)
 	out := make([]*Value, len(b))
 	for i, c := range b {
-		n := int32(c)
-		if signed {
-			n = int32(int8(c))
+		if out[i] = intOf(int32(c)); signed {
+			out[i] = &Value{k: Int, n: uint64(int64(int8(c))), s: javaByte}
 		}
-		out[i] = intOf(n)
 	}
 	return r.list(out)
 }
@@ -68,7 +66,7 @@ func hexToBytes(r *run, a []*Value) *Value {
 func hexOfBytes(r *run, a []*Value) *Value {
 	var out []byte
 	for _, c := range r.bytesOf(a[0]) {
-		out = append(out, hexDigits[c>>4], hexDigits[c&15])
+		out = addHex(out, c)
 	}
 	return r.text(string(out))
 }
@@ -114,11 +112,11 @@ func box(r *run, a []*Value) *Value {
 	}
 	s := r.argText(v)
 	size := 64
-	if kind == "int" || kind == "float" {
+	if is(kind, "int") || is(kind, "float") {
 		size = 32
 	}
 	var err error
-	if kind == "int" || kind == "long" {
+	if is(kind, "int") || is(kind, "long") {
 		var n int64
 		n, err = strconv.ParseInt(s, 10, size)
 		v = longOf(n)
@@ -128,7 +126,7 @@ func box(r *run, a []*Value) *Value {
 		v = doubleOf(f)
 	}
 	if err != nil {
-		panic(failed("For input string: " + quote(s)))
+		panic(failedOn("For input string: %", quote(s)))
 	}
 	return r.castTo(v, kind)
 }
@@ -142,8 +140,14 @@ func toFixed(r *run, a []*Value) *Value {
 	return fixed(v, digits)
 }
 
-// roundAway is toInt: half away from zero.
-func roundAway(r *run, a []*Value) *Value { return intOf(toInt(math.Round(argDouble(a[0])))) }
+// roundAway is toInt: half away from zero. Of a number that is no int the lowest bits are left.
+func roundAway(r *run, a []*Value) *Value {
+	f := argDouble(a[0])
+	if !finite(f) {
+		panic(failed("no decimal digit number"))
+	}
+	return intOf(int32(int64(math.Mod(math.Round(f), 1<<32))))
+}
 
 // floatOfBits is the number of 32 or 64 bits.
 func floatOfBits(r *run, a []*Value) *Value {
@@ -278,17 +282,20 @@ func onlyDigits(s, digits string) bool {
 	return true
 }
 
-// isDecimal: -?digits with an optional fraction.
+// isDecimal: digits with an optional fraction and exponent; both may have a sign.
 func isDecimal(s string) bool {
-	whole, fraction, point := strings.Cut(trimPrefix(s, "-"), ".")
-	return onlyDigits(whole, "0123456789") && (!point || onlyDigits(fraction, "0123456789"))
+	mantissa, exponent, e := strings.Cut(strings.ToLower(s), "e")
+	whole, fraction, point := strings.Cut(unsigned(mantissa), ".")
+	const digits = "0123456789"
+	return onlyDigits(whole, digits) && (!point || onlyDigits(fraction, digits)) && (!e || onlyDigits(unsigned(exponent), digits))
 }
 
-// isExponent: a decimal number with an exponent, as 1e3; it comes before a hexadecimal reading.
-func isExponent(s string) bool {
-	mantissa, exponent, ok := strings.Cut(strings.ToLower(s), "e")
-	exponent = trimPrefix(trimPrefix(exponent, "-"), "+")
-	return ok && isDecimal(mantissa) && onlyDigits(exponent, "0123456789")
+//go:noinline
+func unsigned(s string) string {
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		return s[1:]
+	}
+	return s
 }
 
 func isHexadecimal(s string) bool {
@@ -316,7 +323,7 @@ func radixOf(text string, radix int, value string) int {
 	case radix == 0:
 		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
 	case radix != 2 && radix != 8 && radix != 10 && radix != 16:
-		panic(failed("Invalid radix: [" + decimal(radix) + "]"))
+		panic(failedAt("Invalid radix: [%]", radix))
 	default:
 		panic(failed("Failed radix [" + decimal(radix) + `] for value: "` + value + `"`))
 	}
@@ -339,23 +346,24 @@ func parseWhole(value string, radix, size int, bigEndian bool) *Value {
 		text = reverseHex(text)
 	}
 	radix = radixOf(text, radix, value)
-	if radix == 2 && len(text) == size && text[0] == '1' {
-		n, err := strconv.ParseUint(text, 2, 64)
-		if err == nil {
-			if size == 32 {
-				return intOf(int32(n))
-			}
-			return longOf(int64(n))
-		}
-	}
 	n, err := strconv.ParseInt(text, radix, size)
-	if err != nil {
-		panic(failed("For input string: " + quote(value)))
+	if radix == 2 && len(text) >= size && len(text) <= 64 && text[0] == '1' { // the first bit is the sign
+		n, err = parseBinary(text)
+	}
+	if err != nil || size == 32 && n != int64(int32(n)) {
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	if size == 32 {
 		return intOf(int32(n))
 	}
 	return longOf(n)
+}
+
+// parseBinary is a number of up to 64 bits whose first one is the sign.
+func parseBinary(text string) (int64, error) {
+	n, err := strconv.ParseUint(text, 2, 64)
+	rest := 64 - len(text)
+	return int64(n<<rest) >> rest, err
 }
 
 func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
@@ -369,28 +377,23 @@ func parseFloatText(value string, radix int, hexOnly, bigEndian bool) *Value {
 	if hexOnly {
 		radix = 16
 	}
-	if (radix != 0 || !isExponent(text)) && radixOf(text, radix, value) == 16 {
+	if radixOf(text, radix, value) == 16 {
 		n, err := strconv.ParseInt(text, 16, 64)
 		if err != nil {
-			panic(failed("For input string: " + quote(value)))
+			panic(failedOn("For input string: %", quote(value)))
 		}
 		return floatOf(math.Float32frombits(uint32(n)))
 	}
 	f, err := strconv.ParseFloat(strings.TrimSpace(value), 32)
 	if err != nil && !infinite(f) {
-		panic(failed("For input string: " + quote(value)))
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	return floatOf(float32(f))
 }
 
 func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	text := numberText(value)
-	if radix == 0 {
-		if f, err := strconv.ParseFloat(text, 64); err == nil && isExponent(text) {
-			return doubleOf(f)
-		}
-	}
-	if blank(value) {
+	if radix == 0 && !isDecimal(value) && !isHexadecimal(value) {
 		panic(failed(`Value: "` + value + `" is not numeric or hexDecimal format!`))
 	}
 	if !bigEndian {
@@ -399,13 +402,13 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 	if radixOf(text, radix, value) == 10 {
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil && !infinite(f) {
-			panic(failed("For input string: " + quote(value)))
+			panic(failedOn("For input string: %", quote(value)))
 		}
 		return doubleOf(f)
 	}
 	n, err := strconv.ParseUint(text, 16, 64)
 	if err != nil {
-		panic(failed("For input string: " + quote(value)))
+		panic(failedOn("For input string: %", quote(value)))
 	}
 	return doubleOf(math.Float64frombits(n))
 }
@@ -413,7 +416,7 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 // fixed rounds half up in decimal digits, as BigDecimal does with the text of the number.
 func fixed(v *Value, digits int) *Value {
 	f := v.Number()
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		panic(failed("Character N is neither a decimal digit number, decimal point, nor \"e\" notation exponential mark."))
 	}
 	if digits > 400 {

@@ -1,5 +1,7 @@
 package script
 
+import "math"
+
 // push evaluates arguments onto the run's stack and returns where they begin; the caller cuts the
 // stack there when the call is over.
 func (r *run) push(args []*node) int {
@@ -59,7 +61,7 @@ func (r *run) call(n *node) *Value {
 //go:noinline
 func (r *run) method(f *routine, name string, a []*Value) *Value {
 	if a[0].k <= Null {
-		panic(failed("null pointer: " + name + "() of null"))
+		panic(failedOn("null pointer: %() of null", name))
 	}
 	if f == nil {
 		panic(failed("unable to resolve method: " + a[0].k.String() + "." + name + "() [arglength=" + decimal(len(a)-1) + "]"))
@@ -75,7 +77,7 @@ func (r *run) method(f *routine, name string, a []*Value) *Value {
 //go:noinline
 func (r *run) callValue(f *Value, args []*Value, name string) *Value {
 	if f.k != Function && f.k != Class || f.o.fn == nil {
-		panic(typeError(name + " is not a function"))
+		panic(typeErrorOn("% is not a function", name))
 	}
 	if fn := f.o.fn; fn.native == nil {
 		return r.enter(fn.p, fn.sc, args)
@@ -92,7 +94,7 @@ func (r *run) enter(p *proto, up *scope, args []*Value) *Value {
 	} else {
 		r.step(1)
 		if r.calls++; r.calls > maxCalls {
-			panic(limitError("calls are nested more than " + decimal(maxCalls) + " deep"))
+			panic(limitAt("calls are nested more than % deep", maxCalls))
 		}
 	}
 	if r.frames += p.nesting; r.frames > maxFrames {
@@ -146,10 +148,18 @@ func (r *run) fill(p *proto, sc *scope, args []*Value) {
 
 //go:noinline
 func argDouble(v *Value) float64 {
-	if f, _, ok := operand(v); ok {
+	if f, ok := asDouble(v); ok {
 		return f
 	}
-	panic(failed("no number: " + v.k.String()))
+	panic(failedKind("no number: %", v))
+}
+
+//go:noinline
+func asDouble(v *Value) (f float64, ok bool) {
+	if v.isText() {
+		return parsed(v.Text())
+	}
+	return v.Number(), v.isNumber()
 }
 
 //go:noinline
@@ -157,7 +167,14 @@ func argInt(v *Value) int32 {
 	if v.k == Int {
 		return int32(v.n)
 	}
-	return toInt(argDouble(v))
+	f := argDouble(v)
+	if f > math.MaxInt32 {
+		panic(failed("cannot coerce a number to int since its value exceeds the maximum of int"))
+	}
+	if v.k == Long {
+		return int32(v.n)
+	}
+	return toInt(f)
 }
 
 //go:noinline
@@ -172,7 +189,7 @@ func argLong(v *Value) int64 {
 func argBool(v *Value) bool {
 	b, ok := asBool(v)
 	if !ok {
-		panic(failed("no boolean: " + v.k.String()))
+		panic(failedKind("no boolean: %", v))
 	}
 	return b
 }
@@ -190,7 +207,7 @@ func (r *run) argText(v *Value) string {
 //go:noinline
 func argList(v *Value) []*Value {
 	if !v.isList() {
-		panic(failed("no list: " + v.k.String()))
+		panic(failedKind("no list: %", v))
 	}
 	return v.o.items
 }
@@ -200,6 +217,6 @@ func argList(v *Value) []*Value {
 //go:noinline
 func need(args []*Value, least, most int) {
 	if len(args) < least || len(args) > most {
-		panic(failed("unable to resolve method: wrong number of arguments: " + decimal(len(args))))
+		panic(failedAt("unable to resolve method: wrong number of arguments: %", len(args)))
 	}
 }

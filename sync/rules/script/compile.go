@@ -145,6 +145,19 @@ func (c *compiler) find(name string) (place, bool) {
 	return place{}, false
 }
 
+// global makes a name of JavaScript that nothing declares, as an assignment to it does.
+func (c *compiler) global(name string) (p place) {
+	f := c.f
+	for f.up != nil {
+		f = f.up
+		p.depth++
+	}
+	p.slot = f.slots
+	f.slots++
+	f.blocks[0][name] = p.slot
+	return p
+}
+
 // findProto looks for a function of TBEL.
 func (c *compiler) findProto(name string) (depth int, p *proto) {
 	for f := c.f; f != nil; f = f.up {
@@ -198,7 +211,7 @@ func (c *compiler) statements(list []*node, last bool) (out []*node) {
 			f := &node{op: nVar, s: n.s, kids: []*node{{op: nFunction, fn: n.fn}}, flag: true}
 			c.statement(f, false)
 			f.cost = 0
-			out = append(out, f)
+			out = addNode(out, f)
 		}
 	}
 	last = last && c.lang == TBEL
@@ -206,7 +219,7 @@ func (c *compiler) statements(list []*node, last bool) (out []*node) {
 		if n.op != nDeclare {
 			c.statement(n, last && c.isLast(list, i))
 			if n.op != nEmpty {
-				out = append(out, n)
+				out = addNode(out, n)
 			}
 		}
 	}
@@ -317,9 +330,11 @@ func (c *compiler) statement(n *node, last bool) {
 		n.cost = c.weight(nil)
 		c.resolve(kids[0])
 		c.open()
-		p, ok := c.find(n.s)
-		if !ok || c.lang == TBEL || n.flag && p.depth != 0 { // of JavaScript it is hoisted
-			p = place{0, c.declare(n.s)}
+		p, known := place{}, false
+		if c.lang == TBEL || n.to != 0 {
+			p.slot = c.declare(n.s)
+		} else if p, known = c.find(n.s); !known { // a var is hoisted
+			p = c.global(n.s)
 		}
 		n.depth, n.slot = p.depth, p.slot
 		kids[1] = c.loop(kids[1])

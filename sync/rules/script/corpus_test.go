@@ -113,8 +113,9 @@ func verdict(t testing.TB, lang Language, l line) string {
 	return ""
 }
 
-// TestCorpus runs every recorded script. testdata/differs.txt lists the lines that are evaluated
-// otherwise on purpose, with the reason; the list is exact.
+// TestCorpus runs every recorded script, and those of sources.jsonl, whose results are read from
+// the public sources of the engine and of its functions, and from their tests. testdata/differs.txt
+// lists the lines that are evaluated otherwise on purpose, with the reason; the list is exact.
 func TestCorpus(t *testing.T) {
 	differs := map[string]string{}
 	raw, err := os.ReadFile("testdata/differs.txt")
@@ -131,9 +132,9 @@ func TestCorpus(t *testing.T) {
 		}
 		differs[key] = reason
 	}
-	for name, lang := range map[string]Language{"tbel.jsonl": TBEL, "js.jsonl": JavaScript} {
+	for name, lang := range map[string]Language{"tbel.jsonl": TBEL, "sources.jsonl": TBEL, "js.jsonl": JavaScript} {
 		lines := corpus(t, name)
-		if want := map[string]int{"tbel.jsonl": 1059, "js.jsonl": 49}[name]; len(lines) != want {
+		if want := map[string]int{"tbel.jsonl": 1059, "sources.jsonl": 84, "js.jsonl": 49}[name]; len(lines) != want {
 			t.Errorf("%s has %d lines, want %d", name, len(lines), want)
 		}
 		for _, l := range lines {

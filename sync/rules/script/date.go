@@ -49,7 +49,7 @@ func putDateMillis(r *run, a []*Value) *Value {
 //go:noinline
 func argDate(v *Value) *object {
 	if v.k != Date {
-		panic(failed("no date: " + v.k.String()))
+		panic(failedKind("no date: %", v))
 	}
 	return v.o
 }
@@ -84,7 +84,7 @@ func dateFields(r *run, a []*Value) *Value {
 	for _, n := range [...]int{
 		year, int(month), day, hour, minute, second, int(t.Weekday()), t.YearDay(), offset,
 	} {
-		list = append(list, r.number(n))
+		list = addValue(list, r.number(n))
 	}
 	return r.list(list)
 }

@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"runtime"
+	"strings"
 )
 
 // Reason says why a script did not compile or gave no value.
@@ -57,6 +58,37 @@ func limitError(message string) *Error { return &Error{Reason: Limit, Message: m
 
 //go:noinline
 func unsupported(message string) *Error { return &Error{Reason: Unsupported, Message: message} }
+
+// The same of a text with a word, the kind of a value or a number in the place of its %: to put
+// texts together takes more code than to call a function.
+//
+//go:noinline
+func failedOn(text, word string) *Error { return failed(filled(text, word)) }
+
+//go:noinline
+func failedKind(text string, v *Value) *Error { return failedOn(text, v.k.String()) }
+
+//go:noinline
+func failedAt(text string, n int) *Error { return failedOn(text, decimal(n)) }
+
+//go:noinline
+func limitAt(text string, n int) *Error { return limitError(filled(text, decimal(n))) }
+
+//go:noinline
+func unsupportedOn(text, word string) *Error { return unsupported(filled(text, word)) }
+
+//go:noinline
+func filled(text, word string) string { return strings.Replace(text, "%", word, 1) }
+
+//go:noinline
+func outOfBounds(i, n int) *Error {
+	return failedAt(filled("index % is out of bounds for length %", decimal(i)), n)
+}
+
+// tooLong is the error of a message of n bytes.
+func tooLong(n int) *Error {
+	return limitAt(filled("a message of % bytes; at most % are allowed", decimal(n)), maxMessage)
+}
 
 // position turns a place in bytes into a line and a column.
 //

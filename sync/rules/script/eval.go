@@ -11,7 +11,7 @@ func (r *run) eval(n *node) *Value {
 	case nVariable:
 		v := *r.variable(n)
 		if v.k == Unset && r.lang == TBEL {
-			panic(failed("unresolvable property or identifier: " + n.s))
+			panic(failedOn("unresolvable property or identifier: %", n.s))
 		}
 		return v
 	case nArgument:
@@ -126,7 +126,7 @@ func (r *run) eval(n *node) *Value {
 	if r.lang == JavaScript {
 		panic(&thrownValue{failure("ReferenceError", n.s+" is not defined")})
 	}
-	panic(failed("unresolvable property or identifier, or function not found: " + n.s))
+	panic(failedOn("unresolvable property or identifier, or function not found: %", n.s))
 }
 
 // truth is the value of a condition: of TBEL it has to be a boolean.
@@ -384,7 +384,7 @@ func (r *run) stepOf(n *node) *Value {
 func (r *run) project(n *node) *Value {
 	from := r.eval(n.kids[1])
 	if !from.isList() {
-		panic(failed("a projection needs a list, not " + from.k.String()))
+		panic(failedKind("a projection needs a list, not %", from))
 	}
 	var out []*Value
 	for _, v := range from.o.items {
@@ -392,7 +392,7 @@ func (r *run) project(n *node) *Value {
 		r.use(valueSize)
 		r.sc.vars[n.slot] = v
 		if len(n.kids) == 2 || r.truth(n.kids[2]) {
-			out = append(out, r.eval(n.kids[0]))
+			out = addValue(out, r.eval(n.kids[0]))
 		}
 	}
 	return r.list(out)
@@ -457,26 +457,26 @@ func instanceOf(v *Value, class string) bool {
 			return v.k >= c.first && v.k <= c.last
 		}
 	}
-	panic(failed("unresolvable property or identifier: " + class))
+	panic(failedOn("unresolvable property or identifier: %", class))
 }
 
 // castTo is (int) v and its like.
 func (r *run) castTo(v *Value, to string) *Value {
-	switch strings.ToLower(to) {
-	case "int", "integer":
+	switch word := strings.ToLower(to); {
+	case is(word, "int") || is(word, "integer"):
 		return intOf(argInt(v))
-	case "long":
+	case is(word, "long"):
 		return longOf(argLong(v))
-	case "float":
+	case is(word, "float"):
 		return floatOf(float32(argDouble(v)))
-	case "double":
+	case is(word, "double"):
 		return doubleOf(argDouble(v))
-	case "string":
+	case is(word, "string"):
 		return textOf(r.javaText(v))
-	case "boolean":
+	case is(word, "boolean"):
 		b, ok := asBool(v)
 		if !ok {
-			panic(failed("no boolean: " + v.k.String()))
+			panic(failedKind("no boolean: %", v))
 		}
 		return boolOf(b)
 	}

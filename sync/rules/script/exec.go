@@ -201,7 +201,7 @@ func (r *run) variable(n *node) **Value {
 //
 //go:noinline
 func keepable(v *Value) {
-	if v.k == Set && v.o.text != "" && v.o.text != readOnly {
-		panic(failed("the result of " + v.o.text + "() cannot be kept in a variable: use keys() or loop over it"))
+	if v.k == Set && v.o.text != "" {
+		panic(failedOn("the result of %() cannot be kept in a variable: use keys() or loop over it", v.o.text))
 	}
 }

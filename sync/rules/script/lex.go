@@ -1,6 +1,7 @@
 package script
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"unicode"
@@ -157,11 +158,19 @@ func (l *lexer) number() *Value {
 	if s[at] == '0' && at+1 < len(s) && (s[at+1] == 'x' || s[at+1] == 'X') {
 		for l.pos = at + 2; l.pos < len(s) && isHex(s[l.pos]); l.pos++ {
 		}
-		n, err := strconv.ParseUint(s[at+2:l.pos], 16, 63)
-		if err != nil {
-			panic(bad())
+		hex := s[at+2 : l.pos]
+		n, err := strconv.ParseUint(hex, 16, 63)
+		if suffix := l.suffix(); err == nil && (l.js || suffix != 0 || hex != "80000000") {
+			return end(whole(int64(n), suffix))
 		}
-		return end(whole(int64(n), l.suffix()))
+		switch {
+		case l.js:
+		case hex == "80000000": // of all numbers with the first bit only the least int and long
+			return end(intOf(math.MinInt32))
+		case hex == "8000000000000000":
+			return end(longOf(math.MinInt64))
+		}
+		panic(bad())
 	}
 	for l.digitAt(l.pos) {
 		l.pos++
@@ -210,6 +219,9 @@ func (l *lexer) number() *Value {
 	n, err := strconv.ParseInt(digits, base, 64)
 	if err != nil {
 		panic(bad())
+	}
+	if base == 10 && len(digits) > 9 && suffix == 0 {
+		suffix = 'l' // by the number of digits, also of an int
 	}
 	return end(whole(n, suffix))
 }

@@ -17,13 +17,20 @@ func sizeOf(r *run, a []*Value) *Value { return r.number(len(a[0].o.items)) }
 func listHas(r *run, a []*Value) *Value { return boolOf(r.indexOf(a[0].o.items, a[1]) >= 0) }
 
 func listIndexOf(r *run, a []*Value) *Value {
-	items := a[0].o.items
-	from := r.clip(arg(a, 2), len(items), 0)
-	i := r.indexOf(items[from:], a[1])
+	i := r.indexOf(a[0].o.items[r.start(a, 2):], a[1])
 	if i >= 0 {
-		i += from
+		i += r.intAt(a, 2, 0) // also a negative one, as the engine does
 	}
 	return r.number(i)
+}
+
+// start is argument i as the first place of a part of a list: TBEL has none behind the end.
+func (r *run) start(a []*Value, i int) int {
+	n := len(a[0].o.items)
+	if r.lang == TBEL && r.intAt(a, i, 0) > n {
+		panic(failed("fromIndex is beyond the list"))
+	}
+	return r.clip(arg(a, i), n, 0)
 }
 
 // clip is a place in a list or text of n: a negative one counts from the end.
@@ -56,7 +63,10 @@ func (r *run) copied(items []*Value) *Value {
 
 func listSlice(r *run, a []*Value) *Value {
 	items := a[0].o.items
-	from, to := r.clip(arg(a, 1), len(items), 0), r.clip(arg(a, 2), len(items), len(items))
+	from, to := r.start(a, 1), r.clip(arg(a, 2), len(items), len(items))
+	if from > to && r.lang == TBEL {
+		panic(failed("fromIndex > toIndex"))
+	}
 	return r.copied(items[from:max(from, to)])
 }
 
@@ -90,7 +100,7 @@ func (r *run) insert(o *object, at int, more []*Value) {
 	r.use(len(more) * valueSize)
 	n := len(o.items)
 	if at < 0 || at > n {
-		panic(failed("index " + decimal(at) + " is out of bounds for length " + decimal(n)))
+		panic(outOfBounds(at, n))
 	}
 	o.items = append(o.items, more...)
 	if at < n {
@@ -153,7 +163,7 @@ func listTake(r *run, a []*Value) *Value {
 	o := r.changing(a)
 	i := r.intAt(a, 1, 0)
 	if i < 0 || i >= len(o.items) {
-		panic(failed("index " + decimal(i) + " is out of bounds for length " + decimal(len(o.items))))
+		panic(outOfBounds(i, len(o.items)))
 	}
 	v := o.items[i]
 	o.items = append(o.items[:i], o.items[i+1:]...)
@@ -188,10 +198,7 @@ func become(r *run, a []*Value) *Value {
 	return null
 }
 
-func freeze(r *run, a []*Value) *Value {
-	a[0].o.text = readOnly
-	return a[0]
-}
+func freeze(r *run, a []*Value) *Value { return &Value{k: a[0].k, o: a[0].o, s: readOnly} }
 
 func asArray(r *run, a []*Value) *Value { return &Value{k: Array, o: a[0].o} }
 
@@ -250,7 +257,7 @@ func places(r *run, a []*Value) *Value {
 func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 	numbers := true
 	for _, v := range values {
-		if _, _, ok := operand(v); !ok {
+		if _, ok := asDouble(v); !ok {
 			numbers = false
 			break
 		}
@@ -258,8 +265,8 @@ func (r *run) comparing(values []*Value, ascending bool) func(a, b *Value) int {
 	return func(a, b *Value) int {
 		n := 0
 		if numbers {
-			x, _, _ := operand(a)
-			y, _, _ := operand(b)
+			x, _ := asDouble(a)
+			y, _ := asDouble(b)
 			n = order(x, y)
 		} else {
 			n = compareTexts(r.javaText(a), r.javaText(b))
@@ -355,7 +362,7 @@ func checkList(r *run, a []*Value) *Value {
 
 func checkMap(r *run, a []*Value) *Value {
 	if a[0].k != Map {
-		panic(failed("no map: " + a[0].k.String()))
+		panic(failedKind("no map: %", a[0]))
 	}
 	return a[0]
 }

@@ -25,7 +25,7 @@ func (r *run) property(o *Value, name string) *Value {
 	method := ""
 	switch o.k {
 	case Null, Unset:
-		panic(failed("null pointer: ." + name + " of null"))
+		panic(failedOn("null pointer: .% of null", name))
 	case Map:
 		if !mapMethod(name) {
 			if v, ok := o.o.get(textOf(name)); ok {
@@ -38,7 +38,7 @@ func (r *run) property(o *Value, name string) *Value {
 		if oneOf("length size isEmpty isBlank", name) {
 			method = name
 		}
-		if name == "length" && o.k == Set {
+		if is(name, "length") && o.k == Set {
 			method = "size"
 		}
 	case Entry:
@@ -55,17 +55,17 @@ func (r *run) property(o *Value, name string) *Value {
 	case Date:
 		method = "get" + upperFirst(name)
 	}
-	switch name {
-	case "empty":
+	switch {
+	case is(name, "empty"):
 		method = "isEmpty"
-	case "blank":
+	case is(name, "blank"):
 		method = "isBlank"
-	case "bytes":
+	case is(name, "bytes"):
 		method = "getBytes"
 	}
 	f := methodOf(TBEL, o.k, method)
 	if f == nil {
-		panic(failed("could not access property: " + name))
+		panic(failedOn("could not access property: %", name))
 	}
 	base := len(r.argv)
 	r.argv = append(r.argv, o)
@@ -99,27 +99,27 @@ func (r *run) index(o, key *Value) *Value {
 		r.step(len(o.s) >> 6)
 		i := int(int32(key.n))
 		if i < 0 || i >= units(o.s) {
-			panic(failed("string index out of bounds: " + decimal(i)))
+			panic(failedAt("string index out of bounds: %", i))
 		}
 		return charOf(unitAt(o.s, i))
 	case Null, Unset:
-		panic(failed("null pointer: [" + r.javaText(key) + "] of null"))
+		panic(failedOn("null pointer: [%] of null", r.javaText(key)))
 	case Entry, Date:
 		if key.k == Text {
 			return r.property(o, key.s)
 		}
 	}
-	panic(failed("no index into " + o.k.String()))
+	panic(failedKind("no index into %", o))
 }
 
 // listIndex checks an index of a list.
 func (r *run) listIndex(o, key *Value) int {
 	if key.k != Int {
-		panic(failed("the index of a list has to be an int, not " + key.k.String()))
+		panic(failedKind("the index of a list has to be an int, not %", key))
 	}
 	i := int(int32(key.n))
 	if i < 0 || i >= len(o.o.items) {
-		panic(failed("index " + decimal(i) + " is out of bounds for length " + decimal(len(o.o.items))))
+		panic(outOfBounds(i, len(o.o.items)))
 	}
 	return i
 }
@@ -136,9 +136,9 @@ func (r *run) setIndex(o, key, v *Value) {
 		o.o.items[r.listIndex(o, key)] = v
 		return
 	case Null, Unset:
-		panic(failed("could not access property: " + r.javaText(key) + "; parent is null"))
+		panic(failedOn("could not access property: %; parent is null", r.javaText(key)))
 	case Entry:
-		if key.k == Text && key.s == "value" {
+		if key.k == Text && is(key.s, "value") {
 			o.o.items[1] = v
 			return
 		}
@@ -150,12 +150,13 @@ func (r *run) setIndex(o, key, v *Value) {
 //
 //go:noinline
 func (r *run) change(o *Value) {
-	if o.o.text == readOnly {
+	if o.s == readOnly {
 		panic(failed("the value cannot be changed: it is unmodifiable"))
 	}
 }
 
-// readOnly marks what toUnmodifiable gave; the mark lies in text, which lists and maps do not use.
+// readOnly marks, as its text, a list or map that toUnmodifiable gave: a view of the one that may
+// be changed.
 const readOnly = "unmodifiable"
 
 // members is what a loop runs over: a copy, so that the loop may change what it loops over.
@@ -175,16 +176,16 @@ func (r *run) members(v *Value, keys bool) []*Value {
 		out := make([]*Value, 0, len(v.s))
 		for _, c := range v.s {
 			first, second := surrogates(c)
-			out = append(out, charOf(first))
+			out = addValue(out, charOf(first))
 			if second != 0 {
-				out = append(out, charOf(second))
+				out = addValue(out, charOf(second))
 			}
 		}
 		return out
 	case Null, Unset:
 		panic(failed("a loop over null"))
 	}
-	panic(failed("a loop over " + v.k.String()))
+	panic(failedKind("a loop over %", v))
 }
 
 func (r *run) entries(v *Value) []*Value {

@@ -19,7 +19,7 @@ func (r *run) recount(n int) {
 	budget := maxMemory - h.bytes - n
 	r.made -= r.base - r.memory // what was made since the last count
 	if budget < 0 || r.made < 0 {
-		panic(limitError("the script made or holds more than " + decimal(maxMemory) + " bytes of values"))
+		panic(limitAt("the script made or holds more than % bytes of values", maxMemory))
 	}
 	r.memory = min(budget, r.made)
 	r.base = r.memory

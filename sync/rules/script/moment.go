@@ -100,7 +100,7 @@ func (r *run) zoneNamed(name string) *time.Location {
 		if seconds, rest, ok := parseOffset(offset); ok && rest == "" {
 			return time.FixedZone("", seconds)
 		}
-		panic(failed("Invalid ID for offset-based ZoneId: " + name))
+		panic(failedOn("Invalid ID for offset-based ZoneId: %", name))
 	}
 	r.step(100)
 	zones.Lock()
@@ -110,7 +110,7 @@ func (r *run) zoneNamed(name string) *time.Location {
 	}
 	z, err := time.LoadLocation(name)
 	if err != nil || name == "Local" {
-		panic(unsupported("the time zone " + name + ", of which this machine has no rules: use an offset as +02:00"))
+		panic(unsupportedOn("the time zone %, of which this machine has no rules: use an offset as +02:00", name))
 	}
 	if len(zones.byName) >= maxZones {
 		clear(zones.byName)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,7 +15,7 @@ func doubleText(f float64) string { return string(appendJava(nil, f, 64)) }
 // whose digits are not always the fewest: see slowDigits.
 func appendJava(b []byte, f float64, bits int) []byte {
 	switch {
-	case (f != f):
+	case math.IsNaN(f):
 		return addText(b, "NaN")
 	case infinite(f):
 		if f < 0 {
@@ -30,7 +31,7 @@ func appendJava(b []byte, f float64, bits int) []byte {
 		return addText(b, "0.0")
 	}
 	if f < 1e7 && f == math.Trunc(f) && bits == 64 {
-		return append(strconv.AppendInt(b, int64(f), 10), ".0"...)
+		return addText(strconv.AppendInt(b, int64(f), 10), ".0")
 	}
 	var buf, store [48]byte
 	digits, exp := shortDigits(buf[:0], store[:0], f, bits)
@@ -68,7 +69,7 @@ func layOut(b, digits []byte, exp int) []byte {
 	case exp >= 0 && exp < 7:
 		for i := 0; i <= exp; i++ {
 			if i < len(digits) {
-				b = append(b, digits[i])
+				b = addByte(b, digits[i])
 			} else {
 				b = addByte(b, '0')
 			}
@@ -77,17 +78,17 @@ func layOut(b, digits []byte, exp int) []byte {
 		if len(digits) <= exp+1 {
 			return addByte(b, '0')
 		}
-		return append(b, digits[exp+1:]...)
+		return addBytes(b, digits[exp+1:])
 	case exp < 0 && exp >= -3:
 		b = addText(b, "0.")
 		for i := exp + 1; i < 0; i++ {
 			b = addByte(b, '0')
 		}
-		return append(b, digits...)
+		return addBytes(b, digits)
 	}
-	b = append(b, digits[0], '.')
+	b = addByte(addByte(b, digits[0]), '.')
 	if len(digits) > 1 {
-		b = append(b, digits[1:]...)
+		b = addBytes(b, digits[1:])
 	} else {
 		b = addByte(b, '0')
 	}
@@ -204,7 +205,7 @@ func roundUp(digits []byte, exp int) ([]byte, int) {
 //go:noinline
 func toInt(f float64) int32 {
 	switch {
-	case f != f:
+	case math.IsNaN(f):
 		return 0
 	case f >= math.MaxInt32:
 		return math.MaxInt32
@@ -217,7 +218,7 @@ func toInt(f float64) int32 {
 //go:noinline
 func toLong(f float64) int64 {
 	switch {
-	case f != f:
+	case math.IsNaN(f):
 		return 0
 	case f >= math.MaxInt64:
 		return math.MaxInt64
@@ -227,38 +228,23 @@ func toLong(f float64) int64 {
 	return int64(f)
 }
 
-// numericText reads a text as a number of an operator: decimal digits with an optional sign, point
-// and exponent. ok is false for any other text, an empty one too.
+// numericText reads a text as a number of an operator: decimal digits with an optional minus and
+// point. ok is false for any other text, an empty one too.
 //
 //go:noinline
 func numericText(s string) (f float64, ok bool) {
-	if s == "" || len(s) > 64 {
+	if t := trimPrefix(s, "-"); len(s) > 64 || !onlyDigits(strings.Replace(t, ".", "", 1), "0123456789") {
 		return 0, false
 	}
-	i := 0
-	if s[0] == '-' || s[0] == '+' {
-		i++
-	}
-	digits := false
-	for ; i < len(s); i++ {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			digits = true
-		case c == '.':
-		case (c == 'e' || c == 'E') && digits:
-		case (c == '-' || c == '+') && (s[i-1] == 'e' || s[i-1] == 'E'):
-		default:
-			return 0, false
-		}
-	}
-	if !digits {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !infinite(f) {
-		return 0, false
-	}
-	return f, true
+	return parsed(s)
+}
+
+// parsed reads a text as a function that wants a number does: also with an exponent and blanks.
+//
+//go:noinline
+func parsed(s string) (f float64, ok bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return f, (err == nil || infinite(f)) && !strings.ContainsAny(s, "_xXnNpP")
 }
 
 // jsonNumber reads the text of a number in JSON: int, long, else double.

@@ -81,6 +81,9 @@ func arithmetic(op operator, a, b *Value) *Value {
 	if a.k == b.k {
 		switch a.k {
 		case Int:
+			if op == opDiv && a.s != b.s {
+				return narrow(a.Number()/b.Number(), Int)
+			}
 			return intArithmetic(op, int64(int32(a.n)), int64(int32(b.n)))
 		case Long:
 			return longArithmetic(op, int64(a.n), int64(b.n))
@@ -220,8 +223,11 @@ func bits(op operator, a, b *Value) *Value {
 	x, longX, ok := whole(a)
 	y, longY, oky := whole(b)
 	if !ok || !oky {
-		if ok != oky && (a.k == Null || b.k == Null || a.k == Unset || b.k == Unset) {
-			panic(failed("a bit operation on null"))
+		if _, _, ok = operand(a); ok {
+			_, _, ok = operand(b)
+		}
+		if !ok {
+			panic(failed("a bit operation on what is no number"))
 		}
 		return null
 	}

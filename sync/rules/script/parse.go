@@ -30,7 +30,7 @@ func parse(source string, lang Language) (body []*node) {
 	p := &parser{lexer: lexer{src: source, js: lang == JavaScript}}
 	p.advance()
 	for p.tok.kind != tEnd {
-		body = append(body, p.statement())
+		body = addNode(body, p.statement())
 	}
 	return body
 }
@@ -45,6 +45,11 @@ func (p *parser) advance() {
 func (p *parser) fail(message string) {
 	panic(syntax(p.tok.at, message))
 }
+
+// unexpected fails with the token in the place of the text's %.
+//
+//go:noinline
+func (p *parser) unexpected(text string) { p.fail(filled(text, p.shown())) }
 
 //go:noinline
 func (p *parser) refuse(message string) {
@@ -78,7 +83,7 @@ func (p *parser) acceptWord(name string) bool {
 //go:noinline
 func (p *parser) expect(punct string) {
 	if !p.accept(punct) {
-		p.fail("expected " + punct + ", found " + p.shown())
+		p.unexpected(filled("expected %, found %", punct))
 	}
 }
 
@@ -95,7 +100,7 @@ func (p *parser) shown() string {
 
 func (p *parser) name() string {
 	if p.tok.kind != tName {
-		p.fail("expected a name, found " + p.shown())
+		p.unexpected("expected a name, found %")
 	}
 	s := p.tok.s
 	p.advance()
@@ -127,7 +132,7 @@ func (p *parser) end() {
 	if p.accept(";") || p.tok.kind == tEnd || p.is("}") || p.js && p.tok.newline {
 		return
 	}
-	p.fail("unterminated statement: expected ;, found " + p.shown())
+	p.unexpected("unterminated statement: expected ;, found %")
 }
 
 // types are the words that TBEL takes in front of a declared name, without conversion.
@@ -212,27 +217,27 @@ func (p *parser) keyword(at int) *node {
 		for _, part := range k.parts {
 			switch part {
 			case 'c':
-				n.kids = append(n.kids, p.condition())
+				n.add(p.condition())
 			case 's':
-				n.kids = append(n.kids, p.body())
+				n.add(p.body())
 			case 'e':
-				n.kids = append(n.kids, p.expression())
+				n.add(p.expression())
 			default:
 				p.end()
 			}
 		}
 		if k.op == nIf && p.acceptWord("else") {
-			n.kids = append(n.kids, p.body())
+			n.add(p.body())
 		}
 		return n
 	}
-	switch word {
-	case "var":
+	switch {
+	case is(word, "var"):
 		p.advance()
 		return p.declaration(at)
-	case "for":
+	case is(word, "for"):
 		return p.loop(at)
-	case "do":
+	case is(word, "do"):
 		p.advance()
 		body := p.body()
 		until := !p.js && p.acceptWord("until")
@@ -243,17 +248,17 @@ func (p *parser) keyword(at int) *node {
 		n.flag = until
 		p.accept(";")
 		return n
-	case "return":
+	case is(word, "return"):
 		p.advance()
 		n := made(nReturn, at)
 		if !p.is(";") && !p.is("}") && p.tok.kind != tEnd && !(p.js && p.tok.newline) {
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 		}
 		p.end()
 		return n
-	case "switch":
+	case is(word, "switch"):
 		return p.choice(at)
-	case "function":
+	case is(word, "function"):
 		return p.declareFunction(at)
 	}
 	if p.js {
@@ -323,7 +328,7 @@ func (p *parser) block() *node {
 		if p.tok.kind == tEnd {
 			p.fail("unbalanced braces { ... }")
 		}
-		n.kids = append(n.kids, p.statement())
+		n.add(p.statement())
 	}
 	p.depth--
 	p.advance()
@@ -340,9 +345,9 @@ func (p *parser) declaration(at int) *node {
 		n := made(nVar, at)
 		n.s = p.name()
 		if p.accept("=") {
-			n.kids = append(n.kids, p.assignment())
+			n.add(p.assignment())
 		}
-		list = append(list, n)
+		list = addNode(list, n)
 		if !p.js || !p.accept(",") {
 			break
 		}
@@ -376,9 +381,9 @@ func (p *parser) loop(at int) *node {
 			n := made(nEach, at)
 			n.s = p.name()
 			p.advance()
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 			p.expect(")")
-			n.kids = append(n.kids, p.body())
+			n.add(p.body())
 			return n
 		}
 	}
@@ -417,17 +422,17 @@ func (p *parser) choice(at int) *node {
 			c.kids[0] = p.caseValue()
 		case p.acceptWord("default"):
 		default:
-			p.fail("expected case or default, found " + p.shown())
+			p.unexpected("expected case or default, found %")
 		}
 		p.expect(":")
 		for !p.word("case") && !p.word("default") && !p.is("}") {
-			c.kids = append(c.kids, p.body())
+			c.add(p.body())
 			if !p.js && c.kids[len(c.kids)-1].op == nBreak && !p.tok.newline && !p.is("}") {
 				// The engine tears such a switch apart (RULES.md 5.3).
 				p.fail("unknown class or illegal statement: break and the next case on one line")
 			}
 		}
-		n.kids = append(n.kids, c)
+		n.add(c)
 	}
 	if !p.js {
 		p.checkFallThrough(n)
@@ -443,10 +448,11 @@ func (p *parser) caseValue() *node {
 	return e
 }
 
-// checkFallThrough refuses a case that runs into the next one, as the engine does.
+// checkFallThrough refuses a case that runs into the next one, as the engine does. Several cases
+// may begin one branch.
 func (p *parser) checkFallThrough(n *node) {
 	for _, c := range n.kids[1:max(1, len(n.kids)-1)] {
-		if len(c.kids) == 1 || !ends(c.kids[len(c.kids)-1]) {
+		if n := len(c.kids); n > 1 && !ends(c.kids[n-1]) {
 			panic(syntax(c.at, "case without switch: a case has to end with return or break"))
 		}
 	}

@@ -46,7 +46,7 @@ func (p *parser) conditional() *node {
 		return n // the ":" belongs to the inline map
 	}
 	p.expect(":")
-	n.kids = append(n.kids, p.assignment())
+	n.add(p.assignment())
 	return n
 }
 
@@ -64,7 +64,7 @@ func (p *parser) binary() *node {
 		ops, places = append(ops, op), append(places, p.tok.at)
 		p.advance()
 		e := p.unary()
-		operands = append(operands, e)
+		operands = addNode(operands, e)
 		literal = literal && e.op == nLiteral
 		if len(ops) > 2000 {
 			p.refuse("an expression of so many operators")
@@ -120,12 +120,12 @@ func (p *parser) unary() *node {
 	}
 	if p.js && p.tok.kind == tName {
 		op := nEmpty
-		switch p.tok.s {
-		case "typeof":
+		switch {
+		case is(p.tok.s, "typeof"):
 			op = nTypeof
-		case "delete":
+		case is(p.tok.s, "delete"):
 			op = nDelete
-		case "void":
+		case is(p.tok.s, "void"):
 			op = nVoid
 		}
 		if op != nEmpty {
@@ -236,7 +236,7 @@ func (p *parser) arguments() (args []*node) {
 		if p.is("...") {
 			p.refuse("spread arguments")
 		}
-		args = append(args, p.inner(p.assignment))
+		args = addNode(args, p.inner(p.assignment))
 		if !p.accept(",") {
 			break
 		}
@@ -291,7 +291,7 @@ func (p *parser) primary() *node {
 			return n
 		}
 	}
-	p.fail("unexpected " + p.shown())
+	p.unexpected("unexpected %")
 	return nil
 }
 
@@ -303,7 +303,7 @@ func (p *parser) parenthesised() *node {
 		p.advance()
 		n := made(nProject, at, e, p.expression())
 		if p.acceptWord("if") {
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 		}
 		return n
 	}
@@ -313,12 +313,12 @@ func (p *parser) parenthesised() *node {
 func (p *parser) named(at int) *node {
 	name := p.tok.s
 	p.advance()
-	switch name {
-	case "true", "false":
+	switch {
+	case is(name, "true") || is(name, "false"):
 		return literal(at, boolOf(name == "true"))
-	case "null":
+	case is(name, "null"):
 		return literal(at, null)
-	case "new":
+	case is(name, "new"):
 		n := &node{op: nNew, at: at, s: p.name()}
 		for p.accept(".") {
 			n.s += "." + p.name()
@@ -381,19 +381,17 @@ func (p *parser) collection(at int) *node {
 			}
 			continue
 		}
-		if isMap && key == nil && closing == "]" {
-			if e.op == nLiteral {
+		if isMap && key == nil { // {a, b} is a list
+			if e.op == nLiteral && closing == "]" {
 				p.fail("was expecting a map, found a literal: a list behind a map in one inline map or list")
 			}
 			isMap = false
 		}
 		if isMap {
-			if key == nil {
-				p.fail("a value without key in an inline map")
-			}
-			n.kids = append(n.kids, key, e)
+			n.add(key)
+			n.add(e)
 		} else {
-			n.kids = append(n.kids, e)
+			n.add(e)
 		}
 		if !p.accept(",") && !p.is(closing) {
 			p.fail("unterminated collection element: expected , or " + closing + ", found " + p.shown())

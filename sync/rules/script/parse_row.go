@@ -126,7 +126,7 @@ func (r row) tree(js bool) *node {
 		n := len(values)
 		values = append(values[:n-2], join(r.ops[i], r.at[i], values[n-2], values[n-1]))
 	}
-	values = append(values, r.operands[0])
+	values = addNode(values, r.operands[0])
 	for i, op := range r.ops {
 		for len(pending) > 0 {
 			top := r.ops[pending[len(pending)-1]]
@@ -136,7 +136,7 @@ func (r row) tree(js bool) *node {
 			reduce()
 		}
 		pending = append(pending, i)
-		values = append(values, r.operands[i+1])
+		values = addNode(values, r.operands[i+1])
 	}
 	for len(pending) > 0 {
 		reduce()

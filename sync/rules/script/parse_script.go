@@ -37,10 +37,10 @@ func (p *parser) scriptKeyword(at int) *node {
 	default:
 		switch t := p.ahead(); {
 		case oneOf("class async import export with yield await debugger", word):
-			if t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && word == "with") {
+			if t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && is(word, "with")) {
 				p.refuse(word + " of JavaScript")
 			}
-		case t.kind == tPunct && t.s == ":" && word != "default" && word != "case":
+		case t.kind == tPunct && t.s == ":" && word != "default" && !is(word, "case"):
 			p.refuse("labels")
 		}
 	}
@@ -59,14 +59,17 @@ func (p *parser) scriptLoop(at int) *node {
 		name := p.name()
 		if p.word("in") || p.word("of") {
 			n := made(nEach, at)
-			n.s, n.flag = name, declares
+			n.s, n.flag = name, declares && !block
+			if block {
+				n.to = 1
+			}
 			if p.word("in") {
 				n.bin = opIn
 			}
 			p.advance()
-			n.kids = append(n.kids, p.expression())
+			n.add(p.expression())
 			p.expect(")")
-			n.kids = append(n.kids, p.body())
+			n.add(p.body())
 			return n
 		}
 	}
@@ -169,7 +172,7 @@ func (p *parser) scriptCollection(at int) *node {
 			if p.is(",") {
 				p.refuse("a list with holes")
 			}
-			n.kids = append(n.kids, p.inner(p.assignment))
+			n.add(p.inner(p.assignment))
 			if !p.accept(",") {
 				break
 			}
@@ -196,13 +199,15 @@ func (p *parser) scriptCollection(at int) *node {
 		case p.is("..."):
 			p.refuse("spread in an object")
 		default:
-			p.fail("unexpected " + p.shown())
+			p.unexpected("unexpected %")
 		}
 		switch {
 		case p.accept(":"):
-			n.kids = append(n.kids, key, p.inner(p.assignment))
+			n.add(key)
+			n.add(p.inner(p.assignment))
 		case name != "" && (p.is(",") || p.is("}")):
-			n.kids = append(n.kids, key, p.scriptName(key.at, name))
+			n.add(key)
+			n.add(p.scriptName(key.at, name))
 		default:
 			p.refuse("methods and accessors in an object")
 		}
@@ -219,7 +224,7 @@ func (p *parser) template(at int) *node {
 	n := made(nTemplate, at)
 	var b []byte
 	flush := func() {
-		n.kids = append(n.kids, literal(at, textOf(string(b))))
+		n.add(literal(at, textOf(string(b))))
 		b = b[:0]
 	}
 	for {
@@ -236,7 +241,7 @@ func (p *parser) template(at int) *node {
 			flush()
 			p.pos += 2
 			p.advance()
-			n.kids = append(n.kids, p.inner(p.expression))
+			n.add(p.inner(p.expression))
 			if !p.is("}") {
 				p.fail("expected } in a template text")
 			}

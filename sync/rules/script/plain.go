@@ -40,6 +40,23 @@ func putRune(b *strings.Builder, c rune) { b.WriteRune(c) }
 //go:noinline
 func addText(b []byte, s string) []byte { return append(b, s...) }
 
+// is compares a text with a short word, which is 16 bytes of code for each letter elsewhere.
+//
+//go:noinline
+func is(text, word string) bool { return text == word }
+
+//go:noinline
+func addBytes(b, more []byte) []byte { return append(b, more...) }
+
+//go:noinline
+func addHex(b []byte, c byte) []byte { return append(b, hexDigits[c>>4], hexDigits[c&15]) }
+
+//go:noinline
+func addNode(list []*node, n *node) []*node { return append(list, n) }
+
+//go:noinline
+func addValue(list []*Value, v *Value) []*Value { return append(list, v) }
+
 //go:noinline
 func addByte(b []byte, c byte) []byte { return append(b, c) }
 

@@ -82,7 +82,7 @@ func (r *run) pattern(source string, whole bool) *pattern {
 
 func compilePattern(source, flags string, d dialect) *pattern {
 	if len(source) > maxPattern {
-		panic(unsupported("a regular expression of more than " + decimal(maxPattern) + " bytes"))
+		panic(unsupportedOn("a regular expression of more than % bytes", decimal(maxPattern)))
 	}
 	text := translate(source, d)
 	mode := ""
@@ -94,7 +94,7 @@ func compilePattern(source, flags string, d dialect) *pattern {
 		case 'w': // of pattern
 			text = `\A(?:` + text + `)\z`
 		default:
-			panic(unsupported("the flag " + string(f) + " of a regular expression"))
+			panic(unsupportedOn("the flag % of a regular expression", string(f)))
 		}
 	}
 	if mode != "" {
@@ -154,7 +154,7 @@ func translate(s string, d dialect) string {
 		case c == '(' && hasPrefix(s[i:], "(?"):
 			for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!", "(?>"} {
 				if hasPrefix(s[i:], look) {
-					panic(unsupported("look-around and atomic groups of a regular expression: " + look))
+					panic(unsupportedOn("look-around and atomic groups of a regular expression: %", look))
 				}
 			}
 			putByte(&b, c)
@@ -268,7 +268,7 @@ func findPieces(r *run, a []*Value) *Value {
 	}
 	r.step(len(found))
 	if len(found) > maxMatches {
-		panic(limitError("a regular expression with more than " + decimal(maxMatches) + " matches"))
+		panic(limitAt("a regular expression with more than % matches", maxMatches))
 	}
 	list := make([]*Value, 0, 1+2*len(found))
 	at := 0
@@ -280,10 +280,10 @@ func findPieces(r *run, a []*Value) *Value {
 				groups[i] = textOf(s[m[2*i]:m[2*i+1]])
 			}
 		}
-		list = append(list, textOf(s[at:m[0]]), r.list(groups))
+		list = addValue(addValue(list, textOf(s[at:m[0]])), r.list(groups))
 		at = m[1]
 	}
-	return r.list(append(list, textOf(s[at:])))
+	return r.list(addValue(list, textOf(s[at:])))
 }
 
 func (r *run) patternOf(v *Value) *pattern {
@@ -297,7 +297,7 @@ func (r *run) patternOf(v *Value) *pattern {
 func groupNames(r *run, a []*Value) *Value {
 	var list []*Value
 	for _, name := range r.patternOf(a[0]).re.SubexpNames() {
-		list = append(list, textOf(name))
+		list = addValue(list, textOf(name))
 	}
 	return r.list(list)
 }

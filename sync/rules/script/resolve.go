@@ -100,7 +100,7 @@ func (c *compiler) name(n *node) {
 		n.v = undefined
 	case c.lang == JavaScript && (n.s == "NaN" || n.s == "Infinity"):
 		n.v = doubleOf(textNumber(n.s))
-	case c.lang == TBEL && n.s == "empty":
+	case c.lang == TBEL && is(n.s, "empty"):
 		n.v = textOf("")
 	case c.lang == JavaScript && f != nil:
 		if n.v = nativeOf(f); c.isClass(n.s) {
@@ -291,6 +291,9 @@ func (c *compiler) assign(n *node) {
 		return
 	}
 	p, known := c.find(target.s)
+	if !known && c.lang == JavaScript && n.op == nAssign && n.bin == opNone {
+		p, known = c.global(target.s), true
+	}
 	if !known && (c.lang == JavaScript || n.op == nStep || n.bin != opNone) {
 		c.expr(target) // it fails
 		if target.op == nUnknown && (c.lang == JavaScript || n.op == nStep) {

@@ -49,7 +49,7 @@ func (w *writer) line(b []byte, depth int) []byte {
 	}
 	b = addByte(b, '\n')
 	for range depth {
-		b = append(b, w.gap...)
+		b = addText(b, w.gap)
 	}
 	return b
 }
@@ -57,10 +57,10 @@ func (w *writer) line(b []byte, depth int) []byte {
 //go:noinline
 func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	if len(b) > w.most {
-		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
+		panic(limitAt("a result of more than % bytes", maxResult))
 	}
 	if depth > maxNesting {
-		panic(limitError("a result that is nested more than " + decimal(maxNesting) + " deep"))
+		panic(limitAt("a result that is nested more than % deep", maxNesting))
 	}
 	switch v.k {
 	case Bool:
@@ -89,7 +89,7 @@ func (w *writer) value(b []byte, v *Value, depth int) []byte {
 		b = addByte(b, '{')
 		b = w.text(b, plainText(v.o.items[0]))
 		b = addByte(b, ':')
-		return append(w.value(b, v.o.items[1], depth+1), '}')
+		return addByte(w.value(b, v.o.items[1], depth+1), '}')
 	case Date:
 		if w.lang == JavaScript {
 			if v.o.date.bad() {
@@ -101,7 +101,7 @@ func (w *writer) value(b []byte, v *Value, depth int) []byte {
 	case Regexp, Failure:
 		return addText(b, "{}")
 	case Class:
-		panic(failed("a class is no value: " + v.o.text))
+		panic(failedOn("a class is no value: %", v.o.text))
 	}
 	return addText(b, "null")
 }
@@ -137,7 +137,7 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	f := v.Number()
 	if w.lang == JavaScript {
 		switch {
-		case (f != f) || infinite(f):
+		case !finite(f):
 			return addText(b, "null")
 		case w.form == AsStored && f != math.Trunc(f) || math.Abs(f) >= 1e21:
 			if w.form == AsStored {
@@ -150,9 +150,9 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	if v.k == Float {
 		bits = 32
 	}
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		b = addByte(b, '"')
-		return append(appendJava(b, f, bits), '"')
+		return addByte(appendJava(b, f, bits), '"')
 	}
 	return appendJava(b, f, bits)
 }
@@ -164,7 +164,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		digits = "0123456789abcdef"
 	}
 	if len(b)+len(s) > w.most {
-		panic(limitError("a result of more than " + decimal(maxResult) + " bytes"))
+		panic(limitAt("a result of more than % bytes", maxResult))
 	}
 	b = addByte(b, '"')
 	start := 0
@@ -186,7 +186,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		b = addText(b, s[start:i])
 		switch c {
 		case '"', '\\':
-			b = append(b, '\\', c)
+			b = addByte(addByte(b, '\\'), c)
 		case '\b':
 			b = addText(b, `\b`)
 		case '\f':
@@ -198,7 +198,7 @@ func (w *writer) text(b []byte, s string) []byte {
 		case '\t':
 			b = addText(b, `\t`)
 		default:
-			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+			b = addByte(addByte(addText(b, `\u00`), digits[c>>4]), digits[c&15])
 		}
 		i++
 		start = i
@@ -209,7 +209,7 @@ func (w *writer) text(b []byte, s string) []byte {
 // appendScript prints a number as JavaScript's String(x) does.
 func appendScript(b []byte, f float64) []byte {
 	switch a := math.Abs(f); {
-	case (f != f):
+	case math.IsNaN(f):
 		return addText(b, "NaN")
 	case math.IsInf(f, 1):
 		return addText(b, "Infinity")

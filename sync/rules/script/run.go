@@ -107,7 +107,7 @@ func (r *run) step(n int) { r.work(n << 3) }
 //go:noinline
 func (r *run) work(n int) {
 	if r.steps -= n; r.steps < 0 {
-		panic(limitError("the script made more than " + decimal(maxSteps) + " steps"))
+		panic(limitAt("the script made more than % steps", maxSteps))
 	}
 }
 
@@ -202,7 +202,7 @@ func (p *Program) Run(env Env, args Args) (v *Value, err error) {
 		size += len(args.Metadata[i].Key) + len(args.Metadata[i].Value)
 	}
 	if size > maxMessage {
-		return nil, limitError("a message of " + decimal(size) + " bytes; at most " + decimal(maxMessage) + " are allowed")
+		return nil, tooLong(size)
 	}
 	r := runs.Get().(*run)
 	v, err = p.on(r, env, args)

@@ -179,5 +179,5 @@ func scriptInstance(v *Value, class string) bool {
 	if oneOf("TypeError RangeError SyntaxError ReferenceError", class) {
 		return v.k == Failure && v.o.text == class
 	}
-	panic(unsupported("instanceof " + class))
+	panic(unsupportedOn("instanceof %", class))
 }

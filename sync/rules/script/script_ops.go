@@ -30,6 +30,9 @@ func failure(name, message string) *Value {
 func typeError(message string) *thrownValue { return &thrownValue{failure("TypeError", message)} }
 
 //go:noinline
+func typeErrorOn(text, word string) *thrownValue { return typeError(filled(text, word)) }
+
+//go:noinline
 func truthy(v *Value) bool {
 	switch v.k {
 	case Unset, Null:
@@ -133,7 +136,7 @@ func (r *run) primitive(v *Value, preferText bool) *Value {
 
 //go:noinline
 func toInt32(f float64) int32 {
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		return 0
 	}
 	return int32(uint32(int64(math.Mod(math.Trunc(f), 1<<32))))

@@ -140,7 +140,7 @@ func encodeURI(s string) string {
 			b = addByte(b, c)
 			continue
 		}
-		b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+		b = addHex(addByte(b, '%'), c)
 	}
 	return string(b)
 }
@@ -148,7 +148,7 @@ func encodeURI(s string) string {
 func decodeURI(s string) string {
 	out, err := url.PathUnescape(s)
 	if err != nil {
-		panic(failed("no encoded URI: " + err.Error()))
+		panic(failedOn("no encoded URI: %", err.Error()))
 	}
 	return out
 }

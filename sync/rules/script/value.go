@@ -105,6 +105,10 @@ func intOf(i int32) *Value {
 	return &Value{k: Int, n: uint64(int64(i))}
 }
 
+// javaByte marks, as its text, an int that is a byte in Java (RULES.md 5.4.12): it equals no int
+// in a list, and divided by an int, or an int by it, it gives an int.
+const javaByte = "byte"
+
 //go:noinline
 func longOf(i int64) *Value { return &Value{k: Long, n: uint64(i)} }
 
