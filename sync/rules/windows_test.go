@@ -434,10 +434,11 @@ func TestValueInWindow(t *testing.T) {
 	if len(p.data) != 10 {
 		t.Errorf("%d bytes: %x", len(p.data), p.data)
 	}
-	if list := p.messages(); len(list) != 1 || !reflect.DeepEqual(list[0].Metadata, m.Metadata) || list[0].Data != m.Data || list[0].Time != m.Time {
+	list := p.messages()
+	if len(list) != 1 || !reflect.DeepEqual(list[0].Metadata, m.Metadata) || list[0].Data != m.Data || list[0].Time != m.Time {
 		t.Errorf("%+v", list)
 	}
-	for key, value := range map[string]string{"ts": "1767225630124", "deviceName": "b"} { // another time, or another name, is as long as it is
+	for key, value := range map[string]string{"ts": "1767225630124", "deviceName": "b"} { // what is not alike
 		other := at(1767225630123, m.Data)
 		other.setMeta(key, value)
 		r := records{b: first.entry(nil, other)}
