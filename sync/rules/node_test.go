@@ -190,6 +190,7 @@ func TestUpgrades(t *testing.T) {
 		{"transform.TbCopyKeysNode", 0, `{"fromMetadata":true}`, `"copyFrom":"METADATA"`},
 		{"transform.TbCopyKeysNode", 1, `{"fromMetadata":"DATA"}`, `"copyFrom":"DATA"`},
 		{"transform.TbDeleteKeysNode", 1, `{"dataToFetch":"METADATA"}`, `"deleteFrom":"METADATA"`},
+		{"transform.TbDeleteKeysNode", 1, `{"deleteFrom":"METADATA"}`, `"deleteFrom":"METADATA"`},
 		{"transform.TbRenameKeysNode", 0, `{"fromMetadata":false}`, `"renameIn":"DATA"`},
 		{"metadata.TbGetAttributesNode", 0, `{"fetchToData":true}`, `"fetchTo":"DATA"`},
 		{
@@ -211,6 +212,21 @@ func TestUpgrades(t *testing.T) {
 		}
 		if upgrade(c.typ, c.from, conf); !strings.Contains(conf.String(), c.want) {
 			t.Errorf("%s %d %s: %s, want %s", c.typ, c.from, c.conf, conf, c.want)
+		}
+	}
+}
+
+func TestCustomFunctions(t *testing.T) {
+	for text, result := range map[string]float64{
+		"{[x + 1] * 2}y": 30, "sqrt[4]": 2, "1/2x": 1, "xy": 10, "2^-x^2": 0.0625, "2^2x": 8, "-x%3": -2, "1E-2 + .5x": 1.01, "2 --x": 4,
+	} {
+		x, err := parseExpression(text, []string{"x", "y"})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got, err := x.compute([]float64{2, 5}); got != result || err != nil {
+			t.Errorf("%s = %v %v, want %v", text, got, err, result)
 		}
 	}
 }
