@@ -22,7 +22,11 @@ func copyDir(t *testing.T, from, to string) {
 // The process is killed after each write of the change, and of the return by name: the next start
 // goes on, and each event is in the new cloud or kept.
 func TestKilledWhileTheEdgeChanges(t *testing.T) {
-	for n, more := 1, true; more; n++ {
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
+	for n, more := 1, true; more; n += step {
 		t.Run(fmt.Sprint("write ", n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { more = killAt(t, n) })
 		})

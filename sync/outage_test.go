@@ -222,12 +222,16 @@ func TestTinyThenProperLimit(t *testing.T) {
 // Letters that wait go as fast as they are accepted once one was, in the order of each device;
 // those that the cloud still refuses hold the others up by one try each at most.
 func TestDeadLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
+	n := 1000
+	if testing.Short() {
+		n = 200
+	}
 	var take atomic.Bool
 	arrived := &lastArrivals{}
 	s := &script{}
 	s.uplink = func(_ int, u *proto.UplinkMsg) *proto.UplinkResponseMsg {
 		for _, ts := range stamps(u) {
-			if odd := ts%2 == 1; odd && !take.Load() || ts == 501 {
+			if odd := ts%2 == 1; odd && !take.Load() || ts == int64(n/2+1) {
 				return no(u, "database is busy")
 			}
 		}
@@ -235,9 +239,9 @@ func TestDeadLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 		return ok(u)
 	}
 	inBubble(t, s, nil, func(r *rig) {
-		r.postOf(7, 1000)
+		r.postOf(7, n)
 		r.elapse(time.Minute)
-		if got := r.agent.Snapshot(); got.Deployed != 500 || got.Dead != 500 {
+		if got := r.agent.Snapshot(); got.Deployed != uint64(n/2) || got.Dead != uint64(n/2) {
 			r.Fatalf("deployed %d, dead %d", got.Deployed, got.Dead)
 		}
 		take.Store(true)
@@ -245,7 +249,7 @@ func TestDeadLettersGoAsFastAsTheyAreAccepted(t *testing.T) {
 		arrived.list = nil
 		arrived.mu.Unlock()
 		r.elapse(20 * time.Second)
-		r.counts(1000, 999, 0, 1)
+		r.counts(uint64(n), uint64(n-1), 0, 1)
 		got := arrived.inOrder()
 		byDevice := map[int64][]int64{}
 		for _, ts := range got {

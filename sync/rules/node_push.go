@@ -11,15 +11,16 @@ import (
 func pushAction(m *Message) string {
 	action := actions.find(m.Type)
 	switch {
-	case action == "event" && m.meta("scope") != "":
-		return AttributesUpdated
-	case action == "event":
+	case is(action, "event"):
+		if m.meta("scope") != "" {
+			return AttributesUpdated
+		}
 		return "TIMESERIES_UPDATED"
-	case action != "alarm":
+	case !is(action, "alarm"):
 		return action
-	case m.meta("isNewAlarm") == "true":
+	case is(m.meta("isNewAlarm"), "true"):
 		return "ADDED"
-	case m.meta("isClearedAlarm") == "true":
+	case is(m.meta("isClearedAlarm"), "true"):
 		return "ALARM_CLEAR"
 	}
 	return "UPDATED"

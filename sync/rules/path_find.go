@@ -151,13 +151,13 @@ func (s *search) below(found []*tree, t *tree) []*tree {
 
 // apply computes a function of a path.
 func apply(name, argument string, t *tree) (*tree, error) {
-	switch name {
-	case "length", "size":
+	switch {
+	case is(name, "length") || is(name, "size"):
 		if t.kind < isList {
 			return &tree{}, nil
 		}
 		return wholeTree(int64(len(t.items))), nil
-	case "keys":
+	case is(name, "keys"):
 		out := &tree{kind: isList}
 		for _, key := range t.keys {
 			out.items = addTree(out.items, textTree(key))
@@ -167,12 +167,12 @@ func apply(name, argument string, t *tree) (*tree, error) {
 	if t.kind != isList || len(t.items) == 0 {
 		return nil, fault("Aggregation function attempted to calculate value using empty array")
 	}
-	switch name {
-	case "first":
+	switch {
+	case is(name, "first"):
 		return t.items[0], nil
-	case "last":
+	case is(name, "last"):
 		return t.items[len(t.items)-1], nil
-	case "index":
+	case is(name, "index"):
 		n, err := strconv.Atoi(trim(argument))
 		if n < 0 {
 			n += len(t.items)
@@ -199,15 +199,15 @@ func statistic(list []*tree, how string) (f float64, ok bool) {
 			n++
 		}
 	}
-	switch how {
-	case "SUM":
-	case "AVG":
+	switch {
+	case is(how, "SUM"):
+	case is(how, "AVG"):
 		sum /= n
-	case "MIN":
+	case is(how, "MIN"):
 		sum = low
-	case "MAX":
+	case is(how, "MAX"):
 		sum = high
-	case "STDDEV":
+	case is(how, "STDDEV"):
 		sum = math.Sqrt(squares/n - sum*sum/n/n)
 	default:
 		return 0, false
@@ -249,48 +249,34 @@ func (s *search) holds(c *condition, item *tree) bool {
 		return c.re.MatchString(plainText(a))
 	}
 	b := s.value(c.of[1], item)
-	kind := func(t *tree, least treeKind) bool { return t != nil && t.kind >= least }
+	listed, both := a != nil && a.kind >= isText, a != nil && b != nil && a.kind == isList && b.kind == isList
 	switch c.op {
 	case "in ", "nin ":
-		if !kind(b, isText) {
-			return false
-		}
-		return s.within(b, a) != (c.op == "nin ")
+		return b != nil && b.kind >= isText && s.within(b, a) != is(c.op, "nin ")
 	case "contains ":
 		return s.within(a, b)
-	case "size ", "empty ":
-		if !kind(a, isText) || b == nil {
-			return false
-		}
-		n := len(a.items)
-		if a.kind == isText {
-			n = utf8.RuneCountInString(a.text)
-		}
-		if c.op == "empty " {
-			return (n == 0) == (b.kind == isTrue)
-		}
-		want, _ := b.number()
-		return a.kind != isObject && float64(n) == want
+	case "size ":
+		want, ok := b.number()
+		return ok && listed && a.kind != isObject && a.length() == int(want)
+	case "empty ":
+		return b != nil && listed && (a.length() == 0) == (b.kind == isTrue)
 	case "anyof ", "noneof ", "subsetof ":
-		if !kind(a, isList) || !kind(b, isList) {
-			return false
-		}
 		n := 0
-		for _, one := range a.items {
-			if s.within(b, one) {
+		for i := 0; both && i < len(a.items); i++ {
+			if s.within(b, a.items[i]) {
 				n++
 			}
 		}
-		if c.op == "subsetof " {
-			return n == len(a.items)
+		if is(c.op, "subsetof ") {
+			return both && n == len(a.items)
 		}
-		return n > 0 == (c.op == "anyof ")
+		return both && n > 0 == is(c.op, "anyof ")
 	case "==":
 		return alike(a, b)
 	case "!=":
 		return !alike(a, b)
 	case "===", "!==":
-		return (alike(a, b) && a.kind == b.kind) == (c.op == "===")
+		return (alike(a, b) && a.kind == b.kind) == is(c.op, "===")
 	}
 	if a == nil || b == nil || a.kind != b.kind {
 		return false
@@ -310,6 +296,14 @@ func (s *search) holds(c *condition, item *tree) bool {
 		return !less && !same
 	}
 	return !less
+}
+
+// length is how many members a list or an object has, or letters a text.
+func (t *tree) length() int {
+	if t.kind == isText {
+		return utf8.RuneCountInString(t.text)
+	}
+	return len(t.items)
 }
 
 // plainText is what a pattern is compared with.

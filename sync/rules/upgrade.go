@@ -80,7 +80,7 @@ func upgrade(typ string, from int64, t *tree) {
 	}
 	if swap {
 		to := "FROM"
-		if c.text("direction") == "FROM" {
+		if is(c.text("direction"), "FROM") {
 			to = "TO"
 		}
 		t.set("direction", textTree(to))
