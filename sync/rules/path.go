@@ -249,7 +249,8 @@ func (p *pathParser) single(depth int) *condition {
 	left := p.operand(depth)
 	p.space()
 	for _, op := range [...]string{
-		"===", "!==", "==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains ", "size ", "empty ", "anyof ", "noneof ", "subsetof ",
+		"===", "!==", "==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains ",
+		"size ", "empty ", "anyof ", "noneof ", "subsetof ",
 	} {
 		if p.bad || !strings.HasPrefix(p.s[p.i:], op) {
 			continue
