@@ -30,8 +30,8 @@ const (
 	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
 	// work.
 	gcPercent = 50
-	// tightGCPercent is gcPercent while a sync runs, in which thousands of devices come in a second,
-	// and while much waits in windows of rule chains: half as much again would wait as garbage.
+	// tightGCPercent is gcPercent while a sync runs, in which thousands of devices come at a time,
+	// and while much waits in windows of rule chains: half as much again would be garbage.
 	tightGCPercent = 20
 )
 

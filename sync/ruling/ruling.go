@@ -151,13 +151,14 @@ func (r *Rules) Start() {
 	}()
 }
 
-// muchHeld is what counts as much that waits, in bytes.
-const muchHeld = 1 << 20
+// muchHeld is what counts as much that waits, in bytes. Windows that go leave the most garbage, so
+// that much is over only when nearly all have gone.
+const muchHeld = 256 << 10
 
 // weigh tells Options.Much.
 func (r *Rules) weigh() {
 	held := r.engine.Sums().HeldBytes
-	if much := held > muchHeld || r.much && held > muchHeld/2; much != r.much && r.Much != nil {
+	if much := held > muchHeld || r.much && held > muchHeld/16; much != r.much && r.Much != nil {
 		r.much = much
 		r.Much(much)
 	}
