@@ -116,7 +116,7 @@ func (g *generator) wake(r *round) {
 	case "", "RULE_NODE":
 		*from = Entity{"RULE_NODE", r.n.id}
 	default:
-		_, ok = r.e.reg.Fields(*from)
+		_, ok = r.e.reg.Fields(from)
 	}
 	m.Time, m.count = now, 0
 	m.from = &origin{live: 1}

@@ -481,7 +481,7 @@ func (e *Engine) restoreWindow(number uint32, l *life) (bad []uint32) {
 		}
 	}
 	lock(&mem.mu)
-	mem.open(first.Originator, p)
+	mem.open(&first.Originator, p)
 	unlock(&mem.mu)
 	e.schedule(&timer{at: at, mem: mem, who: first.Originator})
 	return bad
