@@ -185,7 +185,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	for _, n := range c.nodes {
 		if n.mem.begun.CompareAndSwap(false, true) && n.period > 0 {
-			e.schedule(&timer{at: e.opt.Now() + n.period, mem: n.mem, who: Entity{Type: "RULE_NODE", ID: n.id}})
+			e.after(e.opt.Now()+n.period, n.mem, &Entity{Type: "RULE_NODE", ID: n.id}, nil)
 		}
 	}
 	e.unlock()

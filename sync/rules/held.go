@@ -47,6 +47,13 @@ type timer struct {
 //go:noinline
 func (a *timer) before(b *timer) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
+// after wakes a node at a time, for a message that it holds or none.
+//
+//go:noinline
+func (e *Engine) after(at int64, mem *memory, who *Entity, m *Message) {
+	e.schedule(&timer{at: at, mem: mem, who: *who, m: m})
+}
+
 // schedule adds a timer and wakes the goroutine of Run if it is the next one.
 func (e *Engine) schedule(t *timer) {
 	lock(&e.tick)

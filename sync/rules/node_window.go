@@ -87,7 +87,7 @@ func (e *Engine) put(j Journal, n *node, m *Message, back bool) error {
 	s.held.Add(1)
 	s.heldBytes.Add(p.held - was)
 	if fresh {
-		e.schedule(&timer{at: m.stored + n.hold + 1, mem: mem, who: m.Originator})
+		e.after(m.stored+n.hold+1, mem, &m.Originator, nil)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (w *window) wake(r *round) {
 	}
 	unlock(&mem.mu)
 	if len(list) > 0 {
-		e.schedule(&timer{at: now + interval + 1, mem: mem, who: who})
+		e.after(now+interval+1, mem, &who, nil)
 	}
 	if len(packs) == 0 && len(list) > 0 {
 		return

@@ -8,7 +8,8 @@ import (
 )
 
 // Registry is what nodes read of the entities that are stored here. Any goroutine calls it, with
-// a lock of the engine held: it must not call the engine. Values are JSON text.
+// a lock of the engine held: it must not call the engine. Values are JSON text. An entity that is
+// asked for is the caller's again when the method returns.
 type Registry interface {
 	// Fields is an entity as the server sends it: an object with name, type, label, createdTime….
 	Fields(e *Entity) (json string, ok bool)
