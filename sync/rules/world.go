@@ -186,7 +186,7 @@ func (w Why) String() string {
 }
 
 // JSON is the entity's reference as a server writes it, {"entityType","id"}.
-func (e *Entity) JSON() string { return e.ref().String() }
+func (e Entity) JSON() string { return e.ref().String() }
 
 // JSON is the relation of a Change as a server writes it.
 func (c *Change) JSON() string {
