@@ -291,7 +291,7 @@ debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB
 # The loop takes as long as nearly all the rest, so it begins at once, and the rest goes on beside
 # it, a package at a time for each processor. With GOGC the emulated collector of garbage, which
 # takes a fifth of the time otherwise, runs less often.
-EMULATED = CGO_ENABLED=0 GOGC=400 $(GOTEST) -emulated -- -p 1 -vet=off -toolexec $(TRIM) -short -timeout 15m
+EMULATED = CGO_ENABLED=0 GOGC=400 $(GOTEST) -emulated -- -p 1 -vet=off -toolexec $(TRIM) -short -timeout 25m
 
 .PHONY: qemu
 qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user
