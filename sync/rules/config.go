@@ -114,7 +114,7 @@ func (c *config) text(key string) string {
 // flag is a boolean, also one that is written as text.
 func (c *config) flag(key string) bool {
 	v := c.t.get(key)
-	return v != nil && (v.kind == isTrue || v.kind == isText && v.text == "true")
+	return v != nil && (v.kind == isTrue || v.kind == isText && is(v.text, "true"))
 }
 
 // whole is a whole number; otherwise where it is missing or null.

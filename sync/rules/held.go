@@ -196,7 +196,7 @@ func (e *Engine) fire(t *timer) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	n := t.mem.node.Load()
-	if t.word == "full" {
+	if is(t.word, "full") {
 		e.flushing.Store(false)
 	}
 	s := e.shard(t.who)

@@ -427,7 +427,7 @@ func (h *history) text(list []Stored) string {
 		t, _ := parseTree(one.Value)
 		return t.plain()
 	}
-	if h.Aggregate != "" && h.Aggregate != "NONE" {
+	if h.Aggregate != "" && !is(h.Aggregate, "NONE") {
 		list = []Stored{aggregated(list, h.Aggregate)}
 	}
 	all := &tree{kind: isList}

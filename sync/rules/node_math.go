@@ -140,7 +140,7 @@ type mathNode struct {
 
 func (f *mathNode) prepare(_ *node, c *config) {
 	op, names, to := f.Operation, f.arguments(c), &f.Result
-	if op == "CUSTOM" {
+	if is(op, "CUSTOM") {
 		f.custom, f.broken = parseExpression(f.Custom, names)
 	} else if spec := operations.find(op); spec == "" || len(f.args) != int(spec[0]-'0') {
 		c.bad("operation", "is unknown, or has too many or too few arguments")

@@ -11,15 +11,16 @@ import (
 func pushAction(m *Message) string {
 	action := actions.find(m.Type)
 	switch {
-	case action == "event" && m.meta("scope") != "":
-		return AttributesUpdated
-	case action == "event":
+	case is(action, "event"):
+		if m.meta("scope") != "" {
+			return AttributesUpdated
+		}
 		return "TIMESERIES_UPDATED"
-	case action != "alarm":
+	case !is(action, "alarm"):
 		return action
-	case m.meta("isNewAlarm") == "true":
+	case is(m.meta("isNewAlarm"), "true"):
 		return "ADDED"
-	case m.meta("isClearedAlarm") == "true":
+	case is(m.meta("isClearedAlarm"), "true"):
 		return "ALARM_CLEAR"
 	}
 	return "UPDATED"
@@ -50,13 +51,15 @@ func (p *pushing) do(r *round) {
 		r.end()
 		return
 	}
-	if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator {
-		r.tell("Success")
-		return
-	}
 	action := pushAction(m)
 	if action == "" {
 		r.failOn("Unsupported msg type %", m.Type)
+		return
+	}
+	alarm := action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM")
+	if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator &&
+		(alarm || raw[0].Type == m.Type) {
+		r.tell("Success")
 		return
 	}
 	scope, ok := r.scopeOf(p.Scope)
@@ -65,7 +68,7 @@ func (p *pushing) do(r *round) {
 	}
 	e := &r.event // which nobody keeps
 	*e = Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
-	if action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM") {
+	if alarm {
 		t := m.object()
 		if e.Alarm = idOf(t.get("id")); t == nil {
 			r.fail("Message body is not an alarm!")
@@ -107,7 +110,7 @@ func (l *logLine) prepare(*node, *config) {
 func (l *logLine) do(r *round) {
 	line := ""
 	if l.standard {
-		line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + r.m.metadataTree().String()
+		line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + string(r.m.appendMetadata(nil))
 	} else {
 		v := r.result(l.Script)
 		if v == nil {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"strconv"
+	"strings"
 )
 
 // intervals decide what of a save node is done for a message (RULES.md 4.4, processingSettings).
@@ -63,9 +64,16 @@ func (r *round) add(c *cell, number int64, most int) {
 	c.intervals = append(c.intervals, number)
 }
 
+// isPlain reports whether a store takes a text for a number: without exponent, maybe with zeros in
+// front.
+func isPlain(s string) bool {
+	s = strings.TrimPrefix(s, "-")
+	return s != "" && s[0]-'0' < 10 && isNumeral("1"+s) && !strings.ContainsAny(s, "eE")
+}
+
 // typed is a value as it is stored: a text that is a plain number becomes one (RULES.md 2.1).
 func typed(v *tree) string {
-	if v.kind != isText || !plainNumber(v.text, false) {
+	if v.kind != isText || !isPlain(v.text) {
 		return v.String()
 	}
 	f, err := strconv.ParseFloat(v.text, 64)

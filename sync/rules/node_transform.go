@@ -271,18 +271,18 @@ func (f *newOriginator) do(r *round) {
 	m, reg := r.m, r.e.reg
 	var to Entity
 	ok := true
-	switch f.Source {
-	case "TENANT":
+	switch {
+	case is(f.Source, "TENANT"):
 		to = reg.Tenant()
-	case "CUSTOMER":
+	case is(f.Source, "CUSTOMER"):
 		to, ok = reg.Owner(m.Originator)
-	case "RELATED":
+	case is(f.Source, "RELATED"):
 		to, ok = f.Query.first(reg, m.Originator)
-	case "ALARM_ORIGINATOR":
+	case is(f.Source, "ALARM_ORIGINATOR"):
 		if a := reg.AlarmByID(m.Originator.ID); a != nil {
 			to = a.Originator
 		}
-	case "ENTITY":
+	case is(f.Source, "ENTITY"):
 		name, good := m.pattern(f.Name)
 		if to, ok = reg.Find(f.Kind, name); !good || !ok {
 			r.notFound(f.Kind, name)

@@ -233,6 +233,12 @@ func (r *round) tell(names ...string) {
 	}
 	switch len(r.to) {
 	case 0:
+		for _, name := range names {
+			if is(name, "Failure") { // which a script or an output may name
+				r.over("the relation Failure leads nowhere")
+				return
+			}
+		}
 		r.done(r.m)
 	case 1:
 		r.at = r.to[0]

@@ -5,9 +5,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 
 	"edgesync/proto"
+	"edgesync/sync/rules/script"
 )
 
 const (
@@ -118,13 +118,13 @@ func (p *parser) value(depth int) *tree {
 		p.i++
 	}
 	switch word := p.s[start:p.i]; {
-	case word == "null":
+	case is(word, "null"):
 		return &tree{}
-	case word == "true":
+	case is(word, "true"):
 		return &tree{kind: isTrue}
-	case word == "false":
+	case is(word, "false"):
 		return &tree{kind: isFalse}
-	case plainNumber(word, true):
+	case isNumeral(word):
 		return &tree{kind: isNumber, text: word}
 	}
 	return p.fail(errNoJSON)
@@ -175,105 +175,22 @@ func (p *parser) members(depth int, open byte) *tree {
 
 // quoted reads the text at the quote p.i.
 func (p *parser) quoted() string {
-	start := p.i + 1
-	for i := start; i < len(p.s); i++ {
-		switch c := p.s[i]; {
-		case c == '"':
-			p.i = i + 1
-			return p.s[start:i]
-		case c == '\\':
-			return p.escaped(start, i)
-		case c < ' ':
-			p.fail(errNoJSON)
-			return ""
-		}
+	end, escaped, ok := script.ScanText(p.s, p.i)
+	if !ok {
+		p.fail(errNoJSON)
+		return ""
 	}
-	p.fail(errNoJSON)
-	return ""
+	s := p.s[p.i+1 : end]
+	if p.i = end + 1; escaped {
+		return script.Unescape(s)
+	}
+	return s
 }
 
-func (p *parser) escaped(start, i int) string {
-	b := append(make([]byte, 0, 2*(i-start)+16), p.s[start:i]...)
-	for ; i < len(p.s); i++ {
-		c := p.s[i]
-		switch {
-		case c == '"':
-			p.i = i + 1
-			return string(b)
-		case c < ' ':
-			p.fail(errNoJSON)
-			return ""
-		case c != '\\':
-			b = addByte(b, c)
-			continue
-		}
-		if i++; i >= len(p.s) {
-			break
-		}
-		if at := strings.IndexByte(`"\/bfnrt`, p.s[i]); at >= 0 {
-			b = addByte(b, "\"\\/\b\f\n\r\t"[at])
-			continue
-		}
-		r, ok := hexRune(p.s, i)
-		if !ok {
-			break
-		}
-		i += 4
-		if utf16.IsSurrogate(r) {
-			if low, ok := hexRune(p.s, i+2); ok && p.s[i+1] == '\\' {
-				if pair := utf16.DecodeRune(r, low); pair != '\uFFFD' {
-					r = pair
-					i += 6
-				}
-			}
-		}
-		b = addText(b, string(r))
-	}
-	p.fail(errNoJSON)
-	return ""
-}
-
-// hexRune reads u and four hexadecimal digits at i.
-func hexRune(s string, i int) (rune, bool) {
-	if i+5 > len(s) || s[i] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(s[i+1:i+5], 16, 16)
-	return rune(n), err == nil
-}
-
-// plainNumber reports whether s is a number by JSON's grammar. Of a text that a store takes for a
-// number there is no exponent, and it may begin with zeros.
-func plainNumber(s string, json bool) bool {
-	i := 0
-	digits := func() bool {
-		from := i
-		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-			i++
-		}
-		return i > from
-	}
-	if i < len(s) && s[i] == '-' {
-		i++
-	}
-	from := i
-	if !digits() || json && s[from] == '0' && i > from+1 {
-		return false
-	}
-	if i < len(s) && s[i] == '.' {
-		if i++; !digits() {
-			return false
-		}
-	}
-	if json && i < len(s) && (s[i] == 'e' || s[i] == 'E') {
-		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return false
-		}
-	}
-	return i == len(s)
+// isNumeral reports whether s is a number by JSON's grammar.
+func isNumeral(s string) bool {
+	end, ok := script.ScanNumber(s, 0)
+	return ok && end == len(s)
 }
 
 //go:noinline

@@ -260,7 +260,7 @@ func (t *Trial) Fields(e Entity) (string, bool) {
 	}
 	f := members("id", e.ref())
 	for i, key := range item.keys {
-		if key != "entity" && key != "profile" && key != "container" {
+		if !is(key, "entity") && !is(key, "profile") && !is(key, "container") {
 			f.set(key, item.items[i])
 		}
 	}

@@ -167,7 +167,7 @@ func (t *Trial) Instead(m *Message, why Why) error {
 		d := m.object()
 		call := members("method params", d.get("method"), textTree(d.get("params").plain()))
 		t.add("device", members("entity rpc oneway instead", m.Originator.ref(), call,
-			boolTree(m.meta("oneway") == "true"), textTree(why.String())))
+			boolTree(is(m.meta("oneway"), "true")), textTree(why.String())))
 		return nil
 	}
 	t.push(m, why.String())

@@ -112,11 +112,11 @@ func box(r *run, a []*Value) *Value {
 	}
 	s := r.argText(v)
 	size := 64
-	if kind == "int" || kind == "float" {
+	if is(kind, "int") || is(kind, "float") {
 		size = 32
 	}
 	var err error
-	if kind == "int" || kind == "long" {
+	if is(kind, "int") || is(kind, "long") {
 		var n int64
 		n, err = strconv.ParseInt(s, 10, size)
 		v = longOf(n)
@@ -143,7 +143,7 @@ func toFixed(r *run, a []*Value) *Value {
 // roundAway is toInt: half away from zero. Of a number that is no int the lowest bits are left.
 func roundAway(r *run, a []*Value) *Value {
 	f := argDouble(a[0])
-	if f != f || infinite(f) {
+	if !finite(f) {
 		panic(failed("no decimal digit number"))
 	}
 	return intOf(int32(int64(math.Mod(math.Round(f), 1<<32))))
@@ -416,7 +416,7 @@ func parseDoubleText(value string, radix int, bigEndian bool) *Value {
 // fixed rounds half up in decimal digits, as BigDecimal does with the text of the number.
 func fixed(v *Value, digits int) *Value {
 	f := v.Number()
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		panic(failed("Character N is neither a decimal digit number, decimal point, nor \"e\" notation exponential mark."))
 	}
 	if digits > 400 {

@@ -33,19 +33,19 @@ func bytesOfBase64(r *run, a []*Value) *Value {
 
 // charset decodes bytes: UTF-8, ASCII and Latin-1.
 func charset(b []byte, name string) string {
-	switch strings.ToUpper(name) {
-	case "UTF-8", "UTF8":
+	switch word := strings.ToUpper(name); {
+	case is(word, "UTF-8") || is(word, "UTF8"):
 		if utf8.Valid(b) {
 			return string(b)
 		}
 		return strings.ToValidUTF8(string(b), "�")
-	case "ISO-8859-1", "LATIN1":
+	case is(word, "ISO-8859-1") || is(word, "LATIN1"):
 		var s strings.Builder
 		for _, c := range b {
 			putRune(&s, rune(c))
 		}
 		return s.String()
-	case "US-ASCII", "ASCII":
+	case is(word, "US-ASCII") || is(word, "ASCII"):
 		var s strings.Builder
 		for _, c := range b {
 			if c >= 0x80 {
@@ -61,10 +61,10 @@ func charset(b []byte, name string) string {
 
 // encode is the bytes of a text in a character set.
 func encode(s, name string) []byte {
-	switch strings.ToUpper(name) {
-	case "UTF-8", "UTF8":
+	switch word := strings.ToUpper(name); {
+	case is(word, "UTF-8") || is(word, "UTF8"):
 		return []byte(s)
-	case "ISO-8859-1", "LATIN1", "US-ASCII", "ASCII":
+	case is(word, "ISO-8859-1") || is(word, "LATIN1") || is(word, "US-ASCII") || is(word, "ASCII"):
 		most := rune(0xFF)
 		if hasText(strings.ToUpper(name), "ASCII") {
 			most = 0x7F

@@ -462,18 +462,18 @@ func instanceOf(v *Value, class string) bool {
 
 // castTo is (int) v and its like.
 func (r *run) castTo(v *Value, to string) *Value {
-	switch strings.ToLower(to) {
-	case "int", "integer":
+	switch word := strings.ToLower(to); {
+	case is(word, "int") || is(word, "integer"):
 		return intOf(argInt(v))
-	case "long":
+	case is(word, "long"):
 		return longOf(argLong(v))
-	case "float":
+	case is(word, "float"):
 		return floatOf(float32(argDouble(v)))
-	case "double":
+	case is(word, "double"):
 		return doubleOf(argDouble(v))
-	case "string":
+	case is(word, "string"):
 		return textOf(r.javaText(v))
-	case "boolean":
+	case is(word, "boolean"):
 		b, ok := asBool(v)
 		if !ok {
 			panic(failedKind("no boolean: %", v))

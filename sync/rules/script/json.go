@@ -52,7 +52,7 @@ func (d *Doc) Parse(src string) error {
 		return tooLong(len(src))
 	}
 	if cap(d.cells) == 0 {
-		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 64))
+		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 1024))
 	}
 	i, ok := d.value(skipBlanks(src, 0), 0)
 	if ok {
@@ -111,7 +111,7 @@ func (d *Doc) value(i, depth int) (int, bool) {
 	case c == 'n' && hasPrefix(s[i:], "null"):
 		return d.leaf(cellNull, i, i+4), true
 	}
-	j, ok := scanNumber(s, i)
+	j, ok := ScanNumber(s, i)
 	if !ok {
 		return i, false
 	}
@@ -126,34 +126,46 @@ func (d *Doc) leaf(kind cellKind, start, end int) int {
 
 //go:noinline
 func (d *Doc) text(i int) (int, bool) {
-	s := d.src
-	start, kind := i+1, cellText
-	for i = start; i < len(s); i++ {
+	end, escaped, ok := ScanText(d.src, i)
+	if !ok {
+		return end, false
+	}
+	kind := cellText
+	if escaped {
+		kind = cellEscape
+	}
+	d.leaf(kind, i+1, end)
+	return end + 1, true
+}
+
+// ScanText finds the closing quote of the JSON text whose opening one is at i, and checks its
+// escapes; escaped says whether there are any.
+func ScanText(s string, i int) (end int, escaped, ok bool) {
+	for i++; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"':
-			d.leaf(kind, start, i)
-			return i + 1, true
+			return i, escaped, true
 		case c == '\\':
-			kind = cellEscape
+			escaped = true
 			if i++; i >= len(s) {
-				return i, false
+				return i, false, false
 			}
 			if s[i] == 'u' {
 				if i+4 >= len(s) {
-					return i, false
+					return i, false, false
 				}
 				if _, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err != nil {
-					return i, false
+					return i, false, false
 				}
 				i += 4
-			} else if !hasText(`"\/bfnrt`, s[i:i+1]) {
-				return i, false
+			} else if !hasByte(`"\/bfnrt`, s[i]) {
+				return i, false, false
 			}
 		case c < ' ':
-			return i, false
+			return i, false, false
 		}
 	}
-	return i, false
+	return i, false, false
 }
 
 func (d *Doc) container(i, depth int, isMap bool) (int, bool) {
@@ -194,8 +206,8 @@ func (d *Doc) container(i, depth int, isMap bool) (int, bool) {
 	return i + 1, true
 }
 
-// scanNumber finds the end of the number at i, by JSON's grammar.
-func scanNumber(s string, i int) (int, bool) {
+// ScanNumber finds the end of the number at i, by JSON's grammar.
+func ScanNumber(s string, i int) (int, bool) {
 	digits := func() bool {
 		from := i
 		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
@@ -323,44 +335,42 @@ func (d *Doc) build(r *run, at uint32, lang Language) *Value {
 	return d.item(at, lang)
 }
 
-func (d *Doc) unescape(c *cell) string {
-	s := d.src[c.start:c.end]
-	var b strings.Builder
-	b.Grow(len(s))
+func (d *Doc) unescape(c *cell) string { return Unescape(d.src[c.start:c.end]) }
+
+// Unescape is what a JSON text between its quotes stands for; ScanText has checked it.
+func Unescape(s string) string {
+	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
-			putByte(&b, s[i])
+			b = addByte(b, s[i])
 			continue
 		}
 		i++
-		switch s[i] {
-		case 'b':
-			putByte(&b, '\b')
-		case 'f':
-			putByte(&b, '\f')
-		case 'n':
-			putByte(&b, '\n')
-		case 'r':
-			putByte(&b, '\r')
-		case 't':
-			putByte(&b, '\t')
-		case 'u':
-			n, _ := strconv.ParseUint(s[i+1:i+5], 16, 16)
-			c := rune(n)
-			i += 4
-			if utf16.IsSurrogate(c) && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
-				low, _ := strconv.ParseUint(s[i+3:i+7], 16, 16)
-				if pair := utf16.DecodeRune(c, rune(low)); pair != utf8.RuneError {
-					c = pair
-					i += 6
-				}
-			}
-			putRune(&b, c)
-		default:
-			putByte(&b, s[i])
+		if at := strings.IndexByte("bfnrt", s[i]); at >= 0 {
+			b = addByte(b, "\b\f\n\r\t"[at])
+			continue
 		}
+		if s[i] != 'u' {
+			b = addByte(b, s[i])
+			continue
+		}
+		c := hexRune(s[i:])
+		i += 4
+		if utf16.IsSurrogate(c) && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
+			if pair := utf16.DecodeRune(c, hexRune(s[i+2:])); pair != utf8.RuneError {
+				c = pair
+				i += 6
+			}
+		}
+		b = utf8.AppendRune(b, c)
 	}
-	return b.String()
+	return string(b)
+}
+
+// hexRune is the four digits behind a u.
+func hexRune(s string) rune {
+	n, _ := strconv.ParseUint(s[1:5], 16, 16)
+	return rune(n)
 }
 
 // parseJSON is JSON.parse of both languages.

@@ -38,7 +38,7 @@ func (r *run) property(o *Value, name string) *Value {
 		if oneOf("length size isEmpty isBlank", name) {
 			method = name
 		}
-		if name == "length" && o.k == Set {
+		if is(name, "length") && o.k == Set {
 			method = "size"
 		}
 	case Entry:
@@ -55,12 +55,12 @@ func (r *run) property(o *Value, name string) *Value {
 	case Date:
 		method = "get" + upperFirst(name)
 	}
-	switch name {
-	case "empty":
+	switch {
+	case is(name, "empty"):
 		method = "isEmpty"
-	case "blank":
+	case is(name, "blank"):
 		method = "isBlank"
-	case "bytes":
+	case is(name, "bytes"):
 		method = "getBytes"
 	}
 	f := methodOf(TBEL, o.k, method)
@@ -138,7 +138,7 @@ func (r *run) setIndex(o, key, v *Value) {
 	case Null, Unset:
 		panic(failedOn("could not access property: %; parent is null", r.javaText(key)))
 	case Entry:
-		if key.k == Text && key.s == "value" {
+		if key.k == Text && is(key.s, "value") {
 			o.o.items[1] = v
 			return
 		}

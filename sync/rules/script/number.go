@@ -15,7 +15,7 @@ func doubleText(f float64) string { return string(appendJava(nil, f, 64)) }
 // whose digits are not always the fewest: see slowDigits.
 func appendJava(b []byte, f float64, bits int) []byte {
 	switch {
-	case (f != f):
+	case math.IsNaN(f):
 		return addText(b, "NaN")
 	case infinite(f):
 		if f < 0 {
@@ -205,7 +205,7 @@ func roundUp(digits []byte, exp int) ([]byte, int) {
 //go:noinline
 func toInt(f float64) int32 {
 	switch {
-	case f != f:
+	case math.IsNaN(f):
 		return 0
 	case f >= math.MaxInt32:
 		return math.MaxInt32
@@ -218,7 +218,7 @@ func toInt(f float64) int32 {
 //go:noinline
 func toLong(f float64) int64 {
 	switch {
-	case f != f:
+	case math.IsNaN(f):
 		return 0
 	case f >= math.MaxInt64:
 		return math.MaxInt64

@@ -231,13 +231,13 @@ func (p *parser) keyword(at int) *node {
 		}
 		return n
 	}
-	switch word {
-	case "var":
+	switch {
+	case is(word, "var"):
 		p.advance()
 		return p.declaration(at)
-	case "for":
+	case is(word, "for"):
 		return p.loop(at)
-	case "do":
+	case is(word, "do"):
 		p.advance()
 		body := p.body()
 		until := !p.js && p.acceptWord("until")
@@ -248,7 +248,7 @@ func (p *parser) keyword(at int) *node {
 		n.flag = until
 		p.accept(";")
 		return n
-	case "return":
+	case is(word, "return"):
 		p.advance()
 		n := made(nReturn, at)
 		if !p.is(";") && !p.is("}") && p.tok.kind != tEnd && !(p.js && p.tok.newline) {
@@ -256,9 +256,9 @@ func (p *parser) keyword(at int) *node {
 		}
 		p.end()
 		return n
-	case "switch":
+	case is(word, "switch"):
 		return p.choice(at)
-	case "function":
+	case is(word, "function"):
 		return p.declareFunction(at)
 	}
 	if p.js {

@@ -120,12 +120,12 @@ func (p *parser) unary() *node {
 	}
 	if p.js && p.tok.kind == tName {
 		op := nEmpty
-		switch p.tok.s {
-		case "typeof":
+		switch {
+		case is(p.tok.s, "typeof"):
 			op = nTypeof
-		case "delete":
+		case is(p.tok.s, "delete"):
 			op = nDelete
-		case "void":
+		case is(p.tok.s, "void"):
 			op = nVoid
 		}
 		if op != nEmpty {
@@ -313,12 +313,12 @@ func (p *parser) parenthesised() *node {
 func (p *parser) named(at int) *node {
 	name := p.tok.s
 	p.advance()
-	switch name {
-	case "true", "false":
+	switch {
+	case is(name, "true") || is(name, "false"):
 		return literal(at, boolOf(name == "true"))
-	case "null":
+	case is(name, "null"):
 		return literal(at, null)
-	case "new":
+	case is(name, "new"):
 		n := &node{op: nNew, at: at, s: p.name()}
 		for p.accept(".") {
 			n.s += "." + p.name()

@@ -37,10 +37,10 @@ func (p *parser) scriptKeyword(at int) *node {
 	default:
 		switch t := p.ahead(); {
 		case oneOf("class async import export with yield await debugger", word):
-			if t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && word == "with") {
+			if t.kind == tName || t.kind == tPunct && (t.s == "{" || t.s == "(" && is(word, "with")) {
 				p.refuse(word + " of JavaScript")
 			}
-		case t.kind == tPunct && t.s == ":" && word != "default" && word != "case":
+		case t.kind == tPunct && t.s == ":" && word != "default" && !is(word, "case"):
 			p.refuse("labels")
 		}
 	}

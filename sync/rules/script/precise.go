@@ -193,23 +193,31 @@ func angle(y, x fix) float64 {
 	return near(a, 0)
 }
 
+// within reports whether a number is nearer to zero; one that is none is not.
+//
+//go:noinline
+func within(x, limit float64) bool { return math.Abs(x) < limit }
+
+//go:noinline
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
 // small reports whether a function that is x near zero is x here, or x is no finite number.
 //
 //go:noinline
-func small(x float64) bool { return math.Abs(x) < 1e-9 || x-x != 0 }
+func small(x float64) bool { return within(x, 1e-9) || !finite(x) }
 
 func preciseExp(x float64) float64 {
-	if !(math.Abs(x) < 708) {
+	if !within(x, 708) {
 		return math.Exp(x)
 	}
 	return near(expFix(fixOf(x)))
 }
 
 func preciseExpm1(x float64) float64 {
-	if !(math.Abs(x) < 708) {
+	if !within(x, 708) {
 		return math.Exp(x) - 1
 	}
-	if math.Abs(x) < 1e-9 {
+	if within(x, 1e-9) {
 		return x + x*x/2
 	}
 	a, n := expFix(fixOf(x))
@@ -217,24 +225,24 @@ func preciseExpm1(x float64) float64 {
 }
 
 func preciseLog(x float64) float64 {
-	if !(x > 0) || x-x != 0 || x == 1 {
+	if !(x > 0) || !finite(x) || x == 1 {
 		return math.Log(x)
 	}
 	return near(logOf(x), 0)
 }
 
 func preciseLog10(x float64) float64 {
-	if !(x > 0) || x-x != 0 || x == 1 {
+	if !(x > 0) || !finite(x) || x == 1 {
 		return math.Log(x)
 	}
 	return near(over(logOf(x), ln10), 0)
 }
 
 func preciseLog1p(x float64) float64 {
-	if math.Abs(x) < 1e-9 {
+	if within(x, 1e-9) {
 		return x - x*x/2
 	}
-	if !(x > -1) || x-x != 0 {
+	if !(x > -1) || !finite(x) {
 		return math.Log(1 + x)
 	}
 	return near(logFix(plus(oneFix, fixOf(x)), 0), 0)
@@ -249,7 +257,7 @@ func preciseSin(x float64) float64 {
 }
 
 func preciseCos(x float64) float64 {
-	if x-x != 0 {
+	if !finite(x) {
 		return math.NaN()
 	}
 	_, c := sinCos(fixOf(x))
@@ -267,7 +275,7 @@ func preciseTan(x float64) float64 {
 func preciseAtan(x float64) float64 { return preciseAtan2(x, 1) }
 
 func preciseAtan2(y, x float64) float64 {
-	if y != y || x != x {
+	if math.IsNaN(y) || math.IsNaN(x) {
 		return math.NaN()
 	}
 	if math.IsInf(x, 0) && math.IsInf(y, 0) {
@@ -328,7 +336,7 @@ func preciseSinh(x float64) float64 {
 	if small(x) {
 		return x
 	}
-	if !(math.Abs(x) < 708) { // half of it first: the whole is beyond the range
+	if !within(x, 708) { // half of it first: the whole is beyond the range
 		half := math.Exp(math.Abs(x) / 2)
 		return math.Copysign(half/2*half, x)
 	}
@@ -337,7 +345,7 @@ func preciseSinh(x float64) float64 {
 }
 
 func preciseCosh(x float64) float64 {
-	if !(math.Abs(x) < 708) {
+	if !within(x, 708) {
 		half := math.Exp(math.Abs(x) / 2)
 		return half / 2 * half
 	}
@@ -347,7 +355,7 @@ func preciseCosh(x float64) float64 {
 
 func preciseTanh(x float64) float64 {
 	switch a := math.Abs(x); {
-	case a < 1e-9 || x != x:
+	case a < 1e-9 || math.IsNaN(x):
 		return x
 	case a >= 22:
 		return math.Copysign(1, x)
@@ -357,7 +365,7 @@ func preciseTanh(x float64) float64 {
 }
 
 func preciseCbrt(x float64) float64 {
-	if x == 0 || x-x != 0 {
+	if x == 0 || !finite(x) {
 		return x
 	}
 	_, e := math.Frexp(x)
@@ -376,7 +384,7 @@ func preciseHypot(x, y float64) float64 {
 	if math.IsInf(x, 0) || math.IsInf(y, 0) {
 		return math.Inf(1)
 	}
-	if most == 0 || most != most {
+	if most == 0 || math.IsNaN(most) {
 		return most
 	}
 	_, e := math.Frexp(most)
@@ -386,11 +394,11 @@ func preciseHypot(x, y float64) float64 {
 
 // precisePow is pow of Java. Go's differs with a base of one too: 1 ** NaN is NaN in Java.
 func precisePow(x, y float64) float64 {
-	if (y != y) || math.Abs(x) == 1 && math.IsInf(y, 0) {
+	if math.IsNaN(y) || math.Abs(x) == 1 && math.IsInf(y, 0) {
 		return math.NaN()
 	}
 	f := math.Pow(x, y)
-	if a := math.Abs(f); !(a > 1e-280 && a < 1e280) || x == 0 || x-x != 0 || y == 1 || math.Abs(y) > 1e18 {
+	if a := math.Abs(f); !(a > 1e-280 && a < 1e280) || x == 0 || !finite(x) || y == 1 || math.Abs(y) > 1e18 {
 		return f
 	}
 	return math.Copysign(near(expFix(times(fixOf(y), logOf(math.Abs(x))))), f)

@@ -100,7 +100,7 @@ func (c *compiler) name(n *node) {
 		n.v = undefined
 	case c.lang == JavaScript && (n.s == "NaN" || n.s == "Infinity"):
 		n.v = doubleOf(textNumber(n.s))
-	case c.lang == TBEL && n.s == "empty":
+	case c.lang == TBEL && is(n.s, "empty"):
 		n.v = textOf("")
 	case c.lang == JavaScript && f != nil:
 		if n.v = nativeOf(f); c.isClass(n.s) {

@@ -137,7 +137,7 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	f := v.Number()
 	if w.lang == JavaScript {
 		switch {
-		case (f != f) || infinite(f):
+		case !finite(f):
 			return addText(b, "null")
 		case w.form == AsStored && f != math.Trunc(f) || math.Abs(f) >= 1e21:
 			if w.form == AsStored {
@@ -150,7 +150,7 @@ func (w *writer) number(b []byte, v *Value) []byte {
 	if v.k == Float {
 		bits = 32
 	}
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		b = addByte(b, '"')
 		return addByte(appendJava(b, f, bits), '"')
 	}
@@ -209,7 +209,7 @@ func (w *writer) text(b []byte, s string) []byte {
 // appendScript prints a number as JavaScript's String(x) does.
 func appendScript(b []byte, f float64) []byte {
 	switch a := math.Abs(f); {
-	case (f != f):
+	case math.IsNaN(f):
 		return addText(b, "NaN")
 	case math.IsInf(f, 1):
 		return addText(b, "Infinity")

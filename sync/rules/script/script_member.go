@@ -54,7 +54,7 @@ func (r *run) hasMember(o *Value, key string) bool {
 		return o.o.find(textOf(key)) >= 0
 	case List:
 		i, ok := arrayIndex(key)
-		return ok && i < len(o.o.items) || key == "length"
+		return ok && i < len(o.o.items) || is(key, "length")
 	case Function, Date, Regexp, Failure, Class:
 		return false
 	}
@@ -77,7 +77,7 @@ func (r *run) scriptMember(o, key *Value) *Value {
 			return undefined
 		}
 		k := r.scriptText(key)
-		if k == "length" {
+		if is(k, "length") {
 			return doubleOf(float64(len(o.o.items)))
 		}
 		if i, ok := arrayIndex(k); ok && i < len(o.o.items) {
@@ -91,7 +91,7 @@ func (r *run) scriptMember(o, key *Value) *Value {
 	case Text:
 		r.step(len(o.s) >> 6)
 		k := r.scriptText(key)
-		if k == "length" {
+		if is(k, "length") {
 			return doubleOf(float64(units(o.s)))
 		}
 		if i, ok := arrayIndex(k); ok && i < units(o.s) {
@@ -107,14 +107,14 @@ func (r *run) scriptMember(o, key *Value) *Value {
 			return textOf(o.o.text)
 		}
 	case Regexp:
-		switch r.scriptText(key) {
-		case "source":
+		switch word := r.scriptText(key); {
+		case is(word, "source"):
 			return textOf(o.o.re.source)
-		case "flags":
+		case is(word, "flags"):
 			return textOf(o.o.re.flags)
-		case "global":
+		case is(word, "global"):
 			return boolOf(hasText(o.o.re.flags, "g"))
-		case "lastIndex":
+		case is(word, "lastIndex"):
 			return doubleOf(float64(o.o.re.last))
 		}
 	case Class:
@@ -162,7 +162,7 @@ func (r *run) setScriptMember(o, key, v *Value) {
 //go:noinline
 func (r *run) setItem(o *Value, key string, v *Value) {
 	n := len(o.o.items)
-	if key == "length" {
+	if is(key, "length") {
 		want := int(toInt32(scriptNumber(r, v)))
 		if want < 0 {
 			panic(&thrownValue{failure("RangeError", "Invalid array length")})

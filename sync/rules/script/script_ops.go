@@ -136,7 +136,7 @@ func (r *run) primitive(v *Value, preferText bool) *Value {
 
 //go:noinline
 func toInt32(f float64) int32 {
-	if (f != f) || infinite(f) {
+	if !finite(f) {
 		return 0
 	}
 	return int32(uint32(int64(math.Mod(math.Trunc(f), 1<<32))))
