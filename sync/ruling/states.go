@@ -2,7 +2,7 @@ package ruling
 
 import (
 	"encoding/json"
-	"strconv"
+	"fmt"
 	"time"
 
 	"edgesync/proto"
@@ -27,34 +27,25 @@ func (r *Rules) callState(c *calls.Call, state, answer string) {
 
 // callJSON is a persistent call as a server writes it.
 func (r *Rules) callJSON(c *calls.Call, state, answer string) string {
-	id := proto.FormatUUID(c.Request)
-	of := `,"tenantId":` + r.Tenant().JSON() + `,"deviceId":` + rules.Entity{Type: proto.DeviceEntity, ID: c.Device}.JSON()
-	end := strconv.AppendInt([]byte(`,"expirationTime":`), c.Expires.UnixMilli(), 10)
-	b := append([]byte(`{"id":{"entityType":"RPC","id":"`), id...)
-	b = strconv.AppendInt(append(b, `"},"createdTime":`...), r.Clock.Now()-time.Since(c.Made).Milliseconds(), 10)
-	b = append(append(append(b, of...), end...), `,"request":{"id":"`...)
-	b = append(append(append(append(b, id...), '"'), of...), `,"oneway":`...)
-	b = append(append(strconv.AppendBool(b, c.OneWay), end...), `,"body":{"method":`...)
-	b = proto.AppendJSONString(append(proto.AppendJSONString(b, c.Method), `,"params":`...), c.Params)
-	b = append(b, `},"persisted":true,"retries":`...)
-	if c.Retries == "" {
-		b = append(b, "null"...)
+	of := `"tenantId":` + r.Tenant().JSON() + `,"deviceId":` + rules.Entity{Type: proto.DeviceEntity, ID: c.Device}.JSON()
+	retries, info := c.Retries, c.Info
+	if retries == "" {
+		retries = "null"
 	}
-	b = appendText(append(append(b, c.Retries...), `,"additionalInfo":`...), c.Info)
-	b = append(b, `},"response":`...)
+	if !json.Valid([]byte(info)) {
+		info = "null"
+	}
 	switch {
 	case answer == "":
-		b = append(b, "null"...)
-	case json.Valid([]byte(answer)):
-		b = append(b, answer...)
-	default:
-		b = append(proto.AppendJSONString(append(b, `{"error":`...), answer), '}')
+		answer = "null"
+	case !json.Valid([]byte(answer)):
+		answer = `{"error":` + string(appendText(nil, answer)) + `}`
 	}
-	b = append(append(append(b, `,"status":"`...), state...), `","additionalInfo":`...)
-	if c.Info == "" || !json.Valid([]byte(c.Info)) {
-		return string(append(b, "null}"...))
-	}
-	return string(append(append(b, c.Info...), '}'))
+	return fmt.Sprintf(`{"id":{"entityType":"RPC","id":"%[1]s"},"createdTime":%[2]d,%[3]s,"expirationTime":%[4]d,"request":{"id":"%[1]s",`+
+		`%[3]s,"oneway":%[5]t,"expirationTime":%[4]d,"body":{"method":%[6]s,"params":%[7]s},"persisted":true,"retries":%[8]s,`+
+		`"additionalInfo":%[9]s},"response":%[10]s,"status":"%[11]s","additionalInfo":%[12]s}`,
+		proto.FormatUUID(c.Request), r.Clock.Now()-time.Since(c.Made).Milliseconds(), of, c.Expires.UnixMilli(), c.OneWay,
+		proto.AppendJSONString(nil, c.Method), proto.AppendJSONString(nil, c.Params), retries, appendText(nil, c.Info), answer, state, info)
 }
 
 // appendText appends a text as JSON, null for none.
