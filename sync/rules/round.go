@@ -1,6 +1,10 @@
 package rules
 
-import "edgesync/sync/rules/script"
+import (
+	"strings"
+
+	"edgesync/sync/rules/script"
+)
 
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
@@ -233,6 +237,12 @@ func (r *round) tell(names ...string) {
 	}
 	switch len(r.to) {
 	case 0:
+		for _, name := range names { // that nothing takes, as of a switch: it is a failure
+			if strings.EqualFold(name, "Failure") {
+				r.over("the node gives its message on by Failure")
+				return
+			}
+		}
 		r.done(r.m)
 	case 1:
 		r.at = r.to[0]
