@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"edgesync/proto"
@@ -126,40 +127,54 @@ func (r *Registry) KeepAlarm(id proto.UUID, text []byte) error {
 // without an event for the cloud. They are staged, and durable with the next Flush. Any goroutine;
 // the bytes of kvs are the caller's again when it returns.
 func (r *Registry) KeepValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) error {
-	_, err := r.replaceValues(id, scope, ts, kvs, false)
-	return err
+	return r.keepValues(id, scope, ts, kvs, nil)
 }
 
-// ReplaceValues is KeepValues. undo brings back what it has replaced, where nobody has set it
-// since.
-func (r *Registry) ReplaceValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV) (undo func(), err error) {
-	was, err := r.replaceValues(id, scope, ts, kvs, true)
-	return func() { r.bringBack(id, scope, was) }, err
-}
-
-func (r *Registry) replaceValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV, back bool) (was []replaced, err error) {
+// keepValues is KeepValues, and notes in was what it has replaced, unless was is nil.
+func (r *Registry) keepValues(id proto.UUID, scope Scope, ts int64, kvs []proto.KV, was map[string]*replaced) error {
 	r.lock()
 	defer r.unlock()
 	if err := r.relieve(); err != nil {
-		return nil, err
+		return err
 	}
 	if scope == ClientScope {
 		ts = newest
 	}
 	kept := slices.DeleteFunc(slices.Clone(kvs), func(kv proto.KV) bool { return !fits(&kv) })
 	asStored(kept)
-	if back {
-		stored := r.attributesOf(id, scope)
+	var list []*replaced
+	if stored := r.attributesOf(id, scope); was != nil {
 		for i := range kept {
-			one := replaced{now: ownKV(&kept[i])}
-			if a := stored.find(kept[i].Key); a != nil {
-				one.was, one.there = attribute{a.ts, ownKV(&a.kv)}, true
+			one := was[string(kept[i].Key)]
+			if one == nil {
+				one = new(replaced)
+				if a := stored.find(kept[i].Key); a != nil {
+					one.was, one.there = attribute{a.ts, ownKV(&a.kv)}, true
+				}
 			}
-			was = append(was, one)
+			list = append(list, one)
 		}
 	}
-	_, err = r.setAttributes(id, scope, ts, kept)
-	return was, err
+	if _, err := r.setAttributes(id, scope, ts, kept); err != nil {
+		return err // none is set
+	}
+	stored := r.attributesOf(id, scope)
+	for i, one := range list {
+		if a := stored.find(kept[i].Key); a != nil && sameValue(&a.kv, &kept[i]) { // else there was a newer one
+			one.now = ownKV(&kept[i])
+			was[string(one.now.Key)] = one
+		}
+	}
+	return nil
+}
+
+// Replaced are attributes of an entity that a rule chain has replaced, and what they were before:
+// each once, however often it was replaced. Any goroutine.
+type Replaced struct {
+	r     *Registry
+	id    proto.UUID
+	scope Scope
+	list  map[string]*replaced
 }
 
 // replaced is an attribute, and what it was before.
@@ -169,20 +184,32 @@ type replaced struct {
 	there bool // it was there
 }
 
+// Replaced begins to replace attributes of an entity.
+func (r *Registry) Replaced(id proto.UUID, scope Scope) *Replaced {
+	return &Replaced{r, id, scope, make(map[string]*replaced)}
+}
+
+// Replace is KeepValues.
+func (p *Replaced) Replace(ts int64, kvs []proto.KV) error {
+	return p.r.keepValues(p.id, p.scope, ts, kvs, p.list)
+}
+
 func ownKV(kv *proto.KV) proto.KV {
 	own := *kv
 	own.Key, own.Str = bytes.Clone(kv.Key), bytes.Clone(kv.Str)
 	return own
 }
 
-func (r *Registry) bringBack(id proto.UUID, scope Scope, list []replaced) {
+// Undo brings back what was there before, where nobody else has set it since.
+func (p *Replaced) Undo() {
+	r := p.r
 	r.lock()
 	defer r.unlock()
-	stored := r.attributesOf(id, scope)
+	stored := r.attributesOf(p.id, p.scope)
 	var set []proto.KV
 	var gone []string
-	for i := range list {
-		one := &list[i]
+	for _, key := range slices.Sorted(maps.Keys(p.list)) {
+		one := p.list[key]
 		h := stored.holder(one.now.Key)
 		at, there := slices.BinarySearchFunc(h.list, one.now.Key, byKey)
 		switch {
@@ -193,12 +220,12 @@ func (r *Registry) bringBack(id proto.UUID, scope Scope, list []replaced) {
 			set = append(set, one.was.kv)
 		default:
 			h.list = slices.Delete(h.list, at, at+1)
-			gone = append(gone, string(one.now.Key))
+			gone = append(gone, key)
 		}
 		h.changed = true
 	}
-	if stored.put() == nil && scope == SharedScope && len(set)+len(gone) > 0 {
-		r.notifyShared(id, set, gone)
+	if stored.put() == nil && p.scope == SharedScope && len(set)+len(gone) > 0 {
+		r.notifyShared(p.id, set, gone)
 	}
 }
 

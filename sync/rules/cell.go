@@ -13,7 +13,7 @@ type cell struct {
 	intervals []int64
 	// seq counts its changes; staged is that of the last one that the journal has.
 	seq, staged uint32
-	last        *Note // of its changes, if what came of that message may still be refused
+	trail       Trail
 }
 
 // maxCells bounds what all nodes remember, in bytes as cost counts them.
@@ -34,13 +34,10 @@ type Note struct {
 	record []byte
 	gone   string // the key of a cell that made room; "": none
 
-	e       *Engine
-	l       Ledger // that may refuse it
-	who     Entity
-	before  []byte // the record in front of the change; nil: there was no cell
-	prev    *Note  // of the change in front, if that one was still on its way
-	refused bool
-	stays   bool // it is not refused any more
+	e      *Engine
+	who    Entity
+	before []byte // the record in front of the change; nil: there was no cell
+	step   Step
 }
 
 // Stage gives what is to be kept to a journal. An older change than one that was staged is left
@@ -51,7 +48,7 @@ func (n *Note) Stage(keep func(key string, record []byte) error, forget func(key
 	if fresh {
 		n.c.staged = n.seq
 	}
-	n.settled()
+	n.c.trail.Settle(&n.step)
 	unlock(&n.mem.mu)
 	if n.gone != "" {
 		forget(n.gone)
@@ -98,21 +95,22 @@ func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
 func (r *round) changed(who Entity, c *cell, gone string) {
 	if r.j != nil {
 		c.seq++
-		if n := c.last; n != nil && r.l != nil && n.l == r.l { // what is refused together is one change
+		if n, ok := c.trail.Own(r.l).(*Note); ok { // what is refused together is one change
 			n.seq, n.record = c.seq, c.record()
 			return
 		}
 		n := &Note{
 			mem: r.n.mem, c: c, seq: c.seq, key: r.n.cellKey(who), record: c.record(), gone: gone,
-			e: r.e, l: r.l, who: who, before: r.was, prev: c.last,
+			e: r.e, who: who, before: r.was,
 		}
 		r.notes = append(r.notes, n)
-		if r.l != nil {
-			c.last = n
-			r.l.Undo(n.undo)
-		} else {
-			c.last = nil
+		if r.l == nil {
+			c.trail = Trail{}
+			return
 		}
+		n.step = Step{By: r.l, Of: n}
+		c.trail.Add(&n.step)
+		r.l.Undo(n.undo)
 	}
 }
 

@@ -90,20 +90,22 @@
 // # The log of windows
 //
 // Messages of a device are mostly alike. In a window, in memory as in the log, each is written as
-// what it has other than the first one, some twenty bytes:
+// what it has other than the first one, some ten bytes:
 //
 //	begun    window | chain [16] | node [8] | length, record of the first message
 //	         | place | message; the last two are missing once that message has gone
 //	grew     window | place | message
 //	gone     window | places, each as what it is beyond the one before; none: all, and the window
 //	message  flags | time beyond the first's | [originator's type | id [16]]
-//	         | like: twice the number of a metadata value, from 1, and its change, or one more
-//	           and what it is beyond the first's, as a number; until 0
+//	         | timed: nothing
+//	           like: twice the number of a metadata value, from 1, and its change, or one more and
+//	           what it is beyond the first's, as a number; until 0
 //	           else: type | executions | n, n × (key | value) | n, n × (chain [16] | node [8])
 //	         | change of the data | [message, as it entered]
 //	change   bytes at the beginning and at the end that stay | text between them
 //	flags    1 was pushed, 2 met a node that is not executed, 4 like, 8 an originator of its own,
-//	         16 it entered as another message
+//	         16 it entered as another message, 32 timed: like, and of the metadata only ts is
+//	         another, by as much as the time
 //
 // window and place are uvarints; no number of a window and no place in one is used twice while the
 // log knows it. WindowLog is what the records come to, in their order. Its owner may write any

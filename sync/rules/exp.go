@@ -68,10 +68,17 @@ func (p *expressionParser) at() byte {
 	for p.i < len(p.s) && p.s[p.i] <= ' ' {
 		p.i++
 	}
-	if p.i < len(p.s) {
-		return p.s[p.i]
+	if p.i == len(p.s) {
+		return 0
 	}
-	return 0
+	c := p.s[p.i]
+	switch c { // all brackets are the same
+	case '[', '{':
+		c = '('
+	case ']', '}':
+		c = ')'
+	}
+	return c
 }
 
 func (p *expressionParser) sum() *expression {

@@ -164,6 +164,19 @@ func (m *Message) metadataTree() *tree {
 	return t
 }
 
+// appendMetadata appends metadataTree as JSON. No two metadata have one key.
+func (m *Message) appendMetadata(b []byte) []byte {
+	b = addByte(b, '{')
+	for i, p := range hashOrder(m.Metadata) {
+		if i > 0 {
+			b = addByte(b, ',')
+		}
+		b = addByte(proto.AppendJSONString(b, p.Key), ':')
+		b = proto.AppendJSONString(b, p.Value)
+	}
+	return addByte(b, '}')
+}
+
 // hashOrder is pairs in the order of a HashMap of Java: by bucket, then as they came.
 func hashOrder(pairs []script.Pair) []script.Pair {
 	size := uint32(16)
@@ -203,7 +216,7 @@ func (m *Message) pattern(text string) (filled string, ok bool) {
 	}
 	text = replaced(text, "${", '}', func(key string) (string, bool) {
 		if key == "*" {
-			return m.metadataTree().String(), true
+			return string(m.appendMetadata(nil)), true
 		}
 		return m.meta(key), m.hasMeta(key)
 	})

@@ -108,7 +108,7 @@ func (l *logLine) prepare(*node, *config) {
 func (l *logLine) do(r *round) {
 	line := ""
 	if l.standard {
-		line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + r.m.metadataTree().String()
+		line = "\nIncoming message:\n" + r.m.Data + "\nIncoming metadata:\n" + string(r.m.appendMetadata(nil))
 	} else {
 		v := r.result(l.Script)
 		if v == nil {

@@ -190,6 +190,7 @@ func TestUpgrades(t *testing.T) {
 		{"transform.TbCopyKeysNode", 0, `{"fromMetadata":true}`, `"copyFrom":"METADATA"`},
 		{"transform.TbCopyKeysNode", 1, `{"fromMetadata":"DATA"}`, `"copyFrom":"DATA"`},
 		{"transform.TbDeleteKeysNode", 1, `{"dataToFetch":"METADATA"}`, `"deleteFrom":"METADATA"`},
+		{"transform.TbDeleteKeysNode", 1, `{"deleteFrom":"METADATA"}`, `"deleteFrom":"METADATA"`},
 		{"transform.TbRenameKeysNode", 0, `{"fromMetadata":false}`, `"renameIn":"DATA"`},
 		{"metadata.TbGetAttributesNode", 0, `{"fetchToData":true}`, `"fetchTo":"DATA"`},
 		{
@@ -215,9 +216,31 @@ func TestUpgrades(t *testing.T) {
 	}
 }
 
+func TestCustomFunctions(t *testing.T) {
+	for text, result := range map[string]float64{
+		"{[x + 1] * 2}y": 30, "sqrt[4]": 2, "1/2x": 1, "xy": 10, "2^-x^2": 0.0625, "2^2x": 8, "-x%3": -2, "1E-2 + .5x": 1.01, "2 --x": 4,
+	} {
+		x, err := parseExpression(text, []string{"x", "y"})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got, err := x.compute([]float64{2, 5}); got != result || err != nil {
+			t.Errorf("%s = %v %v, want %v", text, got, err, result)
+		}
+	}
+}
+
 func TestPaths(t *testing.T) {
-	data, _ := parseTree(`{"a":[{"x":1,"y":"p"},{"x":2,"y":"q"},{"z":{"x":3}}],"b":{"x":4}}`)
+	data, _ := parseTree(`{"a":[{"x":1,"y":"p"},{"x":2,"y":"q"},{"z":{"x":3}}],"b":{"x":4},"c":[[1,2],[3]]}`)
+	many := &tree{kind: isList}
+	for i := range 5000 {
+		many.items = append(many.items, wholeTree(int64(i)))
+	}
+	data.set("many", many)
 	for text, result := range map[string]string{
+		"$.many[?(@ in $.many)]":          `error`,
+		"$[?(@.many subsetof $.many)]":    `error`,
 		"$..x":                            `[1,2,3,4]`,
 		"$.a[?(@.x in [2,3])].y":          `["q"]`,
 		"$.a[?(@.x nin [2,3])].y":         `["p"]`,
@@ -228,6 +251,21 @@ func TestPaths(t *testing.T) {
 		"$.a[9].x":                        `error`,
 		"$.b['x','q']":                    `{"x":4}`,
 		"$.a.last()":                      `{"z":{"x":3}}`,
+		"$.a.index(-3).y":                 `error`,
+		"$.a.index(-3)":                   `{"x":1,"y":"p"}`,
+		"$.a.index( 3 )":                  `error`,
+		"$.a[?(@.x == '1')].y":            `["p"]`,
+		"$.a[?(@.y == 1 || @.x === '2')]": `[]`,
+		"$.a[?(@.x =~ /[12]/)].y":         `["p","q"]`,
+		"$.a[?(@.y nin ['p'])].x":         `[2]`,
+		"$.a[?(@.x nin [1])].z.x":         `[3]`,
+		"$.a[?(@.q != @.p)].x":            `[1,2]`,
+		"$.a[?(@.y size 1)].x":            `[1,2]`,
+		"$.a[?(@.z empty false)].z.x":     `[3]`,
+		"$[?(@.a size 3)].b.x":            `[4]`,
+		"$.c[?(@ anyof [1, 9])]":          `[[1,2]]`,
+		"$.c[?(@ noneof [1, 9])]":         `[[3]]`,
+		"$.c[?(@ subsetof ['1', 2, 4])]":  `[[1,2]]`,
 		"$..*..*..*..*..*":                `[]`,
 		"$.a[":                            `no path`,
 		"$.a[?(":                          `no path`,

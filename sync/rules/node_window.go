@@ -169,7 +169,11 @@ func (w *window) wake(r *round) {
 func (w *window) merge(r *round, pack []*Message, now int64) {
 	best := pack[0]
 	from := &origin{}
-	all := []byte{'['}
+	size := 2
+	for _, m := range pack {
+		size += len(m.Data) + 128
+	}
+	all := addByte(make([]byte, 0, size), '[')
 	for _, m := range pack {
 		if w.First && m.when() < best.when() || w.Last && m.when() > best.when() {
 			best = m
@@ -186,7 +190,8 @@ func (w *window) merge(r *round, pack []*Message, now int64) {
 			if len(all) > 1 {
 				all = addByte(all, ',')
 			}
-			all = members("msg metadata", data, m.metadataTree()).appendJSON(all)
+			all = addText(data.appendJSON(addText(all, `{"msg":`)), `,"metadata":`)
+			all = addByte(m.appendMetadata(all), '}')
 		}
 		count(&r.e.sums.merged)
 	}

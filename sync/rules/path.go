@@ -107,12 +107,14 @@ func (p *pathParser) name() part {
 	}
 	name := p.s[start:p.i]
 	if p.peek() == '(' {
+		argument := ""
 		end := strings.IndexByte(p.s[p.i:], ')')
 		p.bad = p.bad || end < 0 || name == ""
 		if !p.bad {
+			argument = p.s[p.i+1 : p.i+end]
 			p.i += end + 1
 		}
-		return part{kind: byFunction, names: []string{name}}
+		return part{kind: byFunction, names: []string{name, argument}}
 	}
 	if name == "*" {
 		return part{kind: byAll}
@@ -195,7 +197,7 @@ func (p *pathParser) whole() *int {
 
 // condition is a filter of a path: and, or, not, a comparison, or what exists.
 type condition struct {
-	op   string // && || ! == != < <= > >= =~ in nin contains, "" for a value
+	op   string // && || !, a comparison as single reads them, "" for a value
 	of   [2]*condition
 	what path // a value: from the item or the root
 	root bool
@@ -246,7 +248,10 @@ func (p *pathParser) single(depth int) *condition {
 	}
 	left := p.operand(depth)
 	p.space()
-	for _, op := range [...]string{"==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains "} {
+	for _, op := range [...]string{
+		"===", "!==", "==", "!=", "<=", ">=", "=~", "<", ">", "in ", "nin ", "contains ",
+		"size ", "empty ", "anyof ", "noneof ", "subsetof ",
+	} {
 		if p.bad || !strings.HasPrefix(p.s[p.i:], op) {
 			continue
 		}

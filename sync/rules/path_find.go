@@ -2,7 +2,9 @@ package rules
 
 import (
 	"math"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 type search struct {
@@ -34,7 +36,7 @@ func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err erro
 			if !definite || i != len(p)-1 {
 				return nil, false, fault("Aggregation function attempted to calculate value using empty array")
 			}
-			v, err := apply(part.names[0], list[0])
+			v, err := apply(part.names[0], part.names[1], list[0])
 			return []*tree{v}, true, err
 		}
 		for _, t := range list {
@@ -148,7 +150,7 @@ func (s *search) below(found []*tree, t *tree) []*tree {
 }
 
 // apply computes a function of a path.
-func apply(name string, t *tree) (*tree, error) {
+func apply(name, argument string, t *tree) (*tree, error) {
 	switch {
 	case is(name, "length") || is(name, "size"):
 		if t.kind < isList {
@@ -170,6 +172,15 @@ func apply(name string, t *tree) (*tree, error) {
 		return t.items[0], nil
 	case is(name, "last"):
 		return t.items[len(t.items)-1], nil
+	case is(name, "index"):
+		n, err := strconv.Atoi(trim(argument))
+		if n < 0 {
+			n += len(t.items)
+		}
+		if err != nil || n < 0 || n >= len(t.items) {
+			return nil, fault("Target index is larger than object count")
+		}
+		return t.items[n], nil
 	}
 	f, ok := statistic(t.items, strings.ToUpper(name))
 	if !ok {
@@ -235,26 +246,37 @@ func (s *search) holds(c *condition, item *tree) bool {
 	}
 	a := s.value(c.of[0], item)
 	if c.re != nil {
-		return a != nil && a.kind == isText && c.re.MatchString(a.text)
+		return c.re.MatchString(plainText(a))
 	}
 	b := s.value(c.of[1], item)
+	listed, both := a != nil && a.kind >= isText, a != nil && b != nil && a.kind == isList && b.kind == isList
 	switch c.op {
-	case "in ", "nin ", "contains ":
-		if c.op == "contains " {
-			a, b = b, a
+	case "in ", "nin ":
+		return b != nil && b.kind >= isText && s.within(b, a) != is(c.op, "nin ")
+	case "contains ":
+		return s.within(a, b)
+	case "size ":
+		want, ok := b.number()
+		return ok && listed && a.kind != isObject && a.length() == int(want)
+	case "empty ":
+		return b != nil && listed && (a.length() == 0) == (b.kind == isTrue)
+	case "anyof ", "noneof ", "subsetof ":
+		n := 0
+		for i := 0; both && i < len(a.items); i++ {
+			if s.within(b, a.items[i]) {
+				n++
+			}
 		}
-		if a == nil || b == nil {
-			return false
+		if is(c.op, "subsetof ") {
+			return both && n == len(a.items)
 		}
-		within := b.kind == isText && a.kind == isText && strings.Contains(b.text, a.text)
-		for _, one := range b.items {
-			within = within || alike(a, one)
-		}
-		return within != is(c.op, "nin ")
+		return both && n > 0 == is(c.op, "anyof ")
 	case "==":
 		return alike(a, b)
 	case "!=":
 		return !alike(a, b)
+	case "===", "!==":
+		return (alike(a, b) && a.kind == b.kind) == is(c.op, "===")
 	}
 	if a == nil || b == nil || a.kind != b.kind {
 		return false
@@ -276,14 +298,48 @@ func (s *search) holds(c *condition, item *tree) bool {
 	return !less
 }
 
+// length is how many members a list or an object has, or letters a text.
+func (t *tree) length() int {
+	if t.kind == isText {
+		return utf8.RuneCountInString(t.text)
+	}
+	return len(t.items)
+}
+
+// plainText is what a pattern is compared with.
+func plainText(t *tree) string {
+	if t.null() || t.kind >= isList {
+		return ""
+	}
+	return t.plain()
+}
+
+// within reports whether a value is in a list, or a text in a text; it counts what it looks at.
+func (s *search) within(all, one *tree) bool {
+	if all == nil || one == nil || s.seen > maxFound {
+		return false
+	}
+	s.seen += len(all.items)
+	for _, item := range all.items {
+		if alike(one, item) {
+			return true
+		}
+	}
+	return all.kind == isText && one.kind == isText && strings.Contains(all.text, one.text)
+}
+
+// alike compares as == does: a number and a text that says it are the same, what is not there is
+// like nothing.
 func alike(a, b *tree) bool {
-	if a == nil || b == nil || a.kind != b.kind {
-		return a == b
-	}
-	if a.kind == isNumber {
+	switch {
+	case a == nil || b == nil:
+		return false
+	case a.kind == isNumber && (b.kind == isNumber || b.kind == isText):
 		x, _ := a.number()
-		y, _ := b.number()
-		return x == y
+		y, ok := b.number()
+		return ok && x == y
+	case a.kind != b.kind && (a.kind != isText || b.kind != isNumber):
+		return false
 	}
-	return a.String() == b.String()
+	return plainText(a) == plainText(b) && (a.kind < isList || a.String() == b.String())
 }

@@ -19,6 +19,55 @@ type Ledger interface {
 	Count(t Tally)
 }
 
+// Step is a change of a thing by a message that may still be refused.
+type Step struct {
+	Undo func()
+	By   any // whose message it was
+	Of   any // what a further change of By's needs, which is undone by the same step
+
+	before         *Step // of the same thing, if that one was on its way too
+	refused, stays bool
+}
+
+// Trail are the last changes of a thing, by messages that may still be refused. Two of them are
+// undone from the last one on; one in front of a change that stays stays too. Who locks the thing
+// locks its trail.
+type Trail struct{ last *Step }
+
+// Add notes a change.
+func (t *Trail) Add(s *Step) { s.before, t.last = t.last, s }
+
+// Own is the last change's Of, if that one is of by; else nil. A post of thousands of rows keeps
+// what was there before once.
+func (t *Trail) Own(by any) any {
+	if t.last == nil || t.last.By != by {
+		return nil
+	}
+	return t.last.Of
+}
+
+// Refuse gives what is to be undone now that a change is refused, in that order. Until those behind
+// it are refused too that is nothing.
+func (t *Trail) Refuse(s *Step) (undo []*Step) {
+	for s.refused = true; t.last != nil && t.last.refused; {
+		undo = append(undo, t.last)
+		if t.last = t.last.before; t.last != nil && t.last.stays {
+			t.last = nil
+		}
+	}
+	return undo
+}
+
+// Settle says that a change stays.
+func (t *Trail) Settle(s *Step) {
+	if s.before, s.stays = nil, true; t.last == s {
+		t.last = nil
+	}
+}
+
+// Over reports whether no change may be refused any more.
+func (t *Trail) Over() bool { return t.last == nil }
+
 // Refused takes back what refused messages have added to the sums.
 func (e *Engine) Refused(t Tally) {
 	e.add(Tally{-t.Received, -t.Made, -t.Accepted, -t.Filtered})
@@ -42,14 +91,13 @@ func (r *round) count() {
 	r.tally = Tally{}
 }
 
-// undo is the note's change undone. Those of one entity that are on their way together are undone
-// from the last one on: one in front of a change that is not refused stays.
+// undo is the note's change undone, as soon as those behind it are.
 func (n *Note) undo() {
 	mem, c := n.mem, n.c
 	lock(&mem.mu)
 	defer unlock(&mem.mu)
-	for n.refused = true; c.last != nil && c.last.refused; c.last = c.last.front() {
-		n := c.last
+	for _, s := range c.trail.Refuse(&n.step) {
+		n := s.Of.(*Note)
 		if mem.cells[n.who] != c { // it made room for another
 			continue
 		}
@@ -66,21 +114,6 @@ func (n *Note) undo() {
 		n.e.cells.Add(was.cost() - c.cost())
 		c.value, c.time, c.word, c.intervals = was.value, was.time, was.word, was.intervals
 	}
-}
-
-// settled says that the note's change stays. The memory is locked.
-func (n *Note) settled() {
-	if n.prev, n.stays = nil, true; n.c.last == n {
-		n.c.last = nil
-	}
-}
-
-// front is the change in front of the note's, if that may still be refused.
-func (n *Note) front() *Note {
-	if n.prev == nil || n.prev.stays {
-		return nil
-	}
-	return n.prev
 }
 
 // stays says that what was held is counted as a message that was made: it cannot be taken back.

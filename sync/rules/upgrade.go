@@ -51,6 +51,7 @@ func upgrade(typ string, from int64, t *tree) {
 		case s.flag == "" && have == "":
 			t.set(s.key, textTree(s.yes))
 		case s.flag == "":
+		case have != "" && t.get(s.flag) == nil && t.get("dataToFetch") == nil: // it has the new shape
 		case c.text(s.flag) == "METADATA" || c.text("dataToFetch") == "METADATA" || c.flag(s.flag):
 			t.set(s.key, textTree(s.yes))
 		default:

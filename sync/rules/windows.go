@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"edgesync/proto"
+	"edgesync/sync/rules/script"
 )
 
 // Bounds of windows, in bytes.
@@ -39,12 +40,14 @@ const (
 	isLike  // type, calls and keys of the metadata are those of the first
 	hasFrom // it has another originator than the first
 	hasRaw  // what entered the chain follows: it was another message
+	isTimed // of the metadata only the time is another, by as much as the message's
 )
 
 // newPane opens a window with its first message, which stays the caller's.
 func (e *Engine) newPane(m *Message) *pane {
 	p := &pane{first: m.copyOf()}
-	p.first.own() // the message that came must not stay in memory for its metadata
+	// The message that came must not stay in memory for its metadata.
+	p.first.Metadata = append([]script.Pair(nil), m.Metadata...)
 	p.first.from, p.first.pushed = nil, false
 	p.held = paneSize + p.first.size()
 	lock(&e.tick)
@@ -119,6 +122,10 @@ func (m *Message) entry(b []byte, of *Message) []byte {
 	for i := 0; like && i < len(m.Metadata); i++ {
 		like = of.Metadata[i].Key == m.Metadata[i].Key
 	}
+	timed := like && of.changedTime(m)
+	if timed {
+		flags |= isTimed
+	}
 	if like {
 		flags |= isLike
 	}
@@ -126,7 +133,9 @@ func (m *Message) entry(b []byte, of *Message) []byte {
 	if flags&hasFrom != 0 {
 		b = addText(addField(b, of.Originator.Type), string(of.Originator.ID[:]))
 	}
-	if like {
+	switch {
+	case timed:
+	case like:
 		for i := range m.Metadata {
 			if was, is := m.Metadata[i].Value, of.Metadata[i].Value; was != is {
 				n, ok := wholeOf(was)
@@ -138,7 +147,7 @@ func (m *Message) entry(b []byte, of *Message) []byte {
 			}
 		}
 		b = addNumber(b, 0)
-	} else {
+	default:
 		b = of.addLists(addNumber(addField(b, of.Type), uint64(of.count)))
 	}
 	b = addChange(b, m.Data, of.Data)
@@ -148,6 +157,23 @@ func (m *Message) entry(b []byte, of *Message) []byte {
 		b = m.entry(b, &c)
 	}
 	return b
+}
+
+// changedTime reports whether the time in the metadata, as whole ms, is as much beyond that of
+// another message as the message's time, and the rest of the metadata is the same. All keys are.
+func (m *Message) changedTime(than *Message) bool {
+	for i := range m.Metadata {
+		was, is := than.Metadata[i].Value, m.Metadata[i].Value
+		if m.Metadata[i].Key == "ts" {
+			n, ok := wholeOf(was)
+			if k, too := wholeOf(is); !ok || !too || k-n != m.Time-than.Time {
+				return false
+			}
+		} else if was != is {
+			return false
+		}
+	}
+	return true
 }
 
 // message reads what entry has written.
@@ -161,7 +187,17 @@ func (r *records) message(first *Message, raw bool) *Message {
 	if flags&isLike != 0 {
 		m.count, m.stack = first.count, first.stack
 		m.Metadata = append(m.Metadata, first.Metadata...)
-		for i := r.number(); i > 0 && !r.bad; i = r.number() {
+		for i := range m.Metadata {
+			if v := &m.Metadata[i]; flags&isTimed != 0 && v.Key == "ts" {
+				n, _ := wholeOf(v.Value)
+				v.Value = decimal(n + m.Time - first.Time)
+			}
+		}
+		for flags&isTimed == 0 && !r.bad {
+			i := r.number()
+			if i == 0 {
+				break
+			}
 			if i>>1 == 0 || i>>1 > uint64(len(m.Metadata)) {
 				r.bad = true
 				break

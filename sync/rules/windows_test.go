@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"edgesync/proto"
+	"edgesync/sync/rules/script"
 )
 
 // waits is a message of the model of windows.
@@ -319,6 +320,7 @@ func TestWindowsOfNoTime(t *testing.T) {
 // FuzzEntry: a message comes back as it was written, whatever the first one of its window is.
 func FuzzEntry(f *testing.F) {
 	f.Add("T", "k", "1767225600000", `{"a":1}`, int64(5), "T", "1767225601000", `{"a":2}`, int64(6), uint8(0))
+	f.Add("T", "ts", "1767225600000", `{"a":1}`, int64(5), "T", "1767225600001", `{"a":2}`, int64(6), uint8(0))
 	f.Add("T", "k", "aaa", "aaaa", int64(5), "U", "aa", "aaaaaa", int64(-6), uint8(31))
 	f.Fuzz(func(t *testing.T, typ, key, value, data string, at int64, typ2, value2, data2 string, at2 int64, flags uint8) {
 		who := Entity{"DEVICE", proto.UUID{1}}
@@ -416,4 +418,32 @@ func FuzzWindowLog(f *testing.F) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// TestValueInWindow: what a window keeps of a further value of a device, which has a time of its
+// own, is ten bytes, place and length among them, and is read as it was.
+func TestValueInWindow(t *testing.T) {
+	at := func(ts int64, data string) *Message {
+		m := &Message{Type: PostTelemetry, Originator: Entity{"DEVICE", proto.UUID{1}}, Time: ts, Data: data}
+		m.Metadata = []script.Pair{{Key: "deviceName", Value: "a"}, {Key: "ts", Value: decimal(ts)}}
+		return m
+	}
+	first, m := at(1767225600000, `{"t":20.1}`), at(1767225630123, `{"t":20.3}`)
+	p := &pane{first: first}
+	p.add(1, first.entry(nil, m), 1)
+	if len(p.data) != 10 {
+		t.Errorf("%d bytes: %x", len(p.data), p.data)
+	}
+	list := p.messages()
+	if len(list) != 1 || !reflect.DeepEqual(list[0].Metadata, m.Metadata) || list[0].Data != m.Data || list[0].Time != m.Time {
+		t.Errorf("%+v", list)
+	}
+	for key, value := range map[string]string{"ts": "1767225630124", "deviceName": "b"} { // what is not alike
+		other := at(1767225630123, m.Data)
+		other.setMeta(key, value)
+		r := records{b: first.entry(nil, other)}
+		if got := r.message(first, false); r.bad || len(r.b) > 0 || !reflect.DeepEqual(got.Metadata, other.Metadata) {
+			t.Errorf("%s: %+v", key, got)
+		}
+	}
 }

@@ -28,10 +28,13 @@ func (t *take) saveValues(v *rules.Values) error {
 		switch {
 		case err != nil || !v.Latest:
 		case r.readsLatest.Load() && !t.shared:
-			if !r.steps.more(v.Entity.ID, t, events) {
-				undo, more := r.Latest.Replace(v.Entity.ID, events)
-				t.change(v.Entity.ID, undo).more = more
+			more, ok := r.steps.own(v.Entity.ID, t).(func([]proto.Event))
+			if ok {
+				more(events)
+				break
 			}
+			undo, more := r.Latest.Replace(v.Entity.ID, events)
+			t.change(v.Entity.ID, more, undo)
 		default: // no chain would notice
 			r.Latest.Observe(events)
 		}
@@ -47,9 +50,14 @@ func (t *take) saveValues(v *rules.Values) error {
 	events, err := p.Attributes(b, v.Entity.ID, 0)
 	for i := 0; i < len(events) && err == nil; i++ {
 		if f, ok := open(events[i].Fragment); ok {
-			var undo func()
-			undo, err = r.Registry.ReplaceValues(v.Entity.ID, scope, v.Time, f.values())
-			t.change(valuesOf{v.Entity.ID, scope}, undo)
+			what := valuesOf{v.Entity.ID, scope}
+			if was, ok := r.steps.own(what, t).(*registry.Replaced); ok {
+				err = was.Replace(v.Time, f.values())
+				continue
+			}
+			was := r.Registry.Replaced(v.Entity.ID, scope)
+			err = was.Replace(v.Time, f.values())
+			t.change(what, was, was.Undo)
 		}
 	}
 	return err
@@ -94,10 +102,15 @@ func (t *take) edit(kind proto.Kind, action proto.Action, update proto.UpdateMsg
 	if kind == proto.KindRelation {
 		undo.Text, undo.Deleted, what = e.Text, !e.Deleted, e.Text
 	}
-	t.change(what, func() {
-		_ = t.Registry.Edit(0, undo) // else it stays as it is
-		t.extra.Add(^uint64(0))
-	})
+	if n, ok := t.steps.own(what, t).(*uint64); ok {
+		*n++
+	} else {
+		n := uint64(1)
+		t.change(what, &n, func() {
+			_ = t.Registry.Edit(0, undo) // else it stays as it is
+			t.extra.Add(-n)
+		})
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.extra.Add(1)

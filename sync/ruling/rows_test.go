@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"edgesync/proto"
 	"edgesync/sync/clock"
+	"edgesync/sync/registry"
 	"edgesync/sync/rest"
 )
 
@@ -17,6 +19,11 @@ func TestUndoOfManyRowsIsBounded(t *testing.T) {
 	for name, nodes := range map[string][]string{
 		"latest values": {saveNode, `metadata.CalculateDeltaNode|d|{"inputValueKey":"a","outputValueKey":"d","useCache":false}`},
 		"a memory":      {switchNode, `metadata.CalculateDeltaNode|d|{"inputValueKey":"a","outputValueKey":"d","useCache":true}`},
+		"attributes": {
+			`transform.TbTransformMsgNode|as attributes|{"scriptLang":"TBEL",` +
+				`"tbelScript":"return {msg: msg, metadata: metadata, msgType: 'POST_ATTRIBUTES_REQUEST'};"}`,
+			`telemetry.TbMsgAttributesNode|keep|{"processingSettings":{"type":"ON_EVERY_MESSAGE"},"scope":"SERVER_SCOPE"}`,
+		},
 	} {
 		g := newRig(t)
 		latest := rest.NewLatest(new(clock.Clock))
@@ -50,8 +57,18 @@ func TestUndoOfManyRowsIsBounded(t *testing.T) {
 		if after-before > 2<<20 {
 			t.Errorf("%s: %d bytes for %d rows", name, after-before, rows)
 		}
+		value := func() (text string) {
+			g.reg.Attributes(device(1), registry.ServerScope, []string{"a"}, func(kv *proto.KV) { text = fmt.Sprint(kv.Long) })
+			return text
+		}
+		if name == "attributes" && value() != "19999" {
+			t.Errorf("a is %s", value())
+		}
 		if err := finish(errFull, nil); err != errFull {
 			t.Error(err)
+		}
+		if value() != "" {
+			t.Errorf("%s: an attribute of a refused post is left: %s", name, value())
 		}
 		if _, _, ok := latest.Value(device(1), "a"); ok {
 			t.Errorf("%s: a value of a refused post is left", name)

@@ -32,7 +32,7 @@ type take struct {
 	kept   bool // the journal has
 	notes  []*rules.Note
 	gone   []forgotten // of the journal, once out is durable
-	undo   []*step     // what was done, should out be refused
+	undo   []step      // what was done, should out be refused
 	tally  rules.Tally
 
 	// cur is the event whose message is run, nil for one of something else. Its fragment goes up
@@ -456,7 +456,11 @@ func (t *take) SaveAlarm(a *rules.Alarm) error {
 		return err
 	}
 	after, _ := t.Registry.Entity(proto.KindAlarm, a.ID)
-	t.change(a.ID, func() {
+	if of, ok := t.steps.own(a.ID, t).(*[]byte); ok { // changed again by another row
+		*of = after
+		return nil
+	}
+	t.change(a.ID, &after, func() {
 		if !there {
 			t.Registry.DropAlarm(a.ID, after)
 		} else if now, ok := t.Registry.Entity(proto.KindAlarm, a.ID); ok && bytes.Equal(now, after) {

@@ -3,104 +3,96 @@ package ruling
 import (
 	"sync"
 
-	"edgesync/proto"
+	"edgesync/sync/rules"
 )
 
 // step undoes one change of what is stored here, should the queue refuse what came of its message.
 type step struct {
-	what    any // what was changed; nil: undo goes by nothing else
-	by      *take
-	undo    func()
-	more    func([]proto.Event) // of latest values: a further change by the same take
-	before  *step               // of the same thing, if it was on its way too
-	refused bool
-	settled bool // it is not refused any more
+	what any // what was changed; nil: undo goes by nothing else
+	*rules.Step
 }
 
-// steps are the last changes of things, by messages that may still be refused. Two changes of one
-// thing are undone from the last one on; one in front of a change that stays stays too. Any
-// goroutine.
+// steps are the last changes of things, by messages that may still be refused. Any goroutine.
 type steps struct {
-	mu   sync.Mutex // guards what follows; held while a change is undone
-	last map[any]*step
+	undoing sync.Mutex // held while changes are undone, one behind the other
+	mu      sync.Mutex // guards last; not held while a change is undone, because that may wait
+	last    map[any]*rules.Trail
 }
 
 // add notes a change.
-func (s *steps) add(t *step) {
+func (s *steps) add(t step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {
-		s.last = make(map[any]*step)
+		s.last = make(map[any]*rules.Trail)
 	}
-	t.before = s.last[t.what]
-	s.last[t.what] = t
+	trail := s.last[t.what]
+	if trail == nil {
+		trail = new(rules.Trail)
+		s.last[t.what] = trail
+	}
+	trail.Add(t.Step)
 }
 
-// more makes a further change of latest values part of the last one, if that is of the same take: a
-// post of thousands of rows keeps what was there before once. false: it is not.
-func (s *steps) more(what any, by *take, events []proto.Event) bool {
+// own is what a further change of a thing needs that is to be undone with the last one, if that is
+// of the same take.
+func (s *steps) own(what any, by *take) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.last[what]
-	if last == nil || last.by != by || last.more == nil {
-		return false
+	if t := s.last[what]; t != nil {
+		return t.Own(by)
 	}
-	last.more(events)
-	return true
+	return nil
 }
 
-// refuse undoes a change, as soon as those behind it are.
-func (s *steps) refuse(t *step) {
+// end takes a change off its thing: it is refused, or stays. undo is what is to be undone then.
+func (s *steps) end(t step, refused bool) (undo []*rules.Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.refused = true
-	for last := s.last[t.what]; last != nil && last.refused; last = s.last[t.what] {
-		last.undo()
-		s.set(t.what, last.before)
+	trail := s.last[t.what]
+	if trail == nil {
+		trail = new(rules.Trail) // others have taken it off, or those behind it stay
 	}
-}
-
-// settle says that a change stays.
-func (s *steps) settle(t *step) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.before, t.settled = nil, true
-	s.set(t.what, s.last[t.what])
-}
-
-// set makes a change the last one of a thing, unless it stays. s is locked.
-func (s *steps) set(what any, t *step) {
-	if t == nil || t.settled {
-		delete(s.last, what)
+	if refused {
+		undo = trail.Refuse(t.Step)
 	} else {
-		s.last[what] = t
+		trail.Settle(t.Step)
 	}
+	if trail.Over() {
+		delete(s.last, t.what)
+	}
+	return undo
 }
 
 // Undo implements rules.Ledger.
-func (t *take) Undo(undo func()) { t.change(nil, undo) }
+func (t *take) Undo(undo func()) { t.change(nil, nil, undo) }
 
-// change notes a change of a thing that is stored here. What no caller waits for is not refused,
-// but put off.
-func (t *take) change(what any, undo func()) *step {
-	one := &step{what: what, by: t, undo: undo}
+// change notes a change of a thing that is stored here, and what further ones of it need. What no
+// caller waits for is not refused, but put off.
+func (t *take) change(what, of any, undo func()) {
 	if t.shared {
-		return one
+		return
 	}
+	one := step{what, &rules.Step{Undo: undo, By: t, Of: of}}
 	t.undo = append(t.undo, one)
 	if what != nil {
 		t.Rules.steps.add(one)
 	}
-	return one
 }
 
 // refuse undoes what was done: the device sends the events again.
 func (t *take) refuse() {
+	s := &t.Rules.steps
+	s.undoing.Lock()
+	defer s.undoing.Unlock()
 	for i := len(t.undo) - 1; i >= 0; i-- {
-		if one := t.undo[i]; one.what != nil {
-			t.Rules.steps.refuse(one)
-		} else {
-			one.undo()
+		one := t.undo[i]
+		if one.what == nil {
+			one.Undo()
+			continue
+		}
+		for _, one := range s.end(one, true) {
+			one.Undo()
 		}
 	}
 	for _, f := range t.gone { // kept and forgotten again on the way
@@ -114,7 +106,7 @@ func (t *take) refuse() {
 func (t *take) settle() {
 	for _, one := range t.undo {
 		if one.what != nil {
-			t.Rules.steps.settle(one)
+			t.Rules.steps.end(one, false)
 		}
 	}
 }

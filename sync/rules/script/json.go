@@ -52,7 +52,7 @@ func (d *Doc) Parse(src string) error {
 		return tooLong(len(src))
 	}
 	if cap(d.cells) == 0 {
-		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 64))
+		d.cells = make([]cell, 0, 2+2*min(strings.Count(src, ":"), 1024))
 	}
 	i, ok := d.value(skipBlanks(src, 0), 0)
 	if ok {
