@@ -144,7 +144,7 @@ func TestNothingIsKeptWhileTheMediumRefuses(t *testing.T) {
 			t.Error("it is not refused")
 		}
 	}
-	if s := g.engine.Sums(); s.Received != 2 || s.Held != 2 || s.Accepted+s.Filtered+s.Made != 0 {
+	if s := g.engine.Sums(); s.Received != 2 || s.Held != 2 || s.Accepted+s.Filtered+s.Made+s.Safety != 0 {
 		t.Errorf("while nothing is kept: %+v", s)
 	}
 	log.queue = nil // as it is before the log is opened

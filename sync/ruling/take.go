@@ -241,6 +241,7 @@ func (t *take) end(refused error, done func(error)) error {
 func (t *take) Count(n rules.Tally) {
 	s := &t.tally
 	s.Received, s.Made, s.Accepted, s.Filtered = s.Received+n.Received, s.Made+n.Made, s.Accepted+n.Accepted, s.Filtered+n.Filtered
+	s.Safety += n.Safety
 }
 
 // add puts an event behind the others. Its fragment is t's. Once the queue has refused some, all is
