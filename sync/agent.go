@@ -45,8 +45,8 @@ type Deps struct {
 	// unless it is nil, is called once the registry has. nil: nobody is told. The loop's goroutine
 	// calls both; they must not block.
 	Coming func(d *proto.DownlinkMsg) (came func())
-	// Made is told of a device that was made here, whose creation is in the queue. It must not
-	// block. nil: nobody is told.
+	// Made is told of a device that was made here by a gateway or by provisioning, whose creation
+	// is in the queue. It must not block. nil: nobody is told.
 	Made func(c *proto.Creation)
 	// Holding is called with the bytes that wait in memory of what the cloud sends, whenever they
 	// have changed by some MiB; nil: nobody is. Any goroutine calls it; it must not block.

@@ -29,6 +29,9 @@ func (a *Agent) Create(ctx context.Context, n *NewDevice) (proto.UUID, error) {
 		}
 		return proto.UUID{}, fmt.Errorf("make device %q: %w", n.Name, err)
 	}
+	if n.Entity == "" { // else people have made it, over REST
+		a.tellMade(&b)
+	}
 	return b.ID, nil
 }
 
@@ -61,10 +64,13 @@ func (a *Agent) announce(ctx context.Context, b *proto.Creation) error {
 		// announced once more at the next start.
 		a.Log.Warn("the registry cannot be written", "error", err)
 	}
+	return nil
+}
+
+func (a *Agent) tellMade(b *proto.Creation) {
 	if a.Made != nil {
 		a.Made(b)
 	}
-	return nil
 }
 
 // Bounds of the gateways that are noted, so that two gateways that name the same devices in turn
@@ -118,6 +124,8 @@ func (a *Agent) announcePending() {
 		ctx, cancel := context.WithTimeout(context.Background(), announceLimit)
 		if err := a.announce(ctx, &b); err != nil {
 			a.Log.Warn("a device made here is not announced to the cloud yet", "error", err)
+		} else {
+			a.tellMade(&b)
 		}
 		cancel()
 	}

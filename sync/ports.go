@@ -144,6 +144,9 @@ type Calls interface {
 	// with it. A one-way call is answered by that; a two-way call that expires ends with TIMEOUT
 	// from now on, and no longer with NO_ACTIVE_CONNECTION.
 	Delivered(device proto.UUID, id int32)
+	// Sent is Delivered where the device acknowledges the call, which Acknowledged says then.
+	Sent(device proto.UUID, id int32)
+	Acknowledged(device proto.UUID, id int32)
 	// Answer is the device's answer; it goes up at once, past the backlog. Empty is sent as {},
 	// what is no JSON as it is: its caller gets 406 (API.md 4.2). False: no such call is pending
 	// (unknown, answered already, expired), which no device needs to know.

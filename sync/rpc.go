@@ -30,6 +30,15 @@ func (a *Agent) Pending(device proto.UUID) []Call { return a.calls.Pending(devic
 // Delivered implements Calls.
 func (a *Agent) Delivered(device proto.UUID, id int32) { a.calls.Delivered(device, id) }
 
+// Sent implements Calls.
+func (a *Agent) Sent(device proto.UUID, id int32) { a.calls.Sent(device, id) }
+
+// Acknowledged implements Calls.
+func (a *Agent) Acknowledged(device proto.UUID, id int32) { a.calls.Acknowledged(device, id) }
+
+// WatchCalls names who is told of the states of persistent calls: calls.Table.Watch.
+func (a *Agent) WatchCalls(fn func(c *Call, state, answer string)) { a.calls.Watch(fn) }
+
 // Answer implements Calls.
 func (a *Agent) Answer(device proto.UUID, id int32, response string) bool {
 	return a.calls.Answer(device, id, response)

@@ -68,6 +68,9 @@ type Snapshot struct {
 	Filtered        uint64     `json:"filtered"`
 	Held            uint64     `json:"held"`
 	Merged          uint64     `json:"merged"`
+	RootChain       string     `json:"root_chain"`                 // name; "" while none is known
+	RootChainNodes  int        `json:"root_chain_nodes"`           // that it has
+	RootChainSince  *time.Time `json:"root_chain_since,omitempty"` // in this life
 	LastError       string     `json:"last_error"`
 	HTTPAddress     string     `json:"http_address"`
 	MQTTAddress     string     `json:"mqtt_address"`

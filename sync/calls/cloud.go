@@ -3,6 +3,7 @@ package calls
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"edgesync/proto"
@@ -39,11 +40,19 @@ func newPending(c *proto.DeviceRpcCallMsg, expires time.Time) *pending {
 	if len(params) <= MaxText { // no longer one is taken
 		params = paramsJSON(params)
 	}
+	retries, info := "", c.GetAdditionalInfo()
+	if c.Retries != nil {
+		retries = strconv.Itoa(int(c.GetRetries()))
+	}
+	if len(info) > maxInfo {
+		info = ""
+	}
 	return &pending{
 		Call: Call{
 			Device: proto.UUIDOf(c.GetDeviceIdMSB(), c.GetDeviceIdLSB()), Method: c.GetRequestMsg().GetMethod(),
 			Params: params, OneWay: c.GetOneway(), Expires: expires,
-			Request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
+			Request:   proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
+			Persisted: c.GetPersisted(), Retries: retries, Info: info, Made: time.Now(),
 		},
 		request: proto.UUIDOf(c.GetRequestUuidMSB(), c.GetRequestUuidLSB()),
 	}
@@ -94,6 +103,7 @@ func (t *Table) Reached(c *Call) {
 func (t *Table) Refuse(c *proto.DeviceRpcCallMsg, word string, expires time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.tellRefused(c, word)
 	a := &answer{msg: withoutBody(c), expires: expires}
 	a.fill("", word)
 	t.queue(a)
@@ -121,6 +131,7 @@ func (t *Table) Recall(c *proto.DeviceRpcCallMsg, expires time.Time) {
 	case p.notice:
 		t.drop(p.msg)
 	default:
+		t.tellRefused(c, refused)
 		t.remember(p.request)
 		a := &answer{msg: p.msg, expires: expires, kept: true}
 		a.fill("", refused)
@@ -308,8 +319,10 @@ func (t *Table) expire(now time.Time) (late []*pendingRequest, next time.Time) {
 		if c.offered {
 			word = TimedOut
 		}
+		t.tell(&c.Call, Expired, "")
 		t.finish(c, "", word)
 	}
+	t.expireAcks(now, sooner)
 	for id, r := range t.requests {
 		if r.expires.After(now) {
 			sooner(r.expires)

@@ -31,6 +31,7 @@ func (t *Table) Delivered(device proto.UUID, id int32) {
 	defer t.mu.Unlock()
 	if c := t.find(device, id); c != nil {
 		c.offered = true
+		t.tell(&c.Call, Delivered, "")
 		if c.OneWay {
 			t.finish(c, "{}", "")
 		}
@@ -54,6 +55,11 @@ func (t *Table) Answer(device proto.UUID, id int32, response string) bool {
 	c := t.find(device, id)
 	if c == nil {
 		return false
+	}
+	if word == "" {
+		t.tell(&c.Call, Successful, response)
+	} else {
+		t.tell(&c.Call, Failed, "")
 	}
 	t.finish(c, response, word)
 	return true

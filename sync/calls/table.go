@@ -67,6 +67,11 @@ type Call struct {
 	// notice, and enters no chain.
 	Request proto.UUID
 	Direct  bool
+	// Persisted: nobody waits for the answer, and each state of the call is told (Table.Watch).
+	Persisted bool
+	Retries   string    // as the cloud sent them, "" if it did not
+	Info      string    // JSON that the caller gave with it, "" if it gave none
+	Made      time.Time // when the call came
 }
 
 // Request is a device's own call to the cloud.
@@ -103,6 +108,8 @@ type Table struct {
 	unpaired []unpaired
 	requests map[int32]*pendingRequest
 	unsent   []int32 // requests to be sent
+	watch    func(c *Call, state, answer string)
+	unacked  []unacked
 }
 
 // pending is a call to a device without an answer.
@@ -112,6 +119,9 @@ type pending struct {
 	request proto.UUID
 	offered bool // somebody was there to take it
 	kept    bool // in the registry, over a restart
+	// Of a persistent call: how often it was sent, and acknowledged, and when that is due.
+	sent, acked int
+	due         time.Time
 	// local tells who here waits for the answer, with mu held, and must not block; nil: the cloud
 	// waits for it, or, for a notice, nobody.
 	local  func(response, word string)
@@ -195,7 +205,7 @@ func (t *Table) add(c *pending) {
 
 // size is what a call takes of maxBytes.
 func (c *pending) size() int {
-	n := callCost + len(c.Method) + len(c.Params)
+	n := callCost + len(c.Method) + len(c.Params) + len(c.Info)
 	if c.notice {
 		n += len(c.msg.GetRequestMsg().GetMethod()) + len(c.msg.GetRequestMsg().GetParams())
 	}

@@ -381,6 +381,7 @@ func (g *gateway) connect() error {
 	g.doors = device.NewDoors(device.Ports{
 		Intake: intake, Lookups: g.registry, Packages: g.registry, Calls: g.rules, Creations: g.agent, Foreign: maps, Seen: g.seen,
 		Log: g.log, Clock: g.clock, Synced: g.registry.Synced, Lane: lane,
+		Provisioned: func(p *device.Provisioned) { g.rules.Provisioned(p.Device, p.OK, p.Key, p.CredentialsType) },
 	})
 	g.rules.Connect(g.agent, g.doors)
 	g.agent.SetDoors(g.rules)
@@ -489,6 +490,9 @@ func (g *gateway) snapshot() agent.Snapshot {
 	}
 	r := g.rules.Counts()
 	s.AddRules(r.Made, r.Filtered, r.Held, r.Merged)
+	if root := g.rules.RootChain(); root.Nodes > 0 {
+		s.RootChain, s.RootChainNodes, s.RootChainSince = root.Name, root.Nodes, &root.Since
+	}
 	s.AnswerTimes = g.doors.AnswerTimes()
 	s.Refusals, s.Refused = g.doors.Refusals().Counts(), g.doors.Refusals().Latest(agent.MaxRefused)
 	for _, c := range g.registry.Counts() {

@@ -49,10 +49,11 @@ func (p *program) rulesCommand(args []string) int {
 	return exitOK
 }
 
-// printRules prints a report for people.
+// printRules prints a report for people. What people name in the cloud leaves the terminal as it
+// is.
 func printRules(w io.Writer, r *ruling.Report) {
 	for _, f := range r.Facts {
-		fmt.Fprintln(w, f)
+		fmt.Fprintln(w, printable(f))
 	}
 	fmt.Fprintf(w, "messages: %d made, %d filtered, %d waiting in %d windows (%d bytes), %d merged, %d failed, %d pushed as they came\n",
 		r.Made, r.Filtered, r.Held, r.Windows, r.HeldBytes, r.Merged, r.Failed, r.Instead)
@@ -63,6 +64,12 @@ func printRules(w io.Writer, r *ruling.Report) {
 			root = " (root)"
 		}
 		fmt.Fprintf(w, "\nchain %q%s, %d nodes\n", c.Name, root, len(c.Nodes))
+		if c.Root && r.RootSince > 0 {
+			fmt.Fprintf(w, "  root since %s\n", time.UnixMilli(r.RootSince).UTC().Format(time.RFC3339))
+		}
+		if len(c.Profiles) > 0 {
+			fmt.Fprintf(w, "  of the profiles %s\n", printable(strings.Join(c.Profiles, ", ")))
+		}
 		for k := range c.Nodes {
 			printNode(w, &c.Nodes[k])
 		}
@@ -74,14 +81,14 @@ func printRules(w io.Writer, r *ruling.Report) {
 
 func printNode(w io.Writer, n *ruling.Node) {
 	typ := n.Type[strings.LastIndexByte(n.Type, '.')+1:]
-	fmt.Fprintf(w, "  %-28s %-30s in %d", n.Name, typ, n.In)
+	fmt.Fprintf(w, "  %-28s %-30s in %d", printable(n.Name), printable(typ), n.In)
 	relations := make([]string, 0, len(n.Out))
 	for relation := range n.Out {
 		relations = append(relations, relation)
 	}
 	sort.Strings(relations)
 	for _, relation := range relations {
-		fmt.Fprintf(w, ", %s %d", relation, n.Out[relation])
+		fmt.Fprintf(w, ", %s %d", printable(relation), n.Out[relation])
 	}
 	if n.Failed > 0 {
 		fmt.Fprintf(w, ", failed %d", n.Failed)
@@ -91,9 +98,9 @@ func printNode(w io.Writer, n *ruling.Node) {
 	}
 	fmt.Fprintln(w)
 	if !n.Supported {
-		fmt.Fprintf(w, "    not executed: %s; %s\n", n.Reason, n.Instead)
+		fmt.Fprintf(w, "    not executed: %s; %s\n", printable(n.Reason), n.Instead)
 	}
 	if n.LastError != "" {
-		fmt.Fprintf(w, "    last error, %s: %s\n", time.UnixMilli(n.LastAt).UTC().Format(time.RFC3339), n.LastError)
+		fmt.Fprintf(w, "    last error, %s: %s\n", time.UnixMilli(n.LastAt).UTC().Format(time.RFC3339), printable(n.LastError))
 	}
 }

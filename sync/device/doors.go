@@ -43,7 +43,9 @@ type Ports struct {
 	Calls     agent.Calls
 	Creations agent.Creations
 	Seen      *sighting.Book // of devices; nil: nobody looks
-	Foreign   *foreign.Set   // topics that ThingsBoard does not know; nil: there are none
+	// Provisioned is told of provisioning requests. It must not block; nil: nobody is told.
+	Provisioned func(*Provisioned)
+	Foreign     *foreign.Set // topics that ThingsBoard does not know; nil: there are none
 	// Synced reports whether a sync has completed once: before that nobody is told that a token is
 	// wrong. nil: it has.
 	Synced func() bool

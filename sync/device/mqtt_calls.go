@@ -1,6 +1,7 @@
 package device
 
 import (
+	"slices"
 	"strconv"
 
 	"edgesync/proto"
@@ -49,12 +50,26 @@ func (s *session) deliver(c *agent.Call, name string) bool {
 // sendDown sends a command and notes that it was handed over, which is all that a one-way call
 // waits for (API.md 4.2). It returns false where the device cannot take the command.
 func (s *session) sendDown(to string, payload []byte, qos byte, c *agent.Call) bool {
-	ok := s.send(to, payload, qos)
-	if ok {
+	acks, ok := s.sendCall(to, payload, nil, qos, c)
+	switch {
+	case !ok:
+	case acks && c.Persisted:
+		s.m.Calls.Sent(c.Device, c.ID)
+	default:
 		s.m.Calls.Delivered(c.Device, c.ID)
 	}
 	return ok
 }
+
+// awaited is a persistent call that the device is to acknowledge, by the number of its packet.
+type awaited struct {
+	packet uint16
+	call   int32
+	device proto.UUID
+}
+
+// maxAwaited bounds them: of more the oldest gives way.
+const maxAwaited = 64
 
 // pending sends the commands that have no answer yet, those that were sent before too, after the
 // packet in work has subscribed to commands (API.md 4.2).
@@ -80,8 +95,16 @@ func (s *session) pendingOf(id proto.UUID, name string) {
 }
 
 // acknowledged notes a PUBACK of the device.
-func (s *session) acknowledged() {
+func (s *session) acknowledged(packet uint16) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.unacked = max(0, s.unacked-1)
+	i := slices.IndexFunc(s.awaited, func(a awaited) bool { return a.packet == packet })
+	if i < 0 {
+		s.mu.Unlock()
+		return
+	}
+	a := s.awaited[i]
+	s.awaited = slices.Delete(s.awaited, i, i+1)
+	s.mu.Unlock()
+	s.m.Calls.Acknowledged(a.device, a.call)
 }

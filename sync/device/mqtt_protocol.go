@@ -32,7 +32,7 @@ func (s *session) handle(frame []byte) error {
 		}
 		switch t {
 		case mqtt.TypePuback:
-			s.acknowledged()
+			s.acknowledged(id)
 		case mqtt.TypePubrel: // the third step of QoS 2
 			var b [4]byte
 			return s.write(mqtt.AppendAck(b[:0], mqtt.TypePubcomp, s.version, id, 0))

@@ -70,6 +70,7 @@ type session struct {
 	subs    [subProvision]grant // by subject
 	lastID  uint16              // packet id of the last message with QoS 1
 	unacked int                 // QoS 1 messages that the device has not acknowledged
+	awaited []awaited           // persistent calls among them
 }
 
 // ack is a publish that is not acknowledged yet.
@@ -456,6 +457,12 @@ func (s *session) send(name string, payload []byte, qos byte) bool {
 
 // sendFile is send with a part of a file behind the payload, or nil; the file is closed.
 func (s *session) sendFile(name string, payload []byte, f *outFile, qos byte) bool {
+	_, ok := s.sendCall(name, payload, f, qos, nil)
+	return ok
+}
+
+// sendCall is sendFile of a call, or of something else, nil. acks: the device is to acknowledge it.
+func (s *session) sendCall(name string, payload []byte, f *outFile, qos byte, c *agent.Call) (acks, ok bool) {
 	n := len(payload)
 	if f != nil {
 		n += int(f.left)
@@ -470,7 +477,7 @@ func (s *session) sendFile(name string, payload []byte, f *outFile, qos byte) bo
 		if f != nil {
 			f.Close()
 		}
-		return false
+		return false, false
 	}
 	if qos > 0 {
 		if s.lastID++; s.lastID == 0 {
@@ -479,12 +486,18 @@ func (s *session) sendFile(name string, payload []byte, f *outFile, qos byte) bo
 	}
 	b := mqtt.AppendPublishHead(make([]byte, 0, size-n+len(payload)), s.version, name, n, qos, s.lastID)
 	if _, err := s.conn.writeFile(append(b, payload...), f); err != nil {
-		return false
+		return false, false
 	}
 	if qos > 0 {
 		s.unacked++
+		if c != nil && c.Persisted {
+			if len(s.awaited) == maxAwaited {
+				s.awaited = append(s.awaited[:0], s.awaited[1:]...)
+			}
+			s.awaited = append(s.awaited, awaited{s.lastID, c.ID, c.Device})
+		}
 	}
-	return true
+	return qos > 0, true
 }
 
 // attributes sends a change of shared attributes, which object has in JSON, to the device, or to

@@ -183,6 +183,33 @@ func TestMQTTCommands(t *testing.T) {
 	d.expect(`v2/r/req/12 {"method":"set\"Gpio","params":{"pin":1}}`)
 }
 
+// A persistent call that goes with QoS 1 is sent, and then acknowledged; with QoS 0 it is
+// delivered. Each PUBACK counts once.
+func TestMQTTPersistentCalls(t *testing.T) {
+	s := newStand(t, true)
+	d := s.dial(4, "lamp")
+	if code := d.subscribe("v1/devices/me/rpc/request/+", 1); code != 1 {
+		t.Fatalf("SUBACK %#x", code)
+	}
+	var packets [][]byte
+	for id, persisted := range []bool{true, false, true} {
+		s.Deliver(&agent.Call{Device: lampID, ID: int32(id), Method: "c", Params: "5", Persisted: persisted})
+		_, body := d.read()
+		packets = append(packets, body[2+len("v1/devices/me/rpc/request/1"):][:2])
+	}
+	for _, n := range []int{2, 1, 0, 0} {
+		d.write([]byte{0x40, 2, packets[n][0], packets[n][1]})
+	}
+	d.alive()
+	d.subscribe("v1/devices/me/rpc/request/+", 0)
+	s.Deliver(&agent.Call{Device: lampID, ID: 9, Method: "c", Persisted: true})
+	d.read()
+	delivered, _ := s.calls.said()
+	if got, want := fmt.Sprint(delivered), "[01/0 sent 01/1 01/2 sent 01/2 acknowledged 01/0 acknowledged 01/9]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestMQTTRequests(t *testing.T) {
 	s := newStand(t, true)
 	for _, v := range versions {

@@ -244,6 +244,18 @@ func (s *switchboard) Delivered(id proto.UUID, call int32) {
 	s.delivered = append(s.delivered, fmt.Sprintf("%x/%d", id[:1], call))
 }
 
+func (s *switchboard) Sent(id proto.UUID, call int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delivered = append(s.delivered, fmt.Sprintf("%x/%d sent", id[:1], call))
+}
+
+func (s *switchboard) Acknowledged(id proto.UUID, call int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delivered = append(s.delivered, fmt.Sprintf("%x/%d acknowledged", id[:1], call))
+}
+
 func (s *switchboard) Answer(id proto.UUID, call int32, response string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -77,6 +77,27 @@ func (r *provisionRequest) check() error {
 	return nil
 }
 
+// Provisioned is the end of a provisioning request that is about a device: the one that it made or
+// found, or, if it failed, the one that has its name or was provisioned before. Nothing of it is
+// secret.
+type Provisioned struct {
+	Device               proto.UUID
+	OK                   bool
+	Key, CredentialsType string // as the device sent them
+}
+
+// tellProvisioned tells of the end of a request.
+func (d *Doors) tellProvisioned(r *provisionRequest, id proto.UUID, ok bool) {
+	if d.Ports.Provisioned == nil {
+		return
+	}
+	p := &Provisioned{Device: id, OK: ok, Key: *r.Key}
+	if r.CredentialsType != nil {
+		p.CredentialsType = *r.CredentialsType
+	}
+	d.Ports.Provisioned(p)
+}
+
 // provisioned answers a device that asks for credentials from a network address (API.md 5). An
 // error means that the device should ask again later; guess.ErrTooMany, that its secret was not
 // looked at.
@@ -100,37 +121,44 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 	name, _ := text(r.DeviceName)
 	name = strings.TrimFunc(name, func(c rune) bool { return c <= ' ' })
 	var id proto.UUID
+	refuse := func() ([]byte, error) {
+		if id != (proto.UUID{}) {
+			d.tellProvisioned(r, id, false)
+		}
+		return []byte(provisionFailure), nil
+	}
 	switch profile.Provisioning {
 	case provisionCreates:
 		if name == "" {
 			name = rand.Text()[:20]
 		}
-		if _, taken := d.Lookups.ByName(name); taken || badName(name) != "" {
-			return []byte(provisionFailure), nil
+		if dev, taken := d.Lookups.ByName(name); taken || badName(name) != "" {
+			id = dev.ID
+			return refuse()
 		}
 		n := r.device(name, profile.Name)
 		if n.CredentialsType == "ACCESS_TOKEN" {
 			if _, taken := d.Lookups.ByToken(n.CredentialsID); taken {
-				return []byte(provisionFailure), nil
+				return refuse()
 			}
 		}
 		if id, err = d.Creations.Create(ctx, n); errors.Is(err, agent.ErrNameTaken) || errors.Is(err, registry.ErrName) ||
 			errors.Is(err, registry.ErrCredentials) {
-			return []byte(provisionFailure), nil // and so it would be at every further try
+			return refuse() // and so it would be at every further try
 		} else if err != nil {
 			return nil, err
 		}
 	case provisionChecks:
 		dev, ok := d.Lookups.ByName(name)
 		if !ok || dev.ProfileID != profile.ID {
-			return []byte(provisionFailure), nil
-		}
-		used := false
-		d.Lookups.Attributes(dev.ID, registry.ServerScope, []string{provisionState}, func(*proto.KV) { used = true })
-		if used {
-			return []byte(provisionFailure), nil
+			return refuse()
 		}
 		id = dev.ID
+		used := false
+		d.Lookups.Attributes(id, registry.ServerScope, []string{provisionState}, func(*proto.KV) { used = true })
+		if used {
+			return refuse()
+		}
 	}
 	credentials, ok := d.Lookups.Credentials(id)
 	if !ok {
@@ -138,7 +166,7 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 	}
 	if answer, err = provisionAnswer(credentials); err != nil {
 		d.complain("a device is not given its credentials", name, err)
-		return []byte(provisionFailure), nil
+		return refuse()
 	}
 	state := []proto.KV{{Key: []byte(provisionState), Type: proto.KeyValueType_STRING_V, Str: []byte("provisioned")}}
 	now := d.Clock.Stamp()
@@ -149,6 +177,7 @@ func (d *Doors) provisioned(ctx context.Context, remote string, r *provisionRequ
 	if err := d.Intake.Accept(ctx, []proto.Event{event}); err != nil {
 		return nil, err
 	}
+	d.tellProvisioned(r, id, true)
 	return answer, nil
 }
 

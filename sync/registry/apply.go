@@ -327,10 +327,18 @@ func (r *Registry) applyNested(k *kind, field string, text []byte) (bool, error)
 	if !ok {
 		return false, errMalformed
 	}
+	if k == ruleChainMetadata && r.has(k.key(id)) && emptyList(fields["nodes"]) {
+		return true, nil // a real edge goes on with the nodes that it has (rules/RULES.md 1.3)
+	}
 	if err := r.put(k.key(id), text); err != nil {
 		return false, err
 	}
 	return true, nil
+}
+
+func emptyList(text json.RawMessage) bool {
+	var list []json.RawMessage
+	return json.Unmarshal(text, &list) == nil && len(list) == 0
 }
 
 // resourceBulk is the word in registry.keep that keeps a resource: JavaScript modules are part of

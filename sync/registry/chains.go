@@ -244,6 +244,7 @@ func (r *Registry) DropAlarm(id proto.UUID, was []byte) {
 var entityKinds = map[string]*kind{
 	"ASSET": assets, "ENTITY_VIEW": entityViews, "CUSTOMER": customers, "DASHBOARD": dashboards, "DEVICE_PROFILE": deviceProfiles,
 	"ASSET_PROFILE": assetProfiles, "TENANT": tenants, "USER": users, "ALARM": alarms, "RULE_CHAIN": ruleChains, "DEVICE": devices,
+	"CALCULATED_FIELD": calculatedFields,
 }
 
 // EntityText reads an entity's JSON by the name of its type. Any goroutine.

@@ -121,7 +121,8 @@ func (c *call) createWith(in document, n *proto.NewDevice) (any, error) {
 		c.Log.Warn("a device could not be made by REST", "error", err)
 		return nil, &failure{http.StatusServiceUnavailable, codeGeneral, wordsNotStored}
 	}
-	return json.RawMessage(text), nil
+	made := c.event(proto.KindDevice, proto.ActionAdded, n.ID, nil) // which is in the queue already
+	return json.RawMessage(text), c.entered([]proto.Event{made}, func() error { return nil })
 }
 
 func (c *call) nameIs(id proto.UUID, name string) bool {

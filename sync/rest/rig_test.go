@@ -41,8 +41,9 @@ type rig struct {
 	calls  caller
 	tokens map[string]string
 	lane   share.Lane
-	dir    string // of the data
-	synced error  // what an order of a sync comes to
+	dir    string   // of the data
+	synced error    // what an order of a sync comes to
+	heard  []string // by the rule chains: action, kind, user
 }
 
 // caller stands in for the loop.
@@ -106,11 +107,21 @@ func (r *rig) build(log *slog.Logger) {
 	r.agent = agent.NewAgent(agent.Deps{Config: c, Queue: r.queue, Dead: r.dead, Registry: r.reg, Log: log, Version: "test"})
 	r.api = rest.New(rest.Options{
 		Registry: r.reg, Intake: r.intake, Creations: r.agent, Calls: &r.calls, Latest: r.latest, Log: log,
-		Lane: r.lane, Sync: func(context.Context) error { return r.synced },
+		Lane: r.lane, Entered: r.entered, Sync: func(context.Context) error { return r.synced },
 		Queue: &rest.Queue{Dir: filepath.Join(r.dir, "queue"), Ends: func() (committed, last uint64) {
 			return r.queue.Committed().Offset, r.queue.End().Offset
 		}},
 	})
+}
+
+// entered stands in for the rule chains.
+func (r *rig) entered(events []proto.Event, by registry.User, _, _ int64) func() {
+	return func() {
+		for i := range events {
+			e := &events[i]
+			r.heard = append(r.heard, fmt.Sprint(e.Action, " ", e.Kind, " ", by.ID[15]))
+		}
+	}
 }
 
 // settings is the default configuration with what is set, as key=value of the environment.

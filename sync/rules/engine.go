@@ -104,12 +104,12 @@ func New(reg Registry, out Outlet, opt Options) *Engine {
 }
 
 // SetLimit sets the executions of nodes for one message, as the tenant's profile has them; 0
-// means the default, 200, and more are not taken.
+// means the default, 200, and more than 10,000 are not taken.
 func (e *Engine) SetLimit(n int) {
-	if n <= 0 || n > 10_000 {
+	if n <= 0 {
 		n = defaultLimit
 	}
-	e.limit.Store(int32(n))
+	e.limit.Store(int32(min(n, 10_000)))
 }
 
 // Head takes the JSON of a RuleChainUpdateMsg.

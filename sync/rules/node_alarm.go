@@ -52,6 +52,21 @@ func (a *Alarm) tree(reg Registry) *tree {
 // JSON is the alarm as a server writes it, and as messages have it.
 func (a *Alarm) JSON(reg Registry) string { return a.tree(reg).String() }
 
+// Comment is the message of the comment that a server writes at an alarm whose severity has
+// changed, for a user, or for nobody (RULES.md 2.2).
+func (a *Alarm) Comment(reg Registry, now int64, was string, user Entity) *Message {
+	text := members("text subtype oldSeverity newSeverity", textTree("Alarm severity was updated from "+was+" to "+a.Severity),
+		textTree("SEVERITY_CHANGED"), textTree(was), textTree(a.Severity))
+	e := Entity{"ALARM", a.ID}
+	comment := members("alarmId userId type comment id createdTime name", e.ref(), user.ref(), textTree("SYSTEM"), text,
+		members("id", textTree(proto.FormatUUID(proto.NewUUID()))), wholeTree(now), textTree(text.String()))
+	m := newMessage("COMMENT_CREATED", e, now, a.JSON(reg))
+	m.setMeta("entityName", a.Type)
+	m.setMeta("entityType", e.Type)
+	m.setMeta("comment", comment.String())
+	return m
+}
+
 // alarmDetails runs a script on the message and the previous details, "" if there are none.
 func (r *round) alarmDetails(p *script.Program, before string) (details string, ok bool) {
 	args, err := r.args()
@@ -167,9 +182,13 @@ func (f *createAlarm) do(r *round) {
 		r.fail("the details of the alarm are larger than 64 KiB")
 		return
 	}
+	was := a.Severity
 	a.Severity, a.Details, a.Relations = severity, details, types
 	a.Propagate, a.PropagateOwner, a.ToTenant = to.Propagate, to.Owner, to.Tenant
 	if r.check(r.out.SaveAlarm(a)) {
+		if was != "" && was != severity {
+			r.make(a.Comment(r.e.reg, now, was, Entity{}))
+		}
 		r.alarmDone(a, notice, flag, relation)
 	}
 }

@@ -60,11 +60,11 @@ func (*chainOutput) do(r *round) {
 			caller = c.byKey(f.node)
 		}
 	}
-	if caller == nil {
+	name := r.n.name
+	if caller == nil || name == "" { // without a name the caller would be run again
 		r.end()
 		return
 	}
-	name := r.n.name
 	r.n = caller
 	r.enqueue(m, name)
 }

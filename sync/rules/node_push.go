@@ -51,13 +51,15 @@ func (p *pushing) do(r *round) {
 		r.end()
 		return
 	}
-	if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator {
-		r.tell("Success")
-		return
-	}
 	action := pushAction(m)
 	if action == "" {
 		r.failOn("Unsupported msg type %", m.Type)
+		return
+	}
+	alarm := action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM")
+	if raw := m.from.raw; m.Up && len(raw) == 1 && raw[0].Data == m.Data && raw[0].Originator == m.Originator &&
+		(alarm || raw[0].Type == m.Type) {
+		r.tell("Success")
 		return
 	}
 	scope, ok := r.scopeOf(p.Scope)
@@ -66,7 +68,7 @@ func (p *pushing) do(r *round) {
 	}
 	e := &r.event // which nobody keeps
 	*e = Event{Action: action, Entity: m.Originator, Time: m.when(), Scope: scope, Data: m.Data, Message: m}
-	if action == "ADDED" || action == "UPDATED" || strings.HasPrefix(action, "ALARM") {
+	if alarm {
 		t := m.object()
 		if e.Alarm = idOf(t.get("id")); t == nil {
 			r.fail("Message body is not an alarm!")

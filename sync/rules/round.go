@@ -1,10 +1,6 @@
 package rules
 
-import (
-	"strings"
-
-	"edgesync/sync/rules/script"
-)
+import "edgesync/sync/rules/script"
 
 // roundLimit is how many times the limit of one message all that comes of it may execute nodes:
 // copies that make copies end somewhere.
@@ -237,9 +233,9 @@ func (r *round) tell(names ...string) {
 	}
 	switch len(r.to) {
 	case 0:
-		for _, name := range names { // that nothing takes, as of a switch: it is a failure
-			if strings.EqualFold(name, "Failure") {
-				r.over("the node gives its message on by Failure")
+		for _, name := range names {
+			if is(name, "Failure") { // which a script or an output may name
+				r.over("the relation Failure leads nowhere")
 				return
 			}
 		}

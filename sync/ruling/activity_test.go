@@ -66,6 +66,13 @@ func TestActivity(t *testing.T) {
 		seen()
 		connected.Store(false)
 		pass(2*time.Second, "DISCONNECT_EVENT ACTIVITY_EVENT ")
+		// Telemetry of the cloud counts as activity too.
+		pass(11*time.Minute, "INACTIVITY_EVENT ")
+		e := &proto.EntityDataProto{EntityType: "DEVICE", PostTelemetryMsg: &proto.PostTelemetryMsg{}}
+		e.EntityIdMSB, e.EntityIdLSB = proto.Halves(device(1))
+		g.Coming(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}})()
+		pass(2*time.Second, "ACTIVITY_EVENT ")
+		pass(11*time.Minute, "INACTIVITY_EVENT ")
 		if v, ok := g.Attribute(rules.Entity{Type: "DEVICE", ID: device(2)}, "SERVER_SCOPE", "active"); ok {
 			t.Errorf("of a device that was never seen: %v", v)
 		}

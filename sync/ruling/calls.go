@@ -18,6 +18,9 @@ import (
 type Calls interface {
 	Pending(device proto.UUID) []calls.Call
 	Delivered(device proto.UUID, id int32)
+	Sent(device proto.UUID, id int32)
+	Acknowledged(device proto.UUID, id int32)
+	WatchCalls(fn func(c *calls.Call, state, answer string))
 	Answer(device proto.UUID, id int32, response string) bool
 	Notify(device proto.UUID, method, params string) bool
 	Request(r *calls.Request) error
@@ -80,7 +83,10 @@ func (c *callers) init() {
 }
 
 // Connect names the agent, which has the calls, and the doors to the devices. Before Start.
-func (r *Rules) Connect(agent Calls, doors Doors) { r.calls.agent, r.calls.doors = agent, doors }
+func (r *Rules) Connect(agent Calls, doors Doors) {
+	r.calls.agent, r.calls.doors = agent, doors
+	agent.WatchCalls(r.callState)
+}
 
 // work runs what is to be done, until ctx is done.
 func (r *Rules) work(ctx context.Context) {
@@ -170,7 +176,7 @@ func (r *Rules) Deliver(c *calls.Call) bool {
 		if ok && !r.Off && !c.Direct {
 			w.Count(c.Device)
 		}
-		return r.calls.doors.Deliver(c)
+		return r.offer(c)
 	}
 	own := *c
 	k := &r.calls
@@ -184,7 +190,15 @@ func (r *Rules) Deliver(c *calls.Call) bool {
 		return false // Reached says it once it is
 	}
 	r.calls.drop(&own)
-	return k.doors.Deliver(c)
+	return r.offer(c)
+}
+
+// offer offers a call to the doors for the first time.
+func (r *Rules) offer(c *calls.Call) bool {
+	if c.Persisted {
+		r.callState(c, calls.Queued, "")
+	}
+	return r.calls.doors.Deliver(c)
 }
 
 func (c *callers) drop(call *calls.Call) {
@@ -211,9 +225,14 @@ func (r *Rules) about(device proto.UUID, typ, data string, pairs ...string) *rul
 func (r *Rules) callDown(c *calls.Call) {
 	b := proto.AppendJSONString([]byte(`{"method":`), []byte(c.Method))
 	b = proto.AppendJSONString(append(b, `,"params":`...), []byte(c.Params))
-	known, err := r.handle(r.about(c.Device, rules.CallToDevice, string(append(b, `,"additionalInfo":null}`...)),
-		"requestUUID", proto.FormatUUID(c.Request), "originServiceId", "edgesync",
-		"expirationTime", strconv.FormatInt(c.Expires.UnixMilli(), 10), "oneway", strconv.FormatBool(c.OneWay), "persistent", "false"))
+	b = append(appendText(append(b, `,"additionalInfo":`...), c.Info), '}')
+	m := r.about(c.Device, rules.CallToDevice, string(b), "requestUUID", proto.FormatUUID(c.Request), "originServiceId", "edgesync",
+		"expirationTime", strconv.FormatInt(c.Expires.UnixMilli(), 10), "oneway", strconv.FormatBool(c.OneWay),
+		"persistent", strconv.FormatBool(c.Persisted))
+	if c.Retries != "" {
+		m.Metadata = append(m.Metadata, pair("retries", c.Retries))
+	}
+	known, err := r.handle(m)
 	r.calls.mu.Lock()
 	own := r.calls.cloud[c.Request]
 	given := own != nil && own.given
@@ -230,7 +249,7 @@ func (r *Rules) callDown(c *calls.Call) {
 
 // deliver gives a call to the device.
 func (r *Rules) deliver(c *calls.Call) {
-	if r.calls.doors.Deliver(c) {
+	if r.offer(c) {
 		r.calls.agent.ReachedCall(c)
 	}
 }
@@ -300,6 +319,12 @@ func (r *Rules) Pending(device proto.UUID) []calls.Call { return r.calls.agent.P
 
 // Delivered says that a transport took a call.
 func (r *Rules) Delivered(device proto.UUID, id int32) { r.calls.agent.Delivered(device, id) }
+
+// Sent says that a transport took a call that the device is to acknowledge.
+func (r *Rules) Sent(device proto.UUID, id int32) { r.calls.agent.Sent(device, id) }
+
+// Acknowledged says that the device did.
+func (r *Rules) Acknowledged(device proto.UUID, id int32) { r.calls.agent.Acknowledged(device, id) }
 
 // Notify calls a device by the edge itself.
 func (r *Rules) Notify(device proto.UUID, method, params string) bool {

@@ -3,6 +3,8 @@ package ruling
 import (
 	"crypto/sha256"
 	"errors"
+	"strconv"
+	"time"
 
 	"edgesync/proto"
 	"edgesync/sync/rules"
@@ -69,7 +71,22 @@ func (r *Rules) load() error {
 // sayFacts logs what people must know of the chains, once for each change.
 func (r *Rules) sayFacts() {
 	said := make(map[string]bool)
-	for _, f := range r.Report(true).Facts {
+	all := r.Report(true)
+	root := Root{Name: all.Root}
+	if len(all.Chains) > 0 && all.Chains[0].Root {
+		root.id, root.Nodes = all.Chains[0].ID, len(all.Chains[0].Nodes)
+	}
+	r.mu.Lock()
+	if root.Since = r.root.Since; root.id != r.root.id {
+		root.Since = time.Now()
+	}
+	changed := root != r.root
+	r.root = root
+	r.mu.Unlock()
+	if changed && root.id != "" {
+		r.Log.Info("the root rule chain", "name", strconv.Quote(root.Name), "nodes", root.Nodes)
+	}
+	for _, f := range all.Facts {
 		if said[f] = true; !r.facts[f] {
 			r.Log.Info("rule chains: " + f)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/rules"
+	"edgesync/sync/rules/script"
 )
 
 // maxDown bounds what comes from the cloud and waits to enter its chains, in bytes as on the wire
@@ -67,10 +68,14 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 	if len(list) == 0 && len(d.GetEntityData()) == 0 {
 		return nil
 	}
+	known := r.known(d)
 	return func() {
-		for _, d := range d.GetEntityData() {
+		for i, d := range d.GetEntityData() {
+			if d.PostTelemetryMsg != nil && d.GetEntityType() == proto.DeviceEntity && r.cares() {
+				r.run(0, func() { r.heardOf(proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())) })
+			}
 			if r.wanted(d) {
-				r.run(pb.Size(d), func() { r.cameFor(d) })
+				r.run(pb.Size(d), func() { r.cameFor(d, known[i]) })
 			}
 		}
 		for _, m := range list {
@@ -83,6 +88,33 @@ func (r *Rules) Coming(d *proto.DownlinkMsg) (came func()) {
 			})
 		}
 	}
+}
+
+// known are the keys of the attributes that the cloud has changed and that are not newer than what
+// is stored, by the place of their entity in d: as after each sync, in which all of them come.
+func (r *Rules) known(d *proto.DownlinkMsg) map[int]map[string]bool {
+	all := make(map[int]map[string]bool)
+	for i, e := range d.GetEntityData() {
+		scope, ok := scopes[e.GetPostAttributeScope()]
+		if e.AttributesUpdatedMsg == nil || e.AttributeTs == nil || !ok || !r.wanted(e) {
+			continue
+		}
+		var keys []string
+		for _, kv := range e.AttributesUpdatedMsg.GetKv() {
+			keys = append(keys, kv.GetKey())
+		}
+		id := proto.UUIDOf(e.GetEntityIdMSB(), e.GetEntityIdLSB())
+		r.Registry.TimedAttributes(id, scope, keys, func(ts int64, kv *proto.KV) {
+			if ts < e.GetAttributeTs() {
+				return
+			}
+			if all[i] == nil {
+				all[i] = make(map[string]bool)
+			}
+			all[i][string(kv.Key)] = true
+		})
+	}
+	return all
 }
 
 // run has something run later that takes so many bytes until then.
@@ -98,7 +130,7 @@ func (r *Rules) run(size int, do func()) {
 		return
 	}
 	c.mu.Unlock()
-	r.complain("what the cloud has sent does not enter its rule chain: too much is to be done", "", "")
+	r.complain("what has come does not enter its rule chain: too much is to be done", "", "")
 }
 
 // fresh are the messages of entities that are new here.
@@ -132,6 +164,9 @@ func (r *Rules) fresh(d *proto.DownlinkMsg) (list []*rules.Message) {
 	for _, u := range d.GetAssetProfileUpdateMsg() {
 		add("ASSET_PROFILE", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
 	}
+	for _, u := range d.GetCalculatedFieldUpdateMsg() {
+		add("CALCULATED_FIELD", u.GetIdMSB(), u.GetIdLSB(), u.GetEntity())
+	}
 	return list
 }
 
@@ -141,20 +176,39 @@ func (r *Rules) Made(c *proto.Creation) {
 	if r.Off {
 		return
 	}
-	var j struct{ Name, Type string }
+	var j struct{ Name string }
 	_ = json.Unmarshal([]byte(c.Device), &j) // it is ours
-	list := []*rules.Message{{Type: "ENTITY_CREATED"}}
-	list[0].Metadata = append(list[0].Metadata, pair("entityName", j.Name), pair("entityType", proto.DeviceEntity))
+	m := &rules.Message{
+		Type: "ENTITY_CREATED", Originator: rules.Entity{Type: proto.DeviceEntity, ID: c.ID}, Time: r.Clock.Now(), Data: c.Device, Up: true,
+		Metadata: []script.Pair{pair("entityName", j.Name), pair("entityType", proto.DeviceEntity)},
+	}
 	if c.Gateway != (proto.UUID{}) {
-		list[0].Metadata = append(list[0].Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
-	} else {
-		list = append(list, &rules.Message{Type: "PROVISION_SUCCESS"})
-		list[1].Metadata = append(list[1].Metadata, pair("deviceName", j.Name), pair("deviceType", j.Type))
+		m.Metadata = append(m.Metadata, pair("gatewayId", proto.FormatUUID(c.Gateway)))
 	}
-	for _, m := range list {
-		m.Originator, m.Time, m.Data, m.Up = rules.Entity{Type: proto.DeviceEntity, ID: c.ID}, r.Clock.Now(), c.Device, true
-		r.run(len(m.Data), func() { r.handleQuietly(m) })
+	r.run(len(m.Data), func() { r.handleQuietly(m) })
+}
+
+// Provisioned has the message of a provisioning request run that is about a device (RULES.md 2.2).
+// Any goroutine; it does not block.
+func (r *Rules) Provisioned(device proto.UUID, ok bool, key, credentialsType string) {
+	if r.Off {
+		return
 	}
+	typ := "PROVISION_FAILURE"
+	if ok {
+		typ = "PROVISION_SUCCESS"
+	}
+	r.run(len(key), func() {
+		text, here := r.Registry.EntityText(proto.DeviceEntity, device)
+		if !here {
+			return
+		}
+		m := r.about(device, typ, string(text), "provisionDeviceKey", key)
+		if credentialsType != "" {
+			m.Metadata = append(m.Metadata, pair("credentialsType", credentialsType))
+		}
+		r.handleQuietly(m)
+	})
 }
 
 // downType is the type of the message of what came; "" if it makes none.
@@ -185,19 +239,21 @@ func (r *Rules) wanted(d *proto.EntityDataProto) bool {
 	return ok && w.Run && r.Registry.Here(e.Type, e.ID)
 }
 
-// cameFor runs the messages of what came.
-func (r *Rules) cameFor(d *proto.EntityDataProto) {
+// cameFor runs the messages of what came, without the attributes that are known.
+func (r *Rules) cameFor(d *proto.EntityDataProto, known map[string]bool) {
 	e := rules.Entity{Type: d.GetEntityType(), ID: proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())}
 	run := func(list []*proto.KeyValueProto, key, value string) {
 		m := &rules.Message{Type: downType(d), Originator: e, Time: r.Clock.Now()}
 		b := []byte{'{'}
 		for _, p := range list {
 			kv := proto.KVOf(p)
+			if known[p.GetKey()] {
+				continue
+			}
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
 			b = appendValue(append(proto.AppendJSONString(b, kv.Key), ':'), &kv)
-			b = append(b, ',')
-		}
-		if len(list) > 0 {
-			b = b[:len(b)-1]
 		}
 		m.Data = string(append(b, '}'))
 		var j struct{ Name, Type string }

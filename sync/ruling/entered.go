@@ -3,6 +3,7 @@ package ruling
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	pb "google.golang.org/protobuf/proto"
@@ -20,32 +21,80 @@ func (r *Rules) Entered(events []proto.Event, by registry.User, from, to int64) 
 	if r.Off {
 		return func() {}
 	}
-	var gone []*rules.Message // what is deleted cannot be read any more
+	var list []*rules.Message
+	add := func(messages ...*rules.Message) {
+		for _, m := range messages {
+			m.Metadata = append(m.Metadata, r.userOf(by, m)...)
+		}
+		list = append(list, messages...)
+	}
+	was := map[proto.UUID]string{} // severities of alarms
 	for i := range events {
-		if events[i].Action == proto.ActionDeleted {
-			gone = append(gone, r.entered(&events[i])...)
+		switch e := &events[i]; {
+		case e.Action == proto.ActionDeleted: // it cannot be read any more when it is done
+			add(r.entered(e)...)
+		case e.Kind == proto.KindAlarm && e.Action == proto.ActionUpdated:
+			if a := r.AlarmByID(e.Entity); a != nil {
+				was[e.Entity] = a.Severity
+			}
 		}
 	}
 	return func() {
-		list := gone
+		var series []byte // those that are saved, of which there is one message
+		var last int64
 		for i := range events {
-			if events[i].Action != proto.ActionDeleted {
-				list = append(list, r.entered(&events[i])...)
+			e := &events[i]
+			if before := was[e.Entity]; before != "" && e.Action == proto.ActionUpdated {
+				if a := r.AlarmByID(e.Entity); a != nil && a.Severity != before {
+					add(a.Comment(r, r.Clock.Now(), before, rules.Entity{Type: "USER", ID: by.ID}))
+				}
+			}
+			if e.Action == proto.ActionDeleted {
+				continue
+			}
+			if e.Action != proto.ActionTimeseriesUpdated {
+				add(r.entered(e)...)
+			} else if f, ok := open(e.Fragment); ok {
+				if series == nil {
+					add(r.entered(e)...)
+				}
+				series = f.appendSeries(series, last)
+				last = f.ts
 			}
 		}
 		for _, m := range list {
-			if m.Type == "TIMESERIES_DELETED" {
+			switch m.Type {
+			case "TIMESERIES_UPDATED":
+				m.Data = string(append(series, `}]}`...))
+			case "TIMESERIES_DELETED":
 				b := strconv.AppendInt([]byte(m.Data[:len(m.Data)-1]+`,"startTs":`), from, 10)
 				m.Data = string(append(strconv.AppendInt(append(b, `,"endTs":`...), to, 10), '}'))
 			}
-			m.Metadata = append(m.Metadata, userOf(by)...)
 			r.handleQuietly(m)
 		}
 	}
 }
 
-// userOf names a user in metadata.
-func userOf(u registry.User) []script.Pair {
+// appendSeries appends the values of a fragment to the data of TIMESERIES_UPDATED: those of one
+// time are one object.
+func (f *fragment) appendSeries(b []byte, last int64) []byte {
+	switch {
+	case b == nil:
+		b = append(b, `{"timeseries":[{"ts":`...)
+	case f.ts == last:
+		n := len(b) - 1
+		b = f.appendJSON(b[:n]) // over the end of the former object, which a comma takes
+		b[n] = ','
+		return b
+	default:
+		b = append(b, `},{"ts":`...)
+	}
+	return f.appendJSON(append(strconv.AppendInt(b, f.ts, 10), `,"values":`...))
+}
+
+// userOf names in metadata the user whose message it is, and the customer of what it is about, or
+// else the user's own.
+func (r *Rules) userOf(u registry.User, m *rules.Message) []script.Pair {
 	var j struct{ Email, FirstName, LastName string }
 	_ = json.Unmarshal(u.Text, &j) // what has no name has none
 	list := []script.Pair{pair("userId", proto.FormatUUID(u.ID)), pair("userName", j.Email), pair("userEmail", j.Email)}
@@ -53,6 +102,15 @@ func userOf(u registry.User) []script.Pair {
 		if p.Value != "" {
 			list = append(list, p)
 		}
+	}
+	customer := rules.Entity{ID: u.Customer}
+	if strings.HasPrefix(m.Type, "ENTITY") || strings.HasPrefix(m.Type, "ALARM") {
+		if owner, ok := r.Owner(m.Originator); ok {
+			customer = owner
+		}
+	}
+	if customer.ID != (proto.UUID{}) && customer.ID != proto.NullUUID {
+		list = append(list, pair("customerId", proto.FormatUUID(customer.ID)))
 	}
 	return list
 }
@@ -70,8 +128,6 @@ func (r *Rules) entered(e *proto.Event) []*rules.Message {
 		switch e.Action {
 		case proto.ActionTimeseriesUpdated:
 			m.Type = "TIMESERIES_UPDATED"
-			b := strconv.AppendInt([]byte(`{"timeseries":[{"ts":`), f.ts, 10)
-			m.Data = string(append(f.appendJSON(append(b, `,"values":`...)), `}]}`...))
 		case proto.ActionAttributesUpdated:
 			m.Type, m.Data = rules.AttributesUpdated, string(f.appendJSON(nil))
 			m.Metadata = []script.Pair{pair("scope", f.scope)}

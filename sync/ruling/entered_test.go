@@ -9,6 +9,8 @@ import (
 
 	"edgesync/proto"
 	"edgesync/sync/registry"
+	"edgesync/sync/rules"
+	"edgesync/wal"
 )
 
 // sayNode makes telemetry of each message, which says what message it is.
@@ -40,6 +42,7 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 	relation := `{"from":{"entityType":"DEVICE","id":"` + proto.FormatUUID(one) + `"},"to":{"entityType":"DEVICE","id":"` +
 		proto.FormatUUID(two) + `"},"type":"Contains"}`
 	alarm := `{"type":"Hot","severity":"MAJOR","originator":{"entityType":"DEVICE","id":"` + proto.FormatUUID(one) + `"}}`
+	owned := `{"name":"pump 1","type":"default","customerId":{"entityType":"CUSTOMER","id":"ac000000-0000-0000-0000-000000000001"}}`
 	kv := []proto.KV{{Key: []byte("k"), Type: proto.KeyValueType_LONG_V, Long: 7}}
 	update := func(kind proto.Kind, id proto.UUID, text string) []byte {
 		return proto.AppendUpdate(nil, kind, 0, id, text)
@@ -60,6 +63,18 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 			registry.Edit{},
 			[]string{`DEVICE 1 TIMESERIES_UPDATED {"timeseries":[{"ts":5,"values":{"k":7}}]} `},
 			``,
+		},
+		{
+			"customer's device changed", event(proto.KindDevice, proto.ActionUpdated, one, nil),
+			registry.Edit{Kind: proto.KindDevice, ID: one, Text: owned},
+			[]string{`DEVICE 1 ENTITY_UPDATED {"name":"pump 1",`},
+			`"customerId":"ac000000-0000-0000-0000-000000000001"`,
+		},
+		{
+			"customer's device deleted", event(proto.KindDevice, proto.ActionDeleted, one, nil),
+			registry.Edit{Kind: proto.KindDevice, ID: one, Deleted: true},
+			[]string{`DEVICE 1 ENTITY_DELETED {"name":"pump 1",`},
+			`"customerId":"ac000000-0000-0000-0000-000000000001"`,
 		},
 		{
 			"time series deleted", data(proto.ActionTimeseriesDeleted, proto.AppendAttributeDelete(nil, one, "DEVICE", "", []string{"k"})),
@@ -143,8 +158,11 @@ func TestWhatPeopleDoEnters(t *testing.T) {
 			g.chain(chainID, true, []string{sayNode, pushNode}, "0>1:Success")
 			if c.edit.Kind != 0 && (c.e.Action == proto.ActionDeleted || c.e.Action == proto.ActionUpdated) {
 				before := registry.Edit{Kind: c.edit.Kind, ID: c.edit.ID, Text: `{"name":"hall"}`}
-				if c.edit.Kind == proto.KindAlarm {
+				switch c.edit.Kind {
+				case proto.KindAlarm:
 					before.Text = alarm
+				case proto.KindDevice:
+					before.Text = owned
 				}
 				if err := g.reg.Edit(0, before); err != nil {
 					t.Fatal(err)
@@ -215,6 +233,28 @@ func TestWhatTheCloudSendsEnters(t *testing.T) {
 		e.AttributesUpdatedMsg, e.PostAttributeScope = &proto.PostAttributeMsg{Kv: kv}, "SHARED_SCOPE"
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}},
 			`DEVICE 3 ATTRIBUTES_UPDATED {"k":7} {"deviceType":"default","scope":"SHARED_SCOPE","source":"cloud","deviceName":"pump 3"}`)
+		// Of changed attributes those that are newer than what is here, as a sync brings all of
+		// them.
+		at := int64(1000)
+		e = of(device(3))
+		e.AttributesUpdatedMsg, e.PostAttributeScope, e.AttributeTs = &proto.PostAttributeMsg{Kv: kv}, "SERVER_SCOPE", &at
+		meta := `{"deviceType":"default","scope":"SERVER_SCOPE","source":"cloud","deviceName":"pump 3"}`
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"k":7} `+meta)
+		both := append(kv, &proto.KeyValueProto{Key: "l", Type: proto.KeyValueType_LONG_V, LongV: 8})
+		e.AttributesUpdatedMsg = &proto.PostAttributeMsg{Kv: both}
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"l":8} `+meta)
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {} `+meta)
+		at++
+		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}, `DEVICE 3 ATTRIBUTES_UPDATED {"k":7,"l":8} `+meta)
+		field := &proto.CalculatedFieldUpdateMsg{IdLSB: 5, IdMSB: 1, Entity: `{"name":"sum","entityId":{"entityType":"DEVICE","id":"` +
+			proto.FormatUUID(device(3)) + `"}}`}
+		before := g.engine.Sums()
+		for range 2 {
+			send(&proto.DownlinkMsg{CalculatedFieldUpdateMsg: []*proto.CalculatedFieldUpdateMsg{field}}) // none goes up
+		}
+		if s := g.engine.Sums(); s.Received != before.Received+1 {
+			t.Errorf("%+v, before the calculated field %+v", s, before)
+		}
 		e = of(device(3))
 		e.AttributeDeleteMsg = &proto.AttributeDeleteMsg{Scope: "SHARED_SCOPE", AttributeNames: []string{"k"}}
 		send(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}}) // only the device is told
@@ -270,15 +310,117 @@ func TestWhatIsMadeHereEnters(t *testing.T) {
 		synctest.Wait()
 		c.Gateway = proto.UUID{}
 		g.Made(c)
+		g.Provisioned(device(1), true, "the key", "")
+		g.Provisioned(device(2), false, "the key", "X509_CERTIFICATE")
+		g.Provisioned(device(9), true, "the key", "") // is not here any more
 		synctest.Wait()
 		want := []string{
 			`DEVICE 1 ENTITY_CREATED {"name":"pump 1","type":"default"} {"entityName":"pump 1","entityType":"DEVICE",` +
 				`"gatewayId":"` + proto.FormatUUID(device(2)) + `"}`,
 			`DEVICE 1 ENTITY_CREATED {"name":"pump 1","type":"default"} {"entityName":"pump 1","entityType":"DEVICE"}`,
-			`DEVICE 1 PROVISION_SUCCESS {"name":"pump 1","type":"default"} {"deviceType":"default","deviceName":"pump 1"}`,
+			`DEVICE 1 PROVISION_SUCCESS {"name":"pump 1","type":"default"} {"deviceType":"default","provisionDeviceKey":"the key",` +
+				`"deviceName":"pump 1"}`,
+			`DEVICE 2 PROVISION_FAILURE {"name":"pump 2","type":"default"} {"deviceType":"default","provisionDeviceKey":"the key",` +
+				`"credentialsType":"X509_CERTIFICATE","deviceName":"pump 2"}`,
 		}
 		if got := g.messages(); !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
+}
+
+// Time series that one request saves are one message.
+func TestSeriesOfARequestAreOneMessage(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	g.chain(chainID, true, []string{sayNode, pushNode}, "0>1:Success")
+	var events []proto.Event
+	for i, ts := range []int64{7, 5, 5, 0} {
+		kv := []proto.KV{{Key: []byte{'a' + byte(i)}, Type: proto.KeyValueType_LONG_V, Long: int64(i)}}
+		events = append(events, proto.Event{
+			Kind: proto.KindEntityData, Action: proto.ActionTimeseriesUpdated, Entity: device(1),
+			Fragment: proto.AppendTelemetry(nil, device(1), "DEVICE", ts, kv),
+		})
+	}
+	g.Entered(events, registry.User{ID: proto.UUID{0xee}, Customer: proto.UUID{0xac}}, 0, 0)()
+	want := `DEVICE 1 TIMESERIES_UPDATED {"timeseries":[{"ts":7,"values":{"a":0}},{"ts":5,"values":{"b":1,"c":2}},` +
+		`{"ts":0,"values":{"d":3}}]} ` +
+		`{"customerId":"ac000000-0000-0000-0000-000000000000","userEmail":"","userName":"","userId":"ee000000-0000-0000-0000-000000000000"}`
+	if got := g.messages(); len(got) != 1 || got[0] != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if s := g.engine.Sums(); s.Received != 1 || s.Received+s.Made != s.Accepted+s.Filtered+uint64(s.Held)+s.Merged {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A changed severity makes the comment that a server writes by itself, a user's and a node's, in
+// the root chain (RULES.md 2.2). Nothing else makes one.
+func TestSeverityComments(t *testing.T) {
+	g := newRig(t)
+	defer g.close(false)
+	const create = `action.TbCreateAlarmNode|create|{"alarmType":"Hot","severity":"$[s]","dynamicSeverity":true,"scriptLang":"TBEL",` +
+		`"alarmDetailsBuildTbel":"return {};"}`
+	const ofAlarm = `transform.TbChangeOriginatorNode|of|{"originatorSource":"ALARM_ORIGINATOR"}`
+	g.chain(chainID, true, []string{switchNode, create, sayNode, ofAlarm, pushNode},
+		"0>1:Post telemetry", "0>2:Comment Created", "2>3:Success", "3>4:Success")
+	take := func(severity string, refused error) {
+		t.Helper()
+		out, finish, err := g.Take(events(t, 1, `{"s":"`+severity+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.mu.Lock()
+		for _, e := range out {
+			if refused == nil {
+				g.queue = append(g.queue, wal.Event{Entity: e.Entity, Fragment: e.Fragment})
+			}
+		}
+		g.mu.Unlock()
+		if err := finish(refused, nil); err != refused {
+			t.Fatal(err)
+		}
+	}
+	want := func(user string, from, to string) {
+		t.Helper()
+		got := g.messages()
+		if len(got) != 1 {
+			t.Fatalf("%q", got)
+		}
+		for _, part := range []string{
+			" COMMENT_CREATED {\"id\":{\"entityType\":\"ALARM\",", `"severity":"` + to + `"`, `"entityName":"Hot"`, `"entityType":"ALARM"`,
+			`\"userId\":` + user, `\"type\":\"SYSTEM\",\"comment\":{\"text\":\"Alarm severity was updated from ` + from + ` to ` + to +
+				`\",\"subtype\":\"SEVERITY_CHANGED\"`,
+		} {
+			if !strings.Contains(got[0], part) {
+				t.Errorf("%s, want %s in it", got[0], part)
+			}
+		}
+	}
+	take("MAJOR", nil)
+	take("MAJOR", nil)
+	if got := g.messages(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	take("CRITICAL", errFull) // leaves nothing
+	take("CRITICAL", nil)
+	want("null", "MAJOR", "CRITICAL")
+	a := g.OpenAlarm(rules.Entity{Type: "DEVICE", ID: device(1)}, "Hot")
+	changed := proto.Event{Kind: proto.KindAlarm, Action: proto.ActionUpdated, Entity: a.ID}
+	run := g.Entered([]proto.Event{changed}, registry.User{ID: proto.UUID{0xee}}, 0, 0)
+	a.Severity = "MINOR"
+	if err := g.reg.Edit(0, registry.Edit{Kind: proto.KindAlarm, ID: a.ID, Text: a.JSON(g)}); err != nil {
+		t.Fatal(err)
+	}
+	run()
+	want(`{\"entityType\":\"USER\",\"id\":\"ee000000-0000-0000-0000-000000000000\"}`, "CRITICAL", "MINOR")
+	for _, action := range []proto.Action{proto.ActionAlarmAck, proto.ActionUpdated, proto.ActionAlarmClear} {
+		g.Entered([]proto.Event{{Kind: proto.KindAlarm, Action: action, Entity: a.ID}}, registry.User{}, 0, 0)()
+	}
+	if got := g.messages(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	if s := g.engine.Sums(); s.Received+s.Made != s.Accepted+s.Filtered+uint64(s.Held)+s.Merged {
+		t.Errorf("%+v", s)
+	}
 }

@@ -174,7 +174,24 @@ func (t *take) Dropped(*rules.Message) {}
 
 // Unsupported implements rules.Outlet.
 func (t *take) Unsupported(node, kind string, _ *rules.Message) {
-	t.complain("a node of a rule chain is not executed; messages pass it", node, kind)
+	t.daily("a node of a rule chain is not executed; messages pass it", node, kind)
+}
+
+// daily logs what goes on until somebody changes a chain: once a day.
+func (r *Rules) daily(what, node, text string) {
+	now := time.Now()
+	r.mu.Lock()
+	last, said := r.said24[what+node]
+	if said = said && now.Sub(last) < 24*time.Hour; !said {
+		if len(r.said24) >= maxNodes {
+			clear(r.said24)
+		}
+		r.said24[what+node] = now
+	}
+	r.mu.Unlock()
+	if !said {
+		r.Log.Warn(what, "node", strconv.Quote(node), "text", text)
+	}
 }
 
 // complain logs, at most every half minute.

@@ -1,8 +1,11 @@
 package ruling
 
 import (
+	"encoding/json"
 	"sort"
+	"strconv"
 	"strings"
+	"time"
 
 	"edgesync/proto"
 )
@@ -12,6 +15,8 @@ import (
 type Report struct {
 	Mode string `json:"mode"` // "cloud", "off"; "file": one chain in place of the cloud's
 	Root string `json:"root"` // name; "" while none is known: then telemetry and attributes go up
+	// RootSince is when it became the root in this life, ms since the epoch; 0: there is none.
+	RootSince int64 `json:"root_since,omitempty"`
 	// Messages over the life of the data directory.
 	Made        uint64 `json:"made"`
 	Filtered    uint64 `json:"filtered"`
@@ -34,7 +39,9 @@ type Chain struct {
 	Name    string `json:"name"`
 	Root    bool   `json:"root"`
 	Problem string `json:"problem,omitempty"` // why its last update is not executed
-	Nodes   []Node `json:"nodes"`
+	// Profiles are the device and asset profiles that name it.
+	Profiles []string `json:"profiles,omitempty"`
+	Nodes    []Node   `json:"nodes"`
 }
 
 // Node is one node of a Chain. Counters are of this life.
@@ -53,8 +60,46 @@ type Node struct {
 	Windows   int               `json:"windows,omitempty"`
 }
 
-// maxNodes bounds the nodes of a Report.
-const maxNodes = 1000
+// Bounds of a Report.
+const (
+	maxNodes    = 1000
+	maxProfiles = 200
+	maxNamed    = 5 // nodes that a fact names
+)
+
+// Root is the root chain; zero: none is known.
+type Root struct {
+	id    string
+	Name  string
+	Since time.Time // in this life
+	Nodes int
+}
+
+// RootChain is the root chain as it was when chains changed last.
+func (r *Rules) RootChain() Root {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.root
+}
+
+// profiles are the names of the profiles that name a chain, by chain.
+func (r *Rules) profiles() map[string][]string {
+	all, n := make(map[string][]string), 0
+	for _, kind := range [...]proto.Kind{proto.KindDeviceProfile, proto.KindAssetProfile} {
+		r.Registry.Entities(kind, func(_ proto.UUID, text []byte) bool {
+			var j struct {
+				Name  string
+				Chain ref `json:"defaultEdgeRuleChainId"`
+			}
+			if json.Unmarshal(text, &j) == nil && j.Chain.ID != "" {
+				all[j.Chain.ID] = append(all[j.Chain.ID], j.Name)
+				n++
+			}
+			return n < maxProfiles
+		})
+	}
+	return all
+}
 
 const insteadWords = "messages pass it; telemetry and attributes that reach no push node go up as they came"
 
@@ -107,6 +152,7 @@ func (r *Rules) Report(contents bool) *Report {
 		}
 		return list[i].Name < list[j].Name
 	})
+	named := r.profiles()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	nodes := 0
@@ -115,12 +161,13 @@ func (r *Rules) Report(contents bool) *Report {
 		in := &list[i]
 		seen[in.ID] = true
 		chain := Chain{ID: proto.FormatUUID(in.ID), Name: in.Name, Root: in.Root, Problem: told(r.problems[in.ID]), Nodes: []Node{}}
-		not := 0
+		chain.Profiles = named[chain.ID]
+		var not []string
 		for k := range in.Nodes {
 			n := &in.Nodes[k]
 			all.Windows += n.Windows
-			if n.Reason != "" {
-				not++
+			if n.Reason != "" && len(not) <= maxNamed {
+				not = append(not, strconv.Quote(n.Name))
 			}
 			if nodes++; nodes > maxNodes {
 				all.More++
@@ -144,10 +191,15 @@ func (r *Rules) Report(contents bool) *Report {
 		all.Chains = append(all.Chains, chain)
 		name := `Chain "` + in.Name + `": `
 		if in.Root {
-			all.Root = in.Name
+			if all.Root = in.Name; r.root.id == chain.ID {
+				all.RootSince = r.root.Since.UnixMilli()
+			}
 		}
-		if not > 0 {
-			fact(name + "some of its nodes are not executed; " + insteadWords + ".")
+		if len(not) > maxNamed {
+			not[maxNamed] = "…"
+		}
+		if len(not) > 0 {
+			fact(name + "some of its nodes are not executed: " + strings.Join(not, ", ") + "; " + insteadWords + ".")
 		}
 		if in.Silent {
 			fact(name + "This chain sends no telemetry to the cloud.")

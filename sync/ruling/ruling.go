@@ -77,14 +77,17 @@ type Rules struct {
 	heads    map[proto.UUID]sum // what was taken of them
 	bodies   map[proto.UUID]sum
 	facts    map[string]bool       // that were logged
-	mu       sync.Mutex            // guards problems
+	mu       sync.Mutex            // guards what follows
 	problems map[proto.UUID]string // of chains that are not taken
-	written  time.Time             // the counters
-	last     Counts                // what was written then
-	extra    atomic.Uint64         // events that nodes made beside messages
-	said     atomic.Int64          // when a node's failure was last logged, in s
-	failing  bool                  // the queue refuses what back holds
-	grumble  time.Time             // the last complaint of that
+	said24   map[string]time.Time  // what is logged once a day
+	root     Root
+
+	written time.Time     // the counters
+	last    Counts        // what was written then
+	extra   atomic.Uint64 // events that nodes made beside messages
+	said    atomic.Int64  // when a node's failure was last logged, in s
+	failing bool          // the queue refuses what back holds
+	grumble time.Time     // the last complaint of that
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -102,7 +105,7 @@ func Open(o Options) (*Rules, error) {
 	r := &Rules{
 		Options: o, journal: j, before: readCounts(j.store),
 		heads: make(map[proto.UUID]sum), bodies: make(map[proto.UUID]sum), done: make(chan struct{}),
-		problems: make(map[proto.UUID]string), present: make(map[proto.UUID]*presence),
+		problems: make(map[proto.UUID]string), present: make(map[proto.UUID]*presence), said24: make(map[string]time.Time),
 	}
 	r.last, r.written = r.before, time.Now()
 	r.back.init(r, true)

@@ -415,6 +415,7 @@ func same(e *rules.Event, c *proto.Event) bool {
 func (t *take) Instead(m *rules.Message, why rules.Why) error {
 	switch why {
 	case rules.NotCalled:
+		t.daily("a call reaches its device although no node of its rule chain calls the device", "", meta(m, "deviceName"))
 		return t.callInstead(m)
 	case rules.NotAnswered:
 		return t.ask(m)

@@ -36,15 +36,16 @@ var published = strings.Fields(`state since running version accepted deployed pe
 	dead_resting dead_waiting life certificates
 	at last_contact attempts_since_contact causes room losses dropped_unrecorded damaged_seen
 	received made filtered held merged wire_received_bytes wire_sent_bytes clock_offset_ms replayed replay
-	linked_since`)
+	linked_since root_chain root_chain_nodes root_chain_since`)
 
 func TestPublishedNamesStay(t *testing.T) {
 	data, err := json.Marshal(agent.Snapshot{
 		ClockSince: new(time.Time), ClockOffsetMS: new(int64), ExtraWarnings: []string{"x"}, Parts: []agent.Part{{}},
 		RefusedCreations: &agent.RefusedCreations{},
 		Refusals:         []refusal.Count{{}}, Refused: []refusal.Party{{}}, LastContact: new(time.Time), LinkedSince: new(time.Time),
-		Causes: []agent.Cause{{}},
-		Losses: []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
+		RootChainSince: new(time.Time),
+		Causes:         []agent.Cause{{}},
+		Losses:         []tally.Loss{{}}, Certificates: []agent.EndOf{{}}, Replay: &agent.Replay{},
 	})
 	if err != nil {
 		t.Fatal(err)
