@@ -152,7 +152,9 @@ router-vm-agent:
 
 .PHONY: test
 test: export STEPS_BEGAN := $(shell date +%s)
+test: export STEPS_LIST := $(CURDIR)/build/steps
 test: ## everything that must hold: lint, tests with the race detector, all platforms, emulated 32-bit
+	@mkdir -p build && : >$(STEPS_LIST)
 	@scripts/ci/step prepare scripts/ci/prepare cgo protoc qemu disks xz openwrt debian clients python modules
 	@scripts/ci/step tools $(MAKE) $(TOOLS)/.installed nfpm
 	@scripts/ci/step lint $(MAKE) lint
@@ -162,6 +164,7 @@ test: ## everything that must hold: lint, tests with the race detector, all plat
 	@scripts/ci/step cross $(MAKE) cross CROSS='$(filter-out armv7 riscv64,$(CROSS))'
 	@scripts/ci/step release-twice $(MAKE) release-twice
 	@scripts/ci/step qemu $(MAKE) qemu
+	@cat $(STEPS_LIST)
 	@echo "make test: all passed in $$((($$(date +%s) - STEPS_BEGAN) / 60)) min"
 
 .PHONY: page
@@ -288,7 +291,7 @@ debian-trial: nfpm ## the .deb in a Debian of its own that systemd boots: 100 MB
 # The loop takes as long as nearly all the rest, so it begins at once, and the rest goes on beside
 # it, a package at a time for each processor. With GOGC the emulated collector of garbage, which
 # takes a fifth of the time otherwise, runs less often.
-EMULATED = CGO_ENABLED=0 GOGC=400 $(GOTEST) -emulated -- -p 1 -vet=off -toolexec $(TRIM) -short -timeout 9m
+EMULATED = CGO_ENABLED=0 GOGC=400 $(GOTEST) -emulated -- -p 1 -vet=off -toolexec $(TRIM) -short -timeout 25m
 
 .PHONY: qemu
 qemu: $(GOTEST) $(TRIM) ## the unit tests of wal, proto, sync and the doors as mipsle and arm, under qemu-user

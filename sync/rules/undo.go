@@ -132,7 +132,7 @@ func (r *round) undoPut(m *Message) {
 	r.l.Undo(func() {
 		e.mu.RLock()
 		defer e.mu.RUnlock()
-		s := e.shard(who)
+		s := e.shard(&who)
 		lock(s)
 		defer unlock(s)
 		lock(&mem.mu)
@@ -172,7 +172,7 @@ func (r *round) undoHold(m *Message) {
 	r.l.Undo(func() {
 		e.mu.RLock()
 		defer e.mu.RUnlock()
-		s := e.shard(m.Originator)
+		s := e.shard(&m.Originator)
 		lock(s)
 		defer unlock(s)
 		lock(&e.tick)

@@ -156,9 +156,10 @@ func (j *journal) wait(hard bool) error {
 	return <-end
 }
 
-// run writes what is staged, until stop is closed; then the rest.
-func (j *journal) run(stop <-chan struct{}) {
+// run writes what is staged, until stop is closed; then the rest. It calls weigh now and then.
+func (j *journal) run(stop <-chan struct{}, weigh func()) {
 	for {
+		weigh()
 		select {
 		case <-j.wake:
 			j.do()

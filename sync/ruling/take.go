@@ -438,7 +438,7 @@ func (t *take) Save(v *rules.Values) error {
 }
 
 // Delete implements rules.Outlet.
-func (t *take) Delete(e rules.Entity, scope string, keys []string, _ bool) error {
+func (t *take) Delete(e *rules.Entity, scope string, keys []string, _ bool) error {
 	s, ok := scopes[scope]
 	if !ok {
 		return errScope
