@@ -76,8 +76,8 @@ func (e *Engine) Refused(t Tally) {
 func (e *Engine) add(t Tally) {
 	s := &e.sums
 	for i, n := range [...]int{t.Received, t.Made, t.Accepted, t.Filtered, t.Safety} {
-		if n != 0 { // all writers share these words
-			[...]*atomic.Uint64{&s.received, &s.made, &s.accepted, &s.filtered, &s.safety}[i].Add(uint64(n)) // below 0 it wraps around, and back
+		if n != 0 { // all writers share these words; below 0 one wraps around, and back
+			[...]*atomic.Uint64{&s.received, &s.made, &s.accepted, &s.filtered, &s.safety}[i].Add(uint64(n))
 		}
 	}
 }
