@@ -30,8 +30,9 @@ const (
 	// gcPercent keeps the heap small: on a gateway a little memory is worth more than a little
 	// work.
 	gcPercent = 50
-	// syncGCPercent is gcPercent while a sync runs, in which thousands of devices come in a second.
-	syncGCPercent = 20
+	// tightGCPercent is gcPercent while a sync runs, in which thousands of devices come at a time,
+	// and while much waits in windows of rule chains: half as much again would be garbage.
+	tightGCPercent = 20
 )
 
 // limitMemory suits the garbage collector to small machines, unless the environment says otherwise.
@@ -71,11 +72,23 @@ func yieldMemory(path string) {
 	}
 }
 
-// syncMemory keeps the heap smaller still while a sync runs.
-func syncMemory(running bool) {
+// tight are the reasons to keep the heap smaller still.
+var tight struct {
+	mu            sync.Mutex // guards what follows, and the percentage
+	sync, windows bool
+}
+
+func syncMemory(running bool) { tighten(&tight.sync, running) }
+
+func windowMemory(much bool) { tighten(&tight.windows, much) }
+
+func tighten(reason *bool, is bool) {
+	tight.mu.Lock()
+	defer tight.mu.Unlock()
+	*reason = is
 	percent := gcPercent
-	if running {
-		percent = syncGCPercent
+	if tight.sync || tight.windows {
+		percent = tightGCPercent
 	}
 	debug.SetGCPercent(percent)
 }

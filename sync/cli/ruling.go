@@ -22,6 +22,9 @@ func (g *gateway) openRules(latest *rest.Latest) (err error) {
 		Log: g.log, Meter: g.queue.Meter, Fill: g.medium.InPlace(), Presence: ruling.Presence{Last: g.lastSeen, Connected: g.isConnected},
 		Off: c.Mode == "off", Drop: c.OnFailure == "drop",
 	}
+	if !g.env.has("GOGC") {
+		o.Much = windowMemory
+	}
 	if c.File != "" && !o.Off {
 		if o.File, err = readChain(c.File); err != nil {
 			return err

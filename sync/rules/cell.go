@@ -62,10 +62,10 @@ func (n *Note) Stage(keep func(key string, record []byte) error, forget func(key
 // cell is what the round's node remembers of an entity; it is made if it is not there. Where all
 // nodes remember too much, this one forgets another entity, whose key is gone. The memory is
 // locked.
-func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
+func (r *round) cell(who *Entity) (c *cell, made bool, gone string) {
 	m, e := r.n.mem, r.e
 	r.was = nil
-	if c = m.cells[who]; c != nil {
+	if c = m.cells[*who]; c != nil {
 		if r.l != nil {
 			r.was = c.record()
 		}
@@ -78,21 +78,21 @@ func (r *round) cell(who Entity) (c *cell, made bool, gone string) {
 		if e.cells.Load() < maxCells {
 			break
 		}
-		gone = r.n.cellKey(k)
+		gone = r.n.cellKey(&k)
 		old.staged = math.MaxUint32 // what is noted of it is not kept any more
 		e.cells.Add(-old.cost())
 		delete(m.cells, k)
 		break
 	}
 	c = new(cell)
-	m.cells[who] = c
+	m.cells[*who] = c
 	e.cells.Add(c.cost())
 	return c, true, gone
 }
 
 // changed makes a note of a cell, which the journal gets at the end of the round: what comes of the
 // message is in front of it. The memory is locked.
-func (r *round) changed(who Entity, c *cell, gone string) {
+func (r *round) changed(who *Entity, c *cell, gone string) {
 	if r.j != nil {
 		c.seq++
 		if n, ok := c.trail.Own(r.l).(*Note); ok { // what is refused together is one change
@@ -101,7 +101,7 @@ func (r *round) changed(who Entity, c *cell, gone string) {
 		}
 		n := &Note{
 			mem: r.n.mem, c: c, seq: c.seq, key: r.n.cellKey(who), record: c.record(), gone: gone,
-			e: r.e, who: who, before: r.was,
+			e: r.e, who: *who, before: r.was,
 		}
 		r.notes = append(r.notes, n)
 		if r.l == nil {
@@ -115,7 +115,7 @@ func (r *round) changed(who Entity, c *cell, gone string) {
 }
 
 // cellKey is longer than the keys of messages.
-func (n *node) cellKey(who Entity) string {
+func (n *node) cellKey(who *Entity) string {
 	f := frame{n.chain.id, n.key}
 	return string(addText(f.key(nil), string(who.ID[:])+who.Type))
 }
@@ -191,7 +191,7 @@ func (e *Engine) dropCells(n *node) {
 	unlock(&n.mem.mu)
 	for who := range all {
 		if j := e.opt.Journal; j != nil {
-			_ = j.Forget(n.cellKey(who)) // what is left is forgotten with the next start
+			_ = j.Forget(n.cellKey(&who)) // what is left is forgotten with the next start
 		}
 	}
 }

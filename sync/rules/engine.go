@@ -185,7 +185,7 @@ func (e *Engine) Metadata(text []byte) (changed bool, err error) {
 	}
 	for _, n := range c.nodes {
 		if n.mem.begun.CompareAndSwap(false, true) && n.period > 0 {
-			e.schedule(&timer{at: e.opt.Now() + n.period, mem: n.mem, who: Entity{Type: "RULE_NODE", ID: n.id}})
+			e.after(e.opt.Now()+n.period, n.mem, &Entity{Type: "RULE_NODE", ID: n.id}, nil)
 		}
 	}
 	e.unlock()
@@ -212,7 +212,7 @@ func (e *Engine) Delete(id proto.UUID) {
 
 // chainOf is the chain of an entity's messages (RULES.md 1.6); nil if there is none. The plan is
 // held.
-func (e *Engine) chainOf(who Entity) *chain {
+func (e *Engine) chainOf(who *Entity) *chain {
 	root := e.first.Load()
 	if root != nil && len(e.chains) == 1 {
 		return root // no profile can name another one
@@ -234,10 +234,10 @@ func (e *Engine) chainOf(who Entity) *chain {
 // Journal; nil: to the engine's own.
 func (e *Engine) Handle(m *Message, out Outlet) (known bool, err error) {
 	e.mu.RLock()
-	s := e.shard(m.Originator)
+	s := e.shard(&m.Originator)
 	lock(s)
 	defer e.release(s)
-	c := e.chainOf(m.Originator)
+	c := e.chainOf(&m.Originator)
 	if c == nil {
 		if out == nil {
 			out = e.out
@@ -261,7 +261,7 @@ func (e *Engine) release(s *sync.Mutex) {
 }
 
 //go:noinline
-func (e *Engine) shard(who Entity) *sync.Mutex { return &e.shards[who.ID[15]%shards] }
+func (e *Engine) shard(who *Entity) *sync.Mutex { return &e.shards[who.ID[15]%shards] }
 
 // Answer brings the answer of a device to a call: its text, or an error's word, as TIMEOUT.
 func (e *Engine) Answer(id uint32, answer, word string) {

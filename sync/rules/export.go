@@ -37,7 +37,7 @@ func exported(t *tree) (head, metadata *tree, err error) {
 	if head == nil || head.kind != isObject || metadata == nil || metadata.kind != isObject {
 		return nil, nil, fault(`no rule chain's export: it is an object with "ruleChain" and "metadata"`)
 	}
-	ref := Entity{"RULE_CHAIN", ExportedID}.ref()
+	ref := (&Entity{"RULE_CHAIN", ExportedID}).ref()
 	head.set("id", ref)
 	head.set("root", boolTree(true))
 	metadata.set("ruleChainId", ref)

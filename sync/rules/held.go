@@ -47,6 +47,13 @@ type timer struct {
 //go:noinline
 func (a *timer) before(b *timer) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
+// after wakes a node at a time, for a message that it holds or none.
+//
+//go:noinline
+func (e *Engine) after(at int64, mem *memory, who *Entity, m *Message) {
+	e.schedule(&timer{at: at, mem: mem, who: *who, m: m})
+}
+
 // schedule adds a timer and wakes the goroutine of Run if it is the next one.
 func (e *Engine) schedule(t *timer) {
 	lock(&e.tick)
@@ -199,7 +206,7 @@ func (e *Engine) fire(t *timer) {
 	if is(t.word, "full") {
 		e.flushing.Store(false)
 	}
-	s := e.shard(t.who)
+	s := e.shard(&t.who)
 	lock(s)
 	defer unlock(s)
 	r := e.round(nil)
@@ -225,7 +232,7 @@ func (r *round) hold(m *Message) error {
 	e := r.e
 	size := m.size()
 	if e.sums.held.Load() >= int64(e.opt.MaxHeld) || e.sums.heldBytes.Load()+size > int64(e.opt.MaxHeldBytes) {
-		e.flush(nil, m.Originator)
+		e.flush(nil, &m.Originator)
 		return errHeld
 	}
 	if j := r.j; j != nil {
@@ -286,7 +293,7 @@ func (m *Message) size() int64 {
 
 // flush lets a window go at once: that of an originator, or, without a memory, the one that is the
 // next to go.
-func (e *Engine) flush(mem *memory, who Entity) {
+func (e *Engine) flush(mem *memory, who *Entity) {
 	if e.flushing.Swap(true) {
 		return
 	}
@@ -295,7 +302,7 @@ func (e *Engine) flush(mem *memory, who Entity) {
 	at := 0
 	for i, t := range e.timers {
 		n := t.mem.node.Load()
-		if n == nil || n.typ != windowType || mem != nil && (t.mem != mem || t.who != who) || oldest != nil && oldest.before(t) {
+		if n == nil || n.typ != windowType || mem != nil && (t.mem != mem || t.who != *who) || oldest != nil && oldest.before(t) {
 			continue
 		}
 		oldest, at = t, i

@@ -211,9 +211,9 @@ type quiet struct {
 	refuse error // what Call gives
 }
 
-func (q *quiet) Profile(Entity) (string, proto.UUID, bool) { return "p", proto.UUID{}, true }
+func (q *quiet) Profile(*Entity) (string, proto.UUID, bool) { return "p", proto.UUID{}, true }
 
-func (q *quiet) Attribute(Entity, string, string) (Stored, bool) { return Stored{}, false }
+func (q *quiet) Attribute(*Entity, string, string) (Stored, bool) { return Stored{}, false }
 
 func (q *quiet) Push(e *Event) error {
 	q.mu.Lock()

@@ -38,9 +38,10 @@ func (a *Alarm) tree(reg Registry) *tree {
 	for _, rel := range a.Relations {
 		relations.items = addTree(relations.items, textTree(rel))
 	}
-	customer, _ := reg.Owner(a.Originator)
+	customer, _ := reg.Owner(&a.Originator)
+	id, tenant := Entity{"ALARM", a.ID}, reg.Tenant()
 	return members(alarmKeys,
-		Entity{"ALARM", a.ID}.ref(), wholeTree(a.Created), reg.Tenant().ref(), customer.ref(), textTree(a.Type), a.Originator.ref(),
+		id.ref(), wholeTree(a.Created), tenant.ref(), customer.ref(), textTree(a.Type), a.Originator.ref(),
 		textTree(a.Severity), boolTree(a.Acknowledged), boolTree(a.Cleared), &tree{},
 		wholeTree(a.Start), wholeTree(a.End),
 		wholeTree(a.AcknowledgedAt), wholeTree(a.ClearedAt), wholeTree(0), details, boolTree(a.Propagate),
@@ -161,14 +162,14 @@ func (f *createAlarm) do(r *round) {
 	}
 	a := new(Alarm)
 	notice, flag, relation, before := "ENTITY_UPDATED", "isExistingAlarm", "Updated", ""
-	if open := r.e.reg.OpenAlarm(m.Originator, name); open != nil {
+	if open := r.e.reg.OpenAlarm(&m.Originator, name); open != nil {
 		*a = *open
 		a.End, before = now, a.Details
 	} else {
 		notice, flag, relation = "ENTITY_CREATED", "isNewAlarm", "Created"
 		a.Type, a.Originator, a.Created, a.Start = name, m.Originator, now, m.when()
 		a.End = a.Start
-		if text, ok := r.e.reg.Fields(m.Originator); ok {
+		if text, ok := r.e.reg.Fields(&m.Originator); ok {
 			fields, _ := parseTree(text)
 			a.OriginatorName, a.OriginatorLabel = textOf(fields, "name"), textOf(fields, "label")
 		}
@@ -210,7 +211,7 @@ func (f *clearAlarm) do(r *round) {
 			r.fail(noJSON)
 			return
 		}
-		a = r.e.reg.OpenAlarm(m.Originator, name)
+		a = r.e.reg.OpenAlarm(&m.Originator, name)
 	}
 	if a == nil || a.ID == (proto.UUID{}) {
 		r.tell("False")

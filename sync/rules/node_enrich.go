@@ -64,7 +64,7 @@ type attributes struct {
 }
 
 // fetch enriches the message with what is wanted of an entity.
-func (w *attributes) fetch(r *round, who Entity) {
+func (w *attributes) fetch(r *round, who *Entity) {
 	to, ok := r.into(w.Data)
 	if !ok {
 		return
@@ -98,7 +98,7 @@ func (w *attributes) fetch(r *round, who Entity) {
 	to.done(r)
 }
 
-func (w *attributes) do(r *round) { w.fetch(r, r.m.Originator) }
+func (w *attributes) do(r *round) { w.fetch(r, &r.m.Originator) }
 
 type deviceAttributes struct {
 	attributes `conf:""`
@@ -106,12 +106,12 @@ type deviceAttributes struct {
 }
 
 func (w *deviceAttributes) do(r *round) {
-	who, ok := w.Query.first(r.e.reg, r.m.Originator)
+	who, ok := w.Query.first(r.e.reg, &r.m.Originator)
 	if !ok {
 		r.fail("Failed to find related device to message originator!")
 		return
 	}
-	w.fetch(r, who)
+	w.fetch(r, &who)
 }
 
 // fields enriches the message with fields of an entity.
@@ -121,9 +121,9 @@ type fields struct {
 	Data    bool          `conf:"fetchTo DATA"`
 }
 
-func (f *fields) do(r *round) { f.fetch(r, r.m.Originator) }
+func (f *fields) do(r *round) { f.fetch(r, &r.m.Originator) }
 
-func (f *fields) fetch(r *round, who Entity) {
+func (f *fields) fetch(r *round, who *Entity) {
 	text, ok := r.e.reg.Fields(who)
 	fields, err := parseTree(text)
 	if !ok || err != nil {
@@ -162,7 +162,7 @@ type mapped struct {
 
 func (f *mapped) prepare(*node, *config) { f.Ignore = true }
 
-func (f *mapped) fetch(r *round, who Entity, ok bool) {
+func (f *mapped) fetch(r *round, who *Entity, ok bool) {
 	if !ok {
 		r.fail("Failed to find the entity that is related to the message originator!")
 		return
@@ -198,8 +198,8 @@ type relatedData struct {
 }
 
 func (f *relatedData) do(r *round) {
-	who, ok := f.Query.first(r.e.reg, r.m.Originator)
-	f.fetch(r, who, ok)
+	who, ok := f.Query.first(r.e.reg, &r.m.Originator)
+	f.fetch(r, &who, ok)
 }
 
 type customerData struct {
@@ -207,8 +207,8 @@ type customerData struct {
 }
 
 func (f *customerData) do(r *round) {
-	who, ok := r.e.reg.Owner(r.m.Originator)
-	f.fetch(r, who, ok)
+	who, ok := r.e.reg.Owner(&r.m.Originator)
+	f.fetch(r, &who, ok)
 }
 
 type tenantData struct {
@@ -216,7 +216,10 @@ type tenantData struct {
 	mapped `conf:""`
 }
 
-func (f *tenantData) do(r *round) { f.fetch(r, r.e.reg.Tenant(), true) }
+func (f *tenantData) do(r *round) {
+	who := r.e.reg.Tenant()
+	f.fetch(r, &who, true)
+}
 
 type customerDetails struct {
 	customerData `conf:""`
@@ -251,7 +254,7 @@ type credentials struct {
 }
 
 func (f *credentials) do(r *round) {
-	kind, value, ok := r.e.reg.Credentials(r.m.Originator)
+	kind, value, ok := r.e.reg.Credentials(&r.m.Originator)
 	if !ok {
 		r.fail("Failed to get Device Credentials for the message originator!")
 		return
@@ -299,9 +302,9 @@ func (d *delta) do(r *round) {
 	at := m.when()
 	if d.Cached {
 		lock(&r.n.mem.mu)
-		c, _, gone := r.cell(m.Originator)
+		c, _, gone := r.cell(&m.Originator)
 		c.value, c.time = f, at
-		r.changed(m.Originator, c, gone)
+		r.changed(&m.Originator, c, gone)
 		unlock(&r.n.mem.mu)
 	}
 	by, passed := 0.0, int64(0)
@@ -349,7 +352,7 @@ func previous(r *round, key string, cached bool) (before valueAt, known bool, er
 			return before, true, nil
 		}
 	}
-	v, ok := r.e.reg.Attribute(r.m.Originator, "", key)
+	v, ok := r.e.reg.Attribute(&r.m.Originator, "", key)
 	if !ok {
 		return before, false, nil
 	}
@@ -410,7 +413,7 @@ func (h *history) do(r *round) {
 	}
 	for _, p := range h.Names {
 		key, _ := r.m.pattern(p)
-		if list := r.e.reg.History(r.m.Originator, key, from, to); len(list) > 0 {
+		if list := r.e.reg.History(&r.m.Originator, key, from, to); len(list) > 0 {
 			r.m.setMeta(key, h.text(list))
 		}
 	}

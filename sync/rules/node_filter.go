@@ -127,7 +127,7 @@ func (s *profileSwitch) do(r *round) {
 		r.fail("Unsupported originator type: " + who.Type + "! Only " + s.want + " type is allowed.")
 		return
 	}
-	name, _, ok := r.e.reg.Profile(*who)
+	name, _, ok := r.e.reg.Profile(who)
 	if !ok {
 		r.fail("the profile of the originator is not stored here")
 		return
@@ -240,7 +240,7 @@ func (f *relationCheck) prepare(_ *node, c *config) {
 
 func (f *relationCheck) do(r *round) {
 	found := false
-	for _, rel := range r.e.reg.Related(r.m.Originator, f.Out) {
+	for _, rel := range r.e.reg.Related(&r.m.Originator, f.Out) {
 		if rel.Type == f.Relation && (!f.Single || rel.Other.ID == f.ID && rel.Other.Type == f.Type) {
 			found = true
 		}

@@ -15,7 +15,7 @@ func (in *chainInput) do(r *round) {
 	m := r.m
 	to := r.e.chains[in.Chain]
 	if in.Profile {
-		if _, id, ok := r.e.reg.Profile(m.Originator); ok && r.e.chains[id] != nil {
+		if _, id, ok := r.e.reg.Profile(&m.Originator); ok && r.e.chains[id] != nil {
 			to = r.e.chains[id]
 		}
 	}

@@ -101,7 +101,7 @@ func (g *geoEvents) do(r *round) {
 	}
 	mem := r.n.mem
 	lock(&mem.mu)
-	c, made, gone := r.cell(r.m.Originator)
+	c, made, gone := r.cell(&r.m.Originator)
 	before := c.word
 	relation := "Success"
 	switch {
@@ -115,7 +115,7 @@ func (g *geoEvents) do(r *round) {
 		relation = lasts
 	}
 	if c.word != before {
-		r.changed(r.m.Originator, c, gone)
+		r.changed(&r.m.Originator, c, gone)
 	}
 	unlock(&mem.mu)
 	r.tell(relation)

@@ -101,7 +101,7 @@ func (a *argument) value(r *round) (f float64, err error) {
 		if a.Series {
 			scope = ""
 		}
-		if s, ok := r.e.reg.Attribute(m.Originator, scope, key); ok {
+		if s, ok := r.e.reg.Attribute(&m.Originator, scope, key); ok {
 			v, _ = parseTree(s.Value)
 		}
 	}

@@ -55,13 +55,13 @@ func (q *query) takes(rel *Relation) bool {
 }
 
 // first is the first entity that the query finds from one; ok is false if there is none.
-func (q *query) first(reg Registry, from Entity) (found Entity, ok bool) {
-	level, seen := []Entity{from}, []Entity{from}
+func (q *query) first(reg Registry, from *Entity) (found Entity, ok bool) {
+	level, seen := []Entity{*from}, []Entity{*from}
 	for depth := 1; depth <= q.Levels && len(level) > 0; depth++ {
 		var next []Entity
 		for i := range level {
 			e := &level[i]
-			related := reg.Related(*e, !q.In)
+			related := reg.Related(e, !q.In)
 			end := true
 			for j := range related {
 				other := &related[j].Other
@@ -99,7 +99,7 @@ func (q *query) isWanted(reg Registry, e *Entity) bool {
 	if !is(e.Type, "DEVICE") {
 		return false
 	}
-	name, _, _ := reg.Profile(*e)
+	name, _, _ := reg.Profile(e)
 	return slices.Contains(q.Device, name)
 }
 
@@ -134,7 +134,7 @@ func (f *relating) do(r *round) {
 		}
 		if ok && f.Profile != "" && (is(f.Kind, "DEVICE") || is(f.Kind, "ASSET")) {
 			want, _ := m.pattern(f.Profile)
-			have, _, known := r.e.reg.Profile(who)
+			have, _, known := r.e.reg.Profile(&who)
 			ok = !known || have == want
 		}
 		if !ok {
@@ -143,7 +143,7 @@ func (f *relating) do(r *round) {
 		}
 	}
 	if f.remove || f.Clear {
-		related := r.e.reg.Related(m.Originator, !f.In)
+		related := r.e.reg.Related(&m.Originator, !f.In)
 		for i := range related {
 			rel := &related[i]
 			if rel.Type != relation || f.remove && f.Single && rel.Other != who {
@@ -224,7 +224,7 @@ func (f *deviceState) do(r *round) {
 		r.failOn("Unsupported originator type: %", who.Type)
 		return
 	}
-	if !r.allows(*who, r.e.opt.Now()) {
+	if !r.allows(who, r.e.opt.Now()) {
 		r.tell("Rate limited")
 		return
 	}
@@ -238,7 +238,7 @@ var rates = [...]struct {
 }{{1, time.Second}, {30, time.Minute}, {60, time.Hour}}
 
 // allows counts an event of a device; false if there were too many.
-func (r *round) allows(who Entity, now int64) bool {
+func (r *round) allows(who *Entity, now int64) bool {
 	lock(&r.n.mem.mu)
 	defer unlock(&r.n.mem.mu)
 	c, _, _ := r.cell(who) // which no journal keeps

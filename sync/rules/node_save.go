@@ -41,7 +41,7 @@ func (i *interval) due(r *round, which int64) bool {
 	m, mem := r.m, r.n.mem
 	number := m.when()/i.each*2 + which
 	lock(&mem.mu)
-	c, made, gone := r.cell(m.Originator)
+	c, made, gone := r.cell(&m.Originator)
 	for _, n := range c.intervals {
 		if n == number && !made {
 			unlock(&mem.mu)
@@ -49,7 +49,7 @@ func (i *interval) due(r *round, which int64) bool {
 		}
 	}
 	r.add(c, number, maxIntervals)
-	r.changed(m.Originator, c, gone)
+	r.changed(&m.Originator, c, gone)
 	unlock(&mem.mu)
 	return true
 }
@@ -239,7 +239,7 @@ func (f *saveAttributes) do(r *round) {
 		if t.items[i].kind == isNull {
 			continue
 		}
-		if old, ok := r.e.reg.Attribute(m.Originator, scope, key); f.Changed && ok && old.Value == value {
+		if old, ok := r.e.reg.Attribute(&m.Originator, scope, key); f.Changed && ok && old.Value == value {
 			continue
 		}
 		v.Pairs = addPair(v.Pairs, key, value)
@@ -297,7 +297,7 @@ func (f *deleteAttributes) do(r *round) {
 	}
 	if len(names.keys) > 0 {
 		told := scope == "SHARED_SCOPE" && (f.Notify || is(m.meta("notifyDevice"), "true"))
-		if !r.check(r.out.Delete(m.Originator, scope, names.keys, told)) {
+		if !r.check(r.out.Delete(&m.Originator, scope, names.keys, told)) {
 			return
 		}
 		if f.Tell {

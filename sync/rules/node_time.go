@@ -51,7 +51,7 @@ func (d *delay) again(e *Engine, n *node, m *Message) {
 	lock(&n.mem.mu)
 	n.mem.waiting++
 	unlock(&n.mem.mu)
-	e.schedule(&timer{at: m.stored + ms, mem: n.mem, who: m.Originator, m: m})
+	e.after(m.stored+ms, n.mem, &m.Originator, m)
 }
 
 func (d *delay) do(r *round) {
@@ -101,7 +101,7 @@ func (g *generator) wake(r *round) {
 		if next < now { // the clock jumped: the grid goes on, what was missed does not
 			next += (now - next + period - 1) / period * period
 		}
-		r.e.schedule(&timer{at: next, mem: mem, who: r.t.who})
+		r.e.after(next, mem, &r.t.who, nil)
 	}
 	m := mem.prev
 	if m == nil {
@@ -116,7 +116,7 @@ func (g *generator) wake(r *round) {
 	case "", "RULE_NODE":
 		*from = Entity{"RULE_NODE", r.n.id}
 	default:
-		_, ok = r.e.reg.Fields(*from)
+		_, ok = r.e.reg.Fields(from)
 	}
 	m.Time, m.count = now, 0
 	m.from = &origin{live: 1}
@@ -148,7 +148,7 @@ func (f *counting) prepare(n *node, _ *config) { n.period = int64(f.Interval) }
 
 func (f *counting) wake(r *round) {
 	mem := r.n.mem
-	r.e.schedule(&timer{at: r.t.at + int64(f.Interval), mem: mem, who: r.t.who})
+	r.e.after(r.t.at+int64(f.Interval), mem, &r.t.who, nil)
 	lock(&mem.mu)
 	total := mem.n
 	mem.n = 0

@@ -275,9 +275,9 @@ func (f *newOriginator) do(r *round) {
 	case is(f.Source, "TENANT"):
 		to = reg.Tenant()
 	case is(f.Source, "CUSTOMER"):
-		to, ok = reg.Owner(m.Originator)
+		to, ok = reg.Owner(&m.Originator)
 	case is(f.Source, "RELATED"):
-		to, ok = f.Query.first(reg, m.Originator)
+		to, ok = f.Query.first(reg, &m.Originator)
 	case is(f.Source, "ALARM_ORIGINATOR"):
 		if a := reg.AlarmByID(m.Originator.ID); a != nil {
 			to = a.Originator

@@ -62,10 +62,10 @@ func (e *Engine) put(j Journal, n *node, m *Message, back bool) error {
 	switch {
 	case back:
 	case p.cost+size > maxPane:
-		e.flush(mem, m.Originator)
+		e.flush(mem, &m.Originator)
 		return errHeld
 	case s.held.Load() >= int64(e.opt.MaxHeld) || s.heldBytes.Load()+more > int64(e.opt.MaxHeldBytes):
-		e.flush(nil, m.Originator)
+		e.flush(nil, &m.Originator)
 		return errHeld
 	}
 	if j != nil {
@@ -81,23 +81,23 @@ func (e *Engine) put(j Journal, n *node, m *Message, back bool) error {
 	lock(&mem.mu)
 	p.add(p.next, entry, size)
 	if fresh {
-		mem.open(m.Originator, p)
+		mem.open(&m.Originator, p)
 	}
 	unlock(&mem.mu)
 	s.held.Add(1)
 	s.heldBytes.Add(p.held - was)
 	if fresh {
-		e.schedule(&timer{at: m.stored + n.hold + 1, mem: mem, who: m.Originator})
+		e.after(m.stored+n.hold+1, mem, &m.Originator, nil)
 	}
 	return nil
 }
 
 // open adds a window. The memory is locked.
-func (m *memory) open(who Entity, p *pane) {
+func (m *memory) open(who *Entity, p *pane) {
 	if m.windows == nil {
 		m.windows = make(map[Entity]*pane)
 	}
-	m.windows[who] = p
+	m.windows[*who] = p
 }
 
 // gone says that n messages of a window, which have held so many bytes, wait no longer: those with
@@ -154,7 +154,7 @@ func (w *window) wake(r *round) {
 	}
 	unlock(&mem.mu)
 	if len(list) > 0 {
-		e.schedule(&timer{at: now + interval + 1, mem: mem, who: who})
+		e.after(now+interval+1, mem, &who, nil)
 	}
 	if len(packs) == 0 && len(list) > 0 {
 		return

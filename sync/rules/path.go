@@ -7,7 +7,7 @@ import (
 )
 
 // path is a JSON path in Jayway's syntax, in parts (RULES.md 4.5).
-type path []part
+type path []*part
 
 type partKind uint8
 
@@ -84,15 +84,15 @@ func (p *pathParser) path(depth int) (out path) {
 			p.i++
 			if p.peek() == '.' {
 				p.i++
-				out = append(out, part{kind: byDepth})
+				out = addPart(out, &part{kind: byDepth})
 				if p.peek() == '[' {
 					continue
 				}
 			}
-			out = append(out, p.name())
+			out = addPart(out, p.name())
 		case '[':
 			p.i++
-			out = append(out, p.brackets(depth))
+			out = addPart(out, p.brackets(depth))
 		default:
 			return out
 		}
@@ -100,7 +100,10 @@ func (p *pathParser) path(depth int) (out path) {
 	return out
 }
 
-func (p *pathParser) name() part {
+//go:noinline
+func addPart(list path, p *part) path { return append(list, p) }
+
+func (p *pathParser) name() *part {
 	start := p.i
 	for p.i < len(p.s) && strings.IndexByte(".[]() =<>!&|,", p.s[p.i]) < 0 {
 		p.i++
@@ -114,13 +117,13 @@ func (p *pathParser) name() part {
 			argument = p.s[p.i+1 : p.i+end]
 			p.i += end + 1
 		}
-		return part{kind: byFunction, names: []string{name, argument}}
+		return &part{kind: byFunction, names: []string{name, argument}}
 	}
 	if name == "*" {
-		return part{kind: byAll}
+		return &part{kind: byAll}
 	}
 	p.bad = p.bad || name == ""
-	return part{kind: byName, names: []string{name}}
+	return &part{kind: byName, names: []string{name}}
 }
 
 func (p *pathParser) quoted() string {
@@ -141,14 +144,15 @@ func (p *pathParser) quoted() string {
 	return string(b)
 }
 
-func (p *pathParser) brackets(depth int) (out part) {
+func (p *pathParser) brackets(depth int) *part {
+	out := new(part)
 	switch c := p.space(); {
 	case c == '*':
 		out.kind = byAll
 		p.i++
 	case c == '?':
 		p.i++
-		out = part{kind: byFilter}
+		out.kind = byFilter
 		if p.bad = p.bad || p.space() != '(' || depth > 8; !p.bad {
 			out.filter = p.any(depth + 1)
 		}

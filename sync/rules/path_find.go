@@ -30,7 +30,7 @@ func (p path) find(root *tree) (*tree, error) {
 func (s *search) walk(p path, from *tree) (list []*tree, definite bool, err error) {
 	list, definite = []*tree{from}, true
 	for i := range p {
-		part := &p[i]
+		part := p[i]
 		var next []*tree
 		if part.kind == byFunction {
 			if !definite || i != len(p)-1 {

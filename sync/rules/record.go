@@ -199,7 +199,7 @@ func (e *Engine) Restore(key string, record []byte) error {
 			return nil
 		}
 	}
-	s := e.shard(m.Originator)
+	s := e.shard(&m.Originator)
 	lock(s)
 	defer unlock(s)
 	e.unhold(nil, nil, m)

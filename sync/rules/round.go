@@ -93,7 +93,7 @@ type entered struct {
 func (r *round) make(m *Message) {
 	r.tally.Made++
 	m.count = r.m.count // so that a message that makes itself again ends
-	r.enter(m, r.e.chainOf(m.Originator))
+	r.enter(m, r.e.chainOf(&m.Originator))
 }
 
 // enqueue gives a message on by a relation, behind what waits. A message that is not r.m is new.
@@ -336,7 +336,7 @@ func (r *round) save(raw []*Message, why Why) {
 			}
 			first = false
 			r.tally.Accepted++
-			count(&r.e.sums.safety)
+			r.tally.Safety++
 			r.instead(m, why)
 		}
 	}

@@ -253,8 +253,8 @@ func (t *Trial) answer(a *tree) {
 }
 
 // Fields implements Registry.
-func (t *Trial) Fields(e Entity) (string, bool) {
-	item := t.entities[e]
+func (t *Trial) Fields(e *Entity) (string, bool) {
+	item := t.entities[*e]
 	if item == nil {
 		return "", false
 	}
@@ -268,8 +268,8 @@ func (t *Trial) Fields(e Entity) (string, bool) {
 }
 
 // Profile implements Registry.
-func (t *Trial) Profile(e Entity) (string, proto.UUID, bool) {
-	item := t.entities[e]
+func (t *Trial) Profile(e *Entity) (string, proto.UUID, bool) {
+	item := t.entities[*e]
 	if item == nil {
 		return "", proto.UUID{}, false
 	}
@@ -281,13 +281,13 @@ func (t *Trial) Profile(e Entity) (string, proto.UUID, bool) {
 }
 
 // Attribute implements Registry.
-func (t *Trial) Attribute(e Entity, scope, key string) (Stored, bool) {
+func (t *Trial) Attribute(e *Entity, scope, key string) (Stored, bool) {
 	v, ok := t.values[proto.FormatUUID(e.ID)+scope+key]
 	return v, ok
 }
 
 // History implements Registry.
-func (t *Trial) History(e Entity, key string, from, to int64) (list []Stored) {
+func (t *Trial) History(e *Entity, key string, from, to int64) (list []Stored) {
 	for _, v := range t.history[proto.FormatUUID(e.ID)+key] {
 		if v.Time >= from && v.Time < to {
 			list = append(list, v)
@@ -308,12 +308,12 @@ func (t *Trial) Find(kind, name string) (Entity, bool) {
 }
 
 // Owner implements Registry.
-func (t *Trial) Owner(e Entity) (Entity, bool) {
+func (t *Trial) Owner(e *Entity) (Entity, bool) {
 	if e.Type == "CUSTOMER" {
-		return e, true
+		return *e, true
 	}
 	for _, key := range [...]string{"customer", "customerId"} {
-		if c := entityOf(t.entities[e].get(key)); c.Type != "" {
+		if c := entityOf(t.entities[*e].get(key)); c.Type != "" {
 			return c, true
 		}
 	}
@@ -324,15 +324,15 @@ func (t *Trial) Owner(e Entity) (Entity, bool) {
 func (t *Trial) Tenant() Entity { return t.tenant }
 
 // Related implements Registry: of relations there are those of containers.
-func (t *Trial) Related(e Entity, out bool) (list []Relation) {
+func (t *Trial) Related(e *Entity, out bool) (list []Relation) {
 	if !out {
-		if c := entityOf(t.entities[e].get("container")); c.Type != "" {
+		if c := entityOf(t.entities[*e].get("container")); c.Type != "" {
 			list = append(list, Relation{"Contains", c})
 		}
 		return list
 	}
 	for other, item := range t.entities {
-		if entityOf(item.get("container")) == e {
+		if entityOf(item.get("container")) == *e {
 			list = append(list, Relation{"Contains", other})
 		}
 	}
@@ -343,15 +343,15 @@ func (t *Trial) Related(e Entity, out bool) (list []Relation) {
 }
 
 // Credentials implements Registry.
-func (t *Trial) Credentials(e Entity) (kind, value string, ok bool) {
-	c := t.entities[e].get("credentials")
+func (t *Trial) Credentials(e *Entity) (kind, value string, ok bool) {
+	c := t.entities[*e].get("credentials")
 	return textOf(c, "type"), textOf(c, "value"), c != nil
 }
 
 // OpenAlarm implements Registry.
-func (t *Trial) OpenAlarm(e Entity, kind string) *Alarm {
+func (t *Trial) OpenAlarm(e *Entity, kind string) *Alarm {
 	for i := len(t.alarms) - 1; i >= 0; i-- {
-		if a := t.alarms[i]; a.Originator == e && a.Type == kind && !a.Cleared {
+		if a := t.alarms[i]; a.Originator == *e && a.Type == kind && !a.Cleared {
 			return a
 		}
 	}

@@ -77,7 +77,7 @@ func (t *Trial) Save(v *Values) error {
 }
 
 // Delete implements Outlet.
-func (t *Trial) Delete(e Entity, scope string, keys []string, _ bool) error {
+func (t *Trial) Delete(e *Entity, scope string, keys []string, _ bool) error {
 	names := &tree{kind: isList}
 	for _, key := range keys {
 		delete(t.values, proto.FormatUUID(e.ID)+scope+key)

@@ -517,9 +517,9 @@ func (e *Engine) restoreWindow(number uint32, l *life) (bad []uint32) {
 		}
 	}
 	lock(&mem.mu)
-	mem.open(first.Originator, p)
+	mem.open(&first.Originator, p)
 	unlock(&mem.mu)
-	e.schedule(&timer{at: at, mem: mem, who: first.Originator})
+	e.after(at, mem, &first.Originator, nil)
 	return bad
 }
 

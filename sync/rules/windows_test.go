@@ -310,7 +310,7 @@ func TestWindowsOfNoTime(t *testing.T) {
 	if s := e.e.Sums(); s.Held+int64(s.Merged) != 3 || s.Merged == 0 {
 		t.Errorf("%s, %+v", got, s)
 	}
-	e.e.flush(nil, Entity{})
+	e.e.flush(nil, &Entity{})
 	e.send(t, 60_002, deviceID, "", "")
 	if s := e.e.Sums(); s.Held != 0 || s.Merged != 3 {
 		t.Errorf("%+v", s)

@@ -8,30 +8,31 @@ import (
 )
 
 // Registry is what nodes read of the entities that are stored here. Any goroutine calls it, with
-// a lock of the engine held: it must not call the engine. Values are JSON text.
+// a lock of the engine held: it must not call the engine. Values are JSON text. An entity that is
+// asked for is the caller's again when the method returns.
 type Registry interface {
 	// Fields is an entity as the server sends it: an object with name, type, label, createdTime….
-	Fields(e Entity) (json string, ok bool)
+	Fields(e *Entity) (json string, ok bool)
 	// Profile is the profile of a device or an asset: its name, and the chain that it names,
 	// which is zero if it names none.
-	Profile(e Entity) (name string, chain proto.UUID, ok bool)
+	Profile(e *Entity) (name string, chain proto.UUID, ok bool)
 	// Attribute is one attribute of a scope; with the scope "" it is the latest value of a
 	// series.
-	Attribute(e Entity, scope, key string) (v Stored, ok bool)
+	Attribute(e *Entity, scope, key string) (v Stored, ok bool)
 	// History are the values of a series from a time on and before another one, the oldest first.
 	// It is nil where none are kept.
-	History(e Entity, key string, from, to int64) []Stored
+	History(e *Entity, key string, from, to int64) []Stored
 	// Find is the entity of a type by its name.
 	Find(kind, name string) (Entity, bool)
 	// Owner is the customer of an entity, of a customer itself.
-	Owner(e Entity) (Entity, bool)
+	Owner(e *Entity) (Entity, bool)
 	Tenant() Entity
 	// Related are the relations from an entity (out), or to it, each once.
-	Related(e Entity, out bool) []Relation
+	Related(e *Entity, out bool) []Relation
 	// Credentials are those of a device. They are never logged.
-	Credentials(e Entity) (kind, value string, ok bool)
+	Credentials(e *Entity) (kind, value string, ok bool)
 	// OpenAlarm is the newest alarm of a type that is not cleared; nil if there is none.
-	OpenAlarm(e Entity, kind string) *Alarm
+	OpenAlarm(e *Entity, kind string) *Alarm
 	// AlarmByID is nil where there is no such alarm.
 	AlarmByID(id proto.UUID) *Alarm
 }
@@ -57,7 +58,7 @@ type Outlet interface {
 	// Save stores the latest values of a series, or attributes.
 	Save(v *Values) error
 	// Delete removes attributes.
-	Delete(e Entity, scope string, keys []string, notify bool) error
+	Delete(e *Entity, scope string, keys []string, notify bool) error
 	// SaveAlarm stores an alarm; one without id is new and gets one.
 	SaveAlarm(a *Alarm) error
 	// Call sends a call to a device. Unless it is one way, the answer is brought to
@@ -194,7 +195,7 @@ func (c *Change) JSON() string {
 }
 
 // ref is an entity as JSON.
-func (e Entity) ref() *tree {
+func (e *Entity) ref() *tree {
 	if e.Type == "" {
 		return &tree{}
 	}

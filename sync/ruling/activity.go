@@ -178,7 +178,7 @@ func (r *Rules) force(id proto.UUID, event string, at int64) {
 
 // inactivityTimeout is after how long without activity a device counts as inactive.
 func (r *Rules) inactivityTimeout(id proto.UUID) time.Duration {
-	v, ok := r.Attribute(rules.Entity{Type: proto.DeviceEntity, ID: id}, "SERVER_SCOPE", "inactivityTimeout")
+	v, ok := r.Attribute(&rules.Entity{Type: proto.DeviceEntity, ID: id}, "SERVER_SCOPE", "inactivityTimeout")
 	if ms, err := strconv.ParseInt(v.Value, 10, 64); ok && err == nil && ms > 0 && ms < 366*24*time.Hour.Milliseconds() {
 		return time.Duration(ms) * time.Millisecond
 	}

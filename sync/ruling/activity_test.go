@@ -59,7 +59,7 @@ func TestActivity(t *testing.T) {
 		pass(2*time.Second, "CONNECT_EVENT ACTIVITY_EVENT ")
 		seen()
 		pass(9*time.Minute, "")
-		if v, ok := g.Attribute(rules.Entity{Type: "DEVICE", ID: device(1)}, "SERVER_SCOPE", "active"); !ok || v.Value != "true" {
+		if v, ok := g.Attribute(&rules.Entity{Type: "DEVICE", ID: device(1)}, "SERVER_SCOPE", "active"); !ok || v.Value != "true" {
 			t.Errorf("active is %v", v)
 		}
 		pass(2*time.Minute, "INACTIVITY_EVENT ")
@@ -73,7 +73,7 @@ func TestActivity(t *testing.T) {
 		g.Coming(&proto.DownlinkMsg{EntityData: []*proto.EntityDataProto{e}})()
 		pass(2*time.Second, "ACTIVITY_EVENT ")
 		pass(11*time.Minute, "INACTIVITY_EVENT ")
-		if v, ok := g.Attribute(rules.Entity{Type: "DEVICE", ID: device(2)}, "SERVER_SCOPE", "active"); ok {
+		if v, ok := g.Attribute(&rules.Entity{Type: "DEVICE", ID: device(2)}, "SERVER_SCOPE", "active"); ok {
 			t.Errorf("of a device that was never seen: %v", v)
 		}
 		g.close(false)

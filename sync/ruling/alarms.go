@@ -69,7 +69,7 @@ func (a *alarms) note(id proto.UUID, is *rules.Alarm) {
 }
 
 // OpenAlarm implements rules.Registry.
-func (r *Rules) OpenAlarm(e rules.Entity, kind string) *rules.Alarm {
+func (r *Rules) OpenAlarm(e *rules.Entity, kind string) *rules.Alarm {
 	a := &r.alarms
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +89,7 @@ func (r *Rules) OpenAlarm(e rules.Entity, kind string) *rules.Alarm {
 		text, _ := r.Registry.Entity(proto.KindAlarm, id)
 		a.note(id, readAlarm(id, text))
 	}
-	id, ok := a.open[alarmKey{e, kind}]
+	id, ok := a.open[alarmKey{*e, kind}]
 	if !ok {
 		return nil
 	}

@@ -165,7 +165,7 @@ func (r *Rules) handleQuietly(m *rules.Message) {
 
 // wayOfCall is the way of a message of a device's calls.
 func (r *Rules) wayOfCall(device proto.UUID, typ string) (w *rules.Way, ok bool) {
-	_, chain, _ := r.Profile(rules.Entity{Type: proto.DeviceEntity, ID: device})
+	_, chain, _ := r.Profile(&rules.Entity{Type: proto.DeviceEntity, ID: device})
 	return r.engine.WayOf(chain, typ)
 }
 

@@ -233,7 +233,7 @@ func (r *Rules) wanted(d *proto.EntityDataProto) bool {
 	e := rules.Entity{Type: d.GetEntityType(), ID: proto.UUIDOf(d.GetEntityIdMSB(), d.GetEntityIdLSB())}
 	var chain proto.UUID
 	if r.several.Load() {
-		_, chain, _ = r.Profile(e)
+		_, chain, _ = r.Profile(&e)
 	}
 	w, ok := r.engine.WayOf(chain, typ)
 	return ok && w.Run && r.Registry.Here(e.Type, e.ID)
@@ -257,7 +257,7 @@ func (r *Rules) cameFor(d *proto.EntityDataProto, known map[string]bool) {
 		}
 		m.Data = string(append(b, '}'))
 		var j struct{ Name, Type string }
-		if text, ok := r.Fields(e); ok {
+		if text, ok := r.Fields(&e); ok {
 			_ = json.Unmarshal([]byte(text), &j) // what has no name has none
 		}
 		first, rest, _ := strings.Cut(strings.ToLower(e.Type), "_") // DEVICE: deviceName; ENTITY_VIEW: entityViewName

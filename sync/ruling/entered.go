@@ -105,7 +105,7 @@ func (r *Rules) userOf(u registry.User, m *rules.Message) []script.Pair {
 	}
 	customer := rules.Entity{ID: u.Customer}
 	if strings.HasPrefix(m.Type, "ENTITY") || strings.HasPrefix(m.Type, "ALARM") {
-		if owner, ok := r.Owner(m.Originator); ok {
+		if owner, ok := r.Owner(&m.Originator); ok {
 			customer = owner
 		}
 	}

@@ -405,7 +405,7 @@ func TestSeverityComments(t *testing.T) {
 	take("CRITICAL", errFull) // leaves nothing
 	take("CRITICAL", nil)
 	want("null", "MAJOR", "CRITICAL")
-	a := g.OpenAlarm(rules.Entity{Type: "DEVICE", ID: device(1)}, "Hot")
+	a := g.OpenAlarm(&rules.Entity{Type: "DEVICE", ID: device(1)}, "Hot")
 	changed := proto.Event{Kind: proto.KindAlarm, Action: proto.ActionUpdated, Entity: a.ID}
 	run := g.Entered([]proto.Event{changed}, registry.User{ID: proto.UUID{0xee}}, 0, 0)
 	a.Severity = "MINOR"

@@ -101,7 +101,7 @@ func TestNamesInAnyScript(t *testing.T) {
 			if err := finish(nil, nil); err != nil {
 				t.Error(err)
 			}
-			a := g.OpenAlarm(rules.Entity{Type: "DEVICE", ID: device(1)}, c.want)
+			a := g.OpenAlarm(&rules.Entity{Type: "DEVICE", ID: device(1)}, c.want)
 			if a == nil || !utf8.ValidString(a.Details) {
 				t.Errorf("alarm %+v", a)
 			}

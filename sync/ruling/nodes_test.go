@@ -142,10 +142,10 @@ func (g *rig) effect(node, in string) string {
 			said[i], _, _ = strings.Cut(text, " {")
 		}
 	case in == "attributes":
-		v, _ := g.Attribute(m.Originator, "SERVER_SCOPE", "limit")
+		v, _ := g.Attribute(&m.Originator, "SERVER_SCOPE", "limit")
 		said[0] += `; attribute {"limit":` + v.Value + "}"
 	case strings.Contains(node, "DeleteAttributes"):
-		if _, here := g.Attribute(m.Originator, "SHARED_SCOPE", "limit"); !here {
+		if _, here := g.Attribute(&m.Originator, "SHARED_SCOPE", "limit"); !here {
 			said[0] += "; no limit"
 		}
 	}

@@ -138,7 +138,7 @@ func (t *take) assign(c *rules.Change) error {
 	if kind == 0 || !ok || json.Unmarshal(text, &j) != nil {
 		return errNotHere
 	}
-	owner, has := t.Owner(c.Entity)
+	owner, has := t.Owner(&c.Entity)
 	if has != c.Delete && (c.Delete || owner == c.Other) {
 		return nil // it is so
 	}

@@ -108,7 +108,7 @@ func TestRefusedAssignmentInFrontOfAnother(t *testing.T) {
 	if err := second(nil, nil); err != nil {
 		t.Error(err)
 	}
-	if who, _ := g.Owner(rules.Entity{Type: "DEVICE", ID: device(1)}); who.ID != ids[1] {
+	if who, _ := g.Owner(&rules.Entity{Type: "DEVICE", ID: device(1)}); who.ID != ids[1] {
 		t.Errorf("the device belongs to %v, want %v", who.ID, ids[1])
 	}
 }

@@ -47,6 +47,9 @@ type Options struct {
 	Off        bool     // no chain is executed
 	Drop       bool     // a message whose node failed ends, as on a real edge
 	Presence   Presence // of devices
+	// Much is told when much begins to wait in windows, delays and calls, and when no longer; nil:
+	// nobody is.
+	Much func(bool)
 	// File is a chain as ThingsBoard's UI exports it, which counts in place of the cloud's; nil:
 	// those of the cloud count.
 	File []byte
@@ -82,6 +85,7 @@ type Rules struct {
 	said24   map[string]time.Time  // what is logged once a day
 	root     Root
 
+	much    bool          // what Options.Much was told last; the goroutine of journal.run
 	written time.Time     // the counters
 	last    Counts        // what was written then
 	extra   atomic.Uint64 // events that nodes made beside messages
@@ -135,7 +139,7 @@ func (r *Rules) Start() {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		r.journal.run(ctx.Done())
+		r.journal.run(ctx.Done(), r.weigh)
 	}()
 	worked := make(chan struct{})
 	go func() {
@@ -148,6 +152,19 @@ func (r *Rules) Start() {
 		<-written
 		<-worked
 	}()
+}
+
+// muchHeld is what counts as much that waits, in bytes. Windows that go leave the most garbage, so
+// that much is over only when nearly all have gone.
+const muchHeld = 256 << 10
+
+// weigh tells Options.Much.
+func (r *Rules) weigh() {
+	held := r.engine.Sums().HeldBytes
+	if much := held > muchHeld || r.much && held > muchHeld/16; much != r.much && r.Much != nil {
+		r.much = much
+		r.Much(much)
+	}
 }
 
 // Close stops what Start began, and makes durable what is left.

@@ -259,7 +259,7 @@ func TestPlainWays(t *testing.T) {
 	if c := g.Counts(); c.Filtered != 1 || g.latest != 1 {
 		t.Errorf("%+v, %d stored", c, g.latest)
 	}
-	if v, ok := g.Attribute(rules.Entity{Type: "DEVICE", ID: device(1)}, "CLIENT_SCOPE", "a"); !ok || v.Value != "1" {
+	if v, ok := g.Attribute(&rules.Entity{Type: "DEVICE", ID: device(1)}, "CLIENT_SCOPE", "a"); !ok || v.Value != "1" {
 		t.Errorf("a is %+v", v)
 	}
 }

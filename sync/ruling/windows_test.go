@@ -342,3 +342,41 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// TestMuchThatWaits: who wants to know hears once that much waits in windows, and once that it does
+// no longer.
+func TestMuchThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		var list []bool
+		g.Options.Much = func(much bool) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			list = append(list, much)
+		}
+		told := func() []bool {
+			synctest.Wait()
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return slices.Clone(list)
+		}
+		g.windows()
+		g.Start()
+		text := strings.Repeat("x", muchHeld/2)
+		for n := range 2 {
+			if told := told(); len(told) > 0 {
+				t.Errorf("told %v with %d windows", told, n)
+			}
+			g.post(events(t, n+1, fmt.Sprintf(`{"n":%d,"s":%q}`, n, text)))
+		}
+		if told := told(); !slices.Equal(told, []bool{true}) {
+			t.Errorf("told %v with two windows", told)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		g.close(false)
+		if told := told(); !slices.Equal(told, []bool{true, false}) || g.Counts().Held != 0 {
+			t.Errorf("told %v, %d wait", told, g.Counts().Held)
+		}
+	})
+}

@@ -29,7 +29,7 @@ func (r ref) entity() (e rules.Entity, ok bool) {
 }
 
 // Fields implements rules.Registry.
-func (r *Rules) Fields(e rules.Entity) (string, bool) {
+func (r *Rules) Fields(e *rules.Entity) (string, bool) {
 	if e.Type == proto.EdgeEntity {
 		c := r.Registry.Edge()
 		if id, ok := r.Registry.EdgeID(); !ok || id != e.ID {
@@ -45,7 +45,7 @@ func (r *Rules) Fields(e rules.Entity) (string, bool) {
 }
 
 // Profile implements rules.Registry.
-func (r *Rules) Profile(e rules.Entity) (name string, chain proto.UUID, ok bool) {
+func (r *Rules) Profile(e *rules.Entity) (name string, chain proto.UUID, ok bool) {
 	var id proto.UUID
 	switch e.Type {
 	case proto.DeviceEntity:
@@ -79,7 +79,7 @@ func (r *Rules) Profile(e rules.Entity) (name string, chain proto.UUID, ok bool)
 }
 
 // Attribute implements rules.Registry.
-func (r *Rules) Attribute(e rules.Entity, scope, key string) (v rules.Stored, ok bool) {
+func (r *Rules) Attribute(e *rules.Entity, scope, key string) (v rules.Stored, ok bool) {
 	if scope == "SERVER_SCOPE" && e.Type == proto.DeviceEntity {
 		if v, ok = r.activityOf(e.ID, key); ok {
 			return v, true
@@ -118,7 +118,7 @@ func appendValue(b []byte, kv *proto.KV) []byte {
 }
 
 // History implements rules.Registry: no history is kept here.
-func (r *Rules) History(rules.Entity, string, int64, int64) []rules.Stored { return nil }
+func (r *Rules) History(*rules.Entity, string, int64, int64) []rules.Stored { return nil }
 
 // Find implements rules.Registry.
 func (r *Rules) Find(kind, name string) (rules.Entity, bool) {
@@ -127,10 +127,10 @@ func (r *Rules) Find(kind, name string) (rules.Entity, bool) {
 }
 
 // Owner implements rules.Registry.
-func (r *Rules) Owner(e rules.Entity) (rules.Entity, bool) {
+func (r *Rules) Owner(e *rules.Entity) (rules.Entity, bool) {
 	switch e.Type {
 	case "CUSTOMER":
-		return e, true
+		return *e, true
 	case proto.DeviceEntity:
 		d, ok := r.Registry.ByID(e.ID)
 		return rules.Entity{Type: "CUSTOMER", ID: d.CustomerID}, ok && d.CustomerID != proto.NullUUID && d.CustomerID != proto.UUID{}
@@ -152,7 +152,7 @@ func (r *Rules) Tenant() rules.Entity {
 }
 
 // Related implements rules.Registry.
-func (r *Rules) Related(e rules.Entity, out bool) (list []rules.Relation) {
+func (r *Rules) Related(e *rules.Entity, out bool) (list []rules.Relation) {
 	r.Registry.Relations(e.ID, !out, func(text []byte) {
 		var j struct {
 			From, To ref
@@ -174,7 +174,7 @@ func (r *Rules) Related(e rules.Entity, out bool) (list []rules.Relation) {
 }
 
 // Credentials implements rules.Registry.
-func (r *Rules) Credentials(e rules.Entity) (kind, value string, ok bool) {
+func (r *Rules) Credentials(e *rules.Entity) (kind, value string, ok bool) {
 	text, ok := r.Registry.Credentials(e.ID)
 	var j struct {
 		Type  string `json:"credentialsType"`

@@ -10,12 +10,11 @@ const (
 // parser makes the syntax tree of one script. It panics with a *syntaxError.
 type parser struct {
 	lexer
-	tok     token
-	prevEnd int // of the token before tok
-	depth   int
-	half    bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
-	nest    *nesting
-	inOff   bool // JavaScript: `in` ends the expression, in the head of a for
+	tok   token
+	depth int
+	half  bool // inside an inline list or map of TBEL: a ":" ends a value (RULES.md 5.4.10)
+	nest  *nesting
+	inOff bool // JavaScript: `in` ends the expression, in the head of a for
 }
 
 // nesting is what an inline list or map of TBEL remembers about the inline ones in it: the first
@@ -37,7 +36,6 @@ func parse(source string, lang Language) (body []*node) {
 
 //go:noinline
 func (p *parser) advance() {
-	p.prevEnd = p.pos
 	p.tok = p.lexer.next()
 }
 
@@ -124,6 +122,23 @@ func (p *parser) ahead() token {
 	return t
 }
 
+// mark is where tok is.
+type mark struct {
+	at      int
+	newline bool
+}
+
+func (p *parser) mark() mark { return mark{p.tok.at, p.tok.newline} }
+
+// back reads the token at a mark again.
+//
+//go:noinline
+func (p *parser) back(to mark) {
+	p.pos = to.at
+	p.advance()
+	p.tok.newline = to.newline
+}
+
 // end ends a statement: TBEL demands ";" unless the block ends, JavaScript takes the end of the
 // line.
 //
@@ -140,8 +155,12 @@ const types = "int long double float boolean byte char short String Integer Long
 
 func (p *parser) statement() *node {
 	p.deeper()
-	defer func() { p.depth-- }()
-	at := p.tok.at
+	n := p.anyStatement(p.tok.at)
+	p.depth--
+	return n
+}
+
+func (p *parser) anyStatement(at int) *node {
 	if p.tok.kind == tPunct {
 		switch p.tok.s {
 		case ";":

@@ -12,7 +12,12 @@ func (p *parser) expression() *node {
 
 func (p *parser) assignment() *node {
 	p.deeper()
-	defer func() { p.depth-- }()
+	n := p.anyAssignment()
+	p.depth--
+	return n
+}
+
+func (p *parser) anyAssignment() *node {
 	if p.js {
 		if f := p.arrow(); f != nil {
 			return f
@@ -79,8 +84,12 @@ func (p *parser) binary() *node {
 
 func (p *parser) unary() *node {
 	p.deeper()
-	defer func() { p.depth-- }()
-	at := p.tok.at
+	n := p.anyUnary(p.tok.at)
+	p.depth--
+	return n
+}
+
+func (p *parser) anyUnary(at int) *node {
 	if p.tok.kind == tPunct {
 		op := opNone
 		switch p.tok.s {
@@ -172,7 +181,7 @@ func (p *parser) cast(at int) *node {
 	if p.js {
 		return nil
 	}
-	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	here := p.mark()
 	p.advance()
 	if p.tok.kind == tName && oneOf(types, p.tok.s) {
 		name := p.tok.s
@@ -181,7 +190,7 @@ func (p *parser) cast(at int) *node {
 			return &node{op: nCast, at: at, s: name, kids: []*node{p.unary()}}
 		}
 	}
-	p.lexer, p.tok, p.prevEnd = saved, tok, end
+	p.back(here)
 	return nil
 }
 
@@ -346,7 +355,6 @@ func (p *parser) named(at int) *node {
 // it, a value without a key of its own goes to the key before it (RULES.md 5.4.10).
 func (p *parser) collection(at int) *node {
 	p.deeper()
-	defer func() { p.depth-- }()
 	isMap, closing := p.is("{"), "]"
 	if isMap {
 		closing = "}"
@@ -398,6 +406,7 @@ func (p *parser) collection(at int) *node {
 		}
 	}
 	p.nest, p.half = saved, half
+	p.depth--
 	p.advance()
 	if isMap {
 		n.op = nMap

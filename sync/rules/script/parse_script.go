@@ -49,7 +49,7 @@ func (p *parser) scriptKeyword(at int) *node {
 
 // scriptLoop is a for of JavaScript; its "(" is read.
 func (p *parser) scriptLoop(at int) *node {
-	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	here := p.mark()
 	declares := p.word("var") || p.word("let") || p.word("const")
 	block := declares && !p.word("var")
 	if declares {
@@ -73,7 +73,7 @@ func (p *parser) scriptLoop(at int) *node {
 			return n
 		}
 	}
-	p.lexer, p.tok, p.prevEnd = saved, tok, end
+	p.back(here)
 	n := made(nFor, at, nil, nil, nil, nil)
 	n.flag = block
 	if !p.accept(";") {
@@ -101,7 +101,7 @@ func (p *parser) scriptLoop(at int) *node {
 // arrow reads `x => e`, `(a, b) => e` and `() => { … }`; nil if there is none.
 func (p *parser) arrow() *node {
 	at := p.tok.at
-	saved, tok, end := p.lexer, p.tok, p.prevEnd
+	here := p.mark()
 	f := &function{arrow: true}
 	ok := false
 	switch {
@@ -120,7 +120,7 @@ func (p *parser) arrow() *node {
 		ok = p.accept(")") && p.is("=>")
 	}
 	if !ok {
-		p.lexer, p.tok, p.prevEnd = saved, tok, end
+		p.back(here)
 		return nil
 	}
 	p.expect("=>")
